@@ -1,0 +1,1 @@
+"""Questions about a graph, answered: counts, memory, the summary."""

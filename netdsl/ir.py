@@ -1,0 +1,120 @@
+"""The meaning of a spec: a flat, checked `Graph` of `Node`s. Frozen; passes make new graphs.
+
+Values are numbered: 0 is the network's input, node i (from 0) makes value i + 1. Nodes stand in an order in which
+every value is made before it is read, so nothing here or below recurses over layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import prod
+
+from netdsl.source import Span
+
+Shape = tuple[int, ...]
+"""Sizes without the batch axis: (C, H, W) for a map, (T, D) for tokens, (D,) for a vector."""
+
+
+def show_shape(shape: Shape) -> str:
+    """`1x28x28`, as the language writes it."""
+    return "x".join(str(size) for size in shape)
+
+
+@dataclass(frozen=True)
+class ParamSpec:
+    """A tensor of a layer: PyTorch's name and shape, and how it starts.
+
+    init: `weight` and `bias` follow the spec's scheme (he, xavier, torch) with the fans given; `zeros`, `ones` and a
+    number are what they say.
+    """
+
+    name: str
+    shape: Shape
+    init: str | float
+    fan_in: int = 1
+    fan_out: int = 1
+
+    @property
+    def size(self) -> int:
+        return prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Node:
+    """One layer at its place. `name` is the full dotted path; `attrs` are complete and resolved."""
+
+    name: str
+    op: str
+    attrs: Mapping[str, object]
+    inputs: tuple[int, ...]
+    shape: Shape
+    params: tuple[ParamSpec, ...] = ()
+    buffers: tuple[ParamSpec, ...] = ()
+    macs: int = 0
+    span: Span | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Scope:
+    """A labelled group: its full name and, in order, the child scopes and the nodes (by index) inside."""
+
+    name: str
+    children: tuple[Scope | int, ...]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A whole network. `output` is the value the network returns; `root` holds the scopes and nodes in order."""
+
+    name: str
+    input_shape: Shape
+    nodes: tuple[Node, ...]
+    output: int
+    root: Scope
+
+    def shape_of(self, value: int) -> Shape:
+        return self.input_shape if value == 0 else self.nodes[value - 1].shape
+
+    def input_shapes(self, node: Node) -> tuple[Shape, ...]:
+        return tuple(self.shape_of(value) for value in node.inputs)
+
+    @property
+    def output_shape(self) -> Shape:
+        return self.shape_of(self.output)
+
+    @property
+    def num_params(self) -> int:
+        return sum(p.size for node in self.nodes for p in node.params)
+
+    @property
+    def num_macs(self) -> int:
+        return sum(node.macs for node in self.nodes)
+
+    def param_specs(self) -> list[tuple[str, ParamSpec]]:
+        """Full name and spec of every param, in the order of the spec."""
+        return [(f"{node.name}.{p.name}", p) for node in self.nodes for p in node.params]
+
+    def buffer_specs(self) -> list[tuple[str, ParamSpec]]:
+        """Full name and spec of every buffer, in the order of the spec."""
+        return [(f"{node.name}.{b.name}", b) for node in self.nodes for b in node.buffers]
+
+
+def verify_graph(graph: Graph) -> Graph:
+    """Assert what every later stage relies on; returns the graph."""
+    names = [node.name for node in graph.nodes]
+    assert len(set(names)) == len(names), f"two nodes share a name: {sorted(names)}"
+    for index, node in enumerate(graph.nodes):
+        assert all(0 <= value <= index for value in node.inputs), f"{node.name} reads a value that is made later"
+        assert all(size >= 1 for size in node.shape), f"{node.name} has the shape {node.shape}"
+    assert 0 <= graph.output <= len(graph.nodes), f"output {graph.output} of {len(graph.nodes)} nodes"
+    in_scopes: list[int] = []
+    pending: list[Scope | int] = [graph.root]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, Scope):
+            pending.extend(reversed(item.children))
+        else:
+            in_scopes.append(item)
+    assert in_scopes == list(range(len(graph.nodes))), f"the scopes hold the nodes {in_scopes}"
+    return graph

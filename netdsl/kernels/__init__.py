@@ -1,0 +1,1 @@
+"""NumPy functions that several layers share; they are copied into emitted modules. Only numpy is imported here."""

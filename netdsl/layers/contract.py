@@ -1,0 +1,133 @@
+"""What a layer file says about its layer: `LayerDef`, a bundle of plain functions, and `Attr`, a setting of it.
+
+Shapes are without the batch axis; `attrs` is a dict of attr name -> value, complete. The rules:
+
+    resolve(attrs, *inputs) -> attrs     fills in what depends on the input (the padding of `same`); optional
+    shape(attrs, *inputs) -> Shape       raises SpecProblem where the input does not fit
+    params(attrs, *inputs), buffers(...) -> tuple of ParamSpec
+    macs(attrs, *inputs) -> int          multiply-adds for one sample (products with weights; not norms, not activations)
+    forward(x, ...) -> (y, saved)        a kernel. Its arguments are found by their names: first the inputs, then any of
+                                         the layer's params, buffers and attrs, `training` (bool) and `rng`
+                                         (numpy.random.Generator). A param that this node does not have is None.
+    backward(dy, saved) -> (dx, grads)   a kernel: the exact adjoint; grads is a dict param name -> gradient. A layer of
+                                         several inputs returns a tuple of dx.
+    torch(attrs, *inputs) -> str         a constructor, `nn.Conv2d(1, 32, 5)`
+    torch_call(attrs, *inputs) -> str    the same as an expression of {x}, `torch.relu({x})`, where a person would write
+                                         that instead of a member; optional, only for layers without params
+
+A kernel is an undecorated module-level `def` that names only numpy, math, builtins, its arguments and other kernels: its
+text is copied into emitted modules (backends/kernel_source.py). Buffers are updated in place by forward, in training.
+A layer whose forward takes `rng` saves the factor that it multiplied x by (so that a comparison can reuse the draw).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from netdsl.diagnostics import SpecProblem
+from netdsl.ir import ParamSpec, Shape, show_shape
+
+Attrs = Mapping[str, object]
+Kind = Literal["int", "pair", "float", "word"]
+REQUIRED = object()
+
+
+@dataclass(frozen=True)
+class Attr:
+    """A setting of a layer.
+
+    kind: `int`; `pair` (a number for both axes, or `3x5` for H and W); `float`; `word` (True when written).
+    flag: the letter of the short form (`k` in `k5`). spellings: other keys (`kernel`). default: a value, REQUIRED, or
+    the name of another attr whose value is taken. positional: may be written as a bare value. minimum is inclusive,
+    `below` is not.
+    """
+
+    name: str
+    kind: Kind
+    default: object = False
+    flag: str = ""
+    spellings: tuple[str, ...] = ()
+    positional: bool = False
+    minimum: float | None = None
+    below: float | None = None
+    label: str = ""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Every key that may stand before `=`."""
+        return (*([self.flag] if self.flag else []), *self.spellings, self.name)
+
+
+def _no_params(attrs: Attrs, *inputs: Shape) -> tuple[ParamSpec, ...]:
+    return ()
+
+
+def _no_macs(attrs: Attrs, *inputs: Shape) -> int:
+    return 0
+
+
+def same_shape(attrs: Attrs, x: Shape) -> Shape:
+    """The shape rule of everything that works on each element."""
+    return x
+
+
+@dataclass(frozen=True)
+class LayerDef:
+    """One layer type; see the module's docstring for the rules."""
+
+    name: str
+    summary: str
+    forward: Callable
+    backward: Callable
+    torch: Callable[..., str]
+    shape: Callable[..., Shape] = same_shape
+    attrs: tuple[Attr, ...] = ()
+    params: Callable[..., tuple[ParamSpec, ...]] = _no_params
+    buffers: Callable[..., tuple[ParamSpec, ...]] = _no_params
+    macs: Callable[..., int] = _no_macs
+    resolve: Callable[..., Attrs] | None = None
+    torch_call: Callable[..., str] | None = None
+    aliases: tuple[str, ...] = ()
+    num_inputs: int = 1
+
+    def attr(self, name: str) -> Attr:
+        return next(attr for attr in self.attrs if attr.name == name)
+
+    @property
+    def forward_names(self) -> tuple[str, ...]:
+        """The names of forward's arguments after its inputs."""
+        return tuple(inspect.signature(self.forward).parameters)[self.num_inputs :]
+
+    @property
+    def is_random(self) -> bool:
+        """True if forward draws random numbers in training."""
+        return "rng" in self.forward_names
+
+
+# -------------------------------------------------------------------------------------------- helps for shape rules
+
+
+def require_rank(x: Shape, rank: int, what: str, *help: str) -> None:
+    """Complain unless the input has `rank` axes: 3 for a map, 1 for a vector."""
+    names = {1: "a vector", 2: "tokens", 3: "a map (CxHxW)"}
+    if len(x) != rank:
+        arrives = names.get(len(x), f"{len(x)} axes")
+        raise SpecProblem("N202", f"{what} needs {names[rank]}, but {show_shape(x)} arrives ({arrives})", help=help)
+
+
+def plural(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+
+
+def pair_text(pair: tuple[int, int]) -> int | tuple[int, int]:
+    """A pair as PyTorch takes it: one number where both are equal."""
+    return pair[0] if pair[0] == pair[1] else pair
+
+
+def call_text(name: str, *args: object, **options: object) -> str:
+    """`nn.Conv2d(1, 32, 5, padding=2)` from values; every value is a number, a bool, a word or a tuple of numbers."""
+    parts = [repr(arg) for arg in args] + [f"{key}={value!r}" for key, value in options.items()]
+    return f"{name}({', '.join(parts)})"

@@ -1,0 +1,138 @@
+"""`conv`: two-dimensional convolution (cross-correlation, as in every framework)."""
+
+import numpy as np
+
+from netdsl.diagnostics import SpecProblem
+from netdsl.ir import ParamSpec, show_shape
+from netdsl.kernels.windows import windows, windows_adjoint
+from netdsl.layers.contract import REQUIRED, Attr, LayerDef, call_text, pair_text, require_rank
+
+
+def conv_resolve(attrs, x):
+    """`same`: p = d * (k - 1) / 2 on each side; where that is odd, the extra row and column go last, as in PyTorch."""
+    if not attrs["same"]:
+        return {**attrs, "padding": tuple((p, p) for p in attrs["padding"])}
+    if attrs["padding"] != (0, 0):
+        raise SpecProblem("N313", "`same` already sets the padding", attr="padding", help=("leave out one of the two",))
+    if attrs["stride"] != (1, 1):
+        raise SpecProblem("N313", f"`same` needs stride 1, but the stride is {show_shape(attrs['stride'])}", attr="stride",
+                          help=("write the padding instead: `p1` for a 3x3 kernel",))  # fmt: skip
+    total = [d * (k - 1) for d, k in zip(attrs["dilation"], attrs["kernel_size"], strict=True)]
+    return {**attrs, "padding": tuple((t // 2, t - t // 2) for t in total)}
+
+
+def conv_shape(attrs, x):
+    """(C, H, W) -> (F, Ho, Wo), Ho = floor((H + top + bottom - dilation * (Kh - 1) - 1) / stride) + 1."""
+    require_rank(x, 3, "`conv`", "a vector goes through `linear`")
+    c, f, groups = x[0], attrs["filters"], attrs["groups"]
+    if c % groups or f % groups:
+        name, number = ("input channels", c) if c % groups else ("filters", f)
+        raise SpecProblem("N203", f"{groups} groups do not divide {number} {name}", attr="groups", label="the groups",
+                          help=(f"use a divisor of {number}",))  # fmt: skip
+    sizes = []
+    for axis in range(2):
+        reach = attrs["dilation"][axis] * (attrs["kernel_size"][axis] - 1) + 1
+        room = x[1 + axis] + sum(attrs["padding"][axis])
+        if reach > room:
+            raise _does_not_fit(attrs, x, axis)
+        sizes.append((room - reach) // attrs["stride"][axis] + 1)
+    return (f, *sizes)
+
+
+def _does_not_fit(attrs, x, axis):
+    k, d, (before, after) = attrs["kernel_size"], attrs["dilation"], attrs["padding"][axis]
+    largest = (x[1 + axis] + before + after - 1) // d[axis] + 1
+    enough = before - (-(d[axis] * (k[axis] - 1) + 1 - x[1 + axis] - before - after) // 2)
+    dilated = f" with dilation {d[axis]}" if d[axis] > 1 else ""
+    padded = f" with padding {before}" if before else ""
+    return SpecProblem("N201", f"a {show_shape(k)} kernel{dilated} does not fit a {show_shape(x[1:])} input{padded}",
+                       attr="kernel_size", label="the kernel", help=(f"use k{largest} or less, or p{enough}",))  # fmt: skip
+
+
+def conv_params(attrs, x):
+    kh, kw = attrs["kernel_size"]
+    f, c = attrs["filters"], x[0] // attrs["groups"]
+    fans = {"fan_in": c * kh * kw, "fan_out": f // attrs["groups"] * kh * kw}
+    weight = ParamSpec("weight", (f, c, kh, kw), "weight", **fans)
+    return (weight,) if attrs["nobias"] else (weight, ParamSpec("bias", (f,), "bias", **fans))
+
+
+def conv_macs(attrs, x):
+    """F * Ho * Wo * C / groups * Kh * Kw."""
+    f, ho, wo = conv_shape(attrs, x)
+    kh, kw = attrs["kernel_size"]
+    return f * ho * wo * (x[0] // attrs["groups"]) * kh * kw
+
+
+def conv_forward(x, weight, bias, stride, padding, dilation, groups):
+    """x (N, C, H, W), weight (F, C/groups, Kh, Kw), bias (F,) or None -> y (N, F, Ho, Wo).
+
+    y[n, f, i, j] = bias[f] + sum over c, u, v of weight[f, c, u, v] * x[n, c, i*s + u*d - p, j*s + v*d - p],
+    as one matrix product: a row of weights for each filter, a column for each window (im2col). With groups, filters of
+    one group see the channels of that group only: one matrix product each.
+    """
+    view = windows(x, weight.shape[2:], stride, padding, dilation)  # (N, C, Ho, Wo, Kh, Kw)
+    n, _, ho, wo = view.shape[:4]
+    cols = view.transpose(1, 4, 5, 0, 2, 3).reshape(groups, -1, n * ho * wo)  # (G, C/G*Kh*Kw, N*Ho*Wo)
+    rows = weight.reshape(groups, len(weight) // groups, -1)  # (G, F/G, C/G*Kh*Kw)
+    y = np.matmul(rows, cols).reshape(-1, n, ho, wo).transpose(1, 0, 2, 3)
+    if bias is not None:
+        y += bias[:, None, None]
+    return y, (x.shape, cols, weight, bias is not None, stride, padding, dilation)
+
+
+def conv_backward(dy, saved):
+    """dy (N, F, Ho, Wo) -> dx (N, C, H, W), {weight, bias}.
+
+    dweight multiplies dy with the windows of x; dx sends each dy[n, f, i, j] * weight[f] back to the window it came from.
+    """
+    x_shape, cols, weight, has_bias, stride, padding, dilation = saved
+    n, f, ho, wo = dy.shape
+    groups = len(cols)
+    dy_rows = dy.transpose(1, 0, 2, 3).reshape(groups, f // groups, -1)  # (G, F/G, N*Ho*Wo)
+    grads = {"weight": np.matmul(dy_rows, cols.transpose(0, 2, 1)).reshape(weight.shape)}
+    if has_bias:
+        grads["bias"] = dy.sum(axis=(0, 2, 3))
+    rows = weight.reshape(groups, f // groups, -1)
+    dcols = np.matmul(rows.transpose(0, 2, 1), dy_rows).reshape(x_shape[1], *weight.shape[2:], n, ho, wo)
+    return windows_adjoint(dcols, x_shape, stride, padding, dilation), grads
+
+
+def conv_torch(attrs, x):
+    options = {}
+    if attrs["stride"] != (1, 1):
+        options["stride"] = pair_text(attrs["stride"])
+    if any(before != after for before, after in attrs["padding"]):
+        options["padding"] = "same"
+    elif attrs["padding"] != ((0, 0), (0, 0)):
+        options["padding"] = pair_text(tuple(before for before, _ in attrs["padding"]))
+    if attrs["dilation"] != (1, 1):
+        options["dilation"] = pair_text(attrs["dilation"])
+    if attrs["groups"] != 1:
+        options["groups"] = attrs["groups"]
+    if attrs["nobias"]:
+        options["bias"] = False
+    return call_text("nn.Conv2d", x[0], attrs["filters"], pair_text(attrs["kernel_size"]), **options)
+
+
+LAYER = LayerDef(
+    name="conv",
+    summary="convolution with C filters",
+    attrs=(
+        Attr("filters", "int", REQUIRED, positional=True, minimum=1, label="the filters"),
+        Attr("kernel_size", "pair", (1, 1), flag="k", spellings=("kernel",), minimum=1, label="the kernel"),
+        Attr("stride", "pair", (1, 1), flag="s", minimum=1, label="the stride"),
+        Attr("padding", "pair", (0, 0), flag="p", minimum=0, label="the padding"),
+        Attr("dilation", "pair", (1, 1), flag="d", minimum=1, label="the dilation"),
+        Attr("groups", "int", 1, flag="g", minimum=1, label="the groups"),
+        Attr("same", "word"),
+        Attr("nobias", "word"),
+    ),
+    resolve=conv_resolve,
+    shape=conv_shape,
+    params=conv_params,
+    macs=conv_macs,
+    forward=conv_forward,
+    backward=conv_backward,
+    torch=conv_torch,
+)

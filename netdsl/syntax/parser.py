@@ -1,0 +1,295 @@
+"""Text to syntax tree. The only module that knows Lark.
+
+Lark builds the tree while it parses (a transformer run afterwards would recurse). After a syntax error the line is
+blanked and the rest parsed again, so that independent mistakes are all found in one go.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+from lark import Lark, Token, Transformer, UnexpectedInput, UnexpectedToken
+
+from netdsl.diagnostics import MAX_SHOWN, Diagnostic
+from netdsl.source import Source, Span
+from netdsl.syntax import ast
+
+MAX_NESTING = 64
+MAX_DIGITS = 18
+_BIDI = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f"
+_OPENER = {"}": "{", ")": "("}
+
+
+def parse(source: Source) -> tuple[ast.Program, list[Diagnostic]]:
+    """The tree of everything that can be understood, and what is wrong with the rest."""
+    found = _forbidden_characters(source) or _unbalanced(source)
+    if found:
+        return ast.Program(Span(source, 0, 0), ()), found
+    # Carriage returns before a newline are white space; blanking keeps every offset.
+    text = source.text.replace("\r\n", " \n").replace("\r", "\n")
+    if text.startswith("\ufeff"):
+        text = " " + text[1:]
+    diagnostics: list[Diagnostic] = []
+    blanked: dict[int, int] = {}  # line -> how often: first all but its braces, then all of it
+    while True:
+        builder = _Builder(source)
+        try:
+            program = _lark(builder, text)
+            return program, _in_order(diagnostics + builder.diagnostics)
+        except UnexpectedInput as error:
+            span = _error_span(error, source)
+            times = blanked.get(span.line, 0)
+            if times == 0:
+                diagnostics.append(_syntax_error(error, span))
+            if times == 2 or len(diagnostics) >= MAX_SHOWN:
+                return ast.Program(Span(source, 0, 0), ()), _in_order(diagnostics)
+            blanked[span.line] = times + 1
+            text = _blank_line(text, span.start, keep_braces=times == 0)
+
+
+@cache
+def _grammar_text() -> str:
+    """From the wheel (netdsl/grammars) or, in a checkout, from the folder beside the package."""
+    package = Path(__file__).resolve().parents[1]
+    for folder in (package / "grammars", package.parent / "grammars"):
+        if (folder / "net.lark").exists():
+            return (folder / "net.lark").read_text(encoding="utf-8")
+    raise AssertionError(f"net.lark is missing beside {package}")
+
+
+def _lark(builder: _Builder, text: str) -> ast.Program:
+    lark = Lark(_grammar_text(), parser="lalr", lexer="contextual", maybe_placeholders=True, transformer=builder)
+    return lark.parse(text + "\n")
+
+
+def _in_order(diagnostics: list[Diagnostic]) -> list[Diagnostic]:
+    return sorted(diagnostics, key=lambda d: d.span.start)
+
+
+def _blank_line(text: str, offset: int, keep_braces: bool) -> str:
+    """`text` with the line around `offset` blanked; the braces stay so that the rest still fits together."""
+    start = text.rfind("\n", 0, offset) + 1
+    end = text.find("\n", offset)
+    end = len(text) if end < 0 else end
+    blank = "".join(c if keep_braces and c in "{}" else " " for c in text[start:end].split("#")[0])
+    return text[:start] + blank.ljust(end - start) + text[end:]
+
+
+def _forbidden_characters(source: Source) -> list[Diagnostic]:
+    """Control characters and direction marks can make text look like what it is not (CVE-2021-42574)."""
+    for match in re.finditer(rf"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f{_BIDI}]|(?<!\A)\ufeff", source.text):
+        span = Span(source, match.start(), match.end())
+        return [Diagnostic("N002", f"the character U+{ord(match.group()):04X} is not allowed in a spec", span,
+                           help=("remove it: it cannot be seen",))]  # fmt: skip
+    return []
+
+
+def _unbalanced(source: Source) -> list[Diagnostic]:
+    """Braces and parentheses that do not match, and nesting over the limit, before anything is parsed."""
+    stack: list[tuple[str, int]] = []
+    for match in re.finditer(r'#[^\n]*|"[^"\n]*"|[{}()]', source.text):
+        char, at = match.group(), match.start()
+        span = Span(source, at, at + 1)
+        if char in "{(":
+            stack.append((char, at))
+            if len(stack) > MAX_NESTING:
+                return [Diagnostic("N004", f"braces and parentheses are nested more than {MAX_NESTING} deep", span)]
+        elif char in "})":
+            if not stack:
+                return [Diagnostic("N103", f"this `{char}` closes nothing", span, help=(f"remove it, or add the missing `{_OPENER[char]}`",))]
+            opener, opened_at = stack.pop()
+            if opener != _OPENER[char]:
+                return [_unclosed(source, opener, opened_at, f"`{char}` on line {span.line} comes first")]
+    if stack:
+        return [_unclosed(source, *stack[-1], "the file ends first")]
+    return []
+
+
+def _unclosed(source: Source, opener: str, at: int, note: str) -> Diagnostic:
+    closer = "}" if opener == "{" else ")"
+    return Diagnostic("N102", f"this `{opener}` is never closed", Span(source, at, at + 1), "opened here", (note,), (f"add the missing `{closer}`",))
+
+
+# -------------------------------------------------------------------------------------------- syntax errors
+
+_EXPECTED = {
+    "NAME": "a layer", "_NL": "a new line", "_ARROW": "`->`", "LBRACE": "`{`", "RBRACE": "`}`", "STRING": "a value",
+    "RPAR": "`)`", "NUMBER": "a value", "SIZE": "a value", "WORD": "a word", "EQUAL": "`=`", "STAR": "`*`",
+    "COMMA": "`,`", "COLON": "`:`",
+}  # fmt: skip
+
+
+def _error_span(error: UnexpectedInput, source: Source) -> Span:
+    """The place of the offending text; a line that ends too early is marked at its end."""
+    at = min(error.pos_in_stream if error.pos_in_stream is not None and error.pos_in_stream >= 0 else len(source.text), len(source.text))
+    if isinstance(error, UnexpectedToken) and error.token.type == "$END":
+        at = len(source.text.rstrip())
+        return Span(source, max(at - 1, 0), at)
+    text = str(error.token) if isinstance(error, UnexpectedToken) else source.text[at : at + 1]
+    if text.strip() == "" or text.lstrip()[:1] == "#":  # the end of a line
+        return Span(source, at, at)
+    lead = len(text) - len(text.lstrip())
+    return Span(source, at + lead, at + lead + max(1, len(text.strip())))
+
+
+def _syntax_error(error: UnexpectedInput, span: Span) -> Diagnostic:
+    shown = span.text
+    message = f"unexpected `{shown}`" if shown.strip() else "the line ends too early"
+    expected = set(error.expected if isinstance(error, UnexpectedToken) else error.allowed or ())
+    help_text = _syntax_help(span, expected)
+    return Diagnostic("N101", message, span, help=(help_text,) if help_text else ())
+
+
+def _syntax_help(span: Span, expected: set[str]) -> str:
+    """The smallest change, where the mistake is a known one; else what could have stood here."""
+    before = span.source.text[: span.start].rstrip(" \t")
+    rest = span.source.text[span.start : span.start + 2]
+    if rest[:1] == "," and re.search(r"\([^()\n]*$", before):
+        return "arguments are separated by spaces and take no parentheses: `conv 32 k5`"
+    if rest[:1] == ",":
+        return "arguments are separated by spaces: `conv 32 k5`"
+    if rest in ("=>", ">>", "> ") or rest[:1] in ("|", ">"):
+        return "layers are chained with `->`"
+    if before.endswith("->") or before.endswith(":") or before.endswith("*"):
+        return f"a layer or `{{` must follow `{before[-2:] if before.endswith('->') else before[-1]}`"
+    if re.match(r"\d[\d_.]*[A-Za-z]", span.source.text[span.start :]):
+        return "put a space between the number and the word"
+    if shown := span.source.text[span.start : span.end]:
+        if not shown.isascii():
+            return "names are made of ASCII letters, digits and `_`; put other text in a comment"
+    if before.endswith("="):
+        return "a value must follow `=`"
+    names = sorted({_EXPECTED[name] for name in expected if name in _EXPECTED})
+    return f"expected {' or '.join(names)}" if 0 < len(names) <= 4 else ""
+
+
+# -------------------------------------------------------------------------------------------- the tree
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"\d[\d_]*", text) is not None
+
+
+def _without_tokens(children: list) -> tuple:
+    return tuple(child for child in children if child is not None and not isinstance(child, Token))
+
+
+class _Builder(Transformer):
+    """Called by Lark with the children of each rule, innermost first, while it parses.
+
+    It must not raise (Lark would hide the error). Lark gives a transformer of this kind no positions, so spans are
+    made from the children."""
+
+    def __init__(self, source: Source) -> None:
+        super().__init__(visit_tokens=False)
+        self.source = source
+        self.diagnostics: list[Diagnostic] = []
+
+    def _span(self, children: list) -> Span:
+        """From the first child to the last; a token is a child where the grammar keeps it (`!rule`)."""
+        spans = [self._token_span(c) if isinstance(c, Token) else c.span for c in children if c is not None]
+        return spans[0].to(spans[-1]) if spans else Span(self.source, 0, 0)
+
+    def _token_span(self, token: Token) -> Span:
+        return Span(self.source, token.start_pos, token.end_pos)
+
+    def _integer(self, digits: str, span: Span) -> int:
+        digits = digits.replace("_", "").lstrip("0") or "0"
+        if len(digits) > MAX_DIGITS:
+            self.diagnostics.append(Diagnostic("N104", f"a number of {len(digits)} digits; at most {MAX_DIGITS} are allowed", span))
+            return 1
+        return int(digits)
+
+    def _number(self, token: Token) -> int | float:
+        span = self._token_span(token)
+        if _is_number(token):
+            return self._integer(str(token), span)
+        value = float(token.replace("_", "")) if len(token) <= 64 else float("inf")
+        if value in (float("inf"), float("-inf")):
+            self.diagnostics.append(Diagnostic("N104", "a number too large for floating point", span))
+            return 1.0
+        return value
+
+    def _sizes(self, token: Token) -> tuple[int, ...]:
+        return tuple(self._integer(part, self._token_span(token)) for part in token.split("x"))
+
+    def start(self, children: list) -> ast.Program:
+        return ast.Program(self._span(children), _without_tokens(children))
+
+    def input(self, children: list) -> ast.Input:
+        token = children[0]
+        sizes = self._sizes(token) if token.type == "SIZE" else (self._number(token),)
+        if not all(isinstance(size, int) for size in sizes):
+            self.diagnostics.append(Diagnostic("N303", "an input size is a whole number", self._token_span(token)))
+            sizes = (1,)
+        return ast.Input(self._token_span(token), sizes)
+
+    def expect(self, children: list) -> ast.Expect:
+        return ast.Expect(self._span(children), children[1])
+
+    def body(self, children: list) -> ast.Body:
+        return ast.Body(self._span(children), _without_tokens(children))
+
+    def chain(self, children: list) -> ast.Chain:
+        return ast.Chain(self._span(children), tuple(children))
+
+    def element(self, children: list) -> ast.Element:
+        label, count, primary = children
+        return ast.Element(self._span(children), label, count, primary)
+
+    def label(self, children: list) -> ast.Label:
+        return ast.Label(self._token_span(children[0]), str(children[0]))
+
+    def count(self, children: list) -> ast.Expr:
+        return children[0]
+
+    def layer(self, children: list) -> ast.Layer:
+        name, *args = children
+        return ast.Layer(self._span(children), str(name), tuple(args), self._token_span(name))
+
+    def plain_arg(self, children: list) -> ast.Arg:
+        return ast.Arg(self._span(children), None, children[0])
+
+    def keyword_arg(self, children: list) -> ast.Arg:
+        return ast.Arg(self._span(children), str(children[0]), children[1], self._token_span(children[0]))
+
+    def number(self, children: list) -> ast.Number:
+        return ast.Number(self._token_span(children[0]), self._number(children[0]))
+
+    def size(self, children: list) -> ast.Size:
+        return ast.Size(self._token_span(children[0]), self._sizes(children[0]))
+
+    def name(self, children: list) -> ast.Name:
+        return ast.Name(self._token_span(children[0]), str(children[0]))
+
+    def in_size(self, children: list) -> ast.InSize:
+        return ast.InSize(self._token_span(children[0]), str(children[0])[3:])
+
+    def unary(self, children: list) -> ast.Unary:
+        return ast.Unary(self._token_span(children[0]).to(children[1].span), str(children[0]), children[1])
+
+    def binary(self, children: list) -> ast.Binary:
+        left, op, right = children
+        return ast.Binary(left.span.to(right.span), str(op), left, right)
+
+    def train(self, children: list) -> ast.Train:
+        return ast.Train(self._span(children), _without_tokens(children))
+
+    def entry(self, children: list) -> ast.Entry:
+        key, *settings = children
+        return ast.Entry(self._span(children), str(key), tuple(settings), self._token_span(key))
+
+    def keyed(self, children: list) -> ast.Keyed:
+        return ast.Keyed(self._span(children), str(children[0]), children[1])
+
+    def value(self, children: list) -> ast.Value:
+        token = children[0]
+        if token.type == "NUMBER":
+            return ast.Value(self._token_span(token), self._number(token))
+        quoted = token.type == "STRING"
+        return ast.Value(self._token_span(token), token[1:-1] if quoted else str(token), quoted)
+
+    def values(self, children: list) -> ast.Value:
+        return ast.Value(self._span(children), tuple(self._number(token) for token in children))

@@ -1,0 +1,266 @@
+"""Data to train on: built-in sets by name, `.npz` files and folders of images, all as one `Dataset` of arrays."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from netdsl.diagnostics import UserError, did_you_mean
+from netdsl.training.idx import check_labels, npz_part, read_cifar, read_idx, read_npz, sample_text, shown, size_text
+from netdsl.training.images import read_class_folders, subfolders
+
+BUILT_IN: tuple[str, ...] = ("mnist-mini", "mnist", "cifar10", "spiral")
+TEST_FRACTION = 0.2
+MAX_CONSTANTS = 64  # features or channels normalised one by one; more of them share one mean and std
+CHUNK = 2**22  # values looked at together for the statistics, to bound memory
+
+MNIST_MEAN, MNIST_STD = (0.1307,), (0.3081,)
+MNIST_MAX_IMAGES = 70_000  # MNIST's training and test images together
+MNIST_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+DIGITS = tuple(str(digit) for digit in range(10))
+
+CIFAR_MEAN, CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
+CIFAR_TRAIN_FILES = tuple(f"data_batch_{i}.bin" for i in range(1, 6))
+CIFAR_TEST_FILES = ("test_batch.bin", "test_batch_1000.bin")
+CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+FILES = {
+    "mnist": ", ".join(f"`{name}.gz`" for name in MNIST_FILES) + " (or without .gz)",
+    "cifar10": "`data_batch_1.bin` (to `data_batch_5.bin`) and `test_batch.bin` (or with .gz)",
+}
+MINI_HELP = "or use `--data mnist-mini`"
+
+SPIRAL_TRAIN, SPIRAL_TEST, SPIRAL_NOISE = 1500, 300, 0.2  # points, points, radians
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """x (N, *input_shape) uint8 or float32; y (N,) int64 labels with `classes`, or (N, ...) float32 targets without.
+
+    `mean` and `std` have one entry per index of x's axis 1, or one in all; those of uint8 data are of x / 255.
+    """
+
+    name: str
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one sample, (C, H, W) of images."""
+        return self.x_train.shape[1:]
+
+    def normalized(self, x: np.ndarray) -> np.ndarray:
+        """x (N, *input_shape) -> float32 of the same shape, as the network is fed."""
+        return normalize(x, self.mean, self.std)
+
+
+def normalize(x: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...]) -> np.ndarray:
+    """x (N, C, ...) -> float32 (x - mean) / std per channel, or by one mean and std; uint8 is divided by 255 first."""
+    assert len(mean) == len(std) and len(mean) in (1, *x.shape[1:2]), (x.shape, mean, std)
+    columns = (-1, *[1] * (x.ndim - 2)) if len(mean) > 1 else ()
+    m, s = (np.array(v, np.float32).reshape(columns) for v in (mean, std))
+    values = x.astype(np.float32)
+    return ((values / np.float32(255) if x.dtype == np.uint8 else values) - m) / s
+
+
+def load_dataset(name: str, data_dir: Path | None, limit: int | None = None, seed: int = 0) -> Dataset:
+    """The data set called `name`: one of `BUILT_IN`, the path of a `.npz`, or a folder of class folders.
+
+    `data_dir` is where the files of `mnist` and `cifar10` are; `limit` keeps the first samples of each part;
+    `seed` decides the split of data that has no test part. Raises `UserError`.
+    """
+    if limit is not None and limit < 1:
+        raise UserError(f"the limit of samples is {limit}, expected 1 or more")
+    if seed < 0:
+        raise UserError(f"the seed is {seed}, expected 0 or more")
+    data = _load(name, data_dir, seed)
+    return replace(data, x_train=data.x_train[:limit], y_train=data.y_train[:limit],
+                   x_test=data.x_test[:limit], y_test=data.y_test[:limit])  # fmt: skip
+
+
+def _load(name: str, data_dir: Path | None, seed: int) -> Dataset:
+    if name == "mnist-mini":
+        return _mnist_mini()
+    if name == "mnist":
+        return _mnist(data_dir)
+    if name == "cifar10":
+        return _cifar10(data_dir)
+    if name == "spiral":
+        return _spiral()
+    if name.lower().endswith(".npz"):
+        return _from_npz(Path(name), np.random.default_rng(seed))
+    if os.path.isdir(name):
+        return _from_folder(Path(name), np.random.default_rng(seed))
+    raise _unknown_data(name)
+
+
+def _unknown_data(name: str) -> UserError:
+    known = f"known are {', '.join(f'`{n}`' for n in BUILT_IN)}, a `.npz` file and a folder of class folders"
+    if os.path.exists(name):
+        return UserError(f"cannot use {shown(name)} as data: it is neither a `.npz` file nor a folder", help=known)
+    near = did_you_mean(name, BUILT_IN)
+    return UserError(
+        f"there is no data called {shown(name)}", help=f"did you mean `{near}`? {known}" if near else known
+    )
+
+
+def _mnist_mini() -> Dataset:
+    """5,000 + 1,000 MNIST digits that come with the package; see mnist_mini.md."""
+    a = read_npz(Path(__file__).with_name("mnist_mini.npz"), ("x_train", "y_train", "x_test", "y_test"))
+    return Dataset("mnist-mini", a["x_train"][:, None], a["y_train"].astype(np.int64),
+                   a["x_test"][:, None], a["y_test"].astype(np.int64), DIGITS, MNIST_MEAN, MNIST_STD)  # fmt: skip
+
+
+def _mnist(data_dir: Path | None) -> Dataset:
+    """The four IDX files, each with or without `.gz`. Subsets and look-alikes such as Fashion-MNIST are welcome."""
+    data_dir = _data_folder("mnist", data_dir)
+    found = _find(data_dir, ("", "mnist", "MNIST/raw"), MNIST_FILES)
+    missing = [name for name in MNIST_FILES if name not in found]
+    if missing:
+        raise UserError(f"{shown(data_dir)} has no `{missing[0]}.gz`", help=f"it needs {FILES['mnist']}; {MINI_HELP}")
+    train_images, train_labels, test_images, test_labels = (found[name] for name in MNIST_FILES)
+    x_train, y_train = _read_mnist(train_images, train_labels)
+    x_test, y_test = _read_mnist(test_images, test_labels)
+    return Dataset("mnist", x_train, y_train, x_test, y_test, DIGITS, MNIST_MEAN, MNIST_STD)
+
+
+def _read_mnist(images: Path, labels: Path) -> tuple[np.ndarray, np.ndarray]:
+    """-> x (N, 1, 28, 28) uint8, y (N,) int64."""
+    x, y = read_idx(images, (28, 28), MNIST_MAX_IMAGES), read_idx(labels, (), MNIST_MAX_IMAGES)
+    if len(x) != len(y):
+        raise UserError(f"{shown(images)} has {len(x)} images, but {shown(labels)} has {len(y)} labels")
+    return x[:, None], check_labels(labels, y, 10)
+
+
+def _cifar10(data_dir: Path | None) -> Dataset:
+    """Those of the five training batches that exist, in order; the test batch or its first 1,000 images."""
+    data_dir = _data_folder("cifar10", data_dir)
+    found = _find(data_dir, ("", "cifar10", "cifar-10-batches-bin"), CIFAR_TRAIN_FILES + CIFAR_TEST_FILES)
+    train = [found[name] for name in CIFAR_TRAIN_FILES if name in found]
+    test = [found[name] for name in CIFAR_TEST_FILES if name in found][:1]
+    if not train or not test:
+        missing = CIFAR_TEST_FILES[0] if train else CIFAR_TRAIN_FILES[0]
+        raise UserError(f"{shown(data_dir)} has no `{missing}`", help=f"it needs {FILES['cifar10']}")
+    x_train, y_train = _read_batches(train)
+    x_test, y_test = _read_batches(test)
+    return Dataset("cifar10", x_train, y_train, x_test, y_test, CIFAR_CLASSES, CIFAR_MEAN, CIFAR_STD)
+
+
+def _read_batches(paths: list[Path]) -> tuple[np.ndarray, np.ndarray]:
+    """-> x (N, 3, 32, 32) uint8, y (N,) int64 of all the files together."""
+    batches = [read_cifar(path) for path in paths]
+    return np.concatenate([x for x, _ in batches]), np.concatenate([y for _, y in batches])
+
+
+def _data_folder(name: str, data_dir: Path | None) -> Path:
+    if data_dir is None:
+        raise UserError(f"`{name}` is not here: set NETDSL_DATA_DIR to a folder with {FILES[name]}", help=MINI_HELP)
+    if not os.path.isdir(data_dir):
+        raise UserError(f"NETDSL_DATA_DIR is {shown(data_dir)}, which is not a folder", help=MINI_HELP)
+    return data_dir
+
+
+def _find(data_dir: Path, folders: tuple[str, ...], names: tuple[str, ...]) -> dict[str, Path]:
+    """The paths by plain name in the first of the folders that has any of the files; unzipped before `.gz`."""
+    for folder in folders:
+        paths = {name: (data_dir / folder / name, data_dir / folder / f"{name}.gz") for name in names}
+        found = {name: [p for p in both if os.path.exists(p)] for name, both in paths.items()}
+        if any(found.values()):
+            return {name: both[0] for name, both in found.items() if both}
+    return {}
+
+
+def _spiral() -> Dataset:
+    """Three interleaved arms, x (N, 2): radius r in 0..1, angle 4 * (r + arm) + noise (after Stanford's cs231n).
+
+    The same points for everybody: RandomState's stream is frozen by NumPy's policy, a Generator's is not.
+    """
+    rng = np.random.RandomState(0)
+    n = SPIRAL_TRAIN + SPIRAL_TEST
+    y = np.arange(n) % 3
+    r = np.repeat(np.linspace(0, 1, n // 3), 3)
+    angle = 4 * (r + y) + SPIRAL_NOISE * rng.randn(n)
+    x = np.stack([r * np.sin(angle), r * np.cos(angle)], axis=1).astype(np.float32)
+    order = rng.permutation(n)
+    train, test = order[:SPIRAL_TRAIN], order[SPIRAL_TRAIN:]
+    y = y.astype(np.int64)
+    return Dataset("spiral", x[train], y[train], x[test], y[test], ("arm 0", "arm 1", "arm 2"), (0.0,), (1.0,))
+
+
+def _from_npz(path: Path, rng: np.random.Generator) -> Dataset:
+    """Arrays x, y and perhaps x_test, y_test; without them the last fifth after a shuffle is the test part."""
+    arrays = read_npz(path, ("x", "y"), ("x_test", "y_test"))
+    if ("x_test" in arrays) != ("y_test" in arrays):
+        raise UserError(f"{shown(path)} has only one of `x_test` and `y_test`, expected both or neither")
+    x, y = npz_part(path, arrays, "")
+    if "x_test" in arrays:
+        x_test, y_test = npz_part(path, arrays, "_test")
+        for name, a, b in (("x", x, x_test), ("y", y, y_test)):
+            if a.shape[1:] != b.shape[1:] or a.dtype != b.dtype:
+                both = f"{sample_text(a)} and {sample_text(b)}"
+                raise UserError(f"the samples of `{name}` and `{name}_test` in {shown(path)} differ: {both}")
+    else:
+        if len(x) < 2:
+            raise UserError(f"{shown(path)} has {len(x)} sample, expected 2 or more to split off a test part")
+        order = rng.permutation(len(x))
+        n = len(x) - max(1, round(TEST_FRACTION * len(x)))
+        x, x_test, y, y_test = x[order[:n]], x[order[n:]], y[order[:n]], y[order[n:]]
+    is_labels = y.dtype == np.int64
+    classes = tuple(str(k) for k in range(int(max(y.max(), y_test.max())) + 1)) if is_labels else ()
+    return Dataset(path.name, x, y, x_test, y_test, classes, *statistics(x))
+
+
+def statistics(x: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """x (N, C, ...) -> mean, std for `normalize`: per feature of (N, D), per channel of (N, C, H, W), else one each.
+
+    A constant feature gets std 1.
+    """
+    is_apart = x.ndim in (2, 4) and x.shape[1] <= MAX_CONSTANTS
+    axes = (0, *range(2, x.ndim)) if is_apart else tuple(range(x.ndim))
+    scale = 255 if x.dtype == np.uint8 else 1
+    rows = max(1, CHUNK * len(x) // x.size)
+    chunks = [slice(i, i + rows) for i in range(0, len(x), rows)]
+    count = x.size // x.shape[1] if is_apart else x.size
+    mean = sum((x[c].astype(np.float64) / scale).sum(axes, keepdims=True) for c in chunks) / count
+    var = sum(((x[c].astype(np.float64) / scale - mean) ** 2).sum(axes, keepdims=True) for c in chunks) / count
+    std = np.sqrt(var).ravel()
+    is_constant = std <= np.maximum(1e-30, 1e-12 * np.abs(mean.ravel()))  # but for rounding
+    return tuple(mean.ravel().tolist()), tuple(np.where(is_constant, 1.0, std).tolist())
+
+
+def _from_folder(folder: Path, rng: np.random.Generator) -> Dataset:
+    """A folder of class folders, a fifth of each class as test part; or its `train` and `test`, each such a folder."""
+    if {"train", "test"} <= set(subfolders(folder)):
+        x, y, classes = read_class_folders(folder / "train")
+        x_test, y_test, _ = read_class_folders(folder / "test", classes)
+        if x.shape[1:] != x_test.shape[1:]:
+            both = f"{size_text(x_test.shape[1:])}, those of {shown(folder / 'train')} {size_text(x.shape[1:])}"
+            raise UserError(f"the images of {shown(folder / 'test')} are {both}")
+        train, test = rng.permutation(len(x)), rng.permutation(len(x_test))
+    else:
+        x, y, classes = read_class_folders(folder)
+        train, test = _split_by_class(y, rng)
+        x_test, y_test = x, y
+        if not len(test):
+            raise UserError(f"{shown(folder)} has 1 image of each class, expected 2 or more to split off a test part")
+    x, y = x[train], y[train]
+    return Dataset(folder.resolve().name, x, y, x_test[test], y_test[test], classes, *statistics(x))
+
+
+def _split_by_class(y: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the training and of the test samples, shuffled; a class of one image has it in the training part."""
+    train, test = [], []
+    for label in range(int(y.max()) + 1):
+        own = rng.permutation(np.flatnonzero(y == label))
+        n_test = max(1, round(TEST_FRACTION * len(own))) if len(own) > 1 else 0
+        test.append(own[:n_test])
+        train.append(own[n_test:])
+    return rng.permutation(np.concatenate(train)), rng.permutation(np.concatenate(test))
