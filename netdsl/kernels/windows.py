@@ -3,7 +3,7 @@
 import numpy as np
 
 
-def windows(x, kernel_size, stride, padding, dilation):
+def windows(x, kernel_size, stride, padding, dilation=(1, 1)):
     """x (N, C, H, W) -> every window, a read-only view (N, C, Ho, Wo, Kh, Kw) of the zero-padded x.
 
     padding ((top, bottom), (left, right)); Ho = (H + top + bottom - dilation * (Kh - 1) - 1) // stride + 1.
@@ -14,7 +14,7 @@ def windows(x, kernel_size, stride, padding, dilation):
     return view[:, :, :: stride[0], :: stride[1], :: dilation[0], :: dilation[1]]
 
 
-def windows_adjoint(dwindows, x_shape, stride, padding, dilation):
+def windows_adjoint(dwindows, x_shape, stride, padding, dilation=(1, 1)):
     """The transpose of `windows`: sums (C, Kh, Kw, N, Ho, Wo) back into dx (N, C, H, W)."""
     n, c, h, w = x_shape
     _, kh, kw, _, ho, wo = dwindows.shape

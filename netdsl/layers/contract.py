@@ -9,11 +9,13 @@ Shapes are without the batch axis; `attrs` is a dict of attr name -> value, comp
     forward(x, ...) -> (y, saved)        a kernel. Its arguments are found by their names: first the inputs, then any of
                                          the layer's params, buffers and attrs, `training` (bool) and `rng`
                                          (numpy.random.Generator). A param that this node does not have is None.
+                                         A default for an attr is left out of emitted calls, so give the usual ones.
     backward(dy, saved) -> (dx, grads)   a kernel: the exact adjoint; grads is a dict param name -> gradient. A layer of
                                          several inputs returns a tuple of dx.
     torch(attrs, *inputs) -> str         a constructor, `nn.Conv2d(1, 32, 5)`
     torch_call(attrs, *inputs) -> str    the same as an expression of {x}, `torch.relu({x})`, where a person would write
                                          that instead of a member; optional, only for layers without params
+    implied_by: names of losses that contain this layer: as the last one, it is left out of what the loss reads
 
 A kernel is an undecorated module-level `def` that names only numpy, math, builtins, its arguments and other kernels: its
 text is copied into emitted modules (backends/kernel_source.py). Buffers are updated in place by forward, in training.
@@ -92,6 +94,7 @@ class LayerDef:
     torch_call: Callable[..., str] | None = None
     aliases: tuple[str, ...] = ()
     num_inputs: int = 1
+    implied_by: tuple[str, ...] = ()
 
     def attr(self, name: str) -> Attr:
         return next(attr for attr in self.attrs if attr.name == name)

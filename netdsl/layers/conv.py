@@ -64,7 +64,7 @@ def conv_macs(attrs, x):
     return f * ho * wo * (x[0] // attrs["groups"]) * kh * kw
 
 
-def conv_forward(x, weight, bias, stride, padding, dilation, groups):
+def conv_forward(x, weight, bias, stride=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1), groups=1):
     """x (N, C, H, W), weight (F, C/groups, Kh, Kw), bias (F,) or None -> y (N, F, Ho, Wo).
 
     y[n, f, i, j] = bias[f] + sum over c, u, v of weight[f, c, u, v] * x[n, c, i*s + u*d - p, j*s + v*d - p],

@@ -1,0 +1,110 @@
+"""What `netdsl summary` tells: every layer with its shapes, params and MACs, the totals, and the memory it takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+from netdsl.analysis.loss import logits_value
+from netdsl.ir import Graph, Node, show_shape
+from netdsl.layers.contract import plural
+from netdsl.recipe import Recipe
+
+FLOAT32 = 4  # bytes
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes in float32. Activations are every layer's output for one sample; training keeps them for the whole batch,
+    beside a gradient and the optimizer's state for every param."""
+
+    params: int
+    buffers: int
+    activations: int
+    training: int
+
+
+def memory(graph: Graph, recipe: Recipe) -> Memory:
+    """The memory of the network's own arrays; work space of the kernels comes on top."""
+    params = FLOAT32 * graph.num_params
+    buffers = FLOAT32 * sum(b.size for _, b in graph.buffer_specs())
+    activations = FLOAT32 * (prod(graph.input_shape) + sum(prod(node.shape) for node in graph.nodes))
+    copies = {"sgd": 1 if recipe.options.get("momentum") else 0}.get(recipe.optimizer, 2)
+    return Memory(params, buffers, activations, (2 + copies) * params + buffers + recipe.batch * activations)
+
+
+def show_bytes(count: int) -> str:
+    """`1.8 MB`: powers of ten, as disks and networks count."""
+    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count} B"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """`str` is the table; `as_dict` the object of `--json`."""
+
+    graph: Graph
+    recipe: Recipe
+
+    def _row(self, node: Node) -> dict[str, object]:
+        inputs = [list(shape) for shape in self.graph.input_shapes(node)]
+        return {"name": node.name, "op": node.op, "in": inputs[0] if len(inputs) == 1 else inputs, "out": list(node.shape),
+                "params": sum(p.size for p in node.params), "macs": node.macs}  # fmt: skip
+
+    def as_dict(self) -> dict[str, object]:
+        graph = self.graph
+        return {
+            "name": graph.name, "input": list(graph.input_shape), "output": list(graph.output_shape),
+            "params": graph.num_params, "trainable": graph.num_params, "macs": graph.num_macs,
+            "memory": vars(memory(graph, self.recipe)), "notes": self.notes(),
+            "layers": [self._row(node) for node in graph.nodes],
+        }  # fmt: skip
+
+    def notes(self) -> list[str]:
+        """What the compiler decided and a reader should know."""
+        graph = self.graph
+        if logits_value(graph, self.recipe.loss) == graph.output:
+            return []
+        last = graph.nodes[graph.output - 1]
+        return [f"the loss `{self.recipe.loss}` contains `{last.op}`: in training it reads what enters `{last.name}`, "
+                "so that it is applied once and stays stable"]  # fmt: skip
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """layer, written as, output, params, MACs; the first row is the input."""
+        body = [("input", "", show_shape(self.graph.input_shape), "", "")]
+        for node in self.graph.nodes:
+            params = sum(p.size for p in node.params)
+            text = " ".join(node.span.text.split()) if node.span else node.op
+            body.append((node.name, text if len(text) <= 40 else f"{text[:37]}...", show_shape(node.shape),
+                         f"{params:,}" if params else "", f"{node.macs:,}" if node.macs else ""))  # fmt: skip
+        return body
+
+    def __str__(self) -> str:
+        graph, rows = self.graph, self.rows()
+        head = ("layer", "", "output", "params", "MACs")
+        total = ("total", plural(len(graph.nodes), "layer"), show_shape(graph.output_shape), f"{graph.num_params:,}", f"{graph.num_macs:,}")
+        widths = [max(len(row[i]) for row in (head, *rows, total)) for i in range(5)]
+
+        def line(row: tuple[str, ...]) -> str:
+            left = [f"{cell:<{width}}" for cell, width in zip(row[:3], widths[:3], strict=True)]
+            right = [f"{cell:>{width}}" for cell, width in zip(row[3:], widths[3:], strict=True)]
+            return "  ".join([*left, *right]).rstrip()
+
+        rule = "-" * (sum(widths) + 8)
+        used = memory(graph, self.recipe)
+        facts = [
+            f"memory (float32): params {show_bytes(used.params)}, activations {show_bytes(used.activations)} a sample, "
+            f"training at batch {self.recipe.batch} about {show_bytes(used.training)}",
+            *(f"note: {note}" for note in self.notes()),
+        ]
+        return "\n".join([f"{graph.name}: {show_shape(graph.input_shape)} -> {show_shape(graph.output_shape)}", "",
+                          line(head), rule, *map(line, rows), rule, line(total), "", *facts])  # fmt: skip
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        cells = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in self.rows())
+        head = "".join(f"<th>{name}</th>" for name in ("layer", "", "output", "params", "MACs"))
+        return f"<table><tr>{head}</tr>{cells}</table><p>{self.graph.num_params:,} params, {self.graph.num_macs:,} MACs</p>"

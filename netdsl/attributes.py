@@ -1,0 +1,164 @@
+"""What is written after a layer's name, held against the layer's attrs: `bind`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from netdsl.diagnostics import Diagnostic, did_you_mean
+from netdsl.expressions import ExprError, UnknownShape, Value, evaluate, show_value
+from netdsl.ir import Shape
+from netdsl.layers.contract import REQUIRED, Attr, LayerDef, plural
+from netdsl.source import Span
+from netdsl.syntax import ast
+
+_FLAG = re.compile(r"([A-Za-z_]+?)(\d+(?:x\d+)*)")
+
+
+@dataclass
+class Bound:
+    """attrs is None where a mistake was found; `spans` says where each attr was written."""
+
+    attrs: dict[str, object] | None
+    spans: dict[str, Span]
+    diagnostics: list[Diagnostic]
+
+
+class _Mistake(Exception):
+    def __init__(self, code: str, message: str, span: Span, *help: str, notes: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.diagnostic = Diagnostic(code, message, span, notes=notes, help=help)
+
+
+def bind(layer: LayerDef, syntax: ast.Layer, names: Mapping[str, Value], shape: Shape | None) -> Bound:
+    """The attrs of `layer` as `syntax` gives them, with defaults; every mistake is reported."""
+    written: dict[str, object] = {}
+    bound = Bound(None, {}, [])
+    complete = True
+    free = [attr for attr in layer.attrs if attr.positional]
+    for arg in syntax.args:
+        try:
+            attr, value = _argument(layer, arg, free, names, shape)
+            if attr in free:
+                free.remove(attr)
+            if attr.name in written:
+                raise _Mistake("N307", f"`{attr.name}` is given twice", arg.span, "leave out one of the two",
+                               notes=(f"the first one is `{bound.spans[attr.name].text}`",))  # fmt: skip
+            bound.spans[attr.name] = arg.span
+            written[attr.name] = value
+            written[attr.name] = _converted(layer, attr, value, arg.span)
+        except _Mistake as mistake:
+            bound.diagnostics.append(mistake.diagnostic)
+        except ExprError as error:
+            bound.diagnostics.append(error.diagnostic)
+        except UnknownShape:
+            complete = False
+    missing = [attr for attr in layer.attrs if attr.default is REQUIRED and attr.name not in written]
+    if missing and complete and not bound.diagnostics:
+        bound.diagnostics.append(_missing(layer, missing[0], syntax))
+    if complete and not bound.diagnostics:
+        bound.attrs = _with_defaults(layer, written)
+    return bound
+
+
+def _with_defaults(layer: LayerDef, written: dict[str, object]) -> dict[str, object]:
+    attrs: dict[str, object] = {}
+    for attr in layer.attrs:
+        default = attrs[attr.default] if isinstance(attr.default, str) else attr.default
+        attrs[attr.name] = written.get(attr.name, default)
+    return attrs
+
+
+def _missing(layer: LayerDef, attr: Attr, syntax: ast.Layer) -> Diagnostic:
+    example = "2" if attr.kind == "pair" else "32"
+    return Diagnostic("N305", f"`{layer.name}` needs {attr.label or f'`{attr.name}`'}", syntax.name_span,
+                      help=(f"write a number after it, for example `{syntax.name} {example}`",))  # fmt: skip
+
+
+def _argument(layer: LayerDef, arg: ast.Arg, free: list[Attr], names: Mapping[str, Value], shape: Shape | None) -> tuple[Attr, Value]:
+    """The attr that `arg` means, and its value as written."""
+    if arg.key is not None:
+        attr = next((a for a in layer.attrs if arg.key in a.keys), None)
+        if attr is None:
+            raise _unknown(layer, arg.key, arg.key_span or arg.span)
+        if attr.kind == "word":
+            raise _Mistake("N303", f"`{attr.name}` is a word: it takes no value", arg.span, f"write `{attr.name}` or leave it out")
+        return attr, evaluate(arg.value, names, shape)
+    if isinstance(arg.value, ast.Name) and arg.value.id not in names:
+        return _flag_or_word(layer, arg.value)
+    value = evaluate(arg.value, names, shape)
+    if not free:
+        raise _too_many(layer, arg, value)
+    return free[0], value
+
+
+def _flag_or_word(layer: LayerDef, name: ast.Name) -> tuple[Attr, Value]:
+    """`k5` or `nobias`."""
+    for attr in layer.attrs:
+        if attr.kind == "word" and attr.name == name.id:
+            return attr, True
+    match = _FLAG.fullmatch(name.id)
+    if match:
+        attr = next((a for a in layer.attrs if a.kind != "word" and match[1] in a.keys), None)
+        if attr is not None and match[1] != attr.flag:
+            short = f" or `{attr.flag}{match[2]}`" if attr.flag else ""
+            raise _Mistake("N302", f"unknown attribute `{name.id}` of `{layer.name}`", name.span, f"write `{match[1]}={match[2]}`{short}")
+        if attr is not None:
+            sizes = tuple(int(part) for part in match[2].split("x"))
+            return attr, sizes[0] if len(sizes) == 1 else sizes
+    raise _unknown(layer, name.id, name.span)
+
+
+def _unknown(layer: LayerDef, word: str, span: Span) -> _Mistake:
+    """Names the nearest attribute; a flag's number (`kk5`) is set aside for the search."""
+    words = [attr.name for attr in layer.attrs if attr.kind == "word"]
+    keys = [key for attr in layer.attrs if attr.kind != "word" for key in attr.keys]
+    guess = did_you_mean(word, [*words, *keys])
+    if guess:
+        help_text = f"did you mean `{guess}`?" if guess in words else f"did you mean `{guess}=...`?"
+    elif layer.attrs:
+        flags = [f"`{a.flag}`" if a.flag else f"`{a.name}`" for a in layer.attrs]
+        help_text = f"known: {', '.join(flags)}"
+    else:
+        help_text = f"`{layer.name}` has no attributes"
+    return _Mistake("N302", f"unknown attribute `{word}` of `{layer.name}`", span, help_text)
+
+
+def _too_many(layer: LayerDef, arg: ast.Arg, value: Value) -> _Mistake:
+    count = sum(attr.positional for attr in layer.attrs)
+    flags = [attr.flag for attr in layer.attrs if attr.flag and not attr.positional]
+    takes = "no value" if count == 0 else f"only {plural(count, 'value')}"
+    hints = [f"name the others, as in `{flags[0]}{show_value(value)}`"] if flags and isinstance(value, int | tuple) else []
+    return _Mistake("N306", f"`{layer.name}` takes {takes}", arg.span, *hints)
+
+
+def _converted(layer: LayerDef, attr: Attr, value: Value, span: Span) -> object:
+    """`value` in the attr's kind; complains about kind and range."""
+    if attr.kind == "word":
+        return value
+    if attr.kind == "float":
+        if isinstance(value, bool | tuple):
+            raise _Mistake("N303", f"`{attr.name}` of `{layer.name}` must be a number, not `{show_value(value)}`", span)
+        return _in_range(layer, attr, float(value), span)
+    if attr.kind == "pair" and isinstance(value, tuple):
+        if len(value) != 2:
+            raise _Mistake("N303", f"`{attr.name}` of `{layer.name}` takes one or two sizes, not {len(value)}", span, "write `3` or `3x5`")
+        return tuple(_in_range(layer, attr, size, span) for size in value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        what = "a whole number or a size like `3x5`" if attr.kind == "pair" else "a whole number"
+        raise _Mistake("N303", f"`{attr.name}` of `{layer.name}` must be {what}, not `{show_value(value)}`", span)
+    checked = _in_range(layer, attr, value, span)
+    return (checked, checked) if attr.kind == "pair" else checked
+
+
+def _in_range(layer: LayerDef, attr: Attr, number: int | float, span: Span) -> int | float:
+    if attr.minimum is not None and number < attr.minimum:
+        limit = f"at least {attr.minimum:g}"
+    elif attr.below is not None and number >= attr.below:
+        limit = f"below {attr.below:g}"
+    elif attr.kind != "float" and number >= 2**31:
+        limit = f"below {2**31:_}"
+    else:
+        return number
+    raise _Mistake("N304", f"`{attr.name}` of `{layer.name}` must be {limit}, not {show_value(number)}", span)

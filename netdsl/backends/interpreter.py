@@ -1,0 +1,134 @@
+"""A graph as live layer objects: every activation and gradient can be looked at.
+
+    model = net.build(seed=0)
+    model.forward(x)
+    model.layers[0].output      # what the first layer made of it
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from netdsl.analysis.loss import logits_value
+from netdsl.backends.arguments import forward_arguments
+from netdsl.backends.network import Network
+from netdsl.ir import Graph, Node, ParamSpec
+from netdsl.layers import layer_of
+from netdsl.recipe import SCHEMES, Recipe, optimizer_step
+
+
+class Layer:
+    """One layer: `forward`, `backward`, its `params`, `buffers`, `grads`, and the last `inputs` and `output`.
+
+    params and buffers are the network's own arrays under their short names.
+    """
+
+    def __init__(self, node: Node, network: LayerNetwork) -> None:
+        self.node, self.name, self.op = node, node.name, node.op
+        self._network = network
+        self._definition = layer_of(node.op)
+        self._arguments = forward_arguments(node)
+        self.grads: dict[str, np.ndarray] = {}
+        self.inputs: tuple[np.ndarray, ...] = ()
+        self.output: np.ndarray | None = None
+        self.saved: object = None
+
+    def __repr__(self) -> str:
+        return f"<{self.op} {self.name}: {self.node.shape}>"
+
+    @property
+    def params(self) -> dict[str, np.ndarray]:
+        return {p.name: self._network.params[f"{self.name}.{p.name}"] for p in self.node.params}
+
+    @property
+    def buffers(self) -> dict[str, np.ndarray]:
+        return {b.name: self._network.buffers[f"{self.name}.{b.name}"] for b in self.node.buffers}
+
+    def forward(self, *inputs: np.ndarray, training: bool = False) -> np.ndarray:
+        """(N, *input shape) of each input -> (N, *shape)."""
+        sources = {"param": self.params, "buffer": self.buffers, "attr": self.node.attrs,
+                   "training": {"training": training}, "rng": {"rng": self._network.rng}}  # fmt: skip
+        arguments = [sources[source][name] if source != "absent" else None for name, source in self._arguments]
+        self.inputs = inputs
+        self.output, self.saved = self._definition.forward(*inputs, *arguments)
+        return self.output
+
+    def backward(self, dy: np.ndarray) -> tuple[np.ndarray, ...]:
+        """The gradient by the output -> the gradient by each input; those by the params go to `grads`."""
+        dx, self.grads = self._definition.backward(dy, self.saved)
+        return dx if isinstance(dx, tuple) else (dx,)
+
+
+class LayerNetwork(Network):
+    """A network of `Layer` objects, in the order of the spec."""
+
+    def __init__(self, graph: Graph, recipe: Recipe, loss: Callable, seed: int = 0, dtype: type = np.float32) -> None:
+        rng = np.random.default_rng(seed)
+        self.graph, self.loss = graph, loss
+        self.dtype, self.input_shape = np.dtype(dtype), graph.input_shape
+        self.params = {name: initial_array(spec, recipe.init, rng, self.dtype) for name, spec in graph.param_specs()}
+        self.buffers = {name: initial_array(spec, recipe.init, rng, self.dtype) for name, spec in graph.buffer_specs()}
+        self.rng = rng
+        self.layers = [Layer(node, self) for node in graph.nodes]
+        self.learning_rate = recipe.options["lr"]
+        self._step, self._optimizer_state = optimizer_step(recipe), {}
+        self._logits = logits_value(graph, recipe.loss)
+
+    def layer(self, name: str) -> Layer:
+        """The layer of that full name; raises KeyError."""
+        found = {layer.name: layer for layer in self.layers}
+        return found[name]
+
+    def _run(self, x: np.ndarray, training: bool, until: int) -> np.ndarray:
+        """Every layer in order, up to the one that makes value `until`."""
+        values = [self.check_input(x)]
+        for layer in self.layers[:until]:
+            values.append(layer.forward(*(values[i] for i in layer.node.inputs), training=training))
+        return values[until]
+
+    def logits(self, x: np.ndarray, training: bool = False) -> np.ndarray:
+        """x (N, *input_shape) -> what the loss reads: the output, or what enters a last softmax that the loss contains."""
+        return self._run(x, training, self._logits)
+
+    def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
+        """x (N, *input_shape) -> the network's output."""
+        return self._run(x, training, self.graph.output)
+
+    def backward(self, dlogits: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """The gradient by what `logits` gave -> dx, {param name: gradient}, for the batch that went forward last."""
+        dvalues: dict[int, np.ndarray] = {self._logits: dlogits}
+        grads: dict[str, np.ndarray] = {}
+        for index in range(self._logits - 1, -1, -1):
+            layer = self.layers[index]
+            dy = dvalues.pop(index + 1, None)
+            if dy is None:
+                continue
+            for value, dx in zip(layer.node.inputs, layer.backward(dy), strict=True):
+                dvalues[value] = dvalues[value] + dx if value in dvalues else dx
+            grads.update({f"{layer.name}.{name}": grad for name, grad in layer.grads.items()})
+        return dvalues[0], {name: grads[name] for name in self.params}
+
+    def update(self, grads: dict[str, np.ndarray], lr: float) -> None:
+        """One step of the spec's optimizer, in place."""
+        self._step(self.params, grads, self._optimizer_state, lr)
+
+
+def initial_array(spec: ParamSpec, scheme: str, rng: np.random.Generator, dtype: np.dtype) -> np.ndarray:
+    """A param or buffer as it starts; weights and biases follow `scheme`."""
+    weight, bias = SCHEMES[scheme]
+    start = {"weight": weight, "bias": bias}.get(str(spec.init))
+    if start is not None:
+        return start(rng, spec.shape, spec.fan_in, spec.fan_out, dtype)
+    return np.full(spec.shape, {"zeros": 0.0, "bias": 0.0, "ones": 1.0}.get(spec.init, spec.init), dtype)
+
+
+def first_nonfinite(network: LayerNetwork, x: np.ndarray, training: bool = True) -> str | None:
+    """The first layer with a param or an output that is not finite when x goes forward; None if there is none."""
+    with np.errstate(all="ignore"):
+        network.forward(x, training)
+    for layer in network.layers:
+        if not all(np.isfinite(array).all() for array in (*layer.params.values(), layer.output)):
+            return layer.name
+    return None

@@ -1,0 +1,106 @@
+"""The command line: `netdsl COMMAND`. Commands live in one module each and hold no rule of their own.
+
+Data goes to stdout, messages to stderr. Exit codes: 0 ok; 1 errors in a spec; 2 usage, configuration, files; 3 training
+failed; 101 a bug of netdsl; 130 interrupted; 141 the reader of a pipe went away.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+
+import click
+
+from netdsl import __version__
+from netdsl.diagnostics import SpecError, UserError, plain
+
+COMMANDS = ("check", "summary", "compile", "verify", "train", "eval", "predict")
+
+
+class _Commands(click.Group):
+    """Commands are imported when they are named; their modules import anything heavy only when they run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        return import_module(f"netdsl.cli.{name}").command
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True)
+@click.version_option(__version__, prog_name="netdsl")
+def cli() -> None:
+    """A compiler for `.net`, a small language for neural-network architectures.
+
+    \b
+    Examples:
+      netdsl check lenet.net                     shapes, names and counts; nothing is written
+      netdsl summary lenet.net                   every layer with its params and MACs
+      netdsl compile lenet.net --target all -o . lenet_numpy.py and lenet_torch.py
+      netdsl train lenet.net                     train on handwritten digits that come with netdsl
+    """
+
+
+def wants_color() -> bool:
+    """Colour only for a person: a terminal, and NO_COLOR not set."""
+    return sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def say(message: str) -> None:
+    """A line on stderr, harmless for the terminal."""
+    click.echo(plain(message), err=True)
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run a command line and return its exit code; every way to fail ends here."""
+    try:
+        result = cli.main(args=arguments, prog_name="netdsl", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except SpecError as error:
+        from netdsl.diagnostics import render_all
+
+        click.echo(render_all(error.diagnostics, wants_color()), err=True)
+        return 1
+    except UserError as error:
+        say(f"error: {error.message}")
+        if error.help:
+            say(f"help: {error.help}")
+        return 2
+    except (KeyboardInterrupt, click.Abort):
+        say("interrupted")
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except OSError as error:
+        place = f"`{error.filename}`: " if error.filename else ""
+        say(f"error: {place}{(error.strerror or str(error)).lower()}")
+        return 2
+    except MemoryError:
+        say("error: not enough memory")
+        return 2
+    except Exception as error:
+        return _unexpected(error)
+
+
+def _unexpected(error: Exception) -> int:
+    """A failed training run (3), or a bug of netdsl (101)."""
+    if type(error).__name__ == "TrainingFailed":  # the class lives above; importing it would load the training code
+        say(f"error: {error}")
+        return 3
+    import traceback
+
+    traceback.print_exception(error)
+    say(f"netdsl {__version__} has met a bug of its own; please report the lines above together with the spec")
+    return 101
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(run())

@@ -1,0 +1,84 @@
+"""`netdsl eval`: how good a trained network is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from netdsl.training.datasets import Dataset
+    from netdsl.training.evaluation import Scores
+    from netdsl.training.runs import Run
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--data", help="Other data than the run's; its test part is used.")
+@click.option("--checkpoint", type=click.Choice(["best", "last"]), help="By default the best, if there is one.")
+@click.option("--limit", type=click.IntRange(1), help="Use only the first samples; by default as in training.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object: loss, accuracy, samples, per_class, confusion.")
+def command(run: Path, data: str | None, checkpoint: str | None, limit: int | None, as_json: bool) -> None:
+    """Measure the network of the folder RUN on test data: loss, accuracy, and the accuracy of each class.
+
+    In `confusion`, row r column c counts the samples of class r that were taken for class c.
+
+    \b
+    Examples:
+      netdsl eval runs/lenet-1
+      netdsl eval runs/lenet-1 --data mnist --json
+    """
+    import json
+
+    from netdsl.training.evaluation import check_fits, evaluate
+    from netdsl.training.loop import blas_threads
+    from netdsl.training.runs import load_run, read_run
+
+    found = read_run(run)
+    net, model, which = load_run(found, checkpoint)
+    dataset = _data(found, data, limit)
+    check_fits(net, dataset)
+    with blas_threads(found.config.threads):
+        scores = evaluate(model, dataset, dataset.x_test, dataset.y_test)
+    click.echo(json.dumps(_as_dict(scores, dataset.classes)) if as_json else _as_text(scores, dataset, which))
+
+
+def _data(run: Run, data: str | None, limit: int | None) -> Dataset:
+    """The data with the run's own classes and normalisation."""
+    from netdsl.cli.train import load_data
+    from netdsl.training.evaluation import as_trained
+
+    dataset = load_data(data or run.data, limit if limit or data else run.config.limit)
+    return as_trained(dataset, run.config.classes, run.config.mean, run.config.std)
+
+
+def _per_class(scores: Scores, classes: tuple[str, ...]) -> list[dict[str, object]]:
+    """Samples, correct ones and accuracy (None without samples) of each class."""
+    if scores.confusion is None:
+        return []
+    rows = zip(classes, scores.confusion.sum(axis=1).tolist(), scores.confusion.diagonal().tolist(), strict=True)
+    return [{"class": c, "samples": n, "correct": k, "accuracy": k / n if n else None} for c, n, k in rows]
+
+
+def _as_dict(scores: Scores, classes: tuple[str, ...]) -> dict[str, object]:
+    from math import isfinite
+
+    confusion = [] if scores.confusion is None else scores.confusion.tolist()
+    return {"loss": scores.loss if isfinite(scores.loss) else None, "accuracy": scores.accuracy,
+            "samples": scores.samples, "per_class": _per_class(scores, classes), "confusion": confusion}  # fmt: skip
+
+
+def _as_text(scores: Scores, dataset: Dataset, which: str) -> str:
+    from netdsl.diagnostics import plain
+
+    accuracy = "" if scores.accuracy is None else f", accuracy {scores.accuracy:.2%}"
+    samples = f"{scores.samples} test samples of {plain(dataset.name)}"
+    lines = [f"{samples}, {which} checkpoint: loss {scores.loss:.4f}{accuracy}"]
+    rows = [(plain(str(row["class"])), row) for row in _per_class(scores, dataset.classes)]
+    width = max([5, *(len(name) for name, _ in rows)])
+    lines += ["", f"{'class':{width}}  samples  correct  accuracy"] if rows else []
+    for name, row in rows:
+        share = "-" if row["accuracy"] is None else f"{row['accuracy']:.2%}"
+        lines.append(f"{name:{width}}  {row['samples']:7}  {row['correct']:7}  {share:>8}")
+    return "\n".join(lines)

@@ -1,0 +1,107 @@
+"""`netdsl predict`: what a trained network sees in images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from netdsl.training.runs import RunConfig
+
+BATCH = 256
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--invert/--no-invert", default=None, help="Swap light and dark; by default if it looks so.")
+@click.option("--top", type=click.IntRange(1), default=3, show_default=True, help="How many classes to name.")
+@click.option("--checkpoint", type=click.Choice(["best", "last"]), help="By default the best, if there is one.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line: file, class, probability, top.")
+def command(run: Path, images: tuple[Path, ...], invert: bool | None, top: int, checkpoint: str | None,
+            as_json: bool) -> None:  # fmt: skip
+    """Say which class each IMAGE is, with the network of the folder RUN. A folder stands for the images in it.
+
+    Images of any size are resized to what the network takes. Digits are white on black in MNIST: a picture of black
+    on white is inverted, and a note on stderr says so.
+
+    \b
+    Examples:
+      netdsl predict runs/lenet-1 seven.png
+      netdsl predict runs/lenet-1 scans/ --top 1 --json
+    """
+    from netdsl.training.evaluation import probabilities
+    from netdsl.training.loop import blas_threads
+    from netdsl.training.runs import load_run, read_run
+
+    found = read_run(run)
+    net, model, _ = load_run(found, checkpoint)
+    _check_classifies(found.config)
+    files = [file for path in images for file in _files(path)]
+    with blas_threads(found.config.threads):
+        for start in range(0, len(files), BATCH):
+            part = files[start : start + BATCH]
+            x = _read(part, found.config, invert)
+            for file, p in zip(part, probabilities(net, model, x), strict=True):
+                click.echo(_line(file, p, found.config.classes, top, as_json))
+
+
+def _check_classifies(config: RunConfig) -> None:
+    from netdsl.diagnostics import UserError
+
+    if not config.classes:
+        raise UserError("the run is a regression: it has no classes to predict", help="use `netdsl eval` to measure it")
+
+
+def _files(path: Path) -> list[Path]:
+    """The path itself, or the image files of a folder by name. Raises UserError for a folder without any."""
+    from netdsl.diagnostics import UserError
+    from netdsl.training.images import SUFFIXES
+
+    if not path.is_dir():
+        return [path]
+    files = sorted(p for p in path.iterdir() if p.name.lower().endswith(SUFFIXES) and not p.name.startswith("."))
+    if not files:
+        raise UserError(f"the folder `{path}` has no images", help=f"images end in {', '.join(SUFFIXES)}")
+    return files
+
+
+def _read(files: Sequence[Path], config: RunConfig, invert: bool | None) -> np.ndarray:
+    """-> (N, C, H, W) as the network is fed."""
+    import numpy as np
+
+    from netdsl.training.datasets import normalize
+
+    return normalize(np.stack(list(_pixels(files, config, invert))), config.mean, config.std)
+
+
+def _pixels(files: Sequence[Path], config: RunConfig, invert: bool | None) -> Iterator[np.ndarray]:
+    from netdsl.cli import say
+    from netdsl.training.images import looks_inverted, read_image
+
+    for file in files:
+        image = read_image(file, config.input_shape, invert=bool(invert))
+        if invert is None and looks_inverted(image, config.mean):
+            say(f"note: `{file}` is dark on light, unlike the training data: inverted (`--no-invert` keeps it)")
+            image = 255 - image
+        yield image
+
+
+def _line(file: Path, p: np.ndarray, classes: tuple[str, ...], top: int, as_json: bool) -> str:
+    """What is said of one image; p (K,) are its probabilities."""
+    import json
+
+    import numpy as np
+
+    from netdsl.diagnostics import plain
+
+    best = [(classes[i], round(float(p[i]), 6)) for i in np.argsort(-p, kind="stable")[:top]]
+    if not as_json:
+        return plain(f"{file}: " + ", ".join(f"{name} {share:.1%}" for name, share in best))
+    named = [{"class": name, "probability": share} for name, share in best]
+    return json.dumps({"file": str(file), **named[0], "top": named})

@@ -1,0 +1,137 @@
+"""`netdsl train`: train a network and keep the run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from netdsl.pipeline import Net
+    from netdsl.recipe import Recipe
+    from netdsl.training.datasets import Dataset
+    from netdsl.training.loop import Epoch, Progress, Result
+
+
+@click.command()
+@click.argument("spec", type=click.Path(path_type=Path))
+@click.option("--data", help="mnist-mini, mnist, cifar10, spiral, a .npz file, or a folder of class folders.")
+@click.option("--backend", type=click.Choice(["numpy", "interp"]), default="numpy", show_default=True,
+              help="The compiled module, or layer objects.")  # fmt: skip
+@click.option("--epochs", type=click.IntRange(1))
+@click.option("--batch", type=click.IntRange(1), help="Samples a step.")
+@click.option("--lr", type=click.FloatRange(0, min_open=True), help="Learning rate.")
+@click.option("--opt", type=click.Choice(["sgd", "adam", "adamw", "rmsprop"]), help="Optimizer, with its defaults.")
+@click.option("--val", type=click.FloatRange(0, 1, max_open=True),
+              help="Share of the training data to choose the best epoch by.")  # fmt: skip
+@click.option("--loss", type=click.Choice(["ce", "mse", "nll"]))
+@click.option("--init", type=click.Choice(["he", "xavier", "torch"]), help="How weights start.")
+@click.option("--seed", type=click.IntRange(0), help="Decides weights, split, order and dropout.")
+@click.option("--threads", type=click.IntRange(1), help="Most threads of BLAS.")
+@click.option("--limit", type=click.IntRange(1), help="Use only the first samples of each part of the data.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the run; runs/<spec>-<n> by default.")
+@click.option("--json", "as_json", is_flag=True, help="Nothing but the JSON line on stdout; that is so anyway.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
+def command(spec: Path, backend: str, threads: int | None, limit: int | None, out: Path | None, as_json: bool,
+            quiet: bool, **flags: str | int | float | None) -> None:  # fmt: skip
+    """Train SPEC as its train block says; options given here win over it.
+
+    Makes a run folder with metrics and checkpoints. Progress goes to stderr; stdout gets one line of JSON at the end:
+    test_accuracy, val_accuracy (0 to 1; null if there is none), epochs, seconds, run. `mnist` and `cifar10` are read
+    from the folder NETDSL_DATA_DIR. Exit code 3: the loss became NaN or infinite.
+
+    \b
+    Examples:
+      netdsl train lenet.net
+      netdsl train lenet.net --epochs 10 --lr 3e-4 --out runs/slow
+      netdsl train net.net --data cats-and-dogs/ --opt adamw
+    """
+    from netdsl.pipeline import compile_file
+    from netdsl.training.evaluation import check_fits
+    from netdsl.training.runs import config_of, new_run, write_setup
+
+    net = compile_file(spec)
+    net = net.with_recipe(_overridden(net.recipe, flags))
+    dataset = load_data(net.recipe.data, limit)
+    check_fits(net, dataset)
+    run = new_run(net.name, out)
+    write_setup(run, net.source.text, config_of(net, dataset, backend, threads, limit))
+    _say_start(net, dataset, backend, run, quiet)
+    _finish(_train(net, dataset, backend, run, threads, quiet), quiet)
+
+
+def load_data(name: str, limit: int | None) -> Dataset:
+    """The data called `name`; files of `mnist` and `cifar10` come from NETDSL_DATA_DIR."""
+    from netdsl.training.datasets import load_dataset
+
+    folder = os.environ.get("NETDSL_DATA_DIR")
+    return load_dataset(name, Path(folder) if folder else None, limit)
+
+
+def _overridden(recipe: Recipe, flags: dict[str, str | int | float | None]) -> Recipe:
+    """The recipe with what the flags say. Another optimizer starts from its own defaults."""
+    from dataclasses import replace
+    from math import isfinite
+
+    from netdsl.recipe import OPTIMIZERS
+
+    given = {name: value for name, value in flags.items() if value is not None}
+    for name, value in given.items():
+        if isinstance(value, float) and not isfinite(value):
+            raise click.BadParameter(f"{value} is not a finite number.", param_hint=f"--{name}")
+    optimizer, options = given.pop("opt", recipe.optimizer), dict(recipe.options)
+    if optimizer != recipe.optimizer:
+        options = {"lr": OPTIMIZERS[optimizer].lr}
+    options["lr"] = given.pop("lr", options["lr"])
+    return replace(recipe, **given, optimizer=optimizer, options=options)
+
+
+def _say_start(net: Net, dataset: Dataset, backend: str, run: Path, quiet: bool) -> None:
+    from netdsl.cli import say, wants_color
+    from netdsl.diagnostics import render_all
+
+    if net.warnings:
+        click.echo(render_all(net.warnings, wants_color()), err=True)
+    if not quiet:
+        samples = f"{len(dataset.x_train)} + {len(dataset.x_test)} samples of {dataset.name}"
+        say(f"{run}: {net.name}, {net.graph.num_params:_} params, {samples}, {backend} backend")
+
+
+def _train(net: Net, dataset: Dataset, backend: str, run: Path, threads: int | None, quiet: bool) -> Result:
+    """Trains under the display that fits; on Ctrl-C says what is saved."""
+    from netdsl.cli import say
+    from netdsl.cli.progress import progress_display
+    from netdsl.training.loop import Epoch, train
+
+    finished = 0
+
+    def on_progress(event: Progress | Epoch) -> None:
+        nonlocal finished
+        finished = event.epoch if isinstance(event, Epoch) else finished
+        show(event)
+
+    try:
+        with progress_display(net.recipe.epochs, quiet) as show:
+            return train(net, dataset, backend, run, threads, on_progress)
+    except KeyboardInterrupt:
+        saved = f"epoch {finished} is saved, see {run}" if finished else f"no epoch was finished, {run} has no weights"
+        say(f"stopped: {saved}")
+        raise
+
+
+def _finish(result: Result, quiet: bool) -> None:
+    """The last lines: for people on stderr, for programs on stdout."""
+    import json
+
+    from netdsl.cli import say
+
+    if not quiet:
+        accuracy = result.test_accuracy
+        score = f"loss {result.test_loss:.4g}" if accuracy is None else f"accuracy {accuracy:.2%}"
+        say(f"test {score}, weights of epoch {result.epoch}, {result.seconds:.1f} s")
+        say(f"saved in {result.run}; next: netdsl eval {result.run}")
+    values = {"test_accuracy": result.test_accuracy, "val_accuracy": result.val_accuracy, "epochs": result.epochs,
+              "seconds": round(result.seconds, 3), "run": str(result.run)}  # fmt: skip
+    click.echo(json.dumps(values))

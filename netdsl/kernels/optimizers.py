@@ -1,0 +1,50 @@
+"""One step of each optimizer, in place: params and grads are dicts name -> array, state is a dict the caller keeps.
+
+The update rules and their defaults are torch.optim's.
+"""
+
+import numpy as np
+
+
+def sgd_step(params, grads, state, lr=1e-2, momentum=0.0, nesterov=False, weight_decay=0.0):
+    """v = momentum * v + g;  param -= lr * v, with nesterov lr * (g + momentum * v). The first v is g."""
+    for name, param in params.items():
+        g = grads[name] + weight_decay * param if weight_decay else grads[name]
+        if momentum:
+            v = state[name] = momentum * state[name] + g if name in state else g.copy()
+            g = g + momentum * v if nesterov else v
+        param -= lr * g
+
+
+def adam_step(params, grads, state, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
+    """Kingma & Ba 2015: m, v are running means of g and g*g, corrected for starting at zero;
+    param -= lr * m_hat / (sqrt(v_hat) + eps). weight_decay adds to g."""
+    step = state["step"] = state.get("step", 0) + 1
+    correct1, correct2 = 1 - betas[0] ** step, 1 - betas[1] ** step
+    for name, param in params.items():
+        g = grads[name] + weight_decay * param if weight_decay else grads[name]
+        m, v = state.setdefault(name, (np.zeros_like(param), np.zeros_like(param)))
+        m += (1 - betas[0]) * (g - m)
+        v += (1 - betas[1]) * (g * g - v)
+        param -= lr / correct1 * m / (np.sqrt(v) / correct2**0.5 + eps)
+
+
+def adamw_step(params, grads, state, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2):
+    """Loshchilov & Hutter 2019: Adam whose weight decay shrinks the params themselves, by lr * weight_decay."""
+    for param in params.values():
+        param *= 1 - lr * weight_decay
+    adam_step(params, grads, state, lr, betas, eps)
+
+
+def rmsprop_step(params, grads, state, lr=1e-2, alpha=0.99, eps=1e-8, weight_decay=0.0, momentum=0.0):
+    """Tieleman & Hinton 2012: v is a running mean of g*g; param -= lr * g / (sqrt(v) + eps), or that with momentum."""
+    for name, param in params.items():
+        g = grads[name] + weight_decay * param if weight_decay else grads[name]
+        v, moving = state.setdefault(name, (np.zeros_like(param), np.zeros_like(param)))
+        v += (1 - alpha) * (g * g - v)
+        update = g / (np.sqrt(v) + eps)
+        if momentum:
+            moving *= momentum
+            moving += update
+            update = moving
+        param -= lr * update

@@ -1,0 +1,213 @@
+"""Run folders: one training run with all that is needed to understand, evaluate and repeat it.
+
+    model.net  config.json  env.json  metrics.csv  checkpoints/last.safetensors  checkpoints/best.safetensors
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from netdsl import __version__
+from netdsl.diagnostics import UserError, plain
+from netdsl.files import write_atomic
+from netdsl.recipe import LOSSES, OPTIMIZERS, SCHEMES, Recipe
+from netdsl.training.checkpoint import load_checkpoint
+from netdsl.training.datasets import BUILT_IN, Dataset
+from netdsl.training.idx import reading, shown
+
+if TYPE_CHECKING:
+    from netdsl.backends.network import Network
+    from netdsl.pipeline import Net
+    from netdsl.training.loop import Epoch
+
+BACKENDS = ("numpy", "interp")
+RUNS_HELP = "`netdsl train` makes them, as `runs/lenet-1`"
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """config.json: how a run was made. `data_path` is None for built-in data; `threads`, `limit` None for no bound."""
+
+    spec: str
+    recipe: Recipe
+    backend: str
+    data_path: str | None
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    input_shape: tuple[int, ...]
+    threads: int | None = None
+    limit: int | None = None
+    netdsl: str = __version__
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder that was read."""
+
+    path: Path
+    config: RunConfig
+
+    @property
+    def data(self) -> str:
+        """The name or path of the data it was trained on."""
+        return self.config.data_path or self.config.recipe.data
+
+
+def new_run(spec_name: str, out: Path | None) -> Path:
+    """Makes the folder of a run: `out`, new or empty, or the first free `runs/<spec_name>-<n>`.
+
+    Raises UserError, OSError. Two runs that start at once get two folders.
+    """
+    if out is None:
+        return _first_free(Path("runs"), spec_name)
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{shown(out)} is a file, expected a folder for the run")
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        if not os.listdir(out):
+            (out / "checkpoints").mkdir()  # who makes it owns the folder
+            return out
+    except FileExistsError:
+        pass
+    raise UserError(f"the folder {shown(out)} is not empty", help="choose another `--out`; a run never overwrites one")
+
+
+def _first_free(folder: Path, spec_name: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for n in count(1):
+        run = folder / f"{spec_name}-{n}"
+        try:
+            run.mkdir()
+        except FileExistsError:
+            continue
+        (run / "checkpoints").mkdir()
+        return run
+    raise AssertionError("count() ended")
+
+
+def config_of(net: Net, dataset: Dataset, backend: str, threads: int | None, limit: int | None) -> RunConfig:
+    """What config.json says of a run that is about to start."""
+    name = net.recipe.data
+    path = None if name in BUILT_IN else os.path.abspath(name)
+    return RunConfig(net.name, net.recipe, backend, path, dataset.classes, dataset.mean, dataset.std,
+                     tuple(dataset.input_shape), threads, limit)  # fmt: skip
+
+
+def write_setup(run: Path, spec_text: str, config: RunConfig) -> None:
+    """Writes model.net, config.json and env.json. Raises OSError."""
+    write_atomic(run / "model.net", spec_text)
+    write_atomic(run / "config.json", _json(asdict(config)))
+    write_atomic(run / "env.json", _json(environment()))
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+def environment() -> dict[str, object]:
+    """What the numbers may depend on beside the config."""
+    from threadpoolctl import threadpool_info
+
+    blas = [
+        {key: info.get(key) for key in ("internal_api", "version", "architecture", "num_threads")}
+        for info in threadpool_info()
+        if info["user_api"] == "blas"
+    ]
+    return {"python": platform.python_version(), "numpy": np.__version__, "blas": blas,
+            "platform": platform.platform(), "machine": platform.machine(), "cpus": os.cpu_count(),
+            "byteorder": sys.byteorder}  # fmt: skip
+
+
+def write_metrics(run: Path, history: Sequence[Epoch]) -> None:
+    """Writes metrics.csv, a row an epoch; what was not measured is empty. Raises OSError."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(asdict(history[0])), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(row) for row in history)
+    write_atomic(run / "metrics.csv", text.getvalue())
+
+
+def checkpoint_path(run: Path, which: str) -> Path:
+    """`which` is "best" or "last"."""
+    return run / "checkpoints" / f"{which}.safetensors"
+
+
+def new_model(net: Net, backend: str) -> Network:
+    """The net with its first weights, as emitted NumPy module or as layer objects."""
+    assert backend in BACKENDS, backend
+    build = net.numpy_model if backend == "numpy" else net.build
+    return build(seed=net.recipe.seed)
+
+
+def read_run(path: Path) -> Run:
+    """The run in the folder `path`. Raises UserError where it is none, or damaged."""
+    file = path / "config.json"
+    if not path.is_dir():
+        raise UserError(f"{shown(path)} is not a folder, expected that of a training run", help=RUNS_HELP)
+    if not file.exists() or not (path / "model.net").exists():
+        missing = "model.net" if file.exists() else "config.json"
+        raise UserError(f"{shown(path)} is not a run folder: it has no `{missing}`", help=RUNS_HELP)
+    with reading(file):
+        values = json.loads(file.read_text(encoding="utf-8"))
+    try:
+        return Run(path, _config(values))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{shown(file)} is damaged: {plain(str(error))[:200]}", help="train again") from None
+
+
+def _config(values: Mapping) -> RunConfig:
+    """Raises KeyError, TypeError, ValueError or AttributeError for values that no run has."""
+    if not isinstance(values, dict):
+        raise TypeError(f"it holds a {type(values).__name__}, expected an object")
+    missing = [f.name for f in fields(RunConfig) if f.name not in values]
+    if missing:
+        raise ValueError(f"it has no {', '.join(f'`{name}`' for name in missing)}")
+    known = {f.name: values[f.name] for f in fields(RunConfig)}
+    known["recipe"] = _recipe(dict(known["recipe"]))
+    for name, kind in (("classes", str), ("mean", float), ("std", float), ("input_shape", int)):
+        known[name] = tuple(kind(value) for value in known[name])
+    if known["backend"] not in BACKENDS or len(known["mean"]) != len(known["std"]) or not known["mean"]:
+        raise ValueError("`backend`, `mean` or `std` has a wrong value")
+    return RunConfig(**known)
+
+
+def _recipe(values: dict) -> Recipe:
+    options = {key: tuple(v) if isinstance(v, list) else v for key, v in dict(values.pop("options")).items()}
+    recipe = Recipe(**values, options=options)
+    if recipe.loss not in LOSSES or recipe.optimizer not in OPTIMIZERS or recipe.init not in SCHEMES:
+        raise ValueError("`recipe` names an unknown loss, optimizer or initialisation")
+    if not isinstance(recipe.seed, int) or recipe.seed < 0 or not isinstance(recipe.data, str) or "lr" not in options:
+        raise ValueError("`recipe` has a wrong value")
+    return recipe
+
+
+def load_run(run: Run, which: str | None = None) -> tuple[Net, Network, str]:
+    """-> the run's net, its model with the weights of checkpoint `which`, and which it was.
+
+    None takes the best, or the last where there is no best (no validation set). Raises UserError, SpecError.
+    """
+    from netdsl.pipeline import compile_file
+
+    which = which or ("best" if checkpoint_path(run.path, "best").exists() else "last")
+    net = compile_file(run.path / "model.net").with_recipe(run.config.recipe)
+    file = checkpoint_path(run.path, which)
+    if not file.exists():
+        text = f"the run {shown(run.path)} has no checkpoint `{which}`"
+        why = "it was made without validation data: use `last`" if which == "best" else "no epoch was finished"
+        raise UserError(text, help=why)
+    model = new_model(net, run.config.backend)
+    load_checkpoint(file, model)
+    return net, model, which

@@ -1,0 +1,263 @@
+"""The proof, run on demand: layer objects, NumPy module and PyTorch module compute the same, and the gradients are right.
+
+PyTorch is used where it is installed; without it those checks are left out, and the report says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from netdsl.backends.interpreter import LayerNetwork
+from netdsl.layers import layer_of
+from netdsl.pipeline import Net, run_module
+from netdsl.recipe import OPTIMIZERS
+
+if TYPE_CHECKING:
+    import torch
+
+STEPS = 5
+TOLERANCES = {"float64": (1e-8, 1e-12), "float32": (1e-4, 1e-5)}  # rtol of the largest value, atol
+GRADIENT_TOLERANCE = 1e-7
+
+
+@dataclass(frozen=True)
+class Check:
+    """One comparison. max_rel is the largest difference over the largest value; tolerance 0 means bit for bit."""
+
+    name: str
+    max_abs: float
+    max_rel: float
+    tolerance: float
+    ok: bool
+
+
+@dataclass(frozen=True)
+class Report:
+    """`ok` if every check passed; `notes` say what was left out."""
+
+    name: str
+    checks: tuple[Check, ...]
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def ok(self) -> bool:
+        return all(check.ok for check in self.checks)
+
+    def as_dict(self) -> dict[str, object]:
+        return {"ok": self.ok, "checks": [asdict(check) for check in self.checks], "notes": list(self.notes)}
+
+    def __str__(self) -> str:
+        width = max(len(check.name) for check in self.checks)
+        lines = [f"{'check':<{width}}  max abs   max rel   tolerance"]
+        for check in self.checks:
+            tolerance = "bitwise" if check.tolerance == 0 else f"{check.tolerance:.0e}"
+            lines.append(f"{check.name:<{width}}  {check.max_abs:.1e}   {check.max_rel:.1e}   {tolerance:<9}  {'ok' if check.ok else 'FAILED'}")
+        passed = sum(check.ok for check in self.checks)
+        return "\n".join([*lines, "", f"{self.name}: {passed} of {len(self.checks)} checks passed"])
+
+
+
+
+def verify(net: Net, batch: int = 3, seed: int = 0) -> Report:
+    """Compare every back end of `net` on one random batch."""
+    x, y = _batch(net, batch, seed)
+    checks = list(_bitwise(net, x, y, seed))
+    notes = []
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        notes.append("PyTorch is not installed, so nothing was compared with it; install it with `pip install 'netdsl[torch]'`")
+    else:
+        for dtype in TOLERANCES:
+            checks += _against_torch(net, x, y, seed, dtype)
+        checks += _optimizer_steps(net, x, y, seed)
+    checks.append(_gradient_check(net, seed))
+    return Report(net.name, tuple(checks), tuple(notes))
+
+
+def _batch(net: Net, batch: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Random x (batch, *input) and targets: labels, or numbers for mse."""
+    rng = np.random.default_rng(seed)
+    shape = net.graph.output_shape
+    x = rng.standard_normal((batch, *net.graph.input_shape)).astype(np.float32)
+    if net.recipe.loss == "mse":
+        return x, rng.standard_normal((batch, *shape)).astype(np.float32)
+    return x, rng.integers(0, shape[0], (batch, *shape[1:]))
+
+
+def _in_dtype(y: np.ndarray, dtype: str) -> np.ndarray:
+    return y if np.issubdtype(y.dtype, np.integer) else y.astype(dtype)
+
+
+def _numpy_run(model: Any, x: np.ndarray, y: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+    """Everything a NumPy network computes on one batch; buffers as training left them."""
+    arrays = {"output, evaluation": model.forward(x)}
+    model.rng = np.random.default_rng(seed)
+    logits = model.logits(x, training=True)
+    loss, dlogits = model.loss(logits, y)
+    dx, grads = model.backward(dlogits)
+    arrays |= {"output, training": logits, "loss": np.asarray(loss), "gradient of the input": dx}
+    arrays |= {f"gradient of {name}": grads[name] for name in model.params}
+    return arrays | {f"buffer {name}": array for name, array in model.buffers.items()}
+
+
+def _bitwise(net: Net, x: np.ndarray, y: np.ndarray, seed: int) -> Iterator[Check]:
+    """Layer objects and module at -O0: the same kernels on the same numbers give the same bytes."""
+    for dtype in TOLERANCES:
+        models = (net.build(seed, dtype), net.numpy_model(seed, dtype))
+        interpreted, emitted = (_numpy_run(model, x.astype(dtype), _in_dtype(y, dtype), seed) for model in models)
+        for name, array in interpreted.items():
+            difference, relative = _difference(emitted[name], array)
+            yield Check(f"module = layers, {dtype}: {name}", difference, relative, 0.0, array.tobytes() == emitted[name].tobytes())
+
+
+def _difference(found: np.ndarray, expected: np.ndarray) -> tuple[float, float]:
+    """The largest absolute difference, and that over the largest expected value."""
+    if found.shape != expected.shape:
+        return float("inf"), float("inf")
+    if not expected.size:
+        return 0.0, 0.0
+    largest = float(np.abs(found.astype(np.float64) - expected.astype(np.float64)).max())
+    scale = float(np.abs(expected).max())
+    return largest, largest / scale if scale else largest
+
+
+def _close(name: str, found: np.ndarray, expected: np.ndarray, dtype: str) -> Check:
+    rtol, atol = TOLERANCES[dtype]
+    largest, relative = _difference(found, expected)
+    scale = float(np.abs(expected).max()) if expected.size else 0.0
+    return Check(name, largest, relative, rtol, bool(largest <= atol + rtol * scale))
+
+
+# -------------------------------------------------------------------------------------------- PyTorch
+
+
+def torch_model(net: Net, network: LayerNetwork) -> torch.nn.Module:
+    """The emitted PyTorch module with the weights of `network`."""
+    import torch
+
+    module = run_module(net.torch_source(), f"{net.name}_torch").Model()
+    state = {name: torch.from_numpy(np.array(array)) for name, array in (network.params | network.buffers).items()}
+    counters = {key: value for key, value in module.state_dict().items() if key.endswith("num_batches_tracked")}
+    module.to(torch.float64 if network.dtype == np.float64 else torch.float32).load_state_dict({**state, **counters})
+    return module
+
+
+def same_draws(module: torch.nn.Module, network: LayerNetwork) -> None:
+    """Replace each random layer of the module by a product with the factor that `network` drew last."""
+    import torch
+
+    class Factor(torch.nn.Module):
+        def __init__(self, factor: np.ndarray) -> None:
+            super().__init__()
+            self.factor = torch.from_numpy(np.asarray(factor))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x * self.factor
+
+    for layer in network.layers:
+        if layer_of(layer.op).is_random and layer.saved is not None:
+            module.set_submodule(layer.name, Factor(layer.saved))
+
+
+def torch_loss(net: Net, logits: torch.Tensor, y: np.ndarray) -> torch.Tensor:
+    """The recipe's loss as PyTorch computes it."""
+    import torch.nn.functional as F
+    from torch import from_numpy
+
+    losses: dict[str, Callable] = {"ce": F.cross_entropy, "nll": F.nll_loss, "mse": F.mse_loss}
+    return losses[net.recipe.loss](logits, from_numpy(y))
+
+
+def _against_torch(net: Net, x: np.ndarray, y: np.ndarray, seed: int, dtype: str) -> Iterator[Check]:
+    import torch
+
+    x, y = x.astype(dtype), _in_dtype(y, dtype)
+    network = net.build(seed, dtype)
+    module = torch_model(net, network)
+    found = _numpy_run(network, x, y, seed)
+    with torch.no_grad():
+        expected = {"output, evaluation": module.eval()(torch.from_numpy(x))}
+    same_draws(module, network)
+    inputs = torch.from_numpy(x).requires_grad_()
+    logits = getattr(module.train(), "logits", module)(inputs)
+    loss = torch_loss(net, logits, y)
+    loss.backward()
+    expected |= {"output, training": logits, "loss": loss, "gradient of the input": inputs.grad}
+    expected |= {f"gradient of {name}": param.grad for name, param in module.named_parameters()}
+    expected |= {f"buffer {name}": module.get_buffer(name) for name in network.buffers}
+    for name, tensor in expected.items():
+        yield _close(f"PyTorch, {dtype}: {name}", found[name], tensor.detach().numpy(), dtype)
+
+
+def _optimizer_steps(net: Net, x: np.ndarray, y: np.ndarray, seed: int) -> Iterator[Check]:
+    """Every param after five steps of the spec's optimizer, in float64."""
+    import torch
+
+    x, y = x.astype(np.float64), _in_dtype(y, "float64")
+    network = net.build(seed, "float64")
+    module = torch_model(net, network).train()
+    optimizer = getattr(torch.optim, OPTIMIZERS[net.recipe.optimizer].torch)(module.parameters(), **net.recipe.options)
+    network.rng = np.random.default_rng(seed)
+    for _ in range(STEPS):
+        network.train_step(x, y)
+        same_draws(module, network)
+        optimizer.zero_grad()
+        logits = getattr(module, "logits", module)(torch.from_numpy(x))
+        torch_loss(net, logits, y).backward()
+        optimizer.step()
+    for name, param in module.named_parameters():
+        yield _close(f"{STEPS} steps of {net.recipe.optimizer}, float64: {name}", network.params[name], param.detach().numpy(), "float64")
+
+
+# -------------------------------------------------------------------------------------------- finite differences
+
+
+def _gradient_check(net: Net, seed: int) -> Check:
+    """Central differences of the loss along one direction for the input and each param, in float64, training mode.
+
+    The direction is half the gradient and half random, so that the derivative along it is not small. A kink (relu, max)
+    near the point spoils one difference, a wrong gradient spoils all; so a few steps and directions are tried.
+    """
+    x, y = _batch(net, 2, seed + 1)
+    network = net.build(seed, "float64")
+    x, y = x.astype(np.float64), _in_dtype(y, "float64")
+    rng = np.random.default_rng(seed)
+
+    def loss() -> float:
+        network.rng = np.random.default_rng(seed)
+        return float(network.loss(network.logits(x, training=True), y)[0])
+
+    network.rng = np.random.default_rng(seed)
+    _, dlogits = network.loss(network.logits(x, training=True), y)
+    dx, grads = network.backward(dlogits)
+    floor = 1e-3 * max([float(np.linalg.norm(g)) for g in (dx, *grads.values())] + [1e-12])
+    worst = (0.0, 0.0)
+    for array, gradient in [(x, dx), *((network.params[name], grads[name]) for name in network.params)]:
+        best = min((_directional_error(loss, array, gradient, floor, rng) for _ in range(4)), key=lambda error: error[1])
+        worst = max(worst, best, key=lambda error: error[1])
+    return Check("gradient check by central differences, float64", *worst, GRADIENT_TOLERANCE, worst[1] < GRADIENT_TOLERANCE)
+
+
+def _directional_error(loss: Callable[[], float], array: np.ndarray, gradient: np.ndarray, floor: float,
+                       rng: np.random.Generator) -> tuple[float, float]:  # fmt: skip
+    """Absolute and relative error of the derivative along one direction, for the best of four step sizes."""
+    random = rng.standard_normal(array.shape)
+    direction = random / np.linalg.norm(random) + gradient / max(float(np.linalg.norm(gradient)), 1e-300)
+    direction /= np.linalg.norm(direction)
+    exact = float((gradient * direction).sum())
+    kept = array.copy()
+    errors = []
+    for h in (1e-4, 1e-5, 1e-6, 1e-7):
+        values = []
+        for sign in (1, -1):
+            array[...] = kept + sign * h * direction
+            values.append(loss())
+        array[...] = kept
+        error = abs((values[0] - values[1]) / (2 * h) - exact)
+        errors.append((error, error / max(abs(exact), floor)))
+    return min(errors, key=lambda error: error[1])

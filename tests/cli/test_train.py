@@ -1,0 +1,221 @@
+"""`netdsl train`, `eval` and `predict` as a user meets them: outputs, exit codes, files."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from netdsl import recipe
+from netdsl.cli import run as netdsl
+from netdsl.cli.train import command
+from netdsl.training import runs
+
+SPIRAL = "input 2\nlinear 16 -> relu\nlinear 3\ntrain {\n  data spiral\n  epochs 3\n  opt adam lr=1e-2\n}\n"
+DIGITS = "input 1x28x28\nflatten -> linear 10\ntrain {\n  data mnist-mini\n  epochs 3\n}\n"
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny.net").write_text(SPIRAL)
+    (tmp_path / "digits.net").write_text(DIGITS)
+    return tmp_path
+
+
+@pytest.fixture
+def call(here, capsys):
+    """call(arguments) -> exit code, stdout, stderr."""
+
+    def call(line):
+        code = netdsl(line.split())
+        return code, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def digits_run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("digits")
+    (folder / "digits.net").write_text(DIGITS)
+    assert netdsl([*"train -q --out".split(), str(folder / "run"), str(folder / "digits.net")]) == 0
+    return folder / "run"
+
+
+def test_train_ends_with_one_json_line_on_stdout(call, here):
+    code, out, err = call("train tiny.net --json")
+    assert code == 0 and out.count("\n") == 1
+    result = json.loads(out)
+    assert list(result) == ["test_accuracy", "val_accuracy", "epochs", "seconds", "run"]
+    assert result["run"] == "runs/tiny-1" and result["epochs"] == 3 and 0 <= result["test_accuracy"] <= 1
+    lines = err.splitlines()
+    assert lines[0].startswith("runs/tiny-1: tiny, 99 params") and lines[1].startswith("epoch 1/3  loss ")
+    assert lines[-1] == "saved in runs/tiny-1; next: netdsl eval runs/tiny-1" and len(lines) == 6
+    files = sorted(str(p.relative_to(here / "runs/tiny-1")) for p in (here / "runs/tiny-1").rglob("*") if p.is_file())
+    assert files == ["checkpoints/best.safetensors", "checkpoints/last.safetensors", "config.json", "env.json", "metrics.csv", "model.net"]
+
+
+def test_quiet_says_nothing_but_the_json_line(call):
+    code, out, err = call("train tiny.net -q")
+    assert (code, err, out.count("\n")) == (0, "", 1)
+
+
+def test_flags_win_over_the_train_block(call, here):
+    assert call("train tiny.net -q --epochs 2 --batch 7 --lr 0.5 --opt sgd --val 0.2 --loss mse --init torch --seed 3 --limit 50 --threads 1"
+                " --backend interp --out x")[0] == 0  # fmt: skip
+    config = json.loads((here / "x/config.json").read_text())
+    assert config["recipe"] == {"data": "spiral", "val": 0.2, "loss": "mse", "optimizer": "sgd", "options": {"lr": 0.5},
+                                "epochs": 2, "batch": 7, "seed": 3, "init": "torch"}  # fmt: skip
+    assert (config["limit"], config["threads"], config["backend"]) == (50, 1, "interp")
+
+
+def test_another_optimizer_starts_from_its_own_defaults(call, here):
+    call("train tiny.net -q --opt sgd --out x")
+    assert json.loads((here / "x/config.json").read_text())["recipe"]["options"] == {"lr": recipe.OPTIMIZERS["sgd"].lr}
+
+
+def test_the_choices_of_the_flags_are_those_of_the_language():
+    choices = {p.name: list(p.type.choices) for p in command.params if hasattr(p.type, "choices")}
+    assert choices == {"backend": list(runs.BACKENDS), "opt": list(recipe.OPTIMIZERS), "loss": list(recipe.LOSSES), "init": list(recipe.SCHEMES)}
+
+
+@pytest.mark.parametrize("flag", ["--epochs 0", "--batch 0", "--lr 0", "--lr nan", "--lr inf", "--lr -1", "--val 1", "--val nan", "--val -0.1",
+                                  "--seed -1", "--threads 0", "--limit 0", "--opt x", "--loss x", "--init x", "--backend x"])  # fmt: skip
+def test_flags_out_of_range_are_usage_errors_and_make_no_run(call, here, flag):
+    code, out, err = call(f"train tiny.net {flag}")
+    assert code == 2 and out == "" and flag.split()[0] in err and not (here / "runs").exists()
+
+
+@pytest.mark.parametrize("backend", ["numpy", "interp"])
+def test_a_loss_that_is_no_number_is_exit_3_with_layer_and_step(call, backend):
+    code, out, err = call(f"train tiny.net --lr 1e30 --backend {backend}")
+    assert code == 3 and out == "" and "epoch 1, step 2" in err and "layer `linear" in err
+    assert "Warning" not in err and "Traceback" not in err
+
+
+def test_a_full_disk_is_exit_2_and_leaves_no_half_written_file(call, here, monkeypatch):
+    write, calls = os.write, []
+
+    def full(fd, data):
+        calls.append(fd)
+        if len(calls) > 6:  # the seventh file is the second epoch's
+            write(fd, bytes(data)[:10])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(fd, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        code, out, err = call("train tiny.net --out x")
+    assert code == 2 and out == "" and err.splitlines()[-1] == "error: `x/checkpoints/last.safetensors`: no space left on device"
+    assert not list(here.rglob("*.tmp"))
+    assert call("eval x")[0] == 0
+
+
+def test_errors_of_the_user_are_one_line_and_exit_2(call, here, monkeypatch):
+    monkeypatch.delenv("NETDSL_DATA_DIR", raising=False)
+    (here / "wide.net").write_text("input 5\nlinear 3\ntrain {\n  data spiral\n}\n")
+    for line, part in {
+        "train wide.net": "are 2, but `wide` takes 5",
+        "train tiny.net --data nothing": "there is no data called `nothing`",
+        "train tiny.net --data cifar10": "NETDSL_DATA_DIR",
+        "train nothing.net": "cannot read `nothing.net`",
+        "eval nothing": "not a folder",
+        "eval .": "not a run folder",
+        "predict . a.png": "not a run folder",
+    }.items():
+        code, out, err = call(line)
+        assert code == 2 and out == "" and part in err and "Traceback" not in err, line
+    assert not (here / "runs").exists()
+
+
+def test_eval_measures_what_train_printed(call):
+    result = json.loads(call("train tiny.net -q --limit 200")[1])
+    code, out, _ = call("eval runs/tiny-1 --json")
+    scores = json.loads(out)
+    assert code == 0 and scores["accuracy"] == result["test_accuracy"] and scores["samples"] == 200
+    assert np.trace(scores["confusion"]) == sum(c["correct"] for c in scores["per_class"]) == round(200 * scores["accuracy"])
+    assert [c["samples"] for c in scores["per_class"]] == np.sum(scores["confusion"], axis=1).tolist()
+
+
+def test_eval_shows_a_table_and_takes_other_data(call, here):
+    call("train tiny.net -q --val 0")
+    code, out, _ = call("eval runs/tiny-1 --limit 30")
+    assert code == 0 and out.startswith("30 test samples of spiral, last checkpoint: loss ") and "arm 2" in out
+    np.savez(here / "other.npz", x=np.zeros((5, 2), np.float32), y=np.arange(5))
+    code, _, err = call("eval runs/tiny-1 --data other.npz")
+    assert code == 2 and "class `0`, which the network does not know" in err
+    assert call("eval runs/tiny-1 --checkpoint best")[0] == 2
+
+
+def test_a_damaged_checkpoint_is_one_line(call, here):
+    call("train tiny.net -q")
+    path = here / "runs/tiny-1/checkpoints/best.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    code, _, err = call("eval runs/tiny-1")
+    assert code == 2 and err.startswith("error: ") and "best.safetensors" in err.splitlines()[0]
+
+
+def digit_image(invert, size=56):
+    """A test digit as a grey picture, and its class."""
+    from netdsl.training.datasets import load_dataset
+
+    data = load_dataset("mnist-mini", None)
+    pixels = data.x_test[0, 0]
+    return Image.fromarray(255 - pixels if invert else pixels).resize((size, size)), data.classes[data.y_test[0]]
+
+
+def test_predict_names_the_class_of_pictures_of_either_polarity(call, here, digits_run):
+    light, name = digit_image(invert=False)
+    light.save(here / "light.png")
+    digit_image(invert=True)[0].convert("RGB").save(here / "dark.png")
+    code, out, err = call(f"predict {digits_run} light.png dark.png --json")
+    first, second = map(json.loads, out.splitlines())
+    assert code == 0 and first["class"] == second["class"] == name
+    assert first["file"] == "light.png" and list(first) == ["file", "class", "probability", "top"]
+    assert first["top"][0] == {"class": name, "probability": first["probability"]} and len(first["top"]) == 3
+    assert "dark.png" in err and "light.png" not in err
+    code, out, err = call(f"predict {digits_run} dark.png --no-invert --json")
+    assert err == "" and json.loads(out)["probability"] != second["probability"]
+
+
+def test_predict_takes_a_folder_and_probabilities_sum_to_one(call, here, digits_run):
+    (here / "scans").mkdir()
+    image, digit = digit_image(invert=False)
+    for name in ("b.png", "a.PNG", "notes.txt"):
+        image.save(here / "scans" / name, format="PNG")
+    code, out, _ = call(f"predict {digits_run} scans --top 10 --json")
+    answers = [json.loads(line) for line in out.splitlines()]
+    assert code == 0 and [a["file"] for a in answers] == ["scans/a.PNG", "scans/b.png"]
+    assert abs(sum(t["probability"] for t in answers[0]["top"]) - 1) < 1e-4  # ten numbers of six places
+    assert call(f"predict {digits_run} scans --top 2")[1].startswith(f"scans/a.PNG: {digit} ")
+
+
+def test_predict_refuses_what_is_no_image_in_one_line(call, here, digits_run):
+    (here / "empty").mkdir()
+    (here / "bad.png").write_bytes(b"not a picture")
+    for name, part in {"empty": "has no images", "bad.png": "not an image", "none.png": "cannot read"}.items():
+        code, out, err = call(f"predict {digits_run} {name}")
+        assert code == 2 and out == "" and part in err, name
+
+
+def test_ctrl_c_is_exit_130_and_says_what_is_saved(here):
+    process = subprocess.Popen([sys.executable, "-m", "netdsl", "train", "tiny.net", "--epochs", "100000"], stderr=subprocess.PIPE,
+                               stdout=subprocess.PIPE, text=True)  # fmt: skip
+    while not process.stderr.readline().startswith("epoch      2/"):
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 130 and out == "" and "is saved, see runs/tiny-1" in err
+    assert netdsl(["eval", "runs/tiny-1"]) == 0 and not list(here.rglob("*.tmp"))
+
+
+@pytest.mark.parametrize("name", ["train", "eval", "predict"])
+def test_help_shows_an_example_and_loads_no_numpy(name):
+    code = f"import sys; from netdsl.cli import run; c = run(['{name}', '--help']); print([m for m in ('numpy', 'rich') if m in sys.modules], c)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
+    assert f"netdsl {name} " in out and "Example" in out and out.endswith("[] 0\n")

@@ -1,0 +1,32 @@
+"""Shared by all tests: `--update-golden` and the fixture `golden`."""
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SPECS = sorted((ROOT / "specs").glob("*.net"))
+
+
+def pytest_addoption(parser):
+    parser.addoption("--update-golden", action="store_true", help="rewrite generated/ and tests/golden/; then read the diff")
+
+
+@pytest.fixture
+def golden(request):
+    """golden(path, text): the text must equal the file; `--update-golden` rewrites the file."""
+
+    def check(path, actual):
+        if request.config.getoption("--update-golden"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(actual, encoding="utf-8")
+        assert path.exists(), f"{path} is missing: run pytest --update-golden, then read the diff"
+        assert actual == path.read_text(encoding="utf-8")
+
+    return check
+
+
+@pytest.fixture(params=SPECS, ids=lambda path: path.stem)
+def spec(request):
+    """Each example network in turn."""
+    return request.param

@@ -1,0 +1,134 @@
+"""Every layer of the table against PyTorch, over every attribute: a new layer file is tested by being there.
+
+Forward, input gradient and parameter gradients, in float64 and float32, in training and evaluation mode. The networks
+are one layer long and go through the whole compiler, so the PyTorch side is the emitted module.
+"""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from netdsl.diagnostics import SpecError
+from netdsl.layers import layer_of, layer_table
+from netdsl.layers.contract import REQUIRED
+from netdsl.pipeline import compile_text
+from netdsl.verify import same_draws, torch_model
+
+torch = pytest.importorskip("torch")
+
+INPUTS = ["4x7x9", "6x5x1", "2x8x6", "12", "5x8"]  # maps (odd, thin, even), a vector, tokens
+SAMPLES = {"int": [1, 2, 4], "pair": [1, 2, 3, "3x2", "1x3"], "float": [0.0, 0.3, 0.7, 1.5]}
+
+
+def values(attr):
+    """What may be written for an attr, as text; None leaves it out."""
+    if attr.kind == "word":
+        return [None, attr.name]
+    fits = [v for v in SAMPLES[attr.kind] if isinstance(v, str) or ((attr.minimum is None or v >= attr.minimum) and (attr.below is None or v < attr.below))]
+    if attr.kind == "pair" and attr.minimum == 0:
+        fits.append(0)
+    written = [str(v) if attr.positional else f"{attr.flag}{v}" if attr.flag else f"{attr.name}={v}" for v in fits]
+    return written if attr.default is REQUIRED else [None, *written]
+
+
+def lines(layer):
+    """Spec lines: each pair of attrs over all their values, the others at the first value; plus a base where all differ."""
+    choices = [values(attr) for attr in layer.attrs]
+    seen = {}
+    for base in ([options[0] for options in choices], [options[min(1, len(options) - 1)] for options in choices]):
+        pairs = itertools.combinations(range(len(choices)), 2) if len(choices) > 1 else [tuple(range(len(choices)))]
+        for places in pairs:
+            for combination in itertools.product(*(choices[i] for i in places)):
+                row = list(base)
+                for place, value in zip(places, combination, strict=True):
+                    row[place] = value
+                seen[" ".join([layer.name, *(value for value in row if value)])] = None
+    return list(seen)
+
+
+def networks(layer):
+    """(spec line, input, compiled network) for every combination the layer accepts."""
+    for line, shape in itertools.product(lines(layer), INPUTS):
+        try:
+            yield line, shape, compile_text(f"input {shape}\n{line}\ntrain {{ loss mse }}")
+        except SpecError as error:
+            assert all(d.code in ("N201", "N202", "N203", "N304", "N313") for d in error.diagnostics), str(error)
+
+
+def spread(rng, shape, dtype):
+    """Values that are all different and not near a kink at 0 or +-3, so that no rounding changes a comparison."""
+    size = int(np.prod(shape))
+    steps = (rng.permutation(size) + 0.5) / size * 8 - 4
+    near = np.abs(steps[:, None] - np.array([-3.0, 0.0, 3.0, 6.0])).min(axis=1) < 1e-3
+    return np.where(near, steps + 2e-3, steps).reshape(shape).astype(dtype)
+
+
+def compare(net, batch, dtype, training, rtol, atol):
+    rng = np.random.default_rng(batch)
+    network = net.build(seed=0, dtype=dtype)
+    for array in network.params.values():
+        array += 0.1 * rng.standard_normal(array.shape)
+    for name, array in network.buffers.items():
+        array += 0.1 if "var" in name else 0.3
+    x = spread(rng, (batch, *net.graph.input_shape), dtype)
+    module = torch_model(net, network).train(training)
+    y = network.forward(x, training)
+    assert y.dtype == dtype
+    same_draws(module, network)
+    inputs = torch.from_numpy(x.copy()).requires_grad_()
+    expected = module(inputs)
+    dy = rng.standard_normal(y.shape).astype(dtype)
+    expected.backward(torch.from_numpy(dy))
+    kept = dy.copy()
+    dx, grads = network.backward(dy)
+    reach = 1.0 if dtype == "float64" else 4 * np.finfo(np.float32).eps / atol * np.sqrt(dy.size) * max(1, np.abs(dy).max() * np.abs(x).max())
+    close = lambda a, b: np.testing.assert_allclose(a, b.detach().numpy(), rtol=rtol, atol=atol * max(1.0, reach))  # noqa: E731
+    assert np.array_equal(dy, kept), "backward changed dy in place"
+    close(y, expected)
+    close(dx, inputs.grad)
+    assert dx.dtype == dtype
+    for name, param in module.named_parameters():
+        assert grads[name].dtype == dtype, name
+        close(grads[name], param.grad)
+    for name, buffer in network.buffers.items():
+        close(buffer, module.get_buffer(name))
+
+
+@pytest.mark.parametrize("name", layer_table())
+def test_layer_equals_pytorch_over_every_attribute(name):
+    layer = layer_of(name)
+    count, varied = 0, set()
+    for line, shape, net in networks(layer):
+        varied |= {attr.name for attr in layer.attrs for text in line.split()[1:] if text in values(attr)}
+        for batch, dtype, training in ((3, "float64", True), (1, "float64", False), (2, "float32", True)):
+            tolerance = (1e-10, 1e-12) if dtype == "float64" else (1.3e-6, 1e-5)
+            with np.errstate(all="raise", under="ignore"):
+                try:
+                    compare(net, batch, dtype, training, *tolerance)
+                except Exception as error:
+                    error.add_note(f"{line} on {shape}, batch {batch}, {dtype}, training {training}")
+                    raise
+        count += 1
+    assert count >= 1, "the layer accepts none of the inputs"
+    assert varied == {attr.name for attr in layer.attrs}, "some attr was never written"
+
+
+@pytest.mark.parametrize("name", layer_table())
+def test_layer_gives_the_same_bytes_in_the_emitted_module(name):
+    for line, shape, net in list(networks(layer_of(name)))[:40]:
+        x = spread(np.random.default_rng(0), (2, *net.graph.input_shape), "float32")
+        model, network = net.numpy_model(seed=1), net.build(seed=1)
+        y = network.forward(x, training=True)
+        assert y.tobytes() == model.forward(x, training=True).tobytes(), (line, shape)
+        dx, _ = network.backward(y)
+        assert dx.tobytes() == model.backward(y)[0].tobytes(), (line, shape)
+
+
+@pytest.mark.parametrize("name", layer_table())
+def test_layer_does_not_change_its_input(name):
+    for line, shape, net in list(networks(layer_of(name)))[:10]:
+        x = spread(np.random.default_rng(0), (2, *net.graph.input_shape), "float32")
+        kept = x.copy()
+        net.build().forward(x, training=True)
+        assert np.array_equal(x, kept), (line, shape)

@@ -1,0 +1,76 @@
+"""The floors: a module imports only from lower floors. Reads the imports; imports nothing of netdsl."""
+
+import ast
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parents[1] / "netdsl"
+
+FLOORS = [
+    {"source", "diagnostics", "files", "names", "kernels"},
+    {"ir", "syntax.ast"},
+    {"syntax.parser", "syntax.printer", "layers", "expressions", "recipe"},
+    {"attributes", "lower", "analysis"},
+    {"passes"},
+    {"backends"},
+    {"pipeline"},
+    {"training", "verify"},
+    {"cli"},
+    {"", "__main__"},
+]
+WITHIN = {"kernels", "backends", "training", "cli", "analysis", "layers.contract", "diagnostics", "source", "expressions",
+          "attributes", "recipe", "syntax.ast", "files", "ir"}  # modules and folders that their own floor may import  # fmt: skip
+ONLY_IN = {"lark": {"syntax.parser"}, "jinja2": {"backends.emission"}, "matplotlib": {"training.plots"}}
+
+
+def modules():
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix("__init__").rstrip(".")
+        yield name, ast.parse(path.read_text(encoding="utf-8"))
+
+
+def floor(name):
+    parts = [name, *([name.partition(".")[0]] if name else [])]
+    return next((i for part in parts for i, floor in enumerate(FLOORS) if part in floor), None)
+
+
+def imports(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names if node.module in ("netdsl.syntax", "netdsl.kernels"))
+
+
+def test_every_module_imports_only_from_lower_floors():
+    for name, tree in modules():
+        assert floor(name) is not None or name == "syntax", f"{name} has no floor"
+        for target in imports(tree):
+            target = target.removeprefix("netdsl.") if target.startswith("netdsl.") else None
+            if target is None or floor(target) is None:
+                continue
+            folder = target.partition(".")[0]
+            own = floor(target) == floor(name) and (target in WITHIN or folder in WITHIN)
+            assert floor(target) < floor(name) or own, f"{name} imports {target}"
+
+
+def test_a_layer_file_never_imports_another_layer_file():
+    for name, tree in modules():
+        if name.startswith("layers."):
+            assert not [i for i in imports(tree) if i.startswith("netdsl.layers") and i != "netdsl.layers.contract"], name
+
+
+def test_kernels_import_only_numpy_and_the_standard_library():
+    for name, tree in modules():
+        if name.startswith("kernels."):
+            assert {i.split(".")[0] for i in imports(tree) if not i.startswith("netdsl.kernels")} <= {"numpy", "math", "json"}, name
+
+
+def test_heavy_libraries_stay_in_their_place():
+    for name, tree in modules():
+        for target in imports(tree):
+            library = target.split(".")[0]
+            assert name in ONLY_IN.get(library, {name}), f"{name} imports {library}"
+        for node in tree.body:
+            top_level = [i.split(".")[0] for i in imports(ast.Module([node], []))] if isinstance(node, ast.Import | ast.ImportFrom) else []
+            assert not {"torch", "matplotlib", "onnx"} & set(top_level), f"{name} imports {top_level} at import time"

@@ -1,0 +1,234 @@
+"""Training: the same seed gives the same bytes, the best weights are kept, and what breaks is named."""
+
+import csv
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from netdsl.diagnostics import UserError
+from netdsl.pipeline import compile_text
+from netdsl.training import loop
+from netdsl.training.checkpoint import load_checkpoint
+from netdsl.training.datasets import Dataset, load_dataset
+from netdsl.training.evaluation import BATCH, as_trained, check_fits, evaluate, probabilities
+from netdsl.training.loop import Epoch, TrainingFailed, batches, split_rows, train
+from netdsl.training.runs import checkpoint_path, new_model, new_run
+
+SPEC = "input 2\nlinear 16 -> bn -> relu -> dropout 0.2\nlinear 3\ntrain {\n  data spiral\n  epochs 3\n  opt adam lr=1e-2\n}\n"
+SPIRAL = load_dataset("spiral", None, limit=400)
+RNG = np.random.default_rng(0)
+
+
+def net_of(text=SPEC, **changes):
+    net = compile_text(text, "tiny")
+    options = {**net.recipe.options, **changes.pop("options", {})}
+    return net.with_recipe(replace(net.recipe, **changes, options=options))
+
+
+def run_of(folder, text=SPEC, data=SPIRAL, backend="numpy", on_progress=lambda event: None, **changes):
+    """Trains into a new folder -> the result."""
+    return train(net_of(text, **changes), data, backend, new_run("tiny", folder), 1, on_progress)
+
+
+def weights(result, which="last"):
+    return checkpoint_path(result.run, which).read_bytes()
+
+
+def dataset(x, y, classes=("0", "1"), **changes):
+    return replace(Dataset("made", x, y, x, y, classes, (0.0,), (1.0,)), **changes)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "rmsprop"])
+def test_the_same_seed_gives_the_same_bytes_in_both_runs_and_both_backends(tmp_path, optimizer):
+    results = [run_of(tmp_path / f"{backend}{i}", backend=backend, optimizer=optimizer) for backend in ("numpy", "interp") for i in (1, 2)]
+    assert len({weights(r) for r in results}) == len({weights(r, "best") for r in results}) == 1
+    assert len({(r.test_accuracy, r.test_loss, r.val_accuracy) for r in results}) == 1
+
+
+def test_another_seed_gives_other_weights(tmp_path):
+    assert weights(run_of(tmp_path / "0", seed=0)) != weights(run_of(tmp_path / "1", seed=1))
+
+
+def test_stopping_after_an_epoch_changes_nothing_before_it(tmp_path):
+    seen = {}
+    for epochs in (1, 3):
+        events = []
+        run_of(tmp_path / str(epochs), epochs=epochs, on_progress=events.append)
+        seen[epochs] = [(e.train_loss, e.val_loss) for e in events if isinstance(e, Epoch)]
+    assert seen[3][:1] == seen[1]
+
+
+def test_the_network_learns_the_spiral(tmp_path):
+    text = "input 2\nlinear 64 -> relu\nlinear 3\ntrain {\n  data spiral\n  opt adam lr=3e-2\n  epochs 25\n  batch 32\n}"
+    result = run_of(tmp_path / "r", text, load_dataset("spiral", None))
+    assert result.test_accuracy > 0.93 and result.epochs == 25
+
+
+def test_metrics_have_a_row_an_epoch(tmp_path):
+    result = run_of(tmp_path / "r")
+    rows = list(csv.DictReader((result.run / "metrics.csv").read_text().splitlines()))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    assert list(rows[0]) == ["epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr", "seconds", "samples_per_second"]
+    best = max(rows, key=lambda row: (float(row["val_accuracy"]), -float(row["val_loss"])))
+    assert result.epoch == int(best["epoch"]) and result.val_accuracy == float(best["val_accuracy"])
+
+
+def test_the_test_accuracy_is_that_of_the_best_checkpoint(tmp_path):
+    result = run_of(tmp_path / "r", options={"lr": 0.5}, epochs=8)
+    model = new_model(net_of(), "interp")
+    info = load_checkpoint(checkpoint_path(result.run, "best"), model)
+    assert info["epoch"] == result.epoch and info["val_accuracy"] == result.val_accuracy
+    scores = evaluate(model, SPIRAL, SPIRAL.x_test, SPIRAL.y_test)
+    assert (scores.accuracy, scores.loss) == (result.test_accuracy, result.test_loss)
+
+
+def test_without_validation_the_last_weights_are_tested_and_there_is_no_best(tmp_path):
+    result = run_of(tmp_path / "r", val=0.0)
+    assert result.val_accuracy is None and result.epoch == 3
+    assert not checkpoint_path(result.run, "best").exists()
+
+
+def test_of_equally_accurate_epochs_the_one_with_the_lower_loss_is_the_best():
+    rows = [Epoch(i, 1.0, 0.5, loss, acc, 0.1, 1.0, 1.0) for i, (loss, acc) in enumerate([(0.5, 0.9), (0.4, 0.9), (0.1, 0.8)])]
+    assert max(rows, key=loop._quality).epoch == 1
+
+
+def test_the_split_has_every_row_once_and_depends_on_the_seed_only():
+    rows, val = split_rows(1000, 0.1, 5)
+    assert len(val) == 100 and sorted([*rows, *val]) == list(range(1000))
+    assert np.array_equal(val, split_rows(1000, 0.1, 5)[1]) and not np.array_equal(val, split_rows(1000, 0.1, 6)[1])
+    assert [len(part) for part in split_rows(10, 0.0, 0)] == [10, 0]
+    assert [len(part) for part in split_rows(10, 0.001, 0)] == [9, 1]
+    with pytest.raises(UserError, match="do not leave any"):
+        split_rows(1, 0.1, 0)
+
+
+@pytest.mark.parametrize("count, size, sizes", [(9, 4, [4, 5]), (10, 4, [4, 4, 2]), (8, 4, [4, 4]), (1, 4, [1]), (3, 1, [1, 1, 1]), (3, 9, [3])])
+def test_a_last_batch_of_one_joins_the_one_before(count, size, sizes):
+    pieces = batches(np.arange(count), size)
+    assert [len(p) for p in pieces] == sizes and np.array_equal(np.concatenate(pieces), np.arange(count))
+
+
+@pytest.mark.parametrize("backend", ["numpy", "interp"])
+def test_a_far_too_large_lr_fails_and_names_layer_epoch_and_step(tmp_path, backend):
+    with pytest.raises(TrainingFailed, match=r"in epoch 1, step 2: the loss .* layer `linear\d`"):
+        run_of(tmp_path / "r", "input 2\nlinear 16 -> relu\nlinear 3", backend=backend, options={"lr": 1e30})
+    assert not checkpoint_path(tmp_path / "r", "last").exists()
+
+
+def test_a_step_that_ruins_the_params_is_found_even_if_no_step_follows(tmp_path):
+    with pytest.raises(TrainingFailed, match="after epoch 1"):
+        run_of(tmp_path / "r", "input 2\nlinear 3", batch=1000, epochs=1, val=0.0, optimizer="sgd", options={"lr": 1e39})
+
+
+@pytest.mark.parametrize("layer", ["linear1", "linear2"])
+@pytest.mark.parametrize("what", ["weight", "bias"])
+def test_the_layer_with_a_planted_nan_is_named(tmp_path, monkeypatch, layer, what):
+    def planted(net, backend):
+        model = new_model(net, backend)
+        model.params[f"{layer}.{what}"].flat[0] = np.nan
+        return model
+
+    monkeypatch.setattr(loop, "new_model", planted)
+    with pytest.raises(TrainingFailed, match=f"epoch 1, step 1: the loss .* `{layer}`"):
+        run_of(tmp_path / "r", "input 2\nlinear 16 -> relu\nlinear 3")
+
+
+def test_the_layer_where_only_a_gradient_overflows_is_named():
+    network = net_of("input 2\nlinear 1", loss="mse").build(seed=0)
+    network.params["linear1.weight"][...] = 0
+    network.params["linear1.bias"][...] = 1000
+    x, y = np.full((4, 2), 3e38, np.float32), np.zeros((4, 1), np.float32)
+    assert loop.bad_layer(network, x, y, [0]) == "linear1"
+    assert loop.bad_layer(network, x / 1e38, y, [0]) is None
+
+
+def test_ctrl_c_passes_through_and_leaves_the_last_finished_epoch(tmp_path):
+    def interrupt(event):
+        if isinstance(event, loop.Progress) and event.epoch == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_of(tmp_path / "r", epochs=5, on_progress=interrupt)
+    info = load_checkpoint(checkpoint_path(tmp_path / "r", "last"), new_model(net_of(), "numpy"))
+    assert info["epoch"] == 2
+    assert weights(run_of(tmp_path / "two", epochs=2)) == checkpoint_path(tmp_path / "r", "last").read_bytes()
+
+
+def test_regression_has_no_accuracy_and_keeps_the_lowest_loss(tmp_path):
+    x = RNG.normal(size=(200, 2)).astype(np.float32)
+    data = dataset(x, (x @ [[1.0], [2.0]]).astype(np.float32), classes=())
+    events = []
+    result = run_of(tmp_path / "r", "input 2\nlinear 1", data, loss="mse", epochs=30, batch=16, options={"lr": 0.03}, on_progress=events.append)
+    losses = [e.val_loss for e in events if isinstance(e, Epoch)]
+    assert result.test_accuracy is None and result.val_accuracy is None and result.test_loss < 1e-3
+    assert losses[result.epoch - 1] == min(losses)
+
+
+def test_mse_takes_class_labels(tmp_path):
+    assert run_of(tmp_path / "r", loss="mse", epochs=10).test_accuracy > 0.5
+
+
+def test_images_stay_bytes_until_their_batch_is_taken(tmp_path):
+    x = RNG.integers(0, 256, (20, 1, 4, 4), dtype=np.uint8)
+    data = dataset(x, np.arange(20) % 2, mean=(0.5,), std=(0.25,))
+    result = run_of(tmp_path / "r", "input 1x4x4\nflatten -> linear 2", data)
+    assert data.x_train is x and x.dtype == np.uint8 and result.epochs == 5
+
+
+@pytest.mark.parametrize("count", [1, BATCH - 1, BATCH, BATCH + 1])
+def test_scores_are_means_over_samples_whatever_the_batches(count):
+    net, data = net_of(), load_dataset("spiral", None)
+    model = net.build(seed=0)
+    x, y = data.x_train[:count], data.y_train[:count]
+    scores = evaluate(model, data, x, y)
+    logits = model.logits(data.normalized(x))
+    assert scores.samples == count and scores.confusion.sum() == count
+    assert scores.accuracy == np.mean(logits.argmax(axis=1) == y)
+    np.testing.assert_allclose(scores.loss, model.loss(logits, y)[0], rtol=1e-5)  # float32 means in other orders
+
+
+@pytest.mark.parametrize("end, loss", [("", "ce"), (" -> softmax", "ce"), (" -> softmax", "mse"), (" -> logsoftmax", "nll")])
+def test_probabilities_are_the_softmax_applied_once(end, loss):
+    net, plain = net_of(f"input 2\nlinear 3{end}", loss=loss), net_of("input 2\nlinear 3")
+    x = SPIRAL.x_test[:5]
+    logits = plain.build(seed=0).forward(x).astype(np.float64)
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(probabilities(net, net.build(seed=0), x), expected, rtol=1e-5)  # float32
+
+
+@pytest.mark.parametrize("text, changes, match", [
+    ("input 3\nlinear 3", {}, "are 2, but `tiny` takes 3"),
+    ("input 2\nlinear 4", {}, "has 3 classes, but `tiny` gives an output of 4"),
+    ("input 2\nlinear 2", {}, "has 3 classes, but `tiny` gives an output of 2"),
+])  # fmt: skip
+def test_data_that_does_not_fit_the_net_is_refused_with_both_numbers(text, changes, match):
+    with pytest.raises(UserError, match=match) as caught:
+        check_fits(net_of(text, **changes), SPIRAL)
+    assert caught.value.help
+
+
+def test_targets_that_do_not_fit_the_loss_are_refused():
+    x = np.zeros((4, 2), np.float32)
+    data = dataset(x, np.zeros((4, 2), np.float32), classes=())
+    with pytest.raises(UserError, match="`ce` needs class labels"):
+        check_fits(net_of("input 2\nlinear 2"), data)
+    with pytest.raises(UserError, match="are 2, but `tiny` gives 1"):
+        check_fits(net_of("input 2\nlinear 1", loss="mse"), data)
+
+
+def test_classes_of_other_data_are_matched_by_name():
+    x = np.zeros((3, 2), np.float32)
+    data = dataset(x, np.array([0, 1, 1]), classes=("b", "a"))
+    assert as_trained(data, ("a", "b", "c"), (1.0,), (2.0,)).y_test.tolist() == [1, 0, 0]
+    with pytest.raises(UserError, match="class `b`, which the network does not know"):
+        as_trained(data, ("a", "c"), (1.0,), (2.0,))
+    with pytest.raises(UserError, match="trained to give numbers"):
+        as_trained(data, (), (1.0,), (2.0,))
+
+
+def test_no_warning_of_numpy_escapes_while_values_overflow(tmp_path):
+    # pytest turns warnings into errors; the failure must still be ours
+    with pytest.raises(TrainingFailed):
+        run_of(tmp_path / "r", optimizer="sgd", options={"lr": 1e20}, epochs=20)
