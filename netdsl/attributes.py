@@ -155,6 +155,8 @@ def _converted(layer: LayerDef, attr: Attr, value: Value, span: Span) -> object:
 def _in_range(layer: LayerDef, attr: Attr, number: int | float, span: Span) -> int | float:
     if attr.minimum is not None and number < attr.minimum:
         limit = f"at least {attr.minimum:g}"
+    elif attr.above is not None and number <= attr.above:
+        limit = f"above {attr.above:g}"
     elif attr.below is not None and number >= attr.below:
         limit = f"below {attr.below:g}"
     elif attr.kind != "float" and number >= 2**31:

@@ -10,6 +10,7 @@ import pytest
 
 from netdsl.files import write_atomic
 
+FAILURES = [OSError(errno.ENOSPC, "no space"), OSError(errno.EIO, "I/O error"), KeyboardInterrupt(), MemoryError()]
 STEPS = ("open", "write", "fsync", "close", "replace", "chmod")
 
 
@@ -28,8 +29,7 @@ def test_short_writes_are_continued(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", STEPS)
-@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), OSError(errno.EIO, "I/O error"),
-                                   KeyboardInterrupt(), MemoryError()], ids=["ENOSPC", "EIO", "ctrl-c", "memory"])  # fmt: skip
+@pytest.mark.parametrize("error", FAILURES, ids=repr)
 def test_a_failure_at_any_call_leaves_the_old_file_or_the_new_one(tmp_path, monkeypatch, name, error):
     path = tmp_path / "a"
     path.write_bytes(b"old")

@@ -44,7 +44,7 @@ class Attr:
     kind: `int`; `pair` (a number for both axes, or `3x5` for H and W); `float`; `word` (True when written).
     flag: the letter of the short form (`k` in `k5`). spellings: other keys (`kernel`). default: a value, REQUIRED, or
     the name of another attr whose value is taken. positional: may be written as a bare value. minimum is inclusive,
-    `below` is not.
+    `above` and `below` are not.
     """
 
     name: str
@@ -54,6 +54,7 @@ class Attr:
     spellings: tuple[str, ...] = ()
     positional: bool = False
     minimum: float | None = None
+    above: float | None = None
     below: float | None = None
     label: str = ""
 

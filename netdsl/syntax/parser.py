@@ -7,6 +7,7 @@ blanked and the rest parsed again, so that independent mistakes are all found in
 from __future__ import annotations
 
 import re
+import threading
 from functools import cache
 from pathlib import Path
 
@@ -34,10 +35,9 @@ def parse(source: Source) -> tuple[ast.Program, list[Diagnostic]]:
     diagnostics: list[Diagnostic] = []
     blanked: dict[int, int] = {}  # line -> how often: first all but its braces, then all of it
     while True:
-        builder = _Builder(source)
         try:
-            program = _lark(builder, text)
-            return program, _in_order(diagnostics + builder.diagnostics)
+            program, more = _lark(source, text)
+            return program, _in_order(diagnostics + more)
         except UnexpectedInput as error:
             span = _error_span(error, source)
             times = blanked.get(span.line, 0)
@@ -59,9 +59,16 @@ def _grammar_text() -> str:
     raise AssertionError(f"net.lark is missing beside {package}")
 
 
-def _lark(builder: _Builder, text: str) -> ast.Program:
-    lark = Lark(_grammar_text(), parser="lalr", lexer="contextual", maybe_placeholders=True, transformer=builder)
-    return lark.parse(text + "\n")
+_made = threading.local()
+
+
+def _lark(source: Source, text: str) -> tuple[ast.Program, list[Diagnostic]]:
+    """Parse with this thread's Lark and builder: making them takes as long as parsing a page."""
+    if not hasattr(_made, "lark"):
+        _made.builder = _Builder()
+        _made.lark = Lark(_grammar_text(), parser="lalr", lexer="contextual", maybe_placeholders=True, transformer=_made.builder)
+    _made.builder.source, _made.builder.diagnostics = source, []
+    return _made.lark.parse(text + "\n"), _made.builder.diagnostics
 
 
 def _in_order(diagnostics: list[Diagnostic]) -> list[Diagnostic]:
@@ -182,9 +189,9 @@ class _Builder(Transformer):
     It must not raise (Lark would hide the error). Lark gives a transformer of this kind no positions, so spans are
     made from the children."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self) -> None:
         super().__init__(visit_tokens=False)
-        self.source = source
+        self.source = Source("", "")
         self.diagnostics: list[Diagnostic] = []
 
     def _span(self, children: list) -> Span:

@@ -1,6 +1,6 @@
 """Run folders: one training run with all that is needed to understand, evaluate and repeat it.
 
-    model.net  config.json  env.json  metrics.csv  checkpoints/last.safetensors  checkpoints/best.safetensors
+model.net  config.json  env.json  metrics.csv  checkpoints/last.safetensors  checkpoints/best.safetensors
 """
 
 from __future__ import annotations

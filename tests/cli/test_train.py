@@ -43,7 +43,7 @@ def call(here, capsys):
 def digits_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("digits")
     (folder / "digits.net").write_text(DIGITS)
-    assert netdsl([*"train -q --out".split(), str(folder / "run"), str(folder / "digits.net")]) == 0
+    assert netdsl([*["train", "-q", "--out"], str(folder / "run"), str(folder / "digits.net")]) == 0
     return folder / "run"
 
 
@@ -57,7 +57,14 @@ def test_train_ends_with_one_json_line_on_stdout(call, here):
     assert lines[0].startswith("runs/tiny-1: tiny, 99 params") and lines[1].startswith("epoch 1/3  loss ")
     assert lines[-1] == "saved in runs/tiny-1; next: netdsl eval runs/tiny-1" and len(lines) == 6
     files = sorted(str(p.relative_to(here / "runs/tiny-1")) for p in (here / "runs/tiny-1").rglob("*") if p.is_file())
-    assert files == ["checkpoints/best.safetensors", "checkpoints/last.safetensors", "config.json", "env.json", "metrics.csv", "model.net"]
+    assert files == [
+        "checkpoints/best.safetensors",
+        "checkpoints/last.safetensors",
+        "config.json",
+        "env.json",
+        "metrics.csv",
+        "model.net",
+    ]
 
 
 def test_quiet_says_nothing_but_the_json_line(call):
@@ -66,8 +73,8 @@ def test_quiet_says_nothing_but_the_json_line(call):
 
 
 def test_flags_win_over_the_train_block(call, here):
-    assert call("train tiny.net -q --epochs 2 --batch 7 --lr 0.5 --opt sgd --val 0.2 --loss mse --init torch --seed 3 --limit 50 --threads 1"
-                " --backend interp --out x")[0] == 0  # fmt: skip
+    assert call("train tiny.net -q --epochs 2 --batch 7 --lr 0.5 --opt sgd --val 0.2 --loss mse"
+                " --init torch --seed 3 --limit 50 --threads 1 --backend interp --out x")[0] == 0  # fmt: skip
     config = json.loads((here / "x/config.json").read_text())
     assert config["recipe"] == {"data": "spiral", "val": 0.2, "loss": "mse", "optimizer": "sgd", "options": {"lr": 0.5},
                                 "epochs": 2, "batch": 7, "seed": 3, "init": "torch"}  # fmt: skip
@@ -81,11 +88,21 @@ def test_another_optimizer_starts_from_its_own_defaults(call, here):
 
 def test_the_choices_of_the_flags_are_those_of_the_language():
     choices = {p.name: list(p.type.choices) for p in command.params if hasattr(p.type, "choices")}
-    assert choices == {"backend": list(runs.BACKENDS), "opt": list(recipe.OPTIMIZERS), "loss": list(recipe.LOSSES), "init": list(recipe.SCHEMES)}
+    assert choices == {
+        "backend": list(runs.BACKENDS),
+        "opt": list(recipe.OPTIMIZERS),
+        "loss": list(recipe.LOSSES),
+        "init": list(recipe.SCHEMES),
+    }
 
 
-@pytest.mark.parametrize("flag", ["--epochs 0", "--batch 0", "--lr 0", "--lr nan", "--lr inf", "--lr -1", "--val 1", "--val nan", "--val -0.1",
-                                  "--seed -1", "--threads 0", "--limit 0", "--opt x", "--loss x", "--init x", "--backend x"])  # fmt: skip
+BAD_FLAGS = [
+    *("--epochs 0", "--batch 0", "--lr 0", "--lr nan", "--lr inf", "--lr -1", "--val 1", "--val nan", "--val -0.1"),
+    *("--seed -1", "--threads 0", "--limit 0", "--opt x", "--loss x", "--init x", "--backend x"),
+]
+
+
+@pytest.mark.parametrize("flag", BAD_FLAGS)
 def test_flags_out_of_range_are_usage_errors_and_make_no_run(call, here, flag):
     code, out, err = call(f"train tiny.net {flag}")
     assert code == 2 and out == "" and flag.split()[0] in err and not (here / "runs").exists()
@@ -111,7 +128,8 @@ def test_a_full_disk_is_exit_2_and_leaves_no_half_written_file(call, here, monke
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", full)
         code, out, err = call("train tiny.net --out x")
-    assert code == 2 and out == "" and err.splitlines()[-1] == "error: `x/checkpoints/last.safetensors`: no space left on device"
+    assert (code, out) == (2, "")
+    assert err.splitlines()[-1] == "error: `x/checkpoints/last.safetensors`: no space left on device"
     assert not list(here.rglob("*.tmp"))
     assert call("eval x")[0] == 0
 
@@ -138,7 +156,11 @@ def test_eval_measures_what_train_printed(call):
     code, out, _ = call("eval runs/tiny-1 --json")
     scores = json.loads(out)
     assert code == 0 and scores["accuracy"] == result["test_accuracy"] and scores["samples"] == 200
-    assert np.trace(scores["confusion"]) == sum(c["correct"] for c in scores["per_class"]) == round(200 * scores["accuracy"])
+    assert (
+        np.trace(scores["confusion"])
+        == sum(c["correct"] for c in scores["per_class"])
+        == round(200 * scores["accuracy"])
+    )
     assert [c["samples"] for c in scores["per_class"]] == np.sum(scores["confusion"], axis=1).tolist()
 
 
@@ -204,8 +226,8 @@ def test_predict_refuses_what_is_no_image_in_one_line(call, here, digits_run):
 
 
 def test_ctrl_c_is_exit_130_and_says_what_is_saved(here):
-    process = subprocess.Popen([sys.executable, "-m", "netdsl", "train", "tiny.net", "--epochs", "100000"], stderr=subprocess.PIPE,
-                               stdout=subprocess.PIPE, text=True)  # fmt: skip
+    line = [sys.executable, "-m", "netdsl", "train", "tiny.net", "--epochs", "100000"]
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while not process.stderr.readline().startswith("epoch      2/"):
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
@@ -216,6 +238,9 @@ def test_ctrl_c_is_exit_130_and_says_what_is_saved(here):
 
 @pytest.mark.parametrize("name", ["train", "eval", "predict"])
 def test_help_shows_an_example_and_loads_no_numpy(name):
-    code = f"import sys; from netdsl.cli import run; c = run(['{name}', '--help']); print([m for m in ('numpy', 'rich') if m in sys.modules], c)"
+    code = f"""import sys
+from netdsl.cli import run
+code = run(['{name}', '--help'])
+print([m for m in ('numpy', 'rich') if m in sys.modules], code)"""
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
     assert f"netdsl {name} " in out and "Example" in out and out.endswith("[] 0\n")

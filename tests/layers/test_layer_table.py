@@ -5,6 +5,8 @@ are one layer long and go through the whole compiler, so the PyTorch side is the
 """
 
 import itertools
+import random
+import warnings
 
 import numpy as np
 import pytest
@@ -21,11 +23,14 @@ INPUTS = ["4x7x9", "6x5x1", "2x8x6", "12", "5x8"]  # maps (odd, thin, even), a v
 SAMPLES = {"int": [1, 2, 4], "pair": [1, 2, 3, "3x2", "1x3"], "float": [0.0, 0.3, 0.7, 1.5]}
 
 
+PYTORCH_ROUNDS = {"hardsigmoid": 1e-7}  # its float64 gradient multiplies by a float32 1/6
+
+
 def values(attr):
     """What may be written for an attr, as text; None leaves it out."""
     if attr.kind == "word":
         return [None, attr.name]
-    fits = [v for v in SAMPLES[attr.kind] if isinstance(v, str) or ((attr.minimum is None or v >= attr.minimum) and (attr.below is None or v < attr.below))]
+    fits = [v for v in SAMPLES[attr.kind] if isinstance(v, str) or ((attr.minimum is None or v >= attr.minimum) and (attr.above is None or v > attr.above) and (attr.below is None or v < attr.below))]
     if attr.kind == "pair" and attr.minimum == 0:
         fits.append(0)
     written = [str(v) if attr.positional else f"{attr.flag}{v}" if attr.flag else f"{attr.name}={v}" for v in fits]
@@ -33,18 +38,14 @@ def values(attr):
 
 
 def lines(layer):
-    """Spec lines: each pair of attrs over all their values, the others at the first value; plus a base where all differ."""
+    """Spec lines: each value of each attr beside two bases, and a fixed sample of all combinations."""
     choices = [values(attr) for attr in layer.attrs]
-    seen = {}
+    rows = []
     for base in ([options[0] for options in choices], [options[min(1, len(options) - 1)] for options in choices]):
-        pairs = itertools.combinations(range(len(choices)), 2) if len(choices) > 1 else [tuple(range(len(choices)))]
-        for places in pairs:
-            for combination in itertools.product(*(choices[i] for i in places)):
-                row = list(base)
-                for place, value in zip(places, combination, strict=True):
-                    row[place] = value
-                seen[" ".join([layer.name, *(value for value in row if value)])] = None
-    return list(seen)
+        rows += [[*base[:i], value, *base[i + 1 :]] for i, options in enumerate(choices) for value in options] or [[]]
+    rng = random.Random(0)
+    rows += [[rng.choice(options) for options in choices] for _ in range(60 if len(choices) > 1 else 0)]
+    return list(dict.fromkeys(" ".join([layer.name, *(value for value in row if value)]) for row in rows))
 
 
 def networks(layer):
@@ -77,7 +78,9 @@ def compare(net, batch, dtype, training, rtol, atol):
     assert y.dtype == dtype
     same_draws(module, network)
     inputs = torch.from_numpy(x.copy()).requires_grad_()
-    expected = module(inputs)
+    with warnings.catch_warnings():  # padding="same" with an even kernel copies the input
+        warnings.filterwarnings("ignore", message="Using padding='same'")
+        expected = module(inputs)
     dy = rng.standard_normal(y.shape).astype(dtype)
     expected.backward(torch.from_numpy(dy))
     kept = dy.copy()
@@ -102,7 +105,7 @@ def test_layer_equals_pytorch_over_every_attribute(name):
     for line, shape, net in networks(layer):
         varied |= {attr.name for attr in layer.attrs for text in line.split()[1:] if text in values(attr)}
         for batch, dtype, training in ((3, "float64", True), (1, "float64", False), (2, "float32", True)):
-            tolerance = (1e-10, 1e-12) if dtype == "float64" else (1.3e-6, 1e-5)
+            tolerance = (PYTORCH_ROUNDS.get(name, 1e-10), 1e-12) if dtype == "float64" else (1.3e-6, 1e-5)
             with np.errstate(all="raise", under="ignore"):
                 try:
                     compare(net, batch, dtype, training, *tolerance)

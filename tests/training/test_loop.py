@@ -15,7 +15,15 @@ from netdsl.training.evaluation import BATCH, as_trained, check_fits, evaluate, 
 from netdsl.training.loop import Epoch, TrainingFailed, batches, split_rows, train
 from netdsl.training.runs import checkpoint_path, new_model, new_run
 
-SPEC = "input 2\nlinear 16 -> bn -> relu -> dropout 0.2\nlinear 3\ntrain {\n  data spiral\n  epochs 3\n  opt adam lr=1e-2\n}\n"
+SPEC = """input 2
+linear 16 -> bn -> relu -> dropout 0.2
+linear 3
+train {
+  data spiral
+  epochs 3
+  opt adam lr=1e-2
+}
+"""
 SPIRAL = load_dataset("spiral", None, limit=400)
 RNG = np.random.default_rng(0)
 
@@ -41,7 +49,11 @@ def dataset(x, y, classes=("0", "1"), **changes):
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "rmsprop"])
 def test_the_same_seed_gives_the_same_bytes_in_both_runs_and_both_backends(tmp_path, optimizer):
-    results = [run_of(tmp_path / f"{backend}{i}", backend=backend, optimizer=optimizer) for backend in ("numpy", "interp") for i in (1, 2)]
+    results = [
+        run_of(tmp_path / f"{backend}{i}", backend=backend, optimizer=optimizer)
+        for backend in ("numpy", "interp")
+        for i in (1, 2)
+    ]
     assert len({weights(r) for r in results}) == len({weights(r, "best") for r in results}) == 1
     assert len({(r.test_accuracy, r.test_loss, r.val_accuracy) for r in results}) == 1
 
@@ -60,7 +72,9 @@ def test_stopping_after_an_epoch_changes_nothing_before_it(tmp_path):
 
 
 def test_the_network_learns_the_spiral(tmp_path):
-    text = "input 2\nlinear 64 -> relu\nlinear 3\ntrain {\n  data spiral\n  opt adam lr=3e-2\n  epochs 25\n  batch 32\n}"
+    text = (
+        "input 2\nlinear 64 -> relu\nlinear 3\ntrain {\n  data spiral\n  opt adam lr=3e-2\n  epochs 25\n  batch 32\n}"
+    )
     result = run_of(tmp_path / "r", text, load_dataset("spiral", None))
     assert result.test_accuracy > 0.93 and result.epochs == 25
 
@@ -69,7 +83,16 @@ def test_metrics_have_a_row_an_epoch(tmp_path):
     result = run_of(tmp_path / "r")
     rows = list(csv.DictReader((result.run / "metrics.csv").read_text().splitlines()))
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
-    assert list(rows[0]) == ["epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr", "seconds", "samples_per_second"]
+    assert list(rows[0]) == [
+        "epoch",
+        "train_loss",
+        "train_accuracy",
+        "val_loss",
+        "val_accuracy",
+        "lr",
+        "seconds",
+        "samples_per_second",
+    ]
     best = max(rows, key=lambda row: (float(row["val_accuracy"]), -float(row["val_loss"])))
     assert result.epoch == int(best["epoch"]) and result.val_accuracy == float(best["val_accuracy"])
 
@@ -90,7 +113,10 @@ def test_without_validation_the_last_weights_are_tested_and_there_is_no_best(tmp
 
 
 def test_of_equally_accurate_epochs_the_one_with_the_lower_loss_is_the_best():
-    rows = [Epoch(i, 1.0, 0.5, loss, acc, 0.1, 1.0, 1.0) for i, (loss, acc) in enumerate([(0.5, 0.9), (0.4, 0.9), (0.1, 0.8)])]
+    rows = [
+        Epoch(i, 1.0, 0.5, loss, acc, 0.1, 1.0, 1.0)
+        for i, (loss, acc) in enumerate([(0.5, 0.9), (0.4, 0.9), (0.1, 0.8)])
+    ]
     assert max(rows, key=loop._quality).epoch == 1
 
 
@@ -104,7 +130,10 @@ def test_the_split_has_every_row_once_and_depends_on_the_seed_only():
         split_rows(1, 0.1, 0)
 
 
-@pytest.mark.parametrize("count, size, sizes", [(9, 4, [4, 5]), (10, 4, [4, 4, 2]), (8, 4, [4, 4]), (1, 4, [1]), (3, 1, [1, 1, 1]), (3, 9, [3])])
+@pytest.mark.parametrize(
+    "count, size, sizes",
+    [(9, 4, [4, 5]), (10, 4, [4, 4, 2]), (8, 4, [4, 4]), (1, 4, [1]), (3, 1, [1, 1, 1]), (3, 9, [3])],
+)
 def test_a_last_batch_of_one_joins_the_one_before(count, size, sizes):
     pieces = batches(np.arange(count), size)
     assert [len(p) for p in pieces] == sizes and np.array_equal(np.concatenate(pieces), np.arange(count))
@@ -119,7 +148,9 @@ def test_a_far_too_large_lr_fails_and_names_layer_epoch_and_step(tmp_path, backe
 
 def test_a_step_that_ruins_the_params_is_found_even_if_no_step_follows(tmp_path):
     with pytest.raises(TrainingFailed, match="after epoch 1"):
-        run_of(tmp_path / "r", "input 2\nlinear 3", batch=1000, epochs=1, val=0.0, optimizer="sgd", options={"lr": 1e39})
+        run_of(
+            tmp_path / "r", "input 2\nlinear 3", batch=1000, epochs=1, val=0.0, optimizer="sgd", options={"lr": 1e39}
+        )
 
 
 @pytest.mark.parametrize("layer", ["linear1", "linear2"])
@@ -160,7 +191,16 @@ def test_regression_has_no_accuracy_and_keeps_the_lowest_loss(tmp_path):
     x = RNG.normal(size=(200, 2)).astype(np.float32)
     data = dataset(x, (x @ [[1.0], [2.0]]).astype(np.float32), classes=())
     events = []
-    result = run_of(tmp_path / "r", "input 2\nlinear 1", data, loss="mse", epochs=30, batch=16, options={"lr": 0.03}, on_progress=events.append)
+    result = run_of(
+        tmp_path / "r",
+        "input 2\nlinear 1",
+        data,
+        loss="mse",
+        epochs=30,
+        batch=16,
+        options={"lr": 0.03},
+        on_progress=events.append,
+    )
     losses = [e.val_loss for e in events if isinstance(e, Epoch)]
     assert result.test_accuracy is None and result.val_accuracy is None and result.test_loss < 1e-3
     assert losses[result.epoch - 1] == min(losses)
@@ -189,7 +229,9 @@ def test_scores_are_means_over_samples_whatever_the_batches(count):
     np.testing.assert_allclose(scores.loss, model.loss(logits, y)[0], rtol=1e-5)  # float32 means in other orders
 
 
-@pytest.mark.parametrize("end, loss", [("", "ce"), (" -> softmax", "ce"), (" -> softmax", "mse"), (" -> logsoftmax", "nll")])
+@pytest.mark.parametrize(
+    "end, loss", [("", "ce"), (" -> softmax", "ce"), (" -> softmax", "mse"), (" -> logsoftmax", "nll")]
+)
 def test_probabilities_are_the_softmax_applied_once(end, loss):
     net, plain = net_of(f"input 2\nlinear 3{end}", loss=loss), net_of("input 2\nlinear 3")
     x = SPIRAL.x_test[:5]

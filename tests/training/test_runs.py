@@ -96,7 +96,9 @@ def test_wrong_values_in_the_config_are_one_line(run, changes):
         read_run(run)
 
 
-@pytest.mark.parametrize("change", [{"loss": "x"}, {"optimizer": 3}, {"seed": -1}, {"more": 1}, {"options": {}}], ids=str)
+@pytest.mark.parametrize(
+    "change", [{"loss": "x"}, {"optimizer": 3}, {"seed": -1}, {"more": 1}, {"options": {}}], ids=str
+)
 def test_wrong_values_in_the_recipe_are_one_line(run, change):
     damage(run, recipe={**json.loads((run / "config.json").read_text())["recipe"], **change})
     with pytest.raises(UserError, match="is damaged"):

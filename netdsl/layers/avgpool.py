@@ -1,0 +1,101 @@
+"""`avgpool`: average pooling."""
+
+import numpy as np
+
+from netdsl.diagnostics import SpecProblem
+from netdsl.ir import show_shape
+from netdsl.kernels.pooling import window_count, window_slices
+from netdsl.layers.contract import REQUIRED, Attr, LayerDef, call_text, pair_text, require_rank
+
+
+def avgpool_resolve(attrs, x):
+    """Padding for each side; with `ceil` also the rows and columns that the last, incomplete windows reach over."""
+    require_rank(x, 3, "`avgpool`")
+    k, s, p = (attrs[name] for name in ("kernel_size", "stride", "padding"))
+    if any(2 * p[i] > k[i] for i in range(2)):
+        raise SpecProblem("N304", f"padding {show_shape(p)} is more than half of a {show_shape(k)} window", attr="padding",
+                          label="the padding", help=(f"use p{min(k) // 2} or less",))  # fmt: skip
+    sides = []
+    for i in range(2):
+        room = x[1 + i] + 2 * p[i]
+        if k[i] > room:
+            padded = f" with padding {show_shape(p)}" if p != (0, 0) else ""
+            raise SpecProblem("N201", f"a {show_shape(k)} window does not fit a {show_shape(x[1:])} input{padded}",
+                              attr="kernel_size", label="the window", help=(f"use a window of {room} or less",))  # fmt: skip
+        extra = -(room - k[i]) % s[i] if attrs["ceil"] else 0
+        if extra and (room - k[i] + extra) // s[i] * s[i] >= x[1 + i] + p[i]:
+            extra = 0  # PyTorch: the last window must start inside the input or the padding before it
+        sides.append((p[i], p[i] + extra))
+    return {**attrs, "padding": tuple(sides)}
+
+
+def avgpool_shape(attrs, x):
+    """(C, H, W) -> (C, Ho, Wo), Ho = floor((H + 2*padding - Kh) / stride) + 1, or ceil."""
+    axes = zip(x[1:], *(attrs[name] for name in ("kernel_size", "stride", "padding")), strict=True)
+    return (x[0], *(window_count(*axis) for axis in axes))
+
+
+def divisors(size, kernel_size, stride, padding, nopad):
+    """How many elements each window along one axis averages: those of the padded input, or without the padding.
+
+    What `ceil` adds behind (padding after minus padding before) never counts.
+    """
+    before, after = padding
+    starts = stride * np.arange(window_count(size, kernel_size, stride, padding)) - before
+    first, last = (0, size) if nopad else (-before, size + before)
+    return np.minimum(starts + kernel_size, last) - np.maximum(starts, first)
+
+
+def avgpool_forward(x, kernel_size, stride, padding=((0, 0), (0, 0)), nopad=False):
+    """x (N, C, H, W) -> y (N, C, Ho, Wo), the mean of every window; padding ((top, bottom), (left, right)) is zero."""
+    rows, cols = (divisors(*axis, nopad) for axis in zip(x.shape[2:], kernel_size, stride, padding))
+    divisor = (rows[:, None] * cols).astype(x.dtype)  # (Ho, Wo)
+    padded = np.pad(x, ((0, 0), (0, 0), *padding))
+    total = 0
+    for rows, cols in window_slices(kernel_size, stride, (1, 1), *divisor.shape):
+        total = total + padded[:, :, rows, cols]
+    return total / divisor, (x.shape, divisor, kernel_size, stride, padding)
+
+
+def avgpool_backward(dy, saved):
+    """dy (N, C, Ho, Wo) -> dx (N, C, H, W): each element of a window gets its share of dy."""
+    (n, c, h, w), divisor, kernel_size, stride, padding = saved
+    (top, bottom), (left, right) = padding
+    dx = np.zeros((n, c, h + top + bottom, w + left + right), dy.dtype)
+    share = dy / divisor
+    for rows, cols in window_slices(kernel_size, stride, (1, 1), *divisor.shape):
+        dx[:, :, rows, cols] += share
+    return dx[:, :, top : top + h, left : left + w], {}
+
+
+def avgpool_torch(attrs, x):
+    k, s = attrs["kernel_size"], attrs["stride"]
+    padding = tuple(before for before, _ in attrs["padding"])
+    options = {}
+    if s != k:
+        options["stride"] = pair_text(s)
+    if padding != (0, 0):
+        options["padding"] = pair_text(padding)
+    if attrs["ceil"]:
+        options["ceil_mode"] = True
+    if attrs["nopad"]:
+        options["count_include_pad"] = False
+    return call_text("nn.AvgPool2d", pair_text(k), **options)
+
+
+LAYER = LayerDef(
+    name="avgpool",
+    summary="average pooling",
+    attrs=(
+        Attr("kernel_size", "pair", REQUIRED, flag="k", spellings=("kernel",), positional=True, minimum=1, label="the window"),
+        Attr("stride", "pair", "kernel_size", flag="s", minimum=1, label="the stride"),
+        Attr("padding", "pair", (0, 0), flag="p", minimum=0, label="the padding"),
+        Attr("ceil", "word"),
+        Attr("nopad", "word"),
+    ),
+    resolve=avgpool_resolve,
+    shape=avgpool_shape,
+    forward=avgpool_forward,
+    backward=avgpool_backward,
+    torch=avgpool_torch,
+)

@@ -1,0 +1,82 @@
+"""`bn`: batch normalisation of maps or vectors."""
+
+import numpy as np
+
+from netdsl.diagnostics import SpecProblem
+from netdsl.ir import ParamSpec, show_shape
+from netdsl.layers.contract import Attr, LayerDef, call_text
+
+
+def bn_shape(attrs, x):
+    """The shape of x, a map or a vector."""
+    if len(x) == 2:
+        raise SpecProblem("N202", f"`bn` needs a map or a vector, but {show_shape(x)} arrives (tokens)")
+    return x
+
+
+def bn_params(attrs, x):
+    return () if attrs["noaffine"] else (ParamSpec("weight", x[:1], "ones"), ParamSpec("bias", x[:1], "zeros"))
+
+
+def bn_buffers(attrs, x):
+    return ParamSpec("running_mean", x[:1], "zeros"), ParamSpec("running_var", x[:1], "ones")
+
+
+def bn_forward(x, weight, bias, running_mean, running_var, eps=1e-5, momentum=0.1, training=False):
+    """y = weight * (x - mean) / sqrt(var + eps) + bias for each channel (Ioffe & Szegedy 2015). x, y (N, C) or (N, C, H, W).
+
+    In training mean and var are those of the batch, and the running ones move towards them by `momentum`, in place
+    (var unbiased there, as in PyTorch); else mean and var are the running ones.
+    """
+    axes, shape = (0, *range(2, x.ndim)), (-1, *[1] * (x.ndim - 2))
+    count = x.size // x.shape[1]
+    if training:
+        if count == 1:
+            raise ValueError("batch norm needs more than one value for each channel in training: use a larger batch")
+        mean = x.mean(axis=axes)
+        var = ((x - mean.reshape(shape)) ** 2).mean(axis=axes)
+        running_mean += momentum * (mean - running_mean)
+        running_var += momentum * (var * (count / (count - 1)) - running_var)
+    else:
+        mean, var = running_mean.copy(), running_var
+    inv_std = 1 / np.sqrt(var + eps)
+    x_hat = (x - mean.reshape(shape)) * inv_std.reshape(shape)
+    y = x_hat if weight is None else weight.reshape(shape) * x_hat + bias.reshape(shape)
+    return y, (x_hat, inv_std, weight, training)
+
+
+def bn_backward(dy, saved):
+    """dx = inv_std * (g - mean(g) - x_hat * mean(g * x_hat)), g = dy * weight; without the means where they were constants."""
+    x_hat, inv_std, weight, training = saved
+    axes, shape = (0, *range(2, dy.ndim)), (-1, *[1] * (dy.ndim - 2))
+    dbias, dweight = dy.sum(axis=axes), (dy * x_hat).sum(axis=axes)
+    scale = inv_std if weight is None else weight * inv_std
+    dx = dy
+    if training:
+        count = dy.size // dy.shape[1]
+        dx = dy - (dbias / count).reshape(shape) - x_hat * (dweight / count).reshape(shape)
+    return dx * scale.reshape(shape), {} if weight is None else {"weight": dweight, "bias": dbias}
+
+
+def bn_torch(attrs, x):
+    options = {key: attrs[key] for key, usual in (("eps", 1e-5), ("momentum", 0.1)) if attrs[key] != usual}
+    if attrs["noaffine"]:
+        options["affine"] = False
+    return call_text("nn.BatchNorm2d" if len(x) == 3 else "nn.BatchNorm1d", x[0], **options)
+
+
+LAYER = LayerDef(
+    name="bn",
+    summary="batch normalisation",
+    attrs=(
+        Attr("eps", "float", 1e-5, above=0),
+        Attr("momentum", "float", 0.1, minimum=0, below=1),
+        Attr("noaffine", "word"),
+    ),
+    shape=bn_shape,
+    params=bn_params,
+    buffers=bn_buffers,
+    forward=bn_forward,
+    backward=bn_backward,
+    torch=bn_torch,
+)

@@ -1,0 +1,28 @@
+"""`dropout`: sets numbers to zero at random in training."""
+
+import numpy as np
+
+from netdsl.layers.contract import Attr, LayerDef
+
+
+def dropout_forward(x, p, training, rng):
+    """In training y = x * factor, factor = 0 with probability p, else 1 / (1 - p) (Srivastava et al. 2014)."""
+    if not training:
+        return x, None
+    factor = ((rng.random(x.shape, np.float32) >= p) / (1 - p)).astype(x.dtype)
+    return x * factor, factor
+
+
+def dropout_backward(dy, saved):
+    """dx = dy * factor."""
+    return dy if saved is None else dy * saved, {}
+
+
+LAYER = LayerDef(
+    name="dropout",
+    summary="sets numbers to zero at random in training",
+    attrs=(Attr("p", "float", 0.5, positional=True, minimum=0, below=1, label="the probability"),),
+    forward=dropout_forward,
+    backward=dropout_backward,
+    torch=lambda attrs, x: f"nn.Dropout({attrs['p']!r})",
+)

@@ -1,0 +1,35 @@
+"""`dropout2d`: sets whole channels of maps to zero at random in training."""
+
+import numpy as np
+
+from netdsl.layers.contract import Attr, LayerDef, require_rank
+
+
+def dropout2d_shape(attrs, x):
+    """The shape of x, a map."""
+    require_rank(x, 3, "`dropout2d`", "use `dropout`")
+    return x
+
+
+def dropout2d_forward(x, p, training, rng):
+    """In training y = x * factor, factor (N, C, 1, 1) = 0 with probability p, else 1 / (1 - p) (Tompson et al. 2015)."""
+    if not training:
+        return x, None
+    factor = ((rng.random((*x.shape[:2], 1, 1), np.float32) >= p) / (1 - p)).astype(x.dtype)
+    return x * factor, factor
+
+
+def dropout2d_backward(dy, saved):
+    """dx = dy * factor."""
+    return dy if saved is None else dy * saved, {}
+
+
+LAYER = LayerDef(
+    name="dropout2d",
+    summary="sets whole channels to zero at random in training",
+    attrs=(Attr("p", "float", 0.5, positional=True, minimum=0, below=1, label="the probability"),),
+    shape=dropout2d_shape,
+    forward=dropout2d_forward,
+    backward=dropout2d_backward,
+    torch=lambda attrs, x: f"nn.Dropout2d({attrs['p']!r})",
+)

@@ -1,0 +1,31 @@
+"""`elu`: x, or alpha * (exp(x) - 1) where x is negative."""
+
+import numpy as np
+
+from netdsl.layers.contract import Attr, LayerDef, call_text
+
+
+def elu_forward(x, alpha=1.0):
+    """y = x where x > 0, else alpha * (exp(x) - 1) (Clevert et al. 2016)."""
+    y = np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
+    return y, (x > 0, y, alpha)
+
+
+def elu_backward(dy, saved):
+    """dx = dy where x > 0, else dy * alpha * exp(x) = dy * (y + alpha)."""
+    positive, y, alpha = saved
+    return np.where(positive, dy, dy * (y + alpha)), {}
+
+
+def elu_torch(attrs, x):
+    return call_text("nn.ELU", *([] if attrs["alpha"] == 1.0 else [attrs["alpha"]]))
+
+
+LAYER = LayerDef(
+    name="elu",
+    summary="x, or alpha * (exp(x) - 1) where x is negative",
+    attrs=(Attr("alpha", "float", 1.0, positional=True, label="alpha"),),
+    forward=elu_forward,
+    backward=elu_backward,
+    torch=elu_torch,
+)

@@ -1,0 +1,31 @@
+"""`flatten`: maps to vectors."""
+
+from math import prod
+
+from netdsl.layers.contract import LayerDef
+
+
+def flatten_shape(attrs, x):
+    """(C, H, W) -> (C*H*W,)."""
+    return (prod(x),)
+
+
+def flatten_forward(x):
+    """x (N, C, H, W) -> y (N, C*H*W)."""
+    return x.reshape(len(x), -1), x.shape
+
+
+def flatten_backward(dy, saved):
+    """The same numbers in the shape of x."""
+    return dy.reshape(saved), {}
+
+
+LAYER = LayerDef(
+    name="flatten",
+    summary="maps to vectors",
+    shape=flatten_shape,
+    forward=flatten_forward,
+    backward=flatten_backward,
+    torch=lambda attrs, x: "nn.Flatten()",
+    torch_call=lambda attrs, x: "torch.flatten({x}, 1)",
+)

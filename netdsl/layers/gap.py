@@ -1,0 +1,33 @@
+"""`gap`: global average pooling, maps to vectors."""
+
+import numpy as np
+
+from netdsl.layers.contract import LayerDef, require_rank
+
+
+def gap_shape(attrs, x):
+    """(C, H, W) -> (C,)."""
+    require_rank(x, 3, "`gap`")
+    return x[:1]
+
+
+def gap_forward(x):
+    """x (N, C, H, W) -> y (N, C), the mean over H and W."""
+    return x.mean(axis=(2, 3)), x.shape
+
+
+def gap_backward(dy, saved):
+    """Every element of a channel gets dy / (H*W)."""
+    _, _, h, w = saved
+    return np.broadcast_to(dy[:, :, None, None] / (h * w), saved), {}
+
+
+LAYER = LayerDef(
+    name="gap",
+    summary="global average pooling",
+    shape=gap_shape,
+    forward=gap_forward,
+    backward=gap_backward,
+    torch=lambda attrs, x: "nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())",
+    torch_call=lambda attrs, x: "{x}.mean(dim=(2, 3))",
+)

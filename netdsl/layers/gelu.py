@@ -1,0 +1,31 @@
+"""`gelu`: x times the normal distribution function."""
+
+import math
+
+import numpy as np
+
+from netdsl.kernels.stable import erf
+from netdsl.layers.contract import LayerDef
+
+
+def gelu_forward(x):
+    """y = x * Phi(x), Phi(x) = (1 + erf(x / sqrt(2))) / 2 (Hendrycks & Gimpel 2016)."""
+    phi = 0.5 * (1 + erf(x * 0.5**0.5))
+    return x * phi, (x, phi)
+
+
+def gelu_backward(dy, saved):
+    """dx = dy * (Phi(x) + x * exp(-x*x/2) / sqrt(2 pi))."""
+    x, phi = saved
+    bounded = np.clip(x, -40, 40)  # beyond, the density is 0 and the square may overflow
+    density = np.exp(-0.5 * bounded * bounded) * (2 * math.pi) ** -0.5
+    return dy * (phi + x * density), {}
+
+
+LAYER = LayerDef(
+    name="gelu",
+    summary="x times the normal distribution function",
+    forward=gelu_forward,
+    backward=gelu_backward,
+    torch=lambda attrs, x: "nn.GELU()",
+)

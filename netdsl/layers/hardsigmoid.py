@@ -1,0 +1,24 @@
+"""`hardsigmoid`: min(max(x + 3, 0), 6) / 6."""
+
+import numpy as np
+
+from netdsl.layers.contract import LayerDef
+
+
+def hardsigmoid_forward(x):
+    """y = min(max(x + 3, 0), 6) / 6."""
+    return np.minimum(np.maximum(x + 3, 0), 6) / 6, (x > -3) & (x < 3)
+
+
+def hardsigmoid_backward(dy, saved):
+    """dx = dy / 6 where -3 < x < 3."""
+    return dy * saved / 6, {}
+
+
+LAYER = LayerDef(
+    name="hardsigmoid",
+    summary="min(max(x + 3, 0), 6) / 6",
+    forward=hardsigmoid_forward,
+    backward=hardsigmoid_backward,
+    torch=lambda attrs, x: "nn.Hardsigmoid()",
+)

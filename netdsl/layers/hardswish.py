@@ -1,0 +1,25 @@
+"""`hardswish`: x * min(max(x + 3, 0), 6) / 6."""
+
+import numpy as np
+
+from netdsl.layers.contract import LayerDef
+
+
+def hardswish_forward(x):
+    """y = x * min(max(x + 3, 0), 6) / 6 (Howard et al. 2019)."""
+    return x * np.minimum(np.maximum(x + 3, 0), 6) / 6, x
+
+
+def hardswish_backward(dy, saved):
+    """dx = 0 where x <= -3, dy where x >= 3, else dy * (2*x + 3) / 6."""
+    x = saved
+    return np.where(x <= -3, 0, np.where(x >= 3, dy, dy * (2 * x + 3) / 6)), {}
+
+
+LAYER = LayerDef(
+    name="hardswish",
+    summary="x * min(max(x + 3, 0), 6) / 6",
+    forward=hardswish_forward,
+    backward=hardswish_backward,
+    torch=lambda attrs, x: "nn.Hardswish()",
+)

@@ -1,0 +1,30 @@
+"""`leaky`: x, or slope * x where x is negative."""
+
+import numpy as np
+
+from netdsl.layers.contract import Attr, LayerDef, call_text
+
+
+def leaky_forward(x, slope=0.01):
+    """y = x where x > 0, else slope * x."""
+    return np.where(x > 0, x, slope * x), (x > 0, slope)
+
+
+def leaky_backward(dy, saved):
+    """dx = dy where x > 0, else slope * dy."""
+    positive, slope = saved
+    return np.where(positive, dy, slope * dy), {}
+
+
+def leaky_torch(attrs, x):
+    return call_text("nn.LeakyReLU", *([] if attrs["slope"] == 0.01 else [attrs["slope"]]))
+
+
+LAYER = LayerDef(
+    name="leaky",
+    summary="x, or slope * x where x is negative",
+    attrs=(Attr("slope", "float", 0.01, positional=True, label="the slope"),),
+    forward=leaky_forward,
+    backward=leaky_backward,
+    torch=leaky_torch,
+)

@@ -1,0 +1,65 @@
+"""`linear`: a fully connected layer, on vectors or on each token."""
+
+from math import prod
+
+import numpy as np
+
+from netdsl.diagnostics import SpecProblem
+from netdsl.ir import ParamSpec, show_shape
+from netdsl.layers.contract import REQUIRED, Attr, LayerDef, call_text
+
+
+def linear_shape(attrs, x):
+    """(D,) -> (F,), (T, D) -> (T, F)."""
+    if len(x) == 3:
+        raise SpecProblem("N202", f"`linear` needs a vector, but {show_shape(x)} arrives (a map)",
+                          help=("put `flatten` or `gap` before it",))  # fmt: skip
+    return (*x[:-1], attrs["features"])
+
+
+def linear_params(attrs, x):
+    fans = {"fan_in": x[-1], "fan_out": attrs["features"]}
+    weight = ParamSpec("weight", (attrs["features"], x[-1]), "weight", **fans)
+    return (weight,) if attrs["nobias"] else (weight, ParamSpec("bias", (attrs["features"],), "bias", **fans))
+
+
+def linear_macs(attrs, x):
+    """D * F for each vector or token."""
+    return prod(x) * attrs["features"]
+
+
+def linear_forward(x, weight, bias):
+    """x (N, ..., D), weight (F, D), bias (F,) or None -> y (N, ..., F) = x weight^T + bias."""
+    y = np.matmul(x, weight.T)
+    return y if bias is None else y + bias, (x, weight, bias is not None)
+
+
+def linear_backward(dy, saved):
+    """dx = dy weight; dweight = dy^T x and dbias = the sum of dy, over the batch and all tokens."""
+    x, weight, has_bias = saved
+    rows = dy.reshape(-1, dy.shape[-1])
+    grads = {"weight": np.matmul(rows.T, x.reshape(-1, x.shape[-1]))}
+    if has_bias:
+        grads["bias"] = rows.sum(axis=0)
+    return np.matmul(dy, weight), grads
+
+
+def linear_torch(attrs, x):
+    return call_text("nn.Linear", x[-1], attrs["features"], **({"bias": False} if attrs["nobias"] else {}))
+
+
+LAYER = LayerDef(
+    name="linear",
+    aliases=("fc",),
+    summary="a fully connected layer with F outputs",
+    attrs=(
+        Attr("features", "int", REQUIRED, positional=True, minimum=1, label="the outputs"),
+        Attr("nobias", "word"),
+    ),
+    shape=linear_shape,
+    params=linear_params,
+    macs=linear_macs,
+    forward=linear_forward,
+    backward=linear_backward,
+    torch=linear_torch,
+)

@@ -1,0 +1,35 @@
+"""`logsoftmax`: logarithms of probabilities over the channels, what the loss `nll` reads."""
+
+import numpy as np
+
+from netdsl.layers.contract import LayerDef
+
+
+def logsoftmax_resolve(attrs, x):
+    """Channels are the second axis of maps and vectors, the last of tokens."""
+    return {**attrs, "axis": -1 if len(x) == 2 else 1}
+
+
+def logsoftmax_forward(x, axis=1):
+    """y = x - log(sum of exp(x) over the channels); the maximum is taken out first, so that nothing overflows."""
+    shifted = x - x.max(axis=axis, keepdims=True)
+    y = shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
+    return y, (y, axis)
+
+
+def logsoftmax_backward(dy, saved):
+    """dx = dy - exp(y) * sum over the channels of dy."""
+    y, axis = saved
+    return dy - np.exp(y) * dy.sum(axis=axis, keepdims=True), {}
+
+
+LAYER = LayerDef(
+    name="logsoftmax",
+    summary="logarithms of probabilities over the channels",
+    resolve=logsoftmax_resolve,
+    forward=logsoftmax_forward,
+    backward=logsoftmax_backward,
+    torch=lambda attrs, x: f"nn.LogSoftmax(dim={attrs['axis']})",
+    torch_call=lambda attrs, x: f"torch.log_softmax({{x}}, dim={attrs['axis']})",
+    implied_by=("ce",),
+)

@@ -1,0 +1,27 @@
+"""`mish`: x * tanh(softplus(x))."""
+
+import numpy as np
+
+from netdsl.kernels.stable import sigmoid, softplus
+from netdsl.layers.contract import LayerDef
+
+
+def mish_forward(x):
+    """y = x * tanh(log(1 + exp(x))) (Misra 2019)."""
+    t = np.tanh(softplus(x))
+    return x * t, (x, t)
+
+
+def mish_backward(dy, saved):
+    """dx = dy * (t + x * (1 - t*t) * sigmoid(x)), t = tanh(softplus(x))."""
+    x, t = saved
+    return dy * (t + x * (1 - t * t) * sigmoid(x)), {}
+
+
+LAYER = LayerDef(
+    name="mish",
+    summary="x * tanh(softplus(x))",
+    forward=mish_forward,
+    backward=mish_backward,
+    torch=lambda attrs, x: "nn.Mish()",
+)

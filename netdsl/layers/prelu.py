@@ -1,0 +1,49 @@
+"""`prelu`: relu with a learned slope for negative x, one in all or one for each channel."""
+
+import numpy as np
+
+from netdsl.diagnostics import SpecProblem
+from netdsl.ir import ParamSpec, show_shape
+from netdsl.layers.contract import Attr, LayerDef, call_text
+
+
+def prelu_shape(attrs, x):
+    """The shape of x; with `channelwise` a map or a vector."""
+    if attrs["channelwise"] and len(x) == 2:
+        raise SpecProblem("N202", f"`channelwise` needs a map or a vector, but {show_shape(x)} arrives (tokens)", attr="channelwise")
+    return x
+
+
+def prelu_params(attrs, x):
+    return (ParamSpec("weight", (x[0] if attrs["channelwise"] else 1,), 0.25),)
+
+
+def prelu_forward(x, weight):
+    """y = x where x > 0, else weight * x (He et al. 2015). weight (1,) or (C,), C the second axis of x."""
+    slope = weight.reshape(-1, *[1] * (x.ndim - 2))
+    return np.where(x > 0, x, slope * x), (x, weight)
+
+
+def prelu_backward(dy, saved):
+    """dx = dy where x > 0, else weight * dy; dweight sums dy * x where x <= 0."""
+    x, weight = saved
+    slope = weight.reshape(-1, *[1] * (x.ndim - 2))
+    share = np.where(x > 0, 0, dy * x)
+    axes = tuple(axis for axis in range(x.ndim) if axis != 1 or len(weight) == 1)
+    return np.where(x > 0, dy, slope * dy), {"weight": share.sum(axis=axes).reshape(weight.shape)}
+
+
+def prelu_torch(attrs, x):
+    return call_text("nn.PReLU", *([x[0]] if attrs["channelwise"] else []))
+
+
+LAYER = LayerDef(
+    name="prelu",
+    summary="relu with a learned slope for negative x",
+    attrs=(Attr("channelwise", "word"),),
+    shape=prelu_shape,
+    params=prelu_params,
+    forward=prelu_forward,
+    backward=prelu_backward,
+    torch=prelu_torch,
+)

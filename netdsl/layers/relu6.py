@@ -1,0 +1,24 @@
+"""`relu6`: min(max(x, 0), 6)."""
+
+import numpy as np
+
+from netdsl.layers.contract import LayerDef
+
+
+def relu6_forward(x):
+    """y = min(max(x, 0), 6)."""
+    return np.minimum(np.maximum(x, 0), 6), (x > 0) & (x < 6)
+
+
+def relu6_backward(dy, saved):
+    """dx = dy where 0 < x < 6."""
+    return dy * saved, {}
+
+
+LAYER = LayerDef(
+    name="relu6",
+    summary="min(max(x, 0), 6)",
+    forward=relu6_forward,
+    backward=relu6_backward,
+    torch=lambda attrs, x: "nn.ReLU6()",
+)

@@ -1,0 +1,25 @@
+"""`sigmoid`: 1 / (1 + exp(-x))."""
+
+from netdsl.kernels.stable import sigmoid
+from netdsl.layers.contract import LayerDef
+
+
+def sigmoid_forward(x):
+    """y = 1 / (1 + exp(-x))."""
+    y = sigmoid(x)
+    return y, y
+
+
+def sigmoid_backward(dy, saved):
+    """dx = dy * y * (1 - y)."""
+    return dy * saved * (1 - saved), {}
+
+
+LAYER = LayerDef(
+    name="sigmoid",
+    summary="1 / (1 + exp(-x))",
+    forward=sigmoid_forward,
+    backward=sigmoid_backward,
+    torch=lambda attrs, x: "nn.Sigmoid()",
+    torch_call=lambda attrs, x: "torch.sigmoid({x})",
+)

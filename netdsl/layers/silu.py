@@ -1,0 +1,25 @@
+"""`silu`: x * sigmoid(x), also called swish."""
+
+from netdsl.kernels.stable import sigmoid
+from netdsl.layers.contract import LayerDef
+
+
+def silu_forward(x):
+    """y = x * sigmoid(x)."""
+    s = sigmoid(x)
+    return x * s, (x, s)
+
+
+def silu_backward(dy, saved):
+    """dx = dy * s * (1 + x * (1 - s)), s = sigmoid(x)."""
+    x, s = saved
+    return dy * s * (1 + x * (1 - s)), {}
+
+
+LAYER = LayerDef(
+    name="silu",
+    summary="x * sigmoid(x), also called swish",
+    forward=silu_forward,
+    backward=silu_backward,
+    torch=lambda attrs, x: "nn.SiLU()",
+)

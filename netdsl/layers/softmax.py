@@ -1,0 +1,35 @@
+"""`softmax`: probabilities over the channels."""
+
+import numpy as np
+
+from netdsl.layers.contract import LayerDef
+
+
+def softmax_resolve(attrs, x):
+    """Channels are the second axis of maps and vectors, the last of tokens."""
+    return {**attrs, "axis": -1 if len(x) == 2 else 1}
+
+
+def softmax_forward(x, axis=1):
+    """y = exp(x) / sum of exp(x) over the channels; the maximum is taken out first, so that nothing overflows."""
+    e = np.exp(x - x.max(axis=axis, keepdims=True))
+    y = e / e.sum(axis=axis, keepdims=True)
+    return y, (y, axis)
+
+
+def softmax_backward(dy, saved):
+    """dx = y * (dy - sum over the channels of dy * y)."""
+    y, axis = saved
+    return y * (dy - (dy * y).sum(axis=axis, keepdims=True)), {}
+
+
+LAYER = LayerDef(
+    name="softmax",
+    summary="probabilities over the channels",
+    resolve=softmax_resolve,
+    forward=softmax_forward,
+    backward=softmax_backward,
+    torch=lambda attrs, x: f"nn.Softmax(dim={attrs['axis']})",
+    torch_call=lambda attrs, x: f"torch.softmax({{x}}, dim={attrs['axis']})",
+    implied_by=("ce",),
+)

@@ -1,0 +1,25 @@
+"""`softplus`: log(1 + exp(x))."""
+
+import numpy as np
+
+from netdsl.kernels.stable import sigmoid, softplus
+from netdsl.layers.contract import LayerDef
+
+
+def softplus_forward(x):
+    """y = log(1 + exp(x)); x itself where x > 20, as in PyTorch."""
+    return np.where(x > 20, x, softplus(x)), x
+
+
+def softplus_backward(dy, saved):
+    """dx = dy * sigmoid(x); dy where x > 20."""
+    return np.where(saved > 20, dy, dy * sigmoid(saved)), {}
+
+
+LAYER = LayerDef(
+    name="softplus",
+    summary="log(1 + exp(x))",
+    forward=softplus_forward,
+    backward=softplus_backward,
+    torch=lambda attrs, x: "nn.Softplus()",
+)

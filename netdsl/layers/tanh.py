@@ -1,0 +1,26 @@
+"""`tanh`: the hyperbolic tangent."""
+
+import numpy as np
+
+from netdsl.layers.contract import LayerDef
+
+
+def tanh_forward(x):
+    """y = tanh(x)."""
+    y = np.tanh(x)
+    return y, y
+
+
+def tanh_backward(dy, saved):
+    """dx = dy * (1 - y*y)."""
+    return dy * (1 - saved * saved), {}
+
+
+LAYER = LayerDef(
+    name="tanh",
+    summary="the hyperbolic tangent",
+    forward=tanh_forward,
+    backward=tanh_backward,
+    torch=lambda attrs, x: "nn.Tanh()",
+    torch_call=lambda attrs, x: "torch.tanh({x})",
+)
