@@ -31,5 +31,4 @@ LAYER = LayerDef(
     backward=logsoftmax_backward,
     torch=lambda attrs, x: f"nn.LogSoftmax(dim={attrs['axis']})",
     torch_call=lambda attrs, x: f"torch.log_softmax({{x}}, dim={attrs['axis']})",
-    implied_by=("ce",),
 )

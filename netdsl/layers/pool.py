@@ -64,7 +64,7 @@ def pool_forward(x, kernel_size, stride, padding=((0, 0), (0, 0)), dilation=(1, 
         candidate = padded[:, :, rows, cols]
         better = (candidate > y) | (candidate != candidate)
         np.copyto(y, candidate, where=better)
-        winner[better] = place
+        np.copyto(winner, place, where=better)
     return y, (x.shape, winner, kernel_size, stride, padding, dilation)
 
 
