@@ -15,7 +15,6 @@ from netdsl.source import Span
 CODES = {
     "N001": "the file is not text",
     "N002": "a character that is not allowed",
-    "N003": "the file is too large",
     "N004": "nesting is too deep",
     "N101": "a syntax error",
     "N102": "a brace or parenthesis is not closed",
@@ -43,7 +42,6 @@ CODES = {
     "N501": "an unknown entry in the train block",
     "N502": "a wrong value in the train block",
     "N503": "the loss does not fit the network",
-    "N901": "softmax before cross-entropy",
 }
 
 MAX_SHOWN = 20  # diagnostics; what follows is counted

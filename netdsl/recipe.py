@@ -1,10 +1,11 @@
 """How a network is trained: the train block as a checked `Recipe`, and what each of its words means.
 
-The tables LOSSES, OPTIMIZERS and SCHEMES are the only places that name losses, optimizers and initial values.
+The tables LOSSES, OPTIMIZERS, SCHEDULES and SCHEMES are the only places that name what they hold.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -54,10 +55,25 @@ class Recipe:
     loss: str = "ce"
     optimizer: str = "adam"
     options: Mapping[str, object] = field(default_factory=lambda: {"lr": 1e-3})
+    schedule: str = "const"
     epochs: int = 5
     batch: int = 64
     seed: int = 0
     init: str = "he"
+
+
+def constant(fraction: float) -> float:
+    """The learning rate stays."""
+    return 1.0
+
+
+def cosine(fraction: float) -> float:
+    """Half a cosine, from 1 down to 0 (Loshchilov & Hutter 2017); torch's CosineAnnealingLR over all steps."""
+    return 0.5 * (1 + math.cos(math.pi * fraction))
+
+
+SCHEDULES: Mapping[str, Callable[[float], float]] = {"const": constant, "cosine": cosine}
+"""Name -> factor of the learning rate, by the fraction of all steps that is done (0 <= fraction < 1)."""
 
 
 def optimizer_step(recipe: Recipe) -> Callable:
@@ -131,6 +147,7 @@ _ENTRIES: Mapping[str, Callable[[ast.Entry], dict[str, object]]] = {
     "val": lambda entry: {"val": _number(_single(entry), "fraction", "val")},
     "loss": lambda entry: {"loss": _word(_single(entry), LOSSES, "loss")},
     "opt": _optimizer,
+    "schedule": lambda entry: {"schedule": _word(_single(entry), SCHEDULES, "schedule")},
     "epochs": lambda entry: {"epochs": _whole(_single(entry), 1, "`epochs`")},
     "batch": lambda entry: {"batch": _whole(_single(entry), 1, "`batch`")},
     "seed": lambda entry: {"seed": _whole(_single(entry), 0, "`seed`")},

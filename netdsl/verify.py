@@ -205,6 +205,7 @@ def _optimizer_steps(net: Net, x: np.ndarray, y: np.ndarray, seed: int) -> Itera
     module = torch_model(net, network).train()
     optimizer = getattr(torch.optim, OPTIMIZERS[net.recipe.optimizer].torch)(module.parameters(), **net.recipe.options)
     network.rng = np.random.default_rng(seed)
+    followed = _driven(net.build(seed, "float64"), x, y)
     for _ in range(STEPS):
         network.train_step(x, y)
         same_draws(module, network)
@@ -213,8 +214,16 @@ def _optimizer_steps(net: Net, x: np.ndarray, y: np.ndarray, seed: int) -> Itera
         torch_loss(net, logits, y).backward()
         optimizer.step()
     for name, param in module.named_parameters():
-        # absolute: where a gradient is exactly zero (a bias before a batch norm), adam makes steps out of its rounding
-        yield _close(f"{STEPS} steps of {net.recipe.optimizer}, float64: {name}", network.params[name], param.detach().numpy(), "float64", 1e-8)
+        if name in followed:
+            yield _close(f"{STEPS} steps of {net.recipe.optimizer}, float64: {name}", network.params[name], param.detach().numpy(), "float64", 1e-8)
+
+
+def _driven(network: LayerNetwork, x: np.ndarray, y: np.ndarray) -> set[str]:
+    """The params with a gradient. That of a bias before a batch norm is zero but for rounding, out of which adam makes
+    full steps: no two programs agree on those, and they change nothing."""
+    _, grads = network.loss_and_gradients(x, y)
+    sizes = {name: float(np.abs(grad).max()) for name, grad in grads.items()}
+    return {name for name, size in sizes.items() if size > 1e-12 * max(sizes.values())}
 
 
 # -------------------------------------------------------------------------------------------- finite differences
@@ -241,26 +250,26 @@ def _gradient_check(net: Net, seed: int) -> Check:
     floor = 1e-3 * max([float(np.linalg.norm(g)) for g in (dx, *grads.values())] + [1e-12])
     worst = (0.0, 0.0)
     for array, gradient in [(x, dx), *((network.params[name], grads[name]) for name in network.params)]:
-        best = min((_directional_error(loss, array, gradient, floor, rng) for _ in range(4)), key=lambda error: error[1])
-        worst = max(worst, best, key=lambda error: error[1])
+        worst = max(worst, _least_error(loss, array, gradient, floor, rng), key=lambda error: error[1])
     return Check("gradient check by central differences, float64", *worst, GRADIENT_TOLERANCE, worst[1] < GRADIENT_TOLERANCE)
 
 
-def _directional_error(loss: Callable[[], float], array: np.ndarray, gradient: np.ndarray, floor: float,
-                       rng: np.random.Generator) -> tuple[float, float]:  # fmt: skip
-    """Absolute and relative error of the derivative along one direction, for the best of four step sizes."""
-    random = rng.standard_normal(array.shape)
-    direction = random / np.linalg.norm(random) + gradient / max(float(np.linalg.norm(gradient)), 1e-300)
-    direction /= np.linalg.norm(direction)
-    exact = float((gradient * direction).sum())
-    kept = array.copy()
-    errors = []
-    for h in (1e-4, 1e-5, 1e-6, 1e-7):
-        values = []
+def _least_error(loss: Callable[[], float], array: np.ndarray, gradient: np.ndarray, floor: float,
+                 rng: np.random.Generator) -> tuple[float, float]:  # fmt: skip
+    """Absolute and relative error of the derivative of `loss` by `array`, for the best direction and step tried."""
+    best = (float("inf"), float("inf"))
+    for h in (1e-5, 1e-6, 1e-4, 1e-7) * 3:
+        random = rng.standard_normal(array.shape)
+        direction = random / np.linalg.norm(random) + gradient / max(float(np.linalg.norm(gradient)), 1e-300)
+        direction /= np.linalg.norm(direction)
+        exact = float((gradient * direction).sum())
+        kept, values = array.copy(), []
         for sign in (1, -1):
             array[...] = kept + sign * h * direction
             values.append(loss())
         array[...] = kept
         error = abs((values[0] - values[1]) / (2 * h) - exact)
-        errors.append((error, error / max(abs(exact), floor)))
-    return min(errors, key=lambda error: error[1])
+        best = min(best, (error, error / max(abs(exact), floor)), key=lambda pair: pair[1])
+        if best[1] < GRADIENT_TOLERANCE / 10:
+            break
+    return best

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 @click.option("--val", type=click.FloatRange(0, 1, max_open=True),
               help="Share of the training data to choose the best epoch by.")  # fmt: skip
 @click.option("--loss", type=click.Choice(["ce", "mse", "nll"]))
+@click.option("--schedule", type=click.Choice(["const", "cosine"]), help="How the learning rate changes.")
 @click.option("--init", type=click.Choice(["he", "xavier", "torch"]), help="How weights start.")
 @click.option("--seed", type=click.IntRange(0), help="Decides weights, split, order and dropout.")
 @click.option("--threads", type=click.IntRange(1), help="Most threads of BLAS.")

@@ -133,7 +133,7 @@ def _error_span(error: UnexpectedInput, source: Source) -> Span:
     at = min(error.pos_in_stream if error.pos_in_stream is not None and error.pos_in_stream >= 0 else len(source.text), len(source.text))
     if isinstance(error, UnexpectedToken) and error.token.type == "$END":
         at = len(source.text.rstrip())
-        return Span(source, max(at - 1, 0), at)
+        return Span(source, at, at)
     text = str(error.token) if isinstance(error, UnexpectedToken) else source.text[at : at + 1]
     if text.strip() == "" or text.lstrip()[:1] == "#":  # the end of a line
         return Span(source, at, at)

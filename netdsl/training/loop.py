@@ -17,7 +17,7 @@ import numpy as np
 
 from netdsl.backends.interpreter import first_nonfinite
 from netdsl.diagnostics import UserError
-from netdsl.recipe import optimizer_step
+from netdsl.recipe import SCHEDULES, optimizer_step
 from netdsl.training.checkpoint import load_checkpoint, save_checkpoint
 from netdsl.training.datasets import Dataset
 from netdsl.training.evaluation import Scores, check_fits, evaluate
@@ -151,7 +151,9 @@ class _Trainer:
         """Every batch once, in the epoch's order."""
         start, seen, loss, right = self.clock(), 0, 0.0, 0
         order = np.random.default_rng([self.recipe.seed, SHUFFLE, epoch]).permutation(self.rows)
-        for step, rows in enumerate(batches(order, self.recipe.batch), start=1):
+        pieces = batches(order, self.recipe.batch)
+        for step, rows in enumerate(pieces, start=1):
+            self.lr = self._scheduled((epoch - 1 + (step - 1) / len(pieces)) / self.recipe.epochs)
             mean_loss, found = self._step(rows, epoch, step)
             seen, loss, right = seen + len(rows), loss + mean_loss * len(rows), right + found
             accuracy = right / seen if self.data.classes else None
@@ -160,6 +162,10 @@ class _Trainer:
         if not _is_finite(*self.model.params.values(), *self.model.buffers.values()):
             raise self._failure(f"after epoch {epoch}", "a param or buffer", rows, epoch, step)
         return done
+
+    def _scheduled(self, fraction: float) -> float:
+        """The learning rate when this fraction of all steps is done."""
+        return self.recipe.options["lr"] * SCHEDULES[self.recipe.schedule](fraction)
 
     def _step(self, rows: np.ndarray, epoch: int, step: int) -> tuple[float, int]:
         """One batch -> its mean loss, and how many classes were found."""

@@ -1,0 +1,28 @@
+"""Every example of the language reference compiles."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from netdsl.layers import layer_table
+from netdsl.pipeline import compile_text
+
+REFERENCE = (Path(__file__).resolve().parents[1] / "grammars/README.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"```net\n(.*?)```", REFERENCE, re.DOTALL)
+
+
+@pytest.mark.parametrize("text", EXAMPLES)
+def test_example_compiles(text):
+    assert not compile_text(text).warnings
+
+
+def test_every_layer_is_in_the_table():
+    named = set(re.findall(r"[a-z0-9]+", " ".join(re.findall(r"^\| (`.*?) \|", REFERENCE, re.MULTILINE))))
+    assert set(layer_table()) <= named
+
+
+def test_names_of_params_are_those_the_reference_tells():
+    names = set(dict(compile_text(EXAMPLES[3]).graph.param_specs()))
+    for name in ("stem.weight", "conv1.weight", "features.0.weight", "features.2.weight", "features.3.weight", "head.weight"):
+        assert name in names

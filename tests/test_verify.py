@@ -1,0 +1,50 @@
+"""`verify` passes for every example network, and its report says what was compared."""
+
+import json
+import sys
+
+import pytest
+
+from netdsl.cli import run
+from netdsl.pipeline import compile_file, compile_text
+from netdsl.verify import verify
+
+
+def test_every_check_passes(spec):
+    pytest.importorskip("torch")
+    report = verify(compile_file(spec))
+    assert report.ok, str(report)
+    names = " ".join(check.name for check in report.checks)
+    for part in ("module = layers, float32", "PyTorch, float64: output, evaluation", "gradient of the input", "5 steps", "central"):
+        assert part in names
+
+
+@pytest.mark.parametrize("train", ["loss nll", "loss mse, opt sgd lr=0.1 momentum=0.9 nesterov wd=1e-3", "opt adamw wd=0.1",
+                                   "opt rmsprop momentum=0.5", "opt adam betas=(0.8, 0.9) wd=0.01", "init torch", "init xavier"])  # fmt: skip
+def test_every_loss_optimizer_and_start_passes(train):
+    pytest.importorskip("torch")
+    end = "-> logsoftmax" if "nll" in train else ""
+    report = verify(compile_text(f"input 3x8x8\nconv 4 k3 -> bn -> relu -> dropout -> flatten -> linear 5 {end}\ntrain {{ {train} }}"))
+    assert report.ok, str(report)
+
+
+def test_labelled_groups_and_repetition_pass():
+    pytest.importorskip("torch")
+    report = verify(compile_text("input 3x8x8\nstem: 2 * { conv 4 k3 nobias -> bn -> act: relu }\n".replace("act: ", "") + "gap -> head: linear 5"))
+    assert report.ok, str(report)
+
+
+def test_json_has_one_object_with_ok_and_checks(spec, capsys):
+    pytest.importorskip("torch")
+    assert run(["verify", str(spec), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["ok"] is True
+    assert set(report["checks"][0]) == {"name", "max_abs", "max_rel", "tolerance", "ok"}
+
+
+def test_without_pytorch_the_rest_is_checked_and_the_report_says_so(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    report = verify(compile_text("input 4\nlinear 3\n"))
+    assert report.ok
+    assert "not installed" in report.notes[0]
+    assert not any("PyTorch" in check.name for check in report.checks)
