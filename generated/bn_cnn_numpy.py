@@ -73,7 +73,7 @@ def windows_adjoint(dwindows, x_shape, stride, padding, dilation=(1, 1)):
 def conv_backward(dy, saved):
     """dy (N, F, Ho, Wo) -> dx (N, C, H, W), {weight, bias}.
 
-    dweight multiplies dy with the windows of x; dx sends each dy[n, f, i, j] * weight[f] back to the window it came from.
+    dweight multiplies dy with the windows of x; dx sends each dy[n, f, i, j] * weight[f] back to its window.
     """
     x_shape, cols, weight, has_bias, stride, padding, dilation = saved
     n, f, ho, wo = dy.shape
@@ -88,7 +88,7 @@ def conv_backward(dy, saved):
 
 
 def bn_forward(x, weight, bias, running_mean, running_var, eps=1e-5, momentum=0.1, training=False):
-    """y = weight * (x - mean) / sqrt(var + eps) + bias for each channel (Ioffe & Szegedy 2015). x, y (N, C) or (N, C, H, W).
+    """y = weight * (x - mean) / sqrt(var + eps) + bias for each channel of x (N, C) or (N, C, H, W) (Ioffe 2015).
 
     In training mean and var are those of the batch, and the running ones move towards them by `momentum`, in place
     (var unbiased there, as in PyTorch); else mean and var are the running ones.
@@ -111,7 +111,7 @@ def bn_forward(x, weight, bias, running_mean, running_var, eps=1e-5, momentum=0.
 
 
 def bn_backward(dy, saved):
-    """dx = inv_std * (g - mean(g) - x_hat * mean(g * x_hat)), g = dy * weight; without the means where they were constants."""
+    """dx = inv_std * (g - mean(g) - x_hat * mean(g * x_hat)), g = dy * weight; in evaluation without the means."""
     x_hat, inv_std, weight, training = saved
     axes, shape = (0, *range(2, dy.ndim)), (-1, *[1] * (dy.ndim - 2))
     dbias, dweight = dy.sum(axis=axes), (dy * x_hat).sum(axis=axes)
@@ -139,7 +139,12 @@ def window_slices(kernel_size, stride, dilation, ho, wo):
     for u in range(kernel_size[0]):
         for v in range(kernel_size[1]):
             top, left = u * dilation[0], v * dilation[1]
-            places.append((slice(top, top + stride[0] * (ho - 1) + 1, stride[0]), slice(left, left + stride[1] * (wo - 1) + 1, stride[1])))
+            places.append(
+                (
+                    slice(top, top + stride[0] * (ho - 1) + 1, stride[0]),
+                    slice(left, left + stride[1] * (wo - 1) + 1, stride[1]),
+                )
+            )
     return places
 
 
@@ -154,7 +159,7 @@ def pool_forward(x, kernel_size, stride, padding=((0, 0), (0, 0)), dilation=(1, 
     padding ((top, bottom), (left, right)) is never the maximum. winner holds the place in the window, counted by rows.
     """
     n, c, h, w = x.shape
-    ho, wo = (window_count(*axis) for axis in zip((h, w), kernel_size, stride, padding, dilation))
+    ho, wo = (window_count(*axis) for axis in zip((h, w), kernel_size, stride, padding, dilation, strict=True))
     padded = np.pad(x, ((0, 0), (0, 0), *padding), constant_values=-np.inf)
     places = window_slices(kernel_size, stride, dilation, ho, wo)
     y = padded[:, :, places[0][0], places[0][1]].copy()
@@ -178,7 +183,7 @@ def pool_backward(dy, saved):
 
 
 def dropout2d_forward(x, p, training, rng):
-    """In training y = x * factor, factor (N, C, 1, 1) = 0 with probability p, else 1 / (1 - p) (Tompson et al. 2015)."""
+    """In training y = x * factor, factor (N, C, 1, 1) = 0 with probability p, else 1 / (1 - p) (Tompson 2015)."""
     if not training:
         return x, None
     factor = ((rng.random((*x.shape[:2], 1, 1), np.float32) >= p) / (1 - p)).astype(x.dtype)
@@ -249,7 +254,7 @@ def nll(log_p, labels):
 
 
 def cross_entropy(logits, labels):
-    """logits (N, K, ...), labels (N, ...) -> mean loss, dlogits = (softmax(logits) - onehot(labels)) / number of labels.
+    """logits (N, K, ...), labels (N, ...) -> mean loss, dlogits = (softmax - onehot(labels)) / number of labels.
 
     The maximum is taken out first, so that no exponential overflows.
     """
@@ -297,7 +302,7 @@ def write_weights(path, weights):
 def read_weights(path):
     """A `.safetensors` or `.npz` file -> {name: array}.
 
-    A safetensors file is the length of a header (8 bytes), the header (JSON: dtype, shape and place of each tensor), data.
+    It is the length of a header (8 bytes), the header (JSON: dtype, shape and place of each tensor), data.
     """
     if str(path).endswith(".npz"):
         with np.load(path, allow_pickle=False) as file:
@@ -343,7 +348,7 @@ class Network:
         return loss
 
     def fit(self, x, y, epochs=5, batch=64, lr=None, seed=0):
-        """Train on x (N, *input_shape) and targets y (N, ...) in shuffled batches; returns the mean loss of each epoch."""
+        """Train on x (N, *input_shape) and targets y (N, ...) in shuffled batches; returns each epoch's mean loss."""
         rng, history = np.random.default_rng(seed), []
         for _ in range(epochs):
             batches = np.array_split(rng.permutation(len(x)), max(1, len(x) // batch))
@@ -459,7 +464,7 @@ class BnCnn(Network):
         return self.forward(x, training)
 
     def backward(self, dy):
-        """The gradient by the logits -> dx, {param name: gradient}, for the batch that went forward last."""
+        """The gradient by the logits -> dx, {param name: gradient}, for the last batch."""
         saved, grads = self.saved, {}
         dy, grads["linear2"] = linear_backward(dy, saved["linear2"])  # (N, 128)
         dy, _ = dropout_backward(dy, saved["dropout1"])
@@ -496,7 +501,7 @@ if __name__ == "__main__":
     # A training run on made-up data, to show that the network learns.
     rng = np.random.default_rng(0)
     y = rng.integers(0, 10, 256)
-    patterns = rng.standard_normal((10, *INPUT_SHAPE))  # each class has a pattern, hidden in noise
+    patterns = rng.standard_normal((10, *INPUT_SHAPE))  # one for each class
     x = (patterns[y] + rng.standard_normal((256, *INPUT_SHAPE))).astype(np.float32)
     model = Model(seed=0)
     for epoch in range(1, 6):

@@ -68,7 +68,7 @@ def nll(log_p, labels):
 
 
 def cross_entropy(logits, labels):
-    """logits (N, K, ...), labels (N, ...) -> mean loss, dlogits = (softmax(logits) - onehot(labels)) / number of labels.
+    """logits (N, K, ...), labels (N, ...) -> mean loss, dlogits = (softmax - onehot(labels)) / number of labels.
 
     The maximum is taken out first, so that no exponential overflows.
     """
@@ -116,7 +116,7 @@ def write_weights(path, weights):
 def read_weights(path):
     """A `.safetensors` or `.npz` file -> {name: array}.
 
-    A safetensors file is the length of a header (8 bytes), the header (JSON: dtype, shape and place of each tensor), data.
+    It is the length of a header (8 bytes), the header (JSON: dtype, shape and place of each tensor), data.
     """
     if str(path).endswith(".npz"):
         with np.load(path, allow_pickle=False) as file:
@@ -162,7 +162,7 @@ class Network:
         return loss
 
     def fit(self, x, y, epochs=5, batch=64, lr=None, seed=0):
-        """Train on x (N, *input_shape) and targets y (N, ...) in shuffled batches; returns the mean loss of each epoch."""
+        """Train on x (N, *input_shape) and targets y (N, ...) in shuffled batches; returns each epoch's mean loss."""
         rng, history = np.random.default_rng(seed), []
         for _ in range(epochs):
             batches = np.array_split(rng.permutation(len(x)), max(1, len(x) // batch))
@@ -234,7 +234,7 @@ class SpiralMlp(Network):
         return self.forward(x, training)
 
     def backward(self, dy):
-        """The gradient by the logits -> dx, {param name: gradient}, for the batch that went forward last."""
+        """The gradient by the logits -> dx, {param name: gradient}, for the last batch."""
         saved, grads = self.saved, {}
         dy, grads["linear3"] = linear_backward(dy, saved["linear3"])  # (N, 16)
         dy, _ = relu_backward(dy, saved["relu2"])
@@ -254,7 +254,7 @@ if __name__ == "__main__":
     # A training run on made-up data, to show that the network learns.
     rng = np.random.default_rng(0)
     y = rng.integers(0, 3, 256)
-    patterns = rng.standard_normal((3, *INPUT_SHAPE))  # each class has a pattern, hidden in noise
+    patterns = rng.standard_normal((3, *INPUT_SHAPE))  # one for each class
     x = (patterns[y] + rng.standard_normal((256, *INPUT_SHAPE))).astype(np.float32)
     model = Model(seed=0)
     for epoch in range(1, 6):

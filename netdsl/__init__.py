@@ -1,8 +1,8 @@
 """netdsl: a compiler for `.net`, a small language for neural-network architectures.
 
-    net = netdsl.load("lenet.net")
-    print(net.summary())
-    model = net.build(seed=0)
+net = netdsl.load("lenet.net")
+print(net.summary())
+model = net.build(seed=0)
 """
 
 from importlib import import_module

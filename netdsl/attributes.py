@@ -43,8 +43,13 @@ def bind(layer: LayerDef, syntax: ast.Layer, names: Mapping[str, Value], shape: 
             if attr in free:
                 free.remove(attr)
             if attr.name in written:
-                raise _Mistake("N307", f"`{attr.name}` is given twice", arg.span, "leave out one of the two",
-                               notes=(f"the first one is `{bound.spans[attr.name].text}`",))  # fmt: skip
+                raise _Mistake(
+                    "N307",
+                    f"`{attr.name}` is given twice",
+                    arg.span,
+                    "leave out one of the two",
+                    notes=(f"the first one is `{bound.spans[attr.name].text}`",),
+                )
             bound.spans[attr.name] = arg.span
             written[attr.name] = value
             written[attr.name] = _converted(layer, attr, value, arg.span)
@@ -72,18 +77,26 @@ def _with_defaults(layer: LayerDef, written: dict[str, object]) -> dict[str, obj
 
 def _missing(layer: LayerDef, attr: Attr, syntax: ast.Layer) -> Diagnostic:
     example = "2" if attr.kind == "pair" else "32"
-    return Diagnostic("N305", f"`{layer.name}` needs {attr.label or f'`{attr.name}`'}", syntax.name_span,
-                      help=(f"write a number after it, for example `{syntax.name} {example}`",))  # fmt: skip
+    return Diagnostic(
+        "N305",
+        f"`{layer.name}` needs {attr.label or f'`{attr.name}`'}",
+        syntax.name_span,
+        help=(f"write a number after it, for example `{syntax.name} {example}`",),
+    )
 
 
-def _argument(layer: LayerDef, arg: ast.Arg, free: list[Attr], names: Mapping[str, Value], shape: Shape | None) -> tuple[Attr, Value]:
+def _argument(
+    layer: LayerDef, arg: ast.Arg, free: list[Attr], names: Mapping[str, Value], shape: Shape | None
+) -> tuple[Attr, Value]:
     """The attr that `arg` means, and its value as written."""
     if arg.key is not None:
         attr = next((a for a in layer.attrs if arg.key in a.keys), None)
         if attr is None:
             raise _unknown(layer, arg.key, arg.key_span or arg.span)
         if attr.kind == "word":
-            raise _Mistake("N303", f"`{attr.name}` is a word: it takes no value", arg.span, f"write `{attr.name}` or leave it out")
+            raise _Mistake(
+                "N303", f"`{attr.name}` is a word: it takes no value", arg.span, f"write `{attr.name}` or leave it out"
+            )
         return attr, evaluate(arg.value, names, shape)
     if isinstance(arg.value, ast.Name) and arg.value.id not in names:
         return _flag_or_word(layer, arg.value)
@@ -103,7 +116,12 @@ def _flag_or_word(layer: LayerDef, name: ast.Name) -> tuple[Attr, Value]:
         attr = next((a for a in layer.attrs if a.kind != "word" and match[1] in a.keys), None)
         if attr is not None and match[1] != attr.flag:
             short = f" or `{attr.flag}{match[2]}`" if attr.flag else ""
-            raise _Mistake("N302", f"unknown attribute `{name.id}` of `{layer.name}`", name.span, f"write `{match[1]}={match[2]}`{short}")
+            raise _Mistake(
+                "N302",
+                f"unknown attribute `{name.id}` of `{layer.name}`",
+                name.span,
+                f"write `{match[1]}={match[2]}`{short}",
+            )
         if attr is not None:
             sizes = tuple(int(part) for part in match[2].split("x"))
             return attr, sizes[0] if len(sizes) == 1 else sizes
@@ -129,7 +147,9 @@ def _too_many(layer: LayerDef, arg: ast.Arg, value: Value) -> _Mistake:
     count = sum(attr.positional for attr in layer.attrs)
     flags = [attr.flag for attr in layer.attrs if attr.flag and not attr.positional]
     takes = "no value" if count == 0 else f"only {plural(count, 'value')}"
-    hints = [f"name the others, as in `{flags[0]}{show_value(value)}`"] if flags and isinstance(value, int | tuple) else []
+    hints = (
+        [f"name the others, as in `{flags[0]}{show_value(value)}`"] if flags and isinstance(value, int | tuple) else []
+    )
     return _Mistake("N306", f"`{layer.name}` takes {takes}", arg.span, *hints)
 
 
@@ -143,7 +163,12 @@ def _converted(layer: LayerDef, attr: Attr, value: Value, span: Span) -> object:
         return _in_range(layer, attr, float(value), span)
     if attr.kind == "pair" and isinstance(value, tuple):
         if len(value) != 2:
-            raise _Mistake("N303", f"`{attr.name}` of `{layer.name}` takes one or two sizes, not {len(value)}", span, "write `3` or `3x5`")
+            raise _Mistake(
+                "N303",
+                f"`{attr.name}` of `{layer.name}` takes one or two sizes, not {len(value)}",
+                span,
+                "write `3` or `3x5`",
+            )
         return tuple(_in_range(layer, attr, size, span) for size in value)
     if isinstance(value, bool) or not isinstance(value, int):
         what = "a whole number or a size like `3x5`" if attr.kind == "pair" else "a whole number"

@@ -64,10 +64,17 @@ class Diagnostic:
         """The object of `check --format json`; line and column count from 1."""
         end_line, end_col = self.span.end_line_and_column
         return {
-            "level": self.level, "code": self.code, "message": self.message, "file": self.span.source.name,
-            "line": self.span.line, "col": self.span.column, "end_line": end_line, "end_col": end_col,
-            "notes": list(self.notes), "help": list(self.help),
-        }  # fmt: skip
+            "level": self.level,
+            "code": self.code,
+            "message": self.message,
+            "file": self.span.source.name,
+            "line": self.span.line,
+            "col": self.span.column,
+            "end_line": end_line,
+            "end_col": end_col,
+            "notes": list(self.notes),
+            "help": list(self.help),
+        }
 
 
 class UserError(Exception):
@@ -96,8 +103,15 @@ class SpecProblem(Exception):
     `attr` names the attr to underline; without it the layer's name is underlined.
     """
 
-    def __init__(self, code: str, message: str, attr: str | None = None, label: str = "",
-                 notes: Iterable[str] = (), help: Iterable[str] = ()) -> None:  # fmt: skip
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        attr: str | None = None,
+        label: str = "",
+        notes: Iterable[str] = (),
+        help: Iterable[str] = (),
+    ) -> None:
         super().__init__(message)
         self.code, self.message, self.attr, self.label = code, message, attr, label
         self.notes, self.help = tuple(notes), tuple(help)
@@ -112,13 +126,19 @@ def did_you_mean(word: str, known: Iterable[str]) -> str | None:
     close = difflib.get_close_matches(word.lower(), list(folded), n=1, cutoff=0.6)
     if close:
         return folded[close[0]]
-    longer = [c for c in candidates if len(word) >= 3 and (c.startswith(word.lower()) or word.lower().startswith(c) and len(c) >= 3)]
+    longer = [
+        c
+        for c in candidates
+        if len(word) >= 3 and (c.startswith(word.lower()) or word.lower().startswith(c) and len(c) >= 3)
+    ]
     return longer[0] if longer else None
 
 
 def plain(text: str) -> str:
     """`text` with every control character made visible, so that a file cannot drive the terminal."""
-    return "".join(c if c.isprintable() or c == " " else f"\\x{ord(c):02x}" if ord(c) < 256 else f"\\u{ord(c):04x}" for c in text)
+    return "".join(
+        c if c.isprintable() or c == " " else f"\\x{ord(c):02x}" if ord(c) < 256 else f"\\u{ord(c):04x}" for c in text
+    )
 
 
 def _width(text: str) -> int:
@@ -131,7 +151,10 @@ def _excerpt(line: str, start: int, end: int) -> tuple[str, str, str]:
     """The text before, in and after columns start..end (from 0) of a line, at most MAX_COLUMNS in all."""
     left = max(0, start - MAX_COLUMNS // 2) if len(line) > MAX_COLUMNS else 0
     right = left + MAX_COLUMNS
-    show = [plain(part.expandtabs(1)) for part in (line[left:start], line[start : min(end, right)], line[max(start, min(end, right)) : right])]
+    show = [
+        plain(part.expandtabs(1))
+        for part in (line[left:start], line[start : min(end, right)], line[max(start, min(end, right)) : right])
+    ]
     show[0] = ("..." if left else "") + show[0]
     show[2] += "..." if len(line) > right else ""
     return show[0], show[1], show[2]
@@ -170,7 +193,8 @@ def render(diagnostic: Diagnostic, color: bool = False) -> str:
 def render_concise(diagnostic: Diagnostic) -> str:
     """One line: `file:line:col: error[N201] message`."""
     span = diagnostic.span
-    return f"{plain(span.source.name)}:{span.line}:{span.column}: {diagnostic.level}[{diagnostic.code}] {plain(diagnostic.message)}"
+    place = f"{plain(span.source.name)}:{span.line}:{span.column}"
+    return f"{place}: {diagnostic.level}[{diagnostic.code}] {plain(diagnostic.message)}"
 
 
 def render_all(diagnostics: Sequence[Diagnostic], color: bool = False) -> str:

@@ -13,12 +13,21 @@ Value = int | float | bool | tuple[int, ...]
 LARGEST = 2**63
 
 _COMPARISONS: Mapping[str, Callable] = {
-    "==": operator.eq, "!=": operator.ne, "<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt,
-}  # fmt: skip
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<=": operator.le,
+    ">=": operator.ge,
+    "<": operator.lt,
+    ">": operator.gt,
+}
 _ARITHMETIC: Mapping[str, Callable] = {
-    "+": operator.add, "-": operator.sub, "*": operator.mul,
-    "/": operator.truediv, "//": operator.floordiv, "%": operator.mod,
-}  # fmt: skip
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+    "//": operator.floordiv,
+    "%": operator.mod,
+}
 
 
 class ExprError(Exception):
@@ -53,7 +62,9 @@ def in_size(expr: ast.InSize, shape: Shape | None) -> int:
     axes = {1: {"c": 0}, 2: {"n": 0, "c": 1}, 3: {"c": 0, "h": 1, "w": 2}}[len(shape)]
     if expr.axis not in axes:
         known = ", ".join(f"`in.{axis}`" for axis in axes)
-        raise _error(expr, "N312", f"`in.{expr.axis}` is not known here: the input is {show_shape(shape)}", f"known: {known}")
+        raise _error(
+            expr, "N312", f"`in.{expr.axis}` is not known here: the input is {show_shape(shape)}", f"known: {known}"
+        )
     return shape[axes[expr.axis]]
 
 
@@ -69,7 +80,9 @@ def evaluate(expr: ast.Expr, names: Mapping[str, Value], shape: Shape | None) ->
         case ast.Name():
             if expr.id not in names:
                 guess = did_you_mean(expr.id, names)
-                raise _error(expr, "N312", f"unknown name `{expr.id}`", *([f"did you mean `{guess}`?"] if guess else []))
+                raise _error(
+                    expr, "N312", f"unknown name `{expr.id}`", *([f"did you mean `{guess}`?"] if guess else [])
+                )
             return names[expr.id]
         case ast.Unary():
             return _unary(expr, evaluate(expr.operand, names, shape))
@@ -106,7 +119,9 @@ def _binary(expr: ast.Binary, left: Value, right: Value) -> Value:
         if isinstance(left, tuple) != isinstance(right, tuple):  # a vector's size is its number
             left, right = (v[0] if isinstance(v, tuple) and len(v) == 1 else v for v in (left, right))
         if isinstance(left, tuple) != isinstance(right, tuple) and expr.op not in ("==", "!="):
-            raise _error(expr, "N303", f"`{show_value(left)}` and `{show_value(right)}` cannot be compared by `{expr.op}`")
+            raise _error(
+                expr, "N303", f"`{show_value(left)}` and `{show_value(right)}` cannot be compared by `{expr.op}`"
+            )
         return _COMPARISONS[expr.op](left, right)
     for value in (left, right):
         if isinstance(value, bool | tuple):
@@ -116,4 +131,8 @@ def _binary(expr: ast.Binary, left: Value, right: Value) -> Value:
     value = _ARITHMETIC[expr.op](left, right)
     if abs(value) > LARGEST:
         raise _error(expr, "N104", "the result is too large")
-    return int(value) if expr.op == "/" and isinstance(left, int) and isinstance(right, int) and left % right == 0 else value
+    return (
+        int(value)
+        if expr.op == "/" and isinstance(left, int) and isinstance(right, int) and left % right == 0
+        else value
+    )

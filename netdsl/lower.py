@@ -90,7 +90,9 @@ class _Lowering:
         if not any(d.code == diagnostic.code and d.span == diagnostic.span for d in self.diagnostics):
             self.diagnostics.append(diagnostic)
 
-    def error(self, code: str, message: str, span: Span, *help: str, notes: tuple[str, ...] = (), label: str = "") -> None:
+    def error(
+        self, code: str, message: str, span: Span, *help: str, notes: tuple[str, ...] = (), label: str = ""
+    ) -> None:
         self.report(Diagnostic(code, message, span, label, notes, help))
 
     # ---------------------------------------------------------------- statements
@@ -105,18 +107,31 @@ class _Lowering:
                 self.train(statement)
             case ast.Chain():
                 if self.input_span is None and self.complete and not self.has_layers:
-                    self.error("N105", "the network has no `input` before its first layer", statement.elements[0].span,
-                               "begin with a line like `input 1x28x28`")  # fmt: skip
+                    self.error(
+                        "N105",
+                        "the network has no `input` before its first layer",
+                        statement.elements[0].span,
+                        "begin with a line like `input 1x28x28`",
+                    )
                 self.chain(statement)
 
     def input(self, statement: ast.Input) -> None:
         if self.input_span is not None:
-            self.error("N105", "a network has one `input`", statement.span, notes=(f"the first one is on line {self.input_span.line}",))
+            self.error(
+                "N105",
+                "a network has one `input`",
+                statement.span,
+                notes=(f"the first one is on line {self.input_span.line}",),
+            )
             return
         self.input_span = statement.span
         if len(statement.shape) > 3:
-            self.error("N202", f"an input has one to three sizes, not {len(statement.shape)}", statement.span,
-                       "the batch is not written: a colour image is `3x32x32`")  # fmt: skip
+            self.error(
+                "N202",
+                f"an input has one to three sizes, not {len(statement.shape)}",
+                statement.span,
+                "the batch is not written: a colour image is `3x32x32`",
+            )
         elif min(statement.shape) < 1 or max(statement.shape) >= 2**31:
             self.error("N304", f"input sizes must be from 1 to {2**31 - 1:_}", statement.span)
         elif not self.has_layers and self.complete:
@@ -189,13 +204,16 @@ class _Lowering:
         return value
 
     def fits(self, element: ast.Element, copies: int) -> bool:
-        """False, and an error, if the copies would make the network larger than the limit. Nothing is expanded first."""
+        """False, and an error, if the copies would make the network too large. Nothing is expanded first."""
         total = max(len(self.nodes), self.expanded) + copies * max(1, _least_layers(element.primary))
         if total <= MAX_LAYERS:
             return True
         if not self.too_large:
-            self.error("N311", f"this makes at least {total:_} layers; a network has at most {MAX_LAYERS:_}",
-                       element.count.span if element.count is not None else element.span)  # fmt: skip
+            self.error(
+                "N311",
+                f"this makes at least {total:_} layers; a network has at most {MAX_LAYERS:_}",
+                element.count.span if element.count is not None else element.span,
+            )
         self.too_large = True
         self.shape = None
         return False
@@ -203,7 +221,12 @@ class _Lowering:
     def label_is_free(self, label: ast.Label) -> bool:
         why = reserved(label.name)
         if why:
-            self.error("N309", f"`{label.name}` cannot be a label: {why}", label.span, f"use another name, for example `{label.name.strip('_')[:60]}_1`")
+            self.error(
+                "N309",
+                f"`{label.name}` cannot be a label: {why}",
+                label.span,
+                f"use another name, for example `{label.name.strip('_')[:60]}_1`",
+            )
             return False
         first = self.scope.taken.get(label.name.lower())
         if first is not None:
@@ -235,7 +258,9 @@ class _Lowering:
             self.problem(problem, syntax, bound.spans)
             self.shape = None
             return
-        if not self.check_size(node.shape, syntax.span) or not all(self.check_size(p.shape, syntax.span) for p in node.params):
+        if not self.check_size(node.shape, syntax.span) or not all(
+            self.check_size(p.shape, syntax.span) for p in node.params
+        ):
             return
         self.add(node)
 
@@ -249,8 +274,13 @@ class _Lowering:
         name = self.scope.next_name(op)
         first = self.scope.taken.get(name)
         if first is not None and first.text != op:
-            self.error("N308", f"this layer would be called `{name}`, which is already a label", span, "give it, or the other one, another label",
-                       notes=(f"layers without a label are counted; the label is on line {first.line}",))  # fmt: skip
+            self.error(
+                "N308",
+                f"this layer would be called `{name}`, which is already a label",
+                span,
+                "give it, or the other one, another label",
+                notes=(f"layers without a label are counted; the label is on line {first.line}",),
+            )
         self.scope.taken[name] = span
         return name
 
@@ -263,7 +293,9 @@ class _Lowering:
         """What a layer's rule complained about, at the attr it named, with the history of the shape."""
         span = spans.get(problem.attr or "", syntax.name_span)
         label = problem.label if problem.attr in spans else ""
-        self.report(Diagnostic(problem.code, problem.message, span, label, (*problem.notes, self.origin()), problem.help))
+        self.report(
+            Diagnostic(problem.code, problem.message, span, label, (*problem.notes, self.origin()), problem.help)
+        )
 
     def origin(self) -> str:
         """How the tensor that arrives got its shape."""
@@ -286,9 +318,16 @@ class _Lowering:
 
     def finish(self, program: ast.Program) -> None:
         if self.input_span is None and not self.has_layers:
-            self.error("N105", "the spec is empty: it has no `input`", program.span, "begin with a line like `input 1x28x28`")
+            self.error(
+                "N105", "the spec is empty: it has no `input`", program.span, "begin with a line like `input 1x28x28`"
+            )
         elif not self.has_layers:
-            self.error("N106", "the network has no layers", self.input_span or program.span, "add a line like `flatten -> linear 10`")
+            self.error(
+                "N106",
+                "the network has no layers",
+                self.input_span or program.span,
+                "add a line like `flatten -> linear 10`",
+            )
         elif not self.nodes and not self.diagnostics:
             self.error("N106", "the network has no layers", self.input_span or program.span)
         if self.shape is None or self.diagnostics:
@@ -301,8 +340,12 @@ class _Lowering:
     def check_loss(self, span: Span) -> None:
         assert self.shape is not None
         if self.recipe.loss in ("ce", "nll") and self.shape[0] < 2:
-            self.error("N503", f"the loss `{self.recipe.loss}` needs at least 2 classes, but the output is {show_shape(self.shape)}", span,
-                       "give the last layer one output for each class, or use `loss mse`")  # fmt: skip
+            self.error(
+                "N503",
+                f"the loss `{self.recipe.loss}` needs at least 2 classes, but the output is {show_shape(self.shape)}",
+                span,
+                "give the last layer one output for each class, or use `loss mse`",
+            )
 
     def check_expect(self, expect: ast.Expect, shape: Shape | None) -> None:
         assert self.shape is not None
@@ -313,7 +356,12 @@ class _Lowering:
         try:
             holds = evaluate(condition, names, shape)
             if not isinstance(holds, bool):
-                self.error("N303", f"`expect` needs a condition, not `{show_value(holds)}`", condition.span, f"write `expect params == {params:_}`")
+                self.error(
+                    "N303",
+                    f"`expect` needs a condition, not `{show_value(holds)}`",
+                    condition.span,
+                    f"write `expect params == {params:_}`",
+                )
             elif not holds:
                 self.expectation_fails(condition, names, shape)
         except ExprError as error:
@@ -327,7 +375,13 @@ class _Lowering:
         text, found = condition.left.span.text, show_value(left)
         notes = (self.param_note(),) if text == "params" else ()
         hints = (f"if the network is right, write `expect {text} == {found}`",) if condition.op == "==" else ()
-        self.error("N401", f"expected {text} {condition.op} {show_value(right)}, but {text} is {found}", condition.span, *hints, notes=notes)
+        self.error(
+            "N401",
+            f"expected {text} {condition.op} {show_value(right)}, but {text} is {found}",
+            condition.span,
+            *hints,
+            notes=notes,
+        )
 
     def param_note(self) -> str:
         counted = [(node.name, sum(p.size for p in node.params)) for node in self.nodes if node.params]

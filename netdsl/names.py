@@ -6,14 +6,62 @@ import keyword
 
 # Public attributes of torch.nn.Module (PyTorch 2.13; a test compares), and the methods that emitted modules add.
 _MODULE_ATTRIBUTES = frozenset(
-    """add_module apply bfloat16 buffers call_super_init children compile cpu cuda double dump_patches eval extra_repr
-    float forward get_buffer get_extra_state get_parameter get_submodule half ipu load_state_dict modules mtia
-    named_buffers named_children named_modules named_parameters parameters register_backward_hook register_buffer
-    register_forward_hook register_forward_pre_hook register_full_backward_hook register_full_backward_pre_hook
-    register_load_state_dict_post_hook register_load_state_dict_pre_hook register_module register_parameter
-    register_state_dict_post_hook register_state_dict_pre_hook requires_grad_ set_extra_state set_submodule
-    share_memory state_dict to to_empty train training type xpu zero_grad
-    logits""".split()
+    [
+        "add_module",
+        "apply",
+        "bfloat16",
+        "buffers",
+        "call_super_init",
+        "children",
+        "compile",
+        "cpu",
+        "cuda",
+        "double",
+        "dump_patches",
+        "eval",
+        "extra_repr",
+        "float",
+        "forward",
+        "get_buffer",
+        "get_extra_state",
+        "get_parameter",
+        "get_submodule",
+        "half",
+        "ipu",
+        "load_state_dict",
+        "modules",
+        "mtia",
+        "named_buffers",
+        "named_children",
+        "named_modules",
+        "named_parameters",
+        "parameters",
+        "register_backward_hook",
+        "register_buffer",
+        "register_forward_hook",
+        "register_forward_pre_hook",
+        "register_full_backward_hook",
+        "register_full_backward_pre_hook",
+        "register_load_state_dict_post_hook",
+        "register_load_state_dict_pre_hook",
+        "register_module",
+        "register_parameter",
+        "register_state_dict_post_hook",
+        "register_state_dict_pre_hook",
+        "requires_grad_",
+        "set_extra_state",
+        "set_submodule",
+        "share_memory",
+        "state_dict",
+        "to",
+        "to_empty",
+        "train",
+        "training",
+        "type",
+        "xpu",
+        "zero_grad",
+        "logits",
+    ]
 )
 
 
@@ -34,7 +82,11 @@ def identifier(text: str) -> str:
     """`text` (a file's stem) as a Python module name in lower case: `My-Net 2` gives `my_net_2`."""
     name = "".join(c if c.isascii() and c.isalnum() else "_" for c in text.lower()).strip("_") or "net"
     name = f"net_{name}" if name[0].isdigit() else name
-    return f"{name[:64]}_net" if keyword.iskeyword(name) or name in ("con", "nul", "aux", "prn", "numpy", "torch") else name[:64]
+    return (
+        f"{name[:64]}_net"
+        if keyword.iskeyword(name) or name in ("con", "nul", "aux", "prn", "numpy", "torch")
+        else name[:64]
+    )
 
 
 def class_name(name: str) -> str:

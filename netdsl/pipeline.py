@@ -116,7 +116,11 @@ def check_file(path: str | os.PathLike[str]) -> tuple[Net | None, list[Diagnosti
         good = data[: error.start].decode("utf-8")
         source = Source(str(path), good + "\ufffd")
         span = Span(source, len(good), len(good) + 1)
-        return None, [Diagnostic("N001", f"the file is not UTF-8 text: byte 0x{data[error.start]:02x} at offset {error.start}", span)]
+        return None, [
+            Diagnostic(
+                "N001", f"the file is not UTF-8 text: byte 0x{data[error.start]:02x} at offset {error.start}", span
+            )
+        ]
     return check_text(text, str(path))
 
 

@@ -29,14 +29,26 @@ class Optimizer:
 
 _ADAM = {"wd": ("weight_decay", "number"), "betas": ("betas", "pair"), "eps": ("eps", "positive")}
 OPTIMIZERS: Mapping[str, Optimizer] = {
-    "sgd": Optimizer(optimizers.sgd_step, 1e-2,
-                     {"momentum": ("momentum", "fraction"), "nesterov": ("nesterov", "word"), "wd": ("weight_decay", "number")}, "SGD"),
+    "sgd": Optimizer(
+        optimizers.sgd_step,
+        1e-2,
+        {"momentum": ("momentum", "fraction"), "nesterov": ("nesterov", "word"), "wd": ("weight_decay", "number")},
+        "SGD",
+    ),
     "adam": Optimizer(optimizers.adam_step, 1e-3, _ADAM, "Adam"),
     "adamw": Optimizer(optimizers.adamw_step, 1e-3, _ADAM, "AdamW"),
-    "rmsprop": Optimizer(optimizers.rmsprop_step, 1e-2,
-                         {"alpha": ("alpha", "fraction"), "eps": ("eps", "positive"), "wd": ("weight_decay", "number"),
-                          "momentum": ("momentum", "fraction")}, "RMSprop"),
-}  # fmt: skip
+    "rmsprop": Optimizer(
+        optimizers.rmsprop_step,
+        1e-2,
+        {
+            "alpha": ("alpha", "fraction"),
+            "eps": ("eps", "positive"),
+            "wd": ("weight_decay", "number"),
+            "momentum": ("momentum", "fraction"),
+        },
+        "RMSprop",
+    ),
+}
 
 SCHEMES: Mapping[str, tuple[Callable, Callable | None]] = {
     "he": (initial.he, None),
@@ -135,7 +147,9 @@ def _optimizer(entry: ast.Entry) -> dict[str, object]:
         key = setting.key if isinstance(setting, ast.Keyed) else str(setting.value)
         argument, kind = known[_word(key, known, f"option of `{name}`")]
         if isinstance(setting, ast.Keyed) == (kind == "word"):
-            raise _Mistake(f"`{key}` is a word: it takes no value" if kind == "word" else f"`{key}` needs a value: `{key}=...`")
+            raise _Mistake(
+                f"`{key}` is a word: it takes no value" if kind == "word" else f"`{key}` needs a value: `{key}=...`"
+            )
         options[argument] = True if kind == "word" else _number(setting.value.value, kind, key)
     if options.get("nesterov") and not options.get("momentum"):
         raise _Mistake("`nesterov` needs a momentum above 0", "add `momentum=0.9`")
@@ -164,7 +178,9 @@ def lower_train(block: ast.Train) -> tuple[Recipe, list[Diagnostic]]:
         if entry.key not in _ENTRIES:
             guess = did_you_mean(entry.key, _ENTRIES)
             hints = (f"did you mean `{guess}`?",) if guess else (f"known: {', '.join(f'`{key}`' for key in _ENTRIES)}",)
-            diagnostics.append(Diagnostic("N501", f"unknown entry `{entry.key}` in the train block", entry.key_span, help=hints))
+            diagnostics.append(
+                Diagnostic("N501", f"unknown entry `{entry.key}` in the train block", entry.key_span, help=hints)
+            )
         elif entry.key in seen:
             note = f"the first one is on line {seen[entry.key].span.line}"
             diagnostics.append(Diagnostic("N502", f"`{entry.key}` is given twice", entry.key_span, notes=(note,)))

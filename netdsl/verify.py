@@ -1,4 +1,4 @@
-"""The proof, run on demand: layer objects, NumPy module and PyTorch module compute the same, and the gradients are right.
+"""The proof, run on demand: layer objects, NumPy module and PyTorch module compute the same, with right gradients.
 
 PyTorch is used where it is installed; without it those checks are left out, and the report says so.
 """
@@ -55,11 +55,12 @@ class Report:
         lines = [f"{'check':<{width}}  max abs   max rel   tolerance"]
         for check in self.checks:
             tolerance = "bitwise" if check.tolerance == 0 else f"{check.tolerance:.0e}"
-            lines.append(f"{check.name:<{width}}  {check.max_abs:.1e}   {check.max_rel:.1e}   {tolerance:<9}  {'ok' if check.ok else 'FAILED'}")
+            verdict = "ok" if check.ok else "FAILED"
+            lines.append(
+                f"{check.name:<{width}}  {check.max_abs:.1e}   {check.max_rel:.1e}   {tolerance:<9}  {verdict}"
+            )
         passed = sum(check.ok for check in self.checks)
         return "\n".join([*lines, "", f"{self.name}: {passed} of {len(self.checks)} checks passed"])
-
-
 
 
 def verify(net: Net, batch: int = 3, seed: int = 0) -> Report:
@@ -70,7 +71,9 @@ def verify(net: Net, batch: int = 3, seed: int = 0) -> Report:
     try:
         import torch  # noqa: F401
     except ImportError:
-        notes.append("PyTorch is not installed, so nothing was compared with it; install it with `pip install 'netdsl[torch]'`")
+        notes.append(
+            "PyTorch is not installed, so nothing was compared with it; install it with `pip install 'netdsl[torch]'`"
+        )
     else:
         for dtype in TOLERANCES:
             checks += _against_torch(net, x, y, seed, dtype)
@@ -112,7 +115,13 @@ def _bitwise(net: Net, x: np.ndarray, y: np.ndarray, seed: int) -> Iterator[Chec
         interpreted, emitted = (_numpy_run(model, x.astype(dtype), _in_dtype(y, dtype), seed) for model in models)
         for name, array in interpreted.items():
             difference, relative = _difference(emitted[name], array)
-            yield Check(f"module = layers, {dtype}: {name}", difference, relative, 0.0, array.tobytes() == emitted[name].tobytes())
+            yield Check(
+                f"module = layers, {dtype}: {name}",
+                difference,
+                relative,
+                0.0,
+                array.tobytes() == emitted[name].tobytes(),
+            )
 
 
 def _difference(found: np.ndarray, expected: np.ndarray) -> tuple[float, float]:
@@ -215,7 +224,13 @@ def _optimizer_steps(net: Net, x: np.ndarray, y: np.ndarray, seed: int) -> Itera
         optimizer.step()
     for name, param in module.named_parameters():
         if name in followed:
-            yield _close(f"{STEPS} steps of {net.recipe.optimizer}, float64: {name}", network.params[name], param.detach().numpy(), "float64", 1e-8)
+            yield _close(
+                f"{STEPS} steps of {net.recipe.optimizer}, float64: {name}",
+                network.params[name],
+                param.detach().numpy(),
+                "float64",
+                1e-8,
+            )
 
 
 def _driven(network: LayerNetwork, x: np.ndarray, y: np.ndarray) -> set[str]:
@@ -251,11 +266,14 @@ def _gradient_check(net: Net, seed: int) -> Check:
     worst = (0.0, 0.0)
     for array, gradient in [(x, dx), *((network.params[name], grads[name]) for name in network.params)]:
         worst = max(worst, _least_error(loss, array, gradient, floor, rng), key=lambda error: error[1])
-    return Check("gradient check by central differences, float64", *worst, GRADIENT_TOLERANCE, worst[1] < GRADIENT_TOLERANCE)
+    return Check(
+        "gradient check by central differences, float64", *worst, GRADIENT_TOLERANCE, worst[1] < GRADIENT_TOLERANCE
+    )
 
 
-def _least_error(loss: Callable[[], float], array: np.ndarray, gradient: np.ndarray, floor: float,
-                 rng: np.random.Generator) -> tuple[float, float]:  # fmt: skip
+def _least_error(
+    loss: Callable[[], float], array: np.ndarray, gradient: np.ndarray, floor: float, rng: np.random.Generator
+) -> tuple[float, float]:
     """Absolute and relative error of the derivative of `loss` by `array`, for the best direction and step tried."""
     best = (float("inf"), float("inf"))
     for h in (1e-5, 1e-6, 1e-4, 1e-7) * 3:

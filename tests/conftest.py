@@ -9,7 +9,9 @@ SPECS = sorted((ROOT / "specs").glob("*.net"))
 
 
 def pytest_addoption(parser):
-    parser.addoption("--update-golden", action="store_true", help="rewrite generated/ and tests/golden/; then read the diff")
+    parser.addoption(
+        "--update-golden", action="store_true", help="rewrite generated/ and tests/golden/; then read the diff"
+    )
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "netdsl"
 FLOORS = [
     {"source", "diagnostics", "files", "names", "kernels"},
     {"ir", "syntax.ast"},
-    {"syntax.parser", "syntax.printer", "layers", "expressions", "recipe"},
+    {"syntax.parser", "syntax.printer", "layers", "expressions", "recipe", "window_rules"},
     {"attributes", "lower", "analysis"},
     {"passes"},
     {"backends"},
@@ -17,8 +17,23 @@ FLOORS = [
     {"cli"},
     {"", "__main__"},
 ]
-WITHIN = {"kernels", "backends", "training", "cli", "analysis", "layers.contract", "diagnostics", "source", "expressions",
-          "attributes", "recipe", "syntax.ast", "files", "ir"}  # modules and folders that their own floor may import  # fmt: skip
+WITHIN = {
+    "kernels",
+    "backends",
+    "training",
+    "cli",
+    "analysis",
+    "layers.contract",
+    "diagnostics",
+    "source",
+    "expressions",
+    "attributes",
+    "recipe",
+    "window_rules",
+    "syntax.ast",
+    "files",
+    "ir",
+}  # modules and folders that their own floor may import
 ONLY_IN = {"lark": {"syntax.parser"}, "jinja2": {"backends.emission"}, "matplotlib": {"training.plots"}}
 
 
@@ -39,7 +54,11 @@ def imports(tree):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names if node.module in ("netdsl.syntax", "netdsl.kernels"))
+            yield from (
+                f"{node.module}.{alias.name}"
+                for alias in node.names
+                if node.module in ("netdsl.syntax", "netdsl.kernels")
+            )
 
 
 def test_every_module_imports_only_from_lower_floors():
@@ -57,13 +76,19 @@ def test_every_module_imports_only_from_lower_floors():
 def test_a_layer_file_never_imports_another_layer_file():
     for name, tree in modules():
         if name.startswith("layers."):
-            assert not [i for i in imports(tree) if i.startswith("netdsl.layers") and i != "netdsl.layers.contract"], name
+            assert not [i for i in imports(tree) if i.startswith("netdsl.layers") and i != "netdsl.layers.contract"], (
+                name
+            )
 
 
 def test_kernels_import_only_numpy_and_the_standard_library():
     for name, tree in modules():
         if name.startswith("kernels."):
-            assert {i.split(".")[0] for i in imports(tree) if not i.startswith("netdsl.kernels")} <= {"numpy", "math", "json"}, name
+            assert {i.split(".")[0] for i in imports(tree) if not i.startswith("netdsl.kernels")} <= {
+                "numpy",
+                "math",
+                "json",
+            }, name
 
 
 def test_heavy_libraries_stay_in_their_place():
@@ -72,5 +97,9 @@ def test_heavy_libraries_stay_in_their_place():
             library = target.split(".")[0]
             assert name in ONLY_IN.get(library, {name}), f"{name} imports {library}"
         for node in tree.body:
-            top_level = [i.split(".")[0] for i in imports(ast.Module([node], []))] if isinstance(node, ast.Import | ast.ImportFrom) else []
+            top_level = (
+                [i.split(".")[0] for i in imports(ast.Module([node], []))]
+                if isinstance(node, ast.Import | ast.ImportFrom)
+                else []
+            )
             assert not {"torch", "matplotlib", "onnx"} & set(top_level), f"{name} imports {top_level} at import time"

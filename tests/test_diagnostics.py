@@ -33,10 +33,17 @@ def test_every_code_used_is_in_the_table_and_has_an_example():
 def test_json_has_the_places_of_the_contract():
     _, (diagnostic,) = check_text("input 1x4x4\nconv 8 k7 p1\n", "a.net")
     assert json.loads(json.dumps(diagnostic.as_dict())) == {
-        "level": "error", "code": "N201", "message": "a 7x7 kernel does not fit a 4x4 input with padding 1", "file": "a.net",
-        "line": 2, "col": 8, "end_line": 2, "end_col": 10, "notes": ["the input is 1x4x4 (`input` on line 1)"],
+        "level": "error",
+        "code": "N201",
+        "message": "a 7x7 kernel does not fit a 4x4 input with padding 1",
+        "file": "a.net",
+        "line": 2,
+        "col": 8,
+        "end_line": 2,
+        "end_col": 10,
+        "notes": ["the input is 1x4x4 (`input` on line 1)"],
         "help": ["use k6 or less, or p2"],
-    }  # fmt: skip
+    }
 
 
 def test_the_help_about_a_kernel_is_right():
@@ -96,4 +103,10 @@ def test_empty_copies_do_not_run_for_ever():
 
 def test_suggestions():
     known = ["conv", "relu", "leaky", "linear"]
-    assert [did_you_mean(word, known) for word in ("rellu", "Conv", "conv2d", "lin", "xyz")] == ["relu", "conv", "conv", "linear", None]
+    assert [did_you_mean(word, known) for word in ("rellu", "Conv", "conv2d", "lin", "xyz")] == [
+        "relu",
+        "conv",
+        "conv",
+        "linear",
+        None,
+    ]

@@ -47,7 +47,9 @@ runpy.run_path(sys.argv[1], run_name="__main__")
 def test_the_numpy_module_trains_in_an_interpreter_that_has_only_numpy(spec, tmp_path):
     module = GENERATED / f"{spec.stem}_numpy.py"
     environment = {**os.environ, "PYTHONWARNINGS": "error"}
-    done = subprocess.run([sys.executable, "-c", ALONE, module], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE, module], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     losses = [float(line.split("loss ")[1].split(",")[0]) for line in done.stdout.splitlines()]
     assert len(losses) == 5
@@ -72,7 +74,7 @@ def test_the_torch_module_gives_what_the_numpy_module_gives(spec):
 
 
 def test_the_module_of_a_built_network_has_its_weights(spec):
-    torch = pytest.importorskip("torch")
+    pytest.importorskip("torch")
     network = compile_file(spec).build(seed=1)
     state = torch_model(compile_file(spec), network).state_dict()
     assert all(np.array_equal(state[name].numpy(), array) for name, array in network.params.items())

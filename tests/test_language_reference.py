@@ -24,5 +24,12 @@ def test_every_layer_is_in_the_table():
 
 def test_names_of_params_are_those_the_reference_tells():
     names = set(dict(compile_text(EXAMPLES[3]).graph.param_specs()))
-    for name in ("stem.weight", "conv1.weight", "features.0.weight", "features.2.weight", "features.3.weight", "head.weight"):
+    for name in (
+        "stem.weight",
+        "conv1.weight",
+        "features.0.weight",
+        "features.2.weight",
+        "features.3.weight",
+        "head.weight",
+    ):
         assert name in names

@@ -111,7 +111,12 @@ def test_verify_proves_it_right(net, monkeypatch):
             return self.amplitude * torch.sin(self.weight[:, None, None] * x)
 
     def with_sine(text, name):
-        return run_module(text.replace("INPUT_SHAPE =", "from test_toy_sine import Sine\nINPUT_SHAPE =", 1) if "nn.Module" in text else text, name)
+        return run_module(
+            text.replace("INPUT_SHAPE =", "from test_toy_sine import Sine\nINPUT_SHAPE =", 1)
+            if "nn.Module" in text
+            else text,
+            name,
+        )
 
     monkeypatch.setitem(sys.modules, "test_toy_sine", type(sys)("test_toy_sine"))
     sys.modules["test_toy_sine"].Sine = Sine
@@ -124,8 +129,12 @@ def test_verify_proves_it_right(net, monkeypatch):
 def test_verify_finds_a_wrong_backward(net, sine, monkeypatch):
     module = sys.modules["sine"]
     right = module.sine_backward
-    wrong = type(sine)(**{**vars(sine), "backward": lambda dy, saved: (1.001 * right(dy, saved)[0], right(dy, saved)[1])})
-    monkeypatch.setattr("netdsl.backends.interpreter.layer_of", lambda op: wrong if op == "sine" else netdsl.layers.layer_of(op))
+    wrong = type(sine)(
+        **{**vars(sine), "backward": lambda dy, saved: (1.001 * right(dy, saved)[0], right(dy, saved)[1])}
+    )
+    monkeypatch.setattr(
+        "netdsl.backends.interpreter.layer_of", lambda op: wrong if op == "sine" else netdsl.layers.layer_of(op)
+    )
     monkeypatch.setattr("netdsl.verify._against_torch", lambda *args: [])
     monkeypatch.setattr("netdsl.verify._optimizer_steps", lambda *args: [])
     failed = [check.name for check in verify(net).checks if not check.ok]

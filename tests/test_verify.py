@@ -15,22 +15,47 @@ def test_every_check_passes(spec):
     report = verify(compile_file(spec))
     assert report.ok, str(report)
     names = " ".join(check.name for check in report.checks)
-    for part in ("module = layers, float32", "PyTorch, float64: output, evaluation", "gradient of the input", "5 steps", "central"):
+    for part in (
+        "module = layers, float32",
+        "PyTorch, float64: output, evaluation",
+        "gradient of the input",
+        "5 steps",
+        "central",
+    ):
         assert part in names
 
 
-@pytest.mark.parametrize("train", ["loss nll", "loss mse, opt sgd lr=0.1 momentum=0.9 nesterov wd=1e-3", "opt adamw wd=0.1",
-                                   "opt rmsprop momentum=0.5", "opt adam betas=(0.8, 0.9) wd=0.01", "init torch", "init xavier"])  # fmt: skip
+@pytest.mark.parametrize(
+    "train",
+    [
+        "loss nll",
+        "loss mse, opt sgd lr=0.1 momentum=0.9 nesterov wd=1e-3",
+        "opt adamw wd=0.1",
+        "opt rmsprop momentum=0.5",
+        "opt adam betas=(0.8, 0.9) wd=0.01",
+        "init torch",
+        "init xavier",
+    ],
+)
 def test_every_loss_optimizer_and_start_passes(train):
     pytest.importorskip("torch")
     end = "-> logsoftmax" if "nll" in train else ""
-    report = verify(compile_text(f"input 3x8x8\nconv 4 k3 -> bn -> relu -> dropout -> flatten -> linear 5 {end}\ntrain {{ {train} }}"))
+    report = verify(
+        compile_text(
+            f"input 3x8x8\nconv 4 k3 -> bn -> relu -> dropout -> flatten -> linear 5 {end}\ntrain {{ {train} }}"
+        )
+    )
     assert report.ok, str(report)
 
 
 def test_labelled_groups_and_repetition_pass():
     pytest.importorskip("torch")
-    report = verify(compile_text("input 3x8x8\nstem: 2 * { conv 4 k3 nobias -> bn -> act: relu }\n".replace("act: ", "") + "gap -> head: linear 5"))
+    report = verify(
+        compile_text(
+            "input 3x8x8\nstem: 2 * { conv 4 k3 nobias -> bn -> act: relu }\n".replace("act: ", "")
+            + "gap -> head: linear 5"
+        )
+    )
     assert report.ok, str(report)
 
 

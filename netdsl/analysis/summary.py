@@ -50,17 +50,28 @@ class Summary:
 
     def _row(self, node: Node) -> dict[str, object]:
         inputs = [list(shape) for shape in self.graph.input_shapes(node)]
-        return {"name": node.name, "op": node.op, "in": inputs[0] if len(inputs) == 1 else inputs, "out": list(node.shape),
-                "params": sum(p.size for p in node.params), "macs": node.macs}  # fmt: skip
+        return {
+            "name": node.name,
+            "op": node.op,
+            "in": inputs[0] if len(inputs) == 1 else inputs,
+            "out": list(node.shape),
+            "params": sum(p.size for p in node.params),
+            "macs": node.macs,
+        }
 
     def as_dict(self) -> dict[str, object]:
         graph = self.graph
         return {
-            "name": graph.name, "input": list(graph.input_shape), "output": list(graph.output_shape),
-            "params": graph.num_params, "trainable": graph.num_params, "macs": graph.num_macs,
-            "memory": vars(memory(graph, self.recipe)), "notes": self.notes(),
+            "name": graph.name,
+            "input": list(graph.input_shape),
+            "output": list(graph.output_shape),
+            "params": graph.num_params,
+            "trainable": graph.num_params,
+            "macs": graph.num_macs,
+            "memory": vars(memory(graph, self.recipe)),
+            "notes": self.notes(),
             "layers": [self._row(node) for node in graph.nodes],
-        }  # fmt: skip
+        }
 
     def notes(self) -> list[str]:
         """What the compiler decided and a reader should know."""
@@ -68,8 +79,10 @@ class Summary:
         if logits_value(graph, self.recipe.loss) == graph.output:
             return []
         last = graph.nodes[graph.output - 1]
-        return [f"the loss `{self.recipe.loss}` contains `{last.op}`: in training it reads what enters `{last.name}`, "
-                "so that it is applied once and stays stable"]  # fmt: skip
+        return [
+            f"the loss `{self.recipe.loss}` contains `{last.op}`: in training it reads what enters `{last.name}`, "
+            "so that it is applied once and stays stable"
+        ]
 
     def rows(self) -> list[tuple[str, ...]]:
         """layer, written as, output, params, MACs; the first row is the input."""
@@ -77,14 +90,27 @@ class Summary:
         for node in self.graph.nodes:
             params = sum(p.size for p in node.params)
             text = " ".join(node.span.text.split()) if node.span else node.op
-            body.append((node.name, text if len(text) <= 40 else f"{text[:37]}...", show_shape(node.shape),
-                         f"{params:,}" if params else "", f"{node.macs:,}" if node.macs else ""))  # fmt: skip
+            body.append(
+                (
+                    node.name,
+                    text if len(text) <= 40 else f"{text[:37]}...",
+                    show_shape(node.shape),
+                    f"{params:,}" if params else "",
+                    f"{node.macs:,}" if node.macs else "",
+                )
+            )
         return body
 
     def __str__(self) -> str:
         graph, rows = self.graph, self.rows()
         head = ("layer", "", "output", "params", "MACs")
-        total = ("total", plural(len(graph.nodes), "layer"), show_shape(graph.output_shape), f"{graph.num_params:,}", f"{graph.num_macs:,}")
+        total = (
+            "total",
+            plural(len(graph.nodes), "layer"),
+            show_shape(graph.output_shape),
+            f"{graph.num_params:,}",
+            f"{graph.num_macs:,}",
+        )
         widths = [max(len(row[i]) for row in (head, *rows, total)) for i in range(5)]
 
         def line(row: tuple[str, ...]) -> str:
@@ -99,12 +125,24 @@ class Summary:
             f"training at batch {self.recipe.batch} about {show_bytes(used.training)}",
             *(f"note: {note}" for note in self.notes()),
         ]
-        return "\n".join([f"{graph.name}: {show_shape(graph.input_shape)} -> {show_shape(graph.output_shape)}", "",
-                          line(head), rule, *map(line, rows), rule, line(total), "", *facts])  # fmt: skip
+        return "\n".join(
+            [
+                f"{graph.name}: {show_shape(graph.input_shape)} -> {show_shape(graph.output_shape)}",
+                "",
+                line(head),
+                rule,
+                *map(line, rows),
+                rule,
+                line(total),
+                "",
+                *facts,
+            ]
+        )
 
     def _repr_html_(self) -> str:
         from html import escape
 
         cells = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in self.rows())
         head = "".join(f"<th>{name}</th>" for name in ("layer", "", "output", "params", "MACs"))
-        return f"<table><tr>{head}</tr>{cells}</table><p>{self.graph.num_params:,} params, {self.graph.num_macs:,} MACs</p>"
+        total = f"{self.graph.num_params:,} params, {self.graph.num_macs:,} MACs"
+        return f"<table><tr>{head}</tr>{cells}</table><p>{total}</p>"

@@ -11,7 +11,19 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from netdsl.ir import Graph, Shape, show_shape
 
 _ALLOWED_IMPORTS = {"numpy", "torch", "json", "math", "collections"}
-_FORBIDDEN_CALLS = {"eval", "exec", "compile", "open", "__import__", "getattr", "setattr", "globals", "vars", "breakpoint", "input"}
+_FORBIDDEN_CALLS = {
+    "eval",
+    "exec",
+    "compile",
+    "open",
+    "__import__",
+    "getattr",
+    "setattr",
+    "globals",
+    "vars",
+    "breakpoint",
+    "input",
+}
 _ALLOWED_DUNDERS = {"__init__", "__name__"}
 
 
@@ -26,8 +38,14 @@ class Method:
 
 @cache
 def _environment() -> Environment:
-    return Environment(loader=PackageLoader("netdsl.backends"), undefined=StrictUndefined, trim_blocks=True,
-                       lstrip_blocks=True, keep_trailing_newline=True, autoescape=False)  # fmt: skip
+    return Environment(
+        loader=PackageLoader("netdsl.backends"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
 
 
 def emit(template: str, **values: object) -> str:

@@ -1,8 +1,8 @@
 """A graph as live layer objects: every activation and gradient can be looked at.
 
-    model = net.build(seed=0)
-    model.forward(x)
-    model.layers[0].output      # what the first layer made of it
+model = net.build(seed=0)
+model.forward(x)
+model.layers[0].output      # what the first layer made of it
 """
 
 from __future__ import annotations
@@ -48,8 +48,13 @@ class Layer:
 
     def forward(self, *inputs: np.ndarray, training: bool = False) -> np.ndarray:
         """(N, *input shape) of each input -> (N, *shape)."""
-        sources = {"param": self.params, "buffer": self.buffers, "attr": self.node.attrs,
-                   "training": {"training": training}, "rng": {"rng": self._network.rng}}  # fmt: skip
+        sources = {
+            "param": self.params,
+            "buffer": self.buffers,
+            "attr": self.node.attrs,
+            "training": {"training": training},
+            "rng": {"rng": self._network.rng},
+        }
         arguments = [sources[source][name] if source != "absent" else None for name, source in self._arguments]
         self.inputs = inputs
         self.output, self.saved = self._definition.forward(*inputs, *arguments)
@@ -89,7 +94,7 @@ class LayerNetwork(Network):
         return values[until]
 
     def logits(self, x: np.ndarray, training: bool = False) -> np.ndarray:
-        """x (N, *input_shape) -> what the loss reads: the output, or what enters a last softmax that the loss contains."""
+        """x (N, *input_shape) -> what the loss reads: the output, or what enters a softmax that it contains."""
         return self._run(x, training, self._logits)
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:

@@ -31,7 +31,7 @@ class Network:
         return loss
 
     def fit(self, x, y, epochs=5, batch=64, lr=None, seed=0):
-        """Train on x (N, *input_shape) and targets y (N, ...) in shuffled batches; returns the mean loss of each epoch."""
+        """Train on x (N, *input_shape) and targets y (N, ...) in shuffled batches; returns each epoch's mean loss."""
         rng, history = np.random.default_rng(seed), []
         for _ in range(epochs):
             batches = np.array_split(rng.permutation(len(x)), max(1, len(x) // batch))

@@ -83,14 +83,31 @@ def _methods(graph: Graph, recipe: Recipe) -> list[Method]:
     methods = []
     if until == graph.output:
         methods.append(Method("forward(self, x, training=False)", f"x {given} -> y {wanted}.", (*forward, "return x")))
-        methods.append(Method("logits(self, x, training=False)", "What the loss reads: the output.", ("return self.forward(x, training)",)))
+        methods.append(
+            Method(
+                "logits(self, x, training=False)",
+                "What the loss reads: the output.",
+                ("return self.forward(x, training)",),
+            )
+        )
     else:
-        methods.append(Method("logits(self, x, training=False)", f"x {given} -> what the loss reads {wanted}.", (*forward, "return x")))
+        methods.append(
+            Method(
+                "logits(self, x, training=False)", f"x {given} -> what the loss reads {wanted}.", (*forward, "return x")
+            )
+        )
         last = graph.nodes[until]
         lines = ("x, saved = self.logits(x, training), self.saved", *_forward_lines(graph, (last,)), "return x")
-        methods.append(Method("forward(self, x, training=False)", f"x {given} -> y {batch_shape(graph.output_shape)}.", lines))
-    methods.append(Method("backward(self, dy)", "The gradient by the logits -> dx, {param name: gradient}, for the batch that went forward last.",
-                          tuple(_backward_lines(graph, graph.nodes[:until]))))  # fmt: skip
+        methods.append(
+            Method("forward(self, x, training=False)", f"x {given} -> y {batch_shape(graph.output_shape)}.", lines)
+        )
+    methods.append(
+        Method(
+            "backward(self, dy)",
+            "The gradient by the logits -> dx, {param name: gradient}, for the last batch.",
+            tuple(_backward_lines(graph, graph.nodes[:until])),
+        )
+    )
     methods.append(Method("update(self, grads, lr)", "One step of the optimizer, in place.", (_update_line(recipe),)))
     return methods
 
@@ -100,8 +117,11 @@ def _forward_lines(graph: Graph, nodes: tuple[Node, ...]) -> list[str]:
     for node in nodes:
         kernel = layer_of(node.op).forward
         defaults = {name: p.default for name, p in inspect.signature(kernel).parameters.items()}
-        written = [(name, source) for name, source in forward_arguments(node)
-                   if not (source == "attr" and node.attrs[name] == defaults[name])]  # fmt: skip
+        written = [
+            (name, source)
+            for name, source in forward_arguments(node)
+            if not (source == "attr" and node.attrs[name] == defaults[name])
+        ]
         arguments = ["x", *(_argument(node, name, source) for name, source in written)]
         line = f'x, saved["{node.name}"] = {kernel.__name__}({", ".join(arguments)})'
         changes = node.shape != graph.input_shapes(node)[0]
@@ -126,7 +146,9 @@ def _backward_lines(graph: Graph, nodes: tuple[Node, ...]) -> list[str]:
         shape = graph.input_shapes(node)[0]
         line = f'dy, {target} = {layer_of(node.op).backward.__name__}(dy, saved["{node.name}"])'
         lines.append(f"{line}  # {batch_shape(shape)}" if shape != node.shape else line)
-    lines.append('return dy, {f"{layer}.{name}": g for layer, named in reversed(grads.items()) for name, g in named.items()}')
+    lines.append(
+        'return dy, {f"{layer}.{name}": g for layer, named in reversed(grads.items()) for name, g in named.items()}'
+    )
     return lines
 
 
@@ -144,15 +166,21 @@ def _demo(graph: Graph, loss: str) -> list[str]:
     classes, *rest = graph.output_shape
     lines = ["# A training run on made-up data, to show that the network learns.", "rng = np.random.default_rng(0)"]
     if loss == "mse":
-        lines += [f"y = rng.standard_normal((256, {', '.join(map(str, graph.output_shape))})).astype(np.float32)",
-                  "x = rng.standard_normal((256, *INPUT_SHAPE)).astype(np.float32)"]  # fmt: skip
+        lines += [
+            f"y = rng.standard_normal((256, {', '.join(map(str, graph.output_shape))})).astype(np.float32)",
+            "x = rng.standard_normal((256, *INPUT_SHAPE)).astype(np.float32)",
+        ]
     elif rest:
-        lines += [f"y = rng.integers(0, {classes}, (256, {', '.join(map(str, rest))}))",
-                  "x = rng.standard_normal((256, *INPUT_SHAPE)).astype(np.float32)"]  # fmt: skip
+        lines += [
+            f"y = rng.integers(0, {classes}, (256, {', '.join(map(str, rest))}))",
+            "x = rng.standard_normal((256, *INPUT_SHAPE)).astype(np.float32)",
+        ]
     else:
-        lines += [f"y = rng.integers(0, {classes}, 256)",
-                  f"patterns = rng.standard_normal(({classes}, *INPUT_SHAPE))  # each class has a pattern, hidden in noise",
-                  "x = (patterns[y] + rng.standard_normal((256, *INPUT_SHAPE))).astype(np.float32)"]  # fmt: skip
+        lines += [
+            f"y = rng.integers(0, {classes}, 256)",
+            f"patterns = rng.standard_normal(({classes}, *INPUT_SHAPE))  # one for each class",
+            "x = (patterns[y] + rng.standard_normal((256, *INPUT_SHAPE))).astype(np.float32)",
+        ]
     show_score = ", accuracy {model.score(x, y):.3f}" if loss != "mse" else ""
     return [
         *lines,

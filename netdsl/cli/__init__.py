@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import types
 from importlib import import_module
 
 import click
@@ -42,6 +43,24 @@ def cli() -> None:
       netdsl compile lenet.net --target all -o . lenet_numpy.py and lenet_torch.py
       netdsl train lenet.net                     train on handwritten digits that come with netdsl
     """
+
+
+class _Waiting(types.ModuleType):
+    """Stands for a module until an attribute of it is asked for (importlib's LazyLoader loads at the next `import`)."""
+
+    def __getattr__(self, name: str) -> object:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        del sys.modules[self.__name__]
+        real = import_module(self.__name__)
+        vars(self).update(vars(real))
+        return getattr(real, name)
+
+
+def lazy_numpy() -> None:
+    """Let numpy wait until it is used: shapes and counts are Python ints and never touch it, and it takes half of the
+    time of a check."""
+    sys.modules.setdefault("numpy", _Waiting("numpy"))
 
 
 def wants_color() -> bool:

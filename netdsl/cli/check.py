@@ -10,8 +10,14 @@ import click
 
 @click.command()
 @click.argument("specs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--format", "style", type=click.Choice(["human", "concise", "json"]), default="human", show_default=True,
-              help="How diagnostics are shown; json is one object a line.")  # fmt: skip
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(["human", "concise", "json"]),
+    default="human",
+    show_default=True,
+    help="How diagnostics are shown; json is one object a line.",
+)
 def command(specs: tuple[Path, ...], style: str) -> int:
     """Check specs: syntax, names, shapes, counts. Writes nothing.
 
@@ -20,7 +26,9 @@ def command(specs: tuple[Path, ...], style: str) -> int:
       netdsl check lenet.net
       netdsl check specs/*.net --format concise
     """
-    from netdsl.cli import say, wants_color
+    from netdsl.cli import lazy_numpy, say, wants_color
+
+    lazy_numpy()
     from netdsl.diagnostics import render_all, render_concise
     from netdsl.pipeline import check_file
 

@@ -13,8 +13,17 @@ TARGETS = ("numpy", "torch")
 @click.command()
 @click.argument("specs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--target", "-t", type=click.Choice([*TARGETS, "all"]), default="numpy", show_default=True)
-@click.option("-O", "level", type=click.IntRange(0, 0), default=0, show_default=True, help="Optimisation level; 0 is the textbook.")
-@click.option("-o", "output", type=click.Path(path_type=Path), help="A .py file, or a folder that gets <spec>_<target>.py.")
+@click.option(
+    "-O",
+    "level",
+    type=click.IntRange(0, 0),
+    default=0,
+    show_default=True,
+    help="Optimisation level; 0 is the textbook.",
+)
+@click.option(
+    "-o", "output", type=click.Path(path_type=Path), help="A .py file, or a folder that gets <spec>_<target>.py."
+)
 @click.option("--force", is_flag=True, help="Overwrite files that netdsl did not write.")
 def command(specs: tuple[Path, ...], target: str, level: int, output: Path | None, force: bool) -> None:
     """Compile specs to Python. Without -o, one module goes to stdout. Nothing is written if any spec has errors.
@@ -39,7 +48,11 @@ def command(specs: tuple[Path, ...], target: str, level: int, output: Path | Non
     if diagnostics:
         raise SpecError(diagnostics)
     targets = TARGETS if target == "all" else (target,)
-    texts = {(net.name, name): net.numpy_source() if name == "numpy" else net.torch_source() for net in nets for name in targets}
+    texts = {
+        (net.name, name): net.numpy_source() if name == "numpy" else net.torch_source()
+        for net in nets
+        for name in targets
+    }
     if len(texts) != len(nets) * len(targets):
         raise click.UsageError("two of these specs would be written to the same file; compile them one by one")
     if output is None:
@@ -60,10 +73,14 @@ def _places(texts: Mapping[tuple[str, str], str], output: Path, force: bool) -> 
     if output.suffix == ".py" and not output.is_dir():
         if len(texts) > 1:
             raise click.UsageError("several modules need a folder, not a file: `-o FOLDER`")
-        places = {output: text for text in texts.values()}
+        places = dict.fromkeys([output], *texts.values())
     else:
         places = {output / f"{name}_{target}.py": text for (name, target), text in texts.items()}
     for place in places:
-        if place.exists() and not force and not (place.is_file() and b"Written by `netdsl compile" in place.read_bytes()[:1000]):
+        if (
+            place.exists()
+            and not force
+            and not (place.is_file() and b"Written by `netdsl compile" in place.read_bytes()[:1000])
+        ):
             raise UserError(f"`{place}` exists and was not written by netdsl", "use another name, or `--force`")
     return places

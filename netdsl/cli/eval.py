@@ -65,8 +65,13 @@ def _as_dict(scores: Scores, classes: tuple[str, ...]) -> dict[str, object]:
     from math import isfinite
 
     confusion = [] if scores.confusion is None else scores.confusion.tolist()
-    return {"loss": scores.loss if isfinite(scores.loss) else None, "accuracy": scores.accuracy,
-            "samples": scores.samples, "per_class": _per_class(scores, classes), "confusion": confusion}  # fmt: skip
+    return {
+        "loss": scores.loss if isfinite(scores.loss) else None,
+        "accuracy": scores.accuracy,
+        "samples": scores.samples,
+        "per_class": _per_class(scores, classes),
+        "confusion": confusion,
+    }
 
 
 def _as_text(scores: Scores, dataset: Dataset, which: str) -> str:

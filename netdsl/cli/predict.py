@@ -23,8 +23,9 @@ BATCH = 256
 @click.option("--top", type=click.IntRange(1), default=3, show_default=True, help="How many classes to name.")
 @click.option("--checkpoint", type=click.Choice(["best", "last"]), help="By default the best, if there is one.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line: file, class, probability, top.")
-def command(run: Path, images: tuple[Path, ...], invert: bool | None, top: int, checkpoint: str | None,
-            as_json: bool) -> None:  # fmt: skip
+def command(
+    run: Path, images: tuple[Path, ...], invert: bool | None, top: int, checkpoint: str | None, as_json: bool
+) -> None:
     """Say which class each IMAGE is, with the network of the folder RUN. A folder stands for the images in it.
 
     Images of any size are resized to what the network takes. Digits are white on black in MNIST: a picture of black

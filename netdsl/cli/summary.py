@@ -18,6 +18,9 @@ def command(spec: Path, as_json: bool) -> None:
     Example:
       netdsl summary lenet.net
     """
+    from netdsl.cli import lazy_numpy
+
+    lazy_numpy()
     from netdsl.pipeline import compile_file
 
     summary = compile_file(spec).summary()

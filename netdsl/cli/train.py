@@ -18,14 +18,20 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("spec", type=click.Path(path_type=Path))
 @click.option("--data", help="mnist-mini, mnist, cifar10, spiral, a .npz file, or a folder of class folders.")
-@click.option("--backend", type=click.Choice(["numpy", "interp"]), default="numpy", show_default=True,
-              help="The compiled module, or layer objects.")  # fmt: skip
+@click.option(
+    "--backend",
+    type=click.Choice(["numpy", "interp"]),
+    default="numpy",
+    show_default=True,
+    help="The compiled module, or layer objects.",
+)
 @click.option("--epochs", type=click.IntRange(1))
 @click.option("--batch", type=click.IntRange(1), help="Samples a step.")
 @click.option("--lr", type=click.FloatRange(0, min_open=True), help="Learning rate.")
 @click.option("--opt", type=click.Choice(["sgd", "adam", "adamw", "rmsprop"]), help="Optimizer, with its defaults.")
-@click.option("--val", type=click.FloatRange(0, 1, max_open=True),
-              help="Share of the training data to choose the best epoch by.")  # fmt: skip
+@click.option(
+    "--val", type=click.FloatRange(0, 1, max_open=True), help="Share of the training data to choose the best epoch by."
+)
 @click.option("--loss", type=click.Choice(["ce", "mse", "nll"]))
 @click.option("--schedule", type=click.Choice(["const", "cosine"]), help="How the learning rate changes.")
 @click.option("--init", type=click.Choice(["he", "xavier", "torch"]), help="How weights start.")
@@ -35,8 +41,16 @@ if TYPE_CHECKING:
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run; runs/<spec>-<n> by default.")
 @click.option("--json", "as_json", is_flag=True, help="Nothing but the JSON line on stdout; that is so anyway.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
-def command(spec: Path, backend: str, threads: int | None, limit: int | None, out: Path | None, as_json: bool,
-            quiet: bool, **flags: str | int | float | None) -> None:  # fmt: skip
+def command(
+    spec: Path,
+    backend: str,
+    threads: int | None,
+    limit: int | None,
+    out: Path | None,
+    as_json: bool,
+    quiet: bool,
+    **flags: str | int | float | None,
+) -> None:
     """Train SPEC as its train block says; options given here win over it.
 
     Makes a run folder with metrics and checkpoints. Progress goes to stderr; stdout gets one line of JSON at the end:
@@ -133,6 +147,11 @@ def _finish(result: Result, quiet: bool) -> None:
         score = f"loss {result.test_loss:.4g}" if accuracy is None else f"accuracy {accuracy:.2%}"
         say(f"test {score}, weights of epoch {result.epoch}, {result.seconds:.1f} s")
         say(f"saved in {result.run}; next: netdsl eval {result.run}")
-    values = {"test_accuracy": result.test_accuracy, "val_accuracy": result.val_accuracy, "epochs": result.epochs,
-              "seconds": round(result.seconds, 3), "run": str(result.run)}  # fmt: skip
+    values = {
+        "test_accuracy": result.test_accuracy,
+        "val_accuracy": result.val_accuracy,
+        "epochs": result.epochs,
+        "seconds": round(result.seconds, 3),
+        "run": str(result.run),
+    }
     click.echo(json.dumps(values))

@@ -10,14 +10,16 @@ import click
 
 @click.command()
 @click.argument("spec", type=click.Path(path_type=Path))
-@click.option("--batch", type=click.IntRange(2), default=3, show_default=True, help="Samples in the batch that is compared.")
+@click.option(
+    "--batch", type=click.IntRange(2), default=3, show_default=True, help="Samples in the batch that is compared."
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of the table.")
 def command(spec: Path, batch: int, seed: int, as_json: bool) -> int:
     """Run the layer objects, the NumPy module and the PyTorch module on the same numbers and compare everything.
 
-    Outputs in evaluation and training mode, the gradient by the input and by every param, buffers, five optimizer steps,
-    and a numerical gradient check in float64. Exit code 1 when any check fails.
+    Outputs in evaluation and training mode, gradients by the input and by every param, buffers, five steps of the
+    optimizer, and a numerical gradient check in float64. Exit code 1 when any check fails.
 
     \b
     Example:

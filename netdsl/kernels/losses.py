@@ -1,4 +1,4 @@
-"""Losses with their gradients. Each takes what the network gives (N, K, ...) and the targets, and means over the batch."""
+"""Losses with their gradients. Each takes what the network gives (N, K, ...) and targets, and means over the batch."""
 
 import numpy as np
 
@@ -13,7 +13,7 @@ def check_labels(labels, num_classes):
 
 
 def cross_entropy(logits, labels):
-    """logits (N, K, ...), labels (N, ...) -> mean loss, dlogits = (softmax(logits) - onehot(labels)) / number of labels.
+    """logits (N, K, ...), labels (N, ...) -> mean loss, dlogits = (softmax - onehot(labels)) / number of labels.
 
     The maximum is taken out first, so that no exponential overflows.
     """

@@ -7,7 +7,12 @@ def window_slices(kernel_size, stride, dilation, ho, wo):
     for u in range(kernel_size[0]):
         for v in range(kernel_size[1]):
             top, left = u * dilation[0], v * dilation[1]
-            places.append((slice(top, top + stride[0] * (ho - 1) + 1, stride[0]), slice(left, left + stride[1] * (wo - 1) + 1, stride[1])))
+            places.append(
+                (
+                    slice(top, top + stride[0] * (ho - 1) + 1, stride[0]),
+                    slice(left, left + stride[1] * (wo - 1) + 1, stride[1]),
+                )
+            )
     return places
 
 

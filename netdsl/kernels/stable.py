@@ -17,20 +17,22 @@ def softplus(x):
 
 
 def erf(x):
-    """The error function, by Chebyshev interpolation of erf(t)/t as a function of t*t, where |t| <= 6; beyond, +-1.
+    """The error function: erf(t) = 1 - exp(-t*t) + t * exp(-t*t) * h(t), odd, and +-1 where |x| >= 6.
 
-    The points come from math.erf. The error is below 1e-13 in float64, and rounding in float32.
+    h is a Chebyshev series in u = (2*t - 3) / (t + 3), which takes 0 .. 6 to -1 .. 1; its values at Chebyshev points
+    come from math.erf and math.erfc. The error is below 1e-15 in float64, and 4e-8 in float32, worked in float64.
     """
-
-    def ratio(s):
-        t = np.sqrt(18 * (s + 1))
-        return np.array([math.erf(value) / value for value in t])
-
-    degree = 48 if x.dtype == np.float64 else 24
-    coefficients = np.polynomial.chebyshev.chebinterpolate(ratio, degree)
-    t = np.clip(x, -6, 6)
-    s = t * t / 18 - 1
-    above, here = np.zeros_like(x), np.zeros_like(x)
-    for c in coefficients[:0:-1].tolist():  # Clenshaw's recurrence
-        above, here = here, 2 * s * here - above + c
-    return t * (s * here - above + float(coefficients[0]))
+    count = 20 if x.dtype == np.float64 else 10
+    angles = np.pi * (np.arange(count) + 0.5) / count
+    h = []
+    for t in (3 * (1 + np.cos(angles)) / (2 - np.cos(angles))).tolist():
+        near_0 = (math.erf(t) + math.expm1(-t * t)) * math.exp(t * t)  # the other form cancels
+        h.append((near_0 if t < 1 else 1 - math.erfc(t) * math.exp(t * t)) / t)
+    coefficients = (2 / count * np.matmul(np.cos(np.outer(np.arange(count), angles)), np.array(h))).tolist()
+    t = np.minimum(np.abs(x), 6).astype(np.float64)
+    u = (2 * t - 3) / (t + 3)
+    above, here = np.zeros_like(t), np.zeros_like(t)
+    for c in coefficients[:0:-1]:  # Clenshaw's recurrence
+        above, here = here, 2 * u * here - above + c
+    y = t * np.exp(-t * t) * (u * here - above + coefficients[0] / 2) - np.expm1(-t * t)
+    return (np.sign(x) * y).astype(x.dtype)

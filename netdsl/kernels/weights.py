@@ -8,7 +8,7 @@ import numpy as np
 def read_weights(path):
     """A `.safetensors` or `.npz` file -> {name: array}.
 
-    A safetensors file is the length of a header (8 bytes), the header (JSON: dtype, shape and place of each tensor), data.
+    It is the length of a header (8 bytes), the header (JSON: dtype, shape and place of each tensor), data.
     """
     if str(path).endswith(".npz"):
         with np.load(path, allow_pickle=False) as file:

@@ -15,7 +15,7 @@ def register(layer: LayerDef) -> None:
     """Add a layer type to the table (the files of this folder are added when it is first asked for)."""
     assert layer.name not in _TABLE, f"two layers are called {layer.name}"
     _TABLE[layer.name] = layer
-    _ALIASES.update({alias: layer.name for alias in layer.aliases})
+    _ALIASES.update(dict.fromkeys(layer.aliases, layer.name))
 
 
 def unregister(name: str) -> None:

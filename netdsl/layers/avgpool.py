@@ -2,31 +2,15 @@
 
 import numpy as np
 
-from netdsl.diagnostics import SpecProblem
-from netdsl.ir import show_shape
 from netdsl.kernels.pooling import window_count, window_slices
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, call_text, pair_text, require_rank
+from netdsl.window_rules import pooling_sides
 
 
 def avgpool_resolve(attrs, x):
-    """Padding for each side; with `ceil` also the rows and columns that the last, incomplete windows reach over."""
+    """Padding for each side, which `ceil` makes uneven."""
     require_rank(x, 3, "`avgpool`")
-    k, s, p = (attrs[name] for name in ("kernel_size", "stride", "padding"))
-    if any(2 * p[i] > k[i] for i in range(2)):
-        raise SpecProblem("N304", f"padding {show_shape(p)} is more than half of a {show_shape(k)} window", attr="padding",
-                          label="the padding", help=(f"use p{min(k) // 2} or less",))  # fmt: skip
-    sides = []
-    for i in range(2):
-        room = x[1 + i] + 2 * p[i]
-        if k[i] > room:
-            padded = f" with padding {show_shape(p)}" if p != (0, 0) else ""
-            raise SpecProblem("N201", f"a {show_shape(k)} window does not fit a {show_shape(x[1:])} input{padded}",
-                              attr="kernel_size", label="the window", help=(f"use a window of {room} or less",))  # fmt: skip
-        extra = -(room - k[i]) % s[i] if attrs["ceil"] else 0
-        if extra and (room - k[i] + extra) // s[i] * s[i] >= x[1 + i] + p[i]:
-            extra = 0  # PyTorch: the last window must start inside the input or the padding before it
-        sides.append((p[i], p[i] + extra))
-    return {**attrs, "padding": tuple(sides)}
+    return {**attrs, "padding": pooling_sides(attrs, x)}
 
 
 def avgpool_shape(attrs, x):
@@ -48,7 +32,7 @@ def divisors(size, kernel_size, stride, padding, nopad):
 
 def avgpool_forward(x, kernel_size, stride, padding=((0, 0), (0, 0)), nopad=False):
     """x (N, C, H, W) -> y (N, C, Ho, Wo), the mean of every window; padding ((top, bottom), (left, right)) is zero."""
-    rows, cols = (divisors(*axis, nopad) for axis in zip(x.shape[2:], kernel_size, stride, padding))
+    rows, cols = (divisors(*axis, nopad) for axis in zip(x.shape[2:], kernel_size, stride, padding, strict=True))
     divisor = (rows[:, None] * cols).astype(x.dtype)  # (Ho, Wo)
     padded = np.pad(x, ((0, 0), (0, 0), *padding))
     total = 0
@@ -87,7 +71,16 @@ LAYER = LayerDef(
     name="avgpool",
     summary="average pooling",
     attrs=(
-        Attr("kernel_size", "pair", REQUIRED, flag="k", spellings=("kernel",), positional=True, minimum=1, label="the window"),
+        Attr(
+            "kernel_size",
+            "pair",
+            REQUIRED,
+            flag="k",
+            spellings=("kernel",),
+            positional=True,
+            minimum=1,
+            label="the window",
+        ),
         Attr("stride", "pair", "kernel_size", flag="s", minimum=1, label="the stride"),
         Attr("padding", "pair", (0, 0), flag="p", minimum=0, label="the padding"),
         Attr("ceil", "word"),

@@ -23,7 +23,7 @@ def bn_buffers(attrs, x):
 
 
 def bn_forward(x, weight, bias, running_mean, running_var, eps=1e-5, momentum=0.1, training=False):
-    """y = weight * (x - mean) / sqrt(var + eps) + bias for each channel (Ioffe & Szegedy 2015). x, y (N, C) or (N, C, H, W).
+    """y = weight * (x - mean) / sqrt(var + eps) + bias for each channel of x (N, C) or (N, C, H, W) (Ioffe 2015).
 
     In training mean and var are those of the batch, and the running ones move towards them by `momentum`, in place
     (var unbiased there, as in PyTorch); else mean and var are the running ones.
@@ -46,7 +46,7 @@ def bn_forward(x, weight, bias, running_mean, running_var, eps=1e-5, momentum=0.
 
 
 def bn_backward(dy, saved):
-    """dx = inv_std * (g - mean(g) - x_hat * mean(g * x_hat)), g = dy * weight; without the means where they were constants."""
+    """dx = inv_std * (g - mean(g) - x_hat * mean(g * x_hat)), g = dy * weight; in evaluation without the means."""
     x_hat, inv_std, weight, training = saved
     axes, shape = (0, *range(2, dy.ndim)), (-1, *[1] * (dy.ndim - 2))
     dbias, dweight = dy.sum(axis=axes), (dy * x_hat).sum(axis=axes)

@@ -5,7 +5,7 @@ Shapes are without the batch axis; `attrs` is a dict of attr name -> value, comp
     resolve(attrs, *inputs) -> attrs     fills in what depends on the input (the padding of `same`); optional
     shape(attrs, *inputs) -> Shape       raises SpecProblem where the input does not fit
     params(attrs, *inputs), buffers(...) -> tuple of ParamSpec
-    macs(attrs, *inputs) -> int          multiply-adds for one sample (products with weights; not norms, not activations)
+    macs(attrs, *inputs) -> int          multiply-adds for one sample (products with weights; no norms, no activations)
     forward(x, ...) -> (y, saved)        a kernel. Its arguments are found by their names: first the inputs, then any of
                                          the layer's params, buffers and attrs, `training` (bool) and `rng`
                                          (numpy.random.Generator). A param that this node does not have is None.
@@ -17,8 +17,9 @@ Shapes are without the batch axis; `attrs` is a dict of attr name -> value, comp
                                          that instead of a member; optional, only for layers without params
     implied_by: names of losses that contain this layer: as the last one, it is left out of what the loss reads
 
-A kernel is an undecorated module-level `def` that names only numpy, math, builtins, its arguments and other kernels: its
-text is copied into emitted modules (backends/kernel_source.py). Buffers are updated in place by forward, in training.
+A kernel is an undecorated module-level `def` that names only numpy, math, builtins, its arguments and other kernels:
+its text is copied into emitted modules (backends/kernel_source.py). Buffers are updated in place by forward, in
+training.
 A layer whose forward takes `rng` saves the factor that it multiplied x by (so that a comparison can reuse the draw).
 """
 

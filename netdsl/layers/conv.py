@@ -15,8 +15,12 @@ def conv_resolve(attrs, x):
     if attrs["padding"] != (0, 0):
         raise SpecProblem("N313", "`same` already sets the padding", attr="padding", help=("leave out one of the two",))
     if attrs["stride"] != (1, 1):
-        raise SpecProblem("N313", f"`same` needs stride 1, but the stride is {show_shape(attrs['stride'])}", attr="stride",
-                          help=("write the padding instead: `p1` for a 3x3 kernel",))  # fmt: skip
+        raise SpecProblem(
+            "N313",
+            f"`same` needs stride 1, but the stride is {show_shape(attrs['stride'])}",
+            attr="stride",
+            help=("write the padding instead: `p1` for a 3x3 kernel",),
+        )
     total = [d * (k - 1) for d, k in zip(attrs["dilation"], attrs["kernel_size"], strict=True)]
     return {**attrs, "padding": tuple((t // 2, t - t // 2) for t in total)}
 
@@ -27,8 +31,13 @@ def conv_shape(attrs, x):
     c, f, groups = x[0], attrs["filters"], attrs["groups"]
     if c % groups or f % groups:
         name, number = ("input channels", c) if c % groups else ("filters", f)
-        raise SpecProblem("N203", f"{groups} groups do not divide {number} {name}", attr="groups", label="the groups",
-                          help=(f"use a divisor of {number}",))  # fmt: skip
+        raise SpecProblem(
+            "N203",
+            f"{groups} groups do not divide {number} {name}",
+            attr="groups",
+            label="the groups",
+            help=(f"use a divisor of {number}",),
+        )
     sizes = []
     for axis in range(2):
         reach = attrs["dilation"][axis] * (attrs["kernel_size"][axis] - 1) + 1
@@ -45,8 +54,13 @@ def _does_not_fit(attrs, x, axis):
     enough = before - (-(d[axis] * (k[axis] - 1) + 1 - x[1 + axis] - before - after) // 2)
     dilated = f" with dilation {d[axis]}" if d[axis] > 1 else ""
     padded = f" with padding {before}" if before else ""
-    return SpecProblem("N201", f"a {show_shape(k)} kernel{dilated} does not fit a {show_shape(x[1:])} input{padded}",
-                       attr="kernel_size", label="the kernel", help=(f"use k{largest} or less, or p{enough}",))  # fmt: skip
+    return SpecProblem(
+        "N201",
+        f"a {show_shape(k)} kernel{dilated} does not fit a {show_shape(x[1:])} input{padded}",
+        attr="kernel_size",
+        label="the kernel",
+        help=(f"use k{largest} or less, or p{enough}",),
+    )
 
 
 def conv_params(attrs, x):
@@ -84,7 +98,7 @@ def conv_forward(x, weight, bias, stride=(1, 1), padding=((0, 0), (0, 0)), dilat
 def conv_backward(dy, saved):
     """dy (N, F, Ho, Wo) -> dx (N, C, H, W), {weight, bias}.
 
-    dweight multiplies dy with the windows of x; dx sends each dy[n, f, i, j] * weight[f] back to the window it came from.
+    dweight multiplies dy with the windows of x; dx sends each dy[n, f, i, j] * weight[f] back to its window.
     """
     x_shape, cols, weight, has_bias, stride, padding, dilation = saved
     n, f, ho, wo = dy.shape

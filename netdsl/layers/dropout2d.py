@@ -12,7 +12,7 @@ def dropout2d_shape(attrs, x):
 
 
 def dropout2d_forward(x, p, training, rng):
-    """In training y = x * factor, factor (N, C, 1, 1) = 0 with probability p, else 1 / (1 - p) (Tompson et al. 2015)."""
+    """In training y = x * factor, factor (N, C, 1, 1) = 0 with probability p, else 1 / (1 - p) (Tompson 2015)."""
     if not training:
         return x, None
     factor = ((rng.random((*x.shape[:2], 1, 1), np.float32) >= p) / (1 - p)).astype(x.dtype)

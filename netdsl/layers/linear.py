@@ -12,8 +12,11 @@ from netdsl.layers.contract import REQUIRED, Attr, LayerDef, call_text
 def linear_shape(attrs, x):
     """(D,) -> (F,), (T, D) -> (T, F)."""
     if len(x) == 3:
-        raise SpecProblem("N202", f"`linear` needs a vector, but {show_shape(x)} arrives (a map)",
-                          help=("put `flatten` or `gap` before it",))  # fmt: skip
+        raise SpecProblem(
+            "N202",
+            f"`linear` needs a vector, but {show_shape(x)} arrives (a map)",
+            help=("put `flatten` or `gap` before it",),
+        )
     return (*x[:-1], attrs["features"])
 
 

@@ -2,45 +2,15 @@
 
 import numpy as np
 
-from netdsl.diagnostics import SpecProblem
-from netdsl.ir import show_shape
 from netdsl.kernels.pooling import window_count, window_slices
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, call_text, pair_text, require_rank
+from netdsl.window_rules import pooling_sides
 
 
 def pool_resolve(attrs, x):
-    """Padding for each side; with `ceil` also the rows and columns that the last, incomplete windows reach over."""
+    """Padding for each side, which `ceil` makes uneven."""
     require_rank(x, 3, "`pool`")
-    k, s, p, d = (attrs[name] for name in ("kernel_size", "stride", "padding", "dilation"))
-    if any(2 * p[i] > k[i] for i in range(2)):
-        raise SpecProblem("N304", f"padding {show_shape(p)} is more than half of a {show_shape(k)} window", attr="padding",
-                          label="the padding", help=(f"use p{min(k) // 2} or less",))  # fmt: skip
-    sides = []
-    for i in range(2):
-        reach, room = d[i] * (k[i] - 1) + 1, x[1 + i] + 2 * p[i]
-        if reach > room:
-            raise SpecProblem("N201", _does_not_fit(k, d[i], x, p), attr="kernel_size", label="the window",
-                              help=(f"use a window of {(room - 1) // d[i] + 1} or less",))  # fmt: skip
-        extra = -(room - reach) % s[i] if attrs["ceil"] else 0
-        if extra and (room - reach + extra) // s[i] * s[i] >= x[1 + i] + p[i]:
-            extra = 0  # PyTorch: the last window must start inside the input or the padding before it
-        sides.append((p[i], p[i] + extra))
-        if _only_padding(x[1 + i], k[i], s[i], sides[i], d[i]):
-            raise SpecProblem("N201", f"a {show_shape(k)} window with dilation {d[i]} sees only padding at an edge of a {show_shape(x[1:])} input",
-                              attr="dilation", label="the dilation", help=("use less padding or less dilation",))  # fmt: skip
-    return {**attrs, "padding": tuple(sides)}
-
-
-def _only_padding(size, k, s, sides, d):
-    """True if some window along an axis holds no element of the input; its maximum would be -inf."""
-    starts = [s * i - sides[0] for i in range(window_count(size, k, s, sides, d))]
-    return d > 1 and any(not any(0 <= start + u * d < size for u in range(k)) for start in (starts[0], starts[-1]))
-
-
-def _does_not_fit(k, dilation, x, p):
-    dilated = f" with dilation {dilation}" if dilation > 1 else ""
-    padded = f" with padding {show_shape(p)}" if p != (0, 0) else ""
-    return f"a {show_shape(k)} window{dilated} does not fit a {show_shape(x[1:])} input{padded}"
+    return {**attrs, "padding": pooling_sides(attrs, x)}
 
 
 def pool_shape(attrs, x):
@@ -55,7 +25,7 @@ def pool_forward(x, kernel_size, stride, padding=((0, 0), (0, 0)), dilation=(1, 
     padding ((top, bottom), (left, right)) is never the maximum. winner holds the place in the window, counted by rows.
     """
     n, c, h, w = x.shape
-    ho, wo = (window_count(*axis) for axis in zip((h, w), kernel_size, stride, padding, dilation))
+    ho, wo = (window_count(*axis) for axis in zip((h, w), kernel_size, stride, padding, dilation, strict=True))
     padded = np.pad(x, ((0, 0), (0, 0), *padding), constant_values=-np.inf)
     places = window_slices(kernel_size, stride, dilation, ho, wo)
     y = padded[:, :, places[0][0], places[0][1]].copy()
@@ -97,7 +67,16 @@ LAYER = LayerDef(
     name="pool",
     summary="maximum pooling",
     attrs=(
-        Attr("kernel_size", "pair", REQUIRED, flag="k", spellings=("kernel",), positional=True, minimum=1, label="the window"),
+        Attr(
+            "kernel_size",
+            "pair",
+            REQUIRED,
+            flag="k",
+            spellings=("kernel",),
+            positional=True,
+            minimum=1,
+            label="the window",
+        ),
         Attr("stride", "pair", "kernel_size", flag="s", minimum=1, label="the stride"),
         Attr("padding", "pair", (0, 0), flag="p", minimum=0, label="the padding"),
         Attr("dilation", "pair", (1, 1), flag="d", minimum=1, label="the dilation"),

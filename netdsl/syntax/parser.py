@@ -66,7 +66,9 @@ def _lark(source: Source, text: str) -> tuple[ast.Program, list[Diagnostic]]:
     """Parse with this thread's Lark and builder: making them takes as long as parsing a page."""
     if not hasattr(_made, "lark"):
         _made.builder = _Builder()
-        _made.lark = Lark(_grammar_text(), parser="lalr", lexer="contextual", maybe_placeholders=True, transformer=_made.builder)
+        _made.lark = Lark(
+            _grammar_text(), parser="lalr", lexer="contextual", maybe_placeholders=True, transformer=_made.builder
+        )
     _made.builder.source, _made.builder.diagnostics = source, []
     return _made.lark.parse(text + "\n"), _made.builder.diagnostics
 
@@ -88,8 +90,14 @@ def _forbidden_characters(source: Source) -> list[Diagnostic]:
     """Control characters and direction marks can make text look like what it is not (CVE-2021-42574)."""
     for match in re.finditer(rf"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f{_BIDI}]|(?<!\A)\ufeff", source.text):
         span = Span(source, match.start(), match.end())
-        return [Diagnostic("N002", f"the character U+{ord(match.group()):04X} is not allowed in a spec", span,
-                           help=("remove it: it cannot be seen",))]  # fmt: skip
+        return [
+            Diagnostic(
+                "N002",
+                f"the character U+{ord(match.group()):04X} is not allowed in a spec",
+                span,
+                help=("remove it: it cannot be seen",),
+            )
+        ]
     return []
 
 
@@ -105,7 +113,14 @@ def _unbalanced(source: Source) -> list[Diagnostic]:
                 return [Diagnostic("N004", f"braces and parentheses are nested more than {MAX_NESTING} deep", span)]
         elif char in "})":
             if not stack:
-                return [Diagnostic("N103", f"this `{char}` closes nothing", span, help=(f"remove it, or add the missing `{_OPENER[char]}`",))]
+                return [
+                    Diagnostic(
+                        "N103",
+                        f"this `{char}` closes nothing",
+                        span,
+                        help=(f"remove it, or add the missing `{_OPENER[char]}`",),
+                    )
+                ]
             opener, opened_at = stack.pop()
             if opener != _OPENER[char]:
                 return [_unclosed(source, opener, opened_at, f"`{char}` on line {span.line} comes first")]
@@ -116,21 +131,42 @@ def _unbalanced(source: Source) -> list[Diagnostic]:
 
 def _unclosed(source: Source, opener: str, at: int, note: str) -> Diagnostic:
     closer = "}" if opener == "{" else ")"
-    return Diagnostic("N102", f"this `{opener}` is never closed", Span(source, at, at + 1), "opened here", (note,), (f"add the missing `{closer}`",))
+    return Diagnostic(
+        "N102",
+        f"this `{opener}` is never closed",
+        Span(source, at, at + 1),
+        "opened here",
+        (note,),
+        (f"add the missing `{closer}`",),
+    )
 
 
 # -------------------------------------------------------------------------------------------- syntax errors
 
 _EXPECTED = {
-    "NAME": "a layer", "_NL": "a new line", "_ARROW": "`->`", "LBRACE": "`{`", "RBRACE": "`}`", "STRING": "a value",
-    "RPAR": "`)`", "NUMBER": "a value", "SIZE": "a value", "WORD": "a word", "EQUAL": "`=`", "STAR": "`*`",
-    "COMMA": "`,`", "COLON": "`:`",
-}  # fmt: skip
+    "NAME": "a layer",
+    "_NL": "a new line",
+    "_ARROW": "`->`",
+    "LBRACE": "`{`",
+    "RBRACE": "`}`",
+    "STRING": "a value",
+    "RPAR": "`)`",
+    "NUMBER": "a value",
+    "SIZE": "a value",
+    "WORD": "a word",
+    "EQUAL": "`=`",
+    "STAR": "`*`",
+    "COMMA": "`,`",
+    "COLON": "`:`",
+}
 
 
 def _error_span(error: UnexpectedInput, source: Source) -> Span:
     """The place of the offending text; a line that ends too early is marked at its end."""
-    at = min(error.pos_in_stream if error.pos_in_stream is not None and error.pos_in_stream >= 0 else len(source.text), len(source.text))
+    at = min(
+        error.pos_in_stream if error.pos_in_stream is not None and error.pos_in_stream >= 0 else len(source.text),
+        len(source.text),
+    )
     if isinstance(error, UnexpectedToken) and error.token.type == "$END":
         at = len(source.text.rstrip())
         return Span(source, at, at)
@@ -159,13 +195,12 @@ def _syntax_help(span: Span, expected: set[str]) -> str:
         return "arguments are separated by spaces: `conv 32 k5`"
     if rest in ("=>", ">>", "> ") or rest[:1] in ("|", ">"):
         return "layers are chained with `->`"
-    if before.endswith("->") or before.endswith(":") or before.endswith("*"):
+    if before.endswith(("->", ":", "*")):
         return f"a layer or `{{` must follow `{before[-2:] if before.endswith('->') else before[-1]}`"
     if re.match(r"\d[\d_.]*[A-Za-z]", span.source.text[span.start :]):
         return "put a space between the number and the word"
-    if shown := span.source.text[span.start : span.end]:
-        if not shown.isascii():
-            return "names are made of ASCII letters, digits and `_`; put other text in a comment"
+    if not span.text.isascii():
+        return "names are made of ASCII letters, digits and `_`; put other text in a comment"
     if before.endswith("="):
         return "a value must follow `=`"
     names = sorted({_EXPECTED[name] for name in expected if name in _EXPECTED})
@@ -205,7 +240,9 @@ class _Builder(Transformer):
     def _integer(self, digits: str, span: Span) -> int:
         digits = digits.replace("_", "").lstrip("0") or "0"
         if len(digits) > MAX_DIGITS:
-            self.diagnostics.append(Diagnostic("N104", f"a number of {len(digits)} digits; at most {MAX_DIGITS} are allowed", span))
+            self.diagnostics.append(
+                Diagnostic("N104", f"a number of {len(digits)} digits; at most {MAX_DIGITS} are allowed", span)
+            )
             return 1
         return int(digits)
 

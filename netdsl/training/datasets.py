@@ -82,8 +82,13 @@ def load_dataset(name: str, data_dir: Path | None, limit: int | None = None, see
     if seed < 0:
         raise UserError(f"the seed is {seed}, expected 0 or more")
     data = _load(name, data_dir, seed)
-    return replace(data, x_train=data.x_train[:limit], y_train=data.y_train[:limit],
-                   x_test=data.x_test[:limit], y_test=data.y_test[:limit])  # fmt: skip
+    return replace(
+        data,
+        x_train=data.x_train[:limit],
+        y_train=data.y_train[:limit],
+        x_test=data.x_test[:limit],
+        y_test=data.y_test[:limit],
+    )
 
 
 def _load(name: str, data_dir: Path | None, seed: int) -> Dataset:
@@ -115,8 +120,16 @@ def _unknown_data(name: str) -> UserError:
 def _mnist_mini() -> Dataset:
     """5,000 + 1,000 MNIST digits that come with the package; see mnist_mini.md."""
     a = read_npz(Path(__file__).with_name("mnist_mini.npz"), ("x_train", "y_train", "x_test", "y_test"))
-    return Dataset("mnist-mini", a["x_train"][:, None], a["y_train"].astype(np.int64),
-                   a["x_test"][:, None], a["y_test"].astype(np.int64), DIGITS, MNIST_MEAN, MNIST_STD)  # fmt: skip
+    return Dataset(
+        "mnist-mini",
+        a["x_train"][:, None],
+        a["y_train"].astype(np.int64),
+        a["x_test"][:, None],
+        a["y_test"].astype(np.int64),
+        DIGITS,
+        MNIST_MEAN,
+        MNIST_STD,
+    )
 
 
 def _mnist(data_dir: Path | None) -> Dataset:

@@ -33,9 +33,19 @@ MAX_CLASSES = 100_000
 
 # what the decoders of gzip, zip, npy and Pillow raise on damaged bytes
 DAMAGE = (
-    EOFError, zlib.error, zipfile.BadZipFile, struct.error, tokenize.TokenError, ValueError, TypeError, LookupError,
-    AttributeError, SyntaxError, ArithmeticError, RuntimeError,
-)  # fmt: skip
+    EOFError,
+    zlib.error,
+    zipfile.BadZipFile,
+    struct.error,
+    tokenize.TokenError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    SyntaxError,
+    ArithmeticError,
+    RuntimeError,
+)
 
 
 def shown(path: Path | str) -> str:
@@ -158,7 +168,7 @@ def read_npz(path: Path, required: tuple[str, ...], optional: tuple[str, ...] = 
 
 def _members(
     path: Path, archive: zipfile.ZipFile, required: tuple[str, ...], optional: tuple[str, ...]
-) -> dict[str, zipfile.ZipInfo]:  # fmt: skip
+) -> dict[str, zipfile.ZipInfo]:
     """The zip entries of the wanted arrays, by array name."""
     counts = Counter(info.filename for info in archive.infolist())
     found = {name: archive.getinfo(f"{name}.npy") for name in (*required, *optional) if counts[f"{name}.npy"]}

@@ -75,9 +75,14 @@ class Result:
 
 
 def train(
-    net: Net, dataset: Dataset, backend: str, run: Path, threads: int | None = None,
-    on_progress: Callable[[Progress | Epoch], None] = lambda _: None, clock: Callable[[], float] = time.perf_counter,
-) -> Result:  # fmt: skip
+    net: Net,
+    dataset: Dataset,
+    backend: str,
+    run: Path,
+    threads: int | None = None,
+    on_progress: Callable[[Progress | Epoch], None] = lambda _: None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Result:
     """Trains by the net's recipe and writes metrics.csv and the checkpoints of each epoch into the folder `run`.
 
     `backend` is "numpy" or "interp"; `threads` bounds those of BLAS. `clock` gives seconds.
@@ -120,8 +125,15 @@ def _is_finite(*arrays: np.ndarray) -> bool:
 class _Trainer:
     """The things that change while a network learns."""
 
-    def __init__(self, net: Net, dataset: Dataset, backend: str, run: Path,
-                 on_progress: Callable[[Progress | Epoch], None], clock: Callable[[], float]) -> None:  # fmt: skip
+    def __init__(
+        self,
+        net: Net,
+        dataset: Dataset,
+        backend: str,
+        run: Path,
+        on_progress: Callable[[Progress | Epoch], None],
+        clock: Callable[[], float],
+    ) -> None:
         self.net, self.data, self.recipe, self.folder = net, dataset, net.recipe, run
         self.on_progress, self.clock = on_progress, clock
         self.model = new_model(net, backend)

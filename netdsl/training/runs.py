@@ -22,7 +22,7 @@ import numpy as np
 from netdsl import __version__
 from netdsl.diagnostics import UserError, plain
 from netdsl.files import write_atomic
-from netdsl.recipe import LOSSES, OPTIMIZERS, SCHEMES, Recipe
+from netdsl.recipe import LOSSES, OPTIMIZERS, SCHEDULES, SCHEMES, Recipe
 from netdsl.training.checkpoint import load_checkpoint
 from netdsl.training.datasets import BUILT_IN, Dataset
 from netdsl.training.idx import reading, shown
@@ -102,8 +102,18 @@ def config_of(net: Net, dataset: Dataset, backend: str, threads: int | None, lim
     """What config.json says of a run that is about to start."""
     name = net.recipe.data
     path = None if name in BUILT_IN else os.path.abspath(name)
-    return RunConfig(net.name, net.recipe, backend, path, dataset.classes, dataset.mean, dataset.std,
-                     tuple(dataset.input_shape), threads, limit)  # fmt: skip
+    return RunConfig(
+        net.name,
+        net.recipe,
+        backend,
+        path,
+        dataset.classes,
+        dataset.mean,
+        dataset.std,
+        tuple(dataset.input_shape),
+        threads,
+        limit,
+    )
 
 
 def write_setup(run: Path, spec_text: str, config: RunConfig) -> None:
@@ -126,9 +136,15 @@ def environment() -> dict[str, object]:
         for info in threadpool_info()
         if info["user_api"] == "blas"
     ]
-    return {"python": platform.python_version(), "numpy": np.__version__, "blas": blas,
-            "platform": platform.platform(), "machine": platform.machine(), "cpus": os.cpu_count(),
-            "byteorder": sys.byteorder}  # fmt: skip
+    return {
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "blas": blas,
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "cpus": os.cpu_count(),
+        "byteorder": sys.byteorder,
+    }
 
 
 def write_metrics(run: Path, history: Sequence[Epoch]) -> None:
@@ -187,8 +203,10 @@ def _config(values: Mapping) -> RunConfig:
 def _recipe(values: dict) -> Recipe:
     options = {key: tuple(v) if isinstance(v, list) else v for key, v in dict(values.pop("options")).items()}
     recipe = Recipe(**values, options=options)
-    if recipe.loss not in LOSSES or recipe.optimizer not in OPTIMIZERS or recipe.init not in SCHEMES:
-        raise ValueError("`recipe` names an unknown loss, optimizer or initialisation")
+    if recipe.loss not in LOSSES or recipe.optimizer not in OPTIMIZERS:
+        raise ValueError("`recipe` names an unknown loss or optimizer")
+    if recipe.init not in SCHEMES or recipe.schedule not in SCHEDULES:
+        raise ValueError("`recipe` names an unknown initialisation or schedule")
     if not isinstance(recipe.seed, int) or recipe.seed < 0 or not isinstance(recipe.data, str) or "lr" not in options:
         raise ValueError("`recipe` has a wrong value")
     return recipe

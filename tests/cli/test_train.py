@@ -73,11 +73,26 @@ def test_quiet_says_nothing_but_the_json_line(call):
 
 
 def test_flags_win_over_the_train_block(call, here):
-    assert call("train tiny.net -q --epochs 2 --batch 7 --lr 0.5 --opt sgd --val 0.2 --loss mse"
-                " --init torch --seed 3 --limit 50 --threads 1 --backend interp --out x")[0] == 0  # fmt: skip
+    assert (
+        call(
+            "train tiny.net -q --epochs 2 --batch 7 --lr 0.5 --opt sgd --val 0.2 --loss mse"
+            " --init torch --seed 3 --limit 50 --threads 1 --backend interp --out x"
+        )[0]
+        == 0
+    )
     config = json.loads((here / "x/config.json").read_text())
-    assert config["recipe"] == {"data": "spiral", "val": 0.2, "loss": "mse", "optimizer": "sgd", "options": {"lr": 0.5},
-                                "epochs": 2, "batch": 7, "seed": 3, "init": "torch"}  # fmt: skip
+    assert config["recipe"] == {
+        "data": "spiral",
+        "val": 0.2,
+        "loss": "mse",
+        "optimizer": "sgd",
+        "options": {"lr": 0.5},
+        "schedule": "const",
+        "epochs": 2,
+        "batch": 7,
+        "seed": 3,
+        "init": "torch",
+    }
     assert (config["limit"], config["threads"], config["backend"]) == (50, 1, "interp")
 
 
@@ -92,6 +107,7 @@ def test_the_choices_of_the_flags_are_those_of_the_language():
         "backend": list(runs.BACKENDS),
         "opt": list(recipe.OPTIMIZERS),
         "loss": list(recipe.LOSSES),
+        "schedule": list(recipe.SCHEDULES),
         "init": list(recipe.SCHEMES),
     }
 

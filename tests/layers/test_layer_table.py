@@ -30,7 +30,16 @@ def values(attr):
     """What may be written for an attr, as text; None leaves it out."""
     if attr.kind == "word":
         return [None, attr.name]
-    fits = [v for v in SAMPLES[attr.kind] if isinstance(v, str) or ((attr.minimum is None or v >= attr.minimum) and (attr.above is None or v > attr.above) and (attr.below is None or v < attr.below))]
+    fits = [
+        v
+        for v in SAMPLES[attr.kind]
+        if isinstance(v, str)
+        or (
+            (attr.minimum is None or v >= attr.minimum)
+            and (attr.above is None or v > attr.above)
+            and (attr.below is None or v < attr.below)
+        )
+    ]
     if attr.kind == "pair" and attr.minimum == 0:
         fits.append(0)
     written = [str(v) if attr.positional else f"{attr.flag}{v}" if attr.flag else f"{attr.name}={v}" for v in fits]
@@ -85,7 +94,11 @@ def compare(net, batch, dtype, training, rtol, atol):
     expected.backward(torch.from_numpy(dy))
     kept = dy.copy()
     dx, grads = network.backward(dy)
-    reach = 1.0 if dtype == "float64" else 4 * np.finfo(np.float32).eps / atol * np.sqrt(dy.size) * max(1, np.abs(dy).max() * np.abs(x).max())
+    reach = (
+        1.0
+        if dtype == "float64"
+        else 4 * np.finfo(np.float32).eps / atol * np.sqrt(dy.size) * max(1, np.abs(dy).max() * np.abs(x).max())
+    )
     close = lambda a, b: np.testing.assert_allclose(a, b.detach().numpy(), rtol=rtol, atol=atol * max(1.0, reach))  # noqa: E731
     assert np.array_equal(dy, kept), "backward changed dy in place"
     close(y, expected)

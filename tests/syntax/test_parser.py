@@ -8,8 +8,42 @@ from netdsl.source import Source
 from netdsl.syntax import ast
 from netdsl.syntax.parser import parse
 
-WORDS = ["input", "conv", "relu", "pool", "linear", "train", "expect", "data", "params", "k3", "1x8x8", "8", "0.5", "->", "{", "}", "(", ")",
-         "\n", "*", "=", "==", ":", ",", "# c", '"s"', "|", "in.c", "//", "-", "@x", "..", "[", "é"]  # fmt: skip
+WORDS = [
+    "input",
+    "conv",
+    "relu",
+    "pool",
+    "linear",
+    "train",
+    "expect",
+    "data",
+    "params",
+    "k3",
+    "1x8x8",
+    "8",
+    "0.5",
+    "->",
+    "{",
+    "}",
+    "(",
+    ")",
+    "\n",
+    "*",
+    "=",
+    "==",
+    ":",
+    ",",
+    "# c",
+    '"s"',
+    "|",
+    "in.c",
+    "//",
+    "-",
+    "@x",
+    "..",
+    "[",
+    "é",
+]
 
 
 def tree(text):

@@ -240,11 +240,14 @@ def test_probabilities_are_the_softmax_applied_once(end, loss):
     np.testing.assert_allclose(probabilities(net, net.build(seed=0), x), expected, rtol=1e-5)  # float32
 
 
-@pytest.mark.parametrize("text, changes, match", [
-    ("input 3\nlinear 3", {}, "are 2, but `tiny` takes 3"),
-    ("input 2\nlinear 4", {}, "has 3 classes, but `tiny` gives an output of 4"),
-    ("input 2\nlinear 2", {}, "has 3 classes, but `tiny` gives an output of 2"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text, changes, match",
+    [
+        ("input 3\nlinear 3", {}, "are 2, but `tiny` takes 3"),
+        ("input 2\nlinear 4", {}, "has 3 classes, but `tiny` gives an output of 4"),
+        ("input 2\nlinear 2", {}, "has 3 classes, but `tiny` gives an output of 2"),
+    ],
+)
 def test_data_that_does_not_fit_the_net_is_refused_with_both_numbers(text, changes, match):
     with pytest.raises(UserError, match=match) as caught:
         check_fits(net_of(text, **changes), SPIRAL)

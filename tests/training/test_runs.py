@@ -86,10 +86,22 @@ def test_a_damaged_config_is_one_line(run, text):
     assert "\n" not in caught.value.message
 
 
-@pytest.mark.parametrize("changes", [
-    {"recipe": {}}, {"recipe": None}, {"recipe": {"options": 3}}, {"backend": "x"}, {"mean": []}, {"mean": "ab"},
-    {"input_shape": None}, {"classes": 3}, {"std": [1, 2]}, {"std": ["x"]},
-], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"recipe": {}},
+        {"recipe": None},
+        {"recipe": {"options": 3}},
+        {"backend": "x"},
+        {"mean": []},
+        {"mean": "ab"},
+        {"input_shape": None},
+        {"classes": 3},
+        {"std": [1, 2]},
+        {"std": ["x"]},
+    ],
+    ids=str,
+)
 def test_wrong_values_in_the_config_are_one_line(run, changes):
     damage(run, **changes)
     with pytest.raises(UserError, match="is damaged"):

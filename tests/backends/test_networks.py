@@ -1,0 +1,102 @@
+"""Layer objects can be looked at; both NumPy networks save, load, fit and refuse wrong input in the same way."""
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+import netdsl
+
+NET = netdsl.compile_text("input 2x6x6\nconv 4 k3 p1 -> bn -> relu -> pool 2\nflatten -> linear 3\n", "small")
+X = np.random.default_rng(0).standard_normal((40, 2, 6, 6)).astype(np.float32)
+Y = (X.mean(axis=(1, 2, 3)) > 0).astype(np.int64)
+
+
+@pytest.fixture(params=["layers", "module"])
+def model(request):
+    return NET.build(seed=0) if request.param == "layers" else NET.numpy_model(seed=0)
+
+
+def test_every_layer_keeps_its_inputs_output_params_and_grads():
+    network = NET.build(seed=0)
+    network.loss_and_gradients(X, Y)
+    assert [layer.name for layer in network.layers] == ["conv1", "bn1", "relu1", "pool1", "flatten1", "linear1"]
+    conv, bn = network.layers[:2]
+    assert conv.output.shape == (40, 4, 6, 6)
+    assert conv.inputs[0] is network.layers[0].inputs[0]
+    assert set(conv.params) == set(conv.grads) == {"weight", "bias"}
+    assert conv.params["weight"] is network.params["conv1.weight"]
+    assert bn.buffers["running_mean"] is network.buffers["bn1.running_mean"]
+    assert network.layer("pool1").output.shape == (40, 4, 3, 3)
+
+
+def test_a_layer_runs_by_itself():
+    conv = NET.build(seed=0).layers[0]
+    y = conv.forward(X)
+    (dx,) = conv.backward(np.ones_like(y))
+    assert dx.shape == X.shape
+
+
+def test_fit_learns_and_score_counts(model):
+    history = model.fit(X, Y, epochs=20, batch=16, lr=0.02)
+    assert history[-1] < history[0]
+    assert model.score(X, Y) == np.mean(model.predict(X) == Y) > 0.8
+
+
+def test_the_same_seed_gives_the_same_weights_after_training_in_both():
+    models = [NET.build(seed=3), NET.numpy_model(seed=3)]
+    for model in models:
+        model.fit(X, Y, epochs=2)
+    for name, array in models[0].params.items():
+        assert array.tobytes() == models[1].params[name].tobytes(), name
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "npz"])
+def test_weights_travel_through_a_file(model, tmp_path, suffix):
+    path = tmp_path / f"weights.{suffix}"
+    model.fit(X, Y, epochs=1)
+    model.save(path)
+    other = NET.numpy_model(seed=9)
+    other.load(path)
+    assert np.array_equal(other.forward(X), model.forward(X))
+    if suffix == "safetensors":
+        theirs = safetensors.numpy.load_file(path)
+        assert sorted(theirs) == sorted([*model.params, *model.buffers])
+        safetensors.numpy.save_file(theirs, tmp_path / "back.safetensors", metadata={"from": "the library"})
+        other.load(tmp_path / "back.safetensors")
+
+
+def test_load_refuses_other_names_and_shapes_and_changes_nothing(model, tmp_path):
+    before = {name: array.copy() for name, array in model.params.items()}
+    weights = {**model.params, **model.buffers}
+    for change in ({"conv1.bias": np.zeros(5, np.float32)}, {"extra": np.zeros(1, np.float32)}):
+        safetensors.numpy.save_file({**weights, **change}, tmp_path / "wrong.safetensors")
+        with pytest.raises(ValueError, match="should be"):
+            model.load(tmp_path / "wrong.safetensors")
+    assert all(np.array_equal(before[name], array) for name, array in model.params.items())
+
+
+def test_input_of_another_shape_is_refused_with_both_shapes(model):
+    with pytest.raises(ValueError, match=r"takes \(N, 2, 6, 6\), not \(40, 6, 6, 2\)"):
+        model.forward(X.transpose(0, 2, 3, 1))
+
+
+def test_numbers_of_any_type_go_in(model):
+    y = model.forward((X * 10).astype(np.int16))
+    assert y.dtype == np.float32
+
+
+def test_one_vector_through_batch_norm_in_training_is_refused_as_in_pytorch():
+    network = netdsl.compile_text("input 4\nbn -> linear 2\n").build()
+    with pytest.raises(ValueError, match="more than one value"):
+        network.forward(np.zeros((1, 4)), training=True)
+
+
+def test_a_network_that_ends_in_softmax_trains_on_its_logits():
+    spec = "input 5\nlinear 4"
+    plain, ended = (netdsl.compile_text(text, "a").build(seed=0) for text in (spec, f"{spec} -> softmax"))
+    x, y = 1e4 * np.random.default_rng(0).standard_normal((6, 5)), np.arange(6) % 4
+    (loss, grads), (loss2, grads2) = plain.loss_and_gradients(x, y), ended.loss_and_gradients(x, y)
+    assert loss == loss2
+    assert np.isfinite(loss)
+    assert all(np.array_equal(grads[name], grads2[name]) for name in grads)
+    np.testing.assert_allclose(ended.forward(x).sum(axis=1), 1, rtol=1e-6)  # float32

@@ -1,0 +1,58 @@
+"""Losses against PyTorch, at the edges, and with labels that do not exist."""
+
+import numpy as np
+import pytest
+
+from netdsl.kernels.losses import cross_entropy, mse, nll
+from netdsl.recipe import SCHEDULES
+
+
+@pytest.mark.parametrize("shape", [(4, 3), (1, 2), (2, 5, 3, 4)])
+@pytest.mark.parametrize("scale", [1.0, 1e4])
+def test_cross_entropy_and_its_gradient_equal_pytorch(shape, scale):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    logits = scale * rng.standard_normal(shape)
+    labels = rng.integers(0, shape[1], (shape[0], *shape[2:]))
+    loss, dlogits = cross_entropy(logits, labels)
+    tensor = torch.from_numpy(logits).requires_grad_()
+    expected = torch.nn.functional.cross_entropy(tensor, torch.from_numpy(labels))
+    expected.backward()
+    np.testing.assert_allclose(loss, expected.item(), rtol=1e-12)
+    np.testing.assert_allclose(dlogits, tensor.grad.numpy(), rtol=1e-10, atol=1e-15)
+
+
+def test_float32_stays_float32():
+    logits, labels = np.zeros((2, 3), np.float32), np.array([0, 2])
+    for loss in (cross_entropy, nll, mse):
+        value, gradient = loss(logits, labels)
+        assert (value.dtype, gradient.dtype) == (np.float32, np.float32)
+
+
+@pytest.mark.parametrize("labels", [[-1, 0], [0, 3], [0.0, 1.0], []])
+@pytest.mark.parametrize("loss", [cross_entropy, nll])
+def test_labels_that_do_not_exist_are_refused(loss, labels):
+    with pytest.raises(ValueError, match="labels must"):
+        loss(np.zeros((len(labels), 3)), np.array(labels, dtype=None if labels else np.int64))
+
+
+def test_mse_takes_labels_as_one_hot_rows():
+    y = np.random.default_rng(0).standard_normal((4, 3))
+    by_label, by_row = mse(y, np.array([0, 2, 1, 1])), mse(y, np.eye(3)[[0, 2, 1, 1]])
+    assert by_label[0] == by_row[0]
+    assert np.array_equal(by_label[1], by_row[1])
+
+
+def test_mse_refuses_targets_of_another_shape():
+    with pytest.raises(ValueError, match="targets have the shape"):
+        mse(np.zeros((4, 1)), np.zeros(4))
+
+
+def test_cosine_equals_pytorch_over_a_thousand_steps():
+    torch = pytest.importorskip("torch")
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 1000)
+    for step in range(1000):
+        np.testing.assert_allclose(0.1 * SCHEDULES["cosine"](step / 1000), optimizer.param_groups[0]["lr"], atol=1e-12)
+        optimizer.step()
+        schedule.step()
