@@ -49,5 +49,5 @@ def command(specs: tuple[Path, ...], style: str) -> int:
                 say(f"{path}: ok, {net.graph.num_params:_} params")
             else:
                 count = sum(d.level == "error" for d in diagnostics)
-                say(f"\n{path}: {count} error{'s' if count != 1 else ''}")
+                say(f"{path}: {count} error{'s' if count != 1 else ''}")
     return int(failed)
