@@ -151,6 +151,8 @@ class _Lowering:
     def chain(self, chain: ast.Chain) -> None:
         self.has_layers = True
         for element in chain.elements:
+            if self.too_large:
+                return
             self.element(element)
 
     def body(self, body: ast.Body) -> None:

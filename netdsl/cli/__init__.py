@@ -49,7 +49,7 @@ class _Waiting(types.ModuleType):
     """Stands for a module until an attribute of it is asked for (importlib's LazyLoader loads at the next `import`)."""
 
     def __getattr__(self, name: str) -> object:
-        if name.startswith("__"):
+        if name.startswith("__") and name != "__path__":
             raise AttributeError(name)
         del sys.modules[self.__name__]
         real = import_module(self.__name__)

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from netdsl.pipeline import Net
     from netdsl.recipe import Recipe
     from netdsl.training.datasets import Dataset
-    from netdsl.training.loop import Epoch, Progress, Result
+    from netdsl.training.loop import Progress, Result
+    from netdsl.training.runs import Epoch
 
 
 @click.command()

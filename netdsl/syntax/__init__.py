@@ -1,1 +1,1 @@
-"""The language: text to syntax tree (parser.py), syntax tree to text (printer.py)."""
+"""The language: text to syntax tree, by the grammar in grammars/net.lark."""

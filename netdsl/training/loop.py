@@ -21,7 +21,7 @@ from netdsl.recipe import SCHEDULES, optimizer_step
 from netdsl.training.checkpoint import load_checkpoint, save_checkpoint
 from netdsl.training.datasets import Dataset
 from netdsl.training.evaluation import Scores, check_fits, evaluate
-from netdsl.training.runs import checkpoint_path, new_model, write_metrics
+from netdsl.training.runs import Epoch, checkpoint_path, new_model, write_metrics
 
 if TYPE_CHECKING:
     from netdsl.backends.network import Network
@@ -45,20 +45,6 @@ class Progress:
     loss: float
     accuracy: float | None
     seconds: float
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """A finished and saved epoch, the row of metrics.csv; `val_*` are None without a validation set."""
-
-    epoch: int
-    train_loss: float
-    train_accuracy: float | None
-    val_loss: float | None
-    val_accuracy: float | None
-    lr: float
-    seconds: float
-    samples_per_second: float
 
 
 @dataclass(frozen=True)

@@ -30,10 +30,23 @@ from netdsl.training.idx import reading, shown
 if TYPE_CHECKING:
     from netdsl.backends.network import Network
     from netdsl.pipeline import Net
-    from netdsl.training.loop import Epoch
 
 BACKENDS = ("numpy", "interp")
 RUNS_HELP = "`netdsl train` makes them, as `runs/lenet-1`"
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """A finished and saved epoch, the row of metrics.csv; `val_*` are None without a validation set."""
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float | None
+    val_loss: float | None
+    val_accuracy: float | None
+    lr: float
+    seconds: float
+    samples_per_second: float
 
 
 @dataclass(frozen=True)
