@@ -18,9 +18,14 @@ def pooling_sides(attrs: Mapping, x: Shape) -> Sides:
     """
     k, s, p, d = (attrs.get(name, (1, 1)) for name in ("kernel_size", "stride", "padding", "dilation"))
     if any(2 * p[i] > k[i] for i in range(2)):
-        text = f"padding {show_shape(p)} is more than half of a {show_shape(k)} window"
+        text = f"padding {_one_or_both(p)} is more than half of a {show_shape(k)} window"
         raise SpecProblem("N304", text, "padding", "the padding", help=(f"use p{min(k) // 2} or less",))
     return _axis_sides(x, k, s, p, d, bool(attrs["ceil"]), 0), _axis_sides(x, k, s, p, d, bool(attrs["ceil"]), 1)
+
+
+def _one_or_both(pair: Shape) -> str:
+    """`1`, or `1x2` where the axes differ: as a person would write it."""
+    return str(pair[0]) if pair[0] == pair[1] else show_shape(pair)
 
 
 def _axis_sides(x: Shape, k: Shape, s: Shape, p: Shape, d: Shape, ceil: bool, i: int) -> tuple[int, int]:
@@ -28,7 +33,7 @@ def _axis_sides(x: Shape, k: Shape, s: Shape, p: Shape, d: Shape, ceil: bool, i:
     reach, room = d[i] * (k[i] - 1) + 1, x[1 + i] + 2 * p[i]
     dilated = f" with dilation {d[i]}" if d[i] > 1 else ""
     if reach > room:
-        padded = f" with padding {show_shape(p)}" if p != (0, 0) else ""
+        padded = f" with padding {_one_or_both(p)}" if p != (0, 0) else ""
         text = f"a {show_shape(k)} window{dilated} does not fit a {show_shape(x[1:])} input{padded}"
         fits = (room - 1) // d[i] + 1
         raise SpecProblem("N201", text, "kernel_size", "the window", help=(f"use a window of {fits} or less",))

@@ -70,7 +70,7 @@ LAYER = LayerDef(
     summary="batch normalisation",
     attrs=(
         Attr("eps", "float", 1e-5, above=0),
-        Attr("momentum", "float", 0.1, minimum=0, below=1),
+        Attr("momentum", "float", 0.1, minimum=0),
         Attr("noaffine", "word"),
     ),
     shape=bn_shape,
