@@ -86,6 +86,10 @@ class UserError(Exception):
         self.help = help
 
 
+class TrainingFailed(Exception):
+    """The loss, a gradient or a param stopped being a number; the message says when and where."""
+
+
 class SpecError(Exception):
     """A spec that has errors; `str` is the rendered text of them all."""
 

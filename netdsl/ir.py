@@ -21,6 +21,11 @@ def show_shape(shape: Shape) -> str:
     return "x".join(str(size) for size in shape)
 
 
+def pair_text(pair: tuple[int, int]) -> int | tuple[int, int]:
+    """A pair as PyTorch takes it: one number where both are equal."""
+    return pair[0] if pair[0] == pair[1] else pair
+
+
 @dataclass(frozen=True)
 class ParamSpec:
     """A tensor of a layer: PyTorch's name and shape, and how it starts.

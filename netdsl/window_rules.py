@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from netdsl.diagnostics import SpecProblem
-from netdsl.ir import Shape, show_shape
+from netdsl.ir import Shape, pair_text, show_shape
 from netdsl.kernels.pooling import window_count
 
 Sides = tuple[tuple[int, int], tuple[int, int]]
@@ -21,6 +21,15 @@ def pooling_sides(attrs: Mapping, x: Shape) -> Sides:
         text = f"padding {_one_or_both(p)} is more than half of a {show_shape(k)} window"
         raise SpecProblem("N304", text, "padding", "the padding", help=(f"use p{min(k) // 2} or less",))
     return _axis_sides(x, k, s, p, d, bool(attrs["ceil"]), 0), _axis_sides(x, k, s, p, d, bool(attrs["ceil"]), 1)
+
+
+def pooling_options(attrs: Mapping) -> dict[str, object]:
+    """The keyword arguments of PyTorch's pooling modules that are not at their defaults."""
+    padding = tuple(before for before, _ in attrs["padding"])
+    usual = {"stride": attrs["kernel_size"], "padding": (0, 0), "dilation": (1, 1)}
+    given = {"stride": attrs["stride"], "padding": padding, "dilation": attrs.get("dilation", (1, 1))}
+    options: dict[str, object] = {name: pair_text(pair) for name, pair in given.items() if pair != usual[name]}
+    return {**options, "ceil_mode": True} if attrs["ceil"] else options
 
 
 def _one_or_both(pair: Shape) -> str:

@@ -7,7 +7,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "netdsl"
 
 FLOORS = [
     {"source", "diagnostics", "files", "names", "kernels"},
-    {"ir", "syntax.ast"},
+    {"ir", "syntax.ast", "syntax.prescan"},
     {"syntax.parser", "syntax.printer", "layers", "expressions", "recipe", "window_rules"},
     {"attributes", "lower", "analysis"},
     {"passes"},

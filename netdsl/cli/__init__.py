@@ -14,7 +14,7 @@ from importlib import import_module
 import click
 
 from netdsl import __version__
-from netdsl.diagnostics import SpecError, UserError, plain
+from netdsl.diagnostics import SpecError, TrainingFailed, UserError, plain
 
 COMMANDS = ("check", "summary", "compile", "verify", "train", "eval", "predict")
 
@@ -104,15 +104,15 @@ def run(arguments: list[str] | None = None) -> int:
     except MemoryError:
         say("error: not enough memory")
         return 2
-    except Exception as error:
-        return _unexpected(error)
-
-
-def _unexpected(error: Exception) -> int:
-    """A failed training run (3), or a bug of netdsl (101)."""
-    if type(error).__name__ == "TrainingFailed":  # the class lives above; importing it would load the training code
+    except TrainingFailed as error:
         say(f"error: {error}")
         return 3
+    except Exception as error:
+        return _bug(error)
+
+
+def _bug(error: Exception) -> int:
+    """What nobody foresaw is a bug of netdsl, and is called one."""
     import traceback
 
     traceback.print_exception(error)

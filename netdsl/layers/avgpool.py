@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from netdsl.ir import pair_text
 from netdsl.kernels.pooling import window_count, window_slices
-from netdsl.layers.contract import REQUIRED, Attr, LayerDef, call_text, pair_text, require_rank
-from netdsl.window_rules import pooling_sides
+from netdsl.layers.contract import REQUIRED, Attr, LayerDef, call_text, require_rank
+from netdsl.window_rules import pooling_options, pooling_sides
 
 
 def avgpool_resolve(attrs, x):
@@ -53,18 +54,10 @@ def avgpool_backward(dy, saved):
 
 
 def avgpool_torch(attrs, x):
-    k, s = attrs["kernel_size"], attrs["stride"]
-    padding = tuple(before for before, _ in attrs["padding"])
-    options = {}
-    if s != k:
-        options["stride"] = pair_text(s)
-    if padding != (0, 0):
-        options["padding"] = pair_text(padding)
-    if attrs["ceil"]:
-        options["ceil_mode"] = True
+    options = pooling_options(attrs)
     if attrs["nopad"]:
         options["count_include_pad"] = False
-    return call_text("nn.AvgPool2d", pair_text(k), **options)
+    return call_text("nn.AvgPool2d", pair_text(attrs["kernel_size"]), **options)
 
 
 LAYER = LayerDef(

@@ -127,11 +127,6 @@ def plural(count: int, word: str) -> str:
     return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
-def pair_text(pair: tuple[int, int]) -> int | tuple[int, int]:
-    """A pair as PyTorch takes it: one number where both are equal."""
-    return pair[0] if pair[0] == pair[1] else pair
-
-
 def call_text(name: str, *args: object, **options: object) -> str:
     """`nn.Conv2d(1, 32, 5, padding=2)` from values; every value is a number, a bool, a word or a tuple of numbers."""
     parts = [repr(arg) for arg in args] + [f"{key}={value!r}" for key, value in options.items()]

@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from netdsl.ir import pair_text
 from netdsl.kernels.pooling import window_count, window_slices
-from netdsl.layers.contract import REQUIRED, Attr, LayerDef, call_text, pair_text, require_rank
-from netdsl.window_rules import pooling_sides
+from netdsl.layers.contract import REQUIRED, Attr, LayerDef, call_text, require_rank
+from netdsl.window_rules import pooling_options, pooling_sides
 
 
 def pool_resolve(attrs, x):
@@ -49,18 +50,7 @@ def pool_backward(dy, saved):
 
 
 def pool_torch(attrs, x):
-    k, s, ceil = attrs["kernel_size"], attrs["stride"], attrs["ceil"]
-    padding = tuple(before for before, _ in attrs["padding"])
-    options = {}
-    if s != k:
-        options["stride"] = pair_text(s)
-    if padding != (0, 0):
-        options["padding"] = pair_text(padding)
-    if attrs["dilation"] != (1, 1):
-        options["dilation"] = pair_text(attrs["dilation"])
-    if ceil:
-        options["ceil_mode"] = True
-    return call_text("nn.MaxPool2d", pair_text(k), **options)
+    return call_text("nn.MaxPool2d", pair_text(attrs["kernel_size"]), **pooling_options(attrs))
 
 
 LAYER = LayerDef(

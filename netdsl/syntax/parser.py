@@ -19,17 +19,15 @@ from lark import Lark, Token, Transformer, UnexpectedInput, UnexpectedToken
 from netdsl.diagnostics import MAX_SHOWN, Diagnostic
 from netdsl.source import Source, Span
 from netdsl.syntax import ast
+from netdsl.syntax.prescan import prescan
 
-MAX_NESTING = 64
 MAX_DIGITS = 18
 TABLES = Path(__file__).parent / "tables.json"
-_BIDI = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f"
-_OPENER = {"}": "{", ")": "("}
 
 
 def parse(source: Source) -> tuple[ast.Program, list[Diagnostic]]:
     """The tree of everything that can be understood, and what is wrong with the rest."""
-    found = _forbidden_characters(source) or _unbalanced(source)
+    found = prescan(source)
     if found:
         return ast.Program(Span(source, 0, 0), ()), found
     # Carriage returns before a newline are white space; blanking keeps every offset.
@@ -62,9 +60,9 @@ def grammar_text() -> str:
     raise AssertionError(f"net.lark is missing beside {package}")
 
 
-def build_lark() -> Lark:
+def build_lark(builder: Transformer | None = None) -> Lark:
     """Lark made from the grammar itself; takes longer than parsing does."""
-    return Lark(grammar_text(), parser="lalr", lexer="contextual", maybe_placeholders=True)
+    return Lark(grammar_text(), parser="lalr", lexer="contextual", maybe_placeholders=True, transformer=builder)
 
 
 def tables() -> dict[str, Any]:
@@ -81,7 +79,7 @@ def _load_lark(builder: _Builder) -> Lark:
     were made of. This is how Lark's own standalone parsers load their tables, and four times as fast."""
     made = tables()
     if (made["grammar"], made["lark"]) != (hashlib.sha256(grammar_text().encode()).hexdigest(), lark.__version__):
-        return Lark(grammar_text(), parser="lalr", lexer="contextual", maybe_placeholders=True, transformer=builder)
+        return build_lark(builder)
     return Lark._load_from_dict(made["data"], made["memo"], transformer=builder)
 
 
@@ -108,61 +106,6 @@ def _blank_line(text: str, offset: int, keep_braces: bool) -> str:
     end = len(text) if end < 0 else end
     blank = "".join(c if keep_braces and c in "{}" else " " for c in text[start:end].split("#")[0])
     return text[:start] + blank.ljust(end - start) + text[end:]
-
-
-def _forbidden_characters(source: Source) -> list[Diagnostic]:
-    """Control characters and direction marks can make text look like what it is not (CVE-2021-42574)."""
-    for match in re.finditer(rf"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f{_BIDI}]|(?<!\A)\ufeff", source.text):
-        span = Span(source, match.start(), match.end())
-        return [
-            Diagnostic(
-                "N002",
-                f"the character U+{ord(match.group()):04X} is not allowed in a spec",
-                span,
-                help=("remove it: it cannot be seen",),
-            )
-        ]
-    return []
-
-
-def _unbalanced(source: Source) -> list[Diagnostic]:
-    """Braces and parentheses that do not match, and nesting over the limit, before anything is parsed."""
-    stack: list[tuple[str, int]] = []
-    for match in re.finditer(r'#[^\n]*|"[^"\n]*"|[{}()]', source.text):
-        char, at = match.group(), match.start()
-        span = Span(source, at, at + 1)
-        if char in "{(":
-            stack.append((char, at))
-            if len(stack) > MAX_NESTING:
-                return [Diagnostic("N004", f"braces and parentheses are nested more than {MAX_NESTING} deep", span)]
-        elif char in "})":
-            if not stack:
-                return [
-                    Diagnostic(
-                        "N103",
-                        f"this `{char}` closes nothing",
-                        span,
-                        help=(f"remove it, or add the missing `{_OPENER[char]}`",),
-                    )
-                ]
-            opener, opened_at = stack.pop()
-            if opener != _OPENER[char]:
-                return [_unclosed(source, opener, opened_at, f"`{char}` on line {span.line} comes first")]
-    if stack:
-        return [_unclosed(source, *stack[-1], "the file ends first")]
-    return []
-
-
-def _unclosed(source: Source, opener: str, at: int, note: str) -> Diagnostic:
-    closer = "}" if opener == "{" else ")"
-    return Diagnostic(
-        "N102",
-        f"this `{opener}` is never closed",
-        Span(source, at, at + 1),
-        "opened here",
-        (note,),
-        (f"add the missing `{closer}`",),
-    )
 
 
 # -------------------------------------------------------------------------------------------- syntax errors

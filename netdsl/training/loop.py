@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from netdsl.backends.interpreter import first_nonfinite
-from netdsl.diagnostics import UserError
+from netdsl.diagnostics import TrainingFailed, UserError
 from netdsl.recipe import SCHEDULES, optimizer_step
 from netdsl.training.checkpoint import load_checkpoint, save_checkpoint
 from netdsl.training.datasets import Dataset
@@ -28,10 +28,6 @@ if TYPE_CHECKING:
     from netdsl.pipeline import Net
 
 SHUFFLE, NOISE, SPLIT = 1, 2, 3  # purposes of random streams
-
-
-class TrainingFailed(Exception):
-    """The loss, a gradient or a param stopped being a number; the message says when and where."""
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from netdsl.diagnostics import UserError
+from netdsl.diagnostics import TrainingFailed, UserError
 from netdsl.pipeline import compile_text
 from netdsl.training import loop
 from netdsl.training.checkpoint import load_checkpoint
 from netdsl.training.datasets import Dataset, load_dataset
 from netdsl.training.evaluation import BATCH, as_trained, check_fits, evaluate, probabilities
-from netdsl.training.loop import Epoch, TrainingFailed, batches, split_rows, train
+from netdsl.training.loop import Epoch, batches, split_rows, train
 from netdsl.training.runs import checkpoint_path, new_model, new_run
 
 SPEC = """input 2
