@@ -31,7 +31,8 @@ class ParamSpec:
     """A tensor of a layer: PyTorch's name and shape, and how it starts.
 
     init: `weight` and `bias` follow the spec's scheme (he, xavier, torch) with the fans given; `zeros`, `ones` and a
-    number are what they say.
+    number are what they say; `normal` is the normal distribution with the standard deviation 0.02.
+    name: may hold a dot (`out_proj.weight`); "" is a tensor that has the layer's own name, a bare nn.Parameter.
     """
 
     name: str
@@ -44,10 +45,23 @@ class ParamSpec:
     def size(self) -> int:
         return prod(self.shape)
 
+    @property
+    def argument(self) -> str:
+        """What the layer's forward kernel calls it."""
+        return self.name.replace(".", "_") or "weight"
+
+    def full_name(self, layer: str) -> str:
+        """`conv1.weight`, for the layer of that full name."""
+        return f"{layer}.{self.name}" if self.name else layer
+
 
 @dataclass(frozen=True)
 class Node:
-    """One layer at its place. `name` is the full dotted path; `attrs` are complete and resolved."""
+    """One layer at its place. `name` is the full dotted path; `attrs` are complete and resolved.
+
+    written: attrs and input shapes once more, with the expressions of the block around it (netdsl.symbols), for
+    emitters that write a block as a class; the same numbers.
+    """
 
     name: str
     op: str
@@ -58,14 +72,35 @@ class Node:
     buffers: tuple[ParamSpec, ...] = ()
     macs: int = 0
     span: Span | None = field(default=None, compare=False, repr=False)
+    written: tuple[Mapping[str, object], tuple[Shape, ...]] | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a scope that is a block call was called with, in the caller's own terms (netdsl.symbols)."""
+
+    block: str
+    signature: str
+    arguments: tuple[tuple[str, object], ...]
+    shape: Shape
 
 
 @dataclass(frozen=True)
 class Scope:
-    """A labelled group: its full name and, in order, the child scopes and the nodes (by index) inside."""
+    """A labelled group or a block call: its full name and, in order, child scopes and nodes (by index).
+
+    source and result: the value that flows in and the one that flows out. call: None for a group and for the root.
+    """
 
     name: str
     children: tuple[Scope | int, ...]
+    source: int = 0
+    result: int = 0
+    call: Call | None = None
+
+    @property
+    def last_name(self) -> str:
+        return self.name.rpartition(".")[2]
 
 
 @dataclass(frozen=True)
@@ -97,12 +132,28 @@ class Graph:
         return sum(node.macs for node in self.nodes)
 
     def param_specs(self) -> list[tuple[str, ParamSpec]]:
-        """Full name and spec of every param, in the order of the spec."""
-        return [(f"{node.name}.{p.name}", p) for node in self.nodes for p in node.params]
+        """Full name and spec of every param, in the order of the spec and of PyTorch's state_dict."""
+        return [(p.full_name(node.name), p) for node in self._in_state_order() for p in node.params]
 
     def buffer_specs(self) -> list[tuple[str, ParamSpec]]:
-        """Full name and spec of every buffer, in the order of the spec."""
-        return [(f"{node.name}.{b.name}", b) for node in self.nodes for b in node.buffers]
+        """Full name and spec of every buffer, in the order of the spec and of PyTorch's state_dict."""
+        return [(b.full_name(node.name), b) for node in self._in_state_order() for b in node.buffers]
+
+    def _in_state_order(self) -> list[Node]:
+        """As PyTorch lists them: in each scope, tensors of the module itself come before those of its children."""
+
+        def bare(child: Scope | int) -> bool:
+            return not isinstance(child, Scope) and any(p.name == "" for p in self.nodes[child].params)
+
+        found: list[Node] = []
+        pending: list[Scope | int] = [self.root]
+        while pending:
+            item = pending.pop()
+            if isinstance(item, Scope):
+                pending.extend(sorted(reversed(item.children), key=bare))
+            else:
+                found.append(self.nodes[item])
+        return found
 
 
 def verify_graph(graph: Graph) -> Graph:

@@ -6,7 +6,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[1] / "netdsl"
 
 FLOORS = [
-    {"source", "diagnostics", "files", "names", "kernels"},
+    {"source", "diagnostics", "files", "names", "kernels", "symbols"},
     {"ir", "syntax.ast", "syntax.prescan"},
     {"syntax.parser", "syntax.printer", "layers", "expressions", "recipe", "window_rules"},
     {"attributes", "lower", "analysis"},

@@ -12,7 +12,7 @@ Source = Literal["param", "buffer", "absent", "attr", "training", "rng"]
 
 def forward_arguments(node: Node) -> list[tuple[str, Source]]:
     """(name, where its value comes from) for each argument after the inputs; `absent` is passed as None."""
-    params, buffers = {p.name for p in node.params}, {b.name for b in node.buffers}
+    params, buffers = {p.argument for p in node.params}, {b.argument for b in node.buffers}
     found: list[tuple[str, Source]] = []
     for name in layer_of(node.op).forward_names:
         if name in ("training", "rng"):

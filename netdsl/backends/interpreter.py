@@ -40,17 +40,17 @@ class Layer:
 
     @property
     def params(self) -> dict[str, np.ndarray]:
-        return {p.name: self._network.params[f"{self.name}.{p.name}"] for p in self.node.params}
+        return {p.name: self._network.params[p.full_name(self.name)] for p in self.node.params}
 
     @property
     def buffers(self) -> dict[str, np.ndarray]:
-        return {b.name: self._network.buffers[f"{self.name}.{b.name}"] for b in self.node.buffers}
+        return {b.name: self._network.buffers[b.full_name(self.name)] for b in self.node.buffers}
 
     def forward(self, *inputs: np.ndarray, training: bool = False) -> np.ndarray:
         """(N, *input shape) of each input -> (N, *shape)."""
         sources = {
-            "param": self.params,
-            "buffer": self.buffers,
+            "param": {p.argument: self._network.params[p.full_name(self.name)] for p in self.node.params},
+            "buffer": {b.argument: self._network.buffers[b.full_name(self.name)] for b in self.node.buffers},
             "attr": self.node.attrs,
             "training": {"training": training},
             "rng": {"rng": self._network.rng},
@@ -112,7 +112,7 @@ class LayerNetwork(Network):
                 continue
             for value, dx in zip(layer.node.inputs, layer.backward(dy), strict=True):
                 dvalues[value] = dvalues[value] + dx if value in dvalues else dx
-            grads.update({f"{layer.name}.{name}": grad for name, grad in layer.grads.items()})
+            grads.update({p.full_name(layer.name): layer.grads[p.name] for p in layer.node.params})
         return dvalues[0], {name: grads[name] for name in self.params}
 
     def update(self, grads: dict[str, np.ndarray], lr: float) -> None:

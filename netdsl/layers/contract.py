@@ -8,13 +8,18 @@ Shapes are without the batch axis; `attrs` is a dict of attr name -> value, comp
     macs(attrs, *inputs) -> int          multiply-adds for one sample (products with weights; no norms, no activations)
     forward(x, ...) -> (y, saved)        a kernel. Its arguments are found by their names: first the inputs, then any of
                                          the layer's params, buffers and attrs, `training` (bool) and `rng`
-                                         (numpy.random.Generator). A param that this node does not have is None.
+                                         (numpy.random.Generator). A param that this node does not have is None;
+                                         a dot in a param's name is `_` here, and the param named "" is `weight`.
                                          A default for an attr is left out of emitted calls, so give the usual ones.
     backward(dy, saved) -> (dx, grads)   a kernel: the exact adjoint; grads is a dict param name -> gradient. A layer of
-                                         several inputs returns a tuple of dx.
-    torch(attrs, *inputs) -> str         a constructor, `nn.Conv2d(1, 32, 5)`
-    torch_call(attrs, *inputs) -> str    the same as an expression of {x}, `torch.relu({x})`, where a person would write
-                                         that instead of a member; optional, only for layers without params
+                                         several inputs takes them as `*inputs` (num_inputs None) and returns a tuple
+                                         of dx.
+    torch(attrs, *inputs) -> str         a constructor, `nn.Conv2d(1, 32, 5)`; None where PyTorch has no module for it
+    torch_call(attrs, *inputs) -> str    the layer as an expression of {x} (`torch.relu({x})`), or of {0}, {1}, ... where
+                                         it has several inputs. Without params it stands instead of a member; with
+                                         params the member is called {self} (`{self}({x}, {x}, {x})[0]`). Optional where
+                                         calling the member on x is all there is
+    torch_helpers: text of small classes or functions that `torch` or `torch_call` name, copied above the network
     implied_by: names of losses that contain this layer: as the last one, it is left out of what the loss reads
 
 A kernel is an undecorated module-level `def` that names only numpy, math, builtins, its arguments and other kernels:
@@ -34,7 +39,7 @@ from netdsl.diagnostics import SpecProblem
 from netdsl.ir import ParamSpec, Shape, show_shape
 
 Attrs = Mapping[str, object]
-Kind = Literal["int", "pair", "float", "word"]
+Kind = Literal["int", "pair", "size", "float", "word"]
 REQUIRED = object()
 
 
@@ -42,7 +47,8 @@ REQUIRED = object()
 class Attr:
     """A setting of a layer.
 
-    kind: `int`; `pair` (a number for both axes, or `3x5` for H and W); `float`; `word` (True when written).
+    kind: `int`; `pair` (a number for both axes, or `3x5` for H and W); `size` (a shape of one to three axes, always a
+    tuple); `float`; `word` (True when written).
     flag: the letter of the short form (`k` in `k5`). spellings: other keys (`kernel`). default: a value, REQUIRED, or
     the name of another attr whose value is taken. positional: may be written as a bare value. minimum is inclusive,
     `above` and `below` are not.
@@ -86,7 +92,7 @@ class LayerDef:
     summary: str
     forward: Callable
     backward: Callable
-    torch: Callable[..., str]
+    torch: Callable[..., str] | None
     shape: Callable[..., Shape] = same_shape
     attrs: tuple[Attr, ...] = ()
     params: Callable[..., tuple[ParamSpec, ...]] = _no_params
@@ -95,8 +101,9 @@ class LayerDef:
     resolve: Callable[..., Attrs] | None = None
     torch_call: Callable[..., str] | None = None
     aliases: tuple[str, ...] = ()
-    num_inputs: int = 1
+    num_inputs: int | None = 1  # None: two or more
     implied_by: tuple[str, ...] = ()
+    torch_helpers: tuple[str, ...] = ()
 
     def attr(self, name: str) -> Attr:
         return next(attr for attr in self.attrs if attr.name == name)
@@ -104,7 +111,7 @@ class LayerDef:
     @property
     def forward_names(self) -> tuple[str, ...]:
         """The names of forward's arguments after its inputs."""
-        return tuple(inspect.signature(self.forward).parameters)[self.num_inputs :]
+        return tuple(inspect.signature(self.forward).parameters)[self.num_inputs or 1 :]
 
     @property
     def is_random(self) -> bool:
