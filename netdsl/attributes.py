@@ -158,9 +158,9 @@ def _converted(layer: LayerDef, attr: Attr, value: Value, span: Span) -> object:
     if attr.kind == "word":
         return value
     if attr.kind == "float":
-        if isinstance(value, bool | tuple):
+        if isinstance(value, bool | tuple | list):
             raise _Mistake("N303", f"`{attr.name}` of `{layer.name}` must be a number, not `{show_value(value)}`", span)
-        return _in_range(layer, attr, float(value), span)
+        return _in_range(layer, attr, value if isinstance(value, float) else float(value), span)
     if attr.kind == "pair" and isinstance(value, tuple):
         if len(value) != 2:
             raise _Mistake(

@@ -25,6 +25,7 @@ CODES = {
     "N201": "a window does not fit its input",
     "N202": "a layer cannot take an input of this shape",
     "N203": "sizes that must divide each other do not",
+    "N204": "shapes that must agree do not",
     "N301": "an unknown layer",
     "N302": "an unknown attribute",
     "N303": "a value of the wrong kind",
@@ -38,10 +39,19 @@ CODES = {
     "N311": "the network is too large",
     "N312": "an unknown name",
     "N313": "attributes that exclude each other",
+    "N314": "an unknown label",
+    "N315": "an unknown block",
+    "N316": "a merge with too few or too many branches",
+    "N317": "block calls without end",
+    "N318": "a file that cannot be used",
+    "N319": "a list item that does not fit the names of a `for`",
     "N401": "an expectation does not hold",
     "N501": "an unknown entry in the train block",
     "N502": "a wrong value in the train block",
     "N503": "the loss does not fit the network",
+    "N601": "a value that is never used",
+    "N602": "a block that is never called",
+    "N603": "a label that names nothing",
 }
 
 MAX_SHOWN = 20  # diagnostics; what follows is counted

@@ -1,16 +1,18 @@
-"""Expressions evaluated: numbers, sizes (tuples) and truth values, in exact Python arithmetic."""
+"""Expressions evaluated: numbers, sizes (tuples), truth values and lists, in exact Python arithmetic."""
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from netdsl.diagnostics import Diagnostic, did_you_mean
 from netdsl.ir import Shape, show_shape
 from netdsl.syntax import ast
 
-Value = int | float | bool | tuple[int, ...]
+Value = int | float | bool | tuple[int, ...] | list
 LARGEST = 2**63
+CONSTANTS: Mapping[str, bool] = {"true": True, "false": False}
+_FUNCTIONS: Mapping[str, Callable] = {"max": max, "min": min}
 
 _COMPARISONS: Mapping[str, Callable] = {
     "==": operator.eq,
@@ -42,13 +44,63 @@ class UnknownShape(Exception):
     """`in.c` after a mistake: nothing to say, the mistake has been reported."""
 
 
+class Unknown:
+    """The value of a name after a mistake."""
+
+
+UNKNOWN = Unknown()
+
+
+class Names(Mapping):
+    """The names known at a place: an own table over that of the body around it. Remembers which were read."""
+
+    def __init__(self, outer: Names | None = None, values: Mapping[str, Value | Unknown] | None = None) -> None:
+        self._outer = outer
+        self._own: dict[str, Value | Unknown] = dict(values or {})
+        self._read: set[str] = set()
+
+    def define(self, name: str, value: Value | Unknown) -> None:
+        self._own[name] = value
+
+    def is_own(self, name: str) -> bool:
+        return name in self._own
+
+    def unread(self) -> list[str]:
+        """The names of this table (not of those around it) that nothing asked for."""
+        return [name for name in self._own if name not in self._read]
+
+    def __getitem__(self, name: str) -> Value:
+        if name in self._own:
+            self._read.add(name)
+            value = self._own[name]
+            if isinstance(value, Unknown):
+                raise UnknownShape
+            return value
+        if self._outer is None:
+            raise KeyError(name)
+        return self._outer[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._own or (self._outer is not None and name in self._outer)
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._own
+        if self._outer is not None:
+            yield from (name for name in self._outer if name not in self._own)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
 def show_value(value: Value) -> str:
-    """As the language writes it: `64x7x7`, `454_922`, `0.1`, `true`."""
+    """As the language writes it: `64x7x7`, `454_922`, `0.1`, `true`, `[64, 128]`."""
+    if isinstance(value, list):
+        return f"[{', '.join(show_value(item) for item in value)}]"
     if isinstance(value, tuple):
         return show_shape(value)
     if isinstance(value, bool):
         return str(value).lower()
-    return f"{value:_}" if isinstance(value, int) else repr(value)
+    return f"{value:_}" if isinstance(value, int) else str(value)
 
 
 def _error(expr: ast.Expr, code: str, message: str, *help: str) -> ExprError:
@@ -78,22 +130,54 @@ def evaluate(expr: ast.Expr, names: Mapping[str, Value], shape: Shape | None) ->
         case ast.InSize():
             return in_size(expr, shape)
         case ast.Name():
-            if expr.id not in names:
-                guess = did_you_mean(expr.id, names)
-                raise _error(
-                    expr, "N312", f"unknown name `{expr.id}`", *([f"did you mean `{guess}`?"] if guess else [])
-                )
-            return names[expr.id]
+            return _named(expr, names)
         case ast.Unary():
             return _unary(expr, evaluate(expr.operand, names, shape))
-        case ast.Binary(op="and" | "or"):
-            return _logic(expr, names, shape)
+        case ast.Sequence():
+            return [evaluate(item, names, shape) for item in expr.items]
+        case ast.Function():
+            return _function(expr, [evaluate(arg, names, shape) for arg in expr.args])
         case ast.Binary():
-            return _binary(expr, evaluate(expr.left, names, shape), evaluate(expr.right, names, shape))
+            return _operators(expr, names, shape)
 
 
-def _logic(expr: ast.Binary, names: Mapping[str, Value], shape: Shape | None) -> bool:
-    left = evaluate(expr.left, names, shape)
+def _operators(expr: ast.Binary, names: Mapping[str, Value], shape: Shape | None) -> Value:
+    """`1 + 2 + 3 + ...`: the left operands in a loop, since a line may hold thousands."""
+    spine = [expr]
+    while isinstance(spine[-1].left, ast.Binary):
+        spine.append(spine[-1].left)
+    value = evaluate(spine[-1].left, names, shape)
+    for binary in reversed(spine):
+        if binary.op in ("and", "or"):
+            value = _logic(binary, value, names, shape)
+        else:
+            value = _binary(binary, value, evaluate(binary.right, names, shape))
+    return value
+
+
+def _named(expr: ast.Name, names: Mapping[str, Value]) -> Value:
+    if expr.id in names:
+        return names[expr.id]
+    if expr.id in CONSTANTS:
+        return CONSTANTS[expr.id]
+    guess = did_you_mean(expr.id, [*names, *CONSTANTS])
+    raise _error(expr, "N312", f"unknown name `{expr.id}`", *([f"did you mean `{guess}`?"] if guess else []))
+
+
+def _function(expr: ast.Function, values: list[Value]) -> Value:
+    if expr.name not in _FUNCTIONS:
+        guess = did_you_mean(expr.name, _FUNCTIONS)
+        hints = [f"did you mean `{guess}`?"] if guess else ["the functions are `max` and `min`"]
+        raise ExprError(Diagnostic("N312", f"unknown function `{expr.name}`", expr.name_span, help=tuple(hints)))
+    for arg, value in zip(expr.args, values, strict=True):
+        if isinstance(value, bool | tuple | list):
+            raise _error(arg, "N303", f"`{expr.name}` needs numbers, not `{show_value(value)}`")
+    if not values:
+        raise _error(expr, "N305", f"`{expr.name}` needs at least one number")
+    return _FUNCTIONS[expr.name](values)
+
+
+def _logic(expr: ast.Binary, left: Value, names: Mapping[str, Value], shape: Shape | None) -> bool:
     if not isinstance(left, bool):
         raise _error(expr.left, "N303", f"`{expr.op}` needs true or false, not `{show_value(left)}`")
     if left == (expr.op == "or"):
@@ -109,7 +193,7 @@ def _unary(expr: ast.Unary, value: Value) -> Value:
         if not isinstance(value, bool):
             raise _error(expr, "N303", f"`not` needs true or false, not `{show_value(value)}`")
         return not value
-    if isinstance(value, bool | tuple):
+    if isinstance(value, bool | tuple | list):
         raise _error(expr, "N303", f"`-` needs a number, not `{show_value(value)}`")
     return -value
 
@@ -122,17 +206,16 @@ def _binary(expr: ast.Binary, left: Value, right: Value) -> Value:
             raise _error(
                 expr, "N303", f"`{show_value(left)}` and `{show_value(right)}` cannot be compared by `{expr.op}`"
             )
+        if (isinstance(left, list) or isinstance(right, list)) and expr.op not in ("==", "!="):
+            raise _error(expr, "N303", f"a list cannot be compared by `{expr.op}`")
         return _COMPARISONS[expr.op](left, right)
     for value in (left, right):
-        if isinstance(value, bool | tuple):
+        if isinstance(value, bool | tuple | list):
             raise _error(expr, "N303", f"`{expr.op}` needs numbers, not `{show_value(value)}`")
     if expr.op in ("/", "//", "%") and right == 0:
         raise _error(expr, "N304", "division by zero")
-    value = _ARITHMETIC[expr.op](left, right)
+    exact = expr.op == "/" and isinstance(left, int) and isinstance(right, int) and left % right == 0
+    value = _ARITHMETIC["//" if exact else expr.op](left, right)
     if abs(value) > LARGEST:
         raise _error(expr, "N104", "the result is too large")
-    return (
-        int(value)
-        if expr.op == "/" and isinstance(left, int) and isinstance(right, int) and left % right == 0
-        else value
-    )
+    return value

@@ -21,11 +21,6 @@ def show_shape(shape: Shape) -> str:
     return "x".join(str(size) for size in shape)
 
 
-def pair_text(pair: tuple[int, int]) -> int | tuple[int, int]:
-    """A pair as PyTorch takes it: one number where both are equal."""
-    return pair[0] if pair[0] == pair[1] else pair
-
-
 @dataclass(frozen=True)
 class ParamSpec:
     """A tensor of a layer: PyTorch's name and shape, and how it starts.
@@ -76,13 +71,26 @@ class Node:
 
 
 @dataclass(frozen=True)
+class Argument:
+    """What a block's parameter got in a call, in the caller's own terms (netdsl.symbols).
+
+    default: what it is without an argument (None: it has no default, or one that depends on the other arguments).
+    """
+
+    name: str
+    value: object
+    default: object = None
+
+
+@dataclass(frozen=True)
 class Call:
-    """What a scope that is a block call was called with, in the caller's own terms (netdsl.symbols)."""
+    """A block call. shape: what arrives, in the caller's terms; channels: what the block's own terms call its channels
+    (of a map) or features."""
 
     block: str
-    signature: str
-    arguments: tuple[tuple[str, object], ...]
+    arguments: tuple[Argument, ...]
     shape: Shape
+    channels: str
 
 
 @dataclass(frozen=True)
@@ -150,7 +158,8 @@ class Graph:
         while pending:
             item = pending.pop()
             if isinstance(item, Scope):
-                pending.extend(sorted(reversed(item.children), key=bare))
+                children = item.children[::-1]
+                pending += [c for c in children if not bare(c)] + [c for c in children if bare(c)]
             else:
                 found.append(self.nodes[item])
         return found

@@ -1,93 +1,129 @@
 """Syntax tree to `Graph`: names, shapes and counts. Reports every independent mistake.
 
 After a layer whose shape is unknown nothing more is said about shapes; names and values are still checked. The graph is
-a flat list; recursion follows only the nesting of braces, which the parser limits.
+a flat list; recursion follows only the nesting of braces and of block calls, which MAX_DEPTH limits.
+
+Inside a block the params of its call, and the channels that arrive, are symbols (netdsl.symbols): numbers that remember
+their expression. So one walk gives the numbers and what a class would write for them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import prod
 
 from netdsl.attributes import bind
+from netdsl.blocks import Arguments, bind_call, check_name
 from netdsl.diagnostics import Diagnostic, SpecProblem, did_you_mean
-from netdsl.expressions import ExprError, UnknownShape, Value, evaluate, show_value
-from netdsl.ir import Graph, Node, Scope, Shape, show_shape, verify_graph
-from netdsl.layers import find_layer, spellings
+from netdsl.expressions import UNKNOWN, ExprError, Names, UnknownShape, Value, evaluate, show_value
+from netdsl.ir import Call, Graph, Node, Shape, show_shape, verify_graph
+from netdsl.layers import find_layer, layer_of, spellings
 from netdsl.layers.contract import LayerDef
 from netdsl.names import reserved
 from netdsl.recipe import Recipe, lower_train
+from netdsl.scopes import Labels, OpenScope, Output
 from netdsl.source import Span
+from netdsl.symbols import is_symbolic, plain_value, substitute, symbol
 from netdsl.syntax import ast
 
 MAX_LAYERS = 10_000
+MAX_CALLS = 64
+MAX_DEPTH = 128
 MAX_BYTES = 2**63 - 1
+SHOWN_CALLS = 3
+
+Load = Callable[[ast.Use], "ast.Program | list[Diagnostic]"]
+"""Gives the syntax tree of a used file, or says why there is none."""
 
 
 @dataclass
-class _Scope:
-    """A scope being filled. In a labelled group (`numbered`) children are numbered from 0, as nn.Sequential does."""
+class _File:
+    """What is defined at the top of a file: its lets, and the blocks that can be called there."""
 
-    path: str
-    numbered: bool
-    children: list[Scope | int] = field(default_factory=list)
-    counts: dict[str, int] = field(default_factory=dict)
-    taken: dict[str, Span] = field(default_factory=dict)
-
-    def full(self, name: str) -> str:
-        return f"{self.path}.{name}" if self.path else name
-
-    def next_name(self, op: str) -> str:
-        if self.numbered:
-            return str(len(self.children))
-        self.counts[op] = self.counts.get(op, 0) + 1
-        return f"{op}{self.counts[op]}"
-
-    def close(self) -> Scope:
-        return Scope(self.path, tuple(self.children))
+    names: Names = field(default_factory=Names)
+    blocks: dict[str, _Block] = field(default_factory=dict)
 
 
-def lower(program: ast.Program, name: str, complete: bool = True) -> tuple[Graph | None, Recipe, list[Diagnostic]]:
+@dataclass
+class _Block:
+    """A block and the file whose names its body sees."""
+
+    syntax: ast.Block
+    file: _File
+    is_called: bool = False
+    is_checked: bool = False  # walked through without shapes
+
+
+@dataclass
+class _Frame:
+    """A block call in progress (block None: the file itself)."""
+
+    file: _File
+    block: _Block | None = None
+    call: Span | None = None
+    labels: Labels = field(default_factory=Labels)
+
+
+def no_files(use: ast.Use) -> list[Diagnostic]:
+    """The Load of a text that stands in no folder."""
+    return [Diagnostic("N318", "`use` needs a file, but this text is not in one", use.span)]
+
+
+def lower(
+    program: ast.Program, name: str, complete: bool = True, load: Load = no_files
+) -> tuple[Graph | None, Recipe, list[Diagnostic]]:
     """The graph (None if anything is wrong), the recipe and the diagnostics.
 
     complete=False says that the syntax tree has holes: then only what stands by itself is checked.
     """
-    lowering = _Lowering(complete)
-    for statement in program.statements:
-        lowering.statement(statement)
+    lowering = _Lowering(complete, load)
+    lowering.program(program)
     if complete:
         lowering.finish(program)
     diagnostics = lowering.diagnostics
     if any(d.level == "error" for d in diagnostics) or not complete:
         return None, lowering.recipe, diagnostics
     assert lowering.input_shape is not None
-    graph = Graph(name, lowering.input_shape, tuple(lowering.nodes), lowering.value, lowering.root.close())
+    root = lowering.scope.close(lowering.value)
+    graph = Graph(name, lowering.input_shape, tuple(lowering.nodes), lowering.value, root)
     return verify_graph(graph), lowering.recipe, diagnostics
 
 
 class _Lowering:
     """The state while walking through the file: the value that flows and its shape (None: unknown)."""
 
-    def __init__(self, complete: bool) -> None:
+    def __init__(self, complete: bool, load: Load) -> None:
         self.complete = complete
+        self.load = load
         self.diagnostics: list[Diagnostic] = []
+        self.reported: set[tuple] = set()
         self.nodes: list[Node] = []
         self.input_shape: Shape | None = None
         self.input_span: Span | None = None
         self.value = 0
         self.shape: Shape | None = None
-        self.root = _Scope("", numbered=False)
-        self.scope = self.root
-        self.expects: list[tuple[ast.Expect, Shape | None]] = []
+        self.scope = OpenScope("", numbered=False)
+        self.file = _File()
+        self.files: dict[int, _File] = {}
+        self.names = self.file.names
+        self.frames = [_Frame(self.file)]
+        self.depth = 0
+        self.expects: list[tuple[ast.Expect, Shape | None, Names]] = []
+        self.lets: dict[Span, tuple[ast.Let, bool]] = {}
+        self.outputs: dict[Span, list[Output]] = {}
         self.recipe = Recipe()
         self.train_span: Span | None = None
         self.expanded = 0
+        self.least: dict[int, int] = {}
         self.too_large = False
         self.has_layers = False
 
     def report(self, diagnostic: Diagnostic) -> None:
         """Once for each cause: copies of a repeated element say the same again."""
-        if not any(d.code == diagnostic.code and d.span == diagnostic.span for d in self.diagnostics):
+        key = (diagnostic.code, diagnostic.span.source.name, diagnostic.span.start, diagnostic.span.end)
+        if key not in self.reported:
+            self.reported.add(key)
             self.diagnostics.append(diagnostic)
 
     def error(
@@ -95,25 +131,81 @@ class _Lowering:
     ) -> None:
         self.report(Diagnostic(code, message, span, label, notes, help))
 
-    # ---------------------------------------------------------------- statements
+    def warn(self, code: str, message: str, span: Span, *help: str) -> None:
+        self.report(Diagnostic(code, message, span, help=help, level="warning"))
 
-    def statement(self, statement: ast.Statement) -> None:
-        match statement:
-            case ast.Input():
-                self.input(statement)
-            case ast.Expect():
-                self.expects.append((statement, self.shape))
-            case ast.Train():
-                self.train(statement)
-            case ast.Chain():
-                if self.input_span is None and self.complete and not self.has_layers:
-                    self.error(
-                        "N105",
-                        "the network has no `input` before its first layer",
-                        statement.elements[0].span,
-                        "begin with a line like `input 1x28x28`",
-                    )
-                self.chain(statement)
+    # ---------------------------------------------------------------- the file
+
+    def program(self, program: ast.Program) -> None:
+        self.define_blocks(program, self.file)
+        for statement in program.statements:
+            match statement:
+                case ast.Input():
+                    self.input(statement)
+                case ast.Expect():
+                    self.expects.append((statement, self.shape, self.names))
+                case ast.Let():
+                    self.let(statement)
+                case ast.Train():
+                    self.train(statement)
+                case ast.Chain():
+                    if self.input_span is None and self.complete and not self.has_layers:
+                        self.error(
+                            "N105",
+                            "the network has no `input` before its first layer",
+                            statement.elements[0].span,
+                            "begin with a line like `input 1x28x28`",
+                        )
+                    self.chain(statement)
+        self.note_lets([s for s in program.statements if isinstance(s, ast.Let)])
+
+    def define_blocks(self, program: ast.Program, file: _File) -> None:
+        """The blocks of a file, its own and those it uses."""
+        self.files[id(program)] = file
+        for statement in program.statements:
+            if isinstance(statement, ast.Use):
+                self.use(statement, file)
+        for statement in program.statements:
+            if isinstance(statement, ast.Block):
+                first = file.blocks.get(statement.name)
+                if first is not None:
+                    where = first.syntax.name_span
+                    note = f"the first one is on line {where.line} of {where.source.name}"
+                    message = f"there are two blocks `{statement.name}`"
+                    self.error("N308", message, statement.name_span, notes=(note,))
+                else:
+                    self.check_params(statement)
+                    file.blocks[statement.name] = _Block(statement, file)
+
+    def use(self, use: ast.Use, file: _File) -> None:
+        loaded = self.load(use)
+        if isinstance(loaded, list):
+            for diagnostic in loaded:
+                self.report(diagnostic)
+            return
+        used = self.files.get(id(loaded))
+        if used is None:
+            used = _File()
+            self.define_blocks(loaded, used)
+            outer, self.names = self.names, used.names
+            for statement in loaded.statements:
+                if isinstance(statement, ast.Let):
+                    self.let(statement)
+            self.names = outer
+        for name, block in used.blocks.items():
+            first = file.blocks.setdefault(name, block)
+            if first is not block:
+                where = first.syntax.name_span.source.name
+                message = f"the block `{name}` is already there"
+                self.error("N308", message, use.span, notes=(f"another one comes from {where}",))
+
+    def check_params(self, block: ast.Block) -> None:
+        seen: dict[str, Span] = {}
+        for param in block.params:
+            self.check_variable(param.name)
+            if param.name.id in seen:
+                self.error("N308", f"`{block.name}` has two parameters `{param.name.id}`", param.span)
+            seen[param.name.id] = param.span
 
     def input(self, statement: ast.Input) -> None:
         if self.input_span is not None:
@@ -148,6 +240,59 @@ class _Lowering:
         for diagnostic in diagnostics:
             self.report(diagnostic)
 
+    def let(self, let: ast.Let) -> None:
+        value = self.value_of(let.value)
+        if not self.check_variable(let.name):
+            return
+        if self.names.is_own(let.name.id):
+            help_text = "give one of the two another name"
+            self.error("N308", f"`{let.name.id}` has a value already", let.name.span, help_text)
+            return
+        self.names.define(let.name.id, UNKNOWN if value is None else value)
+
+    def note_lets(self, lets: list[ast.Let]) -> None:
+        """Remember which lets of the body that ends here were read; a body may be walked through several times."""
+        unread = self.names.unread()
+        for let in lets:
+            _, was_read = self.lets.get(let.span, (let, False))
+            self.lets[let.span] = (let, was_read or let.name.id not in unread)
+
+    def check_variable(self, name: ast.Name) -> bool:
+        diagnostic = check_name(name)
+        if diagnostic is not None:
+            self.report(diagnostic)
+        return diagnostic is None
+
+    def value_of(self, expr: ast.Expr) -> Value | None:
+        """The value of an expression here; None, and an error, if it has none."""
+        try:
+            return evaluate(expr, self.names, self.shape)
+        except ExprError as error:
+            self.report(error.diagnostic)
+        except UnknownShape:
+            pass
+        return None
+
+    # ---------------------------------------------------------------- bodies and elements
+
+    def body(self, body: ast.Body) -> None:
+        outer, self.names = self.names, Names(self.names)
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            self.error("N004", f"groups and block calls are nested more than {MAX_DEPTH} deep", body.span)
+            self.stop()
+        for statement in body.statements:
+            match statement:
+                case ast.Chain():
+                    self.chain(statement)
+                case ast.Let():
+                    self.let(statement)
+                case ast.Expect():
+                    self.expects.append((statement, self.shape, self.names))
+        self.note_lets([s for s in body.statements if isinstance(s, ast.Let)])
+        self.depth -= 1
+        self.names = outer
+
     def chain(self, chain: ast.Chain) -> None:
         self.has_layers = True
         for element in chain.elements:
@@ -155,59 +300,58 @@ class _Lowering:
                 return
             self.element(element)
 
-    def body(self, body: ast.Body) -> None:
-        for statement in body.statements:
-            self.statement(statement)
-
-    # ---------------------------------------------------------------- elements
-
     def element(self, element: ast.Element) -> None:
+        """What an element's label, count and content make; the label names a layer, a call, or a group of the rest."""
         copies = 1 if element.count is None else self.copies(element.count)
-        if self.too_large or copies is None:
+        if copies is None:
             self.shape = None
-            copies = min(copies or 1, 1)
-        if element.label is not None and not self.label_is_free(element.label):
-            element = ast.Element(element.span, None, element.count, element.primary)
-        if element.label is not None and (element.count is not None or isinstance(element.primary, ast.Body)):
-            self.labelled_group(element.label.name, element, copies)
-        else:
-            self.expand(element, copies)
-
-    def expand(self, element: ast.Element, copies: int) -> None:
-        if not self.fits(element, copies):
             copies = 1
-        for _ in range(copies):
+        label = self.label(element.label) if element.label is not None else None
+        direct = element.count is None and isinstance(element.primary, ast.Layer | ast.Call | ast.Ref)
+        first, outer = len(self.nodes), self.scope
+        if label is not None and not direct:
+            self.scope = OpenScope(outer.full(label), numbered=True, source=self.value, outer=outer)
+        for _ in range(copies if self.fits(element, copies) else 1):
+            if self.too_large:
+                break
             self.expanded += 1
-            if isinstance(element.primary, ast.Body):
-                self.body(element.primary)
-            else:
-                label = element.label.name if element.label is not None and element.count is None else None
-                self.layer(element.primary, label)
+            self.primary(element.primary, label if direct else None)
+        if self.scope is not outer:
+            outer.add(self.scope.close(self.value))
+            self.scope = outer
+        if label is not None and element.label is not None:
+            made = Output(outer.full(label), self.value, self.shape, element.label.span, range(first, len(self.nodes)))
+            self.frames[-1].labels.outputs[made.path] = made
+            self.outputs.setdefault(made.span, []).append(made)
 
-    def labelled_group(self, name: str, element: ast.Element, copies: int) -> None:
-        outer = self.scope
-        self.scope = _Scope(outer.full(name), numbered=True)
-        self.expand(element, copies)
-        outer.children.append(self.scope.close())
-        self.scope = outer
+    def primary(self, primary: ast.Primary, label: str | None) -> None:
+        match primary:
+            case ast.Layer():
+                self.layer(primary, label)
+            case ast.Body():
+                self.body(primary)
+            case ast.Call():
+                self.call(primary, label)
+            case ast.Merge():
+                self.merge(primary)
+            case ast.If():
+                self.condition(primary)
+            case ast.For():
+                self.loop(primary)
+            case ast.Ref():
+                self.ref(primary)
 
     def copies(self, count: ast.Expr) -> int | None:
         """The number before `*`; None after a mistake."""
-        try:
-            value = evaluate(count, {}, self.shape)
-        except ExprError as error:
-            self.report(error.diagnostic)
-            return None
-        except UnknownShape:
-            return None
-        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        value = self.value_of(count)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
             self.error("N310", f"a count must be a whole number of at least 0, not `{show_value(value)}`", count.span)
             return None
-        return value
+        return None if value is None else int(value)
 
     def fits(self, element: ast.Element, copies: int) -> bool:
         """False, and an error, if the copies would make the network too large. Nothing is expanded first."""
-        total = max(len(self.nodes), self.expanded) + copies * max(1, _least_layers(element.primary))
+        total = max(len(self.nodes), self.expanded) + copies * max(1, self.least_layers(element.primary))
         if total <= MAX_LAYERS:
             return True
         if not self.too_large:
@@ -216,38 +360,218 @@ class _Lowering:
                 f"this makes at least {total:_} layers; a network has at most {MAX_LAYERS:_}",
                 element.count.span if element.count is not None else element.span,
             )
-        self.too_large = True
-        self.shape = None
+        self.stop()
         return False
 
-    def label_is_free(self, label: ast.Label) -> bool:
-        why = reserved(label.name)
+    def stop(self) -> None:
+        """Nothing more is expanded."""
+        self.too_large = True
+        self.shape = None
+
+    def label(self, label: ast.Label) -> str | None:
+        """The name a label gives; None, and an error, if it cannot be one."""
+        text = ""
+        for part in label.parts:
+            value = part if isinstance(part, str) else self.value_of(part)
+            if value is None:
+                return None
+            if not isinstance(value, str) and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+                self.error("N303", f"a label holds whole numbers, not `{show_value(value)}`", label.span)
+                return None
+            text += str(value)
+        return text if self.label_is_free(text, label) else None
+
+    def label_is_free(self, name: str, label: ast.Label) -> bool:
+        why = reserved(name)
         if why:
             self.error(
                 "N309",
-                f"`{label.name}` cannot be a label: {why}",
+                f"`{name}` cannot be a label: {why}",
                 label.span,
-                f"use another name, for example `{label.name.strip('_')[:60]}_1`",
+                f"use another name, for example `{name.strip('_')[:60]}_1`",
             )
             return False
-        first = self.scope.taken.get(label.name.lower())
+        first = self.scope.taken.get(name.lower())
         if first is not None:
             notes = (f"the first one is `{first.text}` on line {first.line}",)
             copies = ("every copy of a repeated group needs its own name",) if first == label.span else ()
-            self.error("N308", f"the name `{label.name}` is used twice", label.span, *copies, notes=notes)
+            self.error("N308", f"the name `{name}` is used twice", label.span, *copies, notes=notes)
             return False
-        self.scope.taken[label.name.lower()] = label.span
+        self.scope.taken[name.lower()] = label.span
         return True
+
+    # ---------------------------------------------------------------- if, for, @name
+
+    def condition(self, syntax: ast.If) -> None:
+        value = self.value_of(syntax.condition)
+        if value is not None and not isinstance(value, bool):
+            message = f"`if` needs true or false, not `{show_value(value)}`"
+            self.error("N303", message, syntax.condition.span, "compare it with something: `if n > 0 { ... }`")
+            value = None
+        if value is None:  # both sides are looked through for what stands by itself
+            self.shape = None
+        for taken, side in ((True, syntax.then), (False, syntax.otherwise)):
+            if side is not None and value in (taken, None):
+                if isinstance(side, ast.If):
+                    self.condition(side)
+                else:
+                    self.body(side)
+
+    def loop(self, syntax: ast.For) -> None:
+        items = self.items(syntax)
+        valid = sum(self.check_variable(name) for name in syntax.names) == len(syntax.names)
+        if items is None or not valid:
+            self.shape = None
+            items = [None]
+        outer = self.names
+        for item in items:
+            if self.too_large:
+                return
+            self.expanded += 1
+            self.names = Names(outer, self.loop_values(syntax, item))
+            self.body(syntax.body)
+            self.names = outer
+
+    def items(self, syntax: ast.For) -> list | None:
+        if isinstance(syntax.items, ast.Range):
+            ends = [self.value_of(end) for end in (syntax.items.start, syntax.items.stop)]
+            for end, written in zip(ends, (syntax.items.start, syntax.items.stop), strict=True):
+                if end is not None and (isinstance(end, bool) or not isinstance(end, int)):
+                    self.error("N303", f"a range needs whole numbers, not `{show_value(end)}`", written.span)
+                    return None
+            if None in ends:
+                return None
+            start, stop = (int(end) for end in ends)  # type: ignore[arg-type]
+            if stop - start > MAX_LAYERS:
+                self.error("N311", f"a range of {stop - start:_} numbers; at most {MAX_LAYERS:_}", syntax.items.span)
+                self.stop()
+                return None
+            return list(range(start, stop))
+        items = self.value_of(syntax.items)
+        if items is not None and not isinstance(items, list):
+            message = f"`for` needs a list or a range, not `{show_value(items)}`"
+            help_text = "write `for i in 0..4 { ... }` or `for c in [64, 128] { ... }`"
+            self.error("N303", message, syntax.items.span, help_text)
+            return None
+        return items
+
+    def loop_values(self, syntax: ast.For, item: Value | None) -> dict:
+        """The loop's names for one item, which is taken apart where there are several."""
+        names = [name.id for name in syntax.names]
+        if item is None:
+            return dict.fromkeys(names, UNKNOWN)
+        if len(names) == 1:
+            return {names[0]: item}
+        if not isinstance(item, list) or len(item) != len(names):
+            message = f"`{show_value(item)}` does not have {len(names)} values"
+            notes = (f"the names are {', '.join(f'`{name}`' for name in names)}",)
+            self.error("N319", message, syntax.items.span, notes=notes)
+            self.shape = None
+            return dict.fromkeys(names, UNKNOWN)
+        return dict(zip(names, item, strict=True))
+
+    def ref(self, ref: ast.Ref) -> None:
+        labels = self.frames[-1].labels
+        found = labels.find(ref.path, self.scope)
+        if len(found) == 1:
+            found[0].is_read = True
+            self.value, self.shape = found[0].value, found[0].shape
+            return
+        self.shape = None
+        if found:
+            paths = " or ".join(f"`@{output.path}`" for output in found[:4])
+            self.error("N314", f"`@{ref.path}` could be {len(found)} labels", ref.span, f"write {paths}")
+            return
+        if not self.complete or any(d.level == "error" for d in self.diagnostics):
+            return
+        known = {name for path in labels.outputs for name in (path, path.rpartition(".")[2])}
+        guess = did_you_mean(ref.path, known)
+        hints = [f"did you mean `@{guess}`?"] if guess else ["a label stands before an element: `skip: relu`"]
+        notes = ("a label can be read after its element, inside the same block",) if not guess else ()
+        self.error("N314", f"no label `{ref.path}` is known here", ref.span, *hints, notes=notes)
+
+    # ---------------------------------------------------------------- block calls
+
+    def call(self, syntax: ast.Call, label: str | None) -> None:
+        block = self.frames[-1].file.blocks.get(syntax.name)
+        if block is None:
+            self.unknown_block(syntax)
+            self.shape = None
+            return
+        block.is_called = True
+        bound = bind_call(block.syntax, syntax, self.names, self.shape, block.file.names)
+        for diagnostic in bound.diagnostics:
+            self.report(diagnostic)
+        name = label if label is not None else self.counted_name(syntax.name, syntax.name_span)
+        if bound.diagnostics:
+            self.shape = None
+        if len(self.frames) > MAX_CALLS:
+            self.endless(syntax)
+            return
+        if self.shape is None:
+            if block.is_checked:
+                return
+            block.is_checked = True
+        self.enter(block, syntax, bound, self.scope.full(name))
+
+    def enter(self, block: _Block, syntax: ast.Call, bound: Arguments, path: str) -> None:
+        """Walk through the block's body, in its own terms, and bring the shape back into the caller's."""
+        outer, names, shape = self.scope, self.names, self.shape
+        meant = dict(bound.in_callers_terms)
+        if shape is not None:
+            channels = _channels_name(shape, meant)
+            axis = 0 if len(shape) != 2 else 1
+            meant[channels] = shape[axis]
+            self.shape = tuple(
+                symbol(plain_value(size), channels) if i == axis else plain_value(size) for i, size in enumerate(shape)
+            )
+            call = Call(syntax.name, bound.arguments, shape, channels)
+        else:
+            call = None
+        self.scope = OpenScope(path, numbered=False, source=self.value, call=call)
+        self.names = Names(block.file.names, bound.values)
+        self.frames.append(_Frame(block.file, block, syntax.span))
+        self.body(block.syntax.body)
+        self.frames.pop()
+        outer.add(self.scope.close(self.value))
+        self.scope, self.names = outer, names
+        if self.shape is not None:
+            self.shape = substitute(self.shape, meant)
+
+    def unknown_block(self, syntax: ast.Call) -> None:
+        blocks = self.frames[-1].file.blocks
+        layer, guess = find_layer(syntax.name), did_you_mean(syntax.name, blocks)
+        if layer is not None:
+            written = [syntax.name, *(arg.span.text for arg in syntax.args)]
+            hint = f"`{syntax.name}` is a layer: write `{' '.join(written)}`"
+        elif guess:
+            hint = f"did you mean `{guess}`?"
+        else:
+            hint = f"define it: `block {syntax.name}(...) {{ ... }}`"
+        self.error("N315", f"unknown block `{syntax.name}`", syntax.name_span, hint)
+
+    def endless(self, syntax: ast.Call) -> None:
+        names = [frame.block.syntax.name for frame in self.frames if frame.block is not None]
+        start = len(names) - 1 - names[::-1].index(syntax.name) if syntax.name in names else 0
+        cycle = [*names[start:], syntax.name]
+        self.error(
+            "N317",
+            f"block calls are more than {MAX_CALLS} deep",
+            syntax.name_span,
+            "let an `if` end it: `if depth > 0 { ... }`",
+            notes=(f"`{'` calls `'.join(cycle[-6:])}`",),
+        )
+        self.stop()
 
     # ---------------------------------------------------------------- layers
 
     def layer(self, syntax: ast.Layer, label: str | None) -> None:
         layer = find_layer(syntax.name)
-        if layer is None:
+        if layer is None or layer.num_inputs is None:
             self.unknown_layer(syntax)
             self.shape = None
             return
-        bound = bind(layer, syntax, {}, self.shape)
+        bound = bind(layer, syntax, self.names, self.shape)
         for diagnostic in bound.diagnostics:
             self.report(diagnostic)
         name = label if label is not None else self.counted_name(layer.name, syntax.name_span)
@@ -255,26 +579,83 @@ class _Lowering:
             self.shape = None
             return
         try:
-            node = _node(layer, bound.attrs, self.scope.full(name), self.value, self.shape, syntax.span)
+            node = self.node(layer, bound.attrs, name, (self.value,), (self.shape,), syntax.span)
         except SpecProblem as problem:
-            self.problem(problem, syntax, bound.spans)
-            self.shape = None
-            return
-        if not self.check_size(node.shape, syntax.span) or not all(
-            self.check_size(p.shape, syntax.span) for p in node.params
-        ):
+            self.problem(problem, bound.spans.get(problem.attr or ""), syntax.name_span, (self.origin(),))
             return
         self.add(node)
 
-    def add(self, node: Node) -> None:
-        self.scope.children.append(len(self.nodes))
-        self.nodes.append(node)
-        self.value, self.shape = len(self.nodes), node.shape
+    def merge(self, syntax: ast.Merge) -> None:
+        """Every branch starts from the value that arrives; the results go into one layer."""
+        value, shape = self.value, self.shape
+        results: list[tuple[int, Shape | None]] = []
+        for branch in syntax.branches:
+            self.value, self.shape = value, shape
+            if not _passes_through(branch):
+                self.body(branch)
+            results.append((self.value, self.shape))
+        if syntax.op == "res":
+            results.append((value, shape))
+            if len(syntax.branches) > 1:
+                help_text = "`res { f }` is `add { f | id }`; for more branches write `add { a | b }`"
+                self.error("N316", "`res` has one branch", syntax.op_span, help_text)
+                self.shape = None
+                return
+        elif len(syntax.branches) < 2:
+            text = f"`{syntax.op}` needs two branches or more"
+            self.error("N316", text, syntax.op_span, f"write `{syntax.op} {{ a | b }}`; `id` passes the input on")
+        layer = layer_of("add" if syntax.op == "res" else syntax.op)
+        name = self.counted_name(layer.name, syntax.op_span, is_module=False)
+        values, shapes = zip(*results, strict=True)
+        if any(s is None for s in shapes) or self.too_large or len(values) < 2:
+            self.shape = None
+            return
+        try:
+            node = self.node(layer, {}, name, values, shapes, syntax.op_span)
+        except SpecProblem as problem:
+            starts = [branch.span for branch in syntax.branches]
+            notes = [f"`{_shown(span)}` gives {show_shape(s)}" for span, s in zip(starts, shapes, strict=False)]
+            notes += [f"`id` gives {show_shape(shapes[-1])}"] if syntax.op == "res" else []
+            self.problem(problem, None, syntax.op_span, tuple(notes))
+            return
+        self.add(node, is_module=False)
 
-    def counted_name(self, op: str, span: Span) -> str:
-        """The name of a layer without a label."""
-        name = self.scope.next_name(op)
-        first = self.scope.taken.get(name)
+    def node(
+        self, layer: LayerDef, attrs: dict, name: str, values: tuple[int, ...], shapes: tuple[Shape, ...], span: Span
+    ) -> Node:
+        """Apply the layer's rules; the shape may hold symbols. Raises SpecProblem."""
+        attrs = dict(layer.resolve(attrs, *shapes) if layer.resolve else attrs)
+        self.shape = _channels_only(layer.shape(attrs, *shapes))
+        symbolic = is_symbolic(tuple(attrs.values())) or is_symbolic(shapes)
+        plain = {key: plain_value(value) for key, value in attrs.items()} if symbolic else attrs
+        sizes = plain_value(shapes) if symbolic else shapes
+        return Node(
+            self.scope.full(name),
+            layer.name,
+            plain,
+            values,
+            plain_value(self.shape),
+            layer.params(plain, *sizes),
+            layer.buffers(plain, *sizes),
+            layer.macs(plain, *sizes),
+            span,
+            (attrs, shapes),
+        )
+
+    def add(self, node: Node, is_module: bool = True) -> None:
+        """Append the node, whose shape (with symbols) is self.shape."""
+        assert node.span is not None
+        for shape in (node.shape, *(p.shape for p in node.params)):
+            if not self.check_size(shape, node.span):
+                return
+        self.scope.add(len(self.nodes), is_module)
+        self.nodes.append(node)
+        self.value = len(self.nodes)
+
+    def counted_name(self, op: str, span: Span, is_module: bool = True) -> str:
+        """The name of a layer or call without a label."""
+        name = self.scope.next_name(op, is_module)
+        first = self.scope.taken.get(name.lower())
         if first is not None and first.text != op:
             self.error(
                 "N308",
@@ -283,31 +664,54 @@ class _Lowering:
                 "give it, or the other one, another label",
                 notes=(f"layers without a label are counted; the label is on line {first.line}",),
             )
-        self.scope.taken[name] = span
+        self.scope.taken[name.lower()] = span
         return name
 
     def unknown_layer(self, syntax: ast.Layer) -> None:
-        guess = did_you_mean(syntax.name, spellings())
+        if syntax.name in ("add", "mul", "cat", "res"):
+            shape = "{ f }" if syntax.name == "res" else "{ a | b }"
+            self.error("N301", f"`{syntax.name}` needs branches", syntax.name_span, f"write `{syntax.name} {shape}`")
+            return
+        blocks = self.frames[-1].file.blocks
+        if syntax.name in blocks:
+            hint = f"`{syntax.name}` is a block: write `{syntax.name}({', '.join(a.span.text for a in syntax.args)})`"
+            self.error("N301", f"unknown layer `{syntax.name}`", syntax.name_span, hint)
+            return
+        guess = did_you_mean(syntax.name, [*spellings(), "res"])
+        block = did_you_mean(syntax.name, blocks)
         hint = f"did you mean `{guess}`?" if guess else "the layers are listed in the language reference"
+        hint = f"did you mean the block `{block}(...)`?" if block and not guess else hint
         self.error("N301", f"unknown layer `{syntax.name}`", syntax.name_span, hint)
 
-    def problem(self, problem: SpecProblem, syntax: ast.Layer, spans: dict[str, Span]) -> None:
+    def problem(self, problem: SpecProblem, attr: Span | None, name: Span, notes: tuple[str, ...]) -> None:
         """What a layer's rule complained about, at the attr it named, with the history of the shape."""
-        span = spans.get(problem.attr or "", syntax.name_span)
-        label = problem.label if problem.attr in spans else ""
-        self.report(
-            Diagnostic(problem.code, problem.message, span, label, (*problem.notes, self.origin()), problem.help)
-        )
+        label = problem.label if attr is not None else ""
+        notes = (*problem.notes, *notes, *self.trail())
+        self.report(Diagnostic(problem.code, problem.message, attr or name, label, notes, problem.help))
+        self.shape = None
 
     def origin(self) -> str:
         """How the tensor that arrives got its shape."""
         assert self.shape is not None
+        shape = show_shape(self.shape)
         if self.value == 0:
             line = self.input_span.line if self.input_span else 1
-            return f"the input is {show_shape(self.shape)} (`input` on line {line})"
+            return f"the input is {shape} (`input` on line {line})"
         span = self.nodes[self.value - 1].span
         assert span is not None
-        return f"the input is {show_shape(self.shape)} (from `{span.text}` on line {span.line})"
+        return f"the input is {shape} (from `{_shown(span)}` {self.place(span)})"
+
+    def trail(self) -> tuple[str, ...]:
+        """The calls that led here, the innermost first."""
+        calls = [frame.call for frame in reversed(self.frames) if frame.call is not None]
+        notes = [f"in `{_shown(span)}`, called {self.place(span)}" for span in calls[:SHOWN_CALLS]]
+        rest = len(calls) - SHOWN_CALLS
+        return (*notes, f"and {rest} calls further out") if rest > 0 else tuple(notes)
+
+    def place(self, span: Span) -> str:
+        """`on line 3`, with the file where it is not the spec itself."""
+        own = self.input_span.source if self.input_span is not None else span.source
+        return f"on line {span.line}" + (f" of {span.source.name}" if span.source.name != own.name else "")
 
     def check_size(self, shape: Shape, span: Span) -> bool:
         if 8 * prod(shape) <= MAX_BYTES and max(shape) < 2**31:
@@ -316,9 +720,38 @@ class _Lowering:
         self.shape = None
         return False
 
+    def least_layers(self, primary: ast.Primary, calls: int = 0) -> int:
+        """A lower bound on the layers one copy makes, from the counts that are written as numbers."""
+        if not calls and id(primary) in self.least:
+            return self.least[id(primary)]
+        match primary:
+            case ast.Layer():
+                return 1
+            case ast.Body():
+                bodies, extra = (primary,), 0
+            case ast.Merge():
+                bodies, extra = primary.branches, 1
+            case ast.Call() if calls < 4 and primary.name in self.frames[-1].file.blocks:
+                bodies, extra = (self.frames[-1].file.blocks[primary.name].syntax.body,), 0
+                calls += 1
+            case _:
+                return 0
+        total = extra
+        for body in bodies:
+            for statement in body.statements:
+                for element in statement.elements if isinstance(statement, ast.Chain) else ():
+                    count = element.count
+                    copies = 1 if count is None else count.value if isinstance(count, ast.Number) else 0
+                    total += int(copies) * self.least_layers(element.primary, calls)
+        if not calls:
+            self.least[id(primary)] = total
+        return total
+
     # ---------------------------------------------------------------- the end of the file
 
     def finish(self, program: ast.Program) -> None:
+        self.check_uncalled()
+        errors = any(d.level == "error" for d in self.diagnostics)
         if self.input_span is None and not self.has_layers:
             self.error(
                 "N105", "the spec is empty: it has no `input`", program.span, "begin with a line like `input 1x28x28`"
@@ -330,14 +763,51 @@ class _Lowering:
                 self.input_span or program.span,
                 "add a line like `flatten -> linear 10`",
             )
-        elif not self.nodes and not self.diagnostics:
+        elif not self.nodes and not errors:
             self.error("N106", "the network has no layers", self.input_span or program.span)
-        if self.shape is None or self.diagnostics:
+        if self.shape is None or errors:
             return
-        for expect, shape in self.expects:
-            self.check_expect(expect, shape)
+        for expect, shape, names in self.expects:
+            self.check_expect(expect, shape, names)
         if self.train_span is not None:
             self.check_loss(self.train_span)
+        self.warn_of_unused()
+
+    def check_uncalled(self) -> None:
+        """Blocks that nothing calls are looked through for what stands by itself."""
+        if self.too_large:
+            return
+        own = [block for block in self.file.blocks.values() if block.file is self.file and not block.is_called]
+        for block in own:
+            value, shape, scope, expects = self.value, self.shape, self.scope, self.expects
+            self.shape, self.scope, self.expects = None, OpenScope("", numbered=False), []
+            params = {param.name.id: UNKNOWN for param in block.syntax.params}
+            self.names = Names(self.file.names, params)
+            self.frames.append(_Frame(self.file, block))
+            block.is_checked = True
+            self.body(block.syntax.body)
+            self.frames.pop()
+            self.names = self.file.names
+            self.value, self.shape, self.scope, self.expects = value, shape, scope, expects
+
+    def warn_of_unused(self) -> None:
+        for let, was_read in self.lets.values():
+            if not was_read and let.span.source is self.source:
+                self.warn("N601", f"`{let.name.id}` is never used", let.name.span, "remove it, or use it")
+        for block in self.file.blocks.values():
+            if block.file is self.file and not block.is_called:
+                span = block.syntax.name_span
+                self.warn("N602", f"the block `{block.syntax.name}` is never called", span, "remove it, or call it")
+        for span, outputs in self.outputs.items():
+            names_params = any(self.nodes[i].params for output in outputs for i in output.nodes)
+            if span.source is self.source and not names_params and not any(output.is_read for output in outputs):
+                name = outputs[0].path.rpartition(".")[2]
+                self.warn("N603", f"the label `{name}` names nothing", span, f"remove it, or read it as `@{name}`")
+
+    @property
+    def source(self) -> object:
+        assert self.input_span is not None
+        return self.input_span.source
 
     def check_loss(self, span: Span) -> None:
         assert self.shape is not None
@@ -349,11 +819,11 @@ class _Lowering:
                 "give the last layer one output for each class, or use `loss mse`",
             )
 
-    def check_expect(self, expect: ast.Expect, shape: Shape | None) -> None:
+    def check_expect(self, expect: ast.Expect, shape: Shape | None, names: Names) -> None:
         assert self.shape is not None
         params = sum(p.size for node in self.nodes for p in node.params)
         macs = sum(node.macs for node in self.nodes)
-        names: dict[str, Value] = {"params": params, "macs": macs, "out": self.shape}
+        names = Names(names, {"params": params, "macs": macs, "out": self.shape})
         condition = expect.condition
         try:
             holds = evaluate(condition, names, shape)
@@ -368,8 +838,10 @@ class _Lowering:
                 self.expectation_fails(condition, names, shape)
         except ExprError as error:
             self.report(error.diagnostic)
+        except UnknownShape:
+            pass
 
-    def expectation_fails(self, condition: ast.Expr, names: dict[str, Value], shape: Shape | None) -> None:
+    def expectation_fails(self, condition: ast.Expr, names: Names, shape: Shape | None) -> None:
         if not isinstance(condition, ast.Binary) or condition.op in ("and", "or"):
             self.error("N401", f"`{condition.span.text}` does not hold", condition.span)
             return
@@ -394,21 +866,29 @@ class _Lowering:
         return f"the params are: {shown}" + (f" and {rest} layers more" if rest > 0 else "")
 
 
-def _node(layer: LayerDef, attrs: dict[str, object], name: str, value: int, shape: Shape, span: Span) -> Node:
-    """Apply the layer's rules. Raises SpecProblem."""
-    resolved = layer.resolve(attrs, shape) if layer.resolve else attrs
-    out = layer.shape(resolved, shape)
-    params, buffers = layer.params(resolved, shape), layer.buffers(resolved, shape)
-    return Node(name, layer.name, resolved, (value,), out, params, buffers, layer.macs(resolved, shape), span)
+def _shown(span: Span) -> str:
+    """What stands at the span, on one line."""
+    text = " ".join(span.text.split())
+    return text if len(text) <= 40 else f"{text[:37]}..."
 
 
-def _least_layers(primary: ast.Layer | ast.Body) -> int:
-    """A lower bound on the layers one copy makes, from the counts that are written as numbers."""
-    if isinstance(primary, ast.Layer):
-        return 1
-    total = 0
-    for statement in primary.statements:
-        for element in statement.elements if isinstance(statement, ast.Chain) else ():
-            copies = 1 if element.count is None else element.count.value if isinstance(element.count, ast.Number) else 0
-            total += int(copies) * _least_layers(element.primary)
-    return total
+def _passes_through(branch: ast.Body) -> bool:
+    """True for a branch that is just `id`."""
+    if len(branch.statements) != 1 or not isinstance(branch.statements[0], ast.Chain):
+        return False
+    elements = branch.statements[0].elements
+    bare = len(elements) == 1 and elements[0].label is None and elements[0].count is None
+    primary = elements[0].primary
+    return bare and isinstance(primary, ast.Layer) and primary.name == "id" and not primary.args
+
+
+def _channels_only(shape: Shape) -> Shape:
+    """Symbols are kept for channels and features; heights, widths and numbers of tokens are numbers."""
+    axis = 1 if len(shape) == 2 else 0
+    return tuple(size if i == axis else plain_value(size) for i, size in enumerate(shape))
+
+
+def _channels_name(shape: Shape, taken: dict) -> str:
+    """What a class calls the channels (of a map) or features that arrive."""
+    name = "in_channels" if len(shape) == 3 else "in_features"
+    return f"{name}_" if name in taken else name

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import os
-import stat
 import types
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netdsl.analysis.summary import Summary
-from netdsl.diagnostics import Diagnostic, SpecError, UserError, plain
+from netdsl.diagnostics import Diagnostic, SpecError
 from netdsl.ir import Graph
+from netdsl.library import Library, read_spec
 from netdsl.lower import lower
 from netdsl.names import identifier
 from netdsl.recipe import LOSSES, Recipe
-from netdsl.source import Source, Span
+from netdsl.source import Source
 from netdsl.syntax.parser import parse
 
 if TYPE_CHECKING:
     from netdsl.backends.interpreter import LayerNetwork
-
-MAX_SOURCE = 2**20  # bytes
 
 
 @dataclass(frozen=True)
@@ -34,6 +32,7 @@ class Net:
     graph: Graph
     recipe: Recipe
     warnings: tuple[Diagnostic, ...] = ()
+    used: Mapping[str, str] = field(default_factory=dict)  # path below the spec's folder -> text
 
     @property
     def name(self) -> str:
@@ -85,18 +84,22 @@ def run_module(text: str, name: str) -> types.ModuleType:
     return module
 
 
-def check_text(text: str, file: str = "net.net") -> tuple[Net | None, list[Diagnostic]]:
-    """The network (None if the text has errors) and every diagnostic, in the order of the file."""
+def check_text(text: str, file: str = "net.net", root: Path | None = None) -> tuple[Net | None, list[Diagnostic]]:
+    """The network (None if the text has errors) and every diagnostic, in the order of the file.
+
+    root: the folder whose `.net` files the text may `use`; None for a text that stands in no folder.
+    """
     source = Source(file, text)
     program, diagnostics = parse(source)
     complete = not diagnostics
-    graph, recipe, more = lower(program, identifier(Path(file).stem), complete)
+    library = Library(root)
+    graph, recipe, more = lower(program, identifier(Path(file).stem), complete, library)
     known = {d.span.line for d in diagnostics}
     diagnostics += [d for d in more if d.span.line not in known or complete]
-    diagnostics.sort(key=lambda d: d.span.start)
+    diagnostics.sort(key=lambda d: (d.span.source is not source, d.span.source.name, d.span.start))
     if graph is None:
         return None, diagnostics
-    return Net(source, graph, recipe, tuple(diagnostics)), diagnostics
+    return Net(source, graph, recipe, tuple(diagnostics), library.used), diagnostics
 
 
 def compile_text(text: str, name: str = "net") -> Net:
@@ -109,19 +112,10 @@ def compile_text(text: str, name: str = "net") -> Net:
 
 def check_file(path: str | os.PathLike[str]) -> tuple[Net | None, list[Diagnostic]]:
     """As check_text, for a file. Raises UserError where the file cannot be read."""
-    data = _read(Path(path))
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        good = data[: error.start].decode("utf-8")
-        source = Source(str(path), good + "\ufffd")
-        span = Span(source, len(good), len(good) + 1)
-        return None, [
-            Diagnostic(
-                "N001", f"the file is not UTF-8 text: byte 0x{data[error.start]:02x} at offset {error.start}", span
-            )
-        ]
-    return check_text(text, str(path))
+    text = read_spec(Path(path), str(path))
+    if isinstance(text, Diagnostic):
+        return None, [text]
+    return check_text(text, str(path), Path(path).resolve().parent)
 
 
 def compile_file(path: str | os.PathLike[str]) -> Net:
@@ -134,23 +128,3 @@ def compile_file(path: str | os.PathLike[str]) -> Net:
 
 def _errors(diagnostics: Sequence[Diagnostic]) -> list[Diagnostic]:
     return [d for d in diagnostics if d.level == "error"]
-
-
-def _read(path: Path) -> bytes:
-    """The bytes of a regular file of at most MAX_SOURCE; never waits on a pipe or a device."""
-    shown = plain(str(path))
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        with open(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise UserError(f"`{shown}` is not a regular file")
-            data = file.read(MAX_SOURCE + 1)
-    except ValueError as error:  # a NUL in the name
-        raise UserError(f"`{shown}` is not a file name") from error
-    except IsADirectoryError as error:
-        raise UserError(f"`{shown}` is a folder, not a `.net` file") from error
-    except OSError as error:
-        raise UserError(f"cannot read `{shown}`: {(error.strerror or str(error)).lower()}") from error
-    if len(data) > MAX_SOURCE:
-        raise UserError(f"`{shown}` is larger than {MAX_SOURCE:_} bytes, the limit for a spec")
-    return data

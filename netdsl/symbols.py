@@ -1,192 +1,166 @@
 """Numbers that remember the expression they came from, so that an emitted class can say `4 * c` where 256 is meant.
 
-A Symbol is its number in every respect (arithmetic, comparison, `str`) but two: its `repr` is the expression, and
-arithmetic with it gives a Symbol again. `written` makes the second kind, which equals only what is written alike: a rule
-that leaves out a default of 1 then still writes `s`.
+A symbol is its number in every respect (arithmetic, comparison, `str`) but two: its `repr` is the expression, and
+arithmetic with it gives a symbol again. `written` makes symbols that equal only what is written alike: a rule that
+leaves out a default of 1 then still writes `s`. A size (`3x5`) under a name is a tuple of `k[0]` and `k[1]`.
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 _SUM, _PRODUCT, _NEGATION, _ATOM = 1, 2, 3, 4  # how tightly an expression binds
+_SIGNS: Mapping[str, tuple[Callable, int]] = {
+    "+": (operator.add, _SUM),
+    "-": (operator.sub, _SUM),
+    "*": (operator.mul, _PRODUCT),
+    "/": (operator.truediv, _PRODUCT),
+    "//": (operator.floordiv, _PRODUCT),
+    "%": (operator.mod, _PRODUCT),
+}
+_NEUTRAL = {"+": 0, "-": 0, "*": 1, "//": 1}
 
 
 class _Symbolic:
-    """What the kinds of number share."""
+    """What the two kinds share. parts: sign and operands, or nothing for a name. exact: see `written`."""
 
     text: str
     binds: int
+    parts: tuple
+    exact: bool
+
+    def __new__(cls, number: Any, text: str, binds: int = _ATOM, parts: tuple = (), exact: bool = False) -> Any:
+        made = super().__new__(cls, number)  # type: ignore[call-arg]
+        made.text, made.binds, made.parts, made.exact = text, binds, parts, exact
+        return made
 
     def __repr__(self) -> str:
         return self.text
 
     def __reduce__(self) -> tuple:
-        return (type(self), (self.number, self.text, self.binds))
-
-    @property
-    def number(self) -> int | float:
-        raise NotImplementedError
-
-
-class Symbol(_Symbolic, int):
-    """A whole number and its expression."""
-
-    def __new__(cls, number: int, text: str, binds: int = _ATOM) -> Symbol:
-        made = super().__new__(cls, number)
-        made.text, made.binds = text, binds
-        return made
-
-    def __str__(self) -> str:
-        return int.__repr__(self)
-
-    @property
-    def number(self) -> int:
-        return int(self)
-
-
-class FloatSymbol(_Symbolic, float):
-    """A real number and its expression."""
-
-    def __new__(cls, number: float, text: str, binds: int = _ATOM) -> FloatSymbol:
-        made = super().__new__(cls, number)
-        made.text, made.binds = text, binds
-        return made
-
-    def __str__(self) -> str:
-        return float.__repr__(self)
-
-    @property
-    def number(self) -> float:
-        return float(self)
-
-
-class SizeSymbol(tuple):
-    """A size (`3x5`) and the name it is known under."""
-
-    text: str
-
-    def __new__(cls, sizes: tuple[int, ...], text: str) -> SizeSymbol:
-        made = super().__new__(cls, sizes)
-        made.text = text
-        return made
-
-    def __repr__(self) -> str:
-        return self.text
-
-
-class _Written:
-    """Equal only to what is written alike; see `written`."""
+        return type(self), (plain_value(self), self.text, self.binds, self.parts, self.exact)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Written) and repr(self) == repr(other)
+        if self.exact:
+            return isinstance(other, _Symbolic) and self.text == other.text
+        return plain_value(self) == plain_value(other)
 
     def __ne__(self, other: object) -> bool:
         return not self == other
 
     def __hash__(self) -> int:
-        return hash(repr(self))
+        return hash(plain_value(self))
+
+    def __neg__(self) -> Any:
+        return _kind(-plain_value(self))(
+            -plain_value(self), f"-{_operand(self, _NEGATION)}", _NEGATION, ("-", 0, self), self.exact
+        )
 
 
-class WrittenSymbol(_Written, Symbol):
-    pass
+class Symbol(_Symbolic, int):
+    """A whole number and its expression."""
+
+    def __str__(self) -> str:
+        return int.__repr__(self)
 
 
-class WrittenFloat(_Written, FloatSymbol):
-    pass
+class FloatSymbol(_Symbolic, float):
+    """A real number and its expression."""
+
+    def __str__(self) -> str:
+        return float.__repr__(self)
 
 
-class WrittenSize(_Written, SizeSymbol):
-    pass
+def _kind(number: int | float) -> type:
+    return Symbol if isinstance(number, int) else FloatSymbol
 
 
-def symbol(value: object, text: str) -> object:
+def symbol(value: Any, text: str) -> Any:
     """`value` under the name `text`; truth values and lists stay what they are."""
-    if isinstance(value, bool):
+    if isinstance(value, tuple):
+        return tuple(symbol(size, f"{text}[{i}]") for i, size in enumerate(value))
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return value
-    if isinstance(value, int):
-        return Symbol(int(value), text)
-    if isinstance(value, float):
-        return FloatSymbol(float(value), text)
-    return SizeSymbol(value, text) if isinstance(value, tuple) else value
+    number = plain_value(value)
+    return _kind(number)(number, text)
 
 
-def written(value: object) -> object:
+def written(value: Any) -> Any:
     """`value`, where symbols in it (in tuples too) are equal only to what is written alike."""
-    if isinstance(value, _Written):
-        return value
-    if isinstance(value, Symbol):
-        return WrittenSymbol(int(value), value.text, value.binds)
-    if isinstance(value, FloatSymbol):
-        return WrittenFloat(float(value), value.text, value.binds)
-    if isinstance(value, SizeSymbol):
-        return WrittenSize(tuple(value), value.text)
+    if isinstance(value, _Symbolic):
+        return type(value)(plain_value(value), value.text, value.binds, value.parts, True)
     return tuple(written(v) for v in value) if isinstance(value, tuple) else value
 
 
-def plain_value(value: object) -> object:
+def plain_value(value: Any) -> Any:
     """The number itself, in tuples too."""
     if isinstance(value, _Symbolic):
-        return value.number
+        return int(value) if isinstance(value, int) else float(value)  # type: ignore[arg-type]
     return tuple(plain_value(v) for v in value) if isinstance(value, tuple) else value
 
 
 def is_symbolic(value: object) -> bool:
     """True if a symbol is in `value`, in tuples too."""
-    if isinstance(value, _Symbolic | SizeSymbol):
-        return True
-    return isinstance(value, tuple) and any(is_symbolic(v) for v in value)
+    return isinstance(value, _Symbolic) or (isinstance(value, tuple) and any(is_symbolic(v) for v in value))
 
 
-def _operand(value: object, binds: int) -> str:
+def substitute(value: Any, names: Mapping[str, Any]) -> Any:
+    """`value` with each name in its expressions replaced: numbers where all that is put in is numbers."""
+    if isinstance(value, tuple):
+        return tuple(substitute(v, names) for v in value)
+    if not isinstance(value, _Symbolic):
+        return value
+    if not value.parts:
+        return names.get(value.text, value)
+    sign, left, right = value.parts
+    return _SIGNS[sign][0](substitute(left, names), substitute(right, names))
+
+
+def pair_text(pair: tuple[int, int]) -> int | tuple[int, int]:
+    """A pair as PyTorch takes it: one number where both are equal, a name where the pair has one."""
+    if pair[0] == pair[1]:
+        return pair[0]
+    first, second = (repr(size) for size in pair)
+    if first.endswith("[0]") and second == f"{first[:-3]}[1]":
+        return Symbol(0, first[:-3])
+    return pair
+
+
+def _operand(value: Any, binds: int) -> str:
     text = repr(value)
     own = value.binds if isinstance(value, _Symbolic) else _NEGATION if text.startswith("-") else _ATOM
     return text if own >= binds else f"({text})"
 
 
-def _joined(sign: str, binds: int, compute: Callable, left: object, right: object) -> object:
+def _joined(sign: str, left: Any, right: Any) -> Any:
     """left sign right, as a symbol; `+ 0`, `* 1` and `// 1` are left out, and a product says its number first."""
-    result = compute(plain_value(left), plain_value(right))
-    neutral = {"+": 0, "-": 0, "*": 1, "//": 1}.get(sign)
-    if not isinstance(right, _Symbolic) and right == neutral:
+    compute, binds = _SIGNS[sign]
+    if not isinstance(right, _Symbolic) and right == _NEUTRAL.get(sign):
         return left
-    if not isinstance(left, _Symbolic) and left == neutral and sign in "+*":
+    if not isinstance(left, _Symbolic) and left == _NEUTRAL.get(sign) and sign in "+*":
         return right
+    parts = (sign, left, right)
     if sign == "*" and not isinstance(right, _Symbolic):
         left, right = right, left
-    commutes = sign in "+*"
-    text = f"{_operand(left, binds)} {sign} {_operand(right, binds if commutes else binds + 1)}"
-    if isinstance(result, int):
-        return WrittenSymbol(result, text, binds) if isinstance(left, _Written) else Symbol(result, text, binds)
-    return FloatSymbol(result, text, binds)
+    result = compute(plain_value(left), plain_value(right))
+    text = f"{_operand(left, binds)} {sign} {_operand(right, binds if sign in '+*' else binds + 1)}"
+    exact = any(isinstance(side, _Symbolic) and side.exact for side in (left, right))
+    return _kind(result)(result, text, binds, parts, exact)
 
 
-def _with_arithmetic(kind: type) -> None:
-    for name, sign, binds in (
-        ("add", "+", _SUM),
-        ("sub", "-", _SUM),
-        ("mul", "*", _PRODUCT),
-        ("truediv", "/", _PRODUCT),
-        ("floordiv", "//", _PRODUCT),
-        ("mod", "%", _PRODUCT),
-    ):
-        compute = getattr(operator, name)
+def _add_arithmetic() -> None:
+    for name, sign in zip(("add", "sub", "mul", "truediv", "floordiv", "mod"), _SIGNS, strict=True):
 
-        def forward(left, right, sign=sign, binds=binds, compute=compute):
-            return _joined(sign, binds, compute, left, right) if isinstance(right, int | float) else NotImplemented
+        def forward(left: Any, right: Any, sign: str = sign) -> Any:
+            return _joined(sign, left, right) if isinstance(right, int | float) else NotImplemented
 
-        def reflected(right, left, sign=sign, binds=binds, compute=compute):
-            return _joined(sign, binds, compute, left, right) if isinstance(left, int | float) else NotImplemented
+        def reflected(right: Any, left: Any, sign: str = sign) -> Any:
+            return _joined(sign, left, right) if isinstance(left, int | float) else NotImplemented
 
-        setattr(kind, f"__{name}__", forward)
-        setattr(kind, f"__r{name}__", reflected)
-
-    def negative(value):
-        return type(value)(-value.number, f"-{_operand(value, _NEGATION)}", _NEGATION)
-
-    kind.__neg__ = negative
+        setattr(_Symbolic, f"__{name}__", forward)
+        setattr(_Symbolic, f"__r{name}__", reflected)
 
 
-_with_arithmetic(Symbol)
-_with_arithmetic(FloatSymbol)
+_add_arithmetic()

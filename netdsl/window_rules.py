@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from netdsl.diagnostics import SpecProblem
-from netdsl.ir import Shape, pair_text, show_shape
+from netdsl.ir import Shape, show_shape
 from netdsl.kernels.pooling import window_count
+from netdsl.symbols import pair_text
 
 Sides = tuple[tuple[int, int], tuple[int, int]]
 

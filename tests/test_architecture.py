@@ -7,9 +7,9 @@ PACKAGE = Path(__file__).resolve().parents[1] / "netdsl"
 
 FLOORS = [
     {"source", "diagnostics", "files", "names", "kernels", "symbols"},
-    {"ir", "syntax.ast", "syntax.prescan"},
+    {"ir", "scopes", "syntax.ast", "syntax.prescan"},
     {"syntax.parser", "syntax.printer", "layers", "expressions", "recipe", "window_rules"},
-    {"attributes", "lower", "analysis"},
+    {"attributes", "blocks", "library", "lower", "analysis"},
     {"passes"},
     {"backends"},
     {"pipeline"},
@@ -28,6 +28,7 @@ WITHIN = {
     "source",
     "expressions",
     "attributes",
+    "blocks",
     "recipe",
     "window_rules",
     "syntax.ast",

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from netdsl.ir import pair_text
 from netdsl.kernels.pooling import window_count, window_slices
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, call_text, require_rank
+from netdsl.symbols import pair_text
 from netdsl.window_rules import pooling_options, pooling_sides
 
 

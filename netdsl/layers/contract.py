@@ -14,9 +14,9 @@ Shapes are without the batch axis; `attrs` is a dict of attr name -> value, comp
     backward(dy, saved) -> (dx, grads)   a kernel: the exact adjoint; grads is a dict param name -> gradient. A layer of
                                          several inputs takes them as `*inputs` (num_inputs None) and returns a tuple
                                          of dx.
-    torch(attrs, *inputs) -> str         a constructor, `nn.Conv2d(1, 32, 5)`; None where PyTorch has no module for it
-    torch_call(attrs, *inputs) -> str    the layer as an expression of {x} (`torch.relu({x})`), or of {0}, {1}, ... where
-                                         it has several inputs. Without params it stands instead of a member; with
+    torch(attrs, *inputs) -> str         a constructor, `nn.Conv2d(1, 32, 5)`; None where PyTorch has no such module
+    torch_call(attrs, *inputs) -> str    the layer as an expression of {x} (`torch.relu({x})`), or of {0}, {1}, ...
+                                         where it has several inputs. Without params it stands instead of a member; with
                                          params the member is called {self} (`{self}({x}, {x}, {x})[0]`). Optional where
                                          calling the member on x is all there is
     torch_helpers: text of small classes or functions that `torch` or `torch_call` name, copied above the network
@@ -128,6 +128,22 @@ def require_rank(x: Shape, rank: int, what: str, *help: str) -> None:
     if len(x) != rank:
         arrives = names.get(len(x), f"{len(x)} axes")
         raise SpecProblem("N202", f"{what} needs {names[rank]}, but {show_shape(x)} arrives ({arrives})", help=help)
+
+
+def equal_shapes(name: str, inputs: tuple[Shape, ...]) -> Shape:
+    """The shape of all inputs; complains if they differ."""
+    first, *others = inputs
+    different = next((x for x in others if x != first), None)
+    if different is None:
+        return first
+    message = f"`{name}` needs equal shapes, but its branches give {show_shape(first)} and {show_shape(different)}"
+    if len(first) == len(different) == 3 and first[1:] == different[1:]:
+        hint = f"bring the channels together, for example with `conv {max(first[0], different[0])} k1`"
+    elif len(first) == len(different) == 3:
+        hint = "give both branches the same strides, and padding that keeps the size: `p1` for a 3x3 kernel"
+    else:
+        hint = ""
+    raise SpecProblem("N204", message, help=(hint,) if hint else ())
 
 
 def plural(count: int, word: str) -> str:

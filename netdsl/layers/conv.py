@@ -3,9 +3,10 @@
 import numpy as np
 
 from netdsl.diagnostics import SpecProblem
-from netdsl.ir import ParamSpec, pair_text, show_shape
+from netdsl.ir import ParamSpec, show_shape
 from netdsl.kernels.windows import windows, windows_adjoint
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, call_text, require_rank
+from netdsl.symbols import pair_text
 
 
 def conv_resolve(attrs, x):

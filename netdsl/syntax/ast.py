@@ -53,7 +53,32 @@ class Binary(Syntax):
     right: Expr
 
 
-Expr = Number | Size | Name | InSize | Unary | Binary
+@dataclass(frozen=True)
+class Sequence(Syntax):
+    """`[6, 12, 24]`, or with `parentheses` one item of it, `(64, 1)`."""
+
+    items: tuple[Expr, ...]
+    parentheses: bool = False
+
+
+@dataclass(frozen=True)
+class Function(Syntax):
+    """`max(8, c // 4)` in an expression."""
+
+    name: str
+    args: tuple[Expr, ...]
+    name_span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Range(Syntax):
+    """`0..4`: 0, 1, 2, 3."""
+
+    start: Expr
+    stop: Expr
+
+
+Expr = Number | Size | Name | InSize | Unary | Binary | Sequence | Function
 
 
 @dataclass(frozen=True)
@@ -73,10 +98,54 @@ class Layer(Syntax):
 
 
 @dataclass(frozen=True)
+class Ref(Syntax):
+    """`@skip`, `@encoder.skip`: the output of what has that label; `path` is without the `@`."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class Call(Syntax):
+    """`neck(64, s=2)`."""
+
+    name: str
+    args: tuple[Arg, ...]
+    name_span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
 class Body(Syntax):
-    """`{ ... }`, or the whole file: chains and expectations in order."""
+    """`{ ... }`, a branch of a merge, or the whole file: chains, lets and expectations in order."""
 
     statements: tuple[Statement, ...]
+
+
+@dataclass(frozen=True)
+class Merge(Syntax):
+    """`add { a | b }`; `op` is add, mul, cat or res (which has one branch)."""
+
+    op: str
+    branches: tuple[Body, ...]
+    op_span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class If(Syntax):
+    condition: Expr
+    then: Body
+    otherwise: Body | If | None
+
+
+@dataclass(frozen=True)
+class For(Syntax):
+    """`for c, s in [(64, 1), (128, 2)] { ... }`, `for i in 0..4 { ... }`."""
+
+    names: tuple[Name, ...]
+    items: Expr | Range
+    body: Body
+
+
+Primary = Layer | Ref | Call | Body | Merge | If | For
 
 
 @dataclass(frozen=True)
@@ -85,12 +154,14 @@ class Element(Syntax):
 
     label: Label | None
     count: Expr | None
-    primary: Layer | Body
+    primary: Primary
 
 
 @dataclass(frozen=True)
 class Label(Syntax):
-    name: str
+    """`name:`; its parts are text and, from `{i}`, expressions."""
+
+    parts: tuple[str | Expr, ...]
 
 
 @dataclass(frozen=True)
@@ -136,7 +207,39 @@ class Train(Syntax):
     entries: tuple[Entry, ...]
 
 
-Statement = Chain | Input | Expect | Train
+@dataclass(frozen=True)
+class Let(Syntax):
+    name: Name
+    value: Expr
+
+
+@dataclass(frozen=True)
+class Param(Syntax):
+    """A parameter of a block, `s=1`."""
+
+    name: Name
+    default: Expr | None
+
+
+@dataclass(frozen=True)
+class Block(Syntax):
+    """`block neck(c, s=1) { ... }`."""
+
+    name: str
+    params: tuple[Param, ...]
+    body: Body
+    name_span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Use(Syntax):
+    """`use "blocks.net"` (`quoted`), `use std`."""
+
+    target: str
+    quoted: bool
+
+
+Statement = Chain | Input | Expect | Train | Let | Block | Use
 
 
 @dataclass(frozen=True)

@@ -30,10 +30,7 @@ def parse(source: Source) -> tuple[ast.Program, list[Diagnostic]]:
     found = prescan(source)
     if found:
         return ast.Program(Span(source, 0, 0), ()), found
-    # Carriage returns before a newline are white space; blanking keeps every offset.
-    text = source.text.replace("\r\n", " \n").replace("\r", "\n")
-    if text.startswith("\ufeff"):
-        text = " " + text[1:]
+    text = _in_lines(source.text)
     diagnostics: list[Diagnostic] = []
     blanked: dict[int, int] = {}  # line -> how often: first all but its braces, then all of it
     while True:
@@ -49,6 +46,24 @@ def parse(source: Source) -> tuple[ast.Program, list[Diagnostic]]:
                 return ast.Program(Span(source, 0, 0), ()), _in_order(diagnostics)
             blanked[span.line] = times + 1
             text = _blank_line(text, span.start, keep_braces=times == 0)
+
+
+def _in_lines(text: str) -> str:
+    """The text as the grammar reads it, every offset kept: no carriage returns, no new lines inside ( ) and [ ]."""
+    text = text.replace("\r\n", " \n").replace("\r", "\n")
+    if text.startswith("\ufeff"):
+        text = " " + text[1:]
+    pieces, depth, done = [], 0, 0
+    for match in re.finditer(r'#[^\n]*|"[^"\n]*"|[()\[\]]|\n', text):
+        found = match.group()
+        if found in "([":
+            depth += 1
+        elif found in ")]":
+            depth -= 1
+        elif depth and found[0] in "#\n":
+            pieces += [text[done : match.start()], " " * len(found)]
+            done = match.end()
+    return "".join([*pieces, text[done:]])
 
 
 def grammar_text() -> str:
@@ -240,8 +255,29 @@ class _Builder(Transformer):
     def expect(self, children: list) -> ast.Expect:
         return ast.Expect(self._span(children), children[1])
 
+    def let(self, children: list) -> ast.Let:
+        _, name, _, value = children
+        return ast.Let(self._span(children), name, value)
+
+    def use(self, children: list) -> ast.Use:
+        target = children[1]
+        quoted = target.type == "STRING"
+        return ast.Use(self._span(children), target[1:-1] if quoted else str(target), quoted)
+
+    def block(self, children: list) -> ast.Block:
+        name = children[1]
+        *params, body = _without_tokens(children)
+        span = self._token_span(name)
+        return ast.Block(self._token_span(children[0]).to(span), str(name), tuple(params), body, span)
+
+    def param(self, children: list) -> ast.Param:
+        return ast.Param(self._span(children), *children)
+
     def body(self, children: list) -> ast.Body:
         return ast.Body(self._span(children), _without_tokens(children))
+
+    def branch(self, children: list) -> ast.Body:
+        return ast.Body(self._span(children), tuple(children))
 
     def chain(self, children: list) -> ast.Chain:
         return ast.Chain(self._span(children), tuple(children))
@@ -251,14 +287,47 @@ class _Builder(Transformer):
         return ast.Element(self._span(children), label, count, primary)
 
     def label(self, children: list) -> ast.Label:
-        return ast.Label(self._token_span(children[0]), str(children[0]))
+        """`name:`, `layer{i}:`; the span is without the colon."""
+        written = [child for child in children if child is not None]
+        parts = [str(c) if isinstance(c, Token) else c for c in written[:-1] if c not in ("{", "}")]
+        spans = [self._token_span(c) if isinstance(c, Token) else c.span for c in written[:-1]]
+        span = spans[0].to(spans[-1])
+        if any(text.isspace() for text in span.text):
+            help_text = "write it in one piece: `layer{i}:`"
+            self.diagnostics.append(Diagnostic("N101", "a label has no spaces", span, help=(help_text,)))
+        return ast.Label(span, tuple(parts))
 
     def count(self, children: list) -> ast.Expr:
         return children[0]
 
+    def ref(self, children: list) -> ast.Ref:
+        return ast.Ref(self._token_span(children[0]), str(children[0])[1:])
+
+    def call(self, children: list) -> ast.Call:
+        name = children[0]
+        return ast.Call(self._span(children), str(name), _without_tokens(children), self._token_span(name))
+
+    def merge(self, children: list) -> ast.Merge:
+        op, branches = children[0], _without_tokens(children)
+        return ast.Merge(self._span(children), str(op), branches, self._token_span(op))
+
+    def cond(self, children: list) -> ast.If:
+        condition, then, *otherwise = _without_tokens(children)
+        return ast.If(self._span(children), condition, then, otherwise[0] if otherwise else None)
+
+    def loop(self, children: list) -> ast.For:
+        *names, items, body = _without_tokens(children)
+        return ast.For(self._span(children), tuple(names), items, body)
+
+    def range(self, children: list) -> ast.Range:
+        return ast.Range(self._span(children), *children)
+
     def layer(self, children: list) -> ast.Layer:
         name, *args = children
         return ast.Layer(self._span(children), str(name), tuple(args), self._token_span(name))
+
+    def call_keyword(self, children: list) -> ast.Arg:
+        return self.keyword_arg(children)
 
     def plain_arg(self, children: list) -> ast.Arg:
         return ast.Arg(self._span(children), None, children[0])
@@ -284,6 +353,13 @@ class _Builder(Transformer):
     def binary(self, children: list) -> ast.Binary:
         left, op, right = children
         return ast.Binary(left.span.to(right.span), str(op), left, right)
+
+    def sequence(self, children: list) -> ast.Sequence:
+        return ast.Sequence(self._span(children), _without_tokens(children), children[0] == "(")
+
+    def function(self, children: list) -> ast.Function:
+        name = children[0]
+        return ast.Function(self._span(children), str(name), _without_tokens(children), self._token_span(name))
 
     def train(self, children: list) -> ast.Train:
         return ast.Train(self._span(children), _without_tokens(children))

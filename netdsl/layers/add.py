@@ -1,0 +1,33 @@
+"""`add`: the sum of its branches, element by element."""
+
+from netdsl.layers.contract import LayerDef, equal_shapes
+
+
+def add_shape(attrs, *inputs):
+    """The one shape of all inputs."""
+    return equal_shapes("add", inputs)
+
+
+def add_forward(*inputs):
+    """y = x1 + x2 + ..., all of one shape."""
+    y = inputs[0]
+    for x in inputs[1:]:
+        y = y + x
+    return y, len(inputs)
+
+
+def add_backward(dy, saved):
+    """dx = dy for every input."""
+    return (dy,) * saved, {}
+
+
+LAYER = LayerDef(
+    name="add",
+    summary="the sum of its branches",
+    num_inputs=None,
+    shape=add_shape,
+    forward=add_forward,
+    backward=add_backward,
+    torch=None,
+    torch_call=lambda attrs, *inputs: " + ".join(f"{{{i}}}" for i in range(len(inputs))),
+)
