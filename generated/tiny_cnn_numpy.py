@@ -156,10 +156,15 @@ def linear_backward(dy, saved):
     return np.matmul(dy, weight), grads
 
 
-def softmax_forward(x, axis=1):
-    """y = exp(x) / sum of exp(x) over the channels; the maximum is taken out first, so that nothing overflows."""
+def softmax(x, axis):
+    """exp(x) / sum of exp(x) along `axis`; the maximum is taken out first, so that nothing overflows."""
     e = np.exp(x - x.max(axis=axis, keepdims=True))
-    y = e / e.sum(axis=axis, keepdims=True)
+    return e / e.sum(axis=axis, keepdims=True)
+
+
+def softmax_forward(x, axis=1):
+    """y = exp(x) / sum of exp(x) over the channels."""
+    y = softmax(x, axis)
     return y, (y, axis)
 
 

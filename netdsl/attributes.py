@@ -161,6 +161,11 @@ def _converted(layer: LayerDef, attr: Attr, value: Value, span: Span) -> object:
         if isinstance(value, bool | tuple | list):
             raise _Mistake("N303", f"`{attr.name}` of `{layer.name}` must be a number, not `{show_value(value)}`", span)
         return _in_range(layer, attr, value if isinstance(value, float) else float(value), span)
+    if attr.kind == "size" and (isinstance(value, tuple) or type(value) is int):
+        sizes = value if isinstance(value, tuple) else (value,)
+        if len(sizes) > 3:
+            raise _Mistake("N303", f"`{attr.name}` of `{layer.name}` takes one to three sizes, not {len(sizes)}", span)
+        return tuple(_in_range(layer, attr, size, span) for size in sizes)
     if attr.kind == "pair" and isinstance(value, tuple):
         if len(value) != 2:
             raise _Mistake(
@@ -171,7 +176,8 @@ def _converted(layer: LayerDef, attr: Attr, value: Value, span: Span) -> object:
             )
         return tuple(_in_range(layer, attr, size, span) for size in value)
     if isinstance(value, bool) or not isinstance(value, int):
-        what = "a whole number or a size like `3x5`" if attr.kind == "pair" else "a whole number"
+        example = {"pair": "a whole number or a size like `3x5`", "size": "a size like `64x7x7`"}
+        what = example.get(attr.kind, "a whole number")
         raise _Mistake("N303", f"`{attr.name}` of `{layer.name}` must be {what}, not `{show_value(value)}`", span)
     checked = _in_range(layer, attr, value, span)
     return (checked, checked) if attr.kind == "pair" else checked

@@ -10,6 +10,7 @@ from netdsl.diagnostics import Diagnostic, did_you_mean
 from netdsl.expressions import CONSTANTS, UNKNOWN, ExprError, Names, Unknown, UnknownShape, Value, evaluate
 from netdsl.ir import Argument, Shape
 from netdsl.layers import layer_table
+from netdsl.names import python_name
 from netdsl.symbols import is_symbolic, substitute, symbol
 from netdsl.syntax import ast
 
@@ -64,13 +65,14 @@ def bind_call(block: ast.Block, call: ast.Call, names: Names, shape: Shape | Non
             own.define(name, UNKNOWN)
             bound.values[name] = UNKNOWN
             continue
-        bound.values[name] = inside = symbol(value, name)
+        text = python_name(name)
+        bound.values[name] = inside = symbol(value, text)
         own.define(name, inside)
         if name not in given and is_symbolic(value):  # a default made of the other arguments, in the block's terms
             value = substitute(value, bound.in_callers_terms)
         fixed = None if is_symbolic(default) or isinstance(default, list) else default
-        arguments.append(Argument(name, value, fixed))
-        _remember(bound.in_callers_terms, name, value)
+        arguments.append(Argument(text, value, fixed))
+        _remember(bound.in_callers_terms, text, value)
     bound.arguments = tuple(arguments)
     return bound
 

@@ -54,7 +54,7 @@ class ParamSpec:
 class Node:
     """One layer at its place. `name` is the full dotted path; `attrs` are complete and resolved.
 
-    written: attrs and input shapes once more, with the expressions of the block around it (netdsl.symbols), for
+    written: attrs, input shapes and shape once more, with the expressions of the block around it (netdsl.symbols), for
     emitters that write a block as a class; the same numbers.
     """
 
@@ -67,7 +67,9 @@ class Node:
     buffers: tuple[ParamSpec, ...] = ()
     macs: int = 0
     span: Span | None = field(default=None, compare=False, repr=False)
-    written: tuple[Mapping[str, object], tuple[Shape, ...]] | None = field(default=None, compare=False, repr=False)
+    written: tuple[Mapping[str, object], tuple[Shape, ...], Shape] | None = field(
+        default=None, compare=False, repr=False
+    )
 
 
 @dataclass(frozen=True)

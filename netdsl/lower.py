@@ -174,6 +174,7 @@ class _Lowering:
                     message = f"there are two blocks `{statement.name}`"
                     self.error("N308", message, statement.name_span, notes=(note,))
                 else:
+                    self.check_block_name(statement)
                     self.check_params(statement)
                     file.blocks[statement.name] = _Block(statement, file)
 
@@ -198,6 +199,14 @@ class _Lowering:
                 where = first.syntax.name_span.source.name
                 message = f"the block `{name}` is already there"
                 self.error("N308", message, use.span, notes=(f"another one comes from {where}",))
+
+    def check_block_name(self, block: ast.Block) -> None:
+        """Calls without a label are called after the block."""
+        if block.name.startswith("_") or len(block.name) > 64:
+            why = reserved(block.name)
+            instead = block.name.strip("_")[:60] or "block"
+            message = f"`{block.name[:70]}` cannot name a block: {why}"
+            self.error("N309", message, block.name_span, f"use another name, for example `{instead}_1`")
 
     def check_params(self, block: ast.Block) -> None:
         seen: dict[str, Span] = {}
@@ -571,6 +580,8 @@ class _Lowering:
             self.unknown_layer(syntax)
             self.shape = None
             return
+        if layer.name == "id" and label is None and not syntax.args and self.depth and not self.scope.numbered:
+            return  # in a branch it stands for the input itself
         bound = bind(layer, syntax, self.names, self.shape)
         for diagnostic in bound.diagnostics:
             self.report(diagnostic)
@@ -591,8 +602,7 @@ class _Lowering:
         results: list[tuple[int, Shape | None]] = []
         for branch in syntax.branches:
             self.value, self.shape = value, shape
-            if not _passes_through(branch):
-                self.body(branch)
+            self.body(branch)
             results.append((self.value, self.shape))
         if syntax.op == "res":
             results.append((value, shape))
@@ -639,7 +649,7 @@ class _Lowering:
             layer.buffers(plain, *sizes),
             layer.macs(plain, *sizes),
             span,
-            (attrs, shapes),
+            (attrs, shapes, self.shape),
         )
 
     def add(self, node: Node, is_module: bool = True) -> None:
@@ -870,16 +880,6 @@ def _shown(span: Span) -> str:
     """What stands at the span, on one line."""
     text = " ".join(span.text.split())
     return text if len(text) <= 40 else f"{text[:37]}..."
-
-
-def _passes_through(branch: ast.Body) -> bool:
-    """True for a branch that is just `id`."""
-    if len(branch.statements) != 1 or not isinstance(branch.statements[0], ast.Chain):
-        return False
-    elements = branch.statements[0].elements
-    bare = len(elements) == 1 and elements[0].label is None and elements[0].count is None
-    primary = elements[0].primary
-    return bare and isinstance(primary, ast.Layer) and primary.name == "id" and not primary.args
 
 
 def _channels_only(shape: Shape) -> Shape:

@@ -92,4 +92,13 @@ def identifier(text: str) -> str:
 def class_name(name: str) -> str:
     """`bn_cnn` gives `BnCnn`."""
     camel = "".join(part[:1].upper() + part[1:] for part in name.split("_"))
+    camel = camel or "Block"
     return f"{camel}Net" if keyword.iskeyword(camel) or camel in ("Model", "Network") else camel
+
+
+def python_name(name: str) -> str:
+    """A name of the spec as a variable of an emitted module: `lambda` gives `lambda_`."""
+    if name.startswith("_"):
+        return f"value{name}"
+    taken = ("self", "super", "nn", "torch", "range", "x")
+    return f"{name}_" if keyword.iskeyword(name) or name in taken else name

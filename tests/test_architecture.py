@@ -8,7 +8,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "netdsl"
 FLOORS = [
     {"source", "diagnostics", "files", "names", "kernels", "symbols"},
     {"ir", "scopes", "syntax.ast", "syntax.prescan"},
-    {"syntax.parser", "syntax.printer", "layers", "expressions", "recipe", "window_rules"},
+    {"syntax.parser", "syntax.printer", "layers", "expressions", "recipe", "window_rules", "transposed_rules"},
     {"attributes", "blocks", "library", "lower", "analysis"},
     {"passes"},
     {"backends"},
@@ -31,6 +31,7 @@ WITHIN = {
     "blocks",
     "recipe",
     "window_rules",
+    "transposed_rules",
     "syntax.ast",
     "files",
     "ir",

@@ -22,6 +22,17 @@ def test_every_layer_is_in_the_table():
     assert set(layer_table()) <= named
 
 
+def test_names_of_params_in_blocks_are_those_the_reference_tells():
+    text = next(example for example in EXAMPLES if "block unet" in example)
+    names = set(dict(compile_text(text).graph.param_specs()))
+    assert {
+        "stage.0.conv1.weight",
+        "stage.0.downsample.0.weight",
+        "unet1.dc1.conv1.weight",
+        "unet1.unet1.dc1.conv1.weight",
+    } <= names
+
+
 def test_names_of_params_are_those_the_reference_tells():
     names = set(dict(compile_text(EXAMPLES[3]).graph.param_specs()))
     for name in (

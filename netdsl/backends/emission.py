@@ -8,8 +8,10 @@ from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from netdsl.ir import Graph, Shape, show_shape
+from netdsl.ir import Graph, Scope, Shape, show_shape
+from netdsl.symbols import plain_value
 
+MAX_ROWS = 60  # of a table of layers
 _ALLOWED_IMPORTS = {"numpy", "torch", "json", "math", "collections"}
 _FORBIDDEN_CALLS = {
     "eval",
@@ -50,7 +52,8 @@ def _environment() -> Environment:
 
 def emit(template: str, **values: object) -> str:
     """The template laid out with `values`, checked by `gate`."""
-    return gate(_environment().get_template(template).render(**values))
+    text = _environment().get_template(template).render(**values)
+    return gate("\n".join(line.rstrip() for line in text.split("\n")))
 
 
 def gate(text: str) -> str:
@@ -81,11 +84,10 @@ def title(graph: Graph, name: str, framework: str, options: str) -> str:
 
 
 def layer_table(graph: Graph) -> list[str]:
-    """Layer, output and parameters, in two columns when the network is long."""
+    """Layer, output and parameters, in two columns when the network is long; of a very long one, its groups."""
     rows = [("layer", "output", "parameters")]
-    for node in graph.nodes:
-        count = sum(p.size for p in node.params)
-        rows.append((node.name, show_shape(node.shape), f"{count:,}" if count else ""))
+    for name, shape, count in _table_rows(graph):
+        rows.append((name, show_shape(shape), f"{count:,}" if count else ""))
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
     lines = [f"{name:<{widths[0]}}  {shape:<{widths[1]}}  {count:>{widths[2]}}" for name, shape, count in rows]
     if len(lines) > 8 and 2 * len(lines[0]) + 10 <= 110:
@@ -94,3 +96,66 @@ def layer_table(graph: Graph) -> list[str]:
         right += [""] * (half - len(right))
         lines = [f"{a}      {b}" for a, b in zip(lines[:half], right, strict=True)]
     return [f"    {line}".rstrip() for line in lines]
+
+
+def _table_rows(graph: Graph) -> list[tuple[str, Shape, int]]:
+    """Name, shape and parameters of every layer; of as much of their paths as makes at most MAX_ROWS rows."""
+    depth = max((node.name.count(".") + 1 for node in graph.nodes), default=1)
+    while True:
+        rows: list[tuple[str, Shape, int]] = []
+        for node in graph.nodes:
+            name = ".".join(node.name.split(".")[:depth])
+            count = sum(p.size for p in node.params)
+            if rows and rows[-1][0] == name:
+                count += rows.pop()[2]
+            rows.append((name, node.shape, count))
+        if len(rows) <= MAX_ROWS or depth == 1:
+            return rows
+        depth -= 1
+
+
+# -------------------------------------------------------------------------------------------- sections
+
+
+def _sections(graph: Graph) -> list[Scope | None]:
+    """For each node, the innermost block call around it, else the outermost labelled group; None if there is none."""
+    found: list[Scope | None] = [None] * len(graph.nodes)
+    pending: list[tuple[Scope | int, Scope | None]] = [(graph.root, None)]
+    while pending:
+        item, section = pending.pop()
+        if not isinstance(item, Scope):
+            found[item] = section
+            continue
+        if item is not graph.root and (item.call is not None or section is None):
+            section = item
+        pending += [(child, section) for child in item.children]
+    return found
+
+
+def section_titles(graph: Graph) -> dict[int, str]:
+    """Where a section begins: the number of its first node -> `layer1.0: neck(64, s=2)`."""
+    sections = _sections(graph)
+    return {
+        i: _section_title(section)
+        for i, section in enumerate(sections)
+        if section is not (sections[i - 1] if i else None)
+    }
+
+
+def section_ends(graph: Graph, until: int) -> dict[int, str]:
+    """Where a section ends, among the first `until` nodes: the number of its last node -> its name."""
+    sections = _sections(graph)[:until]
+    return {
+        i: _section_title(section).partition(":")[0]
+        for i, section in enumerate(sections)
+        if section is not (sections[i + 1] if i + 1 < until else None)
+    }
+
+
+def _section_title(section: Scope | None) -> str:
+    if section is None:
+        return "the network itself"
+    if section.call is None:
+        return section.name
+    given = [a for a in section.call.arguments if a.default is None or a.value != a.default]
+    return f"{section.name}: {section.call.block}({', '.join(f'{a.name}={plain_value(a.value)}' for a in given)})"

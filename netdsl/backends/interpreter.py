@@ -15,6 +15,7 @@ from netdsl.analysis.loss import logits_value
 from netdsl.backends.arguments import forward_arguments
 from netdsl.backends.network import Network
 from netdsl.ir import Graph, Node, ParamSpec
+from netdsl.kernels.initial import normal
 from netdsl.layers import layer_of
 from netdsl.recipe import SCHEMES, Recipe, optimizer_step
 
@@ -108,12 +109,14 @@ class LayerNetwork(Network):
         for index in range(self._logits - 1, -1, -1):
             layer = self.layers[index]
             dy = dvalues.pop(index + 1, None)
-            if dy is None:
+            if dy is None:  # nothing that the loss reads depends on it
                 continue
             for value, dx in zip(layer.node.inputs, layer.backward(dy), strict=True):
                 dvalues[value] = dvalues[value] + dx if value in dvalues else dx
             grads.update({p.full_name(layer.name): layer.grads[p.name] for p in layer.node.params})
-        return dvalues[0], {name: grads[name] for name in self.params}
+        return dvalues[0], {
+            name: grads[name] if name in grads else np.zeros_like(array) for name, array in self.params.items()
+        }
 
     def update(self, grads: dict[str, np.ndarray], lr: float) -> None:
         """One step of the spec's optimizer, in place."""
@@ -126,6 +129,8 @@ def initial_array(spec: ParamSpec, scheme: str, rng: np.random.Generator, dtype:
     start = {"weight": weight, "bias": bias}.get(str(spec.init))
     if start is not None:
         return start(rng, spec.shape, spec.fan_in, spec.fan_out, dtype)
+    if spec.init == "normal":
+        return normal(rng, spec.shape, dtype)
     return np.full(spec.shape, {"zeros": 0.0, "bias": 0.0, "ones": 1.0}.get(spec.init, spec.init), dtype)
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from math import prod
 
 from netdsl.analysis.loss import logits_value
 from netdsl.backends.arguments import forward_arguments
-from netdsl.backends.emission import Method, batch_shape, emit, layer_table, title
+from netdsl.backends.emission import Method, batch_shape, emit, layer_table, section_ends, section_titles, title
 from netdsl.backends.kernel_source import imported_modules, kernel_texts
 from netdsl.backends.network import Network
+from netdsl.backends.variables import names, variables
 from netdsl.ir import Graph, Node, ParamSpec
+from netdsl.kernels.initial import normal
 from netdsl.layers import layer_of
 from netdsl.names import class_name
 from netdsl.recipe import OPTIMIZERS, SCHEMES, Recipe
@@ -50,7 +53,8 @@ def emit_numpy(graph: Graph, recipe: Recipe, loss: Callable) -> str:
 def _start_kernels(graph: Graph, scheme: str) -> list[Callable]:
     kinds = {spec.init for _, spec in graph.param_specs()}
     weight, bias = SCHEMES[scheme]
-    return [start for kind, start in (("weight", weight), ("bias", bias)) if kind in kinds and start is not None]
+    starts = (("weight", weight), ("bias", bias), ("normal", normal))
+    return [start for kind, start in starts if kind in kinds and start is not None]
 
 
 def _dictionary(specs: list[tuple[str, ParamSpec]], scheme: str) -> dict[str, object]:
@@ -64,6 +68,8 @@ def _start(spec: ParamSpec, scheme: str) -> str:
     if start is not None:
         return f"{start.__name__}(rng, {spec.shape!r}, {spec.fan_in}, {spec.fan_out}, dtype)"
     shape = repr(spec.shape[0] if len(spec.shape) == 1 else spec.shape)
+    if spec.init == "normal":
+        return f"normal(rng, {shape}, dtype)"
     if spec.init in ("zeros", "bias"):
         return f"np.zeros({shape}, dtype)"
     return f"np.ones({shape}, dtype)" if spec.init == "ones" else f"np.full({shape}, {spec.init!r}, dtype)"
@@ -78,11 +84,12 @@ def _methods(graph: Graph, recipe: Recipe) -> list[Method]:
     uses = {source for node in graph.nodes for _, source in forward_arguments(node)}
     short = {"p": "self.params", "b": "self.buffers", "saved": "self.saved"}
     used = [name for name in short if name == "saved" or {"p": "param", "b": "buffer"}[name] in uses]
+    lines, result = _forward_lines(graph, until)
     forward = ["x = self.check_input(x)", f"{', '.join(used)} = {', '.join(short[name] for name in used)}"]
-    forward += _forward_lines(graph, graph.nodes[:until])
+    forward += [*lines, f"return {result}"]
     methods = []
     if until == graph.output:
-        methods.append(Method("forward(self, x, training=False)", f"x {given} -> y {wanted}.", (*forward, "return x")))
+        methods.append(Method("forward(self, x, training=False)", f"x {given} -> y {wanted}.", tuple(forward)))
         methods.append(
             Method(
                 "logits(self, x, training=False)",
@@ -92,64 +99,109 @@ def _methods(graph: Graph, recipe: Recipe) -> list[Method]:
         )
     else:
         methods.append(
-            Method(
-                "logits(self, x, training=False)", f"x {given} -> what the loss reads {wanted}.", (*forward, "return x")
-            )
+            Method("logits(self, x, training=False)", f"x {given} -> what the loss reads {wanted}.", tuple(forward))
         )
-        last = graph.nodes[until]
-        lines = ("x, saved = self.logits(x, training), self.saved", *_forward_lines(graph, (last,)), "return x")
+        last = _forward_line(graph, graph.nodes[graph.output - 1], "x", ["x"])
+        lines = ["x, saved = self.logits(x, training), self.saved", last, "return x"]
         methods.append(
-            Method("forward(self, x, training=False)", f"x {given} -> y {batch_shape(graph.output_shape)}.", lines)
+            Method(
+                "forward(self, x, training=False)", f"x {given} -> y {batch_shape(graph.output_shape)}.", tuple(lines)
+            )
         )
     methods.append(
         Method(
             "backward(self, dy)",
             "The gradient by the logits -> dx, {param name: gradient}, for the last batch.",
-            tuple(_backward_lines(graph, graph.nodes[:until])),
+            tuple(_backward_lines(graph, until)),
         )
     )
     methods.append(Method("update(self, grads, lr)", "One step of the optimizer, in place.", (_update_line(recipe),)))
     return methods
 
 
-def _forward_lines(graph: Graph, nodes: tuple[Node, ...]) -> list[str]:
-    lines = []
-    for node in nodes:
-        kernel = layer_of(node.op).forward
-        defaults = {name: p.default for name, p in inspect.signature(kernel).parameters.items()}
-        written = [
-            (name, source)
-            for name, source in forward_arguments(node)
-            if not (source == "attr" and node.attrs[name] == defaults[name])
-        ]
-        arguments = ["x", *(_argument(node, name, source) for name, source in written)]
-        line = f'x, saved["{node.name}"] = {kernel.__name__}({", ".join(arguments)})'
-        changes = node.shape != graph.input_shapes(node)[0]
-        lines.append(f"{line}  # {batch_shape(node.shape)}" if changes else line)
-    return lines
+def _forward_lines(graph: Graph, until: int) -> tuple[list[str], str]:
+    """The lines that make value `until`, and the variable it ends up in."""
+    nodes = graph.nodes[:until]
+    names = variables([(node.inputs, (index + 1,)) for index, node in enumerate(nodes)], [0], [until])
+    titles = section_titles(graph)
+    lines: list[str] = []
+    for index, node in enumerate(nodes):
+        if index in titles:
+            lines += ["", f"# {titles[index]}"]
+        lines.append(_forward_line(graph, node, names[index + 1], [names[value] for value in node.inputs]))
+    return lines, names[until]
+
+
+def _forward_line(graph: Graph, node: Node, target: str, inputs: list[str]) -> str:
+    """`x, saved["conv1"] = conv_forward(x, ...)`."""
+    kernel = layer_of(node.op).forward
+    defaults = {name: p.default for name, p in inspect.signature(kernel).parameters.items()}
+    written = [
+        (name, source)
+        for name, source in forward_arguments(node)
+        if not (source == "attr" and node.attrs[name] == defaults[name])
+    ]
+    arguments = [*inputs, *(_argument(node, name, source) for name, source in written)]
+    line = f'{target}, saved["{node.name}"] = {kernel.__name__}({", ".join(arguments)})'
+    changes = len(inputs) > 1 or node.shape != graph.input_shapes(node)[0]
+    return f"{line}  # {batch_shape(node.shape)}" if changes else line
 
 
 def _argument(node: Node, name: str, source: str) -> str:
-    if source == "param":
-        return f'p["{node.name}.{name}"]'
-    if source == "buffer":
-        return f'b["{node.name}.{name}"]'
+    if source in ("param", "buffer"):
+        specs = node.params if source == "param" else node.buffers
+        spec = next(spec for spec in specs if spec.argument == name)
+        return f'{source[0]}["{spec.full_name(node.name)}"]'
     if source == "attr":
         return f"{name}={node.attrs[name]!r}"
     return {"absent": "None", "training": "training=training", "rng": "rng=self.rng"}[source]
 
 
-def _backward_lines(graph: Graph, nodes: tuple[Node, ...]) -> list[str]:
+def _backward_lines(graph: Graph, until: int) -> list[str]:
+    """Every node that the logits depend on, last to first. A value that several nodes read gets the sum of what they
+    send back, in the order in which LayerNetwork.backward adds it up."""
     lines = ["saved, grads = self.saved, {}"]
-    for node in reversed(nodes):
-        target = f'grads["{node.name}"]' if node.params else "_"
+    ends = section_ends(graph, until)
+    found = {until: "dy"}  # value -> the variable that holds its gradient
+    for index in range(until - 1, -1, -1):
+        node = graph.nodes[index]
+        if index in ends:
+            lines += ["", f"# {ends[index]}"]
+        dy = found.pop(index + 1, None)
+        if dy is None:  # nothing that the loss reads depends on it
+            zeros = ", ".join(
+                f'"{p.name}": np.zeros_like(self.params["{p.full_name(node.name)}"])' for p in node.params
+            )
+            lines += [f'grads["{node.name}"] = {{{zeros}}}'] if zeros else []
+            continue
+        targets: list[str] = []
+        sums: list[str] = []
+        for value in node.inputs:
+            name = next(name for name in _gradient_names() if name not in (*found.values(), *targets))
+            targets.append(name)
+            if value in found:
+                sums.append(f"{found[value]} = {found[value]} + {name}")
+            else:
+                found[value] = name
+        grads = f'grads["{node.name}"]' if node.params else "_"
+        target = targets[0] if len(targets) == 1 else f"({', '.join(targets)})"
+        line = f'{target}, {grads} = {layer_of(node.op).backward.__name__}({dy}, saved["{node.name}"])'
         shape = graph.input_shapes(node)[0]
-        line = f'dy, {target} = {layer_of(node.op).backward.__name__}(dy, saved["{node.name}"])'
-        lines.append(f"{line}  # {batch_shape(shape)}" if shape != node.shape else line)
+        changes = len(targets) == 1 and shape != node.shape
+        lines += [f"{line}  # {batch_shape(shape)}" if changes else line, *sums]
+    named = 'f"{layer}.{name}"'
+    if any(p.name == "" for node in graph.nodes for p in node.params):
+        named += '.rstrip(".")'
+    lines += [""] if ends else []
     lines.append(
-        'return dy, {f"{layer}.{name}": g for layer, named in reversed(grads.items()) for name, g in named.items()}'
+        f"return {found[0]}, {{{named}: g for layer, named in reversed(grads.items()) for name, g in named.items()}}"
     )
     return lines
+
+
+def _gradient_names() -> Iterator[str]:
+    """dy, dz, da, ...; dx is kept for kernels."""
+    return (f"d{name}" for name in names() if name != "x")
 
 
 def _update_line(recipe: Recipe) -> str:
@@ -162,30 +214,33 @@ def _update_line(recipe: Recipe) -> str:
 
 
 def _demo(graph: Graph, loss: str) -> list[str]:
-    """A short training run on made-up data, so that the file shows what it does."""
+    """A short training run on made-up data, so that the file shows what it does; smaller for large networks."""
     classes, *rest = graph.output_shape
+    samples = next((n for n in (256, 64, 16) if n * graph.num_macs < 2e10), 8)
+    patterns = min(classes, max(2, 2**24 // prod(graph.input_shape)))
     lines = ["# A training run on made-up data, to show that the network learns.", "rng = np.random.default_rng(0)"]
-    if loss == "mse":
+    if loss in ("mse", "bce"):
+        drawn = "standard_normal(({}))" if loss == "mse" else "integers(0, 2, ({}))"
         lines += [
-            f"y = rng.standard_normal((256, {', '.join(map(str, graph.output_shape))})).astype(np.float32)",
-            "x = rng.standard_normal((256, *INPUT_SHAPE)).astype(np.float32)",
+            f"y = rng.{drawn.format(', '.join(map(str, (samples, *graph.output_shape))))}.astype(np.float32)",
+            f"x = rng.standard_normal(({samples}, *INPUT_SHAPE)).astype(np.float32)",
         ]
     elif rest:
         lines += [
-            f"y = rng.integers(0, {classes}, (256, {', '.join(map(str, rest))}))",
-            "x = rng.standard_normal((256, *INPUT_SHAPE)).astype(np.float32)",
+            f"y = rng.integers(0, {classes}, ({samples}, {', '.join(map(str, rest))}))",
+            f"x = rng.standard_normal(({samples}, *INPUT_SHAPE)).astype(np.float32)",
         ]
     else:
         lines += [
-            f"y = rng.integers(0, {classes}, 256)",
-            f"patterns = rng.standard_normal(({classes}, *INPUT_SHAPE))  # one for each class",
-            "x = (patterns[y] + rng.standard_normal((256, *INPUT_SHAPE))).astype(np.float32)",
+            f"y = rng.integers(0, {patterns}, {samples})",
+            f"patterns = rng.standard_normal(({patterns}, *INPUT_SHAPE))  # one for each class",
+            f"x = (patterns[y] + rng.standard_normal(({samples}, *INPUT_SHAPE))).astype(np.float32)",
         ]
-    show_score = ", accuracy {model.score(x, y):.3f}" if loss != "mse" else ""
+    show_score = ", accuracy {model.score(x, y):.3f}" if loss not in ("mse", "bce") else ""
     return [
         *lines,
         "model = Model(seed=0)",
         "for epoch in range(1, 6):",
-        "    (loss,) = model.fit(x, y, epochs=1, batch=32, seed=epoch)",
+        f"    (loss,) = model.fit(x, y, epochs=1, batch={min(32, samples // 2)}, seed=epoch)",
         f'    print(f"epoch {{epoch}}: loss {{loss:.4f}}{show_score}")',
     ]

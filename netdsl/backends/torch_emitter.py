@@ -1,122 +1,413 @@
-"""Graph to a PyTorch module: plain torch.nn, with labelled groups as nn.Sequential."""
+"""Graph to a PyTorch module: plain torch.nn; a block is a class, its calls are instances, a group is nn.Sequential.
+
+A class is written once for all calls whose constructor and forward read the same: numbers are written as expressions of
+the block's parameters (netdsl.symbols). Calls whose `if`s went another way become a second class.
+"""
 
 from __future__ import annotations
 
+import ast
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
 from netdsl.analysis.loss import logits_value
-from netdsl.backends.emission import Method, batch_shape, emit, title
+from netdsl.backends.emission import batch_shape, emit, title
+from netdsl.backends.torch_forward import Statement, forward_lines, mark, statement
+from netdsl.backends.torch_items import named_items, numbered_items
+from netdsl.backends.variables import names
 from netdsl.ir import Graph, Node, Scope, Shape
 from netdsl.layers import layer_of
 from netdsl.names import class_name
 from netdsl.recipe import Recipe
+from netdsl.symbols import Symbol, substitute, written
 
-_WIDTH = 100
-_NESTED = 3  # calls on one line
+_RESERVED = ("Model", "OrderedDict", "F", "INPUT_SHAPE")
 
 
 def emit_torch(graph: Graph, recipe: Recipe) -> str:
     """The text of `<name>_torch.py`."""
-    members = [line for child in graph.root.children for line in _member(graph, child)]
-    methods = _methods(graph, logits_value(graph, recipe.loss))
-    text = "\n".join([*members, *(line for method in methods for line in method.lines)])
-    imports = ["from collections import OrderedDict", ""] if "OrderedDict(" in text else []
-    imports += ["import torch"] if "torch." in text.replace("nn.", "") else []
-    imports += ["import torch.nn.functional as F"] if "F." in text else []
-    return emit(
-        "torch_module.py.j2",
-        title=f"{title(graph, class_name(graph.name), 'PyTorch', ' --target torch')}.",
-        imports=[*imports, "from torch import nn"],
-        input_shape=repr(graph.input_shape),
-        class_name=class_name(graph.name),
-        members=members,
-        methods=methods,
-    )
+    return _Emitter(graph, logits_value(graph, recipe.loss)).text()
 
 
-# -------------------------------------------------------------------------------------------- members
+@dataclass
+class _Class:
+    """An emitted class. params: the names of the block that its constructor takes; handed_in: the members that it takes
+    (a block that calls itself takes the inner one, so that one class does for every depth)."""
+
+    base: str
+    head: str
+    doc: str
+    params: tuple[str, ...]
+    handed_in: tuple[str, ...]
+    init: tuple[str, ...]
+    forward: tuple[str, ...]
+    labels: tuple[str, ...]
+    uses: int = 0
+
+    @property
+    def code(self) -> tuple:
+        """What makes it another class: everything but comments."""
+        forward = tuple(line.split("  # ")[0] for line in self.forward)
+        return self.base, self.head, self.doc, self.init, forward
+
+    def lines(self, name: str, doc: str) -> list[str]:
+        body = [f"class {name}(nn.Module):"]
+        body += [f'    """{doc}"""', ""] if doc else []
+        body += [f"    def __init__({self.head}):", "        super().__init__()"]
+        body += [f"        {line}" for line in self.init]
+        return [*body, "", *(f"    {line}" for line in self.forward)]
 
 
-def _constructor(graph: Graph, node: Node) -> str:
-    return layer_of(node.op).torch(node.attrs, *graph.input_shapes(node))
+@dataclass
+class _Members:
+    """The children of a scope as members of its class, and what forward does with each."""
+
+    lines: list[str] = field(default_factory=list)
+    statements: list[Statement] = field(default_factory=list)
+    handed_in: dict[str, Scope] = field(default_factory=dict)
 
 
-def _is_member(node: Node) -> bool:
-    return layer_of(node.op).torch_call is None or bool(node.params)
+class _Emitter:
+    def __init__(self, graph: Graph, until: int) -> None:
+        self.graph = graph
+        self.until = until
+        self.classes: list[_Class] = []
+        self.class_of: dict[str, int] = {}  # name of a scope -> its class
+        self.handed_in: dict[str, dict[str, Scope]] = {}
+        self.known: tuple[str, ...] = ()  # the names of the block around the place that is being written
+        self.helpers: dict[str, None] = {}
+        self.spans: dict[str, range] = {}
+        self.readers: dict[int, int] = {}  # value -> the last node that reads it
+        for index, node in enumerate(graph.nodes):
+            self.readers.update(dict.fromkeys(node.inputs, index))
+        self.measure(graph.root)
+
+    # ---------------------------------------------------------------- what flows in and out of a scope
+
+    def measure(self, scope: Scope) -> range:
+        """Remember which nodes each scope holds: those of a scope stand in a row."""
+        ranges = [self.measure(c) if isinstance(c, Scope) else range(c, c + 1) for c in scope.children]
+        inside = [r for r in ranges if r]
+        self.spans[scope.name] = range(inside[0].start, inside[-1].stop) if inside else range(0)
+        return self.spans[scope.name]
+
+    def reads(self, scope: Scope) -> list[int]:
+        """The values from outside that the nodes of a scope read; the one that flows in comes first."""
+        inside = self.spans[scope.name]
+        outside = [v for i in inside for v in self.graph.nodes[i].inputs if not inside.start < v <= inside.stop]
+        return sorted(dict.fromkeys(outside), key=lambda value: value != scope.source)
+
+    def makes(self, scope: Scope) -> list[int]:
+        """The values of a scope that are read outside; the one that flows out comes first."""
+        inside = self.spans[scope.name]
+        values = range(inside.start + 1, inside.stop + 1)
+        found = [v for v in values if v == self.graph.output or self.readers.get(v, 0) >= inside.stop]
+        return sorted(found, key=lambda value: value != scope.result) or [inside.stop]
+
+    # ---------------------------------------------------------------- nodes
+
+    def written(self, node: Node) -> tuple[Mapping[str, object], tuple[Shape, ...], Shape]:
+        """Attrs, input shapes and shape, with the names of the block where one is being written."""
+        if node.written is None or not self.known:
+            return node.attrs, self.graph.input_shapes(node), node.shape
+        attrs, inputs, shape = node.written
+        return {key: written(value) for key, value in attrs.items()}, written(inputs), shape
+
+    def constructor(self, node: Node) -> str | None:
+        layer = layer_of(node.op)
+        self.helpers.update(dict.fromkeys(layer.torch_helpers))
+        attrs, inputs, _ = self.written(node)
+        return layer.torch(attrs, *inputs) if layer.torch is not None else None
+
+    def template(self, node: Node) -> str | None:
+        """How forward writes the layer, where that is not just calling a member on x."""
+        call = layer_of(node.op).torch_call
+        attrs, inputs, _ = self.written(node)
+        return call(attrs, *inputs) if call is not None else None
+
+    def is_member(self, node: Node) -> bool:
+        return "{self}" in (self.template(node) or "{self}")
+
+    def is_module(self, node: Node) -> bool:
+        """True if the constructor alone, called on x, is the layer: then it can stand in an nn.Sequential."""
+        if layer_of(node.op).torch is None:
+            return False
+        return not self.is_member(node) or self.template(node) in (None, "{self}({x})")
+
+    def comment(self, shape: Shape) -> str:
+        """`(N, 64, 56, 56)`; in a block, whose maps have many sizes, `(N, 4 * c, ...)`."""
+        if not self.known:
+            return batch_shape(shape)
+        sizes = [repr(size) for size in shape]
+        return f"(N, {sizes[0]}, ...)" if len(shape) == 3 else f"(N, {', '.join(sizes)})"
+
+    # ---------------------------------------------------------------- groups
+
+    def is_sequential(self, scope: Scope) -> bool:
+        """True for a labelled group that is a chain of modules which nothing else looks into."""
+        inside = self.spans[scope.name]
+        if scope.call is not None or (inside and self.makes(scope) != [scope.result]):
+            return False
+        value = scope.source
+        for child in scope.children:
+            if not isinstance(child, Scope):
+                node = self.graph.nodes[child]
+                if node.inputs != (value,) or not self.is_module(node):
+                    return False
+                value = child + 1
+            elif self.spans[child.name]:
+                if self.reads(child) != [value] or self.makes(child) != [child.result]:
+                    return False
+                value = child.result
+        return value == scope.result
+
+    def sequential(self, scope: Scope) -> list[str]:
+        """nn.Sequential over the children; those with labels need an OrderedDict to keep their names."""
+        items: list[tuple[str, list[str]]] = []
+        for child in scope.children:
+            if isinstance(child, Scope):
+                items.append((child.last_name, self.instance(child)))
+            else:
+                node = self.graph.nodes[child]
+                items.append((node.name.rpartition(".")[2], [self.constructor(node) or "nn.Identity()"]))
+        if not items:
+            return ["nn.Sequential()"]
+        numbered = [name for name, _ in items] == [str(i) for i in range(len(items))]
+        lines = numbered_items(items) if numbered else named_items(items)
+        if numbered and len(lines) <= 2 and sum(map(len, lines)) < 60 and not any(line[0] == " " for line in lines):
+            return [f"nn.Sequential({' '.join(lines).rstrip(',')})"]
+        opened, closed = ("nn.Sequential(", ")") if numbered else ("nn.Sequential(OrderedDict([", "]))")
+        return [opened, *(f"    {line}" for line in lines), closed]
+
+    # ---------------------------------------------------------------- classes
+
+    def instance(self, scope: Scope, meant: Mapping[str, object] | None = None) -> list[str]:
+        """The lines that make a scope's module. meant: the names of the place where the call stands -> what they are
+        where the module is made, if that is another place."""
+        if self.is_sequential(scope):
+            return self.sequential(scope)
+        number = self.class_number(scope)
+        made = self.classes[number]
+        made.uses += 1
+        given = self.given(scope, meant or {})
+        args = []
+        for name in made.params:
+            value, default = given[name]
+            if default is None or value != default:
+                args.append(repr(value) if default is None else f"{name}={value!r}")
+        inner = {name: value for name, (value, _) in given.items()}
+        for name, child in self.handed_in[scope.name].items():
+            args.append(f"{name}={self.instance(child, inner)[0]}")
+        return [f"Class_{number}_({', '.join(args)})"]
+
+    def given(self, scope: Scope, meant: Mapping[str, object]) -> dict[str, tuple[object, object]]:
+        """Name -> (value, default) of everything that the class of this scope may ask for."""
+        if scope.call is None:  # a group inside a block passes the names on
+            return {name: (meant.get(name, Symbol(0, name)), None) for name in self.known}
+        call = scope.call
+        channels = call.shape[1 if len(call.shape) == 2 else 0]
+        found: dict[str, tuple[object, object]] = {call.channels: (substitute(channels, meant), None)}
+        for argument in call.arguments:
+            found[argument.name] = (substitute(argument.value, meant), argument.default)
+        return found
+
+    @contextmanager
+    def inside(self, scope: Scope) -> Iterator[None]:
+        """While the class of this scope is written, its block's names are known."""
+        outer = self.known
+        if scope.call is not None:
+            self.known = (scope.call.channels, *(argument.name for argument in scope.call.arguments))
+        yield
+        self.known = outer
+
+    def class_number(self, scope: Scope) -> int:
+        """The class of this scope: one that reads the same, or a new one."""
+        if scope.name not in self.class_of:
+            with self.inside(scope):
+                made = self.class_for(scope)
+            codes = [known.code for known in self.classes]
+            if made.code not in codes:
+                self.classes.append(made)
+            self.class_of[scope.name] = codes.index(made.code) if made.code in codes else len(codes)
+        return self.class_of[scope.name]
+
+    def class_for(self, scope: Scope) -> _Class:
+        members = self.members(scope)
+        self.handed_in[scope.name] = members.handed_in
+        reads, makes = self.reads(scope), self.makes(scope)
+        inputs = [name for name, _ in zip(names(), reads, strict=False)]
+        lines = forward_lines(members.statements, reads, makes, self.arriving(scope))
+        free = _names_in(members.lines)
+        params = [name for name in self.known if name in free]
+        defaults = {a.name: a.default for a in scope.call.arguments} if scope.call is not None else {}
+        params.sort(key=lambda name: defaults.get(name) is not None)  # those with defaults must be last
+        heads = [name if defaults.get(name) is None else f"{name}={defaults[name]!r}" for name in params]
+        return _Class(
+            class_name(scope.last_name if scope.call is None else scope.call.block),
+            ", ".join(["self", *heads, *members.handed_in]),
+            f"group {scope.last_name}" if scope.call is None else f"block {_signature(scope)}",
+            tuple(params),
+            tuple(members.handed_in),
+            tuple(members.lines),
+            (f"def forward({', '.join(['self', *inputs])}):", *(f"    {line}" for line in lines)),
+            tuple(c.last_name for c in scope.children if isinstance(c, Scope) and not c.last_name[-1].isdigit()),
+        )
+
+    def arriving(self, scope: Scope) -> str:
+        """The comment for what flows in."""
+        for index in self.spans[scope.name]:
+            node = self.graph.nodes[index]
+            if scope.source in node.inputs:
+                return self.comment(self.written(node)[1][node.inputs.index(scope.source)])
+        return ""
+
+    def members(self, scope: Scope) -> _Members:
+        """Every child as a member and a statement of forward."""
+        found = _Members()
+        for child in scope.children:
+            if not isinstance(child, Scope):
+                self.add_node(child, found)
+            elif self.spans[child.name]:
+                self.add_scope(scope, child, found)
+            else:
+                found.lines += _member(child.last_name, ["nn.Sequential()"])
+        return found
+
+    def add_node(self, index: int, found: _Members) -> None:
+        node = self.graph.nodes[index]
+        template, name = self.template(node) or "{self}({x})", node.name.rpartition(".")[2]
+        if self.is_member(node):
+            made = self.constructor(node)
+            assert made is not None, f"{node.op} has params, but no constructor"
+            found.lines += _member(name, [made])
+            template = template.replace("{self}", _attribute(name, made))
+        keeps = node.shape == self.graph.shape_of(node.inputs[0])
+        shape = self.comment(self.written(node)[2])
+        found.statements.append(statement(template, node.inputs, index + 1, shape, keeps))
+
+    def add_scope(self, scope: Scope, child: Scope, found: _Members) -> None:
+        name = child.last_name
+        if scope.call is not None and child.call is not None and scope.call.block == child.call.block:
+            self.class_number(child)  # it stands before this one
+            found.handed_in[name] = child
+            found.lines += _member(name, [name])
+        else:
+            found.lines += _member(name, self.instance(child))
+        reads, makes = self.reads(child), self.makes(child)
+        node = self.graph.nodes[makes[0] - 1]
+        shape = self.written(node)[2]
+        if self.known and child.call is not None:
+            shape = substitute(shape, {name: value for name, (value, _) in self.given(child, {}).items()})
+        keeps = len(makes) == len(reads) == 1 and node.shape == self.graph.shape_of(reads[0])
+        text = f"{_attribute(name, '')}({', '.join(mark(value) for value in reads)})"
+        found.statements.append(Statement(tuple(makes), tuple(reads), text, self.comment(shape), keeps))
+
+    # ---------------------------------------------------------------- the module
+
+    def text(self) -> str:
+        graph, name = self.graph, class_name(self.graph.name)
+        members = self.members(graph.root)
+        root = _Class(name, "self", "", (), (), tuple(members.lines), self.root_methods(members.statements), ())
+        chosen = self.chosen_names(name)
+        blocks = [text.split("\n") for text in self.helpers]
+        for number, made in enumerate(self.classes):
+            own, doc = chosen[number]
+            blocks.append(made.lines(own, doc))
+        blocks.append(root.lines(name, ""))
+        text = "\n\n\n".join("\n".join(lines) for lines in blocks)
+        text = re.sub(r"\bClass_(\d+)_", lambda match: chosen[int(match[1])][0], text)
+        imports = ["from collections import OrderedDict", ""] if "OrderedDict(" in text else []
+        imports += ["import torch"] if re.search(r"\btorch\.", text) else []
+        imports += ["import torch.nn.functional as F"] if re.search(r"\bF\.", text) else []
+        return emit(
+            "torch_module.py.j2",
+            title=f"{title(graph, name, 'PyTorch', ' --target torch')}.",
+            imports=[*imports, "from torch import nn"],
+            input_shape=repr(graph.input_shape),
+            body=text,
+            class_name=name,
+        )
+
+    def chosen_names(self, root: str) -> list[tuple[str, str]]:
+        """The name and docstring of each class: the most used of a block is called after it, the others after what
+        they have besides."""
+        taken = {root, *_RESERVED, *(re.findall(r"class (\w+)", "\n".join(self.helpers)))}
+        chosen: dict[int, tuple[str, str]] = {}
+        for number in sorted(range(len(self.classes)), key=lambda i: -self.classes[i].uses):
+            made = self.classes[number]
+            first = next((c for i, c in enumerate(self.classes) if i in chosen and c.base == made.base), None)
+            own, doc = made.base, made.doc
+            besides = [label for label in made.labels if first is not None and label not in first.labels]
+            if besides:
+                own, doc = made.base + class_name(besides[0]), f"{made.doc}, with `{besides[0]}`"
+            number_of = 2
+            plain = f"{own}Block" if own in taken and first is None else own
+            own = plain
+            while own in taken:
+                own, number_of = f"{plain}{number_of}", number_of + 1
+            taken.add(own)
+            chosen[number] = (own, doc)
+        return [chosen[number] for number in range(len(self.classes))]
+
+    def root_methods(self, statements: Sequence[Statement]) -> tuple[str, ...]:
+        """forward; and logits, where the loss contains the last layer."""
+        graph, arrives = self.graph, batch_shape(self.graph.input_shape)
+        if self.until == graph.output:
+            lines = forward_lines(statements, [0], [graph.output], arrives)
+            return ("def forward(self, x):", *(f"    {line}" for line in lines))
+        before, last = self.before_last(graph.root, list(statements), "self.")
+        logits = forward_lines(before, [0], [self.until], arrives)
+        last_text = last.text.replace(mark(self.until), "self.logits(x)")
+        lines = ["def logits(self, x):", *(f"    {line}" for line in logits), "", "def forward(self, x):"]
+        return (*lines, f"    return {last_text}  # {last.shape}")
+
+    def before_last(self, scope: Scope, statements: list[Statement], prefix: str) -> tuple[list[Statement], Statement]:
+        """The statements up to the last layer, and that one, taken out of the scopes it stands in."""
+        position = next(i for i, s in enumerate(statements) if self.graph.output in s.makes)
+        before, last = statements[:position], statements[position]
+        holder = next(
+            (c for c in scope.children if isinstance(c, Scope) and self.graph.output - 1 in self.spans[c.name]), None
+        )
+        if holder is None:
+            return before, last
+        own = _attribute(holder.last_name, "").replace("self.", prefix, 1) + "."
+        inner = [
+            Statement(s.makes, s.reads, s.text.replace("self.", own), s.shape, s.keeps)
+            for s in self.members(holder).statements
+        ]
+        more, last = self.before_last(holder, inner, own)
+        return [*before, *more], last
 
 
-def _last(name: str) -> str:
-    return name.rpartition(".")[2]
+# -------------------------------------------------------------------------------------------- text
 
 
-def _member(graph: Graph, child: Scope | int) -> list[str]:
-    """`self.conv1 = nn.Conv2d(...)`; nothing for a layer that is only a call."""
-    if isinstance(child, Scope):
-        first, *rest = _sequential(graph, child)
-        return [f"self.{_last(child.name)} = {first}", *rest]
-    node = graph.nodes[child]
-    return [f"self.{node.name} = {_constructor(graph, node)}"] if _is_member(node) else []
+def _member(name: str, lines: Sequence[str]) -> list[str]:
+    """`self.conv1 = nn.Conv2d(...)`; a name that is a number needs a call."""
+    first, *rest = lines
+    if not name.isdigit():
+        return [f"self.{name} = {first}", *rest]
+    add = "register_parameter" if first.startswith("nn.Parameter(") else "add_module"
+    made = [f'self.{add}("{name}", {first}', *rest]
+    made[-1] += ")"
+    return made
 
 
-def _sequential(graph: Graph, scope: Scope) -> list[str]:
-    """nn.Sequential over the children; those with labels need an OrderedDict to keep their names."""
-    names = [_last(child.name if isinstance(child, Scope) else graph.nodes[child].name) for child in scope.children]
-    numbered = names == [str(i) for i in range(len(names))]
-    lines = ["nn.Sequential(" if numbered else "nn.Sequential(OrderedDict(["]
-    for name, child in zip(names, scope.children, strict=True):
-        inner = _sequential(graph, child) if isinstance(child, Scope) else [_constructor(graph, graph.nodes[child])]
-        if not numbered:
-            inner = [f'("{name}", {inner[0]}', *inner[1:]]
-        inner[-1] += "," if numbered else "),"
-        lines += [f"    {line}" for line in inner]
-    return [*lines, ")" if numbered else "]))"] if scope.children else ["nn.Sequential()"]
+def _attribute(name: str, made: str) -> str:
+    if not name.isdigit():
+        return f"self.{name}"
+    get = "get_parameter" if made.startswith("nn.Parameter(") else "get_submodule"
+    return f'self.{get}("{name}")'
 
 
-# -------------------------------------------------------------------------------------------- forward
+def _names_in(lines: Sequence[str]) -> set[str]:
+    return {node.id for node in ast.walk(ast.parse("\n".join(lines))) if isinstance(node, ast.Name)}
 
 
-def _methods(graph: Graph, until: int) -> list[Method]:
-    calls = [_call(graph, child) for child in graph.root.children]
-    if until == graph.output:
-        return [Method("forward(self, x)", "", tuple(_lines(calls, graph.input_shape)))]
-    template, shape = calls[-1]
-    return [
-        Method("logits(self, x)", "", tuple(_lines(calls[:-1], graph.input_shape))),
-        Method("forward(self, x)", "", (f"return {template.format(x='self.logits(x)')}  # {batch_shape(shape)}",)),
-    ]
-
-
-def _call(graph: Graph, child: Scope | int) -> tuple[str, Shape]:
-    """An expression of {x}, and the shape it gives."""
-    if isinstance(child, Scope):
-        return f"self.{_last(child.name)}({{x}})", _scope_shape(graph, child)
-    node = graph.nodes[child]
-    layer = layer_of(node.op)
-    if _is_member(node):
-        return f"self.{node.name}({{x}})", node.shape
-    assert layer.torch_call is not None
-    return layer.torch_call(node.attrs, *graph.input_shapes(node)), node.shape
-
-
-def _scope_shape(graph: Graph, scope: Scope) -> Shape:
-    """The shape after the last node inside; an empty scope passes on the network's input."""
-    for child in reversed(scope.children):
-        return _scope_shape(graph, child) if isinstance(child, Scope) else graph.nodes[child].shape
-    return graph.input_shape
-
-
-def _lines(calls: list[tuple[str, Shape]], shape: Shape) -> list[str]:
-    """One line for each call that changes the shape; what keeps it is nested into the same line."""
-    lines: list[tuple[str, Shape, int]] = []
-    for template, after in calls:
-        if lines:
-            text, before, nested = lines[-1]
-            longer = template.format(x=text)
-            if after == before and nested < _NESTED and len(longer) <= _WIDTH - 20:
-                lines[-1] = (longer, after, nested + 1)
-                continue
-        lines.append((template.format(x="x"), after, 1))
-    shown = []
-    for index, (text, after, _) in enumerate(lines):
-        start = "return " if index == len(lines) - 1 else "x = "
-        shown.append(f"{start}{text}  # {batch_shape(after)}" if after != shape else f"{start}{text}")
-        shape = after
-    return shown or ["return x"]
+def _signature(scope: Scope) -> str:
+    """`neck(c, s=1)`."""
+    assert scope.call is not None
+    params = [a.name if a.default is None else f"{a.name}={a.default!r}" for a in scope.call.arguments]
+    return f"{scope.call.block}({', '.join(params)})"

@@ -16,3 +16,8 @@ def torch_uniform(rng, shape, fan_in, fan_out, dtype):
     """PyTorch's default for convolutions and linear layers, weights and biases: uniform within 1 / sqrt(fan_in)."""
     bound = fan_in**-0.5
     return rng.uniform(-bound, bound, shape).astype(dtype)
+
+
+def normal(rng, shape, dtype):
+    """Normal with standard deviation 0.02, for learned positions (Dosovitskiy et al. 2021)."""
+    return (0.02 * rng.standard_normal(shape)).astype(dtype)

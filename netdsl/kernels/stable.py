@@ -11,6 +11,12 @@ def sigmoid(x):
     return np.where(x >= 0, 1, e) / (1 + e)
 
 
+def softmax(x, axis):
+    """exp(x) / sum of exp(x) along `axis`; the maximum is taken out first, so that nothing overflows."""
+    e = np.exp(x - x.max(axis=axis, keepdims=True))
+    return e / e.sum(axis=axis, keepdims=True)
+
+
 def softplus(x):
     """log(1 + exp(x)) = max(x, 0) + log(1 + exp(-|x|))."""
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))

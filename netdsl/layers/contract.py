@@ -16,9 +16,9 @@ Shapes are without the batch axis; `attrs` is a dict of attr name -> value, comp
                                          of dx.
     torch(attrs, *inputs) -> str         a constructor, `nn.Conv2d(1, 32, 5)`; None where PyTorch has no such module
     torch_call(attrs, *inputs) -> str    the layer as an expression of {x} (`torch.relu({x})`), or of {0}, {1}, ...
-                                         where it has several inputs. Without params it stands instead of a member; with
-                                         params the member is called {self} (`{self}({x}, {x}, {x})[0]`). Optional where
-                                         calling the member on x is all there is
+                                         where it has several inputs. It stands instead of a member; a member that it
+                                         needs is {self} (`{self}({x}, {x}, {x})[0]`). Optional where calling the
+                                         member on x is all there is
     torch_helpers: text of small classes or functions that `torch` or `torch_call` name, copied above the network
     implied_by: names of losses that contain this layer: as the last one, it is left out of what the loss reads
 
@@ -128,6 +128,11 @@ def require_rank(x: Shape, rank: int, what: str, *help: str) -> None:
     if len(x) != rank:
         arrives = names.get(len(x), f"{len(x)} axes")
         raise SpecProblem("N202", f"{what} needs {names[rank]}, but {show_shape(x)} arrives ({arrives})", help=help)
+
+
+def features(x: Shape) -> int:
+    """The channels of a map, the features of tokens or a vector."""
+    return x[-1] if len(x) == 2 else x[0]
 
 
 def equal_shapes(name: str, inputs: tuple[Shape, ...]) -> Shape:

@@ -1,7 +1,6 @@
 """`softmax`: probabilities over the channels."""
 
-import numpy as np
-
+from netdsl.kernels.stable import softmax
 from netdsl.layers.contract import LayerDef
 
 
@@ -11,9 +10,8 @@ def softmax_resolve(attrs, x):
 
 
 def softmax_forward(x, axis=1):
-    """y = exp(x) / sum of exp(x) over the channels; the maximum is taken out first, so that nothing overflows."""
-    e = np.exp(x - x.max(axis=axis, keepdims=True))
-    y = e / e.sum(axis=axis, keepdims=True)
+    """y = exp(x) / sum of exp(x) over the channels."""
+    y = softmax(x, axis)
     return y, (y, axis)
 
 

@@ -21,6 +21,11 @@ torch = pytest.importorskip("torch")
 
 INPUTS = ["4x7x9", "6x5x1", "2x8x6", "12", "5x8"]  # maps (odd, thin, even), a vector, tokens
 SAMPLES = {"int": [1, 2, 4], "pair": [1, 2, 3, "3x2", "1x3"], "float": [0.0, 0.3, 0.7, 1.5]}
+SAMPLES["size"] = ["12", "1x12", "3x2x2", "4x7x9", "40", "7x4x9", "96"]
+CANCELS = {
+    "ln": 10,
+    "mha": 10,
+}  # float32: of two channels ln leaves +-1, and its gradient is what cancels; large scores
 
 
 SINGLE = [name for name, layer in layer_table().items() if layer.num_inputs == 1]
@@ -100,6 +105,7 @@ def compare(net, batch, dtype, training, rtol, atol):
         if dtype == "float64"
         else 4 * np.finfo(np.float32).eps / atol * np.sqrt(dy.size) * max(1, np.abs(dy).max() * np.abs(x).max())
     )
+    reach *= CANCELS.get(net.graph.nodes[0].op, 1)
     close = lambda a, b: np.testing.assert_allclose(a, b.detach().numpy(), rtol=rtol, atol=atol * max(1.0, reach))  # noqa: E731
     assert np.array_equal(dy, kept), "backward changed dy in place"
     close(y, expected)

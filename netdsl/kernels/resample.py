@@ -1,0 +1,34 @@
+"""Maps resampled by a matrix along H and one along W: what adaptive pooling and bilinear upsampling share."""
+
+import numpy as np
+
+
+def resample(x, rows, cols):
+    """x (N, C, H, W), rows (Ho, H), cols (Wo, W) -> y (N, C, Ho, Wo), y = rows x cols^T for each map."""
+    return np.matmul(np.matmul(rows, x), cols.T)
+
+
+def resample_adjoint(dy, rows, cols):
+    """dy (N, C, Ho, Wo) -> dx (N, C, H, W), dx = rows^T dy cols."""
+    return np.matmul(np.matmul(rows.T, dy), cols)
+
+
+def averaging_matrix(size, count, dtype):
+    """(count, size): row i averages the elements floor(i * size / count) <= j < ceil((i + 1) * size / count)."""
+    matrix = np.zeros((count, size), dtype)
+    for i in range(count):
+        first, last = i * size // count, -(-(i + 1) * size // count)
+        matrix[i, first:last] = 1 / (last - first)
+    return matrix
+
+
+def bilinear_matrix(size, factor, dtype):
+    """(size * factor, size): row i mixes the two elements nearest to (i + 1/2) / factor - 1/2."""
+    matrix = np.zeros((size * factor, size), dtype)
+    for i in range(size * factor):
+        place = max((i + 0.5) / factor - 0.5, 0.0)
+        first = min(int(place), size - 1)
+        share = place - first
+        matrix[i, first] += 1 - share
+        matrix[i, min(first + 1, size - 1)] += share
+    return matrix

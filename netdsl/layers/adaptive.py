@@ -1,0 +1,33 @@
+"""`adaptive`: average pooling to a given size."""
+
+from netdsl.kernels.resample import averaging_matrix, resample, resample_adjoint
+from netdsl.layers.contract import REQUIRED, Attr, LayerDef, call_text, require_rank
+from netdsl.symbols import pair_text
+
+
+def adaptive_shape(attrs, x):
+    """(C, H, W) -> (C, Ho, Wo), the size that is asked for."""
+    require_rank(x, 3, "`adaptive`")
+    return (x[0], *attrs["output_size"])
+
+
+def adaptive_forward(x, output_size):
+    """x (N, C, H, W) -> y (N, C, Ho, Wo): row i averages rows floor(i*H/Ho) to ceil((i+1)*H/Ho) of x."""
+    rows, cols = (averaging_matrix(size, out, x.dtype) for size, out in zip(x.shape[2:], output_size, strict=True))
+    return resample(x, rows, cols), (rows, cols)
+
+
+def adaptive_backward(dy, saved):
+    """Each element of a window gets its share of dy."""
+    return resample_adjoint(dy, *saved), {}
+
+
+LAYER = LayerDef(
+    name="adaptive",
+    summary="average pooling to HxW",
+    attrs=(Attr("output_size", "pair", REQUIRED, positional=True, minimum=1, label="the size"),),
+    shape=adaptive_shape,
+    forward=adaptive_forward,
+    backward=adaptive_backward,
+    torch=lambda attrs, x: call_text("nn.AdaptiveAvgPool2d", pair_text(attrs["output_size"])),
+)

@@ -1,0 +1,34 @@
+"""`cls`: a learned token before all others, which gathers what a classifier needs."""
+
+import numpy as np
+
+from netdsl.ir import ParamSpec
+from netdsl.layers.contract import LayerDef, require_rank
+
+
+def cls_shape(attrs, x):
+    """(T, D) -> (T + 1, D)."""
+    require_rank(x, 2, "`cls`", "`tokens` makes a sequence of a map")
+    return (x[0] + 1, x[1])
+
+
+def cls_forward(x, weight):
+    """x (N, T, D), weight (1, 1, D) -> y (N, T + 1, D), the token first (Devlin et al. 2019)."""
+    return np.concatenate([np.broadcast_to(weight, (len(x), *weight.shape[1:])), x], axis=1), None
+
+
+def cls_backward(dy, saved):
+    """dx without the first token, whose gradient is summed over the batch."""
+    return dy[:, 1:], {"": dy[:, :1].sum(axis=0, keepdims=True)}
+
+
+LAYER = LayerDef(
+    name="cls",
+    summary="a learned token before all others",
+    shape=cls_shape,
+    params=lambda attrs, x: (ParamSpec("", (1, 1, x[1]), "zeros"),),
+    forward=cls_forward,
+    backward=cls_backward,
+    torch=lambda attrs, x: f"nn.Parameter(torch.zeros(1, 1, {x[1]!r}))",
+    torch_call=lambda attrs, x: "torch.cat([{self}.expand(len({x}), -1, -1), {x}], dim=1)",
+)

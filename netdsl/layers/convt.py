@@ -1,0 +1,39 @@
+"""`convt`: transposed convolution, which makes maps larger."""
+
+from netdsl.kernels.transposed import transposed_backward, transposed_forward
+from netdsl.layers.contract import REQUIRED, Attr, LayerDef, call_text, require_rank
+from netdsl.symbols import pair_text
+from netdsl.transposed_rules import transposed_macs, transposed_options, transposed_params, transposed_shape
+
+
+def convt_shape(attrs, x):
+    """(C, H, W) -> (F, Ho, Wo); see transposed_shape."""
+    require_rank(x, 3, "`convt`", "`reshape CxHxW` makes a map of a vector")
+    return transposed_shape(attrs, x)
+
+
+def convt_torch(attrs, x):
+    options = transposed_options(attrs)
+    return call_text("nn.ConvTranspose2d", x[0], attrs["filters"], pair_text(attrs["kernel_size"]), **options)
+
+
+LAYER = LayerDef(
+    name="convt",
+    summary="transposed convolution with C filters",
+    attrs=(
+        Attr("filters", "int", REQUIRED, positional=True, minimum=1, label="the filters"),
+        Attr("kernel_size", "pair", (1, 1), flag="k", spellings=("kernel",), minimum=1, label="the kernel"),
+        Attr("stride", "pair", (1, 1), flag="s", minimum=1, label="the stride"),
+        Attr("padding", "pair", (0, 0), flag="p", minimum=0, label="the padding"),
+        Attr("output_padding", "pair", (0, 0), flag="op", minimum=0, label="the output padding"),
+        Attr("dilation", "pair", (1, 1), flag="d", minimum=1, label="the dilation"),
+        Attr("groups", "int", 1, flag="g", minimum=1, label="the groups"),
+        Attr("nobias", "word"),
+    ),
+    shape=convt_shape,
+    params=transposed_params,
+    macs=transposed_macs,
+    forward=transposed_forward,
+    backward=transposed_backward,
+    torch=convt_torch,
+)

@@ -1,0 +1,43 @@
+"""`droppath`: leaves whole samples out of a branch at random in training (stochastic depth)."""
+
+import numpy as np
+
+from netdsl.layers.contract import Attr, LayerDef
+
+
+def droppath_forward(x, p, training, rng):
+    """In training y = x * factor, factor (N, 1, ...) = 0 with probability p, else 1 / (1 - p) (Huang et al. 2016)."""
+    if not training:
+        return x, None
+    factor = ((rng.random((len(x), *[1] * (x.ndim - 1)), np.float32) >= p) / (1 - p)).astype(x.dtype)
+    return x * factor, factor
+
+
+def droppath_backward(dy, saved):
+    """dx = dy * factor."""
+    return dy if saved is None else dy * saved, {}
+
+
+DROP_PATH = '''class DropPath(nn.Module):
+    """Leaves whole samples out at random in training (stochastic depth, Huang et al. 2016)."""
+
+    def __init__(self, p):
+        super().__init__()
+        self.p = p
+
+    def forward(self, x):
+        if not self.training:
+            return x
+        kept = torch.rand(len(x), *[1] * (x.dim() - 1), device=x.device) >= self.p
+        return x * kept.to(x.dtype) / (1 - self.p)'''
+
+
+LAYER = LayerDef(
+    name="droppath",
+    summary="leaves whole samples out of a branch at random in training",
+    attrs=(Attr("p", "float", 0.5, positional=True, minimum=0, below=1, label="the probability"),),
+    forward=droppath_forward,
+    backward=droppath_backward,
+    torch=lambda attrs, x: f"DropPath({attrs['p']!r})",
+    torch_helpers=(DROP_PATH,),
+)

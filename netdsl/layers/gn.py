@@ -1,0 +1,53 @@
+"""`gn`: group normalisation of maps or vectors."""
+
+from netdsl.diagnostics import SpecProblem
+from netdsl.ir import ParamSpec, show_shape
+from netdsl.kernels.group_norms import groups_backward, groups_forward
+from netdsl.layers.contract import REQUIRED, Attr, LayerDef, call_text
+
+
+def gn_shape(attrs, x):
+    """The shape of x, a map or a vector whose channels the groups divide."""
+    if len(x) == 2:
+        raise SpecProblem("N202", f"`gn` needs a map or a vector, but {show_shape(x)} arrives (tokens)")
+    if x[0] % attrs["groups"]:
+        message = f"{attrs['groups']} groups do not divide {x[0]} channels"
+        raise SpecProblem("N203", message, "groups", "the groups", help=(f"use a divisor of {x[0]}",))
+    return x
+
+
+def gn_params(attrs, x):
+    return () if attrs["noaffine"] else (ParamSpec("weight", x[:1], "ones"), ParamSpec("bias", x[:1], "zeros"))
+
+
+def gn_forward(x, weight, bias, groups, eps=1e-5):
+    """x (N, C) or (N, C, H, W), each group of C / groups channels to mean 0 and variance 1 (Wu & He 2018)."""
+    return groups_forward(x, groups, weight, bias, eps)
+
+
+def gn_backward(dy, saved):
+    """See groups_backward."""
+    return groups_backward(dy, saved)
+
+
+def gn_torch(attrs, x):
+    options = {} if attrs["eps"] == 1e-5 else {"eps": attrs["eps"]}
+    if attrs["noaffine"]:
+        options["affine"] = False
+    return call_text("nn.GroupNorm", attrs["groups"], x[0], **options)
+
+
+LAYER = LayerDef(
+    name="gn",
+    summary="group normalisation with G groups",
+    attrs=(
+        Attr("groups", "int", REQUIRED, flag="g", positional=True, minimum=1, label="the groups"),
+        Attr("eps", "float", 1e-5, above=0),
+        Attr("noaffine", "word"),
+    ),
+    shape=gn_shape,
+    params=gn_params,
+    forward=gn_forward,
+    backward=gn_backward,
+    torch=gn_torch,
+)

@@ -1,0 +1,46 @@
+"""`inorm`: instance normalisation, each channel of each map by itself."""
+
+from netdsl.diagnostics import SpecProblem
+from netdsl.ir import ParamSpec, show_shape
+from netdsl.kernels.group_norms import groups_backward, groups_forward
+from netdsl.layers.contract import Attr, LayerDef, call_text, require_rank
+
+
+def inorm_shape(attrs, x):
+    """The shape of x, a map of more than one position."""
+    require_rank(x, 3, "`inorm`")
+    if x[1] * x[2] == 1:
+        message = f"`inorm` needs more than one position, but {show_shape(x)} arrives"
+        raise SpecProblem("N202", message, help=("one number has no variance: use `ln`",))
+    return x
+
+
+def inorm_params(attrs, x):
+    return (ParamSpec("weight", x[:1], "ones"), ParamSpec("bias", x[:1], "zeros")) if attrs["affine"] else ()
+
+
+def inorm_forward(x, weight, bias, eps=1e-5):
+    """x (N, C, H, W), each channel of each sample to mean 0 and variance 1 (Ulyanov et al. 2016)."""
+    return groups_forward(x, x.shape[1], weight, bias, eps)
+
+
+def inorm_backward(dy, saved):
+    """See groups_backward."""
+    return groups_backward(dy, saved)
+
+
+def inorm_torch(attrs, x):
+    options = {} if attrs["eps"] == 1e-5 else {"eps": attrs["eps"]}
+    return call_text("nn.InstanceNorm2d", x[0], **options, **({"affine": True} if attrs["affine"] else {}))
+
+
+LAYER = LayerDef(
+    name="inorm",
+    summary="instance normalisation",
+    attrs=(Attr("eps", "float", 1e-5, above=0), Attr("affine", "word")),
+    shape=inorm_shape,
+    params=inorm_params,
+    forward=inorm_forward,
+    backward=inorm_backward,
+    torch=inorm_torch,
+)

@@ -1,0 +1,59 @@
+"""`ln`: layer normalisation over the channels at each position of a map, or over the features of a token or vector."""
+
+import numpy as np
+
+from netdsl.ir import ParamSpec
+from netdsl.layers.contract import Attr, LayerDef, call_text, features
+
+
+def ln_params(attrs, x):
+    size = (features(x),)
+    return () if attrs["noaffine"] else (ParamSpec("weight", size, "ones"), ParamSpec("bias", size, "zeros"))
+
+
+def ln_forward(x, weight, bias, eps=1e-5):
+    """y = weight * (x - mean) / sqrt(var + eps) + bias (Ba et al. 2016), mean and var over the features.
+
+    The features are the channels of x (N, C, H, W), each position by itself, and the last axis of (N, T, D) and (N, D).
+    """
+    axis, shape = (1, (-1, 1, 1)) if x.ndim == 4 else (x.ndim - 1, (-1,))
+    mean = x.mean(axis=axis, keepdims=True)
+    inv_std = 1 / np.sqrt(((x - mean) ** 2).mean(axis=axis, keepdims=True) + eps)
+    x_hat = (x - mean) * inv_std
+    y = x_hat if weight is None else weight.reshape(shape) * x_hat + bias.reshape(shape)
+    return y, (x_hat, inv_std, weight, axis, shape)
+
+
+def ln_backward(dy, saved):
+    """dx = inv_std * (g - mean(g) - x_hat * mean(g * x_hat)), g = dy * weight."""
+    x_hat, inv_std, weight, axis, shape = saved
+    g = dy if weight is None else dy * weight.reshape(shape)
+    means = [part.mean(axis=axis, keepdims=True) for part in (g, g * x_hat)]
+    dx = inv_std * (g - means[0] - x_hat * means[1])
+    if weight is None:
+        return dx, {}
+    others = tuple(a for a in range(dy.ndim) if a != axis)
+    return dx, {"weight": (dy * x_hat).sum(axis=others), "bias": dy.sum(axis=others)}
+
+
+def ln_torch(attrs, x):
+    options = {} if attrs["eps"] == 1e-5 else {"eps": attrs["eps"]}
+    if attrs["noaffine"]:
+        options["elementwise_affine"] = False
+    return call_text("nn.LayerNorm", features(x), **options)
+
+
+def ln_torch_call(attrs, x):
+    return "{self}({x}.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)" if len(x) == 3 else "{self}({x})"
+
+
+LAYER = LayerDef(
+    name="ln",
+    summary="layer normalisation over the channels or features",
+    attrs=(Attr("eps", "float", 1e-5, above=0), Attr("noaffine", "word")),
+    params=ln_params,
+    forward=ln_forward,
+    backward=ln_backward,
+    torch=ln_torch,
+    torch_call=ln_torch_call,
+)

@@ -1,0 +1,58 @@
+"""`lrn`: local response normalisation across channels, as in AlexNet's paper."""
+
+import numpy as np
+
+from netdsl.layers.contract import REQUIRED, Attr, LayerDef, call_text, require_rank
+
+
+def lrn_shape(attrs, x):
+    """The shape of x, a map."""
+    require_rank(x, 3, "`lrn`")
+    return x
+
+
+def lrn_forward(x, size, alpha=1e-4, beta=0.75, k=1.0):
+    """y = x / s^beta, s = k + alpha / size * (the sum of x^2 over `size` channels around) (Krizhevsky et al. 2012).
+
+    Channel c sees size // 2 channels before it and (size - 1) // 2 after it, as in PyTorch.
+    """
+    s = k + alpha / size * channel_sums(x * x, size // 2, (size - 1) // 2)
+    return x * s**-beta, (x, s, size, alpha, beta)
+
+
+def lrn_backward(dy, saved):
+    """dx = dy / s^beta - 2 * alpha * beta / size * x * (dy * x / s^(beta + 1), summed over the channels that saw x)."""
+    x, s, size, alpha, beta = saved
+    seen = channel_sums(dy * x * s ** (-beta - 1), (size - 1) // 2, size // 2)
+    return dy * s**-beta - (2 * alpha * beta / size) * x * seen, {}
+
+
+def channel_sums(x, before, after):
+    """x (N, C, H, W) -> the sum over each channel, `before` channels before it and `after` after it."""
+    padded = np.pad(x, ((0, 0), (before, after), (0, 0), (0, 0)))
+    total = 0
+    for i in range(before + after + 1):
+        total = total + padded[:, i : i + x.shape[1]]
+    return total
+
+
+def lrn_torch(attrs, x):
+    usual = {"alpha": 1e-4, "beta": 0.75, "k": 1.0}
+    options = {name: attrs[name] for name, value in usual.items() if attrs[name] != value}
+    return call_text("nn.LocalResponseNorm", attrs["size"], **options)
+
+
+LAYER = LayerDef(
+    name="lrn",
+    summary="local response normalisation over N channels",
+    attrs=(
+        Attr("size", "int", REQUIRED, positional=True, minimum=1, label="the channels"),
+        Attr("alpha", "float", 1e-4, minimum=0),
+        Attr("beta", "float", 0.75, minimum=0),
+        Attr("k", "float", 1.0, above=0),
+    ),
+    shape=lrn_shape,
+    forward=lrn_forward,
+    backward=lrn_backward,
+    torch=lrn_torch,
+)

@@ -1,0 +1,39 @@
+"""`pixelshuffle`: channels become places, for super-resolution."""
+
+from netdsl.diagnostics import SpecProblem
+from netdsl.layers.contract import REQUIRED, Attr, LayerDef, call_text, require_rank
+
+
+def pixelshuffle_shape(attrs, x):
+    """(C, H, W) -> (C / factor^2, H * factor, W * factor)."""
+    require_rank(x, 3, "`pixelshuffle`")
+    r = attrs["factor"]
+    if x[0] % (r * r):
+        message = f"the factor {r} needs a multiple of {r * r} channels, but {x[0]} arrive"
+        more = x[0] + -x[0] % (r * r)
+        raise SpecProblem("N203", message, "factor", "the factor", help=(f"give the layer before it {more} filters",))
+    return (x[0] // (r * r), x[1] * r, x[2] * r)
+
+
+def pixelshuffle_forward(x, factor):
+    """y[n, c, i*r + u, j*r + v] = x[n, c*r*r + u*r + v, i, j], r = factor (Shi et al. 2016)."""
+    n, c, h, w = x.shape
+    y = x.reshape(n, -1, factor, factor, h, w).transpose(0, 1, 4, 2, 5, 3)
+    return y.reshape(n, -1, h * factor, w * factor), (x.shape, factor)
+
+
+def pixelshuffle_backward(dy, saved):
+    """Each place back to its channel."""
+    (n, _, h, w), r = saved
+    return dy.reshape(n, -1, h, r, w, r).transpose(0, 1, 3, 5, 2, 4).reshape(saved[0]), {}
+
+
+LAYER = LayerDef(
+    name="pixelshuffle",
+    summary="R*R channels become maps R times as high and wide",
+    attrs=(Attr("factor", "int", REQUIRED, positional=True, minimum=1, label="the factor"),),
+    shape=pixelshuffle_shape,
+    forward=pixelshuffle_forward,
+    backward=pixelshuffle_backward,
+    torch=lambda attrs, x: call_text("nn.PixelShuffle", attrs["factor"]),
+)

@@ -1,0 +1,32 @@
+"""`pos`: a learned vector for each position, added to the tokens."""
+
+from netdsl.ir import ParamSpec
+from netdsl.layers.contract import LayerDef, require_rank
+
+
+def pos_shape(attrs, x):
+    """The shape of x, tokens."""
+    require_rank(x, 2, "`pos`", "`tokens` makes a sequence of a map")
+    return x
+
+
+def pos_forward(x, weight):
+    """y = x + weight, x (N, T, D), weight (1, T, D) (Dosovitskiy et al. 2021)."""
+    return x + weight, None
+
+
+def pos_backward(dy, saved):
+    """dx = dy; dweight sums dy over the batch."""
+    return dy, {"": dy.sum(axis=0, keepdims=True)}
+
+
+LAYER = LayerDef(
+    name="pos",
+    summary="a learned vector for each position, added",
+    shape=pos_shape,
+    params=lambda attrs, x: (ParamSpec("", (1, *x), "normal"),),
+    forward=pos_forward,
+    backward=pos_backward,
+    torch=lambda attrs, x: f"nn.Parameter(0.02 * torch.randn(1, {x[0]!r}, {x[1]!r}))",
+    torch_call=lambda attrs, x: "{x} + {self}",
+)

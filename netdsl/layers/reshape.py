@@ -1,0 +1,44 @@
+"""`reshape`: the same numbers as a map, tokens or a vector of another shape."""
+
+from math import prod
+
+from netdsl.diagnostics import SpecProblem
+from netdsl.ir import show_shape
+from netdsl.layers.contract import REQUIRED, Attr, LayerDef
+
+
+def reshape_shape(attrs, x):
+    """x of any shape -> the shape that is asked for, of as many numbers."""
+    have, want = prod(x), prod(attrs["shape"])
+    if have != want:
+        message = f"{show_shape(x)} holds {have:_} numbers, but {show_shape(attrs['shape'])} holds {want:_}"
+        raise SpecProblem("N203", message, "shape", "the shape")
+    return attrs["shape"]
+
+
+def reshape_forward(x, shape):
+    """x (N, ...) -> y (N, *shape), in the same order."""
+    return x.reshape(len(x), *shape), x.shape
+
+
+def reshape_backward(dy, saved):
+    """The same numbers in the shape of x."""
+    return dy.reshape(saved), {}
+
+
+def reshape_torch(attrs, x):
+    flat = "" if len(x) == 1 else "nn.Flatten(), "
+    unflatten = f"nn.Unflatten(1, {attrs['shape']!r})"
+    return f"nn.Sequential({flat}{unflatten})" if flat else unflatten
+
+
+LAYER = LayerDef(
+    name="reshape",
+    summary="the same numbers in the shape CxHxW",
+    attrs=(Attr("shape", "size", REQUIRED, positional=True, minimum=1, label="the shape"),),
+    shape=reshape_shape,
+    forward=reshape_forward,
+    backward=reshape_backward,
+    torch=reshape_torch,
+    torch_call=lambda attrs, x: f"{{x}}.reshape(-1, {', '.join(repr(size) for size in attrs['shape'])})",
+)

@@ -1,0 +1,45 @@
+"""`rms`: root-mean-square normalisation over the channels at each position of a map, or over features."""
+
+import numpy as np
+
+from netdsl.ir import ParamSpec
+from netdsl.layers.contract import Attr, LayerDef, call_text, features
+
+
+def rms_params(attrs, x):
+    return (ParamSpec("weight", (features(x),), "ones"),)
+
+
+def rms_forward(x, weight, eps=1e-6):
+    """y = weight * x / sqrt(mean(x^2) + eps) (Zhang & Sennrich 2019), the mean over the features.
+
+    The features are the channels of x (N, C, H, W), each position by itself, and the last axis of (N, T, D) and (N, D).
+    """
+    axis, shape = (1, (-1, 1, 1)) if x.ndim == 4 else (x.ndim - 1, (-1,))
+    inv_rms = 1 / np.sqrt((x**2).mean(axis=axis, keepdims=True) + eps)
+    x_hat = x * inv_rms
+    return weight.reshape(shape) * x_hat, (x_hat, inv_rms, weight.reshape(shape), axis)
+
+
+def rms_backward(dy, saved):
+    """dx = inv_rms * (g - x_hat * mean(g * x_hat)), g = dy * weight."""
+    x_hat, inv_rms, weight, axis = saved
+    g = dy * weight
+    dx = inv_rms * (g - x_hat * (g * x_hat).mean(axis=axis, keepdims=True))
+    return dx, {"weight": (dy * x_hat).sum(axis=tuple(a for a in range(dy.ndim) if a != axis))}
+
+
+def rms_torch_call(attrs, x):
+    return "{self}({x}.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)" if len(x) == 3 else "{self}({x})"
+
+
+LAYER = LayerDef(
+    name="rms",
+    summary="root-mean-square normalisation over the channels or features",
+    attrs=(Attr("eps", "float", 1e-6, above=0),),
+    params=rms_params,
+    forward=rms_forward,
+    backward=rms_backward,
+    torch=lambda attrs, x: call_text("nn.RMSNorm", features(x), eps=attrs["eps"]),
+    torch_call=rms_torch_call,
+)

@@ -1,0 +1,39 @@
+"""`scale`: a learned factor for each channel or feature (LayerScale)."""
+
+from netdsl.ir import ParamSpec
+from netdsl.layers.contract import Attr, LayerDef, features
+
+
+def factor_shape(x):
+    """(C, 1, 1) for a map, (D,) for tokens and vectors: what PyTorch would repeat over the rest."""
+    return (x[0], 1, 1) if len(x) == 3 else (features(x),)
+
+
+def scale_forward(x, weight):
+    """y = weight * x, weight (C, 1, 1) or (D,) (Touvron et al. 2021)."""
+    return weight * x, (x, weight)
+
+
+def scale_backward(dy, saved):
+    """dx = weight * dy; dweight sums dy * x over everything but the channels or features."""
+    x, weight = saved
+    if weight.ndim == 3:
+        return weight * dy, {"": (dy * x).sum(axis=(0, 2, 3)).reshape(weight.shape)}
+    return weight * dy, {"": (dy * x).sum(axis=tuple(range(dy.ndim - 1)))}
+
+
+def scale_torch(attrs, x):
+    shape, value = factor_shape(x), attrs["value"]
+    return f"nn.Parameter(torch.ones({shape!r}))" if value == 1 else f"nn.Parameter(torch.full({shape!r}, {value!r}))"
+
+
+LAYER = LayerDef(
+    name="scale",
+    summary="a learned factor for each channel or feature, V at first",
+    attrs=(Attr("value", "float", 1.0, positional=True, label="the first value"),),
+    params=lambda attrs, x: (ParamSpec("", factor_shape(x), attrs["value"]),),
+    forward=scale_forward,
+    backward=scale_backward,
+    torch=scale_torch,
+    torch_call=lambda attrs, x: "{self} * {x}",
+)

@@ -1,0 +1,36 @@
+"""`shuffle`: the channels of G groups dealt out in turn, so that grouped convolutions exchange what they know."""
+
+from netdsl.diagnostics import SpecProblem
+from netdsl.layers.contract import REQUIRED, Attr, LayerDef, call_text, require_rank
+
+
+def shuffle_shape(attrs, x):
+    """The shape of x, a map whose channels the groups divide."""
+    require_rank(x, 3, "`shuffle`")
+    if x[0] % attrs["groups"]:
+        message = f"{attrs['groups']} groups do not divide {x[0]} channels"
+        raise SpecProblem("N203", message, "groups", "the groups", help=(f"use a divisor of {x[0]}",))
+    return x
+
+
+def shuffle_forward(x, groups):
+    """x (N, C, H, W): channel g * (C / groups) + i goes to place i * groups + g (Zhang et al. 2018)."""
+    n, c, h, w = x.shape
+    return x.reshape(n, groups, c // groups, h, w).swapaxes(1, 2).reshape(x.shape), groups
+
+
+def shuffle_backward(dy, saved):
+    """Each channel back to its place."""
+    n, c, h, w = dy.shape
+    return dy.reshape(n, c // saved, saved, h, w).swapaxes(1, 2).reshape(dy.shape), {}
+
+
+LAYER = LayerDef(
+    name="shuffle",
+    summary="the channels of G groups dealt out in turn",
+    attrs=(Attr("groups", "int", REQUIRED, flag="g", positional=True, minimum=1, label="the groups"),),
+    shape=shuffle_shape,
+    forward=shuffle_forward,
+    backward=shuffle_backward,
+    torch=lambda attrs, x: call_text("nn.ChannelShuffle", attrs["groups"]),
+)

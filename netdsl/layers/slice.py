@@ -1,0 +1,53 @@
+"""`slice`: some of the channels of a map, or of the features of tokens or a vector."""
+
+import numpy as np
+
+from netdsl.diagnostics import SpecProblem
+from netdsl.layers.contract import REQUIRED, Attr, LayerDef, features
+
+
+def slice_shape(attrs, x):
+    """(C, H, W) -> (stop - start, H, W); of tokens (T, D) and vectors (D,), the features."""
+    start, stop, size = attrs["start"], attrs["stop"], features(x)
+    if stop <= start:
+        raise SpecProblem("N304", f"a slice from {start} to {stop} is empty", "stop", help=("the end is not included",))
+    if stop > size:
+        message = f"a slice up to {stop} is outside the {size} channels"
+        raise SpecProblem("N304", message, "stop", help=(f"use {size} or less",))
+    return (x[0], stop - start) if len(x) == 2 else (stop - start, *x[1:])
+
+
+def slice_forward(x, start, stop):
+    """x (N, C, H, W) -> channels start to stop - 1; of (N, T, D) and (N, D) the features."""
+    return x[..., start:stop] if x.ndim == 3 else x[:, start:stop], (x.shape, start, stop)
+
+
+def slice_backward(dy, saved):
+    """dy at the channels that were taken, zeros elsewhere."""
+    shape, start, stop = saved
+    dx = np.zeros(shape, dy.dtype)
+    if len(shape) == 3:
+        dx[..., start:stop] = dy
+    else:
+        dx[:, start:stop] = dy
+    return dx, {}
+
+
+def slice_torch_call(attrs, x):
+    axes = "..." if len(x) == 2 else ":"
+    return f"{{x}}[{axes}, {attrs['start']!r}:{attrs['stop']!r}]"
+
+
+LAYER = LayerDef(
+    name="slice",
+    summary="channels A to B - 1",
+    attrs=(
+        Attr("start", "int", REQUIRED, positional=True, minimum=0, label="the first channel"),
+        Attr("stop", "int", REQUIRED, positional=True, minimum=1, label="the end"),
+    ),
+    shape=slice_shape,
+    forward=slice_forward,
+    backward=slice_backward,
+    torch=None,
+    torch_call=slice_torch_call,
+)

@@ -1,0 +1,40 @@
+"""`take`: one token of a sequence."""
+
+import numpy as np
+
+from netdsl.diagnostics import SpecProblem
+from netdsl.layers.contract import REQUIRED, Attr, LayerDef, require_rank
+
+
+def take_shape(attrs, x):
+    """(T, D) -> (D,)."""
+    require_rank(x, 2, "`take`", "`tokens` makes a sequence of a map; `gap` averages one")
+    if attrs["index"] >= x[0]:
+        message = f"token {attrs['index']} is outside the {x[0]} tokens, which count from 0"
+        raise SpecProblem("N304", message, "index", help=(f"use {x[0] - 1} or less",))
+    return x[1:]
+
+
+def take_forward(x, index):
+    """x (N, T, D) -> y (N, D)."""
+    return x[:, index], (x.shape, index)
+
+
+def take_backward(dy, saved):
+    """dy at that token, zeros elsewhere."""
+    shape, index = saved
+    dx = np.zeros(shape, dy.dtype)
+    dx[:, index] = dy
+    return dx, {}
+
+
+LAYER = LayerDef(
+    name="take",
+    summary="token I, counted from 0",
+    attrs=(Attr("index", "int", REQUIRED, positional=True, minimum=0, label="the number of the token"),),
+    shape=take_shape,
+    forward=take_forward,
+    backward=take_backward,
+    torch=None,
+    torch_call=lambda attrs, x: f"{{x}}[:, {attrs['index']!r}]",
+)

@@ -1,0 +1,30 @@
+"""`tokens`: a map as a sequence of its positions."""
+
+from netdsl.layers.contract import LayerDef, require_rank
+
+
+def tokens_shape(attrs, x):
+    """(C, H, W) -> (H * W, C)."""
+    require_rank(x, 3, "`tokens`")
+    return (x[1] * x[2], x[0])
+
+
+def tokens_forward(x):
+    """x (N, C, H, W) -> y (N, H*W, C), row by row (Dosovitskiy et al. 2021)."""
+    return x.reshape(*x.shape[:2], -1).transpose(0, 2, 1), x.shape
+
+
+def tokens_backward(dy, saved):
+    """The tokens back at their positions."""
+    return dy.transpose(0, 2, 1).reshape(saved), {}
+
+
+LAYER = LayerDef(
+    name="tokens",
+    summary="a map as a sequence of its positions",
+    shape=tokens_shape,
+    forward=tokens_forward,
+    backward=tokens_backward,
+    torch=None,
+    torch_call=lambda attrs, x: "{x}.flatten(2).transpose(1, 2)",
+)

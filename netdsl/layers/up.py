@@ -1,0 +1,41 @@
+"""`up`: the transposed convolution that doubles a map, as in U-Net's decoder (Ronneberger et al. 2015)."""
+
+from netdsl.kernels.transposed import transposed_backward, transposed_forward
+from netdsl.layers.contract import REQUIRED, Attr, LayerDef, call_text, require_rank
+from netdsl.symbols import pair_text
+from netdsl.transposed_rules import transposed_macs, transposed_options, transposed_params, transposed_shape
+
+
+def up_resolve(attrs, x):
+    """What `convt` could say besides stays at its default."""
+    return {**attrs, "padding": (0, 0), "output_padding": (0, 0), "dilation": (1, 1), "groups": 1}
+
+
+def up_shape(attrs, x):
+    """(C, H, W) -> (F, (H - 1) * stride + Kh, (W - 1) * stride + Kw)."""
+    require_rank(x, 3, "`up`", "`reshape CxHxW` makes a map of a vector")
+    return transposed_shape(attrs, x)
+
+
+def up_torch(attrs, x):
+    options = transposed_options(attrs)
+    return call_text("nn.ConvTranspose2d", x[0], attrs["filters"], pair_text(attrs["kernel_size"]), **options)
+
+
+LAYER = LayerDef(
+    name="up",
+    summary="transposed convolution that doubles height and width",
+    attrs=(
+        Attr("filters", "int", REQUIRED, positional=True, minimum=1, label="the filters"),
+        Attr("kernel_size", "pair", (2, 2), flag="k", spellings=("kernel",), minimum=1, label="the kernel"),
+        Attr("stride", "pair", (2, 2), flag="s", minimum=1, label="the stride"),
+        Attr("nobias", "word"),
+    ),
+    resolve=up_resolve,
+    shape=up_shape,
+    params=transposed_params,
+    macs=transposed_macs,
+    forward=transposed_forward,
+    backward=transposed_backward,
+    torch=up_torch,
+)

@@ -1,0 +1,53 @@
+"""`upsample`: larger maps without weights."""
+
+from netdsl.diagnostics import SpecProblem
+from netdsl.kernels.resample import bilinear_matrix, resample, resample_adjoint
+from netdsl.layers.contract import REQUIRED, Attr, LayerDef, call_text, require_rank
+from netdsl.symbols import pair_text
+
+
+def upsample_shape(attrs, x):
+    """(C, H, W) -> (C, factor * H, factor * W)."""
+    require_rank(x, 3, "`upsample`")
+    if attrs["nearest"] and attrs["bilinear"]:
+        raise SpecProblem("N313", "`nearest` and `bilinear` exclude each other", "nearest", help=("leave out one",))
+    return (x[0], x[1] * attrs["factor"][0], x[2] * attrs["factor"][1])
+
+
+def upsample_forward(x, factor, bilinear=False):
+    """x (N, C, H, W) -> y (N, C, fh*H, fw*W): each element repeated, or mixed of the nearest two along each axis.
+
+    Corners are not aligned, as in PyTorch's default.
+    """
+    if not bilinear:
+        return x.repeat(factor[0], axis=2).repeat(factor[1], axis=3), (x.shape, None)
+    rows, cols = (bilinear_matrix(size, f, x.dtype) for size, f in zip(x.shape[2:], factor, strict=True))
+    return resample(x, rows, cols), (x.shape, (rows, cols))
+
+
+def upsample_backward(dy, saved):
+    """dx sums what became of each element."""
+    (n, c, h, w), matrices = saved
+    if matrices is not None:
+        return resample_adjoint(dy, *matrices), {}
+    return dy.reshape(n, c, h, dy.shape[2] // h, w, dy.shape[3] // w).sum(axis=(3, 5)), {}
+
+
+def upsample_torch(attrs, x):
+    options = {"scale_factor": pair_text(attrs["factor"])}
+    return call_text("nn.Upsample", **options, **({"mode": "bilinear"} if attrs["bilinear"] else {}))
+
+
+LAYER = LayerDef(
+    name="upsample",
+    summary="maps F times as high and wide",
+    attrs=(
+        Attr("factor", "pair", REQUIRED, positional=True, minimum=1, label="the factor"),
+        Attr("nearest", "word"),
+        Attr("bilinear", "word"),
+    ),
+    shape=upsample_shape,
+    forward=upsample_forward,
+    backward=upsample_backward,
+    torch=upsample_torch,
+)
