@@ -62,6 +62,8 @@ class _Frame:
     file: _File
     block: _Block | None = None
     call: Span | None = None
+    value: int = 0  # what arrives: `@in`
+    shape: Shape | None = None
     labels: Labels = field(default_factory=Labels)
 
 
@@ -236,7 +238,7 @@ class _Lowering:
         elif min(statement.shape) < 1 or max(statement.shape) >= 2**31:
             self.error("N304", f"input sizes must be from 1 to {2**31 - 1:_}", statement.span)
         elif not self.has_layers and self.complete:
-            self.input_shape = self.shape = statement.shape
+            self.input_shape = self.shape = self.frames[0].shape = statement.shape
             self.check_size(statement.shape, statement.span)
 
     def train(self, statement: ast.Train) -> None:
@@ -318,8 +320,10 @@ class _Lowering:
         label = self.label(element.label) if element.label is not None else None
         direct = element.count is None and isinstance(element.primary, ast.Layer | ast.Call | ast.Ref)
         first, outer = len(self.nodes), self.scope
-        if label is not None and not direct:
-            self.scope = OpenScope(outer.full(label), numbered=True, source=self.value, outer=outer)
+        alone = element.count is None and isinstance(element.primary, ast.Body)
+        group = label if label is not None else outer.next_name("group") if alone and outer.numbered else None
+        if group is not None and not direct:
+            self.scope = OpenScope(outer.full(group), numbered=True, source=self.value, outer=outer)
         for _ in range(copies if self.fits(element, copies) else 1):
             if self.too_large:
                 break
@@ -481,6 +485,9 @@ class _Lowering:
 
     def ref(self, ref: ast.Ref) -> None:
         labels = self.frames[-1].labels
+        if ref.path == "in":
+            self.value, self.shape = self.frames[-1].value, self.frames[-1].shape if self.shape is not None else None
+            return
         found = labels.find(ref.path, self.scope)
         if len(found) == 1:
             found[0].is_read = True
@@ -539,7 +546,7 @@ class _Lowering:
             call = None
         self.scope = OpenScope(path, numbered=False, source=self.value, call=call)
         self.names = Names(block.file.names, bound.values)
-        self.frames.append(_Frame(block.file, block, syntax.span))
+        self.frames.append(_Frame(block.file, block, syntax.span, self.value, self.shape))
         self.body(block.syntax.body)
         self.frames.pop()
         outer.add(self.scope.close(self.value))

@@ -5,8 +5,8 @@ PyTorch is used where it is installed; without it those checks are left out, and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 STEPS = 5
 TOLERANCES = {"float64": (1e-8, 1e-12), "float32": (1e-4, 1e-5)}  # rtol of the largest value, atol
 GRADIENT_TOLERANCE = 1e-7
+ROUNDS, BATCHES = 8, 6  # see torch_checks
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,8 @@ class Report:
 
 def verify(net: Net, batch: int = 3, seed: int = 0) -> Report:
     """Compare every back end of `net` on one random batch."""
-    x, y = _batch(net, batch, seed)
-    checks = list(_bitwise(net, x, y, seed))
+    x, y = random_batch(net, batch, seed)
+    checks = list(bitwise_checks(net, x, y, seed))
     notes = []
     try:
         import torch  # noqa: F401
@@ -76,13 +77,13 @@ def verify(net: Net, batch: int = 3, seed: int = 0) -> Report:
         )
     else:
         for dtype in TOLERANCES:
-            checks += _against_torch(net, x, y, seed, dtype)
+            checks += torch_checks(net, x, y, seed, dtype)
         checks += _optimizer_steps(net, x, y, seed)
     checks.append(_gradient_check(net, seed))
     return Report(net.name, tuple(checks), tuple(notes))
 
 
-def _batch(net: Net, batch: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def random_batch(net: Net, batch: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Random x (batch, *input) and targets: labels, or numbers for mse."""
     rng = np.random.default_rng(seed)
     shape = net.graph.output_shape
@@ -108,9 +109,11 @@ def _numpy_run(model: Any, x: np.ndarray, y: np.ndarray, seed: int) -> dict[str,
     return arrays | {f"buffer {name}": array for name, array in model.buffers.items()}
 
 
-def _bitwise(net: Net, x: np.ndarray, y: np.ndarray, seed: int) -> Iterator[Check]:
+def bitwise_checks(
+    net: Net, x: np.ndarray, y: np.ndarray, seed: int, dtypes: Iterable[str] = tuple(TOLERANCES)
+) -> Iterator[Check]:
     """Layer objects and module at -O0: the same kernels on the same numbers give the same bytes."""
-    for dtype in TOLERANCES:
+    for dtype in dtypes:
         models = (net.build(seed, dtype), net.numpy_model(seed, dtype))
         interpreted, emitted = (_numpy_run(model, x.astype(dtype), _in_dtype(y, dtype), seed) for model in models)
         for name, array in interpreted.items():
@@ -184,25 +187,60 @@ def torch_loss(net: Net, logits: torch.Tensor, y: np.ndarray) -> torch.Tensor:
     return losses[net.recipe.loss](logits, from_numpy(y))
 
 
-def _against_torch(net: Net, x: np.ndarray, y: np.ndarray, seed: int, dtype: str) -> Iterator[Check]:
-    import torch
+def torch_checks(net: Net, x: np.ndarray, y: np.ndarray, seed: int, dtype: str) -> list[Check]:
+    """NumPy against PyTorch.
 
+    In float32 a deep network goes its own way wherever rounding flips a relu. There the result in float64 is the judge:
+    NumPy may be as far from it as ROUNDS times PyTorch is. And since a flip spoils one batch, but a wrong gradient
+    spoils all, a few batches are tried.
+    """
+    checks = list(_torch_checks(net, x, y, seed, dtype))
+    for attempt in range(1, BATCHES if dtype == "float32" else 1):
+        if all(check.ok for check in checks):
+            break
+        checks = list(_torch_checks(net, *random_batch(net, len(x), seed + attempt), seed + attempt, dtype))
+    return checks
+
+
+def _torch_checks(net: Net, x: np.ndarray, y: np.ndarray, seed: int, dtype: str) -> Iterator[Check]:
     x, y = x.astype(dtype), _in_dtype(y, dtype)
     network = net.build(seed, dtype)
-    module = torch_model(net, network)
-    found = _numpy_run(network, x, y, seed)
+    found, expected = _numpy_run(network, x, y, seed), _torch_run(net, network, x, y, seed)
+    exact: dict[str, np.ndarray] = {}
+    if dtype == "float32":
+        exact = _numpy_run(_in_float64(network, net), x.astype(np.float64), _in_dtype(y, "float64"), seed)
+    for name, array in expected.items():
+        check = _close(f"PyTorch, {dtype}: {name}", found[name], array, dtype)
+        if not check.ok and exact:
+            allowed = ROUNDS * _difference(array, exact[name])[0]
+            check = replace(check, ok=_difference(found[name], exact[name])[0] <= allowed)
+        yield check
+
+
+def _in_float64(network: LayerNetwork, net: Net) -> LayerNetwork:
+    """The same weights in float64, as they were before training moved the buffers."""
+    judge = net.build(0, "float64")
+    for name, array in network.params.items():
+        judge.params[name][...] = array
+    return judge
+
+
+def _torch_run(net: Net, network: LayerNetwork, x: np.ndarray, y: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+    """What the emitted PyTorch module computes, with the weights of `network` and the draws it made last."""
+    import torch
+
+    module = torch_model(net, net.build(seed, network.dtype.name))
     with torch.no_grad():
-        expected = {"output, evaluation": module.eval()(torch.from_numpy(x))}
+        tensors = {"output, evaluation": module.eval()(torch.from_numpy(x))}
     same_draws(module, network)
     inputs = torch.from_numpy(x).requires_grad_()
     logits = getattr(module.train(), "logits", module)(inputs)
     loss = torch_loss(net, logits, y)
     loss.backward()
-    expected |= {"output, training": logits, "loss": loss, "gradient of the input": inputs.grad}
-    expected |= {f"gradient of {name}": param.grad for name, param in module.named_parameters()}
-    expected |= {f"buffer {name}": module.get_buffer(name) for name in network.buffers}
-    for name, tensor in expected.items():
-        yield _close(f"PyTorch, {dtype}: {name}", found[name], tensor.detach().numpy(), dtype)
+    tensors |= {"output, training": logits, "loss": loss, "gradient of the input": inputs.grad}
+    tensors |= {f"gradient of {name}": param.grad for name, param in module.named_parameters()}
+    tensors |= {f"buffer {name}": module.get_buffer(name) for name in network.buffers}
+    return {name: tensor.detach().numpy() for name, tensor in tensors.items()}
 
 
 def _optimizer_steps(net: Net, x: np.ndarray, y: np.ndarray, seed: int) -> Iterator[Check]:
@@ -250,7 +288,7 @@ def _gradient_check(net: Net, seed: int) -> Check:
     The direction is half the gradient and half random, so that the derivative along it is not small. A kink (relu, max)
     near the point spoils one difference, a wrong gradient spoils all; so a few steps and directions are tried.
     """
-    x, y = _batch(net, 4, seed + 1)  # batch norm of two vectors is a step function, which no difference can follow
+    x, y = random_batch(net, 4, seed + 1)  # batch norm of two vectors is a step, which no difference can follow
     network = net.build(seed, "float64")
     x, y = x.astype(np.float64), _in_dtype(y, "float64")
     rng = np.random.default_rng(seed)

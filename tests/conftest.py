@@ -6,6 +6,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SPECS = sorted((ROOT / "specs").glob("*.net"))
+SMALL = [path for path in SPECS if path.stem in ("lenet", "simple_cnn", "tiny_cnn", "bn_cnn", "spiral_mlp")]
 
 
 def pytest_addoption(parser):
@@ -31,4 +32,10 @@ def golden(request):
 @pytest.fixture(params=SPECS, ids=lambda path: path.stem)
 def spec(request):
     """Each example network in turn."""
+    return request.param
+
+
+@pytest.fixture(params=SMALL, ids=lambda path: path.stem)
+def small_spec(request):
+    """Each example network that trains in seconds; tests/test_zoo.py has the others."""
     return request.param

@@ -44,8 +44,8 @@ runpy.run_path(sys.argv[1], run_name="__main__")
 """
 
 
-def test_the_numpy_module_trains_in_an_interpreter_that_has_only_numpy(spec, tmp_path):
-    module = GENERATED / f"{spec.stem}_numpy.py"
+def test_the_numpy_module_trains_in_an_interpreter_that_has_only_numpy(small_spec, tmp_path):
+    module = GENERATED / f"{small_spec.stem}_numpy.py"
     environment = {**os.environ, "PYTHONWARNINGS": "error"}
     done = subprocess.run(
         [sys.executable, "-c", ALONE, module], cwd=tmp_path, env=environment, capture_output=True, text=True
@@ -56,10 +56,10 @@ def test_the_numpy_module_trains_in_an_interpreter_that_has_only_numpy(spec, tmp
     assert losses[-1] < losses[0]
 
 
-def test_the_torch_module_gives_what_the_numpy_module_gives(spec):
+def test_the_torch_module_gives_what_the_numpy_module_gives(small_spec):
     torch = pytest.importorskip("torch")
-    numpy_module = run_module((GENERATED / f"{spec.stem}_numpy.py").read_text(), "numpy_module")
-    torch_module = run_module((GENERATED / f"{spec.stem}_torch.py").read_text(), "torch_module")
+    numpy_module = run_module((GENERATED / f"{small_spec.stem}_numpy.py").read_text(), "numpy_module")
+    torch_module = run_module((GENERATED / f"{small_spec.stem}_torch.py").read_text(), "torch_module")
     model = numpy_module.Model(seed=3, dtype=np.float64)
     other = torch_module.Model().double().eval()
     weights = {**model.params, **model.buffers}
@@ -73,10 +73,10 @@ def test_the_torch_module_gives_what_the_numpy_module_gives(spec):
     np.testing.assert_allclose(model.forward(x), expected, rtol=1e-8, atol=1e-12)
 
 
-def test_the_module_of_a_built_network_has_its_weights(spec):
+def test_the_module_of_a_built_network_has_its_weights(small_spec):
     pytest.importorskip("torch")
-    network = compile_file(spec).build(seed=1)
-    state = torch_model(compile_file(spec), network).state_dict()
+    network = compile_file(small_spec).build(seed=1)
+    state = torch_model(compile_file(small_spec), network).state_dict()
     assert all(np.array_equal(state[name].numpy(), array) for name, array in network.params.items())
 
 

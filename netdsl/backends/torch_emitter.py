@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 
 from netdsl.analysis.loss import logits_value
 from netdsl.backends.emission import batch_shape, emit, title
@@ -21,7 +22,7 @@ from netdsl.ir import Graph, Node, Scope, Shape
 from netdsl.layers import layer_of
 from netdsl.names import class_name
 from netdsl.recipe import Recipe
-from netdsl.symbols import Symbol, substitute, written
+from netdsl.symbols import Symbol, is_symbolic, substitute, written
 
 _RESERVED = ("Model", "OrderedDict", "F", "INPUT_SHAPE")
 
@@ -143,6 +144,14 @@ class _Emitter:
         sizes = [repr(size) for size in shape]
         return f"(N, {sizes[0]}, ...)" if len(shape) == 3 else f"(N, {', '.join(sizes)})"
 
+    def keeps_shape(self, node: Node) -> bool:
+        """True if the layer gives the shape it takes; in a block, if every call of it does."""
+        attrs, inputs, shape = self.written(node)
+        channels = shape[1 if len(shape) == 2 else 0]
+        settings = [repr(value) for value in attrs.values() if is_symbolic(value)]
+        fixed = all(text == repr(channels) for text in settings)
+        return node.shape == self.graph.shape_of(node.inputs[0]) and repr(shape) == repr(inputs[0]) and fixed
+
     # ---------------------------------------------------------------- groups
 
     def is_sequential(self, scope: Scope) -> bool:
@@ -198,9 +207,14 @@ class _Emitter:
             if default is None or value != default:
                 args.append(repr(value) if default is None else f"{name}={value!r}")
         inner = {name: value for name, (value, _) in given.items()}
-        for name, child in self.handed_in[scope.name].items():
-            args.append(f"{name}={self.instance(child, inner)[0]}")
-        return [f"Class_{number}_({', '.join(args)})"]
+        handed = [(name, self.instance(child, inner)) for name, child in self.handed_in[scope.name].items()]
+        if not handed:
+            return [f"Class_{number}_({', '.join(args)})"]
+        lines = [f"Class_{number}_(", *([f"    {', '.join(args)},"] if args else [])]
+        for name, (head, *rest) in handed:
+            lines += [f"    {line}" for line in [f"{name}={head}", *rest]]
+            lines[-1] += ","
+        return [*lines, ")"]
 
     def given(self, scope: Scope, meant: Mapping[str, object]) -> dict[str, tuple[object, object]]:
         """Name -> (value, default) of everything that the class of this scope may ask for."""
@@ -283,7 +297,7 @@ class _Emitter:
             assert made is not None, f"{node.op} has params, but no constructor"
             found.lines += _member(name, [made])
             template = template.replace("{self}", _attribute(name, made))
-        keeps = node.shape == self.graph.shape_of(node.inputs[0])
+        keeps = self.keeps_shape(node)
         shape = self.comment(self.written(node)[2])
         found.statements.append(statement(template, node.inputs, index + 1, shape, keeps))
 
@@ -297,12 +311,22 @@ class _Emitter:
             found.lines += _member(name, self.instance(child))
         reads, makes = self.reads(child), self.makes(child)
         node = self.graph.nodes[makes[0] - 1]
-        shape = self.written(node)[2]
-        if self.known and child.call is not None:
-            shape = substitute(shape, {name: value for name, (value, _) in self.given(child, {}).items()})
+        shape = self.shape_in(scope, makes[0]) if self.known else node.shape
         keeps = len(makes) == len(reads) == 1 and node.shape == self.graph.shape_of(reads[0])
         text = f"{_attribute(name, '')}({', '.join(mark(value) for value in reads)})"
         found.statements.append(Statement(tuple(makes), tuple(reads), text, self.comment(shape), keeps))
+
+    def shape_in(self, scope: Scope, value: int) -> Shape:
+        """The shape of a value that is made in `scope`, in the terms of the block around the scope's inside."""
+        for child in scope.children:
+            if child == value - 1:
+                return self.written(self.graph.nodes[value - 1])[2]
+            if isinstance(child, Scope) and value - 1 in self.spans[child.name]:
+                shape = self.shape_in(child, value)
+                if child.call is None:
+                    return shape
+                return substitute(shape, {name: given for name, (given, _) in self.given(child, {}).items()})
+        raise AssertionError(f"value {value} is not made in {scope.name}")
 
     # ---------------------------------------------------------------- the module
 
@@ -333,20 +357,19 @@ class _Emitter:
     def chosen_names(self, root: str) -> list[tuple[str, str]]:
         """The name and docstring of each class: the most used of a block is called after it, the others after what
         they have besides."""
-        taken = {root, *_RESERVED, *(re.findall(r"class (\w+)", "\n".join(self.helpers)))}
+        kept = {root, *_RESERVED, *(re.findall(r"class (\w+)", "\n".join(self.helpers)))}
+        taken = set(kept)
         chosen: dict[int, tuple[str, str]] = {}
         for number in sorted(range(len(self.classes)), key=lambda i: -self.classes[i].uses):
             made = self.classes[number]
             first = next((c for i, c in enumerate(self.classes) if i in chosen and c.base == made.base), None)
-            own, doc = made.base, made.doc
+            own, doc = f"{made.base}Block" if made.base in kept else made.base, made.doc
             besides = [label for label in made.labels if first is not None and label not in first.labels]
             if besides:
-                own, doc = made.base + class_name(besides[0]), f"{made.doc}, with `{besides[0]}`"
-            number_of = 2
-            plain = f"{own}Block" if own in taken and first is None else own
-            own = plain
+                own, doc = own + class_name(besides[0]), f"{made.doc}, with `{besides[0]}`"
+            numbers = (f"{own}{number}" for number in count(2))
             while own in taken:
-                own, number_of = f"{plain}{number_of}", number_of + 1
+                own = next(numbers)
             taken.add(own)
             chosen[number] = (own, doc)
         return [chosen[number] for number in range(len(self.classes))]

@@ -1,0 +1,486 @@
+# -*- coding: utf-8 -*-
+"""Alexnet in NumPy, 3x224x224 -> 1000, 61,100,840 parameters. Written by `netdsl compile -O0`; needs numpy and nothing else.
+
+    layer         output     parameters      layer         output     parameters
+    features.0    64x55x55       23,296      features.11   256x13x13
+    features.1    64x55x55                   features.12   256x6x6
+    features.2    64x27x27                   adaptive1     256x6x6
+    features.3    192x27x27     307,392      flatten1      9216
+    features.4    192x27x27                  classifier.0  9216
+    features.5    192x13x13                  classifier.1  4096       37,752,832
+    features.6    384x13x13     663,936      classifier.2  4096
+    features.7    384x13x13                  classifier.3  4096
+    features.8    256x13x13     884,992      classifier.4  4096       16,781,312
+    features.9    256x13x13                  classifier.5  4096
+    features.10   256x13x13     590,080      classifier.6  1000        4,097,000
+
+Arrays are (N, C, H, W). Every `<layer>_forward` returns (y, saved); its `<layer>_backward` takes (dy, saved) and
+returns (dx, gradients). `dy` is the gradient of the loss by y.
+"""
+import json
+
+import numpy as np
+
+INPUT_SHAPE = (3, 224, 224)
+NUM_PARAMETERS = 61_100_840
+
+
+# ---------------------------------------------------------------- kernels
+
+
+def windows(x, kernel_size, stride, padding, dilation=(1, 1)):
+    """x (N, C, H, W) -> every window, a read-only view (N, C, Ho, Wo, Kh, Kw) of the zero-padded x.
+
+    padding ((top, bottom), (left, right)); Ho = (H + top + bottom - dilation * (Kh - 1) - 1) // stride + 1.
+    """
+    x = np.pad(x, ((0, 0), (0, 0), *padding))
+    reach = (dilation[0] * (kernel_size[0] - 1) + 1, dilation[1] * (kernel_size[1] - 1) + 1)
+    view = np.lib.stride_tricks.sliding_window_view(x, reach, axis=(2, 3))
+    return view[:, :, :: stride[0], :: stride[1], :: dilation[0], :: dilation[1]]
+
+
+def conv_forward(x, weight, bias, stride=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1), groups=1):
+    """x (N, C, H, W), weight (F, C/groups, Kh, Kw), bias (F,) or None -> y (N, F, Ho, Wo).
+
+    y[n, f, i, j] = bias[f] + sum over c, u, v of weight[f, c, u, v] * x[n, c, i*s + u*d - p, j*s + v*d - p],
+    as one matrix product: a row of weights for each filter, a column for each window (im2col). With groups, filters of
+    one group see the channels of that group only: one matrix product each.
+    """
+    view = windows(x, weight.shape[2:], stride, padding, dilation)  # (N, C, Ho, Wo, Kh, Kw)
+    n, _, ho, wo = view.shape[:4]
+    cols = view.transpose(1, 4, 5, 0, 2, 3).reshape(groups, -1, n * ho * wo)  # (G, C/G*Kh*Kw, N*Ho*Wo)
+    rows = weight.reshape(groups, len(weight) // groups, -1)  # (G, F/G, C/G*Kh*Kw)
+    y = np.matmul(rows, cols).reshape(-1, n, ho, wo).transpose(1, 0, 2, 3)
+    if bias is not None:
+        y += bias[:, None, None]
+    return y, (x.shape, cols, weight, bias is not None, stride, padding, dilation)
+
+
+def windows_adjoint(dwindows, x_shape, stride, padding, dilation=(1, 1)):
+    """The transpose of `windows`: sums (C, Kh, Kw, N, Ho, Wo) back into dx (N, C, H, W)."""
+    n, c, h, w = x_shape
+    _, kh, kw, _, ho, wo = dwindows.shape
+    (top, bottom), (left, right) = padding
+    dx = np.zeros((c, n, h + top + bottom, w + left + right), dwindows.dtype)
+    for u in range(kh):
+        for v in range(kw):
+            rows, cols = u * dilation[0], v * dilation[1]
+            target = dx[:, :, rows : rows + stride[0] * ho : stride[0], cols : cols + stride[1] * wo : stride[1]]
+            target += dwindows[:, u, v]
+    return dx[:, :, top : top + h, left : left + w].transpose(1, 0, 2, 3)
+
+
+def conv_backward(dy, saved):
+    """dy (N, F, Ho, Wo) -> dx (N, C, H, W), {weight, bias}.
+
+    dweight multiplies dy with the windows of x; dx sends each dy[n, f, i, j] * weight[f] back to its window.
+    """
+    x_shape, cols, weight, has_bias, stride, padding, dilation = saved
+    n, f, ho, wo = dy.shape
+    groups = len(cols)
+    dy_rows = dy.transpose(1, 0, 2, 3).reshape(groups, f // groups, -1)  # (G, F/G, N*Ho*Wo)
+    grads = {"weight": np.matmul(dy_rows, cols.transpose(0, 2, 1)).reshape(weight.shape)}
+    if has_bias:
+        grads["bias"] = dy.sum(axis=(0, 2, 3))
+    rows = weight.reshape(groups, f // groups, -1)
+    dcols = np.matmul(rows.transpose(0, 2, 1), dy_rows).reshape(x_shape[1], *weight.shape[2:], n, ho, wo)
+    return windows_adjoint(dcols, x_shape, stride, padding, dilation), grads
+
+
+def relu_forward(x):
+    """y = max(x, 0)."""
+    return np.maximum(x, 0), x > 0
+
+
+def relu_backward(dy, saved):
+    """dx = dy where x > 0."""
+    return dy * saved, {}
+
+
+def window_slices(kernel_size, stride, dilation, ho, wo):
+    """For each place (u, v) of the window, in reading order: the slices that take it out of every window at once."""
+    places = []
+    for u in range(kernel_size[0]):
+        for v in range(kernel_size[1]):
+            top, left = u * dilation[0], v * dilation[1]
+            places.append(
+                (
+                    slice(top, top + stride[0] * (ho - 1) + 1, stride[0]),
+                    slice(left, left + stride[1] * (wo - 1) + 1, stride[1]),
+                )
+            )
+    return places
+
+
+def window_count(size, kernel_size, stride, padding, dilation=1):
+    """How many windows fit along one axis of `size` elements; padding (before, after)."""
+    return (size + padding[0] + padding[1] - dilation * (kernel_size - 1) - 1) // stride + 1
+
+
+def pool_forward(x, kernel_size, stride, padding=((0, 0), (0, 0)), dilation=(1, 1)):
+    """x (N, C, H, W) -> y (N, C, Ho, Wo), the maximum of every window; the first one wins a tie, NaN wins over all.
+
+    padding ((top, bottom), (left, right)) is never the maximum. winner holds the place in the window, counted by rows.
+    """
+    n, c, h, w = x.shape
+    ho, wo = (window_count(*axis) for axis in zip((h, w), kernel_size, stride, padding, dilation, strict=True))
+    padded = np.pad(x, ((0, 0), (0, 0), *padding), constant_values=-np.inf)
+    places = window_slices(kernel_size, stride, dilation, ho, wo)
+    y = padded[:, :, places[0][0], places[0][1]].copy()
+    winner = np.zeros(y.shape, np.int32)
+    for place, (rows, cols) in enumerate(places[1:], 1):
+        candidate = padded[:, :, rows, cols]
+        better = (candidate > y) | (candidate != candidate)
+        np.copyto(y, candidate, where=better)
+        np.copyto(winner, place, where=better)
+    return y, (x.shape, winner, kernel_size, stride, padding, dilation)
+
+
+def pool_backward(dy, saved):
+    """dy (N, C, Ho, Wo) -> dx (N, C, H, W): each dy goes to the element that won its window."""
+    (n, c, h, w), winner, kernel_size, stride, padding, dilation = saved
+    (top, bottom), (left, right) = padding
+    dx = np.zeros((n, c, h + top + bottom, w + left + right), dy.dtype)
+    for place, (rows, cols) in enumerate(window_slices(kernel_size, stride, dilation, *dy.shape[2:])):
+        dx[:, :, rows, cols] += dy * (winner == place)
+    return dx[:, :, top : top + h, left : left + w], {}
+
+
+def averaging_matrix(size, count, dtype):
+    """(count, size): row i averages the elements floor(i * size / count) <= j < ceil((i + 1) * size / count)."""
+    matrix = np.zeros((count, size), dtype)
+    for i in range(count):
+        first, last = i * size // count, -(-(i + 1) * size // count)
+        matrix[i, first:last] = 1 / (last - first)
+    return matrix
+
+
+def resample(x, rows, cols):
+    """x (N, C, H, W), rows (Ho, H), cols (Wo, W) -> y (N, C, Ho, Wo), y = rows x cols^T for each map."""
+    return np.matmul(np.matmul(rows, x), cols.T)
+
+
+def adaptive_forward(x, output_size):
+    """x (N, C, H, W) -> y (N, C, Ho, Wo): row i averages rows floor(i*H/Ho) to ceil((i+1)*H/Ho) of x."""
+    rows, cols = (averaging_matrix(size, out, x.dtype) for size, out in zip(x.shape[2:], output_size, strict=True))
+    return resample(x, rows, cols), (rows, cols)
+
+
+def resample_adjoint(dy, rows, cols):
+    """dy (N, C, Ho, Wo) -> dx (N, C, H, W), dx = rows^T dy cols."""
+    return np.matmul(np.matmul(rows.T, dy), cols)
+
+
+def adaptive_backward(dy, saved):
+    """Each element of a window gets its share of dy."""
+    return resample_adjoint(dy, *saved), {}
+
+
+def flatten_forward(x):
+    """x (N, C, H, W) -> y (N, C*H*W)."""
+    return x.reshape(len(x), -1), x.shape
+
+
+def flatten_backward(dy, saved):
+    """The same numbers in the shape of x."""
+    return dy.reshape(saved), {}
+
+
+def dropout_forward(x, p, training, rng):
+    """In training y = x * factor, factor = 0 with probability p, else 1 / (1 - p) (Srivastava et al. 2014)."""
+    if not training:
+        return x, None
+    factor = ((rng.random(x.shape, np.float32) >= p) / (1 - p)).astype(x.dtype)
+    return x * factor, factor
+
+
+def dropout_backward(dy, saved):
+    """dx = dy * factor."""
+    return dy if saved is None else dy * saved, {}
+
+
+def linear_forward(x, weight, bias):
+    """x (N, ..., D), weight (F, D), bias (F,) or None -> y (N, ..., F) = x weight^T + bias."""
+    y = np.matmul(x, weight.T)
+    return y if bias is None else y + bias, (x, weight, bias is not None)
+
+
+def linear_backward(dy, saved):
+    """dx = dy weight; dweight = dy^T x and dbias = the sum of dy, over the batch and all tokens."""
+    x, weight, has_bias = saved
+    rows = dy.reshape(-1, dy.shape[-1])
+    grads = {"weight": np.matmul(rows.T, x.reshape(-1, x.shape[-1]))}
+    if has_bias:
+        grads["bias"] = rows.sum(axis=0)
+    return np.matmul(dy, weight), grads
+
+
+def check_labels(labels, num_classes):
+    """Raise ValueError unless every label is a whole number in 0 .. num_classes - 1 (a negative index would wrap)."""
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"labels must be whole numbers, not {labels.dtype}")
+    if labels.size == 0 or labels.min() < 0 or labels.max() >= num_classes:
+        found = f"{labels.min()} to {labels.max()}" if labels.size else "none"
+        raise ValueError(f"labels must lie in 0 to {num_classes - 1}, found {found}")
+
+
+def nll(log_p, labels):
+    """Log-probabilities (N, K, ...), labels (N, ...) -> mean of -log_p at the labels, its gradient."""
+    check_labels(labels, log_p.shape[1])
+    at_labels = np.expand_dims(labels, 1)
+    loss = -np.take_along_axis(log_p, at_labels, axis=1).mean()
+    dlog_p = np.zeros_like(log_p)
+    np.put_along_axis(dlog_p, at_labels, -1.0 / labels.size, axis=1)
+    return loss, dlog_p
+
+
+def cross_entropy(logits, labels):
+    """logits (N, K, ...), labels (N, ...) -> mean loss, dlogits = (softmax - onehot(labels)) / number of labels.
+
+    The maximum is taken out first, so that no exponential overflows.
+    """
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    loss, dlog_p = nll(log_p, labels)
+    return loss, dlog_p + np.exp(log_p) / labels.size
+
+
+def adam_step(params, grads, state, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
+    """Kingma & Ba 2015: m, v are running means of g and g*g, corrected for starting at zero;
+    param -= lr * m_hat / (sqrt(v_hat) + eps). weight_decay adds to g."""
+    step = state["step"] = state.get("step", 0) + 1
+    correct1, correct2 = 1 - betas[0] ** step, 1 - betas[1] ** step
+    for name, param in params.items():
+        g = grads[name] + weight_decay * param if weight_decay else grads[name]
+        m, v = state.setdefault(name, (np.zeros_like(param), np.zeros_like(param)))
+        m += (1 - betas[0]) * (g - m)
+        v += (1 - betas[1]) * (g * g - v)
+        param -= lr / correct1 * m / (np.sqrt(v) / correct2**0.5 + eps)
+
+
+def he(rng, shape, fan_in, fan_out, dtype):
+    """He et al. 2015: normal with variance 2 / fan_in."""
+    return (rng.standard_normal(shape) * (2.0 / fan_in) ** 0.5).astype(dtype)
+
+
+def write_weights(path, weights):
+    """{name: array} -> a `.safetensors` or `.npz` file."""
+    if str(path).endswith(".npz"):
+        np.savez(path, **weights)
+        return
+    header, end = {}, 0
+    for name, array in weights.items():
+        dtype = {"f8": "F64", "f4": "F32", "f2": "F16"}[array.dtype.str[1:]]
+        header[name] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": [end, end + array.nbytes]}
+        end += array.nbytes
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    parts = [np.array([len(text)], "<u8").view(np.uint8), np.frombuffer(text, np.uint8)]
+    parts += [np.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in weights.values()]
+    np.concatenate(parts).tofile(path)
+
+
+def read_weights(path):
+    """A `.safetensors` or `.npz` file -> {name: array}.
+
+    It is the length of a header (8 bytes), the header (JSON: dtype, shape and place of each tensor), data.
+    """
+    if str(path).endswith(".npz"):
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    raw = np.fromfile(path, np.uint8)
+    start = 8 + int(raw[:8].view("<u8")[0])
+    header = json.loads(raw[8:start].tobytes())
+    header.pop("__metadata__", None)
+    dtypes = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
+    weights = {}
+    for name, entry in header.items():
+        begin, end = entry["data_offsets"]
+        weights[name] = raw[start + begin : start + end].view(dtypes[entry["dtype"]]).reshape(entry["shape"])
+    return weights
+
+
+# ---------------------------------------------------------------- the network
+
+
+class Network:
+    """What a network can do once it has `params`, `buffers`, `logits`, `forward`, `backward`, `loss` and `update`.
+
+    params and buffers: name -> array, with PyTorch's names, shapes and order, so that one checkpoint fits both.
+    """
+
+    def check_input(self, x):
+        """x (N, *input_shape), numbers of any type -> the same in the network's dtype. Raises ValueError."""
+        x = np.asarray(x, self.dtype)
+        if x.shape[1:] != self.input_shape:
+            raise ValueError(f"the network takes (N, {', '.join(map(str, self.input_shape))}), not {x.shape}")
+        return x
+
+    def loss_and_gradients(self, x, y):
+        """x (N, *input_shape), targets y -> mean loss, {param name: gradient}, in training mode."""
+        loss, dlogits = self.loss(self.logits(x, training=True), y)
+        _, grads = self.backward(dlogits)
+        return loss, grads
+
+    def train_step(self, x, y, lr=None):
+        """Forward, loss, backward and one step of the optimizer, in place; returns the loss."""
+        loss, grads = self.loss_and_gradients(x, y)
+        self.update(grads, self.learning_rate if lr is None else lr)
+        return loss
+
+    def fit(self, x, y, epochs=5, batch=64, lr=None, seed=0):
+        """Train on x (N, *input_shape) and targets y (N, ...) in shuffled batches; returns each epoch's mean loss."""
+        rng, history = np.random.default_rng(seed), []
+        for _ in range(epochs):
+            batches = np.array_split(rng.permutation(len(x)), max(1, len(x) // batch))
+            history.append(float(np.mean([self.train_step(x[rows], y[rows], lr) for rows in batches])))
+        return history
+
+    def outputs(self, x, batch=256):
+        """x (N, *input_shape) -> what the network gives, (N, ...), without training, batch by batch."""
+        return np.concatenate([self.forward(x[i : i + batch]) for i in range(0, len(x), batch)])
+
+    def predict(self, x):
+        """x (N, *input_shape) -> the class of the largest output, (N, ...)."""
+        return self.outputs(x).argmax(axis=1)
+
+    def score(self, x, y):
+        """The share of labels y that `predict` finds."""
+        return float(np.mean(self.predict(x) == y))
+
+    def save(self, path):
+        """Write params and buffers to a `.safetensors` or `.npz` file."""
+        write_weights(path, {**self.params, **self.buffers})
+
+    def load(self, path):
+        """Read what `save`, netdsl or PyTorch wrote; raises ValueError unless every name and shape is right."""
+        found, expected = read_weights(path), {**self.params, **self.buffers}
+        for name in sorted(found.keys() | expected.keys()):
+            if name not in expected or name not in found or found[name].shape != expected[name].shape:
+                shapes = [weights[name].shape if name in weights else "nothing" for weights in (expected, found)]
+                raise ValueError(f"{path}: {name} should be {shapes[0]}, the file has {shapes[1]}")
+        for name, array in expected.items():
+            array[...] = found[name]
+
+
+class Alexnet(Network):
+    """(N, 3, 224, 224) -> (N, 1000)."""
+
+    input_shape = INPUT_SHAPE
+    learning_rate = 0.001
+    loss = staticmethod(cross_entropy)
+
+    def __init__(self, seed=0, dtype=np.float32):
+        rng = np.random.default_rng(seed)
+        self.dtype = np.dtype(dtype)
+        self.params = {
+            "features.0.weight": he(rng, (64, 3, 11, 11), 363, 7744, dtype),
+            "features.0.bias": np.zeros(64, dtype),
+            "features.3.weight": he(rng, (192, 64, 5, 5), 1600, 4800, dtype),
+            "features.3.bias": np.zeros(192, dtype),
+            "features.6.weight": he(rng, (384, 192, 3, 3), 1728, 3456, dtype),
+            "features.6.bias": np.zeros(384, dtype),
+            "features.8.weight": he(rng, (256, 384, 3, 3), 3456, 2304, dtype),
+            "features.8.bias": np.zeros(256, dtype),
+            "features.10.weight": he(rng, (256, 256, 3, 3), 2304, 2304, dtype),
+            "features.10.bias": np.zeros(256, dtype),
+            "classifier.1.weight": he(rng, (4096, 9216), 9216, 4096, dtype),
+            "classifier.1.bias": np.zeros(4096, dtype),
+            "classifier.4.weight": he(rng, (4096, 4096), 4096, 4096, dtype),
+            "classifier.4.bias": np.zeros(4096, dtype),
+            "classifier.6.weight": he(rng, (1000, 4096), 4096, 1000, dtype),
+            "classifier.6.bias": np.zeros(1000, dtype),
+        }
+        self.buffers = {}
+        self.saved, self.optimizer_state = {}, {}
+        self.rng = rng
+
+    def forward(self, x, training=False):
+        """x (N, 3, 224, 224) -> y (N, 1000)."""
+        x = self.check_input(x)
+        p, saved = self.params, self.saved
+
+        # features
+        x, saved["features.0"] = conv_forward(x, p["features.0.weight"], p["features.0.bias"], stride=(4, 4), padding=((2, 2), (2, 2)))  # (N, 64, 55, 55)
+        x, saved["features.1"] = relu_forward(x)
+        x, saved["features.2"] = pool_forward(x, kernel_size=(3, 3), stride=(2, 2))  # (N, 64, 27, 27)
+        x, saved["features.3"] = conv_forward(x, p["features.3.weight"], p["features.3.bias"], padding=((2, 2), (2, 2)))  # (N, 192, 27, 27)
+        x, saved["features.4"] = relu_forward(x)
+        x, saved["features.5"] = pool_forward(x, kernel_size=(3, 3), stride=(2, 2))  # (N, 192, 13, 13)
+        x, saved["features.6"] = conv_forward(x, p["features.6.weight"], p["features.6.bias"], padding=((1, 1), (1, 1)))  # (N, 384, 13, 13)
+        x, saved["features.7"] = relu_forward(x)
+        x, saved["features.8"] = conv_forward(x, p["features.8.weight"], p["features.8.bias"], padding=((1, 1), (1, 1)))  # (N, 256, 13, 13)
+        x, saved["features.9"] = relu_forward(x)
+        x, saved["features.10"] = conv_forward(x, p["features.10.weight"], p["features.10.bias"], padding=((1, 1), (1, 1)))
+        x, saved["features.11"] = relu_forward(x)
+        x, saved["features.12"] = pool_forward(x, kernel_size=(3, 3), stride=(2, 2))  # (N, 256, 6, 6)
+
+        # the network itself
+        x, saved["adaptive1"] = adaptive_forward(x, output_size=(6, 6))
+        x, saved["flatten1"] = flatten_forward(x)  # (N, 9216)
+
+        # classifier
+        x, saved["classifier.0"] = dropout_forward(x, p=0.5, training=training, rng=self.rng)
+        x, saved["classifier.1"] = linear_forward(x, p["classifier.1.weight"], p["classifier.1.bias"])  # (N, 4096)
+        x, saved["classifier.2"] = relu_forward(x)
+        x, saved["classifier.3"] = dropout_forward(x, p=0.5, training=training, rng=self.rng)
+        x, saved["classifier.4"] = linear_forward(x, p["classifier.4.weight"], p["classifier.4.bias"])
+        x, saved["classifier.5"] = relu_forward(x)
+        x, saved["classifier.6"] = linear_forward(x, p["classifier.6.weight"], p["classifier.6.bias"])  # (N, 1000)
+        return x
+
+    def logits(self, x, training=False):
+        """What the loss reads: the output."""
+        return self.forward(x, training)
+
+    def backward(self, dy):
+        """The gradient by the logits -> dx, {param name: gradient}, for the last batch."""
+        saved, grads = self.saved, {}
+
+        # classifier
+        dy, grads["classifier.6"] = linear_backward(dy, saved["classifier.6"])  # (N, 4096)
+        dy, _ = relu_backward(dy, saved["classifier.5"])
+        dy, grads["classifier.4"] = linear_backward(dy, saved["classifier.4"])
+        dy, _ = dropout_backward(dy, saved["classifier.3"])
+        dy, _ = relu_backward(dy, saved["classifier.2"])
+        dy, grads["classifier.1"] = linear_backward(dy, saved["classifier.1"])  # (N, 9216)
+        dy, _ = dropout_backward(dy, saved["classifier.0"])
+
+        # the network itself
+        dy, _ = flatten_backward(dy, saved["flatten1"])  # (N, 256, 6, 6)
+        dy, _ = adaptive_backward(dy, saved["adaptive1"])
+
+        # features
+        dy, _ = pool_backward(dy, saved["features.12"])  # (N, 256, 13, 13)
+        dy, _ = relu_backward(dy, saved["features.11"])
+        dy, grads["features.10"] = conv_backward(dy, saved["features.10"])
+        dy, _ = relu_backward(dy, saved["features.9"])
+        dy, grads["features.8"] = conv_backward(dy, saved["features.8"])  # (N, 384, 13, 13)
+        dy, _ = relu_backward(dy, saved["features.7"])
+        dy, grads["features.6"] = conv_backward(dy, saved["features.6"])  # (N, 192, 13, 13)
+        dy, _ = pool_backward(dy, saved["features.5"])  # (N, 192, 27, 27)
+        dy, _ = relu_backward(dy, saved["features.4"])
+        dy, grads["features.3"] = conv_backward(dy, saved["features.3"])  # (N, 64, 27, 27)
+        dy, _ = pool_backward(dy, saved["features.2"])  # (N, 64, 55, 55)
+        dy, _ = relu_backward(dy, saved["features.1"])
+        dy, grads["features.0"] = conv_backward(dy, saved["features.0"])  # (N, 3, 224, 224)
+
+        return dy, {f"{layer}.{name}": g for layer, named in reversed(grads.items()) for name, g in named.items()}
+
+    def update(self, grads, lr):
+        """One step of the optimizer, in place."""
+        adam_step(self.params, grads, self.optimizer_state, lr)
+
+
+Model = Alexnet
+
+if __name__ == "__main__":
+    # A training run on made-up data, to show that the network learns.
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 111, 16)
+    patterns = rng.standard_normal((111, *INPUT_SHAPE))  # one for each class
+    x = (patterns[y] + rng.standard_normal((16, *INPUT_SHAPE))).astype(np.float32)
+    model = Model(seed=0)
+    for epoch in range(1, 6):
+        (loss,) = model.fit(x, y, epochs=1, batch=8, seed=epoch)
+        print(f"epoch {epoch}: loss {loss:.4f}, accuracy {model.score(x, y):.3f}")

@@ -1,0 +1,77 @@
+# -*- coding: utf-8 -*-
+"""Densenet121 in PyTorch, 3x224x224 -> 1000, 7,978,856 parameters. Written by `netdsl compile --target torch`."""
+from collections import OrderedDict
+
+import torch
+from torch import nn
+
+INPUT_SHAPE = (3, 224, 224)
+
+
+class Dense(nn.Module):
+    """block dense()"""
+
+    def __init__(self, in_channels):
+        super().__init__()
+        self.norm1 = nn.BatchNorm2d(in_channels)
+        self.conv1 = nn.Conv2d(in_channels, 128, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(128)
+        self.conv2 = nn.Conv2d(128, 32, 3, padding=1, bias=False)
+
+    def forward(self, x):
+        y = torch.relu(self.norm1(x))
+        y = torch.relu(self.norm2(self.conv1(y)))  # (N, 128, ...)
+        y = self.conv2(y)  # (N, 32, ...)
+        return torch.cat([x, y], dim=1)  # (N, in_channels + 32, ...)
+
+
+class Densenet121(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.features = nn.Sequential(OrderedDict([
+            ("conv0", nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)),
+            ("norm0", nn.BatchNorm2d(64)),
+            ("2", nn.ReLU()),
+            ("3", nn.MaxPool2d(3, stride=2, padding=1)),
+            ("denseblock1", nn.Sequential(OrderedDict([
+                *((f"denselayer{i}", Dense(32 + 32 * i)) for i in range(1, 7)),
+            ]))),
+            ("transition1", nn.Sequential(OrderedDict([
+                ("norm", nn.BatchNorm2d(256)),
+                ("1", nn.ReLU()),
+                ("conv", nn.Conv2d(256, 128, 1, bias=False)),
+                ("3", nn.AvgPool2d(2)),
+            ]))),
+            ("denseblock2", nn.Sequential(OrderedDict([
+                *((f"denselayer{i}", Dense(96 + 32 * i)) for i in range(1, 13)),
+            ]))),
+            ("transition2", nn.Sequential(OrderedDict([
+                ("norm", nn.BatchNorm2d(512)),
+                ("1", nn.ReLU()),
+                ("conv", nn.Conv2d(512, 256, 1, bias=False)),
+                ("3", nn.AvgPool2d(2)),
+            ]))),
+            ("denseblock3", nn.Sequential(OrderedDict([
+                *((f"denselayer{i}", Dense(224 + 32 * i)) for i in range(1, 25)),
+            ]))),
+            ("transition3", nn.Sequential(OrderedDict([
+                ("norm", nn.BatchNorm2d(1024)),
+                ("1", nn.ReLU()),
+                ("conv", nn.Conv2d(1024, 512, 1, bias=False)),
+                ("3", nn.AvgPool2d(2)),
+            ]))),
+            ("denseblock4", nn.Sequential(OrderedDict([
+                *((f"denselayer{i}", Dense(480 + 32 * i)) for i in range(1, 17)),
+            ]))),
+            ("norm5", nn.BatchNorm2d(1024)),
+            ("12", nn.ReLU()),
+        ]))
+        self.classifier = nn.Linear(1024, 1000)
+
+    def forward(self, x):
+        x = self.features(x)  # (N, 1024, 7, 7)
+        x = x.mean(dim=(2, 3))  # (N, 1024)
+        return self.classifier(x)  # (N, 1000)
+
+
+Model = Densenet121

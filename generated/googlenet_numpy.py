@@ -1,0 +1,1457 @@
+# -*- coding: utf-8 -*-
+"""Googlenet in NumPy, 3x224x224 -> 1000, 6,624,904 parameters. Written by `netdsl compile -O0`; needs numpy and nothing else.
+
+    layer        output      parameters      layer        output      parameters
+    conv1        64x112x112       9,536      inception4c  512x14x14      486,192
+    pool1        64x56x56                    inception4d  528x14x14      573,312
+    conv2        64x56x56         4,224      inception4e  832x14x14      803,840
+    conv3        192x56x56      110,976      pool4        832x7x7
+    pool2        192x28x28                   inception5a  832x7x7        978,944
+    inception3a  256x28x28      155,872      inception5b  1024x7x7     1,347,040
+    inception3b  480x28x28      340,224      gap1         1024
+    pool3        480x14x14                   dropout1     1024
+    inception4a  512x14x14      364,512      fc           1000         1,025,000
+    inception4b  512x14x14      425,232
+
+Arrays are (N, C, H, W). Every `<layer>_forward` returns (y, saved); its `<layer>_backward` takes (dy, saved) and
+returns (dx, gradients). `dy` is the gradient of the loss by y.
+"""
+import json
+
+import numpy as np
+
+INPUT_SHAPE = (3, 224, 224)
+NUM_PARAMETERS = 6_624_904
+
+
+# ---------------------------------------------------------------- kernels
+
+
+def windows(x, kernel_size, stride, padding, dilation=(1, 1)):
+    """x (N, C, H, W) -> every window, a read-only view (N, C, Ho, Wo, Kh, Kw) of the zero-padded x.
+
+    padding ((top, bottom), (left, right)); Ho = (H + top + bottom - dilation * (Kh - 1) - 1) // stride + 1.
+    """
+    x = np.pad(x, ((0, 0), (0, 0), *padding))
+    reach = (dilation[0] * (kernel_size[0] - 1) + 1, dilation[1] * (kernel_size[1] - 1) + 1)
+    view = np.lib.stride_tricks.sliding_window_view(x, reach, axis=(2, 3))
+    return view[:, :, :: stride[0], :: stride[1], :: dilation[0], :: dilation[1]]
+
+
+def conv_forward(x, weight, bias, stride=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1), groups=1):
+    """x (N, C, H, W), weight (F, C/groups, Kh, Kw), bias (F,) or None -> y (N, F, Ho, Wo).
+
+    y[n, f, i, j] = bias[f] + sum over c, u, v of weight[f, c, u, v] * x[n, c, i*s + u*d - p, j*s + v*d - p],
+    as one matrix product: a row of weights for each filter, a column for each window (im2col). With groups, filters of
+    one group see the channels of that group only: one matrix product each.
+    """
+    view = windows(x, weight.shape[2:], stride, padding, dilation)  # (N, C, Ho, Wo, Kh, Kw)
+    n, _, ho, wo = view.shape[:4]
+    cols = view.transpose(1, 4, 5, 0, 2, 3).reshape(groups, -1, n * ho * wo)  # (G, C/G*Kh*Kw, N*Ho*Wo)
+    rows = weight.reshape(groups, len(weight) // groups, -1)  # (G, F/G, C/G*Kh*Kw)
+    y = np.matmul(rows, cols).reshape(-1, n, ho, wo).transpose(1, 0, 2, 3)
+    if bias is not None:
+        y += bias[:, None, None]
+    return y, (x.shape, cols, weight, bias is not None, stride, padding, dilation)
+
+
+def windows_adjoint(dwindows, x_shape, stride, padding, dilation=(1, 1)):
+    """The transpose of `windows`: sums (C, Kh, Kw, N, Ho, Wo) back into dx (N, C, H, W)."""
+    n, c, h, w = x_shape
+    _, kh, kw, _, ho, wo = dwindows.shape
+    (top, bottom), (left, right) = padding
+    dx = np.zeros((c, n, h + top + bottom, w + left + right), dwindows.dtype)
+    for u in range(kh):
+        for v in range(kw):
+            rows, cols = u * dilation[0], v * dilation[1]
+            target = dx[:, :, rows : rows + stride[0] * ho : stride[0], cols : cols + stride[1] * wo : stride[1]]
+            target += dwindows[:, u, v]
+    return dx[:, :, top : top + h, left : left + w].transpose(1, 0, 2, 3)
+
+
+def conv_backward(dy, saved):
+    """dy (N, F, Ho, Wo) -> dx (N, C, H, W), {weight, bias}.
+
+    dweight multiplies dy with the windows of x; dx sends each dy[n, f, i, j] * weight[f] back to its window.
+    """
+    x_shape, cols, weight, has_bias, stride, padding, dilation = saved
+    n, f, ho, wo = dy.shape
+    groups = len(cols)
+    dy_rows = dy.transpose(1, 0, 2, 3).reshape(groups, f // groups, -1)  # (G, F/G, N*Ho*Wo)
+    grads = {"weight": np.matmul(dy_rows, cols.transpose(0, 2, 1)).reshape(weight.shape)}
+    if has_bias:
+        grads["bias"] = dy.sum(axis=(0, 2, 3))
+    rows = weight.reshape(groups, f // groups, -1)
+    dcols = np.matmul(rows.transpose(0, 2, 1), dy_rows).reshape(x_shape[1], *weight.shape[2:], n, ho, wo)
+    return windows_adjoint(dcols, x_shape, stride, padding, dilation), grads
+
+
+def bn_forward(x, weight, bias, running_mean, running_var, eps=1e-5, momentum=0.1, training=False):
+    """y = weight * (x - mean) / sqrt(var + eps) + bias for each channel of x (N, C) or (N, C, H, W) (Ioffe 2015).
+
+    In training mean and var are those of the batch, and the running ones move towards them by `momentum`, in place
+    (var unbiased there, as in PyTorch); else mean and var are the running ones.
+    """
+    axes, shape = (0, *range(2, x.ndim)), (-1, *[1] * (x.ndim - 2))
+    count = x.size // x.shape[1]
+    if training:
+        if count == 1:
+            raise ValueError("batch norm needs more than one value for each channel in training: use a larger batch")
+        mean = x.mean(axis=axes)
+        var = ((x - mean.reshape(shape)) ** 2).mean(axis=axes)
+        running_mean += momentum * (mean - running_mean)
+        running_var += momentum * (var * (count / (count - 1)) - running_var)
+    else:
+        mean, var = running_mean.copy(), running_var
+    inv_std = 1 / np.sqrt(var + eps)
+    x_hat = (x - mean.reshape(shape)) * inv_std.reshape(shape)
+    y = x_hat if weight is None else weight.reshape(shape) * x_hat + bias.reshape(shape)
+    return y, (x_hat, inv_std, weight, training)
+
+
+def bn_backward(dy, saved):
+    """dx = inv_std * (g - mean(g) - x_hat * mean(g * x_hat)), g = dy * weight; in evaluation without the means."""
+    x_hat, inv_std, weight, training = saved
+    axes, shape = (0, *range(2, dy.ndim)), (-1, *[1] * (dy.ndim - 2))
+    dbias, dweight = dy.sum(axis=axes), (dy * x_hat).sum(axis=axes)
+    scale = inv_std if weight is None else weight * inv_std
+    dx = dy
+    if training:
+        count = dy.size // dy.shape[1]
+        dx = dy - (dbias / count).reshape(shape) - x_hat * (dweight / count).reshape(shape)
+    return dx * scale.reshape(shape), {} if weight is None else {"weight": dweight, "bias": dbias}
+
+
+def relu_forward(x):
+    """y = max(x, 0)."""
+    return np.maximum(x, 0), x > 0
+
+
+def relu_backward(dy, saved):
+    """dx = dy where x > 0."""
+    return dy * saved, {}
+
+
+def window_slices(kernel_size, stride, dilation, ho, wo):
+    """For each place (u, v) of the window, in reading order: the slices that take it out of every window at once."""
+    places = []
+    for u in range(kernel_size[0]):
+        for v in range(kernel_size[1]):
+            top, left = u * dilation[0], v * dilation[1]
+            places.append(
+                (
+                    slice(top, top + stride[0] * (ho - 1) + 1, stride[0]),
+                    slice(left, left + stride[1] * (wo - 1) + 1, stride[1]),
+                )
+            )
+    return places
+
+
+def window_count(size, kernel_size, stride, padding, dilation=1):
+    """How many windows fit along one axis of `size` elements; padding (before, after)."""
+    return (size + padding[0] + padding[1] - dilation * (kernel_size - 1) - 1) // stride + 1
+
+
+def pool_forward(x, kernel_size, stride, padding=((0, 0), (0, 0)), dilation=(1, 1)):
+    """x (N, C, H, W) -> y (N, C, Ho, Wo), the maximum of every window; the first one wins a tie, NaN wins over all.
+
+    padding ((top, bottom), (left, right)) is never the maximum. winner holds the place in the window, counted by rows.
+    """
+    n, c, h, w = x.shape
+    ho, wo = (window_count(*axis) for axis in zip((h, w), kernel_size, stride, padding, dilation, strict=True))
+    padded = np.pad(x, ((0, 0), (0, 0), *padding), constant_values=-np.inf)
+    places = window_slices(kernel_size, stride, dilation, ho, wo)
+    y = padded[:, :, places[0][0], places[0][1]].copy()
+    winner = np.zeros(y.shape, np.int32)
+    for place, (rows, cols) in enumerate(places[1:], 1):
+        candidate = padded[:, :, rows, cols]
+        better = (candidate > y) | (candidate != candidate)
+        np.copyto(y, candidate, where=better)
+        np.copyto(winner, place, where=better)
+    return y, (x.shape, winner, kernel_size, stride, padding, dilation)
+
+
+def pool_backward(dy, saved):
+    """dy (N, C, Ho, Wo) -> dx (N, C, H, W): each dy goes to the element that won its window."""
+    (n, c, h, w), winner, kernel_size, stride, padding, dilation = saved
+    (top, bottom), (left, right) = padding
+    dx = np.zeros((n, c, h + top + bottom, w + left + right), dy.dtype)
+    for place, (rows, cols) in enumerate(window_slices(kernel_size, stride, dilation, *dy.shape[2:])):
+        dx[:, :, rows, cols] += dy * (winner == place)
+    return dx[:, :, top : top + h, left : left + w], {}
+
+
+def cat_forward(*inputs):
+    """y has the channels (axis 1) of all inputs; of tokens (N, T, D), the features (axis 2)."""
+    axis = 2 if inputs[0].ndim == 3 else 1
+    return np.concatenate(inputs, axis), (axis, [x.shape[axis] for x in inputs])
+
+
+def cat_backward(dy, saved):
+    """Each input's dx is its own part of dy."""
+    axis, sizes = saved
+    return tuple(np.split(dy, np.cumsum(sizes[:-1]), axis)), {}
+
+
+def gap_forward(x):
+    """x (N, C, H, W) -> y (N, C), the mean over H and W."""
+    return x.mean(axis=(2, 3)), x.shape
+
+
+def gap_backward(dy, saved):
+    """Every element of a channel gets dy / (H*W)."""
+    _, _, h, w = saved
+    return np.broadcast_to(dy[:, :, None, None] / (h * w), saved), {}
+
+
+def dropout_forward(x, p, training, rng):
+    """In training y = x * factor, factor = 0 with probability p, else 1 / (1 - p) (Srivastava et al. 2014)."""
+    if not training:
+        return x, None
+    factor = ((rng.random(x.shape, np.float32) >= p) / (1 - p)).astype(x.dtype)
+    return x * factor, factor
+
+
+def dropout_backward(dy, saved):
+    """dx = dy * factor."""
+    return dy if saved is None else dy * saved, {}
+
+
+def linear_forward(x, weight, bias):
+    """x (N, ..., D), weight (F, D), bias (F,) or None -> y (N, ..., F) = x weight^T + bias."""
+    y = np.matmul(x, weight.T)
+    return y if bias is None else y + bias, (x, weight, bias is not None)
+
+
+def linear_backward(dy, saved):
+    """dx = dy weight; dweight = dy^T x and dbias = the sum of dy, over the batch and all tokens."""
+    x, weight, has_bias = saved
+    rows = dy.reshape(-1, dy.shape[-1])
+    grads = {"weight": np.matmul(rows.T, x.reshape(-1, x.shape[-1]))}
+    if has_bias:
+        grads["bias"] = rows.sum(axis=0)
+    return np.matmul(dy, weight), grads
+
+
+def check_labels(labels, num_classes):
+    """Raise ValueError unless every label is a whole number in 0 .. num_classes - 1 (a negative index would wrap)."""
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"labels must be whole numbers, not {labels.dtype}")
+    if labels.size == 0 or labels.min() < 0 or labels.max() >= num_classes:
+        found = f"{labels.min()} to {labels.max()}" if labels.size else "none"
+        raise ValueError(f"labels must lie in 0 to {num_classes - 1}, found {found}")
+
+
+def nll(log_p, labels):
+    """Log-probabilities (N, K, ...), labels (N, ...) -> mean of -log_p at the labels, its gradient."""
+    check_labels(labels, log_p.shape[1])
+    at_labels = np.expand_dims(labels, 1)
+    loss = -np.take_along_axis(log_p, at_labels, axis=1).mean()
+    dlog_p = np.zeros_like(log_p)
+    np.put_along_axis(dlog_p, at_labels, -1.0 / labels.size, axis=1)
+    return loss, dlog_p
+
+
+def cross_entropy(logits, labels):
+    """logits (N, K, ...), labels (N, ...) -> mean loss, dlogits = (softmax - onehot(labels)) / number of labels.
+
+    The maximum is taken out first, so that no exponential overflows.
+    """
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    loss, dlog_p = nll(log_p, labels)
+    return loss, dlog_p + np.exp(log_p) / labels.size
+
+
+def adam_step(params, grads, state, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
+    """Kingma & Ba 2015: m, v are running means of g and g*g, corrected for starting at zero;
+    param -= lr * m_hat / (sqrt(v_hat) + eps). weight_decay adds to g."""
+    step = state["step"] = state.get("step", 0) + 1
+    correct1, correct2 = 1 - betas[0] ** step, 1 - betas[1] ** step
+    for name, param in params.items():
+        g = grads[name] + weight_decay * param if weight_decay else grads[name]
+        m, v = state.setdefault(name, (np.zeros_like(param), np.zeros_like(param)))
+        m += (1 - betas[0]) * (g - m)
+        v += (1 - betas[1]) * (g * g - v)
+        param -= lr / correct1 * m / (np.sqrt(v) / correct2**0.5 + eps)
+
+
+def he(rng, shape, fan_in, fan_out, dtype):
+    """He et al. 2015: normal with variance 2 / fan_in."""
+    return (rng.standard_normal(shape) * (2.0 / fan_in) ** 0.5).astype(dtype)
+
+
+def write_weights(path, weights):
+    """{name: array} -> a `.safetensors` or `.npz` file."""
+    if str(path).endswith(".npz"):
+        np.savez(path, **weights)
+        return
+    header, end = {}, 0
+    for name, array in weights.items():
+        dtype = {"f8": "F64", "f4": "F32", "f2": "F16"}[array.dtype.str[1:]]
+        header[name] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": [end, end + array.nbytes]}
+        end += array.nbytes
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    parts = [np.array([len(text)], "<u8").view(np.uint8), np.frombuffer(text, np.uint8)]
+    parts += [np.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in weights.values()]
+    np.concatenate(parts).tofile(path)
+
+
+def read_weights(path):
+    """A `.safetensors` or `.npz` file -> {name: array}.
+
+    It is the length of a header (8 bytes), the header (JSON: dtype, shape and place of each tensor), data.
+    """
+    if str(path).endswith(".npz"):
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    raw = np.fromfile(path, np.uint8)
+    start = 8 + int(raw[:8].view("<u8")[0])
+    header = json.loads(raw[8:start].tobytes())
+    header.pop("__metadata__", None)
+    dtypes = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
+    weights = {}
+    for name, entry in header.items():
+        begin, end = entry["data_offsets"]
+        weights[name] = raw[start + begin : start + end].view(dtypes[entry["dtype"]]).reshape(entry["shape"])
+    return weights
+
+
+# ---------------------------------------------------------------- the network
+
+
+class Network:
+    """What a network can do once it has `params`, `buffers`, `logits`, `forward`, `backward`, `loss` and `update`.
+
+    params and buffers: name -> array, with PyTorch's names, shapes and order, so that one checkpoint fits both.
+    """
+
+    def check_input(self, x):
+        """x (N, *input_shape), numbers of any type -> the same in the network's dtype. Raises ValueError."""
+        x = np.asarray(x, self.dtype)
+        if x.shape[1:] != self.input_shape:
+            raise ValueError(f"the network takes (N, {', '.join(map(str, self.input_shape))}), not {x.shape}")
+        return x
+
+    def loss_and_gradients(self, x, y):
+        """x (N, *input_shape), targets y -> mean loss, {param name: gradient}, in training mode."""
+        loss, dlogits = self.loss(self.logits(x, training=True), y)
+        _, grads = self.backward(dlogits)
+        return loss, grads
+
+    def train_step(self, x, y, lr=None):
+        """Forward, loss, backward and one step of the optimizer, in place; returns the loss."""
+        loss, grads = self.loss_and_gradients(x, y)
+        self.update(grads, self.learning_rate if lr is None else lr)
+        return loss
+
+    def fit(self, x, y, epochs=5, batch=64, lr=None, seed=0):
+        """Train on x (N, *input_shape) and targets y (N, ...) in shuffled batches; returns each epoch's mean loss."""
+        rng, history = np.random.default_rng(seed), []
+        for _ in range(epochs):
+            batches = np.array_split(rng.permutation(len(x)), max(1, len(x) // batch))
+            history.append(float(np.mean([self.train_step(x[rows], y[rows], lr) for rows in batches])))
+        return history
+
+    def outputs(self, x, batch=256):
+        """x (N, *input_shape) -> what the network gives, (N, ...), without training, batch by batch."""
+        return np.concatenate([self.forward(x[i : i + batch]) for i in range(0, len(x), batch)])
+
+    def predict(self, x):
+        """x (N, *input_shape) -> the class of the largest output, (N, ...)."""
+        return self.outputs(x).argmax(axis=1)
+
+    def score(self, x, y):
+        """The share of labels y that `predict` finds."""
+        return float(np.mean(self.predict(x) == y))
+
+    def save(self, path):
+        """Write params and buffers to a `.safetensors` or `.npz` file."""
+        write_weights(path, {**self.params, **self.buffers})
+
+    def load(self, path):
+        """Read what `save`, netdsl or PyTorch wrote; raises ValueError unless every name and shape is right."""
+        found, expected = read_weights(path), {**self.params, **self.buffers}
+        for name in sorted(found.keys() | expected.keys()):
+            if name not in expected or name not in found or found[name].shape != expected[name].shape:
+                shapes = [weights[name].shape if name in weights else "nothing" for weights in (expected, found)]
+                raise ValueError(f"{path}: {name} should be {shapes[0]}, the file has {shapes[1]}")
+        for name, array in expected.items():
+            array[...] = found[name]
+
+
+class Googlenet(Network):
+    """(N, 3, 224, 224) -> (N, 1000)."""
+
+    input_shape = INPUT_SHAPE
+    learning_rate = 0.001
+    loss = staticmethod(cross_entropy)
+
+    def __init__(self, seed=0, dtype=np.float32):
+        rng = np.random.default_rng(seed)
+        self.dtype = np.dtype(dtype)
+        self.params = {
+            "conv1.conv.weight": he(rng, (64, 3, 7, 7), 147, 3136, dtype),
+            "conv1.bn.weight": np.ones(64, dtype),
+            "conv1.bn.bias": np.zeros(64, dtype),
+            "conv2.conv.weight": he(rng, (64, 64, 1, 1), 64, 64, dtype),
+            "conv2.bn.weight": np.ones(64, dtype),
+            "conv2.bn.bias": np.zeros(64, dtype),
+            "conv3.conv.weight": he(rng, (192, 64, 3, 3), 576, 1728, dtype),
+            "conv3.bn.weight": np.ones(192, dtype),
+            "conv3.bn.bias": np.zeros(192, dtype),
+            "inception3a.branch1.conv.weight": he(rng, (64, 192, 1, 1), 192, 64, dtype),
+            "inception3a.branch1.bn.weight": np.ones(64, dtype),
+            "inception3a.branch1.bn.bias": np.zeros(64, dtype),
+            "inception3a.branch2.0.conv.weight": he(rng, (96, 192, 1, 1), 192, 96, dtype),
+            "inception3a.branch2.0.bn.weight": np.ones(96, dtype),
+            "inception3a.branch2.0.bn.bias": np.zeros(96, dtype),
+            "inception3a.branch2.1.conv.weight": he(rng, (128, 96, 3, 3), 864, 1152, dtype),
+            "inception3a.branch2.1.bn.weight": np.ones(128, dtype),
+            "inception3a.branch2.1.bn.bias": np.zeros(128, dtype),
+            "inception3a.branch3.0.conv.weight": he(rng, (16, 192, 1, 1), 192, 16, dtype),
+            "inception3a.branch3.0.bn.weight": np.ones(16, dtype),
+            "inception3a.branch3.0.bn.bias": np.zeros(16, dtype),
+            "inception3a.branch3.1.conv.weight": he(rng, (32, 16, 3, 3), 144, 288, dtype),
+            "inception3a.branch3.1.bn.weight": np.ones(32, dtype),
+            "inception3a.branch3.1.bn.bias": np.zeros(32, dtype),
+            "inception3a.branch4.1.conv.weight": he(rng, (32, 192, 1, 1), 192, 32, dtype),
+            "inception3a.branch4.1.bn.weight": np.ones(32, dtype),
+            "inception3a.branch4.1.bn.bias": np.zeros(32, dtype),
+            "inception3b.branch1.conv.weight": he(rng, (128, 256, 1, 1), 256, 128, dtype),
+            "inception3b.branch1.bn.weight": np.ones(128, dtype),
+            "inception3b.branch1.bn.bias": np.zeros(128, dtype),
+            "inception3b.branch2.0.conv.weight": he(rng, (128, 256, 1, 1), 256, 128, dtype),
+            "inception3b.branch2.0.bn.weight": np.ones(128, dtype),
+            "inception3b.branch2.0.bn.bias": np.zeros(128, dtype),
+            "inception3b.branch2.1.conv.weight": he(rng, (192, 128, 3, 3), 1152, 1728, dtype),
+            "inception3b.branch2.1.bn.weight": np.ones(192, dtype),
+            "inception3b.branch2.1.bn.bias": np.zeros(192, dtype),
+            "inception3b.branch3.0.conv.weight": he(rng, (32, 256, 1, 1), 256, 32, dtype),
+            "inception3b.branch3.0.bn.weight": np.ones(32, dtype),
+            "inception3b.branch3.0.bn.bias": np.zeros(32, dtype),
+            "inception3b.branch3.1.conv.weight": he(rng, (96, 32, 3, 3), 288, 864, dtype),
+            "inception3b.branch3.1.bn.weight": np.ones(96, dtype),
+            "inception3b.branch3.1.bn.bias": np.zeros(96, dtype),
+            "inception3b.branch4.1.conv.weight": he(rng, (64, 256, 1, 1), 256, 64, dtype),
+            "inception3b.branch4.1.bn.weight": np.ones(64, dtype),
+            "inception3b.branch4.1.bn.bias": np.zeros(64, dtype),
+            "inception4a.branch1.conv.weight": he(rng, (192, 480, 1, 1), 480, 192, dtype),
+            "inception4a.branch1.bn.weight": np.ones(192, dtype),
+            "inception4a.branch1.bn.bias": np.zeros(192, dtype),
+            "inception4a.branch2.0.conv.weight": he(rng, (96, 480, 1, 1), 480, 96, dtype),
+            "inception4a.branch2.0.bn.weight": np.ones(96, dtype),
+            "inception4a.branch2.0.bn.bias": np.zeros(96, dtype),
+            "inception4a.branch2.1.conv.weight": he(rng, (208, 96, 3, 3), 864, 1872, dtype),
+            "inception4a.branch2.1.bn.weight": np.ones(208, dtype),
+            "inception4a.branch2.1.bn.bias": np.zeros(208, dtype),
+            "inception4a.branch3.0.conv.weight": he(rng, (16, 480, 1, 1), 480, 16, dtype),
+            "inception4a.branch3.0.bn.weight": np.ones(16, dtype),
+            "inception4a.branch3.0.bn.bias": np.zeros(16, dtype),
+            "inception4a.branch3.1.conv.weight": he(rng, (48, 16, 3, 3), 144, 432, dtype),
+            "inception4a.branch3.1.bn.weight": np.ones(48, dtype),
+            "inception4a.branch3.1.bn.bias": np.zeros(48, dtype),
+            "inception4a.branch4.1.conv.weight": he(rng, (64, 480, 1, 1), 480, 64, dtype),
+            "inception4a.branch4.1.bn.weight": np.ones(64, dtype),
+            "inception4a.branch4.1.bn.bias": np.zeros(64, dtype),
+            "inception4b.branch1.conv.weight": he(rng, (160, 512, 1, 1), 512, 160, dtype),
+            "inception4b.branch1.bn.weight": np.ones(160, dtype),
+            "inception4b.branch1.bn.bias": np.zeros(160, dtype),
+            "inception4b.branch2.0.conv.weight": he(rng, (112, 512, 1, 1), 512, 112, dtype),
+            "inception4b.branch2.0.bn.weight": np.ones(112, dtype),
+            "inception4b.branch2.0.bn.bias": np.zeros(112, dtype),
+            "inception4b.branch2.1.conv.weight": he(rng, (224, 112, 3, 3), 1008, 2016, dtype),
+            "inception4b.branch2.1.bn.weight": np.ones(224, dtype),
+            "inception4b.branch2.1.bn.bias": np.zeros(224, dtype),
+            "inception4b.branch3.0.conv.weight": he(rng, (24, 512, 1, 1), 512, 24, dtype),
+            "inception4b.branch3.0.bn.weight": np.ones(24, dtype),
+            "inception4b.branch3.0.bn.bias": np.zeros(24, dtype),
+            "inception4b.branch3.1.conv.weight": he(rng, (64, 24, 3, 3), 216, 576, dtype),
+            "inception4b.branch3.1.bn.weight": np.ones(64, dtype),
+            "inception4b.branch3.1.bn.bias": np.zeros(64, dtype),
+            "inception4b.branch4.1.conv.weight": he(rng, (64, 512, 1, 1), 512, 64, dtype),
+            "inception4b.branch4.1.bn.weight": np.ones(64, dtype),
+            "inception4b.branch4.1.bn.bias": np.zeros(64, dtype),
+            "inception4c.branch1.conv.weight": he(rng, (128, 512, 1, 1), 512, 128, dtype),
+            "inception4c.branch1.bn.weight": np.ones(128, dtype),
+            "inception4c.branch1.bn.bias": np.zeros(128, dtype),
+            "inception4c.branch2.0.conv.weight": he(rng, (128, 512, 1, 1), 512, 128, dtype),
+            "inception4c.branch2.0.bn.weight": np.ones(128, dtype),
+            "inception4c.branch2.0.bn.bias": np.zeros(128, dtype),
+            "inception4c.branch2.1.conv.weight": he(rng, (256, 128, 3, 3), 1152, 2304, dtype),
+            "inception4c.branch2.1.bn.weight": np.ones(256, dtype),
+            "inception4c.branch2.1.bn.bias": np.zeros(256, dtype),
+            "inception4c.branch3.0.conv.weight": he(rng, (24, 512, 1, 1), 512, 24, dtype),
+            "inception4c.branch3.0.bn.weight": np.ones(24, dtype),
+            "inception4c.branch3.0.bn.bias": np.zeros(24, dtype),
+            "inception4c.branch3.1.conv.weight": he(rng, (64, 24, 3, 3), 216, 576, dtype),
+            "inception4c.branch3.1.bn.weight": np.ones(64, dtype),
+            "inception4c.branch3.1.bn.bias": np.zeros(64, dtype),
+            "inception4c.branch4.1.conv.weight": he(rng, (64, 512, 1, 1), 512, 64, dtype),
+            "inception4c.branch4.1.bn.weight": np.ones(64, dtype),
+            "inception4c.branch4.1.bn.bias": np.zeros(64, dtype),
+            "inception4d.branch1.conv.weight": he(rng, (112, 512, 1, 1), 512, 112, dtype),
+            "inception4d.branch1.bn.weight": np.ones(112, dtype),
+            "inception4d.branch1.bn.bias": np.zeros(112, dtype),
+            "inception4d.branch2.0.conv.weight": he(rng, (144, 512, 1, 1), 512, 144, dtype),
+            "inception4d.branch2.0.bn.weight": np.ones(144, dtype),
+            "inception4d.branch2.0.bn.bias": np.zeros(144, dtype),
+            "inception4d.branch2.1.conv.weight": he(rng, (288, 144, 3, 3), 1296, 2592, dtype),
+            "inception4d.branch2.1.bn.weight": np.ones(288, dtype),
+            "inception4d.branch2.1.bn.bias": np.zeros(288, dtype),
+            "inception4d.branch3.0.conv.weight": he(rng, (32, 512, 1, 1), 512, 32, dtype),
+            "inception4d.branch3.0.bn.weight": np.ones(32, dtype),
+            "inception4d.branch3.0.bn.bias": np.zeros(32, dtype),
+            "inception4d.branch3.1.conv.weight": he(rng, (64, 32, 3, 3), 288, 576, dtype),
+            "inception4d.branch3.1.bn.weight": np.ones(64, dtype),
+            "inception4d.branch3.1.bn.bias": np.zeros(64, dtype),
+            "inception4d.branch4.1.conv.weight": he(rng, (64, 512, 1, 1), 512, 64, dtype),
+            "inception4d.branch4.1.bn.weight": np.ones(64, dtype),
+            "inception4d.branch4.1.bn.bias": np.zeros(64, dtype),
+            "inception4e.branch1.conv.weight": he(rng, (256, 528, 1, 1), 528, 256, dtype),
+            "inception4e.branch1.bn.weight": np.ones(256, dtype),
+            "inception4e.branch1.bn.bias": np.zeros(256, dtype),
+            "inception4e.branch2.0.conv.weight": he(rng, (160, 528, 1, 1), 528, 160, dtype),
+            "inception4e.branch2.0.bn.weight": np.ones(160, dtype),
+            "inception4e.branch2.0.bn.bias": np.zeros(160, dtype),
+            "inception4e.branch2.1.conv.weight": he(rng, (320, 160, 3, 3), 1440, 2880, dtype),
+            "inception4e.branch2.1.bn.weight": np.ones(320, dtype),
+            "inception4e.branch2.1.bn.bias": np.zeros(320, dtype),
+            "inception4e.branch3.0.conv.weight": he(rng, (32, 528, 1, 1), 528, 32, dtype),
+            "inception4e.branch3.0.bn.weight": np.ones(32, dtype),
+            "inception4e.branch3.0.bn.bias": np.zeros(32, dtype),
+            "inception4e.branch3.1.conv.weight": he(rng, (128, 32, 3, 3), 288, 1152, dtype),
+            "inception4e.branch3.1.bn.weight": np.ones(128, dtype),
+            "inception4e.branch3.1.bn.bias": np.zeros(128, dtype),
+            "inception4e.branch4.1.conv.weight": he(rng, (128, 528, 1, 1), 528, 128, dtype),
+            "inception4e.branch4.1.bn.weight": np.ones(128, dtype),
+            "inception4e.branch4.1.bn.bias": np.zeros(128, dtype),
+            "inception5a.branch1.conv.weight": he(rng, (256, 832, 1, 1), 832, 256, dtype),
+            "inception5a.branch1.bn.weight": np.ones(256, dtype),
+            "inception5a.branch1.bn.bias": np.zeros(256, dtype),
+            "inception5a.branch2.0.conv.weight": he(rng, (160, 832, 1, 1), 832, 160, dtype),
+            "inception5a.branch2.0.bn.weight": np.ones(160, dtype),
+            "inception5a.branch2.0.bn.bias": np.zeros(160, dtype),
+            "inception5a.branch2.1.conv.weight": he(rng, (320, 160, 3, 3), 1440, 2880, dtype),
+            "inception5a.branch2.1.bn.weight": np.ones(320, dtype),
+            "inception5a.branch2.1.bn.bias": np.zeros(320, dtype),
+            "inception5a.branch3.0.conv.weight": he(rng, (32, 832, 1, 1), 832, 32, dtype),
+            "inception5a.branch3.0.bn.weight": np.ones(32, dtype),
+            "inception5a.branch3.0.bn.bias": np.zeros(32, dtype),
+            "inception5a.branch3.1.conv.weight": he(rng, (128, 32, 3, 3), 288, 1152, dtype),
+            "inception5a.branch3.1.bn.weight": np.ones(128, dtype),
+            "inception5a.branch3.1.bn.bias": np.zeros(128, dtype),
+            "inception5a.branch4.1.conv.weight": he(rng, (128, 832, 1, 1), 832, 128, dtype),
+            "inception5a.branch4.1.bn.weight": np.ones(128, dtype),
+            "inception5a.branch4.1.bn.bias": np.zeros(128, dtype),
+            "inception5b.branch1.conv.weight": he(rng, (384, 832, 1, 1), 832, 384, dtype),
+            "inception5b.branch1.bn.weight": np.ones(384, dtype),
+            "inception5b.branch1.bn.bias": np.zeros(384, dtype),
+            "inception5b.branch2.0.conv.weight": he(rng, (192, 832, 1, 1), 832, 192, dtype),
+            "inception5b.branch2.0.bn.weight": np.ones(192, dtype),
+            "inception5b.branch2.0.bn.bias": np.zeros(192, dtype),
+            "inception5b.branch2.1.conv.weight": he(rng, (384, 192, 3, 3), 1728, 3456, dtype),
+            "inception5b.branch2.1.bn.weight": np.ones(384, dtype),
+            "inception5b.branch2.1.bn.bias": np.zeros(384, dtype),
+            "inception5b.branch3.0.conv.weight": he(rng, (48, 832, 1, 1), 832, 48, dtype),
+            "inception5b.branch3.0.bn.weight": np.ones(48, dtype),
+            "inception5b.branch3.0.bn.bias": np.zeros(48, dtype),
+            "inception5b.branch3.1.conv.weight": he(rng, (128, 48, 3, 3), 432, 1152, dtype),
+            "inception5b.branch3.1.bn.weight": np.ones(128, dtype),
+            "inception5b.branch3.1.bn.bias": np.zeros(128, dtype),
+            "inception5b.branch4.1.conv.weight": he(rng, (128, 832, 1, 1), 832, 128, dtype),
+            "inception5b.branch4.1.bn.weight": np.ones(128, dtype),
+            "inception5b.branch4.1.bn.bias": np.zeros(128, dtype),
+            "fc.weight": he(rng, (1000, 1024), 1024, 1000, dtype),
+            "fc.bias": np.zeros(1000, dtype),
+        }
+        self.buffers = {
+            "conv1.bn.running_mean": np.zeros(64, dtype),
+            "conv1.bn.running_var": np.ones(64, dtype),
+            "conv2.bn.running_mean": np.zeros(64, dtype),
+            "conv2.bn.running_var": np.ones(64, dtype),
+            "conv3.bn.running_mean": np.zeros(192, dtype),
+            "conv3.bn.running_var": np.ones(192, dtype),
+            "inception3a.branch1.bn.running_mean": np.zeros(64, dtype),
+            "inception3a.branch1.bn.running_var": np.ones(64, dtype),
+            "inception3a.branch2.0.bn.running_mean": np.zeros(96, dtype),
+            "inception3a.branch2.0.bn.running_var": np.ones(96, dtype),
+            "inception3a.branch2.1.bn.running_mean": np.zeros(128, dtype),
+            "inception3a.branch2.1.bn.running_var": np.ones(128, dtype),
+            "inception3a.branch3.0.bn.running_mean": np.zeros(16, dtype),
+            "inception3a.branch3.0.bn.running_var": np.ones(16, dtype),
+            "inception3a.branch3.1.bn.running_mean": np.zeros(32, dtype),
+            "inception3a.branch3.1.bn.running_var": np.ones(32, dtype),
+            "inception3a.branch4.1.bn.running_mean": np.zeros(32, dtype),
+            "inception3a.branch4.1.bn.running_var": np.ones(32, dtype),
+            "inception3b.branch1.bn.running_mean": np.zeros(128, dtype),
+            "inception3b.branch1.bn.running_var": np.ones(128, dtype),
+            "inception3b.branch2.0.bn.running_mean": np.zeros(128, dtype),
+            "inception3b.branch2.0.bn.running_var": np.ones(128, dtype),
+            "inception3b.branch2.1.bn.running_mean": np.zeros(192, dtype),
+            "inception3b.branch2.1.bn.running_var": np.ones(192, dtype),
+            "inception3b.branch3.0.bn.running_mean": np.zeros(32, dtype),
+            "inception3b.branch3.0.bn.running_var": np.ones(32, dtype),
+            "inception3b.branch3.1.bn.running_mean": np.zeros(96, dtype),
+            "inception3b.branch3.1.bn.running_var": np.ones(96, dtype),
+            "inception3b.branch4.1.bn.running_mean": np.zeros(64, dtype),
+            "inception3b.branch4.1.bn.running_var": np.ones(64, dtype),
+            "inception4a.branch1.bn.running_mean": np.zeros(192, dtype),
+            "inception4a.branch1.bn.running_var": np.ones(192, dtype),
+            "inception4a.branch2.0.bn.running_mean": np.zeros(96, dtype),
+            "inception4a.branch2.0.bn.running_var": np.ones(96, dtype),
+            "inception4a.branch2.1.bn.running_mean": np.zeros(208, dtype),
+            "inception4a.branch2.1.bn.running_var": np.ones(208, dtype),
+            "inception4a.branch3.0.bn.running_mean": np.zeros(16, dtype),
+            "inception4a.branch3.0.bn.running_var": np.ones(16, dtype),
+            "inception4a.branch3.1.bn.running_mean": np.zeros(48, dtype),
+            "inception4a.branch3.1.bn.running_var": np.ones(48, dtype),
+            "inception4a.branch4.1.bn.running_mean": np.zeros(64, dtype),
+            "inception4a.branch4.1.bn.running_var": np.ones(64, dtype),
+            "inception4b.branch1.bn.running_mean": np.zeros(160, dtype),
+            "inception4b.branch1.bn.running_var": np.ones(160, dtype),
+            "inception4b.branch2.0.bn.running_mean": np.zeros(112, dtype),
+            "inception4b.branch2.0.bn.running_var": np.ones(112, dtype),
+            "inception4b.branch2.1.bn.running_mean": np.zeros(224, dtype),
+            "inception4b.branch2.1.bn.running_var": np.ones(224, dtype),
+            "inception4b.branch3.0.bn.running_mean": np.zeros(24, dtype),
+            "inception4b.branch3.0.bn.running_var": np.ones(24, dtype),
+            "inception4b.branch3.1.bn.running_mean": np.zeros(64, dtype),
+            "inception4b.branch3.1.bn.running_var": np.ones(64, dtype),
+            "inception4b.branch4.1.bn.running_mean": np.zeros(64, dtype),
+            "inception4b.branch4.1.bn.running_var": np.ones(64, dtype),
+            "inception4c.branch1.bn.running_mean": np.zeros(128, dtype),
+            "inception4c.branch1.bn.running_var": np.ones(128, dtype),
+            "inception4c.branch2.0.bn.running_mean": np.zeros(128, dtype),
+            "inception4c.branch2.0.bn.running_var": np.ones(128, dtype),
+            "inception4c.branch2.1.bn.running_mean": np.zeros(256, dtype),
+            "inception4c.branch2.1.bn.running_var": np.ones(256, dtype),
+            "inception4c.branch3.0.bn.running_mean": np.zeros(24, dtype),
+            "inception4c.branch3.0.bn.running_var": np.ones(24, dtype),
+            "inception4c.branch3.1.bn.running_mean": np.zeros(64, dtype),
+            "inception4c.branch3.1.bn.running_var": np.ones(64, dtype),
+            "inception4c.branch4.1.bn.running_mean": np.zeros(64, dtype),
+            "inception4c.branch4.1.bn.running_var": np.ones(64, dtype),
+            "inception4d.branch1.bn.running_mean": np.zeros(112, dtype),
+            "inception4d.branch1.bn.running_var": np.ones(112, dtype),
+            "inception4d.branch2.0.bn.running_mean": np.zeros(144, dtype),
+            "inception4d.branch2.0.bn.running_var": np.ones(144, dtype),
+            "inception4d.branch2.1.bn.running_mean": np.zeros(288, dtype),
+            "inception4d.branch2.1.bn.running_var": np.ones(288, dtype),
+            "inception4d.branch3.0.bn.running_mean": np.zeros(32, dtype),
+            "inception4d.branch3.0.bn.running_var": np.ones(32, dtype),
+            "inception4d.branch3.1.bn.running_mean": np.zeros(64, dtype),
+            "inception4d.branch3.1.bn.running_var": np.ones(64, dtype),
+            "inception4d.branch4.1.bn.running_mean": np.zeros(64, dtype),
+            "inception4d.branch4.1.bn.running_var": np.ones(64, dtype),
+            "inception4e.branch1.bn.running_mean": np.zeros(256, dtype),
+            "inception4e.branch1.bn.running_var": np.ones(256, dtype),
+            "inception4e.branch2.0.bn.running_mean": np.zeros(160, dtype),
+            "inception4e.branch2.0.bn.running_var": np.ones(160, dtype),
+            "inception4e.branch2.1.bn.running_mean": np.zeros(320, dtype),
+            "inception4e.branch2.1.bn.running_var": np.ones(320, dtype),
+            "inception4e.branch3.0.bn.running_mean": np.zeros(32, dtype),
+            "inception4e.branch3.0.bn.running_var": np.ones(32, dtype),
+            "inception4e.branch3.1.bn.running_mean": np.zeros(128, dtype),
+            "inception4e.branch3.1.bn.running_var": np.ones(128, dtype),
+            "inception4e.branch4.1.bn.running_mean": np.zeros(128, dtype),
+            "inception4e.branch4.1.bn.running_var": np.ones(128, dtype),
+            "inception5a.branch1.bn.running_mean": np.zeros(256, dtype),
+            "inception5a.branch1.bn.running_var": np.ones(256, dtype),
+            "inception5a.branch2.0.bn.running_mean": np.zeros(160, dtype),
+            "inception5a.branch2.0.bn.running_var": np.ones(160, dtype),
+            "inception5a.branch2.1.bn.running_mean": np.zeros(320, dtype),
+            "inception5a.branch2.1.bn.running_var": np.ones(320, dtype),
+            "inception5a.branch3.0.bn.running_mean": np.zeros(32, dtype),
+            "inception5a.branch3.0.bn.running_var": np.ones(32, dtype),
+            "inception5a.branch3.1.bn.running_mean": np.zeros(128, dtype),
+            "inception5a.branch3.1.bn.running_var": np.ones(128, dtype),
+            "inception5a.branch4.1.bn.running_mean": np.zeros(128, dtype),
+            "inception5a.branch4.1.bn.running_var": np.ones(128, dtype),
+            "inception5b.branch1.bn.running_mean": np.zeros(384, dtype),
+            "inception5b.branch1.bn.running_var": np.ones(384, dtype),
+            "inception5b.branch2.0.bn.running_mean": np.zeros(192, dtype),
+            "inception5b.branch2.0.bn.running_var": np.ones(192, dtype),
+            "inception5b.branch2.1.bn.running_mean": np.zeros(384, dtype),
+            "inception5b.branch2.1.bn.running_var": np.ones(384, dtype),
+            "inception5b.branch3.0.bn.running_mean": np.zeros(48, dtype),
+            "inception5b.branch3.0.bn.running_var": np.ones(48, dtype),
+            "inception5b.branch3.1.bn.running_mean": np.zeros(128, dtype),
+            "inception5b.branch3.1.bn.running_var": np.ones(128, dtype),
+            "inception5b.branch4.1.bn.running_mean": np.zeros(128, dtype),
+            "inception5b.branch4.1.bn.running_var": np.ones(128, dtype),
+        }
+        self.saved, self.optimizer_state = {}, {}
+        self.rng = rng
+
+    def forward(self, x, training=False):
+        """x (N, 3, 224, 224) -> y (N, 1000)."""
+        x = self.check_input(x)
+        p, b, saved = self.params, self.buffers, self.saved
+
+        # conv1: cbr(c=64, k=7, s=2, p=3)
+        x, saved["conv1.conv"] = conv_forward(x, p["conv1.conv.weight"], None, stride=(2, 2), padding=((3, 3), (3, 3)))  # (N, 64, 112, 112)
+        x, saved["conv1.bn"] = bn_forward(x, p["conv1.bn.weight"], p["conv1.bn.bias"], b["conv1.bn.running_mean"], b["conv1.bn.running_var"], eps=0.001, training=training)
+        x, saved["conv1.relu1"] = relu_forward(x)
+
+        # the network itself
+        x, saved["pool1"] = pool_forward(x, kernel_size=(3, 3), stride=(2, 2), padding=((0, 1), (0, 1)))  # (N, 64, 56, 56)
+
+        # conv2: cbr(c=64)
+        x, saved["conv2.conv"] = conv_forward(x, p["conv2.conv.weight"], None)
+        x, saved["conv2.bn"] = bn_forward(x, p["conv2.bn.weight"], p["conv2.bn.bias"], b["conv2.bn.running_mean"], b["conv2.bn.running_var"], eps=0.001, training=training)
+        x, saved["conv2.relu1"] = relu_forward(x)
+
+        # conv3: cbr(c=192, k=3, p=1)
+        x, saved["conv3.conv"] = conv_forward(x, p["conv3.conv.weight"], None, padding=((1, 1), (1, 1)))  # (N, 192, 56, 56)
+        x, saved["conv3.bn"] = bn_forward(x, p["conv3.bn.weight"], p["conv3.bn.bias"], b["conv3.bn.running_mean"], b["conv3.bn.running_var"], eps=0.001, training=training)
+        x, saved["conv3.relu1"] = relu_forward(x)
+
+        # the network itself
+        x, saved["pool2"] = pool_forward(x, kernel_size=(3, 3), stride=(2, 2), padding=((0, 1), (0, 1)))  # (N, 192, 28, 28)
+
+        # inception3a.branch1: cbr(c=64)
+        y, saved["inception3a.branch1.conv"] = conv_forward(x, p["inception3a.branch1.conv.weight"], None)  # (N, 64, 28, 28)
+        y, saved["inception3a.branch1.bn"] = bn_forward(y, p["inception3a.branch1.bn.weight"], p["inception3a.branch1.bn.bias"], b["inception3a.branch1.bn.running_mean"], b["inception3a.branch1.bn.running_var"], eps=0.001, training=training)
+        y, saved["inception3a.branch1.relu1"] = relu_forward(y)
+
+        # inception3a.branch2.0: cbr(c=96)
+        z, saved["inception3a.branch2.0.conv"] = conv_forward(x, p["inception3a.branch2.0.conv.weight"], None)  # (N, 96, 28, 28)
+        z, saved["inception3a.branch2.0.bn"] = bn_forward(z, p["inception3a.branch2.0.bn.weight"], p["inception3a.branch2.0.bn.bias"], b["inception3a.branch2.0.bn.running_mean"], b["inception3a.branch2.0.bn.running_var"], eps=0.001, training=training)
+        z, saved["inception3a.branch2.0.relu1"] = relu_forward(z)
+
+        # inception3a.branch2.1: cbr(c=128, k=3, p=1)
+        z, saved["inception3a.branch2.1.conv"] = conv_forward(z, p["inception3a.branch2.1.conv.weight"], None, padding=((1, 1), (1, 1)))  # (N, 128, 28, 28)
+        z, saved["inception3a.branch2.1.bn"] = bn_forward(z, p["inception3a.branch2.1.bn.weight"], p["inception3a.branch2.1.bn.bias"], b["inception3a.branch2.1.bn.running_mean"], b["inception3a.branch2.1.bn.running_var"], eps=0.001, training=training)
+        z, saved["inception3a.branch2.1.relu1"] = relu_forward(z)
+
+        # inception3a.branch3.0: cbr(c=16)
+        a, saved["inception3a.branch3.0.conv"] = conv_forward(x, p["inception3a.branch3.0.conv.weight"], None)  # (N, 16, 28, 28)
+        a, saved["inception3a.branch3.0.bn"] = bn_forward(a, p["inception3a.branch3.0.bn.weight"], p["inception3a.branch3.0.bn.bias"], b["inception3a.branch3.0.bn.running_mean"], b["inception3a.branch3.0.bn.running_var"], eps=0.001, training=training)
+        a, saved["inception3a.branch3.0.relu1"] = relu_forward(a)
+
+        # inception3a.branch3.1: cbr(c=32, k=3, p=1)
+        a, saved["inception3a.branch3.1.conv"] = conv_forward(a, p["inception3a.branch3.1.conv.weight"], None, padding=((1, 1), (1, 1)))  # (N, 32, 28, 28)
+        a, saved["inception3a.branch3.1.bn"] = bn_forward(a, p["inception3a.branch3.1.bn.weight"], p["inception3a.branch3.1.bn.bias"], b["inception3a.branch3.1.bn.running_mean"], b["inception3a.branch3.1.bn.running_var"], eps=0.001, training=training)
+        a, saved["inception3a.branch3.1.relu1"] = relu_forward(a)
+
+        # inception3a: inception(c1=64, c3r=96, c3=128, c5r=16, c5=32, cp=32)
+        x, saved["inception3a.branch4.0"] = pool_forward(x, kernel_size=(3, 3), stride=(1, 1), padding=((1, 1), (1, 1)))
+
+        # inception3a.branch4.1: cbr(c=32)
+        x, saved["inception3a.branch4.1.conv"] = conv_forward(x, p["inception3a.branch4.1.conv.weight"], None)  # (N, 32, 28, 28)
+        x, saved["inception3a.branch4.1.bn"] = bn_forward(x, p["inception3a.branch4.1.bn.weight"], p["inception3a.branch4.1.bn.bias"], b["inception3a.branch4.1.bn.running_mean"], b["inception3a.branch4.1.bn.running_var"], eps=0.001, training=training)
+        x, saved["inception3a.branch4.1.relu1"] = relu_forward(x)
+
+        # inception3a: inception(c1=64, c3r=96, c3=128, c5r=16, c5=32, cp=32)
+        x, saved["inception3a.cat1"] = cat_forward(y, z, a, x)  # (N, 256, 28, 28)
+
+        # inception3b.branch1: cbr(c=128)
+        y, saved["inception3b.branch1.conv"] = conv_forward(x, p["inception3b.branch1.conv.weight"], None)  # (N, 128, 28, 28)
+        y, saved["inception3b.branch1.bn"] = bn_forward(y, p["inception3b.branch1.bn.weight"], p["inception3b.branch1.bn.bias"], b["inception3b.branch1.bn.running_mean"], b["inception3b.branch1.bn.running_var"], eps=0.001, training=training)
+        y, saved["inception3b.branch1.relu1"] = relu_forward(y)
+
+        # inception3b.branch2.0: cbr(c=128)
+        z, saved["inception3b.branch2.0.conv"] = conv_forward(x, p["inception3b.branch2.0.conv.weight"], None)  # (N, 128, 28, 28)
+        z, saved["inception3b.branch2.0.bn"] = bn_forward(z, p["inception3b.branch2.0.bn.weight"], p["inception3b.branch2.0.bn.bias"], b["inception3b.branch2.0.bn.running_mean"], b["inception3b.branch2.0.bn.running_var"], eps=0.001, training=training)
+        z, saved["inception3b.branch2.0.relu1"] = relu_forward(z)
+
+        # inception3b.branch2.1: cbr(c=192, k=3, p=1)
+        z, saved["inception3b.branch2.1.conv"] = conv_forward(z, p["inception3b.branch2.1.conv.weight"], None, padding=((1, 1), (1, 1)))  # (N, 192, 28, 28)
+        z, saved["inception3b.branch2.1.bn"] = bn_forward(z, p["inception3b.branch2.1.bn.weight"], p["inception3b.branch2.1.bn.bias"], b["inception3b.branch2.1.bn.running_mean"], b["inception3b.branch2.1.bn.running_var"], eps=0.001, training=training)
+        z, saved["inception3b.branch2.1.relu1"] = relu_forward(z)
+
+        # inception3b.branch3.0: cbr(c=32)
+        a, saved["inception3b.branch3.0.conv"] = conv_forward(x, p["inception3b.branch3.0.conv.weight"], None)  # (N, 32, 28, 28)
+        a, saved["inception3b.branch3.0.bn"] = bn_forward(a, p["inception3b.branch3.0.bn.weight"], p["inception3b.branch3.0.bn.bias"], b["inception3b.branch3.0.bn.running_mean"], b["inception3b.branch3.0.bn.running_var"], eps=0.001, training=training)
+        a, saved["inception3b.branch3.0.relu1"] = relu_forward(a)
+
+        # inception3b.branch3.1: cbr(c=96, k=3, p=1)
+        a, saved["inception3b.branch3.1.conv"] = conv_forward(a, p["inception3b.branch3.1.conv.weight"], None, padding=((1, 1), (1, 1)))  # (N, 96, 28, 28)
+        a, saved["inception3b.branch3.1.bn"] = bn_forward(a, p["inception3b.branch3.1.bn.weight"], p["inception3b.branch3.1.bn.bias"], b["inception3b.branch3.1.bn.running_mean"], b["inception3b.branch3.1.bn.running_var"], eps=0.001, training=training)
+        a, saved["inception3b.branch3.1.relu1"] = relu_forward(a)
+
+        # inception3b: inception(c1=128, c3r=128, c3=192, c5r=32, c5=96, cp=64)
+        x, saved["inception3b.branch4.0"] = pool_forward(x, kernel_size=(3, 3), stride=(1, 1), padding=((1, 1), (1, 1)))
+
+        # inception3b.branch4.1: cbr(c=64)
+        x, saved["inception3b.branch4.1.conv"] = conv_forward(x, p["inception3b.branch4.1.conv.weight"], None)  # (N, 64, 28, 28)
+        x, saved["inception3b.branch4.1.bn"] = bn_forward(x, p["inception3b.branch4.1.bn.weight"], p["inception3b.branch4.1.bn.bias"], b["inception3b.branch4.1.bn.running_mean"], b["inception3b.branch4.1.bn.running_var"], eps=0.001, training=training)
+        x, saved["inception3b.branch4.1.relu1"] = relu_forward(x)
+
+        # inception3b: inception(c1=128, c3r=128, c3=192, c5r=32, c5=96, cp=64)
+        x, saved["inception3b.cat1"] = cat_forward(y, z, a, x)  # (N, 480, 28, 28)
+
+        # the network itself
+        x, saved["pool3"] = pool_forward(x, kernel_size=(3, 3), stride=(2, 2), padding=((0, 1), (0, 1)))  # (N, 480, 14, 14)
+
+        # inception4a.branch1: cbr(c=192)
+        y, saved["inception4a.branch1.conv"] = conv_forward(x, p["inception4a.branch1.conv.weight"], None)  # (N, 192, 14, 14)
+        y, saved["inception4a.branch1.bn"] = bn_forward(y, p["inception4a.branch1.bn.weight"], p["inception4a.branch1.bn.bias"], b["inception4a.branch1.bn.running_mean"], b["inception4a.branch1.bn.running_var"], eps=0.001, training=training)
+        y, saved["inception4a.branch1.relu1"] = relu_forward(y)
+
+        # inception4a.branch2.0: cbr(c=96)
+        z, saved["inception4a.branch2.0.conv"] = conv_forward(x, p["inception4a.branch2.0.conv.weight"], None)  # (N, 96, 14, 14)
+        z, saved["inception4a.branch2.0.bn"] = bn_forward(z, p["inception4a.branch2.0.bn.weight"], p["inception4a.branch2.0.bn.bias"], b["inception4a.branch2.0.bn.running_mean"], b["inception4a.branch2.0.bn.running_var"], eps=0.001, training=training)
+        z, saved["inception4a.branch2.0.relu1"] = relu_forward(z)
+
+        # inception4a.branch2.1: cbr(c=208, k=3, p=1)
+        z, saved["inception4a.branch2.1.conv"] = conv_forward(z, p["inception4a.branch2.1.conv.weight"], None, padding=((1, 1), (1, 1)))  # (N, 208, 14, 14)
+        z, saved["inception4a.branch2.1.bn"] = bn_forward(z, p["inception4a.branch2.1.bn.weight"], p["inception4a.branch2.1.bn.bias"], b["inception4a.branch2.1.bn.running_mean"], b["inception4a.branch2.1.bn.running_var"], eps=0.001, training=training)
+        z, saved["inception4a.branch2.1.relu1"] = relu_forward(z)
+
+        # inception4a.branch3.0: cbr(c=16)
+        a, saved["inception4a.branch3.0.conv"] = conv_forward(x, p["inception4a.branch3.0.conv.weight"], None)  # (N, 16, 14, 14)
+        a, saved["inception4a.branch3.0.bn"] = bn_forward(a, p["inception4a.branch3.0.bn.weight"], p["inception4a.branch3.0.bn.bias"], b["inception4a.branch3.0.bn.running_mean"], b["inception4a.branch3.0.bn.running_var"], eps=0.001, training=training)
+        a, saved["inception4a.branch3.0.relu1"] = relu_forward(a)
+
+        # inception4a.branch3.1: cbr(c=48, k=3, p=1)
+        a, saved["inception4a.branch3.1.conv"] = conv_forward(a, p["inception4a.branch3.1.conv.weight"], None, padding=((1, 1), (1, 1)))  # (N, 48, 14, 14)
+        a, saved["inception4a.branch3.1.bn"] = bn_forward(a, p["inception4a.branch3.1.bn.weight"], p["inception4a.branch3.1.bn.bias"], b["inception4a.branch3.1.bn.running_mean"], b["inception4a.branch3.1.bn.running_var"], eps=0.001, training=training)
+        a, saved["inception4a.branch3.1.relu1"] = relu_forward(a)
+
+        # inception4a: inception(c1=192, c3r=96, c3=208, c5r=16, c5=48, cp=64)
+        x, saved["inception4a.branch4.0"] = pool_forward(x, kernel_size=(3, 3), stride=(1, 1), padding=((1, 1), (1, 1)))
+
+        # inception4a.branch4.1: cbr(c=64)
+        x, saved["inception4a.branch4.1.conv"] = conv_forward(x, p["inception4a.branch4.1.conv.weight"], None)  # (N, 64, 14, 14)
+        x, saved["inception4a.branch4.1.bn"] = bn_forward(x, p["inception4a.branch4.1.bn.weight"], p["inception4a.branch4.1.bn.bias"], b["inception4a.branch4.1.bn.running_mean"], b["inception4a.branch4.1.bn.running_var"], eps=0.001, training=training)
+        x, saved["inception4a.branch4.1.relu1"] = relu_forward(x)
+
+        # inception4a: inception(c1=192, c3r=96, c3=208, c5r=16, c5=48, cp=64)
+        x, saved["inception4a.cat1"] = cat_forward(y, z, a, x)  # (N, 512, 14, 14)
+
+        # inception4b.branch1: cbr(c=160)
+        y, saved["inception4b.branch1.conv"] = conv_forward(x, p["inception4b.branch1.conv.weight"], None)  # (N, 160, 14, 14)
+        y, saved["inception4b.branch1.bn"] = bn_forward(y, p["inception4b.branch1.bn.weight"], p["inception4b.branch1.bn.bias"], b["inception4b.branch1.bn.running_mean"], b["inception4b.branch1.bn.running_var"], eps=0.001, training=training)
+        y, saved["inception4b.branch1.relu1"] = relu_forward(y)
+
+        # inception4b.branch2.0: cbr(c=112)
+        z, saved["inception4b.branch2.0.conv"] = conv_forward(x, p["inception4b.branch2.0.conv.weight"], None)  # (N, 112, 14, 14)
+        z, saved["inception4b.branch2.0.bn"] = bn_forward(z, p["inception4b.branch2.0.bn.weight"], p["inception4b.branch2.0.bn.bias"], b["inception4b.branch2.0.bn.running_mean"], b["inception4b.branch2.0.bn.running_var"], eps=0.001, training=training)
+        z, saved["inception4b.branch2.0.relu1"] = relu_forward(z)
+
+        # inception4b.branch2.1: cbr(c=224, k=3, p=1)
+        z, saved["inception4b.branch2.1.conv"] = conv_forward(z, p["inception4b.branch2.1.conv.weight"], None, padding=((1, 1), (1, 1)))  # (N, 224, 14, 14)
+        z, saved["inception4b.branch2.1.bn"] = bn_forward(z, p["inception4b.branch2.1.bn.weight"], p["inception4b.branch2.1.bn.bias"], b["inception4b.branch2.1.bn.running_mean"], b["inception4b.branch2.1.bn.running_var"], eps=0.001, training=training)
+        z, saved["inception4b.branch2.1.relu1"] = relu_forward(z)
+
+        # inception4b.branch3.0: cbr(c=24)
+        a, saved["inception4b.branch3.0.conv"] = conv_forward(x, p["inception4b.branch3.0.conv.weight"], None)  # (N, 24, 14, 14)
+        a, saved["inception4b.branch3.0.bn"] = bn_forward(a, p["inception4b.branch3.0.bn.weight"], p["inception4b.branch3.0.bn.bias"], b["inception4b.branch3.0.bn.running_mean"], b["inception4b.branch3.0.bn.running_var"], eps=0.001, training=training)
+        a, saved["inception4b.branch3.0.relu1"] = relu_forward(a)
+
+        # inception4b.branch3.1: cbr(c=64, k=3, p=1)
+        a, saved["inception4b.branch3.1.conv"] = conv_forward(a, p["inception4b.branch3.1.conv.weight"], None, padding=((1, 1), (1, 1)))  # (N, 64, 14, 14)
+        a, saved["inception4b.branch3.1.bn"] = bn_forward(a, p["inception4b.branch3.1.bn.weight"], p["inception4b.branch3.1.bn.bias"], b["inception4b.branch3.1.bn.running_mean"], b["inception4b.branch3.1.bn.running_var"], eps=0.001, training=training)
+        a, saved["inception4b.branch3.1.relu1"] = relu_forward(a)
+
+        # inception4b: inception(c1=160, c3r=112, c3=224, c5r=24, c5=64, cp=64)
+        x, saved["inception4b.branch4.0"] = pool_forward(x, kernel_size=(3, 3), stride=(1, 1), padding=((1, 1), (1, 1)))
+
+        # inception4b.branch4.1: cbr(c=64)
+        x, saved["inception4b.branch4.1.conv"] = conv_forward(x, p["inception4b.branch4.1.conv.weight"], None)  # (N, 64, 14, 14)
+        x, saved["inception4b.branch4.1.bn"] = bn_forward(x, p["inception4b.branch4.1.bn.weight"], p["inception4b.branch4.1.bn.bias"], b["inception4b.branch4.1.bn.running_mean"], b["inception4b.branch4.1.bn.running_var"], eps=0.001, training=training)
+        x, saved["inception4b.branch4.1.relu1"] = relu_forward(x)
+
+        # inception4b: inception(c1=160, c3r=112, c3=224, c5r=24, c5=64, cp=64)
+        x, saved["inception4b.cat1"] = cat_forward(y, z, a, x)  # (N, 512, 14, 14)
+
+        # inception4c.branch1: cbr(c=128)
+        y, saved["inception4c.branch1.conv"] = conv_forward(x, p["inception4c.branch1.conv.weight"], None)  # (N, 128, 14, 14)
+        y, saved["inception4c.branch1.bn"] = bn_forward(y, p["inception4c.branch1.bn.weight"], p["inception4c.branch1.bn.bias"], b["inception4c.branch1.bn.running_mean"], b["inception4c.branch1.bn.running_var"], eps=0.001, training=training)
+        y, saved["inception4c.branch1.relu1"] = relu_forward(y)
+
+        # inception4c.branch2.0: cbr(c=128)
+        z, saved["inception4c.branch2.0.conv"] = conv_forward(x, p["inception4c.branch2.0.conv.weight"], None)  # (N, 128, 14, 14)
+        z, saved["inception4c.branch2.0.bn"] = bn_forward(z, p["inception4c.branch2.0.bn.weight"], p["inception4c.branch2.0.bn.bias"], b["inception4c.branch2.0.bn.running_mean"], b["inception4c.branch2.0.bn.running_var"], eps=0.001, training=training)
+        z, saved["inception4c.branch2.0.relu1"] = relu_forward(z)
+
+        # inception4c.branch2.1: cbr(c=256, k=3, p=1)
+        z, saved["inception4c.branch2.1.conv"] = conv_forward(z, p["inception4c.branch2.1.conv.weight"], None, padding=((1, 1), (1, 1)))  # (N, 256, 14, 14)
+        z, saved["inception4c.branch2.1.bn"] = bn_forward(z, p["inception4c.branch2.1.bn.weight"], p["inception4c.branch2.1.bn.bias"], b["inception4c.branch2.1.bn.running_mean"], b["inception4c.branch2.1.bn.running_var"], eps=0.001, training=training)
+        z, saved["inception4c.branch2.1.relu1"] = relu_forward(z)
+
+        # inception4c.branch3.0: cbr(c=24)
+        a, saved["inception4c.branch3.0.conv"] = conv_forward(x, p["inception4c.branch3.0.conv.weight"], None)  # (N, 24, 14, 14)
+        a, saved["inception4c.branch3.0.bn"] = bn_forward(a, p["inception4c.branch3.0.bn.weight"], p["inception4c.branch3.0.bn.bias"], b["inception4c.branch3.0.bn.running_mean"], b["inception4c.branch3.0.bn.running_var"], eps=0.001, training=training)
+        a, saved["inception4c.branch3.0.relu1"] = relu_forward(a)
+
+        # inception4c.branch3.1: cbr(c=64, k=3, p=1)
+        a, saved["inception4c.branch3.1.conv"] = conv_forward(a, p["inception4c.branch3.1.conv.weight"], None, padding=((1, 1), (1, 1)))  # (N, 64, 14, 14)
+        a, saved["inception4c.branch3.1.bn"] = bn_forward(a, p["inception4c.branch3.1.bn.weight"], p["inception4c.branch3.1.bn.bias"], b["inception4c.branch3.1.bn.running_mean"], b["inception4c.branch3.1.bn.running_var"], eps=0.001, training=training)
+        a, saved["inception4c.branch3.1.relu1"] = relu_forward(a)
+
+        # inception4c: inception(c1=128, c3r=128, c3=256, c5r=24, c5=64, cp=64)
+        x, saved["inception4c.branch4.0"] = pool_forward(x, kernel_size=(3, 3), stride=(1, 1), padding=((1, 1), (1, 1)))
+
+        # inception4c.branch4.1: cbr(c=64)
+        x, saved["inception4c.branch4.1.conv"] = conv_forward(x, p["inception4c.branch4.1.conv.weight"], None)  # (N, 64, 14, 14)
+        x, saved["inception4c.branch4.1.bn"] = bn_forward(x, p["inception4c.branch4.1.bn.weight"], p["inception4c.branch4.1.bn.bias"], b["inception4c.branch4.1.bn.running_mean"], b["inception4c.branch4.1.bn.running_var"], eps=0.001, training=training)
+        x, saved["inception4c.branch4.1.relu1"] = relu_forward(x)
+
+        # inception4c: inception(c1=128, c3r=128, c3=256, c5r=24, c5=64, cp=64)
+        x, saved["inception4c.cat1"] = cat_forward(y, z, a, x)  # (N, 512, 14, 14)
+
+        # inception4d.branch1: cbr(c=112)
+        y, saved["inception4d.branch1.conv"] = conv_forward(x, p["inception4d.branch1.conv.weight"], None)  # (N, 112, 14, 14)
+        y, saved["inception4d.branch1.bn"] = bn_forward(y, p["inception4d.branch1.bn.weight"], p["inception4d.branch1.bn.bias"], b["inception4d.branch1.bn.running_mean"], b["inception4d.branch1.bn.running_var"], eps=0.001, training=training)
+        y, saved["inception4d.branch1.relu1"] = relu_forward(y)
+
+        # inception4d.branch2.0: cbr(c=144)
+        z, saved["inception4d.branch2.0.conv"] = conv_forward(x, p["inception4d.branch2.0.conv.weight"], None)  # (N, 144, 14, 14)
+        z, saved["inception4d.branch2.0.bn"] = bn_forward(z, p["inception4d.branch2.0.bn.weight"], p["inception4d.branch2.0.bn.bias"], b["inception4d.branch2.0.bn.running_mean"], b["inception4d.branch2.0.bn.running_var"], eps=0.001, training=training)
+        z, saved["inception4d.branch2.0.relu1"] = relu_forward(z)
+
+        # inception4d.branch2.1: cbr(c=288, k=3, p=1)
+        z, saved["inception4d.branch2.1.conv"] = conv_forward(z, p["inception4d.branch2.1.conv.weight"], None, padding=((1, 1), (1, 1)))  # (N, 288, 14, 14)
+        z, saved["inception4d.branch2.1.bn"] = bn_forward(z, p["inception4d.branch2.1.bn.weight"], p["inception4d.branch2.1.bn.bias"], b["inception4d.branch2.1.bn.running_mean"], b["inception4d.branch2.1.bn.running_var"], eps=0.001, training=training)
+        z, saved["inception4d.branch2.1.relu1"] = relu_forward(z)
+
+        # inception4d.branch3.0: cbr(c=32)
+        a, saved["inception4d.branch3.0.conv"] = conv_forward(x, p["inception4d.branch3.0.conv.weight"], None)  # (N, 32, 14, 14)
+        a, saved["inception4d.branch3.0.bn"] = bn_forward(a, p["inception4d.branch3.0.bn.weight"], p["inception4d.branch3.0.bn.bias"], b["inception4d.branch3.0.bn.running_mean"], b["inception4d.branch3.0.bn.running_var"], eps=0.001, training=training)
+        a, saved["inception4d.branch3.0.relu1"] = relu_forward(a)
+
+        # inception4d.branch3.1: cbr(c=64, k=3, p=1)
+        a, saved["inception4d.branch3.1.conv"] = conv_forward(a, p["inception4d.branch3.1.conv.weight"], None, padding=((1, 1), (1, 1)))  # (N, 64, 14, 14)
+        a, saved["inception4d.branch3.1.bn"] = bn_forward(a, p["inception4d.branch3.1.bn.weight"], p["inception4d.branch3.1.bn.bias"], b["inception4d.branch3.1.bn.running_mean"], b["inception4d.branch3.1.bn.running_var"], eps=0.001, training=training)
+        a, saved["inception4d.branch3.1.relu1"] = relu_forward(a)
+
+        # inception4d: inception(c1=112, c3r=144, c3=288, c5r=32, c5=64, cp=64)
+        x, saved["inception4d.branch4.0"] = pool_forward(x, kernel_size=(3, 3), stride=(1, 1), padding=((1, 1), (1, 1)))
+
+        # inception4d.branch4.1: cbr(c=64)
+        x, saved["inception4d.branch4.1.conv"] = conv_forward(x, p["inception4d.branch4.1.conv.weight"], None)  # (N, 64, 14, 14)
+        x, saved["inception4d.branch4.1.bn"] = bn_forward(x, p["inception4d.branch4.1.bn.weight"], p["inception4d.branch4.1.bn.bias"], b["inception4d.branch4.1.bn.running_mean"], b["inception4d.branch4.1.bn.running_var"], eps=0.001, training=training)
+        x, saved["inception4d.branch4.1.relu1"] = relu_forward(x)
+
+        # inception4d: inception(c1=112, c3r=144, c3=288, c5r=32, c5=64, cp=64)
+        x, saved["inception4d.cat1"] = cat_forward(y, z, a, x)  # (N, 528, 14, 14)
+
+        # inception4e.branch1: cbr(c=256)
+        y, saved["inception4e.branch1.conv"] = conv_forward(x, p["inception4e.branch1.conv.weight"], None)  # (N, 256, 14, 14)
+        y, saved["inception4e.branch1.bn"] = bn_forward(y, p["inception4e.branch1.bn.weight"], p["inception4e.branch1.bn.bias"], b["inception4e.branch1.bn.running_mean"], b["inception4e.branch1.bn.running_var"], eps=0.001, training=training)
+        y, saved["inception4e.branch1.relu1"] = relu_forward(y)
+
+        # inception4e.branch2.0: cbr(c=160)
+        z, saved["inception4e.branch2.0.conv"] = conv_forward(x, p["inception4e.branch2.0.conv.weight"], None)  # (N, 160, 14, 14)
+        z, saved["inception4e.branch2.0.bn"] = bn_forward(z, p["inception4e.branch2.0.bn.weight"], p["inception4e.branch2.0.bn.bias"], b["inception4e.branch2.0.bn.running_mean"], b["inception4e.branch2.0.bn.running_var"], eps=0.001, training=training)
+        z, saved["inception4e.branch2.0.relu1"] = relu_forward(z)
+
+        # inception4e.branch2.1: cbr(c=320, k=3, p=1)
+        z, saved["inception4e.branch2.1.conv"] = conv_forward(z, p["inception4e.branch2.1.conv.weight"], None, padding=((1, 1), (1, 1)))  # (N, 320, 14, 14)
+        z, saved["inception4e.branch2.1.bn"] = bn_forward(z, p["inception4e.branch2.1.bn.weight"], p["inception4e.branch2.1.bn.bias"], b["inception4e.branch2.1.bn.running_mean"], b["inception4e.branch2.1.bn.running_var"], eps=0.001, training=training)
+        z, saved["inception4e.branch2.1.relu1"] = relu_forward(z)
+
+        # inception4e.branch3.0: cbr(c=32)
+        a, saved["inception4e.branch3.0.conv"] = conv_forward(x, p["inception4e.branch3.0.conv.weight"], None)  # (N, 32, 14, 14)
+        a, saved["inception4e.branch3.0.bn"] = bn_forward(a, p["inception4e.branch3.0.bn.weight"], p["inception4e.branch3.0.bn.bias"], b["inception4e.branch3.0.bn.running_mean"], b["inception4e.branch3.0.bn.running_var"], eps=0.001, training=training)
+        a, saved["inception4e.branch3.0.relu1"] = relu_forward(a)
+
+        # inception4e.branch3.1: cbr(c=128, k=3, p=1)
+        a, saved["inception4e.branch3.1.conv"] = conv_forward(a, p["inception4e.branch3.1.conv.weight"], None, padding=((1, 1), (1, 1)))  # (N, 128, 14, 14)
+        a, saved["inception4e.branch3.1.bn"] = bn_forward(a, p["inception4e.branch3.1.bn.weight"], p["inception4e.branch3.1.bn.bias"], b["inception4e.branch3.1.bn.running_mean"], b["inception4e.branch3.1.bn.running_var"], eps=0.001, training=training)
+        a, saved["inception4e.branch3.1.relu1"] = relu_forward(a)
+
+        # inception4e: inception(c1=256, c3r=160, c3=320, c5r=32, c5=128, cp=128)
+        x, saved["inception4e.branch4.0"] = pool_forward(x, kernel_size=(3, 3), stride=(1, 1), padding=((1, 1), (1, 1)))
+
+        # inception4e.branch4.1: cbr(c=128)
+        x, saved["inception4e.branch4.1.conv"] = conv_forward(x, p["inception4e.branch4.1.conv.weight"], None)  # (N, 128, 14, 14)
+        x, saved["inception4e.branch4.1.bn"] = bn_forward(x, p["inception4e.branch4.1.bn.weight"], p["inception4e.branch4.1.bn.bias"], b["inception4e.branch4.1.bn.running_mean"], b["inception4e.branch4.1.bn.running_var"], eps=0.001, training=training)
+        x, saved["inception4e.branch4.1.relu1"] = relu_forward(x)
+
+        # inception4e: inception(c1=256, c3r=160, c3=320, c5r=32, c5=128, cp=128)
+        x, saved["inception4e.cat1"] = cat_forward(y, z, a, x)  # (N, 832, 14, 14)
+
+        # the network itself
+        x, saved["pool4"] = pool_forward(x, kernel_size=(2, 2), stride=(2, 2))  # (N, 832, 7, 7)
+
+        # inception5a.branch1: cbr(c=256)
+        y, saved["inception5a.branch1.conv"] = conv_forward(x, p["inception5a.branch1.conv.weight"], None)  # (N, 256, 7, 7)
+        y, saved["inception5a.branch1.bn"] = bn_forward(y, p["inception5a.branch1.bn.weight"], p["inception5a.branch1.bn.bias"], b["inception5a.branch1.bn.running_mean"], b["inception5a.branch1.bn.running_var"], eps=0.001, training=training)
+        y, saved["inception5a.branch1.relu1"] = relu_forward(y)
+
+        # inception5a.branch2.0: cbr(c=160)
+        z, saved["inception5a.branch2.0.conv"] = conv_forward(x, p["inception5a.branch2.0.conv.weight"], None)  # (N, 160, 7, 7)
+        z, saved["inception5a.branch2.0.bn"] = bn_forward(z, p["inception5a.branch2.0.bn.weight"], p["inception5a.branch2.0.bn.bias"], b["inception5a.branch2.0.bn.running_mean"], b["inception5a.branch2.0.bn.running_var"], eps=0.001, training=training)
+        z, saved["inception5a.branch2.0.relu1"] = relu_forward(z)
+
+        # inception5a.branch2.1: cbr(c=320, k=3, p=1)
+        z, saved["inception5a.branch2.1.conv"] = conv_forward(z, p["inception5a.branch2.1.conv.weight"], None, padding=((1, 1), (1, 1)))  # (N, 320, 7, 7)
+        z, saved["inception5a.branch2.1.bn"] = bn_forward(z, p["inception5a.branch2.1.bn.weight"], p["inception5a.branch2.1.bn.bias"], b["inception5a.branch2.1.bn.running_mean"], b["inception5a.branch2.1.bn.running_var"], eps=0.001, training=training)
+        z, saved["inception5a.branch2.1.relu1"] = relu_forward(z)
+
+        # inception5a.branch3.0: cbr(c=32)
+        a, saved["inception5a.branch3.0.conv"] = conv_forward(x, p["inception5a.branch3.0.conv.weight"], None)  # (N, 32, 7, 7)
+        a, saved["inception5a.branch3.0.bn"] = bn_forward(a, p["inception5a.branch3.0.bn.weight"], p["inception5a.branch3.0.bn.bias"], b["inception5a.branch3.0.bn.running_mean"], b["inception5a.branch3.0.bn.running_var"], eps=0.001, training=training)
+        a, saved["inception5a.branch3.0.relu1"] = relu_forward(a)
+
+        # inception5a.branch3.1: cbr(c=128, k=3, p=1)
+        a, saved["inception5a.branch3.1.conv"] = conv_forward(a, p["inception5a.branch3.1.conv.weight"], None, padding=((1, 1), (1, 1)))  # (N, 128, 7, 7)
+        a, saved["inception5a.branch3.1.bn"] = bn_forward(a, p["inception5a.branch3.1.bn.weight"], p["inception5a.branch3.1.bn.bias"], b["inception5a.branch3.1.bn.running_mean"], b["inception5a.branch3.1.bn.running_var"], eps=0.001, training=training)
+        a, saved["inception5a.branch3.1.relu1"] = relu_forward(a)
+
+        # inception5a: inception(c1=256, c3r=160, c3=320, c5r=32, c5=128, cp=128)
+        x, saved["inception5a.branch4.0"] = pool_forward(x, kernel_size=(3, 3), stride=(1, 1), padding=((1, 1), (1, 1)))
+
+        # inception5a.branch4.1: cbr(c=128)
+        x, saved["inception5a.branch4.1.conv"] = conv_forward(x, p["inception5a.branch4.1.conv.weight"], None)  # (N, 128, 7, 7)
+        x, saved["inception5a.branch4.1.bn"] = bn_forward(x, p["inception5a.branch4.1.bn.weight"], p["inception5a.branch4.1.bn.bias"], b["inception5a.branch4.1.bn.running_mean"], b["inception5a.branch4.1.bn.running_var"], eps=0.001, training=training)
+        x, saved["inception5a.branch4.1.relu1"] = relu_forward(x)
+
+        # inception5a: inception(c1=256, c3r=160, c3=320, c5r=32, c5=128, cp=128)
+        x, saved["inception5a.cat1"] = cat_forward(y, z, a, x)  # (N, 832, 7, 7)
+
+        # inception5b.branch1: cbr(c=384)
+        y, saved["inception5b.branch1.conv"] = conv_forward(x, p["inception5b.branch1.conv.weight"], None)  # (N, 384, 7, 7)
+        y, saved["inception5b.branch1.bn"] = bn_forward(y, p["inception5b.branch1.bn.weight"], p["inception5b.branch1.bn.bias"], b["inception5b.branch1.bn.running_mean"], b["inception5b.branch1.bn.running_var"], eps=0.001, training=training)
+        y, saved["inception5b.branch1.relu1"] = relu_forward(y)
+
+        # inception5b.branch2.0: cbr(c=192)
+        z, saved["inception5b.branch2.0.conv"] = conv_forward(x, p["inception5b.branch2.0.conv.weight"], None)  # (N, 192, 7, 7)
+        z, saved["inception5b.branch2.0.bn"] = bn_forward(z, p["inception5b.branch2.0.bn.weight"], p["inception5b.branch2.0.bn.bias"], b["inception5b.branch2.0.bn.running_mean"], b["inception5b.branch2.0.bn.running_var"], eps=0.001, training=training)
+        z, saved["inception5b.branch2.0.relu1"] = relu_forward(z)
+
+        # inception5b.branch2.1: cbr(c=384, k=3, p=1)
+        z, saved["inception5b.branch2.1.conv"] = conv_forward(z, p["inception5b.branch2.1.conv.weight"], None, padding=((1, 1), (1, 1)))  # (N, 384, 7, 7)
+        z, saved["inception5b.branch2.1.bn"] = bn_forward(z, p["inception5b.branch2.1.bn.weight"], p["inception5b.branch2.1.bn.bias"], b["inception5b.branch2.1.bn.running_mean"], b["inception5b.branch2.1.bn.running_var"], eps=0.001, training=training)
+        z, saved["inception5b.branch2.1.relu1"] = relu_forward(z)
+
+        # inception5b.branch3.0: cbr(c=48)
+        a, saved["inception5b.branch3.0.conv"] = conv_forward(x, p["inception5b.branch3.0.conv.weight"], None)  # (N, 48, 7, 7)
+        a, saved["inception5b.branch3.0.bn"] = bn_forward(a, p["inception5b.branch3.0.bn.weight"], p["inception5b.branch3.0.bn.bias"], b["inception5b.branch3.0.bn.running_mean"], b["inception5b.branch3.0.bn.running_var"], eps=0.001, training=training)
+        a, saved["inception5b.branch3.0.relu1"] = relu_forward(a)
+
+        # inception5b.branch3.1: cbr(c=128, k=3, p=1)
+        a, saved["inception5b.branch3.1.conv"] = conv_forward(a, p["inception5b.branch3.1.conv.weight"], None, padding=((1, 1), (1, 1)))  # (N, 128, 7, 7)
+        a, saved["inception5b.branch3.1.bn"] = bn_forward(a, p["inception5b.branch3.1.bn.weight"], p["inception5b.branch3.1.bn.bias"], b["inception5b.branch3.1.bn.running_mean"], b["inception5b.branch3.1.bn.running_var"], eps=0.001, training=training)
+        a, saved["inception5b.branch3.1.relu1"] = relu_forward(a)
+
+        # inception5b: inception(c1=384, c3r=192, c3=384, c5r=48, c5=128, cp=128)
+        x, saved["inception5b.branch4.0"] = pool_forward(x, kernel_size=(3, 3), stride=(1, 1), padding=((1, 1), (1, 1)))
+
+        # inception5b.branch4.1: cbr(c=128)
+        x, saved["inception5b.branch4.1.conv"] = conv_forward(x, p["inception5b.branch4.1.conv.weight"], None)  # (N, 128, 7, 7)
+        x, saved["inception5b.branch4.1.bn"] = bn_forward(x, p["inception5b.branch4.1.bn.weight"], p["inception5b.branch4.1.bn.bias"], b["inception5b.branch4.1.bn.running_mean"], b["inception5b.branch4.1.bn.running_var"], eps=0.001, training=training)
+        x, saved["inception5b.branch4.1.relu1"] = relu_forward(x)
+
+        # inception5b: inception(c1=384, c3r=192, c3=384, c5r=48, c5=128, cp=128)
+        x, saved["inception5b.cat1"] = cat_forward(y, z, a, x)  # (N, 1024, 7, 7)
+
+        # the network itself
+        x, saved["gap1"] = gap_forward(x)  # (N, 1024)
+        x, saved["dropout1"] = dropout_forward(x, p=0.2, training=training, rng=self.rng)
+        x, saved["fc"] = linear_forward(x, p["fc.weight"], p["fc.bias"])  # (N, 1000)
+        return x
+
+    def logits(self, x, training=False):
+        """What the loss reads: the output."""
+        return self.forward(x, training)
+
+    def backward(self, dy):
+        """The gradient by the logits -> dx, {param name: gradient}, for the last batch."""
+        saved, grads = self.saved, {}
+        dy, grads["fc"] = linear_backward(dy, saved["fc"])  # (N, 1024)
+        dy, _ = dropout_backward(dy, saved["dropout1"])
+        dy, _ = gap_backward(dy, saved["gap1"])  # (N, 1024, 7, 7)
+
+        # inception5b
+        (dy, dz, da, db), _ = cat_backward(dy, saved["inception5b.cat1"])
+
+        # inception5b.branch4.1
+        db, _ = relu_backward(db, saved["inception5b.branch4.1.relu1"])
+        db, grads["inception5b.branch4.1.bn"] = bn_backward(db, saved["inception5b.branch4.1.bn"])
+        db, grads["inception5b.branch4.1.conv"] = conv_backward(db, saved["inception5b.branch4.1.conv"])  # (N, 832, 7, 7)
+
+        # inception5b
+        db, _ = pool_backward(db, saved["inception5b.branch4.0"])
+
+        # inception5b.branch3.1
+        da, _ = relu_backward(da, saved["inception5b.branch3.1.relu1"])
+        da, grads["inception5b.branch3.1.bn"] = bn_backward(da, saved["inception5b.branch3.1.bn"])
+        da, grads["inception5b.branch3.1.conv"] = conv_backward(da, saved["inception5b.branch3.1.conv"])  # (N, 48, 7, 7)
+
+        # inception5b.branch3.0
+        da, _ = relu_backward(da, saved["inception5b.branch3.0.relu1"])
+        da, grads["inception5b.branch3.0.bn"] = bn_backward(da, saved["inception5b.branch3.0.bn"])
+        da, grads["inception5b.branch3.0.conv"] = conv_backward(da, saved["inception5b.branch3.0.conv"])  # (N, 832, 7, 7)
+        db = db + da
+
+        # inception5b.branch2.1
+        dz, _ = relu_backward(dz, saved["inception5b.branch2.1.relu1"])
+        dz, grads["inception5b.branch2.1.bn"] = bn_backward(dz, saved["inception5b.branch2.1.bn"])
+        dz, grads["inception5b.branch2.1.conv"] = conv_backward(dz, saved["inception5b.branch2.1.conv"])  # (N, 192, 7, 7)
+
+        # inception5b.branch2.0
+        dz, _ = relu_backward(dz, saved["inception5b.branch2.0.relu1"])
+        dz, grads["inception5b.branch2.0.bn"] = bn_backward(dz, saved["inception5b.branch2.0.bn"])
+        dz, grads["inception5b.branch2.0.conv"] = conv_backward(dz, saved["inception5b.branch2.0.conv"])  # (N, 832, 7, 7)
+        db = db + dz
+
+        # inception5b.branch1
+        dy, _ = relu_backward(dy, saved["inception5b.branch1.relu1"])
+        dy, grads["inception5b.branch1.bn"] = bn_backward(dy, saved["inception5b.branch1.bn"])
+        dy, grads["inception5b.branch1.conv"] = conv_backward(dy, saved["inception5b.branch1.conv"])  # (N, 832, 7, 7)
+        db = db + dy
+
+        # inception5a
+        (dy, dz, da, db), _ = cat_backward(db, saved["inception5a.cat1"])
+
+        # inception5a.branch4.1
+        db, _ = relu_backward(db, saved["inception5a.branch4.1.relu1"])
+        db, grads["inception5a.branch4.1.bn"] = bn_backward(db, saved["inception5a.branch4.1.bn"])
+        db, grads["inception5a.branch4.1.conv"] = conv_backward(db, saved["inception5a.branch4.1.conv"])  # (N, 832, 7, 7)
+
+        # inception5a
+        db, _ = pool_backward(db, saved["inception5a.branch4.0"])
+
+        # inception5a.branch3.1
+        da, _ = relu_backward(da, saved["inception5a.branch3.1.relu1"])
+        da, grads["inception5a.branch3.1.bn"] = bn_backward(da, saved["inception5a.branch3.1.bn"])
+        da, grads["inception5a.branch3.1.conv"] = conv_backward(da, saved["inception5a.branch3.1.conv"])  # (N, 32, 7, 7)
+
+        # inception5a.branch3.0
+        da, _ = relu_backward(da, saved["inception5a.branch3.0.relu1"])
+        da, grads["inception5a.branch3.0.bn"] = bn_backward(da, saved["inception5a.branch3.0.bn"])
+        da, grads["inception5a.branch3.0.conv"] = conv_backward(da, saved["inception5a.branch3.0.conv"])  # (N, 832, 7, 7)
+        db = db + da
+
+        # inception5a.branch2.1
+        dz, _ = relu_backward(dz, saved["inception5a.branch2.1.relu1"])
+        dz, grads["inception5a.branch2.1.bn"] = bn_backward(dz, saved["inception5a.branch2.1.bn"])
+        dz, grads["inception5a.branch2.1.conv"] = conv_backward(dz, saved["inception5a.branch2.1.conv"])  # (N, 160, 7, 7)
+
+        # inception5a.branch2.0
+        dz, _ = relu_backward(dz, saved["inception5a.branch2.0.relu1"])
+        dz, grads["inception5a.branch2.0.bn"] = bn_backward(dz, saved["inception5a.branch2.0.bn"])
+        dz, grads["inception5a.branch2.0.conv"] = conv_backward(dz, saved["inception5a.branch2.0.conv"])  # (N, 832, 7, 7)
+        db = db + dz
+
+        # inception5a.branch1
+        dy, _ = relu_backward(dy, saved["inception5a.branch1.relu1"])
+        dy, grads["inception5a.branch1.bn"] = bn_backward(dy, saved["inception5a.branch1.bn"])
+        dy, grads["inception5a.branch1.conv"] = conv_backward(dy, saved["inception5a.branch1.conv"])  # (N, 832, 7, 7)
+        db = db + dy
+
+        # the network itself
+        dy, _ = pool_backward(db, saved["pool4"])  # (N, 832, 14, 14)
+
+        # inception4e
+        (dy, dz, da, db), _ = cat_backward(dy, saved["inception4e.cat1"])
+
+        # inception4e.branch4.1
+        db, _ = relu_backward(db, saved["inception4e.branch4.1.relu1"])
+        db, grads["inception4e.branch4.1.bn"] = bn_backward(db, saved["inception4e.branch4.1.bn"])
+        db, grads["inception4e.branch4.1.conv"] = conv_backward(db, saved["inception4e.branch4.1.conv"])  # (N, 528, 14, 14)
+
+        # inception4e
+        db, _ = pool_backward(db, saved["inception4e.branch4.0"])
+
+        # inception4e.branch3.1
+        da, _ = relu_backward(da, saved["inception4e.branch3.1.relu1"])
+        da, grads["inception4e.branch3.1.bn"] = bn_backward(da, saved["inception4e.branch3.1.bn"])
+        da, grads["inception4e.branch3.1.conv"] = conv_backward(da, saved["inception4e.branch3.1.conv"])  # (N, 32, 14, 14)
+
+        # inception4e.branch3.0
+        da, _ = relu_backward(da, saved["inception4e.branch3.0.relu1"])
+        da, grads["inception4e.branch3.0.bn"] = bn_backward(da, saved["inception4e.branch3.0.bn"])
+        da, grads["inception4e.branch3.0.conv"] = conv_backward(da, saved["inception4e.branch3.0.conv"])  # (N, 528, 14, 14)
+        db = db + da
+
+        # inception4e.branch2.1
+        dz, _ = relu_backward(dz, saved["inception4e.branch2.1.relu1"])
+        dz, grads["inception4e.branch2.1.bn"] = bn_backward(dz, saved["inception4e.branch2.1.bn"])
+        dz, grads["inception4e.branch2.1.conv"] = conv_backward(dz, saved["inception4e.branch2.1.conv"])  # (N, 160, 14, 14)
+
+        # inception4e.branch2.0
+        dz, _ = relu_backward(dz, saved["inception4e.branch2.0.relu1"])
+        dz, grads["inception4e.branch2.0.bn"] = bn_backward(dz, saved["inception4e.branch2.0.bn"])
+        dz, grads["inception4e.branch2.0.conv"] = conv_backward(dz, saved["inception4e.branch2.0.conv"])  # (N, 528, 14, 14)
+        db = db + dz
+
+        # inception4e.branch1
+        dy, _ = relu_backward(dy, saved["inception4e.branch1.relu1"])
+        dy, grads["inception4e.branch1.bn"] = bn_backward(dy, saved["inception4e.branch1.bn"])
+        dy, grads["inception4e.branch1.conv"] = conv_backward(dy, saved["inception4e.branch1.conv"])  # (N, 528, 14, 14)
+        db = db + dy
+
+        # inception4d
+        (dy, dz, da, db), _ = cat_backward(db, saved["inception4d.cat1"])
+
+        # inception4d.branch4.1
+        db, _ = relu_backward(db, saved["inception4d.branch4.1.relu1"])
+        db, grads["inception4d.branch4.1.bn"] = bn_backward(db, saved["inception4d.branch4.1.bn"])
+        db, grads["inception4d.branch4.1.conv"] = conv_backward(db, saved["inception4d.branch4.1.conv"])  # (N, 512, 14, 14)
+
+        # inception4d
+        db, _ = pool_backward(db, saved["inception4d.branch4.0"])
+
+        # inception4d.branch3.1
+        da, _ = relu_backward(da, saved["inception4d.branch3.1.relu1"])
+        da, grads["inception4d.branch3.1.bn"] = bn_backward(da, saved["inception4d.branch3.1.bn"])
+        da, grads["inception4d.branch3.1.conv"] = conv_backward(da, saved["inception4d.branch3.1.conv"])  # (N, 32, 14, 14)
+
+        # inception4d.branch3.0
+        da, _ = relu_backward(da, saved["inception4d.branch3.0.relu1"])
+        da, grads["inception4d.branch3.0.bn"] = bn_backward(da, saved["inception4d.branch3.0.bn"])
+        da, grads["inception4d.branch3.0.conv"] = conv_backward(da, saved["inception4d.branch3.0.conv"])  # (N, 512, 14, 14)
+        db = db + da
+
+        # inception4d.branch2.1
+        dz, _ = relu_backward(dz, saved["inception4d.branch2.1.relu1"])
+        dz, grads["inception4d.branch2.1.bn"] = bn_backward(dz, saved["inception4d.branch2.1.bn"])
+        dz, grads["inception4d.branch2.1.conv"] = conv_backward(dz, saved["inception4d.branch2.1.conv"])  # (N, 144, 14, 14)
+
+        # inception4d.branch2.0
+        dz, _ = relu_backward(dz, saved["inception4d.branch2.0.relu1"])
+        dz, grads["inception4d.branch2.0.bn"] = bn_backward(dz, saved["inception4d.branch2.0.bn"])
+        dz, grads["inception4d.branch2.0.conv"] = conv_backward(dz, saved["inception4d.branch2.0.conv"])  # (N, 512, 14, 14)
+        db = db + dz
+
+        # inception4d.branch1
+        dy, _ = relu_backward(dy, saved["inception4d.branch1.relu1"])
+        dy, grads["inception4d.branch1.bn"] = bn_backward(dy, saved["inception4d.branch1.bn"])
+        dy, grads["inception4d.branch1.conv"] = conv_backward(dy, saved["inception4d.branch1.conv"])  # (N, 512, 14, 14)
+        db = db + dy
+
+        # inception4c
+        (dy, dz, da, db), _ = cat_backward(db, saved["inception4c.cat1"])
+
+        # inception4c.branch4.1
+        db, _ = relu_backward(db, saved["inception4c.branch4.1.relu1"])
+        db, grads["inception4c.branch4.1.bn"] = bn_backward(db, saved["inception4c.branch4.1.bn"])
+        db, grads["inception4c.branch4.1.conv"] = conv_backward(db, saved["inception4c.branch4.1.conv"])  # (N, 512, 14, 14)
+
+        # inception4c
+        db, _ = pool_backward(db, saved["inception4c.branch4.0"])
+
+        # inception4c.branch3.1
+        da, _ = relu_backward(da, saved["inception4c.branch3.1.relu1"])
+        da, grads["inception4c.branch3.1.bn"] = bn_backward(da, saved["inception4c.branch3.1.bn"])
+        da, grads["inception4c.branch3.1.conv"] = conv_backward(da, saved["inception4c.branch3.1.conv"])  # (N, 24, 14, 14)
+
+        # inception4c.branch3.0
+        da, _ = relu_backward(da, saved["inception4c.branch3.0.relu1"])
+        da, grads["inception4c.branch3.0.bn"] = bn_backward(da, saved["inception4c.branch3.0.bn"])
+        da, grads["inception4c.branch3.0.conv"] = conv_backward(da, saved["inception4c.branch3.0.conv"])  # (N, 512, 14, 14)
+        db = db + da
+
+        # inception4c.branch2.1
+        dz, _ = relu_backward(dz, saved["inception4c.branch2.1.relu1"])
+        dz, grads["inception4c.branch2.1.bn"] = bn_backward(dz, saved["inception4c.branch2.1.bn"])
+        dz, grads["inception4c.branch2.1.conv"] = conv_backward(dz, saved["inception4c.branch2.1.conv"])  # (N, 128, 14, 14)
+
+        # inception4c.branch2.0
+        dz, _ = relu_backward(dz, saved["inception4c.branch2.0.relu1"])
+        dz, grads["inception4c.branch2.0.bn"] = bn_backward(dz, saved["inception4c.branch2.0.bn"])
+        dz, grads["inception4c.branch2.0.conv"] = conv_backward(dz, saved["inception4c.branch2.0.conv"])  # (N, 512, 14, 14)
+        db = db + dz
+
+        # inception4c.branch1
+        dy, _ = relu_backward(dy, saved["inception4c.branch1.relu1"])
+        dy, grads["inception4c.branch1.bn"] = bn_backward(dy, saved["inception4c.branch1.bn"])
+        dy, grads["inception4c.branch1.conv"] = conv_backward(dy, saved["inception4c.branch1.conv"])  # (N, 512, 14, 14)
+        db = db + dy
+
+        # inception4b
+        (dy, dz, da, db), _ = cat_backward(db, saved["inception4b.cat1"])
+
+        # inception4b.branch4.1
+        db, _ = relu_backward(db, saved["inception4b.branch4.1.relu1"])
+        db, grads["inception4b.branch4.1.bn"] = bn_backward(db, saved["inception4b.branch4.1.bn"])
+        db, grads["inception4b.branch4.1.conv"] = conv_backward(db, saved["inception4b.branch4.1.conv"])  # (N, 512, 14, 14)
+
+        # inception4b
+        db, _ = pool_backward(db, saved["inception4b.branch4.0"])
+
+        # inception4b.branch3.1
+        da, _ = relu_backward(da, saved["inception4b.branch3.1.relu1"])
+        da, grads["inception4b.branch3.1.bn"] = bn_backward(da, saved["inception4b.branch3.1.bn"])
+        da, grads["inception4b.branch3.1.conv"] = conv_backward(da, saved["inception4b.branch3.1.conv"])  # (N, 24, 14, 14)
+
+        # inception4b.branch3.0
+        da, _ = relu_backward(da, saved["inception4b.branch3.0.relu1"])
+        da, grads["inception4b.branch3.0.bn"] = bn_backward(da, saved["inception4b.branch3.0.bn"])
+        da, grads["inception4b.branch3.0.conv"] = conv_backward(da, saved["inception4b.branch3.0.conv"])  # (N, 512, 14, 14)
+        db = db + da
+
+        # inception4b.branch2.1
+        dz, _ = relu_backward(dz, saved["inception4b.branch2.1.relu1"])
+        dz, grads["inception4b.branch2.1.bn"] = bn_backward(dz, saved["inception4b.branch2.1.bn"])
+        dz, grads["inception4b.branch2.1.conv"] = conv_backward(dz, saved["inception4b.branch2.1.conv"])  # (N, 112, 14, 14)
+
+        # inception4b.branch2.0
+        dz, _ = relu_backward(dz, saved["inception4b.branch2.0.relu1"])
+        dz, grads["inception4b.branch2.0.bn"] = bn_backward(dz, saved["inception4b.branch2.0.bn"])
+        dz, grads["inception4b.branch2.0.conv"] = conv_backward(dz, saved["inception4b.branch2.0.conv"])  # (N, 512, 14, 14)
+        db = db + dz
+
+        # inception4b.branch1
+        dy, _ = relu_backward(dy, saved["inception4b.branch1.relu1"])
+        dy, grads["inception4b.branch1.bn"] = bn_backward(dy, saved["inception4b.branch1.bn"])
+        dy, grads["inception4b.branch1.conv"] = conv_backward(dy, saved["inception4b.branch1.conv"])  # (N, 512, 14, 14)
+        db = db + dy
+
+        # inception4a
+        (dy, dz, da, db), _ = cat_backward(db, saved["inception4a.cat1"])
+
+        # inception4a.branch4.1
+        db, _ = relu_backward(db, saved["inception4a.branch4.1.relu1"])
+        db, grads["inception4a.branch4.1.bn"] = bn_backward(db, saved["inception4a.branch4.1.bn"])
+        db, grads["inception4a.branch4.1.conv"] = conv_backward(db, saved["inception4a.branch4.1.conv"])  # (N, 480, 14, 14)
+
+        # inception4a
+        db, _ = pool_backward(db, saved["inception4a.branch4.0"])
+
+        # inception4a.branch3.1
+        da, _ = relu_backward(da, saved["inception4a.branch3.1.relu1"])
+        da, grads["inception4a.branch3.1.bn"] = bn_backward(da, saved["inception4a.branch3.1.bn"])
+        da, grads["inception4a.branch3.1.conv"] = conv_backward(da, saved["inception4a.branch3.1.conv"])  # (N, 16, 14, 14)
+
+        # inception4a.branch3.0
+        da, _ = relu_backward(da, saved["inception4a.branch3.0.relu1"])
+        da, grads["inception4a.branch3.0.bn"] = bn_backward(da, saved["inception4a.branch3.0.bn"])
+        da, grads["inception4a.branch3.0.conv"] = conv_backward(da, saved["inception4a.branch3.0.conv"])  # (N, 480, 14, 14)
+        db = db + da
+
+        # inception4a.branch2.1
+        dz, _ = relu_backward(dz, saved["inception4a.branch2.1.relu1"])
+        dz, grads["inception4a.branch2.1.bn"] = bn_backward(dz, saved["inception4a.branch2.1.bn"])
+        dz, grads["inception4a.branch2.1.conv"] = conv_backward(dz, saved["inception4a.branch2.1.conv"])  # (N, 96, 14, 14)
+
+        # inception4a.branch2.0
+        dz, _ = relu_backward(dz, saved["inception4a.branch2.0.relu1"])
+        dz, grads["inception4a.branch2.0.bn"] = bn_backward(dz, saved["inception4a.branch2.0.bn"])
+        dz, grads["inception4a.branch2.0.conv"] = conv_backward(dz, saved["inception4a.branch2.0.conv"])  # (N, 480, 14, 14)
+        db = db + dz
+
+        # inception4a.branch1
+        dy, _ = relu_backward(dy, saved["inception4a.branch1.relu1"])
+        dy, grads["inception4a.branch1.bn"] = bn_backward(dy, saved["inception4a.branch1.bn"])
+        dy, grads["inception4a.branch1.conv"] = conv_backward(dy, saved["inception4a.branch1.conv"])  # (N, 480, 14, 14)
+        db = db + dy
+
+        # the network itself
+        dy, _ = pool_backward(db, saved["pool3"])  # (N, 480, 28, 28)
+
+        # inception3b
+        (dy, dz, da, db), _ = cat_backward(dy, saved["inception3b.cat1"])
+
+        # inception3b.branch4.1
+        db, _ = relu_backward(db, saved["inception3b.branch4.1.relu1"])
+        db, grads["inception3b.branch4.1.bn"] = bn_backward(db, saved["inception3b.branch4.1.bn"])
+        db, grads["inception3b.branch4.1.conv"] = conv_backward(db, saved["inception3b.branch4.1.conv"])  # (N, 256, 28, 28)
+
+        # inception3b
+        db, _ = pool_backward(db, saved["inception3b.branch4.0"])
+
+        # inception3b.branch3.1
+        da, _ = relu_backward(da, saved["inception3b.branch3.1.relu1"])
+        da, grads["inception3b.branch3.1.bn"] = bn_backward(da, saved["inception3b.branch3.1.bn"])
+        da, grads["inception3b.branch3.1.conv"] = conv_backward(da, saved["inception3b.branch3.1.conv"])  # (N, 32, 28, 28)
+
+        # inception3b.branch3.0
+        da, _ = relu_backward(da, saved["inception3b.branch3.0.relu1"])
+        da, grads["inception3b.branch3.0.bn"] = bn_backward(da, saved["inception3b.branch3.0.bn"])
+        da, grads["inception3b.branch3.0.conv"] = conv_backward(da, saved["inception3b.branch3.0.conv"])  # (N, 256, 28, 28)
+        db = db + da
+
+        # inception3b.branch2.1
+        dz, _ = relu_backward(dz, saved["inception3b.branch2.1.relu1"])
+        dz, grads["inception3b.branch2.1.bn"] = bn_backward(dz, saved["inception3b.branch2.1.bn"])
+        dz, grads["inception3b.branch2.1.conv"] = conv_backward(dz, saved["inception3b.branch2.1.conv"])  # (N, 128, 28, 28)
+
+        # inception3b.branch2.0
+        dz, _ = relu_backward(dz, saved["inception3b.branch2.0.relu1"])
+        dz, grads["inception3b.branch2.0.bn"] = bn_backward(dz, saved["inception3b.branch2.0.bn"])
+        dz, grads["inception3b.branch2.0.conv"] = conv_backward(dz, saved["inception3b.branch2.0.conv"])  # (N, 256, 28, 28)
+        db = db + dz
+
+        # inception3b.branch1
+        dy, _ = relu_backward(dy, saved["inception3b.branch1.relu1"])
+        dy, grads["inception3b.branch1.bn"] = bn_backward(dy, saved["inception3b.branch1.bn"])
+        dy, grads["inception3b.branch1.conv"] = conv_backward(dy, saved["inception3b.branch1.conv"])  # (N, 256, 28, 28)
+        db = db + dy
+
+        # inception3a
+        (dy, dz, da, db), _ = cat_backward(db, saved["inception3a.cat1"])
+
+        # inception3a.branch4.1
+        db, _ = relu_backward(db, saved["inception3a.branch4.1.relu1"])
+        db, grads["inception3a.branch4.1.bn"] = bn_backward(db, saved["inception3a.branch4.1.bn"])
+        db, grads["inception3a.branch4.1.conv"] = conv_backward(db, saved["inception3a.branch4.1.conv"])  # (N, 192, 28, 28)
+
+        # inception3a
+        db, _ = pool_backward(db, saved["inception3a.branch4.0"])
+
+        # inception3a.branch3.1
+        da, _ = relu_backward(da, saved["inception3a.branch3.1.relu1"])
+        da, grads["inception3a.branch3.1.bn"] = bn_backward(da, saved["inception3a.branch3.1.bn"])
+        da, grads["inception3a.branch3.1.conv"] = conv_backward(da, saved["inception3a.branch3.1.conv"])  # (N, 16, 28, 28)
+
+        # inception3a.branch3.0
+        da, _ = relu_backward(da, saved["inception3a.branch3.0.relu1"])
+        da, grads["inception3a.branch3.0.bn"] = bn_backward(da, saved["inception3a.branch3.0.bn"])
+        da, grads["inception3a.branch3.0.conv"] = conv_backward(da, saved["inception3a.branch3.0.conv"])  # (N, 192, 28, 28)
+        db = db + da
+
+        # inception3a.branch2.1
+        dz, _ = relu_backward(dz, saved["inception3a.branch2.1.relu1"])
+        dz, grads["inception3a.branch2.1.bn"] = bn_backward(dz, saved["inception3a.branch2.1.bn"])
+        dz, grads["inception3a.branch2.1.conv"] = conv_backward(dz, saved["inception3a.branch2.1.conv"])  # (N, 96, 28, 28)
+
+        # inception3a.branch2.0
+        dz, _ = relu_backward(dz, saved["inception3a.branch2.0.relu1"])
+        dz, grads["inception3a.branch2.0.bn"] = bn_backward(dz, saved["inception3a.branch2.0.bn"])
+        dz, grads["inception3a.branch2.0.conv"] = conv_backward(dz, saved["inception3a.branch2.0.conv"])  # (N, 192, 28, 28)
+        db = db + dz
+
+        # inception3a.branch1
+        dy, _ = relu_backward(dy, saved["inception3a.branch1.relu1"])
+        dy, grads["inception3a.branch1.bn"] = bn_backward(dy, saved["inception3a.branch1.bn"])
+        dy, grads["inception3a.branch1.conv"] = conv_backward(dy, saved["inception3a.branch1.conv"])  # (N, 192, 28, 28)
+        db = db + dy
+
+        # the network itself
+        dy, _ = pool_backward(db, saved["pool2"])  # (N, 192, 56, 56)
+
+        # conv3
+        dy, _ = relu_backward(dy, saved["conv3.relu1"])
+        dy, grads["conv3.bn"] = bn_backward(dy, saved["conv3.bn"])
+        dy, grads["conv3.conv"] = conv_backward(dy, saved["conv3.conv"])  # (N, 64, 56, 56)
+
+        # conv2
+        dy, _ = relu_backward(dy, saved["conv2.relu1"])
+        dy, grads["conv2.bn"] = bn_backward(dy, saved["conv2.bn"])
+        dy, grads["conv2.conv"] = conv_backward(dy, saved["conv2.conv"])
+
+        # the network itself
+        dy, _ = pool_backward(dy, saved["pool1"])  # (N, 64, 112, 112)
+
+        # conv1
+        dy, _ = relu_backward(dy, saved["conv1.relu1"])
+        dy, grads["conv1.bn"] = bn_backward(dy, saved["conv1.bn"])
+        dy, grads["conv1.conv"] = conv_backward(dy, saved["conv1.conv"])  # (N, 3, 224, 224)
+
+        return dy, {f"{layer}.{name}": g for layer, named in reversed(grads.items()) for name, g in named.items()}
+
+    def update(self, grads, lr):
+        """One step of the optimizer, in place."""
+        adam_step(self.params, grads, self.optimizer_state, lr)
+
+
+Model = Googlenet
+
+if __name__ == "__main__":
+    # A training run on made-up data, to show that the network learns.
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 111, 8)
+    patterns = rng.standard_normal((111, *INPUT_SHAPE))  # one for each class
+    x = (patterns[y] + rng.standard_normal((8, *INPUT_SHAPE))).astype(np.float32)
+    model = Model(seed=0)
+    for epoch in range(1, 6):
+        (loss,) = model.fit(x, y, epochs=1, batch=4, seed=epoch)
+        print(f"epoch {epoch}: loss {loss:.4f}, accuracy {model.score(x, y):.3f}")

@@ -1,0 +1,1053 @@
+# -*- coding: utf-8 -*-
+"""MobilenetV2 in NumPy, 3x224x224 -> 1000, 3,504,872 parameters. Written by `netdsl compile -O0`; needs numpy and nothing else.
+
+    layer             output      parameters      layer             output      parameters
+    features.0.0      32x112x112         864      features.10.add1  64x14x14
+    features.0.1      32x112x112          64      features.11.conv  96x14x14        66,624
+    features.0.2      32x112x112                  features.12.conv  96x14x14       118,272
+    features.1.conv   16x112x112         896      features.12.add1  96x14x14
+    features.2.conv   24x56x56         5,136      features.13.conv  96x14x14       118,272
+    features.3.conv   24x56x56         8,832      features.13.add1  96x14x14
+    features.3.add1   24x56x56                    features.14.conv  160x7x7        155,264
+    features.4.conv   32x28x28        10,000      features.15.conv  160x7x7        320,000
+    features.5.conv   32x28x28        14,848      features.15.add1  160x7x7
+    features.5.add1   32x28x28                    features.16.conv  160x7x7        320,000
+    features.6.conv   32x28x28        14,848      features.16.add1  160x7x7
+    features.6.add1   32x28x28                    features.17.conv  320x7x7        473,920
+    features.7.conv   64x14x14        21,056      features.18.0     1280x7x7       409,600
+    features.8.conv   64x14x14        54,272      features.18.1     1280x7x7         2,560
+    features.8.add1   64x14x14                    features.18.2     1280x7x7
+    features.9.conv   64x14x14        54,272      gap1              1280
+    features.9.add1   64x14x14                    classifier.0      1280
+    features.10.conv  64x14x14        54,272      classifier.1      1000         1,281,000
+
+Arrays are (N, C, H, W). Every `<layer>_forward` returns (y, saved); its `<layer>_backward` takes (dy, saved) and
+returns (dx, gradients). `dy` is the gradient of the loss by y.
+"""
+import json
+
+import numpy as np
+
+INPUT_SHAPE = (3, 224, 224)
+NUM_PARAMETERS = 3_504_872
+
+
+# ---------------------------------------------------------------- kernels
+
+
+def windows(x, kernel_size, stride, padding, dilation=(1, 1)):
+    """x (N, C, H, W) -> every window, a read-only view (N, C, Ho, Wo, Kh, Kw) of the zero-padded x.
+
+    padding ((top, bottom), (left, right)); Ho = (H + top + bottom - dilation * (Kh - 1) - 1) // stride + 1.
+    """
+    x = np.pad(x, ((0, 0), (0, 0), *padding))
+    reach = (dilation[0] * (kernel_size[0] - 1) + 1, dilation[1] * (kernel_size[1] - 1) + 1)
+    view = np.lib.stride_tricks.sliding_window_view(x, reach, axis=(2, 3))
+    return view[:, :, :: stride[0], :: stride[1], :: dilation[0], :: dilation[1]]
+
+
+def conv_forward(x, weight, bias, stride=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1), groups=1):
+    """x (N, C, H, W), weight (F, C/groups, Kh, Kw), bias (F,) or None -> y (N, F, Ho, Wo).
+
+    y[n, f, i, j] = bias[f] + sum over c, u, v of weight[f, c, u, v] * x[n, c, i*s + u*d - p, j*s + v*d - p],
+    as one matrix product: a row of weights for each filter, a column for each window (im2col). With groups, filters of
+    one group see the channels of that group only: one matrix product each.
+    """
+    view = windows(x, weight.shape[2:], stride, padding, dilation)  # (N, C, Ho, Wo, Kh, Kw)
+    n, _, ho, wo = view.shape[:4]
+    cols = view.transpose(1, 4, 5, 0, 2, 3).reshape(groups, -1, n * ho * wo)  # (G, C/G*Kh*Kw, N*Ho*Wo)
+    rows = weight.reshape(groups, len(weight) // groups, -1)  # (G, F/G, C/G*Kh*Kw)
+    y = np.matmul(rows, cols).reshape(-1, n, ho, wo).transpose(1, 0, 2, 3)
+    if bias is not None:
+        y += bias[:, None, None]
+    return y, (x.shape, cols, weight, bias is not None, stride, padding, dilation)
+
+
+def windows_adjoint(dwindows, x_shape, stride, padding, dilation=(1, 1)):
+    """The transpose of `windows`: sums (C, Kh, Kw, N, Ho, Wo) back into dx (N, C, H, W)."""
+    n, c, h, w = x_shape
+    _, kh, kw, _, ho, wo = dwindows.shape
+    (top, bottom), (left, right) = padding
+    dx = np.zeros((c, n, h + top + bottom, w + left + right), dwindows.dtype)
+    for u in range(kh):
+        for v in range(kw):
+            rows, cols = u * dilation[0], v * dilation[1]
+            target = dx[:, :, rows : rows + stride[0] * ho : stride[0], cols : cols + stride[1] * wo : stride[1]]
+            target += dwindows[:, u, v]
+    return dx[:, :, top : top + h, left : left + w].transpose(1, 0, 2, 3)
+
+
+def conv_backward(dy, saved):
+    """dy (N, F, Ho, Wo) -> dx (N, C, H, W), {weight, bias}.
+
+    dweight multiplies dy with the windows of x; dx sends each dy[n, f, i, j] * weight[f] back to its window.
+    """
+    x_shape, cols, weight, has_bias, stride, padding, dilation = saved
+    n, f, ho, wo = dy.shape
+    groups = len(cols)
+    dy_rows = dy.transpose(1, 0, 2, 3).reshape(groups, f // groups, -1)  # (G, F/G, N*Ho*Wo)
+    grads = {"weight": np.matmul(dy_rows, cols.transpose(0, 2, 1)).reshape(weight.shape)}
+    if has_bias:
+        grads["bias"] = dy.sum(axis=(0, 2, 3))
+    rows = weight.reshape(groups, f // groups, -1)
+    dcols = np.matmul(rows.transpose(0, 2, 1), dy_rows).reshape(x_shape[1], *weight.shape[2:], n, ho, wo)
+    return windows_adjoint(dcols, x_shape, stride, padding, dilation), grads
+
+
+def bn_forward(x, weight, bias, running_mean, running_var, eps=1e-5, momentum=0.1, training=False):
+    """y = weight * (x - mean) / sqrt(var + eps) + bias for each channel of x (N, C) or (N, C, H, W) (Ioffe 2015).
+
+    In training mean and var are those of the batch, and the running ones move towards them by `momentum`, in place
+    (var unbiased there, as in PyTorch); else mean and var are the running ones.
+    """
+    axes, shape = (0, *range(2, x.ndim)), (-1, *[1] * (x.ndim - 2))
+    count = x.size // x.shape[1]
+    if training:
+        if count == 1:
+            raise ValueError("batch norm needs more than one value for each channel in training: use a larger batch")
+        mean = x.mean(axis=axes)
+        var = ((x - mean.reshape(shape)) ** 2).mean(axis=axes)
+        running_mean += momentum * (mean - running_mean)
+        running_var += momentum * (var * (count / (count - 1)) - running_var)
+    else:
+        mean, var = running_mean.copy(), running_var
+    inv_std = 1 / np.sqrt(var + eps)
+    x_hat = (x - mean.reshape(shape)) * inv_std.reshape(shape)
+    y = x_hat if weight is None else weight.reshape(shape) * x_hat + bias.reshape(shape)
+    return y, (x_hat, inv_std, weight, training)
+
+
+def bn_backward(dy, saved):
+    """dx = inv_std * (g - mean(g) - x_hat * mean(g * x_hat)), g = dy * weight; in evaluation without the means."""
+    x_hat, inv_std, weight, training = saved
+    axes, shape = (0, *range(2, dy.ndim)), (-1, *[1] * (dy.ndim - 2))
+    dbias, dweight = dy.sum(axis=axes), (dy * x_hat).sum(axis=axes)
+    scale = inv_std if weight is None else weight * inv_std
+    dx = dy
+    if training:
+        count = dy.size // dy.shape[1]
+        dx = dy - (dbias / count).reshape(shape) - x_hat * (dweight / count).reshape(shape)
+    return dx * scale.reshape(shape), {} if weight is None else {"weight": dweight, "bias": dbias}
+
+
+def relu6_forward(x):
+    """y = min(max(x, 0), 6)."""
+    return np.minimum(np.maximum(x, 0), 6), (x > 0) & (x < 6)
+
+
+def relu6_backward(dy, saved):
+    """dx = dy where 0 < x < 6."""
+    return dy * saved, {}
+
+
+def add_forward(*inputs):
+    """y = x1 + x2 + ..., all of one shape."""
+    y = inputs[0]
+    for x in inputs[1:]:
+        y = y + x
+    return y, len(inputs)
+
+
+def add_backward(dy, saved):
+    """dx = dy for every input."""
+    return (dy,) * saved, {}
+
+
+def gap_forward(x):
+    """x (N, C, H, W) -> y (N, C), the mean over H and W."""
+    return x.mean(axis=(2, 3)), x.shape
+
+
+def gap_backward(dy, saved):
+    """Every element of a channel gets dy / (H*W)."""
+    _, _, h, w = saved
+    return np.broadcast_to(dy[:, :, None, None] / (h * w), saved), {}
+
+
+def dropout_forward(x, p, training, rng):
+    """In training y = x * factor, factor = 0 with probability p, else 1 / (1 - p) (Srivastava et al. 2014)."""
+    if not training:
+        return x, None
+    factor = ((rng.random(x.shape, np.float32) >= p) / (1 - p)).astype(x.dtype)
+    return x * factor, factor
+
+
+def dropout_backward(dy, saved):
+    """dx = dy * factor."""
+    return dy if saved is None else dy * saved, {}
+
+
+def linear_forward(x, weight, bias):
+    """x (N, ..., D), weight (F, D), bias (F,) or None -> y (N, ..., F) = x weight^T + bias."""
+    y = np.matmul(x, weight.T)
+    return y if bias is None else y + bias, (x, weight, bias is not None)
+
+
+def linear_backward(dy, saved):
+    """dx = dy weight; dweight = dy^T x and dbias = the sum of dy, over the batch and all tokens."""
+    x, weight, has_bias = saved
+    rows = dy.reshape(-1, dy.shape[-1])
+    grads = {"weight": np.matmul(rows.T, x.reshape(-1, x.shape[-1]))}
+    if has_bias:
+        grads["bias"] = rows.sum(axis=0)
+    return np.matmul(dy, weight), grads
+
+
+def check_labels(labels, num_classes):
+    """Raise ValueError unless every label is a whole number in 0 .. num_classes - 1 (a negative index would wrap)."""
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"labels must be whole numbers, not {labels.dtype}")
+    if labels.size == 0 or labels.min() < 0 or labels.max() >= num_classes:
+        found = f"{labels.min()} to {labels.max()}" if labels.size else "none"
+        raise ValueError(f"labels must lie in 0 to {num_classes - 1}, found {found}")
+
+
+def nll(log_p, labels):
+    """Log-probabilities (N, K, ...), labels (N, ...) -> mean of -log_p at the labels, its gradient."""
+    check_labels(labels, log_p.shape[1])
+    at_labels = np.expand_dims(labels, 1)
+    loss = -np.take_along_axis(log_p, at_labels, axis=1).mean()
+    dlog_p = np.zeros_like(log_p)
+    np.put_along_axis(dlog_p, at_labels, -1.0 / labels.size, axis=1)
+    return loss, dlog_p
+
+
+def cross_entropy(logits, labels):
+    """logits (N, K, ...), labels (N, ...) -> mean loss, dlogits = (softmax - onehot(labels)) / number of labels.
+
+    The maximum is taken out first, so that no exponential overflows.
+    """
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    loss, dlog_p = nll(log_p, labels)
+    return loss, dlog_p + np.exp(log_p) / labels.size
+
+
+def adam_step(params, grads, state, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
+    """Kingma & Ba 2015: m, v are running means of g and g*g, corrected for starting at zero;
+    param -= lr * m_hat / (sqrt(v_hat) + eps). weight_decay adds to g."""
+    step = state["step"] = state.get("step", 0) + 1
+    correct1, correct2 = 1 - betas[0] ** step, 1 - betas[1] ** step
+    for name, param in params.items():
+        g = grads[name] + weight_decay * param if weight_decay else grads[name]
+        m, v = state.setdefault(name, (np.zeros_like(param), np.zeros_like(param)))
+        m += (1 - betas[0]) * (g - m)
+        v += (1 - betas[1]) * (g * g - v)
+        param -= lr / correct1 * m / (np.sqrt(v) / correct2**0.5 + eps)
+
+
+def he(rng, shape, fan_in, fan_out, dtype):
+    """He et al. 2015: normal with variance 2 / fan_in."""
+    return (rng.standard_normal(shape) * (2.0 / fan_in) ** 0.5).astype(dtype)
+
+
+def write_weights(path, weights):
+    """{name: array} -> a `.safetensors` or `.npz` file."""
+    if str(path).endswith(".npz"):
+        np.savez(path, **weights)
+        return
+    header, end = {}, 0
+    for name, array in weights.items():
+        dtype = {"f8": "F64", "f4": "F32", "f2": "F16"}[array.dtype.str[1:]]
+        header[name] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": [end, end + array.nbytes]}
+        end += array.nbytes
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    parts = [np.array([len(text)], "<u8").view(np.uint8), np.frombuffer(text, np.uint8)]
+    parts += [np.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in weights.values()]
+    np.concatenate(parts).tofile(path)
+
+
+def read_weights(path):
+    """A `.safetensors` or `.npz` file -> {name: array}.
+
+    It is the length of a header (8 bytes), the header (JSON: dtype, shape and place of each tensor), data.
+    """
+    if str(path).endswith(".npz"):
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    raw = np.fromfile(path, np.uint8)
+    start = 8 + int(raw[:8].view("<u8")[0])
+    header = json.loads(raw[8:start].tobytes())
+    header.pop("__metadata__", None)
+    dtypes = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
+    weights = {}
+    for name, entry in header.items():
+        begin, end = entry["data_offsets"]
+        weights[name] = raw[start + begin : start + end].view(dtypes[entry["dtype"]]).reshape(entry["shape"])
+    return weights
+
+
+# ---------------------------------------------------------------- the network
+
+
+class Network:
+    """What a network can do once it has `params`, `buffers`, `logits`, `forward`, `backward`, `loss` and `update`.
+
+    params and buffers: name -> array, with PyTorch's names, shapes and order, so that one checkpoint fits both.
+    """
+
+    def check_input(self, x):
+        """x (N, *input_shape), numbers of any type -> the same in the network's dtype. Raises ValueError."""
+        x = np.asarray(x, self.dtype)
+        if x.shape[1:] != self.input_shape:
+            raise ValueError(f"the network takes (N, {', '.join(map(str, self.input_shape))}), not {x.shape}")
+        return x
+
+    def loss_and_gradients(self, x, y):
+        """x (N, *input_shape), targets y -> mean loss, {param name: gradient}, in training mode."""
+        loss, dlogits = self.loss(self.logits(x, training=True), y)
+        _, grads = self.backward(dlogits)
+        return loss, grads
+
+    def train_step(self, x, y, lr=None):
+        """Forward, loss, backward and one step of the optimizer, in place; returns the loss."""
+        loss, grads = self.loss_and_gradients(x, y)
+        self.update(grads, self.learning_rate if lr is None else lr)
+        return loss
+
+    def fit(self, x, y, epochs=5, batch=64, lr=None, seed=0):
+        """Train on x (N, *input_shape) and targets y (N, ...) in shuffled batches; returns each epoch's mean loss."""
+        rng, history = np.random.default_rng(seed), []
+        for _ in range(epochs):
+            batches = np.array_split(rng.permutation(len(x)), max(1, len(x) // batch))
+            history.append(float(np.mean([self.train_step(x[rows], y[rows], lr) for rows in batches])))
+        return history
+
+    def outputs(self, x, batch=256):
+        """x (N, *input_shape) -> what the network gives, (N, ...), without training, batch by batch."""
+        return np.concatenate([self.forward(x[i : i + batch]) for i in range(0, len(x), batch)])
+
+    def predict(self, x):
+        """x (N, *input_shape) -> the class of the largest output, (N, ...)."""
+        return self.outputs(x).argmax(axis=1)
+
+    def score(self, x, y):
+        """The share of labels y that `predict` finds."""
+        return float(np.mean(self.predict(x) == y))
+
+    def save(self, path):
+        """Write params and buffers to a `.safetensors` or `.npz` file."""
+        write_weights(path, {**self.params, **self.buffers})
+
+    def load(self, path):
+        """Read what `save`, netdsl or PyTorch wrote; raises ValueError unless every name and shape is right."""
+        found, expected = read_weights(path), {**self.params, **self.buffers}
+        for name in sorted(found.keys() | expected.keys()):
+            if name not in expected or name not in found or found[name].shape != expected[name].shape:
+                shapes = [weights[name].shape if name in weights else "nothing" for weights in (expected, found)]
+                raise ValueError(f"{path}: {name} should be {shapes[0]}, the file has {shapes[1]}")
+        for name, array in expected.items():
+            array[...] = found[name]
+
+
+class MobilenetV2(Network):
+    """(N, 3, 224, 224) -> (N, 1000)."""
+
+    input_shape = INPUT_SHAPE
+    learning_rate = 0.001
+    loss = staticmethod(cross_entropy)
+
+    def __init__(self, seed=0, dtype=np.float32):
+        rng = np.random.default_rng(seed)
+        self.dtype = np.dtype(dtype)
+        self.params = {
+            "features.0.0.weight": he(rng, (32, 3, 3, 3), 27, 288, dtype),
+            "features.0.1.weight": np.ones(32, dtype),
+            "features.0.1.bias": np.zeros(32, dtype),
+            "features.1.conv.0.0.weight": he(rng, (32, 1, 3, 3), 9, 9, dtype),
+            "features.1.conv.0.1.weight": np.ones(32, dtype),
+            "features.1.conv.0.1.bias": np.zeros(32, dtype),
+            "features.1.conv.1.weight": he(rng, (16, 32, 1, 1), 32, 16, dtype),
+            "features.1.conv.2.weight": np.ones(16, dtype),
+            "features.1.conv.2.bias": np.zeros(16, dtype),
+            "features.2.conv.0.0.weight": he(rng, (96, 16, 1, 1), 16, 96, dtype),
+            "features.2.conv.0.1.weight": np.ones(96, dtype),
+            "features.2.conv.0.1.bias": np.zeros(96, dtype),
+            "features.2.conv.1.0.weight": he(rng, (96, 1, 3, 3), 9, 9, dtype),
+            "features.2.conv.1.1.weight": np.ones(96, dtype),
+            "features.2.conv.1.1.bias": np.zeros(96, dtype),
+            "features.2.conv.2.weight": he(rng, (24, 96, 1, 1), 96, 24, dtype),
+            "features.2.conv.3.weight": np.ones(24, dtype),
+            "features.2.conv.3.bias": np.zeros(24, dtype),
+            "features.3.conv.0.0.weight": he(rng, (144, 24, 1, 1), 24, 144, dtype),
+            "features.3.conv.0.1.weight": np.ones(144, dtype),
+            "features.3.conv.0.1.bias": np.zeros(144, dtype),
+            "features.3.conv.1.0.weight": he(rng, (144, 1, 3, 3), 9, 9, dtype),
+            "features.3.conv.1.1.weight": np.ones(144, dtype),
+            "features.3.conv.1.1.bias": np.zeros(144, dtype),
+            "features.3.conv.2.weight": he(rng, (24, 144, 1, 1), 144, 24, dtype),
+            "features.3.conv.3.weight": np.ones(24, dtype),
+            "features.3.conv.3.bias": np.zeros(24, dtype),
+            "features.4.conv.0.0.weight": he(rng, (144, 24, 1, 1), 24, 144, dtype),
+            "features.4.conv.0.1.weight": np.ones(144, dtype),
+            "features.4.conv.0.1.bias": np.zeros(144, dtype),
+            "features.4.conv.1.0.weight": he(rng, (144, 1, 3, 3), 9, 9, dtype),
+            "features.4.conv.1.1.weight": np.ones(144, dtype),
+            "features.4.conv.1.1.bias": np.zeros(144, dtype),
+            "features.4.conv.2.weight": he(rng, (32, 144, 1, 1), 144, 32, dtype),
+            "features.4.conv.3.weight": np.ones(32, dtype),
+            "features.4.conv.3.bias": np.zeros(32, dtype),
+            "features.5.conv.0.0.weight": he(rng, (192, 32, 1, 1), 32, 192, dtype),
+            "features.5.conv.0.1.weight": np.ones(192, dtype),
+            "features.5.conv.0.1.bias": np.zeros(192, dtype),
+            "features.5.conv.1.0.weight": he(rng, (192, 1, 3, 3), 9, 9, dtype),
+            "features.5.conv.1.1.weight": np.ones(192, dtype),
+            "features.5.conv.1.1.bias": np.zeros(192, dtype),
+            "features.5.conv.2.weight": he(rng, (32, 192, 1, 1), 192, 32, dtype),
+            "features.5.conv.3.weight": np.ones(32, dtype),
+            "features.5.conv.3.bias": np.zeros(32, dtype),
+            "features.6.conv.0.0.weight": he(rng, (192, 32, 1, 1), 32, 192, dtype),
+            "features.6.conv.0.1.weight": np.ones(192, dtype),
+            "features.6.conv.0.1.bias": np.zeros(192, dtype),
+            "features.6.conv.1.0.weight": he(rng, (192, 1, 3, 3), 9, 9, dtype),
+            "features.6.conv.1.1.weight": np.ones(192, dtype),
+            "features.6.conv.1.1.bias": np.zeros(192, dtype),
+            "features.6.conv.2.weight": he(rng, (32, 192, 1, 1), 192, 32, dtype),
+            "features.6.conv.3.weight": np.ones(32, dtype),
+            "features.6.conv.3.bias": np.zeros(32, dtype),
+            "features.7.conv.0.0.weight": he(rng, (192, 32, 1, 1), 32, 192, dtype),
+            "features.7.conv.0.1.weight": np.ones(192, dtype),
+            "features.7.conv.0.1.bias": np.zeros(192, dtype),
+            "features.7.conv.1.0.weight": he(rng, (192, 1, 3, 3), 9, 9, dtype),
+            "features.7.conv.1.1.weight": np.ones(192, dtype),
+            "features.7.conv.1.1.bias": np.zeros(192, dtype),
+            "features.7.conv.2.weight": he(rng, (64, 192, 1, 1), 192, 64, dtype),
+            "features.7.conv.3.weight": np.ones(64, dtype),
+            "features.7.conv.3.bias": np.zeros(64, dtype),
+            "features.8.conv.0.0.weight": he(rng, (384, 64, 1, 1), 64, 384, dtype),
+            "features.8.conv.0.1.weight": np.ones(384, dtype),
+            "features.8.conv.0.1.bias": np.zeros(384, dtype),
+            "features.8.conv.1.0.weight": he(rng, (384, 1, 3, 3), 9, 9, dtype),
+            "features.8.conv.1.1.weight": np.ones(384, dtype),
+            "features.8.conv.1.1.bias": np.zeros(384, dtype),
+            "features.8.conv.2.weight": he(rng, (64, 384, 1, 1), 384, 64, dtype),
+            "features.8.conv.3.weight": np.ones(64, dtype),
+            "features.8.conv.3.bias": np.zeros(64, dtype),
+            "features.9.conv.0.0.weight": he(rng, (384, 64, 1, 1), 64, 384, dtype),
+            "features.9.conv.0.1.weight": np.ones(384, dtype),
+            "features.9.conv.0.1.bias": np.zeros(384, dtype),
+            "features.9.conv.1.0.weight": he(rng, (384, 1, 3, 3), 9, 9, dtype),
+            "features.9.conv.1.1.weight": np.ones(384, dtype),
+            "features.9.conv.1.1.bias": np.zeros(384, dtype),
+            "features.9.conv.2.weight": he(rng, (64, 384, 1, 1), 384, 64, dtype),
+            "features.9.conv.3.weight": np.ones(64, dtype),
+            "features.9.conv.3.bias": np.zeros(64, dtype),
+            "features.10.conv.0.0.weight": he(rng, (384, 64, 1, 1), 64, 384, dtype),
+            "features.10.conv.0.1.weight": np.ones(384, dtype),
+            "features.10.conv.0.1.bias": np.zeros(384, dtype),
+            "features.10.conv.1.0.weight": he(rng, (384, 1, 3, 3), 9, 9, dtype),
+            "features.10.conv.1.1.weight": np.ones(384, dtype),
+            "features.10.conv.1.1.bias": np.zeros(384, dtype),
+            "features.10.conv.2.weight": he(rng, (64, 384, 1, 1), 384, 64, dtype),
+            "features.10.conv.3.weight": np.ones(64, dtype),
+            "features.10.conv.3.bias": np.zeros(64, dtype),
+            "features.11.conv.0.0.weight": he(rng, (384, 64, 1, 1), 64, 384, dtype),
+            "features.11.conv.0.1.weight": np.ones(384, dtype),
+            "features.11.conv.0.1.bias": np.zeros(384, dtype),
+            "features.11.conv.1.0.weight": he(rng, (384, 1, 3, 3), 9, 9, dtype),
+            "features.11.conv.1.1.weight": np.ones(384, dtype),
+            "features.11.conv.1.1.bias": np.zeros(384, dtype),
+            "features.11.conv.2.weight": he(rng, (96, 384, 1, 1), 384, 96, dtype),
+            "features.11.conv.3.weight": np.ones(96, dtype),
+            "features.11.conv.3.bias": np.zeros(96, dtype),
+            "features.12.conv.0.0.weight": he(rng, (576, 96, 1, 1), 96, 576, dtype),
+            "features.12.conv.0.1.weight": np.ones(576, dtype),
+            "features.12.conv.0.1.bias": np.zeros(576, dtype),
+            "features.12.conv.1.0.weight": he(rng, (576, 1, 3, 3), 9, 9, dtype),
+            "features.12.conv.1.1.weight": np.ones(576, dtype),
+            "features.12.conv.1.1.bias": np.zeros(576, dtype),
+            "features.12.conv.2.weight": he(rng, (96, 576, 1, 1), 576, 96, dtype),
+            "features.12.conv.3.weight": np.ones(96, dtype),
+            "features.12.conv.3.bias": np.zeros(96, dtype),
+            "features.13.conv.0.0.weight": he(rng, (576, 96, 1, 1), 96, 576, dtype),
+            "features.13.conv.0.1.weight": np.ones(576, dtype),
+            "features.13.conv.0.1.bias": np.zeros(576, dtype),
+            "features.13.conv.1.0.weight": he(rng, (576, 1, 3, 3), 9, 9, dtype),
+            "features.13.conv.1.1.weight": np.ones(576, dtype),
+            "features.13.conv.1.1.bias": np.zeros(576, dtype),
+            "features.13.conv.2.weight": he(rng, (96, 576, 1, 1), 576, 96, dtype),
+            "features.13.conv.3.weight": np.ones(96, dtype),
+            "features.13.conv.3.bias": np.zeros(96, dtype),
+            "features.14.conv.0.0.weight": he(rng, (576, 96, 1, 1), 96, 576, dtype),
+            "features.14.conv.0.1.weight": np.ones(576, dtype),
+            "features.14.conv.0.1.bias": np.zeros(576, dtype),
+            "features.14.conv.1.0.weight": he(rng, (576, 1, 3, 3), 9, 9, dtype),
+            "features.14.conv.1.1.weight": np.ones(576, dtype),
+            "features.14.conv.1.1.bias": np.zeros(576, dtype),
+            "features.14.conv.2.weight": he(rng, (160, 576, 1, 1), 576, 160, dtype),
+            "features.14.conv.3.weight": np.ones(160, dtype),
+            "features.14.conv.3.bias": np.zeros(160, dtype),
+            "features.15.conv.0.0.weight": he(rng, (960, 160, 1, 1), 160, 960, dtype),
+            "features.15.conv.0.1.weight": np.ones(960, dtype),
+            "features.15.conv.0.1.bias": np.zeros(960, dtype),
+            "features.15.conv.1.0.weight": he(rng, (960, 1, 3, 3), 9, 9, dtype),
+            "features.15.conv.1.1.weight": np.ones(960, dtype),
+            "features.15.conv.1.1.bias": np.zeros(960, dtype),
+            "features.15.conv.2.weight": he(rng, (160, 960, 1, 1), 960, 160, dtype),
+            "features.15.conv.3.weight": np.ones(160, dtype),
+            "features.15.conv.3.bias": np.zeros(160, dtype),
+            "features.16.conv.0.0.weight": he(rng, (960, 160, 1, 1), 160, 960, dtype),
+            "features.16.conv.0.1.weight": np.ones(960, dtype),
+            "features.16.conv.0.1.bias": np.zeros(960, dtype),
+            "features.16.conv.1.0.weight": he(rng, (960, 1, 3, 3), 9, 9, dtype),
+            "features.16.conv.1.1.weight": np.ones(960, dtype),
+            "features.16.conv.1.1.bias": np.zeros(960, dtype),
+            "features.16.conv.2.weight": he(rng, (160, 960, 1, 1), 960, 160, dtype),
+            "features.16.conv.3.weight": np.ones(160, dtype),
+            "features.16.conv.3.bias": np.zeros(160, dtype),
+            "features.17.conv.0.0.weight": he(rng, (960, 160, 1, 1), 160, 960, dtype),
+            "features.17.conv.0.1.weight": np.ones(960, dtype),
+            "features.17.conv.0.1.bias": np.zeros(960, dtype),
+            "features.17.conv.1.0.weight": he(rng, (960, 1, 3, 3), 9, 9, dtype),
+            "features.17.conv.1.1.weight": np.ones(960, dtype),
+            "features.17.conv.1.1.bias": np.zeros(960, dtype),
+            "features.17.conv.2.weight": he(rng, (320, 960, 1, 1), 960, 320, dtype),
+            "features.17.conv.3.weight": np.ones(320, dtype),
+            "features.17.conv.3.bias": np.zeros(320, dtype),
+            "features.18.0.weight": he(rng, (1280, 320, 1, 1), 320, 1280, dtype),
+            "features.18.1.weight": np.ones(1280, dtype),
+            "features.18.1.bias": np.zeros(1280, dtype),
+            "classifier.1.weight": he(rng, (1000, 1280), 1280, 1000, dtype),
+            "classifier.1.bias": np.zeros(1000, dtype),
+        }
+        self.buffers = {
+            "features.0.1.running_mean": np.zeros(32, dtype),
+            "features.0.1.running_var": np.ones(32, dtype),
+            "features.1.conv.0.1.running_mean": np.zeros(32, dtype),
+            "features.1.conv.0.1.running_var": np.ones(32, dtype),
+            "features.1.conv.2.running_mean": np.zeros(16, dtype),
+            "features.1.conv.2.running_var": np.ones(16, dtype),
+            "features.2.conv.0.1.running_mean": np.zeros(96, dtype),
+            "features.2.conv.0.1.running_var": np.ones(96, dtype),
+            "features.2.conv.1.1.running_mean": np.zeros(96, dtype),
+            "features.2.conv.1.1.running_var": np.ones(96, dtype),
+            "features.2.conv.3.running_mean": np.zeros(24, dtype),
+            "features.2.conv.3.running_var": np.ones(24, dtype),
+            "features.3.conv.0.1.running_mean": np.zeros(144, dtype),
+            "features.3.conv.0.1.running_var": np.ones(144, dtype),
+            "features.3.conv.1.1.running_mean": np.zeros(144, dtype),
+            "features.3.conv.1.1.running_var": np.ones(144, dtype),
+            "features.3.conv.3.running_mean": np.zeros(24, dtype),
+            "features.3.conv.3.running_var": np.ones(24, dtype),
+            "features.4.conv.0.1.running_mean": np.zeros(144, dtype),
+            "features.4.conv.0.1.running_var": np.ones(144, dtype),
+            "features.4.conv.1.1.running_mean": np.zeros(144, dtype),
+            "features.4.conv.1.1.running_var": np.ones(144, dtype),
+            "features.4.conv.3.running_mean": np.zeros(32, dtype),
+            "features.4.conv.3.running_var": np.ones(32, dtype),
+            "features.5.conv.0.1.running_mean": np.zeros(192, dtype),
+            "features.5.conv.0.1.running_var": np.ones(192, dtype),
+            "features.5.conv.1.1.running_mean": np.zeros(192, dtype),
+            "features.5.conv.1.1.running_var": np.ones(192, dtype),
+            "features.5.conv.3.running_mean": np.zeros(32, dtype),
+            "features.5.conv.3.running_var": np.ones(32, dtype),
+            "features.6.conv.0.1.running_mean": np.zeros(192, dtype),
+            "features.6.conv.0.1.running_var": np.ones(192, dtype),
+            "features.6.conv.1.1.running_mean": np.zeros(192, dtype),
+            "features.6.conv.1.1.running_var": np.ones(192, dtype),
+            "features.6.conv.3.running_mean": np.zeros(32, dtype),
+            "features.6.conv.3.running_var": np.ones(32, dtype),
+            "features.7.conv.0.1.running_mean": np.zeros(192, dtype),
+            "features.7.conv.0.1.running_var": np.ones(192, dtype),
+            "features.7.conv.1.1.running_mean": np.zeros(192, dtype),
+            "features.7.conv.1.1.running_var": np.ones(192, dtype),
+            "features.7.conv.3.running_mean": np.zeros(64, dtype),
+            "features.7.conv.3.running_var": np.ones(64, dtype),
+            "features.8.conv.0.1.running_mean": np.zeros(384, dtype),
+            "features.8.conv.0.1.running_var": np.ones(384, dtype),
+            "features.8.conv.1.1.running_mean": np.zeros(384, dtype),
+            "features.8.conv.1.1.running_var": np.ones(384, dtype),
+            "features.8.conv.3.running_mean": np.zeros(64, dtype),
+            "features.8.conv.3.running_var": np.ones(64, dtype),
+            "features.9.conv.0.1.running_mean": np.zeros(384, dtype),
+            "features.9.conv.0.1.running_var": np.ones(384, dtype),
+            "features.9.conv.1.1.running_mean": np.zeros(384, dtype),
+            "features.9.conv.1.1.running_var": np.ones(384, dtype),
+            "features.9.conv.3.running_mean": np.zeros(64, dtype),
+            "features.9.conv.3.running_var": np.ones(64, dtype),
+            "features.10.conv.0.1.running_mean": np.zeros(384, dtype),
+            "features.10.conv.0.1.running_var": np.ones(384, dtype),
+            "features.10.conv.1.1.running_mean": np.zeros(384, dtype),
+            "features.10.conv.1.1.running_var": np.ones(384, dtype),
+            "features.10.conv.3.running_mean": np.zeros(64, dtype),
+            "features.10.conv.3.running_var": np.ones(64, dtype),
+            "features.11.conv.0.1.running_mean": np.zeros(384, dtype),
+            "features.11.conv.0.1.running_var": np.ones(384, dtype),
+            "features.11.conv.1.1.running_mean": np.zeros(384, dtype),
+            "features.11.conv.1.1.running_var": np.ones(384, dtype),
+            "features.11.conv.3.running_mean": np.zeros(96, dtype),
+            "features.11.conv.3.running_var": np.ones(96, dtype),
+            "features.12.conv.0.1.running_mean": np.zeros(576, dtype),
+            "features.12.conv.0.1.running_var": np.ones(576, dtype),
+            "features.12.conv.1.1.running_mean": np.zeros(576, dtype),
+            "features.12.conv.1.1.running_var": np.ones(576, dtype),
+            "features.12.conv.3.running_mean": np.zeros(96, dtype),
+            "features.12.conv.3.running_var": np.ones(96, dtype),
+            "features.13.conv.0.1.running_mean": np.zeros(576, dtype),
+            "features.13.conv.0.1.running_var": np.ones(576, dtype),
+            "features.13.conv.1.1.running_mean": np.zeros(576, dtype),
+            "features.13.conv.1.1.running_var": np.ones(576, dtype),
+            "features.13.conv.3.running_mean": np.zeros(96, dtype),
+            "features.13.conv.3.running_var": np.ones(96, dtype),
+            "features.14.conv.0.1.running_mean": np.zeros(576, dtype),
+            "features.14.conv.0.1.running_var": np.ones(576, dtype),
+            "features.14.conv.1.1.running_mean": np.zeros(576, dtype),
+            "features.14.conv.1.1.running_var": np.ones(576, dtype),
+            "features.14.conv.3.running_mean": np.zeros(160, dtype),
+            "features.14.conv.3.running_var": np.ones(160, dtype),
+            "features.15.conv.0.1.running_mean": np.zeros(960, dtype),
+            "features.15.conv.0.1.running_var": np.ones(960, dtype),
+            "features.15.conv.1.1.running_mean": np.zeros(960, dtype),
+            "features.15.conv.1.1.running_var": np.ones(960, dtype),
+            "features.15.conv.3.running_mean": np.zeros(160, dtype),
+            "features.15.conv.3.running_var": np.ones(160, dtype),
+            "features.16.conv.0.1.running_mean": np.zeros(960, dtype),
+            "features.16.conv.0.1.running_var": np.ones(960, dtype),
+            "features.16.conv.1.1.running_mean": np.zeros(960, dtype),
+            "features.16.conv.1.1.running_var": np.ones(960, dtype),
+            "features.16.conv.3.running_mean": np.zeros(160, dtype),
+            "features.16.conv.3.running_var": np.ones(160, dtype),
+            "features.17.conv.0.1.running_mean": np.zeros(960, dtype),
+            "features.17.conv.0.1.running_var": np.ones(960, dtype),
+            "features.17.conv.1.1.running_mean": np.zeros(960, dtype),
+            "features.17.conv.1.1.running_var": np.ones(960, dtype),
+            "features.17.conv.3.running_mean": np.zeros(320, dtype),
+            "features.17.conv.3.running_var": np.ones(320, dtype),
+            "features.18.1.running_mean": np.zeros(1280, dtype),
+            "features.18.1.running_var": np.ones(1280, dtype),
+        }
+        self.saved, self.optimizer_state = {}, {}
+        self.rng = rng
+
+    def forward(self, x, training=False):
+        """x (N, 3, 224, 224) -> y (N, 1000)."""
+        x = self.check_input(x)
+        p, b, saved = self.params, self.buffers, self.saved
+
+        # features
+        x, saved["features.0.0"] = conv_forward(x, p["features.0.0.weight"], None, stride=(2, 2), padding=((1, 1), (1, 1)))  # (N, 32, 112, 112)
+        x, saved["features.0.1"] = bn_forward(x, p["features.0.1.weight"], p["features.0.1.bias"], b["features.0.1.running_mean"], b["features.0.1.running_var"], training=training)
+        x, saved["features.0.2"] = relu6_forward(x)
+
+        # features.1: mb(t=1, c=16)
+        x, saved["features.1.conv.0.0"] = conv_forward(x, p["features.1.conv.0.0.weight"], None, padding=((1, 1), (1, 1)), groups=32)
+        x, saved["features.1.conv.0.1"] = bn_forward(x, p["features.1.conv.0.1.weight"], p["features.1.conv.0.1.bias"], b["features.1.conv.0.1.running_mean"], b["features.1.conv.0.1.running_var"], training=training)
+        x, saved["features.1.conv.0.2"] = relu6_forward(x)
+        x, saved["features.1.conv.1"] = conv_forward(x, p["features.1.conv.1.weight"], None)  # (N, 16, 112, 112)
+        x, saved["features.1.conv.2"] = bn_forward(x, p["features.1.conv.2.weight"], p["features.1.conv.2.bias"], b["features.1.conv.2.running_mean"], b["features.1.conv.2.running_var"], training=training)
+
+        # features.2: mb(t=6, c=24, s=2)
+        x, saved["features.2.conv.0.0"] = conv_forward(x, p["features.2.conv.0.0.weight"], None)  # (N, 96, 112, 112)
+        x, saved["features.2.conv.0.1"] = bn_forward(x, p["features.2.conv.0.1.weight"], p["features.2.conv.0.1.bias"], b["features.2.conv.0.1.running_mean"], b["features.2.conv.0.1.running_var"], training=training)
+        x, saved["features.2.conv.0.2"] = relu6_forward(x)
+        x, saved["features.2.conv.1.0"] = conv_forward(x, p["features.2.conv.1.0.weight"], None, stride=(2, 2), padding=((1, 1), (1, 1)), groups=96)  # (N, 96, 56, 56)
+        x, saved["features.2.conv.1.1"] = bn_forward(x, p["features.2.conv.1.1.weight"], p["features.2.conv.1.1.bias"], b["features.2.conv.1.1.running_mean"], b["features.2.conv.1.1.running_var"], training=training)
+        x, saved["features.2.conv.1.2"] = relu6_forward(x)
+        x, saved["features.2.conv.2"] = conv_forward(x, p["features.2.conv.2.weight"], None)  # (N, 24, 56, 56)
+        x, saved["features.2.conv.3"] = bn_forward(x, p["features.2.conv.3.weight"], p["features.2.conv.3.bias"], b["features.2.conv.3.running_mean"], b["features.2.conv.3.running_var"], training=training)
+
+        # features.3: mb(t=6, c=24)
+        y, saved["features.3.conv.0.0"] = conv_forward(x, p["features.3.conv.0.0.weight"], None)  # (N, 144, 56, 56)
+        y, saved["features.3.conv.0.1"] = bn_forward(y, p["features.3.conv.0.1.weight"], p["features.3.conv.0.1.bias"], b["features.3.conv.0.1.running_mean"], b["features.3.conv.0.1.running_var"], training=training)
+        y, saved["features.3.conv.0.2"] = relu6_forward(y)
+        y, saved["features.3.conv.1.0"] = conv_forward(y, p["features.3.conv.1.0.weight"], None, padding=((1, 1), (1, 1)), groups=144)
+        y, saved["features.3.conv.1.1"] = bn_forward(y, p["features.3.conv.1.1.weight"], p["features.3.conv.1.1.bias"], b["features.3.conv.1.1.running_mean"], b["features.3.conv.1.1.running_var"], training=training)
+        y, saved["features.3.conv.1.2"] = relu6_forward(y)
+        y, saved["features.3.conv.2"] = conv_forward(y, p["features.3.conv.2.weight"], None)  # (N, 24, 56, 56)
+        y, saved["features.3.conv.3"] = bn_forward(y, p["features.3.conv.3.weight"], p["features.3.conv.3.bias"], b["features.3.conv.3.running_mean"], b["features.3.conv.3.running_var"], training=training)
+        x, saved["features.3.add1"] = add_forward(y, x)  # (N, 24, 56, 56)
+
+        # features.4: mb(t=6, c=32, s=2)
+        x, saved["features.4.conv.0.0"] = conv_forward(x, p["features.4.conv.0.0.weight"], None)  # (N, 144, 56, 56)
+        x, saved["features.4.conv.0.1"] = bn_forward(x, p["features.4.conv.0.1.weight"], p["features.4.conv.0.1.bias"], b["features.4.conv.0.1.running_mean"], b["features.4.conv.0.1.running_var"], training=training)
+        x, saved["features.4.conv.0.2"] = relu6_forward(x)
+        x, saved["features.4.conv.1.0"] = conv_forward(x, p["features.4.conv.1.0.weight"], None, stride=(2, 2), padding=((1, 1), (1, 1)), groups=144)  # (N, 144, 28, 28)
+        x, saved["features.4.conv.1.1"] = bn_forward(x, p["features.4.conv.1.1.weight"], p["features.4.conv.1.1.bias"], b["features.4.conv.1.1.running_mean"], b["features.4.conv.1.1.running_var"], training=training)
+        x, saved["features.4.conv.1.2"] = relu6_forward(x)
+        x, saved["features.4.conv.2"] = conv_forward(x, p["features.4.conv.2.weight"], None)  # (N, 32, 28, 28)
+        x, saved["features.4.conv.3"] = bn_forward(x, p["features.4.conv.3.weight"], p["features.4.conv.3.bias"], b["features.4.conv.3.running_mean"], b["features.4.conv.3.running_var"], training=training)
+
+        # features.5: mb(t=6, c=32)
+        y, saved["features.5.conv.0.0"] = conv_forward(x, p["features.5.conv.0.0.weight"], None)  # (N, 192, 28, 28)
+        y, saved["features.5.conv.0.1"] = bn_forward(y, p["features.5.conv.0.1.weight"], p["features.5.conv.0.1.bias"], b["features.5.conv.0.1.running_mean"], b["features.5.conv.0.1.running_var"], training=training)
+        y, saved["features.5.conv.0.2"] = relu6_forward(y)
+        y, saved["features.5.conv.1.0"] = conv_forward(y, p["features.5.conv.1.0.weight"], None, padding=((1, 1), (1, 1)), groups=192)
+        y, saved["features.5.conv.1.1"] = bn_forward(y, p["features.5.conv.1.1.weight"], p["features.5.conv.1.1.bias"], b["features.5.conv.1.1.running_mean"], b["features.5.conv.1.1.running_var"], training=training)
+        y, saved["features.5.conv.1.2"] = relu6_forward(y)
+        y, saved["features.5.conv.2"] = conv_forward(y, p["features.5.conv.2.weight"], None)  # (N, 32, 28, 28)
+        y, saved["features.5.conv.3"] = bn_forward(y, p["features.5.conv.3.weight"], p["features.5.conv.3.bias"], b["features.5.conv.3.running_mean"], b["features.5.conv.3.running_var"], training=training)
+        x, saved["features.5.add1"] = add_forward(y, x)  # (N, 32, 28, 28)
+
+        # features.6: mb(t=6, c=32)
+        y, saved["features.6.conv.0.0"] = conv_forward(x, p["features.6.conv.0.0.weight"], None)  # (N, 192, 28, 28)
+        y, saved["features.6.conv.0.1"] = bn_forward(y, p["features.6.conv.0.1.weight"], p["features.6.conv.0.1.bias"], b["features.6.conv.0.1.running_mean"], b["features.6.conv.0.1.running_var"], training=training)
+        y, saved["features.6.conv.0.2"] = relu6_forward(y)
+        y, saved["features.6.conv.1.0"] = conv_forward(y, p["features.6.conv.1.0.weight"], None, padding=((1, 1), (1, 1)), groups=192)
+        y, saved["features.6.conv.1.1"] = bn_forward(y, p["features.6.conv.1.1.weight"], p["features.6.conv.1.1.bias"], b["features.6.conv.1.1.running_mean"], b["features.6.conv.1.1.running_var"], training=training)
+        y, saved["features.6.conv.1.2"] = relu6_forward(y)
+        y, saved["features.6.conv.2"] = conv_forward(y, p["features.6.conv.2.weight"], None)  # (N, 32, 28, 28)
+        y, saved["features.6.conv.3"] = bn_forward(y, p["features.6.conv.3.weight"], p["features.6.conv.3.bias"], b["features.6.conv.3.running_mean"], b["features.6.conv.3.running_var"], training=training)
+        x, saved["features.6.add1"] = add_forward(y, x)  # (N, 32, 28, 28)
+
+        # features.7: mb(t=6, c=64, s=2)
+        x, saved["features.7.conv.0.0"] = conv_forward(x, p["features.7.conv.0.0.weight"], None)  # (N, 192, 28, 28)
+        x, saved["features.7.conv.0.1"] = bn_forward(x, p["features.7.conv.0.1.weight"], p["features.7.conv.0.1.bias"], b["features.7.conv.0.1.running_mean"], b["features.7.conv.0.1.running_var"], training=training)
+        x, saved["features.7.conv.0.2"] = relu6_forward(x)
+        x, saved["features.7.conv.1.0"] = conv_forward(x, p["features.7.conv.1.0.weight"], None, stride=(2, 2), padding=((1, 1), (1, 1)), groups=192)  # (N, 192, 14, 14)
+        x, saved["features.7.conv.1.1"] = bn_forward(x, p["features.7.conv.1.1.weight"], p["features.7.conv.1.1.bias"], b["features.7.conv.1.1.running_mean"], b["features.7.conv.1.1.running_var"], training=training)
+        x, saved["features.7.conv.1.2"] = relu6_forward(x)
+        x, saved["features.7.conv.2"] = conv_forward(x, p["features.7.conv.2.weight"], None)  # (N, 64, 14, 14)
+        x, saved["features.7.conv.3"] = bn_forward(x, p["features.7.conv.3.weight"], p["features.7.conv.3.bias"], b["features.7.conv.3.running_mean"], b["features.7.conv.3.running_var"], training=training)
+
+        # features.8: mb(t=6, c=64)
+        y, saved["features.8.conv.0.0"] = conv_forward(x, p["features.8.conv.0.0.weight"], None)  # (N, 384, 14, 14)
+        y, saved["features.8.conv.0.1"] = bn_forward(y, p["features.8.conv.0.1.weight"], p["features.8.conv.0.1.bias"], b["features.8.conv.0.1.running_mean"], b["features.8.conv.0.1.running_var"], training=training)
+        y, saved["features.8.conv.0.2"] = relu6_forward(y)
+        y, saved["features.8.conv.1.0"] = conv_forward(y, p["features.8.conv.1.0.weight"], None, padding=((1, 1), (1, 1)), groups=384)
+        y, saved["features.8.conv.1.1"] = bn_forward(y, p["features.8.conv.1.1.weight"], p["features.8.conv.1.1.bias"], b["features.8.conv.1.1.running_mean"], b["features.8.conv.1.1.running_var"], training=training)
+        y, saved["features.8.conv.1.2"] = relu6_forward(y)
+        y, saved["features.8.conv.2"] = conv_forward(y, p["features.8.conv.2.weight"], None)  # (N, 64, 14, 14)
+        y, saved["features.8.conv.3"] = bn_forward(y, p["features.8.conv.3.weight"], p["features.8.conv.3.bias"], b["features.8.conv.3.running_mean"], b["features.8.conv.3.running_var"], training=training)
+        x, saved["features.8.add1"] = add_forward(y, x)  # (N, 64, 14, 14)
+
+        # features.9: mb(t=6, c=64)
+        y, saved["features.9.conv.0.0"] = conv_forward(x, p["features.9.conv.0.0.weight"], None)  # (N, 384, 14, 14)
+        y, saved["features.9.conv.0.1"] = bn_forward(y, p["features.9.conv.0.1.weight"], p["features.9.conv.0.1.bias"], b["features.9.conv.0.1.running_mean"], b["features.9.conv.0.1.running_var"], training=training)
+        y, saved["features.9.conv.0.2"] = relu6_forward(y)
+        y, saved["features.9.conv.1.0"] = conv_forward(y, p["features.9.conv.1.0.weight"], None, padding=((1, 1), (1, 1)), groups=384)
+        y, saved["features.9.conv.1.1"] = bn_forward(y, p["features.9.conv.1.1.weight"], p["features.9.conv.1.1.bias"], b["features.9.conv.1.1.running_mean"], b["features.9.conv.1.1.running_var"], training=training)
+        y, saved["features.9.conv.1.2"] = relu6_forward(y)
+        y, saved["features.9.conv.2"] = conv_forward(y, p["features.9.conv.2.weight"], None)  # (N, 64, 14, 14)
+        y, saved["features.9.conv.3"] = bn_forward(y, p["features.9.conv.3.weight"], p["features.9.conv.3.bias"], b["features.9.conv.3.running_mean"], b["features.9.conv.3.running_var"], training=training)
+        x, saved["features.9.add1"] = add_forward(y, x)  # (N, 64, 14, 14)
+
+        # features.10: mb(t=6, c=64)
+        y, saved["features.10.conv.0.0"] = conv_forward(x, p["features.10.conv.0.0.weight"], None)  # (N, 384, 14, 14)
+        y, saved["features.10.conv.0.1"] = bn_forward(y, p["features.10.conv.0.1.weight"], p["features.10.conv.0.1.bias"], b["features.10.conv.0.1.running_mean"], b["features.10.conv.0.1.running_var"], training=training)
+        y, saved["features.10.conv.0.2"] = relu6_forward(y)
+        y, saved["features.10.conv.1.0"] = conv_forward(y, p["features.10.conv.1.0.weight"], None, padding=((1, 1), (1, 1)), groups=384)
+        y, saved["features.10.conv.1.1"] = bn_forward(y, p["features.10.conv.1.1.weight"], p["features.10.conv.1.1.bias"], b["features.10.conv.1.1.running_mean"], b["features.10.conv.1.1.running_var"], training=training)
+        y, saved["features.10.conv.1.2"] = relu6_forward(y)
+        y, saved["features.10.conv.2"] = conv_forward(y, p["features.10.conv.2.weight"], None)  # (N, 64, 14, 14)
+        y, saved["features.10.conv.3"] = bn_forward(y, p["features.10.conv.3.weight"], p["features.10.conv.3.bias"], b["features.10.conv.3.running_mean"], b["features.10.conv.3.running_var"], training=training)
+        x, saved["features.10.add1"] = add_forward(y, x)  # (N, 64, 14, 14)
+
+        # features.11: mb(t=6, c=96)
+        x, saved["features.11.conv.0.0"] = conv_forward(x, p["features.11.conv.0.0.weight"], None)  # (N, 384, 14, 14)
+        x, saved["features.11.conv.0.1"] = bn_forward(x, p["features.11.conv.0.1.weight"], p["features.11.conv.0.1.bias"], b["features.11.conv.0.1.running_mean"], b["features.11.conv.0.1.running_var"], training=training)
+        x, saved["features.11.conv.0.2"] = relu6_forward(x)
+        x, saved["features.11.conv.1.0"] = conv_forward(x, p["features.11.conv.1.0.weight"], None, padding=((1, 1), (1, 1)), groups=384)
+        x, saved["features.11.conv.1.1"] = bn_forward(x, p["features.11.conv.1.1.weight"], p["features.11.conv.1.1.bias"], b["features.11.conv.1.1.running_mean"], b["features.11.conv.1.1.running_var"], training=training)
+        x, saved["features.11.conv.1.2"] = relu6_forward(x)
+        x, saved["features.11.conv.2"] = conv_forward(x, p["features.11.conv.2.weight"], None)  # (N, 96, 14, 14)
+        x, saved["features.11.conv.3"] = bn_forward(x, p["features.11.conv.3.weight"], p["features.11.conv.3.bias"], b["features.11.conv.3.running_mean"], b["features.11.conv.3.running_var"], training=training)
+
+        # features.12: mb(t=6, c=96)
+        y, saved["features.12.conv.0.0"] = conv_forward(x, p["features.12.conv.0.0.weight"], None)  # (N, 576, 14, 14)
+        y, saved["features.12.conv.0.1"] = bn_forward(y, p["features.12.conv.0.1.weight"], p["features.12.conv.0.1.bias"], b["features.12.conv.0.1.running_mean"], b["features.12.conv.0.1.running_var"], training=training)
+        y, saved["features.12.conv.0.2"] = relu6_forward(y)
+        y, saved["features.12.conv.1.0"] = conv_forward(y, p["features.12.conv.1.0.weight"], None, padding=((1, 1), (1, 1)), groups=576)
+        y, saved["features.12.conv.1.1"] = bn_forward(y, p["features.12.conv.1.1.weight"], p["features.12.conv.1.1.bias"], b["features.12.conv.1.1.running_mean"], b["features.12.conv.1.1.running_var"], training=training)
+        y, saved["features.12.conv.1.2"] = relu6_forward(y)
+        y, saved["features.12.conv.2"] = conv_forward(y, p["features.12.conv.2.weight"], None)  # (N, 96, 14, 14)
+        y, saved["features.12.conv.3"] = bn_forward(y, p["features.12.conv.3.weight"], p["features.12.conv.3.bias"], b["features.12.conv.3.running_mean"], b["features.12.conv.3.running_var"], training=training)
+        x, saved["features.12.add1"] = add_forward(y, x)  # (N, 96, 14, 14)
+
+        # features.13: mb(t=6, c=96)
+        y, saved["features.13.conv.0.0"] = conv_forward(x, p["features.13.conv.0.0.weight"], None)  # (N, 576, 14, 14)
+        y, saved["features.13.conv.0.1"] = bn_forward(y, p["features.13.conv.0.1.weight"], p["features.13.conv.0.1.bias"], b["features.13.conv.0.1.running_mean"], b["features.13.conv.0.1.running_var"], training=training)
+        y, saved["features.13.conv.0.2"] = relu6_forward(y)
+        y, saved["features.13.conv.1.0"] = conv_forward(y, p["features.13.conv.1.0.weight"], None, padding=((1, 1), (1, 1)), groups=576)
+        y, saved["features.13.conv.1.1"] = bn_forward(y, p["features.13.conv.1.1.weight"], p["features.13.conv.1.1.bias"], b["features.13.conv.1.1.running_mean"], b["features.13.conv.1.1.running_var"], training=training)
+        y, saved["features.13.conv.1.2"] = relu6_forward(y)
+        y, saved["features.13.conv.2"] = conv_forward(y, p["features.13.conv.2.weight"], None)  # (N, 96, 14, 14)
+        y, saved["features.13.conv.3"] = bn_forward(y, p["features.13.conv.3.weight"], p["features.13.conv.3.bias"], b["features.13.conv.3.running_mean"], b["features.13.conv.3.running_var"], training=training)
+        x, saved["features.13.add1"] = add_forward(y, x)  # (N, 96, 14, 14)
+
+        # features.14: mb(t=6, c=160, s=2)
+        x, saved["features.14.conv.0.0"] = conv_forward(x, p["features.14.conv.0.0.weight"], None)  # (N, 576, 14, 14)
+        x, saved["features.14.conv.0.1"] = bn_forward(x, p["features.14.conv.0.1.weight"], p["features.14.conv.0.1.bias"], b["features.14.conv.0.1.running_mean"], b["features.14.conv.0.1.running_var"], training=training)
+        x, saved["features.14.conv.0.2"] = relu6_forward(x)
+        x, saved["features.14.conv.1.0"] = conv_forward(x, p["features.14.conv.1.0.weight"], None, stride=(2, 2), padding=((1, 1), (1, 1)), groups=576)  # (N, 576, 7, 7)
+        x, saved["features.14.conv.1.1"] = bn_forward(x, p["features.14.conv.1.1.weight"], p["features.14.conv.1.1.bias"], b["features.14.conv.1.1.running_mean"], b["features.14.conv.1.1.running_var"], training=training)
+        x, saved["features.14.conv.1.2"] = relu6_forward(x)
+        x, saved["features.14.conv.2"] = conv_forward(x, p["features.14.conv.2.weight"], None)  # (N, 160, 7, 7)
+        x, saved["features.14.conv.3"] = bn_forward(x, p["features.14.conv.3.weight"], p["features.14.conv.3.bias"], b["features.14.conv.3.running_mean"], b["features.14.conv.3.running_var"], training=training)
+
+        # features.15: mb(t=6, c=160)
+        y, saved["features.15.conv.0.0"] = conv_forward(x, p["features.15.conv.0.0.weight"], None)  # (N, 960, 7, 7)
+        y, saved["features.15.conv.0.1"] = bn_forward(y, p["features.15.conv.0.1.weight"], p["features.15.conv.0.1.bias"], b["features.15.conv.0.1.running_mean"], b["features.15.conv.0.1.running_var"], training=training)
+        y, saved["features.15.conv.0.2"] = relu6_forward(y)
+        y, saved["features.15.conv.1.0"] = conv_forward(y, p["features.15.conv.1.0.weight"], None, padding=((1, 1), (1, 1)), groups=960)
+        y, saved["features.15.conv.1.1"] = bn_forward(y, p["features.15.conv.1.1.weight"], p["features.15.conv.1.1.bias"], b["features.15.conv.1.1.running_mean"], b["features.15.conv.1.1.running_var"], training=training)
+        y, saved["features.15.conv.1.2"] = relu6_forward(y)
+        y, saved["features.15.conv.2"] = conv_forward(y, p["features.15.conv.2.weight"], None)  # (N, 160, 7, 7)
+        y, saved["features.15.conv.3"] = bn_forward(y, p["features.15.conv.3.weight"], p["features.15.conv.3.bias"], b["features.15.conv.3.running_mean"], b["features.15.conv.3.running_var"], training=training)
+        x, saved["features.15.add1"] = add_forward(y, x)  # (N, 160, 7, 7)
+
+        # features.16: mb(t=6, c=160)
+        y, saved["features.16.conv.0.0"] = conv_forward(x, p["features.16.conv.0.0.weight"], None)  # (N, 960, 7, 7)
+        y, saved["features.16.conv.0.1"] = bn_forward(y, p["features.16.conv.0.1.weight"], p["features.16.conv.0.1.bias"], b["features.16.conv.0.1.running_mean"], b["features.16.conv.0.1.running_var"], training=training)
+        y, saved["features.16.conv.0.2"] = relu6_forward(y)
+        y, saved["features.16.conv.1.0"] = conv_forward(y, p["features.16.conv.1.0.weight"], None, padding=((1, 1), (1, 1)), groups=960)
+        y, saved["features.16.conv.1.1"] = bn_forward(y, p["features.16.conv.1.1.weight"], p["features.16.conv.1.1.bias"], b["features.16.conv.1.1.running_mean"], b["features.16.conv.1.1.running_var"], training=training)
+        y, saved["features.16.conv.1.2"] = relu6_forward(y)
+        y, saved["features.16.conv.2"] = conv_forward(y, p["features.16.conv.2.weight"], None)  # (N, 160, 7, 7)
+        y, saved["features.16.conv.3"] = bn_forward(y, p["features.16.conv.3.weight"], p["features.16.conv.3.bias"], b["features.16.conv.3.running_mean"], b["features.16.conv.3.running_var"], training=training)
+        x, saved["features.16.add1"] = add_forward(y, x)  # (N, 160, 7, 7)
+
+        # features.17: mb(t=6, c=320)
+        x, saved["features.17.conv.0.0"] = conv_forward(x, p["features.17.conv.0.0.weight"], None)  # (N, 960, 7, 7)
+        x, saved["features.17.conv.0.1"] = bn_forward(x, p["features.17.conv.0.1.weight"], p["features.17.conv.0.1.bias"], b["features.17.conv.0.1.running_mean"], b["features.17.conv.0.1.running_var"], training=training)
+        x, saved["features.17.conv.0.2"] = relu6_forward(x)
+        x, saved["features.17.conv.1.0"] = conv_forward(x, p["features.17.conv.1.0.weight"], None, padding=((1, 1), (1, 1)), groups=960)
+        x, saved["features.17.conv.1.1"] = bn_forward(x, p["features.17.conv.1.1.weight"], p["features.17.conv.1.1.bias"], b["features.17.conv.1.1.running_mean"], b["features.17.conv.1.1.running_var"], training=training)
+        x, saved["features.17.conv.1.2"] = relu6_forward(x)
+        x, saved["features.17.conv.2"] = conv_forward(x, p["features.17.conv.2.weight"], None)  # (N, 320, 7, 7)
+        x, saved["features.17.conv.3"] = bn_forward(x, p["features.17.conv.3.weight"], p["features.17.conv.3.bias"], b["features.17.conv.3.running_mean"], b["features.17.conv.3.running_var"], training=training)
+
+        # features
+        x, saved["features.18.0"] = conv_forward(x, p["features.18.0.weight"], None)  # (N, 1280, 7, 7)
+        x, saved["features.18.1"] = bn_forward(x, p["features.18.1.weight"], p["features.18.1.bias"], b["features.18.1.running_mean"], b["features.18.1.running_var"], training=training)
+        x, saved["features.18.2"] = relu6_forward(x)
+
+        # the network itself
+        x, saved["gap1"] = gap_forward(x)  # (N, 1280)
+
+        # classifier
+        x, saved["classifier.0"] = dropout_forward(x, p=0.2, training=training, rng=self.rng)
+        x, saved["classifier.1"] = linear_forward(x, p["classifier.1.weight"], p["classifier.1.bias"])  # (N, 1000)
+        return x
+
+    def logits(self, x, training=False):
+        """What the loss reads: the output."""
+        return self.forward(x, training)
+
+    def backward(self, dy):
+        """The gradient by the logits -> dx, {param name: gradient}, for the last batch."""
+        saved, grads = self.saved, {}
+
+        # classifier
+        dy, grads["classifier.1"] = linear_backward(dy, saved["classifier.1"])  # (N, 1280)
+        dy, _ = dropout_backward(dy, saved["classifier.0"])
+
+        # the network itself
+        dy, _ = gap_backward(dy, saved["gap1"])  # (N, 1280, 7, 7)
+
+        # features
+        dy, _ = relu6_backward(dy, saved["features.18.2"])
+        dy, grads["features.18.1"] = bn_backward(dy, saved["features.18.1"])
+        dy, grads["features.18.0"] = conv_backward(dy, saved["features.18.0"])  # (N, 320, 7, 7)
+
+        # features.17
+        dy, grads["features.17.conv.3"] = bn_backward(dy, saved["features.17.conv.3"])
+        dy, grads["features.17.conv.2"] = conv_backward(dy, saved["features.17.conv.2"])  # (N, 960, 7, 7)
+        dy, _ = relu6_backward(dy, saved["features.17.conv.1.2"])
+        dy, grads["features.17.conv.1.1"] = bn_backward(dy, saved["features.17.conv.1.1"])
+        dy, grads["features.17.conv.1.0"] = conv_backward(dy, saved["features.17.conv.1.0"])
+        dy, _ = relu6_backward(dy, saved["features.17.conv.0.2"])
+        dy, grads["features.17.conv.0.1"] = bn_backward(dy, saved["features.17.conv.0.1"])
+        dy, grads["features.17.conv.0.0"] = conv_backward(dy, saved["features.17.conv.0.0"])  # (N, 160, 7, 7)
+
+        # features.16
+        (dy, dz), _ = add_backward(dy, saved["features.16.add1"])
+        dy, grads["features.16.conv.3"] = bn_backward(dy, saved["features.16.conv.3"])
+        dy, grads["features.16.conv.2"] = conv_backward(dy, saved["features.16.conv.2"])  # (N, 960, 7, 7)
+        dy, _ = relu6_backward(dy, saved["features.16.conv.1.2"])
+        dy, grads["features.16.conv.1.1"] = bn_backward(dy, saved["features.16.conv.1.1"])
+        dy, grads["features.16.conv.1.0"] = conv_backward(dy, saved["features.16.conv.1.0"])
+        dy, _ = relu6_backward(dy, saved["features.16.conv.0.2"])
+        dy, grads["features.16.conv.0.1"] = bn_backward(dy, saved["features.16.conv.0.1"])
+        dy, grads["features.16.conv.0.0"] = conv_backward(dy, saved["features.16.conv.0.0"])  # (N, 160, 7, 7)
+        dz = dz + dy
+
+        # features.15
+        (dy, dz), _ = add_backward(dz, saved["features.15.add1"])
+        dy, grads["features.15.conv.3"] = bn_backward(dy, saved["features.15.conv.3"])
+        dy, grads["features.15.conv.2"] = conv_backward(dy, saved["features.15.conv.2"])  # (N, 960, 7, 7)
+        dy, _ = relu6_backward(dy, saved["features.15.conv.1.2"])
+        dy, grads["features.15.conv.1.1"] = bn_backward(dy, saved["features.15.conv.1.1"])
+        dy, grads["features.15.conv.1.0"] = conv_backward(dy, saved["features.15.conv.1.0"])
+        dy, _ = relu6_backward(dy, saved["features.15.conv.0.2"])
+        dy, grads["features.15.conv.0.1"] = bn_backward(dy, saved["features.15.conv.0.1"])
+        dy, grads["features.15.conv.0.0"] = conv_backward(dy, saved["features.15.conv.0.0"])  # (N, 160, 7, 7)
+        dz = dz + dy
+
+        # features.14
+        dy, grads["features.14.conv.3"] = bn_backward(dz, saved["features.14.conv.3"])
+        dy, grads["features.14.conv.2"] = conv_backward(dy, saved["features.14.conv.2"])  # (N, 576, 7, 7)
+        dy, _ = relu6_backward(dy, saved["features.14.conv.1.2"])
+        dy, grads["features.14.conv.1.1"] = bn_backward(dy, saved["features.14.conv.1.1"])
+        dy, grads["features.14.conv.1.0"] = conv_backward(dy, saved["features.14.conv.1.0"])  # (N, 576, 14, 14)
+        dy, _ = relu6_backward(dy, saved["features.14.conv.0.2"])
+        dy, grads["features.14.conv.0.1"] = bn_backward(dy, saved["features.14.conv.0.1"])
+        dy, grads["features.14.conv.0.0"] = conv_backward(dy, saved["features.14.conv.0.0"])  # (N, 96, 14, 14)
+
+        # features.13
+        (dy, dz), _ = add_backward(dy, saved["features.13.add1"])
+        dy, grads["features.13.conv.3"] = bn_backward(dy, saved["features.13.conv.3"])
+        dy, grads["features.13.conv.2"] = conv_backward(dy, saved["features.13.conv.2"])  # (N, 576, 14, 14)
+        dy, _ = relu6_backward(dy, saved["features.13.conv.1.2"])
+        dy, grads["features.13.conv.1.1"] = bn_backward(dy, saved["features.13.conv.1.1"])
+        dy, grads["features.13.conv.1.0"] = conv_backward(dy, saved["features.13.conv.1.0"])
+        dy, _ = relu6_backward(dy, saved["features.13.conv.0.2"])
+        dy, grads["features.13.conv.0.1"] = bn_backward(dy, saved["features.13.conv.0.1"])
+        dy, grads["features.13.conv.0.0"] = conv_backward(dy, saved["features.13.conv.0.0"])  # (N, 96, 14, 14)
+        dz = dz + dy
+
+        # features.12
+        (dy, dz), _ = add_backward(dz, saved["features.12.add1"])
+        dy, grads["features.12.conv.3"] = bn_backward(dy, saved["features.12.conv.3"])
+        dy, grads["features.12.conv.2"] = conv_backward(dy, saved["features.12.conv.2"])  # (N, 576, 14, 14)
+        dy, _ = relu6_backward(dy, saved["features.12.conv.1.2"])
+        dy, grads["features.12.conv.1.1"] = bn_backward(dy, saved["features.12.conv.1.1"])
+        dy, grads["features.12.conv.1.0"] = conv_backward(dy, saved["features.12.conv.1.0"])
+        dy, _ = relu6_backward(dy, saved["features.12.conv.0.2"])
+        dy, grads["features.12.conv.0.1"] = bn_backward(dy, saved["features.12.conv.0.1"])
+        dy, grads["features.12.conv.0.0"] = conv_backward(dy, saved["features.12.conv.0.0"])  # (N, 96, 14, 14)
+        dz = dz + dy
+
+        # features.11
+        dy, grads["features.11.conv.3"] = bn_backward(dz, saved["features.11.conv.3"])
+        dy, grads["features.11.conv.2"] = conv_backward(dy, saved["features.11.conv.2"])  # (N, 384, 14, 14)
+        dy, _ = relu6_backward(dy, saved["features.11.conv.1.2"])
+        dy, grads["features.11.conv.1.1"] = bn_backward(dy, saved["features.11.conv.1.1"])
+        dy, grads["features.11.conv.1.0"] = conv_backward(dy, saved["features.11.conv.1.0"])
+        dy, _ = relu6_backward(dy, saved["features.11.conv.0.2"])
+        dy, grads["features.11.conv.0.1"] = bn_backward(dy, saved["features.11.conv.0.1"])
+        dy, grads["features.11.conv.0.0"] = conv_backward(dy, saved["features.11.conv.0.0"])  # (N, 64, 14, 14)
+
+        # features.10
+        (dy, dz), _ = add_backward(dy, saved["features.10.add1"])
+        dy, grads["features.10.conv.3"] = bn_backward(dy, saved["features.10.conv.3"])
+        dy, grads["features.10.conv.2"] = conv_backward(dy, saved["features.10.conv.2"])  # (N, 384, 14, 14)
+        dy, _ = relu6_backward(dy, saved["features.10.conv.1.2"])
+        dy, grads["features.10.conv.1.1"] = bn_backward(dy, saved["features.10.conv.1.1"])
+        dy, grads["features.10.conv.1.0"] = conv_backward(dy, saved["features.10.conv.1.0"])
+        dy, _ = relu6_backward(dy, saved["features.10.conv.0.2"])
+        dy, grads["features.10.conv.0.1"] = bn_backward(dy, saved["features.10.conv.0.1"])
+        dy, grads["features.10.conv.0.0"] = conv_backward(dy, saved["features.10.conv.0.0"])  # (N, 64, 14, 14)
+        dz = dz + dy
+
+        # features.9
+        (dy, dz), _ = add_backward(dz, saved["features.9.add1"])
+        dy, grads["features.9.conv.3"] = bn_backward(dy, saved["features.9.conv.3"])
+        dy, grads["features.9.conv.2"] = conv_backward(dy, saved["features.9.conv.2"])  # (N, 384, 14, 14)
+        dy, _ = relu6_backward(dy, saved["features.9.conv.1.2"])
+        dy, grads["features.9.conv.1.1"] = bn_backward(dy, saved["features.9.conv.1.1"])
+        dy, grads["features.9.conv.1.0"] = conv_backward(dy, saved["features.9.conv.1.0"])
+        dy, _ = relu6_backward(dy, saved["features.9.conv.0.2"])
+        dy, grads["features.9.conv.0.1"] = bn_backward(dy, saved["features.9.conv.0.1"])
+        dy, grads["features.9.conv.0.0"] = conv_backward(dy, saved["features.9.conv.0.0"])  # (N, 64, 14, 14)
+        dz = dz + dy
+
+        # features.8
+        (dy, dz), _ = add_backward(dz, saved["features.8.add1"])
+        dy, grads["features.8.conv.3"] = bn_backward(dy, saved["features.8.conv.3"])
+        dy, grads["features.8.conv.2"] = conv_backward(dy, saved["features.8.conv.2"])  # (N, 384, 14, 14)
+        dy, _ = relu6_backward(dy, saved["features.8.conv.1.2"])
+        dy, grads["features.8.conv.1.1"] = bn_backward(dy, saved["features.8.conv.1.1"])
+        dy, grads["features.8.conv.1.0"] = conv_backward(dy, saved["features.8.conv.1.0"])
+        dy, _ = relu6_backward(dy, saved["features.8.conv.0.2"])
+        dy, grads["features.8.conv.0.1"] = bn_backward(dy, saved["features.8.conv.0.1"])
+        dy, grads["features.8.conv.0.0"] = conv_backward(dy, saved["features.8.conv.0.0"])  # (N, 64, 14, 14)
+        dz = dz + dy
+
+        # features.7
+        dy, grads["features.7.conv.3"] = bn_backward(dz, saved["features.7.conv.3"])
+        dy, grads["features.7.conv.2"] = conv_backward(dy, saved["features.7.conv.2"])  # (N, 192, 14, 14)
+        dy, _ = relu6_backward(dy, saved["features.7.conv.1.2"])
+        dy, grads["features.7.conv.1.1"] = bn_backward(dy, saved["features.7.conv.1.1"])
+        dy, grads["features.7.conv.1.0"] = conv_backward(dy, saved["features.7.conv.1.0"])  # (N, 192, 28, 28)
+        dy, _ = relu6_backward(dy, saved["features.7.conv.0.2"])
+        dy, grads["features.7.conv.0.1"] = bn_backward(dy, saved["features.7.conv.0.1"])
+        dy, grads["features.7.conv.0.0"] = conv_backward(dy, saved["features.7.conv.0.0"])  # (N, 32, 28, 28)
+
+        # features.6
+        (dy, dz), _ = add_backward(dy, saved["features.6.add1"])
+        dy, grads["features.6.conv.3"] = bn_backward(dy, saved["features.6.conv.3"])
+        dy, grads["features.6.conv.2"] = conv_backward(dy, saved["features.6.conv.2"])  # (N, 192, 28, 28)
+        dy, _ = relu6_backward(dy, saved["features.6.conv.1.2"])
+        dy, grads["features.6.conv.1.1"] = bn_backward(dy, saved["features.6.conv.1.1"])
+        dy, grads["features.6.conv.1.0"] = conv_backward(dy, saved["features.6.conv.1.0"])
+        dy, _ = relu6_backward(dy, saved["features.6.conv.0.2"])
+        dy, grads["features.6.conv.0.1"] = bn_backward(dy, saved["features.6.conv.0.1"])
+        dy, grads["features.6.conv.0.0"] = conv_backward(dy, saved["features.6.conv.0.0"])  # (N, 32, 28, 28)
+        dz = dz + dy
+
+        # features.5
+        (dy, dz), _ = add_backward(dz, saved["features.5.add1"])
+        dy, grads["features.5.conv.3"] = bn_backward(dy, saved["features.5.conv.3"])
+        dy, grads["features.5.conv.2"] = conv_backward(dy, saved["features.5.conv.2"])  # (N, 192, 28, 28)
+        dy, _ = relu6_backward(dy, saved["features.5.conv.1.2"])
+        dy, grads["features.5.conv.1.1"] = bn_backward(dy, saved["features.5.conv.1.1"])
+        dy, grads["features.5.conv.1.0"] = conv_backward(dy, saved["features.5.conv.1.0"])
+        dy, _ = relu6_backward(dy, saved["features.5.conv.0.2"])
+        dy, grads["features.5.conv.0.1"] = bn_backward(dy, saved["features.5.conv.0.1"])
+        dy, grads["features.5.conv.0.0"] = conv_backward(dy, saved["features.5.conv.0.0"])  # (N, 32, 28, 28)
+        dz = dz + dy
+
+        # features.4
+        dy, grads["features.4.conv.3"] = bn_backward(dz, saved["features.4.conv.3"])
+        dy, grads["features.4.conv.2"] = conv_backward(dy, saved["features.4.conv.2"])  # (N, 144, 28, 28)
+        dy, _ = relu6_backward(dy, saved["features.4.conv.1.2"])
+        dy, grads["features.4.conv.1.1"] = bn_backward(dy, saved["features.4.conv.1.1"])
+        dy, grads["features.4.conv.1.0"] = conv_backward(dy, saved["features.4.conv.1.0"])  # (N, 144, 56, 56)
+        dy, _ = relu6_backward(dy, saved["features.4.conv.0.2"])
+        dy, grads["features.4.conv.0.1"] = bn_backward(dy, saved["features.4.conv.0.1"])
+        dy, grads["features.4.conv.0.0"] = conv_backward(dy, saved["features.4.conv.0.0"])  # (N, 24, 56, 56)
+
+        # features.3
+        (dy, dz), _ = add_backward(dy, saved["features.3.add1"])
+        dy, grads["features.3.conv.3"] = bn_backward(dy, saved["features.3.conv.3"])
+        dy, grads["features.3.conv.2"] = conv_backward(dy, saved["features.3.conv.2"])  # (N, 144, 56, 56)
+        dy, _ = relu6_backward(dy, saved["features.3.conv.1.2"])
+        dy, grads["features.3.conv.1.1"] = bn_backward(dy, saved["features.3.conv.1.1"])
+        dy, grads["features.3.conv.1.0"] = conv_backward(dy, saved["features.3.conv.1.0"])
+        dy, _ = relu6_backward(dy, saved["features.3.conv.0.2"])
+        dy, grads["features.3.conv.0.1"] = bn_backward(dy, saved["features.3.conv.0.1"])
+        dy, grads["features.3.conv.0.0"] = conv_backward(dy, saved["features.3.conv.0.0"])  # (N, 24, 56, 56)
+        dz = dz + dy
+
+        # features.2
+        dy, grads["features.2.conv.3"] = bn_backward(dz, saved["features.2.conv.3"])
+        dy, grads["features.2.conv.2"] = conv_backward(dy, saved["features.2.conv.2"])  # (N, 96, 56, 56)
+        dy, _ = relu6_backward(dy, saved["features.2.conv.1.2"])
+        dy, grads["features.2.conv.1.1"] = bn_backward(dy, saved["features.2.conv.1.1"])
+        dy, grads["features.2.conv.1.0"] = conv_backward(dy, saved["features.2.conv.1.0"])  # (N, 96, 112, 112)
+        dy, _ = relu6_backward(dy, saved["features.2.conv.0.2"])
+        dy, grads["features.2.conv.0.1"] = bn_backward(dy, saved["features.2.conv.0.1"])
+        dy, grads["features.2.conv.0.0"] = conv_backward(dy, saved["features.2.conv.0.0"])  # (N, 16, 112, 112)
+
+        # features.1
+        dy, grads["features.1.conv.2"] = bn_backward(dy, saved["features.1.conv.2"])
+        dy, grads["features.1.conv.1"] = conv_backward(dy, saved["features.1.conv.1"])  # (N, 32, 112, 112)
+        dy, _ = relu6_backward(dy, saved["features.1.conv.0.2"])
+        dy, grads["features.1.conv.0.1"] = bn_backward(dy, saved["features.1.conv.0.1"])
+        dy, grads["features.1.conv.0.0"] = conv_backward(dy, saved["features.1.conv.0.0"])
+
+        # features
+        dy, _ = relu6_backward(dy, saved["features.0.2"])
+        dy, grads["features.0.1"] = bn_backward(dy, saved["features.0.1"])
+        dy, grads["features.0.0"] = conv_backward(dy, saved["features.0.0"])  # (N, 3, 224, 224)
+
+        return dy, {f"{layer}.{name}": g for layer, named in reversed(grads.items()) for name, g in named.items()}
+
+    def update(self, grads, lr):
+        """One step of the optimizer, in place."""
+        adam_step(self.params, grads, self.optimizer_state, lr)
+
+
+Model = MobilenetV2
+
+if __name__ == "__main__":
+    # A training run on made-up data, to show that the network learns.
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 111, 64)
+    patterns = rng.standard_normal((111, *INPUT_SHAPE))  # one for each class
+    x = (patterns[y] + rng.standard_normal((64, *INPUT_SHAPE))).astype(np.float32)
+    model = Model(seed=0)
+    for epoch in range(1, 6):
+        (loss,) = model.fit(x, y, epochs=1, batch=32, seed=epoch)
+        print(f"epoch {epoch}: loss {loss:.4f}, accuracy {model.score(x, y):.3f}")

@@ -1,0 +1,110 @@
+# -*- coding: utf-8 -*-
+"""MobilenetV2 in PyTorch, 3x224x224 -> 1000, 3,504,872 parameters. Written by `netdsl compile --target torch`."""
+from torch import nn
+
+INPUT_SHAPE = (3, 224, 224)
+
+
+class Mb23(nn.Module):
+    """block mb(t, c, s=1)"""
+
+    def __init__(self, in_channels, t, c, s=1):
+        super().__init__()
+        self.conv = nn.Sequential(
+            nn.Sequential(
+                nn.Conv2d(in_channels, t * in_channels, 3, stride=s, padding=1, groups=t * in_channels, bias=False),
+                nn.BatchNorm2d(t * in_channels),
+                nn.ReLU6(),
+            ),
+            nn.Conv2d(t * in_channels, c, 1, bias=False),
+            nn.BatchNorm2d(c),
+        )
+
+    def forward(self, x):
+        return self.conv(x)  # (N, c, ...)
+
+
+class Mb2(nn.Module):
+    """block mb(t, c, s=1)"""
+
+    def __init__(self, in_channels, t, c, s=1):
+        super().__init__()
+        self.conv = nn.Sequential(
+            nn.Sequential(
+                nn.Conv2d(in_channels, t * in_channels, 1, bias=False),
+                nn.BatchNorm2d(t * in_channels),
+                nn.ReLU6(),
+            ),
+            nn.Sequential(
+                nn.Conv2d(t * in_channels, t * in_channels, 3, stride=s, padding=1, groups=t * in_channels, bias=False),
+                nn.BatchNorm2d(t * in_channels),
+                nn.ReLU6(),
+            ),
+            nn.Conv2d(t * in_channels, c, 1, bias=False),
+            nn.BatchNorm2d(c),
+        )
+
+    def forward(self, x):
+        return self.conv(x)  # (N, c, ...)
+
+
+class Mb(nn.Module):
+    """block mb(t, c, s=1)"""
+
+    def __init__(self, in_channels, t, c, s=1):
+        super().__init__()
+        self.conv = nn.Sequential(
+            nn.Sequential(
+                nn.Conv2d(in_channels, t * in_channels, 1, bias=False),
+                nn.BatchNorm2d(t * in_channels),
+                nn.ReLU6(),
+            ),
+            nn.Sequential(
+                nn.Conv2d(t * in_channels, t * in_channels, 3, stride=s, padding=1, groups=t * in_channels, bias=False),
+                nn.BatchNorm2d(t * in_channels),
+                nn.ReLU6(),
+            ),
+            nn.Conv2d(t * in_channels, c, 1, bias=False),
+            nn.BatchNorm2d(c),
+        )
+
+    def forward(self, x):
+        return self.conv(x) + x  # (N, c, ...)
+
+
+class MobilenetV2(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Sequential(
+                nn.Conv2d(3, 32, 3, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(32),
+                nn.ReLU6(),
+            ),
+            Mb23(32, 1, 16),
+            Mb2(16, 6, 24, s=2),
+            Mb(24, 6, 24),
+            Mb2(24, 6, 32, s=2),
+            *(Mb(32, 6, 32) for _ in range(2)),
+            Mb2(32, 6, 64, s=2),
+            *(Mb(64, 6, 64) for _ in range(3)),
+            Mb2(64, 6, 96),
+            *(Mb(96, 6, 96) for _ in range(2)),
+            Mb2(96, 6, 160, s=2),
+            *(Mb(160, 6, 160) for _ in range(2)),
+            Mb2(160, 6, 320),
+            nn.Sequential(
+                nn.Conv2d(320, 1280, 1, bias=False),
+                nn.BatchNorm2d(1280),
+                nn.ReLU6(),
+            ),
+        )
+        self.classifier = nn.Sequential(nn.Dropout(0.2), nn.Linear(1280, 1000))
+
+    def forward(self, x):
+        x = self.features(x)  # (N, 1280, 7, 7)
+        x = x.mean(dim=(2, 3))  # (N, 1280)
+        return self.classifier(x)  # (N, 1000)
+
+
+Model = MobilenetV2

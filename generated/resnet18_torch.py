@@ -1,0 +1,67 @@
+# -*- coding: utf-8 -*-
+"""Resnet18 in PyTorch, 3x224x224 -> 1000, 11,689,512 parameters. Written by `netdsl compile --target torch`."""
+import torch
+from torch import nn
+
+INPUT_SHAPE = (3, 224, 224)
+
+
+class Basic(nn.Module):
+    """block basic(c, s=1)"""
+
+    def __init__(self, in_channels, c, s=1):
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, c, 3, stride=s, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(c)
+        self.conv2 = nn.Conv2d(c, c, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(c)
+
+    def forward(self, x):
+        y = torch.relu(self.bn1(self.conv1(x)))  # (N, c, ...)
+        x = self.bn2(self.conv2(y)) + x
+        return torch.relu(x)
+
+
+class BasicDownsample(nn.Module):
+    """block basic(c, s=1), with `downsample`"""
+
+    def __init__(self, in_channels, c, s=1):
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, c, 3, stride=s, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(c)
+        self.conv2 = nn.Conv2d(c, c, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(c)
+        self.downsample = nn.Sequential(
+            nn.Conv2d(in_channels, c, 1, stride=s, bias=False),
+            nn.BatchNorm2d(c),
+        )
+
+    def forward(self, x):
+        y = torch.relu(self.bn1(self.conv1(x)))  # (N, c, ...)
+        y = self.bn2(self.conv2(y))
+        return torch.relu(y + self.downsample(x))
+
+
+class Resnet18(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(64)
+        self.pool1 = nn.MaxPool2d(3, stride=2, padding=1)
+        self.layer1 = nn.Sequential(*(Basic(64, 64) for _ in range(2)))
+        self.layer2 = nn.Sequential(BasicDownsample(64, 128, s=2), Basic(128, 128))
+        self.layer3 = nn.Sequential(BasicDownsample(128, 256, s=2), Basic(256, 256))
+        self.layer4 = nn.Sequential(BasicDownsample(256, 512, s=2), Basic(512, 512))
+        self.fc = nn.Linear(512, 1000)
+
+    def forward(self, x):
+        x = torch.relu(self.bn1(self.conv1(x)))  # (N, 64, 112, 112)
+        x = self.layer1(self.pool1(x))  # (N, 64, 56, 56)
+        x = self.layer2(x)  # (N, 128, 28, 28)
+        x = self.layer3(x)  # (N, 256, 14, 14)
+        x = self.layer4(x)  # (N, 512, 7, 7)
+        x = x.mean(dim=(2, 3))  # (N, 512)
+        return self.fc(x)  # (N, 1000)
+
+
+Model = Resnet18

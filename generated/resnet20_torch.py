@@ -1,0 +1,70 @@
+# -*- coding: utf-8 -*-
+"""Resnet20 in PyTorch, 3x32x32 -> 10, 272,474 parameters. Written by `netdsl compile --target torch`."""
+import torch
+from torch import nn
+
+INPUT_SHAPE = (3, 32, 32)
+
+
+class Basic(nn.Module):
+    """block basic(c, s=1)"""
+
+    def __init__(self, in_channels, c, s=1):
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, c, 3, stride=s, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(c)
+        self.conv2 = nn.Conv2d(c, c, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(c)
+
+    def forward(self, x):
+        y = torch.relu(self.bn1(self.conv1(x)))  # (N, c, ...)
+        x = self.bn2(self.conv2(y)) + x
+        return torch.relu(x)
+
+
+class BasicDownsample(nn.Module):
+    """block basic(c, s=1), with `downsample`"""
+
+    def __init__(self, in_channels, c, s=1):
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, c, 3, stride=s, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(c)
+        self.conv2 = nn.Conv2d(c, c, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(c)
+        self.downsample = nn.Sequential(
+            nn.Conv2d(in_channels, c, 1, stride=s, bias=False),
+            nn.BatchNorm2d(c),
+        )
+
+    def forward(self, x):
+        y = torch.relu(self.bn1(self.conv1(x)))  # (N, c, ...)
+        y = self.bn2(self.conv2(y))
+        return torch.relu(y + self.downsample(x))
+
+
+class Resnet20(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 16, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(16)
+        self.layer1 = nn.Sequential(*(Basic(16, 16) for _ in range(3)))
+        self.layer2 = nn.Sequential(
+            BasicDownsample(16, 32, s=2),
+            *(Basic(32, 32) for _ in range(2)),
+        )
+        self.layer3 = nn.Sequential(
+            BasicDownsample(32, 64, s=2),
+            *(Basic(64, 64) for _ in range(2)),
+        )
+        self.fc = nn.Linear(64, 10)
+
+    def forward(self, x):
+        x = torch.relu(self.bn1(self.conv1(x)))  # (N, 16, 32, 32)
+        x = self.layer1(x)
+        x = self.layer2(x)  # (N, 32, 16, 16)
+        x = self.layer3(x)  # (N, 64, 8, 8)
+        x = x.mean(dim=(2, 3))  # (N, 64)
+        return self.fc(x)  # (N, 10)
+
+
+Model = Resnet20

@@ -1,0 +1,1121 @@
+# -*- coding: utf-8 -*-
+"""Resnet50 in NumPy, 3x224x224 -> 1000, 25,557,032 parameters. Written by `netdsl compile -O0`; needs numpy and nothing else.
+
+    layer     output      parameters      layer     output      parameters
+    conv1     64x112x112       9,408      layer3.0  1024x14x14   1,512,448
+    bn1       64x112x112         128      layer3.1  1024x14x14   1,117,184
+    relu1     64x112x112                  layer3.2  1024x14x14   1,117,184
+    pool1     64x56x56                    layer3.3  1024x14x14   1,117,184
+    layer1.0  256x56x56       75,008      layer3.4  1024x14x14   1,117,184
+    layer1.1  256x56x56       70,400      layer3.5  1024x14x14   1,117,184
+    layer1.2  256x56x56       70,400      layer4.0  2048x7x7     6,039,552
+    layer2.0  512x28x28      379,392      layer4.1  2048x7x7     4,462,592
+    layer2.1  512x28x28      280,064      layer4.2  2048x7x7     4,462,592
+    layer2.2  512x28x28      280,064      gap1      2048
+    layer2.3  512x28x28      280,064      fc        1000         2,049,000
+
+Arrays are (N, C, H, W). Every `<layer>_forward` returns (y, saved); its `<layer>_backward` takes (dy, saved) and
+returns (dx, gradients). `dy` is the gradient of the loss by y.
+"""
+import json
+
+import numpy as np
+
+INPUT_SHAPE = (3, 224, 224)
+NUM_PARAMETERS = 25_557_032
+
+
+# ---------------------------------------------------------------- kernels
+
+
+def windows(x, kernel_size, stride, padding, dilation=(1, 1)):
+    """x (N, C, H, W) -> every window, a read-only view (N, C, Ho, Wo, Kh, Kw) of the zero-padded x.
+
+    padding ((top, bottom), (left, right)); Ho = (H + top + bottom - dilation * (Kh - 1) - 1) // stride + 1.
+    """
+    x = np.pad(x, ((0, 0), (0, 0), *padding))
+    reach = (dilation[0] * (kernel_size[0] - 1) + 1, dilation[1] * (kernel_size[1] - 1) + 1)
+    view = np.lib.stride_tricks.sliding_window_view(x, reach, axis=(2, 3))
+    return view[:, :, :: stride[0], :: stride[1], :: dilation[0], :: dilation[1]]
+
+
+def conv_forward(x, weight, bias, stride=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1), groups=1):
+    """x (N, C, H, W), weight (F, C/groups, Kh, Kw), bias (F,) or None -> y (N, F, Ho, Wo).
+
+    y[n, f, i, j] = bias[f] + sum over c, u, v of weight[f, c, u, v] * x[n, c, i*s + u*d - p, j*s + v*d - p],
+    as one matrix product: a row of weights for each filter, a column for each window (im2col). With groups, filters of
+    one group see the channels of that group only: one matrix product each.
+    """
+    view = windows(x, weight.shape[2:], stride, padding, dilation)  # (N, C, Ho, Wo, Kh, Kw)
+    n, _, ho, wo = view.shape[:4]
+    cols = view.transpose(1, 4, 5, 0, 2, 3).reshape(groups, -1, n * ho * wo)  # (G, C/G*Kh*Kw, N*Ho*Wo)
+    rows = weight.reshape(groups, len(weight) // groups, -1)  # (G, F/G, C/G*Kh*Kw)
+    y = np.matmul(rows, cols).reshape(-1, n, ho, wo).transpose(1, 0, 2, 3)
+    if bias is not None:
+        y += bias[:, None, None]
+    return y, (x.shape, cols, weight, bias is not None, stride, padding, dilation)
+
+
+def windows_adjoint(dwindows, x_shape, stride, padding, dilation=(1, 1)):
+    """The transpose of `windows`: sums (C, Kh, Kw, N, Ho, Wo) back into dx (N, C, H, W)."""
+    n, c, h, w = x_shape
+    _, kh, kw, _, ho, wo = dwindows.shape
+    (top, bottom), (left, right) = padding
+    dx = np.zeros((c, n, h + top + bottom, w + left + right), dwindows.dtype)
+    for u in range(kh):
+        for v in range(kw):
+            rows, cols = u * dilation[0], v * dilation[1]
+            target = dx[:, :, rows : rows + stride[0] * ho : stride[0], cols : cols + stride[1] * wo : stride[1]]
+            target += dwindows[:, u, v]
+    return dx[:, :, top : top + h, left : left + w].transpose(1, 0, 2, 3)
+
+
+def conv_backward(dy, saved):
+    """dy (N, F, Ho, Wo) -> dx (N, C, H, W), {weight, bias}.
+
+    dweight multiplies dy with the windows of x; dx sends each dy[n, f, i, j] * weight[f] back to its window.
+    """
+    x_shape, cols, weight, has_bias, stride, padding, dilation = saved
+    n, f, ho, wo = dy.shape
+    groups = len(cols)
+    dy_rows = dy.transpose(1, 0, 2, 3).reshape(groups, f // groups, -1)  # (G, F/G, N*Ho*Wo)
+    grads = {"weight": np.matmul(dy_rows, cols.transpose(0, 2, 1)).reshape(weight.shape)}
+    if has_bias:
+        grads["bias"] = dy.sum(axis=(0, 2, 3))
+    rows = weight.reshape(groups, f // groups, -1)
+    dcols = np.matmul(rows.transpose(0, 2, 1), dy_rows).reshape(x_shape[1], *weight.shape[2:], n, ho, wo)
+    return windows_adjoint(dcols, x_shape, stride, padding, dilation), grads
+
+
+def bn_forward(x, weight, bias, running_mean, running_var, eps=1e-5, momentum=0.1, training=False):
+    """y = weight * (x - mean) / sqrt(var + eps) + bias for each channel of x (N, C) or (N, C, H, W) (Ioffe 2015).
+
+    In training mean and var are those of the batch, and the running ones move towards them by `momentum`, in place
+    (var unbiased there, as in PyTorch); else mean and var are the running ones.
+    """
+    axes, shape = (0, *range(2, x.ndim)), (-1, *[1] * (x.ndim - 2))
+    count = x.size // x.shape[1]
+    if training:
+        if count == 1:
+            raise ValueError("batch norm needs more than one value for each channel in training: use a larger batch")
+        mean = x.mean(axis=axes)
+        var = ((x - mean.reshape(shape)) ** 2).mean(axis=axes)
+        running_mean += momentum * (mean - running_mean)
+        running_var += momentum * (var * (count / (count - 1)) - running_var)
+    else:
+        mean, var = running_mean.copy(), running_var
+    inv_std = 1 / np.sqrt(var + eps)
+    x_hat = (x - mean.reshape(shape)) * inv_std.reshape(shape)
+    y = x_hat if weight is None else weight.reshape(shape) * x_hat + bias.reshape(shape)
+    return y, (x_hat, inv_std, weight, training)
+
+
+def bn_backward(dy, saved):
+    """dx = inv_std * (g - mean(g) - x_hat * mean(g * x_hat)), g = dy * weight; in evaluation without the means."""
+    x_hat, inv_std, weight, training = saved
+    axes, shape = (0, *range(2, dy.ndim)), (-1, *[1] * (dy.ndim - 2))
+    dbias, dweight = dy.sum(axis=axes), (dy * x_hat).sum(axis=axes)
+    scale = inv_std if weight is None else weight * inv_std
+    dx = dy
+    if training:
+        count = dy.size // dy.shape[1]
+        dx = dy - (dbias / count).reshape(shape) - x_hat * (dweight / count).reshape(shape)
+    return dx * scale.reshape(shape), {} if weight is None else {"weight": dweight, "bias": dbias}
+
+
+def relu_forward(x):
+    """y = max(x, 0)."""
+    return np.maximum(x, 0), x > 0
+
+
+def relu_backward(dy, saved):
+    """dx = dy where x > 0."""
+    return dy * saved, {}
+
+
+def window_slices(kernel_size, stride, dilation, ho, wo):
+    """For each place (u, v) of the window, in reading order: the slices that take it out of every window at once."""
+    places = []
+    for u in range(kernel_size[0]):
+        for v in range(kernel_size[1]):
+            top, left = u * dilation[0], v * dilation[1]
+            places.append(
+                (
+                    slice(top, top + stride[0] * (ho - 1) + 1, stride[0]),
+                    slice(left, left + stride[1] * (wo - 1) + 1, stride[1]),
+                )
+            )
+    return places
+
+
+def window_count(size, kernel_size, stride, padding, dilation=1):
+    """How many windows fit along one axis of `size` elements; padding (before, after)."""
+    return (size + padding[0] + padding[1] - dilation * (kernel_size - 1) - 1) // stride + 1
+
+
+def pool_forward(x, kernel_size, stride, padding=((0, 0), (0, 0)), dilation=(1, 1)):
+    """x (N, C, H, W) -> y (N, C, Ho, Wo), the maximum of every window; the first one wins a tie, NaN wins over all.
+
+    padding ((top, bottom), (left, right)) is never the maximum. winner holds the place in the window, counted by rows.
+    """
+    n, c, h, w = x.shape
+    ho, wo = (window_count(*axis) for axis in zip((h, w), kernel_size, stride, padding, dilation, strict=True))
+    padded = np.pad(x, ((0, 0), (0, 0), *padding), constant_values=-np.inf)
+    places = window_slices(kernel_size, stride, dilation, ho, wo)
+    y = padded[:, :, places[0][0], places[0][1]].copy()
+    winner = np.zeros(y.shape, np.int32)
+    for place, (rows, cols) in enumerate(places[1:], 1):
+        candidate = padded[:, :, rows, cols]
+        better = (candidate > y) | (candidate != candidate)
+        np.copyto(y, candidate, where=better)
+        np.copyto(winner, place, where=better)
+    return y, (x.shape, winner, kernel_size, stride, padding, dilation)
+
+
+def pool_backward(dy, saved):
+    """dy (N, C, Ho, Wo) -> dx (N, C, H, W): each dy goes to the element that won its window."""
+    (n, c, h, w), winner, kernel_size, stride, padding, dilation = saved
+    (top, bottom), (left, right) = padding
+    dx = np.zeros((n, c, h + top + bottom, w + left + right), dy.dtype)
+    for place, (rows, cols) in enumerate(window_slices(kernel_size, stride, dilation, *dy.shape[2:])):
+        dx[:, :, rows, cols] += dy * (winner == place)
+    return dx[:, :, top : top + h, left : left + w], {}
+
+
+def add_forward(*inputs):
+    """y = x1 + x2 + ..., all of one shape."""
+    y = inputs[0]
+    for x in inputs[1:]:
+        y = y + x
+    return y, len(inputs)
+
+
+def add_backward(dy, saved):
+    """dx = dy for every input."""
+    return (dy,) * saved, {}
+
+
+def gap_forward(x):
+    """x (N, C, H, W) -> y (N, C), the mean over H and W."""
+    return x.mean(axis=(2, 3)), x.shape
+
+
+def gap_backward(dy, saved):
+    """Every element of a channel gets dy / (H*W)."""
+    _, _, h, w = saved
+    return np.broadcast_to(dy[:, :, None, None] / (h * w), saved), {}
+
+
+def linear_forward(x, weight, bias):
+    """x (N, ..., D), weight (F, D), bias (F,) or None -> y (N, ..., F) = x weight^T + bias."""
+    y = np.matmul(x, weight.T)
+    return y if bias is None else y + bias, (x, weight, bias is not None)
+
+
+def linear_backward(dy, saved):
+    """dx = dy weight; dweight = dy^T x and dbias = the sum of dy, over the batch and all tokens."""
+    x, weight, has_bias = saved
+    rows = dy.reshape(-1, dy.shape[-1])
+    grads = {"weight": np.matmul(rows.T, x.reshape(-1, x.shape[-1]))}
+    if has_bias:
+        grads["bias"] = rows.sum(axis=0)
+    return np.matmul(dy, weight), grads
+
+
+def check_labels(labels, num_classes):
+    """Raise ValueError unless every label is a whole number in 0 .. num_classes - 1 (a negative index would wrap)."""
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"labels must be whole numbers, not {labels.dtype}")
+    if labels.size == 0 or labels.min() < 0 or labels.max() >= num_classes:
+        found = f"{labels.min()} to {labels.max()}" if labels.size else "none"
+        raise ValueError(f"labels must lie in 0 to {num_classes - 1}, found {found}")
+
+
+def nll(log_p, labels):
+    """Log-probabilities (N, K, ...), labels (N, ...) -> mean of -log_p at the labels, its gradient."""
+    check_labels(labels, log_p.shape[1])
+    at_labels = np.expand_dims(labels, 1)
+    loss = -np.take_along_axis(log_p, at_labels, axis=1).mean()
+    dlog_p = np.zeros_like(log_p)
+    np.put_along_axis(dlog_p, at_labels, -1.0 / labels.size, axis=1)
+    return loss, dlog_p
+
+
+def cross_entropy(logits, labels):
+    """logits (N, K, ...), labels (N, ...) -> mean loss, dlogits = (softmax - onehot(labels)) / number of labels.
+
+    The maximum is taken out first, so that no exponential overflows.
+    """
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    loss, dlog_p = nll(log_p, labels)
+    return loss, dlog_p + np.exp(log_p) / labels.size
+
+
+def adam_step(params, grads, state, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
+    """Kingma & Ba 2015: m, v are running means of g and g*g, corrected for starting at zero;
+    param -= lr * m_hat / (sqrt(v_hat) + eps). weight_decay adds to g."""
+    step = state["step"] = state.get("step", 0) + 1
+    correct1, correct2 = 1 - betas[0] ** step, 1 - betas[1] ** step
+    for name, param in params.items():
+        g = grads[name] + weight_decay * param if weight_decay else grads[name]
+        m, v = state.setdefault(name, (np.zeros_like(param), np.zeros_like(param)))
+        m += (1 - betas[0]) * (g - m)
+        v += (1 - betas[1]) * (g * g - v)
+        param -= lr / correct1 * m / (np.sqrt(v) / correct2**0.5 + eps)
+
+
+def he(rng, shape, fan_in, fan_out, dtype):
+    """He et al. 2015: normal with variance 2 / fan_in."""
+    return (rng.standard_normal(shape) * (2.0 / fan_in) ** 0.5).astype(dtype)
+
+
+def write_weights(path, weights):
+    """{name: array} -> a `.safetensors` or `.npz` file."""
+    if str(path).endswith(".npz"):
+        np.savez(path, **weights)
+        return
+    header, end = {}, 0
+    for name, array in weights.items():
+        dtype = {"f8": "F64", "f4": "F32", "f2": "F16"}[array.dtype.str[1:]]
+        header[name] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": [end, end + array.nbytes]}
+        end += array.nbytes
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    parts = [np.array([len(text)], "<u8").view(np.uint8), np.frombuffer(text, np.uint8)]
+    parts += [np.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in weights.values()]
+    np.concatenate(parts).tofile(path)
+
+
+def read_weights(path):
+    """A `.safetensors` or `.npz` file -> {name: array}.
+
+    It is the length of a header (8 bytes), the header (JSON: dtype, shape and place of each tensor), data.
+    """
+    if str(path).endswith(".npz"):
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    raw = np.fromfile(path, np.uint8)
+    start = 8 + int(raw[:8].view("<u8")[0])
+    header = json.loads(raw[8:start].tobytes())
+    header.pop("__metadata__", None)
+    dtypes = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
+    weights = {}
+    for name, entry in header.items():
+        begin, end = entry["data_offsets"]
+        weights[name] = raw[start + begin : start + end].view(dtypes[entry["dtype"]]).reshape(entry["shape"])
+    return weights
+
+
+# ---------------------------------------------------------------- the network
+
+
+class Network:
+    """What a network can do once it has `params`, `buffers`, `logits`, `forward`, `backward`, `loss` and `update`.
+
+    params and buffers: name -> array, with PyTorch's names, shapes and order, so that one checkpoint fits both.
+    """
+
+    def check_input(self, x):
+        """x (N, *input_shape), numbers of any type -> the same in the network's dtype. Raises ValueError."""
+        x = np.asarray(x, self.dtype)
+        if x.shape[1:] != self.input_shape:
+            raise ValueError(f"the network takes (N, {', '.join(map(str, self.input_shape))}), not {x.shape}")
+        return x
+
+    def loss_and_gradients(self, x, y):
+        """x (N, *input_shape), targets y -> mean loss, {param name: gradient}, in training mode."""
+        loss, dlogits = self.loss(self.logits(x, training=True), y)
+        _, grads = self.backward(dlogits)
+        return loss, grads
+
+    def train_step(self, x, y, lr=None):
+        """Forward, loss, backward and one step of the optimizer, in place; returns the loss."""
+        loss, grads = self.loss_and_gradients(x, y)
+        self.update(grads, self.learning_rate if lr is None else lr)
+        return loss
+
+    def fit(self, x, y, epochs=5, batch=64, lr=None, seed=0):
+        """Train on x (N, *input_shape) and targets y (N, ...) in shuffled batches; returns each epoch's mean loss."""
+        rng, history = np.random.default_rng(seed), []
+        for _ in range(epochs):
+            batches = np.array_split(rng.permutation(len(x)), max(1, len(x) // batch))
+            history.append(float(np.mean([self.train_step(x[rows], y[rows], lr) for rows in batches])))
+        return history
+
+    def outputs(self, x, batch=256):
+        """x (N, *input_shape) -> what the network gives, (N, ...), without training, batch by batch."""
+        return np.concatenate([self.forward(x[i : i + batch]) for i in range(0, len(x), batch)])
+
+    def predict(self, x):
+        """x (N, *input_shape) -> the class of the largest output, (N, ...)."""
+        return self.outputs(x).argmax(axis=1)
+
+    def score(self, x, y):
+        """The share of labels y that `predict` finds."""
+        return float(np.mean(self.predict(x) == y))
+
+    def save(self, path):
+        """Write params and buffers to a `.safetensors` or `.npz` file."""
+        write_weights(path, {**self.params, **self.buffers})
+
+    def load(self, path):
+        """Read what `save`, netdsl or PyTorch wrote; raises ValueError unless every name and shape is right."""
+        found, expected = read_weights(path), {**self.params, **self.buffers}
+        for name in sorted(found.keys() | expected.keys()):
+            if name not in expected or name not in found or found[name].shape != expected[name].shape:
+                shapes = [weights[name].shape if name in weights else "nothing" for weights in (expected, found)]
+                raise ValueError(f"{path}: {name} should be {shapes[0]}, the file has {shapes[1]}")
+        for name, array in expected.items():
+            array[...] = found[name]
+
+
+class Resnet50(Network):
+    """(N, 3, 224, 224) -> (N, 1000)."""
+
+    input_shape = INPUT_SHAPE
+    learning_rate = 0.001
+    loss = staticmethod(cross_entropy)
+
+    def __init__(self, seed=0, dtype=np.float32):
+        rng = np.random.default_rng(seed)
+        self.dtype = np.dtype(dtype)
+        self.params = {
+            "conv1.weight": he(rng, (64, 3, 7, 7), 147, 3136, dtype),
+            "bn1.weight": np.ones(64, dtype),
+            "bn1.bias": np.zeros(64, dtype),
+            "layer1.0.conv1.weight": he(rng, (64, 64, 1, 1), 64, 64, dtype),
+            "layer1.0.bn1.weight": np.ones(64, dtype),
+            "layer1.0.bn1.bias": np.zeros(64, dtype),
+            "layer1.0.conv2.weight": he(rng, (64, 64, 3, 3), 576, 576, dtype),
+            "layer1.0.bn2.weight": np.ones(64, dtype),
+            "layer1.0.bn2.bias": np.zeros(64, dtype),
+            "layer1.0.conv3.weight": he(rng, (256, 64, 1, 1), 64, 256, dtype),
+            "layer1.0.bn3.weight": np.ones(256, dtype),
+            "layer1.0.bn3.bias": np.zeros(256, dtype),
+            "layer1.0.downsample.0.weight": he(rng, (256, 64, 1, 1), 64, 256, dtype),
+            "layer1.0.downsample.1.weight": np.ones(256, dtype),
+            "layer1.0.downsample.1.bias": np.zeros(256, dtype),
+            "layer1.1.conv1.weight": he(rng, (64, 256, 1, 1), 256, 64, dtype),
+            "layer1.1.bn1.weight": np.ones(64, dtype),
+            "layer1.1.bn1.bias": np.zeros(64, dtype),
+            "layer1.1.conv2.weight": he(rng, (64, 64, 3, 3), 576, 576, dtype),
+            "layer1.1.bn2.weight": np.ones(64, dtype),
+            "layer1.1.bn2.bias": np.zeros(64, dtype),
+            "layer1.1.conv3.weight": he(rng, (256, 64, 1, 1), 64, 256, dtype),
+            "layer1.1.bn3.weight": np.ones(256, dtype),
+            "layer1.1.bn3.bias": np.zeros(256, dtype),
+            "layer1.2.conv1.weight": he(rng, (64, 256, 1, 1), 256, 64, dtype),
+            "layer1.2.bn1.weight": np.ones(64, dtype),
+            "layer1.2.bn1.bias": np.zeros(64, dtype),
+            "layer1.2.conv2.weight": he(rng, (64, 64, 3, 3), 576, 576, dtype),
+            "layer1.2.bn2.weight": np.ones(64, dtype),
+            "layer1.2.bn2.bias": np.zeros(64, dtype),
+            "layer1.2.conv3.weight": he(rng, (256, 64, 1, 1), 64, 256, dtype),
+            "layer1.2.bn3.weight": np.ones(256, dtype),
+            "layer1.2.bn3.bias": np.zeros(256, dtype),
+            "layer2.0.conv1.weight": he(rng, (128, 256, 1, 1), 256, 128, dtype),
+            "layer2.0.bn1.weight": np.ones(128, dtype),
+            "layer2.0.bn1.bias": np.zeros(128, dtype),
+            "layer2.0.conv2.weight": he(rng, (128, 128, 3, 3), 1152, 1152, dtype),
+            "layer2.0.bn2.weight": np.ones(128, dtype),
+            "layer2.0.bn2.bias": np.zeros(128, dtype),
+            "layer2.0.conv3.weight": he(rng, (512, 128, 1, 1), 128, 512, dtype),
+            "layer2.0.bn3.weight": np.ones(512, dtype),
+            "layer2.0.bn3.bias": np.zeros(512, dtype),
+            "layer2.0.downsample.0.weight": he(rng, (512, 256, 1, 1), 256, 512, dtype),
+            "layer2.0.downsample.1.weight": np.ones(512, dtype),
+            "layer2.0.downsample.1.bias": np.zeros(512, dtype),
+            "layer2.1.conv1.weight": he(rng, (128, 512, 1, 1), 512, 128, dtype),
+            "layer2.1.bn1.weight": np.ones(128, dtype),
+            "layer2.1.bn1.bias": np.zeros(128, dtype),
+            "layer2.1.conv2.weight": he(rng, (128, 128, 3, 3), 1152, 1152, dtype),
+            "layer2.1.bn2.weight": np.ones(128, dtype),
+            "layer2.1.bn2.bias": np.zeros(128, dtype),
+            "layer2.1.conv3.weight": he(rng, (512, 128, 1, 1), 128, 512, dtype),
+            "layer2.1.bn3.weight": np.ones(512, dtype),
+            "layer2.1.bn3.bias": np.zeros(512, dtype),
+            "layer2.2.conv1.weight": he(rng, (128, 512, 1, 1), 512, 128, dtype),
+            "layer2.2.bn1.weight": np.ones(128, dtype),
+            "layer2.2.bn1.bias": np.zeros(128, dtype),
+            "layer2.2.conv2.weight": he(rng, (128, 128, 3, 3), 1152, 1152, dtype),
+            "layer2.2.bn2.weight": np.ones(128, dtype),
+            "layer2.2.bn2.bias": np.zeros(128, dtype),
+            "layer2.2.conv3.weight": he(rng, (512, 128, 1, 1), 128, 512, dtype),
+            "layer2.2.bn3.weight": np.ones(512, dtype),
+            "layer2.2.bn3.bias": np.zeros(512, dtype),
+            "layer2.3.conv1.weight": he(rng, (128, 512, 1, 1), 512, 128, dtype),
+            "layer2.3.bn1.weight": np.ones(128, dtype),
+            "layer2.3.bn1.bias": np.zeros(128, dtype),
+            "layer2.3.conv2.weight": he(rng, (128, 128, 3, 3), 1152, 1152, dtype),
+            "layer2.3.bn2.weight": np.ones(128, dtype),
+            "layer2.3.bn2.bias": np.zeros(128, dtype),
+            "layer2.3.conv3.weight": he(rng, (512, 128, 1, 1), 128, 512, dtype),
+            "layer2.3.bn3.weight": np.ones(512, dtype),
+            "layer2.3.bn3.bias": np.zeros(512, dtype),
+            "layer3.0.conv1.weight": he(rng, (256, 512, 1, 1), 512, 256, dtype),
+            "layer3.0.bn1.weight": np.ones(256, dtype),
+            "layer3.0.bn1.bias": np.zeros(256, dtype),
+            "layer3.0.conv2.weight": he(rng, (256, 256, 3, 3), 2304, 2304, dtype),
+            "layer3.0.bn2.weight": np.ones(256, dtype),
+            "layer3.0.bn2.bias": np.zeros(256, dtype),
+            "layer3.0.conv3.weight": he(rng, (1024, 256, 1, 1), 256, 1024, dtype),
+            "layer3.0.bn3.weight": np.ones(1024, dtype),
+            "layer3.0.bn3.bias": np.zeros(1024, dtype),
+            "layer3.0.downsample.0.weight": he(rng, (1024, 512, 1, 1), 512, 1024, dtype),
+            "layer3.0.downsample.1.weight": np.ones(1024, dtype),
+            "layer3.0.downsample.1.bias": np.zeros(1024, dtype),
+            "layer3.1.conv1.weight": he(rng, (256, 1024, 1, 1), 1024, 256, dtype),
+            "layer3.1.bn1.weight": np.ones(256, dtype),
+            "layer3.1.bn1.bias": np.zeros(256, dtype),
+            "layer3.1.conv2.weight": he(rng, (256, 256, 3, 3), 2304, 2304, dtype),
+            "layer3.1.bn2.weight": np.ones(256, dtype),
+            "layer3.1.bn2.bias": np.zeros(256, dtype),
+            "layer3.1.conv3.weight": he(rng, (1024, 256, 1, 1), 256, 1024, dtype),
+            "layer3.1.bn3.weight": np.ones(1024, dtype),
+            "layer3.1.bn3.bias": np.zeros(1024, dtype),
+            "layer3.2.conv1.weight": he(rng, (256, 1024, 1, 1), 1024, 256, dtype),
+            "layer3.2.bn1.weight": np.ones(256, dtype),
+            "layer3.2.bn1.bias": np.zeros(256, dtype),
+            "layer3.2.conv2.weight": he(rng, (256, 256, 3, 3), 2304, 2304, dtype),
+            "layer3.2.bn2.weight": np.ones(256, dtype),
+            "layer3.2.bn2.bias": np.zeros(256, dtype),
+            "layer3.2.conv3.weight": he(rng, (1024, 256, 1, 1), 256, 1024, dtype),
+            "layer3.2.bn3.weight": np.ones(1024, dtype),
+            "layer3.2.bn3.bias": np.zeros(1024, dtype),
+            "layer3.3.conv1.weight": he(rng, (256, 1024, 1, 1), 1024, 256, dtype),
+            "layer3.3.bn1.weight": np.ones(256, dtype),
+            "layer3.3.bn1.bias": np.zeros(256, dtype),
+            "layer3.3.conv2.weight": he(rng, (256, 256, 3, 3), 2304, 2304, dtype),
+            "layer3.3.bn2.weight": np.ones(256, dtype),
+            "layer3.3.bn2.bias": np.zeros(256, dtype),
+            "layer3.3.conv3.weight": he(rng, (1024, 256, 1, 1), 256, 1024, dtype),
+            "layer3.3.bn3.weight": np.ones(1024, dtype),
+            "layer3.3.bn3.bias": np.zeros(1024, dtype),
+            "layer3.4.conv1.weight": he(rng, (256, 1024, 1, 1), 1024, 256, dtype),
+            "layer3.4.bn1.weight": np.ones(256, dtype),
+            "layer3.4.bn1.bias": np.zeros(256, dtype),
+            "layer3.4.conv2.weight": he(rng, (256, 256, 3, 3), 2304, 2304, dtype),
+            "layer3.4.bn2.weight": np.ones(256, dtype),
+            "layer3.4.bn2.bias": np.zeros(256, dtype),
+            "layer3.4.conv3.weight": he(rng, (1024, 256, 1, 1), 256, 1024, dtype),
+            "layer3.4.bn3.weight": np.ones(1024, dtype),
+            "layer3.4.bn3.bias": np.zeros(1024, dtype),
+            "layer3.5.conv1.weight": he(rng, (256, 1024, 1, 1), 1024, 256, dtype),
+            "layer3.5.bn1.weight": np.ones(256, dtype),
+            "layer3.5.bn1.bias": np.zeros(256, dtype),
+            "layer3.5.conv2.weight": he(rng, (256, 256, 3, 3), 2304, 2304, dtype),
+            "layer3.5.bn2.weight": np.ones(256, dtype),
+            "layer3.5.bn2.bias": np.zeros(256, dtype),
+            "layer3.5.conv3.weight": he(rng, (1024, 256, 1, 1), 256, 1024, dtype),
+            "layer3.5.bn3.weight": np.ones(1024, dtype),
+            "layer3.5.bn3.bias": np.zeros(1024, dtype),
+            "layer4.0.conv1.weight": he(rng, (512, 1024, 1, 1), 1024, 512, dtype),
+            "layer4.0.bn1.weight": np.ones(512, dtype),
+            "layer4.0.bn1.bias": np.zeros(512, dtype),
+            "layer4.0.conv2.weight": he(rng, (512, 512, 3, 3), 4608, 4608, dtype),
+            "layer4.0.bn2.weight": np.ones(512, dtype),
+            "layer4.0.bn2.bias": np.zeros(512, dtype),
+            "layer4.0.conv3.weight": he(rng, (2048, 512, 1, 1), 512, 2048, dtype),
+            "layer4.0.bn3.weight": np.ones(2048, dtype),
+            "layer4.0.bn3.bias": np.zeros(2048, dtype),
+            "layer4.0.downsample.0.weight": he(rng, (2048, 1024, 1, 1), 1024, 2048, dtype),
+            "layer4.0.downsample.1.weight": np.ones(2048, dtype),
+            "layer4.0.downsample.1.bias": np.zeros(2048, dtype),
+            "layer4.1.conv1.weight": he(rng, (512, 2048, 1, 1), 2048, 512, dtype),
+            "layer4.1.bn1.weight": np.ones(512, dtype),
+            "layer4.1.bn1.bias": np.zeros(512, dtype),
+            "layer4.1.conv2.weight": he(rng, (512, 512, 3, 3), 4608, 4608, dtype),
+            "layer4.1.bn2.weight": np.ones(512, dtype),
+            "layer4.1.bn2.bias": np.zeros(512, dtype),
+            "layer4.1.conv3.weight": he(rng, (2048, 512, 1, 1), 512, 2048, dtype),
+            "layer4.1.bn3.weight": np.ones(2048, dtype),
+            "layer4.1.bn3.bias": np.zeros(2048, dtype),
+            "layer4.2.conv1.weight": he(rng, (512, 2048, 1, 1), 2048, 512, dtype),
+            "layer4.2.bn1.weight": np.ones(512, dtype),
+            "layer4.2.bn1.bias": np.zeros(512, dtype),
+            "layer4.2.conv2.weight": he(rng, (512, 512, 3, 3), 4608, 4608, dtype),
+            "layer4.2.bn2.weight": np.ones(512, dtype),
+            "layer4.2.bn2.bias": np.zeros(512, dtype),
+            "layer4.2.conv3.weight": he(rng, (2048, 512, 1, 1), 512, 2048, dtype),
+            "layer4.2.bn3.weight": np.ones(2048, dtype),
+            "layer4.2.bn3.bias": np.zeros(2048, dtype),
+            "fc.weight": he(rng, (1000, 2048), 2048, 1000, dtype),
+            "fc.bias": np.zeros(1000, dtype),
+        }
+        self.buffers = {
+            "bn1.running_mean": np.zeros(64, dtype),
+            "bn1.running_var": np.ones(64, dtype),
+            "layer1.0.bn1.running_mean": np.zeros(64, dtype),
+            "layer1.0.bn1.running_var": np.ones(64, dtype),
+            "layer1.0.bn2.running_mean": np.zeros(64, dtype),
+            "layer1.0.bn2.running_var": np.ones(64, dtype),
+            "layer1.0.bn3.running_mean": np.zeros(256, dtype),
+            "layer1.0.bn3.running_var": np.ones(256, dtype),
+            "layer1.0.downsample.1.running_mean": np.zeros(256, dtype),
+            "layer1.0.downsample.1.running_var": np.ones(256, dtype),
+            "layer1.1.bn1.running_mean": np.zeros(64, dtype),
+            "layer1.1.bn1.running_var": np.ones(64, dtype),
+            "layer1.1.bn2.running_mean": np.zeros(64, dtype),
+            "layer1.1.bn2.running_var": np.ones(64, dtype),
+            "layer1.1.bn3.running_mean": np.zeros(256, dtype),
+            "layer1.1.bn3.running_var": np.ones(256, dtype),
+            "layer1.2.bn1.running_mean": np.zeros(64, dtype),
+            "layer1.2.bn1.running_var": np.ones(64, dtype),
+            "layer1.2.bn2.running_mean": np.zeros(64, dtype),
+            "layer1.2.bn2.running_var": np.ones(64, dtype),
+            "layer1.2.bn3.running_mean": np.zeros(256, dtype),
+            "layer1.2.bn3.running_var": np.ones(256, dtype),
+            "layer2.0.bn1.running_mean": np.zeros(128, dtype),
+            "layer2.0.bn1.running_var": np.ones(128, dtype),
+            "layer2.0.bn2.running_mean": np.zeros(128, dtype),
+            "layer2.0.bn2.running_var": np.ones(128, dtype),
+            "layer2.0.bn3.running_mean": np.zeros(512, dtype),
+            "layer2.0.bn3.running_var": np.ones(512, dtype),
+            "layer2.0.downsample.1.running_mean": np.zeros(512, dtype),
+            "layer2.0.downsample.1.running_var": np.ones(512, dtype),
+            "layer2.1.bn1.running_mean": np.zeros(128, dtype),
+            "layer2.1.bn1.running_var": np.ones(128, dtype),
+            "layer2.1.bn2.running_mean": np.zeros(128, dtype),
+            "layer2.1.bn2.running_var": np.ones(128, dtype),
+            "layer2.1.bn3.running_mean": np.zeros(512, dtype),
+            "layer2.1.bn3.running_var": np.ones(512, dtype),
+            "layer2.2.bn1.running_mean": np.zeros(128, dtype),
+            "layer2.2.bn1.running_var": np.ones(128, dtype),
+            "layer2.2.bn2.running_mean": np.zeros(128, dtype),
+            "layer2.2.bn2.running_var": np.ones(128, dtype),
+            "layer2.2.bn3.running_mean": np.zeros(512, dtype),
+            "layer2.2.bn3.running_var": np.ones(512, dtype),
+            "layer2.3.bn1.running_mean": np.zeros(128, dtype),
+            "layer2.3.bn1.running_var": np.ones(128, dtype),
+            "layer2.3.bn2.running_mean": np.zeros(128, dtype),
+            "layer2.3.bn2.running_var": np.ones(128, dtype),
+            "layer2.3.bn3.running_mean": np.zeros(512, dtype),
+            "layer2.3.bn3.running_var": np.ones(512, dtype),
+            "layer3.0.bn1.running_mean": np.zeros(256, dtype),
+            "layer3.0.bn1.running_var": np.ones(256, dtype),
+            "layer3.0.bn2.running_mean": np.zeros(256, dtype),
+            "layer3.0.bn2.running_var": np.ones(256, dtype),
+            "layer3.0.bn3.running_mean": np.zeros(1024, dtype),
+            "layer3.0.bn3.running_var": np.ones(1024, dtype),
+            "layer3.0.downsample.1.running_mean": np.zeros(1024, dtype),
+            "layer3.0.downsample.1.running_var": np.ones(1024, dtype),
+            "layer3.1.bn1.running_mean": np.zeros(256, dtype),
+            "layer3.1.bn1.running_var": np.ones(256, dtype),
+            "layer3.1.bn2.running_mean": np.zeros(256, dtype),
+            "layer3.1.bn2.running_var": np.ones(256, dtype),
+            "layer3.1.bn3.running_mean": np.zeros(1024, dtype),
+            "layer3.1.bn3.running_var": np.ones(1024, dtype),
+            "layer3.2.bn1.running_mean": np.zeros(256, dtype),
+            "layer3.2.bn1.running_var": np.ones(256, dtype),
+            "layer3.2.bn2.running_mean": np.zeros(256, dtype),
+            "layer3.2.bn2.running_var": np.ones(256, dtype),
+            "layer3.2.bn3.running_mean": np.zeros(1024, dtype),
+            "layer3.2.bn3.running_var": np.ones(1024, dtype),
+            "layer3.3.bn1.running_mean": np.zeros(256, dtype),
+            "layer3.3.bn1.running_var": np.ones(256, dtype),
+            "layer3.3.bn2.running_mean": np.zeros(256, dtype),
+            "layer3.3.bn2.running_var": np.ones(256, dtype),
+            "layer3.3.bn3.running_mean": np.zeros(1024, dtype),
+            "layer3.3.bn3.running_var": np.ones(1024, dtype),
+            "layer3.4.bn1.running_mean": np.zeros(256, dtype),
+            "layer3.4.bn1.running_var": np.ones(256, dtype),
+            "layer3.4.bn2.running_mean": np.zeros(256, dtype),
+            "layer3.4.bn2.running_var": np.ones(256, dtype),
+            "layer3.4.bn3.running_mean": np.zeros(1024, dtype),
+            "layer3.4.bn3.running_var": np.ones(1024, dtype),
+            "layer3.5.bn1.running_mean": np.zeros(256, dtype),
+            "layer3.5.bn1.running_var": np.ones(256, dtype),
+            "layer3.5.bn2.running_mean": np.zeros(256, dtype),
+            "layer3.5.bn2.running_var": np.ones(256, dtype),
+            "layer3.5.bn3.running_mean": np.zeros(1024, dtype),
+            "layer3.5.bn3.running_var": np.ones(1024, dtype),
+            "layer4.0.bn1.running_mean": np.zeros(512, dtype),
+            "layer4.0.bn1.running_var": np.ones(512, dtype),
+            "layer4.0.bn2.running_mean": np.zeros(512, dtype),
+            "layer4.0.bn2.running_var": np.ones(512, dtype),
+            "layer4.0.bn3.running_mean": np.zeros(2048, dtype),
+            "layer4.0.bn3.running_var": np.ones(2048, dtype),
+            "layer4.0.downsample.1.running_mean": np.zeros(2048, dtype),
+            "layer4.0.downsample.1.running_var": np.ones(2048, dtype),
+            "layer4.1.bn1.running_mean": np.zeros(512, dtype),
+            "layer4.1.bn1.running_var": np.ones(512, dtype),
+            "layer4.1.bn2.running_mean": np.zeros(512, dtype),
+            "layer4.1.bn2.running_var": np.ones(512, dtype),
+            "layer4.1.bn3.running_mean": np.zeros(2048, dtype),
+            "layer4.1.bn3.running_var": np.ones(2048, dtype),
+            "layer4.2.bn1.running_mean": np.zeros(512, dtype),
+            "layer4.2.bn1.running_var": np.ones(512, dtype),
+            "layer4.2.bn2.running_mean": np.zeros(512, dtype),
+            "layer4.2.bn2.running_var": np.ones(512, dtype),
+            "layer4.2.bn3.running_mean": np.zeros(2048, dtype),
+            "layer4.2.bn3.running_var": np.ones(2048, dtype),
+        }
+        self.saved, self.optimizer_state = {}, {}
+        self.rng = rng
+
+    def forward(self, x, training=False):
+        """x (N, 3, 224, 224) -> y (N, 1000)."""
+        x = self.check_input(x)
+        p, b, saved = self.params, self.buffers, self.saved
+        x, saved["conv1"] = conv_forward(x, p["conv1.weight"], None, stride=(2, 2), padding=((3, 3), (3, 3)))  # (N, 64, 112, 112)
+        x, saved["bn1"] = bn_forward(x, p["bn1.weight"], p["bn1.bias"], b["bn1.running_mean"], b["bn1.running_var"], training=training)
+        x, saved["relu1"] = relu_forward(x)
+        x, saved["pool1"] = pool_forward(x, kernel_size=(3, 3), stride=(2, 2), padding=((1, 1), (1, 1)))  # (N, 64, 56, 56)
+
+        # layer1.0: neck(c=64)
+        y, saved["layer1.0.conv1"] = conv_forward(x, p["layer1.0.conv1.weight"], None)
+        y, saved["layer1.0.bn1"] = bn_forward(y, p["layer1.0.bn1.weight"], p["layer1.0.bn1.bias"], b["layer1.0.bn1.running_mean"], b["layer1.0.bn1.running_var"], training=training)
+        y, saved["layer1.0.relu1"] = relu_forward(y)
+        y, saved["layer1.0.conv2"] = conv_forward(y, p["layer1.0.conv2.weight"], None, padding=((1, 1), (1, 1)))
+        y, saved["layer1.0.bn2"] = bn_forward(y, p["layer1.0.bn2.weight"], p["layer1.0.bn2.bias"], b["layer1.0.bn2.running_mean"], b["layer1.0.bn2.running_var"], training=training)
+        y, saved["layer1.0.relu2"] = relu_forward(y)
+        y, saved["layer1.0.conv3"] = conv_forward(y, p["layer1.0.conv3.weight"], None)  # (N, 256, 56, 56)
+        y, saved["layer1.0.bn3"] = bn_forward(y, p["layer1.0.bn3.weight"], p["layer1.0.bn3.bias"], b["layer1.0.bn3.running_mean"], b["layer1.0.bn3.running_var"], training=training)
+        x, saved["layer1.0.downsample.0"] = conv_forward(x, p["layer1.0.downsample.0.weight"], None)  # (N, 256, 56, 56)
+        x, saved["layer1.0.downsample.1"] = bn_forward(x, p["layer1.0.downsample.1.weight"], p["layer1.0.downsample.1.bias"], b["layer1.0.downsample.1.running_mean"], b["layer1.0.downsample.1.running_var"], training=training)
+        x, saved["layer1.0.add1"] = add_forward(y, x)  # (N, 256, 56, 56)
+        x, saved["layer1.0.relu3"] = relu_forward(x)
+
+        # layer1.1: neck(c=64)
+        y, saved["layer1.1.conv1"] = conv_forward(x, p["layer1.1.conv1.weight"], None)  # (N, 64, 56, 56)
+        y, saved["layer1.1.bn1"] = bn_forward(y, p["layer1.1.bn1.weight"], p["layer1.1.bn1.bias"], b["layer1.1.bn1.running_mean"], b["layer1.1.bn1.running_var"], training=training)
+        y, saved["layer1.1.relu1"] = relu_forward(y)
+        y, saved["layer1.1.conv2"] = conv_forward(y, p["layer1.1.conv2.weight"], None, padding=((1, 1), (1, 1)))
+        y, saved["layer1.1.bn2"] = bn_forward(y, p["layer1.1.bn2.weight"], p["layer1.1.bn2.bias"], b["layer1.1.bn2.running_mean"], b["layer1.1.bn2.running_var"], training=training)
+        y, saved["layer1.1.relu2"] = relu_forward(y)
+        y, saved["layer1.1.conv3"] = conv_forward(y, p["layer1.1.conv3.weight"], None)  # (N, 256, 56, 56)
+        y, saved["layer1.1.bn3"] = bn_forward(y, p["layer1.1.bn3.weight"], p["layer1.1.bn3.bias"], b["layer1.1.bn3.running_mean"], b["layer1.1.bn3.running_var"], training=training)
+        x, saved["layer1.1.add1"] = add_forward(y, x)  # (N, 256, 56, 56)
+        x, saved["layer1.1.relu3"] = relu_forward(x)
+
+        # layer1.2: neck(c=64)
+        y, saved["layer1.2.conv1"] = conv_forward(x, p["layer1.2.conv1.weight"], None)  # (N, 64, 56, 56)
+        y, saved["layer1.2.bn1"] = bn_forward(y, p["layer1.2.bn1.weight"], p["layer1.2.bn1.bias"], b["layer1.2.bn1.running_mean"], b["layer1.2.bn1.running_var"], training=training)
+        y, saved["layer1.2.relu1"] = relu_forward(y)
+        y, saved["layer1.2.conv2"] = conv_forward(y, p["layer1.2.conv2.weight"], None, padding=((1, 1), (1, 1)))
+        y, saved["layer1.2.bn2"] = bn_forward(y, p["layer1.2.bn2.weight"], p["layer1.2.bn2.bias"], b["layer1.2.bn2.running_mean"], b["layer1.2.bn2.running_var"], training=training)
+        y, saved["layer1.2.relu2"] = relu_forward(y)
+        y, saved["layer1.2.conv3"] = conv_forward(y, p["layer1.2.conv3.weight"], None)  # (N, 256, 56, 56)
+        y, saved["layer1.2.bn3"] = bn_forward(y, p["layer1.2.bn3.weight"], p["layer1.2.bn3.bias"], b["layer1.2.bn3.running_mean"], b["layer1.2.bn3.running_var"], training=training)
+        x, saved["layer1.2.add1"] = add_forward(y, x)  # (N, 256, 56, 56)
+        x, saved["layer1.2.relu3"] = relu_forward(x)
+
+        # layer2.0: neck(c=128, s=2)
+        y, saved["layer2.0.conv1"] = conv_forward(x, p["layer2.0.conv1.weight"], None)  # (N, 128, 56, 56)
+        y, saved["layer2.0.bn1"] = bn_forward(y, p["layer2.0.bn1.weight"], p["layer2.0.bn1.bias"], b["layer2.0.bn1.running_mean"], b["layer2.0.bn1.running_var"], training=training)
+        y, saved["layer2.0.relu1"] = relu_forward(y)
+        y, saved["layer2.0.conv2"] = conv_forward(y, p["layer2.0.conv2.weight"], None, stride=(2, 2), padding=((1, 1), (1, 1)))  # (N, 128, 28, 28)
+        y, saved["layer2.0.bn2"] = bn_forward(y, p["layer2.0.bn2.weight"], p["layer2.0.bn2.bias"], b["layer2.0.bn2.running_mean"], b["layer2.0.bn2.running_var"], training=training)
+        y, saved["layer2.0.relu2"] = relu_forward(y)
+        y, saved["layer2.0.conv3"] = conv_forward(y, p["layer2.0.conv3.weight"], None)  # (N, 512, 28, 28)
+        y, saved["layer2.0.bn3"] = bn_forward(y, p["layer2.0.bn3.weight"], p["layer2.0.bn3.bias"], b["layer2.0.bn3.running_mean"], b["layer2.0.bn3.running_var"], training=training)
+        x, saved["layer2.0.downsample.0"] = conv_forward(x, p["layer2.0.downsample.0.weight"], None, stride=(2, 2))  # (N, 512, 28, 28)
+        x, saved["layer2.0.downsample.1"] = bn_forward(x, p["layer2.0.downsample.1.weight"], p["layer2.0.downsample.1.bias"], b["layer2.0.downsample.1.running_mean"], b["layer2.0.downsample.1.running_var"], training=training)
+        x, saved["layer2.0.add1"] = add_forward(y, x)  # (N, 512, 28, 28)
+        x, saved["layer2.0.relu3"] = relu_forward(x)
+
+        # layer2.1: neck(c=128)
+        y, saved["layer2.1.conv1"] = conv_forward(x, p["layer2.1.conv1.weight"], None)  # (N, 128, 28, 28)
+        y, saved["layer2.1.bn1"] = bn_forward(y, p["layer2.1.bn1.weight"], p["layer2.1.bn1.bias"], b["layer2.1.bn1.running_mean"], b["layer2.1.bn1.running_var"], training=training)
+        y, saved["layer2.1.relu1"] = relu_forward(y)
+        y, saved["layer2.1.conv2"] = conv_forward(y, p["layer2.1.conv2.weight"], None, padding=((1, 1), (1, 1)))
+        y, saved["layer2.1.bn2"] = bn_forward(y, p["layer2.1.bn2.weight"], p["layer2.1.bn2.bias"], b["layer2.1.bn2.running_mean"], b["layer2.1.bn2.running_var"], training=training)
+        y, saved["layer2.1.relu2"] = relu_forward(y)
+        y, saved["layer2.1.conv3"] = conv_forward(y, p["layer2.1.conv3.weight"], None)  # (N, 512, 28, 28)
+        y, saved["layer2.1.bn3"] = bn_forward(y, p["layer2.1.bn3.weight"], p["layer2.1.bn3.bias"], b["layer2.1.bn3.running_mean"], b["layer2.1.bn3.running_var"], training=training)
+        x, saved["layer2.1.add1"] = add_forward(y, x)  # (N, 512, 28, 28)
+        x, saved["layer2.1.relu3"] = relu_forward(x)
+
+        # layer2.2: neck(c=128)
+        y, saved["layer2.2.conv1"] = conv_forward(x, p["layer2.2.conv1.weight"], None)  # (N, 128, 28, 28)
+        y, saved["layer2.2.bn1"] = bn_forward(y, p["layer2.2.bn1.weight"], p["layer2.2.bn1.bias"], b["layer2.2.bn1.running_mean"], b["layer2.2.bn1.running_var"], training=training)
+        y, saved["layer2.2.relu1"] = relu_forward(y)
+        y, saved["layer2.2.conv2"] = conv_forward(y, p["layer2.2.conv2.weight"], None, padding=((1, 1), (1, 1)))
+        y, saved["layer2.2.bn2"] = bn_forward(y, p["layer2.2.bn2.weight"], p["layer2.2.bn2.bias"], b["layer2.2.bn2.running_mean"], b["layer2.2.bn2.running_var"], training=training)
+        y, saved["layer2.2.relu2"] = relu_forward(y)
+        y, saved["layer2.2.conv3"] = conv_forward(y, p["layer2.2.conv3.weight"], None)  # (N, 512, 28, 28)
+        y, saved["layer2.2.bn3"] = bn_forward(y, p["layer2.2.bn3.weight"], p["layer2.2.bn3.bias"], b["layer2.2.bn3.running_mean"], b["layer2.2.bn3.running_var"], training=training)
+        x, saved["layer2.2.add1"] = add_forward(y, x)  # (N, 512, 28, 28)
+        x, saved["layer2.2.relu3"] = relu_forward(x)
+
+        # layer2.3: neck(c=128)
+        y, saved["layer2.3.conv1"] = conv_forward(x, p["layer2.3.conv1.weight"], None)  # (N, 128, 28, 28)
+        y, saved["layer2.3.bn1"] = bn_forward(y, p["layer2.3.bn1.weight"], p["layer2.3.bn1.bias"], b["layer2.3.bn1.running_mean"], b["layer2.3.bn1.running_var"], training=training)
+        y, saved["layer2.3.relu1"] = relu_forward(y)
+        y, saved["layer2.3.conv2"] = conv_forward(y, p["layer2.3.conv2.weight"], None, padding=((1, 1), (1, 1)))
+        y, saved["layer2.3.bn2"] = bn_forward(y, p["layer2.3.bn2.weight"], p["layer2.3.bn2.bias"], b["layer2.3.bn2.running_mean"], b["layer2.3.bn2.running_var"], training=training)
+        y, saved["layer2.3.relu2"] = relu_forward(y)
+        y, saved["layer2.3.conv3"] = conv_forward(y, p["layer2.3.conv3.weight"], None)  # (N, 512, 28, 28)
+        y, saved["layer2.3.bn3"] = bn_forward(y, p["layer2.3.bn3.weight"], p["layer2.3.bn3.bias"], b["layer2.3.bn3.running_mean"], b["layer2.3.bn3.running_var"], training=training)
+        x, saved["layer2.3.add1"] = add_forward(y, x)  # (N, 512, 28, 28)
+        x, saved["layer2.3.relu3"] = relu_forward(x)
+
+        # layer3.0: neck(c=256, s=2)
+        y, saved["layer3.0.conv1"] = conv_forward(x, p["layer3.0.conv1.weight"], None)  # (N, 256, 28, 28)
+        y, saved["layer3.0.bn1"] = bn_forward(y, p["layer3.0.bn1.weight"], p["layer3.0.bn1.bias"], b["layer3.0.bn1.running_mean"], b["layer3.0.bn1.running_var"], training=training)
+        y, saved["layer3.0.relu1"] = relu_forward(y)
+        y, saved["layer3.0.conv2"] = conv_forward(y, p["layer3.0.conv2.weight"], None, stride=(2, 2), padding=((1, 1), (1, 1)))  # (N, 256, 14, 14)
+        y, saved["layer3.0.bn2"] = bn_forward(y, p["layer3.0.bn2.weight"], p["layer3.0.bn2.bias"], b["layer3.0.bn2.running_mean"], b["layer3.0.bn2.running_var"], training=training)
+        y, saved["layer3.0.relu2"] = relu_forward(y)
+        y, saved["layer3.0.conv3"] = conv_forward(y, p["layer3.0.conv3.weight"], None)  # (N, 1024, 14, 14)
+        y, saved["layer3.0.bn3"] = bn_forward(y, p["layer3.0.bn3.weight"], p["layer3.0.bn3.bias"], b["layer3.0.bn3.running_mean"], b["layer3.0.bn3.running_var"], training=training)
+        x, saved["layer3.0.downsample.0"] = conv_forward(x, p["layer3.0.downsample.0.weight"], None, stride=(2, 2))  # (N, 1024, 14, 14)
+        x, saved["layer3.0.downsample.1"] = bn_forward(x, p["layer3.0.downsample.1.weight"], p["layer3.0.downsample.1.bias"], b["layer3.0.downsample.1.running_mean"], b["layer3.0.downsample.1.running_var"], training=training)
+        x, saved["layer3.0.add1"] = add_forward(y, x)  # (N, 1024, 14, 14)
+        x, saved["layer3.0.relu3"] = relu_forward(x)
+
+        # layer3.1: neck(c=256)
+        y, saved["layer3.1.conv1"] = conv_forward(x, p["layer3.1.conv1.weight"], None)  # (N, 256, 14, 14)
+        y, saved["layer3.1.bn1"] = bn_forward(y, p["layer3.1.bn1.weight"], p["layer3.1.bn1.bias"], b["layer3.1.bn1.running_mean"], b["layer3.1.bn1.running_var"], training=training)
+        y, saved["layer3.1.relu1"] = relu_forward(y)
+        y, saved["layer3.1.conv2"] = conv_forward(y, p["layer3.1.conv2.weight"], None, padding=((1, 1), (1, 1)))
+        y, saved["layer3.1.bn2"] = bn_forward(y, p["layer3.1.bn2.weight"], p["layer3.1.bn2.bias"], b["layer3.1.bn2.running_mean"], b["layer3.1.bn2.running_var"], training=training)
+        y, saved["layer3.1.relu2"] = relu_forward(y)
+        y, saved["layer3.1.conv3"] = conv_forward(y, p["layer3.1.conv3.weight"], None)  # (N, 1024, 14, 14)
+        y, saved["layer3.1.bn3"] = bn_forward(y, p["layer3.1.bn3.weight"], p["layer3.1.bn3.bias"], b["layer3.1.bn3.running_mean"], b["layer3.1.bn3.running_var"], training=training)
+        x, saved["layer3.1.add1"] = add_forward(y, x)  # (N, 1024, 14, 14)
+        x, saved["layer3.1.relu3"] = relu_forward(x)
+
+        # layer3.2: neck(c=256)
+        y, saved["layer3.2.conv1"] = conv_forward(x, p["layer3.2.conv1.weight"], None)  # (N, 256, 14, 14)
+        y, saved["layer3.2.bn1"] = bn_forward(y, p["layer3.2.bn1.weight"], p["layer3.2.bn1.bias"], b["layer3.2.bn1.running_mean"], b["layer3.2.bn1.running_var"], training=training)
+        y, saved["layer3.2.relu1"] = relu_forward(y)
+        y, saved["layer3.2.conv2"] = conv_forward(y, p["layer3.2.conv2.weight"], None, padding=((1, 1), (1, 1)))
+        y, saved["layer3.2.bn2"] = bn_forward(y, p["layer3.2.bn2.weight"], p["layer3.2.bn2.bias"], b["layer3.2.bn2.running_mean"], b["layer3.2.bn2.running_var"], training=training)
+        y, saved["layer3.2.relu2"] = relu_forward(y)
+        y, saved["layer3.2.conv3"] = conv_forward(y, p["layer3.2.conv3.weight"], None)  # (N, 1024, 14, 14)
+        y, saved["layer3.2.bn3"] = bn_forward(y, p["layer3.2.bn3.weight"], p["layer3.2.bn3.bias"], b["layer3.2.bn3.running_mean"], b["layer3.2.bn3.running_var"], training=training)
+        x, saved["layer3.2.add1"] = add_forward(y, x)  # (N, 1024, 14, 14)
+        x, saved["layer3.2.relu3"] = relu_forward(x)
+
+        # layer3.3: neck(c=256)
+        y, saved["layer3.3.conv1"] = conv_forward(x, p["layer3.3.conv1.weight"], None)  # (N, 256, 14, 14)
+        y, saved["layer3.3.bn1"] = bn_forward(y, p["layer3.3.bn1.weight"], p["layer3.3.bn1.bias"], b["layer3.3.bn1.running_mean"], b["layer3.3.bn1.running_var"], training=training)
+        y, saved["layer3.3.relu1"] = relu_forward(y)
+        y, saved["layer3.3.conv2"] = conv_forward(y, p["layer3.3.conv2.weight"], None, padding=((1, 1), (1, 1)))
+        y, saved["layer3.3.bn2"] = bn_forward(y, p["layer3.3.bn2.weight"], p["layer3.3.bn2.bias"], b["layer3.3.bn2.running_mean"], b["layer3.3.bn2.running_var"], training=training)
+        y, saved["layer3.3.relu2"] = relu_forward(y)
+        y, saved["layer3.3.conv3"] = conv_forward(y, p["layer3.3.conv3.weight"], None)  # (N, 1024, 14, 14)
+        y, saved["layer3.3.bn3"] = bn_forward(y, p["layer3.3.bn3.weight"], p["layer3.3.bn3.bias"], b["layer3.3.bn3.running_mean"], b["layer3.3.bn3.running_var"], training=training)
+        x, saved["layer3.3.add1"] = add_forward(y, x)  # (N, 1024, 14, 14)
+        x, saved["layer3.3.relu3"] = relu_forward(x)
+
+        # layer3.4: neck(c=256)
+        y, saved["layer3.4.conv1"] = conv_forward(x, p["layer3.4.conv1.weight"], None)  # (N, 256, 14, 14)
+        y, saved["layer3.4.bn1"] = bn_forward(y, p["layer3.4.bn1.weight"], p["layer3.4.bn1.bias"], b["layer3.4.bn1.running_mean"], b["layer3.4.bn1.running_var"], training=training)
+        y, saved["layer3.4.relu1"] = relu_forward(y)
+        y, saved["layer3.4.conv2"] = conv_forward(y, p["layer3.4.conv2.weight"], None, padding=((1, 1), (1, 1)))
+        y, saved["layer3.4.bn2"] = bn_forward(y, p["layer3.4.bn2.weight"], p["layer3.4.bn2.bias"], b["layer3.4.bn2.running_mean"], b["layer3.4.bn2.running_var"], training=training)
+        y, saved["layer3.4.relu2"] = relu_forward(y)
+        y, saved["layer3.4.conv3"] = conv_forward(y, p["layer3.4.conv3.weight"], None)  # (N, 1024, 14, 14)
+        y, saved["layer3.4.bn3"] = bn_forward(y, p["layer3.4.bn3.weight"], p["layer3.4.bn3.bias"], b["layer3.4.bn3.running_mean"], b["layer3.4.bn3.running_var"], training=training)
+        x, saved["layer3.4.add1"] = add_forward(y, x)  # (N, 1024, 14, 14)
+        x, saved["layer3.4.relu3"] = relu_forward(x)
+
+        # layer3.5: neck(c=256)
+        y, saved["layer3.5.conv1"] = conv_forward(x, p["layer3.5.conv1.weight"], None)  # (N, 256, 14, 14)
+        y, saved["layer3.5.bn1"] = bn_forward(y, p["layer3.5.bn1.weight"], p["layer3.5.bn1.bias"], b["layer3.5.bn1.running_mean"], b["layer3.5.bn1.running_var"], training=training)
+        y, saved["layer3.5.relu1"] = relu_forward(y)
+        y, saved["layer3.5.conv2"] = conv_forward(y, p["layer3.5.conv2.weight"], None, padding=((1, 1), (1, 1)))
+        y, saved["layer3.5.bn2"] = bn_forward(y, p["layer3.5.bn2.weight"], p["layer3.5.bn2.bias"], b["layer3.5.bn2.running_mean"], b["layer3.5.bn2.running_var"], training=training)
+        y, saved["layer3.5.relu2"] = relu_forward(y)
+        y, saved["layer3.5.conv3"] = conv_forward(y, p["layer3.5.conv3.weight"], None)  # (N, 1024, 14, 14)
+        y, saved["layer3.5.bn3"] = bn_forward(y, p["layer3.5.bn3.weight"], p["layer3.5.bn3.bias"], b["layer3.5.bn3.running_mean"], b["layer3.5.bn3.running_var"], training=training)
+        x, saved["layer3.5.add1"] = add_forward(y, x)  # (N, 1024, 14, 14)
+        x, saved["layer3.5.relu3"] = relu_forward(x)
+
+        # layer4.0: neck(c=512, s=2)
+        y, saved["layer4.0.conv1"] = conv_forward(x, p["layer4.0.conv1.weight"], None)  # (N, 512, 14, 14)
+        y, saved["layer4.0.bn1"] = bn_forward(y, p["layer4.0.bn1.weight"], p["layer4.0.bn1.bias"], b["layer4.0.bn1.running_mean"], b["layer4.0.bn1.running_var"], training=training)
+        y, saved["layer4.0.relu1"] = relu_forward(y)
+        y, saved["layer4.0.conv2"] = conv_forward(y, p["layer4.0.conv2.weight"], None, stride=(2, 2), padding=((1, 1), (1, 1)))  # (N, 512, 7, 7)
+        y, saved["layer4.0.bn2"] = bn_forward(y, p["layer4.0.bn2.weight"], p["layer4.0.bn2.bias"], b["layer4.0.bn2.running_mean"], b["layer4.0.bn2.running_var"], training=training)
+        y, saved["layer4.0.relu2"] = relu_forward(y)
+        y, saved["layer4.0.conv3"] = conv_forward(y, p["layer4.0.conv3.weight"], None)  # (N, 2048, 7, 7)
+        y, saved["layer4.0.bn3"] = bn_forward(y, p["layer4.0.bn3.weight"], p["layer4.0.bn3.bias"], b["layer4.0.bn3.running_mean"], b["layer4.0.bn3.running_var"], training=training)
+        x, saved["layer4.0.downsample.0"] = conv_forward(x, p["layer4.0.downsample.0.weight"], None, stride=(2, 2))  # (N, 2048, 7, 7)
+        x, saved["layer4.0.downsample.1"] = bn_forward(x, p["layer4.0.downsample.1.weight"], p["layer4.0.downsample.1.bias"], b["layer4.0.downsample.1.running_mean"], b["layer4.0.downsample.1.running_var"], training=training)
+        x, saved["layer4.0.add1"] = add_forward(y, x)  # (N, 2048, 7, 7)
+        x, saved["layer4.0.relu3"] = relu_forward(x)
+
+        # layer4.1: neck(c=512)
+        y, saved["layer4.1.conv1"] = conv_forward(x, p["layer4.1.conv1.weight"], None)  # (N, 512, 7, 7)
+        y, saved["layer4.1.bn1"] = bn_forward(y, p["layer4.1.bn1.weight"], p["layer4.1.bn1.bias"], b["layer4.1.bn1.running_mean"], b["layer4.1.bn1.running_var"], training=training)
+        y, saved["layer4.1.relu1"] = relu_forward(y)
+        y, saved["layer4.1.conv2"] = conv_forward(y, p["layer4.1.conv2.weight"], None, padding=((1, 1), (1, 1)))
+        y, saved["layer4.1.bn2"] = bn_forward(y, p["layer4.1.bn2.weight"], p["layer4.1.bn2.bias"], b["layer4.1.bn2.running_mean"], b["layer4.1.bn2.running_var"], training=training)
+        y, saved["layer4.1.relu2"] = relu_forward(y)
+        y, saved["layer4.1.conv3"] = conv_forward(y, p["layer4.1.conv3.weight"], None)  # (N, 2048, 7, 7)
+        y, saved["layer4.1.bn3"] = bn_forward(y, p["layer4.1.bn3.weight"], p["layer4.1.bn3.bias"], b["layer4.1.bn3.running_mean"], b["layer4.1.bn3.running_var"], training=training)
+        x, saved["layer4.1.add1"] = add_forward(y, x)  # (N, 2048, 7, 7)
+        x, saved["layer4.1.relu3"] = relu_forward(x)
+
+        # layer4.2: neck(c=512)
+        y, saved["layer4.2.conv1"] = conv_forward(x, p["layer4.2.conv1.weight"], None)  # (N, 512, 7, 7)
+        y, saved["layer4.2.bn1"] = bn_forward(y, p["layer4.2.bn1.weight"], p["layer4.2.bn1.bias"], b["layer4.2.bn1.running_mean"], b["layer4.2.bn1.running_var"], training=training)
+        y, saved["layer4.2.relu1"] = relu_forward(y)
+        y, saved["layer4.2.conv2"] = conv_forward(y, p["layer4.2.conv2.weight"], None, padding=((1, 1), (1, 1)))
+        y, saved["layer4.2.bn2"] = bn_forward(y, p["layer4.2.bn2.weight"], p["layer4.2.bn2.bias"], b["layer4.2.bn2.running_mean"], b["layer4.2.bn2.running_var"], training=training)
+        y, saved["layer4.2.relu2"] = relu_forward(y)
+        y, saved["layer4.2.conv3"] = conv_forward(y, p["layer4.2.conv3.weight"], None)  # (N, 2048, 7, 7)
+        y, saved["layer4.2.bn3"] = bn_forward(y, p["layer4.2.bn3.weight"], p["layer4.2.bn3.bias"], b["layer4.2.bn3.running_mean"], b["layer4.2.bn3.running_var"], training=training)
+        x, saved["layer4.2.add1"] = add_forward(y, x)  # (N, 2048, 7, 7)
+        x, saved["layer4.2.relu3"] = relu_forward(x)
+
+        # the network itself
+        x, saved["gap1"] = gap_forward(x)  # (N, 2048)
+        x, saved["fc"] = linear_forward(x, p["fc.weight"], p["fc.bias"])  # (N, 1000)
+        return x
+
+    def logits(self, x, training=False):
+        """What the loss reads: the output."""
+        return self.forward(x, training)
+
+    def backward(self, dy):
+        """The gradient by the logits -> dx, {param name: gradient}, for the last batch."""
+        saved, grads = self.saved, {}
+        dy, grads["fc"] = linear_backward(dy, saved["fc"])  # (N, 2048)
+        dy, _ = gap_backward(dy, saved["gap1"])  # (N, 2048, 7, 7)
+
+        # layer4.2
+        dy, _ = relu_backward(dy, saved["layer4.2.relu3"])
+        (dy, dz), _ = add_backward(dy, saved["layer4.2.add1"])
+        dy, grads["layer4.2.bn3"] = bn_backward(dy, saved["layer4.2.bn3"])
+        dy, grads["layer4.2.conv3"] = conv_backward(dy, saved["layer4.2.conv3"])  # (N, 512, 7, 7)
+        dy, _ = relu_backward(dy, saved["layer4.2.relu2"])
+        dy, grads["layer4.2.bn2"] = bn_backward(dy, saved["layer4.2.bn2"])
+        dy, grads["layer4.2.conv2"] = conv_backward(dy, saved["layer4.2.conv2"])
+        dy, _ = relu_backward(dy, saved["layer4.2.relu1"])
+        dy, grads["layer4.2.bn1"] = bn_backward(dy, saved["layer4.2.bn1"])
+        dy, grads["layer4.2.conv1"] = conv_backward(dy, saved["layer4.2.conv1"])  # (N, 2048, 7, 7)
+        dz = dz + dy
+
+        # layer4.1
+        dy, _ = relu_backward(dz, saved["layer4.1.relu3"])
+        (dy, dz), _ = add_backward(dy, saved["layer4.1.add1"])
+        dy, grads["layer4.1.bn3"] = bn_backward(dy, saved["layer4.1.bn3"])
+        dy, grads["layer4.1.conv3"] = conv_backward(dy, saved["layer4.1.conv3"])  # (N, 512, 7, 7)
+        dy, _ = relu_backward(dy, saved["layer4.1.relu2"])
+        dy, grads["layer4.1.bn2"] = bn_backward(dy, saved["layer4.1.bn2"])
+        dy, grads["layer4.1.conv2"] = conv_backward(dy, saved["layer4.1.conv2"])
+        dy, _ = relu_backward(dy, saved["layer4.1.relu1"])
+        dy, grads["layer4.1.bn1"] = bn_backward(dy, saved["layer4.1.bn1"])
+        dy, grads["layer4.1.conv1"] = conv_backward(dy, saved["layer4.1.conv1"])  # (N, 2048, 7, 7)
+        dz = dz + dy
+
+        # layer4.0
+        dy, _ = relu_backward(dz, saved["layer4.0.relu3"])
+        (dy, dz), _ = add_backward(dy, saved["layer4.0.add1"])
+        dz, grads["layer4.0.downsample.1"] = bn_backward(dz, saved["layer4.0.downsample.1"])
+        dz, grads["layer4.0.downsample.0"] = conv_backward(dz, saved["layer4.0.downsample.0"])  # (N, 1024, 14, 14)
+        dy, grads["layer4.0.bn3"] = bn_backward(dy, saved["layer4.0.bn3"])
+        dy, grads["layer4.0.conv3"] = conv_backward(dy, saved["layer4.0.conv3"])  # (N, 512, 7, 7)
+        dy, _ = relu_backward(dy, saved["layer4.0.relu2"])
+        dy, grads["layer4.0.bn2"] = bn_backward(dy, saved["layer4.0.bn2"])
+        dy, grads["layer4.0.conv2"] = conv_backward(dy, saved["layer4.0.conv2"])  # (N, 512, 14, 14)
+        dy, _ = relu_backward(dy, saved["layer4.0.relu1"])
+        dy, grads["layer4.0.bn1"] = bn_backward(dy, saved["layer4.0.bn1"])
+        dy, grads["layer4.0.conv1"] = conv_backward(dy, saved["layer4.0.conv1"])  # (N, 1024, 14, 14)
+        dz = dz + dy
+
+        # layer3.5
+        dy, _ = relu_backward(dz, saved["layer3.5.relu3"])
+        (dy, dz), _ = add_backward(dy, saved["layer3.5.add1"])
+        dy, grads["layer3.5.bn3"] = bn_backward(dy, saved["layer3.5.bn3"])
+        dy, grads["layer3.5.conv3"] = conv_backward(dy, saved["layer3.5.conv3"])  # (N, 256, 14, 14)
+        dy, _ = relu_backward(dy, saved["layer3.5.relu2"])
+        dy, grads["layer3.5.bn2"] = bn_backward(dy, saved["layer3.5.bn2"])
+        dy, grads["layer3.5.conv2"] = conv_backward(dy, saved["layer3.5.conv2"])
+        dy, _ = relu_backward(dy, saved["layer3.5.relu1"])
+        dy, grads["layer3.5.bn1"] = bn_backward(dy, saved["layer3.5.bn1"])
+        dy, grads["layer3.5.conv1"] = conv_backward(dy, saved["layer3.5.conv1"])  # (N, 1024, 14, 14)
+        dz = dz + dy
+
+        # layer3.4
+        dy, _ = relu_backward(dz, saved["layer3.4.relu3"])
+        (dy, dz), _ = add_backward(dy, saved["layer3.4.add1"])
+        dy, grads["layer3.4.bn3"] = bn_backward(dy, saved["layer3.4.bn3"])
+        dy, grads["layer3.4.conv3"] = conv_backward(dy, saved["layer3.4.conv3"])  # (N, 256, 14, 14)
+        dy, _ = relu_backward(dy, saved["layer3.4.relu2"])
+        dy, grads["layer3.4.bn2"] = bn_backward(dy, saved["layer3.4.bn2"])
+        dy, grads["layer3.4.conv2"] = conv_backward(dy, saved["layer3.4.conv2"])
+        dy, _ = relu_backward(dy, saved["layer3.4.relu1"])
+        dy, grads["layer3.4.bn1"] = bn_backward(dy, saved["layer3.4.bn1"])
+        dy, grads["layer3.4.conv1"] = conv_backward(dy, saved["layer3.4.conv1"])  # (N, 1024, 14, 14)
+        dz = dz + dy
+
+        # layer3.3
+        dy, _ = relu_backward(dz, saved["layer3.3.relu3"])
+        (dy, dz), _ = add_backward(dy, saved["layer3.3.add1"])
+        dy, grads["layer3.3.bn3"] = bn_backward(dy, saved["layer3.3.bn3"])
+        dy, grads["layer3.3.conv3"] = conv_backward(dy, saved["layer3.3.conv3"])  # (N, 256, 14, 14)
+        dy, _ = relu_backward(dy, saved["layer3.3.relu2"])
+        dy, grads["layer3.3.bn2"] = bn_backward(dy, saved["layer3.3.bn2"])
+        dy, grads["layer3.3.conv2"] = conv_backward(dy, saved["layer3.3.conv2"])
+        dy, _ = relu_backward(dy, saved["layer3.3.relu1"])
+        dy, grads["layer3.3.bn1"] = bn_backward(dy, saved["layer3.3.bn1"])
+        dy, grads["layer3.3.conv1"] = conv_backward(dy, saved["layer3.3.conv1"])  # (N, 1024, 14, 14)
+        dz = dz + dy
+
+        # layer3.2
+        dy, _ = relu_backward(dz, saved["layer3.2.relu3"])
+        (dy, dz), _ = add_backward(dy, saved["layer3.2.add1"])
+        dy, grads["layer3.2.bn3"] = bn_backward(dy, saved["layer3.2.bn3"])
+        dy, grads["layer3.2.conv3"] = conv_backward(dy, saved["layer3.2.conv3"])  # (N, 256, 14, 14)
+        dy, _ = relu_backward(dy, saved["layer3.2.relu2"])
+        dy, grads["layer3.2.bn2"] = bn_backward(dy, saved["layer3.2.bn2"])
+        dy, grads["layer3.2.conv2"] = conv_backward(dy, saved["layer3.2.conv2"])
+        dy, _ = relu_backward(dy, saved["layer3.2.relu1"])
+        dy, grads["layer3.2.bn1"] = bn_backward(dy, saved["layer3.2.bn1"])
+        dy, grads["layer3.2.conv1"] = conv_backward(dy, saved["layer3.2.conv1"])  # (N, 1024, 14, 14)
+        dz = dz + dy
+
+        # layer3.1
+        dy, _ = relu_backward(dz, saved["layer3.1.relu3"])
+        (dy, dz), _ = add_backward(dy, saved["layer3.1.add1"])
+        dy, grads["layer3.1.bn3"] = bn_backward(dy, saved["layer3.1.bn3"])
+        dy, grads["layer3.1.conv3"] = conv_backward(dy, saved["layer3.1.conv3"])  # (N, 256, 14, 14)
+        dy, _ = relu_backward(dy, saved["layer3.1.relu2"])
+        dy, grads["layer3.1.bn2"] = bn_backward(dy, saved["layer3.1.bn2"])
+        dy, grads["layer3.1.conv2"] = conv_backward(dy, saved["layer3.1.conv2"])
+        dy, _ = relu_backward(dy, saved["layer3.1.relu1"])
+        dy, grads["layer3.1.bn1"] = bn_backward(dy, saved["layer3.1.bn1"])
+        dy, grads["layer3.1.conv1"] = conv_backward(dy, saved["layer3.1.conv1"])  # (N, 1024, 14, 14)
+        dz = dz + dy
+
+        # layer3.0
+        dy, _ = relu_backward(dz, saved["layer3.0.relu3"])
+        (dy, dz), _ = add_backward(dy, saved["layer3.0.add1"])
+        dz, grads["layer3.0.downsample.1"] = bn_backward(dz, saved["layer3.0.downsample.1"])
+        dz, grads["layer3.0.downsample.0"] = conv_backward(dz, saved["layer3.0.downsample.0"])  # (N, 512, 28, 28)
+        dy, grads["layer3.0.bn3"] = bn_backward(dy, saved["layer3.0.bn3"])
+        dy, grads["layer3.0.conv3"] = conv_backward(dy, saved["layer3.0.conv3"])  # (N, 256, 14, 14)
+        dy, _ = relu_backward(dy, saved["layer3.0.relu2"])
+        dy, grads["layer3.0.bn2"] = bn_backward(dy, saved["layer3.0.bn2"])
+        dy, grads["layer3.0.conv2"] = conv_backward(dy, saved["layer3.0.conv2"])  # (N, 256, 28, 28)
+        dy, _ = relu_backward(dy, saved["layer3.0.relu1"])
+        dy, grads["layer3.0.bn1"] = bn_backward(dy, saved["layer3.0.bn1"])
+        dy, grads["layer3.0.conv1"] = conv_backward(dy, saved["layer3.0.conv1"])  # (N, 512, 28, 28)
+        dz = dz + dy
+
+        # layer2.3
+        dy, _ = relu_backward(dz, saved["layer2.3.relu3"])
+        (dy, dz), _ = add_backward(dy, saved["layer2.3.add1"])
+        dy, grads["layer2.3.bn3"] = bn_backward(dy, saved["layer2.3.bn3"])
+        dy, grads["layer2.3.conv3"] = conv_backward(dy, saved["layer2.3.conv3"])  # (N, 128, 28, 28)
+        dy, _ = relu_backward(dy, saved["layer2.3.relu2"])
+        dy, grads["layer2.3.bn2"] = bn_backward(dy, saved["layer2.3.bn2"])
+        dy, grads["layer2.3.conv2"] = conv_backward(dy, saved["layer2.3.conv2"])
+        dy, _ = relu_backward(dy, saved["layer2.3.relu1"])
+        dy, grads["layer2.3.bn1"] = bn_backward(dy, saved["layer2.3.bn1"])
+        dy, grads["layer2.3.conv1"] = conv_backward(dy, saved["layer2.3.conv1"])  # (N, 512, 28, 28)
+        dz = dz + dy
+
+        # layer2.2
+        dy, _ = relu_backward(dz, saved["layer2.2.relu3"])
+        (dy, dz), _ = add_backward(dy, saved["layer2.2.add1"])
+        dy, grads["layer2.2.bn3"] = bn_backward(dy, saved["layer2.2.bn3"])
+        dy, grads["layer2.2.conv3"] = conv_backward(dy, saved["layer2.2.conv3"])  # (N, 128, 28, 28)
+        dy, _ = relu_backward(dy, saved["layer2.2.relu2"])
+        dy, grads["layer2.2.bn2"] = bn_backward(dy, saved["layer2.2.bn2"])
+        dy, grads["layer2.2.conv2"] = conv_backward(dy, saved["layer2.2.conv2"])
+        dy, _ = relu_backward(dy, saved["layer2.2.relu1"])
+        dy, grads["layer2.2.bn1"] = bn_backward(dy, saved["layer2.2.bn1"])
+        dy, grads["layer2.2.conv1"] = conv_backward(dy, saved["layer2.2.conv1"])  # (N, 512, 28, 28)
+        dz = dz + dy
+
+        # layer2.1
+        dy, _ = relu_backward(dz, saved["layer2.1.relu3"])
+        (dy, dz), _ = add_backward(dy, saved["layer2.1.add1"])
+        dy, grads["layer2.1.bn3"] = bn_backward(dy, saved["layer2.1.bn3"])
+        dy, grads["layer2.1.conv3"] = conv_backward(dy, saved["layer2.1.conv3"])  # (N, 128, 28, 28)
+        dy, _ = relu_backward(dy, saved["layer2.1.relu2"])
+        dy, grads["layer2.1.bn2"] = bn_backward(dy, saved["layer2.1.bn2"])
+        dy, grads["layer2.1.conv2"] = conv_backward(dy, saved["layer2.1.conv2"])
+        dy, _ = relu_backward(dy, saved["layer2.1.relu1"])
+        dy, grads["layer2.1.bn1"] = bn_backward(dy, saved["layer2.1.bn1"])
+        dy, grads["layer2.1.conv1"] = conv_backward(dy, saved["layer2.1.conv1"])  # (N, 512, 28, 28)
+        dz = dz + dy
+
+        # layer2.0
+        dy, _ = relu_backward(dz, saved["layer2.0.relu3"])
+        (dy, dz), _ = add_backward(dy, saved["layer2.0.add1"])
+        dz, grads["layer2.0.downsample.1"] = bn_backward(dz, saved["layer2.0.downsample.1"])
+        dz, grads["layer2.0.downsample.0"] = conv_backward(dz, saved["layer2.0.downsample.0"])  # (N, 256, 56, 56)
+        dy, grads["layer2.0.bn3"] = bn_backward(dy, saved["layer2.0.bn3"])
+        dy, grads["layer2.0.conv3"] = conv_backward(dy, saved["layer2.0.conv3"])  # (N, 128, 28, 28)
+        dy, _ = relu_backward(dy, saved["layer2.0.relu2"])
+        dy, grads["layer2.0.bn2"] = bn_backward(dy, saved["layer2.0.bn2"])
+        dy, grads["layer2.0.conv2"] = conv_backward(dy, saved["layer2.0.conv2"])  # (N, 128, 56, 56)
+        dy, _ = relu_backward(dy, saved["layer2.0.relu1"])
+        dy, grads["layer2.0.bn1"] = bn_backward(dy, saved["layer2.0.bn1"])
+        dy, grads["layer2.0.conv1"] = conv_backward(dy, saved["layer2.0.conv1"])  # (N, 256, 56, 56)
+        dz = dz + dy
+
+        # layer1.2
+        dy, _ = relu_backward(dz, saved["layer1.2.relu3"])
+        (dy, dz), _ = add_backward(dy, saved["layer1.2.add1"])
+        dy, grads["layer1.2.bn3"] = bn_backward(dy, saved["layer1.2.bn3"])
+        dy, grads["layer1.2.conv3"] = conv_backward(dy, saved["layer1.2.conv3"])  # (N, 64, 56, 56)
+        dy, _ = relu_backward(dy, saved["layer1.2.relu2"])
+        dy, grads["layer1.2.bn2"] = bn_backward(dy, saved["layer1.2.bn2"])
+        dy, grads["layer1.2.conv2"] = conv_backward(dy, saved["layer1.2.conv2"])
+        dy, _ = relu_backward(dy, saved["layer1.2.relu1"])
+        dy, grads["layer1.2.bn1"] = bn_backward(dy, saved["layer1.2.bn1"])
+        dy, grads["layer1.2.conv1"] = conv_backward(dy, saved["layer1.2.conv1"])  # (N, 256, 56, 56)
+        dz = dz + dy
+
+        # layer1.1
+        dy, _ = relu_backward(dz, saved["layer1.1.relu3"])
+        (dy, dz), _ = add_backward(dy, saved["layer1.1.add1"])
+        dy, grads["layer1.1.bn3"] = bn_backward(dy, saved["layer1.1.bn3"])
+        dy, grads["layer1.1.conv3"] = conv_backward(dy, saved["layer1.1.conv3"])  # (N, 64, 56, 56)
+        dy, _ = relu_backward(dy, saved["layer1.1.relu2"])
+        dy, grads["layer1.1.bn2"] = bn_backward(dy, saved["layer1.1.bn2"])
+        dy, grads["layer1.1.conv2"] = conv_backward(dy, saved["layer1.1.conv2"])
+        dy, _ = relu_backward(dy, saved["layer1.1.relu1"])
+        dy, grads["layer1.1.bn1"] = bn_backward(dy, saved["layer1.1.bn1"])
+        dy, grads["layer1.1.conv1"] = conv_backward(dy, saved["layer1.1.conv1"])  # (N, 256, 56, 56)
+        dz = dz + dy
+
+        # layer1.0
+        dy, _ = relu_backward(dz, saved["layer1.0.relu3"])
+        (dy, dz), _ = add_backward(dy, saved["layer1.0.add1"])
+        dz, grads["layer1.0.downsample.1"] = bn_backward(dz, saved["layer1.0.downsample.1"])
+        dz, grads["layer1.0.downsample.0"] = conv_backward(dz, saved["layer1.0.downsample.0"])  # (N, 64, 56, 56)
+        dy, grads["layer1.0.bn3"] = bn_backward(dy, saved["layer1.0.bn3"])
+        dy, grads["layer1.0.conv3"] = conv_backward(dy, saved["layer1.0.conv3"])  # (N, 64, 56, 56)
+        dy, _ = relu_backward(dy, saved["layer1.0.relu2"])
+        dy, grads["layer1.0.bn2"] = bn_backward(dy, saved["layer1.0.bn2"])
+        dy, grads["layer1.0.conv2"] = conv_backward(dy, saved["layer1.0.conv2"])
+        dy, _ = relu_backward(dy, saved["layer1.0.relu1"])
+        dy, grads["layer1.0.bn1"] = bn_backward(dy, saved["layer1.0.bn1"])
+        dy, grads["layer1.0.conv1"] = conv_backward(dy, saved["layer1.0.conv1"])
+        dz = dz + dy
+
+        # the network itself
+        dy, _ = pool_backward(dz, saved["pool1"])  # (N, 64, 112, 112)
+        dy, _ = relu_backward(dy, saved["relu1"])
+        dy, grads["bn1"] = bn_backward(dy, saved["bn1"])
+        dy, grads["conv1"] = conv_backward(dy, saved["conv1"])  # (N, 3, 224, 224)
+
+        return dy, {f"{layer}.{name}": g for layer, named in reversed(grads.items()) for name, g in named.items()}
+
+    def update(self, grads, lr):
+        """One step of the optimizer, in place."""
+        adam_step(self.params, grads, self.optimizer_state, lr)
+
+
+Model = Resnet50
+
+if __name__ == "__main__":
+    # A training run on made-up data, to show that the network learns.
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 111, 8)
+    patterns = rng.standard_normal((111, *INPUT_SHAPE))  # one for each class
+    x = (patterns[y] + rng.standard_normal((8, *INPUT_SHAPE))).astype(np.float32)
+    model = Model(seed=0)
+    for epoch in range(1, 6):
+        (loss,) = model.fit(x, y, epochs=1, batch=4, seed=epoch)
+        print(f"epoch {epoch}: loss {loss:.4f}, accuracy {model.score(x, y):.3f}")

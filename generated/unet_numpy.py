@@ -1,0 +1,655 @@
+# -*- coding: utf-8 -*-
+"""Unet in NumPy, 1x256x256 -> 2x256x256, 31,030,658 parameters. Written by `netdsl compile -O0`; needs numpy and nothing else.
+
+    layer                                    output       parameters
+    unet1.dc1.conv1                          64x256x256          640
+    unet1.dc1.relu1                          64x256x256
+    unet1.dc1.conv2                          64x256x256       36,928
+    unet1.dc1.relu2                          64x256x256
+    unet1.pool1                              64x128x128
+    unet1.unet1.dc1.conv1                    128x128x128      73,856
+    unet1.unet1.dc1.relu1                    128x128x128
+    unet1.unet1.dc1.conv2                    128x128x128     147,584
+    unet1.unet1.dc1.relu2                    128x128x128
+    unet1.unet1.pool1                        128x64x64
+    unet1.unet1.unet1.dc1.conv1              256x64x64       295,168
+    unet1.unet1.unet1.dc1.relu1              256x64x64
+    unet1.unet1.unet1.dc1.conv2              256x64x64       590,080
+    unet1.unet1.unet1.dc1.relu2              256x64x64
+    unet1.unet1.unet1.pool1                  256x32x32
+    unet1.unet1.unet1.unet1.dc1.conv1        512x32x32     1,180,160
+    unet1.unet1.unet1.unet1.dc1.relu1        512x32x32
+    unet1.unet1.unet1.unet1.dc1.conv2        512x32x32     2,359,808
+    unet1.unet1.unet1.unet1.dc1.relu2        512x32x32
+    unet1.unet1.unet1.unet1.pool1            512x16x16
+    unet1.unet1.unet1.unet1.unet1.dc1.conv1  1024x16x16    4,719,616
+    unet1.unet1.unet1.unet1.unet1.dc1.relu1  1024x16x16
+    unet1.unet1.unet1.unet1.unet1.dc1.conv2  1024x16x16    9,438,208
+    unet1.unet1.unet1.unet1.unet1.dc1.relu2  1024x16x16
+    unet1.unet1.unet1.unet1.up1              512x32x32     2,097,664
+    unet1.unet1.unet1.unet1.cat1             1024x32x32
+    unet1.unet1.unet1.unet1.dc2.conv1        512x32x32     4,719,104
+    unet1.unet1.unet1.unet1.dc2.relu1        512x32x32
+    unet1.unet1.unet1.unet1.dc2.conv2        512x32x32     2,359,808
+    unet1.unet1.unet1.unet1.dc2.relu2        512x32x32
+    unet1.unet1.unet1.up1                    256x64x64       524,544
+    unet1.unet1.unet1.cat1                   512x64x64
+    unet1.unet1.unet1.dc2.conv1              256x64x64     1,179,904
+    unet1.unet1.unet1.dc2.relu1              256x64x64
+    unet1.unet1.unet1.dc2.conv2              256x64x64       590,080
+    unet1.unet1.unet1.dc2.relu2              256x64x64
+    unet1.unet1.up1                          128x128x128     131,200
+    unet1.unet1.cat1                         256x128x128
+    unet1.unet1.dc2.conv1                    128x128x128     295,040
+    unet1.unet1.dc2.relu1                    128x128x128
+    unet1.unet1.dc2.conv2                    128x128x128     147,584
+    unet1.unet1.dc2.relu2                    128x128x128
+    unet1.up1                                64x256x256       32,832
+    unet1.cat1                               128x256x256
+    unet1.dc2.conv1                          64x256x256       73,792
+    unet1.dc2.relu1                          64x256x256
+    unet1.dc2.conv2                          64x256x256       36,928
+    unet1.dc2.relu2                          64x256x256
+    conv1                                    2x256x256           130
+
+Arrays are (N, C, H, W). Every `<layer>_forward` returns (y, saved); its `<layer>_backward` takes (dy, saved) and
+returns (dx, gradients). `dy` is the gradient of the loss by y.
+"""
+import json
+
+import numpy as np
+
+INPUT_SHAPE = (1, 256, 256)
+NUM_PARAMETERS = 31_030_658
+
+
+# ---------------------------------------------------------------- kernels
+
+
+def windows(x, kernel_size, stride, padding, dilation=(1, 1)):
+    """x (N, C, H, W) -> every window, a read-only view (N, C, Ho, Wo, Kh, Kw) of the zero-padded x.
+
+    padding ((top, bottom), (left, right)); Ho = (H + top + bottom - dilation * (Kh - 1) - 1) // stride + 1.
+    """
+    x = np.pad(x, ((0, 0), (0, 0), *padding))
+    reach = (dilation[0] * (kernel_size[0] - 1) + 1, dilation[1] * (kernel_size[1] - 1) + 1)
+    view = np.lib.stride_tricks.sliding_window_view(x, reach, axis=(2, 3))
+    return view[:, :, :: stride[0], :: stride[1], :: dilation[0], :: dilation[1]]
+
+
+def conv_forward(x, weight, bias, stride=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1), groups=1):
+    """x (N, C, H, W), weight (F, C/groups, Kh, Kw), bias (F,) or None -> y (N, F, Ho, Wo).
+
+    y[n, f, i, j] = bias[f] + sum over c, u, v of weight[f, c, u, v] * x[n, c, i*s + u*d - p, j*s + v*d - p],
+    as one matrix product: a row of weights for each filter, a column for each window (im2col). With groups, filters of
+    one group see the channels of that group only: one matrix product each.
+    """
+    view = windows(x, weight.shape[2:], stride, padding, dilation)  # (N, C, Ho, Wo, Kh, Kw)
+    n, _, ho, wo = view.shape[:4]
+    cols = view.transpose(1, 4, 5, 0, 2, 3).reshape(groups, -1, n * ho * wo)  # (G, C/G*Kh*Kw, N*Ho*Wo)
+    rows = weight.reshape(groups, len(weight) // groups, -1)  # (G, F/G, C/G*Kh*Kw)
+    y = np.matmul(rows, cols).reshape(-1, n, ho, wo).transpose(1, 0, 2, 3)
+    if bias is not None:
+        y += bias[:, None, None]
+    return y, (x.shape, cols, weight, bias is not None, stride, padding, dilation)
+
+
+def windows_adjoint(dwindows, x_shape, stride, padding, dilation=(1, 1)):
+    """The transpose of `windows`: sums (C, Kh, Kw, N, Ho, Wo) back into dx (N, C, H, W)."""
+    n, c, h, w = x_shape
+    _, kh, kw, _, ho, wo = dwindows.shape
+    (top, bottom), (left, right) = padding
+    dx = np.zeros((c, n, h + top + bottom, w + left + right), dwindows.dtype)
+    for u in range(kh):
+        for v in range(kw):
+            rows, cols = u * dilation[0], v * dilation[1]
+            target = dx[:, :, rows : rows + stride[0] * ho : stride[0], cols : cols + stride[1] * wo : stride[1]]
+            target += dwindows[:, u, v]
+    return dx[:, :, top : top + h, left : left + w].transpose(1, 0, 2, 3)
+
+
+def conv_backward(dy, saved):
+    """dy (N, F, Ho, Wo) -> dx (N, C, H, W), {weight, bias}.
+
+    dweight multiplies dy with the windows of x; dx sends each dy[n, f, i, j] * weight[f] back to its window.
+    """
+    x_shape, cols, weight, has_bias, stride, padding, dilation = saved
+    n, f, ho, wo = dy.shape
+    groups = len(cols)
+    dy_rows = dy.transpose(1, 0, 2, 3).reshape(groups, f // groups, -1)  # (G, F/G, N*Ho*Wo)
+    grads = {"weight": np.matmul(dy_rows, cols.transpose(0, 2, 1)).reshape(weight.shape)}
+    if has_bias:
+        grads["bias"] = dy.sum(axis=(0, 2, 3))
+    rows = weight.reshape(groups, f // groups, -1)
+    dcols = np.matmul(rows.transpose(0, 2, 1), dy_rows).reshape(x_shape[1], *weight.shape[2:], n, ho, wo)
+    return windows_adjoint(dcols, x_shape, stride, padding, dilation), grads
+
+
+def relu_forward(x):
+    """y = max(x, 0)."""
+    return np.maximum(x, 0), x > 0
+
+
+def relu_backward(dy, saved):
+    """dx = dy where x > 0."""
+    return dy * saved, {}
+
+
+def window_slices(kernel_size, stride, dilation, ho, wo):
+    """For each place (u, v) of the window, in reading order: the slices that take it out of every window at once."""
+    places = []
+    for u in range(kernel_size[0]):
+        for v in range(kernel_size[1]):
+            top, left = u * dilation[0], v * dilation[1]
+            places.append(
+                (
+                    slice(top, top + stride[0] * (ho - 1) + 1, stride[0]),
+                    slice(left, left + stride[1] * (wo - 1) + 1, stride[1]),
+                )
+            )
+    return places
+
+
+def window_count(size, kernel_size, stride, padding, dilation=1):
+    """How many windows fit along one axis of `size` elements; padding (before, after)."""
+    return (size + padding[0] + padding[1] - dilation * (kernel_size - 1) - 1) // stride + 1
+
+
+def pool_forward(x, kernel_size, stride, padding=((0, 0), (0, 0)), dilation=(1, 1)):
+    """x (N, C, H, W) -> y (N, C, Ho, Wo), the maximum of every window; the first one wins a tie, NaN wins over all.
+
+    padding ((top, bottom), (left, right)) is never the maximum. winner holds the place in the window, counted by rows.
+    """
+    n, c, h, w = x.shape
+    ho, wo = (window_count(*axis) for axis in zip((h, w), kernel_size, stride, padding, dilation, strict=True))
+    padded = np.pad(x, ((0, 0), (0, 0), *padding), constant_values=-np.inf)
+    places = window_slices(kernel_size, stride, dilation, ho, wo)
+    y = padded[:, :, places[0][0], places[0][1]].copy()
+    winner = np.zeros(y.shape, np.int32)
+    for place, (rows, cols) in enumerate(places[1:], 1):
+        candidate = padded[:, :, rows, cols]
+        better = (candidate > y) | (candidate != candidate)
+        np.copyto(y, candidate, where=better)
+        np.copyto(winner, place, where=better)
+    return y, (x.shape, winner, kernel_size, stride, padding, dilation)
+
+
+def pool_backward(dy, saved):
+    """dy (N, C, Ho, Wo) -> dx (N, C, H, W): each dy goes to the element that won its window."""
+    (n, c, h, w), winner, kernel_size, stride, padding, dilation = saved
+    (top, bottom), (left, right) = padding
+    dx = np.zeros((n, c, h + top + bottom, w + left + right), dy.dtype)
+    for place, (rows, cols) in enumerate(window_slices(kernel_size, stride, dilation, *dy.shape[2:])):
+        dx[:, :, rows, cols] += dy * (winner == place)
+    return dx[:, :, top : top + h, left : left + w], {}
+
+
+def transposed_size(size, kernel_size, stride, padding, output_padding, dilation):
+    """(size - 1) * stride - 2 * padding + dilation * (kernel_size - 1) + output_padding + 1, along one axis."""
+    return (size - 1) * stride - 2 * padding + dilation * (kernel_size - 1) + output_padding + 1
+
+
+def transposed_forward(
+    x, weight, bias, stride=(1, 1), padding=(0, 0), output_padding=(0, 0), dilation=(1, 1), groups=1
+):
+    """x (N, C, H, W), weight (C, F/groups, Kh, Kw), bias (F,) or None -> y (N, F, Ho, Wo) (Zeiler et al. 2010).
+
+    Each x[n, c, i, j] adds weight[c] * x[n, c, i, j] to the window of y at (i*s - p, j*s - p): the way a gradient goes
+    back through a convolution of the same settings.
+    """
+    n, c, h, w = x.shape
+    kernel_size = weight.shape[2:]
+    ho, wo = (
+        transposed_size(*axis)
+        for axis in zip((h, w), kernel_size, stride, padding, output_padding, dilation, strict=True)
+    )
+    rows = weight.reshape(groups, c // groups, -1)  # (G, C/G, F/G*Kh*Kw)
+    x_rows = x.transpose(1, 0, 2, 3).reshape(groups, c // groups, -1)  # (G, C/G, N*H*W)
+    f = groups * weight.shape[1]
+    cols = np.matmul(rows.transpose(0, 2, 1), x_rows).reshape(f, *kernel_size, n, h, w)
+    sides = tuple((p, p) for p in padding)
+    y = windows_adjoint(cols, (n, f, ho, wo), stride, sides, dilation)
+    if bias is not None:
+        y = y + bias[:, None, None]
+    return y, (x_rows, x.shape, weight, bias is not None, stride, sides, dilation, groups)
+
+
+def transposed_backward(dy, saved):
+    """dy (N, F, Ho, Wo) -> dx (N, C, H, W), {weight, bias}: dx is the convolution of dy with weight."""
+    x_rows, (n, c, h, w), weight, has_bias, stride, sides, dilation, groups = saved
+    view = windows(dy, weight.shape[2:], stride, sides, dilation)[:, :, :h, :w]  # (N, F, H, W, Kh, Kw)
+    cols = view.transpose(1, 4, 5, 0, 2, 3).reshape(groups, -1, n * h * w)  # (G, F/G*Kh*Kw, N*H*W)
+    rows = weight.reshape(groups, c // groups, -1)
+    dx = np.matmul(rows, cols).reshape(c, n, h, w).transpose(1, 0, 2, 3)
+    grads = {"weight": np.matmul(x_rows, cols.transpose(0, 2, 1)).reshape(weight.shape)}
+    if has_bias:
+        grads["bias"] = dy.sum(axis=(0, 2, 3))
+    return dx, grads
+
+
+def cat_forward(*inputs):
+    """y has the channels (axis 1) of all inputs; of tokens (N, T, D), the features (axis 2)."""
+    axis = 2 if inputs[0].ndim == 3 else 1
+    return np.concatenate(inputs, axis), (axis, [x.shape[axis] for x in inputs])
+
+
+def cat_backward(dy, saved):
+    """Each input's dx is its own part of dy."""
+    axis, sizes = saved
+    return tuple(np.split(dy, np.cumsum(sizes[:-1]), axis)), {}
+
+
+def check_labels(labels, num_classes):
+    """Raise ValueError unless every label is a whole number in 0 .. num_classes - 1 (a negative index would wrap)."""
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"labels must be whole numbers, not {labels.dtype}")
+    if labels.size == 0 or labels.min() < 0 or labels.max() >= num_classes:
+        found = f"{labels.min()} to {labels.max()}" if labels.size else "none"
+        raise ValueError(f"labels must lie in 0 to {num_classes - 1}, found {found}")
+
+
+def nll(log_p, labels):
+    """Log-probabilities (N, K, ...), labels (N, ...) -> mean of -log_p at the labels, its gradient."""
+    check_labels(labels, log_p.shape[1])
+    at_labels = np.expand_dims(labels, 1)
+    loss = -np.take_along_axis(log_p, at_labels, axis=1).mean()
+    dlog_p = np.zeros_like(log_p)
+    np.put_along_axis(dlog_p, at_labels, -1.0 / labels.size, axis=1)
+    return loss, dlog_p
+
+
+def cross_entropy(logits, labels):
+    """logits (N, K, ...), labels (N, ...) -> mean loss, dlogits = (softmax - onehot(labels)) / number of labels.
+
+    The maximum is taken out first, so that no exponential overflows.
+    """
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    loss, dlog_p = nll(log_p, labels)
+    return loss, dlog_p + np.exp(log_p) / labels.size
+
+
+def adam_step(params, grads, state, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
+    """Kingma & Ba 2015: m, v are running means of g and g*g, corrected for starting at zero;
+    param -= lr * m_hat / (sqrt(v_hat) + eps). weight_decay adds to g."""
+    step = state["step"] = state.get("step", 0) + 1
+    correct1, correct2 = 1 - betas[0] ** step, 1 - betas[1] ** step
+    for name, param in params.items():
+        g = grads[name] + weight_decay * param if weight_decay else grads[name]
+        m, v = state.setdefault(name, (np.zeros_like(param), np.zeros_like(param)))
+        m += (1 - betas[0]) * (g - m)
+        v += (1 - betas[1]) * (g * g - v)
+        param -= lr / correct1 * m / (np.sqrt(v) / correct2**0.5 + eps)
+
+
+def he(rng, shape, fan_in, fan_out, dtype):
+    """He et al. 2015: normal with variance 2 / fan_in."""
+    return (rng.standard_normal(shape) * (2.0 / fan_in) ** 0.5).astype(dtype)
+
+
+def write_weights(path, weights):
+    """{name: array} -> a `.safetensors` or `.npz` file."""
+    if str(path).endswith(".npz"):
+        np.savez(path, **weights)
+        return
+    header, end = {}, 0
+    for name, array in weights.items():
+        dtype = {"f8": "F64", "f4": "F32", "f2": "F16"}[array.dtype.str[1:]]
+        header[name] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": [end, end + array.nbytes]}
+        end += array.nbytes
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    parts = [np.array([len(text)], "<u8").view(np.uint8), np.frombuffer(text, np.uint8)]
+    parts += [np.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in weights.values()]
+    np.concatenate(parts).tofile(path)
+
+
+def read_weights(path):
+    """A `.safetensors` or `.npz` file -> {name: array}.
+
+    It is the length of a header (8 bytes), the header (JSON: dtype, shape and place of each tensor), data.
+    """
+    if str(path).endswith(".npz"):
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    raw = np.fromfile(path, np.uint8)
+    start = 8 + int(raw[:8].view("<u8")[0])
+    header = json.loads(raw[8:start].tobytes())
+    header.pop("__metadata__", None)
+    dtypes = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
+    weights = {}
+    for name, entry in header.items():
+        begin, end = entry["data_offsets"]
+        weights[name] = raw[start + begin : start + end].view(dtypes[entry["dtype"]]).reshape(entry["shape"])
+    return weights
+
+
+# ---------------------------------------------------------------- the network
+
+
+class Network:
+    """What a network can do once it has `params`, `buffers`, `logits`, `forward`, `backward`, `loss` and `update`.
+
+    params and buffers: name -> array, with PyTorch's names, shapes and order, so that one checkpoint fits both.
+    """
+
+    def check_input(self, x):
+        """x (N, *input_shape), numbers of any type -> the same in the network's dtype. Raises ValueError."""
+        x = np.asarray(x, self.dtype)
+        if x.shape[1:] != self.input_shape:
+            raise ValueError(f"the network takes (N, {', '.join(map(str, self.input_shape))}), not {x.shape}")
+        return x
+
+    def loss_and_gradients(self, x, y):
+        """x (N, *input_shape), targets y -> mean loss, {param name: gradient}, in training mode."""
+        loss, dlogits = self.loss(self.logits(x, training=True), y)
+        _, grads = self.backward(dlogits)
+        return loss, grads
+
+    def train_step(self, x, y, lr=None):
+        """Forward, loss, backward and one step of the optimizer, in place; returns the loss."""
+        loss, grads = self.loss_and_gradients(x, y)
+        self.update(grads, self.learning_rate if lr is None else lr)
+        return loss
+
+    def fit(self, x, y, epochs=5, batch=64, lr=None, seed=0):
+        """Train on x (N, *input_shape) and targets y (N, ...) in shuffled batches; returns each epoch's mean loss."""
+        rng, history = np.random.default_rng(seed), []
+        for _ in range(epochs):
+            batches = np.array_split(rng.permutation(len(x)), max(1, len(x) // batch))
+            history.append(float(np.mean([self.train_step(x[rows], y[rows], lr) for rows in batches])))
+        return history
+
+    def outputs(self, x, batch=256):
+        """x (N, *input_shape) -> what the network gives, (N, ...), without training, batch by batch."""
+        return np.concatenate([self.forward(x[i : i + batch]) for i in range(0, len(x), batch)])
+
+    def predict(self, x):
+        """x (N, *input_shape) -> the class of the largest output, (N, ...)."""
+        return self.outputs(x).argmax(axis=1)
+
+    def score(self, x, y):
+        """The share of labels y that `predict` finds."""
+        return float(np.mean(self.predict(x) == y))
+
+    def save(self, path):
+        """Write params and buffers to a `.safetensors` or `.npz` file."""
+        write_weights(path, {**self.params, **self.buffers})
+
+    def load(self, path):
+        """Read what `save`, netdsl or PyTorch wrote; raises ValueError unless every name and shape is right."""
+        found, expected = read_weights(path), {**self.params, **self.buffers}
+        for name in sorted(found.keys() | expected.keys()):
+            if name not in expected or name not in found or found[name].shape != expected[name].shape:
+                shapes = [weights[name].shape if name in weights else "nothing" for weights in (expected, found)]
+                raise ValueError(f"{path}: {name} should be {shapes[0]}, the file has {shapes[1]}")
+        for name, array in expected.items():
+            array[...] = found[name]
+
+
+class Unet(Network):
+    """(N, 1, 256, 256) -> (N, 2, 256, 256)."""
+
+    input_shape = INPUT_SHAPE
+    learning_rate = 0.001
+    loss = staticmethod(cross_entropy)
+
+    def __init__(self, seed=0, dtype=np.float32):
+        rng = np.random.default_rng(seed)
+        self.dtype = np.dtype(dtype)
+        self.params = {
+            "unet1.dc1.conv1.weight": he(rng, (64, 1, 3, 3), 9, 576, dtype),
+            "unet1.dc1.conv1.bias": np.zeros(64, dtype),
+            "unet1.dc1.conv2.weight": he(rng, (64, 64, 3, 3), 576, 576, dtype),
+            "unet1.dc1.conv2.bias": np.zeros(64, dtype),
+            "unet1.unet1.dc1.conv1.weight": he(rng, (128, 64, 3, 3), 576, 1152, dtype),
+            "unet1.unet1.dc1.conv1.bias": np.zeros(128, dtype),
+            "unet1.unet1.dc1.conv2.weight": he(rng, (128, 128, 3, 3), 1152, 1152, dtype),
+            "unet1.unet1.dc1.conv2.bias": np.zeros(128, dtype),
+            "unet1.unet1.unet1.dc1.conv1.weight": he(rng, (256, 128, 3, 3), 1152, 2304, dtype),
+            "unet1.unet1.unet1.dc1.conv1.bias": np.zeros(256, dtype),
+            "unet1.unet1.unet1.dc1.conv2.weight": he(rng, (256, 256, 3, 3), 2304, 2304, dtype),
+            "unet1.unet1.unet1.dc1.conv2.bias": np.zeros(256, dtype),
+            "unet1.unet1.unet1.unet1.dc1.conv1.weight": he(rng, (512, 256, 3, 3), 2304, 4608, dtype),
+            "unet1.unet1.unet1.unet1.dc1.conv1.bias": np.zeros(512, dtype),
+            "unet1.unet1.unet1.unet1.dc1.conv2.weight": he(rng, (512, 512, 3, 3), 4608, 4608, dtype),
+            "unet1.unet1.unet1.unet1.dc1.conv2.bias": np.zeros(512, dtype),
+            "unet1.unet1.unet1.unet1.unet1.dc1.conv1.weight": he(rng, (1024, 512, 3, 3), 4608, 9216, dtype),
+            "unet1.unet1.unet1.unet1.unet1.dc1.conv1.bias": np.zeros(1024, dtype),
+            "unet1.unet1.unet1.unet1.unet1.dc1.conv2.weight": he(rng, (1024, 1024, 3, 3), 9216, 9216, dtype),
+            "unet1.unet1.unet1.unet1.unet1.dc1.conv2.bias": np.zeros(1024, dtype),
+            "unet1.unet1.unet1.unet1.up1.weight": he(rng, (1024, 512, 2, 2), 2048, 4096, dtype),
+            "unet1.unet1.unet1.unet1.up1.bias": np.zeros(512, dtype),
+            "unet1.unet1.unet1.unet1.dc2.conv1.weight": he(rng, (512, 1024, 3, 3), 9216, 4608, dtype),
+            "unet1.unet1.unet1.unet1.dc2.conv1.bias": np.zeros(512, dtype),
+            "unet1.unet1.unet1.unet1.dc2.conv2.weight": he(rng, (512, 512, 3, 3), 4608, 4608, dtype),
+            "unet1.unet1.unet1.unet1.dc2.conv2.bias": np.zeros(512, dtype),
+            "unet1.unet1.unet1.up1.weight": he(rng, (512, 256, 2, 2), 1024, 2048, dtype),
+            "unet1.unet1.unet1.up1.bias": np.zeros(256, dtype),
+            "unet1.unet1.unet1.dc2.conv1.weight": he(rng, (256, 512, 3, 3), 4608, 2304, dtype),
+            "unet1.unet1.unet1.dc2.conv1.bias": np.zeros(256, dtype),
+            "unet1.unet1.unet1.dc2.conv2.weight": he(rng, (256, 256, 3, 3), 2304, 2304, dtype),
+            "unet1.unet1.unet1.dc2.conv2.bias": np.zeros(256, dtype),
+            "unet1.unet1.up1.weight": he(rng, (256, 128, 2, 2), 512, 1024, dtype),
+            "unet1.unet1.up1.bias": np.zeros(128, dtype),
+            "unet1.unet1.dc2.conv1.weight": he(rng, (128, 256, 3, 3), 2304, 1152, dtype),
+            "unet1.unet1.dc2.conv1.bias": np.zeros(128, dtype),
+            "unet1.unet1.dc2.conv2.weight": he(rng, (128, 128, 3, 3), 1152, 1152, dtype),
+            "unet1.unet1.dc2.conv2.bias": np.zeros(128, dtype),
+            "unet1.up1.weight": he(rng, (128, 64, 2, 2), 256, 512, dtype),
+            "unet1.up1.bias": np.zeros(64, dtype),
+            "unet1.dc2.conv1.weight": he(rng, (64, 128, 3, 3), 1152, 576, dtype),
+            "unet1.dc2.conv1.bias": np.zeros(64, dtype),
+            "unet1.dc2.conv2.weight": he(rng, (64, 64, 3, 3), 576, 576, dtype),
+            "unet1.dc2.conv2.bias": np.zeros(64, dtype),
+            "conv1.weight": he(rng, (2, 64, 1, 1), 64, 2, dtype),
+            "conv1.bias": np.zeros(2, dtype),
+        }
+        self.buffers = {}
+        self.saved, self.optimizer_state = {}, {}
+        self.rng = rng
+
+    def forward(self, x, training=False):
+        """x (N, 1, 256, 256) -> y (N, 2, 256, 256)."""
+        x = self.check_input(x)
+        p, saved = self.params, self.saved
+
+        # unet1.dc1: dc(c=64)
+        x, saved["unet1.dc1.conv1"] = conv_forward(x, p["unet1.dc1.conv1.weight"], p["unet1.dc1.conv1.bias"], padding=((1, 1), (1, 1)))  # (N, 64, 256, 256)
+        x, saved["unet1.dc1.relu1"] = relu_forward(x)
+        x, saved["unet1.dc1.conv2"] = conv_forward(x, p["unet1.dc1.conv2.weight"], p["unet1.dc1.conv2.bias"], padding=((1, 1), (1, 1)))
+        x, saved["unet1.dc1.relu2"] = relu_forward(x)
+
+        # unet1: unet(c=64, depth=4)
+        y, saved["unet1.pool1"] = pool_forward(x, kernel_size=(2, 2), stride=(2, 2))  # (N, 64, 128, 128)
+
+        # unet1.unet1.dc1: dc(c=128)
+        y, saved["unet1.unet1.dc1.conv1"] = conv_forward(y, p["unet1.unet1.dc1.conv1.weight"], p["unet1.unet1.dc1.conv1.bias"], padding=((1, 1), (1, 1)))  # (N, 128, 128, 128)
+        y, saved["unet1.unet1.dc1.relu1"] = relu_forward(y)
+        y, saved["unet1.unet1.dc1.conv2"] = conv_forward(y, p["unet1.unet1.dc1.conv2.weight"], p["unet1.unet1.dc1.conv2.bias"], padding=((1, 1), (1, 1)))
+        y, saved["unet1.unet1.dc1.relu2"] = relu_forward(y)
+
+        # unet1.unet1: unet(c=128, depth=3)
+        z, saved["unet1.unet1.pool1"] = pool_forward(y, kernel_size=(2, 2), stride=(2, 2))  # (N, 128, 64, 64)
+
+        # unet1.unet1.unet1.dc1: dc(c=256)
+        z, saved["unet1.unet1.unet1.dc1.conv1"] = conv_forward(z, p["unet1.unet1.unet1.dc1.conv1.weight"], p["unet1.unet1.unet1.dc1.conv1.bias"], padding=((1, 1), (1, 1)))  # (N, 256, 64, 64)
+        z, saved["unet1.unet1.unet1.dc1.relu1"] = relu_forward(z)
+        z, saved["unet1.unet1.unet1.dc1.conv2"] = conv_forward(z, p["unet1.unet1.unet1.dc1.conv2.weight"], p["unet1.unet1.unet1.dc1.conv2.bias"], padding=((1, 1), (1, 1)))
+        z, saved["unet1.unet1.unet1.dc1.relu2"] = relu_forward(z)
+
+        # unet1.unet1.unet1: unet(c=256, depth=2)
+        a, saved["unet1.unet1.unet1.pool1"] = pool_forward(z, kernel_size=(2, 2), stride=(2, 2))  # (N, 256, 32, 32)
+
+        # unet1.unet1.unet1.unet1.dc1: dc(c=512)
+        a, saved["unet1.unet1.unet1.unet1.dc1.conv1"] = conv_forward(a, p["unet1.unet1.unet1.unet1.dc1.conv1.weight"], p["unet1.unet1.unet1.unet1.dc1.conv1.bias"], padding=((1, 1), (1, 1)))  # (N, 512, 32, 32)
+        a, saved["unet1.unet1.unet1.unet1.dc1.relu1"] = relu_forward(a)
+        a, saved["unet1.unet1.unet1.unet1.dc1.conv2"] = conv_forward(a, p["unet1.unet1.unet1.unet1.dc1.conv2.weight"], p["unet1.unet1.unet1.unet1.dc1.conv2.bias"], padding=((1, 1), (1, 1)))
+        a, saved["unet1.unet1.unet1.unet1.dc1.relu2"] = relu_forward(a)
+
+        # unet1.unet1.unet1.unet1: unet(c=512, depth=1)
+        b, saved["unet1.unet1.unet1.unet1.pool1"] = pool_forward(a, kernel_size=(2, 2), stride=(2, 2))  # (N, 512, 16, 16)
+
+        # unet1.unet1.unet1.unet1.unet1.dc1: dc(c=1024)
+        b, saved["unet1.unet1.unet1.unet1.unet1.dc1.conv1"] = conv_forward(b, p["unet1.unet1.unet1.unet1.unet1.dc1.conv1.weight"], p["unet1.unet1.unet1.unet1.unet1.dc1.conv1.bias"], padding=((1, 1), (1, 1)))  # (N, 1024, 16, 16)
+        b, saved["unet1.unet1.unet1.unet1.unet1.dc1.relu1"] = relu_forward(b)
+        b, saved["unet1.unet1.unet1.unet1.unet1.dc1.conv2"] = conv_forward(b, p["unet1.unet1.unet1.unet1.unet1.dc1.conv2.weight"], p["unet1.unet1.unet1.unet1.unet1.dc1.conv2.bias"], padding=((1, 1), (1, 1)))
+        b, saved["unet1.unet1.unet1.unet1.unet1.dc1.relu2"] = relu_forward(b)
+
+        # unet1.unet1.unet1.unet1: unet(c=512, depth=1)
+        b, saved["unet1.unet1.unet1.unet1.up1"] = transposed_forward(b, p["unet1.unet1.unet1.unet1.up1.weight"], p["unet1.unet1.unet1.unet1.up1.bias"], stride=(2, 2))  # (N, 512, 32, 32)
+        a, saved["unet1.unet1.unet1.unet1.cat1"] = cat_forward(a, b)  # (N, 1024, 32, 32)
+
+        # unet1.unet1.unet1.unet1.dc2: dc(c=512)
+        a, saved["unet1.unet1.unet1.unet1.dc2.conv1"] = conv_forward(a, p["unet1.unet1.unet1.unet1.dc2.conv1.weight"], p["unet1.unet1.unet1.unet1.dc2.conv1.bias"], padding=((1, 1), (1, 1)))  # (N, 512, 32, 32)
+        a, saved["unet1.unet1.unet1.unet1.dc2.relu1"] = relu_forward(a)
+        a, saved["unet1.unet1.unet1.unet1.dc2.conv2"] = conv_forward(a, p["unet1.unet1.unet1.unet1.dc2.conv2.weight"], p["unet1.unet1.unet1.unet1.dc2.conv2.bias"], padding=((1, 1), (1, 1)))
+        a, saved["unet1.unet1.unet1.unet1.dc2.relu2"] = relu_forward(a)
+
+        # unet1.unet1.unet1: unet(c=256, depth=2)
+        a, saved["unet1.unet1.unet1.up1"] = transposed_forward(a, p["unet1.unet1.unet1.up1.weight"], p["unet1.unet1.unet1.up1.bias"], stride=(2, 2))  # (N, 256, 64, 64)
+        z, saved["unet1.unet1.unet1.cat1"] = cat_forward(z, a)  # (N, 512, 64, 64)
+
+        # unet1.unet1.unet1.dc2: dc(c=256)
+        z, saved["unet1.unet1.unet1.dc2.conv1"] = conv_forward(z, p["unet1.unet1.unet1.dc2.conv1.weight"], p["unet1.unet1.unet1.dc2.conv1.bias"], padding=((1, 1), (1, 1)))  # (N, 256, 64, 64)
+        z, saved["unet1.unet1.unet1.dc2.relu1"] = relu_forward(z)
+        z, saved["unet1.unet1.unet1.dc2.conv2"] = conv_forward(z, p["unet1.unet1.unet1.dc2.conv2.weight"], p["unet1.unet1.unet1.dc2.conv2.bias"], padding=((1, 1), (1, 1)))
+        z, saved["unet1.unet1.unet1.dc2.relu2"] = relu_forward(z)
+
+        # unet1.unet1: unet(c=128, depth=3)
+        z, saved["unet1.unet1.up1"] = transposed_forward(z, p["unet1.unet1.up1.weight"], p["unet1.unet1.up1.bias"], stride=(2, 2))  # (N, 128, 128, 128)
+        y, saved["unet1.unet1.cat1"] = cat_forward(y, z)  # (N, 256, 128, 128)
+
+        # unet1.unet1.dc2: dc(c=128)
+        y, saved["unet1.unet1.dc2.conv1"] = conv_forward(y, p["unet1.unet1.dc2.conv1.weight"], p["unet1.unet1.dc2.conv1.bias"], padding=((1, 1), (1, 1)))  # (N, 128, 128, 128)
+        y, saved["unet1.unet1.dc2.relu1"] = relu_forward(y)
+        y, saved["unet1.unet1.dc2.conv2"] = conv_forward(y, p["unet1.unet1.dc2.conv2.weight"], p["unet1.unet1.dc2.conv2.bias"], padding=((1, 1), (1, 1)))
+        y, saved["unet1.unet1.dc2.relu2"] = relu_forward(y)
+
+        # unet1: unet(c=64, depth=4)
+        y, saved["unet1.up1"] = transposed_forward(y, p["unet1.up1.weight"], p["unet1.up1.bias"], stride=(2, 2))  # (N, 64, 256, 256)
+        x, saved["unet1.cat1"] = cat_forward(x, y)  # (N, 128, 256, 256)
+
+        # unet1.dc2: dc(c=64)
+        x, saved["unet1.dc2.conv1"] = conv_forward(x, p["unet1.dc2.conv1.weight"], p["unet1.dc2.conv1.bias"], padding=((1, 1), (1, 1)))  # (N, 64, 256, 256)
+        x, saved["unet1.dc2.relu1"] = relu_forward(x)
+        x, saved["unet1.dc2.conv2"] = conv_forward(x, p["unet1.dc2.conv2.weight"], p["unet1.dc2.conv2.bias"], padding=((1, 1), (1, 1)))
+        x, saved["unet1.dc2.relu2"] = relu_forward(x)
+
+        # the network itself
+        x, saved["conv1"] = conv_forward(x, p["conv1.weight"], p["conv1.bias"])  # (N, 2, 256, 256)
+        return x
+
+    def logits(self, x, training=False):
+        """What the loss reads: the output."""
+        return self.forward(x, training)
+
+    def backward(self, dy):
+        """The gradient by the logits -> dx, {param name: gradient}, for the last batch."""
+        saved, grads = self.saved, {}
+        dy, grads["conv1"] = conv_backward(dy, saved["conv1"])  # (N, 64, 256, 256)
+
+        # unet1.dc2
+        dy, _ = relu_backward(dy, saved["unet1.dc2.relu2"])
+        dy, grads["unet1.dc2.conv2"] = conv_backward(dy, saved["unet1.dc2.conv2"])
+        dy, _ = relu_backward(dy, saved["unet1.dc2.relu1"])
+        dy, grads["unet1.dc2.conv1"] = conv_backward(dy, saved["unet1.dc2.conv1"])  # (N, 128, 256, 256)
+
+        # unet1
+        (dy, dz), _ = cat_backward(dy, saved["unet1.cat1"])
+        dz, grads["unet1.up1"] = transposed_backward(dz, saved["unet1.up1"])  # (N, 128, 128, 128)
+
+        # unet1.unet1.dc2
+        dz, _ = relu_backward(dz, saved["unet1.unet1.dc2.relu2"])
+        dz, grads["unet1.unet1.dc2.conv2"] = conv_backward(dz, saved["unet1.unet1.dc2.conv2"])
+        dz, _ = relu_backward(dz, saved["unet1.unet1.dc2.relu1"])
+        dz, grads["unet1.unet1.dc2.conv1"] = conv_backward(dz, saved["unet1.unet1.dc2.conv1"])  # (N, 256, 128, 128)
+
+        # unet1.unet1
+        (dz, da), _ = cat_backward(dz, saved["unet1.unet1.cat1"])
+        da, grads["unet1.unet1.up1"] = transposed_backward(da, saved["unet1.unet1.up1"])  # (N, 256, 64, 64)
+
+        # unet1.unet1.unet1.dc2
+        da, _ = relu_backward(da, saved["unet1.unet1.unet1.dc2.relu2"])
+        da, grads["unet1.unet1.unet1.dc2.conv2"] = conv_backward(da, saved["unet1.unet1.unet1.dc2.conv2"])
+        da, _ = relu_backward(da, saved["unet1.unet1.unet1.dc2.relu1"])
+        da, grads["unet1.unet1.unet1.dc2.conv1"] = conv_backward(da, saved["unet1.unet1.unet1.dc2.conv1"])  # (N, 512, 64, 64)
+
+        # unet1.unet1.unet1
+        (da, db), _ = cat_backward(da, saved["unet1.unet1.unet1.cat1"])
+        db, grads["unet1.unet1.unet1.up1"] = transposed_backward(db, saved["unet1.unet1.unet1.up1"])  # (N, 512, 32, 32)
+
+        # unet1.unet1.unet1.unet1.dc2
+        db, _ = relu_backward(db, saved["unet1.unet1.unet1.unet1.dc2.relu2"])
+        db, grads["unet1.unet1.unet1.unet1.dc2.conv2"] = conv_backward(db, saved["unet1.unet1.unet1.unet1.dc2.conv2"])
+        db, _ = relu_backward(db, saved["unet1.unet1.unet1.unet1.dc2.relu1"])
+        db, grads["unet1.unet1.unet1.unet1.dc2.conv1"] = conv_backward(db, saved["unet1.unet1.unet1.unet1.dc2.conv1"])  # (N, 1024, 32, 32)
+
+        # unet1.unet1.unet1.unet1
+        (db, dc), _ = cat_backward(db, saved["unet1.unet1.unet1.unet1.cat1"])
+        dc, grads["unet1.unet1.unet1.unet1.up1"] = transposed_backward(dc, saved["unet1.unet1.unet1.unet1.up1"])  # (N, 1024, 16, 16)
+
+        # unet1.unet1.unet1.unet1.unet1.dc1
+        dc, _ = relu_backward(dc, saved["unet1.unet1.unet1.unet1.unet1.dc1.relu2"])
+        dc, grads["unet1.unet1.unet1.unet1.unet1.dc1.conv2"] = conv_backward(dc, saved["unet1.unet1.unet1.unet1.unet1.dc1.conv2"])
+        dc, _ = relu_backward(dc, saved["unet1.unet1.unet1.unet1.unet1.dc1.relu1"])
+        dc, grads["unet1.unet1.unet1.unet1.unet1.dc1.conv1"] = conv_backward(dc, saved["unet1.unet1.unet1.unet1.unet1.dc1.conv1"])  # (N, 512, 16, 16)
+
+        # unet1.unet1.unet1.unet1
+        dc, _ = pool_backward(dc, saved["unet1.unet1.unet1.unet1.pool1"])  # (N, 512, 32, 32)
+        db = db + dc
+
+        # unet1.unet1.unet1.unet1.dc1
+        db, _ = relu_backward(db, saved["unet1.unet1.unet1.unet1.dc1.relu2"])
+        db, grads["unet1.unet1.unet1.unet1.dc1.conv2"] = conv_backward(db, saved["unet1.unet1.unet1.unet1.dc1.conv2"])
+        db, _ = relu_backward(db, saved["unet1.unet1.unet1.unet1.dc1.relu1"])
+        db, grads["unet1.unet1.unet1.unet1.dc1.conv1"] = conv_backward(db, saved["unet1.unet1.unet1.unet1.dc1.conv1"])  # (N, 256, 32, 32)
+
+        # unet1.unet1.unet1
+        db, _ = pool_backward(db, saved["unet1.unet1.unet1.pool1"])  # (N, 256, 64, 64)
+        da = da + db
+
+        # unet1.unet1.unet1.dc1
+        da, _ = relu_backward(da, saved["unet1.unet1.unet1.dc1.relu2"])
+        da, grads["unet1.unet1.unet1.dc1.conv2"] = conv_backward(da, saved["unet1.unet1.unet1.dc1.conv2"])
+        da, _ = relu_backward(da, saved["unet1.unet1.unet1.dc1.relu1"])
+        da, grads["unet1.unet1.unet1.dc1.conv1"] = conv_backward(da, saved["unet1.unet1.unet1.dc1.conv1"])  # (N, 128, 64, 64)
+
+        # unet1.unet1
+        da, _ = pool_backward(da, saved["unet1.unet1.pool1"])  # (N, 128, 128, 128)
+        dz = dz + da
+
+        # unet1.unet1.dc1
+        dz, _ = relu_backward(dz, saved["unet1.unet1.dc1.relu2"])
+        dz, grads["unet1.unet1.dc1.conv2"] = conv_backward(dz, saved["unet1.unet1.dc1.conv2"])
+        dz, _ = relu_backward(dz, saved["unet1.unet1.dc1.relu1"])
+        dz, grads["unet1.unet1.dc1.conv1"] = conv_backward(dz, saved["unet1.unet1.dc1.conv1"])  # (N, 64, 128, 128)
+
+        # unet1
+        dz, _ = pool_backward(dz, saved["unet1.pool1"])  # (N, 64, 256, 256)
+        dy = dy + dz
+
+        # unet1.dc1
+        dy, _ = relu_backward(dy, saved["unet1.dc1.relu2"])
+        dy, grads["unet1.dc1.conv2"] = conv_backward(dy, saved["unet1.dc1.conv2"])
+        dy, _ = relu_backward(dy, saved["unet1.dc1.relu1"])
+        dy, grads["unet1.dc1.conv1"] = conv_backward(dy, saved["unet1.dc1.conv1"])  # (N, 1, 256, 256)
+
+        return dy, {f"{layer}.{name}": g for layer, named in reversed(grads.items()) for name, g in named.items()}
+
+    def update(self, grads, lr):
+        """One step of the optimizer, in place."""
+        adam_step(self.params, grads, self.optimizer_state, lr)
+
+
+Model = Unet
+
+if __name__ == "__main__":
+    # A training run on made-up data, to show that the network learns.
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, (8, 256, 256))
+    x = rng.standard_normal((8, *INPUT_SHAPE)).astype(np.float32)
+    model = Model(seed=0)
+    for epoch in range(1, 6):
+        (loss,) = model.fit(x, y, epochs=1, batch=4, seed=epoch)
+        print(f"epoch {epoch}: loss {loss:.4f}, accuracy {model.score(x, y):.3f}")

@@ -1,0 +1,989 @@
+# -*- coding: utf-8 -*-
+"""VitB16 in NumPy, 3x224x224 -> 1000, 86,567,656 parameters. Written by `netdsl compile -O0`; needs numpy and nothing else.
+
+    layer                            output     parameters
+    conv_proj                        768x14x14     590,592
+    tokens1                          196x768
+    class_token                      197x768           768
+    encoder.pos_embedding            197x768       151,296
+    encoder.layers.encoder_layer_0   197x768     7,087,872
+    encoder.layers.encoder_layer_1   197x768     7,087,872
+    encoder.layers.encoder_layer_2   197x768     7,087,872
+    encoder.layers.encoder_layer_3   197x768     7,087,872
+    encoder.layers.encoder_layer_4   197x768     7,087,872
+    encoder.layers.encoder_layer_5   197x768     7,087,872
+    encoder.layers.encoder_layer_6   197x768     7,087,872
+    encoder.layers.encoder_layer_7   197x768     7,087,872
+    encoder.layers.encoder_layer_8   197x768     7,087,872
+    encoder.layers.encoder_layer_9   197x768     7,087,872
+    encoder.layers.encoder_layer_10  197x768     7,087,872
+    encoder.layers.encoder_layer_11  197x768     7,087,872
+    encoder.ln                       197x768         1,536
+    take1                            768
+    heads.head                       1000          769,000
+
+Arrays are (N, C, H, W). Every `<layer>_forward` returns (y, saved); its `<layer>_backward` takes (dy, saved) and
+returns (dx, gradients). `dy` is the gradient of the loss by y.
+"""
+import json
+import math
+
+import numpy as np
+
+INPUT_SHAPE = (3, 224, 224)
+NUM_PARAMETERS = 86_567_656
+
+
+# ---------------------------------------------------------------- kernels
+
+
+def windows(x, kernel_size, stride, padding, dilation=(1, 1)):
+    """x (N, C, H, W) -> every window, a read-only view (N, C, Ho, Wo, Kh, Kw) of the zero-padded x.
+
+    padding ((top, bottom), (left, right)); Ho = (H + top + bottom - dilation * (Kh - 1) - 1) // stride + 1.
+    """
+    x = np.pad(x, ((0, 0), (0, 0), *padding))
+    reach = (dilation[0] * (kernel_size[0] - 1) + 1, dilation[1] * (kernel_size[1] - 1) + 1)
+    view = np.lib.stride_tricks.sliding_window_view(x, reach, axis=(2, 3))
+    return view[:, :, :: stride[0], :: stride[1], :: dilation[0], :: dilation[1]]
+
+
+def conv_forward(x, weight, bias, stride=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1), groups=1):
+    """x (N, C, H, W), weight (F, C/groups, Kh, Kw), bias (F,) or None -> y (N, F, Ho, Wo).
+
+    y[n, f, i, j] = bias[f] + sum over c, u, v of weight[f, c, u, v] * x[n, c, i*s + u*d - p, j*s + v*d - p],
+    as one matrix product: a row of weights for each filter, a column for each window (im2col). With groups, filters of
+    one group see the channels of that group only: one matrix product each.
+    """
+    view = windows(x, weight.shape[2:], stride, padding, dilation)  # (N, C, Ho, Wo, Kh, Kw)
+    n, _, ho, wo = view.shape[:4]
+    cols = view.transpose(1, 4, 5, 0, 2, 3).reshape(groups, -1, n * ho * wo)  # (G, C/G*Kh*Kw, N*Ho*Wo)
+    rows = weight.reshape(groups, len(weight) // groups, -1)  # (G, F/G, C/G*Kh*Kw)
+    y = np.matmul(rows, cols).reshape(-1, n, ho, wo).transpose(1, 0, 2, 3)
+    if bias is not None:
+        y += bias[:, None, None]
+    return y, (x.shape, cols, weight, bias is not None, stride, padding, dilation)
+
+
+def windows_adjoint(dwindows, x_shape, stride, padding, dilation=(1, 1)):
+    """The transpose of `windows`: sums (C, Kh, Kw, N, Ho, Wo) back into dx (N, C, H, W)."""
+    n, c, h, w = x_shape
+    _, kh, kw, _, ho, wo = dwindows.shape
+    (top, bottom), (left, right) = padding
+    dx = np.zeros((c, n, h + top + bottom, w + left + right), dwindows.dtype)
+    for u in range(kh):
+        for v in range(kw):
+            rows, cols = u * dilation[0], v * dilation[1]
+            target = dx[:, :, rows : rows + stride[0] * ho : stride[0], cols : cols + stride[1] * wo : stride[1]]
+            target += dwindows[:, u, v]
+    return dx[:, :, top : top + h, left : left + w].transpose(1, 0, 2, 3)
+
+
+def conv_backward(dy, saved):
+    """dy (N, F, Ho, Wo) -> dx (N, C, H, W), {weight, bias}.
+
+    dweight multiplies dy with the windows of x; dx sends each dy[n, f, i, j] * weight[f] back to its window.
+    """
+    x_shape, cols, weight, has_bias, stride, padding, dilation = saved
+    n, f, ho, wo = dy.shape
+    groups = len(cols)
+    dy_rows = dy.transpose(1, 0, 2, 3).reshape(groups, f // groups, -1)  # (G, F/G, N*Ho*Wo)
+    grads = {"weight": np.matmul(dy_rows, cols.transpose(0, 2, 1)).reshape(weight.shape)}
+    if has_bias:
+        grads["bias"] = dy.sum(axis=(0, 2, 3))
+    rows = weight.reshape(groups, f // groups, -1)
+    dcols = np.matmul(rows.transpose(0, 2, 1), dy_rows).reshape(x_shape[1], *weight.shape[2:], n, ho, wo)
+    return windows_adjoint(dcols, x_shape, stride, padding, dilation), grads
+
+
+def tokens_forward(x):
+    """x (N, C, H, W) -> y (N, H*W, C), row by row (Dosovitskiy et al. 2021)."""
+    return x.reshape(*x.shape[:2], -1).transpose(0, 2, 1), x.shape
+
+
+def tokens_backward(dy, saved):
+    """The tokens back at their positions."""
+    return dy.transpose(0, 2, 1).reshape(saved), {}
+
+
+def cls_forward(x, weight):
+    """x (N, T, D), weight (1, 1, D) -> y (N, T + 1, D), the token first (Devlin et al. 2019)."""
+    return np.concatenate([np.broadcast_to(weight, (len(x), *weight.shape[1:])), x], axis=1), None
+
+
+def cls_backward(dy, saved):
+    """dx without the first token, whose gradient is summed over the batch."""
+    return dy[:, 1:], {"": dy[:, :1].sum(axis=0, keepdims=True)}
+
+
+def pos_forward(x, weight):
+    """y = x + weight, x (N, T, D), weight (1, T, D) (Dosovitskiy et al. 2021)."""
+    return x + weight, None
+
+
+def pos_backward(dy, saved):
+    """dx = dy; dweight sums dy over the batch."""
+    return dy, {"": dy.sum(axis=0, keepdims=True)}
+
+
+def ln_forward(x, weight, bias, eps=1e-5):
+    """y = weight * (x - mean) / sqrt(var + eps) + bias (Ba et al. 2016), mean and var over the features.
+
+    The features are the channels of x (N, C, H, W), each position by itself, and the last axis of (N, T, D) and (N, D).
+    """
+    axis, shape = (1, (-1, 1, 1)) if x.ndim == 4 else (x.ndim - 1, (-1,))
+    mean = x.mean(axis=axis, keepdims=True)
+    inv_std = 1 / np.sqrt(((x - mean) ** 2).mean(axis=axis, keepdims=True) + eps)
+    x_hat = (x - mean) * inv_std
+    y = x_hat if weight is None else weight.reshape(shape) * x_hat + bias.reshape(shape)
+    return y, (x_hat, inv_std, weight, axis, shape)
+
+
+def ln_backward(dy, saved):
+    """dx = inv_std * (g - mean(g) - x_hat * mean(g * x_hat)), g = dy * weight."""
+    x_hat, inv_std, weight, axis, shape = saved
+    g = dy if weight is None else dy * weight.reshape(shape)
+    means = [part.mean(axis=axis, keepdims=True) for part in (g, g * x_hat)]
+    dx = inv_std * (g - means[0] - x_hat * means[1])
+    if weight is None:
+        return dx, {}
+    others = tuple(a for a in range(dy.ndim) if a != axis)
+    return dx, {"weight": (dy * x_hat).sum(axis=others), "bias": dy.sum(axis=others)}
+
+
+def softmax(x, axis):
+    """exp(x) / sum of exp(x) along `axis`; the maximum is taken out first, so that nothing overflows."""
+    e = np.exp(x - x.max(axis=axis, keepdims=True))
+    return e / e.sum(axis=axis, keepdims=True)
+
+
+def mha_forward(x, in_proj_weight, in_proj_bias, out_proj_weight, out_proj_bias, heads):
+    """x (N, T, D) -> y (N, T, D) = concat over heads of softmax(q k^T / sqrt(D / heads)) v, times out_proj.
+
+    Vaswani et al. 2017, eq. 1; q, k, v are rows 0, 1, 2 times D of in_proj_weight (3D, D) applied to x, as in PyTorch.
+    """
+    n, t, d = x.shape
+    qkv = np.matmul(x, in_proj_weight.T)
+    if in_proj_bias is not None:
+        qkv = qkv + in_proj_bias
+    q, k, v = qkv.reshape(n, t, 3, heads, d // heads).transpose(2, 0, 3, 1, 4)  # each (N, heads, T, D/heads)
+    scale = (d // heads) ** -0.5
+    weights = softmax(np.matmul(q * scale, k.swapaxes(2, 3)), 3)  # (N, heads, T, T)
+    mixed = np.matmul(weights, v).transpose(0, 2, 1, 3).reshape(n, t, d)
+    y = np.matmul(mixed, out_proj_weight.T)
+    if out_proj_bias is not None:
+        y = y + out_proj_bias
+    return y, (x, q, k, v, weights, mixed, in_proj_weight, out_proj_weight, in_proj_bias is not None)
+
+
+def mha_backward(dy, saved):
+    """Back through the output matrix, the mixing, the softmax (ds = w * (dw - sum(dw * w))), and the input matrix."""
+    x, q, k, v, weights, mixed, in_proj_weight, out_proj_weight, has_bias = saved
+    n, t, d = x.shape
+    heads = q.shape[1]
+    scale = (d // heads) ** -0.5
+    dmixed = np.matmul(dy, out_proj_weight).reshape(n, t, heads, -1).transpose(0, 2, 1, 3)
+    dweights = np.matmul(dmixed, v.swapaxes(2, 3))
+    dscores = weights * (dweights - (dweights * weights).sum(axis=3, keepdims=True))
+    dq, dk = np.matmul(dscores, k) * scale, np.matmul(dscores.swapaxes(2, 3), q) * scale
+    dv = np.matmul(weights.swapaxes(2, 3), dmixed)
+    dqkv = np.stack([dq, dk, dv]).transpose(1, 3, 0, 2, 4).reshape(n * t, 3 * d)
+    rows = dy.reshape(n * t, d)
+    grads = {
+        "in_proj_weight": np.matmul(dqkv.T, x.reshape(n * t, d)),
+        "out_proj.weight": np.matmul(rows.T, mixed.reshape(n * t, d)),
+    }
+    if has_bias:
+        grads |= {"in_proj_bias": dqkv.sum(axis=0), "out_proj.bias": rows.sum(axis=0)}
+    return np.matmul(dqkv, in_proj_weight).reshape(x.shape), grads
+
+
+def add_forward(*inputs):
+    """y = x1 + x2 + ..., all of one shape."""
+    y = inputs[0]
+    for x in inputs[1:]:
+        y = y + x
+    return y, len(inputs)
+
+
+def add_backward(dy, saved):
+    """dx = dy for every input."""
+    return (dy,) * saved, {}
+
+
+def linear_forward(x, weight, bias):
+    """x (N, ..., D), weight (F, D), bias (F,) or None -> y (N, ..., F) = x weight^T + bias."""
+    y = np.matmul(x, weight.T)
+    return y if bias is None else y + bias, (x, weight, bias is not None)
+
+
+def linear_backward(dy, saved):
+    """dx = dy weight; dweight = dy^T x and dbias = the sum of dy, over the batch and all tokens."""
+    x, weight, has_bias = saved
+    rows = dy.reshape(-1, dy.shape[-1])
+    grads = {"weight": np.matmul(rows.T, x.reshape(-1, x.shape[-1]))}
+    if has_bias:
+        grads["bias"] = rows.sum(axis=0)
+    return np.matmul(dy, weight), grads
+
+
+def erf(x):
+    """The error function: erf(t) = 1 - exp(-t*t) + t * exp(-t*t) * h(t), odd, and +-1 where |x| >= 6.
+
+    h is a Chebyshev series in u = (2*t - 3) / (t + 3), which takes 0 .. 6 to -1 .. 1; its values at Chebyshev points
+    come from math.erf and math.erfc. The error is below 1e-15 in float64, and 4e-8 in float32, worked in float64.
+    """
+    count = 20 if x.dtype == np.float64 else 10
+    angles = np.pi * (np.arange(count) + 0.5) / count
+    h = []
+    for t in (3 * (1 + np.cos(angles)) / (2 - np.cos(angles))).tolist():
+        near_0 = (math.erf(t) + math.expm1(-t * t)) * math.exp(t * t)  # the other form cancels
+        h.append((near_0 if t < 1 else 1 - math.erfc(t) * math.exp(t * t)) / t)
+    coefficients = (2 / count * np.matmul(np.cos(np.outer(np.arange(count), angles)), np.array(h))).tolist()
+    t = np.minimum(np.abs(x), 6).astype(np.float64)
+    u = (2 * t - 3) / (t + 3)
+    above, here = np.zeros_like(t), np.zeros_like(t)
+    for c in coefficients[:0:-1]:  # Clenshaw's recurrence
+        above, here = here, 2 * u * here - above + c
+    y = t * np.exp(-t * t) * (u * here - above + coefficients[0] / 2) - np.expm1(-t * t)
+    return (np.sign(x) * y).astype(x.dtype)
+
+
+def gelu_forward(x):
+    """y = x * Phi(x), Phi(x) = (1 + erf(x / sqrt(2))) / 2 (Hendrycks & Gimpel 2016)."""
+    phi = 0.5 * (1 + erf(x * 0.5**0.5))
+    return x * phi, (x, phi)
+
+
+def gelu_backward(dy, saved):
+    """dx = dy * (Phi(x) + x * exp(-x*x/2) / sqrt(2 pi))."""
+    x, phi = saved
+    bounded = np.clip(x, -40, 40)  # beyond, the density is 0 and the square may overflow
+    density = np.exp(-0.5 * bounded * bounded) * (2 * math.pi) ** -0.5
+    return dy * (phi + x * density), {}
+
+
+def dropout_forward(x, p, training, rng):
+    """In training y = x * factor, factor = 0 with probability p, else 1 / (1 - p) (Srivastava et al. 2014)."""
+    if not training:
+        return x, None
+    factor = ((rng.random(x.shape, np.float32) >= p) / (1 - p)).astype(x.dtype)
+    return x * factor, factor
+
+
+def dropout_backward(dy, saved):
+    """dx = dy * factor."""
+    return dy if saved is None else dy * saved, {}
+
+
+def take_forward(x, index):
+    """x (N, T, D) -> y (N, D)."""
+    return x[:, index], (x.shape, index)
+
+
+def take_backward(dy, saved):
+    """dy at that token, zeros elsewhere."""
+    shape, index = saved
+    dx = np.zeros(shape, dy.dtype)
+    dx[:, index] = dy
+    return dx, {}
+
+
+def check_labels(labels, num_classes):
+    """Raise ValueError unless every label is a whole number in 0 .. num_classes - 1 (a negative index would wrap)."""
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"labels must be whole numbers, not {labels.dtype}")
+    if labels.size == 0 or labels.min() < 0 or labels.max() >= num_classes:
+        found = f"{labels.min()} to {labels.max()}" if labels.size else "none"
+        raise ValueError(f"labels must lie in 0 to {num_classes - 1}, found {found}")
+
+
+def nll(log_p, labels):
+    """Log-probabilities (N, K, ...), labels (N, ...) -> mean of -log_p at the labels, its gradient."""
+    check_labels(labels, log_p.shape[1])
+    at_labels = np.expand_dims(labels, 1)
+    loss = -np.take_along_axis(log_p, at_labels, axis=1).mean()
+    dlog_p = np.zeros_like(log_p)
+    np.put_along_axis(dlog_p, at_labels, -1.0 / labels.size, axis=1)
+    return loss, dlog_p
+
+
+def cross_entropy(logits, labels):
+    """logits (N, K, ...), labels (N, ...) -> mean loss, dlogits = (softmax - onehot(labels)) / number of labels.
+
+    The maximum is taken out first, so that no exponential overflows.
+    """
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    loss, dlog_p = nll(log_p, labels)
+    return loss, dlog_p + np.exp(log_p) / labels.size
+
+
+def adam_step(params, grads, state, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
+    """Kingma & Ba 2015: m, v are running means of g and g*g, corrected for starting at zero;
+    param -= lr * m_hat / (sqrt(v_hat) + eps). weight_decay adds to g."""
+    step = state["step"] = state.get("step", 0) + 1
+    correct1, correct2 = 1 - betas[0] ** step, 1 - betas[1] ** step
+    for name, param in params.items():
+        g = grads[name] + weight_decay * param if weight_decay else grads[name]
+        m, v = state.setdefault(name, (np.zeros_like(param), np.zeros_like(param)))
+        m += (1 - betas[0]) * (g - m)
+        v += (1 - betas[1]) * (g * g - v)
+        param -= lr / correct1 * m / (np.sqrt(v) / correct2**0.5 + eps)
+
+
+def he(rng, shape, fan_in, fan_out, dtype):
+    """He et al. 2015: normal with variance 2 / fan_in."""
+    return (rng.standard_normal(shape) * (2.0 / fan_in) ** 0.5).astype(dtype)
+
+
+def normal(rng, shape, dtype):
+    """Normal with standard deviation 0.02, for learned positions (Dosovitskiy et al. 2021)."""
+    return (0.02 * rng.standard_normal(shape)).astype(dtype)
+
+
+def write_weights(path, weights):
+    """{name: array} -> a `.safetensors` or `.npz` file."""
+    if str(path).endswith(".npz"):
+        np.savez(path, **weights)
+        return
+    header, end = {}, 0
+    for name, array in weights.items():
+        dtype = {"f8": "F64", "f4": "F32", "f2": "F16"}[array.dtype.str[1:]]
+        header[name] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": [end, end + array.nbytes]}
+        end += array.nbytes
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    parts = [np.array([len(text)], "<u8").view(np.uint8), np.frombuffer(text, np.uint8)]
+    parts += [np.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in weights.values()]
+    np.concatenate(parts).tofile(path)
+
+
+def read_weights(path):
+    """A `.safetensors` or `.npz` file -> {name: array}.
+
+    It is the length of a header (8 bytes), the header (JSON: dtype, shape and place of each tensor), data.
+    """
+    if str(path).endswith(".npz"):
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    raw = np.fromfile(path, np.uint8)
+    start = 8 + int(raw[:8].view("<u8")[0])
+    header = json.loads(raw[8:start].tobytes())
+    header.pop("__metadata__", None)
+    dtypes = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
+    weights = {}
+    for name, entry in header.items():
+        begin, end = entry["data_offsets"]
+        weights[name] = raw[start + begin : start + end].view(dtypes[entry["dtype"]]).reshape(entry["shape"])
+    return weights
+
+
+# ---------------------------------------------------------------- the network
+
+
+class Network:
+    """What a network can do once it has `params`, `buffers`, `logits`, `forward`, `backward`, `loss` and `update`.
+
+    params and buffers: name -> array, with PyTorch's names, shapes and order, so that one checkpoint fits both.
+    """
+
+    def check_input(self, x):
+        """x (N, *input_shape), numbers of any type -> the same in the network's dtype. Raises ValueError."""
+        x = np.asarray(x, self.dtype)
+        if x.shape[1:] != self.input_shape:
+            raise ValueError(f"the network takes (N, {', '.join(map(str, self.input_shape))}), not {x.shape}")
+        return x
+
+    def loss_and_gradients(self, x, y):
+        """x (N, *input_shape), targets y -> mean loss, {param name: gradient}, in training mode."""
+        loss, dlogits = self.loss(self.logits(x, training=True), y)
+        _, grads = self.backward(dlogits)
+        return loss, grads
+
+    def train_step(self, x, y, lr=None):
+        """Forward, loss, backward and one step of the optimizer, in place; returns the loss."""
+        loss, grads = self.loss_and_gradients(x, y)
+        self.update(grads, self.learning_rate if lr is None else lr)
+        return loss
+
+    def fit(self, x, y, epochs=5, batch=64, lr=None, seed=0):
+        """Train on x (N, *input_shape) and targets y (N, ...) in shuffled batches; returns each epoch's mean loss."""
+        rng, history = np.random.default_rng(seed), []
+        for _ in range(epochs):
+            batches = np.array_split(rng.permutation(len(x)), max(1, len(x) // batch))
+            history.append(float(np.mean([self.train_step(x[rows], y[rows], lr) for rows in batches])))
+        return history
+
+    def outputs(self, x, batch=256):
+        """x (N, *input_shape) -> what the network gives, (N, ...), without training, batch by batch."""
+        return np.concatenate([self.forward(x[i : i + batch]) for i in range(0, len(x), batch)])
+
+    def predict(self, x):
+        """x (N, *input_shape) -> the class of the largest output, (N, ...)."""
+        return self.outputs(x).argmax(axis=1)
+
+    def score(self, x, y):
+        """The share of labels y that `predict` finds."""
+        return float(np.mean(self.predict(x) == y))
+
+    def save(self, path):
+        """Write params and buffers to a `.safetensors` or `.npz` file."""
+        write_weights(path, {**self.params, **self.buffers})
+
+    def load(self, path):
+        """Read what `save`, netdsl or PyTorch wrote; raises ValueError unless every name and shape is right."""
+        found, expected = read_weights(path), {**self.params, **self.buffers}
+        for name in sorted(found.keys() | expected.keys()):
+            if name not in expected or name not in found or found[name].shape != expected[name].shape:
+                shapes = [weights[name].shape if name in weights else "nothing" for weights in (expected, found)]
+                raise ValueError(f"{path}: {name} should be {shapes[0]}, the file has {shapes[1]}")
+        for name, array in expected.items():
+            array[...] = found[name]
+
+
+class VitB16(Network):
+    """(N, 3, 224, 224) -> (N, 1000)."""
+
+    input_shape = INPUT_SHAPE
+    learning_rate = 0.001
+    loss = staticmethod(cross_entropy)
+
+    def __init__(self, seed=0, dtype=np.float32):
+        rng = np.random.default_rng(seed)
+        self.dtype = np.dtype(dtype)
+        self.params = {
+            "class_token": np.zeros((1, 1, 768), dtype),
+            "conv_proj.weight": he(rng, (768, 3, 16, 16), 768, 196608, dtype),
+            "conv_proj.bias": np.zeros(768, dtype),
+            "encoder.pos_embedding": normal(rng, (1, 197, 768), dtype),
+            "encoder.layers.encoder_layer_0.ln_1.weight": np.ones(768, dtype),
+            "encoder.layers.encoder_layer_0.ln_1.bias": np.zeros(768, dtype),
+            "encoder.layers.encoder_layer_0.self_attention.in_proj_weight": he(rng, (2304, 768), 768, 2304, dtype),
+            "encoder.layers.encoder_layer_0.self_attention.in_proj_bias": np.zeros(2304, dtype),
+            "encoder.layers.encoder_layer_0.self_attention.out_proj.weight": he(rng, (768, 768), 768, 768, dtype),
+            "encoder.layers.encoder_layer_0.self_attention.out_proj.bias": np.zeros(768, dtype),
+            "encoder.layers.encoder_layer_0.ln_2.weight": np.ones(768, dtype),
+            "encoder.layers.encoder_layer_0.ln_2.bias": np.zeros(768, dtype),
+            "encoder.layers.encoder_layer_0.mlp.0.weight": he(rng, (3072, 768), 768, 3072, dtype),
+            "encoder.layers.encoder_layer_0.mlp.0.bias": np.zeros(3072, dtype),
+            "encoder.layers.encoder_layer_0.mlp.3.weight": he(rng, (768, 3072), 3072, 768, dtype),
+            "encoder.layers.encoder_layer_0.mlp.3.bias": np.zeros(768, dtype),
+            "encoder.layers.encoder_layer_1.ln_1.weight": np.ones(768, dtype),
+            "encoder.layers.encoder_layer_1.ln_1.bias": np.zeros(768, dtype),
+            "encoder.layers.encoder_layer_1.self_attention.in_proj_weight": he(rng, (2304, 768), 768, 2304, dtype),
+            "encoder.layers.encoder_layer_1.self_attention.in_proj_bias": np.zeros(2304, dtype),
+            "encoder.layers.encoder_layer_1.self_attention.out_proj.weight": he(rng, (768, 768), 768, 768, dtype),
+            "encoder.layers.encoder_layer_1.self_attention.out_proj.bias": np.zeros(768, dtype),
+            "encoder.layers.encoder_layer_1.ln_2.weight": np.ones(768, dtype),
+            "encoder.layers.encoder_layer_1.ln_2.bias": np.zeros(768, dtype),
+            "encoder.layers.encoder_layer_1.mlp.0.weight": he(rng, (3072, 768), 768, 3072, dtype),
+            "encoder.layers.encoder_layer_1.mlp.0.bias": np.zeros(3072, dtype),
+            "encoder.layers.encoder_layer_1.mlp.3.weight": he(rng, (768, 3072), 3072, 768, dtype),
+            "encoder.layers.encoder_layer_1.mlp.3.bias": np.zeros(768, dtype),
+            "encoder.layers.encoder_layer_2.ln_1.weight": np.ones(768, dtype),
+            "encoder.layers.encoder_layer_2.ln_1.bias": np.zeros(768, dtype),
+            "encoder.layers.encoder_layer_2.self_attention.in_proj_weight": he(rng, (2304, 768), 768, 2304, dtype),
+            "encoder.layers.encoder_layer_2.self_attention.in_proj_bias": np.zeros(2304, dtype),
+            "encoder.layers.encoder_layer_2.self_attention.out_proj.weight": he(rng, (768, 768), 768, 768, dtype),
+            "encoder.layers.encoder_layer_2.self_attention.out_proj.bias": np.zeros(768, dtype),
+            "encoder.layers.encoder_layer_2.ln_2.weight": np.ones(768, dtype),
+            "encoder.layers.encoder_layer_2.ln_2.bias": np.zeros(768, dtype),
+            "encoder.layers.encoder_layer_2.mlp.0.weight": he(rng, (3072, 768), 768, 3072, dtype),
+            "encoder.layers.encoder_layer_2.mlp.0.bias": np.zeros(3072, dtype),
+            "encoder.layers.encoder_layer_2.mlp.3.weight": he(rng, (768, 3072), 3072, 768, dtype),
+            "encoder.layers.encoder_layer_2.mlp.3.bias": np.zeros(768, dtype),
+            "encoder.layers.encoder_layer_3.ln_1.weight": np.ones(768, dtype),
+            "encoder.layers.encoder_layer_3.ln_1.bias": np.zeros(768, dtype),
+            "encoder.layers.encoder_layer_3.self_attention.in_proj_weight": he(rng, (2304, 768), 768, 2304, dtype),
+            "encoder.layers.encoder_layer_3.self_attention.in_proj_bias": np.zeros(2304, dtype),
+            "encoder.layers.encoder_layer_3.self_attention.out_proj.weight": he(rng, (768, 768), 768, 768, dtype),
+            "encoder.layers.encoder_layer_3.self_attention.out_proj.bias": np.zeros(768, dtype),
+            "encoder.layers.encoder_layer_3.ln_2.weight": np.ones(768, dtype),
+            "encoder.layers.encoder_layer_3.ln_2.bias": np.zeros(768, dtype),
+            "encoder.layers.encoder_layer_3.mlp.0.weight": he(rng, (3072, 768), 768, 3072, dtype),
+            "encoder.layers.encoder_layer_3.mlp.0.bias": np.zeros(3072, dtype),
+            "encoder.layers.encoder_layer_3.mlp.3.weight": he(rng, (768, 3072), 3072, 768, dtype),
+            "encoder.layers.encoder_layer_3.mlp.3.bias": np.zeros(768, dtype),
+            "encoder.layers.encoder_layer_4.ln_1.weight": np.ones(768, dtype),
+            "encoder.layers.encoder_layer_4.ln_1.bias": np.zeros(768, dtype),
+            "encoder.layers.encoder_layer_4.self_attention.in_proj_weight": he(rng, (2304, 768), 768, 2304, dtype),
+            "encoder.layers.encoder_layer_4.self_attention.in_proj_bias": np.zeros(2304, dtype),
+            "encoder.layers.encoder_layer_4.self_attention.out_proj.weight": he(rng, (768, 768), 768, 768, dtype),
+            "encoder.layers.encoder_layer_4.self_attention.out_proj.bias": np.zeros(768, dtype),
+            "encoder.layers.encoder_layer_4.ln_2.weight": np.ones(768, dtype),
+            "encoder.layers.encoder_layer_4.ln_2.bias": np.zeros(768, dtype),
+            "encoder.layers.encoder_layer_4.mlp.0.weight": he(rng, (3072, 768), 768, 3072, dtype),
+            "encoder.layers.encoder_layer_4.mlp.0.bias": np.zeros(3072, dtype),
+            "encoder.layers.encoder_layer_4.mlp.3.weight": he(rng, (768, 3072), 3072, 768, dtype),
+            "encoder.layers.encoder_layer_4.mlp.3.bias": np.zeros(768, dtype),
+            "encoder.layers.encoder_layer_5.ln_1.weight": np.ones(768, dtype),
+            "encoder.layers.encoder_layer_5.ln_1.bias": np.zeros(768, dtype),
+            "encoder.layers.encoder_layer_5.self_attention.in_proj_weight": he(rng, (2304, 768), 768, 2304, dtype),
+            "encoder.layers.encoder_layer_5.self_attention.in_proj_bias": np.zeros(2304, dtype),
+            "encoder.layers.encoder_layer_5.self_attention.out_proj.weight": he(rng, (768, 768), 768, 768, dtype),
+            "encoder.layers.encoder_layer_5.self_attention.out_proj.bias": np.zeros(768, dtype),
+            "encoder.layers.encoder_layer_5.ln_2.weight": np.ones(768, dtype),
+            "encoder.layers.encoder_layer_5.ln_2.bias": np.zeros(768, dtype),
+            "encoder.layers.encoder_layer_5.mlp.0.weight": he(rng, (3072, 768), 768, 3072, dtype),
+            "encoder.layers.encoder_layer_5.mlp.0.bias": np.zeros(3072, dtype),
+            "encoder.layers.encoder_layer_5.mlp.3.weight": he(rng, (768, 3072), 3072, 768, dtype),
+            "encoder.layers.encoder_layer_5.mlp.3.bias": np.zeros(768, dtype),
+            "encoder.layers.encoder_layer_6.ln_1.weight": np.ones(768, dtype),
+            "encoder.layers.encoder_layer_6.ln_1.bias": np.zeros(768, dtype),
+            "encoder.layers.encoder_layer_6.self_attention.in_proj_weight": he(rng, (2304, 768), 768, 2304, dtype),
+            "encoder.layers.encoder_layer_6.self_attention.in_proj_bias": np.zeros(2304, dtype),
+            "encoder.layers.encoder_layer_6.self_attention.out_proj.weight": he(rng, (768, 768), 768, 768, dtype),
+            "encoder.layers.encoder_layer_6.self_attention.out_proj.bias": np.zeros(768, dtype),
+            "encoder.layers.encoder_layer_6.ln_2.weight": np.ones(768, dtype),
+            "encoder.layers.encoder_layer_6.ln_2.bias": np.zeros(768, dtype),
+            "encoder.layers.encoder_layer_6.mlp.0.weight": he(rng, (3072, 768), 768, 3072, dtype),
+            "encoder.layers.encoder_layer_6.mlp.0.bias": np.zeros(3072, dtype),
+            "encoder.layers.encoder_layer_6.mlp.3.weight": he(rng, (768, 3072), 3072, 768, dtype),
+            "encoder.layers.encoder_layer_6.mlp.3.bias": np.zeros(768, dtype),
+            "encoder.layers.encoder_layer_7.ln_1.weight": np.ones(768, dtype),
+            "encoder.layers.encoder_layer_7.ln_1.bias": np.zeros(768, dtype),
+            "encoder.layers.encoder_layer_7.self_attention.in_proj_weight": he(rng, (2304, 768), 768, 2304, dtype),
+            "encoder.layers.encoder_layer_7.self_attention.in_proj_bias": np.zeros(2304, dtype),
+            "encoder.layers.encoder_layer_7.self_attention.out_proj.weight": he(rng, (768, 768), 768, 768, dtype),
+            "encoder.layers.encoder_layer_7.self_attention.out_proj.bias": np.zeros(768, dtype),
+            "encoder.layers.encoder_layer_7.ln_2.weight": np.ones(768, dtype),
+            "encoder.layers.encoder_layer_7.ln_2.bias": np.zeros(768, dtype),
+            "encoder.layers.encoder_layer_7.mlp.0.weight": he(rng, (3072, 768), 768, 3072, dtype),
+            "encoder.layers.encoder_layer_7.mlp.0.bias": np.zeros(3072, dtype),
+            "encoder.layers.encoder_layer_7.mlp.3.weight": he(rng, (768, 3072), 3072, 768, dtype),
+            "encoder.layers.encoder_layer_7.mlp.3.bias": np.zeros(768, dtype),
+            "encoder.layers.encoder_layer_8.ln_1.weight": np.ones(768, dtype),
+            "encoder.layers.encoder_layer_8.ln_1.bias": np.zeros(768, dtype),
+            "encoder.layers.encoder_layer_8.self_attention.in_proj_weight": he(rng, (2304, 768), 768, 2304, dtype),
+            "encoder.layers.encoder_layer_8.self_attention.in_proj_bias": np.zeros(2304, dtype),
+            "encoder.layers.encoder_layer_8.self_attention.out_proj.weight": he(rng, (768, 768), 768, 768, dtype),
+            "encoder.layers.encoder_layer_8.self_attention.out_proj.bias": np.zeros(768, dtype),
+            "encoder.layers.encoder_layer_8.ln_2.weight": np.ones(768, dtype),
+            "encoder.layers.encoder_layer_8.ln_2.bias": np.zeros(768, dtype),
+            "encoder.layers.encoder_layer_8.mlp.0.weight": he(rng, (3072, 768), 768, 3072, dtype),
+            "encoder.layers.encoder_layer_8.mlp.0.bias": np.zeros(3072, dtype),
+            "encoder.layers.encoder_layer_8.mlp.3.weight": he(rng, (768, 3072), 3072, 768, dtype),
+            "encoder.layers.encoder_layer_8.mlp.3.bias": np.zeros(768, dtype),
+            "encoder.layers.encoder_layer_9.ln_1.weight": np.ones(768, dtype),
+            "encoder.layers.encoder_layer_9.ln_1.bias": np.zeros(768, dtype),
+            "encoder.layers.encoder_layer_9.self_attention.in_proj_weight": he(rng, (2304, 768), 768, 2304, dtype),
+            "encoder.layers.encoder_layer_9.self_attention.in_proj_bias": np.zeros(2304, dtype),
+            "encoder.layers.encoder_layer_9.self_attention.out_proj.weight": he(rng, (768, 768), 768, 768, dtype),
+            "encoder.layers.encoder_layer_9.self_attention.out_proj.bias": np.zeros(768, dtype),
+            "encoder.layers.encoder_layer_9.ln_2.weight": np.ones(768, dtype),
+            "encoder.layers.encoder_layer_9.ln_2.bias": np.zeros(768, dtype),
+            "encoder.layers.encoder_layer_9.mlp.0.weight": he(rng, (3072, 768), 768, 3072, dtype),
+            "encoder.layers.encoder_layer_9.mlp.0.bias": np.zeros(3072, dtype),
+            "encoder.layers.encoder_layer_9.mlp.3.weight": he(rng, (768, 3072), 3072, 768, dtype),
+            "encoder.layers.encoder_layer_9.mlp.3.bias": np.zeros(768, dtype),
+            "encoder.layers.encoder_layer_10.ln_1.weight": np.ones(768, dtype),
+            "encoder.layers.encoder_layer_10.ln_1.bias": np.zeros(768, dtype),
+            "encoder.layers.encoder_layer_10.self_attention.in_proj_weight": he(rng, (2304, 768), 768, 2304, dtype),
+            "encoder.layers.encoder_layer_10.self_attention.in_proj_bias": np.zeros(2304, dtype),
+            "encoder.layers.encoder_layer_10.self_attention.out_proj.weight": he(rng, (768, 768), 768, 768, dtype),
+            "encoder.layers.encoder_layer_10.self_attention.out_proj.bias": np.zeros(768, dtype),
+            "encoder.layers.encoder_layer_10.ln_2.weight": np.ones(768, dtype),
+            "encoder.layers.encoder_layer_10.ln_2.bias": np.zeros(768, dtype),
+            "encoder.layers.encoder_layer_10.mlp.0.weight": he(rng, (3072, 768), 768, 3072, dtype),
+            "encoder.layers.encoder_layer_10.mlp.0.bias": np.zeros(3072, dtype),
+            "encoder.layers.encoder_layer_10.mlp.3.weight": he(rng, (768, 3072), 3072, 768, dtype),
+            "encoder.layers.encoder_layer_10.mlp.3.bias": np.zeros(768, dtype),
+            "encoder.layers.encoder_layer_11.ln_1.weight": np.ones(768, dtype),
+            "encoder.layers.encoder_layer_11.ln_1.bias": np.zeros(768, dtype),
+            "encoder.layers.encoder_layer_11.self_attention.in_proj_weight": he(rng, (2304, 768), 768, 2304, dtype),
+            "encoder.layers.encoder_layer_11.self_attention.in_proj_bias": np.zeros(2304, dtype),
+            "encoder.layers.encoder_layer_11.self_attention.out_proj.weight": he(rng, (768, 768), 768, 768, dtype),
+            "encoder.layers.encoder_layer_11.self_attention.out_proj.bias": np.zeros(768, dtype),
+            "encoder.layers.encoder_layer_11.ln_2.weight": np.ones(768, dtype),
+            "encoder.layers.encoder_layer_11.ln_2.bias": np.zeros(768, dtype),
+            "encoder.layers.encoder_layer_11.mlp.0.weight": he(rng, (3072, 768), 768, 3072, dtype),
+            "encoder.layers.encoder_layer_11.mlp.0.bias": np.zeros(3072, dtype),
+            "encoder.layers.encoder_layer_11.mlp.3.weight": he(rng, (768, 3072), 3072, 768, dtype),
+            "encoder.layers.encoder_layer_11.mlp.3.bias": np.zeros(768, dtype),
+            "encoder.ln.weight": np.ones(768, dtype),
+            "encoder.ln.bias": np.zeros(768, dtype),
+            "heads.head.weight": he(rng, (1000, 768), 768, 1000, dtype),
+            "heads.head.bias": np.zeros(1000, dtype),
+        }
+        self.buffers = {}
+        self.saved, self.optimizer_state = {}, {}
+        self.rng = rng
+
+    def forward(self, x, training=False):
+        """x (N, 3, 224, 224) -> y (N, 1000)."""
+        x = self.check_input(x)
+        p, saved = self.params, self.saved
+        x, saved["conv_proj"] = conv_forward(x, p["conv_proj.weight"], p["conv_proj.bias"], stride=(16, 16))  # (N, 768, 14, 14)
+        x, saved["tokens1"] = tokens_forward(x)  # (N, 196, 768)
+        x, saved["class_token"] = cls_forward(x, p["class_token"])  # (N, 197, 768)
+
+        # encoder
+        x, saved["encoder.pos_embedding"] = pos_forward(x, p["encoder.pos_embedding"])
+
+        # encoder.layers.encoder_layer_0: layer()
+        y, saved["encoder.layers.encoder_layer_0.ln_1"] = ln_forward(x, p["encoder.layers.encoder_layer_0.ln_1.weight"], p["encoder.layers.encoder_layer_0.ln_1.bias"], eps=1e-06)
+        y, saved["encoder.layers.encoder_layer_0.self_attention"] = mha_forward(y, p["encoder.layers.encoder_layer_0.self_attention.in_proj_weight"], p["encoder.layers.encoder_layer_0.self_attention.in_proj_bias"], p["encoder.layers.encoder_layer_0.self_attention.out_proj.weight"], p["encoder.layers.encoder_layer_0.self_attention.out_proj.bias"], heads=12)
+        x, saved["encoder.layers.encoder_layer_0.add1"] = add_forward(y, x)  # (N, 197, 768)
+        y, saved["encoder.layers.encoder_layer_0.ln_2"] = ln_forward(x, p["encoder.layers.encoder_layer_0.ln_2.weight"], p["encoder.layers.encoder_layer_0.ln_2.bias"], eps=1e-06)
+        y, saved["encoder.layers.encoder_layer_0.mlp.0"] = linear_forward(y, p["encoder.layers.encoder_layer_0.mlp.0.weight"], p["encoder.layers.encoder_layer_0.mlp.0.bias"])  # (N, 197, 3072)
+        y, saved["encoder.layers.encoder_layer_0.mlp.1"] = gelu_forward(y)
+        y, saved["encoder.layers.encoder_layer_0.mlp.2"] = dropout_forward(y, p=0.0, training=training, rng=self.rng)
+        y, saved["encoder.layers.encoder_layer_0.mlp.3"] = linear_forward(y, p["encoder.layers.encoder_layer_0.mlp.3.weight"], p["encoder.layers.encoder_layer_0.mlp.3.bias"])  # (N, 197, 768)
+        y, saved["encoder.layers.encoder_layer_0.mlp.4"] = dropout_forward(y, p=0.0, training=training, rng=self.rng)
+        x, saved["encoder.layers.encoder_layer_0.add2"] = add_forward(y, x)  # (N, 197, 768)
+
+        # encoder.layers.encoder_layer_1: layer()
+        y, saved["encoder.layers.encoder_layer_1.ln_1"] = ln_forward(x, p["encoder.layers.encoder_layer_1.ln_1.weight"], p["encoder.layers.encoder_layer_1.ln_1.bias"], eps=1e-06)
+        y, saved["encoder.layers.encoder_layer_1.self_attention"] = mha_forward(y, p["encoder.layers.encoder_layer_1.self_attention.in_proj_weight"], p["encoder.layers.encoder_layer_1.self_attention.in_proj_bias"], p["encoder.layers.encoder_layer_1.self_attention.out_proj.weight"], p["encoder.layers.encoder_layer_1.self_attention.out_proj.bias"], heads=12)
+        x, saved["encoder.layers.encoder_layer_1.add1"] = add_forward(y, x)  # (N, 197, 768)
+        y, saved["encoder.layers.encoder_layer_1.ln_2"] = ln_forward(x, p["encoder.layers.encoder_layer_1.ln_2.weight"], p["encoder.layers.encoder_layer_1.ln_2.bias"], eps=1e-06)
+        y, saved["encoder.layers.encoder_layer_1.mlp.0"] = linear_forward(y, p["encoder.layers.encoder_layer_1.mlp.0.weight"], p["encoder.layers.encoder_layer_1.mlp.0.bias"])  # (N, 197, 3072)
+        y, saved["encoder.layers.encoder_layer_1.mlp.1"] = gelu_forward(y)
+        y, saved["encoder.layers.encoder_layer_1.mlp.2"] = dropout_forward(y, p=0.0, training=training, rng=self.rng)
+        y, saved["encoder.layers.encoder_layer_1.mlp.3"] = linear_forward(y, p["encoder.layers.encoder_layer_1.mlp.3.weight"], p["encoder.layers.encoder_layer_1.mlp.3.bias"])  # (N, 197, 768)
+        y, saved["encoder.layers.encoder_layer_1.mlp.4"] = dropout_forward(y, p=0.0, training=training, rng=self.rng)
+        x, saved["encoder.layers.encoder_layer_1.add2"] = add_forward(y, x)  # (N, 197, 768)
+
+        # encoder.layers.encoder_layer_2: layer()
+        y, saved["encoder.layers.encoder_layer_2.ln_1"] = ln_forward(x, p["encoder.layers.encoder_layer_2.ln_1.weight"], p["encoder.layers.encoder_layer_2.ln_1.bias"], eps=1e-06)
+        y, saved["encoder.layers.encoder_layer_2.self_attention"] = mha_forward(y, p["encoder.layers.encoder_layer_2.self_attention.in_proj_weight"], p["encoder.layers.encoder_layer_2.self_attention.in_proj_bias"], p["encoder.layers.encoder_layer_2.self_attention.out_proj.weight"], p["encoder.layers.encoder_layer_2.self_attention.out_proj.bias"], heads=12)
+        x, saved["encoder.layers.encoder_layer_2.add1"] = add_forward(y, x)  # (N, 197, 768)
+        y, saved["encoder.layers.encoder_layer_2.ln_2"] = ln_forward(x, p["encoder.layers.encoder_layer_2.ln_2.weight"], p["encoder.layers.encoder_layer_2.ln_2.bias"], eps=1e-06)
+        y, saved["encoder.layers.encoder_layer_2.mlp.0"] = linear_forward(y, p["encoder.layers.encoder_layer_2.mlp.0.weight"], p["encoder.layers.encoder_layer_2.mlp.0.bias"])  # (N, 197, 3072)
+        y, saved["encoder.layers.encoder_layer_2.mlp.1"] = gelu_forward(y)
+        y, saved["encoder.layers.encoder_layer_2.mlp.2"] = dropout_forward(y, p=0.0, training=training, rng=self.rng)
+        y, saved["encoder.layers.encoder_layer_2.mlp.3"] = linear_forward(y, p["encoder.layers.encoder_layer_2.mlp.3.weight"], p["encoder.layers.encoder_layer_2.mlp.3.bias"])  # (N, 197, 768)
+        y, saved["encoder.layers.encoder_layer_2.mlp.4"] = dropout_forward(y, p=0.0, training=training, rng=self.rng)
+        x, saved["encoder.layers.encoder_layer_2.add2"] = add_forward(y, x)  # (N, 197, 768)
+
+        # encoder.layers.encoder_layer_3: layer()
+        y, saved["encoder.layers.encoder_layer_3.ln_1"] = ln_forward(x, p["encoder.layers.encoder_layer_3.ln_1.weight"], p["encoder.layers.encoder_layer_3.ln_1.bias"], eps=1e-06)
+        y, saved["encoder.layers.encoder_layer_3.self_attention"] = mha_forward(y, p["encoder.layers.encoder_layer_3.self_attention.in_proj_weight"], p["encoder.layers.encoder_layer_3.self_attention.in_proj_bias"], p["encoder.layers.encoder_layer_3.self_attention.out_proj.weight"], p["encoder.layers.encoder_layer_3.self_attention.out_proj.bias"], heads=12)
+        x, saved["encoder.layers.encoder_layer_3.add1"] = add_forward(y, x)  # (N, 197, 768)
+        y, saved["encoder.layers.encoder_layer_3.ln_2"] = ln_forward(x, p["encoder.layers.encoder_layer_3.ln_2.weight"], p["encoder.layers.encoder_layer_3.ln_2.bias"], eps=1e-06)
+        y, saved["encoder.layers.encoder_layer_3.mlp.0"] = linear_forward(y, p["encoder.layers.encoder_layer_3.mlp.0.weight"], p["encoder.layers.encoder_layer_3.mlp.0.bias"])  # (N, 197, 3072)
+        y, saved["encoder.layers.encoder_layer_3.mlp.1"] = gelu_forward(y)
+        y, saved["encoder.layers.encoder_layer_3.mlp.2"] = dropout_forward(y, p=0.0, training=training, rng=self.rng)
+        y, saved["encoder.layers.encoder_layer_3.mlp.3"] = linear_forward(y, p["encoder.layers.encoder_layer_3.mlp.3.weight"], p["encoder.layers.encoder_layer_3.mlp.3.bias"])  # (N, 197, 768)
+        y, saved["encoder.layers.encoder_layer_3.mlp.4"] = dropout_forward(y, p=0.0, training=training, rng=self.rng)
+        x, saved["encoder.layers.encoder_layer_3.add2"] = add_forward(y, x)  # (N, 197, 768)
+
+        # encoder.layers.encoder_layer_4: layer()
+        y, saved["encoder.layers.encoder_layer_4.ln_1"] = ln_forward(x, p["encoder.layers.encoder_layer_4.ln_1.weight"], p["encoder.layers.encoder_layer_4.ln_1.bias"], eps=1e-06)
+        y, saved["encoder.layers.encoder_layer_4.self_attention"] = mha_forward(y, p["encoder.layers.encoder_layer_4.self_attention.in_proj_weight"], p["encoder.layers.encoder_layer_4.self_attention.in_proj_bias"], p["encoder.layers.encoder_layer_4.self_attention.out_proj.weight"], p["encoder.layers.encoder_layer_4.self_attention.out_proj.bias"], heads=12)
+        x, saved["encoder.layers.encoder_layer_4.add1"] = add_forward(y, x)  # (N, 197, 768)
+        y, saved["encoder.layers.encoder_layer_4.ln_2"] = ln_forward(x, p["encoder.layers.encoder_layer_4.ln_2.weight"], p["encoder.layers.encoder_layer_4.ln_2.bias"], eps=1e-06)
+        y, saved["encoder.layers.encoder_layer_4.mlp.0"] = linear_forward(y, p["encoder.layers.encoder_layer_4.mlp.0.weight"], p["encoder.layers.encoder_layer_4.mlp.0.bias"])  # (N, 197, 3072)
+        y, saved["encoder.layers.encoder_layer_4.mlp.1"] = gelu_forward(y)
+        y, saved["encoder.layers.encoder_layer_4.mlp.2"] = dropout_forward(y, p=0.0, training=training, rng=self.rng)
+        y, saved["encoder.layers.encoder_layer_4.mlp.3"] = linear_forward(y, p["encoder.layers.encoder_layer_4.mlp.3.weight"], p["encoder.layers.encoder_layer_4.mlp.3.bias"])  # (N, 197, 768)
+        y, saved["encoder.layers.encoder_layer_4.mlp.4"] = dropout_forward(y, p=0.0, training=training, rng=self.rng)
+        x, saved["encoder.layers.encoder_layer_4.add2"] = add_forward(y, x)  # (N, 197, 768)
+
+        # encoder.layers.encoder_layer_5: layer()
+        y, saved["encoder.layers.encoder_layer_5.ln_1"] = ln_forward(x, p["encoder.layers.encoder_layer_5.ln_1.weight"], p["encoder.layers.encoder_layer_5.ln_1.bias"], eps=1e-06)
+        y, saved["encoder.layers.encoder_layer_5.self_attention"] = mha_forward(y, p["encoder.layers.encoder_layer_5.self_attention.in_proj_weight"], p["encoder.layers.encoder_layer_5.self_attention.in_proj_bias"], p["encoder.layers.encoder_layer_5.self_attention.out_proj.weight"], p["encoder.layers.encoder_layer_5.self_attention.out_proj.bias"], heads=12)
+        x, saved["encoder.layers.encoder_layer_5.add1"] = add_forward(y, x)  # (N, 197, 768)
+        y, saved["encoder.layers.encoder_layer_5.ln_2"] = ln_forward(x, p["encoder.layers.encoder_layer_5.ln_2.weight"], p["encoder.layers.encoder_layer_5.ln_2.bias"], eps=1e-06)
+        y, saved["encoder.layers.encoder_layer_5.mlp.0"] = linear_forward(y, p["encoder.layers.encoder_layer_5.mlp.0.weight"], p["encoder.layers.encoder_layer_5.mlp.0.bias"])  # (N, 197, 3072)
+        y, saved["encoder.layers.encoder_layer_5.mlp.1"] = gelu_forward(y)
+        y, saved["encoder.layers.encoder_layer_5.mlp.2"] = dropout_forward(y, p=0.0, training=training, rng=self.rng)
+        y, saved["encoder.layers.encoder_layer_5.mlp.3"] = linear_forward(y, p["encoder.layers.encoder_layer_5.mlp.3.weight"], p["encoder.layers.encoder_layer_5.mlp.3.bias"])  # (N, 197, 768)
+        y, saved["encoder.layers.encoder_layer_5.mlp.4"] = dropout_forward(y, p=0.0, training=training, rng=self.rng)
+        x, saved["encoder.layers.encoder_layer_5.add2"] = add_forward(y, x)  # (N, 197, 768)
+
+        # encoder.layers.encoder_layer_6: layer()
+        y, saved["encoder.layers.encoder_layer_6.ln_1"] = ln_forward(x, p["encoder.layers.encoder_layer_6.ln_1.weight"], p["encoder.layers.encoder_layer_6.ln_1.bias"], eps=1e-06)
+        y, saved["encoder.layers.encoder_layer_6.self_attention"] = mha_forward(y, p["encoder.layers.encoder_layer_6.self_attention.in_proj_weight"], p["encoder.layers.encoder_layer_6.self_attention.in_proj_bias"], p["encoder.layers.encoder_layer_6.self_attention.out_proj.weight"], p["encoder.layers.encoder_layer_6.self_attention.out_proj.bias"], heads=12)
+        x, saved["encoder.layers.encoder_layer_6.add1"] = add_forward(y, x)  # (N, 197, 768)
+        y, saved["encoder.layers.encoder_layer_6.ln_2"] = ln_forward(x, p["encoder.layers.encoder_layer_6.ln_2.weight"], p["encoder.layers.encoder_layer_6.ln_2.bias"], eps=1e-06)
+        y, saved["encoder.layers.encoder_layer_6.mlp.0"] = linear_forward(y, p["encoder.layers.encoder_layer_6.mlp.0.weight"], p["encoder.layers.encoder_layer_6.mlp.0.bias"])  # (N, 197, 3072)
+        y, saved["encoder.layers.encoder_layer_6.mlp.1"] = gelu_forward(y)
+        y, saved["encoder.layers.encoder_layer_6.mlp.2"] = dropout_forward(y, p=0.0, training=training, rng=self.rng)
+        y, saved["encoder.layers.encoder_layer_6.mlp.3"] = linear_forward(y, p["encoder.layers.encoder_layer_6.mlp.3.weight"], p["encoder.layers.encoder_layer_6.mlp.3.bias"])  # (N, 197, 768)
+        y, saved["encoder.layers.encoder_layer_6.mlp.4"] = dropout_forward(y, p=0.0, training=training, rng=self.rng)
+        x, saved["encoder.layers.encoder_layer_6.add2"] = add_forward(y, x)  # (N, 197, 768)
+
+        # encoder.layers.encoder_layer_7: layer()
+        y, saved["encoder.layers.encoder_layer_7.ln_1"] = ln_forward(x, p["encoder.layers.encoder_layer_7.ln_1.weight"], p["encoder.layers.encoder_layer_7.ln_1.bias"], eps=1e-06)
+        y, saved["encoder.layers.encoder_layer_7.self_attention"] = mha_forward(y, p["encoder.layers.encoder_layer_7.self_attention.in_proj_weight"], p["encoder.layers.encoder_layer_7.self_attention.in_proj_bias"], p["encoder.layers.encoder_layer_7.self_attention.out_proj.weight"], p["encoder.layers.encoder_layer_7.self_attention.out_proj.bias"], heads=12)
+        x, saved["encoder.layers.encoder_layer_7.add1"] = add_forward(y, x)  # (N, 197, 768)
+        y, saved["encoder.layers.encoder_layer_7.ln_2"] = ln_forward(x, p["encoder.layers.encoder_layer_7.ln_2.weight"], p["encoder.layers.encoder_layer_7.ln_2.bias"], eps=1e-06)
+        y, saved["encoder.layers.encoder_layer_7.mlp.0"] = linear_forward(y, p["encoder.layers.encoder_layer_7.mlp.0.weight"], p["encoder.layers.encoder_layer_7.mlp.0.bias"])  # (N, 197, 3072)
+        y, saved["encoder.layers.encoder_layer_7.mlp.1"] = gelu_forward(y)
+        y, saved["encoder.layers.encoder_layer_7.mlp.2"] = dropout_forward(y, p=0.0, training=training, rng=self.rng)
+        y, saved["encoder.layers.encoder_layer_7.mlp.3"] = linear_forward(y, p["encoder.layers.encoder_layer_7.mlp.3.weight"], p["encoder.layers.encoder_layer_7.mlp.3.bias"])  # (N, 197, 768)
+        y, saved["encoder.layers.encoder_layer_7.mlp.4"] = dropout_forward(y, p=0.0, training=training, rng=self.rng)
+        x, saved["encoder.layers.encoder_layer_7.add2"] = add_forward(y, x)  # (N, 197, 768)
+
+        # encoder.layers.encoder_layer_8: layer()
+        y, saved["encoder.layers.encoder_layer_8.ln_1"] = ln_forward(x, p["encoder.layers.encoder_layer_8.ln_1.weight"], p["encoder.layers.encoder_layer_8.ln_1.bias"], eps=1e-06)
+        y, saved["encoder.layers.encoder_layer_8.self_attention"] = mha_forward(y, p["encoder.layers.encoder_layer_8.self_attention.in_proj_weight"], p["encoder.layers.encoder_layer_8.self_attention.in_proj_bias"], p["encoder.layers.encoder_layer_8.self_attention.out_proj.weight"], p["encoder.layers.encoder_layer_8.self_attention.out_proj.bias"], heads=12)
+        x, saved["encoder.layers.encoder_layer_8.add1"] = add_forward(y, x)  # (N, 197, 768)
+        y, saved["encoder.layers.encoder_layer_8.ln_2"] = ln_forward(x, p["encoder.layers.encoder_layer_8.ln_2.weight"], p["encoder.layers.encoder_layer_8.ln_2.bias"], eps=1e-06)
+        y, saved["encoder.layers.encoder_layer_8.mlp.0"] = linear_forward(y, p["encoder.layers.encoder_layer_8.mlp.0.weight"], p["encoder.layers.encoder_layer_8.mlp.0.bias"])  # (N, 197, 3072)
+        y, saved["encoder.layers.encoder_layer_8.mlp.1"] = gelu_forward(y)
+        y, saved["encoder.layers.encoder_layer_8.mlp.2"] = dropout_forward(y, p=0.0, training=training, rng=self.rng)
+        y, saved["encoder.layers.encoder_layer_8.mlp.3"] = linear_forward(y, p["encoder.layers.encoder_layer_8.mlp.3.weight"], p["encoder.layers.encoder_layer_8.mlp.3.bias"])  # (N, 197, 768)
+        y, saved["encoder.layers.encoder_layer_8.mlp.4"] = dropout_forward(y, p=0.0, training=training, rng=self.rng)
+        x, saved["encoder.layers.encoder_layer_8.add2"] = add_forward(y, x)  # (N, 197, 768)
+
+        # encoder.layers.encoder_layer_9: layer()
+        y, saved["encoder.layers.encoder_layer_9.ln_1"] = ln_forward(x, p["encoder.layers.encoder_layer_9.ln_1.weight"], p["encoder.layers.encoder_layer_9.ln_1.bias"], eps=1e-06)
+        y, saved["encoder.layers.encoder_layer_9.self_attention"] = mha_forward(y, p["encoder.layers.encoder_layer_9.self_attention.in_proj_weight"], p["encoder.layers.encoder_layer_9.self_attention.in_proj_bias"], p["encoder.layers.encoder_layer_9.self_attention.out_proj.weight"], p["encoder.layers.encoder_layer_9.self_attention.out_proj.bias"], heads=12)
+        x, saved["encoder.layers.encoder_layer_9.add1"] = add_forward(y, x)  # (N, 197, 768)
+        y, saved["encoder.layers.encoder_layer_9.ln_2"] = ln_forward(x, p["encoder.layers.encoder_layer_9.ln_2.weight"], p["encoder.layers.encoder_layer_9.ln_2.bias"], eps=1e-06)
+        y, saved["encoder.layers.encoder_layer_9.mlp.0"] = linear_forward(y, p["encoder.layers.encoder_layer_9.mlp.0.weight"], p["encoder.layers.encoder_layer_9.mlp.0.bias"])  # (N, 197, 3072)
+        y, saved["encoder.layers.encoder_layer_9.mlp.1"] = gelu_forward(y)
+        y, saved["encoder.layers.encoder_layer_9.mlp.2"] = dropout_forward(y, p=0.0, training=training, rng=self.rng)
+        y, saved["encoder.layers.encoder_layer_9.mlp.3"] = linear_forward(y, p["encoder.layers.encoder_layer_9.mlp.3.weight"], p["encoder.layers.encoder_layer_9.mlp.3.bias"])  # (N, 197, 768)
+        y, saved["encoder.layers.encoder_layer_9.mlp.4"] = dropout_forward(y, p=0.0, training=training, rng=self.rng)
+        x, saved["encoder.layers.encoder_layer_9.add2"] = add_forward(y, x)  # (N, 197, 768)
+
+        # encoder.layers.encoder_layer_10: layer()
+        y, saved["encoder.layers.encoder_layer_10.ln_1"] = ln_forward(x, p["encoder.layers.encoder_layer_10.ln_1.weight"], p["encoder.layers.encoder_layer_10.ln_1.bias"], eps=1e-06)
+        y, saved["encoder.layers.encoder_layer_10.self_attention"] = mha_forward(y, p["encoder.layers.encoder_layer_10.self_attention.in_proj_weight"], p["encoder.layers.encoder_layer_10.self_attention.in_proj_bias"], p["encoder.layers.encoder_layer_10.self_attention.out_proj.weight"], p["encoder.layers.encoder_layer_10.self_attention.out_proj.bias"], heads=12)
+        x, saved["encoder.layers.encoder_layer_10.add1"] = add_forward(y, x)  # (N, 197, 768)
+        y, saved["encoder.layers.encoder_layer_10.ln_2"] = ln_forward(x, p["encoder.layers.encoder_layer_10.ln_2.weight"], p["encoder.layers.encoder_layer_10.ln_2.bias"], eps=1e-06)
+        y, saved["encoder.layers.encoder_layer_10.mlp.0"] = linear_forward(y, p["encoder.layers.encoder_layer_10.mlp.0.weight"], p["encoder.layers.encoder_layer_10.mlp.0.bias"])  # (N, 197, 3072)
+        y, saved["encoder.layers.encoder_layer_10.mlp.1"] = gelu_forward(y)
+        y, saved["encoder.layers.encoder_layer_10.mlp.2"] = dropout_forward(y, p=0.0, training=training, rng=self.rng)
+        y, saved["encoder.layers.encoder_layer_10.mlp.3"] = linear_forward(y, p["encoder.layers.encoder_layer_10.mlp.3.weight"], p["encoder.layers.encoder_layer_10.mlp.3.bias"])  # (N, 197, 768)
+        y, saved["encoder.layers.encoder_layer_10.mlp.4"] = dropout_forward(y, p=0.0, training=training, rng=self.rng)
+        x, saved["encoder.layers.encoder_layer_10.add2"] = add_forward(y, x)  # (N, 197, 768)
+
+        # encoder.layers.encoder_layer_11: layer()
+        y, saved["encoder.layers.encoder_layer_11.ln_1"] = ln_forward(x, p["encoder.layers.encoder_layer_11.ln_1.weight"], p["encoder.layers.encoder_layer_11.ln_1.bias"], eps=1e-06)
+        y, saved["encoder.layers.encoder_layer_11.self_attention"] = mha_forward(y, p["encoder.layers.encoder_layer_11.self_attention.in_proj_weight"], p["encoder.layers.encoder_layer_11.self_attention.in_proj_bias"], p["encoder.layers.encoder_layer_11.self_attention.out_proj.weight"], p["encoder.layers.encoder_layer_11.self_attention.out_proj.bias"], heads=12)
+        x, saved["encoder.layers.encoder_layer_11.add1"] = add_forward(y, x)  # (N, 197, 768)
+        y, saved["encoder.layers.encoder_layer_11.ln_2"] = ln_forward(x, p["encoder.layers.encoder_layer_11.ln_2.weight"], p["encoder.layers.encoder_layer_11.ln_2.bias"], eps=1e-06)
+        y, saved["encoder.layers.encoder_layer_11.mlp.0"] = linear_forward(y, p["encoder.layers.encoder_layer_11.mlp.0.weight"], p["encoder.layers.encoder_layer_11.mlp.0.bias"])  # (N, 197, 3072)
+        y, saved["encoder.layers.encoder_layer_11.mlp.1"] = gelu_forward(y)
+        y, saved["encoder.layers.encoder_layer_11.mlp.2"] = dropout_forward(y, p=0.0, training=training, rng=self.rng)
+        y, saved["encoder.layers.encoder_layer_11.mlp.3"] = linear_forward(y, p["encoder.layers.encoder_layer_11.mlp.3.weight"], p["encoder.layers.encoder_layer_11.mlp.3.bias"])  # (N, 197, 768)
+        y, saved["encoder.layers.encoder_layer_11.mlp.4"] = dropout_forward(y, p=0.0, training=training, rng=self.rng)
+        x, saved["encoder.layers.encoder_layer_11.add2"] = add_forward(y, x)  # (N, 197, 768)
+
+        # encoder
+        x, saved["encoder.ln"] = ln_forward(x, p["encoder.ln.weight"], p["encoder.ln.bias"], eps=1e-06)
+
+        # the network itself
+        x, saved["take1"] = take_forward(x, index=0)  # (N, 768)
+
+        # heads
+        x, saved["heads.head"] = linear_forward(x, p["heads.head.weight"], p["heads.head.bias"])  # (N, 1000)
+        return x
+
+    def logits(self, x, training=False):
+        """What the loss reads: the output."""
+        return self.forward(x, training)
+
+    def backward(self, dy):
+        """The gradient by the logits -> dx, {param name: gradient}, for the last batch."""
+        saved, grads = self.saved, {}
+
+        # heads
+        dy, grads["heads.head"] = linear_backward(dy, saved["heads.head"])  # (N, 768)
+
+        # the network itself
+        dy, _ = take_backward(dy, saved["take1"])  # (N, 197, 768)
+
+        # encoder
+        dy, grads["encoder.ln"] = ln_backward(dy, saved["encoder.ln"])
+
+        # encoder.layers.encoder_layer_11
+        (dy, dz), _ = add_backward(dy, saved["encoder.layers.encoder_layer_11.add2"])
+        dy, _ = dropout_backward(dy, saved["encoder.layers.encoder_layer_11.mlp.4"])
+        dy, grads["encoder.layers.encoder_layer_11.mlp.3"] = linear_backward(dy, saved["encoder.layers.encoder_layer_11.mlp.3"])  # (N, 197, 3072)
+        dy, _ = dropout_backward(dy, saved["encoder.layers.encoder_layer_11.mlp.2"])
+        dy, _ = gelu_backward(dy, saved["encoder.layers.encoder_layer_11.mlp.1"])
+        dy, grads["encoder.layers.encoder_layer_11.mlp.0"] = linear_backward(dy, saved["encoder.layers.encoder_layer_11.mlp.0"])  # (N, 197, 768)
+        dy, grads["encoder.layers.encoder_layer_11.ln_2"] = ln_backward(dy, saved["encoder.layers.encoder_layer_11.ln_2"])
+        dz = dz + dy
+        (dy, dz), _ = add_backward(dz, saved["encoder.layers.encoder_layer_11.add1"])
+        dy, grads["encoder.layers.encoder_layer_11.self_attention"] = mha_backward(dy, saved["encoder.layers.encoder_layer_11.self_attention"])
+        dy, grads["encoder.layers.encoder_layer_11.ln_1"] = ln_backward(dy, saved["encoder.layers.encoder_layer_11.ln_1"])
+        dz = dz + dy
+
+        # encoder.layers.encoder_layer_10
+        (dy, dz), _ = add_backward(dz, saved["encoder.layers.encoder_layer_10.add2"])
+        dy, _ = dropout_backward(dy, saved["encoder.layers.encoder_layer_10.mlp.4"])
+        dy, grads["encoder.layers.encoder_layer_10.mlp.3"] = linear_backward(dy, saved["encoder.layers.encoder_layer_10.mlp.3"])  # (N, 197, 3072)
+        dy, _ = dropout_backward(dy, saved["encoder.layers.encoder_layer_10.mlp.2"])
+        dy, _ = gelu_backward(dy, saved["encoder.layers.encoder_layer_10.mlp.1"])
+        dy, grads["encoder.layers.encoder_layer_10.mlp.0"] = linear_backward(dy, saved["encoder.layers.encoder_layer_10.mlp.0"])  # (N, 197, 768)
+        dy, grads["encoder.layers.encoder_layer_10.ln_2"] = ln_backward(dy, saved["encoder.layers.encoder_layer_10.ln_2"])
+        dz = dz + dy
+        (dy, dz), _ = add_backward(dz, saved["encoder.layers.encoder_layer_10.add1"])
+        dy, grads["encoder.layers.encoder_layer_10.self_attention"] = mha_backward(dy, saved["encoder.layers.encoder_layer_10.self_attention"])
+        dy, grads["encoder.layers.encoder_layer_10.ln_1"] = ln_backward(dy, saved["encoder.layers.encoder_layer_10.ln_1"])
+        dz = dz + dy
+
+        # encoder.layers.encoder_layer_9
+        (dy, dz), _ = add_backward(dz, saved["encoder.layers.encoder_layer_9.add2"])
+        dy, _ = dropout_backward(dy, saved["encoder.layers.encoder_layer_9.mlp.4"])
+        dy, grads["encoder.layers.encoder_layer_9.mlp.3"] = linear_backward(dy, saved["encoder.layers.encoder_layer_9.mlp.3"])  # (N, 197, 3072)
+        dy, _ = dropout_backward(dy, saved["encoder.layers.encoder_layer_9.mlp.2"])
+        dy, _ = gelu_backward(dy, saved["encoder.layers.encoder_layer_9.mlp.1"])
+        dy, grads["encoder.layers.encoder_layer_9.mlp.0"] = linear_backward(dy, saved["encoder.layers.encoder_layer_9.mlp.0"])  # (N, 197, 768)
+        dy, grads["encoder.layers.encoder_layer_9.ln_2"] = ln_backward(dy, saved["encoder.layers.encoder_layer_9.ln_2"])
+        dz = dz + dy
+        (dy, dz), _ = add_backward(dz, saved["encoder.layers.encoder_layer_9.add1"])
+        dy, grads["encoder.layers.encoder_layer_9.self_attention"] = mha_backward(dy, saved["encoder.layers.encoder_layer_9.self_attention"])
+        dy, grads["encoder.layers.encoder_layer_9.ln_1"] = ln_backward(dy, saved["encoder.layers.encoder_layer_9.ln_1"])
+        dz = dz + dy
+
+        # encoder.layers.encoder_layer_8
+        (dy, dz), _ = add_backward(dz, saved["encoder.layers.encoder_layer_8.add2"])
+        dy, _ = dropout_backward(dy, saved["encoder.layers.encoder_layer_8.mlp.4"])
+        dy, grads["encoder.layers.encoder_layer_8.mlp.3"] = linear_backward(dy, saved["encoder.layers.encoder_layer_8.mlp.3"])  # (N, 197, 3072)
+        dy, _ = dropout_backward(dy, saved["encoder.layers.encoder_layer_8.mlp.2"])
+        dy, _ = gelu_backward(dy, saved["encoder.layers.encoder_layer_8.mlp.1"])
+        dy, grads["encoder.layers.encoder_layer_8.mlp.0"] = linear_backward(dy, saved["encoder.layers.encoder_layer_8.mlp.0"])  # (N, 197, 768)
+        dy, grads["encoder.layers.encoder_layer_8.ln_2"] = ln_backward(dy, saved["encoder.layers.encoder_layer_8.ln_2"])
+        dz = dz + dy
+        (dy, dz), _ = add_backward(dz, saved["encoder.layers.encoder_layer_8.add1"])
+        dy, grads["encoder.layers.encoder_layer_8.self_attention"] = mha_backward(dy, saved["encoder.layers.encoder_layer_8.self_attention"])
+        dy, grads["encoder.layers.encoder_layer_8.ln_1"] = ln_backward(dy, saved["encoder.layers.encoder_layer_8.ln_1"])
+        dz = dz + dy
+
+        # encoder.layers.encoder_layer_7
+        (dy, dz), _ = add_backward(dz, saved["encoder.layers.encoder_layer_7.add2"])
+        dy, _ = dropout_backward(dy, saved["encoder.layers.encoder_layer_7.mlp.4"])
+        dy, grads["encoder.layers.encoder_layer_7.mlp.3"] = linear_backward(dy, saved["encoder.layers.encoder_layer_7.mlp.3"])  # (N, 197, 3072)
+        dy, _ = dropout_backward(dy, saved["encoder.layers.encoder_layer_7.mlp.2"])
+        dy, _ = gelu_backward(dy, saved["encoder.layers.encoder_layer_7.mlp.1"])
+        dy, grads["encoder.layers.encoder_layer_7.mlp.0"] = linear_backward(dy, saved["encoder.layers.encoder_layer_7.mlp.0"])  # (N, 197, 768)
+        dy, grads["encoder.layers.encoder_layer_7.ln_2"] = ln_backward(dy, saved["encoder.layers.encoder_layer_7.ln_2"])
+        dz = dz + dy
+        (dy, dz), _ = add_backward(dz, saved["encoder.layers.encoder_layer_7.add1"])
+        dy, grads["encoder.layers.encoder_layer_7.self_attention"] = mha_backward(dy, saved["encoder.layers.encoder_layer_7.self_attention"])
+        dy, grads["encoder.layers.encoder_layer_7.ln_1"] = ln_backward(dy, saved["encoder.layers.encoder_layer_7.ln_1"])
+        dz = dz + dy
+
+        # encoder.layers.encoder_layer_6
+        (dy, dz), _ = add_backward(dz, saved["encoder.layers.encoder_layer_6.add2"])
+        dy, _ = dropout_backward(dy, saved["encoder.layers.encoder_layer_6.mlp.4"])
+        dy, grads["encoder.layers.encoder_layer_6.mlp.3"] = linear_backward(dy, saved["encoder.layers.encoder_layer_6.mlp.3"])  # (N, 197, 3072)
+        dy, _ = dropout_backward(dy, saved["encoder.layers.encoder_layer_6.mlp.2"])
+        dy, _ = gelu_backward(dy, saved["encoder.layers.encoder_layer_6.mlp.1"])
+        dy, grads["encoder.layers.encoder_layer_6.mlp.0"] = linear_backward(dy, saved["encoder.layers.encoder_layer_6.mlp.0"])  # (N, 197, 768)
+        dy, grads["encoder.layers.encoder_layer_6.ln_2"] = ln_backward(dy, saved["encoder.layers.encoder_layer_6.ln_2"])
+        dz = dz + dy
+        (dy, dz), _ = add_backward(dz, saved["encoder.layers.encoder_layer_6.add1"])
+        dy, grads["encoder.layers.encoder_layer_6.self_attention"] = mha_backward(dy, saved["encoder.layers.encoder_layer_6.self_attention"])
+        dy, grads["encoder.layers.encoder_layer_6.ln_1"] = ln_backward(dy, saved["encoder.layers.encoder_layer_6.ln_1"])
+        dz = dz + dy
+
+        # encoder.layers.encoder_layer_5
+        (dy, dz), _ = add_backward(dz, saved["encoder.layers.encoder_layer_5.add2"])
+        dy, _ = dropout_backward(dy, saved["encoder.layers.encoder_layer_5.mlp.4"])
+        dy, grads["encoder.layers.encoder_layer_5.mlp.3"] = linear_backward(dy, saved["encoder.layers.encoder_layer_5.mlp.3"])  # (N, 197, 3072)
+        dy, _ = dropout_backward(dy, saved["encoder.layers.encoder_layer_5.mlp.2"])
+        dy, _ = gelu_backward(dy, saved["encoder.layers.encoder_layer_5.mlp.1"])
+        dy, grads["encoder.layers.encoder_layer_5.mlp.0"] = linear_backward(dy, saved["encoder.layers.encoder_layer_5.mlp.0"])  # (N, 197, 768)
+        dy, grads["encoder.layers.encoder_layer_5.ln_2"] = ln_backward(dy, saved["encoder.layers.encoder_layer_5.ln_2"])
+        dz = dz + dy
+        (dy, dz), _ = add_backward(dz, saved["encoder.layers.encoder_layer_5.add1"])
+        dy, grads["encoder.layers.encoder_layer_5.self_attention"] = mha_backward(dy, saved["encoder.layers.encoder_layer_5.self_attention"])
+        dy, grads["encoder.layers.encoder_layer_5.ln_1"] = ln_backward(dy, saved["encoder.layers.encoder_layer_5.ln_1"])
+        dz = dz + dy
+
+        # encoder.layers.encoder_layer_4
+        (dy, dz), _ = add_backward(dz, saved["encoder.layers.encoder_layer_4.add2"])
+        dy, _ = dropout_backward(dy, saved["encoder.layers.encoder_layer_4.mlp.4"])
+        dy, grads["encoder.layers.encoder_layer_4.mlp.3"] = linear_backward(dy, saved["encoder.layers.encoder_layer_4.mlp.3"])  # (N, 197, 3072)
+        dy, _ = dropout_backward(dy, saved["encoder.layers.encoder_layer_4.mlp.2"])
+        dy, _ = gelu_backward(dy, saved["encoder.layers.encoder_layer_4.mlp.1"])
+        dy, grads["encoder.layers.encoder_layer_4.mlp.0"] = linear_backward(dy, saved["encoder.layers.encoder_layer_4.mlp.0"])  # (N, 197, 768)
+        dy, grads["encoder.layers.encoder_layer_4.ln_2"] = ln_backward(dy, saved["encoder.layers.encoder_layer_4.ln_2"])
+        dz = dz + dy
+        (dy, dz), _ = add_backward(dz, saved["encoder.layers.encoder_layer_4.add1"])
+        dy, grads["encoder.layers.encoder_layer_4.self_attention"] = mha_backward(dy, saved["encoder.layers.encoder_layer_4.self_attention"])
+        dy, grads["encoder.layers.encoder_layer_4.ln_1"] = ln_backward(dy, saved["encoder.layers.encoder_layer_4.ln_1"])
+        dz = dz + dy
+
+        # encoder.layers.encoder_layer_3
+        (dy, dz), _ = add_backward(dz, saved["encoder.layers.encoder_layer_3.add2"])
+        dy, _ = dropout_backward(dy, saved["encoder.layers.encoder_layer_3.mlp.4"])
+        dy, grads["encoder.layers.encoder_layer_3.mlp.3"] = linear_backward(dy, saved["encoder.layers.encoder_layer_3.mlp.3"])  # (N, 197, 3072)
+        dy, _ = dropout_backward(dy, saved["encoder.layers.encoder_layer_3.mlp.2"])
+        dy, _ = gelu_backward(dy, saved["encoder.layers.encoder_layer_3.mlp.1"])
+        dy, grads["encoder.layers.encoder_layer_3.mlp.0"] = linear_backward(dy, saved["encoder.layers.encoder_layer_3.mlp.0"])  # (N, 197, 768)
+        dy, grads["encoder.layers.encoder_layer_3.ln_2"] = ln_backward(dy, saved["encoder.layers.encoder_layer_3.ln_2"])
+        dz = dz + dy
+        (dy, dz), _ = add_backward(dz, saved["encoder.layers.encoder_layer_3.add1"])
+        dy, grads["encoder.layers.encoder_layer_3.self_attention"] = mha_backward(dy, saved["encoder.layers.encoder_layer_3.self_attention"])
+        dy, grads["encoder.layers.encoder_layer_3.ln_1"] = ln_backward(dy, saved["encoder.layers.encoder_layer_3.ln_1"])
+        dz = dz + dy
+
+        # encoder.layers.encoder_layer_2
+        (dy, dz), _ = add_backward(dz, saved["encoder.layers.encoder_layer_2.add2"])
+        dy, _ = dropout_backward(dy, saved["encoder.layers.encoder_layer_2.mlp.4"])
+        dy, grads["encoder.layers.encoder_layer_2.mlp.3"] = linear_backward(dy, saved["encoder.layers.encoder_layer_2.mlp.3"])  # (N, 197, 3072)
+        dy, _ = dropout_backward(dy, saved["encoder.layers.encoder_layer_2.mlp.2"])
+        dy, _ = gelu_backward(dy, saved["encoder.layers.encoder_layer_2.mlp.1"])
+        dy, grads["encoder.layers.encoder_layer_2.mlp.0"] = linear_backward(dy, saved["encoder.layers.encoder_layer_2.mlp.0"])  # (N, 197, 768)
+        dy, grads["encoder.layers.encoder_layer_2.ln_2"] = ln_backward(dy, saved["encoder.layers.encoder_layer_2.ln_2"])
+        dz = dz + dy
+        (dy, dz), _ = add_backward(dz, saved["encoder.layers.encoder_layer_2.add1"])
+        dy, grads["encoder.layers.encoder_layer_2.self_attention"] = mha_backward(dy, saved["encoder.layers.encoder_layer_2.self_attention"])
+        dy, grads["encoder.layers.encoder_layer_2.ln_1"] = ln_backward(dy, saved["encoder.layers.encoder_layer_2.ln_1"])
+        dz = dz + dy
+
+        # encoder.layers.encoder_layer_1
+        (dy, dz), _ = add_backward(dz, saved["encoder.layers.encoder_layer_1.add2"])
+        dy, _ = dropout_backward(dy, saved["encoder.layers.encoder_layer_1.mlp.4"])
+        dy, grads["encoder.layers.encoder_layer_1.mlp.3"] = linear_backward(dy, saved["encoder.layers.encoder_layer_1.mlp.3"])  # (N, 197, 3072)
+        dy, _ = dropout_backward(dy, saved["encoder.layers.encoder_layer_1.mlp.2"])
+        dy, _ = gelu_backward(dy, saved["encoder.layers.encoder_layer_1.mlp.1"])
+        dy, grads["encoder.layers.encoder_layer_1.mlp.0"] = linear_backward(dy, saved["encoder.layers.encoder_layer_1.mlp.0"])  # (N, 197, 768)
+        dy, grads["encoder.layers.encoder_layer_1.ln_2"] = ln_backward(dy, saved["encoder.layers.encoder_layer_1.ln_2"])
+        dz = dz + dy
+        (dy, dz), _ = add_backward(dz, saved["encoder.layers.encoder_layer_1.add1"])
+        dy, grads["encoder.layers.encoder_layer_1.self_attention"] = mha_backward(dy, saved["encoder.layers.encoder_layer_1.self_attention"])
+        dy, grads["encoder.layers.encoder_layer_1.ln_1"] = ln_backward(dy, saved["encoder.layers.encoder_layer_1.ln_1"])
+        dz = dz + dy
+
+        # encoder.layers.encoder_layer_0
+        (dy, dz), _ = add_backward(dz, saved["encoder.layers.encoder_layer_0.add2"])
+        dy, _ = dropout_backward(dy, saved["encoder.layers.encoder_layer_0.mlp.4"])
+        dy, grads["encoder.layers.encoder_layer_0.mlp.3"] = linear_backward(dy, saved["encoder.layers.encoder_layer_0.mlp.3"])  # (N, 197, 3072)
+        dy, _ = dropout_backward(dy, saved["encoder.layers.encoder_layer_0.mlp.2"])
+        dy, _ = gelu_backward(dy, saved["encoder.layers.encoder_layer_0.mlp.1"])
+        dy, grads["encoder.layers.encoder_layer_0.mlp.0"] = linear_backward(dy, saved["encoder.layers.encoder_layer_0.mlp.0"])  # (N, 197, 768)
+        dy, grads["encoder.layers.encoder_layer_0.ln_2"] = ln_backward(dy, saved["encoder.layers.encoder_layer_0.ln_2"])
+        dz = dz + dy
+        (dy, dz), _ = add_backward(dz, saved["encoder.layers.encoder_layer_0.add1"])
+        dy, grads["encoder.layers.encoder_layer_0.self_attention"] = mha_backward(dy, saved["encoder.layers.encoder_layer_0.self_attention"])
+        dy, grads["encoder.layers.encoder_layer_0.ln_1"] = ln_backward(dy, saved["encoder.layers.encoder_layer_0.ln_1"])
+        dz = dz + dy
+
+        # encoder
+        dy, grads["encoder.pos_embedding"] = pos_backward(dz, saved["encoder.pos_embedding"])
+
+        # the network itself
+        dy, grads["class_token"] = cls_backward(dy, saved["class_token"])  # (N, 196, 768)
+        dy, _ = tokens_backward(dy, saved["tokens1"])  # (N, 768, 14, 14)
+        dy, grads["conv_proj"] = conv_backward(dy, saved["conv_proj"])  # (N, 3, 224, 224)
+
+        return dy, {f"{layer}.{name}".rstrip("."): g for layer, named in reversed(grads.items()) for name, g in named.items()}
+
+    def update(self, grads, lr):
+        """One step of the optimizer, in place."""
+        adam_step(self.params, grads, self.optimizer_state, lr)
+
+
+Model = VitB16
+
+if __name__ == "__main__":
+    # A training run on made-up data, to show that the network learns.
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 111, 8)
+    patterns = rng.standard_normal((111, *INPUT_SHAPE))  # one for each class
+    x = (patterns[y] + rng.standard_normal((8, *INPUT_SHAPE))).astype(np.float32)
+    model = Model(seed=0)
+    for epoch in range(1, 6):
+        (loss,) = model.fit(x, y, epochs=1, batch=4, seed=epoch)
+        print(f"epoch {epoch}: loss {loss:.4f}, accuracy {model.score(x, y):.3f}")

@@ -1,0 +1,117 @@
+"""The published networks of specs/: counts, names, order and outputs of torchvision, and the same numbers everywhere.
+
+tests/zoo holds facts about torchvision 0.28's networks: parameter counts, keys and shapes of state_dict in order, and
+logits (float64, evaluation) for weights and an input that `noise` gives.
+"""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from netdsl.pipeline import compile_file, compile_text
+from netdsl.verify import bitwise_checks, random_batch, torch_checks, torch_model
+
+ROOT = Path(__file__).resolve().parents[1]
+FACTS = {path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "tests/zoo").glob("*.json"))}
+OTHERS = {"unet": 31_030_658, "resnet20": 272_474}
+LARGE = ("alexnet", "resnet50", "vgg16", "vit_b_16")
+REDUCED = {"unet": "1x32x32", "resnet20": "3x32x32"}  # the others: 3x64x64
+
+
+def named(names):
+    return [pytest.param(n, marks=pytest.mark.slow) if n in LARGE else n for n in names]
+
+
+def source(name):
+    return (ROOT / f"specs/{name}.net").read_text(encoding="utf-8")
+
+
+def noise(size, number):
+    """Numbers from -1 to 1 that a formula gives, so that nothing needs to be stored."""
+    waves = np.sin(12.9898 * np.arange(size, dtype=np.float64) + 78.233 * number) * 43758.5453
+    return 2 * (waves - np.floor(waves)) - 1
+
+
+def tensor(name, shape, number):
+    values = noise(int(np.prod(shape)), number).reshape(shape)
+    if name.endswith("running_var"):
+        values = 1 + 0.5 * values
+    elif name.endswith(("running_mean", "bias")):
+        values = 0.1 * values
+    elif len(shape) == 1:
+        values = 1 + 0.1 * values
+    else:
+        values = values * np.sqrt(6 / np.prod(shape[1:]))
+    return values.astype(np.float32)
+
+
+def at_reduced_size(name):
+    """The same network on a smaller input, where whatever depends on the size may be of another size too."""
+    text = re.sub(r"^input .*", f"input {REDUCED.get(name, '3x64x64')}", source(name), flags=re.MULTILINE)
+    return compile_text(re.sub(r"^expect params.*\n", "", text, flags=re.MULTILINE), name)
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_names_order_and_shapes_are_those_of_torchvision(name):
+    graph = compile_file(ROOT / f"specs/{name}.net").graph
+    params, buffers = dict(graph.param_specs()), dict(graph.buffer_specs())
+    expected = [(key, tuple(shape)) for key, shape in FACTS[name]["tensors"]]
+    assert [(key, params[key].shape) for key in params] == [item for item in expected if item[0] in params]
+    assert [(key, buffers[key].shape) for key in buffers] == [item for item in expected if item[0] in buffers]
+    assert len(params) + len(buffers) == len(expected)
+    assert graph.num_params == FACTS[name]["params"]
+
+
+@pytest.mark.parametrize("name", [*FACTS, *OTHERS])
+def test_spec_is_short_and_states_its_count(name):
+    lines = [line for line in source(name).split("train {")[0].splitlines() if line.strip()]
+    assert len(lines) <= (14 if name == "resnet50" else 20)
+    count = FACTS[name]["params"] if name in FACTS else OTHERS[name]
+    assert f"expect params == {count:_}" in lines
+
+
+@pytest.mark.parametrize("name", named(FACTS))
+def test_logits_are_those_of_torchvision(name):
+    """NumPy and PyTorch module, float64, within 1e-8 of the largest logit."""
+    pytest.importorskip("torch")
+    import torch
+
+    facts = FACTS[name]
+    net = compile_file(ROOT / f"specs/{name}.net")
+    model = net.numpy_model(dtype="float64")
+    arrays = model.params | model.buffers
+    for number, (key, shape) in enumerate(facts["tensors"]):
+        arrays[key][...] = tensor(key, shape, number)
+    x = noise(3 * 224 * 224, 1000).astype(np.float32).astype(np.float64).reshape(1, 3, 224, 224)
+    logits = model.forward(x)
+    module = torch_model(net, model).eval()
+    with torch.no_grad():
+        others = module(torch.from_numpy(x)).numpy()
+    scale = facts["logits_max_abs"]
+    for found in (logits, others):
+        np.testing.assert_allclose(found[0, :16], facts["logits_first_16"], rtol=0, atol=1e-8 * scale)
+        assert found.argmax() == facts["logits_argmax"]
+    keys = [key for key in module.state_dict() if not key.endswith("num_batches_tracked")]
+    assert keys == [key for key, _ in facts["tensors"]]
+
+
+def check_everywhere(net, dtypes):
+    x, y = random_batch(net, 2, 0)
+    checks = [*bitwise_checks(net, x, y, 0, dtypes), *(c for d in dtypes for c in torch_checks(net, x, y, 0, d))]
+    assert not [check for check in checks if not check.ok]
+    assert {"gradient of the input"} <= {check.name.split(": ")[1] for check in checks}
+
+
+@pytest.mark.parametrize("name", named([*FACTS, *OTHERS]))
+def test_forward_and_every_gradient_agree_at_reduced_size(name):
+    pytest.importorskip("torch")
+    check_everywhere(at_reduced_size(name), ("float64",) if name in LARGE else ("float64", "float32"))
+
+
+@pytest.mark.slow
+def test_forward_and_every_gradient_of_resnet18_agree_at_full_size():
+    pytest.importorskip("torch")
+    check_everywhere(compile_file(ROOT / "specs/resnet18.net"), ("float64", "float32"))
