@@ -1,16 +1,16 @@
 # -*- coding: utf-8 -*-
-"""BnCnn in NumPy, 1x28x28 -> 10, 468,458 parameters. Written by `netdsl compile -O0`; needs numpy and nothing else.
+"""BnCnn in NumPy, 1x28x28 -> 10, 468,138 parameters. Written by `netdsl compile -O0`; needs numpy and nothing else.
 
     layer       output    parameters      layer       output    parameters
-    conv1       32x28x28         320      conv4       64x14x14      36,928
+    conv1       32x28x28         288      conv4       64x14x14      36,864
     bn1         32x28x28          64      bn4         64x14x14         128
     relu1       32x28x28                  relu4       64x14x14
-    conv2       32x28x28       9,248      pool2       64x7x7
+    conv2       32x28x28       9,216      pool2       64x7x7
     bn2         32x28x28          64      dropout2d2  64x7x7
     relu2       32x28x28                  flatten1    3136
-    pool1       32x14x14                  linear1     128          401,536
+    pool1       32x14x14                  linear1     128          401,408
     dropout2d1  32x14x14                  bn5         128              256
-    conv3       64x14x14      18,496      relu5       128
+    conv3       64x14x14      18,432      relu5       128
     bn3         64x14x14         128      dropout1    128
     relu3       64x14x14                  linear2     10             1,290
 
@@ -22,7 +22,7 @@ import json
 import numpy as np
 
 INPUT_SHAPE = (1, 28, 28)
-NUM_PARAMETERS = 468_458
+NUM_PARAMETERS = 468_138
 
 
 # ---------------------------------------------------------------- kernels
@@ -394,23 +394,18 @@ class BnCnn(Network):
         self.dtype = np.dtype(dtype)
         self.params = {
             "conv1.weight": he(rng, (32, 1, 3, 3), 9, 288, dtype),
-            "conv1.bias": np.zeros(32, dtype),
             "bn1.weight": np.ones(32, dtype),
             "bn1.bias": np.zeros(32, dtype),
             "conv2.weight": he(rng, (32, 32, 3, 3), 288, 288, dtype),
-            "conv2.bias": np.zeros(32, dtype),
             "bn2.weight": np.ones(32, dtype),
             "bn2.bias": np.zeros(32, dtype),
             "conv3.weight": he(rng, (64, 32, 3, 3), 288, 576, dtype),
-            "conv3.bias": np.zeros(64, dtype),
             "bn3.weight": np.ones(64, dtype),
             "bn3.bias": np.zeros(64, dtype),
             "conv4.weight": he(rng, (64, 64, 3, 3), 576, 576, dtype),
-            "conv4.bias": np.zeros(64, dtype),
             "bn4.weight": np.ones(64, dtype),
             "bn4.bias": np.zeros(64, dtype),
             "linear1.weight": he(rng, (128, 3136), 3136, 128, dtype),
-            "linear1.bias": np.zeros(128, dtype),
             "bn5.weight": np.ones(128, dtype),
             "bn5.bias": np.zeros(128, dtype),
             "linear2.weight": he(rng, (10, 128), 128, 10, dtype),
@@ -435,24 +430,24 @@ class BnCnn(Network):
         """x (N, 1, 28, 28) -> y (N, 10)."""
         x = self.check_input(x)
         p, b, saved = self.params, self.buffers, self.saved
-        x, saved["conv1"] = conv_forward(x, p["conv1.weight"], p["conv1.bias"], padding=((1, 1), (1, 1)))  # (N, 32, 28, 28)
+        x, saved["conv1"] = conv_forward(x, p["conv1.weight"], None, padding=((1, 1), (1, 1)))  # (N, 32, 28, 28)
         x, saved["bn1"] = bn_forward(x, p["bn1.weight"], p["bn1.bias"], b["bn1.running_mean"], b["bn1.running_var"], training=training)
         x, saved["relu1"] = relu_forward(x)
-        x, saved["conv2"] = conv_forward(x, p["conv2.weight"], p["conv2.bias"], padding=((1, 1), (1, 1)))
+        x, saved["conv2"] = conv_forward(x, p["conv2.weight"], None, padding=((1, 1), (1, 1)))
         x, saved["bn2"] = bn_forward(x, p["bn2.weight"], p["bn2.bias"], b["bn2.running_mean"], b["bn2.running_var"], training=training)
         x, saved["relu2"] = relu_forward(x)
         x, saved["pool1"] = pool_forward(x, kernel_size=(2, 2), stride=(2, 2))  # (N, 32, 14, 14)
         x, saved["dropout2d1"] = dropout2d_forward(x, p=0.25, training=training, rng=self.rng)
-        x, saved["conv3"] = conv_forward(x, p["conv3.weight"], p["conv3.bias"], padding=((1, 1), (1, 1)))  # (N, 64, 14, 14)
+        x, saved["conv3"] = conv_forward(x, p["conv3.weight"], None, padding=((1, 1), (1, 1)))  # (N, 64, 14, 14)
         x, saved["bn3"] = bn_forward(x, p["bn3.weight"], p["bn3.bias"], b["bn3.running_mean"], b["bn3.running_var"], training=training)
         x, saved["relu3"] = relu_forward(x)
-        x, saved["conv4"] = conv_forward(x, p["conv4.weight"], p["conv4.bias"], padding=((1, 1), (1, 1)))
+        x, saved["conv4"] = conv_forward(x, p["conv4.weight"], None, padding=((1, 1), (1, 1)))
         x, saved["bn4"] = bn_forward(x, p["bn4.weight"], p["bn4.bias"], b["bn4.running_mean"], b["bn4.running_var"], training=training)
         x, saved["relu4"] = relu_forward(x)
         x, saved["pool2"] = pool_forward(x, kernel_size=(2, 2), stride=(2, 2))  # (N, 64, 7, 7)
         x, saved["dropout2d2"] = dropout2d_forward(x, p=0.25, training=training, rng=self.rng)
         x, saved["flatten1"] = flatten_forward(x)  # (N, 3136)
-        x, saved["linear1"] = linear_forward(x, p["linear1.weight"], p["linear1.bias"])  # (N, 128)
+        x, saved["linear1"] = linear_forward(x, p["linear1.weight"], None)  # (N, 128)
         x, saved["bn5"] = bn_forward(x, p["bn5.weight"], p["bn5.bias"], b["bn5.running_mean"], b["bn5.running_var"], training=training)
         x, saved["relu5"] = relu_forward(x)
         x, saved["dropout1"] = dropout_forward(x, p=0.5, training=training, rng=self.rng)

@@ -1,5 +1,5 @@
 # -*- coding: utf-8 -*-
-"""BnCnn in PyTorch, 1x28x28 -> 10, 468,458 parameters. Written by `netdsl compile --target torch`."""
+"""BnCnn in PyTorch, 1x28x28 -> 10, 468,138 parameters. Written by `netdsl compile --target torch`."""
 import torch
 from torch import nn
 
@@ -9,19 +9,19 @@ INPUT_SHAPE = (1, 28, 28)
 class BnCnn(nn.Module):
     def __init__(self):
         super().__init__()
-        self.conv1 = nn.Conv2d(1, 32, 3, padding=1)
+        self.conv1 = nn.Conv2d(1, 32, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(32)
-        self.conv2 = nn.Conv2d(32, 32, 3, padding=1)
+        self.conv2 = nn.Conv2d(32, 32, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(32)
         self.pool1 = nn.MaxPool2d(2)
         self.dropout2d1 = nn.Dropout2d(0.25)
-        self.conv3 = nn.Conv2d(32, 64, 3, padding=1)
+        self.conv3 = nn.Conv2d(32, 64, 3, padding=1, bias=False)
         self.bn3 = nn.BatchNorm2d(64)
-        self.conv4 = nn.Conv2d(64, 64, 3, padding=1)
+        self.conv4 = nn.Conv2d(64, 64, 3, padding=1, bias=False)
         self.bn4 = nn.BatchNorm2d(64)
         self.pool2 = nn.MaxPool2d(2)
         self.dropout2d2 = nn.Dropout2d(0.25)
-        self.linear1 = nn.Linear(3136, 128)
+        self.linear1 = nn.Linear(3136, 128, bias=False)
         self.bn5 = nn.BatchNorm1d(128)
         self.dropout1 = nn.Dropout(0.5)
         self.linear2 = nn.Linear(128, 10)

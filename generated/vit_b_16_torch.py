@@ -37,7 +37,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.pos_embedding = nn.Parameter(0.02 * torch.randn(1, 197, 768))
         self.layers = nn.Sequential(OrderedDict([
-            *((f"encoder_layer_{i}", Layer(768)) for i in range(0, 12)),
+            *((f"encoder_layer_{i}", Layer(768)) for i in range(12)),
         ]))
         self.ln = nn.LayerNorm(768, eps=1e-06)
 

@@ -99,14 +99,14 @@ def _argument(
             )
         return attr, evaluate(arg.value, names, shape)
     if isinstance(arg.value, ast.Name) and arg.value.id not in names:
-        return _flag_or_word(layer, arg.value)
+        return _flag_or_word(layer, arg.value, names)
     value = evaluate(arg.value, names, shape)
     if not free:
         raise _too_many(layer, arg, value)
     return free[0], value
 
 
-def _flag_or_word(layer: LayerDef, name: ast.Name) -> tuple[Attr, Value]:
+def _flag_or_word(layer: LayerDef, name: ast.Name, names: Mapping[str, Value]) -> tuple[Attr, Value]:
     """`k5` or `nobias`."""
     for attr in layer.attrs:
         if attr.kind == "word" and attr.name == name.id:
@@ -125,16 +125,17 @@ def _flag_or_word(layer: LayerDef, name: ast.Name) -> tuple[Attr, Value]:
         if attr is not None:
             sizes = tuple(int(part) for part in match[2].split("x"))
             return attr, sizes[0] if len(sizes) == 1 else sizes
-    raise _unknown(layer, name.id, name.span)
+    raise _unknown(layer, name.id, name.span, names)
 
 
-def _unknown(layer: LayerDef, word: str, span: Span) -> _Mistake:
+def _unknown(layer: LayerDef, word: str, span: Span, names: Mapping[str, Value] | None = None) -> _Mistake:
     """Names the nearest attribute; a flag's number (`kk5`) is set aside for the search."""
     words = [attr.name for attr in layer.attrs if attr.kind == "word"]
     keys = [key for attr in layer.attrs if attr.kind != "word" for key in attr.keys]
-    guess = did_you_mean(word, [*words, *keys])
+    guess = did_you_mean(word, [*words, *keys, *(names or ())])
     if guess:
-        help_text = f"did you mean `{guess}`?" if guess in words else f"did you mean `{guess}=...`?"
+        plain = guess in words or guess in (names or ())
+        help_text = f"did you mean `{guess}`?" if plain else f"did you mean `{guess}=...`?"
     elif layer.attrs:
         flags = [f"`{a.flag}`" if a.flag else f"`{a.name}`" for a in layer.attrs]
         help_text = f"known: {', '.join(flags)}"

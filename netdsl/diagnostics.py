@@ -52,6 +52,12 @@ CODES = {
     "N601": "a value that is never used",
     "N602": "a block that is never called",
     "N603": "a label that names nothing",
+    "N604": "a softmax that the loss contains",
+    "N605": "a bias before batch normalisation",
+    "N606": "two linear layers with nothing between",
+    "N607": "one layer holds most of the params",
+    "N608": "a subtraction that reads like two values",
+    "N609": "an output that is never used",
 }
 
 MAX_SHOWN = 20  # diagnostics; what follows is counted
@@ -59,8 +65,18 @@ MAX_COLUMNS = 200  # of a source line shown
 
 
 @dataclass(frozen=True)
+class Edit:
+    """`text` in place of what stands at the span."""
+
+    span: Span
+    text: str
+
+
+@dataclass(frozen=True)
 class Diagnostic:
-    """One mistake (or one warning): what is wrong, where, what is known about it, and what to try."""
+    """One mistake (or one warning): what is wrong, where, what is known about it, and what to try.
+
+    fix: an edit that certainly is what is meant, and changes nothing else."""
 
     code: str
     message: str
@@ -69,6 +85,7 @@ class Diagnostic:
     notes: tuple[str, ...] = ()
     help: tuple[str, ...] = ()
     level: str = "error"
+    fix: Edit | None = None
 
     def as_dict(self) -> dict[str, object]:
         """The object of `check --format json`; line and column count from 1."""

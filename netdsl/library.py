@@ -75,7 +75,13 @@ def _library_help(name: str) -> str:
 def read_spec(path: Path, name: str) -> str | Diagnostic:
     """The text of a regular file of at most MAX_SOURCE bytes; a Diagnostic where it is not UTF-8. Never waits on a pipe
     or a device. Raises UserError where it cannot be read."""
-    data = _read(path, plain(name))
+    return decode_spec(_read(path, plain(name)), name)
+
+
+def decode_spec(data: bytes, name: str) -> str | Diagnostic:
+    """The bytes of a spec as text; a Diagnostic where they are not UTF-8. Raises UserError where they are too many."""
+    if len(data) > MAX_SOURCE:
+        raise UserError(f"`{plain(name)}` is larger than {MAX_SOURCE:_} bytes, the limit for a spec")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -98,6 +104,4 @@ def _read(path: Path, shown: str) -> bytes:
         raise UserError(f"`{shown}` is a folder, not a `.net` file") from error
     except OSError as error:
         raise UserError(f"cannot read `{shown}`: {(error.strerror or str(error)).lower()}") from error
-    if len(data) > MAX_SOURCE:
-        raise UserError(f"`{shown}` is larger than {MAX_SOURCE:_} bytes, the limit for a spec")
     return data

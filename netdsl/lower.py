@@ -9,13 +9,14 @@ their expression. So one walk gives the numbers and what a class would write for
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import prod
 
 from netdsl.attributes import bind
 from netdsl.blocks import Arguments, bind_call, check_name
-from netdsl.diagnostics import Diagnostic, SpecProblem, did_you_mean
+from netdsl.diagnostics import Diagnostic, Edit, SpecProblem, did_you_mean
 from netdsl.expressions import UNKNOWN, ExprError, Names, UnknownShape, Value, evaluate, show_value
 from netdsl.ir import Call, Graph, Node, Shape, show_shape, verify_graph
 from netdsl.layers import find_layer, layer_of, spellings
@@ -133,8 +134,8 @@ class _Lowering:
     ) -> None:
         self.report(Diagnostic(code, message, span, label, notes, help))
 
-    def warn(self, code: str, message: str, span: Span, *help: str) -> None:
-        self.report(Diagnostic(code, message, span, help=help, level="warning"))
+    def warn(self, code: str, message: str, span: Span, help: str, fix: Edit | None = None) -> None:
+        self.report(Diagnostic(code, message, span, help=(help,), level="warning", fix=fix))
 
     # ---------------------------------------------------------------- the file
 
@@ -810,7 +811,8 @@ class _Lowering:
     def warn_of_unused(self) -> None:
         for let, was_read in self.lets.values():
             if not was_read and let.span.source is self.source:
-                self.warn("N601", f"`{let.name.id}` is never used", let.name.span, "remove it, or use it")
+                fix = Edit(let.span, "")
+                self.warn("N601", f"`{let.name.id}` is never used", let.name.span, "remove it, or use it", fix)
         for block in self.file.blocks.values():
             if block.file is self.file and not block.is_called:
                 span = block.syntax.name_span
@@ -819,7 +821,8 @@ class _Lowering:
             names_params = any(self.nodes[i].params for output in outputs for i in output.nodes)
             if span.source is self.source and not names_params and not any(output.is_read for output in outputs):
                 name = outputs[0].path.rpartition(".")[2]
-                self.warn("N603", f"the label `{name}` names nothing", span, f"remove it, or read it as `@{name}`")
+                fix = Edit(Span(span.source, span.start, _after_colon(span)), "")
+                self.warn("N603", f"the label `{name}` names nothing", span, f"remove it, or read it as `@{name}`", fix)
 
     @property
     def source(self) -> object:
@@ -881,6 +884,12 @@ class _Lowering:
         shown = ", ".join(f"{name} {count:_}" for name, count in counted[:8])
         rest = len(counted) - 8
         return f"the params are: {shown}" + (f" and {rest} layers more" if rest > 0 else "")
+
+
+def _after_colon(label: Span) -> int:
+    """Where what a label names begins, if it begins on the same line."""
+    match = re.compile(r"[ \t]*:[ \t]*").match(label.source.text, label.end)
+    return match.end() if match else label.end
 
 
 def _shown(span: Span) -> str:

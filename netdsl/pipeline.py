@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from netdsl.analysis.lints import lints
 from netdsl.analysis.summary import Summary
 from netdsl.diagnostics import Diagnostic, SpecError
 from netdsl.ir import Graph
@@ -19,6 +20,7 @@ from netdsl.names import identifier
 from netdsl.recipe import LOSSES, Recipe
 from netdsl.source import Source
 from netdsl.syntax.parser import parse
+from netdsl.syntax.printer import format_source
 
 if TYPE_CHECKING:
     from netdsl.backends.interpreter import LayerNetwork
@@ -99,7 +101,28 @@ def check_text(text: str, file: str = "net.net", root: Path | None = None) -> tu
     diagnostics.sort(key=lambda d: (d.span.source is not source, d.span.source.name, d.span.start))
     if graph is None:
         return None, diagnostics
+    diagnostics = sorted([*diagnostics, *lints(program, graph, recipe)], key=lambda d: d.span.start)
     return Net(source, graph, recipe, tuple(diagnostics), library.used), diagnostics
+
+
+def fix_text(text: str, diagnostics: Sequence[Diagnostic]) -> tuple[str, int]:
+    """The text with every certain fix of its diagnostics applied, and how many there were. A line that a fix leaves
+    empty goes."""
+    edits = sorted({(d.fix.span.start, d.fix.span.end, d.fix.text) for d in diagnostics if d.fix}, reverse=True)
+    for start, end, new in edits:
+        line_start, line_end = text.rfind("\n", 0, start) + 1, text.find("\n", end)
+        before, after = text[line_start:start], text[end : line_end if line_end >= 0 else len(text)]
+        if not (before + new + after).strip():
+            start, end = line_start, line_end + 1 if line_end >= 0 else len(text)
+        text = text[:start] + new + text[end:]
+    return text, len(edits)
+
+
+def format_text(text: str, file: str = "net.net") -> tuple[str | None, list[Diagnostic]]:
+    """The text in canonical form (None if it has syntax errors) and what is wrong with it."""
+    source = Source(file, text)
+    _, diagnostics = parse(source)
+    return (None, diagnostics) if diagnostics else (format_source(source), [])
 
 
 def compile_text(text: str, name: str = "net") -> Net:

@@ -23,6 +23,7 @@ STEPS = 5
 TOLERANCES = {"float64": (1e-8, 1e-12), "float32": (1e-4, 1e-5)}  # rtol of the largest value, atol
 GRADIENT_TOLERANCE = 1e-7
 ROUNDS, BATCHES = 8, 6  # see torch_checks
+LARGE_WORK = 2e9  # MACs for one gradient check of each param; above it, of all together
 
 
 @dataclass(frozen=True)
@@ -301,31 +302,42 @@ def _gradient_check(net: Net, seed: int) -> Check:
     _, dlogits = network.loss(network.logits(x, training=True), y)
     dx, grads = network.backward(dlogits)
     floor = 1e-3 * max([float(np.linalg.norm(g)) for g in (dx, *grads.values())] + [1e-12])
+    pairs = [(x, dx), *((network.params[name], grads[name]) for name in network.params)]
+    one_by_one = net.graph.num_macs * len(pairs) < LARGE_WORK
     worst = (0.0, 0.0)
-    for array, gradient in [(x, dx), *((network.params[name], grads[name]) for name in network.params)]:
-        worst = max(worst, _least_error(loss, array, gradient, floor, rng), key=lambda error: error[1])
-    return Check(
-        "gradient check by central differences, float64", *worst, GRADIENT_TOLERANCE, worst[1] < GRADIENT_TOLERANCE
-    )
+    for together in [[pair] for pair in pairs] if one_by_one else [pairs]:
+        worst = max(worst, _least_error(loss, together, floor, rng), key=lambda error: error[1])
+    how = "" if one_by_one else ", all params together"
+    name = f"gradient check by central differences, float64{how}"
+    return Check(name, *worst, GRADIENT_TOLERANCE, worst[1] < GRADIENT_TOLERANCE)
 
 
-def _least_error(
-    loss: Callable[[], float], array: np.ndarray, gradient: np.ndarray, floor: float, rng: np.random.Generator
-) -> tuple[float, float]:
-    """Absolute and relative error of the derivative of `loss` by `array`, for the best direction and step tried."""
+Pair = tuple[np.ndarray, np.ndarray]
+"""An array, and the gradient by it."""
+
+
+def _least_error(loss: Callable[[], float], pairs: list[Pair], floor: float, rng: np.random.Generator) -> tuple:
+    """Absolute and relative error of the derivative of `loss` by the arrays, for the best direction and step tried."""
     best = (float("inf"), float("inf"))
     for h in (1e-5, 1e-6, 1e-4, 1e-7) * 3:
-        random = rng.standard_normal(array.shape)
-        direction = random / np.linalg.norm(random) + gradient / max(float(np.linalg.norm(gradient)), 1e-300)
-        direction /= np.linalg.norm(direction)
-        exact = float((gradient * direction).sum())
-        kept, values = array.copy(), []
+        directions = [_direction(gradient, rng, len(pairs)) for _, gradient in pairs]
+        exact = float(sum((gradient * d).sum() for (_, gradient), d in zip(pairs, directions, strict=True)))
+        kept, values = [array.copy() for array, _ in pairs], []
         for sign in (1, -1):
-            array[...] = kept + sign * h * direction
+            for (array, _), start, direction in zip(pairs, kept, directions, strict=True):
+                array[...] = start + sign * h * direction
             values.append(loss())
-        array[...] = kept
+        for (array, _), start in zip(pairs, kept, strict=True):
+            array[...] = start
         error = abs((values[0] - values[1]) / (2 * h) - exact)
         best = min(best, (error, error / max(abs(exact), floor)), key=lambda pair: pair[1])
         if best[1] < GRADIENT_TOLERANCE / 10:
             break
     return best
+
+
+def _direction(gradient: np.ndarray, rng: np.random.Generator, count: int) -> np.ndarray:
+    """Half random, half along the gradient; `count` of them together have length 1."""
+    random = rng.standard_normal(gradient.shape)
+    direction = random / np.linalg.norm(random) + gradient / max(float(np.linalg.norm(gradient)), 1e-300)
+    return direction / (np.linalg.norm(direction) * count**0.5)

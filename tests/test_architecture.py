@@ -6,7 +6,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[1] / "netdsl"
 
 FLOORS = [
-    {"source", "diagnostics", "files", "names", "kernels", "symbols"},
+    {"source", "diagnostics", "explanations", "files", "names", "kernels", "symbols"},
     {"ir", "scopes", "syntax.ast", "syntax.prescan"},
     {"syntax.parser", "syntax.printer", "layers", "expressions", "recipe", "window_rules", "transposed_rules"},
     {"attributes", "blocks", "library", "lower", "analysis"},
@@ -33,6 +33,7 @@ WITHIN = {
     "window_rules",
     "transposed_rules",
     "syntax.ast",
+    "syntax.parser",
     "files",
     "ir",
 }  # modules and folders that their own floor may import

@@ -14,7 +14,8 @@ EXAMPLES = re.findall(r"```net\n(.*?)```", REFERENCE, re.DOTALL)
 
 @pytest.mark.parametrize("text", EXAMPLES)
 def test_example_compiles(text):
-    assert not compile_text(text).warnings
+    """Some warn on purpose: of a softmax that the loss contains, of a bias before bn, of linears in a row."""
+    assert {d.code for d in compile_text(text).warnings} <= {"N604", "N605", "N606"}
 
 
 def test_every_layer_is_in_the_table():

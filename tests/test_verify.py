@@ -59,9 +59,9 @@ def test_labelled_groups_and_repetition_pass():
     assert report.ok, str(report)
 
 
-def test_json_has_one_object_with_ok_and_checks(spec, capsys):
+def test_json_has_one_object_with_ok_and_checks(small_spec, capsys):
     pytest.importorskip("torch")
-    assert run(["verify", str(spec), "--json"]) == 0
+    assert run(["verify", str(small_spec), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["ok"] is True
     assert set(report["checks"][0]) == {"name", "max_abs", "max_rel", "tolerance", "ok"}

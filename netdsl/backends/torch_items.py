@@ -81,8 +81,9 @@ def _row_text(items: Sequence[Item]) -> str:
     (prefix, start), first = _split(items[0][0]), items[0][1][0]
     steps = [b - a for a, b in zip(_numbers(first), _numbers(items[1][1][0]), strict=True)]
     terms = iter([_term(a - step * start, step) for a, step in zip(_numbers(first), steps, strict=True)])
+    bounds = f"{start}, {start + len(items)}" if start else str(len(items))
     made = _NUMBER.sub(lambda _: next(terms), first)
-    return f'*((f"{prefix}{{i}}", {made}) for i in range({start}, {start + len(items)})),'
+    return f'*((f"{prefix}{{i}}", {made}) for i in range({bounds})),'
 
 
 def _term(constant: int, step: int) -> str:

@@ -18,23 +18,32 @@ import click
     show_default=True,
     help="How diagnostics are shown; json is one object a line.",
 )
-def command(specs: tuple[Path, ...], style: str) -> int:
-    """Check specs: syntax, names, shapes, counts. Writes nothing.
+@click.option("--fix", is_flag=True, help="Apply the fixes that are certain to the specs.")
+def command(specs: tuple[Path, ...], style: str, fix: bool) -> int:
+    """Check specs: syntax, names, shapes, counts, and warnings. Writes nothing, unless with --fix.
 
     \b
     Examples:
       netdsl check lenet.net
       netdsl check specs/*.net --format concise
+      netdsl check --fix lenet.net
     """
     from netdsl.cli import lazy_numpy, say, wants_color
 
     lazy_numpy()
     from netdsl.diagnostics import render_all, render_concise
-    from netdsl.pipeline import check_file
+    from netdsl.files import write_atomic
+    from netdsl.pipeline import check_file, fix_text
 
     failed = False
     for path in specs:
         net, diagnostics = check_file(path)
+        own = [d for d in diagnostics if d.fix and d.span.source.name == str(path)]
+        if fix and own:
+            text, count = fix_text(own[0].span.source.text, own)
+            write_atomic(path, text)
+            say(f"{path}: fixed {count}")
+            net, diagnostics = check_file(path)
         failed |= net is None
         if style == "json":
             for diagnostic in diagnostics:

@@ -79,4 +79,5 @@ LAYER = LayerDef(
     forward=bn_forward,
     backward=bn_backward,
     torch=bn_torch,
+    cancels_bias=True,
 )

@@ -20,6 +20,7 @@ Shapes are without the batch axis; `attrs` is a dict of attr name -> value, comp
                                          needs is {self} (`{self}({x}, {x}, {x})[0]`). Optional where calling the
                                          member on x is all there is
     torch_helpers: text of small classes or functions that `torch` or `torch_call` name, copied above the network
+    cancels_bias: a bias in the layer before it does nothing; is_linear: two in a row can do no more than one
     implied_by: names of losses that contain this layer: as the last one, it is left out of what the loss reads
 
 A kernel is an undecorated module-level `def` that names only numpy, math, builtins, its arguments and other kernels:
@@ -104,6 +105,8 @@ class LayerDef:
     num_inputs: int | None = 1  # None: two or more
     implied_by: tuple[str, ...] = ()
     torch_helpers: tuple[str, ...] = ()
+    cancels_bias: bool = False
+    is_linear: bool = False
 
     def attr(self, name: str) -> Attr:
         return next(attr for attr in self.attrs if attr.name == name)

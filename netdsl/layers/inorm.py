@@ -43,4 +43,5 @@ LAYER = LayerDef(
     forward=inorm_forward,
     backward=inorm_backward,
     torch=inorm_torch,
+    cancels_bias=True,
 )

@@ -65,4 +65,5 @@ LAYER = LayerDef(
     forward=linear_forward,
     backward=linear_backward,
     torch=linear_torch,
+    is_linear=True,
 )

@@ -1,0 +1,92 @@
+"""Warnings about networks that are right, but perhaps not what was meant. Each has a page in `netdsl explain`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import fields
+
+from netdsl.analysis.loss import logits_value
+from netdsl.diagnostics import Diagnostic, Edit
+from netdsl.ir import Graph, Node
+from netdsl.layers import layer_of
+from netdsl.recipe import Recipe
+from netdsl.source import Span
+from netdsl.syntax import ast
+
+LARGEST_SHARE, LARGE = 0.9, 100_000  # of the params in one layer; of fewer params nothing is said
+
+
+def lints(program: ast.Program, graph: Graph, recipe: Recipe) -> list[Diagnostic]:
+    """Every warning, once for each place."""
+    found: dict[tuple, Diagnostic] = {}
+    for lint in (*_subtractions(program), *_graph_lints(graph, recipe)):
+        found.setdefault((lint.code, lint.span.source.name, lint.span.start), lint)
+    return list(found.values())
+
+
+def _warning(code: str, message: str, span: Span | None, *help: str, notes: tuple[str, ...] = ()) -> Diagnostic:
+    assert span is not None
+    return Diagnostic(code, message, span, notes=notes, help=help, level="warning")
+
+
+def _graph_lints(graph: Graph, recipe: Recipe) -> Iterator[Diagnostic]:
+    readers: dict[int, list[Node]] = {}
+    for node in graph.nodes:
+        for value in node.inputs:
+            readers.setdefault(value, []).append(node)
+    yield from _implied(graph, recipe)
+    for index, node in enumerate(graph.nodes):
+        before = graph.nodes[node.inputs[0] - 1] if node.inputs[0] else None
+        if before is not None and len(readers[node.inputs[0]]) == 1:
+            yield from _pairs(before, node)
+        if index + 1 not in readers and index + 1 != graph.output:
+            yield _warning("N609", "what this makes is never used", node.span, "remove it, or read it with `@name`")
+    yield from _shares(graph)
+
+
+def _implied(graph: Graph, recipe: Recipe) -> Iterator[Diagnostic]:
+    """A softmax at the end, and a loss that contains one."""
+    if logits_value(graph, recipe.loss) != graph.output:
+        last = graph.nodes[graph.output - 1]
+        message = f"the loss `{recipe.loss}` contains `{last.op}`: it is applied once, by the loss"
+        yield _warning("N604", message, last.span, f"leave out `{last.op}`, unless you want probabilities as output")
+
+
+def _pairs(before: Node, node: Node) -> Iterator[Diagnostic]:
+    first, second = layer_of(before.op), layer_of(node.op)
+    if second.cancels_bias and any(p.name == "bias" for p in before.params) and "nobias" in before.attrs:
+        text = f"the bias of `{before.op}` does nothing: `{node.op}` takes the mean away"
+        yield _warning("N605", text, before.span, "write `nobias`", notes=(f"`{node.op}` has a bias of its own",))
+    if first is second and first.is_linear:
+        text = f"two `{node.op}` layers with nothing between can do no more than one"
+        yield _warning("N606", text, node.span, "put `relu` between them, or leave one out")
+
+
+def _shares(graph: Graph) -> Iterator[Diagnostic]:
+    total = graph.num_params
+    for node in graph.nodes:
+        own = sum(p.size for p in node.params)
+        others = sum(bool(other.params) for other in graph.nodes) > 1
+        if total >= LARGE and others and own > LARGEST_SHARE * total:
+            message = f"this layer holds {own / total:.0%} of all params: {own:_} of {total:_}"
+            yield _warning("N607", message, node.span, "make its input smaller, for example with `gap` or `pool`")
+
+
+def _subtractions(program: ast.Program) -> Iterator[Diagnostic]:
+    """`conv c -1`: white space before the sign and none behind it."""
+    pending: list[object] = [program]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, tuple):
+            pending += item
+        elif isinstance(item, ast.Syntax):
+            pending += [getattr(item, part.name) for part in fields(item) if part.name != "span"]
+        if isinstance(item, ast.Arg) and item.key is None and isinstance(item.value, ast.Binary):
+            left, right = item.value.left.span, item.value.right.span
+            between = left.source.text[left.end : right.start]
+            if item.value.op == "-" and re.fullmatch(r"[ \t]+-", between):
+                text = f"`{item.span.text}` is one value, a difference"
+                edit = Edit(Span(left.source, left.end, right.start), "-")
+                help_text = f"write `{left.text}-{right.text}`"
+                yield Diagnostic("N608", text, item.span, help=(help_text,), level="warning", fix=edit)
