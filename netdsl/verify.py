@@ -98,7 +98,7 @@ def _in_dtype(y: np.ndarray, dtype: str) -> np.ndarray:
     return y if np.issubdtype(y.dtype, np.integer) else y.astype(dtype)
 
 
-def _numpy_run(model: Any, x: np.ndarray, y: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+def numpy_run(model: Any, x: np.ndarray, y: np.ndarray, seed: int) -> dict[str, np.ndarray]:
     """Everything a NumPy network computes on one batch; buffers as training left them."""
     arrays = {"output, evaluation": model.forward(x)}
     model.rng = np.random.default_rng(seed)
@@ -116,7 +116,7 @@ def bitwise_checks(
     """Layer objects and module at -O0: the same kernels on the same numbers give the same bytes."""
     for dtype in dtypes:
         models = (net.build(seed, dtype), net.numpy_model(seed, dtype))
-        interpreted, emitted = (_numpy_run(model, x.astype(dtype), _in_dtype(y, dtype), seed) for model in models)
+        interpreted, emitted = (numpy_run(model, x.astype(dtype), _in_dtype(y, dtype), seed) for model in models)
         for name, array in interpreted.items():
             difference, relative = _difference(emitted[name], array)
             yield Check(
@@ -206,10 +206,10 @@ def torch_checks(net: Net, x: np.ndarray, y: np.ndarray, seed: int, dtype: str) 
 def _torch_checks(net: Net, x: np.ndarray, y: np.ndarray, seed: int, dtype: str) -> Iterator[Check]:
     x, y = x.astype(dtype), _in_dtype(y, dtype)
     network = net.build(seed, dtype)
-    found, expected = _numpy_run(network, x, y, seed), _torch_run(net, network, x, y, seed)
+    found, expected = numpy_run(network, x, y, seed), torch_run(net, network, x, y, seed)
     exact: dict[str, np.ndarray] = {}
     if dtype == "float32":
-        exact = _numpy_run(_in_float64(network, net), x.astype(np.float64), _in_dtype(y, "float64"), seed)
+        exact = numpy_run(_in_float64(network, net), x.astype(np.float64), _in_dtype(y, "float64"), seed)
     for name, array in expected.items():
         check = _close(f"PyTorch, {dtype}: {name}", found[name], array, dtype)
         if not check.ok and exact:
@@ -226,7 +226,7 @@ def _in_float64(network: LayerNetwork, net: Net) -> LayerNetwork:
     return judge
 
 
-def _torch_run(net: Net, network: LayerNetwork, x: np.ndarray, y: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+def torch_run(net: Net, network: LayerNetwork, x: np.ndarray, y: np.ndarray, seed: int) -> dict[str, np.ndarray]:
     """What the emitted PyTorch module computes, with the weights of `network` and the draws it made last."""
     import torch
 

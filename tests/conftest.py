@@ -13,6 +13,7 @@ def pytest_addoption(parser):
     parser.addoption(
         "--update-golden", action="store_true", help="rewrite generated/ and tests/golden/; then read the diff"
     )
+    parser.addoption("--nets", type=int, default=320, help="how many random networks to compare")
 
 
 @pytest.fixture
