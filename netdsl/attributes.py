@@ -125,6 +125,10 @@ def _flag_or_word(layer: LayerDef, name: ast.Name, names: Mapping[str, Value]) -
         if attr is not None:
             sizes = tuple(int(part) for part in match[2].split("x"))
             return attr, sizes[0] if len(sizes) == 1 else sizes
+        near = did_you_mean(match[1], [a.flag for a in layer.attrs if a.flag])
+        if near:
+            text = f"unknown attribute `{name.id}` of `{layer.name}`"
+            raise _Mistake("N302", text, name.span, f"did you mean `{near}{match[2]}`?")
     raise _unknown(layer, name.id, name.span, names)
 
 

@@ -19,7 +19,7 @@ from netdsl.blocks import Arguments, bind_call, check_name
 from netdsl.diagnostics import Diagnostic, Edit, SpecProblem, did_you_mean
 from netdsl.expressions import UNKNOWN, ExprError, Names, UnknownShape, Value, evaluate, show_value
 from netdsl.ir import Call, Graph, Node, Shape, show_shape, verify_graph
-from netdsl.layers import find_layer, layer_of, spellings
+from netdsl.layers import find_layer, in_other_systems, layer_of, spellings
 from netdsl.layers.contract import LayerDef
 from netdsl.names import reserved
 from netdsl.recipe import Recipe, lower_train
@@ -695,7 +695,10 @@ class _Lowering:
             hint = f"`{syntax.name}` is a block: write `{syntax.name}({', '.join(a.span.text for a in syntax.args)})`"
             self.error("N301", f"unknown layer `{syntax.name}`", syntax.name_span, hint)
             return
-        guess = did_you_mean(syntax.name, [*spellings(), "res"])
+        foreign = in_other_systems()
+        native = did_you_mean(syntax.name, [*spellings(), "res"])
+        guess = foreign.get(syntax.name.lower()) or native or did_you_mean(syntax.name, foreign)
+        guess = foreign.get(guess, guess) if guess else None
         block = did_you_mean(syntax.name, blocks)
         hint = f"did you mean `{guess}`?" if guess else "the layers are listed in the language reference"
         hint = f"did you mean the block `{block}(...)`?" if block and not guess else hint

@@ -14,6 +14,7 @@ from netdsl.diagnostics import Diagnostic, did_you_mean
 from netdsl.kernels import initial, losses, optimizers
 from netdsl.syntax import ast
 
+DATASETS = ("mnist-mini", "mnist", "cifar10", "spiral")
 LOSSES: Mapping[str, Callable] = {"ce": losses.cross_entropy, "mse": losses.mse, "nll": losses.nll}
 
 
@@ -137,6 +138,17 @@ def _single(entry: ast.Entry) -> object:
     return entry.settings[0].value
 
 
+def _data(entry: ast.Entry) -> str:
+    """A built-in name, or a path in quotes."""
+    value = _single(entry)
+    quoted = isinstance(entry.settings[0], ast.Value) and entry.settings[0].quoted
+    if quoted or value in DATASETS:
+        return str(value)
+    guess = did_you_mean(str(value), DATASETS)
+    known = f"known: {', '.join(f'`{name}`' for name in DATASETS)}; a path is written in quotes"
+    raise _Mistake(f"unknown data `{value}`", *([f"did you mean `{guess}`?"] if guess else []), known)
+
+
 def _optimizer(entry: ast.Entry) -> dict[str, object]:
     if not entry.settings or not isinstance(entry.settings[0], ast.Value):
         raise _Mistake("`opt` takes the name of an optimizer", "write `opt adam lr=1e-3`")
@@ -157,7 +169,7 @@ def _optimizer(entry: ast.Entry) -> dict[str, object]:
 
 
 _ENTRIES: Mapping[str, Callable[[ast.Entry], dict[str, object]]] = {
-    "data": lambda entry: {"data": str(_single(entry))},
+    "data": lambda entry: {"data": _data(entry)},
     "val": lambda entry: {"val": _number(_single(entry), "fraction", "val")},
     "loss": lambda entry: {"loss": _word(_single(entry), LOSSES, "loss")},
     "opt": _optimizer,

@@ -1,6 +1,7 @@
 """Every spec in tests/golden/diagnostics gets exactly the text beside it: errors, or warnings that stop nothing."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,38 @@ def test_broken_spec_gets_its_diagnostics(path, golden):
     assert diagnostics
     assert (net is None) == any(d.level == "error" for d in diagnostics)
     golden(path.with_suffix(".txt"), render_all(diagnostics) + "\n")
+
+
+def expectations():
+    """(name, text, line, help) of every spec that says on its first line where its mistake is and what helps."""
+    for path in BROKEN:
+        text = path.read_text(encoding="utf-8")
+        said = re.match(r"# line (\d+)(?:, help: (.*))?\n", text)
+        if said:
+            yield path.stem, text, int(said[1]), said[2]
+
+
+def test_broken_specs_are_rejected_at_the_right_line_with_the_right_suggestion(capsys):
+    wrong_line, wrong_help, suggestions = [], [], 0
+    cases = list(expectations())
+    for name, text, line, help_text in cases:
+        _, diagnostics = check_text(text)
+        if not diagnostics or diagnostics[0].span.line != line:
+            wrong_line.append(name)
+        if help_text is not None:
+            suggestions += 1
+            found = diagnostics[0].help if diagnostics else ()
+            wrong_help += [name] if not any(help_text in hint for hint in found) else []
+    with capsys.disabled():
+        right = len(cases) - len(wrong_line)
+        print(
+            f"\n{len(cases)} broken specs: {right} rejected at the right line, {suggestions - len(wrong_help)} of",
+            end=" ",
+        )
+        print(f"{suggestions} with the right suggestion (not: {', '.join(wrong_help) or 'none'})")
+    assert len(cases) >= 200
+    assert not wrong_line
+    assert len(wrong_help) <= 0.05 * suggestions
 
 
 def test_nothing_stale_is_among_the_goldens():

@@ -40,6 +40,11 @@ def layer_of(op: str) -> LayerDef:
     return _TABLE[op]
 
 
+def in_other_systems() -> dict[str, str]:
+    """What other systems call a layer -> its name here."""
+    return {known: layer.name for layer in _TABLE.values() for known in layer.known_as}
+
+
 def spellings() -> list[str]:
     """Every name a spec may write: names and aliases."""
     return sorted([*_TABLE, *_ALIASES])

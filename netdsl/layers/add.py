@@ -30,4 +30,5 @@ LAYER = LayerDef(
     backward=add_backward,
     torch=None,
     torch_call=lambda attrs, *inputs: " + ".join(f"{{{i}}}" for i in range(len(inputs))),
+    known_as=("sum",),
 )

@@ -80,4 +80,5 @@ LAYER = LayerDef(
     backward=bn_backward,
     torch=bn_torch,
     cancels_bias=True,
+    known_as=("batchnorm", "batchnorm2d", "batch_norm"),
 )

@@ -51,4 +51,5 @@ LAYER = LayerDef(
     backward=cat_backward,
     torch=None,
     torch_call=cat_torch,
+    known_as=("concat", "concatenate"),
 )

@@ -20,6 +20,7 @@ Shapes are without the batch axis; `attrs` is a dict of attr name -> value, comp
                                          needs is {self} (`{self}({x}, {x}, {x})[0]`). Optional where calling the
                                          member on x is all there is
     torch_helpers: text of small classes or functions that `torch` or `torch_call` name, copied above the network
+    known_as: what other systems call it, for suggestions
     cancels_bias: a bias in the layer before it does nothing; is_linear: two in a row can do no more than one
     implied_by: names of losses that contain this layer: as the last one, it is left out of what the loss reads
 
@@ -105,6 +106,7 @@ class LayerDef:
     num_inputs: int | None = 1  # None: two or more
     implied_by: tuple[str, ...] = ()
     torch_helpers: tuple[str, ...] = ()
+    known_as: tuple[str, ...] = ()
     cancels_bias: bool = False
     is_linear: bool = False
 

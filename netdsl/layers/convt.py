@@ -36,4 +36,5 @@ LAYER = LayerDef(
     forward=transposed_forward,
     backward=transposed_backward,
     torch=convt_torch,
+    known_as=("deconv", "convtranspose", "conv_transpose"),
 )

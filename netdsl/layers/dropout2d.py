@@ -32,4 +32,5 @@ LAYER = LayerDef(
     forward=dropout2d_forward,
     backward=dropout2d_backward,
     torch=lambda attrs, x: f"nn.Dropout2d({attrs['p']!r})",
+    known_as=("spatial_dropout",),
 )

@@ -40,4 +40,5 @@ LAYER = LayerDef(
     backward=droppath_backward,
     torch=lambda attrs, x: f"DropPath({attrs['p']!r})",
     torch_helpers=(DROP_PATH,),
+    known_as=("stochastic_depth",),
 )

@@ -30,4 +30,5 @@ LAYER = LayerDef(
     backward=gap_backward,
     torch=lambda attrs, x: "nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())",
     torch_call=lambda attrs, x: "{x}.mean(dim=(2, 3))",
+    known_as=("globalavgpool", "global_average_pool"),
 )

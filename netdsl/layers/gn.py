@@ -50,4 +50,5 @@ LAYER = LayerDef(
     forward=gn_forward,
     backward=gn_backward,
     torch=gn_torch,
+    known_as=("groupnorm", "group_norm"),
 )

@@ -20,4 +20,5 @@ LAYER = LayerDef(
     backward=identity_backward,
     torch=lambda attrs, x: "nn.Identity()",
     torch_call=lambda attrs, x: "{x}",
+    known_as=("identity",),
 )

@@ -44,4 +44,5 @@ LAYER = LayerDef(
     backward=inorm_backward,
     torch=inorm_torch,
     cancels_bias=True,
+    known_as=("instancenorm", "instance_norm"),
 )

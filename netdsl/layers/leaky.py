@@ -27,4 +27,5 @@ LAYER = LayerDef(
     forward=leaky_forward,
     backward=leaky_backward,
     torch=leaky_torch,
+    known_as=("leakyrelu", "leaky_relu"),
 )

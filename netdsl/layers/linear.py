@@ -66,4 +66,5 @@ LAYER = LayerDef(
     backward=linear_backward,
     torch=linear_torch,
     is_linear=True,
+    known_as=("dense", "lin", "fully_connected"),
 )

@@ -56,4 +56,5 @@ LAYER = LayerDef(
     backward=ln_backward,
     torch=ln_torch,
     torch_call=ln_torch_call,
+    known_as=("layernorm", "layer_norm"),
 )

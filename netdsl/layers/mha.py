@@ -95,4 +95,5 @@ LAYER = LayerDef(
     backward=mha_backward,
     torch=mha_torch,
     torch_call=lambda attrs, x: "{self}({x}, {x}, {x}, need_weights=False)[0]",
+    known_as=("attention", "multiheadattention"),
 )

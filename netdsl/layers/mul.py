@@ -66,4 +66,5 @@ LAYER = LayerDef(
     backward=mul_backward,
     torch=None,
     torch_call=mul_torch,
+    known_as=("multiply",),
 )

@@ -77,4 +77,5 @@ LAYER = LayerDef(
     forward=pool_forward,
     backward=pool_backward,
     torch=pool_torch,
+    known_as=("maxpool", "max_pool"),
 )

@@ -42,4 +42,5 @@ LAYER = LayerDef(
     backward=rms_backward,
     torch=lambda attrs, x: call_text("nn.RMSNorm", features(x), eps=attrs["eps"]),
     torch_call=rms_torch_call,
+    known_as=("rmsnorm",),
 )

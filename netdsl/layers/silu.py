@@ -22,4 +22,5 @@ LAYER = LayerDef(
     forward=silu_forward,
     backward=silu_backward,
     torch=lambda attrs, x: "nn.SiLU()",
+    known_as=("swish",),
 )

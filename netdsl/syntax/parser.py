@@ -177,6 +177,15 @@ def _syntax_help(span: Span, expected: set[str]) -> str:
         return "arguments are separated by spaces: `conv 32 k5`"
     if rest in ("=>", ">>", "> ") or rest[:1] in ("|", ">"):
         return "layers are chained with `->`"
+    line = before.rpartition("\n")[2].split()
+    if line[:1] == ["block"] and len(line) <= 2:
+        return "a block has parentheses: `block f(...) { ... }`"
+    if line[:1] == ["use"]:
+        return 'a file is written in quotes: `use "blocks.net"`'
+    if line[:1] in (["if"], ["for"]) and "{" not in before.rpartition("\n")[2]:
+        return f"what `{line[0]}` decides about stands in braces: `{{ ... }}`"
+    if rest[:1] == ";":
+        return "write what follows on a new line, or after `->`"
     if before.endswith(("->", ":", "*")):
         return f"a layer or `{{` must follow `{before[-2:] if before.endswith('->') else before[-1]}`"
     if re.match(r"\d[\d_.]*[A-Za-z]", span.source.text[span.start :]):

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from netdsl.diagnostics import UserError, did_you_mean
+from netdsl.recipe import DATASETS
 from netdsl.training.idx import check_labels, npz_part, read_cifar, read_idx, read_npz, sample_text, shown, size_text
 from netdsl.training.images import read_class_folders, subfolders
 
-BUILT_IN: tuple[str, ...] = ("mnist-mini", "mnist", "cifar10", "spiral")
+BUILT_IN: tuple[str, ...] = DATASETS
 TEST_FRACTION = 0.2
 MAX_CONSTANTS = 64  # features or channels normalised one by one; more of them share one mean and std
 CHUNK = 2**22  # values looked at together for the statistics, to bound memory
