@@ -166,7 +166,7 @@ def _converted(layer: LayerDef, attr: Attr, value: Value, span: Span) -> object:
         if isinstance(value, bool | tuple | list):
             raise _Mistake("N303", f"`{attr.name}` of `{layer.name}` must be a number, not `{show_value(value)}`", span)
         return _in_range(layer, attr, value if isinstance(value, float) else float(value), span)
-    if attr.kind == "size" and (isinstance(value, tuple) or type(value) is int):
+    if attr.kind == "size" and isinstance(value, int | tuple) and not isinstance(value, bool):
         sizes = value if isinstance(value, tuple) else (value,)
         if len(sizes) > 3:
             raise _Mistake("N303", f"`{attr.name}` of `{layer.name}` takes one to three sizes, not {len(sizes)}", span)

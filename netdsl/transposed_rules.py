@@ -29,7 +29,8 @@ def transposed_shape(attrs: Mapping, x: Shape) -> Shape:
     sizes = [transposed_size(x[1 + i], *(attrs[name][i] for name in names)) for i in range(2)]
     if min(sizes) < 1:
         message = f"padding {show_shape(attrs['padding'])} leaves nothing of a {show_shape(x[1:])} input"
-        raise SpecProblem("N201", message, "padding", "the padding", help=("use less padding",))
+        most = min(p + (size - 1) // 2 for p, size in zip(attrs["padding"], sizes, strict=True) if size < 1)
+        raise SpecProblem("N201", message, "padding", "the padding", help=(f"use p{most} or less",))
     return (f, *sizes)
 
 

@@ -65,9 +65,9 @@ def _pairs(before: Node, node: Node) -> Iterator[Diagnostic]:
 
 def _shares(graph: Graph) -> Iterator[Diagnostic]:
     total = graph.num_params
+    others = sum(bool(node.params) for node in graph.nodes) > 1
     for node in graph.nodes:
         own = sum(p.size for p in node.params)
-        others = sum(bool(other.params) for other in graph.nodes) > 1
         if total >= LARGE and others and own > LARGEST_SHARE * total:
             message = f"this layer holds {own / total:.0%} of all params: {own:_} of {total:_}"
             yield _warning("N607", message, node.span, "make its input smaller, for example with `gap` or `pool`")

@@ -24,6 +24,7 @@ from netdsl.names import class_name
 from netdsl.recipe import Recipe
 from netdsl.symbols import Symbol, is_symbolic, substitute, written
 
+_HIGHEST = 8
 _RESERVED = ("Model", "OrderedDict", "F", "INPUT_SHAPE")
 
 
@@ -80,6 +81,7 @@ class _Emitter:
         self.known: tuple[str, ...] = ()  # the names of the block around the place that is being written
         self.helpers: dict[str, None] = {}
         self.spans: dict[str, range] = {}
+        self.heights: dict[str, int] = {}  # of groups in groups
         self.readers: dict[int, int] = {}  # value -> the last node that reads it
         for index, node in enumerate(graph.nodes):
             self.readers.update(dict.fromkeys(node.inputs, index))
@@ -92,6 +94,8 @@ class _Emitter:
         ranges = [self.measure(c) if isinstance(c, Scope) else range(c, c + 1) for c in scope.children]
         inside = [r for r in ranges if r]
         self.spans[scope.name] = range(inside[0].start, inside[-1].stop) if inside else range(0)
+        inner = [self.heights[c.name] for c in scope.children if isinstance(c, Scope) and c.call is None]
+        self.heights[scope.name] = 1 + max(inner, default=0)
         return self.spans[scope.name]
 
     def reads(self, scope: Scope) -> list[int]:
@@ -123,10 +127,10 @@ class _Emitter:
         return layer.torch(attrs, *inputs) if layer.torch is not None else None
 
     def template(self, node: Node) -> str | None:
-        """How forward writes the layer, where that is not just calling a member on x."""
+        """How forward writes the layer, where that is not just calling a member on x. In numbers: the names of a
+        block's parameters are known in its constructor only."""
         call = layer_of(node.op).torch_call
-        attrs, inputs, _ = self.written(node)
-        return call(attrs, *inputs) if call is not None else None
+        return call(node.attrs, *self.graph.input_shapes(node)) if call is not None else None
 
     def is_member(self, node: Node) -> bool:
         return "{self}" in (self.template(node) or "{self}")
@@ -158,6 +162,8 @@ class _Emitter:
         """True for a labelled group that is a chain of modules which nothing else looks into."""
         inside = self.spans[scope.name]
         if scope.call is not None or (inside and self.makes(scope) != [scope.result]):
+            return False
+        if self.heights[scope.name] > _HIGHEST:  # Python reads 200 parentheses in each other, people fewer
             return False
         value = scope.source
         for child in scope.children:

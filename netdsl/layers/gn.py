@@ -1,5 +1,7 @@
 """`gn`: group normalisation of maps or vectors."""
 
+from math import prod
+
 from netdsl.diagnostics import SpecProblem
 from netdsl.ir import ParamSpec, show_shape
 from netdsl.kernels.group_norms import groups_backward, groups_forward
@@ -7,12 +9,17 @@ from netdsl.layers.contract import REQUIRED, Attr, LayerDef, call_text
 
 
 def gn_shape(attrs, x):
-    """The shape of x, a map or a vector whose channels the groups divide."""
+    """The shape of x, a map or a vector whose channels the groups divide into more than single numbers."""
     if len(x) == 2:
         raise SpecProblem("N202", f"`gn` needs a map or a vector, but {show_shape(x)} arrives (tokens)")
     if x[0] % attrs["groups"]:
         message = f"{attrs['groups']} groups do not divide {x[0]} channels"
         raise SpecProblem("N203", message, "groups", "the groups", help=(f"use a divisor of {x[0]}",))
+    if attrs["groups"] == prod(x):
+        message = f"{attrs['groups']} groups of {show_shape(x)} hold one number each, which has no variance"
+        fewer = [d for d in range(1, x[0]) if x[0] % d == 0]
+        help = f"use {fewer[-1]} or less" if fewer else "remove it: its output would always be the same"
+        raise SpecProblem("N203", message, "groups", "the groups", help=(help,))
     return x
 
 

@@ -12,8 +12,18 @@ def reshape_shape(attrs, x):
     have, want = prod(x), prod(attrs["shape"])
     if have != want:
         message = f"{show_shape(x)} holds {have:_} numbers, but {show_shape(attrs['shape'])} holds {want:_}"
-        raise SpecProblem("N203", message, "shape", "the shape")
+        raise SpecProblem("N203", message, "shape", "the shape", help=_help(have, attrs["shape"]))
     return attrs["shape"]
+
+
+def _help(have, shape):
+    """Proposes the shape with one size changed, where that is enough."""
+    want = prod(shape)
+    for i, size in enumerate(shape):
+        if have % (want // size) == 0:
+            changed = (*shape[:i], have // (want // size), *shape[i + 1 :])
+            return (f"use {show_shape(changed)}",)
+    return ()
 
 
 def reshape_forward(x, shape):

@@ -9,10 +9,15 @@ from netdsl.layers.contract import REQUIRED, Attr, LayerDef, features
 def slice_shape(attrs, x):
     """(C, H, W) -> (stop - start, H, W); of tokens (T, D) and vectors (D,), the features."""
     start, stop, size = attrs["start"], attrs["stop"], features(x)
+    what = "features" if len(x) < 3 else "channels"
+    if start >= size:
+        message = f"a slice from {start} is outside the {size} {what}, which count from 0"
+        raise SpecProblem("N304", message, "start", help=(f"use {size - 1} or less",))
     if stop <= start:
-        raise SpecProblem("N304", f"a slice from {start} to {stop} is empty", "stop", help=("the end is not included",))
+        message = f"a slice from {start} to {stop} is empty: the end is not included"
+        raise SpecProblem("N304", message, "stop", help=(f"use {start + 1} or more",))
     if stop > size:
-        message = f"a slice up to {stop} is outside the {size} channels"
+        message = f"a slice up to {stop} is outside the {size} {what}"
         raise SpecProblem("N304", message, "stop", help=(f"use {size} or less",))
     return (x[0], stop - start) if len(x) == 2 else (stop - start, *x[1:])
 

@@ -22,6 +22,7 @@ from netdsl.syntax import ast
 from netdsl.syntax.prescan import prescan
 
 MAX_DIGITS = 18
+MAX_OPERATORS = 100  # one in the other
 TABLES = Path(__file__).parent / "tables.json"
 
 
@@ -49,10 +50,12 @@ def parse(source: Source) -> tuple[ast.Program, list[Diagnostic]]:
 
 
 def _in_lines(text: str) -> str:
-    """The text as the grammar reads it, every offset kept: no carriage returns, no new lines inside ( ) and [ ]."""
+    """The text as the grammar reads it, every offset kept: no carriage returns, no new lines inside ( ) and [ ], and no
+    blank lines in a row, of which Lark's regular expressions would remember each."""
     text = text.replace("\r\n", " \n").replace("\r", "\n")
     if text.startswith("\ufeff"):
         text = " " + text[1:]
+    text = re.sub(r"\n[ \t\n]+", lambda match: "\n".ljust(len(match.group())), text)
     pieces, depth, done = [], 0, 0
     for match in re.finditer(r'#[^\n]*|"[^"\n]*"|[()\[\]]|\n', text):
         found = match.group()
@@ -106,7 +109,7 @@ def _lark(source: Source, text: str) -> tuple[ast.Program, list[Diagnostic]]:
     if not hasattr(_made, "lark"):
         _made.builder = _Builder()
         _made.lark = _load_lark(_made.builder)
-    _made.builder.source, _made.builder.diagnostics = source, []
+    _made.builder.source, _made.builder.diagnostics, _made.builder.depths = source, [], {}
     return _made.lark.parse(text + "\n"), _made.builder.diagnostics
 
 
@@ -219,6 +222,7 @@ class _Builder(Transformer):
         super().__init__(visit_tokens=False)
         self.source = Source("", "")
         self.diagnostics: list[Diagnostic] = []
+        self.depths: dict[int, int] = {}  # id of an operator's or else-if's tree -> how deep it is; emptied each time
 
     def _span(self, children: list) -> Span:
         """From the first child to the last; a token is a child where the grammar keeps it (`!rule`)."""
@@ -322,7 +326,8 @@ class _Builder(Transformer):
 
     def cond(self, children: list) -> ast.If:
         condition, then, *otherwise = _without_tokens(children)
-        return ast.If(self._span(children), condition, then, otherwise[0] if otherwise else None)
+        made = ast.If(self._span(children), condition, then, otherwise[0] if otherwise else None)
+        return self._not_too_deep(made, otherwise or [then], "more than {} `else if` in a row")
 
     def loop(self, children: list) -> ast.For:
         *names, items, body = _without_tokens(children)
@@ -356,12 +361,25 @@ class _Builder(Transformer):
     def in_size(self, children: list) -> ast.InSize:
         return ast.InSize(self._token_span(children[0]), str(children[0])[3:])
 
-    def unary(self, children: list) -> ast.Unary:
-        return ast.Unary(self._token_span(children[0]).to(children[1].span), str(children[0]), children[1])
+    def unary(self, children: list) -> ast.Expr:
+        made = ast.Unary(self._token_span(children[0]).to(children[1].span), str(children[0]), children[1])
+        return self._not_too_deep(made, [children[1]], "an expression has more than {} operators")
 
-    def binary(self, children: list) -> ast.Binary:
+    def binary(self, children: list) -> ast.Expr:
         left, op, right = children
-        return ast.Binary(left.span.to(right.span), str(op), left, right)
+        made = ast.Binary(left.span.to(right.span), str(op), left, right)
+        return self._not_too_deep(made, [left, right], "an expression has more than {} operators")
+
+    def _not_too_deep(self, made: Any, parts: list, message: str) -> Any:
+        """`made`, or what it is made of where its tree is so deep that walking it would be too much for Python."""
+        depth = 1 + max(self.depths.get(id(part), 0) for part in parts)
+        if depth > MAX_OPERATORS:
+            if depth == MAX_OPERATORS + 1:
+                self.diagnostics.append(Diagnostic("N004", message.format(MAX_OPERATORS), made.span))
+            self.depths[id(parts[0])] = depth
+            return parts[0]
+        self.depths[id(made)] = depth
+        return made
 
     def sequence(self, children: list) -> ast.Sequence:
         return ast.Sequence(self._span(children), _without_tokens(children), children[0] == "(")
