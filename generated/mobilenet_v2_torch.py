@@ -5,8 +5,8 @@ from torch import nn
 INPUT_SHAPE = (3, 224, 224)
 
 
-class Mb23(nn.Module):
-    """block mb(t, c, s=1)"""
+class Mb3(nn.Module):
+    """block mb(t, c, s=1), where not has_skip and not (t > 1)"""
 
     def __init__(self, in_channels, t, c, s=1):
         super().__init__()
@@ -25,7 +25,7 @@ class Mb23(nn.Module):
 
 
 class Mb2(nn.Module):
-    """block mb(t, c, s=1)"""
+    """block mb(t, c, s=1), where not has_skip and t > 1"""
 
     def __init__(self, in_channels, t, c, s=1):
         super().__init__()
@@ -49,7 +49,7 @@ class Mb2(nn.Module):
 
 
 class Mb(nn.Module):
-    """block mb(t, c, s=1)"""
+    """block mb(t, c, s=1), where has_skip and t > 1"""
 
     def __init__(self, in_channels, t, c, s=1):
         super().__init__()
@@ -81,7 +81,7 @@ class MobilenetV2(nn.Module):
                 nn.BatchNorm2d(32),
                 nn.ReLU6(),
             ),
-            Mb23(32, 1, 16),
+            Mb3(32, 1, 16),
             Mb2(16, 6, 24, s=2),
             Mb(24, 6, 24),
             Mb2(24, 6, 32, s=2),

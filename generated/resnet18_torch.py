@@ -7,7 +7,7 @@ INPUT_SHAPE = (3, 224, 224)
 
 
 class Basic(nn.Module):
-    """block basic(c, s=1)"""
+    """block basic(c, s=1), where not (s != 1 or in.c != c)"""
 
     def __init__(self, in_channels, c, s=1):
         super().__init__()
@@ -23,7 +23,7 @@ class Basic(nn.Module):
 
 
 class BasicDownsample(nn.Module):
-    """block basic(c, s=1), with `downsample`"""
+    """block basic(c, s=1), where s != 1 or in.c != c"""
 
     def __init__(self, in_channels, c, s=1):
         super().__init__()

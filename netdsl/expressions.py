@@ -103,6 +103,37 @@ def show_value(value: Value) -> str:
     return f"{value:_}" if isinstance(value, int) else str(value)
 
 
+def expression_text(expr: ast.Expr) -> str:
+    """An expression in words that the grammar allows, whatever white space and comments stood in it."""
+    match expr:
+        case ast.Unary():
+            return f"{'not ' if expr.op == 'not' else '-'}{_inner_text(expr.operand, 7)}"
+        case ast.Binary():
+            binds = _BINDS.get(expr.op, 3)
+            return f"{_inner_text(expr.left, binds)} {expr.op} {_inner_text(expr.right, binds + 1)}"
+        case ast.Name():
+            return expr.id
+        case ast.InSize():
+            return f"in.{expr.axis}"
+        case ast.Number():
+            return repr(expr.value)
+        case ast.Size():
+            return show_shape(expr.values)
+        case ast.Function():
+            return f"{expr.name}({', '.join(expression_text(arg) for arg in expr.args)})"
+        case ast.Sequence():
+            return f"[{', '.join(expression_text(item) for item in expr.items)}]"
+
+
+_BINDS = {"or": 1, "and": 2, "+": 4, "-": 4, "*": 5, "/": 5, "//": 5, "%": 5}  # comparisons 3
+
+
+def _inner_text(expr: ast.Expr, binds: int) -> str:
+    """In parentheses where it binds less than what is around it."""
+    loose = isinstance(expr, ast.Binary) and _BINDS.get(expr.op, 3) < binds
+    return f"({expression_text(expr)})" if loose else expression_text(expr)
+
+
 def _error(expr: ast.Expr, code: str, message: str, *help: str) -> ExprError:
     return ExprError(Diagnostic(code, message, expr.span, help=help))
 

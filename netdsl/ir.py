@@ -87,12 +87,13 @@ class Argument:
 @dataclass(frozen=True)
 class Call:
     """A block call. shape: what arrives, in the caller's terms; channels: what the block's own terms call its channels
-    (of a map) or features."""
+    (of a map) or features; decisions: the conditions of its `if`s and whether they hold."""
 
     block: str
     arguments: tuple[Argument, ...]
     shape: Shape
     channels: str
+    decisions: tuple[tuple[str, bool], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 
 from netdsl.attributes import bind
 from netdsl.blocks import Arguments, bind_call, check_name
 from netdsl.diagnostics import Diagnostic, Edit, SpecProblem, did_you_mean
-from netdsl.expressions import UNKNOWN, ExprError, Names, UnknownShape, Value, evaluate, show_value
+from netdsl.expressions import UNKNOWN, ExprError, Names, UnknownShape, Value, evaluate, expression_text, show_value
 from netdsl.ir import Call, Graph, Node, Shape, show_shape, verify_graph
 from netdsl.layers import find_layer, in_other_systems, layer_of, spellings
 from netdsl.layers.contract import LayerDef
@@ -66,6 +66,7 @@ class _Frame:
     value: int = 0  # what arrives: `@in`
     shape: Shape | None = None
     labels: Labels = field(default_factory=Labels)
+    decisions: dict[str, bool] = field(default_factory=dict)
 
 
 def no_files(use: ast.Use) -> list[Diagnostic]:
@@ -424,6 +425,8 @@ class _Lowering:
             value = None
         if value is None:  # both sides are looked through for what stands by itself
             self.shape = None
+        elif len(self.frames) > 1:
+            self.frames[-1].decisions[expression_text(syntax.condition)] = value
         for taken, side in ((True, syntax.then), (False, syntax.otherwise)):
             if side is not None and value in (taken, None):
                 if isinstance(side, ast.If):
@@ -549,7 +552,9 @@ class _Lowering:
         self.names = Names(block.file.names, bound.values)
         self.frames.append(_Frame(block.file, block, syntax.span, self.value, self.shape))
         self.body(block.syntax.body)
-        self.frames.pop()
+        decisions = self.frames.pop().decisions
+        if call is not None:
+            self.scope.call = replace(call, decisions=tuple(decisions.items()))
         outer.add(self.scope.close(self.value))
         self.scope, self.names = outer, names
         if self.shape is not None:

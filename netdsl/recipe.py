@@ -15,7 +15,12 @@ from netdsl.kernels import initial, losses, optimizers
 from netdsl.syntax import ast
 
 DATASETS = ("mnist-mini", "mnist", "cifar10", "spiral")
-LOSSES: Mapping[str, Callable] = {"ce": losses.cross_entropy, "mse": losses.mse, "nll": losses.nll}
+LOSSES: Mapping[str, Callable] = {
+    "ce": losses.cross_entropy,
+    "bce": losses.bce,
+    "mse": losses.mse,
+    "nll": losses.nll,
+}
 
 
 @dataclass(frozen=True)

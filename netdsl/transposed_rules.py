@@ -30,7 +30,7 @@ def transposed_shape(attrs: Mapping, x: Shape) -> Shape:
     if min(sizes) < 1:
         message = f"padding {show_shape(attrs['padding'])} leaves nothing of a {show_shape(x[1:])} input"
         most = min(p + (size - 1) // 2 for p, size in zip(attrs["padding"], sizes, strict=True) if size < 1)
-        raise SpecProblem("N201", message, "padding", "the padding", help=(f"use p{most} or less",))
+        raise SpecProblem("N201", message, "padding", "the padding", help=(f"use less padding: p{most} or less",))
     return (f, *sizes)
 
 

@@ -85,12 +85,14 @@ def verify(net: Net, batch: int = 3, seed: int = 0) -> Report:
 
 
 def random_batch(net: Net, batch: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Random x (batch, *input) and targets: labels, or numbers for mse."""
+    """Random x (batch, *input) and targets: labels, or numbers for mse and (0 to 1) for bce."""
     rng = np.random.default_rng(seed)
     shape = net.graph.output_shape
     x = rng.standard_normal((batch, *net.graph.input_shape)).astype(np.float32)
     if net.recipe.loss == "mse":
         return x, rng.standard_normal((batch, *shape)).astype(np.float32)
+    if net.recipe.loss == "bce":
+        return x, rng.random((batch, *shape), np.float32)
     return x, rng.integers(0, shape[0], (batch, *shape[1:]))
 
 
@@ -184,7 +186,12 @@ def torch_loss(net: Net, logits: torch.Tensor, y: np.ndarray) -> torch.Tensor:
     import torch.nn.functional as F
     from torch import from_numpy
 
-    losses: dict[str, Callable] = {"ce": F.cross_entropy, "nll": F.nll_loss, "mse": F.mse_loss}
+    losses: dict[str, Callable] = {
+        "ce": F.cross_entropy,
+        "bce": F.binary_cross_entropy_with_logits,
+        "mse": F.mse_loss,
+        "nll": F.nll_loss,
+    }
     return losses[net.recipe.loss](logits, from_numpy(y))
 
 

@@ -14,6 +14,7 @@ def pytest_addoption(parser):
         "--update-golden", action="store_true", help="rewrite generated/ and tests/golden/; then read the diff"
     )
     parser.addoption("--nets", type=int, default=320, help="how many random networks to compare")
+    parser.addoption("--messy", type=int, default=300, help="how many untidy specs to format")
 
 
 @pytest.fixture

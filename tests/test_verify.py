@@ -3,6 +3,7 @@
 import json
 import sys
 
+import numpy as np
 import pytest
 
 from netdsl.cli import run
@@ -29,6 +30,7 @@ def test_every_check_passes(small_spec):
     "train",
     [
         "loss nll",
+        "loss bce",
         "loss mse, opt sgd lr=0.1 momentum=0.9 nesterov wd=1e-3",
         "opt adamw wd=0.1",
         "opt rmsprop momentum=0.5",
@@ -45,6 +47,16 @@ def test_every_loss_optimizer_and_start_passes(train):
             f"input 3x8x8\nconv 4 k3 -> bn -> relu -> dropout -> flatten -> linear 5 {end}\ntrain {{ {train} }}"
         )
     )
+    assert report.ok, str(report)
+
+
+def test_a_sigmoid_that_bce_contains_is_applied_once():
+    pytest.importorskip("torch")
+    net = compile_text("input 3x4x4\nconv 4 -> relu -> gap -> linear 1 -> sigmoid\ntrain { loss bce }")
+    model = net.build()
+    x = np.random.default_rng(0).standard_normal((2, 3, 4, 4)).astype(np.float32)
+    np.testing.assert_allclose(model.forward(x), 1 / (1 + np.exp(-model.logits(x))), rtol=1e-6)  # float32
+    report = verify(net)
     assert report.ok, str(report)
 
 

@@ -115,3 +115,36 @@ def test_forward_and_every_gradient_agree_at_reduced_size(name):
 def test_forward_and_every_gradient_of_resnet18_agree_at_full_size():
     pytest.importorskip("torch")
     check_everywhere(compile_file(ROOT / "specs/resnet18.net"), ("float64", "float32"))
+
+
+def flops_of_pytorch(net):
+    """Floating-point operations of the emitted module, counted by PyTorch; meta tensors have shapes and no numbers."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from netdsl.pipeline import run_module
+
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        run_module(net.torch_source(), "module").Model().train()(torch.empty(1, *net.graph.input_shape))
+    return counter.get_total_flops()
+
+
+@pytest.mark.parametrize("name", [*FACTS, *OTHERS])
+def test_macs_are_half_the_flops_that_pytorch_counts(name):
+    pytest.importorskip("torch")
+    net = compile_file(ROOT / f"specs/{name}.net")
+    assert 2 * net.graph.num_macs == flops_of_pytorch(net)
+
+
+def test_macs_of_some_are_what_hand_counts_give():
+    tokens, features = 197, 768
+    layer = 4 * tokens * features**2 + 2 * tokens**2 * features + 2 * tokens * features * 3072
+    vit = 196 * features * 3 * 16 * 16 + 12 * layer + features * 1000
+    widths = [16] + 6 * [16] + 6 * [32] + 6 * [64]  # ResNet-20: the 3x3 convolutions
+    sizes = [32] + 6 * [32] + 6 * [16] + 6 * [8]
+    before = [3, *widths[:-1]]
+    resnet20 = sum(9 * a * b * s * s for a, b, s in zip(before, widths, sizes, strict=True))
+    resnet20 += 16 * 32 * 16**2 + 32 * 64 * 8**2 + 64 * 10  # the projections and the end
+    lenet = 32 * 28 * 28 * 25 + 64 * 14 * 14 * 32 * 25 + 64 * 49 * 128 + 1280
+    for name, macs in (("vit_b_16", vit), ("resnet20", resnet20), ("lenet", lenet)):
+        assert compile_file(ROOT / f"specs/{name}.net").graph.num_macs == macs

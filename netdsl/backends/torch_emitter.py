@@ -46,6 +46,7 @@ class _Class:
     init: tuple[str, ...]
     forward: tuple[str, ...]
     labels: tuple[str, ...]
+    decisions: frozenset[tuple[str, bool]]
     uses: int = 0
 
     @property
@@ -250,7 +251,9 @@ class _Emitter:
             codes = [known.code for known in self.classes]
             if made.code not in codes:
                 self.classes.append(made)
-            self.class_of[scope.name] = codes.index(made.code) if made.code in codes else len(codes)
+            number = codes.index(made.code) if made.code in codes else len(codes)
+            self.classes[number].decisions &= made.decisions
+            self.class_of[scope.name] = number
         return self.class_of[scope.name]
 
     def class_for(self, scope: Scope) -> _Class:
@@ -273,6 +276,7 @@ class _Emitter:
             tuple(members.lines),
             (f"def forward({', '.join(['self', *inputs])}):", *(f"    {line}" for line in lines)),
             tuple(c.last_name for c in scope.children if isinstance(c, Scope) and not c.last_name[-1].isdigit()),
+            frozenset(scope.call.decisions if scope.call is not None else ()),
         )
 
     def arriving(self, scope: Scope) -> str:
@@ -339,7 +343,9 @@ class _Emitter:
     def text(self) -> str:
         graph, name = self.graph, class_name(self.graph.name)
         members = self.members(graph.root)
-        root = _Class(name, "self", "", (), (), tuple(members.lines), self.root_methods(members.statements), ())
+        root = _Class(
+            name, "self", "", (), (), tuple(members.lines), self.root_methods(members.statements), (), frozenset()
+        )
         chosen = self.chosen_names(name)
         blocks = [text.split("\n") for text in self.helpers]
         for number, made in enumerate(self.classes):
@@ -372,13 +378,22 @@ class _Emitter:
             own, doc = f"{made.base}Block" if made.base in kept else made.base, made.doc
             besides = [label for label in made.labels if first is not None and label not in first.labels]
             if besides:
-                own, doc = own + class_name(besides[0]), f"{made.doc}, with `{besides[0]}`"
-            numbers = (f"{own}{number}" for number in count(2))
-            while own in taken:
-                own = next(numbers)
+                own += class_name(besides[0])
+            doc += self.where(made)
+            if own in taken:
+                own = next(name for name in (f"{own}{number}" for number in count(2)) if name not in taken)
             taken.add(own)
             chosen[number] = (own, doc)
         return [chosen[number] for number in range(len(self.classes))]
+
+    def where(self, made: _Class) -> str:
+        """What tells this class from the others of its block: the conditions that went another way there."""
+        others = [c for c in self.classes if c.base == made.base and c is not made]
+        own = [d for d in sorted(made.decisions) if any((d[0], not d[1]) in c.decisions for c in others)]
+        texts = [text if holds else f"not ({text})" if " " in text else f"not {text}" for text, holds in own]
+        return (
+            f", where {' and '.join(f'({t})' if ' or ' in t and len(texts) > 1 else t for t in texts)}" if own else ""
+        )
 
     def root_methods(self, statements: Sequence[Statement]) -> tuple[str, ...]:
         """forward; and logits, where the loss contains the last layer."""

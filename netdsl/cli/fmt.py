@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from netdsl.diagnostics import Diagnostic
 
 
 @click.command()
@@ -12,8 +17,8 @@ import click
 @click.option("--check", is_flag=True, help="Write nothing; exit with 1 if a spec is not in canonical form.")
 @click.option("--diff", "shows_diff", is_flag=True, help="Write nothing; show what would change.")
 def command(specs: tuple[Path, ...], check: bool, shows_diff: bool) -> int:
-    """Bring specs into canonical form: spaces and indentation; every word, comment and line break stays. `-` reads the
-    spec from the standard input and writes it to the standard output; a folder means every `.net` file in it.
+    """Bring specs into canonical form: spaces and indentation; every word and comment stays. `-` reads the spec from
+    the standard input and writes it to the standard output; a folder means every `.net` file in it.
 
     \b
     Examples:
@@ -21,61 +26,78 @@ def command(specs: tuple[Path, ...], check: bool, shows_diff: bool) -> int:
       netdsl fmt --check --diff specs
       netdsl fmt - < lenet.net
     """
-    from netdsl.cli import say, wants_color
-    from netdsl.diagnostics import UserError, render_all
-    from netdsl.files import write_atomic
-    from netdsl.pipeline import format_text
+    from netdsl.cli import lazy_numpy, say
+    from netdsl.diagnostics import UserError
 
-    failed, failure, changed = False, None, 0
+    lazy_numpy()
+    code = 0
     for path in _files(specs):
         try:
-            text, name = _read(path)
+            code = max(code, _format(path, check, shows_diff))
+        except BrokenPipeError:
+            raise
         except UserError as error:
-            failure = error
             say(f"error: {error.message}")
-            continue
-        formatted, diagnostics = format_text(text, name)
-        if formatted is None:
-            click.echo(render_all(diagnostics, wants_color()), err=True)
-            failed = True
-            continue
-        differs = formatted.encode() != _bytes(path, text)
-        changed += differs
-        if shows_diff and differs:
-            _show_diff(text, formatted, name)
-        if str(path) == "-":
-            if not check and not shows_diff:
-                click.echo(formatted, nl=False)
-        elif differs and check:
-            say(f"{name}: would change")
-        elif differs and not shows_diff:
-            write_atomic(path, formatted)
-            say(f"{name}: formatted")
-    if failure is not None:
-        return 2
-    return int(failed or (check and changed > 0))
+            code = 2
+        except OSError as error:
+            say(f"error: cannot write `{path}`: {(error.strerror or str(error)).lower()}")
+            code = 2
+    return code
 
 
 def _files(specs: tuple[Path, ...]) -> list[Path]:
-    return [file for path in specs for file in (sorted(path.rglob("*.net")) if path.is_dir() else [path])]
+    """Each file once; a folder's are those in no hidden folder."""
+    from netdsl.cli import say
+
+    files: list[Path] = []
+    for path in specs:
+        if not path.is_dir():
+            files.append(path)
+            continue
+        inside = [file for file in sorted(path.rglob("*.net")) if not file.is_dir() and not _is_hidden(file, path)]
+        files += inside
+        if not inside:
+            say(f"there is no `.net` file in `{path}`")
+    return list(dict.fromkeys(files))
 
 
-def _read(path: Path) -> tuple[str, str]:
-    """Text and shown name. Raises UserError."""
-    from netdsl.diagnostics import Diagnostic, UserError
+def _is_hidden(file: Path, folder: Path) -> bool:
+    return any(part.startswith(".") for part in file.relative_to(folder).parts)
+
+
+def _format(path: Path, check: bool, shows_diff: bool) -> int:
+    """The exit code for one spec, which is written if it differs and nothing else is asked for."""
+    from netdsl.cli import say, wants_color
+    from netdsl.diagnostics import Diagnostic, render_all
+    from netdsl.files import write_atomic
+    from netdsl.pipeline import format_text
+
+    name = "stdin.net" if str(path) == "-" else str(path)
+    text = _read(path, name)
+    formatted, diagnostics = (None, [text]) if isinstance(text, Diagnostic) else format_text(text, name)
+    if formatted is None or isinstance(text, Diagnostic):
+        click.echo(render_all(diagnostics, wants_color()), err=True)
+        return 1
+    if shows_diff:
+        _show_diff(text, formatted, name)
+    if check and formatted != text:
+        say(f"{name}: would change")
+        return 1
+    if check or shows_diff:
+        return 0
+    if str(path) == "-":
+        click.echo(formatted.encode(), nl=False)
+    elif formatted != text:
+        write_atomic(path, formatted)
+        say(f"{name}: formatted")
+    return 0
+
+
+def _read(path: Path, name: str) -> str | Diagnostic:
+    """The text, or a Diagnostic where it is not UTF-8. Raises UserError where it cannot be read."""
     from netdsl.library import decode_spec, read_spec
 
-    if str(path) == "-":
-        text = decode_spec(click.get_binary_stream("stdin").read(), "stdin.net")
-    else:
-        text = read_spec(path, str(path))
-    if isinstance(text, Diagnostic):
-        raise UserError(f"`{text.span.source.name}`: {text.message}")
-    return text, "stdin.net" if str(path) == "-" else str(path)
-
-
-def _bytes(path: Path, text: str) -> bytes:
-    return text.encode() if str(path) == "-" else path.read_bytes()
+    return decode_spec(sys.stdin.buffer.read(), name) if str(path) == "-" else read_spec(path, name)
 
 
 def _show_diff(text: str, formatted: str, name: str) -> None:
@@ -83,6 +105,13 @@ def _show_diff(text: str, formatted: str, name: str) -> None:
 
     from netdsl.diagnostics import plain
 
-    lines = (text.splitlines(), formatted.splitlines())
+    lines = (_lines(text), _lines(formatted))
     for line in difflib.unified_diff(*lines, name, name, "now", "canonical", lineterm=""):
-        click.echo(plain(line))
+        for piece in line.split("\n"):
+            click.echo("\t".join(plain(part) for part in piece.split("\t")))
+
+
+def _lines(text: str) -> list[str]:
+    """Split at new lines only, since a comment may hold U+2028; a last line without one says so, as in `diff`."""
+    *lines, last = text.split("\n")
+    return [*lines, f"{last}\n\\ No newline at end of file"] if last else lines

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 @click.option(
     "--val", type=click.FloatRange(0, 1, max_open=True), help="Share of the training data to choose the best epoch by."
 )
-@click.option("--loss", type=click.Choice(["ce", "mse", "nll"]))
+@click.option("--loss", type=click.Choice(["ce", "bce", "mse", "nll"]))
 @click.option("--schedule", type=click.Choice(["const", "cosine"]), help="How the learning rate changes.")
 @click.option("--init", type=click.Choice(["he", "xavier", "torch"]), help="How weights start.")
 @click.option("--seed", type=click.IntRange(0), help="Decides weights, split, order and dropout.")
@@ -73,7 +73,7 @@ def command(
     dataset = load_data(net.recipe.data, limit)
     check_fits(net, dataset)
     run = new_run(net.name, out)
-    write_setup(run, net.source.text, config_of(net, dataset, backend, threads, limit))
+    write_setup(run, net.source.text, config_of(net, dataset, backend, threads, limit), net.used)
     _say_start(net, dataset, backend, run, quiet)
     _finish(_train(net, dataset, backend, run, threads, quiet), quiet)
 

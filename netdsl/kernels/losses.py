@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from netdsl.kernels.stable import sigmoid
+
 
 def check_labels(labels, num_classes):
     """Raise ValueError unless every label is a whole number in 0 .. num_classes - 1 (a negative index would wrap)."""
@@ -45,3 +47,22 @@ def mse(y, target):
         raise ValueError(f"the targets have the shape {target.shape}, the network's outputs {y.shape}")
     difference = y - target
     return (difference * difference).mean(), difference * (2.0 / difference.size)
+
+
+def bce(logits, target):
+    """logits (N, ...), target the same shape, 0 to 1 -> mean binary cross-entropy, dlogits = (sigmoid - target) / size.
+
+    -target * log(p) - (1 - target) * log(1 - p), p = sigmoid(logit), is log(1 + exp(-|logit|)) plus the part of |logit|
+    that stands on the wrong side: nothing overflows or cancels. Labels (N, ...) of 0 and 1 do for logits (N, 1, ...).
+    """
+    if np.issubdtype(target.dtype, np.integer) and logits.shape == (len(target), 1, *target.shape[1:]):
+        target = np.expand_dims(target, 1)
+    if target.shape != logits.shape:
+        raise ValueError(f"the targets have the shape {target.shape}, the network's outputs {logits.shape}")
+    if not (target.size and target.min() >= 0 and target.max() <= 1):
+        found = f"{target.min()} to {target.max()}" if target.size else "none"
+        raise ValueError(f"targets must lie in 0 to 1, found {found}")
+    target = target.astype(logits.dtype)
+    wrong = (1 - target) * np.maximum(logits, 0) + target * np.maximum(-logits, 0)
+    loss = (wrong + np.log1p(np.exp(-np.abs(logits)))).mean()
+    return loss, (sigmoid(logits) - target) / logits.size

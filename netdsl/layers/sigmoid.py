@@ -22,4 +22,5 @@ LAYER = LayerDef(
     backward=sigmoid_backward,
     torch=lambda attrs, x: "nn.Sigmoid()",
     torch_call=lambda attrs, x: "torch.sigmoid({x})",
+    implied_by=("bce",),
 )

@@ -290,7 +290,9 @@ class _Builder(Transformer):
         return ast.Body(self._span(children), _without_tokens(children))
 
     def branch(self, children: list) -> ast.Body:
-        return ast.Body(self._span(children), tuple(children))
+        """Lark shares the repetition with `body`, which keeps its tokens."""
+        statements = _without_tokens(children)
+        return ast.Body(statements[0].span.to(statements[-1].span), statements)
 
     def chain(self, children: list) -> ast.Chain:
         return ast.Chain(self._span(children), tuple(children))

@@ -9,6 +9,7 @@ import numpy as np
 
 from netdsl.analysis.loss import logits_value
 from netdsl.diagnostics import UserError, plain
+from netdsl.kernels.stable import sigmoid
 from netdsl.training.datasets import Dataset
 from netdsl.training.idx import size_text
 
@@ -45,9 +46,15 @@ def evaluate(model: Network, dataset: Dataset, x: np.ndarray, y: np.ndarray) -> 
             outputs = model.logits(dataset.normalized(x[start : start + BATCH]))
             total += float(model.loss(outputs, target)[0]) * len(target)
         if np.issubdtype(y.dtype, np.integer):
-            counts = _confusion(outputs.argmax(axis=1), target, outputs.shape[1])
+            classes = max(outputs.shape[1], len(dataset.classes))
+            counts = _confusion(found_classes(outputs, classes), target, classes)
             confusion = counts if confusion is None else confusion + counts
     return Scores(total / len(x), len(x), confusion)
+
+
+def found_classes(logits: np.ndarray, classes: int) -> np.ndarray:
+    """logits (N, K), K = classes or 1 -> the largest one (N,); one logit of two classes says 1 where it is above 0."""
+    return (logits[:, 0] > 0).astype(np.int64) if logits.shape[1] == 1 < classes else logits.argmax(axis=1)
 
 
 def _confusion(found: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
@@ -60,7 +67,11 @@ def probabilities(net: Net, model: Network, x: np.ndarray) -> np.ndarray:
     """x (N, *input_shape), normalised -> (N, K): the net's softmax, or that of its logits.
 
     A net without softmax that learned by `mse` estimates the one-hot rows themselves: its outputs, cut to 0..1.
+    One that learned by `bce` has one logit, whose sigmoid is the second class's.
     """
+    if net.recipe.loss == "bce":
+        p = sigmoid(model.logits(x))
+        return np.concatenate([1 - p, p], axis=1)
     if logits_value(net.graph, "ce") != net.graph.output:
         return model.forward(x)
     outputs = model.forward(x)
@@ -79,21 +90,32 @@ def check_fits(net: Net, dataset: Dataset) -> None:
         raise UserError(text, help=f"begin the spec with `input {size}` or choose other data")
     if not dataset.classes:
         _check_regression(net, dataset)
-    elif gives != (len(dataset.classes),):
-        count = len(dataset.classes)
-        text = f"`{name}` has {count} classes, but `{net.name}` gives an output of {size_text(gives)}"
-        raise UserError(text, help=f"end the spec with `linear {count}`")
+        return
+    count = len(dataset.classes)
+    if net.recipe.loss == "bce" and count != 2:
+        text = f"the loss `bce` tells two classes apart, but `{name}` has {count}"
+        raise UserError(text, help=f"end the spec with `linear {count}` and use `--loss ce`")
+    wants = 1 if net.recipe.loss == "bce" else count
+    if gives != (wants,):
+        needs = ", for which `bce` needs one output" if wants < count else ""
+        text = f"`{name}` has {count} classes{needs}, but `{net.name}` gives an output of {size_text(gives)}"
+        raise UserError(text, help=f"end the spec with `linear {wants}`")
 
 
 def _check_regression(net: Net, dataset: Dataset) -> None:
     gives, wants = net.graph.output_shape, dataset.y_train.shape[1:]
-    if net.recipe.loss != "mse":
+    if net.recipe.loss not in ("mse", "bce"):
         found = f"the targets of `{dataset.name}` are {dataset.y_train.dtype}"
         text = f"the loss `{net.recipe.loss}` needs class labels, but {found}"
         raise UserError(text, help="use `--loss mse`, or store labels as integers")
     if gives != wants:
         text = f"the targets of `{dataset.name}` are {size_text(wants)}, but `{net.name}` gives {size_text(gives)}"
         raise UserError(text, help=f"end the spec with an output of {size_text(wants)}")
+    targets = [dataset.y_train, dataset.y_test]
+    low, high = min(y.min(initial=0) for y in targets), max(y.max(initial=0) for y in targets)
+    if net.recipe.loss == "bce" and not 0 <= low <= high <= 1:
+        text = f"the loss `bce` needs targets from 0 to 1, but those of `{dataset.name}` go from {low:g} to {high:g}"
+        raise UserError(text, help="use `--loss mse`")
 
 
 def as_trained(dataset: Dataset, classes: tuple[str, ...], mean: tuple[float, ...], std: tuple[float, ...]) -> Dataset:

@@ -20,7 +20,7 @@ from netdsl.diagnostics import TrainingFailed, UserError
 from netdsl.recipe import SCHEDULES, optimizer_step
 from netdsl.training.checkpoint import load_checkpoint, save_checkpoint
 from netdsl.training.datasets import Dataset
-from netdsl.training.evaluation import Scores, check_fits, evaluate
+from netdsl.training.evaluation import Scores, check_fits, evaluate, found_classes
 from netdsl.training.runs import Epoch, checkpoint_path, new_model, write_metrics
 
 if TYPE_CHECKING:
@@ -173,7 +173,8 @@ class _Trainer:
                 what = "a gradient" if np.isfinite(loss) else "the loss"
                 raise self._failure(f"in epoch {epoch}, step {step}", what, rows, epoch, step)
             self.update(self.model.params, grads, self.state, self.lr)
-        return float(loss), int((logits.argmax(axis=1) == y).sum()) if self.data.classes else 0
+        classes = len(self.data.classes)
+        return float(loss), int((found_classes(logits, classes) == y).sum()) if classes else 0
 
     def _measure(self, x: np.ndarray, y: np.ndarray, epoch: int, part: str) -> Scores | None:
         """The scores on one part of the data; None where it is empty. Raises TrainingFailed."""

@@ -129,8 +129,14 @@ def config_of(net: Net, dataset: Dataset, backend: str, threads: int | None, lim
     )
 
 
-def write_setup(run: Path, spec_text: str, config: RunConfig) -> None:
-    """Writes model.net, config.json and env.json. Raises OSError."""
+def write_setup(run: Path, spec_text: str, config: RunConfig, used: Mapping[str, str] | None = None) -> None:
+    """Writes model.net and the files that it uses, config.json and env.json. Raises OSError, and UserError where a used
+    file has the name of the spec's own copy."""
+    for name, text in (used or {}).items():
+        if name == "model.net":
+            raise UserError("a used file cannot be called `model.net`, the name of the spec in a run", "rename it")
+        (run / name).parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(run / name, text)
     write_atomic(run / "model.net", spec_text)
     write_atomic(run / "config.json", _json(asdict(config)))
     write_atomic(run / "env.json", _json(environment()))

@@ -260,3 +260,16 @@ code = run(['{name}', '--help'])
 print([m for m in ('numpy', 'rich') if m in sys.modules], code)"""
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
     assert f"netdsl {name} " in out and "Example" in out and out.endswith("[] 0\n")
+
+
+def test_a_run_takes_the_used_files_along(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts/blocks.net").write_text("block b(c) { linear c -> tanh }\n")
+    (tmp_path / "a.net").write_text(
+        'use "parts/blocks.net"\ninput 2\nb(8) -> linear 3\ntrain { data spiral, epochs 1 }\n'
+    )
+    assert netdsl(["train", "a.net"]) == 0
+    (tmp_path / "parts/blocks.net").unlink()
+    assert netdsl(["eval", "runs/a-1"]) == 0
+    capsys.readouterr()

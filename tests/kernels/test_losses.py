@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from netdsl.kernels.losses import cross_entropy, mse, nll
+from netdsl.kernels.losses import bce, cross_entropy, mse, nll
 from netdsl.recipe import SCHEDULES
 
 
@@ -24,8 +24,9 @@ def test_cross_entropy_and_its_gradient_equal_pytorch(shape, scale):
 
 def test_float32_stays_float32():
     logits, labels = np.zeros((2, 3), np.float32), np.array([0, 2])
-    for loss in (cross_entropy, nll, mse):
-        value, gradient = loss(logits, labels)
+    pairs = [(cross_entropy, labels), (nll, labels), (mse, labels), (bce, np.ones((2, 3)))]
+    for loss, target in pairs:
+        value, gradient = loss(logits, target)
         assert (value.dtype, gradient.dtype) == (np.float32, np.float32)
 
 
@@ -46,6 +47,51 @@ def test_mse_takes_labels_as_one_hot_rows():
 def test_mse_refuses_targets_of_another_shape():
     with pytest.raises(ValueError, match="targets have the shape"):
         mse(np.zeros((4, 1)), np.zeros(4))
+
+
+@pytest.mark.parametrize("shape", [(4, 3), (5, 1), (2, 1, 3, 4), (2, 5, 3)])
+@pytest.mark.parametrize("scale", [1.0, 30.0, 1e4])
+def test_bce_and_its_gradient_equal_pytorch(shape, scale):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    logits, soft = scale * rng.standard_normal(shape), rng.random(shape)
+    for target in (soft, (soft > 0.5).astype(np.float64)):
+        loss, dlogits = bce(logits, target)
+        tensor = torch.from_numpy(logits).requires_grad_()
+        expected = torch.nn.functional.binary_cross_entropy_with_logits(tensor, torch.from_numpy(target))
+        expected.backward()
+        np.testing.assert_allclose(loss, expected.item(), rtol=1e-12)
+        np.testing.assert_allclose(dlogits, tensor.grad.numpy(), rtol=1e-10, atol=1e-15)
+
+
+def test_bce_keeps_its_precision_where_the_network_is_sure():
+    for logit, label in ((40.0, 1), (-40.0, 0)):
+        np.testing.assert_allclose(bce(np.array([[logit]]), np.array([label]))[0], np.exp(-40.0), rtol=1e-12)
+    with np.errstate(over="raise", invalid="raise"):
+        loss, gradient = bce(np.array([[1e4, -1e4]], np.float32), np.array([[0.0, 1.0]], np.float32))
+    assert loss == 1e4 and gradient.tolist() == [[0.5, -0.5]]
+
+
+@pytest.mark.parametrize("shape", [(4, 1), (4, 1, 2, 3)])
+def test_bce_takes_labels_for_a_single_output(shape):
+    rng = np.random.default_rng(0)
+    logits, labels = rng.standard_normal(shape), rng.integers(0, 2, (4, *shape[2:]))
+    by_label, by_target = bce(logits, labels), bce(logits, labels.reshape(shape).astype(np.float64))
+    assert by_label[0] == by_target[0]
+    assert np.array_equal(by_label[1], by_target[1])
+
+
+@pytest.mark.parametrize("target", [[[1.5]], [[-0.1]], [[np.nan]], [2], [-1], np.zeros((0, 1))])
+def test_bce_refuses_targets_outside_0_to_1(target):
+    target = np.array(target)
+    with pytest.raises(ValueError, match="targets must lie in 0 to 1"):
+        bce(np.zeros((len(target), 1)), target)
+
+
+def test_bce_refuses_targets_of_another_shape():
+    for target in (np.zeros(4), np.zeros((4, 2)), np.zeros((4, 1, 1), np.int64)):
+        with pytest.raises(ValueError, match="targets have the shape"):
+            bce(np.zeros((4, 1)), target)
 
 
 def test_cosine_equals_pytorch_over_a_thousand_steps():

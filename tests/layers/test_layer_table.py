@@ -6,6 +6,7 @@ are one layer long and go through the whole compiler, so the PyTorch side is the
 
 import itertools
 import random
+import re
 import warnings
 
 import numpy as np
@@ -139,7 +140,7 @@ def test_layer_equals_pytorch_over_every_attribute(name):
 
 @pytest.mark.parametrize("name", SINGLE)
 def test_layer_gives_the_same_bytes_in_the_emitted_module(name):
-    for line, shape, net in list(networks(layer_of(name)))[:40]:
+    for line, shape, net in itertools.islice(networks(layer_of(name)), 40):
         x = spread(np.random.default_rng(0), (2, *net.graph.input_shape), "float32")
         model, network = net.numpy_model(seed=1), net.build(seed=1)
         y = network.forward(x, training=True)
@@ -148,9 +149,40 @@ def test_layer_gives_the_same_bytes_in_the_emitted_module(name):
         assert dx.tobytes() == model.backward(y)[0].tobytes(), (line, shape)
 
 
+def in_a_block(line, shape):
+    """The same network, with the layer in a block whose parameters are its settings."""
+    name, *parts = line.split()
+    written, values = [name], []
+    for part in parts:
+        match = re.fullmatch(r"(?:([a-z_]+)=?)?(\d.*)", part)
+        if match is None:  # a word
+            written.append(part)
+            continue
+        key, value = match.groups()
+        written.append(f"{key}=p{len(values)}p" if key else f"p{len(values)}p")
+        values.append(value)
+    params = ", ".join(f"p{i}p" for i in range(len(values)))
+    return f"block b({params}) {{ {' '.join(written)} }}\ninput {shape}\nb({', '.join(values)})\ntrain {{ loss mse }}"
+
+
+@pytest.mark.parametrize("name", [name for name in SINGLE if any(a.kind != "word" for a in layer_of(name).attrs)])
+def test_layer_takes_the_parameters_of_a_block(name):
+    for line, shape, net in itertools.islice(networks(layer_of(name)), 12):
+        text = in_a_block(line, shape)
+        block = compile_text(text)
+        x = spread(np.random.default_rng(0), (2, *net.graph.input_shape), "float64")
+        network = block.build(seed=0, dtype="float64")
+        y = network.forward(x)
+        assert y.tobytes() == net.build(seed=0, dtype="float64").forward(x).tobytes(), text
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Using padding='same'")
+            expected = torch_model(block, network).eval()(torch.from_numpy(x.copy())).numpy()
+        np.testing.assert_allclose(y, expected, rtol=1e-10, atol=1e-12, err_msg=text)
+
+
 @pytest.mark.parametrize("name", SINGLE)
 def test_layer_does_not_change_its_input(name):
-    for line, shape, net in list(networks(layer_of(name)))[:10]:
+    for line, shape, net in itertools.islice(networks(layer_of(name)), 10):
         x = spread(np.random.default_rng(0), (2, *net.graph.input_shape), "float32")
         kept = x.copy()
         net.build().forward(x, training=True)

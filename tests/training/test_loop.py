@@ -210,6 +210,30 @@ def test_mse_takes_class_labels(tmp_path):
     assert run_of(tmp_path / "r", loss="mse", epochs=10).test_accuracy > 0.5
 
 
+@pytest.mark.parametrize("end", ["linear 1", "linear 1 -> sigmoid"])
+@pytest.mark.parametrize("backend", ["numpy", "interp"])
+def test_bce_tells_two_classes_apart_by_one_output(tmp_path, end, backend):
+    x = RNG.normal(size=(200, 2)).astype(np.float32)
+    data = dataset(x, (x[:, 0] > 0.2).astype(np.int64))
+    options = {"epochs": 20, "batch": 16, "options": {"lr": 0.1}}
+    result = run_of(tmp_path / "r", f"input 2\n{end}", data, backend, loss="bce", **options)
+    assert result.test_accuracy > 0.95 and result.val_accuracy > 0.9
+    net = net_of(f"input 2\n{end}", loss="bce")
+    model = new_model(net, backend)
+    load_checkpoint(checkpoint_path(result.run, "best"), model)
+    scores, p = evaluate(model, data, x, data.y_test), probabilities(net, model, x)
+    assert scores.confusion.shape == (2, 2)
+    assert scores.accuracy == np.mean(p.argmax(axis=1) == data.y_test) == result.test_accuracy
+    np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-6)  # float32
+
+
+def test_bce_takes_several_targets_from_0_to_1(tmp_path):
+    x = RNG.normal(size=(200, 2)).astype(np.float32)
+    data = dataset(x, (x > 0).astype(np.float32), classes=())
+    result = run_of(tmp_path / "r", "input 2\nlinear 2", data, loss="bce", epochs=20, batch=16, options={"lr": 0.1})
+    assert result.test_accuracy is None and result.test_loss < 0.2
+
+
 def test_images_stay_bytes_until_their_batch_is_taken(tmp_path):
     x = RNG.integers(0, 256, (20, 1, 4, 4), dtype=np.uint8)
     data = dataset(x, np.arange(20) % 2, mean=(0.5,), std=(0.25,))
@@ -246,6 +270,7 @@ def test_probabilities_are_the_softmax_applied_once(end, loss):
         ("input 3\nlinear 3", {}, "are 2, but `tiny` takes 3"),
         ("input 2\nlinear 4", {}, "has 3 classes, but `tiny` gives an output of 4"),
         ("input 2\nlinear 2", {}, "has 3 classes, but `tiny` gives an output of 2"),
+        ("input 2\nlinear 1", {"loss": "bce"}, "`bce` tells two classes apart, but `spiral` has 3"),
     ],
 )
 def test_data_that_does_not_fit_the_net_is_refused_with_both_numbers(text, changes, match):
@@ -259,6 +284,10 @@ def test_targets_that_do_not_fit_the_loss_are_refused():
     data = dataset(x, np.zeros((4, 2), np.float32), classes=())
     with pytest.raises(UserError, match="`ce` needs class labels"):
         check_fits(net_of("input 2\nlinear 2"), data)
+    with pytest.raises(UserError, match="2 classes, for which `bce` needs one output, but `tiny` gives an output of 2"):
+        check_fits(net_of("input 2\nlinear 2", loss="bce"), dataset(x, np.array([0, 1, 1, 0])))
+    with pytest.raises(UserError, match="needs targets from 0 to 1, but those of `made` go from -1 to 2"):
+        check_fits(net_of("input 2\nlinear 1", loss="bce"), dataset(x, np.array([[-1.0], [0], [2], [1]]), classes=()))
     with pytest.raises(UserError, match="are 2, but `tiny` gives 1"):
         check_fits(net_of("input 2\nlinear 1", loss="mse"), data)
 
