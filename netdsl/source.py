@@ -25,7 +25,11 @@ class Source:
 
     def line_text(self, line: int) -> str:
         """Line number `line` (from 1) without its end."""
-        return self.text.splitlines()[line - 1] if line <= len(self.text.splitlines()) else ""
+        if line > len(self._line_starts):
+            return ""
+        start = self._line_starts[line - 1]
+        end = self.text.find("\n", start)
+        return self.text[start : end if end >= 0 else len(self.text)].rstrip("\r")
 
 
 @dataclass(frozen=True)

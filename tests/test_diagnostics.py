@@ -144,3 +144,9 @@ def test_suggestions():
         "linear",
         None,
     ]
+
+
+def test_separators_that_only_unicode_calls_line_ends_do_not_shift_the_line_shown():
+    _, (diagnostic,) = check_text("input 4 # x\u2028y\nrelu\nlinear = 3\n")
+    assert diagnostic.span.line == 3
+    assert "linear = 3" in render(diagnostic)
