@@ -17,6 +17,7 @@ from math import prod
 from netdsl.attributes import bind
 from netdsl.blocks import Arguments, bind_call, check_name
 from netdsl.diagnostics import Diagnostic, Edit, SpecProblem, did_you_mean
+from netdsl.expectations import unmet
 from netdsl.expressions import UNKNOWN, ExprError, Names, UnknownShape, Value, evaluate, expression_text, show_value
 from netdsl.ir import Call, Graph, Node, Shape, show_shape, verify_graph
 from netdsl.layers import find_layer, in_other_systems, layer_of, spellings
@@ -794,7 +795,9 @@ class _Lowering:
         if self.shape is None or errors:
             return
         for expect, shape, names in self.expects:
-            self.check_expect(expect, shape, names)
+            diagnostic = unmet(expect, names, shape, self.nodes, self.shape)
+            if diagnostic is not None:
+                self.report(diagnostic)
         if self.train_span is not None:
             self.check_loss(self.train_span)
         self.warn_of_unused()
@@ -846,52 +849,6 @@ class _Lowering:
                 span,
                 "give the last layer one output for each class, or use `loss mse`",
             )
-
-    def check_expect(self, expect: ast.Expect, shape: Shape | None, names: Names) -> None:
-        assert self.shape is not None
-        params = sum(p.size for node in self.nodes for p in node.params)
-        macs = sum(node.macs for node in self.nodes)
-        names = Names(names, {"params": params, "macs": macs, "out": self.shape})
-        condition = expect.condition
-        try:
-            holds = evaluate(condition, names, shape)
-            if not isinstance(holds, bool):
-                self.error(
-                    "N303",
-                    f"`expect` needs a condition, not `{show_value(holds)}`",
-                    condition.span,
-                    f"write `expect params == {params:_}`",
-                )
-            elif not holds:
-                self.expectation_fails(condition, names, shape)
-        except ExprError as error:
-            self.report(error.diagnostic)
-        except UnknownShape:
-            pass
-
-    def expectation_fails(self, condition: ast.Expr, names: Names, shape: Shape | None) -> None:
-        if not isinstance(condition, ast.Binary) or condition.op in ("and", "or"):
-            self.error("N401", f"`{condition.span.text}` does not hold", condition.span)
-            return
-        left, right = (evaluate(side, names, shape) for side in (condition.left, condition.right))
-        text, found = condition.left.span.text, show_value(left)
-        notes = (self.param_note(),) if text == "params" else ()
-        hints = (f"if the network is right, write `expect {text} == {found}`",) if condition.op == "==" else ()
-        self.error(
-            "N401",
-            f"expected {text} {condition.op} {show_value(right)}, but {text} is {found}",
-            condition.span,
-            *hints,
-            notes=notes,
-        )
-
-    def param_note(self) -> str:
-        counted = [(node.name, sum(p.size for p in node.params)) for node in self.nodes if node.params]
-        if not counted:
-            return "no layer has params"
-        shown = ", ".join(f"{name} {count:_}" for name, count in counted[:8])
-        rest = len(counted) - 8
-        return f"the params are: {shown}" + (f" and {rest} layers more" if rest > 0 else "")
 
 
 def _after_colon(label: Span) -> int:
