@@ -246,7 +246,8 @@ def torch_run(net: Net, network: LayerNetwork, x: np.ndarray, y: np.ndarray, see
     loss = torch_loss(net, logits, y)
     loss.backward()
     tensors |= {"output, training": logits, "loss": loss, "gradient of the input": inputs.grad}
-    tensors |= {f"gradient of {name}": param.grad for name, param in module.named_parameters()}
+    for name, param in module.named_parameters():  # None: the loss does not depend on it
+        tensors[f"gradient of {name}"] = torch.zeros_like(param) if param.grad is None else param.grad
     tensors |= {f"buffer {name}": module.get_buffer(name) for name in network.buffers}
     return {name: tensor.detach().numpy() for name, tensor in tensors.items()}
 

@@ -10,9 +10,9 @@ Step = tuple[tuple[int, ...], tuple[int, ...]]
 
 
 def names() -> Iterator[str]:
-    """x, y, z, a, b, ..., w, then v1, v2, ..."""
+    """x, y, z, a, c, ..., w, then v1, v2, ...; b and p are the buffers and params of a NumPy module."""
     yield from "xyz"
-    yield from "abcdefghijklmnopqrstuw"
+    yield from "acdefghijklmnoqrstuw"
     for number in count(1):
         yield f"v{number}"
 
