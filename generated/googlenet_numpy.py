@@ -1059,15 +1059,15 @@ class Googlenet(Network):
         dy, _ = gap_backward(dy, saved["gap1"])  # (N, 1024, 7, 7)
 
         # inception5b
-        (dy, dz, da, db), _ = cat_backward(dy, saved["inception5b.cat1"])
+        (dy, dz, da, dc), _ = cat_backward(dy, saved["inception5b.cat1"])
 
         # inception5b.branch4.1
-        db, _ = relu_backward(db, saved["inception5b.branch4.1.relu1"])
-        db, grads["inception5b.branch4.1.bn"] = bn_backward(db, saved["inception5b.branch4.1.bn"])
-        db, grads["inception5b.branch4.1.conv"] = conv_backward(db, saved["inception5b.branch4.1.conv"])  # (N, 832, 7, 7)
+        dc, _ = relu_backward(dc, saved["inception5b.branch4.1.relu1"])
+        dc, grads["inception5b.branch4.1.bn"] = bn_backward(dc, saved["inception5b.branch4.1.bn"])
+        dc, grads["inception5b.branch4.1.conv"] = conv_backward(dc, saved["inception5b.branch4.1.conv"])  # (N, 832, 7, 7)
 
         # inception5b
-        db, _ = pool_backward(db, saved["inception5b.branch4.0"])
+        dc, _ = pool_backward(dc, saved["inception5b.branch4.0"])
 
         # inception5b.branch3.1
         da, _ = relu_backward(da, saved["inception5b.branch3.1.relu1"])
@@ -1078,7 +1078,7 @@ class Googlenet(Network):
         da, _ = relu_backward(da, saved["inception5b.branch3.0.relu1"])
         da, grads["inception5b.branch3.0.bn"] = bn_backward(da, saved["inception5b.branch3.0.bn"])
         da, grads["inception5b.branch3.0.conv"] = conv_backward(da, saved["inception5b.branch3.0.conv"])  # (N, 832, 7, 7)
-        db = db + da
+        dc = dc + da
 
         # inception5b.branch2.1
         dz, _ = relu_backward(dz, saved["inception5b.branch2.1.relu1"])
@@ -1089,24 +1089,24 @@ class Googlenet(Network):
         dz, _ = relu_backward(dz, saved["inception5b.branch2.0.relu1"])
         dz, grads["inception5b.branch2.0.bn"] = bn_backward(dz, saved["inception5b.branch2.0.bn"])
         dz, grads["inception5b.branch2.0.conv"] = conv_backward(dz, saved["inception5b.branch2.0.conv"])  # (N, 832, 7, 7)
-        db = db + dz
+        dc = dc + dz
 
         # inception5b.branch1
         dy, _ = relu_backward(dy, saved["inception5b.branch1.relu1"])
         dy, grads["inception5b.branch1.bn"] = bn_backward(dy, saved["inception5b.branch1.bn"])
         dy, grads["inception5b.branch1.conv"] = conv_backward(dy, saved["inception5b.branch1.conv"])  # (N, 832, 7, 7)
-        db = db + dy
+        dc = dc + dy
 
         # inception5a
-        (dy, dz, da, db), _ = cat_backward(db, saved["inception5a.cat1"])
+        (dy, dz, da, dc), _ = cat_backward(dc, saved["inception5a.cat1"])
 
         # inception5a.branch4.1
-        db, _ = relu_backward(db, saved["inception5a.branch4.1.relu1"])
-        db, grads["inception5a.branch4.1.bn"] = bn_backward(db, saved["inception5a.branch4.1.bn"])
-        db, grads["inception5a.branch4.1.conv"] = conv_backward(db, saved["inception5a.branch4.1.conv"])  # (N, 832, 7, 7)
+        dc, _ = relu_backward(dc, saved["inception5a.branch4.1.relu1"])
+        dc, grads["inception5a.branch4.1.bn"] = bn_backward(dc, saved["inception5a.branch4.1.bn"])
+        dc, grads["inception5a.branch4.1.conv"] = conv_backward(dc, saved["inception5a.branch4.1.conv"])  # (N, 832, 7, 7)
 
         # inception5a
-        db, _ = pool_backward(db, saved["inception5a.branch4.0"])
+        dc, _ = pool_backward(dc, saved["inception5a.branch4.0"])
 
         # inception5a.branch3.1
         da, _ = relu_backward(da, saved["inception5a.branch3.1.relu1"])
@@ -1117,7 +1117,7 @@ class Googlenet(Network):
         da, _ = relu_backward(da, saved["inception5a.branch3.0.relu1"])
         da, grads["inception5a.branch3.0.bn"] = bn_backward(da, saved["inception5a.branch3.0.bn"])
         da, grads["inception5a.branch3.0.conv"] = conv_backward(da, saved["inception5a.branch3.0.conv"])  # (N, 832, 7, 7)
-        db = db + da
+        dc = dc + da
 
         # inception5a.branch2.1
         dz, _ = relu_backward(dz, saved["inception5a.branch2.1.relu1"])
@@ -1128,27 +1128,27 @@ class Googlenet(Network):
         dz, _ = relu_backward(dz, saved["inception5a.branch2.0.relu1"])
         dz, grads["inception5a.branch2.0.bn"] = bn_backward(dz, saved["inception5a.branch2.0.bn"])
         dz, grads["inception5a.branch2.0.conv"] = conv_backward(dz, saved["inception5a.branch2.0.conv"])  # (N, 832, 7, 7)
-        db = db + dz
+        dc = dc + dz
 
         # inception5a.branch1
         dy, _ = relu_backward(dy, saved["inception5a.branch1.relu1"])
         dy, grads["inception5a.branch1.bn"] = bn_backward(dy, saved["inception5a.branch1.bn"])
         dy, grads["inception5a.branch1.conv"] = conv_backward(dy, saved["inception5a.branch1.conv"])  # (N, 832, 7, 7)
-        db = db + dy
+        dc = dc + dy
 
         # the network itself
-        dy, _ = pool_backward(db, saved["pool4"])  # (N, 832, 14, 14)
+        dy, _ = pool_backward(dc, saved["pool4"])  # (N, 832, 14, 14)
 
         # inception4e
-        (dy, dz, da, db), _ = cat_backward(dy, saved["inception4e.cat1"])
+        (dy, dz, da, dc), _ = cat_backward(dy, saved["inception4e.cat1"])
 
         # inception4e.branch4.1
-        db, _ = relu_backward(db, saved["inception4e.branch4.1.relu1"])
-        db, grads["inception4e.branch4.1.bn"] = bn_backward(db, saved["inception4e.branch4.1.bn"])
-        db, grads["inception4e.branch4.1.conv"] = conv_backward(db, saved["inception4e.branch4.1.conv"])  # (N, 528, 14, 14)
+        dc, _ = relu_backward(dc, saved["inception4e.branch4.1.relu1"])
+        dc, grads["inception4e.branch4.1.bn"] = bn_backward(dc, saved["inception4e.branch4.1.bn"])
+        dc, grads["inception4e.branch4.1.conv"] = conv_backward(dc, saved["inception4e.branch4.1.conv"])  # (N, 528, 14, 14)
 
         # inception4e
-        db, _ = pool_backward(db, saved["inception4e.branch4.0"])
+        dc, _ = pool_backward(dc, saved["inception4e.branch4.0"])
 
         # inception4e.branch3.1
         da, _ = relu_backward(da, saved["inception4e.branch3.1.relu1"])
@@ -1159,7 +1159,7 @@ class Googlenet(Network):
         da, _ = relu_backward(da, saved["inception4e.branch3.0.relu1"])
         da, grads["inception4e.branch3.0.bn"] = bn_backward(da, saved["inception4e.branch3.0.bn"])
         da, grads["inception4e.branch3.0.conv"] = conv_backward(da, saved["inception4e.branch3.0.conv"])  # (N, 528, 14, 14)
-        db = db + da
+        dc = dc + da
 
         # inception4e.branch2.1
         dz, _ = relu_backward(dz, saved["inception4e.branch2.1.relu1"])
@@ -1170,24 +1170,24 @@ class Googlenet(Network):
         dz, _ = relu_backward(dz, saved["inception4e.branch2.0.relu1"])
         dz, grads["inception4e.branch2.0.bn"] = bn_backward(dz, saved["inception4e.branch2.0.bn"])
         dz, grads["inception4e.branch2.0.conv"] = conv_backward(dz, saved["inception4e.branch2.0.conv"])  # (N, 528, 14, 14)
-        db = db + dz
+        dc = dc + dz
 
         # inception4e.branch1
         dy, _ = relu_backward(dy, saved["inception4e.branch1.relu1"])
         dy, grads["inception4e.branch1.bn"] = bn_backward(dy, saved["inception4e.branch1.bn"])
         dy, grads["inception4e.branch1.conv"] = conv_backward(dy, saved["inception4e.branch1.conv"])  # (N, 528, 14, 14)
-        db = db + dy
+        dc = dc + dy
 
         # inception4d
-        (dy, dz, da, db), _ = cat_backward(db, saved["inception4d.cat1"])
+        (dy, dz, da, dc), _ = cat_backward(dc, saved["inception4d.cat1"])
 
         # inception4d.branch4.1
-        db, _ = relu_backward(db, saved["inception4d.branch4.1.relu1"])
-        db, grads["inception4d.branch4.1.bn"] = bn_backward(db, saved["inception4d.branch4.1.bn"])
-        db, grads["inception4d.branch4.1.conv"] = conv_backward(db, saved["inception4d.branch4.1.conv"])  # (N, 512, 14, 14)
+        dc, _ = relu_backward(dc, saved["inception4d.branch4.1.relu1"])
+        dc, grads["inception4d.branch4.1.bn"] = bn_backward(dc, saved["inception4d.branch4.1.bn"])
+        dc, grads["inception4d.branch4.1.conv"] = conv_backward(dc, saved["inception4d.branch4.1.conv"])  # (N, 512, 14, 14)
 
         # inception4d
-        db, _ = pool_backward(db, saved["inception4d.branch4.0"])
+        dc, _ = pool_backward(dc, saved["inception4d.branch4.0"])
 
         # inception4d.branch3.1
         da, _ = relu_backward(da, saved["inception4d.branch3.1.relu1"])
@@ -1198,7 +1198,7 @@ class Googlenet(Network):
         da, _ = relu_backward(da, saved["inception4d.branch3.0.relu1"])
         da, grads["inception4d.branch3.0.bn"] = bn_backward(da, saved["inception4d.branch3.0.bn"])
         da, grads["inception4d.branch3.0.conv"] = conv_backward(da, saved["inception4d.branch3.0.conv"])  # (N, 512, 14, 14)
-        db = db + da
+        dc = dc + da
 
         # inception4d.branch2.1
         dz, _ = relu_backward(dz, saved["inception4d.branch2.1.relu1"])
@@ -1209,24 +1209,24 @@ class Googlenet(Network):
         dz, _ = relu_backward(dz, saved["inception4d.branch2.0.relu1"])
         dz, grads["inception4d.branch2.0.bn"] = bn_backward(dz, saved["inception4d.branch2.0.bn"])
         dz, grads["inception4d.branch2.0.conv"] = conv_backward(dz, saved["inception4d.branch2.0.conv"])  # (N, 512, 14, 14)
-        db = db + dz
+        dc = dc + dz
 
         # inception4d.branch1
         dy, _ = relu_backward(dy, saved["inception4d.branch1.relu1"])
         dy, grads["inception4d.branch1.bn"] = bn_backward(dy, saved["inception4d.branch1.bn"])
         dy, grads["inception4d.branch1.conv"] = conv_backward(dy, saved["inception4d.branch1.conv"])  # (N, 512, 14, 14)
-        db = db + dy
+        dc = dc + dy
 
         # inception4c
-        (dy, dz, da, db), _ = cat_backward(db, saved["inception4c.cat1"])
+        (dy, dz, da, dc), _ = cat_backward(dc, saved["inception4c.cat1"])
 
         # inception4c.branch4.1
-        db, _ = relu_backward(db, saved["inception4c.branch4.1.relu1"])
-        db, grads["inception4c.branch4.1.bn"] = bn_backward(db, saved["inception4c.branch4.1.bn"])
-        db, grads["inception4c.branch4.1.conv"] = conv_backward(db, saved["inception4c.branch4.1.conv"])  # (N, 512, 14, 14)
+        dc, _ = relu_backward(dc, saved["inception4c.branch4.1.relu1"])
+        dc, grads["inception4c.branch4.1.bn"] = bn_backward(dc, saved["inception4c.branch4.1.bn"])
+        dc, grads["inception4c.branch4.1.conv"] = conv_backward(dc, saved["inception4c.branch4.1.conv"])  # (N, 512, 14, 14)
 
         # inception4c
-        db, _ = pool_backward(db, saved["inception4c.branch4.0"])
+        dc, _ = pool_backward(dc, saved["inception4c.branch4.0"])
 
         # inception4c.branch3.1
         da, _ = relu_backward(da, saved["inception4c.branch3.1.relu1"])
@@ -1237,7 +1237,7 @@ class Googlenet(Network):
         da, _ = relu_backward(da, saved["inception4c.branch3.0.relu1"])
         da, grads["inception4c.branch3.0.bn"] = bn_backward(da, saved["inception4c.branch3.0.bn"])
         da, grads["inception4c.branch3.0.conv"] = conv_backward(da, saved["inception4c.branch3.0.conv"])  # (N, 512, 14, 14)
-        db = db + da
+        dc = dc + da
 
         # inception4c.branch2.1
         dz, _ = relu_backward(dz, saved["inception4c.branch2.1.relu1"])
@@ -1248,24 +1248,24 @@ class Googlenet(Network):
         dz, _ = relu_backward(dz, saved["inception4c.branch2.0.relu1"])
         dz, grads["inception4c.branch2.0.bn"] = bn_backward(dz, saved["inception4c.branch2.0.bn"])
         dz, grads["inception4c.branch2.0.conv"] = conv_backward(dz, saved["inception4c.branch2.0.conv"])  # (N, 512, 14, 14)
-        db = db + dz
+        dc = dc + dz
 
         # inception4c.branch1
         dy, _ = relu_backward(dy, saved["inception4c.branch1.relu1"])
         dy, grads["inception4c.branch1.bn"] = bn_backward(dy, saved["inception4c.branch1.bn"])
         dy, grads["inception4c.branch1.conv"] = conv_backward(dy, saved["inception4c.branch1.conv"])  # (N, 512, 14, 14)
-        db = db + dy
+        dc = dc + dy
 
         # inception4b
-        (dy, dz, da, db), _ = cat_backward(db, saved["inception4b.cat1"])
+        (dy, dz, da, dc), _ = cat_backward(dc, saved["inception4b.cat1"])
 
         # inception4b.branch4.1
-        db, _ = relu_backward(db, saved["inception4b.branch4.1.relu1"])
-        db, grads["inception4b.branch4.1.bn"] = bn_backward(db, saved["inception4b.branch4.1.bn"])
-        db, grads["inception4b.branch4.1.conv"] = conv_backward(db, saved["inception4b.branch4.1.conv"])  # (N, 512, 14, 14)
+        dc, _ = relu_backward(dc, saved["inception4b.branch4.1.relu1"])
+        dc, grads["inception4b.branch4.1.bn"] = bn_backward(dc, saved["inception4b.branch4.1.bn"])
+        dc, grads["inception4b.branch4.1.conv"] = conv_backward(dc, saved["inception4b.branch4.1.conv"])  # (N, 512, 14, 14)
 
         # inception4b
-        db, _ = pool_backward(db, saved["inception4b.branch4.0"])
+        dc, _ = pool_backward(dc, saved["inception4b.branch4.0"])
 
         # inception4b.branch3.1
         da, _ = relu_backward(da, saved["inception4b.branch3.1.relu1"])
@@ -1276,7 +1276,7 @@ class Googlenet(Network):
         da, _ = relu_backward(da, saved["inception4b.branch3.0.relu1"])
         da, grads["inception4b.branch3.0.bn"] = bn_backward(da, saved["inception4b.branch3.0.bn"])
         da, grads["inception4b.branch3.0.conv"] = conv_backward(da, saved["inception4b.branch3.0.conv"])  # (N, 512, 14, 14)
-        db = db + da
+        dc = dc + da
 
         # inception4b.branch2.1
         dz, _ = relu_backward(dz, saved["inception4b.branch2.1.relu1"])
@@ -1287,24 +1287,24 @@ class Googlenet(Network):
         dz, _ = relu_backward(dz, saved["inception4b.branch2.0.relu1"])
         dz, grads["inception4b.branch2.0.bn"] = bn_backward(dz, saved["inception4b.branch2.0.bn"])
         dz, grads["inception4b.branch2.0.conv"] = conv_backward(dz, saved["inception4b.branch2.0.conv"])  # (N, 512, 14, 14)
-        db = db + dz
+        dc = dc + dz
 
         # inception4b.branch1
         dy, _ = relu_backward(dy, saved["inception4b.branch1.relu1"])
         dy, grads["inception4b.branch1.bn"] = bn_backward(dy, saved["inception4b.branch1.bn"])
         dy, grads["inception4b.branch1.conv"] = conv_backward(dy, saved["inception4b.branch1.conv"])  # (N, 512, 14, 14)
-        db = db + dy
+        dc = dc + dy
 
         # inception4a
-        (dy, dz, da, db), _ = cat_backward(db, saved["inception4a.cat1"])
+        (dy, dz, da, dc), _ = cat_backward(dc, saved["inception4a.cat1"])
 
         # inception4a.branch4.1
-        db, _ = relu_backward(db, saved["inception4a.branch4.1.relu1"])
-        db, grads["inception4a.branch4.1.bn"] = bn_backward(db, saved["inception4a.branch4.1.bn"])
-        db, grads["inception4a.branch4.1.conv"] = conv_backward(db, saved["inception4a.branch4.1.conv"])  # (N, 480, 14, 14)
+        dc, _ = relu_backward(dc, saved["inception4a.branch4.1.relu1"])
+        dc, grads["inception4a.branch4.1.bn"] = bn_backward(dc, saved["inception4a.branch4.1.bn"])
+        dc, grads["inception4a.branch4.1.conv"] = conv_backward(dc, saved["inception4a.branch4.1.conv"])  # (N, 480, 14, 14)
 
         # inception4a
-        db, _ = pool_backward(db, saved["inception4a.branch4.0"])
+        dc, _ = pool_backward(dc, saved["inception4a.branch4.0"])
 
         # inception4a.branch3.1
         da, _ = relu_backward(da, saved["inception4a.branch3.1.relu1"])
@@ -1315,7 +1315,7 @@ class Googlenet(Network):
         da, _ = relu_backward(da, saved["inception4a.branch3.0.relu1"])
         da, grads["inception4a.branch3.0.bn"] = bn_backward(da, saved["inception4a.branch3.0.bn"])
         da, grads["inception4a.branch3.0.conv"] = conv_backward(da, saved["inception4a.branch3.0.conv"])  # (N, 480, 14, 14)
-        db = db + da
+        dc = dc + da
 
         # inception4a.branch2.1
         dz, _ = relu_backward(dz, saved["inception4a.branch2.1.relu1"])
@@ -1326,27 +1326,27 @@ class Googlenet(Network):
         dz, _ = relu_backward(dz, saved["inception4a.branch2.0.relu1"])
         dz, grads["inception4a.branch2.0.bn"] = bn_backward(dz, saved["inception4a.branch2.0.bn"])
         dz, grads["inception4a.branch2.0.conv"] = conv_backward(dz, saved["inception4a.branch2.0.conv"])  # (N, 480, 14, 14)
-        db = db + dz
+        dc = dc + dz
 
         # inception4a.branch1
         dy, _ = relu_backward(dy, saved["inception4a.branch1.relu1"])
         dy, grads["inception4a.branch1.bn"] = bn_backward(dy, saved["inception4a.branch1.bn"])
         dy, grads["inception4a.branch1.conv"] = conv_backward(dy, saved["inception4a.branch1.conv"])  # (N, 480, 14, 14)
-        db = db + dy
+        dc = dc + dy
 
         # the network itself
-        dy, _ = pool_backward(db, saved["pool3"])  # (N, 480, 28, 28)
+        dy, _ = pool_backward(dc, saved["pool3"])  # (N, 480, 28, 28)
 
         # inception3b
-        (dy, dz, da, db), _ = cat_backward(dy, saved["inception3b.cat1"])
+        (dy, dz, da, dc), _ = cat_backward(dy, saved["inception3b.cat1"])
 
         # inception3b.branch4.1
-        db, _ = relu_backward(db, saved["inception3b.branch4.1.relu1"])
-        db, grads["inception3b.branch4.1.bn"] = bn_backward(db, saved["inception3b.branch4.1.bn"])
-        db, grads["inception3b.branch4.1.conv"] = conv_backward(db, saved["inception3b.branch4.1.conv"])  # (N, 256, 28, 28)
+        dc, _ = relu_backward(dc, saved["inception3b.branch4.1.relu1"])
+        dc, grads["inception3b.branch4.1.bn"] = bn_backward(dc, saved["inception3b.branch4.1.bn"])
+        dc, grads["inception3b.branch4.1.conv"] = conv_backward(dc, saved["inception3b.branch4.1.conv"])  # (N, 256, 28, 28)
 
         # inception3b
-        db, _ = pool_backward(db, saved["inception3b.branch4.0"])
+        dc, _ = pool_backward(dc, saved["inception3b.branch4.0"])
 
         # inception3b.branch3.1
         da, _ = relu_backward(da, saved["inception3b.branch3.1.relu1"])
@@ -1357,7 +1357,7 @@ class Googlenet(Network):
         da, _ = relu_backward(da, saved["inception3b.branch3.0.relu1"])
         da, grads["inception3b.branch3.0.bn"] = bn_backward(da, saved["inception3b.branch3.0.bn"])
         da, grads["inception3b.branch3.0.conv"] = conv_backward(da, saved["inception3b.branch3.0.conv"])  # (N, 256, 28, 28)
-        db = db + da
+        dc = dc + da
 
         # inception3b.branch2.1
         dz, _ = relu_backward(dz, saved["inception3b.branch2.1.relu1"])
@@ -1368,24 +1368,24 @@ class Googlenet(Network):
         dz, _ = relu_backward(dz, saved["inception3b.branch2.0.relu1"])
         dz, grads["inception3b.branch2.0.bn"] = bn_backward(dz, saved["inception3b.branch2.0.bn"])
         dz, grads["inception3b.branch2.0.conv"] = conv_backward(dz, saved["inception3b.branch2.0.conv"])  # (N, 256, 28, 28)
-        db = db + dz
+        dc = dc + dz
 
         # inception3b.branch1
         dy, _ = relu_backward(dy, saved["inception3b.branch1.relu1"])
         dy, grads["inception3b.branch1.bn"] = bn_backward(dy, saved["inception3b.branch1.bn"])
         dy, grads["inception3b.branch1.conv"] = conv_backward(dy, saved["inception3b.branch1.conv"])  # (N, 256, 28, 28)
-        db = db + dy
+        dc = dc + dy
 
         # inception3a
-        (dy, dz, da, db), _ = cat_backward(db, saved["inception3a.cat1"])
+        (dy, dz, da, dc), _ = cat_backward(dc, saved["inception3a.cat1"])
 
         # inception3a.branch4.1
-        db, _ = relu_backward(db, saved["inception3a.branch4.1.relu1"])
-        db, grads["inception3a.branch4.1.bn"] = bn_backward(db, saved["inception3a.branch4.1.bn"])
-        db, grads["inception3a.branch4.1.conv"] = conv_backward(db, saved["inception3a.branch4.1.conv"])  # (N, 192, 28, 28)
+        dc, _ = relu_backward(dc, saved["inception3a.branch4.1.relu1"])
+        dc, grads["inception3a.branch4.1.bn"] = bn_backward(dc, saved["inception3a.branch4.1.bn"])
+        dc, grads["inception3a.branch4.1.conv"] = conv_backward(dc, saved["inception3a.branch4.1.conv"])  # (N, 192, 28, 28)
 
         # inception3a
-        db, _ = pool_backward(db, saved["inception3a.branch4.0"])
+        dc, _ = pool_backward(dc, saved["inception3a.branch4.0"])
 
         # inception3a.branch3.1
         da, _ = relu_backward(da, saved["inception3a.branch3.1.relu1"])
@@ -1396,7 +1396,7 @@ class Googlenet(Network):
         da, _ = relu_backward(da, saved["inception3a.branch3.0.relu1"])
         da, grads["inception3a.branch3.0.bn"] = bn_backward(da, saved["inception3a.branch3.0.bn"])
         da, grads["inception3a.branch3.0.conv"] = conv_backward(da, saved["inception3a.branch3.0.conv"])  # (N, 192, 28, 28)
-        db = db + da
+        dc = dc + da
 
         # inception3a.branch2.1
         dz, _ = relu_backward(dz, saved["inception3a.branch2.1.relu1"])
@@ -1407,16 +1407,16 @@ class Googlenet(Network):
         dz, _ = relu_backward(dz, saved["inception3a.branch2.0.relu1"])
         dz, grads["inception3a.branch2.0.bn"] = bn_backward(dz, saved["inception3a.branch2.0.bn"])
         dz, grads["inception3a.branch2.0.conv"] = conv_backward(dz, saved["inception3a.branch2.0.conv"])  # (N, 192, 28, 28)
-        db = db + dz
+        dc = dc + dz
 
         # inception3a.branch1
         dy, _ = relu_backward(dy, saved["inception3a.branch1.relu1"])
         dy, grads["inception3a.branch1.bn"] = bn_backward(dy, saved["inception3a.branch1.bn"])
         dy, grads["inception3a.branch1.conv"] = conv_backward(dy, saved["inception3a.branch1.conv"])  # (N, 192, 28, 28)
-        db = db + dy
+        dc = dc + dy
 
         # the network itself
-        dy, _ = pool_backward(db, saved["pool2"])  # (N, 192, 56, 56)
+        dy, _ = pool_backward(dc, saved["pool2"])  # (N, 192, 56, 56)
 
         # conv3
         dy, _ = relu_backward(dy, saved["conv3.relu1"])

@@ -488,17 +488,17 @@ class Unet(Network):
         a, saved["unet1.unet1.unet1.unet1.dc1.relu2"] = relu_forward(a)
 
         # unet1.unet1.unet1.unet1: unet(c=512, depth=1)
-        b, saved["unet1.unet1.unet1.unet1.pool1"] = pool_forward(a, kernel_size=(2, 2), stride=(2, 2))  # (N, 512, 16, 16)
+        c, saved["unet1.unet1.unet1.unet1.pool1"] = pool_forward(a, kernel_size=(2, 2), stride=(2, 2))  # (N, 512, 16, 16)
 
         # unet1.unet1.unet1.unet1.unet1.dc1: dc(c=1024)
-        b, saved["unet1.unet1.unet1.unet1.unet1.dc1.conv1"] = conv_forward(b, p["unet1.unet1.unet1.unet1.unet1.dc1.conv1.weight"], p["unet1.unet1.unet1.unet1.unet1.dc1.conv1.bias"], padding=((1, 1), (1, 1)))  # (N, 1024, 16, 16)
-        b, saved["unet1.unet1.unet1.unet1.unet1.dc1.relu1"] = relu_forward(b)
-        b, saved["unet1.unet1.unet1.unet1.unet1.dc1.conv2"] = conv_forward(b, p["unet1.unet1.unet1.unet1.unet1.dc1.conv2.weight"], p["unet1.unet1.unet1.unet1.unet1.dc1.conv2.bias"], padding=((1, 1), (1, 1)))
-        b, saved["unet1.unet1.unet1.unet1.unet1.dc1.relu2"] = relu_forward(b)
+        c, saved["unet1.unet1.unet1.unet1.unet1.dc1.conv1"] = conv_forward(c, p["unet1.unet1.unet1.unet1.unet1.dc1.conv1.weight"], p["unet1.unet1.unet1.unet1.unet1.dc1.conv1.bias"], padding=((1, 1), (1, 1)))  # (N, 1024, 16, 16)
+        c, saved["unet1.unet1.unet1.unet1.unet1.dc1.relu1"] = relu_forward(c)
+        c, saved["unet1.unet1.unet1.unet1.unet1.dc1.conv2"] = conv_forward(c, p["unet1.unet1.unet1.unet1.unet1.dc1.conv2.weight"], p["unet1.unet1.unet1.unet1.unet1.dc1.conv2.bias"], padding=((1, 1), (1, 1)))
+        c, saved["unet1.unet1.unet1.unet1.unet1.dc1.relu2"] = relu_forward(c)
 
         # unet1.unet1.unet1.unet1: unet(c=512, depth=1)
-        b, saved["unet1.unet1.unet1.unet1.up1"] = transposed_forward(b, p["unet1.unet1.unet1.unet1.up1.weight"], p["unet1.unet1.unet1.unet1.up1.bias"], stride=(2, 2))  # (N, 512, 32, 32)
-        a, saved["unet1.unet1.unet1.unet1.cat1"] = cat_forward(a, b)  # (N, 1024, 32, 32)
+        c, saved["unet1.unet1.unet1.unet1.up1"] = transposed_forward(c, p["unet1.unet1.unet1.unet1.up1.weight"], p["unet1.unet1.unet1.unet1.up1.bias"], stride=(2, 2))  # (N, 512, 32, 32)
+        a, saved["unet1.unet1.unet1.unet1.cat1"] = cat_forward(a, c)  # (N, 1024, 32, 32)
 
         # unet1.unet1.unet1.unet1.dc2: dc(c=512)
         a, saved["unet1.unet1.unet1.unet1.dc2.conv1"] = conv_forward(a, p["unet1.unet1.unet1.unet1.dc2.conv1.weight"], p["unet1.unet1.unet1.unet1.dc2.conv1.bias"], padding=((1, 1), (1, 1)))  # (N, 512, 32, 32)
@@ -576,38 +576,38 @@ class Unet(Network):
         da, grads["unet1.unet1.unet1.dc2.conv1"] = conv_backward(da, saved["unet1.unet1.unet1.dc2.conv1"])  # (N, 512, 64, 64)
 
         # unet1.unet1.unet1
-        (da, db), _ = cat_backward(da, saved["unet1.unet1.unet1.cat1"])
-        db, grads["unet1.unet1.unet1.up1"] = transposed_backward(db, saved["unet1.unet1.unet1.up1"])  # (N, 512, 32, 32)
+        (da, dc), _ = cat_backward(da, saved["unet1.unet1.unet1.cat1"])
+        dc, grads["unet1.unet1.unet1.up1"] = transposed_backward(dc, saved["unet1.unet1.unet1.up1"])  # (N, 512, 32, 32)
 
         # unet1.unet1.unet1.unet1.dc2
-        db, _ = relu_backward(db, saved["unet1.unet1.unet1.unet1.dc2.relu2"])
-        db, grads["unet1.unet1.unet1.unet1.dc2.conv2"] = conv_backward(db, saved["unet1.unet1.unet1.unet1.dc2.conv2"])
-        db, _ = relu_backward(db, saved["unet1.unet1.unet1.unet1.dc2.relu1"])
-        db, grads["unet1.unet1.unet1.unet1.dc2.conv1"] = conv_backward(db, saved["unet1.unet1.unet1.unet1.dc2.conv1"])  # (N, 1024, 32, 32)
+        dc, _ = relu_backward(dc, saved["unet1.unet1.unet1.unet1.dc2.relu2"])
+        dc, grads["unet1.unet1.unet1.unet1.dc2.conv2"] = conv_backward(dc, saved["unet1.unet1.unet1.unet1.dc2.conv2"])
+        dc, _ = relu_backward(dc, saved["unet1.unet1.unet1.unet1.dc2.relu1"])
+        dc, grads["unet1.unet1.unet1.unet1.dc2.conv1"] = conv_backward(dc, saved["unet1.unet1.unet1.unet1.dc2.conv1"])  # (N, 1024, 32, 32)
 
         # unet1.unet1.unet1.unet1
-        (db, dc), _ = cat_backward(db, saved["unet1.unet1.unet1.unet1.cat1"])
-        dc, grads["unet1.unet1.unet1.unet1.up1"] = transposed_backward(dc, saved["unet1.unet1.unet1.unet1.up1"])  # (N, 1024, 16, 16)
+        (dc, dd), _ = cat_backward(dc, saved["unet1.unet1.unet1.unet1.cat1"])
+        dd, grads["unet1.unet1.unet1.unet1.up1"] = transposed_backward(dd, saved["unet1.unet1.unet1.unet1.up1"])  # (N, 1024, 16, 16)
 
         # unet1.unet1.unet1.unet1.unet1.dc1
-        dc, _ = relu_backward(dc, saved["unet1.unet1.unet1.unet1.unet1.dc1.relu2"])
-        dc, grads["unet1.unet1.unet1.unet1.unet1.dc1.conv2"] = conv_backward(dc, saved["unet1.unet1.unet1.unet1.unet1.dc1.conv2"])
-        dc, _ = relu_backward(dc, saved["unet1.unet1.unet1.unet1.unet1.dc1.relu1"])
-        dc, grads["unet1.unet1.unet1.unet1.unet1.dc1.conv1"] = conv_backward(dc, saved["unet1.unet1.unet1.unet1.unet1.dc1.conv1"])  # (N, 512, 16, 16)
+        dd, _ = relu_backward(dd, saved["unet1.unet1.unet1.unet1.unet1.dc1.relu2"])
+        dd, grads["unet1.unet1.unet1.unet1.unet1.dc1.conv2"] = conv_backward(dd, saved["unet1.unet1.unet1.unet1.unet1.dc1.conv2"])
+        dd, _ = relu_backward(dd, saved["unet1.unet1.unet1.unet1.unet1.dc1.relu1"])
+        dd, grads["unet1.unet1.unet1.unet1.unet1.dc1.conv1"] = conv_backward(dd, saved["unet1.unet1.unet1.unet1.unet1.dc1.conv1"])  # (N, 512, 16, 16)
 
         # unet1.unet1.unet1.unet1
-        dc, _ = pool_backward(dc, saved["unet1.unet1.unet1.unet1.pool1"])  # (N, 512, 32, 32)
-        db = db + dc
+        dd, _ = pool_backward(dd, saved["unet1.unet1.unet1.unet1.pool1"])  # (N, 512, 32, 32)
+        dc = dc + dd
 
         # unet1.unet1.unet1.unet1.dc1
-        db, _ = relu_backward(db, saved["unet1.unet1.unet1.unet1.dc1.relu2"])
-        db, grads["unet1.unet1.unet1.unet1.dc1.conv2"] = conv_backward(db, saved["unet1.unet1.unet1.unet1.dc1.conv2"])
-        db, _ = relu_backward(db, saved["unet1.unet1.unet1.unet1.dc1.relu1"])
-        db, grads["unet1.unet1.unet1.unet1.dc1.conv1"] = conv_backward(db, saved["unet1.unet1.unet1.unet1.dc1.conv1"])  # (N, 256, 32, 32)
+        dc, _ = relu_backward(dc, saved["unet1.unet1.unet1.unet1.dc1.relu2"])
+        dc, grads["unet1.unet1.unet1.unet1.dc1.conv2"] = conv_backward(dc, saved["unet1.unet1.unet1.unet1.dc1.conv2"])
+        dc, _ = relu_backward(dc, saved["unet1.unet1.unet1.unet1.dc1.relu1"])
+        dc, grads["unet1.unet1.unet1.unet1.dc1.conv1"] = conv_backward(dc, saved["unet1.unet1.unet1.unet1.dc1.conv1"])  # (N, 256, 32, 32)
 
         # unet1.unet1.unet1
-        db, _ = pool_backward(db, saved["unet1.unet1.unet1.pool1"])  # (N, 256, 64, 64)
-        da = da + db
+        dc, _ = pool_backward(dc, saved["unet1.unet1.unet1.pool1"])  # (N, 256, 64, 64)
+        da = da + dc
 
         # unet1.unet1.unet1.dc1
         da, _ = relu_backward(da, saved["unet1.unet1.unet1.dc1.relu2"])

@@ -5,6 +5,7 @@ import pytest
 import safetensors.numpy
 
 import netdsl
+from netdsl.pipeline import compile_text
 
 NET = netdsl.compile_text("input 2x6x6\nconv 4 k3 p1 -> bn -> relu -> pool 2\nflatten -> linear 3\n", "small")
 X = np.random.default_rng(0).standard_normal((40, 2, 6, 6)).astype(np.float32)
@@ -100,3 +101,14 @@ def test_a_network_that_ends_in_softmax_trains_on_its_logits():
     assert np.isfinite(loss)
     assert all(np.array_equal(grads[name], grads2[name]) for name in grads)
     np.testing.assert_allclose(ended.forward(x).sum(axis=1), 1, rtol=1e-6)  # float32
+
+
+def test_a_network_of_many_branches_keeps_its_params_and_buffers_apart_from_its_variables():
+    """Variables are x, y, z, a, c, ...: b and p are the module's buffers and params."""
+    branches = " | ".join(["conv 2 k1 -> bn"] * 24)
+    net = compile_text(f"input 2x3x3\ncat {{ {branches} }} -> bn -> gap -> linear 2")
+    model, network = net.numpy_model(seed=0), net.build(seed=0)
+    x = np.random.default_rng(0).standard_normal((2, 2, 3, 3)).astype(np.float32)
+    y = network.forward(x, training=True)
+    assert model.forward(x, training=True).tobytes() == y.tobytes()
+    assert all(np.array_equal(g, model.backward(y)[1][name]) for name, g in network.backward(y)[1].items())
