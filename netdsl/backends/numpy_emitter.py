@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
-from math import prod
 
 from netdsl.analysis.loss import logits_value
 from netdsl.backends.arguments import forward_arguments
 from netdsl.backends.emission import Method, batch_shape, emit, layer_table, section_ends, section_titles, title
 from netdsl.backends.kernel_source import imported_modules, kernel_texts
 from netdsl.backends.network import Network
+from netdsl.backends.numpy_demo import demo_lines
 from netdsl.backends.variables import names, variables
 from netdsl.ir import Graph, Node, ParamSpec
 from netdsl.kernels.initial import normal
@@ -43,7 +43,7 @@ def emit_numpy(graph: Graph, recipe: Recipe, loss: Callable) -> str:
         params=_dictionary(graph.param_specs(), recipe.init),
         buffers=_dictionary(graph.buffer_specs(), recipe.init),
         methods=_methods(graph, recipe),
-        demo=_demo(graph, recipe.loss),
+        demo=demo_lines(graph, recipe.loss),
     )
 
 
@@ -163,7 +163,7 @@ def _backward_lines(graph: Graph, until: int) -> list[str]:
     lines = ["saved, grads = self.saved, {}"]
     ends = section_ends(graph, until)
     found = {until: "dy"}  # value -> the variable that holds its gradient
-    for index in range(until - 1, -1, -1):
+    for index in range(len(graph.nodes) - 1, -1, -1):
         node = graph.nodes[index]
         if index in ends:
             lines += ["", f"# {ends[index]}"]
@@ -208,39 +208,3 @@ def _update_line(recipe: Recipe) -> str:
     options = [f"{key}={value!r}" for key, value in recipe.options.items() if key != "lr"]
     step = OPTIMIZERS[recipe.optimizer].step.__name__
     return f"{step}({', '.join(['self.params', 'grads', 'self.optimizer_state', 'lr', *options])})"
-
-
-# -------------------------------------------------------------------------------------------- python <name>_numpy.py
-
-
-def _demo(graph: Graph, loss: str) -> list[str]:
-    """A short training run on made-up data, so that the file shows what it does; smaller for large networks."""
-    classes, *rest = graph.output_shape
-    samples = next((n for n in (256, 64, 16) if n * graph.num_macs < 2e10), 8)
-    patterns = min(classes, max(2, 2**24 // prod(graph.input_shape)))
-    lines = ["# A training run on made-up data, to show that the network learns.", "rng = np.random.default_rng(0)"]
-    if loss in ("mse", "bce"):
-        drawn = "standard_normal(({}))" if loss == "mse" else "integers(0, 2, ({}))"
-        lines += [
-            f"y = rng.{drawn.format(', '.join(map(str, (samples, *graph.output_shape))))}.astype(np.float32)",
-            f"x = rng.standard_normal(({samples}, *INPUT_SHAPE)).astype(np.float32)",
-        ]
-    elif rest:
-        lines += [
-            f"y = rng.integers(0, {classes}, ({samples}, {', '.join(map(str, rest))}))",
-            f"x = rng.standard_normal(({samples}, *INPUT_SHAPE)).astype(np.float32)",
-        ]
-    else:
-        lines += [
-            f"y = rng.integers(0, {patterns}, {samples})",
-            f"patterns = rng.standard_normal(({patterns}, *INPUT_SHAPE))  # one for each class",
-            f"x = (patterns[y] + rng.standard_normal(({samples}, *INPUT_SHAPE))).astype(np.float32)",
-        ]
-    show_score = ", accuracy {model.score(x, y):.3f}" if loss not in ("mse", "bce") else ""
-    return [
-        *lines,
-        "model = Model(seed=0)",
-        "for epoch in range(1, 6):",
-        f"    (loss,) = model.fit(x, y, epochs=1, batch={min(32, samples // 2)}, seed=epoch)",
-        f'    print(f"epoch {{epoch}}: loss {{loss:.4f}}{show_score}")',
-    ]

@@ -112,3 +112,13 @@ def test_a_network_of_many_branches_keeps_its_params_and_buffers_apart_from_its_
     y = network.forward(x, training=True)
     assert model.forward(x, training=True).tobytes() == y.tobytes()
     assert all(np.array_equal(g, model.backward(y)[1][name]) for name, g in network.backward(y)[1].items())
+
+
+def test_layers_that_nothing_reads_keep_their_params():
+    net = compile_text("input 3x4x4\nstem: conv 3 k1\nconv 4 k1\n@stem\ntrain { loss mse }")
+    model, network = net.numpy_model(seed=0), net.build(seed=0)
+    x = np.ones((2, 3, 4, 4), np.float32)
+    assert model.train_step(x, 0 * x) == network.train_step(x, 0 * x)
+    grads = model.loss_and_gradients(x, 0 * x)[1]
+    assert set(grads) == set(model.params)
+    assert not grads["conv1.weight"].any() and grads["stem.weight"].any()
