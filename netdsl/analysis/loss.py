@@ -13,3 +13,11 @@ def logits_value(graph: Graph, loss: str) -> int:
         return 0
     last = graph.nodes[graph.output - 1]
     return last.inputs[0] if loss in layer_of(last.op).implied_by else graph.output
+
+
+def logits_layers(graph: Graph, loss: str) -> int:
+    """How many layers, from the first one, run to make the logits: all, or those before the one the loss contains.
+
+    Layers whose output nothing reads are among them: they draw random numbers and move their buffers, as in PyTorch.
+    """
+    return len(graph.nodes) if logits_value(graph, loss) == graph.output else graph.output - 1

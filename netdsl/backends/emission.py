@@ -86,8 +86,11 @@ def title(graph: Graph, name: str, framework: str, options: str) -> str:
 def layer_table(graph: Graph) -> list[str]:
     """Layer, output and parameters, in two columns when the network is long; of a very long one, its groups."""
     rows = [("layer", "output", "parameters")]
-    for name, shape, count in _table_rows(graph):
+    listed = _table_rows(graph)
+    for name, shape, count in listed if len(listed) <= 2 * MAX_ROWS else listed[: 2 * MAX_ROWS - 1]:
         rows.append((name, show_shape(shape), f"{count:,}" if count else ""))
+    if len(listed) > 2 * MAX_ROWS:
+        rows.append((f"({len(listed) - 2 * MAX_ROWS + 1:,} more)", "", ""))
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
     lines = [f"{name:<{widths[0]}}  {shape:<{widths[1]}}  {count:>{widths[2]}}" for name, shape, count in rows]
     if len(lines) > 8 and 2 * len(lines[0]) + 10 <= 110:
@@ -142,13 +145,13 @@ def section_titles(graph: Graph) -> dict[int, str]:
     }
 
 
-def section_ends(graph: Graph, until: int) -> dict[int, str]:
-    """Where a section ends, among the first `until` nodes: the number of its last node -> its name."""
-    sections = _sections(graph)[:until]
+def section_ends(graph: Graph) -> dict[int, str]:
+    """Where a section ends: the number of its last node -> its name."""
+    sections = _sections(graph)
     return {
         i: _section_title(section).partition(":")[0]
         for i, section in enumerate(sections)
-        if section is not (sections[i + 1] if i + 1 < until else None)
+        if section is not (sections[i + 1] if i + 1 < len(sections) else None)
     }
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from netdsl.analysis.loss import logits_value
+from netdsl.analysis.loss import logits_layers, logits_value
 from netdsl.backends.arguments import forward_arguments
 from netdsl.backends.network import Network
 from netdsl.ir import Graph, Node, ParamSpec
@@ -80,27 +80,26 @@ class LayerNetwork(Network):
         self.layers = [Layer(node, self) for node in graph.nodes]
         self.learning_rate = recipe.options["lr"]
         self._step, self._optimizer_state = optimizer_step(recipe), {}
-        self._logits = logits_value(graph, recipe.loss)
+        self._logits, self._count = logits_value(graph, recipe.loss), logits_layers(graph, recipe.loss)
 
     def layer(self, name: str) -> Layer:
         """The layer of that full name; raises KeyError."""
         found = {layer.name: layer for layer in self.layers}
         return found[name]
 
-    def _run(self, x: np.ndarray, training: bool, until: int) -> np.ndarray:
-        """Every layer in order, up to the one that makes value `until`."""
-        values = [self.check_input(x)]
-        for layer in self.layers[:until]:
-            values.append(layer.forward(*(values[i] for i in layer.node.inputs), training=training))
-        return values[until]
-
     def logits(self, x: np.ndarray, training: bool = False) -> np.ndarray:
         """x (N, *input_shape) -> what the loss reads: the output, or what enters a softmax that it contains."""
-        return self._run(x, training, self._logits)
+        values = [self.check_input(x)]
+        for layer in self.layers[: self._count]:
+            values.append(layer.forward(*(values[i] for i in layer.node.inputs), training=training))
+        return values[self._logits]
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
         """x (N, *input_shape) -> the network's output."""
-        return self._run(x, training, self.graph.output)
+        logits = self.logits(x, training)
+        if self._logits == self.graph.output:
+            return logits
+        return self.layers[self.graph.output - 1].forward(logits, training=training)
 
     def backward(self, dlogits: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """The gradient by what `logits` gave -> dx, {param name: gradient}, for the batch that went forward last."""
@@ -139,6 +138,7 @@ def first_nonfinite(network: LayerNetwork, x: np.ndarray, training: bool = True)
     with np.errstate(all="ignore"):
         network.forward(x, training)
     for layer in network.layers:
-        if not all(np.isfinite(array).all() for array in (*layer.params.values(), layer.output)):
+        outputs = [] if layer.output is None else [layer.output]  # None: it reads a softmax that only the loss has
+        if not all(np.isfinite(array).all() for array in (*layer.params.values(), *outputs)):
             return layer.name
     return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 
-from netdsl.analysis.loss import logits_value
+from netdsl.analysis.loss import logits_layers, logits_value
 from netdsl.backends.arguments import forward_arguments
 from netdsl.backends.emission import Method, batch_shape, emit, layer_table, section_ends, section_titles, title
 from netdsl.backends.kernel_source import imported_modules, kernel_texts
@@ -84,7 +84,8 @@ def _methods(graph: Graph, recipe: Recipe) -> list[Method]:
     uses = {source for node in graph.nodes for _, source in forward_arguments(node)}
     short = {"p": "self.params", "b": "self.buffers", "saved": "self.saved"}
     used = [name for name in short if name == "saved" or {"p": "param", "b": "buffer"}[name] in uses]
-    lines, result = _forward_lines(graph, until)
+    count = logits_layers(graph, recipe.loss)
+    lines, result = _forward_lines(graph, count, until)
     forward = ["x = self.check_input(x)", f"{', '.join(used)} = {', '.join(short[name] for name in used)}"]
     forward += [*lines, f"return {result}"]
     methods = []
@@ -119,9 +120,9 @@ def _methods(graph: Graph, recipe: Recipe) -> list[Method]:
     return methods
 
 
-def _forward_lines(graph: Graph, until: int) -> tuple[list[str], str]:
-    """The lines that make value `until`, and the variable it ends up in."""
-    nodes = graph.nodes[:until]
+def _forward_lines(graph: Graph, count: int, until: int) -> tuple[list[str], str]:
+    """The lines of the first `count` nodes, and the variable that value `until` ends up in."""
+    nodes = graph.nodes[:count]
     names = variables([(node.inputs, (index + 1,)) for index, node in enumerate(nodes)], [0], [until])
     titles = section_titles(graph)
     lines: list[str] = []
@@ -158,37 +159,18 @@ def _argument(node: Node, name: str, source: str) -> str:
 
 
 def _backward_lines(graph: Graph, until: int) -> list[str]:
-    """Every node that the logits depend on, last to first. A value that several nodes read gets the sum of what they
-    send back, in the order in which LayerNetwork.backward adds it up."""
+    """Every node that the logits depend on, last to first; the params of the others get zeros."""
     lines = ["saved, grads = self.saved, {}"]
-    ends = section_ends(graph, until)
+    ends, section = section_ends(graph), ""
     found = {until: "dy"}  # value -> the variable that holds its gradient
     for index in range(len(graph.nodes) - 1, -1, -1):
-        node = graph.nodes[index]
-        if index in ends:
-            lines += ["", f"# {ends[index]}"]
+        node, section = graph.nodes[index], ends.get(index, section)
         dy = found.pop(index + 1, None)
-        if dy is None:  # nothing that the loss reads depends on it
-            zeros = ", ".join(
-                f'"{p.name}": np.zeros_like(self.params["{p.full_name(node.name)}"])' for p in node.params
-            )
-            lines += [f'grads["{node.name}"] = {{{zeros}}}'] if zeros else []
-            continue
-        targets: list[str] = []
-        sums: list[str] = []
-        for value in node.inputs:
-            name = next(name for name in _gradient_names() if name not in (*found.values(), *targets))
-            targets.append(name)
-            if value in found:
-                sums.append(f"{found[value]} = {found[value]} + {name}")
-            else:
-                found[value] = name
-        grads = f'grads["{node.name}"]' if node.params else "_"
-        target = targets[0] if len(targets) == 1 else f"({', '.join(targets)})"
-        line = f'{target}, {grads} = {layer_of(node.op).backward.__name__}({dy}, saved["{node.name}"])'
-        shape = graph.input_shapes(node)[0]
-        changes = len(targets) == 1 and shape != node.shape
-        lines += [f"{line}  # {batch_shape(shape)}" if changes else line, *sums]
+        own = _zero_lines(node) if dy is None else _backward_node(graph, node, dy, found)
+        if own and section:
+            lines += ["", f"# {section}"]
+            section = ""
+        lines += own
     named = 'f"{layer}.{name}"'
     if any(p.name == "" for node in graph.nodes for p in node.params):
         named += '.rstrip(".")'
@@ -197,6 +179,32 @@ def _backward_lines(graph: Graph, until: int) -> list[str]:
         f"return {found[0]}, {{{named}: g for layer, named in reversed(grads.items()) for name, g in named.items()}}"
     )
     return lines
+
+
+def _zero_lines(node: Node) -> list[str]:
+    """Nothing that the loss reads depends on this node."""
+    zeros = ", ".join(f'"{p.name}": np.zeros_like(self.params["{p.full_name(node.name)}"])' for p in node.params)
+    return [f'grads["{node.name}"] = {{{zeros}}}  # the loss does not depend on it'] if zeros else []
+
+
+def _backward_node(graph: Graph, node: Node, dy: str, found: dict[int, str]) -> list[str]:
+    """The lines of one node, which enter its inputs' gradients into `found`. A value that several nodes read gets the
+    sum of what they send back, in the order in which LayerNetwork.backward adds it up."""
+    targets: list[str] = []
+    sums: list[str] = []
+    for value in node.inputs:
+        name = next(name for name in _gradient_names() if name not in (*found.values(), *targets))
+        targets.append(name)
+        if value in found:
+            sums.append(f"{found[value]} = {found[value]} + {name}")
+        else:
+            found[value] = name
+    grads = f'grads["{node.name}"]' if node.params else "_"
+    target = targets[0] if len(targets) == 1 else f"({', '.join(targets)})"
+    line = f'{target}, {grads} = {layer_of(node.op).backward.__name__}({dy}, saved["{node.name}"])'
+    shape = graph.input_shapes(node)[0]
+    changes = len(targets) == 1 and shape != node.shape
+    return [f"{line}  # {batch_shape(shape)}" if changes else line, *sums]
 
 
 def _gradient_names() -> Iterator[str]:

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import safetensors.numpy
+import torch
 
 import netdsl
-from netdsl.pipeline import compile_text
+from netdsl.backends.interpreter import first_nonfinite
+from netdsl.pipeline import compile_text, run_module
 
 NET = netdsl.compile_text("input 2x6x6\nconv 4 k3 p1 -> bn -> relu -> pool 2\nflatten -> linear 3\n", "small")
 X = np.random.default_rng(0).standard_normal((40, 2, 6, 6)).astype(np.float32)
@@ -122,3 +124,29 @@ def test_layers_that_nothing_reads_keep_their_params():
     grads = model.loss_and_gradients(x, 0 * x)[1]
     assert set(grads) == set(model.params)
     assert not grads["conv1.weight"].any() and grads["stem.weight"].any()
+
+
+def test_layers_after_the_output_run_as_in_pytorch():
+    net = compile_text("input 3x4x4\nstem: conv 3 k1\ndropout 0.5 -> bn\n@stem\ntrain { loss mse }")
+    model, network = net.numpy_model(seed=0), net.build(seed=0)
+    module = run_module(net.torch_source(), "torch").Model()
+    x = np.random.default_rng(0).standard_normal((2, 3, 4, 4)).astype(np.float32)
+    module.train()(torch.from_numpy(x))
+    assert model.forward(x, training=True).tobytes() == network.forward(x, training=True).tobytes()
+    assert np.array_equal(network.buffers["bn1.running_mean"], model.buffers["bn1.running_mean"])
+    assert network.buffers["bn1.running_mean"].all() and module.state_dict()["bn1.running_mean"].all()
+
+
+def test_the_first_layer_that_is_not_finite_is_found_beside_layers_that_training_skips():
+    net = compile_text("input 4\nlinear 3 -> relu -> linear 3\nend: softmax\nlinear 2\n@end")
+    network = net.build(seed=0)
+    assert first_nonfinite(network, np.ones((2, 4), np.float32)) is None
+    network.params["linear2.bias"][0] = np.nan
+    assert first_nonfinite(network, np.ones((2, 4), np.float32)) == "linear2"
+
+
+def test_the_table_of_a_very_long_network_is_cut():
+    layers = " -> ".join(["linear 4"] * 300)
+    docstring = run_module(compile_text(f"input 4\n{layers}").numpy_source(), "long").__doc__
+    assert "more)" in docstring
+    assert len(docstring.splitlines()) < 100
