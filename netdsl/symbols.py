@@ -134,6 +134,17 @@ def _operand(value: Any, binds: int) -> str:
     return text if own >= binds else f"({text})"
 
 
+def _needs_no_parentheses(sign: str, right: Any, result: Any) -> bool:
+    """Whether `left sign (right)` may drop them where both bind alike: whole numbers, and sums or products only."""
+    if sign not in "+*" or not isinstance(result, int):
+        return False
+    while isinstance(right, _Symbolic) and right.binds == _SIGNS[sign][1]:
+        if sign == "*" and right.parts[0] != "*":
+            return False
+        right = right.parts[1]
+    return True
+
+
 def _joined(sign: str, left: Any, right: Any) -> Any:
     """left sign right, as a symbol; `+ 0`, `* 1` and `// 1` are left out, and a product says its number first."""
     compute, binds = _SIGNS[sign]
@@ -145,7 +156,8 @@ def _joined(sign: str, left: Any, right: Any) -> Any:
     if sign == "*" and not isinstance(right, _Symbolic):
         left, right = right, left
     result = compute(plain_value(left), plain_value(right))
-    text = f"{_operand(left, binds)} {sign} {_operand(right, binds if sign in '+*' else binds + 1)}"
+    right_binds = binds if _needs_no_parentheses(sign, right, result) else binds + 1
+    text = f"{_operand(left, binds)} {sign} {_operand(right, right_binds)}"
     exact = any(isinstance(side, _Symbolic) and side.exact for side in (left, right))
     return _kind(result)(result, text, binds, parts, exact)
 

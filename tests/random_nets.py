@@ -25,6 +25,19 @@ NUMBERS = {
     "pair": ["1", "2", "3", "4", "1x3", "3x2", "in.h", "2x1", "0", "5"],
     "size": ["12", "3x4", "2x2x3", "1x4x4", "8x2", "4x4x4", "6x7x2", "70", "1x1x1"],
 }
+IN_BLOCK = ["a", "b", "a", "b", "in.c", "1", "2", "3", "8"]  # what expressions in a drawn block are made of
+FORMS = [
+    "{}+{}",
+    "{}*{}",
+    "{}*({})",
+    "({})*{}",
+    "({})//{}",
+    "{}//({})*2",
+    "{}-({})",
+    "({})%{}+1",
+    "max({},{})",
+    "-{}+{}",
+]
 COMPOSED = (
     """\
 mix(3); mix(2, k=3); squeeze(1); gate(); deep(4, 2); tower(2)
@@ -32,14 +45,24 @@ basic(4); basic(6, s=2); neck(2); fire(2, 3); se(2); dense(2); convnext(); encod
 id; gap; gap -> reshape in.c*1; if in.c > 2 { relu } else { tanh }; 2 * relu
 reshape 4 -> linear 3; flatten -> linear 6; tokens; tokens -> cls -> pos -> res { ln -> mha 1 }
 tokens -> take 0; tokens -> cls -> take 0
-conv in.c*2 k3 p1; conv in.c k3 p1 g=in.c; conv 4 k=in.h; convt 3 k2 s2; up 2
+conv in.c*2 k1 -> shuffle 2; conv in.c*2 k3 p1; conv in.c k3 p1 g=in.c; conv 4 k=in.h; convt 3 k2 s2; up 2
 """.replace("\n", "; ")
     .strip("; ")
     .split("; ")
 )
 
 
-def _layer_lines():
+@st.composite
+def _expressions(draw, depth=2):
+    """`(a + 6)//8*8`, `b*(a//2)`: whole numbers from a block's parameters and from what arrives at it."""
+    if depth == 0 or draw(st.booleans()):
+        return draw(st.sampled_from(IN_BLOCK))
+    left, right = draw(_expressions(depth - 1)), draw(_expressions(depth - 1))
+    form = draw(st.sampled_from(FORMS))
+    return form.format(left, right)
+
+
+def _layer_lines(numbers):
     """`conv 4 k3 s2 nobias`: each layer with some of its attributes."""
 
     def written(layer):
@@ -48,25 +71,38 @@ def _layer_lines():
             if attr.kind == "word":
                 parts.append(st.sampled_from(["", "", attr.name]))
                 continue
-            values = st.sampled_from(NUMBERS[attr.kind])
+            values = numbers[attr.kind]
             key = "" if attr.positional else f"{attr.flag or attr.name}="
             text = values.map(lambda value, key=key: key + value)
             parts.append(text if attr.default is REQUIRED else st.one_of(st.just(""), st.just(""), text))
         return st.tuples(*parts).map(lambda given: " ".join([layer.name, *(text for text in given if text)]))
 
-    return st.one_of([written(layer) for layer in layer_table().values() if layer.num_inputs == 1])
+    return _one(*(written(layer) for layer in layer_table().values() if layer.num_inputs == 1))
 
 
-LINES = _layer_lines()
+def _one(*choices):
+    """One of them, each as likely; `one_of` would dissolve the ones inside it, whose many choices drown the rest."""
+    return st.sampled_from(choices).flatmap(lambda chosen: chosen)
 
 
-def _elements(depth=2):
-    simple = st.one_of(LINES, LINES, st.sampled_from(COMPOSED))
+PLAIN = {kind: st.sampled_from(texts) for kind, texts in NUMBERS.items()}
+WHOLE = _expressions().map(lambda text: f"({text})")
+LINES = _layer_lines(PLAIN)
+BLOCK_LINES = _layer_lines(PLAIN | {"int": WHOLE, "pair": st.one_of(WHOLE, PLAIN["pair"])})
+
+
+def _elements(depth=2, lines=LINES):
+    simple = _one(lines, lines, st.sampled_from(COMPOSED))
     if depth == 0:
         return simple
-    inner = st.lists(_elements(depth - 1), min_size=1, max_size=3).map(" -> ".join)
-    branches = st.lists(inner, min_size=2, max_size=3).map(" | ".join)
-    return st.one_of(
+    inner = st.lists(_elements(depth - 1, lines), min_size=1, max_size=3).map(" -> ".join)
+    branches = _one(st.lists(inner, min_size=2, max_size=3), st.lists(_elements(0, lines), min_size=4, max_size=9)).map(
+        " | ".join
+    )
+    return _one(
+        simple,
+        simple,
+        simple,
         simple,
         simple,
         simple,
@@ -83,18 +119,44 @@ def _elements(depth=2):
     )
 
 
+CALLS = st.builds("{}, {}".format, st.sampled_from([1, 2, 3, 4, 6, 12]), st.sampled_from(["1", "3", "4", "b=2"]))
+BLOCKS = st.tuples(st.lists(_elements(1, BLOCK_LINES), min_size=1, max_size=4), st.lists(CALLS, min_size=2, max_size=3))
+
+
 @st.composite
 def specs(draw):
     """The text of a spec that compiles, with at least one layer."""
-    shape = draw(st.sampled_from(INPUTS))
-    body = ""
-    for number, element in enumerate(draw(st.lists(_elements(), min_size=1, max_size=7))):
-        longer = f"{body}{element.replace('GROUP', f'group{number}').replace('SKIP', f'skip{number}')}\n"
-        net, _ = check_text(_whole(shape, longer))
-        if net is not None and net.graph.num_params < 20_000 and net.graph.num_macs < 2_000_000:
-            body = longer
-    return _whole(shape, body or "relu\n")
+    head, body = f"{HEADER}input {draw(st.sampled_from(INPUTS))}\n", ""
+    for number, element in enumerate(draw(st.lists(_one(_elements(), _elements(), BLOCKS), min_size=1, max_size=7))):
+        if isinstance(element, str):
+            body = _kept(head, body, f"{body}{_labelled(element, number)}\n")
+            continue
+        inside, calls = element  # a block that grows where it is first called, and is called again as far as it fits
+        first, *others = [f"own{number}({arguments})\n" for arguments in calls]
+        block = ""
+        for i, line in enumerate(inside):
+            longer = f"{block}  {_labelled(line, i)}\n"
+            if _fits(f"block own{number}(a, b=2) {{\n{longer}}}\n{head}", body + first):
+                block = longer
+        if block:
+            head, body = f"block own{number}(a, b=2) {{\n{block}}}\n{head}", body + first
+            for call in others:
+                body = _kept(head, body, body + call)
+    return _whole(head, body or "relu\n")
 
 
-def _whole(shape, body):
-    return f"{HEADER}input {shape}\n{body}train {{ loss mse }}\n"
+def _kept(head, body, longer):
+    return longer if _fits(head, longer) else body
+
+
+def _fits(head, body):
+    net, _ = check_text(_whole(head, body))
+    return net is not None and net.graph.num_params < 20_000 and net.graph.num_macs < 2_000_000
+
+
+def _labelled(element, number):
+    return element.replace("GROUP", f"group{number}").replace("SKIP", f"skip{number}")
+
+
+def _whole(head, body):
+    return f"{head}{body}train {{ loss mse }}\n"
