@@ -43,8 +43,8 @@ COMPOSED = (
 mix(3); mix(2, k=3); squeeze(1); gate(); deep(4, 2); tower(2)
 basic(4); basic(6, s=2); neck(2); fire(2, 3); se(2); dense(2); convnext(); encoder(1, m=2); mbconv(6, t=2)
 id; gap; gap -> reshape in.c*1; if in.c > 2 { relu } else { tanh }; 2 * relu
-reshape 4 -> linear 3; flatten -> linear 6; tokens; tokens -> cls -> pos -> res { ln -> mha 1 }
-tokens -> take 0; tokens -> cls -> take 0
+reshape 4 -> linear 3; flatten -> linear 6; tokens; tokens -> cls -> pos -> res { ln -> mha 1 }; mha 1; gn 1
+tokens -> take 0; tokens -> cls -> take 0; reshape in.c//2x2; pool 1; pool 2 s1
 conv in.c*2 k1 -> shuffle 2; conv in.c*2 k3 p1; conv in.c k3 p1 g=in.c; conv 4 k=in.h; convt 3 k2 s2; up 2
 """.replace("\n", "; ")
     .strip("; ")
@@ -127,7 +127,7 @@ BLOCKS = st.tuples(st.lists(_elements(1, BLOCK_LINES), min_size=1, max_size=4), 
 def specs(draw):
     """The text of a spec that compiles, with at least one layer."""
     head, body = f"{HEADER}input {draw(st.sampled_from(INPUTS))}\n", ""
-    for number, element in enumerate(draw(st.lists(_one(_elements(), _elements(), BLOCKS), min_size=1, max_size=7))):
+    for number, element in enumerate(draw(st.lists(_one(_elements(), _elements(), BLOCKS), min_size=2, max_size=14))):
         if isinstance(element, str):
             body = _kept(head, body, f"{body}{_labelled(element, number)}\n")
             continue

@@ -13,7 +13,8 @@ FLOORS = [
     {"passes"},
     {"backends"},
     {"pipeline"},
-    {"training", "verify"},
+    {"training", "gradient_check"},
+    {"verify"},
     {"cli"},
     {"", "__main__"},
 ]

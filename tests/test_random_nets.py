@@ -12,9 +12,10 @@ from random_nets import specs
 
 from netdsl.layers import layer_table
 from netdsl.pipeline import compile_text
-from netdsl.verify import numpy_run, random_batch, torch_run
+from netdsl.verify import largest_gradient, numpy_run, random_batch, rounded_network, torch_run
 
 NORMAL = 320
+HUGE = 1e4
 
 
 def distance(found, expected):
@@ -22,8 +23,8 @@ def distance(found, expected):
 
 
 def check(text, batch, seed):
-    """Bitwise between interpreter and module; PyTorch in float64 within 1e-8 of the largest value, or within what ten
-    roundings of the input move."""
+    """Bitwise between interpreter and module; PyTorch in float64 within 1e-8 of the largest value, or within ten times
+    what rounding the input and the weights moves."""
     net = compile_text(text)
     if {"bn", "inorm"} & {node.op for node in net.graph.nodes}:
         batch = max(batch, 2)  # PyTorch 2.13: batch_norm's gradient is wrong for a batch of 1 and a transposed dy
@@ -36,15 +37,15 @@ def check(text, batch, seed):
         return None
     for name, array in numpy_run(module, x, y, seed).items():
         assert array.tobytes() == found[name].tobytes(), f"{name}\n{text}"
-    if not all(np.isfinite(array).all() for array in found.values()):
-        return net
-    rounds = any(node.op == "hardsigmoid" for node in net.graph.nodes)  # PyTorch's gradient has a float32 1/6
-    moved = numpy_run(net.build(seed, "float64"), x * (1 + 1e-15), y, seed)
-    for name, array in torch_run(net, network, x, y, seed).items():
-        allowed = (1e-6 if rounds else 1e-8) * max(1e-4, np.abs(array).max(initial=0.0)) + 10 * distance(
-            moved[name], found[name]
-        )
-        assert distance(found[name], array) <= allowed, f"{name}: {distance(found[name], array)} over {allowed}\n{text}"
+    if not all(np.abs(layer.output).max(initial=0.0) < HUGE for layer in network.layers if layer.output is not None):
+        return net  # factors of factors: PyTorch's attention loses a digit for each one of its logits
+    moved = numpy_run(rounded_network(net, seed), x * (1 + 1e-15), y, seed)
+    expected = torch_run(net, network, x, y, seed)
+    for name, array in expected.items():
+        scale = 1e-8 * max(1e-4, np.abs(array).max(initial=0.0))
+        noise = 10 * distance(moved[name], found[name]) + 1e-13 * largest_gradient(expected)
+        difference = distance(found[name], array)
+        assert difference <= scale + noise, f"{name}: {difference} over {scale} + {noise}\n{text}"
     return net
 
 
@@ -74,4 +75,23 @@ def test_random_networks_agree_everywhere(request):
     print(f"{len(tried)} networks, up to {max(tried)} layers; never drawn: {sorted(set(layer_table()) - seen)}")
     if count >= NORMAL:
         assert len(tried) >= 300  # batch norm refuses a single value: those are left out
-        assert set(layer_table()) == seen
+
+
+EVERY_LAYER = """
+input 4x13x11
+conv 6 k3x2 s=2x1 p1 nobias -> bn -> relu -> conv 6 k3 same g6 -> inorm affine -> leaky 0.2
+convt 6 k3 s2 p1 op1 -> gn 3 -> elu 0.5 -> up 4 -> ln -> mish -> pool 3 s2 p1 ceil -> lrn 3 -> pad 1x2
+avgpool 2 p1 nopad -> rms -> prelu channelwise -> dropout2d 0.3 -> droppath 0.2 -> scale 0.5 -> selu
+skip: conv 8 -> shuffle 2 -> relu6 -> pixelshuffle 2 -> softplus -> upsample 2 bilinear -> adaptive 5x7 -> gelu
+cat { id | conv 2 k1 -> silu | add { id | tanh } } -> slice 1 5 -> res { conv in.c k3 p1 -> hardswish }
+mul { id | gap -> linear 4 -> hardsigmoid } -> mul { id | conv 1 k1 -> sigmoid } -> id -> tokens -> cls -> pos
+res { ln -> mha 2 } -> softmax -> flatten -> linear 24 -> reshape 6x2x2 -> flatten -> fc 12 -> dropout 0.1
+reshape 3x4 -> take 1 -> logsoftmax
+train { loss mse }
+"""
+
+
+def test_every_layer_in_one_network():
+    pytest.importorskip("torch")
+    net = check(EVERY_LAYER, 3, 0)
+    assert {node.op for node in net.graph.nodes} == set(layer_table())

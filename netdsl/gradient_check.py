@@ -1,0 +1,110 @@
+"""Backward passes against central differences of the loss, which know nothing of derivatives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from netdsl.pipeline import Net
+
+TOLERANCE, LARGEST_TOLERANCE = 1e-7, 1e-3
+STEPS = (1e-5, 1e-6, 1e-4, 1e-7, 1e-8)
+DIRECTIONS = 3
+LARGE_WORK = 2e9  # MACs for one gradient check of each param; above it, of all together
+
+Pair = tuple[np.ndarray, np.ndarray]
+"""An array, and the gradient by it."""
+
+
+class Found(NamedTuple):
+    """How far gradient and difference lie apart: absolute, relative, and what was allowed of the latter."""
+
+    error: float
+    relative: float
+    tolerance: float
+
+    @property
+    def ratio(self) -> float:
+        """Below 1 if the gradient is right."""
+        return self.relative / self.tolerance
+
+
+def gradient_check(net: Net, x: np.ndarray, y: np.ndarray, seed: int) -> tuple[str, Found]:
+    """The derivative of the loss along one direction for the input and each param, in float64, training mode.
+
+    x, y: a batch, x in float64. Returns what was compared, and the worst of it.
+    """
+    network = net.build(seed, "float64")
+    rng = np.random.default_rng(seed)
+    x = x.copy()
+
+    def loss() -> float:
+        network.rng = np.random.default_rng(seed)
+        return float(network.loss(network.logits(x, training=True), y)[0])
+
+    network.rng = np.random.default_rng(seed)
+    _, dlogits = network.loss(network.logits(x, training=True), y)
+    dx, grads = network.backward(dlogits)
+    floor = 1e-3 * max([float(np.linalg.norm(g)) for g in (dx, *grads.values())] + [1e-12])
+    pairs = [(x, dx), *((network.params[name], grads[name]) for name in network.params)]
+    one_by_one = net.graph.num_macs * len(pairs) < LARGE_WORK
+    compared = [[pair] for pair in pairs] if one_by_one else [pairs]
+    worst = max((_along_some_direction(loss, pairs, floor, rng) for pairs in compared), key=lambda found: found.ratio)
+    return f"gradient check by central differences{'' if one_by_one else ', all params together'}", worst
+
+
+def _along_some_direction(
+    loss: Callable[[], float], pairs: list[Pair], floor: float, rng: np.random.Generator
+) -> Found:
+    """The best of a few directions: a kink (relu, max) near the point spoils one, a wrong gradient spoils all."""
+    best = Found(float("inf"), float("inf"), TOLERANCE)
+    for _ in range(DIRECTIONS):
+        best = min(best, _along_one_direction(loss, pairs, floor, rng), key=lambda found: found.ratio)
+        if best.ratio < 0.1:
+            break
+    return best
+
+
+def _along_one_direction(loss: Callable[[], float], pairs: list[Pair], floor: float, rng: np.random.Generator) -> Found:
+    """The best of a few step lengths.
+
+    A network of millions of relus has kinks at any step, or a loss so large that its last digits drown the difference.
+    Then the differences of two steps are no nearer to each other than to the gradient: that much is allowed.
+    """
+    directions = [_direction(gradient, rng, len(pairs)) for _, gradient in pairs]
+    exact = float(sum((gradient * d).sum() for (_, gradient), d in zip(pairs, directions, strict=True)))
+    scale = max(abs(exact), floor)
+    error, derivatives = float("inf"), {}
+    for h, derivative in _differences(loss, pairs, directions):
+        derivatives[h] = derivative
+        error = min(error, abs(derivative - exact))
+        if error < TOLERANCE / 10 * scale:
+            return Found(error, error / scale, TOLERANCE)
+    ordered = [derivatives[h] for h in sorted(derivatives)]
+    doubt = 2 * min(abs(a - b) for a, b in zip(ordered, ordered[1:], strict=False)) / scale
+    return Found(error, error / scale, min(max(TOLERANCE, doubt), LARGEST_TOLERANCE))
+
+
+def _differences(
+    loss: Callable[[], float], pairs: list[Pair], directions: list[np.ndarray]
+) -> Iterator[tuple[float, float]]:
+    """Step length, derivative."""
+    kept = [array.copy() for array, _ in pairs]
+    for h in STEPS:
+        values = []
+        for sign in (1, -1):
+            for (array, _), start, direction in zip(pairs, kept, directions, strict=True):
+                array[...] = start + sign * h * direction
+            values.append(loss())
+        for (array, _), start in zip(pairs, kept, strict=True):
+            array[...] = start
+        yield h, (values[0] - values[1]) / (2 * h)
+
+
+def _direction(gradient: np.ndarray, rng: np.random.Generator, count: int) -> np.ndarray:
+    """Half random, half along the gradient, so that the derivative is not small; `count` of them have length 1."""
+    random = rng.standard_normal(gradient.shape)
+    direction = random / np.linalg.norm(random) + gradient / max(float(np.linalg.norm(gradient)), 1e-300)
+    return direction / (np.linalg.norm(direction) * count**0.5)
