@@ -5,8 +5,8 @@ from torch import nn
 INPUT_SHAPE = (3, 224, 224)
 
 
-class Mb3(nn.Module):
-    """block mb(t, c, s=1), where not has_skip and not (t > 1)"""
+class Mb2(nn.Module):
+    """block mb(t, c, s=1), where not has_skip and t <= 1"""
 
     def __init__(self, in_channels, t, c, s=1):
         super().__init__()
@@ -24,7 +24,7 @@ class Mb3(nn.Module):
         return self.conv(x)  # (N, c, ...)
 
 
-class Mb2(nn.Module):
+class Mb3(nn.Module):
     """block mb(t, c, s=1), where not has_skip and t > 1"""
 
     def __init__(self, in_channels, t, c, s=1):
@@ -81,18 +81,18 @@ class MobilenetV2(nn.Module):
                 nn.BatchNorm2d(32),
                 nn.ReLU6(),
             ),
-            Mb3(32, 1, 16),
-            Mb2(16, 6, 24, s=2),
+            Mb2(32, 1, 16),
+            Mb3(16, 6, 24, s=2),
             Mb(24, 6, 24),
-            Mb2(24, 6, 32, s=2),
+            Mb3(24, 6, 32, s=2),
             *(Mb(32, 6, 32) for _ in range(2)),
-            Mb2(32, 6, 64, s=2),
+            Mb3(32, 6, 64, s=2),
             *(Mb(64, 6, 64) for _ in range(3)),
-            Mb2(64, 6, 96),
+            Mb3(64, 6, 96),
             *(Mb(96, 6, 96) for _ in range(2)),
-            Mb2(96, 6, 160, s=2),
+            Mb3(96, 6, 160, s=2),
             *(Mb(160, 6, 160) for _ in range(2)),
-            Mb2(160, 6, 320),
+            Mb3(160, 6, 320),
             nn.Sequential(
                 nn.Conv2d(320, 1280, 1, bias=False),
                 nn.BatchNorm2d(1280),

@@ -7,7 +7,7 @@ INPUT_SHAPE = (3, 224, 224)
 
 
 class Basic(nn.Module):
-    """block basic(c, s=1), where not (s != 1 or in.c != c)"""
+    """block basic(c, s=1), where s == 1 and in.c == c"""
 
     def __init__(self, in_channels, c, s=1):
         super().__init__()

@@ -30,7 +30,7 @@ class NeckDownsample(nn.Module):
 
 
 class Neck(nn.Module):
-    """block neck(c, s=1), where not (s != 1 or in.c != 4 * c)"""
+    """block neck(c, s=1), where s == 1 and in.c == 4 * c"""
 
     def __init__(self, in_channels, c, s=1):
         super().__init__()

@@ -20,7 +20,7 @@ class Dc(nn.Module):
 
 
 class UnetBlock2(nn.Module):
-    """block unet(c, depth), where not (depth > 0)"""
+    """block unet(c, depth), where depth <= 0"""
 
     def __init__(self, in_channels, c):
         super().__init__()

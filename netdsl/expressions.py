@@ -134,6 +134,21 @@ def _inner_text(expr: ast.Expr, binds: int) -> str:
     return f"({expression_text(expr)})" if loose else expression_text(expr)
 
 
+_OPPOSITES = {"==": "!=", "!=": "==", "<": ">=", ">=": "<", ">": "<=", "<=": ">", "and": "or", "or": "and"}
+
+
+def opposite(condition: ast.Expr) -> ast.Expr:
+    """What holds where the condition does not: `s == 1 and in.c == c` for `s != 1 or in.c != c`."""
+    if isinstance(condition, ast.Unary) and condition.op == "not":
+        return condition.operand
+    if not isinstance(condition, ast.Binary) or condition.op not in _OPPOSITES:
+        return ast.Unary(condition.span, "not", condition)
+    left, right = condition.left, condition.right
+    if condition.op in ("and", "or"):
+        left, right = opposite(left), opposite(right)
+    return ast.Binary(condition.span, _OPPOSITES[condition.op], left, right)
+
+
 def _error(expr: ast.Expr, code: str, message: str, *help: str) -> ExprError:
     return ExprError(Diagnostic(code, message, expr.span, help=help))
 

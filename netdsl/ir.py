@@ -87,13 +87,13 @@ class Argument:
 @dataclass(frozen=True)
 class Call:
     """A block call. shape: what arrives, in the caller's terms; channels: what the block's own terms call its channels
-    (of a map) or features; decisions: the conditions of its `if`s and whether they hold."""
+    (of a map) or features; decisions: for each of its `if`s what holds, and what does not."""
 
     block: str
     arguments: tuple[Argument, ...]
     shape: Shape
     channels: str
-    decisions: tuple[tuple[str, bool], ...] = ()
+    decisions: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,17 @@ from netdsl.attributes import bind
 from netdsl.blocks import Arguments, bind_call, check_name
 from netdsl.diagnostics import Diagnostic, Edit, SpecProblem, did_you_mean
 from netdsl.expectations import unmet
-from netdsl.expressions import UNKNOWN, ExprError, Names, UnknownShape, Value, evaluate, expression_text, show_value
+from netdsl.expressions import (
+    UNKNOWN,
+    ExprError,
+    Names,
+    UnknownShape,
+    Value,
+    evaluate,
+    expression_text,
+    opposite,
+    show_value,
+)
 from netdsl.ir import Call, Graph, Node, Shape, show_shape, verify_graph
 from netdsl.layers import find_layer, in_other_systems, layer_of, spellings
 from netdsl.layers.contract import LayerDef
@@ -67,7 +77,7 @@ class _Frame:
     value: int = 0  # what arrives: `@in`
     shape: Shape | None = None
     labels: Labels = field(default_factory=Labels)
-    decisions: dict[str, bool] = field(default_factory=dict)
+    decisions: dict[str, tuple[str, str]] = field(default_factory=dict)
 
 
 def no_files(use: ast.Use) -> list[Diagnostic]:
@@ -427,7 +437,8 @@ class _Lowering:
         if value is None:  # both sides are looked through for what stands by itself
             self.shape = None
         elif len(self.frames) > 1:
-            self.frames[-1].decisions[expression_text(syntax.condition)] = value
+            holds, fails = expression_text(syntax.condition), expression_text(opposite(syntax.condition))
+            self.frames[-1].decisions[holds] = (holds, fails) if value else (fails, holds)
         for taken, side in ((True, syntax.then), (False, syntax.otherwise)):
             if side is not None and value in (taken, None):
                 if isinstance(side, ast.If):
@@ -555,7 +566,7 @@ class _Lowering:
         self.body(block.syntax.body)
         decisions = self.frames.pop().decisions
         if call is not None:
-            self.scope.call = replace(call, decisions=tuple(decisions.items()))
+            self.scope.call = replace(call, decisions=tuple(decisions.values()))
         outer.add(self.scope.close(self.value))
         self.scope, self.names = outer, names
         if self.shape is not None:

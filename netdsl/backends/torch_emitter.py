@@ -10,7 +10,7 @@ import ast
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 
 from netdsl.analysis.loss import logits_value
@@ -22,7 +22,7 @@ from netdsl.ir import Graph, Node, Scope, Shape
 from netdsl.layers import layer_of
 from netdsl.names import class_name
 from netdsl.recipe import Recipe
-from netdsl.symbols import Symbol, is_symbolic, substitute, written
+from netdsl.symbols import Symbol, is_symbolic, substitute, symbol, written
 
 _HIGHEST = 8
 _RESERVED = ("Model", "OrderedDict", "F", "INPUT_SHAPE")
@@ -45,15 +45,15 @@ class _Class:
     handed_in: tuple[str, ...]
     init: tuple[str, ...]
     forward: tuple[str, ...]
+    flat: tuple[str, ...]
     labels: tuple[str, ...]
-    decisions: frozenset[tuple[str, bool]]
+    decisions: frozenset[tuple[str, str]]
     uses: int = 0
 
     @property
     def code(self) -> tuple:
-        """What makes it another class: everything but comments."""
-        forward = tuple(line.split("  # ")[0] for line in self.forward)
-        return self.base, self.head, self.doc, self.init, forward
+        """What makes it another class: everything but comments, and what is nested on one line of forward."""
+        return self.base, self.head, self.doc, self.init, self.flat
 
     def lines(self, name: str, doc: str) -> list[str]:
         body = [f"class {name}(nn.Module):"]
@@ -65,8 +65,9 @@ class _Class:
 
 @dataclass
 class _Members:
-    """The children of a scope as members of its class, and what forward does with each."""
+    """The children of a scope, whose names are `labels`, as members of its class; what forward does with each."""
 
+    labels: set[str]
     lines: list[str] = field(default_factory=list)
     statements: list[Statement] = field(default_factory=list)
     handed_in: dict[str, Scope] = field(default_factory=dict)
@@ -261,7 +262,8 @@ class _Emitter:
         self.handed_in[scope.name] = members.handed_in
         reads, makes = self.reads(scope), self.makes(scope)
         inputs = [name for name, _ in zip(names(), reads, strict=False)]
-        lines = forward_lines(members.statements, reads, makes, self.arriving(scope))
+        lines = forward_lines(members.statements, reads, makes, self.comment(self.shape_in(scope, scope.source)))
+        flat = [replace(s, shape="", keeps=False) for s in members.statements]
         free = _names_in(members.lines)
         params = [name for name in self.known if name in free]
         defaults = {a.name: a.default for a in scope.call.arguments} if scope.call is not None else {}
@@ -275,21 +277,29 @@ class _Emitter:
             tuple(members.handed_in),
             tuple(members.lines),
             (f"def forward({', '.join(['self', *inputs])}):", *(f"    {line}" for line in lines)),
+            (*inputs, *forward_lines(flat, reads, makes, "")),
             tuple(c.last_name for c in scope.children if isinstance(c, Scope) and not c.last_name[-1].isdigit()),
             frozenset(scope.call.decisions if scope.call is not None else ()),
         )
 
-    def arriving(self, scope: Scope) -> str:
-        """The comment for what flows in."""
-        for index in self.spans[scope.name]:
-            node = self.graph.nodes[index]
-            if scope.source in node.inputs:
-                return self.comment(self.written(node)[1][node.inputs.index(scope.source)])
-        return ""
+    def arriving(self, scope: Scope, value: int) -> Shape:
+        """The shape of a value from outside, in the terms of the block whose inside or part `scope` is."""
+        shape = self.graph.shape_of(value)
+        if scope.call is not None:
+            axis = 1 if len(shape) == 2 else 0
+            return (*shape[:axis], symbol(shape[axis], scope.call.channels), *shape[axis + 1 :])
+        for child in scope.children:
+            if not isinstance(child, Scope):
+                node = self.graph.nodes[child]
+                if value in node.inputs:
+                    return self.written(node)[1][node.inputs.index(value)]
+            elif value in self.reads(child):
+                return child.call.shape if child.call is not None else self.arriving(child, value)
+        return shape
 
     def members(self, scope: Scope) -> _Members:
         """Every child as a member and a statement of forward."""
-        found = _Members()
+        found = _Members(self.labels(scope))
         for child in scope.children:
             if not isinstance(child, Scope):
                 self.add_node(child, found)
@@ -299,9 +309,17 @@ class _Emitter:
                 found.lines += _member(child.last_name, ["nn.Sequential()"])
         return found
 
+    def labels(self, scope: Scope) -> set[str]:
+        """The last names of all its children."""
+        paths = [c.name if isinstance(c, Scope) else self.graph.nodes[c].name for c in scope.children]
+        return {path.rpartition(".")[2] for path in paths}
+
     def add_node(self, index: int, found: _Members) -> None:
         node = self.graph.nodes[index]
         template, name = self.template(node) or "{self}({x})", node.name.rpartition(".")[2]
+        if name.isdigit() and not (node.params or node.buffers or layer_of(node.op).is_random):
+            own = f"{node.op}{name}"  # no checkpoint has anything under its number
+            name = name if own in found.labels else own
         if self.is_member(node):
             made = self.constructor(node)
             assert made is not None, f"{node.op} has params, but no constructor"
@@ -323,11 +341,15 @@ class _Emitter:
         node = self.graph.nodes[makes[0] - 1]
         shape = self.shape_in(scope, makes[0]) if self.known else node.shape
         keeps = len(makes) == len(reads) == 1 and node.shape == self.graph.shape_of(reads[0])
+        if keeps and self.known:
+            keeps = repr(shape) == repr(self.shape_in(scope, reads[0]))
         text = f"{_attribute(name, '')}({', '.join(mark(value) for value in reads)})"
         found.statements.append(Statement(tuple(makes), tuple(reads), text, self.comment(shape), keeps))
 
     def shape_in(self, scope: Scope, value: int) -> Shape:
-        """The shape of a value that is made in `scope`, in the terms of the block around the scope's inside."""
+        """The shape of a value that `scope` makes or takes, in the terms of the block around the scope's inside."""
+        if value - 1 not in self.spans[scope.name]:
+            return self.arriving(scope, value)
         for child in scope.children:
             if child == value - 1:
                 return self.written(self.graph.nodes[value - 1])[2]
@@ -344,7 +366,7 @@ class _Emitter:
         graph, name = self.graph, class_name(self.graph.name)
         members = self.members(graph.root)
         root = _Class(
-            name, "self", "", (), (), tuple(members.lines), self.root_methods(members.statements), (), frozenset()
+            name, "self", "", (), (), tuple(members.lines), self.root_methods(members.statements), (), (), frozenset()
         )
         chosen = self.chosen_names(name)
         blocks = [text.split("\n") for text in self.helpers]
@@ -368,11 +390,15 @@ class _Emitter:
 
     def chosen_names(self, root: str) -> list[tuple[str, str]]:
         """The name and docstring of each class: the most used of a block is called after it, the others after what
-        they have besides."""
+        they have besides, or numbered in the order in which they stand."""
         kept = {root, *_RESERVED, *(re.findall(r"class (\w+)", "\n".join(self.helpers)))}
         taken = set(kept)
         chosen: dict[int, tuple[str, str]] = {}
-        for number in sorted(range(len(self.classes)), key=lambda i: -self.classes[i].uses):
+        most_used = [
+            max((i for i, c in enumerate(self.classes) if c.base == base), key=lambda i: self.classes[i].uses)
+            for base in dict.fromkeys(c.base for c in self.classes)
+        ]
+        for number in dict.fromkeys([*most_used, *range(len(self.classes))]):
             made = self.classes[number]
             first = next((c for i, c in enumerate(self.classes) if i in chosen and c.base == made.base), None)
             own, doc = f"{made.base}Block" if made.base in kept else made.base, made.doc
@@ -389,11 +415,12 @@ class _Emitter:
     def where(self, made: _Class) -> str:
         """What tells this class from the others of its block: the conditions that went another way there."""
         others = [c for c in self.classes if c.base == made.base and c is not made]
-        own = [d for d in sorted(made.decisions) if any((d[0], not d[1]) in c.decisions for c in others)]
-        texts = [text if holds else f"not ({text})" if " " in text else f"not {text}" for text, holds in own]
-        return (
-            f", where {' and '.join(f'({t})' if ' or ' in t and len(texts) > 1 else t for t in texts)}" if own else ""
+        own = sorted(
+            (text for text, opposite in made.decisions if any((opposite, text) in c.decisions for c in others)),
+            key=lambda text: text.removeprefix("not "),
         )
+        texts = [f"({text})" if " or " in text and len(own) > 1 else text for text in own]
+        return f", where {' and '.join(texts)}" if own else ""
 
     def root_methods(self, statements: Sequence[Statement]) -> tuple[str, ...]:
         """forward; and logits, where the loss contains the last layer."""

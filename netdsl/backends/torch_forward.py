@@ -46,6 +46,7 @@ def forward_lines(
     statements: Sequence[Statement], sources: Sequence[int], results: Sequence[int], shape: str
 ) -> list[str]:
     """The body of forward, which ends in `return`. Comments say the shape where it changes; `shape` is the first."""
+    statements, results = _without_copies(statements, results)
     joined = _joined(statements, results)
     found = variables([(s.reads, s.makes) for s in joined], sources, results)
 
@@ -61,6 +62,20 @@ def forward_lines(
     if not joined or joined[-1].makes != tuple(results):
         lines.append(f"return {', '.join(found[value] for value in results)}")
     return lines
+
+
+def _without_copies(statements: Sequence[Statement], results: Sequence[int]) -> tuple[list[Statement], tuple[int, ...]]:
+    """Whoever reads the value of an `id` reads what the `id` read."""
+    meant: dict[int, int] = {}
+    kept = []
+    for s in statements:
+        text = _MARK.sub(lambda match: mark(meant.get(int(match[1]), int(match[1]))), s.text)
+        s = replace(s, reads=tuple(meant.get(value, value) for value in s.reads), text=text)
+        if s.text == mark(s.reads[0]) and len(s.makes) == 1:
+            meant[s.makes[0]] = s.reads[0]
+        else:
+            kept.append(s)
+    return kept, tuple(meant.get(value, value) for value in results)
 
 
 def _joined(statements: Sequence[Statement], results: Sequence[int]) -> list[Statement]:

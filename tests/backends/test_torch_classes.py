@@ -1,0 +1,61 @@
+"""How the emitted PyTorch module reads: classes, their names and docstrings, members."""
+
+import pytest
+
+from netdsl.pipeline import compile_text, run_module
+from netdsl.verify import verify
+
+CONV = "block cb(c, k=1, p=0) { conv c k=k p=p nobias -> bn -> relu }\n"
+
+
+def classes(text):
+    return [line.removeprefix("class ").split("(")[0] for line in text.splitlines() if line.startswith("class ")]
+
+
+def test_one_class_serves_where_a_parameter_happens_to_equal_a_number():
+    """In one call of Inception's block 192 channels stay 192, in the others they change."""
+    text = compile_text(
+        f"{CONV}block ways(c) {{ cb(c) -> cb(192, k=3, p=1) -> cb(192) }}\n"
+        "input 3x8x8\nways(128) -> ways(192) -> ways(9)"
+    ).torch_source()
+    assert classes(text) == ["Cb", "Ways", "Net"]
+
+
+def test_classes_of_one_block_say_which_way_its_ifs_went():
+    text = compile_text(
+        "block step(c, s=1, deep=false) {\n"
+        "  if s != 1 or in.c != c { conv c k1 s=s } else { res { conv c k1 } }\n"
+        "  if not deep { relu }\n"
+        "}\n"
+        "input 8x8x8\n"
+        "step(8, deep=true) -> step(16) -> step(16) -> step(16) -> step(16, s=2, deep=true) -> gap -> linear 2"
+    ).torch_source()
+    docs = {
+        name: text.split(f"class {name}(")[1].split('"""')[1].partition(", where ")[2] for name in classes(text)[:-1]
+    }
+    assert docs == {
+        "Step2": "deep and s == 1 and in.c == c",
+        "Step3": "not deep and (s != 1 or in.c != c)",
+        "Step": "not deep and s == 1 and in.c == c",  # the most used one
+        "Step4": "deep and (s != 1 or in.c != c)",
+    }
+
+
+def test_members_without_weights_are_called_after_their_layer_where_others_are_numbers():
+    pytest.importorskip("torch")
+    net = compile_text(
+        "input 3x8x8\nse: { pool3: conv 3 k1 -> relu -> mul { id | adaptive 1x1 -> conv 3 k1 -> softplus } -> pool 2 }"
+    )
+    text = net.torch_source()
+    members = [line.split(" = ")[0].strip() for line in text.split("class Net")[0].splitlines() if " = nn." in line]
+    assert members == ["self.pool3", "self.adaptive3", "self.softplus5", "self.pool6"]
+    assert verify(net).ok
+    state = run_module(text, "se").Model().state_dict()
+    assert list(state) == list(net.build().params)
+
+
+def test_a_label_keeps_its_name_where_a_layer_would_take_it():
+    pytest.importorskip("torch")
+    net = compile_text("input 3x8x8\ng: { pool1: conv 3 k1 -> pool 2 -> res { conv 3 k1 } }")
+    assert 'self.add_module("1", nn.MaxPool2d(2))' in net.torch_source()
+    assert verify(net).ok
