@@ -39,12 +39,15 @@ def check(text, batch, seed):
         assert array.tobytes() == found[name].tobytes(), f"{name}\n{text}"
     if not all(np.abs(layer.output).max(initial=0.0) < HUGE for layer in network.layers if layer.output is not None):
         return net  # factors of factors: PyTorch's attention loses a digit for each one of its logits
-    moved = numpy_run(rounded_network(net, seed), x * (1 + 1e-15), y, seed)
+    moved = None
     expected = torch_run(net, network, x, y, seed)
     for name, array in expected.items():
         scale = 1e-8 * max(1e-4, np.abs(array).max(initial=0.0))
-        noise = 10 * distance(moved[name], found[name]) + 1e-11 * largest_gradient(expected)
+        noise = 1e-11 * largest_gradient(expected)
         difference = distance(found[name], array)
+        if difference > scale + noise:
+            moved = moved or numpy_run(rounded_network(net, seed), x * (1 + 1e-15), y, seed)
+            noise += 10 * distance(moved[name], found[name])
         assert difference <= scale + noise, f"{name}: {difference} over {scale} + {noise}\n{text}"
     return net
 
