@@ -376,7 +376,7 @@ class _Emitter:
         blocks.append(root.lines(name, ""))
         text = "\n\n\n".join("\n".join(lines) for lines in blocks)
         text = re.sub(r"\bClass_(\d+)_", lambda match: chosen[int(match[1])][0], text)
-        imports = ["from collections import OrderedDict", ""] if "OrderedDict(" in text else []
+        imports = ["from collections import OrderedDict", ""] if "(OrderedDict([" in text else []
         imports += ["import torch"] if re.search(r"\btorch\.", text) else []
         imports += ["import torch.nn.functional as F"] if re.search(r"\bF\.", text) else []
         return emit(

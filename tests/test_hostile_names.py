@@ -1,0 +1,126 @@
+"""A name is data: whatever it is called, a network computes the same, or the spec is refused with a message."""
+
+import ast
+
+import numpy as np
+import pytest
+
+from netdsl.pipeline import check_text
+from netdsl.verify import torch_model
+
+SPEC = """
+block BLOCK(PARAM, k=1) {
+  let LET = 2*PARAM
+  for LOOP in 1..3 { conv LET//LOOP k=k }
+  res { bn -> INSIDE: conv in.c k1 } -> relu
+}
+input 2x5x5
+LABEL: conv 4 k3 -> relu
+GROUP: { conv 4 -> CHILD: bn -> res { conv 4 } }
+CALL: BLOCK(3)
+for i in 0..2 { NUMBERED{i}: conv 3 }
+cat { id | @LABEL } -> gap -> linear 3
+train { data "DATA.npz" }
+"""
+PLACES = ["BLOCK", "PARAM", "LET", "LOOP", "INSIDE", "LABEL", "GROUP", "CHILD", "CALL", "NUMBERED"]
+BENIGN = {place: place.lower() + "_name" for place in [*PLACES, "DATA"]}
+NAMES = """
+np nn torch F self x y z b p v1 dx dy saved grads rng training layer name shape init seed i math cls
+range super len max min sum int float print list zip enumerate object Exception True False None lambda class
+Model Net INPUT_SHAPE OrderedDict collections os sys exec eval open __import__ __class__ __init__ __dict__
+forward backward logits loss fit predict params buffers check_input load save state_dict train type dtype
+conv1 relu1 bn1 add1 cat1 conv_forward relu_backward adam_step in_channels in_features c k s input use block std
+_ __ _0 A a1
+""".strip()
+STRINGS = [
+    "é",
+    "e\u0301",
+    "x\u2028y",
+    "'",
+    '"',
+    '"' * 3,
+    "'" * 3,
+    "\\",
+    "\\n",
+    "{}",
+    "{0}",
+    "{x}",
+    "%s",
+    "$x",
+    ";",
+    ")",
+]
+STRINGS += ['");import os;("', "\n".join(["'" * 3, "import os"]), "{{7*7}}", "{%x%}", "x\ny"]
+WORDS = [*NAMES.split(), *STRINGS]
+
+
+def spec_with(**names):
+    text = SPEC
+    for place, name in (BENIGN | names).items():
+        text = text.replace(place, name)
+    return text
+
+
+def outputs(net):
+    """Of the layer objects and the emitted NumPy module: the network's output, its loss, and every gradient."""
+    x = np.random.default_rng(0).standard_normal((2, 2, 5, 5)).astype(np.float32)
+    network, module = net.build(seed=0), net.numpy_model(seed=0)
+    found = []
+    for model in (network, module):
+        loss, grads = model.loss_and_gradients(x, np.array([0, 2]))
+        found += [model.forward(x), np.asarray(loss), *(grads[name] for name in model.params)]
+    return found, x, network
+
+
+def imports(text):
+    tree = ast.walk(ast.parse(text))
+    return {alias.name for node in tree if isinstance(node, ast.Import | ast.ImportFrom) for alias in node.names}
+
+
+@pytest.fixture(scope="module")
+def benign():
+    net, diagnostics = check_text(spec_with())
+    assert net is not None, diagnostics
+    return net, outputs(net)[0]
+
+
+def test_names_change_nothing(benign):
+    """Each word is tried in each place; those that are accepted then take all places at once, in changing company."""
+    torch = pytest.importorskip("torch")
+    net, expected = benign
+    accepted = {place: [] for place in PLACES}
+    for place in PLACES:
+        for word in WORDS:
+            renamed, diagnostics = check_text(spec_with(**{place: word}))
+            assert renamed is not None or any(d.level == "error" for d in diagnostics), (place, word)
+            accepted[place] += [word] * (renamed is not None)
+    assert all(len(words) > 20 for words in accepted.values())
+    ran = {place: set() for place in PLACES}
+    for shift in range(max(map(len, accepted.values()))):
+        names = {place: words[(shift + 7 * i) % len(words)] for i, (place, words) in enumerate(accepted.items())}
+        renamed, diagnostics = check_text(spec_with(**names))
+        if renamed is None:
+            assert any(d.level == "error" for d in diagnostics), names
+            continue
+        for place, word in names.items():
+            ran[place].add(word)
+        found, x, network = outputs(renamed)
+        assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True)), names
+        with torch.no_grad():
+            y = torch_model(renamed, network).eval()(torch.from_numpy(x))
+        np.testing.assert_allclose(y, network.forward(x), rtol=1e-4, atol=1e-5, err_msg=str(names))
+        assert imports(renamed.numpy_source()) == imports(net.numpy_source())
+        assert imports(renamed.torch_source()) == imports(net.torch_source())
+    assert all(len(words) > 0.6 * len(accepted[place]) for place, words in ran.items())
+
+
+@pytest.mark.parametrize("word", [*STRINGS, "#", "class", "None", "Model", "torch", "np"])
+def test_file_names_and_paths_of_data_change_nothing(word, benign):
+    net, expected = benign
+    for name, data in ((word, "data"), ("net", word)):
+        renamed, diagnostics = check_text(spec_with(DATA=data), f"{name}.net")
+        if renamed is None:
+            assert any(d.level == "error" for d in diagnostics)
+            continue
+        assert all(np.array_equal(a, b) for a, b in zip(outputs(renamed)[0], expected, strict=True))
+        assert imports(renamed.torch_source()) == imports(net.torch_source())
