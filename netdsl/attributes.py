@@ -76,7 +76,11 @@ def _with_defaults(layer: LayerDef, written: dict[str, object]) -> dict[str, obj
 
 
 def _missing(layer: LayerDef, attr: Attr, syntax: ast.Layer) -> Diagnostic:
-    example = "2" if attr.kind == "pair" else "32"
+    values = [arg.value.value for arg in syntax.args if arg.key is None and isinstance(arg.value, ast.Number)]
+    needed = sum(a.positional and a.default is REQUIRED for a in layer.attrs)
+    while len(values) < needed:
+        values.append((2 * values[-1] or 2) if values else 0 if needed > 1 else 2 if attr.kind == "pair" else 32)
+    example = " ".join(map(str, values[:needed]))
     return Diagnostic(
         "N305",
         f"`{layer.name}` needs {attr.label or f'`{attr.name}`'}",

@@ -76,8 +76,8 @@ def format_source(source: Source) -> str | None:
     signs = _signs(program if cleaned.text == source.text else parse(cleaned)[0], words)
     text = _laid_out(_with_braces_broken(_with_joints_first(_lines(words)), signs.merges), signs)
     again, errors = parse(Source(source.name, text))
-    assert not errors and again == program, "formatting changed the meaning"
-    assert comments(text) == comments(source.text), "formatting lost a comment"
+    if errors or again != program or comments(text) != comments(source.text):
+        raise AssertionError("formatting changed the meaning or lost a comment")  # -O keeps this one
     return text
 
 
