@@ -10,21 +10,28 @@ their expression. So one walk gives the numbers and what a class would write for
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from math import prod
 
 from netdsl.attributes import bind
-from netdsl.blocks import Arguments, bind_call, check_name
+from netdsl.blocks import Arguments, bind_call
+from netdsl.definitions import (
+    Block,
+    Definitions,
+    File,
+    Load,
+    define_let,
+    least_layers,
+    names_a_value,
+    no_files,
+    value_of,
+)
 from netdsl.diagnostics import Diagnostic, Edit, SpecProblem, did_you_mean
 from netdsl.expectations import unmet
 from netdsl.expressions import (
     UNKNOWN,
-    ExprError,
     Names,
-    UnknownShape,
     Value,
-    evaluate,
     expression_text,
     opposite,
     show_value,
@@ -34,6 +41,7 @@ from netdsl.layers import find_layer, in_other_systems, layer_of, spellings
 from netdsl.layers.contract import LayerDef
 from netdsl.names import reserved
 from netdsl.recipe import Recipe, lower_train
+from netdsl.reports import Reports
 from netdsl.scopes import Labels, OpenScope, Output
 from netdsl.source import Span
 from netdsl.symbols import is_symbolic, plain_value, substitute, symbol
@@ -45,44 +53,18 @@ MAX_DEPTH = 128
 MAX_BYTES = 2**63 - 1
 SHOWN_CALLS = 3
 
-Load = Callable[[ast.Use], "ast.Program | list[Diagnostic]"]
-"""Gives the syntax tree of a used file, or says why there is none."""
-
-
-@dataclass
-class _File:
-    """What is defined at the top of a file: its lets, and the blocks that can be called there."""
-
-    names: Names = field(default_factory=Names)
-    blocks: dict[str, _Block] = field(default_factory=dict)
-
-
-@dataclass
-class _Block:
-    """A block and the file whose names its body sees."""
-
-    syntax: ast.Block
-    file: _File
-    is_called: bool = False
-    is_checked: bool = False  # walked through without shapes
-
 
 @dataclass
 class _Frame:
     """A block call in progress (block None: the file itself)."""
 
-    file: _File
-    block: _Block | None = None
+    file: File
+    block: Block | None = None
     call: Span | None = None
     value: int = 0  # what arrives: `@in`
     shape: Shape | None = None
     labels: Labels = field(default_factory=Labels)
     decisions: dict[str, tuple[str, str]] = field(default_factory=dict)
-
-
-def no_files(use: ast.Use) -> list[Diagnostic]:
-    """The Load of a text that stands in no folder."""
-    return [Diagnostic("N318", "`use` needs a file, but this text is not in one", use.span)]
 
 
 def lower(
@@ -96,8 +78,8 @@ def lower(
     lowering.program(program)
     if complete:
         lowering.finish(program)
-    diagnostics = lowering.diagnostics
-    if any(d.level == "error" for d in diagnostics) or not complete:
+    diagnostics = lowering.reports.diagnostics
+    if lowering.reports.has_errors or not complete:
         return None, lowering.recipe, diagnostics
     assert lowering.input_shape is not None
     root = lowering.scope.close(lowering.value)
@@ -111,16 +93,14 @@ class _Lowering:
     def __init__(self, complete: bool, load: Load) -> None:
         self.complete = complete
         self.load = load
-        self.diagnostics: list[Diagnostic] = []
-        self.reported: set[tuple] = set()
+        self.reports = Reports()
         self.nodes: list[Node] = []
         self.input_shape: Shape | None = None
         self.input_span: Span | None = None
         self.value = 0
         self.shape: Shape | None = None
         self.scope = OpenScope("", numbered=False)
-        self.file = _File()
-        self.files: dict[int, _File] = {}
+        self.file = File()
         self.names = self.file.names
         self.frames = [_Frame(self.file)]
         self.depth = 0
@@ -134,25 +114,10 @@ class _Lowering:
         self.too_large = False
         self.has_layers = False
 
-    def report(self, diagnostic: Diagnostic) -> None:
-        """Once for each cause: copies of a repeated element say the same again."""
-        key = (diagnostic.code, diagnostic.span.source.name, diagnostic.span.start, diagnostic.span.end)
-        if key not in self.reported:
-            self.reported.add(key)
-            self.diagnostics.append(diagnostic)
-
-    def error(
-        self, code: str, message: str, span: Span, *help: str, notes: tuple[str, ...] = (), label: str = ""
-    ) -> None:
-        self.report(Diagnostic(code, message, span, label, notes, help))
-
-    def warn(self, code: str, message: str, span: Span, help: str, fix: Edit | None = None) -> None:
-        self.report(Diagnostic(code, message, span, help=(help,), level="warning", fix=fix))
-
     # ---------------------------------------------------------------- the file
 
     def program(self, program: ast.Program) -> None:
-        self.define_blocks(program, self.file)
+        Definitions(self.load, self.reports).define(program, self.file)
         for statement in program.statements:
             match statement:
                 case ast.Input():
@@ -160,12 +125,12 @@ class _Lowering:
                 case ast.Expect():
                     self.expects.append((statement, self.shape, self.names))
                 case ast.Let():
-                    self.let(statement)
+                    define_let(statement, self.names, self.shape, self.reports)
                 case ast.Train():
                     self.train(statement)
                 case ast.Chain():
                     if self.input_span is None and self.complete and not self.has_layers:
-                        self.error(
+                        self.reports.error(
                             "N105",
                             "the network has no `input` before its first layer",
                             statement.elements[0].span,
@@ -174,66 +139,9 @@ class _Lowering:
                     self.chain(statement)
         self.note_lets([s for s in program.statements if isinstance(s, ast.Let)])
 
-    def define_blocks(self, program: ast.Program, file: _File) -> None:
-        """The blocks of a file, its own and those it uses."""
-        self.files[id(program)] = file
-        for statement in program.statements:
-            if isinstance(statement, ast.Use):
-                self.use(statement, file)
-        for statement in program.statements:
-            if isinstance(statement, ast.Block):
-                first = file.blocks.get(statement.name)
-                if first is not None:
-                    where = first.syntax.name_span
-                    note = f"the first one is on line {where.line} of {where.source.name}"
-                    message = f"there are two blocks `{statement.name}`"
-                    self.error("N308", message, statement.name_span, notes=(note,))
-                else:
-                    self.check_block_name(statement)
-                    self.check_params(statement)
-                    file.blocks[statement.name] = _Block(statement, file)
-
-    def use(self, use: ast.Use, file: _File) -> None:
-        loaded = self.load(use)
-        if isinstance(loaded, list):
-            for diagnostic in loaded:
-                self.report(diagnostic)
-            return
-        used = self.files.get(id(loaded))
-        if used is None:
-            used = _File()
-            self.define_blocks(loaded, used)
-            outer, self.names = self.names, used.names
-            for statement in loaded.statements:
-                if isinstance(statement, ast.Let):
-                    self.let(statement)
-            self.names = outer
-        for name, block in used.blocks.items():
-            first = file.blocks.setdefault(name, block)
-            if first is not block:
-                where = first.syntax.name_span.source.name
-                message = f"the block `{name}` is already there"
-                self.error("N308", message, use.span, notes=(f"another one comes from {where}",))
-
-    def check_block_name(self, block: ast.Block) -> None:
-        """Calls without a label are called after the block."""
-        if block.name.startswith("_") or len(block.name) > 64:
-            why = reserved(block.name)
-            instead = block.name.strip("_")[:60] or "block"
-            message = f"`{block.name[:70]}` cannot name a block: {why}"
-            self.error("N309", message, block.name_span, f"use another name, for example `{instead}_1`")
-
-    def check_params(self, block: ast.Block) -> None:
-        seen: dict[str, Span] = {}
-        for param in block.params:
-            self.check_variable(param.name)
-            if param.name.id in seen:
-                self.error("N308", f"`{block.name}` has two parameters `{param.name.id}`", param.span)
-            seen[param.name.id] = param.span
-
     def input(self, statement: ast.Input) -> None:
         if self.input_span is not None:
-            self.error(
+            self.reports.error(
                 "N105",
                 "a network has one `input`",
                 statement.span,
@@ -242,14 +150,14 @@ class _Lowering:
             return
         self.input_span = statement.span
         if len(statement.shape) > 3:
-            self.error(
+            self.reports.error(
                 "N202",
                 f"an input has one to three sizes, not {len(statement.shape)}",
                 statement.span,
                 "the batch is not written: a colour image is `3x32x32`",
             )
         elif min(statement.shape) < 1 or max(statement.shape) >= 2**31:
-            self.error("N304", f"input sizes must be from 1 to {2**31 - 1:_}", statement.span)
+            self.reports.error("N304", f"input sizes must be from 1 to {2**31 - 1:_}", statement.span)
         elif not self.has_layers and self.complete:
             self.input_shape = self.shape = self.frames[0].shape = statement.shape
             self.check_size(statement.shape, statement.span)
@@ -257,22 +165,14 @@ class _Lowering:
     def train(self, statement: ast.Train) -> None:
         if self.train_span is not None:
             note = f"the first one is on line {self.train_span.line}"
-            self.error("N502", "a spec has one train block", statement.span, notes=(note,))
+            self.reports.error("N502", "a spec has one train block", statement.span, notes=(note,))
             return
         self.train_span = statement.span
         self.recipe, diagnostics = lower_train(statement)
-        for diagnostic in diagnostics:
-            self.report(diagnostic)
+        self.reports.add(*diagnostics)
 
-    def let(self, let: ast.Let) -> None:
-        value = self.value_of(let.value)
-        if not self.check_variable(let.name):
-            return
-        if self.names.is_own(let.name.id):
-            help_text = "give one of the two another name"
-            self.error("N308", f"`{let.name.id}` has a value already", let.name.span, help_text)
-            return
-        self.names.define(let.name.id, UNKNOWN if value is None else value)
+    def evaluated(self, expr: ast.Expr) -> Value | None:
+        return value_of(expr, self.names, self.shape, self.reports)
 
     def note_lets(self, lets: list[ast.Let]) -> None:
         """Remember which lets of the body that ends here were read; a body may be walked through several times."""
@@ -281,36 +181,20 @@ class _Lowering:
             _, was_read = self.lets.get(let.span, (let, False))
             self.lets[let.span] = (let, was_read or let.name.id not in unread)
 
-    def check_variable(self, name: ast.Name) -> bool:
-        diagnostic = check_name(name)
-        if diagnostic is not None:
-            self.report(diagnostic)
-        return diagnostic is None
-
-    def value_of(self, expr: ast.Expr) -> Value | None:
-        """The value of an expression here; None, and an error, if it has none."""
-        try:
-            return evaluate(expr, self.names, self.shape)
-        except ExprError as error:
-            self.report(error.diagnostic)
-        except UnknownShape:
-            pass
-        return None
-
     # ---------------------------------------------------------------- bodies and elements
 
     def body(self, body: ast.Body) -> None:
         outer, self.names = self.names, Names(self.names)
         self.depth += 1
         if self.depth > MAX_DEPTH:
-            self.error("N004", f"groups and block calls are nested more than {MAX_DEPTH} deep", body.span)
+            self.reports.error("N004", f"groups and block calls are nested more than {MAX_DEPTH} deep", body.span)
             self.stop()
         for statement in body.statements:
             match statement:
                 case ast.Chain():
                     self.chain(statement)
                 case ast.Let():
-                    self.let(statement)
+                    define_let(statement, self.names, self.shape, self.reports)
                 case ast.Expect():
                     self.expects.append((statement, self.shape, self.names))
         self.note_lets([s for s in body.statements if isinstance(s, ast.Let)])
@@ -369,19 +253,22 @@ class _Lowering:
 
     def copies(self, count: ast.Expr) -> int | None:
         """The number before `*`; None after a mistake."""
-        value = self.value_of(count)
+        value = self.evaluated(count)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
-            self.error("N310", f"a count must be a whole number of at least 0, not `{show_value(value)}`", count.span)
+            self.reports.error(
+                "N310", f"a count must be a whole number of at least 0, not `{show_value(value)}`", count.span
+            )
             return None
         return None if value is None else int(value)
 
     def fits(self, element: ast.Element, copies: int) -> bool:
         """False, and an error, if the copies would make the network too large. Nothing is expanded first."""
-        total = max(len(self.nodes), self.expanded) + copies * max(1, self.least_layers(element.primary))
+        least = least_layers(element.primary, self.frames[-1].file, self.least)
+        total = max(len(self.nodes), self.expanded) + copies * max(1, least)
         if total <= MAX_LAYERS:
             return True
         if not self.too_large:
-            self.error(
+            self.reports.error(
                 "N311",
                 f"this makes at least {total:_} layers; a network has at most {MAX_LAYERS:_}",
                 element.count.span if element.count is not None else element.span,
@@ -398,11 +285,11 @@ class _Lowering:
         """The name a label gives; None, and an error, if it cannot be one."""
         text = ""
         for part in label.parts:
-            value = part if isinstance(part, str) else self.value_of(part)
+            value = part if isinstance(part, str) else self.evaluated(part)
             if value is None:
                 return None
             if not isinstance(value, str) and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
-                self.error("N303", f"a label holds whole numbers, not `{show_value(value)}`", label.span)
+                self.reports.error("N303", f"a label holds whole numbers, not `{show_value(value)}`", label.span)
                 return None
             text += str(value)
         return text if self.label_is_free(text, label) else None
@@ -410,7 +297,7 @@ class _Lowering:
     def label_is_free(self, name: str, label: ast.Label) -> bool:
         why = reserved(name)
         if why:
-            self.error(
+            self.reports.error(
                 "N309",
                 f"`{name}` cannot be a label: {why}",
                 label.span,
@@ -421,7 +308,7 @@ class _Lowering:
         if first is not None:
             notes = (f"the first one is `{first.text}` on line {first.line}",)
             copies = ("every copy of a repeated group needs its own name",) if first == label.span else ()
-            self.error("N308", f"the name `{name}` is used twice", label.span, *copies, notes=notes)
+            self.reports.error("N308", f"the name `{name}` is used twice", label.span, *copies, notes=notes)
             return False
         self.scope.taken[name.lower()] = label.span
         return True
@@ -429,10 +316,10 @@ class _Lowering:
     # ---------------------------------------------------------------- if, for, @name
 
     def condition(self, syntax: ast.If) -> None:
-        value = self.value_of(syntax.condition)
+        value = self.evaluated(syntax.condition)
         if value is not None and not isinstance(value, bool):
             message = f"`if` needs true or false, not `{show_value(value)}`"
-            self.error("N303", message, syntax.condition.span, "compare it with something: `if n > 0 { ... }`")
+            self.reports.error("N303", message, syntax.condition.span, "compare it with something: `if n > 0 { ... }`")
             value = None
         if value is None:  # both sides are looked through for what stands by itself
             self.shape = None
@@ -448,7 +335,7 @@ class _Lowering:
 
     def loop(self, syntax: ast.For) -> None:
         items = self.items(syntax)
-        valid = sum(self.check_variable(name) for name in syntax.names) == len(syntax.names)
+        valid = sum(names_a_value(name, self.reports) for name in syntax.names) == len(syntax.names)
         if items is None or not valid:
             self.shape = None
             items = [None]
@@ -463,24 +350,26 @@ class _Lowering:
 
     def items(self, syntax: ast.For) -> list | None:
         if isinstance(syntax.items, ast.Range):
-            ends = [self.value_of(end) for end in (syntax.items.start, syntax.items.stop)]
+            ends = [self.evaluated(end) for end in (syntax.items.start, syntax.items.stop)]
             for end, written in zip(ends, (syntax.items.start, syntax.items.stop), strict=True):
                 if end is not None and (isinstance(end, bool) or not isinstance(end, int)):
-                    self.error("N303", f"a range needs whole numbers, not `{show_value(end)}`", written.span)
+                    self.reports.error("N303", f"a range needs whole numbers, not `{show_value(end)}`", written.span)
                     return None
             if None in ends:
                 return None
             start, stop = (int(end) for end in ends)  # type: ignore[arg-type]
             if stop - start > MAX_LAYERS:
-                self.error("N311", f"a range of {stop - start:_} numbers; at most {MAX_LAYERS:_}", syntax.items.span)
+                self.reports.error(
+                    "N311", f"a range of {stop - start:_} numbers; at most {MAX_LAYERS:_}", syntax.items.span
+                )
                 self.stop()
                 return None
             return list(range(start, stop))
-        items = self.value_of(syntax.items)
+        items = self.evaluated(syntax.items)
         if items is not None and not isinstance(items, list):
             message = f"`for` needs a list or a range, not `{show_value(items)}`"
             help_text = "write `for i in 0..4 { ... }` or `for c in [64, 128] { ... }`"
-            self.error("N303", message, syntax.items.span, help_text)
+            self.reports.error("N303", message, syntax.items.span, help_text)
             return None
         return items
 
@@ -494,7 +383,7 @@ class _Lowering:
         if not isinstance(item, list) or len(item) != len(names):
             message = f"`{show_value(item)}` does not have {len(names)} values"
             notes = (f"the names are {', '.join(f'`{name}`' for name in names)}",)
-            self.error("N319", message, syntax.items.span, notes=notes)
+            self.reports.error("N319", message, syntax.items.span, notes=notes)
             self.shape = None
             return dict.fromkeys(names, UNKNOWN)
         return dict(zip(names, item, strict=True))
@@ -512,15 +401,15 @@ class _Lowering:
         self.shape = None
         if found:
             paths = " or ".join(f"`@{output.path}`" for output in found[:4])
-            self.error("N314", f"`@{ref.path}` could be {len(found)} labels", ref.span, f"write {paths}")
+            self.reports.error("N314", f"`@{ref.path}` could be {len(found)} labels", ref.span, f"write {paths}")
             return
-        if not self.complete or any(d.level == "error" for d in self.diagnostics):
+        if not self.complete or self.reports.has_errors:
             return
         known = {name for path in labels.outputs for name in (path, path.rpartition(".")[2])}
         guess = did_you_mean(ref.path, known)
         hints = [f"did you mean `@{guess}`?"] if guess else ["a label stands before an element: `skip: relu`"]
         notes = ("a label can be read after its element, inside the same block",) if not guess else ()
-        self.error("N314", f"no label `{ref.path}` is known here", ref.span, *hints, notes=notes)
+        self.reports.error("N314", f"no label `{ref.path}` is known here", ref.span, *hints, notes=notes)
 
     # ---------------------------------------------------------------- block calls
 
@@ -532,8 +421,7 @@ class _Lowering:
             return
         block.is_called = True
         bound = bind_call(block.syntax, syntax, self.names, self.shape, block.file.names)
-        for diagnostic in bound.diagnostics:
-            self.report(diagnostic)
+        self.reports.add(*bound.diagnostics)
         name = label if label is not None else self.counted_name(syntax.name, syntax.name_span)
         if bound.diagnostics:
             self.shape = None
@@ -546,7 +434,7 @@ class _Lowering:
             block.is_checked = True
         self.enter(block, syntax, bound, self.scope.full(name))
 
-    def enter(self, block: _Block, syntax: ast.Call, bound: Arguments, path: str) -> None:
+    def enter(self, block: Block, syntax: ast.Call, bound: Arguments, path: str) -> None:
         """Walk through the block's body, in its own terms, and bring the shape back into the caller's."""
         outer, names, shape = self.scope, self.names, self.shape
         meant = dict(bound.in_callers_terms)
@@ -582,13 +470,13 @@ class _Lowering:
             hint = f"did you mean `{guess}`?"
         else:
             hint = f"define it: `block {syntax.name}(...) {{ ... }}`"
-        self.error("N315", f"unknown block `{syntax.name}`", syntax.name_span, hint)
+        self.reports.error("N315", f"unknown block `{syntax.name}`", syntax.name_span, hint)
 
     def endless(self, syntax: ast.Call) -> None:
         names = [frame.block.syntax.name for frame in self.frames if frame.block is not None]
         start = len(names) - 1 - names[::-1].index(syntax.name) if syntax.name in names else 0
         cycle = [*names[start:], syntax.name]
-        self.error(
+        self.reports.error(
             "N317",
             f"block calls are more than {MAX_CALLS} deep",
             syntax.name_span,
@@ -608,8 +496,7 @@ class _Lowering:
         if layer.name == "id" and label is None and not syntax.args and self.depth and not self.scope.numbered:
             return  # in a branch it stands for the input itself
         bound = bind(layer, syntax, self.names, self.shape)
-        for diagnostic in bound.diagnostics:
-            self.report(diagnostic)
+        self.reports.add(*bound.diagnostics)
         name = label if label is not None else self.counted_name(layer.name, syntax.name_span)
         if bound.attrs is None or self.shape is None or self.too_large:
             self.shape = None
@@ -633,12 +520,14 @@ class _Lowering:
             results.append((value, shape))
             if len(syntax.branches) > 1:
                 help_text = "`res { f }` is `add { f | id }`; for more branches write `add { a | b }`"
-                self.error("N316", "`res` has one branch", syntax.op_span, help_text)
+                self.reports.error("N316", "`res` has one branch", syntax.op_span, help_text)
                 self.shape = None
                 return
         elif len(syntax.branches) < 2:
             text = f"`{syntax.op}` needs two branches or more"
-            self.error("N316", text, syntax.op_span, f"write `{syntax.op} {{ a | b }}`; `id` passes the input on")
+            self.reports.error(
+                "N316", text, syntax.op_span, f"write `{syntax.op} {{ a | b }}`; `id` passes the input on"
+            )
         layer = layer_of("add" if syntax.op == "res" else syntax.op)
         name = self.counted_name(layer.name, syntax.op_span, is_module=False)
         values, shapes = zip(*results, strict=True)
@@ -692,7 +581,7 @@ class _Lowering:
         name = self.scope.next_name(op, is_module)
         first = self.scope.taken.get(name.lower())
         if first is not None and first.text != op:
-            self.error(
+            self.reports.error(
                 "N308",
                 f"this layer would be called `{name}`, which is already a label",
                 span,
@@ -705,12 +594,14 @@ class _Lowering:
     def unknown_layer(self, syntax: ast.Layer) -> None:
         if syntax.name in ("add", "mul", "cat", "res"):
             shape = "{ f }" if syntax.name == "res" else "{ a | b }"
-            self.error("N301", f"`{syntax.name}` needs branches", syntax.name_span, f"write `{syntax.name} {shape}`")
+            self.reports.error(
+                "N301", f"`{syntax.name}` needs branches", syntax.name_span, f"write `{syntax.name} {shape}`"
+            )
             return
         blocks = self.frames[-1].file.blocks
         if syntax.name in blocks:
             hint = f"`{syntax.name}` is a block: write `{syntax.name}({', '.join(a.span.text for a in syntax.args)})`"
-            self.error("N301", f"unknown layer `{syntax.name}`", syntax.name_span, hint)
+            self.reports.error("N301", f"unknown layer `{syntax.name}`", syntax.name_span, hint)
             return
         foreign = in_other_systems()
         native = did_you_mean(syntax.name, [*spellings(), "res"])
@@ -719,13 +610,13 @@ class _Lowering:
         block = did_you_mean(syntax.name, blocks)
         hint = f"did you mean `{guess}`?" if guess else "the layers are listed in the language reference"
         hint = f"did you mean the block `{block}(...)`?" if block and not guess else hint
-        self.error("N301", f"unknown layer `{syntax.name}`", syntax.name_span, hint)
+        self.reports.error("N301", f"unknown layer `{syntax.name}`", syntax.name_span, hint)
 
     def problem(self, problem: SpecProblem, attr: Span | None, name: Span, notes: tuple[str, ...]) -> None:
         """What a layer's rule complained about, at the attr it named, with the history of the shape."""
         label = problem.label if attr is not None else ""
         notes = (*problem.notes, *notes, *self.trail())
-        self.report(Diagnostic(problem.code, problem.message, attr or name, label, notes, problem.help))
+        self.reports.add(Diagnostic(problem.code, problem.message, attr or name, label, notes, problem.help))
         self.shape = None
 
     def origin(self) -> str:
@@ -754,61 +645,34 @@ class _Lowering:
     def check_size(self, shape: Shape, span: Span) -> bool:
         if 8 * prod(shape) <= MAX_BYTES and max(shape) < 2**31:
             return True
-        self.error("N311", f"an array of {show_shape(shape)} is too large for any machine", span)
+        self.reports.error("N311", f"an array of {show_shape(shape)} is too large for any machine", span)
         self.shape = None
         return False
-
-    def least_layers(self, primary: ast.Primary, calls: int = 0) -> int:
-        """A lower bound on the layers one copy makes, from the counts that are written as numbers."""
-        if not calls and id(primary) in self.least:
-            return self.least[id(primary)]
-        match primary:
-            case ast.Layer():
-                return 1
-            case ast.Body():
-                bodies, extra = (primary,), 0
-            case ast.Merge():
-                bodies, extra = primary.branches, 1
-            case ast.Call() if calls < 4 and primary.name in self.frames[-1].file.blocks:
-                bodies, extra = (self.frames[-1].file.blocks[primary.name].syntax.body,), 0
-                calls += 1
-            case _:
-                return 0
-        total = extra
-        for body in bodies:
-            for statement in body.statements:
-                for element in statement.elements if isinstance(statement, ast.Chain) else ():
-                    count = element.count
-                    copies = 1 if count is None else count.value if isinstance(count, ast.Number) else 0
-                    total += int(copies) * self.least_layers(element.primary, calls)
-        if not calls:
-            self.least[id(primary)] = total
-        return total
 
     # ---------------------------------------------------------------- the end of the file
 
     def finish(self, program: ast.Program) -> None:
         self.check_uncalled()
-        errors = any(d.level == "error" for d in self.diagnostics)
+        errors = self.reports.has_errors
         if self.input_span is None and not self.has_layers:
-            self.error(
+            self.reports.error(
                 "N105", "the spec is empty: it has no `input`", program.span, "begin with a line like `input 1x28x28`"
             )
         elif not self.has_layers:
-            self.error(
+            self.reports.error(
                 "N106",
                 "the network has no layers",
                 self.input_span or program.span,
                 "add a line like `flatten -> linear 10`",
             )
         elif not self.nodes and not errors:
-            self.error("N106", "the network has no layers", self.input_span or program.span)
+            self.reports.error("N106", "the network has no layers", self.input_span or program.span)
         if self.shape is None or errors:
             return
         for expect, shape, names in self.expects:
             diagnostic = unmet(expect, names, shape, self.nodes, self.shape)
             if diagnostic is not None:
-                self.report(diagnostic)
+                self.reports.add(diagnostic)
         if self.train_span is not None:
             self.check_loss(self.train_span)
         self.warn_of_unused()
@@ -834,17 +698,21 @@ class _Lowering:
         for let, was_read in self.lets.values():
             if not was_read and let.span.source is self.source:
                 fix = Edit(let.span, "")
-                self.warn("N601", f"`{let.name.id}` is never used", let.name.span, "remove it, or use it", fix)
+                self.reports.warn("N601", f"`{let.name.id}` is never used", let.name.span, "remove it, or use it", fix)
         for block in self.file.blocks.values():
             if block.file is self.file and not block.is_called:
                 span = block.syntax.name_span
-                self.warn("N602", f"the block `{block.syntax.name}` is never called", span, "remove it, or call it")
+                self.reports.warn(
+                    "N602", f"the block `{block.syntax.name}` is never called", span, "remove it, or call it"
+                )
         for span, outputs in self.outputs.items():
             names_params = any(self.nodes[i].params for output in outputs for i in output.nodes)
             if span.source is self.source and not names_params and not any(output.is_read for output in outputs):
                 name = outputs[0].path.rpartition(".")[2]
                 fix = Edit(Span(span.source, span.start, _after_colon(span)), "")
-                self.warn("N603", f"the label `{name}` names nothing", span, f"remove it, or read it as `@{name}`", fix)
+                self.reports.warn(
+                    "N603", f"the label `{name}` names nothing", span, f"remove it, or read it as `@{name}`", fix
+                )
 
     @property
     def source(self) -> object:
@@ -854,7 +722,7 @@ class _Lowering:
     def check_loss(self, span: Span) -> None:
         assert self.shape is not None
         if self.recipe.loss in ("ce", "nll") and self.shape[0] < 2:
-            self.error(
+            self.reports.error(
                 "N503",
                 f"the loss `{self.recipe.loss}` needs at least 2 classes, but the output is {show_shape(self.shape)}",
                 span,

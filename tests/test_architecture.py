@@ -6,10 +6,10 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[1] / "netdsl"
 
 FLOORS = [
-    {"source", "diagnostics", "explanations", "files", "names", "kernels", "symbols"},
+    {"source", "diagnostics", "explanations", "files", "names", "kernels", "reports", "symbols"},
     {"ir", "scopes", "syntax.ast", "syntax.prescan"},
     {"syntax.parser", "syntax.printer", "layers", "expressions", "recipe", "window_rules", "transposed_rules"},
-    {"attributes", "blocks", "expectations", "library", "lower", "analysis"},
+    {"attributes", "blocks", "definitions", "expectations", "library", "lower", "analysis"},
     {"passes"},
     {"backends"},
     {"pipeline"},
@@ -30,6 +30,7 @@ WITHIN = {
     "expressions",
     "attributes",
     "blocks",
+    "definitions",
     "expectations",
     "recipe",
     "window_rules",
