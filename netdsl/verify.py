@@ -168,7 +168,8 @@ def rounded_network(net: Net, seed: int) -> LayerNetwork:
     network = net.build(seed, "float64")
     rng = np.random.default_rng(seed)
     for array in network.params.values():
-        array *= 1 + ROUNDING * rng.standard_normal(array.shape)
+        scale = float(np.abs(array).max(initial=0.0)) or 1.0  # zeros too: a relu of exactly zero has two gradients
+        array += scale * ROUNDING * rng.standard_normal(array.shape)
     return network
 
 
