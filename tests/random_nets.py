@@ -4,6 +4,8 @@ Elements are drawn freely and kept where the spec so far still compiles, so that
 and hypothesis can shrink it by leaving elements out.
 """
 
+from math import prod
+
 from hypothesis import strategies as st
 
 from netdsl.layers import layer_table
@@ -151,7 +153,9 @@ def _kept(head, body, longer):
 
 def _fits(head, body):
     net, _ = check_text(_whole(head, body))
-    return net is not None and net.graph.num_params < 20_000 and net.graph.num_macs < 2_000_000
+    if net is None or net.graph.num_params > 20_000 or net.graph.num_macs > 2_000_000:
+        return False
+    return sum(prod(node.shape) for node in net.graph.nodes) < 200_000
 
 
 def _labelled(element, number):
