@@ -118,6 +118,18 @@ def substitute(value: Any, names: Mapping[str, Any]) -> Any:
     return _SIGNS[sign][0](substitute(left, names), substitute(right, names))
 
 
+def renamed(value: Any, rename: Callable[[str], str]) -> Any:
+    """`value` with every name in its expressions changed; a size's name comes with its `[0]`."""
+    if isinstance(value, tuple):
+        return tuple(renamed(v, rename) for v in value)
+    if not isinstance(value, _Symbolic):
+        return value
+    if not value.parts:
+        return symbol(value, rename(value.text))
+    sign, left, right = value.parts
+    return _SIGNS[sign][0](renamed(left, rename), renamed(right, rename))
+
+
 def pair_text(pair: tuple[int, int]) -> int | tuple[int, int]:
     """A pair as PyTorch takes it: one number where both are equal, a name where the pair has one."""
     if pair[0] == pair[1]:

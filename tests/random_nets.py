@@ -46,7 +46,7 @@ mix(3); mix(2, k=3); squeeze(1); gate(); deep(4, 2); tower(2)
 basic(4); basic(6, s=2); neck(2); fire(2, 3); se(2); dense(2); convnext(); encoder(1, m=2); mbconv(6, t=2)
 id; gap; gap -> reshape in.c*1; if in.c > 2 { relu } else { tanh }; 2 * relu
 reshape 4 -> linear 3; flatten -> linear 6; tokens; tokens -> cls -> pos -> res { ln -> mha 1 }; mha 1; gn 1
-tokens -> take 0; tokens -> cls -> take 0; reshape in.c//2x2; pool 1; pool 2 s1
+tokens -> take 0; tokens -> cls -> take 0; pool 1; pool 2 s1
 conv in.c*2 k1 -> shuffle 2; conv in.c*2 k3 p1; conv in.c k3 p1 g=in.c; conv 4 k=in.h; convt 3 k2 s2; up 2
 """.replace("\n", "; ")
     .strip("; ")

@@ -20,9 +20,9 @@ from netdsl.backends.torch_items import named_items, numbered_items
 from netdsl.backends.variables import names
 from netdsl.ir import Graph, Node, Scope, Shape
 from netdsl.layers import layer_of
-from netdsl.names import class_name
+from netdsl.names import class_name, reserved
 from netdsl.recipe import Recipe
-from netdsl.symbols import Symbol, is_symbolic, substitute, symbol, written
+from netdsl.symbols import Symbol, is_symbolic, renamed, substitute, symbol, written
 
 _HIGHEST = 8
 _RESERVED = ("Model", "OrderedDict", "F", "INPUT_SHAPE")
@@ -65,12 +65,14 @@ class _Class:
 
 @dataclass
 class _Members:
-    """The children of a scope, whose names are `labels`, as members of its class; what forward does with each."""
+    """The children of a scope, whose names are `labels`, as members of its class; what forward does with each, and
+    which of the block's parameters it reads."""
 
     labels: set[str]
     lines: list[str] = field(default_factory=list)
     statements: list[Statement] = field(default_factory=list)
     handed_in: dict[str, Scope] = field(default_factory=dict)
+    kept: set[str] = field(default_factory=set)
 
 
 class _Emitter:
@@ -129,10 +131,23 @@ class _Emitter:
         return layer.torch(attrs, *inputs) if layer.torch is not None else None
 
     def template(self, node: Node) -> str | None:
-        """How forward writes the layer, where that is not just calling a member on x. In numbers: the names of a
-        block's parameters are known in its constructor only."""
+        """How forward writes the layer, in numbers, where that is not just calling a member on x."""
         call = layer_of(node.op).torch_call
         return call(node.attrs, *self.graph.input_shapes(node)) if call is not None else None
+
+    def named_template(self, node: Node, found: _Members) -> str | None:
+        """The same with the names of the block's parameters, which the constructor keeps for forward: `self.c`."""
+        call, used = layer_of(node.op).torch_call, set()
+
+        def kept(text: str) -> str:
+            used.add(text.partition("[")[0])
+            return f"self.{text}"
+
+        attrs = {key: renamed(value, kept) for key, value in self.written(node)[0].items()}
+        if call is None or not used or used & found.labels or any(reserved(name) for name in used):
+            return self.template(node)
+        found.kept |= used
+        return call(attrs, *self.graph.input_shapes(node))
 
     def is_member(self, node: Node) -> bool:
         return "{self}" in (self.template(node) or "{self}")
@@ -264,7 +279,8 @@ class _Emitter:
         inputs = [name for name, _ in zip(names(), reads, strict=False)]
         lines = forward_lines(members.statements, reads, makes, self.comment(self.shape_in(scope, scope.source)))
         flat = [replace(s, shape="", keeps=False) for s in members.statements]
-        free = _names_in(members.lines)
+        init = [*(f"self.{name} = {name}" for name in self.known if name in members.kept), *members.lines]
+        free = _names_in(init)
         params = [name for name in self.known if name in free]
         defaults = {a.name: a.default for a in scope.call.arguments} if scope.call is not None else {}
         params.sort(key=lambda name: defaults.get(name) is not None)  # those with defaults must be last
@@ -275,7 +291,7 @@ class _Emitter:
             f"group {scope.last_name}" if scope.call is None else f"block {_signature(scope)}",
             tuple(params),
             tuple(members.handed_in),
-            tuple(members.lines),
+            tuple(init),
             (f"def forward({', '.join(['self', *inputs])}):", *(f"    {line}" for line in lines)),
             (*inputs, *forward_lines(flat, reads, makes, "")),
             tuple(c.last_name for c in scope.children if isinstance(c, Scope) and not c.last_name[-1].isdigit()),
@@ -316,10 +332,10 @@ class _Emitter:
 
     def add_node(self, index: int, found: _Members) -> None:
         node = self.graph.nodes[index]
-        template, name = self.template(node) or "{self}({x})", node.name.rpartition(".")[2]
+        template, name = self.named_template(node, found) or "{self}({x})", node.name.rpartition(".")[2]
         if name.isdigit() and not (node.params or node.buffers or layer_of(node.op).is_random):
             own = f"{node.op}{name}"  # no checkpoint has anything under its number
-            name = name if own in found.labels else own
+            name = name if own in found.labels or own in self.known else own
         if self.is_member(node):
             made = self.constructor(node)
             assert made is not None, f"{node.op} has params, but no constructor"

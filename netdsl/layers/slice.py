@@ -39,8 +39,9 @@ def slice_backward(dy, saved):
 
 
 def slice_torch_call(attrs, x):
-    axes = "..." if len(x) == 2 else ":"
-    return f"{{x}}[{axes}, {attrs['start']!r}:{attrs['stop']!r}]"
+    axes, start, stop = "..." if len(x) == 2 else ":", repr(attrs["start"]), repr(attrs["stop"])
+    between = " : " if " " in start + stop else ":"
+    return f"{{x}}[{axes}, {start}{between}{stop}]" if start != "0" else f"{{x}}[{axes}, :{stop}]"
 
 
 LAYER = LayerDef(

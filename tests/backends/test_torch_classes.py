@@ -59,3 +59,32 @@ def test_a_label_keeps_its_name_where_a_layer_would_take_it():
     net = compile_text("input 3x8x8\ng: { pool1: conv 3 k1 -> pool 2 -> res { conv 3 k1 } }")
     assert 'self.add_module("1", nn.MaxPool2d(2))' in net.torch_source()
     assert verify(net).ok
+
+
+def test_forward_reads_the_parameters_of_its_block_so_that_one_class_serves():
+    pytest.importorskip("torch")
+    net = compile_text(
+        "block part(a, b=2, size=3x2x2) {\n"
+        "  cat { slice 0 a | slice a a*b -> conv a } -> flatten -> linear 12 -> reshape size\n"
+        "}\n"
+        "input 12x2x2\n"
+        "part(3) -> conv 12 -> part(2, b=6) -> conv 12 -> part(4, size=12x1x1)\n"
+        "train { loss mse }"
+    )
+    text = net.torch_source()
+    assert classes(text) == ["Part", "Net"]
+    for part in (
+        "self.a = a\n        self.b = b\n",
+        ":self.a]",
+        "self.a : self.a * self.b]",
+        "-1, self.size[0], self",
+    ):
+        assert part in text
+    assert verify(net).ok
+
+
+def test_a_parameter_that_is_called_like_a_member_stays_a_number_in_forward():
+    pytest.importorskip("torch")
+    net = compile_text("block part(conv1) { slice 0 conv1 -> conv 2 }\ninput 4x2x2\npart(3) -> conv 4 -> part(2)")
+    assert "x[:, :3]" in net.torch_source()
+    assert verify(net).ok
