@@ -12,7 +12,7 @@ SPEC = """
 block BLOCK(PARAM, k=1) {
   let LET = 2*PARAM
   for LOOP in 1..3 { conv LET//LOOP k=k }
-  res { bn -> INSIDE: conv in.c k1 } -> relu
+  res { bn -> INSIDE: conv in.c k1 } -> relu -> slice 0 PARAM
 }
 input 2x5x5
 LABEL: conv 4 k3 -> relu
