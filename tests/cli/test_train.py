@@ -243,11 +243,19 @@ def test_predict_refuses_what_is_no_image_in_one_line(call, here, digits_run):
 
 def test_ctrl_c_is_exit_130_and_says_what_is_saved(here):
     line = [sys.executable, "-m", "netdsl", "train", "tiny.net", "--epochs", "100000"]
-    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while not process.stderr.readline().startswith("epoch      2/"):
-        assert process.poll() is None
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=20)
+    kept = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would inherit: ignore it
+    try:
+        process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, kept)
+    with process:
+        try:
+            while not process.stderr.readline().startswith("epoch      2/"):
+                assert process.poll() is None
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=20)
+        finally:
+            process.kill()
     assert process.returncode == 130 and out == "" and "is saved, see runs/tiny-1" in err
     assert netdsl(["eval", "runs/tiny-1"]) == 0 and not list(here.rglob("*.tmp"))
 
