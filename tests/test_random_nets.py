@@ -7,8 +7,7 @@ import warnings
 
 import numpy as np
 import pytest
-from drawing import drawn
-from hypothesis import given, strategies
+from hypothesis import HealthCheck, given, settings, strategies
 from random_nets import specs
 
 from netdsl.layers import layer_table
@@ -58,7 +57,14 @@ def test_random_networks_agree_everywhere(request):
     count = request.config.getoption("--nets")
     seen, tried = set(), []
 
-    @drawn(count, NORMAL)
+    @settings(
+        max_examples=count,
+        deadline=None,
+        database=None,
+        derandomize=count == NORMAL,
+        suppress_health_check=list(HealthCheck),
+        print_blob=False,
+    )
     @given(specs(), strategies.sampled_from([1, 2, 3]), strategies.integers(0, 9))
     def every_net(text, batch, seed):
         with warnings.catch_warnings(), np.errstate(all="ignore"):

@@ -9,8 +9,7 @@ import re
 from pathlib import Path
 
 import pytest
-from drawing import drawn
-from hypothesis import given, strategies
+from hypothesis import HealthCheck, given, settings, strategies
 from messy_specs import messy_spec
 from random_nets import specs
 
@@ -53,7 +52,14 @@ def messy(text, rng):
 def test_any_syntax_in_any_hand_keeps_its_meaning_and_comments(request):
     count = request.config.getoption("--messy")
 
-    @drawn(count, NORMAL)
+    @settings(
+        max_examples=count,
+        deadline=None,
+        database=None,
+        derandomize=count == NORMAL,
+        suppress_health_check=list(HealthCheck),
+        print_blob=False,
+    )
     @given(strategies.randoms(use_true_random=False), strategies.integers(0, 10**6))
     def every_spec(choose, seed):
         untidy, tidy, said = messy_spec(choose, seed)
@@ -70,7 +76,7 @@ def test_any_syntax_in_any_hand_keeps_its_meaning_and_comments(request):
     every_spec()
 
 
-@drawn(40, 40)
+@settings(max_examples=40, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(specs(), strategies.integers(0, 10**6))
 def test_networks_in_any_layout_keep_their_meaning_and_comments(text, seed):
     changed = messy(text, random.Random(seed))
