@@ -1,0 +1,388 @@
+"""The workers that share a batch, as threads or as forked processes; the text is copied into emitted modules."""
+
+import ctypes
+import inspect
+import mmap
+import os
+import select
+import signal
+import sys
+import threading
+import time
+import traceback
+import weakref
+
+import numpy as np
+
+
+def auto_kind():
+    """`processes` where a fork is safe: on Linux, if the only Python thread is the one that asks; else `threads`."""
+    alone = threading.active_count() == 1 and threading.current_thread() is threading.main_thread()
+    return "processes" if sys.platform == "linux" and alone else "threads"
+
+
+def available_cores():
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def blas_threads(count):
+    """Set how many threads the BLAS of numpy uses; returns how many it did, None where it cannot be asked (0.5 us)."""
+    try:
+        get, put = blas_threads.controls
+    except AttributeError:
+        get, put = blas_threads.controls = blas_controls()
+    if put is None:
+        return None
+    previous = get()
+    put(count)
+    return previous
+
+
+def blas_controls():
+    """-> the functions that get and set the number of threads in the BLAS that numpy's own library links, or Nones."""
+    names = [f"{front}openblas_%s_num_threads{end}" for front in ("scipy_", "") for end in ("64_", "")]
+    names = [(name % "get", name % "set") for name in [*names, "bli_thread_%s_num_threads"]]
+    for module in ("numpy._core._multiarray_umath", "numpy.core._multiarray_umath"):  # numpy 2, numpy 1
+        try:
+            library = ctypes.CDLL(inspect.getfile(sys.modules[module]))
+        except (KeyError, OSError):
+            continue
+        for get, put in [*names, ("MKL_Get_Max_Threads", "MKL_Set_Num_Threads")]:
+            try:
+                return library[get], library[put]
+            except AttributeError:
+                continue
+    return None, None
+
+
+class Team:
+    """`count` workers that do the same work at the same time, each its part of it; worker 0 is whoever calls.
+
+    kind `threads`: the helpers are daemon threads, and who waits blocks on a lock, its bell. kind `processes`: they are
+    forked children, and who waits looks at counters in shared memory; beside what `shared` made they see copies.
+
+    A counter is an aligned int64 that only grows, so that nothing of a failed step need be taken back. Relied upon is
+    that its load and its store are one access each, and that what comes before the release and the acquire of a lock
+    (`_fence`) is seen before what comes after: both hold on x86 and on ARM.
+    """
+
+    def __init__(self, count, kind):
+        self.count, self.kind, self.pid, self.work = count, kind, os.getpid(), None
+        words = memoryview(mmap.mmap(-1, 64 * (count + 1))).cast("q")  # a cache line for all, then one for each worker
+        self.posted, self.failed, self.closing = words[0:1], words[1:2], words[2:3]  # last step, last that failed, 0/1
+        self.arrived, self.done, self.asleep = words[8::8], words[9::8], words[10::8]  # of each: turn, step, 0/1
+        self.command = self.shared(8, np.float64)
+        self.errors = [b""] * count if kind == "threads" else self.shared(count, "S16384")
+        self.fences, self.busy = [held_lock() for _ in range(count)], threading.Lock()
+        self.bells = [held_lock() for _ in range(count)] if kind == "threads" else []
+        self.numbers, self.turns, self.next_look, self.why = {}, [0] * count, 0.0, "they were closed"
+        self.threads, self.children, self.pipes = [], {}, {}
+        counters = self.posted, self.failed, self.closing
+        helpers = self.bells, self.threads, self.children, self.pipes
+        self.end = weakref.finalize(self, end_helpers, self.pid, counters, *helpers)  # at exit, too
+
+    def shared(self, shape, dtype):
+        """-> zeros that every worker sees; of processes, at the start of a page. Raises RuntimeError after `start`."""
+        if self.kind == "threads" or self.count == 1:
+            return np.zeros(shape, dtype)
+        if self.work is not None:
+            raise RuntimeError("what the workers share must be made before they start")
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        return np.ndarray(shape, dtype, mmap.mmap(-1, max(size, 1)))
+
+    def start(self, work):
+        """Start the helpers. `work(index, command)` does one worker's part; `command` is what `call` is given."""
+        assert self.work is None, "a team starts once"
+        self.work, threads = work, blas_threads(1)  # a child keeps that; to set it there would start a pool of its own
+        try:
+            for me in range(1, self.count):
+                if self.kind == "processes":
+                    self.pipes[me] = os.pipe()
+                else:
+                    given = weakref.ref(self), me, self.bells[me], self.posted, self.done, self.closing
+                    thread = threading.Thread(target=serve_calls, args=given, daemon=True)
+                    thread.start()
+                    self.threads.append(thread)
+            for me in self.pipes:
+                self._fork(me)
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            if threads is not None:
+                blas_threads(threads)
+
+    def call(self, command=()):
+        """Every worker does its work on `command`, up to 8 numbers; raises what one of them raised.
+
+        A helper that has died is a RuntimeError and ends the team. After anything else, Ctrl-C too, all others are let
+        out of `sync` and awaited, and the next call finds them ready.
+        """
+        if self.closing[0]:
+            raise RuntimeError(f"the workers have ended: {self.why}")
+        if self.busy.locked():
+            raise RuntimeError("the workers are at work: one call at a time")
+        with self.busy:
+            if self.count == 1:
+                self.command[: len(command)] = command
+                self.work(0, self.command)
+            elif self.pid != os.getpid():
+                raise RuntimeError("the workers serve the process that started them, not a fork of it")
+            else:
+                self._settle()  # a second Ctrl-C may have cut that short
+                self._look(0)
+                self.command[: len(command)] = command
+                self._lead(self.posted[0] + 1)
+
+    def sync(self):
+        """Wait until every worker has come to as many of these in this call as this one."""
+        if self.count == 1:
+            return
+        me = self.numbers.get(threading.get_ident(), 0)
+        turn = self.turns[me] = self.turns[me] + 1
+        self._fence(me)
+        self.arrived[me] = turn
+        if self.bells:
+            self._wake(me)
+        self._wait(me, self.arrived, turn, turn >> 32)
+
+    def close(self):
+        """End the helpers; done also when the team is collected and when the interpreter exits."""
+        self.end()
+
+    def _lead(self, step):
+        """Worker 0's part of a call."""
+        threads = None
+        if self.failed[0] == step - 1:
+            self.errors[:] = [b""] * self.count
+        try:
+            threads = blas_threads(1)
+            self.turns[0] = step << 32
+            self._fence(0)
+            self.posted[0] = step
+            self._wake(0)
+            self.work(0, self.command)
+            self.done[0] = step
+            self._wait(0, self.done, step, -1)
+        except threading.BrokenBarrierError:
+            self._settle()
+        except BaseException:
+            self._settle()
+            raise
+        finally:
+            if threads is not None:
+                blas_threads(threads)
+        if self.failed[0] == step:
+            self._raise_error()
+
+    def _serve(self, me):
+        """A helper's part of a call."""
+        step = self.done[me] + 1
+        self._fence(me)
+        self.turns[me] = step << 32
+        try:
+            self.work(me, self.command)
+        except threading.BrokenBarrierError:
+            self._fence(me)
+        except BaseException as error:
+            self.errors[me] = error if self.bells else error_text(error)
+            self._fail(me, step)
+        self._fence(me)
+        self.done[me] = step
+        if self.bells:
+            ring(self.bells[0])
+
+    def _fork(self, me):
+        """Start child `me`, which never comes back from here; signals wait until it has set what they do to it."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+        try:
+            self.children[me] = os.fork()
+            if self.children[me] == 0:
+                try:
+                    signal.signal(signal.SIGINT, signal.SIG_IGN)
+                    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+                    signal.set_wakeup_fd(-1)
+                    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+                    for _, writing in self.pipes.values():
+                        os.close(writing)
+                    self.numbers[threading.get_ident()] = me
+                    while True:
+                        self._wait(me, self.posted, self.done[me] + 1, -1)
+                        if self.closing[0]:
+                            os._exit(0)
+                        self._serve(me)
+                finally:
+                    os._exit(1)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def _fence(self, me):
+        """Loads and stores before this are seen before those after it (0.2 us); Ctrl-C may cut it in two."""
+        ring(self.fences[me])
+        self.fences[me].acquire(blocking=False)
+
+    def _wake(self, me):
+        """Have every other worker that blocks look at the counters."""
+        self._fence(me)
+        for other, bell in enumerate(self.bells):
+            if other != me:
+                ring(bell)
+        for other, (_, writing) in self.pipes.items():
+            if me == 0 and self.asleep[other]:
+                os.write(writing, b"!")
+
+    def _wait(self, me, counters, target, step):
+        """Until all `counters` are at `target` or beyond; raises BrokenBarrierError once `step` has failed.
+
+        Processes only look for some 10 us, then yield the core between looks: with a core each, a wait ends 1 us after
+        what it waits for. Threads do not: holding the GIL while looking slowed the others by a quarter.
+        """
+        began = spins = 0
+        for i in range(len(counters)):
+            while counters[i] < target:
+                if self.failed[0] == step:
+                    raise threading.BrokenBarrierError
+                if self.bells:
+                    self.bells[me].acquire()
+                elif spins < 50:
+                    spins += 1
+                else:
+                    began = began or time.monotonic()
+                    self._pause(me, time.monotonic() - began, counters is self.posted)
+        self._fence(me)
+
+    def _pause(self, me, waited, idle):
+        """Yield the core; in a step naps follow, so that on a busy machine the others come to it: 28 ms became 20."""
+        if idle and waited > 0.005:
+            self._sleep(me)
+        elif idle or waited < 0.0003:
+            os.sched_yield()
+        else:
+            time.sleep(0.00005 if waited < 1 else 0.001)
+        if time.monotonic() > self.next_look:
+            self._look(me)
+
+    def _sleep(self, me):
+        """Until there is a call or worker 0 ends; for half a second at most, as a fork of it may hold the pipe open."""
+        reading = select.poll()
+        reading.register(self.pipes[me][0], select.POLLIN)
+        self.asleep[me] = 1
+        self._fence(me)
+        if self.posted[0] == self.done[me] and reading.poll(500) and not os.read(self.pipes[me][0], 64):
+            os._exit(0)
+        self.asleep[me] = 0
+
+    def _look(self, me):
+        """A child whose parent has ended ends; worker 0 raises RuntimeError if a child has ended."""
+        self.next_look = time.monotonic() + 0.001
+        if me and os.getppid() != self.pid:
+            os._exit(0)
+        for child, pid in [] if me else list(self.children.items()):
+            how = exit_of(pid)
+            if how:
+                del self.children[child]
+                self.why = f"worker {child} of {self.count} {how}"
+                self.close()
+                raise RuntimeError(f"{self.why}; params and buffers may be half updated, and the other workers ended")
+
+    def _fail(self, me, step):
+        """Let all others out of `sync`."""
+        self._fence(me)
+        self.failed[0] = step
+        self._wake(me)
+
+    def _settle(self):
+        """Let the helpers out of the last step and wait until they are."""
+        step = self.posted[0]
+        if not self.closing[0] and any(done < step for done in self.done):
+            self.done[0] = step
+            self._fail(0, step)
+            self._wait(0, self.done, step, -1)
+
+    def _raise_error(self):
+        """Raise what the first helper in trouble met; from a child, as the plain built-in error."""
+        helper, error = next(((i, error) for i, error in enumerate(self.errors) if error), (0, None))
+        if error is None:
+            raise RuntimeError(f"the workers have ended: {self.why}")
+        if self.bells:
+            raise error
+        name, message, lines = error.decode(errors="replace").split("\0")
+        kept = ArithmeticError, AssertionError, FloatingPointError, IndexError, KeyError, MemoryError, OverflowError
+        kept = {kind.__name__: kind for kind in (*kept, TypeError, ValueError, ZeroDivisionError)}
+        cause = RuntimeError(f"in worker {helper} of {self.count}:\n{lines}")
+        if name in kept:
+            raise kept[name](message) from cause
+        raise RuntimeError(f"worker {helper} of {self.count}: {name}: {message}") from cause
+
+
+def held_lock():
+    """-> a lock that is taken."""
+    lock = threading.Lock()
+    lock.acquire()
+    return lock
+
+
+def ring(bell):
+    """Release a lock unless someone else just has."""
+    try:
+        bell.release()
+    except RuntimeError:
+        return
+
+
+def serve_calls(team, me, bell, posted, done, closing):
+    """The life of a helper in a thread. `team`: a weak reference, so that it can be collected between calls."""
+    while True:
+        while posted[0] == done[me]:
+            bell.acquire()
+        now = team()
+        if closing[0] or now is None:
+            return
+        now.numbers[threading.get_ident()] = me
+        now._serve(me)
+        del now
+
+
+def error_text(error):
+    """The error being handled -> its name, message and traceback with zeros between, in at most 16,384 bytes."""
+    name = "MemoryError" if isinstance(error, MemoryError) else type(error).__name__  # numpy has one of its own
+    parts = name, str(error)[:2000], traceback.format_exc()
+    return "\0".join(part.replace("\0", " ") for part in parts).encode(errors="replace")[:16384]
+
+
+def exit_of(pid):
+    """How a child ended, None while it runs."""
+    try:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        return "has ended"
+    if not ended:
+        return None
+    code = os.waitstatus_to_exitcode(status)
+    return f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+
+
+def end_helpers(pid, counters, bells, threads, children, pipes):
+    """End the helpers of process `pid`, those at work when they are done; children are killed after a second."""
+    if pid != os.getpid():
+        return
+    posted, failed, closing = counters
+    closing[0], failed[0] = 1, posted[0]
+    posted[0] += 1
+    for bell in bells:
+        ring(bell)
+    for _, writing in pipes.values():
+        os.write(writing, b"!")
+    deadline = time.monotonic() + 1
+    for thread in threads:
+        if thread is not threading.current_thread():
+            thread.join(max(0, deadline - time.monotonic()))
+    for child in children.values():
+        while not exit_of(child):
+            if time.monotonic() > deadline:
+                os.kill(child, signal.SIGKILL)
+            time.sleep(0.0005)
+    for end in [end for ends in pipes.values() for end in ends]:
+        os.close(end)
+    pipes.clear()
