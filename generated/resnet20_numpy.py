@@ -200,11 +200,13 @@ def cross_entropy(logits, labels):
 
 
 def sgd_step(params, grads, state, lr=1e-2, momentum=0.0, nesterov=False, weight_decay=0.0):
-    """v = momentum * v + g;  param -= lr * v, with nesterov lr * (g + momentum * v). The first v is g."""
+    """v = momentum * v + g;  param -= lr * v, with nesterov lr * (g + momentum * v)."""
     for name, param in params.items():
         g = grads[name] + weight_decay * param if weight_decay else grads[name]
         if momentum:
-            v = state[name] = momentum * state[name] + g if name in state else g.copy()
+            v, *_ = state.setdefault(name, (np.zeros_like(param),))
+            v *= momentum
+            v += g
             g = g + momentum * v if nesterov else v
         param -= lr * g
 

@@ -55,14 +55,18 @@ class Net:
         return LayerNetwork(self.graph, self.recipe, LOSSES[self.recipe.loss], seed, dtype)
 
     @cached_property
-    def _numpy_text(self) -> str:
-        from netdsl.backends.numpy_emitter import emit_numpy
+    def _numpy_texts(self) -> dict[int, str]:
+        return {}
 
-        return emit_numpy(self.graph, self.recipe, LOSSES[self.recipe.loss])
+    def numpy_source(self, level: int = 0) -> str:
+        """The text of the standalone NumPy module: level 0 is the textbook, 2 is fast."""
+        if level not in self._numpy_texts:
+            from netdsl.backends.fast_emitter import emit_fast
+            from netdsl.backends.numpy_emitter import emit_numpy
 
-    def numpy_source(self) -> str:
-        """The text of the standalone NumPy module."""
-        return self._numpy_text
+            emit = emit_fast if level == 2 else emit_numpy
+            self._numpy_texts[level] = emit(self.graph, self.recipe, LOSSES[self.recipe.loss])
+        return self._numpy_texts[level]
 
     def torch_source(self) -> str:
         """The text of the PyTorch module."""
@@ -70,10 +74,10 @@ class Net:
 
         return emit_torch(self.graph, self.recipe)
 
-    def numpy_model(self, seed: int | None = None, dtype: Any = "float32") -> Any:
-        """The emitted NumPy module, run: an instance of its Model."""
-        module = run_module(self.numpy_source(), f"{self.name}_numpy")
-        return module.Model(seed=self.recipe.seed if seed is None else seed, dtype=dtype)
+    def numpy_model(self, seed: int | None = None, dtype: Any = "float32", level: int = 0, **options: Any) -> Any:
+        """The emitted NumPy module, run: an instance of its Model. options, at level 2: workers, kind."""
+        module = run_module(self.numpy_source(level), f"{self.name}_numpy")
+        return module.Model(seed=self.recipe.seed if seed is None else seed, dtype=dtype, **options)
 
     def _repr_html_(self) -> str:
         return self.summary()._repr_html_()

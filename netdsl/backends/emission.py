@@ -8,11 +8,12 @@ from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from netdsl.backends.kernel_source import STANDARD
 from netdsl.ir import Graph, Scope, Shape, show_shape
 from netdsl.symbols import plain_value
 
 MAX_ROWS = 60  # of a table of layers
-_ALLOWED_IMPORTS = {"numpy", "torch", "json", "math", "collections"}
+_ALLOWED_IMPORTS = {"numpy", "torch", "collections", *STANDARD}
 _FORBIDDEN_CALLS = {
     "eval",
     "exec",

@@ -7,6 +7,23 @@ import inspect
 import types
 from collections.abc import Callable, Iterable
 
+STANDARD = {
+    "ctypes",
+    "inspect",
+    "json",
+    "math",
+    "mmap",
+    "os",
+    "select",
+    "signal",
+    "sys",
+    "threading",
+    "time",
+    "traceback",
+    "weakref",
+}
+"""The modules of the standard library that a kernel may use."""
+
 
 def kernel_texts(roots: Iterable[Callable | type]) -> list[str]:
     """Source text of `roots` and of every netdsl function they use, callees first."""
@@ -19,7 +36,7 @@ def kernel_texts(roots: Iterable[Callable | type]) -> list[str]:
 def imported_modules(texts: Iterable[str]) -> list[str]:
     """Of the modules that a kernel may use beside numpy, those that these texts name."""
     used = {node.id for text in texts for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
-    return sorted(used & {"json", "math"})
+    return sorted(used & STANDARD)
 
 
 def _collect(function: Callable | type, ordered: dict[Callable | type, str]) -> None:
@@ -30,9 +47,14 @@ def _collect(function: Callable | type, ordered: dict[Callable | type, str]) -> 
     assert module is not None, function
     for name in _names(text):
         used = vars(module).get(name)
-        if isinstance(used, types.FunctionType) and used is not function:
+        if _is_kernel(used) and used is not function:
             _collect(used, ordered)
     ordered[function] = text.rstrip("\n")
+
+
+def _is_kernel(used: object) -> bool:
+    """A function or class of netdsl, whose text can be copied."""
+    return isinstance(used, types.FunctionType | type) and str(used.__module__).startswith("netdsl.")
 
 
 def _names(text: str) -> list[str]:

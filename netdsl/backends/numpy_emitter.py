@@ -23,7 +23,7 @@ def emit_numpy(graph: Graph, recipe: Recipe, loss: Callable) -> str:
     """The text of `<name>_numpy.py`."""
     optimizer = OPTIMIZERS[recipe.optimizer].step
     layers = [layer_of(node.op) for node in graph.nodes]
-    starts = _start_kernels(graph, recipe.init)
+    starts = start_kernels(graph, recipe.init)
     roots = [kernel for layer in layers for kernel in (layer.forward, layer.backward)]
     *kernels, network = kernel_texts([*roots, loss, optimizer, *starts, Network])
     name = class_name(graph.name)
@@ -40,8 +40,8 @@ def emit_numpy(graph: Graph, recipe: Recipe, loss: Callable) -> str:
         shapes=f"{batch_shape(graph.input_shape)} -> {batch_shape(graph.output_shape)}",
         learning_rate=repr(recipe.options["lr"]),
         loss=loss.__name__,
-        params=_dictionary(graph.param_specs(), recipe.init),
-        buffers=_dictionary(graph.buffer_specs(), recipe.init),
+        params=dictionary(graph.param_specs(), recipe.init),
+        buffers=dictionary(graph.buffer_specs(), recipe.init),
         methods=_methods(graph, recipe),
         demo=demo_lines(graph, recipe.loss),
     )
@@ -50,14 +50,14 @@ def emit_numpy(graph: Graph, recipe: Recipe, loss: Callable) -> str:
 # -------------------------------------------------------------------------------------------- how params start
 
 
-def _start_kernels(graph: Graph, scheme: str) -> list[Callable]:
+def start_kernels(graph: Graph, scheme: str) -> list[Callable]:
     kinds = {spec.init for _, spec in graph.param_specs()}
     weight, bias = SCHEMES[scheme]
     starts = (("weight", weight), ("bias", bias), ("normal", normal))
     return [start for kind, start in starts if kind in kinds and start is not None]
 
 
-def _dictionary(specs: list[tuple[str, ParamSpec]], scheme: str) -> dict[str, object]:
+def dictionary(specs: list[tuple[str, ParamSpec]], scheme: str) -> dict[str, object]:
     lines = [f'"{name}": {_start(spec, scheme)},' for name, spec in specs]
     return {"open": "{" if lines else "{}", "lines": lines}
 

@@ -1,6 +1,7 @@
 """`add`: the sum of its branches, element by element."""
 
-from netdsl.layers.contract import LayerDef, equal_shapes
+from netdsl.kernels.plane_stages import Add
+from netdsl.layers.contract import LayerDef, StageCall, equal_shapes
 
 
 def add_shape(attrs, *inputs):
@@ -31,4 +32,5 @@ LAYER = LayerDef(
     torch=None,
     torch_call=lambda attrs, *inputs: " + ".join(f"{{{i}}}" for i in range(len(inputs))),
     known_as=("sum",),
+    stages=lambda attrs, *xs: (StageCall(Add, (xs[0],)),),
 )

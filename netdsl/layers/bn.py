@@ -4,7 +4,8 @@ import numpy as np
 
 from netdsl.diagnostics import SpecProblem
 from netdsl.ir import ParamSpec, show_shape
-from netdsl.layers.contract import Attr, LayerDef, call_text
+from netdsl.kernels.plane_stages import BatchNorm
+from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text
 
 
 def bn_shape(attrs, x):
@@ -65,6 +66,11 @@ def bn_torch(attrs, x):
     return call_text("nn.BatchNorm2d" if len(x) == 3 else "nn.BatchNorm1d", x[0], **options)
 
 
+def bn_stages(attrs, x):
+    options = {key: attrs[key] for key, usual in (("eps", 1e-5), ("momentum", 0.1)) if attrs[key] != usual}
+    return (StageCall(BatchNorm, (x,), options),)
+
+
 LAYER = LayerDef(
     name="bn",
     summary="batch normalisation",
@@ -81,4 +87,5 @@ LAYER = LayerDef(
     torch=bn_torch,
     cancels_bias=True,
     known_as=("batchnorm", "batchnorm2d", "batch_norm"),
+    stages=bn_stages,
 )

@@ -22,6 +22,7 @@ Shapes are without the batch axis; `attrs` is a dict of attr name -> value, comp
     torch_helpers: text of small classes or functions that `torch` or `torch_call` name, copied above the network
     known_as: what other systems call it, for suggestions
     cancels_bias: a bias in the layer before it does nothing; is_linear: two in a row can do no more than one
+    stages(attrs, *inputs) -> tuple of StageCall     what computes the layer fast, the best first; optional
     implied_by: names of losses that contain this layer: as the last one, it is left out of what the loss reads
 
 A kernel is an undecorated module-level `def` that names only numpy, math, builtins, its arguments and other kernels:
@@ -34,7 +35,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from netdsl.diagnostics import SpecProblem
@@ -73,6 +74,16 @@ class Attr:
         return (*([self.flag] if self.flag else []), *self.spellings, self.name)
 
 
+@dataclass(frozen=True)
+class StageCall:
+    """A stage that computes a layer fast (kernels/stages.py): its class and the arguments behind the worker and, where
+    the constructor has a `name`, the layer's name."""
+
+    kernel: type
+    arguments: tuple[object, ...] = ()
+    options: Mapping[str, object] = field(default_factory=dict)
+
+
 def _no_params(attrs: Attrs, *inputs: Shape) -> tuple[ParamSpec, ...]:
     return ()
 
@@ -109,6 +120,7 @@ class LayerDef:
     known_as: tuple[str, ...] = ()
     cancels_bias: bool = False
     is_linear: bool = False
+    stages: Callable[..., tuple[StageCall, ...]] | None = None
 
     def attr(self, name: str) -> Attr:
         return next(attr for attr in self.attrs if attr.name == name)

@@ -4,8 +4,11 @@ import numpy as np
 
 from netdsl.diagnostics import SpecProblem
 from netdsl.ir import ParamSpec, show_shape
+from netdsl.kernels.bilinear import BilinearConv, fourier, winograd
+from netdsl.kernels.convolutions import PatchConv, PointConv
+from netdsl.kernels.grouped import DepthConv
 from netdsl.kernels.windows import windows, windows_adjoint
-from netdsl.layers.contract import REQUIRED, Attr, LayerDef, call_text, require_rank
+from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, require_rank
 from netdsl.symbols import pair_text
 
 
@@ -130,6 +133,30 @@ def conv_torch(attrs, x):
     return call_text("nn.Conv2d", x[0], attrs["filters"], pair_text(attrs["kernel_size"]), **options)
 
 
+def conv_stages(attrs, x):
+    """1x1: one product. Stride 1 with a window: constant matrices. Else patches."""
+    if attrs["groups"] == x[0]:
+        names = ("filters", "kernel_size", "stride", "padding", "dilation")
+        return (StageCall(DepthConv, (x, *(attrs[name] for name in names))),)
+    if attrs["groups"] != 1:
+        return ()
+    names = ("filters", "kernel_size", "stride", "padding", "dilation")
+    filters, kernel_size, stride, padding, dilation = (attrs[name] for name in names)
+    patches = StageCall(PatchConv, (x, filters, kernel_size, stride, padding, dilation))
+    if kernel_size == (1, 1):
+        return (StageCall(PointConv, (x, filters, stride, padding)), patches)
+    if stride != (1, 1) or dilation != (1, 1) or x[0] < 8:
+        return (patches,)
+    arguments = (x, filters, kernel_size, padding)
+    plane = StageCall(BilinearConv, (*arguments, fourier))
+    _, ho, wo = conv_shape(attrs, x)
+    if kernel_size == (3, 3) and (x[0] >= 96 or max(ho, wo) > 16):
+        return (StageCall(BilinearConv, (*arguments, winograd, 4)), plane, patches)
+    if max(ho, wo) > 16:
+        return (StageCall(BilinearConv, (*arguments, fourier, 14)), patches)
+    return (plane, patches)
+
+
 LAYER = LayerDef(
     name="conv",
     summary="convolution with C filters",
@@ -150,4 +177,5 @@ LAYER = LayerDef(
     forward=conv_forward,
     backward=conv_backward,
     torch=conv_torch,
+    stages=conv_stages,
 )

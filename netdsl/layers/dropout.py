@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from netdsl.layers.contract import Attr, LayerDef
+from netdsl.kernels.plane_stages import Factor
+from netdsl.layers.contract import Attr, LayerDef, StageCall
 
 
 def dropout_forward(x, p, training, rng):
@@ -25,4 +26,5 @@ LAYER = LayerDef(
     forward=dropout_forward,
     backward=dropout_backward,
     torch=lambda attrs, x: f"nn.Dropout({attrs['p']!r})",
+    stages=lambda attrs, x: (StageCall(Factor),),
 )

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from netdsl.layers.contract import Attr, LayerDef, require_rank
+from netdsl.kernels.plane_stages import Factor
+from netdsl.layers.contract import Attr, LayerDef, StageCall, require_rank
 
 
 def dropout2d_shape(attrs, x):
@@ -33,4 +34,5 @@ LAYER = LayerDef(
     backward=dropout2d_backward,
     torch=lambda attrs, x: f"nn.Dropout2d({attrs['p']!r})",
     known_as=("spatial_dropout",),
+    stages=lambda attrs, x: (StageCall(Factor),),
 )

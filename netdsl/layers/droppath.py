@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from netdsl.layers.contract import Attr, LayerDef
+from netdsl.kernels.plane_stages import Factor
+from netdsl.layers.contract import Attr, LayerDef, StageCall
 
 
 def droppath_forward(x, p, training, rng):
@@ -41,4 +42,5 @@ LAYER = LayerDef(
     torch=lambda attrs, x: f"DropPath({attrs['p']!r})",
     torch_helpers=(DROP_PATH,),
     known_as=("stochastic_depth",),
+    stages=lambda attrs, x: (StageCall(Factor),),
 )

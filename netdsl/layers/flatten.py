@@ -2,7 +2,8 @@
 
 from math import prod
 
-from netdsl.layers.contract import LayerDef
+from netdsl.kernels.plane_stages import Flatten
+from netdsl.layers.contract import LayerDef, StageCall
 
 
 def flatten_shape(attrs, x):
@@ -28,4 +29,5 @@ LAYER = LayerDef(
     backward=flatten_backward,
     torch=lambda attrs, x: "nn.Flatten()",
     torch_call=lambda attrs, x: "torch.flatten({x}, 1)",
+    stages=lambda attrs, x: (StageCall(Flatten, (x,)),) if len(x) == 3 else (),
 )

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from netdsl.layers.contract import LayerDef, require_rank
+from netdsl.kernels.plane_stages import GlobalAverage
+from netdsl.layers.contract import LayerDef, StageCall, require_rank
 
 
 def gap_shape(attrs, x):
@@ -31,4 +32,5 @@ LAYER = LayerDef(
     torch=lambda attrs, x: "nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())",
     torch_call=lambda attrs, x: "{x}.mean(dim=(2, 3))",
     known_as=("globalavgpool", "global_average_pool"),
+    stages=lambda attrs, x: (StageCall(GlobalAverage, (x,)),),
 )

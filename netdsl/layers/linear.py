@@ -6,7 +6,8 @@ import numpy as np
 
 from netdsl.diagnostics import SpecProblem
 from netdsl.ir import ParamSpec, show_shape
-from netdsl.layers.contract import REQUIRED, Attr, LayerDef, call_text
+from netdsl.kernels.plane_stages import Linear
+from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text
 
 
 def linear_shape(attrs, x):
@@ -67,4 +68,5 @@ LAYER = LayerDef(
     torch=linear_torch,
     is_linear=True,
     known_as=("dense", "lin", "fully_connected"),
+    stages=lambda attrs, x: (StageCall(Linear, (attrs["features"],)),) if len(x) == 1 else (),
 )

@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from netdsl.kernels.plane_stages import MaxPool
 from netdsl.kernels.pooling import window_count, window_slices
-from netdsl.layers.contract import REQUIRED, Attr, LayerDef, call_text, require_rank
+from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, require_rank
 from netdsl.symbols import pair_text
 from netdsl.window_rules import pooling_options, pooling_sides
 
@@ -53,6 +54,10 @@ def pool_torch(attrs, x):
     return call_text("nn.MaxPool2d", pair_text(attrs["kernel_size"]), **pooling_options(attrs))
 
 
+def pool_stages(attrs, x):
+    return (StageCall(MaxPool, (x, *(attrs[name] for name in ("kernel_size", "stride", "padding", "dilation")))),)
+
+
 LAYER = LayerDef(
     name="pool",
     summary="maximum pooling",
@@ -78,4 +83,5 @@ LAYER = LayerDef(
     backward=pool_backward,
     torch=pool_torch,
     known_as=("maxpool", "max_pool"),
+    stages=pool_stages,
 )

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from netdsl.layers.contract import LayerDef
+from netdsl.kernels.plane_stages import Relu
+from netdsl.layers.contract import LayerDef, StageCall
 
 
 def relu_forward(x):
@@ -22,4 +23,5 @@ LAYER = LayerDef(
     backward=relu_backward,
     torch=lambda attrs, x: "nn.ReLU()",
     torch_call=lambda attrs, x: "torch.relu({x})",
+    stages=lambda attrs, x: (StageCall(Relu, (x,)),),
 )

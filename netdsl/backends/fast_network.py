@@ -1,0 +1,319 @@
+"""The part that every fast NumPy network (-O2) shares; its text is copied into emitted modules."""
+
+import numpy as np
+
+from netdsl.backends.network import Network
+from netdsl.kernels.plane_stages import from_textbook, to_textbook
+from netdsl.kernels.stages import Worker
+from netdsl.kernels.workers import Team, auto_kind, available_cores
+
+OUTPUTS, LOGITS, GRADIENTS, BACKWARD, UPDATE, STEP = range(6)
+CHUNK = 16384
+
+
+class FastNetwork(Network):
+    """A network whose batch is shared by workers; the class below says which stages they work with.
+
+    params: name -> array of PyTorch's shape. They are views of one vector, in which weights lie the other way round,
+    (Kh, Kw, C, F) and (D, F): write into them, `params[name][...] = new`, do not replace them.
+    workers: how many (None: one for each core); kind: "threads", "processes" (forked, on shared params; faster where
+    there are many small layers) or "auto".
+    """
+
+    def start(self, params, buffers, rng, workers, kind):
+        """Store the params in one vector, shared by the workers."""
+        self.rng = rng
+        self.num_workers = available_cores() if workers is None else workers
+        self.kind = auto_kind() if kind == "auto" else kind
+        self.team = Team(self.num_workers, self.kind)
+        self.shared_arrays, self.known_constants, self.workers, self.io = {}, {}, {}, {}
+        self.places, self.size = {}, 0
+        for name, array in params.items():
+            self.places[name] = (self.size, self.size + array.size)
+            self.size += -(-array.size // 16) * 16
+        self.vector = self.team.shared((self.size,), self.dtype)
+        self.gradients = self.team.shared((self.num_workers, self.size), self.dtype)
+        self.stored, self.params = self.views(self.vector, params)
+        both = [self.views(row, params) for row in self.gradients]
+        self.stored_grads, self.named_grads = [stored for stored, _ in both], [named for _, named in both]
+        for name, array in params.items():
+            self.params[name][...] = array
+        self.buffers = {}
+        for name, array in buffers.items():
+            self.buffers[name] = self.team.shared(array.shape, self.dtype)
+            self.buffers[name][...] = array
+        self.derived = [place for name, place in self.places.items() if params[name].ndim != 2]
+        self.seen = self.team.shared((self.size + sum(b.size for b in buffers.values()),), self.dtype)
+        self.news = self.team.shared((self.num_workers,), self.dtype)
+        self.moments = self.team.shared((2, self.size), self.dtype)
+        self.norms = self.team.shared((self.num_workers,), np.float64)
+        self.losses = self.team.shared((self.num_workers,), np.float64)
+        self.optimizer_state = {}
+        for begin in range(0, self.size, CHUNK):
+            self.optimizer_state[begin] = tuple(row[begin : begin + CHUNK] for row in self.moments)
+        self.capacity, self.steps, self.last_size = 0, 0, 0
+
+    def views(self, vector, params):
+        """Of one vector the params as they are stored, and in PyTorch's shapes."""
+        stored, named = {}, {}
+        for name, array in params.items():
+            begin, end = self.places[name]
+            order = {4: (2, 3, 1, 0), 2: (1, 0)}.get(array.ndim, tuple(range(array.ndim)))
+            stored[name] = vector[begin:end].reshape([array.shape[axis] for axis in order])
+            named[name] = stored[name].transpose(np.argsort(order))
+        return stored, named
+
+    def shared(self, key, shape):
+        """An array that all workers see, made when the first one asks for it."""
+        if key not in self.shared_arrays:
+            self.shared_arrays[key] = self.team.shared(shape, self.dtype)
+        return self.shared_arrays[key]
+
+    def worker(self, index, n, training, apart):
+        """What worker `index` needs for its part of a batch of n samples; made once."""
+        key = (index, n, training, apart)
+        if key not in self.workers:
+            active = self.num_workers if n >= self.num_workers else 1
+            begin, end = index * n // active, (index + 1) * n // active
+            count = max(1, -(-(end - begin) // self.block))
+            cuts = [begin + i * (end - begin) // count for i in range(count + 1)]
+            rows = [slice(a, b) for a, b in zip(cuts, cuts[1:], strict=False)]
+            while len(self.workers) >= 8:  # the largest number of batch sizes kept at hand
+                self.workers.pop(next(iter(self.workers)))
+            self.workers[key] = Worker(self, index, n, rows, training, apart)
+        return self.workers[key]
+
+    # ------------------------------------------------------------------------------------------ what users call
+
+    def logits(self, x, training=False):
+        """x (N, *input_shape) -> what the loss reads, (N, ...)."""
+        x = self.check_input(x)
+        self.call(LOGITS if training else OUTPUTS, x)
+        return self.io["logits"][: len(x)].copy()
+
+    def backward(self, dy):
+        """The gradient by the logits, for the last batch that `logits` saw in training -> None, {param name: gradient}.
+
+        The gradient by the input is not computed here; a module of -O0 gives it.
+        """
+        self.io["dlogits"][: len(dy)] = dy
+        self.run(BACKWARD, len(dy))
+        return None, self.total_gradients()
+
+    def loss_and_gradients(self, x, y):
+        """x (N, *input_shape), targets y -> mean loss, {param name: gradient}, in training mode."""
+        self.call(GRADIENTS, self.check_input(x), np.asarray(y))
+        return self.last_loss, self.total_gradients()
+
+    def train_step(self, x, y, lr=None):
+        """Forward, loss, backward and one step of the optimizer, in place; returns the loss.
+
+        Where a gradient is not a finite number the params stay as they are, and the loss is NaN.
+        """
+        self.call(STEP, self.check_input(x), np.asarray(y), self.learning_rate if lr is None else lr)
+        return self.last_loss if self.counted() else np.nan
+
+    def counted(self):
+        """Count the step that was just made; False if it was not made, since a gradient is not finite."""
+        made = bool(np.isfinite(self.norms.sum()))
+        self.steps += made
+        return made
+
+    def update(self, grads, lr):
+        """One step of the optimizer, in place."""
+        for name, grad in grads.items():
+            self.named_grads[0][name][...] = grad
+        self.gradients[1:] = 0
+        self.run(UPDATE, self.num_workers, lr)
+        self.counted()
+
+    def total_gradients(self):
+        """{param name: gradient}, summed over the workers in their order."""
+        for row in self.gradients[1:]:
+            self.gradients[0] += row
+        return {name: grad.copy() for name, grad in self.named_grads[0].items()}
+
+    @property
+    def last_loss(self):
+        """The mean loss of the last batch with targets, also where a gradient was not finite."""
+        return self.losses.sum()
+
+    @property
+    def last_logits(self):
+        """What the loss read of the last batch, (N, ...); the next batch writes over it."""
+        return self.io["logits"][: self.last_size]
+
+    def close(self):
+        """End the workers."""
+        self.team.close()
+
+    @property
+    def has_ended(self):
+        """Whether the workers were closed, or one of them died and ended them all."""
+        return bool(self.team.closing[0])
+
+    # ------------------------------------------------------------------------------------------ how work is shared
+
+    def call(self, command, x, y=None, lr=0.0):
+        """Hand a batch to the workers, and wait for them."""
+        if command in (OUTPUTS, LOGITS):
+            y = None
+        self.prepare(len(x), y)
+        self.last_size = len(x)
+        self.hand("x", x)
+        if y is not None:
+            self.hand("y", y)
+        if command != OUTPUTS:
+            for name, kernel, shape, p in self.draws:
+                self.hand(
+                    name, kernel(np.broadcast_to(np.ones((), self.dtype), (len(x), *shape)), p, True, self.rng)[1]
+                )
+        self.run(command, len(x), lr)
+
+    def prepare(self, n, y=None):
+        """Have workers that can take n samples with targets like y (N, ...); the first batch does it, if nobody else.
+
+        Processes see only what was made before they were forked, which is safe while there is no other thread.
+        """
+        if n <= self.capacity and (y is None or "y" not in self.io or self.kind == "threads" or self.fits(y)):
+            if y is None or "y" in self.io:
+                return
+        if self.capacity:
+            self.team.close()
+            self.team = Team(self.num_workers, self.kind)
+        self.capacity = max(n, self.capacity, 256 if self.kind == "processes" else 1)
+        many = self.capacity
+        self.io["x"] = self.team.shared((many, *self.input_shape), self.dtype)
+        if y is not None:
+            self.io["y"] = self.team.shared((many, *y.shape[1:]), y.dtype)
+        for name in ("logits", "dlogits"):
+            self.io[name] = self.team.shared((many, *self.logits_shape), self.dtype)
+        for name, kernel, shape, p in self.draws:
+            ones = np.broadcast_to(np.ones((), self.dtype), (1, *shape))
+            factor = kernel(ones, p, True, np.random.default_rng(0))[1]
+            self.io[name] = self.team.shared((many, *factor.shape[1:]), self.dtype)
+        self.workers.clear()
+        for training in (False, True):
+            self.worker(0, 1, training, self.waits)  # asks for all shared arrays
+        self.workers.clear()
+        self.team.start(self.work)
+
+    def fits(self, y):
+        return self.io["y"].dtype == y.dtype and self.io["y"].shape[1:] == y.shape[1:]
+
+    def hand(self, name, array):
+        """Show an array to the workers."""
+        if self.kind == "threads":
+            self.io[name] = array
+        else:
+            self.io[name][: len(array)] = array
+
+    def run(self, command, n, lr=0.0):
+        """Every worker does its part of a command; of a batch with too few samples for all, the first does all."""
+        if n >= self.num_workers:
+            self.team.call((command, n, lr, self.steps))
+        else:
+            self.losses[:] = 0
+            self.norms[:] = 0
+            self.gradients[1:] = 0
+            self.work(0, (command, n, lr, self.steps))
+
+    def wait(self, n):
+        """For all other workers, if they have a part in a batch of n samples."""
+        if n >= self.num_workers:
+            self.team.sync()
+
+    def work(self, index, command):
+        """One worker's part of a command."""
+        kind, n, lr, made = int(command[0]), int(command[1]), float(command[2]), int(command[3])
+        with np.errstate(all="ignore"):  # what is not finite shows in the loss and in `counted`
+            self.do(kind, index, n, lr, made)
+
+    def do(self, kind, index, n, lr, made):
+        if kind == UPDATE:
+            self.update_part(index, n, lr, made)
+            return
+        if kind == OUTPUTS:
+            w = self.worker(index, n, False, False)
+            if self.is_new(w):
+                self.refresh(w)
+            w.run([self.infer_block(w, b) for b in range(len(w.rows))])
+            return
+        w = self.worker(index, n, True, kind in (LOGITS, BACKWARD) or self.waits)
+        if kind != BACKWARD:
+            self.refresh(w)
+        steps = {LOGITS: self.logits_block, BACKWARD: self.backward_block}.get(kind, self.train_block)
+        self.losses[index] = 0
+        w.run([steps(w, b) for b in range(len(w.rows))])
+        if kind != LOGITS:
+            for stage in w.stages:
+                stage.finish()
+        if kind == STEP:
+            self.update_part(index, n, lr, made)
+
+    def refresh(self, w):
+        """Make what the stages derive from the params; each worker makes a part."""
+        for stage in w.stages:
+            stage.refresh()
+        self.wait(w.n)
+
+    def is_new(self, w):
+        """At inference: have params or buffers changed since this worker's stages last derived something from them?"""
+        state = [self.vector[begin:end] for begin, end in self.derived] + list(self.buffers.values())
+        if w.seen is not None and all(np.array_equal(a, b) for a, b in zip(state, w.seen, strict=True)):
+            return False
+        w.seen = [array.copy() for array in state]
+        return True
+
+    def infer_block(self, w, b):
+        self.io["logits"][w.rows[b]] = to_textbook(self.infer_forward(w.s, self.io["x"][w.rows[b]]))
+        return
+        yield
+
+    def logits_block(self, w, b):
+        x = self.io["x"][w.rows[b]]
+        z = (yield from self.train_forward(w.s, x)) if self.waits else self.train_forward(w.s, x)
+        self.io["logits"][w.rows[b]] = to_textbook(z)
+
+    def backward_block(self, w, b):
+        dz = from_textbook(self.io["dlogits"][w.rows[b]].copy())
+        if self.waits:
+            yield from self.train_backward(w.s, dz)
+        else:
+            self.train_backward(w.s, dz)
+
+    def train_block(self, w, b):
+        rows = w.rows[b]
+        x = self.io["x"][rows]
+        z = (yield from self.train_forward(w.s, x)) if self.waits else self.train_forward(w.s, x)
+        z = to_textbook(z)
+        self.io["logits"][rows] = z
+        loss, dz = self.loss(z, self.io["y"][rows])
+        share = (rows.stop - rows.start) / w.n
+        self.losses[w.index] += loss * share
+        dz = from_textbook((dz * share).astype(self.dtype))
+        if self.waits:
+            yield from self.train_backward(w.s, dz)
+        else:
+            self.train_backward(w.s, dz)
+
+    def update_part(self, index, n, lr, steps):
+        """One worker's part of the params: sum the gradients, see that all are finite, then the optimizer's step."""
+        self.wait(n)
+        active = self.num_workers if n >= self.num_workers else 1
+        chunks = range(0, self.size, CHUNK)
+        own = chunks[index * len(chunks) // active : (index + 1) * len(chunks) // active]
+        params, grads, norm = {}, {}, 0.0
+        for begin in own:
+            params[begin] = self.vector[begin : begin + CHUNK]
+            grads[begin] = self.gradients[0, begin : begin + CHUNK]
+            for row in self.gradients[1:]:
+                grads[begin] += row[begin : begin + CHUNK]
+            norm += float(np.dot(grads[begin], grads[begin]))
+        if not np.isfinite(norm) and all(np.isfinite(grad).all() for grad in grads.values()):
+            norm = 0.0  # only the squares overflow
+        self.norms[index] = norm
+        self.wait(n)
+        if np.isfinite(self.norms[:active].sum()):
+            self.optimizer_state["step"] = steps
+            self.optimize(params, grads, self.optimizer_state, lr)

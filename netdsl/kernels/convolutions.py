@@ -1,0 +1,234 @@
+"""Convolutions as stages: what all of them share, and those that are plain matrix products. See kernels/bilinear.py for
+the fast ones. Weights are stored as (Kh, Kw, C, F)."""
+
+import numpy as np
+
+from netdsl.kernels.stages import Stage
+
+
+class ConvStage(Stage):
+    """A convolution of x (H, W, n, C) to y (Ho, Wo, n, F).
+
+    shape (C, H, W) of x; padding ((top, bottom), (left, right)). adds_bias: False where the next stage adds it.
+    dx: whether anything needs the gradient by x. norm: (name, eps) of a batch norm that follows; at inference it is
+    part of the weights and the bias.
+    """
+
+    def prepare(self, w, name, shape, filters, kernel_size, stride, padding, dilation, adds_bias, dx, norm):
+        self.start(w)
+        self.name, self.shape, self.channels, self.filters = name, shape, shape[0], filters
+        self.kernel_size, self.stride, self.padding, self.dilation = kernel_size, stride, padding, dilation
+        self.adds_bias, self.has_dx = adds_bias, dx
+        self.norm = None if w.training else norm
+        self.out_size = tuple(
+            (size + sum(sides) - d * (k - 1) - 1) // s + 1
+            for size, sides, d, k, s in zip(shape[1:], padding, dilation, kernel_size, stride, strict=True)
+        )
+        self.weight = w.params[name + ".weight"]
+        self.bias = w.params.get(name + ".bias")
+        if self.norm is not None:
+            self.scale, self.bias = np.ones(filters, w.dtype), np.zeros(filters, w.dtype)
+        elif self.bias is None:
+            self.adds_bias = False
+
+    def fold(self):
+        """At inference: the scale and the bias that the batch norm behind this layer leaves to it."""
+        if self.norm is None:
+            return
+        name, eps = self.norm
+        buffers, params = self.w.network.buffers, self.w.params
+        mean, var = buffers[name + ".running_mean"], buffers[name + ".running_var"]
+        np.divide(1, np.sqrt(var + eps), out=self.scale)
+        if name + ".weight" in params:
+            self.scale *= params[name + ".weight"]
+        own = params.get(self.name + ".bias")
+        np.multiply(self.scale, -mean if own is None else own - mean, out=self.bias)
+        if name + ".bias" in params:
+            self.bias += params[name + ".bias"]
+
+    def refresh(self):
+        """The weights that this worker computes with."""
+        self.fold()
+        if self.norm is not None:
+            self.weight = self.w.params[self.name + ".weight"] * self.scale
+
+    def with_bias(self, y):
+        if self.adds_bias:
+            y += self.bias
+        return y
+
+    def bias_gradient(self, dy):
+        if self.adds_bias:
+            self.add_gradient(self.name + ".bias", dy.sum(axis=(0, 1)).sum(axis=0))
+
+    def add_weight_gradient(self, rows, dy):
+        """rows (M, K), dy (M, F) -> the gradient of the weights (K, F) of this block, added to that of those before."""
+        grad = self.grad_rows
+        if self.w.block == 0 and not self.has_gradient:
+            np.matmul(rows.T, dy, out=grad)
+        else:
+            np.matmul(rows.T, dy, out=self.grad_part)
+            grad += self.grad_part
+        self.has_gradient = True
+
+
+class PointConv(ConvStage):
+    """A 1x1 convolution: one matrix product over the channels of every pixel."""
+
+    def __init__(
+        self, w, name, shape, filters, stride=(1, 1), padding=((0, 0), (0, 0)), adds_bias=True, dx=True, norm=None
+    ):
+        self.prepare(w, name, shape, filters, (1, 1), stride, padding, (1, 1), adds_bias, dx, norm)
+        ho, wo = self.out_size
+        self.y = w.arrays(lambda n: (ho, wo, n, filters))
+        self.x = [None] * len(w.sizes)
+        self.picks = stride != (1, 1) or padding != ((0, 0), (0, 0))
+        if self.picks:
+            self.picked = w.zeros(lambda n: (ho, wo, n, shape[0]))
+        if w.training:
+            self.grad_rows = w.grads[name + ".weight"].reshape(shape[0], filters)
+            self.grad_part = w.scratch("dweight", lambda n: (shape[0], filters))[0]
+            self.dx = w.arrays(lambda n: (ho, wo, n, shape[0]))
+            if self.picks:
+                self.dx_whole = w.arrays(lambda n: (*shape[1:], n, shape[0]))
+
+    def forward(self, x):
+        """x (H, W, n, C) -> y (Ho, Wo, n, F)."""
+        b = self.w.block
+        if self.picks:
+            inside, outside = self.places()
+            self.picked[b][outside] = x[inside]
+            x = self.picked[b]
+        self.x[b] = x
+        y = self.y[b]
+        np.matmul(x.reshape(-1, self.channels), self.weight.reshape(self.channels, -1), out=y.reshape(-1, self.filters))
+        return self.with_bias(y)
+
+    def places(self):
+        """Which pixels of x are read, and which of y have one: the others see padding."""
+        inside, outside = [], []
+        for size, (before, _), s, out in zip(self.shape[1:], self.padding, self.stride, self.out_size, strict=True):
+            first = -(-before // s)
+            last = min(out - 1, (size - 1 + before) // s)
+            inside.append(slice(first * s - before, last * s - before + 1, s))
+            outside.append(slice(first, last + 1))
+        return tuple(inside), tuple(outside)
+
+    def backward(self, dy):
+        """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
+        b = self.w.block
+        self.bias_gradient(dy)
+        self.has_gradient = False
+        rows = dy.reshape(-1, self.filters)
+        self.add_weight_gradient(self.x[b].reshape(-1, self.channels), rows)
+        if not self.has_dx:
+            return None
+        dx = self.dx[b]
+        weight = self.weight.reshape(self.channels, -1)
+        np.matmul(rows, weight.T, out=dx.reshape(-1, self.channels))
+        if not self.picks:
+            return dx
+        inside, outside = self.places()
+        whole = self.dx_whole[b]
+        whole[...] = 0
+        whole[inside] = dx[outside]
+        return whole
+
+
+class PatchConv(ConvStage):
+    """Any convolution as one matrix product over patches (im2col), a band of output rows at a time, so that the
+    patches stay in the cache. The backward pass makes the patches again: that is quicker than reading them back."""
+
+    band_bytes = 1 << 18
+
+    def __init__(
+        self,
+        w,
+        name,
+        shape,
+        filters,
+        kernel_size,
+        stride=(1, 1),
+        padding=((0, 0), (0, 0)),
+        dilation=(1, 1),
+        adds_bias=True,
+        dx=True,
+        norm=None,
+    ):
+        self.prepare(w, name, shape, filters, kernel_size, stride, padding, dilation, adds_bias, dx, norm)
+        ho, wo = self.out_size
+        c, k = shape[0], kernel_size[0] * kernel_size[1] * shape[0]
+        self.rows_of_patch = k
+        self.bands = [max(1, self.band_bytes // (wo * n * k * w.dtype.itemsize)) for n in w.sizes]
+        self.patches = [
+            w.scratch("patches", lambda n, band=band: (min(band, ho), wo, n, *kernel_size, c))[i]
+            for i, band in enumerate(self.bands)
+        ]
+        self.y = w.arrays(lambda n: (ho, wo, n, filters))
+        self.pads = padding != ((0, 0), (0, 0))
+        height, width = (size + sum(sides) for size, sides in zip(shape[1:], padding, strict=True))
+        self.x = [None] * len(w.sizes)
+        if self.pads:
+            self.padded = w.zeros(lambda n: (height, width, n, c))
+        if w.training:
+            self.grad_rows = w.grads[name + ".weight"].reshape(k, filters)
+            self.grad_part = w.scratch("dweight", lambda n: (k, filters))[0]
+            if dx:
+                self.dx = w.arrays(lambda n: (height, width, n, c))
+
+    def forward(self, x):
+        """x (H, W, n, C) -> y (Ho, Wo, n, F)."""
+        b = self.w.block
+        if self.pads:
+            (top, _), (left, _) = self.padding
+            self.padded[b][top : top + x.shape[0], left : left + x.shape[1]] = x
+            x = self.padded[b]
+        self.x[b] = x
+        y = self.y[b]
+        weight = self.weight.reshape(-1, self.filters)
+        for begin, patches in self.bands_of(x):
+            out = y[begin : begin + len(patches)]
+            np.matmul(patches.reshape(-1, self.rows_of_patch), weight, out=out.reshape(-1, self.filters))
+        return self.with_bias(y)
+
+    def bands_of(self, x):
+        """Of x (H, W, n, C), padded, the patches of some output rows at a time: (first row, (rows, Wo, n, Kh, Kw, C))."""
+        b = self.w.block
+        ho, wo = self.out_size
+        (sh, sw), (dh, dw) = self.stride, self.dilation
+        row, column, sample, channel = x.strides
+        shape = (ho, wo, x.shape[2], *self.kernel_size, self.channels)
+        strides = (row * sh, column * sw, sample, row * dh, column * dw, channel)
+        view = np.lib.stride_tricks.as_strided(x, shape, strides)
+        for begin in range(0, ho, self.bands[b]):
+            part = view[begin : begin + self.bands[b]]
+            patches = self.patches[b][: len(part)]
+            patches[...] = part
+            yield begin, patches
+
+    def backward(self, dy):
+        """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
+        b = self.w.block
+        self.bias_gradient(dy)
+        self.has_gradient = False
+        for begin, patches in self.bands_of(self.x[b]):
+            rows = dy[begin : begin + len(patches)].reshape(-1, self.filters)
+            self.add_weight_gradient(patches.reshape(-1, self.rows_of_patch), rows)
+        if not self.has_dx:
+            return None
+        dx = self.dx[b]
+        dx[...] = 0
+        weight = self.weight.reshape(-1, self.filters)
+        (sh, sw), (dh, dw) = self.stride, self.dilation
+        wo = self.out_size[1]
+        for begin in range(0, len(dy), self.bands[b]):
+            part = dy[begin : begin + self.bands[b]]
+            dpatches = self.patches[b][: len(part)]
+            np.matmul(part.reshape(-1, self.filters), weight.T, out=dpatches.reshape(-1, self.rows_of_patch))
+            for u in range(self.kernel_size[0]):
+                first = begin * sh + u * dh
+                for v in range(self.kernel_size[1]):
+                    target = dx[first : first + sh * len(part) : sh, v * dw : v * dw + sw * wo : sw]
+                    target += dpatches[:, :, :, u, v]
+        (top, _), (left, _) = self.padding
+        return dx[top : top + self.shape[1], left : left + self.shape[2]]

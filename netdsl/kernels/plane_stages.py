@@ -1,0 +1,427 @@
+"""Stages that pass over maps and vectors: norms, activations, pooling, sums. Those that follow a convolution may add
+its bias, and may end in a relu: both are done while the numbers are in the cache."""
+
+import numpy as np
+
+from netdsl.kernels.stages import Stage
+
+
+class Input(Stage):
+    """The network's input, (n, C, H, W) -> (H, W, n, C)."""
+
+    def __init__(self, w, shape):
+        self.start(w)
+        self.y = w.arrays(lambda n: (*shape[1:], n, shape[0]))
+
+    def forward(self, x):
+        y = self.y[self.w.block]
+        y[...] = x.transpose(2, 3, 0, 1)
+        return y
+
+
+class Relu(Stage):
+    """y = max(x + bias, 0); in place unless it `copies`. conv: the stage whose bias is added here, if any."""
+
+    def __init__(self, w, shape, conv=None, copies=False):
+        self.start(w)
+        self.conv, self.copies = conv, copies
+        if copies:
+            self.y = w.arrays(lambda n: (*shape[1:], n, shape[0]) if len(shape) == 3 else (n, *shape))
+        else:
+            self.y = [None] * len(w.sizes)
+        if w.training:
+            self.mask = w.scratch("mask", lambda n: (n * int(np.prod(shape)),))
+
+    def forward(self, x):
+        if self.conv is not None and self.conv.bias is not None:
+            x += self.conv.bias
+        if self.copies:
+            return np.maximum(x, 0, out=self.y[self.w.block])
+        self.y[self.w.block] = x
+        return np.maximum(x, 0, out=x)
+
+    def backward(self, dy):
+        y = self.y[self.w.block]
+        mask = self.mask[self.w.block].view(np.bool_)[: y.size].reshape(y.shape)
+        np.greater(y, 0, out=mask)
+        np.multiply(dy, mask, out=dy)
+        if self.conv is not None and self.conv.bias is not None:
+            self.add_gradient(self.conv.name + ".bias", dy.reshape(-1, dy.shape[-1]).sum(axis=0))
+        return dy
+
+
+class MaxPool(Stage):
+    """Maximum pooling of x (H, W, n, C), then + bias, then relu: both keep the order, so they may wait for it.
+
+    Every dy goes to the first maximum of its window. shape (C, H, W) of x.
+    """
+
+    def __init__(
+        self, w, shape, kernel_size, stride, padding=((0, 0), (0, 0)), dilation=(1, 1), conv=None, relu=False, dx=True
+    ):
+        self.start(w)
+        self.kernel_size, self.stride, self.padding, self.dilation = kernel_size, stride, padding, dilation
+        self.conv, self.relu, self.shape = conv, relu, shape
+        (top, bottom), (left, right) = padding
+        self.size = (shape[1] + top + bottom, shape[2] + left + right)
+        self.out_size = tuple(
+            (size - d * (k - 1) - 1) // s + 1
+            for size, d, k, s in zip(self.size, dilation, kernel_size, stride, strict=True)
+        )
+        self.pads = self.size != shape[1:]
+        self.pairs = kernel_size == stride == (2, 2) and dilation == (1, 1)
+        c = shape[0]
+        self.y = w.arrays(lambda n: (*self.out_size, n, c))
+        if self.pads:
+            self.padded = w.zeros(lambda n: (*self.size, n, c))
+            for padded in self.padded:
+                padded[...] = -np.inf
+        if self.pairs:
+            ho, wo = self.out_size
+            self.wide = w.scratch("pool", lambda n: (2 * ho, wo, n * c))
+            if w.training:
+                self.right = w.bits(lambda n: (2 * ho, wo, n * c))
+                self.low = w.bits(lambda n: (ho, wo, n * c))
+        elif w.training:
+            self.x = [None] * len(w.sizes)
+            self.best = w.arrays(lambda n: (*self.out_size, n, c))
+            self.part = w.scratch("pool", lambda n: (*self.out_size, n, c))
+        if w.training:
+            self.dx = w.zeros(lambda n: (*self.size, n, c))
+            self.mask = w.scratch("mask", lambda n: (n * c * self.out_size[0] * self.out_size[1],))
+
+    def forward(self, x):
+        b = self.w.block
+        if self.pads:
+            (top, _), (left, _) = self.padding
+            self.padded[b][top : top + self.shape[1], left : left + self.shape[2]] = x
+            x = self.padded[b]
+        y = self.y[b]
+        if self.pairs:
+            self.pair_maximum(x.reshape(*x.shape[:2], -1), y.reshape(*y.shape[:2], -1))
+        else:
+            places = self.places(x)
+            np.maximum(places[0], places[-1], out=y)
+            for place in places[1:-1]:
+                np.maximum(y, place, out=y)
+            if self.w.training:
+                self.x[b] = x
+                self.best[b][...] = y
+        if self.conv is not None and self.conv.bias is not None:
+            y += self.conv.bias
+        if self.relu:
+            np.maximum(y, 0, out=y)
+        return y
+
+    def places(self, x):
+        """For each place of the window, in reading order: the numbers of x that lie there, (Ho, Wo, n, C)."""
+        (ho, wo), (sh, sw), (dh, dw) = self.out_size, self.stride, self.dilation
+        return [
+            x[u * dh : u * dh + (ho - 1) * sh + 1 : sh, v * dw : v * dw + (wo - 1) * sw + 1 : sw]
+            for u in range(self.kernel_size[0])
+            for v in range(self.kernel_size[1])
+        ]
+
+    def pair_maximum(self, x, y):
+        """Windows of 2x2 that do not overlap: first of columns, then of rows; bits remember where it was."""
+        b = self.w.block
+        ho, wo = self.out_size
+        wide = self.wide[b]
+        left, right = x[: 2 * ho, : 2 * wo : 2], x[: 2 * ho, 1 : 2 * wo : 2]
+        np.maximum(left, right, out=wide)
+        np.maximum(wide[::2], wide[1::2], out=y)
+        if self.w.training:
+            np.greater(right, left, out=self.right[b])
+            np.greater(wide[1::2], wide[::2], out=self.low[b])
+
+    def backward(self, dy):
+        b = self.w.block
+        y = self.y[b]
+        if self.relu:
+            mask = self.mask[b].view(np.bool_)[: y.size].reshape(y.shape)
+            np.greater(y, 0, out=mask)
+            np.multiply(dy, mask, out=dy)
+        if self.conv is not None and self.conv.bias is not None:
+            self.add_gradient(self.conv.name + ".bias", dy.reshape(-1, dy.shape[-1]).sum(axis=0))
+        dx = self.dx[b]
+        if self.pairs:
+            self.pair_gradient(dy.reshape(*dy.shape[:2], -1), dx.reshape(*dx.shape[:2], -1))
+        else:
+            self.window_gradient(dy, dx)
+        (top, _), (left, _) = self.padding
+        return dx[top : top + self.shape[1], left : left + self.shape[2]]
+
+    def pair_gradient(self, dy, dx):
+        b = self.w.block
+        ho, wo = self.out_size
+        wide, left, right = self.wide[b], dx[: 2 * ho, : 2 * wo : 2], dx[: 2 * ho, 1 : 2 * wo : 2]
+        np.multiply(dy, self.low[b], out=wide[1::2])
+        np.subtract(dy, wide[1::2], out=wide[::2])
+        np.multiply(wide, self.right[b], out=right)
+        np.subtract(wide, right, out=left)
+
+    def window_gradient(self, dy, dx):
+        b = self.w.block
+        dx[...] = 0
+        part, best = self.part[b], self.best[b]
+        mask = self.mask[b].view(np.bool_)[: dy.size].reshape(dy.shape)
+        for place, target in zip(self.places(self.x[b]), self.places(dx), strict=True):
+            np.equal(place, best, out=mask)
+            np.multiply(dy, mask, out=part)
+            target += part
+            dy -= part  # what found its maximum is gone
+
+
+class BatchNorm(Stage):
+    """Batch normalisation of the whole batch over all workers (Ioffe & Szegedy 2015), in training only; then relu.
+
+    x is a map or a vector. Both passes need sums over the whole batch: they are generators that wait for them.
+    """
+
+    def __init__(self, w, name, shape, eps=1e-5, momentum=0.1, relu=False, conv=None):
+        self.start(w)
+        self.name, self.eps, self.momentum, self.relu = name, eps, momentum, relu
+        self.channels = shape[0]
+        self.conv = conv
+        self.sums = w.shared((name, "sums"), (w.network.num_workers, 2, 2, shape[0]))
+        self.weight, self.bias = w.params.get(name + ".weight"), w.params.get(name + ".bias")
+        buffers = w.network.buffers
+        self.running_mean, self.running_var = buffers[name + ".running_mean"], buffers[name + ".running_var"]
+        self.x = [None] * len(w.sizes)
+        self.y = w.arrays(lambda n: (*shape[1:], n, shape[0]))
+        self.factors = w.scratch("bn", lambda n: (3, n, shape[0]))
+        self.part = w.scratch("part", lambda n: (n * int(np.prod(shape)),))
+        self.mask = w.scratch("mask", lambda n: (n * int(np.prod(shape)),))
+        self.count = w.n * int(np.prod(shape[1:]))
+
+    def add_sums(self, kind, first, second):
+        """Into this worker's place: the sums of its blocks so far."""
+        sums = self.sums[self.w.index, kind]
+        if self.w.block == 0:
+            sums[...] = 0
+        sums[0] += first
+        sums[1] += second
+
+    def channel_sums(self, a, b=None):
+        """Sums over all but the channels: of a, or of a * b; maps or vectors."""
+        a = a.reshape(len(a) if a.ndim == 4 else 1, -1)
+        if b is None:
+            row = np.dot(np.ones(len(a), a.dtype), a)
+        else:
+            row = np.einsum("ij,ij->j", a, b.reshape(a.shape))
+        return row.reshape(-1, self.channels).sum(axis=0, dtype=np.float64)
+
+    def forward(self, x):
+        """Generator: x (H, W, n, C) or (n, C) -> y of that shape."""
+        b = self.w.block
+        if self.count == 1:
+            raise ValueError("batch norm needs more than one value for each channel in training: use a larger batch")
+        self.x[b] = x
+        self.add_sums(0, self.channel_sums(x), self.channel_sums(x, x))
+        yield
+        total, squares = self.sums[: self.w.num_workers, 0].sum(axis=0, dtype=np.float64)
+        mean = total / self.count
+        var = squares / self.count - mean * mean
+        self.mean, self.inv_std = mean, 1 / np.sqrt(np.maximum(var, 0) + self.eps)
+        if self.w.index == 0 and b == 0:
+            self.running_mean += self.momentum * (mean - self.running_mean)
+            self.running_var += self.momentum * (var * (self.count / (self.count - 1)) - self.running_var)
+        scale, shift, _ = self.factors[b]
+        scale[...] = self.inv_std if self.weight is None else self.weight * self.inv_std
+        shift[...] = (0 if self.bias is None else self.bias) - mean * scale[0]
+        y = self.y[b]
+        rows = long_rows(y)
+        np.multiply(long_rows(x), scale.reshape(-1), out=rows)
+        rows += shift.reshape(-1)
+        if self.relu:
+            np.maximum(rows, 0, out=rows)
+        return y
+
+    def backward(self, dy):
+        """Generator: dy -> dx, in place."""
+        b = self.w.block
+        x = self.x[b]
+        if self.relu:
+            mask = self.mask[b].view(np.bool_)[: x.size].reshape(x.shape)
+            np.greater(self.y[b], 0, out=mask)
+            np.multiply(dy, mask, out=dy)
+        dbias, products = self.channel_sums(dy), self.channel_sums(dy, x)
+        self.add_sums(1, dbias, products)
+        if self.weight is not None:
+            self.add_gradient(self.name + ".bias", dbias)
+            self.add_gradient(self.name + ".weight", (products - self.mean * dbias) * self.inv_std)
+        yield
+        dbias, products = self.sums[: self.w.num_workers, 1].sum(axis=0, dtype=np.float64)
+        scale, slope, shift = self.factors[b]
+        factor = self.inv_std if self.weight is None else self.weight * self.inv_std
+        k = -factor * self.inv_std**2 * (products - self.mean * dbias) / self.count
+        scale[...], slope[...], shift[...] = factor, k, -factor * dbias / self.count - k * self.mean
+        rows, part = long_rows(dy), self.part[b][: x.size]
+        part = part.reshape(rows.shape)
+        np.multiply(long_rows(x), slope.reshape(-1), out=part)
+        part += shift.reshape(-1)
+        rows *= scale.reshape(-1)
+        rows += part
+        return dy
+
+
+def long_rows(x):
+    """A view of a map or of vectors in which samples and channels are one axis."""
+    return x.reshape(*x.shape[:-2], -1)
+
+
+class Add(Stage):
+    """The sum of maps, then relu."""
+
+    def __init__(self, w, shape, relu=False):
+        self.start(w)
+        self.relu = relu
+        self.y = w.arrays(lambda n: (*shape[1:], n, shape[0]) if len(shape) == 3 else (n, *shape))
+        if w.training:
+            self.mask = w.scratch("mask", lambda n: (n * int(np.prod(shape)),))
+
+    def forward(self, *xs):
+        y, self.num_inputs = self.y[self.w.block], len(xs)
+        np.add(xs[0], xs[1], out=y)
+        for x in xs[2:]:
+            y += x
+        if self.relu:
+            np.maximum(y, 0, out=y)
+        return y
+
+    def backward(self, dy):
+        """dy for each input, each its own array."""
+        if self.relu:
+            y = self.y[self.w.block]
+            mask = self.mask[self.w.block].view(np.bool_)[: y.size].reshape(y.shape)
+            np.greater(y, 0, out=mask)
+            np.multiply(dy, mask, out=dy)
+        return dy, *(dy.copy() for _ in range(self.num_inputs - 1))
+
+
+class GlobalAverage(Stage):
+    """Global average pooling, (H, W, n, C) -> (n, C)."""
+
+    def __init__(self, w, shape):
+        self.start(w)
+        self.shape = shape
+        if w.training:
+            self.dx = w.arrays(lambda n: (*shape[1:], n, shape[0]))
+
+    def forward(self, x):
+        return x.reshape(-1, *x.shape[2:]).mean(axis=0)
+
+    def backward(self, dy):
+        dx = self.dx[self.w.block]
+        dx[...] = dy / (self.shape[1] * self.shape[2])
+        return dx
+
+
+class Flatten(Stage):
+    """(H, W, n, C) -> (n, C*H*W), PyTorch's order."""
+
+    def __init__(self, w, shape):
+        self.start(w)
+        c, height, width = shape
+        self.y = w.arrays(lambda n: (n, c, height, width))
+        if w.training:
+            self.dx = w.arrays(lambda n: (height, width, n, c))
+
+    def forward(self, x):
+        y = self.y[self.w.block]
+        y[...] = x.transpose(2, 3, 0, 1)
+        return y.reshape(len(y), -1)
+
+    def backward(self, dy):
+        dx = self.dx[self.w.block]
+        dx[...] = dy.reshape(self.y[self.w.block].shape).transpose(2, 3, 0, 1)
+        return dx
+
+
+class Linear(Stage):
+    """y = x weight + bias, then relu; weight is stored as (D, F)."""
+
+    def __init__(self, w, name, filters, relu=False, dx=True):
+        self.start(w)
+        self.name, self.relu, self.has_dx = name, relu, dx
+        self.weight, self.bias = w.params[name + ".weight"], w.params.get(name + ".bias")
+        self.x = [None] * len(w.sizes)
+        self.y = w.arrays(lambda n: (n, filters))
+        if w.training:
+            self.part = w.scratch("dweight", lambda n: self.weight.shape)[0]
+
+    def forward(self, x):
+        self.x[self.w.block] = x
+        y = np.matmul(x, self.weight, out=self.y[self.w.block])
+        if self.bias is not None:
+            y += self.bias
+        if self.relu:
+            np.maximum(y, 0, out=y)
+        return y
+
+    def backward(self, dy):
+        b = self.w.block
+        if self.relu:
+            dy *= self.y[b] > 0
+        grad = self.w.grads[self.name + ".weight"]
+        np.matmul(self.x[b].T, dy, out=grad if b == 0 else self.part)
+        if b > 0:
+            grad += self.part
+        if self.bias is not None:
+            self.add_gradient(self.name + ".bias", dy.sum(axis=0))
+        return np.matmul(dy, self.weight.T) if self.has_dx else None
+
+
+class Textbook(Stage):
+    """A layer by its textbook kernels: maps are brought to (n, C, H, W) and back.
+
+    forward(*xs, params...) -> (y, saved), backward(dy, saved) -> (dx, grads); call: how `forward` is called.
+    """
+
+    def __init__(self, w, name, call, backward):
+        self.start(w)
+        self.name, self.call, self.kernel = name, call, backward
+        self.saved = [None] * len(w.sizes)
+
+    def forward(self, *xs):
+        y, saved = self.call(*(to_textbook(x) for x in xs))
+        self.saved[self.w.block] = saved if self.w.training else None
+        return from_textbook(y)
+
+    def backward(self, dy):
+        dx, grads = self.kernel(to_textbook(dy), self.saved[self.w.block])
+        for name, grad in grads.items():
+            full = f"{self.name}.{name}" if name else self.name
+            self.w.add_named_gradient(full, grad)
+        if isinstance(dx, tuple):
+            return tuple(np.array(from_textbook(d)) for d in dx)
+        dx = from_textbook(dx)
+        return dx if dx.flags.owndata and dx.flags.writeable else dx.copy()
+
+
+class Factor(Stage):
+    """Dropout: x times the factor (n, ...) that was drawn for the whole batch (`draws`); nothing at inference."""
+
+    def __init__(self, w, name):
+        self.start(w)
+        self.name = name
+
+    def forward(self, x):
+        return x * self.factor() if self.w.training else x
+
+    def factor(self):
+        return from_textbook(self.w.network.io[self.name][self.w.rows[self.w.block]])
+
+    def backward(self, dy):
+        dy *= self.factor()
+        return dy
+
+
+def to_textbook(x):
+    """(H, W, n, C) -> (n, C, H, W); tokens and vectors stay."""
+    return np.ascontiguousarray(x.transpose(2, 3, 0, 1)) if x.ndim == 4 else x
+
+
+def from_textbook(x):
+    """(n, C, H, W) -> (H, W, n, C); tokens and vectors stay."""
+    return np.ascontiguousarray(x.transpose(2, 3, 0, 1)) if x.ndim == 4 else x
