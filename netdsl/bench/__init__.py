@@ -1,0 +1,11 @@
+"""`netdsl bench`: how fast the NumPy module, the layer objects and PyTorch are, and how much memory they take.
+
+Every contestant works in a process of its own (`worker`), driven by a `child.Child`; `match` lets them work turn about,
+so that whatever disturbs the machine disturbs all alike, and makes a `report.Report`. `contestants` says what each is.
+"""
+
+LEVELS = (0, 2)
+"""The optimisation levels of the NumPy module; the last one is the default."""
+
+WORKERS = ("auto", "threads", "processes")
+"""How the NumPy module may share its work."""

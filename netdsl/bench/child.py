@@ -1,0 +1,116 @@
+"""A contestant's process, seen from the one that runs the match."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from netdsl.bench.contestants import Job
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+LAST_LINES = 5
+
+
+class ContestantFailed(Exception):
+    """A contestant raised an exception or its process died. details: what it printed or its traceback."""
+
+    def __init__(self, name: str, message: str, details: str = "") -> None:
+        super().__init__(message)
+        self.name, self.message, self.details = name, message, details
+
+
+def environment(threads: int, folder: Path) -> dict[str, str]:
+    """This process's environment with as many threads for every library, and nothing left outside the folder."""
+    return {
+        **os.environ,
+        **dict.fromkeys(THREAD_VARIABLES, str(threads)),
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        "TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"),
+        "TORCHINDUCTOR_COMPILE_THREADS": "1",  # else it keeps a pool of processes
+    }
+
+
+class Child:
+    """Starts a contestant, asks it, ends it. `name` is the contestant's."""
+
+    def __init__(self, name: str, job: Job, folder: Path) -> None:
+        self.name = name
+        self._errors = (folder / f"{name}.stderr").open("w+b")  # noqa: SIM115 - as long as the process
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "netdsl.bench.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            env=environment(job.threads, folder),
+            process_group=0,  # Ctrl-C is for the parent, which ends the group
+        )
+        assert self._process.stdin and self._process.stdout
+        self._requests, self._answers = self._process.stdin, self._process.stdout
+        self._replies: queue.SimpleQueue[tuple | None] = queue.SimpleQueue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self.send("start", job)
+
+    def send(self, method: str, *arguments: object) -> None:
+        """Request something; every request must be followed by `receive`."""
+        with contextlib.suppress(BrokenPipeError):  # `receive` tells why
+            pickle.dump((method, arguments), self._requests, pickle.HIGHEST_PROTOCOL)
+            self._requests.flush()
+
+    def receive(self) -> object:
+        """The answer to the oldest request. Raises ContestantFailed."""
+        reply = self._next_reply()
+        if reply is None:
+            raise ContestantFailed(self.name, self._obituary(), self._last_lines())
+        if reply[0] == "failed":
+            raise ContestantFailed(self.name, reply[1], reply[2])
+        return reply[1]
+
+    def ask(self, method: str, *arguments: object) -> object:
+        """`send` and `receive`."""
+        self.send(method, *arguments)
+        return self.receive()
+
+    def end(self) -> None:
+        """Kill the process and those it started."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if hasattr(os, "killpg"):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.kill()
+        self._process.wait()
+        self._reader.join()
+        for file in (self._requests, self._answers, self._errors):
+            with contextlib.suppress(BrokenPipeError):
+                file.close()
+
+    def _read(self) -> None:
+        try:
+            while True:
+                self._replies.put(pickle.load(self._answers))
+        except (EOFError, OSError, ValueError, pickle.UnpicklingError):
+            self._replies.put(None)
+
+    def _next_reply(self) -> tuple | None:
+        """None: the process is dead, even if one that it started still holds the pipe."""
+        while True:
+            try:
+                return self._replies.get(timeout=0.5)
+            except queue.Empty:
+                if self._process.poll() is not None:
+                    return None
+
+    def _obituary(self) -> str:
+        code = self._process.wait()
+        name = f" ({signal.Signals(-code).name})" if code < 0 else ""
+        return f"its process ended with exit code {code}{name}"
+
+    def _last_lines(self) -> str:
+        self._errors.seek(0)
+        return "\n".join(self._errors.read().decode(errors="replace").splitlines()[-LAST_LINES:])

@@ -1,0 +1,266 @@
+"""What is measured. A contestant is made and used in a process of its own, and holds one network and one batch.
+
+`ENTRIES` lists them all. Importing this module imports no contestant's library.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from netdsl.kernels.weights import read_weights
+from netdsl.pipeline import Net, run_module
+from netdsl.recipe import OPTIMIZERS
+from netdsl.verify import torch_loss
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a contestant is told. factory: `module:attribute`, called with the job."""
+
+    net: Net
+    factory: str
+    batch: int
+    threads: int
+    level: int
+    workers: str
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A contestant before it starts. needs: packages; maps_only: takes (C, H, W) only; is_extra: runs on demand."""
+
+    name: str
+    factory: str
+    needs: tuple[str, ...] = ()
+    maps_only: bool = False
+    is_extra: bool = False
+
+
+ENTRIES = (
+    Entry("numpy", "netdsl.bench.contestants:NumpyModule"),
+    Entry("interpreter", "netdsl.bench.contestants:Interpreter"),
+    Entry("torch", "netdsl.bench.contestants:TorchEager", ("torch",)),
+    Entry("torch_channels_last", "netdsl.bench.contestants:TorchChannelsLast", ("torch",), maps_only=True),
+    Entry("torch_compile", "netdsl.bench.contestants:TorchCompiled", ("torch",), is_extra=True),
+    Entry(
+        "onnxruntime",
+        "netdsl.bench.contestants:OnnxRuntime",
+        ("torch", "onnx", "onnxscript", "onnxruntime"),
+        is_extra=True,
+    ),
+)
+
+
+def installed_version(package: str) -> str | None:
+    """The version of an installed package, found without importing it."""
+    if find_spec(package) is None:
+        return None
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+class Contestant(Protocol):
+    """`__init__(job)` imports and writes code; `build` makes the network and keeps the batch.
+
+    training and inference give a function that makes one step; training is None where it cannot be done. The step of
+    training returns the loss. as_array makes an array of what the step of inference returns.
+    """
+
+    def build(self, x: np.ndarray, y: np.ndarray) -> None: ...
+    def save(self, path: str) -> None: ...
+    def load(self, path: str) -> None: ...
+    def training(self) -> Callable[[], float] | None: ...
+    def inference(self) -> Callable[[], Any]: ...
+    def as_array(self, output: Any) -> np.ndarray: ...
+
+
+# ---------------------------------------------------------------------------------------------- NumPy
+
+
+def module_text(net: Net, level: int) -> str:
+    """The text of the NumPy module at an optimisation level."""
+    return net.numpy_source(level)
+
+
+def numpy_model(net: Net, level: int, threads: int, workers: str) -> Any:
+    """An instance of the NumPy module's Model that works on `threads` threads, shared as `workers` says.
+
+    At level 0 the threads are those of BLAS, which the environment of the process sets.
+    """
+    return net.numpy_model(level=level, **({"workers": threads, "kind": workers} if level else {}))
+
+
+class _NumpyNetwork:
+    """A network with the methods of `backends.network.Network`."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+
+    def model_of(self, job: Job) -> Any:
+        raise NotImplementedError
+
+    def build(self, x: np.ndarray, y: np.ndarray) -> None:
+        self.model, self.x, self.y = self.model_of(self.job), x, y
+
+    def save(self, path: str) -> None:
+        self.model.save(path)
+
+    def load(self, path: str) -> None:
+        self.model.load(path)
+
+    def training(self) -> Callable[[], float]:
+        return lambda: self.model.train_step(self.x, self.y)
+
+    def inference(self) -> Callable[[], np.ndarray]:
+        return lambda: self.model.forward(self.x)
+
+    def as_array(self, output: Any) -> np.ndarray:
+        return np.array(output)
+
+
+class NumpyModule(_NumpyNetwork):
+    """The emitted NumPy module."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(job)
+        module_text(job.net, job.level)  # what writing it takes is not the network's memory
+
+    def model_of(self, job: Job) -> Any:
+        return numpy_model(job.net, job.level, job.threads, job.workers)
+
+
+class Interpreter(_NumpyNetwork):
+    """The layer objects."""
+
+    def model_of(self, job: Job) -> Any:
+        return job.net.build()
+
+
+# -------------------------------------------------------------------------------------------- PyTorch
+
+
+class TorchEager:
+    """The emitted PyTorch module, run as it is."""
+
+    channels_last = False
+
+    def __init__(self, job: Job) -> None:
+        import torch
+
+        torch.set_num_threads(job.threads)
+        torch.manual_seed(job.seed)
+        self.job, self.net, self.text = job, job.net, job.net.torch_source()
+
+    def build(self, x: np.ndarray, y: np.ndarray) -> None:
+        import torch
+
+        self.module = run_module(self.text, f"{self.net.name}_torch").Model()
+        self.x, self.y = torch.from_numpy(x), y
+        if self.channels_last:
+            self.module.to(memory_format=torch.channels_last)
+            self.x = self.x.contiguous(memory_format=torch.channels_last)
+        recipe = self.net.recipe
+        optimizer = getattr(torch.optim, OPTIMIZERS[recipe.optimizer].torch)
+        self.optimizer = optimizer(self.module.parameters(), **recipe.options)
+
+    def save(self, path: str) -> None:
+        raise NotImplementedError("weights come from NumPy")
+
+    def load(self, path: str) -> None:
+        from torch import from_numpy
+
+        counters = {k: v for k, v in self.module.state_dict().items() if k.endswith("num_batches_tracked")}
+        weights = {name: from_numpy(array) for name, array in read_weights(path).items()}
+        self.module.load_state_dict({**weights, **counters})
+
+    def training(self) -> Callable[[], float] | None:
+        self.module.train()
+        logits = self.runnable("logits", getattr(self.module, "logits", self.module))
+
+        def step() -> float:
+            self.optimizer.zero_grad()
+            loss = torch_loss(self.net, logits(self.x), self.y)
+            loss.backward()
+            self.optimizer.step()
+            return loss.item()
+
+        return step
+
+    def inference(self) -> Callable[[], Any]:
+        import torch
+
+        forward = self.runnable("forward", self.module.eval())
+
+        def step() -> Any:
+            with torch.inference_mode():
+                return forward(self.x)
+
+        return step
+
+    def runnable(self, name: str, function: Callable) -> Callable:
+        """What is called in its place."""
+        return function
+
+    def as_array(self, output: Any) -> np.ndarray:
+        return output.numpy(force=True)
+
+
+class TorchChannelsLast(TorchEager):
+    """The same with maps in memory as (N, H, W, C)."""
+
+    channels_last = True
+
+
+class TorchCompiled(TorchEager):
+    """The same through torch.compile, which chooses the memory format."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(job)
+        self.compiled: dict[str, Callable] = {}
+
+    def runnable(self, name: str, function: Callable) -> Callable:
+        import torch
+
+        if name not in self.compiled:
+            self.compiled[name] = torch.compile(function)
+        return self.compiled[name]
+
+
+class OnnxRuntime(TorchEager):
+    """The PyTorch module exported to ONNX; inference only."""
+
+    def load(self, path: str) -> None:
+        super().load(path)
+        with tempfile.TemporaryDirectory(dir=Path(path).parent) as folder:
+            self.session = self._session(os.path.join(folder, "net.onnx"))
+
+    def _session(self, path: str) -> Any:
+        import onnxruntime
+        import torch
+
+        torch.onnx.export(self.module.eval(), (self.x,), path, dynamo=True)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = self.job.threads, 1
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+    def training(self) -> None:
+        return None
+
+    def inference(self) -> Callable[[], Any]:
+        feed = {self.session.get_inputs()[0].name: self.x.numpy()}
+        return lambda: self.session.run(None, feed)[0]
+
+    def as_array(self, output: Any) -> np.ndarray:
+        return output

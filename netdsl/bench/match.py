@@ -1,0 +1,248 @@
+"""The contestants side by side: the same weights, the same batch, the same results, and then the clock."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from netdsl.bench.child import Child, ContestantFailed
+from netdsl.bench.contestants import ENTRIES, Entry, Job, installed_version
+from netdsl.bench.machine import busy_seconds, machine, num_cores
+from netdsl.bench.report import TORCH_FORMATS, Report, Result
+from netdsl.diagnostics import UserError
+from netdsl.ir import Graph
+from netdsl.layers import layer_of
+from netdsl.pipeline import Net
+
+STEPS, STEPS_A_TURN = 20, 4
+BUDGET = 30.0  # seconds that a contestant gets for the steps of one kind, unless the number of steps is given
+TOLERANCE = 1e-3  # of the outputs, relative to the largest
+LOSS_STEPS, LOSS_TOLERANCE = 2, 5e-2  # batch norm of a few samples amplifies rounding: 4e-3 in ResNet-50 at batch 2
+DISTURBED = 0.1  # share of a processor used while waiting, or of all of them by other programs
+
+
+@dataclass(frozen=True)
+class Options:
+    """steps: how many of each kind; None is STEPS, or fewer where they take long."""
+
+    batch: int
+    threads: int
+    level: int
+    workers: str = "auto"
+    steps: int | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What is going on, and how many of the turns are done."""
+
+    what: str
+    done: int = 0
+    total: int = 0
+
+
+class Disagreement(Exception):
+    """A contestant computes something else than the reference, so its time says nothing."""
+
+
+def bench(
+    net: Net,
+    options: Options,
+    entries: Sequence[Entry] = ENTRIES,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+) -> Report:
+    """Measure every contestant that can run here; a failed one is left out and reported.
+
+    Raises Disagreement; UserError if none is left. No process outlives the call.
+    """
+    usable, notes = available(entries, net.graph)
+    with tempfile.TemporaryDirectory(prefix="netdsl-bench-", ignore_cleanup_errors=True) as folder:
+        match = _Match(net, options, Path(folder), notes, on_progress)
+        try:
+            match.start(usable)
+            match.compare()
+            match.measure()
+            return match.report()
+        finally:
+            match.end()
+
+
+def available(entries: Iterable[Entry], graph: Graph) -> tuple[list[Entry], list[str]]:
+    """The entries that can run here, and why the others cannot."""
+    usable, notes = [], []
+    for entry in entries:
+        missing = [package for package in entry.needs if installed_version(package) is None]
+        if missing:
+            hint = " (`pip install 'netdsl[torch]'`)" if missing == ["torch"] else ""
+            notes.append(f"{entry.name} is left out, not installed: {', '.join(missing)}{hint}")
+        elif entry.maps_only and len(graph.input_shape) != 3:
+            notes.append(f"{entry.name} is left out: the input has no channels, height and width")
+        else:
+            usable.append(entry)
+    return usable, notes
+
+
+class _Match:
+    """The contestants that are left, in the order of the table, and what is known about them."""
+
+    def __init__(
+        self,
+        net: Net,
+        options: Options,
+        folder: Path,
+        notes: list[str],
+        on_progress: Callable[[Progress], None],
+    ) -> None:
+        self.net, self.options, self.folder = net, options, folder
+        self.notes, self.on_progress = notes, on_progress
+        self.children: list[Child] = []
+        self.results: dict[str, Result] = {}
+        self.failures: dict[str, str] = {}
+        self.began = (time.perf_counter(), time.process_time(), busy_seconds())
+
+    def start(self, entries: Iterable[Entry]) -> None:
+        """All at once, since most of it is waiting for files."""
+        self.on_progress(Progress("starting"))
+        options = self.options
+        for entry in entries:
+            job = Job(self.net, entry.factory, options.batch, options.threads, options.level, options.workers)
+            self.children.append(Child(entry.name, job, self.folder))
+        for child in tuple(self.children):
+            self._guarded(child, child.receive)
+        for name, base in self._each("base"):
+            self.results[name] = Result(base=base)
+
+    def compare(self) -> None:
+        """Give all the same weights, and see that they make the same of them. Raises Disagreement."""
+        self.on_progress(Progress("comparing"))
+        self._do("build")
+        self._share_weights(str(self.folder / "weights.safetensors"))
+        self._compare("output", "outputs", "agreement", TOLERANCE)
+        if not any(layer_of(node.op).is_random for node in self.net.graph.nodes):  # the second loss tells of gradients
+            self._compare("losses", "losses before and after a step", "loss_agreement", LOSS_TOLERANCE, LOSS_STEPS)
+
+    def measure(self) -> None:
+        """Round after round, every contestant a few steps; each round begins with another one."""
+        self.on_progress(Progress("warming up"))
+        rounds = math.ceil((self.options.steps or STEPS) / STEPS_A_TURN)
+        totals = {
+            name: {kind: num_steps(self.options.steps, seconds, rounds) for kind, seconds in kinds.items()}
+            for name, kinds in self._each("warm_up")
+        }
+        done = 0
+        for index in range(rounds):
+            first = index % len(self.children)
+            for child in self.children[first:] + self.children[:first]:
+                self.on_progress(Progress(child.name, done, rounds * len(self.children)))
+                self._turn(child, {kind: share(n, index, rounds) for kind, n in totals[child.name].items()})
+                done += 1
+        self._finish()
+
+    def report(self) -> Report:
+        """What is known by now."""
+        options, results = self.options, {child.name: self.results[child.name] for child in self.children}
+        notes, failures = tuple(self.notes), self.failures
+        return Report(self.net.name, options.batch, options.threads, options.level, machine(), results, notes, failures)
+
+    def end(self) -> None:
+        """End every process."""
+        for child in self.children:
+            child.end()
+
+    def _each(self, method: str, *arguments: object) -> Iterator[tuple[str, Any]]:
+        """Ask all, one after another -> name and answer of those that do not fail."""
+        for child in tuple(self.children):
+            reply = self._guarded(child, child.ask, method, *arguments)
+            if child in self.children:
+                yield child.name, reply
+
+    def _do(self, method: str, *arguments: object) -> None:
+        for _ in self._each(method, *arguments):
+            pass
+
+    def _guarded(self, child: Child, call: Callable[..., object], *arguments: object) -> Any:
+        """What the call returns; None if the contestant fails, which is then out. Raises UserError after the last."""
+        try:
+            return call(*arguments)
+        except ContestantFailed as failure:
+            self.failures[child.name] = "\n".join(filter(None, (failure.message, failure.details)))
+            self.children.remove(child)
+            child.end()
+            if not self.children:
+                raise UserError(f"every contestant failed; {child.name}: {failure.message}", failure.details) from None
+            return None
+
+    def _share_weights(self, path: str) -> None:
+        """The first one that can writes them, all read them."""
+        for child in tuple(self.children):
+            self._guarded(child, child.ask, "save", path)
+            if child in self.children:
+                break
+        self._do("load", path)
+
+    def _compare(self, method: str, what: str, field: str, tolerance: float, *arguments: object) -> None:
+        """What each answers, next to the reference: PyTorch, or else the layer objects."""
+        found = {name: np.asarray(reply) for name, reply in self._each(method, *arguments) if reply is not None}
+        reference = next((name for name in (*TORCH_FORMATS, "interpreter", *found) if name in found), "")
+        for name, array in found.items():
+            off = difference(array, found[reference])
+            setattr(self.results[name], field, off)
+            if not off <= tolerance:
+                raise Disagreement(
+                    f"`{name}` and `{reference}` do not compute the same: the {what} differ by {off:.1e} of the "
+                    f"largest, and {tolerance:.0e} is allowed"
+                )
+
+    def _turn(self, child: Child, counts: dict[str, int]) -> None:
+        reply = self._guarded(child, child.ask, "turn", counts)
+        if reply:
+            times, idle = reply
+            self.results[child.name].idle.append(idle)
+            for kind, found in times.items():
+                self.results[child.name].times.setdefault(kind, []).extend(found)
+
+    def _finish(self) -> None:
+        """Memory, and notes on what may have disturbed."""
+        used = dict(self._each("used"))
+        for name, (peak, _) in used.items():
+            self.results[name].peak = peak
+            if float(np.median(self.results[name].idle)) > DISTURBED:
+                self.notes.append(f"{name} used a processor while it waited, which disturbed the others")
+        start, own, busy = self.began
+        now = busy_seconds()
+        if busy is None or now is None or self.failures:
+            return
+        ours = time.process_time() - own + sum(cpu for _, cpu in used.values())
+        others = (now - busy - ours) / (time.perf_counter() - start)
+        if others > DISTURBED * num_cores():
+            self.notes.append(f"other programs used {others:.1f} processors meanwhile: the times may be too long")
+
+
+def num_steps(wanted: int | None, seconds: float, rounds: int) -> int:
+    """How many steps of that length: as many as wanted, or STEPS within the BUDGET, one a round at least."""
+    return wanted or max(rounds, min(STEPS, int(BUDGET / max(seconds, 1e-9))))
+
+
+def share(total: int, index: int, rounds: int) -> int:
+    """How many of `total` steps belong to a round (from 0), spread evenly."""
+    return total * (index + 1) // rounds - total * index // rounds
+
+
+def difference(found: np.ndarray, expected: np.ndarray) -> float:
+    """The largest difference over the largest expected number; infinite where shapes differ, or one of the two is not
+    finite and the other is not the same."""
+    if found.shape != expected.shape:
+        return math.inf
+    other = (found != expected) & ~(np.isnan(found) & np.isnan(expected))
+    if not other.any():
+        return 0.0
+    off = np.abs(found[other].astype(np.float64) - expected[other]).max()
+    scale = np.abs(expected, where=np.isfinite(expected), out=np.zeros_like(expected)).max()
+    return float(off / scale if scale else off) if np.isfinite(off) else math.inf

@@ -1,0 +1,168 @@
+"""What a match came to: `str` is the table, `as_dict` the object of `--json`."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+MB = 10**6
+TORCH_FORMATS = ("torch", "torch_channels_last")
+
+
+@dataclass
+class Result:
+    """One contestant. times: seconds of each step, `train` and `inference`; memory in bytes; idle: for each turn, the
+    share of one processor that it used while it waited.
+
+    agreement: the largest difference of its output over the largest output of the reference; loss_agreement: that of
+    the training losses; None where nothing was compared.
+    """
+
+    times: dict[str, list[float]] = field(default_factory=dict)
+    base: int | None = None
+    peak: int | None = None
+    agreement: float | None = None
+    loss_agreement: float | None = None
+    idle: list[float] = field(default_factory=list)
+
+    def median_ms(self, kind: str) -> float | None:
+        """Milliseconds a step; None if it was not measured."""
+        times = self.times.get(kind)
+        return statistics.median(times) * 1e3 if times else None
+
+    def iqr_ms(self, kind: str) -> float | None:
+        """The width of the middle half of the steps, milliseconds."""
+        times = self.times.get(kind, [])
+        if len(times) < 2:
+            return 0.0 if times else None
+        low, _, high = statistics.quantiles(times, n=4, method="inclusive")
+        return (high - low) * 1e3
+
+    def as_dict(self, batch: int) -> dict[str, object]:
+        """Keys end in the unit."""
+        found: dict[str, object] = {}
+        for kind in ("train", "inference"):
+            median, times = self.median_ms(kind), self.times.get(kind, [])
+            found |= {
+                f"{kind}_ms": _rounded(median),
+                f"{kind}_iqr_ms": _rounded(self.iqr_ms(kind)),
+                f"{kind}_min_ms": _rounded(min(times) * 1e3) if times else None,
+                f"{kind}_steps": len(times),
+                f"{kind}_samples_per_s": _rounded(batch / median * 1e3) if median else None,
+            }
+        return found | {
+            "peak_mb": _megabytes(self.peak),
+            "base_mb": _megabytes(self.base),
+            "agreement": self.agreement,
+            "loss_agreement": self.loss_agreement,
+        }
+
+
+@dataclass(frozen=True)
+class Report:
+    """notes: what was left out, and what disturbed; failures: name -> why a contestant has no result."""
+
+    name: str
+    batch: int
+    threads: int
+    level: int
+    machine: Mapping[str, object]
+    results: Mapping[str, Result]
+    notes: tuple[str, ...] = ()
+    failures: Mapping[str, str] = field(default_factory=dict)
+
+    def ratio(self, kind: str) -> float | None:
+        """Time of the NumPy module over that of the faster PyTorch format; None unless both were measured."""
+        numpy, torch = self._numpy_ms(kind), self._torch_ms(kind)
+        return numpy / torch if numpy and torch else None
+
+    def _numpy_ms(self, kind: str) -> float | None:
+        return self.results["numpy"].median_ms(kind) if "numpy" in self.results else None
+
+    def _torch_ms(self, kind: str) -> float | None:
+        found = (self.results[name].median_ms(kind) for name in TORCH_FORMATS if name in self.results)
+        return min((ms for ms in found if ms), default=None)
+
+    def as_dict(self) -> dict[str, object]:
+        """numpy_ms is that of a training step."""
+        ratios = {
+            kind: {
+                "numpy_ms": _rounded(self._numpy_ms(kind)),
+                "torch_ms": _rounded(self._torch_ms(kind)),
+                "ratio": _rounded(self.ratio(kind)),
+            }
+            for kind in ("train", "inference")
+        }
+        return {
+            "name": self.name,
+            "batch": self.batch,
+            "threads": self.threads,
+            "level": self.level,
+            "machine": dict(self.machine),
+            "contestants": {name: result.as_dict(self.batch) for name, result in self.results.items()},
+            "numpy_ms": ratios["train"]["numpy_ms"],
+            **ratios,
+            "notes": list(self.notes),
+            "failures": dict(self.failures),
+        }
+
+    def __str__(self) -> str:
+        return "\n".join([*self._head(), "", *self._table(), "", *self._foot()])
+
+    def _head(self) -> list[str]:
+        of = self.machine
+        torch = f", torch {of['torch']}" if of["torch"] else ""
+        return [
+            f"{self.name}: batch {self.batch}, {_count(self.threads, 'thread')}, NumPy module at -O{self.level}",
+            f"{of['cpu']}, {_count(of['cores'], 'core')}; numpy {of['numpy']} with {of['blas']}{torch}",
+        ]
+
+    def _table(self) -> list[str]:
+        head = ("contestant", "train ms", "iqr", "inference ms", "iqr", "samples/s", "peak MB", "base MB")
+        rows = [head, *(self._row(name, result) for name, result in self.results.items())]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+
+        def line(row: Sequence[str]) -> str:
+            numbers = (f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True))
+            return "  ".join([f"{row[0]:<{widths[0]}}", *numbers])
+
+        return [line(head), "-" * len(line(head)), *map(line, rows[1:])]
+
+    def _row(self, name: str, result: Result) -> tuple[str, ...]:
+        times = (
+            show(value) for kind in ("train", "inference") for value in (result.median_ms(kind), result.iqr_ms(kind))
+        )
+        median = result.median_ms("train")
+        speed = show(self.batch / median * 1e3 if median else None)
+        memory = (f"{size / MB:.0f}" if size else "-" for size in (result.peak, result.base))
+        return name, *times, speed, *memory
+
+    def _foot(self) -> list[str]:
+        counts = sorted({len(times) for result in self.results.values() for times in result.times.values()})
+        steps = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(*counts)
+        ratios = (f"{kind} {show(self.ratio(kind))}" for kind in ("train", "inference"))
+        return [
+            f"medians of {steps} steps, turn about; iqr: the width of the middle half; samples/s: in training;",
+            "base: before the network is built",
+            f"numpy / faster PyTorch format: {', '.join(ratios)}",
+        ]
+
+
+def show(value: float | None) -> str:
+    """Three digits or all before the point; `-` for None."""
+    if value is None:
+        return "-"
+    return f"{value:,.{0 if value >= 100 else 1 if value >= 10 else 2}f}"
+
+
+def _count(number: object, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
+def _megabytes(size: int | None) -> float | None:
+    return None if size is None else round(size / MB, 1)

@@ -1,0 +1,106 @@
+"""`netdsl bench`: how fast is the NumPy module, beside PyTorch?"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from netdsl.bench import LEVELS, WORKERS
+
+if TYPE_CHECKING:
+    from netdsl.bench.match import Progress
+    from netdsl.bench.report import Report
+
+
+@click.command()
+@click.argument("spec", type=click.Path(path_type=Path))
+@click.option("--batch", type=click.IntRange(1), help="Samples a step; by default as the spec trains.")
+@click.option("--threads", type=click.IntRange(1), help="Threads of every contestant; by default one a core.")
+@click.option("--steps", type=click.IntRange(1), help="Steps that count; by default 20, or fewer if they take long.")
+@click.option(
+    "-O",
+    "level",
+    type=click.Choice([str(level) for level in LEVELS]),
+    default=str(LEVELS[-1]),
+    show_default=True,
+    help="Optimisation level of the NumPy module.",
+)
+@click.option("--workers", type=click.Choice(WORKERS), default="auto", show_default=True, help="How it shares work.")
+@click.option("--all", "with_extras", is_flag=True, help="Also torch.compile and onnxruntime, where installed.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of the table.")
+def command(
+    spec: Path,
+    batch: int | None,
+    threads: int | None,
+    steps: int | None,
+    level: str,
+    workers: str,
+    with_extras: bool,
+    as_json: bool,
+) -> int:
+    """Measure a training step and inference: NumPy module, layer objects, and PyTorch in both memory formats.
+
+    Each contestant has a process of its own, the same weights, batch and threads; they work turn about. Nothing is
+    measured unless they compute the same (exit code 1). A contestant that fails is left out (exit code 2). The last
+    line is the time of the NumPy module over that of the faster PyTorch format: below 1, NumPy is faster.
+
+    \b
+    Examples:
+      netdsl bench lenet.net
+      netdsl bench lenet.net --batch 128 --threads 2 --json
+      netdsl bench lenet.net --all --steps 50
+    """
+    from netdsl.bench.contestants import ENTRIES
+    from netdsl.bench.machine import num_cores
+    from netdsl.bench.match import Disagreement, Options, bench
+    from netdsl.cli import say
+    from netdsl.pipeline import compile_file
+
+    net = compile_file(spec)
+    options = Options(batch or net.recipe.batch, threads or num_cores(), int(level), workers, steps)
+    entries = [entry for entry in ENTRIES if with_extras or not entry.is_extra]
+    try:
+        with _progress() as show:
+            report = bench(net, options, entries, show)
+    except Disagreement as error:
+        say(f"error: {error}")
+        say(f"help: `netdsl verify {spec}` shows where it begins; nothing was measured")
+        return 1
+    _show(report, as_json)
+    extras = {entry.name for entry in ENTRIES if entry.is_extra}
+    return 2 if report.failures.keys() - extras else 0
+
+
+def _show(report: Report, as_json: bool) -> None:
+    import json
+
+    from netdsl.cli import say
+
+    click.echo(json.dumps(report.as_dict()) if as_json else str(report))
+    for note in report.notes:
+        say(f"note: {note}")
+    for name, reason in report.failures.items():
+        for line in f"{name} failed: {reason}".splitlines():
+            say(f"error: {line}")
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[Progress], None]]:
+    """A line on a terminal, nothing elsewhere. It is written between the turns only: a bar that moves takes time."""
+    if not sys.stderr.isatty():
+        yield lambda event: None
+        return
+
+    def show(event: Progress) -> None:
+        turn = f", turn {event.done + 1} of {event.total}" if event.total else ""
+        click.echo(f"\r\x1b[K{event.what}{turn}", err=True, nl=False)
+
+    try:
+        yield show
+    finally:
+        click.echo("\r\x1b[K", err=True, nl=False)

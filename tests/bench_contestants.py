@@ -1,0 +1,91 @@
+"""Contestants that go wrong, each in its own way; `netdsl.bench` starts them in their own processes."""
+
+import os
+import signal
+import threading
+import time
+
+import numpy as np
+
+from netdsl.bench.contestants import Interpreter
+
+
+class WrongOutput(Interpreter):
+    """Infers something else."""
+
+    def inference(self):
+        return lambda: self.model.forward(self.x) * 1.01
+
+
+class WrongGradients(Interpreter):
+    """Its losses are right until the first step has been made."""
+
+    def training(self):
+        return lambda: self.model.train_step(self.x, self.y, lr=-0.1)
+
+
+class Raises(Interpreter):
+    """Cannot train."""
+
+    def training(self):
+        raise ValueError("the moon is full")
+
+
+class Leaves(Interpreter):
+    """Its process ends by itself."""
+
+    def training(self):
+        print("good bye", flush=True)
+        os._exit(7)
+
+
+class Killed(Interpreter):
+    """Its process is killed while another one, that it forked, holds its pipes."""
+
+    def inference(self):
+        if os.fork() == 0:
+            time.sleep(60)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Talks(Interpreter):
+    """Writes where its answers go."""
+
+    def build(self, x, y):
+        super().build(x, y)
+        print("hello")
+        os.write(1, b"hello again")
+
+
+class Spins(Interpreter):
+    """Never rests."""
+
+    def build(self, x, y):
+        super().build(x, y)
+        threading.Thread(target=self.spin, daemon=True).start()
+
+    def spin(self):
+        while True:
+            pass
+
+
+class Hoards(Interpreter):
+    """Holds 50 MB, and 50 MB more in a process of its own."""
+
+    def build(self, x, y):
+        super().build(x, y)
+        self.hoard = np.ones(50_000_000, np.uint8)
+        read, write = os.pipe()
+        if os.fork() == 0:
+            hoard = np.ones(50_000_000, np.uint8)
+            os.write(write, hoard[:1])
+            time.sleep(60)
+        os.read(read, 1)
+
+
+class Environment(Interpreter):
+    """Its output is how many threads it was told to use."""
+
+    def inference(self):
+        names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+        return lambda: np.array([float(os.environ[name]) for name in names] + [self.job.threads])
