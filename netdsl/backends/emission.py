@@ -8,7 +8,7 @@ from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from netdsl.backends.kernel_source import STANDARD
+from netdsl.backends.kernel_source import STANDARD, walk
 from netdsl.ir import Graph, Scope, Shape, show_shape
 from netdsl.symbols import plain_value
 
@@ -63,7 +63,7 @@ def gate(text: str) -> str:
     Nothing a spec holds can become code: names are checked by the grammar, and this is the second lock.
     """
     assert text.isascii(), "emitted text must be ASCII"
-    for node in ast.walk(ast.parse(text)):
+    for node in walk(ast.parse(text)):
         if isinstance(node, ast.Import | ast.ImportFrom):
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
             assert all(name.split(".")[0] in _ALLOWED_IMPORTS for name in names), f"emitted import of {names}"

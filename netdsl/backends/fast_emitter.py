@@ -19,6 +19,7 @@ from netdsl.kernels.stages import Stages
 from netdsl.layers import layer_of
 from netdsl.names import class_name
 from netdsl.passes.plan import Plan, Planned, needs_gradient, plan
+from netdsl.passes.tile_batch import block_size
 from netdsl.recipe import OPTIMIZERS, Recipe
 
 
@@ -49,6 +50,7 @@ def emit_fast(graph: Graph, recipe: Recipe, loss: Callable) -> str:
         loss=loss.__name__,
         logits_shape=repr(graph.shape_of(until)),
         waits=train.waits,
+        block=block_size(graph),
         draws=[
             f'("{n.name}", {layer_of(n.op).forward.__name__}, {graph.input_shapes(n)[0]!r}, {n.attrs["p"]!r}),'
             for n in drawn

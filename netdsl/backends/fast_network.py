@@ -26,7 +26,7 @@ class FastNetwork(Network):
         self.num_workers = available_cores() if workers is None else workers
         self.kind = auto_kind() if kind == "auto" else kind
         self.team = Team(self.num_workers, self.kind)
-        self.shared_arrays, self.known_constants, self.workers, self.io = {}, {}, {}, {}
+        self.shared_arrays, self.known_constants, self.workers, self.io, self.factors = {}, {}, {}, {}, {}
         self.places, self.size = {}, 0
         for name, array in params.items():
             self.places[name] = (self.size, self.size + array.size)
@@ -42,16 +42,14 @@ class FastNetwork(Network):
         for name, array in buffers.items():
             self.buffers[name] = self.team.shared(array.shape, self.dtype)
             self.buffers[name][...] = array
-        self.derived = [place for name, place in self.places.items() if params[name].ndim != 2]
-        self.seen = self.team.shared((self.size + sum(b.size for b in buffers.values()),), self.dtype)
-        self.news = self.team.shared((self.num_workers,), self.dtype)
+        self.watch([self.vector[begin:end] for name, (begin, end) in self.places.items() if params[name].ndim != 2])
         self.moments = self.team.shared((2, self.size), self.dtype)
         self.norms = self.team.shared((self.num_workers,), np.float64)
         self.losses = self.team.shared((self.num_workers,), np.float64)
         self.optimizer_state = {}
         for begin in range(0, self.size, CHUNK):
             self.optimizer_state[begin] = tuple(row[begin : begin + CHUNK] for row in self.moments)
-        self.capacity, self.steps, self.last_size = 0, 0, 0
+        self.capacity, self.steps, self.last_size, self.pending = 0, 0, 0, None
 
     def views(self, vector, params):
         """Of one vector the params as they are stored, and in PyTorch's shapes."""
@@ -69,19 +67,58 @@ class FastNetwork(Network):
             self.shared_arrays[key] = self.team.shared(shape, self.dtype)
         return self.shared_arrays[key]
 
-    def worker(self, index, n, training, apart):
-        """What worker `index` needs for its part of a batch of n samples; made once."""
-        key = (index, n, training, apart)
-        if key not in self.workers:
-            active = self.num_workers if n >= self.num_workers else 1
+    def worker(self, index, n, training, apart, failures=0):
+        """What worker `index` needs for its part of a batch of n samples; the last six that were made are kept.
+
+        All workers make and forget theirs in the same order, so that they agree on what is new. Where a call failed
+        they may not: what was made before the last of the `failures` is not used again.
+        """
+        active = self.active(n)
+        known, key = self.workers.setdefault((index, active), {}), (n, training, apart, failures)
+        if key not in known:
             begin, end = index * n // active, (index + 1) * n // active
             count = max(1, -(-(end - begin) // self.block))
             cuts = [begin + i * (end - begin) // count for i in range(count + 1)]
+            while len(known) >= 6:
+                known.pop(next(iter(known)))
             rows = [slice(a, b) for a, b in zip(cuts, cuts[1:], strict=False)]
-            while len(self.workers) >= 8:  # the largest number of batch sizes kept at hand
-                self.workers.pop(next(iter(self.workers)))
-            self.workers[key] = Worker(self, index, n, rows, training, apart)
-        return self.workers[key]
+            known[key] = Worker(self, index, n, rows, training, apart)
+        return known[key]
+
+    def active(self, n):
+        """How many workers have a part in a batch of n samples: all, or the first, if there is not one for each."""
+        return self.num_workers if n >= self.num_workers else 1
+
+    # ------------------------------------------------------------------------------ what inference derives from params
+
+    def watch(self, params):
+        """Prepare to see whether params or buffers were written to, which users may do at any time.
+
+        At inference stages use what they derived from them earlier: transformed weights with a batch norm in them.
+        `version` counts the changes that are known of, and every worker keeps the one it derived from.
+        """
+        arrays = [*params, *(array.reshape(-1) for array in self.buffers.values())]
+        seen = self.team.shared((sum(array.size for array in arrays),), self.dtype)
+        self.watched, begin = [], 0
+        for array in arrays:
+            for i in range(0, array.size, CHUNK):
+                part = array[i : i + CHUNK]
+                self.watched.append((part, seen[begin : begin + part.size]))
+                begin += part.size
+        self.news, self.version, self.is_known, self.failures = self.team.shared((self.num_workers,), self.dtype), 1, True, 0
+
+    def touch(self):
+        """What inference derived is no longer right, or is overwritten."""
+        self.version, self.is_known = self.version + 1, True
+
+    def look(self, index, n):
+        """Has anything been written to since somebody looked? Each worker looks at a part."""
+        active = self.active(n)
+        self.news[index] = 0
+        for now, seen in self.watched[index * len(self.watched) // active : (index + 1) * len(self.watched) // active]:
+            if not np.array_equal(now, seen):
+                seen[...] = now
+                self.news[index] = 1
 
     # ------------------------------------------------------------------------------------------ what users call
 
@@ -89,13 +126,20 @@ class FastNetwork(Network):
         """x (N, *input_shape) -> what the loss reads, (N, ...)."""
         x = self.check_input(x)
         self.call(LOGITS if training else OUTPUTS, x)
-        return self.io["logits"][: len(x)].copy()
+        if not training:
+            if not self.is_known and self.news[: self.active(len(x))].any():
+                self.touch()
+                self.run(OUTPUTS, len(x))
+            self.is_known = False
+        return self.last_logits.copy()
 
     def backward(self, dy):
         """The gradient by the logits, for the last batch that `logits` saw in training -> None, {param name: gradient}.
 
         The gradient by the input is not computed here; a module of -O0 gives it.
         """
+        if len(dy) != self.pending:
+            raise ValueError(f"the last batch that `logits` saw in training has {self.pending} samples, not {len(dy)}")
         self.io["dlogits"][: len(dy)] = dy
         self.run(BACKWARD, len(dy))
         return None, self.total_gradients()
@@ -124,6 +168,8 @@ class FastNetwork(Network):
         for name, grad in grads.items():
             self.named_grads[0][name][...] = grad
         self.gradients[1:] = 0
+        self.prepare(1)
+        self.touch()
         self.run(UPDATE, self.num_workers, lr)
         self.counted()
 
@@ -156,19 +202,23 @@ class FastNetwork(Network):
 
     def call(self, command, x, y=None, lr=0.0):
         """Hand a batch to the workers, and wait for them."""
-        if command in (OUTPUTS, LOGITS):
-            y = None
+        if y is not None and y.shape[:1] != x.shape[:1]:
+            raise ValueError(f"{len(x)} samples, but targets of the shape {y.shape}")
         self.prepare(len(x), y)
         self.last_size = len(x)
         self.hand("x", x)
         if y is not None:
             self.hand("y", y)
         if command != OUTPUTS:
-            for name, kernel, shape, p in self.draws:
-                self.hand(
-                    name, kernel(np.broadcast_to(np.ones((), self.dtype), (len(x), *shape)), p, True, self.rng)[1]
-                )
+            self.touch()
+            self.pending = len(x) if command == LOGITS else None
+            for name, *how in self.draws:
+                self.hand(name, self.drawn(len(x), self.rng, *how), self.factors)
         self.run(command, len(x), lr)
+
+    def drawn(self, n, rng, kernel, shape, p):
+        """The factors by which a dropout multiplies n samples."""
+        return kernel(np.broadcast_to(np.ones((), self.dtype), (n, *shape)), p, True, rng)[1]
 
     def prepare(self, n, y=None):
         """Have workers that can take n samples with targets like y (N, ...); the first batch does it, if nobody else.
@@ -188,10 +238,9 @@ class FastNetwork(Network):
             self.io["y"] = self.team.shared((many, *y.shape[1:]), y.dtype)
         for name in ("logits", "dlogits"):
             self.io[name] = self.team.shared((many, *self.logits_shape), self.dtype)
-        for name, kernel, shape, p in self.draws:
-            ones = np.broadcast_to(np.ones((), self.dtype), (1, *shape))
-            factor = kernel(ones, p, True, np.random.default_rng(0))[1]
-            self.io[name] = self.team.shared((many, *factor.shape[1:]), self.dtype)
+        for name, *how in self.draws:
+            factor = self.drawn(1, np.random.default_rng(0), *how)
+            self.factors[name] = self.team.shared((many, *factor.shape[1:]), self.dtype)
         self.workers.clear()
         for training in (False, True):
             self.worker(0, 1, training, self.waits)  # asks for all shared arrays
@@ -201,22 +250,29 @@ class FastNetwork(Network):
     def fits(self, y):
         return self.io["y"].dtype == y.dtype and self.io["y"].shape[1:] == y.shape[1:]
 
-    def hand(self, name, array):
-        """Show an array to the workers."""
+    def hand(self, name, array, arrays=None):
+        """Show an array to the workers, among `io` or other arrays."""
+        arrays = self.io if arrays is None else arrays
         if self.kind == "threads":
-            self.io[name] = array
+            arrays[name] = array
         else:
-            self.io[name][: len(array)] = array
+            arrays[name][: len(array)] = array
 
     def run(self, command, n, lr=0.0):
         """Every worker does its part of a command; of a batch with too few samples for all, the first does all."""
-        if n >= self.num_workers:
-            self.team.call((command, n, lr, self.steps))
-        else:
-            self.losses[:] = 0
-            self.norms[:] = 0
-            self.gradients[1:] = 0
-            self.work(0, (command, n, lr, self.steps))
+        order = (command, n, lr, self.steps, self.version, self.failures)
+        try:
+            if n >= self.num_workers:
+                self.team.call(order)
+            else:
+                self.losses[:] = 0
+                self.norms[:] = 0
+                self.gradients[1:] = 0
+                self.work(0, order)
+        except BaseException:
+            self.touch()
+            self.failures, self.pending = self.failures + 1, None
+            raise
 
     def wait(self, n):
         """For all other workers, if they have a part in a batch of n samples."""
@@ -225,45 +281,46 @@ class FastNetwork(Network):
 
     def work(self, index, command):
         """One worker's part of a command."""
-        kind, n, lr, made = int(command[0]), int(command[1]), float(command[2]), int(command[3])
+        kind, n, lr = int(command[0]), int(command[1]), float(command[2])
+        steps, version, failures = (int(number) for number in command[3:6])
         with np.errstate(all="ignore"):  # what is not finite shows in the loss and in `counted`
-            self.do(kind, index, n, lr, made)
+            if kind == UPDATE:
+                self.update_part(index, n, lr, steps)
+            elif kind == OUTPUTS:
+                self.infer_part(index, n, version, failures)
+            else:
+                self.train_part(kind, index, n, version, failures)
+                if kind == STEP:
+                    self.update_part(index, n, lr, steps)
 
-    def do(self, kind, index, n, lr, made):
-        if kind == UPDATE:
-            self.update_part(index, n, lr, made)
-            return
-        if kind == OUTPUTS:
-            w = self.worker(index, n, False, False)
-            if self.is_new(w):
-                self.refresh(w)
-            w.run([self.infer_block(w, b) for b in range(len(w.rows))])
-            return
-        w = self.worker(index, n, True, kind in (LOGITS, BACKWARD) or self.waits)
+    def infer_part(self, index, n, version, failures):
+        """One worker's part of OUTPUTS. `logits` asks again if somebody found news, which nobody waits for here."""
+        w = self.worker(index, n, False, False, failures)
+        self.look(index, n)
+        if w.version != version:
+            self.refresh(w, version)
+        w.run([self.infer_block(w, b) for b in range(len(w.rows))])
+
+    def train_part(self, kind, index, n, version, failures):
+        """One worker's part of LOGITS, BACKWARD, or both and the loss between them."""
+        w = self.worker(index, n, True, kind in (LOGITS, BACKWARD) or self.waits, failures)
         if kind != BACKWARD:
-            self.refresh(w)
-        steps = {LOGITS: self.logits_block, BACKWARD: self.backward_block}.get(kind, self.train_block)
+            self.refresh(w, version)
+        elif w.version is None:
+            raise ValueError("what `logits` kept for `backward` is gone: too many batches of other sizes came between")
+        blocks = {LOGITS: self.logits_block, BACKWARD: self.backward_block}.get(kind, self.train_block)
         self.losses[index] = 0
-        w.run([steps(w, b) for b in range(len(w.rows))])
+        w.run([blocks(w, b) for b in range(len(w.rows))])
         if kind != LOGITS:
             for stage in w.stages:
                 stage.finish()
-        if kind == STEP:
-            self.update_part(index, n, lr, made)
 
-    def refresh(self, w):
+    def refresh(self, w, version):
         """Make what the stages derive from the params; each worker makes a part."""
         for stage in w.stages:
             stage.refresh()
+        w.version = version
         self.wait(w.n)
-
-    def is_new(self, w):
-        """At inference: have params or buffers changed since this worker's stages last derived something from them?"""
-        state = [self.vector[begin:end] for begin, end in self.derived] + list(self.buffers.values())
-        if w.seen is not None and all(np.array_equal(a, b) for a, b in zip(state, w.seen, strict=True)):
-            return False
-        w.seen = [array.copy() for array in state]
-        return True
 
     def infer_block(self, w, b):
         self.io["logits"][w.rows[b]] = to_textbook(self.infer_forward(w.s, self.io["x"][w.rows[b]]))
@@ -276,11 +333,9 @@ class FastNetwork(Network):
         self.io["logits"][w.rows[b]] = to_textbook(z)
 
     def backward_block(self, w, b):
-        dz = from_textbook(self.io["dlogits"][w.rows[b]].copy())
-        if self.waits:
-            yield from self.train_backward(w.s, dz)
-        else:
-            self.train_backward(w.s, dz)
+        waiting = self.train_backward(w.s, from_textbook(self.io["dlogits"][w.rows[b]].copy()))
+        if waiting is not None:
+            yield from waiting
 
     def train_block(self, w, b):
         rows = w.rows[b]
@@ -291,16 +346,14 @@ class FastNetwork(Network):
         loss, dz = self.loss(z, self.io["y"][rows])
         share = (rows.stop - rows.start) / w.n
         self.losses[w.index] += loss * share
-        dz = from_textbook((dz * share).astype(self.dtype))
-        if self.waits:
-            yield from self.train_backward(w.s, dz)
-        else:
-            self.train_backward(w.s, dz)
+        waiting = self.train_backward(w.s, from_textbook((dz * share).astype(self.dtype)))
+        if waiting is not None:
+            yield from waiting
 
     def update_part(self, index, n, lr, steps):
         """One worker's part of the params: sum the gradients, see that all are finite, then the optimizer's step."""
         self.wait(n)
-        active = self.num_workers if n >= self.num_workers else 1
+        active = self.active(n)
         chunks = range(0, self.size, CHUNK)
         own = chunks[index * len(chunks) // active : (index + 1) * len(chunks) // active]
         params, grads, norm = {}, {}, 0.0

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import inspect
+import sys
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 
 STANDARD = {
     "ctypes",
@@ -35,21 +37,43 @@ def kernel_texts(roots: Iterable[Callable | type]) -> list[str]:
 
 def imported_modules(texts: Iterable[str]) -> list[str]:
     """Of the modules that a kernel may use beside numpy, those that these texts name."""
-    used = {node.id for text in texts for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
-    return sorted(used & STANDARD)
+    return sorted({name for text in texts for name in _names(text)} & STANDARD)
+
+
+def walk(tree: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of a tree level by level, as ast.walk, but in a third of the time and without contexts."""
+    nodes = [tree]
+    for node in nodes:
+        yield node
+        for field in node._fields:
+            value = getattr(node, field, None)
+            if isinstance(value, ast.AST):
+                if field != "ctx":
+                    nodes.append(value)
+            elif isinstance(value, list):
+                nodes += [item for item in value if isinstance(item, ast.AST)]
 
 
 def _collect(function: Callable | type, ordered: dict[Callable | type, str]) -> None:
     if function in ordered:
         return
-    text = inspect.getsource(function)
-    module = inspect.getmodule(function)
-    assert module is not None, function
+    module = sys.modules[function.__module__]
+    assert vars(module).get(function.__name__) is function, f"{function} is not at the top of its module"
+    text = _definitions(module)[function.__name__]
     for name in _names(text):
         used = vars(module).get(name)
         if _is_kernel(used) and used is not function:
             _collect(used, ordered)
-    ordered[function] = text.rstrip("\n")
+    ordered[function] = text
+
+
+@cache
+def _definitions(module: types.ModuleType) -> dict[str, str]:
+    """The text of every function and class at the top of a module (inspect.getsource parses it anew for each)."""
+    text = inspect.getsource(module)
+    lines = text.split("\n")
+    defined = [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    return {node.name: "\n".join(lines[node.lineno - 1 : node.end_lineno]) for node in defined}
 
 
 def _is_kernel(used: object) -> bool:
@@ -57,6 +81,7 @@ def _is_kernel(used: object) -> bool:
     return isinstance(used, types.FunctionType | type) and str(used.__module__).startswith("netdsl.")
 
 
-def _names(text: str) -> list[str]:
+@cache
+def _names(text: str) -> tuple[str, ...]:
     """The names a text uses, in order, each once."""
-    return list(dict.fromkeys(node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)))
+    return tuple(dict.fromkeys(node.id for node in walk(ast.parse(text)) if isinstance(node, ast.Name)))

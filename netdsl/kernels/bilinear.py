@@ -44,7 +44,7 @@ def winograd(tile, in_size, out_size, kernel_size, before, dtype):
     of the entries, and infinity. Of `in_size`, `out_size`, `before` a tile knows nothing.
     """
     kernel, size = kernel_size[0], tile + kernel_size[0] - 1
-    pairs = ((), (1.0,), (0.5**0.5, 2**0.5), (1.0, 0.5, 2.0))[(size - 2) // 2]
+    pairs = ((), (1.0,), (0.5**0.5, 2**0.5), (1.0, 0.5, 2.0))[(size - 1) // 2]
     a = np.array([0.0, *(sign * p for p in pairs for sign in (1, -1))])[: size - 1]
     scale = np.array([np.prod([a[i] - a[j] for j in range(size - 1) if j != i]) for i in range(size - 1)])
     weight, output = np.zeros((size, kernel)), np.zeros((tile, size))
@@ -136,7 +136,7 @@ def product(matrix, x, out, limit=1024):
     """matrix (m, k) @ x (..., k, Q) -> out (..., m, Q), in columns of at most `limit` numbers, so that what a product
     reads stays in the cache: two or three times as fast as one product with very long rows."""
     size = x.shape[-1]
-    parts = -(-size // limit)
+    parts = max(1, -(-size // limit))
     while size % parts:
         parts += 1
     if parts == 1 or size // parts < limit // 8:
@@ -227,6 +227,7 @@ class BilinearConv(ConvStage):
         self, w, name, shape, filters, kernel_size, padding, algorithm, tile=0, adds_bias=True, dx=True, norm=None
     ):
         self.prepare(w, name, shape, filters, kernel_size, (1, 1), padding, (1, 1), adds_bias, dx, norm)
+        assert not tile or tile >= max(kernel_size) - 1, f"tiles of {tile} meet more than their neighbours: {kernel_size}"
         self.tile = tile
         before = tuple(side for side, _ in padding)
         self.tx, self.tw, self.ty = w.constants(algorithm, tile, shape[1:], self.out_size, kernel_size, before)

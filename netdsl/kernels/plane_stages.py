@@ -323,18 +323,20 @@ class Flatten(Stage):
     def __init__(self, w, shape):
         self.start(w)
         c, height, width = shape
-        self.y = w.arrays(lambda n: (n, c, height, width))
+        self.y = w.arrays(lambda n: (n * c, height * width))
         if w.training:
             self.dx = w.arrays(lambda n: (height, width, n, c))
 
     def forward(self, x):
-        y = self.y[self.w.block]
-        y[...] = x.transpose(2, 3, 0, 1)
-        return y.reshape(len(y), -1)
+        """Pixel by pixel: one transposing copy would read at a distance of n * C, often a power of two."""
+        y, width = self.y[self.w.block], x.shape[1]
+        for i in range(y.shape[1]):
+            y[:, i] = x[i // width, i % width].reshape(-1)
+        return y.reshape(x.shape[2], -1)
 
     def backward(self, dy):
         dx = self.dx[self.w.block]
-        dx[...] = dy.reshape(self.y[self.w.block].shape).transpose(2, 3, 0, 1)
+        dx[...] = dy.reshape(*dx.shape[2:], *dx.shape[:2]).transpose(2, 3, 0, 1)
         return dx
 
 
@@ -410,7 +412,7 @@ class Factor(Stage):
         return x * self.factor() if self.w.training else x
 
     def factor(self):
-        return from_textbook(self.w.network.io[self.name][self.w.rows[self.w.block]])
+        return from_textbook(self.w.network.factors[self.name][self.w.rows[self.w.block]])
 
     def backward(self, dy):
         dy *= self.factor()

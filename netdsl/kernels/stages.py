@@ -50,7 +50,7 @@ class Worker:
 
     def __init__(self, network, index, n, rows, training, apart):
         self.network, self.index, self.n, self.rows = network, index, n, rows
-        self.sizes, self.seen = [part.stop - part.start for part in rows], None
+        self.sizes, self.version = [part.stop - part.start for part in rows], None
         self.training, self.apart, self.block = training, apart, 0
         self.params, self.grads = network.stored, network.stored_grads[index]
         self.dtype, self.num_workers = network.dtype, network.num_workers if n >= network.num_workers else 1

@@ -40,6 +40,7 @@ from typing import Literal
 
 from netdsl.diagnostics import SpecProblem
 from netdsl.ir import ParamSpec, Shape, show_shape
+from netdsl.kernels.pointwise import Pointwise
 
 Attrs = Mapping[str, object]
 Kind = Literal["int", "pair", "size", "float", "word"]
@@ -176,3 +177,8 @@ def call_text(name: str, *args: object, **options: object) -> str:
     """`nn.Conv2d(1, 32, 5, padding=2)` from values; every value is a number, a bool, a word or a tuple of numbers."""
     parts = [repr(arg) for arg in args] + [f"{key}={value!r}" for key, value in options.items()]
     return f"{name}({', '.join(parts)})"
+
+
+def pointwise_stages(forward: Callable, backward: Callable, *names: str) -> Callable[..., tuple[StageCall, ...]]:
+    """The stages rule of everything that works on each element: its kernels, given the attrs of these names."""
+    return lambda attrs, x: (StageCall(Pointwise, (x, forward, backward, *(attrs[name] for name in names))),)

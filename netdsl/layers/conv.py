@@ -5,7 +5,7 @@ import numpy as np
 from netdsl.diagnostics import SpecProblem
 from netdsl.ir import ParamSpec, show_shape
 from netdsl.kernels.bilinear import BilinearConv, fourier, winograd
-from netdsl.kernels.convolutions import PatchConv, PointConv
+from netdsl.kernels.convolutions import PatchConv, PointConv, RowConv
 from netdsl.kernels.grouped import DepthConv
 from netdsl.kernels.windows import windows, windows_adjoint
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, require_rank
@@ -135,7 +135,7 @@ def conv_torch(attrs, x):
 
 def conv_stages(attrs, x):
     """1x1: one product. Stride 1 with a window: constant matrices. Else patches."""
-    if attrs["groups"] == x[0]:
+    if attrs["groups"] == x[0] > 1:
         names = ("filters", "kernel_size", "stride", "padding", "dilation")
         return (StageCall(DepthConv, (x, *(attrs[name] for name in names))),)
     if attrs["groups"] != 1:
@@ -145,15 +145,18 @@ def conv_stages(attrs, x):
     patches = StageCall(PatchConv, (x, filters, kernel_size, stride, padding, dilation))
     if kernel_size == (1, 1):
         return (StageCall(PointConv, (x, filters, stride, padding)), patches)
+    if x[0] <= 4 and dilation == (1, 1):
+        return (StageCall(RowConv, (x, filters, kernel_size, stride, padding)), patches)
     if stride != (1, 1) or dilation != (1, 1) or x[0] < 8:
         return (patches,)
     arguments = (x, filters, kernel_size, padding)
     plane = StageCall(BilinearConv, (*arguments, fourier))
     _, ho, wo = conv_shape(attrs, x)
-    if kernel_size == (3, 3) and (x[0] >= 96 or max(ho, wo) > 16):
+    if kernel_size == (3, 3):
         return (StageCall(BilinearConv, (*arguments, winograd, 4)), plane, patches)
     if max(ho, wo) > 16:
-        return (StageCall(BilinearConv, (*arguments, fourier, 14)), patches)
+        tile = max(14, max(kernel_size) - 1)  # neighbours must not share more than a tile
+        return (StageCall(BilinearConv, (*arguments, fourier, tile)), patches)
     return (plane, patches)
 
 

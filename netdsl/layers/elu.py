@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from netdsl.layers.contract import Attr, LayerDef, call_text
+from netdsl.layers.contract import Attr, LayerDef, call_text, pointwise_stages
 
 
 def elu_forward(x, alpha=1.0):
@@ -28,4 +28,5 @@ LAYER = LayerDef(
     forward=elu_forward,
     backward=elu_backward,
     torch=elu_torch,
+    stages=pointwise_stages(elu_forward, elu_backward, "alpha"),
 )

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from netdsl.kernels.stable import erf
-from netdsl.layers.contract import LayerDef
+from netdsl.layers.contract import LayerDef, pointwise_stages
 
 
 def gelu_forward(x):
@@ -28,4 +28,5 @@ LAYER = LayerDef(
     forward=gelu_forward,
     backward=gelu_backward,
     torch=lambda attrs, x: "nn.GELU()",
+    stages=pointwise_stages(gelu_forward, gelu_backward),
 )

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from netdsl.layers.contract import LayerDef
+from netdsl.layers.contract import LayerDef, pointwise_stages
 
 
 def hardsigmoid_forward(x):
@@ -21,4 +21,5 @@ LAYER = LayerDef(
     forward=hardsigmoid_forward,
     backward=hardsigmoid_backward,
     torch=lambda attrs, x: "nn.Hardsigmoid()",
+    stages=pointwise_stages(hardsigmoid_forward, hardsigmoid_backward),
 )

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from netdsl.layers.contract import LayerDef
+from netdsl.layers.contract import LayerDef, pointwise_stages
 
 
 def hardswish_forward(x):
@@ -22,4 +22,5 @@ LAYER = LayerDef(
     forward=hardswish_forward,
     backward=hardswish_backward,
     torch=lambda attrs, x: "nn.Hardswish()",
+    stages=pointwise_stages(hardswish_forward, hardswish_backward),
 )

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from netdsl.layers.contract import Attr, LayerDef, call_text
+from netdsl.layers.contract import Attr, LayerDef, call_text, pointwise_stages
 
 
 def leaky_forward(x, slope=0.01):
@@ -28,4 +28,5 @@ LAYER = LayerDef(
     backward=leaky_backward,
     torch=leaky_torch,
     known_as=("leakyrelu", "leaky_relu"),
+    stages=pointwise_stages(leaky_forward, leaky_backward, "slope"),
 )

@@ -3,7 +3,7 @@
 import numpy as np
 
 from netdsl.kernels.stable import sigmoid, softplus
-from netdsl.layers.contract import LayerDef
+from netdsl.layers.contract import LayerDef, pointwise_stages
 
 
 def mish_forward(x):
@@ -24,4 +24,5 @@ LAYER = LayerDef(
     forward=mish_forward,
     backward=mish_backward,
     torch=lambda attrs, x: "nn.Mish()",
+    stages=pointwise_stages(mish_forward, mish_backward),
 )

@@ -4,7 +4,8 @@ import numpy as np
 
 from netdsl.diagnostics import SpecProblem
 from netdsl.ir import ParamSpec, show_shape
-from netdsl.layers.contract import Attr, LayerDef, call_text
+from netdsl.kernels.pointwise import Prelu
+from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text
 
 
 def prelu_shape(attrs, x):
@@ -48,4 +49,5 @@ LAYER = LayerDef(
     forward=prelu_forward,
     backward=prelu_backward,
     torch=prelu_torch,
+    stages=lambda attrs, x: (StageCall(Prelu, (x,)),),
 )

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from netdsl.layers.contract import LayerDef
+from netdsl.kernels.pointwise import Clip
+from netdsl.layers.contract import LayerDef, StageCall
 
 
 def relu6_forward(x):
@@ -21,4 +22,5 @@ LAYER = LayerDef(
     forward=relu6_forward,
     backward=relu6_backward,
     torch=lambda attrs, x: "nn.ReLU6()",
+    stages=lambda attrs, x: (StageCall(Clip, (x, 0, 6)),),
 )

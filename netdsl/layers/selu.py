@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from netdsl.layers.contract import LayerDef
+from netdsl.layers.contract import LayerDef, pointwise_stages
 
 
 def selu_forward(x):
@@ -24,4 +24,5 @@ LAYER = LayerDef(
     forward=selu_forward,
     backward=selu_backward,
     torch=lambda attrs, x: "nn.SELU()",
+    stages=pointwise_stages(selu_forward, selu_backward),
 )

@@ -1,7 +1,7 @@
 """`sigmoid`: 1 / (1 + exp(-x))."""
 
 from netdsl.kernels.stable import sigmoid
-from netdsl.layers.contract import LayerDef
+from netdsl.layers.contract import LayerDef, pointwise_stages
 
 
 def sigmoid_forward(x):
@@ -23,4 +23,5 @@ LAYER = LayerDef(
     torch=lambda attrs, x: "nn.Sigmoid()",
     torch_call=lambda attrs, x: "torch.sigmoid({x})",
     implied_by=("bce",),
+    stages=pointwise_stages(sigmoid_forward, sigmoid_backward),
 )

@@ -1,7 +1,7 @@
 """`silu`: x * sigmoid(x), also called swish."""
 
 from netdsl.kernels.stable import sigmoid
-from netdsl.layers.contract import LayerDef
+from netdsl.layers.contract import LayerDef, pointwise_stages
 
 
 def silu_forward(x):
@@ -23,4 +23,5 @@ LAYER = LayerDef(
     backward=silu_backward,
     torch=lambda attrs, x: "nn.SiLU()",
     known_as=("swish",),
+    stages=pointwise_stages(silu_forward, silu_backward),
 )

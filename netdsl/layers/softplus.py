@@ -3,7 +3,7 @@
 import numpy as np
 
 from netdsl.kernels.stable import sigmoid, softplus
-from netdsl.layers.contract import LayerDef
+from netdsl.layers.contract import LayerDef, pointwise_stages
 
 
 def softplus_forward(x):
@@ -22,4 +22,5 @@ LAYER = LayerDef(
     forward=softplus_forward,
     backward=softplus_backward,
     torch=lambda attrs, x: "nn.Softplus()",
+    stages=pointwise_stages(softplus_forward, softplus_backward),
 )

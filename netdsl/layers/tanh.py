@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from netdsl.layers.contract import LayerDef
+from netdsl.layers.contract import LayerDef, pointwise_stages
 
 
 def tanh_forward(x):
@@ -23,4 +23,5 @@ LAYER = LayerDef(
     backward=tanh_backward,
     torch=lambda attrs, x: "nn.Tanh()",
     torch_call=lambda attrs, x: "torch.tanh({x})",
+    stages=pointwise_stages(tanh_forward, tanh_backward),
 )

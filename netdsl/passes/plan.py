@@ -1,15 +1,17 @@
-"""A graph as a list of stages: `plan` gives every node the stage its layer offers, then fuses.
+"""A graph as a list of stages: `plan` gives every node the stage its layer offers, then joins them.
 
 What a stage can take over is what its constructor has an argument for: `relu` (it can end in one), `conv` (it can add
 that convolution's bias), `norm` (a batch norm can become part of its weights), `dx` (it can leave out the gradient by
 its input). A stage whose passes are generators waits for the whole batch there.
+
+Every pass is pure, Plan -> Plan, and changes no number but by rounding; its docstring says why that is so.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from netdsl.ir import Graph, Node
@@ -21,9 +23,9 @@ from netdsl.layers.contract import StageCall
 
 @dataclass(frozen=True)
 class Planned:
-    """One stage: what it is called, the value it makes and those it reads; `call` None is the textbook's kernel.
+    """One stage, called as its node: the values it reads, the one it makes, and the nodes it stands for.
 
-    conv: the stage whose bias it adds. names: the nodes it stands for.
+    call: None is the textbook's kernel. conv: the name of the stage whose bias it adds.
     """
 
     node: Node
@@ -34,14 +36,31 @@ class Planned:
     conv: str = ""
 
     @property
+    def kernel(self) -> type | None:
+        return None if self.call is None else self.call.kernel
+
+    @property
     def waits(self) -> bool:
-        return self.call is not None and inspect.isgeneratorfunction(self.call.kernel.forward)
+        return self.kernel is not None and inspect.isgeneratorfunction(self.kernel.forward)
+
+    @property
+    def is_conv(self) -> bool:
+        return self.kernel is not None and issubclass(self.kernel, ConvStage)
+
+    @property
+    def adds_bias(self) -> bool:
+        """Whether it is a convolution that has something to add: a bias, or what a batch norm left."""
+        return self.is_conv and ("norm" in self.options or any(p.name == "bias" for p in self.node.params))
+
+    @property
+    def options(self) -> dict[str, object]:
+        return {} if self.call is None else dict(self.call.options)
 
     def takes(self, argument: str) -> bool:
-        return self.call is not None and argument in _arguments(self.call.kernel)
+        return self.kernel is not None and argument in inspect.signature(self.kernel).parameters
 
     def set(self, **options: object) -> Planned:
-        assert self.call is not None
+        assert self.call is not None, self.node.name
         return replace(self, call=replace(self.call, options={**self.call.options, **options}))
 
 
@@ -52,138 +71,137 @@ class Plan:
     graph: Graph
     stages: tuple[Planned, ...]
     output: int
-    training: bool = field(default=True)
+    training: bool
 
-    @cached_property
-    def readers(self) -> dict[int, list[Planned]]:
-        found: dict[int, list[Planned]] = {}
-        for stage in self.stages:
-            for value in dict.fromkeys(stage.inputs):
-                found.setdefault(value, []).append(stage)
-        return found
-
-    def maker(self, value: int) -> Planned | None:
-        return self._makers.get(value)
+    @property
+    def waits(self) -> bool:
+        return self.training and any(stage.waits for stage in self.stages)
 
     @cached_property
     def _makers(self) -> dict[int, Planned]:
         return {stage.output: stage for stage in self.stages}
 
+    @cached_property
+    def _readers(self) -> dict[int, list[Planned]]:
+        """Of each value the stages that read it, a stage as often as it does."""
+        found: dict[int, list[Planned]] = {}
+        for stage in self.stages:
+            for value in stage.inputs:
+                found.setdefault(value, []).append(stage)
+        return found
+
+    def maker(self, value: int) -> Planned | None:
+        """The stage that makes a value; None for the network's input."""
+        return self._makers.get(value)
+
     def only_reader(self, value: int) -> Planned | None:
-        """The one stage that reads a value, if nothing else does."""
-        readers = self.readers.get(value, [])
-        single = len(readers) == 1 and value != self.output and readers[0].inputs.count(value) == 1
-        return readers[0] if single else None
+        """The one stage that reads a value, once, if nothing else needs it."""
+        readers = self._readers.get(value, [])
+        return readers[0] if len(readers) == 1 and value != self.output else None
 
-    @property
-    def waits(self) -> bool:
-        return any(stage.waits for stage in self.stages)
-
-    def without(self, gone: Planned, *changed: Planned) -> Plan:
-        """The plan without a stage that only handed on its input, and with the others in place of those they change."""
+    def with_stages(self, *changed: Planned, gone: Planned | None = None) -> Plan:
+        """The plan with these stages in place of those of the same names, and without one of them."""
         new = {stage.node.name: stage for stage in changed}
-        stages = [new.get(stage.node.name, stage) for stage in self.stages if stage is not gone]
-        return replace(self, stages=tuple(stages))
+        stages = tuple(new.get(stage.node.name, stage) for stage in self.stages if stage is not gone)
+        return replace(self, stages=stages)
 
 
 def plan(graph: Graph, until: int, count: int, training: bool) -> Plan:
     """The stages of the first `count` nodes of the graph, of which value `until` is the result."""
     stages = []
     for index, node in enumerate(graph.nodes[:count]):
-        offered = layer_of(node.op).stages
-        shapes = graph.input_shapes(node)
-        calls = offered(node.attrs, *shapes) if offered else ()
+        offer = layer_of(node.op).stages
+        calls = offer(node.attrs, *graph.input_shapes(node)) if offer else ()
         stages.append(Planned(node, node.inputs, index + 1, calls[0] if calls else None, (node.name,)))
-    start = Plan(graph, tuple(stages), until, training)
-    passes: list[Callable[[Plan], Plan]] = [fuse_relu, move_bias, leave_out_dx]
-    if not training:
-        passes.insert(0, fold_norm)
-    for each in passes:
-        start = each(start)
-    return start
+    found = Plan(graph, tuple(stages), until, training)
+    for each in TRAINING if training else INFERENCE:
+        found = each(found)
+    return found
 
 
 def fold_norm(plan: Plan) -> Plan:
-    """Inference: a batch norm right behind a convolution becomes part of its weights and its bias."""
+    """A batch norm right behind a convolution becomes part of its weights and its bias.
+
+    At inference it is a factor and a summand for each channel. Right where nothing else reads the convolution, and for
+    one batch norm each: a second one behind it stays.
+    """
     for norm in plan.stages:
-        if norm.call is None or norm.call.kernel is not BatchNorm:
+        conv = plan.maker(norm.inputs[0]) if norm.kernel is BatchNorm else None
+        if conv is None or not conv.takes("norm") or "norm" in conv.options or plan.only_reader(conv.output) is not norm:
             continue
-        conv = plan.maker(norm.inputs[0])
-        if conv is not None and conv.takes("norm") and plan.only_reader(conv.output) is norm:
-            eps = norm.call.options.get("eps", 1e-5)
-            changed = replace(
-                conv.set(norm=(norm.node.name, eps)), output=norm.output, names=(*conv.names, norm.node.name)
-            )
-            plan = plan.without(norm, changed)
-    stages = [replace(s, call=None) if s.call is not None and s.call.kernel is BatchNorm else s for s in plan.stages]
-    return replace(plan, stages=tuple(stages))
+        folded = conv.set(norm=(norm.node.name, norm.options.get("eps", 1e-5)))
+        folded = replace(folded, output=norm.output, names=(*conv.names, *norm.names))
+        plan = plan.with_stages(folded, gone=norm)
+    return plan
+
+
+def norm_by_textbook(plan: Plan) -> Plan:
+    """The batch norms that are left at inference: their stage is for training only."""
+    return plan.with_stages(*(replace(stage, call=None) for stage in plan.stages if stage.kernel is BatchNorm))
 
 
 def fuse_relu(plan: Plan) -> Plan:
-    """A relu goes into the maximum pooling behind it, or into the stage before it."""
+    """A relu goes into the maximum pooling behind it, else into the stage before it.
+
+    max(relu(x)) is relu(max(x)), and the gradient finds the same place, or a relu that stops it. Right where nothing
+    else reads what lies between the two.
+    """
     for relu in plan.stages:
-        if relu.call is None or relu.call.kernel is not Relu:
+        if relu.kernel is not Relu:
             continue
         after, before = plan.only_reader(relu.output), plan.maker(relu.inputs[0])
-        if after is not None and after.takes("relu") and after.call is not None and after.call.kernel is MaxPool:
-            plan = plan.without(
-                relu, replace(after.set(relu=True), inputs=relu.inputs, names=(*relu.names, *after.names))
-            )
+        if after is not None and after.kernel is MaxPool:
+            fused = replace(after.set(relu=True), inputs=relu.inputs, names=(*relu.names, *after.names))
         elif before is not None and before.takes("relu") and plan.only_reader(before.output) is relu:
-            plan = plan.without(
-                relu, replace(before.set(relu=True), output=relu.output, names=(*before.names, *relu.names))
-            )
+            fused = replace(before.set(relu=True), output=relu.output, names=(*before.names, *relu.names))
+        else:
+            continue
+        plan = plan.with_stages(fused, gone=relu)
     return plan
 
 
 def move_bias(plan: Plan) -> Plan:
-    """The bias of a convolution is added by the stage behind it, if that passes over the numbers anyway."""
+    """The bias of a convolution is added by the stage behind it, which passes over the numbers anyway.
+
+    Relu adds it first; maximum pooling afterwards, as max(x) + b is max(x + b). A batch norm in training takes a bias
+    out again, but it stays where it is: the running mean has it. Right where nothing else reads the convolution.
+    """
     for conv in plan.stages:
-        if conv.call is None or not issubclass(conv.call.kernel, ConvStage):
-            continue
-        after = plan.only_reader(conv.output)
-        if after is not None and after.takes("conv") and (after.call is None or after.call.kernel is not BatchNorm):
-            plan = (
-                plan.without(after, conv.set(adds_bias=False))
-                if False
-                else _replaced(plan, conv.set(adds_bias=False), replace(after, conv=conv.node.name))
-            )
-    stages = []
-    for stage in plan.stages:
-        if stage.call is not None and stage.call.kernel is Relu and not stage.conv:
-            before = plan.maker(stage.inputs[0])
-            own = before is not None and before.call is not None and issubclass(before.call.kernel, ConvStage)
-            alone = plan.only_reader(stage.inputs[0]) is stage
-            stage = stage if own and alone else stage.set(copies=True)
-        stages.append(stage)
-    return replace(plan, stages=tuple(stages))
+        after = plan.only_reader(conv.output) if conv.adds_bias and conv.takes("adds_bias") else None
+        if after is not None and after.takes("conv") and after.kernel is not BatchNorm:
+            plan = plan.with_stages(conv.set(adds_bias=False), replace(after, conv=conv.node.name))
+    return plan
 
 
-def _replaced(plan: Plan, *changed: Planned) -> Plan:
-    new = {stage.node.name: stage for stage in changed}
-    return replace(plan, stages=tuple(new.get(stage.node.name, stage) for stage in plan.stages))
+def copy_in_relu(plan: Plan) -> Plan:
+    """A relu works in place only behind a convolution that nothing else reads, whose output is an array of its own.
+
+    Other stages may give a view of their input, or keep what they gave for their backward pass.
+    """
+    copying = []
+    for relu in plan.stages:
+        before = plan.maker(relu.inputs[0]) if relu.kernel is Relu else None
+        alone = before is not None and before.is_conv and plan.only_reader(before.output) is relu
+        if relu.kernel is Relu and not alone:
+            copying.append(relu.set(copies=True))
+    return plan.with_stages(*copying)
 
 
 def leave_out_dx(plan: Plan) -> Plan:
-    """Nothing needs the gradient by the network's input, nor what lies on the way from it."""
-    needed: set[int] = set()  # values with params before them
-    stages = []
-    for stage in plan.stages:
-        wanted = any(value in needed for value in stage.inputs)
-        if stage.node.params or wanted:
-            needed.add(stage.output)
-        stages.append(stage.set(dx=False) if stage.takes("dx") and not wanted else stage)
-    return replace(plan, stages=tuple(stages))
+    """Nothing needs the gradient by the network's input, nor by what lies between it and the first params."""
+    needed = needs_gradient(plan)
+    unneeded = [stage for stage in plan.stages if stage.takes("dx") and not needed.intersection(stage.inputs)]
+    return plan.with_stages(*(stage.set(dx=False) for stage in unneeded))
 
 
 def needs_gradient(plan: Plan) -> set[int]:
-    """The values by which the loss is derived on the way back to some param."""
+    """The values that params come before: the loss is derived by them on the way back."""
     found: set[int] = set()
     for stage in plan.stages:
-        if stage.node.params or any(value in found for value in stage.inputs):
+        if stage.node.params or found.intersection(stage.inputs):
             found.add(stage.output)
     return found
 
 
-def _arguments(kernel: type) -> tuple[str, ...]:
-    return tuple(inspect.signature(kernel).parameters)
+TRAINING: tuple[Callable[[Plan], Plan], ...] = (fuse_relu, move_bias, copy_in_relu, leave_out_dx)
+INFERENCE: tuple[Callable[[Plan], Plan], ...] = (fold_norm, norm_by_textbook, fuse_relu, move_bias, copy_in_relu)
