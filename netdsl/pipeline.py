@@ -59,12 +59,17 @@ class Net:
         return {}
 
     def numpy_source(self, level: int = 0) -> str:
-        """The text of the standalone NumPy module: level 0 is the textbook, 2 is fast."""
-        if level not in self._numpy_texts:
-            from netdsl.backends.fast_emitter import emit_fast
-            from netdsl.backends.numpy_emitter import emit_numpy
+        """The text of the standalone NumPy module: level 0 is the textbook, to be read, 2 is fast.
 
-            emit = emit_fast if level == 2 else emit_numpy
+        Both compute the same, have the same params under the same names and need nothing but numpy.
+        """
+        assert level in (0, 2), level
+        if level not in self._numpy_texts:
+            if level == 2:
+                from netdsl.backends.fast_emitter import emit_fast as emit
+            else:
+                from netdsl.backends.numpy_emitter import emit_numpy as emit
+
             self._numpy_texts[level] = emit(self.graph, self.recipe, LOSSES[self.recipe.loss])
         return self._numpy_texts[level]
 
@@ -75,7 +80,11 @@ class Net:
         return emit_torch(self.graph, self.recipe)
 
     def numpy_model(self, seed: int | None = None, dtype: Any = "float32", level: int = 0, **options: Any) -> Any:
-        """The emitted NumPy module, run: an instance of its Model. options, at level 2: workers, kind."""
+        """The emitted NumPy module, run: an instance of its Model.
+
+        options, at level 2: workers, how many (None: one for each core), and kind, "threads", "processes" or "auto";
+        call the model's `close()` when it is no longer used.
+        """
         module = run_module(self.numpy_source(level), f"{self.name}_numpy")
         return module.Model(seed=self.recipe.seed if seed is None else seed, dtype=dtype, **options)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[1] / "netdsl"
 
 FLOORS = [
-    {"source", "diagnostics", "explanations", "files", "names", "kernels", "reports", "symbols"},
+    {"source", "diagnostics", "explanations", "files", "names", "kernels", "reports", "symbols", "convolution_costs"},
     {"ir", "scopes", "syntax.ast", "syntax.prescan"},
     {"syntax.parser", "syntax.printer", "layers", "expressions", "recipe", "window_rules", "transposed_rules"},
     {"attributes", "blocks", "definitions", "expectations", "library", "lower", "analysis"},
@@ -20,6 +20,7 @@ FLOORS = [
 ]
 WITHIN = {
     "kernels",
+    "passes",
     "backends",
     "training",
     "cli",

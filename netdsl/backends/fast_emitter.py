@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from netdsl.analysis.loss import logits_layers, logits_value
 from netdsl.backends.arguments import forward_arguments
-from netdsl.backends.emission import Method, batch_shape, emit, layer_table, title
+from netdsl.backends.emission import Method, batch_shape, emit, layer_table, section_titles, title
 from netdsl.backends.fast_network import FastNetwork
 from netdsl.backends.kernel_source import imported_modules, kernel_texts
 from netdsl.backends.numpy_demo import demo_lines
 from netdsl.backends.numpy_emitter import dictionary, start_kernels
 from netdsl.backends.variables import names, variables
-from netdsl.ir import Graph, Node
+from netdsl.ir import Graph, Node, Shape
 from netdsl.kernels.plane_stages import Factor, Input, Textbook
 from netdsl.kernels.stages import Stages
 from netdsl.layers import layer_of
+from netdsl.layers.contract import StageCall
 from netdsl.names import class_name
 from netdsl.passes.plan import Plan, Planned, needs_gradient, plan
+from netdsl.passes.plan_memory import plan_memory
 from netdsl.passes.tile_batch import block_size
 from netdsl.recipe import OPTIMIZERS, Recipe
 
@@ -26,7 +28,7 @@ from netdsl.recipe import OPTIMIZERS, Recipe
 def emit_fast(graph: Graph, recipe: Recipe, loss: Callable) -> str:
     """The text of `<name>_numpy.py` at -O2."""
     until, count = logits_value(graph, recipe.loss), logits_layers(graph, recipe.loss)
-    train, infer = (plan(graph, until, count, training) for training in (True, False))
+    train, infer = (plan_memory(plan(graph, until, count, training)) for training in (True, False))
     optimizer = OPTIMIZERS[recipe.optimizer].step
     drawn = [s.node for s in train.stages if s.call is not None and s.call.kernel is Factor]
     roots: list[Callable | type] = [*_kernels(train), *_kernels(infer), loss, optimizer]
@@ -66,8 +68,7 @@ def _kernels(plan: Plan) -> list[Callable | type]:
     found: list[Callable | type] = [Input]
     for stage in plan.stages:
         if stage.call is not None:
-            found.append(stage.call.kernel)
-            found += [value for value in stage.call.arguments if callable(value)]
+            found += [stage.call.kernel, *(value for value in stage.call.arguments if callable(value))]
         else:
             layer = layer_of(stage.node.op)
             found += [Textbook, layer.forward, layer.backward]
@@ -76,125 +77,162 @@ def _kernels(plan: Plan) -> list[Callable | type]:
 
 def _methods(graph: Graph, recipe: Recipe, train: Plan, infer: Plan, until: int) -> list[Method]:
     given, wanted = batch_shape(graph.input_shape), batch_shape(graph.shape_of(until))
-    built = _stage_lines(train)
-    methods = [
-        Method("train_stages(self, w)", "What worker w computes with, in training.", tuple(built)),
-        Method(
-            "infer_stages(self, w)",
-            "The same at inference: batch norms are part of convolutions.",
-            tuple(_stage_lines(infer)),
-        ),
-        Method(
+    found = [
+        ("train_stages(self, w)", "What worker w computes with, in training.", _stage_lines(train)),
+        ("infer_stages(self, w)", "The same at inference: batch norms are part of convolutions.", _stage_lines(infer)),
+        (
             "train_forward(self, s, x)",
             f"One block: x {given} -> what the loss reads {wanted}.",
-            tuple(_forward_lines(train)),
+            _forward_lines(train),
         ),
-        Method(
+        (
             "train_backward(self, s, dy)",
             "The gradient by what `train_forward` gave -> those of the params.",
-            tuple(_backward_lines(train)),
+            _backward_lines(train),
         ),
-        Method("infer_forward(self, s, x)", "As `train_forward`, at inference.", tuple(_forward_lines(infer))),
+        ("infer_forward(self, s, x)", "As `train_forward`, at inference.", _forward_lines(infer)),
+        (
+            "forward(self, x, training=False)",
+            f"x {given} -> y {batch_shape(graph.output_shape)}.",
+            [_output_line(graph, until)],
+        ),
+        (
+            "optimize(self, params, grads, state, lr)",
+            "One step of the optimizer, in place.",
+            [_optimizer_line(recipe)],
+        ),
     ]
-    if until != graph.output:
-        last = graph.nodes[graph.output - 1]
-        kernel = layer_of(last.op).forward
-        arguments = ", ".join(["self.logits(x, training)", *_arguments(last)])
-        methods.append(
-            Method(
-                "forward(self, x, training=False)",
-                f"x {given} -> y {batch_shape(graph.output_shape)}.",
-                (f"return {kernel.__name__}({arguments})[0]",),
-            )
-        )
-    else:
-        methods.append(
-            Method(
-                "forward(self, x, training=False)", f"x {given} -> y {wanted}.", ("return self.logits(x, training)",)
-            )
-        )
+    return [Method(head, doc, tuple(lines)) for head, doc, lines in found]
+
+
+def _output_line(graph: Graph, until: int) -> str:
+    """What the network gives: the logits, or what the layer makes of them that the loss contains."""
+    if until == graph.output:
+        return "return self.logits(x, training)"
+    last = graph.nodes[graph.output - 1]
+    arguments = ", ".join(["self.logits(x, training)", *_arguments(last)])
+    return f"return {layer_of(last.op).forward.__name__}({arguments})[0]"
+
+
+def _optimizer_line(recipe: Recipe) -> str:
     options = [f"{key}={value!r}" for key, value in recipe.options.items() if key != "lr"]
     step = OPTIMIZERS[recipe.optimizer].step.__name__
-    call = f"{step}({', '.join(['params', 'grads', 'state', 'lr', *options])})"
-    methods.append(Method("optimize(self, params, grads, state, lr)", "One step of the optimizer, in place.", (call,)))
-    return methods
+    return f"{step}({', '.join(['params', 'grads', 'state', 'lr', *options])})"
 
 
-def _identifier(name: str) -> str:
-    return name.replace(".", "_")
+# -------------------------------------------------------------------------------------------- what there is
+
+
+def _members(graph: Graph) -> dict[str, str]:
+    """For each node the attribute of `s` that its stage is: `layer1.0.conv1` is `layer1_0_conv1`.
+
+    Where two names become one (`a.b` and `a_b`), the later gets a `_` behind it.
+    """
+    found: dict[str, str] = {}
+    taken = {"input"}
+    for node in graph.nodes:
+        member = node.name.replace(".", "_")
+        while member in taken:
+            member += "_"
+        taken.add(member)
+        found[node.name] = member
+    return found
 
 
 def _stage_lines(plan: Plan) -> list[str]:
-    lines = ["p, s = self.params, Stages()"] if any(s.call is None for s in plan.stages) else ["s = Stages()"]
+    members = _members(plan.graph)
+    lines = ["p, s = self.params, Stages()" if any(s.call is None for s in plan.stages) else "s = Stages()"]
     if len(plan.graph.input_shape) == 3:
         lines.append(f"s.input = Input(w, {plan.graph.input_shape!r})")
     for stage in plan.stages:
-        lines.append(f"s.{_identifier(stage.node.name)} = {_constructor(stage)}")
+        made = _textbook(stage.node) if stage.call is None else _constructor(stage, stage.call, members)
+        lines.append(f"s.{members[stage.node.name]} = {made}")
     return [*lines, "return s"]
 
 
-def _constructor(stage: Planned) -> str:
-    node = stage.node
-    if stage.call is None:
-        layer = layer_of(node.op)
-        inputs = ", ".join(["*xs"] if len(node.inputs) > 1 else ["x"])
-        arguments = ", ".join([inputs, *_arguments(node)])
-        call = f"lambda {inputs}: {layer.forward.__name__}({arguments})"
-        return f'Textbook(w, "{node.name}", {call}, {layer.backward.__name__})'
-    parts = ["w"]
-    signature = inspect.signature(stage.call.kernel).parameters
-    if "name" in signature:
-        parts.append(f'"{node.name}"')
-    given = list(stage.call.arguments)
-    rest = [p for p in list(signature.values())[len(parts) :]]
-    while given and rest[len(given) - 1].default == given[-1]:
+def _textbook(node: Node) -> str:
+    """`Textbook(w, "ln1", lambda x: ln_forward(x, p["ln1.weight"], p["ln1.bias"]), ln_backward)`."""
+    layer = layer_of(node.op)
+    inputs = "*xs" if len(node.inputs) > 1 else "x"
+    call = f"lambda {inputs}: {layer.forward.__name__}({', '.join([inputs, *_arguments(node)])})"
+    return f'Textbook(w, "{node.name}", {call}, {layer.backward.__name__})'
+
+
+def _constructor(stage: Planned, call: StageCall, members: dict[str, str]) -> str:
+    """`MaxPool(w, (32, 28, 28), (2, 2), (2, 2), conv=s.conv1, relu=True)`; what is the default is left out."""
+    parameters = inspect.signature(call.kernel).parameters
+    worker = "w" if stage.memory is None else f"w.into({stage.memory})"
+    parts = [worker, *([f'"{stage.node.name}"'] if "name" in parameters else [])]
+    behind = list(parameters.values())[len(parts) :]
+    given = list(call.arguments)
+    while given and len(given) <= len(behind) and behind[len(given) - 1].default == given[-1]:
         given.pop()
-    parts += [value.__name__ if callable(value) else repr(value) for value in given]
+    parts += [_text(value) for value in given]
     if stage.conv:
-        parts.append(f"conv=s.{_identifier(stage.conv)}")
-    parts += [f"{key}={value!r}" for key, value in stage.call.options.items() if signature[key].default != value]
-    return f"{stage.call.kernel.__name__}({', '.join(parts)})"
+        parts.append(f"conv=s.{members[stage.conv]}")
+    parts += [f"{key}={_text(value)}" for key, value in call.options.items() if parameters[key].default != value]
+    return f"{call.kernel.__name__}({', '.join(parts)})"
+
+
+def _text(value: object) -> str:
+    """A kernel's name, or a number, bool, word or tuple as it is written."""
+    if callable(value):
+        return value.__name__
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_text, value))}{',' if len(value) == 1 else ''})"
+    return f'"{value}"' if isinstance(value, str) else repr(value)
 
 
 def _arguments(node: Node) -> list[str]:
     """What a textbook kernel is given beside its inputs."""
     defaults = {name: p.default for name, p in inspect.signature(layer_of(node.op).forward).parameters.items()}
+    words = {"absent": "None", "training": "training=w.training", "rng": "rng=self.rng"}
     found = []
     for name, source in forward_arguments(node):
         if source in ("param", "buffer"):
             specs = node.params if source == "param" else node.buffers
             full = next(spec for spec in specs if spec.argument == name).full_name(node.name)
             found.append(f'{"p" if source == "param" else "self.buffers"}["{full}"]')
-        elif source == "attr":
-            if node.attrs[name] != defaults[name]:
-                found.append(f"{name}={node.attrs[name]!r}")
-        else:
-            found.append({"absent": "None", "training": "training=w.training", "rng": "rng=self.rng"}[source])
+        elif source != "attr":
+            found.append(words[source])
+        elif node.attrs[name] != defaults[name]:
+            found.append(f"{name}={node.attrs[name]!r}")
     return found
 
 
+# -------------------------------------------------------------------------------------------- forward and backward
+
+
 def _forward_lines(plan: Plan) -> list[str]:
-    steps = [(stage.inputs, (stage.output,)) for stage in plan.stages]
-    named = variables(steps, [0], [plan.output])
+    members, titles = _members(plan.graph), _section_titles(plan)
+    named = _variables(plan)
     lines = ["x = s.input.forward(x)"] if len(plan.graph.input_shape) == 3 else []
     for stage in plan.stages:
+        if stage.output in titles:
+            lines += ["", f"# {titles[stage.output]}"]
         inputs = ", ".join(named[value] for value in stage.inputs)
         wait = "yield from " if stage.waits and plan.training else ""
-        line = f"{named[stage.output]} = {wait}s.{_identifier(stage.node.name)}.forward({inputs})"
+        line = f"{named[stage.output]} = {wait}s.{members[stage.node.name]}.forward({inputs})"
         lines.append(f"{line}{_comment(plan, stage)}")
     return [*lines, f"return {named[plan.output]}"]
 
 
+def _variables(plan: Plan) -> dict[int, str]:
+    """A name for each value; `s` holds the stages."""
+    named = variables([(stage.inputs, (stage.output,)) for stage in plan.stages], [0], [plan.output])
+    return {value: "v" if name == "s" else name for value, name in named.items()}
+
+
 def _comment(plan: Plan, stage: Planned) -> str:
     """What the stage stands for, and the shape where it changes."""
-    told = " -> ".join(stage.names) if len(stage.names) > 1 else ""
     shape = plan.graph.shape_of(stage.output)
     changes = len(stage.inputs) > 1 or shape != plan.graph.shape_of(stage.inputs[0])
-    parts = [*([told] if told else []), *([_inside(shape)] if changes else [])]
+    parts = [" -> ".join(stage.names)] if len(stage.names) > 1 else []
+    parts += [_inside(shape)] if changes else []
     return f"  # {': '.join(parts)}" if parts else ""
 
 
-def _inside(shape: tuple[int, ...]) -> str:
+def _inside(shape: Shape) -> str:
     """The shape of a value as stages see it."""
     if len(shape) == 3:
         return f"({shape[1]}, {shape[2]}, n, {shape[0]})"
@@ -203,31 +241,52 @@ def _inside(shape: tuple[int, ...]) -> str:
 
 def _backward_lines(plan: Plan) -> list[str]:
     """Every stage that the result depends on and that has params before it, last to first."""
-    needed = needs_gradient(plan)
-    found = {plan.output: "dy"}
+    members, needed = _members(plan.graph), needs_gradient(plan)
+    found = {plan.output: "dy"}  # value -> the variable that holds its gradient
     lines: list[str] = []
     for stage in reversed(plan.stages):
         dy = found.pop(stage.output, None)
         if dy is None or stage.output not in needed:
             continue
-        targets: list[str] = []
-        sums: list[str] = []
-        for value in stage.inputs:
-            name = next(n for n in _gradient_names() if n not in (*found.values(), *targets))
-            if value not in needed:
-                targets.append("_")
-                continue
-            targets.append(name)
-            if value in found:
-                sums.append(f"{found[value]} += {name}")
-            else:
-                found[value] = name
         wait = "yield from " if stage.waits else ""
-        call = f"{wait}s.{_identifier(stage.node.name)}.backward({dy})"
-        lines.append(call if set(targets) == {"_"} else f"{', '.join(targets)} = {call}")
-        lines += sums
+        call = f"{wait}s.{members[stage.node.name]}.backward({dy})"
+        targets, sums = _targets(stage, needed, found)
+        lines += [call if set(targets) == {"_"} else f"{', '.join(targets)} = {call}", *sums]
     return lines or ["return"]
 
 
-def _gradient_names():
+def _targets(stage: Planned, needed: set[int], found: dict[int, str]) -> tuple[list[str], list[str]]:
+    """Where the gradients by the inputs go, and the lines that add up what several stages send back to one value.
+
+    They are added in place: every array that a stage gives is its own or the dy that it was given.
+    """
+    targets: list[str] = []
+    sums: list[str] = []
+    for value in stage.inputs:
+        if value not in needed:
+            targets.append("_")
+            continue
+        name = next(name for name in _gradient_names() if name not in (*found.values(), *targets))
+        targets.append(name)
+        if value in found:
+            sums.append(f"{found[value]} += {name}")
+        else:
+            found[value] = name
+    return targets, sums
+
+
+def _gradient_names() -> Iterator[str]:
+    """dy, dz, da, ...; dx is kept for kernels."""
     return (f"d{name}" for name in names() if name != "x")
+
+
+def _section_titles(plan: Plan) -> dict[int, str]:
+    """What the stages make that a block call or a labelled group begins with -> its title."""
+    titles = section_titles(plan.graph)
+    numbers = {node.name: number for number, node in enumerate(plan.graph.nodes)}
+    found = {}
+    for stage in plan.stages:
+        begun = [titles[numbers[name]] for name in stage.names if numbers[name] in titles]
+        if begun:
+            found[stage.output] = begun[-1]
+    return found

@@ -27,6 +27,16 @@ class FastNetwork(Network):
         self.kind = auto_kind() if kind == "auto" else kind
         self.team = Team(self.num_workers, self.kind)
         self.shared_arrays, self.known_constants, self.workers, self.io, self.factors = {}, {}, {}, {}, {}
+        self.store_params(params)
+        self.store_buffers(buffers)
+        self.watch([place for name, place in self.places.items() if params[name].ndim != 2])
+        self.moments = self.team.shared((2, self.size), self.dtype)
+        self.norms = self.team.shared((self.num_workers,), np.float64)
+        self.losses = self.team.shared((self.num_workers,), np.float64)
+        self.capacity, self.steps, self.last_size, self.pending = 0, 0, 0, None
+
+    def store_params(self, params):
+        """One vector for all of them, and one of gradients for each worker; each begins at a multiple of 64 bytes."""
         self.places, self.size = {}, 0
         for name, array in params.items():
             self.places[name] = (self.size, self.size + array.size)
@@ -38,18 +48,15 @@ class FastNetwork(Network):
         self.stored_grads, self.named_grads = [stored for stored, _ in both], [named for _, named in both]
         for name, array in params.items():
             self.params[name][...] = array
-        self.buffers = {}
+
+    def store_buffers(self, buffers):
+        """One vector for all of them."""
+        self.carried = self.team.shared((sum(array.size for array in buffers.values()),), self.dtype)
+        self.buffers, begin = {}, 0
         for name, array in buffers.items():
-            self.buffers[name] = self.team.shared(array.shape, self.dtype)
+            self.buffers[name] = self.carried[begin : begin + array.size].reshape(array.shape)
             self.buffers[name][...] = array
-        self.watch([self.vector[begin:end] for name, (begin, end) in self.places.items() if params[name].ndim != 2])
-        self.moments = self.team.shared((2, self.size), self.dtype)
-        self.norms = self.team.shared((self.num_workers,), np.float64)
-        self.losses = self.team.shared((self.num_workers,), np.float64)
-        self.optimizer_state = {}
-        for begin in range(0, self.size, CHUNK):
-            self.optimizer_state[begin] = tuple(row[begin : begin + CHUNK] for row in self.moments)
-        self.capacity, self.steps, self.last_size, self.pending = 0, 0, 0, None
+            begin += array.size
 
     def views(self, vector, params):
         """Of one vector the params as they are stored, and in PyTorch's shapes."""
@@ -91,21 +98,24 @@ class FastNetwork(Network):
 
     # ------------------------------------------------------------------------------ what inference derives from params
 
-    def watch(self, params):
-        """Prepare to see whether params or buffers were written to, which users may do at any time.
+    def watch(self, places):
+        """Prepare to see whether the params at these places or the buffers were written to, as users may at any time.
 
         At inference stages use what they derived from them earlier: transformed weights with a batch norm in them.
         `version` counts the changes that are known of, and every worker keeps the one it derived from.
         """
-        arrays = [*params, *(array.reshape(-1) for array in self.buffers.values())]
-        seen = self.team.shared((sum(array.size for array in arrays),), self.dtype)
-        self.watched, begin = [], 0
-        for array in arrays:
-            for i in range(0, array.size, CHUNK):
-                part = array[i : i + CHUNK]
-                self.watched.append((part, seen[begin : begin + part.size]))
-                begin += part.size
-        self.news, self.version, self.is_known, self.failures = self.team.shared((self.num_workers,), self.dtype), 1, True, 0
+        runs = []
+        for begin, end in places:
+            if runs and begin - runs[-1][1] < 16:
+                begin = runs.pop()[0]
+            runs.append((begin, end))
+        self.watched = []
+        for array in (*(self.vector[begin:end] for begin, end in runs), self.carried):
+            seen = self.team.shared(array.shape, self.dtype)
+            for i in range(0, array.size, 4 * CHUNK):
+                self.watched.append((array[i : i + 4 * CHUNK], seen[i : i + 4 * CHUNK]))
+        self.news = self.team.shared((self.num_workers,), self.dtype)
+        self.version, self.is_known, self.failures = 1, True, 0
 
     def touch(self):
         """What inference derived is no longer right, or is overwritten."""
@@ -225,15 +235,15 @@ class FastNetwork(Network):
 
         Processes see only what was made before they were forked, which is safe while there is no other thread.
         """
-        if n <= self.capacity and (y is None or "y" not in self.io or self.kind == "threads" or self.fits(y)):
-            if y is None or "y" in self.io:
-                return
+        if n <= self.capacity and (y is None or self.fits(y)):
+            return
         if self.capacity:
             self.team.close()
             self.team = Team(self.num_workers, self.kind)
         self.capacity = max(n, self.capacity, 256 if self.kind == "processes" else 1)
         many = self.capacity
         self.io["x"] = self.team.shared((many, *self.input_shape), self.dtype)
+        y = self.io.get("y") if y is None else y
         if y is not None:
             self.io["y"] = self.team.shared((many, *y.shape[1:]), y.dtype)
         for name in ("logits", "dlogits"):
@@ -248,7 +258,10 @@ class FastNetwork(Network):
         self.team.start(self.work)
 
     def fits(self, y):
-        return self.io["y"].dtype == y.dtype and self.io["y"].shape[1:] == y.shape[1:]
+        """Whether there is a place for targets like y."""
+        known = self.io.get("y")
+        alike = known is not None and (known.dtype, known.shape[1:]) == (y.dtype, y.shape[1:])
+        return alike or (known is not None and self.kind == "threads")
 
     def hand(self, name, array, arrays=None):
         """Show an array to the workers, among `io` or other arrays."""
@@ -311,9 +324,6 @@ class FastNetwork(Network):
         blocks = {LOGITS: self.logits_block, BACKWARD: self.backward_block}.get(kind, self.train_block)
         self.losses[index] = 0
         w.run([blocks(w, b) for b in range(len(w.rows))])
-        if kind != LOGITS:
-            for stage in w.stages:
-                stage.finish()
 
     def refresh(self, w, version):
         """Make what the stages derive from the params; each worker makes a part."""
@@ -368,5 +378,5 @@ class FastNetwork(Network):
         self.norms[index] = norm
         self.wait(n)
         if np.isfinite(self.norms[:active].sum()):
-            self.optimizer_state["step"] = steps
-            self.optimize(params, grads, self.optimizer_state, lr)
+            state = {begin: tuple(self.moments[:, begin : begin + CHUNK]) for begin in own}
+            self.optimize(params, grads, {**state, "step": steps}, lr)  # of its own: each step adds 1 to it

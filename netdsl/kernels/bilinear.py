@@ -251,19 +251,19 @@ class BilinearConv(ConvStage):
         self.middle = w.scratch("middle", lambda n: (at_work[n] * n * wide,))
         self.u = w.shared((name, "u"), (points, c * f))
         size = tuple(g * tile for g in self.grid) if tile else self.out_size
-        self.y = w.arrays(lambda n: (*size, n, f))
+        self.y = w.outputs(lambda n: (*size, n, f))
         if tile:
             whole = tuple((g - 1) * tile + k for g, k in zip(self.grid, (self.tx.height, self.tx.width), strict=True))
-            self.padded = w.zeros(lambda n: (*whole, n, c))
+            self.padded = w.frame(lambda n: (*whole, n, c), (*before, *shape[1:]))
         if w.training:
             self.v = w.arrays(lambda n: (points, at_points(rows * n, c)))
             self.z = w.scratch("z", lambda n: (points, at_points(rows * n, f)))
-            self.ut = w.shared((name, "ut"), (points, f * c))
-            self.du = w.scratch((name, "du"), lambda n: (points, c, f))[0]
-            self.du_part = w.scratch("du", lambda n: (points, c, f))[0]
+            self.du = w.scratch("du", lambda n: (points, c, f))[0]
+            self.grad = w.grads[name + ".weight"].reshape(-1, c * f)
+            self.grad_part = w.scratch("dweight", lambda n: self.grad.shape)[0]
             self.dv = w.scratch("v", lambda n: (points, at_points(at_work[n] * n, c)))
-            self.dy = w.zeros(lambda n: (*size, n, f)) if size != self.out_size else None
-            self.dx = w.arrays(lambda n: (*(whole if tile else shape[1:]), n, c))
+            self.dy = w.frame(lambda n: (*size, n, f), (0, 0, *self.out_size)) if size != self.out_size else None
+            self.dx = w.gradients(lambda n: (*(whole if tile else shape[1:]), n, c))
             if tile:
                 columns_of_row = whole[1] if self.is_rowwise else columns * self.tx.width
                 self.dtiles = w.scratch("tiles", lambda n: (at_work[n] * self.tx.height * columns_of_row * n * c,))
@@ -272,7 +272,7 @@ class BilinearConv(ConvStage):
         self.m = w.scratch("m", lambda n: (points, at_points(at_work[n] * n, f)))
 
     def refresh(self):
-        """Transform this worker's part of the weights; for dx their transpose, by the same matrix."""
+        """Transform this worker's part of the weights."""
         self.fold()
         c, f = self.channels, self.filters
         begin, end = self.w.part(c * f)
@@ -280,10 +280,6 @@ class BilinearConv(ConvStage):
         if self.norm is not None:
             weight = weight * np.resize(self.scale, c * f)[begin:end]
         product(self.tw, weight, self.u[:, begin:end])
-        if self.w.training and self.has_dx:
-            begin, end = self.w.part(f)
-            weight = np.ascontiguousarray(self.weight[:, :, :, begin:end].swapaxes(2, 3))
-            product(self.tw, weight.reshape(len(self.tw[0]), -1), self.ut[:, begin * c : end * c])
 
     def forward(self, x):
         """x (H, W, n, C) -> y (Ho, Wo, n, F)."""
@@ -330,6 +326,7 @@ class BilinearConv(ConvStage):
         """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
         b, n = self.w.block, dy.shape[2]
         c, f, middle, points = self.channels, self.filters, self.middle[b], self.tx.points
+        u = self.u.reshape(points, c, f).transpose(0, 2, 1)
         self.bias_gradient(dy)
         if self.dy is not None:
             self.dy[b][: dy.shape[0], : dy.shape[1]] = dy
@@ -342,12 +339,13 @@ class BilinearConv(ConvStage):
             if self.has_dx:
                 dv = self.dv[b][:, : count * n * c]
                 z = z.reshape(points, count * n, f)
-                np.matmul(z, self.ut.reshape(points, f, c), out=dv.reshape(points, count * n, c))
+                np.matmul(z, u, out=dv.reshape(points, count * n, c))
                 self.add_dx(dv.reshape(points, count, n * c), band)
         v, z = self.v[b][:, :-32].reshape(points, -1, c), self.z[b][:, :-32].reshape(points, -1, f)
-        np.matmul(v.transpose(0, 2, 1), z, out=self.du if b == 0 else self.du_part)
+        np.matmul(v.transpose(0, 2, 1), z, out=self.du)
+        product(self.tw_t, self.du.reshape(points, -1), self.grad if b == 0 else self.grad_part)
         if b > 0:
-            self.du += self.du_part
+            self.grad += self.grad_part
         if not self.has_dx:
             return None
         dx = self.dx[b]
@@ -390,8 +388,3 @@ class BilinearConv(ConvStage):
         main[...] = tiles[:, :, :, : tile * q].swapaxes(1, 2)
         out[:, :, columns * tile * q :] = tiles[:, -1, :, tile * q :]
         return out
-
-    def finish(self):
-        """The gradient of the weights, back from the points; once for all blocks."""
-        grad = self.w.grads[self.name + ".weight"]
-        product(self.tw_t, self.du.reshape(self.tx.points, -1), grad.reshape(len(self.tw_t), -1))

@@ -14,6 +14,8 @@ class ConvStage(Stage):
     part of the weights and the bias.
     """
 
+    own_output = own_gradient = True
+
     def prepare(self, w, name, shape, filters, kernel_size, stride, padding, dilation, adds_bias, dx, norm):
         self.start(w)
         self.name, self.shape, self.channels, self.filters = name, shape, shape[0], filters
@@ -80,7 +82,7 @@ class PointConv(ConvStage):
     ):
         self.prepare(w, name, shape, filters, (1, 1), stride, padding, (1, 1), adds_bias, dx, norm)
         ho, wo = self.out_size
-        self.y = w.arrays(lambda n: (ho, wo, n, filters))
+        self.y = w.outputs(lambda n: (ho, wo, n, filters))
         self.x = [None] * len(w.sizes)
         self.picks = stride != (1, 1) or padding != ((0, 0), (0, 0))
         if self.picks:
@@ -88,9 +90,11 @@ class PointConv(ConvStage):
         if w.training:
             self.grad_rows = w.grads[name + ".weight"].reshape(shape[0], filters)
             self.grad_part = w.scratch("dweight", lambda n: (shape[0], filters))[0]
-            self.dx = w.arrays(lambda n: (ho, wo, n, shape[0]))
             if self.picks:
-                self.dx_whole = w.arrays(lambda n: (*shape[1:], n, shape[0]))
+                self.dx = w.scratch("dx", lambda n: (ho, wo, n, shape[0]))
+                self.dx_whole = w.gradients(lambda n: (*shape[1:], n, shape[0]))
+            else:
+                self.dx = w.gradients(lambda n: (ho, wo, n, shape[0]))
 
     def forward(self, x):
         """x (H, W, n, C) -> y (Ho, Wo, n, F)."""
@@ -164,25 +168,21 @@ class PatchConv(ConvStage):
             w.scratch("patches", lambda n, band=band: (min(band, ho), wo, n, *kernel_size, c))[i]
             for i, band in enumerate(self.bands)
         ]
-        self.y = w.arrays(lambda n: (ho, wo, n, filters))
+        self.y = w.outputs(lambda n: (ho, wo, n, filters))
         self.pads = padding != ((0, 0), (0, 0))
         height, width = (size + sum(sides) for size, sides in zip(shape[1:], padding, strict=True))
         self.x = [None] * len(w.sizes)
         if self.pads:
-            self.padded = w.zeros(lambda n: (height, width, n, c))
+            self.padded = w.frame(lambda n: (height, width, n, c), (padding[0][0], padding[1][0], *shape[1:]))
         if w.training:
             self.grad_rows = w.grads[name + ".weight"].reshape(k, filters)
             self.grad_part = w.scratch("dweight", lambda n: (k, filters))[0]
             if dx:
-                self.dx = w.arrays(lambda n: (height, width, n, c))
+                self.dx = w.gradients(lambda n: (height, width, n, c))
 
     def forward(self, x):
         """x (H, W, n, C) -> y (Ho, Wo, n, F)."""
         b = self.w.block
-        if self.pads:
-            (top, _), (left, _) = self.padding
-            self.padded[b][top : top + x.shape[0], left : left + x.shape[1]] = x
-            x = self.padded[b]
         self.x[b] = x
         y = self.y[b]
         weight = self.weight.reshape(-1, self.filters)
@@ -192,8 +192,12 @@ class PatchConv(ConvStage):
         return self.with_bias(y)
 
     def bands_of(self, x):
-        """Of x (H, W, n, C), padded, the patches of some output rows at a time: (first row, (rows, Wo, n, Kh, Kw, C))."""
+        """Of x (H, W, n, C) the patches of some output rows at a time: (first row, (rows, Wo, n, Kh, Kw, C))."""
         b = self.w.block
+        if self.pads:
+            (top, _), (left, _) = self.padding
+            self.padded[b][top : top + x.shape[0], left : left + x.shape[1]] = x
+            x = self.padded[b]
         ho, wo = self.out_size
         (sh, sw), (dh, dw) = self.stride, self.dilation
         row, column, sample, channel = x.strides
@@ -256,9 +260,9 @@ class RowConv(ConvStage):
         c, (ho, wo), kw = shape[0], self.out_size, kernel_size[1]
         self.size = height, width = tuple(n + sum(sides) for n, sides in zip(shape[1:], padding, strict=True))
         self.rows_of_window = kernel_size[0] * kw * c
-        self.padded = w.zeros(lambda n: (height, c, width, n))
+        self.padded = w.frame(lambda n: (height, c, width, n), ("rows", padding, shape))
         self.columns = w.arrays(lambda n: (height, kw, c, wo * n))
-        self.y = w.arrays(lambda n: (ho, wo, n, filters))
+        self.y = w.outputs(lambda n: (ho, wo, n, filters))
         if w.training:
             self.grad_rows = w.grads[name + ".weight"].reshape(-1, filters)
             self.band = min(ho, 8)
@@ -267,7 +271,7 @@ class RowConv(ConvStage):
                 self.dcolumns = w.scratch("dcolumns", lambda n: (height, kw, c, wo * n))
                 self.dwindows = w.scratch("dwindows", lambda n: (ho, self.rows_of_window, wo * n))
                 self.dpadded = w.scratch("dpadded", lambda n: (height, c, width, n))
-                self.dx = w.arrays(lambda n: (*shape[1:], n, c))
+                self.dx = w.gradients(lambda n: (*shape[1:], n, c))
 
     def forward(self, x):
         """x (H, W, n, C) -> y (Ho, Wo, n, F)."""

@@ -6,8 +6,33 @@ import numpy as np
 from netdsl.kernels.stages import Stage
 
 
+def stop_negative(dy, y, mask):
+    """The gradient of a relu that gave y: dy stays where y is above 0. mask: scratch, flat."""
+    mask = mask[: y.size].reshape(y.shape)
+    np.greater(y, 0, out=mask)
+    np.multiply(dy, mask, out=dy)
+
+
+def bands(x, numbers=32768):
+    """Slices of the rows of a map, of about as many numbers as several passes over them find in the cache."""
+    if x.ndim < 4:
+        return [slice(None)]
+    rows = max(1, numbers * len(x) // max(x.size, 1))
+    return [slice(i, i + rows) for i in range(0, len(x), rows)]
+
+
+def row_sums(a, b=None):
+    """a, or a * b, of maps (H, W, n, C) or vectors (n, C), summed over H -> (W*n*C,) or (n*C,)."""
+    a = a.reshape(len(a) if a.ndim == 4 else 1, -1)
+    if b is None:
+        return np.dot(np.ones(len(a), a.dtype), a)
+    return np.einsum("ij,ij->j", a, b.reshape(a.shape))
+
+
 class Input(Stage):
     """The network's input, (n, C, H, W) -> (H, W, n, C)."""
+
+    own_output = True
 
     def __init__(self, w, shape):
         self.start(w)
@@ -22,15 +47,17 @@ class Input(Stage):
 class Relu(Stage):
     """y = max(x + bias, 0); in place unless it `copies`. conv: the stage whose bias is added here, if any."""
 
+    own_output = True
+
     def __init__(self, w, shape, conv=None, copies=False):
         self.start(w)
         self.conv, self.copies = conv, copies
         if copies:
-            self.y = w.arrays(lambda n: (*shape[1:], n, shape[0]) if len(shape) == 3 else (n, *shape))
+            self.y = w.outputs(lambda n: (*shape[1:], n, shape[0]) if len(shape) == 3 else (n, *shape))
         else:
             self.y = [None] * len(w.sizes)
         if w.training:
-            self.mask = w.scratch("mask", lambda n: (n * int(np.prod(shape)),))
+            self.mask = w.masks(shape)
 
     def forward(self, x):
         if self.conv is not None and self.conv.bias is not None:
@@ -41,10 +68,7 @@ class Relu(Stage):
         return np.maximum(x, 0, out=x)
 
     def backward(self, dy):
-        y = self.y[self.w.block]
-        mask = self.mask[self.w.block].view(np.bool_)[: y.size].reshape(y.shape)
-        np.greater(y, 0, out=mask)
-        np.multiply(dy, mask, out=dy)
+        stop_negative(dy, self.y[self.w.block], self.mask[self.w.block])
         if self.conv is not None and self.conv.bias is not None:
             self.add_gradient(self.conv.name + ".bias", dy.reshape(-1, dy.shape[-1]).sum(axis=0))
         return dy
@@ -55,6 +79,8 @@ class MaxPool(Stage):
 
     Every dy goes to the first maximum of its window. shape (C, H, W) of x.
     """
+
+    own_output = own_gradient = True
 
     def __init__(
         self, w, shape, kernel_size, stride, padding=((0, 0), (0, 0)), dilation=(1, 1), conv=None, relu=False, dx=True
@@ -71,7 +97,7 @@ class MaxPool(Stage):
         self.pads = self.size != shape[1:]
         self.pairs = kernel_size == stride == (2, 2) and dilation == (1, 1)
         c = shape[0]
-        self.y = w.arrays(lambda n: (*self.out_size, n, c))
+        self.y = w.outputs(lambda n: (*self.out_size, n, c))
         if self.pads:
             self.padded = w.zeros(lambda n: (*self.size, n, c))
             for padded in self.padded:
@@ -87,8 +113,8 @@ class MaxPool(Stage):
             self.best = w.arrays(lambda n: (*self.out_size, n, c))
             self.part = w.scratch("pool", lambda n: (*self.out_size, n, c))
         if w.training:
-            self.dx = w.zeros(lambda n: (*self.size, n, c))
-            self.mask = w.scratch("mask", lambda n: (n * c * self.out_size[0] * self.out_size[1],))
+            self.dx = w.gradients(lambda n: (*self.size, n, c))
+            self.mask = w.masks((c, *self.out_size))
 
     def forward(self, x):
         b = self.w.block
@@ -138,9 +164,7 @@ class MaxPool(Stage):
         b = self.w.block
         y = self.y[b]
         if self.relu:
-            mask = self.mask[b].view(np.bool_)[: y.size].reshape(y.shape)
-            np.greater(y, 0, out=mask)
-            np.multiply(dy, mask, out=dy)
+            stop_negative(dy, y, self.mask[b])
         if self.conv is not None and self.conv.bias is not None:
             self.add_gradient(self.conv.name + ".bias", dy.reshape(-1, dy.shape[-1]).sum(axis=0))
         dx = self.dx[b]
@@ -155,6 +179,8 @@ class MaxPool(Stage):
         b = self.w.block
         ho, wo = self.out_size
         wide, left, right = self.wide[b], dx[: 2 * ho, : 2 * wo : 2], dx[: 2 * ho, 1 : 2 * wo : 2]
+        dx[2 * ho :] = 0  # of odd planes; those that dx was handed to may have written there
+        dx[:, 2 * wo :] = 0
         np.multiply(dy, self.low[b], out=wide[1::2])
         np.subtract(dy, wide[1::2], out=wide[::2])
         np.multiply(wide, self.right[b], out=right)
@@ -164,7 +190,7 @@ class MaxPool(Stage):
         b = self.w.block
         dx[...] = 0
         part, best = self.part[b], self.best[b]
-        mask = self.mask[b].view(np.bool_)[: dy.size].reshape(dy.shape)
+        mask = self.mask[b][: dy.size].reshape(dy.shape)
         for place, target in zip(self.places(self.x[b]), self.places(dx), strict=True):
             np.equal(place, best, out=mask)
             np.multiply(dy, mask, out=part)
@@ -178,38 +204,37 @@ class BatchNorm(Stage):
     x is a map or a vector. Both passes need sums over the whole batch: they are generators that wait for them.
     """
 
+    own_output = True
+
     def __init__(self, w, name, shape, eps=1e-5, momentum=0.1, relu=False, conv=None):
         self.start(w)
         self.name, self.eps, self.momentum, self.relu = name, eps, momentum, relu
         self.channels = shape[0]
         self.conv = conv
-        self.sums = w.shared((name, "sums"), (w.network.num_workers, 2, 2, shape[0]))
+        self.sums = w.shared((name, "sums"), (w.network.num_workers, 3, 2, shape[0]))
         self.weight, self.bias = w.params.get(name + ".weight"), w.params.get(name + ".bias")
         buffers = w.network.buffers
         self.running_mean, self.running_var = buffers[name + ".running_mean"], buffers[name + ".running_var"]
         self.x = [None] * len(w.sizes)
         self.y = w.arrays(lambda n: (*shape[1:], n, shape[0]))
         self.factors = w.scratch("bn", lambda n: (3, n, shape[0]))
-        self.part = w.scratch("part", lambda n: (n * int(np.prod(shape)),))
-        self.mask = w.scratch("mask", lambda n: (n * int(np.prod(shape)),))
+        self.part = w.scratch("band", lambda n: (max(65536, n * int(np.prod(shape[2:])) * shape[0]),))
+        self.mask = w.masks(shape)
         self.count = w.n * int(np.prod(shape[1:]))
 
     def add_sums(self, kind, first, second):
-        """Into this worker's place: the sums of its blocks so far."""
+        """Into this worker's place: the sums of its blocks so far. kind: 0 and 2 forward, 1 backward, each its own, so
+        that nobody writes what another still reads."""
         sums = self.sums[self.w.index, kind]
         if self.w.block == 0:
             sums[...] = 0
         sums[0] += first
         sums[1] += second
 
-    def channel_sums(self, a, b=None):
-        """Sums over all but the channels: of a, or of a * b; maps or vectors."""
-        a = a.reshape(len(a) if a.ndim == 4 else 1, -1)
-        if b is None:
-            row = np.dot(np.ones(len(a), a.dtype), a)
-        else:
-            row = np.einsum("ij,ij->j", a, b.reshape(a.shape))
-        return row.reshape(-1, self.channels).sum(axis=0, dtype=np.float64)
+    def channel_sums(self, row):
+        """(..., C) flat -> (C,)."""
+        rows = row.reshape(-1, self.channels)
+        return np.dot(np.ones(len(rows), row.dtype), rows).astype(np.float64)
 
     def forward(self, x):
         """Generator: x (H, W, n, C) or (n, C) -> y of that shape."""
@@ -217,11 +242,17 @@ class BatchNorm(Stage):
         if self.count == 1:
             raise ValueError("batch norm needs more than one value for each channel in training: use a larger batch")
         self.x[b] = x
-        self.add_sums(0, self.channel_sums(x), self.channel_sums(x, x))
+        total, squares = row_sums(x), row_sums(x, x)
+        self.add_sums(0, self.channel_sums(total), self.channel_sums(squares))
         yield
         total, squares = self.sums[: self.w.num_workers, 0].sum(axis=0, dtype=np.float64)
         mean = total / self.count
         var = squares / self.count - mean * mean
+        if (var < 1e-3 * mean * mean).any():  # most digits cancelled: sum the squares of what is left without the mean
+            rest = x - mean.astype(x.dtype)
+            self.add_sums(2, 0, self.channel_sums(row_sums(rest, rest)))
+            yield
+            var = self.sums[: self.w.num_workers, 2, 1].sum(axis=0, dtype=np.float64) / self.count
         self.mean, self.inv_std = mean, 1 / np.sqrt(np.maximum(var, 0) + self.eps)
         if self.w.index == 0 and b == 0:
             self.running_mean += self.momentum * (mean - self.running_mean)
@@ -230,22 +261,25 @@ class BatchNorm(Stage):
         scale[...] = self.inv_std if self.weight is None else self.weight * self.inv_std
         shift[...] = (0 if self.bias is None else self.bias) - mean * scale[0]
         y = self.y[b]
-        rows = long_rows(y)
-        np.multiply(long_rows(x), scale.reshape(-1), out=rows)
-        rows += shift.reshape(-1)
-        if self.relu:
-            np.maximum(rows, 0, out=rows)
+        scale, shift, given, rows = scale.reshape(-1), shift.reshape(-1), long_rows(x), long_rows(y)
+        for band in bands(x):
+            part = rows[band]
+            np.multiply(given[band], scale, out=part)
+            part += shift
+            if self.relu:
+                np.maximum(part, 0, out=part)
         return y
 
     def backward(self, dy):
         """Generator: dy -> dx, in place."""
         b = self.w.block
-        x = self.x[b]
-        if self.relu:
-            mask = self.mask[b].view(np.bool_)[: x.size].reshape(x.shape)
-            np.greater(self.y[b], 0, out=mask)
-            np.multiply(dy, mask, out=dy)
-        dbias, products = self.channel_sums(dy), self.channel_sums(dy, x)
+        x, y = self.x[b], self.y[b]
+        dbias = products = 0
+        for band in bands(dy):
+            if self.relu:
+                stop_negative(dy[band], y[band], self.mask[b])
+            dbias, products = dbias + row_sums(dy[band]), products + row_sums(dy[band], x[band])
+        dbias, products = self.channel_sums(dbias), self.channel_sums(products)
         self.add_sums(1, dbias, products)
         if self.weight is not None:
             self.add_gradient(self.name + ".bias", dbias)
@@ -256,12 +290,15 @@ class BatchNorm(Stage):
         factor = self.inv_std if self.weight is None else self.weight * self.inv_std
         k = -factor * self.inv_std**2 * (products - self.mean * dbias) / self.count
         scale[...], slope[...], shift[...] = factor, k, -factor * dbias / self.count - k * self.mean
-        rows, part = long_rows(dy), self.part[b][: x.size]
-        part = part.reshape(rows.shape)
-        np.multiply(long_rows(x), slope.reshape(-1), out=part)
-        part += shift.reshape(-1)
-        rows *= scale.reshape(-1)
-        rows += part
+        scale, slope, shift = scale.reshape(-1), slope.reshape(-1), shift.reshape(-1)
+        rows, given = long_rows(dy), long_rows(x)
+        for band in bands(dy):
+            row = rows[band]
+            part = self.part[b][: row.size].reshape(row.shape)
+            np.multiply(given[band], slope, out=part)
+            part += shift
+            row *= scale
+            row += part
         return dy
 
 
@@ -273,12 +310,14 @@ def long_rows(x):
 class Add(Stage):
     """The sum of maps, then relu."""
 
+    own_output = True
+
     def __init__(self, w, shape, relu=False):
         self.start(w)
         self.relu = relu
-        self.y = w.arrays(lambda n: (*shape[1:], n, shape[0]) if len(shape) == 3 else (n, *shape))
+        self.y = w.outputs(lambda n: (*shape[1:], n, shape[0]) if len(shape) == 3 else (n, *shape))
         if w.training:
-            self.mask = w.scratch("mask", lambda n: (n * int(np.prod(shape)),))
+            self.mask = w.masks(shape)
 
     def forward(self, *xs):
         y, self.num_inputs = self.y[self.w.block], len(xs)
@@ -292,21 +331,20 @@ class Add(Stage):
     def backward(self, dy):
         """dy for each input, each its own array."""
         if self.relu:
-            y = self.y[self.w.block]
-            mask = self.mask[self.w.block].view(np.bool_)[: y.size].reshape(y.shape)
-            np.greater(y, 0, out=mask)
-            np.multiply(dy, mask, out=dy)
+            stop_negative(dy, self.y[self.w.block], self.mask[self.w.block])
         return dy, *(dy.copy() for _ in range(self.num_inputs - 1))
 
 
 class GlobalAverage(Stage):
     """Global average pooling, (H, W, n, C) -> (n, C)."""
 
+    own_gradient = True
+
     def __init__(self, w, shape):
         self.start(w)
         self.shape = shape
         if w.training:
-            self.dx = w.arrays(lambda n: (*shape[1:], n, shape[0]))
+            self.dx = w.gradients(lambda n: (*shape[1:], n, shape[0]))
 
     def forward(self, x):
         return x.reshape(-1, *x.shape[2:]).mean(axis=0)
@@ -320,12 +358,14 @@ class GlobalAverage(Stage):
 class Flatten(Stage):
     """(H, W, n, C) -> (n, C*H*W), PyTorch's order."""
 
+    own_output = own_gradient = True
+
     def __init__(self, w, shape):
         self.start(w)
         c, height, width = shape
-        self.y = w.arrays(lambda n: (n * c, height * width))
+        self.y = w.outputs(lambda n: (n * c, height * width))
         if w.training:
-            self.dx = w.arrays(lambda n: (height, width, n, c))
+            self.dx = w.gradients(lambda n: (height, width, n, c))
 
     def forward(self, x):
         """Pixel by pixel: one transposing copy would read at a distance of n * C, often a power of two."""
@@ -343,12 +383,14 @@ class Flatten(Stage):
 class Linear(Stage):
     """y = x weight + bias, then relu; weight is stored as (D, F)."""
 
+    own_output = True
+
     def __init__(self, w, name, filters, relu=False, dx=True):
         self.start(w)
         self.name, self.relu, self.has_dx = name, relu, dx
         self.weight, self.bias = w.params[name + ".weight"], w.params.get(name + ".bias")
         self.x = [None] * len(w.sizes)
-        self.y = w.arrays(lambda n: (n, filters))
+        self.y = w.outputs(lambda n: (n, filters))
         if w.training:
             self.part = w.scratch("dweight", lambda n: self.weight.shape)[0]
 

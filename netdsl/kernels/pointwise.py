@@ -9,17 +9,19 @@ class Pointwise(Stage):
     """y = function(x + bias) for each number, by a textbook kernel, some rows of the map at a time.
 
     forward(x, *arguments) -> (y, saved), backward(dy, saved) -> (dx, {}). conv: the stage whose bias is added here, if
-    any; at inference y then takes the place of what that stage gave, which nothing else reads.
+    any. At inference in place unless it `copies`.
     """
+
+    own_output = True
 
     piece = 16384  # numbers that are worked on at a time; a kernel makes several arrays of that size
 
-    def __init__(self, w, shape, forward, backward, *arguments, conv=None):
+    def __init__(self, w, shape, forward, backward, *arguments, conv=None, copies=False):
         self.start(w)
         self.kernels, self.arguments, self.conv = (forward, backward), arguments, conv
-        self.in_place = conv is not None and not w.training
+        self.in_place = not copies and not w.training
         if not self.in_place:
-            self.y = w.arrays(lambda n: inside(shape, n))
+            self.y = w.outputs(lambda n: inside(shape, n))
         self.saved = [None] * len(w.sizes)
 
     def forward(self, x):
@@ -48,15 +50,19 @@ class Pointwise(Stage):
 
     def with_bias_gradient(self, dy):
         if self.conv is not None and self.conv.bias is not None:
-            self.add_gradient(self.conv.name + ".bias", dy.reshape(len(dy), -1).sum(axis=0).reshape(-1, dy.shape[-1]).sum(axis=0))
+            self.add_gradient(
+                self.conv.name + ".bias", dy.reshape(len(dy), -1).sum(axis=0).reshape(-1, dy.shape[-1]).sum(axis=0)
+            )
         return dy
 
 
 class Clip(Pointwise):
     """y = x + bias, between `low` and `high`, by one pass; dx is dy where y lies between."""
 
-    def __init__(self, w, shape, low, high, conv=None):
-        super().__init__(w, shape, None, None, low, high, conv=conv)
+    piece = 65536
+
+    def __init__(self, w, shape, low, high, conv=None, copies=False):
+        super().__init__(w, shape, None, None, low, high, conv=conv, copies=copies)
         self.mask = w.scratch("mask", lambda n: (n * int(np.prod(shape)),))
 
     def forward(self, x):
@@ -85,10 +91,12 @@ class Clip(Pointwise):
 class Prelu(Stage):
     """y = max(x, 0) + weight * min(x, 0), one weight in all or one for each channel."""
 
+    own_output = True
+
     def __init__(self, w, name, shape):
         self.start(w)
         self.name, self.weight = name, w.params[name + ".weight"]
-        self.y = w.arrays(lambda n: inside(shape, n))
+        self.y = w.outputs(lambda n: inside(shape, n))
         self.part = w.scratch("part", lambda n: (n * int(np.prod(shape)),))
         self.x = [None] * len(w.sizes)
 

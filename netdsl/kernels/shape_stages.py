@@ -22,14 +22,16 @@ class Identity(Stage):
 class Cat(Stage):
     """The channels of maps, the features of tokens or vectors, behind each other; shapes: those of the inputs."""
 
+    own_output = own_gradient = True
+
     def __init__(self, w, *shapes):
         self.start(w)
         sizes = [shape[1] if len(shape) == 2 else shape[0] for shape in shapes]
         ends = [sum(sizes[: i + 1]) for i in range(len(sizes))]
         self.parts = [slice(end - size, end) for size, end in zip(sizes, ends, strict=True)]
-        self.y = w.arrays(lambda n: (*inside(shapes[0], n)[:-1], ends[-1]))
+        self.y = w.outputs(lambda n: (*inside(shapes[0], n)[:-1], ends[-1]))
         if w.training:
-            self.dx = [w.arrays(lambda n, shape=shape: inside(shape, n)) for shape in shapes]
+            self.dx = [w.gradients(lambda n, shape=shape: inside(shape, n)) for shape in shapes]
 
     def forward(self, *xs):
         y = self.y[self.w.block]
@@ -47,12 +49,14 @@ class Cat(Stage):
 class Slice(Stage):
     """Some of the channels of maps, or of the features of tokens or vectors."""
 
+    own_output = own_gradient = True
+
     def __init__(self, w, shape, start, stop):
         self.start(w)
         self.part = slice(start, stop)
-        self.y = w.arrays(lambda n: (*inside(shape, n)[:-1], stop - start))
+        self.y = w.outputs(lambda n: (*inside(shape, n)[:-1], stop - start))
         if w.training:
-            self.dx = w.arrays(lambda n: inside(shape, n))
+            self.dx = w.gradients(lambda n: inside(shape, n))
 
     def forward(self, x):
         y = self.y[self.w.block]
@@ -87,39 +91,46 @@ class Pad(Stage):
 
 
 class Moved(Stage):
-    """The numbers of x, seen as of shape `split`, with their axes in the order `order`. "n" stands for the samples."""
+    """The numbers of x, of `shape`, seen as `split` with the axes in the order `order`: that is y, of `out_shape`. In
+    `split` "n" stands for the samples; x lies as (H, W, n, C)."""
 
-    def __init__(self, w, split, order, shape):
+    own_output = own_gradient = True
+
+    def __init__(self, w, shape, out_shape, split, order):
         self.start(w)
         self.split, self.order = split, order
-        self.back = [order.index(axis) for axis in range(len(order))]
-        self.y = w.arrays(lambda n: inside(shape, n))
+        self.y = w.outputs(lambda n: inside(out_shape, n))
         if w.training:
-            self.dx = w.arrays(lambda n: [n if size == "n" else size for size in split])
+            self.dx = w.gradients(lambda n: inside(shape, n))
+
+    def moved(self, x, n):
+        return x.reshape([n if size == "n" else size for size in self.split]).transpose(self.order)
 
     def forward(self, x):
-        y, n = self.y[self.w.block], self.w.sizes[self.w.block]
-        split = x.reshape([n if size == "n" else size for size in self.split]).transpose(self.order)
-        y.reshape(split.shape)[...] = split
-        self.x_shape = x.shape
+        y = self.y[self.w.block]
+        moved = self.moved(x, self.w.sizes[self.w.block])
+        y.reshape(moved.shape)[...] = moved
         return y
 
     def backward(self, dy):
         dx = self.dx[self.w.block]
-        dx[...] = dy.reshape([dx.shape[axis] for axis in self.order]).transpose(self.back)
-        return dx.reshape(self.x_shape)
+        moved = self.moved(dx, self.w.sizes[self.w.block])
+        moved[...] = dy.reshape(moved.shape)
+        return dx
 
 
 class Repeat(Stage):
     """Each number of a map fh times along H and fw times along W."""
 
+    own_output = own_gradient = True
+
     def __init__(self, w, shape, factor):
         self.start(w)
         c, height, width = shape
         self.split = lambda x: x.reshape(height, factor[0], width, factor[1], -1)
-        self.y = w.arrays(lambda n: (height * factor[0], width * factor[1], n, c))
+        self.y = w.outputs(lambda n: (height * factor[0], width * factor[1], n, c))
         if w.training:
-            self.dx = w.arrays(lambda n: (height, width, n, c))
+            self.dx = w.gradients(lambda n: (height, width, n, c))
 
     def forward(self, x):
         y = self.y[self.w.block]
@@ -133,16 +144,18 @@ class Repeat(Stage):
 
 
 class Resample(Stage):
-    """y = rows x columns^T for each map, by the matrices make(size, wanted, dtype) of each axis."""
+    """y = rows x columns^T for each map, by the matrices make(*arguments, dtype) of each axis."""
 
-    def __init__(self, w, shape, out_size, make, wanted):
+    own_output = own_gradient = True
+
+    def __init__(self, w, shape, out_size, make, arguments):
         self.start(w)
         c, height, width = shape
-        self.rows, self.columns = (w.constants(make, *axis) for axis in zip(shape[1:], wanted, strict=True))
+        self.rows, self.columns = (w.constants(make, *axis) for axis in arguments)
         self.middle = w.scratch("middle", lambda n: (out_size[0] * width * n * c,))
-        self.y = w.arrays(lambda n: (*out_size, n, c))
+        self.y = w.outputs(lambda n: (*out_size, n, c))
         if w.training:
-            self.dx = w.arrays(lambda n: (height, width, n, c))
+            self.dx = w.gradients(lambda n: (height, width, n, c))
 
     def forward(self, x):
         y = self.y[self.w.block]
@@ -163,15 +176,16 @@ class Mul(Stage):
     """The product of its inputs. What has one number where others have many counts for all of them; a vector beside
     maps is a factor for each channel, as it lies."""
 
+    own_output = own_gradient = True
+
     def __init__(self, w, *shapes):
         self.start(w)
         rank = max(map(len, shapes))
         whole = tuple(map(max, zip(*((*s, 1, 1)[:rank] for s in shapes), strict=True)))
-        self.whole = whole
         self.xs = [None] * len(w.sizes)
-        self.y = w.arrays(lambda n: inside(whole, n))
+        self.y = w.outputs(lambda n: inside(whole, n))
         if w.training:
-            self.dx = [w.arrays(lambda n: inside(whole, n)) for _ in shapes]
+            self.dx = [w.gradients(lambda n: inside(whole, n)) for _ in shapes]
 
     def forward(self, *xs):
         y = self.y[self.w.block]
@@ -199,18 +213,21 @@ class Mul(Stage):
 class Scale(Stage):
     """y = weight * x, a weight for each channel of maps, each feature of tokens or vectors."""
 
+    own_output = True
+
     def __init__(self, w, name, shape):
         self.start(w)
         self.name, self.weight = name, w.params[name].reshape(-1)
         self.x = [None] * len(w.sizes)
-        self.y = w.arrays(lambda n: inside(shape, n))
+        self.y = w.outputs(lambda n: inside(shape, n))
 
     def forward(self, x):
         self.x[self.w.block] = x
         return np.multiply(x, self.weight, out=self.y[self.w.block])
 
     def backward(self, dy):
-        products = np.einsum("...c,...c->c", dy, self.x[self.w.block])
+        rows, x = (a.reshape(-1, len(self.weight)) for a in (dy, self.x[self.w.block]))
+        products = np.einsum("ij,ij->j", rows, x)
         self.add_gradient(self.name, products.reshape(self.w.grads[self.name].shape))
         dy *= self.weight
         return dy

@@ -60,7 +60,7 @@ class Worker:
         self.build()
 
     def build(self):
-        self.count, self.stages = 0, []
+        self.count, self.stages, self.memory = 0, [], None
         build = self.network.train_stages if self.training else self.network.infer_stages
         self.s = build(self)
 
@@ -69,10 +69,36 @@ class Worker:
         self.count += 1
         return self.by_block([(i if self.apart else 0, self.count) for i in range(len(self.sizes))], shape)
 
+    def into(self, memory):
+        """This worker; what the next stage hands on goes into the memory of that number, which others use before and
+        after it."""
+        self.memory = memory
+        return self
+
+    def outputs(self, shape):
+        """As `arrays`, for what a stage's forward gives: kept in training, handed on at inference."""
+        return self.arrays(shape) if self.training else self.gradients(shape)
+
+    def gradients(self, shape):
+        """As `arrays`, for what a stage's backward gives, which is handed on."""
+        memory, self.memory = self.memory, None
+        if memory is None:
+            return self.arrays(shape)
+        return self.by_block([(memory, "handed on", i if self.apart else 0) for i in range(len(self.sizes))], shape)
+
     def zeros(self, shape):
         """As `arrays`; they start as zeros, and what is not written stays so."""
         self.count += 1
         found = self.by_block([(i if self.apart else -n, self.count) for i, n in enumerate(self.sizes)], shape)
+        return self.cleared(found)
+
+    def frame(self, shape, inside):
+        """Scratch that starts as zeros, for stages that write to the same part of it: (first row, first column, rows,
+        columns)."""
+        keys = [("frame", inside, shape(n)) for n in self.sizes]
+        return self.cleared(self.by_block(keys, shape))
+
+    def cleared(self, found):
         for array in found:
             array[...] = 0
         return found
@@ -87,6 +113,11 @@ class Worker:
         sizes = [(int(np.prod(shape(n))), shape(n)) for n in self.sizes]
         return [a.view(np.bool_)[:size].reshape(s) for a, (size, s) in zip(arrays, sizes, strict=True)]
 
+    def masks(self, shape):
+        """As `scratch`, of booleans, flat."""
+        size = int(np.prod(shape))
+        return [mask.view(np.bool_) for mask in self.scratch("mask", lambda n: (-(-n * size // self.dtype.itemsize),))]
+
     def by_block(self, keys, shape):
         made = {}
         for key, n in zip(keys, self.sizes, strict=True):
@@ -96,7 +127,7 @@ class Worker:
 
     def shared(self, key, shape):
         """An array that all workers see."""
-        return self.network.shared(key, shape)
+        return self.network.shared((key, shape), shape)
 
     def constants(self, make, *arguments):
         """What make(*arguments, dtype) gives, made once for all workers."""
@@ -134,7 +165,13 @@ class Worker:
 
 class Stage:
     """What the stages of one worker have in common. A stage has forward and, in training, backward; `refresh` makes
-    what it derives from its params, before a batch; `finish` ends its gradients, after all blocks."""
+    what it derives from its params, before a batch.
+
+    own_output, own_gradient: whether what forward and backward give is always an array of the stage's own, made by
+    `outputs` and `gradients` of the worker; else it may be what they were given, or a view of it.
+    """
+
+    own_output = own_gradient = False
 
     def start(self, w):
         self.w = w
@@ -142,9 +179,6 @@ class Stage:
 
     def refresh(self):
         """Nothing is derived from the params."""
-
-    def finish(self):
-        """The gradients are complete."""
 
     def add_gradient(self, name, value):
         """The gradient of a param by one block is added to that of the blocks before."""

@@ -1,7 +1,8 @@
 """`adaptive`: average pooling to a given size."""
 
 from netdsl.kernels.resample import averaging_matrix, resample, resample_adjoint
-from netdsl.layers.contract import REQUIRED, Attr, LayerDef, call_text, require_rank
+from netdsl.kernels.shape_stages import Resample
+from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, require_rank
 from netdsl.symbols import pair_text
 
 
@@ -22,6 +23,11 @@ def adaptive_backward(dy, saved):
     return resample_adjoint(dy, *saved), {}
 
 
+def adaptive_stages(attrs, x):
+    wanted = tuple(zip(x[1:], attrs["output_size"], strict=True))
+    return (StageCall(Resample, (x, attrs["output_size"], averaging_matrix, wanted)),)
+
+
 LAYER = LayerDef(
     name="adaptive",
     summary="average pooling to HxW",
@@ -30,4 +36,5 @@ LAYER = LayerDef(
     forward=adaptive_forward,
     backward=adaptive_backward,
     torch=lambda attrs, x: call_text("nn.AdaptiveAvgPool2d", pair_text(attrs["output_size"])),
+    stages=adaptive_stages,
 )

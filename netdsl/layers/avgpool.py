@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from netdsl.kernels.depthwise import AveragePool
 from netdsl.kernels.pooling import window_count, window_slices
-from netdsl.layers.contract import REQUIRED, Attr, LayerDef, call_text, require_rank
+from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, require_rank
 from netdsl.symbols import pair_text
 from netdsl.window_rules import pooling_options, pooling_sides
 
@@ -60,6 +61,11 @@ def avgpool_torch(attrs, x):
     return call_text("nn.AvgPool2d", pair_text(attrs["kernel_size"]), **options)
 
 
+def avgpool_stages(attrs, x):
+    given = (attrs[name] for name in ("kernel_size", "stride", "padding", "nopad"))
+    return (StageCall(AveragePool, (x, *given, divisors)),)
+
+
 LAYER = LayerDef(
     name="avgpool",
     summary="average pooling",
@@ -84,4 +90,5 @@ LAYER = LayerDef(
     forward=avgpool_forward,
     backward=avgpool_backward,
     torch=avgpool_torch,
+    stages=avgpool_stages,
 )

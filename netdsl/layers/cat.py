@@ -4,7 +4,8 @@ import numpy as np
 
 from netdsl.diagnostics import SpecProblem
 from netdsl.ir import show_shape
-from netdsl.layers.contract import LayerDef
+from netdsl.kernels.shape_stages import Cat
+from netdsl.layers.contract import LayerDef, StageCall
 
 
 def cat_shape(attrs, *inputs):
@@ -52,4 +53,5 @@ LAYER = LayerDef(
     torch=None,
     torch_call=cat_torch,
     known_as=("concat", "concatenate"),
+    stages=lambda attrs, *xs: (StageCall(Cat, xs),),
 )

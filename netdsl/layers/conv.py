@@ -2,11 +2,13 @@
 
 import numpy as np
 
+from netdsl.convolution_costs import bilinear_cost, fourier_points, patch_cost
 from netdsl.diagnostics import SpecProblem
 from netdsl.ir import ParamSpec, show_shape
 from netdsl.kernels.bilinear import BilinearConv, fourier, winograd
 from netdsl.kernels.convolutions import PatchConv, PointConv, RowConv
-from netdsl.kernels.grouped import DepthConv
+from netdsl.kernels.depthwise import DepthConv
+from netdsl.kernels.grouped import GroupedConv
 from netdsl.kernels.windows import windows, windows_adjoint
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, require_rank
 from netdsl.symbols import pair_text
@@ -134,30 +136,46 @@ def conv_torch(attrs, x):
 
 
 def conv_stages(attrs, x):
-    """1x1: one product. Stride 1 with a window: constant matrices. Else patches."""
-    if attrs["groups"] == x[0] > 1:
-        names = ("filters", "kernel_size", "stride", "padding", "dilation")
-        return (StageCall(DepthConv, (x, *(attrs[name] for name in names))),)
-    if attrs["groups"] != 1:
-        return ()
+    """1x1: one product. Stride 1 with a window: constant matrices. Else patches. Groups have stages of their own."""
     names = ("filters", "kernel_size", "stride", "padding", "dilation")
-    filters, kernel_size, stride, padding, dilation = (attrs[name] for name in names)
-    patches = StageCall(PatchConv, (x, filters, kernel_size, stride, padding, dilation))
+    filters, kernel_size, stride, padding, dilation = given = [attrs[name] for name in names]
+    if attrs["groups"] == x[0] > 1:
+        return (StageCall(DepthConv, (x, *given)),)
+    if attrs["groups"] > 1:
+        return (StageCall(GroupedConv, (x, filters, attrs["groups"], *given[1:])),)
+    costs = tuple(
+        patch_cost(x, filters, kernel_size, conv_shape(attrs, x)[1:], training) for training in (True, False)
+    )
+    patches = StageCall(PatchConv, (x, filters, kernel_size, stride, padding, dilation), costs=costs)
     if kernel_size == (1, 1):
         return (StageCall(PointConv, (x, filters, stride, padding)), patches)
     if x[0] <= 4 and dilation == (1, 1):
         return (StageCall(RowConv, (x, filters, kernel_size, stride, padding)), patches)
     if stride != (1, 1) or dilation != (1, 1) or x[0] < 8:
         return (patches,)
-    arguments = (x, filters, kernel_size, padding)
-    plane = StageCall(BilinearConv, (*arguments, fourier))
-    _, ho, wo = conv_shape(attrs, x)
-    if kernel_size == (3, 3):
-        return (StageCall(BilinearConv, (*arguments, winograd, 4)), plane, patches)
-    if max(ho, wo) > 16:
-        tile = max(14, max(kernel_size) - 1)  # neighbours must not share more than a tile
-        return (StageCall(BilinearConv, (*arguments, fourier, tile)), patches)
-    return (plane, patches)
+    return (*_bilinear_stages(x, filters, kernel_size, padding, conv_shape(attrs, x)[1:]), patches)
+
+
+def _bilinear_stages(x, filters, kernel_size, padding, out_size):
+    """Winograd's tiles for a 3x3 kernel; the Fourier transform of the whole plane, or of tiles that are not smaller than
+    what neighbours share."""
+    ways = [(winograd, 4)] if kernel_size == (3, 3) else []
+    whole = tuple(
+        max(n + before, o + k - 1 - before)
+        for n, (before, _), o, k in zip(x[1:], padding, out_size, kernel_size, strict=True)
+    )
+    ways += [(fourier, 0)] if max(whole) <= 36 else []
+    ways += [(fourier, tile) for tile in (7, 14) if tile >= max(kernel_size) - 1 and tile < max(out_size)]
+    calls = []
+    for algorithm, tile in ways:
+        tiles = -(-out_size[0] // tile) * -(-out_size[1] // tile) if tile else 1
+        lengths = tuple(tile + k - 1 for k in kernel_size) if tile else whole
+        points = lengths[0] * lengths[1] if algorithm is winograd else fourier_points(lengths)
+        costs = tuple(
+            bilinear_cost(x, filters, tiles, points, algorithm is winograd, training) for training in (True, False)
+        )
+        calls.append(StageCall(BilinearConv, (x, filters, kernel_size, padding, algorithm, tile), costs=costs))
+    return calls
 
 
 LAYER = LayerDef(

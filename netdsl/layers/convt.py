@@ -1,7 +1,8 @@
 """`convt`: transposed convolution, which makes maps larger."""
 
 from netdsl.kernels.transposed import transposed_backward, transposed_forward
-from netdsl.layers.contract import REQUIRED, Attr, LayerDef, call_text, require_rank
+from netdsl.kernels.transposed_stages import TransposedConv
+from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, require_rank
 from netdsl.symbols import pair_text
 from netdsl.transposed_rules import transposed_macs, transposed_options, transposed_params, transposed_shape
 
@@ -15,6 +16,11 @@ def convt_shape(attrs, x):
 def convt_torch(attrs, x):
     options = transposed_options(attrs)
     return call_text("nn.ConvTranspose2d", x[0], attrs["filters"], pair_text(attrs["kernel_size"]), **options)
+
+
+def convt_stages(attrs, x):
+    names = ("filters", "kernel_size", "stride", "padding", "output_padding", "dilation")
+    return (StageCall(TransposedConv, (x, *(attrs[name] for name in names))),) if attrs["groups"] == 1 else ()
 
 
 LAYER = LayerDef(
@@ -37,4 +43,5 @@ LAYER = LayerDef(
     backward=transposed_backward,
     torch=convt_torch,
     known_as=("deconv", "convtranspose", "conv_transpose"),
+    stages=convt_stages,
 )

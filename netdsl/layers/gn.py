@@ -5,7 +5,8 @@ from math import prod
 from netdsl.diagnostics import SpecProblem
 from netdsl.ir import ParamSpec, show_shape
 from netdsl.kernels.group_norms import groups_backward, groups_forward
-from netdsl.layers.contract import REQUIRED, Attr, LayerDef, call_text
+from netdsl.kernels.norm_stages import GroupNorm
+from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text
 
 
 def gn_shape(attrs, x):
@@ -58,4 +59,5 @@ LAYER = LayerDef(
     backward=gn_backward,
     torch=gn_torch,
     known_as=("groupnorm", "group_norm"),
+    stages=lambda attrs, x: (StageCall(GroupNorm, (x, attrs["groups"], attrs["eps"])),),
 )

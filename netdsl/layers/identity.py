@@ -1,6 +1,7 @@
 """`id`: passes its input on."""
 
-from netdsl.layers.contract import LayerDef
+from netdsl.kernels.shape_stages import Identity
+from netdsl.layers.contract import LayerDef, StageCall
 
 
 def identity_forward(x):
@@ -21,4 +22,5 @@ LAYER = LayerDef(
     torch=lambda attrs, x: "nn.Identity()",
     torch_call=lambda attrs, x: "{x}",
     known_as=("identity",),
+    stages=lambda attrs, x: (StageCall(Identity),),
 )

@@ -3,7 +3,8 @@
 from netdsl.diagnostics import SpecProblem
 from netdsl.ir import ParamSpec, show_shape
 from netdsl.kernels.group_norms import groups_backward, groups_forward
-from netdsl.layers.contract import Attr, LayerDef, call_text, require_rank
+from netdsl.kernels.norm_stages import GroupNorm
+from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text, require_rank
 
 
 def inorm_shape(attrs, x):
@@ -45,4 +46,5 @@ LAYER = LayerDef(
     torch=inorm_torch,
     cancels_bias=True,
     known_as=("instancenorm", "instance_norm"),
+    stages=lambda attrs, x: (StageCall(GroupNorm, (x, x[0], attrs["eps"])),),
 )

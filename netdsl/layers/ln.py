@@ -3,7 +3,8 @@
 import numpy as np
 
 from netdsl.ir import ParamSpec
-from netdsl.layers.contract import Attr, LayerDef, call_text, features
+from netdsl.kernels.norm_stages import LayerNorm
+from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text, features
 
 
 def ln_params(attrs, x):
@@ -57,4 +58,5 @@ LAYER = LayerDef(
     torch=ln_torch,
     torch_call=ln_torch_call,
     known_as=("layernorm", "layer_norm"),
+    stages=lambda attrs, x: (StageCall(LayerNorm, (x, attrs["eps"])),),
 )

@@ -4,7 +4,8 @@ import numpy as np
 
 from netdsl.diagnostics import SpecProblem
 from netdsl.ir import show_shape
-from netdsl.layers.contract import LayerDef
+from netdsl.kernels.shape_stages import Mul
+from netdsl.layers.contract import LayerDef, StageCall
 
 
 def _as_rank(x, rank):
@@ -67,4 +68,5 @@ LAYER = LayerDef(
     torch=None,
     torch_call=mul_torch,
     known_as=("multiply",),
+    stages=lambda attrs, *xs: (StageCall(Mul, xs),),
 )

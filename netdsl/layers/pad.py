@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from netdsl.layers.contract import REQUIRED, Attr, LayerDef, require_rank
+from netdsl.kernels.shape_stages import Pad
+from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, require_rank
 from netdsl.symbols import pair_text
 
 
@@ -38,4 +39,5 @@ LAYER = LayerDef(
     forward=pad_forward,
     backward=pad_backward,
     torch=pad_torch,
+    stages=lambda attrs, x: (StageCall(Pad, (x, attrs["padding"])),),
 )

@@ -1,7 +1,8 @@
 """`pixelshuffle`: channels become places, for super-resolution."""
 
 from netdsl.diagnostics import SpecProblem
-from netdsl.layers.contract import REQUIRED, Attr, LayerDef, call_text, require_rank
+from netdsl.kernels.shape_stages import Moved
+from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, require_rank
 
 
 def pixelshuffle_shape(attrs, x):
@@ -28,6 +29,12 @@ def pixelshuffle_backward(dy, saved):
     return dy.reshape(n, -1, h, r, w, r).transpose(0, 1, 3, 5, 2, 4).reshape(saved[0]), {}
 
 
+def pixelshuffle_stages(attrs, x):
+    r = attrs["factor"]
+    split = (*x[1:], "n", x[0] // (r * r), r, r)
+    return (StageCall(Moved, (x, pixelshuffle_shape(attrs, x), split, (0, 4, 1, 5, 2, 3))),)
+
+
 LAYER = LayerDef(
     name="pixelshuffle",
     summary="R*R channels become maps R times as high and wide",
@@ -36,4 +43,5 @@ LAYER = LayerDef(
     forward=pixelshuffle_forward,
     backward=pixelshuffle_backward,
     torch=lambda attrs, x: call_text("nn.PixelShuffle", attrs["factor"]),
+    stages=pixelshuffle_stages,
 )

@@ -3,7 +3,8 @@
 import numpy as np
 
 from netdsl.ir import ParamSpec
-from netdsl.layers.contract import Attr, LayerDef, call_text, features
+from netdsl.kernels.norm_stages import LayerNorm
+from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text, features
 
 
 def rms_params(attrs, x):
@@ -43,4 +44,5 @@ LAYER = LayerDef(
     torch=lambda attrs, x: call_text("nn.RMSNorm", features(x), eps=attrs["eps"]),
     torch_call=rms_torch_call,
     known_as=("rmsnorm",),
+    stages=lambda attrs, x: (StageCall(LayerNorm, (x, attrs["eps"], False)),),
 )

@@ -1,7 +1,8 @@
 """`scale`: a learned factor for each channel or feature (LayerScale)."""
 
 from netdsl.ir import ParamSpec
-from netdsl.layers.contract import Attr, LayerDef, features
+from netdsl.kernels.shape_stages import Scale
+from netdsl.layers.contract import Attr, LayerDef, StageCall, features
 
 
 def factor_shape(x):
@@ -36,4 +37,5 @@ LAYER = LayerDef(
     backward=scale_backward,
     torch=scale_torch,
     torch_call=lambda attrs, x: "{self} * {x}",
+    stages=lambda attrs, x: (StageCall(Scale, (x,)),),
 )

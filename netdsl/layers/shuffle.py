@@ -1,7 +1,8 @@
 """`shuffle`: the channels of G groups dealt out in turn, so that grouped convolutions exchange what they know."""
 
 from netdsl.diagnostics import SpecProblem
-from netdsl.layers.contract import REQUIRED, Attr, LayerDef, call_text, require_rank
+from netdsl.kernels.shape_stages import Moved
+from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, require_rank
 
 
 def shuffle_shape(attrs, x):
@@ -25,6 +26,11 @@ def shuffle_backward(dy, saved):
     return dy.reshape(n, c // saved, saved, h, w).swapaxes(1, 2).reshape(dy.shape), {}
 
 
+def shuffle_stages(attrs, x):
+    groups = attrs["groups"]
+    return (StageCall(Moved, (x, x, (*x[1:], "n", groups, x[0] // groups), (0, 1, 2, 4, 3))),)
+
+
 LAYER = LayerDef(
     name="shuffle",
     summary="the channels of G groups dealt out in turn",
@@ -33,4 +39,5 @@ LAYER = LayerDef(
     forward=shuffle_forward,
     backward=shuffle_backward,
     torch=lambda attrs, x: call_text("nn.ChannelShuffle", attrs["groups"]),
+    stages=shuffle_stages,
 )

@@ -3,7 +3,8 @@
 import numpy as np
 
 from netdsl.diagnostics import SpecProblem
-from netdsl.layers.contract import REQUIRED, Attr, LayerDef, features
+from netdsl.kernels.shape_stages import Slice
+from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, features
 
 
 def slice_shape(attrs, x):
@@ -56,4 +57,5 @@ LAYER = LayerDef(
     backward=slice_backward,
     torch=None,
     torch_call=slice_torch_call,
+    stages=lambda attrs, x: (StageCall(Slice, (x, attrs["start"], attrs["stop"])),),
 )

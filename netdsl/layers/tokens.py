@@ -1,6 +1,7 @@
 """`tokens`: a map as a sequence of its positions."""
 
-from netdsl.layers.contract import LayerDef, require_rank
+from netdsl.kernels.shape_stages import Moved
+from netdsl.layers.contract import LayerDef, StageCall, require_rank
 
 
 def tokens_shape(attrs, x):
@@ -27,4 +28,5 @@ LAYER = LayerDef(
     backward=tokens_backward,
     torch=None,
     torch_call=lambda attrs, x: "{x}.flatten(2).transpose(1, 2)",
+    stages=lambda attrs, x: (StageCall(Moved, (x, tokens_shape(attrs, x), (*x[1:], "n", x[0]), (2, 0, 1, 3))),),
 )

@@ -1,7 +1,8 @@
 """`up`: the transposed convolution that doubles a map, as in U-Net's decoder (Ronneberger et al. 2015)."""
 
 from netdsl.kernels.transposed import transposed_backward, transposed_forward
-from netdsl.layers.contract import REQUIRED, Attr, LayerDef, call_text, require_rank
+from netdsl.kernels.transposed_stages import TransposedConv
+from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, require_rank
 from netdsl.symbols import pair_text
 from netdsl.transposed_rules import transposed_macs, transposed_options, transposed_params, transposed_shape
 
@@ -22,6 +23,11 @@ def up_torch(attrs, x):
     return call_text("nn.ConvTranspose2d", x[0], attrs["filters"], pair_text(attrs["kernel_size"]), **options)
 
 
+def up_stages(attrs, x):
+    names = ("filters", "kernel_size", "stride", "padding", "output_padding", "dilation")
+    return (StageCall(TransposedConv, (x, *(attrs[name] for name in names))),) if attrs["groups"] == 1 else ()
+
+
 LAYER = LayerDef(
     name="up",
     summary="transposed convolution that doubles height and width",
@@ -38,4 +44,5 @@ LAYER = LayerDef(
     forward=transposed_forward,
     backward=transposed_backward,
     torch=up_torch,
+    stages=up_stages,
 )

@@ -2,7 +2,8 @@
 
 from netdsl.diagnostics import SpecProblem
 from netdsl.kernels.resample import bilinear_matrix, resample, resample_adjoint
-from netdsl.layers.contract import REQUIRED, Attr, LayerDef, call_text, require_rank
+from netdsl.kernels.shape_stages import Repeat, Resample
+from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, require_rank
 from netdsl.symbols import pair_text
 
 
@@ -38,6 +39,13 @@ def upsample_torch(attrs, x):
     return call_text("nn.Upsample", **options, **({"mode": "bilinear"} if attrs["bilinear"] else {}))
 
 
+def upsample_stages(attrs, x):
+    if not attrs["bilinear"]:
+        return (StageCall(Repeat, (x, attrs["factor"])),)
+    wanted = tuple(zip(x[1:], attrs["factor"], strict=True))
+    return (StageCall(Resample, (x, upsample_shape(attrs, x)[1:], bilinear_matrix, wanted)),)
+
+
 LAYER = LayerDef(
     name="upsample",
     summary="maps F times as high and wide",
@@ -50,4 +58,5 @@ LAYER = LayerDef(
     forward=upsample_forward,
     backward=upsample_backward,
     torch=upsample_torch,
+    stages=upsample_stages,
 )

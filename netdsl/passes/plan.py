@@ -12,20 +12,29 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 
 from netdsl.ir import Graph, Node
 from netdsl.kernels.convolutions import ConvStage
-from netdsl.kernels.plane_stages import BatchNorm, MaxPool, Relu
+from netdsl.kernels.norm_stages import FrozenNorm
+from netdsl.kernels.plane_stages import BatchNorm, Factor, MaxPool, Relu
+from netdsl.kernels.shape_stages import Identity
 from netdsl.layers import layer_of
 from netdsl.layers.contract import StageCall
+from netdsl.passes.choose_algorithms import Choice, cheapest
+
+
+@cache
+def _arguments(kernel: type) -> tuple[str, ...]:
+    return tuple(inspect.signature(kernel).parameters)
 
 
 @dataclass(frozen=True)
 class Planned:
     """One stage, called as its node: the values it reads, the one it makes, and the nodes it stands for.
 
-    call: None is the textbook's kernel. conv: the name of the stage whose bias it adds.
+    call: None is the textbook's kernel. conv: the name of the stage whose bias it adds. memory: the number of the
+    memory in which it hands on its numbers (plan_memory).
     """
 
     node: Node
@@ -34,6 +43,7 @@ class Planned:
     call: StageCall | None
     names: tuple[str, ...]
     conv: str = ""
+    memory: int | None = None
 
     @property
     def kernel(self) -> type | None:
@@ -57,7 +67,7 @@ class Planned:
         return {} if self.call is None else dict(self.call.options)
 
     def takes(self, argument: str) -> bool:
-        return self.kernel is not None and argument in inspect.signature(self.kernel).parameters
+        return self.kernel is not None and argument in _arguments(self.kernel)
 
     def set(self, **options: object) -> Planned:
         assert self.call is not None, self.node.name
@@ -106,17 +116,32 @@ class Plan:
         return replace(self, stages=stages)
 
 
-def plan(graph: Graph, until: int, count: int, training: bool) -> Plan:
+def plan(graph: Graph, until: int, count: int, training: bool, choose: Choice = cheapest) -> Plan:
     """The stages of the first `count` nodes of the graph, of which value `until` is the result."""
     stages = []
     for index, node in enumerate(graph.nodes[:count]):
         offer = layer_of(node.op).stages
         calls = offer(node.attrs, *graph.input_shapes(node)) if offer else ()
-        stages.append(Planned(node, node.inputs, index + 1, calls[0] if calls else None, (node.name,)))
+        call = choose(node, calls, training) if calls else None
+        stages.append(Planned(node, node.inputs, index + 1, call, (node.name,)))
     found = Plan(graph, tuple(stages), until, training)
     for each in TRAINING if training else INFERENCE:
         found = each(found)
     return found
+
+
+def leave_out_identity(plan: Plan) -> Plan:
+    """What gives its input as it is: `id`, and at inference the dropouts. Whoever reads it reads what it read."""
+    idle = (Identity,) if plan.training else (Identity, Factor)
+    given: dict[int, int] = {}
+    stages = []
+    for stage in plan.stages:
+        inputs = tuple(given.get(value, value) for value in stage.inputs)
+        if stage.kernel in idle:
+            given[stage.output] = inputs[0]
+        else:
+            stages.append(replace(stage, inputs=inputs))
+    return replace(plan, stages=tuple(stages), output=given.get(plan.output, plan.output))
 
 
 def fold_norm(plan: Plan) -> Plan:
@@ -127,7 +152,12 @@ def fold_norm(plan: Plan) -> Plan:
     """
     for norm in plan.stages:
         conv = plan.maker(norm.inputs[0]) if norm.kernel is BatchNorm else None
-        if conv is None or not conv.takes("norm") or "norm" in conv.options or plan.only_reader(conv.output) is not norm:
+        if (
+            conv is None
+            or not conv.takes("norm")
+            or "norm" in conv.options
+            or plan.only_reader(conv.output) is not norm
+        ):
             continue
         folded = conv.set(norm=(norm.node.name, norm.options.get("eps", 1e-5)))
         folded = replace(folded, output=norm.output, names=(*conv.names, *norm.names))
@@ -135,9 +165,14 @@ def fold_norm(plan: Plan) -> Plan:
     return plan
 
 
-def norm_by_textbook(plan: Plan) -> Plan:
-    """The batch norms that are left at inference: their stage is for training only."""
-    return plan.with_stages(*(replace(stage, call=None) for stage in plan.stages if stage.kernel is BatchNorm))
+def freeze_norm(plan: Plan) -> Plan:
+    """The batch norms that are left at inference: a factor and a summand for each channel."""
+    frozen = []
+    for norm in plan.stages:
+        if norm.kernel is BatchNorm:
+            options = {key: value for key, value in norm.options.items() if key == "eps"}
+            frozen.append(replace(norm, call=StageCall(FrozenNorm, norm.call.arguments, options)))
+    return plan.with_stages(*frozen)
 
 
 def fuse_relu(plan: Plan) -> Plan:
@@ -173,17 +208,16 @@ def move_bias(plan: Plan) -> Plan:
     return plan
 
 
-def copy_in_relu(plan: Plan) -> Plan:
-    """A relu works in place only behind a convolution that nothing else reads, whose output is an array of its own.
-
-    Other stages may give a view of their input, or keep what they gave for their backward pass.
+def copy_in_activations(plan: Plan) -> Plan:
+    """An activation works in place only behind a convolution that nothing else reads, whose output is an array of its
+    own. Other stages may give a view of their input, or keep what they gave for their backward pass.
     """
     copying = []
-    for relu in plan.stages:
-        before = plan.maker(relu.inputs[0]) if relu.kernel is Relu else None
-        alone = before is not None and before.is_conv and plan.only_reader(before.output) is relu
-        if relu.kernel is Relu and not alone:
-            copying.append(relu.set(copies=True))
+    for stage in plan.stages:
+        before = plan.maker(stage.inputs[0]) if stage.takes("copies") else None
+        alone = before is not None and before.is_conv and plan.only_reader(before.output) is stage
+        if stage.takes("copies") and not alone:
+            copying.append(stage.set(copies=True))
     return plan.with_stages(*copying)
 
 
@@ -203,5 +237,18 @@ def needs_gradient(plan: Plan) -> set[int]:
     return found
 
 
-TRAINING: tuple[Callable[[Plan], Plan], ...] = (fuse_relu, move_bias, copy_in_relu, leave_out_dx)
-INFERENCE: tuple[Callable[[Plan], Plan], ...] = (fold_norm, norm_by_textbook, fuse_relu, move_bias, copy_in_relu)
+TRAINING: tuple[Callable[[Plan], Plan], ...] = (
+    leave_out_identity,
+    fuse_relu,
+    move_bias,
+    copy_in_activations,
+    leave_out_dx,
+)
+INFERENCE: tuple[Callable[[Plan], Plan], ...] = (
+    leave_out_identity,
+    fold_norm,
+    freeze_norm,
+    fuse_relu,
+    move_bias,
+    copy_in_activations,
+)

@@ -1,0 +1,61 @@
+"""Which stages may hand on their numbers in the same memory: those whose numbers are never needed at the same time.
+
+At inference a stage hands on its output, in training its gradient by the input (outputs are kept there until the
+backward pass has read them). The worker makes each piece of memory as large as its largest user needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from netdsl.passes.plan import Plan, Planned, needs_gradient
+
+Step = tuple[Planned, Sequence[int], Sequence[int], bool]
+"""A stage, the values it reads and makes on the way there or back, and whether what it makes is an array of its own."""
+
+
+def plan_memory(plan: Plan) -> Plan:
+    """Numbers the memory of every stage that makes arrays of its own. Right because no two values that are needed at
+    the same time share a number; what a stage may give as a view of what it read counts as the same memory."""
+    steps = list(_backward(plan) if plan.training else _forward(plan))
+    last = {value: i for i, (_, reads, _, _) in enumerate(steps) for value in reads}
+    if not plan.training:
+        last[plan.output] = len(steps)
+    held: dict[int, frozenset[int]] = {}  # value -> the memory that it may lie in
+    numbered = []
+    for i, (stage, reads, makes, own) in enumerate(steps):
+        read = frozenset[int]().union(*(held.get(value, frozenset()) for value in reads))
+        found = read
+        if own:
+            taken = read.union(*held.values())
+            number = next(n for n in range(len(steps) + 1) if n not in taken)
+            numbered.append(replace(stage, memory=number))
+            found = frozenset({number})
+        for value in makes:
+            held[value] = held.get(value, frozenset()) | found
+        for value in [value for value in held if last.get(value, -1) <= i]:
+            del held[value]
+    return plan.with_stages(*numbered)
+
+
+def _forward(plan: Plan) -> Iterator[Step]:
+    for stage in plan.stages:
+        own = stage.kernel is not None and stage.kernel.own_output and not _works_in_place(stage)
+        yield stage, stage.inputs, (stage.output,), own
+
+
+def _backward(plan: Plan) -> Iterator[Step]:
+    """As the emitted backward pass goes; a gradient is called by its value."""
+    needed = needs_gradient(plan)
+    reached = {plan.output}
+    for stage in reversed(plan.stages):
+        if stage.output not in reached or stage.output not in needed:
+            continue
+        makes = [value for value in stage.inputs if value in needed]
+        reached.update(makes)
+        yield stage, (stage.output,), makes, stage.kernel is not None and stage.kernel.own_gradient
+
+
+def _works_in_place(stage: Planned) -> bool:
+    return stage.takes("copies") and not stage.options.get("copies", False)
