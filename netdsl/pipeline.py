@@ -17,6 +17,7 @@ from netdsl.ir import Graph
 from netdsl.library import Library, read_spec
 from netdsl.lower import lower
 from netdsl.names import identifier
+from netdsl.passes.choose_algorithms import chosen
 from netdsl.recipe import LOSSES, Recipe
 from netdsl.source import Source
 from netdsl.syntax.parser import parse
@@ -35,6 +36,7 @@ class Net:
     recipe: Recipe
     warnings: tuple[Diagnostic, ...] = ()
     used: Mapping[str, str] = field(default_factory=dict)  # path below the spec's folder -> text
+    choices: Mapping[str, str] = field(default_factory=dict)  # what `tune` found to be fastest
 
     @property
     def name(self) -> str:
@@ -42,6 +44,10 @@ class Net:
 
     def with_recipe(self, recipe: Recipe) -> Net:
         return replace(self, recipe=recipe)
+
+    def with_choices(self, choices: Mapping[str, str]) -> Net:
+        """The net whose fast NumPy module computes its layers in these ways, as `netdsl.tuning.tune` gives them."""
+        return replace(self, choices=choices)
 
     def summary(self) -> Summary:
         """Layers, shapes, params, MACs, memory; print it."""
@@ -65,12 +71,15 @@ class Net:
         """
         assert level in (0, 2), level
         if level not in self._numpy_texts:
+            given = (self.graph, self.recipe, LOSSES[self.recipe.loss])
             if level == 2:
-                from netdsl.backends.fast_emitter import emit_fast as emit
-            else:
-                from netdsl.backends.numpy_emitter import emit_numpy as emit
+                from netdsl.backends.fast_emitter import emit_fast
 
-            self._numpy_texts[level] = emit(self.graph, self.recipe, LOSSES[self.recipe.loss])
+                self._numpy_texts[level] = emit_fast(*given, chosen(self.choices))
+            else:
+                from netdsl.backends.numpy_emitter import emit_numpy
+
+                self._numpy_texts[level] = emit_numpy(*given)
         return self._numpy_texts[level]
 
     def torch_source(self) -> str:

@@ -17,6 +17,14 @@ def pytest_addoption(parser):
     parser.addoption("--messy", type=int, default=300, help="how many untidy specs to format")
 
 
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory):
+    """What is measured is kept beside the tests, not in the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NETDSL_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture
 def golden(request):
     """golden(path, text): the text must equal the file; `--update-golden` rewrites the file."""

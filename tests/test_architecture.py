@@ -13,7 +13,7 @@ FLOORS = [
     {"passes"},
     {"backends"},
     {"pipeline"},
-    {"training", "gradient_check"},
+    {"training", "gradient_check", "tuning"},
     {"verify", "bench"},
     {"cli"},
     {"", "__main__"},

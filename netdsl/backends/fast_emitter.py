@@ -20,15 +20,16 @@ from netdsl.layers import layer_of
 from netdsl.layers.contract import StageCall
 from netdsl.names import class_name
 from netdsl.passes.plan import Plan, Planned, needs_gradient, plan
+from netdsl.passes.choose_algorithms import Choice, cheapest
 from netdsl.passes.plan_memory import plan_memory
 from netdsl.passes.tile_batch import block_size
 from netdsl.recipe import OPTIMIZERS, Recipe
 
 
-def emit_fast(graph: Graph, recipe: Recipe, loss: Callable) -> str:
-    """The text of `<name>_numpy.py` at -O2."""
+def emit_fast(graph: Graph, recipe: Recipe, loss: Callable, choose: Choice = cheapest) -> str:
+    """The text of `<name>_numpy.py` at -O2. choose: which of the ways to compute a layer is taken."""
     until, count = logits_value(graph, recipe.loss), logits_layers(graph, recipe.loss)
-    train, infer = (plan_memory(plan(graph, until, count, training)) for training in (True, False))
+    train, infer = (plan_memory(plan(graph, until, count, training, choose)) for training in (True, False))
     optimizer = OPTIMIZERS[recipe.optimizer].step
     drawn = [s.node for s in train.stages if s.call is not None and s.call.kernel is Factor]
     roots: list[Callable | type] = [*_kernels(train), *_kernels(infer), loss, optimizer]
@@ -36,7 +37,7 @@ def emit_fast(graph: Graph, recipe: Recipe, loss: Callable) -> str:
     if until != graph.output:
         roots.append(layer_of(graph.nodes[graph.output - 1].op).forward)
     *kernels, network = kernel_texts([*roots, Stages, *start_kernels(graph, recipe.init), FastNetwork])
-    name = class_name(graph.name)
+    name = _class_name(graph, [*kernels, network])
     return emit(
         "fast_module.py.j2",
         title=f"{title(graph, name, 'NumPy', ' -O2')}; needs numpy and nothing else.",
@@ -62,6 +63,12 @@ def emit_fast(graph: Graph, recipe: Recipe, loss: Callable) -> str:
         methods=_methods(graph, recipe, train, infer, until),
         demo=demo_lines(graph, recipe.loss),
     )
+
+
+def _class_name(graph: Graph, texts: list[str]) -> str:
+    """The network's class is called after the spec; `LinearNet` where a kernel is a class of that name."""
+    name = class_name(graph.name)
+    return f"{name}Net" if any(text.startswith((f"class {name}:", f"class {name}(")) for text in texts) else name
 
 
 def _kernels(plan: Plan) -> list[Callable | type]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from netdsl.bench import LEVELS, WORKERS
+from netdsl.cli.options import autotune_option
 
 if TYPE_CHECKING:
     from netdsl.bench.match import Progress
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Optimisation level of the NumPy module.",
 )
+@autotune_option()
 @click.option("--workers", type=click.Choice(WORKERS), default="auto", show_default=True, help="How it shares work.")
 @click.option("--all", "with_extras", is_flag=True, help="Also torch.compile and onnxruntime, where installed.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of the table.")
@@ -39,6 +41,7 @@ def command(
     threads: int | None,
     steps: int | None,
     level: str,
+    autotune: bool,
     workers: str,
     with_extras: bool,
     as_json: bool,
@@ -60,9 +63,12 @@ def command(
     from netdsl.bench.match import Disagreement, Options, bench
     from netdsl.cli import say
     from netdsl.pipeline import compile_file
+    from netdsl.tuning import tuned
 
     net = compile_file(spec)
     options = Options(batch or net.recipe.batch, threads or num_cores(), int(level), workers, steps)
+    if autotune and options.level == 2:
+        net = tuned(net, options.batch, options.threads)
     entries = [entry for entry in ENTRIES if with_extras or not entry.is_extra]
     try:
         with _progress() as show:

@@ -224,9 +224,21 @@ class BilinearConv(ConvStage):
     band_bytes = 1 << 20
 
     def __init__(
-        self, w, name, shape, filters, kernel_size, padding, algorithm, tile=0, adds_bias=True, dx=True, norm=None
+        self,
+        w,
+        name,
+        shape,
+        filters,
+        kernel_size,
+        padding,
+        algorithm,
+        tile=0,
+        adds_bias=True,
+        dx=True,
+        norm=None,
+        relu=False,
     ):
-        self.prepare(w, name, shape, filters, kernel_size, (1, 1), padding, (1, 1), adds_bias, dx, norm)
+        self.prepare(w, name, shape, filters, kernel_size, (1, 1), padding, (1, 1), adds_bias, dx, norm, relu)
         assert not tile or tile >= max(kernel_size) - 1, f"tiles of {tile} meet more than their neighbours: {kernel_size}"
         self.tile = tile
         before = tuple(side for side, _ in padding)
@@ -299,7 +311,8 @@ class BilinearConv(ConvStage):
             to_points(self.tx, self.tiles_of(x, band), middle, v.reshape(-1, count, n * c))
             np.matmul(v.reshape(-1, count * n, c), u, out=m.reshape(-1, count * n, f))
             from_points(self.ty, m.reshape(-1, count, n * f), middle, self.out_tiles(y, band))
-        return self.with_bias(y[: self.out_size[0], : self.out_size[1]])
+            self.with_bias(y[band.start * self.tile : band.stop * self.tile] if self.tile else y)
+        return y[: self.out_size[0], : self.out_size[1]]
 
     def tiles_of(self, x, band):
         """The tiles that rows of x (H, W, n, C), padded, fall into, as `to_points` takes them."""

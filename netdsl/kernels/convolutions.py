@@ -3,7 +3,7 @@ the fast ones. Weights are stored as (Kh, Kw, C, F)."""
 
 import numpy as np
 
-from netdsl.kernels.stages import Stage
+from netdsl.kernels.stages import Stage, bands, long_rows, row_sums, stop_negative
 
 
 class ConvStage(Stage):
@@ -11,21 +11,23 @@ class ConvStage(Stage):
 
     shape (C, H, W) of x; padding ((top, bottom), (left, right)). adds_bias: False where the next stage adds it.
     dx: whether anything needs the gradient by x. norm: (name, eps) of a batch norm that follows; at inference it is
-    part of the weights and the bias.
+    part of the weights and the bias. relu: ends in one.
     """
 
     own_output = own_gradient = True
 
-    def prepare(self, w, name, shape, filters, kernel_size, stride, padding, dilation, adds_bias, dx, norm):
+    def prepare(self, w, name, shape, filters, kernel_size, stride, padding, dilation, adds_bias, dx, norm, relu=False):
         self.start(w)
         self.name, self.shape, self.channels, self.filters = name, shape, shape[0], filters
         self.kernel_size, self.stride, self.padding, self.dilation = kernel_size, stride, padding, dilation
-        self.adds_bias, self.has_dx = adds_bias, dx
+        self.adds_bias, self.has_dx, self.relu = adds_bias, dx, relu
         self.norm = None if w.training else norm
         self.out_size = tuple(
             (size + sum(sides) - d * (k - 1) - 1) // s + 1
             for size, sides, d, k, s in zip(shape[1:], padding, dilation, kernel_size, stride, strict=True)
         )
+        if relu and w.training:
+            self.mask = w.masks((filters, *self.out_size))
         self.weight = w.params[name + ".weight"]
         self.bias = w.params.get(name + ".bias")
         if self.norm is not None:
@@ -55,13 +57,30 @@ class ConvStage(Stage):
             self.weight = self.w.params[self.name + ".weight"] * self.scale
 
     def with_bias(self, y):
-        if self.adds_bias:
-            y += self.bias
+        """Bias and relu on y (rows, Wo, n, F), in place."""
+        if not self.adds_bias and not self.relu:
+            return y
+        rows = long_rows(y)
+        bias = np.resize(self.bias, rows.shape[2]) if self.adds_bias else None
+        for band in bands(y):
+            if bias is not None:
+                rows[band] += bias
+            if self.relu:
+                np.maximum(rows[band], 0, out=rows[band])
         return y
 
     def bias_gradient(self, dy):
+        """The relu's gradient, in place, and that of the bias."""
+        b = self.w.block
+        sums = 0
+        for band in bands(dy):
+            if self.relu:
+                stop_negative(dy[band], self.y[b][: len(dy), : dy.shape[1]][band], self.mask[b])
+            if self.adds_bias:
+                sums = sums + row_sums(dy[band])
         if self.adds_bias:
-            self.add_gradient(self.name + ".bias", dy.sum(axis=(0, 1)).sum(axis=0))
+            sums = sums.reshape(-1, self.filters)
+            self.add_gradient(self.name + ".bias", np.dot(np.ones(len(sums), sums.dtype), sums))
 
     def add_weight_gradient(self, rows, dy):
         """rows (M, K), dy (M, F) -> the gradient of the weights (K, F) of this block, added to that of those before."""
@@ -78,9 +97,9 @@ class PointConv(ConvStage):
     """A 1x1 convolution: one matrix product over the channels of every pixel."""
 
     def __init__(
-        self, w, name, shape, filters, stride=(1, 1), padding=((0, 0), (0, 0)), adds_bias=True, dx=True, norm=None
+        self, w, name, shape, filters, stride=(1, 1), padding=((0, 0), (0, 0)), adds_bias=True, dx=True, norm=None, relu=False
     ):
-        self.prepare(w, name, shape, filters, (1, 1), stride, padding, (1, 1), adds_bias, dx, norm)
+        self.prepare(w, name, shape, filters, (1, 1), stride, padding, (1, 1), adds_bias, dx, norm, relu)
         ho, wo = self.out_size
         self.y = w.outputs(lambda n: (ho, wo, n, filters))
         self.x = [None] * len(w.sizes)
@@ -158,8 +177,9 @@ class PatchConv(ConvStage):
         adds_bias=True,
         dx=True,
         norm=None,
+        relu=False,
     ):
-        self.prepare(w, name, shape, filters, kernel_size, stride, padding, dilation, adds_bias, dx, norm)
+        self.prepare(w, name, shape, filters, kernel_size, stride, padding, dilation, adds_bias, dx, norm, relu)
         ho, wo = self.out_size
         c, k = shape[0], kernel_size[0] * kernel_size[1] * shape[0]
         self.rows_of_patch = k
@@ -255,8 +275,9 @@ class RowConv(ConvStage):
         adds_bias=True,
         dx=True,
         norm=None,
+        relu=False,
     ):
-        self.prepare(w, name, shape, filters, kernel_size, stride, padding, (1, 1), adds_bias, dx, norm)
+        self.prepare(w, name, shape, filters, kernel_size, stride, padding, (1, 1), adds_bias, dx, norm, relu)
         c, (ho, wo), kw = shape[0], self.out_size, kernel_size[1]
         self.size = height, width = tuple(n + sum(sides) for n, sides in zip(shape[1:], padding, strict=True))
         self.rows_of_window = kernel_size[0] * kw * c

@@ -12,8 +12,7 @@ import math
 import numpy as np
 
 from netdsl.kernels.convolutions import ConvStage
-from netdsl.kernels.plane_stages import long_rows
-from netdsl.kernels.stages import Stage
+from netdsl.kernels.stages import Stage, long_rows
 
 
 def reach(count, taps, stride, step, first, size):
@@ -33,53 +32,72 @@ def reach(count, taps, stride, step, first, size):
     return found
 
 
+def meetings(count, taps, stride, step, first, size):
+    """As `reach`, seen from the taps: [(tap, outputs that find a number there, those numbers)], slices."""
+    found = []
+    for t in range(taps):
+        begin = t * step + first
+        low, high = max(0, -(begin // stride)), min(count, (size - 1 - begin) // stride + 1)
+        if low < high:
+            found.append((t, slice(low, high), slice(low * stride + begin, (high - 1) * stride + begin + 1, stride)))
+    return found
+
+
 class Windows:
     """Where outputs find their numbers: output q reads number q * stride + t * step + first at tap t, along H and W.
 
-    out: where the outputs lie in a larger map; kernel: which taps of the whole kernel these are; slices.
+    out: where the outputs lie in a larger map; kernel: which taps of the whole kernel these are; slices. Maps are
+    (H, W, L), L = n * C; where what is read lies side by side, some pixels count as one, for longer loops.
     """
 
     longest = 2048  # numbers of a row that are worth being made longer
 
     def __init__(self, count, taps, stride, step, first, size, out, kernel):
         self.stride, self.step, self.out, self.kernel = stride, step, out, kernel
-        rows, columns = (reach(*axis) for axis in zip(count, taps, stride, step, first, size, strict=True))
+        axes = list(zip(count, taps, stride, step, first, size, strict=True))
+        rows, columns = (reach(*axis) for axis in axes)
         self.parts = [(row, column) for row in rows for column in columns]
-
-    def views(self, x, y):
-        """x (H, W, L), y (Ho, Wo, L) -> for each part its taps (slices) and views of it: in x (rows, columns, Kh, Kw,
-        P*L), in y (rows, columns, P*L). Where what is read lies side by side, P pixels count as one, for longer loops.
-        """
-        y = y[self.out]
-        for (rows, kh, top), (columns, kw, left) in self.parts:
-            target, (height, width) = y[rows, columns], (kh.stop - kh.start, kw.stop - kw.start)
-            source = x[top:, left:] if height and width else x
-            length = self.pixels(x, target) * x.shape[2]
-            target = stepped(target, (1, 1), (target.shape[0], target.shape[1] * x.shape[2] // length), length)
-            view = stepped(source, self.stride, target.shape[:2], length)
-            strides = (*view.strides[:2], *(d * s for d, s in zip(self.step, x.strides, strict=False)), x.strides[2])
-            view = np.lib.stride_tricks.as_strided(view, (*target.shape[:2], height, width, length), strides)
-            yield (kh, kw), view, target
-
-    def pixels(self, x, y):
-        length, width = x.shape[2], y.shape[1]
-        if self.stride[1] > 1 or any(a.strides[1] != length * a.itemsize for a in (x, y)):
-            return 1
-        return max(p for p in range(1, width + 1) if width % p == 0 and (p == 1 or p * length <= self.longest))
+        rows, columns = (meetings(*axis) for axis in axes)
+        self.meetings = [(row, column) for row in rows for column in columns]
 
     def combine(self, x, weights, y):
         """Into y (Ho, Wo, L) the sums of what the taps find in x (H, W, L), times weights (Kh, Kw, L or more)."""
-        weights = weights[self.kernel]
-        for taps, view, target in self.views(x, y):
-            np.einsum("hwuvc,uvc->hwc", view, weights[taps][..., : view.shape[-1]], out=target)
+        weights, y = weights[self.kernel], y[self.out]
+        (row, column, number), (sh, sw), (dh, dw) = x.strides, self.stride, self.step
+        for (rows, kh, top), (columns, kw, left) in self.parts:
+            taps = weights[kh, kw]
+            start = x[top:, left:] if taps.size else x
+            target = y[rows, columns]
+            pixels = self.pixels(x, target)
+            target = side_by_side(target, pixels)
+            shape = (*target.shape[:2], *taps.shape[:2], target.shape[2])
+            strides = (row * sh, column * sw * pixels, row * dh, column * dw, number)
+            view = np.lib.stride_tricks.as_strided(start, shape, strides)
+            np.einsum("hwuvc,uvc->hwc", view, taps[:, :, : shape[4]], out=target)
+
+    def products(self, x, y, row):
+        """For each tap (u, v) the sums of x times y over where they meet, in `row` (P*L): u, v, row. One tap at a time,
+        since its sums then stay in the cache."""
+        for (u, rows, x_rows), (v, columns, x_columns) in self.meetings:
+            left, right = x[x_rows, x_columns], y[rows, columns]
+            pixels = self.pixels(left, right)
+            sums = row[: pixels * x.shape[2]]
+            np.einsum("hwc,hwc->c", side_by_side(left, pixels), side_by_side(right, pixels), out=sums)
+            yield u, v, sums
+
+    def pixels(self, x, y):
+        """How many pixels of a row count as one."""
+        length, width = x.shape[2], y.shape[1]
+        if any(a.strides[1] != length * a.itemsize for a in (x, y)) or self.stride[1] > 1:
+            return 1
+        return max(p for p in range(1, width + 1) if width % p == 0 and (p == 1 or p * length <= self.longest))
 
 
-def stepped(x, stride, count, length):
-    """A view of x (H, W, L) of `count` rows and columns, `length` numbers each, that takes every stride-th row and, of
-    columns of that length, every stride-th."""
+def side_by_side(x, pixels):
+    """A view (H, W/pixels, pixels*L) of x (H, W, L)."""
     row, column, number = x.strides
-    strides = (row * stride[0], column * stride[1] * (length // x.shape[2]), number)
-    return np.lib.stride_tricks.as_strided(x, (*count, length), strides)
+    shape = (x.shape[0], x.shape[1] // pixels, x.shape[2] * pixels)
+    return np.lib.stride_tricks.as_strided(x, shape, (row, column * pixels, number))
 
 
 def windows_forward(size, out_size, kernel_size, stride, padding, dilation):
@@ -129,8 +147,9 @@ class DepthConv(ConvStage):
         adds_bias=True,
         dx=True,
         norm=None,
+        relu=False,
     ):
-        self.prepare(w, name, shape, filters, kernel_size, stride, padding, dilation, adds_bias, dx, norm)
+        self.prepare(w, name, shape, filters, kernel_size, stride, padding, dilation, adds_bias, dx, norm, relu)
         geometry = (shape[1:], self.out_size, kernel_size, stride, padding, dilation)
         self.times = filters // shape[0]
         self.windows = windows_forward(*geometry)
@@ -169,7 +188,11 @@ class DepthConv(ConvStage):
         """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
         b = self.w.block
         self.bias_gradient(dy)
-        self.add_tap_gradients(self.wide_rows(self.x[b]), long_rows(dy))
+        grad = self.w.grads[self.name + ".weight"][:, :, 0]
+        if b == 0:
+            grad[...] = 0
+        for u, v, sums in self.windows.products(self.wide_rows(self.x[b]), long_rows(dy), self.part):
+            grad[u, v] += sums.reshape(-1, self.filters).sum(axis=0)
         if not self.has_dx:
             return None
         dx = self.dx[b]
@@ -177,17 +200,6 @@ class DepthConv(ConvStage):
         for windows in self.back:
             windows.combine(long_rows(dy), self.rows, long_rows(found))
         return dx if self.times == 1 else np.sum(found.reshape(*dx.shape, self.times), axis=4, out=dx)
-
-    def add_tap_gradients(self, x, dy):
-        """A product of x and dy for each tap, since its sums then stay in the cache."""
-        grad = self.w.grads[self.name + ".weight"][:, :, 0]
-        if self.w.block == 0:
-            grad[...] = 0
-        for taps, view, target in self.windows.views(x, dy):
-            part = self.part[: view.shape[-1]]
-            for u, v in np.ndindex(view.shape[2:4]):
-                np.einsum("hwc,hwc->c", view[:, :, u, v], target, out=part)
-                grad[taps][u, v] += part.reshape(-1, self.filters).sum(axis=0)
 
 
 class AveragePool(Stage):

@@ -29,8 +29,9 @@ class GroupedConv(ConvStage):
         adds_bias=True,
         dx=True,
         norm=None,
+        relu=False,
     ):
-        self.prepare(w, name, shape, filters, kernel_size, stride, padding, dilation, adds_bias, dx, norm)
+        self.prepare(w, name, shape, filters, kernel_size, stride, padding, dilation, adds_bias, dx, norm, relu)
         c, (ho, wo), taps = shape[0], self.out_size, kernel_size[0] * kernel_size[1]
         wanted = [m for m in range(1, groups + 1) if groups % m == 0 and (m * c >= self.least * groups or m == groups)]
         self.joined, self.blocks = wanted[0], groups // wanted[0]

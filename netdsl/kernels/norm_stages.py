@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from netdsl.kernels.plane_stages import long_rows
 from netdsl.kernels.pointwise import inside
-from netdsl.kernels.stages import Stage
+from netdsl.kernels.stages import Stage, long_rows
 
 
 class NormStage(Stage):

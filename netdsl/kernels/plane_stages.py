@@ -3,30 +3,7 @@ its bias, and may end in a relu: both are done while the numbers are in the cach
 
 import numpy as np
 
-from netdsl.kernels.stages import Stage
-
-
-def stop_negative(dy, y, mask):
-    """The gradient of a relu that gave y: dy stays where y is above 0. mask: scratch, flat."""
-    mask = mask[: y.size].reshape(y.shape)
-    np.greater(y, 0, out=mask)
-    np.multiply(dy, mask, out=dy)
-
-
-def bands(x, numbers=32768):
-    """Slices of the rows of a map, of about as many numbers as several passes over them find in the cache."""
-    if x.ndim < 4:
-        return [slice(None)]
-    rows = max(1, numbers * len(x) // max(x.size, 1))
-    return [slice(i, i + rows) for i in range(0, len(x), rows)]
-
-
-def row_sums(a, b=None):
-    """a, or a * b, of maps (H, W, n, C) or vectors (n, C), summed over H -> (W*n*C,) or (n*C,)."""
-    a = a.reshape(len(a) if a.ndim == 4 else 1, -1)
-    if b is None:
-        return np.dot(np.ones(len(a), a.dtype), a)
-    return np.einsum("ij,ij->j", a, b.reshape(a.shape))
+from netdsl.kernels.stages import Stage, bands, long_rows, row_sums, stop_negative
 
 
 class Input(Stage):
@@ -45,32 +22,21 @@ class Input(Stage):
 
 
 class Relu(Stage):
-    """y = max(x + bias, 0); in place unless it `copies`. conv: the stage whose bias is added here, if any."""
+    """y = max(x, 0). Behind most stages that is part of them."""
 
     own_output = True
 
-    def __init__(self, w, shape, conv=None, copies=False):
+    def __init__(self, w, shape):
         self.start(w)
-        self.conv, self.copies = conv, copies
-        if copies:
-            self.y = w.outputs(lambda n: (*shape[1:], n, shape[0]) if len(shape) == 3 else (n, *shape))
-        else:
-            self.y = [None] * len(w.sizes)
+        self.y = w.outputs(lambda n: (*shape[1:], n, shape[0]) if len(shape) == 3 else (n, *shape))
         if w.training:
             self.mask = w.masks(shape)
 
     def forward(self, x):
-        if self.conv is not None and self.conv.bias is not None:
-            x += self.conv.bias
-        if self.copies:
-            return np.maximum(x, 0, out=self.y[self.w.block])
-        self.y[self.w.block] = x
-        return np.maximum(x, 0, out=x)
+        return np.maximum(x, 0, out=self.y[self.w.block])
 
     def backward(self, dy):
         stop_negative(dy, self.y[self.w.block], self.mask[self.w.block])
-        if self.conv is not None and self.conv.bias is not None:
-            self.add_gradient(self.conv.name + ".bias", dy.reshape(-1, dy.shape[-1]).sum(axis=0))
         return dy
 
 
@@ -302,11 +268,6 @@ class BatchNorm(Stage):
         return dy
 
 
-def long_rows(x):
-    """A view of a map or of vectors in which samples and channels are one axis."""
-    return x.reshape(*x.shape[:-2], -1)
-
-
 class Add(Stage):
     """The sum of maps, then relu."""
 
@@ -321,11 +282,13 @@ class Add(Stage):
 
     def forward(self, *xs):
         y, self.num_inputs = self.y[self.w.block], len(xs)
-        np.add(xs[0], xs[1], out=y)
-        for x in xs[2:]:
-            y += x
-        if self.relu:
-            np.maximum(y, 0, out=y)
+        for band in bands(y):
+            part = y[band]
+            np.add(xs[0][band], xs[1][band], out=part)
+            for x in xs[2:]:
+                part += x[band]
+            if self.relu:
+                np.maximum(part, 0, out=part)
         return y
 
     def backward(self, dy):

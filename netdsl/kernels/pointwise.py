@@ -63,7 +63,7 @@ class Clip(Pointwise):
 
     def __init__(self, w, shape, low, high, conv=None, copies=False):
         super().__init__(w, shape, None, None, low, high, conv=conv, copies=copies)
-        self.mask = w.scratch("mask", lambda n: (n * int(np.prod(shape)),))
+        self.mask = w.masks((2, *shape))
 
     def forward(self, x):
         y = x if self.in_place else self.y[self.w.block]
@@ -80,7 +80,7 @@ class Clip(Pointwise):
         y = self.y[self.w.block]
         for rows in self.pieces(dy):
             part = dy[rows]
-            above, below = self.mask[self.w.block].view(np.bool_)[: 2 * part.size].reshape(2, *part.shape)
+            above, below = self.mask[self.w.block][: 2 * part.size].reshape(2, *part.shape)
             np.greater(y[rows], low, out=above)
             np.less(y[rows], high, out=below)
             above &= below

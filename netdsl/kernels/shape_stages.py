@@ -206,7 +206,7 @@ class Mul(Stage):
                 dx *= other
             sizes = (*[1] * (dx.ndim - x.ndim), *x.shape)
             many = tuple(axis for axis in range(dx.ndim) if sizes[axis] == 1 != dx.shape[axis])
-            dxs.append(dx.sum(axis=many, keepdims=True).reshape(x.shape) if many else dx)
+            dxs.append((dx.sum(axis=many, keepdims=True) if many else dx).reshape(x.shape))
         return tuple(dxs)
 
 

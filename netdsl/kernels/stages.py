@@ -190,3 +190,31 @@ class Stage:
 
 class Stages:
     """The stages of one worker, by name."""
+
+
+def long_rows(x):
+    """A view of a map or of vectors in which samples and channels are one axis."""
+    return x.reshape(*x.shape[:-2], -1)
+
+
+def stop_negative(dy, y, mask):
+    """The gradient of a relu that gave y: dy stays where y is above 0. mask: scratch, flat."""
+    mask = mask[: y.size].reshape(y.shape)
+    np.greater(y, 0, out=mask)
+    np.multiply(dy, mask, out=dy)
+
+
+def bands(x, numbers=32768):
+    """Slices of the rows of a map, of about as many numbers as several passes over them find in the cache."""
+    if x.ndim < 4:
+        return [slice(None)]
+    rows = max(1, numbers * len(x) // max(x.size, 1))
+    return [slice(i, i + rows) for i in range(0, len(x), rows)]
+
+
+def row_sums(a, b=None):
+    """a, or a * b, of maps (H, W, n, C) or vectors (n, C), summed over H -> (W*n*C,) or (n*C,)."""
+    a = a.reshape(len(a) if a.ndim == 4 else 1, -1)
+    if b is None:
+        return np.dot(np.ones(len(a), a.dtype), a)
+    return np.einsum("ij,ij->j", a, b.reshape(a.shape))

@@ -35,8 +35,9 @@ class TransposedConv(ConvStage):
             for size, s, d, k, more in zip(shape[1:], stride, dilation, kernel_size, output_padding, strict=True)
         )
         self.out_size = tuple(size - 2 * p for size, p in zip(self.whole, padding, strict=True))
-        self.overlap = kernel_size != stride or any(output_padding) or dilation != (1, 1)
-        self.bands = [max(1, self.band_bytes // (width * n * self.weight.nbytes // c)) for n in w.sizes]
+        self.overlap = kernel_size != stride
+        band_bytes = max(self.band_bytes, self.weight.nbytes)  # for fewer rows the weights would be read too often
+        self.bands = [max(1, band_bytes * c // (width * n * self.weight.nbytes)) for n in w.sizes]
         rows = dict(zip(w.sizes, self.bands, strict=True))
         self.windows = w.scratch("patches", lambda n: (min(rows[n], height) * width * n * len(self.weight),))
         self.x = [None] * len(w.sizes)

@@ -86,6 +86,12 @@ class StageCall:
     options: Mapping[str, object] = field(default_factory=dict)
     costs: tuple[float, float] = (0.0, 0.0)
 
+    @property
+    def way(self) -> str:
+        """What tells it from the other ways: its class, the functions and single numbers among its arguments."""
+        words = [value.__name__ if callable(value) else str(value) for value in self.arguments[4:]]
+        return " ".join([self.kernel.__name__, *words])
+
 
 def _no_params(attrs: Attrs, *inputs: Shape) -> tuple[ParamSpec, ...]:
     return ()

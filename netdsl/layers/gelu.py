@@ -4,8 +4,9 @@ import math
 
 import numpy as np
 
+from netdsl.kernels.activations import Gelu
 from netdsl.kernels.stable import erf
-from netdsl.layers.contract import LayerDef, pointwise_stages
+from netdsl.layers.contract import LayerDef, StageCall
 
 
 def gelu_forward(x):
@@ -28,5 +29,5 @@ LAYER = LayerDef(
     forward=gelu_forward,
     backward=gelu_backward,
     torch=lambda attrs, x: "nn.GELU()",
-    stages=pointwise_stages(gelu_forward, gelu_backward),
+    stages=lambda attrs, x: (StageCall(Gelu, (x,)),),
 )

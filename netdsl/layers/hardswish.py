@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from netdsl.kernels.activations import quick_hardswish_backward, quick_hardswish_forward
 from netdsl.layers.contract import LayerDef, pointwise_stages
 
 
@@ -22,5 +23,5 @@ LAYER = LayerDef(
     forward=hardswish_forward,
     backward=hardswish_backward,
     torch=lambda attrs, x: "nn.Hardswish()",
-    stages=pointwise_stages(hardswish_forward, hardswish_backward),
+    stages=pointwise_stages(quick_hardswish_forward, quick_hardswish_backward),
 )

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from netdsl.kernels.activations import quick_leaky_backward, quick_leaky_forward
 from netdsl.layers.contract import Attr, LayerDef, call_text, pointwise_stages
 
 
@@ -28,5 +29,5 @@ LAYER = LayerDef(
     backward=leaky_backward,
     torch=leaky_torch,
     known_as=("leakyrelu", "leaky_relu"),
-    stages=pointwise_stages(leaky_forward, leaky_backward, "slope"),
+    stages=pointwise_stages(quick_leaky_forward, quick_leaky_backward, "slope"),
 )

@@ -1,5 +1,6 @@
 """`sigmoid`: 1 / (1 + exp(-x))."""
 
+from netdsl.kernels.activations import quick_sigmoid_forward
 from netdsl.kernels.stable import sigmoid
 from netdsl.layers.contract import LayerDef, pointwise_stages
 
@@ -23,5 +24,5 @@ LAYER = LayerDef(
     torch=lambda attrs, x: "nn.Sigmoid()",
     torch_call=lambda attrs, x: "torch.sigmoid({x})",
     implied_by=("bce",),
-    stages=pointwise_stages(sigmoid_forward, sigmoid_backward),
+    stages=pointwise_stages(quick_sigmoid_forward, sigmoid_backward),
 )

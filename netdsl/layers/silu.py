@@ -1,5 +1,6 @@
 """`silu`: x * sigmoid(x), also called swish."""
 
+from netdsl.kernels.activations import quick_silu_forward
 from netdsl.kernels.stable import sigmoid
 from netdsl.layers.contract import LayerDef, pointwise_stages
 
@@ -23,5 +24,5 @@ LAYER = LayerDef(
     backward=silu_backward,
     torch=lambda attrs, x: "nn.SiLU()",
     known_as=("swish",),
-    stages=pointwise_stages(silu_forward, silu_backward),
+    stages=pointwise_stages(quick_silu_forward, silu_backward),
 )

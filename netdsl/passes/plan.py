@@ -122,7 +122,7 @@ def plan(graph: Graph, until: int, count: int, training: bool, choose: Choice = 
     for index, node in enumerate(graph.nodes[:count]):
         offer = layer_of(node.op).stages
         calls = offer(node.attrs, *graph.input_shapes(node)) if offer else ()
-        call = choose(node, calls, training) if calls else None
+        call = choose(calls, training) if calls else None
         stages.append(Planned(node, node.inputs, index + 1, call, (node.name,)))
     found = Plan(graph, tuple(stages), until, training)
     for each in TRAINING if training else INFERENCE:
@@ -198,11 +198,13 @@ def fuse_relu(plan: Plan) -> Plan:
 def move_bias(plan: Plan) -> Plan:
     """The bias of a convolution is added by the stage behind it, which passes over the numbers anyway.
 
-    Relu adds it first; maximum pooling afterwards, as max(x) + b is max(x + b). A batch norm in training takes a bias
-    out again, but it stays where it is: the running mean has it. Right where nothing else reads the convolution.
+    Activations add it first; maximum pooling afterwards, as max(x) + b is max(x + b). A batch norm in training takes a
+    bias out again, but it stays where it is: the running mean has it. Right where nothing else reads the convolution,
+    and it does not end in a relu.
     """
     for conv in plan.stages:
-        after = plan.only_reader(conv.output) if conv.adds_bias and conv.takes("adds_bias") else None
+        movable = conv.adds_bias and conv.takes("adds_bias") and not conv.options.get("relu")
+        after = plan.only_reader(conv.output) if movable else None
         if after is not None and after.takes("conv") and after.kernel is not BatchNorm:
             plan = plan.with_stages(conv.set(adds_bias=False), replace(after, conv=conv.node.name))
     return plan
