@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from netdsl.cli.options import autotune_option
 
 if TYPE_CHECKING:
     from netdsl.bench.match import Progress
+    from netdsl.bench.profile import Profile
     from netdsl.bench.report import Report
 
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 @autotune_option()
 @click.option("--workers", type=click.Choice(WORKERS), default="auto", show_default=True, help="How it shares work.")
 @click.option("--all", "with_extras", is_flag=True, help="Also torch.compile and onnxruntime, where installed.")
+@click.option("--profile", "with_profile", is_flag=True, help="Also time every stage of the NumPy module, at -O2.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of the table.")
 def command(
     spec: Path,
@@ -44,6 +46,7 @@ def command(
     autotune: bool,
     workers: str,
     with_extras: bool,
+    with_profile: bool,
     as_json: bool,
 ) -> int:
     """Measure a training step and inference: NumPy module, layer objects, and PyTorch in both memory formats.
@@ -66,6 +69,8 @@ def command(
     from netdsl.tuning import tuned
 
     net = compile_file(spec)
+    if with_profile and int(level) != 2:
+        raise click.UsageError("`--profile` is for the NumPy module at -O2")
     options = Options(batch or net.recipe.batch, threads or num_cores(), int(level), workers, steps)
     if autotune and options.level == 2:
         net = tuned(net, options.batch, options.threads)
@@ -77,17 +82,27 @@ def command(
         say(f"error: {error}")
         say(f"help: `netdsl verify {spec}` shows where it begins; nothing was measured")
         return 1
-    _show(report, as_json)
+    profiles = []
+    if with_profile:
+        from netdsl.bench.profile import profile
+        from netdsl.verify import random_batch
+
+        profiles = profile(net, *random_batch(net, options.batch, 0), options.threads)
+    _show(report, profiles, as_json)
     extras = {entry.name for entry in ENTRIES if entry.is_extra}
     return 2 if report.failures.keys() - extras else 0
 
 
-def _show(report: Report, as_json: bool) -> None:
+def _show(report: Report, profiles: Sequence[Profile], as_json: bool) -> None:
     import json
 
     from netdsl.cli import say
 
-    click.echo(json.dumps(report.as_dict()) if as_json else str(report))
+    if as_json:
+        told = {"profile": {p.kind: p.as_dict() for p in profiles}} if profiles else {}
+        click.echo(json.dumps({**report.as_dict(), **told}))
+    else:
+        click.echo("\n\n".join(map(str, [report, *profiles])))
     for note in report.notes:
         say(f"note: {note}")
     for name, reason in report.failures.items():

@@ -27,5 +27,5 @@ def autotune_option() -> Callable:
     return click.option(
         "--autotune/--no-autotune",
         default=True,
-        help="At -O2: measure once which algorithms are the fastest here (kept in the user's cache), or trust estimates.",
+        help="At -O2: measure once which algorithms are the fastest here, and remember it, or trust estimates.",
     )
