@@ -26,7 +26,9 @@ def product_cost(rows: float, inner: float, columns: float) -> float:
     return 2 * rows * inner * columns / speed
 
 
-def bilinear_cost(shape: Sequence[int], filters: int, tiles: int, points: int, is_winograd: bool, training: bool) -> float:
+def bilinear_cost(
+    shape: Sequence[int], filters: int, tiles: int, points: int, is_winograd: bool, training: bool
+) -> float:
     """Nanoseconds for one sample, by constant matrices: `tiles` of `points` each."""
     c, there, back = shape[0], *(_WINOGRAD if is_winograd else _FOURIER)
     product = points * product_cost(tiles * _SAMPLES, c, filters) / _SAMPLES

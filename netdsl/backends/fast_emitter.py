@@ -19,8 +19,8 @@ from netdsl.kernels.stages import Stages
 from netdsl.layers import layer_of
 from netdsl.layers.contract import StageCall
 from netdsl.names import class_name
-from netdsl.passes.plan import Plan, Planned, needs_gradient, plan
 from netdsl.passes.choose_algorithms import Choice, cheapest
+from netdsl.passes.plan import Plan, Planned, needs_gradient, plan
 from netdsl.passes.plan_memory import plan_memory
 from netdsl.passes.tile_batch import block_size
 from netdsl.recipe import OPTIMIZERS, Recipe

@@ -38,7 +38,8 @@ class Separable:
 
 
 def winograd(tile, in_size, out_size, kernel_size, before, dtype):
-    """F(tile, r) along both axes -> input (Separable), weights (a matrix), transposed output (Separable), by the method of Toom and Cook.
+    """F(tile, r) along both axes, by the method of Toom and Cook -> the map of the input (Separable), that of the
+    weights (a matrix), and the transpose of that back to the output (Separable).
 
     Square tiles of tile + r - 1 numbers, an r x r kernel. The points are 0, pairs +-a, +-1/a, which balance the sizes
     of the entries, and infinity. Of `in_size`, `out_size`, `before` a tile knows nothing.
@@ -51,7 +52,7 @@ def winograd(tile, in_size, out_size, kernel_size, before, dtype):
     weight[:-1] = a[:, None] ** np.arange(kernel) / scale[:, None]
     output[:, :-1] = a[None, :] ** np.arange(tile)[:, None]
     weight[-1, -1] = output[-1, -1] = 1
-    # The input matrix is what makes the sum over i of output[k, i] * weight[i, j] * data[i, l] 1 where l = k + j, else 0.
+    # Of `data` the sum over i of output[k, i] * weight[i, j] * data[i, l] is 1 where l = k + j, else 0.
     products = np.einsum("ki,ij->kji", output, weight).reshape(tile * kernel, size)
     places = np.add.outer(np.arange(tile), np.arange(kernel)).reshape(-1)
     data = np.linalg.lstsq(products, np.eye(size)[places], rcond=None)[0]
@@ -61,7 +62,8 @@ def winograd(tile, in_size, out_size, kernel_size, before, dtype):
 
 
 def fourier(tile, in_size, out_size, kernel_size, before, dtype):
-    """The real Fourier transform -> input (Separable), weights (a matrix), transposed output (Separable); all but `tile` are pairs (H, W).
+    """The real Fourier transform -> the maps of input, weights and output, as `winograd` gives them. All but `tile` are
+    pairs (H, W).
 
     y[o] = sum over u of w[u] * x[o + u - before], x zero outside 0..in_size-1, is a circular convolution of any length
     >= in_size + before and >= out_size + kernel_size - 1 - before: the shortest is taken. With tile > 0 it is for tiles
@@ -100,7 +102,7 @@ def dense(s):
 
 
 def spectrum(length, places):
-    """(length, len(places)): the real frequencies 0 and, if the length is even, length / 2; then (re, im) of the rest."""
+    """(length, len(places)): the real frequencies, 0 and length / 2 if that is even; then (re, im) of the rest."""
     rows = [np.ones(len(places))] + [np.cos(np.pi * places)] * (length % 2 == 0)
     for k in range(1, (length + 1) // 2):
         rows += [np.cos(2 * np.pi * k / length * places), -np.sin(2 * np.pi * k / length * places)]
@@ -239,7 +241,7 @@ class BilinearConv(ConvStage):
         relu=False,
     ):
         self.prepare(w, name, shape, filters, kernel_size, (1, 1), padding, (1, 1), adds_bias, dx, norm, relu)
-        assert not tile or tile >= max(kernel_size) - 1, f"tiles of {tile} meet more than their neighbours: {kernel_size}"
+        assert not tile or tile >= max(kernel_size) - 1, f"tiles of {tile} meet more than their neighbours"
         self.tile = tile
         before = tuple(side for side, _ in padding)
         self.tx, self.tw, self.ty = w.constants(algorithm, tile, shape[1:], self.out_size, kernel_size, before)
@@ -253,7 +255,7 @@ class BilinearConv(ConvStage):
             count = min(count, max(1, rows * columns * n // 64))
             self.bands.append([slice(i * rows // count, (i + 1) * rows // count) for i in range(count)])
         longest = [max(band.stop - band.start for band in bands) for bands in self.bands]
-        at_work = {n: length for n, length in zip(w.sizes, longest, strict=True)}
+        at_work = dict(zip(w.sizes, longest, strict=True))
         self.is_rowwise = bool(tile) and self.tx.num_pairs == 0
 
         def at_points(count, channels):

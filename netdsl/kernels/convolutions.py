@@ -97,7 +97,17 @@ class PointConv(ConvStage):
     """A 1x1 convolution: one matrix product over the channels of every pixel."""
 
     def __init__(
-        self, w, name, shape, filters, stride=(1, 1), padding=((0, 0), (0, 0)), adds_bias=True, dx=True, norm=None, relu=False
+        self,
+        w,
+        name,
+        shape,
+        filters,
+        stride=(1, 1),
+        padding=((0, 0), (0, 0)),
+        adds_bias=True,
+        dx=True,
+        norm=None,
+        relu=False,
     ):
         self.prepare(w, name, shape, filters, (1, 1), stride, padding, (1, 1), adds_bias, dx, norm, relu)
         ho, wo = self.out_size

@@ -1,7 +1,8 @@
 """Stages: layers that keep their buffers, for networks that run fast (-O2).
 
-Maps are (H, W, n, C) inside, n the samples of one block: n * C numbers lie together, so that a pass over a map is a pass
-over long rows, and every product with a constant matrix along H or W is one plain matrix product. Vectors are (n, D).
+Maps are (H, W, n, C) inside, n the samples of one block: n * C numbers lie together, so that a pass over a map is a
+pass over long rows, and every product with a constant matrix along H or W is one plain matrix product. Vectors are
+(n, D).
 """
 
 import numpy as np
@@ -43,7 +44,8 @@ class Buffers:
 class Worker:
     """One worker's part of a network: its samples in blocks, the stages that work on them, and its gradients.
 
-    n: the samples of the whole batch; rows: which of them each block has, a slice, and `sizes` how many; `block` is the one at work. params and grads: name -> array as it is stored.
+    n: the samples of the whole batch; rows: which of them each block has, a slice, and `sizes` how many; `block` is the
+    one at work. params and grads: name -> array as it is stored.
     training: stages keep what their backward pass needs. apart: blocks keep it beside each other, since they take
     turns; else one block ends before the next begins, and they share their memory.
     """
@@ -81,7 +83,7 @@ class Worker:
 
     def gradients(self, shape):
         """As `arrays`, for what a stage's backward gives, which is handed on."""
-        memory, self.memory = self.memory, None
+        memory, self.given = self.given, None
         if memory is None:
             return self.arrays(shape)
         return self.by_block([(memory, "handed on", i if self.apart else 0) for i in range(len(self.sizes))], shape)
@@ -175,6 +177,7 @@ class Stage:
 
     def start(self, w):
         self.w = w
+        w.given, w.memory = w.memory, None  # what `into` says is for this stage alone
         w.stages.append(self)
 
     def refresh(self):

@@ -35,7 +35,7 @@ class TransposedConv(ConvStage):
             for size, s, d, k, more in zip(shape[1:], stride, dilation, kernel_size, output_padding, strict=True)
         )
         self.out_size = tuple(size - 2 * p for size, p in zip(self.whole, padding, strict=True))
-        self.overlap = kernel_size != stride
+        self.overlap = kernel_size != stride or any(output_padding) or dilation != (1, 1)
         band_bytes = max(self.band_bytes, self.weight.nbytes)  # for fewer rows the weights would be read too often
         self.bands = [max(1, band_bytes * c // (width * n * self.weight.nbytes)) for n in w.sizes]
         rows = dict(zip(w.sizes, self.bands, strict=True))

@@ -143,9 +143,7 @@ def conv_stages(attrs, x):
         return (StageCall(DepthConv, (x, *given)),)
     if attrs["groups"] > 1:
         return (StageCall(GroupedConv, (x, filters, attrs["groups"], *given[1:])),)
-    costs = tuple(
-        patch_cost(x, filters, kernel_size, conv_shape(attrs, x)[1:], training) for training in (True, False)
-    )
+    costs = tuple(patch_cost(x, filters, kernel_size, conv_shape(attrs, x)[1:], training) for training in (True, False))
     patches = StageCall(PatchConv, (x, filters, kernel_size, stride, padding, dilation), costs=costs)
     if kernel_size == (1, 1):
         return (StageCall(PointConv, (x, filters, stride, padding)), patches)
@@ -157,8 +155,8 @@ def conv_stages(attrs, x):
 
 
 def _bilinear_stages(x, filters, kernel_size, padding, out_size):
-    """Winograd's tiles for a 3x3 kernel; the Fourier transform of the whole plane, or of tiles that are not smaller than
-    what neighbours share."""
+    """Winograd's tiles for a 3x3 kernel; the Fourier transform of the whole plane, or of tiles, which must not be
+    smaller than what neighbours share."""
     ways = [(winograd, 4)] if kernel_size == (3, 3) else []
     whole = tuple(
         max(n + before, o + k - 1 - before)
