@@ -13,10 +13,16 @@ from netdsl.verify import torch_model
 
 ROOT = Path(__file__).resolve().parents[1]
 GENERATED = ROOT / "generated"
+FAST = ("lenet", "bn_cnn", "resnet20")  # shown at -O2, too
 
 
 def test_the_numpy_module_is_current(spec, golden):
     golden(GENERATED / f"{spec.stem}_numpy.py", compile_file(spec).numpy_source())
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_the_fast_numpy_module_is_current(name, golden):
+    golden(GENERATED / f"{name}_numpy_O2.py", compile_file(ROOT / f"specs/{name}.net").numpy_source(2))
 
 
 def test_the_torch_module_is_current(spec, golden):
@@ -24,8 +30,8 @@ def test_the_torch_module_is_current(spec, golden):
 
 
 def test_nothing_stale_is_in_generated():
-    specs = (ROOT / "specs").glob("*.net")
-    assert {p.name for p in GENERATED.glob("*.py")} == {f"{s.stem}_{t}.py" for s in specs for t in ("numpy", "torch")}
+    expected = {f"{s.stem}_{t}.py" for s in (ROOT / "specs").glob("*.net") for t in ("numpy", "torch")}
+    assert {p.name for p in GENERATED.glob("*.py")} == expected | {f"{name}_numpy_O2.py" for name in FAST}
 
 
 ALONE = """
@@ -44,8 +50,10 @@ runpy.run_path(sys.argv[1], run_name="__main__")
 """
 
 
-def test_the_numpy_module_trains_in_an_interpreter_that_has_only_numpy(small_spec, tmp_path):
-    module = GENERATED / f"{small_spec.stem}_numpy.py"
+@pytest.mark.parametrize("level", [0, 2])
+def test_the_numpy_module_trains_in_an_interpreter_that_has_only_numpy(small_spec, tmp_path, level):
+    module = tmp_path / "module.py"
+    module.write_text(compile_file(small_spec).numpy_source(level))
     environment = {**os.environ, "PYTHONWARNINGS": "error"}
     done = subprocess.run(
         [sys.executable, "-c", ALONE, module], cwd=tmp_path, env=environment, capture_output=True, text=True
@@ -88,5 +96,7 @@ def test_emitted_text_does_not_depend_on_hash_seed_directory_or_locale(tmp_path)
         environment = {**os.environ, "PYTHONHASHSEED": seed, "LC_ALL": locale, "TZ": f"UTC-{number}"}
         command = [sys.executable, "-m", "netdsl", "compile", ROOT / "specs/bn_cnn.net", "--target", "all", "-o", "."]
         subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
+        fast = [*command[:5], "-O2", "-o", "fast.py"]
+        subprocess.run(fast, cwd=folder, env=environment, check=True, capture_output=True)
         texts.add(b"".join(path.read_bytes() for path in sorted(folder.iterdir())))
     assert len(texts) == 1

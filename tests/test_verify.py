@@ -8,7 +8,7 @@ import pytest
 
 from netdsl.cli import run
 from netdsl.pipeline import compile_file, compile_text
-from netdsl.verify import verify
+from netdsl.verify import _close, verify
 
 
 def test_every_check_passes(small_spec):
@@ -18,6 +18,8 @@ def test_every_check_passes(small_spec):
     names = " ".join(check.name for check in report.checks)
     for part in (
         "module = layers, float32",
+        "module at -O2, float32: gradient of",
+        "module at -O2, 5 steps",
         "PyTorch, float64: output, evaluation",
         "gradient of the input",
         "5 steps",
@@ -85,3 +87,30 @@ def test_without_pytorch_the_rest_is_checked_and_the_report_says_so(monkeypatch)
     assert report.ok
     assert "not installed" in report.notes[0]
     assert not any("PyTorch" in check.name for check in report.checks)
+    assert any("module at -O2" in check.name for check in report.checks)
+
+
+def test_a_fast_module_that_learns_otherwise_is_found():
+    net = compile_text("input 4\nlinear 3 -> relu -> linear 2\n")
+    right = net.numpy_source(2)
+    net._numpy_texts[2] = right.replace(
+        "adam_step(params, grads, state, lr)", "adam_step(params, grads, state, 2 * lr)"
+    )
+    assert net._numpy_texts[2] != right
+    failed = [check.name for check in verify(net).checks if not check.ok]
+    assert failed == [
+        f"module at -O2, 5 steps of adam, float64: linear{i}.{p}" for i in (1, 2) for p in ("weight", "bias")
+    ]
+
+
+def test_dropout_is_drawn_alike_in_the_fast_module():
+    report = verify(
+        compile_text("input 3x8x8\nconv 4 k3 -> dropout2d 0.3 -> droppath 0.2 -> dropout 0.5\ngap -> linear 3\n")
+    )
+    assert report.ok, str(report)
+
+
+def test_no_amount_of_rounding_lets_a_wrong_result_pass():
+    right, wrong = np.ones(4), np.array([1.0, 1.0, 1.0, 1.01])
+    assert _close("a chaotic network", right * (1 + 1e-6), right, "float64", own=1e-6).ok
+    assert not _close("a chaotic network", wrong, right, "float64", own=5.0).ok

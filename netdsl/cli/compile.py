@@ -7,20 +7,15 @@ from pathlib import Path
 
 import click
 
+from netdsl.cli.options import level_option
+
 TARGETS = ("numpy", "torch")
 
 
 @click.command()
 @click.argument("specs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--target", "-t", type=click.Choice([*TARGETS, "all"]), default="numpy", show_default=True)
-@click.option(
-    "-O",
-    "level",
-    type=click.IntRange(0, 0),
-    default=0,
-    show_default=True,
-    help="Optimisation level; 0 is the textbook.",
-)
+@level_option(0, "Of the NumPy module: 0 is the textbook, to be read; 2 is fast.")
 @click.option(
     "-o", "output", type=click.Path(path_type=Path), help="A .py file, or a folder that gets <spec>_<target>.py."
 )
@@ -31,6 +26,7 @@ def command(specs: tuple[Path, ...], target: str, level: int, output: Path | Non
     \b
     Examples:
       netdsl compile lenet.net > lenet_numpy.py
+      netdsl compile lenet.net -O2 -o lenet_fast.py
       netdsl compile lenet.net --target torch -o lenet_torch.py
       netdsl compile specs/*.net --target all -o generated
     """
@@ -39,6 +35,9 @@ def command(specs: tuple[Path, ...], target: str, level: int, output: Path | Non
     from netdsl.files import write_atomic
     from netdsl.pipeline import compile_file
 
+    targets = TARGETS if target == "all" else (target,)
+    if level and "numpy" not in targets:
+        raise click.UsageError(f"`-O {level}` is for the NumPy module, and `--target {target}` writes none")
     nets, diagnostics = [], []
     for path in specs:
         try:
@@ -47,9 +46,8 @@ def command(specs: tuple[Path, ...], target: str, level: int, output: Path | Non
             diagnostics += error.diagnostics
     if diagnostics:
         raise SpecError(diagnostics)
-    targets = TARGETS if target == "all" else (target,)
     texts = {
-        (net.name, name): net.numpy_source() if name == "numpy" else net.torch_source()
+        (net.name, name): net.numpy_source(level) if name == "numpy" else net.torch_source()
         for net in nets
         for name in targets
     }

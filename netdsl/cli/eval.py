@@ -32,15 +32,16 @@ def command(run: Path, data: str | None, checkpoint: str | None, limit: int | No
     import json
 
     from netdsl.training.evaluation import check_fits, evaluate
-    from netdsl.training.loop import blas_threads
-    from netdsl.training.runs import load_run, read_run
+    from netdsl.training.loop import engine_threads
+    from netdsl.training.runs import close_model, load_run, read_run
 
     found = read_run(run)
     net, model, which = load_run(found, checkpoint)
     dataset = _data(found, data, limit)
     check_fits(net, dataset)
-    with blas_threads(found.config.threads):
+    with engine_threads(found.config.engine):
         scores = evaluate(model, dataset, dataset.x_test, dataset.y_test)
+    close_model(model)
     click.echo(json.dumps(_as_dict(scores, dataset.classes)) if as_json else _as_text(scores, dataset, which))
 
 

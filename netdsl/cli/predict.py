@@ -37,19 +37,20 @@ def command(
       netdsl predict runs/lenet-1 scans/ --top 1 --json
     """
     from netdsl.training.evaluation import probabilities
-    from netdsl.training.loop import blas_threads
-    from netdsl.training.runs import load_run, read_run
+    from netdsl.training.loop import engine_threads
+    from netdsl.training.runs import close_model, load_run, read_run
 
     found = read_run(run)
     net, model, _ = load_run(found, checkpoint)
     _check_classifies(found.config)
     files = [file for path in images for file in _files(path)]
-    with blas_threads(found.config.threads):
+    with engine_threads(found.config.engine):
         for start in range(0, len(files), BATCH):
             part = files[start : start + BATCH]
             x = _read(part, found.config, invert)
             for file, p in zip(part, probabilities(net, model, x), strict=True):
                 click.echo(_line(file, p, found.config.classes, top, as_json))
+    close_model(model)
 
 
 def _check_classifies(config: RunConfig) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import click
 
 from netdsl.training.loop import Epoch, Progress
+
+REFRESH = 0.2  # seconds
 
 Show = Callable[[Progress | Epoch], None]
 
@@ -36,22 +39,29 @@ def epoch_line(row: Epoch, epochs: int) -> str:
 
 @contextmanager
 def _bar(epochs: int) -> Iterator[Show]:
-    """A bar of the running epoch; each finished epoch leaves its line above it."""
+    """A bar of the running epoch; each finished epoch leaves its line above it. It draws when it is told something, a
+    few times a second: rich's own thread would make a fork unsafe, and take time from the workers."""
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
     console = Console(stderr=True, highlight=False)
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"), TimeRemainingColumn())
-    with Bar(*columns, console=console, transient=True) as bar:
+    with Bar(*columns, console=console, transient=True, auto_refresh=False) as bar:
         task = bar.add_task(f"epoch 1/{epochs}", total=None, state="")
+        next_look = 0.0
 
         def show(event: Progress | Epoch) -> None:
+            nonlocal next_look
+            if isinstance(event, Progress) and event.samples < event.samples_in_all and time.monotonic() < next_look:
+                return
+            next_look = time.monotonic() + REFRESH
             if isinstance(event, Epoch):
                 console.print(epoch_line(event, epochs), markup=False, soft_wrap=True)
                 bar.reset(task, total=None, description=f"epoch {min(event.epoch + 1, epochs)}/{epochs}", state="")
             else:
                 bar.update(task, total=event.samples_in_all, completed=event.samples, state=_state(event))
+            bar.refresh()
 
         yield show
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from netdsl.cli.options import level_option
 
 if TYPE_CHECKING:
     from netdsl.pipeline import Net
     from netdsl.recipe import Recipe
     from netdsl.training.datasets import Dataset
     from netdsl.training.loop import Progress, Result
-    from netdsl.training.runs import Epoch
+    from netdsl.training.runs import Engine, Epoch
 
 
 @click.command()
@@ -26,6 +29,12 @@ if TYPE_CHECKING:
     show_default=True,
     help="The compiled module, or layer objects.",
 )
+@level_option(None, "Of the compiled module: 2 is fast, and the default; 0 is the textbook.")
+@click.option(
+    "--workers",
+    type=click.Choice(["threads", "processes", "auto"]),
+    help="Who shares a batch at -O2. auto, the default: forked processes on Linux, else threads.",
+)
 @click.option("--epochs", type=click.IntRange(1))
 @click.option("--batch", type=click.IntRange(1), help="Samples a step.")
 @click.option("--lr", type=click.FloatRange(0, min_open=True), help="Learning rate.")
@@ -37,7 +46,11 @@ if TYPE_CHECKING:
 @click.option("--schedule", type=click.Choice(["const", "cosine"]), help="How the learning rate changes.")
 @click.option("--init", type=click.Choice(["he", "xavier", "torch"]), help="How weights start.")
 @click.option("--seed", type=click.IntRange(0), help="Decides weights, split, order and dropout.")
-@click.option("--threads", type=click.IntRange(1), help="Most threads of BLAS.")
+@click.option(
+    "--threads",
+    type=click.IntRange(1),
+    help="How many workers, by default one for each core; without -O2, most threads of BLAS.",
+)
 @click.option("--limit", type=click.IntRange(1), help="Use only the first samples of each part of the data.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run; runs/<spec>-<n> by default.")
 @click.option("--json", "as_json", is_flag=True, help="Nothing but the JSON line on stdout; that is so anyway.")
@@ -45,6 +58,8 @@ if TYPE_CHECKING:
 def command(
     spec: Path,
     backend: str,
+    level: int | None,
+    workers: str | None,
     threads: int | None,
     limit: int | None,
     out: Path | None,
@@ -62,8 +77,10 @@ def command(
     Examples:
       netdsl train lenet.net
       netdsl train lenet.net --epochs 10 --lr 3e-4 --out runs/slow
+      netdsl train lenet.net --threads 2 --workers processes
       netdsl train net.net --data cats-and-dogs/ --opt adamw
     """
+    engine = _engine(backend, level, workers, threads)
     from netdsl.pipeline import compile_file
     from netdsl.training.evaluation import check_fits
     from netdsl.training.runs import config_of, new_run, write_setup
@@ -73,9 +90,22 @@ def command(
     dataset = load_data(net.recipe.data, limit)
     check_fits(net, dataset)
     run = new_run(net.name, out)
-    write_setup(run, net.source.text, config_of(net, dataset, backend, threads, limit), net.used)
-    _say_start(net, dataset, backend, run, quiet)
-    _finish(_train(net, dataset, backend, run, threads, quiet), quiet)
+    write_setup(run, net.source.text, config_of(net, dataset, engine, limit), net.used)
+    _say_start(net, dataset, engine, run, quiet)
+    _finish(_train(net, dataset, engine, run, quiet), quiet)
+
+
+def _engine(backend: str, level: int | None, workers: str | None, threads: int | None) -> Engine:
+    """What the flags ask for; raises UsageError where they contradict each other."""
+    from netdsl.kernels.workers import available_cores
+    from netdsl.training.runs import Engine
+
+    if backend == "interp" and level:
+        raise click.UsageError(f"`-O {level}` is for the compiled module, not for `--backend interp`")
+    engine = Engine(backend, 0 if backend == "interp" else 2 if level is None else level, workers or "auto", threads)
+    if workers and not engine.is_fast:
+        raise click.UsageError("`--workers` is for the compiled module at `-O 2`")
+    return replace(engine, threads=threads or available_cores()) if engine.is_fast else engine
 
 
 def load_data(name: str, limit: int | None) -> Dataset:
@@ -88,7 +118,6 @@ def load_data(name: str, limit: int | None) -> Dataset:
 
 def _overridden(recipe: Recipe, flags: dict[str, str | int | float | None]) -> Recipe:
     """The recipe with what the flags say. Another optimizer starts from its own defaults."""
-    from dataclasses import replace
     from math import isfinite
 
     from netdsl.recipe import OPTIMIZERS
@@ -104,7 +133,7 @@ def _overridden(recipe: Recipe, flags: dict[str, str | int | float | None]) -> R
     return replace(recipe, **given, optimizer=optimizer, options=options)
 
 
-def _say_start(net: Net, dataset: Dataset, backend: str, run: Path, quiet: bool) -> None:
+def _say_start(net: Net, dataset: Dataset, engine: Engine, run: Path, quiet: bool) -> None:
     from netdsl.cli import say, wants_color
     from netdsl.diagnostics import render_all
 
@@ -112,10 +141,20 @@ def _say_start(net: Net, dataset: Dataset, backend: str, run: Path, quiet: bool)
         click.echo(render_all(net.warnings, wants_color()), err=True)
     if not quiet:
         samples = f"{len(dataset.x_train)} + {len(dataset.x_test)} samples of {dataset.name}"
-        say(f"{run}: {net.name}, {net.graph.num_params:_} params, {samples}, {backend} backend")
+        say(f"{run}: {net.name}, {net.graph.num_params:_} params, {samples}, {_described(engine)}")
 
 
-def _train(net: Net, dataset: Dataset, backend: str, run: Path, threads: int | None, quiet: bool) -> Result:
+def _described(engine: Engine) -> str:
+    """`numpy -O2, 2 processes`."""
+    from netdsl.kernels.workers import auto_kind
+
+    if not engine.is_fast:
+        return "layer objects" if engine.backend == "interp" else f"numpy -O{engine.level}"
+    kind = auto_kind() if engine.workers == "auto" else engine.workers
+    return f"numpy -O2, {f'{engine.threads} {kind}' if engine.threads > 1 else '1 worker'}"
+
+
+def _train(net: Net, dataset: Dataset, engine: Engine, run: Path, quiet: bool) -> Result:
     """Trains under the display that fits; on Ctrl-C says what is saved."""
     from netdsl.cli import say
     from netdsl.cli.progress import progress_display
@@ -130,7 +169,7 @@ def _train(net: Net, dataset: Dataset, backend: str, run: Path, threads: int | N
 
     try:
         with progress_display(net.recipe.epochs, quiet) as show:
-            return train(net, dataset, backend, run, threads, on_progress)
+            return train(net, dataset, engine, run, on_progress)
     except KeyboardInterrupt:
         saved = f"epoch {finished} is saved, see {run}" if finished else f"no epoch was finished, {run} has no weights"
         say(f"stopped: {saved}")

@@ -3,7 +3,7 @@ the fast ones. Weights are stored as (Kh, Kw, C, F)."""
 
 import numpy as np
 
-from netdsl.kernels.stages import Stage, bands, long_rows, row_sums, stop_negative
+from netdsl.kernels.stages import Stage, bands, long_rows, relu, row_sums, stop_negative
 
 
 class ConvStage(Stage):
@@ -66,7 +66,7 @@ class ConvStage(Stage):
             if bias is not None:
                 rows[band] += bias
             if self.relu:
-                np.maximum(rows[band], 0, out=rows[band])
+                relu(y[band], y[band])
         return y
 
     def bias_gradient(self, dy):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from netdsl.kernels.pointwise import inside
-from netdsl.kernels.stages import Stage, long_rows
+from netdsl.kernels.stages import Stage, long_rows, relu
 
 
 class NormStage(Stage):
@@ -141,5 +141,5 @@ class FrozenNorm(Stage):
         rows = np.multiply(long_rows(x), np.tile(self.scale, n), out=long_rows(y))
         rows += np.tile(self.shift, n)
         if self.relu:
-            np.maximum(rows, 0, out=rows)
+            relu(y, y)
         return y

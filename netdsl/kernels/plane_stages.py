@@ -3,7 +3,7 @@ its bias, and may end in a relu: both are done while the numbers are in the cach
 
 import numpy as np
 
-from netdsl.kernels.stages import Stage, bands, long_rows, row_sums, stop_negative
+from netdsl.kernels.stages import Stage, bands, long_rows, relu, row_sums, stop_negative
 
 
 class Input(Stage):
@@ -33,7 +33,7 @@ class Relu(Stage):
             self.mask = w.masks(shape)
 
     def forward(self, x):
-        return np.maximum(x, 0, out=self.y[self.w.block])
+        return relu(x, self.y[self.w.block])
 
     def backward(self, dy):
         stop_negative(dy, self.y[self.w.block], self.mask[self.w.block])
@@ -101,9 +101,7 @@ class MaxPool(Stage):
                 self.best[b][...] = y
         if self.conv is not None and self.conv.bias is not None:
             y += self.conv.bias
-        if self.relu:
-            np.maximum(y, 0, out=y)
-        return y
+        return relu(y, y) if self.relu else y
 
     def places(self, x):
         """For each place of the window, in reading order: the numbers of x that lie there, (Ho, Wo, n, C)."""
@@ -233,7 +231,7 @@ class BatchNorm(Stage):
             np.multiply(given[band], scale, out=part)
             part += shift
             if self.relu:
-                np.maximum(part, 0, out=part)
+                relu(y[band], y[band])
         return y
 
     def backward(self, dy):
@@ -288,7 +286,7 @@ class Add(Stage):
             for x in xs[2:]:
                 part += x[band]
             if self.relu:
-                np.maximum(part, 0, out=part)
+                relu(part, part)
         return y
 
     def backward(self, dy):
@@ -362,9 +360,7 @@ class Linear(Stage):
         y = np.matmul(x, self.weight, out=self.y[self.w.block])
         if self.bias is not None:
             y += self.bias
-        if self.relu:
-            np.maximum(y, 0, out=y)
-        return y
+        return relu(y, y) if self.relu else y
 
     def backward(self, dy):
         b = self.w.block

@@ -200,6 +200,16 @@ def long_rows(x):
     return x.reshape(*x.shape[:-2], -1)
 
 
+def relu(x, out):
+    """max(x, 0) of maps or vectors, contiguous along their samples and channels.
+
+    NumPy takes a third of the time for the maximum of two arrays that it takes for that of an array and a number.
+    """
+    rows = long_rows(x)
+    np.maximum(rows, np.zeros(rows.shape[-1], x.dtype), out=long_rows(out))
+    return out
+
+
 def stop_negative(dy, y, mask):
     """The gradient of a relu that gave y: dy stays where y is above 0. mask: scratch, flat."""
     mask = mask[: y.size].reshape(y.shape)

@@ -69,7 +69,11 @@ def normalize(x: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...]) ->
     columns = (-1, *[1] * (x.ndim - 2)) if len(mean) > 1 else ()
     m, s = (np.array(v, np.float32).reshape(columns) for v in (mean, std))
     values = x.astype(np.float32)
-    return ((values / np.float32(255) if x.dtype == np.uint8 else values) - m) / s
+    if x.dtype == np.uint8:
+        values /= np.float32(255)
+    values -= m  # in place: memory asked for anew costs as much as the arithmetic
+    values /= s
+    return values
 
 
 def load_dataset(name: str, data_dir: Path | None, limit: int | None = None, seed: int = 0) -> Dataset:

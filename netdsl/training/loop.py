@@ -20,8 +20,8 @@ from netdsl.diagnostics import TrainingFailed, UserError
 from netdsl.recipe import SCHEDULES, optimizer_step
 from netdsl.training.checkpoint import load_checkpoint, save_checkpoint
 from netdsl.training.datasets import Dataset
-from netdsl.training.evaluation import Scores, check_fits, evaluate, found_classes
-from netdsl.training.runs import Epoch, checkpoint_path, new_model, write_metrics
+from netdsl.training.evaluation import BATCH, Scores, check_fits, evaluate, found_classes
+from netdsl.training.runs import Engine, Epoch, checkpoint_path, close_model, new_model, write_metrics
 
 if TYPE_CHECKING:
     from netdsl.backends.network import Network
@@ -59,20 +59,33 @@ class Result:
 def train(
     net: Net,
     dataset: Dataset,
-    backend: str,
+    engine: Engine,
     run: Path,
-    threads: int | None = None,
     on_progress: Callable[[Progress | Epoch], None] = lambda _: None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Result:
     """Trains by the net's recipe and writes metrics.csv and the checkpoints of each epoch into the folder `run`.
 
-    `backend` is "numpy" or "interp"; `threads` bounds those of BLAS. `clock` gives seconds.
-    Raises UserError, TrainingFailed, OSError; KeyboardInterrupt leaves the last finished epoch saved.
+    `clock` gives seconds. Raises UserError, TrainingFailed, OSError; KeyboardInterrupt leaves the last finished epoch
+    saved. However it ends, the engine's workers end with it.
     """
     check_fits(net, dataset)
-    with blas_threads(threads):
-        return _Trainer(net, dataset, backend, run, on_progress, clock).run()
+    with engine_threads(engine):
+        trainer = _Trainer(net, dataset, engine, run, on_progress, clock)
+        try:
+            return trainer.run()
+        except RuntimeError as error:
+            if not getattr(trainer.model, "has_ended", False):
+                raise
+            epoch = min(len(trainer.history) + 1, net.recipe.epochs)
+            raise TrainingFailed(f"training failed in epoch {epoch}: {str(error).partition(';')[0]}") from None
+        finally:
+            close_model(trainer.model)
+
+
+def engine_threads(engine: Engine) -> AbstractContextManager:
+    """Bounds BLAS's threads while it is open, unless the engine has workers, which are given one each."""
+    return nullcontext() if engine.is_fast else blas_threads(engine.threads)
 
 
 def blas_threads(threads: int | None) -> AbstractContextManager:
@@ -111,14 +124,14 @@ class _Trainer:
         self,
         net: Net,
         dataset: Dataset,
-        backend: str,
+        engine: Engine,
         run: Path,
         on_progress: Callable[[Progress | Epoch], None],
         clock: Callable[[], float],
     ) -> None:
         self.net, self.data, self.recipe, self.folder = net, dataset, net.recipe, run
         self.on_progress, self.clock = on_progress, clock
-        self.model = new_model(net, backend)
+        self.model, self.is_fast = new_model(net, engine), engine.is_fast
         self.update, self.state, self.lr = optimizer_step(net.recipe), {}, net.recipe.options["lr"]
         self.rows, self.val_rows = split_rows(len(dataset.x_train), self.recipe.val, self.recipe.seed)
         self.history: list[Epoch] = []
@@ -126,6 +139,8 @@ class _Trainer:
 
     def run(self) -> Result:
         start = self.clock()
+        if self.is_fast:  # before anything else starts threads, and for the largest batch there will be
+            self.model.prepare(max(BATCH, min(self.recipe.batch + 1, len(self.rows))), self.data.y_train[:1])
         for epoch in range(1, self.recipe.epochs + 1):
             self.on_progress(self._save(self._epoch(epoch)))
         if self.best:
@@ -165,16 +180,29 @@ class _Trainer:
         """One batch -> its mean loss, and how many classes were found."""
         x, y = self.data.normalized(self.data.x_train[rows]), self.data.y_train[rows]
         self.model.rng = np.random.default_rng([self.recipe.seed, NOISE, epoch, step])
+        learn = self._whole_step if self.is_fast else self._steps_apart
         with np.errstate(all="ignore"):  # what overflows is found below
-            logits = self.model.logits(x, training=True)
-            loss, dlogits = self.model.loss(logits, y)
-            _, grads = self.model.backward(dlogits)
-            if not np.isfinite(loss) or not _is_finite(*grads.values()):
-                what = "a gradient" if np.isfinite(loss) else "the loss"
-                raise self._failure(f"in epoch {epoch}, step {step}", what, rows, epoch, step)
-            self.update(self.model.params, grads, self.state, self.lr)
+            loss, logits, is_finite = learn(x, y)
+        if not is_finite:
+            what = "a gradient" if np.isfinite(loss) else "the loss"
+            raise self._failure(f"in epoch {epoch}, step {step}", what, rows, epoch, step)
         classes = len(self.data.classes)
-        return float(loss), int((found_classes(logits, classes) == y).sum()) if classes else 0
+        return float(loss), int(np.count_nonzero(found_classes(logits, classes) == y)) if classes else 0
+
+    def _whole_step(self, x: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray, bool]:
+        """Forward, backward and update in one call -> the mean loss, the logits, whether all is finite."""
+        loss = self.model.train_step(x, y, self.lr)
+        return self.model.last_loss, self.model.last_logits, bool(np.isfinite(loss))
+
+    def _steps_apart(self, x: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray, bool]:
+        """The same, pass by pass, for networks that have no such call."""
+        logits = self.model.logits(x, training=True)
+        loss, dlogits = self.model.loss(logits, y)
+        _, grads = self.model.backward(dlogits)
+        is_finite = bool(np.isfinite(loss)) and _is_finite(*grads.values())
+        if is_finite:
+            self.update(self.model.params, grads, self.state, self.lr)
+        return loss, logits, is_finite
 
     def _measure(self, x: np.ndarray, y: np.ndarray, epoch: int, part: str) -> Scores | None:
         """The scores on one part of the data; None where it is empty. Raises TrainingFailed."""
@@ -190,7 +218,13 @@ class _Trainer:
     def _failure(self, when: str, what: str, rows: np.ndarray, epoch: int, step: int) -> TrainingFailed:
         """Repeats the step with layer objects, to name the layer."""
         x, y = self.data.normalized(self.data.x_train[rows]), self.data.y_train[rows]
-        layer = bad_layer(copy_of(self.net, self.model), x, y, [self.recipe.seed, NOISE, epoch, step])
+        network = copy_of(self.net, self.model)
+        layer = bad_layer(network, x, y, [self.recipe.seed, NOISE, epoch, step])
+        with np.errstate(all="ignore"):
+            loss, _ = network.loss(network.logits(x, training=True), y)
+        if layer is None and self.is_fast and np.isfinite(loss):
+            text = f"training failed {when}: {what} is not a finite number at -O2, whose sums overflow sooner"
+            return TrainingFailed(f"{text}; at -O0 it is one (`-O 0` or a smaller lr may help)")
         return TrainingFailed(_sentence(when, what, layer))
 
     def _save(self, row: Epoch) -> Epoch:

@@ -31,8 +31,26 @@ if TYPE_CHECKING:
     from netdsl.backends.network import Network
     from netdsl.pipeline import Net
 
-BACKENDS = ("numpy", "interp")
+BACKENDS, LEVELS, WORKERS = ("numpy", "interp"), (0, 2), ("threads", "processes", "auto")
 RUNS_HELP = "`netdsl train` makes them, as `runs/lenet-1`"
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What computes a run: "interp", layer objects, or "numpy", the emitted module of that level.
+
+    threads: workers at level 2 (None: one for each core), else the most threads of BLAS (None: no bound).
+    workers: what those of level 2 are, threads or processes.
+    """
+
+    backend: str = "numpy"
+    level: int = 2
+    workers: str = "auto"
+    threads: int | None = None
+
+    @property
+    def is_fast(self) -> bool:
+        return self.backend == "numpy" and self.level == 2
 
 
 @dataclass(frozen=True)
@@ -51,7 +69,10 @@ class Epoch:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """config.json: how a run was made. `data_path` is None for built-in data; `threads`, `limit` None for no bound."""
+    """config.json: how a run was made. `data_path` is None for built-in data, `limit` None for no bound.
+
+    backend, level, workers, threads: its Engine's; runs of netdsl before -O2 have no level and no workers.
+    """
 
     spec: str
     recipe: Recipe
@@ -64,6 +85,12 @@ class RunConfig:
     threads: int | None = None
     limit: int | None = None
     netdsl: str = __version__
+    level: int = 0
+    workers: str = "auto"
+
+    @property
+    def engine(self) -> Engine:
+        return Engine(self.backend, self.level, self.workers, self.threads)
 
 
 @dataclass(frozen=True)
@@ -111,21 +138,23 @@ def _first_free(folder: Path, spec_name: str) -> Path:
     raise AssertionError("count() ended")
 
 
-def config_of(net: Net, dataset: Dataset, backend: str, threads: int | None, limit: int | None) -> RunConfig:
+def config_of(net: Net, dataset: Dataset, engine: Engine, limit: int | None) -> RunConfig:
     """What config.json says of a run that is about to start."""
     name = net.recipe.data
     path = None if name in BUILT_IN else os.path.abspath(name)
     return RunConfig(
         net.name,
         net.recipe,
-        backend,
+        engine.backend,
         path,
         dataset.classes,
         dataset.mean,
         dataset.std,
         tuple(dataset.input_shape),
-        threads,
+        engine.threads,
         limit,
+        level=engine.level,
+        workers=engine.workers,
     )
 
 
@@ -180,11 +209,18 @@ def checkpoint_path(run: Path, which: str) -> Path:
     return run / "checkpoints" / f"{which}.safetensors"
 
 
-def new_model(net: Net, backend: str) -> Network:
-    """The net with its first weights, as emitted NumPy module or as layer objects."""
-    assert backend in BACKENDS, backend
-    build = net.numpy_model if backend == "numpy" else net.build
-    return build(seed=net.recipe.seed)
+def new_model(net: Net, engine: Engine) -> Network:
+    """The net with its first weights, as emitted NumPy module or as layer objects; `close_model` ends it."""
+    assert engine.backend in BACKENDS and engine.level in LEVELS, engine
+    if engine.backend == "interp":
+        return net.build(seed=net.recipe.seed)
+    options = {"workers": engine.threads, "kind": engine.workers} if engine.is_fast else {}
+    return net.numpy_model(seed=net.recipe.seed, level=engine.level, **options)
+
+
+def close_model(model: Network) -> None:
+    """Ends the workers of a model that has some."""
+    getattr(model, "close", lambda: None)()
 
 
 def read_run(path: Path) -> Run:
@@ -207,6 +243,7 @@ def _config(values: Mapping) -> RunConfig:
     """Raises KeyError, TypeError, ValueError or AttributeError for values that no run has."""
     if not isinstance(values, dict):
         raise TypeError(f"it holds a {type(values).__name__}, expected an object")
+    values = {"level": 0, "workers": "auto", **values}
     missing = [f.name for f in fields(RunConfig) if f.name not in values]
     if missing:
         raise ValueError(f"it has no {', '.join(f'`{name}`' for name in missing)}")
@@ -216,6 +253,10 @@ def _config(values: Mapping) -> RunConfig:
         known[name] = tuple(kind(value) for value in known[name])
     if known["backend"] not in BACKENDS or len(known["mean"]) != len(known["std"]) or not known["mean"]:
         raise ValueError("`backend`, `mean` or `std` has a wrong value")
+    if known["level"] not in LEVELS or known["workers"] not in WORKERS:
+        raise ValueError("`level` or `workers` has a wrong value")
+    if known["threads"] is not None and not (isinstance(known["threads"], int) and known["threads"] > 0):
+        raise ValueError("`threads` has a wrong value")
     return RunConfig(**known)
 
 
@@ -245,6 +286,6 @@ def load_run(run: Run, which: str | None = None) -> tuple[Net, Network, str]:
         text = f"the run {shown(run.path)} has no checkpoint `{which}`"
         why = "it was made without validation data: use `last`" if which == "best" else "no epoch was finished"
         raise UserError(text, help=why)
-    model = new_model(net, run.config.backend)
+    model = new_model(net, run.config.engine)
     load_checkpoint(file, model)
     return net, model, which

@@ -94,6 +94,24 @@ def test_compile_writes_to_stdout_a_file_or_a_folder(good, tmp_path, capsys):
     assert "nn.Module" in (tmp_path / "out/good_torch.py").read_text()
 
 
+@pytest.mark.parametrize("flag", [["-O2"], ["-O", "2"]])
+def test_compile_writes_the_fast_module_where_it_is_asked_to(good, tmp_path, capsys, flag):
+    assert run(["compile", str(good), *flag]) == 0
+    text = capsys.readouterr().out
+    assert "Written by `netdsl compile -O2`" in text and "class FastNetwork" in text
+    assert run(["compile", str(good), *flag, "--target", "all", "-o", str(tmp_path)]) == 0
+    assert (tmp_path / "good_numpy.py").read_text() == text
+    assert run(["compile", str(good), "-O0", "-o", str(tmp_path)]) == 0
+    assert "class FastNetwork" not in (tmp_path / "good_numpy.py").read_text()
+
+
+def test_a_level_that_there_is_not_or_that_changes_nothing_is_wrong_use(good, capsys):
+    assert run(["compile", str(good), "-O1"]) == 2
+    assert "'1' is not one of '0', '2'" in capsys.readouterr().err
+    assert run(["compile", str(good), "-O2", "--target", "torch"]) == 2
+    assert "is for the NumPy module" in capsys.readouterr().err
+
+
 def test_compile_writes_nothing_if_any_spec_is_wrong(good, bad, tmp_path, capsys):
     assert run(["compile", str(good), str(bad), "-o", str(tmp_path / "out")]) == 1
     assert not (tmp_path / "out").exists()

@@ -3,9 +3,15 @@
 import errno
 import json
 import os
+import re
 import signal
+import stat
 import subprocess
 import sys
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +19,11 @@ from PIL import Image
 
 from netdsl import recipe
 from netdsl.cli import run as netdsl
+from netdsl.cli.progress import progress_display
 from netdsl.cli.train import command
+from netdsl.kernels.workers import available_cores
 from netdsl.training import runs
+from netdsl.training.loop import Progress
 
 SPIRAL = "input 2\nlinear 16 -> relu\nlinear 3\ntrain {\n  data spiral\n  epochs 3\n  opt adam lr=1e-2\n}\n"
 DIGITS = "input 1x28x28\nflatten -> linear 10\ntrain {\n  data mnist-mini\n  epochs 3\n}\n"
@@ -93,7 +102,7 @@ def test_flags_win_over_the_train_block(call, here):
         "seed": 3,
         "init": "torch",
     }
-    assert (config["limit"], config["threads"], config["backend"]) == (50, 1, "interp")
+    assert (config["limit"], config["threads"], config["backend"], config["level"]) == (50, 1, "interp", 0)
 
 
 def test_another_optimizer_starts_from_its_own_defaults(call, here):
@@ -105,6 +114,8 @@ def test_the_choices_of_the_flags_are_those_of_the_language():
     choices = {p.name: list(p.type.choices) for p in command.params if hasattr(p.type, "choices")}
     assert choices == {
         "backend": list(runs.BACKENDS),
+        "level": [str(level) for level in runs.LEVELS],
+        "workers": list(runs.WORKERS),
         "opt": list(recipe.OPTIMIZERS),
         "loss": list(recipe.LOSSES),
         "schedule": list(recipe.SCHEDULES),
@@ -115,16 +126,30 @@ def test_the_choices_of_the_flags_are_those_of_the_language():
 BAD_FLAGS = [
     *("--epochs 0", "--batch 0", "--lr 0", "--lr nan", "--lr inf", "--lr -1", "--val 1", "--val nan", "--val -0.1"),
     *("--seed -1", "--threads 0", "--limit 0", "--opt x", "--loss x", "--init x", "--backend x"),
+    *("-O1", "-O 3", "--workers x", "-O2 --backend interp", "--workers threads -O0", "--workers auto --backend interp"),
 ]
 
 
 @pytest.mark.parametrize("flag", BAD_FLAGS)
 def test_flags_out_of_range_are_usage_errors_and_make_no_run(call, here, flag):
     code, out, err = call(f"train tiny.net {flag}")
-    assert code == 2 and out == "" and flag.split()[0] in err and not (here / "runs").exists()
+    assert code == 2 and out == "" and flag.split()[0][:2] in err and not (here / "runs").exists()
 
 
-@pytest.mark.parametrize("backend", ["numpy", "interp"])
+def test_the_fast_module_is_the_default_and_the_run_says_how_it_was_shared(call, here):
+    said = []
+    for flags in ("", "--threads 1", "-O 2 --threads 2 --workers threads", "-O0", "--backend interp"):
+        code, _, err = call(f"train tiny.net {flags}")
+        assert code == 0
+        said.append(err.splitlines()[0].rpartition("spiral, ")[2])
+    assert said[0].startswith("numpy -O2, ")
+    assert said[1:] == ["numpy -O2, 1 worker", "numpy -O2, 2 threads", "numpy -O0", "layer objects"]
+    configs = [json.loads((here / f"runs/tiny-{i}/config.json").read_text()) for i in range(1, 6)]
+    assert [config["level"] for config in configs] == [2, 2, 2, 0, 0]
+    assert [config["threads"] for config in configs] == [available_cores(), 1, 2, None, None]
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numpy -O0", "numpy --workers processes --threads 2", "interp"])
 def test_a_loss_that_is_no_number_is_exit_3_with_layer_and_step(call, backend):
     code, out, err = call(f"train tiny.net --lr 1e30 --backend {backend}")
     assert code == 3 and out == "" and "epoch 1, step 2" in err and "layer `linear" in err
@@ -135,8 +160,9 @@ def test_a_full_disk_is_exit_2_and_leaves_no_half_written_file(call, here, monke
     write, calls = os.write, []
 
     def full(fd, data):
-        calls.append(fd)
-        if len(calls) > 6:  # the seventh file is the second epoch's
+        is_file = stat.S_ISREG(os.fstat(fd).st_mode)  # and no pipe to a worker
+        calls.extend([fd] * is_file)
+        if is_file and len(calls) > 6:  # the seventh file is the second epoch's
             write(fd, bytes(data)[:10])
             raise OSError(errno.ENOSPC, "No space left on device")
         return write(fd, data)
@@ -241,23 +267,67 @@ def test_predict_refuses_what_is_no_image_in_one_line(call, here, digits_run):
         assert code == 2 and out == "" and part in err, name
 
 
-def test_ctrl_c_is_exit_130_and_says_what_is_saved(here):
-    line = [sys.executable, "-m", "netdsl", "train", "tiny.net", "--epochs", "100000"]
+@contextmanager
+def long_training(*flags):
+    """`netdsl train` in a session of its own, in its second epoch or later; killed at the end."""
+    line = [sys.executable, "-m", "netdsl", "train", "tiny.net", "--epochs", "100000", *flags]
     kept = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would inherit: ignore it
     try:
-        process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
     finally:
         signal.signal(signal.SIGINT, kept)
     with process:
         try:
             while not process.stderr.readline().startswith("epoch      2/"):
                 assert process.poll() is None
-            process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=20)
+            yield process
         finally:
             process.kill()
-    assert process.returncode == 130 and out == "" and "is saved, see runs/tiny-1" in err
+
+
+def is_empty(session):
+    """Have all processes of a session ended? One that has is nobody's child and may take a moment to be buried."""
+    for _ in range(200):
+        try:
+            os.killpg(session, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.01)
+    return False
+
+
+@pytest.mark.parametrize("workers", ["threads", "processes", "auto"])
+def test_ctrl_c_is_exit_130_says_what_is_saved_and_leaves_no_process(here, workers):
+    with long_training("--threads", "3", "--workers", workers) as process:
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the workers get it, too
+        out, err = process.communicate(timeout=20)
+    assert process.returncode == 130 and out == "" and "is saved, see runs/tiny-1" in err and "Traceback" not in err
+    assert is_empty(process.pid)
     assert netdsl(["eval", "runs/tiny-1"]) == 0 and not list(here.rglob("*.tmp"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere `auto` takes threads")
+def test_a_killed_worker_is_exit_3_and_one_line_and_by_default_workers_are_processes(here):
+    with long_training("--threads", "3") as process:
+        children = list(map(int, Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()))
+        assert len(children) == 2
+        os.kill(children[1], signal.SIGKILL)
+        out, err = process.communicate(timeout=20)
+    assert process.returncode == 3 and out == "" and "Traceback" not in err and is_empty(process.pid)
+    assert re.fullmatch(
+        r"error: training failed in epoch \d+: worker 2 of 3 was killed by signal 9", err.splitlines()[-1]
+    )
+    assert netdsl(["eval", "runs/tiny-1"]) == 0
+
+
+def test_the_bar_starts_no_thread_that_a_fork_would_meet(monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    before = threading.active_count()
+    with progress_display(2, quiet=False) as show:
+        show(Progress(1, 2, 32, 64, 0.5, 0.9, 0.1))
+        assert threading.active_count() == before
 
 
 @pytest.mark.parametrize("name", ["train", "eval", "predict"])

@@ -9,7 +9,8 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies
+from drawing import drawn
+from hypothesis import given, strategies
 from messy_specs import messy_spec
 from random_nets import specs
 
@@ -52,14 +53,7 @@ def messy(text, rng):
 def test_any_syntax_in_any_hand_keeps_its_meaning_and_comments(request):
     count = request.config.getoption("--messy")
 
-    @settings(
-        max_examples=count,
-        deadline=None,
-        database=None,
-        derandomize=count == NORMAL,
-        suppress_health_check=list(HealthCheck),
-        print_blob=False,
-    )
+    @drawn(count, NORMAL)
     @given(strategies.randoms(use_true_random=False), strategies.integers(0, 10**6))
     def every_spec(choose, seed):
         untidy, tidy, said = messy_spec(choose, seed)
@@ -76,7 +70,7 @@ def test_any_syntax_in_any_hand_keeps_its_meaning_and_comments(request):
     every_spec()
 
 
-@settings(max_examples=40, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@drawn(40, 40)
 @given(specs(), strategies.integers(0, 10**6))
 def test_networks_in_any_layout_keep_their_meaning_and_comments(text, seed):
     changed = messy(text, random.Random(seed))

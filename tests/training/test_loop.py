@@ -1,6 +1,8 @@
 """Training: the same seed gives the same bytes, the best weights are kept, and what breaks is named."""
 
 import csv
+import os
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +15,7 @@ from netdsl.training.checkpoint import load_checkpoint
 from netdsl.training.datasets import Dataset, load_dataset
 from netdsl.training.evaluation import BATCH, as_trained, check_fits, evaluate, probabilities
 from netdsl.training.loop import Epoch, batches, split_rows, train
-from netdsl.training.runs import checkpoint_path, new_model, new_run
+from netdsl.training.runs import Engine, checkpoint_path, close_model, new_model, new_run
 
 SPEC = """input 2
 linear 16 -> bn -> relu -> dropout 0.2
@@ -26,6 +28,12 @@ train {
 """
 SPIRAL = load_dataset("spiral", None, limit=400)
 RNG = np.random.default_rng(0)
+ENGINES = {
+    "interp": Engine("interp", 0, threads=1),
+    "textbook": Engine("numpy", 0, threads=1),
+    "threads": Engine("numpy", 2, "threads", 2),
+    "processes": Engine("numpy", 2, "processes", 2),
+}
 
 
 def net_of(text=SPEC, **changes):
@@ -34,9 +42,23 @@ def net_of(text=SPEC, **changes):
     return net.with_recipe(replace(net.recipe, **changes, options=options))
 
 
-def run_of(folder, text=SPEC, data=SPIRAL, backend="numpy", on_progress=lambda event: None, **changes):
+def run_of(folder, text=SPEC, data=SPIRAL, engine="threads", on_progress=lambda event: None, **changes):
     """Trains into a new folder -> the result."""
-    return train(net_of(text, **changes), data, backend, new_run("tiny", folder), 1, on_progress)
+    return train(net_of(text, **changes), data, ENGINES[engine], new_run("tiny", folder), on_progress)
+
+
+@pytest.fixture
+def first_model():
+    """first_model(net, engine) -> its model, closed after the test."""
+    models = []
+
+    def make(net, engine="interp"):
+        models.append(new_model(net, ENGINES[engine]))
+        return models[-1]
+
+    yield make
+    for model in models:
+        close_model(model)
 
 
 def weights(result, which="last"):
@@ -47,15 +69,25 @@ def dataset(x, y, classes=("0", "1"), **changes):
     return replace(Dataset("made", x, y, x, y, classes, (0.0,), (1.0,)), **changes)
 
 
+@pytest.mark.parametrize("engines", [("interp", "textbook"), ("threads", "processes")], ids="-".join)
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "rmsprop"])
-def test_the_same_seed_gives_the_same_bytes_in_both_runs_and_both_backends(tmp_path, optimizer):
+def test_the_same_seed_gives_the_same_bytes_in_both_runs_and_both_engines(tmp_path, optimizer, engines):
     results = [
-        run_of(tmp_path / f"{backend}{i}", backend=backend, optimizer=optimizer)
-        for backend in ("numpy", "interp")
-        for i in (1, 2)
+        run_of(tmp_path / f"{engine}{i}", engine=engine, optimizer=optimizer) for engine in engines for i in (1, 2)
     ]
     assert len({weights(r) for r in results}) == len({weights(r, "best") for r in results}) == 1
     assert len({(r.test_accuracy, r.test_loss, r.val_accuracy) for r in results}) == 1
+
+
+def test_the_fast_module_learns_what_the_textbook_learns(tmp_path):
+    text = "input 1x8x8\nconv 4 -> bn -> relu -> dropout 0.2 -> pool 2\nflatten -> linear 3"
+    data = dataset(RNG.integers(0, 256, (100, 1, 8, 8), dtype=np.uint8), np.arange(100) % 3, ("a", "b", "c"))
+    runs = {name: [] for name in ("textbook", "threads", "processes")}
+    for name, events in runs.items():
+        run_of(tmp_path / name, text, data, name, events.append, epochs=2, batch=16)
+    steps = {name: [(e.loss, e.accuracy) for e in events if not isinstance(e, Epoch)] for name, events in runs.items()}
+    np.testing.assert_allclose(steps["threads"], steps["textbook"], rtol=1e-3)  # float32 after some steps
+    assert steps["threads"] == steps["processes"]
 
 
 def test_another_seed_gives_other_weights(tmp_path):
@@ -97,9 +129,9 @@ def test_metrics_have_a_row_an_epoch(tmp_path):
     assert result.epoch == int(best["epoch"]) and result.val_accuracy == float(best["val_accuracy"])
 
 
-def test_the_test_accuracy_is_that_of_the_best_checkpoint(tmp_path):
+def test_the_test_accuracy_is_that_of_the_best_checkpoint(tmp_path, first_model):
     result = run_of(tmp_path / "r", options={"lr": 0.5}, epochs=8)
-    model = new_model(net_of(), "interp")
+    model = first_model(net_of(), "threads")
     info = load_checkpoint(checkpoint_path(result.run, "best"), model)
     assert info["epoch"] == result.epoch and info["val_accuracy"] == result.val_accuracy
     scores = evaluate(model, SPIRAL, SPIRAL.x_test, SPIRAL.y_test)
@@ -139,10 +171,10 @@ def test_a_last_batch_of_one_joins_the_one_before(count, size, sizes):
     assert [len(p) for p in pieces] == sizes and np.array_equal(np.concatenate(pieces), np.arange(count))
 
 
-@pytest.mark.parametrize("backend", ["numpy", "interp"])
-def test_a_far_too_large_lr_fails_and_names_layer_epoch_and_step(tmp_path, backend):
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_far_too_large_lr_fails_and_names_layer_epoch_and_step(tmp_path, engine):
     with pytest.raises(TrainingFailed, match=r"in epoch 1, step 2: the loss .* layer `linear\d`"):
-        run_of(tmp_path / "r", "input 2\nlinear 16 -> relu\nlinear 3", backend=backend, options={"lr": 1e30})
+        run_of(tmp_path / "r", "input 2\nlinear 16 -> relu\nlinear 3", engine=engine, options={"lr": 1e30})
     assert not checkpoint_path(tmp_path / "r", "last").exists()
 
 
@@ -155,15 +187,50 @@ def test_a_step_that_ruins_the_params_is_found_even_if_no_step_follows(tmp_path)
 
 @pytest.mark.parametrize("layer", ["linear1", "linear2"])
 @pytest.mark.parametrize("what", ["weight", "bias"])
-def test_the_layer_with_a_planted_nan_is_named(tmp_path, monkeypatch, layer, what):
-    def planted(net, backend):
-        model = new_model(net, backend)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_layer_with_a_planted_nan_is_named(tmp_path, monkeypatch, layer, what, engine):
+    def planted(net, engine):
+        model = new_model(net, engine)
         model.params[f"{layer}.{what}"].flat[0] = np.nan
         return model
 
     monkeypatch.setattr(loop, "new_model", planted)
     with pytest.raises(TrainingFailed, match=f"epoch 1, step 1: the loss .* `{layer}`"):
-        run_of(tmp_path / "r", "input 2\nlinear 16 -> relu\nlinear 3")
+        run_of(tmp_path / "r", "input 2\nlinear 16 -> relu\nlinear 3", engine=engine)
+
+
+@pytest.fixture
+def bias_only(monkeypatch):
+    """Models that are made begin with weights of 0 and biases of 1."""
+
+    def made(net, engine):
+        model = new_model(net, engine)
+        model.params["linear1.weight"][...] = 0
+        model.params["linear1.bias"][...] = 1
+        return model
+
+    monkeypatch.setattr(loop, "new_model", made)
+
+
+def regression_of(value):
+    return dataset(np.full((100, 2), value, np.float32), np.zeros((100, 1), np.float32), classes=())
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_gradient_that_overflows_where_the_loss_does_not_is_told_from_the_loss(tmp_path, bias_only, engine):
+    with pytest.raises(TrainingFailed, match="epoch 1, step 1: a gradient .* `linear1`"):
+        run_of(tmp_path / "r", "input 2\nlinear 1", regression_of(3e38), engine, loss="mse")
+
+
+def test_a_gradient_whose_square_overflows_is_followed(tmp_path, bias_only):
+    seen = []
+    for engine in ("textbook", "threads"):
+        events = []
+        options = {"loss": "mse", "optimizer": "sgd", "options": {"lr": 1e-40}}
+        run_of(tmp_path / engine, "input 2\nlinear 1", regression_of(3e19), engine, events.append, **options)
+        seen.append([e.loss for e in events if not isinstance(e, Epoch)])
+    assert len(seen[0]) == 10
+    np.testing.assert_allclose(seen[1], seen[0], rtol=1e-5)  # float32
 
 
 def test_the_layer_where_only_a_gradient_overflows_is_named():
@@ -175,16 +242,59 @@ def test_the_layer_where_only_a_gradient_overflows_is_named():
     assert loop.bad_layer(network, x / 1e38, y, [0]) is None
 
 
-def test_ctrl_c_passes_through_and_leaves_the_last_finished_epoch(tmp_path):
+@pytest.mark.parametrize("kind", ["threads", "processes"])
+def test_the_workers_end_with_the_run_however_it_ends(tmp_path, monkeypatch, kind):
+    made = []
+
+    def kept(net, engine):
+        made.append(new_model(net, engine))
+        return made[-1]
+
+    def stop(event):
+        if isinstance(event, Epoch) and event.epoch == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "new_model", kept)
+    run_of(tmp_path / "whole", engine=kind)
+    with pytest.raises(KeyboardInterrupt):
+        run_of(tmp_path / "cut", engine=kind, on_progress=stop)
+    with pytest.raises(TrainingFailed):
+        run_of(tmp_path / "failed", engine=kind, options={"lr": 1e30})
+    assert len(made) == 3 and all(model.has_ended for model in made)
+
+
+def test_a_worker_that_dies_ends_the_run_and_is_named(tmp_path, monkeypatch):
+    made = []
+
+    def kept(net, engine):
+        made.append(new_model(net, engine))
+        return made[-1]
+
+    def kill(event):
+        if isinstance(event, Epoch) and event.epoch == 2:
+            os.kill(*made[0].team.children.values(), signal.SIGKILL)
+
+    monkeypatch.setattr(loop, "new_model", kept)
+    with pytest.raises(TrainingFailed, match="in epoch 3: worker 1 of 2 was killed by signal 9"):
+        run_of(tmp_path / "r", engine="processes", on_progress=kill, epochs=5)
+    info = load_checkpoint(checkpoint_path(tmp_path / "r", "last"), net_of().build())
+    assert info["epoch"] == 2
+
+
+@pytest.mark.parametrize("engine", ["textbook", "threads", "processes"])
+def test_ctrl_c_passes_through_and_leaves_the_last_finished_epoch(tmp_path, engine):
     def interrupt(event):
         if isinstance(event, loop.Progress) and event.epoch == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_of(tmp_path / "r", epochs=5, on_progress=interrupt)
-    info = load_checkpoint(checkpoint_path(tmp_path / "r", "last"), new_model(net_of(), "numpy"))
+        run_of(tmp_path / "r", epochs=5, on_progress=interrupt, engine=engine)
+    info = load_checkpoint(checkpoint_path(tmp_path / "r", "last"), net_of().build())
     assert info["epoch"] == 2
-    assert weights(run_of(tmp_path / "two", epochs=2)) == checkpoint_path(tmp_path / "r", "last").read_bytes()
+    assert (
+        weights(run_of(tmp_path / "two", epochs=2, engine=engine))
+        == checkpoint_path(tmp_path / "r", "last").read_bytes()
+    )
 
 
 def test_regression_has_no_accuracy_and_keeps_the_lowest_loss(tmp_path):
@@ -211,15 +321,15 @@ def test_mse_takes_class_labels(tmp_path):
 
 
 @pytest.mark.parametrize("end", ["linear 1", "linear 1 -> sigmoid"])
-@pytest.mark.parametrize("backend", ["numpy", "interp"])
-def test_bce_tells_two_classes_apart_by_one_output(tmp_path, end, backend):
+@pytest.mark.parametrize("engine", ENGINES)
+def test_bce_tells_two_classes_apart_by_one_output(tmp_path, first_model, end, engine):
     x = RNG.normal(size=(200, 2)).astype(np.float32)
     data = dataset(x, (x[:, 0] > 0.2).astype(np.int64))
     options = {"epochs": 20, "batch": 16, "options": {"lr": 0.1}}
-    result = run_of(tmp_path / "r", f"input 2\n{end}", data, backend, loss="bce", **options)
+    result = run_of(tmp_path / "r", f"input 2\n{end}", data, engine, loss="bce", **options)
     assert result.test_accuracy > 0.95 and result.val_accuracy > 0.9
     net = net_of(f"input 2\n{end}", loss="bce")
-    model = new_model(net, backend)
+    model = first_model(net, engine)
     load_checkpoint(checkpoint_path(result.run, "best"), model)
     scores, p = evaluate(model, data, x, data.y_test), probabilities(net, model, x)
     assert scores.confusion.shape == (2, 2)

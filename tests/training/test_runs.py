@@ -8,16 +8,17 @@ import pytest
 from netdsl.diagnostics import UserError
 from netdsl.pipeline import compile_text
 from netdsl.training.datasets import load_dataset
-from netdsl.training.runs import config_of, load_run, new_run, read_run, write_setup
+from netdsl.training.runs import Engine, config_of, load_run, new_run, read_run, write_setup
 
 SPEC = "input 2\nlinear 4 -> relu\nlinear 3\ntrain {\n  data spiral\n  opt adam lr=1e-2 betas=(0.8, 0.9)\n}\n"
+ENGINE = Engine("numpy", 2, "threads", 1)
 
 
 @pytest.fixture
 def run(tmp_path):
     net = compile_text(SPEC, "tiny")
     path = new_run("tiny", tmp_path / "run")
-    write_setup(path, SPEC, config_of(net, load_dataset("spiral", None), "interp", 1, 100))
+    write_setup(path, SPEC, config_of(net, load_dataset("spiral", None), ENGINE, 100))
     return path
 
 
@@ -51,7 +52,8 @@ def test_an_explicit_folder_must_be_new_or_empty(tmp_path):
 
 def test_the_config_comes_back_as_it_was(run):
     found, net = read_run(run), compile_text(SPEC, "tiny")
-    assert found.config == config_of(net, load_dataset("spiral", None), "interp", 1, 100)
+    assert found.config == config_of(net, load_dataset("spiral", None), ENGINE, 100)
+    assert found.config.engine == ENGINE
     assert found.config.recipe == net.recipe and found.data == "spiral"
     assert (run / "model.net").read_text() == SPEC
 
@@ -64,7 +66,7 @@ def test_the_environment_is_kept(run):
 def test_data_in_a_file_is_kept_as_an_absolute_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     net = compile_text(SPEC.replace("data spiral", 'data "my.npz"'), "tiny")
-    config = config_of(net, load_dataset("spiral", None), "numpy", None, None)
+    config = config_of(net, load_dataset("spiral", None), Engine(), None)
     assert config.data_path == str(tmp_path / "my.npz")
 
 
@@ -99,6 +101,10 @@ def test_a_damaged_config_is_one_line(run, text):
         {"classes": 3},
         {"std": [1, 2]},
         {"std": ["x"]},
+        {"level": 1},
+        {"workers": "x"},
+        {"threads": 0},
+        {"threads": "x"},
     ],
     ids=str,
 )
@@ -106,6 +112,13 @@ def test_wrong_values_in_the_config_are_one_line(run, changes):
     damage(run, **changes)
     with pytest.raises(UserError, match="is damaged"):
         read_run(run)
+
+
+def test_a_run_from_before_the_fast_module_is_one_of_the_textbook(run):
+    values = json.loads((run / "config.json").read_text())
+    del values["level"], values["workers"]
+    (run / "config.json").write_text(json.dumps(values))
+    assert read_run(run).config.engine == Engine("numpy", 0, "auto", 1)
 
 
 @pytest.mark.parametrize(
