@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from netdsl.cli.options import level_option
+from netdsl.cli.options import autotune_option, level_option
 
 if TYPE_CHECKING:
     from netdsl.pipeline import Net
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     help="The compiled module, or layer objects.",
 )
 @level_option(None, "Of the compiled module: 2 is fast, and the default; 0 is the textbook.")
+@autotune_option()
 @click.option(
     "--workers",
     type=click.Choice(["threads", "processes", "auto"]),
@@ -59,6 +60,7 @@ def command(
     spec: Path,
     backend: str,
     level: int | None,
+    autotune: bool,
     workers: str | None,
     threads: int | None,
     limit: int | None,
@@ -84,11 +86,14 @@ def command(
     from netdsl.pipeline import compile_file
     from netdsl.training.evaluation import check_fits
     from netdsl.training.runs import config_of, new_run, write_setup
+    from netdsl.tuning import tuned
 
     net = compile_file(spec)
     net = net.with_recipe(_overridden(net.recipe, flags))
     dataset = load_data(net.recipe.data, limit)
     check_fits(net, dataset)
+    if engine.is_fast and autotune:
+        net = tuned(net, net.recipe.batch, engine.threads)
     run = new_run(net.name, out)
     write_setup(run, net.source.text, config_of(net, dataset, engine, limit), net.used)
     _say_start(net, dataset, engine, run, quiet)

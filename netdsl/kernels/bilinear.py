@@ -295,8 +295,8 @@ class BilinearConv(ConvStage):
             weight = weight * np.resize(self.scale, c * f)[begin:end]
         product(self.tw, weight, self.u[:, begin:end])
 
-    def forward(self, x):
-        """x (H, W, n, C) -> y (Ho, Wo, n, F)."""
+    def forward(self, x, plus=None):
+        """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
         b, n = self.w.block, x.shape[2]
         c, f, middle, y = self.channels, self.filters, self.middle[b], self.y[b]
         u = self.u.reshape(-1, c, f)
@@ -313,7 +313,11 @@ class BilinearConv(ConvStage):
             to_points(self.tx, self.tiles_of(x, band), middle, v.reshape(-1, count, n * c))
             np.matmul(v.reshape(-1, count * n, c), u, out=m.reshape(-1, count * n, f))
             from_points(self.ty, m.reshape(-1, count, n * f), middle, self.out_tiles(y, band))
-            self.with_bias(y[band.start * self.tile : band.stop * self.tile] if self.tile else y)
+            rows = slice(band.start * self.tile, band.stop * self.tile) if self.tile else slice(None)
+            self.with_bias(
+                y[rows, : self.out_size[1]][: self.out_size[0] - (rows.start or 0)],
+                plus if plus is None else plus[rows],
+            )
         return y[: self.out_size[0], : self.out_size[1]]
 
     def tiles_of(self, x, band):

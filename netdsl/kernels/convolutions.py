@@ -56,15 +56,17 @@ class ConvStage(Stage):
         if self.norm is not None:
             self.weight = self.w.params[self.name + ".weight"] * self.scale
 
-    def with_bias(self, y):
-        """Bias and relu on y (rows, Wo, n, F), in place."""
-        if not self.adds_bias and not self.relu:
+    def with_bias(self, y, plus=None):
+        """Bias, another map of that shape, and relu on y (rows, Wo, n, F), in place."""
+        if not self.adds_bias and not self.relu and plus is None:
             return y
         rows = long_rows(y)
         bias = np.resize(self.bias, rows.shape[2]) if self.adds_bias else None
         for band in bands(y):
             if bias is not None:
                 rows[band] += bias
+            if plus is not None:
+                y[band] += plus[band]
             if self.relu:
                 relu(y[band], y[band])
         return y
@@ -125,8 +127,8 @@ class PointConv(ConvStage):
             else:
                 self.dx = w.gradients(lambda n: (ho, wo, n, shape[0]))
 
-    def forward(self, x):
-        """x (H, W, n, C) -> y (Ho, Wo, n, F)."""
+    def forward(self, x, plus=None):
+        """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
         b = self.w.block
         if self.picks:
             inside, outside = self.places()
@@ -135,7 +137,7 @@ class PointConv(ConvStage):
         self.x[b] = x
         y = self.y[b]
         np.matmul(x.reshape(-1, self.channels), self.weight.reshape(self.channels, -1), out=y.reshape(-1, self.filters))
-        return self.with_bias(y)
+        return self.with_bias(y, plus)
 
     def places(self):
         """Which pixels of x are read, and which of y have one: the others see padding."""
@@ -210,8 +212,8 @@ class PatchConv(ConvStage):
             if dx:
                 self.dx = w.gradients(lambda n: (height, width, n, c))
 
-    def forward(self, x):
-        """x (H, W, n, C) -> y (Ho, Wo, n, F)."""
+    def forward(self, x, plus=None):
+        """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
         b = self.w.block
         self.x[b] = x
         y = self.y[b]
@@ -219,7 +221,7 @@ class PatchConv(ConvStage):
         for begin, patches in self.bands_of(x):
             out = y[begin : begin + len(patches)]
             np.matmul(patches.reshape(-1, self.rows_of_patch), weight, out=out.reshape(-1, self.filters))
-        return self.with_bias(y)
+        return self.with_bias(y, plus)
 
     def bands_of(self, x):
         """Of x (H, W, n, C) the patches of some output rows at a time: (first row, (rows, Wo, n, Kh, Kw, C))."""
@@ -304,8 +306,8 @@ class RowConv(ConvStage):
                 self.dpadded = w.scratch("dpadded", lambda n: (height, c, width, n))
                 self.dx = w.gradients(lambda n: (*shape[1:], n, c))
 
-    def forward(self, x):
-        """x (H, W, n, C) -> y (Ho, Wo, n, F)."""
+    def forward(self, x, plus=None):
+        """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
         b, n = self.w.block, x.shape[2]
         (top, _), (left, _) = self.padding
         padded = self.padded[b]
@@ -316,7 +318,7 @@ class RowConv(ConvStage):
         y = self.y[b]
         weight = self.weight.reshape(-1, self.filters)
         np.matmul(self.windows(b).swapaxes(1, 2), weight, out=y.reshape(len(y), -1, self.filters))
-        return self.with_bias(y)
+        return self.with_bias(y, plus)
 
     def places(self, padded):
         """For each column of the window: what it sees of (H, C, W, n), as (H, C, Wo, n)."""

@@ -17,7 +17,7 @@ from functools import cache, cached_property
 from netdsl.ir import Graph, Node
 from netdsl.kernels.convolutions import ConvStage
 from netdsl.kernels.norm_stages import FrozenNorm
-from netdsl.kernels.plane_stages import BatchNorm, Factor, MaxPool, Relu
+from netdsl.kernels.plane_stages import Add, BatchNorm, Factor, MaxPool, Relu
 from netdsl.kernels.shape_stages import Identity
 from netdsl.layers import layer_of
 from netdsl.layers.contract import StageCall
@@ -195,6 +195,26 @@ def fuse_relu(plan: Plan) -> Plan:
     return plan
 
 
+def fuse_add(plan: Plan) -> Plan:
+    """At inference the convolution that comes last before a sum of two adds what the other branch gave.
+
+    Right where nothing else reads that convolution, and it has no relu of its own.
+    """
+    for add in plan.stages:
+        if add.kernel is not Add or len(set(add.inputs)) != 2 or len(add.inputs) != 2:
+            continue
+        order = [stage.output for stage in plan.stages]
+        first, last = sorted(add.inputs, key=lambda value: order.index(value) if value in order else -1)
+        conv = plan.maker(last)
+        fits = conv is not None and conv.is_conv and "plus" in inspect.signature(conv.kernel.forward).parameters
+        if not fits or len(conv.inputs) != 1 or conv.options.get("relu") or plan.only_reader(last) is not add:
+            continue
+        fused = conv.set(relu=True) if add.options.get("relu") else conv
+        fused = replace(fused, inputs=(*conv.inputs, first), output=add.output, names=(*conv.names, *add.names))
+        plan = plan.with_stages(fused, gone=add)
+    return plan
+
+
 def move_bias(plan: Plan) -> Plan:
     """The bias of a convolution is added by the stage behind it, which passes over the numbers anyway.
 
@@ -251,6 +271,7 @@ INFERENCE: tuple[Callable[[Plan], Plan], ...] = (
     fold_norm,
     freeze_norm,
     fuse_relu,
+    fuse_add,
     move_bias,
     copy_in_activations,
 )

@@ -12,7 +12,7 @@ import os
 import platform
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,7 +71,8 @@ class Epoch:
 class RunConfig:
     """config.json: how a run was made. `data_path` is None for built-in data, `limit` None for no bound.
 
-    backend, level, workers, threads: its Engine's; runs of netdsl before -O2 have no level and no workers.
+    backend, level, workers, threads: its Engine's. choices: the net's, which decide rounding. Runs of netdsl before
+    -O2 have no level, workers and choices.
     """
 
     spec: str
@@ -87,6 +88,7 @@ class RunConfig:
     netdsl: str = __version__
     level: int = 0
     workers: str = "auto"
+    choices: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def engine(self) -> Engine:
@@ -155,6 +157,7 @@ def config_of(net: Net, dataset: Dataset, engine: Engine, limit: int | None) -> 
         limit,
         level=engine.level,
         workers=engine.workers,
+        choices=dict(net.choices) if engine.is_fast else {},
     )
 
 
@@ -243,7 +246,7 @@ def _config(values: Mapping) -> RunConfig:
     """Raises KeyError, TypeError, ValueError or AttributeError for values that no run has."""
     if not isinstance(values, dict):
         raise TypeError(f"it holds a {type(values).__name__}, expected an object")
-    values = {"level": 0, "workers": "auto", **values}
+    values = {"level": 0, "workers": "auto", "choices": {}, **values}
     missing = [f.name for f in fields(RunConfig) if f.name not in values]
     if missing:
         raise ValueError(f"it has no {', '.join(f'`{name}`' for name in missing)}")
@@ -253,8 +256,8 @@ def _config(values: Mapping) -> RunConfig:
         known[name] = tuple(kind(value) for value in known[name])
     if known["backend"] not in BACKENDS or len(known["mean"]) != len(known["std"]) or not known["mean"]:
         raise ValueError("`backend`, `mean` or `std` has a wrong value")
-    if known["level"] not in LEVELS or known["workers"] not in WORKERS:
-        raise ValueError("`level` or `workers` has a wrong value")
+    if known["level"] not in LEVELS or known["workers"] not in WORKERS or not isinstance(known["choices"], dict):
+        raise ValueError("`level`, `workers` or `choices` has a wrong value")
     if known["threads"] is not None and not (isinstance(known["threads"], int) and known["threads"] > 0):
         raise ValueError("`threads` has a wrong value")
     return RunConfig(**known)
@@ -280,7 +283,7 @@ def load_run(run: Run, which: str | None = None) -> tuple[Net, Network, str]:
     from netdsl.pipeline import compile_file
 
     which = which or ("best" if checkpoint_path(run.path, "best").exists() else "last")
-    net = compile_file(run.path / "model.net").with_recipe(run.config.recipe)
+    net = compile_file(run.path / "model.net").with_recipe(run.config.recipe).with_choices(run.config.choices)
     file = checkpoint_path(run.path, which)
     if not file.exists():
         text = f"the run {shown(run.path)} has no checkpoint `{which}`"

@@ -22,6 +22,7 @@ from netdsl.cli import run as netdsl
 from netdsl.cli.progress import progress_display
 from netdsl.cli.train import command
 from netdsl.kernels.workers import available_cores
+from netdsl.passes.choose_algorithms import cheapest
 from netdsl.training import runs
 from netdsl.training.loop import Progress
 
@@ -147,6 +148,19 @@ def test_the_fast_module_is_the_default_and_the_run_says_how_it_was_shared(call,
     configs = [json.loads((here / f"runs/tiny-{i}/config.json").read_text()) for i in range(1, 6)]
     assert [config["level"] for config in configs] == [2, 2, 2, 0, 0]
     assert [config["threads"] for config in configs] == [available_cores(), 1, 2, None, None]
+
+
+def test_what_was_measured_to_be_fastest_is_kept_in_the_run_and_used_again(call, here, monkeypatch):
+    (here / "maps.net").write_text("input 1x28x28\nflatten -> linear 10\ntrain { data mnist-mini, epochs 1 }\n")
+    made = {}
+    monkeypatch.setattr("netdsl.tuning.tune", lambda *given: {"which": "this"})
+    monkeypatch.setattr("netdsl.pipeline.chosen", lambda choices: made.update(choices) or cheapest)
+    assert call("train maps.net -q --limit 99")[0] == 0
+    assert json.loads((here / "runs/maps-1/config.json").read_text())["choices"] == {"which": "this"} == made
+    made.clear()
+    assert call("eval runs/maps-1")[0] == 0 and made == {"which": "this"}
+    made.clear()
+    assert call("train maps.net -q --limit 99 --no-autotune")[0] == 0 and made == {}
 
 
 @pytest.mark.parametrize("backend", ["numpy", "numpy -O0", "numpy --workers processes --threads 2", "interp"])

@@ -103,6 +103,7 @@ def test_a_damaged_config_is_one_line(run, text):
         {"std": ["x"]},
         {"level": 1},
         {"workers": "x"},
+        {"choices": []},
         {"threads": 0},
         {"threads": "x"},
     ],
@@ -116,7 +117,7 @@ def test_wrong_values_in_the_config_are_one_line(run, changes):
 
 def test_a_run_from_before_the_fast_module_is_one_of_the_textbook(run):
     values = json.loads((run / "config.json").read_text())
-    del values["level"], values["workers"]
+    del values["level"], values["workers"], values["choices"]
     (run / "config.json").write_text(json.dumps(values))
     assert read_run(run).config.engine == Engine("numpy", 0, "auto", 1)
 

@@ -1,0 +1,2011 @@
+# -*- coding: utf-8 -*-
+"""Lenet in NumPy, 1x28x28 -> 10, 454,922 parameters. Written by `netdsl compile -O2`; needs numpy and nothing else.
+
+    layer     output    parameters      layer     output    parameters
+    conv1     32x28x28         832      pool2     64x7x7
+    relu1     32x28x28                  flatten1  3136
+    pool1     32x14x14                  linear1   128          401,536
+    conv2     64x14x14      51,264      relu3     128
+    relu2     64x14x14                  linear2   10             1,290
+
+Every layer, or a few together, is a stage: an object with its buffers, a forward and a backward. Inside, maps are
+(H, W, n, C), n the samples of a block; x, params and gradients have PyTorch's shapes. Workers share the batch: each
+has stages of its own, and they wait for each other where a batch norm needs all samples, and around the optimizer.
+"""
+import ctypes
+import inspect
+import json
+import mmap
+import os
+import select
+import signal
+import sys
+import threading
+import time
+import traceback
+import weakref
+
+import numpy as np
+
+INPUT_SHAPE = (1, 28, 28)
+NUM_PARAMETERS = 454_922
+OUTPUTS, LOGITS, GRADIENTS, BACKWARD, UPDATE, STEP = range(6)
+CHUNK = 16384
+
+
+# ---------------------------------------------------------------- kernels
+
+
+class Stage:
+    """What the stages of one worker have in common. A stage has forward and, in training, backward; `refresh` makes
+    what it derives from its params, before a batch.
+
+    own_output, own_gradient: whether what forward and backward give is always an array of the stage's own, made by
+    `outputs` and `gradients` of the worker; else it may be what they were given, or a view of it.
+    """
+
+    own_output = own_gradient = False
+
+    def start(self, w):
+        self.w = w
+        w.given, w.memory = w.memory, None  # what `into` says is for this stage alone
+        w.stages.append(self)
+
+    def refresh(self):
+        """Nothing is derived from the params."""
+
+    def add_gradient(self, name, value):
+        """The gradient of a param by one block is added to that of the blocks before."""
+        if self.w.block == 0:
+            self.w.grads[name][...] = value
+        else:
+            self.w.grads[name] += value
+
+
+class Input(Stage):
+    """The network's input, (n, C, H, W) -> (H, W, n, C)."""
+
+    own_output = True
+
+    def __init__(self, w, shape):
+        self.start(w)
+        self.y = w.arrays(lambda n: (*shape[1:], n, shape[0]))
+
+    def forward(self, x):
+        y = self.y[self.w.block]
+        y[...] = x.transpose(2, 3, 0, 1)
+        return y
+
+
+def long_rows(x):
+    """A view of a map or of vectors in which samples and channels are one axis."""
+    return x.reshape(*x.shape[:-2], -1)
+
+
+def relu(x, out):
+    """max(x, 0) of maps or vectors, contiguous along their samples and channels.
+
+    NumPy takes a third of the time for the maximum of two arrays that it takes for that of an array and a number.
+    """
+    rows = long_rows(x)
+    np.maximum(rows, np.zeros(rows.shape[-1], x.dtype), out=long_rows(out))
+    return out
+
+
+def bands(x, numbers=32768):
+    """Slices of the rows of a map, of about as many numbers as several passes over them find in the cache."""
+    if x.ndim < 4:
+        return [slice(None)]
+    rows = max(1, numbers * len(x) // max(x.size, 1))
+    return [slice(i, i + rows) for i in range(0, len(x), rows)]
+
+
+def stop_negative(dy, y, mask):
+    """The gradient of a relu that gave y: dy stays where y is above 0. mask: scratch, flat."""
+    mask = mask[: y.size].reshape(y.shape)
+    np.greater(y, 0, out=mask)
+    np.multiply(dy, mask, out=dy)
+
+
+def row_sums(a, b=None):
+    """a, or a * b, of maps (H, W, n, C) or vectors (n, C), summed over H -> (W*n*C,) or (n*C,)."""
+    a = a.reshape(len(a) if a.ndim == 4 else 1, -1)
+    if b is None:
+        return np.dot(np.ones(len(a), a.dtype), a)
+    return np.einsum("ij,ij->j", a, b.reshape(a.shape))
+
+
+class ConvStage(Stage):
+    """A convolution of x (H, W, n, C) to y (Ho, Wo, n, F).
+
+    shape (C, H, W) of x; padding ((top, bottom), (left, right)). adds_bias: False where the next stage adds it.
+    dx: whether anything needs the gradient by x. norm: (name, eps) of a batch norm that follows; at inference it is
+    part of the weights and the bias. relu: ends in one.
+    """
+
+    own_output = own_gradient = True
+
+    def prepare(self, w, name, shape, filters, kernel_size, stride, padding, dilation, adds_bias, dx, norm, relu=False):
+        self.start(w)
+        self.name, self.shape, self.channels, self.filters = name, shape, shape[0], filters
+        self.kernel_size, self.stride, self.padding, self.dilation = kernel_size, stride, padding, dilation
+        self.adds_bias, self.has_dx, self.relu = adds_bias, dx, relu
+        self.norm = None if w.training else norm
+        self.out_size = tuple(
+            (size + sum(sides) - d * (k - 1) - 1) // s + 1
+            for size, sides, d, k, s in zip(shape[1:], padding, dilation, kernel_size, stride, strict=True)
+        )
+        if relu and w.training:
+            self.mask = w.masks((filters, *self.out_size))
+        self.weight = w.params[name + ".weight"]
+        self.bias = w.params.get(name + ".bias")
+        if self.norm is not None:
+            self.scale, self.bias = np.ones(filters, w.dtype), np.zeros(filters, w.dtype)
+        elif self.bias is None:
+            self.adds_bias = False
+
+    def fold(self):
+        """At inference: the scale and the bias that the batch norm behind this layer leaves to it."""
+        if self.norm is None:
+            return
+        name, eps = self.norm
+        buffers, params = self.w.network.buffers, self.w.params
+        mean, var = buffers[name + ".running_mean"], buffers[name + ".running_var"]
+        np.divide(1, np.sqrt(var + eps), out=self.scale)
+        if name + ".weight" in params:
+            self.scale *= params[name + ".weight"]
+        own = params.get(self.name + ".bias")
+        np.multiply(self.scale, -mean if own is None else own - mean, out=self.bias)
+        if name + ".bias" in params:
+            self.bias += params[name + ".bias"]
+
+    def refresh(self):
+        """The weights that this worker computes with."""
+        self.fold()
+        if self.norm is not None:
+            self.weight = self.w.params[self.name + ".weight"] * self.scale
+
+    def with_bias(self, y, plus=None):
+        """Bias, another map of that shape, and relu on y (rows, Wo, n, F), in place."""
+        if not self.adds_bias and not self.relu and plus is None:
+            return y
+        rows = long_rows(y)
+        bias = np.resize(self.bias, rows.shape[2]) if self.adds_bias else None
+        for band in bands(y):
+            if bias is not None:
+                rows[band] += bias
+            if plus is not None:
+                y[band] += plus[band]
+            if self.relu:
+                relu(y[band], y[band])
+        return y
+
+    def bias_gradient(self, dy):
+        """The relu's gradient, in place, and that of the bias."""
+        b = self.w.block
+        sums = 0
+        for band in bands(dy):
+            if self.relu:
+                stop_negative(dy[band], self.y[b][: len(dy), : dy.shape[1]][band], self.mask[b])
+            if self.adds_bias:
+                sums = sums + row_sums(dy[band])
+        if self.adds_bias:
+            sums = sums.reshape(-1, self.filters)
+            self.add_gradient(self.name + ".bias", np.dot(np.ones(len(sums), sums.dtype), sums))
+
+    def add_weight_gradient(self, rows, dy):
+        """rows (M, K), dy (M, F) -> the gradient of the weights (K, F) of this block, added to that of those before."""
+        grad = self.grad_rows
+        if self.w.block == 0 and not self.has_gradient:
+            np.matmul(rows.T, dy, out=grad)
+        else:
+            np.matmul(rows.T, dy, out=self.grad_part)
+            grad += self.grad_part
+        self.has_gradient = True
+
+
+class RowConv(ConvStage):
+    """A convolution of few channels. Windows overlap along W only: for every row of x the numbers that each column of
+    a window sees lie together, (H, Kw, C, Wo*n), so that what a row of y sees is a block of Kh such rows, and the
+    rows of the matrix product need no further copies."""
+
+    def __init__(
+        self,
+        w,
+        name,
+        shape,
+        filters,
+        kernel_size,
+        stride=(1, 1),
+        padding=((0, 0), (0, 0)),
+        adds_bias=True,
+        dx=True,
+        norm=None,
+        relu=False,
+    ):
+        self.prepare(w, name, shape, filters, kernel_size, stride, padding, (1, 1), adds_bias, dx, norm, relu)
+        c, (ho, wo), kw = shape[0], self.out_size, kernel_size[1]
+        self.size = height, width = tuple(n + sum(sides) for n, sides in zip(shape[1:], padding, strict=True))
+        self.rows_of_window = kernel_size[0] * kw * c
+        self.padded = w.frame(lambda n: (height, c, width, n), ("rows", padding, shape))
+        self.columns = w.arrays(lambda n: (height, kw, c, wo * n))
+        self.y = w.outputs(lambda n: (ho, wo, n, filters))
+        if w.training:
+            self.grad_rows = w.grads[name + ".weight"].reshape(-1, filters)
+            self.band = min(ho, 8)
+            self.parts = w.scratch("dweight", lambda n: (self.band, self.rows_of_window, filters))[0]
+            if dx:
+                self.dcolumns = w.scratch("dcolumns", lambda n: (height, kw, c, wo * n))
+                self.dwindows = w.scratch("dwindows", lambda n: (ho, self.rows_of_window, wo * n))
+                self.dpadded = w.scratch("dpadded", lambda n: (height, c, width, n))
+                self.dx = w.gradients(lambda n: (*shape[1:], n, c))
+
+    def forward(self, x, plus=None):
+        """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
+        b, n = self.w.block, x.shape[2]
+        (top, _), (left, _) = self.padding
+        padded = self.padded[b]
+        padded[top : top + x.shape[0], :, left : left + x.shape[1]] = x.transpose(0, 3, 1, 2)
+        columns = self.columns[b].reshape(*self.columns[b].shape[:3], -1, n)
+        for v, place in enumerate(self.places(padded)):
+            columns[:, v] = place
+        y = self.y[b]
+        weight = self.weight.reshape(-1, self.filters)
+        np.matmul(self.windows(b).swapaxes(1, 2), weight, out=y.reshape(len(y), -1, self.filters))
+        return self.with_bias(y, plus)
+
+    def places(self, padded):
+        """For each column of the window: what it sees of (H, C, W, n), as (H, C, Wo, n)."""
+        s, wo = self.stride[1], self.out_size[1]
+        return [padded[:, :, v : v + s * (wo - 1) + 1 : s] for v in range(self.kernel_size[1])]
+
+    def windows(self, b):
+        """What each row of y sees, a view (Ho, Kh*Kw*C, Wo*n)."""
+        columns = self.columns[b]
+        row, _, one, item = columns.strides
+        shape = (self.out_size[0], self.rows_of_window, columns.shape[3])
+        return np.lib.stride_tricks.as_strided(columns, shape, (row * self.stride[0], one, item))
+
+    def backward(self, dy):
+        """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
+        b, n = self.w.block, dy.shape[2]
+        self.bias_gradient(dy)
+        rows, windows = dy.reshape(len(dy), -1, self.filters), self.windows(b)
+        for begin in range(0, len(dy), self.band):
+            parts = self.parts[: len(dy) - begin]
+            np.matmul(windows[begin : begin + self.band], rows[begin : begin + self.band], out=parts)
+            if begin == 0 and b == 0:
+                np.sum(parts, axis=0, out=self.grad_rows)
+            else:
+                self.grad_rows += parts.sum(axis=0)
+        if not self.has_dx:
+            return None
+        dwindows, dcolumns, dpadded, dx = self.dwindows[b], self.dcolumns[b], self.dpadded[b], self.dx[b]
+        np.matmul(self.weight.reshape(-1, self.filters), rows.swapaxes(1, 2), out=dwindows)
+        dwindows = dwindows.reshape(len(dy), self.kernel_size[0], *dcolumns.shape[1:])
+        dcolumns[...], dpadded[...] = 0, 0
+        s = self.stride[0]
+        for u in range(self.kernel_size[0]):
+            dcolumns[u : u + s * (len(dy) - 1) + 1 : s] += dwindows[:, u]
+        dcolumns = dcolumns.reshape(*dcolumns.shape[:3], -1, n)
+        for v, place in enumerate(self.places(dpadded)):
+            place += dcolumns[:, v]
+        (top, _), (left, _) = self.padding
+        dx[...] = dpadded[top : top + self.shape[1], :, left : left + self.shape[2]].transpose(0, 2, 3, 1)
+        return dx
+
+
+class MaxPool(Stage):
+    """Maximum pooling of x (H, W, n, C), then + bias, then relu: both keep the order, so they may wait for it.
+
+    Every dy goes to the first maximum of its window. shape (C, H, W) of x.
+    """
+
+    own_output = own_gradient = True
+
+    def __init__(
+        self, w, shape, kernel_size, stride, padding=((0, 0), (0, 0)), dilation=(1, 1), conv=None, relu=False, dx=True
+    ):
+        self.start(w)
+        self.kernel_size, self.stride, self.padding, self.dilation = kernel_size, stride, padding, dilation
+        self.conv, self.relu, self.shape = conv, relu, shape
+        (top, bottom), (left, right) = padding
+        self.size = (shape[1] + top + bottom, shape[2] + left + right)
+        self.out_size = tuple(
+            (size - d * (k - 1) - 1) // s + 1
+            for size, d, k, s in zip(self.size, dilation, kernel_size, stride, strict=True)
+        )
+        self.pads = self.size != shape[1:]
+        self.pairs = kernel_size == stride == (2, 2) and dilation == (1, 1)
+        c = shape[0]
+        self.y = w.outputs(lambda n: (*self.out_size, n, c))
+        if self.pads:
+            self.padded = w.zeros(lambda n: (*self.size, n, c))
+            for padded in self.padded:
+                padded[...] = -np.inf
+        if self.pairs:
+            ho, wo = self.out_size
+            self.wide = w.scratch("pool", lambda n: (2 * ho, wo, n * c))
+            if w.training:
+                self.right = w.bits(lambda n: (2 * ho, wo, n * c))
+                self.low = w.bits(lambda n: (ho, wo, n * c))
+        elif w.training:
+            self.x = [None] * len(w.sizes)
+            self.best = w.arrays(lambda n: (*self.out_size, n, c))
+            self.part = w.scratch("pool", lambda n: (*self.out_size, n, c))
+        if w.training:
+            self.dx = w.gradients(lambda n: (*self.size, n, c))
+            self.mask = w.masks((c, *self.out_size))
+
+    def forward(self, x):
+        b = self.w.block
+        if self.pads:
+            (top, _), (left, _) = self.padding
+            self.padded[b][top : top + self.shape[1], left : left + self.shape[2]] = x
+            x = self.padded[b]
+        y = self.y[b]
+        if self.pairs:
+            self.pair_maximum(x.reshape(*x.shape[:2], -1), y.reshape(*y.shape[:2], -1))
+        else:
+            places = self.places(x)
+            np.maximum(places[0], places[-1], out=y)
+            for place in places[1:-1]:
+                np.maximum(y, place, out=y)
+            if self.w.training:
+                self.x[b] = x
+                self.best[b][...] = y
+        if self.conv is not None and self.conv.bias is not None:
+            y += self.conv.bias
+        return relu(y, y) if self.relu else y
+
+    def places(self, x):
+        """For each place of the window, in reading order: the numbers of x that lie there, (Ho, Wo, n, C)."""
+        (ho, wo), (sh, sw), (dh, dw) = self.out_size, self.stride, self.dilation
+        return [
+            x[u * dh : u * dh + (ho - 1) * sh + 1 : sh, v * dw : v * dw + (wo - 1) * sw + 1 : sw]
+            for u in range(self.kernel_size[0])
+            for v in range(self.kernel_size[1])
+        ]
+
+    def pair_maximum(self, x, y):
+        """Windows of 2x2 that do not overlap: first of columns, then of rows; bits remember where it was."""
+        b = self.w.block
+        ho, wo = self.out_size
+        wide = self.wide[b]
+        left, right = x[: 2 * ho, : 2 * wo : 2], x[: 2 * ho, 1 : 2 * wo : 2]
+        np.maximum(left, right, out=wide)
+        np.maximum(wide[::2], wide[1::2], out=y)
+        if self.w.training:
+            np.greater(right, left, out=self.right[b])
+            np.greater(wide[1::2], wide[::2], out=self.low[b])
+
+    def backward(self, dy):
+        b = self.w.block
+        y = self.y[b]
+        if self.relu:
+            stop_negative(dy, y, self.mask[b])
+        if self.conv is not None and self.conv.bias is not None:
+            self.add_gradient(self.conv.name + ".bias", dy.reshape(-1, dy.shape[-1]).sum(axis=0))
+        dx = self.dx[b]
+        if self.pairs:
+            self.pair_gradient(dy.reshape(*dy.shape[:2], -1), dx.reshape(*dx.shape[:2], -1))
+        else:
+            self.window_gradient(dy, dx)
+        (top, _), (left, _) = self.padding
+        return dx[top : top + self.shape[1], left : left + self.shape[2]]
+
+    def pair_gradient(self, dy, dx):
+        b = self.w.block
+        ho, wo = self.out_size
+        wide, left, right = self.wide[b], dx[: 2 * ho, : 2 * wo : 2], dx[: 2 * ho, 1 : 2 * wo : 2]
+        dx[2 * ho :] = 0  # of odd planes; those that dx was handed to may have written there
+        dx[:, 2 * wo :] = 0
+        np.multiply(dy, self.low[b], out=wide[1::2])
+        np.subtract(dy, wide[1::2], out=wide[::2])
+        np.multiply(wide, self.right[b], out=right)
+        np.subtract(wide, right, out=left)
+
+    def window_gradient(self, dy, dx):
+        b = self.w.block
+        dx[...] = 0
+        part, best = self.part[b], self.best[b]
+        mask = self.mask[b][: dy.size].reshape(dy.shape)
+        for place, target in zip(self.places(self.x[b]), self.places(dx), strict=True):
+            np.equal(place, best, out=mask)
+            np.multiply(dy, mask, out=part)
+            target += part
+            dy -= part  # what found its maximum is gone
+
+
+def product(matrix, x, out, limit=1024):
+    """matrix (m, k) @ x (..., k, Q) -> out (..., m, Q), in columns of at most `limit` numbers, so that what a product
+    reads stays in the cache: two or three times as fast as one product with very long rows."""
+    size = x.shape[-1]
+    parts = max(1, -(-size // limit))
+    while size % parts:
+        parts += 1
+    if parts == 1 or size // parts < limit // 8:
+        np.matmul(matrix, x, out=out)
+        return
+    x = x.reshape(*x.shape[:-1], parts, size // parts).swapaxes(-3, -2)
+    np.matmul(matrix, x, out=out.reshape(*out.shape[:-1], parts, size // parts).swapaxes(-3, -2))
+
+
+def windows_along(rows, width, count):
+    """rows (I, L, columns, Q) -> a view (I, L, count, width, Q) of windows that end where the columns end."""
+    step = (rows.shape[2] - width) // max(count - 1, 1)
+    strides = rows.strides
+    shape = (*rows.shape[:2], count, width, rows.shape[3])
+    return np.lib.stride_tricks.as_strided(rows, shape, (*strides[:2], step * strides[2], *strides[2:]))
+
+
+def to_points(s, x, middle, v):
+    """x -> v (points, number of tiles, Q), by the Separable s. middle: scratch for what lies between, flat.
+
+    x: rows of tiles, (I, J, H, W*Q) for J tiles in a row; (I, H, columns*Q) where neighbours in a row share columns,
+    W tile + overlap: only without pairs, whose halves lie too far apart then.
+    """
+    tiles, q = v.shape[1:]
+    if x.ndim == 3:
+        columns = x.shape[2] // q
+        rows = middle[: len(x) * s.length * columns * q].reshape(len(x), s.length, columns * q)
+        product(s.rows, x, rows, 2048)
+        given = windows_along(rows.reshape(len(x), s.length, columns, q), s.width, tiles // len(x))
+        out = v.reshape(s.length, -1, len(x), tiles // len(x), q).transpose(2, 0, 3, 1, 4)
+        np.matmul(s.real, given, out=out)
+        return
+    rows = middle[: tiles * s.length * s.width * q].reshape(*x.shape[:-2], s.length, s.width * q)
+    product(s.rows, x, rows)
+    rows = rows.reshape(tiles, s.length, s.width, q)
+    out = v[: s.real_points].reshape(s.num_real, -1, tiles, q).transpose(2, 0, 1, 3)
+    product(s.real, rows[:, : s.num_real], out, 512)
+    if s.num_pairs:
+        pairs = rows[:, s.num_real :].reshape(tiles, s.num_pairs, 2 * s.width, q)
+        out = v[s.real_points :].reshape(s.num_pairs, -1, tiles, q).transpose(2, 0, 1, 3)
+        product(s.pairs, pairs, out, 512)
+
+
+def from_points(s, v, middle, x):
+    """The transpose of `to_points` for tiles that lie apart: v (points, number of tiles, Q) -> x (I, J, H, W*Q)."""
+    tiles, q = v.shape[1:]
+    rows = middle[: tiles * s.length * s.width * q].reshape(tiles, s.length, s.width, q)
+    given = v[: s.real_points].reshape(s.num_real, -1, tiles, q).transpose(2, 0, 1, 3)
+    product(s.real_t, given, rows[:, : s.num_real], 512)
+    if s.num_pairs:
+        pairs = rows[:, s.num_real :].reshape(tiles, s.num_pairs, 2 * s.width, q)
+        given = v[s.real_points :].reshape(s.num_pairs, -1, tiles, q).transpose(2, 0, 1, 3)
+        product(s.pairs_t, given, pairs, 512)
+    product(s.rows_t, rows.reshape(*x.shape[:-2], s.length, s.width * q), x)
+
+
+def from_points_over(s, v, step, middle, x):
+    """As `from_points`, for neighbours in a row that overlap: their sum goes to x (I, H, columns*Q). No pairs.
+
+    What a tile shares with the one before is added to it between the two products; so the second one works on less.
+    """
+    tiles, q = v.shape[1:]
+    count = tiles // len(x)
+    rows = middle[: tiles * s.length * s.width * q].reshape(len(x), s.length, count, s.width, q)
+    given = v.reshape(s.length, -1, len(x), count, q).transpose(2, 0, 3, 1, 4)
+    np.matmul(s.real_t, given, out=rows)
+    over = s.width - step
+    rows[:, :, 1:, :over] += rows[:, :, :-1, step:]
+    main = rows[:, :, :, :step].reshape(*rows.shape[:3], step * q).swapaxes(1, 2)
+    out = x[:, :, : count * step * q].reshape(len(x), s.height, count, step * q).swapaxes(1, 2)
+    np.matmul(s.rows_t, main, out=out)
+    if over:
+        last = rows[:, :, -1, step:].reshape(len(x), s.length, over * q)
+        np.matmul(s.rows_t, last, out=x[:, :, count * step * q :])
+
+
+class BilinearConv(ConvStage):
+    """Convolution with stride 1 by constant matrices; keeps the transformed input for the gradient of the weights.
+
+    algorithm: what makes the matrices, `winograd` or `fourier`. tile: outputs of a tile along each axis, 0 for the
+    whole plane at once, with the padding in the matrices. Rows of tiles go through all three steps in bands, as many
+    as stay in the cache.
+    """
+
+    band_bytes = 1 << 20
+
+    def __init__(
+        self,
+        w,
+        name,
+        shape,
+        filters,
+        kernel_size,
+        padding,
+        algorithm,
+        tile=0,
+        adds_bias=True,
+        dx=True,
+        norm=None,
+        relu=False,
+    ):
+        self.prepare(w, name, shape, filters, kernel_size, (1, 1), padding, (1, 1), adds_bias, dx, norm, relu)
+        assert not tile or tile >= max(kernel_size) - 1, f"tiles of {tile} meet more than their neighbours"
+        self.tile = tile
+        before = tuple(side for side, _ in padding)
+        self.tx, self.tw, self.ty = w.constants(algorithm, tile, shape[1:], self.out_size, kernel_size, before)
+        self.tw_t = np.ascontiguousarray(self.tw.T)
+        c, f, points = shape[0], filters, self.tx.points
+        rows, columns = self.grid = tuple(-(-o // tile) for o in self.out_size) if tile else (1, 1)
+        self.bands = []
+        for n in w.sizes:
+            bytes_of_row = points * columns * n * (c + f) * w.dtype.itemsize
+            count = min(rows, max(1, round(rows * bytes_of_row / self.band_bytes), 1))
+            count = min(count, max(1, rows * columns * n // 64))
+            self.bands.append([slice(i * rows // count, (i + 1) * rows // count) for i in range(count)])
+        longest = [max(band.stop - band.start for band in bands) for bands in self.bands]
+        at_work = dict(zip(w.sizes, longest, strict=True))
+        self.is_rowwise = bool(tile) and self.tx.num_pairs == 0
+
+        def at_points(count, channels):
+            return count * columns * channels + 32  # rows that are not a multiple of 4096 bytes apart
+
+        wide = columns * max(self.tx.length * self.tx.width * c, self.ty.length * self.ty.width * f)
+        self.middle = w.scratch("middle", lambda n: (at_work[n] * n * wide,))
+        self.u = w.shared((name, "u"), (points, c * f))
+        size = tuple(g * tile for g in self.grid) if tile else self.out_size
+        self.y = w.outputs(lambda n: (*size, n, f))
+        if tile:
+            whole = tuple((g - 1) * tile + k for g, k in zip(self.grid, (self.tx.height, self.tx.width), strict=True))
+            self.padded = w.frame(lambda n: (*whole, n, c), (*before, *shape[1:]))
+        if w.training:
+            self.v = w.arrays(lambda n: (points, at_points(rows * n, c)))
+            self.z = w.scratch("z", lambda n: (points, at_points(rows * n, f)))
+            self.du = w.scratch("du", lambda n: (points, c, f))[0]
+            self.grad = w.grads[name + ".weight"].reshape(-1, c * f)
+            self.grad_part = w.scratch("dweight", lambda n: self.grad.shape)[0]
+            self.dv = w.scratch("v", lambda n: (points, at_points(at_work[n] * n, c)))
+            self.dy = w.frame(lambda n: (*size, n, f), (0, 0, *self.out_size)) if size != self.out_size else None
+            self.dx = w.gradients(lambda n: (*(whole if tile else shape[1:]), n, c))
+            if tile:
+                columns_of_row = whole[1] if self.is_rowwise else columns * self.tx.width
+                self.dtiles = w.scratch("tiles", lambda n: (at_work[n] * self.tx.height * columns_of_row * n * c,))
+        else:
+            self.v = w.scratch("v", lambda n: (points, at_points(at_work[n] * n, c)))
+        self.m = w.scratch("m", lambda n: (points, at_points(at_work[n] * n, f)))
+
+    def refresh(self):
+        """Transform this worker's part of the weights."""
+        self.fold()
+        c, f = self.channels, self.filters
+        begin, end = self.w.part(c * f)
+        weight = self.weight.reshape(-1, c * f)[:, begin:end]
+        if self.norm is not None:
+            weight = weight * np.resize(self.scale, c * f)[begin:end]
+        product(self.tw, weight, self.u[:, begin:end])
+
+    def forward(self, x, plus=None):
+        """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
+        b, n = self.w.block, x.shape[2]
+        c, f, middle, y = self.channels, self.filters, self.middle[b], self.y[b]
+        u = self.u.reshape(-1, c, f)
+        if self.tile:
+            (top, _), (left, _) = self.padding
+            padded = self.padded[b]
+            padded[top : top + x.shape[0], left : left + x.shape[1]] = x
+            x = padded
+        for band in self.bands[b]:
+            count = (band.stop - band.start) * self.grid[1]
+            first = band.start * self.grid[1] if self.w.training else 0
+            v = self.v[b][:, first * n * c : (first + count) * n * c]
+            m = self.m[b][:, : count * n * f]
+            to_points(self.tx, self.tiles_of(x, band), middle, v.reshape(-1, count, n * c))
+            np.matmul(v.reshape(-1, count * n, c), u, out=m.reshape(-1, count * n, f))
+            from_points(self.ty, m.reshape(-1, count, n * f), middle, self.out_tiles(y, band))
+            rows = slice(band.start * self.tile, band.stop * self.tile) if self.tile else slice(None)
+            self.with_bias(
+                y[rows, : self.out_size[1]][: self.out_size[0] - (rows.start or 0)],
+                plus if plus is None else plus[rows],
+            )
+        return y[: self.out_size[0], : self.out_size[1]]
+
+    def tiles_of(self, x, band):
+        """The tiles that rows of x (H, W, n, C), padded, fall into, as `to_points` takes them."""
+        if not self.tile:
+            return x.reshape(1, 1, x.shape[0], -1)
+        row, column, _, one = x.strides
+        q = x.shape[2] * x.shape[3]
+        start = x[band.start * self.tile :]
+        if self.is_rowwise:
+            shape, strides = (self.tx.height, x.shape[1] * q), (row, one)
+        else:
+            shape, strides = (self.grid[1], self.tx.height, self.tx.width * q), (column * self.tile, row, one)
+        shape, strides = (band.stop - band.start, *shape), (row * self.tile, *strides)
+        return np.lib.stride_tricks.as_strided(start, shape, strides)
+
+    def out_tiles(self, y, band):
+        """y (I*h, J*w, n, F) -> a view of the tiles in a band of rows, (I, J, h, w*n*F)."""
+        if not self.tile:
+            return y.reshape(1, 1, y.shape[0], -1)
+        part = y[band.start * self.tile : band.stop * self.tile]
+        return part.reshape(-1, self.tile, self.grid[1], self.tile * y.shape[2] * y.shape[3]).transpose(0, 2, 1, 3)
+
+    def backward(self, dy):
+        """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
+        b, n = self.w.block, dy.shape[2]
+        c, f, middle, points = self.channels, self.filters, self.middle[b], self.tx.points
+        u = self.u.reshape(points, c, f).transpose(0, 2, 1)
+        self.bias_gradient(dy)
+        if self.dy is not None:
+            self.dy[b][: dy.shape[0], : dy.shape[1]] = dy
+            dy = self.dy[b]
+        for band in self.bands[b]:
+            count = (band.stop - band.start) * self.grid[1]
+            first = band.start * self.grid[1]
+            z = self.z[b][:, first * n * f : (first + count) * n * f]
+            to_points(self.ty, self.out_tiles(dy, band), middle, z.reshape(points, count, n * f))
+            if self.has_dx:
+                dv = self.dv[b][:, : count * n * c]
+                z = z.reshape(points, count * n, f)
+                np.matmul(z, u, out=dv.reshape(points, count * n, c))
+                self.add_dx(dv.reshape(points, count, n * c), band)
+        v, z = self.v[b][:, :-32].reshape(points, -1, c), self.z[b][:, :-32].reshape(points, -1, f)
+        np.matmul(v.transpose(0, 2, 1), z, out=self.du)
+        product(self.tw_t, self.du.reshape(points, -1), self.grad if b == 0 else self.grad_part)
+        if b > 0:
+            self.grad += self.grad_part
+        if not self.has_dx:
+            return None
+        dx = self.dx[b]
+        if not self.tile:
+            return dx
+        (top, _), (left, _) = self.padding
+        return dx[top : top + self.shape[1], left : left + self.shape[2]]
+
+    def add_dx(self, dv, band):
+        """What a band of tiles sends back to x; its first rows overlap with the last ones of the band before."""
+        b, tile, s = self.w.block, self.tile, self.tx
+        dx, middle, q = self.dx[b], self.middle[b], dv.shape[2]
+        if not tile:
+            from_points(s, dv, middle, dx.reshape(1, 1, s.height, -1))
+            return
+        rows, columns = band.stop - band.start, self.grid[1]
+        if self.is_rowwise:
+            tiles = self.dtiles[b][: rows * s.height * dx.shape[1] * q].reshape(rows, s.height, -1)
+            from_points_over(s, dv, tile, middle, tiles)
+        else:
+            apart = self.dtiles[b][: rows * columns * s.height * s.width * q].reshape(rows, columns, s.height, -1)
+            from_points(s, dv, middle, apart)
+            tiles = self.joined(apart, middle, q)
+        over, begin = s.height - tile, band.start * tile
+        dx = dx.reshape(len(dx), -1)
+        if begin:
+            tiles[0, :over] += dx[begin : begin + over]
+        tiles[1:, :over] += tiles[:-1, tile:]
+        dx[begin : begin + rows * tile].reshape(rows, tile, -1)[...] = tiles[:, :tile]
+        dx[begin + rows * tile : begin + rows * tile + over] = tiles[-1, tile:]
+
+    def joined(self, tiles, middle, q):
+        """Tiles of a row that overlap, (I, J, h, w*Q), added up to rows (I, h, columns*Q)."""
+        tile, s = self.tile, self.tx
+        over = (s.width - tile) * q
+        tiles[:, 1:, :, :over] += tiles[:, :-1, :, tile * q :]
+        rows, columns = tiles.shape[:2]
+        out = middle[: rows * s.height * (columns * tile * q + over)].reshape(rows, s.height, -1)
+        main = out[:, :, : columns * tile * q].reshape(rows, s.height, columns, tile * q)
+        main[...] = tiles[:, :, :, : tile * q].swapaxes(1, 2)
+        out[:, :, columns * tile * q :] = tiles[:, -1, :, tile * q :]
+        return out
+
+
+def spectrum(length, places):
+    """(length, len(places)): the real frequencies, 0 and length / 2 if that is even; then (re, im) of the rest."""
+    rows = [np.ones(len(places))] + [np.cos(np.pi * places)] * (length % 2 == 0)
+    for k in range(1, (length + 1) // 2):
+        rows += [np.cos(2 * np.pi * k / length * places), -np.sin(2 * np.pi * k / length * places)]
+    return np.array(rows)
+
+
+def inverse_spectrum(length, places):
+    """The transpose of the inverse of `spectrum`: frequencies that stand for two count twice."""
+    twice = np.full(length, 2.0)
+    twice[: 2 if length % 2 == 0 else 1] = 1
+    return spectrum(length, places) * (twice / length)[:, None]
+
+
+class Separable:
+    """A linear map from a plane to points, and its transpose: `rows` along H, then along W.
+
+    rows (L, H): the first `num_real` rows stand alone, the others are pairs (real, imaginary part).
+    real (A, W): what happens along W to a row that stands alone; pairs (B, 2*W): to a pair of rows, laid end to end.
+    There are num_real * A + num_pairs * B points.
+    """
+
+    def __init__(self, rows, real, pairs, num_real, dtype):
+        self.rows, self.real, self.pairs = (np.ascontiguousarray(m, dtype) for m in (rows, real, pairs))
+        self.rows_t, self.real_t, self.pairs_t = (np.ascontiguousarray(m.T, dtype) for m in (rows, real, pairs))
+        self.length, self.height = self.rows.shape
+        self.width = self.real.shape[1]
+        self.num_real, self.num_pairs = num_real, (self.length - num_real) // 2
+        self.real_points = num_real * len(self.real)
+        self.points = self.real_points + self.num_pairs * len(self.pairs)
+
+
+def dense(s):
+    """A Separable as one matrix (points, H*W)."""
+    eye = np.eye(s.height * s.width, dtype=s.rows.dtype).reshape(1, 1, s.height, -1)
+    v = np.empty((s.points, 1, s.height * s.width), s.rows.dtype)
+    to_points(s, eye, np.empty(s.length * s.width * s.height * s.width, s.rows.dtype), v)
+    return v.reshape(s.points, -1)
+
+
+def gauss_rows(rows, gauss):
+    """Pairs of rows (re, im) to the three factors of Gauss's complex product; the real rows stay."""
+    num_real = 2 if len(rows) % 2 == 0 else 1
+    return np.concatenate([rows[:num_real], *(gauss @ rows[i : i + 2] for i in range(num_real, len(rows), 2))])
+
+
+def gauss_pairs(length, places, gauss):
+    """Complex rows laid end to end (re, im) -> for each of all `length` frequencies Gauss's three factors."""
+    blocks = []
+    for k in range(length):
+        cos, sin = np.cos(2 * np.pi * k / length * places), np.sin(2 * np.pi * k / length * places)
+        blocks.append(gauss @ np.block([[cos, sin], [-sin, cos]]))
+    return np.concatenate(blocks)
+
+
+def fourier(tile, in_size, out_size, kernel_size, before, dtype):
+    """The real Fourier transform -> the maps of input, weights and output, as `winograd` gives them. All but `tile` are
+    pairs (H, W).
+
+    y[o] = sum over u of w[u] * x[o + u - before], x zero outside 0..in_size-1, is a circular convolution of any length
+    >= in_size + before and >= out_size + kernel_size - 1 - before: the shortest is taken. With tile > 0 it is for tiles
+    of that many outputs, without padding. Along H half the frequencies are enough, since the input is real. Complex
+    products take three multiplications instead of four (Gauss), whose sums are part of the matrices: the input gives
+    [re + im, re, im], the weights [re, im - re, re + im].
+    """
+    if tile:
+        in_size, out_size, before = [tile + k - 1 for k in kernel_size], (tile, tile), (0, 0)
+    sizes = list(zip(in_size, out_size, kernel_size, before, strict=True))
+    height, width = (max(n + b, o + k - 1 - b) for n, o, k, b in sizes)
+    places = [(np.arange(n), b - np.arange(k), np.arange(o)) for n, o, k, b in sizes]
+    gauss_x, gauss_w = np.array([[1, 1], [1, 0], [0, 1]]), np.array([[1, 0], [-1, 1], [1, 1]])
+    gauss_y = np.array([[1, 1], [0, 1], [-1, 0]])
+    num_real = 2 if height % 2 == 0 else 1
+    maps = [
+        (
+            spectrum(height, places[0][i]),
+            gauss_rows(spectrum(width, places[1][i]), g),
+            gauss_pairs(width, places[1][i], g),
+        )
+        for i, g in ((0, gauss_x), (1, gauss_w))
+    ]
+    rows, real = (inverse_spectrum(length, axis[2]) for length, axis in zip((height, width), places, strict=True))
+    maps.append((rows, gauss_rows(real, gauss_y), gauss_pairs(width, places[1][2], gauss_y) / width))
+    x, w, y = (Separable(*matrices, num_real, dtype) for matrices in maps)
+    return x, dense(w), y
+
+
+class Flatten(Stage):
+    """(H, W, n, C) -> (n, C*H*W), PyTorch's order."""
+
+    own_output = own_gradient = True
+
+    def __init__(self, w, shape):
+        self.start(w)
+        c, height, width = shape
+        self.y = w.outputs(lambda n: (n * c, height * width))
+        if w.training:
+            self.dx = w.gradients(lambda n: (height, width, n, c))
+
+    def forward(self, x):
+        """Pixel by pixel: one transposing copy would read at a distance of n * C, often a power of two."""
+        y, width = self.y[self.w.block], x.shape[1]
+        for i in range(y.shape[1]):
+            y[:, i] = x[i // width, i % width].reshape(-1)
+        return y.reshape(x.shape[2], -1)
+
+    def backward(self, dy):
+        dx = self.dx[self.w.block]
+        dx[...] = dy.reshape(*dx.shape[2:], *dx.shape[:2]).transpose(2, 3, 0, 1)
+        return dx
+
+
+class Linear(Stage):
+    """y = x weight + bias, then relu; weight is stored as (D, F)."""
+
+    own_output = True
+
+    def __init__(self, w, name, filters, relu=False, dx=True):
+        self.start(w)
+        self.name, self.relu, self.has_dx = name, relu, dx
+        self.weight, self.bias = w.params[name + ".weight"], w.params.get(name + ".bias")
+        self.x = [None] * len(w.sizes)
+        self.y = w.outputs(lambda n: (n, filters))
+        if w.training:
+            self.part = w.scratch("dweight", lambda n: self.weight.shape)[0]
+
+    def forward(self, x):
+        self.x[self.w.block] = x
+        y = np.matmul(x, self.weight, out=self.y[self.w.block])
+        if self.bias is not None:
+            y += self.bias
+        return relu(y, y) if self.relu else y
+
+    def backward(self, dy):
+        b = self.w.block
+        if self.relu:
+            dy *= self.y[b] > 0
+        grad = self.w.grads[self.name + ".weight"]
+        np.matmul(self.x[b].T, dy, out=grad if b == 0 else self.part)
+        if b > 0:
+            grad += self.part
+        if self.bias is not None:
+            self.add_gradient(self.name + ".bias", dy.sum(axis=0))
+        return np.matmul(dy, self.weight.T) if self.has_dx else None
+
+
+def check_labels(labels, num_classes):
+    """Raise ValueError unless every label is a whole number in 0 .. num_classes - 1 (a negative index would wrap)."""
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"labels must be whole numbers, not {labels.dtype}")
+    if labels.size == 0 or labels.min() < 0 or labels.max() >= num_classes:
+        found = f"{labels.min()} to {labels.max()}" if labels.size else "none"
+        raise ValueError(f"labels must lie in 0 to {num_classes - 1}, found {found}")
+
+
+def nll(log_p, labels):
+    """Log-probabilities (N, K, ...), labels (N, ...) -> mean of -log_p at the labels, its gradient."""
+    check_labels(labels, log_p.shape[1])
+    at_labels = np.expand_dims(labels, 1)
+    loss = -np.take_along_axis(log_p, at_labels, axis=1).mean()
+    dlog_p = np.zeros_like(log_p)
+    np.put_along_axis(dlog_p, at_labels, -1.0 / labels.size, axis=1)
+    return loss, dlog_p
+
+
+def cross_entropy(logits, labels):
+    """logits (N, K, ...), labels (N, ...) -> mean loss, dlogits = (softmax - onehot(labels)) / number of labels.
+
+    The maximum is taken out first, so that no exponential overflows.
+    """
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    loss, dlog_p = nll(log_p, labels)
+    return loss, dlog_p + np.exp(log_p) / labels.size
+
+
+def adam_step(params, grads, state, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
+    """Kingma & Ba 2015: m, v are running means of g and g*g, corrected for starting at zero;
+    param -= lr * m_hat / (sqrt(v_hat) + eps). weight_decay adds to g."""
+    step = state["step"] = state.get("step", 0) + 1
+    correct1, correct2 = 1 - betas[0] ** step, 1 - betas[1] ** step
+    for name, param in params.items():
+        g = grads[name] + weight_decay * param if weight_decay else grads[name]
+        m, v = state.setdefault(name, (np.zeros_like(param), np.zeros_like(param)))
+        m += (1 - betas[0]) * (g - m)
+        v += (1 - betas[1]) * (g * g - v)
+        param -= lr / correct1 * m / (np.sqrt(v) / correct2**0.5 + eps)
+
+
+class Stages:
+    """The stages of one worker, by name."""
+
+
+def he(rng, shape, fan_in, fan_out, dtype):
+    """He et al. 2015: normal with variance 2 / fan_in."""
+    return (rng.standard_normal(shape) * (2.0 / fan_in) ** 0.5).astype(dtype)
+
+
+def write_weights(path, weights):
+    """{name: array} -> a `.safetensors` or `.npz` file."""
+    if str(path).endswith(".npz"):
+        np.savez(path, **weights)
+        return
+    header, end = {}, 0
+    for name, array in weights.items():
+        dtype = {"f8": "F64", "f4": "F32", "f2": "F16"}[array.dtype.str[1:]]
+        header[name] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": [end, end + array.nbytes]}
+        end += array.nbytes
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    parts = [np.array([len(text)], "<u8").view(np.uint8), np.frombuffer(text, np.uint8)]
+    parts += [np.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in weights.values()]
+    np.concatenate(parts).tofile(path)
+
+
+def read_weights(path):
+    """A `.safetensors` or `.npz` file -> {name: array}.
+
+    It is the length of a header (8 bytes), the header (JSON: dtype, shape and place of each tensor), data.
+    """
+    if str(path).endswith(".npz"):
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    raw = np.fromfile(path, np.uint8)
+    start = 8 + int(raw[:8].view("<u8")[0])
+    header = json.loads(raw[8:start].tobytes())
+    header.pop("__metadata__", None)
+    dtypes = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
+    weights = {}
+    for name, entry in header.items():
+        begin, end = entry["data_offsets"]
+        weights[name] = raw[start + begin : start + end].view(dtypes[entry["dtype"]]).reshape(entry["shape"])
+    return weights
+
+
+class Network:
+    """What a network can do once it has `params`, `buffers`, `logits`, `forward`, `backward`, `loss` and `update`.
+
+    params and buffers: name -> array, with PyTorch's names, shapes and order, so that one checkpoint fits both.
+    """
+
+    def check_input(self, x):
+        """x (N, *input_shape), numbers of any type -> the same in the network's dtype. Raises ValueError."""
+        x = np.asarray(x, self.dtype)
+        if x.shape[1:] != self.input_shape:
+            raise ValueError(f"the network takes (N, {', '.join(map(str, self.input_shape))}), not {x.shape}")
+        return x
+
+    def loss_and_gradients(self, x, y):
+        """x (N, *input_shape), targets y -> mean loss, {param name: gradient}, in training mode."""
+        loss, dlogits = self.loss(self.logits(x, training=True), y)
+        _, grads = self.backward(dlogits)
+        return loss, grads
+
+    def train_step(self, x, y, lr=None):
+        """Forward, loss, backward and one step of the optimizer, in place; returns the loss."""
+        loss, grads = self.loss_and_gradients(x, y)
+        self.update(grads, self.learning_rate if lr is None else lr)
+        return loss
+
+    def fit(self, x, y, epochs=5, batch=64, lr=None, seed=0):
+        """Train on x (N, *input_shape) and targets y (N, ...) in shuffled batches; returns each epoch's mean loss."""
+        rng, history = np.random.default_rng(seed), []
+        for _ in range(epochs):
+            batches = np.array_split(rng.permutation(len(x)), max(1, len(x) // batch))
+            history.append(float(np.mean([self.train_step(x[rows], y[rows], lr) for rows in batches])))
+        return history
+
+    def outputs(self, x, batch=256):
+        """x (N, *input_shape) -> what the network gives, (N, ...), without training, batch by batch."""
+        return np.concatenate([self.forward(x[i : i + batch]) for i in range(0, len(x), batch)])
+
+    def predict(self, x):
+        """x (N, *input_shape) -> the class of the largest output, (N, ...)."""
+        return self.outputs(x).argmax(axis=1)
+
+    def score(self, x, y):
+        """The share of labels y that `predict` finds."""
+        return float(np.mean(self.predict(x) == y))
+
+    def save(self, path):
+        """Write params and buffers to a `.safetensors` or `.npz` file."""
+        write_weights(path, {**self.params, **self.buffers})
+
+    def load(self, path):
+        """Read what `save`, netdsl or PyTorch wrote; raises ValueError unless every name and shape is right."""
+        found, expected = read_weights(path), {**self.params, **self.buffers}
+        for name in sorted(found.keys() | expected.keys()):
+            if name not in expected or name not in found or found[name].shape != expected[name].shape:
+                shapes = [weights[name].shape if name in weights else "nothing" for weights in (expected, found)]
+                raise ValueError(f"{path}: {name} should be {shapes[0]}, the file has {shapes[1]}")
+        for name, array in expected.items():
+            array[...] = found[name]
+
+
+def ring(bell):
+    """Release a lock unless someone else just has."""
+    try:
+        bell.release()
+    except RuntimeError:
+        return
+
+
+def exit_of(pid):
+    """How a child ended, None while it runs."""
+    try:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        return "has ended"
+    if not ended:
+        return None
+    code = os.waitstatus_to_exitcode(status)
+    return f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+
+
+def end_helpers(pid, counters, bells, threads, children, pipes):
+    """End the helpers of process `pid`, those at work when they are done; children are killed after a second."""
+    if pid != os.getpid():
+        return
+    posted, failed, closing = counters
+    closing[0], failed[0] = 1, posted[0]
+    posted[0] += 1
+    for bell in bells:
+        ring(bell)
+    for _, writing in pipes.values():
+        os.write(writing, b"!")
+    deadline = time.monotonic() + 1
+    for thread in threads:
+        if thread is not threading.current_thread():
+            thread.join(max(0, deadline - time.monotonic()))
+    for child in children.values():
+        while not exit_of(child):
+            if time.monotonic() > deadline:
+                os.kill(child, signal.SIGKILL)
+            time.sleep(0.0005)
+    for end in [end for ends in pipes.values() for end in ends]:
+        os.close(end)
+    pipes.clear()
+
+
+def blas_controls():
+    """-> the functions that get and set the number of threads in the BLAS that numpy's own library links, or Nones."""
+    names = [f"{front}openblas_%s_num_threads{end}" for front in ("scipy_", "") for end in ("64_", "")]
+    names = [(name % "get", name % "set") for name in [*names, "bli_thread_%s_num_threads"]]
+    for module in ("numpy._core._multiarray_umath", "numpy.core._multiarray_umath"):  # numpy 2, numpy 1
+        try:
+            library = ctypes.CDLL(inspect.getfile(sys.modules[module]))
+        except (KeyError, OSError):
+            continue
+        for get, put in [*names, ("MKL_Get_Max_Threads", "MKL_Set_Num_Threads")]:
+            try:
+                return library[get], library[put]
+            except AttributeError:
+                continue
+    return None, None
+
+
+def blas_threads(count):
+    """Set how many threads the BLAS of numpy uses; returns how many it did, None where it cannot be asked (0.5 us)."""
+    try:
+        get, put = blas_threads.controls
+    except AttributeError:
+        get, put = blas_threads.controls = blas_controls()
+    if put is None:
+        return None
+    previous = get()
+    put(count)
+    return previous
+
+
+def held_lock():
+    """-> a lock that is taken."""
+    lock = threading.Lock()
+    lock.acquire()
+    return lock
+
+
+def error_text(error):
+    """The error being handled -> its name, message and traceback with zeros between, in at most 16,384 bytes."""
+    name = "MemoryError" if isinstance(error, MemoryError) else type(error).__name__  # numpy has one of its own
+    parts = name, str(error)[:2000], traceback.format_exc()
+    return "\0".join(part.replace("\0", " ") for part in parts).encode(errors="replace")[:16384]
+
+
+def serve_calls(team, me, bell, posted, done, closing):
+    """The life of a helper in a thread. `team`: a weak reference, so that it can be collected between calls."""
+    while True:
+        while posted[0] == done[me]:
+            bell.acquire()
+        now = team()
+        if closing[0] or now is None:
+            return
+        now.numbers[threading.get_ident()] = me
+        now._serve(me)
+        del now
+
+
+class Team:
+    """`count` workers that do the same work at the same time, each its part of it; worker 0 is whoever calls.
+
+    kind `threads`: the helpers are daemon threads, and who waits blocks on a lock, its bell. kind `processes`: they are
+    forked children, and who waits looks at counters in shared memory; beside what `shared` made they see copies.
+
+    A counter is an aligned int64 that only grows, so that nothing of a failed step need be taken back. Relied upon is
+    that its load and its store are one access each, and that what comes before the release and the acquire of a lock
+    (`_fence`) is seen before what comes after: both hold on x86 and on ARM.
+    """
+
+    def __init__(self, count, kind):
+        self.count, self.kind, self.pid, self.work = count, kind, os.getpid(), None
+        words = memoryview(mmap.mmap(-1, 64 * (count + 1))).cast("q")  # a cache line for all, then one for each worker
+        self.posted, self.failed, self.closing = words[0:1], words[1:2], words[2:3]  # last step, last that failed, 0/1
+        self.arrived, self.done, self.asleep = words[8::8], words[9::8], words[10::8]  # of each: turn, step, 0/1
+        self.command = self.shared(8, np.float64)
+        self.errors = [b""] * count if kind == "threads" else self.shared(count, "S16384")
+        self.fences, self.busy = [held_lock() for _ in range(count)], threading.Lock()
+        self.bells = [held_lock() for _ in range(count)] if kind == "threads" else []
+        self.numbers, self.turns, self.next_look, self.why = {}, [0] * count, 0.0, "they were closed"
+        self.threads, self.children, self.pipes = [], {}, {}
+        counters = self.posted, self.failed, self.closing
+        helpers = self.bells, self.threads, self.children, self.pipes
+        self.end = weakref.finalize(self, end_helpers, self.pid, counters, *helpers)  # at exit, too
+
+    def shared(self, shape, dtype):
+        """-> zeros that every worker sees; of processes, at the start of a page. Raises RuntimeError after `start`."""
+        if self.kind == "threads" or self.count == 1:
+            return np.zeros(shape, dtype)
+        if self.work is not None:
+            raise RuntimeError("what the workers share must be made before they start")
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        return np.ndarray(shape, dtype, mmap.mmap(-1, max(size, 1)))
+
+    def start(self, work):
+        """Start the helpers. `work(index, command)` does one worker's part; `command` is what `call` is given."""
+        assert self.work is None, "a team starts once"
+        self.work, threads = work, blas_threads(1)  # a child keeps that; to set it there would start a pool of its own
+        try:
+            for me in range(1, self.count):
+                if self.kind == "processes":
+                    self.pipes[me] = os.pipe()
+                else:
+                    given = weakref.ref(self), me, self.bells[me], self.posted, self.done, self.closing
+                    thread = threading.Thread(target=serve_calls, args=given, daemon=True)
+                    thread.start()
+                    self.threads.append(thread)
+            for me in self.pipes:
+                self._fork(me)
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            if threads is not None:
+                blas_threads(threads)
+
+    def call(self, command=()):
+        """Every worker does its work on `command`, up to 8 numbers; raises what one of them raised.
+
+        A helper that has died is a RuntimeError and ends the team. After anything else, Ctrl-C too, all others are let
+        out of `sync` and awaited, and the next call finds them ready.
+        """
+        if self.closing[0]:
+            raise RuntimeError(f"the workers have ended: {self.why}")
+        if self.busy.locked():
+            raise RuntimeError("the workers are at work: one call at a time")
+        with self.busy:
+            if self.count == 1:
+                self.command[: len(command)] = command
+                self.work(0, self.command)
+            elif self.pid != os.getpid():
+                raise RuntimeError("the workers serve the process that started them, not a fork of it")
+            else:
+                self._settle()  # a second Ctrl-C may have cut that short
+                self._look(0)
+                self.command[: len(command)] = command
+                self._lead(self.posted[0] + 1)
+
+    def sync(self):
+        """Wait until every worker has come to as many of these in this call as this one."""
+        if self.count == 1:
+            return
+        me = self.numbers.get(threading.get_ident(), 0)
+        turn = self.turns[me] = self.turns[me] + 1
+        self._fence(me)
+        self.arrived[me] = turn
+        if self.bells:
+            self._wake(me)
+        self._wait(me, self.arrived, turn, turn >> 32)
+
+    def close(self):
+        """End the helpers; done also when the team is collected and when the interpreter exits."""
+        self.end()
+
+    def _lead(self, step):
+        """Worker 0's part of a call."""
+        threads = None
+        if self.failed[0] == step - 1:
+            self.errors[:] = [b""] * self.count
+        try:
+            threads = blas_threads(1)
+            self.turns[0] = step << 32
+            self._fence(0)
+            self.posted[0] = step
+            self._wake(0)
+            self.work(0, self.command)
+            self.done[0] = step
+            self._wait(0, self.done, step, -1)
+        except threading.BrokenBarrierError:
+            self._settle()
+        except BaseException:
+            self._settle()
+            raise
+        finally:
+            if threads is not None:
+                blas_threads(threads)
+        if self.failed[0] == step:
+            self._raise_error()
+
+    def _serve(self, me):
+        """A helper's part of a call."""
+        step = self.done[me] + 1
+        self._fence(me)
+        self.turns[me] = step << 32
+        try:
+            self.work(me, self.command)
+        except threading.BrokenBarrierError:
+            self._fence(me)
+        except BaseException as error:
+            self.errors[me] = error if self.bells else error_text(error)
+            self._fail(me, step)
+        self._fence(me)
+        self.done[me] = step
+        if self.bells:
+            ring(self.bells[0])
+
+    def _fork(self, me):
+        """Start child `me`, which never comes back from here; signals wait until it has set what they do to it."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+        try:
+            self.children[me] = os.fork()
+            if self.children[me] == 0:
+                try:
+                    signal.signal(signal.SIGINT, signal.SIG_IGN)
+                    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+                    signal.set_wakeup_fd(-1)
+                    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+                    for _, writing in self.pipes.values():
+                        os.close(writing)
+                    self.numbers[threading.get_ident()] = me
+                    while True:
+                        self._wait(me, self.posted, self.done[me] + 1, -1)
+                        if self.closing[0]:
+                            os._exit(0)
+                        self._serve(me)
+                finally:
+                    os._exit(1)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def _fence(self, me):
+        """Loads and stores before this are seen before those after it (0.2 us); Ctrl-C may cut it in two."""
+        ring(self.fences[me])
+        self.fences[me].acquire(blocking=False)
+
+    def _wake(self, me):
+        """Have every other worker that blocks look at the counters."""
+        self._fence(me)
+        for other, bell in enumerate(self.bells):
+            if other != me:
+                ring(bell)
+        for other, (_, writing) in self.pipes.items():
+            if me == 0 and self.asleep[other]:
+                os.write(writing, b"!")
+
+    def _wait(self, me, counters, target, step):
+        """Until all `counters` are at `target` or beyond; raises BrokenBarrierError once `step` has failed.
+
+        Processes only look for some 10 us, then yield the core between looks: with a core each, a wait ends 1 us after
+        what it waits for. Threads do not: holding the GIL while looking slowed the others by a quarter.
+        """
+        began = spins = 0
+        for i in range(len(counters)):
+            while counters[i] < target:
+                if self.failed[0] == step:
+                    raise threading.BrokenBarrierError
+                if self.bells:
+                    self.bells[me].acquire()
+                elif spins < 50:
+                    spins += 1
+                else:
+                    began = began or time.monotonic()
+                    self._pause(me, time.monotonic() - began, counters is self.posted)
+        self._fence(me)
+
+    def _pause(self, me, waited, idle):
+        """Yield the core; in a step naps follow, so that on a busy machine the others come to it: 28 ms became 20."""
+        if idle and waited > 0.005:
+            self._sleep(me)
+        elif idle or waited < 0.0003:
+            os.sched_yield()
+        else:
+            time.sleep(0.00005 if waited < 1 else 0.001)
+        if time.monotonic() > self.next_look:
+            self._look(me)
+
+    def _sleep(self, me):
+        """Until there is a call or worker 0 ends; for half a second at most, as a fork of it may hold the pipe open."""
+        reading = select.poll()
+        reading.register(self.pipes[me][0], select.POLLIN)
+        self.asleep[me] = 1
+        self._fence(me)
+        if self.posted[0] == self.done[me] and reading.poll(500) and not os.read(self.pipes[me][0], 64):
+            os._exit(0)
+        self.asleep[me] = 0
+
+    def _look(self, me):
+        """A child whose parent has ended ends; worker 0 raises RuntimeError if a child has ended."""
+        self.next_look = time.monotonic() + 0.001
+        if me and os.getppid() != self.pid:
+            os._exit(0)
+        for child, pid in [] if me else list(self.children.items()):
+            how = exit_of(pid)
+            if how:
+                del self.children[child]
+                self.why = f"worker {child} of {self.count} {how}"
+                self.close()
+                raise RuntimeError(f"{self.why}; params and buffers may be half updated, and the other workers ended")
+
+    def _fail(self, me, step):
+        """Let all others out of `sync`."""
+        self._fence(me)
+        self.failed[0] = step
+        self._wake(me)
+
+    def _settle(self):
+        """Let the helpers out of the last step and wait until they are."""
+        step = self.posted[0]
+        if not self.closing[0] and any(done < step for done in self.done):
+            self.done[0] = step
+            self._fail(0, step)
+            self._wait(0, self.done, step, -1)
+
+    def _raise_error(self):
+        """Raise what the first helper in trouble met; from a child, as the plain built-in error."""
+        helper, error = next(((i, error) for i, error in enumerate(self.errors) if error), (0, None))
+        if error is None:
+            raise RuntimeError(f"the workers have ended: {self.why}")
+        if self.bells:
+            raise error
+        name, message, lines = error.decode(errors="replace").split("\0")
+        kept = ArithmeticError, AssertionError, FloatingPointError, IndexError, KeyError, MemoryError, OverflowError
+        kept = {kind.__name__: kind for kind in (*kept, TypeError, ValueError, ZeroDivisionError)}
+        cause = RuntimeError(f"in worker {helper} of {self.count}:\n{lines}")
+        if name in kept:
+            raise kept[name](message) from cause
+        raise RuntimeError(f"worker {helper} of {self.count}: {name}: {message}") from cause
+
+
+def to_textbook(x):
+    """(H, W, n, C) -> (n, C, H, W); tokens and vectors stay."""
+    return np.ascontiguousarray(x.transpose(2, 3, 0, 1)) if x.ndim == 4 else x
+
+
+def available_cores():
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def auto_kind():
+    """`processes` where a fork is safe: on Linux, if the only Python thread is the one that asks; else `threads`."""
+    alone = threading.active_count() == 1 and threading.current_thread() is threading.main_thread()
+    return "processes" if sys.platform == "linux" and alone else "threads"
+
+
+class Buffers:
+    """Arrays that live as long as a worker, in one piece of memory (NumPy asks for huge pages for large pieces only).
+
+    Arrays of the same key share their memory. Sizes are learned by building everything twice.
+    """
+
+    def __init__(self, dtype):
+        self.dtype, self.sizes, self.places, self.memory = np.dtype(dtype), {}, {}, None
+
+    def array(self, key, shape):
+        """An array of that shape; what is in it at first is undefined."""
+        size = 1
+        for n in shape:
+            size *= n
+        if self.memory is None:
+            self.sizes[key] = max(self.sizes.get(key, 0), size)
+            return np.empty(shape, self.dtype)
+        start = self.places[key]
+        return self.memory[start : start + size].reshape(shape)
+
+    def settle(self):
+        """Take the memory for all that was asked for; from now on arrays are parts of it."""
+        end = 0
+        for key, size in self.sizes.items():
+            self.places[key] = end
+            end += (
+                -(-size // 16) * 16 + 48
+            )  # 64 bytes apart, and not at multiples of 4096, which would share a cache set
+        self.memory = np.empty(end + 16, self.dtype)
+        offset = -self.memory.ctypes.data % 64 // self.dtype.itemsize
+        self.memory = self.memory[offset:]
+
+
+class Worker:
+    """One worker's part of a network: its samples in blocks, the stages that work on them, and its gradients.
+
+    n: the samples of the whole batch; rows: which of them each block has, a slice, and `sizes` how many; `block` is the
+    one at work. params and grads: name -> array as it is stored.
+    training: stages keep what their backward pass needs. apart: blocks keep it beside each other, since they take
+    turns; else one block ends before the next begins, and they share their memory.
+    """
+
+    def __init__(self, network, index, n, rows, training, apart):
+        self.network, self.index, self.n, self.rows = network, index, n, rows
+        self.sizes, self.version = [part.stop - part.start for part in rows], None
+        self.training, self.apart, self.block = training, apart, 0
+        self.params, self.grads = network.stored, network.stored_grads[index]
+        self.dtype, self.num_workers = network.dtype, network.num_workers if n >= network.num_workers else 1
+        self.buffers = Buffers(self.dtype)
+        self.build()
+        self.buffers.settle()
+        self.build()
+
+    def build(self):
+        self.count, self.stages, self.memory = 0, [], None
+        build = self.network.train_stages if self.training else self.network.infer_stages
+        self.s = build(self)
+
+    def arrays(self, shape):
+        """An array for each block, shape(n) for its n samples, that keeps what is in it until the block ends."""
+        self.count += 1
+        return self.by_block([(i if self.apart else 0, self.count) for i in range(len(self.sizes))], shape)
+
+    def into(self, memory):
+        """This worker; what the next stage hands on goes into the memory of that number, which others use before and
+        after it."""
+        self.memory = memory
+        return self
+
+    def outputs(self, shape):
+        """As `arrays`, for what a stage's forward gives: kept in training, handed on at inference."""
+        return self.arrays(shape) if self.training else self.gradients(shape)
+
+    def gradients(self, shape):
+        """As `arrays`, for what a stage's backward gives, which is handed on."""
+        memory, self.given = self.given, None
+        if memory is None:
+            return self.arrays(shape)
+        return self.by_block([(memory, "handed on", i if self.apart else 0) for i in range(len(self.sizes))], shape)
+
+    def zeros(self, shape):
+        """As `arrays`; they start as zeros, and what is not written stays so."""
+        self.count += 1
+        found = self.by_block([(i if self.apart else -n, self.count) for i, n in enumerate(self.sizes)], shape)
+        return self.cleared(found)
+
+    def frame(self, shape, inside):
+        """Scratch that starts as zeros, for stages that write to the same part of it: (first row, first column, rows,
+        columns)."""
+        keys = [("frame", inside, shape(n)) for n in self.sizes]
+        return self.cleared(self.by_block(keys, shape))
+
+    def cleared(self, found):
+        for array in found:
+            array[...] = 0
+        return found
+
+    def scratch(self, key, shape):
+        """As `arrays`, but whoever asks for the same key gets the same memory."""
+        return self.by_block([key] * len(self.sizes), shape)
+
+    def bits(self, shape):
+        """As `arrays`, of booleans."""
+        arrays = self.arrays(lambda n: (-(-int(np.prod(shape(n))) // self.dtype.itemsize),))
+        sizes = [(int(np.prod(shape(n))), shape(n)) for n in self.sizes]
+        return [a.view(np.bool_)[:size].reshape(s) for a, (size, s) in zip(arrays, sizes, strict=True)]
+
+    def masks(self, shape):
+        """As `scratch`, of booleans, flat."""
+        size = int(np.prod(shape))
+        return [mask.view(np.bool_) for mask in self.scratch("mask", lambda n: (-(-n * size // self.dtype.itemsize),))]
+
+    def by_block(self, keys, shape):
+        made = {}
+        for key, n in zip(keys, self.sizes, strict=True):
+            if (key, n) not in made:
+                made[key, n] = self.buffers.array(key, shape(n))
+        return [made[key, n] for key, n in zip(keys, self.sizes, strict=True)]
+
+    def shared(self, key, shape):
+        """An array that all workers see."""
+        return self.network.shared((key, shape), shape)
+
+    def constants(self, make, *arguments):
+        """What make(*arguments, dtype) gives, made once for all workers."""
+        known = self.network.known_constants
+        if (make, arguments) not in known:
+            known[make, arguments] = make(*arguments, self.dtype)
+        return known[make, arguments]
+
+    def add_named_gradient(self, name, grad):
+        """The gradient of a param in PyTorch's shape, by one block."""
+        target = self.network.named_grads[self.index][name]
+        if self.block == 0:
+            target[...] = grad
+        else:
+            target += grad
+
+    def part(self, size):
+        """Begin and end of this worker's part of `size` things."""
+        return self.index * size // self.num_workers, (self.index + 1) * size // self.num_workers
+
+    def run(self, steps):
+        """Steps, one for each block, are generators that yield where they wait for all other blocks and workers."""
+        if not self.apart:
+            for self.block, step in enumerate(steps):
+                for _ in step:
+                    self.network.wait(self.n)
+            return
+        running = True
+        while running:
+            for self.block, step in enumerate(steps):
+                running = next(step, "ended") != "ended"
+            if running:
+                self.network.wait(self.n)
+
+
+def from_textbook(x):
+    """(n, C, H, W) -> (H, W, n, C); tokens and vectors stay."""
+    return np.ascontiguousarray(x.transpose(2, 3, 0, 1)) if x.ndim == 4 else x
+
+
+# ---------------------------------------------------------------- the network
+
+
+class FastNetwork(Network):
+    """A network whose batch is shared by workers; the class below says which stages they work with.
+
+    params: name -> array of PyTorch's shape. They are views of one vector, in which weights lie the other way round,
+    (Kh, Kw, C, F) and (D, F): write into them, `params[name][...] = new`, do not replace them.
+    workers: how many (None: one for each core); kind: "threads", "processes" (forked, on shared params; faster where
+    there are many small layers) or "auto".
+    """
+
+    def start(self, params, buffers, rng, workers, kind):
+        """Store the params in one vector, shared by the workers."""
+        self.rng = rng
+        self.num_workers = available_cores() if workers is None else workers
+        self.kind = auto_kind() if kind == "auto" else kind
+        self.team = Team(self.num_workers, self.kind)
+        self.shared_arrays, self.known_constants, self.workers, self.io, self.factors = {}, {}, {}, {}, {}
+        self.store_params(params)
+        self.store_buffers(buffers)
+        self.watch([place for name, place in self.places.items() if params[name].ndim != 2])
+        self.moments = self.team.shared((2, self.size), self.dtype)
+        self.norms = self.team.shared((self.num_workers,), np.float64)
+        self.losses = self.team.shared((self.num_workers,), np.float64)
+        self.capacity, self.steps, self.last_size, self.pending = 0, 0, 0, None
+
+    def store_params(self, params):
+        """One vector for all of them, and one of gradients for each worker; each begins at a multiple of 64 bytes."""
+        self.places, self.size = {}, 0
+        for name, array in params.items():
+            self.places[name] = (self.size, self.size + array.size)
+            self.size += -(-array.size // 16) * 16
+        self.vector = self.team.shared((self.size,), self.dtype)
+        self.gradients = self.team.shared((self.num_workers, self.size), self.dtype)
+        self.stored, self.params = self.views(self.vector, params)
+        both = [self.views(row, params) for row in self.gradients]
+        self.stored_grads, self.named_grads = [stored for stored, _ in both], [named for _, named in both]
+        for name, array in params.items():
+            self.params[name][...] = array
+
+    def store_buffers(self, buffers):
+        """One vector for all of them."""
+        self.carried = self.team.shared((sum(array.size for array in buffers.values()),), self.dtype)
+        self.buffers, begin = {}, 0
+        for name, array in buffers.items():
+            self.buffers[name] = self.carried[begin : begin + array.size].reshape(array.shape)
+            self.buffers[name][...] = array
+            begin += array.size
+
+    def views(self, vector, params):
+        """Of one vector the params as they are stored, and in PyTorch's shapes."""
+        stored, named = {}, {}
+        for name, array in params.items():
+            begin, end = self.places[name]
+            order = {4: (2, 3, 1, 0), 2: (1, 0)}.get(array.ndim, tuple(range(array.ndim)))
+            stored[name] = vector[begin:end].reshape([array.shape[axis] for axis in order])
+            named[name] = stored[name].transpose(np.argsort(order))
+        return stored, named
+
+    def shared(self, key, shape):
+        """An array that all workers see, made when the first one asks for it."""
+        if key not in self.shared_arrays:
+            self.shared_arrays[key] = self.team.shared(shape, self.dtype)
+        return self.shared_arrays[key]
+
+    def worker(self, index, n, training, apart, failures=0):
+        """What worker `index` needs for its part of a batch of n samples; the last six that were made are kept.
+
+        All workers make and forget theirs in the same order, so that they agree on what is new. Where a call failed
+        they may not: what was made before the last of the `failures` is not used again.
+        """
+        active = self.active(n)
+        known, key = self.workers.setdefault((index, active), {}), (n, training, apart, failures)
+        if key not in known:
+            begin, end = index * n // active, (index + 1) * n // active
+            count = max(1, -(-(end - begin) // self.block))
+            cuts = [begin + i * (end - begin) // count for i in range(count + 1)]
+            while len(known) >= 6:
+                known.pop(next(iter(known)))
+            rows = [slice(a, b) for a, b in zip(cuts, cuts[1:], strict=False)]
+            known[key] = Worker(self, index, n, rows, training, apart)
+        return known[key]
+
+    def active(self, n):
+        """How many workers have a part in a batch of n samples: all, or the first, if there is not one for each."""
+        return self.num_workers if n >= self.num_workers else 1
+
+    # ------------------------------------------------------------------------------ what inference derives from params
+
+    def watch(self, places):
+        """Prepare to see whether the params at these places or the buffers were written to, as users may at any time.
+
+        At inference stages use what they derived from them earlier: transformed weights with a batch norm in them.
+        `version` counts the changes that are known of, and every worker keeps the one it derived from.
+        """
+        runs = []
+        for begin, end in places:
+            if runs and begin - runs[-1][1] < 16:
+                begin = runs.pop()[0]
+            runs.append((begin, end))
+        self.watched = []
+        for array in (*(self.vector[begin:end] for begin, end in runs), self.carried):
+            seen = self.team.shared(array.shape, self.dtype)
+            for i in range(0, array.size, 4 * CHUNK):
+                self.watched.append((array[i : i + 4 * CHUNK], seen[i : i + 4 * CHUNK]))
+        self.news = self.team.shared((self.num_workers,), self.dtype)
+        self.version, self.is_known, self.failures = 1, True, 0
+
+    def touch(self):
+        """What inference derived is no longer right, or is overwritten."""
+        self.version, self.is_known = self.version + 1, True
+
+    def look(self, index, n):
+        """Has anything been written to since somebody looked? Each worker looks at a part."""
+        active = self.active(n)
+        self.news[index] = 0
+        for now, seen in self.watched[index * len(self.watched) // active : (index + 1) * len(self.watched) // active]:
+            if not np.array_equal(now, seen):
+                seen[...] = now
+                self.news[index] = 1
+
+    # ------------------------------------------------------------------------------------------ what users call
+
+    def logits(self, x, training=False):
+        """x (N, *input_shape) -> what the loss reads, (N, ...)."""
+        x = self.check_input(x)
+        self.call(LOGITS if training else OUTPUTS, x)
+        if not training:
+            if not self.is_known and self.news[: self.active(len(x))].any():
+                self.touch()
+                self.run(OUTPUTS, len(x))
+            self.is_known = False
+        return self.last_logits.copy()
+
+    def backward(self, dy):
+        """The gradient by the logits, for the last batch that `logits` saw in training -> None, {param name: gradient}.
+
+        The gradient by the input is not computed here; a module of -O0 gives it.
+        """
+        if len(dy) != self.pending:
+            raise ValueError(f"the last batch that `logits` saw in training has {self.pending} samples, not {len(dy)}")
+        self.io["dlogits"][: len(dy)] = dy
+        self.run(BACKWARD, len(dy))
+        return None, self.total_gradients()
+
+    def loss_and_gradients(self, x, y):
+        """x (N, *input_shape), targets y -> mean loss, {param name: gradient}, in training mode."""
+        self.call(GRADIENTS, self.check_input(x), np.asarray(y))
+        return self.last_loss, self.total_gradients()
+
+    def train_step(self, x, y, lr=None):
+        """Forward, loss, backward and one step of the optimizer, in place; returns the loss.
+
+        Where a gradient is not a finite number the params stay as they are, and the loss is NaN.
+        """
+        self.call(STEP, self.check_input(x), np.asarray(y), self.learning_rate if lr is None else lr)
+        return self.last_loss if self.counted() else np.nan
+
+    def counted(self):
+        """Count the step that was just made; False if it was not made, since a gradient is not finite."""
+        made = bool(np.isfinite(self.norms.sum()))
+        self.steps += made
+        return made
+
+    def update(self, grads, lr):
+        """One step of the optimizer, in place."""
+        for name, grad in grads.items():
+            self.named_grads[0][name][...] = grad
+        self.gradients[1:] = 0
+        self.prepare(1)
+        self.touch()
+        self.run(UPDATE, self.num_workers, lr)
+        self.counted()
+
+    def total_gradients(self):
+        """{param name: gradient}, summed over the workers in their order."""
+        for row in self.gradients[1:]:
+            self.gradients[0] += row
+        return {name: grad.copy() for name, grad in self.named_grads[0].items()}
+
+    @property
+    def last_loss(self):
+        """The mean loss of the last batch with targets, also where a gradient was not finite."""
+        return self.losses.sum()
+
+    @property
+    def last_logits(self):
+        """What the loss read of the last batch, (N, ...); the next batch writes over it."""
+        return self.io["logits"][: self.last_size]
+
+    def close(self):
+        """End the workers."""
+        self.team.close()
+
+    @property
+    def has_ended(self):
+        """Whether the workers were closed, or one of them died and ended them all."""
+        return bool(self.team.closing[0])
+
+    # ------------------------------------------------------------------------------------------ how work is shared
+
+    def call(self, command, x, y=None, lr=0.0):
+        """Hand a batch to the workers, and wait for them."""
+        if y is not None and y.shape[:1] != x.shape[:1]:
+            raise ValueError(f"{len(x)} samples, but targets of the shape {y.shape}")
+        self.prepare(len(x), y)
+        self.last_size = len(x)
+        self.hand("x", x)
+        if y is not None:
+            self.hand("y", y)
+        if command != OUTPUTS:
+            self.touch()
+            self.pending = len(x) if command == LOGITS else None
+            for name, *how in self.draws:
+                self.hand(name, self.drawn(len(x), self.rng, *how), self.factors)
+        self.run(command, len(x), lr)
+
+    def drawn(self, n, rng, kernel, shape, p):
+        """The factors by which a dropout multiplies n samples."""
+        return kernel(np.broadcast_to(np.ones((), self.dtype), (n, *shape)), p, True, rng)[1]
+
+    def prepare(self, n, y=None):
+        """Have workers that can take n samples with targets like y (N, ...); the first batch does it, if nobody else.
+
+        Processes see only what was made before they were forked, which is safe while there is no other thread.
+        """
+        if n <= self.capacity and (y is None or self.fits(y)):
+            return
+        if self.capacity:
+            self.team.close()
+            self.team = Team(self.num_workers, self.kind)
+        self.capacity = max(n, self.capacity, 256 if self.kind == "processes" else 1)
+        many = self.capacity
+        self.io["x"] = self.team.shared((many, *self.input_shape), self.dtype)
+        y = self.io.get("y") if y is None else y
+        if y is not None:
+            self.io["y"] = self.team.shared((many, *y.shape[1:]), y.dtype)
+        for name in ("logits", "dlogits"):
+            self.io[name] = self.team.shared((many, *self.logits_shape), self.dtype)
+        for name, *how in self.draws:
+            factor = self.drawn(1, np.random.default_rng(0), *how)
+            self.factors[name] = self.team.shared((many, *factor.shape[1:]), self.dtype)
+        self.workers.clear()
+        for training in (False, True):
+            self.worker(0, 1, training, self.waits)  # asks for all shared arrays
+        self.workers.clear()
+        self.team.start(self.work)
+
+    def fits(self, y):
+        """Whether there is a place for targets like y."""
+        known = self.io.get("y")
+        alike = known is not None and (known.dtype, known.shape[1:]) == (y.dtype, y.shape[1:])
+        return alike or (known is not None and self.kind == "threads")
+
+    def hand(self, name, array, arrays=None):
+        """Show an array to the workers, among `io` or other arrays."""
+        arrays = self.io if arrays is None else arrays
+        if self.kind == "threads":
+            arrays[name] = array
+        else:
+            arrays[name][: len(array)] = array
+
+    def run(self, command, n, lr=0.0):
+        """Every worker does its part of a command; of a batch with too few samples for all, the first does all."""
+        order = (command, n, lr, self.steps, self.version, self.failures)
+        try:
+            if n >= self.num_workers:
+                self.team.call(order)
+            else:
+                self.losses[:] = 0
+                self.norms[:] = 0
+                self.gradients[1:] = 0
+                self.work(0, order)
+        except BaseException:
+            self.touch()
+            self.failures, self.pending = self.failures + 1, None
+            raise
+
+    def wait(self, n):
+        """For all other workers, if they have a part in a batch of n samples."""
+        if n >= self.num_workers:
+            self.team.sync()
+
+    def work(self, index, command):
+        """One worker's part of a command."""
+        kind, n, lr = int(command[0]), int(command[1]), float(command[2])
+        steps, version, failures = (int(number) for number in command[3:6])
+        with np.errstate(all="ignore"):  # what is not finite shows in the loss and in `counted`
+            if kind == UPDATE:
+                self.update_part(index, n, lr, steps)
+            elif kind == OUTPUTS:
+                self.infer_part(index, n, version, failures)
+            else:
+                self.train_part(kind, index, n, version, failures)
+                if kind == STEP:
+                    self.update_part(index, n, lr, steps)
+
+    def infer_part(self, index, n, version, failures):
+        """One worker's part of OUTPUTS. `logits` asks again if somebody found news, which nobody waits for here."""
+        w = self.worker(index, n, False, False, failures)
+        self.look(index, n)
+        if w.version != version:
+            self.refresh(w, version)
+        w.run([self.infer_block(w, b) for b in range(len(w.rows))])
+
+    def train_part(self, kind, index, n, version, failures):
+        """One worker's part of LOGITS, BACKWARD, or both and the loss between them."""
+        w = self.worker(index, n, True, kind in (LOGITS, BACKWARD) or self.waits, failures)
+        if kind != BACKWARD:
+            self.refresh(w, version)
+        elif w.version is None:
+            raise ValueError("what `logits` kept for `backward` is gone: too many batches of other sizes came between")
+        blocks = {LOGITS: self.logits_block, BACKWARD: self.backward_block}.get(kind, self.train_block)
+        self.losses[index] = 0
+        w.run([blocks(w, b) for b in range(len(w.rows))])
+
+    def refresh(self, w, version):
+        """Make what the stages derive from the params; each worker makes a part."""
+        for stage in w.stages:
+            stage.refresh()
+        w.version = version
+        self.wait(w.n)
+
+    def infer_block(self, w, b):
+        self.io["logits"][w.rows[b]] = to_textbook(self.infer_forward(w.s, self.io["x"][w.rows[b]]))
+        return
+        yield
+
+    def logits_block(self, w, b):
+        x = self.io["x"][w.rows[b]]
+        z = (yield from self.train_forward(w.s, x)) if self.waits else self.train_forward(w.s, x)
+        self.io["logits"][w.rows[b]] = to_textbook(z)
+
+    def backward_block(self, w, b):
+        waiting = self.train_backward(w.s, from_textbook(self.io["dlogits"][w.rows[b]].copy()))
+        if waiting is not None:
+            yield from waiting
+
+    def train_block(self, w, b):
+        rows = w.rows[b]
+        x = self.io["x"][rows]
+        z = (yield from self.train_forward(w.s, x)) if self.waits else self.train_forward(w.s, x)
+        z = to_textbook(z)
+        self.io["logits"][rows] = z
+        loss, dz = self.loss(z, self.io["y"][rows])
+        share = (rows.stop - rows.start) / w.n
+        self.losses[w.index] += loss * share
+        waiting = self.train_backward(w.s, from_textbook((dz * share).astype(self.dtype)))
+        if waiting is not None:
+            yield from waiting
+
+    def update_part(self, index, n, lr, steps):
+        """One worker's part of the params: sum the gradients, see that all are finite, then the optimizer's step."""
+        self.wait(n)
+        active = self.active(n)
+        chunks = range(0, self.size, CHUNK)
+        own = chunks[index * len(chunks) // active : (index + 1) * len(chunks) // active]
+        params, grads, norm = {}, {}, 0.0
+        for begin in own:
+            params[begin] = self.vector[begin : begin + CHUNK]
+            grads[begin] = self.gradients[0, begin : begin + CHUNK]
+            for row in self.gradients[1:]:
+                grads[begin] += row[begin : begin + CHUNK]
+            norm += float(np.dot(grads[begin], grads[begin]))
+        if not np.isfinite(norm) and all(np.isfinite(grad).all() for grad in grads.values()):
+            norm = 0.0  # only the squares overflow
+        self.norms[index] = norm
+        self.wait(n)
+        if np.isfinite(self.norms[:active].sum()):
+            state = {begin: tuple(self.moments[:, begin : begin + CHUNK]) for begin in own}
+            self.optimize(params, grads, {**state, "step": steps}, lr)  # of its own: each step adds 1 to it
+
+
+class Lenet(FastNetwork):
+    """(N, 1, 28, 28) -> (N, 10)."""
+
+    input_shape, logits_shape = INPUT_SHAPE, (10,)
+    learning_rate = 0.001
+    loss = staticmethod(cross_entropy)
+    block = 32  # samples at a time, at most
+    waits = False  # whether blocks wait for the whole batch in training
+    draws = ()
+
+    def __init__(self, seed=0, dtype=np.float32, workers=None, kind="threads"):
+        rng = np.random.default_rng(seed)
+        self.dtype = np.dtype(dtype)
+        params = {
+            "conv1.weight": he(rng, (32, 1, 5, 5), 25, 800, dtype),
+            "conv1.bias": np.zeros(32, dtype),
+            "conv2.weight": he(rng, (64, 32, 5, 5), 800, 1600, dtype),
+            "conv2.bias": np.zeros(64, dtype),
+            "linear1.weight": he(rng, (128, 3136), 3136, 128, dtype),
+            "linear1.bias": np.zeros(128, dtype),
+            "linear2.weight": he(rng, (10, 128), 128, 10, dtype),
+            "linear2.bias": np.zeros(10, dtype),
+        }
+        buffers = {}
+        self.start(params, buffers, rng, workers, kind)
+
+    def train_stages(self, w):
+        """What worker w computes with, in training."""
+        s = Stages()
+        s.input = Input(w, (1, 28, 28))
+        s.conv1 = RowConv(w.into(0), "conv1", (1, 28, 28), 32, (5, 5), (1, 1), ((2, 2), (2, 2)), adds_bias=False, dx=False)
+        s.pool1 = MaxPool(w.into(1), (32, 28, 28), (2, 2), (2, 2), conv=s.conv1, relu=True)
+        s.conv2 = BilinearConv(w.into(0), "conv2", (32, 14, 14), 64, (5, 5), ((2, 2), (2, 2)), fourier, adds_bias=False)
+        s.pool2 = MaxPool(w.into(1), (64, 14, 14), (2, 2), (2, 2), conv=s.conv2, relu=True)
+        s.flatten1 = Flatten(w.into(0), (64, 7, 7))
+        s.linear1 = Linear(w, "linear1", 128, relu=True)
+        s.linear2 = Linear(w, "linear2", 10)
+        return s
+
+    def infer_stages(self, w):
+        """The same at inference: batch norms are part of convolutions."""
+        s = Stages()
+        s.input = Input(w, (1, 28, 28))
+        s.conv1 = RowConv(w.into(0), "conv1", (1, 28, 28), 32, (5, 5), (1, 1), ((2, 2), (2, 2)), adds_bias=False)
+        s.pool1 = MaxPool(w.into(1), (32, 28, 28), (2, 2), (2, 2), conv=s.conv1, relu=True)
+        s.conv2 = BilinearConv(w.into(0), "conv2", (32, 14, 14), 64, (5, 5), ((2, 2), (2, 2)), fourier, adds_bias=False)
+        s.pool2 = MaxPool(w.into(1), (64, 14, 14), (2, 2), (2, 2), conv=s.conv2, relu=True)
+        s.flatten1 = Flatten(w.into(0), (64, 7, 7))
+        s.linear1 = Linear(w.into(1), "linear1", 128, relu=True)
+        s.linear2 = Linear(w.into(0), "linear2", 10)
+        return s
+
+    def train_forward(self, s, x):
+        """One block: x (N, 1, 28, 28) -> what the loss reads (N, 10)."""
+        x = s.input.forward(x)
+        x = s.conv1.forward(x)  # (28, 28, n, 32)
+        x = s.pool1.forward(x)  # relu1 -> pool1: (14, 14, n, 32)
+        x = s.conv2.forward(x)  # (14, 14, n, 64)
+        x = s.pool2.forward(x)  # relu2 -> pool2: (7, 7, n, 64)
+        x = s.flatten1.forward(x)  # (n, 3136)
+        x = s.linear1.forward(x)  # linear1 -> relu3: (n, 128)
+        x = s.linear2.forward(x)  # (n, 10)
+        return x
+
+    def train_backward(self, s, dy):
+        """The gradient by what `train_forward` gave -> those of the params."""
+        dy = s.linear2.backward(dy)
+        dy = s.linear1.backward(dy)
+        dy = s.flatten1.backward(dy)
+        dy = s.pool2.backward(dy)
+        dy = s.conv2.backward(dy)
+        dy = s.pool1.backward(dy)
+        s.conv1.backward(dy)
+
+    def infer_forward(self, s, x):
+        """As `train_forward`, at inference."""
+        x = s.input.forward(x)
+        x = s.conv1.forward(x)  # (28, 28, n, 32)
+        x = s.pool1.forward(x)  # relu1 -> pool1: (14, 14, n, 32)
+        x = s.conv2.forward(x)  # (14, 14, n, 64)
+        x = s.pool2.forward(x)  # relu2 -> pool2: (7, 7, n, 64)
+        x = s.flatten1.forward(x)  # (n, 3136)
+        x = s.linear1.forward(x)  # linear1 -> relu3: (n, 128)
+        x = s.linear2.forward(x)  # (n, 10)
+        return x
+
+    def forward(self, x, training=False):
+        """x (N, 1, 28, 28) -> y (N, 10)."""
+        return self.logits(x, training)
+
+    def optimize(self, params, grads, state, lr):
+        """One step of the optimizer, in place."""
+        adam_step(params, grads, state, lr)
+
+
+Model = Lenet
+
+if __name__ == "__main__":
+    # A training run on made-up data, to show that the network learns.
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 10, 256)
+    patterns = rng.standard_normal((10, *INPUT_SHAPE))  # one for each class
+    x = (patterns[y] + rng.standard_normal((256, *INPUT_SHAPE))).astype(np.float32)
+    model = Model(seed=0)
+    for epoch in range(1, 6):
+        (loss,) = model.fit(x, y, epochs=1, batch=32, seed=epoch)
+        print(f"epoch {epoch}: loss {loss:.4f}, accuracy {model.score(x, y):.3f}")
