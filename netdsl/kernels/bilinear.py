@@ -272,7 +272,8 @@ class BilinearConv(ConvStage):
         if w.training:
             self.v = w.arrays(lambda n: (points, at_points(rows * n, c)))
             self.z = w.scratch("z", lambda n: (points, at_points(rows * n, f)))
-            self.du = w.scratch("du", lambda n: (points, c, f))[0]
+            self.channels_at_once = max(1, min(c, (1 << 20) // (points * f)))
+            self.du = w.scratch("du", lambda n: (points, self.channels_at_once * f))[0]
             self.grad = w.grads[name + ".weight"].reshape(-1, c * f)
             self.grad_part = w.scratch("dweight", lambda n: self.grad.shape)[0]
             self.dv = w.scratch("v", lambda n: (points, at_points(at_work[n] * n, c)))
@@ -361,10 +362,7 @@ class BilinearConv(ConvStage):
                 np.matmul(z, u, out=dv.reshape(points, count * n, c))
                 self.add_dx(dv.reshape(points, count, n * c), band)
         v, z = self.v[b][:, :-32].reshape(points, -1, c), self.z[b][:, :-32].reshape(points, -1, f)
-        np.matmul(v.transpose(0, 2, 1), z, out=self.du)
-        product(self.tw_t, self.du.reshape(points, -1), self.grad if b == 0 else self.grad_part)
-        if b > 0:
-            self.grad += self.grad_part
+        self.add_weight_gradient(v, z)
         if not self.has_dx:
             return None
         dx = self.dx[b]
@@ -372,6 +370,22 @@ class BilinearConv(ConvStage):
             return dx
         (top, _), (left, _) = self.padding
         return dx[top : top + self.shape[1], left : left + self.shape[2]]
+
+    def add_weight_gradient(self, v, z):
+        """v (points, M, C), z (points, M, F) -> their products, back from the points; some channels at a time, so that
+        those stay in the cache."""
+        points, f = len(v), self.filters
+        for begin in range(0, self.channels, self.channels_at_once):
+            part = v[:, :, begin : begin + self.channels_at_once]
+            du = self.du[:, : part.shape[2] * f]
+            np.matmul(part.transpose(0, 2, 1), z, out=du.reshape(points, -1, f))
+            place = slice(begin * f, (begin + part.shape[2]) * f)
+            if self.w.block == 0:
+                product(self.tw_t, du, self.grad[:, place])
+            else:
+                rest = self.grad_part[:, place]
+                product(self.tw_t, du, rest)
+                self.grad[:, place] += rest
 
     def add_dx(self, dv, band):
         """What a band of tiles sends back to x; its first rows overlap with the last ones of the band before."""

@@ -3,7 +3,7 @@ its bias, and may end in a relu: both are done while the numbers are in the cach
 
 import numpy as np
 
-from netdsl.kernels.stages import Stage, bands, long_rows, relu, row_sums, stop_negative
+from netdsl.kernels.stages import Stage, bands, channel_sums, long_rows, relu, row_sums, stop_negative
 
 
 class Input(Stage):
@@ -70,7 +70,7 @@ class MaxPool(Stage):
                 padded[...] = -np.inf
         if self.pairs:
             ho, wo = self.out_size
-            self.wide = w.scratch("pool", lambda n: (2 * ho, wo, n * c))
+            self.wide = w.scratch("pool", lambda n: (2 * ho * wo * n * c,))
             if w.training:
                 self.right = w.bits(lambda n: (2 * ho, wo, n * c))
                 self.low = w.bits(lambda n: (ho, wo, n * c))
@@ -113,16 +113,21 @@ class MaxPool(Stage):
         ]
 
     def pair_maximum(self, x, y):
-        """Windows of 2x2 that do not overlap: first of columns, then of rows; bits remember where it was."""
+        """Windows of 2x2 that do not overlap. In training first of columns, then of rows, with bits that remember where
+        it was; at inference first of rows, which lie in one piece."""
         b = self.w.block
         ho, wo = self.out_size
-        wide = self.wide[b]
+        if not self.w.training:
+            wide = self.wide[b].reshape(ho, 2 * wo, -1)
+            np.maximum(x[: 2 * ho : 2, : 2 * wo], x[1 : 2 * ho : 2, : 2 * wo], out=wide)
+            np.maximum(wide[:, ::2], wide[:, 1::2], out=y)
+            return
+        wide = self.wide[b].reshape(2 * ho, wo, -1)
         left, right = x[: 2 * ho, : 2 * wo : 2], x[: 2 * ho, 1 : 2 * wo : 2]
         np.maximum(left, right, out=wide)
         np.maximum(wide[::2], wide[1::2], out=y)
-        if self.w.training:
-            np.greater(right, left, out=self.right[b])
-            np.greater(wide[1::2], wide[::2], out=self.low[b])
+        np.greater(right, left, out=self.right[b])
+        np.greater(wide[1::2], wide[::2], out=self.low[b])
 
     def backward(self, dy):
         b = self.w.block
@@ -130,7 +135,7 @@ class MaxPool(Stage):
         if self.relu:
             stop_negative(dy, y, self.mask[b])
         if self.conv is not None and self.conv.bias is not None:
-            self.add_gradient(self.conv.name + ".bias", dy.reshape(-1, dy.shape[-1]).sum(axis=0))
+            self.add_gradient(self.conv.name + ".bias", channel_sums(row_sums(dy), dy.shape[-1]))
         dx = self.dx[b]
         if self.pairs:
             self.pair_gradient(dy.reshape(*dy.shape[:2], -1), dx.reshape(*dx.shape[:2], -1))
@@ -142,7 +147,8 @@ class MaxPool(Stage):
     def pair_gradient(self, dy, dx):
         b = self.w.block
         ho, wo = self.out_size
-        wide, left, right = self.wide[b], dx[: 2 * ho, : 2 * wo : 2], dx[: 2 * ho, 1 : 2 * wo : 2]
+        wide = self.wide[b].reshape(2 * ho, wo, -1)
+        left, right = dx[: 2 * ho, : 2 * wo : 2], dx[: 2 * ho, 1 : 2 * wo : 2]
         dx[2 * ho :] = 0  # of odd planes; those that dx was handed to may have written there
         dx[:, 2 * wo :] = 0
         np.multiply(dy, self.low[b], out=wide[1::2])
@@ -195,11 +201,6 @@ class BatchNorm(Stage):
         sums[0] += first
         sums[1] += second
 
-    def channel_sums(self, row):
-        """(..., C) flat -> (C,)."""
-        rows = row.reshape(-1, self.channels)
-        return np.dot(np.ones(len(rows), row.dtype), rows).astype(np.float64)
-
     def forward(self, x):
         """Generator: x (H, W, n, C) or (n, C) -> y of that shape."""
         b = self.w.block
@@ -207,14 +208,14 @@ class BatchNorm(Stage):
             raise ValueError("batch norm needs more than one value for each channel in training: use a larger batch")
         self.x[b] = x
         total, squares = row_sums(x), row_sums(x, x)
-        self.add_sums(0, self.channel_sums(total), self.channel_sums(squares))
+        self.add_sums(0, channel_sums(total, self.channels), channel_sums(squares, self.channels))
         yield
         total, squares = self.sums[: self.w.num_workers, 0].sum(axis=0, dtype=np.float64)
         mean = total / self.count
         var = squares / self.count - mean * mean
         if (var < 1e-3 * mean * mean).any():  # most digits cancelled: sum the squares of what is left without the mean
             rest = x - mean.astype(x.dtype)
-            self.add_sums(2, 0, self.channel_sums(row_sums(rest, rest)))
+            self.add_sums(2, 0, channel_sums(row_sums(rest, rest), self.channels))
             yield
             var = self.sums[: self.w.num_workers, 2, 1].sum(axis=0, dtype=np.float64) / self.count
         self.mean, self.inv_std = mean, 1 / np.sqrt(np.maximum(var, 0) + self.eps)
@@ -243,7 +244,7 @@ class BatchNorm(Stage):
             if self.relu:
                 stop_negative(dy[band], y[band], self.mask[b])
             dbias, products = dbias + row_sums(dy[band]), products + row_sums(dy[band], x[band])
-        dbias, products = self.channel_sums(dbias), self.channel_sums(products)
+        dbias, products = (channel_sums(row, self.channels).astype(np.float64) for row in (dbias, products))
         self.add_sums(1, dbias, products)
         if self.weight is not None:
             self.add_gradient(self.name + ".bias", dbias)
@@ -325,14 +326,16 @@ class Flatten(Stage):
         self.start(w)
         c, height, width = shape
         self.y = w.outputs(lambda n: (n * c, height * width))
+        self.apart = w.scratch("flat", lambda n: (height * width, n * c + 16))
         if w.training:
             self.dx = w.gradients(lambda n: (height, width, n, c))
 
     def forward(self, x):
-        """Pixel by pixel: one transposing copy would read at a distance of n * C, often a power of two."""
-        y, width = self.y[self.w.block], x.shape[1]
-        for i in range(y.shape[1]):
-            y[:, i] = x[i // width, i % width].reshape(-1)
+        """By way of rows that lie n * C + 16 numbers apart: n * C is often a power of two, whose multiples share one
+        place in the cache. Two copies take a third of the time of one."""
+        y, apart = self.y[self.w.block], self.apart[self.w.block][:, :-16]
+        apart[...] = x.reshape(len(apart), -1)
+        y[...] = apart.T
         return y.reshape(x.shape[2], -1)
 
     def backward(self, dy):
