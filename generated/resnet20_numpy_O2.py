@@ -109,6 +109,12 @@ def stop_negative(dy, y, mask):
     np.multiply(dy, mask, out=dy)
 
 
+def channel_sums(row, channels):
+    """(..., C) flat -> (C,): a product with ones is quicker than a sum along the first axis."""
+    rows = row.reshape(-1, channels)
+    return np.dot(np.ones(len(rows), row.dtype), rows)
+
+
 def row_sums(a, b=None):
     """a, or a * b, of maps (H, W, n, C) or vectors (n, C), summed over H -> (W*n*C,) or (n*C,)."""
     a = a.reshape(len(a) if a.ndim == 4 else 1, -1)
@@ -192,8 +198,7 @@ class ConvStage(Stage):
             if self.adds_bias:
                 sums = sums + row_sums(dy[band])
         if self.adds_bias:
-            sums = sums.reshape(-1, self.filters)
-            self.add_gradient(self.name + ".bias", np.dot(np.ones(len(sums), sums.dtype), sums))
+            self.add_gradient(self.name + ".bias", channel_sums(sums, self.filters))
 
     def add_weight_gradient(self, rows, dy):
         """rows (M, K), dy (M, F) -> the gradient of the weights (K, F) of this block, added to that of those before."""
@@ -330,11 +335,6 @@ class BatchNorm(Stage):
         sums[0] += first
         sums[1] += second
 
-    def channel_sums(self, row):
-        """(..., C) flat -> (C,)."""
-        rows = row.reshape(-1, self.channels)
-        return np.dot(np.ones(len(rows), row.dtype), rows).astype(np.float64)
-
     def forward(self, x):
         """Generator: x (H, W, n, C) or (n, C) -> y of that shape."""
         b = self.w.block
@@ -342,14 +342,14 @@ class BatchNorm(Stage):
             raise ValueError("batch norm needs more than one value for each channel in training: use a larger batch")
         self.x[b] = x
         total, squares = row_sums(x), row_sums(x, x)
-        self.add_sums(0, self.channel_sums(total), self.channel_sums(squares))
+        self.add_sums(0, channel_sums(total, self.channels), channel_sums(squares, self.channels))
         yield
         total, squares = self.sums[: self.w.num_workers, 0].sum(axis=0, dtype=np.float64)
         mean = total / self.count
         var = squares / self.count - mean * mean
         if (var < 1e-3 * mean * mean).any():  # most digits cancelled: sum the squares of what is left without the mean
             rest = x - mean.astype(x.dtype)
-            self.add_sums(2, 0, self.channel_sums(row_sums(rest, rest)))
+            self.add_sums(2, 0, channel_sums(row_sums(rest, rest), self.channels))
             yield
             var = self.sums[: self.w.num_workers, 2, 1].sum(axis=0, dtype=np.float64) / self.count
         self.mean, self.inv_std = mean, 1 / np.sqrt(np.maximum(var, 0) + self.eps)
@@ -378,7 +378,7 @@ class BatchNorm(Stage):
             if self.relu:
                 stop_negative(dy[band], y[band], self.mask[b])
             dbias, products = dbias + row_sums(dy[band]), products + row_sums(dy[band], x[band])
-        dbias, products = self.channel_sums(dbias), self.channel_sums(products)
+        dbias, products = (channel_sums(row, self.channels).astype(np.float64) for row in (dbias, products))
         self.add_sums(1, dbias, products)
         if self.weight is not None:
             self.add_gradient(self.name + ".bias", dbias)
@@ -539,7 +539,8 @@ class BilinearConv(ConvStage):
         if w.training:
             self.v = w.arrays(lambda n: (points, at_points(rows * n, c)))
             self.z = w.scratch("z", lambda n: (points, at_points(rows * n, f)))
-            self.du = w.scratch("du", lambda n: (points, c, f))[0]
+            self.channels_at_once = max(1, min(c, (1 << 20) // (points * f)))
+            self.du = w.scratch("du", lambda n: (points, self.channels_at_once * f))[0]
             self.grad = w.grads[name + ".weight"].reshape(-1, c * f)
             self.grad_part = w.scratch("dweight", lambda n: self.grad.shape)[0]
             self.dv = w.scratch("v", lambda n: (points, at_points(at_work[n] * n, c)))
@@ -628,10 +629,7 @@ class BilinearConv(ConvStage):
                 np.matmul(z, u, out=dv.reshape(points, count * n, c))
                 self.add_dx(dv.reshape(points, count, n * c), band)
         v, z = self.v[b][:, :-32].reshape(points, -1, c), self.z[b][:, :-32].reshape(points, -1, f)
-        np.matmul(v.transpose(0, 2, 1), z, out=self.du)
-        product(self.tw_t, self.du.reshape(points, -1), self.grad if b == 0 else self.grad_part)
-        if b > 0:
-            self.grad += self.grad_part
+        self.add_weight_gradient(v, z)
         if not self.has_dx:
             return None
         dx = self.dx[b]
@@ -639,6 +637,22 @@ class BilinearConv(ConvStage):
             return dx
         (top, _), (left, _) = self.padding
         return dx[top : top + self.shape[1], left : left + self.shape[2]]
+
+    def add_weight_gradient(self, v, z):
+        """v (points, M, C), z (points, M, F) -> their products, back from the points; some channels at a time, so that
+        those stay in the cache."""
+        points, f = len(v), self.filters
+        for begin in range(0, self.channels, self.channels_at_once):
+            part = v[:, :, begin : begin + self.channels_at_once]
+            du = self.du[:, : part.shape[2] * f]
+            np.matmul(part.transpose(0, 2, 1), z, out=du.reshape(points, -1, f))
+            place = slice(begin * f, (begin + part.shape[2]) * f)
+            if self.w.block == 0:
+                product(self.tw_t, du, self.grad[:, place])
+            else:
+                rest = self.grad_part[:, place]
+                product(self.tw_t, du, rest)
+                self.grad[:, place] += rest
 
     def add_dx(self, dv, band):
         """What a band of tiles sends back to x; its first rows overlap with the last ones of the band before."""
