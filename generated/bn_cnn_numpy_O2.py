@@ -2235,8 +2235,7 @@ class BnCnn(FastNetwork):
         x = s.linear1.forward(x)  # (n, 128)
         x = yield from s.bn5.forward(x)  # bn5 -> relu5
         x = s.dropout1.forward(x)
-        x = s.linear2.forward(x)  # (n, 10)
-        return x
+        return s.linear2.forward(x)  # (n, 10)
 
     def train_backward(self, s, dy):
         """The gradient by what `train_forward` gave -> those of the params."""
@@ -2270,8 +2269,7 @@ class BnCnn(FastNetwork):
         x = s.flatten1.forward(x)  # (n, 3136)
         x = s.linear1.forward(x)  # (n, 128)
         x = s.bn5.forward(x)  # bn5 -> relu5
-        x = s.linear2.forward(x)  # (n, 10)
-        return x
+        return s.linear2.forward(x)  # (n, 10)
 
     def forward(self, x, training=False):
         """x (N, 1, 28, 28) -> y (N, 10)."""

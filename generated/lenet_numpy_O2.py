@@ -1990,8 +1990,7 @@ class Lenet(FastNetwork):
         x = s.pool2.forward(x)  # relu2 -> pool2: (7, 7, n, 64)
         x = s.flatten1.forward(x)  # (n, 3136)
         x = s.linear1.forward(x)  # linear1 -> relu3: (n, 128)
-        x = s.linear2.forward(x)  # (n, 10)
-        return x
+        return s.linear2.forward(x)  # (n, 10)
 
     def train_backward(self, s, dy):
         """The gradient by what `train_forward` gave -> those of the params."""
@@ -2012,8 +2011,7 @@ class Lenet(FastNetwork):
         x = s.pool2.forward(x)  # relu2 -> pool2: (7, 7, n, 64)
         x = s.flatten1.forward(x)  # (n, 3136)
         x = s.linear1.forward(x)  # linear1 -> relu3: (n, 128)
-        x = s.linear2.forward(x)  # (n, 10)
-        return x
+        return s.linear2.forward(x)  # (n, 10)
 
     def forward(self, x, training=False):
         """x (N, 1, 28, 28) -> y (N, 10)."""

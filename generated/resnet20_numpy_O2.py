@@ -2350,8 +2350,7 @@ class Resnet20(FastNetwork):
 
         # the network itself
         x = s.gap1.forward(x)  # (n, 64)
-        x = s.fc.forward(x)  # (n, 10)
-        return x
+        return s.fc.forward(x)  # (n, 10)
 
     def train_backward(self, s, dy):
         """The gradient by what `train_forward` gave -> those of the params."""
@@ -2463,8 +2462,7 @@ class Resnet20(FastNetwork):
 
         # the network itself
         x = s.gap1.forward(x)  # (n, 64)
-        x = s.fc.forward(x)  # (n, 10)
-        return x
+        return s.fc.forward(x)  # (n, 10)
 
     def forward(self, x, training=False):
         """x (N, 3, 32, 32) -> y (N, 10)."""

@@ -17,7 +17,7 @@ from netdsl.ir import Graph
 from netdsl.library import Library, read_spec
 from netdsl.lower import lower
 from netdsl.names import identifier
-from netdsl.passes.choose_algorithms import chosen
+from netdsl.passes.choose_algorithms import chosen, direct
 from netdsl.recipe import LOSSES, Recipe
 from netdsl.source import Source
 from netdsl.syntax.parser import parse
@@ -65,17 +65,18 @@ class Net:
         return {}
 
     def numpy_source(self, level: int = 0) -> str:
-        """The text of the standalone NumPy module: level 0 is the textbook, to be read, 2 is fast.
+        """The text of the standalone NumPy module: level 0 is the textbook, to be read, 2 is fast, 1 is as
+        fast as it can be without Winograd's algorithm and the Fourier transform, which mix the numbers of a tile.
 
-        Both compute the same, have the same params under the same names and need nothing but numpy.
+        All compute the same, have the same params under the same names and need nothing but numpy.
         """
-        assert level in (0, 2), level
+        assert level in (0, 1, 2), level
         if level not in self._numpy_texts:
             given = (self.graph, self.recipe, LOSSES[self.recipe.loss])
-            if level == 2:
+            if level:
                 from netdsl.backends.fast_emitter import emit_fast
 
-                self._numpy_texts[level] = emit_fast(*given, chosen(self.choices))
+                self._numpy_texts[level] = emit_fast(*given, chosen(self.choices) if level == 2 else direct, level)
             else:
                 from netdsl.backends.numpy_emitter import emit_numpy
 
@@ -91,7 +92,7 @@ class Net:
     def numpy_model(self, seed: int | None = None, dtype: Any = "float32", level: int = 0, **options: Any) -> Any:
         """The emitted NumPy module, run: an instance of its Model.
 
-        options, at level 2: workers, how many (None: one for each core), and kind, "threads", "processes" or "auto";
+        options, above level 0: workers, how many (None: one for each core), and kind, "threads", "processes" or "auto";
         call the model's `close()` when it is no longer used.
         """
         module = run_module(self.numpy_source(level), f"{self.name}_numpy")

@@ -26,7 +26,7 @@ from netdsl.passes.tile_batch import block_size
 from netdsl.recipe import OPTIMIZERS, Recipe
 
 
-def emit_fast(graph: Graph, recipe: Recipe, loss: Callable, choose: Choice = cheapest) -> str:
+def emit_fast(graph: Graph, recipe: Recipe, loss: Callable, choose: Choice = cheapest, level: int = 2) -> str:
     """The text of `<name>_numpy.py` at -O2. choose: which of the ways to compute a layer is taken."""
     until, count = logits_value(graph, recipe.loss), logits_layers(graph, recipe.loss)
     train, infer = (plan_memory(plan(graph, until, count, training, choose)) for training in (True, False))
@@ -40,7 +40,7 @@ def emit_fast(graph: Graph, recipe: Recipe, loss: Callable, choose: Choice = che
     name = _class_name(graph, [*kernels, network])
     return emit(
         "fast_module.py.j2",
-        title=f"{title(graph, name, 'NumPy', ' -O2')}; needs numpy and nothing else.",
+        title=f"{title(graph, name, 'NumPy', f' -O{level}')}; needs numpy and nothing else.",
         table=layer_table(graph),
         modules=imported_modules([*kernels, network]),
         input_shape=repr(graph.input_shape),
@@ -218,9 +218,11 @@ def _forward_lines(plan: Plan) -> list[str]:
         if stage.output in titles:
             lines += ["", f"# {titles[stage.output]}"]
         inputs = ", ".join(named[value] for value in stage.inputs)
-        wait = "yield from " if stage.waits and plan.training else ""
-        line = f"{named[stage.output]} = {wait}s.{members[stage.node.name]}.forward({inputs})"
-        lines.append(f"{line}{_comment(plan, stage)}")
+        call = f"s.{members[stage.node.name]}.forward({inputs})"
+        waits = stage.waits and plan.training
+        if stage is plan.stages[-1] and stage.output == plan.output:
+            return [*lines, f"return {f'(yield from {call})' if waits else call}{_comment(plan, stage)}"]
+        lines.append(f"{named[stage.output]} = {'yield from ' if waits else ''}{call}{_comment(plan, stage)}")
     return [*lines, f"return {named[plan.output]}"]
 
 

@@ -4,7 +4,7 @@ Every contestant works in a process of its own (`worker`), driven by a `child.Ch
 so that whatever disturbs the machine disturbs all alike, and makes a `report.Report`. `contestants` says what each is.
 """
 
-LEVELS = (0, 2)
+LEVELS = (0, 1, 2)
 """The optimisation levels of the NumPy module; the last one is the default."""
 
 WORKERS = ("auto", "threads", "processes")

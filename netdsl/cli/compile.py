@@ -15,7 +15,9 @@ TARGETS = ("numpy", "torch")
 @click.command()
 @click.argument("specs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--target", "-t", type=click.Choice([*TARGETS, "all"]), default="numpy", show_default=True)
-@level_option(0, "Of the NumPy module: 0 is the textbook, to be read; 2 is fast.")
+@level_option(
+    0, "Of the NumPy module: 0 is the textbook, 2 is fast, 1 is fast without mixing numbers of different windows."
+)
 @click.option(
     "-o", "output", type=click.Path(path_type=Path), help="A .py file, or a folder that gets <spec>_<target>.py."
 )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import click
 
-LEVELS = ("0", "2")
+LEVELS = ("0", "1", "2")
 
 
 def level_option(default: int | None, text: str) -> Callable:

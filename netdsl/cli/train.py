@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="The compiled module, or layer objects.",
 )
-@level_option(None, "Of the compiled module: 2 is fast, and the default; 0 is the textbook.")
+@level_option(None, "Of the compiled module: 2 is fast, and the default; 0 is the textbook; 1 as `compile` says.")
 @autotune_option()
 @click.option(
     "--workers",
@@ -92,7 +92,7 @@ def command(
     net = net.with_recipe(_overridden(net.recipe, flags))
     dataset = load_data(net.recipe.data, limit)
     check_fits(net, dataset)
-    if engine.is_fast and autotune:
+    if engine.level == 2 and autotune:
         net = tuned(net, net.recipe.batch, engine.threads)
     run = new_run(net.name, out)
     write_setup(run, net.source.text, config_of(net, dataset, engine, limit), net.used)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from netdsl.kernels.bilinear import BilinearConv
 from netdsl.layers.contract import StageCall
 
 Choice = Callable[[Sequence[StageCall], bool], StageCall]
@@ -15,6 +16,13 @@ _CLOSE, _MOST = 1.3, 3  # ways whose estimates lie within this factor are measur
 def cheapest(ways: Sequence[StageCall], training: bool) -> StageCall:
     """The way of the lowest estimated cost. Depends on the graph alone: the same text on every machine."""
     return min(ways, key=lambda way: way.costs[0 if training else 1])
+
+
+def direct(ways: Sequence[StageCall], training: bool) -> StageCall:
+    """The cheapest way in which every number of the output comes from its own window alone (-O1): a NaN or an outlier
+    stays where it is, and zeros stay zeros."""
+    local = [way for way in ways if not issubclass(way.kernel, BilinearConv)]
+    return cheapest(local, training)
 
 
 def chosen(answers: Mapping[str, str]) -> Choice:

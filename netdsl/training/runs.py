@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from netdsl.backends.network import Network
     from netdsl.pipeline import Net
 
-BACKENDS, LEVELS, WORKERS = ("numpy", "interp"), (0, 2), ("threads", "processes", "auto")
+BACKENDS, LEVELS, WORKERS = ("numpy", "interp"), (0, 1, 2), ("threads", "processes", "auto")
 RUNS_HELP = "`netdsl train` makes them, as `runs/lenet-1`"
 
 
@@ -39,8 +39,8 @@ RUNS_HELP = "`netdsl train` makes them, as `runs/lenet-1`"
 class Engine:
     """What computes a run: "interp", layer objects, or "numpy", the emitted module of that level.
 
-    threads: workers at level 2 (None: one for each core), else the most threads of BLAS (None: no bound).
-    workers: what those of level 2 are, threads or processes.
+    threads: workers above level 0 (None: one for each core), else the most threads of BLAS (None: no bound).
+    workers: what those are, threads or processes.
     """
 
     backend: str = "numpy"
@@ -50,7 +50,7 @@ class Engine:
 
     @property
     def is_fast(self) -> bool:
-        return self.backend == "numpy" and self.level == 2
+        return self.backend == "numpy" and self.level > 0
 
 
 @dataclass(frozen=True)

@@ -610,3 +610,21 @@ def test_a_network_that_nobody_holds_ends_its_workers():
     del model
     gc.collect()
     assert threading.active_count() == before
+
+
+def test_at_level_1_every_number_comes_from_its_own_window():
+    net = compile_text("input 8x16x16\nconv 8 k3 p1 -> relu -> conv 4 k5 p2\n")
+    x = np.random.default_rng(0).standard_normal((3, 8, 16, 16))
+    outputs = {level: net.numpy_model(dtype="float64", level=level).forward(x) for level in (0, 1)}
+    np.testing.assert_allclose(outputs[1], outputs[0], rtol=1e-10, atol=1e-12)
+    x[1, 2, 0, 0] = np.nan
+    x[2, 0, 15, 15] = 1e12
+    found = net.numpy_model(dtype="float64", level=1).forward(x)
+    near = np.zeros((3, 4, 16, 16), bool)
+    near[1, :, :4, :4] = near[2, :, 12:, 12:] = True
+    assert np.isnan(found[1, :, :4, :4]).all()
+    np.testing.assert_array_equal(
+        found[~near], net.numpy_model(dtype="float64", level=1).forward(np.nan_to_num(x))[~near]
+    )
+    np.testing.assert_allclose(found[~near], outputs[0][~near], rtol=1e-10, atol=1e-12)
+    assert "fourier" not in net.numpy_source(1) and "winograd" not in net.numpy_source(1)
