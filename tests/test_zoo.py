@@ -98,11 +98,13 @@ def test_logits_are_those_of_torchvision(name):
     assert keys == [key for key, _ in facts["tensors"]]
 
 
-def check_everywhere(net, dtypes):
+def check_everywhere(net, dtypes, fast):
+    """fast: for which of the dtypes -O2 is compared too."""
     x, y = random_batch(net, 2, 0)
     checks = list(bitwise_checks(net, x, y, 0, dtypes))
     for dtype in dtypes:
-        checks += fast_checks(net, x, y, 0, dtype) + torch_checks(net, x, y, 0, dtype)
+        checks += torch_checks(net, x, y, 0, dtype)
+        checks += fast_checks(net, x, y, 0, dtype) if dtype in fast else []
     assert not [check for check in checks if not check.ok]
     assert {"gradient of the input"} <= {check.name.split(": ")[1] for check in checks}
 
@@ -110,13 +112,14 @@ def check_everywhere(net, dtypes):
 @pytest.mark.parametrize("name", named([*FACTS, *OTHERS]))
 def test_forward_and_every_gradient_agree_at_reduced_size(name):
     pytest.importorskip("torch")
-    check_everywhere(at_reduced_size(name), ("float64",) if name in LARGE else ("float64", "float32"))
+    dtypes = ("float64",) if name in LARGE else ("float64", "float32")
+    check_everywhere(at_reduced_size(name), dtypes, () if name in LARGE and name != "resnet50" else dtypes)
 
 
 @pytest.mark.slow
 def test_forward_and_every_gradient_of_resnet18_agree_at_full_size():
     pytest.importorskip("torch")
-    check_everywhere(compile_file(ROOT / "specs/resnet18.net"), ("float64", "float32"))
+    check_everywhere(compile_file(ROOT / "specs/resnet18.net"), ("float64", "float32"), ("float32",))
 
 
 def flops_of_pytorch(net):
