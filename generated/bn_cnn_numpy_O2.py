@@ -113,7 +113,7 @@ def stop_negative(dy, y, mask):
     np.multiply(dy, mask, out=dy)
 
 
-def channel_sums(row, channels):
+def column_sums(row, channels):
     """(..., C) flat -> (C,): a product with ones is quicker than a sum along the first axis."""
     rows = row.reshape(-1, channels)
     return np.dot(np.ones(len(rows), row.dtype), rows)
@@ -202,7 +202,7 @@ class ConvStage(Stage):
             if self.adds_bias:
                 sums = sums + row_sums(dy[band])
         if self.adds_bias:
-            self.add_gradient(self.name + ".bias", channel_sums(sums, self.filters))
+            self.add_gradient(self.name + ".bias", column_sums(sums, self.filters))
 
     def add_weight_gradient(self, rows, dy):
         """rows (M, K), dy (M, F) -> the gradient of the weights (K, F) of this block, added to that of those before."""
@@ -346,14 +346,14 @@ class BatchNorm(Stage):
             raise ValueError("batch norm needs more than one value for each channel in training: use a larger batch")
         self.x[b] = x
         total, squares = row_sums(x), row_sums(x, x)
-        self.add_sums(0, channel_sums(total, self.channels), channel_sums(squares, self.channels))
+        self.add_sums(0, column_sums(total, self.channels), column_sums(squares, self.channels))
         yield
         total, squares = self.sums[: self.w.num_workers, 0].sum(axis=0, dtype=np.float64)
         mean = total / self.count
         var = squares / self.count - mean * mean
         if (var < 1e-3 * mean * mean).any():  # most digits cancelled: sum the squares of what is left without the mean
             rest = x - mean.astype(x.dtype)
-            self.add_sums(2, 0, channel_sums(row_sums(rest, rest), self.channels))
+            self.add_sums(2, 0, column_sums(row_sums(rest, rest), self.channels))
             yield
             var = self.sums[: self.w.num_workers, 2, 1].sum(axis=0, dtype=np.float64) / self.count
         self.mean, self.inv_std = mean, 1 / np.sqrt(np.maximum(var, 0) + self.eps)
@@ -382,7 +382,7 @@ class BatchNorm(Stage):
             if self.relu:
                 stop_negative(dy[band], y[band], self.mask[b])
             dbias, products = dbias + row_sums(dy[band]), products + row_sums(dy[band], x[band])
-        dbias, products = (channel_sums(row, self.channels).astype(np.float64) for row in (dbias, products))
+        dbias, products = (column_sums(row, self.channels).astype(np.float64) for row in (dbias, products))
         self.add_sums(1, dbias, products)
         if self.weight is not None:
             self.add_gradient(self.name + ".bias", dbias)
@@ -839,7 +839,7 @@ class MaxPool(Stage):
         if self.relu:
             stop_negative(dy, y, self.mask[b])
         if self.conv is not None and self.conv.bias is not None:
-            self.add_gradient(self.conv.name + ".bias", channel_sums(row_sums(dy), dy.shape[-1]))
+            self.add_gradient(self.conv.name + ".bias", column_sums(row_sums(dy), dy.shape[-1]))
         dx = self.dx[b]
         if self.pairs:
             self.pair_gradient(dy.reshape(*dy.shape[:2], -1), dx.reshape(*dx.shape[:2], -1))

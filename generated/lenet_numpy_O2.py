@@ -107,7 +107,7 @@ def stop_negative(dy, y, mask):
     np.multiply(dy, mask, out=dy)
 
 
-def channel_sums(row, channels):
+def column_sums(row, channels):
     """(..., C) flat -> (C,): a product with ones is quicker than a sum along the first axis."""
     rows = row.reshape(-1, channels)
     return np.dot(np.ones(len(rows), row.dtype), rows)
@@ -196,7 +196,7 @@ class ConvStage(Stage):
             if self.adds_bias:
                 sums = sums + row_sums(dy[band])
         if self.adds_bias:
-            self.add_gradient(self.name + ".bias", channel_sums(sums, self.filters))
+            self.add_gradient(self.name + ".bias", column_sums(sums, self.filters))
 
     def add_weight_gradient(self, rows, dy):
         """rows (M, K), dy (M, F) -> the gradient of the weights (K, F) of this block, added to that of those before."""
@@ -395,7 +395,7 @@ class MaxPool(Stage):
         if self.relu:
             stop_negative(dy, y, self.mask[b])
         if self.conv is not None and self.conv.bias is not None:
-            self.add_gradient(self.conv.name + ".bias", channel_sums(row_sums(dy), dy.shape[-1]))
+            self.add_gradient(self.conv.name + ".bias", column_sums(row_sums(dy), dy.shape[-1]))
         dx = self.dx[b]
         if self.pairs:
             self.pair_gradient(dy.reshape(*dy.shape[:2], -1), dx.reshape(*dx.shape[:2], -1))

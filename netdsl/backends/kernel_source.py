@@ -32,6 +32,8 @@ def kernel_texts(roots: Iterable[Callable | type]) -> list[str]:
     ordered: dict[Callable | type, str] = {}
     for root in roots:
         _collect(root, ordered)
+    names = [kernel.__name__ for kernel in ordered]
+    assert len(set(names)) == len(names), f"two kernels share a name: {sorted(n for n in names if names.count(n) > 1)}"
     return list(ordered.values())
 
 

@@ -3,7 +3,7 @@ the fast ones. Weights are stored as (Kh, Kw, C, F)."""
 
 import numpy as np
 
-from netdsl.kernels.stages import Stage, bands, channel_sums, long_rows, relu, row_sums, stop_negative
+from netdsl.kernels.stages import Stage, bands, column_sums, long_rows, relu, row_sums, stop_negative
 
 
 class ConvStage(Stage):
@@ -81,7 +81,7 @@ class ConvStage(Stage):
             if self.adds_bias:
                 sums = sums + row_sums(dy[band])
         if self.adds_bias:
-            self.add_gradient(self.name + ".bias", channel_sums(sums, self.filters))
+            self.add_gradient(self.name + ".bias", column_sums(sums, self.filters))
 
     def add_weight_gradient(self, rows, dy):
         """rows (M, K), dy (M, F) -> the gradient of the weights (K, F) of this block, added to that of those before."""

@@ -200,7 +200,7 @@ def long_rows(x):
     return x.reshape(*x.shape[:-2], -1)
 
 
-def channel_sums(row, channels):
+def column_sums(row, channels):
     """(..., C) flat -> (C,): a product with ones is quicker than a sum along the first axis."""
     rows = row.reshape(-1, channels)
     return np.dot(np.ones(len(rows), row.dtype), rows)
