@@ -101,7 +101,7 @@ def test_a_damaged_config_is_one_line(run, text):
         {"classes": 3},
         {"std": [1, 2]},
         {"std": ["x"]},
-        {"level": 1},
+        {"level": 3},
         {"workers": "x"},
         {"choices": []},
         {"threads": 0},
