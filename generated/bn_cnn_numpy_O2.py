@@ -314,11 +314,10 @@ class BatchNorm(Stage):
 
     own_output = True
 
-    def __init__(self, w, name, shape, eps=1e-5, momentum=0.1, relu=False, conv=None):
+    def __init__(self, w, name, shape, eps=1e-5, momentum=0.1, relu=False):
         self.start(w)
         self.name, self.eps, self.momentum, self.relu = name, eps, momentum, relu
         self.channels = shape[0]
-        self.conv = conv
         self.sums = w.shared((name, "sums"), (w.network.num_workers, 3, 2, shape[0]))
         self.weight, self.bias = w.params.get(name + ".weight"), w.params.get(name + ".bias")
         buffers = w.network.buffers

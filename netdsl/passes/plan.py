@@ -225,7 +225,7 @@ def move_bias(plan: Plan) -> Plan:
     for conv in plan.stages:
         movable = conv.adds_bias and conv.takes("adds_bias") and not conv.options.get("relu")
         after = plan.only_reader(conv.output) if movable else None
-        if after is not None and after.takes("conv") and after.kernel is not BatchNorm:
+        if after is not None and after.takes("conv"):
             plan = plan.with_stages(conv.set(adds_bias=False), replace(after, conv=conv.node.name))
     return plan
 
