@@ -132,10 +132,11 @@ class ConvStage(Stage):
 
     shape (C, H, W) of x; padding ((top, bottom), (left, right)). adds_bias: False where the next stage adds it.
     dx: whether anything needs the gradient by x. norm: (name, eps) of a batch norm that follows; at inference it is
-    part of the weights and the bias. relu: ends in one.
+    part of the weights and the bias. relu: ends in one. is_local: whether every number of y comes from its own window
+    alone; fast algorithms mix those of a tile.
     """
 
-    own_output = own_gradient = True
+    own_output = own_gradient = is_local = True
 
     def prepare(self, w, name, shape, filters, kernel_size, stride, padding, dilation, adds_bias, dx, norm, relu=False):
         self.start(w)
@@ -493,6 +494,7 @@ class BilinearConv(ConvStage):
     as stay in the cache.
     """
 
+    is_local = False
     band_bytes = 1 << 20
 
     def __init__(
@@ -693,6 +695,28 @@ class BilinearConv(ConvStage):
         return out
 
 
+def toom_cook(tile, taps, dtype):
+    """F(tile, taps), a convolution of one axis -> data (points, tile + taps - 1), weight (points, taps), output (tile,
+    points): y = output @ ((data @ x) * (weight @ w)).
+
+    By the method of Toom and Cook: polynomials are multiplied by their values at 0, pairs +-a, and infinity. Pairs lie
+    around 1, as a and 1/a, which balances the sizes of the entries.
+    """
+    size = tile + taps - 1
+    pairs = ((), (1.0,), (0.5**0.5, 2**0.5), (1.0, 0.5, 2.0), (0.45, 1 / 0.45, 0.8, 1 / 0.8))[(size - 1) // 2]
+    a = np.array([0.0, *(sign * p for p in pairs for sign in (1, -1))])[: size - 1]
+    scale = np.array([np.prod([a[i] - a[j] for j in range(size - 1) if j != i]) for i in range(size - 1)])
+    weight, output = np.zeros((size, taps)), np.zeros((tile, size))
+    weight[:-1] = a[:, None] ** np.arange(taps) / scale[:, None]
+    output[:, :-1] = a[None, :] ** np.arange(tile)[:, None]
+    weight[-1, -1] = output[-1, -1] = 1
+    # Of `data` the sum over i of output[k, i] * weight[i, j] * data[i, l] is 1 where l = k + j, else 0.
+    products = np.einsum("ki,ij->kji", output, weight).reshape(tile * taps, size)
+    places = np.add.outer(np.arange(tile), np.arange(taps)).reshape(-1)
+    data = np.linalg.lstsq(products, np.eye(size)[places], rcond=None)[0]
+    return tuple(np.ascontiguousarray(matrix, dtype) for matrix in (data, weight, output))
+
+
 class Separable:
     """A linear map from a plane to points, and its transpose: `rows` along H, then along W.
 
@@ -720,26 +744,14 @@ def dense(s):
 
 
 def winograd(tile, in_size, out_size, kernel_size, before, dtype):
-    """F(tile, r) along both axes, by the method of Toom and Cook -> the map of the input (Separable), that of the
+    """F(tile, r) along both axes of square tiles, r x r kernels -> the map of the input (Separable), that of the
     weights (a matrix), and the transpose of that back to the output (Separable).
 
-    Square tiles of tile + r - 1 numbers, an r x r kernel. The points are 0, pairs +-a, +-1/a, which balance the sizes
-    of the entries, and infinity. Of `in_size`, `out_size`, `before` a tile knows nothing.
+    Of `in_size`, `out_size`, `before` a tile knows nothing.
     """
-    kernel, size = kernel_size[0], tile + kernel_size[0] - 1
-    pairs = ((), (1.0,), (0.5**0.5, 2**0.5), (1.0, 0.5, 2.0))[(size - 1) // 2]
-    a = np.array([0.0, *(sign * p for p in pairs for sign in (1, -1))])[: size - 1]
-    scale = np.array([np.prod([a[i] - a[j] for j in range(size - 1) if j != i]) for i in range(size - 1)])
-    weight, output = np.zeros((size, kernel)), np.zeros((tile, size))
-    weight[:-1] = a[:, None] ** np.arange(kernel) / scale[:, None]
-    output[:, :-1] = a[None, :] ** np.arange(tile)[:, None]
-    weight[-1, -1] = output[-1, -1] = 1
-    # Of `data` the sum over i of output[k, i] * weight[i, j] * data[i, l] is 1 where l = k + j, else 0.
-    products = np.einsum("ki,ij->kji", output, weight).reshape(tile * kernel, size)
-    places = np.add.outer(np.arange(tile), np.arange(kernel)).reshape(-1)
-    data = np.linalg.lstsq(products, np.eye(size)[places], rcond=None)[0]
+    data, weight, output = toom_cook(tile, kernel_size[0], np.float64)
     none = np.zeros((0, 0))
-    x, w, y = (Separable(m, m, none, size, dtype) for m in (data, weight, output.T))
+    x, w, y = (Separable(m, m, none, len(data), dtype) for m in (data, weight, output.T))
     return x, dense(w), y
 
 
@@ -894,6 +906,184 @@ class Factor(Stage):
         return dy
 
 
+def tiles_along(tile, size, out_size, before, data, output):
+    """The tiles of one axis: (rows, inputs, data, output), which outputs and which inputs each has, as slices, and its
+    part of the matrices data (points, inputs) and output (rows, points)."""
+    found = []
+    for begin in range(0, out_size, tile):
+        count = min(tile, out_size - begin)
+        first, end = begin - before, begin - before + count + data.shape[1] - tile
+        inputs = slice(min(max(first, 0), size), max(min(end, size), 0))
+        part = data[:, inputs.start - first : max(inputs.stop, inputs.start) - first]
+        rows = slice(begin, begin + count)
+        found.append((rows, inputs, np.ascontiguousarray(part), np.ascontiguousarray(output[:count])))
+    return found
+
+
+def strips_along(size, out_size, shifts, longest):
+    """target[j] = sum over k of source[j + shifts[k]] in strips of the targets -> (begin, end, reach, taps) of each.
+
+    A strip needs the sources before `reach`. Its taps are (k, the columns of the source, those of the strip) as slices;
+    the first covers the strip, or it is None and the strip starts as zeros.
+    """
+    strips = []
+    count = -(-out_size // max(1, longest))
+    for i in range(count):
+        begin, end = i * out_size // count, (i + 1) * out_size // count
+        taps = []
+        for k, shift in enumerate(shifts):
+            first, last = max(begin, -shift), min(end, size - shift)
+            if first < last:
+                taps.append((k, slice(first + shift, last + shift), slice(first - begin, last - begin)))
+        taps.sort(key=lambda tap: tap[2].start - tap[2].stop)
+        if not taps or taps[0][2] != slice(0, end - begin):
+            taps.insert(0, None)
+        strips.append((begin, end, min(size, max(0, end + max(shifts))), taps))
+    return strips
+
+
+class WinogradRows(ConvStage):
+    """Convolution with stride 1 by F(tile, kernel height) along H; keeps the transformed input for the gradient of the
+    weights.
+
+    Rows of tiles are worked on one by one, in strips of columns short enough for the cache.
+    """
+
+    is_local = False
+    strip_numbers = 1 << 14
+
+    def __init__(
+        self, w, name, shape, filters, kernel_size, padding, tile, adds_bias=True, dx=True, norm=None, relu=False
+    ):
+        self.prepare(w, name, shape, filters, kernel_size, (1, 1), padding, (1, 1), adds_bias, dx, norm, relu)
+        (c, height, width), f, (taps, columns) = shape, filters, kernel_size
+        (top, _), (left, _), out_width = *padding, self.out_size[1]
+        data, self.tw, output = w.constants(toom_cook, tile, taps)
+        self.tw_t = np.ascontiguousarray(self.tw.T)
+        self.points = points = len(data)
+        self.tiles = tiles_along(tile, height, self.out_size[0], top, data, output)
+        self.u = w.shared((name, "u"), (points, columns * c * f))
+        shifts = [k - left for k in range(columns)]
+        longest = [self.strip_numbers // (n * max(c, f)) for n in w.sizes]
+        self.strips = [strips_along(width, out_width, shifts, most) for most in longest]
+        self.y = w.outputs(lambda n: (*self.out_size, n, f))
+
+        def at_points(numbers):
+            return (points, numbers + 32)  # rows that are not a multiple of 4096 bytes apart
+
+        most = max(width, out_width) * max(c, f)
+        self.sums = [w.scratch(("sums", k), lambda n: at_points(n * most)) for k in range(2)]
+        if not w.training:
+            self.v = w.scratch("v", lambda n: at_points(width * n * c))
+            return
+        self.v = w.arrays(lambda n: at_points(len(self.tiles) * width * n * c))
+        self.z = w.scratch("z", lambda n: at_points(out_width * n * f))
+        self.dx = w.gradients(lambda n: (height, width, n, c))
+        self.shared_rows = w.scratch("shared rows", lambda n: ((taps - 1) * width * n * c,))
+        self.strips_back = [strips_along(out_width, width, [-s for s in shifts], most) for most in longest]
+        self.whole_rows = strips_along(width, out_width, shifts, out_width)[0][-1]
+        self.du = w.scratch("du", lambda n: (points, columns * c * f))[0]
+        self.du_part = w.scratch("du part", lambda n: (points, c, f))[0]
+        self.grad = w.grads[name + ".weight"].reshape(taps, columns * c * f)
+        self.grad_part = w.scratch("dweight", lambda n: self.grad.shape)[0]
+
+    def refresh(self):
+        """Transform this worker's part of the weights."""
+        self.fold()
+        begin, end = self.w.part(self.u.shape[1])
+        weight = self.weight.reshape(self.kernel_size[0], -1)[:, begin:end]
+        if self.norm is not None:
+            weight = weight * np.resize(self.scale, self.u.shape[1])[begin:end]
+        product(self.tw, weight, self.u[:, begin:end])
+
+    def forward(self, x, plus=None):
+        """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
+        b, c, f = self.w.block, self.channels, self.filters
+        u = self.u.reshape(self.points, -1, c, f)
+        y, q = self.y[b], x.shape[2] * f
+        rows, out = x.reshape(len(x), -1), y.reshape(len(y), -1)
+        size = rows.shape[1]
+        for i, (band, inputs, data, output) in enumerate(self.tiles):
+            v = self.v[b][:, i * size : (i + 1) * size] if self.w.training else self.v[b][:, :size]
+            for begin, end, sums in self.taps(data, rows[inputs], v, u, self.strips[b]):
+                product(output, sums, out[band, begin * q : end * q], 2048)
+            self.with_bias(y[band], plus if plus is None else plus[band])
+        return y
+
+    def taps(self, matrix, rows, at_points, factors, strips):
+        """rows (R, columns*n*K) -> at_points (points, columns*n*K), by the matrix; from there the sums over the taps,
+        strip by strip: (begin, end, (points, columns*n*L)). factors: (points, taps, K, L)."""
+        b, n = self.w.block, self.w.sizes[self.w.block]
+        inner, outer = factors.shape[2:]
+        done = 0
+        for begin, end, reach, taps in strips:
+            fresh = slice(done, reach * n * inner)
+            if fresh.start < fresh.stop:
+                product(matrix, rows[:, fresh], at_points[:, fresh], 2048)
+                done = fresh.stop
+            sums, part = (each[b][:, : (end - begin) * n * outer] for each in self.sums)
+            for number, tap in enumerate(taps):
+                if tap is None:
+                    sums[...] = 0
+                    continue
+                k, source, target = tap
+                given = at_points[:, source.start * n * inner : source.stop * n * inner]
+                place = slice(target.start * n * outer, target.stop * n * outer)
+                out = part[:, place] if number else sums
+                np.matmul(given.reshape(self.points, -1, inner), factors[:, k], out=out.reshape(self.points, -1, outer))
+                if number:
+                    sums[:, place] += out
+            yield begin, end, sums
+
+    def backward(self, dy):
+        """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
+        b, c, n = self.w.block, self.channels, dy.shape[2]
+        self.bias_gradient(dy)
+        back = self.u.reshape(self.points, -1, c, self.filters).swapaxes(2, 3)
+        rows, dx = dy.reshape(len(dy), -1), self.dx[b].reshape(len(self.dx[b]), -1)
+        z, size, covered = self.z[b][:, : rows.shape[1]], dx.shape[1], 0
+        for i, (band, inputs, data, output) in enumerate(self.tiles):
+            if self.has_dx:
+                overlap = max(0, min(covered, inputs.stop) - inputs.start)
+                own = slice(inputs.start + overlap, inputs.stop)
+                shared = slice(inputs.start, own.start)
+                for begin, end, sums in self.taps(output.T, rows[band], z, back, self.strips_back[b]):
+                    place = slice(begin * n * c, end * n * c)
+                    product(data.T[overlap:], sums, dx[own, place], 2048)
+                    if overlap:
+                        added = self.shared_rows[b][: overlap * sums.shape[1]].reshape(overlap, -1)
+                        product(data.T[:overlap], sums, added, 2048)
+                        dx[shared, place] += added
+                covered = max(covered, inputs.stop)
+            else:
+                product(output.T, rows[band], z, 2048)
+            self.add_to_du(self.v[b][:, i * size : (i + 1) * size], z, n, i == 0)
+        if self.w.block == 0:
+            product(self.tw_t, self.du, self.grad)
+        else:
+            product(self.tw_t, self.du, self.grad_part)
+            self.grad += self.grad_part
+        return self.dx[b] if self.has_dx else None
+
+    def add_to_du(self, v, z, n, is_first):
+        """The gradient by the transformed weights of one row of tiles: for each tap a product of what met there."""
+        c, f, points = self.channels, self.filters, self.points
+        du = self.du.reshape(points, -1, c, f)
+        if is_first:
+            du[...] = 0
+        for tap in self.whole_rows:
+            if tap is None:
+                continue
+            k, source, target = tap
+            met = v[:, source.start * n * c : source.stop * n * c].reshape(points, -1, c)
+            with_z = z[:, target.start * n * f : target.stop * n * f].reshape(points, -1, f)
+            if is_first:
+                np.matmul(met.swapaxes(1, 2), with_z, out=du[:, k])
+            else:
+                np.matmul(met.swapaxes(1, 2), with_z, out=self.du_part)
+                du[:, k] += self.du_part
+
+
 class Flatten(Stage):
     """(H, W, n, C) -> (n, C*H*W), PyTorch's order."""
 
@@ -953,68 +1143,6 @@ class Linear(Stage):
         if self.bias is not None:
             self.add_gradient(self.name + ".bias", dy.sum(axis=0))
         return np.matmul(dy, self.weight.T) if self.has_dx else None
-
-
-def spectrum(length, places):
-    """(length, len(places)): the real frequencies, 0 and length / 2 if that is even; then (re, im) of the rest."""
-    rows = [np.ones(len(places))] + [np.cos(np.pi * places)] * (length % 2 == 0)
-    for k in range(1, (length + 1) // 2):
-        rows += [np.cos(2 * np.pi * k / length * places), -np.sin(2 * np.pi * k / length * places)]
-    return np.array(rows)
-
-
-def inverse_spectrum(length, places):
-    """The transpose of the inverse of `spectrum`: frequencies that stand for two count twice."""
-    twice = np.full(length, 2.0)
-    twice[: 2 if length % 2 == 0 else 1] = 1
-    return spectrum(length, places) * (twice / length)[:, None]
-
-
-def gauss_rows(rows, gauss):
-    """Pairs of rows (re, im) to the three factors of Gauss's complex product; the real rows stay."""
-    num_real = 2 if len(rows) % 2 == 0 else 1
-    return np.concatenate([rows[:num_real], *(gauss @ rows[i : i + 2] for i in range(num_real, len(rows), 2))])
-
-
-def gauss_pairs(length, places, gauss):
-    """Complex rows laid end to end (re, im) -> for each of all `length` frequencies Gauss's three factors."""
-    blocks = []
-    for k in range(length):
-        cos, sin = np.cos(2 * np.pi * k / length * places), np.sin(2 * np.pi * k / length * places)
-        blocks.append(gauss @ np.block([[cos, sin], [-sin, cos]]))
-    return np.concatenate(blocks)
-
-
-def fourier(tile, in_size, out_size, kernel_size, before, dtype):
-    """The real Fourier transform -> the maps of input, weights and output, as `winograd` gives them. All but `tile` are
-    pairs (H, W).
-
-    y[o] = sum over u of w[u] * x[o + u - before], x zero outside 0..in_size-1, is a circular convolution of any length
-    >= in_size + before and >= out_size + kernel_size - 1 - before: the shortest is taken. With tile > 0 it is for tiles
-    of that many outputs, without padding. Along H half the frequencies are enough, since the input is real. Complex
-    products take three multiplications instead of four (Gauss), whose sums are part of the matrices: the input gives
-    [re + im, re, im], the weights [re, im - re, re + im].
-    """
-    if tile:
-        in_size, out_size, before = [tile + k - 1 for k in kernel_size], (tile, tile), (0, 0)
-    sizes = list(zip(in_size, out_size, kernel_size, before, strict=True))
-    height, width = (max(n + b, o + k - 1 - b) for n, o, k, b in sizes)
-    places = [(np.arange(n), b - np.arange(k), np.arange(o)) for n, o, k, b in sizes]
-    gauss_x, gauss_w = np.array([[1, 1], [1, 0], [0, 1]]), np.array([[1, 0], [-1, 1], [1, 1]])
-    gauss_y = np.array([[1, 1], [0, 1], [-1, 0]])
-    num_real = 2 if height % 2 == 0 else 1
-    maps = [
-        (
-            spectrum(height, places[0][i]),
-            gauss_rows(spectrum(width, places[1][i]), g),
-            gauss_pairs(width, places[1][i], g),
-        )
-        for i, g in ((0, gauss_x), (1, gauss_w))
-    ]
-    rows, real = (inverse_spectrum(length, axis[2]) for length, axis in zip((height, width), places, strict=True))
-    maps.append((rows, gauss_rows(real, gauss_y), gauss_pairs(width, places[1][2], gauss_y) / width))
-    x, w, y = (Separable(*matrices, num_real, dtype) for matrices in maps)
-    return x, dense(w), y
 
 
 def inside(shape, n):
@@ -2186,9 +2314,9 @@ class BnCnn(FastNetwork):
         s.bn2 = BatchNorm(w, "bn2", (32, 28, 28))
         s.pool1 = MaxPool(w.into(0), (32, 28, 28), (2, 2), (2, 2), relu=True)
         s.dropout2d1 = Factor(w, "dropout2d1")
-        s.conv3 = BilinearConv(w.into(1), "conv3", (32, 14, 14), 64, (3, 3), ((1, 1), (1, 1)), winograd, 4)
+        s.conv3 = WinogradRows(w.into(1), "conv3", (32, 14, 14), 64, (3, 3), ((1, 1), (1, 1)), 8)
         s.bn3 = BatchNorm(w, "bn3", (64, 14, 14), relu=True)
-        s.conv4 = BilinearConv(w.into(0), "conv4", (64, 14, 14), 64, (3, 3), ((1, 1), (1, 1)), winograd, 4)
+        s.conv4 = WinogradRows(w.into(0), "conv4", (64, 14, 14), 64, (3, 3), ((1, 1), (1, 1)), 8)
         s.bn4 = BatchNorm(w, "bn4", (64, 14, 14))
         s.pool2 = MaxPool(w.into(1), (64, 14, 14), (2, 2), (2, 2), relu=True)
         s.dropout2d2 = Factor(w, "dropout2d2")
@@ -2204,10 +2332,10 @@ class BnCnn(FastNetwork):
         s = Stages()
         s.input = Input(w, (1, 28, 28))
         s.conv1 = RowConv(w.into(0), "conv1", (1, 28, 28), 32, (3, 3), (1, 1), ((1, 1), (1, 1)), norm=("bn1", 1e-05), relu=True)
-        s.conv2 = BilinearConv(w.into(1), "conv2", (32, 28, 28), 32, (3, 3), ((1, 1), (1, 1)), winograd, 4, norm=("bn2", 1e-05), adds_bias=False)
+        s.conv2 = WinogradRows(w.into(1), "conv2", (32, 28, 28), 32, (3, 3), ((1, 1), (1, 1)), 8, norm=("bn2", 1e-05), adds_bias=False)
         s.pool1 = MaxPool(w.into(0), (32, 28, 28), (2, 2), (2, 2), conv=s.conv2, relu=True)
-        s.conv3 = BilinearConv(w.into(1), "conv3", (32, 14, 14), 64, (3, 3), ((1, 1), (1, 1)), fourier, norm=("bn3", 1e-05), relu=True)
-        s.conv4 = BilinearConv(w.into(0), "conv4", (64, 14, 14), 64, (3, 3), ((1, 1), (1, 1)), fourier, norm=("bn4", 1e-05), adds_bias=False)
+        s.conv3 = WinogradRows(w.into(1), "conv3", (32, 14, 14), 64, (3, 3), ((1, 1), (1, 1)), 8, norm=("bn3", 1e-05), relu=True)
+        s.conv4 = WinogradRows(w.into(0), "conv4", (64, 14, 14), 64, (3, 3), ((1, 1), (1, 1)), 8, norm=("bn4", 1e-05), adds_bias=False)
         s.pool2 = MaxPool(w.into(1), (64, 14, 14), (2, 2), (2, 2), conv=s.conv4, relu=True)
         s.flatten1 = Flatten(w.into(0), (64, 7, 7))
         s.linear1 = Linear(w.into(1), "linear1", 128)

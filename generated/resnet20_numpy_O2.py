@@ -128,10 +128,11 @@ class ConvStage(Stage):
 
     shape (C, H, W) of x; padding ((top, bottom), (left, right)). adds_bias: False where the next stage adds it.
     dx: whether anything needs the gradient by x. norm: (name, eps) of a batch norm that follows; at inference it is
-    part of the weights and the bias. relu: ends in one.
+    part of the weights and the bias. relu: ends in one. is_local: whether every number of y comes from its own window
+    alone; fast algorithms mix those of a tile.
     """
 
-    own_output = own_gradient = True
+    own_output = own_gradient = is_local = True
 
     def prepare(self, w, name, shape, filters, kernel_size, stride, padding, dilation, adds_bias, dx, norm, relu=False):
         self.start(w)
@@ -400,6 +401,42 @@ class BatchNorm(Stage):
         return dy
 
 
+def toom_cook(tile, taps, dtype):
+    """F(tile, taps), a convolution of one axis -> data (points, tile + taps - 1), weight (points, taps), output (tile,
+    points): y = output @ ((data @ x) * (weight @ w)).
+
+    By the method of Toom and Cook: polynomials are multiplied by their values at 0, pairs +-a, and infinity. Pairs lie
+    around 1, as a and 1/a, which balances the sizes of the entries.
+    """
+    size = tile + taps - 1
+    pairs = ((), (1.0,), (0.5**0.5, 2**0.5), (1.0, 0.5, 2.0), (0.45, 1 / 0.45, 0.8, 1 / 0.8))[(size - 1) // 2]
+    a = np.array([0.0, *(sign * p for p in pairs for sign in (1, -1))])[: size - 1]
+    scale = np.array([np.prod([a[i] - a[j] for j in range(size - 1) if j != i]) for i in range(size - 1)])
+    weight, output = np.zeros((size, taps)), np.zeros((tile, size))
+    weight[:-1] = a[:, None] ** np.arange(taps) / scale[:, None]
+    output[:, :-1] = a[None, :] ** np.arange(tile)[:, None]
+    weight[-1, -1] = output[-1, -1] = 1
+    # Of `data` the sum over i of output[k, i] * weight[i, j] * data[i, l] is 1 where l = k + j, else 0.
+    products = np.einsum("ki,ij->kji", output, weight).reshape(tile * taps, size)
+    places = np.add.outer(np.arange(tile), np.arange(taps)).reshape(-1)
+    data = np.linalg.lstsq(products, np.eye(size)[places], rcond=None)[0]
+    return tuple(np.ascontiguousarray(matrix, dtype) for matrix in (data, weight, output))
+
+
+def tiles_along(tile, size, out_size, before, data, output):
+    """The tiles of one axis: (rows, inputs, data, output), which outputs and which inputs each has, as slices, and its
+    part of the matrices data (points, inputs) and output (rows, points)."""
+    found = []
+    for begin in range(0, out_size, tile):
+        count = min(tile, out_size - begin)
+        first, end = begin - before, begin - before + count + data.shape[1] - tile
+        inputs = slice(min(max(first, 0), size), max(min(end, size), 0))
+        part = data[:, inputs.start - first : max(inputs.stop, inputs.start) - first]
+        rows = slice(begin, begin + count)
+        found.append((rows, inputs, np.ascontiguousarray(part), np.ascontiguousarray(output[:count])))
+    return found
+
+
 def product(matrix, x, out, limit=1024):
     """matrix (m, k) @ x (..., k, Q) -> out (..., m, Q), in columns of at most `limit` numbers, so that what a product
     reads stays in the cache: two or three times as fast as one product with very long rows."""
@@ -412,6 +449,375 @@ def product(matrix, x, out, limit=1024):
         return
     x = x.reshape(*x.shape[:-1], parts, size // parts).swapaxes(-3, -2)
     np.matmul(matrix, x, out=out.reshape(*out.shape[:-1], parts, size // parts).swapaxes(-3, -2))
+
+
+def strips_along(size, out_size, shifts, longest):
+    """target[j] = sum over k of source[j + shifts[k]] in strips of the targets -> (begin, end, reach, taps) of each.
+
+    A strip needs the sources before `reach`. Its taps are (k, the columns of the source, those of the strip) as slices;
+    the first covers the strip, or it is None and the strip starts as zeros.
+    """
+    strips = []
+    count = -(-out_size // max(1, longest))
+    for i in range(count):
+        begin, end = i * out_size // count, (i + 1) * out_size // count
+        taps = []
+        for k, shift in enumerate(shifts):
+            first, last = max(begin, -shift), min(end, size - shift)
+            if first < last:
+                taps.append((k, slice(first + shift, last + shift), slice(first - begin, last - begin)))
+        taps.sort(key=lambda tap: tap[2].start - tap[2].stop)
+        if not taps or taps[0][2] != slice(0, end - begin):
+            taps.insert(0, None)
+        strips.append((begin, end, min(size, max(0, end + max(shifts))), taps))
+    return strips
+
+
+class WinogradRows(ConvStage):
+    """Convolution with stride 1 by F(tile, kernel height) along H; keeps the transformed input for the gradient of the
+    weights.
+
+    Rows of tiles are worked on one by one, in strips of columns short enough for the cache.
+    """
+
+    is_local = False
+    strip_numbers = 1 << 14
+
+    def __init__(
+        self, w, name, shape, filters, kernel_size, padding, tile, adds_bias=True, dx=True, norm=None, relu=False
+    ):
+        self.prepare(w, name, shape, filters, kernel_size, (1, 1), padding, (1, 1), adds_bias, dx, norm, relu)
+        (c, height, width), f, (taps, columns) = shape, filters, kernel_size
+        (top, _), (left, _), out_width = *padding, self.out_size[1]
+        data, self.tw, output = w.constants(toom_cook, tile, taps)
+        self.tw_t = np.ascontiguousarray(self.tw.T)
+        self.points = points = len(data)
+        self.tiles = tiles_along(tile, height, self.out_size[0], top, data, output)
+        self.u = w.shared((name, "u"), (points, columns * c * f))
+        shifts = [k - left for k in range(columns)]
+        longest = [self.strip_numbers // (n * max(c, f)) for n in w.sizes]
+        self.strips = [strips_along(width, out_width, shifts, most) for most in longest]
+        self.y = w.outputs(lambda n: (*self.out_size, n, f))
+
+        def at_points(numbers):
+            return (points, numbers + 32)  # rows that are not a multiple of 4096 bytes apart
+
+        most = max(width, out_width) * max(c, f)
+        self.sums = [w.scratch(("sums", k), lambda n: at_points(n * most)) for k in range(2)]
+        if not w.training:
+            self.v = w.scratch("v", lambda n: at_points(width * n * c))
+            return
+        self.v = w.arrays(lambda n: at_points(len(self.tiles) * width * n * c))
+        self.z = w.scratch("z", lambda n: at_points(out_width * n * f))
+        self.dx = w.gradients(lambda n: (height, width, n, c))
+        self.shared_rows = w.scratch("shared rows", lambda n: ((taps - 1) * width * n * c,))
+        self.strips_back = [strips_along(out_width, width, [-s for s in shifts], most) for most in longest]
+        self.whole_rows = strips_along(width, out_width, shifts, out_width)[0][-1]
+        self.du = w.scratch("du", lambda n: (points, columns * c * f))[0]
+        self.du_part = w.scratch("du part", lambda n: (points, c, f))[0]
+        self.grad = w.grads[name + ".weight"].reshape(taps, columns * c * f)
+        self.grad_part = w.scratch("dweight", lambda n: self.grad.shape)[0]
+
+    def refresh(self):
+        """Transform this worker's part of the weights."""
+        self.fold()
+        begin, end = self.w.part(self.u.shape[1])
+        weight = self.weight.reshape(self.kernel_size[0], -1)[:, begin:end]
+        if self.norm is not None:
+            weight = weight * np.resize(self.scale, self.u.shape[1])[begin:end]
+        product(self.tw, weight, self.u[:, begin:end])
+
+    def forward(self, x, plus=None):
+        """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
+        b, c, f = self.w.block, self.channels, self.filters
+        u = self.u.reshape(self.points, -1, c, f)
+        y, q = self.y[b], x.shape[2] * f
+        rows, out = x.reshape(len(x), -1), y.reshape(len(y), -1)
+        size = rows.shape[1]
+        for i, (band, inputs, data, output) in enumerate(self.tiles):
+            v = self.v[b][:, i * size : (i + 1) * size] if self.w.training else self.v[b][:, :size]
+            for begin, end, sums in self.taps(data, rows[inputs], v, u, self.strips[b]):
+                product(output, sums, out[band, begin * q : end * q], 2048)
+            self.with_bias(y[band], plus if plus is None else plus[band])
+        return y
+
+    def taps(self, matrix, rows, at_points, factors, strips):
+        """rows (R, columns*n*K) -> at_points (points, columns*n*K), by the matrix; from there the sums over the taps,
+        strip by strip: (begin, end, (points, columns*n*L)). factors: (points, taps, K, L)."""
+        b, n = self.w.block, self.w.sizes[self.w.block]
+        inner, outer = factors.shape[2:]
+        done = 0
+        for begin, end, reach, taps in strips:
+            fresh = slice(done, reach * n * inner)
+            if fresh.start < fresh.stop:
+                product(matrix, rows[:, fresh], at_points[:, fresh], 2048)
+                done = fresh.stop
+            sums, part = (each[b][:, : (end - begin) * n * outer] for each in self.sums)
+            for number, tap in enumerate(taps):
+                if tap is None:
+                    sums[...] = 0
+                    continue
+                k, source, target = tap
+                given = at_points[:, source.start * n * inner : source.stop * n * inner]
+                place = slice(target.start * n * outer, target.stop * n * outer)
+                out = part[:, place] if number else sums
+                np.matmul(given.reshape(self.points, -1, inner), factors[:, k], out=out.reshape(self.points, -1, outer))
+                if number:
+                    sums[:, place] += out
+            yield begin, end, sums
+
+    def backward(self, dy):
+        """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
+        b, c, n = self.w.block, self.channels, dy.shape[2]
+        self.bias_gradient(dy)
+        back = self.u.reshape(self.points, -1, c, self.filters).swapaxes(2, 3)
+        rows, dx = dy.reshape(len(dy), -1), self.dx[b].reshape(len(self.dx[b]), -1)
+        z, size, covered = self.z[b][:, : rows.shape[1]], dx.shape[1], 0
+        for i, (band, inputs, data, output) in enumerate(self.tiles):
+            if self.has_dx:
+                overlap = max(0, min(covered, inputs.stop) - inputs.start)
+                own = slice(inputs.start + overlap, inputs.stop)
+                shared = slice(inputs.start, own.start)
+                for begin, end, sums in self.taps(output.T, rows[band], z, back, self.strips_back[b]):
+                    place = slice(begin * n * c, end * n * c)
+                    product(data.T[overlap:], sums, dx[own, place], 2048)
+                    if overlap:
+                        added = self.shared_rows[b][: overlap * sums.shape[1]].reshape(overlap, -1)
+                        product(data.T[:overlap], sums, added, 2048)
+                        dx[shared, place] += added
+                covered = max(covered, inputs.stop)
+            else:
+                product(output.T, rows[band], z, 2048)
+            self.add_to_du(self.v[b][:, i * size : (i + 1) * size], z, n, i == 0)
+        if self.w.block == 0:
+            product(self.tw_t, self.du, self.grad)
+        else:
+            product(self.tw_t, self.du, self.grad_part)
+            self.grad += self.grad_part
+        return self.dx[b] if self.has_dx else None
+
+    def add_to_du(self, v, z, n, is_first):
+        """The gradient by the transformed weights of one row of tiles: for each tap a product of what met there."""
+        c, f, points = self.channels, self.filters, self.points
+        du = self.du.reshape(points, -1, c, f)
+        if is_first:
+            du[...] = 0
+        for tap in self.whole_rows:
+            if tap is None:
+                continue
+            k, source, target = tap
+            met = v[:, source.start * n * c : source.stop * n * c].reshape(points, -1, c)
+            with_z = z[:, target.start * n * f : target.stop * n * f].reshape(points, -1, f)
+            if is_first:
+                np.matmul(met.swapaxes(1, 2), with_z, out=du[:, k])
+            else:
+                np.matmul(met.swapaxes(1, 2), with_z, out=self.du_part)
+                du[:, k] += self.du_part
+
+
+class Add(Stage):
+    """The sum of maps, then relu."""
+
+    own_output = True
+
+    def __init__(self, w, shape, relu=False):
+        self.start(w)
+        self.relu = relu
+        self.y = w.outputs(lambda n: (*shape[1:], n, shape[0]) if len(shape) == 3 else (n, *shape))
+        if w.training:
+            self.mask = w.masks(shape)
+
+    def forward(self, *xs):
+        y, self.num_inputs = self.y[self.w.block], len(xs)
+        for band in bands(y):
+            part = y[band]
+            np.add(xs[0][band], xs[1][band], out=part)
+            for x in xs[2:]:
+                part += x[band]
+            if self.relu:
+                relu(part, part)
+        return y
+
+    def backward(self, dy):
+        """dy for each input, each its own array."""
+        if self.relu:
+            stop_negative(dy, self.y[self.w.block], self.mask[self.w.block])
+        return dy, *(dy.copy() for _ in range(self.num_inputs - 1))
+
+
+class PatchConv(ConvStage):
+    """Any convolution as one matrix product over patches (im2col), a band of output rows at a time, so that the
+    patches stay in the cache. The backward pass makes the patches again: that is quicker than reading them back."""
+
+    band_bytes = 1 << 18
+
+    def __init__(
+        self,
+        w,
+        name,
+        shape,
+        filters,
+        kernel_size,
+        stride=(1, 1),
+        padding=((0, 0), (0, 0)),
+        dilation=(1, 1),
+        adds_bias=True,
+        dx=True,
+        norm=None,
+        relu=False,
+    ):
+        self.prepare(w, name, shape, filters, kernel_size, stride, padding, dilation, adds_bias, dx, norm, relu)
+        ho, wo = self.out_size
+        c, k = shape[0], kernel_size[0] * kernel_size[1] * shape[0]
+        self.rows_of_patch = k
+        self.bands = [max(1, self.band_bytes // (wo * n * k * w.dtype.itemsize)) for n in w.sizes]
+        self.patches = [
+            w.scratch("patches", lambda n, band=band: (min(band, ho), wo, n, *kernel_size, c))[i]
+            for i, band in enumerate(self.bands)
+        ]
+        self.y = w.outputs(lambda n: (ho, wo, n, filters))
+        self.pads = padding != ((0, 0), (0, 0))
+        height, width = (size + sum(sides) for size, sides in zip(shape[1:], padding, strict=True))
+        self.x = [None] * len(w.sizes)
+        if self.pads:
+            self.padded = w.frame(lambda n: (height, width, n, c), (padding[0][0], padding[1][0], *shape[1:]))
+        if w.training:
+            self.grad_rows = w.grads[name + ".weight"].reshape(k, filters)
+            self.grad_part = w.scratch("dweight", lambda n: (k, filters))[0]
+            if dx:
+                self.dx = w.gradients(lambda n: (height, width, n, c))
+
+    def forward(self, x, plus=None):
+        """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
+        b = self.w.block
+        self.x[b] = x
+        y = self.y[b]
+        weight = self.weight.reshape(-1, self.filters)
+        for begin, patches in self.bands_of(x):
+            out = y[begin : begin + len(patches)]
+            np.matmul(patches.reshape(-1, self.rows_of_patch), weight, out=out.reshape(-1, self.filters))
+        return self.with_bias(y, plus)
+
+    def bands_of(self, x):
+        """Of x (H, W, n, C) the patches of some output rows at a time: (first row, (rows, Wo, n, Kh, Kw, C))."""
+        b = self.w.block
+        if self.pads:
+            (top, _), (left, _) = self.padding
+            self.padded[b][top : top + x.shape[0], left : left + x.shape[1]] = x
+            x = self.padded[b]
+        ho, wo = self.out_size
+        (sh, sw), (dh, dw) = self.stride, self.dilation
+        row, column, sample, channel = x.strides
+        shape = (ho, wo, x.shape[2], *self.kernel_size, self.channels)
+        strides = (row * sh, column * sw, sample, row * dh, column * dw, channel)
+        view = np.lib.stride_tricks.as_strided(x, shape, strides)
+        for begin in range(0, ho, self.bands[b]):
+            part = view[begin : begin + self.bands[b]]
+            patches = self.patches[b][: len(part)]
+            patches[...] = part
+            yield begin, patches
+
+    def backward(self, dy):
+        """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
+        b = self.w.block
+        self.bias_gradient(dy)
+        self.has_gradient = False
+        for begin, patches in self.bands_of(self.x[b]):
+            rows = dy[begin : begin + len(patches)].reshape(-1, self.filters)
+            self.add_weight_gradient(patches.reshape(-1, self.rows_of_patch), rows)
+        if not self.has_dx:
+            return None
+        dx = self.dx[b]
+        dx[...] = 0
+        weight = self.weight.reshape(-1, self.filters)
+        (sh, sw), (dh, dw) = self.stride, self.dilation
+        wo = self.out_size[1]
+        for begin in range(0, len(dy), self.bands[b]):
+            part = dy[begin : begin + self.bands[b]]
+            dpatches = self.patches[b][: len(part)]
+            np.matmul(part.reshape(-1, self.filters), weight.T, out=dpatches.reshape(-1, self.rows_of_patch))
+            for u in range(self.kernel_size[0]):
+                first = begin * sh + u * dh
+                for v in range(self.kernel_size[1]):
+                    target = dx[first : first + sh * len(part) : sh, v * dw : v * dw + sw * wo : sw]
+                    target += dpatches[:, :, :, u, v]
+        (top, _), (left, _) = self.padding
+        return dx[top : top + self.shape[1], left : left + self.shape[2]]
+
+
+class PointConv(ConvStage):
+    """A 1x1 convolution: one matrix product over the channels of every pixel."""
+
+    def __init__(
+        self,
+        w,
+        name,
+        shape,
+        filters,
+        stride=(1, 1),
+        padding=((0, 0), (0, 0)),
+        adds_bias=True,
+        dx=True,
+        norm=None,
+        relu=False,
+    ):
+        self.prepare(w, name, shape, filters, (1, 1), stride, padding, (1, 1), adds_bias, dx, norm, relu)
+        ho, wo = self.out_size
+        self.y = w.outputs(lambda n: (ho, wo, n, filters))
+        self.x = [None] * len(w.sizes)
+        self.picks = stride != (1, 1) or padding != ((0, 0), (0, 0))
+        if self.picks:
+            self.picked = w.zeros(lambda n: (ho, wo, n, shape[0]))
+        if w.training:
+            self.grad_rows = w.grads[name + ".weight"].reshape(shape[0], filters)
+            self.grad_part = w.scratch("dweight", lambda n: (shape[0], filters))[0]
+            if self.picks:
+                self.dx = w.scratch("dx", lambda n: (ho, wo, n, shape[0]))
+                self.dx_whole = w.gradients(lambda n: (*shape[1:], n, shape[0]))
+            else:
+                self.dx = w.gradients(lambda n: (ho, wo, n, shape[0]))
+
+    def forward(self, x, plus=None):
+        """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
+        b = self.w.block
+        if self.picks:
+            inside, outside = self.places()
+            self.picked[b][outside] = x[inside]
+            x = self.picked[b]
+        self.x[b] = x
+        y = self.y[b]
+        np.matmul(x.reshape(-1, self.channels), self.weight.reshape(self.channels, -1), out=y.reshape(-1, self.filters))
+        return self.with_bias(y, plus)
+
+    def places(self):
+        """Which pixels of x are read, and which of y have one: the others see padding."""
+        inside, outside = [], []
+        for size, (before, _), s, out in zip(self.shape[1:], self.padding, self.stride, self.out_size, strict=True):
+            first = -(-before // s)
+            last = min(out - 1, (size - 1 + before) // s)
+            inside.append(slice(first * s - before, last * s - before + 1, s))
+            outside.append(slice(first, last + 1))
+        return tuple(inside), tuple(outside)
+
+    def backward(self, dy):
+        """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
+        b = self.w.block
+        self.bias_gradient(dy)
+        self.has_gradient = False
+        rows = dy.reshape(-1, self.filters)
+        self.add_weight_gradient(self.x[b].reshape(-1, self.channels), rows)
+        if not self.has_dx:
+            return None
+        dx = self.dx[b]
+        weight = self.weight.reshape(self.channels, -1)
+        np.matmul(rows, weight.T, out=dx.reshape(-1, self.channels))
+        if not self.picks:
+            return dx
+        inside, outside = self.places()
+        whole = self.dx_whole[b]
+        whole[...] = 0
+        whole[inside] = dx[outside]
+        return whole
 
 
 def windows_along(rows, width, count):
@@ -489,6 +895,7 @@ class BilinearConv(ConvStage):
     as stay in the cache.
     """
 
+    is_local = False
     band_bytes = 1 << 20
 
     def __init__(
@@ -716,232 +1123,15 @@ def dense(s):
 
 
 def winograd(tile, in_size, out_size, kernel_size, before, dtype):
-    """F(tile, r) along both axes, by the method of Toom and Cook -> the map of the input (Separable), that of the
+    """F(tile, r) along both axes of square tiles, r x r kernels -> the map of the input (Separable), that of the
     weights (a matrix), and the transpose of that back to the output (Separable).
 
-    Square tiles of tile + r - 1 numbers, an r x r kernel. The points are 0, pairs +-a, +-1/a, which balance the sizes
-    of the entries, and infinity. Of `in_size`, `out_size`, `before` a tile knows nothing.
+    Of `in_size`, `out_size`, `before` a tile knows nothing.
     """
-    kernel, size = kernel_size[0], tile + kernel_size[0] - 1
-    pairs = ((), (1.0,), (0.5**0.5, 2**0.5), (1.0, 0.5, 2.0))[(size - 1) // 2]
-    a = np.array([0.0, *(sign * p for p in pairs for sign in (1, -1))])[: size - 1]
-    scale = np.array([np.prod([a[i] - a[j] for j in range(size - 1) if j != i]) for i in range(size - 1)])
-    weight, output = np.zeros((size, kernel)), np.zeros((tile, size))
-    weight[:-1] = a[:, None] ** np.arange(kernel) / scale[:, None]
-    output[:, :-1] = a[None, :] ** np.arange(tile)[:, None]
-    weight[-1, -1] = output[-1, -1] = 1
-    # Of `data` the sum over i of output[k, i] * weight[i, j] * data[i, l] is 1 where l = k + j, else 0.
-    products = np.einsum("ki,ij->kji", output, weight).reshape(tile * kernel, size)
-    places = np.add.outer(np.arange(tile), np.arange(kernel)).reshape(-1)
-    data = np.linalg.lstsq(products, np.eye(size)[places], rcond=None)[0]
+    data, weight, output = toom_cook(tile, kernel_size[0], np.float64)
     none = np.zeros((0, 0))
-    x, w, y = (Separable(m, m, none, size, dtype) for m in (data, weight, output.T))
+    x, w, y = (Separable(m, m, none, len(data), dtype) for m in (data, weight, output.T))
     return x, dense(w), y
-
-
-class Add(Stage):
-    """The sum of maps, then relu."""
-
-    own_output = True
-
-    def __init__(self, w, shape, relu=False):
-        self.start(w)
-        self.relu = relu
-        self.y = w.outputs(lambda n: (*shape[1:], n, shape[0]) if len(shape) == 3 else (n, *shape))
-        if w.training:
-            self.mask = w.masks(shape)
-
-    def forward(self, *xs):
-        y, self.num_inputs = self.y[self.w.block], len(xs)
-        for band in bands(y):
-            part = y[band]
-            np.add(xs[0][band], xs[1][band], out=part)
-            for x in xs[2:]:
-                part += x[band]
-            if self.relu:
-                relu(part, part)
-        return y
-
-    def backward(self, dy):
-        """dy for each input, each its own array."""
-        if self.relu:
-            stop_negative(dy, self.y[self.w.block], self.mask[self.w.block])
-        return dy, *(dy.copy() for _ in range(self.num_inputs - 1))
-
-
-class PatchConv(ConvStage):
-    """Any convolution as one matrix product over patches (im2col), a band of output rows at a time, so that the
-    patches stay in the cache. The backward pass makes the patches again: that is quicker than reading them back."""
-
-    band_bytes = 1 << 18
-
-    def __init__(
-        self,
-        w,
-        name,
-        shape,
-        filters,
-        kernel_size,
-        stride=(1, 1),
-        padding=((0, 0), (0, 0)),
-        dilation=(1, 1),
-        adds_bias=True,
-        dx=True,
-        norm=None,
-        relu=False,
-    ):
-        self.prepare(w, name, shape, filters, kernel_size, stride, padding, dilation, adds_bias, dx, norm, relu)
-        ho, wo = self.out_size
-        c, k = shape[0], kernel_size[0] * kernel_size[1] * shape[0]
-        self.rows_of_patch = k
-        self.bands = [max(1, self.band_bytes // (wo * n * k * w.dtype.itemsize)) for n in w.sizes]
-        self.patches = [
-            w.scratch("patches", lambda n, band=band: (min(band, ho), wo, n, *kernel_size, c))[i]
-            for i, band in enumerate(self.bands)
-        ]
-        self.y = w.outputs(lambda n: (ho, wo, n, filters))
-        self.pads = padding != ((0, 0), (0, 0))
-        height, width = (size + sum(sides) for size, sides in zip(shape[1:], padding, strict=True))
-        self.x = [None] * len(w.sizes)
-        if self.pads:
-            self.padded = w.frame(lambda n: (height, width, n, c), (padding[0][0], padding[1][0], *shape[1:]))
-        if w.training:
-            self.grad_rows = w.grads[name + ".weight"].reshape(k, filters)
-            self.grad_part = w.scratch("dweight", lambda n: (k, filters))[0]
-            if dx:
-                self.dx = w.gradients(lambda n: (height, width, n, c))
-
-    def forward(self, x, plus=None):
-        """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
-        b = self.w.block
-        self.x[b] = x
-        y = self.y[b]
-        weight = self.weight.reshape(-1, self.filters)
-        for begin, patches in self.bands_of(x):
-            out = y[begin : begin + len(patches)]
-            np.matmul(patches.reshape(-1, self.rows_of_patch), weight, out=out.reshape(-1, self.filters))
-        return self.with_bias(y, plus)
-
-    def bands_of(self, x):
-        """Of x (H, W, n, C) the patches of some output rows at a time: (first row, (rows, Wo, n, Kh, Kw, C))."""
-        b = self.w.block
-        if self.pads:
-            (top, _), (left, _) = self.padding
-            self.padded[b][top : top + x.shape[0], left : left + x.shape[1]] = x
-            x = self.padded[b]
-        ho, wo = self.out_size
-        (sh, sw), (dh, dw) = self.stride, self.dilation
-        row, column, sample, channel = x.strides
-        shape = (ho, wo, x.shape[2], *self.kernel_size, self.channels)
-        strides = (row * sh, column * sw, sample, row * dh, column * dw, channel)
-        view = np.lib.stride_tricks.as_strided(x, shape, strides)
-        for begin in range(0, ho, self.bands[b]):
-            part = view[begin : begin + self.bands[b]]
-            patches = self.patches[b][: len(part)]
-            patches[...] = part
-            yield begin, patches
-
-    def backward(self, dy):
-        """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
-        b = self.w.block
-        self.bias_gradient(dy)
-        self.has_gradient = False
-        for begin, patches in self.bands_of(self.x[b]):
-            rows = dy[begin : begin + len(patches)].reshape(-1, self.filters)
-            self.add_weight_gradient(patches.reshape(-1, self.rows_of_patch), rows)
-        if not self.has_dx:
-            return None
-        dx = self.dx[b]
-        dx[...] = 0
-        weight = self.weight.reshape(-1, self.filters)
-        (sh, sw), (dh, dw) = self.stride, self.dilation
-        wo = self.out_size[1]
-        for begin in range(0, len(dy), self.bands[b]):
-            part = dy[begin : begin + self.bands[b]]
-            dpatches = self.patches[b][: len(part)]
-            np.matmul(part.reshape(-1, self.filters), weight.T, out=dpatches.reshape(-1, self.rows_of_patch))
-            for u in range(self.kernel_size[0]):
-                first = begin * sh + u * dh
-                for v in range(self.kernel_size[1]):
-                    target = dx[first : first + sh * len(part) : sh, v * dw : v * dw + sw * wo : sw]
-                    target += dpatches[:, :, :, u, v]
-        (top, _), (left, _) = self.padding
-        return dx[top : top + self.shape[1], left : left + self.shape[2]]
-
-
-class PointConv(ConvStage):
-    """A 1x1 convolution: one matrix product over the channels of every pixel."""
-
-    def __init__(
-        self,
-        w,
-        name,
-        shape,
-        filters,
-        stride=(1, 1),
-        padding=((0, 0), (0, 0)),
-        adds_bias=True,
-        dx=True,
-        norm=None,
-        relu=False,
-    ):
-        self.prepare(w, name, shape, filters, (1, 1), stride, padding, (1, 1), adds_bias, dx, norm, relu)
-        ho, wo = self.out_size
-        self.y = w.outputs(lambda n: (ho, wo, n, filters))
-        self.x = [None] * len(w.sizes)
-        self.picks = stride != (1, 1) or padding != ((0, 0), (0, 0))
-        if self.picks:
-            self.picked = w.zeros(lambda n: (ho, wo, n, shape[0]))
-        if w.training:
-            self.grad_rows = w.grads[name + ".weight"].reshape(shape[0], filters)
-            self.grad_part = w.scratch("dweight", lambda n: (shape[0], filters))[0]
-            if self.picks:
-                self.dx = w.scratch("dx", lambda n: (ho, wo, n, shape[0]))
-                self.dx_whole = w.gradients(lambda n: (*shape[1:], n, shape[0]))
-            else:
-                self.dx = w.gradients(lambda n: (ho, wo, n, shape[0]))
-
-    def forward(self, x, plus=None):
-        """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
-        b = self.w.block
-        if self.picks:
-            inside, outside = self.places()
-            self.picked[b][outside] = x[inside]
-            x = self.picked[b]
-        self.x[b] = x
-        y = self.y[b]
-        np.matmul(x.reshape(-1, self.channels), self.weight.reshape(self.channels, -1), out=y.reshape(-1, self.filters))
-        return self.with_bias(y, plus)
-
-    def places(self):
-        """Which pixels of x are read, and which of y have one: the others see padding."""
-        inside, outside = [], []
-        for size, (before, _), s, out in zip(self.shape[1:], self.padding, self.stride, self.out_size, strict=True):
-            first = -(-before // s)
-            last = min(out - 1, (size - 1 + before) // s)
-            inside.append(slice(first * s - before, last * s - before + 1, s))
-            outside.append(slice(first, last + 1))
-        return tuple(inside), tuple(outside)
-
-    def backward(self, dy):
-        """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
-        b = self.w.block
-        self.bias_gradient(dy)
-        self.has_gradient = False
-        rows = dy.reshape(-1, self.filters)
-        self.add_weight_gradient(self.x[b].reshape(-1, self.channels), rows)
-        if not self.has_dx:
-            return None
-        dx = self.dx[b]
-        weight = self.weight.reshape(self.channels, -1)
-        np.matmul(rows, weight.T, out=dx.reshape(-1, self.channels))
-        if not self.picks:
-            return dx
-        inside, outside = self.places()
-        whole = self.dx_whole[b]
-        whole[...] = 0
-        whole[inside] = dx[outside]
-        return whole
 
 
 class GlobalAverage(Stage):
@@ -2192,36 +2382,36 @@ class Resnet20(FastNetwork):
         s.input = Input(w, (3, 32, 32))
         s.conv1 = RowConv(w.into(1), "conv1", (3, 32, 32), 16, (3, 3), (1, 1), ((1, 1), (1, 1)), dx=False)
         s.bn1 = BatchNorm(w, "bn1", (16, 32, 32), relu=True)
-        s.layer1_0_conv1 = BilinearConv(w.into(5), "layer1.0.conv1", (16, 32, 32), 16, (3, 3), ((1, 1), (1, 1)), winograd, 4)
+        s.layer1_0_conv1 = WinogradRows(w.into(5), "layer1.0.conv1", (16, 32, 32), 16, (3, 3), ((1, 1), (1, 1)), 8)
         s.layer1_0_bn1 = BatchNorm(w, "layer1.0.bn1", (16, 32, 32), relu=True)
-        s.layer1_0_conv2 = BilinearConv(w.into(1), "layer1.0.conv2", (16, 32, 32), 16, (3, 3), ((1, 1), (1, 1)), winograd, 4)
+        s.layer1_0_conv2 = WinogradRows(w.into(1), "layer1.0.conv2", (16, 32, 32), 16, (3, 3), ((1, 1), (1, 1)), 8)
         s.layer1_0_bn2 = BatchNorm(w, "layer1.0.bn2", (16, 32, 32))
         s.layer1_0_add1 = Add(w, (16, 32, 32), relu=True)
-        s.layer1_1_conv1 = BilinearConv(w.into(4), "layer1.1.conv1", (16, 32, 32), 16, (3, 3), ((1, 1), (1, 1)), winograd, 4)
+        s.layer1_1_conv1 = WinogradRows(w.into(4), "layer1.1.conv1", (16, 32, 32), 16, (3, 3), ((1, 1), (1, 1)), 8)
         s.layer1_1_bn1 = BatchNorm(w, "layer1.1.bn1", (16, 32, 32), relu=True)
-        s.layer1_1_conv2 = BilinearConv(w.into(1), "layer1.1.conv2", (16, 32, 32), 16, (3, 3), ((1, 1), (1, 1)), winograd, 4)
+        s.layer1_1_conv2 = WinogradRows(w.into(1), "layer1.1.conv2", (16, 32, 32), 16, (3, 3), ((1, 1), (1, 1)), 8)
         s.layer1_1_bn2 = BatchNorm(w, "layer1.1.bn2", (16, 32, 32))
         s.layer1_1_add1 = Add(w, (16, 32, 32), relu=True)
-        s.layer1_2_conv1 = BilinearConv(w.into(3), "layer1.2.conv1", (16, 32, 32), 16, (3, 3), ((1, 1), (1, 1)), winograd, 4)
+        s.layer1_2_conv1 = WinogradRows(w.into(3), "layer1.2.conv1", (16, 32, 32), 16, (3, 3), ((1, 1), (1, 1)), 8)
         s.layer1_2_bn1 = BatchNorm(w, "layer1.2.bn1", (16, 32, 32), relu=True)
-        s.layer1_2_conv2 = BilinearConv(w.into(1), "layer1.2.conv2", (16, 32, 32), 16, (3, 3), ((1, 1), (1, 1)), winograd, 4)
+        s.layer1_2_conv2 = WinogradRows(w.into(1), "layer1.2.conv2", (16, 32, 32), 16, (3, 3), ((1, 1), (1, 1)), 8)
         s.layer1_2_bn2 = BatchNorm(w, "layer1.2.bn2", (16, 32, 32))
         s.layer1_2_add1 = Add(w, (16, 32, 32), relu=True)
         s.layer2_0_conv1 = PatchConv(w.into(0), "layer2.0.conv1", (16, 32, 32), 32, (3, 3), (2, 2), ((1, 1), (1, 1)))
         s.layer2_0_bn1 = BatchNorm(w, "layer2.0.bn1", (32, 16, 16), relu=True)
-        s.layer2_0_conv2 = BilinearConv(w.into(5), "layer2.0.conv2", (32, 16, 16), 32, (3, 3), ((1, 1), (1, 1)), winograd, 4)
+        s.layer2_0_conv2 = WinogradRows(w.into(5), "layer2.0.conv2", (32, 16, 16), 32, (3, 3), ((1, 1), (1, 1)), 8)
         s.layer2_0_bn2 = BatchNorm(w, "layer2.0.bn2", (32, 16, 16))
         s.layer2_0_downsample_0 = PointConv(w.into(2), "layer2.0.downsample.0", (16, 32, 32), 32, (2, 2))
         s.layer2_0_downsample_1 = BatchNorm(w, "layer2.0.downsample.1", (32, 16, 16))
         s.layer2_0_add1 = Add(w, (32, 16, 16), relu=True)
-        s.layer2_1_conv1 = BilinearConv(w.into(4), "layer2.1.conv1", (32, 16, 16), 32, (3, 3), ((1, 1), (1, 1)), winograd, 4)
+        s.layer2_1_conv1 = WinogradRows(w.into(4), "layer2.1.conv1", (32, 16, 16), 32, (3, 3), ((1, 1), (1, 1)), 8)
         s.layer2_1_bn1 = BatchNorm(w, "layer2.1.bn1", (32, 16, 16), relu=True)
-        s.layer2_1_conv2 = BilinearConv(w.into(2), "layer2.1.conv2", (32, 16, 16), 32, (3, 3), ((1, 1), (1, 1)), winograd, 4)
+        s.layer2_1_conv2 = WinogradRows(w.into(2), "layer2.1.conv2", (32, 16, 16), 32, (3, 3), ((1, 1), (1, 1)), 8)
         s.layer2_1_bn2 = BatchNorm(w, "layer2.1.bn2", (32, 16, 16))
         s.layer2_1_add1 = Add(w, (32, 16, 16), relu=True)
-        s.layer2_2_conv1 = BilinearConv(w.into(3), "layer2.2.conv1", (32, 16, 16), 32, (3, 3), ((1, 1), (1, 1)), winograd, 4)
+        s.layer2_2_conv1 = WinogradRows(w.into(3), "layer2.2.conv1", (32, 16, 16), 32, (3, 3), ((1, 1), (1, 1)), 8)
         s.layer2_2_bn1 = BatchNorm(w, "layer2.2.bn1", (32, 16, 16), relu=True)
-        s.layer2_2_conv2 = BilinearConv(w.into(2), "layer2.2.conv2", (32, 16, 16), 32, (3, 3), ((1, 1), (1, 1)), winograd, 4)
+        s.layer2_2_conv2 = WinogradRows(w.into(2), "layer2.2.conv2", (32, 16, 16), 32, (3, 3), ((1, 1), (1, 1)), 8)
         s.layer2_2_bn2 = BatchNorm(w, "layer2.2.bn2", (32, 16, 16))
         s.layer2_2_add1 = Add(w, (32, 16, 16), relu=True)
         s.layer3_0_conv1 = PatchConv(w.into(0), "layer3.0.conv1", (32, 16, 16), 64, (3, 3), (2, 2), ((1, 1), (1, 1)))
@@ -2250,26 +2440,26 @@ class Resnet20(FastNetwork):
         s = Stages()
         s.input = Input(w, (3, 32, 32))
         s.conv1 = RowConv(w.into(0), "conv1", (3, 32, 32), 16, (3, 3), (1, 1), ((1, 1), (1, 1)), norm=("bn1", 1e-05), relu=True)
-        s.layer1_0_conv1 = BilinearConv(w.into(1), "layer1.0.conv1", (16, 32, 32), 16, (3, 3), ((1, 1), (1, 1)), winograd, 4, norm=("layer1.0.bn1", 1e-05), relu=True)
-        s.layer1_0_conv2 = BilinearConv(w.into(2), "layer1.0.conv2", (16, 32, 32), 16, (3, 3), ((1, 1), (1, 1)), winograd, 4, norm=("layer1.0.bn2", 1e-05), relu=True)
-        s.layer1_1_conv1 = BilinearConv(w.into(0), "layer1.1.conv1", (16, 32, 32), 16, (3, 3), ((1, 1), (1, 1)), winograd, 4, norm=("layer1.1.bn1", 1e-05), relu=True)
-        s.layer1_1_conv2 = BilinearConv(w.into(1), "layer1.1.conv2", (16, 32, 32), 16, (3, 3), ((1, 1), (1, 1)), winograd, 4, norm=("layer1.1.bn2", 1e-05), relu=True)
-        s.layer1_2_conv1 = BilinearConv(w.into(0), "layer1.2.conv1", (16, 32, 32), 16, (3, 3), ((1, 1), (1, 1)), winograd, 4, norm=("layer1.2.bn1", 1e-05), relu=True)
-        s.layer1_2_conv2 = BilinearConv(w.into(2), "layer1.2.conv2", (16, 32, 32), 16, (3, 3), ((1, 1), (1, 1)), winograd, 4, norm=("layer1.2.bn2", 1e-05), relu=True)
+        s.layer1_0_conv1 = WinogradRows(w.into(1), "layer1.0.conv1", (16, 32, 32), 16, (3, 3), ((1, 1), (1, 1)), 8, norm=("layer1.0.bn1", 1e-05), relu=True)
+        s.layer1_0_conv2 = WinogradRows(w.into(2), "layer1.0.conv2", (16, 32, 32), 16, (3, 3), ((1, 1), (1, 1)), 8, norm=("layer1.0.bn2", 1e-05), relu=True)
+        s.layer1_1_conv1 = WinogradRows(w.into(0), "layer1.1.conv1", (16, 32, 32), 16, (3, 3), ((1, 1), (1, 1)), 8, norm=("layer1.1.bn1", 1e-05), relu=True)
+        s.layer1_1_conv2 = WinogradRows(w.into(1), "layer1.1.conv2", (16, 32, 32), 16, (3, 3), ((1, 1), (1, 1)), 8, norm=("layer1.1.bn2", 1e-05), relu=True)
+        s.layer1_2_conv1 = WinogradRows(w.into(0), "layer1.2.conv1", (16, 32, 32), 16, (3, 3), ((1, 1), (1, 1)), 8, norm=("layer1.2.bn1", 1e-05), relu=True)
+        s.layer1_2_conv2 = WinogradRows(w.into(2), "layer1.2.conv2", (16, 32, 32), 16, (3, 3), ((1, 1), (1, 1)), 8, norm=("layer1.2.bn2", 1e-05), relu=True)
         s.layer2_0_conv1 = PatchConv(w.into(0), "layer2.0.conv1", (16, 32, 32), 32, (3, 3), (2, 2), ((1, 1), (1, 1)), norm=("layer2.0.bn1", 1e-05), relu=True)
-        s.layer2_0_conv2 = BilinearConv(w.into(1), "layer2.0.conv2", (32, 16, 16), 32, (3, 3), ((1, 1), (1, 1)), winograd, 4, norm=("layer2.0.bn2", 1e-05))
+        s.layer2_0_conv2 = WinogradRows(w.into(1), "layer2.0.conv2", (32, 16, 16), 32, (3, 3), ((1, 1), (1, 1)), 8, norm=("layer2.0.bn2", 1e-05))
         s.layer2_0_downsample_0 = PointConv(w.into(0), "layer2.0.downsample.0", (16, 32, 32), 32, (2, 2), norm=("layer2.0.downsample.1", 1e-05), relu=True)
-        s.layer2_1_conv1 = BilinearConv(w.into(1), "layer2.1.conv1", (32, 16, 16), 32, (3, 3), ((1, 1), (1, 1)), winograd, 4, norm=("layer2.1.bn1", 1e-05), relu=True)
-        s.layer2_1_conv2 = BilinearConv(w.into(2), "layer2.1.conv2", (32, 16, 16), 32, (3, 3), ((1, 1), (1, 1)), winograd, 4, norm=("layer2.1.bn2", 1e-05), relu=True)
-        s.layer2_2_conv1 = BilinearConv(w.into(0), "layer2.2.conv1", (32, 16, 16), 32, (3, 3), ((1, 1), (1, 1)), winograd, 4, norm=("layer2.2.bn1", 1e-05), relu=True)
-        s.layer2_2_conv2 = BilinearConv(w.into(1), "layer2.2.conv2", (32, 16, 16), 32, (3, 3), ((1, 1), (1, 1)), winograd, 4, norm=("layer2.2.bn2", 1e-05), relu=True)
+        s.layer2_1_conv1 = WinogradRows(w.into(1), "layer2.1.conv1", (32, 16, 16), 32, (3, 3), ((1, 1), (1, 1)), 8, norm=("layer2.1.bn1", 1e-05), relu=True)
+        s.layer2_1_conv2 = WinogradRows(w.into(2), "layer2.1.conv2", (32, 16, 16), 32, (3, 3), ((1, 1), (1, 1)), 8, norm=("layer2.1.bn2", 1e-05), relu=True)
+        s.layer2_2_conv1 = WinogradRows(w.into(0), "layer2.2.conv1", (32, 16, 16), 32, (3, 3), ((1, 1), (1, 1)), 8, norm=("layer2.2.bn1", 1e-05), relu=True)
+        s.layer2_2_conv2 = WinogradRows(w.into(1), "layer2.2.conv2", (32, 16, 16), 32, (3, 3), ((1, 1), (1, 1)), 8, norm=("layer2.2.bn2", 1e-05), relu=True)
         s.layer3_0_conv1 = PatchConv(w.into(0), "layer3.0.conv1", (32, 16, 16), 64, (3, 3), (2, 2), ((1, 1), (1, 1)), norm=("layer3.0.bn1", 1e-05), relu=True)
-        s.layer3_0_conv2 = BilinearConv(w.into(2), "layer3.0.conv2", (64, 8, 8), 64, (3, 3), ((1, 1), (1, 1)), winograd, 4, norm=("layer3.0.bn2", 1e-05))
+        s.layer3_0_conv2 = WinogradRows(w.into(2), "layer3.0.conv2", (64, 8, 8), 64, (3, 3), ((1, 1), (1, 1)), 8, norm=("layer3.0.bn2", 1e-05))
         s.layer3_0_downsample_0 = PointConv(w.into(0), "layer3.0.downsample.0", (32, 16, 16), 64, (2, 2), norm=("layer3.0.downsample.1", 1e-05), relu=True)
-        s.layer3_1_conv1 = BilinearConv(w.into(1), "layer3.1.conv1", (64, 8, 8), 64, (3, 3), ((1, 1), (1, 1)), winograd, 4, norm=("layer3.1.bn1", 1e-05), relu=True)
-        s.layer3_1_conv2 = BilinearConv(w.into(2), "layer3.1.conv2", (64, 8, 8), 64, (3, 3), ((1, 1), (1, 1)), winograd, 4, norm=("layer3.1.bn2", 1e-05), relu=True)
-        s.layer3_2_conv1 = BilinearConv(w.into(0), "layer3.2.conv1", (64, 8, 8), 64, (3, 3), ((1, 1), (1, 1)), winograd, 4, norm=("layer3.2.bn1", 1e-05), relu=True)
-        s.layer3_2_conv2 = BilinearConv(w.into(1), "layer3.2.conv2", (64, 8, 8), 64, (3, 3), ((1, 1), (1, 1)), winograd, 4, norm=("layer3.2.bn2", 1e-05), relu=True)
+        s.layer3_1_conv1 = WinogradRows(w.into(1), "layer3.1.conv1", (64, 8, 8), 64, (3, 3), ((1, 1), (1, 1)), 8, norm=("layer3.1.bn1", 1e-05), relu=True)
+        s.layer3_1_conv2 = WinogradRows(w.into(2), "layer3.1.conv2", (64, 8, 8), 64, (3, 3), ((1, 1), (1, 1)), 8, norm=("layer3.1.bn2", 1e-05), relu=True)
+        s.layer3_2_conv1 = WinogradRows(w.into(0), "layer3.2.conv1", (64, 8, 8), 64, (3, 3), ((1, 1), (1, 1)), 8, norm=("layer3.2.bn1", 1e-05), relu=True)
+        s.layer3_2_conv2 = WinogradRows(w.into(1), "layer3.2.conv2", (64, 8, 8), 64, (3, 3), ((1, 1), (1, 1)), 8, norm=("layer3.2.bn2", 1e-05), relu=True)
         s.gap1 = GlobalAverage(w, (64, 8, 8))
         s.fc = Linear(w.into(0), "fc", 10)
         return s

@@ -16,6 +16,7 @@ _SAMPLES = 16  # of a block
 _BATCH = 32  # samples of a worker, which share one transform of the weights
 _WINOGRAD = (1.1, 0.8)  # nanoseconds for each point: to points, and back
 _FOURIER = (1.6, 1.45)
+_ROWS = 0.35  # the same for each point of Winograd's along H alone, there and back
 _CACHE, _READ = 1 << 23, 0.4  # bytes; nanoseconds for a number from memory
 _COPY, _SCATTER = 0.6, 1.2  # nanoseconds for each number of a patch: gathered, added back
 
@@ -40,6 +41,18 @@ def bilinear_cost(
     if not training:
         return forward
     return forward + 2 * product + there * numbers_out + 1.5 * back * numbers_in + 2 * weights
+
+
+def rows_cost(
+    shape: Sequence[int], filters: int, columns: int, out_size: Pair, tile: int, points: int, training: bool
+) -> float:
+    """Nanoseconds for one sample, by Winograd's algorithm along H in tiles of `tile` rows, `columns` taps along W."""
+    c, tiles, (_, out_width) = shape[0], -(-out_size[0] // tile), out_size
+    product = points * columns * product_cost(tiles * out_width * _SAMPLES, c, filters) / _SAMPLES
+    numbers_in, numbers_out = points * tiles * shape[2] * c, points * tiles * out_width * filters
+    weights = points * columns * c * filters / _BATCH
+    forward = product + _ROWS * (numbers_in + numbers_out)
+    return 3 * product + 2.5 * _ROWS * (numbers_in + numbers_out) + 2 * weights if training else forward
 
 
 def patch_cost(shape: Sequence[int], filters: int, kernel_size: Pair, out_size: Pair, training: bool) -> float:

@@ -18,7 +18,7 @@ def net():
 def test_answers_are_kept_and_read_again(net, tmp_path):
     file = tmp_path / "deep" / "tuning.json"
     first = tune(net.graph, net.recipe, 4, file)
-    assert first and all("Conv" in way for way in first.values())
+    assert first and {way.split()[0] for way in first.values()} <= {"BilinearConv", "WinogradRows", "PatchConv"}
     (answers,) = json.loads(file.read_text()).values()
     changed = dict.fromkeys(answers, "PatchConv ((1, 1), (1, 1)) (1, 1)")
     file.write_text(json.dumps(dict.fromkeys(json.loads(file.read_text()), changed)))

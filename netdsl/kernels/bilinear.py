@@ -37,27 +37,37 @@ class Separable:
         self.points = self.real_points + self.num_pairs * len(self.pairs)
 
 
-def winograd(tile, in_size, out_size, kernel_size, before, dtype):
-    """F(tile, r) along both axes, by the method of Toom and Cook -> the map of the input (Separable), that of the
-    weights (a matrix), and the transpose of that back to the output (Separable).
+def toom_cook(tile, taps, dtype):
+    """F(tile, taps), a convolution of one axis -> data (points, tile + taps - 1), weight (points, taps), output (tile,
+    points): y = output @ ((data @ x) * (weight @ w)).
 
-    Square tiles of tile + r - 1 numbers, an r x r kernel. The points are 0, pairs +-a, +-1/a, which balance the sizes
-    of the entries, and infinity. Of `in_size`, `out_size`, `before` a tile knows nothing.
+    By the method of Toom and Cook: polynomials are multiplied by their values at 0, pairs +-a, and infinity. Pairs lie
+    around 1, as a and 1/a, which balances the sizes of the entries.
     """
-    kernel, size = kernel_size[0], tile + kernel_size[0] - 1
-    pairs = ((), (1.0,), (0.5**0.5, 2**0.5), (1.0, 0.5, 2.0))[(size - 1) // 2]
+    size = tile + taps - 1
+    pairs = ((), (1.0,), (0.5**0.5, 2**0.5), (1.0, 0.5, 2.0), (0.45, 1 / 0.45, 0.8, 1 / 0.8))[(size - 1) // 2]
     a = np.array([0.0, *(sign * p for p in pairs for sign in (1, -1))])[: size - 1]
     scale = np.array([np.prod([a[i] - a[j] for j in range(size - 1) if j != i]) for i in range(size - 1)])
-    weight, output = np.zeros((size, kernel)), np.zeros((tile, size))
-    weight[:-1] = a[:, None] ** np.arange(kernel) / scale[:, None]
+    weight, output = np.zeros((size, taps)), np.zeros((tile, size))
+    weight[:-1] = a[:, None] ** np.arange(taps) / scale[:, None]
     output[:, :-1] = a[None, :] ** np.arange(tile)[:, None]
     weight[-1, -1] = output[-1, -1] = 1
     # Of `data` the sum over i of output[k, i] * weight[i, j] * data[i, l] is 1 where l = k + j, else 0.
-    products = np.einsum("ki,ij->kji", output, weight).reshape(tile * kernel, size)
-    places = np.add.outer(np.arange(tile), np.arange(kernel)).reshape(-1)
+    products = np.einsum("ki,ij->kji", output, weight).reshape(tile * taps, size)
+    places = np.add.outer(np.arange(tile), np.arange(taps)).reshape(-1)
     data = np.linalg.lstsq(products, np.eye(size)[places], rcond=None)[0]
+    return tuple(np.ascontiguousarray(matrix, dtype) for matrix in (data, weight, output))
+
+
+def winograd(tile, in_size, out_size, kernel_size, before, dtype):
+    """F(tile, r) along both axes of square tiles, r x r kernels -> the map of the input (Separable), that of the
+    weights (a matrix), and the transpose of that back to the output (Separable).
+
+    Of `in_size`, `out_size`, `before` a tile knows nothing.
+    """
+    data, weight, output = toom_cook(tile, kernel_size[0], np.float64)
     none = np.zeros((0, 0))
-    x, w, y = (Separable(m, m, none, size, dtype) for m in (data, weight, output.T))
+    x, w, y = (Separable(m, m, none, len(data), dtype) for m in (data, weight, output.T))
     return x, dense(w), y
 
 
@@ -223,6 +233,7 @@ class BilinearConv(ConvStage):
     as stay in the cache.
     """
 
+    is_local = False
     band_bytes = 1 << 20
 
     def __init__(

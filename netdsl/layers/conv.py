@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from netdsl.convolution_costs import bilinear_cost, fourier_points, patch_cost
+from netdsl.convolution_costs import bilinear_cost, fourier_points, patch_cost, rows_cost
 from netdsl.diagnostics import SpecProblem
 from netdsl.ir import ParamSpec, show_shape
 from netdsl.kernels.bilinear import BilinearConv, fourier, winograd
@@ -10,6 +10,7 @@ from netdsl.kernels.convolutions import PatchConv, PointConv, RowConv
 from netdsl.kernels.depthwise import DepthConv
 from netdsl.kernels.grouped import GroupedConv
 from netdsl.kernels.windows import windows, windows_adjoint
+from netdsl.kernels.winograd_rows import WinogradRows
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, require_rank
 from netdsl.symbols import pair_text
 
@@ -156,7 +157,7 @@ def conv_stages(attrs, x):
 
 def _bilinear_stages(x, filters, kernel_size, padding, out_size):
     """Winograd's tiles for a 3x3 kernel; the Fourier transform of the whole plane, or of tiles, which must not be
-    smaller than what neighbours share."""
+    smaller than what neighbours share; Winograd's algorithm along H alone, with 6 or 10 points."""
     ways = [(winograd, 4)] if kernel_size == (3, 3) else []
     whole = tuple(
         max(n + before, o + k - 1 - before)
@@ -173,6 +174,13 @@ def _bilinear_stages(x, filters, kernel_size, padding, out_size):
             bilinear_cost(x, filters, tiles, points, algorithm is winograd, training) for training in (True, False)
         )
         calls.append(StageCall(BilinearConv, (x, filters, kernel_size, padding, algorithm, tile), costs=costs))
+    for points in (6, 10):
+        tile = points - kernel_size[0] + 1
+        if 1 < kernel_size[0] <= tile:
+            costs = tuple(
+                rows_cost(x, filters, kernel_size[1], out_size, tile, points, training) for training in (True, False)
+            )
+            calls.append(StageCall(WinogradRows, (x, filters, kernel_size, padding, tile), costs=costs))
     return calls
 
 

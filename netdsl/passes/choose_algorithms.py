@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from netdsl.kernels.bilinear import BilinearConv
 from netdsl.layers.contract import StageCall
 
 Choice = Callable[[Sequence[StageCall], bool], StageCall]
@@ -21,8 +20,7 @@ def cheapest(ways: Sequence[StageCall], training: bool) -> StageCall:
 def direct(ways: Sequence[StageCall], training: bool) -> StageCall:
     """The cheapest way in which every number of the output comes from its own window alone (-O1): a NaN or an outlier
     stays where it is, and zeros stay zeros."""
-    local = [way for way in ways if not issubclass(way.kernel, BilinearConv)]
-    return cheapest(local, training)
+    return cheapest([way for way in ways if getattr(way.kernel, "is_local", True)], training)
 
 
 def chosen(answers: Mapping[str, str]) -> Choice:

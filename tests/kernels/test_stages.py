@@ -15,6 +15,7 @@ from netdsl.kernels.convolutions import PatchConv, PointConv, RowConv
 from netdsl.kernels.losses import mse
 from netdsl.kernels.plane_stages import BatchNorm, Input, MaxPool, Relu
 from netdsl.kernels.stages import Stages
+from netdsl.kernels.winograd_rows import WinogradRows
 from netdsl.layers.bn import bn_backward, bn_forward
 from netdsl.layers.conv import conv_backward, conv_forward
 from netdsl.layers.pool import pool_backward, pool_forward, pool_resolve
@@ -133,6 +134,8 @@ def conv_stage(kind, attrs, params, shape, **options):
         return lambda w: RowConv(w, "one", shape, f, tuple(kernel_size), stride, padding, **options)
     if kind is PatchConv:
         return lambda w: PatchConv(w, "one", shape, f, tuple(kernel_size), stride, padding, dilation, **options)
+    if kind[0] is WinogradRows:
+        return lambda w: WinogradRows(w, "one", shape, f, tuple(kernel_size), padding, kind[1], **options)
     return lambda w: BilinearConv(w, "one", shape, f, tuple(kernel_size), padding, *kind, **options)
 
 
@@ -189,6 +192,18 @@ def test_rows_give_any_convolution_without_dilation(plane, sizes, team, has_bias
 @given(POINT, SIZES, TEAMS, st.booleans(), st.integers(0, 99))
 def test_one_product_gives_any_1x1_convolution(plane, sizes, team, has_bias, seed):
     check_conv(PointConv, plane, sizes, team, has_bias, seed)
+
+
+@examples(150)
+@given(DENSE, SIZES, TEAMS, st.booleans(), st.integers(0, 99), st.integers(1, 8), st.integers(4, 14))
+def test_winograd_along_h_gives_any_convolution_of_stride_1(plane, sizes, team, has_bias, seed, tile, bits):
+    tile = min(tile, 11 - plane[0][1])  # ten points
+    before = WinogradRows.strip_numbers
+    WinogradRows.strip_numbers = 1 << bits  # strips of one column, of some, of all
+    try:
+        check_conv((WinogradRows, tile), plane, sizes, team, has_bias, seed)
+    finally:
+        WinogradRows.strip_numbers = before
 
 
 @examples(150)
