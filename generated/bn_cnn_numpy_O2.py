@@ -178,12 +178,13 @@ class ConvStage(Stage):
         if self.norm is not None:
             self.weight = self.w.params[self.name + ".weight"] * self.scale
 
-    def with_bias(self, y, plus=None):
-        """Bias, another map of that shape, and relu on y (rows, Wo, n, F), in place."""
-        if not self.adds_bias and not self.relu and plus is None:
+    def with_bias(self, y, plus=None, has_bias=False):
+        """Bias, if y has none yet, another map of that shape, and relu on y (rows, Wo, n, F), in place."""
+        adds_bias = self.adds_bias and not has_bias
+        if not adds_bias and not self.relu and plus is None:
             return y
         rows = long_rows(y)
-        bias = np.resize(self.bias, rows.shape[2]) if self.adds_bias else None
+        bias = np.resize(self.bias, rows.shape[2]) if adds_bias else None
         for band in bands(y):
             if bias is not None:
                 rows[band] += bias
@@ -405,303 +406,15 @@ class BatchNorm(Stage):
         return dy
 
 
-def product(matrix, x, out, limit=1024):
-    """matrix (m, k) @ x (..., k, Q) -> out (..., m, Q), in columns of at most `limit` numbers, so that what a product
-    reads stays in the cache: two or three times as fast as one product with very long rows."""
-    size = x.shape[-1]
-    parts = max(1, -(-size // limit))
-    while size % parts:
-        parts += 1
-    if parts == 1 or size // parts < limit // 8:
-        np.matmul(matrix, x, out=out)
-        return
-    x = x.reshape(*x.shape[:-1], parts, size // parts).swapaxes(-3, -2)
-    np.matmul(matrix, x, out=out.reshape(*out.shape[:-1], parts, size // parts).swapaxes(-3, -2))
-
-
-def windows_along(rows, width, count):
-    """rows (I, L, columns, Q) -> a view (I, L, count, width, Q) of windows that end where the columns end."""
-    step = (rows.shape[2] - width) // max(count - 1, 1)
-    strides = rows.strides
-    shape = (*rows.shape[:2], count, width, rows.shape[3])
-    return np.lib.stride_tricks.as_strided(rows, shape, (*strides[:2], step * strides[2], *strides[2:]))
-
-
-def to_points(s, x, middle, v):
-    """x -> v (points, number of tiles, Q), by the Separable s. middle: scratch for what lies between, flat.
-
-    x: rows of tiles, (I, J, H, W*Q) for J tiles in a row; (I, H, columns*Q) where neighbours in a row share columns,
-    W tile + overlap: only without pairs, whose halves lie too far apart then.
-    """
-    tiles, q = v.shape[1:]
-    if x.ndim == 3:
-        columns = x.shape[2] // q
-        rows = middle[: len(x) * s.length * columns * q].reshape(len(x), s.length, columns * q)
-        product(s.rows, x, rows, 2048)
-        given = windows_along(rows.reshape(len(x), s.length, columns, q), s.width, tiles // len(x))
-        out = v.reshape(s.length, -1, len(x), tiles // len(x), q).transpose(2, 0, 3, 1, 4)
-        np.matmul(s.real, given, out=out)
-        return
-    rows = middle[: tiles * s.length * s.width * q].reshape(*x.shape[:-2], s.length, s.width * q)
-    product(s.rows, x, rows)
-    rows = rows.reshape(tiles, s.length, s.width, q)
-    out = v[: s.real_points].reshape(s.num_real, -1, tiles, q).transpose(2, 0, 1, 3)
-    product(s.real, rows[:, : s.num_real], out, 512)
-    if s.num_pairs:
-        pairs = rows[:, s.num_real :].reshape(tiles, s.num_pairs, 2 * s.width, q)
-        out = v[s.real_points :].reshape(s.num_pairs, -1, tiles, q).transpose(2, 0, 1, 3)
-        product(s.pairs, pairs, out, 512)
-
-
-def from_points(s, v, middle, x):
-    """The transpose of `to_points` for tiles that lie apart: v (points, number of tiles, Q) -> x (I, J, H, W*Q)."""
-    tiles, q = v.shape[1:]
-    rows = middle[: tiles * s.length * s.width * q].reshape(tiles, s.length, s.width, q)
-    given = v[: s.real_points].reshape(s.num_real, -1, tiles, q).transpose(2, 0, 1, 3)
-    product(s.real_t, given, rows[:, : s.num_real], 512)
-    if s.num_pairs:
-        pairs = rows[:, s.num_real :].reshape(tiles, s.num_pairs, 2 * s.width, q)
-        given = v[s.real_points :].reshape(s.num_pairs, -1, tiles, q).transpose(2, 0, 1, 3)
-        product(s.pairs_t, given, pairs, 512)
-    product(s.rows_t, rows.reshape(*x.shape[:-2], s.length, s.width * q), x)
-
-
-def from_points_over(s, v, step, middle, x):
-    """As `from_points`, for neighbours in a row that overlap: their sum goes to x (I, H, columns*Q). No pairs.
-
-    What a tile shares with the one before is added to it between the two products; so the second one works on less.
-    """
-    tiles, q = v.shape[1:]
-    count = tiles // len(x)
-    rows = middle[: tiles * s.length * s.width * q].reshape(len(x), s.length, count, s.width, q)
-    given = v.reshape(s.length, -1, len(x), count, q).transpose(2, 0, 3, 1, 4)
-    np.matmul(s.real_t, given, out=rows)
-    over = s.width - step
-    rows[:, :, 1:, :over] += rows[:, :, :-1, step:]
-    main = rows[:, :, :, :step].reshape(*rows.shape[:3], step * q).swapaxes(1, 2)
-    out = x[:, :, : count * step * q].reshape(len(x), s.height, count, step * q).swapaxes(1, 2)
-    np.matmul(s.rows_t, main, out=out)
-    if over:
-        last = rows[:, :, -1, step:].reshape(len(x), s.length, over * q)
-        np.matmul(s.rows_t, last, out=x[:, :, count * step * q :])
-
-
-class BilinearConv(ConvStage):
-    """Convolution with stride 1 by constant matrices; keeps the transformed input for the gradient of the weights.
-
-    algorithm: what makes the matrices, `winograd` or `fourier`. tile: outputs of a tile along each axis, 0 for the
-    whole plane at once, with the padding in the matrices. Rows of tiles go through all three steps in bands, as many
-    as stay in the cache.
-    """
-
-    is_local = False
-    band_bytes = 1 << 20
-
-    def __init__(
-        self,
-        w,
-        name,
-        shape,
-        filters,
-        kernel_size,
-        padding,
-        algorithm,
-        tile=0,
-        adds_bias=True,
-        dx=True,
-        norm=None,
-        relu=False,
-    ):
-        self.prepare(w, name, shape, filters, kernel_size, (1, 1), padding, (1, 1), adds_bias, dx, norm, relu)
-        assert not tile or tile >= max(kernel_size) - 1, f"tiles of {tile} meet more than their neighbours"
-        self.tile = tile
-        before = tuple(side for side, _ in padding)
-        self.tx, self.tw, self.ty = w.constants(algorithm, tile, shape[1:], self.out_size, kernel_size, before)
-        self.tw_t = np.ascontiguousarray(self.tw.T)
-        c, f, points = shape[0], filters, self.tx.points
-        rows, columns = self.grid = tuple(-(-o // tile) for o in self.out_size) if tile else (1, 1)
-        self.bands = []
-        for n in w.sizes:
-            bytes_of_row = points * columns * n * (c + f) * w.dtype.itemsize
-            count = min(rows, max(1, round(rows * bytes_of_row / self.band_bytes), 1))
-            count = min(count, max(1, rows * columns * n // 64))
-            self.bands.append([slice(i * rows // count, (i + 1) * rows // count) for i in range(count)])
-        longest = [max(band.stop - band.start for band in bands) for bands in self.bands]
-        at_work = dict(zip(w.sizes, longest, strict=True))
-        self.is_rowwise = bool(tile) and self.tx.num_pairs == 0
-
-        def at_points(count, channels):
-            return count * columns * channels + 32  # rows that are not a multiple of 4096 bytes apart
-
-        wide = columns * max(self.tx.length * self.tx.width * c, self.ty.length * self.ty.width * f)
-        self.middle = w.scratch("middle", lambda n: (at_work[n] * n * wide,))
-        self.u = w.shared((name, "u"), (points, c * f))
-        size = tuple(g * tile for g in self.grid) if tile else self.out_size
-        self.y = w.outputs(lambda n: (*size, n, f))
-        if tile:
-            whole = tuple((g - 1) * tile + k for g, k in zip(self.grid, (self.tx.height, self.tx.width), strict=True))
-            self.padded = w.frame(lambda n: (*whole, n, c), (*before, *shape[1:]))
-        if w.training:
-            self.v = w.arrays(lambda n: (points, at_points(rows * n, c)))
-            self.z = w.scratch("z", lambda n: (points, at_points(rows * n, f)))
-            self.channels_at_once = max(1, min(c, (1 << 20) // (points * f)))
-            self.du = w.scratch("du", lambda n: (points, self.channels_at_once * f))[0]
-            self.grad = w.grads[name + ".weight"].reshape(-1, c * f)
-            self.grad_part = w.scratch("dweight", lambda n: self.grad.shape)[0]
-            self.dv = w.scratch("v", lambda n: (points, at_points(at_work[n] * n, c)))
-            self.dy = w.frame(lambda n: (*size, n, f), (0, 0, *self.out_size)) if size != self.out_size else None
-            self.dx = w.gradients(lambda n: (*(whole if tile else shape[1:]), n, c))
-            if tile:
-                columns_of_row = whole[1] if self.is_rowwise else columns * self.tx.width
-                self.dtiles = w.scratch("tiles", lambda n: (at_work[n] * self.tx.height * columns_of_row * n * c,))
-        else:
-            self.v = w.scratch("v", lambda n: (points, at_points(at_work[n] * n, c)))
-        self.m = w.scratch("m", lambda n: (points, at_points(at_work[n] * n, f)))
-
-    def refresh(self):
-        """Transform this worker's part of the weights."""
-        self.fold()
-        c, f = self.channels, self.filters
-        begin, end = self.w.part(c * f)
-        weight = self.weight.reshape(-1, c * f)[:, begin:end]
-        if self.norm is not None:
-            weight = weight * np.resize(self.scale, c * f)[begin:end]
-        product(self.tw, weight, self.u[:, begin:end])
-
-    def forward(self, x, plus=None):
-        """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
-        b, n = self.w.block, x.shape[2]
-        c, f, middle, y = self.channels, self.filters, self.middle[b], self.y[b]
-        u = self.u.reshape(-1, c, f)
-        if self.tile:
-            (top, _), (left, _) = self.padding
-            padded = self.padded[b]
-            padded[top : top + x.shape[0], left : left + x.shape[1]] = x
-            x = padded
-        for band in self.bands[b]:
-            count = (band.stop - band.start) * self.grid[1]
-            first = band.start * self.grid[1] if self.w.training else 0
-            v = self.v[b][:, first * n * c : (first + count) * n * c]
-            m = self.m[b][:, : count * n * f]
-            to_points(self.tx, self.tiles_of(x, band), middle, v.reshape(-1, count, n * c))
-            np.matmul(v.reshape(-1, count * n, c), u, out=m.reshape(-1, count * n, f))
-            from_points(self.ty, m.reshape(-1, count, n * f), middle, self.out_tiles(y, band))
-            rows = slice(band.start * self.tile, band.stop * self.tile) if self.tile else slice(None)
-            self.with_bias(
-                y[rows, : self.out_size[1]][: self.out_size[0] - (rows.start or 0)],
-                plus if plus is None else plus[rows],
-            )
-        return y[: self.out_size[0], : self.out_size[1]]
-
-    def tiles_of(self, x, band):
-        """The tiles that rows of x (H, W, n, C), padded, fall into, as `to_points` takes them."""
-        if not self.tile:
-            return x.reshape(1, 1, x.shape[0], -1)
-        row, column, _, one = x.strides
-        q = x.shape[2] * x.shape[3]
-        start = x[band.start * self.tile :]
-        if self.is_rowwise:
-            shape, strides = (self.tx.height, x.shape[1] * q), (row, one)
-        else:
-            shape, strides = (self.grid[1], self.tx.height, self.tx.width * q), (column * self.tile, row, one)
-        shape, strides = (band.stop - band.start, *shape), (row * self.tile, *strides)
-        return np.lib.stride_tricks.as_strided(start, shape, strides)
-
-    def out_tiles(self, y, band):
-        """y (I*h, J*w, n, F) -> a view of the tiles in a band of rows, (I, J, h, w*n*F)."""
-        if not self.tile:
-            return y.reshape(1, 1, y.shape[0], -1)
-        part = y[band.start * self.tile : band.stop * self.tile]
-        return part.reshape(-1, self.tile, self.grid[1], self.tile * y.shape[2] * y.shape[3]).transpose(0, 2, 1, 3)
-
-    def backward(self, dy):
-        """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
-        b, n = self.w.block, dy.shape[2]
-        c, f, middle, points = self.channels, self.filters, self.middle[b], self.tx.points
-        u = self.u.reshape(points, c, f).transpose(0, 2, 1)
-        self.bias_gradient(dy)
-        if self.dy is not None:
-            self.dy[b][: dy.shape[0], : dy.shape[1]] = dy
-            dy = self.dy[b]
-        for band in self.bands[b]:
-            count = (band.stop - band.start) * self.grid[1]
-            first = band.start * self.grid[1]
-            z = self.z[b][:, first * n * f : (first + count) * n * f]
-            to_points(self.ty, self.out_tiles(dy, band), middle, z.reshape(points, count, n * f))
-            if self.has_dx:
-                dv = self.dv[b][:, : count * n * c]
-                z = z.reshape(points, count * n, f)
-                np.matmul(z, u, out=dv.reshape(points, count * n, c))
-                self.add_dx(dv.reshape(points, count, n * c), band)
-        v, z = self.v[b][:, :-32].reshape(points, -1, c), self.z[b][:, :-32].reshape(points, -1, f)
-        self.add_weight_gradient(v, z)
-        if not self.has_dx:
-            return None
-        dx = self.dx[b]
-        if not self.tile:
-            return dx
-        (top, _), (left, _) = self.padding
-        return dx[top : top + self.shape[1], left : left + self.shape[2]]
-
-    def add_weight_gradient(self, v, z):
-        """v (points, M, C), z (points, M, F) -> their products, back from the points; some channels at a time, so that
-        those stay in the cache."""
-        points, f = len(v), self.filters
-        for begin in range(0, self.channels, self.channels_at_once):
-            part = v[:, :, begin : begin + self.channels_at_once]
-            du = self.du[:, : part.shape[2] * f]
-            np.matmul(part.transpose(0, 2, 1), z, out=du.reshape(points, -1, f))
-            place = slice(begin * f, (begin + part.shape[2]) * f)
-            if self.w.block == 0:
-                product(self.tw_t, du, self.grad[:, place])
-            else:
-                rest = self.grad_part[:, place]
-                product(self.tw_t, du, rest)
-                self.grad[:, place] += rest
-
-    def add_dx(self, dv, band):
-        """What a band of tiles sends back to x; its first rows overlap with the last ones of the band before."""
-        b, tile, s = self.w.block, self.tile, self.tx
-        dx, middle, q = self.dx[b], self.middle[b], dv.shape[2]
-        if not tile:
-            from_points(s, dv, middle, dx.reshape(1, 1, s.height, -1))
-            return
-        rows, columns = band.stop - band.start, self.grid[1]
-        if self.is_rowwise:
-            tiles = self.dtiles[b][: rows * s.height * dx.shape[1] * q].reshape(rows, s.height, -1)
-            from_points_over(s, dv, tile, middle, tiles)
-        else:
-            apart = self.dtiles[b][: rows * columns * s.height * s.width * q].reshape(rows, columns, s.height, -1)
-            from_points(s, dv, middle, apart)
-            tiles = self.joined(apart, middle, q)
-        over, begin = s.height - tile, band.start * tile
-        dx = dx.reshape(len(dx), -1)
-        if begin:
-            tiles[0, :over] += dx[begin : begin + over]
-        tiles[1:, :over] += tiles[:-1, tile:]
-        dx[begin : begin + rows * tile].reshape(rows, tile, -1)[...] = tiles[:, :tile]
-        dx[begin + rows * tile : begin + rows * tile + over] = tiles[-1, tile:]
-
-    def joined(self, tiles, middle, q):
-        """Tiles of a row that overlap, (I, J, h, w*Q), added up to rows (I, h, columns*Q)."""
-        tile, s = self.tile, self.tx
-        over = (s.width - tile) * q
-        tiles[:, 1:, :, :over] += tiles[:, :-1, :, tile * q :]
-        rows, columns = tiles.shape[:2]
-        out = middle[: rows * s.height * (columns * tile * q + over)].reshape(rows, s.height, -1)
-        main = out[:, :, : columns * tile * q].reshape(rows, s.height, columns, tile * q)
-        main[...] = tiles[:, :, :, : tile * q].swapaxes(1, 2)
-        out[:, :, columns * tile * q :] = tiles[:, -1, :, tile * q :]
-        return out
-
-
 def toom_cook(tile, taps, dtype):
     """F(tile, taps), a convolution of one axis -> data (points, tile + taps - 1), weight (points, taps), output (tile,
     points): y = output @ ((data @ x) * (weight @ w)).
 
     By the method of Toom and Cook: polynomials are multiplied by their values at 0, pairs +-a, and infinity. Pairs lie
-    around 1, as a and 1/a, which balances the sizes of the entries.
+    around 1, as a and 1/a, which balances the sizes of the entries. One tap needs no algorithm.
     """
+    if taps == 1:
+        return np.eye(tile, dtype=dtype), np.ones((tile, 1), dtype), np.eye(tile, dtype=dtype)
     size = tile + taps - 1
     pairs = ((), (1.0,), (0.5**0.5, 2**0.5), (1.0, 0.5, 2.0), (0.45, 1 / 0.45, 0.8, 1 / 0.8))[(size - 1) // 2]
     a = np.array([0.0, *(sign * p for p in pairs for sign in (1, -1))])[: size - 1]
@@ -717,42 +430,269 @@ def toom_cook(tile, taps, dtype):
     return tuple(np.ascontiguousarray(matrix, dtype) for matrix in (data, weight, output))
 
 
-class Separable:
-    """A linear map from a plane to points, and its transpose: `rows` along H, then along W.
+def strided_toom_cook(tile, taps, stride, dtype):
+    """F(tile, taps) with a stride, a convolution of one axis -> data (points, inputs), weight (points, taps), output
+    (tile, points), of (tile - 1) * stride + taps inputs."""
+    inputs = (tile - 1) * stride + taps
+    parts = [toom_cook(tile, len(range(phase, taps, stride)), dtype) for phase in range(min(stride, taps))]
+    points = sum(len(part[0]) for part in parts)
+    data, weight = np.zeros((points, inputs), dtype), np.zeros((points, taps), dtype)
+    begin = 0
+    for phase, (part, part_weight, _) in enumerate(parts):
+        rows = slice(begin, begin + len(part))
+        data[rows, phase::stride][:, : part.shape[1]] = part
+        weight[rows, phase::stride] = part_weight
+        begin = rows.stop
+    return data, weight, np.concatenate([output for _, _, output in parts], axis=1)
 
-    rows (L, H): the first `num_real` rows stand alone, the others are pairs (real, imaginary part).
-    real (A, W): what happens along W to a row that stands alone; pairs (B, 2*W): to a pair of rows, laid end to end.
-    There are num_real * A + num_pairs * B points.
+
+def tiles_along(tile, stride, size, out_size, before, data, output):
+    """The tiles of one axis: (rows, inputs, data, output), which outputs and which inputs each has, as slices, and its
+    part of the matrices data (points, inputs) and output (rows, points)."""
+    found = []
+    for begin in range(0, out_size, tile):
+        count = min(tile, out_size - begin)
+        first = begin * stride - before
+        end = first + data.shape[1] - (tile - count) * stride
+        inputs = slice(min(max(first, 0), size), max(min(end, size), 0))
+        part = data[:, inputs.start - first : max(inputs.stop, inputs.start) - first]
+        rows = slice(begin, begin + count)
+        found.append((rows, inputs, np.ascontiguousarray(part), np.ascontiguousarray(output[:count])))
+    return found
+
+
+def product(matrix, x, out, limit=1024):
+    """matrix (m, k) @ x (..., k, Q) -> out (..., m, Q), in columns of at most `limit` numbers, so that what a product
+    reads stays in the cache: two or three times as fast as one product with very long rows."""
+    size = x.shape[-1]
+    parts = max(1, -(-size // limit))
+    while size % parts:
+        parts += 1
+    if parts == 1 or size // parts < limit // 8:
+        np.matmul(matrix, x, out=out)
+        return
+    x = x.reshape(*x.shape[:-1], parts, size // parts).swapaxes(-3, -2)
+    np.matmul(matrix, x, out=out.reshape(*out.shape[:-1], parts, size // parts).swapaxes(-3, -2))
+
+
+def strips_along(out_size, taps, longest):
+    """target[j] = sum over the taps k of source[j + shift] in strips of the targets -> (begin, end, reach, taps).
+
+    taps: {k: (first, size, shift)}, where the tap sees the sources first..first+size-1 as 0..size-1. A strip needs the
+    sources before `reach`. Its taps are (k, the columns of the source, those of the strip) as slices; the first covers
+    the strip, or it is None and the strip starts as zeros.
+    """
+    strips = []
+    count = -(-out_size // max(1, longest))
+    for i in range(count):
+        begin, end = i * out_size // count, (i + 1) * out_size // count
+        found = []
+        for k, (first, size, shift) in taps.items():
+            low, high = max(begin, -shift), min(end, size - shift)
+            if low < high:
+                source = slice(first + low + shift, first + high + shift)
+                found.append((k, source, slice(low - begin, high - begin)))
+        found.sort(key=lambda tap: tap[2].start - tap[2].stop)
+        if not found or found[0][2] != slice(0, end - begin):
+            found.insert(0, None)
+        strips.append((begin, end, max((tap[1].stop for tap in found if tap), default=0), found))
+    return strips
+
+
+def along_h(matrix, x, out):
+    """matrix (m, k) @ x (k, columns, Q) -> out (m, columns, Q); Q numbers lie together, columns may lie apart."""
+    if matrix.size == 0:
+        out[...] = 0
+    elif all(a.strides[1] == a.shape[2] * a.itemsize for a in (x, out)):
+        product(matrix, x.reshape(len(x), -1), out.reshape(len(out), -1), 2048)
+    else:
+        np.matmul(matrix, x.swapaxes(0, 1), out=out.swapaxes(0, 1))
+
+
+class WinogradRows(ConvStage):
+    """Convolution by F(tile, kernel height) along H; keeps the transformed input for the gradient of the weights.
+
+    Rows of tiles are worked on one by one, in strips of columns short enough for the cache.
     """
 
-    def __init__(self, rows, real, pairs, num_real, dtype):
-        self.rows, self.real, self.pairs = (np.ascontiguousarray(m, dtype) for m in (rows, real, pairs))
-        self.rows_t, self.real_t, self.pairs_t = (np.ascontiguousarray(m.T, dtype) for m in (rows, real, pairs))
-        self.length, self.height = self.rows.shape
-        self.width = self.real.shape[1]
-        self.num_real, self.num_pairs = num_real, (self.length - num_real) // 2
-        self.real_points = num_real * len(self.real)
-        self.points = self.real_points + self.num_pairs * len(self.pairs)
+    is_local = False
+    strip_numbers = 1 << 14
 
+    def __init__(
+        self,
+        w,
+        name,
+        shape,
+        filters,
+        kernel_size,
+        stride,
+        padding,
+        tile,
+        adds_bias=True,
+        dx=True,
+        norm=None,
+        relu=False,
+    ):
+        self.prepare(w, name, shape, filters, kernel_size, stride, padding, (1, 1), adds_bias, dx, norm, relu)
+        (c, height, width), f, (taps, columns), step = shape, filters, kernel_size, stride[1]
+        (top, _), (left, _), out_width = *padding, self.out_size[1]
+        data, self.tw, output = w.constants(strided_toom_cook, tile, taps, stride[0])
+        self.tw_t = np.ascontiguousarray(self.tw.T)
+        self.points = points = len(data)
+        if self.adds_bias:
+            output = np.concatenate([output, np.ones((tile, 1), w.dtype)], axis=1)  # of one more point, the bias itself
+        self.tiles = tiles_along(tile, stride[0], height, self.out_size[0], top, data, output)
+        self.u = w.shared((name, "u"), (points, columns * c * f))
+        # The columns of x whose numbers have the same rest modulo the stride, and where they are among all of them,
+        # sorted by that rest.
+        sizes = [len(range(rest, width, step)) for rest in range(step)]
+        self.sorted = [(slice(r, width, step), slice(sum(sizes[:r]), sum(sizes[: r + 1]))) for r in range(step)]
+        seen = {k: (self.sorted[(k - left) % step][1], (k - left) // step) for k in range(columns)}
+        ahead = {k: (place.start, place.stop - place.start, shift) for k, (place, shift) in seen.items()}
+        longest = [self.strip_numbers // (n * max(c, f)) for n in w.sizes]
+        self.strips = [strips_along(out_width, ahead, most) for most in longest]
+        self.y = w.outputs(lambda n: (*self.out_size, n, f))
 
-def dense(s):
-    """A Separable as one matrix (points, H*W)."""
-    eye = np.eye(s.height * s.width, dtype=s.rows.dtype).reshape(1, 1, s.height, -1)
-    v = np.empty((s.points, 1, s.height * s.width), s.rows.dtype)
-    to_points(s, eye, np.empty(s.length * s.width * s.height * s.width, s.rows.dtype), v)
-    return v.reshape(s.points, -1)
+        def at_points(numbers, more=0):
+            return (points + more, numbers + 32)  # rows that are not a multiple of 4096 bytes apart
 
+        most = max(width, out_width) * max(c, f)
+        self.sums = [w.scratch(("sums", k), lambda n: at_points(n * most, 1)) for k in range(2)]
+        if not w.training:
+            self.v = w.scratch("v", lambda n: at_points(width * n * c))
+            return
+        self.v = w.arrays(lambda n: at_points(len(self.tiles) * width * n * c))
+        self.z = w.scratch("z", lambda n: at_points(out_width * n * f))
+        self.dx = w.gradients(lambda n: (height, width, n, c))
+        self.shared_rows = w.scratch("shared rows", lambda n: (taps * width * n * c,))
+        back = [
+            {k: (0, out_width, -shift) for k, (at, shift) in seen.items() if at == place} for _, place in self.sorted
+        ]
+        self.strips_back = [[strips_along(*given, most) for given in zip(sizes, back, strict=True)] for most in longest]
+        self.all_taps = [tap for tap in strips_along(out_width, ahead, out_width)[0][-1] if tap]
+        self.du = w.scratch("du", lambda n: (points, columns * c * f))[0]
+        self.du_part = w.scratch("du part", lambda n: (points, c, f))[0]
+        self.grad = w.grads[name + ".weight"].reshape(taps, columns * c * f)
+        self.grad_part = w.scratch("dweight", lambda n: self.grad.shape)[0]
 
-def winograd(tile, in_size, out_size, kernel_size, before, dtype):
-    """F(tile, r) along both axes of square tiles, r x r kernels -> the map of the input (Separable), that of the
-    weights (a matrix), and the transpose of that back to the output (Separable).
+    def refresh(self):
+        """Transform this worker's part of the weights."""
+        self.fold()
+        begin, end = self.w.part(self.u.shape[1])
+        weight = self.weight.reshape(self.kernel_size[0], -1)[:, begin:end]
+        if self.norm is not None:
+            weight = weight * np.resize(self.scale, self.u.shape[1])[begin:end]
+        product(self.tw, weight, self.u[:, begin:end])
 
-    Of `in_size`, `out_size`, `before` a tile knows nothing.
-    """
-    data, weight, output = toom_cook(tile, kernel_size[0], np.float64)
-    none = np.zeros((0, 0))
-    x, w, y = (Separable(m, m, none, len(data), dtype) for m in (data, weight, output.T))
-    return x, dense(w), y
+    def at_points(self, i):
+        """What the i-th row of tiles of x is at the points: (points, W sorted, n*C)."""
+        b = self.w.block
+        size = self.shape[2] * self.w.sizes[b] * self.channels
+        begin = i * size if self.w.training else 0
+        return self.v[b][:, begin : begin + size].reshape(self.points, self.shape[2], -1)
+
+    def forward(self, x, plus=None):
+        """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
+        b = self.w.block
+        u = self.u.reshape(self.points, -1, self.channels, self.filters)
+        y = self.y[b]
+        if self.adds_bias:
+            self.sums[0][b][-1, : y[0].size].reshape(-1, self.filters)[...] = self.bias
+        rows, out = x.reshape(*x.shape[:2], -1), y.reshape(*y.shape[:2], -1)
+        for i, (band, inputs, data, output) in enumerate(self.tiles):
+            v, given = self.at_points(i), rows[inputs]
+            if len(self.sorted) > 1:
+                for columns, place in self.sorted:
+                    along_h(data, given[:, columns], v[:, place])
+                given = None
+            for begin, end, sums in self.over_taps(data, given, v, u, self.strips[b]):
+                along_h(output, sums[: output.shape[1]], out[band, begin:end])
+            self.with_bias(y[band], plus if plus is None else plus[band], has_bias=True)
+        return y
+
+    def over_taps(self, matrix, rows, at_points, factors, strips):
+        """rows (R, columns, n*K) -> at_points (points, columns, n*K), by the matrix, where there are rows; from there
+        the sums over the taps, strip by strip: (begin, end, (points + 1, columns, n*L)), whose last row is not touched.
+        factors: (points, taps, K, L)."""
+        b, points = self.w.block, self.points
+        inner, outer = factors.shape[2:]
+        n, done = self.w.sizes[b], 0
+        for begin, end, reach, taps in strips:
+            if rows is not None and done < reach:
+                along_h(matrix, rows[:, done:reach], at_points[:, done:reach])
+                done = reach
+            whole, part = (each[b][:, : (end - begin) * n * outer] for each in self.sums)
+            sums, part = whole[:points], part[:points]
+            for number, tap in enumerate(taps):
+                if tap is None:
+                    sums[...] = 0
+                    continue
+                k, source, target = tap
+                given = at_points[:, source].reshape(points, -1, inner)
+                place = slice(target.start * n * outer, target.stop * n * outer)
+                out = part[:, place] if number else sums
+                np.matmul(given, factors[:, k], out=out.reshape(points, -1, outer))
+                if number:
+                    sums[:, place] += out  # flat rows: NumPy adds them three times as fast as those of columns
+            yield begin, end, whole.reshape(points + 1, end - begin, -1)
+
+    def backward(self, dy):
+        """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
+        b, n = self.w.block, dy.shape[2]
+        self.bias_gradient(dy)
+        rows = dy.reshape(*dy.shape[:2], -1)
+        z = self.z[b][:, : rows[0].size].reshape(self.points, *rows.shape[1:])
+        dx = self.dx[b].reshape(*self.shape[1:], -1)
+        covered = 0
+        for i, (band, inputs, data, output) in enumerate(self.tiles):
+            given, output_t = rows[band], output[:, : self.points].T
+            if not self.has_dx or len(self.sorted) > 1:
+                along_h(output_t, given, z)
+                given = None
+            if self.has_dx:
+                self.add_dx(dx, covered, inputs, data.T, output_t, given, z)
+                covered = max(covered, inputs.stop)
+            self.add_to_du(self.at_points(i), z, n, i == 0)
+        if self.w.block == 0:
+            product(self.tw_t, self.du, self.grad)
+        else:
+            product(self.tw_t, self.du, self.grad_part)
+            self.grad += self.grad_part
+        if not self.has_dx:
+            return None
+        dx[covered:] = 0
+        return self.dx[b]
+
+    def add_dx(self, dx, covered, inputs, data_t, output_t, given, z):
+        """What a row of tiles sends back: its first rows are added to those that have something (covered) already."""
+        b = self.w.block
+        back = self.u.reshape(self.points, -1, self.channels, self.filters).swapaxes(2, 3)
+        dx[covered : inputs.start] = 0
+        first = min(max(covered, inputs.start), inputs.stop)
+        for (columns, _), strips in zip(self.sorted, self.strips_back[b], strict=True):
+            for begin, end, sums in self.over_taps(output_t, given, z, back, strips):
+                sums, target = sums[: self.points], dx[inputs, columns][:, begin:end]
+                overlap = first - inputs.start
+                along_h(data_t[overlap:], sums, target[overlap:])
+                if overlap:
+                    added = self.shared_rows[b][: overlap * sums[0].size].reshape(overlap, *sums.shape[1:])
+                    along_h(data_t[:overlap], sums, added)
+                    target[:overlap] += added
+
+    def add_to_du(self, v, z, n, is_first):
+        """The gradient by the transformed weights of one row of tiles: for each tap a product of what met there."""
+        c, f, points = self.channels, self.filters, self.points
+        du = self.du.reshape(points, -1, c, f)
+        if is_first:
+            du[...] = 0
+        for k, source, target in self.all_taps:
+            met = v[:, source].reshape(points, -1, c).swapaxes(1, 2)
+            with_z = z[:, target].reshape(points, -1, f)
+            if is_first:
+                np.matmul(met, with_z, out=du[:, k])
+            else:
+                np.matmul(met, with_z, out=self.du_part)
+                du[:, k] += self.du_part
 
 
 class MaxPool(Stage):
@@ -904,184 +844,6 @@ class Factor(Stage):
     def backward(self, dy):
         dy *= self.factor()
         return dy
-
-
-def tiles_along(tile, size, out_size, before, data, output):
-    """The tiles of one axis: (rows, inputs, data, output), which outputs and which inputs each has, as slices, and its
-    part of the matrices data (points, inputs) and output (rows, points)."""
-    found = []
-    for begin in range(0, out_size, tile):
-        count = min(tile, out_size - begin)
-        first, end = begin - before, begin - before + count + data.shape[1] - tile
-        inputs = slice(min(max(first, 0), size), max(min(end, size), 0))
-        part = data[:, inputs.start - first : max(inputs.stop, inputs.start) - first]
-        rows = slice(begin, begin + count)
-        found.append((rows, inputs, np.ascontiguousarray(part), np.ascontiguousarray(output[:count])))
-    return found
-
-
-def strips_along(size, out_size, shifts, longest):
-    """target[j] = sum over k of source[j + shifts[k]] in strips of the targets -> (begin, end, reach, taps) of each.
-
-    A strip needs the sources before `reach`. Its taps are (k, the columns of the source, those of the strip) as slices;
-    the first covers the strip, or it is None and the strip starts as zeros.
-    """
-    strips = []
-    count = -(-out_size // max(1, longest))
-    for i in range(count):
-        begin, end = i * out_size // count, (i + 1) * out_size // count
-        taps = []
-        for k, shift in enumerate(shifts):
-            first, last = max(begin, -shift), min(end, size - shift)
-            if first < last:
-                taps.append((k, slice(first + shift, last + shift), slice(first - begin, last - begin)))
-        taps.sort(key=lambda tap: tap[2].start - tap[2].stop)
-        if not taps or taps[0][2] != slice(0, end - begin):
-            taps.insert(0, None)
-        strips.append((begin, end, min(size, max(0, end + max(shifts))), taps))
-    return strips
-
-
-class WinogradRows(ConvStage):
-    """Convolution with stride 1 by F(tile, kernel height) along H; keeps the transformed input for the gradient of the
-    weights.
-
-    Rows of tiles are worked on one by one, in strips of columns short enough for the cache.
-    """
-
-    is_local = False
-    strip_numbers = 1 << 14
-
-    def __init__(
-        self, w, name, shape, filters, kernel_size, padding, tile, adds_bias=True, dx=True, norm=None, relu=False
-    ):
-        self.prepare(w, name, shape, filters, kernel_size, (1, 1), padding, (1, 1), adds_bias, dx, norm, relu)
-        (c, height, width), f, (taps, columns) = shape, filters, kernel_size
-        (top, _), (left, _), out_width = *padding, self.out_size[1]
-        data, self.tw, output = w.constants(toom_cook, tile, taps)
-        self.tw_t = np.ascontiguousarray(self.tw.T)
-        self.points = points = len(data)
-        self.tiles = tiles_along(tile, height, self.out_size[0], top, data, output)
-        self.u = w.shared((name, "u"), (points, columns * c * f))
-        shifts = [k - left for k in range(columns)]
-        longest = [self.strip_numbers // (n * max(c, f)) for n in w.sizes]
-        self.strips = [strips_along(width, out_width, shifts, most) for most in longest]
-        self.y = w.outputs(lambda n: (*self.out_size, n, f))
-
-        def at_points(numbers):
-            return (points, numbers + 32)  # rows that are not a multiple of 4096 bytes apart
-
-        most = max(width, out_width) * max(c, f)
-        self.sums = [w.scratch(("sums", k), lambda n: at_points(n * most)) for k in range(2)]
-        if not w.training:
-            self.v = w.scratch("v", lambda n: at_points(width * n * c))
-            return
-        self.v = w.arrays(lambda n: at_points(len(self.tiles) * width * n * c))
-        self.z = w.scratch("z", lambda n: at_points(out_width * n * f))
-        self.dx = w.gradients(lambda n: (height, width, n, c))
-        self.shared_rows = w.scratch("shared rows", lambda n: ((taps - 1) * width * n * c,))
-        self.strips_back = [strips_along(out_width, width, [-s for s in shifts], most) for most in longest]
-        self.whole_rows = strips_along(width, out_width, shifts, out_width)[0][-1]
-        self.du = w.scratch("du", lambda n: (points, columns * c * f))[0]
-        self.du_part = w.scratch("du part", lambda n: (points, c, f))[0]
-        self.grad = w.grads[name + ".weight"].reshape(taps, columns * c * f)
-        self.grad_part = w.scratch("dweight", lambda n: self.grad.shape)[0]
-
-    def refresh(self):
-        """Transform this worker's part of the weights."""
-        self.fold()
-        begin, end = self.w.part(self.u.shape[1])
-        weight = self.weight.reshape(self.kernel_size[0], -1)[:, begin:end]
-        if self.norm is not None:
-            weight = weight * np.resize(self.scale, self.u.shape[1])[begin:end]
-        product(self.tw, weight, self.u[:, begin:end])
-
-    def forward(self, x, plus=None):
-        """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
-        b, c, f = self.w.block, self.channels, self.filters
-        u = self.u.reshape(self.points, -1, c, f)
-        y, q = self.y[b], x.shape[2] * f
-        rows, out = x.reshape(len(x), -1), y.reshape(len(y), -1)
-        size = rows.shape[1]
-        for i, (band, inputs, data, output) in enumerate(self.tiles):
-            v = self.v[b][:, i * size : (i + 1) * size] if self.w.training else self.v[b][:, :size]
-            for begin, end, sums in self.taps(data, rows[inputs], v, u, self.strips[b]):
-                product(output, sums, out[band, begin * q : end * q], 2048)
-            self.with_bias(y[band], plus if plus is None else plus[band])
-        return y
-
-    def taps(self, matrix, rows, at_points, factors, strips):
-        """rows (R, columns*n*K) -> at_points (points, columns*n*K), by the matrix; from there the sums over the taps,
-        strip by strip: (begin, end, (points, columns*n*L)). factors: (points, taps, K, L)."""
-        b, n = self.w.block, self.w.sizes[self.w.block]
-        inner, outer = factors.shape[2:]
-        done = 0
-        for begin, end, reach, taps in strips:
-            fresh = slice(done, reach * n * inner)
-            if fresh.start < fresh.stop:
-                product(matrix, rows[:, fresh], at_points[:, fresh], 2048)
-                done = fresh.stop
-            sums, part = (each[b][:, : (end - begin) * n * outer] for each in self.sums)
-            for number, tap in enumerate(taps):
-                if tap is None:
-                    sums[...] = 0
-                    continue
-                k, source, target = tap
-                given = at_points[:, source.start * n * inner : source.stop * n * inner]
-                place = slice(target.start * n * outer, target.stop * n * outer)
-                out = part[:, place] if number else sums
-                np.matmul(given.reshape(self.points, -1, inner), factors[:, k], out=out.reshape(self.points, -1, outer))
-                if number:
-                    sums[:, place] += out
-            yield begin, end, sums
-
-    def backward(self, dy):
-        """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
-        b, c, n = self.w.block, self.channels, dy.shape[2]
-        self.bias_gradient(dy)
-        back = self.u.reshape(self.points, -1, c, self.filters).swapaxes(2, 3)
-        rows, dx = dy.reshape(len(dy), -1), self.dx[b].reshape(len(self.dx[b]), -1)
-        z, size, covered = self.z[b][:, : rows.shape[1]], dx.shape[1], 0
-        for i, (band, inputs, data, output) in enumerate(self.tiles):
-            if self.has_dx:
-                overlap = max(0, min(covered, inputs.stop) - inputs.start)
-                own = slice(inputs.start + overlap, inputs.stop)
-                shared = slice(inputs.start, own.start)
-                for begin, end, sums in self.taps(output.T, rows[band], z, back, self.strips_back[b]):
-                    place = slice(begin * n * c, end * n * c)
-                    product(data.T[overlap:], sums, dx[own, place], 2048)
-                    if overlap:
-                        added = self.shared_rows[b][: overlap * sums.shape[1]].reshape(overlap, -1)
-                        product(data.T[:overlap], sums, added, 2048)
-                        dx[shared, place] += added
-                covered = max(covered, inputs.stop)
-            else:
-                product(output.T, rows[band], z, 2048)
-            self.add_to_du(self.v[b][:, i * size : (i + 1) * size], z, n, i == 0)
-        if self.w.block == 0:
-            product(self.tw_t, self.du, self.grad)
-        else:
-            product(self.tw_t, self.du, self.grad_part)
-            self.grad += self.grad_part
-        return self.dx[b] if self.has_dx else None
-
-    def add_to_du(self, v, z, n, is_first):
-        """The gradient by the transformed weights of one row of tiles: for each tap a product of what met there."""
-        c, f, points = self.channels, self.filters, self.points
-        du = self.du.reshape(points, -1, c, f)
-        if is_first:
-            du[...] = 0
-        for tap in self.whole_rows:
-            if tap is None:
-                continue
-            k, source, target = tap
-            met = v[:, source.start * n * c : source.stop * n * c].reshape(points, -1, c)
-            with_z = z[:, target.start * n * f : target.stop * n * f].reshape(points, -1, f)
-            if is_first:
-                np.matmul(met.swapaxes(1, 2), with_z, out=du[:, k])
-            else:
-                np.matmul(met.swapaxes(1, 2), with_z, out=self.du_part)
-                du[:, k] += self.du_part
 
 
 class Flatten(Stage):
@@ -2310,13 +2072,13 @@ class BnCnn(FastNetwork):
         s.input = Input(w, (1, 28, 28))
         s.conv1 = RowConv(w.into(0), "conv1", (1, 28, 28), 32, (3, 3), (1, 1), ((1, 1), (1, 1)), dx=False)
         s.bn1 = BatchNorm(w, "bn1", (32, 28, 28), relu=True)
-        s.conv2 = BilinearConv(w.into(1), "conv2", (32, 28, 28), 32, (3, 3), ((1, 1), (1, 1)), winograd, 4)
+        s.conv2 = WinogradRows(w.into(1), "conv2", (32, 28, 28), 32, (3, 3), (1, 1), ((1, 1), (1, 1)), 7)
         s.bn2 = BatchNorm(w, "bn2", (32, 28, 28))
         s.pool1 = MaxPool(w.into(0), (32, 28, 28), (2, 2), (2, 2), relu=True)
         s.dropout2d1 = Factor(w, "dropout2d1")
-        s.conv3 = WinogradRows(w.into(1), "conv3", (32, 14, 14), 64, (3, 3), ((1, 1), (1, 1)), 8)
+        s.conv3 = WinogradRows(w.into(1), "conv3", (32, 14, 14), 64, (3, 3), (1, 1), ((1, 1), (1, 1)), 7)
         s.bn3 = BatchNorm(w, "bn3", (64, 14, 14), relu=True)
-        s.conv4 = WinogradRows(w.into(0), "conv4", (64, 14, 14), 64, (3, 3), ((1, 1), (1, 1)), 8)
+        s.conv4 = WinogradRows(w.into(0), "conv4", (64, 14, 14), 64, (3, 3), (1, 1), ((1, 1), (1, 1)), 7)
         s.bn4 = BatchNorm(w, "bn4", (64, 14, 14))
         s.pool2 = MaxPool(w.into(1), (64, 14, 14), (2, 2), (2, 2), relu=True)
         s.dropout2d2 = Factor(w, "dropout2d2")
@@ -2332,10 +2094,10 @@ class BnCnn(FastNetwork):
         s = Stages()
         s.input = Input(w, (1, 28, 28))
         s.conv1 = RowConv(w.into(0), "conv1", (1, 28, 28), 32, (3, 3), (1, 1), ((1, 1), (1, 1)), norm=("bn1", 1e-05), relu=True)
-        s.conv2 = WinogradRows(w.into(1), "conv2", (32, 28, 28), 32, (3, 3), ((1, 1), (1, 1)), 8, norm=("bn2", 1e-05), adds_bias=False)
+        s.conv2 = WinogradRows(w.into(1), "conv2", (32, 28, 28), 32, (3, 3), (1, 1), ((1, 1), (1, 1)), 7, norm=("bn2", 1e-05), adds_bias=False)
         s.pool1 = MaxPool(w.into(0), (32, 28, 28), (2, 2), (2, 2), conv=s.conv2, relu=True)
-        s.conv3 = WinogradRows(w.into(1), "conv3", (32, 14, 14), 64, (3, 3), ((1, 1), (1, 1)), 8, norm=("bn3", 1e-05), relu=True)
-        s.conv4 = WinogradRows(w.into(0), "conv4", (64, 14, 14), 64, (3, 3), ((1, 1), (1, 1)), 8, norm=("bn4", 1e-05), adds_bias=False)
+        s.conv3 = WinogradRows(w.into(1), "conv3", (32, 14, 14), 64, (3, 3), (1, 1), ((1, 1), (1, 1)), 7, norm=("bn3", 1e-05), relu=True)
+        s.conv4 = WinogradRows(w.into(0), "conv4", (64, 14, 14), 64, (3, 3), (1, 1), ((1, 1), (1, 1)), 7, norm=("bn4", 1e-05), adds_bias=False)
         s.pool2 = MaxPool(w.into(1), (64, 14, 14), (2, 2), (2, 2), conv=s.conv4, relu=True)
         s.flatten1 = Flatten(w.into(0), (64, 7, 7))
         s.linear1 = Linear(w.into(1), "linear1", 128)

@@ -172,12 +172,13 @@ class ConvStage(Stage):
         if self.norm is not None:
             self.weight = self.w.params[self.name + ".weight"] * self.scale
 
-    def with_bias(self, y, plus=None):
-        """Bias, another map of that shape, and relu on y (rows, Wo, n, F), in place."""
-        if not self.adds_bias and not self.relu and plus is None:
+    def with_bias(self, y, plus=None, has_bias=False):
+        """Bias, if y has none yet, another map of that shape, and relu on y (rows, Wo, n, F), in place."""
+        adds_bias = self.adds_bias and not has_bias
+        if not adds_bias and not self.relu and plus is None:
             return y
         rows = long_rows(y)
-        bias = np.resize(self.bias, rows.shape[2]) if self.adds_bias else None
+        bias = np.resize(self.bias, rows.shape[2]) if adds_bias else None
         for band in bands(y):
             if bias is not None:
                 rows[band] += bias

@@ -44,10 +44,10 @@ def bilinear_cost(
 
 
 def rows_cost(
-    shape: Sequence[int], filters: int, columns: int, out_size: Pair, tile: int, points: int, training: bool
+    shape: Sequence[int], filters: int, columns: int, out_width: int, tiles: int, points: int, training: bool
 ) -> float:
-    """Nanoseconds for one sample, by Winograd's algorithm along H in tiles of `tile` rows, `columns` taps along W."""
-    c, tiles, (_, out_width) = shape[0], -(-out_size[0] // tile), out_size
+    """Nanoseconds for one sample, by Winograd's algorithm along H, `tiles` of `points` each, `columns` taps along W."""
+    c = shape[0]
     product = points * columns * product_cost(tiles * out_width * _SAMPLES, c, filters) / _SAMPLES
     numbers_in, numbers_out = points * tiles * shape[2] * c, points * tiles * out_width * filters
     weights = points * columns * c * filters / _BATCH

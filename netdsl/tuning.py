@@ -53,7 +53,7 @@ def tune(graph: Graph, recipe: Recipe, samples: int, cache: Path | None = None) 
                 continue
             question = name_of(ways, training)
             if f"{n} {question}" not in here:
-                here[f"{n} {question}"] = str(_fastest(graph, node, ways, n, training).way)
+                here[f"{n} {question}"] = str(_fastest(graph, node, ways, n, training).text)
                 measured = True
             found[question] = here[f"{n} {question}"]
     if measured:

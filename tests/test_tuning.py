@@ -18,9 +18,9 @@ def net():
 def test_answers_are_kept_and_read_again(net, tmp_path):
     file = tmp_path / "deep" / "tuning.json"
     first = tune(net.graph, net.recipe, 4, file)
-    assert first and {way.split()[0] for way in first.values()} <= {"BilinearConv", "WinogradRows", "PatchConv"}
+    assert first and {way.split("(")[0] for way in first.values()} <= {"BilinearConv", "WinogradRows", "PatchConv"}
     (answers,) = json.loads(file.read_text()).values()
-    changed = dict.fromkeys(answers, "PatchConv ((1, 1), (1, 1)) (1, 1)")
+    changed = dict.fromkeys(answers, "PatchConv((8, 14, 14), 16, (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1))")
     file.write_text(json.dumps(dict.fromkeys(json.loads(file.read_text()), changed)))
     assert set(tune(net.graph, net.recipe, 4, file).values()) == set(changed.values())
 
@@ -47,7 +47,7 @@ def test_choices_change_the_module_and_only_by_rounding(net):
     import numpy as np
 
     plain = net.numpy_source(2)
-    choices = {question: question.rsplit(", ", 1)[1] for question in tune(net.graph, net.recipe, 2)}
+    choices = {question: question.rsplit(" or ", 1)[1] for question in tune(net.graph, net.recipe, 2)}
     other = net.with_choices(choices)
     assert other.numpy_source(2) != plain
     x = np.random.default_rng(0).standard_normal((3, 8, 14, 14))

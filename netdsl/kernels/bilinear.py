@@ -42,8 +42,10 @@ def toom_cook(tile, taps, dtype):
     points): y = output @ ((data @ x) * (weight @ w)).
 
     By the method of Toom and Cook: polynomials are multiplied by their values at 0, pairs +-a, and infinity. Pairs lie
-    around 1, as a and 1/a, which balances the sizes of the entries.
+    around 1, as a and 1/a, which balances the sizes of the entries. One tap needs no algorithm.
     """
+    if taps == 1:
+        return np.eye(tile, dtype=dtype), np.ones((tile, 1), dtype), np.eye(tile, dtype=dtype)
     size = tile + taps - 1
     pairs = ((), (1.0,), (0.5**0.5, 2**0.5), (1.0, 0.5, 2.0), (0.45, 1 / 0.45, 0.8, 1 / 0.8))[(size - 1) // 2]
     a = np.array([0.0, *(sign * p for p in pairs for sign in (1, -1))])[: size - 1]

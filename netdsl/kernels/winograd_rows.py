@@ -5,6 +5,9 @@ With one axis transformed, every number goes through two small products instead 
 F(8, 3): 3.75 products for an output instead of 9, at the rounding errors of F(4x4, 3x3). A column of points is a long
 row of memory, so that a tap is a slice: no padding is stored, no patch copied. At the rims the matrices lose the rows
 and columns that stand for zeros.
+
+A stride s along H is a sum of s convolutions, of every s-th row with every s-th tap: F(8, 2) and F(8, 1) for three taps
+and stride 2. Along W the columns are sorted by their number modulo the stride, so that a tap still is a slice.
 """
 
 import numpy as np
@@ -13,13 +16,30 @@ from netdsl.kernels.bilinear import product, toom_cook
 from netdsl.kernels.convolutions import ConvStage
 
 
-def tiles_along(tile, size, out_size, before, data, output):
+def strided_toom_cook(tile, taps, stride, dtype):
+    """F(tile, taps) with a stride, a convolution of one axis -> data (points, inputs), weight (points, taps), output
+    (tile, points), of (tile - 1) * stride + taps inputs."""
+    inputs = (tile - 1) * stride + taps
+    parts = [toom_cook(tile, len(range(phase, taps, stride)), dtype) for phase in range(min(stride, taps))]
+    points = sum(len(part[0]) for part in parts)
+    data, weight = np.zeros((points, inputs), dtype), np.zeros((points, taps), dtype)
+    begin = 0
+    for phase, (part, part_weight, _) in enumerate(parts):
+        rows = slice(begin, begin + len(part))
+        data[rows, phase::stride][:, : part.shape[1]] = part
+        weight[rows, phase::stride] = part_weight
+        begin = rows.stop
+    return data, weight, np.concatenate([output for _, _, output in parts], axis=1)
+
+
+def tiles_along(tile, stride, size, out_size, before, data, output):
     """The tiles of one axis: (rows, inputs, data, output), which outputs and which inputs each has, as slices, and its
     part of the matrices data (points, inputs) and output (rows, points)."""
     found = []
     for begin in range(0, out_size, tile):
         count = min(tile, out_size - begin)
-        first, end = begin - before, begin - before + count + data.shape[1] - tile
+        first = begin * stride - before
+        end = first + data.shape[1] - (tile - count) * stride
         inputs = slice(min(max(first, 0), size), max(min(end, size), 0))
         part = data[:, inputs.start - first : max(inputs.stop, inputs.start) - first]
         rows = slice(begin, begin + count)
@@ -27,31 +47,42 @@ def tiles_along(tile, size, out_size, before, data, output):
     return found
 
 
-def strips_along(size, out_size, shifts, longest):
-    """target[j] = sum over k of source[j + shifts[k]] in strips of the targets -> (begin, end, reach, taps) of each.
+def strips_along(out_size, taps, longest):
+    """target[j] = sum over the taps k of source[j + shift] in strips of the targets -> (begin, end, reach, taps).
 
-    A strip needs the sources before `reach`. Its taps are (k, the columns of the source, those of the strip) as slices;
-    the first covers the strip, or it is None and the strip starts as zeros.
+    taps: {k: (first, size, shift)}, where the tap sees the sources first..first+size-1 as 0..size-1. A strip needs the
+    sources before `reach`. Its taps are (k, the columns of the source, those of the strip) as slices; the first covers
+    the strip, or it is None and the strip starts as zeros.
     """
     strips = []
     count = -(-out_size // max(1, longest))
     for i in range(count):
         begin, end = i * out_size // count, (i + 1) * out_size // count
-        taps = []
-        for k, shift in enumerate(shifts):
-            first, last = max(begin, -shift), min(end, size - shift)
-            if first < last:
-                taps.append((k, slice(first + shift, last + shift), slice(first - begin, last - begin)))
-        taps.sort(key=lambda tap: tap[2].start - tap[2].stop)
-        if not taps or taps[0][2] != slice(0, end - begin):
-            taps.insert(0, None)
-        strips.append((begin, end, min(size, max(0, end + max(shifts))), taps))
+        found = []
+        for k, (first, size, shift) in taps.items():
+            low, high = max(begin, -shift), min(end, size - shift)
+            if low < high:
+                source = slice(first + low + shift, first + high + shift)
+                found.append((k, source, slice(low - begin, high - begin)))
+        found.sort(key=lambda tap: tap[2].start - tap[2].stop)
+        if not found or found[0][2] != slice(0, end - begin):
+            found.insert(0, None)
+        strips.append((begin, end, max((tap[1].stop for tap in found if tap), default=0), found))
     return strips
 
 
+def along_h(matrix, x, out):
+    """matrix (m, k) @ x (k, columns, Q) -> out (m, columns, Q); Q numbers lie together, columns may lie apart."""
+    if matrix.size == 0:
+        out[...] = 0
+    elif all(a.strides[1] == a.shape[2] * a.itemsize for a in (x, out)):
+        product(matrix, x.reshape(len(x), -1), out.reshape(len(out), -1), 2048)
+    else:
+        np.matmul(matrix, x.swapaxes(0, 1), out=out.swapaxes(0, 1))
+
+
 class WinogradRows(ConvStage):
-    """Convolution with stride 1 by F(tile, kernel height) along H; keeps the transformed input for the gradient of the
-    weights.
+    """Convolution by F(tile, kernel height) along H; keeps the transformed input for the gradient of the weights.
 
     Rows of tiles are worked on one by one, in strips of columns short enough for the cache.
     """
@@ -60,35 +91,57 @@ class WinogradRows(ConvStage):
     strip_numbers = 1 << 14
 
     def __init__(
-        self, w, name, shape, filters, kernel_size, padding, tile, adds_bias=True, dx=True, norm=None, relu=False
+        self,
+        w,
+        name,
+        shape,
+        filters,
+        kernel_size,
+        stride,
+        padding,
+        tile,
+        adds_bias=True,
+        dx=True,
+        norm=None,
+        relu=False,
     ):
-        self.prepare(w, name, shape, filters, kernel_size, (1, 1), padding, (1, 1), adds_bias, dx, norm, relu)
-        (c, height, width), f, (taps, columns) = shape, filters, kernel_size
+        self.prepare(w, name, shape, filters, kernel_size, stride, padding, (1, 1), adds_bias, dx, norm, relu)
+        (c, height, width), f, (taps, columns), step = shape, filters, kernel_size, stride[1]
         (top, _), (left, _), out_width = *padding, self.out_size[1]
-        data, self.tw, output = w.constants(toom_cook, tile, taps)
+        data, self.tw, output = w.constants(strided_toom_cook, tile, taps, stride[0])
         self.tw_t = np.ascontiguousarray(self.tw.T)
         self.points = points = len(data)
-        self.tiles = tiles_along(tile, height, self.out_size[0], top, data, output)
+        if self.adds_bias:
+            output = np.concatenate([output, np.ones((tile, 1), w.dtype)], axis=1)  # of one more point, the bias itself
+        self.tiles = tiles_along(tile, stride[0], height, self.out_size[0], top, data, output)
         self.u = w.shared((name, "u"), (points, columns * c * f))
-        shifts = [k - left for k in range(columns)]
+        # The columns of x whose numbers have the same rest modulo the stride, and where they are among all of them,
+        # sorted by that rest.
+        sizes = [len(range(rest, width, step)) for rest in range(step)]
+        self.sorted = [(slice(r, width, step), slice(sum(sizes[:r]), sum(sizes[: r + 1]))) for r in range(step)]
+        seen = {k: (self.sorted[(k - left) % step][1], (k - left) // step) for k in range(columns)}
+        ahead = {k: (place.start, place.stop - place.start, shift) for k, (place, shift) in seen.items()}
         longest = [self.strip_numbers // (n * max(c, f)) for n in w.sizes]
-        self.strips = [strips_along(width, out_width, shifts, most) for most in longest]
+        self.strips = [strips_along(out_width, ahead, most) for most in longest]
         self.y = w.outputs(lambda n: (*self.out_size, n, f))
 
-        def at_points(numbers):
-            return (points, numbers + 32)  # rows that are not a multiple of 4096 bytes apart
+        def at_points(numbers, more=0):
+            return (points + more, numbers + 32)  # rows that are not a multiple of 4096 bytes apart
 
         most = max(width, out_width) * max(c, f)
-        self.sums = [w.scratch(("sums", k), lambda n: at_points(n * most)) for k in range(2)]
+        self.sums = [w.scratch(("sums", k), lambda n: at_points(n * most, 1)) for k in range(2)]
         if not w.training:
             self.v = w.scratch("v", lambda n: at_points(width * n * c))
             return
         self.v = w.arrays(lambda n: at_points(len(self.tiles) * width * n * c))
         self.z = w.scratch("z", lambda n: at_points(out_width * n * f))
         self.dx = w.gradients(lambda n: (height, width, n, c))
-        self.shared_rows = w.scratch("shared rows", lambda n: ((taps - 1) * width * n * c,))
-        self.strips_back = [strips_along(out_width, width, [-s for s in shifts], most) for most in longest]
-        self.whole_rows = strips_along(width, out_width, shifts, out_width)[0][-1]
+        self.shared_rows = w.scratch("shared rows", lambda n: (taps * width * n * c,))
+        back = [
+            {k: (0, out_width, -shift) for k, (at, shift) in seen.items() if at == place} for _, place in self.sorted
+        ]
+        self.strips_back = [[strips_along(*given, most) for given in zip(sizes, back, strict=True)] for most in longest]
+        self.all_taps = [tap for tap in strips_along(out_width, ahead, out_width)[0][-1] if tap]
         self.du = w.scratch("du", lambda n: (points, columns * c * f))[0]
         self.du_part = w.scratch("du part", lambda n: (points, c, f))[0]
         self.grad = w.grads[name + ".weight"].reshape(taps, columns * c * f)
@@ -103,74 +156,100 @@ class WinogradRows(ConvStage):
             weight = weight * np.resize(self.scale, self.u.shape[1])[begin:end]
         product(self.tw, weight, self.u[:, begin:end])
 
+    def at_points(self, i):
+        """What the i-th row of tiles of x is at the points: (points, W sorted, n*C)."""
+        b = self.w.block
+        size = self.shape[2] * self.w.sizes[b] * self.channels
+        begin = i * size if self.w.training else 0
+        return self.v[b][:, begin : begin + size].reshape(self.points, self.shape[2], -1)
+
     def forward(self, x, plus=None):
         """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
-        b, c, f = self.w.block, self.channels, self.filters
-        u = self.u.reshape(self.points, -1, c, f)
-        y, q = self.y[b], x.shape[2] * f
-        rows, out = x.reshape(len(x), -1), y.reshape(len(y), -1)
-        size = rows.shape[1]
+        b = self.w.block
+        u = self.u.reshape(self.points, -1, self.channels, self.filters)
+        y = self.y[b]
+        if self.adds_bias:
+            self.sums[0][b][-1, : y[0].size].reshape(-1, self.filters)[...] = self.bias
+        rows, out = x.reshape(*x.shape[:2], -1), y.reshape(*y.shape[:2], -1)
         for i, (band, inputs, data, output) in enumerate(self.tiles):
-            v = self.v[b][:, i * size : (i + 1) * size] if self.w.training else self.v[b][:, :size]
-            for begin, end, sums in self.taps(data, rows[inputs], v, u, self.strips[b]):
-                product(output, sums, out[band, begin * q : end * q], 2048)
-            self.with_bias(y[band], plus if plus is None else plus[band])
+            v, given = self.at_points(i), rows[inputs]
+            if len(self.sorted) > 1:
+                for columns, place in self.sorted:
+                    along_h(data, given[:, columns], v[:, place])
+                given = None
+            for begin, end, sums in self.over_taps(data, given, v, u, self.strips[b]):
+                along_h(output, sums[: output.shape[1]], out[band, begin:end])
+            self.with_bias(y[band], plus if plus is None else plus[band], has_bias=True)
         return y
 
-    def taps(self, matrix, rows, at_points, factors, strips):
-        """rows (R, columns*n*K) -> at_points (points, columns*n*K), by the matrix; from there the sums over the taps,
-        strip by strip: (begin, end, (points, columns*n*L)). factors: (points, taps, K, L)."""
-        b, n = self.w.block, self.w.sizes[self.w.block]
+    def over_taps(self, matrix, rows, at_points, factors, strips):
+        """rows (R, columns, n*K) -> at_points (points, columns, n*K), by the matrix, where there are rows; from there
+        the sums over the taps, strip by strip: (begin, end, (points + 1, columns, n*L)), whose last row is not touched.
+        factors: (points, taps, K, L)."""
+        b, points = self.w.block, self.points
         inner, outer = factors.shape[2:]
-        done = 0
+        n, done = self.w.sizes[b], 0
         for begin, end, reach, taps in strips:
-            fresh = slice(done, reach * n * inner)
-            if fresh.start < fresh.stop:
-                product(matrix, rows[:, fresh], at_points[:, fresh], 2048)
-                done = fresh.stop
-            sums, part = (each[b][:, : (end - begin) * n * outer] for each in self.sums)
+            if rows is not None and done < reach:
+                along_h(matrix, rows[:, done:reach], at_points[:, done:reach])
+                done = reach
+            whole, part = (each[b][:, : (end - begin) * n * outer] for each in self.sums)
+            sums, part = whole[:points], part[:points]
             for number, tap in enumerate(taps):
                 if tap is None:
                     sums[...] = 0
                     continue
                 k, source, target = tap
-                given = at_points[:, source.start * n * inner : source.stop * n * inner]
+                given = at_points[:, source].reshape(points, -1, inner)
                 place = slice(target.start * n * outer, target.stop * n * outer)
                 out = part[:, place] if number else sums
-                np.matmul(given.reshape(self.points, -1, inner), factors[:, k], out=out.reshape(self.points, -1, outer))
+                np.matmul(given, factors[:, k], out=out.reshape(points, -1, outer))
                 if number:
-                    sums[:, place] += out
-            yield begin, end, sums
+                    sums[:, place] += out  # flat rows: NumPy adds them three times as fast as those of columns
+            yield begin, end, whole.reshape(points + 1, end - begin, -1)
 
     def backward(self, dy):
         """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
-        b, c, n = self.w.block, self.channels, dy.shape[2]
+        b, n = self.w.block, dy.shape[2]
         self.bias_gradient(dy)
-        back = self.u.reshape(self.points, -1, c, self.filters).swapaxes(2, 3)
-        rows, dx = dy.reshape(len(dy), -1), self.dx[b].reshape(len(self.dx[b]), -1)
-        z, size, covered = self.z[b][:, : rows.shape[1]], dx.shape[1], 0
+        rows = dy.reshape(*dy.shape[:2], -1)
+        z = self.z[b][:, : rows[0].size].reshape(self.points, *rows.shape[1:])
+        dx = self.dx[b].reshape(*self.shape[1:], -1)
+        covered = 0
         for i, (band, inputs, data, output) in enumerate(self.tiles):
+            given, output_t = rows[band], output[:, : self.points].T
+            if not self.has_dx or len(self.sorted) > 1:
+                along_h(output_t, given, z)
+                given = None
             if self.has_dx:
-                overlap = max(0, min(covered, inputs.stop) - inputs.start)
-                own = slice(inputs.start + overlap, inputs.stop)
-                shared = slice(inputs.start, own.start)
-                for begin, end, sums in self.taps(output.T, rows[band], z, back, self.strips_back[b]):
-                    place = slice(begin * n * c, end * n * c)
-                    product(data.T[overlap:], sums, dx[own, place], 2048)
-                    if overlap:
-                        added = self.shared_rows[b][: overlap * sums.shape[1]].reshape(overlap, -1)
-                        product(data.T[:overlap], sums, added, 2048)
-                        dx[shared, place] += added
+                self.add_dx(dx, covered, inputs, data.T, output_t, given, z)
                 covered = max(covered, inputs.stop)
-            else:
-                product(output.T, rows[band], z, 2048)
-            self.add_to_du(self.v[b][:, i * size : (i + 1) * size], z, n, i == 0)
+            self.add_to_du(self.at_points(i), z, n, i == 0)
         if self.w.block == 0:
             product(self.tw_t, self.du, self.grad)
         else:
             product(self.tw_t, self.du, self.grad_part)
             self.grad += self.grad_part
-        return self.dx[b] if self.has_dx else None
+        if not self.has_dx:
+            return None
+        dx[covered:] = 0
+        return self.dx[b]
+
+    def add_dx(self, dx, covered, inputs, data_t, output_t, given, z):
+        """What a row of tiles sends back: its first rows are added to those that have something (covered) already."""
+        b = self.w.block
+        back = self.u.reshape(self.points, -1, self.channels, self.filters).swapaxes(2, 3)
+        dx[covered : inputs.start] = 0
+        first = min(max(covered, inputs.start), inputs.stop)
+        for (columns, _), strips in zip(self.sorted, self.strips_back[b], strict=True):
+            for begin, end, sums in self.over_taps(output_t, given, z, back, strips):
+                sums, target = sums[: self.points], dx[inputs, columns][:, begin:end]
+                overlap = first - inputs.start
+                along_h(data_t[overlap:], sums, target[overlap:])
+                if overlap:
+                    added = self.shared_rows[b][: overlap * sums[0].size].reshape(overlap, *sums.shape[1:])
+                    along_h(data_t[:overlap], sums, added)
+                    target[:overlap] += added
 
     def add_to_du(self, v, z, n, is_first):
         """The gradient by the transformed weights of one row of tiles: for each tap a product of what met there."""
@@ -178,14 +257,11 @@ class WinogradRows(ConvStage):
         du = self.du.reshape(points, -1, c, f)
         if is_first:
             du[...] = 0
-        for tap in self.whole_rows:
-            if tap is None:
-                continue
-            k, source, target = tap
-            met = v[:, source.start * n * c : source.stop * n * c].reshape(points, -1, c)
-            with_z = z[:, target.start * n * f : target.stop * n * f].reshape(points, -1, f)
+        for k, source, target in self.all_taps:
+            met = v[:, source].reshape(points, -1, c).swapaxes(1, 2)
+            with_z = z[:, target].reshape(points, -1, f)
             if is_first:
-                np.matmul(met.swapaxes(1, 2), with_z, out=du[:, k])
+                np.matmul(met, with_z, out=du[:, k])
             else:
-                np.matmul(met.swapaxes(1, 2), with_z, out=self.du_part)
+                np.matmul(met, with_z, out=self.du_part)
                 du[:, k] += self.du_part

@@ -87,10 +87,11 @@ class StageCall:
     costs: tuple[float, float] = (0.0, 0.0)
 
     @property
-    def way(self) -> str:
-        """What tells it from the other ways: its class, the functions and single numbers among its arguments."""
-        words = [value.__name__ if callable(value) else str(value) for value in self.arguments[4:]]
-        return " ".join([self.kernel.__name__, *words])
+    def text(self) -> str:
+        """The call as it reads: `WinogradRows((16, 32, 32), 16, (3, 3), (1, 1), ((1, 1), (1, 1)), 8)`."""
+        words = [value.__name__ if callable(value) else str(value) for value in self.arguments]
+        words += [f"{key}={value}" for key, value in self.options.items()]
+        return f"{self.kernel.__name__}({', '.join(words)})"
 
 
 def _no_params(attrs: Attrs, *inputs: Shape) -> tuple[ParamSpec, ...]:

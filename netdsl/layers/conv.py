@@ -150,14 +150,18 @@ def conv_stages(attrs, x):
         return (StageCall(PointConv, (x, filters, stride, padding)), patches)
     if x[0] <= 4 and dilation == (1, 1):
         return (StageCall(RowConv, (x, filters, kernel_size, stride, padding)), patches)
-    if stride != (1, 1) or dilation != (1, 1) or x[0] < 8:
+    if dilation != (1, 1) or x[0] < 8:
         return (patches,)
-    return (*_bilinear_stages(x, filters, kernel_size, padding, conv_shape(attrs, x)[1:]), patches)
+    out_size = conv_shape(attrs, x)[1:]
+    by_rows = _winograd_rows(x, filters, kernel_size, stride, padding, out_size)
+    if stride != (1, 1):
+        return (*by_rows, patches)
+    return (*_bilinear_stages(x, filters, kernel_size, padding, out_size), *by_rows, patches)
 
 
 def _bilinear_stages(x, filters, kernel_size, padding, out_size):
     """Winograd's tiles for a 3x3 kernel; the Fourier transform of the whole plane, or of tiles, which must not be
-    smaller than what neighbours share; Winograd's algorithm along H alone, with 6 or 10 points."""
+    smaller than what neighbours share."""
     ways = [(winograd, 4)] if kernel_size == (3, 3) else []
     whole = tuple(
         max(n + before, o + k - 1 - before)
@@ -174,13 +178,21 @@ def _bilinear_stages(x, filters, kernel_size, padding, out_size):
             bilinear_cost(x, filters, tiles, points, algorithm is winograd, training) for training in (True, False)
         )
         calls.append(StageCall(BilinearConv, (x, filters, kernel_size, padding, algorithm, tile), costs=costs))
-    for points in (6, 10):
-        tile = points - kernel_size[0] + 1
-        if 1 < kernel_size[0] <= tile:
-            costs = tuple(
-                rows_cost(x, filters, kernel_size[1], out_size, tile, points, training) for training in (True, False)
-            )
-            calls.append(StageCall(WinogradRows, (x, filters, kernel_size, padding, tile), costs=costs))
+    return calls
+
+
+def _winograd_rows(x, filters, kernel_size, stride, padding, out_size):
+    """Winograd's algorithm along H alone, in tiles of one height that need 6 or 10 points at most: more lose digits."""
+    taps, step = kernel_size[0], stride[0]
+    tallest = [most + 1 - -(-taps // step) for most in (6, 10)]  # a stride is a sum over every step-th tap
+    counts = {-(-out_size[0] // most) for most in tallest if most > 1 and taps > 1}
+    calls = []
+    for tiles in sorted(counts):
+        tile = -(-out_size[0] // tiles)
+        points = tile * min(step, taps) + taps - min(step, taps)
+        given = (x, filters, kernel_size[1], out_size[1], tiles, points)
+        costs = tuple(rows_cost(*given, training) for training in (True, False))
+        calls.append(StageCall(WinogradRows, (x, filters, kernel_size, stride, padding, tile), costs=costs))
     return calls
 
 

@@ -29,7 +29,7 @@ def chosen(answers: Mapping[str, str]) -> Choice:
     def choose(ways: Sequence[StageCall], training: bool) -> StageCall:
         close = worth_measuring(ways, training)
         answer = answers.get(name_of(close, training))
-        return next((way for way in close if way.way == answer), cheapest(ways, training))
+        return next((way for way in close if way.text == answer), cheapest(ways, training))
 
     return choose
 
@@ -48,5 +48,4 @@ def name_of(ways: Sequence[StageCall], training: bool) -> str:
     """The question which of these ways is the fastest, as a text."""
     if not ways:
         return ""
-    arguments = ways[0].arguments[:4]
-    return f"{'step' if training else 'inference'} of {arguments}: {', '.join(way.way for way in ways)}"
+    return f"{'step' if training else 'inference'}: {' or '.join(way.text for way in ways)}"

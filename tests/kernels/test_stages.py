@@ -135,7 +135,7 @@ def conv_stage(kind, attrs, params, shape, **options):
     if kind is PatchConv:
         return lambda w: PatchConv(w, "one", shape, f, tuple(kernel_size), stride, padding, dilation, **options)
     if kind[0] is WinogradRows:
-        return lambda w: WinogradRows(w, "one", shape, f, tuple(kernel_size), padding, kind[1], **options)
+        return lambda w: WinogradRows(w, "one", shape, f, tuple(kernel_size), stride, padding, kind[1], **options)
     return lambda w: BilinearConv(w, "one", shape, f, tuple(kernel_size), padding, *kind, **options)
 
 
@@ -195,8 +195,8 @@ def test_one_product_gives_any_1x1_convolution(plane, sizes, team, has_bias, see
 
 
 @examples(150)
-@given(DENSE, SIZES, TEAMS, st.booleans(), st.integers(0, 99), st.integers(1, 8), st.integers(4, 14))
-def test_winograd_along_h_gives_any_convolution_of_stride_1(plane, sizes, team, has_bias, seed, tile, bits):
+@given(STRIDED, SIZES, TEAMS, st.booleans(), st.integers(0, 99), st.integers(1, 8), st.integers(4, 14))
+def test_winograd_along_h_gives_any_convolution_without_dilation(plane, sizes, team, has_bias, seed, tile, bits):
     tile = min(tile, 11 - plane[0][1])  # ten points
     before = WinogradRows.strip_numbers
     WinogradRows.strip_numbers = 1 << bits  # strips of one column, of some, of all
