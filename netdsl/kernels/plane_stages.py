@@ -100,7 +100,8 @@ class MaxPool(Stage):
                 self.x[b] = x
                 self.best[b][...] = y
         if self.conv is not None and self.conv.bias is not None:
-            y += self.conv.bias
+            rows = long_rows(y)
+            rows += np.resize(self.conv.bias, rows.shape[-1])
         return relu(y, y) if self.relu else y
 
     def places(self, x):
