@@ -243,14 +243,11 @@ def check_labels(labels, num_classes):
         raise ValueError(f"labels must lie in 0 to {num_classes - 1}, found {found}")
 
 
-def nll(log_p, labels):
-    """Log-probabilities (N, K, ...), labels (N, ...) -> mean of -log_p at the labels, its gradient."""
-    check_labels(labels, log_p.shape[1])
-    at_labels = np.expand_dims(labels, 1)
-    loss = -np.take_along_axis(log_p, at_labels, axis=1).mean()
-    dlog_p = np.zeros_like(log_p)
-    np.put_along_axis(dlog_p, at_labels, -1.0 / labels.size, axis=1)
-    return loss, dlog_p
+def onehot(labels, like):
+    """labels (N, ...) -> booleans of the shape of `like` (N, K, ...), True in class `label`."""
+    num_classes = like.shape[1]
+    check_labels(labels, num_classes)
+    return np.expand_dims(labels, 1) == np.arange(num_classes).reshape(-1, *[1] * (like.ndim - 2))
 
 
 def cross_entropy(logits, labels):
@@ -260,8 +257,8 @@ def cross_entropy(logits, labels):
     """
     shifted = logits - logits.max(axis=1, keepdims=True)
     log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    loss, dlog_p = nll(log_p, labels)
-    return loss, dlog_p + np.exp(log_p) / labels.size
+    wanted = onehot(labels, log_p)
+    return -log_p[wanted].mean(), (np.exp(log_p) - wanted) / labels.size
 
 
 def adam_step(params, grads, state, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
