@@ -506,7 +506,8 @@ def along_h(matrix, x, out):
 
 
 class WinogradRows(ConvStage):
-    """Convolution by F(tile, kernel height) along H; keeps the transformed input for the gradient of the weights.
+    """Convolution by F(tile, kernel height) along H. The backward pass transforms the input once more: that takes no
+    longer than to write all of it to memory and read it back.
 
     Rows of tiles are worked on one by one, in strips of columns short enough for the cache.
     """
@@ -554,10 +555,10 @@ class WinogradRows(ConvStage):
 
         most = max(width, out_width) * max(c, f)
         self.sums = [w.scratch(("sums", k), lambda n: at_points(n * most, 1)) for k in range(2)]
+        self.v = w.scratch("v", lambda n: at_points(width * n * c))
         if not w.training:
-            self.v = w.scratch("v", lambda n: at_points(width * n * c))
             return
-        self.v = w.arrays(lambda n: at_points(len(self.tiles) * width * n * c))
+        self.x = [None] * len(w.sizes)
         self.z = w.scratch("z", lambda n: at_points(out_width * n * f))
         self.dx = w.gradients(lambda n: (height, width, n, c))
         self.shared_rows = w.scratch("shared rows", lambda n: (taps * width * n * c,))
@@ -566,10 +567,9 @@ class WinogradRows(ConvStage):
         ]
         self.strips_back = [[strips_along(*given, most) for given in zip(sizes, back, strict=True)] for most in longest]
         self.all_taps = [tap for tap in strips_along(out_width, ahead, out_width)[0][-1] if tap]
-        self.du = w.scratch("du", lambda n: (points, columns * c * f))[0]
-        self.du_part = w.scratch("du part", lambda n: (points, c, f))[0]
-        self.grad = w.grads[name + ".weight"].reshape(taps, columns * c * f)
-        self.grad_part = w.scratch("dweight", lambda n: self.grad.shape)[0]
+        self.du = w.scratch("du", lambda n: (points, c * f))[0]
+        self.grad = w.grads[name + ".weight"].reshape(taps, columns, c * f)
+        self.grad_part = w.scratch("dweight", lambda n: (taps, c * f))[0]
 
     def refresh(self):
         """Transform this worker's part of the weights."""
@@ -580,12 +580,10 @@ class WinogradRows(ConvStage):
             weight = weight * np.resize(self.scale, self.u.shape[1])[begin:end]
         product(self.tw, weight, self.u[:, begin:end])
 
-    def at_points(self, i):
-        """What the i-th row of tiles of x is at the points: (points, W sorted, n*C)."""
-        b = self.w.block
-        size = self.shape[2] * self.w.sizes[b] * self.channels
-        begin = i * size if self.w.training else 0
-        return self.v[b][:, begin : begin + size].reshape(self.points, self.shape[2], -1)
+    def to_points(self, data, rows, v):
+        """rows (R, W, n*C) to the points, v (points, W sorted, n*C)."""
+        for columns, place in self.sorted:
+            along_h(data, rows[:, columns], v[:, place])
 
     def forward(self, x, plus=None):
         """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
@@ -595,11 +593,13 @@ class WinogradRows(ConvStage):
         if self.adds_bias:
             self.sums[0][b][-1, : y[0].size].reshape(-1, self.filters)[...] = self.bias
         rows, out = x.reshape(*x.shape[:2], -1), y.reshape(*y.shape[:2], -1)
-        for i, (band, inputs, data, output) in enumerate(self.tiles):
-            v, given = self.at_points(i), rows[inputs]
+        v = self.v[b][:, : rows[0].size].reshape(self.points, *rows.shape[1:])
+        if self.w.training:
+            self.x[b] = rows
+        for band, inputs, data, output in self.tiles:
+            given = rows[inputs]
             if len(self.sorted) > 1:
-                for columns, place in self.sorted:
-                    along_h(data, given[:, columns], v[:, place])
+                self.to_points(data, given, v)
                 given = None
             for begin, end, sums in self.over_taps(data, given, v, u, self.strips[b]):
                 along_h(output, sums[: output.shape[1]], out[band, begin:end])
@@ -634,11 +634,12 @@ class WinogradRows(ConvStage):
 
     def backward(self, dy):
         """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
-        b, n = self.w.block, dy.shape[2]
+        b = self.w.block
         self.bias_gradient(dy)
         rows = dy.reshape(*dy.shape[:2], -1)
         z = self.z[b][:, : rows[0].size].reshape(self.points, *rows.shape[1:])
-        dx = self.dx[b].reshape(*self.shape[1:], -1)
+        dx, x = self.dx[b].reshape(*self.shape[1:], -1), self.x[b]
+        v = self.v[b][:, : x[0].size].reshape(self.points, *x.shape[1:])
         covered = 0
         for i, (band, inputs, data, output) in enumerate(self.tiles):
             given, output_t = rows[band], output[:, : self.points].T
@@ -648,12 +649,8 @@ class WinogradRows(ConvStage):
             if self.has_dx:
                 self.add_dx(dx, covered, inputs, data.T, output_t, given, z)
                 covered = max(covered, inputs.stop)
-            self.add_to_du(self.at_points(i), z, n, i == 0)
-        if self.w.block == 0:
-            product(self.tw_t, self.du, self.grad)
-        else:
-            product(self.tw_t, self.du, self.grad_part)
-            self.grad += self.grad_part
+            self.to_points(data, x[inputs], v)
+            self.add_weight_gradient(v, z, is_first=b == i == 0)
         if not self.has_dx:
             return None
         dx[covered:] = 0
@@ -675,20 +672,18 @@ class WinogradRows(ConvStage):
                     along_h(data_t[:overlap], sums, added)
                     target[:overlap] += added
 
-    def add_to_du(self, v, z, n, is_first):
-        """The gradient by the transformed weights of one row of tiles: for each tap a product of what met there."""
-        c, f, points = self.channels, self.filters, self.points
-        du = self.du.reshape(points, -1, c, f)
+    def add_weight_gradient(self, v, z, is_first):
+        """That of one row of tiles: for each tap a product of what met there, and back from the points."""
+        points = self.points
         if is_first:
-            du[...] = 0
+            self.grad[...] = 0
         for k, source, target in self.all_taps:
-            met = v[:, source].reshape(points, -1, c).swapaxes(1, 2)
-            with_z = z[:, target].reshape(points, -1, f)
-            if is_first:
-                np.matmul(met, with_z, out=du[:, k])
-            else:
-                np.matmul(met, with_z, out=self.du_part)
-                du[:, k] += self.du_part
+            met = v[:, source].reshape(points, -1, self.channels).swapaxes(1, 2)
+            np.matmul(
+                met, z[:, target].reshape(points, -1, self.filters), out=self.du.reshape(points, -1, self.filters)
+            )
+            product(self.tw_t, self.du, self.grad_part)
+            self.grad[:, k] += self.grad_part
 
 
 class Add(Stage):
@@ -1745,6 +1740,10 @@ class Worker:
         build = self.network.train_stages if self.training else self.network.infer_stages
         self.s = build(self)
 
+    def release(self):
+        """Give the memory back at once: stages and worker refer to each other."""
+        self.s, self.stages, self.buffers = None, [], None
+
     def arrays(self, shape):
         """An array for each block, shape(n) for its n samples, that keeps what is in it until the block ends."""
         self.count += 1
@@ -1928,10 +1927,17 @@ class FastNetwork(Network):
             count = max(1, -(-(end - begin) // self.block))
             cuts = [begin + i * (end - begin) // count for i in range(count + 1)]
             while len(known) >= 6:
-                known.pop(next(iter(known)))
+                known.pop(next(iter(known))).release()
             rows = [slice(a, b) for a, b in zip(cuts, cuts[1:], strict=False)]
             known[key] = Worker(self, index, n, rows, training, apart)
         return known[key]
+
+    def forget_workers(self):
+        """Give their memory back."""
+        for known in self.workers.values():
+            for worker in known.values():
+                worker.release()
+        self.workers.clear()
 
     def active(self, n):
         """How many workers have a part in a batch of n samples: all, or the first, if there is not one for each."""
@@ -2092,10 +2098,10 @@ class FastNetwork(Network):
         for name, *how in self.draws:
             factor = self.drawn(1, np.random.default_rng(0), *how)
             self.factors[name] = self.team.shared((many, *factor.shape[1:]), self.dtype)
-        self.workers.clear()
+        self.forget_workers()
         for training in (False, True):
             self.worker(0, 1, training, self.waits)  # asks for all shared arrays
-        self.workers.clear()
+        self.forget_workers()
         self.team.start(self.work)
 
     def fits(self, y):

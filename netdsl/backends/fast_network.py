@@ -87,10 +87,17 @@ class FastNetwork(Network):
             count = max(1, -(-(end - begin) // self.block))
             cuts = [begin + i * (end - begin) // count for i in range(count + 1)]
             while len(known) >= 6:
-                known.pop(next(iter(known)))
+                known.pop(next(iter(known))).release()
             rows = [slice(a, b) for a, b in zip(cuts, cuts[1:], strict=False)]
             known[key] = Worker(self, index, n, rows, training, apart)
         return known[key]
+
+    def forget_workers(self):
+        """Give their memory back."""
+        for known in self.workers.values():
+            for worker in known.values():
+                worker.release()
+        self.workers.clear()
 
     def active(self, n):
         """How many workers have a part in a batch of n samples: all, or the first, if there is not one for each."""
@@ -251,10 +258,10 @@ class FastNetwork(Network):
         for name, *how in self.draws:
             factor = self.drawn(1, np.random.default_rng(0), *how)
             self.factors[name] = self.team.shared((many, *factor.shape[1:]), self.dtype)
-        self.workers.clear()
+        self.forget_workers()
         for training in (False, True):
             self.worker(0, 1, training, self.waits)  # asks for all shared arrays
-        self.workers.clear()
+        self.forget_workers()
         self.team.start(self.work)
 
     def fits(self, y):

@@ -66,6 +66,10 @@ class Worker:
         build = self.network.train_stages if self.training else self.network.infer_stages
         self.s = build(self)
 
+    def release(self):
+        """Give the memory back at once: stages and worker refer to each other."""
+        self.s, self.stages, self.buffers = None, [], None
+
     def arrays(self, shape):
         """An array for each block, shape(n) for its n samples, that keeps what is in it until the block ends."""
         self.count += 1
