@@ -203,8 +203,10 @@ def check_labels(labels, num_classes):
 
 
 def onehot(labels, like):
-    """labels (N, ...) -> booleans of the shape of `like` (N, K, ...), True in class `label`."""
+    """labels (N, ...) -> booleans of the shape of `like` (N, K, ...), True in class `label`. Raises ValueError."""
     num_classes = like.shape[1]
+    if labels.shape != like.shape[:1] + like.shape[2:]:
+        raise ValueError(f"labels of the shape {labels.shape} for outputs of the shape {like.shape}")
     check_labels(labels, num_classes)
     return np.expand_dims(labels, 1) == np.arange(num_classes).reshape(-1, *[1] * (like.ndim - 2))
 
@@ -287,7 +289,7 @@ class Network:
     def check_input(self, x):
         """x (N, *input_shape), numbers of any type -> the same in the network's dtype. Raises ValueError."""
         x = np.asarray(x, self.dtype)
-        if x.shape[1:] != self.input_shape:
+        if x.shape[1:] != self.input_shape or not len(x):
             raise ValueError(f"the network takes (N, {', '.join(map(str, self.input_shape))}), not {x.shape}")
         return x
 

@@ -1169,8 +1169,10 @@ def check_labels(labels, num_classes):
 
 
 def onehot(labels, like):
-    """labels (N, ...) -> booleans of the shape of `like` (N, K, ...), True in class `label`."""
+    """labels (N, ...) -> booleans of the shape of `like` (N, K, ...), True in class `label`. Raises ValueError."""
     num_classes = like.shape[1]
+    if labels.shape != like.shape[:1] + like.shape[2:]:
+        raise ValueError(f"labels of the shape {labels.shape} for outputs of the shape {like.shape}")
     check_labels(labels, num_classes)
     return np.expand_dims(labels, 1) == np.arange(num_classes).reshape(-1, *[1] * (like.ndim - 2))
 
@@ -1253,7 +1255,7 @@ class Network:
     def check_input(self, x):
         """x (N, *input_shape), numbers of any type -> the same in the network's dtype. Raises ValueError."""
         x = np.asarray(x, self.dtype)
-        if x.shape[1:] != self.input_shape:
+        if x.shape[1:] != self.input_shape or not len(x):
             raise ValueError(f"the network takes (N, {', '.join(map(str, self.input_shape))}), not {x.shape}")
         return x
 
@@ -1861,7 +1863,11 @@ class FastNetwork(Network):
     """
 
     def start(self, params, buffers, rng, workers, kind):
-        """Store the params in one vector, shared by the workers."""
+        """Store the params in one vector, shared by the workers. Raises ValueError if they cannot be made."""
+        if workers is not None and workers < 1:
+            raise ValueError(f"a network needs 1 worker or more, not {workers}")
+        if kind not in ("auto", "threads", "processes"):
+            raise ValueError(f'the kind of workers is "auto", "threads" or "processes", not {kind!r}')
         self.rng = rng
         self.num_workers = available_cores() if workers is None else workers
         self.kind = auto_kind() if kind == "auto" else kind

@@ -21,7 +21,11 @@ class FastNetwork(Network):
     """
 
     def start(self, params, buffers, rng, workers, kind):
-        """Store the params in one vector, shared by the workers."""
+        """Store the params in one vector, shared by the workers. Raises ValueError if they cannot be made."""
+        if workers is not None and workers < 1:
+            raise ValueError(f"a network needs 1 worker or more, not {workers}")
+        if kind not in ("auto", "threads", "processes"):
+            raise ValueError(f'the kind of workers is "auto", "threads" or "processes", not {kind!r}')
         self.rng = rng
         self.num_workers = available_cores() if workers is None else workers
         self.kind = auto_kind() if kind == "auto" else kind

@@ -14,7 +14,7 @@ class Network:
     def check_input(self, x):
         """x (N, *input_shape), numbers of any type -> the same in the network's dtype. Raises ValueError."""
         x = np.asarray(x, self.dtype)
-        if x.shape[1:] != self.input_shape:
+        if x.shape[1:] != self.input_shape or not len(x):
             raise ValueError(f"the network takes (N, {', '.join(map(str, self.input_shape))}), not {x.shape}")
         return x
 

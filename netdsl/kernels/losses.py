@@ -32,8 +32,10 @@ def nll(log_p, labels):
 
 
 def onehot(labels, like):
-    """labels (N, ...) -> booleans of the shape of `like` (N, K, ...), True in class `label`."""
+    """labels (N, ...) -> booleans of the shape of `like` (N, K, ...), True in class `label`. Raises ValueError."""
     num_classes = like.shape[1]
+    if labels.shape != like.shape[:1] + like.shape[2:]:
+        raise ValueError(f"labels of the shape {labels.shape} for outputs of the shape {like.shape}")
     check_labels(labels, num_classes)
     return np.expand_dims(labels, 1) == np.arange(num_classes).reshape(-1, *[1] * (like.ndim - 2))
 

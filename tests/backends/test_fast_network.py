@@ -628,3 +628,17 @@ def test_at_level_1_every_number_comes_from_its_own_window():
     )
     np.testing.assert_allclose(found[~near], outputs[0][~near], rtol=1e-10, atol=1e-12)
     assert "fourier" not in net.numpy_source(1) and "winograd" not in net.numpy_source(1)
+
+
+@pytest.mark.parametrize("options", [{"workers": 0}, {"workers": -1}, {"workers": 2, "kind": "greenlets"}], ids=str)
+def test_workers_that_cannot_be_are_refused(options):
+    with pytest.raises(ValueError, match="worker"):
+        compile_text("input 4\nlinear 2").numpy_model(level=2, **options)
+
+
+@pytest.mark.parametrize("level", [0, 2])
+def test_an_empty_batch_is_refused(level):
+    model = compile_text("input 1x4x4\nconv 2 k3 -> flatten -> linear 2").numpy_model(level=level)
+    for call in (lambda x: model.forward(x), lambda x: model.train_step(x, np.zeros(0, int))):
+        with pytest.raises(ValueError, match=r"the network takes \(N, 1, 4, 4\), not \(0, 1, 4, 4\)"):
+            call(np.zeros((0, 1, 4, 4)))

@@ -102,3 +102,10 @@ def test_cosine_equals_pytorch_over_a_thousand_steps():
         np.testing.assert_allclose(0.1 * SCHEDULES["cosine"](step / 1000), optimizer.param_groups[0]["lr"], atol=1e-12)
         optimizer.step()
         schedule.step()
+
+
+@pytest.mark.parametrize("loss", [cross_entropy, nll], ids=lambda loss: loss.__name__)
+def test_labels_of_another_shape_are_refused(loss):
+    for labels in (np.zeros((2, 1), int), np.zeros(3, int), np.zeros((2, 4), int)):
+        with pytest.raises(ValueError, match=r"labels of the shape .* for outputs of the shape \(2, 3\)"):
+            loss(np.zeros((2, 3)), labels)
