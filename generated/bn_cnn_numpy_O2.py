@@ -510,10 +510,12 @@ def along_h(matrix, x, out):
 
 
 class WinogradRows(ConvStage):
-    """Convolution by F(tile, kernel height) along H. The backward pass transforms the input once more: that takes no
-    longer than to write all of it to memory and read it back.
+    """Convolution by Winograd's F(tile, kernel height) along H, and by the plain sum over the taps along W.
 
-    Rows of tiles are worked on one by one, in strips of columns short enough for the cache.
+    With the matrices of `strided_toom_cook`, at each point a product over the channels,
+    y[:, j] = output @ (sum over k of (data @ x)[:, j * stride + k - left] (weight @ w)[:, k]), for a row of tiles after
+    the other, in strips of columns short enough for the cache. Every product with a matrix goes the other way in the
+    backward pass. That transforms the input once more: it takes no longer than to keep all of it in memory.
     """
 
     is_local = False
