@@ -2,9 +2,10 @@
 
 For few channels the products of F(4x4, 3x3) are too small to be fast, and most of its time goes into the transforms.
 With one axis transformed, every number goes through two small products instead of four. The tiles can then be longer,
-F(8, 3): 3.75 products for an output instead of 9, at the rounding errors of F(4x4, 3x3). A column of points is a long
-row of memory, so that a tap is a slice: no padding is stored, no patch copied. At the rims the matrices lose the rows
-and columns that stand for zeros.
+F(8, 3): 3.75 products for an output instead of 9. Rounding, float32, is 2e-6 to 6e-6 of the largest number, two to
+three times that of F(4x4, 3x3); no other ten points do better (searched: pairs +-a, +-1/a, +-b, +-1/b, and 1,500 sets
+at random). A column of points is a long row of memory, so that a tap is a slice: no padding is stored, no patch copied.
+At the rims the matrices lose the rows and columns that stand for zeros.
 
 A stride s along H is a sum of s convolutions, of every s-th row with every s-th tap: F(8, 2) and F(8, 1) for three taps
 and stride 2. Along W the columns are sorted by their number modulo the stride, so that a tap still is a slice.
