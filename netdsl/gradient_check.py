@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from netdsl.backends.interpreter import LayerNetwork
 from netdsl.pipeline import Net
 
 TOLERANCE, LARGEST_TOLERANCE = 1e-7, 1e-3
@@ -31,6 +32,11 @@ class Found(NamedTuple):
         return self.relative / self.tolerance
 
 
+def network_to_check(net: Net, seed: int, dtype: str) -> LayerNetwork:
+    """The layer objects of that seed, with biases that are not zero."""
+    return without_zeros(net.build(seed, dtype), seed)
+
+
 def without_zeros(network: Any, seed: int) -> Any:
     """The network, whose params that start as zeros (biases) are small numbers instead.
 
@@ -49,7 +55,7 @@ def gradient_check(net: Net, x: np.ndarray, y: np.ndarray, seed: int) -> tuple[s
 
     x, y: a batch, x in float64. Returns what was compared, and the worst of it.
     """
-    network = without_zeros(net.build(seed, "float64"), seed)
+    network = network_to_check(net, seed, "float64")
     rng = np.random.default_rng(seed)
     x = x.copy()
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netdsl.backends.interpreter import LayerNetwork
-from netdsl.gradient_check import gradient_check, without_zeros
+from netdsl.gradient_check import gradient_check, network_to_check, without_zeros
 from netdsl.layers import layer_of
 from netdsl.pipeline import Net, run_module
 from netdsl.recipe import OPTIMIZERS
@@ -127,7 +127,7 @@ def bitwise_checks(
 ) -> Iterator[Check]:
     """Layer objects and module at -O0: the same kernels on the same numbers give the same bytes."""
     for dtype in dtypes:
-        models = [without_zeros(model, seed) for model in (net.build(seed, dtype), net.numpy_model(seed, dtype))]
+        models = network_to_check(net, seed, dtype), without_zeros(net.numpy_model(seed, dtype), seed)
         interpreted, emitted = (numpy_run(model, x.astype(dtype), _in_dtype(y, dtype), seed) for model in models)
         for name, array in interpreted.items():
             difference, relative = _difference(emitted[name], array)
@@ -216,7 +216,7 @@ def fast_checks(net: Net, x: np.ndarray, y: np.ndarray, seed: int, dtype: str) -
 
 def _fast_checks(net: Net, x: np.ndarray, y: np.ndarray, seed: int, dtype: str) -> Iterator[Check]:
     x, y = x.astype(dtype), _in_dtype(y, dtype)
-    network = without_zeros(net.build(seed, dtype), seed)
+    network = network_to_check(net, seed, dtype)
     with closing(net.numpy_model(seed, dtype, level=2, workers=WORKERS)) as model:
         found = numpy_run(without_zeros(model, seed), x, y, seed)
     expected = {name: array for name, array in numpy_run(network, x, y, seed).items() if name in found}
@@ -231,8 +231,8 @@ def _fast_steps(net: Net, x: np.ndarray, y: np.ndarray, seed: int) -> Iterator[C
     x, y = x.astype(np.float64), _in_dtype(y, "float64")
     with closing(net.numpy_model(seed, "float64", level=2, workers=WORKERS)) as model:
         found = _after_steps(without_zeros(model, seed), x, y, seed)
-    expected = _after_steps(without_zeros(net.build(seed, "float64"), seed), x, y, seed)
-    followed = _driven(without_zeros(net.build(seed, "float64"), seed), x, y)
+    expected = _after_steps(network_to_check(net, seed, "float64"), x, y, seed)
+    followed = _driven(network_to_check(net, seed, "float64"), x, y)
     title = f"module at -O2, {STEPS} steps of {net.recipe.optimizer}"
     yield from _steps_compared(title, found, expected, expected, _other_steps(net, x, y, seed), followed)
 
@@ -278,7 +278,7 @@ def rounded_network(net: Net, seed: int) -> LayerNetwork:
 
     Some deep networks amplify those a million times: there two right programs differ by that much.
     """
-    network = without_zeros(net.build(seed, "float64"), seed)
+    network = network_to_check(net, seed, "float64")
     rng = np.random.default_rng(seed)
     for array in network.params.values():
         scale = float(np.abs(array).max(initial=0.0)) or 1.0  # zeros too: a relu of exactly zero has two gradients
@@ -353,7 +353,7 @@ def torch_checks(net: Net, x: np.ndarray, y: np.ndarray, seed: int, dtype: str) 
 
 def _torch_checks(net: Net, x: np.ndarray, y: np.ndarray, seed: int, dtype: str) -> Iterator[Check]:
     x, y = x.astype(dtype), _in_dtype(y, dtype)
-    network = without_zeros(net.build(seed, dtype), seed)
+    network = network_to_check(net, seed, dtype)
     found, expected = numpy_run(network, x, y, seed), torch_run(net, network, x, y, seed)
     yield from _compared("PyTorch", found, expected, found, _other(net, network, x, y, seed), dtype)
 
@@ -396,11 +396,11 @@ def _optimizer_steps(net: Net, x: np.ndarray, y: np.ndarray, seed: int) -> Itera
     import torch
 
     x, y = x.astype(np.float64), _in_dtype(y, "float64")
-    network = without_zeros(net.build(seed, "float64"), seed)
+    network = network_to_check(net, seed, "float64")
     module = torch_model(net, network).train()
     optimizer = getattr(torch.optim, OPTIMIZERS[net.recipe.optimizer].torch)(module.parameters(), **net.recipe.options)
     network.rng = np.random.default_rng(seed)
-    followed = _driven(without_zeros(net.build(seed, "float64"), seed), x, y)
+    followed = _driven(network_to_check(net, seed, "float64"), x, y)
 
     for _ in range(STEPS):
         network.train_step(x, y)

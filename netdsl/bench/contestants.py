@@ -109,6 +109,7 @@ class _NumpyNetwork:
         self.job = job
 
     def model_of(self, job: Job) -> Any:
+        """The network; each subclass has its own."""
         raise NotImplementedError
 
     def build(self, x: np.ndarray, y: np.ndarray) -> None:
