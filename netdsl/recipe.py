@@ -66,7 +66,13 @@ SCHEMES: Mapping[str, tuple[Callable, Callable | None]] = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything the train block says; `options` are the optimizer's keyword arguments with `lr` among them."""
+    """Everything the train block says.
+
+    options: the optimizer's keyword arguments with `lr` among them; loss_options, schedule_options: those of the loss
+    and the schedule. augment: name of a change -> how much. clip: the largest norm of all gradients together; ema: the
+    decay of the running mean of the weights; patience: epochs without a better one before training stops; None: not
+    done.
+    """
 
     data: str = "mnist-mini"
     val: float = 0.1
@@ -78,6 +84,16 @@ class Recipe:
     batch: int = 64
     seed: int = 0
     init: str = "he"
+    loss_options: Mapping[str, object] = field(default_factory=dict)
+    schedule_options: Mapping[str, object] = field(default_factory=dict)
+    augment: Mapping[str, object] = field(default_factory=dict)
+    clip: float | None = None
+    ema: float | None = None
+    patience: int | None = None
+
+    def learning_rate(self, step: int, steps_an_epoch: int) -> float:
+        """That of the step after `step` others, counted over the whole run."""
+        return self.options["lr"] * SCHEDULES[self.schedule](step / (self.epochs * steps_an_epoch))
 
 
 def constant(fraction: float) -> float:

@@ -10,7 +10,6 @@ import click
 if TYPE_CHECKING:
     from netdsl.training.datasets import Dataset
     from netdsl.training.evaluation import Scores
-    from netdsl.training.runs import Run
 
 
 @click.command()
@@ -31,27 +30,14 @@ def command(run: Path, data: str | None, checkpoint: str | None, limit: int | No
     """
     import json
 
-    from netdsl.training.evaluation import check_fits, evaluate
-    from netdsl.training.loop import engine_threads
-    from netdsl.training.runs import close_model, load_run, read_run
+    from netdsl.cli.options import data_dir
+    from netdsl.training.evaluation import evaluate
+    from netdsl.training.views import open_run
 
-    found = read_run(run)
-    net, model, which = load_run(found, checkpoint)
-    dataset = _data(found, data, limit)
-    check_fits(net, dataset)
-    with engine_threads(found.config.engine):
-        scores = evaluate(model, dataset, dataset.x_test, dataset.y_test)
-    close_model(model)
-    click.echo(json.dumps(_as_dict(scores, dataset.classes)) if as_json else _as_text(scores, dataset, which))
-
-
-def _data(run: Run, data: str | None, limit: int | None) -> Dataset:
-    """The data with the run's own classes and normalisation."""
-    from netdsl.cli.train import load_data
-    from netdsl.training.evaluation import as_trained
-
-    dataset = load_data(data or run.data, limit if limit or data else run.config.limit)
-    return as_trained(dataset, run.config.classes, run.config.mean, run.config.std)
+    with open_run(run, data_dir(), checkpoint, data, limit) as view:
+        dataset = view.dataset
+        scores = evaluate(view.model, dataset, dataset.x_test, dataset.y_test)
+    click.echo(json.dumps(_as_dict(scores, dataset.classes)) if as_json else _as_text(scores, dataset, view.which))
 
 
 def _per_class(scores: Scores, classes: tuple[str, ...]) -> list[dict[str, object]]:

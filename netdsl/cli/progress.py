@@ -9,7 +9,8 @@ from contextlib import contextmanager
 
 import click
 
-from netdsl.training.loop import Epoch, Progress
+from netdsl.training.history import Epoch
+from netdsl.training.loop import Progress
 
 REFRESH = 0.2  # seconds
 

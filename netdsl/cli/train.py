@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from netdsl.cli.options import autotune_option, level_option
+from netdsl.cli.options import autotune_option, data_dir, level_option
 
 if TYPE_CHECKING:
     from netdsl.pipeline import Net
     from netdsl.recipe import Recipe
     from netdsl.training.datasets import Dataset
+    from netdsl.training.history import Epoch
     from netdsl.training.loop import Progress, Result
-    from netdsl.training.runs import Engine, Epoch
+    from netdsl.training.runs import Engine
 
 
 @click.command()
@@ -117,8 +117,7 @@ def load_data(name: str, limit: int | None) -> Dataset:
     """The data called `name`; files of `mnist` and `cifar10` come from NETDSL_DATA_DIR."""
     from netdsl.training.datasets import load_dataset
 
-    folder = os.environ.get("NETDSL_DATA_DIR")
-    return load_dataset(name, Path(folder) if folder else None, limit)
+    return load_dataset(name, data_dir(), limit)
 
 
 def _overridden(recipe: Recipe, flags: dict[str, str | int | float | None]) -> Recipe:
@@ -163,7 +162,8 @@ def _train(net: Net, dataset: Dataset, engine: Engine, run: Path, quiet: bool) -
     """Trains under the display that fits; on Ctrl-C says what is saved."""
     from netdsl.cli import say
     from netdsl.cli.progress import progress_display
-    from netdsl.training.loop import Epoch, train
+    from netdsl.training.history import Epoch
+    from netdsl.training.loop import train
 
     finished = 0
 

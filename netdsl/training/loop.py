@@ -17,11 +17,12 @@ import numpy as np
 
 from netdsl.backends.interpreter import first_nonfinite
 from netdsl.diagnostics import TrainingFailed, UserError
-from netdsl.recipe import SCHEDULES, optimizer_step
+from netdsl.recipe import optimizer_step
 from netdsl.training.checkpoint import load_checkpoint, save_checkpoint
 from netdsl.training.datasets import Dataset
 from netdsl.training.evaluation import BATCH, Scores, check_fits, evaluate, found_classes
-from netdsl.training.runs import Engine, Epoch, checkpoint_path, close_model, new_model, write_metrics
+from netdsl.training.history import Epoch, write_history
+from netdsl.training.runs import Engine, checkpoint_path, close_model, new_model
 
 if TYPE_CHECKING:
     from netdsl.backends.network import Network
@@ -162,7 +163,7 @@ class _Trainer:
         order = np.random.default_rng([self.recipe.seed, SHUFFLE, epoch]).permutation(self.rows)
         pieces = batches(order, self.recipe.batch)
         for step, rows in enumerate(pieces, start=1):
-            self.lr = self._scheduled((epoch - 1 + (step - 1) / len(pieces)) / self.recipe.epochs)
+            self.lr = self.recipe.learning_rate((epoch - 1) * len(pieces) + step - 1, len(pieces))
             mean_loss, found = self._step(rows, epoch, step)
             seen, loss, right = seen + len(rows), loss + mean_loss * len(rows), right + found
             accuracy = right / seen if self.data.classes else None
@@ -171,10 +172,6 @@ class _Trainer:
         if not _is_finite(*self.model.params.values(), *self.model.buffers.values()):
             raise self._failure(f"after epoch {epoch}", "a param or buffer", rows, epoch, step)
         return done
-
-    def _scheduled(self, fraction: float) -> float:
-        """The learning rate when this fraction of all steps is done."""
-        return self.recipe.options["lr"] * SCHEDULES[self.recipe.schedule](fraction)
 
     def _step(self, rows: np.ndarray, epoch: int, step: int) -> tuple[float, int]:
         """One batch -> its mean loss, and how many classes were found."""
@@ -235,7 +232,7 @@ class _Trainer:
         if row.val_loss is not None and (self.best is None or _quality(row) > _quality(self.best)):
             save_checkpoint(checkpoint_path(self.folder, "best"), self.model.params, self.model.buffers, info)
             self.best = row
-        write_metrics(self.folder, self.history)
+        write_history(self.folder, self.history)
         return row
 
 

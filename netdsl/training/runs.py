@@ -5,13 +5,11 @@ model.net  config.json  env.json  metrics.csv  checkpoints/last.safetensors  che
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 import platform
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from itertools import count
 from pathlib import Path
@@ -51,20 +49,6 @@ class Engine:
     @property
     def is_fast(self) -> bool:
         return self.backend == "numpy" and self.level > 0
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """A finished and saved epoch, the row of metrics.csv; `val_*` are None without a validation set."""
-
-    epoch: int
-    train_loss: float
-    train_accuracy: float | None
-    val_loss: float | None
-    val_accuracy: float | None
-    lr: float
-    seconds: float
-    samples_per_second: float
 
 
 @dataclass(frozen=True)
@@ -196,15 +180,6 @@ def environment() -> dict[str, object]:
         "cpus": os.cpu_count(),
         "byteorder": sys.byteorder,
     }
-
-
-def write_metrics(run: Path, history: Sequence[Epoch]) -> None:
-    """Writes metrics.csv, a row an epoch; what was not measured is empty. Raises OSError."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(asdict(history[0])), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(row) for row in history)
-    write_atomic(run / "metrics.csv", text.getvalue())
 
 
 def checkpoint_path(run: Path, which: str) -> Path:

@@ -102,6 +102,12 @@ def test_flags_win_over_the_train_block(call, here):
         "batch": 7,
         "seed": 3,
         "init": "torch",
+        "loss_options": {},
+        "schedule_options": {},
+        "augment": {},
+        "clip": None,
+        "ema": None,
+        "patience": None,
     }
     assert (config["limit"], config["threads"], config["backend"], config["level"]) == (50, 1, "interp", 0)
 

@@ -14,7 +14,8 @@ from netdsl.training import loop
 from netdsl.training.checkpoint import load_checkpoint
 from netdsl.training.datasets import Dataset, load_dataset
 from netdsl.training.evaluation import BATCH, as_trained, check_fits, evaluate, probabilities
-from netdsl.training.loop import Epoch, batches, split_rows, train
+from netdsl.training.history import Epoch
+from netdsl.training.loop import batches, split_rows, train
 from netdsl.training.runs import Engine, checkpoint_path, close_model, new_model, new_run
 
 SPEC = """input 2

@@ -1,0 +1,77 @@
+"""The history of a run: one `Epoch` a finished epoch, kept as metrics.csv."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from netdsl.diagnostics import UserError
+from netdsl.files import write_atomic
+from netdsl.training.idx import reading, shown
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """A finished and saved epoch, the row of metrics.csv; `val_*` are None without a validation set."""
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float | None
+    val_loss: float | None
+    val_accuracy: float | None
+    lr: float
+    seconds: float
+    samples_per_second: float
+
+
+COLUMNS = tuple(f.name for f in fields(Epoch))
+
+
+@dataclass(frozen=True)
+class History:
+    """Finished epochs in their order."""
+
+    epochs: tuple[Epoch, ...]
+
+    def __len__(self) -> int:
+        return len(self.epochs)
+
+    def __iter__(self) -> Iterator[Epoch]:
+        return iter(self.epochs)
+
+    def __getitem__(self, index: int) -> Epoch:
+        return self.epochs[index]
+
+    def column(self, name: str) -> list[int | float | None]:
+        """One measure over the epochs, `history.column("val_loss")`; None where it was not taken."""
+        return [getattr(row, name) for row in self.epochs]
+
+
+def write_history(run: Path, epochs: Iterable[Epoch]) -> None:
+    """Writes metrics.csv, a row an epoch; what was not measured is empty. Raises OSError."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(row) for row in epochs)
+    write_atomic(run / "metrics.csv", text.getvalue())
+
+
+def read_history(run: Path) -> History:
+    """What metrics.csv of the run says; empty where there is none yet. Raises UserError where it is damaged."""
+    file = run / "metrics.csv"
+    if not file.exists():
+        return History(())
+    with reading(file):
+        rows = list(csv.DictReader(io.StringIO(file.read_text(encoding="utf-8"))))
+    try:
+        return History(tuple(_epoch(row) for row in rows))
+    except (KeyError, TypeError, ValueError):
+        raise UserError(f"{shown(file)} is damaged: expected the columns {', '.join(COLUMNS)}") from None
+
+
+def _epoch(row: dict[str, str]) -> Epoch:
+    values = {name: float(row[name]) if row[name] else None for name in COLUMNS}
+    return Epoch(**{**values, "epoch": int(row["epoch"])})

@@ -1,0 +1,58 @@
+"""An opened run: its net, its trained model and its data, for everything that looks at a run after training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from netdsl.training.datasets import Dataset, load_dataset
+from netdsl.training.evaluation import as_trained, check_fits
+from netdsl.training.history import History, read_history
+from netdsl.training.loop import engine_threads
+from netdsl.training.runs import Run, close_model, load_run, read_run
+
+if TYPE_CHECKING:
+    from netdsl.backends.network import Network
+    from netdsl.pipeline import Net
+
+
+@dataclass(frozen=True)
+class RunView:
+    """A run, the weights of checkpoint `which` in `model`, the data with the run's classes and normalisation."""
+
+    run: Run
+    net: Net
+    model: Network
+    dataset: Dataset
+    history: History
+    which: str
+
+
+@contextmanager
+def open_run(
+    path: Path, data_dir: Path | None, which: str | None = None, data: str | None = None, limit: int | None = None
+) -> Iterator[RunView]:
+    """The run in the folder `path`; its model's workers end when it closes.
+
+    data: other data than the run's; limit: as in `load_dataset`, by default the run's own for its own data. Raises
+    UserError, SpecError, OSError.
+    """
+    run = read_run(path)
+    net, model, which = load_run(run, which)
+    try:
+        dataset = run_data(run, data_dir, data, limit)
+        check_fits(net, dataset)
+        with engine_threads(run.config.engine):
+            yield RunView(run, net, model, dataset, read_history(path), which)
+    finally:
+        close_model(model)
+
+
+def run_data(run: Run, data_dir: Path | None, data: str | None = None, limit: int | None = None) -> Dataset:
+    """The run's data, or that called `data`, with the run's own classes and normalisation."""
+    config = run.config
+    dataset = load_dataset(data or run.data, data_dir, limit if limit or data else config.limit)
+    return as_trained(dataset, config.classes, config.mean, config.std)
