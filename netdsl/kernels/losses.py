@@ -31,6 +31,53 @@ def nll(log_p, labels):
     return -log_p[wanted].mean(), wanted * log_p.dtype.type(-1 / labels.size)
 
 
+def soft_cross_entropy(logits, target, smooth=0.0, weights=None):
+    """logits (N, K, ...), target labels (N, ...) or probabilities (N, K, ...) -> mean loss, dlogits.
+
+    The loss of one place is -sum over k of t_k * log(softmax_k), t_k = weights_k * ((1 - smooth) * target_k +
+    smooth / K), weights 1 if there are none (label smoothing: Szegedy et al. 2016, section 7); dlogits =
+    sum(t) * softmax - t. The mean of labels is by their weights, that of probabilities by places, as in PyTorch.
+    """
+    wanted = probabilities_of(target, logits)
+    t = (1 - smooth) * wanted + smooth / logits.shape[1]
+    if weights is not None:
+        t *= np.asarray(weights, logits.dtype).reshape(-1, *[1] * (logits.ndim - 2))
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    size = total_weight(target, weights, logits.shape[1])
+    return -(t * log_p).sum() / size, (np.exp(log_p) * t.sum(axis=1, keepdims=True) - t) / size
+
+
+def weighted_nll(log_p, labels, weights):
+    """Log-probabilities (N, K, ...), labels (N, ...) -> mean of -log_p at the labels by the weights of their classes,
+    its gradient."""
+    wanted = onehot(labels, log_p) * np.asarray(weights, log_p.dtype).reshape(-1, *[1] * (log_p.ndim - 2))
+    size = total_weight(labels, weights, log_p.shape[1])
+    return -(wanted * log_p).sum() / size, wanted / -size
+
+
+def total_weight(target, weights, num_classes):
+    """What a mean over targets divides by: the sum of the labels' weights, else how many places there are."""
+    if not np.issubdtype(target.dtype, np.integer):
+        return target.size / num_classes
+    if weights is None:
+        return target.size
+    check_labels(target, num_classes)
+    return float(np.asarray(weights)[target].sum())
+
+
+def probabilities_of(target, like):
+    """Labels (N, ...) or probabilities (N, K, ...) -> probabilities, with the shape and dtype of `like`. Raises
+    ValueError."""
+    if np.issubdtype(target.dtype, np.integer):
+        return onehot(target, like).astype(like.dtype)
+    if target.shape != like.shape:
+        raise ValueError(f"probabilities of the shape {target.shape} for outputs of the shape {like.shape}")
+    if not (target.size and target.min() >= 0):
+        raise ValueError(f"probabilities must be at least 0, found {target.min() if target.size else 'none'}")
+    return target.astype(like.dtype)
+
+
 def onehot(labels, like):
     """labels (N, ...) -> booleans of the shape of `like` (N, K, ...), True in class `label`. Raises ValueError."""
     num_classes = like.shape[1]

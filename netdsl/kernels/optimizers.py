@@ -50,3 +50,36 @@ def rmsprop_step(params, grads, state, lr=1e-2, alpha=0.99, eps=1e-8, weight_dec
             moving += update
             update = moving
         param -= lr * update
+
+
+def adagrad_step(params, grads, state, lr=1e-2, eps=1e-10, weight_decay=0.0):
+    """Duchi et al. 2011: the sum of all g*g so far; param -= lr * g / (sqrt(sum) + eps)."""
+    for name, param in params.items():
+        g = grads[name] + weight_decay * param if weight_decay else grads[name]
+        total, *_ = state.setdefault(name, (np.zeros_like(param),))
+        total += g * g
+        param -= lr * g / (np.sqrt(total) + eps)
+
+
+def clipped(grads, largest):
+    """Gradients, as they are or shrunk so that the norm of all together is `largest` (Pascanu et al. 2013)."""
+    return scaled(grads, clip_factor(norm_of(grads.values()), largest))
+
+
+def norm_of(arrays):
+    """The root of the sum of all squares; in float64 where squares overflow."""
+    arrays = list(arrays)
+    total = sum(float(np.vdot(array, array)) for array in arrays)
+    if not np.isfinite(total):
+        total = sum(float(np.square(array, dtype=np.float64).sum()) for array in arrays)
+    return total**0.5
+
+
+def clip_factor(norm, largest):
+    """What gradients of that norm are multiplied by, 1 or less; torch.nn.utils.clip_grad_norm_ adds 1e-6, too."""
+    return min(1.0, float(largest / (norm + 1e-6)))
+
+
+def scaled(grads, factor):
+    """Each gradient times the factor; the same arrays where it is 1."""
+    return grads if factor == 1 else {name: factor * grad for name, grad in grads.items()}

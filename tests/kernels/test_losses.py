@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from netdsl.kernels.losses import bce, cross_entropy, mse, nll
-from netdsl.recipe import SCHEDULES
+from netdsl.kernels.losses import bce, cross_entropy, mse, nll, soft_cross_entropy, weighted_nll
 
 
 @pytest.mark.parametrize("shape", [(4, 3), (1, 2), (2, 5, 3, 4)])
@@ -94,18 +93,80 @@ def test_bce_refuses_targets_of_another_shape():
             bce(np.zeros((4, 1)), target)
 
 
-def test_cosine_equals_pytorch_over_a_thousand_steps():
-    torch = pytest.importorskip("torch")
-    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 1000)
-    for step in range(1000):
-        np.testing.assert_allclose(0.1 * SCHEDULES["cosine"](step / 1000), optimizer.param_groups[0]["lr"], atol=1e-12)
-        optimizer.step()
-        schedule.step()
-
-
 @pytest.mark.parametrize("loss", [cross_entropy, nll], ids=lambda loss: loss.__name__)
 def test_labels_of_another_shape_are_refused(loss):
     for labels in (np.zeros((2, 1), int), np.zeros(3, int), np.zeros((2, 4), int)):
         with pytest.raises(ValueError, match=r"labels of the shape .* for outputs of the shape \(2, 3\)"):
             loss(np.zeros((2, 3)), labels)
+
+
+def same_as_pytorch(found, expected, tensor):
+    loss, gradient = found
+    expected.backward()
+    np.testing.assert_allclose(loss, expected.item(), rtol=1e-12)
+    scale = np.abs(tensor.grad.numpy()).max()
+    np.testing.assert_allclose(gradient, tensor.grad.numpy(), rtol=1e-12, atol=1e-14 * scale)  # differences of sums
+
+
+@pytest.mark.parametrize("shape", [(4, 3), (1, 2), (2, 5, 3, 4)])
+@pytest.mark.parametrize("smooth", [0.0, 0.1, 0.9])
+@pytest.mark.parametrize("is_weighted", [False, True])
+@pytest.mark.parametrize("kind", ["labels", "probabilities"])
+@pytest.mark.parametrize("scale", [1.0, 1e4])
+def test_soft_cross_entropy_and_its_gradient_equal_pytorch(shape, smooth, is_weighted, kind, scale):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    logits, classes = scale * rng.standard_normal(shape), shape[1]
+    weights = tuple(0.5 + rng.random(classes)) if is_weighted else None
+    target = rng.integers(0, classes, (shape[0], *shape[2:]))
+    if kind == "probabilities":
+        target = np.moveaxis(rng.dirichlet(np.ones(classes), target.shape), -1, 1)
+    tensor = torch.from_numpy(logits).requires_grad_()
+    weight = None if weights is None else torch.tensor(weights, dtype=torch.float64)
+    expected = torch.nn.functional.cross_entropy(
+        tensor, torch.from_numpy(np.ascontiguousarray(target)), weight=weight, label_smoothing=smooth
+    )
+    same_as_pytorch(soft_cross_entropy(logits, target, smooth, weights), expected, tensor)
+
+
+@pytest.mark.parametrize("shape", [(4, 3), (2, 5, 3, 4)])
+def test_weighted_nll_and_its_gradient_equal_pytorch(shape):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    log_p, weights = -rng.random(shape), tuple(0.5 + rng.random(shape[1]))
+    labels = rng.integers(0, shape[1], (shape[0], *shape[2:]))
+    tensor = torch.from_numpy(log_p).requires_grad_()
+    expected = torch.nn.functional.nll_loss(
+        tensor, torch.from_numpy(labels), torch.tensor(weights, dtype=torch.float64)
+    )
+    same_as_pytorch(weighted_nll(log_p, labels, weights), expected, tensor)
+
+
+def test_without_options_soft_cross_entropy_is_cross_entropy():
+    rng = np.random.default_rng(0)
+    logits, labels = rng.standard_normal((6, 4)), rng.integers(0, 4, 6)
+    for found, expected in zip(soft_cross_entropy(logits, labels), cross_entropy(logits, labels), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-14, atol=1e-16)
+
+
+def test_with_options_float32_stays_float32():
+    logits, labels, weights = np.zeros((2, 3), np.float32), np.array([0, 2]), (1.0, 2.0, 3.0)
+    found = [soft_cross_entropy(logits, target, 0.1, weights) for target in (labels, np.full((2, 3), 1 / 3))]
+    for value, gradient in [*found, weighted_nll(logits, labels, weights)]:
+        assert (value.dtype, gradient.dtype) == (np.float32, np.float32)
+
+
+@pytest.mark.parametrize("labels", [[-1, 0], [0, 3]])
+def test_labels_that_do_not_exist_have_no_weight(labels):
+    for loss in (soft_cross_entropy, weighted_nll):
+        with pytest.raises(ValueError, match="labels must"):
+            loss(np.zeros((2, 3)), np.array(labels), weights=(1.0, 2.0, 3.0))
+
+
+def test_targets_that_are_no_probabilities_are_refused():
+    for target in (np.zeros((2, 4)), np.zeros(2), np.zeros((2, 3, 1))):
+        with pytest.raises(ValueError, match="probabilities of the shape"):
+            soft_cross_entropy(np.zeros((2, 3)), target)
+    for target in (np.full((2, 3), -0.1), np.full((2, 3), np.nan), np.zeros((0, 3))):
+        with pytest.raises(ValueError, match="probabilities must be at least 0"):
+            soft_cross_entropy(np.zeros((len(target), 3)), target)
