@@ -48,7 +48,7 @@ CODES = {
     "N401": "an expectation does not hold",
     "N501": "an unknown entry in the train block",
     "N502": "a wrong value in the train block",
-    "N503": "the loss does not fit the network",
+    "N503": "the train block does not fit the network",
     "N601": "a value that is never used",
     "N602": "a block that is never called",
     "N603": "a label that names nothing",

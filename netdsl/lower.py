@@ -39,13 +39,15 @@ from netdsl.expressions import (
 from netdsl.ir import Call, Graph, Node, Shape, show_shape, verify_graph
 from netdsl.layers import find_layer, in_other_systems, layer_of, spellings
 from netdsl.layers.contract import LayerDef
+from netdsl.misfits import misfits
 from netdsl.names import reserved
-from netdsl.recipe import Recipe, lower_train
+from netdsl.recipe import Recipe
 from netdsl.reports import Reports
 from netdsl.scopes import Labels, OpenScope, Output
 from netdsl.source import Span
 from netdsl.symbols import is_symbolic, plain_value, substitute, symbol
 from netdsl.syntax import ast
+from netdsl.train_block import lower_train
 
 MAX_LAYERS = 10_000
 MAX_CALLS = 64
@@ -108,7 +110,7 @@ class _Lowering:
         self.lets: dict[Span, tuple[ast.Let, bool]] = {}
         self.outputs: dict[Span, list[Output]] = {}
         self.recipe = Recipe()
-        self.train_span: Span | None = None
+        self.train_block: ast.Train | None = None
         self.expanded = 0
         self.least: dict[int, int] = {}
         self.too_large = False
@@ -163,11 +165,11 @@ class _Lowering:
             self.check_size(statement.shape, statement.span)
 
     def train(self, statement: ast.Train) -> None:
-        if self.train_span is not None:
-            note = f"the first one is on line {self.train_span.line}"
+        if self.train_block is not None:
+            note = f"the first one is on line {self.train_block.span.line}"
             self.reports.error("N502", "a spec has one train block", statement.span, notes=(note,))
             return
-        self.train_span = statement.span
+        self.train_block = statement
         self.recipe, diagnostics = lower_train(statement)
         self.reports.add(*diagnostics)
 
@@ -673,8 +675,8 @@ class _Lowering:
             diagnostic = unmet(expect, names, shape, self.nodes, self.shape)
             if diagnostic is not None:
                 self.reports.add(diagnostic)
-        if self.train_span is not None:
-            self.check_loss(self.train_span)
+        if self.train_block is not None:
+            self.check_recipe(self.train_block)
         self.warn_of_unused()
 
     def check_uncalled(self) -> None:
@@ -719,15 +721,11 @@ class _Lowering:
         assert self.input_span is not None
         return self.input_span.source
 
-    def check_loss(self, span: Span) -> None:
-        assert self.shape is not None
-        if self.recipe.loss in ("ce", "nll") and self.shape[0] < 2:
-            self.reports.error(
-                "N503",
-                f"the loss `{self.recipe.loss}` needs at least 2 classes, but the output is {show_shape(self.shape)}",
-                span,
-                "give the last layer one output for each class, or use `loss mse`",
-            )
+    def check_recipe(self, block: ast.Train) -> None:
+        """What the train block says must fit the network; the block itself is marked where an entry is left out."""
+        spans = {entry.key: entry.span for entry in block.entries}
+        for misfit in misfits(self.recipe, self.input_shape, plain_value(self.shape)):
+            self.reports.error("N503", misfit.message, spans.get(misfit.entry, block.span), misfit.help)
 
 
 def _after_colon(label: Span) -> int:

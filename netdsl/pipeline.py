@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from netdsl.analysis.lints import lints
 from netdsl.analysis.summary import Summary
-from netdsl.diagnostics import Diagnostic, SpecError
+from netdsl.diagnostics import Diagnostic, SpecError, UserError
 from netdsl.ir import Graph
 from netdsl.library import Library, read_spec
 from netdsl.lower import lower
+from netdsl.misfits import misfits
 from netdsl.names import identifier
 from netdsl.passes.choose_algorithms import chosen, direct
-from netdsl.recipe import LOSSES, Recipe
+from netdsl.recipe import Recipe
 from netdsl.source import Source
 from netdsl.syntax.parser import parse
 from netdsl.syntax.printer import format_source
@@ -43,6 +44,9 @@ class Net:
         return self.graph.name
 
     def with_recipe(self, recipe: Recipe) -> Net:
+        """The net, trained in another way. Raises UserError where that does not fit the network."""
+        for misfit in misfits(recipe, self.graph.input_shape, self.graph.output_shape):
+            raise UserError(misfit.message, help=misfit.help)
         return replace(self, recipe=recipe)
 
     def with_choices(self, choices: Mapping[str, str]) -> Net:
@@ -58,7 +62,7 @@ class Net:
         from netdsl.backends.interpreter import LayerNetwork
 
         seed = self.recipe.seed if seed is None else seed
-        return LayerNetwork(self.graph, self.recipe, LOSSES[self.recipe.loss], seed, dtype)
+        return LayerNetwork(self.graph, self.recipe, seed, dtype)
 
     @cached_property
     def _numpy_texts(self) -> dict[int, str]:
@@ -72,15 +76,16 @@ class Net:
         """
         assert level in (0, 1, 2), level
         if level not in self._numpy_texts:
-            given = (self.graph, self.recipe, LOSSES[self.recipe.loss])
             if level:
                 from netdsl.backends.fast_emitter import emit_fast
 
-                self._numpy_texts[level] = emit_fast(*given, chosen(self.choices) if level == 2 else direct, level)
+                self._numpy_texts[level] = emit_fast(
+                    self.graph, self.recipe, chosen(self.choices) if level == 2 else direct, level
+                )
             else:
                 from netdsl.backends.numpy_emitter import emit_numpy
 
-                self._numpy_texts[level] = emit_numpy(*given)
+                self._numpy_texts[level] = emit_numpy(self.graph, self.recipe)
         return self._numpy_texts[level]
 
     def torch_source(self) -> str:

@@ -16,7 +16,7 @@ FLOAT32 = 4  # bytes
 @dataclass(frozen=True)
 class Memory:
     """Bytes in float32. Activations are every layer's output for one sample; training keeps them for the whole batch,
-    beside a gradient and the optimizer's state for every param."""
+    beside a gradient, the optimizer's state and the running mean, if any, for every param."""
 
     params: int
     buffers: int
@@ -29,7 +29,7 @@ def memory(graph: Graph, recipe: Recipe) -> Memory:
     params = FLOAT32 * graph.num_params
     buffers = FLOAT32 * sum(b.size for _, b in graph.buffer_specs())
     activations = FLOAT32 * (prod(graph.input_shape) + sum(prod(node.shape) for node in graph.nodes))
-    copies = {"sgd": 1 if recipe.options.get("momentum") else 0}.get(recipe.optimizer, 2)
+    copies = len(recipe.state_names) + (recipe.ema is not None)
     return Memory(params, buffers, activations, (2 + copies) * params + buffers + recipe.batch * activations)
 
 

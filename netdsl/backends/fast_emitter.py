@@ -12,7 +12,9 @@ from netdsl.backends.fast_network import FastNetwork
 from netdsl.backends.kernel_source import imported_modules, kernel_texts
 from netdsl.backends.numpy_demo import demo_lines
 from netdsl.backends.numpy_emitter import dictionary, start_kernels
+from netdsl.backends.recipe_lines import loss_lines, loss_methods, optimizer_line, recipe_kernels
 from netdsl.backends.variables import names, variables
+from netdsl.backends.weighted_network import WeightedNetwork
 from netdsl.ir import Graph, Node, Shape
 from netdsl.kernels.plane_stages import Factor, Input, Textbook
 from netdsl.kernels.stages import Stages
@@ -23,20 +25,21 @@ from netdsl.passes.choose_algorithms import Choice, cheapest
 from netdsl.passes.plan import Plan, Planned, needs_gradient, plan
 from netdsl.passes.plan_memory import plan_memory
 from netdsl.passes.tile_batch import block_size
-from netdsl.recipe import OPTIMIZERS, Recipe
+from netdsl.recipe import Recipe
 
 
-def emit_fast(graph: Graph, recipe: Recipe, loss: Callable, choose: Choice = cheapest, level: int = 2) -> str:
+def emit_fast(graph: Graph, recipe: Recipe, choose: Choice = cheapest, level: int = 2) -> str:
     """The text of `<name>_numpy.py` at -O2. choose: which of the ways to compute a layer is taken."""
     until, count = logits_value(graph, recipe.loss), logits_layers(graph, recipe.loss)
     train, infer = (plan_memory(plan(graph, until, count, training, choose)) for training in (True, False))
-    optimizer = OPTIMIZERS[recipe.optimizer].step
     drawn = [s.node for s in train.stages if s.call is not None and s.call.kernel is Factor]
-    roots: list[Callable | type] = [*_kernels(train), *_kernels(infer), loss, optimizer]
+    roots: list[Callable | type] = [*_kernels(train), *_kernels(infer), *recipe_kernels(recipe, True)]
     roots += [layer_of(node.op).forward for node in drawn]
     if until != graph.output:
         roots.append(layer_of(graph.nodes[graph.output - 1].op).forward)
-    *kernels, network = kernel_texts([*roots, Stages, *start_kernels(graph, recipe.init), FastNetwork])
+    bases = [FastNetwork, WeightedNetwork] if "weights" in recipe.loss_options else [FastNetwork]
+    texts = kernel_texts([*roots, Stages, *start_kernels(graph, recipe.init), *bases])
+    kernels, network = texts[: -len(bases)], "\n\n\n".join(texts[-len(bases) :])
     name = _class_name(graph, [*kernels, network])
     return emit(
         "fast_module.py.j2",
@@ -48,9 +51,10 @@ def emit_fast(graph: Graph, recipe: Recipe, loss: Callable, choose: Choice = che
         kernels=kernels,
         network=network,
         class_name=name,
+        base=bases[-1].__name__,
         shapes=f"{batch_shape(graph.input_shape)} -> {batch_shape(graph.output_shape)}",
         learning_rate=repr(recipe.options["lr"]),
-        loss=loss.__name__,
+        loss=loss_lines(recipe),
         logits_shape=repr(graph.shape_of(until)),
         waits=train.waits,
         block=block_size(graph),
@@ -106,10 +110,10 @@ def _methods(graph: Graph, recipe: Recipe, train: Plan, infer: Plan, until: int)
         (
             "optimize(self, params, grads, state, lr)",
             "One step of the optimizer, in place.",
-            [_optimizer_line(recipe)],
+            _optimizer_lines(recipe),
         ),
     ]
-    return [Method(head, doc, tuple(lines)) for head, doc, lines in found]
+    return [*loss_methods(recipe), *(Method(head, doc, tuple(lines)) for head, doc, lines in found)]
 
 
 def _output_line(graph: Graph, until: int) -> str:
@@ -121,10 +125,17 @@ def _output_line(graph: Graph, until: int) -> str:
     return f"return {layer_of(last.op).forward.__name__}({arguments})[0]"
 
 
-def _optimizer_line(recipe: Recipe) -> str:
-    options = [f"{key}={value!r}" for key, value in recipe.options.items() if key != "lr"]
-    step = OPTIMIZERS[recipe.optimizer].step.__name__
-    return f"{step}({', '.join(['params', 'grads', 'state', 'lr', *options])})"
+def _optimizer_lines(recipe: Recipe) -> list[str]:
+    """Each worker has a part of the params, and the squares of the gradients' norm of its part in `norms`."""
+    step = optimizer_line(recipe, "params", "state")
+    if recipe.clip is None:
+        return [step]
+    return [
+        "# a worker's part of `norms` is 0, too, where its squares overflow",
+        "norm = self.norms.sum() ** 0.5 if self.norms.all() else norm_of([self.gradients[0]])",
+        f"grads = scaled(grads, clip_factor(norm, {recipe.clip!r}))",
+        step,
+    ]
 
 
 # -------------------------------------------------------------------------------------------- what there is

@@ -7,7 +7,7 @@ model.layers[0].output      # what the first layer made of it
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from netdsl.backends.network import Network
 from netdsl.ir import Graph, Node, ParamSpec
 from netdsl.kernels.initial import normal
 from netdsl.layers import layer_of
-from netdsl.recipe import SCHEMES, Recipe, optimizer_step
+from netdsl.recipe import SCHEMES, Recipe, loss_kernel, optimizer_step
 
 
 class Layer:
@@ -70,16 +70,17 @@ class Layer:
 class LayerNetwork(Network):
     """A network of `Layer` objects, in the order of the spec."""
 
-    def __init__(self, graph: Graph, recipe: Recipe, loss: Callable, seed: int = 0, dtype: type = np.float32) -> None:
+    def __init__(self, graph: Graph, recipe: Recipe, seed: int = 0, dtype: type = np.float32) -> None:
         rng = np.random.default_rng(seed)
-        self.graph, self.loss = graph, loss
+        kernel, options = loss_kernel(recipe)
+        self.graph, self.loss = graph, partial(kernel, **options)
         self.dtype, self.input_shape = np.dtype(dtype), graph.input_shape
         self.params = {name: initial_array(spec, recipe.init, rng, self.dtype) for name, spec in graph.param_specs()}
         self.buffers = {name: initial_array(spec, recipe.init, rng, self.dtype) for name, spec in graph.buffer_specs()}
         self.rng = rng
         self.layers = [Layer(node, self) for node in graph.nodes]
         self.learning_rate = recipe.options["lr"]
-        self._step, self._optimizer_state = optimizer_step(recipe), {}
+        self._step, self.optimizer_state = optimizer_step(recipe), {}
         self._logits, self._count = logits_value(graph, recipe.loss), logits_layers(graph, recipe.loss)
 
     def layer(self, name: str) -> Layer:
@@ -119,7 +120,7 @@ class LayerNetwork(Network):
 
     def update(self, grads: dict[str, np.ndarray], lr: float) -> None:
         """One step of the spec's optimizer, in place."""
-        self._step(self.params, grads, self._optimizer_state, lr)
+        self._step(self.params, grads, self.optimizer_state, lr)
 
 
 def initial_array(spec: ParamSpec, scheme: str, rng: np.random.Generator, dtype: np.dtype) -> np.ndarray:

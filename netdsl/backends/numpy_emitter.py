@@ -11,21 +11,21 @@ from netdsl.backends.emission import Method, batch_shape, emit, layer_table, sec
 from netdsl.backends.kernel_source import imported_modules, kernel_texts
 from netdsl.backends.network import Network
 from netdsl.backends.numpy_demo import demo_lines
+from netdsl.backends.recipe_lines import loss_lines, loss_methods, optimizer_line, recipe_kernels
 from netdsl.backends.variables import names, variables
 from netdsl.ir import Graph, Node, ParamSpec
 from netdsl.kernels.initial import normal
 from netdsl.layers import layer_of
 from netdsl.names import class_name
-from netdsl.recipe import OPTIMIZERS, SCHEMES, Recipe
+from netdsl.recipe import SCHEMES, Recipe
 
 
-def emit_numpy(graph: Graph, recipe: Recipe, loss: Callable) -> str:
+def emit_numpy(graph: Graph, recipe: Recipe) -> str:
     """The text of `<name>_numpy.py`."""
-    optimizer = OPTIMIZERS[recipe.optimizer].step
     layers = [layer_of(node.op) for node in graph.nodes]
     starts = start_kernels(graph, recipe.init)
     roots = [kernel for layer in layers for kernel in (layer.forward, layer.backward)]
-    *kernels, network = kernel_texts([*roots, loss, optimizer, *starts, Network])
+    *kernels, network = kernel_texts([*roots, *recipe_kernels(recipe), *starts, Network])
     name = class_name(graph.name)
     return emit(
         "numpy_module.py.j2",
@@ -39,7 +39,7 @@ def emit_numpy(graph: Graph, recipe: Recipe, loss: Callable) -> str:
         class_name=name,
         shapes=f"{batch_shape(graph.input_shape)} -> {batch_shape(graph.output_shape)}",
         learning_rate=repr(recipe.options["lr"]),
-        loss=loss.__name__,
+        loss=loss_lines(recipe),
         params=dictionary(graph.param_specs(), recipe.init),
         buffers=dictionary(graph.buffer_specs(), recipe.init),
         methods=_methods(graph, recipe),
@@ -116,8 +116,13 @@ def _methods(graph: Graph, recipe: Recipe) -> list[Method]:
             tuple(_backward_lines(graph, until)),
         )
     )
-    methods.append(Method("update(self, grads, lr)", "One step of the optimizer, in place.", (_update_line(recipe),)))
-    return methods
+    return [*loss_methods(recipe), *methods, _update_method(recipe)]
+
+
+def _update_method(recipe: Recipe) -> Method:
+    clip = [] if recipe.clip is None else [f"grads = clipped(grads, {recipe.clip!r})"]
+    step = optimizer_line(recipe, "self.params", "self.optimizer_state")
+    return Method("update(self, grads, lr)", "One step of the optimizer, in place.", (*clip, step))
 
 
 def _forward_lines(graph: Graph, count: int, until: int) -> tuple[list[str], str]:
@@ -210,9 +215,3 @@ def _backward_node(graph: Graph, node: Node, dy: str, found: dict[int, str]) -> 
 def _gradient_names() -> Iterator[str]:
     """dy, dz, da, ...; dx is kept for kernels."""
     return (f"d{name}" for name in names() if name != "x")
-
-
-def _update_line(recipe: Recipe) -> str:
-    options = [f"{key}={value!r}" for key, value in recipe.options.items() if key != "lr"]
-    step = OPTIMIZERS[recipe.optimizer].step.__name__
-    return f"{step}({', '.join(['self.params', 'grads', 'self.optimizer_state', 'lr', *options])})"
