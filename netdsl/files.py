@@ -39,7 +39,7 @@ def _replace(target: str, content: bytes) -> None:
         if os.path.lexists(temp):
             os.unlink(temp)
         raise
-    _sync_folder(folder)
+    sync_folder(folder)
 
 
 def _write_synced(path: str, content: bytes) -> None:
@@ -53,7 +53,7 @@ def _write_synced(path: str, content: bytes) -> None:
         os.close(descriptor)
 
 
-def _sync_folder(folder: str) -> None:
+def sync_folder(folder: str) -> None:
     """Makes the new name last as well; Windows cannot open folders and needs no such step."""
     if os.name != "posix":
         return

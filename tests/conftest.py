@@ -14,6 +14,8 @@ def pytest_addoption(parser):
         "--update-golden", action="store_true", help="rewrite generated/ and tests/golden/; then read the diff"
     )
     parser.addoption("--nets", type=int, default=320, help="how many random networks to compare")
+    parser.addoption("--kills", type=int, default=8, help="how often processes that train are killed")
+    parser.addoption("--stops", type=int, default=4, help="how often they are interrupted by Ctrl-C")
     parser.addoption("--messy", type=int, default=300, help="how many untidy specs to format")
 
 

@@ -1,32 +1,94 @@
-"""How `netdsl train` shows that it moves: a bar on a terminal, a line an epoch elsewhere; always on stderr."""
+"""How `netdsl train` shows that it moves: a bar on a terminal, a line an epoch elsewhere; on stderr, or as JSON."""
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 import click
 
-from netdsl.training.history import Epoch
-from netdsl.training.loop import Progress
+if TYPE_CHECKING:
+    from netdsl.training.history import Epoch
+    from netdsl.training.loop import Progress
 
 REFRESH = 0.2  # seconds
 
-Show = Callable[[Progress | Epoch], None]
 
+@dataclass(frozen=True)
+class Display:
+    """What is told of a training of so many epochs: nothing if it is quiet, else to people on stderr.
 
-@contextmanager
-def progress_display(epochs: int, quiet: bool) -> Iterator[Show]:
-    """Gives the function that shows each event."""
-    if quiet:
-        yield lambda event: None
-    elif sys.stderr.isatty():
-        with _bar(epochs) as show:
+    as_json: each finished epoch is a line of JSON on stdout.
+    """
+
+    epochs: int
+    quiet: bool = False
+    as_json: bool = False
+
+    def say(self, message: str) -> None:
+        """A line on stderr, unless it is quiet."""
+        from netdsl.cli import say
+
+        if not self.quiet:
+            say(message)
+
+    @contextmanager
+    def shown(self) -> Iterator[Callable[[Progress | Epoch], None]]:
+        """Gives the function that shows each event."""
+        if self.quiet:
+            yield self._note
+        elif sys.stderr.isatty():
+            with self._bar() as show:
+                yield show
+        else:
+            yield lambda event: click.echo(epoch_line(event, self.epochs), err=True) if is_epoch(event) else None
+
+    def _note(self, event: Progress | Epoch) -> None:
+        if self.as_json and is_epoch(event):
+            click.echo(json.dumps(asdict(event)))
+
+    @contextmanager
+    def _bar(self) -> Iterator[Callable[[Progress | Epoch], None]]:
+        """A bar of the running epoch; each finished epoch leaves its line above it. It draws when it is told something,
+        a few times a second: rich's own thread would make a fork unsafe, and take time from the workers."""
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn
+        from rich.progress import Progress as Bar
+
+        console = Console(stderr=True, highlight=False)
+        columns = (TextColumn("{task.description}"), BarColumn(bar_width=None), TextColumn("{task.fields[state]}"))
+        with Bar(*columns, console=console, transient=True, auto_refresh=False, expand=True) as bar:
+            task = bar.add_task(f"epoch 1/{self.epochs}", total=None, state="")
+            next_look = 0.0
+
+            def show(event: Progress | Epoch) -> None:
+                nonlocal next_look
+                if is_epoch(event):
+                    console.print(epoch_line(event, self.epochs), markup=False, soft_wrap=True)
+                    return
+                if event.samples < event.samples_in_all and time.monotonic() < next_look:
+                    return
+                next_look = time.monotonic() + REFRESH
+                bar.update(
+                    task,
+                    description=f"epoch {event.epoch}/{event.epochs}",
+                    total=event.samples_in_all,
+                    completed=event.samples,
+                    state=state_line(event),
+                )
+                bar.refresh()
+
             yield show
-    else:
-        yield lambda event: click.echo(epoch_line(event, epochs), err=True) if isinstance(event, Epoch) else None
+
+
+def is_epoch(event: Progress | Epoch) -> bool:
+    """Whether an epoch is finished, or still running."""
+    return hasattr(event, "train_loss")
 
 
 def epoch_line(row: Epoch, epochs: int) -> str:
@@ -38,35 +100,17 @@ def epoch_line(row: Epoch, epochs: int) -> str:
     return "  ".join([*parts, f"{row.seconds:.1f} s", f"{row.samples_per_second:.0f} samples/s"])
 
 
-@contextmanager
-def _bar(epochs: int) -> Iterator[Show]:
-    """A bar of the running epoch; each finished epoch leaves its line above it. It draws when it is told something, a
-    few times a second: rich's own thread would make a fork unsafe, and take time from the workers."""
-    from rich.console import Console
-    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    console = Console(stderr=True, highlight=False)
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"), TimeRemainingColumn())
-    with Bar(*columns, console=console, transient=True, auto_refresh=False) as bar:
-        task = bar.add_task(f"epoch 1/{epochs}", total=None, state="")
-        next_look = 0.0
-
-        def show(event: Progress | Epoch) -> None:
-            nonlocal next_look
-            if isinstance(event, Progress) and event.samples < event.samples_in_all and time.monotonic() < next_look:
-                return
-            next_look = time.monotonic() + REFRESH
-            if isinstance(event, Epoch):
-                console.print(epoch_line(event, epochs), markup=False, soft_wrap=True)
-                bar.reset(task, total=None, description=f"epoch {min(event.epoch + 1, epochs)}/{epochs}", state="")
-            else:
-                bar.update(task, total=event.samples_in_all, completed=event.samples, state=_state(event))
-            bar.refresh()
-
-        yield show
-
-
-def _state(event: Progress) -> str:
+def state_line(event: Progress) -> str:
+    """Loss and accuracy of the running epoch, its speed, and the time that is left of the whole run."""
     accuracy = "" if event.accuracy is None else f"  accuracy {event.accuracy:.1%}"
-    return f"loss {event.loss:.4f}{accuracy}  {event.samples / max(event.seconds, 1e-9):.0f} samples/s"
+    speed = event.samples_here / max(event.seconds, 1e-9)
+    to_come = (event.epochs - event.epoch + 1) * event.samples_in_all - event.samples
+    left = f"  {time_left(to_come / speed)} left" if speed else ""
+    return f"loss {event.loss:.4f}{accuracy}  {speed:.0f} samples/s{left}"
+
+
+def time_left(seconds: float) -> str:
+    """`0:07`, `12:40`, `3:05:00`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -2,26 +2,55 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from netdsl.cli.options import autotune_option, data_dir, level_option
+from netdsl.cli.progress import Display
 
 if TYPE_CHECKING:
     from netdsl.pipeline import Net
     from netdsl.recipe import Recipe
     from netdsl.training.datasets import Dataset
-    from netdsl.training.history import Epoch
-    from netdsl.training.loop import Progress, Result
+    from netdsl.training.loop import Result
     from netdsl.training.runs import Engine
+
+ENTRIES = ("opt", "schedule", "loss", "augment", "clip", "ema")  # flags that are written as in a train block
+OF_A_RESUMED_RUN = ("spec", "resume", "epochs", "save_every", "plots", "as_json", "quiet")  # options it may have
 
 
 @click.command()
-@click.argument("spec", type=click.Path(path_type=Path))
+@click.argument("spec", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--resume",
+    is_flag=False,
+    flag_value="",
+    metavar="[RUN]",
+    help="Go on with RUN, by default the last one of SPEC, as if it had never stopped; with --epochs also further.",
+)
 @click.option("--data", help="mnist-mini, mnist, cifar10, spiral, a .npz file, or a folder of class folders.")
+@click.option("--epochs", type=click.IntRange(1))
+@click.option("--batch", type=click.IntRange(1), help="Samples a step.")
+@click.option("--lr", type=click.FloatRange(0, min_open=True), help="Learning rate.")
+@click.option("--opt", metavar="TEXT", help="As after `opt` in a spec: adam, 'sgd lr=0.1 momentum=0.9 nesterov', ...")
+@click.option("--schedule", metavar="TEXT", help="const, cosine, 'step every=10', onecycle, 'cosine warmup=1', ...")
+@click.option("--loss", metavar="TEXT", help="ce, bce, mse, nll, 'ce smooth=0.1', 'ce balanced'.")
+@click.option("--augment", metavar="TEXT", help="'shift=2 rotate=10 flip crop=4 cutout=8 mixup=0.2', or none.")
+@click.option("--clip", metavar="NORM", help="The largest norm of all gradients together, or none.")
+@click.option("--ema", metavar="DECAY", help="Use a running mean of the weights, as 0.999, or none.")
+@click.option("--patience", metavar="EPOCHS", help="Stop after so many epochs without a better one, or none.")
+@click.option(
+    "--val", type=click.FloatRange(0, 1, max_open=True), help="Share of the training data to choose the best epoch by."
+)
+@click.option("--init", type=click.Choice(["he", "xavier", "torch"]), help="How weights start.")
+@click.option("--seed", type=click.IntRange(0), help="Decides weights, split, order, dropout and augmentation.")
+@click.option("--limit", type=click.IntRange(1), help="Use only the first samples of each part of the data.")
 @click.option(
     "--backend",
     type=click.Choice(["numpy", "interp"]),
@@ -36,68 +65,130 @@ if TYPE_CHECKING:
     type=click.Choice(["threads", "processes", "auto"]),
     help="Who shares a batch at -O2. auto, the default: forked processes on Linux, else threads.",
 )
-@click.option("--epochs", type=click.IntRange(1))
-@click.option("--batch", type=click.IntRange(1), help="Samples a step.")
-@click.option("--lr", type=click.FloatRange(0, min_open=True), help="Learning rate.")
-@click.option("--opt", type=click.Choice(["sgd", "adam", "adamw", "rmsprop"]), help="Optimizer, with its defaults.")
-@click.option(
-    "--val", type=click.FloatRange(0, 1, max_open=True), help="Share of the training data to choose the best epoch by."
-)
-@click.option("--loss", type=click.Choice(["ce", "bce", "mse", "nll"]))
-@click.option("--schedule", type=click.Choice(["const", "cosine"]), help="How the learning rate changes.")
-@click.option("--init", type=click.Choice(["he", "xavier", "torch"]), help="How weights start.")
-@click.option("--seed", type=click.IntRange(0), help="Decides weights, split, order and dropout.")
 @click.option(
     "--threads",
     type=click.IntRange(1),
     help="How many workers, by default one for each core; without -O2, most threads of BLAS.",
 )
-@click.option("--limit", type=click.IntRange(1), help="Use only the first samples of each part of the data.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run; runs/<spec>-<n> by default.")
-@click.option("--json", "as_json", is_flag=True, help="Nothing but the JSON line on stdout; that is so anyway.")
+@click.option("--save-every", type=click.IntRange(1), metavar="STEPS", help="Save also within epochs; a minute anyway.")
+@click.option("--plots/--no-plots", default=True, help="Draw plots and report.html at the end.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object an epoch on stdout, and no progress on stderr.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
+@click.pass_context
 def command(
-    spec: Path,
-    backend: str,
-    level: int | None,
-    autotune: bool,
-    workers: str | None,
-    threads: int | None,
-    limit: int | None,
-    out: Path | None,
+    context: click.Context,
+    spec: Path | None,
+    resume: str | None,
+    save_every: int | None,
+    plots: bool,
     as_json: bool,
     quiet: bool,
     **flags: str | int | float | None,
 ) -> None:
     """Train SPEC as its train block says; options given here win over it.
 
-    Makes a run folder with metrics and checkpoints. Progress goes to stderr; stdout gets one line of JSON at the end:
-    test_accuracy, val_accuracy (0 to 1; null if there is none), epochs, seconds, run. `mnist` and `cifar10` are read
-    from the folder NETDSL_DATA_DIR. Exit code 3: the loss became NaN or infinite.
+    Makes a run folder with metrics, checkpoints, plots and report.html. Progress goes to stderr; the last line on
+    stdout is JSON: test_accuracy, val_accuracy (0 to 1; null if there is none), epochs, seconds, run. `mnist` and
+    `cifar10` are read from the folder NETDSL_DATA_DIR.
+
+    Ctrl-C saves and ends with exit code 130; --resume goes on from there and comes to the same weights, bit for bit.
+    Exit code 3: the loss became NaN or infinite.
 
     \b
     Examples:
       netdsl train lenet.net
       netdsl train lenet.net --epochs 10 --lr 3e-4 --out runs/slow
-      netdsl train lenet.net --threads 2 --workers processes
+      netdsl train lenet.net --opt "sgd lr=0.1 momentum=0.9" --schedule onecycle --augment "shift=2 rotate=10"
+      netdsl train --resume runs/lenet-1
+      netdsl train --resume runs/lenet-1 --epochs 20
       netdsl train net.net --data cats-and-dogs/ --opt adamw
     """
-    engine = _engine(backend, level, workers, threads)
+    if resume is None and spec is None:
+        raise click.UsageError("Missing argument 'SPEC' (or `--resume RUN`).")
+    with ExitStack() as stack:
+        if resume is None:
+            session = _started(spec, flags, stack)
+        else:
+            _check_resumed(context)
+            session = _resumed(spec, resume, flags["epochs"], stack)
+        show = Display(session.net.recipe.epochs, quiet or as_json, as_json)
+        result = _trained(session, show, save_every)
+        _draw(session, result, show, plots)
+    _finish(result, show)
+
+
+@dataclass(frozen=True)
+class Session:
+    """What is about to be trained, in the folder `run`, which is locked."""
+
+    net: Net
+    dataset: Dataset
+    engine: Engine
+    run: Path
+    is_resumed: bool = False
+
+
+def _started(spec: Path, flags: dict[str, str | int | float | None], stack: ExitStack) -> Session:
+    """A new run of a spec, with its folder."""
     from netdsl.pipeline import compile_file
-    from netdsl.training.evaluation import check_fits
-    from netdsl.training.runs import config_of, new_run, write_setup
+    from netdsl.training.evaluation import fitted
+    from netdsl.training.runs import config_of, locked, new_run, write_setup
     from netdsl.tuning import tuned
 
+    settings = {name: flags.pop(name) for name in ("backend", "level", "workers", "threads")}
+    limit, out, autotune = (flags.pop(name) for name in ("limit", "out", "autotune"))
+    engine = _engine(**settings)
     net = compile_file(spec)
     net = net.with_recipe(_overridden(net.recipe, flags))
     dataset = load_data(net.recipe.data, limit)
-    check_fits(net, dataset)
+    net = fitted(net, dataset)
     if engine.level == 2 and autotune:
         net = tuned(net, net.recipe.batch, engine.threads)
     run = new_run(net.name, out)
+    stack.enter_context(locked(run))
     write_setup(run, net.source.text, config_of(net, dataset, engine, limit), net.used)
-    _say_start(net, dataset, engine, run, quiet)
-    _finish(_train(net, dataset, engine, run, quiet), quiet)
+    return Session(net, dataset, engine, run)
+
+
+def _check_resumed(context: click.Context) -> None:
+    """Raises UsageError for options that would make another run of the one that is resumed."""
+    given = [
+        name
+        for name in context.params
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT and name not in OF_A_RESUMED_RUN
+    ]
+    if given:
+        flag = f"--{given[0].replace('_', '-')}" if given[0] != "level" else "-O"
+        raise click.UsageError(f"`{flag}` cannot change a run that is resumed; only `--epochs` can, to make it longer")
+
+
+def _resumed(spec: Path | None, resume: str, epochs: int | None, stack: ExitStack) -> Session:
+    """A run to go on with: the one named, or the last one of the spec."""
+    from netdsl.names import identifier
+    from netdsl.training.runs import extended, latest_run, locked, read_run, run_net
+    from netdsl.training.views import run_data
+
+    if resume.endswith(".net") and spec is None:  # `--resume lenet.net`
+        spec, resume = Path(resume), ""
+    if not resume and spec is None:
+        raise click.UsageError("`--resume` needs a SPEC or a RUN to go on with, as in `--resume runs/lenet-1`.")
+    path = Path(resume) if resume else latest_run(identifier(spec.stem))
+    _check_same(spec, run_net(read_run(path)), path)
+    stack.enter_context(locked(path))
+    run = extended(read_run(path), epochs)
+    net = run_net(run)
+    return Session(net, run_data(run, data_dir()), run.config.engine, path, True)
+
+
+def _check_same(spec: Path | None, net: Net, run: Path) -> None:
+    """Raises UserError where the spec, if one is given, is not what the run trains."""
+    from netdsl.diagnostics import UserError
+    from netdsl.pipeline import compile_file
+
+    if spec is not None and compile_file(spec).source.text != net.source.text:
+        text = f"`{spec}` is not what the run `{run}` trains: it has changed since"
+        raise UserError(text, help=f"`netdsl train --resume {run}` goes on with the run's own copy")
 
 
 def _engine(backend: str, level: int | None, workers: str | None, threads: int | None) -> Engine:
@@ -121,31 +212,33 @@ def load_data(name: str, limit: int | None) -> Dataset:
 
 
 def _overridden(recipe: Recipe, flags: dict[str, str | int | float | None]) -> Recipe:
-    """The recipe with what the flags say. Another optimizer starts from its own defaults."""
+    """The recipe with what the flags say; those that a spec has an entry for are read as that entry is."""
     from math import isfinite
 
-    from netdsl.recipe import OPTIMIZERS
+    from netdsl.train_block import with_entries
 
     given = {name: value for name, value in flags.items() if value is not None}
     for name, value in given.items():
         if isinstance(value, float) and not isfinite(value):
             raise click.BadParameter(f"{value} is not a finite number.", param_hint=f"--{name}")
-    optimizer, options = given.pop("opt", recipe.optimizer), dict(recipe.options)
-    if optimizer != recipe.optimizer:
-        options = {"lr": OPTIMIZERS[optimizer].lr}
-    options["lr"] = given.pop("lr", options["lr"])
-    return replace(recipe, **given, optimizer=optimizer, options=options)
+    lr, patience = given.pop("lr", None), given.pop("patience", None)
+    entries = {name: given.pop(name) for name in ENTRIES if name in given}
+    if patience is not None:
+        entries["stop"] = patience if patience == "none" else f"patience={patience}"
+    recipe = with_entries(replace(recipe, **given), entries)
+    return recipe if lr is None else replace(recipe, options={**recipe.options, "lr": lr})
 
 
-def _say_start(net: Net, dataset: Dataset, engine: Engine, run: Path, quiet: bool) -> None:
-    from netdsl.cli import say, wants_color
+def _say_start(session: Session, show: Display) -> None:
+    from netdsl.cli import wants_color
     from netdsl.diagnostics import render_all
 
-    if net.warnings:
+    net, dataset = session.net, session.dataset
+    if net.warnings and not session.is_resumed:
         click.echo(render_all(net.warnings, wants_color()), err=True)
-    if not quiet:
-        samples = f"{len(dataset.x_train)} + {len(dataset.x_test)} samples of {dataset.name}"
-        say(f"{run}: {net.name}, {net.graph.num_params:_} params, {samples}, {_described(engine)}")
+    samples = f"{len(dataset.x_train)} + {len(dataset.x_test)} samples of {dataset.name}"
+    parts = f"{net.name}, {net.graph.num_params:_} params, {samples}, {_described(session.engine)}"
+    show.say(f"{session.run}: {parts}{', resumed' if session.is_resumed else ''}")
 
 
 def _described(engine: Engine) -> str:
@@ -158,45 +251,37 @@ def _described(engine: Engine) -> str:
     return f"numpy -O2, {f'{engine.threads} {kind}' if engine.threads > 1 else '1 worker'}"
 
 
-def _train(net: Net, dataset: Dataset, engine: Engine, run: Path, quiet: bool) -> Result:
-    """Trains under the display that fits; on Ctrl-C says what is saved."""
+def _trained(session: Session, show: Display, save_every: int | None) -> Result:
+    """Trains under the display that fits; when it is asked to stop it says how to go on."""
     from netdsl.cli import say
-    from netdsl.cli.progress import progress_display
-    from netdsl.training.history import Epoch
-    from netdsl.training.loop import train
+    from netdsl.cli.stopping import stop_on_signals
+    from netdsl.training.loop import Interrupted, Watch, train
 
-    finished = 0
+    _say_start(session, show)
+    go_on = f"to go on: netdsl train --resume {session.run}"
+    with stop_on_signals(show.quiet) as stop:
+        try:
+            with show.shown() as on_progress:
+                watch = Watch(on_progress, say, stop.is_made, save_every=save_every)
+                net, dataset, engine = session.net, session.dataset, session.engine
+                return train(net, dataset, engine, session.run, watch, session.is_resumed)
+        except Interrupted as stopped:
+            say(f"{stopped}; saved in {session.run}")
+            say(go_on)
+            raise click.exceptions.Exit(stop.exit_code) from None
+        except (KeyboardInterrupt, OSError):
+            say(go_on)
+            raise
 
-    def on_progress(event: Progress | Epoch) -> None:
-        nonlocal finished
-        finished = event.epoch if isinstance(event, Epoch) else finished
-        show(event)
 
-    try:
-        with progress_display(net.recipe.epochs, quiet) as show:
-            return train(net, dataset, engine, run, on_progress)
-    except KeyboardInterrupt:
-        saved = f"epoch {finished} is saved, see {run}" if finished else f"no epoch was finished, {run} has no weights"
-        say(f"stopped: {saved}")
-        raise
+def _draw(session: Session, result: Result, show: Display, plots: bool) -> None:
+    """Plots and report of a run that is over."""
 
 
-def _finish(result: Result, quiet: bool) -> None:
+def _finish(result: Result, show: Display) -> None:
     """The last lines: for people on stderr, for programs on stdout."""
-    import json
-
-    from netdsl.cli import say
-
-    if not quiet:
-        accuracy = result.test_accuracy
-        score = f"loss {result.test_loss:.4g}" if accuracy is None else f"accuracy {accuracy:.2%}"
-        say(f"test {score}, weights of epoch {result.epoch}, {result.seconds:.1f} s")
-        say(f"saved in {result.run}; next: netdsl eval {result.run}")
-    values = {
-        "test_accuracy": result.test_accuracy,
-        "val_accuracy": result.val_accuracy,
-        "epochs": result.epochs,
-        "seconds": round(result.seconds, 3),
-        "run": str(result.run),
-    }
-    click.echo(json.dumps(values))
+    accuracy = result.test_accuracy
+    score = f"loss {result.test_loss:.4g}" if accuracy is None else f"accuracy {accuracy:.2%}"
+    show.say(f"test {score}, weights of epoch {result.epoch}, {result.seconds:.1f} s")
+    show.say(f"saved in {result.run}; next: netdsl eval {result.run}")
+    click.echo(json.dumps(result.as_dict()))

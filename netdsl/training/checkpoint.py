@@ -1,8 +1,17 @@
-"""Checkpoints: the params and buffers of a model as one safetensors file, under PyTorch's names."""
+"""Checkpoints: one safetensors file each, with the weights under PyTorch's names.
+
+Names that begin with `netdsl.` are what only training needs, as the optimizer's state; whoever wants the weights leaves
+them out. The metadata are one key of JSON, since safetensors writes several in any order; among them is the sha256 of
+all the rest, so that a damaged file is known as one.
+"""
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
+import os
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from netdsl.diagnostics import UserError, plain
-from netdsl.files import write_atomic
+from netdsl.files import sync_folder, write_atomic
 from netdsl.training.idx import reading, shown, size_text
 
 if TYPE_CHECKING:
@@ -18,48 +27,106 @@ if TYPE_CHECKING:
 
     from netdsl.backends.network import Network
 
-KEY = "netdsl"  # one key of metadata, since safetensors writes several in any order
+KEY, DIGEST, PRIVATE = "netdsl", "sha256", "netdsl."
+CHECKPOINTS = ("last", "prev", "best")  # as they are tried, to go on from
 DTYPES = {"F16": "float16", "F32": "float32", "F64": "float64"}
 MAX_LISTED = 5  # names in a message
+NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV}  # of file systems without them
 
 
-def save_checkpoint(
-    path: Path, params: Mapping[str, np.ndarray], buffers: Mapping[str, np.ndarray], info: Mapping[str, object]
-) -> None:
+def checkpoint_path(run: Path, which: str) -> Path:
+    """`which` is "best", "last" or "prev", the one before the last."""
+    return run / "checkpoints" / f"{which}.safetensors"
+
+
+def weights_of(model: Network) -> dict[str, np.ndarray]:
+    """The model's own params and buffers, in one dict."""
+    return {**model.params, **model.buffers}
+
+
+def save_checkpoint(path: Path, arrays: Mapping[str, np.ndarray], info: Mapping[str, object]) -> None:
     """Writes the arrays and `info` (anything JSON holds), all or nothing; the same content gives the same bytes.
 
     Raises OSError.
     """
     from safetensors.numpy import save
 
-    arrays = {name: np.asarray(array, order="C") for name, array in {**params, **buffers}.items()}
-    write_atomic(path, save(arrays, {KEY: json.dumps(info, sort_keys=True)}))
+    held = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    text = json.dumps({**info, DIGEST: _digest(held, info)}, sort_keys=True)
+    write_atomic(path, save(held, {KEY: text}))
+
+
+def rename_copy(source: Path, target: Path) -> None:
+    """Have `target` be what `source` is, all or nothing: a second name of the same file, which nobody writes into.
+
+    Raises OSError.
+    """
+    temp = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
+    try:
+        os.link(source, temp)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        write_atomic(target, source.read_bytes())
+        return
+    try:
+        os.replace(temp, target)
+    except BaseException:
+        if os.path.lexists(temp):
+            os.unlink(temp)
+        raise
+    if os.path.lexists(temp):  # two names of one file already: the system does nothing then
+        os.unlink(temp)
+    sync_folder(os.fspath(target.parent))
 
 
 def load_checkpoint(path: Path, model: Network) -> dict[str, object]:
-    """Copies the file's arrays into the model's, in place, and returns the file's `info`.
+    """Copies the file's weights into the model's, in place, and returns the file's `info`.
 
     Names, shapes and dtypes are compared first: when the UserError about them is raised, the model is untouched.
     """
+    arrays, info = read_checkpoint(path, weights_of(model))
+    for name, array in weights_of(model).items():
+        array[...] = arrays[name]
+    return info
+
+
+def read_checkpoint(
+    path: Path, expected: Mapping[str, np.ndarray], is_whole: bool = False
+) -> tuple[dict[str, np.ndarray], dict]:
+    """-> all arrays of the file and its `info`. It must hold arrays like those expected, and no others.
+
+    is_whole: whether `netdsl.` names are among the expected ones; else it may have any of them. Raises UserError.
+    """
     from safetensors import SafetensorError, safe_open
 
-    expected = {**model.params, **model.buffers}
     try:
         with reading(path), safe_open(path, "np") as file:
-            _check_fits(path, file, expected)
-            arrays = {name: file.get_tensor(name) for name in expected}
+            _check_fits(path, file, expected, is_whole)
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
             info = json.loads((file.metadata() or {}).get(KEY, "{}"))
     except SafetensorError as error:
         reason = plain(" ".join(str(error).split()))[:200]
         raise UserError(f"{shown(path)} is not a whole safetensors file: {reason}") from None
-    for name, array in arrays.items():
-        expected[name][...] = array
-    return info
+    found = info.pop(DIGEST, None) if isinstance(info, dict) else ""
+    if found is not None and found != _digest(arrays, info):
+        raise UserError(f"{shown(path)} is damaged: its {DIGEST} is another than when it was written")
+    return arrays, info
 
 
-def _check_fits(path: Path, file: safe_open, expected: Mapping[str, np.ndarray]) -> None:
+def _digest(arrays: Mapping[str, np.ndarray], info: Mapping[str, object]) -> str:
+    """Of everything in a checkpoint but itself."""
+    found = hashlib.sha256(json.dumps(info, sort_keys=True).encode())
+    for name in sorted(arrays):
+        found.update(f"\n{name} {arrays[name].dtype} {arrays[name].shape}\n".encode())
+        found.update(np.ascontiguousarray(arrays[name]).data)
+    return found.hexdigest()
+
+
+def _check_fits(path: Path, file: safe_open, expected: Mapping[str, np.ndarray], is_whole: bool) -> None:
     """Raises a UserError that lists what is missing, what is too much and what differs."""
-    held = {name: _kind(file, name) for name in sorted(file.keys())}
+    names = [name for name in sorted(file.keys()) if is_whole or not name.startswith(PRIVATE)]
+    held = {name: _kind(file, name) for name in names}
     wanted = {name: f"{size_text(array.shape) or 'scalar'} {array.dtype}" for name, array in expected.items()}
     different = [f"`{n}` ({held[n]}, expected {wanted[n]})" for n in wanted if n in held and held[n] != wanted[n]]
     complaints = [

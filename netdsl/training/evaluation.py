@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,8 @@ import numpy as np
 from netdsl.analysis.loss import logits_value
 from netdsl.diagnostics import UserError, plain
 from netdsl.kernels.stable import sigmoid
+from netdsl.recipe import resolved_weights
+from netdsl.training.augment import check_augment
 from netdsl.training.datasets import Dataset
 from netdsl.training.idx import size_text
 
@@ -34,13 +37,17 @@ class Scores:
         return None if self.confusion is None else int(np.trace(self.confusion)) / self.samples
 
 
-def evaluate(model: Network, dataset: Dataset, x: np.ndarray, y: np.ndarray) -> Scores:
+def evaluate(
+    model: Network, dataset: Dataset, x: np.ndarray, y: np.ndarray, before_batch: Callable[[], None] = lambda: None
+) -> Scores:
     """x (N, *input_shape) as stored in the dataset, y (N, ...) -> the scores of the model out of training mode.
 
-    The class is the largest of the logits; a softmax behind them would not change which one it is.
+    The class is the largest of the logits; a softmax behind them would not change which one it is. before_batch is
+    called before each batch; what it raises ends the evaluation.
     """
     total, confusion = 0.0, None
     for start in range(0, len(x), BATCH):
+        before_batch()
         target = y[start : start + BATCH]
         with np.errstate(all="ignore"):
             outputs = model.logits(dataset.normalized(x[start : start + BATCH]))
@@ -79,6 +86,15 @@ def probabilities(net: Net, model: Network, x: np.ndarray) -> np.ndarray:
         return np.clip(outputs, 0, 1)
     powers = np.exp(outputs - outputs.max(axis=1, keepdims=True))
     return powers / powers.sum(axis=1, keepdims=True)
+
+
+def fitted(net: Net, dataset: Dataset) -> Net:
+    """The net with what only the data can tell of its recipe. Raises UserError unless net and data fit."""
+    check_fits(net, dataset)
+    if net.recipe.patience is not None and not net.recipe.val:
+        raise UserError("`stop patience` needs validation data, but `val` is 0", help="use `--val 0.1`")
+    check_augment(net.recipe.augment, dataset.name, dataset.input_shape)
+    return net.with_recipe(resolved_weights(net.recipe, dataset.y_train, len(dataset.classes)))
 
 
 def check_fits(net: Net, dataset: Dataset) -> None:

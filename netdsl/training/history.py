@@ -15,7 +15,10 @@ from netdsl.training.idx import reading, shown
 
 @dataclass(frozen=True)
 class Epoch:
-    """A finished and saved epoch, the row of metrics.csv; `val_*` are None without a validation set."""
+    """A finished and saved epoch, the row of metrics.csv; `val_*` are None without a validation set.
+
+    lr: that of its last step; seconds: of its steps; both times only count what was done since the last resume.
+    """
 
     epoch: int
     train_loss: float
@@ -23,8 +26,13 @@ class Epoch:
     val_loss: float | None
     val_accuracy: float | None
     lr: float
-    seconds: float
-    samples_per_second: float
+    seconds: float | None
+    samples_per_second: float | None
+
+
+def quality(row: Epoch) -> tuple[float, float]:
+    """Of two epochs the better has the higher validation accuracy, or as high a one and the lower loss."""
+    return row.val_accuracy or 0.0, -row.val_loss
 
 
 COLUMNS = tuple(f.name for f in fields(Epoch))

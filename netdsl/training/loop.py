@@ -1,15 +1,16 @@
 """The training loop. Everything it computes is a function of the seed, the epoch and the step; it prints nothing.
 
 Random streams are keyed by purpose: [seed, 1, epoch] shuffles, [seed, 2, epoch, step] feeds dropout, [seed, 3] splits
-off the validation set. Epochs and steps count from 1.
+off the validation set; those of augmentation stand in augment.py. Epochs and steps count from 1.
 """
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,23 +18,37 @@ import numpy as np
 
 from netdsl.backends.interpreter import first_nonfinite
 from netdsl.diagnostics import TrainingFailed, UserError
-from netdsl.recipe import optimizer_step
-from netdsl.training.checkpoint import load_checkpoint, save_checkpoint
+from netdsl.files import write_atomic
+from netdsl.training.average import WeightAverage
+from netdsl.training.checkpoint import (
+    CHECKPOINTS,
+    checkpoint_path,
+    load_checkpoint,
+    rename_copy,
+    save_checkpoint,
+    weights_of,
+)
 from netdsl.training.datasets import Dataset
-from netdsl.training.evaluation import BATCH, Scores, check_fits, evaluate, found_classes
-from netdsl.training.history import Epoch, write_history
-from netdsl.training.runs import Engine, checkpoint_path, close_model, new_model
+from netdsl.training.evaluation import BATCH, Scores, evaluate, fitted, found_classes
+from netdsl.training.failures import all_finite, copy_of, sentence, step_failure
+from netdsl.training.feed import Batch, Feed
+from netdsl.training.history import Epoch, History, quality, read_history, write_history
+from netdsl.training.runs import Engine, close_model, new_model, result_path
+from netdsl.training.state import Position, load_state, save_state
 
 if TYPE_CHECKING:
-    from netdsl.backends.network import Network
     from netdsl.pipeline import Net
 
-SHUFFLE, NOISE, SPLIT = 1, 2, 3  # purposes of random streams
+NOISE = 2  # purpose of a random stream
+SAVE_EVERY = 60.0  # seconds in an epoch
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where an epoch stands: means over its samples so far; accuracy 0 to 1, None of a regression."""
+    """Where an epoch stands: means over its samples so far; accuracy 0 to 1, None of a regression.
+
+    seconds: of those samples that this process has trained on, `samples_here`.
+    """
 
     epoch: int
     epochs: int
@@ -42,6 +57,7 @@ class Progress:
     loss: float
     accuracy: float | None
     seconds: float
+    samples_here: int = 0
 
 
 @dataclass(frozen=True)
@@ -55,31 +71,58 @@ class Result:
     run: Path
     test_loss: float
     epoch: int
+    scores: Scores
+    history: History
+
+    def as_dict(self) -> dict[str, object]:
+        """The object of result.json, and of the last line of `netdsl train`."""
+        return {
+            "test_accuracy": self.test_accuracy,
+            "val_accuracy": self.val_accuracy,
+            "epochs": self.epochs,
+            "seconds": round(self.seconds, 3),
+            "run": str(self.run),
+        }
+
+
+class Interrupted(Exception):
+    """Training was asked to stop, and did so; the message says where. All is saved."""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What those who start a training want to be told, and to say.
+
+    on_progress is called after each step and each epoch; on_note with what a user should know. Once `is_stopped` says
+    so, training saves and raises Interrupted. clock gives seconds. save_every: a checkpoint after so many steps, beside
+    those of each epoch and each minute.
+    """
+
+    on_progress: Callable[[Progress | Epoch], None] = lambda _: None
+    on_note: Callable[[str], None] = lambda _: None
+    is_stopped: Callable[[], bool] = lambda: False
+    clock: Callable[[], float] = time.perf_counter
+    save_every: int | None = None
 
 
 def train(
-    net: Net,
-    dataset: Dataset,
-    engine: Engine,
-    run: Path,
-    on_progress: Callable[[Progress | Epoch], None] = lambda _: None,
-    clock: Callable[[], float] = time.perf_counter,
+    net: Net, dataset: Dataset, engine: Engine, run: Path, watch: Watch | None = None, resume: bool = False
 ) -> Result:
-    """Trains by the net's recipe and writes metrics.csv and the checkpoints of each epoch into the folder `run`.
+    """Trains by the net's recipe and keeps metrics.csv and the checkpoints in the folder `run`.
 
-    `clock` gives seconds. Raises UserError, TrainingFailed, OSError; KeyboardInterrupt leaves the last finished epoch
-    saved. However it ends, the engine's workers end with it.
+    resume: go on from the run's last checkpoint, as if it had never stopped. Raises UserError, TrainingFailed, OSError,
+    Interrupted; KeyboardInterrupt leaves the last checkpoint. However it ends, the engine's workers end with it.
     """
-    check_fits(net, dataset)
+    net = fitted(net, dataset)
     with engine_threads(engine):
-        trainer = _Trainer(net, dataset, engine, run, on_progress, clock)
+        trainer = _Trainer(net, dataset, engine, run, watch or Watch())
         try:
-            return trainer.run()
+            return trainer.run(resume)
         except RuntimeError as error:
             if not getattr(trainer.model, "has_ended", False):
                 raise
-            epoch = min(len(trainer.history) + 1, net.recipe.epochs)
-            raise TrainingFailed(f"training failed in epoch {epoch}: {str(error).partition(';')[0]}") from None
+            text = f"training failed in epoch {trainer.position.epoch}: {str(error).partition(';')[0]}"
+            raise TrainingFailed(text) from None
         finally:
             close_model(trainer.model)
 
@@ -96,172 +139,231 @@ def blas_threads(threads: int | None) -> AbstractContextManager:
     return nullcontext() if threads is None else threadpool_limits(threads, user_api="blas")
 
 
-def split_rows(count: int, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """-> the indices of the training and of the validation samples; a fraction above 0 gives one sample or more."""
-    held = max(1, round(fraction * count)) if fraction else 0
-    if held >= count:
-        text = f"{count} training samples do not leave any beside a validation part of {fraction}"
-        raise UserError(text, help="use `--val 0`")
-    order = np.random.default_rng([seed, SPLIT]).permutation(count)
-    return order[held:], order[:held]
-
-
-def batches(rows: np.ndarray, size: int) -> list[np.ndarray]:
-    """Pieces of `size`; a last one of a single sample joins the one before, since batch norm needs two."""
-    pieces = [rows[i : i + size] for i in range(0, len(rows), size)]
-    if len(pieces) > 1 and len(pieces[-1]) == 1 < size:
-        pieces[-2:] = [np.concatenate(pieces[-2:])]
-    return pieces
-
-
-def _is_finite(*arrays: np.ndarray) -> bool:
-    return all(np.isfinite(array).all() for array in arrays)
-
-
 class _Trainer:
     """The things that change while a network learns."""
 
-    def __init__(
-        self,
-        net: Net,
-        dataset: Dataset,
-        engine: Engine,
-        run: Path,
-        on_progress: Callable[[Progress | Epoch], None],
-        clock: Callable[[], float],
-    ) -> None:
-        self.net, self.data, self.recipe, self.folder = net, dataset, net.recipe, run
-        self.on_progress, self.clock = on_progress, clock
+    def __init__(self, net: Net, dataset: Dataset, engine: Engine, run: Path, watch: Watch) -> None:
+        self.net, self.data, self.recipe, self.folder, self.watch = net, dataset, net.recipe, run, watch
+        self.feed = Feed(dataset, net.recipe)
         self.model, self.is_fast = new_model(net, engine), engine.is_fast
-        self.update, self.state, self.lr = optimizer_step(net.recipe), {}, net.recipe.options["lr"]
-        self.rows, self.val_rows = split_rows(len(dataset.x_train), self.recipe.val, self.recipe.seed)
-        self.history: list[Epoch] = []
-        self.best: Epoch | None = None
+        self.average = WeightAverage(self.model, self.recipe.ema) if self.recipe.ema else None
+        self.position, self.history = Position(), []
 
-    def run(self) -> Result:
-        start = self.clock()
+    # ---------------------------------------------------------------------------------------------- the whole run
+
+    def run(self, resume: bool) -> Result:
+        start = self.saved_at = self.watch.clock()
         if self.is_fast:  # before anything else starts threads, and for the largest batch there will be
-            self.model.prepare(max(BATCH, min(self.recipe.batch + 1, len(self.rows))), self.data.y_train[:1])
-        for epoch in range(1, self.recipe.epochs + 1):
-            self.on_progress(self._save(self._epoch(epoch)))
-        if self.best:
-            load_checkpoint(checkpoint_path(self.folder, "best"), self.model)
-        test = self._measure(self.data.x_test, self.data.y_test, self.recipe.epochs, "test")
-        used, seconds = self.best or self.history[-1], self.clock() - start
-        return Result(test.accuracy, used.val_accuracy, len(self.history), seconds, self.folder, test.loss, used.epoch)
+            targets = self.feed.batch(1, 1).y[:1]
+            self.model.prepare(max(BATCH, *self.feed.sizes), targets)
+        if resume:
+            self._resume()
+        while not self._is_over():
+            self._epoch()
+        load_checkpoint(checkpoint_path(self.folder, "best" if self.best else "last"), self.model)
+        try:
+            test = self._measure(self.data.x_test, self.data.y_test, "test")
+        except _Stop:
+            raise Interrupted("stopped after the last epoch, before the test") from None
+        used, seconds = self.best or self.history[-1], self.watch.clock() - start
+        save_checkpoint(self.folder / "weights.safetensors", weights_of(self.model), {"epoch": used.epoch})
+        result = Result(
+            test.accuracy,
+            used.val_accuracy,
+            len(self.history),
+            seconds,
+            self.folder,
+            test.loss,
+            used.epoch,
+            test,
+            History(tuple(self.history)),
+        )
+        write_atomic(result_path(self.folder), json.dumps(result.as_dict()) + "\n")
+        return result
 
-    def _epoch(self, epoch: int) -> Epoch:
-        done = self._steps(epoch)
-        val = self._measure(self.data.x_train[self.val_rows], self.data.y_train[self.val_rows], epoch, "validation")
+    @property
+    def best(self) -> Epoch | None:
+        """The best epoch so far; None without validation data."""
+        return max((row for row in self.history if row.val_loss is not None), key=quality, default=None)
+
+    def _is_over(self) -> bool:
+        """All epochs are done, or the best one is `patience` epochs ago."""
+        waited = self.history[-1].epoch - self.best.epoch if self.best else 0
+        is_tired = self.recipe.patience is not None and waited >= self.recipe.patience
+        return len(self.history) >= self.recipe.epochs or is_tired
+
+    def _resume(self) -> None:
+        """Goes on from the youngest checkpoint that can be read; from the beginning where there is none yet."""
+        which = self._load_youngest()
+        if which is None:
+            return
+        path = checkpoint_path(self.folder, which)
+        if which != "last":  # the next checkpoint makes `prev` of it
+            rename_copy(path, checkpoint_path(self.folder, "last"))
+        times = {row.epoch: row for row in read_history(self.folder)}
+        self.history = [_with_times(row, times.get(row.epoch)) for row in self.history]
+        if self.history:
+            write_history(self.folder, self.history)
+            if self.best == self.history[-1] and not self.position.step:
+                rename_copy(path, checkpoint_path(self.folder, "best"))
+
+    def _load_youngest(self) -> str | None:
+        """Which checkpoint training goes on from. Raises UserError where there are some, but none can be read."""
+        complaints = []
+        for which in CHECKPOINTS:
+            path = checkpoint_path(self.folder, which)
+            if not path.exists():
+                complaints += [f"there is no checkpoint `{which}`"] if which == "last" else []
+                continue
+            try:
+                self.position, self.history = load_state(path, self.model, self.recipe, self.average, self.feed.steps)
+            except UserError as error:
+                complaints.append(error.message)
+                continue
+            if complaints:
+                self.watch.on_note(f"{'; '.join(complaints)}; training goes on from `{which}`")
+            return which
+        if any(checkpoint_path(self.folder, which).exists() for which in CHECKPOINTS):
+            raise UserError("; ".join(complaints), help="train again: no checkpoint of the run can be read")
+        self.watch.on_note("no checkpoint was saved yet: training starts at the beginning")
+        return None
+
+    # ---------------------------------------------------------------------------------------------- an epoch
+
+    def _epoch(self) -> None:
+        """The steps of the running epoch that are not made yet, what they came to, and the checkpoint."""
+        done, epoch = self._steps(), self.position.epoch
+        x, y = self.data.x_train[self.feed.val_rows], self.data.y_train[self.feed.val_rows]
+        try:
+            with self.average.in_place_of_weights(self.model) if self.average else nullcontext():
+                val = self._measure(x, y, "validation")
+        except _Stop:
+            raise self._saved_and_stopped() from None
         val_loss, val_accuracy = (val.loss, val.accuracy) if val else (None, None)
-        speed = done.samples / max(done.seconds, 1e-9)
-        return Epoch(epoch, done.loss, done.accuracy, val_loss, val_accuracy, self.lr, done.seconds, speed)
+        speed = done.samples_here / max(done.seconds, 1e-9)
+        lr = self._learning_rate(self.feed.steps)
+        row = Epoch(epoch, done.loss, done.accuracy, val_loss, val_accuracy, lr, done.seconds, speed)
+        self.history.append(row)
+        self.position = Position(epoch + 1)
+        write_history(self.folder, self.history)
+        self._save()
+        if self.best == row:
+            rename_copy(checkpoint_path(self.folder, "last"), checkpoint_path(self.folder, "best"))
+        self.watch.on_progress(row)
 
-    def _steps(self, epoch: int) -> Progress:
-        """Every batch once, in the epoch's order."""
-        start, seen, loss, right = self.clock(), 0, 0.0, 0
-        order = np.random.default_rng([self.recipe.seed, SHUFFLE, epoch]).permutation(self.rows)
-        pieces = batches(order, self.recipe.batch)
-        for step, rows in enumerate(pieces, start=1):
-            self.lr = self.recipe.learning_rate((epoch - 1) * len(pieces) + step - 1, len(pieces))
-            mean_loss, found = self._step(rows, epoch, step)
-            seen, loss, right = seen + len(rows), loss + mean_loss * len(rows), right + found
-            accuracy = right / seen if self.data.classes else None
-            done = Progress(epoch, self.recipe.epochs, seen, len(order), loss / seen, accuracy, self.clock() - start)
-            self.on_progress(done)
-        if not _is_finite(*self.model.params.values(), *self.model.buffers.values()):
-            raise self._failure(f"after epoch {epoch}", "a param or buffer", rows, epoch, step)
+    def _steps(self) -> Progress:
+        start, here, batch = self.watch.clock(), 0, None
+        done = self._progress(start, here)
+        for batch in self.feed.epoch(self.position.epoch, self.position.step):
+            self._step(batch)
+            here += len(batch.rows)
+            done = self._progress(start, here)
+            self.watch.on_progress(done)
+            self._pause()
+        if not all_finite(*self.model.params.values(), *self.model.buffers.values()):
+            batch = batch or self.feed.batch(self.position.epoch, self.position.step)
+            raise self._failure(batch, "a param or buffer", is_over=True)
         return done
 
-    def _step(self, rows: np.ndarray, epoch: int, step: int) -> tuple[float, int]:
-        """One batch -> its mean loss, and how many classes were found."""
-        x, y = self.data.normalized(self.data.x_train[rows]), self.data.y_train[rows]
-        self.model.rng = np.random.default_rng([self.recipe.seed, NOISE, epoch, step])
+    def _progress(self, start: float, here: int) -> Progress:
+        at = self.position
+        accuracy = at.found / max(at.samples, 1) if self.data.classes else None
+        loss, seconds = at.loss / max(at.samples, 1), self.watch.clock() - start
+        return Progress(at.epoch, self.recipe.epochs, at.samples, self.feed.samples, loss, accuracy, seconds, here)
+
+    def _pause(self) -> None:
+        """After a step: stop if that is wanted, and save if it is time."""
+        if self.watch.is_stopped():
+            raise self._saved_and_stopped()
+        every, now = self.watch.save_every, self.watch.clock()
+        if (every and self.position.step % every == 0) or now - self.saved_at > SAVE_EVERY:
+            self._save()
+
+    def _check_stop(self) -> None:
+        if self.watch.is_stopped():
+            raise _Stop
+
+    def _saved_and_stopped(self) -> Interrupted:
+        self._save()
+        at = self.position
+        return Interrupted(f"stopped in epoch {at.epoch} after step {at.step} of {self.feed.steps}")
+
+    def _save(self) -> None:
+        """A checkpoint of now, as `last`; what was that is `prev`."""
+        last = checkpoint_path(self.folder, "last")
+        if last.exists():
+            rename_copy(last, checkpoint_path(self.folder, "prev"))
+        save_state(last, self.model, self.recipe, self.average, self.position, self.history)
+        self.saved_at = self.watch.clock()
+
+    def _measure(self, x: np.ndarray, y: np.ndarray, part: str) -> Scores | None:
+        """The scores on one part of the data; None where it is empty. Raises TrainingFailed."""
+        if not len(x):
+            return None
+        scores = evaluate(self.model, self.data, x, y, self._check_stop)
+        if not np.isfinite(scores.loss):
+            layer = first_nonfinite(copy_of(self.net, self.model), self.data.normalized(x[:256]), False)
+            raise TrainingFailed(sentence(f"after epoch {len(self.history) or 1}", f"the {part} loss", layer))
+        return scores
+
+    # ---------------------------------------------------------------------------------------------- a step
+
+    def _step(self, batch: Batch) -> None:
+        """Learns from one batch."""
+        at = self.position
+        self.model.rng, lr = np.random.default_rng(self._noise(batch.step)), self._learning_rate(batch.step)
         learn = self._whole_step if self.is_fast else self._steps_apart
         with np.errstate(all="ignore"):  # what overflows is found below
-            loss, logits, is_finite = learn(x, y)
+            loss, logits, is_finite = learn(batch.x, batch.y, lr)
         if not is_finite:
-            what = "a gradient" if np.isfinite(loss) else "the loss"
-            raise self._failure(f"in epoch {epoch}, step {step}", what, rows, epoch, step)
-        classes = len(self.data.classes)
-        return float(loss), int(np.count_nonzero(found_classes(logits, classes) == y)) if classes else 0
+            raise self._failure(batch, "a gradient" if np.isfinite(loss) else "the loss")
+        if self.average:
+            self.average.update(self.model)
+        count, classes = len(batch.rows), len(self.data.classes)
+        found = int(np.count_nonzero(found_classes(logits, classes) == _labels(batch.y))) if classes else 0
+        total = at.loss + float(loss) * count
+        self.position = replace(at, step=batch.step, samples=at.samples + count, loss=total, found=at.found + found)
 
-    def _whole_step(self, x: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray, bool]:
+    def _learning_rate(self, step: int) -> float:
+        """That of a step of the running epoch."""
+        done = (self.position.epoch - 1) * self.feed.steps + step - 1
+        return self.recipe.learning_rate(done, self.feed.steps)
+
+    def _noise(self, step: int) -> list[int]:
+        """The key of the stream that feeds this step's dropout."""
+        return [self.recipe.seed, NOISE, self.position.epoch, step]
+
+    def _whole_step(self, x: np.ndarray, y: np.ndarray, lr: float) -> tuple[float, np.ndarray, bool]:
         """Forward, backward and update in one call -> the mean loss, the logits, whether all is finite."""
-        loss = self.model.train_step(x, y, self.lr)
+        loss = self.model.train_step(x, y, lr)
         return self.model.last_loss, self.model.last_logits, bool(np.isfinite(loss))
 
-    def _steps_apart(self, x: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray, bool]:
+    def _steps_apart(self, x: np.ndarray, y: np.ndarray, lr: float) -> tuple[float, np.ndarray, bool]:
         """The same, pass by pass, for networks that have no such call."""
         logits = self.model.logits(x, training=True)
         loss, dlogits = self.model.loss(logits, y)
         _, grads = self.model.backward(dlogits)
-        is_finite = bool(np.isfinite(loss)) and _is_finite(*grads.values())
+        is_finite = bool(np.isfinite(loss)) and all_finite(*grads.values())
         if is_finite:
-            self.update(self.model.params, grads, self.state, self.lr)
+            self.model.update(grads, lr)
         return loss, logits, is_finite
 
-    def _measure(self, x: np.ndarray, y: np.ndarray, epoch: int, part: str) -> Scores | None:
-        """The scores on one part of the data; None where it is empty. Raises TrainingFailed."""
-        if not len(x):
-            return None
-        scores = evaluate(self.model, self.data, x, y)
-        if not np.isfinite(scores.loss):
-            network = copy_of(self.net, self.model)
-            layer = first_nonfinite(network, self.data.normalized(x[:256]), False)
-            raise TrainingFailed(_sentence(f"after epoch {epoch}", f"the {part} loss", layer))
-        return scores
-
-    def _failure(self, when: str, what: str, rows: np.ndarray, epoch: int, step: int) -> TrainingFailed:
-        """Repeats the step with layer objects, to name the layer."""
-        x, y = self.data.normalized(self.data.x_train[rows]), self.data.y_train[rows]
-        network = copy_of(self.net, self.model)
-        layer = bad_layer(network, x, y, [self.recipe.seed, NOISE, epoch, step])
-        with np.errstate(all="ignore"):
-            loss, _ = network.loss(network.logits(x, training=True), y)
-        if layer is None and self.is_fast and np.isfinite(loss):
-            text = f"training failed {when}: {what} is not a finite number at -O2, whose sums overflow sooner"
-            return TrainingFailed(f"{text}; at -O0 it is one (`-O 0` or a smaller lr may help)")
-        return TrainingFailed(_sentence(when, what, layer))
-
-    def _save(self, row: Epoch) -> Epoch:
-        """Writes what the epoch came to: last, best if it is better, metrics."""
-        self.history.append(row)
-        info = {"epoch": row.epoch, "val_loss": row.val_loss, "val_accuracy": row.val_accuracy}
-        save_checkpoint(checkpoint_path(self.folder, "last"), self.model.params, self.model.buffers, info)
-        if row.val_loss is not None and (self.best is None or _quality(row) > _quality(self.best)):
-            save_checkpoint(checkpoint_path(self.folder, "best"), self.model.params, self.model.buffers, info)
-            self.best = row
-        write_history(self.folder, self.history)
-        return row
+    def _failure(self, batch: Batch, what: str, is_over: bool = False) -> TrainingFailed:
+        epoch, key = self.position.epoch, self._noise(batch.step)
+        return step_failure(self.net, self.model, self.folder, batch, what, epoch, key, is_over)
 
 
-def _quality(row: Epoch) -> tuple[float, float]:
-    """Of two epochs the better has the higher validation accuracy, or as high a one and the lower loss."""
-    return row.val_accuracy or 0.0, -row.val_loss
+class _Stop(Exception):
+    """Somebody wants training to stop, while a network is measured."""
 
 
-def _sentence(when: str, what: str, layer: str | None) -> str:
-    where = f"it begins in layer `{layer}`" if layer else "every layer is finite, the loss itself overflows"
-    return f"training failed {when}: {what} is not a finite number; {where} (a smaller lr may help)"
+def _labels(y: np.ndarray) -> np.ndarray:
+    """Labels (n,), or of mixtures (n, K) the class that has most of it, of (n, 1) whether it is mostly the second."""
+    if y.ndim == 1:
+        return y
+    return (y[:, 0] > 0.5).astype(np.int64) if y.shape[1] == 1 else y.argmax(axis=1)
 
 
-def copy_of(net: Net, model: Network) -> Network:
-    """A network of layer objects with the model's params and buffers."""
-    network = net.build(seed=0, dtype=model.dtype)
-    for name, array in {**network.params, **network.buffers}.items():
-        array[...] = model.params[name] if name in model.params else model.buffers[name]
-    return network
-
-
-def bad_layer(network: Network, x: np.ndarray, y: np.ndarray, key: list[int]) -> str | None:
-    """The first layer with a value that is not finite: on the way forward, or else on the way back."""
-    network.rng = np.random.default_rng(key)
-    layer = first_nonfinite(network, x)
-    if layer is not None:
-        return layer
-    network.rng = np.random.default_rng(key)
-    with np.errstate(all="ignore"):
-        _, grads = network.loss_and_gradients(x, y)
-    names = [name for name, grad in grads.items() if not np.isfinite(grad).all()]
-    return names[-1].rpartition(".")[0] if names else None
+def _with_times(row: Epoch, known: Epoch | None) -> Epoch:
+    """An epoch of a checkpoint, with the times that metrics.csv has of it."""
+    return replace(row, seconds=known.seconds, samples_per_second=known.samples_per_second) if known else row

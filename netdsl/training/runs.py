@@ -1,16 +1,19 @@
 """Run folders: one training run with all that is needed to understand, evaluate and repeat it.
 
-model.net  config.json  env.json  metrics.csv  checkpoints/last.safetensors  checkpoints/best.safetensors
+model.net  config.json  env.json  metrics.csv  checkpoints/{last,prev,best}.safetensors; when it is over result.json,
+weights.safetensors (params and buffers alone, for other programs), plots/ and report.html; failure.json if it failed
 """
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import platform
 import sys
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,9 +23,11 @@ import numpy as np
 from netdsl import __version__
 from netdsl.diagnostics import UserError, plain
 from netdsl.files import write_atomic
-from netdsl.recipe import LOSSES, OPTIMIZERS, SCHEDULES, SCHEMES, Recipe
-from netdsl.training.checkpoint import load_checkpoint
+from netdsl.recipe import LOSSES, OPTIMIZERS, SCHEMES, Recipe
+from netdsl.schedules import SCHEDULES
+from netdsl.training.checkpoint import checkpoint_path, load_checkpoint
 from netdsl.training.datasets import BUILT_IN, Dataset
+from netdsl.training.history import read_history
 from netdsl.training.idx import reading, shown
 
 if TYPE_CHECKING:
@@ -30,6 +35,7 @@ if TYPE_CHECKING:
     from netdsl.pipeline import Net
 
 BACKENDS, LEVELS, WORKERS = ("numpy", "interp"), (0, 1, 2), ("threads", "processes", "auto")
+LOCK_SECONDS = 2.0  # workers of a killed process hold its lock for half a second
 RUNS_HELP = "`netdsl train` makes them, as `runs/lenet-1`"
 
 
@@ -182,11 +188,6 @@ def environment() -> dict[str, object]:
     }
 
 
-def checkpoint_path(run: Path, which: str) -> Path:
-    """`which` is "best" or "last"."""
-    return run / "checkpoints" / f"{which}.safetensors"
-
-
 def new_model(net: Net, engine: Engine) -> Network:
     """The net with its first weights, as emitted NumPy module or as layer objects; `close_model` ends it."""
     assert engine.backend in BACKENDS and engine.level in LEVELS, engine
@@ -239,31 +240,113 @@ def _config(values: Mapping) -> RunConfig:
 
 
 def _recipe(values: dict) -> Recipe:
-    options = {key: tuple(v) if isinstance(v, list) else v for key, v in dict(values.pop("options")).items()}
-    recipe = Recipe(**values, options=options)
+    for key in ("options", "loss_options", "schedule_options", "augment"):
+        given = dict(values.get(key, {}))
+        values[key] = {name: tuple(v) if isinstance(v, list) else v for name, v in given.items()}
+    recipe, options = Recipe(**values), values["options"]
     if recipe.loss not in LOSSES or recipe.optimizer not in OPTIMIZERS:
         raise ValueError("`recipe` names an unknown loss or optimizer")
     if recipe.init not in SCHEMES or recipe.schedule not in SCHEDULES:
         raise ValueError("`recipe` names an unknown initialisation or schedule")
+    numbers = (recipe.clip, recipe.ema, recipe.patience)
+    if not all(value is None or (isinstance(value, int | float) and value > 0) for value in numbers):
+        raise ValueError("`clip`, `ema` or `patience` has a wrong value")
     if not isinstance(recipe.seed, int) or recipe.seed < 0 or not isinstance(recipe.data, str) or "lr" not in options:
         raise ValueError("`recipe` has a wrong value")
     return recipe
 
 
-def load_run(run: Run, which: str | None = None) -> tuple[Net, Network, str]:
+def load_run(
+    run: Run, which: str | None = None, on_note: Callable[[str], None] = lambda _: None
+) -> tuple[Net, Network, str]:
     """-> the run's net, its model with the weights of checkpoint `which`, and which it was.
 
-    None takes the best, or the last where there is no best (no validation set). Raises UserError, SpecError.
+    None takes the best, or the last where there is no best (no validation set). Where the last is damaged the one
+    before it is taken, and `on_note` told. Raises UserError, SpecError.
     """
-    from netdsl.pipeline import compile_file
-
-    which = which or ("best" if checkpoint_path(run.path, "best").exists() else "last")
-    net = compile_file(run.path / "model.net").with_recipe(run.config.recipe).with_choices(run.config.choices)
-    file = checkpoint_path(run.path, which)
-    if not file.exists():
+    net, which = run_net(run), which or ("best" if checkpoint_path(run.path, "best").exists() else "last")
+    there = [
+        name for name in {"last": ("last", "prev")}.get(which, (which,)) if checkpoint_path(run.path, name).exists()
+    ]
+    if not there:
         text = f"the run {shown(run.path)} has no checkpoint `{which}`"
         why = "it was made without validation data: use `last`" if which == "best" else "no epoch was finished"
         raise UserError(text, help=why)
     model = new_model(net, run.config.engine)
-    load_checkpoint(file, model)
-    return net, model, which
+    for name in there:
+        try:
+            load_checkpoint(checkpoint_path(run.path, name), model)
+        except UserError as error:
+            if name == there[-1]:
+                raise
+            on_note(f"{error.message}; `{there[-1]}`, the one before it, is used")
+            continue
+        break
+    return net, model, name
+
+
+def run_net(run: Run) -> Net:
+    """The net that a run trains, with its recipe and its choices."""
+    from netdsl.pipeline import compile_file
+
+    return compile_file(run.path / "model.net").with_recipe(run.config.recipe).with_choices(run.config.choices)
+
+
+# ------------------------------------------------------------------------------------------------ going on with a run
+
+
+def latest_run(spec_name: str) -> Path:
+    """The run of that spec with the highest number. Raises UserError where there is none."""
+    numbers = [path.name.removeprefix(f"{spec_name}-") for path in Path("runs").glob(f"{glob.escape(spec_name)}-*")]
+    found = [int(number) for number in numbers if number.isascii() and number.isdigit()]
+    if not found:
+        raise UserError(
+            f"there is no run `runs/{spec_name}-<n>` to go on with", help="name its folder after `--resume`"
+        )
+    return Path("runs") / f"{spec_name}-{max(found)}"
+
+
+@contextmanager
+def locked(run: Path) -> Iterator[None]:
+    """While it is open no other process trains this run; what a killed one left half written is removed.
+
+    Raises UserError where another one does. The lock ends with the process, however it ends.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(run / ".lock")
+    try:
+        lock.acquire(timeout=LOCK_SECONDS)
+    except Timeout:
+        text = f"another process trains {shown(run)}"
+        raise UserError(text, help="wait for its end, or start a run of its own without `--resume`") from None
+    try:
+        for leftover in (
+            path for folder in (run, run / "checkpoints", run / "plots") for path in folder.glob(".*.tmp")
+        ):
+            leftover.unlink()
+        yield
+    finally:
+        lock.release()
+
+
+def result_path(run: Path) -> Path:
+    """What a run came to; a run without one is not over."""
+    return run / "result.json"
+
+
+def extended(run: Run, epochs: int | None) -> Run:
+    """The run to go on with, up to so many epochs (None: its own). Raises UserError where it is over by then."""
+    recipe, done = run.config.recipe, len(read_history(run.path))
+    if epochs is not None and epochs < done:
+        text = f"the run {shown(run.path)} has {done} epochs behind it, more than {epochs}"
+        raise UserError(text, help=f"use `--epochs {done + recipe.epochs}`, or another run")
+    if result_path(run.path).exists() and (epochs is None or epochs <= recipe.epochs):
+        text = f"the run {shown(run.path)} is over after {done} epochs"
+        raise UserError(text, help=f"`--epochs {done + recipe.epochs}` makes it longer")
+    if epochs is None or epochs == recipe.epochs:
+        return run
+    longer = replace(run, config=replace(run.config, recipe=replace(recipe, epochs=epochs)))
+    write_atomic(run.path / "config.json", _json(asdict(longer.config)))
+    result_path(run.path).unlink(missing_ok=True)
+    return longer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,15 +33,20 @@ class RunView:
 
 @contextmanager
 def open_run(
-    path: Path, data_dir: Path | None, which: str | None = None, data: str | None = None, limit: int | None = None
+    path: Path,
+    data_dir: Path | None,
+    which: str | None = None,
+    data: str | None = None,
+    limit: int | None = None,
+    on_note: Callable[[str], None] = lambda _: None,
 ) -> Iterator[RunView]:
     """The run in the folder `path`; its model's workers end when it closes.
 
-    data: other data than the run's; limit: as in `load_dataset`, by default the run's own for its own data. Raises
-    UserError, SpecError, OSError.
+    data: other data than the run's; limit: as in `load_dataset`, by default the run's own for its own data; on_note
+    is told when a damaged checkpoint is replaced by the one before it. Raises UserError, SpecError, OSError.
     """
     run = read_run(path)
-    net, model, which = load_run(run, which)
+    net, model, which = load_run(run, which, on_note)
     try:
         dataset = run_data(run, data_dir, data, limit)
         check_fits(net, dataset)

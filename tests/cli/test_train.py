@@ -19,11 +19,12 @@ from PIL import Image
 
 from netdsl import recipe
 from netdsl.cli import run as netdsl
-from netdsl.cli.progress import progress_display
+from netdsl.cli.progress import Display, time_left
 from netdsl.cli.train import command
 from netdsl.kernels.workers import available_cores
 from netdsl.passes.choose_algorithms import cheapest
 from netdsl.training import runs
+from netdsl.training.history import read_history
 from netdsl.training.loop import Progress
 
 SPIRAL = "input 2\nlinear 16 -> relu\nlinear 3\ntrain {\n  data spiral\n  epochs 3\n  opt adam lr=1e-2\n}\n"
@@ -58,7 +59,7 @@ def digits_run(tmp_path_factory):
 
 
 def test_train_ends_with_one_json_line_on_stdout(call, here):
-    code, out, err = call("train tiny.net --json")
+    code, out, err = call("train tiny.net --no-plots")
     assert code == 0 and out.count("\n") == 1
     result = json.loads(out)
     assert list(result) == ["test_accuracy", "val_accuracy", "epochs", "seconds", "run"]
@@ -68,12 +69,16 @@ def test_train_ends_with_one_json_line_on_stdout(call, here):
     assert lines[-1] == "saved in runs/tiny-1; next: netdsl eval runs/tiny-1" and len(lines) == 6
     files = sorted(str(p.relative_to(here / "runs/tiny-1")) for p in (here / "runs/tiny-1").rglob("*") if p.is_file())
     assert files == [
+        ".lock",
         "checkpoints/best.safetensors",
         "checkpoints/last.safetensors",
+        "checkpoints/prev.safetensors",
         "config.json",
         "env.json",
         "metrics.csv",
         "model.net",
+        "result.json",
+        "weights.safetensors",
     ]
 
 
@@ -123,9 +128,6 @@ def test_the_choices_of_the_flags_are_those_of_the_language():
         "backend": list(runs.BACKENDS),
         "level": [str(level) for level in runs.LEVELS],
         "workers": list(runs.WORKERS),
-        "opt": list(recipe.OPTIMIZERS),
-        "loss": list(recipe.LOSSES),
-        "schedule": list(recipe.SCHEDULES),
         "init": list(recipe.SCHEMES),
     }
 
@@ -323,9 +325,101 @@ def test_ctrl_c_is_exit_130_says_what_is_saved_and_leaves_no_process(here, worke
     with long_training("--threads", "3", "--workers", workers) as process:
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the workers get it, too
         out, err = process.communicate(timeout=20)
-    assert process.returncode == 130 and out == "" and "is saved, see runs/tiny-1" in err and "Traceback" not in err
-    assert is_empty(process.pid)
+    assert process.returncode == 130 and out == "" and "Traceback" not in err
+    stopped, go_on = err.splitlines()[-2:]
+    assert re.fullmatch(r"stopped in epoch \d+ after step \d+ of 22; saved in runs/tiny-1", stopped), err
+    assert go_on == "to go on: netdsl train --resume runs/tiny-1" and is_empty(process.pid)
     assert netdsl(["eval", "runs/tiny-1"]) == 0 and not list(here.rglob("*.tmp"))
+
+
+@pytest.mark.parametrize("which, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_stopped_run_goes_on_where_it_was(here, capsys, which, code):
+    with long_training("--threads", "1") as process:
+        process.send_signal(which)
+        process.communicate(timeout=20)
+    assert process.returncode == code
+    epochs = len(read_history(here / "runs/tiny-1"))
+    assert netdsl(["train", "--resume", "runs/tiny-1", "--epochs", str(epochs + 2), "--no-plots"]) == 0
+    err = capsys.readouterr().err.splitlines()
+    assert err[0].endswith(", resumed") and err[1].startswith(f"epoch {epochs + 1}/{epochs + 2}")
+    assert [row.epoch for row in read_history(here / "runs/tiny-1")] == list(range(1, epochs + 3))
+
+
+def test_a_second_ctrl_c_quits_at_once(here):
+    with long_training("--threads", "1", "--batch", "1400", "--backend", "interp") as process:
+        process.send_signal(signal.SIGSTOP)  # so that both come within one step
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGCONT)
+        while "again quits at once" not in process.stderr.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+    assert process.returncode == 130 and "Traceback" not in err and is_empty(process.pid)
+    assert netdsl(["eval", "runs/tiny-1"]) == 0
+
+
+def test_resume_takes_the_last_run_of_a_spec_and_refuses_what_would_make_another(call, here):
+    for _ in range(2):
+        call("train tiny.net -q --no-plots --epochs 1")
+    for line in ("--resume runs/tiny-1 --epochs 2", "tiny.net --resume --epochs 2", "--resume tiny.net --epochs 3"):
+        code, out, err = call(f"train {line} --no-plots")
+        assert code == 0 and json.loads(out)["epochs"] == int(line[-1]), err
+    assert json.loads(out)["run"] == "runs/tiny-2"
+    (here / "tiny.net").write_text(SPIRAL.replace("16", "17"))
+    for line, part in {
+        "--resume": "needs a SPEC or a RUN",
+        "tiny.net --resume runs/tiny-1": "it has changed since",
+        "--resume runs/tiny-1": "is over after 2 epochs",
+        "--resume runs/tiny-1 --epochs 1": "has 2 epochs behind it",
+        "--resume runs/tiny-1 --lr 3": "`--lr` cannot change a run",
+        "--resume runs/tiny-1 -O1": "`-O` cannot change a run",
+        "--resume nothing": "not a folder",
+        "other.net --resume": "no run `runs/other-<n>`",
+        "": "Missing argument 'SPEC'",
+    }.items():
+        code, out, err = call(f"train {line}")
+        assert code == 2 and out == "" and part in err, (line, err)
+
+
+def test_flags_are_written_as_entries_of_a_train_block(here, capsys):
+    line = ["train", "tiny.net", "-q", "--no-plots", "--out", "x", "--lr", "0.2", "--patience", "3"]
+    for flag, text in {
+        "opt": "sgd momentum=0.9 nesterov",
+        "schedule": "step every=1 gamma=0.5 warmup=0.5",
+        "loss": "ce smooth=0.1 balanced",
+        "augment": "mixup=0.2",
+        "clip": "1.5",
+        "ema": "0.9",
+    }.items():
+        line += [f"--{flag}", text]
+    assert netdsl(line) == 0
+    recipe = json.loads((here / "x/config.json").read_text())["recipe"]
+    assert recipe["options"] == {"lr": 0.2, "momentum": 0.9, "nesterov": True}
+    assert (recipe["schedule"], recipe["augment"], recipe["clip"]) == ("step", {"mixup": 0.2}, 1.5)
+    assert (recipe["ema"], recipe["patience"]) == (0.9, 3) and len(recipe["loss_options"]["weights"]) == 3
+    for flag, text, part in (
+        ("opt", "sdg", "did you mean `sgd`"),
+        ("augment", "shift=1", "needs images"),
+        ("stop", "x", "No such option"),
+        ("clip", "-1", "--clip"),
+        ("loss", "ce } } import", "--loss"),
+        ("patience", "0", "--stop"),
+    ):
+        code = netdsl(["train", "tiny.net", "-q", f"--{flag}", text])
+        assert code == 2 and part in capsys.readouterr().err, flag
+    assert netdsl(["train", "tiny.net", "-q", "--no-plots", "--patience", "3", "--val", "0"]) == 2
+
+
+def test_json_is_an_object_an_epoch_and_the_result(call):
+    code, out, err = call("train tiny.net --json --no-plots")
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert code == 0 and err == "" and [line.get("epoch") for line in lines] == [1, 2, 3, None]
+    assert lines[0].keys() >= {"train_loss", "val_accuracy", "lr"} and lines[-1]["run"] == "runs/tiny-1"
+
+
+@pytest.mark.parametrize("seconds, text", [(0, "0:00"), (59.6, "1:00"), (754, "12:34"), (11_100, "3:05:00")])
+def test_the_time_that_is_left_is_shown_as_on_a_clock(seconds, text):
+    assert time_left(seconds) == text
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere `auto` takes threads")
@@ -345,8 +439,8 @@ def test_a_killed_worker_is_exit_3_and_one_line_and_by_default_workers_are_proce
 def test_the_bar_starts_no_thread_that_a_fork_would_meet(monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     before = threading.active_count()
-    with progress_display(2, quiet=False) as show:
-        show(Progress(1, 2, 32, 64, 0.5, 0.9, 0.1))
+    with Display(2).shown() as show:
+        show(Progress(1, 2, 32, 64, 0.5, 0.9, 0.1, 32))
         assert threading.active_count() == before
 
 

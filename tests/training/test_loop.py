@@ -10,13 +10,14 @@ import pytest
 
 from netdsl.diagnostics import TrainingFailed, UserError
 from netdsl.pipeline import compile_text
-from netdsl.training import loop
-from netdsl.training.checkpoint import load_checkpoint
+from netdsl.training import failures, loop
+from netdsl.training.checkpoint import checkpoint_path, load_checkpoint
 from netdsl.training.datasets import Dataset, load_dataset
 from netdsl.training.evaluation import BATCH, as_trained, check_fits, evaluate, probabilities
-from netdsl.training.history import Epoch
-from netdsl.training.loop import batches, split_rows, train
-from netdsl.training.runs import Engine, checkpoint_path, close_model, new_model, new_run
+from netdsl.training.feed import batches, split_rows
+from netdsl.training.history import Epoch, quality
+from netdsl.training.loop import Watch, train
+from netdsl.training.runs import Engine, close_model, new_model, new_run
 
 SPEC = """input 2
 linear 16 -> bn -> relu -> dropout 0.2
@@ -45,7 +46,7 @@ def net_of(text=SPEC, **changes):
 
 def run_of(folder, text=SPEC, data=SPIRAL, engine="threads", on_progress=lambda event: None, **changes):
     """Trains into a new folder -> the result."""
-    return train(net_of(text, **changes), data, ENGINES[engine], new_run("tiny", folder), on_progress)
+    return train(net_of(text, **changes), data, ENGINES[engine], new_run("tiny", folder), Watch(on_progress))
 
 
 @pytest.fixture
@@ -134,7 +135,7 @@ def test_the_test_accuracy_is_that_of_the_best_checkpoint(tmp_path, first_model)
     result = run_of(tmp_path / "r", options={"lr": 0.5}, epochs=8)
     model = first_model(net_of(), "threads")
     info = load_checkpoint(checkpoint_path(result.run, "best"), model)
-    assert info["epoch"] == result.epoch and info["val_accuracy"] == result.val_accuracy
+    assert info["epoch"] == result.epoch and info["history"][-1]["val_accuracy"] == result.val_accuracy
     scores = evaluate(model, SPIRAL, SPIRAL.x_test, SPIRAL.y_test)
     assert (scores.accuracy, scores.loss) == (result.test_accuracy, result.test_loss)
 
@@ -150,7 +151,7 @@ def test_of_equally_accurate_epochs_the_one_with_the_lower_loss_is_the_best():
         Epoch(i, 1.0, 0.5, loss, acc, 0.1, 1.0, 1.0)
         for i, (loss, acc) in enumerate([(0.5, 0.9), (0.4, 0.9), (0.1, 0.8)])
     ]
-    assert max(rows, key=loop._quality).epoch == 1
+    assert max(rows, key=quality).epoch == 1
 
 
 def test_the_split_has_every_row_once_and_depends_on_the_seed_only():
@@ -239,8 +240,8 @@ def test_the_layer_where_only_a_gradient_overflows_is_named():
     network.params["linear1.weight"][...] = 0
     network.params["linear1.bias"][...] = 1000
     x, y = np.full((4, 2), 3e38, np.float32), np.zeros((4, 1), np.float32)
-    assert loop.bad_layer(network, x, y, [0]) == "linear1"
-    assert loop.bad_layer(network, x / 1e38, y, [0]) is None
+    assert failures.bad_layer(network, x, y, [0]) == "linear1"
+    assert failures.bad_layer(network, x / 1e38, y, [0]) is None
 
 
 @pytest.mark.parametrize("kind", ["threads", "processes"])

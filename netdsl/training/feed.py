@@ -1,0 +1,95 @@
+"""Batches in the order of training, as the network is fed: functions of the seed, the epoch and the step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from netdsl.diagnostics import UserError
+from netdsl.recipe import Recipe
+from netdsl.training.augment import Augmentation
+from netdsl.training.datasets import Dataset
+
+SHUFFLE, SPLIT = 1, 3  # purposes of random streams
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Step `step` of an epoch, counted from 1: x (n, *input_shape) as the network is fed, targets y (n, ...), and which
+    of the training samples they were made of."""
+
+    step: int
+    rows: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+
+
+class Feed:
+    """The training samples in shuffled batches, augmented where the recipe says so.
+
+    An epoch has `steps` of them; its order comes from the stream [seed, 1, epoch].
+    """
+
+    def __init__(self, dataset: Dataset, recipe: Recipe) -> None:
+        self.data, self.recipe = dataset, recipe
+        self.rows, self.val_rows = split_rows(len(dataset.x_train), recipe.val, recipe.seed)
+        self.sizes = [len(piece) for piece in batches(self.rows, recipe.batch)]
+        self.steps, self.samples = len(self.sizes), len(self.rows)
+        self.augmentation = Augmentation(recipe.augment, recipe.seed, dataset.mean) if recipe.augment else None
+
+    def batch(self, epoch: int, step: int) -> Batch:
+        """That of one step."""
+        return self._made(epoch, step, self._pieces(epoch)[step - 1])
+
+    def epoch(self, epoch: int, done: int = 0) -> Iterator[Batch]:
+        """The batches after the first `done`. With augmentation the next one is made, by another thread, while the
+        network learns from the one before."""
+        pieces = list(enumerate(self._pieces(epoch), start=1))[done:]
+        if self.augmentation is None or not pieces:
+            yield from (self._made(epoch, step, rows) for step, rows in pieces)
+            return
+        with ThreadPoolExecutor(1, "netdsl-feed") as pool:
+            coming = pool.submit(self._made, epoch, *pieces[0])
+            for following in [*pieces[1:], None]:
+                ready = coming.result()
+                if following:
+                    coming = pool.submit(self._made, epoch, *following)
+                yield ready
+
+    def _pieces(self, epoch: int) -> list[np.ndarray]:
+        order = np.random.default_rng([self.recipe.seed, SHUFFLE, epoch]).permutation(self.rows)
+        return batches(order, self.recipe.batch)
+
+    def _made(self, epoch: int, step: int, rows: np.ndarray) -> Batch:
+        x, y = self.data.x_train[rows], self.data.y_train[rows]
+        if self.augmentation is None:
+            return Batch(step, rows, self.data.normalized(x), y)
+        x = self.data.normalized(self.augmentation.images(x, rows, epoch))
+        if self.augmentation.mixes:
+            x, y = self.augmentation.mixed(x, y, self._outputs(), epoch, step)
+        return Batch(step, rows, x, y)
+
+    def _outputs(self) -> int:
+        """How many outputs a mixture of labels has: one of two classes that are told apart by `bce`."""
+        return 1 if self.recipe.loss == "bce" else len(self.data.classes)
+
+
+def split_rows(count: int, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """-> the indices of the training and of the validation samples; a fraction above 0 gives one sample or more."""
+    held = max(1, round(fraction * count)) if fraction else 0
+    if held >= count:
+        text = f"{count} training samples do not leave any beside a validation part of {fraction}"
+        raise UserError(text, help="use `--val 0`")
+    order = np.random.default_rng([seed, SPLIT]).permutation(count)
+    return order[held:], order[:held]
+
+
+def batches(rows: np.ndarray, size: int) -> list[np.ndarray]:
+    """Pieces of `size`; a last one of a single sample joins the one before, since batch norm needs two."""
+    pieces = [rows[i : i + size] for i in range(0, len(rows), size)]
+    if len(pieces) > 1 and len(pieces[-1]) == 1 < size:
+        pieces[-2:] = [np.concatenate(pieces[-2:])]
+    return pieces

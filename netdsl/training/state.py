@@ -1,0 +1,110 @@
+"""Where training stands: all that the next step depends on, as the arrays and the plain values of a checkpoint.
+
+The learning rate, the order of the samples, dropout and augmentation are functions of the seed, the epoch and the step,
+so that counters are all there is of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from netdsl.backends.network import Network
+from netdsl.diagnostics import UserError
+from netdsl.recipe import Recipe
+from netdsl.training.average import WeightAverage
+from netdsl.training.checkpoint import PRIVATE, read_checkpoint, save_checkpoint, weights_of
+from netdsl.training.history import COLUMNS, Epoch
+from netdsl.training.idx import shown
+
+OPTIMIZER, LEARNED = f"{PRIVATE}optimizer.", f"{PRIVATE}learned."
+TIMES = ("seconds", "samples_per_second")  # the columns of a history that no two runs share
+MOST = 2  # arrays of an optimizer for each param
+
+
+@dataclass(frozen=True)
+class Position:
+    """The running epoch, counted from 1, how many of its steps are made, and sums over their samples.
+
+    loss: of each sample's loss; found: of the samples whose class was found.
+    """
+
+    epoch: int = 1
+    step: int = 0
+    samples: int = 0
+    loss: float = 0.0
+    found: int = 0
+
+
+def save_state(
+    path: Path,
+    model: Network,
+    recipe: Recipe,
+    average: WeightAverage | None,
+    position: Position,
+    history: Sequence[Epoch],
+) -> None:
+    """Writes a checkpoint to go on from. Its plain names are the weights to use: the average, where there is one."""
+    rows = [{name: value for name, value in asdict(row).items() if name not in TIMES} for row in history]
+    info = {"format": 1, "position": asdict(position), "history": rows, "epoch": len(rows)}
+    save_checkpoint(path, _arrays(model, recipe, average), info)
+
+
+def load_state(
+    path: Path, model: Network, recipe: Recipe, average: WeightAverage | None, steps_an_epoch: int
+) -> tuple[Position, list[Epoch]]:
+    """Puts a checkpoint's arrays into the model, its optimizer and the average. The history has no times.
+
+    Raises UserError; the model is untouched then.
+    """
+    arrays, info = read_checkpoint(path, _arrays(model, recipe, average), is_whole=True)
+    try:
+        position = Position(**info["position"])
+        history = [Epoch(**{name: row.get(name) for name in COLUMNS}) for row in info["history"]]
+    except (KeyError, TypeError, AttributeError):
+        raise UserError(f"{shown(path)} holds weights, but not where training stood") from None
+    steps = (position.epoch - 1) * steps_an_epoch + position.step
+    for name, array in weights_of(model).items():
+        array[...] = arrays[f"{LEARNED}{name}" if average else name]
+    _set_optimizer(model, recipe.state_names, arrays, steps)
+    if average:
+        average.updates = steps
+        for name, mean in average.arrays.items():
+            mean[...] = arrays[name]
+    return position, history
+
+
+def _arrays(model: Network, recipe: Recipe, average: WeightAverage | None) -> dict[str, np.ndarray]:
+    weights = weights_of(model)
+    learned = {f"{LEARNED}{name}": array for name, array in weights.items()} if average else {}
+    return {**(average.arrays if average else weights), **learned, **_optimizer(model, recipe.state_names)}
+
+
+def _optimizer(model: Network, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """What the optimizer keeps for each param, in PyTorch's names and shapes, whichever back end it is."""
+    if hasattr(model, "moments"):
+        rows = [model.views(row, model.params)[1] for row in model.moments[: len(names)]]
+    else:
+        empty = {name: (np.zeros_like(array),) * MOST for name, array in model.params.items()}
+        kept = {**empty, **model.optimizer_state}
+        rows = [{name: kept[name][i] for name in model.params} for i in range(len(names))]
+    return {f"{OPTIMIZER}{param}.{name}": row[param] for name, row in zip(names, rows, strict=True) for param in row}
+
+
+def _set_optimizer(model: Network, names: Sequence[str], arrays: Mapping[str, np.ndarray], steps: int) -> None:
+    if hasattr(model, "moments"):
+        model.steps = steps
+        for key, kept in _optimizer(model, names).items():
+            kept[...] = arrays[key]
+        return
+    model.optimizer_state.clear()
+    if steps:
+        model.optimizer_state["step"] = steps
+    for param, array in model.params.items():
+        kept = [np.zeros_like(array) for _ in range(MOST)]
+        for i, name in enumerate(names):
+            kept[i][...] = arrays[f"{OPTIMIZER}{param}.{name}"]
+        model.optimizer_state[param] = tuple(kept)
