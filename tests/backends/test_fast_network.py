@@ -12,14 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from test_hostile_names import NAMES
+from twins import KINDS, batch, near, near_all, twins
 
 from netdsl.backends.emission import gate
 from netdsl.pipeline import check_text, compile_file, compile_text
-from netdsl.verify import random_batch
 
 ROOT = Path(__file__).resolve().parents[2]
-needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
-KINDS = ["threads", pytest.param("processes", marks=needs_fork)]
 REDUCED = {
     "resnet18": {"3x224x224": "3x48x48"},
     "unet": {"1x256x256": "1x16x16", "unet(64, 4)": "unet(8, 4)"},
@@ -46,37 +44,6 @@ def spec(name):
     return compile_text(re.sub(r"^expect params.*\n", "", text, flags=re.MULTILINE), name)
 
 
-def twins(net, dtype="float64", workers=2, block=3, kind="threads", seed=0):
-    """The modules at -O0 and at -O2 with the same params and buffers, none of them a special number."""
-    slow = net.numpy_model(seed, dtype)
-    fast = net.numpy_model(seed, dtype, level=2, workers=workers, kind=kind)
-    fast.block = block
-    rng = np.random.default_rng(3)
-    for given, found in ((slow.params, fast.params), (slow.buffers, fast.buffers)):
-        for name, array in given.items():
-            array += 0.05 * rng.random(array.shape)
-            found[name][...] = array
-    return slow, fast
-
-
-def near(found, expected, tolerance, what, noise=0.0):
-    """Within `tolerance` of the largest number, plus `noise`."""
-    found, expected = np.asarray(found), np.asarray(expected)
-    assert found.shape == expected.shape, what
-    assert np.array_equal(np.isfinite(found), np.isfinite(expected)), what
-    difference = np.abs(found - expected, where=np.isfinite(expected), out=np.zeros(expected.shape)).max(initial=0.0)
-    largest = np.abs(expected[np.isfinite(expected)]).max(initial=0.0)
-    assert difference <= tolerance * largest + noise, f"{what}: {difference} of {largest}"
-
-
-def near_all(found, expected, tolerance, what):
-    """Dictionaries of arrays; what is zero but for rounding may differ by rounding of the largest."""
-    assert sorted(found) == sorted(expected), what
-    noise = tolerance / 100 * max((np.abs(a).max(initial=0.0) for a in expected.values()), default=0.0)
-    for name, array in expected.items():
-        near(found[name], array, tolerance, f"{what} {name}", noise)
-
-
 def both_agree(slow, fast, x, y, tolerance=1e-8, step=0):
     """Inference, training, loss, gradients by both ways, buffers."""
     near(fast.forward(x), slow.forward(x), tolerance, "inference")
@@ -93,11 +60,6 @@ def both_agree(slow, fast, x, y, tolerance=1e-8, step=0):
     near_all(fast.buffers, slow.buffers, tolerance, "buffer")
     near(fast.forward(x, training=True), slow.forward(x, training=True), tolerance, "training, output")
     near(fast.forward(x), slow.forward(x), tolerance, "inference after training")
-
-
-def batch(net, size, seed=0, dtype="float64"):
-    x, y = random_batch(net, size, seed)
-    return x.astype(dtype), y if np.issubdtype(y.dtype, np.integer) else y.astype(dtype)
 
 
 def check(text, size=5, workers=2, block=2, tolerance=1e-8):
