@@ -94,7 +94,7 @@ def verify(net: Net, batch: int = 3, seed: int = 0) -> Report:
 
 
 def random_batch(net: Net, batch: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Random x (batch, *input) and targets: labels, or numbers for mse and (0 to 1) for bce."""
+    """Random x (batch, *input) and targets: labels, or numbers for mse and (0 to 1) for bce, or with mixup for ce."""
     rng = np.random.default_rng(seed)
     shape = net.graph.output_shape
     x = rng.standard_normal((batch, *net.graph.input_shape)).astype(np.float32)
@@ -102,6 +102,9 @@ def random_batch(net: Net, batch: int, seed: int) -> tuple[np.ndarray, np.ndarra
         return x, rng.standard_normal((batch, *shape)).astype(np.float32)
     if net.recipe.loss == "bce":
         return x, rng.random((batch, *shape), np.float32)
+    if net.recipe.takes_probabilities:
+        mixed = rng.dirichlet(np.ones(shape[0]), (batch, *shape[1:]))
+        return x, np.ascontiguousarray(np.moveaxis(mixed, -1, 1)).astype(np.float32)
     return x, rng.integers(0, shape[0], (batch, *shape[1:]))
 
 
@@ -334,8 +337,8 @@ def same_draws(module: torch.nn.Module, network: LayerNetwork) -> None:
 
 def torch_loss(net: Net, logits: torch.Tensor, y: np.ndarray) -> torch.Tensor:
     """The recipe's loss as PyTorch computes it."""
+    import torch
     import torch.nn.functional as F
-    from torch import from_numpy
 
     losses: dict[str, Callable] = {
         "ce": F.cross_entropy,
@@ -343,7 +346,20 @@ def torch_loss(net: Net, logits: torch.Tensor, y: np.ndarray) -> torch.Tensor:
         "mse": F.mse_loss,
         "nll": F.nll_loss,
     }
-    return losses[net.recipe.loss](logits, from_numpy(y))
+    given, options = net.recipe.loss_options, {}
+    if "smooth" in given:
+        options["label_smoothing"] = given["smooth"]
+    if "weights" in given:
+        options["weight"] = torch.tensor(given["weights"], dtype=logits.dtype, device=logits.device)
+    return losses[net.recipe.loss](logits, torch.from_numpy(y), **options)
+
+
+def torch_clip(net: Net, module: torch.nn.Module) -> None:
+    """Shrink the module's gradients as the recipe says, which may be not at all."""
+    import torch
+
+    if net.recipe.clip is not None:
+        torch.nn.utils.clip_grad_norm_(module.parameters(), net.recipe.clip)
 
 
 def torch_checks(net: Net, x: np.ndarray, y: np.ndarray, seed: int, dtype: str) -> list[Check]:
@@ -408,6 +424,7 @@ def _optimizer_steps(net: Net, x: np.ndarray, y: np.ndarray, seed: int) -> Itera
         optimizer.zero_grad()
         logits = getattr(module, "logits", module)(torch.from_numpy(x))
         torch_loss(net, logits, y).backward()
+        torch_clip(net, module)
         optimizer.step()
     expected = {name: param.detach().numpy() for name, param in module.named_parameters()}
     title, other = f"{STEPS} steps of {net.recipe.optimizer}", _other_steps(net, x, y, seed)

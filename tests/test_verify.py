@@ -37,6 +37,12 @@ def test_every_check_passes(small_spec):
         "opt adamw wd=0.1",
         "opt rmsprop momentum=0.5",
         "opt adam betas=(0.8, 0.9) wd=0.01",
+        "opt adagrad wd=0.01",
+        "loss ce smooth=0.1 weights=(1, 2, 0.5, 3, 4), clip 0.01",
+        "loss ce weights=(1, 2, 0.5, 3, 4), augment mixup=0.2, clip 10",
+        "loss ce, augment mixup=0.2, opt sgd lr=0.1, clip 0.1",
+        "loss nll weights=(1, 2, 0.5, 3, 4)",
+        "loss mse, augment mixup=0.2, clip 0.1",
         "init torch",
         "init xavier",
     ],
@@ -50,6 +56,24 @@ def test_every_loss_optimizer_and_start_passes(train):
         )
     )
     assert report.ok, str(report)
+
+
+@pytest.mark.parametrize(
+    "right, wrong",
+    [
+        ("class_weights = (1.0, 2.0, 3.0)", "class_weights = (1.0, 2.0, 2.9)"),
+        ("smooth=0.1", "smooth=0.11"),
+        ("clip_factor(norm, 0.01)", "clip_factor(norm, 0.02)"),
+        (" / total_weight(y, weights, classes)", " / w.n"),
+    ],
+)
+def test_a_fast_module_with_other_options_is_found(right, wrong):
+    net = compile_text("input 4\nlinear 3\ntrain { loss ce smooth=0.1 weights=(1, 2, 3), clip 0.01, opt sgd lr=0.1 }")
+    text = net.numpy_source(2)
+    assert right in text
+    net._numpy_texts[2] = text.replace(right, wrong)
+    failed = [check.name for check in verify(net).checks if not check.ok]
+    assert failed and all(name.startswith("module at -O2") for name in failed)
 
 
 def test_a_sigmoid_that_bce_contains_is_applied_once():

@@ -19,7 +19,7 @@ import numpy as np
 from netdsl.kernels.weights import read_weights
 from netdsl.pipeline import Net, run_module
 from netdsl.recipe import OPTIMIZERS
-from netdsl.verify import torch_loss
+from netdsl.verify import torch_clip, torch_loss
 
 
 @dataclass(frozen=True)
@@ -194,6 +194,7 @@ class TorchEager:
             self.optimizer.zero_grad()
             loss = torch_loss(self.net, logits(self.x), self.y)
             loss.backward()
+            torch_clip(self.net, self.module)
             self.optimizer.step()
             return loss.item()
 
