@@ -399,7 +399,7 @@ def test_flags_are_written_as_entries_of_a_train_block(here, capsys):
     assert (recipe["ema"], recipe["patience"]) == (0.9, 3) and len(recipe["loss_options"]["weights"]) == 3
     for flag, text, part in (
         ("opt", "sdg", "did you mean `sgd`"),
-        ("augment", "shift=1", "needs images"),
+        ("augment", "shift=1", "changes images"),
         ("stop", "x", "No such option"),
         ("clip", "-1", "--clip"),
         ("loss", "ce } } import", "--loss"),
