@@ -11,7 +11,7 @@ import click
 if TYPE_CHECKING:
     import numpy as np
 
-    from netdsl.training.runs import RunConfig
+    from netdsl.training.config import RunConfig
 
 BATCH = 256
 
@@ -36,9 +36,9 @@ def command(
       netdsl predict runs/lenet-1 seven.png
       netdsl predict runs/lenet-1 scans/ --top 1 --json
     """
+    from netdsl.training.engine import close_model, engine_threads
     from netdsl.training.evaluation import probabilities
-    from netdsl.training.loop import engine_threads
-    from netdsl.training.runs import close_model, load_run, read_run
+    from netdsl.training.runs import load_run, read_run
 
     found = read_run(run)
     net, model, _ = load_run(found, checkpoint)

@@ -14,7 +14,7 @@ import click
 
 if TYPE_CHECKING:
     from netdsl.training.history import Epoch
-    from netdsl.training.loop import Progress
+    from netdsl.training.watch import Progress
 
 REFRESH = 0.2  # seconds
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from netdsl.pipeline import Net
     from netdsl.recipe import Recipe
     from netdsl.training.datasets import Dataset
-    from netdsl.training.loop import Result
-    from netdsl.training.runs import Engine
+    from netdsl.training.engine import Engine
+    from netdsl.training.watch import Result
 
 ENTRIES = ("opt", "schedule", "loss", "augment", "clip", "ema")  # flags that are written as in a train block
 OF_A_RESUMED_RUN = ("spec", "resume", "epochs", "save_every", "plots", "as_json", "quiet")  # options it may have
@@ -132,8 +132,9 @@ class Session:
 def _started(spec: Path, flags: dict[str, str | int | float | None], stack: ExitStack) -> Session:
     """A new run of a spec, with its folder."""
     from netdsl.pipeline import compile_file
+    from netdsl.training.config import config_of, write_setup
     from netdsl.training.evaluation import fitted
-    from netdsl.training.runs import config_of, locked, new_run, write_setup
+    from netdsl.training.runs import locked, new_run
     from netdsl.tuning import tuned
 
     settings = {name: flags.pop(name) for name in ("backend", "level", "workers", "threads")}
@@ -194,7 +195,7 @@ def _check_same(spec: Path | None, net: Net, run: Path) -> None:
 def _engine(backend: str, level: int | None, workers: str | None, threads: int | None) -> Engine:
     """What the flags ask for; raises UsageError where they contradict each other."""
     from netdsl.kernels.workers import available_cores
-    from netdsl.training.runs import Engine
+    from netdsl.training.engine import Engine
 
     if backend == "interp" and level:
         raise click.UsageError(f"`-O {level}` is for the compiled module, not for `--backend interp`")
@@ -255,7 +256,8 @@ def _trained(session: Session, show: Display, save_every: int | None) -> Result:
     """Trains under the display that fits; when it is asked to stop it says how to go on."""
     from netdsl.cli import say
     from netdsl.cli.stopping import stop_on_signals
-    from netdsl.training.loop import Interrupted, Watch, train
+    from netdsl.training.loop import train
+    from netdsl.training.watch import Interrupted, Watch
 
     _say_start(session, show)
     go_on = f"to go on: netdsl train --resume {session.run}"

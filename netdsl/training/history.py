@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from netdsl.diagnostics import UserError
@@ -83,3 +83,10 @@ def read_history(run: Path) -> History:
 def _epoch(row: dict[str, str]) -> Epoch:
     values = {name: float(row[name]) if row[name] else None for name in COLUMNS}
     return Epoch(**{**values, "epoch": int(row["epoch"])})
+
+
+def with_times(rows: Iterable[Epoch], known: History) -> list[Epoch]:
+    """Epochs of a checkpoint, which has no times, with those that are known of them."""
+    times = {row.epoch: (row.seconds, row.samples_per_second) for row in known}
+    found = [(row, *times.get(row.epoch, (None, None))) for row in rows]
+    return [replace(row, seconds=seconds, samples_per_second=speed) for row, seconds, speed in found]

@@ -7,21 +7,18 @@ off the validation set; those of augmentation stand in augment.py. Epochs and st
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from netdsl.backends.interpreter import first_nonfinite
-from netdsl.diagnostics import TrainingFailed, UserError
+from netdsl.diagnostics import TrainingFailed
 from netdsl.files import write_atomic
 from netdsl.training.average import WeightAverage
 from netdsl.training.checkpoint import (
-    CHECKPOINTS,
     checkpoint_path,
     load_checkpoint,
     rename_copy,
@@ -29,80 +26,20 @@ from netdsl.training.checkpoint import (
     weights_of,
 )
 from netdsl.training.datasets import Dataset
+from netdsl.training.engine import Engine, close_model, engine_threads, new_model
 from netdsl.training.evaluation import BATCH, Scores, evaluate, fitted, found_classes
 from netdsl.training.failures import all_finite, copy_of, sentence, step_failure
 from netdsl.training.feed import Batch, Feed
-from netdsl.training.history import Epoch, History, quality, read_history, write_history
-from netdsl.training.runs import Engine, close_model, new_model, result_path
-from netdsl.training.state import Position, load_state, save_state
+from netdsl.training.history import Epoch, History, quality, read_history, with_times, write_history
+from netdsl.training.runs import result_path
+from netdsl.training.state import Position, load_youngest, save_state
+from netdsl.training.watch import Interrupted, Progress, Result, Watch
 
 if TYPE_CHECKING:
     from netdsl.pipeline import Net
 
 NOISE = 2  # purpose of a random stream
 SAVE_EVERY = 60.0  # seconds in an epoch
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where an epoch stands: means over its samples so far; accuracy 0 to 1, None of a regression.
-
-    seconds: of those samples that this process has trained on, `samples_here`.
-    """
-
-    epoch: int
-    epochs: int
-    samples: int
-    samples_in_all: int
-    loss: float
-    accuracy: float | None
-    seconds: float
-    samples_here: int = 0
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a training run came to; accuracies 0 to 1. `epoch` is the one whose weights were tested."""
-
-    test_accuracy: float | None
-    val_accuracy: float | None
-    epochs: int
-    seconds: float
-    run: Path
-    test_loss: float
-    epoch: int
-    scores: Scores
-    history: History
-
-    def as_dict(self) -> dict[str, object]:
-        """The object of result.json, and of the last line of `netdsl train`."""
-        return {
-            "test_accuracy": self.test_accuracy,
-            "val_accuracy": self.val_accuracy,
-            "epochs": self.epochs,
-            "seconds": round(self.seconds, 3),
-            "run": str(self.run),
-        }
-
-
-class Interrupted(Exception):
-    """Training was asked to stop, and did so; the message says where. All is saved."""
-
-
-@dataclass(frozen=True)
-class Watch:
-    """What those who start a training want to be told, and to say.
-
-    on_progress is called after each step and each epoch; on_note with what a user should know. Once `is_stopped` says
-    so, training saves and raises Interrupted. clock gives seconds. save_every: a checkpoint after so many steps, beside
-    those of each epoch and each minute.
-    """
-
-    on_progress: Callable[[Progress | Epoch], None] = lambda _: None
-    on_note: Callable[[str], None] = lambda _: None
-    is_stopped: Callable[[], bool] = lambda: False
-    clock: Callable[[], float] = time.perf_counter
-    save_every: int | None = None
 
 
 def train(
@@ -125,18 +62,6 @@ def train(
             raise TrainingFailed(text) from None
         finally:
             close_model(trainer.model)
-
-
-def engine_threads(engine: Engine) -> AbstractContextManager:
-    """Bounds BLAS's threads while it is open, unless the engine has workers, which are given one each."""
-    return nullcontext() if engine.is_fast else blas_threads(engine.threads)
-
-
-def blas_threads(threads: int | None) -> AbstractContextManager:
-    """Bounds BLAS's threads while it is open; None leaves them alone."""
-    from threadpoolctl import threadpool_limits
-
-    return nullcontext() if threads is None else threadpool_limits(threads, user_api="blas")
 
 
 class _Trainer:
@@ -194,39 +119,18 @@ class _Trainer:
 
     def _resume(self) -> None:
         """Goes on from the youngest checkpoint that can be read; from the beginning where there is none yet."""
-        which = self._load_youngest()
-        if which is None:
+        found = load_youngest(self.folder, self.model, self.recipe, self.average, self.feed.steps, self.watch.on_note)
+        if found is None:
             return
+        which, self.position, self.history = found
         path = checkpoint_path(self.folder, which)
         if which != "last":  # the next checkpoint makes `prev` of it
             rename_copy(path, checkpoint_path(self.folder, "last"))
-        times = {row.epoch: row for row in read_history(self.folder)}
-        self.history = [_with_times(row, times.get(row.epoch)) for row in self.history]
         if self.history:
+            self.history = with_times(self.history, read_history(self.folder))
             write_history(self.folder, self.history)
             if self.best == self.history[-1] and not self.position.step:
                 rename_copy(path, checkpoint_path(self.folder, "best"))
-
-    def _load_youngest(self) -> str | None:
-        """Which checkpoint training goes on from. Raises UserError where there are some, but none can be read."""
-        complaints = []
-        for which in CHECKPOINTS:
-            path = checkpoint_path(self.folder, which)
-            if not path.exists():
-                complaints += [f"there is no checkpoint `{which}`"] if which == "last" else []
-                continue
-            try:
-                self.position, self.history = load_state(path, self.model, self.recipe, self.average, self.feed.steps)
-            except UserError as error:
-                complaints.append(error.message)
-                continue
-            if complaints:
-                self.watch.on_note(f"{'; '.join(complaints)}; training goes on from `{which}`")
-            return which
-        if any(checkpoint_path(self.folder, which).exists() for which in CHECKPOINTS):
-            raise UserError("; ".join(complaints), help="train again: no checkpoint of the run can be read")
-        self.watch.on_note("no checkpoint was saved yet: training starts at the beginning")
-        return None
 
     # ---------------------------------------------------------------------------------------------- an epoch
 
@@ -362,8 +266,3 @@ def _labels(y: np.ndarray) -> np.ndarray:
     if y.ndim == 1:
         return y
     return (y[:, 0] > 0.5).astype(np.int64) if y.shape[1] == 1 else y.argmax(axis=1)
-
-
-def _with_times(row: Epoch, known: Epoch | None) -> Epoch:
-    """An epoch of a checkpoint, with the times that metrics.csv has of it."""
-    return replace(row, seconds=known.seconds, samples_per_second=known.samples_per_second) if known else row

@@ -7,82 +7,27 @@ weights.safetensors (params and buffers alone, for other programs), plots/ and r
 from __future__ import annotations
 
 import glob
-import json
 import os
-import platform
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from netdsl import __version__
-from netdsl.diagnostics import UserError, plain
-from netdsl.files import write_atomic
-from netdsl.recipe import LOSSES, OPTIMIZERS, SCHEMES, Recipe
-from netdsl.schedules import SCHEDULES
+from netdsl.diagnostics import UserError
 from netdsl.training.checkpoint import checkpoint_path, load_checkpoint
-from netdsl.training.datasets import BUILT_IN, Dataset
+from netdsl.training.config import RunConfig, read_config, write_config
+from netdsl.training.engine import new_model
 from netdsl.training.history import read_history
-from netdsl.training.idx import reading, shown
+from netdsl.training.idx import shown
 
 if TYPE_CHECKING:
     from netdsl.backends.network import Network
     from netdsl.pipeline import Net
 
-BACKENDS, LEVELS, WORKERS = ("numpy", "interp"), (0, 1, 2), ("threads", "processes", "auto")
 LOCK_SECONDS = 2.0  # workers of a killed process hold its lock for half a second
 RUNS_HELP = "`netdsl train` makes them, as `runs/lenet-1`"
-
-
-@dataclass(frozen=True)
-class Engine:
-    """What computes a run: "interp", layer objects, or "numpy", the emitted module of that level.
-
-    threads: workers above level 0 (None: one for each core), else the most threads of BLAS (None: no bound).
-    workers: what those are, threads or processes.
-    """
-
-    backend: str = "numpy"
-    level: int = 2
-    workers: str = "auto"
-    threads: int | None = None
-
-    @property
-    def is_fast(self) -> bool:
-        return self.backend == "numpy" and self.level > 0
-
-
-@dataclass(frozen=True)
-class RunConfig:
-    """config.json: how a run was made. `data_path` is None for built-in data, `limit` None for no bound.
-
-    backend, level, workers, threads: its Engine's. choices: the net's, which decide rounding. Runs of netdsl before
-    -O2 have no level, workers and choices.
-    """
-
-    spec: str
-    recipe: Recipe
-    backend: str
-    data_path: str | None
-    classes: tuple[str, ...]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    input_shape: tuple[int, ...]
-    threads: int | None = None
-    limit: int | None = None
-    netdsl: str = __version__
-    level: int = 0
-    workers: str = "auto"
-    choices: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def engine(self) -> Engine:
-        return Engine(self.backend, self.level, self.workers, self.threads)
 
 
 @dataclass(frozen=True)
@@ -130,78 +75,6 @@ def _first_free(folder: Path, spec_name: str) -> Path:
     raise AssertionError("count() ended")
 
 
-def config_of(net: Net, dataset: Dataset, engine: Engine, limit: int | None) -> RunConfig:
-    """What config.json says of a run that is about to start."""
-    name = net.recipe.data
-    path = None if name in BUILT_IN else os.path.abspath(name)
-    return RunConfig(
-        net.name,
-        net.recipe,
-        engine.backend,
-        path,
-        dataset.classes,
-        dataset.mean,
-        dataset.std,
-        tuple(dataset.input_shape),
-        engine.threads,
-        limit,
-        level=engine.level,
-        workers=engine.workers,
-        choices=dict(net.choices) if engine.is_fast else {},
-    )
-
-
-def write_setup(run: Path, spec_text: str, config: RunConfig, used: Mapping[str, str] | None = None) -> None:
-    """Writes model.net and the files that it uses, config.json and env.json. Raises OSError, and UserError where a used
-    file has the name of the spec's own copy."""
-    for name, text in (used or {}).items():
-        if name == "model.net":
-            raise UserError("a used file cannot be called `model.net`, the name of the spec in a run", "rename it")
-        (run / name).parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(run / name, text)
-    write_atomic(run / "model.net", spec_text)
-    write_atomic(run / "config.json", _json(asdict(config)))
-    write_atomic(run / "env.json", _json(environment()))
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
-
-
-def environment() -> dict[str, object]:
-    """What the numbers may depend on beside the config."""
-    from threadpoolctl import threadpool_info
-
-    blas = [
-        {key: info.get(key) for key in ("internal_api", "version", "architecture", "num_threads")}
-        for info in threadpool_info()
-        if info["user_api"] == "blas"
-    ]
-    return {
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "blas": blas,
-        "platform": platform.platform(),
-        "machine": platform.machine(),
-        "cpus": os.cpu_count(),
-        "byteorder": sys.byteorder,
-    }
-
-
-def new_model(net: Net, engine: Engine) -> Network:
-    """The net with its first weights, as emitted NumPy module or as layer objects; `close_model` ends it."""
-    assert engine.backend in BACKENDS and engine.level in LEVELS, engine
-    if engine.backend == "interp":
-        return net.build(seed=net.recipe.seed)
-    options = {"workers": engine.threads, "kind": engine.workers} if engine.is_fast else {}
-    return net.numpy_model(seed=net.recipe.seed, level=engine.level, **options)
-
-
-def close_model(model: Network) -> None:
-    """Ends the workers of a model that has some."""
-    getattr(model, "close", lambda: None)()
-
-
 def read_run(path: Path) -> Run:
     """The run in the folder `path`. Raises UserError where it is none, or damaged."""
     file = path / "config.json"
@@ -210,50 +83,7 @@ def read_run(path: Path) -> Run:
     if not file.exists() or not (path / "model.net").exists():
         missing = "model.net" if file.exists() else "config.json"
         raise UserError(f"{shown(path)} is not a run folder: it has no `{missing}`", help=RUNS_HELP)
-    with reading(file):
-        values = json.loads(file.read_text(encoding="utf-8"))
-    try:
-        return Run(path, _config(values))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"{shown(file)} is damaged: {plain(str(error))[:200]}", help="train again") from None
-
-
-def _config(values: Mapping) -> RunConfig:
-    """Raises KeyError, TypeError, ValueError or AttributeError for values that no run has."""
-    if not isinstance(values, dict):
-        raise TypeError(f"it holds a {type(values).__name__}, expected an object")
-    values = {"level": 0, "workers": "auto", "choices": {}, **values}
-    missing = [f.name for f in fields(RunConfig) if f.name not in values]
-    if missing:
-        raise ValueError(f"it has no {', '.join(f'`{name}`' for name in missing)}")
-    known = {f.name: values[f.name] for f in fields(RunConfig)}
-    known["recipe"] = _recipe(dict(known["recipe"]))
-    for name, kind in (("classes", str), ("mean", float), ("std", float), ("input_shape", int)):
-        known[name] = tuple(kind(value) for value in known[name])
-    if known["backend"] not in BACKENDS or len(known["mean"]) != len(known["std"]) or not known["mean"]:
-        raise ValueError("`backend`, `mean` or `std` has a wrong value")
-    if known["level"] not in LEVELS or known["workers"] not in WORKERS or not isinstance(known["choices"], dict):
-        raise ValueError("`level`, `workers` or `choices` has a wrong value")
-    if known["threads"] is not None and not (isinstance(known["threads"], int) and known["threads"] > 0):
-        raise ValueError("`threads` has a wrong value")
-    return RunConfig(**known)
-
-
-def _recipe(values: dict) -> Recipe:
-    for key in ("options", "loss_options", "schedule_options", "augment"):
-        given = dict(values.get(key, {}))
-        values[key] = {name: tuple(v) if isinstance(v, list) else v for name, v in given.items()}
-    recipe, options = Recipe(**values), values["options"]
-    if recipe.loss not in LOSSES or recipe.optimizer not in OPTIMIZERS:
-        raise ValueError("`recipe` names an unknown loss or optimizer")
-    if recipe.init not in SCHEMES or recipe.schedule not in SCHEDULES:
-        raise ValueError("`recipe` names an unknown initialisation or schedule")
-    numbers = (recipe.clip, recipe.ema, recipe.patience)
-    if not all(value is None or (isinstance(value, int | float) and value > 0) for value in numbers):
-        raise ValueError("`clip`, `ema` or `patience` has a wrong value")
-    if not isinstance(recipe.seed, int) or recipe.seed < 0 or not isinstance(recipe.data, str) or "lr" not in options:
-        raise ValueError("`recipe` has a wrong value")
-    return recipe
+    return Run(path, read_config(path))
 
 
 def load_run(
@@ -347,6 +177,6 @@ def extended(run: Run, epochs: int | None) -> Run:
     if epochs is None or epochs == recipe.epochs:
         return run
     longer = replace(run, config=replace(run.config, recipe=replace(recipe, epochs=epochs)))
-    write_atomic(run.path / "config.json", _json(asdict(longer.config)))
+    write_config(run.path, longer.config)
     result_path(run.path).unlink(missing_ok=True)
     return longer

@@ -6,7 +6,7 @@ so that counters are all there is of them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,7 +16,14 @@ from netdsl.backends.network import Network
 from netdsl.diagnostics import UserError
 from netdsl.recipe import Recipe
 from netdsl.training.average import WeightAverage
-from netdsl.training.checkpoint import PRIVATE, read_checkpoint, save_checkpoint, weights_of
+from netdsl.training.checkpoint import (
+    CHECKPOINTS,
+    PRIVATE,
+    checkpoint_path,
+    read_checkpoint,
+    save_checkpoint,
+    weights_of,
+)
 from netdsl.training.history import COLUMNS, Epoch
 from netdsl.training.idx import shown
 
@@ -75,6 +82,38 @@ def load_state(
         for name, mean in average.arrays.items():
             mean[...] = arrays[name]
     return position, history
+
+
+def load_youngest(
+    run: Path,
+    model: Network,
+    recipe: Recipe,
+    average: WeightAverage | None,
+    steps_an_epoch: int,
+    on_note: Callable[[str], None],
+) -> tuple[str, Position, list[Epoch]] | None:
+    """As load_state, from the youngest checkpoint of a run that can be read, with its name; None where there is none.
+
+    on_note is told where it is not the last. Raises UserError where there are some, but none can be read.
+    """
+    complaints = []
+    for which in CHECKPOINTS:
+        path = checkpoint_path(run, which)
+        if not path.exists():
+            complaints += [f"there is no checkpoint `{which}`"] if which == "last" else []
+            continue
+        try:
+            found = load_state(path, model, recipe, average, steps_an_epoch)
+        except UserError as error:
+            complaints.append(error.message)
+            continue
+        if complaints:
+            on_note(f"{'; '.join(complaints)}; training goes on from `{which}`")
+        return which, *found
+    if any(checkpoint_path(run, which).exists() for which in CHECKPOINTS):
+        raise UserError("; ".join(complaints), help="train again: no checkpoint of the run can be read")
+    on_note("no checkpoint was saved yet: training starts at the beginning")
+    return None
 
 
 def _arrays(model: Network, recipe: Recipe, average: WeightAverage | None) -> dict[str, np.ndarray]:

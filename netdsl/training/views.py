@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from netdsl.training.datasets import Dataset, load_dataset
+from netdsl.training.engine import close_model, engine_threads
 from netdsl.training.evaluation import as_trained, check_fits
 from netdsl.training.history import History, read_history
-from netdsl.training.loop import engine_threads
-from netdsl.training.runs import Run, close_model, load_run, read_run
+from netdsl.training.runs import Run, load_run, read_run
 
 if TYPE_CHECKING:
     from netdsl.backends.network import Network

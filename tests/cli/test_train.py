@@ -23,9 +23,9 @@ from netdsl.cli.progress import Display, time_left
 from netdsl.cli.train import command
 from netdsl.kernels.workers import available_cores
 from netdsl.passes.choose_algorithms import cheapest
-from netdsl.training import runs
+from netdsl.training import engine
 from netdsl.training.history import read_history
-from netdsl.training.loop import Progress
+from netdsl.training.watch import Progress
 
 SPIRAL = "input 2\nlinear 16 -> relu\nlinear 3\ntrain {\n  data spiral\n  epochs 3\n  opt adam lr=1e-2\n}\n"
 DIGITS = "input 1x28x28\nflatten -> linear 10\ntrain {\n  data mnist-mini\n  epochs 3\n}\n"
@@ -125,9 +125,9 @@ def test_another_optimizer_starts_from_its_own_defaults(call, here):
 def test_the_choices_of_the_flags_are_those_of_the_language():
     choices = {p.name: list(p.type.choices) for p in command.params if hasattr(p.type, "choices")}
     assert choices == {
-        "backend": list(runs.BACKENDS),
-        "level": [str(level) for level in runs.LEVELS],
-        "workers": list(runs.WORKERS),
+        "backend": list(engine.BACKENDS),
+        "level": [str(level) for level in engine.LEVELS],
+        "workers": list(engine.WORKERS),
         "init": list(recipe.SCHEMES),
     }
 

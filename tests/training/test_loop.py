@@ -13,11 +13,13 @@ from netdsl.pipeline import compile_text
 from netdsl.training import failures, loop
 from netdsl.training.checkpoint import checkpoint_path, load_checkpoint
 from netdsl.training.datasets import Dataset, load_dataset
+from netdsl.training.engine import Engine, close_model, new_model
 from netdsl.training.evaluation import BATCH, as_trained, check_fits, evaluate, probabilities
 from netdsl.training.feed import batches, split_rows
 from netdsl.training.history import Epoch, quality
-from netdsl.training.loop import Watch, train
-from netdsl.training.runs import Engine, close_model, new_model, new_run
+from netdsl.training.loop import train
+from netdsl.training.runs import new_run
+from netdsl.training.watch import Watch
 
 SPEC = """input 2
 linear 16 -> bn -> relu -> dropout 0.2

@@ -20,9 +20,11 @@ from netdsl.pipeline import compile_text
 from netdsl.training import evaluation, loop
 from netdsl.training.checkpoint import CHECKPOINTS, checkpoint_path
 from netdsl.training.datasets import Dataset
+from netdsl.training.engine import Engine
 from netdsl.training.history import read_history
-from netdsl.training.loop import Interrupted, Watch, train
-from netdsl.training.runs import Engine, locked, new_run
+from netdsl.training.loop import train
+from netdsl.training.runs import locked, new_run
+from netdsl.training.watch import Interrupted, Watch
 
 SPEC = """input 1x8x8
 conv 4 k3 p1 nobias -> bn -> relu -> dropout2d 0.2 -> pool 2

@@ -7,8 +7,10 @@ import pytest
 
 from netdsl.diagnostics import UserError
 from netdsl.pipeline import compile_text
+from netdsl.training.config import config_of, write_setup
 from netdsl.training.datasets import load_dataset
-from netdsl.training.runs import Engine, config_of, load_run, new_run, read_run, write_setup
+from netdsl.training.engine import Engine
+from netdsl.training.runs import load_run, new_run, read_run
 
 SPEC = "input 2\nlinear 4 -> relu\nlinear 3\ntrain {\n  data spiral\n  opt adam lr=1e-2 betas=(0.8, 0.9)\n}\n"
 ENGINE = Engine("numpy", 2, "threads", 1)
