@@ -14,197 +14,66 @@ from netdsl.recipe import AUGMENTATIONS, DATASETS, LOSSES, OPTIMIZERS, SCHEDULES
 from netdsl.source import Source
 from netdsl.syntax import ast
 from netdsl.syntax.parser import parse
+from netdsl.train_values import KINDS, Mistake, named, read_options, single, whole, word
 
-MAX_TEXT = 1000  # characters of an entry given as text
-
-
-class _Mistake(Exception):
-    def __init__(self, message: str, *help: str) -> None:
-        super().__init__(message)
-        self.help = help
-
-
-# -------------------------------------------------------------------------------------------- values
-
-
-def _word(value: object, known: Mapping[str, object], what: str) -> str:
-    if value in known:
-        return str(value)
-    guess = did_you_mean(str(value), known)
-    hints = (f"did you mean `{guess}`?",) if guess else ()
-    raise _Mistake(f"unknown {what} `{value}`", *hints, f"known: {', '.join(f'`{name}`' for name in known)}")
-
-
-def _whole(value: object, minimum: int, what: str) -> int:
-    if not isinstance(value, int) or value < minimum:
-        raise _Mistake(f"{what} must be a whole number of at least {minimum}, not `{_shown(value)}`")
-    return value
-
-
-def _number(value: object, what: str) -> float:
-    if not isinstance(value, int | float):
-        raise _Mistake(f"`{what}` takes a number, not `{_shown(value)}`")
-    return float(value)
-
-
-def _numbers(value: object, what: str, count: int, example: str) -> tuple[float, ...]:
-    """Several numbers in parentheses, `count` or more."""
-    if not isinstance(value, tuple) or len(value) < count:
-        raise _Mistake(f"`{what}` takes {count} numbers or more, not `{_shown(value)}`", f"write `{what}={example}`")
-    return tuple(float(v) for v in value)
-
-
-def _shown(value: object) -> str:
-    return f"({', '.join(map(str, value))})" if isinstance(value, tuple) else str(value)
-
-
-def _within(fits: Callable[[float], bool], text: str) -> Callable[[object, str], float]:
-    """What reads a number of a range, which `text` tells."""
-
-    def read(value: object, what: str) -> float:
-        number = _number(value, what)
-        if not fits(number):
-            raise _Mistake(f"`{what}` must be {text}, not {value}")
-        return number
-
-    return read
-
-
-def _pair(value: object, what: str) -> tuple[float, ...]:
-    if not (isinstance(value, tuple) and len(value) == 2 and all(0 <= v < 1 for v in value)):
-        raise _Mistake(f"`{what}` takes two numbers of at least 0 and below 1", f"write `{what}=(0.9, 0.999)`")
-    return tuple(float(v) for v in value)
-
-
-def _weights(value: object, what: str) -> tuple[float, ...]:
-    weights = _numbers(value, what, 2, "(1, 2, 1)")
-    if min(weights) <= 0:
-        raise _Mistake(f"`{what}` must be above 0, not `{_shown(value)}`")
-    return weights
-
-
-def _rising(value: object, what: str) -> tuple[float, ...]:
-    epochs = _numbers(value if isinstance(value, tuple) else (_number(value, what),), what, 1, "(30, 60)")
-    if epochs[0] <= 0 or any(a >= b for a, b in zip(epochs, epochs[1:], strict=False)):
-        raise _Mistake(f"`{what}` takes epochs above 0 that rise, not `{_shown(value)}`", f"write `{what}=(30, 60)`")
-    return epochs
-
-
-KINDS: Mapping[str, Callable[[object, str], object]] = {
-    "number": _number,
-    "fraction": _within(lambda v: 0 <= v < 1, "at least 0 and below 1"),
-    "share": _within(lambda v: 0 < v < 1, "above 0 and below 1"),
-    "positive": _within(lambda v: v > 0, "above 0"),
-    "epochs": _within(lambda v: v > 0, "above 0"),
-    "factor": _within(lambda v: v >= 1, "at least 1"),
-    "degrees": _within(lambda v: 0 < v <= 180, "above 0 and at most 180"),
-    "whole": lambda value, what: _whole(value, 1, f"`{what}`"),
-    "pair": _pair,
-    "weights": _weights,
-    "rising": _rising,
-}
-"""Kind of a value -> what checks one. A `word` has none."""
-
-
-def _single(entry: ast.Entry) -> object:
-    if len(entry.settings) != 1 or not isinstance(entry.settings[0], ast.Value):
-        raise _Mistake(f"`{entry.key}` takes one value")
-    return entry.settings[0].value
-
-
-def _named(entry: ast.Entry, known: Mapping[str, object], what: str, example: str) -> str:
-    """The first word of an entry that goes on with options."""
-    if not entry.settings or not isinstance(entry.settings[0], ast.Value):
-        raise _Mistake(f"`{entry.key}` takes the name of {what}", f"write `{example}`")
-    return _word(entry.settings[0].value, known, what.partition(" ")[2])
-
-
-def _options(settings: tuple, owner: str, table: Mapping[str, Mapping[str, str]]) -> dict[str, object]:
-    """`momentum=0.9 nesterov` -> {"momentum": 0.9, "nesterov": True}; table: owner -> spelling -> kind."""
-    known, found = table[owner], {}
-    for setting in settings:
-        key = setting.key if isinstance(setting, ast.Keyed) else _shown(setting.value)
-        if key not in known:
-            raise _foreign(key, owner, table)
-        if isinstance(setting, ast.Keyed) == (known[key] == "word"):
-            is_word = known[key] == "word"
-            raise _Mistake(
-                f"`{key}` is a word: it takes no value" if is_word else f"`{key}` needs a value: `{key}=...`"
-            )
-        if key in found:
-            raise _Mistake(f"`{key}` is given twice")
-        found[key] = True if known[key] == "word" else KINDS[known[key]](setting.value.value, key)
-    return found
-
-
-def _foreign(key: str, owner: str, table: Mapping[str, Mapping[str, str]]) -> _Mistake:
-    """About an option that `owner` has not."""
-    guess = did_you_mean(key, table[owner])
-    others = [f"`{name}`" for name, options in table.items() if key in options]
-    hints = [f"did you mean `{guess}`?"] if guess else []
-    hints += [f"it is an option of {', '.join(others)}"] if others else []
-    hints += [f"known: {', '.join(f'`{name}`' for name in table[owner])}"] if table[owner] else []
-    return _Mistake(f"unknown option of `{owner}` `{key}`", *hints)
-
-
-# -------------------------------------------------------------------------------------------- entries
+MAX_TEXT = 10_000  # characters of an entry given as text
 
 
 def _data(entry: ast.Entry) -> dict[str, object]:
     """A built-in name, or a path in quotes."""
-    value = _single(entry)
+    value = single(entry)
     quoted = isinstance(entry.settings[0], ast.Value) and entry.settings[0].quoted
     if quoted or value in DATASETS:
         return {"data": str(value)}
     guess = did_you_mean(str(value), DATASETS)
     known = f"known: {', '.join(f'`{name}`' for name in DATASETS)}; a path is written in quotes"
-    raise _Mistake(f"unknown data `{value}`", *([f"did you mean `{guess}`?"] if guess else []), known)
+    raise Mistake(f"unknown data `{value}`", *([f"did you mean `{guess}`?"] if guess else []), known)
 
 
 def _loss(entry: ast.Entry) -> dict[str, object]:
-    name = _named(entry, LOSSES, "a loss", "loss ce")
-    options = _options(entry.settings[1:], name, {key: loss.options for key, loss in LOSSES.items()})
+    name = named(entry, LOSSES, "a loss", "loss ce")
+    options = read_options(entry.settings[1:], name, {key: loss.options for key, loss in LOSSES.items()})
     if "weights" in options and "balanced" in options:
-        raise _Mistake("`weights` and `balanced` exclude each other", "`balanced` makes weights from the training data")
+        raise Mistake("`weights` and `balanced` exclude each other", "`balanced` makes weights from the training data")
     return {"loss": name, "loss_options": options}
 
 
 def _optimizer(entry: ast.Entry) -> dict[str, object]:
-    name = _named(entry, OPTIMIZERS, "an optimizer", "opt adam lr=1e-3")
+    name = named(entry, OPTIMIZERS, "an optimizer", "opt adam lr=1e-3")
     kinds = {key: {"lr": "positive"} | {k: kind for k, (_, kind) in o.options.items()} for key, o in OPTIMIZERS.items()}
     arguments = {"lr": "lr"} | {key: argument for key, (argument, _) in OPTIMIZERS[name].options.items()}
-    found = _options(entry.settings[1:], name, kinds)
+    found = read_options(entry.settings[1:], name, kinds)
     options = {"lr": OPTIMIZERS[name].lr} | {arguments[key]: value for key, value in found.items()}
     if options.get("nesterov") and not options.get("momentum"):
-        raise _Mistake("`nesterov` needs a momentum above 0", "add `momentum=0.9`")
+        raise Mistake("`nesterov` needs a momentum above 0", "add `momentum=0.9`")
     return {"optimizer": name, "options": options}
 
 
 def _schedule(entry: ast.Entry) -> dict[str, object]:
-    name = _named(entry, SCHEDULES, "a schedule", "schedule cosine")
-    options = _options(entry.settings[1:], name, {key: s.options for key, s in SCHEDULES.items()})
+    name = named(entry, SCHEDULES, "a schedule", "schedule cosine")
+    options = read_options(entry.settings[1:], name, {key: s.options for key, s in SCHEDULES.items()})
     if name == "step" and ("every" in options) == ("at" in options):
         found = "both" if "every" in options else "neither"
-        raise _Mistake(f"`step` takes `every` or `at`, found {found}", "write `schedule step every=10`, in epochs")
+        raise Mistake(f"`step` takes `every` or `at`, found {found}", "write `schedule step every=10`, in epochs")
     return {"schedule": name, "schedule_options": options}
 
 
 def _augment(entry: ast.Entry) -> dict[str, object]:
     if not entry.settings:
         known = ", ".join(f"`{name}`" for name in AUGMENTATIONS)
-        raise _Mistake("`augment` takes what is to be changed", "write `augment shift=2 flip`", f"known: {known}")
-    return {"augment": _options(entry.settings, "augment", {"augment": AUGMENTATIONS})}
+        raise Mistake("`augment` takes what is to be changed", "write `augment shift=2 flip`", f"known: {known}")
+    return {"augment": read_options(entry.settings, "augment", {"augment": AUGMENTATIONS})}
 
 
 def _stop(entry: ast.Entry) -> dict[str, object]:
     if not entry.settings or not isinstance(entry.settings[0], ast.Keyed):
-        raise _Mistake("`stop` takes `patience`, in epochs", "write `stop patience=5`")
-    return _options(entry.settings, "stop", {"stop": {"patience": "whole"}})
+        raise Mistake("`stop` takes `patience`, in epochs", "write `stop patience=5`")
+    return read_options(entry.settings, "stop", {"stop": {"patience": "whole"}})
 
 
 def _one(key: str, read: Callable[[object, str], object]) -> Callable[[ast.Entry], dict[str, object]]:
     """What lowers an entry of one value to the field of its name."""
-    return lambda entry: {key: read(_single(entry), key)}
+    return lambda entry: {key: read(single(entry), key)}
 
 
 ENTRIES: Mapping[str, Callable[[ast.Entry], dict[str, object]]] = {
@@ -213,10 +82,10 @@ ENTRIES: Mapping[str, Callable[[ast.Entry], dict[str, object]]] = {
     "loss": _loss,
     "opt": _optimizer,
     "schedule": _schedule,
-    "epochs": _one("epochs", lambda value, what: _whole(value, 1, f"`{what}`")),
-    "batch": _one("batch", lambda value, what: _whole(value, 1, f"`{what}`")),
-    "seed": _one("seed", lambda value, what: _whole(value, 0, f"`{what}`")),
-    "init": _one("init", lambda value, what: _word(value, SCHEMES, "initialisation")),
+    "epochs": _one("epochs", lambda value, what: whole(value, 1, f"`{what}`")),
+    "batch": _one("batch", lambda value, what: whole(value, 1, f"`{what}`")),
+    "seed": _one("seed", lambda value, what: whole(value, 0, f"`{what}`")),
+    "init": _one("init", lambda value, what: word(value, SCHEMES, "initialisation")),
     "augment": _augment,
     "clip": _one("clip", KINDS["positive"]),
     "ema": _one("ema", KINDS["share"]),
@@ -247,7 +116,7 @@ def lower_train(block: ast.Train) -> tuple[Recipe, list[Diagnostic]]:
             seen[entry.key] = entry
             try:
                 found.update(ENTRIES[entry.key](entry))
-            except _Mistake as mistake:
+            except Mistake as mistake:
                 diagnostics.append(Diagnostic("N502", str(mistake), entry.span, help=mistake.help))
     return Recipe(**found), diagnostics  # type: ignore[arg-type]
 
@@ -265,7 +134,7 @@ def with_entries(recipe: Recipe, texts: Mapping[str, str]) -> Recipe:
     for key, text in texts.items():
         recipe = replace(recipe, **_fields(recipe, key, text.strip()))
     for misfit in misfits(recipe):
-        flag = misfit.entry if misfit.entry in texts or not texts else next(iter(texts))
+        flag = misfit.entry if misfit.entry in texts else "loss"
         raise UserError(f"--{flag}: {misfit.message}", help=misfit.help)
     return recipe
 
@@ -280,7 +149,7 @@ def _fields(recipe: Recipe, key: str, text: str) -> dict[str, object]:
     entry = _parsed(key, text)
     try:
         return ENTRIES[key](entry)
-    except _Mistake as mistake:
+    except Mistake as mistake:
         raise _refused(key, str(mistake), mistake.help) from None
 
 

@@ -18,7 +18,7 @@ FLOORS = [
         "convolution_costs",
         "schedules",
     },
-    {"ir", "scopes", "syntax.ast", "syntax.prescan"},
+    {"ir", "scopes", "syntax.ast", "syntax.prescan", "train_values"},
     {
         "syntax.parser",
         "syntax.printer",

@@ -73,7 +73,7 @@ class LayerNetwork(Network):
     def __init__(self, graph: Graph, recipe: Recipe, seed: int = 0, dtype: type = np.float32) -> None:
         rng = np.random.default_rng(seed)
         kernel, options = loss_kernel(recipe)
-        self.graph, self.loss = graph, partial(kernel, **options)
+        self.graph, self.loss = graph, partial(kernel, **options) if options else kernel
         self.dtype, self.input_shape = np.dtype(dtype), graph.input_shape
         self.params = {name: initial_array(spec, recipe.init, rng, self.dtype) for name, spec in graph.param_specs()}
         self.buffers = {name: initial_array(spec, recipe.init, rng, self.dtype) for name, spec in graph.buffer_specs()}

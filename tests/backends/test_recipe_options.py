@@ -53,6 +53,20 @@ def test_workers_that_share_a_batch_learn_what_the_textbook_learns(text, train, 
     fast.close()
 
 
+@pytest.mark.parametrize("text", ["sgd momentum=0.9", "adam", "rmsprop", "rmsprop momentum=0.5", "adagrad"])
+def test_the_rows_of_moments_are_the_optimizers_state_in_the_order_of_its_names(text):
+    net = compile_text(f"{DENSE}train {{ opt {text} }}")  # no bias before a batch norm, whose state is rounding
+    slow, fast = twins(net)
+    for step in range(3):
+        x, y = batch(net, 6, step)
+        slow.train_step(x, y)
+        fast.train_step(x, y)
+    for row, _ in enumerate(net.recipe.state_names):
+        _, named = fast.views(fast.moments[row], fast.params)
+        near_all(named, {name: slow.optimizer_state[name][row] for name in slow.params}, 1e-8, "state of")
+    fast.close()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_labels_and_probabilities_may_come_in_turn(kind):
     net = compile_text(f"{NET}train {{ {WEIGHTED}, augment mixup=0.2, clip 0.1 }}")
