@@ -16,7 +16,7 @@ import click
 from netdsl import __version__
 from netdsl.diagnostics import SpecError, TrainingFailed, UserError, plain
 
-COMMANDS = ("check", "fmt", "summary", "explain", "compile", "verify", "train", "eval", "predict", "bench")
+COMMANDS = ("check", "fmt", "summary", "explain", "compile", "verify", "train", "eval", "predict", "plot", "bench")
 
 
 class _Commands(click.Group):

@@ -79,10 +79,10 @@ def _read(files: Sequence[Path], config: RunConfig, invert: bool | None) -> np.n
 
     from netdsl.training.datasets import normalize
 
-    return normalize(np.stack(list(_pixels(files, config, invert))), config.mean, config.std)
+    return normalize(np.stack(list(read_pixels(files, config, invert))), config.mean, config.std)
 
 
-def _pixels(files: Sequence[Path], config: RunConfig, invert: bool | None) -> Iterator[np.ndarray]:
+def read_pixels(files: Sequence[Path], config: RunConfig, invert: bool | None) -> Iterator[np.ndarray]:
     from netdsl.cli import say
     from netdsl.training.images import looks_inverted, read_image
 

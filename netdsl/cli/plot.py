@@ -1,0 +1,84 @@
+"""`netdsl plot`: pictures of a training run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from netdsl.training.runs import RunConfig
+
+SUBJECT = ("features", "receptive")  # kinds that show one image or layer
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("kinds", metavar="[KIND]...", nargs=-1)
+@click.option("--image", type=click.Path(path_type=Path), help="Show this image in `features` and `receptive`.")
+@click.option("--sample", type=click.IntRange(0), help="Or this test sample, counted from 0; by default the first.")
+@click.option("--layer", help="The layer that `features` and `receptive` show, by its full name.")
+@click.option("--checkpoint", type=click.Choice(["best", "last"]), help="By default the best, if there is one.")
+@click.option("--format", "form", type=click.Choice(["png", "svg", "both"]), default="both", show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), help="The folder for the pictures; by default RUN/plots.")
+def command(
+    run: Path,
+    kinds: tuple[str, ...],
+    image: Path | None,
+    sample: int | None,
+    layer: str | None,
+    checkpoint: str | None,
+    form: str,
+    out: Path | None,
+) -> None:
+    """Draw pictures of the run in the folder RUN, of these KINDs or of all that fit it, and print their paths.
+
+    \b
+    curves       loss, accuracy and learning rate over the epochs
+    confusion    which classes are taken for which
+    mistakes     the wrong answers the network was surest of
+    predictions  test images with the probabilities of their classes
+    filters      the weights of the first layer
+    features     what a layer makes of an image
+    statistics   activations and gradients, layer by layer
+    receptive    what units see of an image, and what they look at
+
+    \b
+    Examples:
+      netdsl plot runs/lenet-1
+      netdsl plot runs/lenet-1 curves confusion --format svg
+      netdsl plot runs/lenet-1 features --layer conv2 --image seven.png
+    """
+    from netdsl.cli.options import data_dir
+    from netdsl.training.plots import FORMATS, figures, fitting_kinds, save
+    from netdsl.training.views import open_run
+
+    _check_options(kinds, image, sample, layer)
+    folder = out or run / "plots"
+    with open_run(run, data_dir(), checkpoint) as view:
+        options = {"sample": sample or 0, "layer": layer, "image": image and _read(image, view.run.config)}
+        for kind, figure in figures(view, dict.fromkeys(kinds) or fitting_kinds(view), **options):
+            folder.mkdir(parents=True, exist_ok=True)
+            for path in save(figure, folder / kind, FORMATS if form == "both" else (form,)):
+                click.echo(path)
+
+
+def _check_options(kinds: tuple[str, ...], image: Path | None, sample: int | None, layer: str | None) -> None:
+    """Raises UserError for options that would change nothing."""
+    from netdsl.diagnostics import UserError
+
+    if image is not None and sample is not None:
+        raise UserError("`--image` and `--sample` exclude each other", help="leave out one")
+    given = [name for name, value in (("image", image), ("sample", sample), ("layer", layer)) if value is not None]
+    if given and kinds and not set(SUBJECT) & set(kinds):
+        also = " and ".join(f"`{kind}`" for kind in SUBJECT)
+        raise UserError(f"`--{given[0]}` changes nothing here: it is for {also}", help=f"add {also} or leave it out")
+
+
+def _read(image: Path, config: RunConfig) -> np.ndarray:
+    from netdsl.cli.predict import read_pixels
+
+    return next(read_pixels([image], config, invert=None))

@@ -1,0 +1,73 @@
+"""`curves`: loss, accuracy and learning rate over the epochs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from netdsl.training.history import Epoch, History
+from netdsl.training.inspection import best_epoch
+from netdsl.training.plots.style import BLUE, GREEN, GREY, PAGE, VERMILLION, new_figure, plain_log, whole_ticks
+
+if TYPE_CHECKING:
+    from netdsl.training.plots.style import Axes, Figure
+    from netdsl.training.views import RunView
+
+UNITS = {"ce": "loss (nats)", "nll": "loss (nats)", "bce": "loss (nats)", "mse": "loss (mean squared error)"}
+MARKED = 30  # epochs: more of them get no marks on the lines
+WIDE = 100  # times the smallest value: above it the axis is logarithmic
+
+
+def draw_curves(view: RunView) -> Figure:
+    """A panel for each; the best epoch is marked where validation data chose one."""
+    history, best = view.history, best_epoch(view.history)
+    has_accuracy = any(value is not None for value in history.column("train_accuracy"))
+    figure = new_figure(PAGE, 2.2)
+    panels = figure.subplots(1, 3 if has_accuracy else 2)
+    _pair(panels[0], history, "loss", UNITS.get(view.net.recipe.loss, "loss"), best)
+    if has_accuracy:
+        _pair(panels[1], history, "accuracy", "accuracy (%)", best, scale=100)
+    panels[-1].plot(history.column("epoch"), history.column("lr"), color=GREEN, **_marks(history, "^", "-"))
+    panels[-1].set_ylabel("learning rate")
+    panels[-1].set_ylim(bottom=0)
+    for axes in panels:
+        _finish(axes, history)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper left", ncols=3)
+    return figure
+
+
+def _pair(axes: Axes, history: History, measure: str, label: str, best: Epoch | None, scale: float = 1) -> None:
+    """Training and validation in one panel."""
+    values = []
+    for part, name, color, mark, dash in (
+        ("train", "training", BLUE, "o", "-"),
+        ("val", "validation", VERMILLION, "s", (0, (4, 1.5))),
+    ):
+        y = scale * np.array(history.column(f"{part}_{measure}"), float)
+        if not np.isnan(y).all():
+            axes.plot(history.column("epoch"), y, color=color, label=name, **_marks(history, mark, dash))
+            values.append(y[np.isfinite(y)])
+    axes.set_ylabel(label)
+    if best is not None:
+        axes.axvline(best.epoch, color=GREY, linewidth=0.8, linestyle=":", zorder=0)
+        y = scale * getattr(best, f"val_{measure}")
+        axes.plot([best.epoch], [y], "*", color=VERMILLION, markersize=9, markeredgecolor="black",
+                  markeredgewidth=0.5, linestyle="none", label=f"best epoch ({best.epoch})", zorder=3)  # fmt: skip
+    every = np.concatenate(values) if values else np.array([])
+    if measure == "loss" and every.size and every.min() > 0 and every.max() > WIDE * every.min():
+        plain_log(axes)
+
+
+def _marks(history: History, mark: str, dash: object) -> dict[str, object]:
+    return {"marker": mark if len(history) <= MARKED else None, "linestyle": dash}
+
+
+def _finish(axes: Axes, history: History) -> None:
+    axes.set_xlabel("epoch")
+    axes.grid(axis="y")
+    axes.set_axisbelow(True)
+    first, last = history[0].epoch, history[-1].epoch
+    margin = 0.04 * (last - first) or 0.5
+    axes.set_xlim(first - margin, last + margin)
+    whole_ticks(axes)
