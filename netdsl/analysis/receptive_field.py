@@ -16,9 +16,10 @@ Region = tuple[Interval, ...]
 """Rows and columns of a map; () is all of a value that is no map."""
 
 POINTWISE = frozenset(
-    "add bn cat dropout dropout2d droppath elu gelu hardsigmoid hardswish identity leaky ln logsoftmax lrn mish mul "
-    "prelu relu relu6 rms scale selu shuffle sigmoid silu slice softmax softplus tanh".split()
-)
+    ("add", "bn", "cat", "dropout", "dropout2d", "droppath", "elu", "gelu", "hardsigmoid", "hardswish", "identity",
+     "leaky", "ln", "logsoftmax", "lrn", "mish", "mul", "prelu", "relu", "relu6", "rms", "scale", "selu", "shuffle",
+     "sigmoid", "silu", "slice", "softmax", "softplus", "tanh")
+)  # fmt: skip
 """Ops that make each place of a map from the same place of their inputs (batch norm: out of training)."""
 
 

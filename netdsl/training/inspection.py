@@ -293,6 +293,15 @@ def receptive_fields(graph: Graph) -> tuple[tuple[int, ReceptiveField], ...]:
     return tuple((index, field) for index, field in fields if field is not None)
 
 
+def growing_fields(fields: Sequence[tuple[int, ReceptiveField]]) -> tuple[tuple[int, ReceptiveField], ...]:
+    """Those that are larger than every one before them."""
+    found: list[tuple[int, ReceptiveField]] = []
+    for index, field in fields:
+        if not found or np.prod(field.size) > np.prod(found[-1][1].size):
+            found.append((index, field))
+    return tuple(found)
+
+
 @dataclass(frozen=True)
 class EffectiveField:
     """heat (H, W): how much each pixel moves the unit of `field`: |d unit / d pixel|, the mean over images and summed

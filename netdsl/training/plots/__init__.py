@@ -16,7 +16,7 @@ from netdsl.diagnostics import UserError, did_you_mean, plain
 from netdsl.files import write_atomic
 from netdsl.training import inspection
 from netdsl.training.inspection import Answers, is_image
-from netdsl.training.plots.style import png_bytes, settle, style, svg_text
+from netdsl.training.plots.style import png_bytes, style, svg_text
 
 if TYPE_CHECKING:
     from netdsl.training.plots.style import Figure
@@ -78,7 +78,7 @@ def draw(kind: str, view: RunView, **options: object) -> Figure:
         fitting = ", ".join(f"`{k}`" for k in fitting_kinds(view))
         raise UserError(f"the run has no plot `{kind}`: {reason}", help=f"it has {fitting}")
     with style():
-        return settle(_DRAW[kind](view, Options(**options)), kind)
+        return _DRAW[kind](view, Options(**options))
 
 
 def figures(view: RunView, kinds: Iterable[str], **options: object) -> Iterator[tuple[str, Figure]]:
@@ -169,13 +169,14 @@ def _receptive(view: RunView, options: Options) -> Figure:
     from netdsl.training.plots.fields import draw_receptive, spread
 
     graph, fields = view.net.graph, inspection.receptive_fields(view.net.graph)
-    wanted = spread(fields, HEAT_MAPS)
+    growing = inspection.growing_fields(fields)
+    wanted = spread(growing, HEAT_MAPS)
     if options.layer is not None:
         names = [field.name for _, field in fields]
         index = inspection.layer_index(graph, options.layer, names, "convolution or pooling that gives maps")
         wanted = [(i, field) for i, field in fields if i == index]
     _, picture = inspection.subject(view, options.sample, options.image)
-    return draw_receptive(picture, [field for _, field in fields], inspection.effective_fields(view, wanted))
+    return draw_receptive(picture, [field for _, field in growing], inspection.effective_fields(view, wanted))
 
 
 _DRAW = {

@@ -7,66 +7,84 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from netdsl.training.inspection import Confusion
-from netdsl.training.plots.style import BLUE, COLUMN, PAGE, SHARES, SMALL, add_colorbar, new_figure, text
+from netdsl.training.plots.style import (
+    BLUE,
+    COLUMN,
+    PAGE,
+    SHARES,
+    SMALL,
+    add_colorbar,
+    new_figure,
+    place,
+    text,
+    text_width,
+    widest,
+)
 
 if TYPE_CHECKING:
     from netdsl.training.plots.style import Axes, Figure
 
 FEW, MANY = 12, 24  # classes: up to FEW in one column of a paper; above MANY no numbers in the cells
 NAMED = 50  # class names along an axis at most
+TOP, BARS, GAP = 0.46, 0.48, 0.08  # inches: above the matrix, the bars beside it, between them
+DARK = 0.5  # shares above it have white numbers
 
 
 def draw_confusion(found: Confusion) -> Figure:
     """Colour is the share of the row, the number a count; beside each row the accuracy of that class."""
     count = len(found.classes)
-    width, height = (COLUMN, 3.2) if count <= FEW else (PAGE, 6.2)
-    figure = new_figure(width, height)
-    matrix, bars = figure.subplots(1, 2, sharey=True, width_ratios=(5, 1))
-    image = matrix.imshow(found.shares, cmap=SHARES, vmin=0, vmax=1, interpolation="none", aspect="auto")
+    names = [text(name, 14) for name in found.classes]
+    size = 7 if count <= MANY else SMALL
+    is_short, longest = widest(names, size) < 0.15 and count <= MANY, widest(names, size)
+    left, below = 0.3 + longest, 0.34 + (0.1 if is_short else longest)
+    side = (COLUMN if count <= FEW else PAGE) - left - GAP - BARS - 0.12
+    figure = new_figure("confusion", left + side + GAP + BARS + 0.12, TOP + side + below)
+    matrix = place(figure, left, TOP, side, side)
+    image = matrix.imshow(found.shares, cmap=SHARES, vmin=0, vmax=1, interpolation="none")
     if count <= MANY:
-        _numbers(matrix, found)
-    _names(matrix, found.classes)
-    matrix.set_xlabel("predicted class")
-    matrix.set_ylabel("true class")
-    _frame(matrix)
-    _accuracy(bars, found, with_numbers=count <= MANY)
-    add_colorbar(figure, image, [matrix, bars], "share of the true class", location="top", aspect=50, fraction=0.04)
+        _numbers(matrix, found, side / count)
+    _names(matrix, names, size, rotation=0 if is_short else 90)
+    _accuracy(place(figure, left + side + GAP, TOP, BARS, side), found, with_numbers=count <= MANY)
+    add_colorbar(place(figure, left, TOP - 0.11, side, 0.06), image, "share of the true class", across=True)
     return figure
 
 
-def _numbers(axes: Axes, found: Confusion) -> None:
-    """Counts, dark on light or light on dark; a zero is left out."""
+def _numbers(axes: Axes, found: Confusion, cell: float) -> None:
+    """Counts, dark on light or light on dark; a zero is left out. cell: the width of one in inches."""
+    shares = found.shares
     for i, j in np.argwhere(found.counts):
-        color = "white" if found.shares[i, j] > 0.55 else "black"
-        axes.text(j, i, str(found.counts[i, j]), ha="center", va="center", color=color, fontsize=SMALL)
+        color = "white" if shares[i, j] > DARK else "black"
+        label = _short(int(found.counts[i, j]), cell - 0.01)
+        axes.text(j, i, label, ha="center", va="center", color=color, fontsize=SMALL)
 
 
-def _names(axes: Axes, classes: tuple[str, ...]) -> None:
-    step = -(-len(classes) // NAMED)
-    places = range(0, len(classes), step)
-    names = [text(classes[i], 12) for i in places]
-    size = 7 if len(classes) <= MANY else SMALL
-    rotation = 0 if max(map(len, names)) <= 2 and len(classes) <= MANY else 90
-    axes.set_xticks(places, names, rotation=rotation, fontsize=size)
-    axes.set_yticks(places, names, fontsize=size)
-    axes.tick_params(length=1.5)
+def _short(count: int, width: float) -> str:
+    """The count, in thousands where it does not fit."""
+    words = (str(count), f"{count / 1e3:.1f}k", f"{count / 1e3:.0f}k", f"{count / 1e6:.0f}M")
+    return next((word for word in words if text_width(word, SMALL) <= width), "")
 
 
-def _frame(axes: Axes) -> None:
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(True)
+def _names(axes: Axes, names: list[str], size: float, rotation: int) -> None:
+    step = -(-len(names) // NAMED)
+    places = range(0, len(names), step)
+    axes.set_xticks(places, names[::step], rotation=rotation, fontsize=size)
+    axes.set_yticks(places, names[::step], fontsize=size)
+    axes.tick_params(length=1.5, pad=1.5)
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
+    axes.spines[["top", "right"]].set_visible(True)
 
 
 def _accuracy(axes: Axes, found: Confusion, with_numbers: bool) -> None:
-    """A bar and a percentage for each class; a class without samples has neither."""
+    """A bar and a percentage for each class; a class without samples has neither. Dotted: all samples together."""
     shares = 100 * found.class_accuracy
-    axes.barh(range(len(shares)), np.nan_to_num(shares), color=BLUE, height=0.7, alpha=0.35)
+    axes.barh(range(len(shares)), np.nan_to_num(shares), color="#a9cfe5", height=0.7)
     for i, share in enumerate(shares if with_numbers else []):
-        label = "\N{EN DASH}" if np.isnan(share) else f"{share:.1f}" if share < 99.95 else "100"
-        axes.text(4, i, label, va="center", ha="left", fontsize=SMALL)
-    axes.axvline(100 * found.accuracy, color="black", linewidth=0.7, linestyle=":")
-    axes.set_xlim(0, 100)
-    axes.set_xticks([0, 100])
-    axes.set_xlabel(f"accuracy (%)\nall: {100 * found.accuracy:.2f}")
-    axes.tick_params(axis="y", length=0, labelleft=False)
+        label = "\N{EN DASH}" if np.isnan(share) else "100" if share >= 99.95 else f"{share:.1f}"
+        axes.text(5, i, label, va="center", ha="left", fontsize=SMALL)
+    axes.axvline(100 * found.accuracy, color=BLUE, linewidth=0.8, linestyle=":")
+    axes.set(xlim=(0, 100), ylim=(len(shares) - 0.5, -0.5), xticks=[0, 100], yticks=[])
+    axes.tick_params(axis="x", labelsize=SMALL)
+    axes.set_xlabel(f"all: {100 * found.accuracy:.2f}", fontsize=7)
+    axes.set_title("accuracy\n(%)", fontsize=7)
     axes.spines["left"].set_visible(False)

@@ -8,7 +8,7 @@ import numpy as np
 
 from netdsl.training.history import Epoch, History
 from netdsl.training.inspection import best_epoch
-from netdsl.training.plots.style import BLUE, GREEN, GREY, PAGE, VERMILLION, new_figure, plain_log, whole_ticks
+from netdsl.training.plots.style import BLUE, GREEN, GREY, PAGE, VERMILLION, new_figure, place, plain_log, whole_ticks
 
 if TYPE_CHECKING:
     from netdsl.training.plots.style import Axes, Figure
@@ -23,17 +23,19 @@ def draw_curves(view: RunView) -> Figure:
     """A panel for each; the best epoch is marked where validation data chose one."""
     history, best = view.history, best_epoch(view.history)
     has_accuracy = any(value is not None for value in history.column("train_accuracy"))
-    figure = new_figure(PAGE, 2.2)
-    panels = figure.subplots(1, 3 if has_accuracy else 2)
+    figure = new_figure("curves", PAGE, 2.15)
+    width = PAGE / (3 if has_accuracy else 2)
+    panels = [place(figure, 0.52 + width * i, 0.32, width - 0.62, 1.45) for i in range(3 if has_accuracy else 2)]
     _pair(panels[0], history, "loss", UNITS.get(view.net.recipe.loss, "loss"), best)
     if has_accuracy:
         _pair(panels[1], history, "accuracy", "accuracy (%)", best, scale=100)
     panels[-1].plot(history.column("epoch"), history.column("lr"), color=GREEN, **_marks(history, "^", "-"))
     panels[-1].set_ylabel("learning rate")
-    panels[-1].set_ylim(bottom=0)
+    panels[-1].set_ylim(-0.03 * max(history.column("lr")), 1.06 * max(history.column("lr")) or 1)
     for axes in panels:
         _finish(axes, history)
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper left", ncols=3)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="upper left", ncols=3, handlelength=2.6,
+                  bbox_to_anchor=(0.45 / PAGE, 1.01))  # fmt: skip
     return figure
 
 

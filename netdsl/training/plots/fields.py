@@ -13,10 +13,13 @@ from netdsl.training.plots.style import (
     PAGE,
     SEQUENTIAL,
     SMALL,
+    Box,
     add_colorbar,
     add_rectangle,
     colour_of,
     new_figure,
+    place,
+    sheet,
     show_image,
     text,
 )
@@ -25,7 +28,10 @@ if TYPE_CHECKING:
     from netdsl.training.plots.style import Axes, Figure
 
 MOST = 8  # rectangles on the image
+PANELS, ENTRIES = 4, 4  # images beside each other; names in a line of the legend
 DASHES = ("-", (0, (4, 1)), (0, (1, 1)), (0, (3, 1, 1, 1)))
+TOP, GAP, SCALE = 0.24, 0.1, 0.55  # inches: titles, between images, colour scale
+SIDE = (PAGE - SCALE - GAP * PANELS) / PANELS
 
 
 def spread(items: Sequence, most: int) -> list:
@@ -38,31 +44,41 @@ def draw_receptive(
     picture: np.ndarray, fields: Sequence[ReceptiveField], effective: Sequence[EffectiveField]
 ) -> Figure:
     """The theoretical fields on the image; beside it a heat map for each effective one, its theoretical one dashed."""
-    figure = new_figure(PAGE, 2.35)
-    panels = figure.subplots(1, 1 + len(effective), squeeze=False)[0]
-    _rectangles(panels[0], picture, spread(fields, MOST))
-    image = None
-    for axes, found in zip(panels[1:], effective, strict=True):
-        image = show_image(axes, found.heat, cmap=SEQUENTIAL, vmin=0, vmax=1)
-        _outline(axes, found.field, color="white", linestyle=(0, (3, 2)), linewidth=0.9)
-        axes.set_title(f"effective, {text(found.field.name, 18)}", fontsize=7)
-    add_colorbar(figure, image, list(panels[1:]), "influence / maximum", shrink=0.6)
+    fields = spread(fields, MOST)
+    side_height = min(1.6, picture.shape[0] / picture.shape[1]) * SIDE
+    lines = -(-len(fields) // ENTRIES)
+    width = (SIDE + GAP) * (1 + len(effective)) + SCALE
+    figure = new_figure("receptive", width, TOP + side_height + 0.12 + 0.13 * lines)
+    axes = sheet(figure)
+    boxes = [Box(GAP / 2 + (SIDE + GAP) * i, TOP, SIDE, side_height) for i in range(1 + len(effective))]
+    _, own = show_image(axes, picture, boxes[0])
+    axes.text(own.left, own.top - 0.05, "theoretical field (pixels)", fontsize=7)
+    for i, field in enumerate(fields):
+        look = {"color": colour_of(0.2 + 0.75 * i / max(1, len(fields) - 1), "plasma"), "linestyle": DASHES[i % 4]}
+        _outline(axes, own, picture, field, color="white", linewidth=2.2, alpha=0.5)
+        _outline(axes, own, picture, field, linewidth=1.1, **look)
+        _entry(axes, i, width, own.bottom + 0.13, field, look)
+    for box, found in zip(boxes[1:], effective, strict=True):
+        image, own = show_image(axes, found.heat, box, cmap=SEQUENTIAL, vmin=0, vmax=1)
+        axes.text(own.left, own.top - 0.05, f"effective, {text(found.field.name, 20)}", fontsize=7)
+        _outline(axes, own, found.heat, found.field, color="white", linestyle=(0, (3, 2)), linewidth=0.9)
+    add_colorbar(place(figure, own.right + 0.07, own.top, 0.07, own.height), image, "influence / maximum")
     return figure
 
 
-def _rectangles(axes: Axes, picture: np.ndarray, fields: Sequence[ReceptiveField]) -> None:
-    show_image(axes, picture)
-    for place, field in enumerate(fields):
-        color = colour_of(0.15 + 0.8 * place / max(1, len(fields) - 1), "plasma")
-        _outline(axes, field, edgecolor=color, linestyle=DASHES[place % len(DASHES)])
-        h, w = field.size
-        label = f"{text(field.name, 16)} {h}\N{MULTIPLICATION SIGN}{w}"
-        axes.plot([], [], color=color, linestyle=DASHES[place % len(DASHES)], label=label)
-    axes.set_title("theoretical (pixels)", fontsize=7)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.02), fontsize=SMALL, ncols=2, handlelength=1.6,
-                columnspacing=0.8, labelspacing=0.2, borderpad=0)  # fmt: skip
+def _entry(axes: Axes, i: int, width: float, top: float, field: ReceptiveField, look: dict[str, object]) -> None:
+    """A line of the legend: layer and size."""
+    columns = ENTRIES if width > PAGE - 0.1 else 2
+    left, y = GAP / 2 + i % columns * (width - GAP) / columns, top + 0.13 * (i // columns)
+    axes.plot([left, left + 0.25], [y, y], linewidth=1.1, **look)
+    h, w = field.size
+    label = f"{text(field.name, 20)}: {h}\N{MULTIPLICATION SIGN}{w}"
+    axes.text(left + 0.3, y, label, va="center", fontsize=SMALL)
 
 
-def _outline(axes: Axes, field: ReceptiveField, **options: object) -> None:
+def _outline(axes: Axes, own: Box, picture: np.ndarray, field: ReceptiveField, **options: object) -> None:
+    """The field on the picture that is at `own`."""
     (top, bottom), (left, right) = field.rows, field.columns
-    add_rectangle(axes, left - 0.5, top - 0.5, right - left + 1, bottom - top + 1, **options)
+    unit = own.width / picture.shape[1]  # inches a pixel
+    box = Box(own.left + left * unit, own.top + top * unit, (right - left + 1) * unit, (bottom - top + 1) * unit)
+    add_rectangle(axes, box, **options)

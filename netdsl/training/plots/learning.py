@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from netdsl.training.inspection import LayerStatistics
-from netdsl.training.plots.style import BLUE, GREEN, GREY, PAGE, SMALL, VERMILLION, new_figure, text
+from netdsl.training.plots.style import BLUE, GREEN, GREY, PAGE, SMALL, VERMILLION, new_figure, place, text, widest
 
 if TYPE_CHECKING:
     from netdsl.training.plots.style import Axes, Figure
@@ -19,20 +19,23 @@ LINE = 0.115  # inches for a layer
 
 def draw_statistics(layers: Sequence[LayerStatistics]) -> Figure:
     """A row for each layer, the first on top."""
-    height = min(TALLEST, max(1.6, 0.75 + LINE * len(layers)))
-    figure = new_figure(PAGE, height)
-    panels = figure.subplots(1, 3, sharey=True)
+    height = min(TALLEST, max(1.6, 0.7 + LINE * len(layers)))
+    figure = new_figure("statistics", PAGE, height)
+    step = -(-len(layers) // int((height - 0.7) / 0.1))
+    names = [text(layer.name, 28) for layer in layers[::step]]
+    left = 0.12 + widest(names, SMALL)
+    width = (PAGE - left - 0.1) / 3
+    panels = [place(figure, left + width * i, 0.28, width - 0.12, height - 0.68) for i in range(3)]
     rows = np.arange(len(layers))
     _activations(panels[0], rows, layers)
     _zeros(panels[1], rows, layers)
     _gradients(panels[2], rows, layers)
-    step = -(-len(layers) // int((height - 0.7) / 0.1))
-    panels[0].set_yticks(rows[::step], [text(layer.name, 28) for layer in layers[::step]], fontsize=SMALL)
-    panels[0].set_ylim(len(layers) - 0.4, -0.6)
     for axes in panels:
+        axes.set(ylim=(len(layers) - 0.4, -0.6), yticks=[])
         axes.grid(axis="x")
         axes.set_axisbelow(True)
-        axes.tick_params(axis="y", length=0)
+    panels[0].set_yticks(rows[::step], names, fontsize=SMALL)
+    panels[0].tick_params(axis="y", length=0)
     return figure
 
 
@@ -40,7 +43,7 @@ def _activations(axes: Axes, rows: np.ndarray, layers: Sequence[LayerStatistics]
     mean, std = (np.array([getattr(layer, name) for layer in layers]) for name in ("mean", "std"))
     axes.errorbar(mean, rows, xerr=std, fmt="o", color=BLUE, markersize=2.5, elinewidth=0.8, capsize=1.5, capthick=0.6)
     axes.axvline(0, color="black", linewidth=0.5)
-    axes.set_xlabel("activation, mean \N{PLUS-MINUS SIGN} std")
+    axes.set_xlabel("activation, mean \N{PLUS-MINUS SIGN} std", fontsize=7)
 
 
 def _zeros(axes: Axes, rows: np.ndarray, layers: Sequence[LayerStatistics]) -> None:
@@ -50,7 +53,7 @@ def _zeros(axes: Axes, rows: np.ndarray, layers: Sequence[LayerStatistics]) -> N
         rows, dead, height=0.35, color=VERMILLION, hatch="////", edgecolor="white", linewidth=0, label="dead channels"
     )
     axes.set_xlim(0, 100)
-    axes.set_xlabel("share (%)")
+    axes.set_xlabel("share (%)", fontsize=7)
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, handlelength=1.2, columnspacing=1)
 
 
@@ -61,4 +64,4 @@ def _gradients(axes: Axes, rows: np.ndarray, layers: Sequence[LayerStatistics]) 
         axes.hlines(where, min(ratios) - 0.2, ratios, color=GREY, linewidth=0.5)
         axes.plot(ratios, where, "D", color=GREEN, markersize=2.8)
         axes.set_xlim(left=min(ratios) - 0.2)
-    axes.set_xlabel("log10 of gradient norm / weight norm")
+    axes.set_xlabel("log10(gradient norm / weight norm)", fontsize=7)

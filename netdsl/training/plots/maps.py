@@ -13,8 +13,11 @@ from netdsl.training.plots.style import (
     PAGE,
     SEQUENTIAL,
     SIGNED,
+    Box,
     add_colorbar,
     new_figure,
+    place,
+    sheet,
     show_image,
     text,
 )
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
     from netdsl.training.plots.style import Figure
 
 MOST = 64  # filters or maps shown
+TOP, EDGE, SCALE, TALLEST = 0.24, 0.06, 0.52, 6.0  # inches: title, margin, colour scale, a sheet
+ROBUST = 99.5  # percent of the numbers that the scale of `features` covers, where the rest are much larger
+TIMES = "\N{MULTIPLICATION SIGN}"
 
 
 def draw_filters(filters: Filters, classes: tuple[str, ...]) -> Figure:
@@ -30,64 +36,88 @@ def draw_filters(filters: Filters, classes: tuple[str, ...]) -> Figure:
 
     classes: their names, where each filter belongs to one, else none.
     """
-    weights = filters.weights[:MOST]
-    is_rgb = weights.shape[1] == 3
-    tiles = as_colours(weights) if is_rgb else weights.reshape(-1, *weights.shape[2:])[:MOST]
-    columns = _columns(len(tiles), 8)
-    rows = -(-len(tiles) // columns)
-    figure = new_figure(COLUMN, 0.55 + rows * (COLUMN - 0.5) / columns * tiles.shape[1] / tiles.shape[2])
-    axes = figure.subplots()
-    sheet = montage(tiles, columns, gap=1 + max(tiles.shape[1:3]) // 12)
-    if is_rgb:
-        show_image(axes, sheet)
-    else:
-        limit = float(np.abs(tiles).max()) or 1.0
-        image = show_image(axes, sheet, cmap=SIGNED, vmin=-limit, vmax=limit)
-        add_colorbar(figure, image, axes, "weight")
-    axes.set_title(_filters_title(filters, len(tiles)))
-    if len(classes) == len(tiles):
-        _number_tiles(axes, tiles, columns, classes)
+    is_rgb = filters.weights.shape[1] == 3
+    tiles = as_colours(filters.weights) if is_rgb else filters.weights.reshape(-1, *filters.weights.shape[2:])
+    shown = tiles[:MOST]
+    columns = _columns(len(shown), most=8, aspect=1.2)
+    whole = montage(shown, columns, _gap(shown))
+    box = _sheet_box(whole, EDGE, COLUMN - 2 * EDGE - (0 if is_rgb else SCALE))
+    figure = new_figure("filters", COLUMN, box.bottom + EDGE)
+    axes = sheet(figure)
+    axes.text(EDGE, TOP / 2, _filters_title(filters, len(shown), len(tiles)), va="center", fontsize=7)
+    limit = float(np.abs(shown).max()) or 1.0
+    image, found = show_image(axes, whole, box, **({} if is_rgb else {"cmap": SIGNED, "vmin": -limit, "vmax": limit}))
+    if not is_rgb:
+        add_colorbar(place(figure, found.right + 0.07, found.top, 0.07, found.height), image, "weight")
+    for i, name in enumerate(classes if len(classes) == len(shown) else ()):
+        scale, step = found.width / whole.shape[1], np.array(shown.shape[1:3]) + _gap(shown)
+        left, top = found.left + scale * (i % columns) * step[1], found.top + scale * (i // columns) * step[0]
+        axes.text(left + 0.02, top + 0.02, text(name, 10), ha="left", va="top", fontsize=7)
     return figure
 
 
-def _filters_title(filters: Filters, shown: int) -> str:
+def _filters_title(filters: Filters, shown: int, total: int) -> str:
     f, c, h, w = filters.weights.shape
     what = "filters" if filters.op == "conv" else "weight images"
-    channels = {1: "", 3: ", RGB, each stretched to its range"}.get(c, f" of {c} channels")
-    some = f", {shown} shown" if shown < f * (1 if c == 3 else c) else ""
-    return text(f"{filters.name}: {f} {what} of {h}\N{MULTIPLICATION SIGN}{w}{channels}{some}")
+    channels = ", RGB, each stretched to its range" if c == 3 else ""
+    some = f", {shown} shown" if shown < total else ""
+    return f"{text(filters.name, 16)}: {f} {what} of {h}{TIMES}{w}{channels}{some}"
 
 
-def _number_tiles(axes: object, tiles: np.ndarray, columns: int, names: tuple[str, ...]) -> None:
-    """The name of each tile's class in its corner."""
-    gap = 1 + max(tiles.shape[1:3]) // 12
-    for i, name in enumerate(names):
-        left, top = i % columns * (tiles.shape[2] + gap), i // columns * (tiles.shape[1] + gap)
-        axes.text(left, top, text(name, 10), ha="left", va="top", fontsize=7)
+def _sheet_box(whole: np.ndarray, left: float, width: float) -> Box:
+    """Below the title, as wide as it may be without being taller than TALLEST."""
+    return Box(left, TOP, width, min(TALLEST, width * whole.shape[0] / whole.shape[1]))
 
 
-def _columns(count: int, most: int) -> int:
-    """Of a nearly square sheet of `count` tiles, `most` at most."""
-    return min(most, max(1, math.ceil(math.sqrt(count * 1.2))))
+def _gap(tiles: np.ndarray) -> int:
+    """Pixels between tiles: about a tenth of their size."""
+    return 1 + max(tiles.shape[1:3]) // 14
+
+
+def _columns(count: int, most: int, aspect: float) -> int:
+    """How many of `count` tiles go in a row: few empty places, and about `aspect` times as many as rows."""
+    ideal = math.sqrt(count * aspect)
+
+    def cost(columns: int) -> float:
+        return -count % columns / count + abs(math.log(columns / ideal))
+
+    return min(range(1, min(count, most) + 1), key=cost)
 
 
 def draw_features(found: FeatureMaps, picture: np.ndarray, caption: str) -> Figure:
     """The image and beside it the maps, on one scale: from 0 where no number is negative, else symmetric about 0."""
     maps = found.maps[:MOST]
-    columns = _columns(2 * len(maps), 12)
-    rows = -(-len(maps) // columns)
-    figure = new_figure(PAGE, max(1.5, 0.45 + 5.0 / columns * rows * maps.shape[1] / maps.shape[2]))
-    left, right = figure.subplots(1, 2, width_ratios=(1, 4.2))
-    show_image(left, picture)
-    left.set_title(text(caption, 26))
-    low, high = float(maps.min()), float(maps.max())
-    limit = max(abs(low), abs(high)) or 1.0
-    scale = (
-        {"cmap": SEQUENTIAL, "vmin": 0, "vmax": limit} if low >= 0 else {"cmap": SIGNED, "vmin": -limit, "vmax": limit}
-    )
-    sheet = montage(maps, columns, gap=1 + max(maps.shape[1:]) // 14)
-    add_colorbar(figure, show_image(right, sheet, **scale), right, "activation")
+    whole = montage(maps, _columns(len(maps), most=16, aspect=2.6 * maps.shape[1] / maps.shape[2]), _gap(maps))
+    left = EDGE + 1.35
+    box = _sheet_box(whole, left, PAGE - left - EDGE - SCALE)
+    figure = new_figure("features", PAGE, max(box.bottom, TOP + 1.25) + EDGE)
+    axes = sheet(figure)
+    _, own = show_image(axes, picture, Box(EDGE, TOP, 1.25, 1.25))
+    image, place_of_maps = show_image(axes, whole, box, **_scale(maps))
     c, h, w = found.maps.shape
     some = f", {len(maps)} shown" if len(maps) < c else ""
-    right.set_title(text(f"{found.name}: {c} maps of {h}\N{MULTIPLICATION SIGN}{w}{some}"))
+    axes.text(own.left, own.top - 0.05, text(caption, 22), fontsize=7)
+    title = f"{text(found.name, 40)}: {c} maps of {h}{TIMES}{w}{some}"
+    axes.text(place_of_maps.left, place_of_maps.top - 0.05, title, fontsize=7)
+    bar = place(figure, place_of_maps.right + 0.07, place_of_maps.top, 0.07, place_of_maps.height)
+    add_colorbar(bar, image, "activation", extend=_extend(maps), extendfrac=0.04)
     return figure
+
+
+def _limit(maps: np.ndarray) -> float:
+    """The end of the scale: the largest number, or one that leaves out few if it is far off."""
+    sizes = np.abs(maps[np.isfinite(maps)])
+    largest, usual = (float(np.percentile(sizes, q)) if sizes.size else 0.0 for q in (100, ROBUST))
+    return (usual if largest > 1.3 * usual > 0 else largest) or 1.0
+
+
+def _scale(maps: np.ndarray) -> dict[str, object]:
+    limit = _limit(maps)
+    is_signed = maps.min() < 0
+    return {"cmap": SIGNED if is_signed else SEQUENTIAL, "vmin": -limit if is_signed else 0, "vmax": limit}
+
+
+def _extend(maps: np.ndarray) -> str:
+    """Which ends of the scale are open."""
+    above, below = maps.max() > _limit(maps), maps.min() < -_limit(maps)
+    return "both" if above and below else "max" if above else "min" if below else "neither"

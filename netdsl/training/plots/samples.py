@@ -11,22 +11,28 @@ import numpy as np
 from netdsl.training.inspection import Mistake
 from netdsl.training.plots.style import (
     BLUE,
+    COLUMN,
     GREY,
     PAGE,
     RIGHT,
     SMALL,
     VERMILLION,
     WRONG,
+    Box,
     new_figure,
+    sheet,
     show_image,
     text,
+    widest,
 )
 
 if TYPE_CHECKING:
     from netdsl.training.plots.style import Axes, Figure
 
 TOP = 5  # classes in a bar chart
-ROW = 0.95  # inches for one sample
+BAR, TITLE, PICTURE = 0.125, 0.16, 0.7  # inches: a bar with its gap, the line above, the image
+COLUMNS, CELL = 6, PAGE / 6  # mistakes in a row, the width of one
+GRID = "#dddddd"
 
 
 @dataclass(frozen=True)
@@ -38,76 +44,115 @@ class Prediction:
     p: np.ndarray
     label: int | None = None
 
+    def best(self, top: int) -> np.ndarray:
+        """The most probable classes, the first one first."""
+        return np.argsort(-self.p, kind="stable")[:top]
+
+
+@dataclass(frozen=True)
+class _Bar:
+    """One bar of a sample: its place, its length in percent, the class."""
+
+    left: float
+    top: float
+    percent: float
+    name: str
+    group: str
+
+
+_GROUPS = {
+    "true class": {"color": BLUE},
+    "wrong answer": {"facecolor": VERMILLION, "edgecolor": "white", "hatch": "/////", "linewidth": 0},
+    "other class": {"color": "#b5b5b5"},
+}
+
 
 def draw_predictions(samples: Sequence[Prediction], classes: tuple[str, ...], top: int = TOP) -> Figure:
     """Two samples in a row: the image and bars for its most probable classes; right and wrong have a sign each."""
-    columns = min(2, len(samples))
+    columns, top = min(2, len(samples)), min(top, len(classes))
+    cell = Box(0, 0, COLUMN, TITLE + max(PICTURE, BAR * top) + 0.1)
     rows = -(-len(samples) // columns)
-    figure = new_figure(PAGE * columns / 2, ROW * rows + 0.25)
-    grid = figure.subplots(rows, 2 * columns, squeeze=False, width_ratios=(1, 2.2) * columns)
-    for i, pair in enumerate(grid.reshape(-1, 2)):
-        if i < len(samples):
-            show_image(pair[0], samples[i].picture)
-            _bars(pair[1], samples[i], classes, min(top, len(classes)))
-        else:
-            for axes in pair:
-                axes.set_axis_off()
-    for axes in grid[-1, 1::2] if len(samples) % 2 == 0 or columns == 1 else (grid[-1, 1], *grid[-2:-1, 3]):
-        axes.set_xlabel("probability (%)", fontsize=7)
+    figure = new_figure("predictions", COLUMN * columns, rows * cell.height + 0.32)
+    axes = sheet(figure)
+    names = {int(k): text(classes[k], 16) for sample in samples for k in sample.best(top)}
+    start = PICTURE + 0.16 + widest(names.values(), SMALL)
+    unit = (COLUMN - start - 0.42) / 100  # inches a percent
+    bars = []
+    for i, sample in enumerate(samples):
+        left, upper = i % columns * COLUMN, i // columns * cell.height + 0.04
+        show_image(axes, sample.picture, Box(left + 0.05, upper + 0.02, PICTURE, PICTURE + TITLE - 0.02))
+        axes.text(left + PICTURE + 0.12, upper + TITLE / 2, _verdict(sample, classes), va="center", fontsize=7)
+        bars += _bars(sample, names, left + start, upper + TITLE + BAR / 2, top)
+        axes.vlines(left + start, upper + TITLE, upper + TITLE + BAR * top, color="black", linewidth=0.6)
+    _draw_bars(axes, bars, unit)
+    for column in range(columns):
+        _ruler(axes, column * COLUMN + start, rows * cell.height, unit)
+    if any(sample.label is not None for sample in samples):
+        axes.legend(
+            loc="lower left", fontsize=SMALL, handlelength=1.2, borderpad=0, labelspacing=0.2, borderaxespad=0.3
+        )
     return figure
 
 
-def _bars(axes: Axes, sample: Prediction, classes: tuple[str, ...], top: int) -> None:
-    order = np.argsort(-sample.p, kind="stable")[:top]
-    percent = 100 * sample.p[order]
-    is_true = order == sample.label
-    bars = axes.barh(range(top), percent, color=[BLUE if t else GREY for t in is_true], height=0.75)
-    if sample.label is not None and order[0] != sample.label:
-        bars[0].set(color=VERMILLION, hatch="////", edgecolor="white", linewidth=0)
-    for place, value in enumerate(percent):
-        axes.text(value + 1.5, place, f"{value:.1f}", va="center", fontsize=SMALL)
-    axes.set_yticks(range(top), [text(classes[k], 14) for k in order], fontsize=SMALL + 0.5)
-    axes.set_ylim(max(top, 3) - 0.4, -0.6)
-    axes.set_xlim(0, 118)
-    axes.set_xticks([0, 50, 100])
-    axes.spines["bottom"].set_bounds(0, 100)
-    axes.tick_params(axis="y", length=0)
-    axes.tick_params(axis="x", labelsize=SMALL)
-    axes.set_title(_verdict(sample, classes, order[0]), loc="left", fontsize=7, pad=2)
+def _bars(sample: Prediction, names: dict[int, str], left: float, top: float, count: int) -> list[_Bar]:
+    best = sample.best(count)
+    found = []
+    for place, k in enumerate(best):
+        is_true = k == sample.label or (sample.label is None and place == 0)
+        group = "true class" if is_true else "wrong answer" if place == 0 else "other class"
+        found.append(_Bar(left, top + BAR * place, 100 * float(sample.p[k]), names[int(k)], group))
+    return found
 
 
-def _verdict(sample: Prediction, classes: tuple[str, ...], said: int) -> str:
+def _draw_bars(axes: Axes, bars: Sequence[_Bar], unit: float) -> None:
+    for group, look in _GROUPS.items():
+        own = [bar for bar in bars if bar.group == group]
+        if own:
+            y, left = [bar.top for bar in own], [bar.left for bar in own]
+            axes.barh(y, [unit * bar.percent for bar in own], left=left, height=0.8 * BAR, label=group, **look)
+    for bar in bars:
+        axes.text(bar.left - 0.04, bar.top, bar.name, ha="right", va="center", fontsize=SMALL)
+        axes.text(bar.left + unit * bar.percent + 0.03, bar.top, f"{bar.percent:.1f}", va="center", fontsize=SMALL)
+
+
+def _ruler(axes: Axes, left: float, top: float, unit: float) -> None:
+    """The scale below a column of bars."""
+    axes.hlines(top, left, left + 100 * unit, color="black", linewidth=0.6)
+    axes.vlines([left + p * unit for p in (0, 50, 100)], top, top + 0.03, color="black", linewidth=0.6)
+    for percent in (0, 50, 100):
+        axes.text(left + percent * unit, top + 0.05, str(percent), ha="center", va="top", fontsize=SMALL)
+    axes.text(left + 50 * unit, top + 0.15, "probability (%)", ha="center", va="top", fontsize=7)
+
+
+def _verdict(sample: Prediction, classes: tuple[str, ...]) -> str:
     if sample.label is None:
         return text(sample.title, 34)
-    name = text(classes[sample.label], 14)
-    verdict = f"{RIGHT} right" if said == sample.label else f"{WRONG} wrong"
-    return f"{text(sample.title, 14)}: {name}, {verdict}"
+    verdict = f"{RIGHT} right" if sample.best(1)[0] == sample.label else f"{WRONG} wrong"
+    return f"{text(sample.title, 14)}, true: {text(classes[sample.label], 14)}, {verdict}"
 
 
 def draw_mistakes(
     found: Sequence[tuple[Mistake, np.ndarray]], classes: tuple[str, ...], wrong: int, total: int
 ) -> Figure:
     """Each mistake with its picture, the surest first; `wrong` of `total` samples were."""
-    if not found:
-        return _no_mistakes(total)
-    columns = 6
-    rows = -(-len(found) // columns)
-    figure = new_figure(PAGE, 0.3 + 1.5 * rows)
-    grid = figure.subplots(rows, columns, squeeze=False)
-    for axes in grid.flat:
-        axes.set_axis_off()
-    for axes, (mistake, picture) in zip(grid.flat, found, strict=False):
-        show_image(axes, picture)
-        said = f"{WRONG} {text(classes[mistake.said], 12)} {100 * mistake.probability:.1f} %"
-        axes.set_title(f"true: {text(classes[mistake.label], 13)}\n{said}", fontsize=7, pad=3)
-        axes.text(0.5, -0.03, f"sample {mistake.sample}", transform=axes.transAxes, ha="center", va="top",
-                  fontsize=SMALL, color=GREY)  # fmt: skip
-    shown = f"the {len(found)} it was surest of" if len(found) < wrong else "the surest first"
-    figure.suptitle(f"{wrong} of {total} test samples wrong; {shown}", fontsize=8)
+    columns = min(COLUMNS, max(3, len(found)))
+    rows, height = -(-len(found) // columns), CELL + 0.42
+    figure = new_figure("mistakes", CELL * columns, 0.22 + rows * height)
+    axes = sheet(figure)
+    axes.text(0.06, 0.11, _headline(len(found), wrong, total), va="center", fontsize=8)
+    for i, (mistake, picture) in enumerate(found):
+        cell = Box(i % columns * CELL, 0.22 + i // columns * height, CELL, height)
+        _, own = show_image(axes, picture, Box(cell.left + 0.06, cell.top + 0.29, CELL - 0.12, CELL - 0.12))
+        true, said = text(classes[mistake.label], 14), text(classes[mistake.said], 14)
+        axes.text(own.left, own.top - 0.04, f"{RIGHT} {true}\n{WRONG} {said}", va="bottom", fontsize=7)
+        caption = f"{100 * mistake.probability:.1f} %, sample {mistake.sample}"
+        axes.text(own.left, own.bottom + 0.03, caption, va="top", fontsize=SMALL, color=GREY)
     return figure
 
 
-def _no_mistakes(total: int) -> Figure:
-    figure = new_figure(PAGE / 2, 0.5)
-    figure.text(0.5, 0.5, f"{RIGHT} no mistake among {total} test samples", ha="center", va="center")
-    return figure
+def _headline(shown: int, wrong: int, total: int) -> str:
+    if not wrong:
+        return f"{RIGHT} no mistake among {total} test samples"
+    some = f"; the {shown} it was surest of" if shown < wrong else ""
+    signs = f"{RIGHT} true class, {WRONG} the network's, with its probability"
+    return f"{wrong} of {total} test samples wrong{some}" + (f"   ({signs})" if shown > 3 else "")
