@@ -1,0 +1,31 @@
+"""Parts of an SVG drawing as text."""
+
+from __future__ import annotations
+
+from html import escape
+
+INK, MUTED, EDGE, PAPER = "#1b1f24", "#57606a", "#6e7781", "#ffffff"
+FONT, GLYPH = 11, 6.65  # size of the letters and the width of each: all are as wide
+FAMILY = "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
+
+
+def text(x: float, y: float, words: str, *, color: str = INK, anchor: str = "", bold: bool = False) -> str:
+    look = (f' fill="{color}"' if color != INK else "") + (f' text-anchor="{anchor}"' if anchor else "")
+    look += ' font-weight="600"' if bold else ""
+    return f'<text x="{x:g}" y="{y:g}"{look}>{escape(words)}</text>'
+
+
+def rect(width: float, height: float, fill: str, stroke: str, *, at: float = 0, radius: float = 5) -> str:
+    return (
+        f'<rect x="{at:g}" y="{at:g}" width="{width:g}" height="{height:g}" rx="{radius:g}" '
+        f'fill="{fill}" stroke="{stroke}"/>'
+    )
+
+
+def short(count: int) -> str:
+    """`9,536`, `454.9k`, `25.56M`: four digits or fewer."""
+    for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
+        if count >= max(size, 10**4):
+            whole = count / size
+            return f"{whole:.{2 if whole < 99.995 else 1}f}".rstrip("0").rstrip(".") + unit
+    return f"{count:,}"
