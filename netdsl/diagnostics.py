@@ -103,6 +103,11 @@ class Diagnostic:
             "help": list(self.help),
         }
 
+    def _repr_html_(self) -> str:
+        from netdsl.markup import terminal  # here, since a check of a right spec has no use for it
+
+        return terminal(render(self, color=True))
+
 
 class UserError(Exception):
     """A mistake outside the spec (a file, an option, the data): one line and perhaps a help; exit code 2."""
@@ -126,6 +131,11 @@ class SpecError(Exception):
 
     def __str__(self) -> str:
         return render_all(self.diagnostics)
+
+    def _repr_html_(self) -> str:
+        from netdsl.markup import terminal
+
+        return terminal(render_all(self.diagnostics, color=True))
 
 
 class SpecProblem(Exception):

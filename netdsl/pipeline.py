@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netdsl.analysis.lints import lints
-from netdsl.analysis.summary import Summary
+from netdsl.analysis.summary import Summary, with_picture
 from netdsl.diagnostics import Diagnostic, SpecError, UserError
 from netdsl.ir import Graph
 from netdsl.library import Library, read_spec
@@ -104,7 +104,7 @@ class Net:
         return module.Model(seed=self.recipe.seed if seed is None else seed, dtype=dtype, **options)
 
     def _repr_html_(self) -> str:
-        return self.summary()._repr_html_()
+        return with_picture(self.graph, self.summary()._repr_html_())
 
 
 def run_module(text: str, name: str) -> types.ModuleType:

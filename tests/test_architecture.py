@@ -8,6 +8,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "netdsl"
 FLOORS = [
     {
         "source",
+        "markup",
         "diagnostics",
         "explanations",
         "files",
@@ -48,6 +49,7 @@ WITHIN = {
     "analysis",
     "layers.contract",
     "diagnostics",
+    "markup",
     "source",
     "expressions",
     "attributes",

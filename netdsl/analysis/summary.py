@@ -11,6 +11,7 @@ from netdsl.layers.contract import plural
 from netdsl.recipe import Recipe
 
 FLOAT32 = 4  # bytes
+HEAD = ("layer", "", "output", "params", "MACs")
 
 
 @dataclass(frozen=True)
@@ -101,17 +102,31 @@ class Summary:
             )
         return body
 
-    def __str__(self) -> str:
-        graph, rows = self.graph, self.rows()
-        head = ("layer", "", "output", "params", "MACs")
-        total = (
+    def _total(self) -> tuple[str, ...]:
+        """The last row."""
+        graph = self.graph
+        return (
             "total",
             plural(len(graph.nodes), "layer"),
             show_shape(graph.output_shape),
             f"{graph.num_params:,}",
             f"{graph.num_macs:,}",
         )
-        widths = [max(len(row[i]) for row in (head, *rows, total)) for i in range(5)]
+
+    def _title(self) -> str:
+        return f"{self.graph.name}: {show_shape(self.graph.input_shape)} -> {show_shape(self.graph.output_shape)}"
+
+    def _facts(self) -> list[str]:
+        used = memory(self.graph, self.recipe)
+        return [
+            f"memory (float32): params {show_bytes(used.params)}, activations {show_bytes(used.activations)} a sample, "
+            f"training at batch {self.recipe.batch} about {show_bytes(used.training)}",
+            *(f"note: {note}" for note in self.notes()),
+        ]
+
+    def __str__(self) -> str:
+        rows, total = self.rows(), self._total()
+        widths = [max(len(row[i]) for row in (HEAD, *rows, total)) for i in range(5)]
 
         def line(row: tuple[str, ...]) -> str:
             left = [f"{cell:<{width}}" for cell, width in zip(row[:3], widths[:3], strict=True)]
@@ -119,30 +134,24 @@ class Summary:
             return "  ".join([*left, *right]).rstrip()
 
         rule = "-" * (sum(widths) + 8)
-        used = memory(graph, self.recipe)
-        facts = [
-            f"memory (float32): params {show_bytes(used.params)}, activations {show_bytes(used.activations)} a sample, "
-            f"training at batch {self.recipe.batch} about {show_bytes(used.training)}",
-            *(f"note: {note}" for note in self.notes()),
-        ]
-        return "\n".join(
-            [
-                f"{graph.name}: {show_shape(graph.input_shape)} -> {show_shape(graph.output_shape)}",
-                "",
-                line(head),
-                rule,
-                *map(line, rows),
-                rule,
-                line(total),
-                "",
-                *facts,
-            ]
-        )
+        body = [line(HEAD), rule, *map(line, rows), rule, line(total)]
+        return "\n".join([self._title(), "", *body, "", *self._facts()])
+
+    def table_html(self) -> str:
+        """The table for a page."""
+        from netdsl.markup import table  # here, since only a notebook has use for it
+
+        return table(HEAD, self.rows(), 2, self._total())
 
     def _repr_html_(self) -> str:
-        from html import escape
+        from netdsl.markup import heading, paragraph
 
-        cells = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in self.rows())
-        head = "".join(f"<th>{name}</th>" for name in ("layer", "", "output", "params", "MACs"))
-        total = f"{self.graph.num_params:,} params, {self.graph.num_macs:,} MACs"
-        return f"<table><tr>{head}</tr>{cells}</table><p>{total}</p>"
+        return heading(self._title()) + self.table_html() + "".join(map(paragraph, self._facts()))
+
+
+def with_picture(graph: Graph, html: str) -> str:
+    """What is said of a network in a notebook, beside its diagram."""
+    from netdsl.analysis.diagram import diagram_svg
+    from netdsl.markup import beside
+
+    return beside(html, diagram_svg(graph))

@@ -12,11 +12,13 @@ from functools import partial
 import numpy as np
 
 from netdsl.analysis.loss import logits_layers, logits_value
+from netdsl.analysis.summary import Summary, with_picture
 from netdsl.backends.arguments import forward_arguments
 from netdsl.backends.network import Network
 from netdsl.ir import Graph, Node, ParamSpec
 from netdsl.kernels.initial import normal
 from netdsl.layers import layer_of
+from netdsl.markup import heading, paragraph
 from netdsl.recipe import SCHEMES, Recipe, loss_kernel, optimizer_step
 
 
@@ -121,6 +123,12 @@ class LayerNetwork(Network):
     def update(self, grads: dict[str, np.ndarray], lr: float) -> None:
         """One step of the spec's optimizer, in place."""
         self._step(self.params, grads, self.optimizer_state, lr)
+
+    def _repr_html_(self) -> str:
+        title = f"{self.graph.name}: {len(self.layers)} layer objects, {self.graph.num_params:,} params, {self.dtype}"
+        note = "each has params, and after a batch inputs, output and grads: model.layer(name).output"
+        facts = heading(title) + paragraph(note) + Summary(self.graph, Recipe()).table_html()
+        return with_picture(self.graph, facts)
 
 
 def initial_array(spec: ParamSpec, scheme: str, rng: np.random.Generator, dtype: np.dtype) -> np.ndarray:

@@ -10,7 +10,7 @@ import click
 if TYPE_CHECKING:
     import numpy as np
 
-    from netdsl.training.runs import RunConfig
+    from netdsl.training.config import RunConfig
 
 SUBJECT = ("features", "receptive")  # kinds that show one image or layer
 

@@ -57,6 +57,24 @@ class History:
         """One measure over the epochs, `history.column("val_loss")`; None where it was not taken."""
         return [getattr(row, name) for row in self.epochs]
 
+    def _repr_html_(self) -> str:
+        from netdsl.markup import heading, paragraph, table  # here, since training has no use for it
+        from netdsl.training.curves import curves_svg
+
+        if not self.epochs:
+            return paragraph("no epoch is finished")
+        title = heading("1 epoch" if len(self) == 1 else f"{len(self)} epochs")
+        head = ("epoch", "loss", "accuracy", "val loss", "val accuracy", "lr", "seconds", "samples/s")
+        return title + curves_svg(self) + table(head, map(_cells, self.epochs), len(head))
+
+
+def _cells(row: Epoch) -> tuple[str, ...]:
+    """The epoch as people read it; what was not measured is empty."""
+    losses = ["" if value is None else f"{value:.4f}" for value in (row.train_loss, row.val_loss)]
+    shares = ["" if value is None else f"{value:.2%}" for value in (row.train_accuracy, row.val_accuracy)]
+    times = f"{row.lr:.3g}", f"{row.seconds:.1f}", f"{row.samples_per_second:,.0f}"
+    return str(row.epoch), losses[0], shares[0], losses[1], shares[1], *times
+
 
 def write_history(run: Path, epochs: Iterable[Epoch]) -> None:
     """Writes metrics.csv, a row an epoch; what was not measured is empty. Raises OSError."""

@@ -12,8 +12,8 @@ from netdsl.analysis.receptive_field import ReceptiveField, receptive_field, win
 from netdsl.diagnostics import UserError, did_you_mean, plain
 from netdsl.training.datasets import Dataset
 from netdsl.training.evaluation import BATCH, probabilities
+from netdsl.training.failures import copy_of
 from netdsl.training.history import Epoch, History
-from netdsl.training.loop import copy_of
 
 if TYPE_CHECKING:
     from netdsl.backends.interpreter import LayerNetwork
