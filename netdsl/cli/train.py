@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,13 +14,10 @@ from netdsl.cli.options import autotune_option, data_dir, level_option
 from netdsl.cli.progress import Display
 
 if TYPE_CHECKING:
-    from netdsl.pipeline import Net
-    from netdsl.recipe import Recipe
-    from netdsl.training.datasets import Dataset
     from netdsl.training.engine import Engine
+    from netdsl.training.session import Session
     from netdsl.training.watch import Result
 
-ENTRIES = ("opt", "schedule", "loss", "augment", "clip", "ema")  # flags that are written as in a train block
 OF_A_RESUMED_RUN = ("spec", "resume", "epochs", "save_every", "plots", "as_json", "quiet")  # options it may have
 
 
@@ -106,50 +102,37 @@ def command(
     """
     if resume is None and spec is None:
         raise click.UsageError("Missing argument 'SPEC' (or `--resume RUN`).")
-    with ExitStack() as stack:
-        if resume is None:
-            session = _started(spec, flags, stack)
-        else:
-            _check_resumed(context)
-            session = _resumed(spec, resume, flags["epochs"], stack)
+    if resume is not None:
+        _check_resumed(context)
+    with _started(spec, flags) if resume is None else _resumed(spec, resume, flags["epochs"]) as session:
         show = Display(session.net.recipe.epochs, quiet or as_json, as_json)
         result = _trained(session, show, save_every)
         _draw(session, result, show, plots)
     _finish(result, show)
 
 
-@dataclass(frozen=True)
-class Session:
-    """What is about to be trained, in the folder `run`, which is locked."""
-
-    net: Net
-    dataset: Dataset
-    engine: Engine
-    run: Path
-    is_resumed: bool = False
-
-
-def _started(spec: Path, flags: dict[str, str | int | float | None], stack: ExitStack) -> Session:
+def _started(spec: Path, flags: dict[str, str | int | float | None]) -> AbstractContextManager[Session]:
     """A new run of a spec, with its folder."""
     from netdsl.pipeline import compile_file
-    from netdsl.training.config import config_of, write_setup
-    from netdsl.training.evaluation import fitted
-    from netdsl.training.runs import locked, new_run
-    from netdsl.tuning import tuned
+    from netdsl.training.session import started, with_settings
 
-    settings = {name: flags.pop(name) for name in ("backend", "level", "workers", "threads")}
+    engine = _engine(*(flags.pop(name) for name in ("backend", "level", "workers", "threads")))
     limit, out, autotune = (flags.pop(name) for name in ("limit", "out", "autotune"))
-    engine = _engine(**settings)
+    patience = flags.pop("patience")
+    if patience is not None:
+        flags["stop"] = patience if patience == "none" else f"patience={patience}"
+    _check_finite(flags)
     net = compile_file(spec)
-    net = net.with_recipe(_overridden(net.recipe, flags))
-    dataset = load_data(net.recipe.data, limit)
-    net = fitted(net, dataset)
-    if engine.level == 2 and autotune:
-        net = tuned(net, net.recipe.batch, engine.threads)
-    run = new_run(net.name, out)
-    stack.enter_context(locked(run))
-    write_setup(run, net.source.text, config_of(net, dataset, engine, limit), net.used)
-    return Session(net, dataset, engine, run)
+    net = net.with_recipe(with_settings(net.recipe, flags))
+    return started(net, engine, data_dir(), limit, out, autotune)
+
+
+def _check_finite(flags: dict[str, str | int | float | None]) -> None:
+    from math import isfinite
+
+    for name, value in flags.items():
+        if isinstance(value, float) and not isfinite(value):
+            raise click.BadParameter(f"{value} is not a finite number.", param_hint=f"--{name}")
 
 
 def _check_resumed(context: click.Context) -> None:
@@ -164,37 +147,24 @@ def _check_resumed(context: click.Context) -> None:
         raise click.UsageError(f"`{flag}` cannot change a run that is resumed; only `--epochs` can, to make it longer")
 
 
-def _resumed(spec: Path | None, resume: str, epochs: int | None, stack: ExitStack) -> Session:
+def _resumed(spec: Path | None, resume: str, epochs: int | None) -> AbstractContextManager[Session]:
     """A run to go on with: the one named, or the last one of the spec."""
     from netdsl.names import identifier
-    from netdsl.training.runs import extended, latest_run, locked, read_run, run_net
-    from netdsl.training.views import run_data
+    from netdsl.training.runs import latest_run
+    from netdsl.training.session import check_unchanged, resumed
 
     if resume.endswith(".net") and spec is None:  # `--resume lenet.net`
         spec, resume = Path(resume), ""
     if not resume and spec is None:
         raise click.UsageError("`--resume` needs a SPEC or a RUN to go on with, as in `--resume runs/lenet-1`.")
     path = Path(resume) if resume else latest_run(identifier(spec.stem))
-    _check_same(spec, run_net(read_run(path)), path)
-    stack.enter_context(locked(path))
-    run = extended(read_run(path), epochs)
-    net = run_net(run)
-    return Session(net, run_data(run, data_dir()), run.config.engine, path, True)
-
-
-def _check_same(spec: Path | None, net: Net, run: Path) -> None:
-    """Raises UserError where the spec, if one is given, is not what the run trains."""
-    from netdsl.diagnostics import UserError
-    from netdsl.pipeline import compile_file
-
-    if spec is not None and compile_file(spec).source.text != net.source.text:
-        text = f"`{spec}` is not what the run `{run}` trains: it has changed since"
-        raise UserError(text, help=f"`netdsl train --resume {run}` goes on with the run's own copy")
+    if spec is not None:
+        check_unchanged(spec, path)
+    return resumed(path, data_dir(), epochs)
 
 
 def _engine(backend: str, level: int | None, workers: str | None, threads: int | None) -> Engine:
     """What the flags ask for; raises UsageError where they contradict each other."""
-    from netdsl.kernels.workers import available_cores
     from netdsl.training.engine import Engine
 
     if backend == "interp" and level:
@@ -202,32 +172,7 @@ def _engine(backend: str, level: int | None, workers: str | None, threads: int |
     engine = Engine(backend, 0 if backend == "interp" else 2 if level is None else level, workers or "auto", threads)
     if workers and not engine.is_fast:
         raise click.UsageError("`--workers` is for the compiled module at `-O 2`")
-    return replace(engine, threads=threads or available_cores()) if engine.is_fast else engine
-
-
-def load_data(name: str, limit: int | None) -> Dataset:
-    """The data called `name`; files of `mnist` and `cifar10` come from NETDSL_DATA_DIR."""
-    from netdsl.training.datasets import load_dataset
-
-    return load_dataset(name, data_dir(), limit)
-
-
-def _overridden(recipe: Recipe, flags: dict[str, str | int | float | None]) -> Recipe:
-    """The recipe with what the flags say; those that a spec has an entry for are read as that entry is."""
-    from math import isfinite
-
-    from netdsl.train_block import with_entries
-
-    given = {name: value for name, value in flags.items() if value is not None}
-    for name, value in given.items():
-        if isinstance(value, float) and not isfinite(value):
-            raise click.BadParameter(f"{value} is not a finite number.", param_hint=f"--{name}")
-    lr, patience = given.pop("lr", None), given.pop("patience", None)
-    entries = {name: given.pop(name) for name in ENTRIES if name in given}
-    if patience is not None:
-        entries["stop"] = patience if patience == "none" else f"patience={patience}"
-    recipe = with_entries(replace(recipe, **given), entries)
-    return recipe if lr is None else replace(recipe, options={**recipe.options, "lr": lr})
+    return engine
 
 
 def _say_start(session: Session, show: Display) -> None:
@@ -256,7 +201,6 @@ def _trained(session: Session, show: Display, save_every: int | None) -> Result:
     """Trains under the display that fits; when it is asked to stop it says how to go on."""
     from netdsl.cli import say
     from netdsl.cli.stopping import stop_on_signals
-    from netdsl.training.loop import train
     from netdsl.training.watch import Interrupted, Watch
 
     _say_start(session, show)
@@ -264,9 +208,7 @@ def _trained(session: Session, show: Display, save_every: int | None) -> Result:
     with stop_on_signals(show.quiet) as stop:
         try:
             with show.shown() as on_progress:
-                watch = Watch(on_progress, say, stop.is_made, save_every=save_every)
-                net, dataset, engine = session.net, session.dataset, session.engine
-                return train(net, dataset, engine, session.run, watch, session.is_resumed)
+                return session.train(Watch(on_progress, say, stop.is_made, save_every=save_every))
         except Interrupted as stopped:
             say(f"{stopped}; saved in {session.run}")
             say(go_on)

@@ -1,0 +1,52 @@
+"""What the commands do, from Python: train a net, look into a run."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from netdsl.cli.options import data_dir
+from netdsl.pipeline import Net
+from netdsl.training import views
+from netdsl.training.engine import Engine
+from netdsl.training.history import History
+from netdsl.training.history import read_history as history_of
+from netdsl.training.session import started, with_settings
+from netdsl.training.watch import Result, Watch
+
+
+def train(
+    net: Net,
+    out: Path | str | None = None,
+    limit: int | None = None,
+    engine: Engine | None = None,
+    watch: Watch | None = None,
+    **settings: object,
+) -> Result:
+    """Trains as the spec's train block says, and keeps a run folder: `out`, or runs/<net>-<n>.
+
+    result = netdsl.train(net, data="mnist-mini", epochs=3, opt="sgd lr=0.1 momentum=0.9", augment="shift=2")
+    result.history  # shows itself in a notebook
+    result.run      # the folder, for netdsl.open_run and the commands
+
+    settings, which win over the spec: data, val, epochs, batch, seed, init, lr; and opt, schedule, loss, augment, clip,
+    ema, stop, written as in a train block. limit: use only the first samples.
+
+    Raises UserError, TrainingFailed, OSError.
+    """
+    net = net.with_recipe(with_settings(net.recipe, settings))
+    with started(net, engine or Engine(), data_dir(), limit, Path(out) if out else None) as session:
+        return session.train(watch)
+
+
+def open_run(run: Path | str, which: str | None = None) -> AbstractContextManager[views.RunView]:
+    """A run to look into: `with netdsl.open_run("runs/lenet-1") as view: view.model.predict(view.dataset.x_test)`.
+
+    which: "best" or "last"; None takes the best, if there is one. Raises UserError, SpecError, OSError.
+    """
+    return views.open_run(Path(run), data_dir(), which)
+
+
+def read_history(run: Path | str) -> History:
+    """The epochs of a run so far; shows itself in a notebook. Raises UserError."""
+    return history_of(Path(run))

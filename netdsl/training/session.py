@@ -1,0 +1,91 @@
+"""A training from its beginning or from where it was stopped, in a folder that no other process trains in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from netdsl.diagnostics import UserError
+from netdsl.kernels.workers import available_cores
+from netdsl.pipeline import Net, compile_file
+from netdsl.recipe import Recipe
+from netdsl.train_block import with_entries
+from netdsl.training.config import config_of, write_setup
+from netdsl.training.datasets import load_dataset
+from netdsl.training.engine import Engine
+from netdsl.training.evaluation import fitted
+from netdsl.training.loop import train
+from netdsl.training.runs import extended, locked, new_run, read_run, run_net
+from netdsl.training.views import run_data
+from netdsl.training.watch import Result, Watch
+from netdsl.tuning import tuned
+
+if TYPE_CHECKING:
+    from netdsl.training.datasets import Dataset
+
+ENTRIES = ("opt", "schedule", "loss", "augment", "clip", "ema", "stop")  # given as text, as in a train block
+
+
+@dataclass(frozen=True)
+class Session:
+    """What is about to be trained, in the folder `run`, which is locked."""
+
+    net: Net
+    dataset: Dataset
+    engine: Engine
+    run: Path
+    is_resumed: bool = False
+
+    def train(self, watch: Watch | None = None) -> Result:
+        """As `netdsl.training.loop.train`."""
+        return train(self.net, self.dataset, self.engine, self.run, watch, self.is_resumed)
+
+
+@contextmanager
+def started(
+    net: Net,
+    engine: Engine,
+    data_dir: Path | None = None,
+    limit: int | None = None,
+    out: Path | None = None,
+    autotune: bool = True,
+) -> Iterator[Session]:
+    """A new run of the net, in the folder `out` or `runs/<net>-<n>`. Raises UserError, OSError."""
+    if engine.is_fast and not engine.threads:
+        engine = replace(engine, threads=available_cores())
+    dataset = load_dataset(net.recipe.data, data_dir, limit)
+    net = fitted(net, dataset)
+    if engine.is_fast and engine.level == 2 and autotune:
+        net = tuned(net, net.recipe.batch, engine.threads)
+    run = new_run(net.name, out)
+    with locked(run):
+        write_setup(run, net.source.text, config_of(net, dataset, engine, limit), net.used)
+        yield Session(net, dataset, engine, run)
+
+
+@contextmanager
+def resumed(path: Path, data_dir: Path | None = None, epochs: int | None = None) -> Iterator[Session]:
+    """A run to go on with, up to so many epochs (None: its own). Raises UserError, SpecError, OSError."""
+    read_run(path)  # nothing is written into a folder that is none
+    with locked(path):
+        run = extended(read_run(path), epochs)
+        yield Session(run_net(run), run_data(run, data_dir), run.config.engine, path, True)
+
+
+def check_unchanged(spec: Path, run: Path) -> None:
+    """Raises UserError where the spec is not what the run trains."""
+    if compile_file(spec).source.text != run_net(read_run(run)).source.text:
+        text = f"`{spec}` is not what the run `{run}` trains: it has changed since"
+        raise UserError(text, help=f"`netdsl train --resume {run}` goes on with the run's own copy")
+
+
+def with_settings(recipe: Recipe, settings: dict[str, object]) -> Recipe:
+    """The recipe with what is not None of the settings: fields, `lr`, and the ENTRIES as text. Raises UserError."""
+    given = {name: value for name, value in settings.items() if value is not None}
+    entries = {name: str(given.pop(name)) for name in ENTRIES if name in given}
+    lr = given.pop("lr", None)
+    recipe = with_entries(replace(recipe, **given), entries)
+    return recipe if lr is None else replace(recipe, options={**recipe.options, "lr": lr})

@@ -1,0 +1,30 @@
+"""The public face: what a user of Python or a notebook calls."""
+
+import numpy as np
+import pytest
+
+import netdsl
+
+SPEC = "input 2\nlinear 16 -> relu\nlinear 3\ntrain {\n  data spiral\n  epochs 3\n  opt adam lr=1e-2\n}\n"
+
+
+def test_a_net_is_trained_and_looked_into_from_python(tmp_path):
+    net = netdsl.compile_text(SPEC, "tiny")
+    result = netdsl.train(net, tmp_path / "run", limit=300, epochs=2, opt="sgd lr=0.1 momentum=0.9", stop="patience=1")
+    assert result.run == tmp_path / "run" and len(result.history) <= 2
+    assert (
+        "<svg" in result.history._repr_html_() and netdsl.read_history(tmp_path / "run").epochs == result.history.epochs
+    )
+    with netdsl.open_run(tmp_path / "run") as view:
+        found = view.model.predict(view.dataset.normalized(view.dataset.x_test))
+        assert np.mean(found == view.dataset.y_test) == result.test_accuracy
+        assert view.net.recipe.options == {"lr": 0.1, "momentum": 0.9} and view.net.recipe.patience == 1
+
+
+def test_a_wrong_setting_is_a_user_error_and_makes_no_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    net = netdsl.compile_text(SPEC, "tiny")
+    for settings in ({"opt": "sdg"}, {"augment": "shift=1"}, {"data": "nothing"}, {"ema": 2}):
+        with pytest.raises(netdsl.UserError):
+            netdsl.train(net, **settings)
+    assert not list(tmp_path.iterdir())
