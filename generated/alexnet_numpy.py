@@ -337,11 +337,14 @@ class Network:
 
     def outputs(self, x, batch=256):
         """x (N, *input_shape) -> what the network gives, (N, ...), without training, batch by batch."""
+        x = self.check_input(x)
         return np.concatenate([self.forward(x[i : i + batch]) for i in range(0, len(x), batch)])
 
-    def predict(self, x):
-        """x (N, *input_shape) -> the class of the largest output, (N, ...)."""
-        return self.outputs(x).argmax(axis=1)
+    def predict(self, x, batch=256):
+        """x (N, *input_shape) -> the class with the largest logit, (N, ...); of a single one 1 where it is above 0."""
+        x = self.check_input(x)
+        logits = np.concatenate([self.logits(x[i : i + batch]) for i in range(0, len(x), batch)])
+        return (logits[:, 0] > 0).astype(np.int64) if logits.shape[1] == 1 else logits.argmax(axis=1)
 
     def score(self, x, y):
         """The share of labels y that `predict` finds."""

@@ -39,6 +39,19 @@ def test_a_layer_runs_by_itself():
     assert dx.shape == X.shape
 
 
+@pytest.mark.parametrize("end", ["linear 1", "linear 1 -> sigmoid"])
+def test_one_output_tells_two_classes_apart(end):
+    net = compile_text(f"input 2\n{end}\ntrain {{ loss bce }}")
+    x = np.random.default_rng(0).normal(size=(300, 2)).astype(np.float32)
+    y = (x[:, 0] > 0.1).astype(np.int64)
+    for model in (net.build(seed=0), net.numpy_model(seed=0), net.numpy_model(seed=0, level=2, workers=1)):
+        model.fit(x, y, epochs=30, batch=20, lr=0.1)
+        assert model.score(x, y) > 0.95 and set(model.predict(x)) == {0, 1}
+        with pytest.raises(ValueError, match="the network takes"):
+            model.predict(x[:0])
+        getattr(model, "close", lambda: None)()
+
+
 def test_fit_learns_and_score_counts(model):
     history = model.fit(X, Y, epochs=20, batch=16, lr=0.02)
     assert history[-1] < history[0]
