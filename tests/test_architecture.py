@@ -69,7 +69,7 @@ WITHIN = {
     "tuning",
 }  # modules and folders that their own floor may import
 WORKERS = {"ctypes", "inspect", "mmap", "os", "select", "signal", "sys", "threading", "time", "traceback", "weakref"}
-ONLY_IN = {"lark": {"syntax.parser"}, "jinja2": {"backends.emission"}, "matplotlib": {"training.plots"}}
+ONLY_IN = {"lark": {"syntax.parser"}, "jinja2": {"backends.emission"}, "matplotlib": {"training.plots.style"}}
 
 
 def modules():

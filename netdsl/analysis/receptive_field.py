@@ -8,15 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from netdsl.ir import Graph, Node, Shape
 
-Interval = tuple[int, int]
-"""The first and the last index of those along one axis."""
-Region = tuple[Interval, ...]
+Places = np.ndarray
+"""Sorted indices along one axis; those below 0 and from its size on lie in padding."""
+Region = tuple[Places, ...]
 """Rows and columns of a map; () is all of a value that is no map."""
 
 POINTWISE = frozenset(
-    ("add", "bn", "cat", "dropout", "dropout2d", "droppath", "elu", "gelu", "hardsigmoid", "hardswish", "identity",
+    ("add", "bn", "cat", "dropout", "dropout2d", "droppath", "elu", "gelu", "hardsigmoid", "hardswish", "id",
      "leaky", "ln", "logsoftmax", "lrn", "mish", "mul", "prelu", "relu", "relu6", "rms", "scale", "selu", "shuffle",
      "sigmoid", "silu", "slice", "softmax", "softplus", "tanh")
 )  # fmt: skip
@@ -25,7 +27,7 @@ POINTWISE = frozenset(
 
 @dataclass(frozen=True)
 class ReceptiveField:
-    """What the unit (i, j) of a layer sees. rows and columns: of the input map, both ends among them.
+    """What the unit (i, j) of a layer sees. rows and columns: the first and the last of the input map.
 
     size: height and width in pixels as if the input had no edge, the usual theoretical receptive field (Araujo et al.
     2019, section 2); that of a layer which sees everything is the size of the input.
@@ -34,8 +36,8 @@ class ReceptiveField:
     name: str
     op: str
     unit: tuple[int, int]
-    rows: Interval
-    columns: Interval
+    rows: tuple[int, int]
+    columns: tuple[int, int]
     size: tuple[int, int]
 
 
@@ -55,22 +57,28 @@ def receptive_field(graph: Graph, index: int, unit: tuple[int, int] | None = Non
     seen = _input_region(graph, index, unit, has_edges=True)
     if seen is None:
         return None
-    size = tuple(last - first + 1 for first, last in _input_region(graph, index, unit, has_edges=False))
-    return ReceptiveField(node.name, node.op, unit, *seen, size)
+    endless = _input_region(graph, index, unit, has_edges=False)
+    size = tuple(int(places[-1] - places[0]) + 1 for places in endless)
+    return ReceptiveField(node.name, node.op, unit, *((int(p[0]), int(p[-1])) for p in seen), size)
 
 
 def _input_region(graph: Graph, index: int, unit: tuple[int, int], has_edges: bool) -> Region | None:
     """has_edges: leave out what is padding, at every layer."""
-    regions: dict[int, Region] = {index + 1: tuple((place, place) for place in unit)}
+    regions: dict[int, Region] = {index + 1: tuple(np.array([place]) for place in unit)}
     for i in range(index, -1, -1):
         region = regions.pop(i + 1, None)
         for value in graph.nodes[i].inputs if region is not None else ():
             shape = graph.shape_of(value)
             read = _region_read(graph.nodes[i], region, shape)
-            read = _inside(read, shape) if has_edges else read
-            if all(first <= last for first, last in read):
-                regions[value] = _hull(regions[value], read) if value in regions else read
+            if has_edges:
+                read = tuple(p[(p >= 0) & (p < size)] for p, size in zip(read, shape[1:], strict=False))
+            if all(len(places) for places in read):
+                regions[value] = _union(regions[value], read) if value in regions else read
     return regions.get(0)
+
+
+def _union(a: Region, b: Region) -> Region:
+    return tuple(np.union1d(*places) for places in zip(a, b, strict=True))
 
 
 def _region_read(node: Node, region: Region, shape: Shape) -> Region:
@@ -79,61 +87,53 @@ def _region_read(node: Node, region: Region, shape: Shape) -> Region:
         return ()
     is_map = len(region) == 2
     if is_map and node.op in RULES:
-        sizes = zip(region, shape[1:], node.shape[1:], (0, 1), strict=True)
-        return tuple(RULES[node.op](node.attrs, *ends, axis, size, out) for ends, size, out, axis in sizes)
+        sizes = zip(region, (0, 1), shape[1:], node.shape[1:], strict=True)
+        return tuple(np.unique(RULES[node.op](node.attrs, *axis)) for axis in sizes)
     if is_map and node.op in POINTWISE and shape[1:] == node.shape[1:]:
         return region
-    return tuple((0, size - 1) for size in shape[1:])
+    return tuple(np.arange(size) for size in shape[1:])
 
 
-def _inside(region: Region, shape: Shape) -> Region:
-    return tuple((max(first, 0), min(last, size - 1)) for (first, last), size in zip(region, shape[1:], strict=False))
+# Each rule: attrs, places of the output along an axis, the axis (0: H, 1: W), sizes of input and output along it
+# -> the places of the input that those read, in any order.
 
 
-def _hull(a: Region, b: Region) -> Region:
-    return tuple((min(first, f), max(last, k)) for (first, last), (f, k) in zip(a, b, strict=True))
-
-
-# Each rule: attrs, the first and last place of the output along an axis (0: H, 1: W), the axis, sizes of input and
-# output along it -> the first and last place of the input that those places read.
-
-
-def _window(attrs: Mapping, first: int, last: int, axis: int, size: int, out: int) -> Interval:
+def _window(attrs: Mapping, places: Places, axis: int, size: int, out: int) -> Places:
     """Place i reads i * stride - padding + u * dilation, 0 <= u < kernel_size."""
-    stride, before = attrs["stride"][axis], attrs["padding"][axis][0]
-    reach = attrs.get("dilation", (1, 1))[axis] * (attrs["kernel_size"][axis] - 1)
-    return first * stride - before, last * stride - before + reach
+    taps = attrs.get("dilation", (1, 1))[axis] * np.arange(attrs["kernel_size"][axis])
+    return places[:, None] * attrs["stride"][axis] - attrs["padding"][axis][0] + taps
 
 
-def _transposed(attrs: Mapping, first: int, last: int, axis: int, size: int, out: int) -> Interval:
+def _transposed(attrs: Mapping, places: Places, axis: int, size: int, out: int) -> Places:
     """Place i reads j wherever i = j * stride - padding + u * dilation, 0 <= u < kernel_size."""
-    stride, padding = attrs["stride"][axis], attrs["padding"][axis]
-    reach = attrs["dilation"][axis] * (attrs["kernel_size"][axis] - 1)
-    return -(-(first + padding - reach) // stride), (last + padding) // stride
+    taps = attrs["dilation"][axis] * np.arange(attrs["kernel_size"][axis])
+    scaled = places[:, None] + attrs["padding"][axis] - taps
+    return scaled[scaled % attrs["stride"][axis] == 0] // attrs["stride"][axis]
 
 
-def _upsample(attrs: Mapping, first: int, last: int, axis: int, size: int, out: int) -> Interval:
+def _upsample(attrs: Mapping, places: Places, axis: int, size: int, out: int) -> Places:
     """Place i reads i // factor, or with `bilinear` the two places nearest to (i + 1/2) / factor - 1/2."""
     factor = attrs["factor"][axis]
     if not attrs["bilinear"]:
-        return first // factor, last // factor
-    return (2 * first + 1 - factor) // (2 * factor), -(-(2 * last + 1 - factor) // (2 * factor))
+        return places // factor
+    twice = 2 * places + 1 - factor
+    return np.concatenate([twice // (2 * factor), -(-twice // (2 * factor))])
 
 
-def _pixelshuffle(attrs: Mapping, first: int, last: int, axis: int, size: int, out: int) -> Interval:
-    return first // attrs["factor"], last // attrs["factor"]
+def _pixelshuffle(attrs: Mapping, places: Places, axis: int, size: int, out: int) -> Places:
+    return places // attrs["factor"]
 
 
-def _pad(attrs: Mapping, first: int, last: int, axis: int, size: int, out: int) -> Interval:
-    return first - attrs["padding"][axis], last - attrs["padding"][axis]
+def _pad(attrs: Mapping, places: Places, axis: int, size: int, out: int) -> Places:
+    return places - attrs["padding"][axis]
 
 
-def _adaptive(attrs: Mapping, first: int, last: int, axis: int, size: int, out: int) -> Interval:
+def _adaptive(attrs: Mapping, places: Places, axis: int, size: int, out: int) -> Places:
     """Place i averages floor(i * size / out) to ceil((i + 1) * size / out) - 1."""
-    return first * size // out, -(-(last + 1) * size // out) - 1
+    return np.concatenate([np.arange(i * size // out, -(-(i + 1) * size // out)) for i in places])
 
 
-RULES: Mapping[str, Callable[..., Interval]] = {
+RULES: Mapping[str, Callable[..., Places]] = {
     "conv": _window,
     "pool": _window,
     "avgpool": _window,

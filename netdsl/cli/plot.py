@@ -74,8 +74,8 @@ def _check_options(kinds: tuple[str, ...], image: Path | None, sample: int | Non
         raise UserError("`--image` and `--sample` exclude each other", help="leave out one")
     given = [name for name, value in (("image", image), ("sample", sample), ("layer", layer)) if value is not None]
     if given and kinds and not set(SUBJECT) & set(kinds):
-        also = " and ".join(f"`{kind}`" for kind in SUBJECT)
-        raise UserError(f"`--{given[0]}` changes nothing here: it is for {also}", help=f"add {also} or leave it out")
+        text = f"`--{given[0]}` changes nothing here: it is for {' and '.join(f'`{kind}`' for kind in SUBJECT)}"
+        raise UserError(text, help=f"leave it out, or add `{SUBJECT[0]}`")
 
 
 def _read(image: Path, config: RunConfig) -> np.ndarray:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from netdsl.training.config import RunConfig
 
 BATCH = 256
+MAX_SHOWN = 24  # images in the picture of `--plot`
 
 
 @click.command()
@@ -23,8 +24,15 @@ BATCH = 256
 @click.option("--top", type=click.IntRange(1), default=3, show_default=True, help="How many classes to name.")
 @click.option("--checkpoint", type=click.Choice(["best", "last"]), help="By default the best, if there is one.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line: file, class, probability, top.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Write a picture of it, a `.png` or `.svg` file.")
 def command(
-    run: Path, images: tuple[Path, ...], invert: bool | None, top: int, checkpoint: str | None, as_json: bool
+    run: Path,
+    images: tuple[Path, ...],
+    invert: bool | None,
+    top: int,
+    checkpoint: str | None,
+    as_json: bool,
+    plot: Path | None,
 ) -> None:
     """Say which class each IMAGE is, with the network of the folder RUN. A folder stands for the images in it.
 
@@ -35,22 +43,32 @@ def command(
     Examples:
       netdsl predict runs/lenet-1 seven.png
       netdsl predict runs/lenet-1 scans/ --top 1 --json
+      netdsl predict runs/lenet-1 scans/ --plot scans.png
     """
+    import numpy as np
+
+    from netdsl.training.datasets import normalize
     from netdsl.training.engine import close_model, engine_threads
     from netdsl.training.evaluation import probabilities
     from netdsl.training.runs import load_run, read_run
 
+    _check_plot(plot)
     found = read_run(run)
     net, model, _ = load_run(found, checkpoint)
     _check_classifies(found.config)
     files = [file for path in images for file in _files(path)]
+    shown: list[tuple[Path, np.ndarray, np.ndarray]] = []
     with engine_threads(found.config.engine):
         for start in range(0, len(files), BATCH):
             part = files[start : start + BATCH]
-            x = _read(part, found.config, invert)
-            for file, p in zip(part, probabilities(net, model, x), strict=True):
+            pixels = np.stack(list(read_pixels(part, found.config, invert)))
+            x = normalize(pixels, found.config.mean, found.config.std)
+            for file, image, p in zip(part, pixels, probabilities(net, model, x), strict=True):
                 click.echo(_line(file, p, found.config.classes, top, as_json))
+                shown += [(file, image, p)] if plot and len(shown) < MAX_SHOWN else []
     close_model(model)
+    if plot:
+        _draw(shown, len(files), found.config.classes, plot)
 
 
 def _check_classifies(config: RunConfig) -> None:
@@ -73,16 +91,30 @@ def _files(path: Path) -> list[Path]:
     return files
 
 
-def _read(files: Sequence[Path], config: RunConfig, invert: bool | None) -> np.ndarray:
-    """-> (N, C, H, W) as the network is fed."""
-    import numpy as np
+def _check_plot(plot: Path | None) -> None:
+    from netdsl.diagnostics import UserError, plain
 
-    from netdsl.training.datasets import normalize
+    if plot and plot.suffix.lower() not in (".png", ".svg"):
+        raise UserError(f"cannot draw `{plain(str(plot))}`: a picture ends in .png or .svg")
 
-    return normalize(np.stack(list(read_pixels(files, config, invert))), config.mean, config.std)
+
+def _draw(
+    shown: Sequence[tuple[Path, np.ndarray, np.ndarray]], total: int, classes: tuple[str, ...], plot: Path
+) -> None:
+    """Writes the picture of these images, each with its pixels (C, H, W) and probabilities (K,)."""
+    from netdsl.cli import say
+    from netdsl.files import write_atomic
+    from netdsl.training.plots import draw_images, png_bytes, svg_text
+
+    plot.parent.mkdir(parents=True, exist_ok=True)
+    figure = draw_images([(file.name, pixels, p) for file, pixels, p in shown], classes)
+    write_atomic(plot, png_bytes(figure) if plot.suffix.lower() == ".png" else svg_text(figure))
+    if len(shown) < total:
+        say(f"note: `{plot}` shows the first {len(shown)} of {total} images")
 
 
 def read_pixels(files: Sequence[Path], config: RunConfig, invert: bool | None) -> Iterator[np.ndarray]:
+    """-> (C, H, W) uint8 of each file, in the size that the network takes."""
     from netdsl.cli import say
     from netdsl.training.images import looks_inverted, read_image
 

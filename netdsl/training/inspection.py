@@ -167,6 +167,12 @@ def as_colours(weights: np.ndarray) -> np.ndarray:
     return ((weights - low) / np.where(high > low, high - low, 1)).transpose(0, 2, 3, 1)
 
 
+def enlarged(tiles: np.ndarray, least: int = 12) -> np.ndarray:
+    """tiles (N, H, W, ...) with every pixel repeated until the longer side has `least`, so that a gap is narrow."""
+    times = -(-least // max(tiles.shape[1:3]))
+    return tiles.repeat(times, axis=1).repeat(times, axis=2)
+
+
 def montage(tiles: np.ndarray, columns: int, gap: int = 1) -> np.ndarray:
     """tiles (N, H, W) or (N, H, W, 3) in rows of `columns`, `gap` pixels of NaN between them."""
     n, h, w = tiles.shape[:3]

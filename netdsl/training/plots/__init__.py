@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from netdsl.analysis.receptive_field import windowed_layers
 from netdsl.diagnostics import UserError, did_you_mean, plain
 from netdsl.files import write_atomic
 from netdsl.training import inspection
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from netdsl.training.plots.style import Figure
     from netdsl.training.views import RunView
 
-__all__ = ["FORMATS", "KINDS", "Options", "draw", "figures", "fitting_kinds", "png_bytes", "save", "svg_text"]
+__all__ = ["FORMATS", "KINDS", "draw", "draw_images", "figures", "fitting_kinds", "png_bytes", "save", "svg_text"]
 
 KINDS = ("curves", "confusion", "mistakes", "predictions", "filters", "features", "statistics", "receptive")
 FORMATS = ("png", "svg")
@@ -62,7 +63,7 @@ def why_not(kind: str, view: RunView) -> str:
         return "its first layer with weights has neither filters larger than 1x1 nor a weight for each pixel"
     if kind == "features" and inspection.first_block(graph) is None:
         return "no layer gives maps"
-    if kind == "receptive" and not inspection.receptive_fields(graph):
+    if kind == "receptive" and not windowed_layers(graph):
         return "no layer is a convolution or pooling"
     return ""
 
@@ -70,35 +71,50 @@ def why_not(kind: str, view: RunView) -> str:
 def draw(kind: str, view: RunView, **options: object) -> Figure:
     """The picture of that kind; options are those of `Options`. Raises UserError for a kind that does not fit the run,
     an unknown layer and a sample that does not exist."""
-    if kind not in KINDS:
-        guess = did_you_mean(kind, KINDS)
-        known = f"known are {', '.join(KINDS)}"
-        raise UserError(f"there is no plot `{plain(kind)}`", help=f"did you mean `{guess}`?" if guess else known)
-    if reason := why_not(kind, view):
-        fitting = ", ".join(f"`{k}`" for k in fitting_kinds(view))
-        raise UserError(f"the run has no plot `{kind}`: {reason}", help=f"it has {fitting}")
+    _check_fits(kind, view)
     with style():
         return _DRAW[kind](view, Options(**options))
 
 
+def _check_fits(kind: str, view: RunView) -> None:
+    if kind not in KINDS:
+        guess = did_you_mean(kind, KINDS)
+        known = f"known are {', '.join(f'`{k}`' for k in KINDS)}"
+        raise UserError(f"there is no plot `{plain(kind)}`", help=f"did you mean `{guess}`?" if guess else known)
+    if reason := why_not(kind, view):
+        fitting = ", ".join(f"`{k}`" for k in fitting_kinds(view))
+        raise UserError(f"the run has no plot `{kind}`: {reason}", help=f"it has {fitting}")
+
+
 def figures(view: RunView, kinds: Iterable[str], **options: object) -> Iterator[tuple[str, Figure]]:
-    """Each kind with its picture; the test samples are looked at once for all of them."""
-    given = Options(**options)
+    """Each kind with its picture, checked before the first is drawn; all share one look at the test samples."""
+    given, kinds = Options(**options), tuple(kinds)
     for kind in kinds:
-        if kind in ("confusion", "mistakes") and given.answers is None and not why_not(kind, view):
+        _check_fits(kind, view)
+    for kind in kinds:
+        if kind in ("confusion", "mistakes") and given.answers is None:
             given = replace(given, answers=inspection.answers(view))
         yield kind, draw(kind, view, **vars(given))
+
+
+def draw_images(images: Sequence[tuple[str, np.ndarray, np.ndarray]], classes: tuple[str, ...]) -> Figure:
+    """Images that no data set has: the title, pixels (C, H, W) uint8 and probabilities (K,) of each."""
+    from netdsl.training.plots.samples import Prediction, draw_predictions
+
+    shown = [Prediction(title, inspection.pictures(pixels[None])[0], p) for title, pixels, p in images]
+    with style():
+        return draw_predictions(shown, classes)
 
 
 def save(figure: Figure, stem: Path, formats: Sequence[str] = FORMATS) -> list[Path]:
     """Writes `stem`.png and `stem`.svg, all or nothing each; the same picture gives the same bytes. Raises OSError."""
     paths = [stem.with_name(f"{stem.name}.{suffix}") for suffix in formats]
     for path, suffix in zip(paths, formats, strict=True):
-        write_atomic(path, png_bytes(figure) if suffix == "png" else svg_file(figure))
+        write_atomic(path, png_bytes(figure) if suffix == "png" else _svg_file(figure))
     return paths
 
 
-def svg_file(figure: Figure) -> str:
+def _svg_file(figure: Figure) -> str:
     return '<?xml version="1.0" encoding="utf-8"?>\n' + svg_text(figure)
 
 

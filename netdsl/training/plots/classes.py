@@ -16,7 +16,7 @@ from netdsl.training.plots.style import (
     add_colorbar,
     new_figure,
     place,
-    text,
+    short_names,
     text_width,
     widest,
 )
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
 FEW, MANY = 12, 24  # classes: up to FEW in one column of a paper; above MANY no numbers in the cells
 NAMED = 50  # class names along an axis at most
 TOP, BARS, GAP = 0.46, 0.48, 0.08  # inches: above the matrix, the bars beside it, between them
-DARK = 0.5  # shares above it have white numbers
+DARK = 0.7  # shares above it have white numbers
 
 
 def draw_confusion(found: Confusion) -> Figure:
     """Colour is the share of the row, the number a count; beside each row the accuracy of that class."""
     count = len(found.classes)
-    names = [text(name, 14) for name in found.classes]
+    names = short_names(found.classes, 14)
     size = 7 if count <= MANY else SMALL
     is_short, longest = widest(names, size) < 0.15 and count <= MANY, widest(names, size)
-    left, below = 0.3 + longest, 0.34 + (0.1 if is_short else longest)
+    left, below = 0.26 + longest, 0.33 if is_short else 0.28 + longest
     side = (COLUMN if count <= FEW else PAGE) - left - GAP - BARS - 0.12
     figure = new_figure("confusion", left + side + GAP + BARS + 0.12, TOP + side + below)
     matrix = place(figure, left, TOP, side, side)
@@ -45,7 +45,7 @@ def draw_confusion(found: Confusion) -> Figure:
         _numbers(matrix, found, side / count)
     _names(matrix, names, size, rotation=0 if is_short else 90)
     _accuracy(place(figure, left + side + GAP, TOP, BARS, side), found, with_numbers=count <= MANY)
-    add_colorbar(place(figure, left, TOP - 0.11, side, 0.06), image, "share of the true class", across=True)
+    add_colorbar(place(figure, left, TOP - 0.11, side - 0.2, 0.06), image, "share of the true class", across=True)
     return figure
 
 

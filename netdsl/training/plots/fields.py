@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from netdsl.training.plots.style import Axes, Figure
 
 MOST = 8  # rectangles on the image
-PANELS, ENTRIES = 4, 4  # images beside each other; names in a line of the legend
+PANELS = 4  # images beside each other
+ENTRY = 1.7  # inches for a name in the legend
 DASHES = ("-", (0, (4, 1)), (0, (1, 1)), (0, (3, 1, 1, 1)))
 TOP, GAP, SCALE = 0.24, 0.1, 0.55  # inches: titles, between images, colour scale
 SIDE = (PAGE - SCALE - GAP * PANELS) / PANELS
@@ -46,8 +47,9 @@ def draw_receptive(
     """The theoretical fields on the image; beside it a heat map for each effective one, its theoretical one dashed."""
     fields = spread(fields, MOST)
     side_height = min(1.6, picture.shape[0] / picture.shape[1]) * SIDE
-    lines = -(-len(fields) // ENTRIES)
     width = (SIDE + GAP) * (1 + len(effective)) + SCALE
+    columns = int(width / ENTRY)
+    lines = -(-len(fields) // columns)
     figure = new_figure("receptive", width, TOP + side_height + 0.12 + 0.13 * lines)
     axes = sheet(figure)
     boxes = [Box(GAP / 2 + (SIDE + GAP) * i, TOP, SIDE, side_height) for i in range(1 + len(effective))]
@@ -55,9 +57,10 @@ def draw_receptive(
     axes.text(own.left, own.top - 0.05, "theoretical field (pixels)", fontsize=7)
     for i, field in enumerate(fields):
         look = {"color": colour_of(0.2 + 0.75 * i / max(1, len(fields) - 1), "plasma"), "linestyle": DASHES[i % 4]}
-        _outline(axes, own, picture, field, color="white", linewidth=2.2, alpha=0.5)
-        _outline(axes, own, picture, field, linewidth=1.1, **look)
-        _entry(axes, i, width, own.bottom + 0.13, field, look)
+        _outline(axes, own, picture, field, color="white", linewidth=2.2, alpha=0.4, zorder=1.5)
+        _outline(axes, own, picture, field, linewidth=1.1, zorder=2, **look)
+        left, top = GAP / 2 + i % columns * (width - GAP) / columns, own.bottom + 0.13 * (1 + i // columns)
+        _entry(axes, left, top, field, look)
     for box, found in zip(boxes[1:], effective, strict=True):
         image, own = show_image(axes, found.heat, box, cmap=SEQUENTIAL, vmin=0, vmax=1)
         axes.text(own.left, own.top - 0.05, f"effective, {text(found.field.name, 20)}", fontsize=7)
@@ -66,14 +69,12 @@ def draw_receptive(
     return figure
 
 
-def _entry(axes: Axes, i: int, width: float, top: float, field: ReceptiveField, look: dict[str, object]) -> None:
+def _entry(axes: Axes, left: float, top: float, field: ReceptiveField, look: dict[str, object]) -> None:
     """A line of the legend: layer and size."""
-    columns = ENTRIES if width > PAGE - 0.1 else 2
-    left, y = GAP / 2 + i % columns * (width - GAP) / columns, top + 0.13 * (i // columns)
-    axes.plot([left, left + 0.25], [y, y], linewidth=1.1, **look)
+    axes.plot([left, left + 0.25], [top, top], linewidth=1.1, **look)
     h, w = field.size
     label = f"{text(field.name, 20)}: {h}\N{MULTIPLICATION SIGN}{w}"
-    axes.text(left + 0.3, y, label, va="center", fontsize=SMALL)
+    axes.text(left + 0.3, top, label, va="center", fontsize=SMALL)
 
 
 def _outline(axes: Axes, own: Box, picture: np.ndarray, field: ReceptiveField, **options: object) -> None:

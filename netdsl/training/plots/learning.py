@@ -23,9 +23,9 @@ def draw_statistics(layers: Sequence[LayerStatistics]) -> Figure:
     figure = new_figure("statistics", PAGE, height)
     step = -(-len(layers) // int((height - 0.7) / 0.1))
     names = [text(layer.name, 28) for layer in layers[::step]]
-    left = 0.12 + widest(names, SMALL)
-    width = (PAGE - left - 0.1) / 3
-    panels = [place(figure, left + width * i, 0.28, width - 0.12, height - 0.68) for i in range(3)]
+    left = 0.16 + widest(names, SMALL)
+    width = (PAGE - left) / 3
+    panels = [place(figure, left + width * i, 0.28, width - 0.18, height - 0.68) for i in range(3)]
     rows = np.arange(len(layers))
     _activations(panels[0], rows, layers)
     _zeros(panels[1], rows, layers)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from netdsl.training.inspection import FeatureMaps, Filters, as_colours, montage
+from netdsl.training.inspection import FeatureMaps, Filters, as_colours, enlarged, montage
 from netdsl.training.plots.style import (
     COLUMN,
     PAGE,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from netdsl.training.plots.style import Figure
 
 MOST = 64  # filters or maps shown
-TOP, EDGE, SCALE, TALLEST = 0.24, 0.06, 0.52, 6.0  # inches: title, margin, colour scale, a sheet
+TOP, EDGE, SCALE, TALLEST = 0.24, 0.06, 0.6, 6.0  # inches: title, margin, colour scale, a sheet
 ROBUST = 99.5  # percent of the numbers that the scale of `features` covers, where the rest are much larger
 TIMES = "\N{MULTIPLICATION SIGN}"
 
@@ -37,7 +37,7 @@ def draw_filters(filters: Filters, classes: tuple[str, ...]) -> Figure:
     classes: their names, where each filter belongs to one, else none.
     """
     is_rgb = filters.weights.shape[1] == 3
-    tiles = as_colours(filters.weights) if is_rgb else filters.weights.reshape(-1, *filters.weights.shape[2:])
+    tiles = enlarged(as_colours(filters.weights) if is_rgb else filters.weights.reshape(-1, *filters.weights.shape[2:]))
     shown = tiles[:MOST]
     columns = _columns(len(shown), most=8, aspect=1.2)
     whole = montage(shown, columns, _gap(shown))
@@ -79,20 +79,21 @@ def _columns(count: int, most: int, aspect: float) -> int:
     ideal = math.sqrt(count * aspect)
 
     def cost(columns: int) -> float:
-        return -count % columns / count + abs(math.log(columns / ideal))
+        return 3 * (-count % columns) / count + abs(math.log(columns / ideal))
 
     return min(range(1, min(count, most) + 1), key=cost)
 
 
 def draw_features(found: FeatureMaps, picture: np.ndarray, caption: str) -> Figure:
     """The image and beside it the maps, on one scale: from 0 where no number is negative, else symmetric about 0."""
-    maps = found.maps[:MOST]
+    maps = enlarged(found.maps[:MOST])
     whole = montage(maps, _columns(len(maps), most=16, aspect=2.6 * maps.shape[1] / maps.shape[2]), _gap(maps))
     left = EDGE + 1.35
     box = _sheet_box(whole, left, PAGE - left - EDGE - SCALE)
-    figure = new_figure("features", PAGE, max(box.bottom, TOP + 1.25) + EDGE)
+    own_height = min(1.25, 1.25 * picture.shape[0] / picture.shape[1])
+    figure = new_figure("features", PAGE, max(box.bottom, TOP + own_height) + EDGE)
     axes = sheet(figure)
-    _, own = show_image(axes, picture, Box(EDGE, TOP, 1.25, 1.25))
+    _, own = show_image(axes, picture, Box(EDGE, TOP, 1.25, own_height))
     image, place_of_maps = show_image(axes, whole, box, **_scale(maps))
     c, h, w = found.maps.shape
     some = f", {len(maps)} shown" if len(maps) < c else ""

@@ -21,6 +21,7 @@ from netdsl.training.plots.style import (
     Box,
     new_figure,
     sheet,
+    short_names,
     show_image,
     text,
     widest,
@@ -70,23 +71,23 @@ _GROUPS = {
 def draw_predictions(samples: Sequence[Prediction], classes: tuple[str, ...], top: int = TOP) -> Figure:
     """Two samples in a row: the image and bars for its most probable classes; right and wrong have a sign each."""
     columns, top = min(2, len(samples)), min(top, len(classes))
-    cell = Box(0, 0, COLUMN, TITLE + max(PICTURE, BAR * top) + 0.1)
-    rows = -(-len(samples) // columns)
-    figure = new_figure("predictions", COLUMN * columns, rows * cell.height + 0.32)
+    rows, names = -(-len(samples) // columns), short_names(classes, 16)
+    tall = min(1.0, max(sample.picture.shape[0] / sample.picture.shape[1] for sample in samples)) * PICTURE
+    height = max(0.06 + tall, TITLE + BAR * top) + 0.12  # of a row
+    figure = new_figure("predictions", COLUMN * columns, rows * height + 0.38)
     axes = sheet(figure)
-    names = {int(k): text(classes[k], 16) for sample in samples for k in sample.best(top)}
-    start = PICTURE + 0.16 + widest(names.values(), SMALL)
+    start = PICTURE + 0.16 + widest({names[k] for sample in samples for k in sample.best(top)}, SMALL)
     unit = (COLUMN - start - 0.42) / 100  # inches a percent
     bars = []
     for i, sample in enumerate(samples):
-        left, upper = i % columns * COLUMN, i // columns * cell.height + 0.04
-        show_image(axes, sample.picture, Box(left + 0.05, upper + 0.02, PICTURE, PICTURE + TITLE - 0.02))
-        axes.text(left + PICTURE + 0.12, upper + TITLE / 2, _verdict(sample, classes), va="center", fontsize=7)
+        left, upper = i % columns * COLUMN, i // columns * height + 0.04
+        show_image(axes, sample.picture, Box(left + 0.05, upper + 0.04, PICTURE, tall))
+        axes.text(left + PICTURE + 0.12, upper + TITLE / 2, _verdict(sample, names), va="center", fontsize=7)
         bars += _bars(sample, names, left + start, upper + TITLE + BAR / 2, top)
         axes.vlines(left + start, upper + TITLE, upper + TITLE + BAR * top, color="black", linewidth=0.6)
     _draw_bars(axes, bars, unit)
     for column in range(columns):
-        _ruler(axes, column * COLUMN + start, rows * cell.height, unit)
+        _ruler(axes, column * COLUMN + start, rows * height, unit)
     if any(sample.label is not None for sample in samples):
         axes.legend(
             loc="lower left", fontsize=SMALL, handlelength=1.2, borderpad=0, labelspacing=0.2, borderaxespad=0.3
@@ -94,13 +95,13 @@ def draw_predictions(samples: Sequence[Prediction], classes: tuple[str, ...], to
     return figure
 
 
-def _bars(sample: Prediction, names: dict[int, str], left: float, top: float, count: int) -> list[_Bar]:
+def _bars(sample: Prediction, names: list[str], left: float, top: float, count: int) -> list[_Bar]:
     best = sample.best(count)
     found = []
     for place, k in enumerate(best):
         is_true = k == sample.label or (sample.label is None and place == 0)
         group = "true class" if is_true else "wrong answer" if place == 0 else "other class"
-        found.append(_Bar(left, top + BAR * place, 100 * float(sample.p[k]), names[int(k)], group))
+        found.append(_Bar(left, top + BAR * place, 100 * float(sample.p[k]), names[k], group))
     return found
 
 
@@ -124,26 +125,27 @@ def _ruler(axes: Axes, left: float, top: float, unit: float) -> None:
     axes.text(left + 50 * unit, top + 0.15, "probability (%)", ha="center", va="top", fontsize=7)
 
 
-def _verdict(sample: Prediction, classes: tuple[str, ...]) -> str:
+def _verdict(sample: Prediction, names: list[str]) -> str:
     if sample.label is None:
         return text(sample.title, 34)
     verdict = f"{RIGHT} right" if sample.best(1)[0] == sample.label else f"{WRONG} wrong"
-    return f"{text(sample.title, 14)}, true: {text(classes[sample.label], 14)}, {verdict}"
+    return f"{text(sample.title, 14)}, true: {names[sample.label]}, {verdict}"
 
 
 def draw_mistakes(
     found: Sequence[tuple[Mistake, np.ndarray]], classes: tuple[str, ...], wrong: int, total: int
 ) -> Figure:
     """Each mistake with its picture, the surest first; `wrong` of `total` samples were."""
-    columns = min(COLUMNS, max(3, len(found)))
-    rows, height = -(-len(found) // columns), CELL + 0.42
+    columns, names = min(COLUMNS, max(3, len(found))), short_names(classes, 14)
+    tall = (CELL - 0.12) * min(1.5, max((p.shape[0] / p.shape[1] for _, p in found), default=0))
+    rows, height = -(-len(found) // columns), tall + 0.52
     figure = new_figure("mistakes", CELL * columns, 0.22 + rows * height)
     axes = sheet(figure)
     axes.text(0.06, 0.11, _headline(len(found), wrong, total), va="center", fontsize=8)
     for i, (mistake, picture) in enumerate(found):
         cell = Box(i % columns * CELL, 0.22 + i // columns * height, CELL, height)
-        _, own = show_image(axes, picture, Box(cell.left + 0.06, cell.top + 0.29, CELL - 0.12, CELL - 0.12))
-        true, said = text(classes[mistake.label], 14), text(classes[mistake.said], 14)
+        _, own = show_image(axes, picture, Box(cell.left + 0.06, cell.top + 0.29, CELL - 0.12, tall))
+        true, said = names[mistake.label], names[mistake.said]
         axes.text(own.left, own.top - 0.04, f"{RIGHT} {true}\n{WRONG} {said}", va="bottom", fontsize=7)
         caption = f"{100 * mistake.probability:.1f} %, sample {mistake.sample}"
         axes.text(own.left, own.bottom + 0.03, caption, va="top", fontsize=SMALL, color=GREY)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -28,6 +29,7 @@ BLUE, ORANGE, VERMILLION, GREEN, SKY, GREY = "#0072B2", "#E69F00", "#D55E00", "#
 SEQUENTIAL, SIGNED, SHARES = "viridis", "RdBu_r", "Blues"  # colour maps
 
 RIGHT, WRONG, UNKNOWN = "\N{CHECK MARK}", "\N{BALLOT X}", "\N{WHITE SQUARE}"
+ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 
 FONT = "DejaVu Sans"  # comes with matplotlib: the same everywhere
 FALLBACKS = ("Noto Sans CJK SC", "Noto Sans CJK JP", "PingFang SC", "Hiragino Sans", "Microsoft YaHei", "Noto Sans")
@@ -93,7 +95,16 @@ def _known_characters() -> frozenset[int]:
 def text(user_text: str, most: int | None = None) -> str:
     """`user_text` on one line, without characters that no font here has, shortened to `most` characters."""
     clean = "".join(c if ord(c) in _known_characters() else UNKNOWN for c in plain(user_text))
-    return clean if most is None or len(clean) <= most else clean[: most - 1].rstrip() + "\N{HORIZONTAL ELLIPSIS}"
+    return clean if most is None or len(clean) <= most else clean[: most - 1].rstrip() + ELLIPSIS
+
+
+def short_names(names: Sequence[str], most: int) -> list[str]:
+    """The names as `text` shortens them; where that makes two alike, without what all of them begin with."""
+    cut = [text(name, most) for name in names]
+    if len(set(cut)) == len(names):
+        return cut
+    start = len(os.path.commonprefix(list(names)))
+    return [ELLIPSIS + text(name[start:], most - 1) for name in names] if start else cut
 
 
 def text_width(words: str, size: float) -> float:
@@ -221,7 +232,7 @@ def whole_ticks(axes: Axes) -> None:
     """Ticks of the x axis at whole numbers only."""
     from matplotlib.ticker import MaxNLocator
 
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
 
 
 def plain_log(axes: Axes) -> None:

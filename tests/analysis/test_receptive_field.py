@@ -1,0 +1,73 @@
+"""Receptive fields against the gradient: what a unit depends on, pixel by pixel."""
+
+import numpy as np
+import pytest
+
+from netdsl.analysis.receptive_field import POINTWISE, RULES, receptive_field
+from netdsl.layers import layer_table
+from netdsl.pipeline import compile_text
+from netdsl.training.inspection import forward_to, gradient_by_input
+
+NETS = {
+    "conv": "input 2x13x11\nconv 3 k3 s2 p1",
+    "dilated": "input 2x17x17\nconv 3 k3 d3 p2",
+    "pools": "input 2x16x16\npool 3 s2 p1\navgpool 2 s2\nconv 3 k3x1 p1x0",
+    "ceil": "input 2x15x15\npool 3 s2 ceil\nconv 3 k3 p1",
+    "dropped edge": "input 2x5x5\nconv 3 k2 s2\nconv 3 k3 p1",
+    "gaps": "input 2x17x17\nconv 3 k2 s3 d4 p3\nconv 2 k2 d2 p1",
+    "up": "input 2x9x9\nconv 3 k3\npool 2\nup 4\nconv 3 k3 p1",
+    "transposed": "input 2x8x8\nconvt 3 k4 s2 p1\nconv 2 k3",
+    "nearest": "input 2x6x7\nupsample 3\nconv 2 k3",
+    "bilinear": "input 2x6x7\nupsample 2 bilinear\nconv 2 k3",
+    "shuffled": "input 4x6x6\npixelshuffle 2\npad 1\nconv 2 k3",
+    "adaptive": "input 2x11x7\nadaptive 4x3\nconv 2 k2",
+    "pointwise": "input 4x9x9\nconv 4 k3 -> bn -> gelu -> ln -> lrn 3 -> shuffle g2 -> slice 0 2 -> tanh",
+    "branches": "input 3x12x12\nadd { conv 3 k5 p2 | conv 3 k3 p1 s1 -> conv 3 k3 p1 | id }\nconv 2 k3 s2",
+    "joined": "input 3x12x12\ncat { conv 3 k1 | pool 5 s1 p2 }\nconv 2 k3",
+    "global": "input 3x9x9\nmul { id | gap -> linear 3 -> sigmoid }\nconv 2 k3",
+    "group norm": "input 4x9x9\ngn 2\nconv 2 k3",
+}
+
+
+def dependence(net, index, unit):
+    """(H, W): whether the unit depends on the pixel, from gradients at random weights and inputs."""
+    network = net.build(seed=1, dtype="float64")
+    x = np.random.default_rng(0).normal(size=(30, *net.graph.input_shape))
+    forward_to(network, index, x)
+    dy = np.zeros_like(network.layers[index].output)
+    dy[:, :, unit[0], unit[1]] = np.random.default_rng(1).normal(size=dy.shape[:2])
+    return np.abs(gradient_by_input(network, index, dy)).max(axis=(0, 1)) > 1e-12
+
+
+def hull(mask):
+    return tuple(
+        (int(np.flatnonzero(line).min()), int(np.flatnonzero(line).max())) for line in (mask.any(1), mask.any(0))
+    )
+
+
+@pytest.mark.parametrize("text", NETS.values(), ids=NETS)
+def test_a_unit_depends_on_its_receptive_field_and_on_nothing_else(text):
+    net = compile_text(text)
+    index = len(net.graph.nodes) - 1
+    _, h, w = net.graph.nodes[index].shape
+    for unit in {(0, 0), (h // 2, w // 2), (h - 1, w - 1)}:
+        field = receptive_field(net.graph, index, unit)
+        assert (field.rows, field.columns) == hull(dependence(net, index, unit)), unit
+
+
+def test_the_size_follows_the_recurrence_of_stacked_windows():
+    """r grows by (k - 1) * jump, the jump by the stride (Araujo et al. 2019, equation 2), whatever the input's size."""
+    windows = [(7, 2, 3), (3, 2, 1), (3, 1, 1), (3, 1, 1), (3, 2, 1), (5, 1, 2)]
+    net = compile_text("input 3x40x40\n" + "\n".join(f"conv 2 k{k} s{s} p{p}" for k, s, p in windows))
+    size, jump = 1, 1
+    for index, (k, s, _) in enumerate(windows):
+        size, jump = size + (k - 1) * jump, jump * s
+        assert receptive_field(net.graph, index).size == (size, size)
+
+
+def test_a_unit_that_reads_only_padding_has_no_field():
+    assert receptive_field(compile_text("input 1x4x4\nconv 2 k1 p2").graph, 0, (0, 0)) is None
+
+
+def test_every_rule_is_for_a_layer_that_exists():
+    assert set(layer_table()) >= {*RULES, *POINTWISE} and not POINTWISE & set(RULES)

@@ -1,0 +1,196 @@
+"""The pictures of a run: which fit, that they are drawn, and what is in the files."""
+
+import re
+from dataclasses import replace
+from xml.etree import ElementTree
+
+import matplotlib
+import numpy as np
+import pytest
+from PIL import Image
+
+from netdsl.diagnostics import UserError
+from netdsl.pipeline import compile_text
+from netdsl.training.datasets import Dataset
+from netdsl.training.history import Epoch, History
+from netdsl.training.plots import KINDS, draw, draw_images, figures, fitting_kinds, png_bytes, save, svg_text
+from netdsl.training.plots.style import short_names, style, text
+from netdsl.training.views import RunView
+
+IMAGES = "input 3x10x8\nconv 6 k3 p1 -> bn -> relu -> pool 2 -> conv 4 k3 -> relu -> flatten -> linear {classes}"
+NAMES = (
+    "$x_1^{2}$",
+    "\\frac{",
+    "a\nb\x1b[31m",
+    "\N{CAT FACE} \u732b",
+    "a very long name of a class that goes on",
+    "<b>&\"'-->",
+)
+ROWS = tuple(Epoch(n, 1 / n, 0.5 + n / 20, 1.5 / n, 0.6, 1e-3 / n, 1.0, 100.0) for n in range(1, 5))
+
+
+def view_of(text, classes=NAMES, samples=30, rows=ROWS):
+    net, rng = compile_text(text.format(classes=len(classes))), np.random.default_rng(0)
+    shape = net.graph.input_shape
+    x = rng.integers(0, 256, (samples, *shape), np.uint8) if len(shape) == 3 else rng.normal(size=(samples, *shape))
+    y = rng.integers(0, len(classes), samples) if classes else rng.normal(size=(samples, *net.graph.output_shape))
+    x, y = x if x.dtype == np.uint8 else x.astype(np.float32), y if classes else y.astype(np.float32)
+    return RunView(
+        None, net, net.build(seed=1), Dataset("drawn", x, y, x, y, classes, (0.5,), (0.25,)), History(rows), "last"
+    )
+
+
+@pytest.fixture(scope="module")
+def view():
+    return view_of(IMAGES)
+
+
+def words(figure):
+    return [t.get_text() for t in figure.findobj(matplotlib.text.Text) if t.get_text()]
+
+
+def overhang(figure):
+    """By how many inches what is drawn reaches over the edge of the page."""
+    with style():
+        figure.draw_without_rendering()
+        box, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
+    return max(-box.x0, -box.y0, box.x1 - width, box.y1 - height)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_is_drawn_in_both_formats_with_hostile_names(kind, view, tmp_path):
+    figure = draw(kind, view)
+    paths = save(figure, tmp_path / kind)
+    assert [p.name for p in paths] == [f"{kind}.png", f"{kind}.svg"]
+    with Image.open(paths[0]) as image:
+        inches = figure.get_size_inches()
+        assert image.width == pytest.approx(300 * inches[0], abs=1) and image.format == "PNG"
+        assert {round(dpi) for dpi in image.info["dpi"]} == {300} and len(image.getcolors(2**24)) > 5
+    assert ElementTree.parse(paths[1]).getroot().tag == "{http://www.w3.org/2000/svg}svg"
+    assert overhang(figure) < 0.01
+    assert min(t.get_fontsize() for t in figure.findobj(matplotlib.text.Text) if t.get_text()) >= 6
+    assert 3.49 <= inches[0] <= 7.01
+
+
+@pytest.mark.parametrize("kind", ["curves", "receptive"])
+def test_the_same_content_gives_the_same_bytes(kind, view):
+    first, second = draw(kind, view), draw(kind, view)
+    with matplotlib.rc_context({"font.size": 20, "svg.fonttype": "none", "savefig.bbox": "tight"}):
+        assert png_bytes(first) == png_bytes(second)
+        assert svg_text(first) == svg_text(second) == svg_text(first)
+
+
+def test_files_hold_no_date(view):
+    figure = draw("curves", view)
+    assert not re.search(rb"tEXt|iTXt|tIME", png_bytes(figure))
+    assert not re.search(r"<metadata|<dc:|20[0-9][0-9]-", svg_text(figure))
+
+
+def test_several_kinds_can_stand_in_one_page(view):
+    ids = [
+        i
+        for kind in ("curves", "mistakes", "statistics")
+        for i in re.findall(r'\bid="([^"]*)"', svg_text(draw(kind, view)))
+    ]
+    assert len(ids) == len(set(ids)) > 50
+    svg = svg_text(draw("curves", view))
+    used = set(re.findall(r'href="#([^"]*)"|url\(#([^)]*)\)', svg))
+    assert {a or b for a, b in used} <= set(re.findall(r'\bid="([^"]*)"', svg)) and svg.startswith("<svg")
+
+
+def test_drawing_leaves_no_state_behind(view):
+    before = dict(matplotlib.rcParams)
+    png_bytes(draw("confusion", view))
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_names_are_shown_as_they_are_but_on_one_line_and_shortened(view):
+    shown = words(draw("confusion", view))
+    assert "$x_1^{2}$" in shown and "\\frac{" in shown and "a very long n\N{HORIZONTAL ELLIPSIS}" in shown
+    assert text("a\nb\x1b") == "a\\x0ab\\x1b" and text("\U0001f999") == "\N{WHITE SQUARE}"
+    names = short_names([f"a common beginning {k}" for k in range(3)], 10)
+    assert names == [f"\N{HORIZONTAL ELLIPSIS}{k}" for k in range(3)]
+
+
+def test_counts_stand_in_the_confusion_matrix_and_accuracy_beside_it(view):
+    from netdsl.training import inspection
+
+    found = inspection.confusion(inspection.answers(view), NAMES)
+    shown = words(draw("confusion", view))
+    for value in found.counts[found.counts > 0]:
+        assert str(value) in shown
+    assert f"all: {100 * found.accuracy:.2f}" in shown
+
+
+def test_a_hundred_classes_are_drawn_without_numbers():
+    view = view_of(IMAGES, tuple(f"class number {k}" for k in range(100)), samples=150)
+    figure = draw("confusion", view)
+    assert overhang(figure) < 0.01
+    assert figure.get_size_inches()[0] == pytest.approx(7, abs=0.01) and "1" not in words(figure)
+
+
+def test_right_and_wrong_are_told_by_more_than_colour(view):
+    from netdsl.training import inspection
+
+    rows = inspection.fixed_samples(30, 8, 0)
+    found = inspection.answers(view, rows)
+    shown = " ".join(words(draw("predictions", view)))
+    right = int((found.said == found.labels).sum())
+    assert shown.count("\N{CHECK MARK} right") == right and shown.count("\N{BALLOT X} wrong") == 8 - right
+
+
+def test_a_run_gets_the_kinds_that_make_sense_for_it(view):
+    assert fitting_kinds(view) == KINDS
+    points = view_of("input 4\nlinear 8 -> relu -> linear 2", ("a", "b"))
+    assert fitting_kinds(points) == ("curves", "confusion", "statistics")
+    numbers = view_of("input 4\nlinear 8 -> relu -> linear 2\ntrain {{\n  loss mse\n}}", ())
+    assert fitting_kinds(numbers) == ("curves", "statistics")
+    flat = view_of("input 1x6x6\nflatten -> linear 2", ("a", "b"), rows=())
+    assert fitting_kinds(flat) == ("confusion", "mistakes", "predictions", "filters", "statistics")
+    for some in (points, numbers, flat):
+        assert [figure.get_label() for _, figure in figures(some, fitting_kinds(some))] == list(fitting_kinds(some))
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("confusion", "the run has no plot `confusion`: the run is a regression: it has no classes"),
+        ("features", "the run has no plot `features`: the samples of `drawn` are no images"),
+        ("confuson", "there is no plot `confuson`"),
+    ],
+)
+def test_a_kind_that_does_not_fit_is_a_user_error_before_anything_is_drawn(kind, reason):
+    view = view_of("input 4\nlinear 2\ntrain {{\n  loss mse\n}}", ())
+    with pytest.raises(UserError, match=re.escape(reason)):
+        draw(kind, view)
+    with pytest.raises(UserError, match=re.escape(reason)):
+        next(figures(view, ["curves", kind]))
+
+
+def test_an_image_of_ones_own_and_a_layer_are_shown(view):
+    image = np.zeros((3, 10, 8), np.uint8)
+    shown = words(draw("features", view, image=image, layer="conv2"))
+    assert "the image" in shown and any(word.startswith("conv2: 4 maps") for word in shown)
+    assert "effective, pool1" in words(draw("receptive", view, image=image, layer="pool1"))
+
+
+def test_a_network_without_mistakes_says_so(view):
+    from netdsl.training import inspection
+
+    found = inspection.answers(view)
+    figure = draw("mistakes", view, answers=replace(found, labels=found.said))
+    assert words(figure) == ["\N{CHECK MARK} no mistake among 30 test samples"]
+
+
+def test_curves_of_one_epoch_without_validation_and_of_losses_far_apart_are_drawn(view):
+    one = (Epoch(1, 2.0, None, None, None, 0.0, 1.0, 100.0),)
+    far = tuple(Epoch(n, 10.0**-n, 0.5, 2 * 10.0**-n, 0.5, 1e-3, 1.0, 100.0) for n in range(1, 60))
+    for rows in (one, far, (replace(far[0], train_loss=float("inf")), *far[1:])):
+        figure = draw("curves", replace(view, history=History(rows)))
+        assert overhang(figure) < 0.01
+
+
+def test_images_without_a_label_are_neither_right_nor_wrong():
+    images = [(f"{k}.png", np.full((1, 8, 8), 40 * k, np.uint8), np.array([0.2, 0.8])) for k in range(3)]
+    shown = words(draw_images(images, ("cat", "dog")))
+    assert "0.png" in shown and "80.0" in shown and not any("right" in word or "wrong" in word for word in shown)
