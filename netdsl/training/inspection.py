@@ -12,11 +12,12 @@ from netdsl.analysis.receptive_field import ReceptiveField, receptive_field, win
 from netdsl.diagnostics import UserError, did_you_mean, plain
 from netdsl.training.datasets import Dataset
 from netdsl.training.evaluation import BATCH, probabilities
-from netdsl.training.failures import copy_of
 from netdsl.training.history import Epoch, History
+from netdsl.training.failures import copy_of
+from netdsl.training.tiles import is_image, pictures
 
 if TYPE_CHECKING:
-    from netdsl.backends.interpreter import LayerNetwork
+    from netdsl.backends.interpreter import Layer, LayerNetwork
     from netdsl.ir import Graph
     from netdsl.training.views import RunView
 
@@ -24,29 +25,10 @@ BUDGET = 500_000_000  # MACs that a forward pass over several samples may take
 SAMPLES, STATISTICS = 7, 8  # purposes of random streams, beside those of netdsl.training.loop
 
 
-# ------------------------------------------------------------------------------------------- training, samples
-
-
 def best_epoch(history: History) -> Epoch | None:
     """The epoch that checkpoint `best` holds: the highest validation accuracy, then the lowest loss, then the first."""
     measured = [row for row in history if row.val_loss is not None]
     return max(measured, key=lambda row: (row.val_accuracy or 0.0, -row.val_loss), default=None)
-
-
-def is_image(shape: Sequence[int]) -> bool:
-    """Whether a sample of that shape can be shown: (1, H, W) or (3, H, W)."""
-    return len(shape) == 3 and shape[0] in (1, 3) and min(shape[1:]) > 1
-
-
-def pictures(x: np.ndarray) -> np.ndarray:
-    """x (N, C, H, W) as stored -> (N, H, W) of C = 1 or (N, H, W, 3), 0 to 1; all but uint8 stretched to that range."""
-    values = x.astype(np.float32)
-    if x.dtype == np.uint8:
-        values /= 255
-    else:
-        low, high = (float(f(values)) if values.size else 0.0 for f in (np.min, np.max))
-        values = (values - low) / ((high - low) or 1.0)
-    return values[:, 0] if x.shape[1] == 1 else values.transpose(0, 2, 3, 1)
 
 
 def fixed_samples(count: int, wanted: int, seed: int) -> np.ndarray:
@@ -57,9 +39,6 @@ def fixed_samples(count: int, wanted: int, seed: int) -> np.ndarray:
 def affordable(graph: Graph, most: int) -> int:
     """How many samples a forward pass takes within BUDGET, 1 to `most`."""
     return int(np.clip(BUDGET // max(1, graph.num_macs), 1, most))
-
-
-# -------------------------------------------------------------------------------------------------- what it says
 
 
 @dataclass(frozen=True)
@@ -108,6 +87,7 @@ class Confusion:
 
 
 def confusion(found: Answers, classes: tuple[str, ...]) -> Confusion:
+    """That of all the answers."""
     k = len(classes)
     return Confusion(np.bincount(found.labels * k + found.said, minlength=k * k).reshape(k, k), classes)
 
@@ -135,9 +115,6 @@ def mistakes(found: Answers, most: int) -> tuple[Mistake, ...]:
     return tuple(Mistake(int(i), int(found.labels[i]), int(said[i]), float(p[i])) for i in order)
 
 
-# ------------------------------------------------------------------------------------------------ what it learned
-
-
 @dataclass(frozen=True)
 class Filters:
     """The weights (F, C, H, W) of layer `name`, which reads images: one picture for each filter or feature."""
@@ -158,30 +135,6 @@ def first_filters(view: RunView) -> Filters | None:
         whole = weight.shape[1] == np.prod(graph.input_shape)
         return Filters(node.name, node.op, weight.reshape(-1, *graph.input_shape)) if whole else None
     return Filters(node.name, node.op, weight) if max(weight.shape[2:]) > 1 else None
-
-
-def as_colours(weights: np.ndarray) -> np.ndarray:
-    """(F, 3, H, W) -> (F, H, W, 3), each filter stretched to 0..1 by itself."""
-    axes = (1, 2, 3)
-    low, high = weights.min(axis=axes, keepdims=True), weights.max(axis=axes, keepdims=True)
-    return ((weights - low) / np.where(high > low, high - low, 1)).transpose(0, 2, 3, 1)
-
-
-def enlarged(tiles: np.ndarray, least: int = 12) -> np.ndarray:
-    """tiles (N, H, W, ...) with every pixel repeated until the longer side has `least`, so that a gap is narrow."""
-    times = -(-least // max(tiles.shape[1:3]))
-    return tiles.repeat(times, axis=1).repeat(times, axis=2)
-
-
-def montage(tiles: np.ndarray, columns: int, gap: int = 1) -> np.ndarray:
-    """tiles (N, H, W) or (N, H, W, 3) in rows of `columns`, `gap` pixels of NaN between them."""
-    n, h, w = tiles.shape[:3]
-    rows = -(-n // columns)
-    sheet = np.full((rows * (h + gap) - gap, columns * (w + gap) - gap, *tiles.shape[3:]), np.nan, np.float32)
-    for i, tile in enumerate(tiles):
-        top, left = i // columns * (h + gap), i % columns * (w + gap)
-        sheet[top : top + h, left : left + w] = tile
-    return sheet
 
 
 @dataclass(frozen=True)
@@ -240,9 +193,6 @@ def forward_to(network: LayerNetwork, index: int, x: np.ndarray) -> None:
         values.append(layer.forward(*(values[i] for i in layer.node.inputs)))
 
 
-# ------------------------------------------------------------------------------------------------- how it learns
-
-
 @dataclass(frozen=True)
 class LayerStatistics:
     """One layer while a training batch goes through.
@@ -273,7 +223,7 @@ def layer_statistics(view: RunView) -> tuple[LayerStatistics, ...]:
         return tuple(statistics_of(layer) for layer in network.layers if layer.output is not None)
 
 
-def statistics_of(layer: object) -> LayerStatistics:
+def statistics_of(layer: Layer) -> LayerStatistics:
     """Those of a layer object after a forward and a backward pass."""
     y = layer.output
     features = y.ndim - 1 if y.ndim == 3 else 1  # of tokens (N, T, D) the last axis, else the channels
@@ -288,9 +238,6 @@ def statistics_of(layer: object) -> LayerStatistics:
 
 def _norm(arrays: Sequence[np.ndarray]) -> float:
     return float(np.sqrt(sum(float((a.astype(np.float64) ** 2).sum()) for a in arrays)))
-
-
-# --------------------------------------------------------------------------------------------------- what it sees
 
 
 def receptive_fields(graph: Graph) -> tuple[tuple[int, ReceptiveField], ...]:

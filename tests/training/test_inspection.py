@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose
 
 from netdsl.diagnostics import UserError
 from netdsl.pipeline import compile_text
-from netdsl.training import inspection
+from netdsl.training import inspection, tiles
 from netdsl.training.datasets import Dataset
 from netdsl.training.evaluation import evaluate
 from netdsl.training.history import Epoch, History
@@ -164,18 +164,18 @@ def test_the_first_filters_are_those_of_a_convolution_or_the_weights_of_every_pi
 
 
 def test_a_montage_has_each_tile_at_its_place():
-    tiles = np.arange(5 * 2 * 3).reshape(5, 2, 3).astype(float)
-    whole = inspection.montage(tiles, columns=2, gap=1)
+    drawn = np.arange(5 * 2 * 3).reshape(5, 2, 3).astype(float)
+    whole = tiles.montage(drawn, columns=2, gap=1)
     assert whole.shape == (8, 7)
-    assert np.array_equal(whole[3:5, 4:7], tiles[3]) and np.array_equal(whole[6:8, 0:3], tiles[4])
+    assert np.array_equal(whole[3:5, 4:7], drawn[3]) and np.array_equal(whole[6:8, 0:3], drawn[4])
     assert np.isnan(whole[2]).all() and np.isnan(whole[:, 3]).all() and np.isnan(whole[6:, 4:]).all()
-    assert np.array_equal(inspection.enlarged(tiles, least=5)[1, ::2, ::2], tiles[1])
+    assert np.array_equal(tiles.enlarged(drawn, least=5)[1, ::2, ::2], drawn[1])
 
 
 def test_pictures_are_between_0_and_1_with_colours_last():
     x = np.arange(2 * 3 * 2 * 2, dtype=np.uint8).reshape(2, 3, 2, 2)
-    assert_allclose(inspection.pictures(x)[1, 0, 1], x[1, :, 0, 1] / 255, rtol=1e-6)
-    stretched = inspection.pictures(x[:, :1].astype(np.float32) * 4 - 7)
+    assert_allclose(tiles.pictures(x)[1, 0, 1], x[1, :, 0, 1] / 255, rtol=1e-6)
+    stretched = tiles.pictures(x[:, :1].astype(np.float32) * 4 - 7)
     assert stretched.shape == (2, 2, 2) and stretched.min() == 0 and stretched.max() == 1
-    colours = inspection.as_colours(np.random.default_rng(0).normal(size=(4, 3, 5, 5)))
+    colours = tiles.as_colours(np.random.default_rng(0).normal(size=(4, 3, 5, 5)))
     assert_allclose(colours.min(axis=(1, 2, 3)), 0) and assert_allclose(colours.max(axis=(1, 2, 3)), 1)

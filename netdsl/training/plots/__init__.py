@@ -16,8 +16,9 @@ from netdsl.analysis.receptive_field import windowed_layers
 from netdsl.diagnostics import UserError, did_you_mean, plain
 from netdsl.files import write_atomic
 from netdsl.training import inspection
-from netdsl.training.inspection import Answers, is_image
+from netdsl.training.inspection import Answers
 from netdsl.training.plots.style import png_bytes, style, svg_text
+from netdsl.training.tiles import is_image, pictures
 
 if TYPE_CHECKING:
     from netdsl.training.plots.style import Figure
@@ -101,7 +102,7 @@ def draw_images(images: Sequence[tuple[str, np.ndarray, np.ndarray]], classes: t
     """Images that no data set has: the title, pixels (C, H, W) uint8 and probabilities (K,) of each."""
     from netdsl.training.plots.samples import Prediction, draw_predictions
 
-    shown = [Prediction(title, inspection.pictures(pixels[None])[0], p) for title, pixels, p in images]
+    shown = [Prediction(title, pictures(pixels[None])[0], p) for title, pixels, p in images]
     with style():
         return draw_predictions(shown, classes)
 
@@ -136,7 +137,7 @@ def _mistakes(view: RunView, options: Options) -> Figure:
 
     found, data = options.answers or inspection.answers(view), view.dataset
     worst = inspection.mistakes(found, WRONG_SHOWN)
-    shown = inspection.pictures(data.x_test[[m.sample for m in worst]])
+    shown = pictures(data.x_test[[m.sample for m in worst]])
     wrong = int((found.said != found.labels).sum())
     return draw_mistakes(list(zip(worst, shown, strict=True)), data.classes, wrong, len(found.labels))
 
@@ -146,7 +147,7 @@ def _predictions(view: RunView, options: Options) -> Figure:
 
     data = view.dataset
     rows = inspection.fixed_samples(len(data.x_test), SHOWN, view.net.recipe.seed)
-    found, shown = inspection.answers(view, rows), inspection.pictures(data.x_test[rows])
+    found, shown = inspection.answers(view, rows), pictures(data.x_test[rows])
     parts = zip(rows, shown, found.p, found.labels, strict=True)
     samples = [Prediction(f"sample {row}", picture, p, int(label)) for row, picture, p, label in parts]
     return draw_predictions(samples, data.classes)

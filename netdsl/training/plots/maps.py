@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from netdsl.training.inspection import FeatureMaps, Filters, as_colours, enlarged, montage
+from netdsl.training.inspection import FeatureMaps, Filters
 from netdsl.training.plots.style import (
     COLUMN,
     PAGE,
@@ -21,6 +21,7 @@ from netdsl.training.plots.style import (
     show_image,
     text,
 )
+from netdsl.training.tiles import as_colours, enlarged, montage
 
 if TYPE_CHECKING:
     from netdsl.training.plots.style import Figure
