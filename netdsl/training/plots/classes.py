@@ -35,15 +35,17 @@ def draw_confusion(found: Confusion) -> Figure:
     count = len(found.classes)
     names = short_names(found.classes, 14)
     size = 7 if count <= MANY else SMALL
-    is_short, longest = widest(names, size) < 0.15 and count <= MANY, widest(names, size)
-    left, below = 0.26 + longest, 0.33 if is_short else 0.28 + longest
+    longest = widest(names, size)
+    left = 0.26 + longest
     side = (COLUMN if count <= FEW else PAGE) - left - GAP - BARS - 0.12
+    is_flat = longest < 0.9 * side / count  # the names fit beside each other
+    below = 0.33 if is_flat else 0.28 + longest
     figure = new_figure("confusion", left + side + GAP + BARS + 0.12, TOP + side + below)
     matrix = place(figure, left, TOP, side, side)
     image = matrix.imshow(found.shares, cmap=SHARES, vmin=0, vmax=1, interpolation="none")
     if count <= MANY:
         _numbers(matrix, found, side / count)
-    _names(matrix, names, size, rotation=0 if is_short else 90)
+    _names(matrix, names, size, rotation=0 if is_flat else 90)
     _accuracy(place(figure, left + side + GAP, TOP, BARS, side), found, with_numbers=count <= MANY)
     add_colorbar(place(figure, left, TOP - 0.11, side - 0.2, 0.06), image, "share of the true class", across=True)
     return figure
