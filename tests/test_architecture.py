@@ -69,7 +69,11 @@ WITHIN = {
     "tuning",
 }  # modules and folders that their own floor may import
 WORKERS = {"ctypes", "inspect", "mmap", "os", "select", "signal", "sys", "threading", "time", "traceback", "weakref"}
-ONLY_IN = {"lark": {"syntax.parser"}, "jinja2": {"backends.emission"}, "matplotlib": {"training.plots.style"}}
+ONLY_IN = {
+    "lark": {"syntax.parser"},
+    "jinja2": {"backends.emission", "training.report"},
+    "matplotlib": {"training.plots.style"},
+}
 
 
 def modules():

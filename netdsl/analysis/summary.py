@@ -116,7 +116,8 @@ class Summary:
     def _title(self) -> str:
         return f"{self.graph.name}: {show_shape(self.graph.input_shape)} -> {show_shape(self.graph.output_shape)}"
 
-    def _facts(self) -> list[str]:
+    def facts(self) -> list[str]:
+        """Sentences below the table: memory and notes."""
         used = memory(self.graph, self.recipe)
         return [
             f"memory (float32): params {show_bytes(used.params)}, activations {show_bytes(used.activations)} a sample, "
@@ -135,7 +136,7 @@ class Summary:
 
         rule = "-" * (sum(widths) + 8)
         body = [line(HEAD), rule, *map(line, rows), rule, line(total)]
-        return "\n".join([self._title(), "", *body, "", *self._facts()])
+        return "\n".join([self._title(), "", *body, "", *self.facts()])
 
     def table_html(self) -> str:
         """The table for a page."""
@@ -146,7 +147,7 @@ class Summary:
     def _repr_html_(self) -> str:
         from netdsl.markup import heading, paragraph
 
-        return heading(self._title()) + self.table_html() + "".join(map(paragraph, self._facts()))
+        return heading(self._title()) + self.table_html() + "".join(map(paragraph, self.facts()))
 
 
 def with_picture(graph: Graph, html: str) -> str:

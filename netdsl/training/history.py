@@ -53,6 +53,11 @@ class History:
     def __getitem__(self, index: int) -> Epoch:
         return self.epochs[index]
 
+    @property
+    def best(self) -> Epoch | None:
+        """The epoch whose weights are the best checkpoint, the first of equals; None without validation data."""
+        return max((row for row in self.epochs if row.val_loss is not None), key=quality, default=None)
+
     def column(self, name: str) -> list[int | float | None]:
         """One measure over the epochs, `history.column("val_loss")`; None where it was not taken."""
         return [getattr(row, name) for row in self.epochs]
@@ -65,15 +70,16 @@ class History:
             return paragraph("no epoch is finished")
         title = heading("1 epoch" if len(self) == 1 else f"{len(self)} epochs")
         head = ("epoch", "loss", "accuracy", "val loss", "val accuracy", "lr", "seconds", "samples/s")
-        return title + curves_svg(self) + table(head, map(_cells, self.epochs), len(head))
+        return title + curves_svg(self) + table(head, map(cells, self.epochs), len(head))
 
 
-def _cells(row: Epoch) -> tuple[str, ...]:
+def cells(row: Epoch) -> tuple[str, ...]:
     """The epoch as people read it; what was not measured is empty."""
     losses = ["" if value is None else f"{value:.4f}" for value in (row.train_loss, row.val_loss)]
     shares = ["" if value is None else f"{value:.2%}" for value in (row.train_accuracy, row.val_accuracy)]
-    times = f"{row.lr:.3g}", f"{row.seconds:.1f}", f"{row.samples_per_second:,.0f}"
-    return str(row.epoch), losses[0], shares[0], losses[1], shares[1], *times
+    seconds = "" if row.seconds is None else f"{row.seconds:.1f}"
+    speed = "" if row.samples_per_second is None else f"{row.samples_per_second:,.0f}"
+    return str(row.epoch), losses[0], shares[0], losses[1], shares[1], f"{row.lr:.3g}", seconds, speed
 
 
 def write_history(run: Path, epochs: Iterable[Epoch]) -> None:

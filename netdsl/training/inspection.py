@@ -12,7 +12,6 @@ from netdsl.analysis.receptive_field import ReceptiveField, receptive_field, win
 from netdsl.diagnostics import UserError, did_you_mean, plain
 from netdsl.training.datasets import Dataset
 from netdsl.training.evaluation import BATCH, probabilities
-from netdsl.training.history import Epoch, History
 from netdsl.training.failures import copy_of
 from netdsl.training.tiles import is_image, pictures
 
@@ -23,12 +22,6 @@ if TYPE_CHECKING:
 
 BUDGET = 500_000_000  # MACs that a forward pass over several samples may take
 SAMPLES, STATISTICS = 7, 8  # purposes of random streams, beside those of netdsl.training.loop
-
-
-def best_epoch(history: History) -> Epoch | None:
-    """The epoch that checkpoint `best` holds: the highest validation accuracy, then the lowest loss, then the first."""
-    measured = [row for row in history if row.val_loss is not None]
-    return max(measured, key=lambda row: (row.val_accuracy or 0.0, -row.val_loss), default=None)
 
 
 def fixed_samples(count: int, wanted: int, seed: int) -> np.ndarray:

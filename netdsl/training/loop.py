@@ -30,7 +30,7 @@ from netdsl.training.engine import Engine, close_model, engine_threads, new_mode
 from netdsl.training.evaluation import BATCH, Scores, evaluate, fitted, found_classes
 from netdsl.training.failures import all_finite, copy_of, sentence, step_failure
 from netdsl.training.feed import Batch, Feed
-from netdsl.training.history import Epoch, History, quality, read_history, with_times, write_history
+from netdsl.training.history import Epoch, History, read_history, with_times, write_history
 from netdsl.training.runs import result_path
 from netdsl.training.state import Position, load_youngest, save_state
 from netdsl.training.watch import Interrupted, Progress, Result, Watch
@@ -109,7 +109,7 @@ class _Trainer:
     @property
     def best(self) -> Epoch | None:
         """The best epoch so far; None without validation data."""
-        return max((row for row in self.history if row.val_loss is not None), key=quality, default=None)
+        return History(tuple(self.history)).best
 
     def _is_over(self) -> bool:
         """All epochs are done, or the best one is `patience` epochs ago."""

@@ -1,0 +1,206 @@
+"""report.html: one page that shows a finished run, with nothing to fetch and nothing that runs.
+
+The template lays out; everything it says is prepared here. Texts from outside (names of classes, the spec, the data's
+path) are escaped by Jinja; only drawings are inserted as they are: those of netdsl.training.plots and the diagram.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from netdsl.analysis.diagram import diagram_svg
+from netdsl.diagnostics import plain
+from netdsl.files import write_atomic
+from netdsl.training.curves import curves_svg
+from netdsl.training.report_tables import Table, class_table, environment_tables, epoch_table, layer_table, recipe_table
+
+if TYPE_CHECKING:
+    from netdsl.training.evaluation import Scores
+    from netdsl.training.views import RunView
+
+WIDE = 400.0  # CSS pixels: a figure that is wider gets a row of its own
+
+CAPTIONS = {
+    "curves": (
+        "Learning curves",
+        "Loss and accuracy of each epoch, on what it learned from and on what it did not.",
+    ),
+    "confusion": ("Confusion matrix", "Rows are the true classes, columns what the network took them for."),
+    "mistakes": ("Most confident mistakes", "Test samples that the network was surest about, and wrong."),
+    "predictions": ("Predictions", "Test samples with the probabilities that the network gives."),
+    "filters": ("Learned filters", "The weights of the first layer, each scaled on its own."),
+    "features": ("Feature maps", "What the first layers make of one test sample."),
+    "statistics": ("Activations and gradients", "How large they are, layer by layer, over one batch."),
+    "receptive": ("Receptive field", "The part of the input that one value of a layer can depend on."),
+}
+IN_SECTIONS = {
+    "training": ("curves",),
+    "test": ("confusion", "mistakes", "predictions"),
+    "inside": ("filters", "features", "statistics", "receptive"),
+}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A drawing with its words; a wide one gets a row of its own."""
+
+    title: str
+    caption: str
+    markup: Markup
+    is_wide: bool
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page: figures and tables in their order."""
+
+    name: str
+    title: str
+    parts: Sequence[Figure | Table]
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("netdsl.training"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=True,
+    )
+
+
+def report_html(view: RunView, scores: Scores, figures: Mapping[str, str]) -> str:
+    """The page as text.
+
+    scores: those of the test data. figures: kind -> its `<svg>` or `<img>` markup, as netdsl.training.plots makes it,
+    in any order; without `curves` the page draws simple ones itself.
+    """
+    graph = replace(view.net.graph, name=view.run.config.spec)
+    summary = view.net.summary()
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            title=f"{plain(view.run.config.spec)} on {plain(Path(view.run.data).name)}",
+            verdict=_verdict(view, scores),
+            tiles=_tiles(view, scores),
+            spec=_lines(view.net.source.text),
+            layers=layer_table(summary),
+            facts=summary.facts(),
+            diagram=Markup(diagram_svg(graph)),
+            sections=_sections(view, scores, figures),
+            commands=_commands(view),
+        )
+    )
+
+
+def write_report(view: RunView, scores: Scores, figures: Mapping[str, str]) -> Path:
+    """Writes report.html of the run, all or nothing, and returns its path. Raises OSError."""
+    path = view.run.path / "report.html"
+    write_atomic(path, report_html(view, scores, figures))
+    return path
+
+
+# -------------------------------------------------------------------------------------------- what it came to
+
+
+def duration(seconds: float) -> str:
+    """`0.4 s`, `52 s`, `5 min 18 s`, `2 h 3 min`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    return f"{whole // 60} min {whole % 60} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _tiles(view: RunView, scores: Scores) -> list[tuple[str, str]]:
+    """Words and numbers at the top of the page."""
+    history = view.history
+    speeds = [speed for speed in history.column("samples_per_second") if speed is not None]
+    times = [seconds for seconds in history.column("seconds") if seconds is not None]
+    tiles = [] if scores.accuracy is None else [("test accuracy", f"{scores.accuracy:.2%}")]
+    tiles += [("test loss", f"{scores.loss:.4g}"), ("epochs", str(len(history)))]
+    tiles += [("time in training steps", duration(sum(times)))] if times else []
+    tiles += [("samples a second", f"{median(speeds):,.0f}")] if speeds else []
+    return [*tiles, ("params", f"{view.net.graph.num_params:,}")]
+
+
+def _verdict(view: RunView, scores: Scores) -> str:
+    """The result in a sentence."""
+    weights = {"best": "of the best epoch", "last": "of the last epoch"}.get(view.which, f"of `{plain(view.which)}`")
+    samples = "sample" if scores.samples == 1 else "samples"
+    if scores.accuracy is None:
+        return f"The mean loss of {scores.samples:,} test {samples} is {scores.loss:.4g}, with the weights {weights}."
+    found = int(np.trace(scores.confusion))
+    wrong = scores.samples - found
+    text = f"{found:,} of {scores.samples:,} test {samples} were found, {wrong:,} were not, with the weights {weights}."
+    chance = scores.confusion.sum(axis=1).max() / scores.samples
+    return f"{text} Always saying the most frequent class would find {chance:.1%}."
+
+
+# -------------------------------------------------------------------------------------------- figures and tables
+
+
+def _sections(view: RunView, scores: Scores, figures: Mapping[str, str]) -> list[Section]:
+    """The parts that this run has."""
+    history, names = view.history, view.dataset.classes
+    given = dict(figures) if "curves" in figures or not len(history) else {"curves": curves_svg(history), **figures}
+    drawn = {
+        section: [_figure(kind, given[kind]) for kind in kinds if kind in given]
+        for section, kinds in IN_SECTIONS.items()
+    }
+    epochs = [epoch_table(history)] if len(history) else []
+    classes = [class_table(scores.confusion, names)] if scores.confusion is not None and names else []
+    others = [kind for kind in given if not any(kind in kinds for kinds in IN_SECTIONS.values())]
+    found = [
+        Section("training", "Training", [*drawn["training"], *epochs]),
+        Section("test", "On test data", [*drawn["test"][:1], *classes, *drawn["test"][1:]]),
+        Section("inside", "Inside the network", drawn["inside"]),
+        Section("more", "More figures", [_figure(kind, given[kind]) for kind in others]),
+        Section("made", "How it was made", [recipe_table(view), *environment_tables(view)]),
+    ]
+    return [section for section in found if section.parts]
+
+
+def _figure(kind: str, markup: str) -> Figure:
+    title, caption = CAPTIONS.get(kind, (plain(kind).capitalize(), ""))
+    return Figure(title, caption, Markup(markup), _is_wide(markup))
+
+
+def _is_wide(markup: str) -> bool:
+    """True unless the drawing says that it is narrow."""
+    size = re.search(r'<(?:svg|img)\b[^>]*?\swidth="([\d.]+)(pt|px|in|)"', markup)
+    scale = {"pt": 96 / 72, "in": 96.0}
+    return size is None or float(size[1]) * scale.get(size[2], 1.0) > WIDE
+
+
+def _lines(text: str) -> str:
+    """The text with control characters made visible, line by line."""
+    return "\n".join(plain(line.expandtabs(4)) for line in text.splitlines())
+
+
+def _commands(view: RunView) -> list[tuple[str, str]]:
+    """What to type next, and what it does."""
+    run = shlex.quote(plain(str(view.run.path)))
+    more = view.run.config.recipe.epochs * 2
+    next_steps = [
+        (f"netdsl train --resume {run} --epochs {more}", "go on, to twice as many epochs"),
+        (f"netdsl eval {run}", "measure it again; with --data on other data"),
+    ]
+    if view.dataset.classes and len(view.net.graph.input_shape) == 3:
+        next_steps.append((f"netdsl predict {run} IMAGE...", "let it look at pictures"))
+    return [*next_steps, (f"netdsl plot {run}", "draw the figures of this page as files")]
