@@ -36,6 +36,8 @@ def command(
 ) -> None:
     """Draw pictures of the run in the folder RUN, of these KINDs or of all that fit it, and print their paths.
 
+    Without KIND and options report.html is written as well; `netdsl train` ends with that.
+
     \b
     curves       loss, accuracy and learning rate over the epochs
     confusion    which classes are taken for which
@@ -52,13 +54,20 @@ def command(
       netdsl plot runs/lenet-1 curves confusion --format svg
       netdsl plot runs/lenet-1 features --layer conv2 --image seven.png
     """
+    from netdsl.cli import say
     from netdsl.cli.options import data_dir
+    from netdsl.training.gallery import draw_all
     from netdsl.training.plots import FORMATS, figures, fitting_kinds, save
     from netdsl.training.views import open_run
 
     _check_options(kinds, image, sample, layer)
     folder = out or run / "plots"
-    with open_run(run, data_dir(), checkpoint) as view:
+    is_all = not kinds and (image, sample, layer, checkpoint, out, form) == (None, None, None, None, None, "both")
+    with open_run(run, data_dir(), checkpoint, on_note=say) as view:
+        if is_all:
+            for path in draw_all(view):
+                click.echo(path)
+            return
         options = {"sample": sample or 0, "layer": layer, "image": image and _read(image, view.run.config)}
         for kind, figure in figures(view, dict.fromkeys(kinds) or fitting_kinds(view), **options):
             folder.mkdir(parents=True, exist_ok=True)

@@ -107,8 +107,11 @@ def command(
     with _started(spec, flags) if resume is None else _resumed(spec, resume, flags["epochs"]) as session:
         show = Display(session.net.recipe.epochs, quiet or as_json, as_json)
         result = _trained(session, show, save_every)
-        _draw(session, result, show, plots)
-    _finish(result, show)
+        _say_score(result, show)
+        if plots:
+            _draw(session, result, show)
+    show.say(f"saved in {result.run}; next: netdsl eval {result.run}")
+    click.echo(json.dumps(result.as_dict()))
 
 
 def _started(spec: Path, flags: dict[str, str | int | float | None]) -> AbstractContextManager[Session]:
@@ -218,14 +221,17 @@ def _trained(session: Session, show: Display, save_every: int | None) -> Result:
             raise
 
 
-def _draw(session: Session, result: Result, show: Display, plots: bool) -> None:
+def _draw(session: Session, result: Result, show: Display) -> None:
     """Plots and report of a run that is over."""
+    from netdsl.training.gallery import draw_all
+    from netdsl.training.views import open_run
+
+    with open_run(session.run, data_dir()) as view:
+        *_, report = draw_all(view, result.scores)
+    show.say(f"plots in {session.run / 'plots'}, report: {report}")
 
 
-def _finish(result: Result, show: Display) -> None:
-    """The last lines: for people on stderr, for programs on stdout."""
+def _say_score(result: Result, show: Display) -> None:
     accuracy = result.test_accuracy
     score = f"loss {result.test_loss:.4g}" if accuracy is None else f"accuracy {accuracy:.2%}"
     show.say(f"test {score}, weights of epoch {result.epoch}, {result.seconds:.1f} s")
-    show.say(f"saved in {result.run}; next: netdsl eval {result.run}")
-    click.echo(json.dumps(result.as_dict()))

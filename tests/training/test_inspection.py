@@ -35,9 +35,9 @@ def row(epoch, val_loss, val_accuracy):
 
 def test_the_best_epoch_has_the_highest_accuracy_then_the_lowest_loss_then_comes_first():
     rows = (row(1, 0.5, 0.8), row(2, 0.4, 0.9), row(3, 0.3, 0.9), row(4, 0.3, 0.9))
-    assert inspection.best_epoch(History(rows)).epoch == 3
-    assert inspection.best_epoch(History((row(1, 3.0, None), row(2, 2.0, None), row(3, 2.5, None)))).epoch == 2
-    assert inspection.best_epoch(History((row(1, None, None),))) is None
+    assert History(rows).best.epoch == 3
+    assert History((row(1, 3.0, None), row(2, 2.0, None), row(3, 2.5, None))).best.epoch == 2
+    assert History((row(1, None, None),)).best is None
 
 
 def test_confusion_is_that_of_scikit_learn_and_of_evaluation(view):

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from netdsl.training.history import Epoch, History
-from netdsl.training.inspection import best_epoch
 from netdsl.training.plots.style import BLUE, GREEN, GREY, PAGE, VERMILLION, new_figure, place, plain_log, whole_ticks
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ WIDE = 100  # times the smallest value: above it the axis is logarithmic
 
 def draw_curves(view: RunView) -> Figure:
     """A panel for each; the best epoch is marked where validation data chose one."""
-    history, best = view.history, best_epoch(view.history)
+    history, best = view.history, view.history.best
     has_accuracy = any(value is not None for value in history.column("train_accuracy"))
     figure = new_figure("curves", PAGE, 2.15)
     width = PAGE / (3 if has_accuracy else 2)

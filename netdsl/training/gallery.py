@@ -1,0 +1,26 @@
+"""All pictures of a run and its report.html, as a training leaves them behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from netdsl.training.evaluation import Scores, evaluate
+from netdsl.training.plots import FORMATS, figures, fitting_kinds, save, svg_text
+from netdsl.training.report import write_report
+from netdsl.training.views import RunView
+
+
+def draw_all(view: RunView, scores: Scores | None = None) -> Iterator[Path]:
+    """Draws every kind that fits the run into its folder `plots`, then report.html, and gives each path when it is
+    written.
+
+    scores: those of the test data, where they are known. Raises OSError.
+    """
+    folder, drawn = view.run.path / "plots", {}
+    folder.mkdir(exist_ok=True)
+    for kind, figure in figures(view, fitting_kinds(view)):
+        yield from save(figure, folder / kind, FORMATS)
+        drawn[kind] = svg_text(figure)
+    scores = scores or evaluate(view.model, view.dataset, view.dataset.x_test, view.dataset.y_test)
+    yield write_report(view, scores, drawn)
