@@ -19,7 +19,7 @@ _ANSI = {
 
 
 def paragraph(text: str) -> str:
-    return f'<p style="margin:.5em 0">{escape(text)}</p>'
+    return f'<p style="margin:.5em 0;max-width:36em">{escape(text)}</p>'
 
 
 def heading(text: str) -> str:
