@@ -152,6 +152,7 @@ def _check_resumed(context: click.Context) -> None:
 
 def _resumed(spec: Path | None, resume: str, epochs: int | None) -> AbstractContextManager[Session]:
     """A run to go on with: the one named, or the last one of the spec."""
+    from netdsl.cli import say
     from netdsl.names import identifier
     from netdsl.training.runs import latest_run
     from netdsl.training.session import check_unchanged, resumed
@@ -163,7 +164,7 @@ def _resumed(spec: Path | None, resume: str, epochs: int | None) -> AbstractCont
     path = Path(resume) if resume else latest_run(identifier(spec.stem))
     if spec is not None:
         check_unchanged(spec, path)
-    return resumed(path, data_dir(), epochs)
+    return resumed(path, data_dir(), epochs, say)
 
 
 def _engine(backend: str, level: int | None, workers: str | None, threads: int | None) -> Engine:

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 class RunConfig:
     """config.json: how a run was made. `data_path` is None for built-in data, `limit` None for no bound.
 
-    backend, level, workers, threads: its Engine's. choices: the net's, which decide rounding. Runs of netdsl before
-    -O2 have no level, workers and choices.
+    backend, level, workers, threads: its Engine's. choices: the net's, which decide rounding. digest: that of
+    the data it learned from. Older runs have no level, workers, choices and digest.
     """
 
     spec: str
@@ -48,6 +48,7 @@ class RunConfig:
     level: int = 0
     workers: str = "auto"
     choices: Mapping[str, str] = field(default_factory=dict)
+    digest: str | None = None
 
     @property
     def engine(self) -> Engine:
@@ -72,7 +73,24 @@ def config_of(net: Net, dataset: Dataset, engine: Engine, limit: int | None) -> 
         level=engine.level,
         workers=engine.workers,
         choices=dict(net.choices) if engine.is_fast else {},
+        digest=dataset.digest(),
     )
+
+
+def what_changed(run: Path) -> list[str]:
+    """What the numbers may depend on and is another now than when the run began, in words."""
+    try:
+        before = json.loads((run / "env.json").read_text(encoding="utf-8"))
+        then, now = _decisive(before), _decisive(environment())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return []
+    return [f"{key} was {then[key]}, is {now[key]}" for key in then if then[key] != now[key]]
+
+
+def _decisive(environment: Mapping) -> dict[str, str]:
+    """What decides the last bits of the weights."""
+    blas = [f"{info['internal_api']} {info['version']} for {info['architecture']}" for info in environment["blas"]]
+    return {"numpy": str(environment["numpy"]), "BLAS": ", ".join(blas), "machine": str(environment["machine"])}
 
 
 def write_setup(run: Path, spec_text: str, config: RunConfig, used: Mapping[str, str] | None = None) -> None:
@@ -132,7 +150,7 @@ def _config(values: Mapping) -> RunConfig:
     """Raises KeyError, TypeError, ValueError or AttributeError for values that no run has."""
     if not isinstance(values, dict):
         raise TypeError(f"it holds a {type(values).__name__}, expected an object")
-    values = {"level": 0, "workers": "auto", "choices": {}, **values}
+    values = {"level": 0, "workers": "auto", "choices": {}, "digest": None, **values}
     missing = [f.name for f in fields(RunConfig) if f.name not in values]
     if missing:
         raise ValueError(f"it has no {', '.join(f'`{name}`' for name in missing)}")

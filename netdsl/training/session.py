@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from netdsl.diagnostics import UserError
+from netdsl.diagnostics import UserError, plain
 from netdsl.kernels.workers import available_cores
 from netdsl.pipeline import Net, compile_file
 from netdsl.recipe import Recipe
 from netdsl.train_block import with_entries
-from netdsl.training.config import config_of, write_setup
+from netdsl.training.config import config_of, what_changed, write_setup
 from netdsl.training.datasets import load_dataset
 from netdsl.training.engine import Engine
 from netdsl.training.evaluation import fitted
+from netdsl.training.idx import shown
 from netdsl.training.loop import train
 from netdsl.training.runs import extended, locked, new_run, read_run, run_net
 from netdsl.training.views import run_data
@@ -67,12 +68,27 @@ def started(
 
 
 @contextmanager
-def resumed(path: Path, data_dir: Path | None = None, epochs: int | None = None) -> Iterator[Session]:
-    """A run to go on with, up to so many epochs (None: its own). Raises UserError, SpecError, OSError."""
+def resumed(
+    path: Path,
+    data_dir: Path | None = None,
+    epochs: int | None = None,
+    on_note: Callable[[str], None] = lambda _: None,
+) -> Iterator[Session]:
+    """A run to go on with, up to so many epochs (None: its own).
+
+    on_note is told what may keep it from the bytes of a run that was never stopped.
+    Raises UserError, SpecError, OSError.
+    """
     read_run(path)  # nothing is written into a folder that is none
     with locked(path):
         run = extended(read_run(path), epochs)
-        yield Session(run_net(run), run_data(run, data_dir), run.config.engine, path, True)
+        dataset = run_data(run, data_dir)
+        if run.config.digest not in (None, dataset.digest()):
+            text = f"the data `{plain(run.data)}` is not what the run {shown(path)} began with"
+            raise UserError(text, help="bring it back as it was, or begin another run")
+        for change in what_changed(path):
+            on_note(f"{plain(change)}: the weights may differ in their last bits from those of a run without a stop")
+        yield Session(run_net(run), dataset, run.config.engine, path, True)
 
 
 def check_unchanged(spec: Path, run: Path) -> None:

@@ -381,6 +381,19 @@ def test_resume_takes_the_last_run_of_a_spec_and_refuses_what_would_make_another
         assert code == 2 and out == "" and part in err, (line, err)
 
 
+def test_a_run_whose_data_or_library_changed_is_not_resumed_in_silence(call, here):
+    x = np.random.default_rng(0).normal(size=(50, 2)).astype(np.float32)
+    np.savez(here / "d.npz", x=x, y=np.arange(50) % 3)
+    call("train tiny.net -q --no-plots --data d.npz --epochs 1")
+    environment = json.loads((here / "runs/tiny-1/env.json").read_text())
+    (here / "runs/tiny-1/env.json").write_text(json.dumps({**environment, "numpy": "1.0"}))
+    code, _, err = call("train --resume runs/tiny-1 --epochs 2 --no-plots")
+    assert code == 0 and f"numpy was 1.0, is {np.__version__}: the weights may differ" in err
+    np.savez(here / "d.npz", x=x + 1, y=np.arange(50) % 3)
+    code, _, err = call("train --resume runs/tiny-1 --epochs 3 --no-plots")
+    assert code == 2 and "d.npz` is not what the run `runs/tiny-1` began with" in err
+
+
 def test_flags_are_written_as_entries_of_a_train_block(here, capsys):
     line = ["train", "tiny.net", "-q", "--no-plots", "--out", "x", "--lr", "0.2", "--patience", "3"]
     for flag, text in {
