@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fast_twins import KINDS, batch, near, near_all, twins
 from test_hostile_names import NAMES
-from twins import KINDS, batch, near, near_all, twins
 
 from netdsl.backends.emission import gate
 from netdsl.pipeline import check_text, compile_file, compile_text

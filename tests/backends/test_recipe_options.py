@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from twins import KINDS, batch, near, near_all, twins
+from fast_twins import KINDS, batch, near, near_all, twins
 
 from netdsl.pipeline import compile_text
 from netdsl.verify import random_batch
