@@ -230,7 +230,7 @@ def _fast_checks(net: Net, x: np.ndarray, y: np.ndarray, seed: int, dtype: str) 
 
 
 def _fast_steps(net: Net, x: np.ndarray, y: np.ndarray, seed: int) -> Iterator[Check]:
-    """Every param after five steps of the spec's optimizer at -O2, in float64."""
+    """The losses of five steps of the spec's optimizer at -O2, and every param after them, in float64."""
     x, y = x.astype(np.float64), _in_dtype(y, "float64")
     with closing(net.numpy_model(seed, "float64", level=2, workers=WORKERS)) as model:
         found = _after_steps(without_zeros(model, seed), x, y, seed)
@@ -243,7 +243,7 @@ def _fast_steps(net: Net, x: np.ndarray, y: np.ndarray, seed: int) -> Iterator[C
 def _steps_compared(
     title: str, found: Arrays, expected: Arrays, ours: Arrays, other: Callable[[], Arrays], followed: set[str]
 ) -> Iterator[Check]:
-    for name in (name for name in expected if name in followed):
+    for name in (name for name in expected if name in followed or name == "losses"):
         what = f"{title}, float64: {name}"
         check = _close(what, found[name], expected[name], "float64", 1e-8)
         if not check.ok:
@@ -253,11 +253,10 @@ def _steps_compared(
 
 
 def _after_steps(network: Any, x: np.ndarray, y: np.ndarray, seed: int) -> Arrays:
-    """The params after five steps."""
+    """The losses of five steps, and the params after them."""
     network.rng = np.random.default_rng(seed)
-    for _ in range(STEPS):
-        network.train_step(x, y)
-    return network.params
+    losses = [network.train_step(x, y) for _ in range(STEPS)]
+    return {"losses": np.array(losses), **network.params}
 
 
 def _other_steps(net: Net, x: np.ndarray, y: np.ndarray, seed: int) -> Callable[[], Arrays]:
@@ -408,7 +407,7 @@ def torch_run(net: Net, network: LayerNetwork, x: np.ndarray, y: np.ndarray, see
 
 
 def _optimizer_steps(net: Net, x: np.ndarray, y: np.ndarray, seed: int) -> Iterator[Check]:
-    """Every param after five steps of the spec's optimizer, in float64."""
+    """The losses of five steps of the spec's optimizer, and every param after them, in float64."""
     import torch
 
     x, y = x.astype(np.float64), _in_dtype(y, "float64")
@@ -417,18 +416,22 @@ def _optimizer_steps(net: Net, x: np.ndarray, y: np.ndarray, seed: int) -> Itera
     optimizer = getattr(torch.optim, OPTIMIZERS[net.recipe.optimizer].torch)(module.parameters(), **net.recipe.options)
     network.rng = np.random.default_rng(seed)
     followed = _driven(network_to_check(net, seed, "float64"), x, y)
-
+    losses: list[tuple[float, float]] = []
     for _ in range(STEPS):
-        network.train_step(x, y)
+        own = network.train_step(x, y)
         same_draws(module, network)
         optimizer.zero_grad()
         logits = getattr(module, "logits", module)(torch.from_numpy(x))
-        torch_loss(net, logits, y).backward()
+        loss = torch_loss(net, logits, y)
+        loss.backward()
         torch_clip(net, module)
         optimizer.step()
-    expected = {name: param.detach().numpy() for name, param in module.named_parameters()}
+        losses.append((own, loss.item()))
+    own, theirs = np.array(losses).T
+    found = {"losses": own, **network.params}
+    expected = {"losses": theirs} | {name: param.detach().numpy() for name, param in module.named_parameters()}
     title, other = f"{STEPS} steps of {net.recipe.optimizer}", _other_steps(net, x, y, seed)
-    yield from _steps_compared(title, network.params, expected, network.params, other, followed)
+    yield from _steps_compared(title, found, expected, found, other, followed)
 
 
 def _driven(network: LayerNetwork, x: np.ndarray, y: np.ndarray) -> set[str]:
