@@ -34,12 +34,10 @@ def command(run: Path, data: str | None, checkpoint: str | None, limit: int | No
 
     from netdsl.cli import say
     from netdsl.cli.options import data_dir
-    from netdsl.training.evaluation import evaluate
-    from netdsl.training.views import open_run
+    from netdsl.training.views import open_run, score_run
 
     with open_run(run, data_dir(), checkpoint, data, limit, say) as view:
-        dataset = view.dataset
-        scores = evaluate(view.model, dataset, dataset.x_test, dataset.y_test)
+        dataset, scores = view.dataset, score_run(view)
     click.echo(json.dumps(_as_dict(scores, dataset.classes)) if as_json else _as_text(scores, dataset, view.which))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from netdsl.analysis.loss import logits_value
 from netdsl.diagnostics import UserError, plain
+from netdsl.kernels.losses import total_weight
 from netdsl.kernels.stable import sigmoid
 from netdsl.recipe import resolved_weights
 from netdsl.training.augment import check_augment
@@ -38,25 +39,37 @@ class Scores:
 
 
 def evaluate(
-    model: Network, dataset: Dataset, x: np.ndarray, y: np.ndarray, before_batch: Callable[[], None] = lambda: None
+    model: Network,
+    dataset: Dataset,
+    x: np.ndarray,
+    y: np.ndarray,
+    weights: Sequence[float] | None = None,
+    before_batch: Callable[[], None] = lambda: None,
 ) -> Scores:
     """x (N, *input_shape) as stored in the dataset, y (N, ...) -> the scores of the model out of training mode.
 
-    The class is the largest of the logits; a softmax behind them would not change which one it is. before_batch is
-    called before each batch; what it raises ends the evaluation.
+    The class is the largest of the logits; a softmax behind them would not change which one it is. weights: those of
+    the classes in the model's loss, see class_weights. before_batch is called before each batch; what it raises ends
+    the evaluation.
     """
-    total, confusion = 0.0, None
+    total, amount, confusion = 0.0, 0.0, None
     for start in range(0, len(x), BATCH):
         before_batch()
         target = y[start : start + BATCH]
         with np.errstate(all="ignore"):
             outputs = model.logits(dataset.normalized(x[start : start + BATCH]))
-            total += float(model.loss(outputs, target)[0]) * len(target)
+            share = len(target) if weights is None else total_weight(target, weights, len(weights))
+            total, amount = total + float(model.loss(outputs, target)[0]) * share, amount + share
         if np.issubdtype(y.dtype, np.integer):
             classes = max(outputs.shape[1], len(dataset.classes))
             counts = _confusion(found_classes(outputs, classes), target, classes)
             confusion = counts if confusion is None else confusion + counts
-    return Scores(total / len(x), len(x), confusion)
+    return Scores(total / amount, len(x), confusion)
+
+
+def class_weights(net: Net) -> Sequence[float] | None:
+    """By how much each class counts in the net's loss; None where all count the same."""
+    return net.recipe.loss_options.get("weights")
 
 
 def found_classes(logits: np.ndarray, classes: int) -> np.ndarray:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from netdsl.training.evaluation import Scores, evaluate
+from netdsl.training.evaluation import Scores
 from netdsl.training.plots import FORMATS, figures, fitting_kinds, save, svg_text
 from netdsl.training.report import write_report
-from netdsl.training.views import RunView
+from netdsl.training.views import RunView, score_run
 
 
 def draw_all(view: RunView, scores: Scores | None = None) -> Iterator[Path]:
@@ -22,5 +22,5 @@ def draw_all(view: RunView, scores: Scores | None = None) -> Iterator[Path]:
     for kind, figure in figures(view, fitting_kinds(view)):
         yield from save(figure, folder / kind, FORMATS)
         drawn[kind] = svg_text(figure)
-    scores = scores or evaluate(view.model, view.dataset, view.dataset.x_test, view.dataset.y_test)
+    scores = scores or score_run(view)
     yield write_report(view, scores, drawn)

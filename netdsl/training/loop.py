@@ -27,7 +27,7 @@ from netdsl.training.checkpoint import (
 )
 from netdsl.training.datasets import Dataset
 from netdsl.training.engine import Engine, close_model, engine_threads, new_model
-from netdsl.training.evaluation import BATCH, Scores, evaluate, fitted, found_classes
+from netdsl.training.evaluation import BATCH, Scores, class_weights, evaluate, fitted, found_classes
 from netdsl.training.failures import all_finite, copy_of, sentence, step_failure
 from netdsl.training.feed import Batch, Feed
 from netdsl.training.history import Epoch, History, read_history, with_times, write_history
@@ -204,7 +204,7 @@ class _Trainer:
         """The scores on one part of the data; None where it is empty. Raises TrainingFailed."""
         if not len(x):
             return None
-        scores = evaluate(self.model, self.data, x, y, self._check_stop)
+        scores = evaluate(self.model, self.data, x, y, class_weights(self.net), self._check_stop)
         if not np.isfinite(scores.loss):
             layer = first_nonfinite(copy_of(self.net, self.model), self.data.normalized(x[:256]), False)
             raise TrainingFailed(sentence(f"after epoch {len(self.history) or 1}", f"the {part} loss", layer))

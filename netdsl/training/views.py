@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from netdsl.training.datasets import Dataset, load_dataset
 from netdsl.training.engine import close_model, engine_threads
-from netdsl.training.evaluation import as_trained, check_fits
+from netdsl.training.evaluation import Scores, as_trained, check_fits, class_weights, evaluate
 from netdsl.training.history import History, read_history
 from netdsl.training.runs import Run, load_run, read_run
 
@@ -54,6 +54,12 @@ def open_run(
             yield RunView(run, net, model, dataset, read_history(path), which)
     finally:
         close_model(model)
+
+
+def score_run(view: RunView) -> Scores:
+    """Those of the run's weights on its test data."""
+    data = view.dataset
+    return evaluate(view.model, data, data.x_test, data.y_test, class_weights(view.net))
 
 
 def run_data(run: Run, data_dir: Path | None, data: str | None = None, limit: int | None = None) -> Dataset:

@@ -10,7 +10,7 @@ import pytest
 
 from netdsl.diagnostics import TrainingFailed, UserError
 from netdsl.pipeline import compile_text
-from netdsl.training import failures, loop
+from netdsl.training import evaluation, failures, loop
 from netdsl.training.checkpoint import checkpoint_path, load_checkpoint
 from netdsl.training.datasets import Dataset, load_dataset
 from netdsl.training.engine import Engine, close_model, new_model
@@ -365,6 +365,15 @@ def test_scores_are_means_over_samples_whatever_the_batches(count):
     assert scores.samples == count and scores.confusion.sum() == count
     assert scores.accuracy == np.mean(logits.argmax(axis=1) == y)
     np.testing.assert_allclose(scores.loss, model.loss(logits, y)[0], rtol=1e-5)  # float32 means in other orders
+
+
+def test_scores_of_weighted_classes_are_those_of_one_large_batch():
+    net, data = net_of(loss_options={"weights": (1.0, 5.0, 0.2)}), load_dataset("spiral", None)
+    model = net.build(seed=0)
+    assert evaluation.class_weights(net) == (1.0, 5.0, 0.2)
+    scores = evaluate(model, data, data.x_train, data.y_train, evaluation.class_weights(net))
+    expected = model.loss(model.logits(data.normalized(data.x_train)), data.y_train)[0]
+    np.testing.assert_allclose(scores.loss, expected, rtol=1e-5)  # float32 means in other orders
 
 
 @pytest.mark.parametrize(

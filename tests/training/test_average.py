@@ -1,0 +1,59 @@
+"""The running mean of the weights is torch's AveragedModel with a decay that grows."""
+
+import numpy as np
+import pytest
+import torch
+from torch.optim.swa_utils import AveragedModel
+
+from netdsl.pipeline import compile_text
+from netdsl.training.average import WeightAverage
+from netdsl.training.checkpoint import weights_of
+
+NET = compile_text("input 3\nlinear 4 -> bn -> relu\nlinear 2\n", "tiny")
+X = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+Y = np.arange(40) % 2
+
+
+def trained(model, steps):
+    for i in range(steps):
+        model.train_step(X[i : i + 10], Y[i : i + 10], 0.1)
+        yield
+
+
+@pytest.mark.parametrize("decay", [0.5, 0.999])
+def test_the_mean_is_that_of_torch(decay):
+    model = NET.build(seed=0, dtype=np.float64)
+    average = WeightAverage(model, decay)
+    twin = torch.nn.Linear(1, 1, bias=False, dtype=torch.float64)
+    name = "linear1.weight"
+    twin.weight = torch.nn.Parameter(torch.from_numpy(model.params[name].copy()))
+
+    def lerp(mean, now, n):  # torch's n counts from the copy of the first weights
+        d = min(decay, int(n) / (9 + int(n)))
+        return d * mean + (1 - d) * now
+
+    reference = AveragedModel(twin, avg_fn=lerp, use_buffers=True)
+    reference.update_parameters(twin)
+    for _ in trained(model, 30):
+        average.update(model)
+        twin.weight.data = torch.from_numpy(model.params[name].copy())
+        reference.update_parameters(twin)
+    expected = reference.module.weight.detach().numpy()
+    np.testing.assert_allclose(average.arrays[name], expected, rtol=1e-12)  # float64, sums in another order
+    assert not np.array_equal(average.arrays["bn1.running_mean"], model.buffers["bn1.running_mean"])
+
+
+@pytest.mark.parametrize("level", [0, 2])
+def test_the_model_has_the_mean_for_a_while_and_then_its_own_weights_again(level):
+    model = NET.numpy_model(seed=0, level=level, **({"workers": 1} if level else {}))
+    average = WeightAverage(model, 0.9)
+    for _ in trained(model, 5):
+        average.update(model)
+    before, y = {name: array.copy() for name, array in weights_of(model).items()}, model.forward(X)
+    with pytest.raises(KeyError), average.in_place_of_weights(model):
+        assert all(np.array_equal(array, average.arrays[name]) for name, array in weights_of(model).items())
+        assert not np.array_equal(model.forward(X), y)
+        raise KeyError
+    assert all(np.array_equal(array, before[name]) for name, array in weights_of(model).items())
+    assert np.array_equal(model.forward(X), y)
+    getattr(model, "close", lambda: None)()
