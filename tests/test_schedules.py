@@ -56,7 +56,7 @@ def check(schedule, options, epochs, an_epoch):
     recipe = with_entries(Recipe(epochs=epochs, options={"lr": LR}), {"schedule": text_of(schedule, options)})
     expected = list(pytorch(schedule, options, epochs, an_epoch))
     found = [recipe.learning_rate(step, an_epoch) for step in range(epochs * an_epoch)]
-    np.testing.assert_allclose(found, expected, rtol=1e-11, atol=LR * 1e-12)  # PyTorch's own recursion rounds each step
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)  # PyTorch's own recursion rounds each step
 
 
 @pytest.mark.parametrize(
