@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from netdsl.pipeline import Net
 
 NOISE = 2  # purpose of a random stream
-SAVE_EVERY = 60.0  # seconds in an epoch
+SAVE_EVERY, SAVE_SHARE = 60.0, 0.05  # seconds in an epoch, or more where saving takes a larger share of the time
 
 
 def train(
@@ -72,7 +72,7 @@ class _Trainer:
         self.feed = Feed(dataset, net.recipe)
         self.model, self.is_fast = new_model(net, engine), engine.is_fast
         self.average = WeightAverage(self.model, self.recipe.ema) if self.recipe.ema else None
-        self.position, self.history = Position(), []
+        self.position, self.history, self.save_seconds = Position(), [], 0.0
 
     # ---------------------------------------------------------------------------------------------- the whole run
 
@@ -156,7 +156,7 @@ class _Trainer:
         self.watch.on_progress(row)
 
     def _steps(self) -> Progress:
-        start, here, batch = self.watch.clock(), 0, None
+        start, here = self.watch.clock(), 0
         done = self._progress(start, here)
         for batch in self.feed.epoch(self.position.epoch, self.position.step):
             self._step(batch)
@@ -164,9 +164,7 @@ class _Trainer:
             done = self._progress(start, here)
             self.watch.on_progress(done)
             self._pause()
-        if not all_finite(*self.model.params.values(), *self.model.buffers.values()):
-            batch = batch or self.feed.batch(self.position.epoch, self.position.step)
-            raise self._failure(batch, "a param or buffer", is_over=True)
+        self._check_weights()
         return done
 
     def _progress(self, start: float, here: int) -> Progress:
@@ -179,26 +177,36 @@ class _Trainer:
         """After a step: stop if that is wanted, and save if it is time."""
         if self.watch.is_stopped():
             raise self._saved_and_stopped()
-        every, now = self.watch.save_every, self.watch.clock()
-        if (every and self.position.step % every == 0) or now - self.saved_at > SAVE_EVERY:
+        every, waited = self.watch.save_every, self.watch.clock() - self.saved_at
+        if (every and self.position.step % every == 0) or waited > max(SAVE_EVERY, self.save_seconds / SAVE_SHARE):
+            self._check_weights()
             self._save()
 
     def _check_stop(self) -> None:
         if self.watch.is_stopped():
             raise _Stop
 
+    def _check_weights(self) -> None:
+        """No checkpoint has a number that is not finite. Raises TrainingFailed."""
+        if not all_finite(*weights_of(self.model).values()):
+            at = self.position
+            batch = self.feed.batch(at.epoch, at.step)
+            raise self._failure(batch, "a param or buffer", is_over=at.step == self.feed.steps)
+
     def _saved_and_stopped(self) -> Interrupted:
+        self._check_weights()
         self._save()
         at = self.position
         return Interrupted(f"stopped in epoch {at.epoch} after step {at.step} of {self.feed.steps}")
 
     def _save(self) -> None:
         """A checkpoint of now, as `last`; what was that is `prev`."""
-        last = checkpoint_path(self.folder, "last")
+        last, start = checkpoint_path(self.folder, "last"), self.watch.clock()
         if last.exists():
             rename_copy(last, checkpoint_path(self.folder, "prev"))
         save_state(last, self.model, self.recipe, self.average, self.position, self.history)
         self.saved_at = self.watch.clock()
+        self.save_seconds = self.saved_at - start
 
     def _measure(self, x: np.ndarray, y: np.ndarray, part: str) -> Scores | None:
         """The scores on one part of the data; None where it is empty. Raises TrainingFailed."""

@@ -152,10 +152,19 @@ def test_checkpoints_within_epochs_change_nothing(tmp_path, whole):
     run = new_run("tiny", tmp_path / "run")
     train(net_of(), DATA, ENGINES["interp"], run, Watch(save_every=1))
     assert kept(run) == whole()[0]
-    seconds = itertools.count(0, 100)
-    run = new_run("tiny", tmp_path / "minute")
-    train(net_of(), DATA, ENGINES["interp"], run, Watch(clock=lambda: next(seconds)))
-    assert kept(run) == whole()[0]
+    run, made, real = new_run("tiny", tmp_path / "minute"), [], loop.save_state
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "save_state", lambda *given: (real(*given), made.append(given[4])))
+        steps = []  # of 25 s each
+        train(net_of(), DATA, ENGINES["interp"], run, Watch(steps.append, clock=lambda: 25 * len(steps)))
+    assert kept(run) == whole()[0] and [(at.epoch, at.step) for at in made] == [
+        (1, 3),
+        (2, 0),
+        (2, 2),
+        (3, 0),
+        (3, 2),
+        (4, 0),
+    ]
 
 
 def test_a_run_can_be_made_longer_and_then_is_what_it_would_have_been(tmp_path):
@@ -241,6 +250,29 @@ def test_a_nan_keeps_the_last_good_checkpoint_and_the_batch_is_named(tmp_path):
     if first > 1:
         data.x_train[rows[4]] = 0
         train(net_of(augment={}), data, ENGINES["threads"], run, resume=True)
+
+
+def test_weights_that_are_not_finite_are_never_saved(tmp_path):
+    run = new_run("tiny", tmp_path / "run")
+    ruined = changed_net("sgd", schedule="const", clip=None, ema=None)
+    ruined = ruined.with_recipe(replace(ruined.recipe, options={"lr": 1e39}))
+    for watch in (Watch(save_every=1), stop_after(1)):
+        with pytest.raises(TrainingFailed, match="epoch 1, step 1: a param or buffer is not a finite number"):
+            train(ruined, DATA, ENGINES["fast"], run, watch)
+    assert not checkpoint_path(run, "last").exists()
+
+
+@pytest.mark.parametrize("level", [0, 2])
+def test_a_module_that_was_compiled_reads_the_weights_of_a_checkpoint(tmp_path, level):
+    run = new_run("tiny", tmp_path / "run")
+    train(changed_net("adam", epochs=1), DATA, ENGINES["interp"], run)
+    held = []
+    for file in (checkpoint_path(run, "best"), run / "weights.safetensors"):
+        model = TINY.numpy_model(seed=3, level=level, **({"workers": 1} if level else {}))
+        model.load(file)
+        held.append(model.forward(DATA.normalized(DATA.x_test)))
+        getattr(model, "close", lambda: None)()
+    assert np.array_equal(*held)
 
 
 def test_a_run_that_another_process_trains_is_refused(tmp_path):
