@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -78,6 +79,13 @@ def test_summary_counts_layers_params_and_macs(capsys):
         [10],
     )
     assert {"name", "op", "in", "out", "params", "macs"} <= set(summary["layers"][0])
+
+
+def test_the_summary_draws_the_network_into_a_file(tmp_path, capsys):
+    spec = Path(__file__).resolve().parents[2] / "specs/resnet20.net"
+    assert run(["summary", str(spec), "--svg", str(tmp_path / "r.svg")]) == 0
+    assert ElementTree.parse(tmp_path / "r.svg").getroot().tag.endswith("svg") and "272,474" in capsys.readouterr().out
+    assert run(["summary", str(spec), "--svg", str(tmp_path / "no/r.svg")]) == 2
 
 
 def test_the_summary_says_that_the_loss_contains_the_softmax(capsys):
