@@ -7,6 +7,7 @@ weights.safetensors (params and buffers alone, for other programs), plots/ and r
 from __future__ import annotations
 
 import glob
+import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from netdsl.pipeline import Net
 
 LOCK_SECONDS = 2.0  # workers of a killed process hold its lock for half a second
+OTHERS = {"best": "`--checkpoint last` takes the weights of the last epoch"}
 RUNS_HELP = "`netdsl train` makes them, as `runs/lenet-1`"
 
 
@@ -108,7 +110,7 @@ def load_run(
             load_checkpoint(checkpoint_path(run.path, name), model)
         except UserError as error:
             if name == there[-1]:
-                raise
+                raise UserError(error.message, help=error.help or OTHERS.get(name, "")) from None
             on_note(f"{error.message}; `{there[-1]}`, the one before it, is used")
             continue
         break
@@ -165,9 +167,16 @@ def result_path(run: Path) -> Path:
     return run / "result.json"
 
 
+def _epochs_done(run: Path) -> int:
+    try:
+        return int(json.loads(result_path(run).read_text(encoding="utf-8"))["epochs"])
+    except (OSError, ValueError, KeyError, TypeError):  # it is not over
+        return len(read_history(run))
+
+
 def extended(run: Run, epochs: int | None) -> Run:
     """The run to go on with, up to so many epochs (None: its own). Raises UserError where it is over by then."""
-    recipe, done = run.config.recipe, len(read_history(run.path))
+    recipe, done = run.config.recipe, _epochs_done(run.path)
     if epochs is not None and epochs < done:
         text = f"the run {shown(run.path)} has {done} epochs behind it, more than {epochs}"
         raise UserError(text, help=f"use `--epochs {done + recipe.epochs}`, or another run")

@@ -82,6 +82,8 @@ def resumed(
     read_run(path)  # nothing is written into a folder that is none
     with locked(path):
         run = extended(read_run(path), epochs)
+        if epochs is not None and run.config.recipe.schedule not in ("const", "step"):
+            on_note(f"the schedule `{run.config.recipe.schedule}` is that of {epochs} epochs from here on")
         dataset = run_data(run, data_dir)
         if run.config.digest not in (None, dataset.digest()):
             text = f"the data `{plain(run.data)}` is not what the run {shown(path)} began with"

@@ -244,6 +244,13 @@ def test_a_damaged_checkpoint_is_one_line(call, here):
     path.write_bytes(path.read_bytes()[:-1])
     code, _, err = call("eval runs/tiny-1")
     assert code == 2 and err.startswith("error: ") and "best.safetensors" in err.splitlines()[0]
+    assert "`--checkpoint last`" in err
+    last = here / "runs/tiny-1/checkpoints/last.safetensors"
+    last.write_bytes(last.read_bytes()[:-1])
+    code, out, err = call("eval runs/tiny-1 --checkpoint last")
+    assert code == 0 and "prev checkpoint" in out and "`prev`, the one before it, is used" in err
+    (here / "runs/tiny-1/metrics.csv").unlink()
+    assert "is over after 3 epochs" in call("train --resume runs/tiny-1")[2]
 
 
 def digit_image(invert, size=56):
