@@ -68,9 +68,11 @@ def test_a_history_shows_curves_and_every_epoch():
     ids=["no validation", "regression", "not finite", "zeros", "below zero", "extremes"],
 )
 def test_curves_of_any_history_are_finite_and_inside(rows):
-    root = ET.fromstring(curves_svg(history(*rows)))
+    root = ET.fromstring(curves_svg(history(*rows).column))
     width, height = float(root.get("width")), float(root.get("height"))
-    assert "nan" not in curves_svg(history(*rows)) and "inf" not in curves_svg(history(*rows)).replace("finite", "")
+    assert "nan" not in curves_svg(history(*rows).column) and "inf" not in curves_svg(history(*rows).column).replace(
+        "finite", ""
+    )
     for circle in root.iter("{http://www.w3.org/2000/svg}circle"):
         assert 0 <= float(circle.get("cx")) <= width and 0 <= float(circle.get("cy")) <= height
 

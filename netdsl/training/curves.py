@@ -4,27 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import floor, isfinite, log10
-from typing import TYPE_CHECKING
 
 from netdsl.analysis.svg import FAMILY, FONT, GLYPH, INK, MUTED, PAPER, text
-
-if TYPE_CHECKING:
-    from netdsl.training.history import History
 
 WIDTH, HEIGHT = 340.0, 190.0  # of one panel
 LEFT, RIGHT, TOP, BOTTOM = 50.0, 62.0, 28.0, 34.0  # margins inside it
 GRID = "#d8dee4"
 PARTS = (("train", "#0072b2", ""), ("val", "#c04d00", ' stroke-dasharray="5 3"'))
 Points = Sequence[tuple[float, float]]
+Columns = Callable[[str], Sequence[float | None]]  # of a history, by name: `history.column`
 
 
-def curves_svg(history: History) -> str:
-    """Loss, and of classifications accuracy, over the epochs, of training and validation; one `<svg>` element."""
+def curves_svg(column: Columns) -> str:
+    """Of a history's columns: loss, and of classifications accuracy, over the epochs, of training and validation; one `<svg>`."""
     panels = [("loss", "{:g}".format)]
-    if any(value is not None for value in history.column("train_accuracy")):
+    if any(value is not None for value in column("train_accuracy")):
         panels.append(("accuracy", "{:.4g}%".format))
     drawn = "".join(
-        f'<g transform="translate({i * WIDTH:g} 0)">{_panel(history, measure, label)}</g>'
+        f'<g transform="translate({i * WIDTH:g} 0)">{_panel(column, measure, label)}</g>'
         for i, (measure, label) in enumerate(panels)
     )
     width = WIDTH * len(panels)
@@ -32,7 +29,7 @@ def curves_svg(history: History) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:g}" height="{HEIGHT:g}" '
         f'viewBox="0 0 {width:g} {HEIGHT:g}" role="img" style="max-width:100%;height:auto" '
         f'font-family="{FAMILY}" font-size="{FONT}" fill="{INK}">'
-        f"<title>{' and '.join(measure for measure, _ in panels)} over {len(history)} epochs</title>"
+        f"<title>{' and '.join(measure for measure, _ in panels)} over {len(column('epoch'))} epochs</title>"
         f'<rect width="{width:g}" height="{HEIGHT:g}" rx="6" fill="{PAPER}"/>{drawn}</svg>'
     )
 
@@ -46,14 +43,14 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
     return [float(f"{i * step:.12g}") for i in range(first, floor(high / step + 1e-9) + 1)]
 
 
-def _points(history: History, column: str, factor: float) -> Points:
-    rows = zip(history.column("epoch"), history.column(column), strict=True)
+def _points(column: Columns, name: str, factor: float) -> Points:
+    rows = zip(column("epoch"), column(name), strict=True)
     return [(epoch, value * factor) for epoch, value in rows if value is not None and isfinite(value)]
 
 
-def _panel(history: History, measure: str, label: Callable[[float], str]) -> str:
+def _panel(column: Columns, measure: str, label: Callable[[float], str]) -> str:
     factor = 100.0 if measure == "accuracy" else 1.0
-    lines = [(part, _points(history, f"{part[0]}_{measure}", factor)) for part in PARTS]
+    lines = [(part, _points(column, f"{part[0]}_{measure}", factor)) for part in PARTS]
     points = [point for _, line in lines for point in line]
     title = text(LEFT, 17, measure, bold=True)
     if not points:

@@ -70,7 +70,7 @@ class History:
             return paragraph("no epoch is finished")
         title = heading("1 epoch" if len(self) == 1 else f"{len(self)} epochs")
         head = ("epoch", "loss", "accuracy", "val loss", "val accuracy", "lr", "seconds", "samples/s")
-        return title + curves_svg(self) + table(head, map(cells, self.epochs), len(head))
+        return title + curves_svg(self.column) + table(head, map(cells, self.epochs), len(head))
 
 
 def cells(row: Epoch) -> tuple[str, ...]:

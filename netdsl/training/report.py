@@ -158,7 +158,9 @@ def _verdict(view: RunView, scores: Scores) -> str:
 def _sections(view: RunView, scores: Scores, figures: Mapping[str, str]) -> list[Section]:
     """The parts that this run has."""
     history, names = view.history, view.dataset.classes
-    given = dict(figures) if "curves" in figures or not len(history) else {"curves": curves_svg(history), **figures}
+    given = (
+        dict(figures) if "curves" in figures or not len(history) else {"curves": curves_svg(history.column), **figures}
+    )
     drawn = {
         section: [_figure(kind, given[kind]) for kind in kinds if kind in given]
         for section, kinds in IN_SECTIONS.items()
