@@ -16,7 +16,7 @@ Columns = Callable[[str], Sequence[float | None]]  # of a history, by name: `his
 
 
 def curves_svg(column: Columns) -> str:
-    """Of a history's columns: loss, and of classifications accuracy, over the epochs, of training and validation; one `<svg>`."""
+    """Loss, and of classifications accuracy, over the epochs, of training and validation; one `<svg>` element."""
     panels = [("loss", "{:g}".format)]
     if any(value is not None for value in column("train_accuracy")):
         panels.append(("accuracy", "{:.4g}%".format))
