@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from functools import cache
 from pathlib import Path
 
 from netdsl.diagnostics import Diagnostic, UserError, did_you_mean, plain
@@ -57,7 +58,7 @@ class Library:
         if len(self._programs) >= MAX_USED:
             raise UserError(f"more than {MAX_USED} files are used")
         if path == _SHIPPED:
-            return parse(Source("std.net", _SHIPPED.read_text(encoding="utf-8")))[0]
+            return _shipped()
         name = os.path.relpath(path, os.path.realpath(self.root or "."))
         text = read_spec(path, name)
         if isinstance(text, Diagnostic):
@@ -66,6 +67,12 @@ class Library:
         self._folders[name] = path.parent
         program, diagnostics = parse(Source(name, text))
         return diagnostics or program
+
+
+@cache
+def _shipped() -> ast.Program:
+    """The library's tree; a frozen one, so that all specs can share it."""
+    return parse(Source("std.net", _SHIPPED.read_text(encoding="utf-8")))[0]
 
 
 def _library_help(name: str) -> str:
