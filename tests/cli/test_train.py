@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import re
+import shlex
 import signal
 import stat
 import subprocess
@@ -11,6 +12,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -428,6 +430,17 @@ def test_flags_are_written_as_entries_of_a_train_block(here, capsys):
         code = netdsl(["train", "tiny.net", "-q", f"--{flag}", text])
         assert code == 2 and part in capsys.readouterr().err, flag
     assert netdsl(["train", "tiny.net", "-q", "--no-plots", "--patience", "3", "--val", "0"]) == 2
+
+
+def test_the_same_command_twice_gives_the_same_weights_and_metrics(call, here):
+    line = 'train digits.net -q --no-plots --limit 300 --threads 2 --augment "shift=2" --ema 0.9'
+    for _ in range(2):
+        assert netdsl(shlex.split(line)) == 0
+    one, two = (here / f"runs/digits-{i}" for i in (1, 2))
+    for file in ("weights.safetensors", *(f"checkpoints/{which}.safetensors" for which in ("last", "prev", "best"))):
+        assert (one / file).read_bytes() == (two / file).read_bytes(), file
+    rows = [[replace(row, seconds=0, samples_per_second=0) for row in read_history(run)] for run in (one, two)]
+    assert rows[0] == rows[1] and len(rows[0]) == 3
 
 
 def test_json_is_an_object_an_epoch_and_the_result(call):
