@@ -30,6 +30,14 @@ class _Commands(click.Group):
             return None
         return import_module(f"netdsl.cli.{name}").command
 
+    def invoke(self, ctx: click.Context) -> object:
+        """A reader who went away is exit code 141; click would make 1 of it."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            _drop_broken_streams()
+            ctx.exit(141)
+
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True)
 @click.version_option(__version__, prog_name="netdsl")
@@ -94,9 +102,6 @@ def run(arguments: list[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         say("interrupted")
         return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
     except OSError as error:
         place = f"`{error.filename}`: " if error.filename else ""
         say(f"error: {place}{(error.strerror or str(error)).lower()}")
@@ -109,6 +114,15 @@ def run(arguments: list[str] | None = None) -> int:
         return 3
     except Exception as error:
         return _bug(error)
+
+
+def _drop_broken_streams() -> None:
+    """What Python flushes at its end goes nowhere, where nobody reads it."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _bug(error: Exception) -> int:

@@ -212,8 +212,11 @@ def _trained(session: Session, show: Display, save_every: int | None) -> Result:
     with stop_on_signals(show.quiet) as stop:
         try:
             with show.shown() as on_progress:
-                return session.train(Watch(on_progress, say, stop.is_made, save_every=save_every))
+                watch = Watch(stop.unless_made(on_progress), say, stop.is_made, save_every=save_every)
+                return session.train(watch)
         except Interrupted as stopped:
+            if stop.error:
+                raise stop.error from None
             say(f"{stopped}; saved in {session.run}")
             say(go_on)
             raise click.exceptions.Exit(stop.exit_code) from None

@@ -195,13 +195,14 @@ class Team:
 
     def _fork(self, me):
         """Start child `me`, which never comes back from here; signals wait until it has set what they do to it."""
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+        asking = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, asking)
         try:
             self.children[me] = os.fork()
             if self.children[me] == 0:
                 try:
-                    signal.signal(signal.SIGINT, signal.SIG_IGN)
-                    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+                    for number in asking:  # a whole group may get them: worker 0 decides, and may want to save first
+                        signal.signal(number, signal.SIG_IGN)
                     signal.set_wakeup_fd(-1)
                     signal.pthread_sigmask(signal.SIG_SETMASK, before)
                     for _, writing in self.pipes.values():

@@ -354,6 +354,23 @@ def test_a_stopped_run_goes_on_where_it_was(here, capsys, which, code):
     assert [row.epoch for row in read_history(here / "runs/tiny-1")] == list(range(1, epochs + 3))
 
 
+@pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_to_all_of_its_processes_stops_it_as_politely(here, number, code):
+    with long_training("--threads", "3", "--workers", "processes") as process:
+        os.killpg(process.pid, number)
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == code and "; saved in runs/tiny-1" in err and is_empty(process.pid)
+
+
+def test_a_reader_of_its_progress_who_goes_away_costs_nothing(here):
+    with long_training("--threads", "1") as process:
+        process.stderr.close()
+        process.wait(timeout=20)
+    assert process.returncode == 141
+    rows = len(read_history(here / "runs/tiny-1"))
+    assert netdsl(["train", "-q", "--resume", "runs/tiny-1", "--epochs", str(rows + 1), "--no-plots"]) == 0
+
+
 def test_a_second_ctrl_c_quits_at_once(here):
     with long_training("--threads", "1", "--batch", "1400", "--backend", "interp") as process:
         process.send_signal(signal.SIGSTOP)  # so that both come within one step
