@@ -187,7 +187,7 @@ def _say_start(session: Session, show: Display) -> None:
     if net.warnings and not session.is_resumed:
         click.echo(render_all(net.warnings, wants_color()), err=True)
     samples = f"{len(dataset.x_train)} + {len(dataset.x_test)} samples of {dataset.name}"
-    parts = f"{net.name}, {net.graph.num_params:_} params, {samples}, {_described(session.engine)}"
+    parts = f"{session.name}, {net.graph.num_params:_} params, {samples}, {_described(session.engine)}"
     show.say(f"{session.run}: {parts}{', resumed' if session.is_resumed else ''}")
 
 

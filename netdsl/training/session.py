@@ -32,8 +32,9 @@ ENTRIES = ("opt", "schedule", "loss", "augment", "clip", "ema", "stop")  # given
 
 @dataclass(frozen=True)
 class Session:
-    """What is about to be trained, in the folder `run`, which is locked."""
+    """What is about to be trained, in the folder `run`, which is locked; `name` is the spec's."""
 
+    name: str
     net: Net
     dataset: Dataset
     engine: Engine
@@ -64,7 +65,7 @@ def started(
     run = new_run(net.name, out)
     with locked(run):
         write_setup(run, net.source.text, config_of(net, dataset, engine, limit), net.used)
-        yield Session(net, dataset, engine, run)
+        yield Session(net.name, net, dataset, engine, run)
 
 
 @contextmanager
@@ -90,7 +91,7 @@ def resumed(
             raise UserError(text, help="bring it back as it was, or begin another run")
         for change in what_changed(path):
             on_note(f"{plain(change)}: the weights may differ in their last bits from those of a run without a stop")
-        yield Session(run_net(run), dataset, run.config.engine, path, True)
+        yield Session(run.config.spec, run_net(run), dataset, run.config.engine, path, True)
 
 
 def check_unchanged(spec: Path, run: Path) -> None:

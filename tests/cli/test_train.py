@@ -350,7 +350,11 @@ def test_a_stopped_run_goes_on_where_it_was(here, capsys, which, code):
     epochs = len(read_history(here / "runs/tiny-1"))
     assert netdsl(["train", "--resume", "runs/tiny-1", "--epochs", str(epochs + 2), "--no-plots"]) == 0
     err = capsys.readouterr().err.splitlines()
-    assert err[0].endswith(", resumed") and err[1].startswith(f"epoch {epochs + 1}/{epochs + 2}")
+    assert (
+        err[0].startswith("runs/tiny-1: tiny, 99 params")
+        and err[0].endswith(", resumed")
+        and err[1].startswith(f"epoch {epochs + 1}/{epochs + 2}")
+    )
     assert [row.epoch for row in read_history(here / "runs/tiny-1")] == list(range(1, epochs + 3))
 
 

@@ -120,6 +120,8 @@ def disturbed(folder, whole, kind, count, rng):
                     break
                 assert code == (130 if kind == signal.SIGINT else -kind), (folder / "said").read_text()
                 counted["hits"] += 1
+                if (run / "result.json").exists():  # the last thing that is written
+                    break
                 begun = (run / "config.json").exists() and (run / "env.json").exists()
                 if not begun:  # killed before there was a run: begin with another one
                     counted["while it started"] += 1
