@@ -30,11 +30,18 @@ from netdsl.cli import run
 import netdsl.pipeline, netdsl.training.loop, netdsl.tuning, safetensors.numpy, threadpoolctl, filelock
 import netdsl.backends.fast_emitter, netdsl.training.views, netdsl.backends.interpreter
 for line in sys.stdin:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     pid = os.fork()
     if not pid:
         os.setsid()
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        os._exit(run(line.split()))
+        try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            code = run(line.split())
+        except KeyboardInterrupt:  # before or behind what `run` does
+            code = 130
+        os._exit(code)
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
     print(pid, flush=True)
     print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 """
