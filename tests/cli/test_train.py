@@ -302,13 +302,16 @@ def test_predict_refuses_what_is_no_image_in_one_line(call, here, digits_run):
 def long_training(*flags):
     """`netdsl train` in a session of its own, in its second epoch or later; killed at the end."""
     line = [sys.executable, "-m", "netdsl", "train", "tiny.net", "--epochs", "100000", *flags]
-    kept = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would inherit: ignore it
+    dfl = signal.SIG_DFL  # `nohup` and `&` would let some be ignored
+    defaults = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: dfl, signal.SIGTERM: dfl}
+    kept = {number: signal.signal(number, how) for number, how in defaults.items()}
     try:
         process = subprocess.Popen(
             line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
         )
     finally:
-        signal.signal(signal.SIGINT, kept)
+        for number, how in kept.items():
+            signal.signal(number, how)
     with process:
         try:
             while not process.stderr.readline().startswith("epoch      2/"):
