@@ -13,9 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from netdsl.diagnostics import UserError
-from netdsl.training.idx import size_text
-
 AUGMENT, MIXUP = 4, 5  # purposes of random streams, beside those of training.loop
 IMAGE_CHANGES = ("crop", "shift", "rotate", "flip", "cutout")  # in the order of their doing
 DRAWS = 8  # numbers a sample has in an epoch: two each for crop, shift and cutout, one each for rotate and flip
@@ -94,14 +91,6 @@ class Augmentation:
         draws = np.random.default_rng([self.seed, MIXUP, epoch, step]).random(2 + len(x))
         lam, partner = beta(*draws[:2], float(self.options["mixup"])), np.argsort(draws[2:], kind="stable")
         return _blend(x, partner, lam), _blend(y, partner, lam)
-
-
-def check_augment(options: Mapping[str, object], name: str, shape: tuple[int, ...]) -> None:
-    """Raises UserError where samples of `shape`, of the data called `name`, are no images and should be changed so."""
-    wrong = [change for change in IMAGE_CHANGES if options.get(change)]
-    if wrong and len(shape) != 3:
-        text = f"the augmentation `{wrong[0]}` needs images CxHxW, but the samples of `{name}` are {size_text(shape)}"
-        raise UserError(text, help="`mixup` does for samples of any shape")
 
 
 def uniforms(seed: int, epoch: int, rows: np.ndarray) -> np.ndarray:

@@ -13,7 +13,6 @@ from netdsl.diagnostics import UserError, plain
 from netdsl.kernels.losses import total_weight
 from netdsl.kernels.stable import sigmoid
 from netdsl.recipe import resolved_weights
-from netdsl.training.augment import check_augment
 from netdsl.training.datasets import Dataset
 from netdsl.training.idx import size_text
 
@@ -106,7 +105,6 @@ def fitted(net: Net, dataset: Dataset) -> Net:
     check_fits(net, dataset)
     if net.recipe.patience is not None and not net.recipe.val:
         raise UserError("`stop patience` needs validation data, but `val` is 0", help="use `--val 0.1`")
-    check_augment(net.recipe.augment, dataset.name, dataset.input_shape)
     return net.with_recipe(resolved_weights(net.recipe, dataset.y_train, len(dataset.classes)))
 
 
