@@ -2218,11 +2218,15 @@ class FastNetwork(Network):
         z = to_textbook(z)
         self.io["logits"][rows] = z
         loss, dz = self.loss(z, self.io["y"][rows])
-        share = (rows.stop - rows.start) / w.n
+        share = self.share(w, rows)
         self.losses[w.index] += loss * share
         waiting = self.train_backward(w.s, from_textbook((dz * share).astype(self.dtype)))
         if waiting is not None:
             yield from waiting
+
+    def share(self, w, rows):
+        """By how much the mean loss of a block counts in that of the batch."""
+        return (rows.stop - rows.start) / w.n
 
     def update_part(self, index, n, lr, steps):
         """One worker's part of the params: sum the gradients, see that all are finite, then the optimizer's step."""

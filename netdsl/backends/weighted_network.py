@@ -2,22 +2,12 @@
 
 from netdsl.backends.fast_network import FastNetwork
 from netdsl.kernels.losses import total_weight
-from netdsl.kernels.plane_stages import from_textbook, to_textbook
 
 
 class WeightedNetwork(FastNetwork):
     """A block's share of the mean loss goes by the weights of its labels, not by how many they are."""
 
-    def train_block(self, w, b):
-        rows, y = w.rows[b], self.io["y"][: w.n]
-        x = self.io["x"][rows]
-        z = (yield from self.train_forward(w.s, x)) if self.waits else self.train_forward(w.s, x)
-        z = to_textbook(z)
-        self.io["logits"][rows] = z
-        loss, dz = self.loss(z, y[rows])
-        weights, classes = self.class_weights, z.shape[1]
-        share = total_weight(y[rows], weights, classes) / total_weight(y, weights, classes)
-        self.losses[w.index] += loss * share
-        waiting = self.train_backward(w.s, from_textbook((dz * share).astype(self.dtype)))
-        if waiting is not None:
-            yield from waiting
+    def share(self, w, rows):
+        """By how much the mean loss of a block counts in that of the batch."""
+        y, weights, classes = self.io["y"][: w.n], self.class_weights, self.logits_shape[0]
+        return total_weight(y[rows], weights, classes) / total_weight(y, weights, classes)
