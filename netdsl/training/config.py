@@ -82,7 +82,7 @@ def what_changed(run: Path) -> list[str]:
     try:
         before = json.loads((run / "env.json").read_text(encoding="utf-8"))
         then, now = _decisive(before), _decisive(environment())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # lost or damaged: training does not need it
         return []
     return [f"{key} was {then[key]}, is {now[key]}" for key in then if then[key] != now[key]]
 

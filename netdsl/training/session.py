@@ -82,13 +82,14 @@ def resumed(
     """
     read_run(path)  # nothing is written into a folder that is none
     with locked(path):
-        run = extended(read_run(path), epochs)
-        if epochs is not None and run.config.recipe.schedule not in ("const", "step"):
-            on_note(f"the schedule `{run.config.recipe.schedule}` is that of {epochs} epochs from here on")
+        run = read_run(path)
         dataset = run_data(run, data_dir)
         if run.config.digest not in (None, dataset.digest()):
             text = f"the data `{plain(run.data)}` is not what the run {shown(path)} began with"
             raise UserError(text, help="bring it back as it was, or begin another run")
+        run = extended(run, epochs)
+        if epochs is not None and run.config.recipe.schedule not in ("const", "step"):
+            on_note(f"the schedule `{run.config.recipe.schedule}` is that of {epochs} epochs from here on")
         for change in what_changed(path):
             on_note(f"{plain(change)}: the weights may differ in their last bits from those of a run without a stop")
         yield Session(run.config.spec, run_net(run), dataset, run.config.engine, path, True)

@@ -425,6 +425,8 @@ def test_a_run_whose_data_or_library_changed_is_not_resumed_in_silence(call, her
     np.savez(here / "d.npz", x=x + 1, y=np.arange(50) % 3)
     code, _, err = call("train --resume runs/tiny-1 --epochs 3 --no-plots")
     assert code == 2 and "d.npz` is not what the run `runs/tiny-1` began with" in err
+    assert json.loads((here / "runs/tiny-1/config.json").read_text())["recipe"]["epochs"] == 2  # nothing was changed
+    assert (here / "runs/tiny-1/result.json").exists()
 
 
 def test_flags_are_written_as_entries_of_a_train_block(here, capsys):
