@@ -84,13 +84,14 @@ def what_changed(run: Path) -> list[str]:
         then, now = _decisive(before), _decisive(environment())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # lost or damaged: training does not need it
         return []
-    return [f"{key} was {then[key]}, is {now[key]}" for key in then if then[key] != now[key]]
+    both = [(key, then[key], now[key]) for key in then if not then[key] <= now[key]]
+    return [f"{key} was {', '.join(sorted(a))}, is {', '.join(sorted(b))}" for key, a, b in both]
 
 
-def _decisive(environment: Mapping) -> dict[str, str]:
-    """What decides the last bits of the weights."""
-    blas = [f"{info['internal_api']} {info['version']} for {info['architecture']}" for info in environment["blas"]]
-    return {"numpy": str(environment["numpy"]), "BLAS": ", ".join(blas), "machine": str(environment["machine"])}
+def _decisive(environment: Mapping) -> dict[str, set[str]]:
+    """What decides the last bits of the weights. Other libraries may bring a BLAS of their own into the process."""
+    blas = {f"{info['internal_api']} {info['version']} for {info['architecture']}" for info in environment["blas"]}
+    return {"numpy": {str(environment["numpy"])}, "BLAS": blas, "machine": {str(environment["machine"])}}
 
 
 def write_setup(run: Path, spec_text: str, config: RunConfig, used: Mapping[str, str] | None = None) -> None:
