@@ -13,7 +13,7 @@ from conftest import ROOT, SPECS
 import netdsl
 from netdsl.analysis.alignment import LANE
 from netdsl.analysis.diagram import diagram_svg
-from netdsl.analysis.folding import MAX_BOXES, outline
+from netdsl.analysis.folding import MAX_BOXES, MAX_ROWS, outline, rows_down
 from netdsl.analysis.layer_text import layer_text
 from netdsl.analysis.layered import Piece, lay_out
 from netdsl.analysis.outline import boxes, links, output_box
@@ -50,7 +50,7 @@ def test_published_networks_fit_and_no_layer_is_left_out(path):
     graph = netdsl.load(path).graph
     root = outline(graph)
     drawn = list(boxes(root))
-    assert len(drawn) <= MAX_BOXES
+    assert len(drawn) <= MAX_BOXES and rows_down(graph, root) <= MAX_ROWS
     assert drawn[0].start == 0 and root.stop == len(graph.nodes)
     assert all(a.stop <= b.start for a, b in zip(drawn, drawn[1:], strict=False))
     svg = diagram_svg(graph)
@@ -181,3 +181,19 @@ def test_the_picture_asks_for_nothing_from_outside():
     svg = diagram_svg(netdsl.load(ROOT / "specs" / "googlenet.net").graph)
     assert "http" not in svg.replace("http://www.w3.org/2000/svg", "")
     assert "<script" not in svg and "url(" not in svg and " id=" not in svg
+
+
+def test_only_what_stands_for_many_has_a_second_card_behind_it():
+    graph = netdsl.load(ROOT / "specs" / "resnet50.net").graph
+    folded = [box for box in boxes(outline(graph)) if box.detail]
+    assert {box.count for box in folded} == {1, 2, 3, 5}
+    cards = [e for e in ET.fromstring(diagram_svg(graph)).iter(f"{SVG}rect") if e.get("x") == "4"]
+    assert len(cards) == sum(box.count > 1 for box in folded) + 1, "and the frame of two blocks in layer1"
+
+
+def test_every_colour_of_a_drawing_has_a_dark_one():
+    svg = diagram_svg(netdsl.load(ROOT / "specs" / "resnet50.net").graph)
+    used = {e.get(key) for e in ET.fromstring(svg).iter() for key in ("fill", "stroke")} - {None, "none"}
+    style = next(ET.fromstring(svg).iter(f"{SVG}style")).text
+    assert "prefers-color-scheme:dark" in style and all(f'[fill="{color}"]' in style for color in used)
+    assert all(rule.startswith((".netdsl-network", "}")) for rule in style.partition("{")[2].split("}") if rule)

@@ -1,6 +1,6 @@
 """A network as a picture: SVG by hand, one self-contained text, the same bytes for the same graph.
 
-It has its own light background, so that it can be read on any page; the colours are tints that colour-blind people can
+It has its own background, light or dark as the page's reader prefers; the colours are tints that colour-blind people can
 tell apart, and nothing is said by colour alone. What a box is about is told in full when the pointer rests on it.
 """
 
@@ -14,7 +14,7 @@ from netdsl.analysis.folding import TIMES, outline
 from netdsl.analysis.layer_text import layer_text
 from netdsl.analysis.layered import Layout, Piece, lay_out
 from netdsl.analysis.outline import Box, Frame, Item, boxes, links, output_box
-from netdsl.analysis.svg import EDGE, FAMILY, FONT, GLYPH, INK, MUTED, PAPER, rect, short, text
+from netdsl.analysis.svg import EDGE, FAMILY, FONT, GLYPH, INK, MUTED, PAPER, dark_style, rect, short, text
 from netdsl.ir import Graph, Node, show_shape
 from netdsl.layers.contract import plural
 
@@ -33,6 +33,33 @@ TINTS = {  # fill and stroke, after Okabe & Ito's palette
 }
 FRAMES = ("#fafbfc", "#f3f5f7")  # frames inside each other take turns
 TITLE_BAR, FRAME_EDGE = "#e4e8ec", "#afb8c1"
+DARK = dark_style(
+    "netdsl-network",
+    {
+        **{INK: "#e8eaed", MUTED: "#a3adb8", EDGE: "#8b949e", PAPER: "#161a1f"},
+        **{
+            "#d3e6f5": "#143a57",
+            "#d2ede2": "#114334",
+            "#eedbe8": "#482c3e",
+            "#f6f8fa": "#262c33",
+            "#fbe6c0": "#4d3a0e",
+        },
+        **{
+            "#0072b2": "#4ba3dd",
+            "#009e73": "#2fbf95",
+            "#b0608c": "#cf86b0",
+            "#b87a00": "#e0a52e",
+            "#8c959f": "#7d8792",
+        },
+        **{
+            "#ececec": "#2d333b",
+            "#fafbfc": "#1b2026",
+            "#f3f5f7": "#20262d",
+            TITLE_BAR: "#2f363f",
+            FRAME_EDGE: "#4a535e",
+        },
+    },
+)
 
 
 @dataclass(frozen=True)
@@ -58,8 +85,10 @@ def diagram_svg(graph: Graph) -> str:
     name, shapes = escape(graph.name), f"{show_shape(graph.input_shape)} to {show_shape(graph.output_shape)}"
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
-        f'role="img" style="max-width:100%;height:auto" font-family="{FAMILY}" font-size="{FONT}" fill="{INK}">'
+        f'class="netdsl-network" role="img" style="max-width:100%;height:auto" '
+        f'font-family="{FAMILY}" font-size="{FONT}" fill="{INK}">'
         f"<title>{name}, {shapes}, {plural(len(graph.nodes), 'layer')}, {graph.num_params:,} params</title>"
+        f"{DARK}"
         f'<rect width="{width}" height="{height}" rx="6" fill="{PAPER}"/>'
         f'<g transform="translate({MARGIN:g} {MARGIN:g})">{svg}</g></svg>'
     )
@@ -174,6 +203,8 @@ class _Picture:
             + "</g>"
         )
         front = self.framed(box, width, rows, 2 * ROW, foot, stroke)
+        if box.count == 1:
+            return front
         height = front.piece.height
         svg = rect(width, height, PAPER, stroke, at=BEHIND, radius=2) + front.svg
         return _Drawn(Piece(width + BEHIND, height + BEHIND), svg, front.first, front.last)

@@ -9,33 +9,48 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import replace
 
-from netdsl.analysis.outline import Box, Frame, Item, boxes, full_outline
+from netdsl.analysis.outline import Box, Frame, Item, boxes, full_outline, links
 from netdsl.ir import Graph
 from netdsl.layers.contract import plural
 from netdsl.symbols import plain_value
 
 MAX_BOXES = 36
+MAX_ROWS = 100  # lines of text from the input to the output: about two pages of a screen
+ROW_GAP = 1.5  # lines between a box and the next
 MAX_CHAIN = 24  # boxes kept of a chain whose middle is left out
 TIMES = "\N{MULTIPLICATION SIGN}"
 
 
 def outline(graph: Graph, most: int = MAX_BOXES) -> Frame:
-    """What to draw of the graph, at most `most` boxes (no fewer than MAX_CHAIN); the outermost frame is the network."""
+    """What to draw of the graph, at most `most` boxes (no fewer than MAX_CHAIN), folded also where it would be taller
+    than MAX_ROWS; the outermost frame is the network."""
     folder = _Folder(graph)
     root = folder.with_runs(full_outline(graph))
     for reduce in (folder.without_repeats, folder.with_equals_joined, folder.without_middle):
-        if _is_within(root, most):
+        if _is_readable(graph, root, most):
             return root
         root = reduce(root)
     for depth in range(_depth(root) - 2, -1, -1):
-        if _is_within(root, most):
+        if _is_readable(graph, root, most):
             return root
         root = folder.cut(root, depth)
     return root
 
 
-def _is_within(root: Frame, most: int) -> bool:
-    return sum(1 for _ in boxes(root)) <= most
+def _is_readable(graph: Graph, root: Frame, most: int) -> bool:
+    return sum(1 for _ in boxes(root)) <= most and rows_down(graph, root) <= MAX_ROWS
+
+
+def rows_down(graph: Graph, root: Frame) -> float:
+    """How tall the drawing is, in lines of text: boxes and the gaps between them along the longest way down."""
+    reads: dict[int, list[int]] = {}
+    for source, target in links(graph, root):
+        reads.setdefault(target, []).append(source)
+    below = {-1: 0.0}
+    for number, box in enumerate(boxes(root)):
+        lines = 2 if box.detail else box.stop - box.start
+        below[number] = max((below[source] for source in reads.get(number, ())), default=0.0) + lines + 1 + ROW_GAP
+    return max(below.values())
 
 
 def _depth(item: Item) -> int:
@@ -157,7 +172,7 @@ class _Folder:
         details = {item.detail for item in run}
         text = run[0].detail if len(details) == 1 else run[0].block
         text = text or plural(run[-1].stop - run[0].start, "layer")
-        return Box(run[0].start, run[-1].stop, _ends(run), f"{count} {TIMES} {text}" if count > 1 else text)
+        return Box(run[0].start, run[-1].stop, _ends(run), f"{count} {TIMES} {text}" if count > 1 else text, count)
 
     def with_equals_joined(self, frame: Frame) -> Frame:
         """Equal boxes in a row become one."""
@@ -168,7 +183,7 @@ class _Folder:
                 ops = ", ".join(node.op for node in nodes[run[0].start : run[0].stop])
                 names = (nodes[run[0].start].name, nodes[run[-1].stop - 1].name)
                 text = f"{len(run)} {TIMES} {ops}"
-                items.append(Box(run[0].start, run[-1].stop, names, text))
+                items.append(Box(run[0].start, run[-1].stop, names, text, len(run)))
             else:
                 items += [self.with_equals_joined(item) if isinstance(item, Frame) else item for item in run]
         return replace(frame, items=tuple(items))
@@ -180,7 +195,7 @@ class _Folder:
             half = MAX_CHAIN // 2
             start, stop = items[half].start, items[1 - half].start
             names = (self.graph.nodes[start].name, self.graph.nodes[stop - 1].name)
-            items[half : 1 - half] = [Box(start, stop, names, plural(stop - start, "layer"))]
+            items[half : 1 - half] = [Box(start, stop, names, plural(stop - start, "layer"), stop - start)]
         return replace(frame, items=tuple(items))
 
     def cut(self, frame: Frame, depth: int) -> Frame:

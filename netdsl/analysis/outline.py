@@ -17,12 +17,13 @@ from netdsl.symbols import plain_value
 class Box:
     """The layers start <= index < stop, a line each; folded, where it has a `detail`: names and what they stand for.
 
-    names: one scope or layer, or the first and the last of several."""
+    names: one scope or layer, or the first and the last of several; count: how many of them it stands for."""
 
     start: int
     stop: int
     names: tuple[str, ...] = ()
     detail: str = ""
+    count: int = 1
 
 
 @dataclass(frozen=True)

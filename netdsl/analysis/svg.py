@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from html import escape
 
 INK, MUTED, EDGE, PAPER = "#1b1f24", "#57606a", "#6e7781", "#ffffff"
@@ -29,3 +30,14 @@ def short(count: int) -> str:
             whole = count / size
             return f"{whole:.{2 if whole < 99.995 else 1}f}".rstrip("0").rstrip(".") + unit
     return f"{count:,}"
+
+
+def dark_style(name: str, colors: Mapping[str, str]) -> str:
+    """A `<style>` that gives the drawing of class `name` other colours where its reader prefers dark pages: light
+    colour -> dark one. Programs that know no media queries show the light ones, which are attributes."""
+    rules = [
+        f'.{name}[{key}="{light}"],.{name} [{key}="{light}"]{{{key}:{dark}}}'
+        for light, dark in colors.items()
+        for key in ("fill", "stroke")
+    ]
+    return f"<style>@media screen and (prefers-color-scheme:dark){{{''.join(rules)}}}</style>"
