@@ -1,7 +1,7 @@
 """A network as a picture: SVG by hand, one self-contained text, the same bytes for the same graph.
 
-It has its own background, light or dark as the page's reader prefers; the colours are tints that colour-blind people can
-tell apart, and nothing is said by colour alone. What a box is about is told in full when the pointer rests on it.
+It has its own background, light or dark as its reader prefers; the colours are tints that colour-blind people can tell
+apart, and nothing is said by colour alone. What a box is about is told in full when the pointer rests on it.
 """
 
 from __future__ import annotations
@@ -36,28 +36,25 @@ TITLE_BAR, FRAME_EDGE = "#e4e8ec", "#afb8c1"
 DARK = dark_style(
     "netdsl-network",
     {
-        **{INK: "#e8eaed", MUTED: "#a3adb8", EDGE: "#8b949e", PAPER: "#161a1f"},
-        **{
-            "#d3e6f5": "#143a57",
-            "#d2ede2": "#114334",
-            "#eedbe8": "#482c3e",
-            "#f6f8fa": "#262c33",
-            "#fbe6c0": "#4d3a0e",
-        },
-        **{
-            "#0072b2": "#4ba3dd",
-            "#009e73": "#2fbf95",
-            "#b0608c": "#cf86b0",
-            "#b87a00": "#e0a52e",
-            "#8c959f": "#7d8792",
-        },
-        **{
-            "#ececec": "#2d333b",
-            "#fafbfc": "#1b2026",
-            "#f3f5f7": "#20262d",
-            TITLE_BAR: "#2f363f",
-            FRAME_EDGE: "#4a535e",
-        },
+        INK: "#e8eaed",
+        MUTED: "#a3adb8",
+        EDGE: "#8b949e",
+        PAPER: "#161a1f",
+        "#d3e6f5": "#143a57",
+        "#d2ede2": "#114334",
+        "#eedbe8": "#482c3e",
+        "#f6f8fa": "#262c33",
+        "#fbe6c0": "#4d3a0e",
+        "#0072b2": "#4ba3dd",
+        "#009e73": "#2fbf95",
+        "#b0608c": "#cf86b0",
+        "#b87a00": "#e0a52e",
+        "#8c959f": "#7d8792",
+        "#ececec": "#2d333b",
+        "#fafbfc": "#1b2026",
+        "#f3f5f7": "#20262d",
+        TITLE_BAR: "#2f363f",
+        FRAME_EDGE: "#4a535e",
     },
 )
 

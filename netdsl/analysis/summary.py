@@ -102,7 +102,7 @@ class Summary:
             )
         return body
 
-    def _total(self) -> tuple[str, ...]:
+    def total(self) -> tuple[str, ...]:
         """The last row."""
         graph = self.graph
         return (
@@ -126,7 +126,7 @@ class Summary:
         ]
 
     def __str__(self) -> str:
-        rows, total = self.rows(), self._total()
+        rows, total = self.rows(), self.total()
         widths = [max(len(row[i]) for row in (HEAD, *rows, total)) for i in range(5)]
 
         def line(row: tuple[str, ...]) -> str:
@@ -142,7 +142,7 @@ class Summary:
         """The table for a page."""
         from netdsl.markup import table  # here, since only a notebook has use for it
 
-        return table(HEAD, self.rows(), 2, self._total())
+        return table(HEAD, self.rows(), 2, self.total())
 
     def _repr_html_(self) -> str:
         from netdsl.markup import heading, paragraph

@@ -32,12 +32,14 @@ def short(count: int) -> str:
     return f"{count:,}"
 
 
-def dark_style(name: str, colors: Mapping[str, str]) -> str:
+def dark_style(name: str, colors: Mapping[str, str], selector: str = '[{key}="{color}"]', more: str = "") -> str:
     """A `<style>` that gives the drawing of class `name` other colours where its reader prefers dark pages: light
-    colour -> dark one. Programs that know no media queries show the light ones, which are attributes."""
-    rules = [
-        f'.{name}[{key}="{light}"],.{name} [{key}="{light}"]{{{key}:{dark}}}'
-        for light, dark in colors.items()
-        for key in ("fill", "stroke")
-    ]
-    return f"<style>@media screen and (prefers-color-scheme:dark){{{''.join(rules)}}}</style>"
+    colour -> dark one. Programs that know no media queries show the light ones, which are attributes of the elements.
+
+    selector: how such an attribute is matched; more: further rules."""
+    rules = []
+    for light, dark in colors.items():
+        for key in ("fill", "stroke"):
+            match = selector.format(key=key, color=light)
+            rules.append(f".{name}{match},.{name} {match}{{{key}:{dark} !important}}")
+    return f"<style>@media screen and (prefers-color-scheme:dark){{{''.join(rules)}{more}}}</style>"

@@ -57,13 +57,15 @@ def command(
     from netdsl.cli import say
     from netdsl.cli.options import data_dir
     from netdsl.training.gallery import draw_all
-    from netdsl.training.plots import FORMATS, figures, fitting_kinds, save
+    from netdsl.training.plots import FORMATS, figures, fitting_kinds, font_note, save
     from netdsl.training.views import open_run
 
     _check_options(kinds, image, sample, layer)
     folder = out or run / "plots"
     is_all = not kinds and (image, sample, layer, checkpoint, out, form) == (None, None, None, None, None, "both")
     with open_run(run, data_dir(), checkpoint, on_note=say) as view:
+        if note := font_note(view.dataset.classes):
+            say(f"note: {note}")
         if is_all:
             for path in draw_all(view):
                 click.echo(path)

@@ -104,11 +104,13 @@ def _draw(
     """Writes the picture of these images, each with its pixels (C, H, W) and probabilities (K,)."""
     from netdsl.cli import say
     from netdsl.files import write_atomic
-    from netdsl.training.plots import draw_images, png_bytes, svg_text
+    from netdsl.training.plots import draw_images, font_note, png_bytes, svg_text
 
     plot.parent.mkdir(parents=True, exist_ok=True)
     figure = draw_images([(file.name, pixels, p) for file, pixels, p in shown], classes)
     write_atomic(plot, png_bytes(figure) if plot.suffix.lower() == ".png" else svg_text(figure))
+    if note := font_note(classes):
+        say(f"note: {note}")
     if len(shown) < total:
         say(f"note: `{plot}` shows the first {len(shown)} of {total} images")
 

@@ -227,11 +227,15 @@ def _trained(session: Session, show: Display, save_every: int | None) -> Result:
 
 def _draw(session: Session, result: Result, show: Display) -> None:
     """Plots and report of a run that is over."""
+    from netdsl.cli import say
     from netdsl.training.gallery import draw_all
+    from netdsl.training.plots import font_note
     from netdsl.training.views import open_run
 
     with open_run(session.run, data_dir()) as view:
         *_, report = draw_all(view, result.scores)
+        if note := font_note(view.dataset.classes):
+            say(f"note: {note}")
     show.say(f"plots in {session.run / 'plots'}, report: {report}")
 
 

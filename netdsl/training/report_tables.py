@@ -26,7 +26,7 @@ CLASS_HEAD = ("class", "samples", "found", "accuracy", "most often taken for")
 @dataclass(frozen=True)
 class Table:
     """Texts in rows. right: the columns that are set to the right; bars: for each row a share 0 to 1 that is drawn
-    behind the text of the column `bar`; None: nothing to draw."""
+    behind the text of the column `bar`; None: nothing to draw; foot: a last row, set apart."""
 
     title: str
     head: Sequence[str]
@@ -34,11 +34,12 @@ class Table:
     right: frozenset[int] = frozenset()
     bar: int = -1
     bars: Sequence[float | None] = ()
+    foot: Sequence[str] = ()
 
 
 def layer_table(summary: Summary) -> Table:
-    """Every layer with its output, params and MACs."""
-    return Table("Layers", HEAD, summary.rows(), frozenset({3, 4}))
+    """Every layer with its output, params and MACs, and their sums."""
+    return Table("Layers", HEAD, summary.rows(), frozenset({3, 4}), foot=summary.total())
 
 
 def epoch_table(history: History) -> Table:

@@ -13,7 +13,7 @@ from netdsl.diagnostics import UserError
 from netdsl.pipeline import compile_text
 from netdsl.training.datasets import Dataset
 from netdsl.training.history import Epoch, History
-from netdsl.training.plots import KINDS, draw, draw_images, figures, fitting_kinds, png_bytes, save, svg_text
+from netdsl.training.plots import KINDS, draw, draw_images, figures, fitting_kinds, font_note, png_bytes, save, svg_text
 from netdsl.training.plots.style import short_names, style, text
 from netdsl.training.views import RunView
 
@@ -104,12 +104,39 @@ def test_drawing_leaves_no_state_behind(view):
     assert dict(matplotlib.rcParams) == before
 
 
-def test_names_are_shown_as_they_are_but_on_one_line_and_shortened(view):
+def test_names_are_shown_as_they_are_but_on_one_line_and_shortened(view, monkeypatch):
     shown = words(draw("confusion", view))
     assert "$x_1^{2}$" in shown and "\\frac{" in shown and "a very long n\N{HORIZONTAL ELLIPSIS}" in shown
+    monkeypatch.setitem(text.__globals__, "_font_with", lambda character: None)
     assert text("a\nb\x1b") == "a\\x0ab\\x1b" and text("\U0001f999") == "\N{WHITE SQUARE}"
     names = short_names([f"a common beginning {k}" for k in range(3)], 10)
     assert names == [f"\N{HORIZONTAL ELLIPSIS}{k}" for k in range(3)]
+
+
+def test_a_font_that_has_the_characters_is_taken_and_what_none_has_is_said(view, monkeypatch):
+    circled = "\N{CIRCLED LATIN CAPITAL LETTER A}"  # of STIX, which comes with matplotlib, not of DejaVu
+    with style():
+        assert text(circled) == circled and "STIXGeneral" in matplotlib.rcParams["font.family"]
+    assert font_note([circled, "a"]) is None
+    classes = (circled, *NAMES[1:])
+    png_bytes(draw("confusion", replace(view, dataset=replace(view.dataset, classes=classes))))  # or matplotlib warns
+    monkeypatch.setitem(text.__globals__, "_font_with", lambda character: None)
+    assert font_note([circled, f"a{circled}"]).startswith(f"no installed font has `{circled}`")
+
+
+def test_what_is_drawn_on_the_page_is_dark_where_the_reader_prefers_it_and_data_is_not(view):
+    svg = svg_text(draw("confusion", view))
+    sheet = ElementTree.fromstring(svg).find("{http://www.w3.org/2000/svg}style").text
+    assert "prefers-color-scheme:dark" in sheet and "#confusion-patch_1 path" in sheet
+    matched = [rule for rule in re.findall(r'\[style\*="([^"]+)"\]', sheet) if rule in svg.replace(sheet, "")]
+    assert {"stroke: #1b1f24", "fill: #1b1f24"} <= set(matched), "axes and words"
+    assert "fill: #ffffff" not in sheet and "fill: #000000" not in sheet, "numbers in cells keep their colour"
+
+
+def test_the_colour_bar_is_as_high_as_the_matrix(view):
+    figure = draw("confusion", view)
+    matrix, _, bar = (axes.get_position() for axes in figure.axes)
+    np.testing.assert_allclose([bar.y0, bar.height], [matrix.y0, matrix.height])
 
 
 def test_counts_stand_in_the_confusion_matrix_and_accuracy_beside_it(view):

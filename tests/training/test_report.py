@@ -10,6 +10,7 @@ from PIL import Image
 
 from netdsl.cli import run as netdsl
 from netdsl.training.evaluation import Scores, evaluate
+from netdsl.training.plots import draw, svg_text
 from netdsl.training.report import duration, report_html, write_report
 from netdsl.training.report_tables import class_table
 from netdsl.training.views import open_run
@@ -207,9 +208,31 @@ def test_chromium_shows_tiles_spec_and_diagram(run_path, html, tmp_path):
     assert len(colors(left)) > 20 and len(colors(right)) > 20, "the spec is beside the diagram"
 
 
-def test_chromium_shows_it_dark_where_that_is_wished_and_figures_stay_light(run_path, html, tmp_path):
-    shown = colors(screenshot(run_path, html, tmp_path, "--force-dark-mode"))
-    assert shown["#14171b"] > 500_000 and shown["#ffffff"] > 20_000
+def test_chromium_shows_page_and_figures_dark_where_that_is_wished(run_path, tmp_path):
+    with opened(run_path) as (view, scores):
+        page = report_html(view, scores, {kind: svg_text(draw(kind, view)) for kind in ("curves", "confusion")})
+    for options, paper, node in (([], "#fdfdfc", "#d3e6f5"), (["--force-dark-mode"], "#14171b", "#143a57")):
+        shown = colors(screenshot(run_path, page, tmp_path, *options))
+        assert shown[paper] > 500_000 and shown[node] > 2_000, "the paper, and convolutions in the diagram"
+        light = sum(count for color, count in shown.items() if luminance(color) > 0.6)
+        assert (light < 300_000) == bool(options), "no sheet of white in a dark page"
+
+
+def test_tables_fit_a_narrow_page_and_the_first_column_stays(run_path, html, tmp_path):
+    (tmp_path / "page.html").write_text(html, encoding="utf-8")
+    frame = tmp_path / "frame.html"  # a window of Chromium is 500 pixels wide at least
+    frame.write_text('<body style="margin:0"><iframe src="page.html" style="width:420px;height:2400px;border:0">')
+    browse([f"--screenshot={tmp_path / 'shot.png'}", "--window-size=600,2400"], frame, tmp_path)
+    pixels = np.asarray(Image.open(tmp_path / "shot.png").convert("RGB"))
+    assert (pixels[:, 421:] == 255).all(), "nothing is wider than the page"
+    assert ".scroll" in html and "position: sticky" in html
+
+
+def test_the_layers_have_their_sums_below_them(run_path, html):
+    with opened(run_path) as (view, _):
+        graph = view.net.graph
+    foot = html.split("<tfoot>")[1].split("</tfoot>")[0]
+    assert ">total</th>" in foot and f"{graph.num_params:,}" in foot and f"{graph.num_macs:,}" in foot
 
 
 def test_chromium_reads_the_text_and_runs_nothing(run_path, tmp_path):

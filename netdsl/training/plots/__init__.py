@@ -17,14 +17,25 @@ from netdsl.diagnostics import UserError, did_you_mean, plain
 from netdsl.files import write_atomic
 from netdsl.training import inspection
 from netdsl.training.inspection import Answers
-from netdsl.training.plots.style import png_bytes, style, svg_text
+from netdsl.training.plots.style import UNKNOWN, png_bytes, style, svg_text, unreadable
 from netdsl.training.tiles import is_image, pictures
 
 if TYPE_CHECKING:
     from netdsl.training.plots.style import Figure
     from netdsl.training.views import RunView
 
-__all__ = ["FORMATS", "KINDS", "draw", "draw_images", "figures", "fitting_kinds", "png_bytes", "save", "svg_text"]
+__all__ = [
+    "FORMATS",
+    "KINDS",
+    "draw",
+    "draw_images",
+    "figures",
+    "fitting_kinds",
+    "font_note",
+    "png_bytes",
+    "save",
+    "svg_text",
+]
 
 KINDS = ("curves", "confusion", "mistakes", "predictions", "filters", "features", "statistics", "receptive")
 FORMATS = ("png", "svg")
@@ -47,6 +58,15 @@ class Options:
 def fitting_kinds(view: RunView) -> tuple[str, ...]:
     """The kinds that can be drawn of this run."""
     return tuple(kind for kind in KINDS if not why_not(kind, view))
+
+
+def font_note(names: Iterable[str]) -> str | None:
+    """A sentence where the pictures cannot show these names, since no installed font has their characters."""
+    missing = unreadable(names)
+    if not missing:
+        return None
+    shown = missing if len(missing) <= 12 else f"{missing[:12]}..."
+    return f"no installed font has `{shown}`: plots show {UNKNOWN} there; install one that has (Noto has most scripts)"
 
 
 def why_not(kind: str, view: RunView) -> str:

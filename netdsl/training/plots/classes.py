@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 FEW, MANY = 12, 24  # classes: up to FEW in one column of a paper; above MANY no numbers in the cells
 NAMED = 50  # class names along an axis at most
-TOP, BARS, GAP = 0.46, 0.48, 0.08  # inches: above the matrix, the bars beside it, between them
+TOP, BARS, GAP = 0.3, 0.48, 0.08  # inches: above the matrix, the bars beside it, between them
+SCALE = 0.5  # inches: the colour bar with its numbers and its name
 DARK = 0.7  # shares above it have white numbers
 
 
@@ -37,17 +38,18 @@ def draw_confusion(found: Confusion) -> Figure:
     size = 7 if count <= MANY else SMALL
     longest = widest(names, size)
     left = 0.26 + longest
-    side = (COLUMN if count <= FEW else PAGE) - left - GAP - BARS - 0.12
+    side = (COLUMN if count <= FEW else PAGE) - left - GAP - BARS - SCALE
     is_flat = longest < 0.9 * side / count  # the names fit beside each other
     below = 0.33 if is_flat else 0.28 + longest
-    figure = new_figure("confusion", left + side + GAP + BARS + 0.12, TOP + side + below)
+    figure = new_figure("confusion", left + side + GAP + BARS + SCALE, TOP + side + below)
     matrix = place(figure, left, TOP, side, side)
     image = matrix.imshow(found.shares, cmap=SHARES, vmin=0, vmax=1, interpolation="none")
     if count <= MANY:
         _numbers(matrix, found, side / count)
     _names(matrix, names, size, rotation=0 if is_flat else 90)
     _accuracy(place(figure, left + side + GAP, TOP, BARS, side), found, with_numbers=count <= MANY)
-    add_colorbar(place(figure, left, TOP - 0.11, side - 0.2, 0.06), image, "share of the true class", across=True)
+    scale = place(figure, left + side + GAP + BARS + GAP, TOP, 0.06, side)
+    add_colorbar(scale, image, "share of the true class")
     return figure
 
 

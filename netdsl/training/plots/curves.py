@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from netdsl.training.history import Epoch, History
-from netdsl.training.plots.style import BLUE, GREEN, GREY, PAGE, VERMILLION, new_figure, place, plain_log, whole_ticks
+from netdsl.training.plots.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    INK,
+    PAGE,
+    VERMILLION,
+    new_figure,
+    place,
+    plain_log,
+    whole_ticks,
+)
 
 if TYPE_CHECKING:
     from netdsl.training.plots.style import Axes, Figure
@@ -53,7 +64,7 @@ def _pair(axes: Axes, history: History, measure: str, label: str, best: Epoch | 
     if best is not None:
         axes.axvline(best.epoch, color=GREY, linewidth=0.8, linestyle=":", zorder=0)
         y = scale * getattr(best, f"val_{measure}")
-        axes.plot([best.epoch], [y], "*", color=VERMILLION, markersize=9, markeredgecolor="black",
+        axes.plot([best.epoch], [y], "*", color=VERMILLION, markersize=9, markeredgecolor=INK,
                   markeredgewidth=0.5, linestyle="none", label=f"best epoch ({best.epoch})", zorder=3)  # fmt: skip
     every = np.concatenate(values) if values else np.array([])
     if measure == "loss" and every.size and every.min() > 0 and every.max() > WIDE * every.min():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from netdsl.training.inspection import LayerStatistics
-from netdsl.training.plots.style import BLUE, GREEN, GREY, PAGE, SMALL, VERMILLION, new_figure, place, text, widest
+from netdsl.training.plots.style import BLUE, GREEN, GREY, INK, PAGE, SMALL, VERMILLION, new_figure, place, text, widest
 
 if TYPE_CHECKING:
     from netdsl.training.plots.style import Axes, Figure
@@ -42,7 +42,7 @@ def draw_statistics(layers: Sequence[LayerStatistics]) -> Figure:
 def _activations(axes: Axes, rows: np.ndarray, layers: Sequence[LayerStatistics]) -> None:
     mean, std = (np.array([getattr(layer, name) for layer in layers]) for name in ("mean", "std"))
     axes.errorbar(mean, rows, xerr=std, fmt="o", color=BLUE, markersize=2.5, elinewidth=0.8, capsize=1.5, capthick=0.6)
-    axes.axvline(0, color="black", linewidth=0.5)
+    axes.axvline(0, color=INK, linewidth=0.5)
     axes.set_xlabel("activation, mean \N{PLUS-MINUS SIGN} std", fontsize=7)
 
 

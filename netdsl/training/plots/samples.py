@@ -13,6 +13,7 @@ from netdsl.training.plots.style import (
     BLUE,
     COLUMN,
     GREY,
+    INK,
     PAGE,
     RIGHT,
     SMALL,
@@ -84,7 +85,7 @@ def draw_predictions(samples: Sequence[Prediction], classes: tuple[str, ...], to
         show_image(axes, sample.picture, Box(left + 0.05, upper + 0.04, PICTURE, tall))
         axes.text(left + PICTURE + 0.12, upper + TITLE / 2, _verdict(sample, names), va="center", fontsize=7)
         bars += _bars(sample, names, left + start, upper + TITLE + BAR / 2, top)
-        axes.vlines(left + start, upper + TITLE, upper + TITLE + BAR * top, color="black", linewidth=0.6)
+        axes.vlines(left + start, upper + TITLE, upper + TITLE + BAR * top, color=INK, linewidth=0.6)
     _draw_bars(axes, bars, unit)
     for column in range(columns):
         _ruler(axes, column * COLUMN + start, rows * height, unit)
@@ -118,8 +119,8 @@ def _draw_bars(axes: Axes, bars: Sequence[_Bar], unit: float) -> None:
 
 def _ruler(axes: Axes, left: float, top: float, unit: float) -> None:
     """The scale below a column of bars."""
-    axes.hlines(top, left, left + 100 * unit, color="black", linewidth=0.6)
-    axes.vlines([left + p * unit for p in (0, 50, 100)], top, top + 0.03, color="black", linewidth=0.6)
+    axes.hlines(top, left, left + 100 * unit, color=INK, linewidth=0.6)
+    axes.vlines([left + p * unit for p in (0, 50, 100)], top, top + 0.03, color=INK, linewidth=0.6)
     for percent in (0, 50, 100):
         axes.text(left + percent * unit, top + 0.05, str(percent), ha="center", va="top", fontsize=SMALL)
     axes.text(left + 50 * unit, top + 0.15, "probability (%)", ha="center", va="top", fontsize=7)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from netdsl.analysis.svg import INK, dark_style
 from netdsl.diagnostics import plain
 
 if TYPE_CHECKING:
@@ -32,9 +33,16 @@ RIGHT, WRONG, UNKNOWN = "\N{CHECK MARK}", "\N{BALLOT X}", "\N{WHITE SQUARE}"
 ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 
 FONT = "DejaVu Sans"  # comes with matplotlib: the same everywhere
+BLANK = "Last Resort"  # a font that has a box for every character
 FALLBACKS = ("Noto Sans CJK SC", "Noto Sans CJK JP", "PingFang SC", "Hiragino Sans", "Microsoft YaHei", "Noto Sans")
 
+# what is drawn on the page itself, light -> dark: ink, grid, GREY, bars behind numbers
+DARK = {INK: "#e8eaed", "#dddddd": "#3a424b", "#777777": "#9aa4af", "#a9cfe5": "#1d4f73"}
+DARK_PAGE = "#1b1f25"
+
 SETTINGS = {
+    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
+    "axes.facecolor": "none",
     "font.size": 8,
     "axes.titlesize": 8,
     "axes.labelsize": 8,
@@ -92,9 +100,38 @@ def _known_characters() -> frozenset[int]:
     return frozenset(code for name in _fonts() for code in get_font(findfont(FontProperties(name))).get_charmap())
 
 
+@cache
+def _font_with(character: str) -> str | None:
+    """An installed font that has a character which the usual fonts lack, the first by name; None where none has."""
+    from matplotlib.font_manager import fontManager, get_font
+
+    for font in sorted(fontManager.ttflist, key=lambda font: (font.name, font.fname)):
+        if not font.name.startswith(BLANK) and ord(character) in get_font(font.fname).get_charmap():
+            return font.name
+    return None
+
+
+def unreadable(words: Iterable[str]) -> str:
+    """The characters of these texts that no installed font has, each once; drawings have UNKNOWN in their place."""
+    characters = dict.fromkeys("".join(map(plain, words)))
+    return "".join(c for c in characters if ord(c) not in _known_characters() and _font_with(c) is None)
+
+
+def _drawable(character: str) -> str:
+    """The character, for which its font is added to those of the picture, or UNKNOWN."""
+    import matplotlib
+
+    if ord(character) in _known_characters():
+        return character
+    name = _font_with(character)
+    if name is not None and name not in matplotlib.rcParams["font.family"]:
+        matplotlib.rcParams["font.family"] = [*matplotlib.rcParams["font.family"], name]
+    return UNKNOWN if name is None else character
+
+
 def text(user_text: str, most: int | None = None) -> str:
     """`user_text` on one line, without characters that no font here has, shortened to `most` characters."""
-    clean = "".join(c if ord(c) in _known_characters() else UNKNOWN for c in plain(user_text))
+    clean = "".join(map(_drawable, plain(user_text)))
     return clean if most is None or len(clean) <= most else clean[: most - 1].rstrip() + ELLIPSIS
 
 
@@ -192,15 +229,9 @@ def show_image(axes: Axes, picture: np.ndarray, box: Box, **options: object) -> 
     return axes.imshow(picture, interpolation="none", aspect="auto", extent=extent, **options), found
 
 
-def add_colorbar(axes: Axes, image: AxesImage, label: str, across: bool = False, **options: object) -> None:
-    """A scale that fills `axes`, upright or across, its numbers to the right or above."""
-    bar = axes.figure.colorbar(
-        image,
-        cax=axes,
-        orientation="horizontal" if across else "vertical",
-        ticklocation="top" if across else "right",
-        **options,
-    )
+def add_colorbar(axes: Axes, image: AxesImage, label: str, **options: object) -> None:
+    """A scale that fills `axes`, upright, its numbers to the right."""
+    bar = axes.figure.colorbar(image, cax=axes, **options)
     bar.outline.set_linewidth(0.4)
     axes.tick_params(labelsize=SMALL + 0.5, width=0.4, length=2)
     bar.set_label(label, size=7)
@@ -216,7 +247,7 @@ def png_bytes(figure: Figure) -> bytes:
 
 def svg_text(figure: Figure) -> str:
     """An `<svg>` element; text is outlines, and its ids begin with the figure's kind, so that a page may have several
-    kinds."""
+    kinds. Paper and ink are dark and light where its reader prefers that; what shows data keeps its colours."""
     import matplotlib
 
     file, kind = io.StringIO(), figure.get_label() or "figure"
@@ -224,8 +255,15 @@ def svg_text(figure: Figure) -> str:
         matplotlib.rcParams["svg.hashsalt"] = kind
         figure.savefig(file, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     whole = file.getvalue()
-    svg = whole[whole.index("<svg") :]
-    return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{kind}-", svg)
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{kind}-", whole[whole.index("<svg") :])
+    head, rest = svg.split(">", 1)
+    return f'{head} class="netdsl-{kind}">{_dark(kind)}{rest}'
+
+
+def _dark(kind: str) -> str:
+    """matplotlib writes colours into `style` attributes; the figure's paper is its first patch."""
+    paper = f"#{kind}-patch_1 path{{fill:{DARK_PAGE} !important}}"
+    return dark_style(f"netdsl-{kind}", DARK, selector='[style*="{key}: {color}"]', more=paper)
 
 
 def whole_ticks(axes: Axes) -> None:
