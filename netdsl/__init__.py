@@ -15,6 +15,7 @@ _PUBLIC = {
     "compile_text": ("netdsl.pipeline", "compile_text"),
     "Net": ("netdsl.pipeline", "Net"),
     "train": ("netdsl.api", "train"),
+    "load_data": ("netdsl.api", "load_data"),
     "open_run": ("netdsl.api", "open_run"),
     "read_history": ("netdsl.api", "read_history"),
     "Diagnostic": ("netdsl.diagnostics", "Diagnostic"),

@@ -8,6 +8,7 @@ from pathlib import Path
 from netdsl.cli.options import data_dir
 from netdsl.pipeline import Net
 from netdsl.training import views
+from netdsl.training.datasets import Dataset, load_dataset
 from netdsl.training.engine import Engine
 from netdsl.training.history import History
 from netdsl.training.history import read_history as history_of
@@ -37,6 +38,12 @@ def train(
     net = net.with_recipe(with_settings(net.recipe, settings))
     with started(net, engine or Engine(), data_dir(), limit, Path(out) if out else None) as session:
         return session.train(watch)
+
+
+def load_data(name: str = "mnist-mini") -> Dataset:
+    """A data set by its name or path, as `--data` takes them: `data.x_train`, `data.y_train`, `data.x_test`,
+    `data.y_test`, `data.classes`. Raises UserError."""
+    return load_dataset(name, data_dir())
 
 
 def open_run(run: Path | str, which: str | None = None) -> AbstractContextManager[views.RunView]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import linecache
 import os
 import types
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -94,23 +96,37 @@ class Net:
 
         return emit_torch(self.graph, self.recipe)
 
+    def numpy_module(self, level: int = 0) -> Any:
+        """The emitted NumPy module, run: its `Model` and, by their names, the kernels that it uses."""
+        return run_module(self.numpy_source(level), f"{self.name}_numpy")
+
     def numpy_model(self, seed: int | None = None, dtype: Any = "float32", level: int = 0, **options: Any) -> Any:
-        """The emitted NumPy module, run: an instance of its Model.
+        """An instance of the emitted NumPy module's Model.
 
         options, above level 0: workers, how many (None: one for each core), and kind, "threads", "processes" or "auto";
         call the model's `close()` when it is no longer used.
         """
-        module = run_module(self.numpy_source(level), f"{self.name}_numpy")
-        return module.Model(seed=self.recipe.seed if seed is None else seed, dtype=dtype, **options)
+        seed = self.recipe.seed if seed is None else seed
+        return self.numpy_module(level).Model(seed=seed, dtype=dtype, **options)
+
+    def torch_model(self) -> Any:
+        """An instance of the emitted PyTorch module, an `nn.Module` with weights as PyTorch starts them."""
+        return run_module(self.torch_source(), f"{self.name}_torch").Model()
 
     def _repr_html_(self) -> str:
         return with_picture(self.graph, self.summary()._repr_html_())
 
 
 def run_module(text: str, name: str) -> types.ModuleType:
-    """An emitted text as a module. Only texts that passed the emitters' gate come here."""
+    """An emitted text as a module. Only texts that passed the emitters' gate come here.
+
+    Tracebacks and `inspect.getsource` show its lines as long as its Model lives.
+    """
     module = types.ModuleType(name)
-    exec(compile(text, f"<{name}>", "exec"), vars(module))
+    file = f"<{name} {id(module):x}>"
+    exec(compile(text, file, "exec"), vars(module))
+    linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
+    weakref.finalize(module.Model, linecache.cache.pop, file, None)
     return module
 
 
