@@ -71,7 +71,7 @@ WITHIN = {
 WORKERS = {"ctypes", "inspect", "mmap", "os", "select", "signal", "sys", "threading", "time", "traceback", "weakref"}
 ONLY_IN = {
     "lark": {"syntax.parser"},
-    "jinja2": {"backends.emission", "training.report"},
+    "jinja2": {"backends.emission", "markup", "training.report"},
     "matplotlib": {"training.plots.style"},
 }
 
