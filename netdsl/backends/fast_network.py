@@ -72,10 +72,10 @@ class FastNetwork(Network):
             named[name] = stored[name].transpose(np.argsort(order))
         return stored, named
 
-    def shared(self, key, shape):
+    def shared(self, key, shape, dtype=None):
         """An array that all workers see, made when the first one asks for it."""
         if key not in self.shared_arrays:
-            self.shared_arrays[key] = self.team.shared(shape, self.dtype)
+            self.shared_arrays[key] = self.team.shared(shape, self.dtype if dtype is None else dtype)
         return self.shared_arrays[key]
 
     def worker(self, index, n, training, apart, failures=0):

@@ -131,9 +131,9 @@ class Worker:
                 made[key, n] = self.buffers.array(key, shape(n))
         return [made[key, n] for key, n in zip(keys, self.sizes, strict=True)]
 
-    def shared(self, key, shape):
-        """An array that all workers see."""
-        return self.network.shared((key, shape), shape)
+    def shared(self, key, shape, dtype=None):
+        """An array that all workers see, of the network's dtype if there is none."""
+        return self.network.shared((key, shape), shape, dtype)
 
     def constants(self, make, *arguments):
         """What make(*arguments, dtype) gives, made once for all workers."""
