@@ -1528,9 +1528,9 @@ class Worker:
                 made[key, n] = self.buffers.array(key, shape(n))
         return [made[key, n] for key, n in zip(keys, self.sizes, strict=True)]
 
-    def shared(self, key, shape):
-        """An array that all workers see."""
-        return self.network.shared((key, shape), shape)
+    def shared(self, key, shape, dtype=None):
+        """An array that all workers see, of the network's dtype if there is none."""
+        return self.network.shared((key, shape), shape, dtype)
 
     def constants(self, make, *arguments):
         """What make(*arguments, dtype) gives, made once for all workers."""
@@ -1635,10 +1635,10 @@ class FastNetwork(Network):
             named[name] = stored[name].transpose(np.argsort(order))
         return stored, named
 
-    def shared(self, key, shape):
+    def shared(self, key, shape, dtype=None):
         """An array that all workers see, made when the first one asks for it."""
         if key not in self.shared_arrays:
-            self.shared_arrays[key] = self.team.shared(shape, self.dtype)
+            self.shared_arrays[key] = self.team.shared(shape, self.dtype if dtype is None else dtype)
         return self.shared_arrays[key]
 
     def worker(self, index, n, training, apart, failures=0):

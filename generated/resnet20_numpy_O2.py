@@ -304,10 +304,20 @@ class RowConv(ConvStage):
         return dx
 
 
+def joined(moments):
+    """Of parts (K, 3, C) -> of all of them (3, C): how many numbers, their mean, their squares around it, summed (Chan
+    et al. 1979)."""
+    n, mean, squares = moments.transpose(1, 0, 2)
+    total = n.sum(axis=0)
+    middle = (n * mean).sum(axis=0) / total
+    return np.stack([total, middle, (squares + n * (mean - middle) ** 2).sum(axis=0)])
+
+
 class BatchNorm(Stage):
     """Batch normalisation of the whole batch over all workers (Ioffe & Szegedy 2015), in training only; then relu.
 
-    x is a map or a vector. Both passes need sums over the whole batch: they are generators that wait for them.
+    x is a map or a vector. Both passes need sums over the whole batch: they are generators that wait for them. Where
+    the mean is large it is taken out before anything is summed: the digits that count would not outlive a sum with it.
     """
 
     own_output = True
@@ -316,53 +326,73 @@ class BatchNorm(Stage):
         self.start(w)
         self.name, self.eps, self.momentum, self.relu = name, eps, momentum, relu
         self.channels = shape[0]
-        self.sums = w.shared((name, "sums"), (w.network.num_workers, 3, 2, shape[0]))
+        self.moments = w.shared((name, "moments"), (w.network.num_workers, 3, shape[0]), np.float64)
+        self.sums = w.shared((name, "sums"), (w.network.num_workers, 2, shape[0]), np.float64)
         self.weight, self.bias = w.params.get(name + ".weight"), w.params.get(name + ".bias")
         buffers = w.network.buffers
         self.running_mean, self.running_var = buffers[name + ".running_mean"], buffers[name + ".running_var"]
         self.x = [None] * len(w.sizes)
+        self.guess = [None] * len(w.sizes)
         self.y = w.arrays(lambda n: (*shape[1:], n, shape[0]))
         self.factors = w.scratch("bn", lambda n: (3, n, shape[0]))
         self.part = w.scratch("band", lambda n: (max(65536, n * int(np.prod(shape[2:])) * shape[0]),))
         self.mask = w.masks(shape)
         self.count = w.n * int(np.prod(shape[1:]))
 
-    def add_sums(self, kind, first, second):
-        """Into this worker's place: the sums of its blocks so far. kind: 0 and 2 forward, 1 backward, each its own, so
-        that nobody writes what another still reads."""
-        sums = self.sums[self.w.index, kind]
-        if self.w.block == 0:
-            sums[...] = 0
-        sums[0] += first
-        sums[1] += second
+    def exact_sums(self, row):
+        """(..., C) flat -> (C,), in float64."""
+        return column_sums(row.astype(np.float64), self.channels)
+
+    def power_sums(self, x):
+        """The sums of x and of x * x, (C,) each."""
+        return self.exact_sums(row_sums(x)), self.exact_sums(row_sums(x, x))
+
+    def measure(self, x, y):
+        """The numbers, mean and squares around it of a block, (3, C); keeps the guess (C,) that it took them around.
+
+        The guess is 0. But where the square of the mean is over ten times the variance, which would then be what is
+        left of two large sums, the guess is the mean, and y is x - guess.
+        """
+        n, guess = x.size // self.channels, np.zeros(self.channels)
+        total, squares = self.power_sums(x)
+        if (total * total / n > 10 * (squares - total * total / n)).any():
+            guess += (total / n).astype(x.dtype)
+            total, squares = self.power_sums(self.less(x, guess, y))
+        self.guess[self.w.block] = guess
+        return np.stack([np.full_like(total, n), guess + total / n, np.maximum(squares - total * total / n, 0)])
+
+    def less(self, x, guess, out):
+        """x - guess, written to `out`; x itself where the guess is 0."""
+        if not guess.any():
+            return x
+        np.subtract(long_rows(x), np.tile(guess.astype(x.dtype), x.shape[-2]), out=long_rows(out))
+        return out
 
     def forward(self, x):
         """Generator: x (H, W, n, C) or (n, C) -> y of that shape."""
         b = self.w.block
         if self.count == 1:
             raise ValueError("batch norm needs more than one value for each channel in training: use a larger batch")
-        self.x[b] = x
-        total, squares = row_sums(x), row_sums(x, x)
-        self.add_sums(0, column_sums(total, self.channels), column_sums(squares, self.channels))
+        self.x[b], y, so_far = x, self.y[b], self.moments[self.w.index]
+        moments = self.measure(x, y)
+        so_far[...] = moments if b == 0 else joined(np.stack([so_far, moments]))
         yield
-        total, squares = self.sums[: self.w.num_workers, 0].sum(axis=0, dtype=np.float64)
-        mean = total / self.count
-        var = squares / self.count - mean * mean
-        if (var < 1e-3 * mean * mean).any():  # most digits cancelled: sum the squares of what is left without the mean
-            rest = x - mean.astype(x.dtype)
-            self.add_sums(2, 0, column_sums(row_sums(rest, rest), self.channels))
-            yield
-            var = self.sums[: self.w.num_workers, 2, 1].sum(axis=0, dtype=np.float64) / self.count
-        self.mean, self.inv_std = mean, 1 / np.sqrt(np.maximum(var, 0) + self.eps)
+        _, self.mean, squares = joined(self.moments[: self.w.num_workers])
+        var, guess = squares / self.count, self.guess[b]
+        self.inv_std = 1 / np.sqrt(var + self.eps)
         if self.w.index == 0 and b == 0:
-            self.running_mean += self.momentum * (mean - self.running_mean)
+            self.running_mean += self.momentum * (self.mean - self.running_mean)
             self.running_var += self.momentum * (var * (self.count / (self.count - 1)) - self.running_var)
         scale, shift, _ = self.factors[b]
         scale[...] = self.inv_std if self.weight is None else self.weight * self.inv_std
-        shift[...] = (0 if self.bias is None else self.bias) - mean * scale[0]
-        y = self.y[b]
-        scale, shift, given, rows = scale.reshape(-1), shift.reshape(-1), long_rows(x), long_rows(y)
-        for band in bands(x):
+        shift[...] = (0 if self.bias is None else self.bias) - (self.mean - guess) * scale[0]
+        scale, shift, rows, given = (
+            scale.reshape(-1),
+            shift.reshape(-1),
+            long_rows(y),
+            long_rows(y if guess.any() else x),
+        )
+        for band in bands(y):
             part = rows[band]
             np.multiply(given[band], scale, out=part)
             part += shift
@@ -373,25 +403,28 @@ class BatchNorm(Stage):
     def backward(self, dy):
         """Generator: dy -> dx, in place."""
         b = self.w.block
-        x, y = self.x[b], self.y[b]
-        dbias = products = 0
+        x, y, guess = self.x[b], self.y[b], self.guess[b]
+        given, dbias, products = long_rows(x), 0, 0
         for band in bands(dy):
             if self.relu:
                 stop_negative(dy[band], y[band], self.mask[b])
-            dbias, products = dbias + row_sums(dy[band]), products + row_sums(dy[band], x[band])
-        dbias, products = (column_sums(row, self.channels).astype(np.float64) for row in (dbias, products))
-        self.add_sums(1, dbias, products)
+            part = self.less(x[band], guess, self.part[b][: x[band].size].reshape(x[band].shape))
+            dbias, products = dbias + row_sums(dy[band]), products + row_sums(dy[band], part)
+        dbias, products = self.exact_sums(dbias), self.exact_sums(products)
+        products = (products - (self.mean - guess) * dbias) * self.inv_std
+        so_far = self.sums[self.w.index]
+        so_far[...] = (0 if b == 0 else so_far) + np.stack([dbias, products])
         if self.weight is not None:
             self.add_gradient(self.name + ".bias", dbias)
-            self.add_gradient(self.name + ".weight", (products - self.mean * dbias) * self.inv_std)
+            self.add_gradient(self.name + ".weight", products)
         yield
-        dbias, products = self.sums[: self.w.num_workers, 1].sum(axis=0, dtype=np.float64)
+        dbias, products = self.sums[: self.w.num_workers].sum(axis=0)
         scale, slope, shift = self.factors[b]
         factor = self.inv_std if self.weight is None else self.weight * self.inv_std
-        k = -factor * self.inv_std**2 * (products - self.mean * dbias) / self.count
+        k = -factor * self.inv_std * products / self.count
         scale[...], slope[...], shift[...] = factor, k, -factor * dbias / self.count - k * self.mean
         scale, slope, shift = scale.reshape(-1), slope.reshape(-1), shift.reshape(-1)
-        rows, given = long_rows(dy), long_rows(x)
+        rows = long_rows(dy)
         for band in bands(dy):
             row = rows[band]
             part = self.part[b][: row.size].reshape(row.shape)
@@ -1818,9 +1851,9 @@ class Worker:
                 made[key, n] = self.buffers.array(key, shape(n))
         return [made[key, n] for key, n in zip(keys, self.sizes, strict=True)]
 
-    def shared(self, key, shape):
-        """An array that all workers see."""
-        return self.network.shared((key, shape), shape)
+    def shared(self, key, shape, dtype=None):
+        """An array that all workers see, of the network's dtype if there is none."""
+        return self.network.shared((key, shape), shape, dtype)
 
     def constants(self, make, *arguments):
         """What make(*arguments, dtype) gives, made once for all workers."""
@@ -1925,10 +1958,10 @@ class FastNetwork(Network):
             named[name] = stored[name].transpose(np.argsort(order))
         return stored, named
 
-    def shared(self, key, shape):
+    def shared(self, key, shape, dtype=None):
         """An array that all workers see, made when the first one asks for it."""
         if key not in self.shared_arrays:
-            self.shared_arrays[key] = self.team.shared(shape, self.dtype)
+            self.shared_arrays[key] = self.team.shared(shape, self.dtype if dtype is None else dtype)
         return self.shared_arrays[key]
 
     def worker(self, index, n, training, apart, failures=0):

@@ -36,6 +36,12 @@ class NormStage(Stage):
             self.add_gradient(self.name + ".bias", dbias)
 
 
+def is_felt(left, var):
+    """Whether of some mean so much is left, beside the deviation, that it is not rounding: the sum of many numbers
+    beside a large mean is that wrong."""
+    return (left * left > 16 * np.finfo(var.dtype).eps ** 2 * var).any()
+
+
 class GroupNorm(NormStage):
     """Groups of the channels of each sample to mean 0 and variance 1 (Wu & He 2018); maps or vectors."""
 
@@ -53,8 +59,13 @@ class GroupNorm(NormStage):
         b = self.w.block
         n, x_hat, y = self.w.sizes[b], self.x_hat[b], self.y[b]
         rows, hat = x.reshape(-1, n * self.shape[0]), x_hat.reshape(-1, n * self.shape[0])
-        np.subtract(rows, self.group_means(np.dot(np.ones(len(rows), rows.dtype), rows), n), out=hat)
-        var = self.group_means(np.einsum("ij,ij->j", hat, hat), n)
+        ones = np.ones(len(rows), rows.dtype)
+        np.subtract(rows, self.group_means(np.dot(ones, rows), n), out=hat)
+        variance = lambda: self.group_means(np.einsum("ij,ij->j", hat, hat), n)  # noqa: E731
+        var, left = variance(), self.group_means(np.dot(ones, hat), n)
+        if is_felt(left, var):
+            hat -= left
+            var = variance()
         self.inv_std[b] = 1 / np.sqrt(var + self.eps)
         hat *= self.inv_std[b]
         self.scaled(x_hat, y)
@@ -91,9 +102,14 @@ class LayerNorm(NormStage):
         c = x.shape[-1]
         x_hat, y = self.x_hat[b], self.y[b]
         rows, hat = x.reshape(-1, c), x_hat.reshape(-1, c)
-        mean = np.dot(rows, np.full(c, 1 / c, rows.dtype)) if self.centered else np.zeros(len(rows), rows.dtype)
+        share = np.full(c, 1 / c, rows.dtype)
+        mean = np.dot(rows, share) if self.centered else np.zeros(len(rows), rows.dtype)
         np.subtract(rows, mean[:, None], out=hat)
-        self.inv_std[b] = 1 / np.sqrt(np.einsum("ij,ij->i", hat, hat) / c + self.eps)
+        var = np.einsum("ij,ij->i", hat, hat) / c
+        if self.centered and is_felt(left := np.dot(hat, share), var):
+            hat -= left[:, None]
+            var = np.einsum("ij,ij->i", hat, hat) / c
+        self.inv_std[b] = 1 / np.sqrt(var + self.eps)
         hat *= self.inv_std[b][:, None]
         self.scaled(x_hat, y)
         return y

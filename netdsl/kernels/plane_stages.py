@@ -206,8 +206,8 @@ class BatchNorm(Stage):
     def measure(self, x, y):
         """The numbers, mean and squares around it of a block, (3, C); keeps the guess (C,) that it took them around.
 
-        The guess is 0, or where the squares would be those of the mean but for a tenth, which rounding does not outlive,
-        the mean itself, and then y is x - guess.
+        The guess is 0. But where the square of the mean is over ten times the variance, which would then be what is
+        left of two large sums, the guess is the mean, and y is x - guess.
         """
         n, guess = x.size // self.channels, np.zeros(self.channels)
         total, squares = self.power_sums(x)
@@ -242,7 +242,12 @@ class BatchNorm(Stage):
         scale, shift, _ = self.factors[b]
         scale[...] = self.inv_std if self.weight is None else self.weight * self.inv_std
         shift[...] = (0 if self.bias is None else self.bias) - (self.mean - guess) * scale[0]
-        scale, shift, rows, given = scale.reshape(-1), shift.reshape(-1), long_rows(y), long_rows(y if guess.any() else x)
+        scale, shift, rows, given = (
+            scale.reshape(-1),
+            shift.reshape(-1),
+            long_rows(y),
+            long_rows(y if guess.any() else x),
+        )
         for band in bands(y):
             part = rows[band]
             np.multiply(given[band], scale, out=part)

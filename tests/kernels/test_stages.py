@@ -376,17 +376,17 @@ def test_batch_norm_sees_the_whole_batch(shape, team, seed, relu, affine):
     model.close()
 
 
-def test_batch_norm_in_float32_is_about_as_exact_as_the_textbook_beside_a_large_mean():
-    """The variance is a difference of two sums, which multiplies their rounding by (mean / deviation)^2."""
+def test_batch_norm_in_float32_is_as_exact_as_the_textbook_beside_a_large_mean():
+    """With the sums of this processor; in the worst order: test_exactness."""
     rng, shape = np.random.default_rng(0), (4, 8, 8)
-    for mean in (0, 10, 100):
+    for mean in (0, 10, 100, 1000, 10_000):
         x = (rng.standard_normal((32, *shape)) + mean).astype(np.float32)
         buffers = {"one.running_mean": np.zeros(4), "one.running_var": np.ones(4)}
         model = OneStage(lambda w: BatchNorm(w, "one", shape), shape, shape, {}, buffers, 2, 4, "float32", True)
         expected, _ = bn_forward(x.astype(np.float64), None, None, *buffers.values(), training=True)
         textbook, _ = bn_forward(x, None, None, *(b.astype(np.float32) for b in buffers.values()), training=True)
         error = np.abs(model.logits(x, training=True) - expected).max()
-        assert error < 10 * np.abs(textbook - expected).max()
+        assert error < 2 * np.abs(textbook - expected).max()
         model.close()
 
 
