@@ -23,6 +23,7 @@ STANDARD = {
     "time",
     "traceback",
     "weakref",
+    "zipfile",
 }
 """The modules of the standard library that a kernel may use."""
 

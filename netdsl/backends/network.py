@@ -58,16 +58,10 @@ class Network:
         write_weights(path, {**self.params, **self.buffers})
 
     def load(self, path):
-        """Read what `save`, netdsl or PyTorch wrote; raises ValueError unless every name and shape is right.
+        """Read what `save`, netdsl or PyTorch wrote; raises ValueError and changes nothing unless all of it is right.
 
-        Names in a checkpoint that begin with `netdsl.` are of its optimizer and are passed over.
+        What is right, and what is passed over, says `read_weights`.
         """
-        found, expected = read_weights(path), {**self.params, **self.buffers}
-        for name in sorted(found.keys() | expected.keys()):
-            if name.startswith("netdsl."):
-                continue
-            if name not in expected or name not in found or found[name].shape != expected[name].shape:
-                shapes = [weights[name].shape if name in weights else "nothing" for weights in (expected, found)]
-                raise ValueError(f"{path}: {name} should be {shapes[0]}, the file has {shapes[1]}")
-        for name, array in expected.items():
-            array[...] = found[name]
+        expected = {**self.params, **self.buffers}
+        for name, array in read_weights(path, expected).items():
+            expected[name][...] = array

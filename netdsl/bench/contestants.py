@@ -182,8 +182,10 @@ class TorchEager:
     def load(self, path: str) -> None:
         from torch import from_numpy
 
-        counters = {k: v for k, v in self.module.state_dict().items() if k.endswith("num_batches_tracked")}
-        weights = {name: from_numpy(array) for name, array in read_weights(path).items()}
+        state = self.module.state_dict()
+        counters = {name: value for name, value in state.items() if name.endswith("num_batches_tracked")}
+        expected = {name: value.numpy() for name, value in state.items() if name not in counters}
+        weights = {name: from_numpy(array) for name, array in read_weights(path, expected).items()}
         self.module.load_state_dict({**weights, **counters})
 
     def training(self) -> Callable[[], float] | None:

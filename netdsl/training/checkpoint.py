@@ -94,7 +94,7 @@ def load_checkpoint(path: Path, model: Network) -> dict[str, object]:
 def read_checkpoint(
     path: Path, expected: Mapping[str, np.ndarray], is_whole: bool = False
 ) -> tuple[dict[str, np.ndarray], dict]:
-    """-> all arrays of the file and its `info`. It must hold arrays like those expected, and no others.
+    """-> all arrays of the file and its `info`. It must hold arrays like those expected, and no others; weights are finite.
 
     is_whole: whether `netdsl.` names are among the expected ones; else it may have any of them. Raises UserError.
     """
@@ -105,12 +105,17 @@ def read_checkpoint(
             _check_fits(path, file, expected, is_whole)
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
             info = json.loads((file.metadata() or {}).get(KEY, "{}"))
+            found = info.pop(DIGEST, None) if isinstance(info, dict) else ""
+            is_whole_file = found is None or found == _digest(arrays, info)
     except SafetensorError as error:
         reason = plain(" ".join(str(error).split()))[:200]
         raise UserError(f"{shown(path)} is not a whole safetensors file: {reason}") from None
-    found = info.pop(DIGEST, None) if isinstance(info, dict) else ""
-    if found is not None and found != _digest(arrays, info):
+    if not is_whole_file:
         raise UserError(f"{shown(path)} is damaged: its {DIGEST} is another than when it was written")
+    weights = [name for name in expected if not name.startswith(PRIVATE)]
+    wrong = [f"`{name}`" for name in weights if not np.isfinite(arrays[name]).all()]
+    if wrong:
+        raise UserError(_listed(f"{shown(path)} has numbers that are not finite in", wrong))
     return arrays, info
 
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from netdsl.diagnostics import UserError
 from netdsl.training.checkpoint import load_checkpoint, save_checkpoint
@@ -70,6 +71,24 @@ def test_another_dtype_is_refused(tmp_path):
     m.params["w"] = m.params["w"].astype(np.float64)
     with pytest.raises(UserError, match="2 float64, expected 2 float32"):
         load_checkpoint(save(tmp_path / "c", m), model(w=(2,)))
+
+
+def test_weights_that_are_no_numbers_are_refused_and_an_overflown_optimizer_is_not(tmp_path):
+    m = model(w=(2,))
+    infinite = {"netdsl.optimizer.v.w": np.full(2, np.inf, np.float32)}
+    save_checkpoint(tmp_path / "c", {**m.params, **m.buffers, **infinite}, {})
+    assert load_checkpoint(tmp_path / "c", model(w=(2,))) == {}
+    m.params["w"][1] = np.nan
+    with pytest.raises(UserError, match="`.*c` has numbers that are not finite in `w`"):
+        load_checkpoint(save(tmp_path / "c", m), model(w=(2,)))
+
+
+@pytest.mark.parametrize("text", ["[" * 9000 + "]" * 9000, "[1]", "null", '"x"', "{", "1e999", '{"sha256": 5}'])
+def test_info_of_another_kind_is_one_line(tmp_path, text):
+    m = model()
+    (tmp_path / "c").write_bytes(safetensors.numpy.save({**m.params, **m.buffers}, {"netdsl": text}))
+    with pytest.raises(UserError, match="is damaged"):
+        load_checkpoint(tmp_path / "c", m)
 
 
 def test_missing_cut_and_foreign_files_are_one_line(tmp_path):
