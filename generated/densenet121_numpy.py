@@ -194,20 +194,21 @@ def cat_backward(dy, saved):
     return tuple(np.split(dy, np.cumsum(sizes[:-1]), axis)), {}
 
 
-def divisors(size, kernel_size, stride, padding, nopad):
+def divisors(size, kernel_size, stride, padding, nopad, ceil):
     """How many elements each window along one axis averages: those of the padded input, or without the padding.
 
     What `ceil` adds behind (padding after minus padding before) never counts.
     """
     before, after = padding
     starts = stride * np.arange(window_count(size, kernel_size, stride, padding)) - before
-    first, last = (0, size) if nopad else (-before, size + before)
+    first, last = (0, size) if nopad else (-before, size + (before if ceil else after))
     return np.minimum(starts + kernel_size, last) - np.maximum(starts, first)
 
 
-def avgpool_forward(x, kernel_size, stride, padding=((0, 0), (0, 0)), nopad=False):
+def avgpool_forward(x, kernel_size, stride, padding=((0, 0), (0, 0)), nopad=False, ceil=False):
     """x (N, C, H, W) -> y (N, C, Ho, Wo), the mean of every window; padding ((top, bottom), (left, right)) is zero."""
-    rows, cols = (divisors(*axis, nopad) for axis in zip(x.shape[2:], kernel_size, stride, padding, strict=True))
+    axes = zip(x.shape[2:], kernel_size, stride, padding, strict=True)
+    rows, cols = (divisors(*axis, nopad, ceil) for axis in axes)
     divisor = (rows[:, None] * cols).astype(x.dtype)  # (Ho, Wo)
     padded = np.pad(x, ((0, 0), (0, 0), *padding))
     total = 0

@@ -78,8 +78,9 @@ def _with_defaults(layer: LayerDef, written: dict[str, object]) -> dict[str, obj
 def _missing(layer: LayerDef, attr: Attr, syntax: ast.Layer) -> Diagnostic:
     values = [arg.value.value for arg in syntax.args if arg.key is None and isinstance(arg.value, ast.Number)]
     needed = sum(a.positional and a.default is REQUIRED for a in layer.attrs)
+    first = 0 if needed > 1 else 2 if attr.kind in ("pair", "sides") else 32
     while len(values) < needed:
-        values.append((2 * values[-1] or 2) if values else 0 if needed > 1 else 2 if attr.kind == "pair" else 32)
+        values.append((2 * values[-1] or 2) if values else first)
     example = " ".join(map(str, values[:needed]))
     return Diagnostic(
         "N305",
@@ -184,11 +185,24 @@ def _converted(layer: LayerDef, attr: Attr, value: Value, span: Span) -> object:
                 "write `3` or `3x5`",
             )
         return tuple(_in_range(layer, attr, size, span) for size in value)
+    if attr.kind == "sides" and isinstance(value, tuple):
+        if len(value) not in (2, 4):
+            message = f"`{attr.name}` of `{layer.name}` takes one, two or four sizes, not {len(value)}"
+            raise _Mistake("N303", message, span, "write `1`, `1x2` (H and W) or `0x1x0x0` (top, left, bottom, right)")
+        top, left, *after = (_in_range(layer, attr, size, span) for size in value)
+        bottom, right = after or (top, left)
+        return (top, bottom), (left, right)
     if isinstance(value, bool) or not isinstance(value, int):
-        example = {"pair": "a whole number or a size like `3x5`", "size": "a size like `64x7x7`"}
+        example = {
+            "pair": "a whole number or a size like `3x5`",
+            "sides": "a whole number or sizes like `1x2` or `0x1x0x0`",
+            "size": "a size like `64x7x7`",
+        }
         what = example.get(attr.kind, "a whole number")
         raise _Mistake("N303", f"`{attr.name}` of `{layer.name}` must be {what}, not `{show_value(value)}`", span)
     checked = _in_range(layer, attr, value, span)
+    if attr.kind == "sides":
+        return (checked, checked), (checked, checked)
     return (checked, checked) if attr.kind == "pair" else checked
 
 

@@ -16,12 +16,15 @@ def layer_text(node: Node) -> str:
 
 
 def _setting(attr: Attr, attrs: Mapping[str, object]) -> str:
-    """One attr as a spec writes it; nothing where it has its default."""
-    text, default = _value_text(attr, attrs[attr.name]), attr.default
+    """One attr as a spec writes it; nothing where it has its default, or follows from others."""
+    value, default = attrs[attr.name], attr.default
     if attr.kind == "word":
-        return attr.name if attrs[attr.name] else ""
-    if not text:
+        return attr.name if value else ""
+    if any(attrs[name] for name in attr.set_by):
         return ""
+    if any(attrs[name] for name in attr.grown_by):
+        value = tuple((before, before) for before, _ in value)  # type: ignore[attr-defined]
+    text = _value_text(attr, value)
     if isinstance(default, str) and default in attrs:
         default = attrs[default]
     if attr.positional:
@@ -32,13 +35,11 @@ def _setting(attr: Attr, attrs: Mapping[str, object]) -> str:
 
 
 def _value_text(attr: Attr, value: object) -> str:
-    """`3` of (3, 3) and of ((3, 3), (3, 3)); `1x2`; `0.2`; nothing for a padding of one side."""
-    if attr.kind == "pair" and isinstance(value, tuple):
-        sides = [side if isinstance(side, tuple) else (side, side) for side in value]
-        if all(before == after for before, after in sides):
-            sizes = [before for before, _ in sides]
-            return str(sizes[0]) if len(set(sizes)) == 1 else "x".join(map(str, sizes))
-        return ""
+    """`3` of (3, 3); `1x2`; `0.2`; `0x1x0x0` of the sides ((0, 0), (1, 0))."""
+    if attr.kind == "sides":
+        (top, bottom), (left, right) = value  # type: ignore[misc]
+        value = (top, left) if (top, left) == (bottom, right) else (top, left, bottom, right)
     if isinstance(value, tuple):
-        return "x".join(map(str, value))
+        is_one = attr.kind != "size" and len(set(value)) == 1
+        return "x".join(map(str, value[:1] if is_one else value))
     return f"{value:g}" if isinstance(value, float) else str(value)

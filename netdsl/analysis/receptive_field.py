@@ -125,7 +125,7 @@ def _pixelshuffle(attrs: Mapping, places: Places, axis: int, size: int, out: int
 
 
 def _pad(attrs: Mapping, places: Places, axis: int, size: int, out: int) -> Places:
-    return places - attrs["padding"][axis]
+    return places - attrs["padding"][axis][0]
 
 
 def _adaptive(attrs: Mapping, places: Places, axis: int, size: int, out: int) -> Places:

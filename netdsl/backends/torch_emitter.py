@@ -126,9 +126,10 @@ class _Emitter:
 
     def constructor(self, node: Node) -> str | None:
         layer = layer_of(node.op)
-        self.helpers.update(dict.fromkeys(layer.torch_helpers))
         attrs, inputs, _ = self.written(node)
-        return layer.torch(attrs, *inputs) if layer.torch is not None else None
+        made = layer.torch(attrs, *inputs) if layer.torch is not None else None
+        self.helpers.update(dict.fromkeys(text for text in layer.torch_helpers if _class_in(text) in (made or "")))
+        return made
 
     def template(self, node: Node) -> str | None:
         """How forward writes the layer, in numbers, where that is not just calling a member on x."""
@@ -487,6 +488,11 @@ def _attribute(name: str, made: str) -> str:
         return f"self.{name}"
     get = "get_parameter" if made.startswith("nn.Parameter(") else "get_submodule"
     return f'self.{get}("{name}")'
+
+
+def _class_in(helper: str) -> str:
+    """The name of the class that a helper's text makes."""
+    return re.match(r"class (\w+)", helper)[1]  # type: ignore[index]
 
 
 def _names_in(lines: Sequence[str]) -> set[str]:

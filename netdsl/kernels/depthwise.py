@@ -204,15 +204,16 @@ class DepthConv(ConvStage):
 
 
 class AveragePool(Stage):
-    """The mean of every window; of how many numbers along one axis, divisors(size, kernel_size, stride, padding, nopad)
-    says."""
+    """The mean of every window; of how many numbers along one axis, divisors(size, kernel_size, stride, padding, nopad,
+    ceil) says."""
 
     own_output = own_gradient = True
 
-    def __init__(self, w, shape, kernel_size, stride, padding, nopad, divisors):
+    def __init__(self, w, shape, kernel_size, stride, padding, nopad, ceil, divisors):
         self.start(w)
         size, c = shape[1:], shape[0]
-        counts = [divisors(*axis, nopad) for axis in zip(size, kernel_size, stride, padding, strict=True)]
+        axes = zip(size, kernel_size, stride, padding, strict=True)
+        counts = [divisors(*axis, nopad, ceil) for axis in axes]
         out_size = tuple(map(len, counts))
         geometry = (size, out_size, kernel_size, stride, padding, (1, 1))
         self.windows, self.back = windows_forward(*geometry), windows_backward(*geometry)

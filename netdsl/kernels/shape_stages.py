@@ -77,9 +77,9 @@ class Pad(Stage):
     def __init__(self, w, shape, padding):
         self.start(w)
         c, height, width = shape
-        ph, pw = padding
-        self.place = (slice(ph, ph + height), slice(pw, pw + width))
-        self.y = w.zeros(lambda n: (height + 2 * ph, width + 2 * pw, n, c))
+        (top, bottom), (left, right) = padding
+        self.place = (slice(top, top + height), slice(left, left + width))
+        self.y = w.zeros(lambda n: (top + height + bottom, left + width + right, n, c))
 
     def forward(self, x):
         y = self.y[self.w.block]

@@ -4,37 +4,37 @@ import numpy as np
 
 from netdsl.kernels.depthwise import AveragePool
 from netdsl.kernels.pooling import window_count, window_slices
-from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, require_rank
-from netdsl.symbols import pair_text
-from netdsl.window_rules import pooling_options, pooling_sides
+from netdsl.layers.contract import NO_SIDES, REQUIRED, Attr, LayerDef, StageCall, require_rank
+from netdsl.window_rules import needs_own_padding, pooling_sides, pooling_text, torch_sides
 
 
 def avgpool_resolve(attrs, x):
-    """Padding for each side, which `ceil` makes uneven."""
+    """Padding for each side, which `ceil` and `same` may make uneven."""
     require_rank(x, 3, "`avgpool`")
     return {**attrs, "padding": pooling_sides(attrs, x)}
 
 
 def avgpool_shape(attrs, x):
-    """(C, H, W) -> (C, Ho, Wo), Ho = floor((H + 2*padding - Kh) / stride) + 1, or ceil."""
+    """(C, H, W) -> (C, Ho, Wo), Ho = floor((H + top + bottom - Kh) / stride) + 1, or ceil."""
     axes = zip(x[1:], *(attrs[name] for name in ("kernel_size", "stride", "padding")), strict=True)
     return (x[0], *(window_count(*axis) for axis in axes))
 
 
-def divisors(size, kernel_size, stride, padding, nopad):
+def divisors(size, kernel_size, stride, padding, nopad, ceil):
     """How many elements each window along one axis averages: those of the padded input, or without the padding.
 
     What `ceil` adds behind (padding after minus padding before) never counts.
     """
     before, after = padding
     starts = stride * np.arange(window_count(size, kernel_size, stride, padding)) - before
-    first, last = (0, size) if nopad else (-before, size + before)
+    first, last = (0, size) if nopad else (-before, size + (before if ceil else after))
     return np.minimum(starts + kernel_size, last) - np.maximum(starts, first)
 
 
-def avgpool_forward(x, kernel_size, stride, padding=((0, 0), (0, 0)), nopad=False):
+def avgpool_forward(x, kernel_size, stride, padding=((0, 0), (0, 0)), nopad=False, ceil=False):
     """x (N, C, H, W) -> y (N, C, Ho, Wo), the mean of every window; padding ((top, bottom), (left, right)) is zero."""
-    rows, cols = (divisors(*axis, nopad) for axis in zip(x.shape[2:], kernel_size, stride, padding, strict=True))
+    axes = zip(x.shape[2:], kernel_size, stride, padding, strict=True)
+    rows, cols = (divisors(*axis, nopad, ceil) for axis in axes)
     divisor = (rows[:, None] * cols).astype(x.dtype)  # (Ho, Wo)
     padded = np.pad(x, ((0, 0), (0, 0), *padding))
     total = 0
@@ -54,15 +54,29 @@ def avgpool_backward(dy, saved):
     return dx[:, :, top : top + h, left : left + w], {}
 
 
+UNCOUNTED = '''class UncountedAvgPool2d(nn.AvgPool2d):
+    """Average pooling with padding (left, right, top, bottom), which is not counted."""
+
+    def __init__(self, *args, sides, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.sides = sides
+
+    def forward(self, x):
+        counted = F.pad(torch.ones_like(x[:1, :1]), self.sides)
+        return super().forward(F.pad(x, self.sides)) / super().forward(counted)'''
+
+
 def avgpool_torch(attrs, x):
-    options = pooling_options(attrs)
-    if attrs["nopad"]:
-        options["count_include_pad"] = False
-    return call_text("nn.AvgPool2d", pair_text(attrs["kernel_size"]), **options)
+    if not attrs["nopad"]:
+        return pooling_text("nn.AvgPool2d", attrs, "nn.ZeroPad2d({})")
+    if not needs_own_padding(attrs):
+        return pooling_text("nn.AvgPool2d", attrs, "", count_include_pad=False)
+    sides, without = torch_sides(attrs["padding"]), {**attrs, "padding": NO_SIDES}
+    return pooling_text("UncountedAvgPool2d", without, "", sides=sides)
 
 
 def avgpool_stages(attrs, x):
-    given = (attrs[name] for name in ("kernel_size", "stride", "padding", "nopad"))
+    given = (attrs[name] for name in ("kernel_size", "stride", "padding", "nopad", "ceil"))
     return (StageCall(AveragePool, (x, *given, divisors)),)
 
 
@@ -81,8 +95,18 @@ LAYER = LayerDef(
             label="the window",
         ),
         Attr("stride", "pair", "kernel_size", flag="s", minimum=1, label="the stride"),
-        Attr("padding", "pair", (0, 0), flag="p", minimum=0, label="the padding"),
+        Attr(
+            "padding",
+            "sides",
+            NO_SIDES,
+            flag="p",
+            minimum=0,
+            label="the padding",
+            set_by=("same",),
+            grown_by=("ceil",),
+        ),
         Attr("ceil", "word"),
+        Attr("same", "word"),
         Attr("nopad", "word"),
     ),
     resolve=avgpool_resolve,
@@ -90,5 +114,6 @@ LAYER = LayerDef(
     forward=avgpool_forward,
     backward=avgpool_backward,
     torch=avgpool_torch,
+    torch_helpers=(UNCOUNTED,),
     stages=avgpool_stages,
 )

@@ -19,7 +19,7 @@ Shapes are without the batch axis; `attrs` is a dict of attr name -> value, comp
                                          where it has several inputs. It stands instead of a member; a member that it
                                          needs is {self} (`{self}({x}, {x}, {x})[0]`). Optional where calling the
                                          member on x is all there is
-    torch_helpers: text of small classes or functions that `torch` or `torch_call` name, copied above the network
+    torch_helpers: text of small classes that `torch` may name, copied above the network where it does
     known_as: what other systems call it, for suggestions
     cancels_bias: a bias in the layer before it does nothing; is_linear: two in a row can do no more than one
     stages(attrs, *inputs) -> tuple of StageCall     what computes the layer fast, each in its way; optional
@@ -43,19 +43,24 @@ from netdsl.ir import ParamSpec, Shape, show_shape
 from netdsl.kernels.pointwise import Pointwise
 
 Attrs = Mapping[str, object]
-Kind = Literal["int", "pair", "size", "float", "word"]
+Kind = Literal["int", "pair", "sides", "size", "float", "word"]
 REQUIRED = object()
+NO_SIDES = ((0, 0), (0, 0))
+"""The default of an attr of the kind `sides`."""
 
 
 @dataclass(frozen=True)
 class Attr:
     """A setting of a layer.
 
-    kind: `int`; `pair` (a number for both axes, or `3x5` for H and W); `size` (a shape of one to three axes, always a
-    tuple); `float`; `word` (True when written).
+    kind: `int`; `pair` (a number for both axes, or `3x5` for H and W); `sides` (a number for all four, `1x2` for H and
+    W, or `0x1x0x0`, what lies before H and W and then what lies behind them: top, left, bottom, right; its value is
+    ((top, bottom), (left, right))); `size` (a shape of one to three axes, always a tuple); `float`; `word` (True when
+    written).
     flag: the letter of the short form (`k` in `k5`). spellings: other keys (`kernel`). default: a value, REQUIRED, or
     the name of another attr whose value is taken. positional: may be written as a bare value. minimum is inclusive,
-    `above` and `below` are not.
+    `above` and `below` are not. set_by: the names of attrs which set this one, where they are given; grown_by: of those
+    which make what lies behind larger than written (`ceil`).
     """
 
     name: str
@@ -68,6 +73,8 @@ class Attr:
     above: float | None = None
     below: float | None = None
     label: str = ""
+    set_by: tuple[str, ...] = ()
+    grown_by: tuple[str, ...] = ()
 
     @property
     def keys(self) -> tuple[str, ...]:

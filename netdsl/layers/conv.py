@@ -11,30 +11,19 @@ from netdsl.kernels.depthwise import DepthConv
 from netdsl.kernels.grouped import GroupedConv
 from netdsl.kernels.windows import windows, windows_adjoint
 from netdsl.kernels.winograd_rows import WinogradRows
-from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, require_rank
-from netdsl.symbols import pair_text
+from netdsl.layers.contract import NO_SIDES, REQUIRED, Attr, LayerDef, StageCall, call_text, require_rank
+from netdsl.symbols import pair_text, plain_value
+from netdsl.window_rules import are_even, given_sides, sides_text, torch_sides
 
 
 def conv_resolve(attrs, x):
-    """`same`: p = d * (k - 1) / 2 on each side; where that is odd, the extra row and column go last, as in PyTorch."""
-    if not attrs["same"]:
-        return {**attrs, "padding": tuple((p, p) for p in attrs["padding"])}
-    if attrs["padding"] != (0, 0):
-        raise SpecProblem("N313", "`same` already sets the padding", attr="padding", help=("leave out one of the two",))
-    if attrs["stride"] != (1, 1):
-        raise SpecProblem(
-            "N313",
-            f"`same` needs stride 1, but the stride is {show_shape(attrs['stride'])}",
-            attr="stride",
-            help=("write the padding instead: `p1` for a 3x3 kernel",),
-        )
-    total = [d * (k - 1) for d, k in zip(attrs["dilation"], attrs["kernel_size"], strict=True)]
-    return {**attrs, "padding": tuple((t // 2, t - t // 2) for t in total)}
+    """`same`: ceil(H / stride) outputs; where its padding is odd, the extra row and column go last, as in PyTorch."""
+    require_rank(x, 3, "`conv`", "a vector goes through `linear`")
+    return {**attrs, "padding": given_sides(attrs, x)}
 
 
 def conv_shape(attrs, x):
     """(C, H, W) -> (F, Ho, Wo), Ho = floor((H + top + bottom - dilation * (Kh - 1) - 1) / stride) + 1."""
-    require_rank(x, 3, "`conv`", "a vector goes through `linear`")
     c, f, groups = x[0], attrs["filters"], attrs["groups"]
     if c % groups or f % groups:
         name, number = ("input channels", c) if c % groups else ("filters", f)
@@ -56,17 +45,19 @@ def conv_shape(attrs, x):
 
 
 def _does_not_fit(attrs, x, axis):
-    k, d, (before, after) = attrs["kernel_size"], attrs["dilation"], attrs["padding"][axis]
+    k, d, sides = attrs["kernel_size"], attrs["dilation"], attrs["padding"]
+    before, after = sides[axis]
     largest = (x[1 + axis] + before + after - 1) // d[axis] + 1
-    enough = before - (-(d[axis] * (k[axis] - 1) + 1 - x[1 + axis] - before - after) // 2)
     dilated = f" with dilation {d[axis]}" if d[axis] > 1 else ""
-    padded = f" with padding {before}" if before else ""
+    padded = f" with padding {before if before == after else sides_text(sides)}" if before or after else ""
+    enough = before - (-(d[axis] * (k[axis] - 1) + 1 - x[1 + axis] - before - after) // 2)
+    help_text = f"use k{largest} or less, or p{enough}" if before == after else f"use k{largest} or less"
     return SpecProblem(
         "N201",
         f"a {show_shape(k)} kernel{dilated} does not fit a {show_shape(x[1:])} input{padded}",
         attr="kernel_size",
         label="the kernel",
-        help=(f"use k{largest} or less, or p{enough}",),
+        help=(help_text,),
     )
 
 
@@ -119,21 +110,36 @@ def conv_backward(dy, saved):
     return windows_adjoint(dcols, x_shape, stride, padding, dilation), grads
 
 
+PADDED_CONV = '''class PaddedConv2d(nn.Conv2d):
+    """A convolution of x with zeros around it: (left, right, top, bottom)."""
+
+    def __init__(self, *args, sides, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.sides = sides
+
+    def forward(self, x):
+        return super().forward(F.pad(x, self.sides))'''
+
+
 def conv_torch(attrs, x):
-    options = {}
+    options, sides = {}, attrs["padding"]
     if attrs["stride"] != (1, 1):
         options["stride"] = pair_text(attrs["stride"])
-    if any(before != after for before, after in attrs["padding"]):
+    pads_itself = not are_even(sides) and not (attrs["same"] and plain_value(attrs["stride"]) == (1, 1))
+    if pads_itself:
+        options["sides"] = torch_sides(sides)
+    elif not are_even(sides):
         options["padding"] = "same"
-    elif attrs["padding"] != ((0, 0), (0, 0)):
-        options["padding"] = pair_text(tuple(before for before, _ in attrs["padding"]))
+    elif sides != NO_SIDES:
+        options["padding"] = pair_text(tuple(before for before, _ in sides))
     if attrs["dilation"] != (1, 1):
         options["dilation"] = pair_text(attrs["dilation"])
     if attrs["groups"] != 1:
         options["groups"] = attrs["groups"]
     if attrs["nobias"]:
         options["bias"] = False
-    return call_text("nn.Conv2d", x[0], attrs["filters"], pair_text(attrs["kernel_size"]), **options)
+    module = "PaddedConv2d" if pads_itself else "nn.Conv2d"
+    return call_text(module, x[0], attrs["filters"], pair_text(attrs["kernel_size"]), **options)
 
 
 def conv_stages(attrs, x):
@@ -203,7 +209,7 @@ LAYER = LayerDef(
         Attr("filters", "int", REQUIRED, positional=True, minimum=1, label="the filters"),
         Attr("kernel_size", "pair", (1, 1), flag="k", spellings=("kernel",), minimum=1, label="the kernel"),
         Attr("stride", "pair", (1, 1), flag="s", minimum=1, label="the stride"),
-        Attr("padding", "pair", (0, 0), flag="p", minimum=0, label="the padding"),
+        Attr("padding", "sides", NO_SIDES, flag="p", minimum=0, label="the padding", set_by=("same",)),
         Attr("dilation", "pair", (1, 1), flag="d", minimum=1, label="the dilation"),
         Attr("groups", "int", 1, flag="g", minimum=1, label="the groups"),
         Attr("same", "word"),
@@ -216,5 +222,6 @@ LAYER = LayerDef(
     forward=conv_forward,
     backward=conv_backward,
     torch=conv_torch,
+    torch_helpers=(PADDED_CONV,),
     stages=conv_stages,
 )

@@ -5,39 +5,41 @@ import numpy as np
 from netdsl.kernels.shape_stages import Pad
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, require_rank
 from netdsl.symbols import pair_text
+from netdsl.window_rules import torch_sides
 
 
 def pad_shape(attrs, x):
-    """(C, H, W) -> (C, H + 2 * padding, W + 2 * padding)."""
+    """(C, H, W) -> (C, top + H + bottom, left + W + right)."""
     require_rank(x, 3, "`pad`")
-    ph, pw = attrs["padding"]
-    return (x[0], x[1] + 2 * ph, x[2] + 2 * pw)
+    (top, bottom), (left, right) = attrs["padding"]
+    return (x[0], top + x[1] + bottom, left + x[2] + right)
 
 
 def pad_forward(x, padding):
-    """x (N, C, H, W) -> y with padding[0] rows of zeros above and below, padding[1] columns left and right."""
-    ph, pw = padding
-    return np.pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw))), (x.shape, padding)
+    """x (N, C, H, W) -> y with zeros around each map: padding ((top, bottom), (left, right)) rows and columns."""
+    return np.pad(x, ((0, 0), (0, 0), *padding)), (x.shape, padding)
 
 
 def pad_backward(dy, saved):
     """What belongs to x."""
-    (_, _, h, w), (ph, pw) = saved
-    return dy[:, :, ph : ph + h, pw : pw + w], {}
+    (_, _, h, w), ((top, _), (left, _)) = saved
+    return dy[:, :, top : top + h, left : left + w], {}
 
 
 def pad_torch(attrs, x):
-    ph, pw = attrs["padding"]
-    return f"nn.ZeroPad2d({pair_text((ph, pw)) if ph == pw else (pw, pw, ph, ph)!r})"
+    (top, bottom), (left, right) = attrs["padding"]
+    is_one = top == bottom == left == right
+    return f"nn.ZeroPad2d({pair_text((top, left)) if is_one else torch_sides(attrs['padding'])!r})"
 
 
 LAYER = LayerDef(
     name="pad",
     summary="P rows and columns of zeros on each side",
-    attrs=(Attr("padding", "pair", REQUIRED, flag="p", positional=True, minimum=0, label="the padding"),),
+    attrs=(Attr("padding", "sides", REQUIRED, flag="p", positional=True, minimum=0, label="the padding"),),
     shape=pad_shape,
     forward=pad_forward,
     backward=pad_backward,
     torch=pad_torch,
+    known_as=("zeropad", "zero_pad", "zeropad2d"),
     stages=lambda attrs, x: (StageCall(Pad, (x, attrs["padding"])),),
 )

@@ -4,19 +4,18 @@ import numpy as np
 
 from netdsl.kernels.plane_stages import MaxPool
 from netdsl.kernels.pooling import window_count, window_slices
-from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, require_rank
-from netdsl.symbols import pair_text
-from netdsl.window_rules import pooling_options, pooling_sides
+from netdsl.layers.contract import NO_SIDES, REQUIRED, Attr, LayerDef, StageCall, require_rank
+from netdsl.window_rules import pooling_sides, pooling_text
 
 
 def pool_resolve(attrs, x):
-    """Padding for each side, which `ceil` makes uneven."""
+    """Padding for each side, which `ceil` and `same` may make uneven."""
     require_rank(x, 3, "`pool`")
     return {**attrs, "padding": pooling_sides(attrs, x)}
 
 
 def pool_shape(attrs, x):
-    """(C, H, W) -> (C, Ho, Wo), Ho = floor((H + 2*padding - dilation * (Kh - 1) - 1) / stride) + 1, or ceil."""
+    """(C, H, W) -> (C, Ho, Wo), Ho = floor((H + top + bottom - dilation * (Kh - 1) - 1) / stride) + 1, or ceil."""
     axes = zip(x[1:], *(attrs[name] for name in ("kernel_size", "stride", "padding", "dilation")), strict=True)
     return (x[0], *(window_count(*axis) for axis in axes))
 
@@ -51,7 +50,7 @@ def pool_backward(dy, saved):
 
 
 def pool_torch(attrs, x):
-    return call_text("nn.MaxPool2d", pair_text(attrs["kernel_size"]), **pooling_options(attrs))
+    return pooling_text("nn.MaxPool2d", attrs, 'nn.ConstantPad2d({}, float("-inf"))')
 
 
 def pool_stages(attrs, x):
@@ -73,9 +72,19 @@ LAYER = LayerDef(
             label="the window",
         ),
         Attr("stride", "pair", "kernel_size", flag="s", minimum=1, label="the stride"),
-        Attr("padding", "pair", (0, 0), flag="p", minimum=0, label="the padding"),
+        Attr(
+            "padding",
+            "sides",
+            NO_SIDES,
+            flag="p",
+            minimum=0,
+            label="the padding",
+            set_by=("same",),
+            grown_by=("ceil",),
+        ),
         Attr("dilation", "pair", (1, 1), flag="d", minimum=1, label="the dilation"),
         Attr("ceil", "word"),
+        Attr("same", "word"),
     ),
     resolve=pool_resolve,
     shape=pool_shape,

@@ -13,6 +13,8 @@ NETS = {
     "dilated": "input 2x17x17\nconv 3 k3 d3 p2",
     "pools": "input 2x16x16\npool 3 s2 p1\navgpool 2 s2\nconv 3 k3x1 p1x0",
     "ceil": "input 2x15x15\npool 3 s2 ceil\nconv 3 k3 p1",
+    "sides": "input 2x9x12\nconv 3 k2x3 p=1x2x0x0\npad 0x1x1x0\npool 2x3 s1x2 p=0x0x1x1\nconv 2 k2",
+    "same": "input 2x9x12\nconv 3 k3 s2 same\npool 2 s1 same\navgpool 3 s2 same\nconv 2 k2",
     "dropped edge": "input 2x5x5\nconv 3 k2 s2\nconv 3 k3 p1",
     "gaps": "input 2x17x17\nconv 3 k2 s3 d4 p3\nconv 2 k2 d2 p1",
     "up": "input 2x9x9\nconv 3 k3\npool 2\nup 4\nconv 3 k3 p1",

@@ -23,14 +23,15 @@ def convolutions(draw, sizes, filters, groups):
     same = draw(st.booleans())
     kernel, padding, stride, dilation = [], [], [], []
     for size in sizes:
-        padding.append(draw(st.integers(0, 4)))
+        padding.append((draw(st.integers(0, 4)), draw(st.integers(0, 4))))
         dilation.append(draw(st.integers(1, 3)))
-        largest = 7 if same else min(7, (size + 2 * padding[-1] - 1) // dilation[-1] + 1)
+        largest = 7 if same else min(7, (size + sum(padding[-1]) - 1) // dilation[-1] + 1)
         kernel.append(draw(st.integers(1, largest)))
         stride.append(draw(st.integers(1, 3)))
-    where = "same" if same else f"p={pair(padding)} s={pair(stride)}"
-    end = draw(st.sampled_from(["", " nobias"])) + draw(st.sampled_from(BEHIND))
-    return f"conv {filters} k={pair(kernel)} d={pair(dilation)} g={groups} {where}{end}"
+    where = "same" if same else f"p={pair(n for sizes in zip(*padding, strict=True) for n in sizes)}"
+    behind = draw(st.sampled_from(BEHIND))  # the gradient of a bias before bn is rounding, large where x is padding
+    end = (" nobias" if "bn" in behind else draw(st.sampled_from(["", " nobias"]))) + behind
+    return f"conv {filters} k={pair(kernel)} s={pair(stride)} d={pair(dilation)} g={groups} {where}{end}"
 
 
 @st.composite
