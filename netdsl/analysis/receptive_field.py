@@ -112,12 +112,15 @@ def _transposed(attrs: Mapping, places: Places, axis: int, size: int, out: int) 
 
 
 def _upsample(attrs: Mapping, places: Places, axis: int, size: int, out: int) -> Places:
-    """Place i reads i // factor, or with `bilinear` the two places nearest to (i + 1/2) / factor - 1/2."""
+    """Place i reads i // factor, or with `bilinear` the two places nearest to (i + 1/2) / factor - 1/2, with
+    `align_corners` to i * (size - 1) / (out - 1)."""
     factor = attrs["factor"][axis]
     if not attrs["bilinear"]:
         return places // factor
-    twice = 2 * places + 1 - factor
-    return np.concatenate([twice // (2 * factor), -(-twice // (2 * factor))])
+    above, below = 2 * places + 1 - factor, 2 * factor
+    if attrs["align_corners"]:
+        above, below = places * (size - 1), max(out - 1, 1)
+    return np.concatenate([above // below, -(-above // below)])
 
 
 def _pixelshuffle(attrs: Mapping, places: Places, axis: int, size: int, out: int) -> Places:

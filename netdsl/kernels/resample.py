@@ -32,3 +32,17 @@ def bilinear_matrix(size, factor, dtype):
         matrix[i, first] += 1 - share
         matrix[i, min(first + 1, size - 1)] += share
     return matrix
+
+
+def corner_matrix(size, factor, dtype):
+    """(size * factor, size): row i mixes the two elements nearest to i * (size - 1) / (size * factor - 1), so that the
+    first is the first and the last the last."""
+    count = size * factor
+    matrix = np.zeros((count, size), dtype)
+    for i in range(count):
+        place = i * (size - 1) / max(count - 1, 1)
+        first = int(place)
+        share = place - first
+        matrix[i, first] += 1 - share
+        matrix[i, min(first + 1, size - 1)] += share
+    return matrix

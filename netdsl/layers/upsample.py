@@ -1,7 +1,7 @@
 """`upsample`: larger maps without weights."""
 
 from netdsl.diagnostics import SpecProblem
-from netdsl.kernels.resample import bilinear_matrix, resample, resample_adjoint
+from netdsl.kernels.resample import bilinear_matrix, corner_matrix, resample, resample_adjoint
 from netdsl.kernels.shape_stages import Repeat, Resample
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, require_rank
 from netdsl.symbols import pair_text
@@ -12,17 +12,21 @@ def upsample_shape(attrs, x):
     require_rank(x, 3, "`upsample`")
     if attrs["nearest"] and attrs["bilinear"]:
         raise SpecProblem("N313", "`nearest` and `bilinear` exclude each other", "nearest", help=("leave out one",))
+    if attrs["align_corners"] and not attrs["bilinear"]:
+        message = "`align_corners` says how `bilinear` mixes, which is not written"
+        raise SpecProblem("N313", message, "align_corners", help=("write `bilinear align_corners`",))
     return (x[0], x[1] * attrs["factor"][0], x[2] * attrs["factor"][1])
 
 
-def upsample_forward(x, factor, bilinear=False):
+def upsample_forward(x, factor, bilinear=False, align_corners=False):
     """x (N, C, H, W) -> y (N, C, fh*H, fw*W): each element repeated, or mixed of the nearest two along each axis.
 
-    Corners are not aligned, as in PyTorch's default.
+    align_corners: the corners of y are those of x; else the edges of their pixels are, as in PyTorch's default.
     """
     if not bilinear:
         return x.repeat(factor[0], axis=2).repeat(factor[1], axis=3), (x.shape, None)
-    rows, cols = (bilinear_matrix(size, f, x.dtype) for size, f in zip(x.shape[2:], factor, strict=True))
+    make = corner_matrix if align_corners else bilinear_matrix
+    rows, cols = (make(size, f, x.dtype) for size, f in zip(x.shape[2:], factor, strict=True))
     return resample(x, rows, cols), (x.shape, (rows, cols))
 
 
@@ -36,14 +40,19 @@ def upsample_backward(dy, saved):
 
 def upsample_torch(attrs, x):
     options = {"scale_factor": pair_text(attrs["factor"])}
-    return call_text("nn.Upsample", **options, **({"mode": "bilinear"} if attrs["bilinear"] else {}))
+    if attrs["bilinear"]:
+        options["mode"] = "bilinear"
+    if attrs["align_corners"]:
+        options["align_corners"] = True
+    return call_text("nn.Upsample", **options)
 
 
 def upsample_stages(attrs, x):
     if not attrs["bilinear"]:
         return (StageCall(Repeat, (x, attrs["factor"])),)
     wanted = tuple(zip(x[1:], attrs["factor"], strict=True))
-    return (StageCall(Resample, (x, upsample_shape(attrs, x)[1:], bilinear_matrix, wanted)),)
+    make = corner_matrix if attrs["align_corners"] else bilinear_matrix
+    return (StageCall(Resample, (x, upsample_shape(attrs, x)[1:], make, wanted)),)
 
 
 LAYER = LayerDef(
@@ -53,6 +62,7 @@ LAYER = LayerDef(
         Attr("factor", "pair", REQUIRED, positional=True, minimum=1, label="the factor"),
         Attr("nearest", "word"),
         Attr("bilinear", "word"),
+        Attr("align_corners", "word"),
     ),
     shape=upsample_shape,
     forward=upsample_forward,

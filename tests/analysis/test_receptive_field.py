@@ -21,6 +21,8 @@ NETS = {
     "transposed": "input 2x8x8\nconvt 3 k4 s2 p1\nconv 2 k3",
     "nearest": "input 2x6x7\nupsample 3\nconv 2 k3",
     "bilinear": "input 2x6x7\nupsample 2 bilinear\nconv 2 k3",
+    "corners": "input 2x6x7\nupsample 3x2 bilinear align_corners\nconv 2 k2",
+    "maximum": "input 3x5x5\nmul { id | gmp -> linear 3 -> sigmoid }",
     "shuffled": "input 4x6x6\npixelshuffle 2\npad 1\nconv 2 k3",
     "adaptive": "input 2x11x7\nadaptive 4x3\nconv 2 k2",
     "pointwise": "input 4x9x9\nconv 4 k3 -> bn -> gelu -> ln -> lrn 3 -> shuffle g2 -> slice 0 2 -> tanh",

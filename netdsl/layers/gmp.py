@@ -1,0 +1,40 @@
+"""`gmp`: global maximum pooling, maps to vectors."""
+
+import numpy as np
+
+from netdsl.kernels.plane_stages import GlobalMaximum
+from netdsl.layers.contract import LayerDef, StageCall, require_rank
+
+
+def gmp_shape(attrs, x):
+    """(C, H, W) -> (C,)."""
+    require_rank(x, 3, "`gmp`")
+    return x[:1]
+
+
+def gmp_forward(x):
+    """x (N, C, H, W) -> y (N, C), the maximum over H and W; the first one wins a tie, NaN wins over all."""
+    flat = x.reshape(*x.shape[:2], -1)
+    winner = flat.argmax(axis=2)[:, :, None]  # (N, C, 1), the place counted by rows
+    return np.take_along_axis(flat, winner, axis=2)[:, :, 0], (x.shape, winner)
+
+
+def gmp_backward(dy, saved):
+    """dy (N, C) -> dx (N, C, H, W): each dy goes to the element that won its map."""
+    shape, winner = saved
+    dx = np.zeros((*shape[:2], shape[2] * shape[3]), dy.dtype)
+    np.put_along_axis(dx, winner, dy[:, :, None], axis=2)
+    return dx.reshape(shape), {}
+
+
+LAYER = LayerDef(
+    name="gmp",
+    summary="global maximum pooling",
+    shape=gmp_shape,
+    forward=gmp_forward,
+    backward=gmp_backward,
+    torch=lambda attrs, x: "nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten())",
+    torch_call=lambda attrs, x: "F.adaptive_max_pool2d({x}, 1).flatten(1)",  # amax would share dy among ties
+    known_as=("globalmaxpool", "global_max_pool", "global_max_pooling", "globalmaxpooling"),
+    stages=lambda attrs, x: (StageCall(GlobalMaximum, (x,)),),
+)
