@@ -408,8 +408,9 @@ class Network:
     """
 
     def check_input(self, x):
-        """x (N, *input_shape), numbers of any type -> the same in the network's dtype. Raises ValueError."""
-        x = np.asarray(x, self.dtype)
+        """x (N, *input_shape) -> the same in the network's dtype; bytes (uint8) become 0..1. Raises ValueError."""
+        x = np.asarray(x)
+        x = np.divide(x, 255, dtype=self.dtype) if x.dtype == np.uint8 else np.asarray(x, self.dtype)
         if x.shape[1:] != self.input_shape or not len(x):
             raise ValueError(f"the network takes (N, {', '.join(map(str, self.input_shape))}), not {x.shape}")
         return x

@@ -45,6 +45,7 @@ CODES = {
     "N317": "block calls without end",
     "N318": "a file that cannot be used",
     "N319": "a list item that does not fit the names of a `for`",
+    "N320": "a mean or std that does not fit the input",
     "N401": "an expectation does not hold",
     "N501": "an unknown entry in the train block",
     "N502": "a wrong value in the train block",

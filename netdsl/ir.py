@@ -21,6 +21,11 @@ def show_shape(shape: Shape) -> str:
     return "x".join(str(size) for size in shape)
 
 
+def channels_of(shape: Shape) -> int:
+    """The channels of a map, or the features of a token or a vector."""
+    return shape[1 if len(shape) == 2 else 0]
+
+
 @dataclass(frozen=True)
 class ParamSpec:
     """A tensor of a layer: PyTorch's name and shape, and how it starts.
@@ -116,13 +121,24 @@ class Scope:
 
 @dataclass(frozen=True)
 class Graph:
-    """A whole network. `output` is the value the network returns; `root` holds the scopes and nodes in order."""
+    """A whole network. `output` is the value the network returns; `root` holds the scopes and nodes in order.
+
+    mean, std: the first layers see (x - mean) / std. Each is one number, or one for each channel (feature); empty where
+    the network takes x as it is. What the numbers are is what float32 makes of them, in every dtype.
+    """
 
     name: str
     input_shape: Shape
     nodes: tuple[Node, ...]
     output: int
     root: Scope
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+    @property
+    def channels(self) -> int:
+        """The channels of a map that arrives, or the features of a token or a vector."""
+        return channels_of(self.input_shape)
 
     def shape_of(self, value: int) -> Shape:
         return self.input_shape if value == 0 else self.nodes[value - 1].shape
@@ -176,6 +192,8 @@ def verify_graph(graph: Graph) -> Graph:
         assert all(0 <= value <= index for value in node.inputs), f"{node.name} reads a value that is made later"
         assert all(size >= 1 for size in node.shape), f"{node.name} has the shape {node.shape}"
     assert 0 <= graph.output <= len(graph.nodes), f"output {graph.output} of {len(graph.nodes)} nodes"
+    assert bool(graph.mean) == bool(graph.std), (graph.mean, graph.std)
+    assert all(len(numbers) in (0, 1, graph.channels) for numbers in (graph.mean, graph.std)), (graph.mean, graph.std)
     in_scopes: list[int] = []
     pending: list[Scope | int] = [graph.root]
     while pending:

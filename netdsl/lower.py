@@ -36,6 +36,7 @@ from netdsl.expressions import (
     opposite,
     show_value,
 )
+from netdsl.input_constants import Constants, input_constants
 from netdsl.ir import Call, Graph, Node, Shape, show_shape, verify_graph
 from netdsl.layers import find_layer, in_other_systems, layer_of, spellings
 from netdsl.layers.contract import LayerDef
@@ -85,7 +86,8 @@ def lower(
         return None, lowering.recipe, diagnostics
     assert lowering.input_shape is not None
     root = lowering.scope.close(lowering.value)
-    graph = Graph(name, lowering.input_shape, tuple(lowering.nodes), lowering.value, root)
+    mean, std = lowering.normalization
+    graph = Graph(name, lowering.input_shape, tuple(lowering.nodes), lowering.value, root, mean, std)
     return verify_graph(graph), lowering.recipe, diagnostics
 
 
@@ -99,6 +101,7 @@ class _Lowering:
         self.nodes: list[Node] = []
         self.input_shape: Shape | None = None
         self.input_span: Span | None = None
+        self.normalization: Constants = ((), ())
         self.value = 0
         self.shape: Shape | None = None
         self.scope = OpenScope("", numbered=False)
@@ -163,6 +166,7 @@ class _Lowering:
         elif not self.has_layers and self.complete:
             self.input_shape = self.shape = self.frames[0].shape = statement.shape
             self.check_size(statement.shape, statement.span)
+            self.normalization = input_constants(statement, self.reports)
 
     def train(self, statement: ast.Train) -> None:
         if self.train_block is not None:

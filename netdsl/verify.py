@@ -6,7 +6,7 @@ PyTorch is used where it is installed; without it those checks are left out, and
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext, suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ import numpy as np
 
 from netdsl.backends.interpreter import LayerNetwork
 from netdsl.gradient_check import gradient_check, network_to_check, without_zeros
+from netdsl.kernels.normalization import constant
 from netdsl.layers import layer_of
 from netdsl.pipeline import Net, run_module
 from netdsl.recipe import OPTIMIZERS
@@ -72,7 +73,7 @@ class Report:
 def verify(net: Net, batch: int = 3, seed: int = 0) -> Report:
     """Compare every back end of `net` on one random batch."""
     x, y = random_batch(net, batch, seed)
-    checks = list(bitwise_checks(net, x, y, seed))
+    checks = [*bitwise_checks(net, x, y, seed), *(bytes_checks(net, batch, seed) if net.graph.mean else ())]
     for dtype in TOLERANCES:
         checks += fast_checks(net, x, y, seed, dtype)
     checks += _fast_steps(net, x, y, seed)
@@ -98,6 +99,8 @@ def random_batch(net: Net, batch: int, seed: int) -> tuple[np.ndarray, np.ndarra
     rng = np.random.default_rng(seed)
     shape = net.graph.output_shape
     x = rng.standard_normal((batch, *net.graph.input_shape)).astype(np.float32)
+    if net.graph.mean:  # as the data are of which these are the mean and std
+        x = x * constant(net.graph.std, x.shape[1:]) + constant(net.graph.mean, x.shape[1:])
     if net.recipe.loss == "mse":
         return x, rng.standard_normal((batch, *shape)).astype(np.float32)
     if net.recipe.loss == "bce":
@@ -141,6 +144,24 @@ def bitwise_checks(
                 0.0,
                 array.tobytes() == emitted[name].tobytes(),
             )
+
+
+def bytes_checks(net: Net, batch: int, seed: int) -> Iterator[Check]:
+    """A network that normalises what it is given takes bytes and the same as floats, 0..1, everywhere alike."""
+    x = np.random.default_rng(seed).integers(0, 256, (batch, *net.graph.input_shape), np.uint8)
+    network = network_to_check(net, seed, "float32")
+    expected = network.forward((x / 255).astype(np.float32))
+    found = {"layers": network.forward(x)}
+    found["module"] = without_zeros(net.numpy_model(seed, "float32"), seed).forward(x)
+    with closing(net.numpy_model(seed, "float32", level=2, workers=WORKERS)) as model:
+        found["module at -O2"] = without_zeros(model, seed).forward(x)
+    with suppress(ImportError):
+        import torch
+
+        with torch.no_grad():
+            found["PyTorch"] = torch_model(net, network).eval()(torch.from_numpy(x)).numpy()
+    for name, array in found.items():
+        yield _close(f"{name}, bytes = floats, float32: output", array, expected, "float32", rtol=WINOGRAD)
 
 
 def _difference(found: np.ndarray, expected: np.ndarray) -> tuple[float, float]:
@@ -296,7 +317,8 @@ def torch_model(net: Net, network: LayerNetwork) -> torch.nn.Module:
     """The emitted PyTorch module with the weights of `network`."""
     import torch
 
-    with torch.device("meta"):  # shapes without numbers: none are drawn that would only be written over
+    # on "meta" shapes have no numbers: none are drawn that would only be written over, but a mean would be lost
+    with nullcontext() if net.graph.mean else torch.device("meta"):
         module = run_module(net.torch_source(), f"{net.name}_torch").Model()
     state = {name: torch.from_numpy(np.array(array)) for name, array in (network.params | network.buffers).items()}
     counters = [key for key in module.state_dict() if key.endswith("num_batches_tracked")]

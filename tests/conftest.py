@@ -6,7 +6,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SPECS = sorted((ROOT / "specs").glob("*.net"))
-SMALL = [path for path in SPECS if path.stem in ("lenet", "simple_cnn", "tiny_cnn", "bn_cnn", "spiral_mlp")]
+SMALL = [path for path in SPECS if path.stem in ("lenet", "simple_cnn", "tiny_cnn", "bn_cnn", "spiral_mlp", "cifar_cnn")]
 
 
 def pytest_addoption(parser):

@@ -14,6 +14,8 @@ from netdsl.layers.contract import REQUIRED
 from netdsl.pipeline import check_text
 
 INPUTS = ["1x1x1", "1x2x1", "2x5x7", "3x8x8", "4x4x4", "4x6x3", "3x11x13", "6x7x2", "1", "7", "12", "1x1", "5x8", "9x4"]
+INPUTS += ["3x8x8 mean (0.5, -1, 0.1) std (0.5, 2, 1)", "2x5x7 mean 0.1307 std 0.3081"]
+INPUTS += ["7 mean -1 std 3", "5x8 mean 1 std 0.5"]
 HEADER = """\
 block mix(c, k=1) { cat { conv c k=k same | id } -> bn -> relu }
 block squeeze(r) { mul { id | gap -> linear max(1, in.c//r) -> relu -> linear in.c*r -> slice 0 in.c//r -> sigmoid } }

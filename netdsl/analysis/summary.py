@@ -65,6 +65,7 @@ class Summary:
         return {
             "name": graph.name,
             "input": list(graph.input_shape),
+            **({"mean": list(graph.mean), "std": list(graph.std)} if graph.mean else {}),
             "output": list(graph.output_shape),
             "params": graph.num_params,
             "trainable": graph.num_params,
@@ -87,7 +88,7 @@ class Summary:
 
     def rows(self) -> list[tuple[str, ...]]:
         """layer, written as, output, params, MACs; the first row is the input."""
-        body = [("input", "", show_shape(self.graph.input_shape), "", "")]
+        body = [("input", self._constants(), show_shape(self.graph.input_shape), "", "")]
         for node in self.graph.nodes:
             params = sum(p.size for p in node.params)
             text = " ".join(node.span.text.split()) if node.span else node.op
@@ -101,6 +102,15 @@ class Summary:
                 )
             )
         return body
+
+    def _constants(self) -> str:
+        """`mean 0.1307 std 0.3081`; of more than four numbers how many there are."""
+        parts = []
+        for name, numbers in (("mean", self.graph.mean), ("std", self.graph.std)):
+            listed = ", ".join(f"{number:.4g}" for number in numbers)
+            text = f"({len(numbers)} numbers)" if len(numbers) > 4 else f"({listed})" if len(numbers) > 1 else listed
+            parts += [f"{name} {text}"] if numbers else []
+        return " ".join(parts)
 
     def total(self) -> tuple[str, ...]:
         """The last row."""

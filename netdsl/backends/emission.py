@@ -79,6 +79,16 @@ def batch_shape(shape: Shape) -> str:
     return f"(N, {', '.join(map(str, shape))})"
 
 
+def constants_text(numbers: tuple[float, ...]) -> str:
+    """`0.1307`, or `(0.49, 0.48, 0.45)`."""
+    return repr(numbers[0] if len(numbers) == 1 else numbers)
+
+
+def raw_doc(graph: Graph) -> str:
+    """What the docstring of `forward` says of x where the network normalises it."""
+    return " x is raw: it is normalized here, and bytes (uint8) become 0..1 before." if graph.mean else ""
+
+
 def title(graph: Graph, name: str, framework: str, options: str) -> str:
     shapes = f"{show_shape(graph.input_shape)} -> {show_shape(graph.output_shape)}"
     return f"{name} in {framework}, {shapes}, {graph.num_params:,} parameters. Written by `netdsl compile{options}`"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from netdsl.analysis.loss import logits_layers, logits_value
 from netdsl.backends.arguments import forward_arguments
-from netdsl.backends.emission import Method, batch_shape, emit, layer_table, section_titles, title
+from netdsl.backends.emission import Method, batch_shape, constants_text, emit, layer_table, raw_doc, section_titles, title
 from netdsl.backends.fast_network import FastNetwork
 from netdsl.backends.kernel_source import imported_modules, kernel_texts
 from netdsl.backends.numpy_demo import demo_lines
@@ -16,6 +16,7 @@ from netdsl.backends.recipe_lines import loss_lines, loss_methods, optimizer_lin
 from netdsl.backends.variables import names, variables
 from netdsl.backends.weighted_network import WeightedNetwork
 from netdsl.ir import Graph, Node, Shape
+from netdsl.kernels.normalization import NormalizedInput
 from netdsl.kernels.plane_stages import Factor, Input, Textbook
 from netdsl.kernels.stages import Stages
 from netdsl.layers import layer_of
@@ -76,7 +77,7 @@ def _class_name(graph: Graph, texts: list[str]) -> str:
 
 
 def _kernels(plan: Plan) -> list[Callable | type]:
-    found: list[Callable | type] = [Input]
+    found: list[Callable | type] = [NormalizedInput if plan.graph.mean else Input]
     for stage in plan.stages:
         if stage.call is not None:
             found += [stage.call.kernel, *(value for value in stage.call.arguments if callable(value))]
@@ -104,7 +105,7 @@ def _methods(graph: Graph, recipe: Recipe, train: Plan, infer: Plan, until: int)
         ("infer_forward(self, s, x)", "As `train_forward`, at inference.", _forward_lines(infer)),
         (
             "forward(self, x, training=False)",
-            f"x {given} -> y {batch_shape(graph.output_shape)}.",
+            f"x {given} -> y {batch_shape(graph.output_shape)}.{raw_doc(graph)}",
             [_output_line(graph, until)],
         ),
         (
@@ -160,8 +161,12 @@ def _members(graph: Graph) -> dict[str, str]:
 def _stage_lines(plan: Plan) -> list[str]:
     members = _members(plan.graph)
     lines = ["p, s = self.params, Stages()" if any(s.call is None for s in plan.stages) else "s = Stages()"]
-    if len(plan.graph.input_shape) == 3:
-        lines.append(f"s.input = Input(w, {plan.graph.input_shape!r})")
+    graph = plan.graph
+    if graph.mean:
+        constants = f"{constants_text(graph.mean)}, {constants_text(graph.std)}"
+        lines.append(f"s.input = NormalizedInput(w, {graph.input_shape!r}, {constants})")
+    elif len(graph.input_shape) == 3:
+        lines.append(f"s.input = Input(w, {graph.input_shape!r})")
     for stage in plan.stages:
         made = _textbook(stage.node) if stage.call is None else _constructor(stage, stage.call, members)
         lines.append(f"s.{members[stage.node.name]} = {made}")
@@ -224,7 +229,7 @@ def _arguments(node: Node) -> list[str]:
 def _forward_lines(plan: Plan) -> list[str]:
     members, titles = _members(plan.graph), _section_titles(plan)
     named = _variables(plan)
-    lines = ["x = s.input.forward(x)"] if len(plan.graph.input_shape) == 3 else []
+    lines = ["x = s.input.forward(x)"] if len(plan.graph.input_shape) == 3 or plan.graph.mean else []
     for stage in plan.stages:
         if stage.output in titles:
             lines += ["", f"# {titles[stage.output]}"]

@@ -17,6 +17,7 @@ from netdsl.backends.arguments import forward_arguments
 from netdsl.backends.network import Network
 from netdsl.ir import Graph, Node, ParamSpec
 from netdsl.kernels.initial import normal
+from netdsl.kernels.normalization import normalize, normalize_backward
 from netdsl.layers import layer_of
 from netdsl.markup import heading, paragraph
 from netdsl.recipe import SCHEMES, Recipe, loss_kernel, optimizer_step
@@ -90,9 +91,14 @@ class LayerNetwork(Network):
         found = {layer.name: layer for layer in self.layers}
         return found[name]
 
+    def first_value(self, x: np.ndarray) -> np.ndarray:
+        """x (N, *input_shape) -> what the first layers see: x normalised, where the spec says how."""
+        x = self.check_input(x)
+        return normalize(x, self.graph.mean, self.graph.std) if self.graph.mean else x
+
     def logits(self, x: np.ndarray, training: bool = False) -> np.ndarray:
         """x (N, *input_shape) -> what the loss reads: the output, or what enters a softmax that it contains."""
-        values = [self.check_input(x)]
+        values = [self.first_value(x)]
         for layer in self.layers[: self._count]:
             values.append(layer.forward(*(values[i] for i in layer.node.inputs), training=training))
         return values[self._logits]
@@ -116,7 +122,8 @@ class LayerNetwork(Network):
             for value, dx in zip(layer.node.inputs, layer.backward(dy), strict=True):
                 dvalues[value] = dvalues[value] + dx if value in dvalues else dx
             grads.update({p.full_name(layer.name): layer.grads[p.name] for p in layer.node.params})
-        return dvalues[0], {
+        dx = normalize_backward(dvalues[0], self.graph.std) if self.graph.std else dvalues[0]
+        return dx, {
             name: grads[name] if name in grads else np.zeros_like(array) for name, array in self.params.items()
         }
 

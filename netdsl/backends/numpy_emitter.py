@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from netdsl.analysis.loss import logits_layers, logits_value
 from netdsl.backends.arguments import forward_arguments
-from netdsl.backends.emission import Method, batch_shape, emit, layer_table, section_ends, section_titles, title
+from netdsl.backends.emission import Method, batch_shape, constants_text, emit, layer_table, raw_doc, section_ends, section_titles, title
 from netdsl.backends.kernel_source import imported_modules, kernel_texts
 from netdsl.backends.network import Network
 from netdsl.backends.numpy_demo import demo_lines
@@ -15,6 +15,7 @@ from netdsl.backends.recipe_lines import loss_lines, loss_methods, optimizer_lin
 from netdsl.backends.variables import names, variables
 from netdsl.ir import Graph, Node, ParamSpec
 from netdsl.kernels.initial import normal
+from netdsl.kernels.normalization import normalize, normalize_backward
 from netdsl.layers import layer_of
 from netdsl.names import class_name
 from netdsl.recipe import SCHEMES, Recipe
@@ -25,6 +26,7 @@ def emit_numpy(graph: Graph, recipe: Recipe) -> str:
     layers = [layer_of(node.op) for node in graph.nodes]
     starts = start_kernels(graph, recipe.init)
     roots = [kernel for layer in layers for kernel in (layer.forward, layer.backward)]
+    roots += [normalize, normalize_backward] if graph.mean else []
     *kernels, network = kernel_texts([*roots, *recipe_kernels(recipe), *starts, Network])
     name = class_name(graph.name)
     return emit(
@@ -86,11 +88,11 @@ def _methods(graph: Graph, recipe: Recipe) -> list[Method]:
     used = [name for name in short if name == "saved" or {"p": "param", "b": "buffer"}[name] in uses]
     count = logits_layers(graph, recipe.loss)
     lines, result = _forward_lines(graph, count, until)
-    forward = ["x = self.check_input(x)", f"{', '.join(used)} = {', '.join(short[name] for name in used)}"]
-    forward += [*lines, f"return {result}"]
+    forward = ["x = self.check_input(x)", *_normalize_lines(graph)]
+    forward += [f"{', '.join(used)} = {', '.join(short[name] for name in used)}", *lines, f"return {result}"]
     methods = []
     if until == graph.output:
-        methods.append(Method("forward(self, x, training=False)", f"x {given} -> y {wanted}.", tuple(forward)))
+        methods.append(Method("forward(self, x, training=False)", f"x {given} -> y {wanted}.{raw_doc(graph)}", tuple(forward)))
         methods.append(
             Method(
                 "logits(self, x, training=False)",
@@ -106,7 +108,7 @@ def _methods(graph: Graph, recipe: Recipe) -> list[Method]:
         lines = ["x, saved = self.logits(x, training), self.saved", last, "return x"]
         methods.append(
             Method(
-                "forward(self, x, training=False)", f"x {given} -> y {batch_shape(graph.output_shape)}.", tuple(lines)
+                "forward(self, x, training=False)", f"x {given} -> y {batch_shape(graph.output_shape)}.{raw_doc(graph)}", tuple(lines)
             )
         )
     methods.append(
@@ -117,6 +119,11 @@ def _methods(graph: Graph, recipe: Recipe) -> list[Method]:
         )
     )
     return [*loss_methods(recipe), *methods, _update_method(recipe)]
+
+
+def _normalize_lines(graph: Graph) -> list[str]:
+    constants = f"mean={constants_text(graph.mean)}, std={constants_text(graph.std)}" if graph.mean else ""
+    return [f"x = normalize(x, {constants})"] if constants else []
 
 
 def _update_method(recipe: Recipe) -> Method:
@@ -180,6 +187,8 @@ def _backward_lines(graph: Graph, until: int) -> list[str]:
     if any(p.name == "" for node in graph.nodes for p in node.params):
         named += '.rstrip(".")'
     lines += [""] if ends else []
+    if graph.std:
+        lines.append(f"{found[0]} = normalize_backward({found[0]}, std={constants_text(graph.std)})")
     lines.append(
         f"return {found[0]}, {{{named}: g for layer, named in reversed(grads.items()) for name, g in named.items()}}"
     )

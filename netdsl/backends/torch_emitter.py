@@ -383,7 +383,7 @@ class _Emitter:
         graph, name = self.graph, class_name(self.graph.name)
         members = self.members(graph.root)
         root = _Class(
-            name, "self", "", (), (), tuple(members.lines), self.root_methods(members.statements), (), (), frozenset()
+            name, "self", "", (), (), (*self.input_buffers(), *members.lines), self.root_methods(members.statements), (), (), frozenset()
         )
         chosen = self.chosen_names(name)
         blocks = [text.split("\n") for text in self.helpers]
@@ -439,16 +439,38 @@ class _Emitter:
         texts = [f"({text})" if " or " in text and len(own) > 1 else text for text in own]
         return f", where {' and '.join(texts)}" if own else ""
 
+    def input_names(self) -> tuple[str, str]:
+        """What the buffers of the input's mean and std are called: as no label is."""
+        taken, names = self.labels(self.graph.root), ["input_mean", "input_std"]
+        while taken & set(names):
+            names = [f"{name}_" for name in names]
+        return names[0], names[1]
+
+    def input_buffers(self) -> list[str]:
+        """The lines that make them; not persistent, so that state_dict holds what the other modules have, too."""
+        graph, lines = self.graph, []
+        for name, numbers in zip(self.input_names(), (graph.mean, graph.std), strict=True):
+            axes = "[:, None, None]" if len(numbers) > 1 and len(graph.input_shape) > 2 else ""
+            text = f"torch.tensor({list(numbers) if len(numbers) > 1 else numbers[0]!r}){axes}" if numbers else ""
+            lines += [f'self.register_buffer("{name}", {text}, persistent=False)'] if text else []
+        return lines
+
+    def input_lines(self) -> list[str]:
+        """The first lines of forward: x normalised, where the spec says how."""
+        mean, std = self.input_names()
+        lines = ["x = x / 255 if x.dtype == torch.uint8 else x  # bytes or floats", f"x = (x - self.{mean}) / self.{std}"]
+        return lines if self.graph.mean else []
+
     def root_methods(self, statements: Sequence[Statement]) -> tuple[str, ...]:
         """forward; and logits, where the loss contains the last layer."""
         graph, arrives = self.graph, batch_shape(self.graph.input_shape)
         if self.until == graph.output:
             lines = forward_lines(statements, [0], [graph.output], arrives)
-            return ("def forward(self, x):", *(f"    {line}" for line in lines))
+            return ("def forward(self, x):", *(f"    {line}" for line in [*self.input_lines(), *lines]))
         before, last = self.before_last(graph.root, list(statements), "self.")
         logits = forward_lines(before, [0], [self.until], arrives)
         last_text = last.text.replace(mark(self.until), "self.logits(x)")
-        lines = ["def logits(self, x):", *(f"    {line}" for line in logits), "", "def forward(self, x):"]
+        lines = ["def logits(self, x):", *(f"    {line}" for line in [*self.input_lines(), *logits]), "", "def forward(self, x):"]
         return (*lines, f"    return {last_text}  # {last.shape}")
 
     def before_last(self, scope: Scope, statements: list[Statement], prefix: str) -> tuple[list[Statement], Statement]:

@@ -170,8 +170,23 @@ class Chain(Syntax):
 
 
 @dataclass(frozen=True)
+class Constants(Syntax):
+    """`mean (0.49, 0.48, 0.45)` behind the sizes of an input: `name` is mean or std, the numbers may be negative."""
+
+    name: str
+    values: tuple[Number | Unary, ...]
+
+    @property
+    def numbers(self) -> tuple[float, ...]:
+        return tuple(float(-v.operand.value if isinstance(v, Unary) else v.value) for v in self.values)
+
+
+@dataclass(frozen=True)
 class Input(Syntax):
+    """`input 1x28x28 mean 0.1307 std 0.3081`; the span is that of the sizes."""
+
     shape: tuple[int, ...]
+    constants: tuple[Constants, ...] = ()
 
 
 @dataclass(frozen=True)

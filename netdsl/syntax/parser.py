@@ -143,6 +143,8 @@ _EXPECTED = {
     "STAR": "`*`",
     "COMMA": "`,`",
     "COLON": "`:`",
+    "MEAN": "`mean`",
+    "STD": "`std`",
 }
 
 
@@ -258,12 +260,15 @@ class _Builder(Transformer):
         return ast.Program(self._span(children), _without_tokens(children))
 
     def input(self, children: list) -> ast.Input:
-        token = children[0]
+        token, *constants = children
         sizes = self._sizes(token) if token.type == "SIZE" else (self._number(token),)
         if not all(isinstance(size, int) for size in sizes):
             self.diagnostics.append(Diagnostic("N303", "an input size is a whole number", self._token_span(token)))
             sizes = (1,)
-        return ast.Input(self._token_span(token), sizes)
+        return ast.Input(self._token_span(token), sizes, tuple(constants))
+
+    def constants(self, children: list) -> ast.Constants:
+        return ast.Constants(self._span(children), str(children[0]), _without_tokens(children))
 
     def expect(self, children: list) -> ast.Expect:
         return ast.Expect(self._span(children), children[1])

@@ -285,9 +285,14 @@ def _is_spaced(words: list[_Word], position: int, signs: _Signs) -> bool:
         return name >= 0 and words[name].text == "let" and words[name].kind == "name"
     if last in _ARITHMETIC or (text in _ARITHMETIC and word.at not in signs.negations):
         return False
-    if text == "(" and before.kind == "name" and last not in _KEYWORDS:
+    if text == "(" and before.kind == "name" and last not in _KEYWORDS and not _is_constant(words, position - 1):
         return not word.touches
     return True
+
+
+def _is_constant(words: list[_Word], position: int) -> bool:
+    """Whether the word is the `mean` or `std` of an `input` (elsewhere blocks may be called so)."""
+    return words[0].text == "input" and words[0].kind == "name" and words[position].text in ("mean", "std")
 
 
 # -------------------------------------------------------------------------------------------- lines in a file

@@ -181,7 +181,7 @@ def feature_maps(view: RunView, x: np.ndarray, layer: str | None = None) -> Feat
 
 def forward_to(network: LayerNetwork, index: int, x: np.ndarray) -> None:
     """Runs the layers up to `index`, out of training; their outputs stay with them."""
-    values = [network.check_input(x)]
+    values = [network.first_value(x)]
     for layer in network.layers[: index + 1]:
         values.append(layer.forward(*(values[i] for i in layer.node.inputs)))
 

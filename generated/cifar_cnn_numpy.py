@@ -1,0 +1,412 @@
+# -*- coding: utf-8 -*-
+"""CifarCnn in NumPy, 3x32x32 -> 10, 25,578 parameters. Written by `netdsl compile -O0`; needs numpy and nothing else.
+
+    layer     output    parameters      layer     output    parameters
+    conv1     16x32x32         448      relu2     32x16x16
+    relu1     16x32x32                  pool2     32x8x8
+    pool1     16x16x16                  flatten1  2048
+    conv2     32x16x16       4,640      linear1   10            20,490
+
+Arrays are (N, C, H, W). Every `<layer>_forward` returns (y, saved); its `<layer>_backward` takes (dy, saved) and
+returns (dx, gradients). `dy` is the gradient of the loss by y.
+"""
+import json
+
+import numpy as np
+
+INPUT_SHAPE = (3, 32, 32)
+NUM_PARAMETERS = 25_578
+
+
+# ---------------------------------------------------------------- kernels
+
+
+def windows(x, kernel_size, stride, padding, dilation=(1, 1)):
+    """x (N, C, H, W) -> every window, a read-only view (N, C, Ho, Wo, Kh, Kw) of the zero-padded x.
+
+    padding ((top, bottom), (left, right)); Ho = (H + top + bottom - dilation * (Kh - 1) - 1) // stride + 1.
+    """
+    x = np.pad(x, ((0, 0), (0, 0), *padding))
+    reach = (dilation[0] * (kernel_size[0] - 1) + 1, dilation[1] * (kernel_size[1] - 1) + 1)
+    view = np.lib.stride_tricks.sliding_window_view(x, reach, axis=(2, 3))
+    return view[:, :, :: stride[0], :: stride[1], :: dilation[0], :: dilation[1]]
+
+
+def conv_forward(x, weight, bias, stride=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1), groups=1):
+    """x (N, C, H, W), weight (F, C/groups, Kh, Kw), bias (F,) or None -> y (N, F, Ho, Wo).
+
+    y[n, f, i, j] = bias[f] + sum over c, u, v of weight[f, c, u, v] * x[n, c, i*s + u*d - p, j*s + v*d - p],
+    as one matrix product: a row of weights for each filter, a column for each window (im2col). With groups, filters of
+    one group see the channels of that group only: one matrix product each.
+    """
+    view = windows(x, weight.shape[2:], stride, padding, dilation)  # (N, C, Ho, Wo, Kh, Kw)
+    n, _, ho, wo = view.shape[:4]
+    cols = view.transpose(1, 4, 5, 0, 2, 3).reshape(groups, -1, n * ho * wo)  # (G, C/G*Kh*Kw, N*Ho*Wo)
+    rows = weight.reshape(groups, len(weight) // groups, -1)  # (G, F/G, C/G*Kh*Kw)
+    y = np.matmul(rows, cols).reshape(-1, n, ho, wo).transpose(1, 0, 2, 3)
+    if bias is not None:
+        y += bias[:, None, None]
+    return y, (x.shape, cols, weight, bias is not None, stride, padding, dilation)
+
+
+def windows_adjoint(dwindows, x_shape, stride, padding, dilation=(1, 1)):
+    """The transpose of `windows`: sums (C, Kh, Kw, N, Ho, Wo) back into dx (N, C, H, W)."""
+    n, c, h, w = x_shape
+    _, kh, kw, _, ho, wo = dwindows.shape
+    (top, bottom), (left, right) = padding
+    dx = np.zeros((c, n, h + top + bottom, w + left + right), dwindows.dtype)
+    for u in range(kh):
+        for v in range(kw):
+            rows, cols = u * dilation[0], v * dilation[1]
+            target = dx[:, :, rows : rows + stride[0] * ho : stride[0], cols : cols + stride[1] * wo : stride[1]]
+            target += dwindows[:, u, v]
+    return dx[:, :, top : top + h, left : left + w].transpose(1, 0, 2, 3)
+
+
+def conv_backward(dy, saved):
+    """dy (N, F, Ho, Wo) -> dx (N, C, H, W), {weight, bias}.
+
+    dweight multiplies dy with the windows of x; dx sends each dy[n, f, i, j] * weight[f] back to its window.
+    """
+    x_shape, cols, weight, has_bias, stride, padding, dilation = saved
+    n, f, ho, wo = dy.shape
+    groups = len(cols)
+    dy_rows = dy.transpose(1, 0, 2, 3).reshape(groups, f // groups, -1)  # (G, F/G, N*Ho*Wo)
+    grads = {"weight": np.matmul(dy_rows, cols.transpose(0, 2, 1)).reshape(weight.shape)}
+    if has_bias:
+        grads["bias"] = dy.sum(axis=(0, 2, 3))
+    rows = weight.reshape(groups, f // groups, -1)
+    dcols = np.matmul(rows.transpose(0, 2, 1), dy_rows).reshape(x_shape[1], *weight.shape[2:], n, ho, wo)
+    return windows_adjoint(dcols, x_shape, stride, padding, dilation), grads
+
+
+def relu_forward(x):
+    """y = max(x, 0)."""
+    return np.maximum(x, 0), x > 0
+
+
+def relu_backward(dy, saved):
+    """dx = dy where x > 0."""
+    return dy * saved, {}
+
+
+def window_slices(kernel_size, stride, dilation, ho, wo):
+    """For each place (u, v) of the window, in reading order: the slices that take it out of every window at once."""
+    places = []
+    for u in range(kernel_size[0]):
+        for v in range(kernel_size[1]):
+            top, left = u * dilation[0], v * dilation[1]
+            places.append(
+                (
+                    slice(top, top + stride[0] * (ho - 1) + 1, stride[0]),
+                    slice(left, left + stride[1] * (wo - 1) + 1, stride[1]),
+                )
+            )
+    return places
+
+
+def window_count(size, kernel_size, stride, padding, dilation=1):
+    """How many windows fit along one axis of `size` elements; padding (before, after)."""
+    return (size + padding[0] + padding[1] - dilation * (kernel_size - 1) - 1) // stride + 1
+
+
+def pool_forward(x, kernel_size, stride, padding=((0, 0), (0, 0)), dilation=(1, 1)):
+    """x (N, C, H, W) -> y (N, C, Ho, Wo), the maximum of every window; the first one wins a tie, NaN wins over all.
+
+    padding ((top, bottom), (left, right)) is never the maximum. winner holds the place in the window, counted by rows.
+    """
+    n, c, h, w = x.shape
+    ho, wo = (window_count(*axis) for axis in zip((h, w), kernel_size, stride, padding, dilation, strict=True))
+    padded = np.pad(x, ((0, 0), (0, 0), *padding), constant_values=-np.inf)
+    places = window_slices(kernel_size, stride, dilation, ho, wo)
+    y = padded[:, :, places[0][0], places[0][1]].copy()
+    winner = np.zeros(y.shape, np.int32)
+    for place, (rows, cols) in enumerate(places[1:], 1):
+        candidate = padded[:, :, rows, cols]
+        better = (candidate > y) | (candidate != candidate)
+        np.copyto(y, candidate, where=better)
+        np.copyto(winner, place, where=better)
+    return y, (x.shape, winner, kernel_size, stride, padding, dilation)
+
+
+def pool_backward(dy, saved):
+    """dy (N, C, Ho, Wo) -> dx (N, C, H, W): each dy goes to the element that won its window."""
+    (n, c, h, w), winner, kernel_size, stride, padding, dilation = saved
+    (top, bottom), (left, right) = padding
+    dx = np.zeros((n, c, h + top + bottom, w + left + right), dy.dtype)
+    for place, (rows, cols) in enumerate(window_slices(kernel_size, stride, dilation, *dy.shape[2:])):
+        dx[:, :, rows, cols] += dy * (winner == place)
+    return dx[:, :, top : top + h, left : left + w], {}
+
+
+def flatten_forward(x):
+    """x (N, C, H, W) -> y (N, C*H*W)."""
+    return x.reshape(len(x), -1), x.shape
+
+
+def flatten_backward(dy, saved):
+    """The same numbers in the shape of x."""
+    return dy.reshape(saved), {}
+
+
+def linear_forward(x, weight, bias):
+    """x (N, ..., D), weight (F, D), bias (F,) or None -> y (N, ..., F) = x weight^T + bias."""
+    y = np.matmul(x, weight.T)
+    return y if bias is None else y + bias, (x, weight, bias is not None)
+
+
+def linear_backward(dy, saved):
+    """dx = dy weight; dweight = dy^T x and dbias = the sum of dy, over the batch and all tokens."""
+    x, weight, has_bias = saved
+    rows = dy.reshape(-1, dy.shape[-1])
+    grads = {"weight": np.matmul(rows.T, x.reshape(-1, x.shape[-1]))}
+    if has_bias:
+        grads["bias"] = rows.sum(axis=0)
+    return np.matmul(dy, weight), grads
+
+
+def constant(numbers, shape):
+    """One number, or one for each channel, as float32 that fits arrays (N, *shape): (C, 1, 1) for maps, else (D,)."""
+    return np.array(numbers, np.float32).reshape(-1, *[1] * (len(shape) - 1 if len(shape) > 2 else 0))
+
+
+def normalize(x, mean, std):
+    """x (N, *shape) -> (x - mean) / std, with one number each, or one for each channel (feature).
+
+    The numbers are those of float32 for x of any dtype, so that every module of the network has the same.
+    """
+    return (x - constant(mean, x.shape[1:])) / constant(std, x.shape[1:])
+
+
+def normalize_backward(dy, std):
+    """dx = dy / std."""
+    return dy / constant(std, dy.shape[1:])
+
+
+def check_labels(labels, num_classes):
+    """Raise ValueError unless every label is a whole number in 0 .. num_classes - 1 (a negative index would wrap)."""
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"labels must be whole numbers, not {labels.dtype}")
+    if labels.size == 0 or labels.min() < 0 or labels.max() >= num_classes:
+        found = f"{labels.min()} to {labels.max()}" if labels.size else "none"
+        raise ValueError(f"labels must lie in 0 to {num_classes - 1}, found {found}")
+
+
+def onehot(labels, like):
+    """labels (N, ...) -> booleans of the shape of `like` (N, K, ...), True in class `label`. Raises ValueError."""
+    num_classes = like.shape[1]
+    if labels.shape != like.shape[:1] + like.shape[2:]:
+        raise ValueError(f"labels of the shape {labels.shape} for outputs of the shape {like.shape}")
+    check_labels(labels, num_classes)
+    return np.expand_dims(labels, 1) == np.arange(num_classes).reshape(-1, *[1] * (like.ndim - 2))
+
+
+def cross_entropy(logits, labels):
+    """logits (N, K, ...), labels (N, ...) -> mean loss, dlogits = (softmax - onehot(labels)) / number of labels.
+
+    The maximum is taken out first, so that no exponential overflows.
+    """
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    wanted = onehot(labels, log_p)
+    return -log_p[wanted].mean(), (np.exp(log_p) - wanted) / labels.size
+
+
+def sgd_step(params, grads, state, lr=1e-2, momentum=0.0, nesterov=False, weight_decay=0.0):
+    """v = momentum * v + g;  param -= lr * v, with nesterov lr * (g + momentum * v)."""
+    for name, param in params.items():
+        g = grads[name] + weight_decay * param if weight_decay else grads[name]
+        if momentum:
+            v, *_ = state.setdefault(name, (np.zeros_like(param),))
+            v *= momentum
+            v += g
+            g = g + momentum * v if nesterov else v
+        param -= lr * g
+
+
+def he(rng, shape, fan_in, fan_out, dtype):
+    """He et al. 2015: normal with variance 2 / fan_in."""
+    return (rng.standard_normal(shape) * (2.0 / fan_in) ** 0.5).astype(dtype)
+
+
+def write_weights(path, weights):
+    """{name: array} -> a `.safetensors` or `.npz` file."""
+    if str(path).endswith(".npz"):
+        np.savez(path, **weights)
+        return
+    header, end = {}, 0
+    for name, array in weights.items():
+        dtype = {"f8": "F64", "f4": "F32", "f2": "F16"}[array.dtype.str[1:]]
+        header[name] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": [end, end + array.nbytes]}
+        end += array.nbytes
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    parts = [np.array([len(text)], "<u8").view(np.uint8), np.frombuffer(text, np.uint8)]
+    parts += [np.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in weights.values()]
+    np.concatenate(parts).tofile(path)
+
+
+def read_weights(path):
+    """A `.safetensors` or `.npz` file -> {name: array}.
+
+    It is the length of a header (8 bytes), the header (JSON: dtype, shape and place of each tensor), data.
+    """
+    if str(path).endswith(".npz"):
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    raw = np.fromfile(path, np.uint8)
+    start = 8 + int(raw[:8].view("<u8")[0])
+    header = json.loads(raw[8:start].tobytes())
+    header.pop("__metadata__", None)
+    dtypes = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
+    weights = {}
+    for name, entry in header.items():
+        begin, end = entry["data_offsets"]
+        weights[name] = raw[start + begin : start + end].view(dtypes[entry["dtype"]]).reshape(entry["shape"])
+    return weights
+
+
+# ---------------------------------------------------------------- the network
+
+
+class Network:
+    """What a network can do once it has `params`, `buffers`, `logits`, `forward`, `backward`, `loss` and `update`.
+
+    params and buffers: name -> array, with PyTorch's names, shapes and order, so that one checkpoint fits both.
+    """
+
+    def check_input(self, x):
+        """x (N, *input_shape) -> the same in the network's dtype; bytes (uint8) become 0..1. Raises ValueError."""
+        x = np.asarray(x)
+        x = np.divide(x, 255, dtype=self.dtype) if x.dtype == np.uint8 else np.asarray(x, self.dtype)
+        if x.shape[1:] != self.input_shape or not len(x):
+            raise ValueError(f"the network takes (N, {', '.join(map(str, self.input_shape))}), not {x.shape}")
+        return x
+
+    def loss_and_gradients(self, x, y):
+        """x (N, *input_shape), targets y -> mean loss, {param name: gradient}, in training mode."""
+        loss, dlogits = self.loss(self.logits(x, training=True), y)
+        _, grads = self.backward(dlogits)
+        return loss, grads
+
+    def train_step(self, x, y, lr=None):
+        """Forward, loss, backward and one step of the optimizer, in place; returns the loss."""
+        loss, grads = self.loss_and_gradients(x, y)
+        self.update(grads, self.learning_rate if lr is None else lr)
+        return loss
+
+    def fit(self, x, y, epochs=5, batch=64, lr=None, seed=0):
+        """Train on x (N, *input_shape) and targets y (N, ...) in shuffled batches; returns each epoch's mean loss."""
+        rng, history = np.random.default_rng(seed), []
+        for _ in range(epochs):
+            batches = np.array_split(rng.permutation(len(x)), max(1, len(x) // batch))
+            history.append(float(np.mean([self.train_step(x[rows], y[rows], lr) for rows in batches])))
+        return history
+
+    def outputs(self, x, batch=256):
+        """x (N, *input_shape) -> what the network gives, (N, ...), without training, batch by batch."""
+        x = self.check_input(x)
+        return np.concatenate([self.forward(x[i : i + batch]) for i in range(0, len(x), batch)])
+
+    def predict(self, x, batch=256):
+        """x (N, *input_shape) -> the class with the largest logit, (N, ...); of a single one 1 where it is above 0."""
+        x = self.check_input(x)
+        logits = np.concatenate([self.logits(x[i : i + batch]) for i in range(0, len(x), batch)])
+        return (logits[:, 0] > 0).astype(np.int64) if logits.shape[1] == 1 else logits.argmax(axis=1)
+
+    def score(self, x, y):
+        """The share of labels y that `predict` finds."""
+        return float(np.mean(self.predict(x) == y))
+
+    def save(self, path):
+        """Write params and buffers to a `.safetensors` or `.npz` file."""
+        write_weights(path, {**self.params, **self.buffers})
+
+    def load(self, path):
+        """Read what `save`, netdsl or PyTorch wrote; raises ValueError unless every name and shape is right.
+
+        Names in a checkpoint that begin with `netdsl.` are of its optimizer and are passed over.
+        """
+        found, expected = read_weights(path), {**self.params, **self.buffers}
+        for name in sorted(found.keys() | expected.keys()):
+            if name.startswith("netdsl."):
+                continue
+            if name not in expected or name not in found or found[name].shape != expected[name].shape:
+                shapes = [weights[name].shape if name in weights else "nothing" for weights in (expected, found)]
+                raise ValueError(f"{path}: {name} should be {shapes[0]}, the file has {shapes[1]}")
+        for name, array in expected.items():
+            array[...] = found[name]
+
+
+class CifarCnn(Network):
+    """(N, 3, 32, 32) -> (N, 10)."""
+
+    input_shape = INPUT_SHAPE
+    learning_rate = 0.05
+    loss = staticmethod(cross_entropy)
+
+    def __init__(self, seed=0, dtype=np.float32):
+        rng = np.random.default_rng(seed)
+        self.dtype = np.dtype(dtype)
+        self.params = {
+            "conv1.weight": he(rng, (16, 3, 3, 3), 27, 144, dtype),
+            "conv1.bias": np.zeros(16, dtype),
+            "conv2.weight": he(rng, (32, 16, 3, 3), 144, 288, dtype),
+            "conv2.bias": np.zeros(32, dtype),
+            "linear1.weight": he(rng, (10, 2048), 2048, 10, dtype),
+            "linear1.bias": np.zeros(10, dtype),
+        }
+        self.buffers = {}
+        self.saved, self.optimizer_state = {}, {}
+        self.rng = rng
+
+    def forward(self, x, training=False):
+        """x (N, 3, 32, 32) -> y (N, 10). x is raw: it is normalized here, and bytes (uint8) become 0..1 before."""
+        x = self.check_input(x)
+        x = normalize(x, mean=(0.4914, 0.4822, 0.4465), std=(0.247, 0.2435, 0.2616))
+        p, saved = self.params, self.saved
+        x, saved["conv1"] = conv_forward(x, p["conv1.weight"], p["conv1.bias"], padding=((1, 1), (1, 1)))  # (N, 16, 32, 32)
+        x, saved["relu1"] = relu_forward(x)
+        x, saved["pool1"] = pool_forward(x, kernel_size=(2, 2), stride=(2, 2))  # (N, 16, 16, 16)
+        x, saved["conv2"] = conv_forward(x, p["conv2.weight"], p["conv2.bias"], padding=((1, 1), (1, 1)))  # (N, 32, 16, 16)
+        x, saved["relu2"] = relu_forward(x)
+        x, saved["pool2"] = pool_forward(x, kernel_size=(2, 2), stride=(2, 2))  # (N, 32, 8, 8)
+        x, saved["flatten1"] = flatten_forward(x)  # (N, 2048)
+        x, saved["linear1"] = linear_forward(x, p["linear1.weight"], p["linear1.bias"])  # (N, 10)
+        return x
+
+    def logits(self, x, training=False):
+        """What the loss reads: the output."""
+        return self.forward(x, training)
+
+    def backward(self, dy):
+        """The gradient by the logits -> dx, {param name: gradient}, for the last batch."""
+        saved, grads = self.saved, {}
+        dy, grads["linear1"] = linear_backward(dy, saved["linear1"])  # (N, 2048)
+        dy, _ = flatten_backward(dy, saved["flatten1"])  # (N, 32, 8, 8)
+        dy, _ = pool_backward(dy, saved["pool2"])  # (N, 32, 16, 16)
+        dy, _ = relu_backward(dy, saved["relu2"])
+        dy, grads["conv2"] = conv_backward(dy, saved["conv2"])  # (N, 16, 16, 16)
+        dy, _ = pool_backward(dy, saved["pool1"])  # (N, 16, 32, 32)
+        dy, _ = relu_backward(dy, saved["relu1"])
+        dy, grads["conv1"] = conv_backward(dy, saved["conv1"])  # (N, 3, 32, 32)
+        dy = normalize_backward(dy, std=(0.247, 0.2435, 0.2616))
+        return dy, {f"{layer}.{name}": g for layer, named in reversed(grads.items()) for name, g in named.items()}
+
+    def update(self, grads, lr):
+        """One step of the optimizer, in place."""
+        sgd_step(self.params, grads, self.optimizer_state, lr, momentum=0.9)
+
+
+Model = CifarCnn
+
+if __name__ == "__main__":
+    # A training run on made-up data, to show that the network learns.
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 10, 256)
+    patterns = rng.standard_normal((10, *INPUT_SHAPE))  # one for each class
+    x = (patterns[y] + rng.standard_normal((256, *INPUT_SHAPE))).astype(np.float32)
+    model = Model(seed=0)
+    for epoch in range(1, 6):
+        (loss,) = model.fit(x, y, epochs=1, batch=32, seed=epoch)
+        print(f"epoch {epoch}: loss {loss:.4f}, accuracy {model.score(x, y):.3f}")
