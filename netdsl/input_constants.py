@@ -1,4 +1,4 @@
-"""What `mean` and `std` behind the sizes of an input say: the numbers by which the network normalises what it is given."""
+"""`mean` and `std` behind the sizes of an input: the numbers by which the network normalises what it is given."""
 
 from __future__ import annotations
 

@@ -6,7 +6,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SPECS = sorted((ROOT / "specs").glob("*.net"))
-SMALL = [path for path in SPECS if path.stem in ("lenet", "simple_cnn", "tiny_cnn", "bn_cnn", "spiral_mlp", "cifar_cnn")]
+NAMES_OF_SMALL = ("lenet", "simple_cnn", "tiny_cnn", "bn_cnn", "spiral_mlp", "cifar_cnn")
+SMALL = [path for path in SPECS if path.stem in NAMES_OF_SMALL]
 
 
 def pytest_addoption(parser):

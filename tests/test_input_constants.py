@@ -71,7 +71,8 @@ def test_what_does_not_fit_is_marked_and_said_once(line, marked, message, help_t
 
 
 def test_mean_and_std_are_free_names_elsewhere():
-    net = compile_text("block std(mean) { linear mean }\ninput 2 mean 1 std 2\nlet mean = 3\nstd(mean) -> mean: linear 2")
+    text = "block std(mean) { linear mean }\ninput 2 mean 1 std 2\nlet mean = 3\nstd(mean) -> mean: linear 2"
+    net = compile_text(text)
     assert [name for name, _ in net.graph.param_specs()][2:] == ["mean.weight", "mean.bias"]
 
 

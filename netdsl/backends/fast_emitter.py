@@ -7,7 +7,16 @@ from collections.abc import Callable, Iterator
 
 from netdsl.analysis.loss import logits_layers, logits_value
 from netdsl.backends.arguments import forward_arguments
-from netdsl.backends.emission import Method, batch_shape, constants_text, emit, layer_table, raw_doc, section_titles, title
+from netdsl.backends.emission import (
+    Method,
+    batch_shape,
+    constants_text,
+    emit,
+    layer_table,
+    raw_doc,
+    section_titles,
+    title,
+)
 from netdsl.backends.fast_network import FastNetwork
 from netdsl.backends.kernel_source import imported_modules, kernel_texts
 from netdsl.backends.numpy_demo import demo_lines

@@ -123,9 +123,7 @@ class LayerNetwork(Network):
                 dvalues[value] = dvalues[value] + dx if value in dvalues else dx
             grads.update({p.full_name(layer.name): layer.grads[p.name] for p in layer.node.params})
         dx = normalize_backward(dvalues[0], self.graph.std) if self.graph.std else dvalues[0]
-        return dx, {
-            name: grads[name] if name in grads else np.zeros_like(array) for name, array in self.params.items()
-        }
+        return dx, {name: grads[name] if name in grads else np.zeros_like(array) for name, array in self.params.items()}
 
     def update(self, grads: dict[str, np.ndarray], lr: float) -> None:
         """One step of the spec's optimizer, in place."""

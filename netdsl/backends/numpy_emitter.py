@@ -7,7 +7,17 @@ from collections.abc import Callable, Iterator
 
 from netdsl.analysis.loss import logits_layers, logits_value
 from netdsl.backends.arguments import forward_arguments
-from netdsl.backends.emission import Method, batch_shape, constants_text, emit, layer_table, raw_doc, section_ends, section_titles, title
+from netdsl.backends.emission import (
+    Method,
+    batch_shape,
+    constants_text,
+    emit,
+    layer_table,
+    raw_doc,
+    section_ends,
+    section_titles,
+    title,
+)
 from netdsl.backends.kernel_source import imported_modules, kernel_texts
 from netdsl.backends.network import Network
 from netdsl.backends.numpy_demo import demo_lines
@@ -90,9 +100,9 @@ def _methods(graph: Graph, recipe: Recipe) -> list[Method]:
     lines, result = _forward_lines(graph, count, until)
     forward = ["x = self.check_input(x)", *_normalize_lines(graph)]
     forward += [f"{', '.join(used)} = {', '.join(short[name] for name in used)}", *lines, f"return {result}"]
-    methods = []
+    methods, raw = [], raw_doc(graph)
     if until == graph.output:
-        methods.append(Method("forward(self, x, training=False)", f"x {given} -> y {wanted}.{raw_doc(graph)}", tuple(forward)))
+        methods.append(Method("forward(self, x, training=False)", f"x {given} -> y {wanted}.{raw}", tuple(forward)))
         methods.append(
             Method(
                 "logits(self, x, training=False)",
@@ -108,7 +118,9 @@ def _methods(graph: Graph, recipe: Recipe) -> list[Method]:
         lines = ["x, saved = self.logits(x, training), self.saved", last, "return x"]
         methods.append(
             Method(
-                "forward(self, x, training=False)", f"x {given} -> y {batch_shape(graph.output_shape)}.{raw_doc(graph)}", tuple(lines)
+                "forward(self, x, training=False)",
+                f"x {given} -> y {batch_shape(graph.output_shape)}.{raw}",
+                tuple(lines),
             )
         )
     methods.append(

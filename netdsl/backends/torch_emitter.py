@@ -382,9 +382,8 @@ class _Emitter:
     def text(self) -> str:
         graph, name = self.graph, class_name(self.graph.name)
         members = self.members(graph.root)
-        root = _Class(
-            name, "self", "", (), (), (*self.input_buffers(), *members.lines), self.root_methods(members.statements), (), (), frozenset()
-        )
+        init, methods = (*self.input_buffers(), *members.lines), self.root_methods(members.statements)
+        root = _Class(name, "self", "", (), (), init, methods, (), (), frozenset())
         chosen = self.chosen_names(name)
         blocks = [text.split("\n") for text in self.helpers]
         for number, made in enumerate(self.classes):
@@ -458,19 +457,19 @@ class _Emitter:
     def input_lines(self) -> list[str]:
         """The first lines of forward: x normalised, where the spec says how."""
         mean, std = self.input_names()
-        lines = ["x = x / 255 if x.dtype == torch.uint8 else x  # bytes or floats", f"x = (x - self.{mean}) / self.{std}"]
-        return lines if self.graph.mean else []
+        lines = ["x = x / 255 if x.dtype == torch.uint8 else x  # bytes or floats"]
+        return [*lines, f"x = (x - self.{mean}) / self.{std}"] if self.graph.mean else []
 
     def root_methods(self, statements: Sequence[Statement]) -> tuple[str, ...]:
         """forward; and logits, where the loss contains the last layer."""
         graph, arrives = self.graph, batch_shape(self.graph.input_shape)
         if self.until == graph.output:
-            lines = forward_lines(statements, [0], [graph.output], arrives)
-            return ("def forward(self, x):", *(f"    {line}" for line in [*self.input_lines(), *lines]))
+            lines = [*self.input_lines(), *forward_lines(statements, [0], [graph.output], arrives)]
+            return ("def forward(self, x):", *(f"    {line}" for line in lines))
         before, last = self.before_last(graph.root, list(statements), "self.")
-        logits = forward_lines(before, [0], [self.until], arrives)
+        logits = [*self.input_lines(), *forward_lines(before, [0], [self.until], arrives)]
         last_text = last.text.replace(mark(self.until), "self.logits(x)")
-        lines = ["def logits(self, x):", *(f"    {line}" for line in [*self.input_lines(), *logits]), "", "def forward(self, x):"]
+        lines = ["def logits(self, x):", *(f"    {line}" for line in logits), "", "def forward(self, x):"]
         return (*lines, f"    return {last_text}  # {last.shape}")
 
     def before_last(self, scope: Scope, statements: list[Statement], prefix: str) -> tuple[list[Statement], Statement]:
