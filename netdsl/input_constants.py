@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from netdsl.ir import Shape, channels_of, show_shape
 from netdsl.reports import Reports
 from netdsl.syntax import ast
@@ -30,6 +32,11 @@ def input_constants(statement: ast.Input, reports: Reports) -> Constants:
     return given["mean"].numbers, given["std"].numbers
 
 
+def are_allowed(mean: Sequence[float], std: Sequence[float]) -> bool:
+    """Whether float32 can compute with these numbers."""
+    return all(abs(m) <= LARGEST for m in mean) and all(SMALLEST <= s <= LARGEST for s in std)
+
+
 def _is_new(constants: ast.Constants, given: dict[str, ast.Constants], reports: Reports) -> bool:
     if constants.name not in given:
         return True
@@ -47,10 +54,10 @@ def _fits(constants: ast.Constants, shape: Shape, reports: Reports) -> bool:
         reports.error("N320", message, constants.span, help_text)
         return False
     for value, number in zip(constants.values, numbers, strict=True):
-        if name == "std" and not SMALLEST <= number <= LARGEST:
+        if name == "std" and not are_allowed((), [number]):
             reports.error("N320", f"a `std` must be above 0 and within float32, not {number:g}", value.span)
             return False
-        if abs(number) > LARGEST:
+        if not are_allowed([number], ()):
             reports.error("N320", f"a `mean` must be within float32, not {number:g}", value.span)
             return False
     return True

@@ -47,9 +47,9 @@ def command(
     """
     import numpy as np
 
-    from netdsl.training.datasets import normalize
     from netdsl.training.engine import close_model, engine_threads
     from netdsl.training.evaluation import probabilities
+    from netdsl.training.normalization import as_fed
     from netdsl.training.runs import load_run, read_run
 
     _check_plot(plot)
@@ -62,7 +62,7 @@ def command(
         for start in range(0, len(files), BATCH):
             part = files[start : start + BATCH]
             pixels = np.stack(list(read_pixels(part, found.config, invert)))
-            x = normalize(pixels, found.config.mean, found.config.std)
+            x = as_fed(pixels, net, found.config.mean, found.config.std)
             for file, image, p in zip(part, pixels, probabilities(net, model, x), strict=True):
                 click.echo(_line(file, p, found.config.classes, top, as_json))
                 shown += [(file, image, p)] if plot and len(shown) < MAX_SHOWN else []

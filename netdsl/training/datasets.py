@@ -43,6 +43,7 @@ class Dataset:
     """x (N, *input_shape) uint8 or float32; y (N,) int64 labels with `classes`, or (N, ...) float32 targets without.
 
     `mean` and `std` have one entry per index of x's axis 1, or one in all; those of uint8 data are of x / 255.
+    `is_fed_raw`: the network normalises by itself (netdsl.training.normalization).
     """
 
     name: str
@@ -53,6 +54,7 @@ class Dataset:
     classes: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    is_fed_raw: bool = False
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -68,8 +70,13 @@ class Dataset:
         return found.hexdigest()
 
     def normalized(self, x: np.ndarray) -> np.ndarray:
-        """x (N, *input_shape) -> float32 of the same shape, as the network is fed."""
-        return normalize(x, self.mean, self.std)
+        """x (N, *input_shape) -> float32 of the same shape, as the network is fed: raw if it normalises by itself."""
+        return raw(x) if self.is_fed_raw else normalize(x, self.mean, self.std)
+
+
+def raw(x: np.ndarray) -> np.ndarray:
+    """x (N, ...) -> float32 of the same shape; uint8 is divided by 255."""
+    return np.divide(x, 255, dtype=np.float32) if x.dtype == np.uint8 else x.astype(np.float32)
 
 
 def normalize(x: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...]) -> np.ndarray:
@@ -77,9 +84,7 @@ def normalize(x: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...]) ->
     assert len(mean) == len(std) and len(mean) in (1, *x.shape[1:2]), (x.shape, mean, std)
     columns = (-1, *[1] * (x.ndim - 2)) if len(mean) > 1 else ()
     m, s = (np.array(v, np.float32).reshape(columns) for v in (mean, std))
-    values = x.astype(np.float32)
-    if x.dtype == np.uint8:
-        values /= np.float32(255)
+    values = raw(x)
     values -= m  # in place: memory asked for anew costs as much as the arithmetic
     values /= s
     return values

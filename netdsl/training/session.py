@@ -19,6 +19,7 @@ from netdsl.training.engine import Engine
 from netdsl.training.evaluation import fitted
 from netdsl.training.idx import shown
 from netdsl.training.loop import train
+from netdsl.training.normalization import for_network, with_constants
 from netdsl.training.runs import extended, locked, new_run, read_run, run_net
 from netdsl.training.views import run_data
 from netdsl.training.watch import Result, Watch
@@ -59,13 +60,13 @@ def started(
     if engine.is_fast and not engine.threads:
         engine = replace(engine, threads=available_cores())
     dataset = load_dataset(net.recipe.data, data_dir, limit)
-    net = fitted(net, dataset)
+    net = with_constants(fitted(net, dataset), dataset.mean, dataset.std)
     if engine.is_fast and engine.level == 2 and autotune:
         net = tuned(net, net.recipe.batch, engine.threads)
     run = new_run(net.name, out)
     with locked(run):
         write_setup(run, net.source.text, config_of(net, dataset, engine, limit), net.used)
-        yield Session(net.name, net, dataset, engine, run)
+        yield Session(net.name, net, for_network(dataset, net), engine, run)
 
 
 @contextmanager
@@ -92,12 +93,15 @@ def resumed(
             on_note(f"the schedule `{run.config.recipe.schedule}` is that of {epochs} epochs from here on")
         for change in what_changed(path):
             on_note(f"{plain(change)}: the weights may differ in their last bits from those of a run without a stop")
-        yield Session(run.config.spec, run_net(run), dataset, run.config.engine, path, True)
+        net = run_net(run)
+        yield Session(run.config.spec, net, for_network(dataset, net), run.config.engine, path, True)
 
 
 def check_unchanged(spec: Path, run: Path) -> None:
     """Raises UserError where the spec is not what the run trains."""
-    if compile_file(spec).source.text != run_net(read_run(run)).source.text:
+    net, own = compile_file(spec), run_net(read_run(run))
+    measured = with_constants(net, own.graph.mean, own.graph.std)  # as they were written into the run's copy
+    if own.source.text not in (net.source.text, measured.source.text):
         text = f"`{spec}` is not what the run `{run}` trains: it has changed since"
         raise UserError(text, help=f"`netdsl train --resume {run}` goes on with the run's own copy")
 

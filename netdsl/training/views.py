@@ -12,6 +12,7 @@ from netdsl.training.datasets import Dataset, load_dataset
 from netdsl.training.engine import close_model, engine_threads
 from netdsl.training.evaluation import Scores, as_trained, check_fits, class_weights, evaluate
 from netdsl.training.history import History, read_history
+from netdsl.training.normalization import for_network
 from netdsl.training.runs import Run, load_run, read_run
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def open_run(
     run = read_run(path)
     net, model, which = load_run(run, which, on_note)
     try:
-        dataset = run_data(run, data_dir, data, limit)
+        dataset = for_network(run_data(run, data_dir, data, limit), net)
         check_fits(net, dataset)
         with engine_threads(run.config.engine):
             yield RunView(run, net, model, dataset, read_history(path), which)
