@@ -279,6 +279,12 @@ def adam_step(params, grads, state, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weigh
         param -= lr / correct1 * m / (np.sqrt(v) / correct2**0.5 + eps)
 
 
+def softmax(x, axis):
+    """exp(x) / sum of exp(x) along `axis`; the maximum is taken out first, so that nothing overflows."""
+    e = np.exp(x - x.max(axis=axis, keepdims=True))
+    return e / e.sum(axis=axis, keepdims=True)
+
+
 def he(rng, shape, fan_in, fan_out, dtype):
     """He et al. 2015: normal with variance 2 / fan_in."""
     return (rng.standard_normal(shape) * (2.0 / fan_in) ** 0.5).astype(dtype)
@@ -586,7 +592,39 @@ class BnCnn(Network):
 
 Model = BnCnn
 
+
+def answer(make, shares=None):
+    """`python MODULE.py --weights FILE X.npy...` prints what the network says of each sample, and ends here.
+
+    A file has x (N, ...), bytes or floats, or a single sample; one channel may be left out. make: the network's class.
+    shares: outputs (N, K) -> probabilities of the classes; None prints the outputs themselves.
+    """
+    import argparse
+
+    parser = argparse.ArgumentParser(description="What the network says of samples; without arguments, it trains.")
+    parser.add_argument("--weights", metavar="FILE", help="as training or `save` leaves it")
+    parser.add_argument("samples", metavar="X.npy", nargs="*", help="samples, or a single one; of a .npz its `x`")
+    given = parser.parse_args()
+    if not given.weights and not given.samples:
+        return
+    model = make()
+    try:
+        model.load(given.weights or parser.error("--weights FILE is missing"))
+        for path in given.samples or parser.error("the files of samples are missing"):
+            x = np.load(path)
+            x = x if isinstance(x, np.ndarray) else x["x"]
+            is_short = x.ndim <= len(model.input_shape) and model.input_shape in (x.shape, (1, *x.shape[-2:]))
+            y = model.outputs(x.reshape(-1, *model.input_shape) if is_short else x)
+            for i, row in enumerate(y if shares is None else shares(y)):
+                said = f"class {row.argmax()}, probability {row.max():.6f}" if shares else row
+                print(f"{path} {i}: {said}")
+    except (OSError, ValueError, KeyError) as error:
+        parser.error(str(error))
+    raise SystemExit
+
+
 if __name__ == "__main__":
+    answer(Model, lambda y: softmax(y, axis=1))
     # A training run on made-up data, to show that the network learns.
     rng = np.random.default_rng(0)
     y = rng.integers(0, 10, 256)

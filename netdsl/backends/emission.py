@@ -13,7 +13,7 @@ from netdsl.ir import Graph, Scope, Shape, show_shape
 from netdsl.symbols import plain_value
 
 MAX_ROWS = 60  # of a table of layers
-_ALLOWED_IMPORTS = {"numpy", "torch", "collections", *STANDARD}
+_ALLOWED_IMPORTS = {"numpy", "torch", "collections", "argparse", "safetensors", *STANDARD}
 _FORBIDDEN_CALLS = {
     "eval",
     "exec",

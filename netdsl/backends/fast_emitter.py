@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Iterator
 
 from netdsl.analysis.loss import logits_layers, logits_value
+from netdsl.backends.answers import answer
 from netdsl.backends.arguments import forward_arguments
 from netdsl.backends.emission import (
     Method,
@@ -19,7 +20,7 @@ from netdsl.backends.emission import (
 )
 from netdsl.backends.fast_network import FastNetwork
 from netdsl.backends.kernel_source import imported_modules, kernel_texts
-from netdsl.backends.numpy_demo import demo_lines
+from netdsl.backends.numpy_demo import demo_lines, share_kernels
 from netdsl.backends.numpy_emitter import dictionary, start_kernels
 from netdsl.backends.recipe_lines import loss_lines, loss_methods, optimizer_line, recipe_kernels
 from netdsl.backends.variables import names, variables
@@ -48,7 +49,8 @@ def emit_fast(graph: Graph, recipe: Recipe, choose: Choice = cheapest, level: in
     if until != graph.output:
         roots.append(layer_of(graph.nodes[graph.output - 1].op).forward)
     bases = [FastNetwork, WeightedNetwork] if "weights" in recipe.loss_options else [FastNetwork]
-    texts = kernel_texts([*roots, Stages, *start_kernels(graph, recipe.init), *bases])
+    roots += share_kernels(graph, recipe.loss)
+    *texts, answers = kernel_texts([*roots, Stages, *start_kernels(graph, recipe.init), *bases, answer])
     kernels, network = texts[: -len(bases)], "\n\n\n".join(texts[-len(bases) :])
     name = _class_name(graph, [*kernels, network])
     return emit(
@@ -75,6 +77,7 @@ def emit_fast(graph: Graph, recipe: Recipe, choose: Choice = cheapest, level: in
         params=dictionary(graph.param_specs(), recipe.init),
         buffers=dictionary(graph.buffer_specs(), recipe.init),
         methods=_methods(graph, recipe, train, infer, until),
+        answers=answers,
         demo=demo_lines(graph, recipe.loss),
     )
 

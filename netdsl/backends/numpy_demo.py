@@ -1,24 +1,55 @@
-"""What `python <name>_numpy.py` does: a short training run on made-up data, of about a minute at most."""
+"""What `python <name>_numpy.py` does: it answers for samples in files, or without arguments trains on made-up data, for
+about a minute at most."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 
+from netdsl.analysis.loss import logits_value
 from netdsl.ir import Graph
+from netdsl.kernels.stable import sigmoid, softmax
 
 _BUDGET = 3e11  # multiply-adds, half a minute on two cores of 2024
 _PER_ELEMENT = 50  # multiply-adds that take as long as all the passes over one element of a layer's output
 _STEP = 3  # forward and backward, in units of forward
 
 
+def shares_text(graph: Graph, loss: str, softmax: str, sigmoid: str, hstack: str) -> str:
+    """What `answer` makes probabilities of the classes with, as `netdsl predict` does; "" where there are no classes.
+
+    softmax, sigmoid, hstack: how a framework writes those of {}.
+    """
+    is_contained = logits_value(graph, loss) != graph.output
+    if len(graph.output_shape) != 1 or loss == "mse" or (loss == "bce") != (graph.output_shape == (1,)):
+        return ""
+    if loss != "bce":
+        return f"lambda y: {'y' if is_contained else softmax.format('y')}"
+    both = hstack.format("[1 - y, y]" if is_contained else "[-y, y]")
+    return f"lambda y: {both if is_contained else sigmoid.format(both)}"
+
+
+def numpy_shares(graph: Graph, loss: str) -> str:
+    """The same, by kernels and numpy."""
+    return shares_text(graph, loss, "softmax({}, axis=1)", "sigmoid({})", "np.hstack({})")
+
+
+def share_kernels(graph: Graph, loss: str) -> list[Callable]:
+    """The kernels that it calls."""
+    text = numpy_shares(graph, loss)
+    return [kernel for kernel in (softmax, sigmoid) if f"{kernel.__name__}(" in text]
+
+
 def demo_lines(graph: Graph, loss: str) -> list[str]:
     """The lines under `if __name__ == "__main__"`; large networks get few samples, small steps and no score."""
+    shares = numpy_shares(graph, loss)
     samples, epochs = _size(graph)
     is_small = samples >= 64
     what = "to show that the network learns" if is_small else "of few samples, since a step of this network takes long"
     fit = f"epochs=1, batch={min(32, max(2, samples // 2))}{'' if is_small else ', lr=1e-5'}, seed=epoch"
     score = ", accuracy {model.score(x, y):.3f}" if loss not in ("mse", "bce") and is_small else ""
     return [
+        f"answer(Model, {shares})" if shares else "answer(Model)",
         f"# A training run on made-up data, {what}.",
         "rng = np.random.default_rng(0)",
         *_data_lines(graph, loss, samples),

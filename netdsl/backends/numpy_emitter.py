@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Iterator
 
 from netdsl.analysis.loss import logits_layers, logits_value
+from netdsl.backends.answers import answer
 from netdsl.backends.arguments import forward_arguments
 from netdsl.backends.emission import (
     Method,
@@ -20,7 +21,7 @@ from netdsl.backends.emission import (
 )
 from netdsl.backends.kernel_source import imported_modules, kernel_texts
 from netdsl.backends.network import Network
-from netdsl.backends.numpy_demo import demo_lines
+from netdsl.backends.numpy_demo import demo_lines, share_kernels
 from netdsl.backends.recipe_lines import loss_lines, loss_methods, optimizer_line, recipe_kernels
 from netdsl.backends.variables import names, variables
 from netdsl.ir import Graph, Node, ParamSpec
@@ -37,7 +38,9 @@ def emit_numpy(graph: Graph, recipe: Recipe) -> str:
     starts = start_kernels(graph, recipe.init)
     roots = [kernel for layer in layers for kernel in (layer.forward, layer.backward)]
     roots += [normalize, normalize_backward] if graph.mean else []
-    *kernels, network = kernel_texts([*roots, *recipe_kernels(recipe), *starts, Network])
+    *kernels, network, answers = kernel_texts(
+        [*roots, *recipe_kernels(recipe), *share_kernels(graph, recipe.loss), *starts, Network, answer]
+    )
     name = class_name(graph.name)
     return emit(
         "numpy_module.py.j2",
@@ -55,6 +58,7 @@ def emit_numpy(graph: Graph, recipe: Recipe) -> str:
         params=dictionary(graph.param_specs(), recipe.init),
         buffers=dictionary(graph.buffer_specs(), recipe.init),
         methods=_methods(graph, recipe),
+        answers=answers,
         demo=demo_lines(graph, recipe.loss),
     )
 

@@ -15,6 +15,9 @@ from itertools import count
 
 from netdsl.analysis.loss import logits_value
 from netdsl.backends.emission import batch_shape, emit, title
+from netdsl.backends.kernel_source import kernel_texts
+from netdsl.backends.numpy_demo import shares_text
+from netdsl.backends.torch_answers import answer
 from netdsl.backends.torch_forward import Statement, forward_lines, mark, statement
 from netdsl.backends.torch_items import named_items, numbered_items
 from netdsl.backends.variables import names
@@ -30,7 +33,9 @@ _RESERVED = ("Model", "OrderedDict", "F", "INPUT_SHAPE")
 
 def emit_torch(graph: Graph, recipe: Recipe) -> str:
     """The text of `<name>_torch.py`."""
-    return _Emitter(graph, logits_value(graph, recipe.loss)).text()
+    emitter = _Emitter(graph, logits_value(graph, recipe.loss))
+    emitter.shares = shares_text(graph, recipe.loss, "{}.softmax(dim=1)", "{}.sigmoid()", "torch.hstack({})")
+    return emitter.text()
 
 
 @dataclass
@@ -79,6 +84,7 @@ class _Emitter:
     def __init__(self, graph: Graph, until: int) -> None:
         self.graph = graph
         self.until = until
+        self.shares = ""
         self.classes: list[_Class] = []
         self.class_of: dict[str, int] = {}  # name of a scope -> its class
         self.handed_in: dict[str, dict[str, Scope]] = {}
@@ -402,6 +408,8 @@ class _Emitter:
             input_shape=repr(graph.input_shape),
             body=text,
             class_name=name,
+            answers=kernel_texts([answer])[0],
+            shares=f", {self.shares}" if self.shares else "",
         )
 
     def chosen_names(self, root: str) -> list[tuple[str, str]]:
