@@ -28,44 +28,36 @@ class Dense(nn.Module):
 class Densenet121(nn.Module):
     def __init__(self):
         super().__init__()
-        self.features = nn.Sequential(OrderedDict([
-            ("conv0", nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)),
-            ("norm0", nn.BatchNorm2d(64)),
-            ("2", nn.ReLU()),
-            ("3", nn.MaxPool2d(3, stride=2, padding=1)),
-            ("denseblock1", nn.Sequential(OrderedDict([
-                *((f"denselayer{i}", Dense(32 + 32 * i)) for i in range(1, 7)),
-            ]))),
-            ("transition1", nn.Sequential(OrderedDict([
-                ("norm", nn.BatchNorm2d(256)),
-                ("1", nn.ReLU()),
-                ("conv", nn.Conv2d(256, 128, 1, bias=False)),
-                ("3", nn.AvgPool2d(2)),
-            ]))),
-            ("denseblock2", nn.Sequential(OrderedDict([
-                *((f"denselayer{i}", Dense(96 + 32 * i)) for i in range(1, 13)),
-            ]))),
-            ("transition2", nn.Sequential(OrderedDict([
-                ("norm", nn.BatchNorm2d(512)),
-                ("1", nn.ReLU()),
-                ("conv", nn.Conv2d(512, 256, 1, bias=False)),
-                ("3", nn.AvgPool2d(2)),
-            ]))),
-            ("denseblock3", nn.Sequential(OrderedDict([
-                *((f"denselayer{i}", Dense(224 + 32 * i)) for i in range(1, 25)),
-            ]))),
-            ("transition3", nn.Sequential(OrderedDict([
-                ("norm", nn.BatchNorm2d(1024)),
-                ("1", nn.ReLU()),
-                ("conv", nn.Conv2d(1024, 512, 1, bias=False)),
-                ("3", nn.AvgPool2d(2)),
-            ]))),
-            ("denseblock4", nn.Sequential(OrderedDict([
-                *((f"denselayer{i}", Dense(480 + 32 * i)) for i in range(1, 17)),
-            ]))),
-            ("norm5", nn.BatchNorm2d(1024)),
-            ("12", nn.ReLU()),
-        ]))
+        self.features = nn.Sequential(OrderedDict(
+            conv0=nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False),
+            norm0=nn.BatchNorm2d(64),
+            relu2=nn.ReLU(),
+            pool3=nn.MaxPool2d(3, stride=2, padding=1),
+            denseblock1=nn.Sequential(OrderedDict((f"denselayer{i}", Dense(32 + 32 * i)) for i in range(1, 7))),
+            transition1=nn.Sequential(OrderedDict(
+                norm=nn.BatchNorm2d(256),
+                relu1=nn.ReLU(),
+                conv=nn.Conv2d(256, 128, 1, bias=False),
+                avgpool3=nn.AvgPool2d(2),
+            )),
+            denseblock2=nn.Sequential(OrderedDict((f"denselayer{i}", Dense(96 + 32 * i)) for i in range(1, 13))),
+            transition2=nn.Sequential(OrderedDict(
+                norm=nn.BatchNorm2d(512),
+                relu1=nn.ReLU(),
+                conv=nn.Conv2d(512, 256, 1, bias=False),
+                avgpool3=nn.AvgPool2d(2),
+            )),
+            denseblock3=nn.Sequential(OrderedDict((f"denselayer{i}", Dense(224 + 32 * i)) for i in range(1, 25))),
+            transition3=nn.Sequential(OrderedDict(
+                norm=nn.BatchNorm2d(1024),
+                relu1=nn.ReLU(),
+                conv=nn.Conv2d(1024, 512, 1, bias=False),
+                avgpool3=nn.AvgPool2d(2),
+            )),
+            denseblock4=nn.Sequential(OrderedDict((f"denselayer{i}", Dense(480 + 32 * i)) for i in range(1, 17))),
+            norm5=nn.BatchNorm2d(1024),
+            relu12=nn.ReLU(),
+        ))
         self.classifier = nn.Linear(1024, 1000)
 
     def forward(self, x):

@@ -19,7 +19,7 @@ class Fire(nn.Module):
         x = torch.relu(self.squeeze(x))  # (N, s, ...)
         y = torch.relu(self.expand1x1(x))  # (N, e, ...)
         x = torch.relu(self.expand3x3(x))
-        return torch.cat([y, x], dim=1)  # (N, e + e, ...)
+        return torch.cat([y, x], dim=1)  # (N, 2 * e, ...)
 
 
 class Squeezenet10(nn.Module):

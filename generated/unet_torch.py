@@ -19,7 +19,7 @@ class Dc(nn.Module):
         return torch.relu(x)
 
 
-class UnetBlock2(nn.Module):
+class UnetInnermost(nn.Module):
     """block unet(c, depth), where depth <= 0"""
 
     def __init__(self, in_channels, c):
@@ -39,14 +39,14 @@ class UnetBlock(nn.Module):
         self.pool1 = nn.MaxPool2d(2)
         self.unet1 = unet1
         self.up1 = nn.ConvTranspose2d(2 * c, c, 2, stride=2)
-        self.dc2 = Dc(c + c, c)
+        self.dc2 = Dc(2 * c, c)
 
     def forward(self, x):
         x = self.dc1(x)  # (N, c, ...)
         y = self.pool1(x)
         y = self.unet1(y)  # (N, 2 * c, ...)
         y = self.up1(y)  # (N, c, ...)
-        x = torch.cat([x, y], dim=1)  # (N, c + c, ...)
+        x = torch.cat([x, y], dim=1)  # (N, 2 * c, ...)
         return self.dc2(x)  # (N, c, ...)
 
 
@@ -61,7 +61,7 @@ class Unet(nn.Module):
                     128, 256,
                     unet1=UnetBlock(
                         256, 512,
-                        unet1=UnetBlock2(512, 1024),
+                        unet1=UnetInnermost(512, 1024),
                     ),
                 ),
             ),

@@ -19,9 +19,8 @@ class Layer(nn.Module):
         self.mlp = nn.Sequential(
             nn.Linear(in_features, 3072),
             nn.GELU(),
-            nn.Dropout(0.0),
+            nn.Identity(),
             nn.Linear(3072, 768),
-            nn.Dropout(0.0),
         )
 
     def forward(self, x):
@@ -36,9 +35,7 @@ class Encoder(nn.Module):
     def __init__(self):
         super().__init__()
         self.pos_embedding = nn.Parameter(0.02 * torch.randn(1, 197, 768))
-        self.layers = nn.Sequential(OrderedDict([
-            *((f"encoder_layer_{i}", Layer(768)) for i in range(12)),
-        ]))
+        self.layers = nn.Sequential(OrderedDict((f"encoder_layer_{i}", Layer(768)) for i in range(12)))
         self.ln = nn.LayerNorm(768, eps=1e-06)
 
     def forward(self, x):
@@ -51,9 +48,7 @@ class VitB16(nn.Module):
         self.conv_proj = nn.Conv2d(3, 768, 16, stride=16)
         self.class_token = nn.Parameter(torch.zeros(1, 1, 768))
         self.encoder = Encoder()
-        self.heads = nn.Sequential(OrderedDict([
-            ("head", nn.Linear(768, 1000)),
-        ]))
+        self.heads = nn.Sequential(OrderedDict(head=nn.Linear(768, 1000)))
 
     def forward(self, x):
         x = self.conv_proj(x)  # (N, 768, 14, 14)

@@ -158,12 +158,17 @@ def _needs_no_parentheses(sign: str, right: Any, result: Any) -> bool:
 
 
 def _joined(sign: str, left: Any, right: Any) -> Any:
-    """left sign right, as a symbol; `+ 0`, `* 1` and `// 1` are left out, and a product says its number first."""
+    """left sign right, as a symbol; `+ 0`, `* 1` and `// 1` are left out, a product says its number first, and
+    `c + c` is `2 * c`."""
     compute, binds = _SIGNS[sign]
     if not isinstance(right, _Symbolic) and right == _NEUTRAL.get(sign):
         return left
     if not isinstance(left, _Symbolic) and left == _NEUTRAL.get(sign) and sign in "+*":
         return right
+    if sign == "+":
+        (times, base), (more, same) = _multiple(left), _multiple(right)
+        if repr(base) == repr(same) and isinstance(base, Symbol) and plain_value(base) == plain_value(same):
+            return _joined("*", times + more, base)
     parts = (sign, left, right)
     if sign == "*" and not isinstance(right, _Symbolic):
         left, right = right, left
@@ -172,6 +177,16 @@ def _joined(sign: str, left: Any, right: Any) -> Any:
     text = f"{_operand(left, binds)} {sign} {_operand(right, right_binds)}"
     exact = any(isinstance(side, _Symbolic) and side.exact for side in (left, right))
     return _kind(result)(result, text, binds, parts, exact)
+
+
+def _multiple(value: Any) -> tuple[int, Any]:
+    """`3 * c` -> 3, c; anything else is once itself."""
+    if isinstance(value, _Symbolic) and value.parts and value.parts[0] == "*":
+        _, left, right = value.parts
+        for times, base in ((left, right), (right, left)):
+            if isinstance(times, int) and not isinstance(times, _Symbolic):
+                return times, base
+    return 1, value
 
 
 def _add_arithmetic() -> None:

@@ -354,7 +354,8 @@ def same_draws(module: torch.nn.Module, network: LayerNetwork) -> None:
             return x * self.factor
 
     for layer in network.layers:
-        if layer_of(layer.op).is_random and layer.saved is not None:
+        definition = layer_of(layer.op)
+        if definition.is_random and layer.saved is not None and not definition.is_idle(layer.node.attrs):
             module.set_submodule(layer.name, Factor(layer.saved))
 
 

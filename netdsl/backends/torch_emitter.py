@@ -19,7 +19,7 @@ from netdsl.backends.kernel_source import kernel_texts
 from netdsl.backends.numpy_demo import shares_text
 from netdsl.backends.torch_answers import answer
 from netdsl.backends.torch_forward import Statement, forward_lines, mark, statement
-from netdsl.backends.torch_items import named_items, numbered_items
+from netdsl.backends.torch_items import named_sequence, numbered_sequence
 from netdsl.backends.variables import names
 from netdsl.ir import Graph, Node, Scope, Shape
 from netdsl.layers import layer_of
@@ -130,8 +130,14 @@ class _Emitter:
         attrs, inputs, shape = node.written
         return {key: written(value) for key, value in attrs.items()}, written(inputs), shape
 
+    def is_idle(self, node: Node) -> bool:
+        """Whether the layer gives its input as it is, in every call of the block that is being written."""
+        return layer_of(node.op).is_idle(self.written(node)[0])
+
     def constructor(self, node: Node) -> str | None:
         layer = layer_of(node.op)
+        if self.is_idle(node):
+            return "nn.Identity()"
         attrs, inputs, _ = self.written(node)
         made = layer.torch(attrs, *inputs) if layer.torch is not None else None
         self.helpers.update(dict.fromkeys(text for text in layer.torch_helpers if _class_in(text) in (made or "")))
@@ -139,6 +145,8 @@ class _Emitter:
 
     def template(self, node: Node) -> str | None:
         """How forward writes the layer, in numbers, where that is not just calling a member on x."""
+        if self.is_idle(node):
+            return "{x}"
         call = layer_of(node.op).torch_call
         return call(node.attrs, *self.graph.input_shapes(node)) if call is not None else None
 
@@ -151,7 +159,13 @@ class _Emitter:
             return f"self.{text}"
 
         attrs = {key: renamed(value, kept) for key, value in self.written(node)[0].items()}
-        if call is None or not used or used & found.labels or any(reserved(name) for name in used):
+        if (
+            self.is_idle(node)
+            or call is None
+            or not used
+            or used & found.labels
+            or any(reserved(name) for name in used)
+        ):
             return self.template(node)
         found.kept |= used
         return call(attrs, *self.graph.input_shapes(node))
@@ -204,21 +218,33 @@ class _Emitter:
 
     def sequential(self, scope: Scope) -> list[str]:
         """nn.Sequential over the children; those with labels need an OrderedDict to keep their names."""
+        labels = self.labels(scope)
+        children = [c for c in scope.children if not self.can_go(c)]
+        numbered = len(labels) == len(scope.children) and labels == {str(i) for i in range(len(labels))}
+        if numbered:  # what stands before another one keeps its number
+            last = max((i for i, c in enumerate(scope.children) if not self.can_go(c)), default=-1)
+            children = list(scope.children[: last + 1])
         items: list[tuple[str, list[str]]] = []
-        for child in scope.children:
+        for child in children:
             if isinstance(child, Scope):
                 items.append((child.last_name, self.instance(child)))
             else:
                 node = self.graph.nodes[child]
-                items.append((node.name.rpartition(".")[2], [self.constructor(node) or "nn.Identity()"]))
-        if not items:
-            return ["nn.Sequential()"]
-        numbered = [name for name, _ in items] == [str(i) for i in range(len(items))]
-        lines = numbered_items(items) if numbered else named_items(items)
-        if numbered and len(lines) <= 2 and sum(map(len, lines)) < 60 and not any(line[0] == " " for line in lines):
-            return [f"nn.Sequential({' '.join(lines).rstrip(',')})"]
-        opened, closed = ("nn.Sequential(", ")") if numbered else ("nn.Sequential(OrderedDict([", "]))")
-        return [opened, *(f"    {line}" for line in lines), closed]
+                name = node.name.rpartition(".")[2] if numbered else self.own_name(node, labels)
+                items.append((name, [self.constructor(node) or "nn.Identity()"]))
+        return numbered_sequence(items) if numbered or not items else named_sequence(items)
+
+    def can_go(self, child: Scope | int) -> bool:
+        """Whether it is a layer that does nothing."""
+        return not isinstance(child, Scope) and self.is_idle(self.graph.nodes[child])
+
+    def own_name(self, node: Node, labels: set[str]) -> str:
+        """The last part of its name; `relu2` for `2` where no checkpoint has anything under the number."""
+        name = node.name.rpartition(".")[2]
+        if not name.isdigit() or node.params or node.buffers or layer_of(node.op).is_random:
+            return name
+        own = f"{node.op}{name}"
+        return name if own in labels or own in self.known else own
 
     # ---------------------------------------------------------------- classes
 
@@ -339,10 +365,7 @@ class _Emitter:
 
     def add_node(self, index: int, found: _Members) -> None:
         node = self.graph.nodes[index]
-        template, name = self.named_template(node, found) or "{self}({x})", node.name.rpartition(".")[2]
-        if name.isdigit() and not (node.params or node.buffers or layer_of(node.op).is_random):
-            own = f"{node.op}{name}"  # no checkpoint has anything under its number
-            name = name if own in found.labels or own in self.known else own
+        template, name = self.named_template(node, found) or "{self}({x})", self.own_name(node, found.labels)
         if self.is_member(node):
             made = self.constructor(node)
             assert made is not None, f"{node.op} has params, but no constructor"
@@ -398,7 +421,7 @@ class _Emitter:
         blocks.append(root.lines(name, ""))
         text = "\n\n\n".join("\n".join(lines) for lines in blocks)
         text = re.sub(r"\bClass_(\d+)_", lambda match: chosen[int(match[1])][0], text)
-        imports = ["from collections import OrderedDict", ""] if "(OrderedDict([" in text else []
+        imports = ["from collections import OrderedDict", ""] if "(OrderedDict(" in text else []
         imports += ["import torch"] if re.search(r"\btorch\.", text) else []
         imports += ["import torch.nn.functional as F"] if re.search(r"\bF\.", text) else []
         return emit(
@@ -426,6 +449,8 @@ class _Emitter:
             made = self.classes[number]
             first = next((c for i, c in enumerate(self.classes) if i in chosen and c.base == made.base), None)
             own, doc = f"{made.base}Block" if made.base in kept else made.base, made.doc
+            if not made.handed_in and any(c.handed_in for c in self.classes if c.base == made.base):
+                own = f"{made.base}Innermost"  # of a block that calls itself
             besides = [label for label in made.labels if first is not None and label not in first.labels]
             if besides:
                 own += class_name(besides[0])

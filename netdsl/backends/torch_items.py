@@ -10,10 +10,37 @@ Item = tuple[str, list[str]]
 """A name, and the lines that make the module."""
 
 _FEWEST = 3  # named blocks that become one line
+_SHORT = 60  # characters of what stands on the line of its nn.Sequential
 _NUMBER = re.compile(r"(?<![\w.])\d+(?![\w.])")
 
 
-def numbered_items(items: Sequence[Item]) -> list[str]:
+def numbered_sequence(items: Sequence[Item]) -> list[str]:
+    """The lines of `nn.Sequential(nn.Conv2d(...), nn.ReLU())`; what is short is one line."""
+    lines = _numbered_items(items)
+    if len(lines) <= 2 and sum(map(len, lines)) < _SHORT and not any(line[0] == " " for line in lines):
+        return [f"nn.Sequential({' '.join(lines).rstrip(',')})"]
+    return ["nn.Sequential(", *(f"    {line}" for line in lines), ")"]
+
+
+def named_sequence(items: Sequence[Item]) -> list[str]:
+    """The lines of `nn.Sequential(OrderedDict(conv=nn.Conv2d(...), relu1=nn.ReLU()))`.
+
+    A single row of blocks is `OrderedDict((f"layer{i}", Dense(64 + 32 * i)) for i in range(1, 7))`; a list of pairs stands
+    where there are rows beside other items, or names that are numbers.
+    """
+    plain = all(name.isidentifier() for name, _ in items)
+    if _row(items) == len(items) >= _FEWEST:
+        return [f"nn.Sequential(OrderedDict({_row_text(items)}))"]
+    if not plain or any(_row(items[i:]) >= _FEWEST for i in range(len(items))):
+        lines = _named_items(items)
+        return ["nn.Sequential(OrderedDict([", *(f"    {line}" for line in lines), "]))"]
+    lines = [line for name, (first, *rest) in items for line in _closed([f"{name}={first}", *rest])]
+    if len(lines) == 1 and len(lines[0]) < _SHORT:
+        return [f"nn.Sequential(OrderedDict({lines[0].rstrip(',')}))"]
+    return ["nn.Sequential(OrderedDict(", *(f"    {line}" for line in lines), "))"]
+
+
+def _numbered_items(items: Sequence[Item]) -> list[str]:
     """`Neck(256, 64),`; equal blocks in a row as `*(Neck(256, 64) for _ in range(2)),`."""
     lines: list[str] = []
     for made, equal in groupby(items, key=lambda item: item[1]):
@@ -25,14 +52,14 @@ def numbered_items(items: Sequence[Item]) -> list[str]:
     return lines
 
 
-def named_items(items: Sequence[Item]) -> list[str]:
+def _named_items(items: Sequence[Item]) -> list[str]:
     """`("conv", nn.Conv2d(...)),`; a row as `*((f"layer{i}", Dense(64 + 32 * i)) for i in range(1, 7)),`."""
     lines: list[str] = []
     at = 0
     while at < len(items):
         count = _row(items[at:])
         if count >= _FEWEST:
-            lines.append(_row_text(items[at : at + count]))
+            lines.append(f"*({_row_text(items[at : at + count])}),")
         else:
             count = 1
             name, (first, *rest) = items[at]
@@ -83,7 +110,7 @@ def _row_text(items: Sequence[Item]) -> str:
     terms = iter([_term(a - step * start, step) for a, step in zip(_numbers(first), steps, strict=True)])
     bounds = f"{start}, {start + len(items)}" if start else str(len(items))
     made = _NUMBER.sub(lambda _: next(terms), first)
-    return f'*((f"{prefix}{{i}}", {made}) for i in range({bounds})),'
+    return f'(f"{prefix}{{i}}", {made}) for i in range({bounds})'
 
 
 def _term(constant: int, step: int) -> str:

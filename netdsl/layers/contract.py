@@ -21,6 +21,7 @@ Shapes are without the batch axis; `attrs` is a dict of attr name -> value, comp
                                          member on x is all there is
     torch_helpers: text of small classes that `torch` may name, copied above the network where it does
     known_as: what other systems call it, for suggestions
+    idle: the attrs with which it gives its input as it is, `{"p": 0}`; the PyTorch module leaves it out then
     cancels_bias: a bias in the layer before it does nothing; is_linear: two in a row can do no more than one
     stages(attrs, *inputs) -> tuple of StageCall     what computes the layer fast, each in its way; optional
     implied_by: names of losses that contain this layer: as the last one, it is left out of what the loss reads
@@ -137,7 +138,12 @@ class LayerDef:
     known_as: tuple[str, ...] = ()
     cancels_bias: bool = False
     is_linear: bool = False
+    idle: Mapping[str, object] | None = None
     stages: Callable[..., tuple[StageCall, ...]] | None = None
+
+    def is_idle(self, attrs: Attrs) -> bool:
+        """Whether it gives its input as it is."""
+        return self.idle is not None and all(attrs[name] == value for name, value in self.idle.items())
 
     def attr(self, name: str) -> Attr:
         return next(attr for attr in self.attrs if attr.name == name)

@@ -26,5 +26,6 @@ LAYER = LayerDef(
     forward=dropout_forward,
     backward=dropout_backward,
     torch=lambda attrs, x: f"nn.Dropout({attrs['p']!r})",
+    idle={"p": 0},
     stages=lambda attrs, x: (StageCall(Factor),),
 )

@@ -34,5 +34,6 @@ LAYER = LayerDef(
     backward=dropout2d_backward,
     torch=lambda attrs, x: f"nn.Dropout2d({attrs['p']!r})",
     known_as=("spatial_dropout",),
+    idle={"p": 0},
     stages=lambda attrs, x: (StageCall(Factor),),
 )

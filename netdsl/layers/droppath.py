@@ -42,5 +42,6 @@ LAYER = LayerDef(
     torch=lambda attrs, x: f"DropPath({attrs['p']!r})",
     torch_helpers=(DROP_PATH,),
     known_as=("stochastic_depth",),
+    idle={"p": 0},
     stages=lambda attrs, x: (StageCall(Factor),),
 )

@@ -41,5 +41,6 @@ LAYER = LayerDef(
     backward=pad_backward,
     torch=pad_torch,
     known_as=("zeropad", "zero_pad", "zeropad2d"),
+    idle={"padding": ((0, 0), (0, 0))},
     stages=lambda attrs, x: (StageCall(Pad, (x, attrs["padding"])),),
 )

@@ -68,5 +68,6 @@ LAYER = LayerDef(
     forward=upsample_forward,
     backward=upsample_backward,
     torch=upsample_torch,
+    idle={"factor": (1, 1)},
     stages=upsample_stages,
 )

@@ -3,7 +3,7 @@
 import pytest
 
 from netdsl.pipeline import compile_text, run_module
-from netdsl.verify import verify
+from netdsl.verify import torch_model, verify
 
 CONV = "block cb(c, k=1, p=0) { conv c k=k p=p nobias -> bn -> relu }\n"
 
@@ -88,3 +88,62 @@ def test_a_parameter_that_is_called_like_a_member_stays_a_number_in_forward():
     net = compile_text("block part(conv1) { slice 0 conv1 -> conv 2 }\ninput 4x2x2\npart(3) -> conv 4 -> part(2)")
     assert "x[:, :3]" in net.torch_source()
     assert verify(net).ok
+
+
+def test_what_does_nothing_is_left_out_and_later_ones_keep_their_numbers():
+    pytest.importorskip("torch")
+    net = compile_text(
+        """input 3x8x8
+a: { conv 4 -> dropout 0 -> conv 4 -> pad 0 }
+b: { conv 4 -> inner: conv 4 -> dropout2d 0.0 -> relu }
+res { conv 4 -> droppath 0 } -> upsample 1 -> gap -> dropout 0 -> linear 2"""
+    )
+    text = net.torch_source()
+    assert "Drop" not in text and "ZeroPad" not in text and "Upsample" not in text
+    assert (
+        "nn.Sequential(\n            nn.Conv2d(3, 4, 1),\n            nn.Identity(),\n            nn.Conv2d(4, 4, 1),\n"
+        in text
+    )
+    names = list(torch_model(net, net.build()).state_dict())
+    assert names == [name for name, _ in net.graph.param_specs()]
+    assert {"a.0.weight", "a.2.weight"} <= set(names)
+    assert verify(net).ok
+
+
+def test_a_probability_that_a_call_says_keeps_its_layer():
+    pytest.importorskip("torch")
+    net = compile_text("input 4\nblock f(p) { linear 4 -> dropout p }\nf(0) -> f(0.5) -> linear 2")
+    assert net.torch_source().count("class FBlock(nn.Module)") == 1
+    assert "nn.Dropout(p)" in net.torch_source()
+    assert verify(net).ok
+
+
+def test_a_sequence_with_names_says_them_plainly():
+    text = compile_text(
+        """input 3x8x8
+block f(c) { conv c k3 p1 -> relu }
+alone: { head: conv 4 }
+mixed: { stem: conv 4 -> relu -> pool 2 -> last: { for i in 0..3 { layer{i}: f(4) } } }
+rows: { first: conv 4 -> for i in 0..3 { layer{i}: f(4) } }
+numbers: { conv 4 -> named: conv 4 }
+gap"""
+    ).torch_source()
+    assert "self.alone = nn.Sequential(OrderedDict(head=nn.Conv2d(3, 4, 1)))\n" in text
+    assert "            relu1=nn.ReLU(),\n            pool2=nn.MaxPool2d(2),\n" in text
+    assert '            last=nn.Sequential(OrderedDict((f"layer{i}", FBlock(4, 4)) for i in range(3))),\n' in text
+    assert '            ("first", nn.Conv2d(4, 4, 1)),\n            *((f"layer{i}", ' in text
+    assert '("0", nn.Conv2d(4, 4, 1)),\n            ("named", ' in text
+
+
+def test_the_innermost_call_of_a_block_that_calls_itself_is_called_so():
+    text = compile_text(
+        """input 1x16x16
+block net(c, depth) {
+  conv c k3 p1 -> relu
+  if depth > 0 { cat { id | pool 2 -> net(2*c, depth-1) -> up c } -> conv c k1 }
+}
+net(4, 2) -> gap -> linear 2""",
+        "unet",
+    ).torch_source()
+    assert "class NetInnermost(nn.Module):" in text and "class Net(nn.Module):" in text
+    assert "(N, 2 * c, ...)" in text and "nn.Conv2d(2 * c, c, 1)" in text and "c + c" not in text

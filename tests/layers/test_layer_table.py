@@ -188,3 +188,18 @@ def test_layer_does_not_change_its_input(name):
         kept = x.copy()
         net.build().forward(x, training=True)
         assert np.array_equal(x, kept), (line, shape)
+
+
+@pytest.mark.parametrize("name", [layer.name for layer in layer_table().values() if layer.idle])
+def test_an_idle_layer_gives_its_input_as_it_is_in_training_too(name):
+    """The attrs that it declares for that say so truly: the PyTorch module leaves the layer out with them."""
+    layer = layer_table()[name]
+    values = {"p": "0", "padding": "0", "factor": "1"}
+    net = compile_text(f"input 3x4x5\n{name} {' '.join(values[key] for key in layer.idle)}")
+    assert layer.is_idle(net.graph.nodes[0].attrs)
+    x = np.random.default_rng(0).standard_normal((4, 3, 4, 5)).astype(np.float32)
+    network = net.build()
+    assert np.array_equal(network.forward(x, training=True), x) and np.array_equal(network.forward(x), x)
+    dx, _ = network.backward(x)
+    assert np.array_equal(dx, x)
+    assert "nn." not in net.torch_source().split("__init__()")[1]
