@@ -1,4 +1,3 @@
-# -*- coding: utf-8 -*-
 """Alexnet in NumPy, 3x224x224 -> 1000, 61,100,840 parameters. Written by `netdsl compile -O0`; needs numpy and nothing else.
 
     layer         output     parameters      layer         output     parameters

@@ -1,4 +1,3 @@
-# -*- coding: utf-8 -*-
 """BnCnn in NumPy, 1x28x28 -> 10, 468,138 parameters. Written by `netdsl compile -O2`; needs numpy and nothing else.
 
     layer       output    parameters      layer       output    parameters

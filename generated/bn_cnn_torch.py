@@ -1,4 +1,3 @@
-# -*- coding: utf-8 -*-
 """BnCnn in PyTorch, 1x28x28 -> 10, 468,138 parameters. Written by `netdsl compile --target torch`."""
 import torch
 from torch import nn

@@ -1,4 +1,3 @@
-# -*- coding: utf-8 -*-
 """CifarCnn in NumPy, 3x32x32 -> 10, 25,578 parameters. Written by `netdsl compile -O0`; needs numpy and nothing else.
 
     layer     output    parameters      layer     output    parameters

@@ -1,4 +1,3 @@
-# -*- coding: utf-8 -*-
 """Lenet in NumPy, 1x28x28 -> 10, 454,922 parameters. Written by `netdsl compile -O0`; needs numpy and nothing else.
 
     layer     output    parameters      layer     output    parameters

@@ -1,4 +1,3 @@
-# -*- coding: utf-8 -*-
 """MobilenetV2 in NumPy, 3x224x224 -> 1000, 3,504,872 parameters. Written by `netdsl compile -O0`; needs numpy and nothing else.
 
     layer             output      parameters      layer             output      parameters

@@ -1,4 +1,3 @@
-# -*- coding: utf-8 -*-
 """Resnet18 in NumPy, 3x224x224 -> 1000, 11,689,512 parameters. Written by `netdsl compile -O0`; needs numpy and nothing else.
 
     layer     output      parameters      layer     output      parameters

@@ -1,4 +1,3 @@
-# -*- coding: utf-8 -*-
 """Resnet20 in NumPy, 3x32x32 -> 10, 272,474 parameters. Written by `netdsl compile -O2`; needs numpy and nothing else.
 
     layer     output    parameters      layer     output    parameters

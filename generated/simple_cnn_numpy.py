@@ -1,4 +1,3 @@
-# -*- coding: utf-8 -*-
 """SimpleCnn in NumPy, 1x28x28 -> 10, 15,770 parameters. Written by `netdsl compile -O0`; needs numpy and nothing else.
 
     layer     output   parameters

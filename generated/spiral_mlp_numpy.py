@@ -1,4 +1,3 @@
-# -*- coding: utf-8 -*-
 """SpiralMlp in NumPy, 2 -> 3, 675 parameters. Written by `netdsl compile -O0`; needs numpy and nothing else.
 
     layer    output  parameters

@@ -1,4 +1,3 @@
-# -*- coding: utf-8 -*-
 """Squeezenet10 in NumPy, 3x224x224 -> 1000, 1,248,424 parameters. Written by `netdsl compile -O0`; needs numpy and nothing else.
 
     layer         output      parameters      layer         output      parameters

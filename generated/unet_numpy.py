@@ -1,4 +1,3 @@
-# -*- coding: utf-8 -*-
 """Unet in NumPy, 1x256x256 -> 2x256x256, 31,030,658 parameters. Written by `netdsl compile -O0`; needs numpy and nothing else.
 
     layer                                    output       parameters

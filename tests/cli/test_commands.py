@@ -1,9 +1,11 @@
 """check, summary, compile: exit codes, streams, and that nothing is written when anything is wrong."""
 
+import io
 import json
 import os
 import subprocess
 import sys
+import tokenize
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -186,9 +188,11 @@ def test_names_in_files_cannot_add_code(tmp_path, capsys):
     assert run(["compile", str(path), "--target", "all", "-o", str(tmp_path / "out")]) == 0
     names = sorted(p.name for p in (tmp_path / "out").iterdir())
     assert all(name.replace(".py", "").isidentifier() for name in names), names
-    text = (tmp_path / "out" / names[0]).read_text()
-    assert text.startswith("# -*- coding: utf-8 -*-\n")
-    assert "import os" not in text
+    for name in names:
+        text = (tmp_path / "out" / name).read_bytes()
+        assert b"import os" not in text and text.isascii()
+        assert tokenize.detect_encoding(io.BytesIO(text).readline) == ("utf-8", [text.split(b"\n")[0] + b"\n"])
+        assert text.startswith(b'"""')  # no comment on the first line, so none on the second is asked for an encoding
 
 
 def test_an_unexpected_error_is_called_a_bug(good, monkeypatch, capsys):
