@@ -95,9 +95,9 @@ def _format(path: Path, check: bool, shows_diff: bool) -> int:
 
 def _read(path: Path, name: str) -> str | Diagnostic:
     """The text, or a Diagnostic where it is not UTF-8. Raises UserError where it cannot be read."""
-    from netdsl.library import decode_spec, read_spec
+    from netdsl.library import MAX_SOURCE, decode_spec, read_spec
 
-    return decode_spec(sys.stdin.buffer.read(), name) if str(path) == "-" else read_spec(path, name)
+    return decode_spec(sys.stdin.buffer.read(MAX_SOURCE + 1), name) if str(path) == "-" else read_spec(path, name)
 
 
 def _show_diff(text: str, formatted: str, name: str) -> None:

@@ -161,3 +161,21 @@ def test_a_used_file_is_read_from_the_folder_of_the_spec_and_nowhere_else(tmp_pa
     errors.write_text("block m() { rellu }\n")
     assert run(["check", str(good)]) == 1
     assert "parts/more.net:1:13" in capsys.readouterr().err
+
+
+def test_the_standard_input_is_read_as_far_as_a_file_would_be(monkeypatch, capfd):
+    class Endless(io.RawIOBase):
+        given = 0
+
+        def readable(self):
+            return True
+
+        def readinto(self, buffer):
+            buffer[:] = b"\n" * len(buffer)
+            self.given += len(buffer)
+            assert self.given < 2**22, "it is read without end"
+            return len(buffer)
+
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(Endless())))
+    assert run(["fmt", "-"]) == 2
+    assert "`stdin.net` is larger than 1_048_576 bytes" in capfd.readouterr().err
