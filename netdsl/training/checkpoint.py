@@ -94,7 +94,7 @@ def load_checkpoint(path: Path, model: Network) -> dict[str, object]:
 def read_checkpoint(
     path: Path, expected: Mapping[str, np.ndarray], is_whole: bool = False
 ) -> tuple[dict[str, np.ndarray], dict]:
-    """-> all arrays of the file and its `info`. It must hold arrays like those expected, and no others; weights are finite.
+    """-> all arrays of the file and its `info`. It must hold arrays like those expected, finite weights, and no others.
 
     is_whole: whether `netdsl.` names are among the expected ones; else it may have any of them. Raises UserError.
     """

@@ -7,6 +7,7 @@ import os
 import random
 import struct
 import tracemalloc
+import warnings
 import zipfile
 
 import numpy as np
@@ -45,10 +46,10 @@ def npy(descr="<f4", shape=(3, 2), data=bytes(24), fortran=False):
 def npz(members, method=zipfile.ZIP_STORED):
     """The bytes of a zip file with (name, bytes) as members."""
     file = io.BytesIO()
-    with pytest.warns(UserWarning) if len(dict(members)) < len(members) else open(os.devnull):
-        with zipfile.ZipFile(file, "w", method) as archive:
-            for name, data in members:
-                archive.writestr(zipfile.ZipInfo(name), data, method)
+    with warnings.catch_warnings(), zipfile.ZipFile(file, "w", method) as archive:
+        warnings.simplefilter("ignore")  # a name twice
+        for name, data in members:
+            archive.writestr(zipfile.ZipInfo(name), data, method)
     return file.getvalue()
 
 
