@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 from netdsl.diagnostics import Diagnostic, did_you_mean
 from netdsl.expressions import ExprError, UnknownShape, Value, evaluate, show_value
@@ -141,9 +142,10 @@ def _unknown(layer: LayerDef, word: str, span: Span, names: Mapping[str, Value] 
     """Names the nearest attribute; a flag's number (`kk5`) is set aside for the search."""
     words = [attr.name for attr in layer.attrs if attr.kind == "word"]
     keys = [key for attr in layer.attrs if attr.kind != "word" for key in attr.keys]
-    guess = did_you_mean(word, [*words, *keys, *(names or ())])
+    values = () if names is None else names
+    guess = did_you_mean(word, chain(words, keys, values))
     if guess:
-        plain = guess in words or guess in (names or ())
+        plain = guess in words or guess in values
         help_text = f"did you mean `{guess}`?" if plain else f"did you mean `{guess}=...`?"
     elif layer.attrs:
         flags = [f"`{a.flag}`" if a.flag else f"`{a.name}`" for a in layer.attrs]

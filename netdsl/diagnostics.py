@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import difflib
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 from netdsl.source import Span
@@ -63,6 +65,8 @@ CODES = {
 
 MAX_SHOWN = 20  # diagnostics; what follows is counted
 MAX_COLUMNS = 200  # of a source line shown
+MAX_COMPARED = 100_000  # words, for the suggestions of one check; it is the first ones that are read
+_compared: ContextVar[list[int] | None] = ContextVar("compared", default=None)
 
 
 @dataclass(frozen=True)
@@ -159,9 +163,24 @@ class SpecProblem(Exception):
         self.notes, self.help = tuple(notes), tuple(help)
 
 
+@contextmanager
+def bounded_guesses() -> Iterator[None]:
+    """While it is open, did_you_mean ends after MAX_COMPARED words: a spec can have thousands of mistakes."""
+    token = _compared.set([0])
+    try:
+        yield
+    finally:
+        _compared.reset(token)
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:
-    """The known word nearest to `word`, if one is near."""
+    """The known word nearest to `word`, if one is near. See bounded_guesses."""
+    compared = _compared.get()
+    if compared is not None and compared[0] > MAX_COMPARED:
+        return None
     candidates = sorted(set(known))
+    if compared is not None:
+        compared[0] += len(candidates)
     folded = {c.lower(): c for c in reversed(candidates)}
     if word.lower() in folded:
         return folded[word.lower()]

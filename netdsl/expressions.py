@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 
 from netdsl.diagnostics import Diagnostic, did_you_mean
 from netdsl.ir import Shape, show_shape
@@ -206,7 +207,7 @@ def _named(expr: ast.Name, names: Mapping[str, Value]) -> Value:
         return names[expr.id]
     if expr.id in CONSTANTS:
         return CONSTANTS[expr.id]
-    guess = did_you_mean(expr.id, [*names, *CONSTANTS])
+    guess = did_you_mean(expr.id, chain(names, CONSTANTS))
     raise _error(expr, "N312", f"unknown name `{expr.id}`", *([f"did you mean `{guess}`?"] if guess else []))
 
 

@@ -182,7 +182,7 @@ class _Lowering:
 
     def note_lets(self, lets: list[ast.Let]) -> None:
         """Remember which lets of the body that ends here were read; a body may be walked through several times."""
-        unread = self.names.unread()
+        unread = set(self.names.unread())
         for let in lets:
             _, was_read = self.lets.get(let.span, (let, False))
             self.lets[let.span] = (let, was_read or let.name.id not in unread)
@@ -237,7 +237,7 @@ class _Lowering:
             self.scope = outer
         if label is not None and element.label is not None:
             made = Output(outer.full(label), self.value, self.shape, element.label.span, range(first, len(self.nodes)))
-            self.frames[-1].labels.outputs[made.path] = made
+            self.frames[-1].labels.add(made)
             self.outputs.setdefault(made.span, []).append(made)
 
     def primary(self, primary: ast.Primary, label: str | None) -> None:

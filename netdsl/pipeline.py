@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from netdsl.analysis.lints import lints
 from netdsl.analysis.summary import Summary, with_picture
-from netdsl.diagnostics import Diagnostic, SpecError, UserError
+from netdsl.diagnostics import Diagnostic, SpecError, UserError, bounded_guesses
 from netdsl.ir import Graph
 from netdsl.library import Library, read_spec
 from netdsl.lower import lower
@@ -139,7 +139,8 @@ def check_text(text: str, file: str = "net.net", root: Path | None = None) -> tu
     program, diagnostics = parse(source)
     complete = not diagnostics
     library = Library(root)
-    graph, recipe, more = lower(program, identifier(Path(file).stem), complete, library)
+    with bounded_guesses():
+        graph, recipe, more = lower(program, identifier(Path(file).stem), complete, library)
     known = {d.span.line for d in diagnostics}
     diagnostics += [d for d in more if d.span.line not in known or complete]
     diagnostics.sort(key=lambda d: (d.span.source is not source, d.span.source.name, d.span.start))

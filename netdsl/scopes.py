@@ -57,6 +57,14 @@ class Labels:
     """The labelled outputs of one block call, or of the file: `@name` sees these and no others."""
 
     outputs: dict[str, Output] = field(default_factory=dict)
+    _by_end: dict[str, dict[str, Output]] = field(default_factory=dict)  # `b.c` and `c` for the label `a.b.c`
+
+    def add(self, output: Output) -> None:
+        self.outputs[output.path] = output
+        end = output.path
+        while end:
+            self._by_end.setdefault(end, {})[output.path] = output
+            end = end.partition(".")[2]
 
     def find(self, path: str, scope: OpenScope) -> list[Output]:
         """The output that `@path` means, looked for from the innermost scope outwards, then in other groups if there
@@ -67,4 +75,4 @@ class Labels:
             if found is not None:
                 return [found]
             around = around.outer
-        return [output for full, output in self.outputs.items() if f".{full}".endswith(f".{path}")]
+        return list(self._by_end.get(path, {}).values())

@@ -1,11 +1,13 @@
 """What netdsl promises about any input of at most 1 MiB: a located message, soon, and never a traceback."""
 
+import difflib
 import random
 import time
 
 import pytest
 
 from netdsl.cli import run
+from netdsl.diagnostics import MAX_COMPARED
 from netdsl.pipeline import check_text
 
 HEAD = "input 3x32x32\n"
@@ -41,6 +43,32 @@ def test_huge_specs_end_soon_in_a_network_or_a_message(name):
     net, diagnostics = check_text(HUGE[name])
     assert net is not None or diagnostics
     assert time.perf_counter() - began < 60  # seconds; the promise is 5, and loaded machines are slow
+
+
+MISTAKES = {
+    "layers": "\n".join(f"rellu{i} 3" for i in range(5_000)),
+    "blocks": "\n".join([f"block b{i}() {{ relu }}" for i in range(3_000)] + [f"c{i}()" for i in range(3_000)]),
+    "values": "\n".join([f"let a{i} = 1" for i in range(3_000)] + [f"conv bb{i}" for i in range(3_000)]),
+    "lets": "\n".join(f"let a{i} = 1" for i in range(10_000)) + "\nrelu",
+    "labels": "\n".join(f"g{i}: {{ a: relu }}" for i in range(3_000)) + "\n@a" * 3_000,
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_thousands_of_mistakes_cost_little_each(name, monkeypatch):
+    """Each has a message, but the words nearest to what was written are looked for in the first ones only."""
+    compared, original = [], difflib.get_close_matches
+
+    def counting(word, known, **options):
+        compared.append(len(known))
+        return original(word, known, **options)
+
+    monkeypatch.setattr(difflib, "get_close_matches", counting)
+    began = time.process_time()
+    _, diagnostics = check_text(HEAD + MISTAKES[name])
+    assert len(diagnostics) > 2_900
+    assert sum(compared) <= MAX_COMPARED + 3_500  # the last search is made whole
+    assert time.process_time() - began < 12  # seconds; about 1 on an idle machine, where it was 4 to 40
 
 
 def test_nested_groups_and_recursion_work_up_to_the_limit():
