@@ -194,10 +194,9 @@ def _check_member(path: Path, archive: zipfile.ZipFile, name: str, info: zipfile
         raise UserError(f"{where} is packed by method {info.compress_type}, expected 0 (stored) or 8 (deflate)")
     with archive.open(info) as file:
         version = np.lib.format.read_magic(file)
-        if version not in ((1, 0), (2, 0)):
-            raise UserError(f"{where} has npy version {version[0]}.{version[1]}, expected 1.0 or 2.0")
-        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read_header(file)
+        if version != (1, 0):  # 2.0 is for records with long names; its header may have 4 GiB
+            raise UserError(f"{where} has npy version {version[0]}.{version[1]}, expected 1.0")
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
         held = info.file_size - file.tell()
     if dtype.hasobject:
         raise UserError(

@@ -509,6 +509,13 @@ def test_npz_that_declares_more_than_it_holds_is_refused_before_allocating(tmp_p
     assert peak < 1_000_000
 
 
+def test_npz_whose_header_unpacks_to_megabytes_is_refused_before_it_is_unpacked(tmp_path):
+    header = b"\x93NUMPY\x02\x00" + struct.pack("<I", 2**25) + bytes(2**25)
+    path = write_zip(tmp_path / "bomb.npz", [("x.npy", header), ("y.npy", npy(FINE["y"]))])
+    assert path.stat().st_size < 40_000
+    assert peak_bytes(lambda: refuses("has npy version 2.0, expected 1.0", load, path)) < 1_000_000
+
+
 def test_npz_whose_listing_lies_about_sizes_is_refused(tmp_path):
     text = "{'descr': '|u1', 'fortran_order': False, 'shape': (4, 1000000000), }\n"
     path = write_zip(tmp_path / "lie.npz", [("x.npy", header_bytes(text) + bytes(32)), ("y.npy", npy(FINE["y"]))])
