@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import chain
 
 from netdsl.diagnostics import Diagnostic, did_you_mean
 from netdsl.expressions import ExprError, UnknownShape, Value, evaluate, show_value
-from netdsl.ir import Shape
+from netdsl.ir import Shape, show_shape
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, plural
 from netdsl.source import Span
 from netdsl.syntax import ast
@@ -32,15 +32,27 @@ class _Mistake(Exception):
         self.diagnostic = Diagnostic(code, message, span, notes=notes, help=help)
 
 
-def bind(layer: LayerDef, syntax: ast.Layer, names: Mapping[str, Value], shape: Shape | None) -> Bound:
-    """The attrs of `layer` as `syntax` gives them, with defaults; every mistake is reported."""
+def bind(
+    layer: LayerDef,
+    syntax: ast.Layer,
+    names: Mapping[str, Value],
+    shape: Shape | None,
+    labelled: Callable[[ast.Ref], Shape | None],
+) -> Bound:
+    """The attrs of `layer` as `syntax` gives them, with defaults; every mistake is reported.
+
+    labelled: the shape of what `@name` means; None where it complained, or knows none.
+    """
     written: dict[str, object] = {}
     bound = Bound(None, {}, [])
     complete = True
     free = [attr for attr in layer.attrs if attr.positional]
     for arg in syntax.args:
         try:
-            attr, value = _argument(layer, arg, free, names, shape)
+            if isinstance(arg.value, ast.Ref):
+                attr, value = _map_size(layer, arg, arg.value, free, labelled)
+            else:
+                attr, value = _argument(layer, arg, free, names, shape)
             if attr in free:
                 free.remove(attr)
             if attr.name in written:
@@ -89,6 +101,24 @@ def _missing(layer: LayerDef, attr: Attr, syntax: ast.Layer) -> Diagnostic:
         syntax.name_span,
         help=(f"write a number after it, for example `{syntax.name} {example}`",),
     )
+
+
+def _map_size(
+    layer: LayerDef, arg: ast.Arg, ref: ast.Ref, free: list[Attr], labelled: Callable[[ast.Ref], Shape | None]
+) -> tuple[Attr, Value]:
+    """The attr that `@skip` sets, and the height and width of that map."""
+    if not any(attr.takes_label for attr in layer.attrs):
+        help_text = f"to go on from it, write `{arg.span.text} -> {layer.name}`"
+        raise _Mistake("N303", f"`{layer.name}` takes no label", arg.span, help_text)
+    if not free or not free[0].takes_label:
+        raise _Mistake("N306", f"`{layer.name}` takes only one size", arg.span, "leave out one of the two")
+    found = labelled(ref)
+    if found is None:
+        raise UnknownShape
+    if len(found) != 3:
+        message = f"`{arg.span.text}` is {show_shape(found)}, which has no height and width"
+        raise _Mistake("N303", message, arg.span, "name a map (CxHxW)")
+    return free[0], found[1:]
 
 
 def _argument(
@@ -157,11 +187,13 @@ def _unknown(layer: LayerDef, word: str, span: Span, names: Mapping[str, Value] 
 
 def _too_many(layer: LayerDef, arg: ast.Arg, value: Value) -> _Mistake:
     count = sum(attr.positional for attr in layer.attrs)
-    flags = [attr.flag for attr in layer.attrs if attr.flag and not attr.positional]
+    flags = [attr.flag for attr in layer.attrs if attr.flag and not attr.positional and attr.kind != "sides"]
     takes = "no value" if count == 0 else f"only {plural(count, 'value')}"
     hints = (
         [f"name the others, as in `{flags[0]}{show_value(value)}`"] if flags and isinstance(value, int | tuple) else []
     )
+    if not hints and any(attr.positional and attr.kind == "pair" for attr in layer.attrs):
+        hints = ["height and width are written as one: `3x5`"]
     return _Mistake("N306", f"`{layer.name}` takes {takes}", arg.span, *hints)
 
 
@@ -184,7 +216,7 @@ def _converted(layer: LayerDef, attr: Attr, value: Value, span: Span) -> object:
                 "N303",
                 f"`{attr.name}` of `{layer.name}` takes one or two sizes, not {len(value)}",
                 span,
-                "write `3` or `3x5`",
+                _pair_help(layer, value),
             )
         return tuple(_in_range(layer, attr, size, span) for size in value)
     if attr.kind == "sides" and isinstance(value, tuple):
@@ -206,6 +238,14 @@ def _converted(layer: LayerDef, attr: Attr, value: Value, span: Span) -> object:
     if attr.kind == "sides":
         return (checked, checked), (checked, checked)
     return (checked, checked) if attr.kind == "pair" else checked
+
+
+def _pair_help(layer: LayerDef, value: tuple[int, ...]) -> str:
+    """What to write instead of more than two sizes; four of them may be meant as sides."""
+    sides = next((a for a in layer.attrs if a.kind == "sides"), None)
+    if sides is None or len(value) != 4:
+        return "write `3` or `3x5`"
+    return f"write `3` or `3x5`; for each side by itself write `{sides.keys[0]}={show_value(value)}`"
 
 
 def _in_range(layer: LayerDef, attr: Attr, number: int | float, span: Span) -> int | float:

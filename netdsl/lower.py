@@ -395,27 +395,41 @@ class _Lowering:
         return dict(zip(names, item, strict=True))
 
     def ref(self, ref: ast.Ref) -> None:
-        labels = self.frames[-1].labels
         if ref.path == "in":
             self.value, self.shape = self.frames[-1].value, self.frames[-1].shape if self.shape is not None else None
             return
+        found = self.labelled(ref)
+        if found is None:
+            self.shape = None
+        else:
+            self.value, self.shape = found.value, found.shape
+
+    def labelled_shape(self, ref: ast.Ref) -> Shape | None:
+        """The shape of what `@name` means, as a setting of a layer."""
+        if ref.path == "in":
+            return self.frames[-1].shape
+        found = self.labelled(ref)
+        return None if found is None else found.shape
+
+    def labelled(self, ref: ast.Ref) -> Output | None:
+        """The output that has the label; None after a complaint."""
+        labels = self.frames[-1].labels
         found = labels.find(ref.path, self.scope)
         if len(found) == 1:
             found[0].is_read = True
-            self.value, self.shape = found[0].value, found[0].shape
-            return
-        self.shape = None
+            return found[0]
         if found:
             paths = " or ".join(f"`@{output.path}`" for output in found[:4])
             self.reports.error("N314", f"`@{ref.path}` could be {len(found)} labels", ref.span, f"write {paths}")
-            return
+            return None
         if not self.complete or self.reports.has_errors:
-            return
+            return None
         known = {name for path in labels.outputs for name in (path, path.rpartition(".")[2])}
         guess = did_you_mean(ref.path, known)
         hints = [f"did you mean `@{guess}`?"] if guess else ["a label stands before an element: `skip: relu`"]
         notes = ("a label can be read after its element, inside the same block",) if not guess else ()
         self.reports.error("N314", f"no label `{ref.path}` is known here", ref.span, *hints, notes=notes)
+        return None
 
     # ---------------------------------------------------------------- block calls
 
@@ -501,7 +515,7 @@ class _Lowering:
             return
         if layer.name == "id" and label is None and not syntax.args and self.depth and not self.scope.numbered:
             return  # in a branch it stands for the input itself
-        bound = bind(layer, syntax, self.names, self.shape)
+        bound = bind(layer, syntax, self.names, self.shape, self.labelled_shape)
         self.reports.add(*bound.diagnostics)
         name = label if label is not None else self.counted_name(layer.name, syntax.name_span)
         if bound.attrs is None or self.shape is None or self.too_large:

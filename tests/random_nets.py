@@ -123,6 +123,7 @@ def _elements(depth=2, lines=LINES):
         inner.map(lambda text: f"GROUP: {{ {text} }}"),
         inner.map(lambda text: f"SKIP: id -> {text} -> cat {{ id | @SKIP }}"),
         inner.map(lambda text: f"SKIP: id -> {text} -> mul {{ @SKIP | id }}"),
+        inner.map(lambda text: f"SKIP: id -> {text} -> pad 2x3x1x2 -> crop @SKIP -> cat {{ @SKIP | id }}"),
     )
 
 

@@ -20,7 +20,7 @@ def _setting(attr: Attr, attrs: Mapping[str, object]) -> str:
     value, default = attrs[attr.name], attr.default
     if attr.kind == "word":
         return attr.name if value else ""
-    if any(attrs[name] for name in attr.set_by):
+    if value is None or any(attrs[name] for name in attr.set_by):
         return ""
     if any(attrs[name] for name in attr.grown_by):
         value = tuple((before, before) for before, _ in value)  # type: ignore[attr-defined]

@@ -131,6 +131,10 @@ def _pad(attrs: Mapping, places: Places, axis: int, size: int, out: int) -> Plac
     return places - attrs["padding"][axis][0]
 
 
+def _crop(attrs: Mapping, places: Places, axis: int, size: int, out: int) -> Places:
+    return places + attrs["sides"][axis][0]
+
+
 def _adaptive(attrs: Mapping, places: Places, axis: int, size: int, out: int) -> Places:
     """Place i averages floor(i * size / out) to ceil((i + 1) * size / out) - 1."""
     return np.concatenate([np.arange(i * size // out, -(-(i + 1) * size // out)) for i in places])
@@ -145,6 +149,7 @@ RULES: Mapping[str, Callable[..., Places]] = {
     "upsample": _upsample,
     "pixelshuffle": _pixelshuffle,
     "pad": _pad,
+    "crop": _crop,
     "adaptive": _adaptive,
 }
 """Ops that read a part of the map; every op that is neither here nor in POINTWISE sees all of it."""

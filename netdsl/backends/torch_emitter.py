@@ -167,8 +167,9 @@ class _Emitter:
             or any(reserved(name) for name in used)
         ):
             return self.template(node)
-        found.kept |= used
-        return call(attrs, *self.graph.input_shapes(node))
+        made = call(attrs, *self.graph.input_shapes(node))
+        found.kept |= {name for name in used if re.search(rf"\bself\.{name}\b", made)}
+        return made
 
     def is_member(self, node: Node) -> bool:
         return "{self}" in (self.template(node) or "{self}")

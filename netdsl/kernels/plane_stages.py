@@ -354,7 +354,7 @@ class GlobalMaximum(Stage):
     """Global maximum pooling, (H, W, n, C) -> (n, C). Every dy goes to the first maximum of its map: the first row that
     has it, and the first place there."""
 
-    own_output = own_gradient = True
+    own_gradient = True
 
     def __init__(self, w, shape):
         self.start(w)

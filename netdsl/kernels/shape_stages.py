@@ -90,6 +90,29 @@ class Pad(Stage):
         return dy[self.place]
 
 
+class Crop(Stage):
+    """Maps without some rows and columns on each side; sides ((top, bottom), (left, right))."""
+
+    own_gradient = True
+
+    def __init__(self, w, shape, sides):
+        self.start(w)
+        c, height, width = shape
+        (top, bottom), (left, right) = sides
+        self.place = (slice(top, height - bottom), slice(left, width - right))
+        if w.training:
+            self.dx = w.gradients(lambda n: (height, width, n, c))
+
+    def forward(self, x):
+        return x[self.place]
+
+    def backward(self, dy):
+        dx = self.dx[self.w.block]
+        dx[...] = 0
+        dx[self.place] = dy
+        return dx
+
+
 class Moved(Stage):
     """The numbers of x, of `shape`, seen as `split` with the axes in the order `order`: that is y, of `out_shape`. In
     `split` "n" stands for the samples; x lies as (H, W, n, C)."""

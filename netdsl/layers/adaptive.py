@@ -31,7 +31,7 @@ def adaptive_stages(attrs, x):
 LAYER = LayerDef(
     name="adaptive",
     summary="average pooling to HxW",
-    attrs=(Attr("output_size", "pair", REQUIRED, positional=True, minimum=1, label="the size"),),
+    attrs=(Attr("output_size", "pair", REQUIRED, positional=True, minimum=1, label="the size", takes_label=True),),
     shape=adaptive_shape,
     forward=adaptive_forward,
     backward=adaptive_backward,

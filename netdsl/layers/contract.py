@@ -58,10 +58,11 @@ class Attr:
     W, or `0x1x0x0`, what lies before H and W and then what lies behind them: top, left, bottom, right; its value is
     ((top, bottom), (left, right))); `size` (a shape of one to three axes, always a tuple); `float`; `word` (True when
     written).
-    flag: the letter of the short form (`k` in `k5`). spellings: other keys (`kernel`). default: a value, REQUIRED, or
-    the name of another attr whose value is taken. positional: may be written as a bare value. minimum is inclusive,
-    `above` and `below` are not. set_by: the names of attrs which set this one, where they are given; grown_by: of those
-    which make what lies behind larger than written (`ceil`).
+    flag: the letter of the short form (`k` in `k5`). spellings: other keys (`kernel`). default: a value (None: none),
+    REQUIRED, or the name of another attr whose value is taken. positional: may be written as a bare value. minimum is
+    inclusive, `above` and `below` are not. set_by: the names of attrs which set this one, where they are given;
+    grown_by: of those which make what lies behind larger than written (`ceil`). takes_label: may be `@skip`, the height
+    and width of what has that label.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Attr:
     label: str = ""
     set_by: tuple[str, ...] = ()
     grown_by: tuple[str, ...] = ()
+    takes_label: bool = False
 
     @property
     def keys(self) -> tuple[str, ...]:

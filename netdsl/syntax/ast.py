@@ -82,11 +82,18 @@ Expr = Number | Size | Name | InSize | Unary | Binary | Sequence | Function
 
 
 @dataclass(frozen=True)
+class Ref(Syntax):
+    """`@skip`, `@encoder.skip`: the output of what has that label; `path` is without the `@`."""
+
+    path: str
+
+
+@dataclass(frozen=True)
 class Arg(Syntax):
-    """What follows a layer's name: `32`, `k5`, `nobias` (key None) or `p=k//2`."""
+    """What follows a layer's name: `32`, `k5`, `nobias`, `@skip` (key None) or `p=k//2`."""
 
     key: str | None
-    value: Expr
+    value: Expr | Ref
     key_span: Span | None = field(default=None, compare=False, repr=False)
 
 
@@ -95,13 +102,6 @@ class Layer(Syntax):
     name: str
     args: tuple[Arg, ...]
     name_span: Span = field(compare=False, repr=False)
-
-
-@dataclass(frozen=True)
-class Ref(Syntax):
-    """`@skip`, `@encoder.skip`: the output of what has that label; `path` is without the `@`."""
-
-    path: str
 
 
 @dataclass(frozen=True)

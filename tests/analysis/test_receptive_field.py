@@ -21,6 +21,7 @@ NETS = {
     "transposed": "input 2x8x8\nconvt 3 k4 s2 p1\nconv 2 k3",
     "nearest": "input 2x6x7\nupsample 3\nconv 2 k3",
     "bilinear": "input 2x6x7\nupsample 2 bilinear\nconv 2 k3",
+    "cropped": "input 2x9x10\nconv 3 k3 -> crop 4x5 -> conv 2 k2 -> crop p=1x0x0x2",
     "corners": "input 2x6x7\nupsample 3x2 bilinear align_corners\nconv 2 k2",
     "maximum": "input 3x5x5\nmul { id | gmp -> linear 3 -> sigmoid }",
     "shuffled": "input 4x6x6\npixelshuffle 2\npad 1\nconv 2 k3",

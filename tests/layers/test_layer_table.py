@@ -71,7 +71,9 @@ def networks(layer):
         try:
             yield line, shape, compile_text(f"input {shape}\n{line}\ntrain {{ loss mse }}")
         except SpecError as error:
-            assert all(d.code in ("N201", "N202", "N203", "N304", "N313") for d in error.diagnostics), str(error)
+            assert all(d.code in ("N201", "N202", "N203", "N304", "N305", "N313") for d in error.diagnostics), str(
+                error
+            )
 
 
 def spread(rng, shape, dtype):

@@ -1,0 +1,81 @@
+"""`crop`: the middle of a map, or a map without some rows and columns on each side."""
+
+import numpy as np
+
+from netdsl.diagnostics import SpecProblem
+from netdsl.ir import show_shape
+from netdsl.kernels.shape_stages import Crop
+from netdsl.layers.contract import Attr, LayerDef, StageCall, require_rank
+from netdsl.symbols import plain_value
+from netdsl.window_rules import sides_text
+
+
+def crop_resolve(attrs, x):
+    """The sides that go. Around the middle round(n / 2) of n rows go before, as in torchvision's `center_crop`: Python
+    rounds a half to the even number, so one row goes behind, of three two go before, of five two."""
+    require_rank(x, 3, "`crop`")
+    size, sides = attrs["output_size"], attrs["sides"]
+    if size is None and sides is None:
+        help = ("write `crop 56x56`, `crop @skip` for the size of a label, or `crop p1` for what goes on each side",)
+        raise SpecProblem("N305", "`crop` needs a size", help=help)
+    if size is None:
+        return attrs
+    if sides is not None:
+        message = "`crop` takes a size or sides, not both"
+        raise SpecProblem("N313", message, "sides", help=("leave out one of the two",))
+    if size[0] > x[1] or size[1] > x[2]:
+        least = show_shape(tuple(map(min, size, x[1:])))
+        message = f"a crop to {show_shape(size)} is larger than the {show_shape(x[1:])} map"
+        raise SpecProblem("N201", message, "output_size", "the size", help=(f"use {least}, or less",))
+    spare = [have - want for have, want in zip(x[1:], plain_value(size), strict=True)]
+    return {**attrs, "sides": tuple((round(n / 2), n - round(n / 2)) for n in spare)}
+
+
+def crop_shape(attrs, x):
+    """(C, H, W) -> (C, H - top - bottom, W - left - right)."""
+    (top, bottom), (left, right) = attrs["sides"]
+    height, width = x[1] - top - bottom, x[2] - left - right
+    if height < 1 or width < 1:
+        message = f"to take {sides_text(attrs['sides'])} away leaves nothing of a {show_shape(x[1:])} map"
+        raise SpecProblem("N201", message, "sides", "the sides", help=(f"use p{(min(x[1:]) - 1) // 2} or less",))
+    return (x[0], height, width)
+
+
+def crop_forward(x, sides):
+    """x (N, C, H, W) -> y without sides ((top, bottom), (left, right)) rows and columns."""
+    (top, bottom), (left, right) = sides
+    return x[:, :, top : x.shape[2] - bottom, left : x.shape[3] - right], sides
+
+
+def crop_backward(dy, sides):
+    """dy in its place, zeros around it."""
+    return np.pad(dy, ((0, 0), (0, 0), *sides)), {}
+
+
+def crop_torch_call(attrs, x):
+    places = [_place(size, *side) for size, side in zip(x[1:], attrs["sides"], strict=True)]
+    return f"{{x}}[:, :, {', '.join(places)}]" if places != [":", ":"] else "{x}"
+
+
+def _place(size, before, after):
+    """`8:64`, `8:`, `:64` or `:`."""
+    start, stop = repr(before) if before != 0 else "", repr(size - after) if after != 0 else ""
+    return f"{start} : {stop}".strip() if " " in start + stop else f"{start}:{stop}"
+
+
+LAYER = LayerDef(
+    name="crop",
+    summary="the middle of a map, of HxW or the size of a label",
+    attrs=(
+        Attr("output_size", "pair", None, positional=True, minimum=1, label="the size", takes_label=True),
+        Attr("sides", "sides", None, flag="p", minimum=0, label="the sides", set_by=("output_size",)),
+    ),
+    resolve=crop_resolve,
+    shape=crop_shape,
+    forward=crop_forward,
+    backward=crop_backward,
+    torch=None,
+    torch_call=crop_torch_call,
+    known_as=("center_crop", "centercrop", "cropping2d", "zerocrop"),
+    stages=lambda attrs, x: (StageCall(Crop, (x, attrs["sides"])),),
+)
