@@ -25,8 +25,8 @@ def numbered_sequence(items: Sequence[Item]) -> list[str]:
 def named_sequence(items: Sequence[Item]) -> list[str]:
     """The lines of `nn.Sequential(OrderedDict(conv=nn.Conv2d(...), relu1=nn.ReLU()))`.
 
-    A single row of blocks is `OrderedDict((f"layer{i}", Dense(64 + 32 * i)) for i in range(1, 7))`; a list of pairs stands
-    where there are rows beside other items, or names that are numbers.
+    A single row of blocks is `OrderedDict((f"layer{i}", Dense(64 + 32 * i)) for i in range(1, 7))`; a list of pairs
+    stands where there are rows beside other items, or names that are numbers.
     """
     plain = all(name.isidentifier() for name, _ in items)
     if _row(items) == len(items) >= _FEWEST:
