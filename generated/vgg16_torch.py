@@ -71,25 +71,29 @@ def answer(model, shape, shares=None):
 
     import numpy as np
     import torch
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     parser = argparse.ArgumentParser(description="What the network says of samples.")
     parser.add_argument("--weights", metavar="FILE", required=True, help="a .safetensors file")
     parser.add_argument("samples", metavar="X.npy", nargs="+", help="samples, or a single one; of a .npz its `x`")
     given = parser.parse_args()
-    model.load_state_dict(load_file(given.weights))
-    model.eval()
-    for path in given.samples:
-        x = np.load(path)
-        x = x if isinstance(x, np.ndarray) else x["x"]
-        is_short = x.ndim <= len(shape) and shape in (x.shape, (1, *x.shape[-2:]))
-        x = torch.from_numpy(x.reshape(-1, *shape) if is_short else x)
-        x = x / 255 if x.dtype == torch.uint8 else x.float()
-        with torch.no_grad():
-            y = torch.cat([model(part) for part in x.split(256)])
-        for i, row in enumerate(y if shares is None else shares(y)):
-            said = f"class {row.argmax()}, probability {row.max():.6f}" if shares else row.numpy()
-            print(f"{path} {i}: {said}")
+    try:
+        model.load_state_dict(load_file(given.weights))
+        model.eval()
+        for path in given.samples:
+            x = np.load(path)
+            x = x if isinstance(x, np.ndarray) else x["x"]
+            is_short = x.ndim <= len(shape) and shape in (x.shape, (1, *x.shape[-2:]))
+            x = torch.from_numpy(x.reshape(-1, *shape) if is_short else x)
+            x = x / 255 if x.dtype == torch.uint8 else x.float()
+            with torch.no_grad():
+                y = torch.cat([model(part) for part in x.split(256)])
+            for i, row in enumerate(y if shares is None else shares(y)):
+                said = f"class {row.argmax()}, probability {row.max():.6f}" if shares else row.numpy()
+                print(f"{path} {i}: {said}")
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

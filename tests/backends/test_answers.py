@@ -85,19 +85,36 @@ def test_a_module_says_of_raw_samples_what_predict_says_of_the_images(trained, t
     assert found[80:] == [found[3]]
 
 
-def test_wrong_use_of_a_module_is_one_line(trained):
+@pytest.mark.parametrize("target", ["numpy", "torch"])
+def test_wrong_use_of_a_module_is_an_error_of_2(trained, monkeypatch, capsys, target):
+    if target == "torch":
+        pytest.importorskip("torch")
     folder, _ = trained
-    module = write_module(folder, "numpy")
-    np.save(folder / "wrong.npy", np.zeros((2, 28, 28, 1), np.uint8))
+    monkeypatch.chdir(folder)
+    module = write_module(folder, target)
+    np.save("wrong.npy", np.zeros((2, 28, 28, 1), np.uint8))
+    np.savez("other.npz", y=np.zeros((2, 1, 28, 28)))
+    np.save("words.npy", np.array(["a", "b"]))
+    (folder / "text.npy").write_text("no array")
+    (folder / "text.safetensors").write_text("no weights")
+    good = ["--weights", "run/weights.safetensors"]
     for words, said in (
-        (["x.npy"], "--weights FILE is missing"),
-        (["--weights", "run/weights.safetensors"], "the files of samples are missing"),
-        (["--weights", "none.npz", "x.npy"], "none.npz"),
-        (["--weights", "run/weights.safetensors", "wrong.npy"], "the network takes (N, 1, 28, 28), not (2, 28, 28, 1)"),
+        (["x.npy"], "--weights"),
+        (good, "X.npy" if target == "torch" else "the files of samples are missing"),
+        (["--weights", "none.safetensors", "x.npy"], "none.safetensors"),
+        (["--weights", "text.safetensors", "x.npy"], "error: "),
+        ([*good, "none.npy"], "none.npy"),
+        ([*good, "text.npy"], "error: "),
+        ([*good, "words.npy"], "error: "),
+        ([*good, "other.npz"], "x is not a file in the archive"),
+        ([*good, "wrong.npy"], "28, 1" if target == "torch" else "takes (N, 1, 28, 28), not (2, 28, 28, 1)"),
     ):
-        done = subprocess.run([sys.executable, "-I", module, *words], cwd=folder, capture_output=True, text=True)
-        assert (done.returncode, done.stdout) == (2, "")
-        assert said in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
+        monkeypatch.setattr(sys, "argv", [str(module), *words])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(module), run_name="__main__")
+        shown = capsys.readouterr()
+        assert (ended.value.code, shown.out) == (2, ""), words
+        assert said in shown.err, words
 
 
 @pytest.mark.parametrize(
