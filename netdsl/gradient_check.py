@@ -20,11 +20,15 @@ Pair = tuple[np.ndarray, np.ndarray]
 
 
 class Found(NamedTuple):
-    """How far gradient and difference lie apart: absolute, relative, and what was allowed of the latter."""
+    """How far gradient and difference lie apart: absolute, relative, and what was allowed of the latter.
+
+    saw: False where the gradient is 0 and the loss did not change, so that any factor of it would have passed.
+    """
 
     error: float
     relative: float
     tolerance: float
+    saw: bool = True
 
     @property
     def ratio(self) -> float:
@@ -50,12 +54,26 @@ def without_zeros(network: Any, seed: int) -> Any:
     return network
 
 
-def gradient_check(net: Net, x: np.ndarray, y: np.ndarray, seed: int) -> tuple[str, Found]:
+class GradientCheck(NamedTuple):
+    """What was compared, the worst of it, and the names of what it saw nothing of."""
+
+    title: str
+    worst: Found
+    unseen: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        return self.worst.ratio < 1
+
+
+def gradient_check(
+    net: Net, x: np.ndarray, y: np.ndarray, seed: int, network: LayerNetwork | None = None
+) -> GradientCheck:
     """The derivative of the loss along one direction for the input and each param, in float64, training mode.
 
-    x, y: a batch, x in float64. Returns what was compared, and the worst of it.
+    x, y: a batch, x in float64. network: what to check, by default the layer objects of that seed.
     """
-    network = network_to_check(net, seed, "float64")
+    network = network_to_check(net, seed, "float64") if network is None else network
     rng = np.random.default_rng(seed)
     x = x.copy()
 
@@ -67,11 +85,15 @@ def gradient_check(net: Net, x: np.ndarray, y: np.ndarray, seed: int) -> tuple[s
     _, dlogits = network.loss(network.logits(x, training=True), y)
     dx, grads = network.backward(dlogits)
     floor = 1e-3 * max([float(np.linalg.norm(g)) for g in (dx, *grads.values())] + [1e-12])
-    pairs = [(x, dx), *((network.params[name], grads[name]) for name in network.params)]
+    pairs = {"the input": (x, dx)} | {name: (network.params[name], grads[name]) for name in network.params}
     one_by_one = net.graph.num_macs * len(pairs) < LARGE_WORK
-    compared = [[pair] for pair in pairs] if one_by_one else [pairs]
-    worst = max((_along_some_direction(loss, pairs, floor, rng) for pairs in compared), key=lambda found: found.ratio)
-    return f"gradient check by central differences{'' if one_by_one else ', all params together'}", worst
+    groups = {name: [pair] for name, pair in pairs.items()} if one_by_one else {"the network": list(pairs.values())}
+    found = {name: _along_some_direction(loss, group, floor, rng) for name, group in groups.items()}
+    return GradientCheck(
+        f"gradient check by central differences{'' if one_by_one else ', all params together'}",
+        max(found.values(), key=lambda one: (one.ratio, one.saw)),
+        tuple(name for name, one in found.items() if not one.saw),
+    )
 
 
 def _along_some_direction(
@@ -95,12 +117,12 @@ def _along_one_direction(loss: Callable[[], float], pairs: list[Pair], floor: fl
     directions = [_direction(gradient, rng, len(pairs)) for _, gradient in pairs]
     exact = float(sum((gradient * d).sum() for (_, gradient), d in zip(pairs, directions, strict=True)))
     scale = max(abs(exact), floor)
-    error, derivatives = float("inf"), {}
+    error, derivatives, moved = float("inf"), {}, any(gradient.any() for _, gradient in pairs)
     for h, derivative in _differences(loss, pairs, directions):
-        derivatives[h] = derivative
+        derivatives[h], moved = derivative, moved or derivative != 0
         error = min(error, abs(derivative - exact))
         if error < TOLERANCE / 10 * scale:
-            return Found(error, error / scale, TOLERANCE)
+            return Found(error, error / scale, TOLERANCE, moved)
     ordered = [derivatives[h] for h in sorted(derivatives)]
     doubt = 2 * min(abs(a - b) for a, b in zip(ordered, ordered[1:], strict=False)) / scale
     return Found(error, error / scale, min(max(TOLERANCE, doubt), LARGEST_TOLERANCE))
@@ -123,7 +145,11 @@ def _differences(
 
 
 def _direction(gradient: np.ndarray, rng: np.random.Generator, count: int) -> np.ndarray:
-    """Half random, half along the gradient, so that the derivative is not small; `count` of them have length 1."""
+    """Half random, half along the gradient, so that the derivative is not small; `count` of them have length 1.
+
+    The random half points to the gradient's side: of one number the halves would cancel where it points the other way.
+    """
     random = rng.standard_normal(gradient.shape)
-    direction = random / np.linalg.norm(random) + gradient / max(float(np.linalg.norm(gradient)), 1e-300)
+    side = -1.0 if (random * gradient).sum() < 0 else 1.0
+    direction = side * random / np.linalg.norm(random) + gradient / max(float(np.linalg.norm(gradient)), 1e-300)
     return direction / (np.linalg.norm(direction) * count**0.5)

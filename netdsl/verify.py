@@ -5,7 +5,7 @@ PyTorch is used where it is installed; without it those checks are left out, and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, nullcontext, suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from netdsl.analysis.batches import check_batch
 from netdsl.backends.interpreter import LayerNetwork
 from netdsl.gradient_check import gradient_check, network_to_check, without_zeros
 from netdsl.kernels.normalization import constant
@@ -33,13 +34,23 @@ WORKERS = 2  # of the module at -O2, so that a batch is shared
 
 @dataclass(frozen=True)
 class Check:
-    """One comparison. max_rel is the largest difference over the largest value; tolerance 0 means bit for bit."""
+    """One comparison. max_rel is the largest difference over the largest value; tolerance 0 means bit for bit.
+
+    saw: False where everything compared is 0, so that a wrong factor would have passed.
+    """
 
     name: str
     max_abs: float
     max_rel: float
     tolerance: float
     ok: bool
+    saw: bool = True
+
+    @property
+    def verdict(self) -> str:
+        if not self.ok:
+            return "FAILED"
+        return "ok" if self.saw else "0 = 0"
 
 
 @dataclass(frozen=True)
@@ -62,16 +73,18 @@ class Report:
         lines = [f"{'check':<{width}}  max abs   max rel   tolerance"]
         for check in self.checks:
             tolerance = "bitwise" if check.tolerance == 0 else f"{check.tolerance:.0e}"
-            verdict = "ok" if check.ok else "FAILED"
             lines.append(
-                f"{check.name:<{width}}  {check.max_abs:.1e}   {check.max_rel:.1e}   {tolerance:<9}  {verdict}"
+                f"{check.name:<{width}}  {check.max_abs:.1e}   {check.max_rel:.1e}   {tolerance:<9}  {check.verdict}"
             )
         passed = sum(check.ok for check in self.checks)
-        return "\n".join([*lines, "", f"{self.name}: {passed} of {len(self.checks)} checks passed"])
+        blind = sum(check.ok and not check.saw for check in self.checks)
+        end = f"; {blind} of them compared 0 with 0, which proves nothing" if blind else ""
+        return "\n".join([*lines, "", f"{self.name}: {passed} of {len(self.checks)} checks passed{end}"])
 
 
 def verify(net: Net, batch: int = 3, seed: int = 0) -> Report:
-    """Compare every back end of `net` on one random batch."""
+    """Compare every back end of `net` on one random batch. Raises UserError where it is too small for the network."""
+    check_batch(net.graph, batch)
     x, y = random_batch(net, batch, seed)
     checks = [*bitwise_checks(net, x, y, seed), *(bytes_checks(net, batch, seed) if net.graph.mean else ())]
     for dtype in TOLERANCES:
@@ -89,9 +102,18 @@ def verify(net: Net, batch: int = 3, seed: int = 0) -> Report:
             checks += torch_checks(net, x, y, seed, dtype)
         checks += _optimizer_steps(net, x, y, seed)
     x, y = random_batch(net, 4, seed + 1)  # batch norm of two vectors is a step, which no difference can follow
-    how, found = gradient_check(net, x.astype(np.float64), _in_dtype(y, "float64"), seed)
-    checks.append(Check(f"{how}, float64", *found, found.ratio < 1))
+    found = gradient_check(net, x.astype(np.float64), _in_dtype(y, "float64"), seed)
+    error, relative, tolerance, saw = found.worst
+    checks.append(Check(f"{found.title}, float64", error, relative, tolerance, found.ok, saw))
+    if found.unseen:
+        notes.append(f"the gradient check saw nothing of {_listed(found.unseen)}: the loss does not change with them")
     return Report(net.name, tuple(checks), tuple(notes))
+
+
+def _listed(names: Sequence[str], most: int = 5) -> str:
+    """`the input`, `conv1.weight` and 3 more"""
+    shown = ", ".join(f"`{name}`" for name in names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
 def random_batch(net: Net, batch: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -143,6 +165,7 @@ def bitwise_checks(
                 relative,
                 0.0,
                 array.tobytes() == emitted[name].tobytes(),
+                _is_seen(name, array, emitted[name]),
             )
 
 
@@ -162,6 +185,11 @@ def bytes_checks(net: Net, batch: int, seed: int) -> Iterator[Check]:
             found["PyTorch"] = torch_model(net, network).eval()(torch.from_numpy(x)).numpy()
     for name, array in found.items():
         yield _close(f"{name}, bytes = floats, float32: output", array, expected, "float32", rtol=WINOGRAD)
+
+
+def _is_seen(name: str, found: np.ndarray, expected: np.ndarray) -> bool:
+    """Whether there is a gradient to compare; an output or a buffer may well be 0."""
+    return not name.startswith("gradient") or bool(found.any() or expected.any())
 
 
 def _difference(found: np.ndarray, expected: np.ndarray) -> tuple[float, float]:
@@ -221,7 +249,7 @@ def _compared(
         elif not check.ok:
             allowed = ROUNDS * _difference(array, other()[name])[0]
             check = replace(check, ok=_difference(found[name], other()[name])[0] <= allowed)
-        yield check
+        yield replace(check, saw=_is_seen(name, found[name], array))
 
 
 def _on_a_good_batch(checks: Callable, net: Net, x: np.ndarray, y: np.ndarray, seed: int, dtype: str) -> list[Check]:

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from netdsl.cli import run
+from netdsl.gradient_check import gradient_check, network_to_check
 from netdsl.pipeline import compile_file, compile_text
-from netdsl.verify import _close, verify
+from netdsl.verify import _close, random_batch, verify
 
 
 def test_every_check_passes(small_spec):
@@ -102,7 +103,7 @@ def test_json_has_one_object_with_ok_and_checks(small_spec, capsys):
     assert run(["verify", str(small_spec), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["ok"] is True
-    assert set(report["checks"][0]) == {"name", "max_abs", "max_rel", "tolerance", "ok"}
+    assert set(report["checks"][0]) == {"name", "max_abs", "max_rel", "tolerance", "ok", "saw"}
 
 
 def test_without_pytorch_the_rest_is_checked_and_the_report_says_so(monkeypatch):
@@ -139,3 +140,45 @@ def test_no_amount_of_rounding_lets_a_wrong_result_pass():
     right, wrong = np.ones(4), np.array([1.0, 1.0, 1.0, 1.01])
     assert _close("a chaotic network", right * (1 + 1e-6), right, "float64", own=1e-6).ok
     assert not _close("a chaotic network", wrong, right, "float64", own=5.0).ok
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "input 1x10x10\nconvt 1 k3 s2 p1 op1",
+        "input 5\nlinear 1",
+        "input 2x5x5\nconv 3 k3 -> prelu -> gap -> linear 1",
+        "input 4x3x3\nscale 0.5 -> bn noaffine -> conv 1 -> prelu",
+    ],
+)
+def test_a_param_of_one_number_is_checked(text):
+    """Along one number a random direction may be just the opposite of the gradient's: together they gave 0 / 0."""
+    net = compile_text(text + "\ntrain { loss mse }")
+    for seed in range(6):
+        x, y = random_batch(net, 4, seed)
+        found = gradient_check(net, x.astype(np.float64), y.astype(np.float64), seed)
+        assert found.ok and not found.unseen, (seed, found)
+
+
+def test_a_check_that_sees_nothing_says_so(tmp_path, capsys):
+    """Of one class the softmax is 1 and `ce`, the loss where none is written, 0 whatever the network computes."""
+    pytest.importorskip("torch")
+    (tmp_path / "one.net").write_text("input 1x6x6\nconv 1 k3 p1\n")
+    assert run(["verify", str(tmp_path / "one.net")]) == 0
+    out, err = capsys.readouterr()
+    (line,) = [line for line in out.splitlines() if line.startswith("gradient check")]
+    assert line.endswith("0 = 0")
+    assert "17 of them compared 0 with 0, which proves nothing" in out
+    assert "note: the gradient check saw nothing of `the input`, `conv1.weight`, `conv1.bias`" in err
+    assert not any(line.endswith(" ok") for line in out.splitlines() if "gradient" in line)
+
+
+def test_what_a_dead_relu_hides_is_said():
+    """The other params are checked as always."""
+    net = compile_text("input 3\nlinear 4 -> relu -> linear 2\ntrain { loss mse }")
+    network = network_to_check(net, 0, "float64")
+    network.params["linear1.bias"][...] = -100
+    x, y = random_batch(net, 4, 0)
+    found = gradient_check(net, x.astype(np.float64), y.astype(np.float64), 0, network)
+    assert found.ok and found.worst.saw
+    assert found.unseen == ("the input", "linear1.weight", "linear1.bias", "linear2.weight")

@@ -61,6 +61,7 @@ def command(
       netdsl bench lenet.net --batch 128 --threads 2 --json
       netdsl bench lenet.net --all --steps 50
     """
+    from netdsl.analysis.batches import check_batch
     from netdsl.bench.contestants import ENTRIES
     from netdsl.bench.machine import num_cores
     from netdsl.bench.match import Disagreement, Options, bench
@@ -71,6 +72,7 @@ def command(
     net = compile_file(spec)
     if with_profile and int(level) != 2:
         raise click.UsageError("`--profile` is for the NumPy module at -O2")
+    check_batch(net.graph, batch or net.recipe.batch)
     options = Options(batch or net.recipe.batch, threads or num_cores(), int(level), workers, steps)
     if autotune and options.level == 2:
         net = tuned(net, options.batch, options.threads)

@@ -11,7 +11,7 @@ import click
 @click.command()
 @click.argument("spec", type=click.Path(path_type=Path))
 @click.option(
-    "--batch", type=click.IntRange(2), default=3, show_default=True, help="Samples in the batch that is compared."
+    "--batch", type=click.IntRange(1), default=3, show_default=True, help="Samples in the batch that is compared."
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of the table.")

@@ -86,6 +86,7 @@ LAYER = LayerDef(
     backward=bn_backward,
     torch=bn_torch,
     cancels_bias=True,
+    norms_batch=True,
     known_as=("batchnorm", "batchnorm2d", "batch_norm"),
     stages=bn_stages,
 )

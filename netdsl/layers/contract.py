@@ -23,6 +23,7 @@ Shapes are without the batch axis; `attrs` is a dict of attr name -> value, comp
     known_as: what other systems call it, for suggestions
     idle: the attrs with which it gives its input as it is, `{"p": 0}`; the PyTorch module leaves it out then
     cancels_bias: a bias in the layer before it does nothing; is_linear: two in a row can do no more than one
+    norms_batch: in training its statistics are those of the batch, one value of a channel has none
     stages(attrs, *inputs) -> tuple of StageCall     what computes the layer fast, each in its way; optional
     implied_by: names of losses that contain this layer: as the last one, it is left out of what the loss reads
 
@@ -141,6 +142,7 @@ class LayerDef:
     cancels_bias: bool = False
     is_linear: bool = False
     idle: Mapping[str, object] | None = None
+    norms_batch: bool = False
     stages: Callable[..., tuple[StageCall, ...]] | None = None
 
     def is_idle(self, attrs: Attrs) -> bool:

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from netdsl.analysis.batches import check_batch
 from netdsl.diagnostics import UserError
 from netdsl.recipe import Recipe
 from netdsl.training.augment import Augmentation
 from netdsl.training.datasets import Dataset
+
+if TYPE_CHECKING:
+    from netdsl.pipeline import Net
 
 SHUFFLE, SPLIT = 1, 3  # purposes of random streams
 
@@ -85,6 +90,12 @@ def split_rows(count: int, fraction: float, seed: int) -> tuple[np.ndarray, np.n
         raise UserError(text, help="use `--val 0`")
     order = np.random.default_rng([seed, SPLIT]).permutation(count)
     return order[held:], order[:held]
+
+
+def check_batches(net: Net, dataset: Dataset) -> None:
+    """Raises UserError where some batch of an epoch is too small for the network."""
+    rows, _ = split_rows(len(dataset.x_train), net.recipe.val, net.recipe.seed)
+    check_batch(net.graph, min((len(piece) for piece in batches(rows, net.recipe.batch)), default=0))
 
 
 def batches(rows: np.ndarray, size: int) -> list[np.ndarray]:

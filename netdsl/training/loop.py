@@ -29,7 +29,7 @@ from netdsl.training.datasets import Dataset
 from netdsl.training.engine import Engine, close_model, engine_threads, new_model
 from netdsl.training.evaluation import BATCH, Scores, class_weights, evaluate, fitted, found_classes
 from netdsl.training.failures import all_finite, copy_of, sentence, step_failure
-from netdsl.training.feed import Batch, Feed
+from netdsl.training.feed import Batch, Feed, check_batches
 from netdsl.training.history import Epoch, History, read_history, with_times, write_history
 from netdsl.training.normalization import for_network
 from netdsl.training.runs import result_path
@@ -52,6 +52,7 @@ def train(
     Interrupted; KeyboardInterrupt leaves the last checkpoint. However it ends, the engine's workers end with it.
     """
     net = fitted(net, dataset)
+    check_batches(net, dataset)
     dataset = for_network(dataset, net)
     with engine_threads(engine):
         trainer = _Trainer(net, dataset, engine, run, watch or Watch())

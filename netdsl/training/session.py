@@ -17,6 +17,7 @@ from netdsl.training.config import config_of, what_changed, write_setup
 from netdsl.training.datasets import load_dataset
 from netdsl.training.engine import Engine
 from netdsl.training.evaluation import fitted
+from netdsl.training.feed import check_batches
 from netdsl.training.idx import shown
 from netdsl.training.loop import train
 from netdsl.training.normalization import for_network, with_constants
@@ -60,7 +61,9 @@ def started(
     if engine.is_fast and not engine.threads:
         engine = replace(engine, threads=available_cores())
     dataset = load_dataset(net.recipe.data, data_dir, limit)
-    net = with_constants(fitted(net, dataset), dataset.mean, dataset.std)
+    net = fitted(net, dataset)
+    check_batches(net, dataset)
+    net = with_constants(net, dataset.mean, dataset.std)
     if engine.is_fast and engine.level == 2 and autotune:
         net = tuned(net, net.recipe.batch, engine.threads)
     run = new_run(net.name, out)

@@ -1,0 +1,18 @@
+"""Which batches a network can be trained on."""
+
+from math import prod
+
+from netdsl.diagnostics import UserError
+from netdsl.ir import Graph
+from netdsl.layers import layer_of
+
+
+def check_batch(graph: Graph, samples: int) -> None:
+    """Raises UserError where a norm over the batch would see one value of each channel, as PyTorch refuses to train."""
+    if samples > 1:
+        return
+    for node in graph.nodes:
+        if layer_of(node.op).norms_batch and prod(node.shape[1:]) == 1:
+            text = f"`{node.name}` needs 2 values or more of each channel in training, but a batch of 1 sample has 1"
+            help = "train on batches of 2 samples or more, or take a norm of each sample by itself: `ln`, `gn`"
+            raise UserError(text, help)
