@@ -31,6 +31,12 @@ def misfits(recipe: Recipe, given: Shape | None = None, made: Shape | None = Non
         yield from _loss_misfits(recipe, made)
     if given is not None:
         yield from _image_misfits(recipe, given)
+        if recipe.fit and (len(given) != 3 or given[0] not in (1, 3)):
+            text = f"`fit {recipe.fit}` is for images of 1 or 3 channels, but the input is {show_shape(given)}"
+            yield Misfit("fit", text, "leave `fit` out")
+    if "mixup" in recipe.augment and recipe.loss == "ce" and made is not None and len(made) > 1:
+        text = f"`mixup` mixes the labels of samples, but the output is {show_shape(made)}, a class for each place"
+        yield Misfit("augment", text, "leave `mixup` out")
 
 
 def _loss_misfits(recipe: Recipe, made: Shape) -> Iterator[Misfit]:

@@ -1,7 +1,7 @@
 """How a network is trained: the checked `Recipe` that a train block makes, and what each of its words means.
 
-The tables LOSSES, OPTIMIZERS, SCHEMES and AUGMENTATIONS here, and schedules.SCHEDULES, are the only places that name
-what they hold.
+The tables LOSSES, OPTIMIZERS, SCHEMES, AUGMENTATIONS and FITS here, and schedules.SCHEDULES, are the only places that
+name what they hold.
 """
 
 from __future__ import annotations
@@ -85,6 +85,9 @@ AUGMENTATIONS: Mapping[str, str] = {
 }
 """Name -> the kind of how much. All but mixup work on images."""
 
+FITS = ("resize", "crop", "pad")
+"""How images of other sizes come to that of the network's input."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -92,8 +95,8 @@ class Recipe:
 
     options: the optimizer's keyword arguments with `lr` among them; loss_options, schedule_options: those of the loss
     and the schedule. augment: name of a change -> how much. clip: the largest norm of all gradients together; ema: the
-    decay of the running mean of the weights; patience: epochs without a better one before training stops; None: not
-    done.
+    decay of the running mean of the weights; patience: epochs without a better one before training stops; fit: how
+    images come to the size of the input; None: not done.
     """
 
     data: str = "mnist-mini"
@@ -112,6 +115,7 @@ class Recipe:
     clip: float | None = None
     ema: float | None = None
     patience: int | None = None
+    fit: str | None = None
 
     def learning_rate(self, step: int, steps_an_epoch: int) -> float:
         """That of the step after `step` others, counted over the whole run."""

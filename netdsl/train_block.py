@@ -10,7 +10,7 @@ from dataclasses import MISSING, fields, replace
 
 from netdsl.diagnostics import Diagnostic, UserError, did_you_mean, plain
 from netdsl.misfits import misfits
-from netdsl.recipe import AUGMENTATIONS, DATASETS, LOSSES, OPTIMIZERS, SCHEDULES, SCHEMES, Recipe
+from netdsl.recipe import AUGMENTATIONS, DATASETS, FITS, LOSSES, OPTIMIZERS, SCHEDULES, SCHEMES, Recipe
 from netdsl.source import Source
 from netdsl.syntax import ast
 from netdsl.syntax.parser import parse
@@ -90,10 +90,11 @@ ENTRIES: Mapping[str, Callable[[ast.Entry], dict[str, object]]] = {
     "clip": _one("clip", KINDS["positive"]),
     "ema": _one("ema", KINDS["share"]),
     "stop": _stop,
+    "fit": _one("fit", lambda value, what: word(value, dict.fromkeys(FITS), "fit")),
 }
 """Key of an entry -> what makes fields of a Recipe of it."""
 
-OFF: Mapping[str, str] = {"augment": "augment", "clip": "clip", "ema": "ema", "stop": "patience"}
+OFF: Mapping[str, str] = {"augment": "augment", "clip": "clip", "ema": "ema", "stop": "patience", "fit": "fit"}
 """Key -> the field that the text `none` puts back; an entry that a spec can only leave out."""
 
 
@@ -128,8 +129,8 @@ def with_entries(recipe: Recipe, texts: Mapping[str, str]) -> Recipe:
     """The recipe with these entries: key -> what stands behind it in a train block, `{"opt": "sgd lr=0.1"}`.
 
     A text replaces the whole entry, with the defaults of what it leaves out; only an optimizer's name by itself keeps
-    the options that this optimizer has already. `none` switches augment, clip, ema or stop off. Raises UserError, whose
-    message names the flag, `--opt`.
+    the options that this optimizer has already. `none` switches augment, clip, ema, stop or fit off. Raises UserError,
+    whose message names the flag, `--opt`.
     """
     for key, text in texts.items():
         recipe = replace(recipe, **_fields(recipe, key, text.strip()))

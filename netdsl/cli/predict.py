@@ -36,8 +36,8 @@ def command(
 ) -> None:
     """Say which class each IMAGE is, with the network of the folder RUN. A folder stands for the images in it.
 
-    Images of any size are resized to what the network takes. Digits are white on black in MNIST: a picture of black
-    on white is inverted, and a note on stderr says so.
+    Images of any size come to what the network takes as in training (`fit`), else they are resized. Digits are white
+    on black in MNIST: a picture of black on white is inverted, and a note on stderr says so.
 
     \b
     Examples:
@@ -47,6 +47,7 @@ def command(
     """
     import numpy as np
 
+    from netdsl.cli import say
     from netdsl.training.engine import close_model, engine_threads
     from netdsl.training.evaluation import probabilities
     from netdsl.training.normalization import as_fed
@@ -58,6 +59,8 @@ def command(
     _check_classifies(found.config)
     files = [file for path in images for file in _files(path)]
     shown: list[tuple[Path, np.ndarray, np.ndarray]] = []
+    if found.config.recipe.fit:
+        say(f"note: images of another size are fitted as in training (`fit {found.config.recipe.fit}`)")
     with engine_threads(found.config.engine):
         for start in range(0, len(files), BATCH):
             part = files[start : start + BATCH]
@@ -116,16 +119,17 @@ def _draw(
 
 
 def read_pixels(files: Sequence[Path], config: RunConfig, invert: bool | None) -> Iterator[np.ndarray]:
-    """-> (C, H, W) uint8 of each file, in the size that the network takes."""
+    """-> (C, H, W) uint8 of each file, brought to the size that the network takes as in training."""
     from netdsl.cli import say
     from netdsl.training.images import looks_inverted, read_image
 
+    shape, fit = config.input_shape, config.recipe.fit
     for file in files:
-        image = read_image(file, config.input_shape, invert=bool(invert))
-        if invert is None and looks_inverted(image, config.mean):
+        swap = bool(invert)
+        if invert is None and looks_inverted(read_image(file, shape, bits=config.bits), config.mean):
             say(f"note: `{file}` is dark on light, unlike the training data: inverted (`--no-invert` keeps it)")
-            image = 255 - image
-        yield image
+            swap = True
+        yield read_image(file, shape, swap, fit, config.bits)
 
 
 def _line(file: Path, p: np.ndarray, classes: tuple[str, ...], top: int, as_json: bool) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,7 +31,8 @@ OF_A_RESUMED_RUN = ("spec", "resume", "epochs", "save_every", "plots", "as_json"
     metavar="[RUN]",
     help="Go on with RUN, by default the last one of SPEC, as if it had never stopped; with --epochs also further.",
 )
-@click.option("--data", help="mnist-mini, mnist, cifar10, spiral, a .npz file, or a folder of class folders.")
+@click.option("--data", help="mnist-mini, mnist, cifar10, spiral, a .npz or .csv file, or a folder of images.")
+@click.option("--fit", metavar="HOW", help="Bring images to the input's size: resize, crop or pad, or none.")
 @click.option("--epochs", type=click.IntRange(1))
 @click.option("--batch", type=click.IntRange(1), help="Samples a step.")
 @click.option("--lr", type=click.FloatRange(0, min_open=True), help="Learning rate.")
@@ -102,9 +104,12 @@ def command(
     """
     if resume is None and spec is None:
         raise click.UsageError("Missing argument 'SPEC' (or `--resume RUN`).")
+    from netdsl.cli import say
+
     if resume is not None:
         _check_resumed(context)
-    with _started(spec, flags) if resume is None else _resumed(spec, resume, flags["epochs"]) as session:
+    on_note = _ignore if quiet or as_json else say
+    with _started(spec, flags, on_note) if resume is None else _resumed(spec, resume, flags["epochs"]) as session:
         show = Display(session.net.recipe.epochs, quiet or as_json, as_json)
         result = _trained(session, show, save_every)
         _say_score(result, show)
@@ -114,7 +119,13 @@ def command(
     click.echo(json.dumps(result.as_dict()))
 
 
-def _started(spec: Path, flags: dict[str, str | int | float | None]) -> AbstractContextManager[Session]:
+def _ignore(_: str) -> None:
+    """Says nothing."""
+
+
+def _started(
+    spec: Path, flags: dict[str, str | int | float | None], on_note: Callable[[str], None]
+) -> AbstractContextManager[Session]:
     """A new run of a spec, with its folder."""
     from netdsl.pipeline import compile_file
     from netdsl.training.session import started, with_settings
@@ -127,7 +138,7 @@ def _started(spec: Path, flags: dict[str, str | int | float | None]) -> Abstract
     _check_finite(flags)
     net = compile_file(spec)
     net = net.with_recipe(with_settings(net.recipe, flags))
-    return started(net, engine, data_dir(), limit, out, autotune)
+    return started(net, engine, data_dir(), limit, out, autotune, on_note)
 
 
 def _check_finite(flags: dict[str, str | int | float | None]) -> None:
@@ -205,6 +216,7 @@ def _trained(session: Session, show: Display, save_every: int | None) -> Result:
     """Trains under the display that fits; when it is asked to stop it says how to go on."""
     from netdsl.cli import say
     from netdsl.cli.stopping import stop_on_signals
+    from netdsl.training.runs import has_begun
     from netdsl.training.watch import Interrupted, Watch
 
     _say_start(session, show)
@@ -220,8 +232,9 @@ def _trained(session: Session, show: Display, save_every: int | None) -> Result:
             say(f"{stopped}; saved in {session.run}")
             say(go_on)
             raise click.exceptions.Exit(stop.exit_code) from None
-        except (KeyboardInterrupt, OSError):
-            say(go_on)
+        except (KeyboardInterrupt, OSError) as error:
+            if isinstance(error, KeyboardInterrupt) or has_begun(session.run):
+                say(go_on)
             raise
 
 

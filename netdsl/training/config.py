@@ -16,7 +16,7 @@ import numpy as np
 from netdsl import __version__
 from netdsl.diagnostics import UserError, plain
 from netdsl.files import write_atomic
-from netdsl.recipe import LOSSES, OPTIMIZERS, SCHEMES, Recipe
+from netdsl.recipe import FITS, LOSSES, OPTIMIZERS, SCHEMES, Recipe
 from netdsl.schedules import SCHEDULES
 from netdsl.training.datasets import BUILT_IN, Dataset
 from netdsl.training.engine import BACKENDS, LEVELS, WORKERS, Engine
@@ -31,7 +31,8 @@ class RunConfig:
     """config.json: how a run was made. `data_path` is None for built-in data, `limit` None for no bound.
 
     backend, level, workers, threads: its Engine's. choices: the net's, which decide rounding. digest: that of
-    the data it learned from. Older runs have no level, workers, choices and digest.
+    the data it learned from. bits: how many of their bits its 16-bit images use. Older runs have no level, workers,
+    choices, digest and bits.
     """
 
     spec: str
@@ -49,6 +50,7 @@ class RunConfig:
     workers: str = "auto"
     choices: Mapping[str, str] = field(default_factory=dict)
     digest: str | None = None
+    bits: int = 16
 
     @property
     def engine(self) -> Engine:
@@ -74,6 +76,7 @@ def config_of(net: Net, dataset: Dataset, engine: Engine, limit: int | None) -> 
         workers=engine.workers,
         choices=dict(net.choices) if engine.is_fast else {},
         digest=dataset.digest(),
+        bits=dataset.bits,
     )
 
 
@@ -151,7 +154,7 @@ def _config(values: Mapping) -> RunConfig:
     """Raises KeyError, TypeError, ValueError or AttributeError for values that no run has."""
     if not isinstance(values, dict):
         raise TypeError(f"it holds a {type(values).__name__}, expected an object")
-    values = {"level": 0, "workers": "auto", "choices": {}, "digest": None, **values}
+    values = {"level": 0, "workers": "auto", "choices": {}, "digest": None, "bits": 16, **values}
     missing = [f.name for f in fields(RunConfig) if f.name not in values]
     if missing:
         raise ValueError(f"it has no {', '.join(f'`{name}`' for name in missing)}")
@@ -163,6 +166,8 @@ def _config(values: Mapping) -> RunConfig:
         raise ValueError("`backend`, `mean` or `std` has a wrong value")
     if known["level"] not in LEVELS or known["workers"] not in WORKERS or not isinstance(known["choices"], dict):
         raise ValueError("`level`, `workers` or `choices` has a wrong value")
+    if known["bits"] not in range(8, 17):
+        raise ValueError("`bits` has a wrong value")
     if known["threads"] is not None and not (isinstance(known["threads"], int) and known["threads"] > 0):
         raise ValueError("`threads` has a wrong value")
     return RunConfig(**known)
@@ -177,6 +182,8 @@ def _recipe(values: dict) -> Recipe:
         raise ValueError("`recipe` names an unknown loss or optimizer")
     if recipe.init not in SCHEMES or recipe.schedule not in SCHEDULES:
         raise ValueError("`recipe` names an unknown initialisation or schedule")
+    if recipe.fit not in (None, *FITS):
+        raise ValueError("`recipe` names an unknown fit")
     numbers = (recipe.clip, recipe.ema, recipe.patience)
     if not all(value is None or (isinstance(value, int | float) and value > 0) for value in numbers):
         raise ValueError("`clip`, `ema` or `patience` has a wrong value")

@@ -9,10 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from netdsl.diagnostics import UserError, did_you_mean
+from netdsl.diagnostics import UserError, did_you_mean, plain
 from netdsl.recipe import DATASETS
-from netdsl.training.idx import check_labels, npz_part, read_cifar, read_idx, read_npz, sample_text, shown, size_text
-from netdsl.training.images import read_class_folders, subfolders
+from netdsl.training.arrays import npz_parts
+from netdsl.training.folders import class_folders
+from netdsl.training.idx import check_labels, read_cifar, read_idx, read_npz, shown
+from netdsl.training.masks import mask_folders, mask_parts
+from netdsl.training.parts import Parts
+from netdsl.training.splits import split_rows, stratified
+from netdsl.training.wanted import Wanted
 
 BUILT_IN: tuple[str, ...] = DATASETS
 TEST_FRACTION = 0.2
@@ -40,10 +45,14 @@ SPIRAL_TRAIN, SPIRAL_TEST, SPIRAL_NOISE = 1500, 300, 0.2  # points, points, radi
 
 @dataclass(frozen=True)
 class Dataset:
-    """x (N, *input_shape) uint8 or float32; y (N,) int64 labels with `classes`, or (N, ...) float32 targets without.
+    """x (N, *input_shape) uint8 or float32; y int64 labels (N,) or masks (N, H, W) with `classes`, or float32 targets
+    (N, ...) without.
 
-    `mean` and `std` have one entry per index of x's axis 1, or one in all; those of uint8 data are of x / 255.
-    `is_fed_raw`: the network normalises by itself (netdsl.training.normalization).
+    `mean` and `std` have one entry per index of x's axis 1, or one in all; those of uint8 data are of x / 255. held:
+    so many samples at the end of the training arrays are the validation part that the data brought. is_own: neither
+    built in nor made by hand: its classes are split alike. bits: how many of their bits 16-bit images use. notes: what
+    was changed on reading, in words. is_fed_raw: the network normalises by itself
+    (netdsl.training.normalization).
     """
 
     name: str
@@ -55,15 +64,31 @@ class Dataset:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     is_fed_raw: bool = False
+    held: int = 0
+    is_own: bool = False
+    bits: int = 16
+    notes: tuple[str, ...] = ()
 
     @property
     def input_shape(self) -> tuple[int, ...]:
         """The shape of one sample, (C, H, W) of images."""
         return self.x_train.shape[1:]
 
+    def parts(self, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """-> the indices of the training and of the validation samples in the training arrays.
+
+        fraction: the share for validation; 0: none; of data that brought their own validation part just that, or none.
+        Labels of one's own data are in both parts alike. Raises UserError where no sample is left to learn from.
+        """
+        if self.held:
+            rows = np.arange(len(self.x_train))
+            return rows[: -self.held], rows[-self.held :] if fraction else rows[:0]
+        has_labels = self.is_own and self.y_train.ndim == 1
+        return split_rows(len(self.x_train), fraction, seed, self.y_train if has_labels else None)
+
     def digest(self) -> str:
-        """Of the training samples and their targets: BLAKE2b, which is fast, in hexadecimal."""
-        found = blake2b(digest_size=16)
+        """Of the training samples, their targets and how they are split: BLAKE2b, which is fast, in hexadecimal."""
+        found = blake2b(f"alike {self.held}\n".encode() if self.is_own else b"", digest_size=16)
         for array in (self.x_train, self.y_train):
             found.update(f"{array.dtype.str} {array.shape}\n".encode())
             found.update(np.ascontiguousarray(array).data)
@@ -90,44 +115,110 @@ def normalize(x: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...]) ->
     return values
 
 
-def load_dataset(name: str, data_dir: Path | None, limit: int | None = None, seed: int = 0) -> Dataset:
-    """The data set called `name`: one of `BUILT_IN`, the path of a `.npz`, or a folder of class folders.
+def load_dataset(
+    name: str, data_dir: Path | None, limit: int | None = None, seed: int = 0, want: Wanted | None = None
+) -> Dataset:
+    """The data set called `name`: one of `BUILT_IN`, the path of a `.npz`, or a folder of images.
 
     `data_dir` is where the files of `mnist` and `cifar10` are; `limit` keeps the first samples of each part;
-    `seed` decides the split of data that has no test part. Raises `UserError`.
+    `seed` decides the split of data that has no test part; `want` is what is known of the network. Raises `UserError`.
     """
     if limit is not None and limit < 1:
         raise UserError(f"the limit of samples is {limit}, expected 1 or more")
     if seed < 0:
         raise UserError(f"the seed is {seed}, expected 0 or more")
-    data = _load(name, data_dir, seed)
-    return replace(
-        data,
-        x_train=data.x_train[:limit],
-        y_train=data.y_train[:limit],
-        x_test=data.x_test[:limit],
-        y_test=data.y_test[:limit],
-    )
+    if name in BUILT_IN:
+        return _limited(_built_in(name, data_dir), limit)
+    want = want or Wanted()
+    parts = _own_parts(name, want)
+    return _split(_own_name(name), parts, want, limit, np.random.default_rng(seed))
 
 
-def _load(name: str, data_dir: Path | None, seed: int) -> Dataset:
+def _limited(data: Dataset, limit: int | None) -> Dataset:
+    arrays = {part: getattr(data, part)[:limit] for part in ("x_train", "y_train", "x_test", "y_test")}
+    return replace(data, **arrays)
+
+
+def _built_in(name: str, data_dir: Path | None) -> Dataset:
     if name == "mnist-mini":
         return _mnist_mini()
     if name == "mnist":
         return _mnist(data_dir)
-    if name == "cifar10":
-        return _cifar10(data_dir)
-    if name == "spiral":
-        return _spiral()
+    return _cifar10(data_dir) if name == "cifar10" else _spiral()
+
+
+def _own_parts(name: str, want: Wanted) -> Parts:
+    """What the file or folder of that name holds."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise UserError(f"the name of the data {shown(name)} is not UTF-8", help="rename it") from None
     if name.lower().endswith(".npz"):
-        return _from_npz(Path(name), np.random.default_rng(seed))
-    if os.path.isdir(name):
-        return _from_folder(Path(name), np.random.default_rng(seed))
-    raise _unknown_data(name)
+        return npz_parts(Path(name), want)
+    if not os.path.isdir(name):
+        raise _unknown_data(name)
+    pairs, notes = mask_folders(Path(name))
+    return mask_parts(pairs, want, notes) if pairs else class_folders(Path(name), want)
+
+
+def _own_name(name: str) -> str:
+    return Path(name).resolve().name if os.path.isdir(name) else Path(name).name
+
+
+def _split(name: str, parts: Parts, want: Wanted, limit: int | None, rng: np.random.Generator) -> Dataset:
+    """The parts as a data set. Without a test part a fifth of the training samples is it, of each class its share; the
+    statistics are those of the training samples that are left once the validation part is taken out."""
+    x, y, notes = dict(parts.x), dict(parts.y), parts.notes
+    if "test" not in x:
+        stay, go = _test_rows(name, y["train"], rng)
+        x["test"], y["test"] = x["train"][go], y["train"][go]
+        x["train"], y["train"] = x["train"][stay], y["train"][stay]
+        if "val" in x:
+            notes = (*notes, f"`{name}` has no test part: {len(go)} training samples, a fifth, are it")
+    elif parts.are_sorted:  # images by class: the first ones of each part are of all classes
+        for part in ("train", "test"):
+            order = rng.permutation(len(x[part]))
+            x[part], y[part] = x[part][order], y[part][order]
+    x, y = ({part: a[:limit] for part, a in arrays.items()} for arrays in (x, y))
+    held = len(x.get("val", ()))
+    if held:
+        x["train"], y["train"] = np.concatenate([x["train"], x["val"]]), np.concatenate([y["train"], y["val"]])
+    data = Dataset(
+        name,
+        x["train"],
+        y["train"],
+        x["test"],
+        y["test"],
+        parts.classes,
+        (),
+        (),
+        held=held,
+        is_own=True,
+        bits=parts.bits or 16,
+        notes=notes,
+    )
+    rows, _ = data.parts(want.val, want.seed)
+    mean, std = statistics(data.x_train if len(rows) == len(data.x_train) else data.x_train[rows])
+    return replace(data, mean=mean, std=std)
+
+
+def _test_rows(name: str, y: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """The indices of the training and of the test samples, shuffled."""
+    count = len(y)
+    if count < 2:
+        raise UserError(f"`{plain(name)}` has {count} sample, expected 2 or more to split off a test part")
+    held = max(1, round(TEST_FRACTION * count))
+    if y.dtype == np.int64 and y.ndim == 1:
+        if len(np.unique(y)) == count:
+            text = f"`{plain(name)}` has 1 sample of each class, expected 2 or more to split off a test part"
+            raise UserError(text)
+        return stratified(y, held, rng, least=1)
+    order = rng.permutation(count)
+    return order[held:], order[:held]
 
 
 def _unknown_data(name: str) -> UserError:
-    known = f"known are {', '.join(f'`{n}`' for n in BUILT_IN)}, a `.npz` file and a folder of class folders"
+    known = f"known are {', '.join(f'`{n}`' for n in BUILT_IN)}, a `.npz` file and a folder of images"
     if os.path.exists(name):
         return UserError(f"cannot use {shown(name)} as data: it is neither a `.npz` file nor a folder", help=known)
     near = did_you_mean(name, BUILT_IN)
@@ -227,29 +318,6 @@ def _spiral() -> Dataset:
     return Dataset("spiral", x[train], y[train], x[test], y[test], ("arm 0", "arm 1", "arm 2"), (0.0,), (1.0,))
 
 
-def _from_npz(path: Path, rng: np.random.Generator) -> Dataset:
-    """Arrays x, y and perhaps x_test, y_test; without them the last fifth after a shuffle is the test part."""
-    arrays = read_npz(path, ("x", "y"), ("x_test", "y_test"))
-    if ("x_test" in arrays) != ("y_test" in arrays):
-        raise UserError(f"{shown(path)} has only one of `x_test` and `y_test`, expected both or neither")
-    x, y = npz_part(path, arrays, "")
-    if "x_test" in arrays:
-        x_test, y_test = npz_part(path, arrays, "_test")
-        for name, a, b in (("x", x, x_test), ("y", y, y_test)):
-            if a.shape[1:] != b.shape[1:] or a.dtype != b.dtype:
-                both = f"{sample_text(a)} and {sample_text(b)}"
-                raise UserError(f"the samples of `{name}` and `{name}_test` in {shown(path)} differ: {both}")
-    else:
-        if len(x) < 2:
-            raise UserError(f"{shown(path)} has {len(x)} sample, expected 2 or more to split off a test part")
-        order = rng.permutation(len(x))
-        n = len(x) - max(1, round(TEST_FRACTION * len(x)))
-        x, x_test, y, y_test = x[order[:n]], x[order[n:]], y[order[:n]], y[order[n:]]
-    is_labels = y.dtype == np.int64
-    classes = tuple(str(k) for k in range(int(max(y.max(), y_test.max())) + 1)) if is_labels else ()
-    return Dataset(path.name, x, y, x_test, y_test, classes, *statistics(x))
-
-
 def statistics(x: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """x (N, C, ...) -> mean, std for `normalize`: per feature of (N, D), per channel of (N, C, H, W), else one each.
 
@@ -266,33 +334,3 @@ def statistics(x: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
     std = np.sqrt(var).ravel()
     is_constant = std <= np.maximum(1e-30, 1e-12 * np.abs(mean.ravel()))  # but for rounding
     return tuple(mean.ravel().tolist()), tuple(np.where(is_constant, 1.0, std).tolist())
-
-
-def _from_folder(folder: Path, rng: np.random.Generator) -> Dataset:
-    """A folder of class folders, a fifth of each class as test part; or its `train` and `test`, each such a folder."""
-    if {"train", "test"} <= set(subfolders(folder)):
-        x, y, classes = read_class_folders(folder / "train")
-        x_test, y_test, _ = read_class_folders(folder / "test", classes)
-        if x.shape[1:] != x_test.shape[1:]:
-            both = f"{size_text(x_test.shape[1:])}, those of {shown(folder / 'train')} {size_text(x.shape[1:])}"
-            raise UserError(f"the images of {shown(folder / 'test')} are {both}")
-        train, test = rng.permutation(len(x)), rng.permutation(len(x_test))
-    else:
-        x, y, classes = read_class_folders(folder)
-        train, test = _split_by_class(y, rng)
-        x_test, y_test = x, y
-        if not len(test):
-            raise UserError(f"{shown(folder)} has 1 image of each class, expected 2 or more to split off a test part")
-    x, y = x[train], y[train]
-    return Dataset(folder.resolve().name, x, y, x_test[test], y_test[test], classes, *statistics(x))
-
-
-def _split_by_class(y: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of the training and of the test samples, shuffled; a class of one image has it in the training part."""
-    train, test = [], []
-    for label in range(int(y.max()) + 1):
-        own = rng.permutation(np.flatnonzero(y == label))
-        n_test = max(1, round(TEST_FRACTION * len(own))) if len(own) > 1 else 0
-        test.append(own[:n_test])
-        train.append(own[n_test:])
-    return rng.permutation(np.concatenate(train)), rng.permutation(np.concatenate(test))

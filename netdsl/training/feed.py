@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from netdsl.analysis.batches import check_batch
-from netdsl.diagnostics import UserError
 from netdsl.recipe import Recipe
 from netdsl.training.augment import Augmentation
 from netdsl.training.datasets import Dataset
@@ -18,7 +17,7 @@ from netdsl.training.datasets import Dataset
 if TYPE_CHECKING:
     from netdsl.pipeline import Net
 
-SHUFFLE, SPLIT = 1, 3  # purposes of random streams
+SHUFFLE = 1  # purpose of a random stream
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class Feed:
 
     def __init__(self, dataset: Dataset, recipe: Recipe) -> None:
         self.data, self.recipe = dataset, recipe
-        self.rows, self.val_rows = split_rows(len(dataset.x_train), recipe.val, recipe.seed)
+        self.rows, self.val_rows = dataset.parts(recipe.val, recipe.seed)
         self.sizes = [len(piece) for piece in batches(self.rows, recipe.batch)]
         self.steps, self.samples = len(self.sizes), len(self.rows)
         self.augmentation = Augmentation(recipe.augment, recipe.seed, dataset.mean) if recipe.augment else None
@@ -82,19 +81,9 @@ class Feed:
         return 1 if self.recipe.loss == "bce" else len(self.data.classes)
 
 
-def split_rows(count: int, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """-> the indices of the training and of the validation samples; a fraction above 0 gives one sample or more."""
-    held = max(1, round(fraction * count)) if fraction else 0
-    if held >= count:
-        text = f"{count} training samples do not leave any beside a validation part of {fraction}"
-        raise UserError(text, help="use `--val 0`")
-    order = np.random.default_rng([seed, SPLIT]).permutation(count)
-    return order[held:], order[:held]
-
-
 def check_batches(net: Net, dataset: Dataset) -> None:
     """Raises UserError where some batch of an epoch is too small for the network."""
-    rows, _ = split_rows(len(dataset.x_train), net.recipe.val, net.recipe.seed)
+    rows, _ = dataset.parts(net.recipe.val, net.recipe.seed)
     check_batch(net.graph, min((len(piece) for piece in batches(rows, net.recipe.batch)), default=0))
 
 

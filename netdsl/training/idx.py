@@ -166,6 +166,13 @@ def read_npz(path: Path, required: tuple[str, ...], optional: tuple[str, ...] = 
         return arrays
 
 
+def npz_names(path: Path) -> tuple[str, ...]:
+    """The names of the arrays in a `.npz`, sorted."""
+    with reading(path), zipfile.ZipFile(path) as archive:
+        names = {info.filename for info in archive.infolist()}
+    return tuple(sorted(name.removesuffix(".npy") for name in names if name.endswith(".npy")))
+
+
 def _members(
     path: Path, archive: zipfile.ZipFile, required: tuple[str, ...], optional: tuple[str, ...]
 ) -> dict[str, zipfile.ZipInfo]:
@@ -200,9 +207,10 @@ def _check_member(path: Path, archive: zipfile.ZipFile, name: str, info: zipfile
         held = info.file_size - file.tell()
     if dtype.hasobject:
         raise UserError(
-            f"{where} holds Python objects, expected numbers", help="pickled data can run code; save numbers"
+            f"{where} holds Python objects, expected numbers",
+            help="pickled data can run code; save numbers, or words by y.astype(str)",
         )
-    if dtype.kind not in "iuf":
+    if dtype.kind not in "iufbUS":
         raise UserError(f"{where} has dtype {dtype}, expected integers or floats")
     declared = math.prod(shape) * dtype.itemsize
     if min(shape, default=0) < 0 or declared != held:
@@ -214,40 +222,3 @@ def _check_member(path: Path, archive: zipfile.ZipFile, name: str, info: zipfile
 def sample_text(a: np.ndarray) -> str:
     """`1x28x28 uint8` of an array (N, 1, 28, 28)."""
     return f"{size_text(a.shape[1:])} {a.dtype}".strip()
-
-
-def npz_part(path: Path, arrays: dict[str, np.ndarray], end: str) -> tuple[np.ndarray, np.ndarray]:
-    """-> x (N, ...) uint8 or float32, y (N,) int64 labels or (N, ...) float32 targets (a column if given as (N,))."""
-    x, y = arrays[f"x{end}"], arrays[f"y{end}"]
-    if x.ndim < 2 or not x.size or y.ndim < 1 or not y.size or len(x) != len(y):
-        shapes = f"`x{end}` of shape {x.shape} and `y{end}` of shape {y.shape}"
-        raise UserError(f"{shown(path)} has {shapes}, expected (N, ...) and (N,) with one N >= 1")
-    x = _npz_samples(path, f"x{end}", x)
-    if y.dtype.kind == "f":
-        return x, _finite(path, f"y{end}", y if y.ndim > 1 else y[:, None])
-    if y.ndim != 1:
-        where = f"the labels `y{end}` of {shown(path)}"
-        raise UserError(f"{where} have the shape {y.shape}, expected ({len(y)},)", help="regression targets are floats")
-    return x, check_labels(path, y, MAX_CLASSES)
-
-
-def _npz_samples(path: Path, name: str, x: np.ndarray) -> np.ndarray:
-    """uint8 (N, H, W) gets its channel axis; floats become float32; channels-last images are refused."""
-    if x.dtype.kind == "f":
-        return _finite(path, name, x)
-    if x.dtype != np.uint8:
-        where = f"the array `{name}` of {shown(path)}"
-        raise UserError(f"{where} has dtype {x.dtype}, expected uint8 or float", help="use x.astype(np.float32)")
-    if x.ndim == 4 and x.shape[3] in (1, 3) and x.shape[1] > 4:
-        where = f"the images `{name}` of {shown(path)}"
-        raise UserError(f"{where} are {sample_text(x)}, expected C x H x W", help="use x.transpose(0, 3, 1, 2)")
-    return x[:, None] if x.ndim == 3 else x
-
-
-def _finite(path: Path, name: str, a: np.ndarray) -> np.ndarray:
-    with np.errstate(over="ignore", invalid="ignore"):
-        a = a.astype(np.float32)
-    bad = a.size - int(np.isfinite(a).sum())
-    if bad:
-        raise UserError(f"{bad} of {a.size} values of `{name}` in {shown(path)} are NaN or infinite as float32")
-    return a

@@ -1,18 +1,20 @@
-"""Image files: one picture for `predict`, and folders of them as a data set. Pillow decodes; this file distrusts."""
+"""Image files as arrays of bytes: of any size, mode and depth. Pillow decodes; this file distrusts."""
 
 from __future__ import annotations
 
-import math
-import os
 import warnings
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from netdsl.diagnostics import UserError
+from netdsl.ir import Shape
 from netdsl.training.idx import MAX_BYTES, reading, shown, size_text
+from netdsl.training.wanted import Wanted
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -20,19 +22,24 @@ if TYPE_CHECKING:
 MAX_PIXELS = 50_000_000  # of one picture
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # not EPS, which Pillow hands to another program
-GREY_MODES = ("1", "L", "LA", "I;16")
-LAYOUT = "put the images of each class into a folder of its own, as in `cats/1.png`"
+GREY_MODES = ("1", "L", "LA", "I;16", "I;16L", "I;16B")
+FIT_HELP = "`--fit resize`, `--fit crop` or `--fit pad` (`fit resize` in the train block) brings them to {}"
 
 
-def read_image(path: Path | str, shape: tuple[int, ...], invert: bool = False) -> np.ndarray:
-    """-> uint8 of `shape` (C, H, W): grey for C = 1, RGB for C = 3, resized (bilinear, antialiased).
+def read_image(
+    path: Path | str, shape: Shape, invert: bool = False, fit: str | None = None, bits: int = 16
+) -> np.ndarray:
+    """-> uint8 of `shape` (C, H, W): grey for C = 1, RGB for C = 3, by `fit` (None: resize; bilinear, antialiased).
 
-    `invert` swaps light and dark.
+    bits: how many 16-bit images use, which become 0 to 255. `invert` swaps light and dark, not what `pad` adds.
     """
     if len(shape) != 3 or shape[0] not in (1, 3):
         raise UserError(f"cannot read an image as {size_text(shape)}, expected 1xHxW or 3xHxW")
-    x = _pixels(Path(path), shape[0], size=(shape[2], shape[1]))
-    return 255 - x if invert else x
+    image, _ = opened(Path(path))
+    with decoding(Path(path)):
+        image = _to_mode(Path(path), image, "L" if shape[0] == 1 else "RGB", bits)
+        image = image.point(lambda v: 255 - v) if invert else image
+        return _array(placed(image, (shape[2], shape[1]), fit or "resize"))
 
 
 def looks_inverted(image: np.ndarray, mean: Sequence[float]) -> bool:
@@ -46,63 +53,171 @@ def looks_inverted(image: np.ndarray, mean: Sequence[float]) -> bool:
     return bool(border.mean() > 127.5)
 
 
-def read_class_folders(folder: Path, classes: tuple[str, ...] = ()) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """-> x (N, C, H, W) uint8, y (N,) int64, classes: a folder per class, by name; (C, H, W) as the first image.
+class ImageReader:
+    """Reads the images of a data set alike, and counts what it changes.
 
-    Given `classes` (those of the training part), every folder must be one of them.
+    files: all of them; how many bits the 16-bit ones use is looked up in these. Without a fit every image must have
+    the size that the network takes, or that of the first one; grey and colour are turned into what the network takes.
     """
-    found = subfolders(folder)
-    if classes and not set(found) <= set(classes):
-        extra = min(set(found) - set(classes))
-        raise UserError(f"{shown(folder)} has the class {shown(extra)}, which the training images have not")
-    if not found or (len(found) < 2 and not classes):
-        raise UserError(f"{shown(folder)} has {len(found)} class folders, expected 2 or more", help=LAYOUT)
-    classes = classes or found
-    files = [(path, classes.index(name)) for name in found for path in _image_files(folder / name)]
-    x = _read_alike([path for path, _ in files])
-    return x, np.array([label for _, label in files], np.int64), classes
 
+    def __init__(self, files: Sequence[Path], want: Wanted) -> None:
+        self.files, self.want, self.shape, self.bits = files, want, want.image_shape, want.bits
+        self.changed: Counter[str] = Counter()
+        self.has_16_bits = False
 
-def subfolders(folder: Path) -> tuple[str, ...]:
-    """The names of the folders in `folder`, sorted; hidden ones are passed over."""
-    return tuple(name for name in _names(folder) if os.path.isdir(folder / name))
+    def read(self, paths: Sequence[Path]) -> np.ndarray:
+        """-> (N, C, H, W) uint8, in the shape that all images of this reader have."""
+        first = self._pixels(paths[0])
+        self.shape = self.shape or first.shape
+        total = len(self.files) * first.size
+        if total > MAX_BYTES:
+            all_of_them = f"the {len(self.files)} images of {size_text(first.shape)} like {shown(paths[0])}"
+            raise UserError(f"{all_of_them} take {total} bytes, the limit is {MAX_BYTES}", help="make them smaller")
+        x = np.empty((len(paths), *first.shape), np.uint8)
+        x[0] = first
+        for i, path in enumerate(paths[1:], start=1):
+            x[i] = self._pixels(path)
+        return x
 
+    def notes(self) -> tuple[str, ...]:
+        """What was changed, each with the number of images."""
+        count = len(self.files)
+        found = [f"{n} of {count} images {what}" for what, n in sorted(self.changed.items())]
+        if self.has_16_bits:
+            found.append(f"16-bit images use {self.bits} bits: 0 to {2**self.bits - 1} becomes 0 to 255")
+        return tuple(found)
 
-def _names(folder: Path) -> list[str]:
-    try:
-        return sorted(name for name in os.listdir(folder) if not name.startswith("."))
-    except OSError as error:
-        raise UserError(f"cannot read the folder {shown(folder)}: {(error.strerror or str(error)).lower()}") from None
+    def _pixels(self, path: Path) -> np.ndarray:
+        image, depth = opened(path)
+        with decoding(path):
+            if depth == 16 and image.mode.startswith("I;16"):
+                self.has_16_bits = True
+                if self.bits is None:
+                    self.bits = bits_used(self.files)
+            elif depth == 16:
+                self.changed["of 16-bit colour were cut to their upper 8 bits"] += 1
+            is_grey = image.mode in GREY_MODES
+            wants_grey = is_grey if self.shape is None else self.shape[0] == 1
+            if image.has_transparency_data:
+                self.changed["with transparent pixels were put on white"] += 1
+            image = _to_mode(path, image, "L" if wants_grey else "RGB", self.bits or 16)
+        if self.want.image_shape is None:
+            self._check_alike(path, image, is_grey)
+        elif is_grey != wants_grey:
+            self.changed["were turned from colour to grey" if wants_grey else "were turned from grey to colour"] += 1
+        if self.want.image_shape is not None:
+            image = self._fitted(path, image)
+        with decoding(path):
+            return _array(image)
 
+    def _fitted(self, path: Path, image: Image) -> Image:
+        """The image in the size that the network takes. Raises UserError where it has another one and no fit is set."""
+        size = (self.want.image_shape[2], self.want.image_shape[1])
+        if image.size == size:
+            return image
+        if self.want.fit is None:
+            raise _other_size(path, image.size, self.files, self.want.image_shape)
+        words = {"resize": "resized", "crop": "cropped", "pad": "padded"}[self.want.fit]
+        self.changed[f"were {words} to {size[1]}x{size[0]} (`fit {self.want.fit}`)"] += 1
+        with decoding(path):
+            return placed(image, size, self.want.fit)
 
-def _image_files(folder: Path) -> list[Path]:
-    files = [folder / name for name in _names(folder) if name.lower().endswith(SUFFIXES)]
-    if not files:
-        raise UserError(f"the class folder {shown(folder)} has no images", help=f"images end in {', '.join(SUFFIXES)}")
-    return files
-
-
-def _read_alike(paths: list[Path]) -> np.ndarray:
-    """-> (N, C, H, W) uint8 of images that must all have the shape of the first."""
-    first = _pixels(paths[0])
-    total = len(paths) * math.prod(first.shape)
-    if total > MAX_BYTES:
-        all_of_them = f"the {len(paths)} images of {size_text(first.shape)} like {shown(paths[0])}"
-        raise UserError(f"{all_of_them} take {total} bytes, the limit is {MAX_BYTES}", help="make them smaller")
-    x = np.empty((len(paths), *first.shape), np.uint8)
-    for i, path in enumerate(paths):
-        image = _pixels(path)
-        if image.shape != first.shape:
+    def _check_alike(self, path: Path, image: Image, is_grey: bool) -> None:
+        found = (1 if is_grey else 3, image.height, image.width)
+        if self.shape is not None and found != self.shape:
             raise UserError(
-                f"{shown(path)} is {size_text(image.shape)}, but {shown(paths[0])} is {size_text(first.shape)}",
+                f"{shown(path)} is {size_text(found)}, but {shown(self.files[0])} is {size_text(self.shape)}",
                 help="resize and convert all images to one size and one colour mode (C x H x W)",
             )
-        x[i] = image
-    return x
 
 
-def _pixels(path: Path, channels: int | None = None, size: tuple[int, int] | None = None) -> np.ndarray:
-    """-> (C, H, W) uint8; C is the file's own unless `channels` says 1 or 3; `size` is (W, H)."""
+def _other_size(path: Path, size: tuple[int, int], files: Sequence[Path], takes: Shape) -> UserError:
+    """About an image of another size than the network takes, where nothing says how it is to be brought to it."""
+    sizes = Counter(_upright_size(file) for file in files)
+    wide, high = size
+    text = f"{shown(path)} is {high}x{wide}, but the network takes {size_text(takes[1:])}"
+    if len(sizes) > 1:
+        text += f"; the {len(files)} images have {len(sizes)} sizes"
+        return UserError(text, help=FIT_HELP.format(size_text(takes)))
+    whole = size_text((takes[0], high, wide))
+    return UserError(
+        f"the {len(files)} images are {whole}, but the network takes {size_text(takes)}",
+        help=f"{FIT_HELP.format(size_text(takes))}; or begin the spec with `input {whole}`",
+    )
+
+
+def _upright_size(path: Path) -> tuple[int, int]:
+    """The width and height that the header of an image says, once it is turned upright."""
+    from PIL import Image
+
+    with decoding(path), Image.open(path, formats=FORMATS) as image:
+        turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+        return (image.height, image.width) if turned else image.size
+
+
+def bits_used(files: Iterable[Path]) -> int:
+    """How many bits the largest value in the 16-bit grey images among the files needs, 8 to 16."""
+    largest = 0
+    for path in files:
+        image, depth = opened(path, only_deep=True)
+        if depth == 16 and image is not None and image.mode.startswith("I;16"):
+            with decoding(path):
+                largest = max(largest, int(np.asarray(image).max()))
+    return max(8, largest.bit_length())
+
+
+def placed(image: Image, size: tuple[int, int], fit: str, is_mask: bool = False) -> Image:
+    """The image in the size (W, H): `resize` along both sides, `crop` its middle once the shorter side fits, or `pad`
+    with zeros once the longer side fits. Bilinear and antialiased; of masks the nearest pixel."""
+    from PIL import Image as pil
+
+    if image.size == size:
+        return image
+    method = pil.Resampling.NEAREST if is_mask else pil.Resampling.BILINEAR
+    wide, high = image.size
+    if fit == "resize":
+        return image.resize(size, method)
+    if fit == "crop":
+        scale = max(size[0] / wide, size[1] / high)
+        used = min(wide, size[0] / scale), min(high, size[1] / scale)
+        left, top = (wide - used[0]) / 2, (high - used[1]) / 2
+        return image.resize(size, method, box=(left, top, left + used[0], top + used[1]))
+    assert fit == "pad", fit
+    scale = min(size[0] / wide, size[1] / high)
+    inner = tuple(max(1, min(most, round(n * scale))) for n, most in zip(image.size, size, strict=True))
+    framed = pil.new(image.mode, size, 0)
+    framed.paste(image.resize(inner, method), ((size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2))
+    return framed
+
+
+def opened(path: Path, only_deep: bool = False) -> tuple[Image | None, int]:
+    """The first frame, turned upright, and the bits of its file for each value; its size is checked before a pixel is
+    decoded. only_deep: nothing is decoded of an image that has 8 bits."""
+    from PIL import Image, ImageOps
+
+    with decoding(path), Image.open(path, formats=FORMATS) as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise UserError(f"{shown(path)} has {image.width}x{image.height} pixels, the limit is {MAX_PIXELS}")
+        is_wide_grey = image.format == "PPM" and image.mode == "I"  # PGM of 16 bits
+        depth = 16 if is_wide_grey or image.mode.startswith("I;16") or _is_deep_colour(image) else 8
+        if only_deep and depth == 8:
+            return None, depth
+        image.load()
+        if is_wide_grey:
+            return Image.fromarray(np.asarray(image).astype(np.uint16)), depth
+        return ImageOps.exif_transpose(image), depth
+
+
+def _is_deep_colour(image: Image) -> bool:
+    """Whether Pillow cuts the 16 bits of its colours to 8."""
+    rawmode = image.tile[0][3] if image.tile else ""
+    rawmode = rawmode[0] if isinstance(rawmode, tuple) and rawmode else rawmode
+    return isinstance(rawmode, str) and ";16" in rawmode and image.mode in ("RGB", "RGBA", "LA")
+
+
+@contextmanager
+def decoding(path: Path) -> Iterator[None]:
+    """As `reading`, with what Pillow says about pictures that are none, or too large."""
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -110,39 +225,29 @@ def _pixels(path: Path, channels: int | None = None, size: tuple[int, int] | Non
             warnings.simplefilter("ignore")  # Pillow's about odd metadata
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             try:
-                image = _decode(path)
-                grey = image.mode in GREY_MODES if channels is None else channels == 1
-                image = _to_mode(image, "L" if grey else "RGB")
-                image = image.resize(size, Image.Resampling.BILINEAR) if size else image
+                yield
             except UnidentifiedImageError:
                 raise UserError(f"{shown(path)} is not an image of a known format ({', '.join(FORMATS)})") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise UserError(f"{shown(path)} has too many pixels, the limit is {MAX_PIXELS}") from None
-    x = np.asarray(image, np.uint8)
-    return x[None].copy() if grey else np.ascontiguousarray(x.transpose(2, 0, 1))
 
 
-def _decode(path: Path) -> Image:
-    """The first frame, turned upright; its size is checked before a pixel is decoded."""
-    from PIL import Image, ImageOps
-
-    with Image.open(path, formats=FORMATS) as image:
-        if image.width * image.height > MAX_PIXELS:
-            raise UserError(f"{shown(path)} has {image.width}x{image.height} pixels, the limit is {MAX_PIXELS}")
-        image.load()
-        return ImageOps.exif_transpose(image)
-
-
-def _to_mode(image: Image, mode: str) -> Image:
-    """To `L` or `RGB`; what is transparent becomes white, as on a page; 16-bit grey keeps its upper 8 bits."""
+def _to_mode(path: Path, image: Image, mode: str, bits: int) -> Image:
+    """To `L` or `RGB`; what is transparent becomes white, as on a page; 16-bit grey that uses `bits` is scaled to 8."""
     from PIL import Image as pil
 
     if image.mode.startswith("I;16"):
-        image = pil.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        image = pil.fromarray(np.minimum(np.asarray(image) >> (bits - 8), 255).astype(np.uint8))
     if image.mode in ("I", "F"):
-        raise ValueError(f"it has 32 bits a pixel (mode {image.mode}), expected 8")
+        text = f"{shown(path)} has 32 bits a pixel (mode {image.mode}), expected 8 or 16"
+        raise UserError(text, help="save it with 8 or 16 bits, or its values in a .npz")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = pil.new("RGBA", image.size, "white")
         image = pil.alpha_composite(white, image)
     return image.convert(mode)
+
+
+def _array(image: Image) -> np.ndarray:
+    x = np.asarray(image, np.uint8)
+    return x[None].copy() if x.ndim == 2 else np.ascontiguousarray(x.transpose(2, 0, 1))

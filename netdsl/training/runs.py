@@ -9,6 +9,7 @@ from __future__ import annotations
 import glob
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -62,6 +63,41 @@ def new_run(spec_name: str, out: Path | None) -> Path:
     except FileExistsError:
         pass
     raise UserError(f"the folder {shown(out)} is not empty", help="choose another `--out`; a run never overwrites one")
+
+
+@contextmanager
+def starting(spec_name: str, out: Path | None) -> Iterator[Path]:
+    """The folder that `new_run` makes; what fails before there is anything to go on with leaves nothing of it."""
+    above = out or Path("runs")
+    missing = [path for path in (above, *above.parents) if not path.exists()]
+    run = new_run(spec_name, out)
+    try:
+        yield run
+    except Exception:
+        if not has_begun(run):
+            _remove(run, missing if out else [run, *missing])
+        raise
+
+
+def has_begun(run: Path) -> bool:
+    """Whether there is anything in the run that training made: a checkpoint, metrics, or what failed."""
+    return any((run / "checkpoints").glob("*.safetensors")) or any(
+        (run / name).exists() for name in ("metrics.csv", "failure.json")
+    )
+
+
+def _remove(run: Path, made: list[Path]) -> None:
+    """Empties the folder of a run, and removes those of the folders that were made for it, the innermost first."""
+    for path in run.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink()
+    for path in made:
+        try:
+            path.rmdir()
+        except OSError:  # another run is in it
+            return
 
 
 def _first_free(folder: Path, spec_name: str) -> Path:

@@ -21,15 +21,16 @@ from netdsl.training.feed import check_batches
 from netdsl.training.idx import shown
 from netdsl.training.loop import train
 from netdsl.training.normalization import for_network, with_constants
-from netdsl.training.runs import extended, locked, new_run, read_run, run_net
+from netdsl.training.runs import extended, locked, read_run, run_net, starting
 from netdsl.training.views import run_data
+from netdsl.training.wanted import wanted_by
 from netdsl.training.watch import Result, Watch
 from netdsl.tuning import tuned
 
 if TYPE_CHECKING:
     from netdsl.training.datasets import Dataset
 
-ENTRIES = ("opt", "schedule", "loss", "augment", "clip", "ema", "stop")  # given as text, as in a train block
+ENTRIES = ("opt", "schedule", "loss", "augment", "clip", "ema", "stop", "fit")  # given as text, as in a train block
 
 
 @dataclass(frozen=True)
@@ -56,18 +57,22 @@ def started(
     limit: int | None = None,
     out: Path | None = None,
     autotune: bool = True,
+    on_note: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Session]:
-    """A new run of the net, in the folder `out` or `runs/<net>-<n>`. Raises UserError, OSError."""
+    """A new run of the net, in the folder `out` or `runs/<net>-<n>`; nothing of it stays if it fails before its first
+    step. on_note is told what was changed in the data on reading. Raises UserError, OSError."""
     if engine.is_fast and not engine.threads:
         engine = replace(engine, threads=available_cores())
-    dataset = load_dataset(net.recipe.data, data_dir, limit)
+    want = wanted_by(net.recipe, net.graph.input_shape, net.graph.output_shape)
+    dataset = load_dataset(net.recipe.data, data_dir, limit, want=want)
+    for note in dataset.notes:
+        on_note(f"note: {note}")
     net = fitted(net, dataset)
     check_batches(net, dataset)
     net = with_constants(net, dataset.mean, dataset.std)
     if engine.is_fast and engine.level == 2 and autotune:
         net = tuned(net, net.recipe.batch, engine.threads)
-    run = new_run(net.name, out)
-    with locked(run):
+    with starting(net.name, out) as run, locked(run):
         write_setup(run, net.source.text, config_of(net, dataset, engine, limit), net.used)
         yield Session(net.name, net, for_network(dataset, net), engine, run)
 
@@ -87,16 +92,19 @@ def resumed(
     read_run(path)  # nothing is written into a folder that is none
     with locked(path):
         run = read_run(path)
-        dataset = run_data(run, data_dir)
+        net = run_net(run)
+        dataset = run_data(run, net, data_dir)
         if run.config.digest not in (None, dataset.digest()):
-            text = f"the data `{plain(run.data)}` is not what the run {shown(path)} began with"
+            text = (
+                f"the data `{plain(run.data)}` is not what the run {shown(path)} began with, or is split in another way"
+            )
             raise UserError(text, help="bring it back as it was, or begin another run")
         run = extended(run, epochs)
         if epochs is not None and run.config.recipe.schedule not in ("const", "step"):
             on_note(f"the schedule `{run.config.recipe.schedule}` is that of {epochs} epochs from here on")
         for change in what_changed(path):
             on_note(f"{plain(change)}: the weights may differ in their last bits from those of a run without a stop")
-        net = run_net(run)
+        net = net.with_recipe(run.config.recipe)
         yield Session(run.config.spec, net, for_network(dataset, net), run.config.engine, path, True)
 
 

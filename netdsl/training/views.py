@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from netdsl.training.evaluation import Scores, as_trained, check_fits, class_wei
 from netdsl.training.history import History, read_history
 from netdsl.training.normalization import for_network
 from netdsl.training.runs import Run, load_run, read_run
+from netdsl.training.wanted import wanted_by
 
 if TYPE_CHECKING:
     from netdsl.backends.network import Network
@@ -49,7 +50,7 @@ def open_run(
     run = read_run(path)
     net, model, which = load_run(run, which, on_note)
     try:
-        dataset = for_network(run_data(run, data_dir, data, limit), net)
+        dataset = for_network(run_data(run, net, data_dir, data, limit), net)
         check_fits(net, dataset)
         with engine_threads(run.config.engine):
             yield RunView(run, net, model, dataset, read_history(path), which)
@@ -63,8 +64,10 @@ def score_run(view: RunView) -> Scores:
     return evaluate(view.model, data, data.x_test, data.y_test, class_weights(view.net))
 
 
-def run_data(run: Run, data_dir: Path | None, data: str | None = None, limit: int | None = None) -> Dataset:
-    """The run's data, or that called `data`, with the run's own classes and normalisation."""
+def run_data(run: Run, net: Net, data_dir: Path | None, data: str | None = None, limit: int | None = None) -> Dataset:
+    """The run's data, or that called `data`, as the run's net takes it, with the run's classes and normalisation."""
     config = run.config
-    dataset = load_dataset(data or run.data, data_dir, limit if limit or data else config.limit)
+    known = wanted_by(config.recipe, net.graph.input_shape, net.graph.output_shape)
+    want = replace(known, names=config.classes, bits=config.bits)
+    dataset = load_dataset(data or run.data, data_dir, limit if limit or data else config.limit, want=want)
     return as_trained(dataset, config.classes, config.mean, config.std)

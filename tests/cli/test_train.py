@@ -115,6 +115,7 @@ def test_flags_win_over_the_train_block(call, here):
         "clip": None,
         "ema": None,
         "patience": None,
+        "fit": None,
     }
     assert (config["limit"], config["threads"], config["backend"], config["level"]) == (50, 1, "interp", 0)
 
@@ -234,7 +235,7 @@ def test_eval_shows_a_table_and_takes_other_data(call, here):
     call("train tiny.net -q --val 0")
     code, out, _ = call("eval runs/tiny-1 --limit 30")
     assert code == 0 and out.startswith("30 test samples of spiral, last checkpoint: loss ") and "arm 2" in out
-    np.savez(here / "other.npz", x=np.zeros((5, 2), np.float32), y=np.arange(5))
+    np.savez(here / "other.npz", x=np.zeros((10, 2), np.float32), y=np.arange(10) % 5)
     code, _, err = call("eval runs/tiny-1 --data other.npz")
     assert code == 2 and "class `0`, which the network does not know" in err
     assert call("eval runs/tiny-1 --checkpoint best")[0] == 2

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netdsl.training import augment, feed, loop
+from netdsl.training import augment, feed, loop, splits
 from netdsl.training.augment import Augmentation, beta, cut, mirrored, moved, rotated, uniforms, whole
 
 ALL = {"crop": 2, "shift": 1, "rotate": 20.0, "flip": True, "cutout": 3}
@@ -246,7 +246,7 @@ def test_every_shift_occurs_and_half_are_flipped():
 
 
 def test_purposes_of_random_streams_differ():
-    purposes = [feed.SHUFFLE, loop.NOISE, feed.SPLIT, augment.AUGMENT, augment.MIXUP]
+    purposes = [feed.SHUFFLE, loop.NOISE, splits.SPLIT, augment.AUGMENT, augment.MIXUP]
     assert len(set(purposes)) == 5
 
 

@@ -448,23 +448,27 @@ def test_npz_big_endian_and_fortran_order_are_read(tmp_path):
 
 FINE = {"x": np.ones((4, 2), np.float32), "y": np.array([0, 1, 0, 1])}
 BAD_ARRAYS = {
-    "no y": ({"y": None}, "no array `y`; it holds `x`"),
+    "no x": ({"x": None}, "no array `x` of training samples; it holds `y`"),
+    "no known name": ({"x": None, "y": None, "a": np.ones(3)}, "no array `x` .*; it holds `a`"),
+    "two inputs": ({"x": None, "images": np.ones((4, 2)), "data": np.ones((4, 2))}, "`data` and `images`, and either"),
+    "x twice": ({"x_train": np.ones((4, 2))}, "`x` and `x_train`, and either may be meant"),
     "lengths": ({"y": np.zeros(3, int)}, r"`x` of shape \(4, 2\) and `y` of shape \(3,\)"),
     "no samples": ({"x": np.ones((0, 2)), "y": np.zeros(0, int)}, r"`x` of shape \(0, 2\)"),
     "one sample": ({"x": np.ones((1, 2)), "y": np.zeros(1, int)}, "has 1 sample, expected 2 or more"),
     "x without features": ({"x": np.ones(4)}, r"`x` of shape \(4,\)"),
     "scalars": ({"x": np.float32(1), "y": np.int64(1)}, r"`x` of shape \(\)"),
-    "integer x": ({"x": np.ones((4, 2), np.int64)}, "dtype int64, expected uint8 or float"),
+    "large whole numbers": ({"x": np.full((4, 2), 2**40)}, "numbers that float32 cannot hold"),
     "text": ({"x": np.array([["a"]] * 4)}, "expected integers or floats"),
     "complex": ({"x": np.ones((4, 2), complex)}, "dtype complex128, expected integers or floats"),
-    "bool labels": ({"y": np.zeros(4, bool)}, "dtype bool"),
     "nan": ({"x": np.array([[1, 2], [3, np.nan], [5, 6], [7, 8]])}, "1 of 8 values of `x` .* NaN or infinite"),
     "too large for float32": ({"x": np.full((4, 2), 1e300)}, "8 of 8 values"),
     "empty targets": ({"y": np.ones((4, 0))}, r"`y` of shape \(4, 0\)"),
     "infinite target": ({"y": np.array([0, 1, np.inf, 2])}, "1 of 4 values of `y`"),
     "negative label": ({"y": np.array([0, 1, -1, 0])}, "has the label -1, expected 0 to 99999"),
     "huge label": ({"y": np.array([0, 1, 2**64 - 1, 0], np.uint64)}, "has the label 18446744073709551615"),
-    "one-hot integers": ({"y": np.eye(4, dtype=int)}, r"labels `y` .* the shape \(4, 4\), expected \(4,\)"),
+    "rows of integers": ({"y": np.full((4, 3), 2)}, r"labels `y` .* the shape \(4, 3\), expected \(4,\)"),
+    "maps of maps": ({"y": np.zeros((4, 1, 2, 3, 5), int)}, r"labels `y` .* the shape \(4, 1, 2, 3, 5\)"),
+    "empty word": ({"y": np.array(["a", "", "b", "a"])}, "has a label without a letter"),
     "only x_test": ({"x_test": np.ones((1, 2), np.float32)}, "only one of `x_test` and `y_test`"),
     "other features": ({"x_test": np.ones((1, 3)), "y_test": np.zeros(1, int)}, "2 float32 and 3 float32"),
     "other targets": ({"x_test": np.ones((1, 2)), "y_test": np.zeros(1)}, "samples of `y` and `y_test`"),
@@ -568,7 +572,7 @@ def test_truncations_and_byte_flips_of_an_npz_is_loaded_or_refused(tmp_path, met
     for i in range(0, len(good), 2):
         path.write_bytes(good[:i] + bytes([good[i] ^ (1 << i % 7)]) + good[i + 1 :])
         try:
-            assert load(path).x_train.shape == (3, 2)
+            assert load(path).x_train.shape in ((2, 2), (3, 2))  # by labels, or by targets that a name damaged
         except UserError as error:
             assert "a.npz" in error.message
 
@@ -627,7 +631,7 @@ def test_folder_with_train_and_test_is_taken_as_split(tmp_path):
 def test_test_images_of_another_size_are_refused(tmp_path):
     class_folders(tmp_path / "train", {"a": 1, "b": 1})
     class_folders(tmp_path / "test", {"a": 1}, shape=(9, 9))
-    refuses("are 1x9x9, those of .* 1x4x5", load, tmp_path)
+    refuses("is 1x4x5, but .* is 1x9x9", load, tmp_path)
 
 
 def test_colour_images_are_channels_first_rgb(tmp_path):
@@ -641,7 +645,7 @@ def test_colour_images_are_channels_first_rgb(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "counts, match", [({}, "has 0 class folders"), ({"a": 3}, "has 1 class folders, expected 2 or more")]
+    "counts, match", [({}, "has 0 class folders"), ({"a": 3}, "has 1 class folder, expected 2 or more")]
 )
 def test_folder_without_classes_is_refused(tmp_path, counts, match):
     class_folders(tmp_path, counts)
@@ -651,11 +655,12 @@ def test_folder_without_classes_is_refused(tmp_path, counts, match):
 def test_class_folder_without_images_is_refused(tmp_path):
     class_folders(tmp_path, {"a": 2})
     (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "notes.txt").write_text("not an image")
     refuses("empty` has no images", load, tmp_path)
 
 
 def test_one_image_per_class_cannot_be_split(tmp_path):
-    refuses("has 1 image of each class", load, class_folders(tmp_path, {"a": 1, "b": 1}))
+    refuses("has 1 sample of each class", load, class_folders(tmp_path, {"a": 1, "b": 1}))
 
 
 @pytest.mark.parametrize("odd", [np.zeros((5, 5)), np.zeros((4, 5, 3))])

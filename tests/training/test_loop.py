@@ -15,10 +15,11 @@ from netdsl.training.checkpoint import checkpoint_path, load_checkpoint
 from netdsl.training.datasets import Dataset, load_dataset
 from netdsl.training.engine import Engine, close_model, new_model
 from netdsl.training.evaluation import BATCH, as_trained, check_fits, evaluate, probabilities
-from netdsl.training.feed import batches, split_rows
+from netdsl.training.feed import batches
 from netdsl.training.history import Epoch, quality
 from netdsl.training.loop import train
 from netdsl.training.runs import new_run
+from netdsl.training.splits import split_rows
 from netdsl.training.watch import Watch
 
 SPEC = """input 2

@@ -1,0 +1,31 @@
+"""A data set as it was read: up to three parts, before the test and validation parts that are missing are split off."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+PART_NAMES: Mapping[str, tuple[str, ...]] = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing"),
+}
+"""Part -> what folders and arrays of it are called."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """x (N, *input_shape) and y (N, ...) of `train`, perhaps of `val` and `test`, as in `Dataset`.
+
+    notes: what was changed on reading, in words. bits: how many 16-bit images use, None without such.
+    are_sorted: by class, so that the first ones are not like the others.
+    """
+
+    x: Mapping[str, np.ndarray]
+    y: Mapping[str, np.ndarray]
+    classes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    bits: int | None = None
+    are_sorted: bool = False
