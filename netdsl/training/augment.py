@@ -14,7 +14,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 AUGMENT, MIXUP = 4, 5  # purposes of random streams, beside those of training.loop
-IMAGE_CHANGES = ("crop", "shift", "rotate", "flip", "cutout")  # in the order of their doing
+MOVES = ("crop", "shift", "rotate", "flip")
+IMAGE_CHANGES = (*MOVES, "cutout")  # in the order of their doing
 DRAWS = 8  # numbers a sample has in an epoch: two each for crop, shift and cutout, one each for rotate and flip
 GAMMA, MIX_1, MIX_2 = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 PIECE = 2**16  # values that `rotated` works on together, so that they stay in the processor's cache
@@ -29,7 +30,8 @@ class Augmentation:
     rotate: the largest angle in degrees, both ways; about the centre, bilinear.
     flip: whether half of the images are mirrored, left for right.
     cutout: the side in pixels of a square about a random pixel, cut at the border, that becomes `mean`, which is zero
-        once it is normalised (DeVries & Taylor 2017), so that it pulls the batch's mean nowhere.
+        once it is normalised (DeVries & Taylor 2017), so that it pulls the batch's mean nowhere. Masks keep what it
+        hides.
     mixup: alpha of Beta(alpha, alpha) (Zhang et al. 2018).
 
     mean: that of each channel, or one in all, as in `Dataset`: of x / 255 where x is uint8.
@@ -48,6 +50,11 @@ class Augmentation:
         return any(self.options.get(name) for name in IMAGE_CHANGES)
 
     @property
+    def moves(self) -> bool:
+        """Whether `images` puts pixels elsewhere."""
+        return any(self.options.get(name) for name in MOVES)
+
+    @property
     def mixes(self) -> bool:
         """Whether `mixed` does anything."""
         return bool(self.options.get("mixup"))
@@ -59,8 +66,24 @@ class Augmentation:
         """
         if not self.changes_images:
             return x
-        crop_y, crop_x, shift_y, shift_x, turn, mirror, hole_y, hole_x = uniforms(self.seed, epoch, rows)
-        crop, shift, rotate, flip, cutout = (self.options.get(name) for name in IMAGE_CHANGES)
+        x, cutout = self._moved(x, rows, epoch), self.options.get("cutout")
+        if cutout:
+            hole_y, hole_x = uniforms(self.seed, epoch, rows)[6:]
+            _, _, height, width = x.shape
+            x = cut(x, whole(hole_y, 0, height - 1), whole(hole_x, 0, width - 1), cutout, self._fill(x.dtype))
+        return x
+
+    def maps(self, y: np.ndarray, rows: np.ndarray, epoch: int) -> np.ndarray:
+        """Masks (N, H, W) or targets (N, C, H, W) of the samples `rows` -> where their images move, so do they.
+
+        A turned mask has the nearest pixel, since its numbers are names; what comes in is class 0.
+        """
+        return self._moved(y, rows, epoch) if y.ndim == 4 else self._moved(y[:, None], rows, epoch)[:, 0]
+
+    def _moved(self, x: np.ndarray, rows: np.ndarray, epoch: int) -> np.ndarray:
+        """x (N, C, H, W) -> what the order of MOVES gives."""
+        crop_y, crop_x, shift_y, shift_x, turn, mirror = uniforms(self.seed, epoch, rows)[:6]
+        crop, shift, rotate, flip = (self.options.get(name) for name in MOVES)
         sign = 1
         if flip:
             sign = np.where(mirror < 0.5, -1, 1)
@@ -70,10 +93,7 @@ class Augmentation:
         if shift:
             x = moved(x, whole(shift_y, -shift, shift), sign * whole(shift_x, -shift, shift))
         if rotate:
-            x = rotated(x, sign * np.deg2rad(rotate) * (2 * turn - 1))
-        if cutout:
-            _, _, height, width = x.shape
-            x = cut(x, whole(hole_y, 0, height - 1), whole(hole_x, 0, width - 1), cutout, self._fill(x.dtype))
+            x = (turned_mask if x.dtype == np.int64 else rotated)(x, sign * np.deg2rad(rotate) * (2 * turn - 1))
         return x
 
     def _fill(self, dtype: np.dtype) -> np.ndarray:
@@ -183,6 +203,16 @@ def rotated(x: np.ndarray, angles: np.ndarray) -> np.ndarray:
             values += 0.5  # casting cuts off what follows the point
         y[i : i + step] = values
     return y
+
+
+def turned_mask(x: np.ndarray, angles: np.ndarray) -> np.ndarray:
+    """x (N, C, H, W) whole numbers -> as `rotated`, each place with the number that is nearest, 0 outside."""
+    n, channels, height, width = x.shape
+    padded = np.zeros((n, channels, height + 2, width + 2), x.dtype)
+    padded[:, :, 1:-1, 1:-1] = x
+    row, column = (np.floor(place + np.float32(0.5)).astype(np.int64) for place in _sources(angles, height, width))
+    index = (row * (width + 2) + column).reshape(n, 1, -1)
+    return np.take_along_axis(padded.reshape(n, channels, -1), index, axis=2).reshape(x.shape)
 
 
 def _rotated_piece(x: np.ndarray, angles: np.ndarray) -> np.ndarray:

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from netdsl.analysis.batches import check_batch
+from netdsl.diagnostics import UserError
 from netdsl.recipe import Recipe
 from netdsl.training.augment import Augmentation
 from netdsl.training.datasets import Dataset
+from netdsl.training.idx import size_text
 
 if TYPE_CHECKING:
     from netdsl.pipeline import Net
@@ -43,6 +45,7 @@ class Feed:
         self.sizes = [len(piece) for piece in batches(self.rows, recipe.batch)]
         self.steps, self.samples = len(self.sizes), len(self.rows)
         self.augmentation = Augmentation(recipe.augment, recipe.seed, dataset.mean) if recipe.augment else None
+        self.moves_targets = self.augmentation is not None and _move_together(self.augmentation, dataset)
 
     def batch(self, epoch: int, step: int) -> Batch:
         """That of one step."""
@@ -71,6 +74,8 @@ class Feed:
         x, y = self.data.x_train[rows], self.data.y_train[rows]
         if self.augmentation is None:
             return Batch(step, rows, self.data.normalized(x), y)
+        if self.moves_targets:
+            y = self.augmentation.maps(y, rows, epoch)
         x = self.data.normalized(self.augmentation.images(x, rows, epoch))
         if self.augmentation.mixes:
             x, y = self.augmentation.mixed(x, y, self._outputs(), epoch, step)
@@ -85,6 +90,17 @@ def check_batches(net: Net, dataset: Dataset) -> None:
     """Raises UserError where some batch of an epoch is too small for the network."""
     rows, _ = dataset.parts(net.recipe.val, net.recipe.seed)
     check_batch(net.graph, min((len(piece) for piece in batches(rows, net.recipe.batch)), default=0))
+
+
+def _move_together(augmentation: Augmentation, dataset: Dataset) -> bool:
+    """Whether the targets are maps that move with their images. Raises UserError for such of another size."""
+    image, target = dataset.x_train.shape[1:], dataset.y_train.shape[1:]
+    if not augmentation.moves or len(image) != 3 or len(target) not in (2, 3):
+        return False
+    if target[-2:] != image[-2:]:
+        sizes = f"images of {size_text(image[-2:])} and their targets of {size_text(target[-2:])}"
+        raise UserError(f"`augment` moves {sizes} apart, expected one size", help="leave out all but `cutout`")
+    return True
 
 
 def batches(rows: np.ndarray, size: int) -> list[np.ndarray]:

@@ -14,7 +14,7 @@ from netdsl.training.idx import shown
 from netdsl.training.images import SUFFIXES, ImageReader
 from netdsl.training.labels import class_name
 from netdsl.training.listing import files_in, is_image, names_in, part_folders, subfolders
-from netdsl.training.parts import Parts
+from netdsl.training.parts import Parts, counted
 from netdsl.training.wanted import Wanted
 
 LAYOUT = "put the images of each class into a folder of its own, as in `cats/1.png`"
@@ -39,10 +39,11 @@ def class_folders(folder: Path, want: Wanted) -> Parts:
     for part, classes in list(listed.items()):
         if part != "train" and not classes.files:
             unlabelled = listed.pop(part)
-            text = f"{shown(unlabelled.folder)} has {unlabelled.loose} images and no class folders"
+            text = f"{shown(unlabelled.folder)} has {counted(unlabelled.loose, 'image')} and no class folders"
             notes = (*notes, f"{text}: not used; `netdsl predict` says what they are")
         elif classes.loose:
-            notes = (*notes, f"{classes.loose} images of {shown(classes.folder)} lie in no class folder: not used")
+            where = f"{counted(classes.loose, 'image')} of {shown(classes.folder)}"
+            notes = (*notes, f"{where} in no class folder: not used")
     return _read(listed, want, notes)
 
 
@@ -66,11 +67,11 @@ def _read(listed: Mapping[str, _Classes], want: Wanted, notes: tuple[str, ...]) 
 
 
 def _too_few(classes: _Classes, count: int) -> UserError:
-    text = f"{shown(classes.folder)} has {count} class folder{'s' * (count != 1)}, expected 2 or more"
+    text = f"{shown(classes.folder)} has {counted(count, 'class folder')}, expected 2 or more"
     inner = [classes.folder / name for name in subfolders(classes.folder)]
     if len(inner) == 1 and len(subfolders(inner[0])) > 1:
         return UserError(text, help=f"did you mean `--data {os.fspath(inner[0])}`?")
-    beside = f"; {classes.loose} images lie in it without one" if classes.loose else ""
+    beside = f", and {counted(classes.loose, 'image')} beside them" if classes.loose else ""
     return UserError(text + beside, help=LAYOUT)
 
 

@@ -205,6 +205,8 @@ def opened(path: Path, only_deep: bool = False) -> tuple[Image | None, int]:
         image.load()
         if is_wide_grey:
             return Image.fromarray(np.asarray(image).astype(np.uint16)), depth
+        if image.format == "GIF" and image.mode == "P":  # whose writers number colours anew in each file
+            return image.convert("RGBA" if image.has_transparency_data else "RGB"), depth
         return ImageOps.exif_transpose(image), depth
 
 

@@ -15,6 +15,11 @@ PART_NAMES: Mapping[str, tuple[str, ...]] = {
 """Part -> what folders and arrays of it are called."""
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 image`, `2 images`."""
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
 @dataclass(frozen=True)
 class Parts:
     """x (N, *input_shape) and y (N, ...) of `train`, perhaps of `val` and `test`, as in `Dataset`.
