@@ -1,4 +1,4 @@
-"""Data to train on: built-in sets by name, `.npz` files and folders of images, all as one `Dataset` of arrays."""
+"""Data to train on: built-in sets by name, `.npz` files, tables and folders of images, all as one `Dataset`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from netdsl.training.idx import check_labels, read_cifar, read_idx, read_npz, sh
 from netdsl.training.masks import mask_folders, mask_parts
 from netdsl.training.parts import Parts
 from netdsl.training.splits import split_rows, stratified
+from netdsl.training.tables import SUFFIXES as TABLES
+from netdsl.training.tables import table_parts
 from netdsl.training.wanted import Wanted
 
 BUILT_IN: tuple[str, ...] = DATASETS
@@ -118,7 +120,7 @@ def normalize(x: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...]) ->
 def load_dataset(
     name: str, data_dir: Path | None, limit: int | None = None, seed: int = 0, want: Wanted | None = None
 ) -> Dataset:
-    """The data set called `name`: one of `BUILT_IN`, the path of a `.npz`, or a folder of images.
+    """The data set called `name`: one of `BUILT_IN`, the path of a `.npz` or a `.csv`, or a folder of images.
 
     `data_dir` is where the files of `mnist` and `cifar10` are; `limit` keeps the first samples of each part;
     `seed` decides the split of data that has no test part; `want` is what is known of the network. Raises `UserError`.
@@ -155,6 +157,8 @@ def _own_parts(name: str, want: Wanted) -> Parts:
         raise UserError(f"the name of the data {shown(name)} is not UTF-8", help="rename it") from None
     if name.lower().endswith(".npz"):
         return npz_parts(Path(name), want)
+    if name.lower().endswith(TABLES) and os.path.exists(name):
+        return table_parts(Path(name), want)
     if not os.path.isdir(name):
         raise _unknown_data(name)
     pairs, notes = mask_folders(Path(name))
@@ -211,20 +215,32 @@ def _test_rows(name: str, y: np.ndarray, rng: np.random.Generator) -> tuple[np.n
     if y.dtype == np.int64 and y.ndim == 1:
         if len(np.unique(y)) == count:
             text = f"`{plain(name)}` has 1 sample of each class, expected 2 or more to split off a test part"
-            raise UserError(text)
+            raise UserError(text, help="`--loss mse` and one output are for numbers that are to be met")
         return stratified(y, held, rng, least=1)
     order = rng.permutation(count)
     return order[held:], order[:held]
 
 
 def _unknown_data(name: str) -> UserError:
-    known = f"known are {', '.join(f'`{n}`' for n in BUILT_IN)}, a `.npz` file and a folder of images"
+    known = f"known are {', '.join(f'`{n}`' for n in BUILT_IN)}, a `.npz` or `.csv` file and a folder of images"
     if os.path.exists(name):
-        return UserError(f"cannot use {shown(name)} as data: it is neither a `.npz` file nor a folder", help=known)
+        return UserError(
+            f"cannot use {shown(name)} as data: it is no `.npz` or `.csv` file and no folder",
+            help=_other_help(name) or known,
+        )
     near = did_you_mean(name, BUILT_IN)
     return UserError(
         f"there is no data called {shown(name)}", help=f"did you mean `{near}`? {known}" if near else known
     )
+
+
+def _other_help(name: str) -> str:
+    """What to do with a file of another kind."""
+    if name.lower().endswith(".npy"):
+        return "put samples and labels into one file: np.savez(file, x=..., y=...)"
+    if name.lower().endswith((".zip", ".tar", ".gz", ".tgz")):
+        return "unpack it, and name its folder"
+    return ""
 
 
 def _mnist_mini() -> Dataset:
