@@ -31,12 +31,14 @@ def train(
     result.run      # the folder, for netdsl.open_run and the commands
 
     settings, which win over the spec: data, val, epochs, batch, seed, init, lr; and opt, schedule, loss, augment, clip,
-    ema, stop, written as in a train block. limit: use only the first samples.
+    ema, stop, fit, written as in a train block. limit: use only the first samples. watch.on_note is told what was
+    changed in the data on reading.
 
     Raises UserError, TrainingFailed, OSError.
     """
     net = net.with_recipe(with_settings(net.recipe, settings))
-    with started(net, engine or Engine(), data_dir(), limit, Path(out) if out else None) as session:
+    place, on_note = Path(out) if out else None, watch.on_note if watch else lambda _: None
+    with started(net, engine or Engine(), data_dir(), limit, place, on_note=on_note) as session:
         return session.train(watch)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from netdsl.diagnostics import UserError, plain
 from netdsl.training.idx import npz_names, read_npz, sample_text, shown, size_text
-from netdsl.training.labels import Arrays, Targets, finite, read_targets
+from netdsl.training.labels import Arrays, Targets, finite, read_targets, words_in
 from netdsl.training.parts import PART_NAMES, Parts
 from netdsl.training.wanted import Wanted
 
@@ -40,13 +40,13 @@ def npz_parts(path: Path, want: Wanted) -> Parts:
     if not targets:
         return Parts(x, {part: _scaled(a) for part, a in x.items()}, (), notes)
     found = read_targets(path, targets, y, want)
-    classes = _named(found, arrays[named[0]]) if named else found.classes
+    classes = _named(path, found, arrays[named[0]]) if named else found.classes
     return Parts(x, found.parts, classes, (*notes, *found.notes))
 
 
-def _named(found: Targets, names: np.ndarray) -> tuple[str, ...]:
+def _named(path: Path, found: Targets, names: np.ndarray) -> tuple[str, ...]:
     """The names of the classes where they are one for each, else their numbers."""
-    words = tuple(str(name) for name in names.ravel()) if names.dtype.kind == "U" else ()
+    words = tuple(words_in(path, "class_names", names.ravel())) if names.dtype.kind in "US" else ()
     fits = len(words) == len(set(words)) == len(found.classes) and all(words)
     return words if fits and found.classes == tuple(map(str, range(len(words)))) else found.classes
 

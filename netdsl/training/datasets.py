@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass, replace
 from hashlib import blake2b
@@ -13,7 +14,8 @@ from netdsl.diagnostics import UserError, did_you_mean, plain
 from netdsl.recipe import DATASETS
 from netdsl.training.arrays import npz_parts
 from netdsl.training.folders import class_folders
-from netdsl.training.idx import check_labels, read_cifar, read_idx, read_npz, shown
+from netdsl.training.idx import MAX_BYTES, check_labels, read_cifar, read_idx, read_npz, sample_text, shown, size_text
+from netdsl.training.images import fitted_bytes, fitted_masks
 from netdsl.training.masks import mask_folders, mask_parts
 from netdsl.training.parts import Parts
 from netdsl.training.splits import split_rows, stratified
@@ -129,16 +131,43 @@ def load_dataset(
         raise UserError(f"the limit of samples is {limit}, expected 1 or more")
     if seed < 0:
         raise UserError(f"the seed is {seed}, expected 0 or more")
-    if name in BUILT_IN:
-        return _limited(_built_in(name, data_dir), limit)
     want = want or Wanted()
-    parts = _own_parts(name, want)
+    if name in BUILT_IN:
+        return _fitted(_limited(_built_in(name, data_dir), limit), want)
+    parts = _fitted_parts(name, _own_parts(name, want), want)
     return _split(_own_name(name), parts, want, limit, np.random.default_rng(seed))
 
 
 def _limited(data: Dataset, limit: int | None) -> Dataset:
     arrays = {part: getattr(data, part)[:limit] for part in ("x_train", "y_train", "x_test", "y_test")}
     return replace(data, **arrays)
+
+
+def _fitted(data: Dataset, want: Wanted) -> Dataset:
+    """A built-in set of images in the size that the network takes, where a fit is set."""
+    arrays = {"train": data.x_train, "test": data.x_test}
+    parts = _fitted_parts(data.name, Parts(arrays, {"train": data.y_train, "test": data.y_test}), want)
+    return replace(data, x_train=parts.x["train"], x_test=parts.x["test"], notes=parts.notes)
+
+
+def _fitted_parts(name: str, parts: Parts, want: Wanted) -> Parts:
+    """The same for what was read as arrays. Raises UserError for samples that are no images of bytes."""
+    x, shape = parts.x["train"], want.image_shape
+    if want.fit is None or shape is None or x.shape[1:] == shape:
+        return parts
+    if x.dtype != np.uint8 or x.ndim != 4 or x.shape[1] not in (1, 3):
+        text = f"`fit {want.fit}` is for images of bytes, but the samples of `{plain(name)}` are {sample_text(x)}"
+        raise UserError(text, help=f"leave `fit` out, and bring them to {size_text(shape)} yourself")
+    total = sum(map(len, parts.x.values())) * math.prod(shape)
+    if total > MAX_BYTES:
+        raise UserError(f"the images of {size_text(shape)} take {total} bytes, the limit is {MAX_BYTES}")
+    are_masks = parts.y["train"].ndim == 3 and parts.y["train"].shape[1:] == x.shape[2:]
+    y = {k: fitted_masks(a, shape[1:], want.fit) for k, a in parts.y.items()} if are_masks else parts.y
+    note = (
+        f"the images of `{plain(name)}` are {size_text(x.shape[1:])}: brought to {size_text(shape)} (`fit {want.fit}`)"
+    )
+    x = {part: fitted_bytes(a, shape, want.fit) for part, a in parts.x.items()}
+    return replace(parts, x=x, y=y, notes=(*parts.notes, note))
 
 
 def _built_in(name: str, data_dir: Path | None) -> Dataset:

@@ -131,6 +131,25 @@ class ImageReader:
             )
 
 
+def fitted_bytes(x: np.ndarray, shape: Shape, fit: str) -> np.ndarray:
+    """Images x (N, C, H, W) uint8 -> (N, *shape), as `ImageReader` brings files to that shape."""
+    from PIL import Image
+
+    y = np.empty((len(x), *shape), np.uint8)
+    for i, pixels in enumerate(x):
+        image = Image.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+        y[i] = _array(placed(image.convert("L" if shape[0] == 1 else "RGB"), (shape[2], shape[1]), fit))
+    return y
+
+
+def fitted_masks(y: np.ndarray, size: tuple[int, int], fit: str) -> np.ndarray:
+    """Masks y (N, H, W) -> int64 (N, *size), as their images."""
+    from PIL import Image
+
+    masks = (placed(Image.fromarray(mask.astype(np.int32)), size[::-1], fit, is_mask=True) for mask in y)
+    return np.stack([np.asarray(mask) for mask in masks]).astype(np.int64)
+
+
 def _other_size(path: Path, size: tuple[int, int], files: Sequence[Path], takes: Shape) -> UserError:
     """About an image of another size than the network takes, where nothing says how it is to be brought to it."""
     sizes = Counter(_upright_size(file) for file in files)

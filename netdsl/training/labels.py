@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from netdsl.training.wanted import Wanted
 TABLE = 2**16  # numbers below it are counted and renumbered by a table
 PIECE = 2**22  # numbers looked at together, to bound memory
 MAX_NAMED = 6  # values in a note
+MAX_FLOAT = 2**53  # whole numbers below it are exact in float64
+IGNORED = 255  # in masks of PASCAL VOC and Cityscapes: a border that does not count
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -67,7 +70,8 @@ def _without_single_axes(y: np.ndarray) -> np.ndarray:
 def class_name(text: str) -> str:
     """The text as the name of a class: in NFC, so that what looks alike is alike; what UTF-8 cannot hold in escapes."""
     raw = text.encode("utf-8", "surrogateescape" if _has_stray_bytes(text) else "backslashreplace")
-    return unicodedata.normalize("NFC", raw.decode("utf-8", "backslashreplace"))
+    name = unicodedata.normalize("NFC", raw.decode("utf-8", "backslashreplace"))
+    return "".join(plain(c) if unicodedata.category(c) == "Cc" else c for c in name)
 
 
 def _has_stray_bytes(text: str) -> bool:
@@ -81,7 +85,7 @@ def _of_words(path: Path, names: Mapping[str, str], parts: Arrays) -> Targets:
         if y.ndim != 1:
             where = f"the labels `{names[part]}` of {shown(path)}"
             raise UserError(f"{where} have the shape {y.shape}, expected ({len(y)},)")
-    words = {part: [_word(word) for word in y.tolist()] for part, y in parts.items()}
+    words = {part: words_in(path, names[part], y) for part, y in parts.items()}
     classes = sorted({word for part in words.values() for word in part})
     if "" in classes:
         raise UserError(f"{shown(path)} has a label without a letter", help="give every sample the name of its class")
@@ -92,18 +96,21 @@ def _of_words(path: Path, names: Mapping[str, str], parts: Arrays) -> Targets:
     return Targets(found, tuple(classes))
 
 
-def _word(word: str | bytes) -> str:
-    return class_name(word.decode("utf-8", "surrogateescape") if isinstance(word, bytes) else word).strip()
+def words_in(path: Path, name: str, y: np.ndarray) -> list[str]:
+    """The words of an array as names of classes. Raises UserError for what is no text."""
+    if y.dtype.kind == "U" and y.itemsize and y.size and int(y.view(np.uint32).max()) > sys.maxunicode:
+        raise UserError(f"{shown(path)} is damaged: `{plain(name)}` has a character that there is not")
+    words = [word.decode("utf-8", "surrogateescape") if isinstance(word, bytes) else word for word in y.tolist()]
+    return [class_name(word).strip() for word in words]
 
 
 def _of_floats(path: Path, names: Mapping[str, str], parts: Arrays, want: Wanted) -> Targets:
     """Labels where the loss takes nothing else and all are whole numbers; else float32 targets (N, ...)."""
     is_binary = want.loss == "bce" and want.classes == 2
     if want.needs_labels or is_binary:
-        whole = all(bool(np.all(np.floor(y) == y)) for y in parts.values())
+        whole = all(bool(np.all((np.floor(y) == y) & (np.abs(y) < MAX_FLOAT))) for y in parts.values())
         if whole and (not is_binary or all(set(np.unique(y)) <= {0.0, 1.0} for y in parts.values())):
-            with np.errstate(invalid="ignore"):
-                cast = {part: _without_single_axes(y.astype(np.int64)) for part, y in parts.items()}
+            cast = {part: _without_single_axes(y.astype(np.int64)) for part, y in parts.items()}
             note = f"the targets of {shown(path)} are whole numbers stored as floats: taken as labels"
             return _of_whole_numbers(path, names, cast, want, (note,))
     found = {part: finite(path, names[part], y if y.ndim > 1 else y[:, None]) for part, y in parts.items()}
@@ -166,11 +173,13 @@ def numbered(
     if is_whole or (low >= 0 and high + 1 == want.classes):
         return _as_they_are(path, parts, high + 1, notes)
     from_one = low == 1 and count == high and count > 1
-    is_sparse = is_mask and low >= 0 and 2 * count <= high
+    is_sparse = is_mask and low >= 0 and count > 1 and 2 * count <= high
     if count == want.classes or values == [-1, 1] or from_one or is_sparse:
         text = ", ".join(map(show, values[:MAX_NAMED])) + (f", ... {show(high)}" if count > MAX_NAMED else "")
         what = "values of the masks" if is_mask else "labels"
         note = f"the {what} of {shown(path)} are {text}: in this order they are the {count} classes, counted from 0"
+        if is_mask and high == IGNORED and count - 1 == want.classes:
+            note += f"; {high} may mark what does not count, which netdsl cannot leave out: give it an output as well"
         found = {part: _places(values, y, range(count)) for part, y in parts.items()}
         return Targets(found, tuple(map(show, values)), (*notes, note))
     return _as_they_are(path, parts, high + 1, notes)

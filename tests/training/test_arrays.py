@@ -143,6 +143,32 @@ def test_words_are_classes_in_the_order_of_the_alphabet(load, dtype):
     assert d.classes == ("ant", "cat", "dog", "emu") and ordered(d) == [(2, 1, 3, 0)[k] for k in LABELS]
 
 
+HOSTILE = {
+    "not a character": (np.array([0x110000] * 20, np.uint32).view("U1"), "is damaged"),
+    "a lone surrogate": (np.array([0xD800, 65] * 10, np.uint32).view("U1"), ("A", "\\ud800")),
+    "stray bytes": (np.array([b"a\xff", b"b"] * 10), ("a\\xff", "b")),
+    "control characters": (np.array(["a\nb", "c\x1b[31m"] * 10), ("a\\x0ab", "c\\x1b[31m")),
+    "a word too few": (np.array(["a", " "] * 10), "a label without a letter"),
+    "the largest number": (np.array([2**63 - 1, 0] * 10), "has the label 9223372036854775807"),
+    "the smallest number": (np.array([-(2**63), 0] * 10), "has the label -9223372036854775808"),
+    "no number": (np.array([np.nan, 0] * 10), "10 of 20 values of `y`"),
+    "infinity": (np.array([np.inf, 0] * 10), "10 of 20 values of `y`"),
+    "a float beyond whole numbers": (np.array([1e300, 0] * 10), "10 of 20 values of `y`"),
+    "complex": (np.array([1j, 0] * 10), "dtype complex128"),
+    "dates": (np.array(["2020-01-01"] * 20, "M8[D]"), r"dtype datetime64\[D\]"),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_labels_that_nobody_means_are_named_or_refused(load, case):
+    y, expected = HOSTILE[case]
+    if isinstance(expected, tuple):
+        assert load(Wanted(loss="ce"), x=NUMBERED, y=y).classes == expected
+        return
+    with pytest.raises(UserError, match=expected):
+        load(Wanted(loss="ce"), x=NUMBERED, y=y)
+
+
 def test_words_that_look_alike_are_one_class(load):
     d = load(x=NUMBERED, y=np.array(["caf\u00e9", "cafe\u0301", "tea", "tea "])[LABELS])
     assert d.classes == ("caf\u00e9", "tea")
@@ -210,6 +236,31 @@ def test_masks_of_0_and_255_are_two_classes_and_gaps_of_indices_stay(load):
     assert "values of the masks of" in d.notes[0] and "are 0, 255" in d.notes[0]
     d = load(x=IMAGES, y=np.array([0, 1, 2, 5])[IMAGES // 64])
     assert len(d.classes) == 6 and d.notes == ()
+
+
+def test_the_border_of_masks_that_does_not_count_is_named(load):
+    y = np.array([0, 1, 2, 255])[IMAGES // 64]
+    d = load(Wanted((1, 8, 8), 3, "ce"), x=IMAGES, y=y)
+    assert len(d.classes) == 4 and "255 may mark what does not count" in d.notes[-1]
+
+
+@pytest.mark.parametrize("fit", ["resize", "crop", "pad"])
+def test_images_in_arrays_are_fitted_with_their_masks_or_refused(load, fit):
+    x = np.kron(RNG.integers(0, 2, (20, 4, 4)) * 255, np.ones((4, 4))).astype(np.uint8)
+    want = Wanted((3, 8, 8), 2, "ce", fit=fit)
+    d = load(want, x=x, y=x > 128)
+    assert d.input_shape == (3, 8, 8) and d.y_train.shape == (16, 8, 8)
+    assert ((d.x_train[:, 0] > 128) == d.y_train).mean() > 0.9  # an edge blends
+    assert f"are 1x16x16: brought to 3x8x8 (`fit {fit}`)" in d.notes[-1]
+    with pytest.raises(UserError, match=f"`fit {fit}` is for images of bytes, but .* are 1x16x16 float32"):
+        load(want, x=x[:, None] / 255, y=LABELS)
+
+
+def test_built_in_images_are_fitted():
+    d = load_dataset("mnist-mini", None, 20, want=Wanted((1, 32, 32), 10, "ce", fit="pad"))
+    plain = load_dataset("mnist-mini", None, 20)
+    assert d.input_shape == (1, 32, 32) and d.x_train[:, :, :2].max() == 0 and "brought to 1x32x32" in d.notes[0]
+    assert np.array_equal(d.y_train, plain.y_train) and d.mean == plain.mean
 
 
 # splits
