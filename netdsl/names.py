@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import keyword
 
 # Public attributes of torch.nn.Module (PyTorch 2.13; a test compares), and the methods that emitted modules add.
@@ -93,12 +94,13 @@ def class_name(name: str) -> str:
     """`bn_cnn` gives `BnCnn`."""
     camel = "".join(part[:1].upper() + part[1:] for part in name.split("_"))
     camel = camel or "Block"
-    return f"{camel}Net" if keyword.iskeyword(camel) or camel in ("Model", "Network") else camel
+    taken = keyword.iskeyword(camel) or hasattr(builtins, camel) or camel in ("Model", "Network")
+    return f"{camel}Net" if taken else camel
 
 
 def python_name(name: str) -> str:
     """A name of the spec as a variable of an emitted module: `lambda` gives `lambda_`."""
     if name.startswith("_"):
         return f"value{name}"
-    taken = ("self", "super", "nn", "torch", "range", "x")
+    taken = ("self", "super", "nn", "torch", "range", "x", "OrderedDict")
     return f"{name}_" if keyword.iskeyword(name) or name in taken else name

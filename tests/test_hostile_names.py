@@ -124,3 +124,60 @@ def test_file_names_and_paths_of_data_change_nothing(word, benign):
             continue
         assert all(np.array_equal(a, b) for a, b in zip(outputs(renamed)[0], expected, strict=True))
         assert imports(renamed.torch_source()) == imports(net.torch_source())
+
+
+END = "\ngap -> linear 4"
+COLLISIONS = {
+    "a parameter is called as a block's class": "block inner(c) { conv c k3 p1 -> bn }\n"
+    "block outer(Inner, OrderedDict=3) { inner(Inner) -> conv Inner -> g: { x: conv OrderedDict } }\n"
+    "input 3x4x4\nouter(3) -> outer(4)" + END,
+    "blocks are called as classes": "block net(c) { res { conv c } }\nblock network(c) { res { bn -> conv c } }\n"
+    "block model(c) { res { conv c k3 p1 } }\nblock ordered_dict(c) { res { conv c -> tanh } }\n"
+    "block value_error(c) { res { conv c -> relu } }\n"
+    "input 3x4x4\nnet(3) -> network(3) -> model(3) -> ordered_dict(3) -> value_error(3)" + END,
+    "classes have one name": "block a_b(c) { conv c -> bn }\nblock aB(c) { conv c -> relu }\n"
+    "block AB(c) { bn -> conv c }\n"
+    "input 3x4x4\nx1: a_b(3)\nx2: aB(3)\nx3: AB(3)" + END,
+    "labels are called as what stands for them": "block o(c) { conv c k3 p1 -> bn }\ninput 3x4x4\nvalue_0_: o(3)\n"
+    "Class_0_: { res { o(3) } }\nvalue_1_: res { value_2_: conv 3 }\ncat { id | @value_1_ | @value_0_ }" + END,
+    "names are one when they are joined": "input 3x4x4\na: { b: { c: conv 3 } }\na_b: { c: conv 3 }\na_b_c: conv 3"
+    + END,
+    "labels are called as counted names": "block conv1(c) { conv c }\nblock conv(c) { conv 3 -> bn }\ninput 3x4x4\n"
+    "conv1(3) -> conv(3)\nconv 3" + END,
+    "groups without a label have branches": "input 3x4x4\nt: { conv 3 -> { add { conv 3 k1 | bn } } -> "
+    "{ { res { conv 3 } } } }" + END,
+    "the last group is called self": "input 3x4x4\nmyself: { self: { x: conv 3 -> gap -> linear 4 -> softmax } }",
+    "values are called as Python's": "let np = 3\nlet torch = 3\n"
+    "block b(lambda, range=1, len=2, zip=2) { conv lambda k=range -> len * conv 3 -> zip * { res { bn } } }\n"
+    "input 3x4x4\nb(np) -> b(torch, range=3)" + END,
+}
+
+
+def compared(text, file):
+    """Holds all emitted modules of a spec, trained for a step where they can be, against the layer objects."""
+    torch = pytest.importorskip("torch")
+    net, diagnostics = check_text(text, file)
+    assert net is not None, diagnostics
+    x, y = np.random.default_rng(0).standard_normal((4, 3, 4, 4)).astype(np.float32), np.arange(4)
+    network, textbook, fast = net.build(seed=0), net.numpy_model(seed=0), net.numpy_model(seed=0, level=2, workers=1)
+    expected = network.forward(x)
+    assert np.array_equal(textbook.forward(x), expected)
+    np.testing.assert_allclose(fast.forward(x), expected, rtol=1e-4, atol=1e-5)  # float32, by Winograd
+    theirs = torch_model(net, network).eval()(torch.from_numpy(x)).detach().numpy()
+    np.testing.assert_allclose(theirs, expected, rtol=1e-4, atol=1e-5)  # float32
+    loss = network.train_step(x, y)
+    assert textbook.train_step(x, y) == loss
+    np.testing.assert_allclose(fast.train_step(x, y), loss, rtol=1e-4)  # float32
+    with pytest.raises(FileNotFoundError):
+        textbook.load("no such file")
+    fast.close()
+
+
+@pytest.mark.parametrize("kind", COLLISIONS)
+def test_names_that_meet_in_emitted_text_stay_apart(kind):
+    compared(COLLISIONS[kind], "net.net")
+
+
+@pytest.mark.parametrize("stem", ["model", "network", "stages", "conv", "fast_network", "file_not_found_error", "np"])
+def test_a_file_may_be_called_as_anything_in_the_emitted_module(stem):
+    compared("input 3x4x4\nconv 3 k3 p1 -> bn -> relu" + END, f"{stem}.net")

@@ -19,7 +19,7 @@ from netdsl.backends.kernel_source import kernel_texts
 from netdsl.backends.numpy_demo import shares_text
 from netdsl.backends.torch_answers import answer
 from netdsl.backends.torch_forward import Statement, forward_lines, mark, statement
-from netdsl.backends.torch_items import named_sequence, numbered_sequence
+from netdsl.backends.torch_items import CLASS, named_sequence, numbered_sequence
 from netdsl.backends.variables import names
 from netdsl.ir import Graph, Node, Scope, Shape
 from netdsl.layers import layer_of
@@ -266,8 +266,8 @@ class _Emitter:
         inner = {name: value for name, (value, _) in given.items()}
         handed = [(name, self.instance(child, inner)) for name, child in self.handed_in[scope.name].items()]
         if not handed:
-            return [f"Class_{number}_({', '.join(args)})"]
-        lines = [f"Class_{number}_(", *([f"    {', '.join(args)},"] if args else [])]
+            return [f"{CLASS}{number}_({', '.join(args)})"]
+        lines = [f"{CLASS}{number}_(", *([f"    {', '.join(args)},"] if args else [])]
         for name, (head, *rest) in handed:
             lines += [f"    {line}" for line in [f"{name}={head}", *rest]]
             lines[-1] += ","
@@ -320,9 +320,9 @@ class _Emitter:
         params.sort(key=lambda name: defaults.get(name) is not None)  # those with defaults must be last
         heads = [name if defaults.get(name) is None else f"{name}={defaults[name]!r}" for name in params]
         return _Class(
-            class_name(scope.last_name if scope.call is None else scope.call.block),
+            class_name(_label(scope).replace(".", "_") if scope.call is None else scope.call.block),
             ", ".join(["self", *heads, *members.handed_in]),
-            f"group {scope.last_name}" if scope.call is None else f"block {_signature(scope)}",
+            f"group {_label(scope)}" if scope.call is None else f"block {_signature(scope)}",
             tuple(params),
             tuple(members.handed_in),
             tuple(init),
@@ -421,7 +421,7 @@ class _Emitter:
             blocks.append(made.lines(own, doc))
         blocks.append(root.lines(name, ""))
         text = "\n\n\n".join("\n".join(lines) for lines in blocks)
-        text = re.sub(r"\bClass_(\d+)_", lambda match: chosen[int(match[1])][0], text)
+        text = re.sub(rf"\b{CLASS}(\d+)_", lambda match: chosen[int(match[1])][0], text)
         imports = ["from collections import OrderedDict", ""] if "(OrderedDict(" in text else []
         imports += ["import torch"] if re.search(r"\btorch\.", text) else []
         imports += ["import torch.nn.functional as F"] if re.search(r"\bF\.", text) else []
@@ -440,6 +440,7 @@ class _Emitter:
         """The name and docstring of each class: the most used of a block is called after it, the others after what
         they have besides, or numbered in the order in which they stand."""
         kept = {root, *_RESERVED, *(re.findall(r"class (\w+)", "\n".join(self.helpers)))}
+        kept |= {name for made in self.classes for name in made.params}  # they hide a class in the constructor
         taken = set(kept)
         chosen: dict[int, tuple[str, str]] = {}
         most_used = [
@@ -517,7 +518,7 @@ class _Emitter:
             return before, last
         own = _attribute(holder.last_name, "").replace("self.", prefix, 1) + "."
         inner = [
-            Statement(s.makes, s.reads, s.text.replace("self.", own), s.shape, s.keeps)
+            Statement(s.makes, s.reads, re.sub(r"(?<![\w.])self\.", own, s.text), s.shape, s.keeps)
             for s in self.members(holder).statements
         ]
         more, last = self.before_last(holder, inner, own)
@@ -536,6 +537,13 @@ def _member(name: str, lines: Sequence[str]) -> list[str]:
     made = [f'self.{add}("{name}", {first}', *rest]
     made[-1] += ")"
     return made
+
+
+def _label(scope: Scope) -> str:
+    """What a group is called by: its label, or of one without a label the nearest around it and its numbers."""
+    words = scope.name.split(".")
+    last = max(i for i, word in enumerate(words) if not word.isdigit())
+    return ".".join(words[last:])
 
 
 def _attribute(name: str, made: str) -> str:

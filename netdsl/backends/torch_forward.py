@@ -29,11 +29,11 @@ class Statement:
 
 
 def mark(value: int) -> str:
-    """Stands for a value in the text of a statement; a name, so that the text can be parsed."""
-    return f"value_{value}_"
+    """Stands for a value in the text of a statement; a name, so that the text can be parsed, but none of a spec."""
+    return f"v\u00e0lue_{value}_"
 
 
-_MARK = re.compile(r"value_(\d+)_")
+_MARK = re.compile("v\u00e0lue_(\\d+)_")
 
 
 def statement(template: str, reads: Sequence[int], made: int, shape: str, keeps: bool) -> Statement:

@@ -11,6 +11,7 @@ Item = tuple[str, list[str]]
 
 _FEWEST = 3  # named blocks that become one line
 _SHORT = 60  # characters of what stands on the line of its nn.Sequential
+CLASS = "\u00c7lass_"  # with its number it stands for a class whose name is not chosen yet; no name of a spec has its C
 _NUMBER = re.compile(r"(?<![\w.])\d+(?![\w.])")
 
 
@@ -73,7 +74,7 @@ def _closed(lines: Sequence[str], closing: str = "") -> list[str]:
 
 
 def _is_block(made: Sequence[str]) -> bool:
-    return len(made) == 1 and made[0].startswith("Class_")
+    return len(made) == 1 and made[0].startswith(CLASS)
 
 
 def _numbers(text: str) -> list[int]:
