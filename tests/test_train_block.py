@@ -36,6 +36,7 @@ MADE = [
     ("clip 1", "clip", 1.0),
     ("ema 0.999", "ema", 0.999),
     ("stop patience=5", "patience", 5),
+    ("fit crop", "fit", "crop"),
 ]
 
 
@@ -65,8 +66,8 @@ def test_a_text_replaces_the_whole_entry_and_leaves_the_others():
 
 
 def test_none_switches_off():
-    recipe = compile_text(f"{NET}train {{ augment flip, clip 1, ema 0.9, stop patience=3 }}").recipe
-    assert with_entries(recipe, dict.fromkeys(("augment", "clip", "ema", "stop"), "none")) == Recipe()
+    recipe = compile_text(f"{NET}train {{ augment flip, clip 1, ema 0.9, stop patience=3, fit pad }}").recipe
+    assert with_entries(recipe, dict.fromkeys(("augment", "clip", "ema", "stop", "fit"), "none")) == Recipe()
 
 
 @pytest.mark.parametrize(

@@ -185,6 +185,16 @@ def test_mixed_sizes_without_a_fit_are_refused_and_fit_is_proposed(tmp_path):
     refuses(tmp_path, "the 6 images are 1x8x8, but the network takes 1x4x4", help, Wanted((1, 4, 4), 2, "ce"))
 
 
+def test_a_fit_is_for_inputs_that_an_image_can_have():
+    from netdsl.diagnostics import SpecError
+    from netdsl.pipeline import compile_text
+
+    for shape, body in (("4", "linear 2"), ("2x8x8", "gap -> linear 2"), ("3x8", "flatten -> linear 2")):
+        with pytest.raises(SpecError, match=f"`fit crop` is for images of 1 or 3 channels, but the input is {shape}"):
+            compile_text(f"input {shape}\n{body}\ntrain {{ fit crop }}\n")
+    assert compile_text("input 3x8x8\ngap -> linear 2\ntrain { fit crop }\n").recipe.fit == "crop"
+
+
 def test_crop_takes_the_middle_and_pad_keeps_all(tmp_path):
     wide = np.zeros((8, 24), np.uint8)
     wide[:, 8:16], wide[:, :8] = 200, 100
