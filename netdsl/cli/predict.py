@@ -121,11 +121,13 @@ def _draw(
 def read_pixels(files: Sequence[Path], config: RunConfig, invert: bool | None) -> Iterator[np.ndarray]:
     """-> (C, H, W) uint8 of each file, brought to the size that the network takes as in training."""
     from netdsl.cli import say
-    from netdsl.training.images import looks_inverted, read_image
+    from netdsl.training.images import is_deep, looks_inverted, read_image
 
     shape, fit = config.input_shape, config.recipe.fit
     for file in files:
         swap = bool(invert)
+        if config.bits is None and is_deep(file):
+            say(f"note: `{file}` has 16 bits a pixel, unlike the training data: scaled by its own brightest one")
         if invert is None and looks_inverted(read_image(file, shape, bits=config.bits), config.mean):
             say(f"note: `{file}` is dark on light, unlike the training data: inverted (`--no-invert` keeps it)")
             swap = True

@@ -37,6 +37,9 @@ def npz_parts(path: Path, want: Wanted) -> Parts:
     y = {part: arrays[name] for part, name in targets.items()}
     _check_lengths(path, inputs, targets, x, y)
     x, notes = shaped(path, inputs, x, want)
+    if not targets and want.needs_labels:
+        text = f"{shown(path)} has no labels `y`, which the loss `{want.loss}` needs"
+        raise UserError(text, help="add y=...; an autoencoder, whose inputs are its targets, learns by `--loss mse`")
     if not targets:
         return Parts(x, {part: _scaled(a) for part, a in x.items()}, (), notes)
     found = read_targets(path, targets, y, want)

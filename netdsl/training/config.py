@@ -31,8 +31,8 @@ class RunConfig:
     """config.json: how a run was made. `data_path` is None for built-in data, `limit` None for no bound.
 
     backend, level, workers, threads: its Engine's. choices: the net's, which decide rounding. digest: that of
-    the data it learned from. bits: how many of their bits its 16-bit images use. Older runs have no level, workers,
-    choices, digest and bits.
+    the data it learned from. bits: how many of their bits its 16-bit images use, None without such. Older runs have no
+    level, workers, choices, digest and bits.
     """
 
     spec: str
@@ -50,7 +50,7 @@ class RunConfig:
     workers: str = "auto"
     choices: Mapping[str, str] = field(default_factory=dict)
     digest: str | None = None
-    bits: int = 16
+    bits: int | None = None
 
     @property
     def engine(self) -> Engine:
@@ -166,7 +166,7 @@ def _config(values: Mapping) -> RunConfig:
         raise ValueError("`backend`, `mean` or `std` has a wrong value")
     if known["level"] not in LEVELS or known["workers"] not in WORKERS or not isinstance(known["choices"], dict):
         raise ValueError("`level`, `workers` or `choices` has a wrong value")
-    if known["bits"] not in range(8, 17):
+    if known["bits"] is not None and not (type(known["bits"]) is int and 8 <= known["bits"] <= 16):
         raise ValueError("`bits` has a wrong value")
     if known["threads"] is not None and not (isinstance(known["threads"], int) and known["threads"] > 0):
         raise ValueError("`threads` has a wrong value")

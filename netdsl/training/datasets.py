@@ -54,7 +54,8 @@ class Dataset:
 
     `mean` and `std` have one entry per index of x's axis 1, or one in all; those of uint8 data are of x / 255. held:
     so many samples at the end of the training arrays are the validation part that the data brought. is_own: neither
-    built in nor made by hand: its classes are split alike. bits: how many of their bits 16-bit images use. notes: what
+    built in nor made by hand: its classes are split alike. bits: how many of their bits 16-bit images use, None
+    without such. notes: what
     was changed on reading, in words. is_fed_raw: the network normalises by itself
     (netdsl.training.normalization).
     """
@@ -70,7 +71,7 @@ class Dataset:
     is_fed_raw: bool = False
     held: int = 0
     is_own: bool = False
-    bits: int = 16
+    bits: int | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -134,8 +135,8 @@ def load_dataset(
     want = want or Wanted()
     if name in BUILT_IN:
         return _fitted(_limited(_built_in(name, data_dir), limit), want)
-    parts = _fitted_parts(name, _own_parts(name, want), want)
-    return _split(_own_name(name), parts, want, limit, np.random.default_rng(seed))
+    rng = np.random.default_rng(seed)
+    return _split(_own_name(name), _fitted_parts(name, _own_parts(name, want), want), want, limit, rng)
 
 
 def _limited(data: Dataset, limit: int | None) -> Dataset:
@@ -202,6 +203,7 @@ def _split(name: str, parts: Parts, want: Wanted, limit: int | None, rng: np.ran
     """The parts as a data set. Without a test part a fifth of the training samples is it, of each class its share; the
     statistics are those of the training samples that are left once the validation part is taken out."""
     x, y, notes = dict(parts.x), dict(parts.y), parts.notes
+    parts = replace(parts, x={}, y={})  # memory is free as soon as the parts are made of it
     if "test" not in x:
         stay, go = _test_rows(name, y["train"], rng)
         x["test"], y["test"] = x["train"][go], y["train"][go]
@@ -227,11 +229,11 @@ def _split(name: str, parts: Parts, want: Wanted, limit: int | None, rng: np.ran
         (),
         held=held,
         is_own=True,
-        bits=parts.bits or 16,
+        bits=parts.bits,
         notes=notes,
     )
     rows, _ = data.parts(want.val, want.seed)
-    mean, std = statistics(data.x_train if len(rows) == len(data.x_train) else data.x_train[rows])
+    mean, std = statistics(data.x_train, None if len(rows) == len(data.x_train) else rows)
     return replace(data, mean=mean, std=std)
 
 
@@ -363,17 +365,19 @@ def _spiral() -> Dataset:
     return Dataset("spiral", x[train], y[train], x[test], y[test], ("arm 0", "arm 1", "arm 2"), (0.0,), (1.0,))
 
 
-def statistics(x: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def statistics(x: np.ndarray, rows: np.ndarray | None = None) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """x (N, C, ...) -> mean, std for `normalize`: per feature of (N, D), per channel of (N, C, H, W), else one each.
 
-    A constant feature gets std 1.
+    Those of the samples `rows`, None: of all. A constant feature gets std 1.
     """
+    samples = len(x) if rows is None else len(rows)
     is_apart = x.ndim in (2, 4) and x.shape[1] <= MAX_CONSTANTS
     axes = (0, *range(2, x.ndim)) if is_apart else tuple(range(x.ndim))
     scale = 255 if x.dtype == np.uint8 else 1
-    rows = max(1, CHUNK * len(x) // x.size)
-    chunks = [slice(i, i + rows) for i in range(0, len(x), rows)]
-    count = x.size // x.shape[1] if is_apart else x.size
+    size = max(1, CHUNK * len(x) // x.size)
+    pieces = [slice(i, i + size) for i in range(0, samples, size)]
+    chunks = pieces if rows is None else [rows[piece] for piece in pieces]
+    count = samples * (x[0].size // x.shape[1] if is_apart else x[0].size)
     mean = sum((x[c].astype(np.float64) / scale).sum(axes, keepdims=True) for c in chunks) / count
     var = sum(((x[c].astype(np.float64) / scale - mean) ** 2).sum(axes, keepdims=True) for c in chunks) / count
     std = np.sqrt(var).ravel()

@@ -22,11 +22,12 @@ LAYOUT = "put the images of each class into a folder of its own, as in `cats/1.p
 
 @dataclass(frozen=True)
 class _Classes:
-    """The image files of each class in a folder, and how many images lie in no class folder."""
+    """The image files of each class in a folder, and what else lies there."""
 
     folder: Path
     files: Mapping[str, Sequence[Path]]
     loose: int
+    others: tuple[str, ...]  # files that are no images by their names
 
 
 def class_folders(folder: Path, want: Wanted) -> Parts:
@@ -44,6 +45,12 @@ def class_folders(folder: Path, want: Wanted) -> Parts:
         elif classes.loose:
             where = f"{counted(classes.loose, 'image')} of {shown(classes.folder)}"
             notes = (*notes, f"{where} in no class folder: not used")
+    others = [name for classes in listed.values() for name in classes.others]
+    if others:
+        text = (
+            f"{counted(len(others), 'file')} of {shown(folder)} no image by its name, as {shown(others[0])}: not used"
+        )
+        notes = (*notes, text)
     return _read(listed, want, notes)
 
 
@@ -78,6 +85,7 @@ def _too_few(classes: _Classes, count: int) -> UserError:
 def _listed(folder: Path) -> _Classes:
     """The class folders in a folder; one without any file is passed over."""
     found: dict[str, list[Path]] = {}
+    others: list[str] = []
     for name in subfolders(folder):
         files = list(files_in(folder / name))
         images = [path for path in files if is_image(path)]
@@ -90,5 +98,6 @@ def _listed(folder: Path) -> _Classes:
             raise UserError(text, help="put the images of both into one of them")
         if images:
             found[plain_name] = images
+        others += [path.name for path in files if not is_image(path)]
     loose = sum(is_image(name) and (folder / name).is_file() for name in names_in(folder))
-    return _Classes(folder, found, loose)
+    return _Classes(folder, found, loose, tuple(others))

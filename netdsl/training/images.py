@@ -27,19 +27,25 @@ FIT_HELP = "`--fit resize`, `--fit crop` or `--fit pad` (`fit resize` in the tra
 
 
 def read_image(
-    path: Path | str, shape: Shape, invert: bool = False, fit: str | None = None, bits: int = 16
+    path: Path | str, shape: Shape, invert: bool = False, fit: str | None = None, bits: int | None = 16
 ) -> np.ndarray:
     """-> uint8 of `shape` (C, H, W): grey for C = 1, RGB for C = 3, by `fit` (None: resize; bilinear, antialiased).
 
-    bits: how many 16-bit images use, which become 0 to 255. `invert` swaps light and dark, not what `pad` adds.
+    bits: how many 16-bit images use, which become 0 to 255; None: as many as this one needs. `invert` swaps light and
+    dark, not what `pad` adds.
     """
     if len(shape) != 3 or shape[0] not in (1, 3):
         raise UserError(f"cannot read an image as {size_text(shape)}, expected 1xHxW or 3xHxW")
     image, _ = opened(Path(path))
     with decoding(Path(path)):
-        image = _to_mode(Path(path), image, "L" if shape[0] == 1 else "RGB", bits)
+        image = _to_mode(Path(path), image, "L" if shape[0] == 1 else "RGB", bits or bits_used([Path(path)]))
         image = image.point(lambda v: 255 - v) if invert else image
         return _array(placed(image, (shape[2], shape[1]), fit or "resize"))
+
+
+def is_deep(path: Path) -> bool:
+    """Whether an image has 16 bits a pixel."""
+    return opened(path, only_deep=True)[1] == 16
 
 
 def looks_inverted(image: np.ndarray, mean: Sequence[float]) -> bool:
@@ -266,7 +272,11 @@ def _to_mode(path: Path, image: Image, mode: str, bits: int) -> Image:
         image = image.convert("RGBA")
         white = pil.new("RGBA", image.size, "white")
         image = pil.alpha_composite(white, image)
-    return image.convert(mode)
+    try:
+        return image.convert(mode)
+    except ValueError:
+        text = f"{shown(path)} has the colour mode {image.mode}, which cannot become {mode}"
+        raise UserError(text, help="save it as grey, RGB or CMYK") from None
 
 
 def _array(image: Image) -> np.ndarray:

@@ -215,7 +215,7 @@ def _places(values: Sequence[int], y: np.ndarray, outputs: Sequence[int]) -> np.
 def finite(path: Path, name: str, a: np.ndarray) -> np.ndarray:
     """The numbers as float32. Raises UserError where one of them is NaN or infinite."""
     with np.errstate(over="ignore", invalid="ignore"):
-        a = a.astype(np.float32)
+        a = a.astype(np.float32, copy=False)
     bad = a.size - int(np.isfinite(a).sum())
     if bad:
         text = f"{bad} of {a.size} values of `{plain(name)}` in {shown(path)} are NaN or infinite as float32"

@@ -122,6 +122,12 @@ def test_without_targets_the_inputs_are_the_targets_from_0_to_1(load):
     assert np.array_equal(d.y_train, FLOATS[:15]) and np.array_equal(d.y_test, d.x_test)
 
 
+def test_a_loss_that_needs_labels_says_that_there_are_none(load):
+    with pytest.raises(UserError, match="has no labels `y`, which the loss `ce` needs") as caught:
+        load(Wanted(loss="ce"), x=IMAGES)
+    assert "an autoencoder" in caught.value.help
+
+
 # labels
 
 

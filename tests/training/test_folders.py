@@ -114,6 +114,8 @@ def test_images_are_found_however_deep_and_hidden_ones_are_not(tmp_path):
     (tmp_path / "empty" / "more").mkdir(parents=True)
     d = load(tmp_path)
     assert d.classes == ("a", "b") and len(d.x_train) + len(d.x_test) == 8 and d.notes == ()
+    (tmp_path / "a" / "1.heic").write_bytes(b"")
+    assert load(tmp_path).notes == (f"1 file of `{tmp_path}` no image by its name, as `1.heic`: not used",)
 
 
 def test_an_image_in_no_class_folder_is_said(tmp_path):
@@ -258,6 +260,25 @@ def test_prediction_scales_and_fits_as_training_did(tmp_path, monkeypatch, capsy
     assert [json.loads(line)["class"] for line in out.splitlines()] == ["a", "b"]
     assert "as in training (`fit crop`)" in err
     assert netdsl(["eval", "r"]) == 0 and "accuracy 100.00%" in capsys.readouterr().out
+
+
+def test_a_16_bit_image_for_a_network_of_8_bit_ones_is_scaled_by_itself_and_said(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    pictures("d", a=5, b=5)
+    (tmp_path / "n.net").write_text('input 1x8x8\ngap -> linear 2\ntrain { data "d", epochs 1 }\n')
+    assert netdsl(["train", "n.net", "--out", "r", "-q", "--no-plots"]) == 0
+    assert json.loads((tmp_path / "r/config.json").read_text())["bits"] is None
+    deep(tmp_path / "x.png", 4095)
+    assert len(np.unique(read_image(tmp_path / "x.png", (1, 8, 8), bits=None))) == 64
+    assert netdsl(["predict", "r", "x.png"]) == 0
+    assert "note: `x.png` has 16 bits a pixel, unlike the training data" in capsys.readouterr().err
+
+
+def test_colours_that_cannot_be_turned_into_rgb_are_named(tmp_path):
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).convert("LAB").save(tmp_path / "a.tif")
+    with pytest.raises(UserError, match="a.tif` has the colour mode LAB, which cannot become L") as caught:
+        read_image(tmp_path / "a.tif", (1, 8, 8))
+    assert caught.value.help == "save it as grey, RGB or CMYK"
 
 
 def test_16_bit_colours_are_said_to_be_cut(tmp_path):
