@@ -216,7 +216,7 @@ def _converted(layer: LayerDef, attr: Attr, value: Value, span: Span) -> object:
                 "N303",
                 f"`{attr.name}` of `{layer.name}` takes one or two sizes, not {len(value)}",
                 span,
-                _pair_help(layer, value),
+                _pair_help(layer, attr, value),
             )
         return tuple(_in_range(layer, attr, size, span) for size in value)
     if attr.kind == "sides" and isinstance(value, tuple):
@@ -240,12 +240,14 @@ def _converted(layer: LayerDef, attr: Attr, value: Value, span: Span) -> object:
     return (checked, checked) if attr.kind == "pair" else checked
 
 
-def _pair_help(layer: LayerDef, value: tuple[int, ...]) -> str:
+def _pair_help(layer: LayerDef, attr: Attr, value: tuple[int, ...]) -> str:
     """What to write instead of more than two sizes; four of them may be meant as sides."""
     sides = next((a for a in layer.attrs if a.kind == "sides"), None)
-    if sides is None or len(value) != 4:
-        return "write `3` or `3x5`"
-    return f"write `3` or `3x5`; for each side by itself write `{sides.keys[0]}={show_value(value)}`"
+    if len(value) == 4 and sides is not None:
+        return f"write `3` or `3x5`; for each side by itself write `{sides.keys[0]}={show_value(value)}`"
+    if len(value) == 4 and attr.name == "padding":  # of a transposed convolution, where it is what goes
+        return f"write `3` or `3x5`; for each side by itself `crop p={show_value(value)}` behind `{layer.name}`"
+    return "write `3` or `3x5`"
 
 
 def _in_range(layer: LayerDef, attr: Attr, number: int | float, span: Span) -> int | float:

@@ -71,3 +71,62 @@ def test_a_temporal_convolutional_network_sees_no_later_step():
     later[..., 25:] += 1
     changed = (network.forward(x) != network.forward(later)).any(axis=(0, 1, 2))
     assert np.flatnonzero(changed)[0] == 25
+
+
+def test_a_unet_written_by_hand_takes_the_bilinear_one_s_weights_and_agrees():
+    """unet_model.py and unet_parts.py of milesial/Pytorch-UNet, for sizes that need no padding."""
+    torch = pytest.importorskip("torch")
+    from torch import nn
+
+    class Double(nn.Module):
+        def __init__(self, given, c, mid):
+            super().__init__()
+            self.double_conv = nn.Sequential()
+            for before, after in ((given, mid), (mid, c)):
+                conv = nn.Conv2d(before, after, 3, padding=1, bias=False)
+                self.double_conv.extend([conv, nn.BatchNorm2d(after), nn.ReLU()])
+
+        def forward(self, x):
+            return self.double_conv(x)
+
+    class Down(nn.Module):
+        def __init__(self, given, c):
+            super().__init__()
+            self.maxpool_conv = nn.Sequential(nn.MaxPool2d(2), Double(given, c, c))
+
+        def forward(self, x):
+            return self.maxpool_conv(x)
+
+    class Up(nn.Module):
+        def __init__(self, given, c):
+            super().__init__()
+            self.up = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)
+            self.conv = Double(given, c, given // 2)
+
+        def forward(self, x, skip):
+            return self.conv(torch.cat([skip, self.up(x)], dim=1))
+
+    class Out(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(64, 2, 1)
+
+    parts = {"inc": Double(3, 64, 64), "outc": Out()}
+    parts |= {f"down{i}": Down(64 * 2 ** (i - 1), min(512, 64 * 2**i)) for i in range(1, 5)}
+    parts |= {f"up{i}": Up(2048 // 2**i, max(64, 512 // 2**i)) for i in range(1, 5)}
+    reference = nn.ModuleDict(parts).double().eval()
+    text = (PUBLISHED / "unet_bilinear.net").read_text(encoding="utf-8").replace("256x256", "16x32")
+    network = compile_text(text).build(seed=0, dtype="float64")
+    state = {name: torch.from_numpy(array) for name, array in (network.params | network.buffers).items()}
+    missing, more = reference.load_state_dict(state, strict=False)
+    assert not more and all(name.endswith("num_batches_tracked") for name in missing)
+    x = np.random.default_rng(0).standard_normal((1, 3, 16, 32))
+    with torch.no_grad():
+        skips = [reference["inc"](torch.from_numpy(x))]
+        for i in range(1, 5):
+            skips.append(reference[f"down{i}"](skips[-1]))
+        y = skips.pop()
+        for i in range(1, 5):
+            y = reference[f"up{i}"](y, skips.pop())
+        expected = reference["outc"].conv(y).numpy()
+    np.testing.assert_allclose(network.forward(x), expected, rtol=0, atol=1e-10 * np.abs(expected).max())
