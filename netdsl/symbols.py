@@ -159,16 +159,17 @@ def _needs_no_parentheses(sign: str, right: Any, result: Any) -> bool:
 
 def _joined(sign: str, left: Any, right: Any) -> Any:
     """left sign right, as a symbol; `+ 0`, `* 1` and `// 1` are left out, a product says its number first, and
-    `c + c` is `2 * c`."""
+    `c + c` is `2 * c`, `3 * c - c` too."""
     compute, binds = _SIGNS[sign]
     if not isinstance(right, _Symbolic) and right == _NEUTRAL.get(sign):
         return left
     if not isinstance(left, _Symbolic) and left == _NEUTRAL.get(sign) and sign in "+*":
         return right
-    if sign == "+":
+    if sign in "+-":
         (times, base), (more, same) = _multiple(left), _multiple(right)
         if repr(base) == repr(same) and isinstance(base, Symbol) and plain_value(base) == plain_value(same):
-            return _joined("*", times + more, base)
+            times = compute(times, more)
+            return _joined("*", times, base) if times else 0
     parts = (sign, left, right)
     if sign == "*" and not isinstance(right, _Symbolic):
         left, right = right, left
