@@ -2,6 +2,8 @@
 
 import json
 import sys
+from dataclasses import replace
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -182,3 +184,20 @@ def test_what_a_dead_relu_hides_is_said():
     found = gradient_check(net, x.astype(np.float64), y.astype(np.float64), 0, network)
     assert found.ok and found.worst.saw
     assert found.unseen == ("the input", "linear1.weight", "linear1.bias", "linear2.weight")
+
+
+@pytest.mark.parametrize("emitter", ["numpy_emitter", "fast_emitter", "torch_emitter"])
+def test_a_module_that_normalises_by_other_numbers_is_found(monkeypatch, emitter):
+    pytest.importorskip("torch")
+    net = compile_text("input 3x4x4 mean (0.4, 0.5, 0.6) std (0.2, 0.3, 0.4)\nconv 2 -> relu -> flatten -> linear 3")
+    assert verify(net).ok
+    emit = import_module(f"netdsl.backends.{emitter}").emit
+
+    def wrong(template, **values):
+        return emit(template, **values).replace("0.4, 0.5, 0.6", "0.4, 0.6, 0.5")
+
+    monkeypatch.setattr(f"netdsl.backends.{emitter}.emit", wrong)
+    report = verify(replace(net))  # another one, with no text yet
+    assert not report.ok
+    failed = " ".join(check.name for check in report.checks if not check.ok)
+    assert "output" in failed and "bytes = floats" in failed

@@ -5,12 +5,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from netdsl.cli import run as command
 from netdsl.diagnostics import UserError
 from netdsl.pipeline import check_text, compile_file, compile_text
 from netdsl.training.config import config_of, write_setup
 from netdsl.training.datasets import Dataset
 from netdsl.training.engine import Engine
+from netdsl.training.evaluation import probabilities
 from netdsl.training.feed import Feed
 from netdsl.training.loop import train
 from netdsl.training.normalization import for_network, with_constants
@@ -52,18 +55,18 @@ def old_run(folder, dataset, engine="fast", epochs=2):
     """A run as versions before this one made it: no mean and std in model.net, samples fed normalised."""
     net = compile_file("small.net")
     net = net.with_recipe(replace(net.recipe, epochs=epochs))
-    run = new_run(net.name, folder)
-    write_setup(run, net.source.text, config_of(net, dataset, ENGINES[engine], None))
-    train(net, dataset, ENGINES[engine], run)
-    return run
+    made = new_run(net.name, folder)
+    write_setup(made, net.source.text, config_of(net, dataset, ENGINES[engine], None))
+    train(net, dataset, ENGINES[engine], made)
+    return made
 
 
-def weights(run):
-    return (run / "weights.safetensors").read_bytes()
+def weights(folder):
+    return (folder / "weights.safetensors").read_bytes()
 
 
-def dataset_of(run):
-    with open_run(run, None) as view:
+def dataset_of(folder):
+    with open_run(folder, None) as view:
         return replace(view.dataset, mean=view.run.config.mean, std=view.run.config.std, is_fed_raw=False)
 
 
@@ -98,6 +101,22 @@ def test_a_run_of_an_older_version_has_the_same_bytes_and_goes_on(here, engine):
             session.train()
     assert weights(old) == weights(new)
     assert not run_net(read_run(old)).graph.mean
+
+
+def test_predict_says_of_images_the_same_for_a_run_of_an_older_version(here, capsys):
+    new = run_of(here / "new")
+    old = old_run(here / "old", dataset_of(new))
+    for i, pixels in enumerate(X[60:66]):
+        Image.fromarray(pixels.transpose(1, 2, 0)).save(f"{i}.png")
+    said = []
+    for folder in (new, old):
+        assert command(["predict", str(folder), *(f"{i}.png" for i in range(6)), "--json", "--no-invert"]) == 0
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1]
+    with open_run(new, None) as view:
+        expected = probabilities(view.net, view.model, X[60:66])  # bytes, as they are
+    found = [json.loads(line)["probability"] for line in said[0].splitlines()]
+    np.testing.assert_allclose(found, expected.max(axis=1), rtol=0, atol=1e-6)  # 6 digits are printed
 
 
 def test_a_spec_that_says_its_own_numbers_keeps_them(here):
