@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import chain
 
-from netdsl.diagnostics import Diagnostic, did_you_mean
+from netdsl.diagnostics import Diagnostic, Edit, did_you_mean
 from netdsl.expressions import ExprError, UnknownShape, Value, evaluate, show_value
+from netdsl.foreign import attr_named, is_not_written, layer_named, word_for
 from netdsl.ir import Shape, show_shape
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, plural
 from netdsl.source import Span
+from netdsl.spelling import correction
 from netdsl.syntax import ast
 
 _FLAG = re.compile(r"([A-Za-z_]+?)(\d+(?:x\d+)*)")
@@ -27,9 +29,21 @@ class Bound:
 
 
 class _Mistake(Exception):
-    def __init__(self, code: str, message: str, span: Span, *help: str, notes: tuple[str, ...] = ()) -> None:
+    """A diagnostic on its way. fix: the edit that the help proposes; is_last: what follows is part of the mistake."""
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        span: Span,
+        *help: str,
+        notes: tuple[str, ...] = (),
+        fix: Edit | None = None,
+        is_last: bool = False,
+    ) -> None:
         super().__init__(message)
-        self.diagnostic = Diagnostic(code, message, span, notes=notes, help=help)
+        self.diagnostic = Diagnostic(code, message, span, notes=notes, help=help, fix=fix)
+        self.is_last = is_last
 
 
 def bind(
@@ -47,12 +61,12 @@ def bind(
     bound = Bound(None, {}, [])
     complete = True
     free = [attr for attr in layer.attrs if attr.positional]
-    for arg in syntax.args:
+    for arg, following in zip(syntax.args, (*syntax.args[1:], None), strict=False):
         try:
             if isinstance(arg.value, ast.Ref):
                 attr, value = _map_size(layer, arg, arg.value, free, labelled)
             else:
-                attr, value = _argument(layer, arg, free, names, shape)
+                attr, value = _argument(layer, arg, following, free, names, shape, written)
             if attr in free:
                 free.remove(attr)
             if attr.name in written:
@@ -68,8 +82,11 @@ def bind(
             written[attr.name] = _converted(layer, attr, value, arg.span)
         except _Mistake as mistake:
             bound.diagnostics.append(mistake.diagnostic)
+            if mistake.is_last:
+                break
         except ExprError as error:
-            bound.diagnostics.append(error.diagnostic)
+            bound.diagnostics.append(_of_habit(layer, arg) or error.diagnostic)
+            break
         except UnknownShape:
             complete = False
     missing = [attr for attr in layer.attrs if attr.default is REQUIRED and attr.name not in written]
@@ -122,28 +139,49 @@ def _map_size(
 
 
 def _argument(
-    layer: LayerDef, arg: ast.Arg, free: list[Attr], names: Mapping[str, Value], shape: Shape | None
+    layer: LayerDef,
+    arg: ast.Arg,
+    following: ast.Arg | None,
+    free: list[Attr],
+    names: Mapping[str, Value],
+    shape: Shape | None,
+    written: Mapping[str, object],
 ) -> tuple[Attr, Value]:
-    """The attr that `arg` means, and its value as written."""
+    """The attr that `arg` means, and its value as written. following: the next one, if there is one."""
     if arg.key is not None:
         attr = next((a for a in layer.attrs if arg.key in a.keys), None)
+        if attr is None or isinstance(arg.value, ast.Name) and arg.value.id not in names:
+            foreign = _foreign_key(layer, arg)
+            if foreign is not None:
+                raise foreign
         if attr is None:
             raise _unknown(layer, arg.key, arg.key_span or arg.span)
         if attr.kind == "word":
-            raise _Mistake(
-                "N303", f"`{attr.name}` is a word: it takes no value", arg.span, f"write `{attr.name}` or leave it out"
-            )
+            text = f"`{attr.name}` is a word: it takes no value"
+            is_off = isinstance(arg.value, ast.Name) and arg.value.id.lower() == "false"
+            fix = _without(arg.span) if is_off else Edit(arg.span, attr.name)
+            raise _Mistake("N303", text, arg.span, f"write `{attr.name}` or leave it out", fix=fix)
         return attr, evaluate(arg.value, names, shape)
     if isinstance(arg.value, ast.Name) and arg.value.id not in names:
-        return _flag_or_word(layer, arg.value, names)
+        return _flag_or_word(layer, arg.value, names, following)
     value = evaluate(arg.value, names, shape)
     if not free:
-        raise _too_many(layer, arg, value)
+        raise _too_many(layer, arg, value, shape, written)
     return free[0], value
 
 
-def _flag_or_word(layer: LayerDef, name: ast.Name, names: Mapping[str, Value]) -> tuple[Attr, Value]:
+def _flag_or_word(
+    layer: LayerDef, name: ast.Name, names: Mapping[str, Value], following: ast.Arg | None
+) -> tuple[Attr, Value]:
     """`k5` or `nobias`."""
+    alone = next((a for a in layer.attrs if a.kind != "word" and name.id in a.keys), None)
+    if alone is not None and following is not None and isinstance(following.value, ast.Number | ast.Size):
+        new = f"{name.id}={following.span.text}"
+        between = Span(name.span.source, name.span.end, following.span.start)
+        text = f"`{name.id}` stands without `=`"
+        raise _Mistake(
+            "N302", text, name.span.to(following.span), f"write `{new}`", fix=Edit(between, "="), is_last=True
+        )
     for attr in layer.attrs:
         if attr.kind == "word" and attr.name == name.id:
             return attr, True
@@ -157,6 +195,7 @@ def _flag_or_word(layer: LayerDef, name: ast.Name, names: Mapping[str, Value]) -
                 f"unknown attribute `{name.id}` of `{layer.name}`",
                 name.span,
                 f"write `{match[1]}={match[2]}`{short}",
+                fix=Edit(name.span, f"{match[1]}={match[2]}"),
             )
         if attr is not None:
             sizes = tuple(int(part) for part in match[2].split("x"))
@@ -164,7 +203,8 @@ def _flag_or_word(layer: LayerDef, name: ast.Name, names: Mapping[str, Value]) -
         near = did_you_mean(match[1], [a.flag for a in layer.attrs if a.flag])
         if near:
             text = f"unknown attribute `{name.id}` of `{layer.name}`"
-            raise _Mistake("N302", text, name.span, f"did you mean `{near}{match[2]}`?")
+            guess = f"{near}{match[2]}"
+            raise _Mistake("N302", text, name.span, f"did you mean `{guess}`?", fix=Edit(name.span, guess))
     raise _unknown(layer, name.id, name.span, names)
 
 
@@ -173,28 +213,124 @@ def _unknown(layer: LayerDef, word: str, span: Span, names: Mapping[str, Value] 
     words = [attr.name for attr in layer.attrs if attr.kind == "word"]
     keys = [key for attr in layer.attrs if attr.kind != "word" for key in attr.keys]
     values = () if names is None else names
-    guess = did_you_mean(word, chain(words, keys, values))
-    if guess:
+    sure = correction(word, chain(words, keys, values))
+    guess = sure or did_you_mean(word, chain(words, keys, values))
+    fix = None
+    if names is not None and guess not in words and guess not in values and layer_named(word) is not None:
+        help_text, fix = (
+            f"`{word}` is a layer: write `-> {word}`",
+            Edit(Span(span.source, span.start, span.start), "-> "),
+        )
+    elif guess:
         plain = guess in words or guess in values
         help_text = f"did you mean `{guess}`?" if plain else f"did you mean `{guess}=...`?"
+        fix = Edit(span, guess) if sure and (plain or names is None) else None
     elif layer.attrs:
         flags = [f"`{a.flag}`" if a.flag else f"`{a.name}`" for a in layer.attrs]
         help_text = f"known: {', '.join(flags)}"
     else:
         help_text = f"`{layer.name}` has no attributes"
-    return _Mistake("N302", f"unknown attribute `{word}` of `{layer.name}`", span, help_text)
+    return _Mistake("N302", f"unknown attribute `{word}` of `{layer.name}`", span, help_text, fix=fix)
 
 
-def _too_many(layer: LayerDef, arg: ast.Arg, value: Value) -> _Mistake:
+def _too_many(layer: LayerDef, arg: ast.Arg, value: Value, shape: Shape | None, written: Mapping) -> _Mistake:
+    """A bare value too many: perhaps the window, perhaps the size of the input, which is never written."""
     count = sum(attr.positional for attr in layer.attrs)
-    flags = [attr.flag for attr in layer.attrs if attr.flag and not attr.positional and attr.kind != "sides"]
+    flags = [attr.flag for attr in layer.attrs if attr.flag and not attr.positional and attr.kind != "sides" and attr.name not in written]
     takes = "no value" if count == 0 else f"only {plural(count, 'value')}"
-    hints = (
-        [f"name the others, as in `{flags[0]}{show_value(value)}`"] if flags and isinstance(value, int | tuple) else []
-    )
-    if not hints and any(attr.positional and attr.kind == "pair" for attr in layer.attrs):
+    hints, fix = [], None
+    sizes = tuple(value) if isinstance(value, list) else value
+    first = written.get(layer.attrs[0].name) if layer.attrs else None
+    arrives = None if shape is None else shape[-1] if len(shape) == 2 else shape[0]
+    if isinstance(value, int) and layer.attrs and layer.attrs[0].name in ("filters", "features") and first == arrives:
+        hints = [f"the size of the input is not written: `{layer.name} {value}`"]
+    elif flags and isinstance(sizes, int | tuple) and not isinstance(value, bool):
+        sizes = sizes[0] if isinstance(sizes, tuple) and len(set(sizes)) == 1 else sizes
+        text = f"{flags[0]}{'x'.join(map(str, sizes)) if isinstance(sizes, tuple) else sizes}"
+        hints, fix = [f"name the others, as in `{text}`"], Edit(arg.span, text)
+    elif layer.attrs and layer.attrs[0].name == "features":
+        hints = [f"the size of the input is not written: `{layer.name} {show_value(value)}`"]
+    elif count == 0:
+        hints, fix = ["leave it out"], _without(arg.span)
+    elif any(attr.positional and attr.kind == "pair" for attr in layer.attrs):
         hints = ["height and width are written as one: `3x5`"]
-    return _Mistake("N306", f"`{layer.name}` takes {takes}", arg.span, *hints)
+    return _Mistake("N306", f"`{layer.name}` takes {takes}", arg.span, *hints, fix=fix)
+
+
+def _without(span: Span) -> Edit:
+    """Takes the text away, with the white space before it."""
+    text = span.source.text[: span.start]
+    return Edit(Span(span.source, len(text.rstrip(" \t")), span.end), "")
+
+
+def _of_habit(layer: LayerDef, arg: ast.Arg) -> Diagnostic | None:
+    """An argument in the words of another system, or a comment of another language; None where it is neither."""
+    text, start = arg.span.source.text, arg.span.start
+    value = arg.value
+    line = text[start : (text + "\n").find("\n", start)]
+    comment = re.search(r"//", line)
+    if comment and not re.match(r"//\s*[\d(]", line[comment.start() :]):
+        at = Span(arg.span.source, start + comment.start(), start + comment.end())
+        return Diagnostic("N101", "unexpected `//`", at, help=("a comment begins with `#`",), fix=Edit(at, "#"))
+    if isinstance(value, ast.Binary) and re.search(r"--\s*$", text[: value.right.span.start]):
+        at = text.rindex("--", 0, value.right.span.start)
+        span = Span(arg.span.source, at, at + 2)
+        return Diagnostic("N101", "unexpected `--`", span, help=("layers are chained with `->`",), fix=Edit(span, "->"))
+    if isinstance(value, ast.Binary) and value.op == "*" and isinstance(value.right, ast.Number):
+        count = f"{value.right.span.text} * {layer.name} ..."
+        return Diagnostic("N101", "a count stands after the layer", arg.span, help=(f"write it before: `{count}`",))
+    if isinstance(value, ast.Binary) and isinstance(value.right, ast.Name) and layer_named(value.right.id) is not None:
+        between = value.right.span.source.text[value.left.span.end : value.right.span.start]
+        sign = Span(arg.span.source, value.left.span.end, value.right.span.start)
+        if between.strip() == value.op:
+            help_text = "layers are chained with `->`"
+            return Diagnostic("N101", f"unexpected `{value.op}`", sign, help=(help_text,), fix=Edit(sign, " -> "))
+    if isinstance(value, ast.Function) and value.args:
+        attr = next((a for a in layer.attrs if value.name in a.keys and a.kind != "word"), None)
+        if attr is not None:
+            new = f"{value.name}={'x'.join(dict.fromkeys(a.span.text for a in value.args))}"
+            help_text = f"write `{new}`"
+            return Diagnostic(
+                "N302", f"`{value.name}` is an attribute", arg.span, help=(help_text,), fix=Edit(arg.span, new)
+            )
+    return None
+
+
+def _foreign_key(layer: LayerDef, arg: ast.Arg) -> _Mistake | None:
+    """`bias=False`, `padding=same`, `activation=relu`, `out_channels=8`: what it is here; None if it is not known."""
+    key, value = str(arg.key), arg.value
+    span, text = arg.span, f"unknown attribute `{arg.key}` of `{layer.name}`"
+    word = value.id if isinstance(value, ast.Name) else None
+    is_true = {"True": True, "true": True, "False": False, "false": False, "None": None}
+    known = next((a for a in layer.attrs if key in a.keys), None)
+    if word is not None:
+        told = word_for(layer, key, is_true.get(word, word))
+        told = (
+            word if told is None and known and any(a.kind == "word" and a.name == word for a in layer.attrs) else told
+        )
+        if told is None and key in ("p", "pad") and word in ("same", "valid"):
+            told = word_for(layer, "padding", word)
+        if known is not None:
+            text = f"`{key}` of `{layer.name}` takes a number"
+        if told:
+            return _Mistake("N302", text, span, f"write `{told}`", fix=Edit(span, told))
+        if told == "":
+            return _Mistake("N302", text, span, "leave it out: it is so without", fix=_without(span))
+        act = layer_named(word) if key == "activation" else None
+        if act is not None:
+            fix = Edit(span, f"-> {act.name}")
+            return _Mistake(
+                "N302", text, span, f"an activation is a layer: write `-> {act.name}`", fix=fix, is_last=True
+            )
+    if known is not None:
+        return None
+    attr = attr_named(layer, key)
+    if attr is not None and arg.key_span is not None:
+        given = f"{attr.name}={value.span.text}"
+        return _Mistake("N302", text, span, f"write `{given}`", fix=Edit(arg.key_span, attr.name))
+    if is_not_written(key):
+        return _Mistake("N302", text, span, "leave it out: the compiler knows it", fix=_without(span))
+    return None
 
 
 def _converted(layer: LayerDef, attr: Attr, value: Value, span: Span) -> object:
@@ -226,6 +362,12 @@ def _converted(layer: LayerDef, attr: Attr, value: Value, span: Span) -> object:
         top, left, *after = (_in_range(layer, attr, size, span) for size in value)
         bottom, right = after or (top, left)
         return (top, bottom), (left, right)
+    if isinstance(value, list) and attr.kind in ("pair", "size") and all(type(v) is int for v in value) and value:
+        sizes = "x".join(map(str, value))
+        text = f"`{attr.name}` of `{layer.name}` is written as a size, not as a list"
+        raise _Mistake(
+            "N303", text, span, f"write `{_with_key(attr, span)}{sizes}`", fix=Edit(span, _with_key(attr, span) + sizes)
+        )
     if isinstance(value, bool) or not isinstance(value, int):
         example = {
             "pair": "a whole number or a size like `3x5`",
@@ -248,6 +390,12 @@ def _pair_help(layer: LayerDef, attr: Attr, value: tuple[int, ...]) -> str:
     if len(value) == 4 and attr.name == "padding":  # of a transposed convolution, where it is what goes
         return f"write `3` or `3x5`; for each side by itself `crop p={show_value(value)}` behind `{layer.name}`"
     return "write `3` or `3x5`"
+
+
+def _with_key(attr: Attr, span: Span) -> str:
+    """`k=` where the argument at the span has a key."""
+    key = re.match(r"[A-Za-z_]+\s*=", span.text)
+    return key[0].replace(" ", "") if key else ""
 
 
 def _in_range(layer: LayerDef, attr: Attr, number: int | float, span: Span) -> int | float:

@@ -6,8 +6,9 @@ import operator
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 
-from netdsl.diagnostics import Diagnostic, did_you_mean
+from netdsl.diagnostics import Diagnostic, Edit, did_you_mean
 from netdsl.ir import Shape, show_shape
+from netdsl.spelling import correction
 from netdsl.syntax import ast
 
 Value = int | float | bool | tuple[int, ...] | list
@@ -207,15 +208,25 @@ def _named(expr: ast.Name, names: Mapping[str, Value]) -> Value:
         return names[expr.id]
     if expr.id in CONSTANTS:
         return CONSTANTS[expr.id]
-    guess = did_you_mean(expr.id, chain(names, CONSTANTS))
-    raise _error(expr, "N312", f"unknown name `{expr.id}`", *([f"did you mean `{guess}`?"] if guess else []))
+    sure = correction(expr.id, chain(names, CONSTANTS))
+    guess = sure or did_you_mean(expr.id, chain(names, CONSTANTS))
+    hints = [f"did you mean `{guess}`?"] if guess else []
+    if not hints and expr.id in ("in_channels", "channels", "c_in"):
+        hints, sure = ["the channels that arrive are `in.c`"], "in.c"
+    fix = Edit(expr.span, sure) if sure else None
+    raise ExprError(Diagnostic("N312", f"unknown name `{expr.id}`", expr.span, help=tuple(hints), fix=fix))
 
 
 def _function(expr: ast.Function, values: list[Value]) -> Value:
     if expr.name not in _FUNCTIONS:
         guess = did_you_mean(expr.name, _FUNCTIONS)
-        hints = [f"did you mean `{guess}`?"] if guess else ["the functions are `max` and `min`"]
-        raise ExprError(Diagnostic("N312", f"unknown function `{expr.name}`", expr.name_span, help=tuple(hints)))
+        hints, fix = [f"did you mean `{guess}`?"] if guess else ["the functions are `max` and `min`"], None
+        span = expr.name_span
+        if expr.name == "range" and 1 <= len(expr.args) <= 2:
+            ends = [arg.span.text for arg in expr.args]
+            text = "..".join(["0", *ends][-2:])
+            hints, fix, span = [f"write `{text}`"], Edit(expr.span, text), expr.span
+        raise ExprError(Diagnostic("N312", f"unknown function `{expr.name}`", span, help=tuple(hints), fix=fix))
     for arg, value in zip(expr.args, values, strict=True):
         if isinstance(value, bool | tuple | list):
             raise _error(arg, "N303", f"`{expr.name}` needs numbers, not `{show_value(value)}`")

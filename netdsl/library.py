@@ -8,12 +8,22 @@ from functools import cache
 from pathlib import Path
 
 from netdsl.diagnostics import Diagnostic, UserError, did_you_mean, plain
-from netdsl.source import Source, Span
+from netdsl.encodings import no_text, text_of
+from netdsl.source import Source
 from netdsl.syntax import ast
 from netdsl.syntax.parser import parse
 
 MAX_SOURCE = 2**20  # bytes
 MAX_USED = 16  # files one spec may use in all
+_FOREIGN = {
+    ".py": "a Python file",
+    ".ipynb": "a notebook",
+    ".json": "a JSON file",
+    ".csv": "a table",
+    ".toml": "a TOML file",
+    ".html": "a web page",
+    ".md": "a Markdown page",
+}
 _SHIPPED = Path(__file__).parent / "std.net"
 
 
@@ -81,21 +91,21 @@ def _library_help(name: str) -> str:
 
 def read_spec(path: Path, name: str) -> str | Diagnostic:
     """The text of a regular file of at most MAX_SOURCE bytes; a Diagnostic where it is not UTF-8. Never waits on a pipe
-    or a device. Raises UserError where it cannot be read."""
+    or a device. Raises UserError where it cannot be read, or its name says that it is no spec."""
+    kind = _FOREIGN.get(path.suffix.lower())
+    if kind is not None and path.is_file():
+        raise UserError(f"`{plain(name)}` is {kind}, not a spec", "a spec is a text file, usually called `NAME.net`")
     return decode_spec(_read(path, plain(name)), name)
 
 
 def decode_spec(data: bytes, name: str) -> str | Diagnostic:
     """The bytes of a spec as text; a Diagnostic where they are not UTF-8. Raises UserError where they are too many."""
     if len(data) > MAX_SOURCE:
+        strange = no_text(data[:MAX_SOURCE], name)
+        if strange is not None:
+            return strange
         raise UserError(f"`{plain(name)}` is larger than {MAX_SOURCE:_} bytes, the limit for a spec")
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        good = data[: error.start].decode("utf-8")
-        span = Span(Source(name, good + "\ufffd"), len(good), len(good) + 1)
-        byte = f"byte 0x{data[error.start]:02x} at offset {error.start}"
-        return Diagnostic("N001", f"the file is not UTF-8 text: {byte}", span)
+    return text_of(data, name)
 
 
 def _read(path: Path, shown: str) -> bytes:
@@ -108,7 +118,25 @@ def _read(path: Path, shown: str) -> bytes:
     except ValueError as error:  # a NUL in the name
         raise UserError(f"`{shown}` is not a file name") from error
     except IsADirectoryError as error:
-        raise UserError(f"`{shown}` is a folder, not a `.net` file") from error
+        raise UserError(f"`{shown}` is a folder, not a `.net` file", _folder_help(path)) from error
+    except FileNotFoundError as error:
+        raise UserError(f"there is no file `{shown}`", _nearby(path)) from error
     except OSError as error:
         raise UserError(f"cannot read `{shown}`: {(error.strerror or str(error)).lower()}") from error
     return data
+
+
+def _folder_help(path: Path) -> str:
+    """The spec of a run folder, or the only one in a folder."""
+    inside = [path / "model.net"] if (path / "model.net").is_file() else sorted(path.glob("*.net"))
+    return f"its spec is `{plain(str(inside[0]))}`" if len(inside) == 1 else ""
+
+
+def _nearby(path: Path) -> str:
+    """The file that is meant, if there is one of nearly that name."""
+    try:
+        names = [entry.name for entry in os.scandir(path.parent) if entry.name.endswith(".net")][:1000]
+    except OSError:
+        return ""
+    guess = f"{path.name}.net" if f"{path.name}.net" in names else did_you_mean(path.name, names)
+    return f"did you mean `{plain(str(path.with_name(guess)))}`?" if guess else ""

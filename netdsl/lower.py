@@ -36,10 +36,11 @@ from netdsl.expressions import (
     opposite,
     show_value,
 )
+from netdsl.foreign import layer_named, statement
 from netdsl.input_constants import Constants, input_constants
 from netdsl.ir import Call, Graph, Node, Shape, show_shape, verify_graph
-from netdsl.layers import find_layer, in_other_systems, layer_of, spellings
-from netdsl.layers.contract import LayerDef
+from netdsl.layers import find_layer, layer_of
+from netdsl.layers.contract import LayerDef, features
 from netdsl.misfits import misfits
 from netdsl.names import reserved
 from netdsl.recipe import Recipe
@@ -47,8 +48,10 @@ from netdsl.reports import Reports
 from netdsl.scopes import Labels, OpenScope, Output
 from netdsl.source import Span
 from netdsl.symbols import is_symbolic, plain_value, substitute, symbol
+from netdsl.spelling import correction
 from netdsl.syntax import ast
 from netdsl.train_block import lower_train
+from netdsl.unknown_names import about_the_input, is_input, unknown_layer
 
 MAX_LAYERS = 10_000
 MAX_CALLS = 64
@@ -134,7 +137,10 @@ class _Lowering:
                 case ast.Train():
                     self.train(statement)
                 case ast.Chain():
-                    if self.input_span is None and self.complete and not self.has_layers:
+                    first = statement.elements[0].primary
+                    if is_input(first) and self.input_span is None:
+                        self.has_layers = True
+                    elif self.input_span is None and self.complete and not self.has_layers:
                         self.reports.error(
                             "N105",
                             "the network has no `input` before its first layer",
@@ -425,10 +431,12 @@ class _Lowering:
         if not self.complete or self.reports.has_errors:
             return None
         known = {name for path in labels.outputs for name in (path, path.rpartition(".")[2])}
-        guess = did_you_mean(ref.path, known)
+        sure = correction(ref.path, known)
+        guess = sure or did_you_mean(ref.path, known)
+        fix = Edit(ref.span, f"@{sure}") if sure else None
         hints = [f"did you mean `@{guess}`?"] if guess else ["a label stands before an element: `skip: relu`"]
         notes = ("a label can be read after its element, inside the same block",) if not guess else ()
-        self.reports.error("N314", f"no label `{ref.path}` is known here", ref.span, *hints, notes=notes)
+        self.reports.error("N314", f"no label `{ref.path}` is known here", ref.span, *hints, notes=notes, fix=fix)
         return None
 
     # ---------------------------------------------------------------- block calls
@@ -482,15 +490,24 @@ class _Lowering:
 
     def unknown_block(self, syntax: ast.Call) -> None:
         blocks = self.frames[-1].file.blocks
-        layer, guess = find_layer(syntax.name), did_you_mean(syntax.name, blocks)
-        if layer is not None:
-            written = [syntax.name, *(arg.span.text for arg in syntax.args)]
-            hint = f"`{syntax.name}` is a layer: write `{' '.join(written)}`"
+        sure = correction(syntax.name, blocks)
+        guess = sure or did_you_mean(syntax.name, blocks)
+        meant = None if sure else statement(syntax.span.text, None if self.shape is None else features(self.shape))
+        fix = None
+        if meant is not None:
+            is_own = find_layer(syntax.name) is not None
+            hint = f"`{syntax.name}` is a layer: write `{meant}`" if is_own else f"write `{meant}`"
+            fix = Edit(syntax.span, meant)
         elif guess:
             hint = f"did you mean `{guess}`?"
+            fix = Edit(syntax.name_span, guess) if sure else None
+        elif syntax.name in ("add", "mul", "cat", "res"):
+            hint = f"branches stand in braces: `{syntax.name} {{ a | b }}`"
+        elif layer_named(syntax.name) is not None:
+            hint = f"`{syntax.name}` is a layer: write it without parentheses, as in `conv 32 k5`"
         else:
             hint = f"define it: `block {syntax.name}(...) {{ ... }}`"
-        self.reports.error("N315", f"unknown block `{syntax.name}`", syntax.name_span, hint)
+        self.reports.error("N315", f"unknown block `{syntax.name}`", syntax.name_span, hint, fix=fix)
 
     def endless(self, syntax: ast.Call) -> None:
         names = [frame.block.syntax.name for frame in self.frames if frame.block is not None]
@@ -612,31 +629,17 @@ class _Lowering:
         return name
 
     def unknown_layer(self, syntax: ast.Layer) -> None:
-        if syntax.name in ("add", "mul", "cat", "res"):
-            shape = "{ f }" if syntax.name == "res" else "{ a | b }"
-            self.reports.error(
-                "N301", f"`{syntax.name}` needs branches", syntax.name_span, f"write `{syntax.name} {shape}`"
-            )
-            return
-        blocks = self.frames[-1].file.blocks
-        if syntax.name in blocks:
-            hint = f"`{syntax.name}` is a block: write `{syntax.name}({', '.join(a.span.text for a in syntax.args)})`"
-            self.reports.error("N301", f"unknown layer `{syntax.name}`", syntax.name_span, hint)
-            return
-        foreign = in_other_systems()
-        native = did_you_mean(syntax.name, [*spellings(), "res"])
-        guess = foreign.get(syntax.name.lower()) or native or did_you_mean(syntax.name, foreign)
-        guess = foreign.get(guess, guess) if guess else None
-        block = did_you_mean(syntax.name, blocks)
-        hint = f"did you mean `{guess}`?" if guess else "the layers are listed in the language reference"
-        hint = f"did you mean the block `{block}(...)`?" if block and not guess else hint
-        self.reports.error("N301", f"unknown layer `{syntax.name}`", syntax.name_span, hint)
+        message, hint, fix = unknown_layer(syntax, self.frames[-1].file.blocks)
+        self.reports.error("N301", message, syntax.name_span, hint, fix=fix)
 
     def problem(self, problem: SpecProblem, attr: Span | None, name: Span, notes: tuple[str, ...]) -> None:
         """What a layer's rule complained about, at the attr it named, with the history of the shape."""
         label = problem.label if attr is not None else ""
         notes = (*problem.notes, *notes, *self.trail())
-        self.reports.add(Diagnostic(problem.code, problem.message, attr or name, label, notes, problem.help))
+        help = problem.help
+        if self.value == 0 and self.input_span is not None and self.input_shape is not None:
+            help = about_the_input(problem, self.input_shape)
+        self.reports.add(Diagnostic(problem.code, problem.message, attr or name, label, notes, help))
         self.shape = None
 
     def origin(self) -> str:

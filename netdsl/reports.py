@@ -25,9 +25,16 @@ class Reports:
                 self.diagnostics.append(diagnostic)
 
     def error(
-        self, code: str, message: str, span: Span, *help: str, notes: tuple[str, ...] = (), label: str = ""
+        self,
+        code: str,
+        message: str,
+        span: Span,
+        *help: str,
+        notes: tuple[str, ...] = (),
+        label: str = "",
+        fix: Edit | None = None,
     ) -> None:
-        self.add(Diagnostic(code, message, span, label, notes, help))
+        self.add(Diagnostic(code, message, span, label, notes, help, fix=fix))
 
     def warn(self, code: str, message: str, span: Span, help: str, fix: Edit | None = None) -> None:
         self.add(Diagnostic(code, message, span, help=(help,), level="warning", fix=fix))

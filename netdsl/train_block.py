@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, replace
 
-from netdsl.diagnostics import Diagnostic, UserError, did_you_mean, plain
+from netdsl.diagnostics import Diagnostic, Edit, UserError, plain
 from netdsl.misfits import misfits
 from netdsl.recipe import AUGMENTATIONS, DATASETS, FITS, LOSSES, OPTIMIZERS, SCHEDULES, SCHEMES, Recipe
 from netdsl.source import Source
 from netdsl.syntax import ast
 from netdsl.syntax.parser import parse
-from netdsl.train_values import KINDS, Mistake, named, read_options, single, whole, word
+from netdsl.train_values import KINDS, Mistake, guessed, named, read_options, single, whole, word
 
 MAX_TEXT = 10_000  # characters of an entry given as text
 
@@ -25,9 +25,14 @@ def _data(entry: ast.Entry) -> dict[str, object]:
     quoted = isinstance(entry.settings[0], ast.Value) and entry.settings[0].quoted
     if quoted or value in DATASETS:
         return {"data": str(value)}
-    guess = did_you_mean(str(value), DATASETS)
+    guess, sure = guessed(str(value), DATASETS)
     known = f"known: {', '.join(f'`{name}`' for name in DATASETS)}; a path is written in quotes"
-    raise Mistake(f"unknown data `{value}`", *([f"did you mean `{guess}`?"] if guess else []), known)
+    raise Mistake(
+        f"unknown data `{value}`",
+        *([f"did you mean `{guess}`?"] if guess else []),
+        known,
+        fix=Edit(entry.settings[0].span, guess) if guess and sure else None,
+    )
 
 
 def _loss(entry: ast.Entry) -> dict[str, object]:
@@ -105,11 +110,7 @@ def lower_train(block: ast.Train) -> tuple[Recipe, list[Diagnostic]]:
     diagnostics = []
     for entry in block.entries:
         if entry.key not in ENTRIES:
-            guess = did_you_mean(entry.key, ENTRIES)
-            hints = (f"did you mean `{guess}`?",) if guess else (f"known: {', '.join(f'`{key}`' for key in ENTRIES)}",)
-            diagnostics.append(
-                Diagnostic("N501", f"unknown entry `{entry.key}` in the train block", entry.key_span, help=hints)
-            )
+            diagnostics.append(_unknown_entry(entry))
         elif entry.key in seen:
             note = f"the first one is on line {seen[entry.key].span.line}"
             diagnostics.append(Diagnostic("N502", f"`{entry.key}` is given twice", entry.key_span, notes=(note,)))
@@ -118,8 +119,40 @@ def lower_train(block: ast.Train) -> tuple[Recipe, list[Diagnostic]]:
             try:
                 found.update(ENTRIES[entry.key](entry))
             except Mistake as mistake:
-                diagnostics.append(Diagnostic("N502", str(mistake), entry.span, help=mistake.help))
+                diagnostics.append(Diagnostic("N502", str(mistake), entry.span, help=mistake.help, fix=mistake.fix))
     return Recipe(**found), diagnostics  # type: ignore[arg-type]
+
+
+def _unknown_entry(entry: ast.Entry) -> Diagnostic:
+    """About an entry that there is not: perhaps one of that name, perhaps an option of one."""
+    guess, sure = guessed(entry.key, ENTRIES)
+    fix = Edit(entry.key_span, guess) if guess and sure else None
+    owners = [
+        example
+        for example, options in (
+            ("opt adam", {"lr": 0, **OPTIMIZERS["adam"].options}),
+            ("opt sgd", OPTIMIZERS["sgd"].options),
+            ("loss ce", LOSSES["ce"].options),
+            ("schedule cosine", SCHEDULES["cosine"].options),
+            ("schedule step", SCHEDULES["step"].options),
+            ("augment", AUGMENTATIONS),
+            ("stop", {"patience": 0}),
+        )
+        if (guessed(entry.key, options)[1] and not sure)
+    ]
+    hint = f"known: {', '.join(f'`{key}`' for key in ENTRIES)}"
+    if sure or guess and not owners:
+        hint = f"did you mean `{guess}`?"
+    elif owners:
+        options = " ".join(setting.span.text for setting in entry.settings)
+        own = guessed(
+            entry.key, ("lr", "wd", "smooth", *(k for o in OPTIMIZERS.values() for k in o.options), "warmup")
+        )[0]
+        option = (
+            own if own and entry.key not in (*AUGMENTATIONS, "patience", "every", "at", "gamma", "end") else entry.key
+        )
+        hint = f"it is an option: `{owners[0]} {option}{'=' if options else ''}{options}`"
+    return Diagnostic("N501", f"unknown entry `{entry.key}` in the train block", entry.key_span, help=(hint,), fix=fix)
 
 
 # -------------------------------------------------------------------------------------------- entries as text

@@ -2,33 +2,88 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
-from netdsl.diagnostics import did_you_mean
+from netdsl.diagnostics import Edit, did_you_mean
+from netdsl.source import Span
+from netdsl.spelling import correction
 from netdsl.syntax import ast
 
 
 class Mistake(Exception):
-    """What is wrong with an entry, and what helps; the caller knows the place."""
+    """What is wrong with an entry, and what helps; the caller knows the place. fix: the edit that the help proposes."""
 
-    def __init__(self, message: str, *help: str) -> None:
+    def __init__(self, message: str, *help: str, fix: Edit | None = None) -> None:
         super().__init__(message)
         self.help = help
+        self.fix = fix
 
 
-def word(value: object, known: Mapping[str, object], what: str) -> str:
-    """The value, if it is a known word."""
+_ELSEWHERE = {
+    **dict.fromkeys(("crossentropy", "crossentropyloss", "softmaxcrossentropy", "categoricalcrossentropy"), "ce"),
+    **dict.fromkeys(("sparsecategoricalcrossentropy", "xent", "crossentropyloss2d"), "ce"),
+    **dict.fromkeys(("binarycrossentropy", "bceloss", "bcewithlogits", "bcewithlogitsloss"), "bce"),
+    **dict.fromkeys(("mseloss", "l2", "l2loss", "meansquarederror", "squarederror"), "mse"),
+    **dict.fromkeys(("nllloss", "negativeloglikelihood"), "nll"),
+    **dict.fromkeys(("cosineannealing", "cosineannealinglr", "cosinedecay"), "cosine"),
+    **dict.fromkeys(("constant", "constantlr", "none"), "const"),
+    **dict.fromkeys(("steplr", "multistep", "multisteplr", "exponential"), "step"),
+    **dict.fromkeys(("onecyclelr", "1cycle"), "onecycle"),
+    **dict.fromkeys(("kaiming", "henormal", "heuniform", "kaimingnormal", "kaiminguniform"), "he"),
+    **dict.fromkeys(("glorot", "glorotuniform", "xavieruniform", "xaviernormal"), "xavier"),
+    **dict.fromkeys(("learningrate", "rate", "eta"), "lr"),
+    **dict.fromkeys(("weightdecay", "decay", "l2reg"), "wd"),
+    **dict.fromkeys(("labelsmoothing", "smoothing"), "smooth"),
+    **dict.fromkeys(("classweights", "weight", "classweight"), "weights"),
+    **dict.fromkeys(("epsilon",), "eps"),
+    **dict.fromkeys(("randomcrop", "padding"), "crop"),
+    **dict.fromkeys(("hflip", "horizontalflip", "randomhorizontalflip", "mirror"), "flip"),
+    **dict.fromkeys(("translate", "translation"), "shift"),
+    **dict.fromkeys(("rotation", "degrees"), "rotate"),
+    **dict.fromkeys(("erase", "randomerasing"), "cutout"),
+    **dict.fromkeys(("etamin", "minlr"), "end"),
+    **dict.fromkeys(("milestones",), "at"),
+    **dict.fromkeys(("stepsize",), "every"),
+    **dict.fromkeys(("pctstart",), "up"),
+    **dict.fromkeys(("optimizer", "optim", "optimiser"), "opt"),
+    **dict.fromkeys(("batchsize", "bs"), "batch"),
+    **dict.fromkeys(("dataset",), "data"),
+    **dict.fromkeys(("criterion", "lossfunction"), "loss"),
+    **dict.fromkeys(("scheduler", "lrscheduler", "lrschedule"), "schedule"),
+    **dict.fromkeys(("valsplit", "validationsplit", "validation", "valfraction"), "val"),
+    **dict.fromkeys(("numepochs", "nepochs", "maxepochs", "iterations"), "epochs"),
+    **dict.fromkeys(("earlystopping", "earlystop"), "stop"),
+    **dict.fromkeys(("initialization", "initialisation", "weightinit"), "init"),
+    **dict.fromkeys(("gradclip", "clipgrad", "clipnorm", "gradientclipping"), "clip"),
+    **dict.fromkeys(("augmentation", "transforms", "augmentations"), "augment"),
+    **dict.fromkeys(("randomseed", "randomstate"), "seed"),
+}
+"""What other systems call something, without case and `_` -> what it is here."""
+
+
+def guessed(text: str, known: Iterable[str]) -> tuple[str | None, bool]:
+    """The known word that is meant, and whether that is certain."""
+    elsewhere = _ELSEWHERE.get(text.lower().replace("_", "").replace("-", ""))
+    sure = elsewhere if elsewhere in set(known) else correction(text, known)
+    return (sure, True) if sure else (did_you_mean(text, known), False)
+
+
+def word(value: object, known: Mapping[str, object], what: str, span: Span | None = None) -> str:
+    """The value, if it is a known word. span: where it stands."""
     if value in known:
         return str(value)
-    guess = did_you_mean(str(value), known)
+    guess, sure = guessed(str(value), known)
     hints = (f"did you mean `{guess}`?",) if guess else ()
-    raise Mistake(f"unknown {what} `{value}`", *hints, f"known: {', '.join(f'`{name}`' for name in known)}")
+    fix = Edit(span, guess) if guess and sure and span is not None else None
+    raise Mistake(f"unknown {what} `{value}`", *hints, f"known: {', '.join(f'`{name}`' for name in known)}", fix=fix)
 
 
 def whole(value: object, minimum: int, what: str) -> int:
     """The value, if it is a whole number of at least `minimum`."""
     if not isinstance(value, int) or value < minimum:
-        raise Mistake(f"{what} must be a whole number of at least {minimum}, not `{_shown(value)}`")
+        is_whole = isinstance(value, float) and value.is_integer() and value >= minimum
+        hints = (f"write `{int(value)}`",) if is_whole else ()  # type: ignore[call-overload]
+        raise Mistake(f"{what} must be a whole number of at least {minimum}, not `{_shown(value)}`", *hints)
     return value
 
 
@@ -55,7 +110,9 @@ def _within(fits: Callable[[float], bool], text: str) -> Callable[[object, str],
     def read(value: object, what: str) -> float:
         number = _number(value, what)
         if not fits(number):
-            raise Mistake(f"`{what}` must be {text}, not {value}")
+            share = number / 100 if 5 <= number < 100 and fits(number / 100) and text.endswith("below 1") else None
+            hints = (f"{value} per cent is `{share:g}`",) if share is not None else ()
+            raise Mistake(f"`{what}` must be {text}, not {value}", *hints)
         return number
 
     return read
@@ -108,30 +165,46 @@ def named(entry: ast.Entry, known: Mapping[str, object], what: str, example: str
     """The first word of an entry that goes on with options."""
     if not entry.settings or not isinstance(entry.settings[0], ast.Value):
         raise Mistake(f"`{entry.key}` takes the name of {what}", f"write `{example}`")
-    return word(entry.settings[0].value, known, what.partition(" ")[2])
+    return word(entry.settings[0].value, known, what.partition(" ")[2], entry.settings[0].span)
 
 
 def read_options(settings: tuple, owner: str, table: Mapping[str, Mapping[str, str]]) -> dict[str, object]:
     """`momentum=0.9 nesterov` -> {"momentum": 0.9, "nesterov": True}; table: owner -> spelling -> kind."""
-    known, found = table[owner], {}
-    for setting in settings:
+    known, read = table[owner], {}
+    for setting, following in zip(settings, (*settings[1:], None), strict=False):
         key = setting.key if isinstance(setting, ast.Keyed) else _shown(setting.value)
         if key not in known:
-            raise _foreign(key, owner, table)
+            raise _foreign(key, owner, table, setting)
         if isinstance(setting, ast.Keyed) == (known[key] == "word"):
-            is_word = known[key] == "word"
-            raise Mistake(f"`{key}` is a word: it takes no value" if is_word else f"`{key}` needs a value: `{key}=...`")
-        if key in found:
-            raise Mistake(f"`{key}` is given twice")
-        found[key] = True if known[key] == "word" else KINDS[known[key]](setting.value.value, key)
-    return found
+            raise _with_or_without(key, known[key] == "word", setting, following)
+        if key in read:
+            raise Mistake(f"`{key}` is given twice", "leave out one of the two")
+        read[key] = True if known[key] == "word" else KINDS[known[key]](setting.value.value, key)
+    return read
 
 
-def _foreign(key: str, owner: str, table: Mapping[str, Mapping[str, str]]) -> Mistake:
+def _with_or_without(key: str, is_word: bool, setting: ast.Syntax, following: ast.Syntax | None) -> Mistake:
+    """About a word that has a value, or an option that has none."""
+    if is_word:
+        fix = Edit(setting.span, key)
+        return Mistake(f"`{key}` is a word: it takes no value", f"write `{key}`, or leave it out", fix=fix)
+    if isinstance(following, ast.Value) and not isinstance(following.value, str):
+        between = Span(setting.span.source, setting.span.end, following.span.start)
+        text = f"write `{key}={following.span.text}`"
+        return Mistake(f"`{key}` needs a value behind `=`", text, fix=Edit(between, "="))
+    return Mistake(f"`{key}` needs a value: `{key}=...`")
+
+
+def _foreign(key: str, owner: str, table: Mapping[str, Mapping[str, str]], setting: ast.Syntax) -> Mistake:
     """About an option that `owner` has not."""
-    guess = did_you_mean(key, table[owner])
+    guess, sure = guessed(key, table[owner])
+    if guess is None and "lr" in table[owner] and isinstance(setting, ast.Value) and isinstance(setting.value, float):
+        text = f"`{owner}` takes its numbers by name, not `{key}`"
+        return Mistake(text, f"write `lr={setting.span.text}`", fix=Edit(setting.span, f"lr={setting.span.text}"))
     others = [f"`{name}`" for name, options in table.items() if key in options]
     hints = [f"did you mean `{guess}`?"] if guess else []
     hints += [f"it is an option of {', '.join(others)}"] if others else []
     hints += [f"known: {', '.join(f'`{name}`' for name in table[owner])}"] if table[owner] else []
-    return Mistake(f"unknown option of `{owner}` `{key}`", *hints)
+    at = setting.span
+    fix = Edit(Span(at.source, at.start, at.start + len(key)), guess) if guess and sure else None
+    return Mistake(f"`{owner}` has no option `{key}`", *hints, fix=fix)

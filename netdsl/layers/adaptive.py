@@ -8,7 +8,7 @@ from netdsl.symbols import pair_text
 
 def adaptive_shape(attrs, x):
     """(C, H, W) -> (C, Ho, Wo), the size that is asked for."""
-    require_rank(x, 3, "`adaptive`")
+    require_rank(x, 3, "`adaptive`", "leave it out: a vector has no height and width")
     return (x[0], *attrs["output_size"])
 
 
@@ -36,5 +36,6 @@ LAYER = LayerDef(
     forward=adaptive_forward,
     backward=adaptive_backward,
     torch=lambda attrs, x: call_text("nn.AdaptiveAvgPool2d", pair_text(attrs["output_size"])),
+    known_as=("adaptiveavgpool", "adaptive_avg_pool"),
     stages=adaptive_stages,
 )

@@ -10,7 +10,7 @@ from netdsl.window_rules import needs_own_padding, pooling_sides, pooling_text, 
 
 def avgpool_resolve(attrs, x):
     """Padding for each side, which `ceil` and `same` may make uneven."""
-    require_rank(x, 3, "`avgpool`")
+    require_rank(x, 3, "`avgpool`", "leave it out: a vector has no height and width")
     return {**attrs, "padding": pooling_sides(attrs, x)}
 
 
@@ -115,5 +115,6 @@ LAYER = LayerDef(
     backward=avgpool_backward,
     torch=avgpool_torch,
     torch_helpers=(UNCOUNTED,),
+    known_as=("averagepool", "averagepooling", "avg_pool"),
     stages=avgpool_stages,
 )

@@ -11,7 +11,9 @@ from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text
 def bn_shape(attrs, x):
     """The shape of x, a map or a vector."""
     if len(x) == 2:
-        raise SpecProblem("N202", f"`bn` needs a map or a vector, but {show_shape(x)} arrives (tokens)")
+        raise SpecProblem(
+            "N202", f"`bn` needs a map or a vector, but {show_shape(x)} arrives (tokens)", help=("use `ln`",)
+        )
     return x
 
 
@@ -87,6 +89,6 @@ LAYER = LayerDef(
     torch=bn_torch,
     cancels_bias=True,
     norms_batch=True,
-    known_as=("batchnorm", "batchnorm2d", "batch_norm"),
+    known_as=("batchnorm", "batchnorm2d", "batch_norm", "batchnormalization", "batchnorm1d"),
     stages=bn_stages,
 )

@@ -21,6 +21,8 @@ def cat_shape(attrs, *inputs):
 
 
 def _help(inputs):
+    if any(len(x) != len(inputs[0]) for x in inputs):
+        return ("give every branch a map, tokens or a vector; `flatten` makes a vector of each",)
     if any(len(x) != 3 for x in inputs):
         return ()
     return ("give every branch the same strides, and padding that keeps the size: `p1` for a 3x3 kernel",)

@@ -8,7 +8,7 @@ from netdsl.layers.contract import LayerDef, require_rank
 
 def cls_shape(attrs, x):
     """(T, D) -> (T + 1, D)."""
-    require_rank(x, 2, "`cls`", "`tokens` makes a sequence of a map")
+    require_rank(x, 2, "`cls`")
     return (x[0] + 1, x[1])
 
 

@@ -167,11 +167,26 @@ class LayerDef:
 
 
 def require_rank(x: Shape, rank: int, what: str, *help: str) -> None:
-    """Complain unless the input has `rank` axes: 3 for a map, 1 for a vector."""
+    """Complain unless the input has `rank` axes: 3 for a map, 2 for tokens, 1 for a vector. help: for vectors."""
     names = {1: "a vector", 2: "tokens", 3: "a map (CxHxW)"}
     if len(x) != rank:
-        arrives = names.get(len(x), f"{len(x)} axes")
-        raise SpecProblem("N202", f"{what} needs {names[rank]}, but {show_shape(x)} arrives ({arrives})", help=help)
+        arrives = {1: "a vector", 2: "tokens", 3: "a map"}[len(x)]
+        hints = help if help and len(x) == 1 else (_other_rank(x, rank),)
+        raise SpecProblem("N202", f"{what} needs {names[rank]}, but {show_shape(x)} arrives ({arrives})", help=hints)
+
+
+def _other_rank(x: Shape, rank: int) -> str:
+    """What makes a map, tokens or a vector of what arrives."""
+    if rank == 1:
+        return "put `flatten` before it"
+    if rank == 2:
+        return (
+            "`tokens` makes a sequence of a map" if len(x) == 3 else f"`reshape 1x{x[0]}` makes one token of a vector"
+        )
+    if len(x) == 2:
+        made = show_shape((x[0], 1, x[1]))
+        return f"`reshape {made}` makes a map of tokens: {x[0]} channels of 1x{x[1]}; its windows are then 1 high"
+    return f"`reshape {x[0]}x1x1` makes a map of a vector"
 
 
 def features(x: Shape) -> int:
@@ -190,6 +205,10 @@ def equal_shapes(name: str, inputs: tuple[Shape, ...]) -> Shape:
         hint = f"bring the channels together, for example with `conv {max(first[0], different[0])} k1`"
     elif len(first) == len(different) == 3:
         hint = "give both branches the same strides, and padding that keeps the size: `p1` for a 3x3 kernel"
+    elif len(first) == len(different) and first[:-1] == different[:-1]:
+        hint = f"bring the features together, for example with `linear {max(first[-1], different[-1])}`"
+    elif len(first) != len(different):
+        hint = "give every branch a map, tokens or a vector; `flatten` makes a vector of each"
     else:
         hint = ""
     raise SpecProblem("N204", message, help=(hint,) if hint else ())

@@ -9,7 +9,7 @@ from netdsl.transposed_rules import transposed_macs, transposed_options, transpo
 
 def convt_shape(attrs, x):
     """(C, H, W) -> (F, Ho, Wo); see transposed_shape."""
-    require_rank(x, 3, "`convt`", "`reshape CxHxW` makes a map of a vector")
+    require_rank(x, 3, "`convt`")
     return transposed_shape(attrs, x)
 
 
@@ -42,6 +42,6 @@ LAYER = LayerDef(
     forward=transposed_forward,
     backward=transposed_backward,
     torch=convt_torch,
-    known_as=("deconv", "convtranspose", "conv_transpose"),
+    known_as=("deconv", "convtranspose", "conv_transpose", "conv2dtranspose"),
     stages=convt_stages,
 )

@@ -2,12 +2,17 @@
 
 import numpy as np
 
+from netdsl.diagnostics import SpecProblem
+from netdsl.ir import show_shape
 from netdsl.kernels.plane_stages import Factor
 from netdsl.layers.contract import Attr, LayerDef, StageCall, require_rank
 
 
 def dropout2d_shape(attrs, x):
     """The shape of x, a map."""
+    if len(x) == 2:
+        message = f"`dropout2d` needs a map (CxHxW), but {show_shape(x)} arrives (tokens)"
+        raise SpecProblem("N202", message, help=("use `dropout`",))
     require_rank(x, 3, "`dropout2d`", "use `dropout`")
     return x
 

@@ -8,7 +8,7 @@ from netdsl.layers.contract import LayerDef, StageCall, require_rank
 
 def gap_shape(attrs, x):
     """(C, H, W) -> (C,)."""
-    require_rank(x, 3, "`gap`")
+    require_rank(x, 3, "`gap`", "leave it out: a vector has no height and width")
     return x[:1]
 
 
@@ -31,6 +31,6 @@ LAYER = LayerDef(
     backward=gap_backward,
     torch=lambda attrs, x: "nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())",
     torch_call=lambda attrs, x: "{x}.mean(dim=(2, 3))",
-    known_as=("globalavgpool", "global_average_pool"),
+    known_as=("globalavgpool", "global_average_pool", "globalaveragepooling", "globalaveragepool"),
     stages=lambda attrs, x: (StageCall(GlobalAverage, (x,)),),
 )

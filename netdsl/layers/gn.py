@@ -12,7 +12,9 @@ from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_tex
 def gn_shape(attrs, x):
     """The shape of x, a map or a vector whose channels the groups divide into more than single numbers."""
     if len(x) == 2:
-        raise SpecProblem("N202", f"`gn` needs a map or a vector, but {show_shape(x)} arrives (tokens)")
+        raise SpecProblem(
+            "N202", f"`gn` needs a map or a vector, but {show_shape(x)} arrives (tokens)", help=("use `ln`",)
+        )
     if x[0] % attrs["groups"]:
         message = f"{attrs['groups']} groups do not divide {x[0]} channels"
         raise SpecProblem("N203", message, "groups", "the groups", help=(f"use a divisor of {x[0]}",))

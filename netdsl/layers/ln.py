@@ -57,6 +57,6 @@ LAYER = LayerDef(
     backward=ln_backward,
     torch=ln_torch,
     torch_call=ln_torch_call,
-    known_as=("layernorm", "layer_norm"),
+    known_as=("layernorm", "layer_norm", "layernormalization"),
     stages=lambda attrs, x: (StageCall(LayerNorm, (x, attrs["eps"])),),
 )

@@ -7,7 +7,7 @@ from netdsl.layers.contract import REQUIRED, Attr, LayerDef, call_text, require_
 
 def lrn_shape(attrs, x):
     """The shape of x, a map."""
-    require_rank(x, 3, "`lrn`")
+    require_rank(x, 3, "`lrn`", "leave it out: a vector has no height and width")
     return x
 
 

@@ -10,7 +10,7 @@ from netdsl.layers.contract import REQUIRED, Attr, LayerDef, call_text, require_
 
 def mha_shape(attrs, x):
     """The shape of x, tokens (T, D) whose D the heads divide."""
-    require_rank(x, 2, "`mha`", "`tokens` makes a sequence of a map")
+    require_rank(x, 2, "`mha`")
     if x[1] % attrs["heads"]:
         message = f"{attrs['heads']} heads do not divide {x[1]} features"
         raise SpecProblem("N203", message, "heads", "the heads", help=(f"use a divisor of {x[1]}",))

@@ -40,7 +40,7 @@ LAYER = LayerDef(
     forward=pad_forward,
     backward=pad_backward,
     torch=pad_torch,
-    known_as=("zeropad", "zero_pad", "zeropad2d"),
+    known_as=("zeropad", "zero_pad", "zeropad2d", "zeropadding"),
     idle={"padding": ((0, 0), (0, 0))},
     stages=lambda attrs, x: (StageCall(Pad, (x, attrs["padding"])),),
 )

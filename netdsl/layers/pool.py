@@ -10,7 +10,7 @@ from netdsl.window_rules import pooling_sides, pooling_text
 
 def pool_resolve(attrs, x):
     """Padding for each side, which `ceil` and `same` may make uneven."""
-    require_rank(x, 3, "`pool`")
+    require_rank(x, 3, "`pool`", "leave it out: a vector has no height and width")
     return {**attrs, "padding": pooling_sides(attrs, x)}
 
 
@@ -91,6 +91,6 @@ LAYER = LayerDef(
     forward=pool_forward,
     backward=pool_backward,
     torch=pool_torch,
-    known_as=("maxpool", "max_pool"),
+    known_as=("maxpool", "max_pool", "maxpooling"),
     stages=pool_stages,
 )

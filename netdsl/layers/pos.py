@@ -6,7 +6,7 @@ from netdsl.layers.contract import LayerDef, require_rank
 
 def pos_shape(attrs, x):
     """The shape of x, tokens."""
-    require_rank(x, 2, "`pos`", "`tokens` makes a sequence of a map")
+    require_rank(x, 2, "`pos`")
     return x
 
 

@@ -12,7 +12,10 @@ def prelu_shape(attrs, x):
     """The shape of x; with `channelwise` a map or a vector."""
     if attrs["channelwise"] and len(x) == 2:
         raise SpecProblem(
-            "N202", f"`channelwise` needs a map or a vector, but {show_shape(x)} arrives (tokens)", attr="channelwise"
+            "N202",
+            f"`channelwise` needs a map or a vector, but {show_shape(x)} arrives (tokens)",
+            attr="channelwise",
+            help=("leave it out",),
         )
     return x
 

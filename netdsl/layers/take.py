@@ -8,7 +8,7 @@ from netdsl.layers.contract import REQUIRED, Attr, LayerDef, require_rank
 
 def take_shape(attrs, x):
     """(T, D) -> (D,)."""
-    require_rank(x, 2, "`take`", "`tokens` makes a sequence of a map; `gap` averages one")
+    require_rank(x, 2, "`take`")
     if attrs["index"] >= x[0]:
         message = f"token {attrs['index']} is outside the {x[0]} tokens, which count from 0"
         raise SpecProblem("N304", message, "index", help=(f"use {x[0] - 1} or less",))

@@ -1,12 +1,17 @@
 """`tokens`: a map as a sequence of its positions."""
 
+from netdsl.diagnostics import SpecProblem
+from netdsl.ir import show_shape
 from netdsl.kernels.shape_stages import Moved
 from netdsl.layers.contract import LayerDef, StageCall, require_rank
 
 
 def tokens_shape(attrs, x):
     """(C, H, W) -> (H * W, C)."""
-    require_rank(x, 3, "`tokens`")
+    if len(x) == 2:
+        message = f"`tokens` needs a map (CxHxW), but {show_shape(x)} arrives (tokens)"
+        raise SpecProblem("N202", message, help=("leave it out: these are tokens",))
+    require_rank(x, 3, "`tokens`", f"`reshape 1x{x[0]}` makes one token of a vector")
     return (x[1] * x[2], x[0])
 
 

@@ -14,7 +14,7 @@ def up_resolve(attrs, x):
 
 def up_shape(attrs, x):
     """(C, H, W) -> (F, (H - 1) * stride + Kh, (W - 1) * stride + Kw)."""
-    require_rank(x, 3, "`up`", "`reshape CxHxW` makes a map of a vector")
+    require_rank(x, 3, "`up`")
     return transposed_shape(attrs, x)
 
 

@@ -9,7 +9,7 @@ from netdsl.symbols import pair_text
 
 def upsample_shape(attrs, x):
     """(C, H, W) -> (C, factor * H, factor * W)."""
-    require_rank(x, 3, "`upsample`")
+    require_rank(x, 3, "`upsample`", "leave it out: a vector has no height and width")
     if attrs["nearest"] and attrs["bilinear"]:
         raise SpecProblem("N313", "`nearest` and `bilinear` exclude each other", "nearest", help=("leave out one",))
     if attrs["align_corners"] and not attrs["bilinear"]:
@@ -69,5 +69,6 @@ LAYER = LayerDef(
     backward=upsample_backward,
     torch=upsample_torch,
     idle={"factor": (1, 1)},
+    known_as=("upsampling",),
     stages=upsample_stages,
 )

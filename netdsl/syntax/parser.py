@@ -19,6 +19,8 @@ from lark import Lark, Token, Transformer, UnexpectedInput, UnexpectedToken
 from netdsl.diagnostics import MAX_SHOWN, Diagnostic
 from netdsl.source import Source, Span
 from netdsl.syntax import ast
+from netdsl.syntax.habits import syntax_help
+from netdsl.syntax.lookalikes import lookalikes, repaired
 from netdsl.syntax.prescan import prescan
 
 MAX_DIGITS = 18
@@ -31,20 +33,28 @@ def parse(source: Source) -> tuple[ast.Program, list[Diagnostic]]:
     found = prescan(source)
     if found:
         return ast.Program(Span(source, 0, 0), ()), found
-    text = _in_lines(source.text)
+    strange = lookalikes(source)
+    text = _in_lines(repaired(source.text, strange))
+    program, diagnostics = _parsed(source, text)
+    lines = {d.span.line for d in strange}
+    return program, _in_order(strange + [d for d in diagnostics if d.span.line not in lines])
+
+
+def _parsed(source: Source, text: str) -> tuple[ast.Program, list[Diagnostic]]:
+    """As `parse`, of the text that Lark is to read in place of the source's own; it has the same offsets."""
     diagnostics: list[Diagnostic] = []
     blanked: dict[int, int] = {}  # line -> how often: first all but its braces, then all of it
     while True:
         try:
             program, more = _lark(source, text)
-            return program, _in_order(diagnostics + more)
+            return program, diagnostics + more
         except UnexpectedInput as error:
             span = _error_span(error, source)
             times = blanked.get(span.line, 0)
             if times == 0:
                 diagnostics.append(_syntax_error(error, span))
             if times == 2 or len(diagnostics) >= MAX_SHOWN:
-                return ast.Program(Span(source, 0, 0), ()), _in_order(diagnostics)
+                return ast.Program(Span(source, 0, 0), ()), diagnostics
             blanked[span.line] = times + 1
             text = _blank_line(text, span.start, keep_braces=times == 0)
 
@@ -168,39 +178,8 @@ def _syntax_error(error: UnexpectedInput, span: Span) -> Diagnostic:
     shown = span.text
     message = f"unexpected `{shown}`" if shown.strip() else "the line ends too early"
     expected = set(error.expected if isinstance(error, UnexpectedToken) else error.allowed or ())
-    help_text = _syntax_help(span, expected)
-    return Diagnostic("N101", message, span, help=(help_text,) if help_text else ())
-
-
-def _syntax_help(span: Span, expected: set[str]) -> str:
-    """The smallest change, where the mistake is a known one; else what could have stood here."""
-    before = span.source.text[: span.start].rstrip(" \t")
-    rest = span.source.text[span.start : span.start + 2]
-    if rest[:1] == "," and re.search(r"\([^()\n]*$", before):
-        return "arguments are separated by spaces and take no parentheses: `conv 32 k5`"
-    if rest[:1] == ",":
-        return "arguments are separated by spaces: `conv 32 k5`"
-    if rest in ("=>", ">>", "> ") or rest[:1] in ("|", ">"):
-        return "layers are chained with `->`"
-    line = before.rpartition("\n")[2].split()
-    if line[:1] == ["block"] and len(line) <= 2:
-        return "a block has parentheses: `block f(...) { ... }`"
-    if line[:1] == ["use"]:
-        return 'a file is written in quotes: `use "blocks.net"`'
-    if line[:1] in (["if"], ["for"]) and "{" not in before.rpartition("\n")[2]:
-        return f"what `{line[0]}` decides about stands in braces: `{{ ... }}`"
-    if rest[:1] == ";":
-        return "write what follows on a new line, or after `->`"
-    if before.endswith(("->", ":", "*")):
-        return f"a layer or `{{` must follow `{before[-2:] if before.endswith('->') else before[-1]}`"
-    if re.match(r"\d[\d_.]*[A-Za-z]", span.source.text[span.start :]):
-        return "put a space between the number and the word"
-    if not span.text.isascii():
-        return "names are made of ASCII letters, digits and `_`; put other text in a comment"
-    if before.endswith("="):
-        return "a value must follow `=`"
-    names = sorted({_EXPECTED[name] for name in expected if name in _EXPECTED})
-    return f"expected {' or '.join(names)}" if 0 < len(names) <= 4 else ""
+    help_text, fix = syntax_help(span, expected, _EXPECTED)
+    return Diagnostic("N101", message, span, help=(help_text,) if help_text else (), fix=fix)
 
 
 # -------------------------------------------------------------------------------------------- the tree

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from netdsl.diagnostics import Diagnostic
+from netdsl.diagnostics import Diagnostic, Edit
 from netdsl.source import Source, Span
 
 MAX_NESTING = 64
@@ -40,6 +40,7 @@ def _forbidden_characters(source: Source) -> list[Diagnostic]:
                 f"the character U+{ord(match.group()):04X} is not allowed in a spec",
                 span,
                 help=("remove it: it cannot be seen",),
+                fix=Edit(span, ""),
             )
         ]
     return []
