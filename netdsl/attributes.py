@@ -272,8 +272,8 @@ def _of_habit(layer: LayerDef, arg: ast.Arg) -> Diagnostic | None:
     if comment and not re.match(r"//\s*[\d(]", line[comment.start() :]):
         at = Span(arg.span.source, start + comment.start(), start + comment.end())
         return Diagnostic("N101", "unexpected `//`", at, help=("a comment begins with `#`",), fix=Edit(at, "#"))
-    if isinstance(value, ast.Binary) and re.search(r"--\s*$", text[: value.right.span.start]):
-        at = text.rindex("--", 0, value.right.span.start)
+    if isinstance(value, ast.Binary) and "--" in arg.span.text:
+        at = start + arg.span.text.index("--")
         span = Span(arg.span.source, at, at + 2)
         return Diagnostic("N101", "unexpected `--`", span, help=("layers are chained with `->`",), fix=Edit(span, "->"))
     if isinstance(value, ast.Binary) and value.op == "*" and isinstance(value.right, ast.Number):

@@ -61,6 +61,7 @@ CODES = {
     "N607": "one layer holds most of the params",
     "N608": "a subtraction that reads like two values",
     "N609": "an output that is never used",
+    "N610": "an ignore that ignores nothing",
 }
 
 MAX_SHOWN = 20  # diagnostics; what follows is counted

@@ -109,7 +109,7 @@ def is_not_written(key: str) -> bool:
     return key in _NOT_WRITTEN
 
 
-def statement(text: str, channels: int | None = None) -> str | None:
+def translated(text: str, channels: int | None = None) -> str | None:
     """The statement that a line or call of another system means; None where there is none that surely is.
 
     channels: those that arrive, where they are known; a number that is them is not written.

@@ -120,7 +120,7 @@ def _read(path: Path, shown: str) -> bytes:
     except IsADirectoryError as error:
         raise UserError(f"`{shown}` is a folder, not a `.net` file", _folder_help(path)) from error
     except FileNotFoundError as error:
-        raise UserError(f"there is no file `{shown}`", _nearby(path)) from error
+        raise UserError(f"cannot read `{shown}`: there is no such file", _nearby(path)) from error
     except OSError as error:
         raise UserError(f"cannot read `{shown}`: {(error.strerror or str(error)).lower()}") from error
     return data

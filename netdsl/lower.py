@@ -36,7 +36,7 @@ from netdsl.expressions import (
     opposite,
     show_value,
 )
-from netdsl.foreign import layer_named, statement
+from netdsl.foreign import layer_named, translated
 from netdsl.input_constants import Constants, input_constants
 from netdsl.ir import Call, Graph, Node, Shape, show_shape, verify_graph
 from netdsl.layers import find_layer, layer_of
@@ -47,8 +47,8 @@ from netdsl.recipe import Recipe
 from netdsl.reports import Reports
 from netdsl.scopes import Labels, OpenScope, Output
 from netdsl.source import Span
-from netdsl.symbols import is_symbolic, plain_value, substitute, symbol
 from netdsl.spelling import correction
+from netdsl.symbols import is_symbolic, plain_value, substitute, symbol
 from netdsl.syntax import ast
 from netdsl.train_block import lower_train
 from netdsl.unknown_names import about_the_input, is_input, unknown_layer
@@ -492,7 +492,7 @@ class _Lowering:
         blocks = self.frames[-1].file.blocks
         sure = correction(syntax.name, blocks)
         guess = sure or did_you_mean(syntax.name, blocks)
-        meant = None if sure else statement(syntax.span.text, None if self.shape is None else features(self.shape))
+        meant = None if sure else translated(syntax.span.text, None if self.shape is None else features(self.shape))
         fix = None
         if meant is not None:
             is_own = find_layer(syntax.name) is not None

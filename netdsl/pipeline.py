@@ -12,9 +12,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from netdsl.analysis.ignores import heard
 from netdsl.analysis.lints import lints
 from netdsl.analysis.summary import Summary, with_picture
-from netdsl.diagnostics import Diagnostic, SpecError, UserError, bounded_guesses
+from netdsl.diagnostics import Diagnostic, Edit, SpecError, UserError, bounded_guesses
 from netdsl.ir import Graph
 from netdsl.library import Library, read_spec
 from netdsl.lower import lower
@@ -22,12 +23,14 @@ from netdsl.misfits import misfits
 from netdsl.names import identifier
 from netdsl.passes.choose_algorithms import chosen, direct
 from netdsl.recipe import Recipe
-from netdsl.source import Source
+from netdsl.source import Source, Span
 from netdsl.syntax.parser import parse
 from netdsl.syntax.printer import format_source
 
 if TYPE_CHECKING:
     from netdsl.backends.interpreter import LayerNetwork
+
+MAX_ROUNDS, MAX_TRIALS = 50, 100  # of `fix_text`
 
 
 @dataclass(frozen=True)
@@ -146,21 +149,91 @@ def check_text(text: str, file: str = "net.net", root: Path | None = None) -> tu
     diagnostics.sort(key=lambda d: (d.span.source is not source, d.span.source.name, d.span.start))
     if graph is None:
         return None, diagnostics
-    diagnostics = sorted([*diagnostics, *lints(program, graph, recipe)], key=lambda d: d.span.start)
+    diagnostics = heard(source, sorted([*diagnostics, *lints(program, graph, recipe)], key=lambda d: d.span.start))
     return Net(source, graph, recipe, tuple(diagnostics), library.used), diagnostics
 
 
-def fix_text(text: str, diagnostics: Sequence[Diagnostic]) -> tuple[str, int]:
-    """The text with every certain fix of its diagnostics applied, and how many there were. A line that a fix leaves
-    empty goes."""
-    edits = sorted({(d.fix.span.start, d.fix.span.end, d.fix.text) for d in diagnostics if d.fix}, reverse=True)
-    for start, end, new in edits:
+def fix_text(text: str, file: str = "net.net", root: Path | None = None) -> tuple[str, int]:
+    """The text with every proposed edit that is certain to help, and how many there were.
+
+    An edit counts as certain where the text is checked again and what it was made for is gone, with nothing new at
+    its place: all at once, and where that does not hold, one by one. What then comes to light is fixed as well.
+    """
+    count = 0
+    diagnostics = check_text(text, file, root)[1]
+    for _ in range(MAX_ROUNDS):
+        edits = _edits(diagnostics, file)
+        tried = (edits, *([edit] for edit in edits[:MAX_TRIALS] if len(edits) > 1))
+        for some in tried if edits else ():
+            changed = _edited(text, some)
+            after = check_text(changed, file, root)[1]
+            if _is_better(diagnostics, after, some, file):
+                text, diagnostics, count = changed, after, count + len(some)
+                break
+        else:
+            break
+    return text, count
+
+
+def _edits(diagnostics: Sequence[Diagnostic], file: str) -> list[Edit]:
+    """The edits of the file itself, the last one first, none in another."""
+    own = {d.fix for d in diagnostics if d.fix is not None and d.fix.span.source.name == file}
+    edits: list[Edit] = []
+    for edit in sorted(own, key=lambda edit: (edit.span.start, edit.span.end), reverse=True):
+        if not edits or edit.span.end <= edits[-1].span.start:
+            edits.append(edit)
+    return edits
+
+
+def _edited(text: str, edits: Sequence[Edit]) -> str:
+    """The text after edits that stand from its end to its start. A line that one leaves empty goes."""
+    for edit in edits:
+        start, end = edit.span.start, edit.span.end
         line_start, line_end = text.rfind("\n", 0, start) + 1, text.find("\n", end)
         before, after = text[line_start:start], text[end : line_end if line_end >= 0 else len(text)]
-        if not (before + new + after).strip():
+        if (before + text[start:end] + after).strip() and not (before + edit.text + after).strip():
             start, end = line_start, line_end + 1 if line_end >= 0 else len(text)
-        text = text[:start] + new + text[end:]
-    return text, len(edits)
+        text = text[:start] + edit.text + text[end:]
+    return text
+
+
+def _rank(diagnostics: Sequence[Diagnostic]) -> tuple[int, int, int, int]:
+    """How far a text is from right: what stops the parser, what stops names, other errors, warnings."""
+    errors = [d.code for d in diagnostics if d.level == "error"]
+    syntax, names = (sum(code[1] in kind for code in errors) for kind in ("01", "35"))
+    return syntax, names, len(errors), len(diagnostics) - len(errors)
+
+
+def _is_better(before: Sequence[Diagnostic], after: Sequence[Diagnostic], edits: Sequence[Edit], file: str) -> bool:
+    """Whether less is wrong than before, or as much but further on, where a mistake hid another; and nothing where the
+    edits were made."""
+    if _at_an_edit(after, edits, file):
+        return False
+    if _rank(after) != _rank(before):
+        return _rank(after) < _rank(before)
+    places = sorted(d.span.start for d in before)
+    moved = sorted(_origin(d.span, edits, file) for d in after)
+    return places != moved and all(new >= old for old, new in zip(places, moved, strict=True))
+
+
+def _origin(span: Span, edits: Sequence[Edit], file: str) -> int:
+    """Where a place of the edited text was before; edits stand from the end to the start."""
+    start = span.start
+    for edit in reversed(edits) if span.source.name == file else ():
+        if start > edit.span.start:
+            start = max(edit.span.start, start - len(edit.text) + edit.span.end - edit.span.start)
+    return start
+
+
+def _at_an_edit(diagnostics: Sequence[Diagnostic], edits: Sequence[Edit], file: str) -> bool:
+    """Whether an error stands where one of the edits was made."""
+    shift, places = 0, []
+    for edit in reversed(edits):
+        start = edit.span.start + shift
+        places.append((start, start + len(edit.text)))
+        shift += len(edit.text) - (edit.span.end - edit.span.start)
+    errors = [d.span for d in diagnostics if d.level == "error" and d.span.source.name == file]
+    return any(span.start < end and start < span.end for span in errors for start, end in places)
 
 
 def format_text(text: str, file: str = "net.net") -> tuple[str | None, list[Diagnostic]]:

@@ -119,13 +119,16 @@ def lower_train(block: ast.Train) -> tuple[Recipe, list[Diagnostic]]:
             try:
                 found.update(ENTRIES[entry.key](entry))
             except Mistake as mistake:
-                diagnostics.append(Diagnostic("N502", str(mistake), entry.span, help=mistake.help, fix=mistake.fix))
+                span = mistake.fix.span if mistake.fix is not None and mistake.fix.span.text.strip() else entry.span
+                diagnostics.append(Diagnostic("N502", str(mistake), span, help=mistake.help, fix=mistake.fix))
     return Recipe(**found), diagnostics  # type: ignore[arg-type]
 
 
 def _unknown_entry(entry: ast.Entry) -> Diagnostic:
     """About an entry that there is not: perhaps one of that name, perhaps an option of one."""
-    guess, sure = guessed(entry.key, ENTRIES)
+    tables = [*(o.options for o in (*OPTIMIZERS.values(), *LOSSES.values(), *SCHEDULES.values())), AUGMENTATIONS]
+    is_option = entry.key in ("lr", "patience") or any(entry.key in table for table in tables)
+    guess, sure = (None, False) if is_option else guessed(entry.key, ENTRIES)
     fix = Edit(entry.key_span, guess) if guess and sure else None
     owners = [
         example

@@ -65,7 +65,7 @@ def _guess(syntax: ast.Layer, blocks: Mapping[str, object]) -> tuple[str, Edit |
 
 
 def about_the_input(problem: SpecProblem, shape: Shape) -> tuple[str, ...]:
-    """What helps where a layer cannot take the input of the network: it is perhaps the input that is written wrongly."""
+    """What helps where a layer cannot take the network's input: perhaps it is the input that is written wrongly."""
     needs_a_map = problem.code == "N202" and "needs a map (" in problem.message
     if needs_a_map and len(shape) == 2 and any("reshape" in help for help in problem.help):
         a, b = shape

@@ -25,9 +25,11 @@ def lints(program: ast.Program, graph: Graph, recipe: Recipe) -> list[Diagnostic
     return list(found.values())
 
 
-def _warning(code: str, message: str, span: Span | None, *help: str, notes: tuple[str, ...] = ()) -> Diagnostic:
+def _warning(
+    code: str, message: str, span: Span | None, *help: str, notes: tuple[str, ...] = (), fix: Edit | None = None
+) -> Diagnostic:
     assert span is not None
-    return Diagnostic(code, message, span, notes=notes, help=help, level="warning")
+    return Diagnostic(code, message, span, notes=notes, help=help, level="warning", fix=fix)
 
 
 def _graph_lints(graph: Graph, recipe: Recipe) -> Iterator[Diagnostic]:
@@ -57,7 +59,10 @@ def _pairs(before: Node, node: Node) -> Iterator[Diagnostic]:
     first, second = layer_of(before.op), layer_of(node.op)
     if second.cancels_bias and any(p.name == "bias" for p in before.params) and "nobias" in before.attrs:
         text = f"the bias of `{before.op}` does nothing: `{node.op}` takes the mean away"
-        yield _warning("N605", text, before.span, "write `nobias`", notes=(f"`{node.op}` has a bias of its own",))
+        assert before.span is not None
+        edit = Edit(Span(before.span.source, before.span.end, before.span.end), " nobias")
+        notes = (f"`{node.op}` has a bias of its own",)
+        yield _warning("N605", text, before.span, "write `nobias`", notes=notes, fix=edit)
     if first is second and first.is_linear:
         text = f"two `{node.op}` layers with nothing between can do no more than one"
         yield _warning("N606", text, node.span, "put `relu` between them, or leave one out")

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+from netdsl.diagnostics import plain
+
+if TYPE_CHECKING:
+    from netdsl.diagnostics import Diagnostic
+    from netdsl.pipeline import Net
 
 
 @click.command()
@@ -18,45 +25,92 @@ import click
     show_default=True,
     help="How diagnostics are shown; json is one object a line.",
 )
-@click.option("--fix", is_flag=True, help="Apply the fixes that are certain to the specs.")
-def command(specs: tuple[Path, ...], style: str, fix: bool) -> int:
+@click.option("--fix", is_flag=True, help="Apply the edits that are certain to help to the specs; by default none.")
+@click.option("--diff", is_flag=True, help="With --fix: show the edits and write nothing; by default they are written.")
+def command(specs: tuple[Path, ...], style: str, fix: bool, diff: bool) -> int:
     """Check specs: syntax, names, shapes, counts, and warnings. Writes nothing, unless with --fix.
+
+    An edit is certain where the spec, checked again, no longer has what it was made for, and nothing new at its place.
+    `# netdsl: ignore N604` at the end of a line takes a warning back.
 
     \b
     Examples:
       netdsl check lenet.net
       netdsl check specs/*.net --format concise
       netdsl check --fix lenet.net
+      netdsl check --fix --diff lenet.net
     """
-    from netdsl.cli import lazy_numpy, say, wants_color
+    from netdsl.cli import lazy_numpy
 
     lazy_numpy()
-    from netdsl.diagnostics import render_all, render_concise
-    from netdsl.files import write_atomic
-    from netdsl.pipeline import check_file, fix_text
+    from netdsl.pipeline import check_file
 
+    if diff and not fix:
+        raise click.UsageError("`--diff` shows what `--fix` would change: write `--fix --diff`")
     failed = False
     for path in specs:
-        net, diagnostics = check_file(path)
-        own = [d for d in diagnostics if d.fix and d.span.source.name == str(path)]
-        if fix and own:
-            text, count = fix_text(own[0].span.source.text, own)
-            write_atomic(path, text)
-            say(f"{path}: fixed {count}")
-            net, diagnostics = check_file(path)
+        net, diagnostics = (_fixed if fix and not diff else check_file)(path)
+        if diff:
+            _show_diff(path)
+        _show(path, None if net is None else net.graph.num_params, diagnostics, style)
         failed |= net is None
-        if style == "json":
-            for diagnostic in diagnostics:
-                click.echo(json.dumps(diagnostic.as_dict()))
-        elif style == "concise":
-            for diagnostic in diagnostics:
-                click.echo(render_concise(diagnostic))
-        else:
-            if diagnostics:
-                click.echo(render_all(diagnostics, wants_color()), err=True)
-            if net is not None:
-                say(f"{path}: ok, {net.graph.num_params:_} params")
-            else:
-                count = sum(d.level == "error" for d in diagnostics)
-                say(f"{path}: {count} error{'s' if count != 1 else ''}")
     return int(failed)
+
+
+def _edits(path: Path) -> tuple[str, str, int]:
+    """The text of a spec, what `--fix` makes of it, and by how many edits."""
+    from netdsl.library import read_spec
+    from netdsl.pipeline import fix_text
+
+    text = read_spec(path, str(path))
+    if not isinstance(text, str):
+        return "", "", 0
+    return text, *fix_text(text, str(path), path.resolve().parent)
+
+
+def _fixed(path: Path) -> tuple[Net | None, list[Diagnostic]]:
+    """Writes what is certain, and checks what was written."""
+    from netdsl.cli import say
+    from netdsl.files import write_atomic
+    from netdsl.pipeline import check_file
+
+    _, text, count = _edits(path)
+    if count:
+        write_atomic(path, text)
+        say(f"{path}: fixed {count}")
+    return check_file(path)
+
+
+def _show_diff(path: Path) -> None:
+    """A unified diff on stdout, and how many edits it has."""
+    from difflib import unified_diff
+
+    from netdsl.cli import say
+
+    text, changed, count = _edits(path)
+    lines = (part.splitlines() for part in (text, changed))
+    for line in unified_diff(*lines, fromfile=str(path), tofile=f"{path} (fixed)", lineterm=""):
+        click.echo(plain(line))
+    say(f"{path}: {count} can be fixed" if count else f"{path}: nothing can be fixed for certain")
+
+
+def _show(path: Path, params: int | None, diagnostics: list[Diagnostic], style: str) -> None:
+    """The diagnostics in the chosen style, and for a person a last line."""
+    from netdsl.cli import say, wants_color
+    from netdsl.diagnostics import render_all, render_concise
+
+    if style == "json":
+        for diagnostic in diagnostics:
+            click.echo(json.dumps(diagnostic.as_dict()))
+    elif style == "concise":
+        for diagnostic in diagnostics:
+            click.echo(render_concise(diagnostic))
+    else:
+        if diagnostics:
+            click.echo(render_all(diagnostics, wants_color()), err=True)
+        errors = sum(d.level == "error" for d in diagnostics)
+        say(
+            f"{path}: {errors} error{'s' if errors != 1 else ''}"
+            if params is None
+            else f"{path}: ok, {params:_} params"
+        )

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 
 from netdsl.diagnostics import Edit, did_you_mean
-from netdsl.foreign import layer_named, statement
+from netdsl.foreign import layer_named, translated
 from netdsl.layers import in_other_systems
 from netdsl.source import Span
 
@@ -18,7 +18,8 @@ _PYTHON = ("import", "from", "class", "def", "return", "print", "self", "super",
 
 _LINES = (
     (
-        r"\s*inputs?\b\s*(?:[:=(\[]|shape|size)?\s*=?\s*[(\[]*\s*(?:(?:None|N|-1)\s*,)?\s*(?P<sizes>\d+(?:\s*[,xX* ]\s*\d+)*)[\s)\],]*",
+        r"\s*inputs?\b\s*(?:[:=(\[]|shape|size)?\s*=?\s*[(\[]*\s*(?:(?:None|N|-1)\s*,)?"
+        r"\s*(?P<sizes>\d+(?:\s*[,xX* ]\s*\d+)*)[\s)\],]*",
         "input",
     ),
     (r"\s*expect\b(?P<left>[^=<>!]+)=(?P<right>[^=].*)", "expect{left}=={right}"),
@@ -47,7 +48,7 @@ _ENTRIES = (
 
 def syntax_help(span: Span, expected: set[str], what: dict[str, str]) -> Help:
     """The help, and the edit that it proposes. expected: names of tokens; what: how they are called."""
-    whole = (_of_comment, _of_entry, _of_line) if len(_around(span)[0]) < MAX_LINE else ()
+    whole = (_of_comment, _of_entry, _of_call, _of_line) if len(_around(span)[0]) < MAX_LINE else ()
     for attempt in (*whole, _of_quotes, _of_call, _of_merge, _of_sign):
         found = attempt(span)
         if found[0]:
@@ -125,7 +126,7 @@ def _of_line(span: Span) -> Help:
     line = f"{before}{rest}".rstrip()
     word = re.match(r"\s*(\w+)", line)
     if "->" not in line and re.match(r"\s*[\w.]+\s*=", line) or re.match(r"\s*self\.", line):
-        found = statement(line)
+        found = translated(line)
         if found:
             return f"write `{found}`", _edit(span, start + len(line) - len(line.lstrip()), start + len(line), found)
     for pattern, template in _LINES:
@@ -190,7 +191,7 @@ def _of_call(span: Span) -> Help:
     call = re.fullmatch(r"[A-Za-z_][\w.]*\s*(\(.*\))?", piece)
     if not call or not (call[1] or "." in piece) or piece.startswith(("in.", *(f"{op}(" for op in _MERGES))):
         return NO_HELP
-    new = statement(piece)
+    new = translated(piece)
     if new is None:
         return NO_HELP
     at = start + begin + len(text) - len(text.lstrip())
@@ -250,11 +251,10 @@ def _of_sign(span: Span) -> Help:
         return "remove it: a line that begins with `->` goes on with the one above", None
     if rest.startswith("|"):
         return "layers are chained with `->`", _edit(span, span.start, span.start + 1, "->")
-    if re.search(r"(?:^|->|[{|]|\*)\s*[(\[]\s*\w+\s*$|(?:^|->|\*|\d)\s*$", before) and re.match(
-        r"[(\[]\s*[A-Za-z]|\d", rest
-    ):
-        if rest[:1] in "([" or before.rstrip()[-1:].isalnum() and re.search(r"[(\[]\s*\w+\s*$", before):
-            return "a group stands in braces: `2 * { conv 8 -> relu }`", None
+    opens = re.search(r"(?:^|->|\*|\d)\s*$", before) and re.match(r"[(\[]\s*[A-Za-z]", rest)
+    inside = re.search(r"(?:^|->|[{|]|\*)\s*[(\[]\s*\w+\s*$", before) and re.match(r"\d", rest)
+    if opens or inside:
+        return "a group stands in braces: `2 * { conv 8 -> relu }`", None
     if rest[:1] in ("$", "`", "!") or rest.startswith("{") and re.match(r"\{\w+\}", rest):
         return "a name stands by itself: `conv c`", None
     if rest.startswith(("**", "^")) or before.endswith("*") and rest.startswith("*"):
@@ -288,7 +288,9 @@ def _comma(span: Span, rest: str) -> Help:
         return "layers are chained with `->`", _edit(span, span.start, span.start + 1, " ->")
     if not rest[1:].strip():
         return "remove it: a line needs no sign at its end", _edit(span, span.start, span.start + 1, "")
-    return "arguments are separated by spaces: `conv 32 k5`", _edit(span, span.start, span.start + 1, " ")
+    return "arguments are separated by spaces: `conv 32 k5`", _edit(
+        span, span.start, span.start + 1, "" if rest[1:2] == " " else " "
+    )
 
 
 def _is_layer(word: str) -> bool:

@@ -134,14 +134,52 @@ def test_a_missing_file_is_named(tmp_path, capsys):
     assert "cannot read" in capsys.readouterr().err
 
 
+BROKEN = "input 3x8x8\nconv 8 k3 nobais -> rellu\nconv 8 k3 \u2192 bn\ngap -> dense 2 -> foo\n"
+FIXED = "input 3x8x8\nconv 8 k3 nobias -> relu\nconv 8 k3 -> bn\ngap -> linear 2 -> foo\n"
+
+
 def test_fix_applies_what_is_certain_and_nothing_else(tmp_path, capsys):
     path = tmp_path / "a.net"
-    path.write_text("input 3x8x8\nlet k = 9\nlet c = 9\nact: relu\nconv c -1 k3 -> bn\ngap -> linear 2\n")
+    path.write_text("input 3x8x8\nlet k = 9\nlet c = 9\nact: relu\nconv c -1 k3 -> bn\ngap -> linear 2 -> softmax\n")
     assert run(["check", "--fix", str(path)]) == 0
-    assert path.read_text() == "input 3x8x8\nlet c = 9\nrelu\nconv c-1 k3 -> bn\ngap -> linear 2\n"
+    assert path.read_text() == "input 3x8x8\nlet c = 9\nrelu\nconv c-1 k3 nobias -> bn\ngap -> linear 2 -> softmax\n"
     shown = capsys.readouterr().err
-    assert "fixed 3" in shown
-    assert "N605" in shown and "N601" not in shown
+    assert "fixed 4" in shown
+    assert "N604" in shown and "N601" not in shown
+
+
+def test_fix_mends_the_errors_that_it_can_and_says_the_others(tmp_path, capsys):
+    path = tmp_path / "a.net"
+    path.write_text(BROKEN, encoding="utf-8")
+    assert run(["check", "--fix", str(path)]) == 1
+    assert path.read_text() == FIXED
+    shown = capsys.readouterr().err
+    assert f"{path}: fixed 4" in shown and "unknown layer `foo`" in shown and shown.endswith(": 1 error\n")
+    assert run(["check", "--fix", str(path)]) == 1
+    assert path.read_text() == FIXED and "fixed" not in capsys.readouterr().err
+
+
+def test_fix_with_diff_shows_the_edits_and_writes_nothing(tmp_path, capsys):
+    path = tmp_path / "a.net"
+    path.write_text(BROKEN, encoding="utf-8")
+    assert run(["check", "--fix", "--diff", str(path)]) == 1
+    shown = capsys.readouterr()
+    assert path.read_text(encoding="utf-8") == BROKEN
+    assert [line for line in shown.out.splitlines() if line[:1] == "+"][1:] == FIXED.splitlines()[1:]
+    assert f"{path}: 4 can be fixed" in shown.err and "unknown layer `foo`" in shown.err
+    assert run(["check", "--diff", str(path)]) == 2
+
+
+def test_a_fix_that_cannot_be_written_leaves_the_spec_as_it_was(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "a.net"
+    path.write_text(BROKEN, encoding="utf-8")
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr("os.fsync", full)
+    assert run(["check", "--fix", str(path)]) == 2
+    assert path.read_text(encoding="utf-8") == BROKEN and [p.name for p in tmp_path.iterdir()] == ["a.net"]
 
 
 def test_a_used_file_is_read_from_the_folder_of_the_spec_and_nowhere_else(tmp_path, capsys):
