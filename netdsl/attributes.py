@@ -236,7 +236,11 @@ def _unknown(layer: LayerDef, word: str, span: Span, names: Mapping[str, Value] 
 def _too_many(layer: LayerDef, arg: ast.Arg, value: Value, shape: Shape | None, written: Mapping) -> _Mistake:
     """A bare value too many: perhaps the window, perhaps the size of the input, which is never written."""
     count = sum(attr.positional for attr in layer.attrs)
-    flags = [attr.flag for attr in layer.attrs if attr.flag and not attr.positional and attr.kind != "sides" and attr.name not in written]
+    flags = [
+        attr.flag
+        for attr in layer.attrs
+        if attr.flag and not attr.positional and attr.kind != "sides" and attr.name not in written
+    ]
     takes = "no value" if count == 0 else f"only {plural(count, 'value')}"
     hints, fix = [], None
     sizes = tuple(value) if isinstance(value, list) else value

@@ -30,7 +30,7 @@ FLOORS = [
     {"passes"},
     {"backends"},
     {"pipeline"},
-    {"training", "gradient_check", "tuning"},
+    {"training", "gradient_check", "tuning", "layer_pages"},
     {"verify", "bench"},
     {"cli"},
     {"", "__main__", "api"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from netdsl.ir import Node
@@ -13,6 +14,22 @@ def layer_text(node: Node) -> str:
     """`conv 64 k3 s2 p1 nobias`: what differs from the defaults."""
     words = [_setting(attr, node.attrs) for attr in layer_of(node.op).attrs if attr.name in node.attrs]
     return " ".join([node.op, *filter(None, words)])
+
+
+def written_text(node: Node) -> str:
+    """The layer as it is written, on one line; with the values it got where a name or an expression is written."""
+    if node.span is None:
+        return node.op
+    name, *words = node.span.text.split("#")[0].split() or [node.op]
+    is_plain = all(re.fullmatch(rf"(\w+=)?{_NUMBER}|[a-z]+\d+(x\d+)*", w) or w in _words_of(node) for w in words)
+    return " ".join([name, *words]) if is_plain else layer_text(node)
+
+
+_NUMBER = r"[\d_]+(\.\d+)?(e-?\d+)?(x\d+)*"
+
+
+def _words_of(node: Node) -> set[str]:
+    return {attr.name for attr in layer_of(node.op).attrs if attr.kind == "word"}
 
 
 def _setting(attr: Attr, attrs: Mapping[str, object]) -> str:

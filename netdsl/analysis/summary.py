@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 from math import prod
 
+from netdsl.analysis.layer_text import written_text
 from netdsl.analysis.loss import logits_value
 from netdsl.ir import Graph, Node, show_shape
 from netdsl.layers.contract import plural
@@ -12,6 +14,7 @@ from netdsl.recipe import Recipe
 
 FLOAT32 = 4  # bytes
 HEAD = ("layer", "", "output", "params", "MACs")
+LEAST_NAME, LEAST_TEXT = 12, 10  # columns that names and texts keep
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,48 @@ def show_bytes(count: int) -> str:
         if count >= size:
             return f"{count / size:.1f} {unit}"
     return f"{count} B"
+
+
+def shortened(text: str, length: int) -> str:
+    """`text`, or its two ends where it is longer: `layer1....conv2`."""
+    if len(text) <= length:
+        return text
+    tail = (length - 3) // 2
+    return f"{text[: length - 3 - tail]}...{text[len(text) - tail :]}"
+
+
+def _compact(number: str) -> str:
+    """`1,234,567` as `1.23M`; anything else as it is."""
+    digits = number.replace(",", "")
+    for unit, size in (("T", 10**12), ("G", 10**9), ("M", 10**6), ("K", 10**3)):
+        if digits.isdigit() and int(digits) >= size:
+            return (
+                f"{int(digits) / size:.3g}{unit}" if int(digits) < 999.5 * size else f"{int(digits) / size:.0f}{unit}"
+            )
+    return number
+
+
+def fitted(rows: list[tuple[str, ...]], width: int | None) -> list[tuple[str, ...]]:
+    """The rows of a summary's table in at most `width` columns: names and texts shortened, then numbers rounded, then
+    the texts left out."""
+    whole = [max(len(row[i]) for row in rows) for i in range(5)]
+    if width is None or sum(whole) + 8 <= width:
+        return rows
+    for is_compact, with_text in ((False, True), (True, True), (True, False)):
+        numbers = [(_compact(row[3]), _compact(row[4])) if is_compact else row[3:] for row in rows]
+        fixed = sum(
+            max(map(len, column))
+            for column in zip(*((row[2], *n) for row, n in zip(rows, numbers, strict=True)), strict=True)
+        )
+        room = width - fixed - (8 if with_text else 6)
+        if room >= (LEAST_NAME + LEAST_TEXT if with_text else LEAST_NAME):
+            break
+    room = max(room, 5)
+    name = min(whole[0], max(LEAST_NAME, room - whole[1], room // 2)) if with_text else room
+    return [
+        (shortened(row[0], name), *([shortened(row[1], room - name)] if with_text else []), row[2], *n)
+        for row, n in zip(rows, numbers, strict=True)
+    ]
 
 
 @dataclass(frozen=True)
@@ -91,7 +136,7 @@ class Summary:
         body = [("input", self._constants(), show_shape(self.graph.input_shape), "", "")]
         for node in self.graph.nodes:
             params = sum(p.size for p in node.params)
-            text = " ".join(node.span.text.split()) if node.span else node.op
+            text = written_text(node)
             body.append(
                 (
                     node.name,
@@ -136,17 +181,25 @@ class Summary:
         ]
 
     def __str__(self) -> str:
-        rows, total = self.rows(), self.total()
-        widths = [max(len(row[i]) for row in (HEAD, *rows, total)) for i in range(5)]
+        return self.text()
+
+    def text(self, width: int | None = None) -> str:
+        """Title, table and facts, in lines of at most `width` columns (40 or more); None: as wide as they are."""
+        table = fitted([HEAD, *self.rows(), self.total()], width)
+        widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
+        kept = len(widths) - 2  # the last two are numbers
 
         def line(row: tuple[str, ...]) -> str:
-            left = [f"{cell:<{width}}" for cell, width in zip(row[:3], widths[:3], strict=True)]
-            right = [f"{cell:>{width}}" for cell, width in zip(row[3:], widths[3:], strict=True)]
+            left = [f"{cell:<{size}}" for cell, size in zip(row[:kept], widths[:kept], strict=True)]
+            right = [f"{cell:>{size}}" for cell, size in zip(row[kept:], widths[kept:], strict=True)]
             return "  ".join([*left, *right]).rstrip()
 
-        rule = "-" * (sum(widths) + 8)
-        body = [line(HEAD), rule, *map(line, rows), rule, line(total)]
-        return "\n".join([self._title(), "", *body, "", *self.facts()])
+        rule = "-" * (sum(widths) + 2 * len(widths) - 2)
+        head, *body, total = map(line, table)
+        around = [[self._title()], self.facts()]
+        if width is not None:
+            around = [[part for text in texts for part in textwrap.wrap(text, width)] for texts in around]
+        return "\n".join([*around[0], "", head, rule, *body, rule, total, "", *around[1]])
 
     def table_html(self) -> str:
         """The table for a page."""

@@ -14,7 +14,7 @@ from importlib import import_module
 import click
 
 from netdsl import __version__
-from netdsl.diagnostics import SpecError, TrainingFailed, UserError, plain
+from netdsl.diagnostics import SpecError, TrainingFailed, UserError, did_you_mean, plain
 
 COMMANDS = ("check", "fmt", "summary", "explain", "compile", "verify", "train", "eval", "predict", "plot", "bench")
 
@@ -30,6 +30,18 @@ class _Commands(click.Group):
             return None
         return import_module(f"netdsl.cli.{name}").command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """An unknown command gets the one that is meant; a spec in its place gets `check`."""
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            guess = did_you_mean(name, COMMANDS)
+            meant = f"did you mean `{guess}`?" if guess else f"the commands are {', '.join(COMMANDS)}"
+            meant = f"did you mean `netdsl check {name}`?" if name.endswith(".net") else meant
+            ctx.fail(f"no such command `{plain(name)}`; {plain(meant)}")
+        return super().resolve_command(ctx, args)
+
     def invoke(self, ctx: click.Context) -> object:
         """A reader who went away is exit code 141; click would make 1 of it."""
         try:
@@ -40,7 +52,7 @@ class _Commands(click.Group):
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True)
-@click.version_option(__version__, prog_name="netdsl")
+@click.version_option(__version__, "-V", "--version", prog_name="netdsl")
 def cli() -> None:
     """A compiler for `.net`, a small language for neural-network architectures.
 

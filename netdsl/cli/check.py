@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     show_default=True,
     help="How diagnostics are shown; json is one object a line.",
 )
-@click.option("--fix", is_flag=True, help="Apply the edits that are certain to help to the specs; by default none.")
-@click.option("--diff", is_flag=True, help="With --fix: show the edits and write nothing; by default they are written.")
+@click.option("--fix", is_flag=True, help="Apply the edits that are certain to help to the specs.")
+@click.option("--diff", is_flag=True, help="With --fix: show the edits, and write nothing.")
 def command(specs: tuple[Path, ...], style: str, fix: bool, diff: bool) -> int:
     """Check specs: syntax, names, shapes, counts, and warnings. Writes nothing, unless with --fix.
 

@@ -14,12 +14,17 @@ TARGETS = ("numpy", "torch")
 
 @click.command()
 @click.argument("specs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--target", "-t", type=click.Choice([*TARGETS, "all"]), default="numpy", show_default=True)
+@click.option(
+    "--target", "-t", type=click.Choice([*TARGETS, "all"]), default="numpy", show_default=True, help="What to write."
+)
 @level_option(
     0, "Of the NumPy module: 0 is the textbook, 2 is fast, 1 is fast without mixing numbers of different windows."
 )
 @click.option(
-    "-o", "output", type=click.Path(path_type=Path), help="A .py file, or a folder that gets <spec>_<target>.py."
+    "-o",
+    "output",
+    type=click.Path(path_type=Path),
+    help="A .py file, or a folder that gets <spec>_<target>.py; by default stdout.",
 )
 @click.option("--force", is_flag=True, help="Overwrite files that netdsl did not write.")
 def command(specs: tuple[Path, ...], target: str, level: int, output: Path | None, force: bool) -> None:
@@ -70,6 +75,9 @@ def _places(texts: Mapping[tuple[str, str], str], output: Path, force: bool) -> 
     """Where each text goes; refuses to overwrite what netdsl did not write."""
     from netdsl.diagnostics import UserError
 
+    if output.suffix.lstrip(".").isalpha() and output.suffix != ".py" and not output.is_dir():
+        help_text = f"write `-o {output.with_suffix('.py')}`, or for a folder a name without `{output.suffix}`"
+        raise UserError(f"`{output}` is neither a `.py` file nor a folder", help_text)
     if output.suffix == ".py" and not output.is_dir():
         if len(texts) > 1:
             raise click.UsageError("several modules need a folder, not a file: `-o FOLDER`")

@@ -16,7 +16,7 @@ MAX_CONFUSED, MAX_NAME = 20, 10  # classes in a table of confusion, characters o
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--data", help="Other data than the run's; its test part is used.")
+@click.option("--data", help="Other data than the run's; its test part is used; by default the run's.")
 @click.option("--checkpoint", type=click.Choice(["best", "last", "prev"]), help="By default the best, if there is one.")
 @click.option("--limit", type=click.IntRange(1), help="Use only the first samples; by default as in training.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object: loss, accuracy, samples, per_class, confusion.")

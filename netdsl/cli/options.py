@@ -29,6 +29,7 @@ def autotune_option() -> Callable:
     return click.option(
         "--autotune/--no-autotune",
         default=True,
+        show_default=True,
         help="At -O2: measure once which algorithms are the fastest here, and remember it, or trust estimates.",
     )
 

@@ -18,11 +18,24 @@ SUBJECT = ("features", "receptive")  # kinds that show one image or layer
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("kinds", metavar="[KIND]...", nargs=-1)
-@click.option("--image", type=click.Path(path_type=Path), help="Show this image in `features` and `receptive`.")
+@click.option(
+    "--image",
+    type=click.Path(path_type=Path),
+    help="Show this image in `features` and `receptive`; by default a test sample.",
+)
 @click.option("--sample", type=click.IntRange(0), help="Or this test sample, counted from 0; by default the first.")
-@click.option("--layer", help="The layer that `features` and `receptive` show, by its full name.")
+@click.option(
+    "--layer", help="The layer that `features` and `receptive` show, by its full name; by default netdsl chooses it."
+)
 @click.option("--checkpoint", type=click.Choice(["best", "last"]), help="By default the best, if there is one.")
-@click.option("--format", "form", type=click.Choice(["png", "svg", "both"]), default="both", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["png", "svg", "both"]),
+    default="both",
+    show_default=True,
+    help="What to write.",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="The folder for the pictures; by default RUN/plots.")
 def command(
     run: Path,

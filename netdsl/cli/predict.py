@@ -24,7 +24,9 @@ MAX_SHOWN = 24  # images in the picture of `--plot`
 @click.option("--top", type=click.IntRange(1), default=3, show_default=True, help="How many classes to name.")
 @click.option("--checkpoint", type=click.Choice(["best", "last"]), help="By default the best, if there is one.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line: file, class, probability, top.")
-@click.option("--plot", type=click.Path(path_type=Path), help="Write a picture of it, a `.png` or `.svg` file.")
+@click.option(
+    "--plot", type=click.Path(path_type=Path), help="Write a picture of it, a `.png` or `.svg` file; by default none."
+)
 def command(
     run: Path,
     images: tuple[Path, ...],

@@ -31,24 +31,57 @@ OF_A_RESUMED_RUN = ("spec", "resume", "epochs", "save_every", "plots", "as_json"
     metavar="[RUN]",
     help="Go on with RUN, by default the last one of SPEC, as if it had never stopped; with --epochs also further.",
 )
-@click.option("--data", help="mnist-mini, mnist, cifar10, spiral, a .npz or .csv file, or a folder of images.")
-@click.option("--fit", metavar="HOW", help="Bring images to the input's size: resize, crop or pad, or none.")
-@click.option("--epochs", type=click.IntRange(1))
-@click.option("--batch", type=click.IntRange(1), help="Samples a step.")
-@click.option("--lr", type=click.FloatRange(0, min_open=True), help="Learning rate.")
-@click.option("--opt", metavar="TEXT", help="As after `opt` in a spec: adam, 'sgd lr=0.1 momentum=0.9 nesterov', ...")
-@click.option("--schedule", metavar="TEXT", help="const, cosine, 'step every=10', onecycle, 'cosine warmup=1', ...")
-@click.option("--loss", metavar="TEXT", help="ce, bce, mse, nll, 'ce smooth=0.1', 'ce balanced'.")
-@click.option("--augment", metavar="TEXT", help="'shift=2 rotate=10 flip crop=4 cutout=8 mixup=0.2', or none.")
-@click.option("--clip", metavar="NORM", help="The largest norm of all gradients together, or none.")
-@click.option("--ema", metavar="DECAY", help="Use a running mean of the weights, as 0.999, or none.")
-@click.option("--patience", metavar="EPOCHS", help="Stop after so many epochs without a better one, or none.")
 @click.option(
-    "--val", type=click.FloatRange(0, 1, max_open=True), help="Share of the training data to choose the best epoch by."
+    "--data",
+    help="mnist-mini, mnist, cifar10, spiral, a .npz or .csv file, a folder of images; by default as in the spec.",
 )
-@click.option("--init", type=click.Choice(["he", "xavier", "torch"]), help="How weights start.")
-@click.option("--seed", type=click.IntRange(0), help="Decides weights, split, order, dropout and augmentation.")
-@click.option("--limit", type=click.IntRange(1), help="Use only the first samples of each part of the data.")
+@click.option(
+    "--fit",
+    metavar="HOW",
+    help="Bring images to the input's size: resize, crop or pad, or none; by default as in the spec.",
+)
+@click.option("--epochs", type=click.IntRange(1), help="Times through the training data; by default as in the spec.")
+@click.option("--batch", type=click.IntRange(1), help="Samples a step; by default as in the spec.")
+@click.option("--lr", type=click.FloatRange(0, min_open=True), help="Learning rate; by default as in the spec.")
+@click.option(
+    "--opt", metavar="TEXT", help="As after `opt` in a spec: adam, 'sgd lr=0.1 momentum=0.9'; by default as there."
+)
+@click.option(
+    "--schedule", metavar="TEXT", help="const, cosine, 'step every=10', onecycle, ...; by default as in the spec."
+)
+@click.option("--loss", metavar="TEXT", help="ce, bce, mse, nll, 'ce smooth=0.1', ...; by default as in the spec.")
+@click.option(
+    "--augment",
+    metavar="TEXT",
+    help="'shift=2 rotate=10 flip crop=4 cutout=8 mixup=0.2' or none; by default as in the spec.",
+)
+@click.option(
+    "--clip", metavar="NORM", help="The largest norm of all gradients together, or none; by default as in the spec."
+)
+@click.option(
+    "--ema", metavar="DECAY", help="Use a running mean of the weights, as 0.999, or none; by default as in the spec."
+)
+@click.option(
+    "--patience",
+    metavar="EPOCHS",
+    help="Stop after so many epochs without a better one, or none; by default as in the spec.",
+)
+@click.option(
+    "--val",
+    type=click.FloatRange(0, 1, max_open=True),
+    help="Share of the training data to choose the best epoch by; by default as in the spec.",
+)
+@click.option(
+    "--init", type=click.Choice(["he", "xavier", "torch"]), help="How weights start; by default as in the spec."
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    help="Decides weights, split, order, dropout and augmentation; by default as in the spec.",
+)
+@click.option(
+    "--limit", type=click.IntRange(1), help="Use only the first samples of each part of the data; by default all."
+)
 @click.option(
     "--backend",
     type=click.Choice(["numpy", "interp"]),
@@ -69,8 +102,10 @@ OF_A_RESUMED_RUN = ("spec", "resume", "epochs", "save_every", "plots", "as_json"
     help="How many workers, by default one for each core; without -O2, most threads of BLAS.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run; runs/<spec>-<n> by default.")
-@click.option("--save-every", type=click.IntRange(1), metavar="STEPS", help="Save also within epochs; a minute anyway.")
-@click.option("--plots/--no-plots", default=True, help="Draw plots and report.html at the end.")
+@click.option(
+    "--save-every", type=click.IntRange(1), metavar="STEPS", help="Save also within epochs; by default each minute."
+)
+@click.option("--plots/--no-plots", default=True, show_default=True, help="Draw plots and report.html at the end.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object an epoch on stdout, and no progress on stderr.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
 @click.pass_context

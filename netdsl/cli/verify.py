@@ -13,7 +13,7 @@ import click
 @click.option(
     "--batch", type=click.IntRange(1), default=3, show_default=True, help="Samples in the batch that is compared."
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides the numbers.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of the table.")
 def command(spec: Path, batch: int, seed: int, as_json: bool) -> int:
     """Run the layer objects, the NumPy module and the PyTorch module on the same numbers and compare everything.

@@ -114,7 +114,7 @@ def _no_macs(attrs: Attrs, *inputs: Shape) -> int:
 
 
 def same_shape(attrs: Attrs, x: Shape) -> Shape:
-    """The shape rule of everything that works on each element."""
+    """The shape of x."""
     return x
 
 

@@ -79,13 +79,19 @@ def _in_lines(text: str) -> str:
     return "".join([*pieces, text[done:]])
 
 
-def grammar_text() -> str:
-    """From the wheel (netdsl/grammars) or, in a checkout, from the folder beside the package."""
+def grammar_folder() -> Path:
+    """The folder of net.lark and of the language reference: in the wheel netdsl/grammars, in a checkout the one beside
+    the package."""
     package = Path(__file__).resolve().parents[1]
     for folder in (package / "grammars", package.parent / "grammars"):
         if (folder / "net.lark").exists():
-            return (folder / "net.lark").read_text(encoding="utf-8")
+            return folder
     raise AssertionError(f"net.lark is missing beside {package}")
+
+
+def grammar_text() -> str:
+    """The grammar."""
+    return (grammar_folder() / "net.lark").read_text(encoding="utf-8")
 
 
 def build_lark(builder: Transformer | None = None) -> Lark:

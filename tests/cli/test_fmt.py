@@ -165,7 +165,7 @@ def test_fix_with_diff_shows_the_edits_and_writes_nothing(tmp_path, capsys):
     assert run(["check", "--fix", "--diff", str(path)]) == 1
     shown = capsys.readouterr()
     assert path.read_text(encoding="utf-8") == BROKEN
-    assert [line for line in shown.out.splitlines() if line[:1] == "+"][1:] == FIXED.splitlines()[1:]
+    assert [line[1:] for line in shown.out.splitlines() if line[:1] == "+"][1:] == FIXED.splitlines()[1:]
     assert f"{path}: 4 can be fixed" in shown.err and "unknown layer `foo`" in shown.err
     assert run(["check", "--diff", str(path)]) == 2
 
