@@ -174,14 +174,20 @@ def bounded_guesses() -> Iterator[None]:
         _compared.reset(token)
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str | None:
-    """The known word nearest to `word`, if one is near. See bounded_guesses."""
+def comparable(known: Iterable[str]) -> set[str]:
+    """The words that a guess may compare; none after MAX_COMPARED of them."""
     compared = _compared.get()
     if compared is not None and compared[0] > MAX_COMPARED:
-        return None
-    candidates = sorted(set(known))
+        return set()
+    words = set(known)
     if compared is not None:
-        compared[0] += len(candidates)
+        compared[0] += len(words)
+    return words
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str | None:
+    """The known word nearest to `word`, if one is near. See bounded_guesses."""
+    candidates = sorted(comparable(known))
     folded = {c.lower(): c for c in reversed(candidates)}
     if word.lower() in folded:
         return folded[word.lower()]

@@ -125,9 +125,10 @@ def _attributes(layer: LayerDef) -> str:
 def _spellings(attr: Attr) -> str:
     if attr.kind == "word":
         return attr.name
-    value = {"int": "4", "float": "0.1", "pair": "3", "size": "4x4x4"}[attr.kind]
+    value = {"int": "4", "float": "0.1", "pair": "3", "sides": "1", "size": "4x4x4"}[attr.kind]
     short = [f"{attr.flag}{value}"] if attr.flag and attr.kind != "float" else []
-    bare = [value] if attr.positional else []
+    value_or_label = [value, "@label"] if attr.takes_label else [value]
+    bare = value_or_label if attr.positional else []
     return ", ".join([*bare, *short, *(f"{key}={value}" for key in attr.keys)])
 
 
@@ -139,6 +140,10 @@ def _default(attr: Attr) -> str:
     if isinstance(attr.default, str):
         return f"that of {attr.default}"
     value = attr.default
+    if value is None:
+        return "none"
+    if isinstance(value, tuple) and isinstance(value[0], tuple):
+        value = tuple(side for pair in value for side in pair)
     if isinstance(value, tuple):
         return str(value[0]) if len(set(value)) == 1 else show_shape(value)
     return f"{value:g}" if isinstance(value, float) else str(value)

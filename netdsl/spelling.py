@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from netdsl.diagnostics import comparable
+
 
 def correction(word: str, known: Iterable[str]) -> str | None:
     """The one known word that `word` surely is: the same but for case and `_` or `-`, or the only one that is one
     letter away (one too many, one too few, another one, or two that changed places). None where there are several."""
-    folded = _folded(word)
+    known, folded = comparable(known), _folded(word)
     same = {k for k in known if _folded(k) == folded}
     if same:
         return same.pop() if len(same) == 1 else None

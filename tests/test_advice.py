@@ -206,7 +206,6 @@ FOLLOWED = [
     ("input 3x8x8\nconv 8 g2\n", "use a divisor of 3", "input 3x8x8\nconv 9 g3\n"),
     ("input 8x8x8\ngn 3\n", "use a divisor of 8", "input 8x8x8\ngn 4\n"),
     ("input 8\ngn 8\n", "use 4 or less", "input 8\ngn 4\n"),
-    ("input 3x8x8\nconv 8 k3 s2 same\n", "`p1` for a 3x3 kernel", "input 3x8x8\nconv 8 k3 s2 p1\n"),
     ("input 3x8x8\nconv 8 k3 p1 same\n", "leave out one", "input 3x8x8\nconv 8 k3 same\n"),
     ("input 3x8x8\nadd { conv 4 | id }\n", "`conv 4 k1`", "input 3x8x8\nadd { conv 4 | conv 4 k1 }\n"),
     ("input 4\nadd { linear 4 | linear 6 }\n", "`linear 6`", "input 4\nadd { linear 4 -> linear 6 | linear 6 }\n"),
