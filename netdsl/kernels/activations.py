@@ -53,7 +53,8 @@ def quick_hardswish_forward(x):
 def quick_hardswish_backward(dy, saved):
     """dx = dy * ((x / 3 + 1/2) * [-3 < x < 3] + [x >= 3])."""
     x = saved
-    factor = x * (1 / 3)
+    factor = np.clip(x, -3, 3)  # infinity times 0 is no number
+    factor *= 1 / 3
     factor += 0.5
     factor *= (x > -3) & (x < 3)
     factor += x >= 3
@@ -72,7 +73,7 @@ class Gelu(Pointwise):
 def quick_gelu_forward(x, series):
     """y = x * Phi(x). With t = |x| / sqrt(2), Phi is q = exp(-t*t) * g(t) / 2 for negative x and 1 - q for the others,
     g(t) = exp(t*t) * erfc(t) a polynomial in u = (2*t - 3) / (t + 3), within 2e-8; in float64 by `erf`."""
-    t = np.minimum(np.abs(x), 12)
+    t = np.minimum(np.abs(x), 40)  # exp(-800) is 0, so that x times it is, too, up to infinity
     t *= 0.5**0.5
     e = t * t
     np.exp(np.negative(e, out=e), out=e)

@@ -4,72 +4,15 @@ All sums of a stage add in the worst order (`worst_order`), those of the textboo
 the textbook in float64. What an algorithm or a long sum costs by its nature is written beside its case.
 """
 
-import inspect
-
 import numpy as np
 import pytest
+from alone import Alone, textbook
 from worst_order import worst
 
-from netdsl.backends.fast_network import FastNetwork
 from netdsl.diagnostics import SpecError
-from netdsl.kernels.losses import mse
-from netdsl.kernels.plane_stages import from_textbook, to_textbook
-from netdsl.kernels.stages import Buffers, Stages
+from netdsl.kernels.stages import Buffers
 from netdsl.layers import layer_of, layer_table
 from netdsl.pipeline import compile_text
-
-
-class Alone(FastNetwork):
-    """A network of one layer, which one of its stages computes, on arrays that add in the worst order."""
-
-    learning_rate, draws, loss, block = 1.0, (), staticmethod(mse), 4
-
-    def __init__(self, net, call, dtype="float32"):
-        self.node, self.stage_call, self.dtype = net.graph.nodes[0], call, np.dtype(dtype)
-        self.input_shape, self.logits_shape = net.graph.input_shape, net.graph.output_shape
-        self.waits = inspect.isgeneratorfunction(call.kernel.forward)
-        model = net.build(dtype=dtype)
-        self.start(model.params, model.buffers, np.random.default_rng(0), 2, "threads")
-
-    def train_stages(self, w):
-        s, call = Stages(), self.stage_call
-        name = [self.node.name] if "name" in inspect.signature(call.kernel).parameters else []
-        s.one = call.kernel(w, *name, *call.arguments, **call.options)
-        return s
-
-    infer_stages = train_stages
-
-    def train_forward(self, s, x):
-        return s.one.forward(worst(from_textbook(x)))
-
-    infer_forward = train_forward
-
-    def train_backward(self, s, dy):
-        dx = s.one.backward(worst(dy))
-        if self.waits:
-            return self.keep(s, dx)
-        self.put(s, dx)
-        return None
-
-    def keep(self, s, dx):
-        self.put(s, (yield from dx))
-
-    def put(self, s, dx):
-        if dx is not None:
-            self.dx[s.one.w.rows[s.one.w.block]] = to_textbook(dx)
-
-    def both_passes(self, x, dy):
-        """-> {what: array} in training."""
-        self.dx = np.full(x.shape, 7.5, self.dtype)
-        y = self.logits(x, training=True)
-        return {"y": y, "dx": self.dx, **{f"d{name}": grad for name, grad in self.backward(dy)[1].items()}}
-
-
-def textbook(net, x, dy, dtype):
-    model = net.build(dtype=dtype)
-    y = model.logits(x.astype(dtype), training=True)
-    dx, grads = model.backward(dy.astype(dtype))
-    return {"y": y, "dx": dx, **{f"d{name}": grads[name] for name in model.params}}
 
 
 def errors(found, right):

@@ -1,0 +1,66 @@
+"""A network of one layer, computed by one of its stages or by its textbook kernel."""
+
+import inspect
+
+import numpy as np
+from worst_order import worst
+
+from netdsl.backends.fast_network import FastNetwork
+from netdsl.kernels.losses import mse
+from netdsl.kernels.plane_stages import from_textbook, to_textbook
+from netdsl.kernels.stages import Stages
+
+
+class Alone(FastNetwork):
+    """A network of one layer, which the stage of `call` computes; in_order makes arrays of another kind of what it is
+    given, usually of those that add in the worst order."""
+
+    learning_rate, draws, loss, block = 1.0, (), staticmethod(mse), 4
+
+    def __init__(self, net, call, dtype="float32", in_order=worst):
+        self.in_order = in_order
+        self.node, self.stage_call, self.dtype = net.graph.nodes[0], call, np.dtype(dtype)
+        self.input_shape, self.logits_shape = net.graph.input_shape, net.graph.output_shape
+        self.waits = inspect.isgeneratorfunction(call.kernel.forward)
+        model = net.build(dtype=dtype)
+        self.start(model.params, model.buffers, np.random.default_rng(0), 2, "threads")
+
+    def train_stages(self, w):
+        s, call = Stages(), self.stage_call
+        name = [self.node.name] if "name" in inspect.signature(call.kernel).parameters else []
+        s.one = call.kernel(w, *name, *call.arguments, **call.options)
+        return s
+
+    infer_stages = train_stages
+
+    def train_forward(self, s, x):
+        return s.one.forward(self.in_order(from_textbook(x)))
+
+    infer_forward = train_forward
+
+    def train_backward(self, s, dy):
+        dx = s.one.backward(self.in_order(dy))
+        if self.waits:
+            return self.keep(s, dx)
+        self.put(s, dx)
+        return None
+
+    def keep(self, s, dx):
+        self.put(s, (yield from dx))
+
+    def put(self, s, dx):
+        if dx is not None:
+            self.dx[s.one.w.rows[s.one.w.block]] = to_textbook(dx)
+
+    def both_passes(self, x, dy):
+        """-> {what: array} in training."""
+        self.dx = np.full(x.shape, 7.5, self.dtype)
+        y = self.logits(x, training=True)
+        return {"y": y, "dx": self.dx, **{f"d{name}": grad for name, grad in self.backward(dy)[1].items()}}
+
+
+def textbook(net, x, dy, dtype):
+    model = net.build(dtype=dtype)
+    y = model.logits(x.astype(dtype), training=True)
+    dx, grads = model.backward(dy.astype(dtype))
+    return {"y": y, "dx": dx, **{f"d{name}": grads[name] for name in model.params}}
