@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import count
 
+from netdsl.analysis.layouts import meets_transposed
 from netdsl.analysis.loss import logits_value
 from netdsl.backends.emission import batch_shape, emit, title
 from netdsl.backends.kernel_source import kernel_texts
@@ -28,6 +29,12 @@ from netdsl.recipe import Recipe
 from netdsl.symbols import Symbol, is_symbolic, renamed, substitute, symbol, written
 
 _HIGHEST = 8
+_STRAIGHT = '''class {name}(nn.{name}):
+    """PyTorch 2.13 computes a wrong gradient of a batch of one where the one it is given lies transposed; on its way
+    through a flat view that is laid straight."""
+
+    def forward(self, x):
+        return super().forward(x).flatten(1).view_as(x)'''
 _RESERVED = ("Model", "OrderedDict", "F", "INPUT_SHAPE")
 
 
@@ -90,6 +97,7 @@ class _Emitter:
         self.handed_in: dict[str, dict[str, Scope]] = {}
         self.known: tuple[str, ...] = ()  # the names of the block around the place that is being written
         self.helpers: dict[str, None] = {}
+        self.meets_transposed = meets_transposed(graph)
         self.spans: dict[str, range] = {}
         self.heights: dict[str, int] = {}  # of groups in groups
         self.readers: dict[int, int] = {}  # value -> the last node that reads it
@@ -141,7 +149,11 @@ class _Emitter:
         attrs, inputs, _ = self.written(node)
         made = layer.torch(attrs, *inputs) if layer.torch is not None else None
         self.helpers.update(dict.fromkeys(text for text in layer.torch_helpers if _class_in(text) in (made or "")))
-        return made
+        if made is None or not (layer.torch_straight and self.meets_transposed and len(node.shape) == 3):
+            return made
+        name = made.partition("(")[0].removeprefix("nn.")
+        self.helpers[_STRAIGHT.format(name=name)] = None
+        return made.removeprefix("nn.")
 
     def template(self, node: Node) -> str | None:
         """How forward writes the layer, in numbers, where that is not just calling a member on x."""

@@ -87,6 +87,7 @@ LAYER = LayerDef(
     forward=bn_forward,
     backward=bn_backward,
     torch=bn_torch,
+    torch_straight=True,
     cancels_bias=True,
     norms_batch=True,
     known_as=("batchnorm", "batchnorm2d", "batch_norm", "batchnormalization", "batchnorm1d"),

@@ -20,6 +20,8 @@ Shapes are without the batch axis; `attrs` is a dict of attr name -> value, comp
                                          needs is {self} (`{self}({x}, {x}, {x})[0]`). Optional where calling the
                                          member on x is all there is
     torch_helpers: text of small classes that `torch` may name, copied above the network where it does
+    torch_transposes: the gradient of a map comes back from PyTorch with its channels last
+    torch_straight: PyTorch's own gradient is wrong where it gets such a one for a batch of one sample
     known_as: what other systems call it, for suggestions
     idle: the attrs with which it gives its input as it is, `{"p": 0}`; the PyTorch module leaves it out then
     cancels_bias: a bias in the layer before it does nothing; is_linear: two in a row can do no more than one
@@ -138,6 +140,8 @@ class LayerDef:
     num_inputs: int | None = 1  # None: two or more
     implied_by: tuple[str, ...] = ()
     torch_helpers: tuple[str, ...] = ()
+    torch_transposes: bool = False
+    torch_straight: bool = False
     known_as: tuple[str, ...] = ()
     cancels_bias: bool = False
     is_linear: bool = False

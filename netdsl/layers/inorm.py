@@ -44,6 +44,7 @@ LAYER = LayerDef(
     forward=inorm_forward,
     backward=inorm_backward,
     torch=inorm_torch,
+    torch_straight=True,
     cancels_bias=True,
     known_as=("instancenorm", "instance_norm"),
     stages=lambda attrs, x: (StageCall(GroupNorm, (x, x[0], attrs["eps"])),),

@@ -57,6 +57,7 @@ LAYER = LayerDef(
     backward=ln_backward,
     torch=ln_torch,
     torch_call=ln_torch_call,
+    torch_transposes=True,
     known_as=("layernorm", "layer_norm", "layernormalization"),
     stages=lambda attrs, x: (StageCall(LayerNorm, (x, attrs["eps"])),),
 )

@@ -43,6 +43,7 @@ LAYER = LayerDef(
     backward=rms_backward,
     torch=lambda attrs, x: call_text("nn.RMSNorm", features(x), eps=attrs["eps"]),
     torch_call=rms_torch_call,
+    torch_transposes=True,
     known_as=("rmsnorm",),
     stages=lambda attrs, x: (StageCall(LayerNorm, (x, attrs["eps"], False)),),
 )

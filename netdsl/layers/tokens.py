@@ -33,5 +33,6 @@ LAYER = LayerDef(
     backward=tokens_backward,
     torch=None,
     torch_call=lambda attrs, x: "{x}.flatten(2).transpose(1, 2)",
+    torch_transposes=True,
     stages=lambda attrs, x: (StageCall(Moved, (x, tokens_shape(attrs, x), (*x[1:], "n", x[0]), (2, 0, 1, 3))),),
 )

@@ -1,0 +1,17 @@
+"""In which layout PyTorch's gradients arrive: transposed, where a map was seen as tokens."""
+
+from netdsl.ir import Graph
+from netdsl.layers import layer_of
+
+
+def meets_transposed(graph: Graph) -> bool:
+    """Whether some layer that needs its gradient straight may get it transposed: between it and a layer that moves the
+    channels of a map to the end no layer with products lays a new one."""
+    transposed: set[int] = set()  # values whose gradient may be
+    for number, node in reversed(list(enumerate(graph.nodes, start=1))):
+        layer, inputs = layer_of(node.op), graph.input_shapes(node)
+        if number in transposed and layer.torch_straight and len(node.shape) == 3:
+            return True
+        if (len(inputs[0]) == 3 and layer.torch_transposes) or (number in transposed and node.macs == 0):
+            transposed.update(node.inputs)
+    return False
