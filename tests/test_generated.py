@@ -46,7 +46,8 @@ class Refuse:
 
 sys.meta_path.insert(0, Refuse())
 import runpy
-runpy.run_path(sys.argv[1], run_name="__main__")
+del sys.argv[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 

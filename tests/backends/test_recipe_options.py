@@ -37,8 +37,15 @@ def test_layer_objects_and_the_textbook_module_learn_bit_for_bit_the_same(train)
         assert all(np.array_equal(*pair) for pair in kept)
 
 
-@pytest.mark.parametrize("text", [NET, DENSE, NET + "softmax\n"])
-@pytest.mark.parametrize("train", TRAINS[1:])
+@pytest.mark.parametrize(
+    ("text", "train"),
+    [
+        (text, train)
+        for text in (NET, DENSE, NET + "softmax\n")
+        for train in TRAINS[1:]
+        if text != DENSE or "mixup" not in train or "mse" in train  # a class for each place is not mixed
+    ],
+)
 @pytest.mark.parametrize("workers", [1, 3])
 def test_workers_that_share_a_batch_learn_what_the_textbook_learns(text, train, workers):
     net = compile_text(f"{text}train {{ {train} }}")
