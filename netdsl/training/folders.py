@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from netdsl.diagnostics import UserError
-from netdsl.training.idx import shown
+from netdsl.training.idx import MAX_CLASSES, shown
 from netdsl.training.images import SUFFIXES, ImageReader
 from netdsl.training.labels import class_name
 from netdsl.training.listing import files_in, is_image, names_in, part_folders, subfolders
@@ -58,6 +58,8 @@ def _read(listed: Mapping[str, _Classes], want: Wanted, notes: tuple[str, ...]) 
     names = tuple(sorted(listed["train"].files))
     if len(names) < 2:
         raise _too_few(listed["train"], len(names))
+    if len(names) > MAX_CLASSES:
+        raise UserError(f"{shown(listed['train'].folder)} has {len(names)} classes, the limit is {MAX_CLASSES}")
     for classes in listed.values():
         extra = sorted(set(classes.files) - set(names))
         if extra:

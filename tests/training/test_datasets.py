@@ -465,7 +465,7 @@ BAD_ARRAYS = {
     "too large for float32": ({"x": np.full((4, 2), 1e300)}, "8 of 8 values"),
     "empty targets": ({"y": np.ones((4, 0))}, r"`y` of shape \(4, 0\)"),
     "infinite target": ({"y": np.array([0, 1, np.inf, 2])}, "1 of 4 values of `y`"),
-    "negative label": ({"y": np.array([0, 1, -1, 0])}, "has the label -1, expected 0 to 99999"),
+    "negative label": ({"y": np.array([0, 1, -1, 0])}, "has the label -1, expected 0 to 4999"),
     "huge label": ({"y": np.array([0, 1, 2**64 - 1, 0], np.uint64)}, "has the label 18446744073709551615"),
     "rows of integers": ({"y": np.full((4, 3), 2)}, r"labels `y` .* the shape \(4, 3\), expected \(4,\)"),
     "maps of maps": ({"y": np.zeros((4, 1, 2, 3, 5), int)}, r"labels `y` .* the shape \(4, 1, 2, 3, 5\)"),

@@ -156,6 +156,21 @@ def test_a_hundred_classes_are_drawn_without_numbers():
     assert figure.get_size_inches()[0] == pytest.approx(7, abs=0.01) and "1" not in words(figure)
 
 
+def test_classes_in_thousands_share_the_cells_of_a_picture_of_bounded_size():
+    from netdsl.training.inspection import Confusion
+    from netdsl.training.plots.classes import MOST, draw_confusion
+
+    rng, count = np.random.default_rng(0), 3 * MOST
+    counts = np.zeros((count, count), np.int64)
+    np.add.at(counts, (rng.integers(0, count, 9000), rng.integers(0, count, 9000)), 1)
+    figure = draw_confusion(Confusion(counts, tuple(map(str, range(count)))))
+    matrix, bars = figure.axes[0], figure.axes[1]
+    shares = matrix.images[0].get_array()
+    assert shares.shape == (MOST, MOST) and len(bars.patches) == MOST
+    np.testing.assert_allclose(shares.sum(axis=1), 1)
+    assert matrix.get_ylim() == bars.get_ylim() == (count - 0.5, -0.5)
+
+
 def test_right_and_wrong_are_told_by_more_than_colour(view):
     from netdsl.training import inspection
 

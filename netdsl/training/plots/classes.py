@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 FEW, MANY = 12, 24  # classes: up to FEW in one column of a paper; above MANY no numbers in the cells
 NAMED = 50  # class names along an axis at most
+MOST = 500  # cells along a side; more classes than that share them
 TOP, BARS, GAP = 0.3, 0.48, 0.08  # inches: above the matrix, the bars beside it, between them
 SCALE = 0.5  # inches: the colour bar with its numbers and its name
 DARK = 0.7  # shares above it have white numbers
@@ -43,7 +44,9 @@ def draw_confusion(found: Confusion) -> Figure:
     below = 0.33 if is_flat else 0.28 + longest
     figure = new_figure("confusion", left + side + GAP + BARS + SCALE, TOP + side + below)
     matrix = place(figure, left, TOP, side, side)
-    image = matrix.imshow(found.shares, cmap=SHARES, vmin=0, vmax=1, interpolation="none")
+    shares = Confusion(_pooled(_pooled(found.counts).T).T, ()).shares
+    extent = (-0.5, count - 0.5, count - 0.5, -0.5)
+    image = matrix.imshow(shares, cmap=SHARES, vmin=0, vmax=1, interpolation="none", extent=extent)
     if count <= MANY:
         _numbers(matrix, found, side / count)
     _names(matrix, names, size, rotation=0 if is_flat else 90)
@@ -51,6 +54,13 @@ def draw_confusion(found: Confusion) -> Figure:
     scale = place(figure, left + side + GAP + BARS + GAP, TOP, 0.06, side)
     add_colorbar(scale, image, "share of the true class")
     return figure
+
+
+def _pooled(values: np.ndarray) -> np.ndarray:
+    """(K, ...) -> sums of neighbours along the first axis, at most MOST of them."""
+    if len(values) <= MOST:
+        return values
+    return np.stack([part.sum(axis=0) for part in np.array_split(values, MOST)])
 
 
 def _numbers(axes: Axes, found: Confusion, cell: float) -> None:
@@ -82,7 +92,9 @@ def _names(axes: Axes, names: list[str], size: float, rotation: int) -> None:
 def _accuracy(axes: Axes, found: Confusion, with_numbers: bool) -> None:
     """A bar and a percentage for each class; a class without samples has neither. Dotted: all samples together."""
     shares = 100 * found.class_accuracy
-    axes.barh(range(len(shares)), np.nan_to_num(shares), color="#a9cfe5", height=0.7)
+    bars = _pooled(found.counts.diagonal()) / np.maximum(1, _pooled(found.counts.sum(axis=1)))
+    wide = len(shares) / len(bars)  # classes that share a bar
+    axes.barh((np.arange(len(bars)) + 0.5) * wide - 0.5, 100 * bars, color="#a9cfe5", height=0.7 * wide)
     for i, share in enumerate(shares if with_numbers else []):
         label = "\N{EN DASH}" if np.isnan(share) else "100" if share >= 99.95 else f"{share:.1f}"
         axes.text(5, i, label, va="center", ha="left", fontsize=SMALL)
