@@ -10,14 +10,15 @@ import numpy as np
 
 from netdsl.diagnostics import UserError
 from netdsl.training.idx import MAX_BYTES, shown, size_text
-from netdsl.training.images import ImageReader, decoding, opened, placed
+from netdsl.training.images import SUFFIXES, ImageReader, decoding, opened, placed
 from netdsl.training.labels import Targets, different, numbered
 from netdsl.training.listing import image_files, part_folders, subfolders
-from netdsl.training.parts import Parts
+from netdsl.training.parts import PART_NAMES, Parts
 from netdsl.training.wanted import Wanted
 
-IMAGES = ("images", "imgs", "image", "img")
-MASKS = ("masks", "mask", "annotations", "labels", "segmentations")
+IMAGES = ("images", "imgs", "image", "img", "jpegimages")
+MASKS = ("masks", "mask", "annotations", "labels", "segmentations", "segmentationclass")
+BESIDE = ("_masks", "_mask", "masks", "annot", "_annot", "_labels", "_annotations")  # `train_masks` beside `train`
 MASK_ENDS = ("_mask", "-mask", "_masks", "_label", "_labels", "_gt", "_seg")  # of the names of masks
 MAX_VALUES = 256  # different ones in all masks; more of them are noise
 
@@ -27,12 +28,13 @@ Pair = tuple[Path, Path]
 def mask_folders(folder: Path) -> tuple[dict[str, Pair], tuple[str, ...]]:
     """-> part -> the folders of its images and of its masks, and notes; no part where the folder has no masks.
 
-    Both usual layouts: `train/images` and `train/masks`, or `images/train` and `masks/train`; without parts `images`
-    and `masks`.
+    The usual layouts: `train/images` and `train/masks`, `images/train` and `masks/train`, `train` and `train_masks`;
+    without parts `images` and `masks`.
     """
     pair = _pair(folder)
     if pair is None:
-        return _pairs_in_parts(folder)
+        beside = _pairs_beside(folder)
+        return (beside, ()) if beside else _pairs_in_parts(folder)
     others = [name for name in subfolders(folder) if folder / name not in pair]
     notes = (f"{shown(folder)} has other folders, not used: {shown(', '.join(others))}",) if others else ()
     images, masks = (part_folders(path)[0] for path in pair)
@@ -42,6 +44,19 @@ def mask_folders(folder: Path) -> tuple[dict[str, Pair], tuple[str, ...]]:
     if missing:
         raise UserError(f"{shown(pair[1])} has no folder `{images[missing[0]].name}`, but {shown(pair[0])} has")
     return {part: (path, masks[part]) for part, path in images.items()}, notes
+
+
+def _pairs_beside(folder: Path) -> dict[str, Pair]:
+    """part -> `train` and `train_masks`, where the training part has such."""
+    inner = {name.lower(): folder / name for name in subfolders(folder)}
+    found = {
+        part: (inner[name], inner[name + end])
+        for part, names in PART_NAMES.items()
+        for name in names
+        for end in BESIDE
+        if name in inner and name + end in inner
+    }
+    return found if "train" in found else {}
 
 
 def _pairs_in_parts(folder: Path) -> tuple[dict[str, Pair], tuple[str, ...]]:
@@ -74,21 +89,27 @@ def mask_parts(pairs: Mapping[str, Pair], want: Wanted, notes: tuple[str, ...] =
 
 def _matched(images: Path, masks: Path) -> list[Pair]:
     """Each image with the mask of the same name, whatever the suffixes. Raises UserError where one has none."""
-    by_name = [_by_name(folder) for folder in (images, masks)]
-    ends = {
-        name.removesuffix(end): path for name, path in by_name[1].items() for end in MASK_ENDS if name.endswith(end)
-    }
-    found = [(path, by_name[1].get(name) or ends.get(name)) for name, path in by_name[0].items()]
+    found_images, found_masks = _by_name(images), _by_name(masks)
+    if not found_images:
+        raise UserError(f"{shown(images)} has no images", help=f"images end in {', '.join(SUFFIXES)}")
+    for name, path in list(found_masks.items()):
+        for end in (end for end in MASK_ENDS if name.endswith(end)):
+            found_masks.setdefault(name.removesuffix(end), path)
+    anywhere: dict[str, set[Path]] = {}
+    for name, path in found_masks.items():
+        anywhere.setdefault(name.rpartition("/")[2], set()).add(path)
+    found = [(path, _mask_of(name, found_masks, anywhere)) for name, path in found_images.items()]
     without = [path for path, mask in found if mask is None]
-    if without or not found:
-        text = (
-            f"{len(without)} of {len(found)} images have no mask in {shown(masks)}, as {shown(without[0])}"
-            if found
-            else ""
-        )
-        text = text or f"{shown(images)} has no images"
+    if without:
+        text = f"{len(without)} of {len(found)} images have no mask in {shown(masks)}, as {shown(without[0])}"
         raise UserError(text, help="a mask has the name of its image, as `images/1.jpg` and `masks/1.png`")
     return found
+
+
+def _mask_of(name: str, masks: Mapping[str, Path], anywhere: Mapping[str, set[Path]]) -> Path | None:
+    """The mask at the same place, or the only one of that name in a folder of another name."""
+    others = anywhere.get(name.rpartition("/")[2], set())
+    return masks.get(name) or (next(iter(others)) if len(others) == 1 else None)
 
 
 def _by_name(folder: Path) -> dict[str, Path]:

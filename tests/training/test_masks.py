@@ -46,14 +46,24 @@ def test_a_mask_has_the_name_of_its_image(tmp_path, images, masks, end):
     assert "0, 255: in this order they are the 2 classes" in d.notes[-1]
 
 
-@pytest.mark.parametrize("layout", ["{part}/{kind}", "{kind}/{part}"])
-def test_both_layouts_of_parts_are_read(tmp_path, layout):
+@pytest.mark.parametrize("layout", ["{part}/{kind}", "{kind}/{part}", "{part}{end}"])
+def test_the_usual_layouts_of_parts_are_read(tmp_path, layout):
     for part, count in (("train", 6), ("valid", 2), ("testing", 3)):
-        folders = [tmp_path / layout.format(part=part, kind=kind) for kind in ("images", "masks")]
+        kinds = (("images", ""), ("masks", "_masks"))
+        folders = [tmp_path / layout.format(part=part, kind=kind, end=end) for kind, end in kinds]
         for i in range(count):
             pair(*folders, i)
     d = load_dataset(str(tmp_path), None, want=NET)
     assert are_together(d) and (len(d.x_train), d.held, len(d.x_test)) == (8, 2, 3)
+
+
+def test_a_mask_in_a_folder_of_another_name_is_found_where_it_is_the_only_one(tmp_path):
+    for i in range(5):
+        pair(tmp_path / "images", tmp_path / "annotations" / "trimaps", i)
+    assert are_together(load_dataset(str(tmp_path), None, want=NET))
+    pair(tmp_path / "more", tmp_path / "annotations" / "other", 3)
+    with pytest.raises(UserError, match="1 of 5 images have no mask in .*annotations`, as .*3.png"):
+        load_dataset(str(tmp_path), None, want=NET)
 
 
 def masks_of(tmp_path, arrays, **palette):
