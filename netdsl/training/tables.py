@@ -82,8 +82,7 @@ def _rows(path: Path, file: TextIO) -> tuple[str, Iterator[Row]]:
         text = f"{shown(path)} has one column, expected numbers and a column of targets"
         raise UserError(text, help="columns are separated by a comma, semicolon, tab or `|`")
     reader = csv.reader(file, delimiter=delimiter, skipinitialspace=True, strict=True)
-    rows = ((reader.line_num, [cell.strip() for cell in cells]) for cells in reader)
-    return delimiter, (row for row in rows if any(row[1]))
+    return delimiter, ((reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells))
 
 
 def _header(path: Path, rows: Iterator[Row]) -> tuple[list[str] | None, Row]:
@@ -91,7 +90,7 @@ def _header(path: Path, rows: Iterator[Row]) -> tuple[list[str] | None, Row]:
     first = next(rows, None)
     header = None
     if first and (not any(_is_number(cell) for cell in first[1]) or _named_target(first[1])):
-        header, first = first[1], next(rows, None)
+        header, first = [name.strip() for name in first[1]], next(rows, None)
     if first is None:
         raise UserError(f"{shown(path)} has no rows of numbers", help="a table has a row for each sample")
     if len(first[1]) > MAX_COLUMNS:
@@ -101,7 +100,7 @@ def _header(path: Path, rows: Iterator[Row]) -> tuple[list[str] | None, Row]:
 
 def _named_target(header: Sequence[str]) -> list[int]:
     """Which columns have a name of targets."""
-    return [i for i, name in enumerate(header) if name.lower() in TARGETS]
+    return [i for i, name in enumerate(header) if name.strip().lower() in TARGETS]
 
 
 def _is_number(cell: str) -> bool:
@@ -140,7 +139,7 @@ class _Table:
         if len(cells) != width:
             text = f"line {line} of {shown(self.path)} has {len(cells)} cells, expected {width}"
             raise UserError(text, help="every row has as many cells as the first one")
-        target = cells.pop(self.target)
+        target = cells.pop(self.target).strip()
         if target.lower() in MISSING:
             raise self._bad(line, self.target, target)
         try:
@@ -161,7 +160,7 @@ class _Table:
             raise self._bad(line, i + (i >= self.target), cell) from None
 
     def _bad(self, line: int, column: int, cell: str) -> UserError:
-        where = f"line {line}, column {self.column(column)} of {shown(self.path)}"
+        cell, where = cell.strip(), f"line {line}, column {self.column(column)} of {shown(self.path)}"
         if cell.lower() in MISSING:
             return UserError(f"{where} is missing", help="fill it in, or leave the row or the column out")
         text = f"{where} is `{plain(cell[:MAX_SHOWN])}`, expected a number"
