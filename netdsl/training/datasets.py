@@ -16,6 +16,7 @@ from netdsl.training.arrays import npz_parts
 from netdsl.training.folders import class_folders
 from netdsl.training.idx import MAX_BYTES, check_labels, read_cifar, read_idx, read_npz, sample_text, shown, size_text
 from netdsl.training.images import fitted_bytes, fitted_masks
+from netdsl.training.labels import class_name
 from netdsl.training.masks import mask_folders, mask_parts
 from netdsl.training.parts import Parts
 from netdsl.training.splits import split_rows, stratified
@@ -196,7 +197,7 @@ def _own_parts(name: str, want: Wanted) -> Parts:
 
 
 def _own_name(name: str) -> str:
-    return Path(name).resolve().name if os.path.isdir(name) else Path(name).name
+    return class_name(Path(name).resolve().name if os.path.isdir(name) else Path(name).name)
 
 
 def _split(name: str, parts: Parts, want: Wanted, limit: int | None, rng: np.random.Generator) -> Dataset:
@@ -204,16 +205,15 @@ def _split(name: str, parts: Parts, want: Wanted, limit: int | None, rng: np.ran
     statistics are those of the training samples that are left once the validation part is taken out."""
     x, y, notes = dict(parts.x), dict(parts.y), parts.notes
     parts = replace(parts, x={}, y={})  # memory is free as soon as the parts are made of it
+    for part in [part for part in x if parts.are_sorted and (part != "train" or "test" in x)]:
+        order = rng.permutation(len(x[part]))  # so that the first ones are of all classes
+        x[part], y[part] = x[part][order], y[part][order]
     if "test" not in x:
         stay, go = _test_rows(name, y["train"], rng)
         x["test"], y["test"] = x["train"][go], y["train"][go]
         x["train"], y["train"] = x["train"][stay], y["train"][stay]
         if "val" in x:
             notes = (*notes, f"`{name}` has no test part: {len(go)} training samples, a fifth, are it")
-    elif parts.are_sorted:  # images by class: the first ones of each part are of all classes
-        for part in ("train", "test"):
-            order = rng.permutation(len(x[part]))
-            x[part], y[part] = x[part][order], y[part][order]
     x, y = ({part: a[:limit] for part, a in arrays.items()} for arrays in (x, y))
     held = len(x.get("val", ()))
     if held:

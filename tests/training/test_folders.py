@@ -60,7 +60,14 @@ def test_parts_are_known_by_their_names(tmp_path, train, val, test):
     d = load(tmp_path)
     assert sizes(d) == (10, 3, 3) and d.y_test.tolist() == [1, 1, 1] and d.notes == ()
     rows, val_rows = d.parts(0.1, 0)
-    assert d.y_train[val_rows].tolist() == [0, 0, 1] and np.bincount(d.y_train[rows]).tolist() == [6, 4]
+    assert sorted(d.y_train[val_rows].tolist()) == [0, 0, 1] and np.bincount(d.y_train[rows]).tolist() == [6, 4]
+
+
+def test_a_limit_leaves_all_classes_in_each_part(tmp_path):
+    pictures(tmp_path, **{f"{part}__{name}": 30 for part in ("train", "val", "test") for name in "ab"})
+    d = load(tmp_path, limit=20)
+    parts = d.y_train[:20], d.y_train[20:], d.y_test
+    assert [len(y) for y in parts] == [20] * 3 and all(set(y) == {0, 1} for y in parts)
 
 
 def test_without_a_test_part_a_fifth_of_the_training_images_is_it(tmp_path):
