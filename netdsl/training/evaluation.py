@@ -105,7 +105,10 @@ def fitted(net: Net, dataset: Dataset) -> Net:
     check_fits(net, dataset)
     if net.recipe.patience is not None and not net.recipe.val:
         raise UserError("`stop patience` needs validation data, but `val` is 0", help="use `--val 0.1`")
-    return net.with_recipe(resolved_weights(net.recipe, dataset.y_train, len(dataset.classes)))
+    if "balanced" not in net.recipe.loss_options:
+        return net
+    rows, _ = dataset.parts(net.recipe.val, net.recipe.seed)
+    return net.with_recipe(resolved_weights(net.recipe, dataset.y_train[rows], len(dataset.classes)))
 
 
 def check_fits(net: Net, dataset: Dataset) -> None:

@@ -301,3 +301,15 @@ def test_statistics_are_those_of_the_samples_that_are_learned_from(load):
     after = load(want, x=x, y=y, **test)
     assert (after.mean, after.std) == (before.mean, before.std) != load(x=x, y=y, **test).mean
     np.testing.assert_allclose(after.mean, x[rows].mean(0), rtol=1e-6)  # float32 samples
+
+
+def test_balanced_weights_count_the_samples_that_are_learned_from(load):
+    from netdsl.pipeline import compile_text
+    from netdsl.training.evaluation import fitted
+
+    net = compile_text("input 2\nlinear 3\ntrain { loss ce balanced, val 0.3, seed 5 }\n")
+    y = np.array([0] * 50 + [1] * 30 + [2] * 20)
+    d = load(Wanted(val=0.3, seed=5), x=RNG.standard_normal((100, 2)), y=y, x_test=FLOATS[:, :2], y_test=LABELS % 3)
+    rows, _ = d.parts(0.3, 5)
+    weights = fitted(net, d).recipe.loss_options["weights"]
+    np.testing.assert_allclose(weights, 70 / (3 * np.bincount(y[rows])), rtol=1e-12)  # one division
