@@ -229,8 +229,17 @@ class Hand:
             return [self.block, self.block, self.train, self.use][kind]()
         return self.inner(2)
 
+    def input(self):
+        """`input 1x28x28`, some with `mean (-0.5, 1e-3) std 2` behind it."""
+        pieces = ["input", SPACE, self.choose.choice(("4", "1x28x28"))]
+        for name in ("mean", "std") if self.often(3) else ():
+            number = [["-", OPTIONAL], []][self.choose.randrange(2)] + [self.choose.choice(("2", "0.5", "1e-3"))]
+            several = [OPTIONAL, *self.parentheses("(", [number, ["3"]], ")")]
+            pieces += [SPACE, name, *(several if self.often(2) else [SPACE, *number])]
+        return pieces
+
     def file(self):
-        statements = [["input", SPACE, self.choose.choice(("4", "1x28x28"))], *self.some(self.statement, 0, 3)]
+        statements = [self.input(), *self.some(self.statement, 0, 3)]
         return [self.maybe_break(), *self.joined(statements, lambda: [self.break_()]), self.maybe_break()]
 
 

@@ -240,16 +240,18 @@ def _parts(words: list[_Word], braces: _Braces, merges: frozenset[int]) -> list[
 
 @dataclass(frozen=True)
 class _Signs:
-    """Where in the text the `*` of counts, the `-` of negative numbers and the `{` of several branches stand."""
+    """Where in the text the `*` of counts, the `-` of negative numbers, the `{` of several branches and the `mean` and
+    `std` of inputs stand."""
 
     counts: frozenset[int]
     negations: frozenset[int]
     merges: frozenset[int]
+    constants: frozenset[int]
 
 
 def _signs(program: ast.Program, words: list[_Word]) -> _Signs:
     """Read off the syntax tree, since `2 * relu` and `2*c`, `c - 1` and `take -1` are told apart by nothing else."""
-    counts, negations, merges = set(), set(), set()
+    counts, negations, merges, constants = set(), set(), set(), set()
     stars = [word.at for word in words if word.text == "*"]
     braces = [word.at for word in words if word.text == "{"]
     pending: list[object] = [program]
@@ -261,11 +263,13 @@ def _signs(program: ast.Program, words: list[_Word]) -> _Signs:
             negations.add(item.span.start)
         elif isinstance(item, ast.Merge) and len(item.branches) > 1:
             merges.add(braces[bisect_left(braces, item.op_span.end)])
+        elif isinstance(item, ast.Constants):
+            constants.add(item.span.start)
         if isinstance(item, tuple):
             pending += item
         elif isinstance(item, ast.Syntax):
             pending += [getattr(item, part.name) for part in fields(item) if part.name != "span"]
-    return _Signs(frozenset(counts), frozenset(negations), frozenset(merges))
+    return _Signs(frozenset(counts), frozenset(negations), frozenset(merges), frozenset(constants))
 
 
 def _gap(words: list[_Word], position: int, signs: _Signs) -> str:
@@ -285,14 +289,9 @@ def _is_spaced(words: list[_Word], position: int, signs: _Signs) -> bool:
         return name >= 0 and words[name].text == "let" and words[name].kind == "name"
     if last in _ARITHMETIC or (text in _ARITHMETIC and word.at not in signs.negations):
         return False
-    if text == "(" and before.kind == "name" and last not in _KEYWORDS and not _is_constant(words, position - 1):
+    if text == "(" and before.kind == "name" and last not in _KEYWORDS and before.at not in signs.constants:
         return not word.touches
     return True
-
-
-def _is_constant(words: list[_Word], position: int) -> bool:
-    """Whether the word is the `mean` or `std` of an `input` (elsewhere blocks may be called so)."""
-    return words[0].text == "input" and words[0].kind == "name" and words[position].text in ("mean", "std")
 
 
 # -------------------------------------------------------------------------------------------- lines in a file

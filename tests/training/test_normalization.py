@@ -9,7 +9,7 @@ from PIL import Image
 
 from netdsl.cli import run as command
 from netdsl.diagnostics import UserError
-from netdsl.pipeline import check_text, compile_file, compile_text
+from netdsl.pipeline import check_text, compile_file, compile_text, format_text
 from netdsl.training.config import config_of, write_setup
 from netdsl.training.datasets import Dataset
 from netdsl.training.engine import Engine
@@ -168,6 +168,12 @@ def test_the_text_compiles_to_the_network_it_stands_for(text):
 def test_numbers_that_change_nothing_or_are_none_stay_out_of_the_text(mean, std):
     net = compile_text("input 2\nlinear 2")
     assert with_constants(net, mean, std) is net
+
+
+def test_a_canonical_text_stays_canonical():
+    text = format_text("input 3x6x6  # here\nflatten -> linear 2\n")[0]
+    made = with_constants(compile_text(text), (0.5, -0.25, 1e-9), (1e9, 0.5, 2.0)).source.text
+    assert format_text(made)[0] == made
 
 
 def test_whether_a_spec_has_changed_is_seen_in_spite_of_what_was_written(here):
