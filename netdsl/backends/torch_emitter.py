@@ -435,7 +435,7 @@ class _Emitter:
         text = "\n\n\n".join("\n".join(lines) for lines in blocks)
         text = re.sub(rf"\b{CLASS}(\d+)_", lambda match: chosen[int(match[1])][0], text)
         imports = ["from collections import OrderedDict", ""] if "(OrderedDict(" in text else []
-        imports += ["import torch"] if re.search(r"\btorch\.", text) else []
+        imports += ["import torch"] if re.search(r"\btorch\.", text + self.shares) else []
         imports += ["import torch.nn.functional as F"] if re.search(r"\bF\.", text) else []
         return emit(
             "torch_module.py.j2",

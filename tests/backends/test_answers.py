@@ -133,7 +133,8 @@ def test_wrong_use_of_a_module_is_an_error_of_2(trained, monkeypatch, capsys, ta
 def test_each_loss_has_its_probabilities(tmp_path, monkeypatch, capsys, end, loss, shares, target, level):
     if target == "torch":
         pytest.importorskip("torch")
-    net = compile_text(f"input 2 mean 1 std 2\n{end}\ntrain {{ loss {loss} }}", "small")
+    constants = " mean 1 std 2" if loss == "ce" else ""
+    net = compile_text(f"input 2{constants}\n{end}\ntrain {{ loss {loss} }}", "small")
     assert f"answer(Model{f', {shares}' if shares else ''})" in net.numpy_source()
     text = net.numpy_source(level) if target == "numpy" else net.torch_source()
     model = net.numpy_model(seed=1)
