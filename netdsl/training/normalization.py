@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from netdsl.diagnostics import plain
 from netdsl.input_constants import are_allowed
 from netdsl.source import Source
 from netdsl.syntax import ast
@@ -42,6 +43,17 @@ def with_constants(net: Net, mean: Sequence[float], std: Sequence[float]) -> Net
 
 def _listed(numbers: Sequence[str]) -> str:
     return numbers[0] if len(numbers) == 1 else f"({', '.join(numbers)})"
+
+
+def notes_on(net: Net, dataset: Dataset) -> list[str]:
+    """What is odd about the numbers of the net's own `input` for these data, in words."""
+    largest = max((abs(number) for number in (*net.graph.mean, *net.graph.std)), default=0.0)
+    if dataset.x_train.dtype != np.uint8 or largest <= 1:
+        return []
+    return [
+        f"the bytes of `{plain(dataset.name)}` count as 0 to 1, but `input` has a mean or std of {largest:g}: "
+        f"of bytes that is {largest / 255:.4g}"
+    ]
 
 
 def for_network(dataset: Dataset, net: Net) -> Dataset:

@@ -20,7 +20,7 @@ from netdsl.training.evaluation import fitted
 from netdsl.training.feed import check_batches
 from netdsl.training.idx import shown
 from netdsl.training.loop import train
-from netdsl.training.normalization import for_network, with_constants
+from netdsl.training.normalization import for_network, notes_on, with_constants
 from netdsl.training.runs import extended, locked, read_run, run_net, starting
 from netdsl.training.views import run_data
 from netdsl.training.wanted import wanted_by
@@ -65,7 +65,7 @@ def started(
         engine = replace(engine, threads=available_cores())
     want = wanted_by(net.recipe, net.graph.input_shape, net.graph.output_shape)
     dataset = load_dataset(net.recipe.data, data_dir, limit, want=want)
-    for note in dataset.notes:
+    for note in (*dataset.notes, *notes_on(net, dataset)):
         on_note(f"note: {note}")
     net = fitted(net, dataset)
     check_batches(net, dataset)

@@ -131,6 +131,28 @@ def test_a_spec_that_says_its_own_numbers_keeps_them(here):
         np.testing.assert_allclose(network.first_value(view.dataset.normalized(X[60:])), expected, atol=1e-6)  # float32
 
 
+def test_numbers_in_the_units_of_bytes_are_noticed(here, capsys):
+    (here / "bytes.net").write_text(SPEC.replace("3x6x6 ", "3x6x6 mean 33.3 std 78.6 "))
+    assert command(["train", "bytes.net", "--out", "run", "--limit", "20", "--epochs", "1", "--no-plots"]) == 0
+    assert "count as 0 to 1, but `input` has a mean or std of 78.6: of bytes that is 0.3082" in capsys.readouterr().err
+    assert command(["train", "small.net", "--out", "other", "--limit", "20", "--epochs", "1", "--no-plots"]) == 0
+    assert "count as" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_features_of_a_table_have_one_number_each_and_the_bytes_of_the_old_way(here, engine):
+    x = (RNG.normal(size=(80, 3)) * [1, 50, 1e-3] + [0, -1000, 5] + Y[:, None]).astype(np.float32)
+    np.savez("made.npz", x=x[:60], y=Y[:60], x_test=x[60:], y_test=Y[60:])
+    text = 'input 3\nlinear 6 -> relu -> linear 3\ntrain { data "made.npz", epochs 2, batch 16, val 0.2 }'
+    (here / "small.net").write_text(text)
+    new = run_of(here / "new", engine)
+    assert len(compile_file(new / "model.net").graph.mean) == 3
+    old = old_run(here / "old", dataset_of(new), engine)
+    assert weights(old) == weights(new)
+    with open_run(new, None) as view:
+        assert view.model.predict(x[60:]).tolist() == view.model.predict(view.dataset.normalized(x[60:])).tolist()
+
+
 def test_what_is_cut_out_is_zero_for_the_first_layer_and_the_border_is_black(here):
     net = with_constants(compile_file("small.net"), (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
     data = Dataset("made", X, Y, X, Y, ("0", "1", "2"), (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
