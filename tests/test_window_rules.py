@@ -81,6 +81,10 @@ def test_a_helper_class_is_written_only_where_it_is_used():
         ("pool 3 s2 ceil", "pool 3 s2 ceil"),
         ("pool 2 s1 same", "pool 2 s1 same"),
         ("pad 0x1x0x0", "pad 0x1x0x0"),
+        ("crop p1", "crop p1"),
+        ("crop p=0x1x0x0", "crop p=0x1x0x0"),
+        ("crop 3x5", "crop 3x5"),
+        ("crop 4", "crop 4"),
     ],
 )
 def test_the_text_of_a_layer_says_its_padding_as_a_spec_does(text, shown):

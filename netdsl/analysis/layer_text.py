@@ -46,7 +46,7 @@ def _setting(attr: Attr, attrs: Mapping[str, object]) -> str:
         default = attrs[default]
     if attr.positional:
         return text
-    if default is not REQUIRED and text == _value_text(attr, default):
+    if default is not REQUIRED and default is not None and text == _value_text(attr, default):
         return ""
     return f"{attr.flag}{text}" if attr.flag and text.isdigit() else f"{attr.keys[0]}={text}"
 
