@@ -12,6 +12,7 @@ import warnings
 import numpy as np
 import pytest
 
+from netdsl.analysis.layer_text import layer_text
 from netdsl.diagnostics import SpecError
 from netdsl.layers import layer_of, layer_table
 from netdsl.layers.contract import REQUIRED
@@ -205,3 +206,16 @@ def test_an_idle_layer_gives_its_input_as_it_is_in_training_too(name):
     dx, _ = network.backward(x)
     assert np.array_equal(dx, x)
     assert "nn." not in net.torch_source().split("__init__()")[1]
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_the_text_of_a_layer_makes_the_same_layer(name):
+    for line, shape, net in itertools.islice(networks(layer_of(name)), 40):
+        text = layer_text(net.graph.nodes[0])
+        again = compile_text(f"input {shape}\n{text}\ntrain {{ loss mse }}")
+        assert forward_settings(again) == forward_settings(net), f"{line} is shown as {text}"
+
+
+def forward_settings(net):
+    (node,) = net.graph.nodes
+    return node.shape, {key: node.attrs[key] for key in layer_of(node.op).forward_names if key in node.attrs}
