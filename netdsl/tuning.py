@@ -127,8 +127,8 @@ class _Alone:
         self._shared: dict[object, np.ndarray] = {}
         self._node, self._way = node, way
 
-    def shared(self, key: object, shape: Sequence[int]) -> np.ndarray:
-        return self._shared.setdefault(key, np.zeros(shape, self.dtype))
+    def shared(self, key: object, shape: Sequence[int], dtype: type | None = None) -> np.ndarray:
+        return self._shared.setdefault(key, np.zeros(shape, self.dtype if dtype is None else dtype))
 
     def wait(self, n: int) -> None:
         """Nobody else works."""
