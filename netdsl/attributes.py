@@ -366,12 +366,17 @@ def _converted(layer: LayerDef, attr: Attr, value: Value, span: Span) -> object:
         top, left, *after = (_in_range(layer, attr, size, span) for size in value)
         bottom, right = after or (top, left)
         return (top, bottom), (left, right)
-    if isinstance(value, list) and attr.kind in ("pair", "size") and all(type(v) is int for v in value) and value:
-        sizes = "x".join(map(str, value))
+    if (
+        isinstance(value, list)
+        and attr.kind in ("pair", "size", "sides")
+        and all(type(v) is int for v in value)
+        and value
+    ):
+        written = _with_key(attr, span) + "x".join(map(str, value))
         text = f"`{attr.name}` of `{layer.name}` is written as a size, not as a list"
-        raise _Mistake(
-            "N303", text, span, f"write `{_with_key(attr, span)}{sizes}`", fix=Edit(span, _with_key(attr, span) + sizes)
-        )
+        if attr.kind == "sides" and len(value) > 2:  # in which order they are meant nobody knows
+            raise _Mistake("N303", text, span, "write top, left, bottom, right: `0x1x0x0` is one on the left")
+        raise _Mistake("N303", text, span, f"write `{written}`", fix=Edit(span, written))
     if isinstance(value, bool) or not isinstance(value, int):
         example = {
             "pair": "a whole number or a size like `3x5`",

@@ -35,6 +35,6 @@ LAYER = LayerDef(
     backward=gmp_backward,
     torch=lambda attrs, x: "nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten())",
     torch_call=lambda attrs, x: "F.adaptive_max_pool2d({x}, 1).flatten(1)",  # amax would share dy among ties
-    known_as=("globalmaxpool", "global_max_pool", "global_max_pooling", "globalmaxpooling"),
+    known_as=("globalmaxpool", "global_max_pool", "global_max_pooling", "adaptivemaxpool", "adaptivemaxpool2d"),
     stages=lambda attrs, x: (StageCall(GlobalMaximum, (x,)),),
 )
