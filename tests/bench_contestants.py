@@ -2,8 +2,11 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -89,3 +92,21 @@ class Environment(Interpreter):
     def inference(self):
         names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
         return lambda: np.array([float(os.environ[name]) for name in names] + [self.job.threads])
+
+
+class Spawns(Interpreter):
+    """Starts a process in its group and one in a session of its own, writes their numbers down, and never answers."""
+
+    def build(self, x, y):
+        super().build(x, y)
+        code = "import time; time.sleep(600)"
+        pids = [subprocess.Popen([sys.executable, "-c", code], start_new_session=own).pid for own in (False, True)]
+        Path(os.environ["NETDSL_TEST_PIDS"]).write_text(" ".join(map(str, [os.getpid(), *pids])) + "\n")
+        time.sleep(600)
+
+
+class Sleeps(Interpreter):
+    """Never gets ready."""
+
+    def build(self, x, y):
+        time.sleep(600)

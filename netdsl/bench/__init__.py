@@ -2,6 +2,7 @@
 
 Every contestant works in a process of its own (`worker`), driven by a `child.Child`; `match` lets them work turn about,
 so that whatever disturbs the machine disturbs all alike, and makes a `report.Report`. `contestants` says what each is.
+A `guard.Guard` sees to it that nothing outlives the bench.
 """
 
 LEVELS = (0, 1, 2)
@@ -9,3 +10,6 @@ LEVELS = (0, 1, 2)
 
 WORKERS = ("auto", "threads", "processes")
 """How the NumPy module may share its work."""
+
+LIMIT = 600.0
+"""Seconds that the answers of a contestant may take, all together."""

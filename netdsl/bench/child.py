@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import pickle
 import queue
@@ -10,12 +11,27 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 from netdsl.bench.contestants import Job
+from netdsl.bench.guard import Guard, kill_all
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 LAST_LINES = 5
+PHASES = {
+    "start": "starting",
+    "base": "starting",
+    "build": "making its network",
+    "save": "writing weights",
+    "load": "reading weights",
+    "output": "making its first output",
+    "losses": "making its first steps",
+    "warm_up": "warming up",
+    "turn": "being measured",
+    "used": "being measured",
+}
+"""What a contestant is asked -> what it does then."""
 
 
 class ContestantFailed(Exception):
@@ -40,8 +56,10 @@ def environment(threads: int, folder: Path) -> dict[str, str]:
 class Child:
     """Starts a contestant, asks it, ends it. `name` is the contestant's."""
 
-    def __init__(self, name: str, job: Job, folder: Path) -> None:
-        self.name = name
+    def __init__(self, name: str, job: Job, folder: Path, guard: Guard, limit: float = math.inf) -> None:
+        """limit: seconds that its answers may take, all together."""
+        self.name, self.left, self._limit, self._guard = name, limit, limit, guard
+        self._asked = ""
         self._errors = (folder / f"{name}.stderr").open("w+b")  # noqa: SIM115 - as long as the process
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "netdsl.bench.worker"],
@@ -51,6 +69,7 @@ class Child:
             env=environment(job.threads, folder),
             process_group=0,  # Ctrl-C is for the parent, which ends the group
         )
+        guard.watch(self._process.pid)
         assert self._process.stdin and self._process.stdout
         self._requests, self._answers = self._process.stdin, self._process.stdout
         self._replies: queue.SimpleQueue[tuple | None] = queue.SimpleQueue()
@@ -60,13 +79,19 @@ class Child:
 
     def send(self, method: str, *arguments: object) -> None:
         """Request something; every request must be followed by `receive`."""
+        self._asked = PHASES.get(method, method)
         with contextlib.suppress(BrokenPipeError):  # `receive` tells why
             pickle.dump((method, arguments), self._requests, pickle.HIGHEST_PROTOCOL)
             self._requests.flush()
 
     def receive(self) -> object:
         """The answer to the oldest request. Raises ContestantFailed."""
-        reply = self._next_reply()
+        began = time.monotonic()
+        reply = self._next_reply(began + self.left)
+        self.left -= time.monotonic() - began
+        if self.left <= 0:
+            took = f"it took longer than {self._limit:g} s, its limit (`--limit`), and was ended while {self._asked}"
+            raise ContestantFailed(self.name, took, self._last_lines())
         if reply is None:
             raise ContestantFailed(self.name, self._obituary(), self._last_lines())
         if reply[0] == "failed":
@@ -80,11 +105,10 @@ class Child:
 
     def end(self) -> None:
         """Kill the process and those it started."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            if hasattr(os, "killpg"):
-                os.killpg(self._process.pid, signal.SIGKILL)
+        kill_all([self._process.pid])
         self._process.kill()
         self._process.wait()
+        self._guard.forget(self._process.pid)
         self._reader.join()
         for file in (self._requests, self._answers, self._errors):
             with contextlib.suppress(BrokenPipeError):
@@ -97,13 +121,13 @@ class Child:
         except (EOFError, OSError, ValueError, pickle.UnpicklingError):
             self._replies.put(None)
 
-    def _next_reply(self) -> tuple | None:
-        """None: the process is dead, even if one that it started still holds the pipe."""
+    def _next_reply(self, end: float) -> tuple | None:
+        """None: the process is dead, even if one that it started still holds the pipe, or its time is over."""
         while True:
             try:
-                return self._replies.get(timeout=0.5)
+                return self._replies.get(timeout=max(0.01, min(0.5, end - time.monotonic())))
             except queue.Empty:
-                if self._process.poll() is not None:
+                if self._process.poll() is not None or time.monotonic() >= end:
                     return None
 
     def _obituary(self) -> str:

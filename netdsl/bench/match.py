@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from netdsl.bench.child import Child, ContestantFailed
+from netdsl.bench import LIMIT
+from netdsl.bench.child import PHASES, Child, ContestantFailed
 from netdsl.bench.contestants import ENTRIES, Entry, Job, installed_version
+from netdsl.bench.guard import Guard
 from netdsl.bench.machine import busy_seconds, machine, num_cores
 from netdsl.bench.report import TORCH_FORMATS, Report, Result
 from netdsl.diagnostics import UserError
@@ -30,18 +32,19 @@ DISTURBED = 0.1  # share of a processor used while waiting, or of all of them by
 
 @dataclass(frozen=True)
 class Options:
-    """steps: how many of each kind; None is STEPS, or fewer where they take long."""
+    """steps: how many of each kind; None is STEPS, or fewer where they take long. limit: seconds for a contestant."""
 
     batch: int
     threads: int
     level: int
     workers: str = "auto"
     steps: int | None = None
+    limit: float = LIMIT
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What is going on, and how many of the turns are done."""
+    """What is going on (`torch_compile: warming up`), and how many of the turns are done."""
 
     what: str
     done: int = 0
@@ -103,25 +106,25 @@ class _Match:
         self.net, self.options, self.folder = net, options, folder
         self.notes, self.on_progress = notes, on_progress
         self.children: list[Child] = []
+        self.guard = Guard(str(folder))
         self.results: dict[str, Result] = {}
         self.failures: dict[str, str] = {}
         self.began = (time.perf_counter(), time.process_time(), busy_seconds())
 
     def start(self, entries: Iterable[Entry]) -> None:
         """All at once, since most of it is waiting for files."""
-        self.on_progress(Progress("starting"))
         options = self.options
         for entry in entries:
             job = Job(self.net, entry.factory, options.batch, options.threads, options.level, options.workers)
-            self.children.append(Child(entry.name, job, self.folder))
+            self.children.append(Child(entry.name, job, self.folder, self.guard, options.limit))
         for child in tuple(self.children):
+            self.on_progress(Progress(f"{child.name}: starting"))
             self._guarded(child, child.receive)
         for name, base in self._each("base"):
             self.results[name] = Result(base=base)
 
     def compare(self) -> None:
         """Give all the same weights, and see that they make the same of them. Raises Disagreement."""
-        self.on_progress(Progress("comparing"))
         self._do("build")
         self._share_weights(str(self.folder / "weights.safetensors"))
         self._compare("output", "outputs", "agreement", TOLERANCE)
@@ -130,7 +133,6 @@ class _Match:
 
     def measure(self) -> None:
         """Round after round, every contestant a few steps; each round begins with another one."""
-        self.on_progress(Progress("warming up"))
         rounds = math.ceil((self.options.steps or STEPS) / STEPS_A_TURN)
         totals = {
             name: {kind: num_steps(self.options.steps, seconds, rounds) for kind, seconds in kinds.items()}
@@ -140,7 +142,7 @@ class _Match:
         for index in range(rounds):
             first = index % len(self.children)
             for child in self.children[first:] + self.children[:first]:
-                self.on_progress(Progress(child.name, done, rounds * len(self.children)))
+                self.on_progress(Progress(f"{child.name}: being measured", done, rounds * len(self.children)))
                 self._turn(child, {kind: share(n, index, rounds) for kind, n in totals[child.name].items()})
                 done += 1
         self._finish()
@@ -155,10 +157,12 @@ class _Match:
         """End every process."""
         for child in self.children:
             child.end()
+        self.guard.end()
 
     def _each(self, method: str, *arguments: object) -> Iterator[tuple[str, Any]]:
         """Ask all, one after another -> name and answer of those that do not fail."""
         for child in tuple(self.children):
+            self.on_progress(Progress(f"{child.name}: {PHASES[method]}"))
             reply = self._guarded(child, child.ask, method, *arguments)
             if child in self.children:
                 yield child.name, reply

@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from netdsl.bench.processes import cpu_seconds, peak_bytes, settle
+from netdsl.bench.guard import kill_all
+from netdsl.bench.processes import cpu_seconds, descendants, peak_bytes, settle
 
 if TYPE_CHECKING:
     import numpy as np
@@ -148,6 +149,7 @@ def main() -> None:
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     serve(sys.stdin.buffer, replies)
+    kill_all(descendants(os.getpid()))  # the bench has gone
 
 
 if __name__ == "__main__":

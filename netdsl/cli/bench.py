@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from netdsl.bench import LEVELS, WORKERS
+from netdsl.bench import LEVELS, LIMIT, WORKERS
 from netdsl.cli.options import autotune_option
 
 if TYPE_CHECKING:
@@ -36,6 +38,14 @@ if TYPE_CHECKING:
 @click.option("--workers", type=click.Choice(WORKERS), default="auto", show_default=True, help="How it shares work.")
 @click.option("--all", "with_extras", is_flag=True, help="Also torch.compile and onnxruntime, where installed.")
 @click.option("--profile", "with_profile", is_flag=True, help="Also time every stage of the NumPy module, at -O2.")
+@click.option(
+    "--limit",
+    type=click.FloatRange(1),
+    default=LIMIT,
+    show_default=True,
+    metavar="SECONDS",
+    help="A contestant that takes longer in all is ended and left out.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of the table.")
 def command(
     spec: Path,
@@ -47,6 +57,7 @@ def command(
     workers: str,
     with_extras: bool,
     with_profile: bool,
+    limit: float,
     as_json: bool,
 ) -> int:
     """Measure a training step and inference: NumPy module, layer objects, and PyTorch in both memory formats.
@@ -73,12 +84,12 @@ def command(
     if with_profile and int(level) != 2:
         raise click.UsageError("`--profile` is for the NumPy module at -O2")
     check_batch(net.graph, batch or net.recipe.batch)
-    options = Options(batch or net.recipe.batch, threads or num_cores(), int(level), workers, steps)
+    options = Options(batch or net.recipe.batch, threads or num_cores(), int(level), workers, steps, limit)
     if autotune and options.level == 2:
         net = tuned(net, options.batch, options.threads)
     entries = [entry for entry in ENTRIES if with_extras or not entry.is_extra]
     try:
-        with _progress() as show:
+        with _orderly_end(), _progress() as show:
             report = bench(net, options, entries, show)
     except Disagreement as error:
         say(f"error: {error}")
@@ -113,17 +124,35 @@ def _show(report: Report, profiles: Sequence[Profile], as_json: bool) -> None:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[Progress], None]]:
-    """A line on a terminal, nothing elsewhere. It is written between the turns only: a bar that moves takes time."""
-    if not sys.stderr.isatty():
-        yield lambda event: None
+def _orderly_end() -> Iterator[None]:
+    """SIGTERM ends the contestants and removes their files, as Ctrl-C does; exit code 143."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
         return
+    kept = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, kept)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[Progress], None]]:
+    """Which contestant does what, on stderr: a line that changes on a terminal, and elsewhere a line for each time that
+    another thing begins. It is written between the turns only: a bar that moves takes time."""
+    shown = ""
 
     def show(event: Progress) -> None:
+        nonlocal shown
         turn = f", turn {event.done + 1} of {event.total}" if event.total else ""
-        click.echo(f"\r\x1b[K{event.what}{turn}", err=True, nl=False)
+        if sys.stderr.isatty():
+            click.echo(f"\r\x1b[K{event.what}{turn}", err=True, nl=False)
+        elif not event.done and event.what != shown:
+            click.echo(event.what if not event.total else f"measuring, {event.total} turns", err=True)
+        shown = event.what
 
     try:
         yield show
     finally:
-        click.echo("\r\x1b[K", err=True, nl=False)
+        if sys.stderr.isatty():
+            click.echo("\r\x1b[K", err=True, nl=False)

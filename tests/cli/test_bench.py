@@ -40,7 +40,7 @@ def call(spec, monkeypatch, capsys):
 def test_the_table_goes_to_stdout_and_notes_to_stderr(call):
     code, out, err = call()
     assert code == 0 and out.startswith("tiny: batch 6, 1 thread, ") and out.endswith("train -, inference -\n")
-    assert err.startswith("note: torch is left out, not installed: torch") and "onnxruntime" not in err
+    assert "\nnote: torch is left out, not installed: torch" in err and "onnxruntime" not in err
 
 
 def test_json_is_one_object_on_stdout(call):
@@ -91,11 +91,80 @@ def test_ctrl_c_is_exit_130_and_ends_every_process(spec):
             out, err = process.communicate(timeout=20)
         finally:
             process.kill()
-    assert process.returncode == 130 and out == "" and err.strip() == "interrupted"
+    assert process.returncode == 130 and out == "" and err.splitlines()[-1] == "interrupted"
     end = time.monotonic() + 20  # one that had just been started ends when it finds nobody to serve
     while alive := [pid for pid in children if os.path.exists(f"/proc/{pid}")]:
         assert time.monotonic() < end, alive
         time.sleep(0.05)
+
+
+def test_each_contestant_and_phase_is_named_on_stderr_while_it_works(call):
+    _, _, err = call()
+    said = [line for line in err.splitlines() if not line.startswith("note: ")]
+    phases = ["starting", "making its network", "reading weights", "making its first output", "warming up"]
+    assert [line for line in said if line.startswith("interpreter: ") and line[13:] in phases] == [
+        f"interpreter: {phase}" for phase in ("starting", "starting", *phases[1:])
+    ]
+    assert "measuring, 2 turns" in said and len(said) < 25
+
+
+def test_a_contestant_over_its_limit_is_ended_and_named(call, monkeypatch):
+    planted = Entry("planted", "bench_contestants:Sleeps")
+    monkeypatch.setattr(contestants, "ENTRIES", (contestants.ENTRIES[1], planted))
+    code, out, err = call("--json", "--limit", "4")
+    assert code == 2 and json.loads(out)["contestants"].keys() == {"interpreter"}
+    told = "planted failed: it took longer than 4 s, its limit (`--limit`), and was ended while making its network"
+    assert f"error: {told}" in err
+
+
+PLANTED = """if True:
+    import sys
+    from netdsl.bench import contestants
+    from netdsl.cli import run
+    contestants.ENTRIES = (contestants.ENTRIES[1], contestants.Entry("planted", "bench_contestants:Spawns"))
+    sys.exit(run(["bench", sys.argv[1], "--no-autotune"]))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
+@pytest.mark.parametrize("number, code", [("SIGINT", 130), ("SIGTERM", 143), ("SIGKILL", -signal.SIGKILL)])
+def test_nothing_that_a_contestant_started_outlives_the_bench(spec, tmp_path, number, code):
+    told = tmp_path / "pids"
+    paths = [str(Path(__file__).resolve().parents[1]), *filter(None, sys.path)]
+    (tmp_path / "temp").mkdir()
+    environment = {**os.environ, "NETDSL_TEST_PIDS": str(told), "PYTHONPATH": os.pathsep.join(paths)}
+    environment["TMPDIR"] = str(tmp_path / "temp")
+    kept = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen([sys.executable, "-c", PLANTED, spec], stderr=subprocess.PIPE, env=environment)
+    finally:
+        signal.signal(signal.SIGINT, kept)
+    with process:
+        try:
+            while not (told.exists() and told.read_text().endswith("\n")):
+                assert process.poll() is None, process.stderr.read()
+                time.sleep(0.02)
+            pids = [int(pid) for pid in told.read_text().split()]
+            assert len(pids) == 3 and all(_runs(pid) for pid in pids)
+            process.send_signal(getattr(signal, number))
+            assert process.wait(30) == code
+        finally:
+            process.kill()
+    end = time.monotonic() + 20
+    while alive := [pid for pid in pids if _runs(pid)]:
+        assert time.monotonic() < end, alive
+        time.sleep(0.05)
+    while left := list((tmp_path / "temp").iterdir()):
+        assert time.monotonic() < end, left
+        time.sleep(0.05)
+
+
+def _runs(pid):
+    """Whether a process is there, and is no zombie that waits for its parent."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def test_help_loads_no_numpy():
