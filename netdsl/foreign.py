@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import warnings
 from collections.abc import Mapping
 
 from netdsl.layers import find_layer, in_other_systems, spellings
@@ -117,7 +118,9 @@ def translated(text: str, channels: int | None = None) -> str | None:
     if len(text) > MAX_TEXT:
         return None
     try:
-        tree = ast.parse(text.strip().rstrip(",;"))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python's about `3x5`, which is none of its numbers
+            tree = ast.parse(text.strip().rstrip(",;"))
         if len(tree.body) == 1:
             return _of(tree.body[0], channels)
     except (SyntaxError, ValueError, RecursionError, MemoryError, _Untold):

@@ -1,5 +1,6 @@
 """Advice is right: whoever does what a help proposes has a spec that checks, or one mistake less."""
 
+import random
 import re
 from pathlib import Path
 
@@ -265,6 +266,55 @@ def test_whoever_follows_a_help_has_a_spec_that_checks(text, said, right):
     assert any(said in help for d in diagnostics for help in d.help), [d.help for d in diagnostics]
     net, after = check_text(right)
     assert net is not None, after
+
+
+def test_mistakes_that_hide_each_other_are_mended_one_after_the_other():
+    text = "input (1, 28, 28)\nself.conv1 = nn.Conv2d(1, 32, 5, padding=2) \u2192 rellu\nflatten -> Dense(10)\n"
+    assert fix_text(text)[0] == "input 1x28x28\nconv1: conv 32 k5 p2 -> relu\nflatten -> linear 10\n"
+
+
+def test_an_edit_that_would_not_help_is_not_made():
+    """`relu5` may be two words; the window that is left does not fit, whatever is done to the name beside it."""
+    for text in ("input 4\nrelu5\n", "input 3x4x4\nconv 8 k9\n", "input 4\nfoo(3)\n", "input 4\n2 + 2\n"):
+        assert fix_text(text) == (text, 0)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_texts_cut_and_mixed_at_random_are_answered_and_mended_once(seed):
+    choose = random.Random(seed)
+    texts = [text for text, _ in MENDED] + [text for text, _, _ in FOLLOWED]
+    signs = [
+        "\u2192",
+        "\u00d7",
+        "\u201c",
+        "'",
+        "=",
+        ",",
+        ";",
+        ":",
+        "(",
+        ")",
+        "{",
+        "|",
+        "//",
+        "nn.",
+        "self.",
+        "\u200b",
+        "%",
+        "->",
+    ]
+    for _ in range(60):
+        text = choose.choice(texts)
+        at, other = choose.randrange(len(text)), choose.choice(texts)
+        text = (
+            text[:at]
+            + choose.choice([*signs, other[choose.randrange(len(other)) :][:20], ""])
+            + text[at + choose.randrange(4) :]
+        )
+        net, diagnostics = check_text(text)
+        assert net is not None or diagnostics
+        mended, count = fix_text(text)
+        assert (mended == text) == (count == 0) and fix_text(mended) == (mended, 0), text
 
 
 BROKEN = sorted((Path(__file__).parent / "golden/diagnostics").glob("*.net"))

@@ -188,7 +188,7 @@ def _of_call(span: Span) -> Help:
     assert stop is not None
     text = before[begin:] + rest[: stop.start()]
     piece = text.strip().rstrip(",;")
-    call = re.fullmatch(r"[A-Za-z_][\w.]*\s*(\(.*\))?", piece)
+    call = re.fullmatch(r"(?:[A-Za-z_][\w.]*\s*=\s*)?[A-Za-z_][\w.]*\s*(\(.*\))?", piece)
     if not call or not (call[1] or "." in piece) or piece.startswith(("in.", *(f"{op}(" for op in _MERGES))):
         return NO_HELP
     new = translated(piece)
