@@ -12,6 +12,7 @@ from netdsl.training.datasets import Dataset, load_dataset
 from netdsl.training.engine import Engine
 from netdsl.training.history import History
 from netdsl.training.history import read_history as history_of
+from netdsl.training.runs import read_run
 from netdsl.training.session import started, with_settings
 from netdsl.training.watch import Result, Watch
 
@@ -31,8 +32,8 @@ def train(
     result.run      # the folder, for netdsl.open_run and the commands
 
     settings, which win over the spec: data, val, epochs, batch, seed, init, lr; and opt, schedule, loss, augment, clip,
-    ema, stop, fit, written as in a train block. limit: use only the first samples. watch.on_note is told what was
-    changed in the data on reading.
+    ema, stop, fit, monitor, written as in a train block. limit: use only the first samples. watch.on_note is told what
+    was changed in the data on reading.
 
     Raises UserError, TrainingFailed, OSError.
     """
@@ -58,4 +59,4 @@ def open_run(run: Path | str, which: str | None = None) -> AbstractContextManage
 
 def read_history(run: Path | str) -> History:
     """The epochs of a run so far; shows itself in a notebook. Raises UserError."""
-    return history_of(Path(run))
+    return history_of(Path(run), read_run(Path(run)).config.recipe.monitor)

@@ -17,7 +17,7 @@ from netdsl.kernels import initial, losses, optimizers
 from netdsl.schedules import SCHEDULES as SCHEDULES
 from netdsl.schedules import rate_factor
 
-DATASETS = ("mnist-mini", "mnist", "cifar10", "spiral")
+DATASETS = ("mnist-mini", "mnist", "cifar10", "spiral", "shapes")
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,19 @@ FITS = ("resize", "crop", "pad")
 """How images of other sizes come to that of the network's input."""
 
 
+MONITORS: Mapping[str, bool] = {
+    "val_loss": False,
+    "val_accuracy": True,
+    "val_f1": True,
+    "val_auc": True,
+    "val_miou": True,
+    "val_mae": False,
+    "val_rmse": False,
+    "val_r2": True,
+}
+"""What may choose the best epoch -> whether more of it is better."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """Everything the train block says.
@@ -96,7 +109,8 @@ class Recipe:
     options: the optimizer's keyword arguments with `lr` among them; loss_options, schedule_options: those of the loss
     and the schedule. augment: name of a change -> how much. clip: the largest norm of all gradients together; ema: the
     decay of the running mean of the weights; patience: epochs without a better one before training stops; fit: how
-    images come to the size of the input; None: not done.
+    images come to the size of the input; None: not done. monitor: one of MONITORS, the measure of validation data by
+    which one epoch is better than another.
     """
 
     data: str = "mnist-mini"
@@ -116,6 +130,7 @@ class Recipe:
     ema: float | None = None
     patience: int | None = None
     fit: str | None = None
+    monitor: str = "val_loss"
 
     def learning_rate(self, step: int, steps_an_epoch: int) -> float:
         """That of the step after `step` others, counted over the whole run."""

@@ -10,7 +10,7 @@ from dataclasses import MISSING, fields, replace
 
 from netdsl.diagnostics import Diagnostic, Edit, UserError, plain
 from netdsl.misfits import misfits
-from netdsl.recipe import AUGMENTATIONS, DATASETS, FITS, LOSSES, OPTIMIZERS, SCHEDULES, SCHEMES, Recipe
+from netdsl.recipe import AUGMENTATIONS, DATASETS, FITS, LOSSES, MONITORS, OPTIMIZERS, SCHEDULES, SCHEMES, Recipe
 from netdsl.source import Source
 from netdsl.syntax import ast
 from netdsl.syntax.parser import parse
@@ -96,6 +96,7 @@ ENTRIES: Mapping[str, Callable[[ast.Entry], dict[str, object]]] = {
     "ema": _one("ema", KINDS["share"]),
     "stop": _stop,
     "fit": _one("fit", lambda value, what: word(value, dict.fromkeys(FITS), "fit")),
+    "monitor": _one("monitor", lambda value, what: word(value, MONITORS, "measure")),
 }
 """Key of an entry -> what makes fields of a Recipe of it."""
 

@@ -37,6 +37,7 @@ MADE = [
     ("ema 0.999", "ema", 0.999),
     ("stop patience=5", "patience", 5),
     ("fit crop", "fit", "crop"),
+    ("monitor val_accuracy", "monitor", "val_accuracy"),
 ]
 
 
@@ -83,6 +84,7 @@ def test_none_switches_off():
         ("loss", "ce weights=(1, x)", "--loss: unexpected `x`", ""),
         ("schedule", "step", "--schedule: `step` takes `every` or `at`, found neither", "every=10"),
         ("augment", "mixup=0.2 mixup=0.3", "--augment: `mixup` is given twice", ""),
+        ("monitor", "val_acuracy", "--monitor: unknown measure `val_acuracy`", "did you mean `val_accuracy`?"),
         ("stop", "5", "--stop: `stop` takes `patience`", "patience=5"),
         ("epochs", "1 }\ninput 4\nlinear 2\ntrain {", "--epochs: expected one line", ""),
         ("opt", "adam # }", "--opt: expected one line", ""),

@@ -10,6 +10,7 @@ import click
 if TYPE_CHECKING:
     from netdsl.training.datasets import Dataset
     from netdsl.training.evaluation import Scores
+    from netdsl.training.task import Task
 
 MAX_CONFUSED, MAX_NAME = 20, 10  # classes in a table of confusion, characters of their names
 
@@ -19,11 +20,15 @@ MAX_CONFUSED, MAX_NAME = 20, 10  # classes in a table of confusion, characters o
 @click.option("--data", help="Other data than the run's; its test part is used; by default the run's.")
 @click.option("--checkpoint", type=click.Choice(["best", "last", "prev"]), help="By default the best, if there is one.")
 @click.option("--limit", type=click.IntRange(1), help="Use only the first samples; by default as in training.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object: loss, accuracy, samples, per_class, confusion.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="One JSON object: loss, samples, the measures, per_class, confusion."
+)
 def command(run: Path, data: str | None, checkpoint: str | None, limit: int | None, as_json: bool) -> None:
-    """Measure the network of the folder RUN on test data: loss, accuracy, that of each class, and the confusion.
+    """Measure the network of the folder RUN on test data: loss, and what fits its task.
 
-    In `confusion`, row r column c counts the samples of class r that were taken for class c.
+    Classes have accuracy, F1 and the confusion, two of them also precision, recall and AUC; masks have the IoU of each
+    class and its mean; numbers MAE, RMSE and R2. In `confusion`, row r column c counts the samples, or pixels, of class
+    r that were taken for class c.
 
     \b
     Examples:
@@ -37,43 +42,50 @@ def command(run: Path, data: str | None, checkpoint: str | None, limit: int | No
     from netdsl.training.views import open_run, score_run
 
     with open_run(run, data_dir(), checkpoint, data, limit, say) as view:
-        dataset, scores = view.dataset, score_run(view)
-    click.echo(json.dumps(_as_dict(scores, dataset.classes)) if as_json else _as_text(scores, dataset, view.which))
+        dataset, scores, task = view.dataset, score_run(view), view.task
+    click.echo(json.dumps(_as_dict(scores, task)) if as_json else _as_text(scores, task, dataset, view.which))
 
 
-def _per_class(scores: Scores, classes: tuple[str, ...]) -> list[dict[str, object]]:
-    """Samples, correct ones and accuracy (None without samples) of each class."""
+def _per_class(scores: Scores, task: Task) -> list[dict[str, object]]:
+    """Samples or pixels, correct ones and accuracy (None where there are none) of each class, of masks also the IoU."""
+    from netdsl.training.measures import intersection_over_union
+
     if scores.confusion is None:
         return []
-    rows = zip(classes, scores.confusion.sum(axis=1).tolist(), scores.confusion.diagonal().tolist(), strict=True)
-    return [{"class": c, "samples": n, "correct": k, "accuracy": k / n if n else None} for c, n, k in rows]
+    ious = [None if value != value else value for value in intersection_over_union(scores.confusion).tolist()]
+    counts, correct = scores.confusion.sum(axis=1).tolist(), scores.confusion.diagonal().tolist()
+    unit = "pixels" if task.kind == "masks" else "samples"
+    return [
+        {"class": name, unit: n, "correct": k, "accuracy": k / n if n else None}
+        | ({"iou": iou} if task.kind == "masks" else {})
+        for name, n, k, iou in zip(task.classes, counts, correct, ious, strict=True)
+    ]
 
 
-def _as_dict(scores: Scores, classes: tuple[str, ...]) -> dict[str, object]:
+def _as_dict(scores: Scores, task: Task) -> dict[str, object]:
     from math import isfinite
 
-    confusion = [] if scores.confusion is None else scores.confusion.tolist()
-    return {
-        "loss": scores.loss if isfinite(scores.loss) else None,
-        "accuracy": scores.accuracy,
-        "samples": scores.samples,
-        "per_class": _per_class(scores, classes),
-        "confusion": confusion,
-    }
+    finite = {name: value if value is None or isfinite(value) else None for name, value in scores.values.items()}
+    found = {"loss": scores.loss if isfinite(scores.loss) else None, **finite, "samples": scores.samples}
+    if scores.confusion is None:
+        return found
+    return found | {"per_class": _per_class(scores, task), "confusion": scores.confusion.tolist()}
 
 
-def _as_text(scores: Scores, dataset: Dataset, which: str) -> str:
+def _as_text(scores: Scores, task: Task, dataset: Dataset, which: str) -> str:
     from netdsl.diagnostics import plain
 
-    accuracy = "" if scores.accuracy is None else f", accuracy {scores.accuracy:.2%}"
+    measures = [f", {measure.title} {measure.shown(scores.values[measure.name])}" for measure in task.measures]
     samples = f"{scores.samples} test samples of {plain(dataset.name)}"
-    lines = [f"{samples}, {which} checkpoint: loss {scores.loss:.4f}{accuracy}"]
-    rows = [(plain(str(row["class"])), row) for row in _per_class(scores, dataset.classes)]
+    lines = [f"{samples}, {which} checkpoint: loss {scores.loss:.4f}{''.join(measures)}"]
+    rows = [(plain(str(row["class"])), row) for row in _per_class(scores, task)]
     width = max([5, *(len(name) for name, _ in rows)])
-    lines += ["", f"{'class':{width}}  samples  correct  accuracy"] if rows else []
+    unit, iou = ("pixels", f"  {'IoU':>7}") if task.kind == "masks" else ("samples", "")
+    lines += ["", f"{'class':{width}}  {unit:>8}  {'correct':>8}  accuracy{iou}"] if rows else []
     for name, row in rows:
-        share = "-" if row["accuracy"] is None else f"{row['accuracy']:.2%}"
-        lines.append(f"{name:{width}}  {row['samples']:7}  {row['correct']:7}  {share:>8}")
+        shares = [("-" if row[key] is None else f"{row[key]:.2%}") for key in ("accuracy", "iou") if key in row]
+        ends = [f"{share:>{size}}" for share, size in zip(shares, (8, 7), strict=False)]
+        lines.append("  ".join([f"{name:{width}}", f"{row[unit]:8}", f"{row['correct']:8}", *ends]))
     return "\n".join([*lines, *_confusion_table(scores, [name for name, _ in rows])])
 
 

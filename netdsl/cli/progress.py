@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
@@ -50,7 +50,7 @@ class Display:
 
     def _note(self, event: Progress | Epoch) -> None:
         if self.as_json and is_epoch(event):
-            click.echo(json.dumps(asdict(event)))
+            click.echo(json.dumps(event.as_dict()))
 
     @contextmanager
     def _bar(self) -> Iterator[Callable[[Progress | Epoch], None]]:
@@ -96,8 +96,16 @@ def epoch_line(row: Epoch, epochs: int) -> str:
     parts = [f"epoch {row.epoch:{len(str(epochs))}}/{epochs}", f"loss {row.train_loss:.4f}"]
     parts += [f"accuracy {row.train_accuracy:.2%}"] if row.train_accuracy is not None else []
     parts += [f"val loss {row.val_loss:.4f}"] if row.val_loss is not None else []
-    parts += [f"val accuracy {row.val_accuracy:.2%}"] if row.val_accuracy is not None else []
+    parts += [f"val {title} {shown}" for title, shown in validated(row)]
     return "  ".join([*parts, f"{row.seconds:.1f} s", f"{row.samples_per_second:.0f} samples/s"])
+
+
+def validated(row: Epoch) -> list[tuple[str, str]]:
+    """The measures of the validation data that a line tells, by title."""
+    from netdsl.training.measures import MEASURES
+
+    values = [(measure, row.value(f"val_{name}")) for name, measure in MEASURES.items() if measure.in_line]
+    return [(measure.title, measure.shown(value)) for measure, value in values if value is not None]
 
 
 def state_line(event: Progress) -> str:

@@ -33,7 +33,7 @@ OF_A_RESUMED_RUN = ("spec", "resume", "epochs", "save_every", "plots", "as_json"
 )
 @click.option(
     "--data",
-    help="mnist-mini, mnist, cifar10, spiral, a .npz or .csv file, a folder of images; by default as in the spec.",
+    help="mnist-mini, mnist, cifar10, spiral, shapes, a .npz or .csv, a folder of images; by default as in the spec.",
 )
 @click.option(
     "--fit",
@@ -65,6 +65,11 @@ OF_A_RESUMED_RUN = ("spec", "resume", "epochs", "save_every", "plots", "as_json"
     "--patience",
     metavar="EPOCHS",
     help="Stop after so many epochs without a better one, or none; by default as in the spec.",
+)
+@click.option(
+    "--monitor",
+    metavar="MEASURE",
+    help="What chooses the best epoch: val_loss, val_accuracy, val_miou, ...; by default as in the spec.",
 )
 @click.option(
     "--val",
@@ -122,8 +127,9 @@ def command(
     """Train SPEC as its train block says; options given here win over it.
 
     Makes a run folder with metrics, checkpoints, plots and report.html. Progress goes to stderr; the last line on
-    stdout is JSON: test_accuracy, val_accuracy (0 to 1; null if there is none), epochs, seconds, run. `mnist` and
-    `cifar10` are read from the folder NETDSL_DATA_DIR.
+    stdout is JSON: test_accuracy, val_accuracy (0 to 1; null if there is none), further measures, epochs, seconds, run;
+    in place of accuracy miou for masks, mae for numbers. `mnist` and `cifar10` are read from the folder
+    NETDSL_DATA_DIR.
 
     Ctrl-C saves and ends with exit code 130; --resume goes on from there and comes to the same weights, bit for bit.
     Exit code 3: the loss became NaN or infinite.
@@ -228,11 +234,13 @@ def _engine(backend: str, level: int | None, workers: str | None, threads: int |
 def _say_start(session: Session, show: Display) -> None:
     from netdsl.cli import wants_color
     from netdsl.diagnostics import render_all
+    from netdsl.training.fitting import is_copy
 
     net, dataset = session.net, session.dataset
     if net.warnings and not session.is_resumed:
         click.echo(render_all(net.warnings, wants_color()), err=True)
     samples = f"{len(dataset.x_train)} + {len(dataset.x_test)} samples of {dataset.name}"
+    samples += ", which are their own targets" if not dataset.classes and is_copy(dataset) else ""
     parts = f"{session.name}, {net.graph.num_params:_} params, {samples}, {_described(session.engine)}"
     show.say(f"{session.run}: {parts}{', resumed' if session.is_resumed else ''}")
 
@@ -288,6 +296,6 @@ def _draw(session: Session, result: Result, show: Display) -> None:
 
 
 def _say_score(result: Result, show: Display) -> None:
-    accuracy = result.test_accuracy
-    score = f"loss {result.test_loss:.4g}" if accuracy is None else f"accuracy {accuracy:.2%}"
+    leading = result.task.leading
+    score = f"{leading.title} {leading.shown(result.scores.values[leading.name])}"
     show.say(f"test {score}, weights of epoch {result.epoch}, {result.seconds:.1f} s")

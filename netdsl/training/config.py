@@ -16,7 +16,7 @@ import numpy as np
 from netdsl import __version__
 from netdsl.diagnostics import UserError, plain
 from netdsl.files import write_atomic
-from netdsl.recipe import FITS, LOSSES, OPTIMIZERS, SCHEMES, Recipe
+from netdsl.recipe import FITS, LOSSES, MONITORS, OPTIMIZERS, SCHEMES, Recipe
 from netdsl.schedules import SCHEDULES
 from netdsl.training.datasets import BUILT_IN, Dataset
 from netdsl.training.engine import BACKENDS, LEVELS, WORKERS, Engine
@@ -177,9 +177,12 @@ def _recipe(values: dict) -> Recipe:
     for key in ("options", "loss_options", "schedule_options", "augment"):
         given = dict(values.get(key, {}))
         values[key] = {name: tuple(v) if isinstance(v, list) else v for name, v in given.items()}
+    values.setdefault("monitor", "val_accuracy")  # as runs had it before they could say so
     recipe, options = Recipe(**values), values["options"]
     if recipe.loss not in LOSSES or recipe.optimizer not in OPTIMIZERS:
         raise ValueError("`recipe` names an unknown loss or optimizer")
+    if recipe.monitor not in MONITORS:
+        raise ValueError("`recipe` names an unknown monitor")
     if recipe.init not in SCHEMES or recipe.schedule not in SCHEDULES:
         raise ValueError("`recipe` names an unknown initialisation or schedule")
     if recipe.fit not in (None, *FITS):

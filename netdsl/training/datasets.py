@@ -19,6 +19,9 @@ from netdsl.training.images import fitted_bytes, fitted_masks
 from netdsl.training.labels import class_name
 from netdsl.training.masks import mask_folders, mask_parts
 from netdsl.training.parts import Parts
+from netdsl.training.shapes import CLASSES as SHAPES
+from netdsl.training.shapes import TRAIN as SHAPES_TRAIN
+from netdsl.training.shapes import shapes
 from netdsl.training.splits import split_rows, stratified
 from netdsl.training.tables import SUFFIXES as TABLES
 from netdsl.training.tables import table_parts
@@ -177,7 +180,9 @@ def _built_in(name: str, data_dir: Path | None) -> Dataset:
         return _mnist_mini()
     if name == "mnist":
         return _mnist(data_dir)
-    return _cifar10(data_dir) if name == "cifar10" else _spiral()
+    if name == "cifar10":
+        return _cifar10(data_dir)
+    return _spiral() if name == "spiral" else _shapes()
 
 
 def _own_parts(name: str, want: Wanted) -> Parts:
@@ -363,6 +368,13 @@ def _spiral() -> Dataset:
     train, test = order[:SPIRAL_TRAIN], order[SPIRAL_TRAIN:]
     y = y.astype(np.int64)
     return Dataset("spiral", x[train], y[train], x[test], y[test], ("arm 0", "arm 1", "arm 2"), (0.0,), (1.0,))
+
+
+def _shapes() -> Dataset:
+    """Discs, squares and triangles on noise, with masks."""
+    x, y = shapes()
+    n = SHAPES_TRAIN
+    return Dataset("shapes", x[:n], y[:n], x[n:], y[n:], SHAPES, *statistics(x[:n]))
 
 
 def statistics(x: np.ndarray, rows: np.ndarray | None = None) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,27 +15,46 @@ from netdsl.kernels.losses import total_weight
 from netdsl.kernels.stable import sigmoid
 from netdsl.recipe import resolved_weights
 from netdsl.training.datasets import Dataset
+from netdsl.training.fitting import check_masks, check_monitor, is_copy
 from netdsl.training.idx import size_text
+from netdsl.training.measures import Roc, chosen_classes
+from netdsl.training.task import Task, decided_task
 
 if TYPE_CHECKING:
     from netdsl.backends.network import Network
     from netdsl.pipeline import Net
 
-BATCH = 256
+BATCH = 256  # samples that are measured together, unless their values take more than VALUES
+VALUES = 2**26
 
 
 @dataclass(frozen=True)
 class Scores:
-    """The mean loss, and of classifications confusion (K, K): how often class `row` was taken for class `column`."""
+    """The mean loss, the measures of the task by name (None where one is not defined), and of classes confusion (K, K):
+    how often class `row` was taken for class `column`, counted in samples or pixels; of two classes the ROC curve."""
 
     loss: float
     samples: int
-    confusion: np.ndarray | None
+    confusion: np.ndarray | None = None
+    values: Mapping[str, float | None] = field(default_factory=dict)
+    roc: Roc | None = None
 
     @property
     def accuracy(self) -> float | None:
-        """The share of samples whose class was found, 0 to 1; None of a regression."""
-        return None if self.confusion is None else int(np.trace(self.confusion)) / self.samples
+        """The share of samples or pixels that were classified correctly, 0 to 1; None of numbers."""
+        return None if self.confusion is None else int(np.trace(self.confusion)) / int(self.confusion.sum())
+
+
+def task_of(net: Net, dataset: Dataset) -> Task:
+    """What the net learns from the dataset, which fits it."""
+    copies = not dataset.classes and is_copy(dataset)
+    return decided_task(net.recipe.loss, net.graph.input_shape, net.graph.output_shape, dataset.classes, copies)
+
+
+def measured_together(net: Net) -> int:
+    """How many samples go through the net at once where nothing is learned: BATCH, or fewer where layers are large."""
+    largest = max([1, *(prod(node.shape) for node in net.graph.nodes)])
+    return max(1, min(BATCH, VALUES // largest))
 
 
 def evaluate(
@@ -42,28 +62,31 @@ def evaluate(
     dataset: Dataset,
     x: np.ndarray,
     y: np.ndarray,
+    task: Task,
     weights: Sequence[float] | None = None,
     before_batch: Callable[[], None] = lambda: None,
+    batch: int = BATCH,
 ) -> Scores:
     """x (N, *input_shape) as stored in the dataset, y (N, ...) -> the scores of the model out of training mode.
 
     The class is the largest of the logits; a softmax behind them would not change which one it is. weights: those of
-    the classes in the model's loss, see class_weights. before_batch is called before each batch; what it raises ends
-    the evaluation.
+    the classes in the model's loss, see class_weights. before_batch is called before each batch of `batch` samples;
+    what it raises ends the evaluation.
     """
-    total, amount, confusion = 0.0, 0.0, None
-    for start in range(0, len(x), BATCH):
+    total, amount, tally = 0.0, 0.0, task.tally()
+    for start in range(0, len(x), batch):
         before_batch()
-        target = y[start : start + BATCH]
+        target = y[start : start + batch]
         with np.errstate(all="ignore"):
-            outputs = model.logits(dataset.normalized(x[start : start + BATCH]))
+            outputs = model.logits(dataset.normalized(x[start : start + batch]))
             share = len(target) if weights is None else total_weight(target, weights, len(weights))
             total, amount = total + float(model.loss(outputs, target)[0]) * share, amount + share
-        if np.issubdtype(y.dtype, np.integer):
-            classes = max(outputs.shape[1], len(dataset.classes))
-            counts = _confusion(found_classes(outputs, classes), target, classes)
-            confusion = counts if confusion is None else confusion + counts
-    return Scores(total / amount, len(x), confusion)
+            tally.add(outputs, target)
+    roc = tally.roc()
+    with np.errstate(all="ignore"):
+        values = tally.values(roc)
+    confusion = getattr(tally, "confusion", None)
+    return Scores(total / amount, len(x), confusion, {m.name: values[m.name] for m in task.measures}, roc)
 
 
 def class_weights(net: Net) -> Sequence[float] | None:
@@ -71,19 +94,15 @@ def class_weights(net: Net) -> Sequence[float] | None:
     return net.recipe.loss_options.get("weights")
 
 
-def found_classes(logits: np.ndarray, classes: int) -> np.ndarray:
-    """logits (N, K), K = classes or 1 -> the largest one (N,); one logit of two classes says 1 where it is above 0."""
-    return (logits[:, 0] > 0).astype(np.int64) if logits.shape[1] == 1 < classes else logits.argmax(axis=1)
-
-
-def _confusion(found: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
-    """(N,) and (N,) -> (classes, classes) counts."""
-    counts = np.bincount(labels * classes + found, minlength=classes * classes)
-    return counts.reshape(classes, classes)
+def predictions(net: Net, model: Network, x: np.ndarray) -> np.ndarray:
+    """x (N, *input_shape), normalised -> the numbers that a net of no classes gives, (N, *output_shape): what its loss
+    compares with the targets."""
+    outputs = model.logits(x)
+    return sigmoid(outputs) if net.recipe.loss == "bce" else outputs
 
 
 def probabilities(net: Net, model: Network, x: np.ndarray) -> np.ndarray:
-    """x (N, *input_shape), normalised -> (N, K): the net's softmax, or that of its logits.
+    """x (N, *input_shape), normalised -> (N, K, ...): the net's softmax, or that of its logits.
 
     A net without softmax that learned by `mse` estimates the one-hot rows themselves: its outputs, cut to 0..1.
     One that learned by `bce` has one logit, whose sigmoid is the second class's.
@@ -100,9 +119,23 @@ def probabilities(net: Net, model: Network, x: np.ndarray) -> np.ndarray:
     return powers / powers.sum(axis=1, keepdims=True)
 
 
+def answers_of(net: Net, model: Network, task: Task, x: np.ndarray) -> Iterator[np.ndarray]:
+    """x (N, *input_shape) as the net is fed -> for each sample the probabilities (K,), the mask (H, W), or the numbers
+    that the net gives."""
+    size = measured_together(net)
+    for start in range(0, len(x), size):
+        part = x[start : start + size]
+        with np.errstate(all="ignore"):
+            if task.kind == "masks":
+                yield from chosen_classes(model.logits(part), len(task.classes))
+            else:
+                yield from (probabilities if task.classes else predictions)(net, model, part)
+
+
 def fitted(net: Net, dataset: Dataset) -> Net:
     """The net with what only the data can tell of its recipe. Raises UserError unless net and data fit."""
     check_fits(net, dataset)
+    check_monitor(net.recipe, task_of(net, dataset))
     if net.recipe.patience is not None and not net.recipe.val:
         raise UserError("`stop patience` needs validation data, but `val` is 0", help="use `--val 0.1`")
     if "balanced" not in net.recipe.loss_options:
@@ -120,6 +153,9 @@ def check_fits(net: Net, dataset: Dataset) -> None:
         raise UserError(text, help=f"begin the spec with `input {size}` or choose other data")
     if not dataset.classes:
         _check_regression(net, dataset)
+        return
+    if dataset.y_train.ndim > 1:
+        check_masks(net, dataset)
         return
     count = len(dataset.classes)
     if net.recipe.loss == "bce" and count != 2:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from math import inf
 from pathlib import Path
 
 from netdsl.diagnostics import UserError
 from netdsl.files import write_atomic
+from netdsl.recipe import MONITORS
 from netdsl.training.idx import reading, shown
+from netdsl.training.measures import MEASURES
 
 
 @dataclass(frozen=True)
 class Epoch:
     """A finished and saved epoch, the row of metrics.csv; `val_*` are None without a validation set.
 
-    lr: that of its last step; seconds: of its steps; both times only count what was done since the last resume.
+    lr: that of its last step; seconds: of its steps; both times only count what was done since the last resume. more:
+    further measures of the validation data by column, {"val_miou": 0.8}. What the task does not have is None.
     """
 
     epoch: int
@@ -28,21 +32,44 @@ class Epoch:
     lr: float
     seconds: float | None
     samples_per_second: float | None
+    more: Mapping[str, float | None] = field(default_factory=dict)
+
+    def value(self, column: str) -> int | float | None:
+        """What stands in that column; None where it was not measured."""
+        return getattr(self, column) if column in COLUMNS else self.more.get(column)
+
+    def as_dict(self) -> dict[str, int | float | None]:
+        """The columns that the row has, in their order."""
+        return {name: self.value(name) for name in columns([self])}
 
 
-def quality(row: Epoch) -> tuple[float, float]:
-    """Of two epochs the better has the higher validation accuracy, or as high a one and the lower loss."""
-    return row.val_accuracy or 0.0, -row.val_loss
+COLUMNS = tuple(f.name for f in fields(Epoch) if f.name != "more")
+TIMES = ("seconds", "samples_per_second")  # the columns that no two runs share
+MORE = tuple(f"val_{name}" for name in MEASURES if f"val_{name}" not in COLUMNS)  # that `more` may hold
+NEEDED = ("epoch", "train_loss", "lr")
+ORDER = (*COLUMNS[:5], *MORE, *COLUMNS[5:])
 
 
-COLUMNS = tuple(f.name for f in fields(Epoch))
+def columns(rows: Iterable[Epoch]) -> tuple[str, ...]:
+    """The columns in which any of these epochs has something, in the order of metrics.csv; times are always there."""
+    rows = tuple(rows)
+    return tuple(name for name in ORDER if name in TIMES or any(row.value(name) is not None for row in rows))
+
+
+def quality(row: Epoch, monitor: str = "val_loss") -> tuple[float, float]:
+    """Of two epochs the better has the better measure `monitor` of validation data, or as good a one and the lower
+    loss. An epoch in which the measure is not defined is the worst."""
+    value = row.value(monitor)
+    worth = -inf if value is None else value if MONITORS[monitor] else -value
+    return worth, -row.val_loss
 
 
 @dataclass(frozen=True)
 class History:
-    """Finished epochs in their order."""
+    """Finished epochs in their order; monitor: the column by which one is better than another."""
 
     epochs: tuple[Epoch, ...]
+    monitor: str = "val_loss"
 
     def __len__(self) -> int:
         return len(self.epochs)
@@ -56,11 +83,17 @@ class History:
     @property
     def best(self) -> Epoch | None:
         """The epoch whose weights are the best checkpoint, the first of equals; None without validation data."""
-        return max((row for row in self.epochs if row.val_loss is not None), key=quality, default=None)
+        rows = (row for row in self.epochs if row.val_loss is not None)
+        return max(rows, key=lambda row: quality(row, self.monitor), default=None)
 
     def column(self, name: str) -> list[int | float | None]:
         """One measure over the epochs, `history.column("val_loss")`; None where it was not taken."""
-        return [getattr(row, name) for row in self.epochs]
+        return [row.value(name) for row in self.epochs]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that have something in them."""
+        return columns(self.epochs)
 
     def _repr_html_(self) -> str:
         from netdsl.markup import heading, paragraph, table  # here, since training has no use for it
@@ -69,44 +102,69 @@ class History:
         if not self.epochs:
             return paragraph("no epoch is finished")
         title = heading("1 epoch" if len(self) == 1 else f"{len(self)} epochs")
-        head = ("epoch", "loss", "accuracy", "val loss", "val accuracy", "lr", "seconds", "samples/s")
-        return title + curves_svg(self.column) + table(head, map(cells, self.epochs), len(head))
+        head = titles(self.columns)
+        rows = [cells(row, self.columns) for row in self.epochs]
+        return title + curves_svg(self.column) + table(head, rows, len(head))
 
 
-def cells(row: Epoch) -> tuple[str, ...]:
-    """The epoch as people read it; what was not measured is empty."""
-    losses = ["" if value is None else f"{value:.4f}" for value in (row.train_loss, row.val_loss)]
-    shares = ["" if value is None else f"{value:.2%}" for value in (row.train_accuracy, row.val_accuracy)]
-    seconds = "" if row.seconds is None else f"{row.seconds:.1f}"
-    speed = "" if row.samples_per_second is None else f"{row.samples_per_second:,.0f}"
-    return str(row.epoch), losses[0], shares[0], losses[1], shares[1], f"{row.lr:.3g}", seconds, speed
+def titles(names: Iterable[str]) -> tuple[str, ...]:
+    """Columns by the names that people read: `val mean IoU`."""
+    return tuple(_title(name) for name in names)
+
+
+def _title(name: str) -> str:
+    part, _, measure = name.partition("_")
+    if measure in MEASURES:
+        return f"{'val ' if part == 'val' else ''}{MEASURES[measure].title}"
+    return {"train_loss": "loss", "val_loss": "val loss", "samples_per_second": "samples/s"}.get(name, name)
+
+
+def cells(row: Epoch, names: Iterable[str] = COLUMNS) -> tuple[str, ...]:
+    """These columns of the epoch as people read them; what was not measured is empty."""
+    return tuple(_cell(name, row.value(name)) for name in names)
+
+
+def _cell(name: str, value: float | None) -> str:
+    measure = MEASURES.get(name.partition("_")[2])
+    if value is None:
+        return ""
+    if measure is not None:
+        return measure.shown(value)
+    forms = {"epoch": "d", "lr": ".3g", "seconds": ".1f", "samples_per_second": ",.0f"}
+    return format(value, forms.get(name, ".4f"))
 
 
 def write_history(run: Path, epochs: Iterable[Epoch]) -> None:
-    """Writes metrics.csv, a row an epoch; what was not measured is empty. Raises OSError."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(row) for row in epochs)
+    """Writes metrics.csv, a row an epoch, a column for all that was measured in any. Raises OSError."""
+    text, epochs = io.StringIO(), tuple(epochs)
+    names = columns(epochs)
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows([row.value(name) for name in names] for row in epochs)
     write_atomic(run / "metrics.csv", text.getvalue())
 
 
-def read_history(run: Path) -> History:
+def read_history(run: Path, monitor: str = "val_loss") -> History:
     """What metrics.csv of the run says; empty where there is none yet. Raises UserError where it is damaged."""
     file = run / "metrics.csv"
     if not file.exists():
-        return History(())
+        return History((), monitor)
     with reading(file):
         rows = list(csv.DictReader(io.StringIO(file.read_text(encoding="utf-8"))))
     try:
-        return History(tuple(_epoch(row) for row in rows))
+        return History(tuple(_epoch(row) for row in rows), monitor)
     except (KeyError, TypeError, ValueError):
-        raise UserError(f"{shown(file)} is damaged: expected the columns {', '.join(COLUMNS)}") from None
+        raise UserError(f"{shown(file)} is damaged: expected the columns {', '.join(NEEDED)}, ...") from None
 
 
 def _epoch(row: dict[str, str]) -> Epoch:
-    values = {name: float(row[name]) if row[name] else None for name in COLUMNS}
-    return Epoch(**{**values, "epoch": int(row["epoch"])})
+    """The row of a file that has NEEDED and any others of ORDER. Raises KeyError, TypeError, ValueError."""
+    values = {name: float(text) if text else None for name, text in row.items()}
+    if not set(NEEDED) <= set(values) <= set(ORDER):
+        raise KeyError(*set(values) ^ set(NEEDED))
+    known = {name: values.get(name) for name in COLUMNS}
+    more = {name: values[name] for name in MORE if name in values}
+    return Epoch(**{**known, "epoch": int(row["epoch"])}, more=more)
 
 
 def with_times(rows: Iterable[Epoch], known: History) -> list[Epoch]:

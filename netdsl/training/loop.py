@@ -7,6 +7,7 @@ off the validation set; those of augmentation stand in augment.py. Epochs and st
 from __future__ import annotations
 
 import json
+import math
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -27,10 +28,11 @@ from netdsl.training.checkpoint import (
 )
 from netdsl.training.datasets import Dataset
 from netdsl.training.engine import Engine, close_model, engine_threads, new_model
-from netdsl.training.evaluation import BATCH, Scores, class_weights, evaluate, fitted, found_classes
+from netdsl.training.evaluation import Scores, class_weights, evaluate, fitted, measured_together, task_of
 from netdsl.training.failures import all_finite, copy_of, sentence, step_failure
 from netdsl.training.feed import Batch, Feed, check_batches
 from netdsl.training.history import Epoch, History, read_history, with_times, write_history
+from netdsl.training.measures import chosen_classes
 from netdsl.training.normalization import for_network
 from netdsl.training.runs import result_path
 from netdsl.training.state import Position, load_youngest, save_state
@@ -72,6 +74,7 @@ class _Trainer:
 
     def __init__(self, net: Net, dataset: Dataset, engine: Engine, run: Path, watch: Watch) -> None:
         self.net, self.data, self.recipe, self.folder, self.watch = net, dataset, net.recipe, run, watch
+        self.task, self.measured = task_of(net, dataset), measured_together(net)
         self.feed = Feed(dataset, net.recipe)
         self.model, self.is_fast = new_model(net, engine), engine.is_fast
         self.average = WeightAverage(self.model, self.recipe.ema) if self.recipe.ema else None
@@ -83,7 +86,7 @@ class _Trainer:
         start = self.saved_at = self.watch.clock()
         if self.is_fast:  # before anything else starts threads, and for the largest batch there will be
             targets = self.feed.batch(1, 1).y[:1]
-            self.model.prepare(max(BATCH, *self.feed.sizes), targets)
+            self.model.prepare(max(self.measured, *self.feed.sizes), targets)
         if resume:
             self._resume()
         while not self._is_over():
@@ -95,24 +98,17 @@ class _Trainer:
             raise Interrupted("stopped after the last epoch, before the test") from None
         used, seconds = self.best or self.history[-1], self.watch.clock() - start
         save_checkpoint(self.folder / "weights.safetensors", weights_of(self.model), {"epoch": used.epoch})
-        result = Result(
-            test.accuracy,
-            used.val_accuracy,
-            len(self.history),
-            seconds,
-            self.folder,
-            test.loss,
-            used.epoch,
-            test,
-            History(tuple(self.history)),
-        )
+        result = Result(self.task, used, len(self.history), seconds, self.folder, test, self._known())
         write_atomic(result_path(self.folder), json.dumps(result.as_dict()) + "\n")
         return result
 
     @property
     def best(self) -> Epoch | None:
         """The best epoch so far; None without validation data."""
-        return History(tuple(self.history)).best
+        return self._known().best
+
+    def _known(self) -> History:
+        return History(tuple(self.history), self.recipe.monitor)
 
     def _is_over(self) -> bool:
         """All epochs are done, or the best one is `patience` epochs ago."""
@@ -146,10 +142,12 @@ class _Trainer:
                 val = self._measure(x, y, "validation")
         except _Stop:
             raise self._saved_and_stopped() from None
-        val_loss, val_accuracy = (val.loss, val.accuracy) if val else (None, None)
         speed = done.samples_here / max(done.seconds, 1e-9)
         lr = self._learning_rate(self.feed.steps)
-        row = Epoch(epoch, done.loss, done.accuracy, val_loss, val_accuracy, lr, done.seconds, speed)
+        val_loss, val_accuracy = (val.loss, val.accuracy) if val else (None, None)
+        row = Epoch(
+            epoch, done.loss, done.accuracy, val_loss, val_accuracy, lr, done.seconds, speed, self._tracked(val)
+        )
         self.history.append(row)
         self.position = Position(epoch + 1)
         write_history(self.folder, self.history)
@@ -157,6 +155,11 @@ class _Trainer:
         if self.best == row:
             rename_copy(checkpoint_path(self.folder, "last"), checkpoint_path(self.folder, "best"))
         self.watch.on_progress(row)
+
+    def _tracked(self, val: Scores | None) -> dict[str, float | None]:
+        """What a row of the history has beside loss and accuracy."""
+        names = [name for name in self.task.tracked if name != "accuracy"] if val else ()
+        return {f"val_{name}": val.values[name] for name in names}
 
     def _steps(self) -> Progress:
         start, here = self.watch.clock(), 0
@@ -172,7 +175,8 @@ class _Trainer:
 
     def _progress(self, start: float, here: int) -> Progress:
         at = self.position
-        accuracy = at.found / max(at.samples, 1) if self.data.classes else None
+        places = math.prod(self.data.y_train.shape[1:])
+        accuracy = at.found / max(at.samples * places, 1) if self.task.classes else None
         loss, seconds = at.loss / max(at.samples, 1), self.watch.clock() - start
         return Progress(at.epoch, self.recipe.epochs, at.samples, self.feed.samples, loss, accuracy, seconds, here)
 
@@ -215,7 +219,8 @@ class _Trainer:
         """The scores on one part of the data; None where it is empty. Raises TrainingFailed."""
         if not len(x):
             return None
-        scores = evaluate(self.model, self.data, x, y, class_weights(self.net), self._check_stop)
+        weights = class_weights(self.net)
+        scores = evaluate(self.model, self.data, x, y, self.task, weights, self._check_stop, self.measured)
         if not np.isfinite(scores.loss):
             layer = first_nonfinite(copy_of(self.net, self.model), self.data.normalized(x[:256]), False)
             raise TrainingFailed(sentence(f"after epoch {len(self.history) or 1}", f"the {part} loss", layer))
@@ -234,8 +239,8 @@ class _Trainer:
             raise self._failure(batch, "a gradient" if np.isfinite(loss) else "the loss")
         if self.average:
             self.average.update(self.model)
-        count, classes = len(batch.rows), len(self.data.classes)
-        found = int(np.count_nonzero(found_classes(logits, classes) == _labels(batch.y))) if classes else 0
+        count, classes = len(batch.rows), len(self.task.classes)
+        found = int(np.count_nonzero(chosen_classes(logits, classes) == _labels(batch.y))) if classes else 0
         total = at.loss + float(loss) * count
         self.position = replace(at, step=batch.step, samples=at.samples + count, loss=total, found=at.found + found)
 
@@ -273,7 +278,8 @@ class _Stop(Exception):
 
 
 def _labels(y: np.ndarray) -> np.ndarray:
-    """Labels (n,), or of mixtures (n, K) the class that has most of it, of (n, 1) whether it is mostly the second."""
-    if y.ndim == 1:
+    """Labels (n,) or masks (n, ...), or of mixtures (n, K) the class that has most of it, of (n, 1) whether it is
+    mostly the second."""
+    if np.issubdtype(y.dtype, np.integer):
         return y
     return (y[:, 0] > 0.5).astype(np.int64) if y.shape[1] == 1 else y.argmax(axis=1)

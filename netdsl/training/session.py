@@ -18,6 +18,7 @@ from netdsl.training.datasets import load_dataset
 from netdsl.training.engine import Engine
 from netdsl.training.evaluation import fitted
 from netdsl.training.feed import check_batches
+from netdsl.training.fitting import adapted
 from netdsl.training.idx import shown
 from netdsl.training.loop import train
 from netdsl.training.normalization import for_network, notes_on, with_constants
@@ -30,7 +31,7 @@ from netdsl.tuning import tuned
 if TYPE_CHECKING:
     from netdsl.training.datasets import Dataset
 
-ENTRIES = ("opt", "schedule", "loss", "augment", "clip", "ema", "stop", "fit")  # given as text, as in a train block
+ENTRIES = ("opt", "schedule", "loss", "augment", "clip", "ema", "stop", "fit", "monitor")  # as in a train block
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def started(
     if engine.is_fast and not engine.threads:
         engine = replace(engine, threads=available_cores())
     want = wanted_by(net.recipe, net.graph.input_shape, net.graph.output_shape)
-    dataset = load_dataset(net.recipe.data, data_dir, limit, want=want)
+    dataset = adapted(net, load_dataset(net.recipe.data, data_dir, limit, want=want))
     for note in (*dataset.notes, *notes_on(net, dataset)):
         on_note(f"note: {note}")
     net = fitted(net, dataset)

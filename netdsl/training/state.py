@@ -24,11 +24,10 @@ from netdsl.training.checkpoint import (
     save_checkpoint,
     weights_of,
 )
-from netdsl.training.history import COLUMNS, Epoch
+from netdsl.training.history import COLUMNS, TIMES, Epoch
 from netdsl.training.idx import shown
 
 OPTIMIZER, LEARNED = f"{PRIVATE}optimizer.", f"{PRIVATE}learned."
-TIMES = ("seconds", "samples_per_second")  # the columns of a history that no two runs share
 MOST = 2  # arrays of an optimizer for each param
 
 
@@ -36,7 +35,7 @@ MOST = 2  # arrays of an optimizer for each param
 class Position:
     """The running epoch, counted from 1, how many of its steps are made, and sums over their samples.
 
-    loss: of each sample's loss; found: of the samples whose class was found.
+    loss: of each sample's loss; found: of the samples, or pixels, that were classified correctly.
     """
 
     epoch: int = 1
@@ -55,7 +54,9 @@ def save_state(
     history: Sequence[Epoch],
 ) -> None:
     """Writes a checkpoint to go on from. Its plain names are the weights to use: the average, where there is one."""
-    rows = [{name: value for name, value in asdict(row).items() if name not in TIMES} for row in history]
+    rows = [
+        {name: value for name, value in asdict(row).items() if name not in TIMES and value != {}} for row in history
+    ]
     info = {"format": 1, "position": asdict(position), "history": rows, "epoch": len(rows)}
     save_checkpoint(path, _arrays(model, recipe, average), info)
 
@@ -70,8 +71,11 @@ def load_state(
     arrays, info = read_checkpoint(path, _arrays(model, recipe, average), is_whole=True)
     try:
         position = Position(**info["position"])
-        history = [Epoch(**{name: row.get(name) for name in COLUMNS}) for row in info["history"]]
-    except (KeyError, TypeError, AttributeError):
+        history = [
+            Epoch(**{name: row.get(name) for name in COLUMNS}, more=dict(row.get("more", {})))
+            for row in info["history"]
+        ]
+    except (KeyError, TypeError, AttributeError, ValueError):
         raise UserError(f"{shown(path)} holds weights, but not where training stood") from None
     steps = (position.epoch - 1) * steps_an_epoch + position.step
     for name, array in weights_of(model).items():

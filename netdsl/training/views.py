@@ -10,10 +10,20 @@ from typing import TYPE_CHECKING
 
 from netdsl.training.datasets import Dataset, load_dataset
 from netdsl.training.engine import close_model, engine_threads
-from netdsl.training.evaluation import Scores, as_trained, check_fits, class_weights, evaluate
+from netdsl.training.evaluation import (
+    Scores,
+    as_trained,
+    check_fits,
+    class_weights,
+    evaluate,
+    measured_together,
+    task_of,
+)
+from netdsl.training.fitting import adapted
 from netdsl.training.history import History, read_history
 from netdsl.training.normalization import for_network
 from netdsl.training.runs import Run, load_run, read_run
+from netdsl.training.task import Task
 from netdsl.training.wanted import wanted_by
 
 if TYPE_CHECKING:
@@ -31,6 +41,11 @@ class RunView:
     dataset: Dataset
     history: History
     which: str
+
+    @property
+    def task(self) -> Task:
+        """What the network learned from the data."""
+        return task_of(self.net, self.dataset)
 
 
 @contextmanager
@@ -53,7 +68,7 @@ def open_run(
         dataset = for_network(run_data(run, net, data_dir, data, limit), net)
         check_fits(net, dataset)
         with engine_threads(run.config.engine):
-            yield RunView(run, net, model, dataset, read_history(path), which)
+            yield RunView(run, net, model, dataset, read_history(path, run.config.recipe.monitor), which)
     finally:
         close_model(model)
 
@@ -61,7 +76,8 @@ def open_run(
 def score_run(view: RunView) -> Scores:
     """Those of the run's weights on its test data."""
     data = view.dataset
-    return evaluate(view.model, data, data.x_test, data.y_test, class_weights(view.net))
+    weights, together = class_weights(view.net), measured_together(view.net)
+    return evaluate(view.model, data, data.x_test, data.y_test, view.task, weights, batch=together)
 
 
 def run_data(run: Run, net: Net, data_dir: Path | None, data: str | None = None, limit: int | None = None) -> Dataset:
@@ -70,4 +86,5 @@ def run_data(run: Run, net: Net, data_dir: Path | None, data: str | None = None,
     known = wanted_by(config.recipe, net.graph.input_shape, net.graph.output_shape)
     want = replace(known, names=config.classes, bits=config.bits)
     dataset = load_dataset(data or run.data, data_dir, limit if limit or data else config.limit, want=want)
+    dataset = adapted(net, dataset)
     return as_trained(dataset, config.classes, config.mean, config.std)

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from netdsl.training.evaluation import Scores
 from netdsl.training.history import Epoch, History
+from netdsl.training.task import Task
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where an epoch stands: means over its samples so far; accuracy 0 to 1, None of a regression.
+    """Where an epoch stands: means over its samples so far; accuracy 0 to 1 of samples or pixels, None of numbers.
 
     seconds: of those samples that this process has trained on, `samples_here`.
     """
@@ -30,23 +31,43 @@ class Progress:
 
 @dataclass(frozen=True)
 class Result:
-    """What a training run came to; accuracies 0 to 1. `epoch` is the one whose weights were tested."""
+    """What a training run of so many epochs came to: `used` is the epoch whose weights were tested, with these scores;
+    shares are 0 to 1."""
 
-    test_accuracy: float | None
-    val_accuracy: float | None
+    task: Task
+    used: Epoch
     epochs: int
     seconds: float
     run: Path
-    test_loss: float
-    epoch: int
     scores: Scores
     history: History
 
+    @property
+    def epoch(self) -> int:
+        return self.used.epoch
+
+    @property
+    def test_loss(self) -> float:
+        return self.scores.loss
+
+    @property
+    def test_accuracy(self) -> float | None:
+        return self.scores.accuracy
+
+    @property
+    def val_accuracy(self) -> float | None:
+        return self.used.val_accuracy
+
     def as_dict(self) -> dict[str, object]:
-        """The object of result.json, and of the last line of `netdsl train`."""
+        """The object of result.json, and of the last line of `netdsl train`: the measures of the task, the leading one
+        first, with that of the validation data (None where there are none)."""
+        name = self.task.leading.name
+        tested = {f"test_{measure.name}": self.scores.values[measure.name] for measure in self.task.measures}
         return {
-            "test_accuracy": self.test_accuracy,
-            "val_accuracy": self.val_accuracy,
+            f"test_{name}": tested[f"test_{name}"],
+            f"val_{name}": self.used.value(f"val_{name}"),
+            **tested,
+            "test_loss": self.scores.loss,
             "epochs": self.epochs,
             "seconds": round(self.seconds, 3),
             "run": str(self.run),

@@ -64,7 +64,7 @@ def test_train_ends_with_one_json_line_on_stdout(call, here):
     code, out, err = call("train tiny.net --no-plots")
     assert code == 0 and out.count("\n") == 1
     result = json.loads(out)
-    assert list(result) == ["test_accuracy", "val_accuracy", "epochs", "seconds", "run"]
+    assert list(result) == ["test_accuracy", "val_accuracy", "test_f1", "test_loss", "epochs", "seconds", "run"]
     assert result["run"] == "runs/tiny-1" and result["epochs"] == 3 and 0 <= result["test_accuracy"] <= 1
     lines = err.splitlines()
     assert lines[0].startswith("runs/tiny-1: tiny, 99 params") and lines[1].startswith("epoch 1/3  loss ")
@@ -116,6 +116,7 @@ def test_flags_win_over_the_train_block(call, here):
         "ema": None,
         "patience": None,
         "fit": None,
+        "monitor": "val_loss",
     }
     assert (config["limit"], config["threads"], config["backend"], config["level"]) == (50, 1, "interp", 0)
 

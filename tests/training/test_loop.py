@@ -14,7 +14,7 @@ from netdsl.training import evaluation, failures, loop
 from netdsl.training.checkpoint import checkpoint_path, load_checkpoint
 from netdsl.training.datasets import Dataset, load_dataset
 from netdsl.training.engine import Engine, close_model, new_model
-from netdsl.training.evaluation import BATCH, as_trained, check_fits, evaluate, probabilities
+from netdsl.training.evaluation import BATCH, as_trained, check_fits, evaluate, probabilities, task_of
 from netdsl.training.feed import batches
 from netdsl.training.history import Epoch, quality
 from netdsl.training.loop import train
@@ -126,11 +126,12 @@ def test_metrics_have_a_row_an_epoch(tmp_path):
         "train_accuracy",
         "val_loss",
         "val_accuracy",
+        "val_f1",
         "lr",
         "seconds",
         "samples_per_second",
     ]
-    best = max(rows, key=lambda row: (float(row["val_accuracy"]), -float(row["val_loss"])))
+    best = min(rows, key=lambda row: float(row["val_loss"]))
     assert result.epoch == int(best["epoch"]) and result.val_accuracy == float(best["val_accuracy"])
 
 
@@ -139,7 +140,7 @@ def test_the_test_accuracy_is_that_of_the_best_checkpoint(tmp_path, first_model)
     model = first_model(net_of(), "threads")
     info = load_checkpoint(checkpoint_path(result.run, "best"), model)
     assert info["epoch"] == result.epoch and info["history"][-1]["val_accuracy"] == result.val_accuracy
-    scores = evaluate(model, SPIRAL, SPIRAL.x_test, SPIRAL.y_test)
+    scores = evaluate(model, SPIRAL, SPIRAL.x_test, SPIRAL.y_test, task_of(net_of(), SPIRAL))
     assert (scores.accuracy, scores.loss) == (result.test_accuracy, result.test_loss)
 
 
@@ -154,7 +155,8 @@ def test_of_equally_accurate_epochs_the_one_with_the_lower_loss_is_the_best():
         Epoch(i, 1.0, 0.5, loss, acc, 0.1, 1.0, 1.0)
         for i, (loss, acc) in enumerate([(0.5, 0.9), (0.4, 0.9), (0.1, 0.8)])
     ]
-    assert max(rows, key=quality).epoch == 1
+    assert max(rows, key=lambda row: quality(row, "val_accuracy")).epoch == 1
+    assert max(rows, key=quality).epoch == 2
 
 
 def test_the_split_has_every_row_once_and_depends_on_the_seed_only():
@@ -336,7 +338,8 @@ def test_bce_tells_two_classes_apart_by_one_output(tmp_path, first_model, end, e
     net = net_of(f"input 2\n{end}", loss="bce")
     model = first_model(net, engine)
     load_checkpoint(checkpoint_path(result.run, "best"), model)
-    scores, p = evaluate(model, data, x, data.y_test), probabilities(net, model, x)
+    scores = evaluate(model, data, x, data.y_test, task_of(net, data))
+    p = probabilities(net, model, x)
     assert scores.confusion.shape == (2, 2)
     assert scores.accuracy == np.mean(p.argmax(axis=1) == data.y_test) == result.test_accuracy
     np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-6)  # float32
@@ -361,7 +364,7 @@ def test_scores_are_means_over_samples_whatever_the_batches(count):
     net, data = net_of(), load_dataset("spiral", None)
     model = net.build(seed=0)
     x, y = data.x_train[:count], data.y_train[:count]
-    scores = evaluate(model, data, x, y)
+    scores = evaluate(model, data, x, y, task_of(net, data))
     logits = model.logits(data.normalized(x))
     assert scores.samples == count and scores.confusion.sum() == count
     assert scores.accuracy == np.mean(logits.argmax(axis=1) == y)
@@ -372,7 +375,7 @@ def test_scores_of_weighted_classes_are_those_of_one_large_batch():
     net, data = net_of(loss_options={"weights": (1.0, 5.0, 0.2)}), load_dataset("spiral", None)
     model = net.build(seed=0)
     assert evaluation.class_weights(net) == (1.0, 5.0, 0.2)
-    scores = evaluate(model, data, data.x_train, data.y_train, evaluation.class_weights(net))
+    scores = evaluate(model, data, data.x_train, data.y_train, task_of(net, data), evaluation.class_weights(net))
     expected = model.loss(model.logits(data.normalized(data.x_train)), data.y_train)[0]
     np.testing.assert_allclose(scores.loss, expected, rtol=1e-5)  # float32 means in other orders
 

@@ -180,10 +180,10 @@ def test_a_stop_while_the_network_is_measured_loses_nothing(tmp_path, whole):
     for batch in range(1, 5):  # validation of three epochs, and the test
         run, asked, count = new_run("tiny", tmp_path / str(batch)), [], itertools.count(1)
 
-        def measured(model, data, x, y, weights, before_batch, batch=batch, asked=asked, count=count):
+        def measured(model, data, x, y, task, weights, before_batch, size, batch=batch, asked=asked, count=count):
             asked.extend([True] * (next(count) == batch))
             before_batch()
-            return evaluation.evaluate(model, data, x, y, weights)
+            return evaluation.evaluate(model, data, x, y, task, weights, batch=size)
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(loop, "evaluate", measured)
