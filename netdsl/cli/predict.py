@@ -1,8 +1,9 @@
-"""`netdsl predict`: what a trained network sees in images."""
+"""`netdsl predict`: what a trained network says about images, and about samples in files."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,75 +13,139 @@ if TYPE_CHECKING:
     import numpy as np
 
     from netdsl.training.config import RunConfig
+    from netdsl.training.task import Task
 
-BATCH = 256
-MAX_SHOWN = 24  # images in the picture of `--plot`
+BATCH = 256  # images that are read at once
+MAX_SHOWN = 24  # samples in the picture of `--plot`
+MAX_NUMBERS = 8  # in a line of text
 
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--invert/--no-invert", default=None, help="Swap light and dark; by default if it looks so.")
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--invert/--no-invert", default=None, help="Swap light and dark in images; by default if it looks so.")
 @click.option("--top", type=click.IntRange(1), default=3, show_default=True, help="How many classes to name.")
 @click.option("--checkpoint", type=click.Choice(["best", "last"]), help="By default the best, if there is one.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line: file, class, probability, top.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line: file, row, and class or values.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Write all answers: a .csv, .npz or .npy, masks in a folder; by default none.",
+)
 @click.option(
     "--plot", type=click.Path(path_type=Path), help="Write a picture of it, a `.png` or `.svg` file; by default none."
 )
 def command(
     run: Path,
-    images: tuple[Path, ...],
+    files: tuple[Path, ...],
     invert: bool | None,
     top: int,
     checkpoint: str | None,
     as_json: bool,
+    out: Path | None,
     plot: Path | None,
 ) -> None:
-    """Say which class each IMAGE is, with the network of the folder RUN. A folder stands for the images in it.
+    """Say what each sample in the FILEs is, with the network of the folder RUN: classes, masks or numbers.
 
-    Images of any size come to what the network takes as in training (`fit`), else they are resized. Digits are white
-    on black in MNIST: a picture of black on white is inverted, and a note on stderr says so.
+    A FILE is an image or a folder of images, an .npz with `x`, an .npy, or a .csv with a row a sample. Images of any
+    size come to what the network takes as in training (`fit`), else they are resized. Digits are white on black in
+    MNIST: a picture of black on white is inverted, and a note on stderr says so. With --out nothing is said on stdout.
 
     \b
     Examples:
       netdsl predict runs/lenet-1 seven.png
       netdsl predict runs/lenet-1 scans/ --top 1 --json
-      netdsl predict runs/lenet-1 scans/ --plot scans.png
+      netdsl predict runs/lenet-1 test.npz --out answers.csv
+      netdsl predict runs/unet_small-1 photos/ --out masks --plot masks.png
     """
     import numpy as np
 
     from netdsl.cli import say
+    from netdsl.training.answer_files import check_out, write_answers
     from netdsl.training.engine import close_model, engine_threads
-    from netdsl.training.evaluation import probabilities
+    from netdsl.training.evaluation import answers_of
     from netdsl.training.normalization import as_fed
     from netdsl.training.runs import load_run, read_run
+    from netdsl.training.task import decided_task
 
     _check_plot(plot)
     found = read_run(run)
     net, model, _ = load_run(found, checkpoint)
-    _check_classifies(found.config)
-    files = [file for path in images for file in _files(path)]
-    shown: list[tuple[Path, np.ndarray, np.ndarray]] = []
-    if found.config.recipe.fit:
-        say(f"note: images of another size are fitted as in training (`fit {found.config.recipe.fit}`)")
-    with engine_threads(found.config.engine):
-        for start in range(0, len(files), BATCH):
-            part = files[start : start + BATCH]
-            pixels = np.stack(list(read_pixels(part, found.config, invert)))
-            x = as_fed(pixels, net, found.config.mean, found.config.std)
-            for file, image, p in zip(part, pixels, probabilities(net, model, x), strict=True):
-                click.echo(_line(file, p, found.config.classes, top, as_json))
-                shown += [(file, image, p)] if plot and len(shown) < MAX_SHOWN else []
-    close_model(model)
+    config, gives = found.config, net.graph.output_shape
+    if config.recipe.fit:
+        say(f"note: images of another size are fitted as in training (`fit {config.recipe.fit}`)")
+    task = decided_task(net.recipe.loss, net.graph.input_shape, gives, config.classes)
     if plot:
-        _draw(shown, len(files), found.config.classes, plot)
+        _check_drawable(task, net.graph.input_shape, gives)
+    if out:
+        check_out(out, task, gives)
+    sources, kept, shown = [], [], []
+    with engine_threads(config.engine):
+        for part in _parts(files, config, invert):
+            for answer, source, x in zip(
+                answers_of(net, model, task, as_fed(part.x, net, config.mean, config.std)), part.sources, part.x,
+                strict=True,
+            ):  # fmt: skip
+                if out:
+                    sources.append(source)
+                    kept.append(answer)
+                else:
+                    click.echo(_line(source, answer, task, top, as_json))
+                shown += [(source, x, answer)] if plot and len(shown) < MAX_SHOWN else []
+                total = part.total
+    close_model(model)
+    if out:
+        write_answers(out, task, sources, np.stack(kept))
+        say(f"{len(kept)} {'answer' if len(kept) == 1 else 'answers'} in {out}")
+    if plot:
+        _draw(shown, total, task, plot)
 
 
-def _check_classifies(config: RunConfig) -> None:
-    from netdsl.diagnostics import UserError
+@dataclass(frozen=True)
+class _Part:
+    """Samples (n, C, ...) as stored, with the file of each, and its row where the file holds several; of `total`."""
 
-    if not config.classes:
-        raise UserError("the run is a regression: it has no classes to predict", help="use `netdsl eval` to measure it")
+    x: np.ndarray
+    sources: Sequence[tuple[str, int | None]]
+    total: int
+
+
+def _parts(files: Sequence[Path], config: RunConfig, invert: bool | None) -> Iterator[_Part]:
+    """The samples of all files in their order, many together."""
+    import numpy as np
+
+    from netdsl.cli import say
+    from netdsl.training.samples import SUFFIXES, read_samples
+
+    every = [file for path in files for file in _files(path)]
+    is_table = [file.suffix.lower() in SUFFIXES for file in every]
+    _check_images([file for file, table in zip(every, is_table, strict=True) if not table], config)
+    done, images = 0, []
+    for i, file in enumerate(every):
+        if not is_table[i]:
+            images.append(file)
+        if images and (len(images) == BATCH or is_table[i] or i == len(every) - 1):
+            done += len(images)
+            yield _Part(np.stack(list(read_pixels(images, config, invert))), [(str(f), None) for f in images], done)
+            images = []
+        if is_table[i]:
+            x, notes = read_samples(file, config.input_shape)
+            for note in notes:
+                say(f"note: {note}")
+            done += len(x)
+            yield _Part(x, [(str(file), row) for row in range(len(x))], done)
+
+
+def _check_images(files: Sequence[Path], config: RunConfig) -> None:
+    """Raises UserError for images, and whatever else is no table, where the network takes something else."""
+    from netdsl.diagnostics import UserError, plain
+    from netdsl.training.idx import size_text
+    from netdsl.training.samples import SUFFIXES
+    from netdsl.training.tiles import is_image
+
+    if files and not is_image(config.input_shape):
+        text = f"`{plain(str(files[0]))}` is no table of numbers, but the network takes {size_text(config.input_shape)}"
+        raise UserError(text, help=f"give a file that ends in {', '.join(SUFFIXES)}")
 
 
 def _files(path: Path) -> list[Path]:
@@ -103,21 +168,41 @@ def _check_plot(plot: Path | None) -> None:
         raise UserError(f"cannot draw `{plain(str(plot))}`: a picture ends in .png or .svg")
 
 
+def _check_drawable(task: Task, takes: tuple[int, ...], gives: tuple[int, ...]) -> None:
+    """Raises UserError where there is nothing that a picture could show."""
+    from netdsl.diagnostics import UserError
+    from netdsl.training.tiles import is_image
+
+    if not is_image(takes):
+        raise UserError("`--plot` draws images, but the samples of the run are none", help="use `--out FILE.csv`")
+    if not task.gives_one_class and len(gives) != 3:
+        raise UserError(
+            "`--plot` draws classes, masks and pictures, but the run gives numbers", help="use `--out FILE.csv`"
+        )
+
+
 def _draw(
-    shown: Sequence[tuple[Path, np.ndarray, np.ndarray]], total: int, classes: tuple[str, ...], plot: Path
+    shown: Sequence[tuple[tuple[str, int | None], np.ndarray, np.ndarray]], total: int, task: Task, plot: Path
 ) -> None:
-    """Writes the picture of these images, each with its pixels (C, H, W) and probabilities (K,)."""
+    """Writes the picture of these samples, each with its source, its pixels (C, H, W) and the answer."""
     from netdsl.cli import say
     from netdsl.files import write_atomic
-    from netdsl.training.plots import draw_images, font_note, png_bytes, svg_text
+    from netdsl.training.plots import draw_answers, font_note, png_bytes, svg_text
 
     plot.parent.mkdir(parents=True, exist_ok=True)
-    figure = draw_images([(file.name, pixels, p) for file, pixels, p in shown], classes)
+    figure = draw_answers([(_name(source, short=True), x, answer) for source, x, answer in shown], task)
     write_atomic(plot, png_bytes(figure) if plot.suffix.lower() == ".png" else svg_text(figure))
-    if note := font_note(classes):
+    if note := font_note(task.classes):
         say(f"note: {note}")
     if len(shown) < total:
         say(f"note: `{plot}` shows the first {len(shown)} of {total} images")
+
+
+def _name(source: tuple[str, int | None], short: bool = False) -> str:
+    """`seven.png`, `test.npz[3]`."""
+    file, row = source
+    name = Path(file).name if short else file
+    return name if row is None else f"{name}[{row}]"
 
 
 def read_pixels(files: Sequence[Path], config: RunConfig, invert: bool | None) -> Iterator[np.ndarray]:
@@ -136,16 +221,42 @@ def read_pixels(files: Sequence[Path], config: RunConfig, invert: bool | None) -
         yield read_image(file, shape, swap, fit, config.bits)
 
 
-def _line(file: Path, p: np.ndarray, classes: tuple[str, ...], top: int, as_json: bool) -> str:
-    """What is said of one image; p (K,) are its probabilities."""
+def _line(source: tuple[str, int | None], answer: np.ndarray, task: Task, top: int, as_json: bool) -> str:
+    """What is said of one sample: probabilities (K,), a mask (H, W), or numbers."""
     import json
-
-    import numpy as np
 
     from netdsl.diagnostics import plain
 
-    best = [(classes[i], round(float(p[i]), 6)) for i in np.argsort(-p, kind="stable")[:top]]
+    said = _in_json(answer, task, top) if as_json else _in_words(answer, task, top)
     if not as_json:
-        return plain(f"{file}: " + ", ".join(f"{name} {share:.1%}" for name, share in best))
+        return plain(f"{_name(source)}: {said}")
+    file, row = source
+    return json.dumps({"file": file, **({} if row is None else {"row": row}), **said})
+
+
+def _best(answer: np.ndarray, task: Task, top: int) -> list[tuple[str, float]]:
+    """The most probable classes, or those that have the most pixels of a mask, with their shares."""
+    import numpy as np
+
+    shares = np.bincount(answer.ravel(), minlength=len(task.classes)) / answer.size if task.kind == "masks" else answer
+    best = [(task.classes[i], round(float(shares[i]), 6)) for i in np.argsort(-shares, kind="stable")[:top]]
+    return [(name, share) for name, share in best if share] if task.kind == "masks" else best
+
+
+def _in_words(answer: np.ndarray, task: Task, top: int) -> str:
+    if task.classes:
+        of = " of the pixels" if task.kind == "masks" else ""
+        return ", ".join(f"{name} {share:.1%}" for name, share in _best(answer, task, top)) + of
+    if answer.size <= MAX_NUMBERS:
+        return ", ".join(f"{value:.6g}" for value in answer.ravel().tolist())
+    return f"{answer.size} numbers from {answer.min():.4g} to {answer.max():.4g}, mean {answer.mean():.4g}"
+
+
+def _in_json(answer: np.ndarray, task: Task, top: int) -> dict[str, object]:
+    if not task.classes:
+        return {"values": answer.tolist()}
+    best = _best(answer, task, top)
+    if task.kind == "masks":
+        return {"pixels": dict(best), "mask": answer.tolist()}
     named = [{"class": name, "probability": share} for name, share in best]
-    return json.dumps({"file": str(file), **named[0], "top": named})
+    return {**named[0], "top": named}

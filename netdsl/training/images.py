@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MAX_PIXELS = 50_000_000  # of one picture
+DARK = 0.35  # the mean of training data that are mostly dark lies below it
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # not EPS, which Pillow hands to another program
 GREY_MODES = ("1", "L", "LA", "I;16", "I;16L", "I;16B")
@@ -53,7 +54,7 @@ def looks_inverted(image: np.ndarray, mean: Sequence[float]) -> bool:
 
     Colour images never look inverted: their backgrounds are of every brightness.
     """
-    if image.shape[0] != 1 or len(mean) != 1 or mean[0] >= 0.5:
+    if image.shape[0] != 1 or len(mean) != 1 or mean[0] >= DARK:
         return False
     border = np.concatenate([image[0, 0], image[0, -1], image[0, :, 0], image[0, :, -1]])
     return bool(border.mean() > 127.5)
