@@ -54,6 +54,10 @@ def command(
     \b
     curves       loss, accuracy and learning rate over the epochs
     confusion    which classes are taken for which
+    roc          of two classes both shares over all thresholds
+    masks        input, true and predicted mask side by side, worst and best
+    regression   what was predicted against what is true, and the errors
+    reconstructions  input, output and difference
     mistakes     the wrong answers the network was surest of
     predictions  test images with the probabilities of their classes
     filters      the weights of the first layer

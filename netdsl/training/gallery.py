@@ -19,8 +19,8 @@ def draw_all(view: RunView, scores: Scores | None = None) -> Iterator[Path]:
     """
     folder, drawn = view.run.path / "plots", {}
     folder.mkdir(exist_ok=True)
-    for kind, figure in figures(view, fitting_kinds(view)):
+    scores = scores or score_run(view)
+    for kind, figure in figures(view, fitting_kinds(view), scores=scores):
         yield from save(figure, folder / kind, FORMATS)
         drawn[kind] = svg_text(figure)
-    scores = scores or score_run(view)
     yield write_report(view, scores, drawn)

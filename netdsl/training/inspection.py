@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,8 +11,9 @@ import numpy as np
 from netdsl.analysis.receptive_field import ReceptiveField, receptive_field, windowed_layers
 from netdsl.diagnostics import UserError, did_you_mean, plain
 from netdsl.training.datasets import Dataset
-from netdsl.training.evaluation import BATCH, probabilities
+from netdsl.training.evaluation import measured_together, predictions, probabilities
 from netdsl.training.failures import copy_of
+from netdsl.training.measures import chosen_classes, counted, intersection_over_union
 from netdsl.training.tiles import is_image, pictures
 
 if TYPE_CHECKING:
@@ -51,10 +52,50 @@ def answers(view: RunView, rows: np.ndarray | None = None) -> Answers:
     """Those about the test samples with these indices, or all, of a run that has classes."""
     data = view.dataset
     rows = np.arange(len(data.x_test)) if rows is None else rows
-    pieces = [rows[i : i + BATCH] for i in range(0, len(rows), BATCH)]
     with np.errstate(all="ignore"):
-        found = [probabilities(view.net, view.model, data.normalized(data.x_test[piece])) for piece in pieces]
+        found = [probabilities(view.net, view.model, x) for x, _ in pieces(view, rows)]
     return Answers(np.concatenate(found), data.y_test[rows])
+
+
+def pieces(view: RunView, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The test samples with these indices in batches: as the network is fed, and their targets."""
+    data, size = view.dataset, measured_together(view.net)
+    for start in range(0, len(rows), size):
+        part = rows[start : start + size]
+        yield data.normalized(data.x_test[part]), data.y_test[part]
+
+
+def masks_of(view: RunView, rows: np.ndarray) -> np.ndarray:
+    """The class (N, H, W) that the network gives each pixel of the test samples with these indices."""
+    count = len(view.task.classes)
+    with np.errstate(all="ignore"):
+        return np.concatenate([chosen_classes(view.model.logits(x), count) for x, _ in pieces(view, rows)])
+
+
+def mask_ious(view: RunView) -> np.ndarray:
+    """The mean IoU (N,) of each test sample by itself, over the classes that are in it or were seen in it."""
+    count, found = len(view.task.classes), []
+    for x, masks in pieces(view, np.arange(len(view.dataset.x_test))):
+        with np.errstate(all="ignore"):
+            said = chosen_classes(view.model.logits(x), count)
+        each = np.stack([counted(a, b, count) for a, b in zip(said, masks, strict=True)])
+        found.append(np.nanmean(intersection_over_union(each), axis=1))
+    return np.concatenate(found)
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What a network predicts and what is true, (N, ...) both, for test samples or a random part of them."""
+
+    predicted: np.ndarray
+    true: np.ndarray
+
+
+def numbers(view: RunView, rows: np.ndarray) -> Numbers:
+    """Those of the test samples with these indices."""
+    with np.errstate(all="ignore"):
+        found = [predictions(view.net, view.model, x) for x, _ in pieces(view, rows)]
+    return Numbers(np.concatenate(found), view.dataset.y_test[rows])
 
 
 @dataclass(frozen=True)
@@ -71,7 +112,7 @@ class Confusion:
 
     @property
     def class_accuracy(self) -> np.ndarray:
-        """(K,), the share of each class's samples that was found, its recall; NaN for a class without samples."""
+        """(K,), the share of each class that was classified correctly, its recall; NaN for a class without samples."""
         return self.shares.diagonal()
 
     @property
@@ -81,8 +122,7 @@ class Confusion:
 
 def confusion(found: Answers, classes: tuple[str, ...]) -> Confusion:
     """That of all the answers."""
-    k = len(classes)
-    return Confusion(np.bincount(found.labels * k + found.said, minlength=k * k).reshape(k, k), classes)
+    return Confusion(counted(found.said, found.labels, len(classes)), classes)
 
 
 def _divided(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -23,6 +23,7 @@ from netdsl.analysis.diagram import diagram_svg
 from netdsl.diagnostics import plain
 from netdsl.files import write_atomic
 from netdsl.training.curves import curves_svg
+from netdsl.training.plots import OF_TASKS
 from netdsl.training.report_tables import Table, class_table, environment_tables, epoch_table, layer_table, recipe_table
 
 if TYPE_CHECKING:
@@ -34,10 +35,17 @@ WIDE = 400.0  # CSS pixels: a figure that is wider gets a row of its own
 CAPTIONS = {
     "curves": (
         "Learning curves",
-        "Loss and accuracy of each epoch, on what it learned from and on what it did not.",
+        "Loss, measures and learning rate of each epoch; training data, and data it did not learn from.",
     ),
+    "roc": ("ROC curve", "Both shares while the threshold falls; the dotted line is guessing."),
+    "masks": ("Masks", "Test samples with the lowest IoU, and those with the highest."),
+    "regression": (
+        "Predicted against true",
+        "On the grey line a prediction is right; right: how large the errors are.",
+    ),
+    "reconstructions": ("Reconstructions", "Test samples, what the network makes of them, and the difference."),
     "confusion": ("Confusion matrix", "Rows are the true classes, columns what the network took them for."),
-    "mistakes": ("Most confident mistakes", "Test samples that the network was surest about, and wrong."),
+    "mistakes": ("Most confident mistakes", "Test samples that it classified wrongly, the surest first."),
     "predictions": ("Predictions", "Test samples with the probabilities that the network gives."),
     "filters": ("Learned filters", "The weights of the first layer, each scaled on its own."),
     "features": ("Feature maps", "What the first layers make of one test sample."),
@@ -46,7 +54,7 @@ CAPTIONS = {
 }
 IN_SECTIONS = {
     "training": ("curves",),
-    "test": ("confusion", "mistakes", "predictions"),
+    "test": OF_TASKS,
     "inside": ("filters", "features", "statistics", "receptive"),
 }
 
@@ -132,7 +140,8 @@ def _tiles(view: RunView, scores: Scores) -> list[tuple[str, str]]:
     history = view.history
     speeds = [speed for speed in history.column("samples_per_second") if speed is not None]
     times = [seconds for seconds in history.column("seconds") if seconds is not None]
-    tiles = [] if scores.accuracy is None else [("test accuracy", f"{scores.accuracy:.2%}")]
+    measures = [measure for measure in view.task.measures if scores.values.get(measure.name) is not None]
+    tiles = [(f"test {measure.title}", measure.shown(scores.values[measure.name])) for measure in measures]
     tiles += [("test loss", f"{scores.loss:.4g}"), ("epochs", str(len(history)))]
     tiles += [("time in training steps", duration(sum(times)))] if times else []
     tiles += [("samples a second", f"{median(speeds):,.0f}")] if speeds else []
@@ -142,14 +151,21 @@ def _tiles(view: RunView, scores: Scores) -> list[tuple[str, str]]:
 def _verdict(view: RunView, scores: Scores) -> str:
     """The result in a sentence."""
     weights = {"best": "of the best epoch", "last": "of the last epoch"}.get(view.which, f"of `{plain(view.which)}`")
-    samples = "sample" if scores.samples == 1 else "samples"
-    if scores.accuracy is None:
-        return f"The mean loss of {scores.samples:,} test {samples} is {scores.loss:.4g}, with the weights {weights}."
-    found = int(np.trace(scores.confusion))
-    wrong = scores.samples - found
-    text = f"{found:,} of {scores.samples:,} test {samples} were found, {wrong:,} were not, with the weights {weights}."
-    chance = scores.confusion.sum(axis=1).max() / scores.samples
-    return f"{text} Always saying the most frequent class would find {chance:.1%}."
+    samples = f"{scores.samples:,} test {'sample' if scores.samples == 1 else 'samples'}"
+    task, leading = view.task, view.task.leading
+    if scores.confusion is None:
+        value = scores.values.get(leading.name)
+        said = f", the {leading.title} {leading.shown(value)}" if value is not None else ""
+        return f"The mean loss of {samples} is {scores.loss:.4g}{said}, with the weights {weights}."
+    share = scores.confusion.sum(axis=1).max() / scores.confusion.sum()
+    guess = f"Always saying the most frequent class would be right for {share:.1%}"
+    if task.kind == "masks":
+        text = f"{scores.accuracy:.1%} of the pixels of {samples} were classified correctly"
+        iou = leading.shown(scores.values.get(leading.name))
+        return f"{text}, the {leading.title} is {iou}, with the weights {weights}. {guess}."
+    correct = int(np.trace(scores.confusion))
+    text = f"{correct:,} of {samples} were classified correctly, {scores.samples - correct:,} were not"
+    return f"{text}, with the weights {weights}. {guess}."
 
 
 # -------------------------------------------------------------------------------------------- figures and tables
@@ -166,7 +182,8 @@ def _sections(view: RunView, scores: Scores, figures: Mapping[str, str]) -> list
         for section, kinds in IN_SECTIONS.items()
     }
     epochs = [epoch_table(history)] if len(history) else []
-    classes = [class_table(scores.confusion, names)] if scores.confusion is not None and names else []
+    is_masks = view.task.kind == "masks"
+    classes = [class_table(scores.confusion, names, is_masks)] if scores.confusion is not None and names else []
     others = [kind for kind in given if not any(kind in kinds for kinds in IN_SECTIONS.values())]
     found = [
         Section("training", "Training", [*drawn["training"], *epochs]),
@@ -203,6 +220,11 @@ def _commands(view: RunView) -> list[tuple[str, str]]:
         (f"netdsl train --resume {run} --epochs {more}", "go on, to twice as many epochs"),
         (f"netdsl eval {run}", "measure it again; with --data on other data"),
     ]
-    if view.dataset.classes and len(view.net.graph.input_shape) == 3:
-        next_steps.append((f"netdsl predict {run} IMAGE...", "let it look at pictures"))
+    is_image = len(view.net.graph.input_shape) == 3
+    what = (
+        ("IMAGE...", "let it look at pictures")
+        if is_image
+        else ("FILE", "let it predict the rows of a csv, npz or npy")
+    )
+    next_steps.append((f"netdsl predict {run} {what[0]}", what[1]))
     return [*next_steps, (f"netdsl plot {run}", "draw the figures of this page as files")]

@@ -11,16 +11,15 @@ import numpy as np
 
 from netdsl.analysis.summary import HEAD
 from netdsl.diagnostics import plain
-from netdsl.training.history import cells
+from netdsl.training.history import cells, titles
+from netdsl.training.measures import intersection_over_union
 
 if TYPE_CHECKING:
     from netdsl.analysis.summary import Summary
     from netdsl.training.history import History
     from netdsl.training.views import RunView
 
-MAX_CLASSES = 50  # rows of the table of classes; of more, those that were found least often
-EPOCH_HEAD = ("epoch", "loss", "accuracy", "val loss", "val accuracy", "lr", "seconds", "samples/s")
-CLASS_HEAD = ("class", "samples", "found", "accuracy", "most often taken for")
+MAX_CLASSES = 50  # rows of the table of classes; of more, those that were classified correctly least often
 
 
 @dataclass(frozen=True)
@@ -44,28 +43,35 @@ def layer_table(summary: Summary) -> Table:
 
 def epoch_table(history: History) -> Table:
     """A row an epoch."""
-    return Table("Epochs", EPOCH_HEAD, [cells(row) for row in history], frozenset(range(len(EPOCH_HEAD))))
+    names = history.columns
+    rows = [cells(row, names) for row in history]
+    return Table("Epochs", titles(names), rows, frozenset(range(len(names))))
 
 
-def class_table(confusion: np.ndarray, names: Sequence[str]) -> Table:
-    """How each class fared, in their order; of very many those that were found least."""
+def class_table(confusion: np.ndarray, names: Sequence[str], are_masks: bool = False) -> Table:
+    """How each class fared, in their order; of very many the worst. Masks are counted in pixels and have the IoU."""
+    ious = intersection_over_union(confusion)
     samples, found = confusion.sum(axis=1)[: len(names)], np.diag(confusion)[: len(names)]
     shares = [int(f) / int(s) if s else None for f, s in zip(found, samples, strict=True)]
     title, shown = "Classes", range(len(names))
     if len(names) > MAX_CLASSES:
-        title = f"Classes: the {MAX_CLASSES} of {len(names):,} that were found least"
+        title = f"Classes: the {MAX_CLASSES} of {len(names):,} that were classified correctly least often"
         shown = sorted(shown, key=lambda i: (shares[i] is None, shares[i] or 0.0, i))[:MAX_CLASSES]
     rows = [
         (
             plain(names[i]),
             f"{samples[i]:,}",
             f"{found[i]:,}",
+            *(("" if np.isnan(ious[i]) else f"{ious[i]:.1%}",) if are_masks else ()),
             "no samples" if shares[i] is None else f"{shares[i]:.1%}",
             _taken_for(confusion[i], i, names),
         )
         for i in shown
     ]
-    return Table(title, CLASS_HEAD, rows, frozenset({1, 2}), bar=3, bars=[shares[i] for i in shown])
+    counts, iou = ("pixels", ("IoU",)) if are_masks else ("samples", ())
+    head = ("class", counts, "correct", *iou, "accuracy", "most often taken for")
+    bar = 3 + len(iou)
+    return Table(title, head, rows, frozenset(range(1, bar)), bar, [shares[i] for i in shown])
 
 
 def _taken_for(counts: np.ndarray, own: int, names: Sequence[str]) -> str:

@@ -23,6 +23,20 @@ def pictures(x: np.ndarray) -> np.ndarray:
     return values[:, 0] if x.shape[1] == 1 else values.transpose(0, 2, 3, 1)
 
 
+def viewable(x: np.ndarray) -> np.ndarray:
+    """x (N, C, H, W) of any C -> (N, H, W) or (N, H, W, 3) as numbers; bytes as `pictures` shows them."""
+    if x.dtype == np.uint8 and x.shape[1] in (1, 3):
+        return pictures(x)
+    if x.shape[1] == 3:
+        return x.transpose(0, 2, 3, 1)
+    return x[:, 0] if x.shape[1] == 1 else x.mean(axis=1)
+
+
+def stretched(x: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Numbers from low to high as 0 to 1; what lies outside is cut."""
+    return np.clip((x - low) / ((high - low) or 1.0), 0, 1)
+
+
 def as_colours(weights: np.ndarray) -> np.ndarray:
     """(F, 3, H, W) -> (F, H, W, 3), each filter stretched to 0..1 by itself."""
     axes = (1, 2, 3)

@@ -50,7 +50,7 @@ def test_confusion_is_that_of_scikit_learn_and_of_evaluation(view):
         confusion.shares, metrics.confusion_matrix(found.labels, found.said, normalize="true", labels=labels)
     )
     assert_allclose(confusion.class_accuracy, metrics.recall_score(found.labels, found.said, average=None))
-    scores = evaluate(view.model, view.dataset, view.dataset.x_test, view.dataset.y_test)
+    scores = evaluate(view.model, view.dataset, view.dataset.x_test, view.dataset.y_test, view.task)
     assert np.array_equal(confusion.counts, scores.confusion) and confusion.accuracy == scores.accuracy
 
 

@@ -13,8 +13,19 @@ from netdsl.diagnostics import UserError
 from netdsl.pipeline import compile_text
 from netdsl.training.datasets import Dataset
 from netdsl.training.history import Epoch, History
-from netdsl.training.plots import KINDS, draw, draw_images, figures, fitting_kinds, font_note, png_bytes, save, svg_text
+from netdsl.training.plots import (
+    KINDS,
+    draw,
+    draw_answers,
+    figures,
+    fitting_kinds,
+    font_note,
+    png_bytes,
+    save,
+    svg_text,
+)
 from netdsl.training.plots.style import short_names, style, text
+from netdsl.training.task import decided_task
 from netdsl.training.views import RunView
 
 IMAGES = "input 3x10x8\nconv 6 k3 p1 -> bn -> relu -> pool 2 -> conv 4 k3 -> relu -> flatten -> linear {classes}"
@@ -33,7 +44,8 @@ def view_of(text, classes=NAMES, samples=30, rows=ROWS):
     net, rng = compile_text(text.format(classes=len(classes))), np.random.default_rng(0)
     shape = net.graph.input_shape
     x = rng.integers(0, 256, (samples, *shape), np.uint8) if len(shape) == 3 else rng.normal(size=(samples, *shape))
-    y = rng.integers(0, len(classes), samples) if classes else rng.normal(size=(samples, *net.graph.output_shape))
+    gives = net.graph.output_shape
+    y = rng.integers(0, len(classes), (samples, *gives[1:])) if classes else rng.normal(size=(samples, *gives))
     x, y = x if x.dtype == np.uint8 else x.astype(np.float32), y if classes else y.astype(np.float32)
     return RunView(
         None, net, net.build(seed=1), Dataset("drawn", x, y, x, y, classes, (0.5,), (0.25,)), History(rows), "last"
@@ -57,8 +69,21 @@ def overhang(figure):
     return max(-box.x0, -box.y0, box.x1 - width, box.y1 - height)
 
 
+def view_for(kind, view):
+    """A view that has this kind of picture."""
+    if kind == "roc":
+        return view_of("input 4\nlinear {classes}", NAMES[3:5])
+    if kind == "masks":
+        return view_of("input 3x10x8\nconv {classes} k3 p1")
+    if kind in ("regression", "reconstructions"):
+        layer = "linear 4" if kind == "regression" else "conv 3 k3 p1"
+        return view_of(f"input {4 if kind == 'regression' else '3x10x8'}\n{layer}\ntrain {{{{ loss mse }}}}", ())
+    return view
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_is_drawn_in_both_formats_with_hostile_names(kind, view, tmp_path):
+    view = view_for(kind, view)
     figure = draw(kind, view)
     paths = save(figure, tmp_path / kind)
     assert [p.name for p in paths] == [f"{kind}.png", f"{kind}.svg"]
@@ -182,21 +207,25 @@ def test_right_and_wrong_are_told_by_more_than_colour(view):
 
 
 def test_a_run_gets_the_kinds_that_make_sense_for_it(view):
-    assert fitting_kinds(view) == KINDS
+    others = ("roc", "masks", "regression", "reconstructions")
+    assert fitting_kinds(view) == tuple(kind for kind in KINDS if kind not in others)
     points = view_of("input 4\nlinear 8 -> relu -> linear 2", ("a", "b"))
-    assert fitting_kinds(points) == ("curves", "confusion", "statistics")
+    assert fitting_kinds(points) == ("curves", "confusion", "roc", "statistics")
     numbers = view_of("input 4\nlinear 8 -> relu -> linear 2\ntrain {{\n  loss mse\n}}", ())
-    assert fitting_kinds(numbers) == ("curves", "statistics")
+    assert fitting_kinds(numbers) == ("curves", "regression", "statistics")
     flat = view_of("input 1x6x6\nflatten -> linear 2", ("a", "b"), rows=())
-    assert fitting_kinds(flat) == ("confusion", "mistakes", "predictions", "filters", "statistics")
-    for some in (points, numbers, flat):
+    assert fitting_kinds(flat) == ("confusion", "roc", "mistakes", "predictions", "filters", "statistics")
+    masks, pictures = view_for("masks", view), view_for("reconstructions", view)
+    assert fitting_kinds(masks)[:3] == ("curves", "confusion", "masks")
+    assert fitting_kinds(pictures)[:2] == ("curves", "reconstructions")
+    for some in (points, numbers, flat, masks):
         assert [figure.get_label() for _, figure in figures(some, fitting_kinds(some))] == list(fitting_kinds(some))
 
 
 @pytest.mark.parametrize(
     ("kind", "reason"),
     [
-        ("confusion", "the run has no plot `confusion`: the run is a regression: it has no classes"),
+        ("confusion", "the run has no plot `confusion`: its network learns numbers"),
         ("features", "the run has no plot `features`: the samples of `drawn` are no images"),
         ("confuson", "there is no plot `confuson`"),
     ],
@@ -234,5 +263,5 @@ def test_curves_of_one_epoch_without_validation_and_of_losses_far_apart_are_draw
 
 def test_images_without_a_label_are_neither_right_nor_wrong():
     images = [(f"{k}.png", np.full((1, 8, 8), 40 * k, np.uint8), np.array([0.2, 0.8])) for k in range(3)]
-    shown = words(draw_images(images, ("cat", "dog")))
+    shown = words(draw_answers(images, decided_task("ce", (1, 6, 6), (2,), ("cat", "dog"))))
     assert "0.png" in shown and "80.0" in shown and not any("right" in word or "wrong" in word for word in shown)

@@ -9,11 +9,11 @@ from pages import Page, browse
 from PIL import Image
 
 from netdsl.cli import run as netdsl
-from netdsl.training.evaluation import Scores, evaluate
+from netdsl.training.evaluation import Scores
 from netdsl.training.plots import draw, svg_text
 from netdsl.training.report import duration, report_html, write_report
 from netdsl.training.report_tables import class_table
-from netdsl.training.views import open_run
+from netdsl.training.views import open_run, score_run
 
 SPEC = """# a comment </script></style><script>alert(1)</script> & <b>"quotes"</b> ' \N{SNOWMAN}
 input 1x28x28
@@ -46,7 +46,7 @@ def run_path(tmp_path_factory):
 def opened(run_path, **changes):
     """The run's view, with other values in its data set where some are given, and its scores."""
     with open_run(run_path, None) as view:
-        scores = evaluate(view.model, view.dataset, view.dataset.x_test, view.dataset.y_test)
+        scores = score_run(view)
         yield replace(view, dataset=replace(view.dataset, **changes)), scores
 
 
@@ -67,11 +67,15 @@ def test_it_says_what_the_run_came_to(run_path, html):
     with opened(run_path) as (view, scores):
         found = int(np.trace(scores.confusion))
         assert "digits on mnist-mini" in text
-        assert f"{found:,} of 300 test samples were found, {300 - found:,} were not, with the weights" in text
+        assert (
+            f"{found:,} of 300 test samples were classified correctly, {300 - found:,} were not, with the weights"
+            in text
+        )
         assert f"test accuracy {scores.accuracy:.2%}" in text and f"test loss {scores.loss:.4g}" in text
         assert f"params {view.net.graph.num_params:,}" in text
         for row in view.history:
             assert f"{row.train_loss:.4f} {row.train_accuracy:.2%}" in text
+        assert f"test macro F1 {scores.values['f1']:.2%}" in text and "test top-5 accuracy" in text
     for words in ("Learning curves", "Confusion matrix", "A new kind", "opt", "lr=0.003", "numpy -O2", "openblas"):
         assert words.lower() in text.lower(), words
     assert "Inside the network" not in text, "there are no figures for it"
@@ -85,8 +89,8 @@ def test_it_says_how_to_go_on_with_the_path_quoted(run_path, html):
 
 def test_the_spec_and_every_layer_are_in_it(run_path, html):
     page = read(html)
-    assert SPEC.strip() in "".join(page.parts)
     with opened(run_path) as (view, _):
+        assert view.net.source.text.strip() in "".join(page.parts)
         for node in view.net.graph.nodes:
             assert node.name in page.text
     assert "2 \N{MULTIPLICATION SIGN} step(4)" in page.text, "the diagram"
@@ -122,9 +126,17 @@ def test_a_missing_or_damaged_environment_does_not_cost_the_report(run_path, tmp
 
 def test_a_regression_has_no_classes_and_no_accuracy(run_path):
     with opened(run_path, classes=()) as (view, _):
-        text = read(report_html(view, Scores(0.25, 40, None), {})).text
-    assert "The mean loss of 40 test samples is 0.25" in text
-    assert "test accuracy" not in text and "most often taken for" not in text and "netdsl predict" not in text
+        text = read(report_html(view, Scores(0.25, 40, None, {"mae": 0.5, "rmse": 0.75, "r2": None}), {})).text
+    assert "The mean loss of 40 test samples is 0.25, the MAE 0.5000, with" in text
+    assert "test accuracy" not in text and "most often taken for" not in text
+    assert "test R\N{SUPERSCRIPT TWO}" not in text
+
+
+def test_masks_are_counted_in_pixels_and_have_the_iou():
+    table = class_table(np.array([[90, 10, 0], [20, 80, 0], [0, 0, 0]]), ("ground", "disc", "moon"), are_masks=True)
+    assert list(table.head) == ["class", "pixels", "correct", "IoU", "accuracy", "most often taken for"]
+    assert table.rows[0] == ("ground", "100", "90", "75.0%", "90.0%", "disc (10)")
+    assert table.rows[2] == ("moon", "0", "0", "", "no samples", "")
 
 
 def test_classes_show_what_they_are_taken_for():
@@ -143,7 +155,7 @@ def test_of_very_many_classes_the_worst_are_shown():
     confusion[150, 0] = 1000
     table = class_table(confusion, tuple(f"class{i}" for i in range(200)))
     assert len(table.rows) == 50 and table.rows[0][0] == "class150"
-    assert table.title == "Classes: the 50 of 200 that were found least"
+    assert table.title == "Classes: the 50 of 200 that were classified correctly least often"
 
 
 def test_the_same_run_gives_the_same_page(run_path, html):

@@ -16,19 +16,23 @@ from netdsl.analysis.receptive_field import windowed_layers
 from netdsl.diagnostics import UserError, did_you_mean, plain
 from netdsl.files import write_atomic
 from netdsl.training import inspection
+from netdsl.training.evaluation import Scores
+from netdsl.training.fitting import is_copy
 from netdsl.training.inspection import Answers
 from netdsl.training.plots.style import UNKNOWN, png_bytes, style, svg_text, unreadable
-from netdsl.training.tiles import is_image, pictures
+from netdsl.training.tiles import is_image, pictures, stretched, viewable
+from netdsl.training.views import score_run
 
 if TYPE_CHECKING:
     from netdsl.training.plots.style import Figure
+    from netdsl.training.task import Task
     from netdsl.training.views import RunView
 
 __all__ = [
     "FORMATS",
     "KINDS",
     "draw",
-    "draw_images",
+    "draw_answers",
     "figures",
     "fitting_kinds",
     "font_note",
@@ -37,22 +41,24 @@ __all__ = [
     "svg_text",
 ]
 
-KINDS = ("curves", "confusion", "mistakes", "predictions", "filters", "features", "statistics", "receptive")
+OF_TASKS: tuple[str, ...] = ("confusion", "roc", "masks", "regression", "reconstructions", "mistakes", "predictions")
+KINDS = ("curves", *OF_TASKS, "filters", "features", "statistics", "receptive")
 FORMATS = ("png", "svg")
 SHOWN, WRONG_SHOWN = 8, 12  # samples in `predictions` and in `mistakes`
 HEAT_MAPS = 3  # in `receptive`
-NO_CLASSES = "the run is a regression: it has no classes"
+STRIPS, POINTS = 8, 2000  # samples in `masks` and `reconstructions`, points in `regression`
 
 
 @dataclass(frozen=True)
 class Options:
     """image (C, H, W) as read from a file, or a test sample by its index: what `features` and `receptive` show; layer:
-    the one they show; answers: those about all test samples, where they are known."""
+    the one they show; answers, scores: those of all test samples, where they are known."""
 
     image: np.ndarray | None = None
     sample: int = 0
     layer: str | None = None
     answers: Answers | None = None
+    scores: Scores | None = None
 
 
 def fitting_kinds(view: RunView) -> tuple[str, ...]:
@@ -74,9 +80,11 @@ def why_not(kind: str, view: RunView) -> str:
     dataset, graph = view.dataset, view.net.graph
     if kind == "curves":
         return "" if len(view.history) else "no epoch was finished"
-    if kind in ("confusion", "mistakes", "predictions") and not dataset.classes:
-        return NO_CLASSES
-    if kind in ("confusion", "statistics"):
+    if kind in OF_TASKS and kind not in view.task.plots:
+        return f"its network learns {view.task.what}"
+    if kind in ("masks", "reconstructions"):
+        return "" if len(graph.output_shape) == 3 else "what it gives are no pictures"
+    if kind in ("confusion", "roc", "regression", "statistics"):
         return ""
     if not is_image(graph.input_shape):
         return f"the samples of `{plain(dataset.name)}` are no images"
@@ -113,18 +121,38 @@ def figures(view: RunView, kinds: Iterable[str], **options: object) -> Iterator[
     for kind in kinds:
         _check_fits(kind, view)
     for kind in kinds:
-        if kind in ("confusion", "mistakes") and given.answers is None:
+        if kind in ("confusion", "roc") and given.scores is None:
+            given = replace(given, scores=score_run(view))
+        if kind == "mistakes" and given.answers is None:
             given = replace(given, answers=inspection.answers(view))
         yield kind, draw(kind, view, **vars(given))
 
 
-def draw_images(images: Sequence[tuple[str, np.ndarray, np.ndarray]], classes: tuple[str, ...]) -> Figure:
-    """Images that no data set has: the title, pixels (C, H, W) uint8 and probabilities (K,) of each."""
+def draw_answers(samples: Sequence[tuple[str, np.ndarray, np.ndarray]], task: Task) -> Figure:
+    """Images that no data set has, with what a network of the task says: the title, pixels (C, H, W) and the answer of
+    each: probabilities (K,), a mask (H, W), which is laid over the image in colours, or a picture (C, H, W)."""
     from netdsl.training.plots.samples import Prediction, draw_predictions
+    from netdsl.training.plots.strips import Strip, draw_strips, overlay
 
-    shown = [Prediction(title, pictures(pixels[None])[0], p) for title, pixels, p in images]
+    seen = [(title, pictures(pixels[None])[0], answer) for title, pixels, answer in samples]
     with style():
-        return draw_predictions(shown, classes)
+        if task.gives_one_class:
+            return draw_predictions([Prediction(*sample) for sample in seen], task.classes)
+        if task.kind == "masks":
+            count = len(task.classes)
+            strips = [Strip(title, (picture, overlay(picture, mask, count))) for title, picture, mask in seen]
+            return draw_strips("predictions", strips, ("input", "predicted"), task.classes)
+        low, high = _range([answer for _, _, answer in seen])
+        strips = [
+            Strip(title, (picture, stretched(viewable(answer[None])[0], low, high))) for title, picture, answer in seen
+        ]
+        return draw_strips("predictions", strips, ("input", "output"))
+
+
+def _range(answers: Sequence[np.ndarray]) -> tuple[float, float]:
+    """What is black and what is white: 0 and 1 where the answers lie about there."""
+    low, high = min(float(a.min()) for a in answers), max(float(a.max()) for a in answers)
+    return (0.0, 1.0) if low >= -0.5 and high <= 1.5 else (low, high)
 
 
 def save(figure: Figure, stem: Path, formats: Sequence[str] = FORMATS) -> list[Path]:
@@ -148,8 +176,60 @@ def _curves(view: RunView, options: Options) -> Figure:
 def _confusion(view: RunView, options: Options) -> Figure:
     from netdsl.training.plots.classes import draw_confusion
 
-    found = options.answers or inspection.answers(view)
-    return draw_confusion(inspection.confusion(found, view.dataset.classes))
+    scores = options.scores or score_run(view)
+    return draw_confusion(inspection.Confusion(scores.confusion, view.dataset.classes))
+
+
+def _roc(view: RunView, options: Options) -> Figure:
+    from netdsl.training.plots.classes import draw_roc
+
+    scores = options.scores or score_run(view)
+    return draw_roc(scores, view.dataset.classes)
+
+
+def _masks(view: RunView, options: Options) -> Figure:
+    from netdsl.training.plots.strips import Strip, coloured, draw_strips
+
+    ious, data = inspection.mask_ious(view), view.dataset
+    order = np.argsort(ious, kind="stable")
+    half = min(STRIPS, len(order)) // 2
+    rows = np.concatenate([order[: min(STRIPS, len(order)) - half], order[len(order) - half :]])
+    shown, said, count = viewable(data.x_test[rows]), inspection.masks_of(view, rows), len(data.classes)
+    parts = zip(rows, shown, data.y_test[rows], said, strict=True)
+    strips = [
+        Strip(f"sample {row}", (picture, coloured(true, count), coloured(mask, count)), f"IoU {ious[row]:.1%}")
+        for row, picture, true, mask in parts
+    ]
+    return draw_strips("masks", strips, ("input", "true mask", "predicted"), data.classes)
+
+
+def _regression(view: RunView, options: Options) -> Figure:
+    from netdsl.training.plots.numbers import draw_regression
+
+    data, seed = view.dataset, view.net.recipe.seed
+    outputs = int(np.prod(data.y_test.shape[1:]))
+    rows = inspection.fixed_samples(len(data.x_test), max(1, POINTS // min(outputs, POINTS)), seed)
+    return draw_regression(inspection.numbers(view, np.sort(rows)), len(data.x_test), POINTS)
+
+
+def _reconstructions(view: RunView, options: Options) -> Figure:
+    from netdsl.training.plots.strips import Strip, draw_strips
+
+    data = view.dataset
+    rows = np.sort(inspection.fixed_samples(len(data.x_test), STRIPS, view.net.recipe.seed))
+    found = inspection.numbers(view, rows)
+    low, high = float(found.true.min()), float(found.true.max())
+    ends, true = (stretched(viewable(a), low, high) for a in (found.predicted, found.true))
+    errors = found.predicted - found.true
+    gaps = errors[:, 0] if errors.shape[1] == 1 else errors.mean(axis=1)
+    inputs = true if is_copy(data) else viewable(data.x_test[rows])
+    middle = () if is_copy(data) else (true,)
+    strips = [
+        Strip(f"sample {row}", (*pictures_of, gap), f"MAE {np.abs(error).mean():.3g}")
+        for row, error, gap, *pictures_of in zip(rows, errors, gaps, inputs, ends, *middle, strict=True)
+    ]
+    names = ("input", "output", *(("target",) if middle else ()), "difference")
+    return draw_strips("reconstructions", strips, names, largest=float(np.abs(gaps).max()) or 1.0)
 
 
 def _mistakes(view: RunView, options: Options) -> Figure:
@@ -192,7 +272,7 @@ def _caption(view: RunView, options: Options) -> str:
     if options.image is not None:
         return "the image"
     data = view.dataset
-    name = f": {data.classes[data.y_test[options.sample]]}" if data.classes else ""
+    name = f": {data.classes[data.y_test[options.sample]]}" if view.task.gives_one_class else ""
     return f"test sample {options.sample}{name}"
 
 
@@ -219,6 +299,10 @@ def _receptive(view: RunView, options: Options) -> Figure:
 _DRAW = {
     "curves": _curves,
     "confusion": _confusion,
+    "roc": _roc,
+    "masks": _masks,
+    "regression": _regression,
+    "reconstructions": _reconstructions,
     "mistakes": _mistakes,
     "predictions": _predictions,
     "filters": _filters,

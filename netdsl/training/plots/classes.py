@@ -1,4 +1,4 @@
-"""`confusion`: which classes are taken for which."""
+"""`confusion` and `roc`: which classes are taken for which."""
 
 from __future__ import annotations
 
@@ -10,18 +10,22 @@ from netdsl.training.inspection import Confusion
 from netdsl.training.plots.style import (
     BLUE,
     COLUMN,
+    GREY,
     PAGE,
     SHARES,
     SMALL,
+    VERMILLION,
     add_colorbar,
     new_figure,
     place,
     short_names,
+    text,
     text_width,
     widest,
 )
 
 if TYPE_CHECKING:
+    from netdsl.training.evaluation import Scores
     from netdsl.training.plots.style import Axes, Figure
 
 FEW, MANY = 12, 24  # classes: up to FEW in one column of a paper; above MANY no numbers in the cells
@@ -104,3 +108,23 @@ def _accuracy(axes: Axes, found: Confusion, with_numbers: bool) -> None:
     axes.set_xlabel(f"all: {100 * found.accuracy:.2f}", fontsize=7)
     axes.set_title("accuracy\n(%)", fontsize=7)
     axes.spines["left"].set_visible(False)
+
+
+def draw_roc(scores: Scores, classes: tuple[str, ...]) -> Figure:
+    """Over all thresholds: how much of the second class is found, and how much of the first is taken for it."""
+    figure = new_figure("roc", COLUMN, COLUMN - 0.3)
+    axes = place(figure, 0.52, 0.14, COLUMN - 0.68, COLUMN - 0.9)
+    axes.plot([0, 100], [0, 100], color=GREY, linewidth=0.8, linestyle=":")
+    if scores.roc is not None:
+        x, y = 100 * scores.roc.false_positives, 100 * scores.roc.true_positives
+        axes.plot(x, y, color=BLUE, label=f"AUC {scores.roc.area:.4f}")
+        (first, wrong), (missed, right) = scores.confusion
+        at = 100 * wrong / (first + wrong), 100 * right / (missed + right)
+        axes.plot(*at, "o", color=VERMILLION, markersize=5, linestyle="none", label="where it decides")
+        axes.legend(loc="lower right")
+    positive = text(classes[1], 18)
+    axes.set(xlim=(-1, 101), ylim=(-1, 101), xlabel=f"others taken for {positive} (%)")
+    axes.set_ylabel(f"{positive} classified correctly (%)")
+    axes.grid()
+    axes.set_axisbelow(True)
+    return figure

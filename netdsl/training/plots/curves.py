@@ -1,4 +1,4 @@
-"""`curves`: loss, accuracy and learning rate over the epochs."""
+"""`curves`: loss, measures and learning rate over the epochs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from netdsl.training.history import Epoch, History
+from netdsl.training.measures import MEASURES
 from netdsl.training.plots.style import (
     BLUE,
     GREEN,
@@ -26,19 +27,22 @@ if TYPE_CHECKING:
 
 UNITS = {"ce": "loss (nats)", "nll": "loss (nats)", "bce": "loss (nats)", "mse": "loss (mean squared error)"}
 MARKED = 30  # epochs: more of them get no marks on the lines
+MOST = 2  # panels of measures
 WIDE = 100  # times the smallest value: above it the axis is logarithmic
 
 
 def draw_curves(view: RunView) -> Figure:
-    """A panel for each; the best epoch is marked where validation data chose one."""
+    """A panel for each measure that a line of an epoch tells, at most two; the best epoch is marked where validation
+    data chose one."""
     history, best = view.history, view.history.best
-    has_accuracy = any(value is not None for value in history.column("train_accuracy"))
-    figure = new_figure("curves", PAGE, 2.15)
-    width = PAGE / (3 if has_accuracy else 2)
-    panels = [place(figure, 0.52 + width * i, 0.32, width - 0.62, 1.45) for i in range(3 if has_accuracy else 2)]
+    shown = [measure for name, measure in MEASURES.items() if measure.in_line and _is_there(history, name)][-MOST:]
+    figure, count = new_figure("curves", PAGE, 2.15), 2 + len(shown)
+    width = PAGE / count
+    panels = [place(figure, 0.52 + width * i, 0.32, width - 0.62, 1.45) for i in range(count)]
     _pair(panels[0], history, "loss", UNITS.get(view.net.recipe.loss, "loss"), best)
-    if has_accuracy:
-        _pair(panels[1], history, "accuracy", "accuracy (%)", best, scale=100)
+    for axes, measure in zip(panels[1:], shown, strict=False):
+        unit, scale = (" (%)", 100) if measure.is_share else ("", 1)
+        _pair(axes, history, measure.name, f"{measure.title}{unit}", best, scale)
     panels[-1].plot(history.column("epoch"), history.column("lr"), color=GREEN, **_marks(history, "^", "-"))
     panels[-1].set_ylabel("learning rate")
     panels[-1].set_ylim(-0.03 * max(history.column("lr")), 1.06 * max(history.column("lr")) or 1)
@@ -47,6 +51,10 @@ def draw_curves(view: RunView) -> Figure:
     figure.legend(*panels[0].get_legend_handles_labels(), loc="upper left", ncols=3, handlelength=2.6,
                   bbox_to_anchor=(0.45 / PAGE, 1.01))  # fmt: skip
     return figure
+
+
+def _is_there(history: History, name: str) -> bool:
+    return any(value is not None for part in ("train", "val") for value in history.column(f"{part}_{name}"))
 
 
 def _pair(axes: Axes, history: History, measure: str, label: str, best: Epoch | None, scale: float = 1) -> None:
@@ -63,7 +71,7 @@ def _pair(axes: Axes, history: History, measure: str, label: str, best: Epoch | 
     axes.set_ylabel(label)
     if best is not None:
         axes.axvline(best.epoch, color=GREY, linewidth=0.8, linestyle=":", zorder=0)
-        y = scale * getattr(best, f"val_{measure}")
+        y = scale * (best.value(f"val_{measure}") if best.value(f"val_{measure}") is not None else np.nan)
         axes.plot([best.epoch], [y], "*", color=VERMILLION, markersize=9, markeredgecolor=INK,
                   markeredgewidth=0.5, linestyle="none", label=f"best epoch ({best.epoch})", zorder=3)  # fmt: skip
     every = np.concatenate(values) if values else np.array([])
