@@ -48,6 +48,7 @@ FILES = {
 }
 MINI_HELP = "or use `--data mnist-mini`"
 
+SHAPES_MEAN, SHAPES_STD = (0.4906,), (0.1827,)
 SPIRAL_TRAIN, SPIRAL_TEST, SPIRAL_NOISE = 1500, 300, 0.2  # points, points, radians
 
 
@@ -374,7 +375,7 @@ def _shapes() -> Dataset:
     """Discs, squares and triangles on noise, with masks."""
     x, y = shapes()
     n = SHAPES_TRAIN
-    return Dataset("shapes", x[:n], y[:n], x[n:], y[n:], SHAPES, *statistics(x[:n]))
+    return Dataset("shapes", x[:n], y[:n], x[n:], y[n:], SHAPES, SHAPES_MEAN, SHAPES_STD)
 
 
 def statistics(x: np.ndarray, rows: np.ndarray | None = None) -> tuple[tuple[float, ...], tuple[float, ...]]:
