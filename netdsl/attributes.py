@@ -384,7 +384,10 @@ def _converted(layer: LayerDef, attr: Attr, value: Value, span: Span) -> object:
             "size": "a size like `64x7x7`",
         }
         what = example.get(attr.kind, "a whole number")
-        raise _Mistake("N303", f"`{attr.name}` of `{layer.name}` must be {what}, not `{show_value(value)}`", span)
+        is_whole = isinstance(value, float) and value.is_integer()
+        hints = (f"write `{_with_key(attr, span)}{int(value)}`",) if is_whole else ()
+        text = f"`{attr.name}` of `{layer.name}` must be {what}, not `{show_value(value)}`"
+        raise _Mistake("N303", text, span, *hints)
     checked = _in_range(layer, attr, value, span)
     if attr.kind == "sides":
         return (checked, checked), (checked, checked)
@@ -418,4 +421,7 @@ def _in_range(layer: LayerDef, attr: Attr, number: int | float, span: Span) -> i
         limit = f"below {2**31:_}"
     else:
         return number
-    raise _Mistake("N304", f"`{attr.name}` of `{layer.name}` must be {limit}, not {show_value(number)}", span)
+    share = attr.below == 1 and 5 <= number <= 99
+    hints = (f"{show_value(number)} per cent is `{number / 100:g}`",) if share else ()
+    text = f"`{attr.name}` of `{layer.name}` must be {limit}, not {show_value(number)}"
+    raise _Mistake("N304", text, span, *hints)

@@ -45,7 +45,11 @@ def _loss_misfits(recipe: Recipe, made: Shape) -> Iterator[Misfit]:
     classes, weights = made[0], recipe.loss_options.get("weights")
     if classes < 2:
         text = f"the loss `{recipe.loss}` needs at least 2 classes, but the output is {show_shape(made)}"
-        yield Misfit("loss", text, "give the last layer one output for each class, or use `loss mse`")
+        yield Misfit(
+            "loss",
+            text,
+            "give the last layer one output for each class, or use `loss bce` for yes and no, `loss mse` for numbers",
+        )
     elif weights is not None and len(weights) != classes:
         text = f"the loss has {len(weights)} weights, but the output is {show_shape(made)} ({classes} classes)"
         yield Misfit("loss", text, "give one weight for each class, or `balanced`")

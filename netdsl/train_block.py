@@ -58,8 +58,8 @@ def _schedule(entry: ast.Entry) -> dict[str, object]:
     name = named(entry, SCHEDULES, "a schedule", "schedule cosine")
     options = read_options(entry.settings[1:], name, {key: s.options for key, s in SCHEDULES.items()})
     if name == "step" and ("every" in options) == ("at" in options):
-        found = "both" if "every" in options else "neither"
-        raise Mistake(f"`step` takes `every` or `at`, found {found}", "write `schedule step every=10`, in epochs")
+        text = "`step` takes `every` or `at`, not both" if "every" in options else "`step` needs `every` or `at`"
+        raise Mistake(text, "write `schedule step every=10`, in epochs")
     return {"schedule": name, "schedule_options": options}
 
 

@@ -82,7 +82,7 @@ def test_none_switches_off():
         ("clip", "-1", "--clip: unexpected `-`", ""),
         ("clip", "0", "--clip: `clip` must be above 0, not 0", ""),
         ("loss", "ce weights=(1, x)", "--loss: unexpected `x`", ""),
-        ("schedule", "step", "--schedule: `step` takes `every` or `at`, found neither", "every=10"),
+        ("schedule", "step", "--schedule: `step` needs `every` or `at`", "every=10"),
         ("augment", "mixup=0.2 mixup=0.3", "--augment: `mixup` is given twice", ""),
         ("monitor", "val_acuracy", "--monitor: unknown measure `val_acuracy`", "did you mean `val_accuracy`?"),
         ("stop", "5", "--stop: `stop` takes `patience`", "patience=5"),

@@ -96,3 +96,19 @@ def test_the_summary_fits_the_columns_of_the_terminal(good, monkeypatch, capsys)
     monkeypatch.delenv("COLUMNS")
     assert run(["summary", str(good)]) == 0
     assert "memory (float32): params" in capsys.readouterr().out
+
+
+def test_warnings_are_said_once_a_run_and_not_by_every_command(tmp_path, capsys):
+    spec = tmp_path / "net.net"
+    spec.write_text("input 2\nlinear 4 -> tanh -> linear 3 -> softmax\ntrain { data spiral, epochs 1 }\n")
+    out = str(tmp_path / "run")
+    assert run(["train", str(spec), "--out", out, "--limit", "60", "--no-plots", "-O", "0"]) == 0
+    assert capsys.readouterr().err.count("warning[N604]") == 1
+    for arguments in (
+        ["eval", out],
+        ["plot", out, "curves", "--format", "svg"],
+        ["train", "--resume", out, "--epochs", "2", "--no-plots"],
+    ):
+        assert run(arguments) == 0
+        shown = capsys.readouterr()
+        assert "warning[" not in shown.err + shown.out, arguments
