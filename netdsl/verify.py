@@ -435,7 +435,7 @@ def _torch_checks(net: Net, x: np.ndarray, y: np.ndarray, seed: int, dtype: str)
 def largest_gradient(arrays: dict[str, np.ndarray]) -> float:
     """The scale of rounding in gradients: one that is zero but for rounding, out of large ones, is not quite zero."""
     gradients = (array for name, array in arrays.items() if name.startswith("gradient") and array.size)
-    return max(1.0, *(float(np.abs(gradient).max()) for gradient in gradients))
+    return max([1.0, *(float(np.abs(gradient).max()) for gradient in gradients)])
 
 
 def _before_training(net: Net, network: LayerNetwork, dtype: str) -> LayerNetwork:

@@ -201,3 +201,9 @@ def test_a_module_that_normalises_by_other_numbers_is_found(monkeypatch, emitter
     assert not report.ok
     failed = " ".join(check.name for check in report.checks if not check.ok)
     assert "output" in failed and "bytes = floats" in failed
+
+
+@pytest.mark.parametrize("layers", ["pool 2 s1 same -> gmp", "crop 2 -> upsample 2 bilinear align_corners"])
+def test_a_network_without_params_is_verified(layers):
+    report = verify(compile_text(f"input 2x5x4\n{layers}\ntrain {{ loss mse }}"))
+    assert report.ok, str(report)
