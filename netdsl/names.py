@@ -91,7 +91,7 @@ def identifier(text: str) -> str:
 
 
 def class_name(name: str) -> str:
-    """`bn_cnn` gives `BnCnn`."""
+    """`bn_cnn` gives `BnCnn`; no class takes a name that Python has, as `Exception`."""
     camel = "".join(part[:1].upper() + part[1:] for part in name.split("_"))
     camel = camel or "Block"
     taken = keyword.iskeyword(camel) or hasattr(builtins, camel) or camel in ("Model", "Network")
@@ -102,5 +102,5 @@ def python_name(name: str) -> str:
     """A name of the spec as a variable of an emitted module: `lambda` gives `lambda_`."""
     if name.startswith("_"):
         return f"value{name}"
-    taken = ("self", "super", "nn", "torch", "range", "x", "OrderedDict")
+    taken = ("self", "super", "nn", "torch", "F", "OrderedDict", "range", "len", "x")
     return f"{name}_" if keyword.iskeyword(name) or name in taken else name

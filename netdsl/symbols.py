@@ -7,6 +7,7 @@ leaves out a default of 1 then still writes `s`. A size (`3x5`) under a name is 
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -99,6 +100,34 @@ def plain_value(value: Any) -> Any:
     if isinstance(value, _Symbolic):
         return int(value) if isinstance(value, int) else float(value)  # type: ignore[arg-type]
     return tuple(plain_value(v) for v in value) if isinstance(value, tuple) else value
+
+
+def value_text(value: object) -> str:
+    """How an emitter writes a value: a finite number, a truth value, None, an expression of a block's names, a tuple of
+    them, a layer's name or a word in quotes, or the name of a kernel.
+
+    Raises AssertionError for anything else, so that nothing else can reach emitted text.
+    """
+    if isinstance(value, _Symbolic) or value is None or isinstance(value, bool):
+        return repr(value)
+    if isinstance(value, int):
+        return int.__repr__(value)
+    if isinstance(value, float) and math.isfinite(value):
+        return float.__repr__(value)
+    if isinstance(value, tuple):
+        return f"({', '.join(map(value_text, value))}{',' if len(value) == 1 else ''})"
+    if isinstance(value, str):
+        return '"' + ".".join(part if part.isdecimal() else word_text(part) for part in value.split(".")) + '"'
+    if callable(value):
+        return word_text(value.__name__)
+    raise AssertionError(f"{type(value).__name__} {str(value)[:80]!r} cannot be written into a module")
+
+
+def word_text(word: str) -> str:
+    """The word, which is an identifier. Raises AssertionError where it is none."""
+    if not (word.isascii() and word.isidentifier()):
+        raise AssertionError(f"{word[:80]!r} is no identifier")
+    return word
 
 
 def is_symbolic(value: object) -> bool:

@@ -18,6 +18,7 @@ def pytest_addoption(parser):
     parser.addoption("--kills", type=int, default=8, help="how often processes that train are killed")
     parser.addoption("--stops", type=int, default=4, help="how often they are interrupted by Ctrl-C")
     parser.addoption("--mutants", type=int, default=800, help="how many damaged weight files of each kind to load")
+    parser.addoption("--hostile", type=int, default=1000, help="how many hostile texts the gate is given")
     parser.addoption("--messy", type=int, default=300, help="how many untidy specs to format")
 
 

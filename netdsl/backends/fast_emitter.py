@@ -37,6 +37,7 @@ from netdsl.passes.plan import Plan, Planned, needs_gradient, plan
 from netdsl.passes.plan_memory import plan_memory
 from netdsl.passes.tile_batch import block_size
 from netdsl.recipe import Recipe
+from netdsl.symbols import value_text
 
 
 def emit_fast(graph: Graph, recipe: Recipe, choose: Choice = cheapest, level: int = 2) -> str:
@@ -58,21 +59,20 @@ def emit_fast(graph: Graph, recipe: Recipe, choose: Choice = cheapest, level: in
         title=f"{title(graph, name, 'NumPy', f' -O{level}')}; needs numpy and nothing else.",
         table=layer_table(graph),
         modules=imported_modules([*kernels, network]),
-        input_shape=repr(graph.input_shape),
+        input_shape=value_text(graph.input_shape),
         num_parameters=f"{graph.num_params:_}",
         kernels=kernels,
         network=network,
         class_name=name,
         base=bases[-1].__name__,
         shapes=f"{batch_shape(graph.input_shape)} -> {batch_shape(graph.output_shape)}",
-        learning_rate=repr(recipe.options["lr"]),
+        learning_rate=value_text(recipe.options["lr"]),
         loss=loss_lines(recipe),
-        logits_shape=repr(graph.shape_of(until)),
+        logits_shape=value_text(graph.shape_of(until)),
         waits=train.waits,
         block=block_size(graph),
         draws=[
-            f'("{n.name}", {layer_of(n.op).forward.__name__}, {graph.input_shapes(n)[0]!r}, {n.attrs["p"]!r}),'
-            for n in drawn
+            f"{value_text((n.name, layer_of(n.op).forward, graph.input_shapes(n)[0], n.attrs['p']))}," for n in drawn
         ],
         params=dictionary(graph.param_specs(), recipe.init),
         buffers=dictionary(graph.buffer_specs(), recipe.init),
@@ -146,7 +146,7 @@ def _optimizer_lines(recipe: Recipe) -> list[str]:
     return [
         "# a worker's part of `norms` is 0, too, where its squares overflow",
         "norm = self.norms.sum() ** 0.5 if self.norms.all() else norm_of([self.gradients[0]])",
-        f"grads = scaled(grads, clip_factor(norm, {recipe.clip!r}))",
+        f"grads = scaled(grads, clip_factor(norm, {value_text(recipe.clip)}))",
         step,
     ]
 
@@ -176,9 +176,9 @@ def _stage_lines(plan: Plan) -> list[str]:
     graph = plan.graph
     if graph.mean:
         constants = f"{constants_text(graph.mean)}, {constants_text(graph.std)}"
-        lines.append(f"s.input = NormalizedInput(w, {graph.input_shape!r}, {constants})")
+        lines.append(f"s.input = NormalizedInput(w, {value_text(graph.input_shape)}, {constants})")
     elif len(graph.input_shape) == 3:
-        lines.append(f"s.input = Input(w, {graph.input_shape!r})")
+        lines.append(f"s.input = Input(w, {value_text(graph.input_shape)})")
     for stage in plan.stages:
         made = _textbook(stage.node) if stage.call is None else _constructor(stage, stage.call, members)
         lines.append(f"s.{members[stage.node.name]} = {made}")
@@ -202,20 +202,11 @@ def _constructor(stage: Planned, call: StageCall, members: dict[str, str]) -> st
     given = list(call.arguments)
     while given and len(given) <= len(behind) and behind[len(given) - 1].default == given[-1]:
         given.pop()
-    parts += [_text(value) for value in given]
+    parts += [value_text(value) for value in given]
     if stage.conv:
         parts.append(f"conv=s.{members[stage.conv]}")
-    parts += [f"{key}={_text(value)}" for key, value in call.options.items() if parameters[key].default != value]
+    parts += [f"{key}={value_text(value)}" for key, value in call.options.items() if parameters[key].default != value]
     return f"{call.kernel.__name__}({', '.join(parts)})"
-
-
-def _text(value: object) -> str:
-    """A kernel's name, or a number, bool, word or tuple as it is written."""
-    if callable(value):
-        return value.__name__
-    if isinstance(value, tuple):
-        return f"({', '.join(map(_text, value))}{',' if len(value) == 1 else ''})"
-    return f'"{value}"' if isinstance(value, str) else repr(value)
 
 
 def _arguments(node: Node) -> list[str]:
@@ -231,7 +222,7 @@ def _arguments(node: Node) -> list[str]:
         elif source != "attr":
             found.append(words[source])
         elif node.attrs[name] != defaults[name]:
-            found.append(f"{name}={node.attrs[name]!r}")
+            found.append(f"{name}={value_text(node.attrs[name])}")
     return found
 
 

@@ -62,7 +62,7 @@ def _collect(function: Callable | type, ordered: dict[Callable | type, str]) -> 
         return
     module = sys.modules[function.__module__]
     assert vars(module).get(function.__name__) is function, f"{function} is not at the top of its module"
-    text = _definitions(module)[function.__name__]
+    text = definitions(module)[function.__name__]
     for name in _names(text):
         used = vars(module).get(name)
         if _is_kernel(used) and used is not function:
@@ -71,7 +71,7 @@ def _collect(function: Callable | type, ordered: dict[Callable | type, str]) -> 
 
 
 @cache
-def _definitions(module: types.ModuleType) -> dict[str, str]:
+def definitions(module: types.ModuleType) -> dict[str, str]:
     """The text of every function and class at the top of a module (inspect.getsource parses it anew for each)."""
     text = inspect.getsource(module)
     lines = text.split("\n")

@@ -30,6 +30,7 @@ from netdsl.kernels.normalization import normalize, normalize_backward
 from netdsl.layers import layer_of
 from netdsl.names import class_name
 from netdsl.recipe import SCHEMES, Recipe
+from netdsl.symbols import value_text
 
 
 def emit_numpy(graph: Graph, recipe: Recipe) -> str:
@@ -47,13 +48,13 @@ def emit_numpy(graph: Graph, recipe: Recipe) -> str:
         title=f"{title(graph, name, 'NumPy', ' -O0')}; needs numpy and nothing else.",
         table=layer_table(graph),
         modules=imported_modules([*kernels, network]),
-        input_shape=repr(graph.input_shape),
+        input_shape=value_text(graph.input_shape),
         num_parameters=f"{graph.num_params:_}",
         kernels=kernels,
         network=network,
         class_name=name,
         shapes=f"{batch_shape(graph.input_shape)} -> {batch_shape(graph.output_shape)}",
-        learning_rate=repr(recipe.options["lr"]),
+        learning_rate=value_text(recipe.options["lr"]),
         loss=loss_lines(recipe),
         params=dictionary(graph.param_specs(), recipe.init),
         buffers=dictionary(graph.buffer_specs(), recipe.init),
@@ -82,13 +83,13 @@ def _start(spec: ParamSpec, scheme: str) -> str:
     weight, bias = SCHEMES[scheme]
     start = {"weight": weight, "bias": bias}.get(str(spec.init))
     if start is not None:
-        return f"{start.__name__}(rng, {spec.shape!r}, {spec.fan_in}, {spec.fan_out}, dtype)"
-    shape = repr(spec.shape[0] if len(spec.shape) == 1 else spec.shape)
+        return f"{start.__name__}(rng, {value_text(spec.shape)}, {spec.fan_in}, {spec.fan_out}, dtype)"
+    shape = value_text(spec.shape[0] if len(spec.shape) == 1 else spec.shape)
     if spec.init == "normal":
         return f"normal(rng, {shape}, dtype)"
     if spec.init in ("zeros", "bias"):
         return f"np.zeros({shape}, dtype)"
-    return f"np.ones({shape}, dtype)" if spec.init == "ones" else f"np.full({shape}, {spec.init!r}, dtype)"
+    return f"np.ones({shape}, dtype)" if spec.init == "ones" else f"np.full({shape}, {value_text(spec.init)}, dtype)"
 
 
 # -------------------------------------------------------------------------------------------- forward and backward
@@ -143,7 +144,7 @@ def _normalize_lines(graph: Graph) -> list[str]:
 
 
 def _update_method(recipe: Recipe) -> Method:
-    clip = [] if recipe.clip is None else [f"grads = clipped(grads, {recipe.clip!r})"]
+    clip = [] if recipe.clip is None else [f"grads = clipped(grads, {value_text(recipe.clip)})"]
     step = optimizer_line(recipe, "self.params", "self.optimizer_state")
     return Method("update(self, grads, lr)", "One step of the optimizer, in place.", (*clip, step))
 
@@ -182,7 +183,7 @@ def _argument(node: Node, name: str, source: str) -> str:
         spec = next(spec for spec in specs if spec.argument == name)
         return f'{source[0]}["{spec.full_name(node.name)}"]'
     if source == "attr":
-        return f"{name}={node.attrs[name]!r}"
+        return f"{name}={value_text(node.attrs[name])}"
     return {"absent": "None", "training": "training=training", "rng": "rng=self.rng"}[source]
 
 

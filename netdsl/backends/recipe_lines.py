@@ -8,6 +8,7 @@ from collections.abc import Callable
 from netdsl.backends.emission import Method
 from netdsl.kernels.optimizers import clip_factor, clipped, norm_of, scaled
 from netdsl.recipe import OPTIMIZERS, Recipe, loss_kernel
+from netdsl.symbols import value_text, word_text
 
 _WIDTH = 112  # columns of a line in a class
 
@@ -31,22 +32,27 @@ def loss_methods(recipe: Recipe) -> list[Method]:
     kernel, options = loss_kernel(recipe)
     if not options:
         return []
-    given = [f"{key}={'self.class_weights' if key == 'weights' else repr(value)}" for key, value in options.items()]
+    given = [_option(key, value, "self.class_weights" if key == "weights" else "") for key, value in options.items()]
     what = "labels" if recipe.loss == "nll" else "labels or probabilities"
     line = f"return {kernel.__name__}({', '.join(['logits', 'target', *given])})"
     return [Method("loss(self, logits, target)", f"Logits and {what} -> mean loss, dlogits.", (line,))]
 
 
 def _tuple_lines(name: str, values: tuple[float, ...]) -> list[str]:
-    line = f"{name} = {values!r}"
+    line = f"{name} = {value_text(values)}"
     if len(line) <= _WIDTH:
         return [line]
-    text = ", ".join(map(repr, values)) + ","
+    text = ", ".join(map(value_text, values)) + ","
     return [f"{name} = (", *(f"    {part}" for part in textwrap.wrap(text, _WIDTH - 4)), ")"]
 
 
 def optimizer_line(recipe: Recipe, params: str, state: str) -> str:
     """The call of the optimizer's kernel, with the options of the recipe."""
-    options = [f"{key}={value!r}" for key, value in recipe.options.items() if key != "lr"]
+    options = [_option(key, value) for key, value in recipe.options.items() if key != "lr"]
     step = OPTIMIZERS[recipe.optimizer].step.__name__
     return f"{step}({', '.join([params, 'grads', state, 'lr', *options])})"
+
+
+def _option(key: str, value: object, instead: str = "") -> str:
+    """`eps=1e-08`. instead: what is written for the value."""
+    return f"{word_text(key)}={instead or value_text(value)}"

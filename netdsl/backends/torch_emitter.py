@@ -26,7 +26,7 @@ from netdsl.ir import Graph, Node, Scope, Shape
 from netdsl.layers import layer_of
 from netdsl.names import class_name, reserved
 from netdsl.recipe import Recipe
-from netdsl.symbols import Symbol, is_symbolic, renamed, substitute, symbol, written
+from netdsl.symbols import Symbol, is_symbolic, renamed, substitute, symbol, value_text, written
 
 _HIGHEST = 8
 _STRAIGHT = '''class {name}(nn.{name}):
@@ -274,7 +274,7 @@ class _Emitter:
         for name in made.params:
             value, default = given[name]
             if default is None or value != default:
-                args.append(repr(value) if default is None else f"{name}={value!r}")
+                args.append(value_text(value) if default is None else f"{name}={value_text(value)}")
         inner = {name: value for name, (value, _) in given.items()}
         handed = [(name, self.instance(child, inner)) for name, child in self.handed_in[scope.name].items()]
         if not handed:
@@ -330,7 +330,7 @@ class _Emitter:
         params = [name for name in self.known if name in free]
         defaults = {a.name: a.default for a in scope.call.arguments} if scope.call is not None else {}
         params.sort(key=lambda name: defaults.get(name) is not None)  # those with defaults must be last
-        heads = [name if defaults.get(name) is None else f"{name}={defaults[name]!r}" for name in params]
+        heads = [name if defaults.get(name) is None else f"{name}={value_text(defaults[name])}" for name in params]
         return _Class(
             class_name(_label(scope).replace(".", "_") if scope.call is None else scope.call.block),
             ", ".join(["self", *heads, *members.handed_in]),
@@ -441,7 +441,7 @@ class _Emitter:
             "torch_module.py.j2",
             title=f"{title(graph, name, 'PyTorch', ' --target torch')}.",
             imports=[*imports, "from torch import nn"],
-            input_shape=repr(graph.input_shape),
+            input_shape=value_text(graph.input_shape),
             body=text,
             class_name=name,
             answers=kernel_texts([answer])[0],

@@ -4,6 +4,7 @@ import numpy as np
 
 from netdsl.ir import ParamSpec
 from netdsl.layers.contract import LayerDef, require_rank
+from netdsl.symbols import value_text
 
 
 def cls_shape(attrs, x):
@@ -29,6 +30,6 @@ LAYER = LayerDef(
     params=lambda attrs, x: (ParamSpec("", (1, 1, x[1]), "zeros"),),
     forward=cls_forward,
     backward=cls_backward,
-    torch=lambda attrs, x: f"nn.Parameter(torch.zeros(1, 1, {x[1]!r}))",
+    torch=lambda attrs, x: f"nn.Parameter(torch.zeros(1, 1, {value_text(x[1])}))",
     torch_call=lambda attrs, x: "torch.cat([{self}.expand(len({x}), -1, -1), {x}], dim=1)",
 )

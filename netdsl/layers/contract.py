@@ -45,6 +45,7 @@ from typing import Literal
 from netdsl.diagnostics import SpecProblem
 from netdsl.ir import ParamSpec, Shape, show_shape
 from netdsl.kernels.pointwise import Pointwise
+from netdsl.symbols import value_text
 
 Attrs = Mapping[str, object]
 Kind = Literal["int", "pair", "sides", "size", "float", "word"]
@@ -224,7 +225,7 @@ def plural(count: int, word: str) -> str:
 
 def call_text(name: str, *args: object, **options: object) -> str:
     """`nn.Conv2d(1, 32, 5, padding=2)` from values; every value is a number, a bool, a word or a tuple of numbers."""
-    parts = [repr(arg) for arg in args] + [f"{key}={value!r}" for key, value in options.items()]
+    parts = [value_text(arg) for arg in args] + [f"{key}={value_text(value)}" for key, value in options.items()]
     return f"{name}({', '.join(parts)})"
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from netdsl.kernels.plane_stages import Factor
-from netdsl.layers.contract import Attr, LayerDef, StageCall
+from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text
 
 
 def dropout_forward(x, p, training, rng):
@@ -25,7 +25,7 @@ LAYER = LayerDef(
     attrs=(Attr("p", "float", 0.5, positional=True, minimum=0, below=1, label="the probability"),),
     forward=dropout_forward,
     backward=dropout_backward,
-    torch=lambda attrs, x: f"nn.Dropout({attrs['p']!r})",
+    torch=lambda attrs, x: call_text("nn.Dropout", attrs["p"]),
     idle={"p": 0},
     stages=lambda attrs, x: (StageCall(Factor),),
 )

@@ -5,7 +5,7 @@ import numpy as np
 from netdsl.diagnostics import SpecProblem
 from netdsl.ir import show_shape
 from netdsl.kernels.plane_stages import Factor
-from netdsl.layers.contract import Attr, LayerDef, StageCall, require_rank
+from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text, require_rank
 
 
 def dropout2d_shape(attrs, x):
@@ -37,7 +37,7 @@ LAYER = LayerDef(
     shape=dropout2d_shape,
     forward=dropout2d_forward,
     backward=dropout2d_backward,
-    torch=lambda attrs, x: f"nn.Dropout2d({attrs['p']!r})",
+    torch=lambda attrs, x: call_text("nn.Dropout2d", attrs["p"]),
     known_as=("spatial_dropout",),
     idle={"p": 0},
     stages=lambda attrs, x: (StageCall(Factor),),

@@ -3,7 +3,7 @@
 import numpy as np
 
 from netdsl.kernels.plane_stages import Factor
-from netdsl.layers.contract import Attr, LayerDef, StageCall
+from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text
 
 
 def droppath_forward(x, p, training, rng):
@@ -39,7 +39,7 @@ LAYER = LayerDef(
     attrs=(Attr("p", "float", 0.5, positional=True, minimum=0, below=1, label="the probability"),),
     forward=droppath_forward,
     backward=droppath_backward,
-    torch=lambda attrs, x: f"DropPath({attrs['p']!r})",
+    torch=lambda attrs, x: call_text("DropPath", attrs["p"]),
     torch_helpers=(DROP_PATH,),
     known_as=("stochastic_depth",),
     idle={"p": 0},

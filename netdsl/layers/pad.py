@@ -4,7 +4,7 @@ import numpy as np
 
 from netdsl.kernels.shape_stages import Pad
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, require_rank
-from netdsl.symbols import pair_text
+from netdsl.symbols import pair_text, value_text
 from netdsl.window_rules import torch_sides
 
 
@@ -29,7 +29,7 @@ def pad_backward(dy, saved):
 def pad_torch(attrs, x):
     (top, bottom), (left, right) = attrs["padding"]
     is_one = top == bottom == left == right
-    return f"nn.ZeroPad2d({pair_text((top, left)) if is_one else torch_sides(attrs['padding'])!r})"
+    return f"nn.ZeroPad2d({value_text(pair_text((top, left)) if is_one else torch_sides(attrs['padding']))})"
 
 
 LAYER = LayerDef(

@@ -2,6 +2,7 @@
 
 from netdsl.ir import ParamSpec
 from netdsl.layers.contract import LayerDef, require_rank
+from netdsl.symbols import value_text
 
 
 def pos_shape(attrs, x):
@@ -27,6 +28,6 @@ LAYER = LayerDef(
     params=lambda attrs, x: (ParamSpec("", (1, *x), "normal"),),
     forward=pos_forward,
     backward=pos_backward,
-    torch=lambda attrs, x: f"nn.Parameter(0.02 * torch.randn(1, {x[0]!r}, {x[1]!r}))",
+    torch=lambda attrs, x: f"nn.Parameter(0.02 * torch.randn(1, {value_text(x[0])}, {value_text(x[1])}))",
     torch_call=lambda attrs, x: "{x} + {self}",
 )

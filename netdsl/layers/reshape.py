@@ -4,7 +4,8 @@ from math import prod
 
 from netdsl.diagnostics import SpecProblem
 from netdsl.ir import show_shape
-from netdsl.layers.contract import REQUIRED, Attr, LayerDef
+from netdsl.layers.contract import REQUIRED, Attr, LayerDef, call_text
+from netdsl.symbols import value_text
 
 
 def reshape_shape(attrs, x):
@@ -38,7 +39,7 @@ def reshape_backward(dy, saved):
 
 def reshape_torch(attrs, x):
     flat = "" if len(x) == 1 else "nn.Flatten(), "
-    unflatten = f"nn.Unflatten(1, {attrs['shape']!r})"
+    unflatten = call_text("nn.Unflatten", 1, attrs["shape"])
     return f"nn.Sequential({flat}{unflatten})" if flat else unflatten
 
 
@@ -50,5 +51,5 @@ LAYER = LayerDef(
     forward=reshape_forward,
     backward=reshape_backward,
     torch=reshape_torch,
-    torch_call=lambda attrs, x: f"{{x}}.reshape(-1, {', '.join(repr(size) for size in attrs['shape'])})",
+    torch_call=lambda attrs, x: f"{{x}}.reshape(-1, {', '.join(value_text(size) for size in attrs['shape'])})",
 )

@@ -2,7 +2,7 @@
 
 from netdsl.ir import ParamSpec
 from netdsl.kernels.shape_stages import Scale
-from netdsl.layers.contract import Attr, LayerDef, StageCall, features
+from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text, features
 
 
 def factor_shape(x):
@@ -25,7 +25,8 @@ def scale_backward(dy, saved):
 
 def scale_torch(attrs, x):
     shape, value = factor_shape(x), attrs["value"]
-    return f"nn.Parameter(torch.ones({shape!r}))" if value == 1 else f"nn.Parameter(torch.full({shape!r}, {value!r}))"
+    made = call_text("torch.ones", shape) if value == 1 else call_text("torch.full", shape, value)
+    return f"nn.Parameter({made})"
 
 
 LAYER = LayerDef(

@@ -4,6 +4,7 @@ import numpy as np
 
 from netdsl.diagnostics import SpecProblem
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, require_rank
+from netdsl.symbols import value_text
 
 
 def take_shape(attrs, x):
@@ -36,5 +37,5 @@ LAYER = LayerDef(
     forward=take_forward,
     backward=take_backward,
     torch=None,
-    torch_call=lambda attrs, x: f"{{x}}[:, {attrs['index']!r}]",
+    torch_call=lambda attrs, x: f"{{x}}[:, {value_text(attrs['index'])}]",
 )
