@@ -212,6 +212,7 @@ class _Module:
         self.defined: set[str] = set()
         self.own: list[str] = []
         self.labels: set[str] = set()  # of layers in a torch module
+        self.has_stages = False  # whether `s` is the stages, where the check is now
 
     def check(self) -> None:
         rest: list[ast.stmt] = []
@@ -275,7 +276,7 @@ class _Module:
             _check(ast.unparse(node.test) == "__name__ == '__main__'", f"the condition `{ast.unparse(node.test)}`")
             body = [line for part in node.body for line in (part.body if isinstance(part, ast.For) else [part])]
             scope = _bound([*body, *(part.target for part in node.body if isinstance(part, ast.For))])
-            _check(not scope & {"self", "s"}, "another `self`")
+            self.has_stages = False
             for name in scope:
                 self.define(name)
             for part in node.body:
@@ -290,6 +291,7 @@ class _Module:
         plain = not (node.keywords or node.decorator_list or getattr(node, "type_params", None))
         _check(plain and len(bases) == 1 and bases[0] in self.bases, f"the class `{node.name}` with {bases}")
         for index, part in enumerate(node.body):
+            self.has_stages = False
             if isinstance(part, ast.FunctionDef):
                 self.method(part)
             elif isinstance(part, ast.Assign):
@@ -308,7 +310,9 @@ class _Module:
         _check(known and plain, f"the method `{head}`")
         _check(bool(a.args) and a.args[0].arg == "self", f"the method `{head}`")
         _check("self" not in _bound(node.body), "another `self`")
-        _check("s" not in _bound(node.body) or self.is_torch or _makes_stages(node), "another `s`")
+        takes = any(arg.arg == "s" for arg in a.args)
+        self.has_stages = not self.is_torch and (takes or _makes_stages(node))
+        _check(not (takes and self.has_stages and "s" in _bound(node.body)), "another `s`")
         for default in a.defaults:
             self.inside(default, frozenset())
         scope = _bound([*node.body, *a.args])
@@ -326,7 +330,7 @@ class _Module:
         rule = _RULES.get(type(node))
         if isinstance(node, _SCOPES):
             inner = _bound([node.args] if isinstance(node, ast.Lambda) else node.generators)
-            _check(not inner & {"self", "s"}, "another `self`")
+            _check("self" not in inner and not (self.has_stages and "s" in inner), "another `self`")
             scope |= inner
         if rule is not None:
             rule(self, node, scope)
@@ -352,13 +356,18 @@ class _Module:
     def attribute(self, node: ast.Attribute, scope: frozenset[str]) -> None:
         name, root = node.attr, _root(node)
         if isinstance(node.ctx, ast.Store):
-            _check(isinstance(node.value, ast.Name) and root in ("self", "s"), f"an assignment to `{name[:80]}`")
+            places = ("self", "s") if self.has_stages else ("self",)
+            _check(isinstance(node.value, ast.Name) and root in places, f"an assignment to `{name[:80]}`")
         if self.chain(node, scope):
             return
         if name == "__init__":
             _check(ast.unparse(node) == "super().__init__", "`__init__` of something")
             return
-        is_label = root == "self" and name in self.labels if self.is_torch else root == "s" and name[0] != "_"
+        is_label = (
+            root == "self" and name in self.labels
+            if self.is_torch
+            else self.has_stages and root == "s" and name[0] != "_"
+        )
         _check(is_label or name in self.words.attributes, f"the attribute `{name[:80]}`")
 
     def name(self, node: ast.Name, scope: frozenset[str]) -> None:
@@ -474,4 +483,4 @@ def _makes_stages(node: ast.FunctionDef) -> bool:
     """Whether its only `s` is that of the first line, `s = Stages()`."""
     lines = node.body[1:] if _is_doc(node.body[0]) else node.body
     known = [ast.unparse(ast.parse(line)) for line in ("s = Stages()", "p, s = self.params, Stages()")]
-    return "s" not in _bound(lines[1:]) and ast.unparse(lines[0]) in known
+    return bool(lines) and "s" not in _bound(lines[1:]) and ast.unparse(lines[0]) in known
