@@ -1,11 +1,17 @@
-"""Writing files so that a crash, a full disk or Ctrl-C leaves the old file or the new one, never half of one."""
+"""Writing files so that a crash, a full disk or Ctrl-C leaves the old file or the new one, never half of one; reading
+small ones that a stranger may have written."""
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import secrets
 import stat
+from math import isfinite
 from pathlib import Path
+
+MOST_BYTES = 2**26  # of a file that is read whole as text
 
 
 def write_atomic(path: Path | str, data: bytes | str) -> None:
@@ -62,3 +68,41 @@ def sync_folder(folder: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def read_text(path: Path | str, limit: int = MOST_BYTES) -> str:
+    """The UTF-8 text of a file of at most `limit` bytes. Raises OSError, also for a pipe or device, for which it does
+    not wait, and ValueError."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is a folder, a pipe or a device, not a file", os.fspath(path))
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise ValueError(f"it has more than {limit:,} bytes")
+    return content.decode("utf-8")
+
+
+def read_json(path: Path | str, limit: int = MOST_BYTES) -> object:
+    """What a JSON file says, as `read_text` reads it. Numbers are finite, keys are given once. Raises OSError and
+    ValueError."""
+    text = read_text(path, limit)
+    try:
+        return json.loads(text, object_pairs_hook=_once, parse_float=_finite, parse_constant=_finite)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"it has the key `{next(key for key in keys if keys.count(key) > 1)[:80]}` twice")
+    return values
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not isfinite(number):
+        raise ValueError(f"{text[:80]} is not a finite number")
+    return number

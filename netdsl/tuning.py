@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from netdsl.analysis.loss import logits_layers
-from netdsl.files import write_atomic
+from netdsl.files import read_json, write_atomic
 from netdsl.ir import Graph, Node
 from netdsl.kernels.stages import Stages, Worker
 from netdsl.kernels.workers import blas_threads
@@ -29,6 +29,7 @@ from netdsl.passes.tile_batch import block_size
 from netdsl.pipeline import Net
 from netdsl.recipe import Recipe
 
+MOST_BYTES = 2**24  # of the file of answers
 RUNS, LONGEST = 5, 0.3  # of a way; seconds after which no further run is made
 IN_DOUBT = 0.9  # what the time of the estimated best counts: another has to be clearly faster
 
@@ -52,7 +53,7 @@ def tune(graph: Graph, recipe: Recipe, samples: int, cache: Path | None = None) 
             if len(ways) < 2:
                 continue
             question = name_of(ways, training)
-            if f"{n} {question}" not in here:
+            if here.get(f"{n} {question}") not in [way.text for way in ways]:
                 here[f"{n} {question}"] = str(_fastest(graph, node, ways, n, training).text)
                 measured = True
             found[question] = here[f"{n} {question}"]
@@ -90,11 +91,11 @@ def _machine() -> str:
 
 
 def _read(file: Path) -> dict[str, dict[str, str]]:
-    """What is known; nothing where the file is missing or damaged."""
+    """What is known; nothing where the file is missing, damaged or no file."""
     try:
-        known = json.loads(file.read_text(encoding="utf-8"))
+        known = read_json(file, MOST_BYTES)
         return {
-            str(machine): {str(question): str(answer) for question, answer in answers.items()}
+            machine: {question: answer for question, answer in answers.items() if isinstance(answer, str)}
             for machine, answers in known.items()
         }
     except (OSError, ValueError, AttributeError):
@@ -102,8 +103,11 @@ def _read(file: Path) -> dict[str, dict[str, str]]:
 
 
 def _write(file: Path, known: Mapping[str, Mapping[str, str]]) -> None:
-    """Keeps what is known; where nothing can be written it is measured again next time."""
+    """Keeps what is known; where nothing can be written it is measured again next time. A pipe or a device is let be:
+    to write to one may take for ever."""
     try:
+        if file.exists() and not file.is_file():
+            return
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(file, json.dumps(known, indent=1, sort_keys=True) + "\n")
     except OSError:

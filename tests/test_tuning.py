@@ -1,6 +1,7 @@
 """What is measured once: the answers, their file, and what they change."""
 
 import json
+import os
 
 import pytest
 
@@ -20,17 +21,61 @@ def test_answers_are_kept_and_read_again(net, tmp_path):
     first = tune(net.graph, net.recipe, 4, file)
     assert first and {way.split("(")[0] for way in first.values()} <= {"BilinearConv", "WinogradRows", "PatchConv"}
     (answers,) = json.loads(file.read_text()).values()
-    changed = dict.fromkeys(answers, "PatchConv((8, 14, 14), 16, (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1))")
+    changed = {question: question.rsplit(" or ", 1)[1] for question in answers}
+    assert changed != answers
     file.write_text(json.dumps(dict.fromkeys(json.loads(file.read_text()), changed)))
     assert set(tune(net.graph, net.recipe, 4, file).values()) == set(changed.values())
 
 
-def test_a_damaged_file_is_made_anew(net, tmp_path):
-    for text in ("{", "[]", '{"a": 3}', "\x00"):
-        file = tmp_path / "tuning.json"
-        file.write_text(text)
-        assert tune(net.graph, net.recipe, 2, file)
-        assert json.loads(file.read_text())
+DAMAGED = [
+    "{",
+    "[]",
+    '{"a": 3}',
+    "\x00",
+    "",
+    "[" * 200_000,
+    '{"a":' * 50_000,
+    "null",
+    "1e400",
+    '"x"',
+    "{}" * 9,
+    "\ud800",
+]
+
+
+@pytest.mark.parametrize("text", DAMAGED, ids=range(len(DAMAGED)))
+def test_a_damaged_file_is_made_anew(net, tmp_path, text):
+    file = tmp_path / "tuning.json"
+    file.write_bytes(text.encode("utf-8", "surrogatepass"))
+    assert tune(net.graph, net.recipe, 2, file)
+    assert json.loads(file.read_text())
+
+
+@pytest.mark.parametrize("answer", ["os.system('x')", "", "Conv" * 10_000, "\n", None, 3, True, [], {}, ["a"]], ids=str)
+def test_an_answer_that_is_none_of_the_ways_is_measured_again(net, tmp_path, answer):
+    file = tmp_path / "tuning.json"
+    first = tune(net.graph, net.recipe, 2, file)
+    (machine,) = json.loads(file.read_text())
+    file.write_text(json.dumps({machine: dict.fromkeys(json.loads(file.read_text())[machine], answer)}))
+    assert set(tune(net.graph, net.recipe, 2, file)) == set(first)
+    kept = json.loads(file.read_text())[machine]
+    assert all(kept[question] in question for question in kept)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "device", "huge"])
+def test_what_is_no_file_of_answers_neither_stops_nor_hangs(net, tmp_path, kind):
+    file = tmp_path / "tuning.json"
+    if kind == "pipe":
+        os.mkfifo(file)
+    elif kind == "folder":
+        file.mkdir()
+    elif kind == "device":
+        file.symlink_to("/dev/zero")
+    else:
+        with open(file, "wb") as sparse:
+            sparse.truncate(2**40)
+    assert tune(net.graph, net.recipe, 2, file)
+    assert kind == "huge" or not file.is_file()
 
 
 def test_a_folder_that_cannot_be_written_to_is_no_error(net, tmp_path):
