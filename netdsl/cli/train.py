@@ -103,7 +103,7 @@ OF_A_RESUMED_RUN = ("spec", "resume", "epochs", "save_every", "plots", "as_json"
 )
 @click.option(
     "--threads",
-    type=click.IntRange(1),
+    type=click.IntRange(1, 256),
     help="How many workers, by default one for each core; without -O2, most threads of BLAS.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run; runs/<spec>-<n> by default.")

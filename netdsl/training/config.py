@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,15 +15,19 @@ import numpy as np
 
 from netdsl import __version__
 from netdsl.diagnostics import UserError, plain
-from netdsl.files import write_atomic
-from netdsl.recipe import FITS, LOSSES, MONITORS, OPTIMIZERS, SCHEMES, Recipe
-from netdsl.schedules import SCHEDULES
+from netdsl.files import read_json, write_atomic
+from netdsl.names import identifier
+from netdsl.recipe import Recipe
 from netdsl.training.datasets import BUILT_IN, Dataset
-from netdsl.training.engine import BACKENDS, LEVELS, WORKERS, Engine
+from netdsl.training.engine import BACKENDS, LEVELS, MOST_WORKERS, WORKERS, Engine
 from netdsl.training.idx import reading, shown
+from netdsl.training.recipe_values import recipe_of
 
 if TYPE_CHECKING:
     from netdsl.pipeline import Net
+
+Check = Callable[[str, object], object]
+MOST_TEXT, MOST_VALUES, MOST_NUMBER = 10_000, 100_000, 1e100  # characters, items, and how large, in config.json
 
 
 @dataclass(frozen=True)
@@ -83,12 +87,13 @@ def config_of(net: Net, dataset: Dataset, engine: Engine, limit: int | None) -> 
 def what_changed(run: Path) -> list[str]:
     """What the numbers may depend on and is another now than when the run began, in words."""
     try:
-        before = json.loads((run / "env.json").read_text(encoding="utf-8"))
-        then, now = _decisive(before), _decisive(environment())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # lost or damaged: training does not need it
+        then, now = _decisive(read_json(run / "env.json")), _decisive(environment())
+    except FileNotFoundError:
         return []
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # training does not need it
+        return ["env.json of the run cannot be read"]
     both = [(key, then[key], now[key]) for key in then if not then[key] <= now[key]]
-    return [f"{key} was {', '.join(sorted(a))}, is {', '.join(sorted(b))}" for key, a, b in both]
+    return [f"{key} was {', '.join(sorted(a))[:200]}, is {', '.join(sorted(b))}" for key, a, b in both]
 
 
 def _decisive(environment: Mapping) -> dict[str, set[str]]:
@@ -116,7 +121,10 @@ def write_config(run: Path, config: RunConfig) -> None:
 
 
 def _json(value: object) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    if any("\ud800" <= c <= "\udfff" for c in text):  # the name of a folder that is no UTF-8
+        text = json.dumps(value, indent=2)
+    return text + "\n"
 
 
 def environment() -> dict[str, object]:
@@ -140,56 +148,126 @@ def environment() -> dict[str, object]:
 
 
 def read_config(run: Path) -> RunConfig:
-    """What config.json of the run says. Raises UserError where it is damaged."""
+    """What config.json of the run says. Raises UserError where it is damaged: nothing that no run has comes through."""
     file = run / "config.json"
     with reading(file):
-        values = json.loads(file.read_text(encoding="utf-8"))
+        values = read_json(file)
     try:
         return _config(values)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except ValueError as error:
         raise UserError(f"{shown(file)} is damaged: {plain(str(error))[:200]}", help="train again") from None
 
 
-def _config(values: Mapping) -> RunConfig:
-    """Raises KeyError, TypeError, ValueError or AttributeError for values that no run has."""
+def _config(values: object) -> RunConfig:
+    """Raises ValueError for values that no run has."""
     if not isinstance(values, dict):
-        raise TypeError(f"it holds a {type(values).__name__}, expected an object")
+        raise ValueError(f"it holds a {type(values).__name__}, expected an object")
+    unknown = [key for key in values if key not in _CHECKS]
+    if unknown:
+        raise ValueError(f"it has the unknown key `{unknown[0][:80]}`")
     values = {"level": 0, "workers": "auto", "choices": {}, "digest": None, "bits": 16, **values}
     missing = [f.name for f in fields(RunConfig) if f.name not in values]
     if missing:
         raise ValueError(f"it has no {', '.join(f'`{name}`' for name in missing)}")
-    known = {f.name: values[f.name] for f in fields(RunConfig)}
-    known["recipe"] = _recipe(dict(known["recipe"]))
-    for name, kind in (("classes", str), ("mean", float), ("std", float), ("input_shape", int)):
-        known[name] = tuple(kind(value) for value in known[name])
-    if known["backend"] not in BACKENDS or len(known["mean"]) != len(known["std"]) or not known["mean"]:
-        raise ValueError("`backend`, `mean` or `std` has a wrong value")
-    if known["level"] not in LEVELS or known["workers"] not in WORKERS or not isinstance(known["choices"], dict):
-        raise ValueError("`level`, `workers` or `choices` has a wrong value")
-    if known["bits"] is not None and not (type(known["bits"]) is int and 8 <= known["bits"] <= 16):
-        raise ValueError("`bits` has a wrong value")
-    if known["threads"] is not None and not (isinstance(known["threads"], int) and known["threads"] > 0):
-        raise ValueError("`threads` has a wrong value")
-    return RunConfig(**known)
+    config = RunConfig(**{name: check(name, values[name]) for name, check in _CHECKS.items()})
+    if len(config.mean) != len(config.std) or not config.mean:
+        raise ValueError(f"`mean` has {len(config.mean)} numbers, `std` {len(config.std)}")
+    if config.data_path is None and config.recipe.data not in BUILT_IN:
+        raise ValueError("`data_path` has no path, but `data` is no name of data that netdsl has")
+    return config
 
 
-def _recipe(values: dict) -> Recipe:
-    for key in ("options", "loss_options", "schedule_options", "augment"):
-        given = dict(values.get(key, {}))
-        values[key] = {name: tuple(v) if isinstance(v, list) else v for name, v in given.items()}
-    values.setdefault("monitor", "val_accuracy")  # as runs had it before they could say so
-    recipe, options = Recipe(**values), values["options"]
-    if recipe.loss not in LOSSES or recipe.optimizer not in OPTIMIZERS:
-        raise ValueError("`recipe` names an unknown loss or optimizer")
-    if recipe.monitor not in MONITORS:
-        raise ValueError("`recipe` names an unknown monitor")
-    if recipe.init not in SCHEMES or recipe.schedule not in SCHEDULES:
-        raise ValueError("`recipe` names an unknown initialisation or schedule")
-    if recipe.fit not in (None, *FITS):
-        raise ValueError("`recipe` names an unknown fit")
-    numbers = (recipe.clip, recipe.ema, recipe.patience)
-    if not all(value is None or (isinstance(value, int | float) and value > 0) for value in numbers):
-        raise ValueError("`clip`, `ema` or `patience` has a wrong value")
-    if not isinstance(recipe.seed, int) or recipe.seed < 0 or not isinstance(recipe.data, str) or "lr" not in options:
-        raise ValueError("`recipe` has a wrong value")
-    return recipe
+def _wrong(name: str) -> ValueError:
+    return ValueError(f"`{name}` has a wrong value")
+
+
+def _one_of(known: Sequence[object]) -> Check:
+    def check(name: str, value: object) -> object:
+        if isinstance(value, bool | float) or value not in known:
+            raise _wrong(name)
+        return value
+
+    return check
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str) or len(value) > MOST_TEXT or "\0" in value:
+        raise _wrong(name)
+    return value
+
+
+def _whole(most: int) -> Check:
+    def check(name: str, value: object) -> int:
+        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+            raise _wrong(name)
+        return value
+
+    return check
+
+
+def _number(name: str, value: object) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) <= MOST_NUMBER:
+        raise _wrong(name)
+    return float(value)
+
+
+def _above_0(name: str, value: object) -> float:
+    if _number(name, value) <= 0:
+        raise _wrong(name)
+    return _number(name, value)
+
+
+def _or_none(check: Check) -> Check:
+    return lambda name, value: None if value is None else check(name, value)
+
+
+def _each(check: Check) -> Check:
+    def checked(name: str, value: object) -> tuple:
+        if not isinstance(value, list) or len(value) > MOST_VALUES:
+            raise _wrong(name)
+        return tuple(check(name, part) for part in value)
+
+    return checked
+
+
+def _spec(name: str, value: object) -> str:
+    if not isinstance(value, str) or identifier(value) != value:
+        raise _wrong(name)
+    return value
+
+
+def _path(name: str, value: object) -> str:
+    """As `config_of` writes it, absolute; not of another machine (`//server/share`), which even to look for tells it
+    who asks."""
+    text = _text(name, value)
+    parts = text.replace("\\", "/").split("/")
+    if not text or ".." in parts or parts[:2] == ["", ""] or not (parts[0] == "" or parts[0][1:] == ":"):
+        raise _wrong(name)
+    return text
+
+
+def _choices(name: str, value: object) -> dict[str, str]:
+    if not isinstance(value, dict) or len(value) > MOST_VALUES:
+        raise _wrong(name)
+    return {_text(name, key): _text(name, answer) for key, answer in value.items()}
+
+
+_CHECKS: Mapping[str, Check] = {
+    "spec": _spec,
+    "recipe": lambda name, value: recipe_of(value),
+    "backend": _one_of(BACKENDS),
+    "data_path": _or_none(_path),
+    "classes": _each(_text),
+    "mean": _each(_number),
+    "std": _each(_above_0),
+    "input_shape": _each(_whole(2**31)),
+    "threads": _or_none(_whole(MOST_WORKERS)),
+    "limit": _or_none(_whole(2**53)),
+    "netdsl": _text,
+    "level": _one_of(LEVELS),
+    "workers": _one_of(WORKERS),
+    "choices": _choices,
+    "digest": _or_none(_text),
+    "bits": _or_none(_one_of(range(8, 17))),
+}
+"""Field of a RunConfig -> what checks its value in JSON, and gives the field's."""

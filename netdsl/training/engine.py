@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from netdsl.pipeline import Net
 
 BACKENDS, LEVELS, WORKERS = ("numpy", "interp"), (0, 1, 2), ("threads", "processes", "auto")
+MOST_WORKERS = 256
 
 
 @dataclass(frozen=True)

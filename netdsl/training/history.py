@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from math import inf
 from pathlib import Path
 
-from netdsl.diagnostics import UserError
-from netdsl.files import write_atomic
+from netdsl.diagnostics import UserError, plain
+from netdsl.files import read_text, write_atomic
 from netdsl.recipe import MONITORS
 from netdsl.training.idx import reading, shown
 from netdsl.training.measures import MEASURES
+from netdsl.training.run_files import check_files
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ COLUMNS = tuple(f.name for f in fields(Epoch) if f.name != "more")
 TIMES = ("seconds", "samples_per_second")  # the columns that no two runs share
 MORE = tuple(f"val_{name}" for name in MEASURES if f"val_{name}" not in COLUMNS)  # that `more` may hold
 NEEDED = ("epoch", "train_loss", "lr")
+MOST = 1e100  # of a measure: no float32 is as large
 ORDER = (*COLUMNS[:5], *MORE, *COLUMNS[5:])
 
 
@@ -147,24 +150,54 @@ def write_history(run: Path, epochs: Iterable[Epoch]) -> None:
 def read_history(run: Path, monitor: str = "val_loss") -> History:
     """What metrics.csv of the run says; empty where there is none yet. Raises UserError where it is damaged."""
     file = run / "metrics.csv"
-    if not file.exists():
+    if not os.path.lexists(file):
         return History((), monitor)
+    check_files(run)
     with reading(file):
-        rows = list(csv.DictReader(io.StringIO(file.read_text(encoding="utf-8"))))
+        text = read_text(file)
     try:
-        return History(tuple(_epoch(row) for row in rows), monitor)
-    except (KeyError, TypeError, ValueError):
-        raise UserError(f"{shown(file)} is damaged: expected the columns {', '.join(NEEDED)}, ...") from None
+        return History(_epochs(text), monitor)
+    except (ValueError, csv.Error) as error:
+        raise UserError(f"{shown(file)} is damaged: {plain(str(error))[:200]}") from None
 
 
-def _epoch(row: dict[str, str]) -> Epoch:
-    """The row of a file that has NEEDED and any others of ORDER. Raises KeyError, TypeError, ValueError."""
-    values = {name: float(text) if text else None for name, text in row.items()}
-    if not set(NEEDED) <= set(values) <= set(ORDER):
-        raise KeyError(*set(values) ^ set(NEEDED))
+def _epochs(text: str) -> tuple[Epoch, ...]:
+    """Raises ValueError where `write_history` did not write it."""
+    if not text.endswith("\n"):
+        raise ValueError("its last line has no end")
+    head, *rows = csv.reader(io.StringIO(text), strict=True)
+    if not set(NEEDED) <= set(head) or head != [name for name in ORDER if name in head]:
+        raise ValueError(f"expected the columns {', '.join(NEEDED)}, ...")
+    epochs = tuple(_epoch(number, head, row) for number, row in enumerate(rows, 1))
+    for name in COLUMNS:
+        missing = [epoch.epoch for epoch in epochs if epoch.value(name) is None]
+        if missing and len(missing) < len(epochs) and name not in TIMES:
+            raise ValueError(f"`{name}` of epoch {missing[0]} is missing")
+    return epochs
+
+
+def _epoch(number: int, head: list[str], row: list[str]) -> Epoch:
+    if len(row) != len(head):
+        raise ValueError(f"epoch {number} has {len(row)} values, expected {len(head)}")
+    values = {name: _measured(number, name, text) for name, text in zip(head, row, strict=True)}
+    if values["epoch"] != number:
+        raise ValueError(f"expected epoch {number}, not `{row[0][:20]}`")
     known = {name: values.get(name) for name in COLUMNS}
     more = {name: values[name] for name in MORE if name in values}
-    return Epoch(**{**known, "epoch": int(row["epoch"])}, more=more)
+    return Epoch(**{**known, "epoch": number}, more=more)
+
+
+def _measured(number: int, name: str, text: str) -> float | None:
+    if not text and name not in NEEDED:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError(f"`{name}` of epoch {number} is `{text[:20]}`, no number") from None
+    limit = 1.0 if name.endswith("accuracy") else MOST
+    if not abs(value) <= limit:
+        raise ValueError(f"`{name}` of epoch {number} is {value:g}")
+    return value
 
 
 def with_times(rows: Iterable[Epoch], known: History) -> list[Epoch]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ import numpy as np
 
 from netdsl.analysis.summary import HEAD
 from netdsl.diagnostics import plain
+from netdsl.files import read_json
 from netdsl.training.history import cells, titles
 from netdsl.training.measures import intersection_over_union
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from netdsl.training.history import History
     from netdsl.training.views import RunView
 
+MOST_ENVIRONMENT, MOST_SHOWN = 2**16, 500  # bytes of env.json, characters of a value in a table
 MAX_CLASSES = 50  # rows of the table of classes; of more, those that were classified correctly least often
 
 
@@ -104,8 +105,10 @@ def _shown(value: object) -> str:
 def environment_tables(view: RunView) -> list[Table]:
     """env.json as a table; none where it is missing or damaged, which must not cost the report."""
     try:
-        values = json.loads((view.run.path / "env.json").read_text(encoding="utf-8"))
+        values = read_json(view.run.path / "env.json", MOST_ENVIRONMENT)
         rows = [(plain(name), _shown(value)) for name, value in values.items() if value not in (None, [], {})]
-        return [Table("Environment", (), rows)] if rows else []
+        return (
+            [Table("Environment", (), [(name[:MOST_SHOWN], text[:MOST_SHOWN]) for name, text in rows])] if rows else []
+        )
     except (OSError, ValueError, AttributeError):
         return []

@@ -7,7 +7,6 @@ weights.safetensors (params and buffers alone, for other programs), plots/ and r
 from __future__ import annotations
 
 import glob
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -18,11 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from netdsl.diagnostics import UserError
+from netdsl.files import read_json
 from netdsl.training.checkpoint import checkpoint_path, load_checkpoint
 from netdsl.training.config import RunConfig, read_config, write_config
 from netdsl.training.engine import new_model
 from netdsl.training.history import read_history
-from netdsl.training.idx import shown
+from netdsl.training.idx import shown, size_text
+from netdsl.training.run_files import check_files
 
 if TYPE_CHECKING:
     from netdsl.backends.network import Network
@@ -114,10 +115,11 @@ def _first_free(folder: Path, spec_name: str) -> Path:
 
 
 def read_run(path: Path) -> Run:
-    """The run in the folder `path`. Raises UserError where it is none, or damaged."""
+    """The run in the folder `path`. Raises UserError where it is none, or damaged, or leads out of the folder."""
     file = path / "config.json"
     if not path.is_dir():
         raise UserError(f"{shown(path)} is not a folder, expected that of a training run", help=RUNS_HELP)
+    check_files(path)
     if not file.exists() or not (path / "model.net").exists():
         missing = "model.net" if file.exists() else "config.json"
         raise UserError(f"{shown(path)} is not a run folder: it has no `{missing}`", help=RUNS_HELP)
@@ -133,6 +135,7 @@ def load_run(
     before it is taken, and `on_note` told. Raises UserError, SpecError.
     """
     net, which = run_net(run), which or ("best" if checkpoint_path(run.path, "best").exists() else "last")
+    _check_agrees(run, net)
     there = [
         name for name in {"last": ("last", "prev")}.get(which, (which,)) if checkpoint_path(run.path, name).exists()
     ]
@@ -151,6 +154,21 @@ def load_run(
             continue
         break
     return net, model, name
+
+
+def _check_agrees(run: Run, net: Net) -> None:
+    """Raises UserError where config.json speaks of another network than model.net."""
+    config, shape = run.config, net.graph.input_shape
+    wants = 1 if config.recipe.loss == "bce" else len(config.classes)
+    if config.input_shape != shape:
+        what = f"samples of {size_text(config.input_shape)}, `model.net` of {size_text(shape)}"
+    elif len(config.mean) not in (1, shape[0]):
+        what = f"{len(config.mean)} means, `model.net` an input of {size_text(shape)}"
+    elif config.classes and net.graph.output_shape[0] != wants:
+        what = f"{len(config.classes)} classes, `model.net` an output of {size_text(net.graph.output_shape)}"
+    else:
+        return
+    raise UserError(f"{shown(run.path)} is damaged: `config.json` has {what}", help="train again")
 
 
 def run_net(run: Run) -> Net:
@@ -182,6 +200,7 @@ def locked(run: Path) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
+    check_files(run)
     lock = FileLock(run / ".lock")
     try:
         lock.acquire(timeout=LOCK_SECONDS)
@@ -192,7 +211,7 @@ def locked(run: Path) -> Iterator[None]:
         for leftover in (
             path for folder in (run, run / "checkpoints", run / "plots") for path in folder.glob(".*.tmp")
         ):
-            leftover.unlink()
+            leftover.unlink()  # in a folder that has no links
         yield
     finally:
         lock.release()
@@ -205,9 +224,12 @@ def result_path(run: Path) -> Path:
 
 def _epochs_done(run: Path) -> int:
     try:
-        return int(json.loads(result_path(run).read_text(encoding="utf-8"))["epochs"])
+        done = read_json(result_path(run))["epochs"]
+        if isinstance(done, int) and 0 <= done < 2**53:
+            return int(done)
     except (OSError, ValueError, KeyError, TypeError):  # it is not over
-        return len(read_history(run))
+        pass
+    return len(read_history(run))
 
 
 def extended(run: Run, epochs: int | None) -> Run:
