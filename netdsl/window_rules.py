@@ -8,7 +8,7 @@ from math import gcd
 from netdsl.diagnostics import SpecProblem
 from netdsl.ir import Shape, show_shape
 from netdsl.kernels.pooling import window_count
-from netdsl.symbols import pair_text, plain_value
+from netdsl.symbols import pair_text, plain_value, value_text
 
 Sides = tuple[tuple[int, int], tuple[int, int]]
 """Padding ((top, bottom), (left, right))."""
@@ -77,7 +77,10 @@ def pooling_text(name: str, attrs: Mapping, padded_with: str, **options: object)
         given["padding"] = (0, 0)
     written: dict[str, object] = {name: pair_text(pair) for name, pair in given.items() if pair != usual[name]}
     written |= {"ceil_mode": True} if attrs["ceil"] else {}
-    arguments = [repr(pair_text(attrs["kernel_size"])), *(f"{key}={v!r}" for key, v in (written | options).items())]
+    arguments = [
+        value_text(pair_text(attrs["kernel_size"])),
+        *(f"{key}={value_text(v)}" for key, v in (written | options).items()),
+    ]
     pool = f"{name}({', '.join(arguments)})"
     return f"nn.Sequential({padded_with.format(torch_sides(sides))}, {pool})" if pads_itself else pool
 

@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from netdsl.backends.gate import gate
 from netdsl.ir import Graph, Scope, Shape, show_shape
-from netdsl.symbols import plain_value
+from netdsl.symbols import plain_value, value_text
 
 MAX_ROWS = 60  # of a table of layers
 
@@ -48,7 +48,7 @@ def batch_shape(shape: Shape) -> str:
 
 def constants_text(numbers: tuple[float, ...]) -> str:
     """`0.1307`, or `(0.49, 0.48, 0.45)`."""
-    return repr(numbers[0] if len(numbers) == 1 else numbers)
+    return value_text(numbers[0] if len(numbers) == 1 else numbers)
 
 
 def raw_doc(graph: Graph) -> str:

@@ -29,6 +29,7 @@ from netdsl.names import reserved
 _NUMPY_EMITTERS = ("numpy_emitter", "fast_emitter", "numpy_demo", "recipe_lines")
 _TORCH_EMITTERS = ("torch_emitter", "torch_items", "torch_forward")
 _NETWORKS = ("network", "fast_network", "weighted_network")
+_SCRIPTS = ("answers", "torch_answers")  # what a module does when it is run
 _TEMPLATES = ("numpy_module.py.j2", "fast_module.py.j2", "torch_module.py.j2")
 
 _TORCH_IMPORTS = {
@@ -43,7 +44,7 @@ NODES = (
     *(ast.arguments, ast.arg, ast.Return, ast.Assign, ast.AugAssign, ast.Expr),
     *(ast.Attribute, ast.BinOp, ast.Call, ast.Constant, ast.Dict, ast.DictComp, ast.FormattedValue, ast.GeneratorExp),
     *(ast.IfExp, ast.JoinedStr, ast.keyword, ast.Lambda, ast.List, ast.Name, ast.Slice, ast.Starred, ast.Subscript),
-    *(ast.Tuple, ast.UnaryOp, ast.YieldFrom, ast.comprehension),
+    *(ast.Tuple, ast.UnaryOp, ast.YieldFrom, ast.comprehension, ast.Compare, ast.Eq),
     *(ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow, ast.USub),
 )
 _MEMBERS = ("add_module", "register_parameter", "get_parameter", "get_submodule")  # of a torch module, with a name
@@ -130,7 +131,7 @@ def _words(is_torch: bool) -> _Words:
 def _words_with(is_torch: bool, rules: tuple[Callable, ...]) -> _Words:
     written = set(_rule_strings(rules))
     texts, members = _emitter_strings(is_torch) | written, _MEMBERS if is_torch else ()
-    names = {match for text in written for match in re.findall(r"^[A-Z]\w*", text)}
+    names = {match for text in written for match in re.findall(r"^([A-Z]\w+)(?:\(|$)", text)}
     return _Words(
         frozenset(chain for text in texts for chain in _CHAIN.findall(text)),
         frozenset(name for text in texts for name in _ATTRIBUTE.findall(_CHAIN.sub("", text))) | set(members),
@@ -173,7 +174,8 @@ def _kernel_modules() -> tuple[types.ModuleType, ...]:
     import netdsl.kernels as kernels
 
     names = [f"netdsl.kernels.{module.name}" for module in iter_modules(kernels.__path__)]
-    return tuple(import_module(name) for name in (*names, *(f"netdsl.backends.{name}" for name in _NETWORKS)))
+    names += [f"netdsl.backends.{name}" for name in (*_NETWORKS, *_SCRIPTS)]
+    return tuple(import_module(name) for name in names)
 
 
 def _holder(name: str, text: str, layers: Iterable[types.ModuleType]) -> types.ModuleType | None:
@@ -194,7 +196,8 @@ def _computes(module: types.ModuleType) -> bool:
 
 
 class _Module:
-    """The check of one module. names: what its functions may read beside their own; bases: what a class may extend."""
+    """The check of one module. names: what its functions may read beside their own; bases: what a class may extend;
+    scripts: what it may call when it is run."""
 
     def __init__(self, text: str, tree: ast.Module) -> None:
         self.lines, self.tree = text.split("\n"), tree
@@ -210,6 +213,7 @@ class _Module:
         self.names: set[str] = {*BUILTINS, *self.words.names, *({known[line] for line in imports} - self.roots)}
         self.bases: set[str] = {"nn.Module"} if self.is_torch else set()
         self.defined: set[str] = set()
+        self.scripts: set[str] = set()
         self.own: list[str] = []
         self.labels: set[str] = set()  # of layers in a torch module
         self.has_stages = False  # whether `s` is the stages, where the check is now
@@ -255,11 +259,16 @@ class _Module:
         if self.is_torch and text in self.helpers:
             self.names.add(node.name)
             return True
-        module = None if self.is_torch else _holder(node.name, text, self.layers)
+        module = _holder(node.name, text, self.layers)
         if module is None:
             return False
         self.own.append(text)
-        if module.__name__.startswith("netdsl.backends."):
+        kind = module.__name__.rpartition(".")[2] if module.__name__.startswith("netdsl.backends.") else ""
+        if kind in _SCRIPTS:
+            self.scripts.add(node.name)
+        elif self.is_torch:
+            return False
+        elif kind in _NETWORKS:
             self.bases.add(node.name)
         elif _computes(module):
             self.names.add(node.name)
@@ -279,6 +288,7 @@ class _Module:
             self.has_stages = False
             for name in scope:
                 self.define(name)
+            scope |= self.scripts
             for part in node.body:
                 if isinstance(part, ast.For):
                     _check(isinstance(part.target, ast.Name) and not part.orelse, "a loop over several names")

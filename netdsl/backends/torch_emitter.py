@@ -497,8 +497,11 @@ class _Emitter:
         graph, lines = self.graph, []
         for name, numbers in zip(self.input_names(), (graph.mean, graph.std), strict=True):
             axes = "[:, None, None]" if len(numbers) > 1 and len(graph.input_shape) > 2 else ""
-            text = f"torch.tensor({list(numbers) if len(numbers) > 1 else numbers[0]!r}){axes}" if numbers else ""
-            lines += [f'self.register_buffer("{name}", {text}, persistent=False)'] if text else []
+            text = (
+                f"[{', '.join(map(value_text, numbers))}]" if len(numbers) > 1 else ", ".join(map(value_text, numbers))
+            )
+            made = f'self.register_buffer("{name}", torch.tensor({text}){axes}, persistent=False)'
+            lines += [made] if numbers else []
         return lines
 
     def input_lines(self) -> list[str]:

@@ -27,8 +27,9 @@ def short(text):
     """An emitted module with no more of netdsl's own definitions than the network itself names, which Python reads in
     less time."""
     tree, lines = ast.parse(text), text.split("\n")
-    *own, network = [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
-    used = {node.id for node in ast.walk(network) if isinstance(node, ast.Name)}
+    own = [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    network = own.pop(max(i for i, node in enumerate(own) if isinstance(node, ast.ClassDef)))
+    used = {node.id for part in (network, tree.body[-1]) for node in ast.walk(part) if isinstance(node, ast.Name)}
     for node in reversed(own):
         if node.name not in used:
             del lines[node.lineno - 1 : node.end_lineno]
