@@ -171,6 +171,14 @@ def test_no_command_meets_a_bug_of_its_own_in_a_cut_file(run, made, name, capsys
         api(run)
 
 
+def test_what_security_names_is_there():
+    root = Path(__file__).resolve().parents[2]
+    text = (root / ".github" / "SECURITY.md").read_text(encoding="utf-8")
+    named = re.findall(r"`((?:tests|netdsl)/[\w/.]+)`", text)
+    assert len(named) > 6
+    assert all((root / name).is_file() for name in named), named
+
+
 HEAD = "epoch,train_loss,train_accuracy,val_loss,val_accuracy,lr,seconds,samples_per_second\n"
 DAMAGE = [
     ("metrics.csv", f"{HEAD}1,1,1,1,1,,1,1\n"),
