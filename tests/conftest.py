@@ -15,6 +15,7 @@ def pytest_addoption(parser):
         "--update-golden", action="store_true", help="rewrite generated/ and tests/golden/; then read the diff"
     )
     parser.addoption("--nets", type=int, default=320, help="how many random networks to compare")
+    parser.addoption("--proofs", type=int, default=8, help="how many random nets to plant faults in")
     parser.addoption("--kills", type=int, default=8, help="how often processes that train are killed")
     parser.addoption("--stops", type=int, default=4, help="how often they are interrupted by Ctrl-C")
     parser.addoption("--mutants", type=int, default=800, help="how many damaged weight files of each kind to load")

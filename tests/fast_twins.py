@@ -31,15 +31,16 @@ def assert_twins(text, samples=5, workers=1, block=None, tolerance=1e-10):
     assert_near(found, y, tolerance, "training")
     dy = rng.standard_normal(y.shape)
     (_, grads), (_, found) = (model.backward(dy.copy()) for model in (slow, fast))
-    for name, grad in grads.items():
-        assert_near(found[name], grad, tolerance, name)
+    largest = max(np.abs(grad).max() for grad in grads.values())
+    for name, grad in grads.items():  # a bias before bn has none but for rounding, which is that of the large ones
+        assert_near(found[name], grad, tolerance, name, largest / 10)
     fast.close()
 
 
-def assert_near(found, expected, tolerance, what):
-    """Equal up to `tolerance` of the largest number."""
+def assert_near(found, expected, tolerance, what, least=1e-3):
+    """Equal up to `tolerance` of the largest number, or of `least`."""
     np.testing.assert_allclose(
-        found, expected, rtol=0, atol=tolerance * max(1e-3, np.abs(expected).max()), err_msg=what
+        found, expected, rtol=0, atol=tolerance * max(least, np.abs(expected).max()), err_msg=what
     )
 
 

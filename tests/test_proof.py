@@ -1,0 +1,156 @@
+"""The proof gives no false alarm and finds every wrong gradient, in random networks that have params of one number.
+
+`pytest tests/test_proof.py --proofs 300 -s` tries as many, drawn anew, and prints what it counted.
+"""
+
+import warnings
+from collections import Counter
+
+import numpy as np
+import pytest
+from drawing import drawn
+from hypothesis import given, strategies
+from random_nets import EVERY_LAYER, specs
+
+from netdsl.diagnostics import UserError
+from netdsl.gradient_check import gradient_check, network_to_check
+from netdsl.layers import layer_table
+from netdsl.pipeline import check_text, compile_text
+from netdsl.verify import random_batch, verify
+
+NORMAL, VERIFIED = 8, 3  # networks to plant faults in, and to verify, which takes some seconds each
+ENDS = ("conv 1 -> prelu", "scale 0.5 -> linear 1", "linear 1 -> prelu -> scale", "flatten -> linear 1", "prelu", "bn")
+FELT = 1e-2  # a fault that moves no gradient by more, of its own norm or a thousandth of the largest, is none to find
+
+
+def with_one(text, ends):
+    """The spec with what gives it a param of one number, or None."""
+    body, train = text.rsplit("train {", 1)
+    for end in ends:
+        longer = f"{body}{end}\ntrain {{{train}"
+        net, _ = check_text(longer)
+        if net and any(np.prod(spec.shape) == 1 for _, spec in net.graph.param_specs()):
+            return longer
+    return None
+
+
+NETS = strategies.builds(with_one, specs(), strategies.permutations(ENDS)).filter(bool)
+
+
+def quietly():
+    warnings.simplefilter("ignore")
+    return np.errstate(all="ignore")
+
+
+def test_right_networks_pass(request):
+    pytest.importorskip("torch")
+    asked, seen = request.config.getoption("--proofs"), Counter()
+    count = VERIFIED if asked == NORMAL else asked
+
+    @drawn(count, VERIFIED)
+    @given(NETS, strategies.sampled_from([1, 2, 3]), strategies.integers(0, 9))
+    def every_net(text, batch, seed):
+        with warnings.catch_warnings(), quietly():
+            try:
+                report = verify(compile_text(text), batch, seed)
+            except UserError as error:
+                assert "needs 2 values or more of each channel" in str(error)
+                seen["refused"] += 1
+                return
+        seen["verified"] += 1
+        seen["checks"] += len(report.checks)
+        failed = [str(check) for check in report.checks if not check.ok]
+        assert not failed, f"batch {batch}, seed {seed}: {failed}\n{text}"
+
+    every_net()
+    print(f"no false alarm: {dict(seen)}")
+
+
+def halves(gradient):
+    """The gradient of the first half of its channels or numbers, and zeros."""
+    wrong = gradient.copy()
+    wrong.reshape(-1)[wrong.size // 2 :] = 0
+    return wrong
+
+
+FAULTS = {
+    "a factor": lambda gradient: 1.05 * gradient,
+    "a sign": lambda gradient: -gradient,
+    "a part left out": halves,
+    "samples mixed up": lambda gradient: gradient[::-1].copy(),
+    "a constant": lambda gradient: gradient + 0.1 * np.abs(gradient).max(initial=0.0),
+}
+
+
+def plant(layer, fault, what):
+    """Let the layer's backward give a wrong gradient: by its input `what`, a number, or by the param of that name."""
+    right = layer.backward
+
+    def wrong(dy):
+        dxs = list(right(dy))
+        if isinstance(what, int):
+            dxs[what] = fault(dxs[what])
+        else:
+            layer.grads = {**layer.grads, what: fault(layer.grads[what])}
+        return tuple(dxs)
+
+    layer.backward = wrong
+
+
+def gradients(network, x, y, seed):
+    network.rng = np.random.default_rng(seed)
+    _, dlogits = network.loss(network.logits(x, training=True), y)
+    dx, grads = network.backward(dlogits)
+    return [dx, *grads.values()]
+
+
+def is_felt(right, wrong):
+    floor = 1e-3 * max(float(np.linalg.norm(gradient)) for gradient in right)
+    return any(
+        np.linalg.norm(b - a) > FELT * max(float(np.linalg.norm(a)), floor) for a, b in zip(right, wrong, strict=True)
+    )
+
+
+def check_planted(text, seed, seen):
+    """Every layer of a network in turn gives a wrong gradient by an input and by a param."""
+    net = compile_text(text)
+    x, y = (array.astype(np.float64) for array in random_batch(net, 4, seed))
+    right = gradients(network_to_check(net, seed, "float64"), x, y, seed)
+    if not all(np.isfinite(gradient).all() for gradient in right):
+        return
+    rng = np.random.default_rng(seed)
+    for index, node in enumerate(net.graph.nodes):
+        for what in (*range(len(node.inputs)), *(param.name for param in node.params)):
+            kind = rng.choice(sorted(FAULTS))
+            network = network_to_check(net, seed, "float64")
+            plant(network.layers[index], FAULTS[kind], what)
+            if not is_felt(right, gradients(network, x, y, seed)):
+                seen["not felt"] += 1
+                continue
+            network = network_to_check(net, seed, "float64")  # buffers as at the start
+            plant(network.layers[index], FAULTS[kind], what)
+            found = gradient_check(net, x, y, seed, network)
+            assert not found.ok, f"{kind} in {node.name} by {what}, seed {seed}: {found}\n{text}"
+            seen[node.op] += 1
+
+
+def test_a_wrong_gradient_in_any_layer_is_found(request):
+    count, seen = request.config.getoption("--proofs"), Counter()
+
+    @drawn(count, NORMAL)
+    @given(NETS, strategies.integers(0, 9))
+    def every_net(text, seed):
+        with warnings.catch_warnings(), quietly():
+            check_planted(text, seed, seen)
+
+    every_net()
+    hidden = seen.pop("not felt", 0)
+    print(f"{sum(seen.values())} faults found in {len(seen)} kinds of layers, none missed; {hidden} moved no gradient")
+    assert sum(seen.values()) > 10 * min(count, NORMAL)
+
+
+def test_a_wrong_gradient_is_found_in_each_kind_of_layer():
+    """Of the network that has every layer, each layer's gradient by each input and by each param, in each way."""
+    seen = Counter()
+    check_planted(EVERY_LAYER, 0, seen)
+    assert set(layer_table()) - set(seen) <= {"id"}, "some layer was not tried"
