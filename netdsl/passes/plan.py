@@ -109,11 +109,54 @@ class Plan:
         readers = self._readers.get(value, [])
         return readers[0] if len(readers) == 1 and value != self.output else None
 
-    def with_stages(self, *changed: Planned, gone: Planned | None = None) -> Plan:
-        """The plan with these stages in place of those of the same names, and without one of them."""
+    def with_stages(self, *changed: Planned) -> Plan:
+        """The plan with these stages in place of those of the same names."""
         new = {stage.node.name: stage for stage in changed}
-        stages = tuple(new.get(stage.node.name, stage) for stage in self.stages if stage is not gone)
-        return replace(self, stages=stages)
+        return replace(self, stages=tuple(new.get(stage.node.name, stage) for stage in self.stages))
+
+
+class _Draft:
+    """A plan while a pass joins stages: every change costs as much as what it changes, however long the network is."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._stages = {stage.node.name: stage for stage in plan.stages}
+        self._makers: dict[int, Planned] = {}
+        self._readers: dict[int, list[Planned]] = {}
+        for stage in plan.stages:
+            self._connect(stage)
+
+    def _connect(self, stage: Planned) -> None:
+        self._makers[stage.output] = stage
+        for value in stage.inputs:
+            self._readers.setdefault(value, []).append(stage)
+
+    def _disconnect(self, stage: Planned) -> None:
+        del self._makers[stage.output]
+        for value in stage.inputs:
+            self._readers[value] = [reader for reader in self._readers[value] if reader is not stage]
+
+    def maker(self, value: int) -> Planned | None:
+        """As that of a plan."""
+        return self._makers.get(value)
+
+    def only_reader(self, value: int) -> Planned | None:
+        """As that of a plan."""
+        readers = self._readers.get(value, [])
+        return readers[0] if len(readers) == 1 and value != self._plan.output else None
+
+    def change(self, *changed: Planned, gone: Planned | None = None) -> None:
+        """Puts these stages in place of those of the same names, and leaves one of them out."""
+        for stage in (*changed, *([gone] if gone is not None else [])):
+            self._disconnect(self._stages[stage.node.name])
+        if gone is not None:
+            del self._stages[gone.node.name]
+        for stage in changed:
+            self._stages[stage.node.name] = stage
+            self._connect(stage)
+
+    def done(self) -> Plan:
+        return replace(self._plan, stages=tuple(self._stages.values()))
 
 
 def plan(graph: Graph, until: int, count: int, training: bool, choose: Choice = cheapest) -> Plan:
@@ -150,19 +193,20 @@ def fold_norm(plan: Plan) -> Plan:
     At inference it is a factor and a summand for each channel. Right where nothing else reads the convolution, and for
     one batch norm each: a second one behind it stays.
     """
+    draft = _Draft(plan)
     for norm in plan.stages:
-        conv = plan.maker(norm.inputs[0]) if norm.kernel is BatchNorm else None
+        conv = draft.maker(norm.inputs[0]) if norm.kernel is BatchNorm else None
         if (
             conv is None
             or not conv.takes("norm")
             or "norm" in conv.options
-            or plan.only_reader(conv.output) is not norm
+            or draft.only_reader(conv.output) is not norm
         ):
             continue
         folded = conv.set(norm=(norm.node.name, norm.options.get("eps", 1e-5)))
         folded = replace(folded, output=norm.output, names=(*conv.names, *norm.names))
-        plan = plan.with_stages(folded, gone=norm)
-    return plan
+        draft.change(folded, gone=norm)
+    return draft.done()
 
 
 def freeze_norm(plan: Plan) -> Plan:
@@ -181,18 +225,19 @@ def fuse_relu(plan: Plan) -> Plan:
     max(relu(x)) is relu(max(x)), and the gradient finds the same place, or a relu that stops it. Right where nothing
     else reads what lies between the two.
     """
+    draft = _Draft(plan)
     for relu in plan.stages:
         if relu.kernel is not Relu:
             continue
-        after, before = plan.only_reader(relu.output), plan.maker(relu.inputs[0])
+        after, before = draft.only_reader(relu.output), draft.maker(relu.inputs[0])
         if after is not None and after.kernel is MaxPool:
             fused = replace(after.set(relu=True), inputs=relu.inputs, names=(*relu.names, *after.names))
-        elif before is not None and before.takes("relu") and plan.only_reader(before.output) is relu:
+        elif before is not None and before.takes("relu") and draft.only_reader(before.output) is relu:
             fused = replace(before.set(relu=True), output=relu.output, names=(*before.names, *relu.names))
         else:
             continue
-        plan = plan.with_stages(fused, gone=relu)
-    return plan
+        draft.change(fused, gone=relu)
+    return draft.done()
 
 
 def fuse_add(plan: Plan) -> Plan:
@@ -200,19 +245,24 @@ def fuse_add(plan: Plan) -> Plan:
 
     Right where nothing else reads that convolution, and it has no relu of its own.
     """
+    draft, order = _Draft(plan), {stage.node.name: i for i, stage in enumerate(plan.stages)}
+
+    def place(value: int) -> int:
+        maker = draft.maker(value)
+        return -1 if maker is None else order[maker.node.name]
+
     for add in plan.stages:
         if add.kernel is not Add or len(set(add.inputs)) != 2 or len(add.inputs) != 2:
             continue
-        order = [stage.output for stage in plan.stages]
-        first, last = sorted(add.inputs, key=lambda value: order.index(value) if value in order else -1)
-        conv = plan.maker(last)
+        first, last = sorted(add.inputs, key=place)
+        conv = draft.maker(last)
         fits = conv is not None and conv.is_conv and "plus" in inspect.signature(conv.kernel.forward).parameters
-        if not fits or len(conv.inputs) != 1 or conv.options.get("relu") or plan.only_reader(last) is not add:
+        if not fits or len(conv.inputs) != 1 or conv.options.get("relu") or draft.only_reader(last) is not add:
             continue
         fused = conv.set(relu=True) if add.options.get("relu") else conv
         fused = replace(fused, inputs=(*conv.inputs, first), output=add.output, names=(*conv.names, *add.names))
-        plan = plan.with_stages(fused, gone=add)
-    return plan
+        draft.change(fused, gone=add)
+    return draft.done()
 
 
 def move_bias(plan: Plan) -> Plan:
@@ -222,12 +272,13 @@ def move_bias(plan: Plan) -> Plan:
     bias out again, but it stays where it is: the running mean has it. Right where nothing else reads the convolution,
     and it does not end in a relu.
     """
+    draft = _Draft(plan)
     for conv in plan.stages:
         movable = conv.adds_bias and conv.takes("adds_bias") and not conv.options.get("relu")
-        after = plan.only_reader(conv.output) if movable else None
+        after = draft.only_reader(conv.output) if movable else None
         if after is not None and after.takes("conv"):
-            plan = plan.with_stages(conv.set(adds_bias=False), replace(after, conv=conv.node.name))
-    return plan
+            draft.change(conv.set(adds_bias=False), replace(after, conv=conv.node.name))
+    return draft.done()
 
 
 def copy_in_activations(plan: Plan) -> Plan:
