@@ -10,6 +10,7 @@ from sklearn import metrics
 from netdsl.diagnostics import UserError
 from netdsl.pipeline import compile_text
 from netdsl.recipe import MONITORS
+from netdsl.training.checkpoint import checkpoint_path, load_checkpoint
 from netdsl.training.datasets import Dataset, load_dataset
 from netdsl.training.engine import Engine, close_model
 from netdsl.training.evaluation import BATCH, check_fits, evaluate, fitted, measured_together, predictions, task_of
@@ -20,7 +21,7 @@ from netdsl.training.runs import new_run, read_run
 from netdsl.training.session import started
 from netdsl.training.task import decided_task
 from netdsl.training.views import open_run, score_run
-from netdsl.training.watch import Watch
+from netdsl.training.watch import Interrupted, Watch
 
 RNG = np.random.default_rng(0)
 ENGINES = {
@@ -78,6 +79,34 @@ def test_the_fast_module_learns_masks_as_the_textbook_does(tmp_path):
     rows = [run_of(tmp_path / name, SEGMENTER, data, name)[0].history[-1] for name in ("textbook", "threads")]
     for name in ("train_loss", "val_loss", "val_miou"):
         np.testing.assert_allclose(rows[0].value(name), rows[1].value(name), rtol=1e-3)  # float32 after some steps
+
+
+@pytest.mark.parametrize("engine", ["interp", "threads"])
+def test_a_run_on_masks_that_was_stopped_comes_to_the_bytes_of_one_that_was_not(tmp_path, engine):
+    data, net = made(X, BRIGHT, "abc"), net_of(SEGMENTER, monitor="val_miou", augment={"flip": True})
+    whole, other = new_run("tiny", tmp_path / "whole"), new_run("tiny", tmp_path / "other")
+    train(net, data, ENGINES[engine], whole)
+    for _ in range(3):
+        made_steps = []
+        watch = Watch(made_steps.append, is_stopped=lambda made_steps=made_steps: len(made_steps) >= 3)
+        with pytest.raises(Interrupted):
+            train(net, data, ENGINES[engine], other, watch, resume=True)
+    train(net, data, ENGINES[engine], other, resume=True)
+    for which in ("last", "best"):
+        assert checkpoint_path(whole, which).read_bytes() == checkpoint_path(other, which).read_bytes()
+    rows = [[replace(row, seconds=0, samples_per_second=0) for row in read_history(run)] for run in (whole, other)]
+    assert rows[0] == rows[1] and rows[0][0].more["val_miou"] > 0
+
+
+def test_shapes_are_the_same_for_everybody_and_nobody_can_tell_a_class_by_its_grey():
+    data = load_dataset("shapes", None)
+    assert data.digest() == "a49541b86bce58b2dbb35c2bb1062465"
+    assert data.x_train.shape == (800, 1, 32, 32) and data.y_test.shape == (200, 32, 32)
+    means = [data.x_train[:, 0][data.y_train == k].mean() for k in range(4)]
+    assert max(means) - min(means) < 12  # grey levels, beside 40 to 60 between a shape and its ground
+    assert np.bincount(data.y_test.ravel(), minlength=4).min() > 5000
+    np.testing.assert_allclose(data.x_train.mean() / 255, data.mean[0], atol=5e-5)  # four digits are kept
+    np.testing.assert_allclose(data.x_train.std() / 255, data.std[0], atol=5e-5)
 
 
 @pytest.mark.parametrize("options", [{"weights": (1.0, 2.0, 3.0)}, {"smooth": 0.1}, {"balanced": True}])
@@ -146,8 +175,6 @@ class open_result:
     """The net and the weights of a run that has no config: those that were tested."""
 
     def __init__(self, result, data, text="input 3\nlinear 2", loss="mse"):
-        from netdsl.training.checkpoint import load_checkpoint
-
         self.net = net_of(text, loss=loss)
         self.model = self.net.build(seed=0)
         load_checkpoint(result.run / "weights.safetensors", self.model)
