@@ -5,15 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import chain
 
+from netdsl.attribute_mistakes import (
+    Mistake,
+    foreign_key,
+    of_habit,
+    too_many,
+    unknown_attribute,
+    with_key,
+    without,
+)
 from netdsl.diagnostics import Diagnostic, Edit, did_you_mean
 from netdsl.expressions import ExprError, UnknownShape, Value, evaluate, show_value
-from netdsl.foreign import attr_named, is_not_written, layer_named, word_for
 from netdsl.ir import Shape, show_shape
-from netdsl.layers.contract import REQUIRED, Attr, LayerDef, plural
+from netdsl.layers.contract import REQUIRED, Attr, LayerDef
 from netdsl.source import Span
-from netdsl.spelling import correction
 from netdsl.syntax import ast
 
 _FLAG = re.compile(r"([A-Za-z_]+?)(\d+(?:x\d+)*)")
@@ -26,24 +32,6 @@ class Bound:
     attrs: dict[str, object] | None
     spans: dict[str, Span]
     diagnostics: list[Diagnostic]
-
-
-class _Mistake(Exception):
-    """A diagnostic on its way. fix: the edit that the help proposes; is_last: what follows is part of the mistake."""
-
-    def __init__(
-        self,
-        code: str,
-        message: str,
-        span: Span,
-        *help: str,
-        notes: tuple[str, ...] = (),
-        fix: Edit | None = None,
-        is_last: bool = False,
-    ) -> None:
-        super().__init__(message)
-        self.diagnostic = Diagnostic(code, message, span, notes=notes, help=help, fix=fix)
-        self.is_last = is_last
 
 
 def bind(
@@ -70,7 +58,7 @@ def bind(
             if attr in free:
                 free.remove(attr)
             if attr.name in written:
-                raise _Mistake(
+                raise Mistake(
                     "N307",
                     f"`{attr.name}` is given twice",
                     arg.span,
@@ -80,12 +68,12 @@ def bind(
             bound.spans[attr.name] = arg.span
             written[attr.name] = value
             written[attr.name] = _converted(layer, attr, value, arg.span)
-        except _Mistake as mistake:
+        except Mistake as mistake:
             bound.diagnostics.append(mistake.diagnostic)
             if mistake.is_last:
                 break
         except ExprError as error:
-            bound.diagnostics.append(_of_habit(layer, arg) or error.diagnostic)
+            bound.diagnostics.append(of_habit(layer, arg) or error.diagnostic)
             break
         except UnknownShape:
             complete = False
@@ -126,15 +114,15 @@ def _map_size(
     """The attr that `@skip` sets, and the height and width of that map."""
     if not any(attr.takes_label for attr in layer.attrs):
         help_text = f"to go on from it, write `{arg.span.text} -> {layer.name}`"
-        raise _Mistake("N303", f"`{layer.name}` takes no label", arg.span, help_text)
+        raise Mistake("N303", f"`{layer.name}` takes no label", arg.span, help_text)
     if not free or not free[0].takes_label:
-        raise _Mistake("N306", f"`{layer.name}` takes only one size", arg.span, "leave out one of the two")
+        raise Mistake("N306", f"`{layer.name}` takes only one size", arg.span, "leave out one of the two")
     found = labelled(ref)
     if found is None:
         raise UnknownShape
     if len(found) != 3:
         message = f"`{arg.span.text}` is {show_shape(found)}, which has no height and width"
-        raise _Mistake("N303", message, arg.span, "name a map (CxHxW)")
+        raise Mistake("N303", message, arg.span, "name a map (CxHxW)")
     return free[0], found[1:]
 
 
@@ -151,22 +139,22 @@ def _argument(
     if arg.key is not None:
         attr = next((a for a in layer.attrs if arg.key in a.keys), None)
         if attr is None or isinstance(arg.value, ast.Name) and arg.value.id not in names:
-            foreign = _foreign_key(layer, arg)
+            foreign = foreign_key(layer, arg)
             if foreign is not None:
                 raise foreign
         if attr is None:
-            raise _unknown(layer, arg.key, arg.key_span or arg.span)
+            raise unknown_attribute(layer, arg.key, arg.key_span or arg.span)
         if attr.kind == "word":
             text = f"`{attr.name}` is a word: it takes no value"
             is_off = isinstance(arg.value, ast.Name) and arg.value.id.lower() == "false"
-            fix = _without(arg.span) if is_off else Edit(arg.span, attr.name)
-            raise _Mistake("N303", text, arg.span, f"write `{attr.name}` or leave it out", fix=fix)
+            fix = without(arg.span) if is_off else Edit(arg.span, attr.name)
+            raise Mistake("N303", text, arg.span, f"write `{attr.name}` or leave it out", fix=fix)
         return attr, evaluate(arg.value, names, shape)
     if isinstance(arg.value, ast.Name) and arg.value.id not in names:
         return _flag_or_word(layer, arg.value, names, following)
     value = evaluate(arg.value, names, shape)
     if not free:
-        raise _too_many(layer, arg, value, shape, written)
+        raise too_many(layer, arg, value, shape, written)
     return free[0], value
 
 
@@ -179,7 +167,7 @@ def _flag_or_word(
         new = f"{name.id}={following.span.text}"
         between = Span(name.span.source, name.span.end, following.span.start)
         text = f"`{name.id}` stands without `=`"
-        raise _Mistake(
+        raise Mistake(
             "N302", text, name.span.to(following.span), f"write `{new}`", fix=Edit(between, "="), is_last=True
         )
     for attr in layer.attrs:
@@ -190,7 +178,7 @@ def _flag_or_word(
         attr = next((a for a in layer.attrs if a.kind != "word" and match[1] in a.keys), None)
         if attr is not None and match[1] != attr.flag:
             short = f" or `{attr.flag}{match[2]}`" if attr.flag else ""
-            raise _Mistake(
+            raise Mistake(
                 "N302",
                 f"unknown attribute `{name.id}` of `{layer.name}`",
                 name.span,
@@ -204,137 +192,8 @@ def _flag_or_word(
         if near:
             text = f"unknown attribute `{name.id}` of `{layer.name}`"
             guess = f"{near}{match[2]}"
-            raise _Mistake("N302", text, name.span, f"did you mean `{guess}`?", fix=Edit(name.span, guess))
-    raise _unknown(layer, name.id, name.span, names)
-
-
-def _unknown(layer: LayerDef, word: str, span: Span, names: Mapping[str, Value] | None = None) -> _Mistake:
-    """Names the nearest attribute; a flag's number (`kk5`) is set aside for the search."""
-    words = [attr.name for attr in layer.attrs if attr.kind == "word"]
-    keys = [key for attr in layer.attrs if attr.kind != "word" for key in attr.keys]
-    values = () if names is None else names
-    sure = correction(word, chain(words, keys, values))
-    guess = sure or did_you_mean(word, chain(words, keys, values))
-    fix = None
-    if names is not None and guess not in words and guess not in values and layer_named(word) is not None:
-        help_text, fix = (
-            f"`{word}` is a layer: write `-> {word}`",
-            Edit(Span(span.source, span.start, span.start), "-> "),
-        )
-    elif guess:
-        plain = guess in words or guess in values
-        help_text = f"did you mean `{guess}`?" if plain else f"did you mean `{guess}=...`?"
-        fix = Edit(span, guess) if sure and (plain or names is None) else None
-    elif layer.attrs:
-        flags = [f"`{a.flag}`" if a.flag else f"`{a.name}`" for a in layer.attrs]
-        help_text = f"known: {', '.join(flags)}"
-    else:
-        help_text = f"`{layer.name}` has no attributes"
-    return _Mistake("N302", f"unknown attribute `{word}` of `{layer.name}`", span, help_text, fix=fix)
-
-
-def _too_many(layer: LayerDef, arg: ast.Arg, value: Value, shape: Shape | None, written: Mapping) -> _Mistake:
-    """A bare value too many: perhaps the window, perhaps the size of the input, which is never written."""
-    count = sum(attr.positional for attr in layer.attrs)
-    flags = [
-        attr.flag
-        for attr in layer.attrs
-        if attr.flag and not attr.positional and attr.kind != "sides" and attr.name not in written
-    ]
-    takes = "no value" if count == 0 else f"only {plural(count, 'value')}"
-    hints, fix = [], None
-    sizes = tuple(value) if isinstance(value, list) else value
-    first = written.get(layer.attrs[0].name) if layer.attrs else None
-    arrives = None if shape is None else shape[-1] if len(shape) == 2 else shape[0]
-    if isinstance(value, int) and layer.attrs and layer.attrs[0].name in ("filters", "features") and first == arrives:
-        hints = [f"the size of the input is not written: `{layer.name} {value}`"]
-    elif flags and isinstance(sizes, int | tuple) and not isinstance(value, bool):
-        sizes = sizes[0] if isinstance(sizes, tuple) and len(set(sizes)) == 1 else sizes
-        text = f"{flags[0]}{'x'.join(map(str, sizes)) if isinstance(sizes, tuple) else sizes}"
-        hints, fix = [f"name the others, as in `{text}`"], Edit(arg.span, text)
-    elif layer.attrs and layer.attrs[0].name == "features":
-        hints = [f"the size of the input is not written: `{layer.name} {show_value(value)}`"]
-    elif count == 0:
-        hints, fix = ["leave it out"], _without(arg.span)
-    elif any(attr.positional and attr.kind == "pair" for attr in layer.attrs):
-        hints = ["height and width are written as one: `3x5`"]
-    return _Mistake("N306", f"`{layer.name}` takes {takes}", arg.span, *hints, fix=fix)
-
-
-def _without(span: Span) -> Edit:
-    """Takes the text away, with the white space before it."""
-    text = span.source.text[: span.start]
-    return Edit(Span(span.source, len(text.rstrip(" \t")), span.end), "")
-
-
-def _of_habit(layer: LayerDef, arg: ast.Arg) -> Diagnostic | None:
-    """An argument in the words of another system, or a comment of another language; None where it is neither."""
-    text, start = arg.span.source.text, arg.span.start
-    value = arg.value
-    line = text[start : (text + "\n").find("\n", start)]
-    comment = re.search(r"//", line)
-    if comment and not re.match(r"//\s*[\d(]", line[comment.start() :]):
-        at = Span(arg.span.source, start + comment.start(), start + comment.end())
-        return Diagnostic("N101", "unexpected `//`", at, help=("a comment begins with `#`",), fix=Edit(at, "#"))
-    if isinstance(value, ast.Binary) and "--" in arg.span.text:
-        at = start + arg.span.text.index("--")
-        span = Span(arg.span.source, at, at + 2)
-        return Diagnostic("N101", "unexpected `--`", span, help=("layers are chained with `->`",), fix=Edit(span, "->"))
-    if isinstance(value, ast.Binary) and value.op == "*" and isinstance(value.right, ast.Number):
-        count = f"{value.right.span.text} * {layer.name} ..."
-        return Diagnostic("N101", "a count stands after the layer", arg.span, help=(f"write it before: `{count}`",))
-    if isinstance(value, ast.Binary) and isinstance(value.right, ast.Name) and layer_named(value.right.id) is not None:
-        between = value.right.span.source.text[value.left.span.end : value.right.span.start]
-        sign = Span(arg.span.source, value.left.span.end, value.right.span.start)
-        if between.strip() == value.op:
-            help_text = "layers are chained with `->`"
-            return Diagnostic("N101", f"unexpected `{value.op}`", sign, help=(help_text,), fix=Edit(sign, " -> "))
-    if isinstance(value, ast.Function) and value.args:
-        attr = next((a for a in layer.attrs if value.name in a.keys and a.kind != "word"), None)
-        if attr is not None:
-            new = f"{value.name}={'x'.join(dict.fromkeys(a.span.text for a in value.args))}"
-            help_text = f"write `{new}`"
-            return Diagnostic(
-                "N302", f"`{value.name}` is an attribute", arg.span, help=(help_text,), fix=Edit(arg.span, new)
-            )
-    return None
-
-
-def _foreign_key(layer: LayerDef, arg: ast.Arg) -> _Mistake | None:
-    """`bias=False`, `padding=same`, `activation=relu`, `out_channels=8`: what it is here; None if it is not known."""
-    key, value = str(arg.key), arg.value
-    span, text = arg.span, f"unknown attribute `{arg.key}` of `{layer.name}`"
-    word = value.id if isinstance(value, ast.Name) else None
-    is_true = {"True": True, "true": True, "False": False, "false": False, "None": None}
-    known = next((a for a in layer.attrs if key in a.keys), None)
-    if word is not None:
-        told = word_for(layer, key, is_true.get(word, word))
-        told = (
-            word if told is None and known and any(a.kind == "word" and a.name == word for a in layer.attrs) else told
-        )
-        if told is None and key in ("p", "pad") and word in ("same", "valid"):
-            told = word_for(layer, "padding", word)
-        if known is not None:
-            text = f"`{key}` of `{layer.name}` takes a number"
-        if told:
-            return _Mistake("N302", text, span, f"write `{told}`", fix=Edit(span, told))
-        if told == "":
-            return _Mistake("N302", text, span, "leave it out: it is so without", fix=_without(span))
-        act = layer_named(word) if key == "activation" else None
-        if act is not None:
-            fix = Edit(span, f"-> {act.name}")
-            return _Mistake(
-                "N302", text, span, f"an activation is a layer: write `-> {act.name}`", fix=fix, is_last=True
-            )
-    if known is not None:
-        return None
-    attr = attr_named(layer, key)
-    if attr is not None and arg.key_span is not None:
-        given = f"{attr.name}={value.span.text}"
-        return _Mistake("N302", text, span, f"write `{given}`", fix=Edit(arg.key_span, attr.name))
-    if is_not_written(key):
-        return _Mistake("N302", text, span, "leave it out: the compiler knows it", fix=_without(span))
-    return None
+            raise Mistake("N302", text, name.span, f"did you mean `{guess}`?", fix=Edit(name.span, guess))
+    raise unknown_attribute(layer, name.id, name.span, names)
 
 
 def _converted(layer: LayerDef, attr: Attr, value: Value, span: Span) -> object:
@@ -343,16 +202,16 @@ def _converted(layer: LayerDef, attr: Attr, value: Value, span: Span) -> object:
         return value
     if attr.kind == "float":
         if isinstance(value, bool | tuple | list):
-            raise _Mistake("N303", f"`{attr.name}` of `{layer.name}` must be a number, not `{show_value(value)}`", span)
+            raise Mistake("N303", f"`{attr.name}` of `{layer.name}` must be a number, not `{show_value(value)}`", span)
         return _in_range(layer, attr, value if isinstance(value, float) else float(value), span)
     if attr.kind == "size" and isinstance(value, int | tuple) and not isinstance(value, bool):
         sizes = value if isinstance(value, tuple) else (value,)
         if len(sizes) > 3:
-            raise _Mistake("N303", f"`{attr.name}` of `{layer.name}` takes one to three sizes, not {len(sizes)}", span)
+            raise Mistake("N303", f"`{attr.name}` of `{layer.name}` takes one to three sizes, not {len(sizes)}", span)
         return tuple(_in_range(layer, attr, size, span) for size in sizes)
     if attr.kind == "pair" and isinstance(value, tuple):
         if len(value) != 2:
-            raise _Mistake(
+            raise Mistake(
                 "N303",
                 f"`{attr.name}` of `{layer.name}` takes one or two sizes, not {len(value)}",
                 span,
@@ -362,7 +221,7 @@ def _converted(layer: LayerDef, attr: Attr, value: Value, span: Span) -> object:
     if attr.kind == "sides" and isinstance(value, tuple):
         if len(value) not in (2, 4):
             message = f"`{attr.name}` of `{layer.name}` takes one, two or four sizes, not {len(value)}"
-            raise _Mistake("N303", message, span, "write `1`, `1x2` (H and W) or `0x1x0x0` (top, left, bottom, right)")
+            raise Mistake("N303", message, span, "write `1`, `1x2` (H and W) or `0x1x0x0` (top, left, bottom, right)")
         top, left, *after = (_in_range(layer, attr, size, span) for size in value)
         bottom, right = after or (top, left)
         return (top, bottom), (left, right)
@@ -372,11 +231,11 @@ def _converted(layer: LayerDef, attr: Attr, value: Value, span: Span) -> object:
         and all(type(v) is int for v in value)
         and value
     ):
-        written = _with_key(attr, span) + "x".join(map(str, value))
+        written = with_key(attr, span) + "x".join(map(str, value))
         text = f"`{attr.name}` of `{layer.name}` is written as a size, not as a list"
         if attr.kind == "sides" and len(value) > 2:  # in which order they are meant nobody knows
-            raise _Mistake("N303", text, span, "write top, left, bottom, right: `0x1x0x0` is one on the left")
-        raise _Mistake("N303", text, span, f"write `{written}`", fix=Edit(span, written))
+            raise Mistake("N303", text, span, "write top, left, bottom, right: `0x1x0x0` is one on the left")
+        raise Mistake("N303", text, span, f"write `{written}`", fix=Edit(span, written))
     if isinstance(value, bool) or not isinstance(value, int):
         example = {
             "pair": "a whole number or a size like `3x5`",
@@ -385,9 +244,9 @@ def _converted(layer: LayerDef, attr: Attr, value: Value, span: Span) -> object:
         }
         what = example.get(attr.kind, "a whole number")
         is_whole = isinstance(value, float) and value.is_integer()
-        hints = (f"write `{_with_key(attr, span)}{int(value)}`",) if is_whole else ()
+        hints = (f"write `{with_key(attr, span)}{int(value)}`",) if is_whole else ()
         text = f"`{attr.name}` of `{layer.name}` must be {what}, not `{show_value(value)}`"
-        raise _Mistake("N303", text, span, *hints)
+        raise Mistake("N303", text, span, *hints)
     checked = _in_range(layer, attr, value, span)
     if attr.kind == "sides":
         return (checked, checked), (checked, checked)
@@ -404,12 +263,6 @@ def _pair_help(layer: LayerDef, attr: Attr, value: tuple[int, ...]) -> str:
     return "write `3` or `3x5`"
 
 
-def _with_key(attr: Attr, span: Span) -> str:
-    """`k=` where the argument at the span has a key."""
-    key = re.match(r"[A-Za-z_]+\s*=", span.text)
-    return key[0].replace(" ", "") if key else ""
-
-
 def _in_range(layer: LayerDef, attr: Attr, number: int | float, span: Span) -> int | float:
     if attr.minimum is not None and number < attr.minimum:
         limit = f"at least {attr.minimum:g}"
@@ -424,4 +277,4 @@ def _in_range(layer: LayerDef, attr: Attr, number: int | float, span: Span) -> i
     share = attr.below == 1 and 5 <= number <= 99
     hints = (f"{show_value(number)} per cent is `{number / 100:g}`",) if share else ()
     text = f"`{attr.name}` of `{layer.name}` must be {limit}, not {show_value(number)}"
-    raise _Mistake("N304", text, span, *hints)
+    raise Mistake("N304", text, span, *hints)

@@ -282,6 +282,23 @@ def test_mistakes_that_hide_each_other_are_mended_one_after_the_other():
     assert fix_text(text)[0] == "input 1x28x28\nconv1: conv 32 k5 p2 -> relu\nflatten -> linear 10\n"
 
 
+def test_a_bias_is_taken_away_only_where_no_copy_of_its_layer_needs_it():
+    both = "input 3x8x8\nblock b(c, norm) { conv c k1 -> if norm { bn } -> relu }\nb(8, true) -> b(8, false) -> gap\n"
+    assert [d.code for d in check_text(both)[1]] == ["N605"] and fix_text(both) == (both, 0)
+    always = both.replace("b(8, false)", "b(8, 2 > 1)")
+    assert fix_text(always)[0] == always.replace("conv c k1", "conv c k1 nobias")
+    read = "input 3x8x8\nskip: conv 3 k1 -> bn -> add { id | @skip }\n"
+    assert fix_text(read) == (read, 0)
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_line_ends_and_a_byte_order_mark_stay_as_they_are(newline, mark):
+    lines = ["input 1x8x8", "conv 4 k3 nobais -> rellu", "\tflatten => dense 3", ""]
+    right = ["input 1x8x8", "conv 4 k3 nobias -> relu", "\tflatten -> linear 3", ""]
+    assert fix_text(mark + newline.join(lines)) == (mark + newline.join(right), 4)
+
+
 def test_an_edit_that_would_not_help_is_not_made():
     """`relu5` may be two words; the window that is left does not fit, whatever is done to the name beside it."""
     for text in ("input 4\nrelu5\n", "input 3x4x4\nconv 8 k9\n", "input 4\nfoo(3)\n", "input 4\n2 + 2\n"):
@@ -340,6 +357,20 @@ def test_an_edit_that_is_applied_leaves_fewer_mistakes_in_every_broken_spec():
         assert after <= before or count, path.stem
         assert fix_text(mended) == (mended, 0), path.stem
     assert applied >= 100
+
+
+def test_as_many_situations_are_tried_as_the_readme_says():
+    assert len(MENDED) + len(FOLLOWED) > 220
+
+
+def test_code_of_another_language_is_answered_line_by_line():
+    text = "import torch.nn as nn\nclass Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+    text += "        self.conv1 = nn.Conv2d(1, 32, 3)\n    def forward(self, x):\n        return self.conv1(x)\n"
+    helps = [help for d in check_text(text)[1] for help in d.help]
+    assert len(helps) == 7 and sum("leave this line out" in help for help in helps) == 6
+    assert "write `conv1: conv 32 k3`" in helps
+    (keras,) = check_text("model = Sequential([\n  Conv2D(8, 3),\n  Flatten(),\n])\n")[1]
+    assert "leave `Sequential` out" in keras.help[0]
 
 
 def test_no_help_blames_what_is_right():

@@ -28,6 +28,7 @@ FLOORS = [
     {"syntax.parser", "syntax.printer", "expressions", "misfits", "train_block"},
     {
         "attributes",
+        "attribute_mistakes",
         "unknown_names",
         "blocks",
         "definitions",
@@ -57,6 +58,7 @@ WITHIN = {
     "markup",
     "source",
     "expressions",
+    "attribute_mistakes",
     "attributes",
     "blocks",
     "definitions",

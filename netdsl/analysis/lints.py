@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 
 from netdsl.analysis.loss import logits_value
@@ -38,10 +38,11 @@ def _graph_lints(graph: Graph, recipe: Recipe) -> Iterator[Diagnostic]:
         for value in node.inputs:
             readers.setdefault(value, []).append(node)
     yield from _implied(graph, recipe)
+    idle = _with_idle_bias(graph, readers)
     for index, node in enumerate(graph.nodes):
         before = graph.nodes[node.inputs[0] - 1] if node.inputs[0] else None
         if before is not None and len(readers[node.inputs[0]]) == 1:
-            yield from _pairs(before, node)
+            yield from _pairs(before, node, idle)
         if index + 1 not in readers and index + 1 != graph.output:
             yield _warning("N609", "what this makes is never used", node.span, "remove it, or read it with `@name`")
     yield from _shares(graph)
@@ -55,12 +56,25 @@ def _implied(graph: Graph, recipe: Recipe) -> Iterator[Diagnostic]:
         yield _warning("N604", message, last.span, f"leave out `{last.op}`, unless you want probabilities as output")
 
 
-def _pairs(before: Node, node: Node) -> Iterator[Diagnostic]:
+def _with_idle_bias(graph: Graph, readers: Mapping[int, Sequence[Node]]) -> set[tuple[str, int]]:
+    """Where layers are written whose bias does nothing in any of the copies, calls and rounds that they stand for."""
+    idle: dict[tuple[str, int], bool] = {}
+    for index, node in enumerate(graph.nodes, 1):
+        if node.span is not None:
+            after = readers.get(index, ())
+            does_nothing = len(after) == 1 and index != graph.output and layer_of(after[0].op).cancels_bias
+            place = (node.span.source.name, node.span.start)
+            idle[place] = idle.get(place, True) and does_nothing
+    return {place for place, does_nothing in idle.items() if does_nothing}
+
+
+def _pairs(before: Node, node: Node, idle: set[tuple[str, int]]) -> Iterator[Diagnostic]:
     first, second = layer_of(before.op), layer_of(node.op)
     if second.cancels_bias and any(p.name == "bias" for p in before.params) and "nobias" in before.attrs:
         text = f"the bias of `{before.op}` does nothing: `{node.op}` takes the mean away"
         assert before.span is not None
-        edit = Edit(Span(before.span.source, before.span.end, before.span.end), " nobias")
+        source, end = before.span.source, before.span.end
+        edit = Edit(Span(source, end, end), " nobias") if (source.name, before.span.start) in idle else None
         notes = (f"`{node.op}` has a bias of its own",)
         yield _warning("N605", text, before.span, "write `nobias`", notes=notes, fix=edit)
     if first is second and first.is_linear:

@@ -33,7 +33,10 @@ _LINES = (
     (r"\s*@(?P<label>\w+)\s*:\s*(?P<rest>.*)", "{label}: {rest}"),
     (r"\s*(?:x|y|h|z|out|output|net|model)\s*=\s*(?P<rest>[a-z].*)", "{rest}"),
     (r"\s*(?P<label>[A-Za-z_]\w*)\s*=\s*(?P<rest>[a-z].*)", "{label}: {rest}"),
-    (r"\s*(?:def|function|fn|fun|func)\s+(?P<name>\w+)\s*\((?P<params>[^()]*)\).*", "block {name}({params}) {{ ... }}"),
+    (
+        r"\s*(?:def|function|fn|fun|func)\s+(?!__|forward|call)(?P<name>\w+)\s*\((?P<params>[^()]*)\).*",
+        "block {name}({params}) {{ ... }}",
+    ),
     (r"\s*block\s+(?P<name>\w+)\s*\((?P<params>[^()]*)\)\s*:.*", "block {name}({params}) {{ ... }}"),
     (r"(?P<before>.*\b\w+)\s*=\s*['\u2018](?P<word>same|nearest|bilinear)['\u2019](?P<after>.*)", None),
 )
@@ -146,6 +149,8 @@ def _of_line(span: Span) -> Help:
             continue
         edit = None if "..." in new else _edit(span, start + lead, start + len(line), new)
         return f"write `{new}`", edit
+    if "Sequential(" in line:
+        return "layers stand by themselves, on lines of their own or chained with `->`: leave `Sequential` out", None
     if word and word[1] in _PYTHON:
         return f"a spec is not Python: leave this line out, it needs no `{word[1]}`", None
     if word and word[1] == "for" and not re.search(r"\bin\b", line):
