@@ -19,6 +19,28 @@ from netdsl.diagnostics import SpecError, TrainingFailed, UserError, did_you_mea
 COMMANDS = ("check", "fmt", "summary", "explain", "compile", "verify", "train", "eval", "predict", "plot", "bench")
 
 
+_ELSEWHERE = {
+    **{
+        "help": "--help",
+        "version": "--version",
+        "format": "fmt",
+        "lint": "check",
+        "build": "compile",
+        "emit": "compile",
+    },
+    **{
+        "fit": "train",
+        "run": "train",
+        "resume": "train --resume",
+        "test": "eval",
+        "evaluate": "eval",
+        "show": "summary",
+    },
+    **{"draw": "plot", "benchmark": "bench", "fix": "check --fix", "infer": "predict", "export": "compile"},
+}
+"""What other programs call a command -> what it is here."""
+
+
 class _Commands(click.Group):
     """Commands are imported when they are named; their modules import anything heavy only when they run."""
 
@@ -36,7 +58,7 @@ class _Commands(click.Group):
         """An unknown command gets the one that is meant; a spec in its place gets `check`."""
         name = args[0]
         if name not in COMMANDS and not name.startswith("-"):
-            guess = did_you_mean(name, COMMANDS)
+            guess = _ELSEWHERE.get(name) or did_you_mean(name, COMMANDS)
             meant = f"did you mean `{guess}`?" if guess else f"the commands are {', '.join(COMMANDS)}"
             meant = f"did you mean `netdsl check {name}`?" if name.endswith(".net") else meant
             ctx.fail(f"no such command `{plain(name)}`; {plain(meant)}")
