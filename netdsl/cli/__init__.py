@@ -20,23 +20,23 @@ COMMANDS = ("check", "fmt", "summary", "explain", "compile", "verify", "train", 
 
 
 _ELSEWHERE = {
-    **{
-        "help": "--help",
-        "version": "--version",
-        "format": "fmt",
-        "lint": "check",
-        "build": "compile",
-        "emit": "compile",
-    },
-    **{
-        "fit": "train",
-        "run": "train",
-        "resume": "train --resume",
-        "test": "eval",
-        "evaluate": "eval",
-        "show": "summary",
-    },
-    **{"draw": "plot", "benchmark": "bench", "fix": "check --fix", "infer": "predict", "export": "compile"},
+    "help": "--help",
+    "version": "--version",
+    "format": "fmt",
+    "lint": "check",
+    "build": "compile",
+    "emit": "compile",
+    "fit": "train",
+    "run": "train",
+    "resume": "train --resume",
+    "test": "eval",
+    "evaluate": "eval",
+    "show": "summary",
+    "draw": "plot",
+    "benchmark": "bench",
+    "fix": "check --fix",
+    "infer": "predict",
+    "export": "compile",
 }
 """What other programs call a command -> what it is here."""
 
