@@ -20,6 +20,7 @@ def pytest_addoption(parser):
     parser.addoption("--stops", type=int, default=4, help="how often they are interrupted by Ctrl-C")
     parser.addoption("--mutants", type=int, default=800, help="how many damaged weight files of each kind to load")
     parser.addoption("--hostile", type=int, default=1000, help="how many hostile texts the gate is given")
+    parser.addoption("--trees", type=int, default=60, help="how many random trees of image folders to read")
     parser.addoption("--messy", type=int, default=300, help="how many untidy specs to format")
 
 
