@@ -129,7 +129,7 @@ def _parts(files: Sequence[Path], config: RunConfig, invert: bool | None) -> Ite
             yield _Part(np.stack(list(read_pixels(images, config, invert))), [(str(f), None) for f in images], done)
             images = []
         if is_table[i]:
-            x, notes = read_samples(file, config.input_shape)
+            x, notes = read_samples(file, config.input_shape, config.recipe.fit)
             for note in notes:
                 say(f"note: {note}")
             done += len(x)

@@ -17,7 +17,8 @@ from netdsl.diagnostics import UserError, plain
 from netdsl.ir import Shape
 from netdsl.training.arrays import shaped
 from netdsl.training.idx import npz_names, read_npz, reading, shown, size_text
-from netdsl.training.tables import DELIMITERS, MAX_BYTES
+from netdsl.training.images import fitted_bytes
+from netdsl.training.tables import DELIMITERS, MAX_BYTES, is_header
 from netdsl.training.tables import SUFFIXES as TABLES
 from netdsl.training.tables import TARGETS as NAMES
 from netdsl.training.wanted import Wanted
@@ -36,8 +37,11 @@ INPUTS = (
 )  # the first one wins
 
 
-def read_samples(path: Path, shape: Shape) -> tuple[np.ndarray, tuple[str, ...]]:
-    """-> x (N, *shape) uint8 or float32, and notes on what was left out or moved. Raises UserError."""
+def read_samples(path: Path, shape: Shape, fit: str | None = None) -> tuple[np.ndarray, tuple[str, ...]]:
+    """-> x (N, *shape) uint8 or float32, and notes on what was left out or moved; images come to the shape by `fit`.
+
+    Raises UserError.
+    """
     suffix, notes = path.suffix.lower(), ()
     if suffix == ".npz":
         x = _from_npz(path)
@@ -54,6 +58,9 @@ def read_samples(path: Path, shape: Shape) -> tuple[np.ndarray, tuple[str, ...]]
         x = x[:, None]
     parts, more = shaped(path, {"train": "x"}, {"train": x}, Wanted(shape))
     x = parts["train"]
+    if fit and x.dtype == np.uint8 and x.ndim == 4 and x.shape[1] in (1, 3) and x.shape[1:] != tuple(shape):
+        more = (*more, f"the images of {shown(path)} are {size_text(x.shape[1:])}: brought to {size_text(shape)}")
+        x = fitted_bytes(x, shape, fit)
     if x.shape[1:] != tuple(shape):
         text = f"the samples of {shown(path)} are {size_text(x.shape[1:])}, but the network takes {size_text(shape)}"
         raise UserError(text, help=f"save an array of N x {size_text(shape)}")
@@ -111,7 +118,7 @@ def _cells(path: Path) -> tuple[list[str], list[list[str]]]:
     rows = [row for row in rows if any(cell.strip() for cell in row)]
     if delimiter == ";":  # numbers may have a decimal comma
         rows = [[cell.replace(",", ".") for cell in row] for row in rows]
-    head = rows.pop(0) if rows and not any(map(_is_number, rows[0])) else []
+    head = rows.pop(0) if rows and is_header(rows[0]) else []
     if not rows:
         raise UserError(f"{shown(path)} has no rows of numbers")
     return head, rows

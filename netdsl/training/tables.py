@@ -89,13 +89,18 @@ def _header(path: Path, rows: Iterator[Row]) -> tuple[list[str] | None, Row]:
     """-> the header, if there is one, and the first row behind it. Raises UserError where there is none."""
     first = next(rows, None)
     header = None
-    if first and (not any(_is_number(cell) for cell in first[1]) or _named_target(first[1])):
+    if first and is_header(first[1]):
         header, first = [name.strip() for name in first[1]], next(rows, None)
     if first is None:
         raise UserError(f"{shown(path)} has no rows of numbers", help="a table has a row for each sample")
     if len(first[1]) > MAX_COLUMNS:
         raise UserError(f"{shown(path)} has {len(first[1])} columns, the limit is {MAX_COLUMNS}")
     return header, first
+
+
+def is_header(cells: Sequence[str]) -> bool:
+    """Whether the first row holds names: no number, or the name of a column of targets."""
+    return not any(map(_is_number, cells)) or bool(_named_target(cells))
 
 
 def _named_target(header: Sequence[str]) -> list[int]:

@@ -269,6 +269,21 @@ def test_prediction_scales_and_fits_as_training_did(tmp_path, monkeypatch, capsy
     assert netdsl(["eval", "r"]) == 0 and "accuracy 100.00%" in capsys.readouterr().out
 
 
+def test_prediction_on_arrays_fits_as_training_did(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    x = np.zeros((20, 10, 16, 3), np.uint8)
+    x[::2] = 200
+    np.savez("d.npz", x=np.moveaxis(x, 3, 1), y=np.arange(20) % 2)
+    text = 'input 1x8x8\ngap -> linear 2\ntrain { data "d.npz", epochs 30, fit pad, opt adam lr=0.1 }\n'
+    (tmp_path / "n.net").write_text(text)
+    assert netdsl(["train", "n.net", "--out", "r", "--no-plots", "-q"]) == 0
+    capsys.readouterr()
+    assert netdsl(["predict", "r", "d.npz", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert [json.loads(line)["class"] for line in out.splitlines()] == ["0", "1"] * 10
+    assert "the images of `d.npz` are 3x10x16: brought to 1x8x8" in err
+
+
 def test_a_16_bit_image_for_a_network_of_8_bit_ones_is_scaled_by_itself_and_said(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     pictures("d", a=5, b=5)
