@@ -194,7 +194,7 @@ def _own_parts(name: str, want: Wanted) -> Parts:
         raise UserError(f"the name of the data {shown(name)} is not UTF-8", help="rename it") from None
     if name.lower().endswith(".npz"):
         return npz_parts(Path(name), want)
-    if name.lower().endswith(TABLES) and os.path.exists(name):
+    if name.lower().endswith(TABLES):
         return table_parts(Path(name), want)
     if not os.path.isdir(name):
         raise _unknown_data(name)

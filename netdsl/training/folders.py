@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from netdsl.training.listing import files_in, is_image, names_in, part_folders, 
 from netdsl.training.parts import Parts, counted
 from netdsl.training.wanted import Wanted
 
+MAX_FILES = 1_000_000  # in a class folder
 LAYOUT = "put the images of each class into a folder of its own, as in `cats/1.png`"
 
 
@@ -89,7 +91,9 @@ def _listed(folder: Path) -> _Classes:
     found: dict[str, list[Path]] = {}
     others: list[str] = []
     for name in subfolders(folder):
-        files = list(files_in(folder / name))
+        files = list(itertools.islice(files_in(folder / name), MAX_FILES + 1))
+        if len(files) > MAX_FILES:
+            raise UserError(f"{shown(folder / name)} has more than {MAX_FILES} files", help="name a folder of images")
         images = [path for path in files if is_image(path)]
         if files and not images:
             text = f"the class folder {shown(folder / name)} has no images"

@@ -186,7 +186,11 @@ def numbered(
 
 
 def _as_they_are(path: Path, parts: Arrays, count: int, notes: tuple[str, ...]) -> Targets:
-    found = {part: check_labels(path, y, MAX_CLASSES) for part, y in parts.items()}
+    try:
+        found = {part: check_labels(path, y, MAX_CLASSES) for part, y in parts.items()}
+    except UserError as error:
+        text = "labels count from 0; numbers to come close to are for `--loss mse` and one output"
+        raise UserError(error.message, help=text) from None
     return Targets(found, tuple(map(str, range(count))), notes)
 
 

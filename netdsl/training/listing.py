@@ -34,11 +34,15 @@ def is_image(path: Path | str) -> bool:
 
 
 def files_in(folder: Path, above: tuple[str, ...] = ()) -> Iterator[Path]:
-    """The files in a folder and in the folders in it, by name. Raises UserError for links that lead in circles."""
+    """The files in a folder and in the folders in it, by name; a link to a folder above it is passed over.
+
+    Raises UserError for folders too deep in each other.
+    """
     place = os.path.realpath(folder)
-    if place in above or len(above) > MAX_DEPTH:
-        text = f"{shown(folder)} is a link to a folder above it, or lies more than {MAX_DEPTH} folders deep"
-        raise UserError(text, help="remove the link")
+    if place in above:
+        return
+    if len(above) > MAX_DEPTH:
+        raise UserError(f"{shown(folder)} lies more than {MAX_DEPTH} folders deep", help="name a folder of images")
     for name in names_in(folder):
         path = folder / name
         if os.path.isdir(path):

@@ -9,6 +9,7 @@ from PIL import Image
 
 from netdsl.cli import run as netdsl
 from netdsl.diagnostics import UserError
+from netdsl.training import folders
 from netdsl.training.datasets import load_dataset
 from netdsl.training.images import bits_used, read_image
 from netdsl.training.wanted import Wanted
@@ -131,10 +132,19 @@ def test_an_image_in_no_class_folder_is_said(tmp_path):
     assert load(tmp_path).notes == (f"1 image of `{tmp_path}` in no class folder: not used",)
 
 
-def test_a_link_to_a_folder_above_is_refused(tmp_path):
-    pictures(tmp_path, a=2, b=2)
-    (tmp_path / "a" / "loop").symlink_to(tmp_path / "a")
-    refuses(tmp_path, "is a link to a folder above it", "remove the link")
+def test_a_link_to_a_folder_above_adds_nothing_and_a_folder_of_everything_is_refused(tmp_path, monkeypatch):
+    pictures(tmp_path, a=3, b=3)
+    for name in ("loop", "other"):
+        (tmp_path / "a" / name).symlink_to(tmp_path / "a")
+    (tmp_path / "a" / "link.png").symlink_to(tmp_path / "a" / "0.png")
+    d = load(tmp_path)
+    assert len(d.x_train) + len(d.x_test) == 7
+    monkeypatch.setattr(folders, "MAX_FILES", 3)
+    refuses(tmp_path, "a` has more than 3 files", "name a folder of images")
+    deep_one = tmp_path / "b" / "/".join("x" * 80)
+    deep_one.mkdir(parents=True)
+    monkeypatch.setattr(folders, "MAX_FILES", 30)
+    refuses(tmp_path, "lies more than 64 folders deep", "name a folder of images")
 
 
 def test_names_of_any_script_are_classes_and_names_that_look_alike_are_refused(tmp_path):

@@ -118,6 +118,11 @@ def test_what_is_wrong_is_said_with_line_and_column(tmp_path, case):
     assert help in caught.value.help and "\n" not in caught.value.message
 
 
+def test_a_table_that_is_missing_is_said_to_be(tmp_path):
+    with pytest.raises(UserError, match="cannot read .*none.csv`: no such file"):
+        load(tmp_path / "none.csv")
+
+
 def test_bytes_that_are_no_text_and_files_too_large_are_refused(tmp_path, monkeypatch):
     (tmp_path / "d.csv").write_bytes(b"a,b,y\n1,2,caf\xe9\n")
     with pytest.raises(UserError, match="is not UTF-8: it has the byte 0xe9"):
