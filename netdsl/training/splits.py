@@ -44,9 +44,10 @@ def stratified(
     if not quotas.any():
         order = rng.permutation(len(labels))
         return order[held:], order[:held]
+    by_class = np.split(np.argsort(which, kind="stable"), np.cumsum(sizes)[:-1])
     stay, go = [], []
-    for k, quota in enumerate(quotas):
-        own = rng.permutation(np.flatnonzero(which == k))
+    for members, quota in zip(by_class, quotas, strict=True):
+        own = rng.permutation(members)
         go.append(own[:quota])
         stay.append(own[quota:])
     return rng.permutation(np.concatenate(stay)), rng.permutation(np.concatenate(go))

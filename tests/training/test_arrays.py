@@ -292,6 +292,16 @@ def test_a_class_of_one_sample_is_learned_from_and_built_in_data_are_split_as_ev
     assert all(np.array_equal(a, b) for a, b in zip(data.parts(0.1, 4), split_rows(1500, 0.1, 4), strict=True))
 
 
+def test_many_classes_are_split_in_the_time_of_sorting():
+    from netdsl.training.splits import stratified
+
+    labels = RNG.integers(0, 5000, 200_000)
+    stay, go = stratified(labels, 20_000, np.random.default_rng(0))
+    assert np.array_equal(np.sort([*stay, *go]), np.arange(200_000)) and len(go) == 20_000
+    shares = np.bincount(labels[go], minlength=5000) - np.bincount(labels, minlength=5000) / 10
+    assert np.abs(shares).max() < 1
+
+
 def test_statistics_are_those_of_the_samples_that_are_learned_from(load):
     x, y, test = RNG.standard_normal((100, 2)), RNG.integers(0, 3, 100), {"x_test": FLOATS[:, :2], "y_test": LABELS}
     want = Wanted(val=0.3, seed=5)
