@@ -15,7 +15,7 @@ class Wanted:
     shape: of its input. classes: how many it tells apart, 0 if it gives numbers. loss: its name. val, seed: the share
     of the training samples that is held out for validation, and what decides which. fit: how images come to `shape`.
     names: of the classes that it knows already. bits: how many bits 16-bit images use, None: as many as the brightest
-    one needs.
+    one needs. outputs: the first size of the network's output.
     """
 
     shape: Shape | None = None
@@ -26,6 +26,7 @@ class Wanted:
     fit: str | None = None
     names: tuple[str, ...] = ()
     bits: int | None = None
+    outputs: int | None = None
 
     @property
     def needs_labels(self) -> bool:
@@ -46,4 +47,4 @@ def wanted_by(recipe: Recipe, given: Shape, made: Shape) -> Wanted:
         classes = 2
     elif made[0] == 1 and recipe.loss == "mse" and made != given:
         classes = 0
-    return Wanted(given, classes, recipe.loss, recipe.val, recipe.seed, recipe.fit)
+    return Wanted(given, classes, recipe.loss, recipe.val, recipe.seed, recipe.fit, outputs=made[0])

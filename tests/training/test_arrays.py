@@ -210,7 +210,11 @@ def test_whole_floats_are_labels_where_the_loss_takes_nothing_else(load):
     assert ordered(load(Wanted(loss="nll"), x=NUMBERED, y=y[:, None])) == LABELS.tolist()
     assert load(Wanted(loss="mse"), x=NUMBERED, y=y).y_train.dtype == np.float32
     assert load(Wanted(loss="ce"), x=NUMBERED, y=y + 0.5).classes == ()
-    two = Wanted(loss="bce", classes=2)
+    two = Wanted(loss="bce", classes=2, outputs=1)
+    assert ordered(load(two, x=NUMBERED, y=np.eye(2)[LABELS % 2])) == (LABELS % 2).tolist()
+    assert ordered(load(two, x=NUMBERED, y=np.eye(2, dtype=int)[LABELS % 2])) == (LABELS % 2).tolist()
+    pair = load(Wanted(loss="bce", classes=2, outputs=2), x=NUMBERED, y=np.eye(2)[LABELS % 2])
+    assert pair.y_train.shape == (16, 2) and pair.y_train.dtype == np.float32 and pair.notes == ()
     assert ordered(load(two, x=NUMBERED, y=y % 2)) == (LABELS % 2).tolist()
     assert load(two, x=NUMBERED, y=y / 4).classes == ()
 
