@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from netdsl.training.plots.style import Axes, Figure
 
 MARKS = tuple(zip((BLUE, VERMILLION, GREEN, ORANGE, SKY), "osD^v", strict=True))  # of the outputs, where they are few
-BINS = 40
+BINS, FEW = 40, 500  # at most; points that are drawn one by one
 
 
 def draw_regression(found: Numbers, samples: int, most: int) -> Figure:
@@ -25,13 +25,19 @@ def draw_regression(found: Numbers, samples: int, most: int) -> Figure:
     figure, width = new_figure("regression", PAGE, 2.3), PAGE / 3
     panels = [place(figure, 0.55 + width * i, 0.2, width - 0.68, 1.62) for i in range(3)]
     for k, (color, mark) in zip(range(true.shape[1]), MARKS, strict=False):
-        look = {"color": color, "marker": mark, "linestyle": "none", "markersize": 2.5, "alpha": 0.5}
-        look |= {"markeredgewidth": 0, "rasterized": len(true) > 500}
+        look = {
+            "color": color,
+            "marker": mark,
+            "linestyle": "none",
+            "markersize": 2.5,
+            "alpha": 0.5 if len(true) > FEW else 0.9,
+        }
+        look |= {"markeredgewidth": 0, "rasterized": len(true) > FEW}
         panels[0].plot(true[:, k], predicted[:, k], label=f"output {k}", **look)
         panels[1].plot(true[:, k], (predicted - true)[:, k], **look)
     _lines(panels, true, predicted)
     errors = (predicted - true).ravel()
-    panels[2].hist(errors, bins=BINS, color=BLUE)
+    panels[2].hist(errors, bins=int(np.clip(2 * len(errors) ** 0.5, 5, BINS)), color=BLUE)
     panels[2].axvline(0, color=GREY, linewidth=0.8)
     for axes, x, y in zip(
         panels, ("true", "true", "predicted \N{MINUS SIGN} true"),
