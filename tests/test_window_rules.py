@@ -53,10 +53,10 @@ def test_same_gives_the_input_size_divided_by_the_stride_rounded_up(layer):
 def test_even_padding_is_the_module_s_own_and_the_rest_is_padded_in_front_of_it():
     expected = {
         "conv 8 k3 p1": "nn.Conv2d(3, 8, 3, padding=1)",
-        "conv 8 k2 same": "nn.Conv2d(3, 8, 2, padding='same')",
+        "conv 8 k2 same": 'nn.Conv2d(3, 8, 2, padding="same")',
         "conv 8 k3 s2 same": "PaddedConv2d(3, 8, 3, stride=2, sides=(0, 1, 0, 1))",
         "conv 8 k1x2 p=0x1x0x0": "PaddedConv2d(3, 8, (1, 2), sides=(1, 0, 0, 0))",
-        "pool 2 s1 same": 'nn.Sequential(nn.ConstantPad2d((0, 1, 0, 1), float("-inf")), nn.MaxPool2d(2, stride=1))',
+        "pool 2 s1 same": "nn.Sequential(nn.ConstantPad2d((0, 1, 0, 1), -torch.inf), nn.MaxPool2d(2, stride=1))",
         "pool 3 s1 same": "nn.MaxPool2d(3, stride=1, padding=1)",
         "avgpool 2 s1 same": "nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), nn.AvgPool2d(2, stride=1))",
         "avgpool 2 s1 same nopad": "UncountedAvgPool2d(2, stride=1, sides=(0, 1, 0, 1))",

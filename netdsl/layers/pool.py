@@ -50,7 +50,7 @@ def pool_backward(dy, saved):
 
 
 def pool_torch(attrs, x):
-    return pooling_text("nn.MaxPool2d", attrs, 'nn.ConstantPad2d({}, float("-inf"))')
+    return pooling_text("nn.MaxPool2d", attrs, 'nn.ConstantPad2d({}, -torch.inf)')
 
 
 def pool_stages(attrs, x):
