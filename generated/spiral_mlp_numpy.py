@@ -88,7 +88,8 @@ def adam_step(params, grads, state, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weigh
         g = grads[name] + weight_decay * param if weight_decay else grads[name]
         m, v = state.setdefault(name, (np.zeros_like(param), np.zeros_like(param)))
         m += (1 - betas[0]) * (g - m)
-        v += (1 - betas[1]) * (g * g - v)
+        v *= betas[1]
+        v += (1 - betas[1]) * (g * g)  # where squares overflow v stays infinite, and the param where it is
         param -= lr / correct1 * m / (np.sqrt(v) / correct2**0.5 + eps)
 
 

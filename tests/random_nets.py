@@ -59,20 +59,6 @@ conv in.c*2 k1 -> shuffle 2; conv in.c*2 k3 p1; conv in.c k3 p1 g=in.c; conv 4 k
 )
 
 
-EVERY_LAYER = """
-input 4x13x11
-conv 6 k3x2 s=2x1 p1 nobias -> bn -> relu -> conv 6 k3 same g6 -> inorm affine -> leaky 0.2
-convt 6 k3 s2 p1 op1 -> gn 3 -> elu 0.5 -> up 4 -> ln -> mish -> pool 3 s2 p1 ceil -> lrn 3 -> pad 1x2
-avgpool 2 p1 nopad -> rms -> prelu channelwise -> dropout2d 0.3 -> droppath 0.2 -> scale 0.5 -> selu
-skip: conv 8 -> shuffle 2 -> relu6 -> pixelshuffle 2 -> softplus -> upsample 2 bilinear -> adaptive 6x8 -> crop 5x7
-gelu -> cat { id | conv 2 k1 -> silu | add { id | tanh } } -> slice 1 5 -> res { conv in.c k3 p1 -> hardswish }
-mul { id | cat { gap | gmp } -> linear 4 -> hardsigmoid } -> mul { id | conv 1 k1 -> sigmoid } -> id -> tokens -> cls
-pos -> res { ln -> mha 2 } -> softmax -> flatten -> linear 24 -> reshape 6x2x2 -> flatten -> fc 12 -> dropout 0.1
-reshape 3x4 -> take 1 -> logsoftmax
-train { loss mse }
-"""
-
-
 @st.composite
 def _expressions(draw, depth=2):
     """`(a + 6)//8*8`, `b*(a//2)`: whole numbers from a block's parameters and from what arrives at it."""

@@ -27,7 +27,8 @@ def adam_step(params, grads, state, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weigh
         g = grads[name] + weight_decay * param if weight_decay else grads[name]
         m, v = state.setdefault(name, (np.zeros_like(param), np.zeros_like(param)))
         m += (1 - betas[0]) * (g - m)
-        v += (1 - betas[1]) * (g * g - v)
+        v *= betas[1]
+        v += (1 - betas[1]) * (g * g)  # where squares overflow v stays infinite, and the param where it is
         param -= lr / correct1 * m / (np.sqrt(v) / correct2**0.5 + eps)
 
 
@@ -43,7 +44,8 @@ def rmsprop_step(params, grads, state, lr=1e-2, alpha=0.99, eps=1e-8, weight_dec
     for name, param in params.items():
         g = grads[name] + weight_decay * param if weight_decay else grads[name]
         v, moving = state.setdefault(name, (np.zeros_like(param), np.zeros_like(param)))
-        v += (1 - alpha) * (g * g - v)
+        v *= alpha
+        v += (1 - alpha) * (g * g)
         update = g / (np.sqrt(v) + eps)
         if momentum:
             moving *= momentum

@@ -62,3 +62,22 @@ def test_gradients_whose_squares_overflow_are_clipped():
 
 def test_what_is_no_number_stays_none():
     assert np.isnan(clipped({"a": np.array([np.nan, 1.0])}, 1.0)["a"][0])
+
+
+@pytest.mark.parametrize("text", ["adam", "adamw", "rmsprop", "rmsprop momentum=0.9", "adagrad", "sgd momentum=0.9"])
+def test_gradients_whose_squares_overflow_move_params_as_in_pytorch(text):
+    """The running mean of the squares is infinite from then on, and the param stays; infinity less infinity is none."""
+    torch = pytest.importorskip("torch")
+    recipe = with_entries(Recipe(), {"opt": text})
+    params = {"weight": np.ones(3, np.float32)}
+    tensor = torch.ones(3, requires_grad=True)
+    optimizer = getattr(torch.optim, OPTIMIZERS[recipe.optimizer].torch)([tensor], **recipe.options)
+    step, state = optimizer_step(recipe), {}
+    for size in (1e30, 1e30, 1.0, 1e-3, 1e25):
+        grad = np.array([size, -size, 0.5], np.float32)
+        with np.errstate(over="ignore"):
+            step(params, {"weight": grad}, state, recipe.options["lr"])
+        tensor.grad = torch.tensor(grad)
+        optimizer.step()
+        np.testing.assert_allclose(params["weight"], tensor.detach().numpy(), rtol=1e-5)
+    assert np.isfinite(params["weight"]).all()
