@@ -30,6 +30,7 @@ LINES = {
     "avgpool": "avgpool 3",
     "conv": "conv 6 k3 p1",
     "convt": "convt 6 k3 s2",
+    "crop": "crop 5",
     "gn": "gn 2",
     "inorm": "inorm affine",
     "linear": "linear 5",
