@@ -82,7 +82,7 @@ class Edit:
 class Diagnostic:
     """One mistake (or one warning): what is wrong, where, what is known about it, and what to try.
 
-    fix: an edit that certainly is what is meant, and changes nothing else."""
+    fix: the edit that the help proposes; `pipeline.fix_text` makes it where checking again shows that it helps."""
 
     code: str
     message: str

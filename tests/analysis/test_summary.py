@@ -1,5 +1,6 @@
 """The table of `netdsl summary`: the numbers that layers got, and lines that fit the terminal."""
 
+import functools
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from netdsl.analysis.summary import shortened
 from netdsl.pipeline import compile_file, compile_text
 
+compiled = functools.cache(compile_file)
 SPECS = sorted((Path(__file__).resolve().parents[2] / "specs").glob("*.net"))
 
 
@@ -23,7 +25,7 @@ def test_a_layer_written_with_names_is_shown_with_its_numbers():
 @pytest.mark.parametrize("width", [40, 60, 80, 120])
 @pytest.mark.parametrize("spec", SPECS, ids=lambda path: path.stem)
 def test_a_summary_fits_its_width_and_keeps_every_layer_and_the_total(spec, width):
-    net = compile_file(spec)
+    net = compiled(spec)
     lines = net.summary().text(width).splitlines()
     assert max(map(len, lines)) <= width
     start, end = (i for i, line in enumerate(lines) if set(line) == {"-"})
