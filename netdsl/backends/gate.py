@@ -481,12 +481,14 @@ def _root(node: ast.Attribute) -> str:
 
 
 def _labels(tree: ast.AST) -> Iterator[str]:
-    """What can be a member of a torch module: assigned to `self`, or named in an OrderedDict."""
+    """What can be a member of a torch module: assigned to `self`, or named in a dict."""
     for node in walk(tree):
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
             yield node.attr
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.value
+        elif isinstance(node, ast.keyword) and node.arg is not None:
+            yield node.arg
 
 
 def _makes_stages(node: ast.FunctionDef) -> bool:
