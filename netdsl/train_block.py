@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, replace
 
@@ -173,7 +174,7 @@ def with_entries(recipe: Recipe, texts: Mapping[str, str]) -> Recipe:
         recipe = replace(recipe, **_fields(recipe, key, text.strip()))
     for misfit in misfits(recipe):
         flag = misfit.entry if misfit.entry in texts else "loss"
-        raise UserError(f"--{flag}: {misfit.message}", help=misfit.help)
+        raise UserError(f"--{flag}: {misfit.message}", help=_as_options(misfit.help))
     return recipe
 
 
@@ -211,4 +212,14 @@ def _parsed(key: str, text: str) -> ast.Entry:
 
 
 def _refused(key: str, message: str, help: tuple[str, ...] = ()) -> UserError:
-    return UserError(f"--{key}: {plain(message)}", help="; ".join(map(plain, help)))
+    return UserError(f"--{key}: {plain(message)}", help=_as_options("; ".join(map(plain, help))))
+
+
+def _as_options(help: str) -> str:
+    """A help that shows entries of a train block, with the options that they are: `--opt "adam lr=0.1"`."""
+
+    def option(entry: re.Match) -> str:
+        key, text = ("patience", entry[2].removeprefix("patience=")) if entry[1] == "stop" else entry.groups()
+        return f'`--{key} "{text}"`' if " " in text else f"`--{key} {text}`"
+
+    return re.sub(rf"`({'|'.join(ENTRIES)}) ([^`\"]+)`", option, help)

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from netdsl.diagnostics import CODES
+from netdsl.diagnostics import CODES, UserError
 from netdsl.pipeline import check_text, fix_text
+from netdsl.recipe import Recipe
 from netdsl.spelling import correction
+from netdsl.train_block import with_entries
 
 H, T = "input 1x28x28\n", "\nflatten -> linear 10\n"
 END = "flatten -> linear 10\n"
@@ -357,6 +359,26 @@ def test_an_edit_that_is_applied_leaves_fewer_mistakes_in_every_broken_spec():
         assert after <= before or count, path.stem
         assert fix_text(mended) == (mended, 0), path.stem
     assert applied >= 100
+
+
+@pytest.mark.parametrize(
+    "key, text, right",
+    [
+        ("opt", "adam(lr=0.1)", "adam lr=0.1"),
+        ("opt", "sgd lr 0.1", None),
+        ("schedule", "step", "step every=10"),
+        ("loss", "=ce", None),
+        ("augment", "", "shift=2 flip"),
+    ],
+)
+def test_a_help_about_an_option_shows_the_option(key, text, right):
+    with pytest.raises(UserError) as error:
+        with_entries(Recipe(), {key: text})
+    assert not re.search(rf"`{key} [^`]*`", error.value.help)
+    if right is not None:
+        shown = f'`--{key} "{right}"`' if " " in right else f"`--{key} {right}`"
+        assert shown in error.value.help
+        with_entries(Recipe(), {key: right})
 
 
 def test_as_many_situations_are_tried_as_the_readme_says():

@@ -75,7 +75,7 @@ def test_none_switches_off():
     "key, text, message, help",
     [
         ("opt", "sdg lr=0.1", "--opt: unknown optimizer `sdg`", "did you mean `sgd`?"),
-        ("opt", "", "--opt: `opt` takes the name of an optimizer", "write `opt adam lr=1e-3`"),
+        ("opt", "", "--opt: `opt` takes the name of an optimizer", 'write `--opt "adam lr=1e-3"`'),
         ("opt", "sgd lr=", "--opt: the line ends too early", "a value must follow `=`"),
         ("opt", "adam, epochs 3", "--opt: a comma begins another entry, `epochs`", "its own option"),
         ("opt", "none", "--opt: unknown optimizer `none`", "known"),
@@ -85,7 +85,7 @@ def test_none_switches_off():
         ("schedule", "step", "--schedule: `step` needs `every` or `at`", "every=10"),
         ("augment", "mixup=0.2 mixup=0.3", "--augment: `mixup` is given twice", ""),
         ("monitor", "val_acuracy", "--monitor: unknown measure `val_acuracy`", "did you mean `val_accuracy`?"),
-        ("stop", "5", "--stop: `stop` takes `patience`", "patience=5"),
+        ("stop", "5", "--stop: `stop` takes `patience`", "write `--patience 5`"),
         ("epochs", "1 }\ninput 4\nlinear 2\ntrain {", "--epochs: expected one line", ""),
         ("opt", "adam # }", "--opt: expected one line", ""),
         ("opt", "adam\x1b[2J", "--opt: the character U+001B is not allowed", "remove it"),
