@@ -85,7 +85,7 @@ def test_nested_groups_and_recursion_work_up_to_the_limit():
         assert "Model" in net.torch_source() and "Model" in net.numpy_source()
     net, _ = check_text(HEAD + "block f(n) { conv 3 -> if n > 0 { f(n-1) } }\nf(62)")
     assert net is not None and len(net.graph.nodes) == 63
-    assert net.torch_source().count("class ") == 3  # the network, the block that goes on, the one that ends
+    assert net.torch_source().count("\nclass ") == 3  # the network, the block that goes on, the one that ends
 
 
 def test_a_chain_of_2000_layers_works_everywhere():
