@@ -6,6 +6,7 @@ failed; 101 a bug of netdsl; 130 interrupted; 141 the reader of a pipe went away
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import types
@@ -137,12 +138,13 @@ def run(arguments: list[str] | None = None) -> int:
         say("interrupted")
         return 130
     except OSError as error:
+        if error.errno == errno.ENOMEM:
+            return _out_of_memory("")
         place = f"`{error.filename}`: " if error.filename else ""
         say(f"error: {place}{(error.strerror or str(error)).lower()}")
         return 2
-    except MemoryError:
-        say("error: not enough memory")
-        return 2
+    except MemoryError as error:
+        return _out_of_memory(str(error))
     except TrainingFailed as error:
         say(f"error: {error}")
         return 3
@@ -157,6 +159,13 @@ def _drop_broken_streams() -> None:
             stream.flush()
         except OSError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _out_of_memory(reason: str) -> int:
+    """reason: NumPy's, which has the size and the shape of the array."""
+    say(f"error: not enough memory{': ' if reason else ''}{reason[:1].lower()}{reason[1:]}")
+    say("help: a smaller `--batch` and fewer `--threads` take less; `netdsl summary SPEC` says about how much it is")
+    return 2
 
 
 def _bug(error: Exception) -> int:

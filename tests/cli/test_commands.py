@@ -216,3 +216,22 @@ def test_check_loads_no_library_it_does_not_need(good):
     """
     done = subprocess.run([sys.executable, "-c", code, good], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (MemoryError("Unable to allocate 392. MiB"), "error: not enough memory: unable to allocate 392. MiB\n"),
+        (MemoryError(), "error: not enough memory\n"),
+        (OSError(12, "Cannot allocate memory"), "error: not enough memory\n"),
+    ],
+)
+def test_too_little_memory_is_a_line_and_what_takes_less(monkeypatch, tmp_path, capsys, error, line):
+    def fails(path):
+        raise error
+
+    (tmp_path / "a.net").write_text("input 2\nlinear 2\n")
+    monkeypatch.setattr("netdsl.pipeline.check_file", fails)
+    assert run(["check", str(tmp_path / "a.net")]) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith(line) and "help: a smaller `--batch`" in shown
