@@ -74,7 +74,7 @@ def command(
     from netdsl.cli import say
     from netdsl.cli.options import data_dir
     from netdsl.training.gallery import draw_all
-    from netdsl.training.plots import FORMATS, figures, fitting_kinds, font_note, save
+    from netdsl.training.plots.kinds import FORMATS, figures, fitting_kinds, font_note, save
     from netdsl.training.views import open_run
 
     _check_options(kinds, image, sample, layer)

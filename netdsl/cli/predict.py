@@ -187,7 +187,7 @@ def _draw(
     """Writes the picture of these samples, each with its source, its pixels (C, H, W) and the answer."""
     from netdsl.cli import say
     from netdsl.files import write_atomic
-    from netdsl.training.plots import draw_answers, font_note, png_bytes, svg_text
+    from netdsl.training.plots.kinds import draw_answers, font_note, png_bytes, svg_text
 
     plot.parent.mkdir(parents=True, exist_ok=True)
     figure = draw_answers([(_name(source, short=True), x, answer) for source, x, answer in shown], task)

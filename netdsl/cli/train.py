@@ -285,7 +285,7 @@ def _draw(session: Session, result: Result, show: Display) -> None:
     """Plots and report of a run that is over."""
     from netdsl.cli import say
     from netdsl.training.gallery import draw_all
-    from netdsl.training.plots import font_note
+    from netdsl.training.plots.kinds import font_note
     from netdsl.training.views import open_run
 
     with open_run(session.run, data_dir()) as view:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from netdsl.training.evaluation import Scores
-from netdsl.training.plots import FORMATS, figures, fitting_kinds, save, svg_text
+from netdsl.training.plots.kinds import FORMATS, figures, fitting_kinds, save, svg_text
 from netdsl.training.report import write_report
 from netdsl.training.views import RunView, score_run
 

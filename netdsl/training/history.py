@@ -100,14 +100,17 @@ class History:
 
     def _repr_html_(self) -> str:
         from netdsl.markup import heading, paragraph, table  # here, since training has no use for it
-        from netdsl.training.curves import curves_svg
+        from netdsl.training.plots.curves import draw_curves
+        from netdsl.training.plots.style import style, svg_text
 
         if not self.epochs:
             return paragraph("no epoch is finished")
+        with style():
+            curves = svg_text(draw_curves(self))
         title = heading("1 epoch" if len(self) == 1 else f"{len(self)} epochs")
         head = titles(self.columns)
         rows = [cells(row, self.columns) for row in self.epochs]
-        return title + curves_svg(self.column) + table(head, rows, len(head))
+        return title + curves + table(head, rows, len(head))
 
 
 def titles(names: Iterable[str]) -> tuple[str, ...]:

@@ -22,8 +22,7 @@ from markupsafe import Markup
 from netdsl.analysis.diagram import diagram_svg
 from netdsl.diagnostics import plain
 from netdsl.files import write_atomic
-from netdsl.training.curves import curves_svg
-from netdsl.training.plots import OF_TASKS
+from netdsl.training.plots.kinds import OF_TASKS
 from netdsl.training.report_tables import Table, class_table, environment_tables, epoch_table, layer_table, recipe_table
 
 if TYPE_CHECKING:
@@ -94,7 +93,7 @@ def report_html(view: RunView, scores: Scores, figures: Mapping[str, str]) -> st
     """The page as text.
 
     scores: those of the test data. figures: kind -> its `<svg>` or `<img>` markup, as netdsl.training.plots makes it,
-    in any order; without `curves` the page draws simple ones itself.
+    in any order.
     """
     graph = replace(view.net.graph, name=view.run.config.spec)
     summary = view.net.summary()
@@ -174,22 +173,19 @@ def _verdict(view: RunView, scores: Scores) -> str:
 def _sections(view: RunView, scores: Scores, figures: Mapping[str, str]) -> list[Section]:
     """The parts that this run has."""
     history, names = view.history, view.dataset.classes
-    given = (
-        dict(figures) if "curves" in figures or not len(history) else {"curves": curves_svg(history.column), **figures}
-    )
     drawn = {
-        section: [_figure(kind, given[kind]) for kind in kinds if kind in given]
+        section: [_figure(kind, figures[kind]) for kind in kinds if kind in figures]
         for section, kinds in IN_SECTIONS.items()
     }
     epochs = [epoch_table(history)] if len(history) else []
     is_masks = view.task.kind == "masks"
     classes = [class_table(scores.confusion, names, is_masks)] if scores.confusion is not None and names else []
-    others = [kind for kind in given if not any(kind in kinds for kinds in IN_SECTIONS.values())]
+    others = [kind for kind in figures if not any(kind in kinds for kinds in IN_SECTIONS.values())]
     found = [
         Section("training", "Training", [*drawn["training"], *epochs]),
         Section("test", "On test data", [*drawn["test"][:1], *classes, *drawn["test"][1:]]),
         Section("inside", "Inside the network", drawn["inside"]),
-        Section("more", "More figures", [_figure(kind, given[kind]) for kind in others]),
+        Section("more", "More figures", [_figure(kind, figures[kind]) for kind in others]),
         Section("made", "How it was made", [recipe_table(view), *environment_tables(view)]),
     ]
     return [section for section in found if section.parts]

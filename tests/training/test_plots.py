@@ -13,7 +13,7 @@ from netdsl.diagnostics import UserError
 from netdsl.pipeline import compile_text
 from netdsl.training.datasets import Dataset
 from netdsl.training.history import Epoch, History
-from netdsl.training.plots import (
+from netdsl.training.plots.kinds import (
     KINDS,
     draw,
     draw_answers,

@@ -10,7 +10,7 @@ from PIL import Image
 
 from netdsl.cli import run as netdsl
 from netdsl.training.evaluation import Scores
-from netdsl.training.plots import draw, svg_text
+from netdsl.training.plots.kinds import draw, svg_text
 from netdsl.training.report import duration, report_html, write_report
 from netdsl.training.report_tables import class_table
 from netdsl.training.views import open_run, score_run
@@ -53,7 +53,7 @@ def opened(run_path, **changes):
 @pytest.fixture(scope="module")
 def html(run_path):
     with opened(run_path) as (view, scores):
-        return report_html(view, scores, {"confusion": SVG, "a new kind": SVG})
+        return report_html(view, scores, {"curves": SVG, "confusion": SVG, "a new kind": SVG})
 
 
 def read(html):

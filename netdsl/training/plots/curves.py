@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from netdsl.training.history import Epoch, History
 from netdsl.training.measures import MEASURES
 from netdsl.training.plots.style import (
     BLUE,
@@ -22,8 +21,8 @@ from netdsl.training.plots.style import (
 )
 
 if TYPE_CHECKING:
+    from netdsl.training.history import Epoch, History
     from netdsl.training.plots.style import Axes, Figure
-    from netdsl.training.views import RunView
 
 UNITS = {"ce": "loss (nats)", "nll": "loss (nats)", "bce": "loss (nats)", "mse": "loss (mean squared error)"}
 MARKED = 30  # epochs: more of them get no marks on the lines
@@ -31,15 +30,15 @@ MOST = 2  # panels of measures
 WIDE = 100  # times the smallest value: above it the axis is logarithmic
 
 
-def draw_curves(view: RunView) -> Figure:
+def draw_curves(history: History, loss: str = "") -> Figure:
     """A panel for each measure that a line of an epoch tells, at most two; the best epoch is marked where validation
-    data chose one."""
-    history, best = view.history, view.history.best
+    data chose one. loss: its name, which decides its unit."""
+    best = history.best
     shown = [measure for name, measure in MEASURES.items() if measure.in_line and _is_there(history, name)][-MOST:]
     figure, count = new_figure("curves", PAGE, 2.15), 2 + len(shown)
     width = PAGE / count
     panels = [place(figure, 0.52 + width * i, 0.32, width - 0.62, 1.45) for i in range(count)]
-    _pair(panels[0], history, "loss", UNITS.get(view.net.recipe.loss, "loss"), best)
+    _pair(panels[0], history, "loss", UNITS.get(loss, "loss"), best)
     for axes, measure in zip(panels[1:], shown, strict=False):
         unit, scale = (" (%)", 100) if measure.is_share else ("", 1)
         _pair(axes, history, measure.name, f"{measure.title}{unit}", best, scale)
