@@ -209,7 +209,7 @@ class _Module:
         self.roots = {known[line] for line in imports} - {"OrderedDict"}
         self.words = _words(self.is_torch)
         self.layers = [import_module(layer.forward.__module__) for layer in layer_table().values()]
-        self.helpers = {text for layer in layer_table().values() for text in layer.torch_helpers}
+        self.helpers = {text for one in layer_table().values() for text in (*one.torch_helpers, one.torch_straight)}
         self.names: set[str] = {*BUILTINS, *self.words.names, *({known[line] for line in imports} - self.roots)}
         self.bases: set[str] = {"nn.Module"} if self.is_torch else set()
         self.defined: set[str] = set()

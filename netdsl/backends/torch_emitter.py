@@ -29,12 +29,6 @@ from netdsl.recipe import Recipe
 from netdsl.symbols import Symbol, is_symbolic, renamed, substitute, symbol, value_text, written
 
 _HIGHEST = 8
-_STRAIGHT = '''class {name}(nn.{name}):
-    """PyTorch 2.13 computes a wrong gradient of a batch of one where the one it is given lies transposed; on its way
-    through a flat view that is laid straight."""
-
-    def forward(self, x):
-        return super().forward(x).flatten(1).view_as(x)'''
 _RESERVED = ("Model", "OrderedDict", "F", "INPUT_SHAPE")
 
 
@@ -151,8 +145,7 @@ class _Emitter:
         self.helpers.update(dict.fromkeys(text for text in layer.torch_helpers if _class_in(text) in (made or "")))
         if made is None or not (layer.torch_straight and self.meets_transposed and len(node.shape) == 3):
             return made
-        name = made.partition("(")[0].removeprefix("nn.")
-        self.helpers[_STRAIGHT.format(name=name)] = None
+        self.helpers[layer.torch_straight] = None
         return made.removeprefix("nn.")
 
     def template(self, node: Node) -> str | None:

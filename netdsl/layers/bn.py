@@ -5,7 +5,7 @@ import numpy as np
 from netdsl.diagnostics import SpecProblem
 from netdsl.ir import ParamSpec, show_shape
 from netdsl.kernels.plane_stages import BatchNorm
-from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text
+from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text, straight
 
 
 def bn_shape(attrs, x):
@@ -87,7 +87,7 @@ LAYER = LayerDef(
     forward=bn_forward,
     backward=bn_backward,
     torch=bn_torch,
-    torch_straight=True,
+    torch_straight=straight("BatchNorm2d"),
     cancels_bias=True,
     norms_batch=True,
     known_as=("batchnorm", "batchnorm2d", "batch_norm", "batchnormalization", "batchnorm1d"),

@@ -21,7 +21,7 @@ Shapes are without the batch axis; `attrs` is a dict of attr name -> value, comp
                                          member on x is all there is
     torch_helpers: text of small classes that `torch` may name, copied above the network where it does
     torch_transposes: the gradient of a map comes back from PyTorch with its channels last
-    torch_straight: PyTorch's own gradient is wrong where it gets such a one for a batch of one sample
+    torch_straight: text of the class that stands for PyTorch's where its gradient of one sample is then wrong
     known_as: what other systems call it, for suggestions
     idle: the attrs with which it gives its input as it is, `{"p": 0}`; the PyTorch module leaves it out then
     cancels_bias: a bias in the layer before it does nothing; is_linear: two in a row can do no more than one
@@ -142,7 +142,7 @@ class LayerDef:
     implied_by: tuple[str, ...] = ()
     torch_helpers: tuple[str, ...] = ()
     torch_transposes: bool = False
-    torch_straight: bool = False
+    torch_straight: str = ""
     known_as: tuple[str, ...] = ()
     cancels_bias: bool = False
     is_linear: bool = False
@@ -232,3 +232,13 @@ def call_text(name: str, *args: object, **options: object) -> str:
 def pointwise_stages(forward: Callable, backward: Callable, *names: str) -> Callable[..., tuple[StageCall, ...]]:
     """The stages rule of everything that works on each element: its kernels, given the attrs of these names."""
     return lambda attrs, x: (StageCall(Pointwise, (x, forward, backward, *(attrs[name] for name in names))),)
+
+
+def straight(name: str) -> str:
+    """The text of a class that stands for PyTorch's of that name and has a right gradient."""
+    return f'''class {name}(nn.{name}):
+    """PyTorch 2.13 computes a wrong gradient of a batch of one where the one it is given lies transposed; on its way
+    through a flat view that is laid straight."""
+
+    def forward(self, x):
+        return super().forward(x).flatten(1).view_as(x)'''

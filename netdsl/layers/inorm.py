@@ -4,7 +4,7 @@ from netdsl.diagnostics import SpecProblem
 from netdsl.ir import ParamSpec, show_shape
 from netdsl.kernels.group_norms import groups_backward, groups_forward
 from netdsl.kernels.norm_stages import GroupNorm
-from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text, require_rank
+from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text, require_rank, straight
 
 
 def inorm_shape(attrs, x):
@@ -44,7 +44,7 @@ LAYER = LayerDef(
     forward=inorm_forward,
     backward=inorm_backward,
     torch=inorm_torch,
-    torch_straight=True,
+    torch_straight=straight("InstanceNorm2d"),
     cancels_bias=True,
     known_as=("instancenorm", "instance_norm"),
     stages=lambda attrs, x: (StageCall(GroupNorm, (x, x[0], attrs["eps"])),),
