@@ -1,5 +1,6 @@
 """A file of weights is data from strangers: it is read right, or refused by a ValueError before it costs anything."""
 
+import copy
 import io
 import itertools
 import json
@@ -23,7 +24,7 @@ WEIGHTS = {
     "a.bias": RNG.normal(size=3).astype(np.float32),
     "b.weight": RNG.normal(size=(2, 3)).astype(np.float32),
 }
-MOST = 2**19  # bytes that reading such a file of a kilobyte may take: zipfile, json and an exception have their price
+MOST = 2**20  # bytes that reading such a file of a kilobyte may take: zipfile, json and an exception have their price
 
 
 def header_of(data):
@@ -296,9 +297,9 @@ def mutant(whole, is_npz, rng):
         entry = header.get(rng.choice(list(header)), None)
         key = rng.choice(["dtype", "shape", "data_offsets", "entry", "name"])
         if key in ("entry", "name") or not isinstance(entry, dict):
-            header[rng.choice([*header, "__metadata__", "netdsl.x", "\ud800"])] = rng.choice(VALUES)
+            header[rng.choice([*header, "__metadata__", "netdsl.x", "\ud800"])] = copy.deepcopy(rng.choice(VALUES))
         else:
-            entry[key] = rng.choice(VALUES)
+            entry[key] = copy.deepcopy(rng.choice(VALUES))
     return tensors(header, data)
 
 
