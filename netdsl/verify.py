@@ -20,6 +20,7 @@ from netdsl.kernels.normalization import constant
 from netdsl.layers import layer_of
 from netdsl.pipeline import Net, run_module
 from netdsl.recipe import OPTIMIZERS
+from netdsl.tables import table_lines
 
 if TYPE_CHECKING:
     import torch
@@ -69,13 +70,11 @@ class Report:
         return {"ok": self.ok, "checks": [asdict(check) for check in self.checks], "notes": list(self.notes)}
 
     def __str__(self) -> str:
-        width = max(len(check.name) for check in self.checks)
-        lines = [f"{'check':<{width}}  max abs   max rel   tolerance"]
+        rows = [("check", "max abs", "max rel", "tolerance", "")]
         for check in self.checks:
             tolerance = "bitwise" if check.tolerance == 0 else f"{check.tolerance:.0e}"
-            lines.append(
-                f"{check.name:<{width}}  {check.max_abs:.1e}   {check.max_rel:.1e}   {tolerance:<9}  {check.verdict}"
-            )
+            rows.append((check.name, f"{check.max_abs:.1e}", f"{check.max_rel:.1e}", tolerance, check.verdict))
+        lines = table_lines(rows, left=len(rows[0]))
         passed = sum(check.ok for check in self.checks)
         blind = sum(check.ok and not check.saw for check in self.checks)
         end = f"; {blind} of them compared 0 with 0, which proves nothing" if blind else ""

@@ -18,6 +18,7 @@ FLOORS = [
         "kernels",
         "reports",
         "symbols",
+        "tables",
         "convolution_costs",
         "schedules",
     },

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from netdsl.tables import table_lines
 
 MB = 10**6
 TORCH_FORMATS = ("torch", "torch_channels_last")
@@ -120,14 +122,7 @@ class Report:
 
     def _table(self) -> list[str]:
         head = ("contestant", "train ms", "iqr", "inference ms", "iqr", "samples/s", "peak MB", "base MB")
-        rows = [head, *(self._row(name, result) for name, result in self.results.items())]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-
-        def line(row: Sequence[str]) -> str:
-            numbers = (f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True))
-            return "  ".join([f"{row[0]:<{widths[0]}}", *numbers])
-
-        return [line(head), "-" * len(line(head)), *map(line, rows[1:])]
+        return table_lines([head, *(self._row(name, result) for name, result in self.results.items())], is_ruled=True)
 
     def _row(self, name: str, result: Result) -> tuple[str, ...]:
         times = (

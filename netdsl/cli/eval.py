@@ -78,27 +78,29 @@ def _as_text(scores: Scores, task: Task, dataset: Dataset, which: str) -> str:
     measures = [f", {measure.title} {measure.shown(scores.values[measure.name])}" for measure in task.measures]
     samples = f"{scores.samples} test samples of {plain(dataset.name)}"
     lines = [f"{samples}, {which} checkpoint: loss {scores.loss:.4f}{''.join(measures)}"]
-    rows = [(plain(str(row["class"])), row) for row in _per_class(scores, task)]
-    width = max([5, *(len(name) for name, _ in rows)])
-    unit, iou = ("pixels", f"  {'IoU':>7}") if task.kind == "masks" else ("samples", "")
-    lines += ["", f"{'class':{width}}  {unit:>8}  {'correct':>8}  accuracy{iou}"] if rows else []
-    for name, row in rows:
-        shares = [("-" if row[key] is None else f"{row[key]:.2%}") for key in ("accuracy", "iou") if key in row]
-        ends = [f"{share:>{size}}" for share, size in zip(shares, (8, 7), strict=False)]
-        lines.append("  ".join([f"{name:{width}}", f"{row[unit]:8}", f"{row['correct']:8}", *ends]))
-    return "\n".join([*lines, *_confusion_table(scores, [name for name, _ in rows])])
+    names = [plain(str(row["class"])) for row in _per_class(scores, task)]
+    tables = [_class_table(scores, task, names), _confusion_table(scores, names)] if names else []
+    return "\n".join([*lines, *(line for table in tables if table for line in ("", *table))])
+
+
+def _class_table(scores: Scores, task: Task, names: list[str]) -> list[str]:
+    """A line for each class."""
+    from netdsl.tables import table_lines
+
+    unit, shares = ("pixels", ("accuracy", "iou")) if task.kind == "masks" else ("samples", ("accuracy",))
+    rows = [("class", unit, "correct", *("IoU" if key == "iou" else key for key in shares))]
+    for name, row in zip(names, _per_class(scores, task), strict=True):
+        given = ["-" if row[key] is None else f"{row[key]:.2%}" for key in shares]
+        rows.append((name, str(row[unit]), str(row["correct"]), *given))
+    return table_lines(rows)
 
 
 def _confusion_table(scores: Scores, names: list[str]) -> list[str]:
     """How often each class (row) was taken for which (column), unless there are too many; `.` is never."""
+    from netdsl.tables import table_lines
+
     if not 2 <= len(names) <= MAX_CONFUSED:
         return []
     short = [name[:MAX_NAME] for name in names]
     cells = [[str(count) if count else "." for count in row] for row in scores.confusion.tolist()]
-    widths = [max(map(len, column)) for column in zip(short, *cells, strict=True)]
-    first = max(map(len, [*short, "taken for"]))
-    lines = [
-        "  ".join([f"{name:{first}}", *(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))])
-        for name, row in zip(["taken for", *short], [short, *cells], strict=True)
-    ]
-    return ["", *lines]
+    return table_lines([("taken for", *short), *((name, *row) for name, row in zip(short, cells, strict=True))])
