@@ -23,7 +23,7 @@ from netdsl.training.idx import shown
 from netdsl.training.loop import train
 from netdsl.training.normalization import for_network, notes_on, with_constants
 from netdsl.training.runs import extended, locked, read_run, run_net, starting
-from netdsl.training.views import run_data
+from netdsl.training.views import is_other_data, run_data
 from netdsl.training.wanted import wanted_by
 from netdsl.training.watch import Result, Watch
 from netdsl.tuning import tuned
@@ -95,7 +95,7 @@ def resumed(
         run = read_run(path)
         net = run_net(run)
         dataset = run_data(run, net, data_dir)
-        if run.config.digest not in (None, dataset.digest()):
+        if is_other_data(run, dataset):
             text = (
                 f"the data `{plain(run.data)}` is not what the run {shown(path)} began with, or is split in another way"
             )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from netdsl.diagnostics import plain
 from netdsl.training.datasets import Dataset, load_dataset
 from netdsl.training.engine import close_model, engine_threads
 from netdsl.training.evaluation import (
@@ -60,12 +61,19 @@ def open_run(
     """The run in the folder `path`; its model's workers end when it closes.
 
     data: other data than the run's; limit: as in `load_dataset`, by default the run's own for its own data; on_note
-    is told when a damaged checkpoint is replaced by the one before it. Raises UserError, SpecError, OSError.
+    is told when a damaged checkpoint is replaced by the one before it, and when the data are other ones than the run
+    learned from. Raises UserError, SpecError, OSError.
     """
     run = read_run(path)
     net, model, which = load_run(run, which, on_note)
     try:
-        dataset = for_network(run_data(run, net, data_dir, data, limit), net)
+        dataset = run_data(run, net, data_dir, data, limit)
+        if data is None and limit is None and is_other_data(run, dataset):
+            on_note(
+                f"`{plain(run.data)}` has changed since the run began, or is split in another way: the network "
+                "may have learned from some of these samples"
+            )
+        dataset = for_network(dataset, net)
         check_fits(net, dataset)
         with engine_threads(run.config.engine):
             yield RunView(run, net, model, dataset, read_history(path, run.config.recipe.monitor), which)
@@ -78,6 +86,11 @@ def score_run(view: RunView) -> Scores:
     data = view.dataset
     weights, together = class_weights(view.net), measured_together(view.net)
     return evaluate(view.model, data, data.x_test, data.y_test, view.task, weights, batch=together)
+
+
+def is_other_data(run: Run, dataset: Dataset) -> bool:
+    """Whether the run learned from other samples, or from the same split in another way; older runs do not know."""
+    return run.config.digest not in (None, dataset.digest())
 
 
 def run_data(run: Run, net: Net, data_dir: Path | None, data: str | None = None, limit: int | None = None) -> Dataset:

@@ -424,7 +424,10 @@ def test_a_run_whose_data_or_library_changed_is_not_resumed_in_silence(call, her
     (here / "runs/tiny-1/env.json").write_text(json.dumps({**environment, "numpy": "1.0"}))
     code, _, err = call("train --resume runs/tiny-1 --epochs 2 --no-plots")
     assert code == 0 and f"numpy was 1.0, is {np.__version__}: the weights may differ" in err
+    assert call("eval runs/tiny-1")[2] == ""
     np.savez(here / "d.npz", x=x + 1, y=np.arange(50) % 3)
+    code, _, err = call("eval runs/tiny-1")
+    assert code == 0 and "d.npz` has changed since the run began" in err
     code, _, err = call("train --resume runs/tiny-1 --epochs 3 --no-plots")
     assert code == 2 and "d.npz` is not what the run `runs/tiny-1` began with" in err
     assert json.loads((here / "runs/tiny-1/config.json").read_text())["recipe"]["epochs"] == 2  # nothing was changed
