@@ -1,4 +1,5 @@
 """Alexnet in PyTorch, 3x224x224 -> 1000, 61,100,840 parameters. Written by `netdsl compile --target torch`."""
+
 import torch
 from torch import nn
 

@@ -1,4 +1,5 @@
 """BnCnn in PyTorch, 1x28x28 -> 10, 468,138 parameters. Written by `netdsl compile --target torch`."""
+
 import torch
 from torch import nn
 

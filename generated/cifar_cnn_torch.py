@@ -1,4 +1,5 @@
 """CifarCnn in PyTorch, 3x32x32 -> 10, 25,578 parameters. Written by `netdsl compile --target torch`."""
+
 import torch
 from torch import nn
 

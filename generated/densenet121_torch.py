@@ -1,4 +1,5 @@
 """Densenet121 in PyTorch, 3x224x224 -> 1000, 7,978,856 parameters. Written by `netdsl compile --target torch`."""
+
 from collections import OrderedDict
 
 import torch

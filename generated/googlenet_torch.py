@@ -1,4 +1,5 @@
 """Googlenet in PyTorch, 3x224x224 -> 1000, 6,624,904 parameters. Written by `netdsl compile --target torch`."""
+
 import torch
 from torch import nn
 

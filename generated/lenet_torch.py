@@ -1,4 +1,5 @@
 """Lenet in PyTorch, 1x28x28 -> 10, 454,922 parameters. Written by `netdsl compile --target torch`."""
+
 import torch
 from torch import nn
 

@@ -1,4 +1,5 @@
 """MobilenetV2 in PyTorch, 3x224x224 -> 1000, 3,504,872 parameters. Written by `netdsl compile --target torch`."""
+
 from torch import nn
 
 INPUT_SHAPE = (3, 224, 224)

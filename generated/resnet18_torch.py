@@ -1,4 +1,5 @@
 """Resnet18 in PyTorch, 3x224x224 -> 1000, 11,689,512 parameters. Written by `netdsl compile --target torch`."""
+
 import torch
 from torch import nn
 

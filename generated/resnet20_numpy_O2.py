@@ -13,6 +13,7 @@ Every layer, or a few together, is a stage: an object with its buffers, a forwar
 (H, W, n, C), n the samples of a block; x, params and gradients have PyTorch's shapes. Workers share the batch: each
 has stages of its own, and they wait for each other where a batch norm needs all samples, and around the optimizer.
 """
+
 import ctypes
 import inspect
 import json
@@ -1200,8 +1201,8 @@ def check_labels(labels, num_classes):
     if not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(f"labels must be whole numbers, not {labels.dtype}")
     if labels.size == 0 or labels.min() < 0 or labels.max() >= num_classes:
-        found = f"{labels.min()} to {labels.max()}" if labels.size else "none"
-        raise ValueError(f"labels must lie in 0 to {num_classes - 1}, found {found}")
+        these = f"these are {labels.min()} to {labels.max()}" if labels.size else "there are none"
+        raise ValueError(f"labels must lie in 0 to {num_classes - 1}, {these}")
 
 
 def onehot(labels, like):

@@ -1,4 +1,5 @@
 """Resnet20 in PyTorch, 3x32x32 -> 10, 272,474 parameters. Written by `netdsl compile --target torch`."""
+
 import torch
 from torch import nn
 

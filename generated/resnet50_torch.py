@@ -1,4 +1,5 @@
 """Resnet50 in PyTorch, 3x224x224 -> 1000, 25,557,032 parameters. Written by `netdsl compile --target torch`."""
+
 import torch
 from torch import nn
 

@@ -1,4 +1,5 @@
 """SimpleCnn in PyTorch, 1x28x28 -> 10, 15,770 parameters. Written by `netdsl compile --target torch`."""
+
 import torch
 from torch import nn
 

@@ -10,6 +10,7 @@
 Arrays are (N, C, H, W). Every `<layer>_forward` returns (y, saved); its `<layer>_backward` takes (dy, saved) and
 returns (dx, gradients). `dy` is the gradient of the loss by y.
 """
+
 import json
 import math
 import os
@@ -55,8 +56,8 @@ def check_labels(labels, num_classes):
     if not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(f"labels must be whole numbers, not {labels.dtype}")
     if labels.size == 0 or labels.min() < 0 or labels.max() >= num_classes:
-        found = f"{labels.min()} to {labels.max()}" if labels.size else "none"
-        raise ValueError(f"labels must lie in 0 to {num_classes - 1}, found {found}")
+        these = f"these are {labels.min()} to {labels.max()}" if labels.size else "there are none"
+        raise ValueError(f"labels must lie in 0 to {num_classes - 1}, {these}")
 
 
 def onehot(labels, like):

@@ -1,4 +1,5 @@
 """SpiralMlp in PyTorch, 2 -> 3, 675 parameters. Written by `netdsl compile --target torch`."""
+
 import torch
 from torch import nn
 

@@ -1,4 +1,5 @@
 """Squeezenet10 in PyTorch, 3x224x224 -> 1000, 1,248,424 parameters. Written by `netdsl compile --target torch`."""
+
 import torch
 from torch import nn
 

@@ -1,4 +1,5 @@
 """TinyCnn in PyTorch, 1x28x28 -> 10, 13,610 parameters. Written by `netdsl compile --target torch`."""
+
 import torch
 from torch import nn
 

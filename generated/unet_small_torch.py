@@ -1,4 +1,5 @@
 """UnetSmall in PyTorch, 1x32x32 -> 4x32x32, 29,508 parameters. Written by `netdsl compile --target torch`."""
+
 import torch
 from torch import nn
 

@@ -1,4 +1,5 @@
 """Unet in PyTorch, 1x256x256 -> 2x256x256, 31,030,658 parameters. Written by `netdsl compile --target torch`."""
+
 import torch
 from torch import nn
 

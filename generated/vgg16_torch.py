@@ -1,4 +1,5 @@
 """Vgg16 in PyTorch, 3x224x224 -> 1000, 138,357,544 parameters. Written by `netdsl compile --target torch`."""
+
 import torch
 from torch import nn
 

@@ -1,4 +1,5 @@
 """VitB16 in PyTorch, 3x224x224 -> 1000, 86,567,656 parameters. Written by `netdsl compile --target torch`."""
+
 from collections import OrderedDict
 
 import torch

@@ -10,8 +10,8 @@ def check_labels(labels, num_classes):
     if not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(f"labels must be whole numbers, not {labels.dtype}")
     if labels.size == 0 or labels.min() < 0 or labels.max() >= num_classes:
-        found = f"{labels.min()} to {labels.max()}" if labels.size else "none"
-        raise ValueError(f"labels must lie in 0 to {num_classes - 1}, found {found}")
+        these = f"these are {labels.min()} to {labels.max()}" if labels.size else "there are none"
+        raise ValueError(f"labels must lie in 0 to {num_classes - 1}, {these}")
 
 
 def cross_entropy(logits, labels):
@@ -74,7 +74,7 @@ def probabilities_of(target, like):
     if target.shape != like.shape:
         raise ValueError(f"probabilities of the shape {target.shape} for outputs of the shape {like.shape}")
     if not (target.size and target.min() >= 0):
-        raise ValueError(f"probabilities must be at least 0, found {target.min() if target.size else 'none'}")
+        raise ValueError(f"probabilities must be at least 0, the least is {target.min() if target.size else 'none'}")
     return target.astype(like.dtype)
 
 
@@ -112,8 +112,8 @@ def bce(logits, target):
     if target.shape != logits.shape:
         raise ValueError(f"the targets have the shape {target.shape}, the network's outputs {logits.shape}")
     if not (target.size and target.min() >= 0 and target.max() <= 1):
-        found = f"{target.min()} to {target.max()}" if target.size else "none"
-        raise ValueError(f"targets must lie in 0 to 1, found {found}")
+        these = f"these are {target.min()} to {target.max()}" if target.size else "there are none"
+        raise ValueError(f"targets must lie in 0 to 1, {these}")
     target = target.astype(logits.dtype)
     wrong = (1 - target) * np.maximum(logits, 0) + target * np.maximum(-logits, 0)
     loss = (wrong + np.log1p(np.exp(-np.abs(logits)))).mean()

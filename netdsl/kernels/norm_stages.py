@@ -61,11 +61,10 @@ class GroupNorm(NormStage):
         rows, hat = x.reshape(-1, n * self.shape[0]), x_hat.reshape(-1, n * self.shape[0])
         ones = np.ones(len(rows), rows.dtype)
         np.subtract(rows, self.group_means(np.dot(ones, rows), n), out=hat)
-        variance = lambda: self.group_means(np.einsum("ij,ij->j", hat, hat), n)  # noqa: E731
-        var, left = variance(), self.group_means(np.dot(ones, hat), n)
+        var, left = self.group_means(np.einsum("ij,ij->j", hat, hat), n), self.group_means(np.dot(ones, hat), n)
         if is_felt(left, var):
             hat -= left
-            var = variance()
+            var = self.group_means(np.einsum("ij,ij->j", hat, hat), n)
         self.inv_std[b] = 1 / np.sqrt(var + self.eps)
         hat *= self.inv_std[b]
         self.scaled(x_hat, y)
