@@ -106,7 +106,7 @@ class History:
         if not self.epochs:
             return paragraph("no epoch is finished")
         with style():
-            curves = svg_text(draw_curves(self))
+            curves = svg_text(draw_curves(self.column, self.best and self.best.epoch))
         title = heading("1 epoch" if len(self) == 1 else f"{len(self)} epochs")
         head = titles(self.columns)
         rows = [cells(row, self.columns) for row in self.epochs]

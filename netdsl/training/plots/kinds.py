@@ -170,7 +170,8 @@ def _svg_file(figure: Figure) -> str:
 def _curves(view: RunView, options: Options) -> Figure:
     from netdsl.training.plots.curves import draw_curves
 
-    return draw_curves(view.history, view.net.recipe.loss)
+    history = view.history
+    return draw_curves(history.column, history.best and history.best.epoch, view.net.recipe.loss)
 
 
 def _confusion(view: RunView, options: Options) -> Figure:
