@@ -207,3 +207,14 @@ def test_a_module_that_normalises_by_other_numbers_is_found(monkeypatch, emitter
 def test_a_network_without_params_is_verified(layers):
     report = verify(compile_text(f"input 2x5x4\n{layers}\ntrain {{ loss mse }}"))
     assert report.ok, str(report)
+
+
+def test_a_direction_is_not_the_batch_itself():
+    """A norm forgets the size of its input, so along x nothing of a wrong gradient by x is seen."""
+    net = compile_text("input 6x7x2\n3 * { inorm } -> conv 1 -> prelu\ntrain { loss mse }")
+    for seed in range(4):
+        network = network_to_check(net, seed, "float64")
+        right = network.layers[0].backward
+        network.layers[0].backward = lambda dy, right=right: (np.concatenate([right(dy)[0][:2], 0 * dy[2:]]),)
+        x, y = random_batch(net, 4, seed)
+        assert not gradient_check(net, x.astype(np.float64), y.astype(np.float64), seed, network).ok
