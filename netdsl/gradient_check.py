@@ -14,6 +14,7 @@ TOLERANCE, LARGEST_TOLERANCE = 1e-7, 1e-3
 STEPS = (1e-5, 1e-6, 1e-4, 1e-7, 1e-8)
 DIRECTIONS = 3
 DIRECTION = 5  # purpose of a random stream; by that of the batch the direction would be x, which norms do not feel
+ROUNDED = 1e-4  # of the loss: TOLERANCE of it is how far its rounding reaches in a difference over the longest step
 LARGE_WORK = 2e9  # MACs for one gradient check of each param; above it, of all together
 
 Pair = tuple[np.ndarray, np.ndarray]
@@ -83,13 +84,16 @@ def gradient_check(
         return float(network.loss(network.logits(x, training=True), y)[0])
 
     network.rng = np.random.default_rng(seed)
-    _, dlogits = network.loss(network.logits(x, training=True), y)
+    value, dlogits = network.loss(network.logits(x, training=True), y)
     dx, grads = network.backward(dlogits)
-    floor = 1e-3 * max([float(np.linalg.norm(g)) for g in (dx, *grads.values())] + [1e-12])
+    largest, size = max(float(np.linalg.norm(g)) for g in (dx, *grads.values())), abs(float(value))
+    floor = max(1e-3 * largest, ROUNDED * size, 1e-15)
     pairs = {"the input": (x, dx)} | {name: (network.params[name], grads[name]) for name in network.params}
     one_by_one = net.graph.num_macs * len(pairs) < LARGE_WORK
     groups = {name: [pair] for name, pair in pairs.items()} if one_by_one else {"the network": list(pairs.values())}
     found = {name: _along_some_direction(loss, group, floor, rng) for name, group in groups.items()}
+    if largest < TOLERANCE * ROUNDED * size:
+        found = {name: one._replace(saw=False) for name, one in found.items()}
     return GradientCheck(
         f"gradient check by central differences{'' if one_by_one else ', all params together'}",
         max(found.values(), key=lambda one: (one.ratio, one.saw)),

@@ -218,3 +218,14 @@ def test_a_direction_is_not_the_batch_itself():
         network.layers[0].backward = lambda dy, right=right: (np.concatenate([right(dy)[0][:2], 0 * dy[2:]]),)
         x, y = random_batch(net, 4, seed)
         assert not gradient_check(net, x.astype(np.float64), y.astype(np.float64), seed, network).ok
+
+
+@pytest.mark.parametrize("count, saw", [(12, True), (20, False)])
+def test_gradients_below_the_rounding_of_the_loss_are_no_false_alarm(count, saw):
+    """Each softmax leaves a seventh: after 12, 1e-11, which a difference of a loss of 1 sees in its first digits; after
+    20 nothing can be told."""
+    net = compile_text(f"input 7\n{count} * {{ softmax }} -> prelu\ntrain {{ loss mse }}")
+    for seed in range(4):
+        x, y = random_batch(net, 4, seed)
+        found = gradient_check(net, x.astype(np.float64), y.astype(np.float64), seed)
+        assert found.ok and found.worst.saw == saw, found
