@@ -103,8 +103,8 @@ def test_the_counters_of_pytorch_and_the_optimizer_of_a_checkpoint_are_passed_ov
 
 
 def test_pytorchs_own_state_dict_fits_the_numpy_networks(tmp_path):
+    torch = pytest.importorskip("torch")
     import safetensors.torch
-    import torch
 
     from netdsl.pipeline import run_module
 
