@@ -18,9 +18,9 @@ _PUBLIC = {
     "load_data": ("netdsl.api", "load_data"),
     "open_run": ("netdsl.api", "open_run"),
     "read_history": ("netdsl.api", "read_history"),
-    "Diagnostic": ("netdsl.diagnostics", "Diagnostic"),
-    "SpecError": ("netdsl.diagnostics", "SpecError"),
-    "UserError": ("netdsl.diagnostics", "UserError"),
+    "Diagnostic": ("netdsl.ground.diagnostics", "Diagnostic"),
+    "SpecError": ("netdsl.ground.diagnostics", "SpecError"),
+    "UserError": ("netdsl.ground.diagnostics", "UserError"),
 }
 __all__ = [*_PUBLIC]
 

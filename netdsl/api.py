@@ -5,16 +5,16 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from netdsl.cli.options import data_dir
 from netdsl.pipeline import Net
-from netdsl.training import views
-from netdsl.training.datasets import Dataset, load_dataset
-from netdsl.training.engine import Engine
-from netdsl.training.history import History
-from netdsl.training.history import read_history as history_of
-from netdsl.training.runs import read_run
-from netdsl.training.session import started, with_settings
-from netdsl.training.watch import Result, Watch
+from netdsl.training.data.datasets import Dataset, load_dataset
+from netdsl.training.data.places import data_dir
+from netdsl.training.loop.session import started, with_settings
+from netdsl.training.loop.watch import Result, Watch
+from netdsl.training.runs import views
+from netdsl.training.runs.engine import Engine
+from netdsl.training.runs.folder import read_run
+from netdsl.training.runs.history import History
+from netdsl.training.runs.history import read_history as history_of
 
 
 def train(

@@ -15,20 +15,20 @@ from typing import TYPE_CHECKING, Any
 from netdsl.analysis.ignores import heard
 from netdsl.analysis.lints import lints
 from netdsl.analysis.summary import Summary, with_picture
-from netdsl.diagnostics import Diagnostic, Edit, SpecError, UserError, bounded_guesses
-from netdsl.ir import Graph
-from netdsl.library import Library, read_spec
-from netdsl.lower import lower
-from netdsl.misfits import misfits
-from netdsl.names import identifier
+from netdsl.graph.ir import Graph
+from netdsl.graph.misfits import misfits
+from netdsl.graph.recipe import Recipe
+from netdsl.ground.diagnostics import Diagnostic, Edit, SpecError, UserError, bounded_guesses
+from netdsl.ground.names import identifier
+from netdsl.ground.source import Source, Span
+from netdsl.language.library import Library, read_spec
+from netdsl.language.lower import lower
+from netdsl.language.syntax.parser import parse
+from netdsl.language.syntax.printer import format_source
 from netdsl.passes.choose_algorithms import chosen, direct
-from netdsl.recipe import Recipe
-from netdsl.source import Source, Span
-from netdsl.syntax.parser import parse
-from netdsl.syntax.printer import format_source
 
 if TYPE_CHECKING:
-    from netdsl.backends.interpreter import LayerNetwork
+    from netdsl.targets.live.interpreter import LayerNetwork
 
 MAX_ROUNDS, MAX_TRIALS = 50, 100  # of `fix_text`
 
@@ -55,7 +55,7 @@ class Net:
         return replace(self, recipe=recipe)
 
     def with_choices(self, choices: Mapping[str, str]) -> Net:
-        """The net whose fast NumPy module computes its layers in these ways, as `netdsl.tuning.tune` gives them."""
+        """The net whose fast NumPy module computes its layers in these ways, as `bench.tuning.tune` gives them."""
         return replace(self, choices=choices)
 
     def summary(self) -> Summary:
@@ -64,7 +64,7 @@ class Net:
 
     def build(self, seed: int | None = None, dtype: Any = "float32") -> LayerNetwork:
         """A network of layer objects with fresh weights; seed defaults to the spec's."""
-        from netdsl.backends.interpreter import LayerNetwork
+        from netdsl.targets.live.interpreter import LayerNetwork
 
         seed = self.recipe.seed if seed is None else seed
         return LayerNetwork(self.graph, self.recipe, seed, dtype)
@@ -82,20 +82,20 @@ class Net:
         assert level in (0, 1, 2), level
         if level not in self._numpy_texts:
             if level:
-                from netdsl.backends.fast_emitter import emit_fast
+                from netdsl.targets.fast.emitter import emit_fast
 
                 self._numpy_texts[level] = emit_fast(
                     self.graph, self.recipe, chosen(self.choices) if level == 2 else direct, level
                 )
             else:
-                from netdsl.backends.numpy_emitter import emit_numpy
+                from netdsl.targets.numpy.emitter import emit_numpy
 
                 self._numpy_texts[level] = emit_numpy(self.graph, self.recipe)
         return self._numpy_texts[level]
 
     def torch_source(self) -> str:
         """The text of the PyTorch module."""
-        from netdsl.backends.torch_emitter import emit_torch
+        from netdsl.targets.torch.emitter import emit_torch
 
         return emit_torch(self.graph, self.recipe)
 

@@ -5,10 +5,10 @@ import inspect
 import numpy as np
 from worst_order import worst
 
-from netdsl.backends.fast_network import FastNetwork
 from netdsl.kernels.losses import mse
-from netdsl.kernels.plane_stages import from_textbook, to_textbook
-from netdsl.kernels.stages import Stages
+from netdsl.stages.planes import from_textbook, to_textbook
+from netdsl.stages.stage import Stages
+from netdsl.targets.fast.network import FastNetwork
 
 
 class Alone(FastNetwork):

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from netdsl.diagnostics import CODES, UserError
+from netdsl.graph.recipe import Recipe
+from netdsl.ground.diagnostics import CODES, UserError
+from netdsl.ground.spelling import correction
+from netdsl.language.train_block import with_entries
 from netdsl.pipeline import check_text, fix_text
-from netdsl.recipe import Recipe
-from netdsl.spelling import correction
-from netdsl.train_block import with_entries
 
 H, T = "input 1x28x28\n", "\nflatten -> linear 10\n"
 END = "flatten -> linear 10\n"

@@ -1,140 +1,123 @@
-"""The floors: a module imports only from lower floors. Reads the imports; imports nothing of netdsl."""
+"""The floors: a module imports from its own folder and from lower floors. Reads the imports; imports nothing of netdsl.
+
+A module belongs to the longest of the names below that it begins with. There are no exemptions, and no circles.
+"""
 
 import ast
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1] / "netdsl"
 
-FLOORS = [
-    {
-        "source",
-        "spelling",
-        "markup",
-        "diagnostics",
-        "encodings",
-        "explanations",
-        "files",
-        "names",
-        "kernels",
-        "reports",
-        "symbols",
-        "tables",
-        "convolution_costs",
-        "schedules",
-    },
-    {"ir", "scopes", "syntax.ast", "syntax.prescan", "syntax.lookalikes", "train_values"},
-    {"layers", "window_rules", "transposed_rules"},
-    {"foreign", "recipe"},
-    {"syntax.habits"},
-    {"syntax.parser", "syntax.printer", "expressions", "misfits", "train_block"},
-    {
-        "attributes",
-        "attribute_mistakes",
-        "unknown_names",
-        "blocks",
-        "definitions",
-        "expectations",
-        "input_constants",
-        "library",
-        "lower",
-        "analysis",
-    },
-    {"passes"},
-    {"backends"},
-    {"pipeline"},
-    {"training", "gradient_check", "tuning", "layer_pages"},
-    {"verify", "bench"},
-    {"cli"},
-    {"", "__main__", "api"},
-]
-WITHIN = {
+FLOORS = (
+    "ground",
     "kernels",
-    "passes",
-    "backends",
-    "training",
-    "cli",
-    "analysis",
+    "stages",
+    "graph",
+    "layers.rules",
     "layers.contract",
-    "diagnostics",
-    "markup",
-    "source",
-    "expressions",
-    "attribute_mistakes",
-    "attributes",
-    "blocks",
-    "definitions",
-    "unknown_names",
-    "expectations",
-    "input_constants",
-    "recipe",
-    "misfits",
-    "window_rules",
-    "transposed_rules",
-    "syntax.ast",
-    "syntax.parser",
-    "files",
-    "ir",
+    "layers",
+    "language",
+    "analysis",
+    "passes",
+    "targets.text",
+    "targets.numpy",
+    "targets.live",
+    "targets.fast",
+    "targets.torch",
+    "pipeline",
     "verify",
     "bench",
-    "tuning",
-}  # modules and folders that their own floor may import
+    "reference",
+    "training.data",
+    "training.scores",
+    "training.drawing",
+    "training.runs",
+    "training.loop",
+    "training.pictures",
+    "api",
+    "cli",
+)
+"""From the ground up. Every folder of netdsl stands here; of single modules only those that lie beside folders."""
+
+PUBLIC = {"", "__main__"}  # the package itself, which imports what is asked for, and `python -m netdsl`
+FOLDERS_ALONE = {"targets", "training"}  # hold folders, and no module
 WORKERS = {"ctypes", "inspect", "mmap", "os", "select", "signal", "sys", "threading", "time", "traceback", "weakref"}
 ONLY_IN = {
-    "lark": {"syntax.parser"},
-    "jinja2": {"backends.emission", "markup", "training.report"},
-    "matplotlib": {"training.plots.style"},
+    "lark": {"language.syntax.parser"},
+    "jinja2": {"targets.text.emission", "ground.markup", "training.pictures.report"},
+    "matplotlib": {"training.drawing.style"},
 }
 
 
 def modules():
+    """Every module of netdsl: its name without `netdsl.`, and its syntax tree."""
     for path in sorted(PACKAGE.rglob("*.py")):
         name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix("__init__").rstrip(".")
         yield name, ast.parse(path.read_text(encoding="utf-8"))
 
 
+NAMES = {name for name, _ in modules()}
+
+
 def floor(name):
-    parts = [name, *([name.partition(".")[0]] if name else [])]
-    return next((i for part in parts for i, floor in enumerate(FLOORS) if part in floor), None)
+    """The number of the longest name of FLOORS that holds it; None for what is not of netdsl."""
+    parts = name.split(".")
+    heads = [".".join(parts[:count]) for count in range(len(parts), 0, -1)]
+    return next((FLOORS.index(head) for head in heads if head in FLOORS), None)
 
 
 def imports(tree):
+    """Full names: of a module, where one is imported, else of what it is imported from."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield node.module
-            yield from (
-                f"{node.module}.{alias.name}"
-                for alias in node.names
-                if node.module in ("netdsl.syntax", "netdsl.kernels")
-            )
+            inner = [f"{node.module}.{alias.name}" for alias in node.names]
+            known = [name for name in inner if name.removeprefix("netdsl.") in NAMES]
+            yield from known
+            if len(known) < len(inner):
+                yield node.module
 
 
-def test_every_module_imports_only_from_lower_floors():
+def own_imports(tree):
+    """The modules of netdsl that a module imports, without `netdsl.`."""
+    return sorted({i.removeprefix("netdsl.") for i in imports(tree) if i.startswith("netdsl.")})
+
+
+def test_every_module_imports_only_from_its_folder_and_lower_floors():
     for name, tree in modules():
-        assert floor(name) is not None or name == "syntax", f"{name} has no floor"
-        for target in imports(tree):
-            target = target.removeprefix("netdsl.") if target.startswith("netdsl.") else None
-            if target is None or floor(target) is None:
-                continue
-            folder = target.partition(".")[0]
-            own = floor(target) == floor(name) and (target in WITHIN or folder in WITHIN)
-            assert floor(target) < floor(name) or own, f"{name} imports {target}"
+        if name in PUBLIC | FOLDERS_ALONE:
+            continue
+        assert floor(name) is not None, f"{name} has no floor"
+        for target in own_imports(tree):
+            assert floor(target) is not None, f"{name} imports {target}, which has no floor"
+            assert floor(target) <= floor(name), f"{name} imports {target}, from a higher floor"
+
+
+def test_no_module_imports_itself_in_a_circle():
+    above = {name: [i for i in own_imports(tree) if i != name] for name, tree in modules() if name not in PUBLIC}
+    while free := [name for name, targets in above.items() if not any(target in above for target in targets)]:
+        for name in free:
+            del above[name]
+    assert not above, f"in or on a circle: {above}"
+
+
+def test_folders_of_folders_hold_no_module():
+    for folder in FOLDERS_ALONE:
+        assert [path.name for path in (PACKAGE / folder).glob("*.py")] == ["__init__.py"]
 
 
 def test_a_layer_file_never_imports_another_layer_file():
     for name, tree in modules():
-        if name.startswith("layers."):
-            assert not [i for i in imports(tree) if i.startswith("netdsl.layers") and i != "netdsl.layers.contract"], (
-                name
-            )
+        if floor(name) == FLOORS.index("layers") and name != "layers":
+            assert not [i for i in own_imports(tree) if floor(i) == FLOORS.index("layers")], name
 
 
-def test_kernels_import_only_numpy_and_the_standard_library():
+def test_kernels_and_stages_import_only_numpy_and_the_standard_library():
     for name, tree in modules():
-        if name.startswith("kernels."):
-            used = {i.split(".")[0] for i in imports(tree) if not i.startswith("netdsl.kernels")}
-            more = {"kernels.workers": WORKERS, "kernels.weights": {"os", "zipfile"}}.get(name, set())
+        if name.startswith(("kernels.", "stages.")):
+            used = {i.split(".")[0] for i in imports(tree) if not i.startswith(("netdsl.kernels", "netdsl.stages"))}
+            more = {"stages.workers": WORKERS, "kernels.weights": {"os", "zipfile"}}.get(name, set())
             assert used <= {"numpy", "math", "json"} | more, name
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from netdsl.diagnostics import CODES, did_you_mean, render, render_all
+from netdsl.ground.diagnostics import CODES, did_you_mean, render, render_all
 from netdsl.pipeline import check_file, check_text
 
 FOLDER = Path(__file__).parent / "golden/diagnostics"

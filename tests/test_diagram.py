@@ -18,7 +18,7 @@ from netdsl.analysis.layer_text import layer_text
 from netdsl.analysis.layered import Piece, lay_out
 from netdsl.analysis.outline import boxes, links, output_box
 from netdsl.analysis.svg import short
-from netdsl.ir import show_shape
+from netdsl.graph.ir import show_shape
 
 SVG = "{http://www.w3.org/2000/svg}"
 PUBLISHED = sorted((ROOT / "tests" / "published").glob("*.net"))

@@ -7,8 +7,8 @@ from conftest import ROOT
 from pages import Page
 
 import netdsl
-from netdsl.markup import table, terminal
-from netdsl.training.history import Epoch, History
+from netdsl.ground.markup import table, terminal
+from netdsl.training.runs.history import Epoch, History
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror='alert(2)'>\"'&amp;"
 

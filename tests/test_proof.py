@@ -13,11 +13,11 @@ from drawing import drawn
 from hypothesis import given, strategies
 from random_nets import specs
 
-from netdsl.diagnostics import UserError
-from netdsl.gradient_check import gradient_check, network_to_check
+from netdsl.ground.diagnostics import UserError
 from netdsl.layers import layer_table
 from netdsl.pipeline import check_text, compile_text
-from netdsl.verify import random_batch, verify
+from netdsl.verify.agreement import random_batch, verify
+from netdsl.verify.gradients import gradient_check, network_to_check
 
 NORMAL, VERIFIED = 8, 3  # networks to plant faults in, and to verify, which takes some seconds each
 ENDS = ("conv 1 -> prelu", "scale 0.5 -> linear 1", "linear 1 -> prelu -> scale", "flatten -> linear 1", "prelu", "bn")

@@ -14,7 +14,7 @@ from random_nets import specs
 
 from netdsl.layers import layer_table
 from netdsl.pipeline import compile_text
-from netdsl.verify import largest_gradient, numpy_run, random_batch, rounded_network, torch_run
+from netdsl.verify.agreement import largest_gradient, numpy_run, random_batch, rounded_network, torch_run
 
 NORMAL = 320
 HUGE = 1e4

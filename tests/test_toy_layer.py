@@ -10,13 +10,13 @@ import pytest
 import netdsl
 from netdsl.layers import register, unregister
 from netdsl.pipeline import run_module
-from netdsl.verify import verify
+from netdsl.verify.agreement import verify
 
 TOY = '''"""`sine`: amplitude * sin(weight * x), a toy layer of one file."""
 
 import numpy as np
 
-from netdsl.ir import ParamSpec
+from netdsl.graph.ir import ParamSpec
 from netdsl.layers.contract import Attr, LayerDef, call_text
 
 
@@ -120,7 +120,7 @@ def test_verify_proves_it_right(net, monkeypatch):
 
     monkeypatch.setitem(sys.modules, "test_toy_sine", type(sys)("test_toy_sine"))
     sys.modules["test_toy_sine"].Sine = Sine
-    monkeypatch.setattr("netdsl.verify.run_module", with_sine)
+    monkeypatch.setattr("netdsl.verify.agreement.run_module", with_sine)
     report = verify(net)
     assert report.ok, str(report)
     assert any("PyTorch, float64: gradient of sine1.weight" in check.name for check in report.checks)
@@ -133,10 +133,10 @@ def test_verify_finds_a_wrong_backward(net, sine, monkeypatch):
         **{**vars(sine), "backward": lambda dy, saved: (1.001 * right(dy, saved)[0], right(dy, saved)[1])}
     )
     monkeypatch.setattr(
-        "netdsl.backends.interpreter.layer_of", lambda op: wrong if op == "sine" else netdsl.layers.layer_of(op)
+        "netdsl.targets.live.interpreter.layer_of", lambda op: wrong if op == "sine" else netdsl.layers.layer_of(op)
     )
-    monkeypatch.setattr("netdsl.verify.torch_checks", lambda *args: [])
-    monkeypatch.setattr("netdsl.verify._optimizer_steps", lambda *args: [])
+    monkeypatch.setattr("netdsl.verify.agreement.torch_checks", lambda *args: [])
+    monkeypatch.setattr("netdsl.verify.agreement._optimizer_steps", lambda *args: [])
     failed = [check.name for check in verify(net).checks if not check.ok]
     assert "gradient check by central differences, float64" in failed
     assert "module = layers, float64: gradient of the input" in failed

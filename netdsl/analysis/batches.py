@@ -2,8 +2,8 @@
 
 from math import prod
 
-from netdsl.diagnostics import UserError
-from netdsl.ir import Graph
+from netdsl.graph.ir import Graph
+from netdsl.ground.diagnostics import UserError
 from netdsl.layers import layer_of
 
 

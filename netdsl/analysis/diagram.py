@@ -15,7 +15,7 @@ from netdsl.analysis.layer_text import layer_text
 from netdsl.analysis.layered import Layout, Piece, lay_out
 from netdsl.analysis.outline import Box, Frame, Item, boxes, links, output_box
 from netdsl.analysis.svg import EDGE, FAMILY, FONT, GLYPH, INK, MUTED, PAPER, dark_style, rect, short, text
-from netdsl.ir import Graph, Node, show_shape
+from netdsl.graph.ir import Graph, Node, show_shape
 from netdsl.layers.contract import plural
 
 ROW, PAD, BAR = 16.0, 8.0, 19.0  # height of a line, margin inside, height of a frame's title

@@ -10,9 +10,9 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import replace
 
 from netdsl.analysis.outline import Box, Frame, Item, boxes, full_outline, links
-from netdsl.ir import Graph
+from netdsl.graph.ir import Graph
+from netdsl.ground.symbols import plain_value
 from netdsl.layers.contract import plural
-from netdsl.symbols import plain_value
 
 MAX_BOXES = 36
 MAX_ROWS = 100  # lines of text from the input to the output: about two pages of a screen

@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from netdsl.diagnostics import CODES, Diagnostic, did_you_mean
-from netdsl.source import Source, Span
+from netdsl.ground.diagnostics import CODES, Diagnostic, did_you_mean
+from netdsl.ground.source import Source, Span
 
 _COMMENT = re.compile(r'"[^"\n]*"|#[^\n]*')
 _IGNORE = re.compile(r"#\s*netdsl\s*:\s*ignore\b[ \t:]*(?P<codes>[^#\n]*)", re.IGNORECASE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from netdsl.ir import Node
+from netdsl.graph.ir import Node
 from netdsl.layers import layer_of
 from netdsl.layers.contract import REQUIRED, Attr
 

@@ -1,6 +1,6 @@
 """In which layout PyTorch's gradients arrive: transposed, where a map was seen as tokens."""
 
-from netdsl.ir import Graph
+from netdsl.graph.ir import Graph
 from netdsl.layers import layer_of
 
 

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 
 from netdsl.analysis.loss import logits_value
-from netdsl.diagnostics import Diagnostic, Edit
-from netdsl.ir import Graph, Node
+from netdsl.graph.ir import Graph, Node
+from netdsl.graph.recipe import Recipe
+from netdsl.ground.diagnostics import Diagnostic, Edit
+from netdsl.ground.source import Span
+from netdsl.language.syntax import ast
 from netdsl.layers import layer_of
-from netdsl.recipe import Recipe
-from netdsl.source import Span
-from netdsl.syntax import ast
 
 LARGEST_SHARE, LARGE = 0.9, 100_000  # of the params in one layer; of fewer params nothing is said
 

@@ -1,6 +1,6 @@
 """Which value the loss reads."""
 
-from netdsl.ir import Graph
+from netdsl.graph.ir import Graph
 from netdsl.layers import layer_of
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from netdsl.ir import Graph, Scope
-from netdsl.symbols import plain_value
+from netdsl.graph.ir import Graph, Scope
+from netdsl.ground.symbols import plain_value
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from netdsl.ir import Graph, Node, Shape
+from netdsl.graph.ir import Graph, Node, Shape
 
 Places = np.ndarray
 """Sorted indices along one axis; those below 0 and from its size on lie in padding."""

@@ -8,9 +8,9 @@ from math import prod
 
 from netdsl.analysis.layer_text import written_text
 from netdsl.analysis.loss import logits_value
-from netdsl.ir import Graph, Node, show_shape
+from netdsl.graph.ir import Graph, Node, show_shape
+from netdsl.graph.recipe import Recipe
 from netdsl.layers.contract import plural
-from netdsl.recipe import Recipe
 
 FLOAT32 = 4  # bytes
 HEAD = ("layer", "", "output", "params", "MACs")
@@ -203,12 +203,12 @@ class Summary:
 
     def table_html(self) -> str:
         """The table for a page."""
-        from netdsl.markup import table  # here, since only a notebook has use for it
+        from netdsl.ground.markup import table  # here, since only a notebook has use for it
 
         return table(HEAD, self.rows(), 2, self.total())
 
     def _repr_html_(self) -> str:
-        from netdsl.markup import heading, paragraph
+        from netdsl.ground.markup import heading, paragraph
 
         return heading(self._title()) + self.table_html() + "".join(map(paragraph, self.facts()))
 
@@ -216,6 +216,6 @@ class Summary:
 def with_picture(graph: Graph, html: str) -> str:
     """What is said of a network in a notebook, beside its diagram."""
     from netdsl.analysis.diagram import diagram_svg
-    from netdsl.markup import beside
+    from netdsl.ground.markup import beside
 
     return beside(html, diagram_svg(graph))

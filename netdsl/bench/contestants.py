@@ -16,10 +16,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from netdsl.graph.recipe import OPTIMIZERS
 from netdsl.kernels.weights import read_weights
 from netdsl.pipeline import Net, run_module
-from netdsl.recipe import OPTIMIZERS
-from netdsl.verify import torch_clip, torch_loss
+from netdsl.verify.agreement import torch_clip, torch_loss
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def numpy_model(net: Net, level: int, threads: int, workers: str) -> Any:
 
 
 class _NumpyNetwork:
-    """A network with the methods of `backends.network.Network`."""
+    """A network with the methods of `targets.numpy.network.Network`."""
 
     def __init__(self, job: Job) -> None:
         self.job = job

@@ -18,8 +18,8 @@ from netdsl.bench.contestants import ENTRIES, Entry, Job, installed_version
 from netdsl.bench.guard import Guard
 from netdsl.bench.machine import busy_seconds, machine, num_cores
 from netdsl.bench.report import TORCH_FORMATS, Report, Result
-from netdsl.diagnostics import UserError
-from netdsl.ir import Graph
+from netdsl.graph.ir import Graph
+from netdsl.ground.diagnostics import UserError
 from netdsl.layers import layer_of
 from netdsl.pipeline import Net
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from netdsl.kernels.workers import blas_threads
 from netdsl.pipeline import Net
+from netdsl.stages.workers import blas_threads
 
 STEPS, WARM_UP = 10, 3
 _TIMES = {"forward": 1, "backward": 2}  # the multiply-adds of a pass, in those of a layer

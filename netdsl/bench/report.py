@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from netdsl.tables import table_lines
+from netdsl.ground.tables import table_lines
 
 MB = 10**6
 TORCH_FORMATS = ("torch", "torch_channels_last")

@@ -42,7 +42,7 @@ class Worker:
 
     def build(self) -> None:
         """Make the network and the batch, the same in every process."""
-        from netdsl.verify import random_batch
+        from netdsl.verify.agreement import random_batch
 
         self.contestant.build(*random_batch(self.job.net, self.job.batch, self.job.seed))
 

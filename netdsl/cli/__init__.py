@@ -15,7 +15,7 @@ from importlib import import_module
 import click
 
 from netdsl import __version__
-from netdsl.diagnostics import SpecError, TrainingFailed, UserError, did_you_mean, plain
+from netdsl.ground.diagnostics import SpecError, TrainingFailed, UserError, did_you_mean, plain
 
 COMMANDS = ("check", "fmt", "summary", "explain", "compile", "verify", "train", "eval", "predict", "plot", "bench")
 
@@ -125,7 +125,7 @@ def run(arguments: list[str] | None = None) -> int:
         error.show()
         return 2
     except SpecError as error:
-        from netdsl.diagnostics import render_all
+        from netdsl.ground.diagnostics import render_all
 
         click.echo(render_all(error.diagnostics, wants_color()), err=True)
         return 1

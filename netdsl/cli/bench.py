@@ -76,9 +76,9 @@ def command(
     from netdsl.bench.contestants import ENTRIES
     from netdsl.bench.machine import num_cores
     from netdsl.bench.match import Disagreement, Options, bench
+    from netdsl.bench.tuning import tuned
     from netdsl.cli import say
     from netdsl.pipeline import compile_file
-    from netdsl.tuning import tuned
 
     net = compile_file(spec)
     if with_profile and int(level) != 2:
@@ -98,7 +98,7 @@ def command(
     profiles = []
     if with_profile:
         from netdsl.bench.profile import profile
-        from netdsl.verify import random_batch
+        from netdsl.verify.agreement import random_batch
 
         profiles = profile(net, *random_batch(net, options.batch, 0), options.threads)
     _show(report, profiles, as_json)

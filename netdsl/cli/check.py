@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from netdsl.diagnostics import plain
+from netdsl.ground.diagnostics import plain
 
 if TYPE_CHECKING:
-    from netdsl.diagnostics import Diagnostic
+    from netdsl.ground.diagnostics import Diagnostic
     from netdsl.pipeline import Net
 
 
@@ -59,7 +59,7 @@ def command(specs: tuple[Path, ...], style: str, fix: bool, diff: bool) -> int:
 
 def _edits(path: Path) -> tuple[str, str, int]:
     """The text of a spec, what `--fix` makes of it, and by how many edits."""
-    from netdsl.library import read_spec
+    from netdsl.language.library import read_spec
     from netdsl.pipeline import fix_text
 
     text = read_spec(path, str(path))
@@ -71,7 +71,7 @@ def _edits(path: Path) -> tuple[str, str, int]:
 def _fixed(path: Path) -> tuple[Net | None, list[Diagnostic]]:
     """Writes what is certain, and checks what was written."""
     from netdsl.cli import say
-    from netdsl.files import write_atomic
+    from netdsl.ground.files import write_atomic
     from netdsl.pipeline import check_file
 
     _, text, count = _edits(path)
@@ -97,7 +97,7 @@ def _show_diff(path: Path) -> None:
 def _show(path: Path, params: int | None, diagnostics: list[Diagnostic], style: str) -> None:
     """The diagnostics in the chosen style, and for a person a last line."""
     from netdsl.cli import say, wants_color
-    from netdsl.diagnostics import render_all, render_concise
+    from netdsl.ground.diagnostics import render_all, render_concise
 
     if style == "json":
         for diagnostic in diagnostics:

@@ -38,8 +38,8 @@ def command(specs: tuple[Path, ...], target: str, level: int, output: Path | Non
       netdsl compile specs/*.net --target all -o generated
     """
     from netdsl.cli import say
-    from netdsl.diagnostics import SpecError
-    from netdsl.files import write_atomic
+    from netdsl.ground.diagnostics import SpecError
+    from netdsl.ground.files import write_atomic
     from netdsl.pipeline import compile_file
 
     targets = TARGETS if target == "all" else (target,)
@@ -73,7 +73,7 @@ def command(specs: tuple[Path, ...], target: str, level: int, output: Path | Non
 
 def _places(texts: Mapping[tuple[str, str], str], output: Path, force: bool) -> dict[Path, str]:
     """Where each text goes; refuses to overwrite what netdsl did not write."""
-    from netdsl.diagnostics import UserError
+    from netdsl.ground.diagnostics import UserError
 
     if output.suffix.lstrip(".").isalpha() and output.suffix != ".py" and not output.is_dir():
         help_text = f"write `-o {output.with_suffix('.py')}`, or for a folder a name without `{output.suffix}`"

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from netdsl.training.datasets import Dataset
-    from netdsl.training.evaluation import Scores
-    from netdsl.training.task import Task
+    from netdsl.training.data.datasets import Dataset
+    from netdsl.training.scores.evaluation import Scores
+    from netdsl.training.scores.task import Task
 
 MAX_CONFUSED, MAX_NAME = 20, 10  # classes in a table of confusion, characters of their names
 
@@ -38,8 +38,8 @@ def command(run: Path, data: str | None, checkpoint: str | None, limit: int | No
     import json
 
     from netdsl.cli import say
-    from netdsl.cli.options import data_dir
-    from netdsl.training.views import open_run, score_run
+    from netdsl.training.data.places import data_dir
+    from netdsl.training.runs.views import open_run, score_run
 
     with open_run(run, data_dir(), checkpoint, data, limit, say) as view:
         dataset, scores, task = view.dataset, score_run(view), view.task
@@ -48,7 +48,7 @@ def command(run: Path, data: str | None, checkpoint: str | None, limit: int | No
 
 def _per_class(scores: Scores, task: Task) -> list[dict[str, object]]:
     """Samples or pixels, correct ones and accuracy (None where there are none) of each class, of masks also the IoU."""
-    from netdsl.training.measures import intersection_over_union
+    from netdsl.training.scores.measures import intersection_over_union
 
     if scores.confusion is None:
         return []
@@ -73,7 +73,7 @@ def _as_dict(scores: Scores, task: Task) -> dict[str, object]:
 
 
 def _as_text(scores: Scores, task: Task, dataset: Dataset, which: str) -> str:
-    from netdsl.diagnostics import plain
+    from netdsl.ground.diagnostics import plain
 
     measures = [f", {measure.title} {measure.shown(scores.values[measure.name])}" for measure in task.measures]
     samples = f"{scores.samples} test samples of {plain(dataset.name)}"
@@ -85,7 +85,7 @@ def _as_text(scores: Scores, task: Task, dataset: Dataset, which: str) -> str:
 
 def _class_table(scores: Scores, task: Task, names: list[str]) -> list[str]:
     """A line for each class."""
-    from netdsl.tables import table_lines
+    from netdsl.ground.tables import table_lines
 
     unit, shares = ("pixels", ("accuracy", "iou")) if task.kind == "masks" else ("samples", ("accuracy",))
     rows = [("class", unit, "correct", *("IoU" if key == "iou" else key for key in shares))]
@@ -97,7 +97,7 @@ def _class_table(scores: Scores, task: Task, names: list[str]) -> list[str]:
 
 def _confusion_table(scores: Scores, names: list[str]) -> list[str]:
     """How often each class (row) was taken for which (column), unless there are too many; `.` is never."""
-    from netdsl.tables import table_lines
+    from netdsl.ground.tables import table_lines
 
     if not 2 <= len(names) <= MAX_CONFUSED:
         return []

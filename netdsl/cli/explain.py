@@ -21,8 +21,8 @@ def command(word: str | None) -> int:
       netdsl explain
     """
     from netdsl.cli import lazy_numpy
-    from netdsl.diagnostics import CODES, UserError, did_you_mean
-    from netdsl.explanations import explanation
+    from netdsl.ground.diagnostics import CODES, UserError, did_you_mean
+    from netdsl.reference.explanations import explanation
 
     if word is None:
         for known, title in CODES.items():
@@ -32,8 +32,8 @@ def command(word: str | None) -> int:
         click.echo(explanation(word.upper()), nl=False)
         return 0
     lazy_numpy()
-    from netdsl.foreign import layer_named
-    from netdsl.layer_pages import page, words
+    from netdsl.language.foreign import layer_named
+    from netdsl.reference.layer_pages import page, words
 
     text = page(word) or page(word.lower())
     if text is None:

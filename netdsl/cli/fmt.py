@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from netdsl.diagnostics import Diagnostic
+    from netdsl.ground.diagnostics import Diagnostic
 
 
 @click.command()
@@ -27,7 +27,7 @@ def command(specs: tuple[Path, ...], check: bool, shows_diff: bool) -> int:
       netdsl fmt - < lenet.net
     """
     from netdsl.cli import lazy_numpy, say
-    from netdsl.diagnostics import UserError
+    from netdsl.ground.diagnostics import UserError
 
     lazy_numpy()
     code = 0
@@ -68,8 +68,8 @@ def _is_hidden(file: Path, folder: Path) -> bool:
 def _format(path: Path, check: bool, shows_diff: bool) -> int:
     """The exit code for one spec, which is written if it differs and nothing else is asked for."""
     from netdsl.cli import say, wants_color
-    from netdsl.diagnostics import Diagnostic, render_all
-    from netdsl.files import write_atomic
+    from netdsl.ground.diagnostics import Diagnostic, render_all
+    from netdsl.ground.files import write_atomic
     from netdsl.pipeline import format_text
 
     name = "stdin.net" if str(path) == "-" else str(path)
@@ -95,7 +95,7 @@ def _format(path: Path, check: bool, shows_diff: bool) -> int:
 
 def _read(path: Path, name: str) -> str | Diagnostic:
     """The text, or a Diagnostic where it is not UTF-8. Raises UserError where it cannot be read."""
-    from netdsl.library import MAX_SOURCE, decode_spec, read_spec
+    from netdsl.language.library import MAX_SOURCE, decode_spec, read_spec
 
     return decode_spec(sys.stdin.buffer.read(MAX_SOURCE + 1), name) if str(path) == "-" else read_spec(path, name)
 
@@ -103,7 +103,7 @@ def _read(path: Path, name: str) -> str | Diagnostic:
 def _show_diff(text: str, formatted: str, name: str) -> None:
     import difflib
 
-    from netdsl.diagnostics import plain
+    from netdsl.ground.diagnostics import plain
 
     lines = (_lines(text), _lines(formatted))
     for line in difflib.unified_diff(*lines, name, name, "now", "canonical", lineterm=""):

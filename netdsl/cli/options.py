@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 
 import click
 
@@ -32,9 +30,3 @@ def autotune_option() -> Callable:
         show_default=True,
         help="At -O2: measure once which algorithms are the fastest here, and remember it, or trust estimates.",
     )
-
-
-def data_dir() -> Path | None:
-    """The folder NETDSL_DATA_DIR, where the files of `mnist` and `cifar10` are."""
-    folder = os.environ.get("NETDSL_DATA_DIR")
-    return Path(folder) if folder else None

@@ -10,7 +10,7 @@ import click
 if TYPE_CHECKING:
     import numpy as np
 
-    from netdsl.training.config import RunConfig
+    from netdsl.training.runs.config import RunConfig
 
 SUBJECT = ("features", "receptive")  # kinds that show one image or layer
 
@@ -72,10 +72,10 @@ def command(
       netdsl plot runs/lenet-1 features --layer conv2 --image seven.png
     """
     from netdsl.cli import say
-    from netdsl.cli.options import data_dir
-    from netdsl.training.gallery import draw_all
-    from netdsl.training.plots.kinds import FORMATS, figures, fitting_kinds, font_note, save
-    from netdsl.training.views import open_run
+    from netdsl.training.data.places import data_dir
+    from netdsl.training.pictures.gallery import draw_all
+    from netdsl.training.pictures.kinds import FORMATS, figures, fitting_kinds, font_note, save
+    from netdsl.training.runs.views import open_run
 
     _check_options(kinds, image, sample, layer)
     folder = out or run / "plots"
@@ -96,7 +96,7 @@ def command(
 
 def _check_options(kinds: tuple[str, ...], image: Path | None, sample: int | None, layer: str | None) -> None:
     """Raises UserError for options that would change nothing."""
-    from netdsl.diagnostics import UserError
+    from netdsl.ground.diagnostics import UserError
 
     if image is not None and sample is not None:
         raise UserError("`--image` and `--sample` exclude each other", help="leave out one")

@@ -12,8 +12,8 @@ import click
 if TYPE_CHECKING:
     import numpy as np
 
-    from netdsl.training.config import RunConfig
-    from netdsl.training.task import Task
+    from netdsl.training.runs.config import RunConfig
+    from netdsl.training.scores.task import Task
 
 BATCH = 256  # images that are read at once
 MAX_SHOWN = 24  # samples in the picture of `--plot`
@@ -61,12 +61,12 @@ def command(
     import numpy as np
 
     from netdsl.cli import say
-    from netdsl.training.answer_files import check_out, write_answers
-    from netdsl.training.engine import close_model, engine_threads
-    from netdsl.training.evaluation import answers_of
-    from netdsl.training.normalization import as_fed
-    from netdsl.training.runs import load_run, read_run
-    from netdsl.training.task import decided_task
+    from netdsl.training.data.normalization import as_fed
+    from netdsl.training.runs.answer_files import check_out, write_answers
+    from netdsl.training.runs.engine import close_model, engine_threads
+    from netdsl.training.runs.folder import load_run, read_run
+    from netdsl.training.scores.evaluation import answers_of
+    from netdsl.training.scores.task import decided_task
 
     _check_plot(plot)
     found = read_run(run)
@@ -115,7 +115,7 @@ def _parts(files: Sequence[Path], config: RunConfig, invert: bool | None) -> Ite
     import numpy as np
 
     from netdsl.cli import say
-    from netdsl.training.samples import SUFFIXES, read_samples
+    from netdsl.training.data.samples import SUFFIXES, read_samples
 
     every = [file for path in files for file in _files(path)]
     is_table = [file.suffix.lower() in SUFFIXES for file in every]
@@ -138,10 +138,10 @@ def _parts(files: Sequence[Path], config: RunConfig, invert: bool | None) -> Ite
 
 def _check_images(files: Sequence[Path], config: RunConfig) -> None:
     """Raises UserError for images, and whatever else is no table, where the network takes something else."""
-    from netdsl.diagnostics import UserError, plain
-    from netdsl.training.idx import size_text
-    from netdsl.training.samples import SUFFIXES
-    from netdsl.training.tiles import is_image
+    from netdsl.ground.diagnostics import UserError, plain
+    from netdsl.training.data.idx import size_text
+    from netdsl.training.data.samples import SUFFIXES
+    from netdsl.training.drawing.tiles import is_image
 
     if files and not is_image(config.input_shape):
         text = f"`{plain(str(files[0]))}` is no table of numbers, but the network takes {size_text(config.input_shape)}"
@@ -150,8 +150,8 @@ def _check_images(files: Sequence[Path], config: RunConfig) -> None:
 
 def _files(path: Path) -> list[Path]:
     """The path itself, or the image files of a folder by name. Raises UserError for a folder without any."""
-    from netdsl.diagnostics import UserError
-    from netdsl.training.images import SUFFIXES
+    from netdsl.ground.diagnostics import UserError
+    from netdsl.training.data.images import SUFFIXES
 
     if not path.is_dir():
         return [path]
@@ -162,7 +162,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _check_plot(plot: Path | None) -> None:
-    from netdsl.diagnostics import UserError, plain
+    from netdsl.ground.diagnostics import UserError, plain
 
     if plot and plot.suffix.lower() not in (".png", ".svg"):
         raise UserError(f"cannot draw `{plain(str(plot))}`: a picture ends in .png or .svg")
@@ -170,8 +170,8 @@ def _check_plot(plot: Path | None) -> None:
 
 def _check_drawable(task: Task, takes: tuple[int, ...], gives: tuple[int, ...]) -> None:
     """Raises UserError where there is nothing that a picture could show."""
-    from netdsl.diagnostics import UserError
-    from netdsl.training.tiles import is_image
+    from netdsl.ground.diagnostics import UserError
+    from netdsl.training.drawing.tiles import is_image
 
     if not is_image(takes):
         raise UserError("`--plot` draws images, but the samples of the run are none", help="use `--out FILE.csv`")
@@ -186,8 +186,8 @@ def _draw(
 ) -> None:
     """Writes the picture of these samples, each with its source, its pixels (C, H, W) and the answer."""
     from netdsl.cli import say
-    from netdsl.files import write_atomic
-    from netdsl.training.plots.kinds import draw_answers, font_note, png_bytes, svg_text
+    from netdsl.ground.files import write_atomic
+    from netdsl.training.pictures.kinds import draw_answers, font_note, png_bytes, svg_text
 
     plot.parent.mkdir(parents=True, exist_ok=True)
     figure = draw_answers([(_name(source, short=True), x, answer) for source, x, answer in shown], task)
@@ -208,7 +208,7 @@ def _name(source: tuple[str, int | None], short: bool = False) -> str:
 def read_pixels(files: Sequence[Path], config: RunConfig, invert: bool | None) -> Iterator[np.ndarray]:
     """-> (C, H, W) uint8 of each file, brought to the size that the network takes as in training."""
     from netdsl.cli import say
-    from netdsl.training.images import is_deep, looks_inverted, read_image
+    from netdsl.training.data.images import is_deep, looks_inverted, read_image
 
     shape, fit = config.input_shape, config.recipe.fit
     for file in files:
@@ -225,7 +225,7 @@ def _line(source: tuple[str, int | None], answer: np.ndarray, task: Task, top: i
     """What is said of one sample: probabilities (K,), a mask (H, W), or numbers."""
     import json
 
-    from netdsl.diagnostics import plain
+    from netdsl.ground.diagnostics import plain
 
     said = _in_json(answer, task, top) if as_json else _in_words(answer, task, top)
     if not as_json:

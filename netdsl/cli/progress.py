@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from netdsl.training.history import Epoch
-    from netdsl.training.watch import Progress
+    from netdsl.training.loop.watch import Progress
+    from netdsl.training.runs.history import Epoch
 
 REFRESH = 0.2  # seconds
 
@@ -102,7 +102,7 @@ def epoch_line(row: Epoch, epochs: int) -> str:
 
 def validated(row: Epoch) -> list[tuple[str, str]]:
     """The measures of the validation data that a line tells, by title."""
-    from netdsl.training.measures import MEASURES
+    from netdsl.training.scores.measures import MEASURES
 
     values = [(measure, row.value(f"val_{name}")) for name, measure in MEASURES.items() if measure.in_line]
     return [(measure.title, measure.shown(value)) for measure, value in values if value is not None]

@@ -38,7 +38,7 @@ def command(spec: Path, as_json: bool, svg: Path | None) -> None:
     summary = net.summary()
     if svg is not None:
         from netdsl.analysis.diagram import diagram_svg
-        from netdsl.files import write_atomic
+        from netdsl.ground.files import write_atomic
 
         write_atomic(svg, diagram_svg(net.graph))
     width = shutil.get_terminal_size((0, 0)).columns or None  # COLUMNS, or that of the terminal

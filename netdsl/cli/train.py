@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from netdsl.cli.options import autotune_option, data_dir, level_option
+from netdsl.cli.options import autotune_option, level_option
 from netdsl.cli.progress import Display
+from netdsl.training.data.places import data_dir
 
 if TYPE_CHECKING:
-    from netdsl.training.engine import Engine
-    from netdsl.training.session import Session
-    from netdsl.training.watch import Result
+    from netdsl.training.loop.session import Session
+    from netdsl.training.loop.watch import Result
+    from netdsl.training.runs.engine import Engine
 
 OF_A_RESUMED_RUN = ("spec", "resume", "epochs", "save_every", "plots", "as_json", "quiet")  # options it may have
 
@@ -169,7 +170,7 @@ def _started(
 ) -> AbstractContextManager[Session]:
     """A new run of a spec, with its folder."""
     from netdsl.pipeline import compile_file
-    from netdsl.training.session import started, with_settings
+    from netdsl.training.loop.session import started, with_settings
 
     engine = _engine(*(flags.pop(name) for name in ("backend", "level", "workers", "threads")))
     limit, out, autotune = (flags.pop(name) for name in ("limit", "out", "autotune"))
@@ -205,9 +206,9 @@ def _check_resumed(context: click.Context) -> None:
 def _resumed(spec: Path | None, resume: str, epochs: int | None) -> AbstractContextManager[Session]:
     """A run to go on with: the one named, or the last one of the spec."""
     from netdsl.cli import say
-    from netdsl.names import identifier
-    from netdsl.training.runs import latest_run
-    from netdsl.training.session import check_unchanged, resumed
+    from netdsl.ground.names import identifier
+    from netdsl.training.loop.session import check_unchanged, resumed
+    from netdsl.training.runs.folder import latest_run
 
     if resume.endswith(".net") and spec is None:  # `--resume lenet.net`
         spec, resume = Path(resume), ""
@@ -221,7 +222,7 @@ def _resumed(spec: Path | None, resume: str, epochs: int | None) -> AbstractCont
 
 def _engine(backend: str, level: int | None, workers: str | None, threads: int | None) -> Engine:
     """What the flags ask for; raises UsageError where they contradict each other."""
-    from netdsl.training.engine import Engine
+    from netdsl.training.runs.engine import Engine
 
     if backend == "interp" and level:
         raise click.UsageError(f"`-O {level}` is for the compiled module, not for `--backend interp`")
@@ -233,8 +234,8 @@ def _engine(backend: str, level: int | None, workers: str | None, threads: int |
 
 def _say_start(session: Session, show: Display) -> None:
     from netdsl.cli import wants_color
-    from netdsl.diagnostics import render_all
-    from netdsl.training.fitting import is_copy
+    from netdsl.ground.diagnostics import render_all
+    from netdsl.training.scores.fitting import is_copy
 
     net, dataset = session.net, session.dataset
     if net.warnings and not session.is_resumed:
@@ -247,7 +248,7 @@ def _say_start(session: Session, show: Display) -> None:
 
 def _described(engine: Engine) -> str:
     """`numpy -O2, 2 processes`."""
-    from netdsl.kernels.workers import auto_kind
+    from netdsl.stages.workers import auto_kind
 
     if not engine.is_fast:
         return "layer objects" if engine.backend == "interp" else f"numpy -O{engine.level}"
@@ -259,8 +260,8 @@ def _trained(session: Session, show: Display, save_every: int | None) -> Result:
     """Trains under the display that fits; when it is asked to stop it says how to go on."""
     from netdsl.cli import say
     from netdsl.cli.stopping import stop_on_signals
-    from netdsl.training.runs import has_begun
-    from netdsl.training.watch import Interrupted, Watch
+    from netdsl.training.loop.watch import Interrupted, Watch
+    from netdsl.training.runs.folder import has_begun
 
     _say_start(session, show)
     go_on = f"to go on: netdsl train --resume {session.run}"
@@ -284,9 +285,9 @@ def _trained(session: Session, show: Display, save_every: int | None) -> Result:
 def _draw(session: Session, result: Result, show: Display) -> None:
     """Plots and report of a run that is over."""
     from netdsl.cli import say
-    from netdsl.training.gallery import draw_all
-    from netdsl.training.plots.kinds import font_note
-    from netdsl.training.views import open_run
+    from netdsl.training.pictures.gallery import draw_all
+    from netdsl.training.pictures.kinds import font_note
+    from netdsl.training.runs.views import open_run
 
     with open_run(session.run, data_dir()) as view:
         *_, report = draw_all(view, result.scores)

@@ -27,7 +27,7 @@ def command(spec: Path, batch: int, seed: int, as_json: bool) -> int:
     """
     from netdsl.cli import say
     from netdsl.pipeline import compile_file
-    from netdsl.verify import verify
+    from netdsl.verify.agreement import verify
 
     report = verify(compile_file(spec), batch=batch, seed=seed)
     if as_json:

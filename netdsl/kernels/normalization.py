@@ -2,8 +2,6 @@
 
 import numpy as np
 
-from netdsl.kernels.plane_stages import Input
-
 
 def constant(numbers, shape):
     """One number, or one for each channel, as float32 that fits arrays (N, *shape): (C, 1, 1) for maps, else (D,)."""
@@ -21,19 +19,3 @@ def normalize(x, mean, std):
 def normalize_backward(dy, std):
     """dx = dy / std."""
     return dy / constant(std, dy.shape[1:])
-
-
-class NormalizedInput(Input):
-    """The network's input, (n, C, H, W) -> (x - mean) / std as (H, W, n, C); vectors and tokens keep their axes."""
-
-    def __init__(self, w, shape, mean, std):
-        self.start(w)
-        self.z = w.arrays(lambda n: (n, *shape))
-        self.y = w.arrays(lambda n: (*shape[1:], n, shape[0])) if len(shape) == 3 else None
-        self.mean, self.std = constant(mean, shape), constant(std, shape)
-
-    def forward(self, x):
-        z = self.z[self.w.block]
-        np.subtract(x, self.mean, out=z)
-        z /= self.std
-        return z if self.y is None else super().forward(z)

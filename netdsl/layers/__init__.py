@@ -51,5 +51,5 @@ def spellings() -> list[str]:
 
 
 for _module in pkgutil.iter_modules(__path__):
-    if _module.name != "contract":
+    if _module.name != "contract" and not _module.ispkg:
         register(importlib.import_module(f"{__name__}.{_module.name}").LAYER)

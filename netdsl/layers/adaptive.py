@@ -1,9 +1,9 @@
 """`adaptive`: average pooling to a given size."""
 
+from netdsl.ground.symbols import pair_text
 from netdsl.kernels.resample import averaging_matrix, resample, resample_adjoint
-from netdsl.kernels.shape_stages import Resample
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, require_rank
-from netdsl.symbols import pair_text
+from netdsl.stages.shapes import Resample
 
 
 def adaptive_shape(attrs, x):

@@ -1,7 +1,7 @@
 """`add`: the sum of its branches, element by element."""
 
-from netdsl.kernels.plane_stages import Add
 from netdsl.layers.contract import LayerDef, StageCall, equal_shapes
+from netdsl.stages.planes import Add
 
 
 def add_shape(attrs, *inputs):

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from netdsl.diagnostics import SpecProblem
-from netdsl.ir import ParamSpec, show_shape
-from netdsl.kernels.plane_stages import BatchNorm
+from netdsl.graph.ir import ParamSpec, show_shape
+from netdsl.ground.diagnostics import SpecProblem
 from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text, straight
+from netdsl.stages.planes import BatchNorm
 
 
 def bn_shape(attrs, x):

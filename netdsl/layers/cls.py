@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from netdsl.ir import ParamSpec
+from netdsl.graph.ir import ParamSpec
+from netdsl.ground.symbols import value_text
 from netdsl.layers.contract import LayerDef, require_rank
-from netdsl.symbols import value_text
 
 
 def cls_shape(attrs, x):

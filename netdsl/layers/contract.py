@@ -30,7 +30,7 @@ Shapes are without the batch axis; `attrs` is a dict of attr name -> value, comp
     implied_by: names of losses that contain this layer: as the last one, it is left out of what the loss reads
 
 A kernel is an undecorated module-level `def` that names only numpy, math, builtins, its arguments and other kernels:
-its text is copied into emitted modules (backends/kernel_source.py). Buffers are updated in place by forward, in
+its text is copied into emitted modules (targets/text/kernel_source.py). Buffers are updated in place by forward, in
 training.
 A layer whose forward takes `rng` saves the factor that it multiplied x by (so that a comparison can reuse the draw).
 """
@@ -42,10 +42,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from netdsl.diagnostics import SpecProblem
-from netdsl.ir import ParamSpec, Shape, show_shape
-from netdsl.kernels.pointwise import Pointwise
-from netdsl.symbols import value_text
+from netdsl.graph.ir import ParamSpec, Shape, show_shape
+from netdsl.ground.diagnostics import SpecProblem
+from netdsl.ground.symbols import value_text
+from netdsl.stages.pointwise import Pointwise
 
 Attrs = Mapping[str, object]
 Kind = Literal["int", "pair", "sides", "size", "float", "word"]
@@ -91,7 +91,7 @@ class Attr:
 
 @dataclass(frozen=True)
 class StageCall:
-    """A stage that computes a layer fast (kernels/stages.py): its class and the arguments behind the worker and, where
+    """A stage that computes a layer fast (stages/stage.py): its class and the arguments behind the worker and, where
     the constructor has a `name`, the layer's name. costs: estimated nanoseconds for a sample, of a training step and
     at inference."""
 

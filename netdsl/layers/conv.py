@@ -2,18 +2,18 @@
 
 import numpy as np
 
-from netdsl.convolution_costs import bilinear_cost, fourier_points, patch_cost, rows_cost
-from netdsl.diagnostics import SpecProblem
-from netdsl.ir import ParamSpec, show_shape
-from netdsl.kernels.bilinear import BilinearConv, fourier, winograd
-from netdsl.kernels.convolutions import PatchConv, PointConv, RowConv
-from netdsl.kernels.depthwise import DepthConv
-from netdsl.kernels.grouped import GroupedConv
+from netdsl.graph.ir import ParamSpec, show_shape
+from netdsl.ground.diagnostics import SpecProblem
+from netdsl.ground.symbols import pair_text, plain_value
 from netdsl.kernels.windows import windows, windows_adjoint
-from netdsl.kernels.winograd_rows import WinogradRows
 from netdsl.layers.contract import NO_SIDES, REQUIRED, Attr, LayerDef, StageCall, call_text, require_rank
-from netdsl.symbols import pair_text, plain_value
-from netdsl.window_rules import are_even, given_sides, sides_text, torch_sides
+from netdsl.layers.rules.convolution_costs import bilinear_cost, fourier_points, patch_cost, rows_cost
+from netdsl.layers.rules.windows import are_even, given_sides, sides_text, torch_sides
+from netdsl.stages.bilinear import BilinearConv, fourier, winograd
+from netdsl.stages.convolutions import PatchConv, PointConv, RowConv
+from netdsl.stages.depthwise import DepthConv
+from netdsl.stages.grouped import GroupedConv
+from netdsl.stages.winograd_rows import WinogradRows
 
 
 def conv_resolve(attrs, x):

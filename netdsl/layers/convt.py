@@ -1,10 +1,10 @@
 """`convt`: transposed convolution, which makes maps larger."""
 
+from netdsl.ground.symbols import pair_text
 from netdsl.kernels.transposed import transposed_backward, transposed_forward
-from netdsl.kernels.transposed_stages import TransposedConv
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, require_rank
-from netdsl.symbols import pair_text
-from netdsl.transposed_rules import transposed_macs, transposed_options, transposed_params, transposed_shape
+from netdsl.layers.rules.transposed import transposed_macs, transposed_options, transposed_params, transposed_shape
+from netdsl.stages.transposed import TransposedConv
 
 
 def convt_shape(attrs, x):

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from netdsl.diagnostics import SpecProblem
-from netdsl.ir import show_shape
-from netdsl.kernels.shape_stages import Crop
+from netdsl.graph.ir import show_shape
+from netdsl.ground.diagnostics import SpecProblem
+from netdsl.ground.symbols import plain_value
 from netdsl.layers.contract import Attr, LayerDef, StageCall, require_rank
-from netdsl.symbols import plain_value
-from netdsl.window_rules import sides_text
+from netdsl.layers.rules.windows import sides_text
+from netdsl.stages.shapes import Crop
 
 
 def crop_resolve(attrs, x):

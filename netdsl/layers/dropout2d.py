@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from netdsl.diagnostics import SpecProblem
-from netdsl.ir import show_shape
-from netdsl.kernels.plane_stages import Factor
+from netdsl.graph.ir import show_shape
+from netdsl.ground.diagnostics import SpecProblem
 from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text, require_rank
+from netdsl.stages.planes import Factor
 
 
 def dropout2d_shape(attrs, x):

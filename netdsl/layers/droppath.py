@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from netdsl.kernels.plane_stages import Factor
 from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text
+from netdsl.stages.planes import Factor
 
 
 def droppath_forward(x, p, training, rng):

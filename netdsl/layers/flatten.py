@@ -2,8 +2,8 @@
 
 from math import prod
 
-from netdsl.kernels.plane_stages import Flatten
 from netdsl.layers.contract import LayerDef, StageCall
+from netdsl.stages.planes import Flatten
 
 
 def flatten_shape(attrs, x):

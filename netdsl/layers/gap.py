@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from netdsl.kernels.plane_stages import GlobalAverage
 from netdsl.layers.contract import LayerDef, StageCall, require_rank
+from netdsl.stages.planes import GlobalAverage
 
 
 def gap_shape(attrs, x):

@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 
-from netdsl.kernels.activations import Gelu
 from netdsl.kernels.stable import erf
 from netdsl.layers.contract import LayerDef, StageCall
+from netdsl.stages.activations import Gelu
 
 
 def gelu_forward(x):

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from netdsl.kernels.plane_stages import GlobalMaximum
 from netdsl.layers.contract import LayerDef, StageCall, require_rank
+from netdsl.stages.planes import GlobalMaximum
 
 
 def gmp_shape(attrs, x):

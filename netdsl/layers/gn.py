@@ -2,11 +2,11 @@
 
 from math import prod
 
-from netdsl.diagnostics import SpecProblem
-from netdsl.ir import ParamSpec, show_shape
+from netdsl.graph.ir import ParamSpec, show_shape
+from netdsl.ground.diagnostics import SpecProblem
 from netdsl.kernels.group_norms import groups_backward, groups_forward
-from netdsl.kernels.norm_stages import GroupNorm
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text
+from netdsl.stages.norms import GroupNorm
 
 
 def gn_shape(attrs, x):

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from netdsl.kernels.activations import quick_hardswish_backward, quick_hardswish_forward
 from netdsl.layers.contract import LayerDef, pointwise_stages
+from netdsl.stages.activations import quick_hardswish_backward, quick_hardswish_forward
 
 
 def hardswish_forward(x):

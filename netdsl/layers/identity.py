@@ -1,7 +1,7 @@
 """`id`: passes its input on."""
 
-from netdsl.kernels.shape_stages import Identity
 from netdsl.layers.contract import LayerDef, StageCall
+from netdsl.stages.shapes import Identity
 
 
 def identity_forward(x):

@@ -1,10 +1,10 @@
 """`inorm`: instance normalisation, each channel of each map by itself."""
 
-from netdsl.diagnostics import SpecProblem
-from netdsl.ir import ParamSpec, show_shape
+from netdsl.graph.ir import ParamSpec, show_shape
+from netdsl.ground.diagnostics import SpecProblem
 from netdsl.kernels.group_norms import groups_backward, groups_forward
-from netdsl.kernels.norm_stages import GroupNorm
 from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text, require_rank, straight
+from netdsl.stages.norms import GroupNorm
 
 
 def inorm_shape(attrs, x):

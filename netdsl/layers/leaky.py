@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from netdsl.kernels.activations import quick_leaky_backward, quick_leaky_forward
 from netdsl.layers.contract import Attr, LayerDef, call_text, pointwise_stages
+from netdsl.stages.activations import quick_leaky_backward, quick_leaky_forward
 
 
 def leaky_forward(x, slope=0.01):

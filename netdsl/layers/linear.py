@@ -4,10 +4,10 @@ from math import prod
 
 import numpy as np
 
-from netdsl.diagnostics import SpecProblem
-from netdsl.ir import ParamSpec, show_shape
-from netdsl.kernels.plane_stages import Linear
+from netdsl.graph.ir import ParamSpec, show_shape
+from netdsl.ground.diagnostics import SpecProblem
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text
+from netdsl.stages.planes import Linear
 
 
 def linear_shape(attrs, x):

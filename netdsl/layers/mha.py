@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from netdsl.diagnostics import SpecProblem
-from netdsl.ir import ParamSpec
+from netdsl.graph.ir import ParamSpec
+from netdsl.ground.diagnostics import SpecProblem
 from netdsl.kernels.stable import softmax
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, call_text, require_rank
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from netdsl.diagnostics import SpecProblem
-from netdsl.ir import show_shape
-from netdsl.kernels.shape_stages import Mul
+from netdsl.graph.ir import show_shape
+from netdsl.ground.diagnostics import SpecProblem
 from netdsl.layers.contract import LayerDef, StageCall
+from netdsl.stages.shapes import Mul
 
 
 def _as_rank(x, rank):

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from netdsl.kernels.shape_stages import Pad
+from netdsl.ground.symbols import pair_text, value_text
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, require_rank
-from netdsl.symbols import pair_text, value_text
-from netdsl.window_rules import torch_sides
+from netdsl.layers.rules.windows import torch_sides
+from netdsl.stages.shapes import Pad
 
 
 def pad_shape(attrs, x):

@@ -1,8 +1,8 @@
 """`pixelshuffle`: channels become places, for super-resolution."""
 
-from netdsl.diagnostics import SpecProblem
-from netdsl.kernels.shape_stages import Moved
+from netdsl.ground.diagnostics import SpecProblem
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, require_rank
+from netdsl.stages.shapes import Moved
 
 
 def pixelshuffle_shape(attrs, x):

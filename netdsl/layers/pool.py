@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from netdsl.kernels.plane_stages import MaxPool
 from netdsl.kernels.pooling import window_count, window_slices
 from netdsl.layers.contract import NO_SIDES, REQUIRED, Attr, LayerDef, StageCall, require_rank
-from netdsl.window_rules import pooling_sides, pooling_text
+from netdsl.layers.rules.windows import pooling_sides, pooling_text
+from netdsl.stages.planes import MaxPool
 
 
 def pool_resolve(attrs, x):
@@ -50,7 +50,7 @@ def pool_backward(dy, saved):
 
 
 def pool_torch(attrs, x):
-    return pooling_text("nn.MaxPool2d", attrs, 'nn.ConstantPad2d({}, -torch.inf)')
+    return pooling_text("nn.MaxPool2d", attrs, "nn.ConstantPad2d({}, -torch.inf)")
 
 
 def pool_stages(attrs, x):

@@ -1,8 +1,8 @@
 """`pos`: a learned vector for each position, added to the tokens."""
 
-from netdsl.ir import ParamSpec
+from netdsl.graph.ir import ParamSpec
+from netdsl.ground.symbols import value_text
 from netdsl.layers.contract import LayerDef, require_rank
-from netdsl.symbols import value_text
 
 
 def pos_shape(attrs, x):

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from netdsl.diagnostics import SpecProblem
-from netdsl.ir import ParamSpec, show_shape
-from netdsl.kernels.pointwise import Prelu
+from netdsl.graph.ir import ParamSpec, show_shape
+from netdsl.ground.diagnostics import SpecProblem
 from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text
+from netdsl.stages.pointwise import Prelu
 
 
 def prelu_shape(attrs, x):

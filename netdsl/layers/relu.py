@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from netdsl.kernels.plane_stages import Relu
 from netdsl.layers.contract import LayerDef, StageCall
+from netdsl.stages.planes import Relu
 
 
 def relu_forward(x):

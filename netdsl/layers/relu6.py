@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from netdsl.kernels.pointwise import Clip
 from netdsl.layers.contract import LayerDef, StageCall
+from netdsl.stages.pointwise import Clip
 
 
 def relu6_forward(x):

@@ -2,10 +2,10 @@
 
 from math import prod
 
-from netdsl.diagnostics import SpecProblem
-from netdsl.ir import show_shape
+from netdsl.graph.ir import show_shape
+from netdsl.ground.diagnostics import SpecProblem
+from netdsl.ground.symbols import value_text
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, call_text
-from netdsl.symbols import value_text
 
 
 def reshape_shape(attrs, x):

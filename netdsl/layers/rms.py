@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from netdsl.ir import ParamSpec
-from netdsl.kernels.norm_stages import LayerNorm
+from netdsl.graph.ir import ParamSpec
 from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text, features
+from netdsl.stages.norms import LayerNorm
 
 
 def rms_params(attrs, x):

@@ -1,8 +1,8 @@
 """`scale`: a learned factor for each channel or feature (LayerScale)."""
 
-from netdsl.ir import ParamSpec
-from netdsl.kernels.shape_stages import Scale
+from netdsl.graph.ir import ParamSpec
 from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text, features
+from netdsl.stages.shapes import Scale
 
 
 def factor_shape(x):

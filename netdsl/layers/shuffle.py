@@ -1,8 +1,8 @@
 """`shuffle`: the channels of G groups dealt out in turn, so that grouped convolutions exchange what they know."""
 
-from netdsl.diagnostics import SpecProblem
-from netdsl.kernels.shape_stages import Moved
+from netdsl.ground.diagnostics import SpecProblem
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, require_rank
+from netdsl.stages.shapes import Moved
 
 
 def shuffle_shape(attrs, x):

@@ -1,8 +1,8 @@
 """`sigmoid`: 1 / (1 + exp(-x))."""
 
-from netdsl.kernels.activations import quick_sigmoid_forward
 from netdsl.kernels.stable import sigmoid
 from netdsl.layers.contract import LayerDef, pointwise_stages
+from netdsl.stages.activations import quick_sigmoid_forward
 
 
 def sigmoid_forward(x):

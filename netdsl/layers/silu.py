@@ -1,8 +1,8 @@
 """`silu`: x * sigmoid(x), also called swish."""
 
-from netdsl.kernels.activations import quick_silu_forward
 from netdsl.kernels.stable import sigmoid
 from netdsl.layers.contract import LayerDef, pointwise_stages
+from netdsl.stages.activations import quick_silu_forward
 
 
 def silu_forward(x):

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from netdsl.diagnostics import SpecProblem
-from netdsl.kernels.shape_stages import Slice
+from netdsl.ground.diagnostics import SpecProblem
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, features
+from netdsl.stages.shapes import Slice
 
 
 def slice_shape(attrs, x):

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from netdsl.diagnostics import SpecProblem
+from netdsl.ground.diagnostics import SpecProblem
+from netdsl.ground.symbols import value_text
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, require_rank
-from netdsl.symbols import value_text
 
 
 def take_shape(attrs, x):

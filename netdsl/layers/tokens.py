@@ -1,9 +1,9 @@
 """`tokens`: a map as a sequence of its positions."""
 
-from netdsl.diagnostics import SpecProblem
-from netdsl.ir import show_shape
-from netdsl.kernels.shape_stages import Moved
+from netdsl.graph.ir import show_shape
+from netdsl.ground.diagnostics import SpecProblem
 from netdsl.layers.contract import LayerDef, StageCall, require_rank
+from netdsl.stages.shapes import Moved
 
 
 def tokens_shape(attrs, x):

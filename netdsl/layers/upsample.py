@@ -1,10 +1,10 @@
 """`upsample`: larger maps without weights."""
 
-from netdsl.diagnostics import SpecProblem
+from netdsl.ground.diagnostics import SpecProblem
+from netdsl.ground.symbols import pair_text
 from netdsl.kernels.resample import bilinear_matrix, corner_matrix, resample, resample_adjoint
-from netdsl.kernels.shape_stages import Repeat, Resample
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, require_rank
-from netdsl.symbols import pair_text
+from netdsl.stages.shapes import Repeat, Resample
 
 
 def upsample_shape(attrs, x):

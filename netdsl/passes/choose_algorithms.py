@@ -24,7 +24,7 @@ def direct(ways: Sequence[StageCall], training: bool) -> StageCall:
 
 
 def chosen(answers: Mapping[str, str]) -> Choice:
-    """The way that was measured to be the fastest (`netdsl.tuning`), where there is an answer, else the cheapest."""
+    """The way that was measured to be the fastest (bench.tuning), where there is an answer, else the cheapest."""
 
     def choose(ways: Sequence[StageCall], training: bool) -> StageCall:
         close = worth_measuring(ways, training)

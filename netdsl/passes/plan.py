@@ -14,14 +14,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
-from netdsl.ir import Graph, Node
-from netdsl.kernels.convolutions import ConvStage
-from netdsl.kernels.norm_stages import FrozenNorm
-from netdsl.kernels.plane_stages import Add, BatchNorm, Factor, MaxPool, Relu
-from netdsl.kernels.shape_stages import Identity
+from netdsl.graph.ir import Graph, Node
 from netdsl.layers import layer_of
 from netdsl.layers.contract import StageCall
 from netdsl.passes.choose_algorithms import Choice, cheapest
+from netdsl.stages.convolutions import ConvStage
+from netdsl.stages.norms import FrozenNorm
+from netdsl.stages.planes import Add, BatchNorm, Factor, MaxPool, Relu
+from netdsl.stages.shapes import Identity
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from math import prod
 
-from netdsl.ir import Graph
+from netdsl.graph.ir import Graph
 
 _LARGEST = 32  # samples; measured: small products of 16 rows run at half the speed, above 32 little is gained
 _MAP_BYTES = 1 << 26  # of the largest map

@@ -5,11 +5,11 @@ import pytest
 
 from netdsl.analysis.batches import check_batch
 from netdsl.cli import run
-from netdsl.diagnostics import UserError
+from netdsl.ground.diagnostics import UserError
 from netdsl.pipeline import compile_text
-from netdsl.training.engine import Engine
-from netdsl.training.loop import train
-from netdsl.verify import torch_model, verify
+from netdsl.training.loop.epochs import train
+from netdsl.training.runs.engine import Engine
+from netdsl.verify.agreement import torch_model, verify
 
 VECTOR = "input 4\nlinear 8 nobias -> bn -> relu -> linear 2\n"
 POINT = "input 3x4x4\nconv 4 k4 nobias -> bn -> relu -> flatten -> linear 2\n"
@@ -59,7 +59,7 @@ def test_commands_refuse_a_batch_of_one(command, folder, capsys):
 
 
 def test_the_training_loop_refuses_too(tmp_path):
-    from netdsl.training.datasets import load_dataset
+    from netdsl.training.data.datasets import load_dataset
 
     net = compile_text("input 2\nlinear 8 nobias -> bn -> relu -> linear 3\ntrain { data spiral, batch 1, epochs 1 }\n")
     with pytest.raises(UserError, match="`bn1`"):

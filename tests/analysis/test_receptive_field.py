@@ -6,7 +6,7 @@ import pytest
 from netdsl.analysis.receptive_field import POINTWISE, RULES, receptive_field
 from netdsl.layers import layer_table
 from netdsl.pipeline import compile_text
-from netdsl.training.inspection import forward_to, gradient_by_input
+from netdsl.training.pictures.inspection import forward_to, gradient_by_input
 
 NETS = {
     "conv": "input 2x13x11\nconv 3 k3 s2 p1",

@@ -53,7 +53,7 @@ def test_a_diff_shows_line_ends_and_lines_as_the_file_has_them(untidy, capsys):
 
 def test_a_spec_in_canonical_form_is_not_written(untidy, monkeypatch):
     untidy.write_text(TIDY)
-    monkeypatch.setattr("netdsl.files.write_atomic", lambda *args: 1 / 0)
+    monkeypatch.setattr("netdsl.ground.files.write_atomic", lambda *args: 1 / 0)
     assert run(["fmt", str(untidy)]) == 0
     assert run(["fmt", "--check", "--diff", str(untidy)]) == 0
 

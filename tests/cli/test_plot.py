@@ -91,7 +91,7 @@ def test_a_picture_of_many_images_shows_the_first_ones_and_says_so(call):
 
 def test_commands_without_pictures_do_not_load_matplotlib(folder):
     script = (
-        "import sys; from netdsl.cli import run; import netdsl.training.plots.kinds, netdsl.cli.plot\n"
+        "import sys; from netdsl.cli import run; import netdsl.training.pictures.kinds, netdsl.cli.plot\n"
         "code = run(['predict', 'run', 'seven.png'])\n"
         "sys.exit(code or 'matplotlib' in sys.modules)"
     )

@@ -9,8 +9,8 @@ from PIL import Image
 
 from netdsl.cli import run as netdsl
 from netdsl.pipeline import compile_text
-from netdsl.training.datasets import load_dataset
-from netdsl.training.shapes import shapes
+from netdsl.training.data.datasets import load_dataset
+from netdsl.training.data.shapes import shapes
 
 SPECS = {
     "masks": "input 1x32x32\nconv 4 k3 p1 -> relu -> conv 4 k1\ntrain { data shapes, epochs 1 }",
@@ -55,7 +55,7 @@ def rows_of(path):
 
 
 def test_numbers_of_a_table_are_those_of_the_network(call, here):
-    from netdsl.training.views import open_run
+    from netdsl.training.runs.views import open_run
 
     x = np.load(here / "table.npz")["x"]
     with open_run(here / "numbers", None) as view:
@@ -168,8 +168,8 @@ def test_the_samples_of_unequal_files_are_answered_in_their_order(call, here):
 
 
 def test_labels_of_a_run_decide_its_task_as_its_data_do(here):
-    from netdsl.training.task import decided_task
-    from netdsl.training.views import open_run
+    from netdsl.training.runs.views import open_run
+    from netdsl.training.scores.task import decided_task
 
     for name, text in SPECS.items():
         graph = compile_text(text).graph

@@ -19,15 +19,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from netdsl import recipe
 from netdsl.cli import run as netdsl
 from netdsl.cli.progress import Display, time_left
 from netdsl.cli.train import command
-from netdsl.kernels.workers import available_cores
+from netdsl.graph import recipe
 from netdsl.passes.choose_algorithms import cheapest
-from netdsl.training import engine
-from netdsl.training.history import read_history
-from netdsl.training.watch import Progress
+from netdsl.stages.workers import available_cores
+from netdsl.training.loop.watch import Progress
+from netdsl.training.runs import engine
+from netdsl.training.runs.history import read_history
 
 SPIRAL = "input 2\nlinear 16 -> relu\nlinear 3\ntrain {\n  data spiral\n  epochs 3\n  opt adam lr=1e-2\n}\n"
 DIGITS = "input 1x28x28\nflatten -> linear 10\ntrain {\n  data mnist-mini\n  epochs 3\n}\n"
@@ -165,7 +165,7 @@ def test_the_fast_module_is_the_default_and_the_run_says_how_it_was_shared(call,
 def test_what_was_measured_to_be_fastest_is_kept_in_the_run_and_used_again(call, here, monkeypatch):
     (here / "maps.net").write_text("input 1x28x28\nflatten -> linear 10\ntrain { data mnist-mini, epochs 1 }\n")
     made = {}
-    monkeypatch.setattr("netdsl.tuning.tune", lambda *given: {"which": "this"})
+    monkeypatch.setattr("netdsl.bench.tuning.tune", lambda *given: {"which": "this"})
     monkeypatch.setattr("netdsl.pipeline.chosen", lambda choices: made.update(choices) or cheapest)
     assert call("train maps.net -q --limit 99")[0] == 0
     assert json.loads((here / "runs/maps-1/config.json").read_text())["choices"] == {"which": "this"} == made
@@ -259,7 +259,7 @@ def test_a_damaged_checkpoint_is_one_line(call, here):
 
 def digit_image(invert, size=56):
     """A test digit as a grey picture, and its class."""
-    from netdsl.training.datasets import load_dataset
+    from netdsl.training.data.datasets import load_dataset
 
     data = load_dataset("mnist-mini", None)
     pixels = data.x_test[0, 0]

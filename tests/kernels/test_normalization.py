@@ -7,7 +7,7 @@ import pytest
 
 from netdsl.kernels.normalization import normalize, normalize_backward
 from netdsl.pipeline import compile_text, run_module
-from netdsl.training.engine import close_model
+from netdsl.training.runs.engine import close_model
 
 MAP = "input 3x6x5 mean (0.5, -1, 0.1) std (0.5, 2, 3)\nid -> flatten\ntrain { loss mse }"
 VECTOR = "input 4 mean (1, 2, 3, -4) std 0.7\nid\ntrain { loss mse }"

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from netdsl.graph.recipe import OPTIMIZERS, Recipe, optimizer_step
 from netdsl.kernels.optimizers import clipped, norm_of
-from netdsl.recipe import OPTIMIZERS, Recipe, optimizer_step
-from netdsl.train_block import with_entries
+from netdsl.language.train_block import with_entries
 
 TEXTS = [
     *("sgd", "sgd wd=0.1", "sgd momentum=0.9", "sgd momentum=0.9 wd=0.1", "sgd momentum=0.9 nesterov wd=0.1"),

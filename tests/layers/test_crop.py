@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from netdsl.diagnostics import SpecError
+from netdsl.ground.diagnostics import SpecError
 from netdsl.pipeline import check_text, compile_text
 
 

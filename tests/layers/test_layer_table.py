@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from netdsl.analysis.layer_text import layer_text
-from netdsl.diagnostics import SpecError
+from netdsl.ground.diagnostics import SpecError
 from netdsl.layers import layer_of, layer_table
 from netdsl.layers.contract import REQUIRED
 from netdsl.pipeline import compile_text
-from netdsl.verify import same_draws, torch_model
+from netdsl.verify.agreement import same_draws, torch_model
 
 torch = pytest.importorskip("torch")
 

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from netdsl.diagnostics import SpecProblem
+from netdsl.ground.diagnostics import SpecProblem
 from netdsl.layers import layer_of, layer_table
 
 torch = pytest.importorskip("torch")

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from netdsl.diagnostics import UserError
-from netdsl.training.datasets import load_dataset
-from netdsl.training.wanted import Wanted
+from netdsl.ground.diagnostics import UserError
+from netdsl.training.data.datasets import load_dataset
+from netdsl.training.data.wanted import Wanted
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (20, 8, 8)).astype(np.uint8)
@@ -288,7 +288,7 @@ def test_the_test_and_the_validation_part_have_each_class_in_its_share(load):
 
 
 def test_a_class_of_one_sample_is_learned_from_and_built_in_data_are_split_as_ever():
-    from netdsl.training.splits import split_rows, stratified
+    from netdsl.training.data.splits import split_rows, stratified
 
     stay, go = stratified(np.array([0] * 5 + [1]), 3, np.random.default_rng(0), least=1)
     assert 5 in stay and len(go) == 3
@@ -297,7 +297,7 @@ def test_a_class_of_one_sample_is_learned_from_and_built_in_data_are_split_as_ev
 
 
 def test_many_classes_are_split_in_the_time_of_sorting():
-    from netdsl.training.splits import stratified
+    from netdsl.training.data.splits import stratified
 
     labels = RNG.integers(0, 5000, 200_000)
     stay, go = stratified(labels, 20_000, np.random.default_rng(0))
@@ -319,7 +319,7 @@ def test_statistics_are_those_of_the_samples_that_are_learned_from(load):
 
 def test_balanced_weights_count_the_samples_that_are_learned_from(load):
     from netdsl.pipeline import compile_text
-    from netdsl.training.evaluation import fitted
+    from netdsl.training.scores.evaluation import fitted
 
     net = compile_text("input 2\nlinear 3\ntrain { loss ce balanced, val 0.3, seed 5 }\n")
     y = np.array([0] * 50 + [1] * 30 + [2] * 20)

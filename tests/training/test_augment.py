@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netdsl.training import augment, feed, loop, splits
-from netdsl.training.augment import Augmentation, beta, cut, mirrored, moved, rotated, uniforms, whole
+from netdsl.training.data import augment, feed, splits
+from netdsl.training.data.augment import Augmentation, beta, cut, mirrored, moved, rotated, uniforms, whole
+from netdsl.training.loop import epochs as loop
 
 ALL = {"crop": 2, "shift": 1, "rotate": 20.0, "flip": True, "cutout": 3}
 RNG = np.random.default_rng(0)

@@ -6,8 +6,8 @@ import torch
 from torch.optim.swa_utils import AveragedModel
 
 from netdsl.pipeline import compile_text
-from netdsl.training.average import WeightAverage
-from netdsl.training.checkpoint import weights_of
+from netdsl.training.runs.average import WeightAverage
+from netdsl.training.runs.checkpoint import weights_of
 
 NET = compile_text("input 3\nlinear 4 -> bn -> relu\nlinear 2\n", "tiny")
 X = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)

@@ -17,8 +17,8 @@ READ = """
 import resource, sys
 from pathlib import Path
 import PIL.Image, PIL.PngImagePlugin, PIL.JpegImagePlugin, PIL.GifImagePlugin, PIL.TiffImagePlugin, PIL.BmpImagePlugin
-from netdsl.diagnostics import UserError
-from netdsl.training.images import read_image
+from netdsl.ground.diagnostics import UserError
+from netdsl.training.data.images import read_image
 PIL.Image.init()
 pages = int(Path("/proc/self/statm").read_text().split()[0])
 limit = pages * resource.getpagesize() + int(sys.argv[1]) * 2**20

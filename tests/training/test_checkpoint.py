@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from netdsl.diagnostics import UserError
-from netdsl.training.checkpoint import load_checkpoint, save_checkpoint
+from netdsl.ground.diagnostics import UserError
+from netdsl.training.runs.checkpoint import load_checkpoint, save_checkpoint
 
 
 def model(seed=0, **shapes):

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from netdsl.diagnostics import UserError
-from netdsl.training import datasets, idx, images
-from netdsl.training.datasets import BUILT_IN, load_dataset, normalize
-from netdsl.training.images import looks_inverted, read_image
+from netdsl.ground.diagnostics import UserError
+from netdsl.training.data import datasets, idx, images
+from netdsl.training.data.datasets import BUILT_IN, load_dataset, normalize
+from netdsl.training.data.images import looks_inverted, read_image
 
 RNG = np.random.default_rng(0)
 DATA = os.environ.get("NETDSL_DATA_DIR")

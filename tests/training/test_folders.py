@@ -8,11 +8,11 @@ import pytest
 from PIL import Image
 
 from netdsl.cli import run as netdsl
-from netdsl.diagnostics import UserError
-from netdsl.training import folders
-from netdsl.training.datasets import load_dataset
-from netdsl.training.images import bits_used, read_image
-from netdsl.training.wanted import Wanted
+from netdsl.ground.diagnostics import UserError
+from netdsl.training.data import folders
+from netdsl.training.data.datasets import load_dataset
+from netdsl.training.data.images import bits_used, read_image
+from netdsl.training.data.wanted import Wanted
 
 RNG = np.random.default_rng(0)
 GREY = Wanted((1, 8, 8), 2, "ce")
@@ -205,7 +205,7 @@ def test_mixed_sizes_without_a_fit_are_refused_and_fit_is_proposed(tmp_path):
 
 
 def test_a_fit_is_for_inputs_that_an_image_can_have():
-    from netdsl.diagnostics import SpecError
+    from netdsl.ground.diagnostics import SpecError
     from netdsl.pipeline import compile_text
 
     for shape, body in (("4", "linear 2"), ("2x8x8", "gap -> linear 2"), ("3x8", "flatten -> linear 2")):

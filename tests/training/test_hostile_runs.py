@@ -14,18 +14,18 @@ from PIL import Image
 
 import netdsl
 from netdsl import cli
-from netdsl.backends.emission import gate
-from netdsl.diagnostics import SpecError, UserError
+from netdsl.graph.recipe import AUGMENTATIONS, LOSSES, OPTIMIZERS, SCHEDULES, Recipe
+from netdsl.ground.diagnostics import SpecError, UserError
 from netdsl.pipeline import check_file, compile_text
-from netdsl.recipe import AUGMENTATIONS, LOSSES, OPTIMIZERS, SCHEDULES, Recipe
-from netdsl.training.checkpoint import CHECKPOINTS, checkpoint_path, load_checkpoint
-from netdsl.training.config import _CHECKS, RunConfig, read_config, what_changed
-from netdsl.training.engine import MOST_WORKERS
-from netdsl.training.history import read_history
-from netdsl.training.recipe_values import recipe_of
-from netdsl.training.report_tables import environment_tables
-from netdsl.training.run_files import check_files
-from netdsl.training.runs import extended, load_run, read_run, run_net
+from netdsl.targets.text.emission import gate
+from netdsl.training.pictures.report_tables import environment_tables
+from netdsl.training.runs.checkpoint import CHECKPOINTS, checkpoint_path, load_checkpoint
+from netdsl.training.runs.config import _CHECKS, RunConfig, read_config, what_changed
+from netdsl.training.runs.engine import MOST_WORKERS
+from netdsl.training.runs.folder import extended, load_run, read_run, run_net
+from netdsl.training.runs.history import read_history
+from netdsl.training.runs.recipe_values import recipe_of
+from netdsl.training.runs.run_files import check_files
 
 SPEC = "input 2\nlinear 3 -> relu -> linear 3\ntrain { data spiral, epochs 2, opt sgd lr=0.1 momentum=0.9 }\n"
 TEXTS = ["config.json", "metrics.csv", "env.json", "result.json", "model.net"]
@@ -415,7 +415,7 @@ def test_the_run_folder_itself_may_be_a_link(run, tmp_path, capsys):
 
 
 def test_a_folder_with_too_many_files_is_no_run(run, monkeypatch):
-    monkeypatch.setattr("netdsl.training.run_files.MOST_FILES", 5)
+    monkeypatch.setattr("netdsl.training.runs.run_files.MOST_FILES", 5)
     with pytest.raises(UserError, match="more than 5 files"):
         check_files(run)
 

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from netdsl.diagnostics import UserError
+from netdsl.ground.diagnostics import UserError
 from netdsl.pipeline import compile_text
-from netdsl.training import inspection, tiles
-from netdsl.training.datasets import Dataset
-from netdsl.training.evaluation import evaluate
-from netdsl.training.history import Epoch, History
-from netdsl.training.views import RunView
+from netdsl.training.data.datasets import Dataset
+from netdsl.training.drawing import tiles
+from netdsl.training.pictures import inspection
+from netdsl.training.runs.history import Epoch, History
+from netdsl.training.runs.views import RunView
+from netdsl.training.scores.evaluation import evaluate
 
 NET = "input 1x8x8\nconv 4 k3 p1 -> relu -> pool 2 -> conv 6 k3 -> relu -> flatten -> linear 12 -> relu -> linear 5"
 

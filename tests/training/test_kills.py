@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from netdsl.training.checkpoint import checkpoint_path
+from netdsl.training.runs.checkpoint import checkpoint_path
 
 SPEC = """input 1x28x28
 pool 2 -> conv 4 k3 nobias -> bn -> relu -> dropout2d 0.2 -> pool 2
@@ -27,8 +27,8 @@ STEPS = 18  # an epoch
 SERVER = """
 import os, signal, sys
 from netdsl.cli import run
-import netdsl.pipeline, netdsl.training.loop, netdsl.tuning, safetensors.numpy, threadpoolctl, filelock
-import netdsl.backends.fast_emitter, netdsl.training.views, netdsl.backends.interpreter
+import netdsl.pipeline, netdsl.training.loop.epochs, netdsl.bench.tuning, safetensors.numpy, threadpoolctl, filelock
+import netdsl.targets.fast.emitter, netdsl.training.runs.views, netdsl.targets.live.interpreter
 for line in sys.stdin:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     pid = os.fork()

@@ -8,19 +8,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from netdsl.diagnostics import TrainingFailed, UserError
+from netdsl.ground.diagnostics import TrainingFailed, UserError
 from netdsl.pipeline import compile_text
-from netdsl.training import evaluation, failures, loop
-from netdsl.training.checkpoint import checkpoint_path, load_checkpoint
-from netdsl.training.datasets import Dataset, load_dataset
-from netdsl.training.engine import Engine, close_model, new_model
-from netdsl.training.evaluation import BATCH, as_trained, check_fits, evaluate, probabilities, task_of
-from netdsl.training.feed import batches
-from netdsl.training.history import Epoch, quality
-from netdsl.training.loop import train
-from netdsl.training.runs import new_run
-from netdsl.training.splits import split_rows
-from netdsl.training.watch import Watch
+from netdsl.training.data.datasets import Dataset, load_dataset
+from netdsl.training.data.feed import batches
+from netdsl.training.data.splits import split_rows
+from netdsl.training.loop import epochs as loop
+from netdsl.training.loop import failures
+from netdsl.training.loop.epochs import train
+from netdsl.training.loop.watch import Watch
+from netdsl.training.runs.checkpoint import checkpoint_path, load_checkpoint
+from netdsl.training.runs.engine import Engine, close_model, new_model
+from netdsl.training.runs.folder import new_run
+from netdsl.training.runs.history import Epoch, quality
+from netdsl.training.scores import evaluation
+from netdsl.training.scores.evaluation import BATCH, as_trained, check_fits, evaluate, probabilities, task_of
 
 SPEC = """input 2
 linear 16 -> bn -> relu -> dropout 0.2

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from netdsl.diagnostics import UserError
-from netdsl.training import augment
-from netdsl.training.augment import Augmentation, turned_mask
-from netdsl.training.datasets import Dataset, load_dataset
-from netdsl.training.feed import Feed
-from netdsl.training.wanted import Wanted
+from netdsl.ground.diagnostics import UserError
+from netdsl.training.data import augment
+from netdsl.training.data.augment import Augmentation, turned_mask
+from netdsl.training.data.datasets import Dataset, load_dataset
+from netdsl.training.data.feed import Feed
+from netdsl.training.data.wanted import Wanted
 
 RNG = np.random.default_rng(0)
 NET = Wanted((1, 8, 8), 2, "ce")
@@ -161,7 +161,7 @@ def dataset(x, y, classes=("0", "1")):
 
 
 def recipe(**options):
-    from netdsl.recipe import Recipe
+    from netdsl.graph.recipe import Recipe
 
     return Recipe(val=0.0, batch=6, augment=options)
 
@@ -185,7 +185,7 @@ def test_targets_that_are_images_move_with_theirs_and_vectors_do_not():
 
 
 def test_masks_of_another_size_cannot_follow_and_mixup_has_no_masks():
-    from netdsl.diagnostics import SpecError
+    from netdsl.ground.diagnostics import SpecError
     from netdsl.pipeline import compile_text
 
     x, y = blobs()

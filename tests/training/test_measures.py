@@ -5,7 +5,7 @@ import pytest
 from sklearn import metrics
 
 from netdsl.kernels.stable import sigmoid, softmax
-from netdsl.training.measures import ClassTally, NumberTally, intersection_over_union, roc_curve
+from netdsl.training.scores.measures import ClassTally, NumberTally, intersection_over_union, roc_curve
 
 RNG = np.random.default_rng(0)
 ROUNDING = 1e-12  # float64 sums in another order

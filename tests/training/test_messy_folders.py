@@ -5,9 +5,9 @@ import random
 import numpy as np
 from PIL import Image
 
-from netdsl.diagnostics import UserError
-from netdsl.training.datasets import load_dataset
-from netdsl.training.wanted import Wanted
+from netdsl.ground.diagnostics import UserError
+from netdsl.training.data.datasets import load_dataset
+from netdsl.training.data.wanted import Wanted
 
 PARTS = ["train", "val", "test", "valid", "Train"]
 NAMES = [*PARTS, "images", "imgs", "masks", "labels", "annotations", "train_masks", "a", "b", "c", "x y", ".h"]

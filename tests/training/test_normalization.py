@@ -8,18 +8,18 @@ import pytest
 from PIL import Image
 
 from netdsl.cli import run as command
-from netdsl.diagnostics import UserError
+from netdsl.ground.diagnostics import UserError
 from netdsl.pipeline import check_text, compile_file, compile_text, format_text
-from netdsl.training.config import config_of, write_setup
-from netdsl.training.datasets import Dataset
-from netdsl.training.engine import Engine
-from netdsl.training.evaluation import probabilities
-from netdsl.training.feed import Feed
-from netdsl.training.loop import train
-from netdsl.training.normalization import for_network, with_constants
-from netdsl.training.runs import new_run, read_run, run_net
-from netdsl.training.session import check_unchanged, resumed, started
-from netdsl.training.views import open_run, score_run
+from netdsl.training.data.datasets import Dataset
+from netdsl.training.data.feed import Feed
+from netdsl.training.data.normalization import for_network, with_constants
+from netdsl.training.loop.epochs import train
+from netdsl.training.loop.session import check_unchanged, resumed, started
+from netdsl.training.runs.config import config_of, write_setup
+from netdsl.training.runs.engine import Engine
+from netdsl.training.runs.folder import new_run, read_run, run_net
+from netdsl.training.runs.views import open_run, score_run
+from netdsl.training.scores.evaluation import probabilities
 
 SPEC = """# colours
 input 3x6x6  # small ones

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from netdsl.diagnostics import UserError
+from netdsl.ground.diagnostics import UserError
 from netdsl.pipeline import compile_text
-from netdsl.training.datasets import Dataset
-from netdsl.training.history import Epoch, History
-from netdsl.training.plots.kinds import (
+from netdsl.training.data.datasets import Dataset
+from netdsl.training.drawing.style import short_names, style, text
+from netdsl.training.pictures.kinds import (
     KINDS,
     draw,
     draw_answers,
@@ -24,9 +24,9 @@ from netdsl.training.plots.kinds import (
     save,
     svg_text,
 )
-from netdsl.training.plots.style import short_names, style, text
-from netdsl.training.task import decided_task
-from netdsl.training.views import RunView
+from netdsl.training.runs.history import Epoch, History
+from netdsl.training.runs.views import RunView
+from netdsl.training.scores.task import decided_task
 
 IMAGES = "input 3x10x8\nconv 6 k3 p1 -> bn -> relu -> pool 2 -> conv 4 k3 -> relu -> flatten -> linear {classes}"
 NAMES = (
@@ -165,7 +165,7 @@ def test_the_colour_bar_is_as_high_as_the_matrix(view):
 
 
 def test_counts_stand_in_the_confusion_matrix_and_accuracy_beside_it(view):
-    from netdsl.training import inspection
+    from netdsl.training.pictures import inspection
 
     found = inspection.confusion(inspection.answers(view), NAMES)
     shown = words(draw("confusion", view))
@@ -182,8 +182,8 @@ def test_a_hundred_classes_are_drawn_without_numbers():
 
 
 def test_classes_in_thousands_share_the_cells_of_a_picture_of_bounded_size():
-    from netdsl.training.inspection import Confusion
-    from netdsl.training.plots.classes import MOST, draw_confusion
+    from netdsl.training.pictures.classes import MOST, draw_confusion
+    from netdsl.training.pictures.inspection import Confusion
 
     rng, count = np.random.default_rng(0), 3 * MOST
     counts = np.zeros((count, count), np.int64)
@@ -197,7 +197,7 @@ def test_classes_in_thousands_share_the_cells_of_a_picture_of_bounded_size():
 
 
 def test_right_and_wrong_are_told_by_more_than_colour(view):
-    from netdsl.training import inspection
+    from netdsl.training.pictures import inspection
 
     rows = inspection.fixed_samples(30, 8, 0)
     found = inspection.answers(view, rows)
@@ -246,7 +246,7 @@ def test_an_image_of_ones_own_and_a_layer_are_shown(view):
 
 
 def test_a_network_without_mistakes_says_so(view):
-    from netdsl.training import inspection
+    from netdsl.training.pictures import inspection
 
     found = inspection.answers(view)
     figure = draw("mistakes", view, answers=replace(found, labels=found.said))

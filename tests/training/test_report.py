@@ -9,11 +9,11 @@ from pages import Page, browse
 from PIL import Image
 
 from netdsl.cli import run as netdsl
-from netdsl.training.evaluation import Scores
-from netdsl.training.plots.kinds import draw, svg_text
-from netdsl.training.report import duration, report_html, write_report
-from netdsl.training.report_tables import class_table
-from netdsl.training.views import open_run, score_run
+from netdsl.training.pictures.kinds import draw, svg_text
+from netdsl.training.pictures.report import duration, report_html, write_report
+from netdsl.training.pictures.report_tables import class_table
+from netdsl.training.runs.views import open_run, score_run
+from netdsl.training.scores.evaluation import Scores
 
 SPEC = """# a comment </script></style><script>alert(1)</script> & <b>"quotes"</b> ' \N{SNOWMAN}
 input 1x28x28

@@ -15,16 +15,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from netdsl.diagnostics import TrainingFailed, UserError
+from netdsl.ground.diagnostics import TrainingFailed, UserError
 from netdsl.pipeline import compile_text
-from netdsl.training import evaluation, loop
-from netdsl.training.checkpoint import CHECKPOINTS, checkpoint_path
-from netdsl.training.datasets import Dataset
-from netdsl.training.engine import Engine
-from netdsl.training.history import read_history
-from netdsl.training.loop import train
-from netdsl.training.runs import locked, new_run
-from netdsl.training.watch import Interrupted, Watch
+from netdsl.training.data.datasets import Dataset
+from netdsl.training.loop import epochs as loop
+from netdsl.training.loop.epochs import train
+from netdsl.training.loop.watch import Interrupted, Watch
+from netdsl.training.runs.checkpoint import CHECKPOINTS, checkpoint_path
+from netdsl.training.runs.engine import Engine
+from netdsl.training.runs.folder import locked, new_run
+from netdsl.training.runs.history import read_history
+from netdsl.training.scores import evaluation
 
 SPEC = """input 1x8x8
 conv 4 k3 p1 nobias -> bn -> relu -> dropout2d 0.2 -> pool 2
@@ -279,7 +280,7 @@ def test_a_run_that_another_process_trains_is_refused(tmp_path):
     run = new_run("tiny", tmp_path / "run")
     code = f"""import sys
 from pathlib import Path
-from netdsl.training.runs import locked
+from netdsl.training.runs.folder import locked
 with locked(Path({str(run)!r})):
     print("in", flush=True)
     sys.stdin.read()"""

@@ -5,12 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from netdsl.diagnostics import UserError
+from netdsl.ground.diagnostics import UserError
 from netdsl.pipeline import compile_text
-from netdsl.training.config import config_of, write_setup
-from netdsl.training.datasets import load_dataset
-from netdsl.training.engine import Engine
-from netdsl.training.runs import load_run, new_run, read_run
+from netdsl.training.data.datasets import load_dataset
+from netdsl.training.runs.config import config_of, write_setup
+from netdsl.training.runs.engine import Engine
+from netdsl.training.runs.folder import load_run, new_run, read_run
 
 SPEC = "input 2\nlinear 4 -> relu\nlinear 3\ntrain {\n  data spiral\n  opt adam lr=1e-2 betas=(0.8, 0.9)\n}\n"
 ENGINE = Engine("numpy", 2, "threads", 1)

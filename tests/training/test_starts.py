@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from netdsl.cli import run as netdsl
-from netdsl.training import session
+from netdsl.training.loop import session
 
 SPEC = 'input 4\nlinear 8 -> relu -> linear 2\ntrain { data "d.npz", epochs 2, batch 16 }\n'
 
@@ -48,7 +48,7 @@ def test_what_fails_before_the_first_step_leaves_no_folder(here, monkeypatch, ca
 
     (here / "empty").mkdir()
     (here / "runs" / "n-1").mkdir(parents=True)  # another run, which stays
-    target = "netdsl.training.loop.new_model" if place == "new_model" else f"{session.__name__}.{place}"
+    target = "netdsl.training.loop.epochs.new_model" if place == "new_model" else f"{session.__name__}.{place}"
     monkeypatch.setattr(target, fails)
     assert netdsl(["train", "n.net", "--no-plots", *out]) == code
     assert sorted(os.listdir(here)) == ["d.npz", "empty", "n.net", "runs"]

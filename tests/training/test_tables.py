@@ -6,10 +6,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from netdsl.cli import run as netdsl
-from netdsl.diagnostics import UserError
-from netdsl.training import tables
-from netdsl.training.datasets import load_dataset
-from netdsl.training.wanted import Wanted
+from netdsl.ground.diagnostics import UserError
+from netdsl.training.data import tables
+from netdsl.training.data.datasets import load_dataset
+from netdsl.training.data.wanted import Wanted
 
 RNG = np.random.default_rng(0)
 ROWS = [(1.5, -2.0), (3.25, 4.0), (5.0, 6e-3), (7.0, 8.0), (9.0, 10.0), (0.5, 0.25)]

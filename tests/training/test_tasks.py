@@ -7,21 +7,29 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from netdsl.diagnostics import UserError
+from netdsl.graph.recipe import MONITORS
+from netdsl.ground.diagnostics import UserError
 from netdsl.pipeline import compile_text
-from netdsl.recipe import MONITORS
-from netdsl.training.checkpoint import checkpoint_path, load_checkpoint
-from netdsl.training.datasets import Dataset, load_dataset
-from netdsl.training.engine import Engine, close_model
-from netdsl.training.evaluation import BATCH, check_fits, evaluate, fitted, measured_together, predictions, task_of
-from netdsl.training.fitting import adapted, is_copy
-from netdsl.training.history import ORDER, read_history
-from netdsl.training.loop import train
-from netdsl.training.runs import new_run, read_run
-from netdsl.training.session import started
-from netdsl.training.task import decided_task
-from netdsl.training.views import open_run, score_run
-from netdsl.training.watch import Interrupted, Watch
+from netdsl.training.data.datasets import Dataset, load_dataset
+from netdsl.training.loop.epochs import train
+from netdsl.training.loop.session import started
+from netdsl.training.loop.watch import Interrupted, Watch
+from netdsl.training.runs.checkpoint import checkpoint_path, load_checkpoint
+from netdsl.training.runs.engine import Engine, close_model
+from netdsl.training.runs.folder import new_run, read_run
+from netdsl.training.runs.history import ORDER, read_history
+from netdsl.training.runs.views import open_run, score_run
+from netdsl.training.scores.evaluation import (
+    BATCH,
+    check_fits,
+    evaluate,
+    fitted,
+    measured_together,
+    predictions,
+    task_of,
+)
+from netdsl.training.scores.fitting import adapted, is_copy
+from netdsl.training.scores.task import decided_task
 
 RNG = np.random.default_rng(0)
 ENGINES = {

@@ -1,0 +1,180 @@
+"""Measures which of the ways to compute a layer is the fastest here, once: the answers are kept in the user's cache.
+
+The estimates of `passes.choose_algorithms` know the shapes, not the machine. Where ways lie close, each is run alone on
+random numbers, forward and, for training, backward, and the fastest is taken from then on. What was chosen decides
+rounding, so a run records it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from netdsl.analysis.loss import logits_layers
+from netdsl.graph.ir import Graph, Node
+from netdsl.graph.recipe import Recipe
+from netdsl.ground.files import read_json, write_atomic
+from netdsl.layers import layer_of
+from netdsl.layers.contract import StageCall
+from netdsl.passes.choose_algorithms import name_of, worth_measuring
+from netdsl.passes.tile_batch import block_size
+from netdsl.pipeline import Net
+from netdsl.stages.stage import Stages, Worker
+from netdsl.stages.workers import blas_threads
+
+MOST_BYTES = 2**24  # of the file of answers
+RUNS, LONGEST = 5, 0.3  # of a way; seconds after which no further run is made
+IN_DOUBT = 0.9  # what the time of the estimated best counts: another has to be clearly faster
+
+
+def tune(graph: Graph, recipe: Recipe, samples: int, cache: Path | None = None) -> dict[str, str]:
+    """What to choose for every layer where it is not certain: names of `name_of` -> the way's name.
+
+    samples: those that one worker has of a batch. cache: the file that answers are kept in; None for the user's.
+    """
+    file = cache_file() if cache is None else cache
+    known = _read(file)
+    here = known.setdefault(_machine(), {})
+    n = max(1, min(samples, block_size(graph)))
+    found: dict[str, str] = {}
+    measured = False
+    for node in graph.nodes[: logits_layers(graph, recipe.loss)]:
+        offer = layer_of(node.op).stages
+        calls = offer(node.attrs, *graph.input_shapes(node)) if offer else ()
+        for training in (True, False):
+            ways = worth_measuring(calls, training)
+            if len(ways) < 2:
+                continue
+            question = name_of(ways, training)
+            if here.get(f"{n} {question}") not in [way.text for way in ways]:
+                here[f"{n} {question}"] = str(_fastest(graph, node, ways, n, training).text)
+                measured = True
+            found[question] = here[f"{n} {question}"]
+    if measured:
+        _write(file, known)
+    return found
+
+
+def tuned(net: Net, batch: int, workers: int) -> Net:
+    """The net with its choices measured for batches of that size, shared by so many workers."""
+    return net.with_choices(tune(net.graph, net.recipe, max(1, batch // workers)))
+
+
+def cache_file() -> Path:
+    """Where answers are kept: NETDSL_CACHE_DIR, or the place that the system has for caches."""
+    given = os.environ.get("NETDSL_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME")
+    if given:
+        return Path(given, "netdsl", "tuning.json")
+    if os.name == "nt":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home()), "netdsl", "cache", "tuning.json")
+    folder = Path("Library", "Caches") if platform.system() == "Darwin" else Path(".cache")
+    return Path.home() / folder / "netdsl" / "tuning.json"
+
+
+def _machine() -> str:
+    """What the answers depend on beside the question."""
+    cpu = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        told = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+        cpu = f"{told.get('model name', cpu)} {'avx512f' if ' avx512f' in told.get('flags', '') else ''}".strip()
+    except OSError:
+        pass
+    return f"{cpu}, {os.cpu_count()} cores, numpy {np.__version__}"
+
+
+def _read(file: Path) -> dict[str, dict[str, str]]:
+    """What is known; nothing where the file is missing, damaged or no file."""
+    try:
+        known = read_json(file, MOST_BYTES)
+        return {
+            machine: {question: answer for question, answer in answers.items() if isinstance(answer, str)}
+            for machine, answers in known.items()
+        }
+    except (OSError, ValueError, AttributeError):
+        return {}
+
+
+def _write(file: Path, known: Mapping[str, Mapping[str, str]]) -> None:
+    """Keeps what is known; where nothing can be written it is measured again next time. A pipe or a device is let be:
+    to write to one may take for ever."""
+    try:
+        if file.exists() and not file.is_file():
+            return
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(file, json.dumps(known, indent=1, sort_keys=True) + "\n")
+    except OSError:
+        pass
+
+
+class _Alone:
+    """As much of a fast network as a worker with one stage needs."""
+
+    def __init__(self, graph: Graph, node: Node, way: StageCall) -> None:
+        rng = np.random.default_rng(0)
+        self.dtype, self.num_workers = np.dtype(np.float32), 1
+        self.known_constants: dict[object, object] = {}
+        self.buffers: dict[str, np.ndarray] = {}
+        self.stored: dict[str, np.ndarray] = {}
+        for spec in node.params:
+            order = {4: (2, 3, 1, 0), 2: (1, 0)}.get(len(spec.shape), range(len(spec.shape)))
+            shape = [spec.shape[axis] for axis in order]
+            self.stored[spec.full_name(node.name)] = rng.standard_normal(shape).astype(self.dtype)
+        self.stored_grads = [{name: np.zeros_like(array) for name, array in self.stored.items()}]
+        self._shared: dict[object, np.ndarray] = {}
+        self._node, self._way = node, way
+
+    def shared(self, key: object, shape: Sequence[int], dtype: type | None = None) -> np.ndarray:
+        return self._shared.setdefault(key, np.zeros(shape, self.dtype if dtype is None else dtype))
+
+    def wait(self, n: int) -> None:
+        """Nobody else works."""
+
+    def train_stages(self, w: Worker) -> Stages:
+        stages: Any = Stages()
+        stages.it = self._way.kernel(w, self._node.name, *self._way.arguments, **self._way.options)
+        return stages
+
+    infer_stages = train_stages
+
+
+def _fastest(graph: Graph, node: Node, ways: Sequence[StageCall], n: int, training: bool) -> StageCall:
+    """The way that takes the least processor time for a block of n samples."""
+    c, height, width = graph.input_shapes(node)[0]
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((height, width, n, c), np.float32)
+    dy = rng.standard_normal((*node.shape[1:], n, node.shape[0]), np.float32)
+    before = blas_threads(1)
+    try:
+        seconds = [_seconds(graph, node, way, x, dy, training) for way in ways]
+        seconds[0] *= IN_DOUBT
+        return ways[int(np.argmin(seconds))]
+    finally:
+        if before is not None:
+            blas_threads(before)
+
+
+def _seconds(graph: Graph, node: Node, way: StageCall, x: np.ndarray, dy: np.ndarray, training: bool) -> float:
+    """Of a step with this stage; the best of a few."""
+    n = x.shape[2]
+    stage: Any = Worker(_Alone(graph, node, way), 0, n, [slice(0, n)], training, False).s.it
+    best, started = float("inf"), time.perf_counter()
+    stage.refresh()
+    for _ in range(RUNS + 1):
+        begin = time.thread_time()
+        if training:
+            stage.refresh()
+        stage.forward(x)
+        if training:
+            stage.backward(dy)
+        best = min(best, time.thread_time() - begin)
+        if time.perf_counter() - started > LONGEST:
+            break
+    return best

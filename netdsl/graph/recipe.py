@@ -1,0 +1,186 @@
+"""How a network is trained: the checked `Recipe` that a train block makes, and what each of its words means.
+
+The tables LOSSES, OPTIMIZERS, SCHEMES, AUGMENTATIONS and FITS here, and schedules.SCHEDULES, are the only places that
+name what they hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import numpy as np
+
+from netdsl.graph.schedules import SCHEDULES as SCHEDULES
+from netdsl.graph.schedules import rate_factor
+from netdsl.ground.diagnostics import UserError
+from netdsl.kernels import initial, losses, optimizers
+
+DATASETS = ("mnist-mini", "mnist", "cifar10", "spiral", "shapes")
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A kernel; one that takes options, and probabilities where there is mixup; the options: spelling -> kind."""
+
+    plain: Callable
+    rich: Callable | None
+    options: Mapping[str, str]
+
+
+_WEIGHTS = {"weights": "weights", "balanced": "word"}
+LOSSES: Mapping[str, Loss] = {
+    "ce": Loss(losses.cross_entropy, losses.soft_cross_entropy, {"smooth": "fraction", **_WEIGHTS}),
+    "bce": Loss(losses.bce, None, {}),
+    "mse": Loss(losses.mse, None, {}),
+    "nll": Loss(losses.nll, losses.weighted_nll, _WEIGHTS),
+}
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """A kernel, its default learning rate, the options a spec may give: spelling -> (argument, kind), and PyTorch's
+    names of its class and of the arrays that it keeps for each param, in the kernel's order."""
+
+    step: Callable
+    lr: float
+    options: Mapping[str, tuple[str, str]]
+    torch: str
+    state: tuple[str, ...]
+
+
+_DECAY = {"wd": ("weight_decay", "number")}
+_MOMENTUM = {"momentum": ("momentum", "fraction")}
+_EPS = {"eps": ("eps", "positive")}
+_ADAM = {**_DECAY, "betas": ("betas", "pair"), **_EPS}
+OPTIMIZERS: Mapping[str, Optimizer] = {
+    "sgd": Optimizer(optimizers.sgd_step, 1e-2, {**_MOMENTUM, "nesterov": ("nesterov", "word"), **_DECAY}, "SGD", ()),
+    "adam": Optimizer(optimizers.adam_step, 1e-3, _ADAM, "Adam", ("exp_avg", "exp_avg_sq")),
+    "adamw": Optimizer(optimizers.adamw_step, 1e-3, _ADAM, "AdamW", ("exp_avg", "exp_avg_sq")),
+    "rmsprop": Optimizer(
+        optimizers.rmsprop_step,
+        1e-2,
+        {"alpha": ("alpha", "fraction"), **_EPS, **_DECAY, **_MOMENTUM},
+        "RMSprop",
+        ("square_avg",),
+    ),
+    "adagrad": Optimizer(optimizers.adagrad_step, 1e-2, {**_DECAY, **_EPS}, "Adagrad", ("sum",)),
+}
+
+SCHEMES: Mapping[str, tuple[Callable, Callable | None]] = {
+    "he": (initial.he, None),
+    "xavier": (initial.xavier, None),
+    "torch": (initial.torch_uniform, initial.torch_uniform),
+}
+"""Name -> how a weight and how a bias starts (None: zeros)."""
+
+AUGMENTATIONS: Mapping[str, str] = {
+    "shift": "whole",
+    "rotate": "degrees",
+    "flip": "word",
+    "crop": "whole",
+    "cutout": "whole",
+    "mixup": "positive",
+}
+"""Name -> the kind of how much. All but mixup work on images."""
+
+FITS = ("resize", "crop", "pad")
+"""How images of other sizes come to that of the network's input."""
+
+
+MONITORS: Mapping[str, bool] = {
+    "val_loss": False,
+    "val_accuracy": True,
+    "val_f1": True,
+    "val_auc": True,
+    "val_miou": True,
+    "val_mae": False,
+    "val_rmse": False,
+    "val_r2": True,
+}
+"""What may choose the best epoch -> whether more of it is better."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything the train block says.
+
+    options: the optimizer's keyword arguments with `lr` among them; loss_options, schedule_options: those of the loss
+    and the schedule. augment: name of a change -> how much. clip: the largest norm of all gradients together; ema: the
+    decay of the running mean of the weights; patience: epochs without a better one before training stops; fit: how
+    images come to the size of the input; None: not done. monitor: one of MONITORS, the measure of validation data by
+    which one epoch is better than another.
+    """
+
+    data: str = "mnist-mini"
+    val: float = 0.1
+    loss: str = "ce"
+    optimizer: str = "adam"
+    options: Mapping[str, object] = field(default_factory=lambda: {"lr": 1e-3})
+    schedule: str = "const"
+    epochs: int = 5
+    batch: int = 64
+    seed: int = 0
+    init: str = "he"
+    loss_options: Mapping[str, object] = field(default_factory=dict)
+    schedule_options: Mapping[str, object] = field(default_factory=dict)
+    augment: Mapping[str, object] = field(default_factory=dict)
+    clip: float | None = None
+    ema: float | None = None
+    patience: int | None = None
+    fit: str | None = None
+    monitor: str = "val_loss"
+
+    def learning_rate(self, step: int, steps_an_epoch: int) -> float:
+        """That of the step after `step` others, counted over the whole run."""
+        return self.options["lr"] * rate_factor(self.schedule, self.schedule_options, step, self.epochs, steps_an_epoch)
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """What PyTorch calls the arrays that the optimizer keeps for each param, in the order of the kernel's."""
+        return OPTIMIZERS[self.optimizer].state + (("momentum_buffer",) if self.options.get("momentum") else ())
+
+    @property
+    def takes_probabilities(self) -> bool:
+        """Whether the targets of training are mixed, a probability for each class instead of a label."""
+        return self.loss == "ce" and "mixup" in self.augment
+
+
+def loss_kernel(recipe: Recipe) -> tuple[Callable, dict[str, object]]:
+    """The kernel of the recipe's loss, and the keyword arguments that its options are.
+
+    `balanced` is none of them: see resolved_weights.
+    """
+    loss = LOSSES[recipe.loss]
+    options = {key: value for key, value in recipe.loss_options.items() if key != "balanced"}
+    if not options and not recipe.takes_probabilities:
+        return loss.plain, {}
+    assert loss.rich is not None, recipe
+    return loss.rich, {key: tuple(value) if key == "weights" else value for key, value in options.items()}
+
+
+def optimizer_step(recipe: Recipe) -> Callable:
+    """step(params, grads, state, lr) with the recipe's other options bound; where the recipe clips, so does it."""
+    options = {key: value for key, value in recipe.options.items() if key != "lr"}
+    step = partial(OPTIMIZERS[recipe.optimizer].step, **options)
+    if recipe.clip is None:
+        return step
+    return lambda params, grads, state, lr: step(params, optimizers.clipped(grads, recipe.clip), state, lr)
+
+
+def resolved_weights(recipe: Recipe, labels: np.ndarray, classes: int) -> Recipe:
+    """The recipe with numbers in place of `balanced`: class k weighs n / (classes * how often k is among the n labels).
+
+    labels: those of the training data, (N, ...), 0 to classes - 1. scikit-learn's "balanced", after King & Zeng 2001.
+    Raises UserError where a class has no label.
+    """
+    if "balanced" not in recipe.loss_options:
+        return recipe
+    counts = np.bincount(labels.ravel(), minlength=classes)
+    if not counts.all():
+        text = f"`loss {recipe.loss} balanced` finds no training sample of class {int(np.argmin(counts))}"
+        raise UserError(text, help="give the weights themselves: `weights=(1, 2, 1)`")
+    weights = tuple(float(weight) for weight in labels.size / (classes * counts))
+    rest = {key: value for key, value in recipe.loss_options.items() if key != "balanced"}
+    return replace(recipe, loss_options={**rest, "weights": weights})

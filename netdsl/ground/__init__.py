@@ -1,0 +1,1 @@
+"""What everything stands on: sources and diagnostics, names, symbols, files, markup."""

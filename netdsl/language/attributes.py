@@ -1,0 +1,280 @@
+"""What is written after a layer's name, held against the layer's attrs: `bind`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from netdsl.graph.ir import Shape, show_shape
+from netdsl.ground.diagnostics import Diagnostic, Edit, did_you_mean
+from netdsl.ground.source import Span
+from netdsl.language.attribute_mistakes import (
+    Mistake,
+    foreign_key,
+    of_habit,
+    too_many,
+    unknown_attribute,
+    with_key,
+    without,
+)
+from netdsl.language.expressions import ExprError, UnknownShape, Value, evaluate, show_value
+from netdsl.language.syntax import ast
+from netdsl.layers.contract import REQUIRED, Attr, LayerDef
+
+_FLAG = re.compile(r"([A-Za-z_]+?)(\d+(?:x\d+)*)")
+
+
+@dataclass
+class Bound:
+    """attrs is None where a mistake was found; `spans` says where each attr was written."""
+
+    attrs: dict[str, object] | None
+    spans: dict[str, Span]
+    diagnostics: list[Diagnostic]
+
+
+def bind(
+    layer: LayerDef,
+    syntax: ast.Layer,
+    names: Mapping[str, Value],
+    shape: Shape | None,
+    labelled: Callable[[ast.Ref], Shape | None],
+) -> Bound:
+    """The attrs of `layer` as `syntax` gives them, with defaults; every mistake is reported.
+
+    labelled: the shape of what `@name` means; None where it complained, or knows none.
+    """
+    written: dict[str, object] = {}
+    bound = Bound(None, {}, [])
+    complete = True
+    free = [attr for attr in layer.attrs if attr.positional]
+    for arg, following in zip(syntax.args, (*syntax.args[1:], None), strict=False):
+        try:
+            if isinstance(arg.value, ast.Ref):
+                attr, value = _map_size(layer, arg, arg.value, free, labelled)
+            else:
+                attr, value = _argument(layer, arg, following, free, names, shape, written)
+            if attr in free:
+                free.remove(attr)
+            if attr.name in written:
+                raise Mistake(
+                    "N307",
+                    f"`{attr.name}` is given twice",
+                    arg.span,
+                    "leave out one of the two",
+                    notes=(f"the first one is `{bound.spans[attr.name].text}`",),
+                )
+            bound.spans[attr.name] = arg.span
+            written[attr.name] = value
+            written[attr.name] = _converted(layer, attr, value, arg.span)
+        except Mistake as mistake:
+            bound.diagnostics.append(mistake.diagnostic)
+            if mistake.is_last:
+                break
+        except ExprError as error:
+            bound.diagnostics.append(of_habit(layer, arg) or error.diagnostic)
+            break
+        except UnknownShape:
+            complete = False
+    missing = [attr for attr in layer.attrs if attr.default is REQUIRED and attr.name not in written]
+    if missing and complete and not bound.diagnostics:
+        bound.diagnostics.append(_missing(layer, missing[0], syntax))
+    if complete and not bound.diagnostics:
+        bound.attrs = _with_defaults(layer, written)
+    return bound
+
+
+def _with_defaults(layer: LayerDef, written: dict[str, object]) -> dict[str, object]:
+    attrs: dict[str, object] = {}
+    for attr in layer.attrs:
+        default = attrs[attr.default] if isinstance(attr.default, str) else attr.default
+        attrs[attr.name] = written.get(attr.name, default)
+    return attrs
+
+
+def _missing(layer: LayerDef, attr: Attr, syntax: ast.Layer) -> Diagnostic:
+    values = [arg.value.value for arg in syntax.args if arg.key is None and isinstance(arg.value, ast.Number)]
+    needed = sum(a.positional and a.default is REQUIRED for a in layer.attrs)
+    first = 0 if needed > 1 else 2 if attr.kind in ("pair", "sides") else 32
+    while len(values) < needed:
+        values.append((2 * values[-1] or 2) if values else first)
+    example = " ".join(map(str, values[:needed]))
+    return Diagnostic(
+        "N305",
+        f"`{layer.name}` needs {attr.label or f'`{attr.name}`'}",
+        syntax.name_span,
+        help=(f"write a number after it, for example `{syntax.name} {example}`",),
+    )
+
+
+def _map_size(
+    layer: LayerDef, arg: ast.Arg, ref: ast.Ref, free: list[Attr], labelled: Callable[[ast.Ref], Shape | None]
+) -> tuple[Attr, Value]:
+    """The attr that `@skip` sets, and the height and width of that map."""
+    if not any(attr.takes_label for attr in layer.attrs):
+        help_text = f"to go on from it, write `{arg.span.text} -> {layer.name}`"
+        raise Mistake("N303", f"`{layer.name}` takes no label", arg.span, help_text)
+    if not free or not free[0].takes_label:
+        raise Mistake("N306", f"`{layer.name}` takes only one size", arg.span, "leave out one of the two")
+    found = labelled(ref)
+    if found is None:
+        raise UnknownShape
+    if len(found) != 3:
+        message = f"`{arg.span.text}` is {show_shape(found)}, which has no height and width"
+        raise Mistake("N303", message, arg.span, "name a map (CxHxW)")
+    return free[0], found[1:]
+
+
+def _argument(
+    layer: LayerDef,
+    arg: ast.Arg,
+    following: ast.Arg | None,
+    free: list[Attr],
+    names: Mapping[str, Value],
+    shape: Shape | None,
+    written: Mapping[str, object],
+) -> tuple[Attr, Value]:
+    """The attr that `arg` means, and its value as written. following: the next one, if there is one."""
+    if arg.key is not None:
+        attr = next((a for a in layer.attrs if arg.key in a.keys), None)
+        if attr is None or isinstance(arg.value, ast.Name) and arg.value.id not in names:
+            foreign = foreign_key(layer, arg)
+            if foreign is not None:
+                raise foreign
+        if attr is None:
+            raise unknown_attribute(layer, arg.key, arg.key_span or arg.span)
+        if attr.kind == "word":
+            text = f"`{attr.name}` is a word: it takes no value"
+            is_off = isinstance(arg.value, ast.Name) and arg.value.id.lower() == "false"
+            fix = without(arg.span) if is_off else Edit(arg.span, attr.name)
+            raise Mistake("N303", text, arg.span, f"write `{attr.name}` or leave it out", fix=fix)
+        return attr, evaluate(arg.value, names, shape)
+    if isinstance(arg.value, ast.Name) and arg.value.id not in names:
+        return _flag_or_word(layer, arg.value, names, following)
+    value = evaluate(arg.value, names, shape)
+    if not free:
+        raise too_many(layer, arg, value, shape, written)
+    return free[0], value
+
+
+def _flag_or_word(
+    layer: LayerDef, name: ast.Name, names: Mapping[str, Value], following: ast.Arg | None
+) -> tuple[Attr, Value]:
+    """`k5` or `nobias`."""
+    alone = next((a for a in layer.attrs if a.kind != "word" and name.id in a.keys), None)
+    if alone is not None and following is not None and isinstance(following.value, ast.Number | ast.Size):
+        new = f"{name.id}={following.span.text}"
+        between = Span(name.span.source, name.span.end, following.span.start)
+        text = f"`{name.id}` stands without `=`"
+        raise Mistake(
+            "N302", text, name.span.to(following.span), f"write `{new}`", fix=Edit(between, "="), is_last=True
+        )
+    for attr in layer.attrs:
+        if attr.kind == "word" and attr.name == name.id:
+            return attr, True
+    match = _FLAG.fullmatch(name.id)
+    if match:
+        attr = next((a for a in layer.attrs if a.kind != "word" and match[1] in a.keys), None)
+        if attr is not None and match[1] != attr.flag:
+            short = f" or `{attr.flag}{match[2]}`" if attr.flag else ""
+            raise Mistake(
+                "N302",
+                f"unknown attribute `{name.id}` of `{layer.name}`",
+                name.span,
+                f"write `{match[1]}={match[2]}`{short}",
+                fix=Edit(name.span, f"{match[1]}={match[2]}"),
+            )
+        if attr is not None:
+            sizes = tuple(int(part) for part in match[2].split("x"))
+            return attr, sizes[0] if len(sizes) == 1 else sizes
+        near = did_you_mean(match[1], [a.flag for a in layer.attrs if a.flag])
+        if near:
+            text = f"unknown attribute `{name.id}` of `{layer.name}`"
+            guess = f"{near}{match[2]}"
+            raise Mistake("N302", text, name.span, f"did you mean `{guess}`?", fix=Edit(name.span, guess))
+    raise unknown_attribute(layer, name.id, name.span, names)
+
+
+def _converted(layer: LayerDef, attr: Attr, value: Value, span: Span) -> object:
+    """`value` in the attr's kind; complains about kind and range."""
+    if attr.kind == "word":
+        return value
+    if attr.kind == "float":
+        if isinstance(value, bool | tuple | list):
+            raise Mistake("N303", f"`{attr.name}` of `{layer.name}` must be a number, not `{show_value(value)}`", span)
+        return _in_range(layer, attr, value if isinstance(value, float) else float(value), span)
+    if attr.kind == "size" and isinstance(value, int | tuple) and not isinstance(value, bool):
+        sizes = value if isinstance(value, tuple) else (value,)
+        if len(sizes) > 3:
+            raise Mistake("N303", f"`{attr.name}` of `{layer.name}` takes one to three sizes, not {len(sizes)}", span)
+        return tuple(_in_range(layer, attr, size, span) for size in sizes)
+    if attr.kind == "pair" and isinstance(value, tuple):
+        if len(value) != 2:
+            raise Mistake(
+                "N303",
+                f"`{attr.name}` of `{layer.name}` takes one or two sizes, not {len(value)}",
+                span,
+                _pair_help(layer, attr, value),
+            )
+        return tuple(_in_range(layer, attr, size, span) for size in value)
+    if attr.kind == "sides" and isinstance(value, tuple):
+        if len(value) not in (2, 4):
+            message = f"`{attr.name}` of `{layer.name}` takes one, two or four sizes, not {len(value)}"
+            raise Mistake("N303", message, span, "write `1`, `1x2` (H and W) or `0x1x0x0` (top, left, bottom, right)")
+        top, left, *after = (_in_range(layer, attr, size, span) for size in value)
+        bottom, right = after or (top, left)
+        return (top, bottom), (left, right)
+    if (
+        isinstance(value, list)
+        and attr.kind in ("pair", "size", "sides")
+        and all(type(v) is int for v in value)
+        and value
+    ):
+        written = with_key(attr, span) + "x".join(map(str, value))
+        text = f"`{attr.name}` of `{layer.name}` is written as a size, not as a list"
+        if attr.kind == "sides" and len(value) > 2:  # in which order they are meant nobody knows
+            raise Mistake("N303", text, span, "write top, left, bottom, right: `0x1x0x0` is one on the left")
+        raise Mistake("N303", text, span, f"write `{written}`", fix=Edit(span, written))
+    if isinstance(value, bool) or not isinstance(value, int):
+        example = {
+            "pair": "a whole number or a size like `3x5`",
+            "sides": "a whole number or sizes like `1x2` or `0x1x0x0`",
+            "size": "a size like `64x7x7`",
+        }
+        what = example.get(attr.kind, "a whole number")
+        is_whole = isinstance(value, float) and value.is_integer()
+        hints = (f"write `{with_key(attr, span)}{int(value)}`",) if is_whole else ()
+        text = f"`{attr.name}` of `{layer.name}` must be {what}, not `{show_value(value)}`"
+        raise Mistake("N303", text, span, *hints)
+    checked = _in_range(layer, attr, value, span)
+    if attr.kind == "sides":
+        return (checked, checked), (checked, checked)
+    return (checked, checked) if attr.kind == "pair" else checked
+
+
+def _pair_help(layer: LayerDef, attr: Attr, value: tuple[int, ...]) -> str:
+    """What to write instead of more than two sizes; four of them may be meant as sides."""
+    sides = next((a for a in layer.attrs if a.kind == "sides"), None)
+    if len(value) == 4 and sides is not None:
+        return f"write `3` or `3x5`; for each side by itself write `{sides.keys[0]}={show_value(value)}`"
+    if len(value) == 4 and attr.name == "padding":  # of a transposed convolution, where it is what goes
+        return f"write `3` or `3x5`; for each side by itself `crop p={show_value(value)}` behind `{layer.name}`"
+    return "write `3` or `3x5`"
+
+
+def _in_range(layer: LayerDef, attr: Attr, number: int | float, span: Span) -> int | float:
+    if attr.minimum is not None and number < attr.minimum:
+        limit = f"at least {attr.minimum:g}"
+    elif attr.above is not None and number <= attr.above:
+        limit = f"above {attr.above:g}"
+    elif attr.below is not None and number >= attr.below:
+        limit = f"below {attr.below:g}"
+    elif attr.kind != "float" and number >= 2**31:
+        limit = f"below {2**31:_}"
+    else:
+        return number
+    share = attr.below == 1 and 5 <= number <= 99
+    hints = (f"{show_value(number)} per cent is `{number / 100:g}`",) if share else ()
+    text = f"`{attr.name}` of `{layer.name}` must be {limit}, not {show_value(number)}"
+    raise Mistake("N304", text, span, *hints)

@@ -1,0 +1,52 @@
+"""`expect`: conditions on the finished network, checked when the file is compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from netdsl.graph.ir import Node, Shape
+from netdsl.ground.diagnostics import Diagnostic
+from netdsl.language.expressions import ExprError, Names, UnknownShape, evaluate, show_value
+from netdsl.language.syntax import ast
+
+_SHOWN = 8  # layers in a note
+
+
+def unmet(
+    expect: ast.Expect, names: Names, shape: Shape | None, nodes: Sequence[Node], out: Shape
+) -> Diagnostic | None:
+    """What is wrong with an expectation, if anything. names and shape: what is known, and arrives, where it stands."""
+    params = sum(p.size for node in nodes for p in node.params)
+    names = Names(names, {"params": params, "macs": sum(node.macs for node in nodes), "out": out})
+    condition = expect.condition
+    try:
+        holds = evaluate(condition, names, shape)
+        if not isinstance(holds, bool):
+            text = f"`expect` needs a condition, not `{show_value(holds)}`"
+            return Diagnostic("N303", text, condition.span, help=(f"write `expect params == {params:_}`",))
+        return None if holds else _fails(condition, names, shape, nodes)
+    except ExprError as error:
+        return error.diagnostic
+    except UnknownShape:
+        return None
+
+
+def _fails(condition: ast.Expr, names: Names, shape: Shape | None, nodes: Sequence[Node]) -> Diagnostic:
+    """Both numbers, and where the params are."""
+    if not isinstance(condition, ast.Binary) or condition.op in ("and", "or"):
+        return Diagnostic("N401", f"`{condition.span.text}` does not hold", condition.span)
+    left, right = (evaluate(side, names, shape) for side in (condition.left, condition.right))
+    text, found = condition.left.span.text, show_value(left)
+    notes = (_param_note(nodes),) if text == "params" else ()
+    hints = (f"if the network is right, write `expect {text} == {found}`",) if condition.op == "==" else ()
+    message = f"expected {text} {condition.op} {show_value(right)}, but {text} is {found}"
+    return Diagnostic("N401", message, condition.span, notes=notes, help=hints)
+
+
+def _param_note(nodes: Sequence[Node]) -> str:
+    counted = [(node.name, sum(p.size for p in node.params)) for node in nodes if node.params]
+    if not counted:
+        return "no layer has params"
+    shown = ", ".join(f"{name} {count:_}" for name, count in counted[:_SHOWN])
+    rest = len(counted) - _SHOWN
+    return f"the params are: {shown}" + (f" and {rest} layers more" if rest > 0 else "")

@@ -1,0 +1,401 @@
+"""Text to syntax tree. The only module that knows Lark.
+
+Lark builds the tree while it parses (a transformer run afterwards would recurse). After a syntax error the line is
+blanked and the rest parsed again, so that independent mistakes are all found in one go.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import threading
+from pathlib import Path
+from typing import Any
+
+import lark
+from lark import Lark, Token, Transformer, UnexpectedInput, UnexpectedToken
+
+from netdsl.ground.diagnostics import MAX_SHOWN, Diagnostic
+from netdsl.ground.source import Source, Span
+from netdsl.language.syntax import ast
+from netdsl.language.syntax.habits import syntax_help
+from netdsl.language.syntax.lookalikes import lookalikes, repaired
+from netdsl.language.syntax.prescan import prescan
+
+MAX_DIGITS = 18
+MAX_OPERATORS = 100  # one in the other
+TABLES = Path(__file__).parent / "tables.json"
+
+
+def parse(source: Source) -> tuple[ast.Program, list[Diagnostic]]:
+    """The tree of everything that can be understood, and what is wrong with the rest."""
+    found = prescan(source)
+    if found:
+        return ast.Program(Span(source, 0, 0), ()), found
+    strange = lookalikes(source)
+    text = _in_lines(repaired(source.text, strange))
+    program, diagnostics = _parsed(source, text)
+    lines = {d.span.line for d in strange}
+    return program, _in_order(strange + [d for d in diagnostics if d.span.line not in lines])
+
+
+def _parsed(source: Source, text: str) -> tuple[ast.Program, list[Diagnostic]]:
+    """As `parse`, of the text that Lark is to read in place of the source's own; it has the same offsets."""
+    diagnostics: list[Diagnostic] = []
+    blanked: dict[int, int] = {}  # line -> how often: first all but its braces, then all of it
+    while True:
+        try:
+            program, more = _lark(source, text)
+            return program, diagnostics + more
+        except UnexpectedInput as error:
+            span = _error_span(error, source)
+            times = blanked.get(span.line, 0)
+            if times == 0:
+                diagnostics.append(_syntax_error(error, span))
+            if times == 2 or len(diagnostics) >= MAX_SHOWN:
+                return ast.Program(Span(source, 0, 0), ()), diagnostics
+            blanked[span.line] = times + 1
+            text = _blank_line(text, span.start, keep_braces=times == 0)
+
+
+def _in_lines(text: str) -> str:
+    """The text as the grammar reads it, every offset kept: no carriage returns, no new lines inside ( ) and [ ], and no
+    blank lines in a row, of which Lark's regular expressions would remember each."""
+    text = text.replace("\r\n", " \n").replace("\r", "\n")
+    if text.startswith("\ufeff"):
+        text = " " + text[1:]
+    text = re.sub(r"\n[ \t\n]+", lambda match: "\n".ljust(len(match.group())), text)
+    pieces, depth, done = [], 0, 0
+    for match in re.finditer(r'#[^\n]*|"[^"\n]*"|[()\[\]]|\n', text):
+        found = match.group()
+        if found in "([":
+            depth += 1
+        elif found in ")]":
+            depth -= 1
+        elif depth and found[0] in "#\n":
+            pieces += [text[done : match.start()], " " * len(found)]
+            done = match.end()
+    return "".join([*pieces, text[done:]])
+
+
+def grammar_folder() -> Path:
+    """The folder of net.lark and of the language reference: in the wheel netdsl/grammars, in a checkout the one beside
+    the package."""
+    package = Path(__file__).resolve().parents[2]
+    for folder in (package / "grammars", package.parent / "grammars"):
+        if (folder / "net.lark").exists():
+            return folder
+    raise AssertionError(f"net.lark is missing beside {package}")
+
+
+def grammar_text() -> str:
+    """The grammar."""
+    return (grammar_folder() / "net.lark").read_text(encoding="utf-8")
+
+
+def build_lark(builder: Transformer | None = None) -> Lark:
+    """Lark made from the grammar itself; takes longer than parsing does."""
+    return Lark(grammar_text(), parser="lalr", lexer="contextual", maybe_placeholders=True, transformer=builder)
+
+
+def tables() -> dict[str, Any]:
+    """What tables.json holds: Lark's own tables, and of which grammar and which Lark they are."""
+
+    def with_numbers(pairs: list[tuple[str, Any]]) -> dict:
+        return {int(key) if key.isdigit() else key: value for key, value in pairs}
+
+    return json.loads(TABLES.read_text(encoding="utf-8"), object_pairs_hook=with_numbers)
+
+
+def _load_lark(builder: _Builder) -> Lark:
+    """Lark made from tables.json, which `pytest --update-golden` writes; from the grammar where that is not what they
+    were made of. This is how Lark's own standalone parsers load their tables, and four times as fast."""
+    made = tables()
+    if (made["grammar"], made["lark"]) != (hashlib.sha256(grammar_text().encode()).hexdigest(), lark.__version__):
+        return build_lark(builder)
+    return Lark._load_from_dict(made["data"], made["memo"], transformer=builder)
+
+
+_made = threading.local()
+
+
+def _lark(source: Source, text: str) -> tuple[ast.Program, list[Diagnostic]]:
+    """Parse with this thread's Lark and builder: making them takes as long as parsing a page."""
+    if not hasattr(_made, "lark"):
+        _made.builder = _Builder()
+        _made.lark = _load_lark(_made.builder)
+    _made.builder.source, _made.builder.diagnostics, _made.builder.depths = source, [], {}
+    return _made.lark.parse(text + "\n"), _made.builder.diagnostics
+
+
+def _in_order(diagnostics: list[Diagnostic]) -> list[Diagnostic]:
+    return sorted(diagnostics, key=lambda d: d.span.start)
+
+
+def _blank_line(text: str, offset: int, keep_braces: bool) -> str:
+    """`text` with the line around `offset` blanked; the braces stay so that the rest still fits together."""
+    start = text.rfind("\n", 0, offset) + 1
+    end = text.find("\n", offset)
+    end = len(text) if end < 0 else end
+    blank = "".join(c if keep_braces and c in "{}" else " " for c in text[start:end].split("#")[0])
+    return text[:start] + blank.ljust(end - start) + text[end:]
+
+
+# -------------------------------------------------------------------------------------------- syntax errors
+
+_EXPECTED = {
+    "NAME": "a layer",
+    "_NL": "a new line",
+    "_ARROW": "`->`",
+    "LBRACE": "`{`",
+    "RBRACE": "`}`",
+    "STRING": "a value",
+    "RPAR": "`)`",
+    "NUMBER": "a value",
+    "SIZE": "a value",
+    "WORD": "a word",
+    "EQUAL": "`=`",
+    "STAR": "`*`",
+    "COMMA": "`,`",
+    "COLON": "`:`",
+    "MEAN": "`mean`",
+    "STD": "`std`",
+}
+
+
+def _error_span(error: UnexpectedInput, source: Source) -> Span:
+    """The place of the offending text; a line that ends too early is marked at its end."""
+    at = min(
+        error.pos_in_stream if error.pos_in_stream is not None and error.pos_in_stream >= 0 else len(source.text),
+        len(source.text),
+    )
+    if isinstance(error, UnexpectedToken) and error.token.type == "$END":
+        at = len(source.text.rstrip())
+        return Span(source, at, at)
+    text = str(error.token) if isinstance(error, UnexpectedToken) else source.text[at : at + 1]
+    if text.strip() == "" or text.lstrip()[:1] == "#":  # the end of a line
+        return Span(source, at, at)
+    lead = len(text) - len(text.lstrip())
+    return Span(source, at + lead, at + lead + max(1, len(text.strip())))
+
+
+def _syntax_error(error: UnexpectedInput, span: Span) -> Diagnostic:
+    shown = span.text
+    message = f"unexpected `{shown}`" if shown.strip() else "the line ends too early"
+    expected = set(error.expected if isinstance(error, UnexpectedToken) else error.allowed or ())
+    help_text, fix = syntax_help(span, expected, _EXPECTED)
+    return Diagnostic("N101", message, span, help=(help_text,) if help_text else (), fix=fix)
+
+
+# -------------------------------------------------------------------------------------------- the tree
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"\d[\d_]*", text) is not None
+
+
+def _without_tokens(children: list) -> tuple:
+    return tuple(child for child in children if child is not None and not isinstance(child, Token))
+
+
+class _Builder(Transformer):
+    """Called by Lark with the children of each rule, innermost first, while it parses.
+
+    It must not raise (Lark would hide the error). Lark gives a transformer of this kind no positions, so spans are
+    made from the children."""
+
+    def __init__(self) -> None:
+        super().__init__(visit_tokens=False)
+        self.source = Source("", "")
+        self.diagnostics: list[Diagnostic] = []
+        self.depths: dict[int, int] = {}  # id of an operator's or else-if's tree -> how deep it is; emptied each time
+
+    def _span(self, children: list) -> Span:
+        """From the first child to the last; a token is a child where the grammar keeps it (`!rule`)."""
+        spans = [self._token_span(c) if isinstance(c, Token) else c.span for c in children if c is not None]
+        return spans[0].to(spans[-1]) if spans else Span(self.source, 0, 0)
+
+    def _token_span(self, token: Token) -> Span:
+        return Span(self.source, token.start_pos, token.end_pos)
+
+    def _integer(self, digits: str, span: Span) -> int:
+        digits = digits.replace("_", "").lstrip("0") or "0"
+        if len(digits) > MAX_DIGITS:
+            self.diagnostics.append(
+                Diagnostic("N104", f"a number of {len(digits)} digits; at most {MAX_DIGITS} are allowed", span)
+            )
+            return 1
+        return int(digits)
+
+    def _number(self, token: Token) -> int | float:
+        span = self._token_span(token)
+        if _is_number(token):
+            return self._integer(str(token), span)
+        value = float(token.replace("_", "")) if len(token) <= 64 else float("inf")
+        if value in (float("inf"), float("-inf")):
+            self.diagnostics.append(Diagnostic("N104", "a number too large for floating point", span))
+            return 1.0
+        return value
+
+    def _sizes(self, token: Token) -> tuple[int, ...]:
+        return tuple(self._integer(part, self._token_span(token)) for part in token.split("x"))
+
+    def start(self, children: list) -> ast.Program:
+        return ast.Program(self._span(children), _without_tokens(children))
+
+    def input(self, children: list) -> ast.Input:
+        token, *constants = children
+        sizes = self._sizes(token) if token.type == "SIZE" else (self._number(token),)
+        if not all(isinstance(size, int) for size in sizes):
+            self.diagnostics.append(Diagnostic("N303", "an input size is a whole number", self._token_span(token)))
+            sizes = (1,)
+        return ast.Input(self._token_span(token), sizes, tuple(constants))
+
+    def constants(self, children: list) -> ast.Constants:
+        return ast.Constants(self._span(children), str(children[0]), _without_tokens(children))
+
+    def expect(self, children: list) -> ast.Expect:
+        return ast.Expect(self._span(children), children[1])
+
+    def let(self, children: list) -> ast.Let:
+        _, name, _, value = children
+        return ast.Let(self._span(children), name, value)
+
+    def use(self, children: list) -> ast.Use:
+        target = children[1]
+        quoted = target.type == "STRING"
+        return ast.Use(self._span(children), target[1:-1] if quoted else str(target), quoted)
+
+    def block(self, children: list) -> ast.Block:
+        name = children[1]
+        *params, body = _without_tokens(children)
+        span = self._token_span(name)
+        return ast.Block(self._token_span(children[0]).to(span), str(name), tuple(params), body, span)
+
+    def param(self, children: list) -> ast.Param:
+        return ast.Param(self._span(children), *children)
+
+    def body(self, children: list) -> ast.Body:
+        return ast.Body(self._span(children), _without_tokens(children))
+
+    def branch(self, children: list) -> ast.Body:
+        """Lark shares the repetition with `body`, which keeps its tokens."""
+        statements = _without_tokens(children)
+        return ast.Body(statements[0].span.to(statements[-1].span), statements)
+
+    def chain(self, children: list) -> ast.Chain:
+        return ast.Chain(self._span(children), tuple(children))
+
+    def element(self, children: list) -> ast.Element:
+        label, count, primary = children
+        return ast.Element(self._span(children), label, count, primary)
+
+    def label(self, children: list) -> ast.Label:
+        """`name:`, `layer{i}:`; the span is without the colon."""
+        written = [child for child in children if child is not None]
+        parts = [str(c) if isinstance(c, Token) else c for c in written[:-1] if c not in ("{", "}")]
+        spans = [self._token_span(c) if isinstance(c, Token) else c.span for c in written[:-1]]
+        span = spans[0].to(spans[-1])
+        if any(text.isspace() for text in span.text):
+            help_text = "write it in one piece: `layer{i}:`"
+            self.diagnostics.append(Diagnostic("N101", "a label has no spaces", span, help=(help_text,)))
+        return ast.Label(span, tuple(parts))
+
+    def count(self, children: list) -> ast.Expr:
+        return children[0]
+
+    def ref(self, children: list) -> ast.Ref:
+        return ast.Ref(self._token_span(children[0]), str(children[0])[1:])
+
+    def call(self, children: list) -> ast.Call:
+        name = children[0]
+        return ast.Call(self._span(children), str(name), _without_tokens(children), self._token_span(name))
+
+    def merge(self, children: list) -> ast.Merge:
+        op, branches = children[0], _without_tokens(children)
+        return ast.Merge(self._span(children), str(op), branches, self._token_span(op))
+
+    def cond(self, children: list) -> ast.If:
+        condition, then, *otherwise = _without_tokens(children)
+        made = ast.If(self._span(children), condition, then, otherwise[0] if otherwise else None)
+        return self._not_too_deep(made, otherwise or [then], "more than {} `else if` in a row")
+
+    def loop(self, children: list) -> ast.For:
+        *names, items, body = _without_tokens(children)
+        return ast.For(self._span(children), tuple(names), items, body)
+
+    def range(self, children: list) -> ast.Range:
+        return ast.Range(self._span(children), *children)
+
+    def layer(self, children: list) -> ast.Layer:
+        name, *args = children
+        return ast.Layer(self._span(children), str(name), tuple(args), self._token_span(name))
+
+    def call_keyword(self, children: list) -> ast.Arg:
+        return self.keyword_arg(children)
+
+    def plain_arg(self, children: list) -> ast.Arg:
+        return ast.Arg(self._span(children), None, children[0])
+
+    def keyword_arg(self, children: list) -> ast.Arg:
+        return ast.Arg(self._span(children), str(children[0]), children[1], self._token_span(children[0]))
+
+    def number(self, children: list) -> ast.Number:
+        return ast.Number(self._token_span(children[0]), self._number(children[0]))
+
+    def size(self, children: list) -> ast.Size:
+        return ast.Size(self._token_span(children[0]), self._sizes(children[0]))
+
+    def name(self, children: list) -> ast.Name:
+        return ast.Name(self._token_span(children[0]), str(children[0]))
+
+    def in_size(self, children: list) -> ast.InSize:
+        return ast.InSize(self._token_span(children[0]), str(children[0])[3:])
+
+    def unary(self, children: list) -> ast.Expr:
+        made = ast.Unary(self._token_span(children[0]).to(children[1].span), str(children[0]), children[1])
+        return self._not_too_deep(made, [children[1]], "an expression has more than {} operators")
+
+    def binary(self, children: list) -> ast.Expr:
+        left, op, right = children
+        made = ast.Binary(left.span.to(right.span), str(op), left, right)
+        return self._not_too_deep(made, [left, right], "an expression has more than {} operators")
+
+    def _not_too_deep(self, made: Any, parts: list, message: str) -> Any:
+        """`made`, or what it is made of where its tree is so deep that walking it would be too much for Python."""
+        depth = 1 + max(self.depths.get(id(part), 0) for part in parts)
+        if depth > MAX_OPERATORS:
+            if depth == MAX_OPERATORS + 1:
+                self.diagnostics.append(Diagnostic("N004", message.format(MAX_OPERATORS), made.span))
+            self.depths[id(parts[0])] = depth
+            return parts[0]
+        self.depths[id(made)] = depth
+        return made
+
+    def sequence(self, children: list) -> ast.Sequence:
+        return ast.Sequence(self._span(children), _without_tokens(children), children[0] == "(")
+
+    def function(self, children: list) -> ast.Function:
+        name = children[0]
+        return ast.Function(self._span(children), str(name), _without_tokens(children), self._token_span(name))
+
+    def train(self, children: list) -> ast.Train:
+        return ast.Train(self._span(children), _without_tokens(children))
+
+    def entry(self, children: list) -> ast.Entry:
+        key, *settings = children
+        return ast.Entry(self._span(children), str(key), tuple(settings), self._token_span(key))
+
+    def keyed(self, children: list) -> ast.Keyed:
+        return ast.Keyed(self._span(children), str(children[0]), children[1])
+
+    def value(self, children: list) -> ast.Value:
+        token = children[0]
+        if token.type == "NUMBER":
+            return ast.Value(self._token_span(token), self._number(token))
+        quoted = token.type == "STRING"
+        return ast.Value(self._token_span(token), token[1:-1] if quoted else str(token), quoted)
+
+    def values(self, children: list) -> ast.Value:
+        return ast.Value(self._span(children), tuple(self._number(token) for token in children))

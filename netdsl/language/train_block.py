@@ -1,0 +1,225 @@
+"""The train block as a checked `Recipe`: what each entry takes, and what is said about one that is wrong.
+
+`lower_train` reads a whole block, `with_entries` single entries given as text, on the command line for instance.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, fields, replace
+
+from netdsl.graph.misfits import misfits
+from netdsl.graph.recipe import AUGMENTATIONS, DATASETS, FITS, LOSSES, MONITORS, OPTIMIZERS, SCHEDULES, SCHEMES, Recipe
+from netdsl.ground.diagnostics import Diagnostic, Edit, UserError, plain
+from netdsl.ground.source import Source
+from netdsl.language.syntax import ast
+from netdsl.language.syntax.parser import parse
+from netdsl.language.train_values import KINDS, Mistake, guessed, named, read_options, single, whole, word
+
+MAX_TEXT = 10_000  # characters of an entry given as text
+
+
+def _data(entry: ast.Entry) -> dict[str, object]:
+    """A built-in name, or a path in quotes."""
+    value = single(entry)
+    quoted = isinstance(entry.settings[0], ast.Value) and entry.settings[0].quoted
+    if quoted or value in DATASETS:
+        return {"data": str(value)}
+    guess, sure = guessed(str(value), DATASETS)
+    known = f"known: {', '.join(f'`{name}`' for name in DATASETS)}; a path is written in quotes"
+    raise Mistake(
+        f"unknown data `{value}`",
+        *([f"did you mean `{guess}`?"] if guess else []),
+        known,
+        fix=Edit(entry.settings[0].span, guess) if guess and sure else None,
+    )
+
+
+def _loss(entry: ast.Entry) -> dict[str, object]:
+    name = named(entry, LOSSES, "a loss", "loss ce")
+    options = read_options(entry.settings[1:], name, {key: loss.options for key, loss in LOSSES.items()})
+    if "weights" in options and "balanced" in options:
+        raise Mistake("`weights` and `balanced` exclude each other", "`balanced` makes weights from the training data")
+    return {"loss": name, "loss_options": options}
+
+
+def _optimizer(entry: ast.Entry) -> dict[str, object]:
+    name = named(entry, OPTIMIZERS, "an optimizer", "opt adam lr=1e-3")
+    kinds = {key: {"lr": "positive"} | {k: kind for k, (_, kind) in o.options.items()} for key, o in OPTIMIZERS.items()}
+    arguments = {"lr": "lr"} | {key: argument for key, (argument, _) in OPTIMIZERS[name].options.items()}
+    found = read_options(entry.settings[1:], name, kinds)
+    options = {"lr": OPTIMIZERS[name].lr} | {arguments[key]: value for key, value in found.items()}
+    if options.get("nesterov") and not options.get("momentum"):
+        raise Mistake("`nesterov` needs a momentum above 0", "add `momentum=0.9`")
+    return {"optimizer": name, "options": options}
+
+
+def _schedule(entry: ast.Entry) -> dict[str, object]:
+    name = named(entry, SCHEDULES, "a schedule", "schedule cosine")
+    options = read_options(entry.settings[1:], name, {key: s.options for key, s in SCHEDULES.items()})
+    if name == "step" and ("every" in options) == ("at" in options):
+        text = "`step` takes `every` or `at`, not both" if "every" in options else "`step` needs `every` or `at`"
+        raise Mistake(text, "write `schedule step every=10`, in epochs")
+    return {"schedule": name, "schedule_options": options}
+
+
+def _augment(entry: ast.Entry) -> dict[str, object]:
+    if not entry.settings:
+        known = ", ".join(f"`{name}`" for name in AUGMENTATIONS)
+        raise Mistake("`augment` takes what is to be changed", "write `augment shift=2 flip`", f"known: {known}")
+    return {"augment": read_options(entry.settings, "augment", {"augment": AUGMENTATIONS})}
+
+
+def _stop(entry: ast.Entry) -> dict[str, object]:
+    if not entry.settings or not isinstance(entry.settings[0], ast.Keyed):
+        raise Mistake("`stop` takes `patience`, in epochs", "write `stop patience=5`")
+    return read_options(entry.settings, "stop", {"stop": {"patience": "whole"}})
+
+
+def _one(key: str, read: Callable[[object, str], object]) -> Callable[[ast.Entry], dict[str, object]]:
+    """What lowers an entry of one value to the field of its name."""
+    return lambda entry: {key: read(single(entry), key)}
+
+
+ENTRIES: Mapping[str, Callable[[ast.Entry], dict[str, object]]] = {
+    "data": _data,
+    "val": _one("val", KINDS["fraction"]),
+    "loss": _loss,
+    "opt": _optimizer,
+    "schedule": _schedule,
+    "epochs": _one("epochs", lambda value, what: whole(value, 1, f"`{what}`")),
+    "batch": _one("batch", lambda value, what: whole(value, 1, f"`{what}`")),
+    "seed": _one("seed", lambda value, what: whole(value, 0, f"`{what}`")),
+    "init": _one("init", lambda value, what: word(value, SCHEMES, "initialisation")),
+    "augment": _augment,
+    "clip": _one("clip", KINDS["positive"]),
+    "ema": _one("ema", KINDS["share"]),
+    "stop": _stop,
+    "fit": _one("fit", lambda value, what: word(value, dict.fromkeys(FITS), "fit")),
+    "monitor": _one("monitor", lambda value, what: word(value, MONITORS, "measure")),
+}
+"""Key of an entry -> what makes fields of a Recipe of it."""
+
+OFF: Mapping[str, str] = {"augment": "augment", "clip": "clip", "ema": "ema", "stop": "patience", "fit": "fit"}
+"""Key -> the field that the text `none` puts back; an entry that a spec can only leave out."""
+
+
+def lower_train(block: ast.Train) -> tuple[Recipe, list[Diagnostic]]:
+    """The recipe a train block describes, and what is wrong with it."""
+    found: dict[str, object] = {}
+    seen: dict[str, ast.Entry] = {}
+    diagnostics = []
+    for entry in block.entries:
+        if entry.key not in ENTRIES:
+            diagnostics.append(_unknown_entry(entry))
+        elif entry.key in seen:
+            note = f"the first one is on line {seen[entry.key].span.line}"
+            diagnostics.append(Diagnostic("N502", f"`{entry.key}` is given twice", entry.key_span, notes=(note,)))
+        else:
+            seen[entry.key] = entry
+            try:
+                found.update(ENTRIES[entry.key](entry))
+            except Mistake as mistake:
+                span = mistake.fix.span if mistake.fix is not None and mistake.fix.span.text.strip() else entry.span
+                diagnostics.append(Diagnostic("N502", str(mistake), span, help=mistake.help, fix=mistake.fix))
+    return Recipe(**found), diagnostics  # type: ignore[arg-type]
+
+
+def _unknown_entry(entry: ast.Entry) -> Diagnostic:
+    """About an entry that there is not: perhaps one of that name, perhaps an option of one."""
+    tables = [*(o.options for o in (*OPTIMIZERS.values(), *LOSSES.values(), *SCHEDULES.values())), AUGMENTATIONS]
+    is_option = entry.key in ("lr", "patience") or any(entry.key in table for table in tables)
+    guess, sure = (None, False) if is_option else guessed(entry.key, ENTRIES)
+    fix = Edit(entry.key_span, guess) if guess and sure else None
+    owners = [
+        example
+        for example, options in (
+            ("opt adam", {"lr": 0, **OPTIMIZERS["adam"].options}),
+            ("opt sgd", OPTIMIZERS["sgd"].options),
+            ("loss ce", LOSSES["ce"].options),
+            ("schedule cosine", SCHEDULES["cosine"].options),
+            ("schedule step", SCHEDULES["step"].options),
+            ("augment", AUGMENTATIONS),
+            ("stop", {"patience": 0}),
+        )
+        if (guessed(entry.key, options)[1] and not sure)
+    ]
+    hint = f"known: {', '.join(f'`{key}`' for key in ENTRIES)}"
+    if sure or guess and not owners:
+        hint = f"did you mean `{guess}`?"
+    elif owners:
+        options = " ".join(setting.span.text for setting in entry.settings)
+        own = guessed(
+            entry.key, ("lr", "wd", "smooth", *(k for o in OPTIMIZERS.values() for k in o.options), "warmup")
+        )[0]
+        option = (
+            own if own and entry.key not in (*AUGMENTATIONS, "patience", "every", "at", "gamma", "end") else entry.key
+        )
+        hint = f"it is an option: `{owners[0]} {option}{'=' if options else ''}{options}`"
+    return Diagnostic("N501", f"unknown entry `{entry.key}` in the train block", entry.key_span, help=(hint,), fix=fix)
+
+
+# -------------------------------------------------------------------------------------------- entries as text
+
+
+def with_entries(recipe: Recipe, texts: Mapping[str, str]) -> Recipe:
+    """The recipe with these entries: key -> what stands behind it in a train block, `{"opt": "sgd lr=0.1"}`.
+
+    A text replaces the whole entry, with the defaults of what it leaves out; only an optimizer's name by itself keeps
+    the options that this optimizer has already. `none` switches augment, clip, ema, stop or fit off. Raises UserError,
+    whose message names the flag, `--opt`.
+    """
+    for key, text in texts.items():
+        recipe = replace(recipe, **_fields(recipe, key, text.strip()))
+    for misfit in misfits(recipe):
+        flag = misfit.entry if misfit.entry in texts else "loss"
+        raise UserError(f"--{flag}: {misfit.message}", help=_as_options(misfit.help))
+    return recipe
+
+
+def _fields(recipe: Recipe, key: str, text: str) -> dict[str, object]:
+    """The fields of the recipe that one entry, given as text, makes."""
+    assert key in ENTRIES, key
+    if text == "none" and key in OFF:
+        return {OFF[key]: _default(OFF[key])}
+    if key == "opt" and text == recipe.optimizer:
+        return {}
+    entry = _parsed(key, text)
+    try:
+        return ENTRIES[key](entry)
+    except Mistake as mistake:
+        raise _refused(key, str(mistake), mistake.help) from None
+
+
+def _default(name: str) -> object:
+    found = next(f for f in fields(Recipe) if f.name == name)
+    return found.default if found.default_factory is MISSING else found.default_factory()
+
+
+def _parsed(key: str, text: str) -> ast.Entry:
+    """`key text` as the parser reads it in a train block. Nothing in the text can end that entry or the block."""
+    if len(text) > MAX_TEXT or any(c in "{}#\n\r" for c in text):
+        raise _refused(key, f"expected one line of at most {MAX_TEXT} characters, without `{{`, `}}` and `#`")
+    program, diagnostics = parse(Source(f"--{key}", f"train {{\n{key} {text}\n}}\n"))
+    if diagnostics:
+        raise _refused(key, diagnostics[0].message, diagnostics[0].help)
+    (block,) = program.statements
+    assert isinstance(block, ast.Train), block
+    if len(block.entries) != 1:
+        raise _refused(key, f"a comma begins another entry, `{block.entries[1].key}`", ("give it its own option",))
+    return block.entries[0]
+
+
+def _refused(key: str, message: str, help: tuple[str, ...] = ()) -> UserError:
+    return UserError(f"--{key}: {plain(message)}", help=_as_options("; ".join(map(plain, help))))
+
+
+def _as_options(help: str) -> str:
+    """A help that shows entries of a train block, with the options that they are: `--opt "adam lr=0.1"`."""
+
+    def option(entry: re.Match) -> str:
+        key, text = ("patience", entry[2].removeprefix("patience=")) if entry[1] == "stop" else entry.groups()
+        return f'`--{key} "{text}"`' if " " in text else f"`--{key} {text}`"
+
+    return re.sub(rf"`({'|'.join(ENTRIES)}) ([^`\"]+)`", option, help)

@@ -1,0 +1,81 @@
+"""What is said of a layer that there is not, and of an `input` that is written as other systems do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import isqrt
+
+from netdsl.graph.ir import Shape, show_shape
+from netdsl.ground.diagnostics import Edit, SpecProblem, did_you_mean
+from netdsl.ground.spelling import correction
+from netdsl.language.foreign import layer_named
+from netdsl.language.syntax import ast
+from netdsl.layers import in_other_systems, spellings
+
+_MERGES = ("add", "mul", "cat", "res")
+_LETS = ("var", "const", "val", "set", "int", "define", "local")
+_PYTHON = ("import", "from", "class", "def", "return", "print", "pass", "with", "while", "lambda", "yield")
+
+
+def is_input(primary: object) -> bool:
+    """Whether a layer is `input` in another spelling: `Input 1x28x28`."""
+    return isinstance(primary, ast.Layer) and correction(primary.name, ["input"]) is not None and bool(primary.args)
+
+
+def unknown_layer(syntax: ast.Layer, blocks: Mapping[str, object]) -> tuple[str, str, Edit | None]:
+    """The message, the help, and the edit that the help proposes."""
+    name, values = syntax.name, [arg.span.text for arg in syntax.args]
+    message = f"unknown layer `{name}`"
+    if name in _MERGES:
+        shape = "{ f }" if name == "res" else "{ a | b }"
+        return f"`{name}` needs branches", f"write `{name} {shape}`", None
+    if is_input(syntax):
+        return message, f"write `input {' '.join(values)}`", Edit(syntax.name_span, "input")
+    if name in blocks:
+        call = f"{name}({', '.join(values)})"
+        return message, f"`{name}` is a block: write `{call}`", Edit(syntax.span, call)
+    if name in _LETS and len(syntax.args) == 1 and syntax.args[0].key:
+        return (
+            message,
+            f"write `let {syntax.args[0].key} = {syntax.args[0].value.span.text}`",
+            Edit(syntax.name_span, "let"),
+        )
+    if name in _PYTHON:
+        return message, f"a spec is not Python: leave this line out, it needs no `{name}`", None
+    return message, *_guess(syntax, blocks)
+
+
+def _guess(syntax: ast.Layer, blocks: Mapping[str, object]) -> tuple[str, Edit | None]:
+    foreign = in_other_systems()
+    layer = layer_named(syntax.name)
+    if layer is not None:
+        return f"did you mean `{layer.name}`?", Edit(syntax.name_span, layer.name)
+    sure = correction(syntax.name, [*spellings(), "res", *blocks, *foreign])
+    if sure is not None and sure in blocks:
+        call = f"{sure}({', '.join(arg.span.text for arg in syntax.args)})"
+        return f"did you mean the block `{sure}(...)`?", Edit(syntax.span, call)
+    guess = sure or did_you_mean(syntax.name, [*spellings(), "res"]) or did_you_mean(syntax.name, foreign)
+    block = did_you_mean(syntax.name, blocks)
+    if guess:
+        guess = foreign.get(guess, guess)
+        return f"did you mean `{guess}`?", Edit(syntax.name_span, guess) if sure else None
+    if block:
+        return f"did you mean the block `{block}(...)`?", None
+    return "`netdsl explain layers` lists the layers", None
+
+
+def about_the_input(problem: SpecProblem, shape: Shape) -> tuple[str, ...]:
+    """What helps where a layer cannot take the network's input: perhaps it is the input that is written wrongly."""
+    needs_a_map = problem.code == "N202" and "needs a map (" in problem.message
+    if needs_a_map and len(shape) == 2 and any("reshape" in help for help in problem.help):
+        a, b = shape
+        image = f"a grey image of {a}x{b} is `input 1x{a}x{b}`"
+        signal = f"a signal of {a} channels and {b} steps is `input {a}x1x{b}`, with windows like `k1x3`"
+        return (image, signal) if a > 16 and b < 4 * a else (signal, image)
+    if needs_a_map and len(shape) == 1:
+        sides = [(c, isqrt(shape[0] // c)) for c in (1, 3)]
+        images = [f"an image is written as `input {c}x{s}x{s}`" for c, s in sides if s > 3 and c * s * s == shape[0]]
+        return (*problem.help, *images[:1])
+    if problem.code in ("N201", "N203") and len(shape) == 3 and shape[2] in (1, 3, 4) and min(shape[:2]) > 4:
+        return (f"the channels come first: write `input {show_shape((shape[2], *shape[:2]))}`",)
+    return problem.help

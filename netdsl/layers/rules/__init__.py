@@ -1,0 +1,1 @@
+"""Rules that several layers share: sizes and places of windows."""

@@ -1,0 +1,1 @@
+"""What `netdsl explain` tells: of layers and of errors."""

@@ -1,0 +1,99 @@
+"""Transposed convolution as a stage. Weights are stored as (Kh, Kw, F, C)."""
+
+import numpy as np
+
+from netdsl.stages.convolutions import ConvStage
+
+
+class TransposedConv(ConvStage):
+    """Each x[i, j] adds its products with the weights to the window of y at (i*s - p, j*s - p): one matrix product over
+    the channels of every pixel, whose numbers are then added where they belong; windows that do not overlap are only
+    moved there. Some rows of x at a time, so that the products stay in the cache."""
+
+    band_bytes = 1 << 18
+
+    def __init__(
+        self,
+        w,
+        name,
+        shape,
+        filters,
+        kernel_size,
+        stride=(1, 1),
+        padding=(0, 0),
+        output_padding=(0, 0),
+        dilation=(1, 1),
+        adds_bias=True,
+        dx=True,
+    ):
+        sides = tuple((p, p) for p in padding)
+        self.prepare(w, name, shape, filters, kernel_size, stride, sides, dilation, adds_bias, dx, None)
+        c, height, width = shape
+        self.weight = self.weight.reshape(-1, c)
+        self.whole = tuple(
+            (size - 1) * s + d * (k - 1) + 1 + more
+            for size, s, d, k, more in zip(shape[1:], stride, dilation, kernel_size, output_padding, strict=True)
+        )
+        self.out_size = tuple(size - 2 * p for size, p in zip(self.whole, padding, strict=True))
+        self.overlap = kernel_size != stride or any(output_padding) or dilation != (1, 1)
+        band_bytes = max(self.band_bytes, self.weight.nbytes)  # for fewer rows the weights would be read too often
+        self.bands = [max(1, band_bytes * c // (width * n * self.weight.nbytes)) for n in w.sizes]
+        rows = dict(zip(w.sizes, self.bands, strict=True))
+        self.windows = w.scratch("patches", lambda n: (min(rows[n], height) * width * n * len(self.weight),))
+        self.x = [None] * len(w.sizes)
+        self.y = w.outputs(lambda n: (*self.whole, n, filters))
+        if w.training:
+            self.grad = w.grads[name + ".weight"].reshape(-1, c)
+            self.grad_part = w.scratch("dweight", lambda n: self.weight.shape)[0]
+            self.dy = w.frame(lambda n: (*self.whole, n, filters), (*padding, *self.out_size)) if any(padding) else None
+            self.dx = w.gradients(lambda n: (height, width, n, c)) if dx else None
+
+    def bands_of(self, y):
+        """Rows of x some at a time, and the windows of y (H, W, n, F) that they see: (rows, W, n, Kh, Kw, F)."""
+        (_, height, width), (sh, sw), (dh, dw) = self.shape, self.stride, self.dilation
+        row, column, sample, number = y.strides
+        shape = (height, width, y.shape[2], *self.kernel_size, self.filters)
+        strides = (row * sh, column * sw, sample, row * dh, column * dw, number)
+        view = np.lib.stride_tricks.as_strided(y, shape, strides)
+        step = self.bands[self.w.block]
+        for begin in range(0, height, step):
+            places = view[begin : begin + step]
+            windows = self.windows[self.w.block][: places.size].reshape(places.shape)
+            yield slice(begin, begin + step), places, windows
+
+    def forward(self, x):
+        """x (H, W, n, C) -> y (Ho, Wo, n, F)."""
+        b = self.w.block
+        self.x[b], y = x, self.y[b]
+        if self.overlap:
+            y[...] = 0
+        for band, places, windows in self.bands_of(y):
+            np.matmul(x[band].reshape(-1, self.channels), self.weight.T, out=windows.reshape(-1, len(self.weight)))
+            if not self.overlap:
+                places[...] = windows
+                continue
+            for tap in np.ndindex(self.kernel_size):
+                places[(..., *tap, slice(None))] += windows[(..., *tap, slice(None))]
+        return self.with_bias(self.inner(y))
+
+    def inner(self, y):
+        """What is left of the whole output without the padding."""
+        (top, _), (left, _) = self.padding
+        return y[top : top + self.out_size[0], left : left + self.out_size[1]]
+
+    def backward(self, dy):
+        """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it: a convolution of dy."""
+        b = self.w.block
+        self.bias_gradient(dy)
+        if self.dy is not None:
+            self.inner(self.dy[b])[...] = dy
+            dy = self.dy[b]
+        if b == 0:
+            self.grad[...] = 0
+        for band, places, windows in self.bands_of(dy):
+            windows[...] = places
+            rows = windows.reshape(-1, len(self.weight))
+            self.grad += np.matmul(rows.T, self.x[b][band].reshape(-1, self.channels), out=self.grad_part)
+            if self.has_dx:
+                np.matmul(rows, self.weight, out=self.dx[b][band].reshape(-1, self.channels))
+        return self.dx[b] if self.has_dx else None

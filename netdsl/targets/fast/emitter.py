@@ -1,0 +1,320 @@
+"""Graph to a NumPy module that is fast (-O2): stages with buffers of their own, and workers that share the batch."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+
+from netdsl.analysis.loss import logits_layers, logits_value
+from netdsl.graph.ir import Graph, Node, Shape
+from netdsl.graph.recipe import Recipe
+from netdsl.ground.names import class_name
+from netdsl.ground.symbols import value_text
+from netdsl.layers import layer_of
+from netdsl.layers.contract import StageCall
+from netdsl.passes.choose_algorithms import Choice, cheapest
+from netdsl.passes.plan import Plan, Planned, needs_gradient, plan
+from netdsl.passes.plan_memory import plan_memory
+from netdsl.passes.tile_batch import block_size
+from netdsl.stages.inputs import NormalizedInput
+from netdsl.stages.planes import Factor, Input, Textbook
+from netdsl.stages.stage import Stages
+from netdsl.targets.fast.network import FastNetwork
+from netdsl.targets.fast.weighted_network import WeightedNetwork
+from netdsl.targets.numpy.emitter import dictionary, start_kernels
+from netdsl.targets.text.answers import answer
+from netdsl.targets.text.arguments import forward_arguments
+from netdsl.targets.text.emission import (
+    Method,
+    batch_shape,
+    constants_text,
+    emit,
+    layer_table,
+    raw_doc,
+    section_titles,
+    title,
+)
+from netdsl.targets.text.kernel_source import imported_modules, kernel_texts
+from netdsl.targets.text.numpy_demo import demo_lines, share_kernels
+from netdsl.targets.text.recipe_lines import loss_lines, loss_methods, optimizer_line, recipe_kernels
+from netdsl.targets.text.variables import names, variables
+
+
+def emit_fast(graph: Graph, recipe: Recipe, choose: Choice = cheapest, level: int = 2) -> str:
+    """The text of `<name>_numpy.py` at -O2. choose: which of the ways to compute a layer is taken."""
+    until, count = logits_value(graph, recipe.loss), logits_layers(graph, recipe.loss)
+    train, infer = (plan_memory(plan(graph, until, count, training, choose)) for training in (True, False))
+    drawn = [s.node for s in train.stages if s.call is not None and s.call.kernel is Factor]
+    roots: list[Callable | type] = [*_kernels(train), *_kernels(infer), *recipe_kernels(recipe, True)]
+    roots += [layer_of(node.op).forward for node in drawn]
+    if until != graph.output:
+        roots.append(layer_of(graph.nodes[graph.output - 1].op).forward)
+    bases = [FastNetwork, WeightedNetwork] if "weights" in recipe.loss_options else [FastNetwork]
+    roots += share_kernels(graph, recipe.loss)
+    *texts, answers = kernel_texts([*roots, Stages, *start_kernels(graph, recipe.init), *bases, answer])
+    kernels, network = texts[: -len(bases)], "\n\n\n".join(texts[-len(bases) :])
+    name = _class_name(graph, [*kernels, network])
+    return emit(
+        "fast_module.py.j2",
+        title=f"{title(graph, name, 'NumPy', f' -O{level}')}; needs numpy and nothing else.",
+        table=layer_table(graph),
+        modules=imported_modules([*kernels, network]),
+        input_shape=value_text(graph.input_shape),
+        num_parameters=f"{graph.num_params:_}",
+        kernels=kernels,
+        network=network,
+        class_name=name,
+        base=bases[-1].__name__,
+        shapes=f"{batch_shape(graph.input_shape)} -> {batch_shape(graph.output_shape)}",
+        learning_rate=value_text(recipe.options["lr"]),
+        loss=loss_lines(recipe),
+        logits_shape=value_text(graph.shape_of(until)),
+        waits=train.waits,
+        block=block_size(graph),
+        draws=[
+            f"{value_text((n.name, layer_of(n.op).forward, graph.input_shapes(n)[0], n.attrs['p']))}," for n in drawn
+        ],
+        params=dictionary(graph.param_specs(), recipe.init),
+        buffers=dictionary(graph.buffer_specs(), recipe.init),
+        methods=_methods(graph, recipe, train, infer, until),
+        answers=answers,
+        demo=demo_lines(graph, recipe.loss),
+    )
+
+
+def _class_name(graph: Graph, texts: list[str]) -> str:
+    """The network's class is called after the spec; `LinearNet` where a kernel is a class of that name."""
+    name = class_name(graph.name)
+    return f"{name}Net" if any(text.startswith((f"class {name}:", f"class {name}(")) for text in texts) else name
+
+
+def _kernels(plan: Plan) -> list[Callable | type]:
+    found: list[Callable | type] = [NormalizedInput if plan.graph.mean else Input]
+    for stage in plan.stages:
+        if stage.call is not None:
+            found += [stage.call.kernel, *(value for value in stage.call.arguments if callable(value))]
+        else:
+            layer = layer_of(stage.node.op)
+            found += [Textbook, layer.forward, layer.backward]
+    return found
+
+
+def _methods(graph: Graph, recipe: Recipe, train: Plan, infer: Plan, until: int) -> list[Method]:
+    given, wanted = batch_shape(graph.input_shape), batch_shape(graph.shape_of(until))
+    found = [
+        ("train_stages(self, w)", "What worker w computes with, in training.", _stage_lines(train)),
+        ("infer_stages(self, w)", "The same at inference: batch norms are part of convolutions.", _stage_lines(infer)),
+        (
+            "train_forward(self, s, x)",
+            f"One block: x {given} -> what the loss reads {wanted}.",
+            _forward_lines(train),
+        ),
+        (
+            "train_backward(self, s, dy)",
+            "The gradient by what `train_forward` gave -> those of the params.",
+            _backward_lines(train),
+        ),
+        ("infer_forward(self, s, x)", "As `train_forward`, at inference.", _forward_lines(infer)),
+        (
+            "forward(self, x, training=False)",
+            f"x {given} -> y {batch_shape(graph.output_shape)}.{raw_doc(graph)}",
+            [_output_line(graph, until)],
+        ),
+        (
+            "optimize(self, params, grads, state, lr)",
+            "One step of the optimizer, in place.",
+            _optimizer_lines(recipe),
+        ),
+    ]
+    return [*loss_methods(recipe), *(Method(head, doc, tuple(lines)) for head, doc, lines in found)]
+
+
+def _output_line(graph: Graph, until: int) -> str:
+    """What the network gives: the logits, or what the layer makes of them that the loss contains."""
+    if until == graph.output:
+        return "return self.logits(x, training)"
+    last = graph.nodes[graph.output - 1]
+    arguments = ", ".join(["self.logits(x, training)", *_arguments(last)])
+    return f"return {layer_of(last.op).forward.__name__}({arguments})[0]"
+
+
+def _optimizer_lines(recipe: Recipe) -> list[str]:
+    """Each worker has a part of the params, and the squares of the gradients' norm of its part in `norms`."""
+    step = optimizer_line(recipe, "params", "state")
+    if recipe.clip is None:
+        return [step]
+    return [
+        "# a worker's part of `norms` is 0, too, where its squares overflow",
+        "norm = self.norms.sum() ** 0.5 if self.norms.all() else norm_of([self.gradients[0]])",
+        f"grads = scaled(grads, clip_factor(norm, {value_text(recipe.clip)}))",
+        step,
+    ]
+
+
+# -------------------------------------------------------------------------------------------- what there is
+
+
+def _members(graph: Graph) -> dict[str, str]:
+    """For each node the attribute of `s` that its stage is: `layer1.0.conv1` is `layer1_0_conv1`.
+
+    Where two names become one (`a.b` and `a_b`), the later gets a `_` behind it.
+    """
+    found: dict[str, str] = {}
+    taken = {"input"}
+    for node in graph.nodes:
+        member = node.name.replace(".", "_")
+        while member in taken:
+            member += "_"
+        taken.add(member)
+        found[node.name] = member
+    return found
+
+
+def _stage_lines(plan: Plan) -> list[str]:
+    members = _members(plan.graph)
+    lines = ["p, s = self.params, Stages()" if any(s.call is None for s in plan.stages) else "s = Stages()"]
+    graph = plan.graph
+    if graph.mean:
+        constants = f"{constants_text(graph.mean)}, {constants_text(graph.std)}"
+        lines.append(f"s.input = NormalizedInput(w, {value_text(graph.input_shape)}, {constants})")
+    elif len(graph.input_shape) == 3:
+        lines.append(f"s.input = Input(w, {value_text(graph.input_shape)})")
+    for stage in plan.stages:
+        made = _textbook(stage.node) if stage.call is None else _constructor(stage, stage.call, members)
+        lines.append(f"s.{members[stage.node.name]} = {made}")
+    return [*lines, "return s"]
+
+
+def _textbook(node: Node) -> str:
+    """`Textbook(w, "ln1", lambda x: ln_forward(x, p["ln1.weight"], p["ln1.bias"]), ln_backward)`."""
+    layer = layer_of(node.op)
+    inputs = "*xs" if len(node.inputs) > 1 else "x"
+    call = f"lambda {inputs}: {layer.forward.__name__}({', '.join([inputs, *_arguments(node)])})"
+    return f'Textbook(w, "{node.name}", {call}, {layer.backward.__name__})'
+
+
+def _constructor(stage: Planned, call: StageCall, members: dict[str, str]) -> str:
+    """`MaxPool(w, (32, 28, 28), (2, 2), (2, 2), conv=s.conv1, relu=True)`; what is the default is left out."""
+    parameters = inspect.signature(call.kernel).parameters
+    worker = "w" if stage.memory is None else f"w.into({stage.memory})"
+    parts = [worker, *([f'"{stage.node.name}"'] if "name" in parameters else [])]
+    behind = list(parameters.values())[len(parts) :]
+    given = list(call.arguments)
+    while given and len(given) <= len(behind) and behind[len(given) - 1].default == given[-1]:
+        given.pop()
+    parts += [value_text(value) for value in given]
+    if stage.conv:
+        parts.append(f"conv=s.{members[stage.conv]}")
+    parts += [f"{key}={value_text(value)}" for key, value in call.options.items() if parameters[key].default != value]
+    return f"{call.kernel.__name__}({', '.join(parts)})"
+
+
+def _arguments(node: Node) -> list[str]:
+    """What a textbook kernel is given beside its inputs."""
+    defaults = {name: p.default for name, p in inspect.signature(layer_of(node.op).forward).parameters.items()}
+    words = {"absent": "None", "training": "training=w.training", "rng": "rng=self.rng"}
+    found = []
+    for name, source in forward_arguments(node):
+        if source in ("param", "buffer"):
+            specs = node.params if source == "param" else node.buffers
+            full = next(spec for spec in specs if spec.argument == name).full_name(node.name)
+            found.append(f'{"p" if source == "param" else "self.buffers"}["{full}"]')
+        elif source != "attr":
+            found.append(words[source])
+        elif node.attrs[name] != defaults[name]:
+            found.append(f"{name}={value_text(node.attrs[name])}")
+    return found
+
+
+# -------------------------------------------------------------------------------------------- forward and backward
+
+
+def _forward_lines(plan: Plan) -> list[str]:
+    members, titles = _members(plan.graph), _section_titles(plan)
+    named = _variables(plan)
+    lines = ["x = s.input.forward(x)"] if len(plan.graph.input_shape) == 3 or plan.graph.mean else []
+    for stage in plan.stages:
+        if stage.output in titles:
+            lines += ["", f"# {titles[stage.output]}"]
+        inputs = ", ".join(named[value] for value in stage.inputs)
+        call = f"s.{members[stage.node.name]}.forward({inputs})"
+        waits = stage.waits and plan.training
+        if stage is plan.stages[-1] and stage.output == plan.output:
+            return [*lines, f"return {f'(yield from {call})' if waits else call}{_comment(plan, stage)}"]
+        lines.append(f"{named[stage.output]} = {'yield from ' if waits else ''}{call}{_comment(plan, stage)}")
+    return [*lines, f"return {named[plan.output]}"]
+
+
+def _variables(plan: Plan) -> dict[int, str]:
+    """A name for each value; `s` holds the stages."""
+    named = variables([(stage.inputs, (stage.output,)) for stage in plan.stages], [0], [plan.output])
+    return {value: "v" if name == "s" else name for value, name in named.items()}
+
+
+def _comment(plan: Plan, stage: Planned) -> str:
+    """What the stage stands for, and the shape where it changes."""
+    shape = plan.graph.shape_of(stage.output)
+    changes = len(stage.inputs) > 1 or shape != plan.graph.shape_of(stage.inputs[0])
+    parts = [" -> ".join(stage.names)] if len(stage.names) > 1 else []
+    parts += [_inside(shape)] if changes else []
+    return f"  # {': '.join(parts)}" if parts else ""
+
+
+def _inside(shape: Shape) -> str:
+    """The shape of a value as stages see it."""
+    if len(shape) == 3:
+        return f"({shape[1]}, {shape[2]}, n, {shape[0]})"
+    return f"(n, {', '.join(map(str, shape))})"
+
+
+def _backward_lines(plan: Plan) -> list[str]:
+    """Every stage that the result depends on and that has params before it, last to first."""
+    members, needed = _members(plan.graph), needs_gradient(plan)
+    found = {plan.output: "dy"}  # value -> the variable that holds its gradient
+    lines: list[str] = []
+    for stage in reversed(plan.stages):
+        dy = found.pop(stage.output, None)
+        if dy is None or stage.output not in needed:
+            continue
+        wait = "yield from " if stage.waits else ""
+        call = f"{wait}s.{members[stage.node.name]}.backward({dy})"
+        targets, sums = _targets(stage, needed, found)
+        lines += [call if set(targets) == {"_"} else f"{', '.join(targets)} = {call}", *sums]
+    return lines or ["return"]
+
+
+def _targets(stage: Planned, needed: set[int], found: dict[int, str]) -> tuple[list[str], list[str]]:
+    """Where the gradients by the inputs go, and the lines that add up what several stages send back to one value.
+
+    They are added in place: every array that a stage gives is its own or the dy that it was given.
+    """
+    targets: list[str] = []
+    sums: list[str] = []
+    for value in stage.inputs:
+        if value not in needed:
+            targets.append("_")
+            continue
+        name = next(name for name in _gradient_names() if name not in (*found.values(), *targets))
+        targets.append(name)
+        if value in found:
+            sums.append(f"{found[value]} += {name}")
+        else:
+            found[value] = name
+    return targets, sums
+
+
+def _gradient_names() -> Iterator[str]:
+    """dy, dz, da, ...; dx is kept for kernels."""
+    return (f"d{name}" for name in names() if name != "x")
+
+
+def _section_titles(plan: Plan) -> dict[int, str]:
+    """What the stages make that a block call or a labelled group begins with -> its title."""
+    titles = section_titles(plan.graph)
+    numbers = {node.name: number for number, node in enumerate(plan.graph.nodes)}
+    found = {}
+    for stage in plan.stages:
+        begun = [titles[numbers[name]] for name in stage.names if numbers[name] in titles]
+        if begun:
+            found[stage.output] = begun[-1]
+    return found

@@ -1,0 +1,397 @@
+"""The part that every fast NumPy network (-O2) shares; its text is copied into emitted modules."""
+
+import numpy as np
+
+from netdsl.stages.planes import from_textbook, to_textbook
+from netdsl.stages.stage import Worker
+from netdsl.stages.workers import Team, auto_kind, available_cores
+from netdsl.targets.numpy.network import Network
+
+OUTPUTS, LOGITS, GRADIENTS, BACKWARD, UPDATE, STEP = range(6)
+CHUNK = 16384
+
+
+class FastNetwork(Network):
+    """A network whose batch is shared by workers; the class below says which stages they work with.
+
+    params: name -> array of PyTorch's shape. They are views of one vector, in which weights lie the other way round,
+    (Kh, Kw, C, F) and (D, F): write into them, `params[name][...] = new`, do not replace them.
+    workers: how many (None: one for each core); kind: "threads", "processes" (forked, on shared params; faster where
+    there are many small layers) or "auto".
+    """
+
+    def start(self, params, buffers, rng, workers, kind):
+        """Store the params in one vector, shared by the workers. Raises ValueError if they cannot be made."""
+        if workers is not None and workers < 1:
+            raise ValueError(f"a network needs 1 worker or more, not {workers}")
+        if kind not in ("auto", "threads", "processes"):
+            raise ValueError(f'the kind of workers is "auto", "threads" or "processes", not {kind!r}')
+        self.rng = rng
+        self.num_workers = available_cores() if workers is None else workers
+        self.kind = auto_kind() if kind == "auto" else kind
+        self.team = Team(self.num_workers, self.kind)
+        self.shared_arrays, self.known_constants, self.workers, self.io, self.factors = {}, {}, {}, {}, {}
+        self.store_params(params)
+        self.store_buffers(buffers)
+        self.watch([place for name, place in self.places.items() if params[name].ndim != 2])
+        self.moments = self.team.shared((2, self.size), self.dtype)
+        self.norms = self.team.shared((self.num_workers,), np.float64)
+        self.losses = self.team.shared((self.num_workers,), np.float64)
+        self.capacity, self.steps, self.last_size, self.pending = 0, 0, 0, None
+
+    def store_params(self, params):
+        """One vector for all of them, and one of gradients for each worker; each begins at a multiple of 64 bytes."""
+        self.places, self.size = {}, 0
+        for name, array in params.items():
+            self.places[name] = (self.size, self.size + array.size)
+            self.size += -(-array.size // 16) * 16
+        self.vector = self.team.shared((self.size,), self.dtype)
+        self.gradients = self.team.shared((self.num_workers, self.size), self.dtype)
+        self.stored, self.params = self.views(self.vector, params)
+        both = [self.views(row, params) for row in self.gradients]
+        self.stored_grads, self.named_grads = [stored for stored, _ in both], [named for _, named in both]
+        for name, array in params.items():
+            self.params[name][...] = array
+
+    def store_buffers(self, buffers):
+        """One vector for all of them."""
+        self.carried = self.team.shared((sum(array.size for array in buffers.values()),), self.dtype)
+        self.buffers, begin = {}, 0
+        for name, array in buffers.items():
+            self.buffers[name] = self.carried[begin : begin + array.size].reshape(array.shape)
+            self.buffers[name][...] = array
+            begin += array.size
+
+    def views(self, vector, params):
+        """Of one vector the params as they are stored, and in PyTorch's shapes."""
+        stored, named = {}, {}
+        for name, array in params.items():
+            begin, end = self.places[name]
+            order = {4: (2, 3, 1, 0), 2: (1, 0)}.get(array.ndim, tuple(range(array.ndim)))
+            stored[name] = vector[begin:end].reshape([array.shape[axis] for axis in order])
+            named[name] = stored[name].transpose(np.argsort(order))
+        return stored, named
+
+    def shared(self, key, shape, dtype=None):
+        """An array that all workers see, made when the first one asks for it."""
+        if key not in self.shared_arrays:
+            self.shared_arrays[key] = self.team.shared(shape, self.dtype if dtype is None else dtype)
+        return self.shared_arrays[key]
+
+    def worker(self, index, n, training, apart, failures=0):
+        """What worker `index` needs for its part of a batch of n samples; the last six that were made are kept.
+
+        All workers make and forget theirs in the same order, so that they agree on what is new. Where a call failed
+        they may not: what was made before the last of the `failures` is not used again.
+        """
+        active = self.active(n)
+        known, key = self.workers.setdefault((index, active), {}), (n, training, apart, failures)
+        if key not in known:
+            begin, end = index * n // active, (index + 1) * n // active
+            count = max(1, -(-(end - begin) // self.block))
+            cuts = [begin + i * (end - begin) // count for i in range(count + 1)]
+            while len(known) >= 6:
+                known.pop(next(iter(known))).release()
+            rows = [slice(a, b) for a, b in zip(cuts, cuts[1:], strict=False)]
+            known[key] = Worker(self, index, n, rows, training, apart)
+        return known[key]
+
+    def forget_workers(self):
+        """Give their memory back."""
+        for known in self.workers.values():
+            for worker in known.values():
+                worker.release()
+        self.workers.clear()
+
+    def active(self, n):
+        """How many workers have a part in a batch of n samples: all, or the first, if there is not one for each."""
+        return self.num_workers if n >= self.num_workers else 1
+
+    # ------------------------------------------------------------------------------ what inference derives from params
+
+    def watch(self, places):
+        """Prepare to see whether the params at these places or the buffers were written to, as users may at any time.
+
+        At inference stages use what they derived from them earlier: transformed weights with a batch norm in them.
+        `version` counts the changes that are known of, and every worker keeps the one it derived from.
+        """
+        runs = []
+        for begin, end in places:
+            if runs and begin - runs[-1][1] < 16:
+                begin = runs.pop()[0]
+            runs.append((begin, end))
+        self.watched = []
+        for array in (*(self.vector[begin:end] for begin, end in runs), self.carried):
+            seen = self.team.shared(array.shape, self.dtype)
+            for i in range(0, array.size, 4 * CHUNK):
+                self.watched.append((array[i : i + 4 * CHUNK], seen[i : i + 4 * CHUNK]))
+        self.news = self.team.shared((self.num_workers,), self.dtype)
+        self.version, self.is_known, self.failures = 1, True, 0
+
+    def touch(self):
+        """What inference derived is no longer right, or is overwritten."""
+        self.version, self.is_known = self.version + 1, True
+
+    def look(self, index, n):
+        """Has anything been written to since somebody looked? Each worker looks at a part."""
+        active = self.active(n)
+        self.news[index] = 0
+        for now, seen in self.watched[index * len(self.watched) // active : (index + 1) * len(self.watched) // active]:
+            if not np.array_equal(now, seen):
+                seen[...] = now
+                self.news[index] = 1
+
+    # ------------------------------------------------------------------------------------------ what users call
+
+    def logits(self, x, training=False):
+        """x (N, *input_shape) -> what the loss reads, (N, ...)."""
+        x = self.check_input(x)
+        self.call(LOGITS if training else OUTPUTS, x)
+        if not training:
+            if not self.is_known and self.news[: self.active(len(x))].any():
+                self.touch()
+                self.run(OUTPUTS, len(x))
+            self.is_known = False
+        return self.last_logits.copy()
+
+    def backward(self, dy):
+        """The gradient by the logits, for the last batch that `logits` saw in training -> None, {param name: gradient}.
+
+        The gradient by the input is not computed here; a module of -O0 gives it.
+        """
+        if len(dy) != self.pending:
+            raise ValueError(f"the last batch that `logits` saw in training has {self.pending} samples, not {len(dy)}")
+        self.io["dlogits"][: len(dy)] = dy
+        self.run(BACKWARD, len(dy))
+        return None, self.total_gradients()
+
+    def loss_and_gradients(self, x, y):
+        """x (N, *input_shape), targets y -> mean loss, {param name: gradient}, in training mode."""
+        self.call(GRADIENTS, self.check_input(x), np.asarray(y))
+        return self.last_loss, self.total_gradients()
+
+    def train_step(self, x, y, lr=None):
+        """Forward, loss, backward and one step of the optimizer, in place; returns the loss.
+
+        Where a gradient is not a finite number the params stay as they are, and the loss is NaN.
+        """
+        self.call(STEP, self.check_input(x), np.asarray(y), self.learning_rate if lr is None else lr)
+        return self.last_loss if self.counted() else np.nan
+
+    def counted(self):
+        """Count the step that was just made; False if it was not made, since a gradient is not finite."""
+        made = bool(np.isfinite(self.norms.sum()))
+        self.steps += made
+        return made
+
+    def update(self, grads, lr):
+        """One step of the optimizer, in place."""
+        for name, grad in grads.items():
+            self.named_grads[0][name][...] = grad
+        self.gradients[1:] = 0
+        self.prepare(1)
+        self.touch()
+        self.run(UPDATE, self.num_workers, lr)
+        self.counted()
+
+    def total_gradients(self):
+        """{param name: gradient}, summed over the workers in their order."""
+        for row in self.gradients[1:]:
+            self.gradients[0] += row
+        return {name: grad.copy() for name, grad in self.named_grads[0].items()}
+
+    @property
+    def last_loss(self):
+        """The mean loss of the last batch with targets, also where a gradient was not finite."""
+        return self.losses.sum()
+
+    @property
+    def last_logits(self):
+        """What the loss read of the last batch, (N, ...); the next batch writes over it."""
+        return self.io["logits"][: self.last_size]
+
+    def close(self):
+        """End the workers."""
+        self.team.close()
+
+    @property
+    def has_ended(self):
+        """Whether the workers were closed, or one of them died and ended them all."""
+        return bool(self.team.closing[0])
+
+    # ------------------------------------------------------------------------------------------ how work is shared
+
+    def call(self, command, x, y=None, lr=0.0):
+        """Hand a batch to the workers, and wait for them."""
+        if y is not None and y.shape[:1] != x.shape[:1]:
+            raise ValueError(f"{len(x)} samples, but targets of the shape {y.shape}")
+        self.prepare(len(x), y)
+        self.last_size = len(x)
+        self.hand("x", x)
+        if y is not None:
+            self.hand("y", y)
+        if command != OUTPUTS:
+            self.touch()
+            self.pending = len(x) if command == LOGITS else None
+            for name, *how in self.draws:
+                self.hand(name, self.drawn(len(x), self.rng, *how), self.factors)
+        self.run(command, len(x), lr)
+
+    def drawn(self, n, rng, kernel, shape, p):
+        """The factors by which a dropout multiplies n samples."""
+        return kernel(np.broadcast_to(np.ones((), self.dtype), (n, *shape)), p, True, rng)[1]
+
+    def prepare(self, n, y=None):
+        """Have workers that can take n samples with targets like y (N, ...); the first batch does it, if nobody else.
+
+        Processes see only what was made before they were forked, which is safe while there is no other thread.
+        """
+        if n <= self.capacity and (y is None or self.fits(y)):
+            return
+        if self.capacity:
+            self.team.close()
+            self.team = Team(self.num_workers, self.kind)
+        self.capacity = max(n, self.capacity, 256 if self.kind == "processes" else 1)
+        many = self.capacity
+        self.io["x"] = self.team.shared((many, *self.input_shape), self.dtype)
+        y = self.io.get("y") if y is None else y
+        if y is not None:
+            self.io["y"] = self.team.shared((many, *y.shape[1:]), y.dtype)
+        for name in ("logits", "dlogits"):
+            self.io[name] = self.team.shared((many, *self.logits_shape), self.dtype)
+        for name, *how in self.draws:
+            factor = self.drawn(1, np.random.default_rng(0), *how)
+            self.factors[name] = self.team.shared((many, *factor.shape[1:]), self.dtype)
+        self.forget_workers()
+        for training in (False, True):
+            self.worker(0, 1, training, self.waits)  # asks for all shared arrays
+        self.forget_workers()
+        self.team.start(self.work)
+
+    def fits(self, y):
+        """Whether there is a place for targets like y."""
+        known = self.io.get("y")
+        alike = known is not None and (known.dtype, known.shape[1:]) == (y.dtype, y.shape[1:])
+        return alike or (known is not None and self.kind == "threads")
+
+    def hand(self, name, array, arrays=None):
+        """Show an array to the workers, among `io` or other arrays."""
+        arrays = self.io if arrays is None else arrays
+        if self.kind == "threads":
+            arrays[name] = array
+        else:
+            arrays[name][: len(array)] = array
+
+    def run(self, command, n, lr=0.0):
+        """Every worker does its part of a command; of a batch with too few samples for all, the first does all."""
+        order = (command, n, lr, self.steps, self.version, self.failures)
+        try:
+            if n >= self.num_workers:
+                self.team.call(order)
+            else:
+                self.losses[:] = 0
+                self.norms[:] = 0
+                self.gradients[1:] = 0
+                self.work(0, order)
+        except BaseException:
+            self.touch()
+            self.failures, self.pending = self.failures + 1, None
+            raise
+
+    def wait(self, n):
+        """For all other workers, if they have a part in a batch of n samples."""
+        if n >= self.num_workers:
+            self.team.sync()
+
+    def work(self, index, command):
+        """One worker's part of a command."""
+        kind, n, lr = int(command[0]), int(command[1]), float(command[2])
+        steps, version, failures = (int(number) for number in command[3:6])
+        with np.errstate(all="ignore"):  # what is not finite shows in the loss and in `counted`
+            if kind == UPDATE:
+                self.update_part(index, n, lr, steps)
+            elif kind == OUTPUTS:
+                self.infer_part(index, n, version, failures)
+            else:
+                self.train_part(kind, index, n, version, failures)
+                if kind == STEP:
+                    self.update_part(index, n, lr, steps)
+
+    def infer_part(self, index, n, version, failures):
+        """One worker's part of OUTPUTS. `logits` asks again if somebody found news, which nobody waits for here."""
+        w = self.worker(index, n, False, False, failures)
+        self.look(index, n)
+        if w.version != version:
+            self.refresh(w, version)
+        w.run([self.infer_block(w, b) for b in range(len(w.rows))])
+
+    def train_part(self, kind, index, n, version, failures):
+        """One worker's part of LOGITS, BACKWARD, or both and the loss between them."""
+        w = self.worker(index, n, True, kind in (LOGITS, BACKWARD) or self.waits, failures)
+        if kind != BACKWARD:
+            self.refresh(w, version)
+        elif w.version is None:
+            raise ValueError("what `logits` kept for `backward` is gone: too many batches of other sizes came between")
+        blocks = {LOGITS: self.logits_block, BACKWARD: self.backward_block}.get(kind, self.train_block)
+        self.losses[index] = 0
+        w.run([blocks(w, b) for b in range(len(w.rows))])
+
+    def refresh(self, w, version):
+        """Make what the stages derive from the params; each worker makes a part."""
+        for stage in w.stages:
+            stage.refresh()
+        w.version = version
+        self.wait(w.n)
+
+    def infer_block(self, w, b):
+        self.io["logits"][w.rows[b]] = to_textbook(self.infer_forward(w.s, self.io["x"][w.rows[b]]))
+        return
+        yield
+
+    def logits_block(self, w, b):
+        x = self.io["x"][w.rows[b]]
+        z = (yield from self.train_forward(w.s, x)) if self.waits else self.train_forward(w.s, x)
+        self.io["logits"][w.rows[b]] = to_textbook(z)
+
+    def backward_block(self, w, b):
+        waiting = self.train_backward(w.s, from_textbook(self.io["dlogits"][w.rows[b]].copy()))
+        if waiting is not None:
+            yield from waiting
+
+    def train_block(self, w, b):
+        rows = w.rows[b]
+        x = self.io["x"][rows]
+        z = (yield from self.train_forward(w.s, x)) if self.waits else self.train_forward(w.s, x)
+        z = to_textbook(z)
+        self.io["logits"][rows] = z
+        loss, dz = self.loss(z, self.io["y"][rows])
+        share = self.share(w, rows)
+        self.losses[w.index] += loss * share
+        waiting = self.train_backward(w.s, from_textbook((dz * share).astype(self.dtype)))
+        if waiting is not None:
+            yield from waiting
+
+    def share(self, w, rows):
+        """By how much the mean loss of a block counts in that of the batch."""
+        return (rows.stop - rows.start) / w.n
+
+    def update_part(self, index, n, lr, steps):
+        """One worker's part of the params: sum the gradients, see that all are finite, then the optimizer's step."""
+        self.wait(n)
+        active = self.active(n)
+        chunks = range(0, self.size, CHUNK)
+        own = chunks[index * len(chunks) // active : (index + 1) * len(chunks) // active]
+        params, grads, norm = {}, {}, 0.0
+        for begin in own:
+            params[begin] = self.vector[begin : begin + CHUNK]
+            grads[begin] = self.gradients[0, begin : begin + CHUNK]
+            for row in self.gradients[1:]:
+                grads[begin] += row[begin : begin + CHUNK]
+            norm += float(np.dot(grads[begin], grads[begin]))
+        if not np.isfinite(norm) and all(np.isfinite(grad).all() for grad in grads.values()):
+            norm = 0.0  # only the squares overflow
+        self.norms[index] = norm
+        self.wait(n)
+        if np.isfinite(self.norms[:active].sum()):
+            state = {begin: tuple(self.moments[:, begin : begin + CHUNK]) for begin in own}
+            self.optimize(params, grads, {**state, "step": steps}, lr)  # of its own: each step adds 1 to it

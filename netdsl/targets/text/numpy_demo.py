@@ -1,0 +1,88 @@
+"""What `python <name>_numpy.py` does: it answers for samples in files, or without arguments trains on made-up data, for
+about a minute at most."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+
+from netdsl.analysis.loss import logits_value
+from netdsl.graph.ir import Graph
+from netdsl.kernels.stable import sigmoid, softmax
+
+_BUDGET = 3e11  # multiply-adds, half a minute on two cores of 2024
+_PER_ELEMENT = 50  # multiply-adds that take as long as all the passes over one element of a layer's output
+_STEP = 3  # forward and backward, in units of forward
+
+
+def shares_text(graph: Graph, loss: str, softmax: str, sigmoid: str, hstack: str) -> str:
+    """What `answer` makes probabilities of the classes with, as `netdsl predict` does; "" where there are no classes.
+
+    softmax, sigmoid, hstack: how a framework writes those of {}.
+    """
+    is_contained = logits_value(graph, loss) != graph.output
+    if len(graph.output_shape) != 1 or loss == "mse" or (loss == "bce") != (graph.output_shape == (1,)):
+        return ""
+    if loss != "bce":
+        return f"lambda y: {'y' if is_contained else softmax.format('y')}"
+    both = hstack.format("[1 - y, y]" if is_contained else "[-y, y]")
+    return f"lambda y: {both if is_contained else sigmoid.format(both)}"
+
+
+def numpy_shares(graph: Graph, loss: str) -> str:
+    """The same, by kernels and numpy."""
+    return shares_text(graph, loss, "softmax({}, axis=1)", "sigmoid({})", "np.hstack({})")
+
+
+def share_kernels(graph: Graph, loss: str) -> list[Callable]:
+    """The kernels that it calls."""
+    text = numpy_shares(graph, loss)
+    return [kernel for kernel in (softmax, sigmoid) if f"{kernel.__name__}(" in text]
+
+
+def demo_lines(graph: Graph, loss: str) -> list[str]:
+    """The lines under `if __name__ == "__main__"`; large networks get few samples, small steps and no score."""
+    shares = numpy_shares(graph, loss)
+    samples, epochs = _size(graph)
+    is_small = samples >= 64
+    what = "to show that the network learns" if is_small else "of few samples, since a step of this network takes long"
+    fit = f"epochs=1, batch={min(32, max(2, samples // 2))}{'' if is_small else ', lr=1e-5'}, seed=epoch"
+    score = ", accuracy {model.score(x, y):.3f}" if loss not in ("mse", "bce") and is_small else ""
+    return [
+        f"answer(Model, {shares})" if shares else "answer(Model)",
+        f"# A training run on made-up data, {what}.",
+        "rng = np.random.default_rng(0)",
+        *_data_lines(graph, loss, samples),
+        "model = Model(seed=0)",
+        f"for epoch in range(1, {epochs + 1}):",
+        f"    (loss,) = model.fit(x, y, {fit})",
+        f'    print(f"epoch {{epoch}}: loss {{loss:.4f}}{score}")',
+    ]
+
+
+def _size(graph: Graph) -> tuple[int, int]:
+    """How many samples, 2 or more, and how many epochs, 2 to 5."""
+    work = _STEP * (graph.num_macs + _PER_ELEMENT * sum(prod(node.shape) for node in graph.nodes))
+    samples = next((n for n in (256, 64, 16, 8, 4) if 5 * n * work <= _BUDGET), 2)
+    return samples, min(5, max(2, int(_BUDGET / (samples * work))))
+
+
+def _data_lines(graph: Graph, loss: str, samples: int) -> list[str]:
+    classes, *rest = graph.output_shape
+    if loss in ("mse", "bce"):
+        drawn = "standard_normal(({}))" if loss == "mse" else "integers(0, 2, ({}))"
+        return [
+            f"y = rng.{drawn.format(', '.join(map(str, (samples, *graph.output_shape))))}.astype(np.float32)",
+            f"x = rng.standard_normal(({samples}, *INPUT_SHAPE)).astype(np.float32)",
+        ]
+    if rest:
+        return [
+            f"y = rng.integers(0, {classes}, ({samples}, {', '.join(map(str, rest))}))",
+            f"x = rng.standard_normal(({samples}, *INPUT_SHAPE)).astype(np.float32)",
+        ]
+    patterns = min(classes, samples, max(2, 2**24 // prod(graph.input_shape)))
+    return [
+        f"y = rng.integers(0, {patterns}, {samples})",
+        f"patterns = rng.standard_normal(({patterns}, *INPUT_SHAPE))  # one for each class",
+        f"x = (patterns[y] + rng.standard_normal(({samples}, *INPUT_SHAPE))).astype(np.float32)",
+    ]

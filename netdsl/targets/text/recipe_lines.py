@@ -1,0 +1,58 @@
+"""What the recipe makes of an emitted NumPy module: the loss with its options, and the step of the optimizer."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable
+
+from netdsl.graph.recipe import OPTIMIZERS, Recipe, loss_kernel
+from netdsl.ground.symbols import value_text, word_text
+from netdsl.kernels.optimizers import clip_factor, clipped, norm_of, scaled
+from netdsl.targets.text.emission import Method
+
+_WIDTH = 112  # columns of a line in a class
+
+
+def recipe_kernels(recipe: Recipe, shared: bool = False) -> list[Callable]:
+    """The kernels of loss, optimizer and clipping; shared: of a network whose workers have a part of the gradients."""
+    clipping = [] if recipe.clip is None else [norm_of, clip_factor, scaled] if shared else [clipped]
+    return [loss_kernel(recipe)[0], OPTIMIZERS[recipe.optimizer].step, *clipping]
+
+
+def loss_lines(recipe: Recipe) -> list[str]:
+    """The lines of the class for its loss: the kernel, or the weights that `loss_methods` reads."""
+    kernel, options = loss_kernel(recipe)
+    if not options:
+        return [f"loss = staticmethod({kernel.__name__})"]
+    return _tuple_lines("class_weights", options["weights"]) if "weights" in options else []
+
+
+def loss_methods(recipe: Recipe) -> list[Method]:
+    """`loss`, where its kernel takes options."""
+    kernel, options = loss_kernel(recipe)
+    if not options:
+        return []
+    given = [_option(key, value, "self.class_weights" if key == "weights" else "") for key, value in options.items()]
+    what = "labels" if recipe.loss == "nll" else "labels or probabilities"
+    line = f"return {kernel.__name__}({', '.join(['logits', 'target', *given])})"
+    return [Method("loss(self, logits, target)", f"Logits and {what} -> mean loss, dlogits.", (line,))]
+
+
+def _tuple_lines(name: str, values: tuple[float, ...]) -> list[str]:
+    line = f"{name} = {value_text(values)}"
+    if len(line) <= _WIDTH:
+        return [line]
+    text = ", ".join(map(value_text, values)) + ","
+    return [f"{name} = (", *(f"    {part}" for part in textwrap.wrap(text, _WIDTH - 4)), ")"]
+
+
+def optimizer_line(recipe: Recipe, params: str, state: str) -> str:
+    """The call of the optimizer's kernel, with the options of the recipe."""
+    options = [_option(key, value) for key, value in recipe.options.items() if key != "lr"]
+    step = OPTIMIZERS[recipe.optimizer].step.__name__
+    return f"{step}({', '.join([params, 'grads', state, 'lr', *options])})"
+
+
+def _option(key: str, value: object, instead: str = "") -> str:
+    """`eps=1e-08`. instead: what is written for the value."""
+    return f"{word_text(key)}={instead or value_text(value)}"

@@ -1,0 +1,195 @@
+"""Arrays of a `.npz` as a data set: which is what by its name, and samples in the shape that the network takes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from netdsl.ground.diagnostics import UserError, plain
+from netdsl.training.data.idx import npz_names, read_npz, sample_text, shown, size_text
+from netdsl.training.data.labels import Arrays, Targets, finite, read_targets, words_in
+from netdsl.training.data.parts import PART_NAMES, Parts
+from netdsl.training.data.wanted import Wanted
+
+INPUTS = ("x", "xs", "images", "image", "imgs", "data", "inputs", "input", "features", "samples")
+TARGETS = ("y", "ys", "labels", "label", "targets", "target", "masks", "mask")
+CLASS_NAMES = ("class_names", "label_names", "target_names")
+MAX_WHOLE = 2**24  # whole numbers up to it are exact in float32
+NPZ_HELP = (
+    "use np.savez(file, x=..., y=...); `images` and `labels`, `data` and `target` are read too, and with a part, as in "
+    "`x_train y_train x_val y_val x_test y_test`"
+)
+
+
+def npz_parts(path: Path, want: Wanted) -> Parts:
+    """The training samples of a `.npz`, and its validation and test samples where it has any.
+
+    Without targets the inputs are the targets, bytes as 0 to 1: what an autoencoder learns. Raises UserError.
+    """
+    held = npz_names(path)
+    inputs, targets = _roles(path, held)
+    named = [name for name in CLASS_NAMES if name in held][:1]
+    arrays = read_npz(path, (*inputs.values(), *targets.values(), *named))
+    x = {part: arrays[name] for part, name in inputs.items()}
+    y = {part: arrays[name] for part, name in targets.items()}
+    _check_lengths(path, inputs, targets, x, y)
+    x, notes = shaped(path, inputs, x, want)
+    if not targets and want.needs_labels:
+        text = f"{shown(path)} has no labels `y`, which the loss `{want.loss}` needs"
+        raise UserError(text, help="add y=...; an autoencoder, whose inputs are its targets, learns by `--loss mse`")
+    if not targets:
+        return Parts(x, {part: _scaled(a) for part, a in x.items()}, (), notes)
+    found = read_targets(path, targets, y, want)
+    classes = _named(path, found, arrays[named[0]]) if named else found.classes
+    return Parts(x, found.parts, classes, (*notes, *found.notes))
+
+
+def _named(path: Path, found: Targets, names: np.ndarray) -> tuple[str, ...]:
+    """The names of the classes where they are one for each, else their numbers."""
+    words = tuple(words_in(path, "class_names", names.ravel())) if names.dtype.kind in "US" else ()
+    fits = len(words) == len(set(words)) == len(found.classes) and all(words)
+    return words if fits and found.classes == tuple(map(str, range(len(words)))) else found.classes
+
+
+def _scaled(x: np.ndarray) -> np.ndarray:
+    return x.astype(np.float32) / np.float32(255) if x.dtype == np.uint8 else x
+
+
+def _roles(path: Path, held: tuple[str, ...]) -> tuple[dict[str, str], dict[str, str]]:
+    """-> part -> name of its inputs, part -> name of its targets; parts are `train`, `val` and `test`."""
+    inputs: dict[str, list[str]] = {}
+    targets: dict[str, list[str]] = {}
+    for name in held:
+        part, word = _part_and_word(name)
+        for known, found in ((INPUTS, inputs), (TARGETS, targets)):
+            if word in known:
+                found.setdefault(part, []).append(name)
+    if not inputs and set(held) <= {"arr_0", "arr_1"}:  # np.savez(file, x, y)
+        inputs, targets = ({"": [name]} if name in held else {} for name in ("arr_0", "arr_1"))
+    chosen = tuple(_chosen(path, found) for found in (inputs, targets))
+    for part in chosen[1]:
+        if part not in chosen[0]:
+            raise _no_inputs(path, held)
+    if "train" not in chosen[0]:
+        raise _no_inputs(path, held)
+    return chosen
+
+
+def _part_and_word(name: str) -> tuple[str, str]:
+    """`x_train`, `train_images` and `trainX` -> the part and the rest, in small letters."""
+    lower = name.lower()
+    for part, words in PART_NAMES.items():
+        for word in sorted(words, key=len, reverse=True):
+            for rest in (lower.removeprefix(word), lower.removesuffix(word)):
+                if rest != lower and rest.strip("_-. ") in (*INPUTS, *TARGETS):
+                    return part, rest.strip("_-. ")
+    return "", lower
+
+
+def _chosen(path: Path, found: Mapping[str, list[str]]) -> dict[str, str]:
+    """One name for each part; that of no part is the training part's. `x` and `y` win over every other name."""
+    chosen: dict[str, str] = {}
+    for part, names in found.items():
+        exact = [name for name in names if name in ("x", "y")]
+        part = part or "train"
+        both = [chosen[part]] if part in chosen else []
+        both += exact or names
+        if len(both) > 1:
+            text = f"{shown(path)} holds {' and '.join(f'`{plain(n)}`' for n in both[:2])}, and either may be meant"
+            raise UserError(text, help="keep one of them: np.savez(file, x=..., y=...)")
+        chosen[part] = both[0]
+    return chosen
+
+
+def _no_inputs(path: Path, held: tuple[str, ...]) -> UserError:
+    names = ", ".join(f"`{plain(name)}`" for name in held[:10]) or "nothing"
+    return UserError(f"{shown(path)} has no array `x` of training samples; it holds {names}", help=NPZ_HELP)
+
+
+def _check_lengths(path: Path, inputs: Mapping[str, str], targets: Mapping[str, str], x: Arrays, y: Arrays) -> None:
+    for part, name in inputs.items():
+        if bool(targets) != (part in targets):
+            both = f"`{plain(name)}` and `{plain(_other(name))}`"
+            raise UserError(f"{shown(path)} has only one of {both}, expected both or neither")
+        a, b = x[part], y.get(part)
+        if a.ndim < 2 or not a.size or (b is not None and (b.ndim < 1 or not b.size or len(a) != len(b))):
+            shapes = f"`{plain(name)}` of shape {a.shape}"
+            shapes += f" and `{plain(targets[part])}` of shape {b.shape}" if b is not None else ""
+            raise UserError(f"{shown(path)} has {shapes}, expected (N, ...) and (N,) with one N >= 1")
+
+
+def _other(name: str) -> str:
+    """The name that the targets of these inputs could have: `y_test` of `x_test`."""
+    for given, other in zip(("x", "X", "images", "data"), ("y", "Y", "labels", "target"), strict=True):
+        if given in name:
+            return name.replace(given, other, 1)
+    return "y"
+
+
+def shaped(path: Path, names: Mapping[str, str], parts: Arrays, want: Wanted) -> tuple[Arrays, tuple[str, ...]]:
+    """Samples (N, ...) -> uint8 or float32 in the shape of the network's input where that is certain, and notes.
+
+    What is certain: a channel axis that is missing, channels that stand last, rows of a one-channel image in a line.
+    Raises UserError.
+    """
+    parts = {part: _numbers(path, names[part], a) for part, a in parts.items()}
+    first = next(iter(parts))
+    for part, a in parts.items():
+        if a.shape[1:] != parts[first].shape[1:] or a.dtype != parts[first].dtype:
+            both = f"{sample_text(parts[first])} and {sample_text(a)}"
+            text = f"the samples of `{plain(names[first])}` and `{plain(names[part])}` in {shown(path)} differ"
+            raise UserError(f"{text}: {both}")
+    shape, takes = parts[first].shape[1:], want.shape
+    where = f"the samples `{plain(names[first])}` of {shown(path)}"
+    if takes == shape:
+        return parts, ()
+    if takes is not None and len(shape) == 3 and (shape[2], *shape[:2]) == takes:
+        moved = {part: np.ascontiguousarray(np.moveaxis(a, 3, 1)) for part, a in parts.items()}
+        return moved, (f"{where} are {size_text(shape)}, channels last: read as {size_text(takes)}",)
+    is_bytes = parts[first].dtype == np.uint8
+    if len(shape) == 2 and (is_bytes or takes == (1, *shape)):
+        note = f"{where} are {size_text(shape)}: read as one channel, {size_text((1, *shape))}"
+        return {part: a[:, None] for part, a in parts.items()}, () if is_bytes else (note,)
+    if takes is not None and len(shape) == 1 < len(takes) and math.prod(takes) == shape[0]:
+        return _unrolled(path, names[first], parts, takes)
+    if len(shape) == 3 and shape[2] in (1, 3, 4) and min(shape[:2]) > 4 and (takes or is_bytes):
+        text = f"the images `{plain(names[first])}` of {shown(path)} are {sample_text(parts[first])}"
+        raise UserError(f"{text}, expected C x H x W", help=_last_help(shape, takes))
+    return parts, ()
+
+
+def _last_help(shape: tuple[int, ...], takes: tuple[int, ...] | None) -> str:
+    first = size_text((shape[2], *shape[:2]))
+    rest = f", and begin the spec with `input {first}`" if takes is not None and takes != (shape[2], *shape[:2]) else ""
+    return f"use x.transpose(0, 3, 1, 2){rest}"
+
+
+def _unrolled(path: Path, name: str, parts: Arrays, takes: tuple[int, ...]) -> tuple[Arrays, tuple[str, ...]]:
+    """(N, D) -> (N, *takes) of images whose pixels stand in a line. Raises UserError where their order is not known."""
+    if len(takes) != 3 or takes[0] != 1:
+        size = size_text(takes)
+        text = f"`{plain(name)}` of {shown(path)} has {math.prod(takes)} numbers a sample, but the network takes {size}"
+        planes = f"x.reshape(-1, {', '.join(map(str, takes))})"
+        pixels = f"x.reshape(-1, {', '.join(map(str, (*takes[1:], takes[0])))}).transpose(0, 3, 1, 2)"
+        rest = f", {pixels} where channels stand last" if len(takes) == 3 else ""
+        raise UserError(text, help=f"use {planes} where channels stand first{rest}")
+    lines = f"lines of {math.prod(takes)} pixels: read as {size_text(takes)}"
+    note = f"the samples `{plain(name)}` of {shown(path)} are {lines}"
+    return {part: a.reshape(len(a), *takes) for part, a in parts.items()}, (note,)
+
+
+def _numbers(path: Path, name: str, a: np.ndarray) -> np.ndarray:
+    """uint8 as it is, floats and whole numbers as float32. Raises UserError for what is no number."""
+    where = f"the array `{plain(name)}` of {shown(path)}"
+    if a.dtype.kind == "f":
+        return finite(path, name, a)
+    if a.dtype.kind not in "iub":
+        raise UserError(f"{where} has dtype {a.dtype}, expected integers or floats", help="save numbers")
+    if a.dtype == np.uint8:
+        return a
+    if a.dtype.itemsize > 2 and max(-int(a.min()), int(a.max())) > MAX_WHOLE:
+        raise UserError(f"{where} has numbers that float32 cannot hold", help="use x.astype(np.float32)")
+    return a.astype(np.float32)

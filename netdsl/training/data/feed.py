@@ -1,0 +1,111 @@
+"""Batches in the order of training, as the network is fed: functions of the seed, the epoch and the step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from netdsl.analysis.batches import check_batch
+from netdsl.graph.recipe import Recipe
+from netdsl.ground.diagnostics import UserError
+from netdsl.training.data.augment import Augmentation
+from netdsl.training.data.datasets import Dataset
+from netdsl.training.data.idx import size_text
+
+if TYPE_CHECKING:
+    from netdsl.pipeline import Net
+
+SHUFFLE = 1  # purpose of a random stream
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Step `step` of an epoch, counted from 1: x (n, *input_shape) as the network is fed, targets y (n, ...), and which
+    of the training samples they were made of."""
+
+    step: int
+    rows: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+
+
+class Feed:
+    """The training samples in shuffled batches, augmented where the recipe says so.
+
+    An epoch has `steps` of them; its order comes from the stream [seed, 1, epoch].
+    """
+
+    def __init__(self, dataset: Dataset, recipe: Recipe) -> None:
+        self.data, self.recipe = dataset, recipe
+        self.rows, self.val_rows = dataset.parts(recipe.val, recipe.seed)
+        self.sizes = [len(piece) for piece in batches(self.rows, recipe.batch)]
+        self.steps, self.samples = len(self.sizes), len(self.rows)
+        self.augmentation = Augmentation(recipe.augment, recipe.seed, dataset.mean) if recipe.augment else None
+        self.moves_targets = self.augmentation is not None and _move_together(self.augmentation, dataset)
+
+    def batch(self, epoch: int, step: int) -> Batch:
+        """That of one step."""
+        return self._made(epoch, step, self._pieces(epoch)[step - 1])
+
+    def epoch(self, epoch: int, done: int = 0) -> Iterator[Batch]:
+        """The batches after the first `done`. With augmentation the next one is made, by another thread, while the
+        network learns from the one before."""
+        pieces = list(enumerate(self._pieces(epoch), start=1))[done:]
+        if self.augmentation is None or not pieces:
+            yield from (self._made(epoch, step, rows) for step, rows in pieces)
+            return
+        with ThreadPoolExecutor(1, "netdsl-feed") as pool:
+            coming = pool.submit(self._made, epoch, *pieces[0])
+            for following in [*pieces[1:], None]:
+                ready = coming.result()
+                if following:
+                    coming = pool.submit(self._made, epoch, *following)
+                yield ready
+
+    def _pieces(self, epoch: int) -> list[np.ndarray]:
+        order = np.random.default_rng([self.recipe.seed, SHUFFLE, epoch]).permutation(self.rows)
+        return batches(order, self.recipe.batch)
+
+    def _made(self, epoch: int, step: int, rows: np.ndarray) -> Batch:
+        x, y = self.data.x_train[rows], self.data.y_train[rows]
+        if self.augmentation is None:
+            return Batch(step, rows, self.data.normalized(x), y)
+        if self.moves_targets:
+            y = self.augmentation.maps(y, rows, epoch)
+        x = self.data.normalized(self.augmentation.images(x, rows, epoch))
+        if self.augmentation.mixes:
+            x, y = self.augmentation.mixed(x, y, self._outputs(), epoch, step)
+        return Batch(step, rows, x, y)
+
+    def _outputs(self) -> int:
+        """How many outputs a mixture of labels has: one of two classes that are told apart by `bce`."""
+        return 1 if self.recipe.loss == "bce" else len(self.data.classes)
+
+
+def check_batches(net: Net, dataset: Dataset) -> None:
+    """Raises UserError where some batch of an epoch is too small for the network."""
+    rows, _ = dataset.parts(net.recipe.val, net.recipe.seed)
+    check_batch(net.graph, min((len(piece) for piece in batches(rows, net.recipe.batch)), default=0))
+
+
+def _move_together(augmentation: Augmentation, dataset: Dataset) -> bool:
+    """Whether the targets are maps that move with their images. Raises UserError for such of another size."""
+    image, target = dataset.x_train.shape[1:], dataset.y_train.shape[1:]
+    if not augmentation.moves or len(image) != 3 or len(target) not in (2, 3):
+        return False
+    if target[-2:] != image[-2:]:
+        sizes = f"images of {size_text(image[-2:])} and their targets of {size_text(target[-2:])}"
+        raise UserError(f"`augment` moves {sizes} apart, expected one size", help="leave out all but `cutout`")
+    return True
+
+
+def batches(rows: np.ndarray, size: int) -> list[np.ndarray]:
+    """Pieces of `size`; a last one of a single sample joins the one before, since batch norm needs two."""
+    pieces = [rows[i : i + size] for i in range(0, len(rows), size)]
+    if len(pieces) > 1 and len(pieces[-1]) == 1 < size:
+        pieces[-2:] = [np.concatenate(pieces[-2:])]
+    return pieces

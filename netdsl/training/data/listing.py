@@ -1,0 +1,81 @@
+"""What lies in folders of images: class folders, parts, image files however deep. Nothing is decoded here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from netdsl.ground.diagnostics import UserError
+from netdsl.training.data.idx import shown
+from netdsl.training.data.images import SUFFIXES
+from netdsl.training.data.parts import PART_NAMES
+
+PASSED_OVER = ("__MACOSX",)  # what zip programs leave
+MAX_DEPTH = 64  # folders in folders
+
+
+def names_in(folder: Path) -> list[str]:
+    """The names in a folder, sorted; hidden ones are passed over. Raises UserError."""
+    try:
+        return sorted(name for name in os.listdir(folder) if not name.startswith(".") and name not in PASSED_OVER)
+    except OSError as error:
+        raise UserError(f"cannot read the folder {shown(folder)}: {(error.strerror or str(error)).lower()}") from None
+
+
+def subfolders(folder: Path) -> tuple[str, ...]:
+    """The names of the folders in `folder`, sorted; hidden ones are passed over."""
+    return tuple(name for name in names_in(folder) if os.path.isdir(folder / name))
+
+
+def is_image(path: Path | str) -> bool:
+    """Whether the name ends as that of an image."""
+    return str(path).lower().endswith(SUFFIXES)
+
+
+def files_in(folder: Path, above: tuple[str, ...] = ()) -> Iterator[Path]:
+    """The files in a folder and in the folders in it, by name; a link to a folder above it is passed over.
+
+    Raises UserError for folders too deep in each other.
+    """
+    place = os.path.realpath(folder)
+    if place in above:
+        return
+    if len(above) > MAX_DEPTH:
+        raise UserError(f"{shown(folder)} lies more than {MAX_DEPTH} folders deep", help="name a folder of images")
+    for name in names_in(folder):
+        path = folder / name
+        if os.path.isdir(path):
+            yield from files_in(path, (*above, place))
+        else:
+            yield path
+
+
+def image_files(folder: Path) -> list[Path]:
+    """The image files in a folder and in the folders in it, by name."""
+    return [path for path in files_in(folder) if is_image(path)]
+
+
+def part_folders(folder: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
+    """-> part -> its folder, and notes; no part where the folders are classes.
+
+    They are parts where one is called `train` and another one is a part as well, or there is no other.
+    """
+    found: dict[str, Path] = {}
+    others = []
+    for name in subfolders(folder):
+        part = next((part for part, names in PART_NAMES.items() if name.lower() in names), None)
+        if part is None:
+            others.append(name)
+        elif part in found:
+            both = f"`{found[part].name}` and `{name}`"
+            raise UserError(f"{shown(folder)} has the folders {both}, one of which is too many", help="join them")
+        else:
+            found[part] = folder / name
+    if found and "train" not in found and not others:
+        names = " and ".join(f"`{path.name}`" for path in found.values())
+        raise UserError(f"{shown(folder)} has {names}, but no `train`", help="put images to learn from into `train`")
+    if "train" not in found or (len(found) == 1 and others):
+        return {}, ()
+    notes = (f"{shown(folder)} has other folders beside its parts, not used: {shown(', '.join(others))}",)
+    return found, notes if others else ()

@@ -1,0 +1,1 @@
+"""Drawing with matplotlib: the style, curves, strips of images."""

@@ -1,0 +1,92 @@
+"""`curves`: loss, measures and learning rate over the epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from netdsl.training.drawing.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    INK,
+    PAGE,
+    VERMILLION,
+    new_figure,
+    place,
+    plain_log,
+    whole_ticks,
+)
+from netdsl.training.scores.measures import MEASURES
+
+if TYPE_CHECKING:
+    from netdsl.training.drawing.style import Axes, Figure
+
+UNITS = {"ce": "loss (nats)", "nll": "loss (nats)", "bce": "loss (nats)", "mse": "loss (mean squared error)"}
+MARKED = 30  # epochs: more of them get no marks on the lines
+MOST = 2  # panels of measures
+WIDE = 100  # times the smallest value: above it the axis is logarithmic
+Columns = Callable[[str], Sequence[float | None]]  # of a history, by name: `history.column`
+
+
+def draw_curves(column: Columns, best: int | None = None, loss: str = "") -> Figure:
+    """A panel for each measure that a line of an epoch tells, at most two. best: the epoch that is marked, where
+    validation data chose one; loss: its name, which decides its unit."""
+    shown = [measure for name, measure in MEASURES.items() if measure.in_line and _is_there(column, name)][-MOST:]
+    figure, count = new_figure("curves", PAGE, 2.15), 2 + len(shown)
+    width = PAGE / count
+    panels = [place(figure, 0.52 + width * i, 0.32, width - 0.62, 1.45) for i in range(count)]
+    _pair(panels[0], column, "loss", UNITS.get(loss, "loss"), best)
+    for axes, measure in zip(panels[1:], shown, strict=False):
+        unit, scale = (" (%)", 100) if measure.is_share else ("", 1)
+        _pair(axes, column, measure.name, f"{measure.title}{unit}", best, scale)
+    panels[-1].plot(column("epoch"), column("lr"), color=GREEN, **_marks(column, "^", "-"))
+    panels[-1].set_ylabel("learning rate")
+    panels[-1].set_ylim(-0.03 * max(column("lr")), 1.06 * max(column("lr")) or 1)
+    for axes in panels:
+        _finish(axes, column)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="upper left", ncols=3, handlelength=2.6,
+                  bbox_to_anchor=(0.45 / PAGE, 1.01))  # fmt: skip
+    return figure
+
+
+def _is_there(column: Columns, name: str) -> bool:
+    return any(value is not None for part in ("train", "val") for value in column(f"{part}_{name}"))
+
+
+def _pair(axes: Axes, column: Columns, measure: str, label: str, best: int | None, scale: float = 1) -> None:
+    """Training and validation in one panel."""
+    values = []
+    for part, name, color, mark, dash in (
+        ("train", "training", BLUE, "o", "-"),
+        ("val", "validation", VERMILLION, "s", (0, (4, 1.5))),
+    ):
+        y = scale * np.array(column(f"{part}_{measure}"), float)
+        if not np.isnan(y).all():
+            axes.plot(column("epoch"), y, color=color, label=name, **_marks(column, mark, dash))
+            values.append(y[np.isfinite(y)])
+    axes.set_ylabel(label)
+    if best is not None:
+        axes.axvline(best, color=GREY, linewidth=0.8, linestyle=":", zorder=0)
+        y = scale * np.array(column(f"val_{measure}"), float)[list(column("epoch")).index(best)]
+        axes.plot([best], [y], "*", color=VERMILLION, markersize=9, markeredgecolor=INK,
+                  markeredgewidth=0.5, linestyle="none", label=f"best epoch ({best})", zorder=3)  # fmt: skip
+    every = np.concatenate(values) if values else np.array([])
+    if measure == "loss" and every.size and every.min() > 0 and every.max() > WIDE * every.min():
+        plain_log(axes)
+
+
+def _marks(column: Columns, mark: str, dash: object) -> dict[str, object]:
+    return {"marker": mark if len(column("epoch")) <= MARKED else None, "linestyle": dash}
+
+
+def _finish(axes: Axes, column: Columns) -> None:
+    axes.set_xlabel("epoch")
+    axes.grid(axis="y")
+    axes.set_axisbelow(True)
+    first, last = column("epoch")[0], column("epoch")[-1]
+    margin = 0.04 * (last - first) or 0.5
+    axes.set_xlim(first - margin, last + margin)
+    whole_ticks(axes)

@@ -1,0 +1,1 @@
+"""The training itself: epochs, what watches them, how they fail."""

@@ -1,0 +1,279 @@
+"""The training loop. Everything it computes is a function of the seed, the epoch and the step; it prints nothing.
+
+Random streams are keyed by purpose: [seed, 1, epoch] shuffles, [seed, 2, epoch, step] feeds dropout, [seed, 3] splits
+off the validation set; those of augmentation stand in augment.py. Epochs and steps count from 1.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from netdsl.ground.diagnostics import TrainingFailed
+from netdsl.ground.files import write_atomic
+from netdsl.targets.live.interpreter import first_nonfinite
+from netdsl.training.data.datasets import Dataset
+from netdsl.training.data.feed import Batch, Feed, check_batches
+from netdsl.training.data.normalization import for_network
+from netdsl.training.loop.failures import all_finite, copy_of, sentence, step_failure
+from netdsl.training.loop.watch import Interrupted, Progress, Result, Watch
+from netdsl.training.runs.average import WeightAverage
+from netdsl.training.runs.checkpoint import checkpoint_path, load_checkpoint, rename_copy, save_checkpoint, weights_of
+from netdsl.training.runs.engine import Engine, close_model, engine_threads, new_model
+from netdsl.training.runs.folder import result_path
+from netdsl.training.runs.history import Epoch, History, read_history, with_times, write_history
+from netdsl.training.runs.state import Position, load_youngest, save_state
+from netdsl.training.scores.evaluation import Scores, class_weights, evaluate, fitted, measured_together, task_of
+from netdsl.training.scores.measures import chosen_classes
+
+if TYPE_CHECKING:
+    from netdsl.pipeline import Net
+
+NOISE = 2  # purpose of a random stream
+SAVE_EVERY, SAVE_SHARE = 60.0, 0.05  # seconds in an epoch, or more where saving takes a larger share of the time
+
+
+def train(
+    net: Net, dataset: Dataset, engine: Engine, run: Path, watch: Watch | None = None, resume: bool = False
+) -> Result:
+    """Trains by the net's recipe and keeps metrics.csv and the checkpoints in the folder `run`.
+
+    resume: go on from the run's last checkpoint, as if it had never stopped. Raises UserError, TrainingFailed, OSError,
+    Interrupted; KeyboardInterrupt leaves the last checkpoint. However it ends, the engine's workers end with it.
+    """
+    net = fitted(net, dataset)
+    check_batches(net, dataset)
+    dataset = for_network(dataset, net)
+    with engine_threads(engine):
+        trainer = _Trainer(net, dataset, engine, run, watch or Watch())
+        try:
+            return trainer.run(resume)
+        except RuntimeError as error:
+            if not getattr(trainer.model, "has_ended", False):
+                raise
+            text = f"training failed in epoch {trainer.position.epoch}: {str(error).partition(';')[0]}"
+            raise TrainingFailed(text) from None
+        finally:
+            close_model(trainer.model)
+
+
+class _Trainer:
+    """The things that change while a network learns."""
+
+    def __init__(self, net: Net, dataset: Dataset, engine: Engine, run: Path, watch: Watch) -> None:
+        self.net, self.data, self.recipe, self.folder, self.watch = net, dataset, net.recipe, run, watch
+        self.task, self.measured = task_of(net, dataset), measured_together(net)
+        self.feed = Feed(dataset, net.recipe)
+        self.model, self.is_fast = new_model(net, engine), engine.is_fast
+        self.average = WeightAverage(self.model, self.recipe.ema) if self.recipe.ema else None
+        self.position, self.history, self.save_seconds = Position(), [], 0.0
+
+    # ---------------------------------------------------------------------------------------------- the whole run
+
+    def run(self, resume: bool) -> Result:
+        start = self.saved_at = self.watch.clock()
+        if self.is_fast:  # before anything else starts threads, and for the largest batch there will be
+            targets = self.feed.batch(1, 1).y[:1]
+            self.model.prepare(max(self.measured, *self.feed.sizes), targets)
+        if resume:
+            self._resume()
+        while not self._is_over():
+            self._epoch()
+        load_checkpoint(checkpoint_path(self.folder, "best" if self.best else "last"), self.model)
+        try:
+            test = self._measure(self.data.x_test, self.data.y_test, "test")
+        except _Stop:
+            raise Interrupted("stopped after the last epoch, before the test") from None
+        used, seconds = self.best or self.history[-1], self.watch.clock() - start
+        save_checkpoint(self.folder / "weights.safetensors", weights_of(self.model), {"epoch": used.epoch})
+        result = Result(self.task, used, len(self.history), seconds, self.folder, test, self._known())
+        write_atomic(result_path(self.folder), json.dumps(result.as_dict()) + "\n")
+        return result
+
+    @property
+    def best(self) -> Epoch | None:
+        """The best epoch so far; None without validation data."""
+        return self._known().best
+
+    def _known(self) -> History:
+        return History(tuple(self.history), self.recipe.monitor)
+
+    def _is_over(self) -> bool:
+        """All epochs are done, or the best one is `patience` epochs ago."""
+        waited = self.history[-1].epoch - self.best.epoch if self.best else 0
+        is_tired = self.recipe.patience is not None and waited >= self.recipe.patience
+        return len(self.history) >= self.recipe.epochs or is_tired
+
+    def _resume(self) -> None:
+        """Goes on from the youngest checkpoint that can be read; from the beginning where there is none yet."""
+        found = load_youngest(self.folder, self.model, self.recipe, self.average, self.feed.steps, self.watch.on_note)
+        if found is None:
+            return
+        which, self.position, self.history = found
+        path = checkpoint_path(self.folder, which)
+        if which != "last":  # the next checkpoint makes `prev` of it
+            rename_copy(path, checkpoint_path(self.folder, "last"))
+        if self.history:
+            self.history = with_times(self.history, read_history(self.folder))
+            write_history(self.folder, self.history)
+            if self.best == self.history[-1] and not self.position.step:
+                rename_copy(path, checkpoint_path(self.folder, "best"))
+
+    # ---------------------------------------------------------------------------------------------- an epoch
+
+    def _epoch(self) -> None:
+        """The steps of the running epoch that are not made yet, what they came to, and the checkpoint."""
+        done, epoch = self._steps(), self.position.epoch
+        x, y = self.data.x_train[self.feed.val_rows], self.data.y_train[self.feed.val_rows]
+        try:
+            with self.average.in_place_of_weights(self.model) if self.average else nullcontext():
+                val = self._measure(x, y, "validation")
+        except _Stop:
+            raise self._saved_and_stopped() from None
+        speed = done.samples_here / max(done.seconds, 1e-9)
+        lr = self._learning_rate(self.feed.steps)
+        val_loss, val_accuracy = (val.loss, val.accuracy) if val else (None, None)
+        row = Epoch(
+            epoch, done.loss, done.accuracy, val_loss, val_accuracy, lr, done.seconds, speed, self._tracked(val)
+        )
+        self.history.append(row)
+        self.position = Position(epoch + 1)
+        write_history(self.folder, self.history)
+        self._save()
+        if self.best == row:
+            rename_copy(checkpoint_path(self.folder, "last"), checkpoint_path(self.folder, "best"))
+        self.watch.on_progress(row)
+
+    def _tracked(self, val: Scores | None) -> dict[str, float | None]:
+        """What a row of the history has beside loss and accuracy."""
+        names = [name for name in self.task.tracked if name != "accuracy"] if val else ()
+        return {f"val_{name}": val.values[name] for name in names}
+
+    def _steps(self) -> Progress:
+        start, here = self.watch.clock(), 0
+        done = self._progress(start, here)
+        for batch in self.feed.epoch(self.position.epoch, self.position.step):
+            self._step(batch)
+            here += len(batch.rows)
+            done = self._progress(start, here)
+            self.watch.on_progress(done)
+            self._pause()
+        self._check_weights()
+        return done
+
+    def _progress(self, start: float, here: int) -> Progress:
+        at = self.position
+        places = math.prod(self.data.y_train.shape[1:])
+        accuracy = at.found / max(at.samples * places, 1) if self.task.classes else None
+        loss, seconds = at.loss / max(at.samples, 1), self.watch.clock() - start
+        return Progress(at.epoch, self.recipe.epochs, at.samples, self.feed.samples, loss, accuracy, seconds, here)
+
+    def _pause(self) -> None:
+        """After a step: stop if that is wanted, and save if it is time."""
+        if self.watch.is_stopped():
+            raise self._saved_and_stopped()
+        every, waited = self.watch.save_every, self.watch.clock() - self.saved_at
+        if (every and self.position.step % every == 0) or waited > max(SAVE_EVERY, self.save_seconds / SAVE_SHARE):
+            self._check_weights()
+            self._save()
+
+    def _check_stop(self) -> None:
+        if self.watch.is_stopped():
+            raise _Stop
+
+    def _check_weights(self) -> None:
+        """No checkpoint has a number that is not finite. Raises TrainingFailed."""
+        if not all_finite(*weights_of(self.model).values()):
+            at = self.position
+            batch = self.feed.batch(at.epoch, at.step)
+            raise self._failure(batch, "a param or buffer", is_over=at.step == self.feed.steps)
+
+    def _saved_and_stopped(self) -> Interrupted:
+        self._check_weights()
+        self._save()
+        at = self.position
+        return Interrupted(f"stopped in epoch {at.epoch} after step {at.step} of {self.feed.steps}")
+
+    def _save(self) -> None:
+        """A checkpoint of now, as `last`; what was that is `prev`."""
+        last, start = checkpoint_path(self.folder, "last"), self.watch.clock()
+        if last.exists():
+            rename_copy(last, checkpoint_path(self.folder, "prev"))
+        save_state(last, self.model, self.recipe, self.average, self.position, self.history)
+        self.saved_at = self.watch.clock()
+        self.save_seconds = self.saved_at - start
+
+    def _measure(self, x: np.ndarray, y: np.ndarray, part: str) -> Scores | None:
+        """The scores on one part of the data; None where it is empty. Raises TrainingFailed."""
+        if not len(x):
+            return None
+        weights = class_weights(self.net)
+        scores = evaluate(self.model, self.data, x, y, self.task, weights, self._check_stop, self.measured)
+        if not np.isfinite(scores.loss):
+            layer = first_nonfinite(copy_of(self.net, self.model), self.data.normalized(x[:256]), False)
+            raise TrainingFailed(sentence(f"after epoch {len(self.history) or 1}", f"the {part} loss", layer))
+        return scores
+
+    # ---------------------------------------------------------------------------------------------- a step
+
+    def _step(self, batch: Batch) -> None:
+        """Learns from one batch."""
+        at = self.position
+        self.model.rng, lr = np.random.default_rng(self._noise(batch.step)), self._learning_rate(batch.step)
+        learn = self._whole_step if self.is_fast else self._steps_apart
+        with np.errstate(all="ignore"):  # what overflows is found below
+            loss, logits, is_finite = learn(batch.x, batch.y, lr)
+        if not is_finite:
+            raise self._failure(batch, "a gradient" if np.isfinite(loss) else "the loss")
+        if self.average:
+            self.average.update(self.model)
+        count, classes = len(batch.rows), len(self.task.classes)
+        found = int(np.count_nonzero(chosen_classes(logits, classes) == _labels(batch.y))) if classes else 0
+        total = at.loss + float(loss) * count
+        self.position = replace(at, step=batch.step, samples=at.samples + count, loss=total, found=at.found + found)
+
+    def _learning_rate(self, step: int) -> float:
+        """That of a step of the running epoch."""
+        done = (self.position.epoch - 1) * self.feed.steps + step - 1
+        return self.recipe.learning_rate(done, self.feed.steps)
+
+    def _noise(self, step: int) -> list[int]:
+        """The key of the stream that feeds this step's dropout."""
+        return [self.recipe.seed, NOISE, self.position.epoch, step]
+
+    def _whole_step(self, x: np.ndarray, y: np.ndarray, lr: float) -> tuple[float, np.ndarray, bool]:
+        """Forward, backward and update in one call -> the mean loss, the logits, whether all is finite."""
+        loss = self.model.train_step(x, y, lr)
+        return self.model.last_loss, self.model.last_logits, bool(np.isfinite(loss))
+
+    def _steps_apart(self, x: np.ndarray, y: np.ndarray, lr: float) -> tuple[float, np.ndarray, bool]:
+        """The same, pass by pass, for networks that have no such call."""
+        logits = self.model.logits(x, training=True)
+        loss, dlogits = self.model.loss(logits, y)
+        _, grads = self.model.backward(dlogits)
+        is_finite = bool(np.isfinite(loss)) and all_finite(*grads.values())
+        if is_finite:
+            self.model.update(grads, lr)
+        return loss, logits, is_finite
+
+    def _failure(self, batch: Batch, what: str, is_over: bool = False) -> TrainingFailed:
+        epoch, key = self.position.epoch, self._noise(batch.step)
+        return step_failure(self.net, self.model, self.folder, batch, what, epoch, key, is_over)
+
+
+class _Stop(Exception):
+    """Somebody wants training to stop, while a network is measured."""
+
+
+def _labels(y: np.ndarray) -> np.ndarray:
+    """Labels (n,) or masks (n, ...), or of mixtures (n, K) the class that has most of it, of (n, 1) whether it is
+    mostly the second."""
+    if np.issubdtype(y.dtype, np.integer):
+        return y
+    return (y[:, 0] > 0.5).astype(np.int64) if y.shape[1] == 1 else y.argmax(axis=1)

@@ -1,0 +1,127 @@
+"""A training from its beginning or from where it was stopped, in a folder that no other process trains in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from netdsl.bench.tuning import tuned
+from netdsl.graph.recipe import Recipe
+from netdsl.ground.diagnostics import UserError, plain
+from netdsl.language.train_block import with_entries
+from netdsl.pipeline import Net, compile_file
+from netdsl.stages.workers import available_cores
+from netdsl.training.data.datasets import load_dataset
+from netdsl.training.data.feed import check_batches
+from netdsl.training.data.idx import shown
+from netdsl.training.data.normalization import for_network, notes_on, with_constants
+from netdsl.training.data.wanted import wanted_by
+from netdsl.training.loop.epochs import train
+from netdsl.training.loop.watch import Result, Watch
+from netdsl.training.runs.config import config_of, what_changed, write_setup
+from netdsl.training.runs.engine import Engine
+from netdsl.training.runs.folder import extended, locked, read_run, run_net, starting
+from netdsl.training.runs.views import is_other_data, run_data
+from netdsl.training.scores.evaluation import fitted
+from netdsl.training.scores.fitting import adapted
+
+if TYPE_CHECKING:
+    from netdsl.training.data.datasets import Dataset
+
+ENTRIES = ("opt", "schedule", "loss", "augment", "clip", "ema", "stop", "fit", "monitor")  # as in a train block
+
+
+@dataclass(frozen=True)
+class Session:
+    """What is about to be trained, in the folder `run`, which is locked; `name` is the spec's."""
+
+    name: str
+    net: Net
+    dataset: Dataset
+    engine: Engine
+    run: Path
+    is_resumed: bool = False
+
+    def train(self, watch: Watch | None = None) -> Result:
+        """As `netdsl.training.loop.epochs.train`."""
+        return train(self.net, self.dataset, self.engine, self.run, watch, self.is_resumed)
+
+
+@contextmanager
+def started(
+    net: Net,
+    engine: Engine,
+    data_dir: Path | None = None,
+    limit: int | None = None,
+    out: Path | None = None,
+    autotune: bool = True,
+    on_note: Callable[[str], None] = lambda _: None,
+) -> Iterator[Session]:
+    """A new run of the net, in the folder `out` or `runs/<net>-<n>`; nothing of it stays if it fails before its first
+    step. on_note is told what was changed in the data on reading. Raises UserError, OSError."""
+    if engine.is_fast and not engine.threads:
+        engine = replace(engine, threads=available_cores())
+    want = wanted_by(net.recipe, net.graph.input_shape, net.graph.output_shape)
+    dataset = adapted(net, load_dataset(net.recipe.data, data_dir, limit, want=want))
+    for note in (*dataset.notes, *notes_on(net, dataset)):
+        on_note(f"note: {note}")
+    net = fitted(net, dataset)
+    check_batches(net, dataset)
+    net = with_constants(net, dataset.mean, dataset.std)
+    if engine.is_fast and engine.level == 2 and autotune:
+        net = tuned(net, net.recipe.batch, engine.threads)
+    with starting(net.name, out) as run, locked(run):
+        write_setup(run, net.source.text, config_of(net, dataset, engine, limit), net.used)
+        yield Session(net.name, net, for_network(dataset, net), engine, run)
+
+
+@contextmanager
+def resumed(
+    path: Path,
+    data_dir: Path | None = None,
+    epochs: int | None = None,
+    on_note: Callable[[str], None] = lambda _: None,
+) -> Iterator[Session]:
+    """A run to go on with, up to so many epochs (None: its own).
+
+    on_note is told what may keep it from the bytes of a run that was never stopped.
+    Raises UserError, SpecError, OSError.
+    """
+    read_run(path)  # nothing is written into a folder that is none
+    with locked(path):
+        run = read_run(path)
+        net = run_net(run)
+        dataset = run_data(run, net, data_dir)
+        if is_other_data(run, dataset):
+            text = (
+                f"the data `{plain(run.data)}` is not what the run {shown(path)} began with, or is split in another way"
+            )
+            raise UserError(text, help="bring it back as it was, or begin another run")
+        run = extended(run, epochs)
+        if epochs is not None and run.config.recipe.schedule not in ("const", "step"):
+            on_note(f"the schedule `{run.config.recipe.schedule}` is that of {epochs} epochs from here on")
+        for change in what_changed(path):
+            on_note(f"{plain(change)}: the weights may differ in their last bits from those of a run without a stop")
+        net = net.with_recipe(run.config.recipe)
+        yield Session(run.config.spec, net, for_network(dataset, net), run.config.engine, path, True)
+
+
+def check_unchanged(spec: Path, run: Path) -> None:
+    """Raises UserError where the spec is not what the run trains."""
+    net, own = compile_file(spec), run_net(read_run(run))
+    measured = with_constants(net, own.graph.mean, own.graph.std)  # as they were written into the run's copy
+    if own.source.text not in (net.source.text, measured.source.text):
+        text = f"`{spec}` is not what the run `{run}` trains: it has changed since"
+        raise UserError(text, help=f"`netdsl train --resume {run}` goes on with the run's own copy")
+
+
+def with_settings(recipe: Recipe, settings: dict[str, object]) -> Recipe:
+    """The recipe with what is not None of the settings: fields, `lr`, and the ENTRIES as text. Raises UserError."""
+    given = {name: value for name, value in settings.items() if value is not None}
+    entries = {name: str(given.pop(name)) for name in ENTRIES if name in given}
+    lr = given.pop("lr", None)
+    recipe = with_entries(replace(recipe, **given), entries)
+    return recipe if lr is None else replace(recipe, options={**recipe.options, "lr": lr})

@@ -1,0 +1,85 @@
+"""`receptive`: what the units at the centre of the maps can see, and what they look at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from netdsl.analysis.receptive_field import ReceptiveField
+from netdsl.training.drawing.style import (
+    PAGE,
+    SEQUENTIAL,
+    SMALL,
+    Box,
+    add_colorbar,
+    add_rectangle,
+    colour_of,
+    new_figure,
+    place,
+    sheet,
+    show_image,
+    text,
+)
+from netdsl.training.pictures.inspection import EffectiveField
+
+if TYPE_CHECKING:
+    from netdsl.training.drawing.style import Axes, Figure
+
+MOST = 8  # rectangles on the image
+PANELS = 4  # images beside each other
+ENTRY = 1.7  # inches for a name in the legend
+DASHES = ("-", (0, (4, 1)), (0, (1, 1)), (0, (3, 1, 1, 1)))
+TOP, GAP, SCALE = 0.24, 0.1, 0.55  # inches: titles, between images, colour scale
+SIDE = (PAGE - SCALE - GAP * PANELS) / PANELS
+
+
+def spread(items: Sequence, most: int) -> list:
+    """At most `most` of them, evenly spread, the first and the last among them."""
+    places = np.unique(np.linspace(0, len(items) - 1, min(most, len(items))).round().astype(int))
+    return [items[i] for i in places]
+
+
+def draw_receptive(
+    picture: np.ndarray, fields: Sequence[ReceptiveField], effective: Sequence[EffectiveField]
+) -> Figure:
+    """The theoretical fields on the image; beside it a heat map for each effective one, its theoretical one dashed."""
+    fields = spread(fields, MOST)
+    side_height = min(1.6, picture.shape[0] / picture.shape[1]) * SIDE
+    width = (SIDE + GAP) * (1 + len(effective)) + SCALE
+    columns = int(width / ENTRY)
+    lines = -(-len(fields) // columns)
+    figure = new_figure("receptive", width, TOP + side_height + 0.12 + 0.13 * lines)
+    axes = sheet(figure)
+    boxes = [Box(GAP / 2 + (SIDE + GAP) * i, TOP, SIDE, side_height) for i in range(1 + len(effective))]
+    _, own = show_image(axes, picture, boxes[0])
+    axes.text(own.left, own.top - 0.05, "theoretical field (pixels)", fontsize=7)
+    for i, field in enumerate(fields):
+        look = {"color": colour_of(0.2 + 0.75 * i / max(1, len(fields) - 1), "plasma"), "linestyle": DASHES[i % 4]}
+        _outline(axes, own, picture, field, color="white", linewidth=2.2, alpha=0.4, zorder=1.5)
+        _outline(axes, own, picture, field, linewidth=1.1, zorder=2, **look)
+        left, top = GAP / 2 + i % columns * (width - GAP) / columns, own.bottom + 0.13 * (1 + i // columns)
+        _entry(axes, left, top, field, look)
+    for box, found in zip(boxes[1:], effective, strict=True):
+        image, own = show_image(axes, found.heat, box, cmap=SEQUENTIAL, vmin=0, vmax=1)
+        axes.text(own.left, own.top - 0.05, f"effective, {text(found.field.name, 20)}", fontsize=7)
+        _outline(axes, own, found.heat, found.field, color="white", linestyle=(0, (3, 2)), linewidth=0.9)
+    add_colorbar(place(figure, own.right + 0.07, own.top, 0.07, own.height), image, "influence / maximum")
+    return figure
+
+
+def _entry(axes: Axes, left: float, top: float, field: ReceptiveField, look: dict[str, object]) -> None:
+    """A line of the legend: layer and size."""
+    axes.plot([left, left + 0.25], [top, top], linewidth=1.1, **look)
+    h, w = field.size
+    label = f"{text(field.name, 20)}: {h}\N{MULTIPLICATION SIGN}{w}"
+    axes.text(left + 0.3, top, label, va="center", fontsize=SMALL)
+
+
+def _outline(axes: Axes, own: Box, picture: np.ndarray, field: ReceptiveField, **options: object) -> None:
+    """The field on the picture that is at `own`."""
+    (top, bottom), (left, right) = field.rows, field.columns
+    unit = own.width / picture.shape[1]  # inches a pixel
+    box = Box(own.left + left * unit, own.top + top * unit, (right - left + 1) * unit, (bottom - top + 1) * unit)
+    add_rectangle(axes, box, **options)

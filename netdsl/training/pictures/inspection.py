@@ -1,0 +1,340 @@
+"""What a trained network does, as numbers: what the pictures of netdsl.training.pictures show is computed here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from netdsl.analysis.receptive_field import ReceptiveField, receptive_field, windowed_layers
+from netdsl.ground.diagnostics import UserError, did_you_mean, plain
+from netdsl.training.data.datasets import Dataset
+from netdsl.training.drawing.tiles import is_image, pictures
+from netdsl.training.loop.failures import copy_of
+from netdsl.training.scores.evaluation import measured_together, predictions, probabilities
+from netdsl.training.scores.measures import chosen_classes, counted, intersection_over_union
+
+if TYPE_CHECKING:
+    from netdsl.graph.ir import Graph
+    from netdsl.targets.live.interpreter import Layer, LayerNetwork
+    from netdsl.training.runs.views import RunView
+
+BUDGET = 500_000_000  # MACs that a forward pass over several samples may take
+SAMPLES, STATISTICS = 7, 8  # purposes of random streams, beside those of netdsl.training.loop.epochs
+
+
+def fixed_samples(count: int, wanted: int, seed: int) -> np.ndarray:
+    """`wanted` of the indices 0 to count - 1, or all; the same for a seed."""
+    return np.random.default_rng([seed, SAMPLES]).permutation(count)[:wanted]
+
+
+def affordable(graph: Graph, most: int) -> int:
+    """How many samples a forward pass takes within BUDGET, 1 to `most`."""
+    return int(np.clip(BUDGET // max(1, graph.num_macs), 1, most))
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the network says about samples: p (N, K), the probabilities of the classes, and labels (N,), the truth."""
+
+    p: np.ndarray
+    labels: np.ndarray
+
+    @property
+    def said(self) -> np.ndarray:
+        """(N,), the class of the highest probability."""
+        return self.p.argmax(axis=1)
+
+
+def answers(view: RunView, rows: np.ndarray | None = None) -> Answers:
+    """Those about the test samples with these indices, or all, of a run that has classes."""
+    data = view.dataset
+    rows = np.arange(len(data.x_test)) if rows is None else rows
+    with np.errstate(all="ignore"):
+        found = [probabilities(view.net, view.model, x) for x, _ in pieces(view, rows)]
+    return Answers(np.concatenate(found), data.y_test[rows])
+
+
+def pieces(view: RunView, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The test samples with these indices in batches: as the network is fed, and their targets."""
+    data, size = view.dataset, measured_together(view.net)
+    for start in range(0, len(rows), size):
+        part = rows[start : start + size]
+        yield data.normalized(data.x_test[part]), data.y_test[part]
+
+
+def masks_of(view: RunView, rows: np.ndarray) -> np.ndarray:
+    """The class (N, H, W) that the network gives each pixel of the test samples with these indices."""
+    count = len(view.task.classes)
+    with np.errstate(all="ignore"):
+        return np.concatenate([chosen_classes(view.model.logits(x), count) for x, _ in pieces(view, rows)])
+
+
+def mask_ious(view: RunView) -> np.ndarray:
+    """The mean IoU (N,) of each test sample by itself, over the classes that are in it or were seen in it."""
+    count, found = len(view.task.classes), []
+    for x, masks in pieces(view, np.arange(len(view.dataset.x_test))):
+        with np.errstate(all="ignore"):
+            said = chosen_classes(view.model.logits(x), count)
+        each = np.stack([counted(a, b, count) for a, b in zip(said, masks, strict=True)])
+        found.append(np.nanmean(intersection_over_union(each), axis=1))
+    return np.concatenate(found)
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What a network predicts and what is true, (N, ...) both, for test samples or a random part of them."""
+
+    predicted: np.ndarray
+    true: np.ndarray
+
+
+def numbers(view: RunView, rows: np.ndarray) -> Numbers:
+    """Those of the test samples with these indices."""
+    with np.errstate(all="ignore"):
+        found = [predictions(view.net, view.model, x) for x, _ in pieces(view, rows)]
+    return Numbers(np.concatenate(found), view.dataset.y_test[rows])
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """counts (K, K): how often class `row` was taken for class `column`."""
+
+    counts: np.ndarray
+    classes: tuple[str, ...]
+
+    @property
+    def shares(self) -> np.ndarray:
+        """(K, K), each row of counts divided by its sum; NaN for a class without samples."""
+        return _divided(self.counts, self.counts.sum(axis=1, keepdims=True))
+
+    @property
+    def class_accuracy(self) -> np.ndarray:
+        """(K,), the share of each class that was classified correctly, its recall; NaN for a class without samples."""
+        return self.shares.diagonal()
+
+    @property
+    def accuracy(self) -> float:
+        return float(np.trace(self.counts) / self.counts.sum())
+
+
+def confusion(found: Answers, classes: tuple[str, ...]) -> Confusion:
+    """That of all the answers."""
+    return Confusion(counted(found.said, found.labels, len(classes)), classes)
+
+
+def _divided(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore"):
+        return a / b
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A test sample, by its index, whose class `label` was taken for `said`; the probability of `said`, 0 to 1."""
+
+    sample: int
+    label: int
+    said: int
+    probability: float
+
+
+def mistakes(found: Answers, most: int) -> tuple[Mistake, ...]:
+    """The `most` that the network was surest of, the surest first; `found` is about all test samples."""
+    said, p = found.said, found.p.max(axis=1)
+    wrong = np.flatnonzero(said != found.labels)
+    order = wrong[np.argsort(-p[wrong], kind="stable")][:most]
+    return tuple(Mistake(int(i), int(found.labels[i]), int(said[i]), float(p[i])) for i in order)
+
+
+@dataclass(frozen=True)
+class Filters:
+    """The weights (F, C, H, W) of layer `name`, which reads images: one picture for each filter or feature."""
+
+    name: str
+    op: str
+    weights: np.ndarray
+
+
+def first_filters(view: RunView) -> Filters | None:
+    """Of the first layer with weights, where it is a convolution with a window or a `linear` that reads all pixels."""
+    graph = view.net.graph
+    node = next((n for n in graph.nodes if any(p.name == "weight" and len(p.shape) > 1 for p in n.params)), None)
+    if node is None or node.op not in ("conv", "linear") or not is_image(graph.input_shape):
+        return None
+    weight = view.model.params[f"{node.name}.weight"]
+    if node.op == "linear":
+        whole = weight.shape[1] == np.prod(graph.input_shape)
+        return Filters(node.name, node.op, weight.reshape(-1, *graph.input_shape)) if whole else None
+    return Filters(node.name, node.op, weight) if max(weight.shape[2:]) > 1 else None
+
+
+@dataclass(frozen=True)
+class FeatureMaps:
+    """What layer `name` makes of an image, (C, H, W)."""
+
+    name: str
+    op: str
+    maps: np.ndarray
+
+
+def map_layers(graph: Graph) -> tuple[str, ...]:
+    """The names of the layers that give maps of more than one place."""
+    return tuple(n.name for n in graph.nodes if len(n.shape) == 3 and max(n.shape[1:]) > 1)
+
+
+def layer_index(graph: Graph, name: str, known: Sequence[str], what: str) -> int:
+    """That of the layer of that full name, one of `known`. Raises UserError."""
+    if name not in known:
+        guess = did_you_mean(name, known)
+        some = ", ".join(f"`{n}`" for n in known[:8]) + (", ..." if len(known) > 8 else "")
+        known_text = f"those are {some}" if known else ""
+        raise UserError(f"`{plain(name)}` is no {what}", help=f"did you mean `{guess}`?" if guess else known_text)
+    return next(i for i, node in enumerate(graph.nodes) if node.name == name)
+
+
+def first_block(graph: Graph) -> int | None:
+    """The index of the last layer of the first convolution's block: it and the pointwise layers that follow alone."""
+    index = next((i for i, n in enumerate(graph.nodes) if n.op == "conv"), None)
+    if index is None:
+        return next((i for i, n in enumerate(graph.nodes) if n.name in map_layers(graph)), None)
+    readers = [n.inputs for n in graph.nodes]
+    while index + 1 < len(graph.nodes):
+        follower, node = graph.nodes[index + 1], graph.nodes[index]
+        is_alone = sum(index + 1 in inputs for inputs in readers) == 1 and follower.inputs == (index + 1,)
+        if not is_alone or follower.shape != node.shape or "kernel_size" in follower.attrs:
+            break
+        index += 1
+    return index
+
+
+def feature_maps(view: RunView, x: np.ndarray, layer: str | None = None) -> FeatureMaps:
+    """x (1, C, H, W), normalised -> the output of that layer, by default of the first block. Raises UserError."""
+    graph = view.net.graph
+    index = layer_index(graph, layer, map_layers(graph), "layer that gives maps") if layer else first_block(graph)
+    assert index is not None, f"{view.net.name} has no maps"
+    network = copy_of(view.net, view.model)
+    forward_to(network, index, x)
+    return FeatureMaps(graph.nodes[index].name, graph.nodes[index].op, network.layers[index].output[0])
+
+
+def forward_to(network: LayerNetwork, index: int, x: np.ndarray) -> None:
+    """Runs the layers up to `index`, out of training; their outputs stay with them."""
+    values = [network.first_value(x)]
+    for layer in network.layers[: index + 1]:
+        values.append(layer.forward(*(values[i] for i in layer.node.inputs)))
+
+
+@dataclass(frozen=True)
+class LayerStatistics:
+    """One layer while a training batch goes through.
+
+    mean, std, zeros (the share that is 0): of all numbers it gives. dead: the share of its channels or features that
+    are 0 for every sample and place. ratio: the norm of the loss's gradient by its params over the norm of the params,
+    None where there are none or all are 0.
+    """
+
+    name: str
+    op: str
+    mean: float
+    std: float
+    zeros: float
+    dead: float
+    ratio: float | None
+
+
+def layer_statistics(view: RunView) -> tuple[LayerStatistics, ...]:
+    """Of every layer that ran, in order, for one batch of training samples, the same for a seed."""
+    recipe, data = view.net.recipe, view.dataset
+    count = max(2, affordable(view.net.graph, recipe.batch))
+    rows = np.random.default_rng([recipe.seed, STATISTICS]).permutation(len(data.x_train))[:count]
+    network = copy_of(view.net, view.model)
+    network.rng = np.random.default_rng([recipe.seed, STATISTICS, 1])
+    with np.errstate(all="ignore"):
+        network.loss_and_gradients(data.normalized(data.x_train[rows]), data.y_train[rows])
+        return tuple(statistics_of(layer) for layer in network.layers if layer.output is not None)
+
+
+def statistics_of(layer: Layer) -> LayerStatistics:
+    """Those of a layer object after a forward and a backward pass."""
+    y = layer.output
+    features = y.ndim - 1 if y.ndim == 3 else 1  # of tokens (N, T, D) the last axis, else the channels
+    is_zero = y == 0
+    dead = is_zero.all(axis=tuple(a for a in range(y.ndim) if a != features)).mean()
+    grads, params = (_norm(list(arrays.values())) for arrays in (layer.grads, layer.params))
+    ratio = grads / params if params and grads else None
+    return LayerStatistics(
+        layer.name, layer.op, float(y.mean()), float(y.std()), float(is_zero.mean()), float(dead), ratio
+    )
+
+
+def _norm(arrays: Sequence[np.ndarray]) -> float:
+    return float(np.sqrt(sum(float((a.astype(np.float64) ** 2).sum()) for a in arrays)))
+
+
+def receptive_fields(graph: Graph) -> tuple[tuple[int, ReceptiveField], ...]:
+    """Those of the units at the centre of the convolutions and poolings, with the node's index, in order."""
+    fields = [(index, receptive_field(graph, index)) for index in windowed_layers(graph)]
+    return tuple((index, field) for index, field in fields if field is not None)
+
+
+def growing_fields(fields: Sequence[tuple[int, ReceptiveField]]) -> tuple[tuple[int, ReceptiveField], ...]:
+    """Those that are larger than every one before them."""
+    found: list[tuple[int, ReceptiveField]] = []
+    for index, field in fields:
+        if not found or np.prod(field.size) > np.prod(found[-1][1].size):
+            found.append((index, field))
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class EffectiveField:
+    """heat (H, W): how much each pixel moves the unit of `field`: |d unit / d pixel|, the mean over images and summed
+    over colours, divided by its maximum (Luo et al. 2016). The unit is the sum of the channels at that place."""
+
+    field: ReceptiveField
+    heat: np.ndarray
+
+
+def effective_field(network: LayerNetwork, index: int, field: ReceptiveField) -> EffectiveField:
+    """After `forward_to` at least that node."""
+    dy = np.zeros_like(network.layers[index].output)
+    dy[:, :, field.unit[0], field.unit[1]] = 1
+    heat = np.abs(gradient_by_input(network, index, dy)).sum(axis=1).mean(axis=0)
+    return EffectiveField(field, heat / (heat.max() or 1))
+
+
+def gradient_by_input(network: LayerNetwork, index: int, dy: np.ndarray) -> np.ndarray:
+    """dy, the gradient by the output of layer `index` -> that by the input, for the batch that went forward last."""
+    dvalues = {index + 1: dy}
+    for i in range(index, -1, -1):
+        if i + 1 in dvalues:
+            layer = network.layers[i]
+            for value, dx in zip(layer.node.inputs, layer.backward(dvalues.pop(i + 1)), strict=True):
+                dvalues[value] = dvalues[value] + dx if value in dvalues else dx
+    return dvalues[0]
+
+
+def effective_fields(
+    view: RunView, wanted: Sequence[tuple[int, ReceptiveField]], most: int = 16
+) -> list[EffectiveField]:
+    """Those of these nodes, over `most` test images or as many as are affordable."""
+    data, graph = view.dataset, view.net.graph
+    rows = fixed_samples(len(data.x_test), affordable(graph, most), view.net.recipe.seed)
+    network = copy_of(view.net, view.model)
+    forward_to(network, max(index for index, _ in wanted), data.normalized(data.x_test[rows]))
+    return [effective_field(network, index, field) for index, field in wanted]
+
+
+def subject(view: RunView, sample: int, image: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """-> x (1, C, H, W) as the network is fed, and its picture: of `image` (C, H, W) or of a test sample.
+
+    Raises UserError where there is no such sample.
+    """
+    data: Dataset = view.dataset
+    if image is None and not 0 <= sample < len(data.x_test):
+        last = len(data.x_test) - 1
+        raise UserError(f"there is no test sample {sample}", help=f"`{plain(data.name)}` has those from 0 to {last}")
+    x = data.x_test[sample : sample + 1] if image is None else image[None]
+    return data.normalized(x), pictures(x)[0]

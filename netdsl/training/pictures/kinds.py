@@ -1,0 +1,313 @@
+"""Pictures of a run, fit for a paper: what is shown is computed in netdsl.training.pictures.inspection.
+
+matplotlib is imported when a picture is drawn, not before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from netdsl.analysis.receptive_field import windowed_layers
+from netdsl.ground.diagnostics import UserError, did_you_mean, plain
+from netdsl.ground.files import write_atomic
+from netdsl.training.drawing.style import UNKNOWN, png_bytes, style, svg_text, unreadable
+from netdsl.training.drawing.tiles import is_image, pictures, stretched, viewable
+from netdsl.training.pictures import inspection
+from netdsl.training.pictures.inspection import Answers
+from netdsl.training.runs.views import score_run
+from netdsl.training.scores.evaluation import Scores
+from netdsl.training.scores.fitting import is_copy
+
+if TYPE_CHECKING:
+    from netdsl.training.drawing.style import Figure
+    from netdsl.training.runs.views import RunView
+    from netdsl.training.scores.task import Task
+
+__all__ = [
+    "FORMATS",
+    "KINDS",
+    "draw",
+    "draw_answers",
+    "figures",
+    "fitting_kinds",
+    "font_note",
+    "png_bytes",
+    "save",
+    "svg_text",
+]
+
+OF_TASKS: tuple[str, ...] = ("confusion", "roc", "masks", "regression", "reconstructions", "mistakes", "predictions")
+KINDS = ("curves", *OF_TASKS, "filters", "features", "statistics", "receptive")
+FORMATS = ("png", "svg")
+SHOWN, WRONG_SHOWN = 8, 12  # samples in `predictions` and in `mistakes`
+HEAT_MAPS = 3  # in `receptive`
+STRIPS, POINTS = 8, 2000  # samples in `masks` and `reconstructions`, points in `regression`
+
+
+@dataclass(frozen=True)
+class Options:
+    """image (C, H, W) as read from a file, or a test sample by its index: what `features` and `receptive` show; layer:
+    the one they show; answers, scores: those of all test samples, where they are known."""
+
+    image: np.ndarray | None = None
+    sample: int = 0
+    layer: str | None = None
+    answers: Answers | None = None
+    scores: Scores | None = None
+
+
+def fitting_kinds(view: RunView) -> tuple[str, ...]:
+    """The kinds that can be drawn of this run."""
+    return tuple(kind for kind in KINDS if not why_not(kind, view))
+
+
+def font_note(names: Iterable[str]) -> str | None:
+    """A sentence where the pictures cannot show these names, since no installed font has their characters."""
+    missing = unreadable(names)
+    if not missing:
+        return None
+    shown = missing if len(missing) <= 12 else f"{missing[:12]}..."
+    return f"no installed font has `{shown}`: plots show {UNKNOWN} there; install one that has (Noto has most scripts)"
+
+
+def why_not(kind: str, view: RunView) -> str:
+    """Why this kind cannot be drawn of the run, a sentence; "" where it can."""
+    dataset, graph = view.dataset, view.net.graph
+    if kind == "curves":
+        return "" if len(view.history) else "no epoch was finished"
+    if kind in OF_TASKS and kind not in view.task.plots:
+        return f"its network learns {view.task.what}"
+    if kind in ("masks", "reconstructions"):
+        return "" if len(graph.output_shape) == 3 else "what it gives are no pictures"
+    if kind in ("confusion", "roc", "regression", "statistics"):
+        return ""
+    if not is_image(graph.input_shape):
+        return f"the samples of `{plain(dataset.name)}` are no images"
+    if kind == "filters" and inspection.first_filters(view) is None:
+        return "its first layer with weights has neither filters larger than 1x1 nor a weight for each pixel"
+    if kind == "features" and inspection.first_block(graph) is None:
+        return "no layer gives maps"
+    if kind == "receptive" and not windowed_layers(graph):
+        return "no layer is a convolution or pooling"
+    return ""
+
+
+def draw(kind: str, view: RunView, **options: object) -> Figure:
+    """The picture of that kind; options are those of `Options`. Raises UserError for a kind that does not fit the run,
+    an unknown layer and a sample that does not exist."""
+    _check_fits(kind, view)
+    with style():
+        return _DRAW[kind](view, Options(**options))
+
+
+def _check_fits(kind: str, view: RunView) -> None:
+    if kind not in KINDS:
+        guess = did_you_mean(kind, KINDS)
+        known = f"known are {', '.join(f'`{k}`' for k in KINDS)}"
+        raise UserError(f"there is no plot `{plain(kind)}`", help=f"did you mean `{guess}`?" if guess else known)
+    if reason := why_not(kind, view):
+        fitting = ", ".join(f"`{k}`" for k in fitting_kinds(view))
+        raise UserError(f"the run has no plot `{kind}`: {reason}", help=f"it has {fitting}")
+
+
+def figures(view: RunView, kinds: Iterable[str], **options: object) -> Iterator[tuple[str, Figure]]:
+    """Each kind with its picture, checked before the first is drawn; all share one look at the test samples."""
+    given, kinds = Options(**options), tuple(kinds)
+    for kind in kinds:
+        _check_fits(kind, view)
+    for kind in kinds:
+        if kind in ("confusion", "roc") and given.scores is None:
+            given = replace(given, scores=score_run(view))
+        if kind == "mistakes" and given.answers is None:
+            given = replace(given, answers=inspection.answers(view))
+        yield kind, draw(kind, view, **vars(given))
+
+
+def draw_answers(samples: Sequence[tuple[str, np.ndarray, np.ndarray]], task: Task) -> Figure:
+    """Images that no data set has, with what a network of the task says: the title, pixels (C, H, W) and the answer of
+    each: probabilities (K,), a mask (H, W), which is laid over the image in colours, or a picture (C, H, W)."""
+    from netdsl.training.drawing.strips import Strip, draw_strips, overlay
+    from netdsl.training.pictures.samples import Prediction, draw_predictions
+
+    seen = [(title, pictures(pixels[None])[0], answer) for title, pixels, answer in samples]
+    with style():
+        if task.gives_one_class:
+            return draw_predictions([Prediction(*sample) for sample in seen], task.classes)
+        if task.kind == "masks":
+            count = len(task.classes)
+            strips = [Strip(title, (picture, overlay(picture, mask, count))) for title, picture, mask in seen]
+            return draw_strips("predictions", strips, ("input", "predicted"), task.classes)
+        low, high = _range([answer for _, _, answer in seen])
+        strips = [
+            Strip(title, (picture, stretched(viewable(answer[None])[0], low, high))) for title, picture, answer in seen
+        ]
+        return draw_strips("predictions", strips, ("input", "output"))
+
+
+def _range(answers: Sequence[np.ndarray]) -> tuple[float, float]:
+    """What is black and what is white: 0 and 1 where the answers lie about there."""
+    low, high = min(float(a.min()) for a in answers), max(float(a.max()) for a in answers)
+    return (0.0, 1.0) if low >= -0.5 and high <= 1.5 else (low, high)
+
+
+def save(figure: Figure, stem: Path, formats: Sequence[str] = FORMATS) -> list[Path]:
+    """Writes `stem`.png and `stem`.svg, all or nothing each; the same picture gives the same bytes. Raises OSError."""
+    paths = [stem.with_name(f"{stem.name}.{suffix}") for suffix in formats]
+    for path, suffix in zip(paths, formats, strict=True):
+        write_atomic(path, png_bytes(figure) if suffix == "png" else _svg_file(figure))
+    return paths
+
+
+def _svg_file(figure: Figure) -> str:
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + svg_text(figure)
+
+
+def _curves(view: RunView, options: Options) -> Figure:
+    from netdsl.training.drawing.curves import draw_curves
+
+    history = view.history
+    return draw_curves(history.column, history.best and history.best.epoch, view.net.recipe.loss)
+
+
+def _confusion(view: RunView, options: Options) -> Figure:
+    from netdsl.training.pictures.classes import draw_confusion
+
+    scores = options.scores or score_run(view)
+    return draw_confusion(inspection.Confusion(scores.confusion, view.dataset.classes))
+
+
+def _roc(view: RunView, options: Options) -> Figure:
+    from netdsl.training.pictures.classes import draw_roc
+
+    scores = options.scores or score_run(view)
+    return draw_roc(scores, view.dataset.classes)
+
+
+def _masks(view: RunView, options: Options) -> Figure:
+    from netdsl.training.drawing.strips import Strip, coloured, draw_strips
+
+    ious, data = inspection.mask_ious(view), view.dataset
+    order = np.argsort(ious, kind="stable")
+    half = min(STRIPS, len(order)) // 2
+    rows = np.concatenate([order[: min(STRIPS, len(order)) - half], order[len(order) - half :]])
+    shown, said, count = viewable(data.x_test[rows]), inspection.masks_of(view, rows), len(data.classes)
+    parts = zip(rows, shown, data.y_test[rows], said, strict=True)
+    strips = [
+        Strip(f"sample {row}", (picture, coloured(true, count), coloured(mask, count)), f"IoU {ious[row]:.1%}")
+        for row, picture, true, mask in parts
+    ]
+    return draw_strips("masks", strips, ("input", "true mask", "predicted"), data.classes)
+
+
+def _regression(view: RunView, options: Options) -> Figure:
+    from netdsl.training.pictures.numbers import draw_regression
+
+    data, seed = view.dataset, view.net.recipe.seed
+    outputs = int(np.prod(data.y_test.shape[1:]))
+    rows = inspection.fixed_samples(len(data.x_test), max(1, POINTS // min(outputs, POINTS)), seed)
+    return draw_regression(inspection.numbers(view, np.sort(rows)), len(data.x_test), POINTS)
+
+
+def _reconstructions(view: RunView, options: Options) -> Figure:
+    from netdsl.training.drawing.strips import Strip, draw_strips
+
+    data = view.dataset
+    rows = np.sort(inspection.fixed_samples(len(data.x_test), STRIPS, view.net.recipe.seed))
+    found = inspection.numbers(view, rows)
+    low, high = float(found.true.min()), float(found.true.max())
+    ends, true = (stretched(viewable(a), low, high) for a in (found.predicted, found.true))
+    errors = found.predicted - found.true
+    gaps = errors[:, 0] if errors.shape[1] == 1 else errors.mean(axis=1)
+    inputs = true if is_copy(data) else viewable(data.x_test[rows])
+    middle = () if is_copy(data) else (true,)
+    strips = [
+        Strip(f"sample {row}", (*pictures_of, gap), f"MAE {np.abs(error).mean():.3g}")
+        for row, error, gap, *pictures_of in zip(rows, errors, gaps, inputs, ends, *middle, strict=True)
+    ]
+    names = ("input", "output", *(("target",) if middle else ()), "difference")
+    return draw_strips("reconstructions", strips, names, largest=float(np.abs(gaps).max()) or 1.0)
+
+
+def _mistakes(view: RunView, options: Options) -> Figure:
+    from netdsl.training.pictures.samples import draw_mistakes
+
+    found, data = options.answers or inspection.answers(view), view.dataset
+    worst = inspection.mistakes(found, WRONG_SHOWN)
+    shown = pictures(data.x_test[[m.sample for m in worst]])
+    wrong = int((found.said != found.labels).sum())
+    return draw_mistakes(list(zip(worst, shown, strict=True)), data.classes, wrong, len(found.labels))
+
+
+def _predictions(view: RunView, options: Options) -> Figure:
+    from netdsl.training.pictures.samples import Prediction, draw_predictions
+
+    data = view.dataset
+    rows = inspection.fixed_samples(len(data.x_test), SHOWN, view.net.recipe.seed)
+    found, shown = inspection.answers(view, rows), pictures(data.x_test[rows])
+    parts = zip(rows, shown, found.p, found.labels, strict=True)
+    samples = [Prediction(f"sample {row}", picture, p, int(label)) for row, picture, p, label in parts]
+    return draw_predictions(samples, data.classes)
+
+
+def _filters(view: RunView, options: Options) -> Figure:
+    from netdsl.training.pictures.maps import draw_filters
+
+    filters = inspection.first_filters(view)
+    is_output = filters.name == view.net.graph.nodes[-1].name
+    return draw_filters(filters, view.dataset.classes if is_output else ())
+
+
+def _features(view: RunView, options: Options) -> Figure:
+    from netdsl.training.pictures.maps import draw_features
+
+    x, picture = inspection.subject(view, options.sample, options.image)
+    return draw_features(inspection.feature_maps(view, x, options.layer), picture, _caption(view, options))
+
+
+def _caption(view: RunView, options: Options) -> str:
+    if options.image is not None:
+        return "the image"
+    data = view.dataset
+    name = f": {data.classes[data.y_test[options.sample]]}" if view.task.gives_one_class else ""
+    return f"test sample {options.sample}{name}"
+
+
+def _statistics(view: RunView, options: Options) -> Figure:
+    from netdsl.training.pictures.learning import draw_statistics
+
+    return draw_statistics(inspection.layer_statistics(view))
+
+
+def _receptive(view: RunView, options: Options) -> Figure:
+    from netdsl.training.pictures.fields import draw_receptive, spread
+
+    graph, fields = view.net.graph, inspection.receptive_fields(view.net.graph)
+    growing = inspection.growing_fields(fields)
+    wanted = spread(growing, HEAT_MAPS)
+    if options.layer is not None:
+        names = [field.name for _, field in fields]
+        index = inspection.layer_index(graph, options.layer, names, "convolution or pooling that gives maps")
+        wanted = [(i, field) for i, field in fields if i == index]
+    _, picture = inspection.subject(view, options.sample, options.image)
+    return draw_receptive(picture, [field for _, field in growing], inspection.effective_fields(view, wanted))
+
+
+_DRAW = {
+    "curves": _curves,
+    "confusion": _confusion,
+    "roc": _roc,
+    "masks": _masks,
+    "regression": _regression,
+    "reconstructions": _reconstructions,
+    "mistakes": _mistakes,
+    "predictions": _predictions,
+    "filters": _filters,
+    "features": _features,
+    "statistics": _statistics,
+    "receptive": _receptive,
+}

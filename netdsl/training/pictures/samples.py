@@ -1,0 +1,161 @@
+"""`predictions` and `mistakes`: what the network says about single images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from netdsl.training.drawing.style import (
+    BLUE,
+    COLUMN,
+    GREY,
+    INK,
+    PAGE,
+    RIGHT,
+    SMALL,
+    VERMILLION,
+    WRONG,
+    Box,
+    new_figure,
+    sheet,
+    short_names,
+    show_image,
+    text,
+    widest,
+)
+from netdsl.training.pictures.inspection import Mistake
+
+if TYPE_CHECKING:
+    from netdsl.training.drawing.style import Axes, Figure
+
+TOP = 5  # classes in a bar chart
+BAR, TITLE, PICTURE = 0.125, 0.16, 0.7  # inches: a bar with its gap, the line above, the image
+COLUMNS, CELL = 6, PAGE / 6  # mistakes in a row, the width of one
+GRID = "#dddddd"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A picture (H, W) or (H, W, 3), the probabilities p (K,) of the classes, and the true class where it is known."""
+
+    title: str
+    picture: np.ndarray
+    p: np.ndarray
+    label: int | None = None
+
+    def best(self, top: int) -> np.ndarray:
+        """The most probable classes, the first one first."""
+        return np.argsort(-self.p, kind="stable")[:top]
+
+
+@dataclass(frozen=True)
+class _Bar:
+    """One bar of a sample: its place, its length in percent, the class."""
+
+    left: float
+    top: float
+    percent: float
+    name: str
+    group: str
+
+
+_GROUPS = {
+    "true class": {"color": BLUE},
+    "wrong answer": {"facecolor": VERMILLION, "edgecolor": "white", "hatch": "/////", "linewidth": 0},
+    "other class": {"color": "#b5b5b5"},
+}
+
+
+def draw_predictions(samples: Sequence[Prediction], classes: tuple[str, ...], top: int = TOP) -> Figure:
+    """Two samples in a row: the image and bars for its most probable classes; right and wrong have a sign each."""
+    columns, top = min(2, len(samples)), min(top, len(classes))
+    rows, names = -(-len(samples) // columns), short_names(classes, 16)
+    tall = min(1.0, max(sample.picture.shape[0] / sample.picture.shape[1] for sample in samples)) * PICTURE
+    height = max(0.06 + tall, TITLE + BAR * top) + 0.12  # of a row
+    figure = new_figure("predictions", COLUMN * columns, rows * height + 0.38)
+    axes = sheet(figure)
+    start = PICTURE + 0.16 + widest({names[k] for sample in samples for k in sample.best(top)}, SMALL)
+    unit = (COLUMN - start - 0.42) / 100  # inches a percent
+    bars = []
+    for i, sample in enumerate(samples):
+        left, upper = i % columns * COLUMN, i // columns * height + 0.04
+        show_image(axes, sample.picture, Box(left + 0.05, upper + 0.04, PICTURE, tall))
+        axes.text(left + PICTURE + 0.12, upper + TITLE / 2, _verdict(sample, names), va="center", fontsize=7)
+        bars += _bars(sample, names, left + start, upper + TITLE + BAR / 2, top)
+        axes.vlines(left + start, upper + TITLE, upper + TITLE + BAR * top, color=INK, linewidth=0.6)
+    _draw_bars(axes, bars, unit)
+    for column in range(columns):
+        _ruler(axes, column * COLUMN + start, rows * height, unit)
+    if any(sample.label is not None for sample in samples):
+        axes.legend(
+            loc="lower left", fontsize=SMALL, handlelength=1.2, borderpad=0, labelspacing=0.2, borderaxespad=0.3
+        )
+    return figure
+
+
+def _bars(sample: Prediction, names: list[str], left: float, top: float, count: int) -> list[_Bar]:
+    best = sample.best(count)
+    found = []
+    for place, k in enumerate(best):
+        is_true = k == sample.label or (sample.label is None and place == 0)
+        group = "true class" if is_true else "wrong answer" if place == 0 else "other class"
+        found.append(_Bar(left, top + BAR * place, 100 * float(sample.p[k]), names[k], group))
+    return found
+
+
+def _draw_bars(axes: Axes, bars: Sequence[_Bar], unit: float) -> None:
+    for group, look in _GROUPS.items():
+        own = [bar for bar in bars if bar.group == group]
+        if own:
+            y, left = [bar.top for bar in own], [bar.left for bar in own]
+            axes.barh(y, [unit * bar.percent for bar in own], left=left, height=0.8 * BAR, label=group, **look)
+    for bar in bars:
+        axes.text(bar.left - 0.04, bar.top, bar.name, ha="right", va="center", fontsize=SMALL)
+        axes.text(bar.left + unit * bar.percent + 0.03, bar.top, f"{bar.percent:.1f}", va="center", fontsize=SMALL)
+
+
+def _ruler(axes: Axes, left: float, top: float, unit: float) -> None:
+    """The scale below a column of bars."""
+    axes.hlines(top, left, left + 100 * unit, color=INK, linewidth=0.6)
+    axes.vlines([left + p * unit for p in (0, 50, 100)], top, top + 0.03, color=INK, linewidth=0.6)
+    for percent in (0, 50, 100):
+        axes.text(left + percent * unit, top + 0.05, str(percent), ha="center", va="top", fontsize=SMALL)
+    axes.text(left + 50 * unit, top + 0.15, "probability (%)", ha="center", va="top", fontsize=7)
+
+
+def _verdict(sample: Prediction, names: list[str]) -> str:
+    if sample.label is None:
+        return text(sample.title, 34)
+    verdict = f"{RIGHT} right" if sample.best(1)[0] == sample.label else f"{WRONG} wrong"
+    return f"{text(sample.title, 14)}, true: {names[sample.label]}, {verdict}"
+
+
+def draw_mistakes(
+    found: Sequence[tuple[Mistake, np.ndarray]], classes: tuple[str, ...], wrong: int, total: int
+) -> Figure:
+    """Each mistake with its picture, the surest first; `wrong` of `total` samples were."""
+    columns, names = min(COLUMNS, max(3, len(found))), short_names(classes, 14)
+    tall = (CELL - 0.12) * min(1.5, max((p.shape[0] / p.shape[1] for _, p in found), default=0))
+    rows, height = -(-len(found) // columns), tall + 0.52
+    figure = new_figure("mistakes", CELL * columns, 0.22 + rows * height)
+    axes = sheet(figure)
+    axes.text(0.06, 0.11, _headline(len(found), wrong, total), va="center", fontsize=8)
+    for i, (mistake, picture) in enumerate(found):
+        cell = Box(i % columns * CELL, 0.22 + i // columns * height, CELL, height)
+        _, own = show_image(axes, picture, Box(cell.left + 0.06, cell.top + 0.29, CELL - 0.12, tall))
+        true, said = names[mistake.label], names[mistake.said]
+        axes.text(own.left, own.top - 0.04, f"{RIGHT} {true}\n{WRONG} {said}", va="bottom", fontsize=7)
+        caption = f"{100 * mistake.probability:.1f} %, sample {mistake.sample}"
+        axes.text(own.left, own.bottom + 0.03, caption, va="top", fontsize=SMALL, color=GREY)
+    return figure
+
+
+def _headline(shown: int, wrong: int, total: int) -> str:
+    if not wrong:
+        return f"{RIGHT} no mistake among {total} test samples"
+    some = f"; the {shown} it was surest of" if shown < wrong else ""
+    signs = f"{RIGHT} true class, {WRONG} the network's, with its probability"
+    return f"{wrong} of {total} test samples wrong{some}" + (f"   ({signs})" if shown > 3 else "")

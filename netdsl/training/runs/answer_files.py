@@ -1,0 +1,111 @@
+"""What a network says about samples, written to files: tables, arrays, and images of masks or pictures."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from netdsl.ground.diagnostics import UserError
+from netdsl.ground.files import write_atomic
+from netdsl.training.data.idx import shown
+from netdsl.training.scores.task import Task
+from netdsl.training.drawing.tiles import is_image
+
+MAX_COLUMNS = 10_000  # of a table
+
+Source = tuple[str, int | None]  # a file, and the row in it where it holds several
+
+
+def check_out(out: Path, task: Task, gives: tuple[int, ...]) -> None:
+    """Raises UserError unless the answers of this task fit the file `out`, or the folder where it has no suffix."""
+    suffix = out.suffix.lower()
+    if suffix == ".csv" and (task.kind == "masks" or int(np.prod(gives)) > MAX_COLUMNS):
+        what = "masks" if task.kind == "masks" else f"{int(np.prod(gives)):,} numbers a sample"
+        raise UserError(f"{what} do not fit a table", help="use `--out FOLDER` or `--out FILE.npz`")
+    if suffix in (".csv", ".npz", ".npy"):
+        return
+    if suffix or out.is_file():
+        raise UserError(f"cannot write {shown(out)}: answers go to a .csv, .npz or .npy file, masks also to a folder")
+    if not _are_pictures(task, gives):
+        raise UserError(
+            f"cannot write {shown(out)}: only masks and pictures go to a folder", help="use `--out FILE.csv`"
+        )
+    if out.is_dir() and any(out.iterdir()):
+        raise UserError(f"the folder {shown(out)} is not empty", help="choose another `--out`")
+
+
+def _are_pictures(task: Task, gives: tuple[int, ...]) -> bool:
+    return (task.kind == "masks" and len(gives) == 3) or (not task.classes and is_image(gives))
+
+
+def write_answers(out: Path, task: Task, sources: Sequence[Source], answers: np.ndarray) -> None:
+    """Writes the answers of all samples: probabilities (N, K), masks (N, H, W) or numbers (N, ...). Raises OSError."""
+    suffix = out.suffix.lower()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if suffix == ".csv":
+        write_atomic(out, table_of(task, sources, answers))
+    elif suffix == ".npy":
+        write_atomic(out, _bytes(np.save, answers))
+    elif suffix == ".npz":
+        name = "masks" if task.kind == "masks" else "probabilities" if task.classes else "predicted"
+        arrays = {name: answers, "files": np.array([file for file, _ in sources])}
+        arrays["rows"] = np.array([-1 if row is None else row for _, row in sources])
+        if task.classes:
+            arrays["classes"] = np.array(task.classes)
+        write_atomic(out, _bytes(np.savez_compressed, **arrays))
+    else:
+        _write_pictures(out, task, sources, answers)
+
+
+def table_of(task: Task, sources: Sequence[Source], answers: np.ndarray) -> str:
+    """A csv with a row a sample: file, row, and the class with the probability of each, or the numbers."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    flat = answers.reshape(len(answers), -1)
+    names = task.classes or (("output",) if flat.shape[1] == 1 else tuple(f"output_{k}" for k in range(flat.shape[1])))
+    writer.writerow(["file", "row", *(["class"] if task.classes else []), *names])
+    for (file, row), values in zip(sources, flat, strict=True):
+        said = [task.classes[int(values.argmax())]] if task.classes else []
+        writer.writerow([file, "" if row is None else row, *said, *(f"{value:.7g}" for value in values.tolist())])
+    return text.getvalue()
+
+
+def _bytes(save: object, *arrays: np.ndarray, **named: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    save(file, *arrays, **named)
+    return file.getvalue()
+
+
+def _write_pictures(folder: Path, task: Task, sources: Sequence[Source], answers: np.ndarray) -> None:
+    """A PNG a sample, by the name of its file: of masks the number of the class at each pixel, with colours."""
+    folder.mkdir(parents=True, exist_ok=True)
+    used: set[str] = set()
+    for (file, row), answer in zip(sources, answers, strict=True):
+        stem = Path(file).stem + ("" if row is None else f"_{row:05}")
+        name, n = stem, 2
+        while name in used:
+            name, n = f"{stem}_{n}", n + 1
+        used.add(name)
+        write_atomic(folder / f"{name}.png", _png(answer, len(task.classes)))
+
+
+def _png(answer: np.ndarray, classes: int) -> bytes:
+    from PIL import Image
+
+    from netdsl.training.drawing.strips import class_colours
+
+    if classes:
+        kind = np.uint8 if classes <= 256 else np.uint16
+        image = Image.fromarray(answer.astype(kind))
+        if classes <= 256:
+            image.putpalette(np.rint(255 * class_colours(classes)).astype(np.uint8).tobytes())
+    else:
+        levels = np.rint(255 * np.clip(answer, 0, 1)).astype(np.uint8)
+        image = Image.fromarray(levels[0] if len(levels) == 1 else levels.transpose(1, 2, 0))
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()

@@ -1,0 +1,249 @@
+"""Run folders: one training run with all that is needed to understand, evaluate and repeat it.
+
+model.net  config.json  env.json  metrics.csv  checkpoints/{last,prev,best}.safetensors; when it is over result.json,
+weights.safetensors (params and buffers alone, for other programs), plots/ and report.html; failure.json if it failed
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from netdsl.ground.diagnostics import UserError
+from netdsl.ground.files import read_json
+from netdsl.training.runs.checkpoint import checkpoint_path, load_checkpoint
+from netdsl.training.runs.config import RunConfig, read_config, write_config
+from netdsl.training.runs.engine import new_model
+from netdsl.training.runs.history import read_history
+from netdsl.training.data.idx import shown, size_text
+from netdsl.training.runs.run_files import check_files
+
+if TYPE_CHECKING:
+    from netdsl.targets.numpy.network import Network
+    from netdsl.pipeline import Net
+
+LOCK_SECONDS = 2.0  # workers of a killed process hold its lock for half a second
+OTHERS = {"best": "`--checkpoint last` takes the weights of the last epoch"}
+RUNS_HELP = "`netdsl train` makes them, as `runs/lenet-1`"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder that was read."""
+
+    path: Path
+    config: RunConfig
+
+    @property
+    def data(self) -> str:
+        """The name or path of the data it was trained on."""
+        return self.config.data_path or self.config.recipe.data
+
+
+def new_run(spec_name: str, out: Path | None) -> Path:
+    """Makes the folder of a run: `out`, new or empty, or the first free `runs/<spec_name>-<n>`.
+
+    Raises UserError, OSError. Two runs that start at once get two folders.
+    """
+    if out is None:
+        return _first_free(Path("runs"), spec_name)
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{shown(out)} is a file, expected a folder for the run")
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        if not os.listdir(out):
+            (out / "checkpoints").mkdir()  # who makes it owns the folder
+            return out
+    except FileExistsError:
+        pass
+    raise UserError(f"the folder {shown(out)} is not empty", help="choose another `--out`; a run never overwrites one")
+
+
+@contextmanager
+def starting(spec_name: str, out: Path | None) -> Iterator[Path]:
+    """The folder that `new_run` makes; what fails before there is anything to go on with leaves nothing of it."""
+    above = out or Path("runs")
+    missing = [path for path in (above, *above.parents) if not path.exists()]
+    run = new_run(spec_name, out)
+    try:
+        yield run
+    except Exception:
+        if not has_begun(run):
+            _remove(run, missing if out else [run, *missing])
+        raise
+
+
+def has_begun(run: Path) -> bool:
+    """Whether there is anything in the run that training made: a checkpoint, metrics, or what failed."""
+    return any((run / "checkpoints").glob("*.safetensors")) or any(
+        (run / name).exists() for name in ("metrics.csv", "failure.json")
+    )
+
+
+def _remove(run: Path, made: list[Path]) -> None:
+    """Empties the folder of a run, and removes those of the folders that were made for it, the innermost first."""
+    for path in run.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink()
+    for path in made:
+        try:
+            path.rmdir()
+        except OSError:  # another run is in it
+            return
+
+
+def _first_free(folder: Path, spec_name: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for n in count(1):
+        run = folder / f"{spec_name}-{n}"
+        try:
+            run.mkdir()
+        except FileExistsError:
+            continue
+        (run / "checkpoints").mkdir()
+        return run
+    raise AssertionError("count() ended")
+
+
+def read_run(path: Path) -> Run:
+    """The run in the folder `path`. Raises UserError where it is none, or damaged, or leads out of the folder."""
+    file = path / "config.json"
+    if not path.is_dir():
+        raise UserError(f"{shown(path)} is not a folder, expected that of a training run", help=RUNS_HELP)
+    check_files(path)
+    if not file.exists() or not (path / "model.net").exists():
+        missing = "model.net" if file.exists() else "config.json"
+        raise UserError(f"{shown(path)} is not a run folder: it has no `{missing}`", help=RUNS_HELP)
+    return Run(path, read_config(path))
+
+
+def load_run(
+    run: Run, which: str | None = None, on_note: Callable[[str], None] = lambda _: None
+) -> tuple[Net, Network, str]:
+    """-> the run's net, its model with the weights of checkpoint `which`, and which it was.
+
+    None takes the best, or the last where there is no best (no validation set). Where the last is damaged the one
+    before it is taken, and `on_note` told. Raises UserError, SpecError.
+    """
+    net, which = run_net(run), which or ("best" if checkpoint_path(run.path, "best").exists() else "last")
+    _check_agrees(run, net)
+    there = [
+        name for name in {"last": ("last", "prev")}.get(which, (which,)) if checkpoint_path(run.path, name).exists()
+    ]
+    if not there:
+        text = f"the run {shown(run.path)} has no checkpoint `{which}`"
+        why = "it was made without validation data: use `last`" if which == "best" else "no epoch was finished"
+        raise UserError(text, help=why)
+    model = new_model(net, run.config.engine)
+    for name in there:
+        try:
+            load_checkpoint(checkpoint_path(run.path, name), model)
+        except UserError as error:
+            if name == there[-1]:
+                raise UserError(error.message, help=error.help or OTHERS.get(name, "")) from None
+            on_note(f"{error.message}; `{there[-1]}`, the one before it, is used")
+            continue
+        break
+    return net, model, name
+
+
+def _check_agrees(run: Run, net: Net) -> None:
+    """Raises UserError where config.json speaks of another network than model.net."""
+    config, shape = run.config, net.graph.input_shape
+    wants = 1 if config.recipe.loss == "bce" else len(config.classes)
+    if config.input_shape != shape:
+        what = f"samples of {size_text(config.input_shape)}, `model.net` of {size_text(shape)}"
+    elif len(config.mean) not in (1, shape[0]):
+        what = f"{len(config.mean)} means, `model.net` an input of {size_text(shape)}"
+    elif config.classes and net.graph.output_shape[0] != wants:
+        what = f"{len(config.classes)} classes, `model.net` an output of {size_text(net.graph.output_shape)}"
+    else:
+        return
+    raise UserError(f"{shown(run.path)} is damaged: `config.json` has {what}", help="train again")
+
+
+def run_net(run: Run) -> Net:
+    """The net that a run trains, with its recipe and its choices."""
+    from netdsl.pipeline import compile_file
+
+    return compile_file(run.path / "model.net").with_recipe(run.config.recipe).with_choices(run.config.choices)
+
+
+# ------------------------------------------------------------------------------------------------ going on with a run
+
+
+def latest_run(spec_name: str) -> Path:
+    """The run of that spec with the highest number. Raises UserError where there is none."""
+    numbers = [path.name.removeprefix(f"{spec_name}-") for path in Path("runs").glob(f"{glob.escape(spec_name)}-*")]
+    found = [int(number) for number in numbers if number.isascii() and number.isdigit()]
+    if not found:
+        raise UserError(
+            f"there is no run `runs/{spec_name}-<n>` to go on with", help="name its folder after `--resume`"
+        )
+    return Path("runs") / f"{spec_name}-{max(found)}"
+
+
+@contextmanager
+def locked(run: Path) -> Iterator[None]:
+    """While it is open no other process trains this run; what a killed one left half written is removed.
+
+    Raises UserError where another one does. The lock ends with the process, however it ends.
+    """
+    from filelock import FileLock, Timeout
+
+    check_files(run)
+    lock = FileLock(run / ".lock")
+    try:
+        lock.acquire(timeout=LOCK_SECONDS)
+    except Timeout:
+        text = f"another process trains {shown(run)}"
+        raise UserError(text, help="wait for its end, or start a run of its own without `--resume`") from None
+    try:
+        for leftover in (
+            path for folder in (run, run / "checkpoints", run / "plots") for path in folder.glob(".*.tmp")
+        ):
+            leftover.unlink()  # in a folder that has no links
+        yield
+    finally:
+        lock.release()
+
+
+def result_path(run: Path) -> Path:
+    """What a run came to; a run without one is not over."""
+    return run / "result.json"
+
+
+def _epochs_done(run: Path) -> int:
+    try:
+        done = read_json(result_path(run))["epochs"]
+        if isinstance(done, int) and 0 <= done < 2**53:
+            return int(done)
+    except (OSError, ValueError, KeyError, TypeError):  # it is not over
+        pass
+    return len(read_history(run))
+
+
+def extended(run: Run, epochs: int | None) -> Run:
+    """The run to go on with, up to so many epochs (None: its own). Raises UserError where it is over by then."""
+    recipe, done = run.config.recipe, _epochs_done(run.path)
+    if epochs is not None and epochs < done:
+        text = f"the run {shown(run.path)} has {done} epochs behind it, more than {epochs}"
+        raise UserError(text, help=f"use `--epochs {done + recipe.epochs}`, or another run")
+    if result_path(run.path).exists() and (epochs is None or epochs <= recipe.epochs):
+        text = f"the run {shown(run.path)} is over after {done} epochs"
+        raise UserError(text, help=f"`--epochs {done + recipe.epochs}` makes it longer")
+    if epochs is None or epochs == recipe.epochs:
+        return run
+    longer = replace(run, config=replace(run.config, recipe=replace(recipe, epochs=epochs)))
+    write_config(run.path, longer.config)
+    result_path(run.path).unlink(missing_ok=True)
+    return longer

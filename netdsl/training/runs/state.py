@@ -1,0 +1,146 @@
+"""Where training stands: all that the next step depends on, as the arrays and the plain values of a checkpoint.
+
+The learning rate, the order of the samples, dropout and augmentation are functions of the seed, the epoch and the step,
+so that counters are all there is of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from netdsl.targets.numpy.network import Network
+from netdsl.ground.diagnostics import UserError
+from netdsl.graph.recipe import Recipe
+from netdsl.training.runs.average import WeightAverage
+from netdsl.training.runs.checkpoint import (CHECKPOINTS, PRIVATE, checkpoint_path, read_checkpoint, save_checkpoint, weights_of)
+from netdsl.training.runs.history import COLUMNS, TIMES, Epoch
+from netdsl.training.data.idx import shown
+
+OPTIMIZER, LEARNED = f"{PRIVATE}optimizer.", f"{PRIVATE}learned."
+MOST = 2  # arrays of an optimizer for each param
+
+
+@dataclass(frozen=True)
+class Position:
+    """The running epoch, counted from 1, how many of its steps are made, and sums over their samples.
+
+    loss: of each sample's loss; found: of the samples, or pixels, that were classified correctly.
+    """
+
+    epoch: int = 1
+    step: int = 0
+    samples: int = 0
+    loss: float = 0.0
+    found: int = 0
+
+
+def save_state(
+    path: Path,
+    model: Network,
+    recipe: Recipe,
+    average: WeightAverage | None,
+    position: Position,
+    history: Sequence[Epoch],
+) -> None:
+    """Writes a checkpoint to go on from. Its plain names are the weights to use: the average, where there is one."""
+    rows = [
+        {name: value for name, value in asdict(row).items() if name not in TIMES and value != {}} for row in history
+    ]
+    info = {"format": 1, "position": asdict(position), "history": rows, "epoch": len(rows)}
+    save_checkpoint(path, _arrays(model, recipe, average), info)
+
+
+def load_state(
+    path: Path, model: Network, recipe: Recipe, average: WeightAverage | None, steps_an_epoch: int
+) -> tuple[Position, list[Epoch]]:
+    """Puts a checkpoint's arrays into the model, its optimizer and the average. The history has no times.
+
+    Raises UserError; the model is untouched then.
+    """
+    arrays, info = read_checkpoint(path, _arrays(model, recipe, average), is_whole=True)
+    try:
+        position = Position(**info["position"])
+        history = [
+            Epoch(**{name: row.get(name) for name in COLUMNS}, more=dict(row.get("more", {})))
+            for row in info["history"]
+        ]
+    except (KeyError, TypeError, AttributeError, ValueError):
+        raise UserError(f"{shown(path)} holds weights, but not where training stood") from None
+    steps = (position.epoch - 1) * steps_an_epoch + position.step
+    for name, array in weights_of(model).items():
+        array[...] = arrays[f"{LEARNED}{name}" if average else name]
+    _set_optimizer(model, recipe.state_names, arrays, steps)
+    if average:
+        average.updates = steps
+        for name, mean in average.arrays.items():
+            mean[...] = arrays[name]
+    return position, history
+
+
+def load_youngest(
+    run: Path,
+    model: Network,
+    recipe: Recipe,
+    average: WeightAverage | None,
+    steps_an_epoch: int,
+    on_note: Callable[[str], None],
+) -> tuple[str, Position, list[Epoch]] | None:
+    """As load_state, from the youngest checkpoint of a run that can be read, with its name; None where there is none.
+
+    on_note is told where it is not the last. Raises UserError where there are some, but none can be read.
+    """
+    complaints = []
+    for which in CHECKPOINTS:
+        path = checkpoint_path(run, which)
+        if not path.exists():
+            complaints += [f"there is no checkpoint `{which}`"] if which == "last" else []
+            continue
+        try:
+            found = load_state(path, model, recipe, average, steps_an_epoch)
+        except UserError as error:
+            complaints.append(error.message)
+            continue
+        if complaints:
+            on_note(f"{'; '.join(complaints)}; training goes on from `{which}`")
+        return which, *found
+    if any(checkpoint_path(run, which).exists() for which in CHECKPOINTS):
+        raise UserError("; ".join(complaints), help="train again: no checkpoint of the run can be read")
+    on_note("no checkpoint was saved yet: training starts at the beginning")
+    return None
+
+
+def _arrays(model: Network, recipe: Recipe, average: WeightAverage | None) -> dict[str, np.ndarray]:
+    weights = weights_of(model)
+    learned = {f"{LEARNED}{name}": array for name, array in weights.items()} if average else {}
+    return {**(average.arrays if average else weights), **learned, **_optimizer(model, recipe.state_names)}
+
+
+def _optimizer(model: Network, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """What the optimizer keeps for each param, in PyTorch's names and shapes, whichever back end it is."""
+    if hasattr(model, "moments"):
+        rows = [model.views(row, model.params)[1] for row in model.moments[: len(names)]]
+    else:
+        empty = {name: (np.zeros_like(array),) * MOST for name, array in model.params.items()}
+        kept = {**empty, **model.optimizer_state}
+        rows = [{name: kept[name][i] for name in model.params} for i in range(len(names))]
+    return {f"{OPTIMIZER}{param}.{name}": row[param] for name, row in zip(names, rows, strict=True) for param in row}
+
+
+def _set_optimizer(model: Network, names: Sequence[str], arrays: Mapping[str, np.ndarray], steps: int) -> None:
+    if hasattr(model, "moments"):
+        model.steps = steps
+        for key, kept in _optimizer(model, names).items():
+            kept[...] = arrays[key]
+        return
+    model.optimizer_state.clear()
+    if steps:
+        model.optimizer_state["step"] = steps
+    for param, array in model.params.items():
+        kept = [np.zeros_like(array) for _ in range(MOST)]
+        for i, name in enumerate(names):
+            kept[i][...] = arrays[f"{OPTIMIZER}{param}.{name}"]
+        model.optimizer_state[param] = tuple(kept)

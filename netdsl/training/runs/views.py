@@ -1,0 +1,95 @@
+"""An opened run: its net, its trained model and its data, for everything that looks at a run after training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from netdsl.ground.diagnostics import plain
+from netdsl.training.data.datasets import Dataset, load_dataset
+from netdsl.training.runs.engine import close_model, engine_threads
+from netdsl.training.scores.evaluation import (Scores, as_trained, check_fits, class_weights, evaluate, measured_together, task_of)
+from netdsl.training.scores.fitting import adapted
+from netdsl.training.runs.history import History, read_history
+from netdsl.training.data.normalization import for_network
+from netdsl.training.runs.folder import Run, load_run, read_run
+from netdsl.training.scores.task import Task
+from netdsl.training.data.wanted import wanted_by
+
+if TYPE_CHECKING:
+    from netdsl.targets.numpy.network import Network
+    from netdsl.pipeline import Net
+
+
+@dataclass(frozen=True)
+class RunView:
+    """A run, the weights of checkpoint `which` in `model`, the data with the run's classes and normalisation."""
+
+    run: Run
+    net: Net
+    model: Network
+    dataset: Dataset
+    history: History
+    which: str
+
+    @property
+    def task(self) -> Task:
+        """What the network learned from the data."""
+        return task_of(self.net, self.dataset)
+
+
+@contextmanager
+def open_run(
+    path: Path,
+    data_dir: Path | None,
+    which: str | None = None,
+    data: str | None = None,
+    limit: int | None = None,
+    on_note: Callable[[str], None] = lambda _: None,
+) -> Iterator[RunView]:
+    """The run in the folder `path`; its model's workers end when it closes.
+
+    data: other data than the run's; limit: as in `load_dataset`, by default the run's own for its own data; on_note
+    is told when a damaged checkpoint is replaced by the one before it, and when the data are other ones than the run
+    learned from. Raises UserError, SpecError, OSError.
+    """
+    run = read_run(path)
+    net, model, which = load_run(run, which, on_note)
+    try:
+        dataset = run_data(run, net, data_dir, data, limit)
+        if data is None and limit is None and is_other_data(run, dataset):
+            on_note(
+                f"`{plain(run.data)}` has changed since the run began, or is split in another way: the network "
+                "may have learned from some of these samples"
+            )
+        dataset = for_network(dataset, net)
+        check_fits(net, dataset)
+        with engine_threads(run.config.engine):
+            yield RunView(run, net, model, dataset, read_history(path, run.config.recipe.monitor), which)
+    finally:
+        close_model(model)
+
+
+def score_run(view: RunView) -> Scores:
+    """Those of the run's weights on its test data."""
+    data = view.dataset
+    weights, together = class_weights(view.net), measured_together(view.net)
+    return evaluate(view.model, data, data.x_test, data.y_test, view.task, weights, batch=together)
+
+
+def is_other_data(run: Run, dataset: Dataset) -> bool:
+    """Whether the run learned from other samples, or from the same split in another way; older runs do not know."""
+    return run.config.digest not in (None, dataset.digest())
+
+
+def run_data(run: Run, net: Net, data_dir: Path | None, data: str | None = None, limit: int | None = None) -> Dataset:
+    """The run's data, or that called `data`, as the run's net takes it, with the run's classes and normalisation."""
+    config = run.config
+    known = wanted_by(config.recipe, net.graph.input_shape, net.graph.output_shape)
+    want = replace(known, names=config.classes, bits=config.bits)
+    dataset = load_dataset(data or run.data, data_dir, limit if limit or data else config.limit, want=want)
+    dataset = adapted(net, dataset)
+    return as_trained(dataset, config.classes, config.mean, config.std)

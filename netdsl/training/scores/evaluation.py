@@ -1,0 +1,200 @@
+"""How good a model is on data, and what it says about single samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import prod
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from netdsl.analysis.loss import logits_value
+from netdsl.graph.recipe import resolved_weights
+from netdsl.ground.diagnostics import UserError, plain
+from netdsl.kernels.losses import total_weight
+from netdsl.kernels.stable import sigmoid
+from netdsl.training.data.datasets import Dataset
+from netdsl.training.data.idx import size_text
+from netdsl.training.scores.fitting import check_masks, check_monitor, is_copy
+from netdsl.training.scores.measures import Roc, chosen_classes
+from netdsl.training.scores.task import Task, decided_task
+
+if TYPE_CHECKING:
+    from netdsl.pipeline import Net
+    from netdsl.targets.numpy.network import Network
+
+BATCH = 256  # samples that are measured together, unless their values take more than VALUES
+VALUES = 2**26
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The mean loss, the measures of the task by name (None where one is not defined), and of classes confusion (K, K):
+    how often class `row` was taken for class `column`, counted in samples or pixels; of two classes the ROC curve."""
+
+    loss: float
+    samples: int
+    confusion: np.ndarray | None = None
+    values: Mapping[str, float | None] = field(default_factory=dict)
+    roc: Roc | None = None
+
+    @property
+    def accuracy(self) -> float | None:
+        """The share of samples or pixels that were classified correctly, 0 to 1; None of numbers."""
+        return None if self.confusion is None else int(np.trace(self.confusion)) / int(self.confusion.sum())
+
+
+def task_of(net: Net, dataset: Dataset) -> Task:
+    """What the net learns from the dataset, which fits it."""
+    copies = not dataset.classes and is_copy(dataset)
+    return decided_task(net.recipe.loss, net.graph.input_shape, net.graph.output_shape, dataset.classes, copies)
+
+
+def measured_together(net: Net) -> int:
+    """How many samples go through the net at once where nothing is learned: BATCH, or fewer where layers are large."""
+    largest = max([1, *(prod(node.shape) for node in net.graph.nodes)])
+    return max(1, min(BATCH, VALUES // largest))
+
+
+def evaluate(
+    model: Network,
+    dataset: Dataset,
+    x: np.ndarray,
+    y: np.ndarray,
+    task: Task,
+    weights: Sequence[float] | None = None,
+    before_batch: Callable[[], None] = lambda: None,
+    batch: int = BATCH,
+) -> Scores:
+    """x (N, *input_shape) as stored in the dataset, y (N, ...) -> the scores of the model out of training mode.
+
+    The class is the largest of the logits; a softmax behind them would not change which one it is. weights: those of
+    the classes in the model's loss, see class_weights. before_batch is called before each batch of `batch` samples;
+    what it raises ends the evaluation.
+    """
+    total, amount, tally = 0.0, 0.0, task.tally()
+    for start in range(0, len(x), batch):
+        before_batch()
+        target = y[start : start + batch]
+        with np.errstate(all="ignore"):
+            outputs = model.logits(dataset.normalized(x[start : start + batch]))
+            share = len(target) if weights is None else total_weight(target, weights, len(weights))
+            total, amount = total + float(model.loss(outputs, target)[0]) * share, amount + share
+            tally.add(outputs, target)
+    roc = tally.roc()
+    with np.errstate(all="ignore"):
+        values = tally.values(roc)
+    confusion = getattr(tally, "confusion", None)
+    return Scores(total / amount, len(x), confusion, {m.name: values[m.name] for m in task.measures}, roc)
+
+
+def class_weights(net: Net) -> Sequence[float] | None:
+    """By how much each class counts in the net's loss; None where all count the same."""
+    return net.recipe.loss_options.get("weights")
+
+
+def predictions(net: Net, model: Network, x: np.ndarray) -> np.ndarray:
+    """x (N, *input_shape), normalised -> the numbers that a net of no classes gives, (N, *output_shape): what its loss
+    compares with the targets."""
+    outputs = model.logits(x)
+    return sigmoid(outputs) if net.recipe.loss == "bce" else outputs
+
+
+def probabilities(net: Net, model: Network, x: np.ndarray) -> np.ndarray:
+    """x (N, *input_shape), normalised -> (N, K, ...): the net's softmax, or that of its logits.
+
+    A net without softmax that learned by `mse` estimates the one-hot rows themselves: its outputs, cut to 0..1.
+    One that learned by `bce` has one logit, whose sigmoid is the second class's.
+    """
+    if net.recipe.loss == "bce":
+        p = sigmoid(model.logits(x))
+        return np.concatenate([1 - p, p], axis=1)
+    if logits_value(net.graph, "ce") != net.graph.output:
+        return model.forward(x)
+    outputs = model.forward(x)
+    if net.recipe.loss == "mse":
+        return np.clip(outputs, 0, 1)
+    powers = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def answers_of(net: Net, model: Network, task: Task, x: np.ndarray) -> Iterator[np.ndarray]:
+    """x (N, *input_shape) as the net is fed -> for each sample the probabilities (K,), the mask (H, W), or the numbers
+    that the net gives."""
+    size = measured_together(net)
+    for start in range(0, len(x), size):
+        part = x[start : start + size]
+        with np.errstate(all="ignore"):
+            if task.kind == "masks":
+                yield from chosen_classes(model.logits(part), len(task.classes))
+            else:
+                yield from (probabilities if task.classes else predictions)(net, model, part)
+
+
+def fitted(net: Net, dataset: Dataset) -> Net:
+    """The net with what only the data can tell of its recipe. Raises UserError unless net and data fit."""
+    check_fits(net, dataset)
+    check_monitor(net.recipe, task_of(net, dataset))
+    if net.recipe.patience is not None and not net.recipe.val:
+        raise UserError("`stop patience` needs validation data, but `val` is 0", help="use `--val 0.1`")
+    if "balanced" not in net.recipe.loss_options:
+        return net
+    rows, _ = dataset.parts(net.recipe.val, net.recipe.seed)
+    return net.with_recipe(resolved_weights(net.recipe, dataset.y_train[rows], len(dataset.classes)))
+
+
+def check_fits(net: Net, dataset: Dataset) -> None:
+    """Raises UserError unless the net takes the dataset's samples and gives what its targets need."""
+    takes, gives, name = net.graph.input_shape, net.graph.output_shape, dataset.name
+    if takes != dataset.input_shape:
+        size = size_text(dataset.input_shape)
+        text = f"the samples of `{name}` are {size}, but `{net.name}` takes {size_text(takes)}"
+        raise UserError(text, help=f"begin the spec with `input {size}` or choose other data")
+    if not dataset.classes:
+        _check_regression(net, dataset)
+        return
+    if dataset.y_train.ndim > 1:
+        check_masks(net, dataset)
+        return
+    count = len(dataset.classes)
+    if net.recipe.loss == "bce" and count != 2:
+        text = f"the loss `bce` tells two classes apart, but `{name}` has {count}"
+        raise UserError(text, help=f"end the spec with `linear {count}` and use `--loss ce`")
+    wants = 1 if net.recipe.loss == "bce" else count
+    if gives != (wants,):
+        needs = ", for which `bce` needs one output" if wants < count else ""
+        text = f"`{name}` has {count} classes{needs}, but `{net.name}` gives an output of {size_text(gives)}"
+        raise UserError(text, help=f"end the spec with `linear {wants}`")
+
+
+def _check_regression(net: Net, dataset: Dataset) -> None:
+    gives, wants = net.graph.output_shape, dataset.y_train.shape[1:]
+    if net.recipe.loss not in ("mse", "bce"):
+        found = f"the targets of `{dataset.name}` are {dataset.y_train.dtype}"
+        text = f"the loss `{net.recipe.loss}` needs class labels, but {found}"
+        raise UserError(text, help="use `--loss mse`, or store labels as integers")
+    if gives != wants:
+        text = f"the targets of `{dataset.name}` are {size_text(wants)}, but `{net.name}` gives {size_text(gives)}"
+        raise UserError(text, help=f"end the spec with an output of {size_text(wants)}")
+    targets = [dataset.y_train, dataset.y_test]
+    low, high = min(y.min(initial=0) for y in targets), max(y.max(initial=0) for y in targets)
+    if net.recipe.loss == "bce" and not 0 <= low <= high <= 1:
+        text = f"the loss `bce` needs targets from 0 to 1, but those of `{dataset.name}` go from {low:g} to {high:g}"
+        raise UserError(text, help="use `--loss mse`")
+
+
+def as_trained(dataset: Dataset, classes: tuple[str, ...], mean: tuple[float, ...], std: tuple[float, ...]) -> Dataset:
+    """The dataset with the classes (matched by name) and the normalisation that a network was trained with."""
+    if bool(classes) != bool(dataset.classes):
+        kinds = ("classes", "numbers") if classes else ("numbers", "classes")
+        raise UserError(f"the network was trained to give {kinds[0]}, but `{dataset.name}` has {kinds[1]} as targets")
+    unknown = [name for name in dataset.classes if name not in classes]
+    if unknown:
+        known = ", ".join(plain(name) for name in classes[:10])
+        text = f"`{dataset.name}` has the class `{plain(unknown[0])}`, which the network does not know"
+        raise UserError(text, help=f"it knows {known}")
+    if classes:
+        places = np.array([classes.index(name) for name in dataset.classes])
+        dataset = replace(dataset, y_train=places[dataset.y_train], y_test=places[dataset.y_test])
+    return replace(dataset, classes=classes, mean=mean, std=std)

@@ -1,0 +1,91 @@
+"""Data as a net takes them: inputs as targets, two classes as numbers 0 and 1, masks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from netdsl.graph.ir import show_shape
+from netdsl.graph.recipe import Recipe
+from netdsl.ground.diagnostics import UserError
+from netdsl.training.data.datasets import Dataset, statistics
+from netdsl.training.data.idx import size_text
+from netdsl.training.scores.task import Task
+
+if TYPE_CHECKING:
+    from netdsl.pipeline import Net
+
+FIRST = 64  # samples that are compared to see whether targets are the inputs
+
+
+def as_targets(x: np.ndarray) -> np.ndarray:
+    """x as stored -> float32 of the same shape, as a net gives it back: bytes become 0 to 1."""
+    return x.astype(np.float32) / np.float32(255) if x.dtype == np.uint8 else x.astype(np.float32)
+
+
+def is_copy(dataset: Dataset) -> bool:
+    """Whether the targets are the inputs themselves."""
+    x, y = dataset.x_train[:FIRST], dataset.y_train[:FIRST]
+    return x.shape == y.shape and y.dtype.kind == "f" and np.allclose(y, as_targets(x), rtol=0, atol=1e-6)
+
+
+def adapted(net: Net, dataset: Dataset) -> Dataset:
+    """The dataset with targets that the net can learn, where its own do not fit.
+
+    A net that gives what it takes, under a loss of numbers, learns the inputs where the labels do not fit its output.
+    One output under `bce` learns two classes of targets that are nothing but 0.0 and 1.0.
+    """
+    loss, takes, gives = net.recipe.loss, net.graph.input_shape, net.graph.output_shape
+    if dataset.classes and loss in ("mse", "bce") and takes == gives == dataset.input_shape:
+        wants = (1,) if loss == "bce" else (len(dataset.classes),)
+        if gives != (*wants, *dataset.y_train.shape[1:]):
+            y_train, y_test = as_targets(dataset.x_train), as_targets(dataset.x_test)
+            return _measured(replace(dataset, y_train=y_train, y_test=y_test, classes=()), net.recipe)
+    both = dataset.y_train, dataset.y_test
+    are_two = loss == "bce" and not dataset.classes and gives[0] == 1 and both[0].shape[1:] == gives
+    if are_two and not is_copy(dataset) and all(((y == 0) | (y == 1)).all() for y in both):
+        y_train, y_test = (y[:, 0].astype(np.int64) for y in both)
+        return _measured(replace(dataset, y_train=y_train, y_test=y_test, classes=("0", "1")), net.recipe)
+    return dataset
+
+
+def _measured(dataset: Dataset, recipe: Recipe) -> Dataset:
+    """The dataset with mean and std of the samples that are learned from: other targets are split otherwise."""
+    if not dataset.is_own:
+        return dataset
+    rows, _ = dataset.parts(recipe.val, recipe.seed)
+    mean, std = statistics(dataset.x_train, rows)
+    return replace(dataset, mean=mean, std=std)
+
+
+def check_masks(net: Net, dataset: Dataset) -> None:
+    """Raises UserError unless the net gives what masks (N, H, W) need: a map of H by W with a channel a class."""
+    loss, gives, places = net.recipe.loss, net.graph.output_shape, dataset.y_train.shape[1:]
+    count, name = len(dataset.classes), dataset.name
+    if loss not in ("ce", "nll", "bce"):
+        text = f"`{name}` has a class for each pixel, which the loss `{loss}` cannot take"
+        raise UserError(text, help="use `--loss ce`")
+    if loss == "bce" and count > 2:
+        text = f"the loss `bce` tells two classes apart, but the masks of `{name}` have {count}"
+        raise UserError(text, help=f"end the spec with `conv {count}` and use `--loss ce`")
+    wants = (1 if loss == "bce" else count, *places)
+    if gives != wants:
+        text = f"the masks of `{name}` are {size_text(places)} with {count} classes, for which `{loss}` needs an output"
+        text = f"{text} of {show_shape(wants)}, but `{net.name}` gives {show_shape(gives)}"
+        hint = (
+            f"end the spec with `conv {wants[0]}`" if gives[1:] == places else f"give an output of {show_shape(wants)}"
+        )
+        raise UserError(text, help=hint)
+
+
+def check_monitor(recipe: Recipe, task: Task) -> None:
+    """Raises UserError where the recipe's best epoch is chosen by what the task does not measure."""
+    if recipe.monitor not in task.monitors:
+        known = ", ".join(f"`{name}`" for name in task.monitors)
+        text = f"`monitor {recipe.monitor}` is not measured here: the network learns {task.what}"
+        raise UserError(text, help=f"use one of {known}")
+    if recipe.monitor != "val_loss" and not recipe.val:
+        text = f"`monitor {recipe.monitor}` needs validation data, but `val` is 0"
+        raise UserError(text, help="use `--val 0.1`")

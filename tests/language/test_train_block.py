@@ -1,0 +1,163 @@
+"""What the entries of a train block become, in a spec and as text from the command line."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from netdsl.graph.recipe import Recipe, resolved_weights
+from netdsl.ground.diagnostics import UserError
+from netdsl.ground.source import Source
+from netdsl.language.syntax.printer import format_source
+from netdsl.language.train_block import ENTRIES, with_entries
+from netdsl.pipeline import compile_text
+
+NET = "input 3x8x8\ngap -> linear 3\n"
+
+MADE = [
+    ("loss ce smooth=0.1 weights=(1, 2, 1)", "loss_options", {"smooth": 0.1, "weights": (1.0, 2.0, 1.0)}),
+    ("loss nll balanced", "loss_options", {"balanced": True}),
+    ("opt adagrad", "options", {"lr": 1e-2}),
+    ("opt adagrad lr=0.1 wd=1e-4 eps=1e-8", "options", {"lr": 0.1, "weight_decay": 1e-4, "eps": 1e-8}),
+    ("schedule step every=10", "schedule_options", {"every": 10.0}),
+    (
+        "schedule step at=(30, 60) gamma=0.2 warmup=0.5",
+        "schedule_options",
+        {"at": (30, 60), "gamma": 0.2, "warmup": 0.5},
+    ),
+    ("schedule step at=3", "schedule_options", {"at": (3.0,)}),
+    ("schedule cosine end=0.01 warmup=2", "schedule_options", {"end": 0.01, "warmup": 2.0}),
+    ("schedule onecycle up=0.3 div=25 final=1e4", "schedule_options", {"up": 0.3, "div": 25.0, "final": 1e4}),
+    (
+        "augment shift=2 rotate=10 flip crop=4 cutout=7 mixup=0.2",
+        "augment",
+        {"shift": 2, "rotate": 10.0, "flip": True, "crop": 4, "cutout": 7, "mixup": 0.2},
+    ),
+    ("clip 1", "clip", 1.0),
+    ("ema 0.999", "ema", 0.999),
+    ("stop patience=5", "patience", 5),
+    ("fit crop", "fit", "crop"),
+    ("monitor val_accuracy", "monitor", "val_accuracy"),
+]
+
+
+@pytest.mark.parametrize("entry, name, value", MADE, ids=lambda value: value if isinstance(value, str) else "")
+def test_an_entry_is_the_same_in_a_spec_and_as_text(entry, name, value):
+    recipe = compile_text(f"{NET}train {{ {entry} }}").recipe
+    assert getattr(recipe, name) == value
+    key, _, text = entry.partition(" ")
+    assert with_entries(Recipe(), {key: text}) == recipe
+
+
+def test_a_train_block_with_everything_is_printed_in_canonical_form():
+    chosen = {entry.partition(" ")[0]: entry for entry, *_ in reversed(MADE)}
+    entries = "".join(f"  {entry}\n" for entry in chosen.values())
+    canonical = f"{NET}train {{\n{entries}}}\n"
+    untidy = canonical.replace("=", " = ").replace(", ", " ,").replace("(", "( ").replace("  ", " ")
+    assert format_source(Source("a.net", untidy)) == canonical
+    assert compile_text(untidy).recipe == compile_text(canonical).recipe
+
+
+def test_a_text_replaces_the_whole_entry_and_leaves_the_others():
+    recipe = compile_text(f"{NET}train {{ opt sgd lr=0.3 momentum=0.9, loss ce smooth=0.1, epochs 7 }}").recipe
+    changed = with_entries(recipe, {"opt": "sgd momentum=0.5", "loss": "ce"})
+    assert (changed.options, changed.loss_options, changed.epochs) == ({"lr": 1e-2, "momentum": 0.5}, {}, 7)
+    assert with_entries(recipe, {"opt": "adam"}).options == {"lr": 1e-3}
+    assert with_entries(recipe, {"opt": "sgd"}) == with_entries(recipe, {}) == recipe
+
+
+def test_none_switches_off():
+    recipe = compile_text(f"{NET}train {{ augment flip, clip 1, ema 0.9, stop patience=3, fit pad }}").recipe
+    assert with_entries(recipe, dict.fromkeys(("augment", "clip", "ema", "stop", "fit"), "none")) == Recipe()
+
+
+@pytest.mark.parametrize(
+    "key, text, message, help",
+    [
+        ("opt", "sdg lr=0.1", "--opt: unknown optimizer `sdg`", "did you mean `sgd`?"),
+        ("opt", "", "--opt: `opt` takes the name of an optimizer", 'write `--opt "adam lr=1e-3"`'),
+        ("opt", "sgd lr=", "--opt: the line ends too early", "a value must follow `=`"),
+        ("opt", "adam, epochs 3", "--opt: a comma begins another entry, `epochs`", "its own option"),
+        ("opt", "none", "--opt: unknown optimizer `none`", "known"),
+        ("clip", "-1", "--clip: unexpected `-`", ""),
+        ("clip", "0", "--clip: `clip` must be above 0, not 0", ""),
+        ("loss", "ce weights=(1, x)", "--loss: unexpected `x`", ""),
+        ("schedule", "step", "--schedule: `step` needs `every` or `at`", "every=10"),
+        ("augment", "mixup=0.2 mixup=0.3", "--augment: `mixup` is given twice", ""),
+        ("monitor", "val_acuracy", "--monitor: unknown measure `val_acuracy`", "did you mean `val_accuracy`?"),
+        ("stop", "5", "--stop: `stop` takes `patience`", "write `--patience 5`"),
+        ("epochs", "1 }\ninput 4\nlinear 2\ntrain {", "--epochs: expected one line", ""),
+        ("opt", "adam # }", "--opt: expected one line", ""),
+        ("opt", "adam\x1b[2J", "--opt: the character U+001B is not allowed", "remove it"),
+        ("opt", "a" * 20_000, "--opt: expected one line of at most 10000 characters", ""),
+        ("data", '"x', "--data: unexpected", ""),
+    ],
+)
+def test_a_wrong_text_is_refused_in_one_line_that_names_the_flag(key, text, message, help):
+    with pytest.raises(UserError) as caught:
+        with_entries(Recipe(), {key: text})
+    assert caught.value.message.startswith(message)
+    assert help in caught.value.help
+    assert "\n" not in caught.value.message + caught.value.help
+
+
+FIELDS = {"opt": "optimizer", "stop": "patience"}
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from([*ENTRIES]), st.text(max_size=25) | st.text("ce sgd lr=1,({}#\"'\n\\x", max_size=25))
+def test_any_text_is_a_recipe_or_refused(key, text):
+    try:
+        changed = with_entries(Recipe(), {key: text})
+    except UserError as error:
+        assert error.message.startswith(f"--{key}: ") and error.message.isprintable()
+    else:
+        names = {name for name, value in vars(Recipe()).items() if getattr(changed, name) != value}
+        assert names <= {key, FIELDS.get(key), f"{key}_options", "options" if key == "opt" else key}
+
+
+def test_texts_that_do_not_fit_each_other_are_refused():
+    recipe = compile_text("input 3x8x8\ngap -> linear 3 -> logsoftmax\ntrain { loss nll }").recipe
+    with pytest.raises(UserError, match="--augment: `mixup` mixes targets"):
+        with_entries(recipe, {"augment": "mixup=0.2"})
+    with pytest.raises(UserError, match="--loss: `mixup` mixes targets"):
+        with_entries(with_entries(Recipe(), {"augment": "mixup=0.2"}), {"opt": "sgd", "loss": "nll"})
+    assert with_entries(recipe, {"augment": "mixup=0.2", "loss": "mse"}).loss == "mse"
+
+
+def test_a_recipe_that_does_not_fit_the_network_is_refused():
+    net = compile_text(NET)
+    for entry, text in (("augment", "crop=8"), ("loss", "ce weights=(1, 2)")):
+        with pytest.raises(UserError, match="does not fit an image of 8x8|has 2 weights"):
+            net.with_recipe(with_entries(net.recipe, {entry: text}))
+
+
+def test_balanced_weights_are_those_of_scikit_learn():
+    compute_class_weight = pytest.importorskip("sklearn.utils.class_weight").compute_class_weight
+    recipe = with_entries(Recipe(), {"loss": "ce balanced smooth=0.1"})
+    for shape in ((50,), (5, 4, 4)):
+        labels = np.random.default_rng(0).choice(4, shape, p=[0.1, 0.2, 0.3, 0.4])
+        found = resolved_weights(recipe, labels, 4)
+        expected = compute_class_weight("balanced", classes=np.arange(4), y=labels.ravel())
+        np.testing.assert_allclose(found.loss_options["weights"], expected, rtol=1e-15)
+        assert found.loss_options.keys() == {"smooth", "weights"}
+    assert resolved_weights(Recipe(), labels, 4) == Recipe()
+    with pytest.raises(UserError, match="no training sample of class 4"):
+        resolved_weights(recipe, labels, 5)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["sgd", "sgd momentum=0.9", "adam", "adamw", "rmsprop", "rmsprop momentum=0.5", "adagrad"],
+)
+def test_the_optimizers_state_has_pytorchs_names(text):
+    torch = pytest.importorskip("torch")
+    from netdsl.graph.recipe import OPTIMIZERS
+
+    recipe = with_entries(Recipe(), {"opt": text})
+    param = torch.zeros(2, requires_grad=True)
+    optimizer = getattr(torch.optim, OPTIMIZERS[recipe.optimizer].torch)([param], **recipe.options)
+    param.sum().backward()
+    optimizer.step()
+    arrays = [name for name, value in optimizer.state[param].items() if name != "step" and value is not None]
+    assert sorted(recipe.state_names) == sorted(arrays)

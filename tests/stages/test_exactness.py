@@ -1,0 +1,127 @@
+"""Every stage is as exact as the textbook kernel of its layer, in float32, beside any mean, however sums are added.
+
+All sums of a stage add in the worst order (`worst_order`), those of the textbook as numpy does; both are compared with
+the textbook in float64. What an algorithm or a long sum costs by its nature is written beside its case.
+"""
+
+import numpy as np
+import pytest
+from alone import Alone, textbook
+from worst_order import worst
+
+from netdsl.ground.diagnostics import SpecError
+from netdsl.layers import layer_of, layer_table
+from netdsl.pipeline import compile_text
+from netdsl.stages.stage import Buffers
+
+
+def errors(found, right):
+    """The largest error of each, over the largest right value."""
+    return {
+        what: float(np.abs(np.asarray(found[what], np.float64) - array).max() / max(np.abs(array).max(), 1e-30))
+        for what, array in right.items()
+    }
+
+
+MEANS = (0, 10, 1000, 10_000)
+INPUTS = "8x12x12", "40", "6x16"  # a map, a vector, tokens
+LINES = {
+    "adaptive": "adaptive 3x3",
+    "avgpool": "avgpool 3",
+    "conv": "conv 6 k3 p1",
+    "convt": "convt 6 k3 s2",
+    "crop": "crop 5",
+    "gn": "gn 2",
+    "inorm": "inorm affine",
+    "linear": "linear 5",
+    "lrn": "lrn 3",
+    "pad": "pad 1",
+    "pixelshuffle": "pixelshuffle 2",
+    "pool": "pool 3",
+    "scale": "scale 0.5",
+    "shuffle": "shuffle 2",
+    "slice": "slice 1 3",
+    "up": "up 2",
+    "upsample": "upsample 2 bilinear",
+}
+TRANSFORMS = ("BilinearConv", "WinogradRows")  # they lose a digit by their nature: see the tolerances of test_stages
+STAGED = [
+    name
+    for name, layer in layer_table().items()
+    if layer.stages is not None and layer.num_inputs == 1 and not layer.is_random
+]
+
+
+@pytest.fixture
+def worst_buffers(monkeypatch):
+    """Buffers of stages that add in the worst order."""
+    usual = Buffers.array
+    monkeypatch.setattr(Buffers, "array", lambda self, key, shape: worst(usual(self, key, shape)))
+
+
+def cases(name):
+    """(compiled network of one layer, call of a stage) for every input that fits and every way to compute it."""
+    for shape in INPUTS:
+        try:
+            net = compile_text(f"input {shape}\n{LINES.get(name, name)}\ntrain {{ loss mse }}")
+        except SpecError as error:
+            assert {d.code for d in error.diagnostics} <= {"N202", "N203"}, str(error)
+            continue
+        for call in layer_of(name).stages(net.graph.nodes[0].attrs, net.graph.input_shape):
+            yield net, call
+
+
+@pytest.mark.parametrize("name", STAGED)
+def test_stages_that_add_in_the_worst_order_are_as_exact_as_the_textbook(name, worst_buffers):
+    count = 0
+    for net, call in cases(name):
+        shape = net.graph.input_shape
+        terms = 8 * max(1, int(np.prod(shape[1:])))  # of the longest sum, which is that of a gradient
+        rounding = np.finfo(np.float32).eps * terms**0.5
+        factor = 10 if call.kernel.__name__ in TRANSFORMS else 4
+        for mean in MEANS:
+            rng = np.random.default_rng(1)
+            x = (rng.standard_normal((8, *shape)) + mean).astype(np.float32)
+            dy = rng.standard_normal((8, *net.graph.output_shape)).astype(np.float32)
+            with np.errstate(all="ignore"):
+                right = textbook(net, x, dy, "float64")
+                usual = errors(textbook(net, x, dy, "float32"), right)
+                model = Alone(net, call)
+                found = errors(model.both_passes(x, dy), right)
+                model.close()
+            for what, error in found.items():
+                case = f"{call.text}, {what} beside a mean of {mean}: {error:.1e}, the textbook {usual[what]:.1e}"
+                assert error <= factor * usual[what] + rounding, case
+        count += 1
+    assert count, "the layer takes none of the inputs"
+
+
+@pytest.mark.parametrize("mean", MEANS)
+def test_a_norm_of_large_maps_forgets_the_mean(mean, worst_buffers):
+    """Beside a mean of 10,000 float32 has steps of a thousandth; what the steps left of x is normalised exactly."""
+    for line in ("bn", "gn 2", "inorm", "ln"):
+        net = compile_text(f"input 4x40x30\n{line}\ntrain {{ loss mse }}")
+        (call,) = layer_of(line.split()[0]).stages(net.graph.nodes[0].attrs, net.graph.input_shape)
+        rng = np.random.default_rng(2)
+        x = (rng.standard_normal((6, 4, 40, 30)) + mean).astype(np.float32)
+        model = Alone(net, call)
+        found = errors(model.both_passes(x, x), textbook(net, x, x, "float64"))
+        model.close()
+        assert found["y"] < 2e-6, f"{line}: {found['y']}"
+
+
+def test_batch_norm_measures_parts_that_differ_as_one():
+    """One worker's samples lie around 0, another's around 1,000: neither's own spread says anything of all."""
+    net = compile_text("input 5x6x6\nbn\ntrain { loss mse }")
+    (call,) = layer_of("bn").stages(net.graph.nodes[0].attrs, net.graph.input_shape)
+    x = np.random.default_rng(0).standard_normal((16, 5, 6, 6)).astype(np.float32)
+    x[8:12] += 1000
+    x[12:] *= 50
+    model = Alone(net, call)
+    found, right = model.both_passes(x, x[::-1].copy()), textbook(net, x, x[::-1], "float64")
+    assert max(errors(found, right).values()) < 2e-6
+    buffers = net.build(dtype="float64")
+    buffers.logits(x.astype(np.float64), training=True)
+    for name, array in buffers.buffers.items():
+        np.testing.assert_allclose(model.buffers[name], array, rtol=1e-6)
+    model.close()
