@@ -1,0 +1,149 @@
+"""The types of the values that flow through a network, without the batch axis.
+
+A `Tensor` says what its sizes mean, so that nobody asks how many there are: channels stand first in a map and last in
+tokens, and a rule asks for `.channels`, `.space` or `.layout`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Literal
+
+Layout = Literal["vector", "map", "tokens", "ids"]
+Dtype = Literal["float", "whole"]
+Sizes = tuple[int, ...]
+
+MOST_AXES = 3
+"""A map has one to three axes of space: a signal, an image, a volume."""
+
+_NOUNS = {"vector": "a vector", "map": "a map", "tokens": "tokens", "ids": "ids"}
+
+
+def show_sizes(sizes: Sizes) -> str:
+    """`1x28x28`, as the language writes it."""
+    return "x".join(str(size) for size in sizes)
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """What a value is: vector (D,), map (C, *space), tokens (T, D), or ids (T,), whole numbers below `limit`.
+
+    Arrays have the batch axis before the sizes. Sizes may hold symbols (netdsl.ground.symbols).
+    """
+
+    layout: Layout
+    sizes: Sizes
+    dtype: Dtype = "float"
+    limit: int = 0
+
+    def __post_init__(self) -> None:
+        axes = {"vector": (1, 1), "map": (2, 1 + MOST_AXES), "tokens": (2, 2), "ids": (1, 1)}[self.layout]
+        assert axes[0] <= len(self.sizes) <= axes[1], f"{self.layout} of sizes {self.sizes}"
+        assert (self.dtype == "whole") == (self.layout == "ids") == (self.limit > 0), repr(self)
+
+    @property
+    def channels(self) -> int:
+        """The channels of a map, the features of tokens or of a vector. Ids have none."""
+        assert self.layout != "ids", repr(self)
+        return self.sizes[self.channel_axis - 1]
+
+    @property
+    def channel_axis(self) -> int:
+        """The axis of the channels in arrays, whose axis 0 is the batch: 1, and 2 in tokens (N, T, D)."""
+        return 2 if self.layout == "tokens" else 1
+
+    @property
+    def space(self) -> Sizes:
+        """The sizes along which windows move: (H, W) of an image; () of what is no map."""
+        return self.sizes[1:] if self.is_map else ()
+
+    @property
+    def axes(self) -> int:
+        """How many axes of space it has."""
+        return len(self.space)
+
+    @property
+    def length(self) -> int:
+        """How many tokens or ids follow each other."""
+        assert self.layout in ("tokens", "ids"), repr(self)
+        return self.sizes[0]
+
+    @property
+    def size(self) -> int:
+        """How many numbers it holds."""
+        return prod(self.sizes)
+
+    @property
+    def is_map(self) -> bool:
+        return self.layout == "map"
+
+    @property
+    def is_image(self) -> bool:
+        """True for a map with height and width."""
+        return self.axes == 2
+
+    @property
+    def is_tokens(self) -> bool:
+        return self.layout == "tokens"
+
+    @property
+    def is_vector(self) -> bool:
+        return self.layout == "vector"
+
+    @property
+    def is_ids(self) -> bool:
+        return self.layout == "ids"
+
+    @property
+    def noun(self) -> str:
+        """`a map`, for a message."""
+        return _NOUNS[self.layout]
+
+    def show(self) -> str:
+        """`1x28x28`, as the language writes it."""
+        return show_sizes(self.sizes)
+
+    def with_channels(self, channels: int) -> Tensor:
+        """The same with so many channels or features."""
+        return self.map_sizes(lambda axis, size: channels if axis == self.channel_axis else size)
+
+    def with_space(self, space: Sizes) -> Tensor:
+        """The map with other sizes along its axes of space, of which it has as many."""
+        assert self.is_map and len(space) == self.axes, f"{self!r} with {space}"
+        return replace(self, sizes=(self.sizes[0], *space))
+
+    def map_sizes(self, change: Callable[[int, int], int]) -> Tensor:
+        """Each size changed: `change(axis in arrays, size)`."""
+        return replace(self, sizes=tuple(change(axis, size) for axis, size in enumerate(self.sizes, 1)))
+
+    def tokens_of_map(self) -> Tensor:
+        """The tokens that a map's places make: one for each place, its channels as features."""
+        return tokens(prod(self.space), self.channels)
+
+
+def vector(features: int) -> Tensor:
+    """(D,)."""
+    return Tensor("vector", (features,))
+
+
+def map_of(channels: int, *space: int) -> Tensor:
+    """(C, *space): `map_of(3, 32, 32)` is a colour image."""
+    return Tensor("map", (channels, *space))
+
+
+def tokens(length: int, features: int) -> Tensor:
+    """(T, D)."""
+    return Tensor("tokens", (length, features))
+
+
+def ids(length: int, limit: int) -> Tensor:
+    """(T,) whole numbers from 0 to limit - 1."""
+    return Tensor("ids", (length,), "whole", limit)
+
+
+def from_sizes(sizes: Sizes) -> Tensor:
+    """What the language means by plain sizes: `10` is a vector, `16x64` tokens, `3x32x32` a map."""
+    layouts: dict[int, Layout] = {1: "vector", 2: "tokens"}
+    return Tensor(layouts.get(len(sizes), "map"), sizes)

@@ -1,0 +1,45 @@
+import pytest
+
+from netdsl.graph.types import from_sizes, ids, map_of, tokens, vector
+
+
+@pytest.mark.parametrize(
+    ("tensor", "channels", "space", "axis", "text"),
+    [
+        (vector(10), 10, (), 1, "10"),
+        (map_of(9, 128), 9, (128,), 1, "9x128"),
+        (map_of(3, 32, 24), 3, (32, 24), 1, "3x32x24"),
+        (map_of(1, 4, 5, 6), 1, (4, 5, 6), 1, "1x4x5x6"),
+        (tokens(16, 64), 64, (), 2, "16x64"),
+    ],
+)
+def test_a_tensor_says_what_its_sizes_mean(tensor, channels, space, axis, text):
+    assert (tensor.channels, tensor.space, tensor.channel_axis) == (channels, space, axis)
+    assert tensor.show() == text and tensor.axes == len(space) and tensor.is_map == bool(space)
+    assert tensor.with_channels(7).channels == 7 and tensor.with_channels(7).space == space
+
+
+def test_ids_are_whole_numbers_below_a_limit():
+    words = ids(64, 65)
+    assert (words.length, words.limit, words.dtype, words.layout) == (64, 65, "whole", "ids")
+    with pytest.raises(AssertionError):
+        _ = words.channels
+
+
+def test_plain_sizes_mean_a_vector_tokens_or_a_map():
+    assert [from_sizes(sizes).layout for sizes in ((10,), (16, 64), (3, 8, 8), (1, 4, 8, 8))] == [
+        "vector",
+        "tokens",
+        "map",
+        "map",
+    ]
+
+
+def test_equal_sizes_of_another_layout_are_another_type():
+    assert map_of(9, 128) != tokens(9, 128) and map_of(9, 128).tokens_of_map() == tokens(128, 9)
+
+
+def test_a_layout_has_its_number_of_sizes():
+    for make in (lambda: map_of(3), lambda: map_of(3, 1, 1, 1, 1), lambda: from_sizes(())):
+        with pytest.raises(AssertionError):
+            make()
