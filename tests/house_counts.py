@@ -1,0 +1,140 @@
+"""Counts of the house, for any tree of it: `python tests/house_counts.py [FOLDER_OF_NETDSL...]`, a column each.
+
+Reads the files; imports nothing of netdsl, so that trees of other days can be counted beside each other.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parents[1] / "netdsl"
+LONG_FUNCTION, LONG_FILE = 50, 400
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def files(package: Path) -> Iterator[tuple[Path, str]]:
+    """Every Python file below a folder, and its text."""
+    for path in sorted(package.rglob("*.py")):
+        yield path, path.read_text(encoding="utf-8")
+
+
+def functions(package: Path) -> Iterator[tuple[Path, Function]]:
+    """Every function of every file, methods and functions in functions too."""
+    for path, text in files(package):
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, Function):
+                yield path, node
+
+
+def module_imports(package: Path) -> dict[str, set[str]]:
+    """Module -> the modules of the package that it imports, names without `netdsl.`; type-checking imports too."""
+    names = {".".join(path.relative_to(package).with_suffix("").parts): text for path, text in files(package)}
+    names = {name.removesuffix(".__init__"): text for name, text in names.items()}
+    imported: dict[str, set[str]] = {}
+    for name, text in names.items():
+        targets: set[str] = set()
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                base = node.module.removeprefix("netdsl").removeprefix(".")
+                inner = {f"{base}.{alias.name}".lstrip(".") for alias in node.names}
+                targets |= (inner & set(names)) or {base}
+        imported[name] = {target for target in targets if target in names and target != name}
+    return imported
+
+
+def loose_modules(package: Path) -> int:
+    """Modules that stand beside the folders."""
+    return len([path for path in package.glob("*.py") if path.stem not in ("__init__", "__main__")])
+
+
+def rooms(package: Path) -> int:
+    """Folders and loose modules."""
+    return loose_modules(package) + len([path for path in package.iterdir() if (path / "__init__.py").exists()])
+
+
+def arrows(package: Path) -> int:
+    """Imports between rooms: pairs of them."""
+    room = {name: name.partition(".")[0] for name in module_imports(package)}
+    pairs = {(room[name], room[target]) for name, targets in module_imports(package).items() for target in targets}
+    return len({(a, b) for a, b in pairs if a != b and a not in ("__init__", "__main__")})
+
+
+def modules_on_circles(package: Path) -> int:
+    """Modules that import themselves through others."""
+    above = module_imports(package)
+    while free := [name for name, targets in above.items() if not targets & set(above)]:
+        for name in free:
+            del above[name]
+    while free := [name for name in above if not any(name in targets for targets in above.values())]:
+        for name in free:
+            del above[name]
+    return len(above)
+
+
+def exempted_names(package: Path) -> int:
+    """Names that the test of the floors lets import from their own floor."""
+    tree = ast.parse((package.parent / "tests/test_architecture.py").read_text(encoding="utf-8"))
+    lists = [node.value for node in tree.body if isinstance(node, ast.Assign) and _named(node) == "WITHIN"]
+    return sum(len(one.elts) for one in lists if isinstance(one, ast.Set))
+
+
+def _named(node: ast.Assign) -> str:
+    return node.targets[0].id if isinstance(node.targets[0], ast.Name) else ""
+
+
+def long_functions(package: Path) -> int:
+    """Functions of more than 50 lines."""
+    return sum(node.end_lineno - node.lineno + 1 > LONG_FUNCTION for _, node in functions(package) if node.end_lineno)
+
+
+def long_files(package: Path) -> int:
+    """Files of more than 400 lines."""
+    return sum(text.count("\n") > LONG_FILE for _, text in files(package))
+
+
+def is_annotated(node: Function) -> bool:
+    """True if a function says the types of its arguments and of its result."""
+    args = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+    args += [arg for arg in (node.args.vararg, node.args.kwarg) if arg is not None]
+    missing = [arg for arg in args if arg.annotation is None and arg.arg not in ("self", "cls")]
+    return not missing and (node.returns is not None or node.name == "__init__" and len(args) > 1)
+
+
+def annotated_signatures(package: Path) -> str:
+    """`2345 of 2400`."""
+    answers = [is_annotated(node) for _, node in functions(package)]
+    return f"{sum(answers)} of {len(answers)}"
+
+
+def found_variables(package: Path) -> int:
+    """How often a variable is called `found`."""
+    names = [node.id for _, text in files(package) for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)]
+    return names.count("found")
+
+
+def docstrings_that_begin_with_that_of(package: Path) -> int:
+    """Docstrings whose first words name nothing."""
+    docs = [ast.get_docstring(node) or "" for _, node in functions(package)]
+    return sum(doc.startswith("That of") for doc in docs)
+
+
+COUNTS: dict[str, Callable[[Path], object]] = {
+    "rooms": rooms,
+    "loose modules": loose_modules,
+    "arrows between rooms": arrows,
+    "modules on circles": modules_on_circles,
+    "names exempted by the test of the floors": exempted_names,
+    "functions over 50 lines": long_functions,
+    "files over 400 lines": long_files,
+    "signatures annotated": annotated_signatures,
+    "variables called `found`": found_variables,
+    'docstrings that begin "That of"': docstrings_that_begin_with_that_of,
+}
+
+if __name__ == "__main__":
+    packages = [Path(folder) for folder in sys.argv[1:]] or [PACKAGE]
+    for name, count in COUNTS.items():
+        print(f"{name:45}", *(f"{count(package)!s:>14}" for package in packages))
