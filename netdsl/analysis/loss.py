@@ -1,7 +1,7 @@
 """Which value the loss reads."""
 
 from netdsl.graph.ir import Graph
-from netdsl.layers import layer_of
+from netdsl.graph.recipe import LOSSES
 
 
 def logits_value(graph: Graph, loss: str) -> int:
@@ -12,7 +12,7 @@ def logits_value(graph: Graph, loss: str) -> int:
     if graph.output == 0:
         return 0
     last = graph.nodes[graph.output - 1]
-    return last.inputs[0] if loss in layer_of(last.op).implied_by else graph.output
+    return last.inputs[0] if last.op == LOSSES[loss].contains else graph.output
 
 
 def logits_layers(graph: Graph, loss: str) -> int:
@@ -21,3 +21,8 @@ def logits_layers(graph: Graph, loss: str) -> int:
     Layers whose output nothing reads are among them: they draw random numbers and move their buffers, as in PyTorch.
     """
     return len(graph.nodes) if logits_value(graph, loss) == graph.output else graph.output - 1
+
+
+def gives_probabilities(graph: Graph) -> bool:
+    """True if the network's last layer gives a probability for each class, as a loss of labels contains it."""
+    return any(logits_value(graph, name) != graph.output for name, loss in LOSSES.items() if loss.targets == "labels")

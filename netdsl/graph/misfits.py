@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from netdsl.graph.ir import Shape, show_shape
-from netdsl.graph.recipe import AUGMENTATIONS, Recipe
+from netdsl.graph.recipe import AUGMENTATIONS, LOSSES, Recipe
 
-MIXABLE = ("ce", "bce", "mse")
 SMALLER_THAN_THE_IMAGE = ("shift", "crop", "cutout")
 
 
@@ -24,7 +23,7 @@ class Misfit:
 
 def misfits(recipe: Recipe, given: Shape | None = None, made: Shape | None = None) -> Iterator[Misfit]:
     """given, made: the shapes of the network's input and output; None: not known, so nothing is said about them."""
-    if "mixup" in recipe.augment and recipe.loss not in MIXABLE:
+    if "mixup" in recipe.augment and not LOSSES[recipe.loss].can_mix:
         text = f"`mixup` mixes targets, which the loss `{recipe.loss}` cannot take"
         yield Misfit("augment", text, "use `loss ce`, `bce` or `mse`, or leave `mixup` out")
     if made is not None:
@@ -34,13 +33,13 @@ def misfits(recipe: Recipe, given: Shape | None = None, made: Shape | None = Non
         if recipe.fit and (len(given) != 3 or given[0] not in (1, 3)):
             text = f"`fit {recipe.fit}` is for images of 1 or 3 channels, but the input is {show_shape(given)}"
             yield Misfit("fit", text, "leave `fit` out")
-    if "mixup" in recipe.augment and recipe.loss == "ce" and made is not None and len(made) > 1:
+    if recipe.takes_probabilities and made is not None and len(made) > 1:
         text = f"`mixup` mixes the labels of samples, but the output is {show_shape(made)}, a class for each place"
         yield Misfit("augment", text, "leave `mixup` out")
 
 
 def _loss_misfits(recipe: Recipe, made: Shape) -> Iterator[Misfit]:
-    if recipe.loss not in ("ce", "nll"):
+    if recipe.targets != "labels":
         return
     classes, weights = made[0], recipe.loss_options.get("weights")
     if classes < 2:

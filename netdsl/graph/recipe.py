@@ -1,7 +1,7 @@
 """How a network is trained: the checked `Recipe` that a train block makes, and what each of its words means.
 
-The tables LOSSES, OPTIMIZERS, SCHEMES, AUGMENTATIONS and FITS here, and schedules.SCHEDULES, are the only places that
-name what they hold.
+The tables LOSSES, OPTIMIZERS and SCHEMES here, and schedules.SCHEDULES, are the only places that name what they hold:
+everyone else asks an entry what it is. AUGMENTATIONS and FITS are names; training/data does what they say.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Literal
 
 import numpy as np
 
@@ -20,21 +21,69 @@ from netdsl.kernels import initial, losses, optimizers
 DATASETS = ("mnist-mini", "mnist", "cifar10", "spiral", "shapes")
 
 
+Targets = Literal["labels", "truth", "numbers"]
+
+
 @dataclass(frozen=True)
 class Loss:
-    """A kernel; one that takes options, and probabilities where there is mixup; the options: spelling -> kind."""
+    """A loss, and everything that anyone asks of it.
 
-    plain: Callable
-    rich: Callable | None
-    options: Mapping[str, str]
+    kernel: (outputs, targets) -> (mean loss, gradient). targets: what the outputs are compared with, `labels` (whole
+    numbers, each a class), `truth` (numbers from 0 to 1 for each output, whose sigmoid they are) or `numbers`.
+    torch: its name in torch.nn.functional. unit: the loss in words, for an axis. general: the kernel that takes
+    options, and of labels also probabilities. options: spelling -> kind. can_mix: whether mixup can mix its targets.
+    contains: the layer that it does itself, which as the last one is left out of what the loss reads. known_as: what
+    other systems call it, in lower case without `_`.
+    """
+
+    kernel: Callable
+    targets: Targets
+    torch: str
+    unit: str = "loss (nats)"
+    general: Callable | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+    can_mix: bool = True
+    contains: str | None = None
+    known_as: tuple[str, ...] = ()
 
 
 _WEIGHTS = {"weights": "weights", "balanced": "word"}
 LOSSES: Mapping[str, Loss] = {
-    "ce": Loss(losses.cross_entropy, losses.soft_cross_entropy, {"smooth": "fraction", **_WEIGHTS}),
-    "bce": Loss(losses.bce, None, {}),
-    "mse": Loss(losses.mse, None, {}),
-    "nll": Loss(losses.nll, losses.weighted_nll, _WEIGHTS),
+    "ce": Loss(
+        losses.cross_entropy,
+        "labels",
+        "cross_entropy",
+        general=losses.soft_cross_entropy,
+        options={"smooth": "fraction", **_WEIGHTS},
+        contains="softmax",
+        known_as=(
+            *("crossentropy", "crossentropyloss", "softmaxcrossentropy", "categoricalcrossentropy"),
+            *("sparsecategoricalcrossentropy", "xent", "crossentropyloss2d"),
+        ),
+    ),
+    "bce": Loss(
+        losses.bce,
+        "truth",
+        "binary_cross_entropy_with_logits",
+        contains="sigmoid",
+        known_as=("binarycrossentropy", "bceloss", "bcewithlogits", "bcewithlogitsloss"),
+    ),
+    "mse": Loss(
+        losses.mse,
+        "numbers",
+        "mse_loss",
+        "loss (mean squared error)",
+        known_as=("mseloss", "l2", "l2loss", "meansquarederror", "squarederror"),
+    ),
+    "nll": Loss(
+        losses.nll,
+        "labels",
+        "nll_loss",
+        general=losses.weighted_nll,
+        options=_WEIGHTS,
+        can_mix=False,
+        known_as=("nllloss", "negativeloglikelihood"),
+    ),
 }
 
 
@@ -68,12 +117,21 @@ OPTIMIZERS: Mapping[str, Optimizer] = {
     "adagrad": Optimizer(optimizers.adagrad_step, 1e-2, {**_DECAY, **_EPS}, "Adagrad", ("sum",)),
 }
 
-SCHEMES: Mapping[str, tuple[Callable, Callable | None]] = {
-    "he": (initial.he, None),
-    "xavier": (initial.xavier, None),
-    "torch": (initial.torch_uniform, initial.torch_uniform),
+
+@dataclass(frozen=True)
+class Scheme:
+    """How a weight and how a bias starts (None: zeros); what other systems call it."""
+
+    weight: Callable
+    bias: Callable | None = None
+    known_as: tuple[str, ...] = ()
+
+
+SCHEMES: Mapping[str, Scheme] = {
+    "he": Scheme(initial.he, known_as=("kaiming", "henormal", "heuniform", "kaimingnormal", "kaiminguniform")),
+    "xavier": Scheme(initial.xavier, known_as=("glorot", "glorotuniform", "xavieruniform", "xaviernormal")),
+    "torch": Scheme(initial.torch_uniform, initial.torch_uniform),
 }
-"""Name -> how a weight and how a bias starts (None: zeros)."""
 
 AUGMENTATIONS: Mapping[str, str] = {
     "shift": "whole",
@@ -133,7 +191,7 @@ class Recipe:
     monitor: str = "val_loss"
 
     def learning_rate(self, step: int, steps_an_epoch: int) -> float:
-        """That of the step after `step` others, counted over the whole run."""
+        """The learning rate of the step after `step` others, counted over the whole run."""
         return self.options["lr"] * rate_factor(self.schedule, self.schedule_options, step, self.epochs, steps_an_epoch)
 
     @property
@@ -142,9 +200,14 @@ class Recipe:
         return OPTIMIZERS[self.optimizer].state + (("momentum_buffer",) if self.options.get("momentum") else ())
 
     @property
+    def targets(self) -> Targets:
+        """What the loss compares the network's outputs with."""
+        return LOSSES[self.loss].targets
+
+    @property
     def takes_probabilities(self) -> bool:
         """Whether the targets of training are mixed, a probability for each class instead of a label."""
-        return self.loss == "ce" and "mixup" in self.augment
+        return self.targets == "labels" and "mixup" in self.augment
 
 
 def loss_kernel(recipe: Recipe) -> tuple[Callable, dict[str, object]]:
@@ -155,9 +218,9 @@ def loss_kernel(recipe: Recipe) -> tuple[Callable, dict[str, object]]:
     loss = LOSSES[recipe.loss]
     options = {key: value for key, value in recipe.loss_options.items() if key != "balanced"}
     if not options and not recipe.takes_probabilities:
-        return loss.plain, {}
-    assert loss.rich is not None, recipe
-    return loss.rich, {key: tuple(value) if key == "weights" else value for key, value in options.items()}
+        return loss.kernel, {}
+    assert loss.general is not None, recipe
+    return loss.general, {key: tuple(value) if key == "weights" else value for key, value in options.items()}
 
 
 def optimizer_step(recipe: Recipe) -> Callable:

@@ -61,18 +61,40 @@ def whole_steps(epochs: float, steps_an_epoch: int) -> int:
 
 @dataclass(frozen=True)
 class Schedule:
-    """factor(step, steps, steps_an_epoch, **options), and the options a spec may give: spelling -> kind."""
+    """factor(step, steps, steps_an_epoch, **options), and the options a spec may give: spelling -> kind.
+
+    one_of: options of which exactly one is given. by_length: whether a longer run has another schedule from its first
+    step on. known_as: what other systems call it, in lower case without `_`.
+    """
 
     factor: Callable[..., float]
     options: Mapping[str, str]
+    one_of: tuple[str, ...] = ()
+    by_length: bool = False
+    known_as: tuple[str, ...] = ()
 
 
 _WARMUP = {"warmup": "epochs"}
 SCHEDULES: Mapping[str, Schedule] = {
-    "const": Schedule(constant, _WARMUP),
-    "step": Schedule(stepped, {"every": "epochs", "at": "rising", "gamma": "share", **_WARMUP}),
-    "cosine": Schedule(cosine, {"end": "fraction", **_WARMUP}),
-    "onecycle": Schedule(onecycle, {"up": "fraction", "div": "factor", "final": "factor"}),
+    "const": Schedule(constant, _WARMUP, known_as=("constant", "constantlr", "none")),
+    "step": Schedule(
+        stepped,
+        {"every": "epochs", "at": "rising", "gamma": "share", **_WARMUP},
+        one_of=("every", "at"),
+        known_as=("steplr", "multistep", "multisteplr", "exponential"),
+    ),
+    "cosine": Schedule(
+        cosine,
+        {"end": "fraction", **_WARMUP},
+        by_length=True,
+        known_as=("cosineannealing", "cosineannealinglr", "cosinedecay"),
+    ),
+    "onecycle": Schedule(
+        onecycle,
+        {"up": "fraction", "div": "factor", "final": "factor"},
+        by_length=True,
+        known_as=("onecyclelr", "1cycle"),
+    ),
 }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, replace
+from typing import Any
 
 from netdsl.graph.misfits import misfits
 from netdsl.graph.recipe import AUGMENTATIONS, DATASETS, FITS, LOSSES, MONITORS, OPTIMIZERS, SCHEDULES, SCHEMES, Recipe
@@ -58,9 +59,11 @@ def _optimizer(entry: ast.Entry) -> dict[str, object]:
 def _schedule(entry: ast.Entry) -> dict[str, object]:
     name = named(entry, SCHEDULES, "a schedule", "schedule cosine")
     options = read_options(entry.settings[1:], name, {key: s.options for key, s in SCHEDULES.items()})
-    if name == "step" and ("every" in options) == ("at" in options):
-        text = "`step` takes `every` or `at`, not both" if "every" in options else "`step` needs `every` or `at`"
-        raise Mistake(text, "write `schedule step every=10`, in epochs")
+    one_of = SCHEDULES[name].one_of
+    if one_of and sum(option in options for option in one_of) != 1:
+        either = " or ".join(f"`{option}`" for option in one_of)
+        text = f"`{name}` takes {either}, not both" if one_of[0] in options else f"`{name}` needs {either}"
+        raise Mistake(text, f"write `schedule {name} {one_of[0]}=10`, in epochs")
     return {"schedule": name, "schedule_options": options}
 
 
@@ -126,6 +129,11 @@ def lower_train(block: ast.Train) -> tuple[Recipe, list[Diagnostic]]:
     return Recipe(**found), diagnostics  # type: ignore[arg-type]
 
 
+def _example(table: Mapping[str, Any], text: str, *more: str) -> tuple[str, tuple[str, ...]]:
+    """An entry as a spec writes it, and the options that its value has."""
+    return text, (*more, *table[text.split()[1]].options)
+
+
 def _unknown_entry(entry: ast.Entry) -> Diagnostic:
     """About an entry that there is not: perhaps one of that name, perhaps an option of one."""
     tables = [*(o.options for o in (*OPTIMIZERS.values(), *LOSSES.values(), *SCHEDULES.values())), AUGMENTATIONS]
@@ -135,11 +143,11 @@ def _unknown_entry(entry: ast.Entry) -> Diagnostic:
     owners = [
         example
         for example, options in (
-            ("opt adam", {"lr": 0, **OPTIMIZERS["adam"].options}),
-            ("opt sgd", OPTIMIZERS["sgd"].options),
-            ("loss ce", LOSSES["ce"].options),
-            ("schedule cosine", SCHEDULES["cosine"].options),
-            ("schedule step", SCHEDULES["step"].options),
+            _example(OPTIMIZERS, "opt adam", "lr"),
+            _example(OPTIMIZERS, "opt sgd"),
+            _example(LOSSES, "loss ce"),
+            _example(SCHEDULES, "schedule cosine"),
+            _example(SCHEDULES, "schedule step"),
             ("augment", AUGMENTATIONS),
             ("stop", {"patience": 0}),
         )

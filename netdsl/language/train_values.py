@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
+from netdsl.graph.recipe import LOSSES, SCHEMES
+from netdsl.graph.schedules import SCHEDULES
 from netdsl.ground.diagnostics import Edit, did_you_mean
 from netdsl.ground.source import Span
 from netdsl.ground.spelling import correction
@@ -19,18 +22,9 @@ class Mistake(Exception):
         self.fix = fix
 
 
+_NAMED: tuple[Mapping[str, Any], ...] = (LOSSES, SCHEDULES, SCHEMES)
 _ELSEWHERE = {
-    **dict.fromkeys(("crossentropy", "crossentropyloss", "softmaxcrossentropy", "categoricalcrossentropy"), "ce"),
-    **dict.fromkeys(("sparsecategoricalcrossentropy", "xent", "crossentropyloss2d"), "ce"),
-    **dict.fromkeys(("binarycrossentropy", "bceloss", "bcewithlogits", "bcewithlogitsloss"), "bce"),
-    **dict.fromkeys(("mseloss", "l2", "l2loss", "meansquarederror", "squarederror"), "mse"),
-    **dict.fromkeys(("nllloss", "negativeloglikelihood"), "nll"),
-    **dict.fromkeys(("cosineannealing", "cosineannealinglr", "cosinedecay"), "cosine"),
-    **dict.fromkeys(("constant", "constantlr", "none"), "const"),
-    **dict.fromkeys(("steplr", "multistep", "multisteplr", "exponential"), "step"),
-    **dict.fromkeys(("onecyclelr", "1cycle"), "onecycle"),
-    **dict.fromkeys(("kaiming", "henormal", "heuniform", "kaimingnormal", "kaiminguniform"), "he"),
-    **dict.fromkeys(("glorot", "glorotuniform", "xavieruniform", "xaviernormal"), "xavier"),
+    **{known: name for table in _NAMED for name, entry in table.items() for known in entry.known_as},
     **dict.fromkeys(("learningrate", "rate", "eta"), "lr"),
     **dict.fromkeys(("weightdecay", "decay", "l2reg"), "wd"),
     **dict.fromkeys(("labelsmoothing", "smoothing"), "smooth"),

@@ -27,7 +27,6 @@ Shapes are without the batch axis; `attrs` is a dict of attr name -> value, comp
     cancels_bias: a bias in the layer before it does nothing; is_linear: two in a row can do no more than one
     norms_batch: in training its statistics are those of the batch, one value of a channel has none
     stages(attrs, *inputs) -> tuple of StageCall     what computes the layer fast, each in its way; optional
-    implied_by: names of losses that contain this layer: as the last one, it is left out of what the loss reads
 
 A kernel is an undecorated module-level `def` that names only numpy, math, builtins, its arguments and other kernels:
 its text is copied into emitted modules (targets/text/kernel_source.py). Buffers are updated in place by forward, in
@@ -139,7 +138,6 @@ class LayerDef:
     torch_call: Callable[..., str] | None = None
     aliases: tuple[str, ...] = ()
     num_inputs: int | None = 1  # None: two or more
-    implied_by: tuple[str, ...] = ()
     torch_helpers: tuple[str, ...] = ()
     torch_transposes: bool = False
     torch_straight: str = ""

@@ -23,6 +23,5 @@ LAYER = LayerDef(
     backward=sigmoid_backward,
     torch=lambda attrs, x: "nn.Sigmoid()",
     torch_call=lambda attrs, x: "torch.sigmoid({x})",
-    implied_by=("bce",),
     stages=pointwise_stages(quick_sigmoid_forward, sigmoid_backward),
 )

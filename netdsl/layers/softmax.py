@@ -29,5 +29,4 @@ LAYER = LayerDef(
     backward=softmax_backward,
     torch=lambda attrs, x: f"nn.Softmax(dim={attrs['axis']})",
     torch_call=lambda attrs, x: f"torch.softmax({{x}}, dim={attrs['axis']})",
-    implied_by=("ce",),
 )

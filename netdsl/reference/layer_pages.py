@@ -8,6 +8,8 @@ from functools import cache
 from itertools import product
 
 from netdsl.graph.ir import Node, Shape, show_shape
+from netdsl.graph.recipe import AUGMENTATIONS, LOSSES, OPTIMIZERS
+from netdsl.graph.schedules import SCHEDULES
 from netdsl.language.syntax.parser import grammar_folder
 from netdsl.layers import find_layer, layer_table
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef
@@ -37,37 +39,9 @@ _TOPICS = {
         "min",
     ),
     "The train block": (
-        *(
-            "train",
-            "data",
-            "val",
-            "loss",
-            "opt",
-            "schedule",
-            "epochs",
-            "batch",
-            "seed",
-            "init",
-            "augment",
-            "clip",
-            "ema",
-        ),
-        *(
-            "stop",
-            "adam",
-            "adamw",
-            "sgd",
-            "rmsprop",
-            "adagrad",
-            "ce",
-            "bce",
-            "mse",
-            "nll",
-            "cosine",
-            "onecycle",
-            "step",
-        ),
-        *("lr", "wd", "momentum", "warmup", "flip", "crop", "cutout", "mixup", "rotate", "shift", "patience"),
+        *("train", "data", "val", "loss", "opt", "schedule", "epochs", "batch", "seed", "init", "augment", "clip"),
+        *("ema", "stop", "lr", "wd", "momentum", "warmup", "patience"),
+        *(*OPTIMIZERS, *LOSSES, *SCHEDULES, *AUGMENTATIONS),
     ),
     "Canonical form": ("fmt", "form"),
     "Limits": ("limits", "limit"),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netdsl.analysis.batches import check_batch
-from netdsl.graph.recipe import OPTIMIZERS
+from netdsl.graph.recipe import LOSSES, OPTIMIZERS
 from netdsl.ground.tables import table_lines
 from netdsl.kernels.normalization import constant
 from netdsl.layers import layer_of
@@ -119,15 +119,15 @@ def _listed(names: Sequence[str], most: int = 5) -> str:
 
 
 def random_batch(net: Net, batch: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Random x (batch, *input) and targets: labels, or numbers for mse and (0 to 1) for bce, or with mixup for ce."""
+    """Random x (batch, *input) and targets: what the loss takes, with mixup a probability for each class."""
     rng = np.random.default_rng(seed)
     shape = net.graph.output_shape
     x = rng.standard_normal((batch, *net.graph.input_shape)).astype(np.float32)
     if net.graph.mean:  # as the data are of which these are the mean and std
         x = x * constant(net.graph.std, x.shape[1:]) + constant(net.graph.mean, x.shape[1:])
-    if net.recipe.loss == "mse":
+    if net.recipe.targets == "numbers":
         return x, rng.standard_normal((batch, *shape)).astype(np.float32)
-    if net.recipe.loss == "bce":
+    if net.recipe.targets == "truth":
         return x, rng.random((batch, *shape), np.float32)
     if net.recipe.takes_probabilities:
         mixed = rng.dirichlet(np.ones(shape[0]), (batch, *shape[1:]))
@@ -419,18 +419,12 @@ def torch_loss(net: Net, logits: torch.Tensor, y: np.ndarray) -> torch.Tensor:
     import torch
     import torch.nn.functional as F
 
-    losses: dict[str, Callable] = {
-        "ce": F.cross_entropy,
-        "bce": F.binary_cross_entropy_with_logits,
-        "mse": F.mse_loss,
-        "nll": F.nll_loss,
-    }
     given, options = net.recipe.loss_options, {}
     if "smooth" in given:
         options["label_smoothing"] = given["smooth"]
     if "weights" in given:
         options["weight"] = torch.tensor(given["weights"], dtype=logits.dtype, device=logits.device)
-    return losses[net.recipe.loss](logits, torch.from_numpy(y), **options)
+    return getattr(F, LOSSES[net.recipe.loss].torch)(logits, torch.from_numpy(y), **options)
 
 
 def torch_clip(net: Net, module: torch.nn.Module) -> None:

@@ -138,7 +138,7 @@ class LayerNetwork(Network):
 
 def initial_array(spec: ParamSpec, scheme: str, rng: np.random.Generator, dtype: np.dtype) -> np.ndarray:
     """A param or buffer as it starts; weights and biases follow `scheme`."""
-    weight, bias = SCHEMES[scheme]
+    weight, bias = SCHEMES[scheme].weight, SCHEMES[scheme].bias
     start = {"weight": weight, "bias": bias}.get(str(spec.init))
     if start is not None:
         return start(rng, spec.shape, spec.fan_in, spec.fan_out, dtype)

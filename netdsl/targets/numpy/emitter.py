@@ -69,7 +69,7 @@ def emit_numpy(graph: Graph, recipe: Recipe) -> str:
 
 def start_kernels(graph: Graph, scheme: str) -> list[Callable]:
     kinds = {spec.init for _, spec in graph.param_specs()}
-    weight, bias = SCHEMES[scheme]
+    weight, bias = SCHEMES[scheme].weight, SCHEMES[scheme].bias
     starts = (("weight", weight), ("bias", bias), ("normal", normal))
     return [start for kind, start in starts if kind in kinds and start is not None]
 
@@ -80,7 +80,7 @@ def dictionary(specs: list[tuple[str, ParamSpec]], scheme: str) -> dict[str, obj
 
 
 def _start(spec: ParamSpec, scheme: str) -> str:
-    weight, bias = SCHEMES[scheme]
+    weight, bias = SCHEMES[scheme].weight, SCHEMES[scheme].bias
     start = {"weight": weight, "bias": bias}.get(str(spec.init))
     if start is not None:
         return f"{start.__name__}(rng, {value_text(spec.shape)}, {spec.fan_in}, {spec.fan_out}, dtype)"

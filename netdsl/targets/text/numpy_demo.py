@@ -8,6 +8,7 @@ from math import prod
 
 from netdsl.analysis.loss import logits_value
 from netdsl.graph.ir import Graph
+from netdsl.graph.recipe import LOSSES
 from netdsl.kernels.stable import sigmoid, softmax
 
 _BUDGET = 3e11  # multiply-adds, half a minute on two cores of 2024
@@ -21,9 +22,11 @@ def shares_text(graph: Graph, loss: str, softmax: str, sigmoid: str, hstack: str
     softmax, sigmoid, hstack: how a framework writes those of {}.
     """
     is_contained = logits_value(graph, loss) != graph.output
-    if len(graph.output_shape) != 1 or loss == "mse" or (loss == "bce") != (graph.output_shape == (1,)):
+    targets = LOSSES[loss].targets
+    is_binary = targets == "truth"
+    if len(graph.output_shape) != 1 or targets == "numbers" or is_binary != (graph.output_shape == (1,)):
         return ""
-    if loss != "bce":
+    if not is_binary:
         return f"lambda y: {'y' if is_contained else softmax.format('y')}"
     both = hstack.format("[1 - y, y]" if is_contained else "[-y, y]")
     return f"lambda y: {both if is_contained else sigmoid.format(both)}"
@@ -47,7 +50,7 @@ def demo_lines(graph: Graph, loss: str) -> list[str]:
     is_small = samples >= 64
     what = "to show that the network learns" if is_small else "of few samples, since a step of this network takes long"
     fit = f"epochs=1, batch={min(32, max(2, samples // 2))}{'' if is_small else ', lr=1e-5'}, seed=epoch"
-    score = ", accuracy {model.score(x, y):.3f}" if loss not in ("mse", "bce") and is_small else ""
+    score = ", accuracy {model.score(x, y):.3f}" if LOSSES[loss].targets == "labels" and is_small else ""
     return [
         f"answer(Model, {shares})" if shares else "answer(Model)",
         f"# A training run on made-up data, {what}.",
@@ -69,8 +72,9 @@ def _size(graph: Graph) -> tuple[int, int]:
 
 def _data_lines(graph: Graph, loss: str, samples: int) -> list[str]:
     classes, *rest = graph.output_shape
-    if loss in ("mse", "bce"):
-        drawn = "standard_normal(({}))" if loss == "mse" else "integers(0, 2, ({}))"
+    targets = LOSSES[loss].targets
+    if targets != "labels":
+        drawn = "standard_normal(({}))" if targets == "numbers" else "integers(0, 2, ({}))"
         return [
             f"y = rng.{drawn.format(', '.join(map(str, (samples, *graph.output_shape))))}.astype(np.float32)",
             f"x = rng.standard_normal(({samples}, *INPUT_SHAPE)).astype(np.float32)",

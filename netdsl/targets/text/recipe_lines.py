@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable
 
-from netdsl.graph.recipe import OPTIMIZERS, Recipe, loss_kernel
+from netdsl.graph.recipe import LOSSES, OPTIMIZERS, Recipe, loss_kernel
 from netdsl.ground.symbols import value_text, word_text
 from netdsl.kernels.optimizers import clip_factor, clipped, norm_of, scaled
 from netdsl.targets.text.emission import Method
@@ -33,7 +33,7 @@ def loss_methods(recipe: Recipe) -> list[Method]:
     if not options:
         return []
     given = [_option(key, value, "self.class_weights" if key == "weights" else "") for key, value in options.items()]
-    what = "labels" if recipe.loss == "nll" else "labels or probabilities"
+    what = "labels or probabilities" if LOSSES[recipe.loss].can_mix else "labels"
     line = f"return {kernel.__name__}({', '.join(['logits', 'target', *given])})"
     return [Method("loss(self, logits, target)", f"Logits and {what} -> mean loss, dlogits.", (line,))]
 

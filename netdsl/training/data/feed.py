@@ -83,7 +83,7 @@ class Feed:
 
     def _outputs(self) -> int:
         """How many outputs a mixture of labels has: one of two classes that are told apart by `bce`."""
-        return 1 if self.recipe.loss == "bce" else len(self.data.classes)
+        return 1 if self.recipe.targets == "truth" else len(self.data.classes)
 
 
 def check_batches(net: Net, dataset: Dataset) -> None:

@@ -106,7 +106,7 @@ def words_in(path: Path, name: str, y: np.ndarray) -> list[str]:
 
 def _of_floats(path: Path, names: Mapping[str, str], parts: Arrays, want: Wanted) -> Targets:
     """Labels where the loss takes nothing else and all are whole numbers; else float32 targets (N, ...)."""
-    is_binary = want.loss == "bce" and want.outputs == 1
+    is_binary = want.targets == "truth" and want.outputs == 1
     if want.needs_labels or is_binary:
         whole = all(bool(np.all((np.floor(y) == y) & (np.abs(y) < MAX_FLOAT))) for y in parts.values())
         if whole and (not is_binary or all(set(np.unique(y)) <= {0.0, 1.0} for y in parts.values())):
@@ -122,8 +122,8 @@ def _of_whole_numbers(
 ) -> Targets:
     """Labels (N,), one-hot rows (N, K), masks (N, H, W) or one-hot masks (N, K, H, W); numbers under `mse`."""
     y = next(iter(parts.values()))
-    is_pair = want.loss == "bce" and want.outputs == 1 and y.shape[1:] == (2,)  # one-hot, for a network of one output
-    if want.classes == 0 or (y.ndim == 2 and want.loss in ("bce", "mse") and not is_pair):
+    is_pair = want.targets == "truth" and want.outputs == 1 and y.shape[1:] == (2,)  # one-hot, for one output
+    if want.classes == 0 or (y.ndim == 2 and want.targets in ("truth", "numbers") and not is_pair):
         note = f"the targets of {shown(path)} are whole numbers: taken as numbers, since the loss is `{want.loss}`"
         found = {k: y[:, None] if y.ndim in (1, 3) else y for k, y in parts.items()}
         return Targets({k: y.astype(np.float32) for k, y in found.items()}, (), (*notes, note))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from netdsl.graph.ir import Shape
-from netdsl.graph.recipe import Recipe
+from netdsl.graph.recipe import LOSSES, Recipe, Targets
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,14 @@ class Wanted:
     outputs: int | None = None
 
     @property
+    def targets(self) -> Targets | None:
+        """What the loss compares outputs with; None where nobody said which loss."""
+        return LOSSES[self.loss].targets if self.loss else None
+
+    @property
     def needs_labels(self) -> bool:
         """Whether the loss takes class labels and nothing else."""
-        return self.loss in ("ce", "nll")
+        return self.targets == "labels"
 
     @property
     def image_shape(self) -> Shape | None:
@@ -43,8 +48,8 @@ class Wanted:
 def wanted_by(recipe: Recipe, given: Shape, made: Shape) -> Wanted:
     """What a network wants that takes `given`, gives `made` and learns by the recipe."""
     classes = made[0]
-    if made[0] == 1 and recipe.loss == "bce":  # one output tells two classes apart
+    if made[0] == 1 and recipe.targets == "truth":  # one output tells two classes apart
         classes = 2
-    elif made[0] == 1 and recipe.loss == "mse" and made != given:
+    elif made[0] == 1 and recipe.targets == "numbers" and made != given:
         classes = 0
     return Wanted(given, classes, recipe.loss, recipe.val, recipe.seed, recipe.fit, outputs=made[0])

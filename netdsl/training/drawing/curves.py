@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from netdsl.graph.recipe import LOSSES
 from netdsl.training.drawing.style import (
     BLUE,
     GREEN,
@@ -24,7 +25,6 @@ from netdsl.training.scores.measures import MEASURES
 if TYPE_CHECKING:
     from netdsl.training.drawing.style import Axes, Figure
 
-UNITS = {"ce": "loss (nats)", "nll": "loss (nats)", "bce": "loss (nats)", "mse": "loss (mean squared error)"}
 MARKED = 30  # epochs: more of them get no marks on the lines
 MOST = 2  # panels of measures
 WIDE = 100  # times the smallest value: above it the axis is logarithmic
@@ -38,7 +38,7 @@ def draw_curves(column: Columns, best: int | None = None, loss: str = "") -> Fig
     figure, count = new_figure("curves", PAGE, 2.15), 2 + len(shown)
     width = PAGE / count
     panels = [place(figure, 0.52 + width * i, 0.32, width - 0.62, 1.45) for i in range(count)]
-    _pair(panels[0], column, "loss", UNITS.get(loss, "loss"), best)
+    _pair(panels[0], column, "loss", LOSSES[loss].unit if loss in LOSSES else "loss", best)
     for axes, measure in zip(panels[1:], shown, strict=False):
         unit, scale = (" (%)", 100) if measure.is_share else ("", 1)
         _pair(axes, column, measure.name, f"{measure.title}{unit}", best, scale)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from netdsl.bench.tuning import tuned
-from netdsl.graph.recipe import Recipe
+from netdsl.graph.recipe import SCHEDULES, Recipe
 from netdsl.ground.diagnostics import UserError, plain
 from netdsl.language.train_block import with_entries
 from netdsl.pipeline import Net, compile_file
@@ -101,7 +101,7 @@ def resumed(
             )
             raise UserError(text, help="bring it back as it was, or begin another run")
         run = extended(run, epochs)
-        if epochs is not None and run.config.recipe.schedule not in ("const", "step"):
+        if epochs is not None and SCHEDULES[run.config.recipe.schedule].by_length:
             on_note(f"the schedule `{run.config.recipe.schedule}` is that of {epochs} epochs from here on")
         for change in what_changed(path):
             on_note(f"{plain(change)}: the weights may differ in their last bits from those of a run without a stop")

@@ -159,7 +159,7 @@ def load_run(
 def _check_agrees(run: Run, net: Net) -> None:
     """Raises UserError where config.json speaks of another network than model.net."""
     config, shape = run.config, net.graph.input_shape
-    wants = 1 if config.recipe.loss == "bce" else len(config.classes)
+    wants = 1 if config.recipe.targets == "truth" else len(config.classes)
     if config.input_shape != shape:
         what = f"samples of {size_text(config.input_shape)}, `model.net` of {size_text(shape)}"
     elif len(config.mean) not in (1, shape[0]):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from netdsl.analysis.loss import logits_value
+from netdsl.analysis.loss import gives_probabilities
 from netdsl.graph.recipe import resolved_weights
 from netdsl.ground.diagnostics import UserError, plain
 from netdsl.kernels.losses import total_weight
@@ -98,7 +98,7 @@ def predictions(net: Net, model: Network, x: np.ndarray) -> np.ndarray:
     """x (N, *input_shape), normalised -> the numbers that a net of no classes gives, (N, *output_shape): what its loss
     compares with the targets."""
     outputs = model.logits(x)
-    return sigmoid(outputs) if net.recipe.loss == "bce" else outputs
+    return sigmoid(outputs) if net.recipe.targets == "truth" else outputs
 
 
 def probabilities(net: Net, model: Network, x: np.ndarray) -> np.ndarray:
@@ -107,13 +107,13 @@ def probabilities(net: Net, model: Network, x: np.ndarray) -> np.ndarray:
     A net without softmax that learned by `mse` estimates the one-hot rows themselves: its outputs, cut to 0..1.
     One that learned by `bce` has one logit, whose sigmoid is the second class's.
     """
-    if net.recipe.loss == "bce":
+    if net.recipe.targets == "truth":
         p = sigmoid(model.logits(x))
         return np.concatenate([1 - p, p], axis=1)
-    if logits_value(net.graph, "ce") != net.graph.output:
+    if gives_probabilities(net.graph):
         return model.forward(x)
     outputs = model.forward(x)
-    if net.recipe.loss == "mse":
+    if net.recipe.targets == "numbers":
         return np.clip(outputs, 0, 1)
     powers = np.exp(outputs - outputs.max(axis=1, keepdims=True))
     return powers / powers.sum(axis=1, keepdims=True)
@@ -158,10 +158,10 @@ def check_fits(net: Net, dataset: Dataset) -> None:
         check_masks(net, dataset)
         return
     count = len(dataset.classes)
-    if net.recipe.loss == "bce" and count != 2:
+    if net.recipe.targets == "truth" and count != 2:
         text = f"the loss `bce` tells two classes apart, but `{name}` has {count}"
         raise UserError(text, help=f"end the spec with `linear {count}` and use `--loss ce`")
-    wants = 1 if net.recipe.loss == "bce" else count
+    wants = 1 if net.recipe.targets == "truth" else count
     if gives != (wants,):
         needs = ", for which `bce` needs one output" if wants < count else ""
         text = f"`{name}` has {count} classes{needs}, but `{net.name}` gives an output of {size_text(gives)}"
@@ -170,7 +170,7 @@ def check_fits(net: Net, dataset: Dataset) -> None:
 
 def _check_regression(net: Net, dataset: Dataset) -> None:
     gives, wants = net.graph.output_shape, dataset.y_train.shape[1:]
-    if net.recipe.loss not in ("mse", "bce"):
+    if net.recipe.targets == "labels":
         found = f"the targets of `{dataset.name}` are {dataset.y_train.dtype}"
         text = f"the loss `{net.recipe.loss}` needs class labels, but {found}"
         raise UserError(text, help="use `--loss mse`, or store labels as integers")
@@ -179,7 +179,7 @@ def _check_regression(net: Net, dataset: Dataset) -> None:
         raise UserError(text, help=f"end the spec with an output of {size_text(wants)}")
     targets = [dataset.y_train, dataset.y_test]
     low, high = min(y.min(initial=0) for y in targets), max(y.max(initial=0) for y in targets)
-    if net.recipe.loss == "bce" and not 0 <= low <= high <= 1:
+    if net.recipe.targets == "truth" and not 0 <= low <= high <= 1:
         text = f"the loss `bce` needs targets from 0 to 1, but those of `{dataset.name}` go from {low:g} to {high:g}"
         raise UserError(text, help="use `--loss mse`")
 

@@ -37,14 +37,14 @@ def adapted(net: Net, dataset: Dataset) -> Dataset:
     A net that gives what it takes, under a loss of numbers, learns the inputs where the labels do not fit its output.
     One output under `bce` learns two classes of targets that are nothing but 0.0 and 1.0.
     """
-    loss, takes, gives = net.recipe.loss, net.graph.input_shape, net.graph.output_shape
-    if dataset.classes and loss in ("mse", "bce") and takes == gives == dataset.input_shape:
-        wants = (1,) if loss == "bce" else (len(dataset.classes),)
+    targets, takes, gives = net.recipe.targets, net.graph.input_shape, net.graph.output_shape
+    if dataset.classes and targets != "labels" and takes == gives == dataset.input_shape:
+        wants = (1,) if targets == "truth" else (len(dataset.classes),)
         if gives != (*wants, *dataset.y_train.shape[1:]):
             y_train, y_test = as_targets(dataset.x_train), as_targets(dataset.x_test)
             return _measured(replace(dataset, y_train=y_train, y_test=y_test, classes=()), net.recipe)
     both = dataset.y_train, dataset.y_test
-    are_two = loss == "bce" and not dataset.classes and gives[0] == 1 and both[0].shape[1:] == gives
+    are_two = targets == "truth" and not dataset.classes and gives[0] == 1 and both[0].shape[1:] == gives
     if are_two and not is_copy(dataset) and all(((y == 0) | (y == 1)).all() for y in both):
         y_train, y_test = (y[:, 0].astype(np.int64) for y in both)
         return _measured(replace(dataset, y_train=y_train, y_test=y_test, classes=("0", "1")), net.recipe)
@@ -64,13 +64,14 @@ def check_masks(net: Net, dataset: Dataset) -> None:
     """Raises UserError unless the net gives what masks (N, H, W) need: a map of H by W with a channel a class."""
     loss, gives, places = net.recipe.loss, net.graph.output_shape, dataset.y_train.shape[1:]
     count, name = len(dataset.classes), dataset.name
-    if loss not in ("ce", "nll", "bce"):
+    if net.recipe.targets == "numbers":
         text = f"`{name}` has a class for each pixel, which the loss `{loss}` cannot take"
         raise UserError(text, help="use `--loss ce`")
-    if loss == "bce" and count > 2:
+    is_binary = net.recipe.targets == "truth"
+    if is_binary and count > 2:
         text = f"the loss `bce` tells two classes apart, but the masks of `{name}` have {count}"
         raise UserError(text, help=f"end the spec with `conv {count}` and use `--loss ce`")
-    wants = (1 if loss == "bce" else count, *places)
+    wants = (1 if is_binary else count, *places)
     if gives != wants:
         text = f"the masks of `{name}` are {size_text(places)} with {count} classes, for which `{loss}` needs an output"
         text = f"{text} of {show_shape(wants)}, but `{net.name}` gives {show_shape(gives)}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from netdsl.graph.ir import Shape
+from netdsl.graph.recipe import LOSSES
 from netdsl.training.scores.measures import (
     ACCURACY,
     AUC,
@@ -63,7 +64,7 @@ class Task:
         """What counts an evaluation."""
         if self.classes:
             return ClassTally(len(self.classes), self.kind == "binary")
-        return NumberTally(self.loss == "bce")
+        return NumberTally(LOSSES[self.loss].targets == "truth")
 
 
 def decided_task(loss: str, takes: Shape, gives: Shape, classes: tuple[str, ...], copies: bool = False) -> Task:
