@@ -64,10 +64,10 @@ class Net:
 
     def build(self, seed: int | None = None, dtype: Any = "float32") -> LayerNetwork:
         """A network of layer objects with fresh weights; seed defaults to the spec's."""
-        from netdsl.targets.live.interpreter import LayerNetwork
+        from netdsl.targets.live.interpreter import layer_network
 
         seed = self.recipe.seed if seed is None else seed
-        return LayerNetwork(self.graph, self.recipe, seed, dtype)
+        return layer_network(self.graph, self.recipe, seed, dtype)
 
     @cached_property
     def _numpy_texts(self) -> dict[int, str]:

@@ -1,15 +1,18 @@
 """The meaning of a spec: a flat, checked `Graph` of `Node`s. Frozen; passes make new graphs.
 
-Values are numbered: 0 is the network's input, node i (from 0) makes value i + 1. Nodes stand in an order in which
-every value is made before it is read, so nothing here or below recurses over layers.
+Values are numbered: the network's inputs come first, then what the nodes make, one value each. `Graph.value` and
+`Graph.maker` go from a node to its value and back. Nodes stand in an order in which every value is made before it is
+read, so nothing here or below recurses over layers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from math import prod
 
+from netdsl.graph.types import Tensor
 from netdsl.ground.source import Span
 
 Shape = tuple[int, ...]
@@ -61,6 +64,7 @@ class Node:
 
     written: attrs, input shapes and shape once more, with the expressions of the block around it (ground.symbols), for
     emitters that write a block as a class; the same numbers.
+    shares: the full name of an earlier node whose params and buffers it uses; `params` and `buffers` say which.
     """
 
     name: str
@@ -75,6 +79,17 @@ class Node:
     written: tuple[Mapping[str, object], tuple[Shape, ...], Shape] | None = field(
         default=None, compare=False, repr=False
     )
+    shares: str | None = None
+
+    @property
+    def owner(self) -> str:
+        """The full name of the node that has the params and buffers: its own, or that of the one it shares with."""
+        return self.name if self.shares is None else self.shares
+
+    @property
+    def num_params(self) -> int:
+        """How many numbers its own params hold; those that it shares count where they are."""
+        return 0 if self.shares is not None else sum(p.size for p in self.params)
 
 
 @dataclass(frozen=True)
@@ -120,39 +135,147 @@ class Scope:
 
 
 @dataclass(frozen=True)
-class Graph:
-    """A whole network. `output` is the value the network returns; `root` holds the scopes and nodes in order.
+class Input:
+    """What a network is given. name: "" of the only input, where it has none.
 
     mean, std: the first layers see (x - mean) / std. Each is one number, or one for each channel (feature); empty where
     the network takes x as it is. What the numbers are is what float32 makes of them, in every dtype.
     """
 
     name: str
-    input_shape: Shape
-    nodes: tuple[Node, ...]
-    output: int
-    root: Scope
+    type: Tensor
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
 
+
+@dataclass(frozen=True)
+class Output:
+    """What a network gives: a value, under a name. name: "" of the only output, where it has none."""
+
+    name: str
+    value: int
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A whole network. `root` holds the scopes and nodes in order; `judged` is the name of the output that the loss
+    reads, the first one for "".
+
+    A network whose only input has no name takes x; one whose only output has none gives an array. All others take their
+    inputs in this order, and give a dict of their outputs.
+    """
+
+    name: str
+    inputs: tuple[Input, ...]
+    nodes: tuple[Node, ...]
+    outputs: tuple[Output, ...]
+    root: Scope
+    judged: str = ""
+
+    # ---------------------------------------------------------------- values
+
+    def value(self, index: int) -> int:
+        """The value that node `index` makes."""
+        return len(self.inputs) + index
+
+    def maker(self, value: int) -> int | None:
+        """The index of the node that makes a value; None for an input."""
+        return value - len(self.inputs) if value >= len(self.inputs) else None
+
+    def maker_of(self, value: int) -> Node | None:
+        """The node that makes a value; None for an input."""
+        index = self.maker(value)
+        return None if index is None else self.nodes[index]
+
     @property
-    def channels(self) -> int:
-        """The channels of a map that arrives, or the features of a token or a vector."""
-        return channels_of(self.input_shape)
+    def num_values(self) -> int:
+        return len(self.inputs) + len(self.nodes)
+
+    @property
+    def results(self) -> tuple[int, ...]:
+        """The values of the outputs, each once."""
+        return tuple(dict.fromkeys(output.value for output in self.outputs))
 
     def shape_of(self, value: int) -> Shape:
-        return self.input_shape if value == 0 else self.nodes[value - 1].shape
+        index = self.maker(value)
+        return self.inputs[value].type.sizes if index is None else self.nodes[index].shape
 
     def input_shapes(self, node: Node) -> tuple[Shape, ...]:
         return tuple(self.shape_of(value) for value in node.inputs)
+
+    # ---------------------------------------------------------------- inputs and outputs
+
+    @property
+    def takes_names(self) -> bool:
+        """Whether its inputs have names."""
+        return bool(self.inputs[0].name)
+
+    @property
+    def gives_names(self) -> bool:
+        """Whether its outputs have names, under which it gives them in a dict."""
+        return bool(self.outputs[0].name)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it takes one array and gives one, neither of which has a name."""
+        return not self.takes_names and not self.gives_names
+
+    @property
+    def normalizes(self) -> bool:
+        """Whether it takes some input raw."""
+        return any(given.mean for given in self.inputs)
+
+    @property
+    def judged_value(self) -> int:
+        """The value of the output that the loss reads."""
+        return next(output.value for output in self.outputs if self.judged in (output.name, ""))
+
+    @property
+    def input(self) -> Input:
+        """The input of a network that has one."""
+        assert len(self.inputs) == 1, f"{self.name} has {len(self.inputs)} inputs"
+        return self.inputs[0]
+
+    @property
+    def output(self) -> int:
+        """The value that a network of one output gives."""
+        assert len(self.outputs) == 1, f"{self.name} has {len(self.outputs)} outputs"
+        return self.outputs[0].value
+
+    @property
+    def input_shape(self) -> Shape:
+        return self.input.type.sizes
 
     @property
     def output_shape(self) -> Shape:
         return self.shape_of(self.output)
 
     @property
+    def mean(self) -> tuple[float, ...]:
+        return self.input.mean
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        return self.input.std
+
+    def with_constants(self, mean: tuple[float, ...], std: tuple[float, ...]) -> Graph:
+        """The graph of one input, normalised by these."""
+        return verify_graph(replace(self, inputs=(replace(self.input, mean=mean, std=std),)))
+
+    # ---------------------------------------------------------------- params
+
+    @cached_property
+    def node_named(self) -> Mapping[str, Node]:
+        """Full name -> node."""
+        return {node.name: node for node in self.nodes}
+
+    @property
+    def has_shares(self) -> bool:
+        return any(node.shares is not None for node in self.nodes)
+
+    @property
     def num_params(self) -> int:
-        return sum(p.size for node in self.nodes for p in node.params)
+        return sum(node.num_params for node in self.nodes)
 
     @property
     def num_macs(self) -> int:
@@ -167,7 +290,8 @@ class Graph:
         return [(b.full_name(node.name), b) for node in self._in_state_order() for b in node.buffers]
 
     def _in_state_order(self) -> list[Node]:
-        """As PyTorch lists them: in each scope, tensors of the module itself come before those of its children."""
+        """The nodes that share with no other, as PyTorch lists them: in each scope, tensors of the module itself come
+        before those of its children."""
 
         def bare(child: Scope | int) -> bool:
             return not isinstance(child, Scope) and any(p.name == "" for p in self.nodes[child].params)
@@ -179,21 +303,51 @@ class Graph:
             if isinstance(item, Scope):
                 children = item.children[::-1]
                 pending += [c for c in children if not bare(c)] + [c for c in children if bare(c)]
-            else:
+            elif self.nodes[item].shares is None:
                 found.append(self.nodes[item])
         return found
 
 
 def verify_graph(graph: Graph) -> Graph:
-    """Assert what every later stage relies on; returns the graph."""
-    names = [node.name for node in graph.nodes]
-    assert len(set(names)) == len(names), f"two nodes share a name: {sorted(names)}"
+    """Assert what every later stage relies on; returns the graph. That each node is what its layer's rules make of its
+    inputs says passes.verify."""
+    _verify_ends(graph)
+    seen: dict[str, Node] = {}
     for index, node in enumerate(graph.nodes):
-        assert all(0 <= value <= index for value in node.inputs), f"{node.name} reads a value that is made later"
+        assert node.name not in seen, f"two nodes share the name {node.name}"
+        assert all(0 <= value < graph.value(index) for value in node.inputs), f"{node.name} reads what is made later"
         assert all(size >= 1 for size in node.shape), f"{node.name} has the shape {node.shape}"
-    assert 0 <= graph.output <= len(graph.nodes), f"output {graph.output} of {len(graph.nodes)} nodes"
-    assert bool(graph.mean) == bool(graph.std), (graph.mean, graph.std)
-    assert all(len(numbers) in (0, 1, graph.channels) for numbers in (graph.mean, graph.std)), (graph.mean, graph.std)
+        if node.shares is not None:
+            _verify_shared(node, seen.get(node.shares))
+        seen[node.name] = node
+    _verify_scopes(graph)
+    return graph
+
+
+def _verify_ends(graph: Graph) -> None:
+    """The inputs and the outputs."""
+    for kind, names in (("inputs", [i.name for i in graph.inputs]), ("outputs", [o.name for o in graph.outputs])):
+        assert names and len(set(names)) == len(names), f"the {kind} are called {names}"
+        assert names == [""] or all(name.isidentifier() for name in names), f"the {kind} are called {names}"
+    for given in graph.inputs:
+        assert bool(given.mean) == bool(given.std), given
+        lengths = {len(numbers) for numbers in (given.mean, given.std) if numbers}
+        assert not lengths or lengths <= {1, given.type.channels}, given
+    assert graph.judged in ("", *(output.name for output in graph.outputs)), f"no output is called {graph.judged}"
+    for output in graph.outputs:
+        assert 0 <= output.value < graph.num_values, f"output {output.value} of {graph.num_values} values"
+
+
+def _verify_shared(node: Node, owner: Node | None) -> None:
+    """A node uses the params of an earlier one, which are its own there, and just such ones as it would have."""
+    assert owner is not None and owner.shares is None, f"{node.name} shares with {node.shares}, which owns nothing yet"
+    assert (node.op, dict(node.attrs)) == (owner.op, dict(owner.attrs)), f"{node.name} is not as {owner.name}"
+    for own, others in ((node.params, owner.params), (node.buffers, owner.buffers)):
+        assert [(s.name, s.shape) for s in own] == [(s.name, s.shape) for s in others], f"{node.name}, {owner.name}"
+
+
+def _verify_scopes(graph: Graph) -> None:
+    """The scopes hold every node once, in order."""
     in_scopes: list[int] = []
     pending: list[Scope | int] = [graph.root]
     while pending:
@@ -203,4 +357,3 @@ def verify_graph(graph: Graph) -> Graph:
         else:
             in_scopes.append(item)
     assert in_scopes == list(range(len(graph.nodes))), f"the scopes hold the nodes {in_scopes}"
-    return graph

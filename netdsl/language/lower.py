@@ -13,9 +13,11 @@ import re
 from dataclasses import dataclass, field, replace
 from math import prod
 
-from netdsl.graph.ir import Call, Graph, Node, Shape, show_shape, verify_graph
+from netdsl.graph.ir import Call, Graph, Input, Node, Shape, show_shape, verify_graph
+from netdsl.graph.ir import Output as NetworkOutput
 from netdsl.graph.misfits import misfits
 from netdsl.graph.recipe import Recipe
+from netdsl.graph.types import from_sizes
 from netdsl.ground.diagnostics import Diagnostic, Edit, SpecProblem, did_you_mean
 from netdsl.ground.names import reserved
 from netdsl.ground.reports import Reports
@@ -82,8 +84,8 @@ def lower(
         return None, lowering.recipe, diagnostics
     assert lowering.input_shape is not None
     root = lowering.scope.close(lowering.value)
-    mean, std = lowering.normalization
-    graph = Graph(name, lowering.input_shape, tuple(lowering.nodes), lowering.value, root, mean, std)
+    inputs = (Input("", from_sizes(lowering.input_shape), *lowering.normalization),)
+    graph = Graph(name, inputs, tuple(lowering.nodes), (NetworkOutput("", lowering.value),), root)
     return verify_graph(graph), lowering.recipe, diagnostics
 
 

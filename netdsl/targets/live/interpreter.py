@@ -7,18 +7,20 @@ model.layers[0].output      # what the first layer made of it
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 
 from netdsl.analysis.loss import logits_layers, logits_value
 from netdsl.analysis.summary import Summary, with_picture
-from netdsl.graph.ir import Graph, Node, ParamSpec
+from netdsl.graph.ir import Graph, Node, ParamSpec, Shape
 from netdsl.graph.recipe import SCHEMES, Recipe, loss_kernel, optimizer_step
 from netdsl.ground.markup import heading, paragraph
 from netdsl.kernels.initial import normal
 from netdsl.kernels.normalization import normalize, normalize_backward
 from netdsl.layers import layer_of
+from netdsl.targets.numpy.named_network import NamedNetwork
 from netdsl.targets.numpy.network import Network
 from netdsl.targets.text.arguments import forward_arguments
 
@@ -44,17 +46,17 @@ class Layer:
 
     @property
     def params(self) -> dict[str, np.ndarray]:
-        return {p.name: self._network.params[p.full_name(self.name)] for p in self.node.params}
+        return {p.name: self._network.params[p.full_name(self.node.owner)] for p in self.node.params}
 
     @property
     def buffers(self) -> dict[str, np.ndarray]:
-        return {b.name: self._network.buffers[b.full_name(self.name)] for b in self.node.buffers}
+        return {b.name: self._network.buffers[b.full_name(self.node.owner)] for b in self.node.buffers}
 
     def forward(self, *inputs: np.ndarray, training: bool = False) -> np.ndarray:
         """(N, *input shape) of each input -> (N, *shape)."""
         sources = {
-            "param": {p.argument: self._network.params[p.full_name(self.name)] for p in self.node.params},
-            "buffer": {b.argument: self._network.buffers[b.full_name(self.name)] for b in self.node.buffers},
+            "param": {p.argument: self._network.params[p.full_name(self.node.owner)] for p in self.node.params},
+            "buffer": {b.argument: self._network.buffers[b.full_name(self.node.owner)] for b in self.node.buffers},
             "attr": self.node.attrs,
             "training": {"training": training},
             "rng": {"rng": self._network.rng},
@@ -77,7 +79,7 @@ class LayerNetwork(Network):
         rng = np.random.default_rng(seed)
         kernel, options = loss_kernel(recipe)
         self.graph, self.loss = graph, partial(kernel, **options) if options else kernel
-        self.dtype, self.input_shape = np.dtype(dtype), graph.input_shape
+        self.dtype = np.dtype(dtype)
         self.params = {name: initial_array(spec, recipe.init, rng, self.dtype) for name, spec in graph.param_specs()}
         self.buffers = {name: initial_array(spec, recipe.init, rng, self.dtype) for name, spec in graph.buffer_specs()}
         self.rng = rng
@@ -86,6 +88,11 @@ class LayerNetwork(Network):
         self._step, self.optimizer_state = optimizer_step(recipe), {}
         self._logits, self._count = logits_value(graph, recipe.loss), logits_layers(graph, recipe.loss)
 
+    @property
+    def input_shape(self) -> Shape:
+        """The shape of a sample."""
+        return self.graph.input_shape
+
     def layer(self, name: str) -> Layer:
         """The layer of that full name; raises KeyError."""
         found = {layer.name: layer for layer in self.layers}
@@ -93,37 +100,57 @@ class LayerNetwork(Network):
 
     def first_value(self, x: np.ndarray) -> np.ndarray:
         """x (N, *input_shape) -> what the first layers see: x normalised, where the spec says how."""
-        x = self.check_input(x)
-        return normalize(x, self.graph.mean, self.graph.std) if self.graph.mean else x
+        return self._normalized([self.check_input(x)])[0]
 
     def logits(self, x: np.ndarray, training: bool = False) -> np.ndarray:
         """x (N, *input_shape) -> what the loss reads: the output, or what enters a softmax that it contains."""
-        values = [self.first_value(x)]
-        for layer in self.layers[: self._count]:
-            values.append(layer.forward(*(values[i] for i in layer.node.inputs), training=training))
-        return values[self._logits]
+        return self._values([self.first_value(x)], self._count, training)[self._logits]
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
         """x (N, *input_shape) -> the network's output."""
         logits = self.logits(x, training)
-        if self._logits == self.graph.output:
-            return logits
-        return self.layers[self.graph.output - 1].forward(logits, training=training)
+        return (
+            logits if self._count == len(self.layers) else self.layers[self._count].forward(logits, training=training)
+        )
 
     def backward(self, dlogits: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """The gradient by what `logits` gave -> dx, {param name: gradient}, for the batch that went forward last."""
+        (dx,), grads = self._gradients(dlogits)
+        return dx, grads
+
+    def _normalized(self, given: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """What the first layers see of each input."""
+        inputs = zip(given, self.graph.inputs, strict=True)
+        return [normalize(x, one.mean, one.std) if one.mean else x for x, one in inputs]
+
+    def _values(self, first: list[np.ndarray], count: int, training: bool) -> list[np.ndarray]:
+        """Every value: the inputs, and what the first `count` layers make."""
+        values = first
+        for layer in self.layers[:count]:
+            values.append(layer.forward(*(values[i] for i in layer.node.inputs), training=training))
+        return values
+
+    def _gradients(self, dlogits: np.ndarray) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
+        """The gradient by what `logits` gave -> dx of each input, {param name: gradient}; zeros where the loss does not
+        depend on one. The gradients by a param that several layers use add up."""
         dvalues: dict[int, np.ndarray] = {self._logits: dlogits}
         grads: dict[str, np.ndarray] = {}
-        for index in range(self._logits - 1, -1, -1):
+        for index in reversed(range(self._count)):
             layer = self.layers[index]
-            dy = dvalues.pop(index + 1, None)
+            dy = dvalues.pop(self.graph.value(index), None)
             if dy is None:  # nothing that the loss reads depends on it
                 continue
             for value, dx in zip(layer.node.inputs, layer.backward(dy), strict=True):
                 dvalues[value] = dvalues[value] + dx if value in dvalues else dx
-            grads.update({p.full_name(layer.name): layer.grads[p.name] for p in layer.node.params})
-        dx = normalize_backward(dvalues[0], self.graph.std) if self.graph.std else dvalues[0]
-        return dx, {name: grads[name] if name in grads else np.zeros_like(array) for name, array in self.params.items()}
+            for spec in layer.node.params:
+                name, grad = spec.full_name(layer.node.owner), layer.grads[spec.name]
+                grads[name] = grads[name] + grad if name in grads else grad
+        dxs = []
+        for value, given in enumerate(self.graph.inputs):
+            dx = dvalues[value] if value in dvalues else np.zeros((len(dlogits), *given.type.sizes), self.dtype)
+            dxs.append(normalize_backward(dx, given.std) if given.std else dx)
+        named = self.params.items()
+        return dxs, {name: grads[name] if name in grads else np.zeros_like(array) for name, array in named}
 
     def update(self, grads: dict[str, np.ndarray], lr: float) -> None:
         """One step of the spec's optimizer, in place."""
@@ -134,6 +161,40 @@ class LayerNetwork(Network):
         note = "each has params, and after a batch inputs, output and grads: model.layer(name).output"
         facts = heading(title) + paragraph(note) + Summary(self.graph, Recipe()).table_html()
         return with_picture(self.graph, facts)
+
+
+class NamedLayerNetwork(NamedNetwork, LayerNetwork):
+    """A network of `Layer` objects with several inputs or outputs, or with one that has a name."""
+
+    @property
+    def input_shapes(self) -> dict[str, Shape]:
+        """Name -> the shape of a sample, for each input."""
+        return {given.name or "x": given.type.sizes for given in self.graph.inputs}
+
+    def _run(self, given: Sequence[np.ndarray], training: bool) -> list[np.ndarray]:
+        return self._values(self._normalized(self.check_inputs(*given)), self._count, training)
+
+    def logits(self, *given: np.ndarray, training: bool = False) -> np.ndarray:
+        """x (N, *shape) of each input -> what the loss reads: an output, or what enters a softmax that it contains."""
+        return self._run(given, training)[self._logits]
+
+    def forward(self, *given: np.ndarray, training: bool = False) -> np.ndarray | dict[str, np.ndarray]:
+        """x (N, *shape) of each input -> the output, or a dict of the outputs if they have names."""
+        values = self._run(given, training)
+        if self.graph.gives_names:
+            return {output.name: values[output.value] for output in self.graph.outputs}
+        last = self.layers[self._count :][:1]
+        return last[0].forward(values[self._logits], training=training) if last else values[self._logits]
+
+    def backward(self, dlogits: np.ndarray) -> tuple[tuple[np.ndarray, ...], dict[str, np.ndarray]]:
+        """The gradient by what `logits` gave -> (dx of each input), {param name: gradient}, for the last batch."""
+        dxs, grads = self._gradients(dlogits)
+        return tuple(dxs), grads
+
+
+def layer_network(graph: Graph, recipe: Recipe, seed: int = 0, dtype: type = np.float32) -> LayerNetwork:
+    """A network of `Layer` objects with fresh weights."""
+    return (LayerNetwork if graph.is_plain else NamedLayerNetwork)(graph, recipe, seed, dtype)
 
 
 def initial_array(spec: ParamSpec, scheme: str, rng: np.random.Generator, dtype: np.dtype) -> np.ndarray:

@@ -38,7 +38,7 @@ def with_constants(net: Net, mean: Sequence[float], std: Sequence[float]) -> Net
     at = next(s for s in parse(net.source)[0].statements if isinstance(s, ast.Input)).span.end
     text = net.source.text[:at] + written + net.source.text[at:]
     mean, std = (tuple(float(number) for number in numbers) for numbers in texts)
-    return replace(net, source=Source(net.source.name, text), graph=replace(net.graph, mean=mean, std=std))
+    return replace(net, source=Source(net.source.name, text), graph=net.graph.with_constants(mean, std))
 
 
 def _listed(numbers: Sequence[str]) -> str:

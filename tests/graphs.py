@@ -1,0 +1,144 @@
+"""Graphs of several inputs and outputs, and of layers that share params: pieces of specs, put together."""
+
+from dataclasses import replace
+from functools import cache
+
+from netdsl.graph.ir import Graph, Input, Node, Output, Scope, verify_graph
+from netdsl.graph.recipe import Recipe
+from netdsl.graph.types import from_sizes
+from netdsl.ground.source import Source
+from netdsl.layers import layer_of
+from netdsl.pipeline import Net, compile_text
+
+OF_GRAPHS = Source("graph.net", "")
+
+
+class GraphBuilder:
+    """A graph while pieces are put to it. Values are the graph's numbers: inputs come first."""
+
+    def __init__(self, name="graph", blocks=""):
+        self.name, self.blocks = name, blocks
+        self.inputs, self.nodes, self.children = [], [], []
+        self.pieces = {}  # label -> the text it was made of, and its nodes
+
+    def input(self, name, sizes, mean=(), std=()):
+        """`3x8x8` -> the value of a new input."""
+        assert not self.nodes, "inputs come first"
+        shape = tuple(int(size) for size in sizes.split("x"))
+        self.inputs.append(Input(name, from_sizes(shape), mean, std))
+        return len(self.inputs) - 1
+
+    def shape(self, value):
+        first = len(self.inputs)
+        return self.inputs[value].type.sizes if value < first else self.nodes[value - first].shape
+
+    def put(self, text, value, shares=None):
+        """The layers of a piece of spec behind a value -> what they make. shares: the label, or name of a layer, that
+        this piece uses the params of; it is the same text."""
+        piece = _piece(self.blocks, text, self.shape(value))
+        assert piece is not None, text
+        names = self._free_names(piece)
+        first = len(self.inputs) + len(self.nodes)
+
+        def moved(number):
+            return value if number == 0 else first + number - 1
+
+        owners = {}
+        if shares is not None:
+            older = [node for node in self.nodes if f"{node.name}.".startswith(f"{shares}.")]
+            assert len(older) == len(piece.nodes), (shares, text)
+            owners = {
+                new.name: old.owner for new, old in zip(piece.nodes, older, strict=True) if old.params or old.buffers
+            }
+        for node in piece.nodes:
+            inputs = tuple(moved(number) for number in node.inputs)
+            self.nodes.append(
+                replace(node, name=_renamed(node.name, names), inputs=inputs, shares=owners.get(node.name))
+            )
+        self.children += [_moved(child, first - len(self.inputs), moved, names) for child in piece.root.children]
+        return moved(piece.output)
+
+    def merge(self, op, *values):
+        """add, mul or cat of values -> what it makes."""
+        layer, shapes = layer_of(op), [self.shape(value) for value in values]
+        attrs = dict(layer.resolve({}, *shapes) if layer.resolve else {})
+        name = self._free(f"{op}1")
+        shape = layer.shape(attrs, *shapes)
+        self.children.append(len(self.nodes))
+        self.nodes.append(Node(name, op, attrs, values, shape, written=(attrs, tuple(shapes), shape)))
+        return len(self.inputs) + len(self.nodes) - 1
+
+    def share(self, name, owner):
+        """The node of that full name uses the params of another."""
+        index = next(i for i, node in enumerate(self.nodes) if node.name == name)
+        self.nodes[index] = replace(self.nodes[index], shares=owner)
+
+    def graph(self, judged="", **outputs):
+        """The graph with these outputs, name=value; `_=value` is one without a name."""
+        made = tuple(Output("" if name == "_" else name, value) for name, value in outputs.items())
+        root = Scope("", tuple(self.children), 0, made[0].value)
+        return verify_graph(Graph(self.name, tuple(self.inputs), tuple(self.nodes), made, root, judged))
+
+    def net(self, judged="", recipe=None, **outputs):
+        return net_of(self.graph(judged, **outputs), recipe)
+
+    def _free(self, name):
+        taken = {node.name.partition(".")[0] for node in self.nodes}
+        stem = name.rstrip("0123456789") if name[-1].isdigit() else f"{name}_"
+        number = 1
+        while name in taken:
+            number += 1
+            name = f"{stem}{number}"
+        return name
+
+    def _free_names(self, piece):
+        """First part of a path -> the same, or another where it is taken."""
+        names, taken = {}, {node.name.partition(".")[0] for node in self.nodes}
+        for child in piece.root.children:
+            first = child.name if isinstance(child, Scope) else piece.nodes[child].name
+            name, number = first, 1
+            stem = first.rstrip("0123456789") if first[-1].isdigit() else f"{first}_"
+            while name in taken or name in names.values():
+                number += 1
+                name = f"{stem}{number}"
+            names[first] = name
+        return names
+
+
+@cache
+def _piece(blocks, text, shape):
+    return compile_text(f"{blocks}input {'x'.join(map(str, shape))}\n{text}\ntrain {{ loss mse }}\n").graph
+
+
+def _renamed(path, names):
+    first, dot, rest = path.partition(".")
+    return names[first] + dot + rest
+
+
+def _moved(child, shift, moved, names):
+    """A scope of a piece, where the piece stands in the graph."""
+    if not isinstance(child, Scope):
+        return child + shift
+    children = tuple(_moved(inner, shift, moved, names) for inner in child.children)
+    return replace(
+        child,
+        name=_renamed(child.name, names),
+        children=children,
+        source=moved(child.source),
+        result=moved(child.result),
+    )
+
+
+def net_of(graph, recipe=None):
+    """A net of a graph that no text describes."""
+    return Net(OF_GRAPHS, graph, recipe or Recipe(loss="mse"))
+
+
+def siamese(judged="", recipe=None):
+    """Two images through one body, with a batch norm in it, and the difference of what it makes of them."""
+    b = GraphBuilder("siamese")
+    left, right = b.input("left", "2x6x6"), b.input("right", "2x6x6")
+    text = "body: { conv 4 k3 p1 nobias -> bn -> relu -> pool 2 -> flatten -> linear 5 }"
+    first = b.put(text, left)
+    second = b.put(text, right, shares="body")
+    return b.net(judged, recipe, _=b.merge("mul", first, b.put("scale 0.5 -> linear 5", second)))
