@@ -1,31 +1,25 @@
-"""Text to syntax tree. The only module that knows Lark.
+"""Text to syntax tree.
 
-Lark builds the tree while it parses (a transformer run afterwards would recurse). After a syntax error the line is
-blanked and the rest parsed again, so that independent mistakes are all found in one go.
+The tree is built while the text is parsed (a walk afterwards would recurse). After a syntax error the line is blanked
+and the rest parsed again, so that independent mistakes are all found in one go.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
-import threading
 from pathlib import Path
 from typing import Any
-
-import lark
-from lark import Lark, Token, Transformer, UnexpectedInput, UnexpectedToken
 
 from netdsl.ground.diagnostics import MAX_SHOWN, Diagnostic
 from netdsl.ground.source import Source, Span
 from netdsl.language.syntax import ast
 from netdsl.language.syntax.habits import syntax_help
+from netdsl.language.syntax.lalr import END, Token, Unexpected, parse_text
 from netdsl.language.syntax.lookalikes import lookalikes, repaired
 from netdsl.language.syntax.prescan import prescan
 
 MAX_DIGITS = 18
 MAX_OPERATORS = 100  # one in the other
-TABLES = Path(__file__).parent / "tables.json"
 
 
 def parse(source: Source) -> tuple[ast.Program, list[Diagnostic]]:
@@ -41,14 +35,15 @@ def parse(source: Source) -> tuple[ast.Program, list[Diagnostic]]:
 
 
 def _parsed(source: Source, text: str) -> tuple[ast.Program, list[Diagnostic]]:
-    """As `parse`, of the text that Lark is to read in place of the source's own; it has the same offsets."""
+    """As `parse`, of the text that is read in place of the source's own; it has the same offsets."""
     diagnostics: list[Diagnostic] = []
     blanked: dict[int, int] = {}  # line -> how often: first all but its braces, then all of it
     while True:
+        builder = _Builder(source)
         try:
-            program, more = _lark(source, text)
-            return program, diagnostics + more
-        except UnexpectedInput as error:
+            program = parse_text(source, text + "\n", builder.build)
+            return program, diagnostics + builder.diagnostics
+        except Unexpected as error:
             span = _error_span(error, source)
             times = blanked.get(span.line, 0)
             if times == 0:
@@ -61,7 +56,7 @@ def _parsed(source: Source, text: str) -> tuple[ast.Program, list[Diagnostic]]:
 
 def _in_lines(text: str) -> str:
     """The text as the grammar reads it, every offset kept: no carriage returns, no new lines inside ( ) and [ ], and no
-    blank lines in a row, of which Lark's regular expressions would remember each."""
+    blank lines in a row, of which the regular expressions would remember each."""
     text = text.replace("\r\n", " \n").replace("\r", "\n")
     if text.startswith("\ufeff"):
         text = " " + text[1:]
@@ -87,46 +82,6 @@ def grammar_folder() -> Path:
         if (folder / "net.lark").exists():
             return folder
     raise AssertionError(f"net.lark is missing beside {package}")
-
-
-def grammar_text() -> str:
-    """The grammar."""
-    return (grammar_folder() / "net.lark").read_text(encoding="utf-8")
-
-
-def build_lark(builder: Transformer | None = None) -> Lark:
-    """Lark made from the grammar itself; takes longer than parsing does."""
-    return Lark(grammar_text(), parser="lalr", lexer="contextual", maybe_placeholders=True, transformer=builder)
-
-
-def tables() -> dict[str, Any]:
-    """What tables.json holds: Lark's own tables, and of which grammar and which Lark they are."""
-
-    def with_numbers(pairs: list[tuple[str, Any]]) -> dict:
-        return {int(key) if key.isdigit() else key: value for key, value in pairs}
-
-    return json.loads(TABLES.read_text(encoding="utf-8"), object_pairs_hook=with_numbers)
-
-
-def _load_lark(builder: _Builder) -> Lark:
-    """Lark made from tables.json, which `pytest --update-golden` writes; from the grammar where that is not what they
-    were made of. This is how Lark's own standalone parsers load their tables, and four times as fast."""
-    made = tables()
-    if (made["grammar"], made["lark"]) != (hashlib.sha256(grammar_text().encode()).hexdigest(), lark.__version__):
-        return build_lark(builder)
-    return Lark._load_from_dict(made["data"], made["memo"], transformer=builder)
-
-
-_made = threading.local()
-
-
-def _lark(source: Source, text: str) -> tuple[ast.Program, list[Diagnostic]]:
-    """Parse with this thread's Lark and builder: making them takes as long as parsing a page."""
-    if not hasattr(_made, "lark"):
-        _made.builder = _Builder()
-        _made.lark = _load_lark(_made.builder)
-    _made.builder.source, _made.builder.diagnostics, _made.builder.depths = source, [], {}
-    return _made.lark.parse(text + "\n"), _made.builder.diagnostics
 
 
 def _in_order(diagnostics: list[Diagnostic]) -> list[Diagnostic]:
@@ -164,27 +119,23 @@ _EXPECTED = {
 }
 
 
-def _error_span(error: UnexpectedInput, source: Source) -> Span:
+def _error_span(error: Unexpected, source: Source) -> Span:
     """The place of the offending text; a line that ends too early is marked at its end."""
-    at = min(
-        error.pos_in_stream if error.pos_in_stream is not None and error.pos_in_stream >= 0 else len(source.text),
-        len(source.text),
-    )
-    if isinstance(error, UnexpectedToken) and error.token.type == "$END":
+    if error.kind == END:
         at = len(source.text.rstrip())
         return Span(source, at, at)
-    text = str(error.token) if isinstance(error, UnexpectedToken) else source.text[at : at + 1]
+    at = min(error.at, len(source.text))
+    text = error.text if error.kind else source.text[at : at + 1]
     if text.strip() == "" or text.lstrip()[:1] == "#":  # the end of a line
         return Span(source, at, at)
     lead = len(text) - len(text.lstrip())
     return Span(source, at + lead, at + lead + max(1, len(text.strip())))
 
 
-def _syntax_error(error: UnexpectedInput, span: Span) -> Diagnostic:
+def _syntax_error(error: Unexpected, span: Span) -> Diagnostic:
     shown = span.text
     message = f"unexpected `{shown}`" if shown.strip() else "the line ends too early"
-    expected = set(error.expected if isinstance(error, UnexpectedToken) else error.allowed or ())
-    help_text, fix = syntax_help(span, expected, _EXPECTED)
+    help_text, fix = syntax_help(span, error.expected, _EXPECTED)
     return Diagnostic("N101", message, span, help=(help_text,) if help_text else (), fix=fix)
 
 
@@ -199,25 +150,27 @@ def _without_tokens(children: list) -> tuple:
     return tuple(child for child in children if child is not None and not isinstance(child, Token))
 
 
-class _Builder(Transformer):
-    """Called by Lark with the children of each rule, innermost first, while it parses.
+def _is_brace(child: Any) -> bool:
+    return isinstance(child, Token) and child.text in ("{", "}")
 
-    It must not raise (Lark would hide the error). Lark gives a transformer of this kind no positions, so spans are
-    made from the children."""
 
-    def __init__(self) -> None:
-        super().__init__(visit_tokens=False)
-        self.source = Source("", "")
+class _Builder:
+    """Makes the tree: for each rule of the grammar, a method gets what stands in it, innermost first.
+
+    A token is among the children where the grammar keeps it (`!rule`)."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
         self.diagnostics: list[Diagnostic] = []
-        self.depths: dict[int, int] = {}  # id of an operator's or else-if's tree -> how deep it is; emptied each time
+        self.depths: dict[int, int] = {}  # id of an operator's or else-if's tree -> how deep it is
+
+    def build(self, rule: str, children: list) -> Any:
+        return getattr(self, rule)(children)
 
     def _span(self, children: list) -> Span:
-        """From the first child to the last; a token is a child where the grammar keeps it (`!rule`)."""
-        spans = [self._token_span(c) if isinstance(c, Token) else c.span for c in children if c is not None]
+        """From the first child to the last."""
+        spans = [child.span for child in children if child is not None]
         return spans[0].to(spans[-1]) if spans else Span(self.source, 0, 0)
-
-    def _token_span(self, token: Token) -> Span:
-        return Span(self.source, token.start_pos, token.end_pos)
 
     def _integer(self, digits: str, span: Span) -> int:
         digits = digits.replace("_", "").lstrip("0") or "0"
@@ -229,31 +182,31 @@ class _Builder(Transformer):
         return int(digits)
 
     def _number(self, token: Token) -> int | float:
-        span = self._token_span(token)
-        if _is_number(token):
-            return self._integer(str(token), span)
-        value = float(token.replace("_", "")) if len(token) <= 64 else float("inf")
+        span, text = token.span, token.text
+        if _is_number(text):
+            return self._integer(text, span)
+        value = float(text.replace("_", "")) if len(text) <= 64 else float("inf")
         if value in (float("inf"), float("-inf")):
             self.diagnostics.append(Diagnostic("N104", "a number too large for floating point", span))
             return 1.0
         return value
 
     def _sizes(self, token: Token) -> tuple[int, ...]:
-        return tuple(self._integer(part, self._token_span(token)) for part in token.split("x"))
+        return tuple(self._integer(part, token.span) for part in token.text.split("x"))
 
     def start(self, children: list) -> ast.Program:
         return ast.Program(self._span(children), _without_tokens(children))
 
     def input(self, children: list) -> ast.Input:
         token, *constants = children
-        sizes = self._sizes(token) if token.type == "SIZE" else (self._number(token),)
+        sizes = self._sizes(token) if token.kind == "SIZE" else (self._number(token),)
         if not all(isinstance(size, int) for size in sizes):
-            self.diagnostics.append(Diagnostic("N303", "an input size is a whole number", self._token_span(token)))
+            self.diagnostics.append(Diagnostic("N303", "an input size is a whole number", token.span))
             sizes = (1,)
-        return ast.Input(self._token_span(token), sizes, tuple(constants))
+        return ast.Input(token.span, sizes, tuple(constants))
 
     def constants(self, children: list) -> ast.Constants:
-        return ast.Constants(self._span(children), str(children[0]), _without_tokens(children))
+        return ast.Constants(self._span(children), children[0].text, _without_tokens(children))
 
     def expect(self, children: list) -> ast.Expect:
         return ast.Expect(self._span(children), children[1])
@@ -264,14 +217,14 @@ class _Builder(Transformer):
 
     def use(self, children: list) -> ast.Use:
         target = children[1]
-        quoted = target.type == "STRING"
-        return ast.Use(self._span(children), target[1:-1] if quoted else str(target), quoted)
+        quoted = target.kind == "STRING"
+        return ast.Use(self._span(children), target.text[1:-1] if quoted else target.text, quoted)
 
     def block(self, children: list) -> ast.Block:
         name = children[1]
         *params, body = _without_tokens(children)
-        span = self._token_span(name)
-        return ast.Block(self._token_span(children[0]).to(span), str(name), tuple(params), body, span)
+        span = name.span
+        return ast.Block(children[0].span.to(span), name.text, tuple(params), body, span)
 
     def param(self, children: list) -> ast.Param:
         return ast.Param(self._span(children), *children)
@@ -280,7 +233,7 @@ class _Builder(Transformer):
         return ast.Body(self._span(children), _without_tokens(children))
 
     def branch(self, children: list) -> ast.Body:
-        """Lark shares the repetition with `body`, which keeps its tokens."""
+        """The grammar's tables share the repetition with `body`, which keeps its tokens."""
         statements = _without_tokens(children)
         return ast.Body(statements[0].span.to(statements[-1].span), statements)
 
@@ -293,10 +246,9 @@ class _Builder(Transformer):
 
     def label(self, children: list) -> ast.Label:
         """`name:`, `layer{i}:`; the span is without the colon."""
-        written = [child for child in children if child is not None]
-        parts = [str(c) if isinstance(c, Token) else c for c in written[:-1] if c not in ("{", "}")]
-        spans = [self._token_span(c) if isinstance(c, Token) else c.span for c in written[:-1]]
-        span = spans[0].to(spans[-1])
+        *written, _ = [child for child in children if child is not None]
+        parts = [c.text if isinstance(c, Token) else c for c in written if not _is_brace(c)]
+        span = self._span(written)
         if any(text.isspace() for text in span.text):
             help_text = "write it in one piece: `layer{i}:`"
             self.diagnostics.append(Diagnostic("N101", "a label has no spaces", span, help=(help_text,)))
@@ -306,15 +258,15 @@ class _Builder(Transformer):
         return children[0]
 
     def ref(self, children: list) -> ast.Ref:
-        return ast.Ref(self._token_span(children[0]), str(children[0])[1:])
+        return ast.Ref(children[0].span, children[0].text[1:])
 
     def call(self, children: list) -> ast.Call:
         name = children[0]
-        return ast.Call(self._span(children), str(name), _without_tokens(children), self._token_span(name))
+        return ast.Call(self._span(children), name.text, _without_tokens(children), name.span)
 
     def merge(self, children: list) -> ast.Merge:
         op, branches = children[0], _without_tokens(children)
-        return ast.Merge(self._span(children), str(op), branches, self._token_span(op))
+        return ast.Merge(self._span(children), op.text, branches, op.span)
 
     def cond(self, children: list) -> ast.If:
         condition, then, *otherwise = _without_tokens(children)
@@ -330,7 +282,7 @@ class _Builder(Transformer):
 
     def layer(self, children: list) -> ast.Layer:
         name, *args = children
-        return ast.Layer(self._span(children), str(name), tuple(args), self._token_span(name))
+        return ast.Layer(self._span(children), name.text, tuple(args), name.span)
 
     def call_keyword(self, children: list) -> ast.Arg:
         return self.keyword_arg(children)
@@ -339,27 +291,27 @@ class _Builder(Transformer):
         return ast.Arg(self._span(children), None, children[0])
 
     def keyword_arg(self, children: list) -> ast.Arg:
-        return ast.Arg(self._span(children), str(children[0]), children[1], self._token_span(children[0]))
+        return ast.Arg(self._span(children), children[0].text, children[1], children[0].span)
 
     def number(self, children: list) -> ast.Number:
-        return ast.Number(self._token_span(children[0]), self._number(children[0]))
+        return ast.Number(children[0].span, self._number(children[0]))
 
     def size(self, children: list) -> ast.Size:
-        return ast.Size(self._token_span(children[0]), self._sizes(children[0]))
+        return ast.Size(children[0].span, self._sizes(children[0]))
 
     def name(self, children: list) -> ast.Name:
-        return ast.Name(self._token_span(children[0]), str(children[0]))
+        return ast.Name(children[0].span, children[0].text)
 
     def in_size(self, children: list) -> ast.InSize:
-        return ast.InSize(self._token_span(children[0]), str(children[0])[3:])
+        return ast.InSize(children[0].span, children[0].text[3:])
 
     def unary(self, children: list) -> ast.Expr:
-        made = ast.Unary(self._token_span(children[0]).to(children[1].span), str(children[0]), children[1])
+        made = ast.Unary(children[0].span.to(children[1].span), children[0].text, children[1])
         return self._not_too_deep(made, [children[1]], "an expression has more than {} operators")
 
     def binary(self, children: list) -> ast.Expr:
         left, op, right = children
-        made = ast.Binary(left.span.to(right.span), str(op), left, right)
+        made = ast.Binary(left.span.to(right.span), op.text, left, right)
         return self._not_too_deep(made, [left, right], "an expression has more than {} operators")
 
     def _not_too_deep(self, made: Any, parts: list, message: str) -> Any:
@@ -374,28 +326,28 @@ class _Builder(Transformer):
         return made
 
     def sequence(self, children: list) -> ast.Sequence:
-        return ast.Sequence(self._span(children), _without_tokens(children), children[0] == "(")
+        return ast.Sequence(self._span(children), _without_tokens(children), children[0].text == "(")
 
     def function(self, children: list) -> ast.Function:
         name = children[0]
-        return ast.Function(self._span(children), str(name), _without_tokens(children), self._token_span(name))
+        return ast.Function(self._span(children), name.text, _without_tokens(children), name.span)
 
     def train(self, children: list) -> ast.Train:
         return ast.Train(self._span(children), _without_tokens(children))
 
     def entry(self, children: list) -> ast.Entry:
         key, *settings = children
-        return ast.Entry(self._span(children), str(key), tuple(settings), self._token_span(key))
+        return ast.Entry(self._span(children), key.text, tuple(settings), key.span)
 
     def keyed(self, children: list) -> ast.Keyed:
-        return ast.Keyed(self._span(children), str(children[0]), children[1])
+        return ast.Keyed(self._span(children), children[0].text, children[1])
 
     def value(self, children: list) -> ast.Value:
         token = children[0]
-        if token.type == "NUMBER":
-            return ast.Value(self._token_span(token), self._number(token))
-        quoted = token.type == "STRING"
-        return ast.Value(self._token_span(token), token[1:-1] if quoted else str(token), quoted)
+        if token.kind == "NUMBER":
+            return ast.Value(token.span, self._number(token))
+        quoted = token.kind == "STRING"
+        return ast.Value(token.span, token.text[1:-1] if quoted else token.text, quoted)
 
     def values(self, children: list) -> ast.Value:
         return ast.Value(self._span(children), tuple(self._number(token) for token in children))
