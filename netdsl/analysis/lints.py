@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
 
 from netdsl.analysis.loss import logits_value
 from netdsl.graph.ir import Graph, Node
@@ -94,13 +93,7 @@ def _shares(graph: Graph) -> Iterator[Diagnostic]:
 
 def _subtractions(program: ast.Program) -> Iterator[Diagnostic]:
     """`conv c -1`: white space before the sign and none behind it."""
-    pending: list[object] = [program]
-    while pending:
-        item = pending.pop()
-        if isinstance(item, tuple):
-            pending += item
-        elif isinstance(item, ast.Syntax):
-            pending += [getattr(item, part.name) for part in fields(item) if part.name != "span"]
+    for item in ast.walk(program):
         if isinstance(item, ast.Arg) and item.key is None and isinstance(item.value, ast.Binary):
             left, right = item.value.left.span, item.value.right.span
             between = left.source.text[left.end : right.start]

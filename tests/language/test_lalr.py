@@ -39,17 +39,7 @@ def texts():
 
 def described(program, diagnostics):
     """The tree with every span, and what was said."""
-    found, pending = [], [program]
-    while pending:
-        item = pending.pop()
-        if isinstance(item, tuple):
-            pending += item
-        elif isinstance(item, ast.Syntax):
-            found.append((type(item).__name__, item.span.start, item.span.end))
-            pending += [value for name, value in vars(item).items() if name != "span"]
-        else:
-            found.append(repr(item))
-    return found, diagnostics
+    return [(node, node.span) for node in ast.walk(program)], diagnostics
 
 
 def test_lark_itself_gives_the_same_trees_and_the_same_mistakes(monkeypatch):

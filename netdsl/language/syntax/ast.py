@@ -2,58 +2,53 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 
 from netdsl.ground.source import Span
+from netdsl.language.syntax.frozen import Frozen
 
 
-@dataclass(frozen=True)
-class Syntax:
-    span: Span = field(compare=False, repr=False)
+class Syntax(Frozen):
+    """A piece of the text, and where it stands."""
+
+    span: Span
 
 
-@dataclass(frozen=True)
 class Number(Syntax):
     """An int, or a float if it was written with a point or an exponent."""
 
     value: int | float
 
 
-@dataclass(frozen=True)
 class Size(Syntax):
     """`1x28x28`, `3x5`."""
 
     values: tuple[int, ...]
 
 
-@dataclass(frozen=True)
 class Name(Syntax):
     """A bare name: a short flag (`k5`), a word (`nobias`) or a variable; which one is decided when lowering."""
 
     id: str
 
 
-@dataclass(frozen=True)
 class InSize(Syntax):
     """`in.c`, `in.h`, `in.w`, `in.n`: `axis` is the letter."""
 
     axis: str
 
 
-@dataclass(frozen=True)
 class Unary(Syntax):
     op: str
     operand: Expr
 
 
-@dataclass(frozen=True)
 class Binary(Syntax):
     op: str
     left: Expr
     right: Expr
 
 
-@dataclass(frozen=True)
 class Sequence(Syntax):
     """`[6, 12, 24]`, or with `parentheses` one item of it, `(64, 1)`."""
 
@@ -61,16 +56,14 @@ class Sequence(Syntax):
     parentheses: bool = False
 
 
-@dataclass(frozen=True)
 class Function(Syntax):
     """`max(8, c // 4)` in an expression."""
 
     name: str
     args: tuple[Expr, ...]
-    name_span: Span = field(compare=False, repr=False)
+    name_span: Span
 
 
-@dataclass(frozen=True)
 class Range(Syntax):
     """`0..4`: 0, 1, 2, 3."""
 
@@ -81,62 +74,54 @@ class Range(Syntax):
 Expr = Number | Size | Name | InSize | Unary | Binary | Sequence | Function
 
 
-@dataclass(frozen=True)
 class Ref(Syntax):
     """`@skip`, `@encoder.skip`: the output of what has that label; `path` is without the `@`."""
 
     path: str
 
 
-@dataclass(frozen=True)
 class Arg(Syntax):
     """What follows a layer's name: `32`, `k5`, `nobias`, `@skip` (key None) or `p=k//2`."""
 
     key: str | None
     value: Expr | Ref
-    key_span: Span | None = field(default=None, compare=False, repr=False)
+    key_span: Span | None = None
 
 
-@dataclass(frozen=True)
 class Layer(Syntax):
     name: str
     args: tuple[Arg, ...]
-    name_span: Span = field(compare=False, repr=False)
+    name_span: Span
 
 
-@dataclass(frozen=True)
 class Call(Syntax):
     """`neck(64, s=2)`."""
 
     name: str
     args: tuple[Arg, ...]
-    name_span: Span = field(compare=False, repr=False)
+    name_span: Span
 
 
-@dataclass(frozen=True)
 class Body(Syntax):
     """`{ ... }`, a branch of a merge, or the whole file: chains, lets and expectations in order."""
 
     statements: tuple[Statement, ...]
 
 
-@dataclass(frozen=True)
 class Merge(Syntax):
     """`add { a | b }`; `op` is add, mul, cat or res (which has one branch)."""
 
     op: str
     branches: tuple[Body, ...]
-    op_span: Span = field(compare=False, repr=False)
+    op_span: Span
 
 
-@dataclass(frozen=True)
 class If(Syntax):
     condition: Expr
     then: Body
     otherwise: Body | If | None
 
 
-@dataclass(frozen=True)
 class For(Syntax):
     """`for c, s in [(64, 1), (128, 2)] { ... }`, `for i in 0..4 { ... }`."""
 
@@ -148,7 +133,6 @@ class For(Syntax):
 Primary = Layer | Ref | Call | Body | Merge | If | For
 
 
-@dataclass(frozen=True)
 class Element(Syntax):
     """`label: count * primary`; label and count may be missing."""
 
@@ -157,19 +141,16 @@ class Element(Syntax):
     primary: Primary
 
 
-@dataclass(frozen=True)
 class Label(Syntax):
     """`name:`; its parts are text and, from `{i}`, expressions."""
 
     parts: tuple[str | Expr, ...]
 
 
-@dataclass(frozen=True)
 class Chain(Syntax):
     elements: tuple[Element, ...]
 
 
-@dataclass(frozen=True)
 class Constants(Syntax):
     """`mean (0.49, 0.48, 0.45)` behind the sizes of an input: `name` is mean or std, the numbers may be negative."""
 
@@ -181,7 +162,6 @@ class Constants(Syntax):
         return tuple(float(-v.operand.value if isinstance(v, Unary) else v.value) for v in self.values)
 
 
-@dataclass(frozen=True)
 class Input(Syntax):
     """`input 1x28x28 mean 0.1307 std 0.3081`; the span is that of the sizes."""
 
@@ -189,12 +169,10 @@ class Input(Syntax):
     constants: tuple[Constants, ...] = ()
 
 
-@dataclass(frozen=True)
 class Expect(Syntax):
     condition: Expr
 
 
-@dataclass(frozen=True)
 class Value(Syntax):
     """A value of the train block: a word, a number, a quoted string (`quoted`), or several numbers in parentheses."""
 
@@ -202,33 +180,28 @@ class Value(Syntax):
     quoted: bool = False
 
 
-@dataclass(frozen=True)
 class Keyed(Syntax):
     key: str
     value: Value
 
 
-@dataclass(frozen=True)
 class Entry(Syntax):
     """`opt adam lr=1e-3`."""
 
     key: str
     settings: tuple[Value | Keyed, ...]
-    key_span: Span = field(compare=False, repr=False)
+    key_span: Span
 
 
-@dataclass(frozen=True)
 class Train(Syntax):
     entries: tuple[Entry, ...]
 
 
-@dataclass(frozen=True)
 class Let(Syntax):
     name: Name
     value: Expr
 
 
-@dataclass(frozen=True)
 class Param(Syntax):
     """A parameter of a block, `s=1`."""
 
@@ -236,17 +209,15 @@ class Param(Syntax):
     default: Expr | None
 
 
-@dataclass(frozen=True)
 class Block(Syntax):
     """`block neck(c, s=1) { ... }`."""
 
     name: str
     params: tuple[Param, ...]
     body: Body
-    name_span: Span = field(compare=False, repr=False)
+    name_span: Span
 
 
-@dataclass(frozen=True)
 class Use(Syntax):
     """`use "blocks.net"` (`quoted`), `use std`."""
 
@@ -257,6 +228,17 @@ class Use(Syntax):
 Statement = Chain | Input | Expect | Train | Let | Block | Use
 
 
-@dataclass(frozen=True)
 class Program(Syntax):
     statements: tuple[Statement, ...]
+
+
+def walk(syntax: Syntax) -> Iterator[Syntax]:
+    """The syntax itself and everything in it."""
+    pending: list[object] = [syntax]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, tuple):
+            pending += item
+        elif isinstance(item, Syntax):
+            yield item
+            pending += item.content()

@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from netdsl.ground.source import Source
 from netdsl.language.syntax import ast
@@ -254,9 +254,7 @@ def _signs(program: ast.Program, words: list[_Word]) -> _Signs:
     counts, negations, merges, constants = set(), set(), set(), set()
     stars = [word.at for word in words if word.text == "*"]
     braces = [word.at for word in words if word.text == "{"]
-    pending: list[object] = [program]
-    while pending:
-        item = pending.pop()
+    for item in ast.walk(program):
         if isinstance(item, ast.Element) and item.count is not None:
             counts.add(stars[bisect_left(stars, item.count.span.end)])
         elif isinstance(item, ast.Unary) and item.op == "-":
@@ -265,10 +263,6 @@ def _signs(program: ast.Program, words: list[_Word]) -> _Signs:
             merges.add(braces[bisect_left(braces, item.op_span.end)])
         elif isinstance(item, ast.Constants):
             constants.add(item.span.start)
-        if isinstance(item, tuple):
-            pending += item
-        elif isinstance(item, ast.Syntax):
-            pending += [getattr(item, part.name) for part in fields(item) if part.name != "span"]
     return _Signs(frozenset(counts), frozenset(negations), frozenset(merges), frozenset(constants))
 
 
