@@ -1,55 +1,54 @@
-"""The layer table: every module of this folder that ends in `LAYER = LayerDef(...)`. There is no list to edit."""
+"""The layer table: every module of this folder defines the layer that it is called after, `LAYER = LayerDef(...)`.
+
+There is no list to edit. A module is imported when its layer is first asked for, since few networks need many.
+"""
 
 from __future__ import annotations
 
-import importlib
 import pkgutil
+from importlib import import_module
 
 from netdsl.layers.contract import LayerDef
 
-_TABLE: dict[str, LayerDef] = {}
-_ALIASES: dict[str, str] = {}
+_FILES = frozenset(module.name for module in pkgutil.iter_modules(__path__) if not module.ispkg) - {"contract"}
+_TABLE: dict[str, LayerDef] = {}  # those that were asked for, and those that were registered
 
 
 def register(layer: LayerDef) -> None:
-    """Add a layer type to the table (the files of this folder are added when it is first asked for)."""
-    assert layer.name not in _TABLE, f"two layers are called {layer.name}"
+    """Add a layer type that has no file in this folder."""
+    assert layer.name not in _FILES | _TABLE.keys(), f"two layers are called {layer.name}"
     _TABLE[layer.name] = layer
-    _ALIASES.update(dict.fromkeys(layer.aliases, layer.name))
 
 
 def unregister(name: str) -> None:
-    """Take a layer type out again."""
-    layer = _TABLE.pop(name)
-    for alias in layer.aliases:
-        del _ALIASES[alias]
+    """Take a layer type that was registered out again."""
+    del _TABLE[name]
 
 
 def layer_table() -> dict[str, LayerDef]:
-    """Name -> layer type, sorted by name."""
-    return dict(sorted(_TABLE.items()))
+    """Name -> layer type, sorted by name: all of them."""
+    return {name: layer_of(name) for name in sorted(_FILES | _TABLE.keys())}
 
 
 def find_layer(name: str) -> LayerDef | None:
     """The layer type of that name or alias."""
-    return _TABLE.get(_ALIASES.get(name, name))
+    if name in _TABLE or name in _FILES:
+        return layer_of(name)
+    return next((layer for layer in layer_table().values() if name in layer.aliases), None)
 
 
 def layer_of(op: str) -> LayerDef:
     """The layer type of a node's op, which is known to exist."""
+    if op not in _TABLE:
+        _TABLE[op] = import_module(f"{__name__}.{op}").LAYER
     return _TABLE[op]
 
 
 def in_other_systems() -> dict[str, str]:
     """What other systems call a layer -> its name here."""
-    return {known: layer.name for layer in _TABLE.values() for known in layer.known_as}
+    return {known: layer.name for layer in layer_table().values() for known in layer.known_as}
 
 
 def spellings() -> list[str]:
     """Every name a spec may write: names and aliases."""
-    return sorted([*_TABLE, *_ALIASES])
-
-
-for _module in pkgutil.iter_modules(__path__):
-    if _module.name != "contract" and not _module.ispkg:
-        register(importlib.import_module(f"{__name__}.{_module.name}").LAYER)
+    return sorted(spelling for layer in layer_table().values() for spelling in (layer.name, *layer.aliases))

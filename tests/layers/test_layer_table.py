@@ -14,7 +14,7 @@ import pytest
 
 from netdsl.analysis.layer_text import layer_text
 from netdsl.ground.diagnostics import SpecError
-from netdsl.layers import layer_of, layer_table
+from netdsl.layers import find_layer, layer_of, layer_table
 from netdsl.layers.contract import REQUIRED
 from netdsl.pipeline import compile_text
 from netdsl.verify.agreement import same_draws, torch_model
@@ -33,6 +33,17 @@ CANCELS = {
 
 SINGLE = [name for name, layer in layer_table().items() if layer.num_inputs == 1]
 PYTORCH_ROUNDS = {"hardsigmoid": 1e-7}  # its float64 gradient multiplies by a float32 1/6
+
+
+def test_every_layer_is_called_after_its_file():
+    assert {name: layer.name for name, layer in layer_table().items() if layer.name != name} == {}
+
+
+def test_an_alias_is_another_name_of_one_layer():
+    aliases = {alias: layer for layer in layer_table().values() for alias in layer.aliases}
+    assert aliases.keys() & layer_table().keys() == set()
+    assert sum(len(layer.aliases) for layer in layer_table().values()) == len(aliases) > 0
+    assert all(find_layer(alias) is layer for alias, layer in aliases.items())
 
 
 def values(attr):
