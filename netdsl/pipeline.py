@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from netdsl.analysis.ignores import heard
 from netdsl.analysis.lints import lints
-from netdsl.analysis.summary import Summary, with_picture
 from netdsl.graph.ir import Graph
 from netdsl.graph.misfits import misfits
 from netdsl.graph.recipe import Recipe
@@ -24,10 +23,9 @@ from netdsl.ground.source import Source, Span
 from netdsl.language.library import Library, read_spec
 from netdsl.language.lower import lower
 from netdsl.language.syntax.parser import parse
-from netdsl.language.syntax.printer import format_source
-from netdsl.passes.choose_algorithms import chosen, direct
 
 if TYPE_CHECKING:
+    from netdsl.analysis.summary import Summary
     from netdsl.targets.live.interpreter import LayerNetwork
 
 MAX_ROUNDS, MAX_TRIALS = 50, 100  # of `fix_text`
@@ -60,6 +58,8 @@ class Net:
 
     def summary(self) -> Summary:
         """Layers, shapes, params, MACs, memory; print it."""
+        from netdsl.analysis.summary import Summary
+
         return Summary(self.graph, self.recipe)
 
     def build(self, seed: int | None = None, dtype: Any = "float32") -> LayerNetwork:
@@ -82,6 +82,7 @@ class Net:
         assert level in (0, 1, 2), level
         if level not in self._numpy_texts:
             if level:
+                from netdsl.passes.choose_algorithms import chosen, direct
                 from netdsl.targets.fast.emitter import emit_fast
 
                 self._numpy_texts[level] = emit_fast(
@@ -117,6 +118,8 @@ class Net:
         return run_module(self.torch_source(), f"{self.name}_torch").Model()
 
     def _repr_html_(self) -> str:
+        from netdsl.analysis.summary import with_picture
+
         return with_picture(self.graph, self.summary()._repr_html_())
 
 
@@ -238,6 +241,8 @@ def _at_an_edit(diagnostics: Sequence[Diagnostic], edits: Sequence[Edit], file: 
 
 def format_text(text: str, file: str = "net.net") -> tuple[str | None, list[Diagnostic]]:
     """The text in canonical form (None if it has syntax errors) and what is wrong with it."""
+    from netdsl.language.syntax.printer import format_source
+
     source = Source(file, text)
     _, diagnostics = parse(source)
     return (None, diagnostics) if diagnostics else (format_source(source), [])

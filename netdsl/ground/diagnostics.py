@@ -5,7 +5,6 @@ The shape of a message follows rustc: the error states, `note` gives facts, `hel
 
 from __future__ import annotations
 
-import difflib
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -187,11 +186,13 @@ def comparable(known: Iterable[str]) -> set[str]:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:
     """The known word nearest to `word`, if one is near. See bounded_guesses."""
+    from difflib import get_close_matches  # here, since a right spec has no use for it
+
     candidates = sorted(comparable(known))
     folded = {c.lower(): c for c in reversed(candidates)}
     if word.lower() in folded:
         return folded[word.lower()]
-    close = difflib.get_close_matches(word.lower(), list(folded), n=1, cutoff=0.6)
+    close = get_close_matches(word.lower(), list(folded), n=1, cutoff=0.6)
     if close:
         return folded[close[0]]
     longer = [

@@ -2,8 +2,6 @@
 
 import io
 import os
-import subprocess
-import sys
 
 import pytest
 
@@ -116,17 +114,6 @@ def test_what_cannot_be_written_is_named_and_the_others_are_formatted(untidy, tm
     assert (untidy.read_text(), other.read_text()) == (UNTIDY, TIDY)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.net", "b.net"]
     assert "a.net`: permission denied" in capsys.readouterr().err
-
-
-def test_fmt_loads_no_library_it_does_not_need(untidy):
-    code = """if True:
-        import sys
-        from netdsl.cli import run
-        run(["fmt", sys.argv[1]])
-        print([name for name in ("torch", "matplotlib", "jinja2", "rich", "numpy.linalg") if name in sys.modules])
-    """
-    done = subprocess.run([sys.executable, "-c", code, untidy], capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
 
 
 def test_a_missing_file_is_named(tmp_path, capsys):

@@ -11,7 +11,7 @@ from netdsl.ground.source import Source, Span
 
 MAX_REPORTED = 1000
 _DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d\u2500\u2501"
-_FOREIGN = re.compile(rf'#[^\n]*|"[^"\n]*"|[-~={_DASHES}]{{1,3}}[>\u203a\u3009\uff1e]|[^\W\d]\w*|[^\x00-\x7f]')
+_FOREIGN = rf'#[^\n]*|"[^"\n]*"|[-~={_DASHES}]{{1,3}}[>\u203a\u3009\uff1e]|[^\W\d]\w*|[^\x00-\x7f]'
 _ALIKE = {
     **dict.fromkeys("\u201c\u201d\u201e\u201f\u00ab\u00bb\u2018\u2019\u201a\u201b\u2039\u203a\u300c\u300d", '"'),
     **dict.fromkeys(_DASHES, "-"),
@@ -40,7 +40,7 @@ def lookalikes(source: Source) -> list[Diagnostic]:
     diagnostics: list[Diagnostic] = []
     if source.text.isascii():
         return diagnostics
-    for match in _FOREIGN.finditer(source.text):
+    for match in re.finditer(_FOREIGN, source.text):
         text = match.group()
         if text[0] in '#"' or text.isascii() or (match.start() == 0 and text == "\ufeff"):
             continue

@@ -13,7 +13,6 @@ from typing import Any
 from netdsl.ground.diagnostics import MAX_SHOWN, Diagnostic
 from netdsl.ground.source import Source, Span
 from netdsl.language.syntax import ast
-from netdsl.language.syntax.habits import syntax_help
 from netdsl.language.syntax.lalr import END, Token, Unexpected, parse_text
 from netdsl.language.syntax.lookalikes import lookalikes, repaired
 from netdsl.language.syntax.prescan import prescan
@@ -133,6 +132,8 @@ def _error_span(error: Unexpected, source: Source) -> Span:
 
 
 def _syntax_error(error: Unexpected, span: Span) -> Diagnostic:
+    from netdsl.language.syntax.habits import syntax_help  # here, since a right spec has no use for it
+
     shown = span.text
     message = f"unexpected `{shown}`" if shown.strip() else "the line ends too early"
     help_text, fix = syntax_help(span, error.expected, _EXPECTED)
