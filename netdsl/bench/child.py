@@ -7,7 +7,6 @@ import math
 import os
 import pickle
 import queue
-import signal
 import subprocess
 import sys
 import threading
@@ -15,7 +14,9 @@ import time
 from pathlib import Path
 
 from netdsl.bench.contestants import Job
-from netdsl.bench.guard import Guard, kill_all
+from netdsl.bench.guard import Guard
+from netdsl.ground.system.processes import kill_all, own_group
+from netdsl.ground.system.signals import exit_text
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 LAST_LINES = 5
@@ -67,7 +68,7 @@ class Child:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             env=environment(job.threads, folder),
-            process_group=0,  # Ctrl-C is for the parent, which ends the group
+            **own_group(),  # Ctrl-C is for the parent, which ends the group
         )
         guard.watch(self._process.pid)
         assert self._process.stdin and self._process.stdout
@@ -131,9 +132,7 @@ class Child:
                     return None
 
     def _obituary(self) -> str:
-        code = self._process.wait()
-        name = f" ({signal.Signals(-code).name})" if code < 0 else ""
-        return f"its process ended with exit code {code}{name}"
+        return f"its process ended with {exit_text(self._process.wait())}"
 
     def _last_lines(self) -> str:
         self._errors.seek(0)

@@ -16,12 +16,14 @@ from netdsl.bench import LIMIT
 from netdsl.bench.child import PHASES, Child, ContestantFailed
 from netdsl.bench.contestants import ENTRIES, Entry, Job, installed_version
 from netdsl.bench.guard import Guard
-from netdsl.bench.machine import busy_seconds, machine, num_cores
+from netdsl.bench.machine import machine
 from netdsl.bench.report import TORCH_FORMATS, Report, Result
 from netdsl.graph.ir import Graph
 from netdsl.ground.diagnostics import UserError
+from netdsl.ground.system.machine import busy_seconds
 from netdsl.layers import layer_of
 from netdsl.pipeline import Net
+from netdsl.stages.workers import available_cores
 
 STEPS, STEPS_A_TURN = 20, 4
 BUDGET = 30.0  # seconds that a contestant gets for the steps of one kind, unless the number of steps is given
@@ -225,7 +227,7 @@ class _Match:
             return
         ours = time.process_time() - own + sum(cpu for _, cpu in used.values())
         others = (now - busy - ours) / (time.perf_counter() - start)
-        if others > DISTURBED * num_cores():
+        if others > DISTURBED * available_cores():
             self.notes.append(f"other programs used {others:.1f} processors meanwhile: the times may be too long")
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from netdsl.analysis.loss import logits_layers
 from netdsl.graph.ir import Graph, Node
 from netdsl.graph.recipe import Recipe
 from netdsl.ground.files import read_json, write_atomic
+from netdsl.ground.system.machine import cache_folder, cpu_flags, cpu_model, work_clock
 from netdsl.layers import layer_of
 from netdsl.layers.contract import StageCall
 from netdsl.passes.choose_algorithms import name_of, worth_measuring
@@ -70,23 +70,12 @@ def tuned(net: Net, batch: int, workers: int) -> Net:
 def cache_file() -> Path:
     """Where answers are kept: NETDSL_CACHE_DIR, or the place that the system has for caches."""
     given = os.environ.get("NETDSL_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME")
-    if given:
-        return Path(given, "netdsl", "tuning.json")
-    if os.name == "nt":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home()), "netdsl", "cache", "tuning.json")
-    folder = Path("Library", "Caches") if platform.system() == "Darwin" else Path(".cache")
-    return Path.home() / folder / "netdsl" / "tuning.json"
+    return (Path(given, "netdsl") if given else cache_folder()) / "tuning.json"
 
 
 def _machine() -> str:
     """What the answers depend on beside the question."""
-    cpu = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-        told = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-        cpu = f"{told.get('model name', cpu)} {'avx512f' if ' avx512f' in told.get('flags', '') else ''}".strip()
-    except OSError:
-        pass
+    cpu = f"{cpu_model('')} {'avx512f' if 'avx512f' in cpu_flags() else ''}".strip()
     return f"{cpu}, {os.cpu_count()} cores, numpy {np.__version__}"
 
 
@@ -168,13 +157,13 @@ def _seconds(graph: Graph, node: Node, way: StageCall, x: np.ndarray, dy: np.nda
     best, started = float("inf"), time.perf_counter()
     stage.refresh()
     for _ in range(RUNS + 1):
-        begin = time.thread_time()
+        begin = work_clock()
         if training:
             stage.refresh()
         stage.forward(x)
         if training:
             stage.backward(dy)
-        best = min(best, time.thread_time() - begin)
+        best = min(best, work_clock() - begin)
         if time.perf_counter() - started > LONGEST:
             break
     return best

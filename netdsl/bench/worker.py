@@ -14,8 +14,7 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from netdsl.bench.guard import kill_all
-from netdsl.bench.processes import cpu_seconds, descendants, peak_bytes, settle
+from netdsl.ground.system.processes import cpu_seconds, descendants, kill_all, peak_bytes, settle
 
 if TYPE_CHECKING:
     import numpy as np

@@ -16,6 +16,8 @@ import click
 
 from netdsl import __version__
 from netdsl.ground.diagnostics import SpecError, TrainingFailed, UserError, did_you_mean, plain
+from netdsl.ground.system.console import be_readable, drop_broken
+from netdsl.ground.system.disk import advice
 
 COMMANDS = ("check", "fmt", "summary", "explain", "compile", "verify", "train", "eval", "predict", "plot", "bench")
 
@@ -70,7 +72,7 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
-            _drop_broken_streams()
+            drop_broken()
             ctx.exit(141)
 
 
@@ -142,6 +144,8 @@ def run(arguments: list[str] | None = None) -> int:
             return _out_of_memory("")
         place = f"`{error.filename}`: " if error.filename else ""
         say(f"error: {place}{(error.strerror or str(error)).lower()}")
+        if more := advice(error):
+            say(f"help: {more}")
         return 2
     except MemoryError as error:
         return _out_of_memory(str(error))
@@ -150,15 +154,6 @@ def run(arguments: list[str] | None = None) -> int:
         return 3
     except Exception as error:
         return _bug(error)
-
-
-def _drop_broken_streams() -> None:
-    """What Python flushes at its end goes nowhere, where nobody reads it."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except OSError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _out_of_memory(reason: str) -> int:
@@ -179,4 +174,5 @@ def _bug(error: Exception) -> int:
 
 def main() -> None:
     """The console script."""
+    be_readable()
     sys.exit(run())

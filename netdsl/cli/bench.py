@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +12,7 @@ import click
 
 from netdsl.bench import LEVELS, LIMIT, WORKERS
 from netdsl.cli.options import autotune_option
+from netdsl.ground.system.signals import on_signals
 
 if TYPE_CHECKING:
     from netdsl.bench.match import Progress
@@ -74,22 +73,22 @@ def command(
     """
     from netdsl.analysis.batches import check_batch
     from netdsl.bench.contestants import ENTRIES
-    from netdsl.bench.machine import num_cores
     from netdsl.bench.match import Disagreement, Options, bench
     from netdsl.bench.tuning import tuned
     from netdsl.cli import say
     from netdsl.pipeline import compile_file
+    from netdsl.stages.workers import available_cores
 
     net = compile_file(spec)
     if with_profile and int(level) != 2:
         raise click.UsageError("`--profile` is for the NumPy module at -O2")
     check_batch(net.graph, batch or net.recipe.batch)
-    options = Options(batch or net.recipe.batch, threads or num_cores(), int(level), workers, steps, limit)
+    options = Options(batch or net.recipe.batch, threads or available_cores(), int(level), workers, steps, limit)
     if autotune and options.level == 2:
         net = tuned(net, options.batch, options.threads)
     entries = [entry for entry in ENTRIES if with_extras or not entry.is_extra]
     try:
-        with _orderly_end(), _progress() as show:
+        with on_signals(_end, ("SIGTERM",)), _progress() as show:
             report = bench(net, options, entries, show)
     except Disagreement as error:
         say(f"error: {error}")
@@ -123,17 +122,9 @@ def _show(report: Report, profiles: Sequence[Profile], as_json: bool) -> None:
             say(f"error: {line}")
 
 
-@contextmanager
-def _orderly_end() -> Iterator[None]:
+def _end(number: int) -> None:
     """SIGTERM ends the contestants and removes their files, as Ctrl-C does; exit code 143."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    kept = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, kept)
+    sys.exit(128 + number)
 
 
 @contextmanager

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from types import FrameType
 from typing import TypeVar
+
+from netdsl.ground.system.signals import INTERRUPT, on_signals
 
 T = TypeVar("T")
 ASKED = b"\nstopping after this step, and saving; Ctrl-C again quits at once\n"
@@ -40,7 +39,7 @@ class StopRequest:
     @property
     def exit_code(self) -> int:
         """As a shell counts: 130 for Ctrl-C, 143 for SIGTERM, 129 for a closed terminal."""
-        return 128 + (self.signal or signal.SIGINT)
+        return 128 + (self.signal or INTERRUPT)
 
 
 @contextmanager
@@ -50,25 +49,12 @@ def stop_on_signals(quiet: bool = False) -> Iterator[StopRequest]:
     Signals that the process was started to ignore, as a shell's background jobs do with Ctrl-C, are still ignored.
     """
     request = StopRequest()
-    if threading.current_thread() is not threading.main_thread():
-        yield request
-        return
-    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {number: signal.getsignal(number) for number in numbers}
-    before = {number: handler for number, handler in before.items() if handler not in (signal.SIG_IGN, None)}
 
-    def note(number: int, frame: FrameType | None) -> None:
+    def note(number: int) -> None:
         request.signal = number
-        for other, handler in before.items():
-            signal.signal(other, handler)
         if not quiet:
             with suppress(OSError):  # a terminal that was closed
                 os.write(2, ASKED)
 
-    for number in before:
-        signal.signal(number, note)
-    try:
+    with on_signals(note, once=True):
         yield request
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -11,6 +11,8 @@ import stat
 from math import isfinite
 from pathlib import Path
 
+from netdsl.ground.system.disk import open_new, open_to_read, replace, sync, sync_folder
+
 MOST_BYTES = 2**26  # of a file that is read whole as text
 
 
@@ -35,12 +37,12 @@ def write_atomic(path: Path | str, data: bytes | str) -> None:
 
 def _replace(target: str, content: bytes) -> None:
     folder, name = os.path.split(target)
-    temp = os.path.join(folder, f".{name[:100]}.{secrets.token_hex(6)}.tmp")
+    temp = os.path.join(folder, temporary_name(name))
     try:
         _write_synced(temp, content)
         if os.path.exists(target):
             os.chmod(temp, stat.S_IMODE(os.stat(target).st_mode))
-        os.replace(temp, target)
+        replace(temp, target)
     except BaseException:  # Ctrl-C too
         if os.path.lexists(temp):
             os.unlink(temp)
@@ -48,24 +50,18 @@ def _replace(target: str, content: bytes) -> None:
     sync_folder(folder)
 
 
+def temporary_name(name: str) -> str:
+    """A hidden name beside `name`, of another length than 255 bytes even where every letter takes four."""
+    return f".{name[:50]}.{secrets.token_hex(6)}.tmp"
+
+
 def _write_synced(path: str, content: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    descriptor = open_new(path)
     try:
         rest = memoryview(content)
         while rest:
             rest = rest[os.write(descriptor, rest) :]
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def sync_folder(folder: str) -> None:
-    """Makes the new name last as well; Windows cannot open folders and needs no such step."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
+        sync(descriptor)
     finally:
         os.close(descriptor)
 
@@ -73,7 +69,7 @@ def sync_folder(folder: str) -> None:
 def read_text(path: Path | str, limit: int = MOST_BYTES) -> str:
     """The UTF-8 text of a file of at most `limit` bytes. Raises OSError, also for a pipe or device, for which it does
     not wait, and ValueError."""
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    descriptor = open_to_read(path)
     with open(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(errno.EINVAL, "it is a folder, a pipe or a device, not a file", os.fspath(path))

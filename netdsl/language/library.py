@@ -10,6 +10,7 @@ from pathlib import Path
 from netdsl.ground.diagnostics import Diagnostic, UserError, did_you_mean, plain
 from netdsl.ground.encodings import no_text, text_of
 from netdsl.ground.source import Source
+from netdsl.ground.system.disk import open_to_read
 from netdsl.language.syntax import ast
 from netdsl.language.syntax.parser import parse
 
@@ -110,8 +111,7 @@ def decode_spec(data: bytes, name: str) -> str | Diagnostic:
 
 def _read(path: Path, shown: str) -> bytes:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        with open(descriptor, "rb") as file:
+        with open(open_to_read(path), "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise UserError(f"`{shown}` is not a regular file")
             data = file.read(MAX_SOURCE + 1)

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from netdsl.bench import match, processes, worker
+from netdsl.bench import match, worker
 from netdsl.bench.contestants import ENTRIES, Entry, Interpreter, Job, NumpyModule, TorchChannelsLast, TorchEager
 from netdsl.bench.match import Disagreement, Options, bench, difference, share
 from netdsl.bench.report import Report, Result
 from netdsl.ground.diagnostics import UserError
+from netdsl.ground.system.processes import descendants
 from netdsl.pipeline import compile_text
 
 TINY = "input 1x6x6\nconv 3 k3 -> bn -> relu\nflatten -> linear 4\n"
@@ -178,10 +179,10 @@ def test_who_uses_a_processor_while_it_waits_is_named():
 
 def test_nothing_is_left_behind(monkeypatch, tmp_path):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    before = processes.descendants(os.getpid())
+    before = descendants(os.getpid())
     with pytest.raises(KeyboardInterrupt):
         bench(compile_text(TINY), OPTIONS, OWN, on_progress=interrupt)
-    assert not list(tmp_path.iterdir()) and processes.descendants(os.getpid()) == before
+    assert not list(tmp_path.iterdir()) and descendants(os.getpid()) == before
 
 
 def interrupt(event):

@@ -12,8 +12,8 @@ import pytest
 
 from netdsl.bench import contestants, match
 from netdsl.bench.contestants import Entry
-from netdsl.bench.processes import descendants
 from netdsl.cli import run
+from netdsl.ground.system.processes import descendants
 
 TINY = "input 1x6x6\nconv 3 k3 -> relu\nflatten -> linear 4\ntrain { batch 6 }\n"
 

@@ -7,11 +7,9 @@ all the rest, so that a damaged file is known as one.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,8 +17,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from netdsl.ground.diagnostics import UserError, plain
-from netdsl.ground.files import sync_folder, write_atomic
 from netdsl.training.data.idx import reading, shown, size_text
+from netdsl.ground.system.disk import has_second_name, replace, sync_folder
+from netdsl.ground.files import temporary_name, write_atomic
 
 if TYPE_CHECKING:
     from safetensors import safe_open
@@ -31,7 +30,6 @@ KEY, DIGEST, PRIVATE = "netdsl", "sha256", "netdsl."
 CHECKPOINTS = ("last", "prev", "best")  # as they are tried, to go on from
 DTYPES = {"F16": "float16", "F32": "float32", "F64": "float64"}
 MAX_LISTED = 5  # names in a message
-NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV}  # of file systems without them
 
 
 def checkpoint_path(run: Path, which: str) -> Path:
@@ -61,16 +59,12 @@ def rename_copy(source: Path, target: Path) -> None:
 
     Raises OSError.
     """
-    temp = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
-    try:
-        os.link(source, temp)
-    except OSError as error:
-        if error.errno not in NO_LINKS:
-            raise
+    temp = target.with_name(temporary_name(target.name))
+    if not has_second_name(source, temp):
         write_atomic(target, source.read_bytes())
         return
     try:
-        os.replace(temp, target)
+        replace(temp, target)
     except BaseException:
         if os.path.lexists(temp):
             os.unlink(temp)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -22,6 +20,7 @@ from netdsl.training.data.datasets import BUILT_IN, Dataset
 from netdsl.training.runs.engine import BACKENDS, LEVELS, MOST_WORKERS, WORKERS, Engine
 from netdsl.training.data.idx import reading, shown
 from netdsl.training.runs.recipe_values import recipe_of
+from netdsl.ground.system.machine import facts, python_version
 
 if TYPE_CHECKING:
     from netdsl.pipeline import Net
@@ -137,13 +136,10 @@ def environment() -> dict[str, object]:
         if info["user_api"] == "blas"
     ]
     return {
-        "python": platform.python_version(),
+        "python": python_version(),
         "numpy": np.__version__,
         "blas": blas,
-        "platform": platform.platform(),
-        "machine": platform.machine(),
-        "cpus": os.cpu_count(),
-        "byteorder": sys.byteorder,
+        **facts(),
     }
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import stat
 from pathlib import Path
 
 from netdsl.ground.diagnostics import UserError
 from netdsl.training.data.idx import shown
+from netdsl.ground.system.disk import is_link, is_plain
 
 MOST_FILES = 10_000
 
@@ -29,10 +29,8 @@ def check_files(run: Path) -> None:
 
 def _check(entry: os.DirEntry) -> None:
     status = entry.stat(follow_symlinks=False)
-    is_link = entry.is_symlink() or bool(getattr(status, "st_reparse_tag", 0))
-    if entry.name == ".lock" and status.st_nlink > 1:  # the only file that is not replaced, but opened
-        is_link = True
-    if is_link:
+    has_names = entry.name == ".lock" and status.st_nlink > 1  # the only file that is not replaced, but opened
+    if is_link(entry) or has_names:
         raise UserError(f"{shown(entry.path)} is a link", help="put the file itself there: a run keeps to its folder")
-    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+    if not is_plain(status):
         raise UserError(f"{shown(entry.path)} is a device or pipe, which a run does not have", help="remove it")
