@@ -1486,14 +1486,26 @@ def end_helpers(pid, counters, bells, threads, children, pipes):
     pipes.clear()
 
 
+def blas_libraries():
+    """-> the paths of numpy's own library, which links a BLAS, and of those that its wheel brings along."""
+    modules = "numpy._core._multiarray_umath", "numpy.core._multiarray_umath"  # numpy 2, numpy 1
+    own = [inspect.getfile(sys.modules[name]) for name in modules if name in sys.modules]
+    folder = os.path.join(os.path.dirname(os.path.dirname(np.__file__)), "numpy.libs")
+    brought = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    return [*own, *(os.path.join(folder, name) for name in brought if "openblas" in name)]
+
+
 def blas_controls():
-    """-> the functions that get and set the number of threads in the BLAS that numpy's own library links, or Nones."""
+    """-> the functions that get and set the number of threads in the BLAS that numpy's own library links, or Nones.
+
+    Windows knows a function only by the file that defines it, so the libraries that come with numpy are asked as well.
+    """
     names = [f"{front}openblas_%s_num_threads{end}" for front in ("scipy_", "") for end in ("64_", "")]
     names = [(name % "get", name % "set") for name in [*names, "bli_thread_%s_num_threads"]]
-    for module in ("numpy._core._multiarray_umath", "numpy.core._multiarray_umath"):  # numpy 2, numpy 1
+    for path in blas_libraries():
         try:
-            library = ctypes.CDLL(inspect.getfile(sys.modules[module]))
-        except (KeyError, OSError):
+            library = ctypes.CDLL(path)
+        except OSError:
             continue
         for get, put in [*names, ("MKL_Get_Max_Threads", "MKL_Set_Num_Threads")]:
             try:
@@ -1521,6 +1533,14 @@ def held_lock():
     lock = threading.Lock()
     lock.acquire()
     return lock
+
+
+def yield_core():
+    """Let another program have the core, if one waits for it."""
+    if hasattr(os, "sched_yield"):
+        os.sched_yield()
+    else:
+        time.sleep(0)
 
 
 def error_text(error):
@@ -1745,7 +1765,7 @@ class Team:
         if idle and waited > 0.005:
             self._sleep(me)
         elif idle or waited < 0.0003:
-            os.sched_yield()
+            yield_core()
         else:
             time.sleep(0.00005 if waited < 1 else 0.001)
         if time.monotonic() > self.next_look:
@@ -1814,10 +1834,15 @@ def available_cores():
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def can_fork():
+    """Whether the system has what `processes` are made with; Windows has not."""
+    return hasattr(os, "fork")
+
+
 def auto_kind():
     """`processes` where a fork is safe: on Linux, if the only Python thread is the one that asks; else `threads`."""
     alone = threading.active_count() == 1 and threading.current_thread() is threading.main_thread()
-    return "processes" if sys.platform == "linux" and alone else "threads"
+    return "processes" if sys.platform == "linux" and can_fork() and alone else "threads"
 
 
 class Buffers:
@@ -2004,6 +2029,8 @@ class FastNetwork(Network):
             raise ValueError(f"a network needs 1 worker or more, not {workers}")
         if kind not in ("auto", "threads", "processes"):
             raise ValueError(f'the kind of workers is "auto", "threads" or "processes", not {kind!r}')
+        if kind == "processes" and not can_fork():
+            raise ValueError('the kind "processes" needs fork, which this system does not have: take "threads"')
         self.rng = rng
         self.num_workers = available_cores() if workers is None else workers
         self.kind = auto_kind() if kind == "auto" else kind

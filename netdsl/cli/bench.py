@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from netdsl.bench import LEVELS, LIMIT, WORKERS
-from netdsl.cli.options import autotune_option
+from netdsl.cli.options import autotune_option, check_workers
 from netdsl.ground.system.signals import on_signals
 
 if TYPE_CHECKING:
@@ -79,6 +79,7 @@ def command(
     from netdsl.pipeline import compile_file
     from netdsl.stages.workers import available_cores
 
+    check_workers(workers)
     net = compile_file(spec)
     if with_profile and int(level) != 2:
         raise click.UsageError("`--profile` is for the NumPy module at -O2")

@@ -9,6 +9,14 @@ import click
 LEVELS = ("0", "1", "2")
 
 
+def check_workers(kind: str) -> None:
+    """Raises UsageError where the system cannot make workers of that kind."""
+    from netdsl.stages.workers import can_fork
+
+    if kind == "processes" and not can_fork():
+        raise click.UsageError("`--workers processes` needs fork, which this system does not have: take `threads`")
+
+
 def level_option(default: int | None, text: str) -> Callable:
     """`-O 0` or `-O2`: the level of the NumPy module, as an int."""
     return click.option(

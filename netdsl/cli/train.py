@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from netdsl.cli.options import autotune_option, level_option
+from netdsl.cli.options import autotune_option, check_workers, level_option
 from netdsl.cli.progress import Display
 from netdsl.training.data.places import data_dir
 
@@ -229,6 +229,7 @@ def _engine(backend: str, level: int | None, workers: str | None, threads: int |
     engine = Engine(backend, 0 if backend == "interp" else 2 if level is None else level, workers or "auto", threads)
     if workers and not engine.is_fast:
         raise click.UsageError("`--workers` is for the compiled module at `-O 2`")
+    check_workers(engine.workers)
     return engine
 
 
@@ -252,7 +253,7 @@ def _described(engine: Engine) -> str:
 
     if not engine.is_fast:
         return "layer objects" if engine.backend == "interp" else f"numpy -O{engine.level}"
-    kind = auto_kind() if engine.workers == "auto" else engine.workers
+    kind = auto_kind() if engine.kind == "auto" else engine.kind
     return f"numpy -O2, {f'{engine.threads} {kind}' if engine.threads > 1 else '1 worker'}"
 
 

@@ -1,4 +1,8 @@
-"""The workers that share a batch, as threads or as forked processes; the text is copied into emitted modules."""
+"""The workers that share a batch, as threads or as forked processes; the text is copied into emitted modules.
+
+All that these need of the operating system stands here, since they know no netdsl: elsewhere than on Linux there may be
+no fork (Windows), none that is safe (macOS, whose own libraries have threads), no SIGHUP and no affinity.
+"""
 
 import ctypes
 import inspect
@@ -18,7 +22,12 @@ import numpy as np
 def auto_kind():
     """`processes` where a fork is safe: on Linux, if the only Python thread is the one that asks; else `threads`."""
     alone = threading.active_count() == 1 and threading.current_thread() is threading.main_thread()
-    return "processes" if sys.platform == "linux" and alone else "threads"
+    return "processes" if sys.platform == "linux" and can_fork() and alone else "threads"
+
+
+def can_fork():
+    """Whether the system has what `processes` are made with; Windows has not."""
+    return hasattr(os, "fork")
 
 
 def available_cores():
@@ -40,13 +49,16 @@ def blas_threads(count):
 
 
 def blas_controls():
-    """-> the functions that get and set the number of threads in the BLAS that numpy's own library links, or Nones."""
+    """-> the functions that get and set the number of threads in the BLAS that numpy's own library links, or Nones.
+
+    Windows knows a function only by the file that defines it, so the libraries that come with numpy are asked as well.
+    """
     names = [f"{front}openblas_%s_num_threads{end}" for front in ("scipy_", "") for end in ("64_", "")]
     names = [(name % "get", name % "set") for name in [*names, "bli_thread_%s_num_threads"]]
-    for module in ("numpy._core._multiarray_umath", "numpy.core._multiarray_umath"):  # numpy 2, numpy 1
+    for path in blas_libraries():
         try:
-            library = ctypes.CDLL(inspect.getfile(sys.modules[module]))
-        except (KeyError, OSError):
+            library = ctypes.CDLL(path)
+        except OSError:
             continue
         for get, put in [*names, ("MKL_Get_Max_Threads", "MKL_Set_Num_Threads")]:
             try:
@@ -54,6 +66,15 @@ def blas_controls():
             except AttributeError:
                 continue
     return None, None
+
+
+def blas_libraries():
+    """-> the paths of numpy's own library, which links a BLAS, and of those that its wheel brings along."""
+    modules = "numpy._core._multiarray_umath", "numpy.core._multiarray_umath"  # numpy 2, numpy 1
+    own = [inspect.getfile(sys.modules[name]) for name in modules if name in sys.modules]
+    folder = os.path.join(os.path.dirname(os.path.dirname(np.__file__)), "numpy.libs")
+    brought = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    return [*own, *(os.path.join(folder, name) for name in brought if "openblas" in name)]
 
 
 class Team:
@@ -258,7 +279,7 @@ class Team:
         if idle and waited > 0.005:
             self._sleep(me)
         elif idle or waited < 0.0003:
-            os.sched_yield()
+            yield_core()
         else:
             time.sleep(0.00005 if waited < 1 else 0.001)
         if time.monotonic() > self.next_look:
@@ -315,6 +336,14 @@ class Team:
         if name in kept:
             raise kept[name](message) from cause
         raise RuntimeError(f"worker {helper} of {self.count}: {name}: {message}") from cause
+
+
+def yield_core():
+    """Let another program have the core, if one waits for it."""
+    if hasattr(os, "sched_yield"):
+        os.sched_yield()
+    else:
+        time.sleep(0)
 
 
 def held_lock():

@@ -4,7 +4,7 @@ import numpy as np
 
 from netdsl.stages.planes import from_textbook, to_textbook
 from netdsl.stages.stage import Worker
-from netdsl.stages.workers import Team, auto_kind, available_cores
+from netdsl.stages.workers import Team, auto_kind, available_cores, can_fork
 from netdsl.targets.numpy.network import Network
 
 OUTPUTS, LOGITS, GRADIENTS, BACKWARD, UPDATE, STEP = range(6)
@@ -26,6 +26,8 @@ class FastNetwork(Network):
             raise ValueError(f"a network needs 1 worker or more, not {workers}")
         if kind not in ("auto", "threads", "processes"):
             raise ValueError(f'the kind of workers is "auto", "threads" or "processes", not {kind!r}')
+        if kind == "processes" and not can_fork():
+            raise ValueError('the kind "processes" needs fork, which this system does not have: take "threads"')
         self.rng = rng
         self.num_workers = available_cores() if workers is None else workers
         self.kind = auto_kind() if kind == "auto" else kind

@@ -6,6 +6,8 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from netdsl.stages.workers import can_fork
+
 if TYPE_CHECKING:
     from netdsl.targets.numpy.network import Network
     from netdsl.pipeline import Net
@@ -31,13 +33,19 @@ class Engine:
     def is_fast(self) -> bool:
         return self.backend == "numpy" and self.level > 0
 
+    @property
+    def kind(self) -> str:
+        """What its workers are on this system: a run of processes, where there is no fork, goes on with threads, which
+        compute the same."""
+        return "threads" if self.workers == "processes" and not can_fork() else self.workers
+
 
 def new_model(net: Net, engine: Engine) -> Network:
     """The net with its first weights, as emitted NumPy module or as layer objects; `close_model` ends it."""
     assert engine.backend in BACKENDS and engine.level in LEVELS, engine
     if engine.backend == "interp":
         return net.build(seed=net.recipe.seed)
-    options = {"workers": engine.threads, "kind": engine.workers} if engine.is_fast else {}
+    options = {"workers": engine.threads, "kind": engine.kind} if engine.is_fast else {}
     return net.numpy_model(seed=net.recipe.seed, level=engine.level, **options)
 
 
