@@ -3,7 +3,8 @@
 It is the second lock. By construction nothing in emitted text comes from outside but identifiers and numbers; here the
 text is read again, and whatever is not known is refused. Two kinds of code are known:
 
-- Kernels, networks and helpers: a function or class at the top whose text is, byte for byte, one of netdsl's own.
+- Kernels, networks and helpers: a function or class at the top whose text is, byte for byte, one of netdsl's own, as
+  `plain_text` leaves it.
 - What emitters write around them: the nodes of NODES, names that are bound in the module or stand in BUILTINS, and of
   modules and values the attributes that the emitters' own source says (`np.zeros`, `.mean`), read there by `_words`.
 """
@@ -24,7 +25,7 @@ from pkgutil import iter_modules
 
 from netdsl.ground.names import reserved
 from netdsl.layers import layer_table
-from netdsl.targets.text.kernel_source import STANDARD, definitions, imported_modules, walk
+from netdsl.targets.text.kernel_source import STANDARD, emitted_text, imported_modules, walk
 
 _NUMPY_EMITTERS = ("numpy.emitter", "fast.emitter", "text.numpy_demo", "text.recipe_lines")
 _TORCH_EMITTERS = ("torch.emitter", "torch.items", "torch.forward")
@@ -179,9 +180,9 @@ def _kernel_modules() -> tuple[types.ModuleType, ...]:
 
 
 def _holder(name: str, text: str, layers: Iterable[types.ModuleType]) -> types.ModuleType | None:
-    """The module of netdsl that has a definition of that name with these very bytes."""
+    """The module of netdsl that has a definition of that name which is emitted as these very bytes."""
     for module in (*_kernel_modules(), *layers):
-        if name in vars(module) and definitions(module).get(name) == text:
+        if name in vars(module) and emitted_text(module, name) == text:
             return module
     return None
 

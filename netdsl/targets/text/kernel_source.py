@@ -9,6 +9,8 @@ import types
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 
+from netdsl.targets.text.plain_text import plain_text
+
 STANDARD = {
     "ctypes",
     "inspect",
@@ -62,7 +64,8 @@ def _collect(function: Callable | type, ordered: dict[Callable | type, str]) -> 
         return
     module = sys.modules[function.__module__]
     assert vars(module).get(function.__name__) is function, f"{function} is not at the top of its module"
-    text = definitions(module)[function.__name__]
+    text = emitted_text(module, function.__name__)
+    assert text is not None, f"{function} has no text of its own, or a decorator"
     for name in _names(text):
         used = vars(module).get(name)
         if _is_kernel(used) and used is not function:
@@ -71,12 +74,21 @@ def _collect(function: Callable | type, ordered: dict[Callable | type, str]) -> 
 
 
 @cache
-def definitions(module: types.ModuleType) -> dict[str, str]:
+def emitted_text(module: types.ModuleType, name: str) -> str | None:
+    """The text of a function or class at the top of a module, as it is emitted (plain_text); None where there is none,
+    or it is decorated: what a decorator makes of it, its text would not say."""
+    text = _definitions(module).get(name)
+    return None if text is None else plain_text(text)
+
+
+@cache
+def _definitions(module: types.ModuleType) -> dict[str, str]:
     """The text of every function and class at the top of a module (inspect.getsource parses it anew for each)."""
     text = inspect.getsource(module)
     lines = text.split("\n")
     defined = [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
-    return {node.name: "\n".join(lines[node.lineno - 1 : node.end_lineno]) for node in defined}
+    plain = [node for node in defined if not node.decorator_list]
+    return {node.name: "\n".join(lines[node.lineno - 1 : node.end_lineno]) for node in plain}
 
 
 def _is_kernel(used: object) -> bool:
