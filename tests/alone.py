@@ -6,7 +6,7 @@ import numpy as np
 from worst_order import worst
 
 from netdsl.kernels.losses import mse
-from netdsl.stages.planes import from_textbook, to_textbook
+from netdsl.stages.layout import from_textbook, to_textbook
 from netdsl.stages.stage import Stages
 from netdsl.targets.fast.network import FastNetwork
 

@@ -1,7 +1,7 @@
 """`add`: the sum of its branches, element by element."""
 
 from netdsl.layers.contract import LayerDef, StageCall, equal_shapes
-from netdsl.stages.planes import Add
+from netdsl.stages.add import Add
 
 
 def add_shape(attrs, *inputs):

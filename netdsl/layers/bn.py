@@ -5,7 +5,7 @@ import numpy as np
 from netdsl.graph.ir import ParamSpec, show_shape
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text, straight
-from netdsl.stages.planes import BatchNorm
+from netdsl.stages.batch_norm import BatchNorm
 
 
 def bn_shape(attrs, x):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text
-from netdsl.stages.planes import Factor
+from netdsl.stages.dropout import Factor
 
 
 def dropout_forward(x, p, training, rng):

@@ -5,7 +5,7 @@ import numpy as np
 from netdsl.graph.ir import show_shape
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text, require_rank
-from netdsl.stages.planes import Factor
+from netdsl.stages.dropout import Factor
 
 
 def dropout2d_shape(attrs, x):

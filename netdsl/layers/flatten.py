@@ -3,7 +3,7 @@
 from math import prod
 
 from netdsl.layers.contract import LayerDef, StageCall
-from netdsl.stages.planes import Flatten
+from netdsl.stages.flatten import Flatten
 
 
 def flatten_shape(attrs, x):

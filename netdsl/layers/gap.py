@@ -3,7 +3,7 @@
 import numpy as np
 
 from netdsl.layers.contract import LayerDef, StageCall, require_rank
-from netdsl.stages.planes import GlobalAverage
+from netdsl.stages.global_pool import GlobalAverage
 
 
 def gap_shape(attrs, x):

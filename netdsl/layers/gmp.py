@@ -3,7 +3,7 @@
 import numpy as np
 
 from netdsl.layers.contract import LayerDef, StageCall, require_rank
-from netdsl.stages.planes import GlobalMaximum
+from netdsl.stages.global_pool import GlobalMaximum
 
 
 def gmp_shape(attrs, x):

@@ -4,7 +4,7 @@ from netdsl.graph.ir import ParamSpec, show_shape
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.kernels.group_norms import groups_backward, groups_forward
 from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text, require_rank, straight
-from netdsl.stages.norms import GroupNorm
+from netdsl.stages.group_norm import GroupNorm
 
 
 def inorm_shape(attrs, x):

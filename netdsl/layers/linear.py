@@ -7,7 +7,7 @@ import numpy as np
 from netdsl.graph.ir import ParamSpec, show_shape
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text
-from netdsl.stages.planes import Linear
+from netdsl.stages.linear import Linear
 
 
 def linear_shape(attrs, x):

@@ -5,7 +5,7 @@ import numpy as np
 from netdsl.kernels.pooling import window_count, window_slices
 from netdsl.layers.contract import NO_SIDES, REQUIRED, Attr, LayerDef, StageCall, require_rank
 from netdsl.layers.rules.windows import pooling_sides, pooling_text
-from netdsl.stages.planes import MaxPool
+from netdsl.stages.max_pool import MaxPool
 
 
 def pool_resolve(attrs, x):

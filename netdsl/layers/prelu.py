@@ -5,7 +5,7 @@ import numpy as np
 from netdsl.graph.ir import ParamSpec, show_shape
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text
-from netdsl.stages.pointwise import Prelu
+from netdsl.stages.prelu import Prelu
 
 
 def prelu_shape(attrs, x):

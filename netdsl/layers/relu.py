@@ -3,7 +3,7 @@
 import numpy as np
 
 from netdsl.layers.contract import LayerDef, StageCall
-from netdsl.stages.planes import Relu
+from netdsl.stages.relu import Relu
 
 
 def relu_forward(x):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from netdsl.layers.contract import LayerDef, StageCall
-from netdsl.stages.pointwise import Clip
+from netdsl.stages.clip import Clip
 
 
 def relu6_forward(x):

@@ -4,7 +4,7 @@ import numpy as np
 
 from netdsl.graph.ir import ParamSpec
 from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text, features
-from netdsl.stages.norms import LayerNorm
+from netdsl.stages.layer_norm import LayerNorm
 
 
 def rms_params(attrs, x):

@@ -18,9 +18,12 @@ from netdsl.graph.ir import Graph, Node
 from netdsl.layers import layer_of
 from netdsl.layers.contract import StageCall
 from netdsl.passes.choose_algorithms import Choice, cheapest
+from netdsl.stages.add import Add
+from netdsl.stages.batch_norm import BatchNorm, FrozenNorm
 from netdsl.stages.convolutions import ConvStage
-from netdsl.stages.norms import FrozenNorm
-from netdsl.stages.planes import Add, BatchNorm, Factor, MaxPool, Relu
+from netdsl.stages.dropout import Factor
+from netdsl.stages.max_pool import MaxPool
+from netdsl.stages.relu import Relu
 from netdsl.stages.shapes import Identity
 
 

@@ -3,7 +3,10 @@ the fast ones. Weights are stored as (Kh, Kw, C, F)."""
 
 import numpy as np
 
-from netdsl.stages.stage import Stage, bands, column_sums, long_rows, relu, row_sums, stop_negative
+from netdsl.stages.layout import long_rows
+from netdsl.stages.relu import relu, stop_negative
+from netdsl.stages.rows import bands, column_sums, row_sums
+from netdsl.stages.stage import Stage
 
 
 class ConvStage(Stage):

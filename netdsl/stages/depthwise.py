@@ -13,7 +13,8 @@ import math
 import numpy as np
 
 from netdsl.stages.convolutions import ConvStage
-from netdsl.stages.stage import Stage, long_rows
+from netdsl.stages.layout import long_rows
+from netdsl.stages.stage import Stage
 
 
 def reach(count, taps, stride, step, first, size):

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from netdsl.stages.layout import inside
 from netdsl.stages.stage import Stage
 
 
@@ -54,70 +55,3 @@ class Pointwise(Stage):
                 self.conv.name + ".bias", dy.reshape(len(dy), -1).sum(axis=0).reshape(-1, dy.shape[-1]).sum(axis=0)
             )
         return dy
-
-
-class Clip(Pointwise):
-    """y = x + bias, between `low` and `high`, by one pass; dx is dy where y lies between."""
-
-    piece = 65536
-
-    def __init__(self, w, shape, low, high, conv=None, copies=False):
-        super().__init__(w, shape, None, None, low, high, conv=conv, copies=copies)
-        self.mask = w.masks((2, *shape))
-
-    def forward(self, x):
-        y = x if self.in_place else self.y[self.w.block]
-        if self.conv is None or self.conv.bias is None:
-            return np.clip(x, *self.arguments, out=y)
-        bias = np.resize(self.conv.bias, x.shape[-2:])
-        for rows in self.pieces(x):
-            np.add(x[rows], bias, out=y[rows])
-            np.clip(y[rows], *self.arguments, out=y[rows])
-        return y
-
-    def backward(self, dy):
-        low, high = self.arguments
-        y = self.y[self.w.block]
-        for rows in self.pieces(dy):
-            part = dy[rows]
-            above, below = self.mask[self.w.block][: 2 * part.size].reshape(2, *part.shape)
-            np.greater(y[rows], low, out=above)
-            np.less(y[rows], high, out=below)
-            above &= below
-            np.multiply(part, above, out=part)
-        return self.with_bias_gradient(dy)
-
-
-class Prelu(Stage):
-    """y = max(x, 0) + weight * min(x, 0), one weight in all or one for each channel."""
-
-    own_output = True
-
-    def __init__(self, w, name, shape):
-        self.start(w)
-        self.name, self.weight = name, w.params[name + ".weight"]
-        self.y = w.outputs(lambda n: inside(shape, n))
-        self.part = w.scratch("part", lambda n: (n * int(np.prod(shape)),))
-        self.x = [None] * len(w.sizes)
-
-    def forward(self, x):
-        self.x[self.w.block], y = x, self.y[self.w.block]
-        np.minimum(x, 0, out=y)
-        y *= self.weight
-        y += np.maximum(x, 0, out=self.part[self.w.block][: x.size].reshape(x.shape))
-        return y
-
-    def backward(self, dy):
-        x = self.x[self.w.block]
-        part = np.minimum(x, 0, out=self.part[self.w.block][: x.size].reshape(x.shape))
-        part *= dy
-        channels = part.reshape(-1, len(self.weight)).sum(axis=0) if len(self.weight) > 1 else part.sum()
-        self.add_gradient(self.name + ".weight", channels)
-        np.multiply(dy, self.weight, out=part)
-        np.copyto(dy, part, where=x <= 0)
-        return dy
-
-
-def inside(shape, n):
-    """How n samples of a shape lie in memory: maps as (H, W, n, C)."""
-    return (*shape[1:], n, shape[0]) if len(shape) == 3 else (n, *shape)

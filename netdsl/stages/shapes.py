@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from netdsl.stages.pointwise import inside
+from netdsl.stages.layout import inside
 from netdsl.stages.stage import Stage
 
 

@@ -10,8 +10,9 @@ from netdsl.layers import layer_table
 from netdsl.layers.contract import REQUIRED
 from netdsl.pipeline import compile_text
 from netdsl.stages import activations
-from netdsl.stages.planes import Relu
-from netdsl.stages.pointwise import Pointwise, Prelu
+from netdsl.stages.pointwise import Pointwise
+from netdsl.stages.prelu import Prelu
+from netdsl.stages.relu import Relu
 from netdsl.verify.agreement import torch_model
 
 QUICK = [

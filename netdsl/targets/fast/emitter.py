@@ -16,9 +16,10 @@ from netdsl.passes.choose_algorithms import Choice, cheapest
 from netdsl.passes.plan import Plan, Planned, needs_gradient, plan
 from netdsl.passes.plan_memory import plan_memory
 from netdsl.passes.tile_batch import block_size
-from netdsl.stages.inputs import NormalizedInput
-from netdsl.stages.planes import Factor, Input, Textbook
+from netdsl.stages.dropout import Factor
+from netdsl.stages.input import Input, NormalizedInput
 from netdsl.stages.stage import Stages
+from netdsl.stages.textbook import Textbook
 from netdsl.targets.fast.network import FastNetwork
 from netdsl.targets.fast.weighted_network import WeightedNetwork
 from netdsl.targets.numpy.emitter import dictionary, start_kernels

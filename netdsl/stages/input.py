@@ -1,9 +1,24 @@
-"""The first stage of a network whose `input` has a mean and a std."""
+"""The first stage of a network: what it is given, as stages see it."""
 
 import numpy as np
 
 from netdsl.kernels.normalization import constant
-from netdsl.stages.planes import Input
+from netdsl.stages.stage import Stage
+
+
+class Input(Stage):
+    """The network's input, (n, C, H, W) -> (H, W, n, C)."""
+
+    own_output = True
+
+    def __init__(self, w, shape):
+        self.start(w)
+        self.y = w.arrays(lambda n: (*shape[1:], n, shape[0]))
+
+    def forward(self, x):
+        y = self.y[self.w.block]
+        y[...] = x.transpose(2, 3, 0, 1)
+        return y
 
 
 class NormalizedInput(Input):

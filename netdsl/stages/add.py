@@ -1,0 +1,37 @@
+"""The sum of what several branches give."""
+
+import numpy as np
+
+from netdsl.stages.relu import relu, stop_negative
+from netdsl.stages.rows import bands
+from netdsl.stages.stage import Stage
+
+
+class Add(Stage):
+    """The sum of maps, then relu."""
+
+    own_output = True
+
+    def __init__(self, w, shape, relu=False):
+        self.start(w)
+        self.relu = relu
+        self.y = w.outputs(lambda n: (*shape[1:], n, shape[0]) if len(shape) == 3 else (n, *shape))
+        if w.training:
+            self.mask = w.masks(shape)
+
+    def forward(self, *xs):
+        y, self.num_inputs = self.y[self.w.block], len(xs)
+        for band in bands(y):
+            part = y[band]
+            np.add(xs[0][band], xs[1][band], out=part)
+            for x in xs[2:]:
+                part += x[band]
+            if self.relu:
+                relu(part, part)
+        return y
+
+    def backward(self, dy):
+        """dy for each input, each its own array."""
+        if self.relu:
+            stop_negative(dy, self.y[self.w.block], self.mask[self.w.block])
+        return dy, *(dy.copy() for _ in range(self.num_inputs - 1))

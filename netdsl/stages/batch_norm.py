@@ -1,0 +1,169 @@
+"""Batch normalisation: in training by the whole batch, at inference by what the training left."""
+
+import numpy as np
+
+from netdsl.stages.layout import inside, long_rows
+from netdsl.stages.relu import relu, stop_negative
+from netdsl.stages.rows import bands, column_sums, row_sums
+from netdsl.stages.stage import Stage
+
+
+class BatchNorm(Stage):
+    """Batch normalisation of the whole batch over all workers (Ioffe & Szegedy 2015), in training only; then relu.
+
+    x is a map or a vector. Both passes need sums over the whole batch: they are generators that wait for them. Where
+    the mean is large it is taken out before anything is summed: the digits that count would not outlive a sum with it.
+    """
+
+    own_output = True
+
+    def __init__(self, w, name, shape, eps=1e-5, momentum=0.1, relu=False):
+        self.start(w)
+        self.name, self.eps, self.momentum, self.relu = name, eps, momentum, relu
+        self.channels = shape[0]
+        self.moments = w.shared((name, "moments"), (w.network.num_workers, 3, shape[0]), np.float64)
+        self.sums = w.shared((name, "sums"), (w.network.num_workers, 2, shape[0]), np.float64)
+        self.weight, self.bias = w.params.get(name + ".weight"), w.params.get(name + ".bias")
+        buffers = w.network.buffers
+        self.running_mean, self.running_var = buffers[name + ".running_mean"], buffers[name + ".running_var"]
+        self.x = [None] * len(w.sizes)
+        self.guess = [None] * len(w.sizes)
+        self.y = w.arrays(lambda n: (*shape[1:], n, shape[0]))
+        self.factors = w.scratch("bn", lambda n: (3, n, shape[0]))
+        self.part = w.scratch("band", lambda n: (max(65536, n * int(np.prod(shape[2:])) * shape[0]),))
+        self.mask = w.masks(shape)
+        self.count = w.n * int(np.prod(shape[1:]))
+
+    def exact_sums(self, row):
+        """(..., C) flat -> (C,), in float64."""
+        return column_sums(row.astype(np.float64), self.channels)
+
+    def power_sums(self, x):
+        """The sums of x and of x * x, (C,) each."""
+        return self.exact_sums(row_sums(x)), self.exact_sums(row_sums(x, x))
+
+    def measure(self, x, y):
+        """The numbers, mean and squares around it of a block, (3, C); keeps the guess (C,) that it took them around.
+
+        The guess is 0. But where the square of the mean is over ten times the variance, which would then be what is
+        left of two large sums, the guess is the mean, and y is x - guess.
+        """
+        n, guess = x.size // self.channels, np.zeros(self.channels)
+        total, squares = self.power_sums(x)
+        if (total * total / n > 10 * (squares - total * total / n)).any():
+            guess += (total / n).astype(x.dtype)
+            total, squares = self.power_sums(self.less(x, guess, y))
+        self.guess[self.w.block] = guess
+        return np.stack([np.full_like(total, n), guess + total / n, np.maximum(squares - total * total / n, 0)])
+
+    def less(self, x, guess, out):
+        """x - guess, written to `out`; x itself where the guess is 0."""
+        if not guess.any():
+            return x
+        np.subtract(long_rows(x), np.tile(guess.astype(x.dtype), x.shape[-2]), out=long_rows(out))
+        return out
+
+    def forward(self, x):
+        """Generator: x (H, W, n, C) or (n, C) -> y of that shape."""
+        b = self.w.block
+        if self.count == 1:
+            raise ValueError("batch norm needs more than one value for each channel in training: use a larger batch")
+        self.x[b], y, so_far = x, self.y[b], self.moments[self.w.index]
+        moments = self.measure(x, y)
+        so_far[...] = moments if b == 0 else joined(np.stack([so_far, moments]))
+        yield
+        _, self.mean, squares = joined(self.moments[: self.w.num_workers])
+        var, guess = squares / self.count, self.guess[b]
+        self.inv_std = 1 / np.sqrt(var + self.eps)
+        if self.w.index == 0 and b == 0:
+            self.running_mean += self.momentum * (self.mean - self.running_mean)
+            self.running_var += self.momentum * (var * (self.count / (self.count - 1)) - self.running_var)
+        scale, shift, _ = self.factors[b]
+        scale[...] = self.inv_std if self.weight is None else self.weight * self.inv_std
+        shift[...] = (0 if self.bias is None else self.bias) - (self.mean - guess) * scale[0]
+        scale, shift, rows, given = (
+            scale.reshape(-1),
+            shift.reshape(-1),
+            long_rows(y),
+            long_rows(y if guess.any() else x),
+        )
+        for band in bands(y):
+            part = rows[band]
+            np.multiply(given[band], scale, out=part)
+            part += shift
+            if self.relu:
+                relu(y[band], y[band])
+        return y
+
+    def backward(self, dy):
+        """Generator: dy -> dx, in place."""
+        b = self.w.block
+        x, y, guess = self.x[b], self.y[b], self.guess[b]
+        given, dbias, products = long_rows(x), 0, 0
+        for band in bands(dy):
+            if self.relu:
+                stop_negative(dy[band], y[band], self.mask[b])
+            part = self.less(x[band], guess, self.part[b][: x[band].size].reshape(x[band].shape))
+            dbias, products = dbias + row_sums(dy[band]), products + row_sums(dy[band], part)
+        dbias, products = self.exact_sums(dbias), self.exact_sums(products)
+        products = (products - (self.mean - guess) * dbias) * self.inv_std
+        so_far = self.sums[self.w.index]
+        so_far[...] = (0 if b == 0 else so_far) + np.stack([dbias, products])
+        if self.weight is not None:
+            self.add_gradient(self.name + ".bias", dbias)
+            self.add_gradient(self.name + ".weight", products)
+        yield
+        dbias, products = self.sums[: self.w.num_workers].sum(axis=0)
+        scale, slope, shift = self.factors[b]
+        factor = self.inv_std if self.weight is None else self.weight * self.inv_std
+        k = -factor * self.inv_std * products / self.count
+        scale[...], slope[...], shift[...] = factor, k, -factor * dbias / self.count - k * self.mean
+        scale, slope, shift = scale.reshape(-1), slope.reshape(-1), shift.reshape(-1)
+        rows = long_rows(dy)
+        for band in bands(dy):
+            row = rows[band]
+            part = self.part[b][: row.size].reshape(row.shape)
+            np.multiply(given[band], slope, out=part)
+            part += shift
+            row *= scale
+            row += part
+        return dy
+
+
+def joined(moments):
+    """Of parts (K, 3, C) -> of all of them (3, C): how many numbers, their mean, their squares around it, summed (Chan
+    et al. 1979)."""
+    n, mean, squares = moments.transpose(1, 0, 2)
+    total = n.sum(axis=0)
+    middle = (n * mean).sum(axis=0) / total
+    return np.stack([total, middle, (squares + n * (mean - middle) ** 2).sum(axis=0)])
+
+
+class FrozenNorm(Stage):
+    """A batch norm at inference: y = scale * x + shift, by the statistics of the training; then relu."""
+
+    own_output = True
+
+    def __init__(self, w, name, shape, eps=1e-5, relu=False):
+        self.start(w)
+        self.name, self.eps, self.relu = name, eps, relu
+        self.weight, self.bias = w.params.get(name + ".weight"), w.params.get(name + ".bias")
+        self.mean, self.var = (w.network.buffers[f"{name}.running_{what}"] for what in ("mean", "var"))
+        self.y = w.outputs(lambda n: inside(shape, n))
+
+    def refresh(self):
+        self.scale = 1 / np.sqrt(self.var + self.eps)
+        if self.weight is not None:
+            self.scale *= self.weight
+        self.shift = -self.mean * self.scale
+        if self.bias is not None:
+            self.shift += self.bias
+
+    def forward(self, x):
+        y = self.y[self.w.block]
+        n = x.shape[-2]
+        rows = np.multiply(long_rows(x), np.tile(self.scale, n), out=long_rows(y))
+        rows += np.tile(self.shift, n)
+        if self.relu:
+            relu(y, y)
+        return y

@@ -1,0 +1,37 @@
+"""An activation that keeps numbers between two bounds (`relu6`)."""
+
+import numpy as np
+
+from netdsl.stages.pointwise import Pointwise
+
+
+class Clip(Pointwise):
+    """y = x + bias, between `low` and `high`, by one pass; dx is dy where y lies between."""
+
+    piece = 65536
+
+    def __init__(self, w, shape, low, high, conv=None, copies=False):
+        super().__init__(w, shape, None, None, low, high, conv=conv, copies=copies)
+        self.mask = w.masks((2, *shape))
+
+    def forward(self, x):
+        y = x if self.in_place else self.y[self.w.block]
+        if self.conv is None or self.conv.bias is None:
+            return np.clip(x, *self.arguments, out=y)
+        bias = np.resize(self.conv.bias, x.shape[-2:])
+        for rows in self.pieces(x):
+            np.add(x[rows], bias, out=y[rows])
+            np.clip(y[rows], *self.arguments, out=y[rows])
+        return y
+
+    def backward(self, dy):
+        low, high = self.arguments
+        y = self.y[self.w.block]
+        for rows in self.pieces(dy):
+            part = dy[rows]
+            above, below = self.mask[self.w.block][: 2 * part.size].reshape(2, *part.shape)
+            np.greater(y[rows], low, out=above)
+            np.less(y[rows], high, out=below)
+            above &= below
+            np.multiply(part, above, out=part)
+        return self.with_bias_gradient(dy)

@@ -1,0 +1,22 @@
+"""Dropout of numbers, of channels and of whole samples: one factor that was drawn for the batch."""
+
+from netdsl.stages.layout import from_textbook
+from netdsl.stages.stage import Stage
+
+
+class Factor(Stage):
+    """Dropout: x times the factor (n, ...) that was drawn for the whole batch (`draws`); nothing at inference."""
+
+    def __init__(self, w, name):
+        self.start(w)
+        self.name = name
+
+    def forward(self, x):
+        return x * self.factor() if self.w.training else x
+
+    def factor(self):
+        return from_textbook(self.w.network.factors[self.name][self.w.rows[self.w.block]])
+
+    def backward(self, dy):
+        dy *= self.factor()
+        return dy

@@ -1,0 +1,55 @@
+"""Pooling of whole maps to vectors."""
+
+import numpy as np
+
+from netdsl.stages.stage import Stage
+
+
+class GlobalAverage(Stage):
+    """Global average pooling, (H, W, n, C) -> (n, C)."""
+
+    own_gradient = True
+
+    def __init__(self, w, shape):
+        self.start(w)
+        self.shape = shape
+        if w.training:
+            self.dx = w.gradients(lambda n: (*shape[1:], n, shape[0]))
+
+    def forward(self, x):
+        return x.reshape(-1, *x.shape[2:]).mean(axis=0)
+
+    def backward(self, dy):
+        dx = self.dx[self.w.block]
+        dx[...] = dy / (self.shape[1] * self.shape[2])
+        return dx
+
+
+class GlobalMaximum(Stage):
+    """Global maximum pooling, (H, W, n, C) -> (n, C). Every dy goes to the first maximum of its map: the first row that
+    has it, and the first place there."""
+
+    own_gradient = True
+
+    def __init__(self, w, shape):
+        self.start(w)
+        self.winner = [None] * len(w.sizes)
+        if w.training:
+            self.dx = w.gradients(lambda n: (*shape[1:], n, shape[0]))
+
+    def forward(self, x):
+        maps = x.reshape(*x.shape[:2], -1)  # (H, W, n*C)
+        if not self.w.training:
+            return maps.max(axis=(0, 1)).reshape(x.shape[2:])
+        every = np.arange(maps.shape[2])
+        row = maps.max(axis=1).argmax(axis=0)
+        rows = maps[row, :, every]  # (n*C, W)
+        column = rows.argmax(axis=1)
+        self.winner[self.w.block] = (row, column, every)
+        return rows[every, column].reshape(x.shape[2:])
+
+    def backward(self, dy):
+        dx = self.dx[self.w.block]
+        dx[...] = 0
+        dx.reshape(*dx.shape[:2], -1)[self.winner[self.w.block]] = dy.reshape(-1)
+        return dx

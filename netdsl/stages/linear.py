@@ -1,0 +1,40 @@
+"""A linear layer."""
+
+import numpy as np
+
+from netdsl.stages.relu import relu
+from netdsl.stages.stage import Stage
+
+
+class Linear(Stage):
+    """y = x weight + bias, then relu; weight is stored as (D, F)."""
+
+    own_output = True
+
+    def __init__(self, w, name, filters, relu=False, dx=True):
+        self.start(w)
+        self.name, self.relu, self.has_dx = name, relu, dx
+        self.weight, self.bias = w.params[name + ".weight"], w.params.get(name + ".bias")
+        self.x = [None] * len(w.sizes)
+        self.y = w.outputs(lambda n: (n, filters))
+        if w.training:
+            self.part = w.scratch("dweight", lambda n: self.weight.shape)[0]
+
+    def forward(self, x):
+        self.x[self.w.block] = x
+        y = np.matmul(x, self.weight, out=self.y[self.w.block])
+        if self.bias is not None:
+            y += self.bias
+        return relu(y, y) if self.relu else y
+
+    def backward(self, dy):
+        b = self.w.block
+        if self.relu:
+            dy *= self.y[b] > 0
+        grad = self.w.grads[self.name + ".weight"]
+        np.matmul(self.x[b].T, dy, out=grad if b == 0 else self.part)
+        if b > 0:
+            grad += self.part
+        if self.bias is not None:
+            self.add_gradient(self.name + ".bias", dy.sum(axis=0))
+        return np.matmul(dy, self.weight.T) if self.has_dx else None

@@ -1,0 +1,42 @@
+"""What the norms of each sample by itself share."""
+
+import numpy as np
+
+from netdsl.stages.layout import inside
+from netdsl.stages.stage import Stage
+
+
+class NormStage(Stage):
+    """y = weight * x_hat + bias, where the norm has them; keeps x_hat."""
+
+    own_output = True
+
+    def prepare(self, w, name, shape, eps):
+        self.start(w)
+        self.name, self.shape, self.eps = name, shape, eps
+        self.weight, self.bias = w.params.get(name + ".weight"), w.params.get(name + ".bias")
+        keep = w.arrays if w.training else lambda shape: w.scratch("x_hat", shape)
+        self.x_hat, self.y = keep(lambda n: inside(shape, n)), w.outputs(lambda n: inside(shape, n))
+        self.inv_std = [None] * len(w.sizes)
+        self.part = w.scratch("part", lambda n: (n * int(np.prod(shape)),))
+
+    def scaled(self, x_hat, y):
+        """x_hat, y (..., C)."""
+        if self.weight is None:
+            y[...] = x_hat
+        else:
+            np.multiply(x_hat, self.weight, out=y)
+        if self.bias is not None:
+            y += self.bias
+
+    def add_gradients(self, dweight, dbias):
+        if self.weight is not None:
+            self.add_gradient(self.name + ".weight", dweight)
+        if self.bias is not None:
+            self.add_gradient(self.name + ".bias", dbias)
+
+
+def is_felt(left, var):
+    """Whether of some mean so much is left, beside the deviation, that it is not rounding: the sum of many numbers
+    beside a large mean is that wrong."""
+    return (left * left > 16 * np.finfo(var.dtype).eps ** 2 * var).any()

@@ -1,0 +1,36 @@
+"""A relu with a learned slope for negative numbers."""
+
+import numpy as np
+
+from netdsl.stages.layout import inside
+from netdsl.stages.stage import Stage
+
+
+class Prelu(Stage):
+    """y = max(x, 0) + weight * min(x, 0), one weight in all or one for each channel."""
+
+    own_output = True
+
+    def __init__(self, w, name, shape):
+        self.start(w)
+        self.name, self.weight = name, w.params[name + ".weight"]
+        self.y = w.outputs(lambda n: inside(shape, n))
+        self.part = w.scratch("part", lambda n: (n * int(np.prod(shape)),))
+        self.x = [None] * len(w.sizes)
+
+    def forward(self, x):
+        self.x[self.w.block], y = x, self.y[self.w.block]
+        np.minimum(x, 0, out=y)
+        y *= self.weight
+        y += np.maximum(x, 0, out=self.part[self.w.block][: x.size].reshape(x.shape))
+        return y
+
+    def backward(self, dy):
+        x = self.x[self.w.block]
+        part = np.minimum(x, 0, out=self.part[self.w.block][: x.size].reshape(x.shape))
+        part *= dy
+        channels = part.reshape(-1, len(self.weight)).sum(axis=0) if len(self.weight) > 1 else part.sum()
+        self.add_gradient(self.name + ".weight", channels)
+        np.multiply(dy, self.weight, out=part)
+        np.copyto(dy, part, where=x <= 0)
+        return dy

@@ -1,0 +1,42 @@
+"""A relu: a stage of its own, or the end of another stage, while the numbers are in the cache."""
+
+import numpy as np
+
+from netdsl.stages.layout import long_rows
+from netdsl.stages.stage import Stage
+
+
+def relu(x, out):
+    """max(x, 0) of maps or vectors, contiguous along their samples and channels.
+
+    NumPy takes a third of the time for the maximum of two arrays that it takes for that of an array and a number.
+    """
+    rows = long_rows(x)
+    np.maximum(rows, np.zeros(rows.shape[-1], x.dtype), out=long_rows(out))
+    return out
+
+
+def stop_negative(dy, y, mask):
+    """The gradient of a relu that gave y: dy stays where y is above 0. mask: scratch, flat."""
+    mask = mask[: y.size].reshape(y.shape)
+    np.greater(y, 0, out=mask)
+    np.multiply(dy, mask, out=dy)
+
+
+class Relu(Stage):
+    """y = max(x, 0). Behind most stages that is part of them."""
+
+    own_output = True
+
+    def __init__(self, w, shape):
+        self.start(w)
+        self.y = w.outputs(lambda n: (*shape[1:], n, shape[0]) if len(shape) == 3 else (n, *shape))
+        if w.training:
+            self.mask = w.masks(shape)
+
+    def forward(self, x):
+        return relu(x, self.y[self.w.block])
+
+    def backward(self, dy):
+        stop_negative(dy, self.y[self.w.block], self.mask[self.w.block])
+        return dy

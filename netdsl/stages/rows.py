@@ -1,0 +1,25 @@
+"""Passes over the long rows of maps: in bands that stay in the cache, and sums."""
+
+import numpy as np
+
+
+def bands(x, numbers=32768):
+    """Slices of the rows of a map, of about as many numbers as several passes over them find in the cache."""
+    if x.ndim < 4:
+        return [slice(None)]
+    rows = max(1, numbers * len(x) // max(x.size, 1))
+    return [slice(i, i + rows) for i in range(0, len(x), rows)]
+
+
+def column_sums(row, channels):
+    """(..., C) flat -> (C,): a product with ones is quicker than a sum along the first axis."""
+    rows = row.reshape(-1, channels)
+    return np.dot(np.ones(len(rows), row.dtype), rows)
+
+
+def row_sums(a, b=None):
+    """a, or a * b, of maps (H, W, n, C) or vectors (n, C), summed over H -> (W*n*C,) or (n*C,)."""
+    a = a.reshape(len(a) if a.ndim == 4 else 1, -1)
+    if b is None:
+        return np.dot(np.ones(len(a), a.dtype), a)
+    return np.einsum("ij,ij->j", a, b.reshape(a.shape))

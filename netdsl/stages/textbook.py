@@ -1,0 +1,33 @@
+"""A layer by its textbook kernels, where there is no faster way."""
+
+import numpy as np
+
+from netdsl.stages.layout import from_textbook, to_textbook
+from netdsl.stages.stage import Stage
+
+
+class Textbook(Stage):
+    """A layer by its textbook kernels: maps are brought to (n, C, H, W) and back.
+
+    forward(*xs, params...) -> (y, saved), backward(dy, saved) -> (dx, grads); call: how `forward` is called.
+    """
+
+    def __init__(self, w, name, call, backward):
+        self.start(w)
+        self.name, self.call, self.kernel = name, call, backward
+        self.saved = [None] * len(w.sizes)
+
+    def forward(self, *xs):
+        y, saved = self.call(*(to_textbook(x) for x in xs))
+        self.saved[self.w.block] = saved if self.w.training else None
+        return from_textbook(y)
+
+    def backward(self, dy):
+        dx, grads = self.kernel(to_textbook(dy), self.saved[self.w.block])
+        for name, grad in grads.items():
+            full = f"{self.name}.{name}" if name else self.name
+            self.w.add_named_gradient(full, grad)
+        if isinstance(dx, tuple):
+            return tuple(np.array(from_textbook(d)) for d in dx)
+        dx = from_textbook(dx)
+        return dx if dx.flags.owndata and dx.flags.writeable else dx.copy()
