@@ -3,7 +3,7 @@
 from netdsl.ground.symbols import pair_text
 from netdsl.kernels.resample import averaging_matrix, resample, resample_adjoint
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, require_rank
-from netdsl.stages.shapes import Resample
+from netdsl.stages.resample import Resample
 
 
 def adaptive_shape(attrs, x):

@@ -7,7 +7,7 @@ from netdsl.ground.diagnostics import SpecProblem
 from netdsl.ground.symbols import plain_value
 from netdsl.layers.contract import Attr, LayerDef, StageCall, require_rank
 from netdsl.layers.rules.windows import sides_text
-from netdsl.stages.shapes import Crop
+from netdsl.stages.crop import Crop
 
 
 def crop_resolve(attrs, x):

@@ -1,7 +1,7 @@
 """`id`: passes its input on."""
 
 from netdsl.layers.contract import LayerDef, StageCall
-from netdsl.stages.shapes import Identity
+from netdsl.stages.identity import Identity
 
 
 def identity_forward(x):

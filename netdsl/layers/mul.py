@@ -5,7 +5,7 @@ import numpy as np
 from netdsl.graph.ir import show_shape
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.layers.contract import LayerDef, StageCall
-from netdsl.stages.shapes import Mul
+from netdsl.stages.mul import Mul
 
 
 def _as_rank(x, rank):

@@ -5,7 +5,7 @@ import numpy as np
 from netdsl.ground.symbols import pair_text, value_text
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, require_rank
 from netdsl.layers.rules.windows import torch_sides
-from netdsl.stages.shapes import Pad
+from netdsl.stages.pad import Pad
 
 
 def pad_shape(attrs, x):

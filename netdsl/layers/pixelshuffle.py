@@ -2,7 +2,7 @@
 
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, require_rank
-from netdsl.stages.shapes import Moved
+from netdsl.stages.moved import Moved
 
 
 def pixelshuffle_shape(attrs, x):

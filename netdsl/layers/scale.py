@@ -2,7 +2,7 @@
 
 from netdsl.graph.ir import ParamSpec
 from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text, features
-from netdsl.stages.shapes import Scale
+from netdsl.stages.scale import Scale
 
 
 def factor_shape(x):

@@ -4,7 +4,7 @@ import numpy as np
 
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, features
-from netdsl.stages.shapes import Slice
+from netdsl.stages.slice import Slice
 
 
 def slice_shape(attrs, x):

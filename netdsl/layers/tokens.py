@@ -3,7 +3,7 @@
 from netdsl.graph.ir import show_shape
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.layers.contract import LayerDef, StageCall, require_rank
-from netdsl.stages.shapes import Moved
+from netdsl.stages.moved import Moved
 
 
 def tokens_shape(attrs, x):

@@ -4,7 +4,7 @@ from netdsl.ground.diagnostics import SpecProblem
 from netdsl.ground.symbols import pair_text
 from netdsl.kernels.resample import bilinear_matrix, corner_matrix, resample, resample_adjoint
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, require_rank
-from netdsl.stages.shapes import Repeat, Resample
+from netdsl.stages.resample import Repeat, Resample
 
 
 def upsample_shape(attrs, x):

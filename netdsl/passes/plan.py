@@ -22,9 +22,9 @@ from netdsl.stages.add import Add
 from netdsl.stages.batch_norm import BatchNorm, FrozenNorm
 from netdsl.stages.convolutions import ConvStage
 from netdsl.stages.dropout import Factor
+from netdsl.stages.identity import Identity
 from netdsl.stages.max_pool import MaxPool
 from netdsl.stages.relu import Relu
-from netdsl.stages.shapes import Identity
 
 
 @cache

@@ -1,0 +1,31 @@
+"""Branches behind each other."""
+
+from netdsl.stages.layout import inside
+from netdsl.stages.stage import Stage
+
+
+class Cat(Stage):
+    """The channels of maps, the features of tokens or vectors, behind each other; shapes: those of the inputs."""
+
+    own_output = own_gradient = True
+
+    def __init__(self, w, *shapes):
+        self.start(w)
+        sizes = [shape[1] if len(shape) == 2 else shape[0] for shape in shapes]
+        ends = [sum(sizes[: i + 1]) for i in range(len(sizes))]
+        self.parts = [slice(end - size, end) for size, end in zip(sizes, ends, strict=True)]
+        self.y = w.outputs(lambda n: (*inside(shapes[0], n)[:-1], ends[-1]))
+        if w.training:
+            self.dx = [w.gradients(lambda n, shape=shape: inside(shape, n)) for shape in shapes]
+
+    def forward(self, *xs):
+        y = self.y[self.w.block]
+        for part, x in zip(self.parts, xs, strict=True):
+            y[..., part] = x
+        return y
+
+    def backward(self, dy):
+        dxs = [dx[self.w.block] for dx in self.dx]
+        for part, dx in zip(self.parts, dxs, strict=True):
+            dx[...] = dy[..., part]
+        return tuple(dxs)

@@ -1,0 +1,33 @@
+"""Numbers that only move: tokens of maps and back, channels shuffled or laid out as pixels."""
+
+from netdsl.stages.layout import inside
+from netdsl.stages.stage import Stage
+
+
+class Moved(Stage):
+    """The numbers of x, of `shape`, seen as `split` with the axes in the order `order`: that is y, of `out_shape`. In
+    `split` "n" stands for the samples; x lies as (H, W, n, C)."""
+
+    own_output = own_gradient = True
+
+    def __init__(self, w, shape, out_shape, split, order):
+        self.start(w)
+        self.split, self.order = split, order
+        self.y = w.outputs(lambda n: inside(out_shape, n))
+        if w.training:
+            self.dx = w.gradients(lambda n: inside(shape, n))
+
+    def moved(self, x, n):
+        return x.reshape([n if size == "n" else size for size in self.split]).transpose(self.order)
+
+    def forward(self, x):
+        y = self.y[self.w.block]
+        moved = self.moved(x, self.w.sizes[self.w.block])
+        y.reshape(moved.shape)[...] = moved
+        return y
+
+    def backward(self, dy):
+        dx = self.dx[self.w.block]
+        moved = self.moved(dx, self.w.sizes[self.w.block])
+        moved[...] = dy.reshape(moved.shape)
+        return dx

@@ -1,0 +1,44 @@
+"""The product of what several branches give."""
+
+import numpy as np
+
+from netdsl.stages.layout import inside
+from netdsl.stages.stage import Stage
+
+
+class Mul(Stage):
+    """The product of its inputs. What has one number where others have many counts for all of them; a vector beside
+    maps is a factor for each channel, as it lies."""
+
+    own_output = own_gradient = True
+
+    def __init__(self, w, *shapes):
+        self.start(w)
+        rank = max(map(len, shapes))
+        whole = tuple(map(max, zip(*((*s, 1, 1)[:rank] for s in shapes), strict=True)))
+        self.xs = [None] * len(w.sizes)
+        self.y = w.outputs(lambda n: inside(whole, n))
+        if w.training:
+            self.dx = [w.gradients(lambda n: inside(whole, n)) for _ in shapes]
+
+    def forward(self, *xs):
+        y = self.y[self.w.block]
+        self.xs[self.w.block] = xs
+        np.multiply(xs[0], xs[1], out=y)
+        for x in xs[2:]:
+            y *= x
+        return y
+
+    def backward(self, dy):
+        """dx = dy * (the product of the others), summed over what x counted for."""
+        xs, dxs = self.xs[self.w.block], []
+        for i, x in enumerate(xs):
+            dx = self.dx[i][self.w.block]
+            others = [other for j, other in enumerate(xs) if j != i]
+            np.multiply(dy, others[0], out=dx)
+            for other in others[1:]:
+                dx *= other
+            sizes = (*[1] * (dx.ndim - x.ndim), *x.shape)
+            many = tuple(axis for axis in range(dx.ndim) if sizes[axis] == 1 != dx.shape[axis])
+            dxs.append((dx.sum(axis=many, keepdims=True) if many else dx).reshape(x.shape))
+        return tuple(dxs)

@@ -1,0 +1,22 @@
+"""Zeros around maps."""
+
+from netdsl.stages.stage import Stage
+
+
+class Pad(Stage):
+    """Rows and columns of zeros around maps."""
+
+    def __init__(self, w, shape, padding):
+        self.start(w)
+        c, height, width = shape
+        (top, bottom), (left, right) = padding
+        self.place = (slice(top, top + height), slice(left, left + width))
+        self.y = w.zeros(lambda n: (top + height + bottom, left + width + right, n, c))
+
+    def forward(self, x):
+        y = self.y[self.w.block]
+        y[self.place] = x
+        return y
+
+    def backward(self, dy):
+        return dy[self.place]

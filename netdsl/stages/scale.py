@@ -1,0 +1,29 @@
+"""A learned factor for each channel or feature."""
+
+import numpy as np
+
+from netdsl.stages.layout import inside
+from netdsl.stages.stage import Stage
+
+
+class Scale(Stage):
+    """y = weight * x, a weight for each channel of maps, each feature of tokens or vectors."""
+
+    own_output = True
+
+    def __init__(self, w, name, shape):
+        self.start(w)
+        self.name, self.weight = name, w.params[name].reshape(-1)
+        self.x = [None] * len(w.sizes)
+        self.y = w.outputs(lambda n: inside(shape, n))
+
+    def forward(self, x):
+        self.x[self.w.block] = x
+        return np.multiply(x, self.weight, out=self.y[self.w.block])
+
+    def backward(self, dy):
+        rows, x = (a.reshape(-1, len(self.weight)) for a in (dy, self.x[self.w.block]))
+        products = np.einsum("ij,ij->j", rows, x)
+        self.add_gradient(self.name, products.reshape(self.w.grads[self.name].shape))
+        dy *= self.weight
+        return dy
