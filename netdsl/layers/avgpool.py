@@ -5,7 +5,7 @@ import numpy as np
 from netdsl.kernels.pooling import window_count, window_slices
 from netdsl.layers.contract import NO_SIDES, REQUIRED, Attr, LayerDef, StageCall, require_rank
 from netdsl.layers.rules.windows import needs_own_padding, pooling_sides, pooling_text, torch_sides
-from netdsl.stages.depthwise import AveragePool
+from netdsl.stages.average_pool import AveragePool
 
 
 def avgpool_resolve(attrs, x):

@@ -11,7 +11,7 @@ from netdsl.layers.rules.convolution_costs import bilinear_cost, fourier_points,
 from netdsl.layers.rules.windows import are_even, given_sides, sides_text, torch_sides
 from netdsl.stages.bilinear import BilinearConv, fourier, winograd
 from netdsl.stages.convolutions import PatchConv, PointConv, RowConv
-from netdsl.stages.depthwise import DepthConv
+from netdsl.stages.depth_conv import DepthConv
 from netdsl.stages.grouped import GroupedConv
 from netdsl.stages.winograd_rows import WinogradRows
 

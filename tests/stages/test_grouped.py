@@ -6,7 +6,7 @@ from fast_twins import assert_twins
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netdsl.stages.depthwise import meetings, reach
+from netdsl.stages.windows import meetings, reach
 
 SIZES = st.tuples(st.integers(1, 17), st.integers(1, 17))
 BEHIND = ["", " -> bn", " -> relu", " -> bn -> relu6", " -> tanh"]
