@@ -9,10 +9,13 @@ from netdsl.kernels.windows import windows, windows_adjoint
 from netdsl.layers.contract import NO_SIDES, REQUIRED, Attr, LayerDef, StageCall, call_text, require_rank
 from netdsl.layers.rules.convolution_costs import bilinear_cost, fourier_points, patch_cost, rows_cost
 from netdsl.layers.rules.windows import are_even, given_sides, sides_text, torch_sides
-from netdsl.stages.bilinear import BilinearConv, fourier, winograd
-from netdsl.stages.convolutions import PatchConv, PointConv, RowConv
+from netdsl.stages.bilinear import fourier, winograd
+from netdsl.stages.bilinear_conv import BilinearConv
 from netdsl.stages.depth_conv import DepthConv
-from netdsl.stages.grouped import GroupedConv
+from netdsl.stages.grouped_conv import GroupedConv
+from netdsl.stages.patch_conv import PatchConv
+from netdsl.stages.point_conv import PointConv
+from netdsl.stages.row_conv import RowConv
 from netdsl.stages.winograd_rows import WinogradRows
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from netdsl.kernels.stable import erf
 from netdsl.layers.contract import LayerDef, StageCall
-from netdsl.stages.activations import Gelu
+from netdsl.stages.gelu import Gelu
 
 
 def gelu_forward(x):

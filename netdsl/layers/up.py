@@ -4,7 +4,7 @@ from netdsl.ground.symbols import pair_text
 from netdsl.kernels.transposed import transposed_backward, transposed_forward
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, require_rank
 from netdsl.layers.rules.transposed import transposed_macs, transposed_options, transposed_params, transposed_shape
-from netdsl.stages.transposed import TransposedConv
+from netdsl.stages.transposed_conv import TransposedConv
 
 
 def up_resolve(attrs, x):

@@ -20,7 +20,7 @@ from netdsl.layers.contract import StageCall
 from netdsl.passes.choose_algorithms import Choice, cheapest
 from netdsl.stages.add import Add
 from netdsl.stages.batch_norm import BatchNorm, FrozenNorm
-from netdsl.stages.convolutions import ConvStage
+from netdsl.stages.conv_stage import ConvStage
 from netdsl.stages.dropout import Factor
 from netdsl.stages.identity import Identity
 from netdsl.stages.max_pool import MaxPool

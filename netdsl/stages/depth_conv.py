@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from netdsl.stages.convolutions import ConvStage
+from netdsl.stages.conv_stage import ConvStage
 from netdsl.stages.layout import long_rows
 from netdsl.stages.windows import Windows, windows_backward, windows_forward
 

@@ -14,7 +14,7 @@ and stride 2. Along W the columns are sorted by their number modulo the stride, 
 import numpy as np
 
 from netdsl.stages.bilinear import product, toom_cook
-from netdsl.stages.convolutions import ConvStage
+from netdsl.stages.conv_stage import ConvStage
 
 
 def strided_toom_cook(tile, taps, stride, dtype):

@@ -16,11 +16,14 @@ from netdsl.layers.contract import NO_SIDES
 from netdsl.layers.conv import conv_backward, conv_forward
 from netdsl.layers.pool import pool_backward, pool_forward, pool_resolve
 from netdsl.stages.batch_norm import BatchNorm
-from netdsl.stages.bilinear import BilinearConv, fourier, winograd
-from netdsl.stages.convolutions import PatchConv, PointConv, RowConv
+from netdsl.stages.bilinear import fourier, winograd
+from netdsl.stages.bilinear_conv import BilinearConv
 from netdsl.stages.input import Input
 from netdsl.stages.max_pool import MaxPool
+from netdsl.stages.patch_conv import PatchConv
+from netdsl.stages.point_conv import PointConv
 from netdsl.stages.relu import Relu
+from netdsl.stages.row_conv import RowConv
 from netdsl.stages.stage import Stages
 from netdsl.stages.winograd_rows import WinogradRows
 from netdsl.targets.fast.network import FastNetwork

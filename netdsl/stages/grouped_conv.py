@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from netdsl.stages.convolutions import ConvStage
+from netdsl.stages.conv_stage import ConvStage
 
 
 class GroupedConv(ConvStage):

@@ -1,0 +1,215 @@
+"""Convolution with stride 1 by constant matrices: Winograd's, or the Fourier transform's (stages/bilinear.py)."""
+
+import numpy as np
+
+from netdsl.stages.bilinear import from_points, from_points_over, product, to_points
+from netdsl.stages.conv_stage import ConvStage
+
+
+class BilinearConv(ConvStage):
+    """Convolution with stride 1 by constant matrices; keeps the transformed input for the gradient of the weights.
+
+    algorithm: what makes the matrices, `winograd` or `fourier`. tile: outputs of a tile along each axis, 0 for the
+    whole plane at once, with the padding in the matrices. Rows of tiles go through all three steps in bands, as many
+    as stay in the cache.
+    """
+
+    is_local = False
+    band_bytes = 1 << 20
+
+    def __init__(
+        self,
+        w,
+        name,
+        shape,
+        filters,
+        kernel_size,
+        padding,
+        algorithm,
+        tile=0,
+        adds_bias=True,
+        dx=True,
+        norm=None,
+        relu=False,
+    ):
+        self.prepare(w, name, shape, filters, kernel_size, (1, 1), padding, (1, 1), adds_bias, dx, norm, relu)
+        assert not tile or tile >= max(kernel_size) - 1, f"tiles of {tile} meet more than their neighbours"
+        self.tile = tile
+        before = tuple(side for side, _ in padding)
+        self.tx, self.tw, self.ty = w.constants(algorithm, tile, shape[1:], self.out_size, kernel_size, before)
+        self.tw_t = np.ascontiguousarray(self.tw.T)
+        c, f, points = shape[0], filters, self.tx.points
+        rows, columns = self.grid = tuple(-(-o // tile) for o in self.out_size) if tile else (1, 1)
+        self.bands = []
+        for n in w.sizes:
+            bytes_of_row = points * columns * n * (c + f) * w.dtype.itemsize
+            count = min(rows, max(1, round(rows * bytes_of_row / self.band_bytes), 1))
+            count = min(count, max(1, rows * columns * n // 64))
+            self.bands.append([slice(i * rows // count, (i + 1) * rows // count) for i in range(count)])
+        longest = [max(band.stop - band.start for band in bands) for bands in self.bands]
+        at_work = dict(zip(w.sizes, longest, strict=True))
+        self.is_rowwise = bool(tile) and self.tx.num_pairs == 0
+
+        def at_points(count, channels):
+            return count * columns * channels + 32  # rows that are not a multiple of 4096 bytes apart
+
+        wide = columns * max(self.tx.length * self.tx.width * c, self.ty.length * self.ty.width * f)
+        self.middle = w.scratch("middle", lambda n: (at_work[n] * n * wide,))
+        self.u = w.shared((name, "u"), (points, c * f))
+        size = tuple(g * tile for g in self.grid) if tile else self.out_size
+        self.y = w.outputs(lambda n: (*size, n, f))
+        if tile:
+            whole = tuple((g - 1) * tile + k for g, k in zip(self.grid, (self.tx.height, self.tx.width), strict=True))
+            self.padded = w.frame(lambda n: (*whole, n, c), (*before, *shape[1:]))
+        if w.training:
+            self.v = w.arrays(lambda n: (points, at_points(rows * n, c)))
+            self.z = w.scratch("z", lambda n: (points, at_points(rows * n, f)))
+            self.channels_at_once = max(1, min(c, (1 << 20) // (points * f)))
+            self.du = w.scratch("du", lambda n: (points, self.channels_at_once * f))[0]
+            self.grad = w.grads[name + ".weight"].reshape(-1, c * f)
+            self.grad_part = w.scratch("dweight", lambda n: self.grad.shape)[0]
+            self.dv = w.scratch("v", lambda n: (points, at_points(at_work[n] * n, c)))
+            self.dy = w.frame(lambda n: (*size, n, f), (0, 0, *self.out_size)) if size != self.out_size else None
+            self.dx = w.gradients(lambda n: (*(whole if tile else shape[1:]), n, c))
+            if tile:
+                columns_of_row = whole[1] if self.is_rowwise else columns * self.tx.width
+                self.dtiles = w.scratch("tiles", lambda n: (at_work[n] * self.tx.height * columns_of_row * n * c,))
+        else:
+            self.v = w.scratch("v", lambda n: (points, at_points(at_work[n] * n, c)))
+        self.m = w.scratch("m", lambda n: (points, at_points(at_work[n] * n, f)))
+
+    def refresh(self):
+        """Transform this worker's part of the weights."""
+        self.fold()
+        c, f = self.channels, self.filters
+        begin, end = self.w.part(c * f)
+        weight = self.weight.reshape(-1, c * f)[:, begin:end]
+        if self.norm is not None:
+            weight = weight * np.resize(self.scale, c * f)[begin:end]
+        product(self.tw, weight, self.u[:, begin:end])
+
+    def forward(self, x, plus=None):
+        """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
+        b, n = self.w.block, x.shape[2]
+        c, f, middle, y = self.channels, self.filters, self.middle[b], self.y[b]
+        u = self.u.reshape(-1, c, f)
+        if self.tile:
+            (top, _), (left, _) = self.padding
+            padded = self.padded[b]
+            padded[top : top + x.shape[0], left : left + x.shape[1]] = x
+            x = padded
+        for band in self.bands[b]:
+            count = (band.stop - band.start) * self.grid[1]
+            first = band.start * self.grid[1] if self.w.training else 0
+            v = self.v[b][:, first * n * c : (first + count) * n * c]
+            m = self.m[b][:, : count * n * f]
+            to_points(self.tx, self.tiles_of(x, band), middle, v.reshape(-1, count, n * c))
+            np.matmul(v.reshape(-1, count * n, c), u, out=m.reshape(-1, count * n, f))
+            from_points(self.ty, m.reshape(-1, count, n * f), middle, self.out_tiles(y, band))
+            rows = slice(band.start * self.tile, band.stop * self.tile) if self.tile else slice(None)
+            self.with_bias(
+                y[rows, : self.out_size[1]][: self.out_size[0] - (rows.start or 0)],
+                plus if plus is None else plus[rows],
+            )
+        return y[: self.out_size[0], : self.out_size[1]]
+
+    def tiles_of(self, x, band):
+        """The tiles that rows of x (H, W, n, C), padded, fall into, as `to_points` takes them."""
+        if not self.tile:
+            return x.reshape(1, 1, x.shape[0], -1)
+        row, column, _, one = x.strides
+        q = x.shape[2] * x.shape[3]
+        start = x[band.start * self.tile :]
+        if self.is_rowwise:
+            shape, strides = (self.tx.height, x.shape[1] * q), (row, one)
+        else:
+            shape, strides = (self.grid[1], self.tx.height, self.tx.width * q), (column * self.tile, row, one)
+        shape, strides = (band.stop - band.start, *shape), (row * self.tile, *strides)
+        return np.lib.stride_tricks.as_strided(start, shape, strides)
+
+    def out_tiles(self, y, band):
+        """y (I*h, J*w, n, F) -> a view of the tiles in a band of rows, (I, J, h, w*n*F)."""
+        if not self.tile:
+            return y.reshape(1, 1, y.shape[0], -1)
+        part = y[band.start * self.tile : band.stop * self.tile]
+        return part.reshape(-1, self.tile, self.grid[1], self.tile * y.shape[2] * y.shape[3]).transpose(0, 2, 1, 3)
+
+    def backward(self, dy):
+        """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
+        b, n = self.w.block, dy.shape[2]
+        c, f, middle, points = self.channels, self.filters, self.middle[b], self.tx.points
+        u = self.u.reshape(points, c, f).transpose(0, 2, 1)
+        self.bias_gradient(dy)
+        if self.dy is not None:
+            self.dy[b][: dy.shape[0], : dy.shape[1]] = dy
+            dy = self.dy[b]
+        for band in self.bands[b]:
+            count = (band.stop - band.start) * self.grid[1]
+            first = band.start * self.grid[1]
+            z = self.z[b][:, first * n * f : (first + count) * n * f]
+            to_points(self.ty, self.out_tiles(dy, band), middle, z.reshape(points, count, n * f))
+            if self.has_dx:
+                dv = self.dv[b][:, : count * n * c]
+                z = z.reshape(points, count * n, f)
+                np.matmul(z, u, out=dv.reshape(points, count * n, c))
+                self.add_dx(dv.reshape(points, count, n * c), band)
+        v, z = self.v[b][:, :-32].reshape(points, -1, c), self.z[b][:, :-32].reshape(points, -1, f)
+        self.add_weight_gradient(v, z)
+        if not self.has_dx:
+            return None
+        dx = self.dx[b]
+        if not self.tile:
+            return dx
+        (top, _), (left, _) = self.padding
+        return dx[top : top + self.shape[1], left : left + self.shape[2]]
+
+    def add_weight_gradient(self, v, z):
+        """v (points, M, C), z (points, M, F) -> their products, back from the points; some channels at a time, so that
+        those stay in the cache."""
+        points, f = len(v), self.filters
+        for begin in range(0, self.channels, self.channels_at_once):
+            part = v[:, :, begin : begin + self.channels_at_once]
+            du = self.du[:, : part.shape[2] * f]
+            np.matmul(part.transpose(0, 2, 1), z, out=du.reshape(points, -1, f))
+            place = slice(begin * f, (begin + part.shape[2]) * f)
+            if self.w.block == 0:
+                product(self.tw_t, du, self.grad[:, place])
+            else:
+                rest = self.grad_part[:, place]
+                product(self.tw_t, du, rest)
+                self.grad[:, place] += rest
+
+    def add_dx(self, dv, band):
+        """What a band of tiles sends back to x; its first rows overlap with the last ones of the band before."""
+        b, tile, s = self.w.block, self.tile, self.tx
+        dx, middle, q = self.dx[b], self.middle[b], dv.shape[2]
+        if not tile:
+            from_points(s, dv, middle, dx.reshape(1, 1, s.height, -1))
+            return
+        rows, columns = band.stop - band.start, self.grid[1]
+        if self.is_rowwise:
+            tiles = self.dtiles[b][: rows * s.height * dx.shape[1] * q].reshape(rows, s.height, -1)
+            from_points_over(s, dv, tile, middle, tiles)
+        else:
+            apart = self.dtiles[b][: rows * columns * s.height * s.width * q].reshape(rows, columns, s.height, -1)
+            from_points(s, dv, middle, apart)
+            tiles = self.joined(apart, middle, q)
+        over, begin = s.height - tile, band.start * tile
+        dx = dx.reshape(len(dx), -1)
+        if begin:
+            tiles[0, :over] += dx[begin : begin + over]
+        tiles[1:, :over] += tiles[:-1, tile:]
+        dx[begin : begin + rows * tile].reshape(rows, tile, -1)[...] = tiles[:, :tile]
+        dx[begin + rows * tile : begin + rows * tile + over] = tiles[-1, tile:]
+
+    def joined(self, tiles, middle, q):
+        """Tiles of a row that overlap, (I, J, h, w*Q), added up to rows (I, h, columns*Q)."""
+        tile, s = self.tile, self.tx
+        over = (s.width - tile) * q
+        tiles[:, 1:, :, :over] += tiles[:, :-1, :, tile * q :]
+        rows, columns = tiles.shape[:2]
+        out = middle[: rows * s.height * (columns * tile * q + over)].reshape(rows, s.height, -1)
+        main = out[:, :, : columns * tile * q].reshape(rows, s.height, columns, tile * q)
+        main[...] = tiles[:, :, :, : tile * q].swapaxes(1, 2)
+        out[:, :, columns * tile * q :] = tiles[:, -1, :, tile * q :]
+        return out

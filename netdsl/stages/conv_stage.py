@@ -1,0 +1,98 @@
+"""What all convolutions share as stages. Weights are stored as (Kh, Kw, C, F)."""
+
+import numpy as np
+
+from netdsl.stages.layout import long_rows
+from netdsl.stages.relu import relu, stop_negative
+from netdsl.stages.rows import bands, column_sums, row_sums
+from netdsl.stages.stage import Stage
+
+
+class ConvStage(Stage):
+    """A convolution of x (H, W, n, C) to y (Ho, Wo, n, F).
+
+    shape (C, H, W) of x; padding ((top, bottom), (left, right)). adds_bias: False where the next stage adds it.
+    dx: whether anything needs the gradient by x. norm: (name, eps) of a batch norm that follows; at inference it is
+    part of the weights and the bias. relu: ends in one. is_local: whether every number of y comes from its own window
+    alone; fast algorithms mix those of a tile.
+    """
+
+    own_output = own_gradient = is_local = True
+
+    def prepare(self, w, name, shape, filters, kernel_size, stride, padding, dilation, adds_bias, dx, norm, relu=False):
+        self.start(w)
+        self.name, self.shape, self.channels, self.filters = name, shape, shape[0], filters
+        self.kernel_size, self.stride, self.padding, self.dilation = kernel_size, stride, padding, dilation
+        self.adds_bias, self.has_dx, self.relu = adds_bias, dx, relu
+        self.norm = None if w.training else norm
+        self.out_size = tuple(
+            (size + sum(sides) - d * (k - 1) - 1) // s + 1
+            for size, sides, d, k, s in zip(shape[1:], padding, dilation, kernel_size, stride, strict=True)
+        )
+        if relu and w.training:
+            self.mask = w.masks((filters, *self.out_size))
+        self.weight = w.params[name + ".weight"]
+        self.bias = w.params.get(name + ".bias")
+        if self.norm is not None:
+            self.scale, self.bias = np.ones(filters, w.dtype), np.zeros(filters, w.dtype)
+        elif self.bias is None:
+            self.adds_bias = False
+
+    def fold(self):
+        """At inference: the scale and the bias that the batch norm behind this layer leaves to it."""
+        if self.norm is None:
+            return
+        name, eps = self.norm
+        buffers, params = self.w.network.buffers, self.w.params
+        mean, var = buffers[name + ".running_mean"], buffers[name + ".running_var"]
+        np.divide(1, np.sqrt(var + eps), out=self.scale)
+        if name + ".weight" in params:
+            self.scale *= params[name + ".weight"]
+        own = params.get(self.name + ".bias")
+        np.multiply(self.scale, -mean if own is None else own - mean, out=self.bias)
+        if name + ".bias" in params:
+            self.bias += params[name + ".bias"]
+
+    def refresh(self):
+        """The weights that this worker computes with."""
+        self.fold()
+        if self.norm is not None:
+            self.weight = self.w.params[self.name + ".weight"] * self.scale
+
+    def with_bias(self, y, plus=None, has_bias=False):
+        """Bias, if y has none yet, another map of that shape, and relu on y (rows, Wo, n, F), in place."""
+        adds_bias = self.adds_bias and not has_bias
+        if not adds_bias and not self.relu and plus is None:
+            return y
+        rows = long_rows(y)
+        bias = np.resize(self.bias, rows.shape[2]) if adds_bias else None
+        for band in bands(y):
+            if bias is not None:
+                rows[band] += bias
+            if plus is not None:
+                y[band] += plus[band]
+            if self.relu:
+                relu(y[band], y[band])
+        return y
+
+    def bias_gradient(self, dy):
+        """The relu's gradient, in place, and that of the bias."""
+        b = self.w.block
+        sums = 0
+        for band in bands(dy):
+            if self.relu:
+                stop_negative(dy[band], self.y[b][: len(dy), : dy.shape[1]][band], self.mask[b])
+            if self.adds_bias:
+                sums = sums + row_sums(dy[band])
+        if self.adds_bias:
+            self.add_gradient(self.name + ".bias", column_sums(sums, self.filters))
+
+    def add_weight_gradient(self, rows, dy):
+        """rows (M, K), dy (M, F) -> the gradient of the weights (K, F) of this block, added to that of those before."""
+        grad = self.grad_rows
+        if self.w.block == 0 and not self.has_gradient:
+            np.matmul(rows.T, dy, out=grad)
+        else:
+            np.matmul(rows.T, dy, out=self.grad_part)
+            grad += self.grad_part
+        self.has_gradient = True

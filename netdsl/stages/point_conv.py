@@ -1,0 +1,80 @@
+"""The 1x1 convolution."""
+
+import numpy as np
+
+from netdsl.stages.conv_stage import ConvStage
+
+
+class PointConv(ConvStage):
+    """A 1x1 convolution: one matrix product over the channels of every pixel."""
+
+    def __init__(
+        self,
+        w,
+        name,
+        shape,
+        filters,
+        stride=(1, 1),
+        padding=((0, 0), (0, 0)),
+        adds_bias=True,
+        dx=True,
+        norm=None,
+        relu=False,
+    ):
+        self.prepare(w, name, shape, filters, (1, 1), stride, padding, (1, 1), adds_bias, dx, norm, relu)
+        ho, wo = self.out_size
+        self.y = w.outputs(lambda n: (ho, wo, n, filters))
+        self.x = [None] * len(w.sizes)
+        self.picks = stride != (1, 1) or padding != ((0, 0), (0, 0))
+        if self.picks:
+            self.picked = w.zeros(lambda n: (ho, wo, n, shape[0]))
+        if w.training:
+            self.grad_rows = w.grads[name + ".weight"].reshape(shape[0], filters)
+            self.grad_part = w.scratch("dweight", lambda n: (shape[0], filters))[0]
+            if self.picks:
+                self.dx = w.scratch("dx", lambda n: (ho, wo, n, shape[0]))
+                self.dx_whole = w.gradients(lambda n: (*shape[1:], n, shape[0]))
+            else:
+                self.dx = w.gradients(lambda n: (ho, wo, n, shape[0]))
+
+    def forward(self, x, plus=None):
+        """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
+        b = self.w.block
+        if self.picks:
+            inside, outside = self.places()
+            self.picked[b][outside] = x[inside]
+            x = self.picked[b]
+        self.x[b] = x
+        y = self.y[b]
+        np.matmul(x.reshape(-1, self.channels), self.weight.reshape(self.channels, -1), out=y.reshape(-1, self.filters))
+        return self.with_bias(y, plus)
+
+    def places(self):
+        """Which pixels of x are read, and which of y have one: the others see padding."""
+        inside, outside = [], []
+        for size, (before, _), s, out in zip(self.shape[1:], self.padding, self.stride, self.out_size, strict=True):
+            first = -(-before // s)
+            last = min(out - 1, (size - 1 + before) // s)
+            inside.append(slice(first * s - before, last * s - before + 1, s))
+            outside.append(slice(first, last + 1))
+        return tuple(inside), tuple(outside)
+
+    def backward(self, dy):
+        """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
+        b = self.w.block
+        self.bias_gradient(dy)
+        self.has_gradient = False
+        rows = dy.reshape(-1, self.filters)
+        self.add_weight_gradient(self.x[b].reshape(-1, self.channels), rows)
+        if not self.has_dx:
+            return None
+        dx = self.dx[b]
+        weight = self.weight.reshape(self.channels, -1)
+        np.matmul(rows, weight.T, out=dx.reshape(-1, self.channels))
+        if not self.picks:
+            return dx
+        inside, outside = self.places()
+        whole = self.dx_whole[b]
+        whole[...] = 0
+        whole[inside] = dx[outside]
+        return whole
