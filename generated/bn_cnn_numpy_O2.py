@@ -47,12 +47,7 @@ CHUNK = 16384
 class Stage:
     """What the stages of one worker have in common. A stage has forward and, in training, backward; `refresh` makes
     what it derives from its params, before a batch.
-
-    own_output, own_gradient: whether what forward and backward give is always an array of the stage's own, made by
-    `outputs` and `gradients` of the worker; else it may be what they were given, or a view of it.
     """
-
-    own_output = own_gradient = False
 
     def start(self, w):
         self.w = w
@@ -72,8 +67,6 @@ class Stage:
 
 class Input(Stage):
     """The network's input, (n, C, H, W) -> (H, W, n, C)."""
-
-    own_output = True
 
     def __init__(self, w, shape):
         self.start(w)
@@ -134,11 +127,8 @@ class ConvStage(Stage):
 
     shape (C, H, W) of x; padding ((top, bottom), (left, right)). adds_bias: False where the next stage adds it.
     dx: whether anything needs the gradient by x. norm: (name, eps) of a batch norm that follows; at inference it is
-    part of the weights and the bias. relu: ends in one. is_local: whether every number of y comes from its own window
-    alone; fast algorithms mix those of a tile.
+    part of the weights and the bias. relu: ends in one.
     """
-
-    own_output = own_gradient = is_local = True
 
     def prepare(self, w, name, shape, filters, kernel_size, stride, padding, dilation, adds_bias, dx, norm, relu=False):
         self.start(w)
@@ -325,8 +315,6 @@ class BatchNorm(Stage):
     x is a map or a vector. Both passes need sums over the whole batch: they are generators that wait for them. Where
     the mean is large it is taken out before anything is summed: the digits that count would not outlive a sum with it.
     """
-
-    own_output = True
 
     def __init__(self, w, name, shape, eps=1e-5, momentum=0.1, relu=False):
         self.start(w)
@@ -553,7 +541,6 @@ class WinogradRows(ConvStage):
     backward pass. That transforms the input once more: it takes no longer than to keep all of it in memory.
     """
 
-    is_local = False
     strip_numbers = 1 << 14
 
     def __init__(
@@ -733,8 +720,6 @@ class MaxPool(Stage):
     Every dy goes to the first maximum of its window. shape (C, H, W) of x.
     """
 
-    own_output = own_gradient = True
-
     def __init__(
         self, w, shape, kernel_size, stride, padding=((0, 0), (0, 0)), dilation=(1, 1), conv=None, relu=False, dx=True
     ):
@@ -882,8 +867,6 @@ class Factor(Stage):
 class Flatten(Stage):
     """(H, W, n, C) -> (n, C*H*W), PyTorch's order."""
 
-    own_output = own_gradient = True
-
     def __init__(self, w, shape):
         self.start(w)
         c, height, width = shape
@@ -908,8 +891,6 @@ class Flatten(Stage):
 
 class Linear(Stage):
     """y = x weight + bias, then relu; weight is stored as (D, F)."""
-
-    own_output = True
 
     def __init__(self, w, name, filters, relu=False, dx=True):
         self.start(w)
@@ -947,8 +928,6 @@ def inside(shape, n):
 
 class FrozenNorm(Stage):
     """A batch norm at inference: y = scale * x + shift, by the statistics of the training; then relu."""
-
-    own_output = True
 
     def __init__(self, w, name, shape, eps=1e-5, relu=False):
         self.start(w)

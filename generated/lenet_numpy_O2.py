@@ -41,12 +41,7 @@ CHUNK = 16384
 class Stage:
     """What the stages of one worker have in common. A stage has forward and, in training, backward; `refresh` makes
     what it derives from its params, before a batch.
-
-    own_output, own_gradient: whether what forward and backward give is always an array of the stage's own, made by
-    `outputs` and `gradients` of the worker; else it may be what they were given, or a view of it.
     """
-
-    own_output = own_gradient = False
 
     def start(self, w):
         self.w = w
@@ -66,8 +61,6 @@ class Stage:
 
 class Input(Stage):
     """The network's input, (n, C, H, W) -> (H, W, n, C)."""
-
-    own_output = True
 
     def __init__(self, w, shape):
         self.start(w)
@@ -128,11 +121,8 @@ class ConvStage(Stage):
 
     shape (C, H, W) of x; padding ((top, bottom), (left, right)). adds_bias: False where the next stage adds it.
     dx: whether anything needs the gradient by x. norm: (name, eps) of a batch norm that follows; at inference it is
-    part of the weights and the bias. relu: ends in one. is_local: whether every number of y comes from its own window
-    alone; fast algorithms mix those of a tile.
+    part of the weights and the bias. relu: ends in one.
     """
-
-    own_output = own_gradient = is_local = True
 
     def prepare(self, w, name, shape, filters, kernel_size, stride, padding, dilation, adds_bias, dx, norm, relu=False):
         self.start(w)
@@ -309,8 +299,6 @@ class MaxPool(Stage):
 
     Every dy goes to the first maximum of its window. shape (C, H, W) of x.
     """
-
-    own_output = own_gradient = True
 
     def __init__(
         self, w, shape, kernel_size, stride, padding=((0, 0), (0, 0)), dilation=(1, 1), conv=None, relu=False, dx=True
@@ -522,7 +510,6 @@ class BilinearConv(ConvStage):
     as stay in the cache.
     """
 
-    is_local = False
     band_bytes = 1 << 20
 
     def __init__(
@@ -814,8 +801,6 @@ def fourier(tile, in_size, out_size, kernel_size, before, dtype):
 class Flatten(Stage):
     """(H, W, n, C) -> (n, C*H*W), PyTorch's order."""
 
-    own_output = own_gradient = True
-
     def __init__(self, w, shape):
         self.start(w)
         c, height, width = shape
@@ -840,8 +825,6 @@ class Flatten(Stage):
 
 class Linear(Stage):
     """y = x weight + bias, then relu; weight is stored as (D, F)."""
-
-    own_output = True
 
     def __init__(self, w, name, filters, relu=False, dx=True):
         self.start(w)

@@ -1,7 +1,5 @@
 """A network of one layer, computed by one of its stages or by its textbook kernel."""
 
-import inspect
-
 import numpy as np
 from worst_order import worst
 
@@ -21,13 +19,13 @@ class Alone(FastNetwork):
         self.in_order = in_order
         self.node, self.stage_call, self.dtype = net.graph.nodes[0], call, np.dtype(dtype)
         self.input_shape, self.logits_shape = net.graph.input_shape, net.graph.output_shape
-        self.waits = inspect.isgeneratorfunction(call.kernel.forward)
+        self.waits = call.kernel.can.waits
         model = net.build(dtype=dtype)
         self.start(model.params, model.buffers, np.random.default_rng(0), 2, "threads")
 
     def train_stages(self, w):
         s, call = Stages(), self.stage_call
-        name = [self.node.name] if "name" in inspect.signature(call.kernel).parameters else []
+        name = [self.node.name] if call.kernel.can.is_named else []
         s.one = call.kernel(w, *name, *call.arguments, **call.options)
         return s
 

@@ -45,6 +45,7 @@ from netdsl.graph.ir import ParamSpec, Shape, show_shape
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.ground.symbols import value_text
 from netdsl.stages.pointwise import Pointwise
+from netdsl.stages.stage import Stage
 
 Attrs = Mapping[str, object]
 Kind = Literal["int", "pair", "sides", "size", "float", "word"]
@@ -91,10 +92,10 @@ class Attr:
 @dataclass(frozen=True)
 class StageCall:
     """A stage that computes a layer fast (stages/stage.py): its class and the arguments behind the worker and, where
-    the constructor has a `name`, the layer's name. costs: estimated nanoseconds for a sample, of a training step and
-    at inference."""
+    the class says that it `is_named` (stages/can.py), the layer's name. costs: estimated nanoseconds for a sample, of a
+    training step and at inference."""
 
-    kernel: type
+    kernel: type[Stage]
     arguments: tuple[object, ...] = ()
     options: Mapping[str, object] = field(default_factory=dict)
     costs: tuple[float, float] = (0.0, 0.0)

@@ -20,7 +20,7 @@ def cheapest(ways: Sequence[StageCall], training: bool) -> StageCall:
 def direct(ways: Sequence[StageCall], training: bool) -> StageCall:
     """The cheapest way in which every number of the output comes from its own window alone (-O1): a NaN or an outlier
     stays where it is, and zeros stay zeros."""
-    return cheapest([way for way in ways if getattr(way.kernel, "is_local", True)], training)
+    return cheapest([way for way in ways if way.kernel.can.is_local], training)
 
 
 def chosen(answers: Mapping[str, str]) -> Choice:

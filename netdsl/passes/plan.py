@@ -1,18 +1,15 @@
 """A graph as a list of stages: `plan` gives every node the stage its layer offers, then joins them.
 
-What a stage can take over is what its constructor has an argument for: `relu` (it can end in one), `conv` (it can add
-that convolution's bias), `norm` (a batch norm can become part of its weights), `dx` (it can leave out the gradient by
-its input). A stage whose passes are generators waits for the whole batch there.
+What a stage can take over or leave out, it says itself: `can` of its class (stages/can.py).
 
 Every pass is pure, Plan -> Plan, and changes no number but by rounding; its docstring says why that is so.
 """
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cached_property
 
 from netdsl.graph.ir import Graph, Node
 from netdsl.layers import layer_of
@@ -20,16 +17,12 @@ from netdsl.layers.contract import StageCall
 from netdsl.passes.choose_algorithms import Choice, cheapest
 from netdsl.stages.add import Add
 from netdsl.stages.batch_norm import BatchNorm, FrozenNorm
-from netdsl.stages.conv_stage import ConvStage
-from netdsl.stages.dropout import Factor
-from netdsl.stages.identity import Identity
-from netdsl.stages.max_pool import MaxPool
+from netdsl.stages.can import Can
 from netdsl.stages.relu import Relu
+from netdsl.stages.stage import Stage
 
-
-@cache
-def _arguments(kernel: type) -> tuple[str, ...]:
-    return tuple(inspect.signature(kernel).parameters)
+TEXTBOOK = Can(is_named=True)
+"""What a stage of textbook kernels can do."""
 
 
 @dataclass(frozen=True)
@@ -49,28 +42,21 @@ class Planned:
     memory: int | None = None
 
     @property
-    def kernel(self) -> type | None:
+    def kernel(self) -> type[Stage] | None:
         return None if self.call is None else self.call.kernel
 
     @property
-    def waits(self) -> bool:
-        return self.kernel is not None and inspect.isgeneratorfunction(self.kernel.forward)
-
-    @property
-    def is_conv(self) -> bool:
-        return self.kernel is not None and issubclass(self.kernel, ConvStage)
+    def can(self) -> Can:
+        return TEXTBOOK if self.kernel is None else self.kernel.can
 
     @property
     def adds_bias(self) -> bool:
         """Whether it is a convolution that has something to add: a bias, or what a batch norm left."""
-        return self.is_conv and ("norm" in self.options or any(p.name == "bias" for p in self.node.params))
+        return self.can.is_conv and ("norm" in self.options or any(p.name == "bias" for p in self.node.params))
 
     @property
     def options(self) -> dict[str, object]:
         return {} if self.call is None else dict(self.call.options)
-
-    def takes(self, argument: str) -> bool:
-        return self.kernel is not None and argument in _arguments(self.kernel)
 
     def set(self, **options: object) -> Planned:
         assert self.call is not None, self.node.name
@@ -88,7 +74,7 @@ class Plan:
 
     @property
     def waits(self) -> bool:
-        return self.training and any(stage.waits for stage in self.stages)
+        return self.training and any(stage.can.waits for stage in self.stages)
 
     @cached_property
     def _makers(self) -> dict[int, Planned]:
@@ -97,11 +83,11 @@ class Plan:
     @cached_property
     def _readers(self) -> dict[int, list[Planned]]:
         """Of each value the stages that read it, a stage as often as it does."""
-        found: dict[int, list[Planned]] = {}
+        readers: dict[int, list[Planned]] = {}
         for stage in self.stages:
             for value in stage.inputs:
-                found.setdefault(value, []).append(stage)
-        return found
+                readers.setdefault(value, []).append(stage)
+        return readers
 
     def maker(self, value: int) -> Planned | None:
         """The stage that makes a value; None for the network's input."""
@@ -170,20 +156,20 @@ def plan(graph: Graph, until: int, count: int, training: bool, choose: Choice = 
         calls = offer(node.attrs, *graph.input_shapes(node)) if offer else ()
         call = choose(calls, training) if calls else None
         stages.append(Planned(node, node.inputs, index + 1, call, (node.name,)))
-    found = Plan(graph, tuple(stages), until, training)
+    planned = Plan(graph, tuple(stages), until, training)
     for each in TRAINING if training else INFERENCE:
-        found = each(found)
-    return found
+        planned = each(planned)
+    return planned
 
 
 def leave_out_identity(plan: Plan) -> Plan:
     """What gives its input as it is: `id`, and at inference the dropouts. Whoever reads it reads what it read."""
-    idle = (Identity,) if plan.training else (Identity, Factor)
+    idle = ("always",) if plan.training else ("always", "at inference")
     given: dict[int, int] = {}
     stages = []
     for stage in plan.stages:
         inputs = tuple(given.get(value, value) for value in stage.inputs)
-        if stage.kernel in idle:
+        if stage.can.idles in idle:
             given[stage.output] = inputs[0]
         else:
             stages.append(replace(stage, inputs=inputs))
@@ -199,12 +185,9 @@ def fold_norm(plan: Plan) -> Plan:
     draft = _Draft(plan)
     for norm in plan.stages:
         conv = draft.maker(norm.inputs[0]) if norm.kernel is BatchNorm else None
-        if (
-            conv is None
-            or not conv.takes("norm")
-            or "norm" in conv.options
-            or draft.only_reader(conv.output) is not norm
-        ):
+        if conv is None or not conv.can.take_norm or "norm" in conv.options:
+            continue
+        if draft.only_reader(conv.output) is not norm:
             continue
         folded = conv.set(norm=(norm.node.name, norm.options.get("eps", 1e-5)))
         folded = replace(folded, output=norm.output, names=(*conv.names, *norm.names))
@@ -223,7 +206,7 @@ def freeze_norm(plan: Plan) -> Plan:
 
 
 def fuse_relu(plan: Plan) -> Plan:
-    """A relu goes into the maximum pooling behind it, else into the stage before it.
+    """A relu goes into the stage behind it that can wait for it (maximum pooling), else into the stage before it.
 
     max(relu(x)) is relu(max(x)), and the gradient finds the same place, or a relu that stops it. Right where nothing
     else reads what lies between the two.
@@ -233,9 +216,9 @@ def fuse_relu(plan: Plan) -> Plan:
         if relu.kernel is not Relu:
             continue
         after, before = draft.only_reader(relu.output), draft.maker(relu.inputs[0])
-        if after is not None and after.kernel is MaxPool:
+        if after is not None and after.can.wait_for_relu:
             fused = replace(after.set(relu=True), inputs=relu.inputs, names=(*relu.names, *after.names))
-        elif before is not None and before.takes("relu") and draft.only_reader(before.output) is relu:
+        elif before is not None and before.can.end_in_relu and draft.only_reader(before.output) is relu:
             fused = replace(before.set(relu=True), output=relu.output, names=(*before.names, *relu.names))
         else:
             continue
@@ -259,8 +242,13 @@ def fuse_add(plan: Plan) -> Plan:
             continue
         first, last = sorted(add.inputs, key=place)
         conv = draft.maker(last)
-        fits = conv is not None and conv.is_conv and "plus" in inspect.signature(conv.kernel.forward).parameters
-        if not fits or len(conv.inputs) != 1 or conv.options.get("relu") or draft.only_reader(last) is not add:
+        if (
+            conv is None
+            or not conv.can.add_map
+            or len(conv.inputs) != 1
+            or conv.options.get("relu")
+            or draft.only_reader(last) is not add
+        ):
             continue
         fused = conv.set(relu=True) if add.options.get("relu") else conv
         fused = replace(fused, inputs=(*conv.inputs, first), output=add.output, names=(*conv.names, *add.names))
@@ -277,9 +265,9 @@ def move_bias(plan: Plan) -> Plan:
     """
     draft = _Draft(plan)
     for conv in plan.stages:
-        movable = conv.adds_bias and conv.takes("adds_bias") and not conv.options.get("relu")
+        movable = conv.adds_bias and conv.can.leave_bias and not conv.options.get("relu")
         after = draft.only_reader(conv.output) if movable else None
-        if after is not None and after.takes("conv"):
+        if after is not None and after.can.add_bias:
             draft.change(conv.set(adds_bias=False), replace(after, conv=conv.node.name))
     return draft.done()
 
@@ -290,9 +278,10 @@ def copy_in_activations(plan: Plan) -> Plan:
     """
     copying = []
     for stage in plan.stages:
-        before = plan.maker(stage.inputs[0]) if stage.takes("copies") else None
-        alone = before is not None and before.is_conv and plan.only_reader(before.output) is stage
-        if stage.takes("copies") and not alone:
+        if not stage.can.work_in_place:
+            continue
+        before = plan.maker(stage.inputs[0])
+        if before is None or not before.can.is_conv or plan.only_reader(before.output) is not stage:
             copying.append(stage.set(copies=True))
     return plan.with_stages(*copying)
 
@@ -300,17 +289,17 @@ def copy_in_activations(plan: Plan) -> Plan:
 def leave_out_dx(plan: Plan) -> Plan:
     """Nothing needs the gradient by the network's input, nor by what lies between it and the first params."""
     needed = needs_gradient(plan)
-    unneeded = [stage for stage in plan.stages if stage.takes("dx") and not needed.intersection(stage.inputs)]
+    unneeded = [stage for stage in plan.stages if stage.can.leave_out_dx and not needed.intersection(stage.inputs)]
     return plan.with_stages(*(stage.set(dx=False) for stage in unneeded))
 
 
 def needs_gradient(plan: Plan) -> set[int]:
     """The values that params come before: the loss is derived by them on the way back."""
-    found: set[int] = set()
+    needed: set[int] = set()
     for stage in plan.stages:
-        if stage.node.params or found.intersection(stage.inputs):
-            found.add(stage.output)
-    return found
+        if stage.node.params or needed.intersection(stage.inputs):
+            needed.add(stage.output)
+    return needed
 
 
 TRAINING: tuple[Callable[[Plan], Plan], ...] = (

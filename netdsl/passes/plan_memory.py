@@ -26,14 +26,14 @@ def plan_memory(plan: Plan) -> Plan:
     numbered = []
     for i, (stage, reads, makes, own) in enumerate(steps):
         read = frozenset[int]().union(*(held.get(value, frozenset()) for value in reads))
-        found = read
+        lies_in = read
         if own:
             taken = read.union(*held.values())
             number = next(n for n in range(len(steps) + 1) if n not in taken)
             numbered.append(replace(stage, memory=number))
-            found = frozenset({number})
+            lies_in = frozenset({number})
         for value in makes:
-            held[value] = held.get(value, frozenset()) | found
+            held[value] = held.get(value, frozenset()) | lies_in
         for value in [value for value in held if last.get(value, -1) <= i]:
             del held[value]
     return plan.with_stages(*numbered)
@@ -41,7 +41,7 @@ def plan_memory(plan: Plan) -> Plan:
 
 def _forward(plan: Plan) -> Iterator[Step]:
     for stage in plan.stages:
-        own = stage.kernel is not None and stage.kernel.own_output and not _works_in_place(stage)
+        own = stage.can.has_own_output and not _works_in_place(stage)
         yield stage, stage.inputs, (stage.output,), own
 
 
@@ -54,8 +54,8 @@ def _backward(plan: Plan) -> Iterator[Step]:
             continue
         makes = [value for value in stage.inputs if value in needed]
         reached.update(makes)
-        yield stage, (stage.output,), makes, stage.kernel is not None and stage.kernel.own_gradient
+        yield stage, (stage.output,), makes, stage.can.has_own_gradient
 
 
 def _works_in_place(stage: Planned) -> bool:
-    return stage.takes("copies") and not stage.options.get("copies", False)
+    return stage.can.work_in_place and not stage.options.get("copies", False)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from netdsl.stages.can import Can
 from netdsl.stages.relu import relu, stop_negative
 from netdsl.stages.rows import bands
 from netdsl.stages.stage import Stage
@@ -10,7 +11,7 @@ from netdsl.stages.stage import Stage
 class Add(Stage):
     """The sum of maps, then relu."""
 
-    own_output = True
+    can = Can(end_in_relu=True, has_own_output=True)
 
     def __init__(self, w, shape, relu=False):
         self.start(w)

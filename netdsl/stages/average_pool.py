@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from netdsl.stages.can import Can
 from netdsl.stages.layout import long_rows
 from netdsl.stages.stage import Stage
 from netdsl.stages.windows import Windows, windows_backward, windows_forward
@@ -11,7 +12,7 @@ class AveragePool(Stage):
     """The mean of every window; of how many numbers along one axis, divisors(size, kernel_size, stride, padding, nopad,
     ceil) says."""
 
-    own_output = own_gradient = True
+    can = Can(has_own_output=True, has_own_gradient=True)
 
     def __init__(self, w, shape, kernel_size, stride, padding, nopad, ceil, divisors):
         self.start(w)

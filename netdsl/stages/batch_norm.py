@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from netdsl.stages.can import Can
 from netdsl.stages.layout import inside, long_rows
 from netdsl.stages.relu import relu, stop_negative
 from netdsl.stages.rows import bands, column_sums, row_sums
@@ -15,7 +16,7 @@ class BatchNorm(Stage):
     the mean is large it is taken out before anything is summed: the digits that count would not outlive a sum with it.
     """
 
-    own_output = True
+    can = Can(end_in_relu=True, is_named=True, waits=True, has_own_output=True)
 
     def __init__(self, w, name, shape, eps=1e-5, momentum=0.1, relu=False):
         self.start(w)
@@ -142,7 +143,7 @@ def joined(moments):
 class FrozenNorm(Stage):
     """A batch norm at inference: y = scale * x + shift, by the statistics of the training; then relu."""
 
-    own_output = True
+    can = Can(end_in_relu=True, is_named=True, has_own_output=True)
 
     def __init__(self, w, name, shape, eps=1e-5, relu=False):
         self.start(w)

@@ -1,5 +1,6 @@
 """Branches behind each other."""
 
+from netdsl.stages.can import Can
 from netdsl.stages.layout import inside
 from netdsl.stages.stage import Stage
 
@@ -7,7 +8,7 @@ from netdsl.stages.stage import Stage
 class Cat(Stage):
     """The channels of maps, the features of tokens or vectors, behind each other; shapes: those of the inputs."""
 
-    own_output = own_gradient = True
+    can = Can(has_own_output=True, has_own_gradient=True)
 
     def __init__(self, w, *shapes):
         self.start(w)

@@ -2,11 +2,14 @@
 
 import numpy as np
 
+from netdsl.stages.can import Can
 from netdsl.stages.pointwise import Pointwise
 
 
 class Clip(Pointwise):
     """y = x + bias, between `low` and `high`, by one pass; dx is dy where y lies between."""
+
+    can = Can(add_bias=True, work_in_place=True, has_own_output=True)
 
     piece = 65536
 

@@ -13,11 +13,8 @@ class ConvStage(Stage):
 
     shape (C, H, W) of x; padding ((top, bottom), (left, right)). adds_bias: False where the next stage adds it.
     dx: whether anything needs the gradient by x. norm: (name, eps) of a batch norm that follows; at inference it is
-    part of the weights and the bias. relu: ends in one. is_local: whether every number of y comes from its own window
-    alone; fast algorithms mix those of a tile.
+    part of the weights and the bias. relu: ends in one.
     """
-
-    own_output = own_gradient = is_local = True
 
     def prepare(self, w, name, shape, filters, kernel_size, stride, padding, dilation, adds_bias, dx, norm, relu=False):
         self.start(w)

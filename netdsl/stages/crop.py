@@ -1,12 +1,13 @@
 """Maps without their rims."""
 
+from netdsl.stages.can import Can
 from netdsl.stages.stage import Stage
 
 
 class Crop(Stage):
     """Maps without some rows and columns on each side; sides ((top, bottom), (left, right))."""
 
-    own_gradient = True
+    can = Can(has_own_gradient=True)
 
     def __init__(self, w, shape, sides):
         self.start(w)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from netdsl.stages.can import Can
 from netdsl.stages.conv_stage import ConvStage
 from netdsl.stages.layout import long_rows
 from netdsl.stages.windows import Windows, windows_backward, windows_forward
@@ -14,6 +15,17 @@ class DepthConv(ConvStage):
     gradient by x is of the same form for each place within a stride, and so is that of the weights, with dy in the
     place of the weights. Nothing is padded: outputs at the border have fewer taps.
     """
+
+    can = Can(
+        end_in_relu=True,
+        take_norm=True,
+        leave_bias=True,
+        leave_out_dx=True,
+        is_conv=True,
+        is_named=True,
+        has_own_output=True,
+        has_own_gradient=True,
+    )
 
     def __init__(
         self,

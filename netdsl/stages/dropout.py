@@ -1,11 +1,14 @@
 """Dropout of numbers, of channels and of whole samples: one factor that was drawn for the batch."""
 
+from netdsl.stages.can import Can
 from netdsl.stages.layout import from_textbook
 from netdsl.stages.stage import Stage
 
 
 class Factor(Stage):
     """Dropout: x times the factor (n, ...) that was drawn for the whole batch (`draws`); nothing at inference."""
+
+    can = Can(is_named=True, idles="at inference")
 
     def __init__(self, w, name):
         self.start(w)

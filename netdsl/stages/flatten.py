@@ -1,12 +1,13 @@
 """Maps to vectors."""
 
+from netdsl.stages.can import Can
 from netdsl.stages.stage import Stage
 
 
 class Flatten(Stage):
     """(H, W, n, C) -> (n, C*H*W), PyTorch's order."""
 
-    own_output = own_gradient = True
+    can = Can(has_own_output=True, has_own_gradient=True)
 
     def __init__(self, w, shape):
         self.start(w)

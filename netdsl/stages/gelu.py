@@ -5,11 +5,14 @@ import math
 import numpy as np
 
 from netdsl.kernels.stable import erf
+from netdsl.stages.can import Can
 from netdsl.stages.pointwise import Pointwise
 
 
 class Gelu(Pointwise):
     """y = x * Phi(x)."""
+
+    can = Can(add_bias=True, work_in_place=True, has_own_output=True)
 
     def __init__(self, w, shape, conv=None, copies=False):
         series = scaled_erfc_series(9)

@@ -2,13 +2,14 @@
 
 import numpy as np
 
+from netdsl.stages.can import Can
 from netdsl.stages.stage import Stage
 
 
 class GlobalAverage(Stage):
     """Global average pooling, (H, W, n, C) -> (n, C)."""
 
-    own_gradient = True
+    can = Can(has_own_gradient=True)
 
     def __init__(self, w, shape):
         self.start(w)
@@ -29,7 +30,7 @@ class GlobalMaximum(Stage):
     """Global maximum pooling, (H, W, n, C) -> (n, C). Every dy goes to the first maximum of its map: the first row that
     has it, and the first place there."""
 
-    own_gradient = True
+    can = Can(has_own_gradient=True)
 
     def __init__(self, w, shape):
         self.start(w)

@@ -2,11 +2,14 @@
 
 import numpy as np
 
+from netdsl.stages.can import Can
 from netdsl.stages.norm import NormStage, is_felt
 
 
 class GroupNorm(NormStage):
     """Groups of the channels of each sample to mean 0 and variance 1 (Wu & He 2018); maps or vectors."""
+
+    can = Can(is_named=True, has_own_output=True)
 
     def __init__(self, w, name, shape, groups, eps=1e-5):
         self.prepare(w, name, shape, eps)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from netdsl.stages.can import Can
 from netdsl.stages.conv_stage import ConvStage
 
 
@@ -11,6 +12,17 @@ class GroupedConv(ConvStage):
     Groups of few channels are joined to blocks of at least `least`, with zeros between what does not belong together:
     products of larger matrices are so much faster that the zeros cost less than they bring.
     """
+
+    can = Can(
+        end_in_relu=True,
+        take_norm=True,
+        leave_bias=True,
+        leave_out_dx=True,
+        is_conv=True,
+        is_named=True,
+        has_own_output=True,
+        has_own_gradient=True,
+    )
 
     band_bytes = 1 << 18
     least = 16

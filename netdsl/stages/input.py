@@ -3,13 +3,14 @@
 import numpy as np
 
 from netdsl.kernels.normalization import constant
+from netdsl.stages.can import Can
 from netdsl.stages.stage import Stage
 
 
 class Input(Stage):
     """The network's input, (n, C, H, W) -> (H, W, n, C)."""
 
-    own_output = True
+    can = Can(has_own_output=True)
 
     def __init__(self, w, shape):
         self.start(w)
@@ -23,6 +24,8 @@ class Input(Stage):
 
 class NormalizedInput(Input):
     """The network's input, (n, C, H, W) -> (x - mean) / std as (H, W, n, C); vectors and tokens keep their axes."""
+
+    can = Can(has_own_output=True)
 
     def __init__(self, w, shape, mean, std):
         self.start(w)

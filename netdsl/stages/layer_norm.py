@@ -2,12 +2,15 @@
 
 import numpy as np
 
+from netdsl.stages.can import Can
 from netdsl.stages.norm import NormStage, is_felt
 
 
 class LayerNorm(NormStage):
     """The channels of each position of a map, the features of each token or vector, to variance 1; and if `centered`
     to mean 0 (Ba et al. 2016), else of mean square 1 (Zhang & Sennrich 2019)."""
+
+    can = Can(is_named=True, has_own_output=True)
 
     def __init__(self, w, name, shape, eps, centered=True):
         self.prepare(w, name, shape, eps)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from netdsl.stages.can import Can
 from netdsl.stages.relu import relu
 from netdsl.stages.stage import Stage
 
@@ -9,7 +10,7 @@ from netdsl.stages.stage import Stage
 class Linear(Stage):
     """y = x weight + bias, then relu; weight is stored as (D, F)."""
 
-    own_output = True
+    can = Can(end_in_relu=True, leave_out_dx=True, is_named=True, has_own_output=True)
 
     def __init__(self, w, name, filters, relu=False, dx=True):
         self.start(w)

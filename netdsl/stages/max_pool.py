@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from netdsl.stages.can import Can
 from netdsl.stages.layout import long_rows
 from netdsl.stages.relu import relu, stop_negative
 from netdsl.stages.rows import column_sums, row_sums
@@ -14,7 +15,14 @@ class MaxPool(Stage):
     Every dy goes to the first maximum of its window. shape (C, H, W) of x.
     """
 
-    own_output = own_gradient = True
+    can = Can(
+        end_in_relu=True,
+        wait_for_relu=True,
+        add_bias=True,
+        leave_out_dx=True,
+        has_own_output=True,
+        has_own_gradient=True,
+    )
 
     def __init__(
         self, w, shape, kernel_size, stride, padding=((0, 0), (0, 0)), dilation=(1, 1), conv=None, relu=False, dx=True

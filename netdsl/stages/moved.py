@@ -1,5 +1,6 @@
 """Numbers that only move: tokens of maps and back, channels shuffled or laid out as pixels."""
 
+from netdsl.stages.can import Can
 from netdsl.stages.layout import inside
 from netdsl.stages.stage import Stage
 
@@ -8,7 +9,7 @@ class Moved(Stage):
     """The numbers of x, of `shape`, seen as `split` with the axes in the order `order`: that is y, of `out_shape`. In
     `split` "n" stands for the samples; x lies as (H, W, n, C)."""
 
-    own_output = own_gradient = True
+    can = Can(has_own_output=True, has_own_gradient=True)
 
     def __init__(self, w, shape, out_shape, split, order):
         self.start(w)

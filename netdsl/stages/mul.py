@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from netdsl.stages.can import Can
 from netdsl.stages.layout import inside
 from netdsl.stages.stage import Stage
 
@@ -10,7 +11,7 @@ class Mul(Stage):
     """The product of its inputs. What has one number where others have many counts for all of them; a vector beside
     maps is a factor for each channel, as it lies."""
 
-    own_output = own_gradient = True
+    can = Can(has_own_output=True, has_own_gradient=True)
 
     def __init__(self, w, *shapes):
         self.start(w)

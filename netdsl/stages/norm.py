@@ -9,8 +9,6 @@ from netdsl.stages.stage import Stage
 class NormStage(Stage):
     """y = weight * x_hat + bias, where the norm has them; keeps x_hat."""
 
-    own_output = True
-
     def prepare(self, w, name, shape, eps):
         self.start(w)
         self.name, self.shape, self.eps = name, shape, eps

@@ -1,10 +1,13 @@
 """Zeros around maps."""
 
+from netdsl.stages.can import Can
 from netdsl.stages.stage import Stage
 
 
 class Pad(Stage):
     """Rows and columns of zeros around maps."""
+
+    can = Can()
 
     def __init__(self, w, shape, padding):
         self.start(w)

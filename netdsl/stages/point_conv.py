@@ -2,11 +2,24 @@
 
 import numpy as np
 
+from netdsl.stages.can import Can
 from netdsl.stages.conv_stage import ConvStage
 
 
 class PointConv(ConvStage):
     """A 1x1 convolution: one matrix product over the channels of every pixel."""
+
+    can = Can(
+        end_in_relu=True,
+        take_norm=True,
+        leave_bias=True,
+        add_map=True,
+        leave_out_dx=True,
+        is_conv=True,
+        is_named=True,
+        has_own_output=True,
+        has_own_gradient=True,
+    )
 
     def __init__(
         self,

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from netdsl.stages.can import Can
 from netdsl.stages.layout import inside
 from netdsl.stages.stage import Stage
 
@@ -13,7 +14,7 @@ class Pointwise(Stage):
     any. At inference in place unless it `copies`.
     """
 
-    own_output = True
+    can = Can(add_bias=True, work_in_place=True, has_own_output=True)
 
     piece = 16384  # numbers that are worked on at a time; a kernel makes several arrays of that size
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from netdsl.stages.can import Can
 from netdsl.stages.layout import inside
 from netdsl.stages.stage import Stage
 
@@ -9,7 +10,7 @@ from netdsl.stages.stage import Stage
 class Prelu(Stage):
     """y = max(x, 0) + weight * min(x, 0), one weight in all or one for each channel."""
 
-    own_output = True
+    can = Can(is_named=True, has_own_output=True)
 
     def __init__(self, w, name, shape):
         self.start(w)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from netdsl.stages.can import Can
 from netdsl.stages.layout import long_rows
 from netdsl.stages.stage import Stage
 
@@ -26,7 +27,7 @@ def stop_negative(dy, y, mask):
 class Relu(Stage):
     """y = max(x, 0). Behind most stages that is part of them."""
 
-    own_output = True
+    can = Can(has_own_output=True)
 
     def __init__(self, w, shape):
         self.start(w)

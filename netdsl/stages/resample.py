@@ -2,13 +2,14 @@
 
 import numpy as np
 
+from netdsl.stages.can import Can
 from netdsl.stages.stage import Stage
 
 
 class Repeat(Stage):
     """Each number of a map fh times along H and fw times along W."""
 
-    own_output = own_gradient = True
+    can = Can(has_own_output=True, has_own_gradient=True)
 
     def __init__(self, w, shape, factor):
         self.start(w)
@@ -32,7 +33,7 @@ class Repeat(Stage):
 class Resample(Stage):
     """y = rows x columns^T for each map, by the matrices make(*arguments, dtype) of each axis."""
 
-    own_output = own_gradient = True
+    can = Can(has_own_output=True, has_own_gradient=True)
 
     def __init__(self, w, shape, out_size, make, arguments):
         self.start(w)

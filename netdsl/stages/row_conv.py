@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from netdsl.stages.can import Can
 from netdsl.stages.conv_stage import ConvStage
 
 
@@ -9,6 +10,18 @@ class RowConv(ConvStage):
     """A convolution of few channels. Windows overlap along W only: for every row of x the numbers that each column of
     a window sees lie together, (H, Kw, C, Wo*n), so that what a row of y sees is a block of Kh such rows, and the
     rows of the matrix product need no further copies."""
+
+    can = Can(
+        end_in_relu=True,
+        take_norm=True,
+        leave_bias=True,
+        add_map=True,
+        leave_out_dx=True,
+        is_conv=True,
+        is_named=True,
+        has_own_output=True,
+        has_own_gradient=True,
+    )
 
     def __init__(
         self,

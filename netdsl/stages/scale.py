@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from netdsl.stages.can import Can
 from netdsl.stages.layout import inside
 from netdsl.stages.stage import Stage
 
@@ -9,7 +10,7 @@ from netdsl.stages.stage import Stage
 class Scale(Stage):
     """y = weight * x, a weight for each channel of maps, each feature of tokens or vectors."""
 
-    own_output = True
+    can = Can(is_named=True, has_own_output=True)
 
     def __init__(self, w, name, shape):
         self.start(w)

@@ -1,5 +1,6 @@
 """Some of the channels or features."""
 
+from netdsl.stages.can import Can
 from netdsl.stages.layout import inside
 from netdsl.stages.stage import Stage
 
@@ -7,7 +8,7 @@ from netdsl.stages.stage import Stage
 class Slice(Stage):
     """Some of the channels of maps, or of the features of tokens or vectors."""
 
-    own_output = own_gradient = True
+    can = Can(has_own_output=True, has_own_gradient=True)
 
     def __init__(self, w, shape, start, stop):
         self.start(w)

@@ -5,16 +5,19 @@ pass over long rows, and every product with a constant matrix along H or W is on
 (n, D).
 """
 
+from __future__ import annotations
+
+from typing import ClassVar
+
+from netdsl.stages.can import Can
+
 
 class Stage:
     """What the stages of one worker have in common. A stage has forward and, in training, backward; `refresh` makes
     what it derives from its params, before a batch.
-
-    own_output, own_gradient: whether what forward and backward give is always an array of the stage's own, made by
-    `outputs` and `gradients` of the worker; else it may be what they were given, or a view of it.
     """
 
-    own_output = own_gradient = False
+    can: ClassVar[Can]
 
     def start(self, w):
         self.w = w

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from netdsl.stages.can import Can
 from netdsl.stages.layout import from_textbook, to_textbook
 from netdsl.stages.stage import Stage
 
@@ -11,6 +12,8 @@ class Textbook(Stage):
 
     forward(*xs, params...) -> (y, saved), backward(dy, saved) -> (dx, grads); call: how `forward` is called.
     """
+
+    can = Can(is_named=True)
 
     def __init__(self, w, name, call, backward):
         self.start(w)

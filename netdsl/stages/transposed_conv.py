@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from netdsl.stages.can import Can
 from netdsl.stages.conv_stage import ConvStage
 
 
@@ -9,6 +10,15 @@ class TransposedConv(ConvStage):
     """Each x[i, j] adds its products with the weights to the window of y at (i*s - p, j*s - p): one matrix product over
     the channels of every pixel, whose numbers are then added where they belong; windows that do not overlap are only
     moved there. Some rows of x at a time, so that the products stay in the cache."""
+
+    can = Can(
+        leave_bias=True,
+        leave_out_dx=True,
+        is_conv=True,
+        is_named=True,
+        has_own_output=True,
+        has_own_gradient=True,
+    )
 
     band_bytes = 1 << 18
 

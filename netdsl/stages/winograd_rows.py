@@ -14,6 +14,7 @@ and stride 2. Along W the columns are sorted by their number modulo the stride, 
 import numpy as np
 
 from netdsl.stages.bilinear import product, toom_cook
+from netdsl.stages.can import Can
 from netdsl.stages.conv_stage import ConvStage
 
 
@@ -91,7 +92,19 @@ class WinogradRows(ConvStage):
     backward pass. That transforms the input once more: it takes no longer than to keep all of it in memory.
     """
 
-    is_local = False
+    can = Can(
+        end_in_relu=True,
+        take_norm=True,
+        leave_bias=True,
+        add_map=True,
+        leave_out_dx=True,
+        is_conv=True,
+        is_named=True,
+        has_own_output=True,
+        has_own_gradient=True,
+        is_local=False,
+    )
+
     strip_numbers = 1 << 14
 
     def __init__(

@@ -198,7 +198,7 @@ def _constructor(stage: Planned, call: StageCall, members: dict[str, str]) -> st
     """`MaxPool(w, (32, 28, 28), (2, 2), (2, 2), conv=s.conv1, relu=True)`; what is the default is left out."""
     parameters = inspect.signature(call.kernel).parameters
     worker = "w" if stage.memory is None else f"w.into({stage.memory})"
-    parts = [worker, *([f'"{stage.node.name}"'] if "name" in parameters else [])]
+    parts = [worker, *([f'"{stage.node.name}"'] if call.kernel.can.is_named else [])]
     behind = list(parameters.values())[len(parts) :]
     given = list(call.arguments)
     while given and len(given) <= len(behind) and behind[len(given) - 1].default == given[-1]:
@@ -239,7 +239,7 @@ def _forward_lines(plan: Plan) -> list[str]:
             lines += ["", f"# {titles[stage.output]}"]
         inputs = ", ".join(named[value] for value in stage.inputs)
         call = f"s.{members[stage.node.name]}.forward({inputs})"
-        waits = stage.waits and plan.training
+        waits = stage.can.waits and plan.training
         if stage is plan.stages[-1] and stage.output == plan.output:
             return [*lines, f"return {f'(yield from {call})' if waits else call}{_comment(plan, stage)}"]
         lines.append(f"{named[stage.output]} = {'yield from ' if waits else ''}{call}{_comment(plan, stage)}")
@@ -277,7 +277,7 @@ def _backward_lines(plan: Plan) -> list[str]:
         dy = found.pop(stage.output, None)
         if dy is None or stage.output not in needed:
             continue
-        wait = "yield from " if stage.waits else ""
+        wait = "yield from " if stage.can.waits else ""
         call = f"{wait}s.{members[stage.node.name]}.backward({dy})"
         targets, sums = _targets(stage, needed, found)
         lines += [call if set(targets) == {"_"} else f"{', '.join(targets)} = {call}", *sums]

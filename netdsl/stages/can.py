@@ -1,0 +1,44 @@
+"""What a stage can do, said on its class as `can = Can(...)`. The passes that plan a network (passes/) read this alone:
+a stage that says no more than it must is planned right, and one that says more is planned better.
+
+It is left out of emitted modules, where the plan is made already.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Can:
+    """What one kind of stage can do. An option in brackets is the argument of its constructor that asks for it.
+
+    end_in_relu (relu): give max(y, 0) instead of y. wait_for_relu (relu): so, and a relu in front of it may come behind
+    it as well. take_norm (norm): at inference, be a convolution whose weights and bias have a batch norm in them.
+    add_bias (conv): add the bias of the convolution in front of it. leave_bias (adds_bias): leave its
+    own bias to the stage behind it. add_map (forward's `plus`): at inference, add another map to y. leave_out_dx (dx):
+    give no gradient by its input. work_in_place (copies): write y over x at inference, unless it is told to copy.
+
+    is_conv: it is a convolution. is_named: behind the worker its constructor takes the layer's name, under which its
+    params are. waits: in training both of its passes are generators, which wait for the whole batch. has_own_output,
+    has_own_gradient: what forward, backward gives is always an array of its own, made by `outputs`, `gradients` of the
+    worker; else it may be what it was given, or a view of it. is_local: every number of y comes from its own window
+    alone; fast algorithms mix those of a tile. idles: when it gives x as it is, so that a plan leaves it out.
+    """
+
+    end_in_relu: bool = False
+    wait_for_relu: bool = False
+    take_norm: bool = False
+    add_bias: bool = False
+    leave_bias: bool = False
+    add_map: bool = False
+    leave_out_dx: bool = False
+    work_in_place: bool = False
+    is_conv: bool = False
+    is_named: bool = False
+    waits: bool = False
+    has_own_output: bool = False
+    has_own_gradient: bool = False
+    is_local: bool = True
+    idles: Literal["never", "at inference", "always"] = "never"

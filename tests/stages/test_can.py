@@ -1,0 +1,78 @@
+"""What a stage says that it can do is what its constructor and its passes take."""
+
+import inspect
+import pkgutil
+from importlib import import_module
+
+import pytest
+
+from netdsl import stages
+from netdsl.stages.can import Can
+from netdsl.stages.conv_stage import ConvStage
+from netdsl.stages.norm import NormStage
+from netdsl.stages.stage import Stage
+
+SHARED = {Stage, ConvStage, NormStage}  # what other stages begin with, no stages themselves
+OPTIONS = {
+    "end_in_relu": "relu",
+    "take_norm": "norm",
+    "add_bias": "conv",
+    "leave_bias": "adds_bias",
+    "leave_out_dx": "dx",
+    "work_in_place": "copies",
+    "is_named": "name",
+}
+
+
+def kinds():
+    """Every kind of stage, in the order of their names."""
+    for module in pkgutil.iter_modules(stages.__path__):
+        for value in vars(import_module(f"{stages.__name__}.{module.name}")).values():
+            own = isinstance(value, type) and value.__module__.endswith(f".{module.name}")
+            if own and issubclass(value, Stage) and value not in SHARED:
+                yield value
+
+
+@pytest.fixture(params=list(kinds()), ids=lambda kind: kind.__name__)
+def kind(request):
+    return request.param
+
+
+def test_every_kind_of_stage_says_itself_what_it_can_do(kind):
+    assert isinstance(vars(kind).get("can"), Can)
+
+
+def test_an_ability_is_an_argument_of_the_constructor(kind):
+    arguments = inspect.signature(kind).parameters
+    assert {a: getattr(kind.can, a) for a in OPTIONS} == {a: word in arguments for a, word in OPTIONS.items()}
+
+
+def test_options_are_off_by_default(kind):
+    defaults = {name: p.default for name, p in inspect.signature(kind).parameters.items()}
+    off = {"relu": False, "norm": None, "conv": None, "adds_bias": True, "dx": True, "copies": False}
+    assert {name: defaults[name] for name in off if name in defaults} == {n: off[n] for n in off if n in defaults}
+
+
+def test_another_map_is_an_argument_of_forward(kind):
+    assert kind.can.add_map == ("plus" in inspect.signature(kind.forward).parameters)
+
+
+def test_what_waits_has_generators_for_both_passes(kind):
+    waits = inspect.isgeneratorfunction(kind.forward)
+    assert kind.can.waits == waits
+    assert not waits or inspect.isgeneratorfunction(kind.backward)
+
+
+def test_convolutions_begin_alike(kind):
+    assert kind.can.is_conv == issubclass(kind, ConvStage)
+
+
+def test_what_can_wait_for_a_relu_can_end_in_one(kind):
+    assert kind.can.end_in_relu or not kind.can.wait_for_relu
+
+
+def test_no_emitted_module_says_what_stages_can_do():
+    from netdsl.targets.text.kernel_source import kernel_texts
+
+    texts = kernel_texts(kinds())
+    assert not [text for text in texts if "can = " in text or text.startswith("class Can")]
