@@ -6,7 +6,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from netdsl.pipeline import Net
-from netdsl.training.data.datasets import Dataset, load_dataset
+from netdsl.training.data.dataset import Dataset
+from netdsl.training.data.datasets import load_dataset
 from netdsl.training.data.places import data_dir
 from netdsl.training.loop.session import started, with_settings
 from netdsl.training.loop.watch import Result, Watch

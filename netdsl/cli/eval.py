@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from netdsl.training.data.datasets import Dataset
+    from netdsl.training.data.dataset import Dataset
     from netdsl.training.scores.evaluation import Scores
     from netdsl.training.scores.task import Task
 

@@ -138,13 +138,14 @@ def _parts(files: Sequence[Path], config: RunConfig, invert: bool | None) -> Ite
 
 def _check_images(files: Sequence[Path], config: RunConfig) -> None:
     """Raises UserError for images, and whatever else is no table, where the network takes something else."""
+    from netdsl.graph.types import show_sizes
     from netdsl.ground.diagnostics import UserError, plain
-    from netdsl.training.data.idx import size_text
     from netdsl.training.data.samples import SUFFIXES
     from netdsl.training.drawing.tiles import is_image
 
     if files and not is_image(config.input_shape):
-        text = f"`{plain(str(files[0]))}` is no table of numbers, but the network takes {size_text(config.input_shape)}"
+        takes = show_sizes(config.input_shape)
+        text = f"`{plain(str(files[0]))}` is no table of numbers, but the network takes {takes}"
         raise UserError(text, help=f"give a file that ends in {', '.join(SUFFIXES)}")
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from netdsl.cli.train import command
-from netdsl.graph.recipe import LOSSES, OPTIMIZERS, SCHEMES
+from netdsl.graph.recipe import DATASETS, LOSSES, OPTIMIZERS, SCHEMES
 from netdsl.graph.schedules import SCHEDULES
 from netdsl.layers import find_layer
+from netdsl.training.data.built_in import LOADERS
 
 PACKAGE = Path(__file__).resolve().parents[2] / "netdsl"
 HOMES = {"recipe.py", "schedules.py"}  # in netdsl/graph
@@ -34,3 +35,7 @@ def test_only_the_table_names_what_it_holds(table):
 
 def test_a_loss_contains_a_layer_that_there_is():
     assert all(loss.contains is None or find_layer(loss.contains) for loss in LOSSES.values())
+
+
+def test_every_data_set_of_a_name_has_a_loader():
+    assert tuple(LOADERS) == DATASETS

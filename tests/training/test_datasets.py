@@ -15,9 +15,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from netdsl.graph.recipe import DATASETS
 from netdsl.ground.diagnostics import UserError
-from netdsl.training.data import datasets, idx, images
-from netdsl.training.data.datasets import BUILT_IN, load_dataset, normalize
+from netdsl.training.data import built_in, datasets, idx, images
+from netdsl.training.data import npz as npz_files
+from netdsl.training.data.dataset import normalize, statistics
+from netdsl.training.data.datasets import load_dataset
 from netdsl.training.data.images import looks_inverted, read_image
 
 RNG = np.random.default_rng(0)
@@ -45,7 +48,7 @@ def load(name, data_dir=None, **kwargs):
 def test_unknown_name_is_answered_with_the_nearest_and_all_names():
     error = refuses("no data called `mnist-mimi`", load, "mnist-mimi")
     assert "did you mean `mnist-mini`?" in error.help
-    assert all(f"`{name}`" in error.help for name in BUILT_IN)
+    assert all(f"`{name}`" in error.help for name in DATASETS)
 
 
 @pytest.mark.parametrize("name", ["", "\0", "x" * 5000, "a\nb", "no/such/folder"])
@@ -207,7 +210,7 @@ def test_gzip_of_several_members_is_one_file(tmp_path):
 
 def test_mnist_without_a_data_folder_says_what_to_set_and_names_the_files():
     error = refuses("set NETDSL_DATA_DIR", load, "mnist")
-    assert all(f"`{name}.gz`" in error.message for name in datasets.MNIST_FILES)
+    assert all(f"`{name}.gz`" in error.message for name in built_in.MNIST_FILES)
     assert error.help == "or use `--data mnist-mini`"
     refuses("set NETDSL_DATA_DIR", load, "cifar10")
 
@@ -318,7 +321,7 @@ def test_official_mnist_loads_whole():
     d = load("mnist", Path(DATA))
     assert (d.x_train.shape, d.x_test.shape) == ((60000, 1, 28, 28), (10000, 1, 28, 28))
     assert d.y_test[:5].tolist() == [7, 2, 1, 0, 4]
-    mean, std = datasets.statistics(d.x_train)
+    mean, std = statistics(d.x_train)
     np.testing.assert_allclose((mean[0], std[0]), (d.mean[0], d.std[0]), rtol=0, atol=5e-5)  # four digits
 
 
@@ -532,7 +535,7 @@ def test_npz_whose_listing_lies_about_sizes_is_refused(tmp_path):
 
 
 def test_npz_that_unpacks_to_more_than_the_limit_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(idx, "MAX_BYTES", 10_000)
+    monkeypatch.setattr(npz_files, "MAX_BYTES", 10_000)
     refuses(
         "unpacks to [0-9]+ bytes, the limit is 10000", load, npz(tmp_path, x=np.zeros((2000, 2)), y=np.zeros(2000, int))
     )

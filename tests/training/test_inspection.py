@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose
 
 from netdsl.ground.diagnostics import UserError
 from netdsl.pipeline import compile_text
-from netdsl.training.data.datasets import Dataset
+from netdsl.training.data.dataset import Dataset
 from netdsl.training.drawing import tiles
 from netdsl.training.pictures import inspection
 from netdsl.training.runs.history import Epoch, History

@@ -10,7 +10,8 @@ import pytest
 
 from netdsl.ground.diagnostics import TrainingFailed, UserError
 from netdsl.pipeline import compile_text
-from netdsl.training.data.datasets import Dataset, load_dataset
+from netdsl.training.data.dataset import Dataset
+from netdsl.training.data.datasets import load_dataset
 from netdsl.training.data.feed import batches
 from netdsl.training.data.splits import split_rows
 from netdsl.training.loop import epochs as loop

@@ -7,7 +7,8 @@ from PIL import Image
 from netdsl.ground.diagnostics import UserError
 from netdsl.training.data import augment
 from netdsl.training.data.augment import Augmentation, turned_mask
-from netdsl.training.data.datasets import Dataset, load_dataset
+from netdsl.training.data.dataset import Dataset
+from netdsl.training.data.datasets import load_dataset
 from netdsl.training.data.feed import Feed
 from netdsl.training.data.wanted import Wanted
 

@@ -10,7 +10,7 @@ from PIL import Image
 from netdsl.cli import run as command
 from netdsl.ground.diagnostics import UserError
 from netdsl.pipeline import check_text, compile_file, compile_text, format_text
-from netdsl.training.data.datasets import Dataset
+from netdsl.training.data.dataset import Dataset
 from netdsl.training.data.feed import Feed
 from netdsl.training.data.normalization import for_network, with_constants
 from netdsl.training.loop.epochs import train

@@ -11,7 +11,7 @@ from PIL import Image
 
 from netdsl.ground.diagnostics import UserError
 from netdsl.pipeline import compile_text
-from netdsl.training.data.datasets import Dataset
+from netdsl.training.data.dataset import Dataset
 from netdsl.training.drawing.style import short_names, style, text
 from netdsl.training.pictures.kinds import (
     KINDS,

@@ -17,7 +17,7 @@ import pytest
 
 from netdsl.ground.diagnostics import TrainingFailed, UserError
 from netdsl.pipeline import compile_text
-from netdsl.training.data.datasets import Dataset
+from netdsl.training.data.dataset import Dataset
 from netdsl.training.loop import epochs as loop
 from netdsl.training.loop.epochs import train
 from netdsl.training.loop.watch import Interrupted, Watch

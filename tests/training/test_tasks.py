@@ -10,7 +10,8 @@ from sklearn import metrics
 from netdsl.graph.recipe import MONITORS
 from netdsl.ground.diagnostics import UserError
 from netdsl.pipeline import compile_text
-from netdsl.training.data.datasets import Dataset, load_dataset
+from netdsl.training.data.dataset import Dataset
+from netdsl.training.data.datasets import load_dataset
 from netdsl.training.loop.epochs import train
 from netdsl.training.loop.session import started
 from netdsl.training.loop.watch import Interrupted, Watch

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from netdsl.graph.types import show_sizes
 from netdsl.ground.diagnostics import UserError, plain
-from netdsl.training.data.idx import npz_names, read_npz, sample_text, shown, size_text
+from netdsl.ground.reading import shown
 from netdsl.training.data.labels import Arrays, Targets, finite, read_targets, words_in
+from netdsl.training.data.npz import npz_names, read_npz, sample_text
 from netdsl.training.data.parts import PART_NAMES, Parts
 from netdsl.training.data.wanted import Wanted
 
@@ -148,10 +150,10 @@ def shaped(path: Path, names: Mapping[str, str], parts: Arrays, want: Wanted) ->
         return parts, ()
     if takes is not None and len(shape) == 3 and (shape[2], *shape[:2]) == takes:
         moved = {part: np.ascontiguousarray(np.moveaxis(a, 3, 1)) for part, a in parts.items()}
-        return moved, (f"{where} are {size_text(shape)}, channels last: read as {size_text(takes)}",)
+        return moved, (f"{where} are {show_sizes(shape)}, channels last: read as {show_sizes(takes)}",)
     is_bytes = parts[first].dtype == np.uint8
     if len(shape) == 2 and (is_bytes or takes == (1, *shape)):
-        note = f"{where} are {size_text(shape)}: read as one channel, {size_text((1, *shape))}"
+        note = f"{where} are {show_sizes(shape)}: read as one channel, {show_sizes((1, *shape))}"
         return {part: a[:, None] for part, a in parts.items()}, () if is_bytes else (note,)
     if takes is not None and len(shape) == 1 < len(takes) and math.prod(takes) == shape[0]:
         return _unrolled(path, names[first], parts, takes)
@@ -162,7 +164,7 @@ def shaped(path: Path, names: Mapping[str, str], parts: Arrays, want: Wanted) ->
 
 
 def _last_help(shape: tuple[int, ...], takes: tuple[int, ...] | None) -> str:
-    first = size_text((shape[2], *shape[:2]))
+    first = show_sizes((shape[2], *shape[:2]))
     rest = f", and begin the spec with `input {first}`" if takes is not None and takes != (shape[2], *shape[:2]) else ""
     return f"use x.transpose(0, 3, 1, 2){rest}"
 
@@ -170,13 +172,13 @@ def _last_help(shape: tuple[int, ...], takes: tuple[int, ...] | None) -> str:
 def _unrolled(path: Path, name: str, parts: Arrays, takes: tuple[int, ...]) -> tuple[Arrays, tuple[str, ...]]:
     """(N, D) -> (N, *takes) of images whose pixels stand in a line. Raises UserError where their order is not known."""
     if len(takes) != 3 or takes[0] != 1:
-        size = size_text(takes)
+        size = show_sizes(takes)
         text = f"`{plain(name)}` of {shown(path)} has {math.prod(takes)} numbers a sample, but the network takes {size}"
         planes = f"x.reshape(-1, {', '.join(map(str, takes))})"
         pixels = f"x.reshape(-1, {', '.join(map(str, (*takes[1:], takes[0])))}).transpose(0, 3, 1, 2)"
         rest = f", {pixels} where channels stand last" if len(takes) == 3 else ""
         raise UserError(text, help=f"use {planes} where channels stand first{rest}")
-    lines = f"lines of {math.prod(takes)} pixels: read as {size_text(takes)}"
+    lines = f"lines of {math.prod(takes)} pixels: read as {show_sizes(takes)}"
     note = f"the samples `{plain(name)}` of {shown(path)} are {lines}"
     return {part: a.reshape(len(a), *takes) for part, a in parts.items()}, (note,)
 

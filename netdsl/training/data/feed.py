@@ -11,10 +11,10 @@ import numpy as np
 
 from netdsl.analysis.batches import check_batch
 from netdsl.graph.recipe import Recipe
+from netdsl.graph.types import show_sizes
 from netdsl.ground.diagnostics import UserError
 from netdsl.training.data.augment import Augmentation
-from netdsl.training.data.datasets import Dataset
-from netdsl.training.data.idx import size_text
+from netdsl.training.data.dataset import Dataset
 
 if TYPE_CHECKING:
     from netdsl.pipeline import Net
@@ -98,7 +98,7 @@ def _move_together(augmentation: Augmentation, dataset: Dataset) -> bool:
     if not augmentation.moves or len(image) != 3 or len(target) not in (2, 3):
         return False
     if target[-2:] != image[-2:]:
-        sizes = f"images of {size_text(image[-2:])} and their targets of {size_text(target[-2:])}"
+        sizes = f"images of {show_sizes(image[-2:])} and their targets of {show_sizes(target[-2:])}"
         raise UserError(f"`augment` moves {sizes} apart, expected one size", help="leave out all but `cutout`")
     return True
 

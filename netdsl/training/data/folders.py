@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from netdsl.ground.diagnostics import UserError
-from netdsl.training.data.idx import MAX_CLASSES, shown
+from netdsl.ground.reading import shown
 from netdsl.training.data.images import SUFFIXES, ImageReader
 from netdsl.training.data.labels import class_name
+from netdsl.training.data.limits import MAX_CLASSES
 from netdsl.training.data.listing import files_in, is_image, names_in, part_folders, subfolders
 from netdsl.training.data.parts import Parts, counted
 from netdsl.training.data.wanted import Wanted

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from netdsl.graph.ir import Shape
+from netdsl.graph.types import show_sizes
 from netdsl.ground.diagnostics import UserError
-from netdsl.training.data.idx import MAX_BYTES, reading, shown, size_text
+from netdsl.ground.reading import reading, shown
+from netdsl.training.data.limits import MAX_BYTES
 from netdsl.training.data.wanted import Wanted
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ def read_image(
     dark, not what `pad` adds.
     """
     if len(shape) != 3 or shape[0] not in (1, 3):
-        raise UserError(f"cannot read an image as {size_text(shape)}, expected 1xHxW or 3xHxW")
+        raise UserError(f"cannot read an image as {show_sizes(shape)}, expected 1xHxW or 3xHxW")
     image, _ = opened(Path(path))
     with decoding(Path(path)):
         image = _to_mode(Path(path), image, "L" if shape[0] == 1 else "RGB", bits or bits_used([Path(path)]))
@@ -78,7 +80,7 @@ class ImageReader:
         self.shape = self.shape or first.shape
         total = len(self.files) * first.size
         if total > MAX_BYTES:
-            all_of_them = f"the {len(self.files)} images of {size_text(first.shape)} like {shown(paths[0])}"
+            all_of_them = f"the {len(self.files)} images of {show_sizes(first.shape)} like {shown(paths[0])}"
             raise UserError(f"{all_of_them} take {total} bytes, the limit is {MAX_BYTES}", help="make them smaller")
         x = np.empty((len(paths), *first.shape), np.uint8)
         x[0] = first
@@ -133,7 +135,7 @@ class ImageReader:
         found = (1 if is_grey else 3, image.height, image.width)
         if self.shape is not None and found != self.shape:
             raise UserError(
-                f"{shown(path)} is {size_text(found)}, but {shown(self.files[0])} is {size_text(self.shape)}",
+                f"{shown(path)} is {show_sizes(found)}, but {shown(self.files[0])} is {show_sizes(self.shape)}",
                 help="resize and convert all images to one size and one colour mode (C x H x W)",
             )
 
@@ -161,14 +163,14 @@ def _other_size(path: Path, size: tuple[int, int], files: Sequence[Path], takes:
     """About an image of another size than the network takes, where nothing says how it is to be brought to it."""
     sizes = Counter(_upright_size(file) for file in files)
     wide, high = size
-    text = f"{shown(path)} is {high}x{wide}, but the network takes {size_text(takes[1:])}"
+    text = f"{shown(path)} is {high}x{wide}, but the network takes {show_sizes(takes[1:])}"
     if len(sizes) > 1:
         text += f"; the {len(files)} images have {len(sizes)} sizes"
-        return UserError(text, help=FIT_HELP.format(size_text(takes)))
-    whole = size_text((takes[0], high, wide))
+        return UserError(text, help=FIT_HELP.format(show_sizes(takes)))
+    whole = show_sizes((takes[0], high, wide))
     return UserError(
-        f"the {len(files)} images are {whole}, but the network takes {size_text(takes)}",
-        help=f"{FIT_HELP.format(size_text(takes))}; or begin the spec with `input {whole}`",
+        f"the {len(files)} images are {whole}, but the network takes {show_sizes(takes)}",
+        help=f"{FIT_HELP.format(show_sizes(takes))}; or begin the spec with `input {whole}`",
     )
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from netdsl.ground.diagnostics import UserError, plain
-from netdsl.training.data.idx import MAX_CLASSES, check_labels, shown
+from netdsl.ground.reading import shown
+from netdsl.training.data.limits import MAX_CLASSES
 from netdsl.training.data.wanted import Wanted
 
 TABLE = 2**16  # numbers below it are counted and renumbered by a table
@@ -30,6 +31,14 @@ class Targets:
     parts: Arrays
     classes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+def check_labels(path: Path, labels: np.ndarray, classes: int) -> np.ndarray:
+    """(N,) of any integer type -> (N,) int64, all of them 0 to classes - 1."""
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= classes:
+        raise UserError(f"{shown(path)} has the label {low if low < 0 else high}, expected 0 to {classes - 1}")
+    return labels.astype(np.int64)
 
 
 def read_targets(path: Path, names: Mapping[str, str], parts: Arrays, want: Wanted) -> Targets:

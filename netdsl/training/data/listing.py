@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from netdsl.ground.diagnostics import UserError
-from netdsl.training.data.idx import shown
+from netdsl.ground.reading import shown
 from netdsl.training.data.images import SUFFIXES
 from netdsl.training.data.parts import PART_NAMES
 

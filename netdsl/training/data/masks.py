@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from netdsl.graph.types import show_sizes
 from netdsl.ground.diagnostics import UserError
-from netdsl.training.data.idx import MAX_BYTES, shown, size_text
+from netdsl.ground.reading import shown
 from netdsl.training.data.images import SUFFIXES, ImageReader, decoding, opened, placed
 from netdsl.training.data.labels import Targets, different, numbered
+from netdsl.training.data.limits import MAX_BYTES
 from netdsl.training.data.listing import image_files, part_folders, subfolders
 from netdsl.training.data.parts import PART_NAMES, Parts
 from netdsl.training.data.wanted import Wanted
@@ -154,7 +156,7 @@ class _MaskReader:
                 image = placed(image, (size[1], size[0]), self.want.fit, is_mask=True)
             values = np.asarray(image).astype(np.int32)
         if values.shape[:2] != size:
-            text = f"the mask {shown(path)} is {size_text(values.shape[:2])}, but its image {size_text(size)}"
+            text = f"the mask {shown(path)} is {show_sizes(values.shape[:2])}, but its image {show_sizes(size)}"
             raise UserError(text, help="save masks in the size of their images")
         self.jpegs += [path] if path.suffix.lower() in (".jpg", ".jpeg") else []
         if values.ndim == 2:

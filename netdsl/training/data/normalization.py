@@ -18,7 +18,7 @@ from netdsl.ground.source import Source
 from netdsl.language.input_constants import are_allowed
 from netdsl.language.syntax import ast
 from netdsl.language.syntax.parser import parse
-from netdsl.training.data.datasets import Dataset, normalize, raw
+from netdsl.training.data.dataset import Dataset, normalize, raw
 
 if TYPE_CHECKING:
     from netdsl.pipeline import Net

@@ -14,10 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from netdsl.graph.ir import Shape
+from netdsl.graph.types import show_sizes
 from netdsl.ground.diagnostics import UserError, plain
+from netdsl.ground.reading import reading, shown
 from netdsl.training.data.arrays import shaped
-from netdsl.training.data.idx import npz_names, read_npz, reading, shown, size_text
 from netdsl.training.data.images import fitted_bytes
+from netdsl.training.data.npz import npz_names, read_npz
 from netdsl.training.data.tables import DELIMITERS, MAX_BYTES, is_header
 from netdsl.training.data.tables import SUFFIXES as TABLES
 from netdsl.training.data.tables import TARGETS as NAMES
@@ -52,18 +54,18 @@ def read_samples(path: Path, shape: Shape, fit: str | None = None) -> tuple[np.n
         x, notes = _from_table(path, prod(shape))
     if x.dtype.kind not in "iufb" or not x.size:
         what = f"dtype {x.dtype}" if x.size else "no samples"
-        raise UserError(f"{shown(path)} has {what}, expected numbers of N x {size_text(shape)}")
+        raise UserError(f"{shown(path)} has {what}, expected numbers of N x {show_sizes(shape)}")
     x = x[None] if x.shape == tuple(shape) else x
     if x.ndim < 2:
         x = x[:, None]
     parts, more = shaped(path, {"train": "x"}, {"train": x}, Wanted(shape))
     x = parts["train"]
     if fit and x.dtype == np.uint8 and x.ndim == 4 and x.shape[1] in (1, 3) and x.shape[1:] != tuple(shape):
-        more = (*more, f"the images of {shown(path)} are {size_text(x.shape[1:])}: brought to {size_text(shape)}")
+        more = (*more, f"the images of {shown(path)} are {show_sizes(x.shape[1:])}: brought to {show_sizes(shape)}")
         x = fitted_bytes(x, shape, fit)
     if x.shape[1:] != tuple(shape):
-        text = f"the samples of {shown(path)} are {size_text(x.shape[1:])}, but the network takes {size_text(shape)}"
-        raise UserError(text, help=f"save an array of N x {size_text(shape)}")
+        text = f"the samples of {shown(path)} are {show_sizes(x.shape[1:])}, but the network takes {show_sizes(shape)}"
+        raise UserError(text, help=f"save an array of N x {show_sizes(shape)}")
     return x, (*notes, *more)
 
 

@@ -13,8 +13,8 @@ from typing import TextIO
 import numpy as np
 
 from netdsl.ground.diagnostics import UserError, plain
+from netdsl.ground.reading import reading, shown
 from netdsl.training.data.arrays import shaped
-from netdsl.training.data.idx import reading, shown
 from netdsl.training.data.labels import read_targets
 from netdsl.training.data.parts import Parts
 from netdsl.training.data.wanted import Wanted

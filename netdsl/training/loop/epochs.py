@@ -18,7 +18,7 @@ import numpy as np
 from netdsl.ground.diagnostics import TrainingFailed
 from netdsl.ground.files import write_atomic
 from netdsl.targets.live.interpreter import first_nonfinite
-from netdsl.training.data.datasets import Dataset
+from netdsl.training.data.dataset import Dataset
 from netdsl.training.data.feed import Batch, Feed, check_batches
 from netdsl.training.data.normalization import for_network
 from netdsl.training.loop.failures import all_finite, copy_of, sentence, step_failure

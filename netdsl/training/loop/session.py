@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from netdsl.bench.tuning import tuned
 from netdsl.graph.recipe import SCHEDULES, Recipe
 from netdsl.ground.diagnostics import UserError, plain
+from netdsl.ground.reading import shown
 from netdsl.language.train_block import with_entries
 from netdsl.pipeline import Net, compile_file
 from netdsl.stages.workers import available_cores
 from netdsl.training.data.datasets import load_dataset
 from netdsl.training.data.feed import check_batches
-from netdsl.training.data.idx import shown
 from netdsl.training.data.normalization import for_network, notes_on, with_constants
 from netdsl.training.data.wanted import wanted_by
 from netdsl.training.loop.epochs import train
@@ -29,7 +29,7 @@ from netdsl.training.scores.evaluation import fitted
 from netdsl.training.scores.fitting import adapted
 
 if TYPE_CHECKING:
-    from netdsl.training.data.datasets import Dataset
+    from netdsl.training.data.dataset import Dataset
 
 ENTRIES = ("opt", "schedule", "loss", "augment", "clip", "ema", "stop", "fit", "monitor")  # as in a train block
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from netdsl.analysis.receptive_field import ReceptiveField, receptive_field, windowed_layers
 from netdsl.ground.diagnostics import UserError, did_you_mean, plain
-from netdsl.training.data.datasets import Dataset
+from netdsl.training.data.dataset import Dataset
 from netdsl.training.drawing.tiles import is_image, pictures
 from netdsl.training.loop.failures import copy_of
 from netdsl.training.scores.evaluation import measured_together, predictions, probabilities

@@ -11,7 +11,7 @@ import numpy as np
 
 from netdsl.ground.diagnostics import UserError
 from netdsl.ground.files import write_atomic
-from netdsl.training.data.idx import shown
+from netdsl.ground.reading import shown
 from netdsl.training.scores.task import Task
 from netdsl.training.drawing.tiles import is_image
 

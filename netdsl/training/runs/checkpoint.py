@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from netdsl.ground.diagnostics import UserError, plain
-from netdsl.training.data.idx import reading, shown, size_text
+from netdsl.ground.reading import reading, shown
+from netdsl.graph.types import show_sizes
 from netdsl.ground.system.disk import has_second_name, replace, sync_folder
 from netdsl.ground.files import temporary_name, write_atomic
 
@@ -126,7 +127,7 @@ def _check_fits(path: Path, file: safe_open, expected: Mapping[str, np.ndarray],
     """Raises a UserError that lists what is missing, what is too much and what differs."""
     names = [name for name in sorted(file.keys()) if is_whole or not name.startswith(PRIVATE)]
     held = {name: _kind(file, name) for name in names}
-    wanted = {name: f"{size_text(array.shape) or 'scalar'} {array.dtype}" for name, array in expected.items()}
+    wanted = {name: f"{show_sizes(array.shape) or 'scalar'} {array.dtype}" for name, array in expected.items()}
     different = [f"`{n}` ({held[n]}, expected {wanted[n]})" for n in wanted if n in held and held[n] != wanted[n]]
     complaints = [
         _listed("it has no", [f"`{name}`" for name in wanted if name not in held]),
@@ -141,7 +142,7 @@ def _check_fits(path: Path, file: safe_open, expected: Mapping[str, np.ndarray],
 def _kind(file: safe_open, name: str) -> str:
     """`6x1x5x5 float32` of one of the file's arrays, which is not read."""
     array = file.get_slice(name)
-    return f"{size_text(array.get_shape()) or 'scalar'} {DTYPES.get(array.get_dtype(), array.get_dtype())}"
+    return f"{show_sizes(array.get_shape()) or 'scalar'} {DTYPES.get(array.get_dtype(), array.get_dtype())}"
 
 
 def _listed(start: str, names: list[str]) -> str:

@@ -16,9 +16,10 @@ from netdsl.ground.diagnostics import UserError, plain
 from netdsl.ground.files import read_json, write_atomic
 from netdsl.ground.names import identifier
 from netdsl.graph.recipe import Recipe
-from netdsl.training.data.datasets import BUILT_IN, Dataset
+from netdsl.graph.recipe import DATASETS
+from netdsl.training.data.dataset import Dataset
 from netdsl.training.runs.engine import BACKENDS, LEVELS, MOST_WORKERS, WORKERS, Engine
-from netdsl.training.data.idx import reading, shown
+from netdsl.ground.reading import reading, shown
 from netdsl.training.runs.recipe_values import recipe_of
 from netdsl.ground.system.machine import facts, python_version
 
@@ -63,7 +64,7 @@ class RunConfig:
 def config_of(net: Net, dataset: Dataset, engine: Engine, limit: int | None) -> RunConfig:
     """What config.json says of a run that is about to start."""
     name = net.recipe.data
-    path = None if name in BUILT_IN else os.path.abspath(name)
+    path = None if name in DATASETS else os.path.abspath(name)
     return RunConfig(
         net.name,
         net.recipe,
@@ -168,7 +169,7 @@ def _config(values: object) -> RunConfig:
     config = RunConfig(**{name: check(name, values[name]) for name, check in _CHECKS.items()})
     if len(config.mean) != len(config.std) or not config.mean:
         raise ValueError(f"`mean` has {len(config.mean)} numbers, `std` {len(config.std)}")
-    if config.data_path is None and config.recipe.data not in BUILT_IN:
+    if config.data_path is None and config.recipe.data not in DATASETS:
         raise ValueError("`data_path` has no path, but `data` is no name of data that netdsl has")
     return config
 

@@ -22,7 +22,8 @@ from netdsl.training.runs.checkpoint import checkpoint_path, load_checkpoint
 from netdsl.training.runs.config import RunConfig, read_config, write_config
 from netdsl.training.runs.engine import new_model
 from netdsl.training.runs.history import read_history
-from netdsl.training.data.idx import shown, size_text
+from netdsl.ground.reading import shown
+from netdsl.graph.types import show_sizes
 from netdsl.training.runs.run_files import check_files
 
 if TYPE_CHECKING:
@@ -161,11 +162,11 @@ def _check_agrees(run: Run, net: Net) -> None:
     config, shape = run.config, net.graph.input_shape
     wants = 1 if config.recipe.targets == "truth" else len(config.classes)
     if config.input_shape != shape:
-        what = f"samples of {size_text(config.input_shape)}, `model.net` of {size_text(shape)}"
+        what = f"samples of {show_sizes(config.input_shape)}, `model.net` of {show_sizes(shape)}"
     elif len(config.mean) not in (1, shape[0]):
-        what = f"{len(config.mean)} means, `model.net` an input of {size_text(shape)}"
+        what = f"{len(config.mean)} means, `model.net` an input of {show_sizes(shape)}"
     elif config.classes and net.graph.output_shape[0] != wants:
-        what = f"{len(config.classes)} classes, `model.net` an output of {size_text(net.graph.output_shape)}"
+        what = f"{len(config.classes)} classes, `model.net` an output of {show_sizes(net.graph.output_shape)}"
     else:
         return
     raise UserError(f"{shown(run.path)} is damaged: `config.json` has {what}", help="train again")

@@ -13,7 +13,7 @@ from pathlib import Path
 from netdsl.ground.diagnostics import UserError, plain
 from netdsl.ground.files import read_text, write_atomic
 from netdsl.graph.recipe import MONITORS
-from netdsl.training.data.idx import reading, shown
+from netdsl.ground.reading import reading, shown
 from netdsl.training.scores.measures import MEASURES
 from netdsl.training.runs.run_files import check_files
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from netdsl.ground.diagnostics import UserError
-from netdsl.training.data.idx import shown
+from netdsl.ground.reading import shown
 from netdsl.ground.system.disk import is_link, is_plain
 
 MOST_FILES = 10_000

@@ -18,7 +18,7 @@ from netdsl.graph.recipe import Recipe
 from netdsl.training.runs.average import WeightAverage
 from netdsl.training.runs.checkpoint import (CHECKPOINTS, PRIVATE, checkpoint_path, read_checkpoint, save_checkpoint, weights_of)
 from netdsl.training.runs.history import COLUMNS, TIMES, Epoch
-from netdsl.training.data.idx import shown
+from netdsl.ground.reading import shown
 
 OPTIMIZER, LEARNED = f"{PRIVATE}optimizer.", f"{PRIVATE}learned."
 MOST = 2  # arrays of an optimizer for each param

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from netdsl.ground.diagnostics import plain
-from netdsl.training.data.datasets import Dataset, load_dataset
+from netdsl.training.data.dataset import Dataset
+from netdsl.training.data.datasets import load_dataset
 from netdsl.training.runs.engine import close_model, engine_threads
 from netdsl.training.scores.evaluation import (Scores, as_trained, check_fits, class_weights, evaluate, measured_together, task_of)
 from netdsl.training.scores.fitting import adapted

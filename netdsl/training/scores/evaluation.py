@@ -11,11 +11,11 @@ import numpy as np
 
 from netdsl.analysis.loss import gives_probabilities
 from netdsl.graph.recipe import resolved_weights
+from netdsl.graph.types import show_sizes
 from netdsl.ground.diagnostics import UserError, plain
 from netdsl.kernels.losses import total_weight
 from netdsl.kernels.stable import sigmoid
-from netdsl.training.data.datasets import Dataset
-from netdsl.training.data.idx import size_text
+from netdsl.training.data.dataset import Dataset
 from netdsl.training.scores.fitting import check_masks, check_monitor, is_copy
 from netdsl.training.scores.measures import Roc, chosen_classes
 from netdsl.training.scores.task import Task, decided_task
@@ -148,8 +148,8 @@ def check_fits(net: Net, dataset: Dataset) -> None:
     """Raises UserError unless the net takes the dataset's samples and gives what its targets need."""
     takes, gives, name = net.graph.input_shape, net.graph.output_shape, dataset.name
     if takes != dataset.input_shape:
-        size = size_text(dataset.input_shape)
-        text = f"the samples of `{name}` are {size}, but `{net.name}` takes {size_text(takes)}"
+        size = show_sizes(dataset.input_shape)
+        text = f"the samples of `{name}` are {size}, but `{net.name}` takes {show_sizes(takes)}"
         raise UserError(text, help=f"begin the spec with `input {size}` or choose other data")
     if not dataset.classes:
         _check_regression(net, dataset)
@@ -164,7 +164,7 @@ def check_fits(net: Net, dataset: Dataset) -> None:
     wants = 1 if net.recipe.targets == "truth" else count
     if gives != (wants,):
         needs = ", for which `bce` needs one output" if wants < count else ""
-        text = f"`{name}` has {count} classes{needs}, but `{net.name}` gives an output of {size_text(gives)}"
+        text = f"`{name}` has {count} classes{needs}, but `{net.name}` gives an output of {show_sizes(gives)}"
         raise UserError(text, help=f"end the spec with `linear {wants}`")
 
 
@@ -175,8 +175,8 @@ def _check_regression(net: Net, dataset: Dataset) -> None:
         text = f"the loss `{net.recipe.loss}` needs class labels, but {found}"
         raise UserError(text, help="use `--loss mse`, or store labels as integers")
     if gives != wants:
-        text = f"the targets of `{dataset.name}` are {size_text(wants)}, but `{net.name}` gives {size_text(gives)}"
-        raise UserError(text, help=f"end the spec with an output of {size_text(wants)}")
+        text = f"the targets of `{dataset.name}` are {show_sizes(wants)}, but `{net.name}` gives {show_sizes(gives)}"
+        raise UserError(text, help=f"end the spec with an output of {show_sizes(wants)}")
     targets = [dataset.y_train, dataset.y_test]
     low, high = min(y.min(initial=0) for y in targets), max(y.max(initial=0) for y in targets)
     if net.recipe.targets == "truth" and not 0 <= low <= high <= 1:

@@ -9,9 +9,9 @@ import numpy as np
 
 from netdsl.graph.ir import show_shape
 from netdsl.graph.recipe import Recipe
+from netdsl.graph.types import show_sizes
 from netdsl.ground.diagnostics import UserError
-from netdsl.training.data.datasets import Dataset, statistics
-from netdsl.training.data.idx import size_text
+from netdsl.training.data.dataset import Dataset, statistics
 from netdsl.training.scores.task import Task
 
 if TYPE_CHECKING:
@@ -73,7 +73,8 @@ def check_masks(net: Net, dataset: Dataset) -> None:
         raise UserError(text, help=f"end the spec with `conv {count}` and use `--loss ce`")
     wants = (1 if is_binary else count, *places)
     if gives != wants:
-        text = f"the masks of `{name}` are {size_text(places)} with {count} classes, for which `{loss}` needs an output"
+        text = f"the masks of `{name}` are {show_sizes(places)} with {count} classes"
+        text = f"{text}, for which `{loss}` needs an output"
         text = f"{text} of {show_shape(wants)}, but `{net.name}` gives {show_shape(gives)}"
         hint = (
             f"end the spec with `conv {wants[0]}`" if gives[1:] == places else f"give an output of {show_shape(wants)}"

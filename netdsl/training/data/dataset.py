@@ -1,0 +1,106 @@
+"""A `Dataset`, and its normalisation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import numpy as np
+
+from netdsl.training.data.splits import split_rows
+
+MAX_CONSTANTS = 64  # features or channels normalised one by one; more of them share one mean and std
+CHUNK = 2**22  # values looked at together for the statistics, to bound memory
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """x (N, *input_shape) uint8 or float32; y int64 labels (N,) or masks (N, H, W) with `classes`, or float32 targets
+    (N, ...) without.
+
+    `mean` and `std` have one entry per index of x's axis 1, or one in all; those of uint8 data are of x / 255. held:
+    so many samples at the end of the training arrays are the validation part that the data brought. is_own: neither
+    built in nor made by hand: its classes are split alike. bits: how many of their bits 16-bit images use, None
+    without such. notes: what
+    was changed on reading, in words. is_fed_raw: the network normalises by itself
+    (netdsl.training.data.normalization).
+    """
+
+    name: str
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    is_fed_raw: bool = False
+    held: int = 0
+    is_own: bool = False
+    bits: int | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one sample, (C, H, W) of images."""
+        return self.x_train.shape[1:]
+
+    def parts(self, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """-> the indices of the training and of the validation samples in the training arrays.
+
+        fraction: the share for validation; 0: none; of data that brought their own validation part just that, or none.
+        Labels of one's own data are in both parts alike. Raises UserError where no sample is left to learn from.
+        """
+        if self.held:
+            rows = np.arange(len(self.x_train))
+            return rows[: -self.held], rows[-self.held :] if fraction else rows[:0]
+        has_labels = self.is_own and self.y_train.ndim == 1
+        return split_rows(len(self.x_train), fraction, seed, self.y_train if has_labels else None)
+
+    def digest(self) -> str:
+        """Of the training samples, their targets and how they are split: BLAKE2b, which is fast, in hexadecimal."""
+        found = blake2b(f"alike {self.held}\n".encode() if self.is_own else b"", digest_size=16)
+        for array in (self.x_train, self.y_train):
+            found.update(f"{array.dtype.str} {array.shape}\n".encode())
+            found.update(np.ascontiguousarray(array).data)
+        return found.hexdigest()
+
+    def normalized(self, x: np.ndarray) -> np.ndarray:
+        """x (N, *input_shape) -> float32 of the same shape, as the network is fed: raw if it normalises by itself."""
+        return raw(x) if self.is_fed_raw else normalize(x, self.mean, self.std)
+
+
+def raw(x: np.ndarray) -> np.ndarray:
+    """x (N, ...) -> float32 of the same shape; uint8 is divided by 255."""
+    return np.divide(x, 255, dtype=np.float32) if x.dtype == np.uint8 else x.astype(np.float32)
+
+
+def normalize(x: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...]) -> np.ndarray:
+    """x (N, C, ...) -> float32 (x - mean) / std per channel, or by one mean and std; uint8 is divided by 255 first."""
+    assert len(mean) == len(std) and len(mean) in (1, *x.shape[1:2]), (x.shape, mean, std)
+    columns = (-1, *[1] * (x.ndim - 2)) if len(mean) > 1 else ()
+    m, s = (np.array(v, np.float32).reshape(columns) for v in (mean, std))
+    values = raw(x)
+    values -= m  # in place: memory asked for anew costs as much as the arithmetic
+    values /= s
+    return values
+
+
+def statistics(x: np.ndarray, rows: np.ndarray | None = None) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """x (N, C, ...) -> mean, std for `normalize`: per feature of (N, D), per channel of (N, C, H, W), else one each.
+
+    Those of the samples `rows`, None: of all. A constant feature gets std 1.
+    """
+    samples = len(x) if rows is None else len(rows)
+    is_apart = x.ndim in (2, 4) and x.shape[1] <= MAX_CONSTANTS
+    axes = (0, *range(2, x.ndim)) if is_apart else tuple(range(x.ndim))
+    scale = 255 if x.dtype == np.uint8 else 1
+    size = max(1, CHUNK * len(x) // x.size)
+    pieces = [slice(i, i + size) for i in range(0, samples, size)]
+    chunks = pieces if rows is None else [rows[piece] for piece in pieces]
+    count = samples * (x[0].size // x.shape[1] if is_apart else x[0].size)
+    mean = sum((x[c].astype(np.float64) / scale).sum(axes, keepdims=True) for c in chunks) / count
+    var = sum(((x[c].astype(np.float64) / scale - mean) ** 2).sum(axes, keepdims=True) for c in chunks) / count
+    std = np.sqrt(var).ravel()
+    is_constant = std <= np.maximum(1e-30, 1e-12 * np.abs(mean.ravel()))  # but for rounding
+    return tuple(mean.ravel().tolist()), tuple(np.where(is_constant, 1.0, std).tolist())
