@@ -159,7 +159,12 @@ class Constants(Syntax):
 
     @property
     def numbers(self) -> tuple[float, ...]:
-        return tuple(float(-v.operand.value if isinstance(v, Unary) else v.value) for v in self.values)
+        numbers = []
+        for value in self.values:
+            number = value.operand if isinstance(value, Unary) else value
+            assert isinstance(number, Number), number
+            numbers.append(float(-number.value if number is not value else number.value))
+        return tuple(numbers)
 
 
 class Input(Syntax):

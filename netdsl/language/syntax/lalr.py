@@ -81,7 +81,8 @@ def tables() -> dict[str, Any]:
     null for what is left out. states: for each its context, and the actions: terminal -> the next state, or ~rule to
     apply; and what a rule makes -> the next state. The first state is 0; end: the one in which all is read.
     """
-    return json.loads(TABLES.read_text(encoding="utf-8"))
+    read: dict[str, Any] = json.loads(TABLES.read_text(encoding="utf-8"))
+    return read
 
 
 @cache
@@ -89,13 +90,14 @@ def _context(number: int) -> _Context:
     return _Context(tables(), *tables()["contexts"][number])
 
 
-def parse_text(source: Source, text: str, build: Callable[[str, list], Any]) -> Any:
+def parse_text(source: Source, text: str, build: Callable[[str, list[Any]], Any]) -> Any:
     """What `build` makes of the start rule: it gets a rule's name and its parts, the innermost rule first.
 
     text: what is read in the place of the source's own; it has the same offsets. Raises Unexpected.
     """
     all_states, end = tables()["states"], tables()["end"]
-    states, values = [0], []
+    states: list[int] = [0]
+    values: list[Any] = []
     at = 0
     while True:
         context, actions = all_states[states[-1]]
@@ -127,7 +129,7 @@ def _next_token(source: Source, text: str, at: int, number: int) -> Token:
     return Token(END, "", Span(source, at, at))
 
 
-def _reduced(number: int, states: list[int], values: list[Any], build: Callable[[str, list], Any]) -> Any:
+def _reduced(number: int, states: list[int], values: list[Any], build: Callable[[str, list[Any]], Any]) -> Any:
     """Take a rule's parts from the two stacks, push the state behind it, and return what is made of them."""
     made, size, name, stands_alone, wanted = tables()["rules"][number]
     first = len(values) - size

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from netdsl.ground.diagnostics import MAX_SHOWN, Diagnostic
 from netdsl.ground.source import Source, Span
@@ -17,6 +17,7 @@ from netdsl.language.syntax.lalr import END, Token, Unexpected, parse_text
 from netdsl.language.syntax.lookalikes import lookalikes, repaired
 from netdsl.language.syntax.prescan import prescan
 
+T = TypeVar("T", bound=ast.Syntax)
 MAX_DIGITS = 18
 MAX_OPERATORS = 100  # one in the other
 
@@ -147,7 +148,7 @@ def _is_number(text: str) -> bool:
     return re.fullmatch(r"\d[\d_]*", text) is not None
 
 
-def _without_tokens(children: list) -> tuple:
+def _without_tokens(children: list[Any]) -> tuple[Any, ...]:
     return tuple(child for child in children if child is not None and not isinstance(child, Token))
 
 
@@ -165,10 +166,10 @@ class _Builder:
         self.diagnostics: list[Diagnostic] = []
         self.depths: dict[int, int] = {}  # id of an operator's or else-if's tree -> how deep it is
 
-    def build(self, rule: str, children: list) -> Any:
+    def build(self, rule: str, children: list[Any]) -> Any:
         return getattr(self, rule)(children)
 
-    def _span(self, children: list) -> Span:
+    def _span(self, children: list[Any]) -> Span:
         """From the first child to the last."""
         spans = [child.span for child in children if child is not None]
         return spans[0].to(spans[-1]) if spans else Span(self.source, 0, 0)
@@ -195,57 +196,59 @@ class _Builder:
     def _sizes(self, token: Token) -> tuple[int, ...]:
         return tuple(self._integer(part, token.span) for part in token.text.split("x"))
 
-    def start(self, children: list) -> ast.Program:
+    def start(self, children: list[Any]) -> ast.Program:
         return ast.Program(self._span(children), _without_tokens(children))
 
-    def input(self, children: list) -> ast.Input:
+    def input(self, children: list[Any]) -> ast.Input:
         token, *constants = children
-        sizes = self._sizes(token) if token.kind == "SIZE" else (self._number(token),)
-        if not all(isinstance(size, int) for size in sizes):
+        if token.kind == "SIZE":
+            return ast.Input(token.span, self._sizes(token), tuple(constants))
+        size = self._number(token)
+        if not isinstance(size, int):
             self.diagnostics.append(Diagnostic("N303", "an input size is a whole number", token.span))
-            sizes = (1,)
-        return ast.Input(token.span, sizes, tuple(constants))
+            size = 1
+        return ast.Input(token.span, (size,), tuple(constants))
 
-    def constants(self, children: list) -> ast.Constants:
+    def constants(self, children: list[Any]) -> ast.Constants:
         return ast.Constants(self._span(children), children[0].text, _without_tokens(children))
 
-    def expect(self, children: list) -> ast.Expect:
+    def expect(self, children: list[Any]) -> ast.Expect:
         return ast.Expect(self._span(children), children[1])
 
-    def let(self, children: list) -> ast.Let:
+    def let(self, children: list[Any]) -> ast.Let:
         _, name, _, value = children
         return ast.Let(self._span(children), name, value)
 
-    def use(self, children: list) -> ast.Use:
+    def use(self, children: list[Any]) -> ast.Use:
         target = children[1]
         quoted = target.kind == "STRING"
         return ast.Use(self._span(children), target.text[1:-1] if quoted else target.text, quoted)
 
-    def block(self, children: list) -> ast.Block:
+    def block(self, children: list[Any]) -> ast.Block:
         name = children[1]
         *params, body = _without_tokens(children)
         span = name.span
         return ast.Block(children[0].span.to(span), name.text, tuple(params), body, span)
 
-    def param(self, children: list) -> ast.Param:
+    def param(self, children: list[Any]) -> ast.Param:
         return ast.Param(self._span(children), *children)
 
-    def body(self, children: list) -> ast.Body:
+    def body(self, children: list[Any]) -> ast.Body:
         return ast.Body(self._span(children), _without_tokens(children))
 
-    def branch(self, children: list) -> ast.Body:
+    def branch(self, children: list[Any]) -> ast.Body:
         """The grammar's tables share the repetition with `body`, which keeps its tokens."""
         statements = _without_tokens(children)
         return ast.Body(statements[0].span.to(statements[-1].span), statements)
 
-    def chain(self, children: list) -> ast.Chain:
+    def chain(self, children: list[Any]) -> ast.Chain:
         return ast.Chain(self._span(children), tuple(children))
 
-    def element(self, children: list) -> ast.Element:
+    def element(self, children: list[Any]) -> ast.Element:
         label, count, primary = children
         return ast.Element(self._span(children), label, count, primary)
 
-    def label(self, children: list) -> ast.Label:
+    def label(self, children: list[Any]) -> ast.Label:
         """`name:`, `layer{i}:`; the span is without the colon."""
         *written, _ = [child for child in children if child is not None]
         parts = [c.text if isinstance(c, Token) else c for c in written if not _is_brace(c)]
@@ -255,100 +258,102 @@ class _Builder:
             self.diagnostics.append(Diagnostic("N101", "a label has no spaces", span, help=(help_text,)))
         return ast.Label(span, tuple(parts))
 
-    def count(self, children: list) -> ast.Expr:
-        return children[0]
+    def count(self, children: list[Any]) -> ast.Expr:
+        expression: ast.Expr = children[0]
+        return expression
 
-    def ref(self, children: list) -> ast.Ref:
+    def ref(self, children: list[Any]) -> ast.Ref:
         return ast.Ref(children[0].span, children[0].text[1:])
 
-    def call(self, children: list) -> ast.Call:
+    def call(self, children: list[Any]) -> ast.Call:
         name = children[0]
         return ast.Call(self._span(children), name.text, _without_tokens(children), name.span)
 
-    def merge(self, children: list) -> ast.Merge:
+    def merge(self, children: list[Any]) -> ast.Merge:
         op, branches = children[0], _without_tokens(children)
         return ast.Merge(self._span(children), op.text, branches, op.span)
 
-    def cond(self, children: list) -> ast.If:
+    def cond(self, children: list[Any]) -> ast.If:
         condition, then, *otherwise = _without_tokens(children)
         made = ast.If(self._span(children), condition, then, otherwise[0] if otherwise else None)
         return self._not_too_deep(made, otherwise or [then], "more than {} `else if` in a row")
 
-    def loop(self, children: list) -> ast.For:
+    def loop(self, children: list[Any]) -> ast.For:
         *names, items, body = _without_tokens(children)
         return ast.For(self._span(children), tuple(names), items, body)
 
-    def range(self, children: list) -> ast.Range:
+    def range(self, children: list[Any]) -> ast.Range:
         return ast.Range(self._span(children), *children)
 
-    def layer(self, children: list) -> ast.Layer:
+    def layer(self, children: list[Any]) -> ast.Layer:
         name, *args = children
         return ast.Layer(self._span(children), name.text, tuple(args), name.span)
 
-    def call_keyword(self, children: list) -> ast.Arg:
+    def call_keyword(self, children: list[Any]) -> ast.Arg:
         return self.keyword_arg(children)
 
-    def plain_arg(self, children: list) -> ast.Arg:
+    def plain_arg(self, children: list[Any]) -> ast.Arg:
         return ast.Arg(self._span(children), None, children[0])
 
-    def keyword_arg(self, children: list) -> ast.Arg:
+    def keyword_arg(self, children: list[Any]) -> ast.Arg:
         return ast.Arg(self._span(children), children[0].text, children[1], children[0].span)
 
-    def number(self, children: list) -> ast.Number:
+    def number(self, children: list[Any]) -> ast.Number:
         return ast.Number(children[0].span, self._number(children[0]))
 
-    def size(self, children: list) -> ast.Size:
+    def size(self, children: list[Any]) -> ast.Size:
         return ast.Size(children[0].span, self._sizes(children[0]))
 
-    def name(self, children: list) -> ast.Name:
+    def name(self, children: list[Any]) -> ast.Name:
         return ast.Name(children[0].span, children[0].text)
 
-    def in_size(self, children: list) -> ast.InSize:
+    def in_size(self, children: list[Any]) -> ast.InSize:
         return ast.InSize(children[0].span, children[0].text[3:])
 
-    def unary(self, children: list) -> ast.Expr:
+    def unary(self, children: list[Any]) -> ast.Expr:
         made = ast.Unary(children[0].span.to(children[1].span), children[0].text, children[1])
         return self._not_too_deep(made, [children[1]], "an expression has more than {} operators")
 
-    def binary(self, children: list) -> ast.Expr:
+    def binary(self, children: list[Any]) -> ast.Expr:
         left, op, right = children
         made = ast.Binary(left.span.to(right.span), op.text, left, right)
         return self._not_too_deep(made, [left, right], "an expression has more than {} operators")
 
-    def _not_too_deep(self, made: Any, parts: list, message: str) -> Any:
+    def _not_too_deep(self, made: T, parts: list[Any], message: str) -> T:
         """`made`, or what it is made of where its tree is so deep that walking it would be too much for Python."""
         depth = 1 + max(self.depths.get(id(part), 0) for part in parts)
         if depth > MAX_OPERATORS:
             if depth == MAX_OPERATORS + 1:
                 self.diagnostics.append(Diagnostic("N004", message.format(MAX_OPERATORS), made.span))
-            self.depths[id(parts[0])] = depth
-            return parts[0]
+            inner: T = parts[0]
+            self.depths[id(inner)] = depth
+            return inner
         self.depths[id(made)] = depth
         return made
 
-    def sequence(self, children: list) -> ast.Sequence:
+    def sequence(self, children: list[Any]) -> ast.Sequence:
         return ast.Sequence(self._span(children), _without_tokens(children), children[0].text == "(")
 
-    def function(self, children: list) -> ast.Function:
+    def function(self, children: list[Any]) -> ast.Function:
         name = children[0]
         return ast.Function(self._span(children), name.text, _without_tokens(children), name.span)
 
-    def train(self, children: list) -> ast.Train:
+    def train(self, children: list[Any]) -> ast.Train:
         return ast.Train(self._span(children), _without_tokens(children))
 
-    def entry(self, children: list) -> ast.Entry:
+    def entry(self, children: list[Any]) -> ast.Entry:
         key, *settings = children
         return ast.Entry(self._span(children), key.text, tuple(settings), key.span)
 
-    def keyed(self, children: list) -> ast.Keyed:
+    def keyed(self, children: list[Any]) -> ast.Keyed:
         return ast.Keyed(self._span(children), children[0].text, children[1])
 
-    def value(self, children: list) -> ast.Value:
+    def value(self, children: list[Any]) -> ast.Value:
         token = children[0]
         if token.kind == "NUMBER":
             return ast.Value(token.span, self._number(token))
         quoted = token.kind == "STRING"
         return ast.Value(token.span, token.text[1:-1] if quoted else token.text, quoted)
 
-    def values(self, children: list) -> ast.Value:
+    def values(self, children: list[Any]) -> ast.Value:
         return ast.Value(self._span(children), tuple(self._number(token) for token in children))
