@@ -103,8 +103,8 @@ class _Waiting(types.ModuleType):
 
 
 def lazy_numpy() -> None:
-    """Let numpy wait until it is used: shapes and counts are Python ints and never touch it, and it takes half of the
-    time of a check."""
+    """Let numpy wait until it is used: shapes, counts and text never touch it, and it takes longer to import than a
+    spec takes to check."""
     sys.modules.setdefault("numpy", _Waiting("numpy"))
 
 

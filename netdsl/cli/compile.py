@@ -37,7 +37,9 @@ def command(specs: tuple[Path, ...], target: str, level: int, output: Path | Non
       netdsl compile lenet.net --target torch -o lenet_torch.py
       netdsl compile specs/*.net --target all -o generated
     """
-    from netdsl.cli import say
+    from netdsl.cli import lazy_numpy, say
+
+    lazy_numpy()
     from netdsl.ground.diagnostics import SpecError
     from netdsl.ground.files import write_atomic
     from netdsl.pipeline import compile_file

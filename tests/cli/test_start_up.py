@@ -60,6 +60,14 @@ def test_what_only_reads_a_spec_loads_no_library_either(command, tmp_path):
     assert inside(modules, *WORK) == []
 
 
+@pytest.mark.parametrize("options", [["--target", "all", "-o", "."], ["-O2"]])
+def test_compile_loads_what_lays_text_out_and_no_numpy(options, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    modules = loaded_by("compile", str(LENET), *options)
+    assert libraries(modules) == {"click", "jinja2", "markupsafe"}
+    assert inside(modules, "bench", "targets.live", "training", "verify") == []
+
+
 @pytest.mark.parametrize("command", [["--help"], ["--version"], ["check", "--help"], ["train", "--help"]])
 def test_help_loads_no_compiler(command):
     modules = loaded_by(*command)
