@@ -81,7 +81,7 @@ class Child:
     def send(self, method: str, *arguments: object) -> None:
         """Request something; every request must be followed by `receive`."""
         self._asked = PHASES.get(method, method)
-        with contextlib.suppress(BrokenPipeError):  # `receive` tells why
+        with contextlib.suppress(OSError):  # `receive` tells why
             pickle.dump((method, arguments), self._requests, pickle.HIGHEST_PROTOCOL)
             self._requests.flush()
 
@@ -112,7 +112,7 @@ class Child:
         self._guard.forget(self._process.pid)
         self._reader.join()
         for file in (self._requests, self._answers, self._errors):
-            with contextlib.suppress(BrokenPipeError):
+            with contextlib.suppress(OSError):
                 file.close()
 
     def _read(self) -> None:

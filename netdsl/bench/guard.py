@@ -44,12 +44,12 @@ class Guard:
 
     def end(self) -> None:
         """There is nothing left to guard."""
-        with contextlib.suppress(BrokenPipeError):
+        with contextlib.suppress(OSError):
             self._process.communicate()
 
     def _tell(self, line: str) -> None:
         assert self._process.stdin
-        with contextlib.suppress(BrokenPipeError):
+        with contextlib.suppress(OSError):
             self._process.stdin.write(line.encode())
             self._process.stdin.flush()
 

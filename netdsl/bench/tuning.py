@@ -20,7 +20,7 @@ from netdsl.analysis.loss import logits_layers
 from netdsl.graph.ir import Graph, Node
 from netdsl.graph.recipe import Recipe
 from netdsl.ground.files import read_json, write_atomic
-from netdsl.ground.system.machine import cache_folder, cpu_flags, cpu_model, work_clock
+from netdsl.ground.system.machine import cache_folder, cpu_flags, cpu_model, num_cores, work_clock
 from netdsl.layers import layer_of
 from netdsl.layers.contract import StageCall
 from netdsl.passes.choose_algorithms import name_of, worth_measuring
@@ -77,7 +77,7 @@ def cache_file() -> Path:
 def _machine() -> str:
     """What the answers depend on beside the question."""
     cpu = f"{cpu_model('')} {'avx512f' if 'avx512f' in cpu_flags() else ''}".strip()
-    return f"{cpu}, {os.cpu_count()} cores, numpy {np.__version__}"
+    return f"{cpu}, {num_cores()} cores, numpy {np.__version__}"
 
 
 def _read(file: Path) -> dict[str, dict[str, str]]:

@@ -16,7 +16,7 @@ import click
 
 from netdsl import __version__
 from netdsl.ground.diagnostics import SpecError, TrainingFailed, UserError, did_you_mean, plain
-from netdsl.ground.system.console import be_readable, drop_broken
+from netdsl.ground.system.console import be_readable, drop_broken, has_no_reader
 from netdsl.ground.system.disk import advice
 
 COMMANDS = ("check", "fmt", "summary", "explain", "compile", "verify", "train", "eval", "predict", "plot", "bench")
@@ -71,7 +71,9 @@ class _Commands(click.Group):
         """A reader who went away is exit code 141; click would make 1 of it."""
         try:
             return super().invoke(ctx)
-        except BrokenPipeError:
+        except OSError as error:
+            if not has_no_reader(error):
+                raise
             drop_broken()
             ctx.exit(141)
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import codecs
+import errno
 import os
 import sys
 from typing import TextIO
+
+from netdsl.ground import system
 
 PLAINER = {
     "\N{MULTIPLICATION SIGN}": "x",
@@ -67,6 +70,12 @@ def be_readable(*streams: TextIO | None) -> None:
 def _keeps_bytes(stream: TextIO) -> bool:
     """Whether it takes all letters, and bytes of file names that are none."""
     return stream.errors == "surrogateescape" and stream.encoding.lower().replace("-", "") == "utf8"
+
+
+def has_no_reader(error: OSError) -> bool:
+    """Whether the reader of a pipe went away, which Windows calls an invalid argument."""
+    is_nameless = system.is_windows() and error.errno == errno.EINVAL and error.filename is None
+    return isinstance(error, BrokenPipeError) or is_nameless
 
 
 def drop_broken(*streams: TextIO) -> None:

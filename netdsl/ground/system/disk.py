@@ -7,6 +7,8 @@ import os
 import stat
 import time
 
+from netdsl.ground import system
+
 try:
     import fcntl
 except ImportError:  # Windows
@@ -22,11 +24,6 @@ RETRIES, PAUSE = 20, 0.05  # of a name that another program, as a virus scanner,
 OTHER_NAME = 0x2000_0000  # bit of a Windows reparse tag: the entry stands for another one (IsReparseTagNameSurrogate)
 
 
-def is_windows() -> bool:
-    """Whether files and processes are Windows' own."""
-    return os.name == "nt"
-
-
 def open_to_read(path: str | os.PathLike[str]) -> int:
     """A descriptor of the file, whose bytes are read as they are; it does not wait for a pipe or device.
 
@@ -35,7 +32,7 @@ def open_to_read(path: str | os.PathLike[str]) -> int:
     try:
         return os.open(path, os.O_RDONLY | NO_WAIT | AS_IT_IS)
     except PermissionError as error:  # what Windows says of a folder
-        if is_windows() and os.path.isdir(path):
+        if system.is_windows() and os.path.isdir(path):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path)) from error
         raise
 
@@ -64,7 +61,7 @@ def sync_folder(folder: str) -> None:
 
     Raises OSError.
     """
-    if is_windows():
+    if system.is_windows():
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -79,7 +76,7 @@ def sync_folder(folder: str) -> None:
 def replace(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
     """`source` takes the place of `target`. Windows refuses while another program has the old file open: it is tried
     for a second. Raises OSError."""
-    for _ in range(RETRIES if is_windows() else 0):
+    for _ in range(RETRIES if system.is_windows() else 0):
         try:
             os.replace(source, target)
             return
@@ -118,6 +115,6 @@ def is_plain(status: os.stat_result) -> bool:
 def advice(error: OSError) -> str:
     """What else is known of a file that cannot be opened; "" for nothing."""
     length = len(os.path.abspath(error.filename)) if isinstance(error.filename, str) else 0
-    if is_windows() and length > WINDOWS_LONGEST:
+    if system.is_windows() and length > WINDOWS_LONGEST:
         return f"the path has {length} characters, and Windows takes {WINDOWS_LONGEST} unless long paths are enabled"
     return ""

@@ -9,7 +9,10 @@ import sys
 import tempfile
 import time
 from functools import cache
+from importlib import import_module
 from pathlib import Path
+
+from netdsl.ground import system
 
 CPUINFO = Path("/proc/cpuinfo")
 SYSCTL = "/usr/sbin/sysctl"
@@ -22,9 +25,14 @@ def facts() -> dict[str, object]:
     return {
         "platform": platform.platform(),
         "machine": platform.machine(),
-        "cpus": os.cpu_count(),
+        "cpus": num_cores(),
         "byteorder": sys.byteorder,
     }
+
+
+def num_cores() -> int | None:
+    """How many cores the machine has, those too that this process may not use."""
+    return os.cpu_count()
 
 
 def system_name() -> str:
@@ -61,12 +69,11 @@ def _cpu_info() -> dict[str, str]:
 def _told() -> str:
     """The name that macOS and Windows know beside what Python's `platform` says, as `arm` or `Intel64 Family 6`."""
     try:
-        if sys.platform == "darwin":
+        if system.is_macos():
             asked = [SYSCTL, "-n", "machdep.cpu.brand_string"]
             return subprocess.run(asked, capture_output=True, text=True, timeout=5, check=True).stdout.strip()
-        if sys.platform == "win32":
-            import winreg
-
+        if system.is_windows():
+            winreg = import_module("winreg")
             with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, REGISTRY) as key:
                 return str(winreg.QueryValueEx(key, "ProcessorNameString")[0]).strip()
     except (OSError, subprocess.SubprocessError):
@@ -90,14 +97,14 @@ def busy_seconds() -> float | None:
 def work_clock() -> float:
     """Seconds that this thread has worked; on Windows, which counts those in steps of 16 ms, the time of day goes on
     instead, and so does what others did."""
-    return time.perf_counter() if os.name == "nt" else time.thread_time()
+    return time.perf_counter() if system.is_windows() else time.thread_time()
 
 
 def cache_folder() -> Path:
     """Where the system has a user's caches; a folder for temporary files where the user has no home."""
     try:
-        if os.name == "nt":
+        if system.is_windows():
             return Path(os.environ.get("LOCALAPPDATA") or Path.home(), "netdsl", "cache")
-        return Path.home() / (Path("Library", "Caches") if sys.platform == "darwin" else ".cache") / "netdsl"
+        return Path.home() / (Path("Library", "Caches") if system.is_macos() else ".cache") / "netdsl"
     except RuntimeError:
         return Path(tempfile.gettempdir(), "netdsl")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import psutil
+
+from netdsl.ground import system
 
 KB = 1024
 GONE = (psutil.Error, OSError)  # a process that has ended, or is another user's; a system that tells nothing
@@ -71,7 +72,7 @@ def _max_rss() -> int | None:
         import resource
     except ImportError:
         return None
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else KB)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if system.is_macos() else KB)
 
 
 def cpu_seconds() -> float:

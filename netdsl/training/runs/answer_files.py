@@ -83,13 +83,11 @@ def _bytes(save: object, *arrays: np.ndarray, **named: np.ndarray) -> bytes:
 def _write_pictures(folder: Path, task: Task, sources: Sequence[Source], answers: np.ndarray) -> None:
     """A PNG a sample, by the name of its file: of masks the number of the class at each pixel, with colours."""
     folder.mkdir(parents=True, exist_ok=True)
-    used: set[str] = set()
     for (file, row), answer in zip(sources, answers, strict=True):
         stem = Path(file).stem + ("" if row is None else f"_{row:05}")
         name, n = stem, 2
-        while name in used:
+        while (folder / f"{name}.png").exists():  # the folder was empty; to some systems `A.png` is `a.png`
             name, n = f"{stem}_{n}", n + 1
-        used.add(name)
         write_atomic(folder / f"{name}.png", _png(answer, len(task.classes)))
 
 

@@ -208,6 +208,9 @@ def locked(run: Path) -> Iterator[None]:
     except Timeout:
         text = f"another process trains {shown(run)}"
         raise UserError(text, help="wait for its end, or start a run of its own without `--resume`") from None
+    except NotImplementedError:
+        text = f"the file system of {shown(run)} has no locks, so that two processes could train it at once"
+        raise UserError(text, help="choose a folder on another disk by `--out`") from None
     try:
         for leftover in (
             path for folder in (run, run / "checkpoints", run / "plots") for path in folder.glob(".*.tmp")

@@ -28,7 +28,7 @@ def check_files(run: Path) -> None:
 
 
 def _check(entry: os.DirEntry) -> None:
-    status = entry.stat(follow_symlinks=False)
+    status = os.lstat(entry.path)  # on Windows that of the entry counts no names
     has_names = entry.name == ".lock" and status.st_nlink > 1  # the only file that is not replaced, but opened
     if is_link(entry) or has_names:
         raise UserError(f"{shown(entry.path)} is a link", help="put the file itself there: a run keeps to its folder")
