@@ -1,9 +1,13 @@
 """Normalisation over groups of channels: what group and instance normalisation share."""
 
+from __future__ import annotations
+
 import numpy as np
 
+from netdsl.kernels.arrays import Array, Grads, Param, Saved
 
-def groups_forward(x, groups, weight, bias, eps):
+
+def groups_forward(x: Array, groups: int, weight: Param, bias: Param, eps: float) -> tuple[Array, Saved]:
     """y = weight * (x - mean) / sqrt(var + eps) + bias, mean and var over each group of channels and all positions."""
     n, c = x.shape[:2]
     shape = (-1, *[1] * (x.ndim - 2))
@@ -15,7 +19,7 @@ def groups_forward(x, groups, weight, bias, eps):
     return y, (x_hat, inv_std, weight, groups)
 
 
-def groups_backward(dy, saved):
+def groups_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     """dx = inv_std * (g - mean(g) - x_hat * mean(g * x_hat)), g = dy * weight."""
     x_hat, inv_std, weight, groups = saved
     shape = (-1, *[1] * (dy.ndim - 2))

@@ -1,11 +1,14 @@
 """Losses with their gradients. Each takes what the network gives (N, K, ...) and targets, and means over the batch."""
 
+from __future__ import annotations
+
 import numpy as np
 
+from netdsl.kernels.arrays import Array, Number
 from netdsl.kernels.stable import sigmoid
 
 
-def check_labels(labels, num_classes):
+def check_labels(labels: Array, num_classes: int) -> None:
     """Raise ValueError unless every label is a whole number in 0 .. num_classes - 1 (a negative index would wrap)."""
     if not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(f"labels must be whole numbers, not {labels.dtype}")
@@ -14,7 +17,7 @@ def check_labels(labels, num_classes):
         raise ValueError(f"labels must lie in 0 to {num_classes - 1}, {these}")
 
 
-def cross_entropy(logits, labels):
+def cross_entropy(logits: Array, labels: Array) -> tuple[Number, Array]:
     """logits (N, K, ...), labels (N, ...) -> mean loss, dlogits = (softmax - onehot(labels)) / number of labels.
 
     The maximum is taken out first, so that no exponential overflows.
@@ -25,13 +28,15 @@ def cross_entropy(logits, labels):
     return -log_p[wanted].mean(), (np.exp(log_p) - wanted) / labels.size
 
 
-def nll(log_p, labels):
+def nll(log_p: Array, labels: Array) -> tuple[Number, Array]:
     """Log-probabilities (N, K, ...), labels (N, ...) -> mean of -log_p at the labels, its gradient."""
     wanted = onehot(labels, log_p)
     return -log_p[wanted].mean(), wanted * log_p.dtype.type(-1 / labels.size)
 
 
-def soft_cross_entropy(logits, target, smooth=0.0, weights=None):
+def soft_cross_entropy(
+    logits: Array, target: Array, smooth: float = 0.0, weights: tuple[float, ...] | None = None
+) -> tuple[Number, Array]:
     """logits (N, K, ...), target labels (N, ...) or probabilities (N, K, ...) -> mean loss, dlogits.
 
     The loss of one place is -sum over k of t_k * log(softmax_k), t_k = weights_k * ((1 - smooth) * target_k +
@@ -48,7 +53,7 @@ def soft_cross_entropy(logits, target, smooth=0.0, weights=None):
     return -(t * log_p).sum() / size, (np.exp(log_p) * t.sum(axis=1, keepdims=True) - t) / size
 
 
-def weighted_nll(log_p, labels, weights):
+def weighted_nll(log_p: Array, labels: Array, weights: tuple[float, ...]) -> tuple[Number, Array]:
     """Log-probabilities (N, K, ...), labels (N, ...) -> mean of -log_p at the labels by the weights of their classes,
     its gradient."""
     wanted = onehot(labels, log_p) * np.asarray(weights, log_p.dtype).reshape(-1, *[1] * (log_p.ndim - 2))
@@ -56,7 +61,7 @@ def weighted_nll(log_p, labels, weights):
     return -(wanted * log_p).sum() / size, wanted / -size
 
 
-def total_weight(target, weights, num_classes):
+def total_weight(target: Array, weights: tuple[float, ...] | None, num_classes: int) -> float:
     """What a mean over targets divides by: the sum of the labels' weights, else how many places there are."""
     if not np.issubdtype(target.dtype, np.integer):
         return target.size / num_classes
@@ -66,7 +71,7 @@ def total_weight(target, weights, num_classes):
     return float(np.asarray(weights)[target].sum())
 
 
-def probabilities_of(target, like):
+def probabilities_of(target: Array, like: Array) -> Array:
     """Labels (N, ...) or probabilities (N, K, ...) -> probabilities, with the shape and dtype of `like`. Raises
     ValueError."""
     if np.issubdtype(target.dtype, np.integer):
@@ -78,7 +83,7 @@ def probabilities_of(target, like):
     return target.astype(like.dtype)
 
 
-def onehot(labels, like):
+def onehot(labels: Array, like: Array) -> Array:
     """labels (N, ...) -> booleans of the shape of `like` (N, K, ...), True in class `label`. Raises ValueError."""
     num_classes = like.shape[1]
     if labels.shape != like.shape[:1] + like.shape[2:]:
@@ -87,7 +92,7 @@ def onehot(labels, like):
     return np.expand_dims(labels, 1) == np.arange(num_classes).reshape(-1, *[1] * (like.ndim - 2))
 
 
-def mse(y, target):
+def mse(y: Array, target: Array) -> tuple[Number, Array]:
     """y (N, ...), target the same shape -> mean squared error, dy = 2 * (y - target) / size.
 
     Labels (N,) of whole numbers stand for their one-hot rows.
@@ -101,7 +106,7 @@ def mse(y, target):
     return (difference * difference).mean(), difference * (2.0 / difference.size)
 
 
-def bce(logits, target):
+def bce(logits: Array, target: Array) -> tuple[Number, Array]:
     """logits (N, ...), target the same shape, 0 to 1 -> mean binary cross-entropy, dlogits = (sigmoid - target) / size.
 
     -target * log(p) - (1 - target) * log(1 - p), p = sigmoid(logit), is log(1 + exp(-|logit|)) plus the part of |logit|

@@ -3,10 +3,24 @@
 The update rules and their defaults are torch.optim's.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+
 import numpy as np
 
+from netdsl.kernels.arrays import Array, Arrays, State
 
-def sgd_step(params, grads, state, lr=1e-2, momentum=0.0, nesterov=False, weight_decay=0.0):
+
+def sgd_step(
+    params: Arrays,
+    grads: Arrays,
+    state: State,
+    lr: float = 1e-2,
+    momentum: float = 0.0,
+    nesterov: bool = False,
+    weight_decay: float = 0.0,
+) -> None:
     """v = momentum * v + g;  param -= lr * v, with nesterov lr * (g + momentum * v)."""
     for name, param in params.items():
         g = grads[name] + weight_decay * param if weight_decay else grads[name]
@@ -18,7 +32,15 @@ def sgd_step(params, grads, state, lr=1e-2, momentum=0.0, nesterov=False, weight
         param -= lr * g
 
 
-def adam_step(params, grads, state, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
+def adam_step(
+    params: Arrays,
+    grads: Arrays,
+    state: State,
+    lr: float = 1e-3,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+) -> None:
     """Kingma & Ba 2015: m, v are running means of g and g*g, corrected for starting at zero;
     param -= lr * m_hat / (sqrt(v_hat) + eps). weight_decay adds to g."""
     step = state["step"] = state.get("step", 0) + 1
@@ -32,14 +54,31 @@ def adam_step(params, grads, state, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weigh
         param -= lr / correct1 * m / (np.sqrt(v) / correct2**0.5 + eps)
 
 
-def adamw_step(params, grads, state, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2):
+def adamw_step(
+    params: Arrays,
+    grads: Arrays,
+    state: State,
+    lr: float = 1e-3,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    weight_decay: float = 1e-2,
+) -> None:
     """Loshchilov & Hutter 2019: Adam whose weight decay shrinks the params themselves, by lr * weight_decay."""
     for param in params.values():
         param *= 1 - lr * weight_decay
     adam_step(params, grads, state, lr, betas, eps)
 
 
-def rmsprop_step(params, grads, state, lr=1e-2, alpha=0.99, eps=1e-8, weight_decay=0.0, momentum=0.0):
+def rmsprop_step(
+    params: Arrays,
+    grads: Arrays,
+    state: State,
+    lr: float = 1e-2,
+    alpha: float = 0.99,
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    momentum: float = 0.0,
+) -> None:
     """Tieleman & Hinton 2012: v is a running mean of g*g; param -= lr * g / (sqrt(v) + eps), or that with momentum."""
     for name, param in params.items():
         g = grads[name] + weight_decay * param if weight_decay else grads[name]
@@ -54,7 +93,14 @@ def rmsprop_step(params, grads, state, lr=1e-2, alpha=0.99, eps=1e-8, weight_dec
         param -= lr * update
 
 
-def adagrad_step(params, grads, state, lr=1e-2, eps=1e-10, weight_decay=0.0):
+def adagrad_step(
+    params: Arrays,
+    grads: Arrays,
+    state: State,
+    lr: float = 1e-2,
+    eps: float = 1e-10,
+    weight_decay: float = 0.0,
+) -> None:
     """Duchi et al. 2011: the sum of all g*g so far; param -= lr * g / (sqrt(sum) + eps)."""
     for name, param in params.items():
         g = grads[name] + weight_decay * param if weight_decay else grads[name]
@@ -63,12 +109,12 @@ def adagrad_step(params, grads, state, lr=1e-2, eps=1e-10, weight_decay=0.0):
         param -= lr * g / (np.sqrt(total) + eps)
 
 
-def clipped(grads, largest):
+def clipped(grads: Arrays, largest: float) -> Arrays:
     """Gradients, as they are or shrunk so that the norm of all together is `largest` (Pascanu et al. 2013)."""
     return scaled(grads, clip_factor(norm_of(grads.values()), largest))
 
 
-def norm_of(arrays):
+def norm_of(arrays: Iterable[Array]) -> float:
     """The root of the sum of all squares; in float64 where squares overflow."""
     arrays = list(arrays)
     total = sum(float(np.vdot(array, array)) for array in arrays)
@@ -77,11 +123,11 @@ def norm_of(arrays):
     return total**0.5
 
 
-def clip_factor(norm, largest):
+def clip_factor(norm: float, largest: float) -> float:
     """What gradients of that norm are multiplied by, 1 or less; torch.nn.utils.clip_grad_norm_ adds 1e-6, too."""
     return min(1.0, float(largest / (norm + 1e-6)))
 
 
-def scaled(grads, factor):
+def scaled(grads: Arrays, factor: float) -> Arrays:
     """Each gradient times the factor; the same arrays where it is 1."""
     return grads if factor == 1 else {name: factor * grad for name, grad in grads.items()}

@@ -1,19 +1,23 @@
 """Maps resampled by a matrix along H and one along W: what adaptive pooling and bilinear upsampling share."""
 
+from __future__ import annotations
+
 import numpy as np
 
+from netdsl.kernels.arrays import Array, Type
 
-def resample(x, rows, cols):
+
+def resample(x: Array, rows: Array, cols: Array) -> Array:
     """x (N, C, H, W), rows (Ho, H), cols (Wo, W) -> y (N, C, Ho, Wo), y = rows x cols^T for each map."""
     return np.matmul(np.matmul(rows, x), cols.T)
 
 
-def resample_adjoint(dy, rows, cols):
+def resample_adjoint(dy: Array, rows: Array, cols: Array) -> Array:
     """dy (N, C, Ho, Wo) -> dx (N, C, H, W), dx = rows^T dy cols."""
     return np.matmul(np.matmul(rows.T, dy), cols)
 
 
-def averaging_matrix(size, count, dtype):
+def averaging_matrix(size: int, count: int, dtype: Type) -> Array:
     """(count, size): row i averages the elements floor(i * size / count) <= j < ceil((i + 1) * size / count)."""
     matrix = np.zeros((count, size), dtype)
     for i in range(count):
@@ -22,7 +26,7 @@ def averaging_matrix(size, count, dtype):
     return matrix
 
 
-def bilinear_matrix(size, factor, dtype):
+def bilinear_matrix(size: int, factor: int, dtype: Type) -> Array:
     """(size * factor, size): row i mixes the two elements nearest to (i + 1/2) / factor - 1/2."""
     matrix = np.zeros((size * factor, size), dtype)
     for i in range(size * factor):
@@ -34,7 +38,7 @@ def bilinear_matrix(size, factor, dtype):
     return matrix
 
 
-def corner_matrix(size, factor, dtype):
+def corner_matrix(size: int, factor: int, dtype: Type) -> Array:
     """(size * factor, size): row i mixes the two elements nearest to i * (size - 1) / (size * factor - 1), so that the
     first is the first and the last the last."""
     count = size * factor

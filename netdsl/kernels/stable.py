@@ -1,28 +1,32 @@
 """Functions that keep their precision for large arguments."""
 
+from __future__ import annotations
+
 import math
 
 import numpy as np
 
+from netdsl.kernels.arrays import Array
 
-def sigmoid(x):
+
+def sigmoid(x: Array) -> Array:
     """1 / (1 + exp(-x)), from exp(-|x|), which never overflows."""
     e = np.exp(-np.abs(x))
     return np.where(x >= 0, 1, e) / (1 + e)
 
 
-def softmax(x, axis):
+def softmax(x: Array, axis: int) -> Array:
     """exp(x) / sum of exp(x) along `axis`; the maximum is taken out first, so that nothing overflows."""
     e = np.exp(x - x.max(axis=axis, keepdims=True))
     return e / e.sum(axis=axis, keepdims=True)
 
 
-def softplus(x):
+def softplus(x: Array) -> Array:
     """log(1 + exp(x)) = max(x, 0) + log(1 + exp(-|x|))."""
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 
 
-def erf(x):
+def erf(x: Array) -> Array:
     """The error function: erf(t) = 1 - exp(-t*t) + t * exp(-t*t) * h(t), odd, and +-1 where |x| >= 6.
 
     h is a Chebyshev series in u = (2*t - 3) / (t + 3), which takes 0 .. 6 to -1 .. 1; its values at Chebyshev points

@@ -1,18 +1,28 @@
 """Transposed convolution: the adjoint of a convolution, used forward. What `convt` and `up` share."""
 
+from __future__ import annotations
+
 import numpy as np
 
+from netdsl.kernels.arrays import Array, Grads, Param, Saved, Spatial
 from netdsl.kernels.windows import windows, windows_adjoint
 
 
-def transposed_size(size, kernel_size, stride, padding, output_padding, dilation):
+def transposed_size(size: int, kernel_size: int, stride: int, padding: int, output_padding: int, dilation: int) -> int:
     """(size - 1) * stride - 2 * padding + dilation * (kernel_size - 1) + output_padding + 1, along one axis."""
     return (size - 1) * stride - 2 * padding + dilation * (kernel_size - 1) + output_padding + 1
 
 
 def transposed_forward(
-    x, weight, bias, stride=(1, 1), padding=(0, 0), output_padding=(0, 0), dilation=(1, 1), groups=1
-):
+    x: Array,
+    weight: Param,
+    bias: Param,
+    stride: Spatial = (1, 1),
+    padding: Spatial = (0, 0),
+    output_padding: Spatial = (0, 0),
+    dilation: Spatial = (1, 1),
+    groups: int = 1,
+) -> tuple[Array, Saved]:
     """x (N, C, H, W), weight (C, F/groups, Kh, Kw), bias (F,) or None -> y (N, F, Ho, Wo) (Zeiler et al. 2010).
 
     Each x[n, c, i, j] adds weight[c] * x[n, c, i, j] to the window of y at (i*s - p, j*s - p): the way a gradient goes
@@ -35,7 +45,7 @@ def transposed_forward(
     return y, (x_rows, x.shape, weight, bias is not None, stride, sides, dilation, groups)
 
 
-def transposed_backward(dy, saved):
+def transposed_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     """dy (N, F, Ho, Wo) -> dx (N, C, H, W), {weight, bias}: dx is the convolution of dy with weight."""
     x_rows, (n, c, h, w), weight, has_bias, stride, sides, dilation, groups = saved
     view = windows(dy, weight.shape[2:], stride, sides, dilation)[:, :, :h, :w]  # (N, F, H, W, Kh, Kw)

@@ -1,14 +1,23 @@
 """Weights in a file, with numpy alone: `.safetensors` (huggingface.co/docs/safetensors) or `.npz`."""
 
+from __future__ import annotations
+
 import json
 import math
 import os
 import zipfile
+from collections.abc import Mapping
+from typing import Any, TypeAlias
 
 import numpy as np
 
+from netdsl.kernels.arrays import Array, Shape
 
-def read_weights(path, expected):
+Place: TypeAlias = tuple[str, Shape, Any]
+"""Dtype and shape of an array in a file, and where it lies there."""
+
+
+def read_weights(path: str | os.PathLike[str], expected: Mapping[str, Array]) -> dict[str, Array]:
     """A `.safetensors` or `.npz` file -> {name: array}, with the names, shapes and dtypes of the arrays `expected`.
 
     float16, float32 and float64 are converted; names that begin with `netdsl.` (the optimizer of a checkpoint) or end
@@ -30,7 +39,7 @@ def read_weights(path, expected):
         raise ValueError(f"{path}: {str(error)[:300] or type(error).__name__}") from error
 
 
-def take_weights(file, held, expected):
+def take_weights(file: Any, held: Mapping[str, Place], expected: Mapping[str, Array]) -> dict[str, Array]:
     """held {name: (dtype, shape, place)} -> {name: array}, read from the file once all of `expected` are there."""
     passed = {name for name in held if name.startswith("netdsl.") or name.endswith(".num_batches_tracked")}
     for name in sorted((held.keys() | expected.keys()) - passed):
@@ -55,7 +64,7 @@ def take_weights(file, held, expected):
     return weights
 
 
-def find_tensors(path, size, names):
+def find_tensors(path: str | os.PathLike[str], size: int, names: int) -> dict[str, Place]:
     """A safetensors file of `size` bytes, at most `names` of them its header -> {name: (dtype, shape, first byte)}.
 
     It is the length of the header (8 bytes), the header (JSON: dtype, shape and place of each tensor) and the data,
@@ -89,14 +98,14 @@ def find_tensors(path, size, names):
     return places
 
 
-def named_once(pairs):
+def named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """The dict of the pairs; raises ValueError where a name comes twice."""
     if len(dict(pairs)) < len(pairs):
         raise ValueError("a name comes twice in the header")
     return dict(pairs)
 
 
-def find_arrays(archive):
+def find_arrays(archive: zipfile.ZipFile) -> dict[str, Place]:
     """An open `.npz`, a zip file of `.npy` files as `np.savez` writes -> {name: (dtype, shape, member)}."""
     places = {}
     for member in archive.infolist():
@@ -117,7 +126,7 @@ def find_arrays(archive):
     return places
 
 
-def write_weights(path, weights):
+def write_weights(path: str | os.PathLike[str], weights: Mapping[str, Any]) -> None:
     """{name: array} -> a `.safetensors` or `.npz` file."""
     if str(path).endswith(".npz"):
         np.savez(path, **weights)

@@ -1,9 +1,13 @@
 """Sliding windows over maps, and their adjoint. What convolution and average pooling share."""
 
+from __future__ import annotations
+
 import numpy as np
 
+from netdsl.kernels.arrays import Array, Shape, Sides, Spatial
 
-def windows(x, kernel_size, stride, padding, dilation=(1, 1)):
+
+def windows(x: Array, kernel_size: Spatial, stride: Spatial, padding: Sides, dilation: Spatial = (1, 1)) -> Array:
     """x (N, C, H, W) -> every window, a read-only view (N, C, Ho, Wo, Kh, Kw) of the zero-padded x.
 
     padding ((top, bottom), (left, right)); Ho = (H + top + bottom - dilation * (Kh - 1) - 1) // stride + 1.
@@ -14,7 +18,9 @@ def windows(x, kernel_size, stride, padding, dilation=(1, 1)):
     return view[:, :, :: stride[0], :: stride[1], :: dilation[0], :: dilation[1]]
 
 
-def windows_adjoint(dwindows, x_shape, stride, padding, dilation=(1, 1)):
+def windows_adjoint(
+    dwindows: Array, x_shape: Shape, stride: Spatial, padding: Sides, dilation: Spatial = (1, 1)
+) -> Array:
     """The transpose of `windows`: sums (C, Kh, Kw, N, Ho, Wo) back into dx (N, C, H, W)."""
     n, c, h, w = x_shape
     _, kh, kw, _, ho, wo = dwindows.shape

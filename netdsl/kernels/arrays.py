@@ -1,0 +1,41 @@
+"""Names for the types in the headers of kernels and stages. Emitted text has none of them (text/plain_text.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+
+Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+"""An array; its docstring says which axes it has."""
+
+Param: TypeAlias = Any
+"""An array, or None where a layer has no such param (a convolution without bias). Kernels ask for one of several."""
+
+Saved: TypeAlias = Any
+"""What a forward pass keeps for its backward pass, which alone reads it."""
+
+Grads: TypeAlias = dict[str, Array]
+"""Name of a param -> the gradient of the loss by it."""
+
+Arrays: TypeAlias = Mapping[Any, Array]
+"""Params or their gradients, by name, or by where they begin in a vector of all."""
+
+State: TypeAlias = dict[Any, Any]
+"""What an optimizer carries from step to step: `step`, and for each of `Arrays` some of its shape."""
+
+Shape: TypeAlias = tuple[int, ...]
+"""Sizes, without the batch axis where they are of a value."""
+
+Spatial: TypeAlias = tuple[int, ...]
+"""One number for each axis of space: of maps (C, H, W) for H and for W."""
+
+Sides: TypeAlias = tuple[tuple[int, int], ...]
+"""For each axis of space what lies before it and what lies behind it."""
+
+Number: TypeAlias = float | np.floating[Any]
+"""One number, Python's or NumPy's."""
+
+Type: TypeAlias = np.dtype[Any] | type[Any] | str
+"""What NumPy takes for a dtype."""
