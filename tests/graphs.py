@@ -142,3 +142,56 @@ def siamese(judged="", recipe=None):
     first = b.put(text, left)
     second = b.put(text, right, shares="body")
     return b.net(judged, recipe, _=b.merge("mul", first, b.put("scale 0.5 -> linear 5", second)))
+
+
+def two_inputs(op="cat"):
+    """A raw image and a vector, brought together."""
+    b = GraphBuilder(f"two_inputs_{op}")
+    image, table = b.input("image", "3x6x6", (0.5, 0.1, -1.0), (2.0, 1.0, 0.5)), b.input("table", "5")
+    first = b.put("conv 4 k3 -> bn -> relu -> flatten -> linear 6", image)
+    return b.net(_=b.put("relu -> linear 3", b.merge(op, first, b.put("linear 6 -> tanh", table))))
+
+
+def two_heads(judged="", recipe=None, ends="softmax"):
+    """A class and a box of an image; the class may end in a softmax."""
+    b = GraphBuilder("two_heads")
+    trunk = b.put("conv 4 k3 -> bn -> relu -> pool 2", b.input("", "2x8x8"))
+    digit = b.put(f"digit: {{ flatten -> linear 5 -> {ends} }}", trunk)
+    return b.net(judged, recipe, digit=digit, box=b.put("conv 4 k1 -> bn -> gap", trunk))
+
+
+def three_times():
+    """A layer used three times, in nested groups and in two calls of a block, and a block used twice as a whole."""
+    blocks = "block twice(c) { conv c k3 p1 -> relu -> conv c k3 p1 -> add { id | conv c k3 p1 -> bn } }\n"
+    b = GraphBuilder("three_times", blocks)
+    left, right = b.input("left", "4x5x5"), b.input("right", "4x7x5")
+    first = b.put("outer: { conv 4 k1 -> inner: { relu -> conv 4 k3 p1 -> tanh } }", left)
+    second = b.put("twice(4) -> twice(4)", first)
+    third = b.put("twice(4)", right, shares="twice2")
+    for name in ("twice1.conv1", "twice1.conv2", "twice2.conv1"):
+        b.share(name, "outer.inner.1")
+    b.share("twice3.conv1", "outer.inner.1")
+    return b.net(_=b.merge("add", b.put("gap -> linear 3", second), b.put("gap -> linear 3", third)))
+
+
+def unread():
+    """An input that nothing reads, a head that the loss does not see, and params that only such a head shares."""
+    b = GraphBuilder("unread")
+    x = b.input("x", "4")
+    b.input("y", "2x3x3")
+    body = b.put("body: { linear 4 -> tanh }", x)
+    seen = b.put("body: { linear 4 -> tanh }", body, shares="body")
+    aside = b.put("linear 4", x)
+    return b.net("seen", seen=b.put("linear 4", seen), aside=aside, again=b.put("linear 4", body, shares="linear1"))
+
+
+GRAPHS = {
+    "siamese": siamese,
+    "two inputs added": lambda: two_inputs("add"),
+    "two inputs joined": two_inputs,
+    "two heads": two_heads,
+    "two heads, the loss reads the other": lambda: two_heads("box"),
+    "two heads, one with the softmax of the loss": lambda: two_heads("digit", Recipe(loss="ce")),
+    "shared three times": three_times,
+    "unread": unread,
+}

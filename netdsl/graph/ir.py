@@ -230,6 +230,14 @@ class Graph:
         """The value of the output that the loss reads."""
         return next(output.value for output in self.outputs if self.judged in (output.name, ""))
 
+    def show_inputs(self) -> str:
+        """`1x28x28`, or `left 2x6x6, right 2x6x6`."""
+        return ", ".join(f"{given.name} {given.type.show()}".lstrip() for given in self.inputs)
+
+    def show_outputs(self) -> str:
+        """`10`, or `digit 10, box 4`."""
+        return ", ".join(f"{o.name} {show_shape(self.shape_of(o.value))}".lstrip() for o in self.outputs)
+
     @property
     def input(self) -> Input:
         """The input of a network that has one."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netdsl.analysis.batches import check_batch
+from netdsl.graph.ir import Input
 from netdsl.graph.recipe import LOSSES, OPTIMIZERS
 from netdsl.ground.tables import table_lines
 from netdsl.kernels.normalization import constant
@@ -87,7 +88,7 @@ def verify(net: Net, batch: int = 3, seed: int = 0) -> Report:
     """Compare every back end of `net` on one random batch. Raises UserError where it is too small for the network."""
     check_batch(net.graph, batch)
     x, y = random_batch(net, batch, seed)
-    checks = [*bitwise_checks(net, x, y, seed), *(bytes_checks(net, batch, seed) if net.graph.mean else ())]
+    checks = [*bitwise_checks(net, x, y, seed), *(bytes_checks(net, batch, seed) if net.graph.normalizes else ())]
     for dtype in TOLERANCES:
         checks += fast_checks(net, x, y, seed, dtype)
     checks += _fast_steps(net, x, y, seed)
@@ -104,7 +105,7 @@ def verify(net: Net, batch: int = 3, seed: int = 0) -> Report:
         if net.graph.num_params:  # PyTorch's optimizers refuse to step over nothing
             checks += _optimizer_steps(net, x, y, seed)
     x, y = random_batch(net, 4, seed + 1)  # batch norm of two vectors is a step, which no difference can follow
-    found = gradient_check(net, x.astype(np.float64), _in_dtype(y, "float64"), seed)
+    found = gradient_check(net, in_dtype(x, "float64"), _in_dtype(y, "float64"), seed)
     error, relative, tolerance, saw = found.worst
     checks.append(Check(f"{found.title}, float64", error, relative, tolerance, found.ok, saw))
     if found.unseen:
@@ -118,13 +119,27 @@ def _listed(names: Sequence[str], most: int = 5) -> str:
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
-def random_batch(net: Net, batch: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Random x (batch, *input) and targets: what the loss takes, with mixup a probability for each class."""
+Batch = np.ndarray | tuple[np.ndarray, ...]
+"""x (N, *input), or one for each input where these have names."""
+
+
+def each(x: Batch) -> tuple[np.ndarray, ...]:
+    """The array of every input."""
+    return x if isinstance(x, tuple) else (x,)
+
+
+def in_dtype(x: Batch, dtype: str) -> Any:
+    """The batch with every array in that dtype."""
+    return tuple(array.astype(dtype) for array in x) if isinstance(x, tuple) else x.astype(dtype)
+
+
+def random_batch(net: Net, batch: int, seed: int) -> tuple[Any, np.ndarray]:
+    """Random x (batch, *input), a tuple where the inputs have names, and targets of the output that the loss reads:
+    what the loss takes, with mixup a probability for each class."""
     rng = np.random.default_rng(seed)
-    shape = net.graph.output_shape
-    x = rng.standard_normal((batch, *net.graph.input_shape)).astype(np.float32)
-    if net.graph.mean:  # as the data are of which these are the mean and std
-        x = x * constant(net.graph.std, x.shape[1:]) + constant(net.graph.mean, x.shape[1:])
+    shape = net.graph.shape_of(net.graph.judged_value)
+    xs = tuple(_random_input(given, batch, rng) for given in net.graph.inputs)
+    x = xs if net.graph.takes_names else xs[0]
     if net.recipe.targets == "numbers":
         return x, rng.standard_normal((batch, *shape)).astype(np.float32)
     if net.recipe.targets == "truth":
@@ -135,30 +150,49 @@ def random_batch(net: Net, batch: int, seed: int) -> tuple[np.ndarray, np.ndarra
     return x, rng.integers(0, shape[0], (batch, *shape[1:]))
 
 
+def _random_input(given: Input, batch: int, rng: np.random.Generator) -> np.ndarray:
+    """(batch, *shape), spread as the data are of which its mean and std are taken."""
+    x = rng.standard_normal((batch, *given.type.sizes)).astype(np.float32)
+    return x * constant(given.std, x.shape[1:]) + constant(given.mean, x.shape[1:]) if given.mean else x
+
+
 def _in_dtype(y: np.ndarray, dtype: str) -> np.ndarray:
     return y if np.issubdtype(y.dtype, np.integer) else y.astype(dtype)
 
 
-def numpy_run(model: Any, x: np.ndarray, y: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+def _outputs(made: Any) -> Iterator[tuple[str, Any]]:
+    """`output, evaluation`, and what `forward` gave; with its name, if it has one."""
+    for name, array in made.items() if isinstance(made, dict) else [("", made)]:
+        yield f"output {name}".rstrip() + ", evaluation", array
+
+
+def input_gradients(dx: Any, names: Iterable[str]) -> dict[str, Any]:
+    """`gradient of the input` -> the gradient; with names where there is one for each input."""
+    if not isinstance(dx, tuple):
+        return {"gradient of the input": dx}
+    return {f"gradient of the input {name}": one for name, one in zip(names, dx, strict=True)}
+
+
+def numpy_run(model: Any, x: Batch, y: np.ndarray, seed: int) -> dict[str, np.ndarray]:
     """Everything a NumPy network computes on one batch; buffers as training left them. -O2 has no dx of the input."""
-    arrays = {"output, evaluation": model.forward(x)}
+    arrays = dict(_outputs(model.forward(*each(x))))
     model.rng = np.random.default_rng(seed)
-    logits = model.logits(x, training=True)
+    logits = model.logits(*each(x), training=True)
     loss, dlogits = model.loss(logits, y)
     dx, grads = model.backward(dlogits)
     arrays |= {"output, training": logits, "loss": np.asarray(loss)}
-    arrays |= {} if dx is None else {"gradient of the input": dx}
+    arrays |= {} if dx is None else input_gradients(dx, getattr(model, "input_shapes", ()))
     arrays |= {f"gradient of {name}": grads[name] for name in model.params}
     return arrays | {f"buffer {name}": array for name, array in model.buffers.items()}
 
 
 def bitwise_checks(
-    net: Net, x: np.ndarray, y: np.ndarray, seed: int, dtypes: Iterable[str] = tuple(TOLERANCES)
+    net: Net, x: Batch, y: np.ndarray, seed: int, dtypes: Iterable[str] = tuple(TOLERANCES)
 ) -> Iterator[Check]:
     """Layer objects and module at -O0: the same kernels on the same numbers give the same bytes."""
     for dtype in dtypes:
         models = network_to_check(net, seed, dtype), without_zeros(net.numpy_model(seed, dtype), seed)
-        interpreted, emitted = (numpy_run(model, x.astype(dtype), _in_dtype(y, dtype), seed) for model in models)
+        interpreted, emitted = (numpy_run(model, in_dtype(x, dtype), _in_dtype(y, dtype), seed) for model in models)
         for name, array in interpreted.items():
             difference, relative = _difference(emitted[name], array)
             yield Check(
@@ -173,26 +207,24 @@ def bitwise_checks(
 
 def bytes_checks(net: Net, batch: int, seed: int) -> Iterator[Check]:
     """A network that normalises what it is given takes bytes and the same as floats, 0..1, everywhere alike."""
-    x = np.random.default_rng(seed).integers(0, 256, (batch, *net.graph.input_shape), np.uint8)
+    rng = np.random.default_rng(seed)
+    xs = [rng.integers(0, 256, (batch, *given.type.sizes), np.uint8) for given in net.graph.inputs]
     network = network_to_check(net, seed, "float32")
-    expected = network.forward((x / 255).astype(np.float32))
-    found = {"layers": network.forward(x)}
-    found["module"] = without_zeros(net.numpy_model(seed, "float32"), seed).forward(x)
+    expected = dict(_outputs(network.forward(*((x / 255).astype(np.float32) for x in xs))))
+    made = {"layers": network.forward(*xs)}
+    made["module"] = without_zeros(net.numpy_model(seed, "float32"), seed).forward(*xs)
     with closing(net.numpy_model(seed, "float32", level=2, workers=WORKERS)) as model:
-        found["module at -O2"] = without_zeros(model, seed).forward(x)
+        made["module at -O2"] = without_zeros(model, seed).forward(*xs)
     with suppress(ImportError):
         import torch
 
         with torch.no_grad():
-            found["PyTorch"] = torch_model(net, network).eval()(torch.from_numpy(x)).numpy()
-    for name, array in found.items():
-        yield _close(
-            f"{name}, bytes = floats, float32: output",
-            array,
-            expected,
-            "float32",
-            rtol=WINOGRAD if "O2" in name else None,
-        )
+            made["PyTorch"] = torch_model(net, network).eval()(*map(torch.from_numpy, xs))
+    for name, outputs in made.items():
+        for what, array in _outputs(outputs):
+            title = f"{name}, bytes = floats, float32: {what.removesuffix(', evaluation')}"
+            rtol = WINOGRAD if "O2" in name else None
+            yield _close(title, np.asarray(array), expected[what], "float32", rtol=rtol)
 
 
 def _is_seen(name: str, found: np.ndarray, expected: np.ndarray) -> bool:
@@ -270,7 +302,7 @@ def _compared(
         yield replace(check, saw=_is_seen(name, found[name], array))
 
 
-def _on_a_good_batch(checks: Callable, net: Net, x: np.ndarray, y: np.ndarray, seed: int, dtype: str) -> list[Check]:
+def _on_a_good_batch(checks: Callable, net: Net, x: Batch, y: np.ndarray, seed: int, dtype: str) -> list[Check]:
     """In float32, of a few batches the checks of the first where all hold: a flip spoils one, a wrong gradient all.
 
     A network so deep that every batch has flips is judged on the last one by the norms of its gradients; in float64,
@@ -281,17 +313,17 @@ def _on_a_good_batch(checks: Callable, net: Net, x: np.ndarray, y: np.ndarray, s
         if all(check.ok for check in done):
             break
         flips = FLIPS if attempt == BATCHES - 1 else 0.0
-        done = list(checks(net, *random_batch(net, len(x), seed + attempt), seed + attempt, dtype, flips))
+        done = list(checks(net, *random_batch(net, len(y), seed + attempt), seed + attempt, dtype, flips))
     return done
 
 
-def fast_checks(net: Net, x: np.ndarray, y: np.ndarray, seed: int, dtype: str) -> list[Check]:
+def fast_checks(net: Net, x: Batch, y: np.ndarray, seed: int, dtype: str) -> list[Check]:
     """The module at -O2 against the layer objects: other algorithms, other orders of summation."""
     return _on_a_good_batch(_fast_checks, net, x, y, seed, dtype)
 
 
-def _fast_checks(net: Net, x: np.ndarray, y: np.ndarray, seed: int, dtype: str, flips: float) -> Iterator[Check]:
-    x, y = x.astype(dtype), _in_dtype(y, dtype)
+def _fast_checks(net: Net, x: Batch, y: np.ndarray, seed: int, dtype: str, flips: float) -> Iterator[Check]:
+    x, y = in_dtype(x, dtype), _in_dtype(y, dtype)
     network = network_to_check(net, seed, dtype)
     with closing(net.numpy_model(seed, dtype, level=2, workers=WORKERS)) as model:
         found = numpy_run(without_zeros(model, seed), x, y, seed)
@@ -302,9 +334,9 @@ def _fast_checks(net: Net, x: np.ndarray, y: np.ndarray, seed: int, dtype: str, 
     yield from _compared("module at -O2", found, expected, expected, other, dtype, flips, **rtol)
 
 
-def _fast_steps(net: Net, x: np.ndarray, y: np.ndarray, seed: int) -> Iterator[Check]:
+def _fast_steps(net: Net, x: Batch, y: np.ndarray, seed: int) -> Iterator[Check]:
     """The losses of five steps of the spec's optimizer at -O2, and every param after them, in float64."""
-    x, y = x.astype(np.float64), _in_dtype(y, "float64")
+    x, y = in_dtype(x, "float64"), _in_dtype(y, "float64")
     with closing(net.numpy_model(seed, "float64", level=2, workers=WORKERS)) as model:
         found = _after_steps(without_zeros(model, seed), x, y, seed)
     expected = _after_steps(network_to_check(net, seed, "float64"), x, y, seed)
@@ -329,25 +361,25 @@ def _steps_compared(
         yield check
 
 
-def _after_steps(network: Any, x: np.ndarray, y: np.ndarray, seed: int) -> Arrays:
+def _after_steps(network: Any, x: Batch, y: np.ndarray, seed: int) -> Arrays:
     """The losses of five steps, and the params after them."""
     network.rng = np.random.default_rng(seed)
     losses = [network.train_step(x, y) for _ in range(STEPS)]
     return {"losses": np.array(losses), **network.params}
 
 
-def _other_steps(net: Net, x: np.ndarray, y: np.ndarray, seed: int) -> Callable[[], Arrays]:
+def _other_steps(net: Net, x: Batch, y: np.ndarray, seed: int) -> Callable[[], Arrays]:
     """The same with rounding errors on the weights; computed only where it is asked for."""
     return cache(lambda: _after_steps(rounded_network(net, seed), x, y, seed))
 
 
-def _other(net: Net, network: LayerNetwork, x: np.ndarray, y: np.ndarray, seed: int) -> Callable[[], Arrays]:
+def _other(net: Net, network: LayerNetwork, x: Batch, y: np.ndarray, seed: int) -> Callable[[], Arrays]:
     """What `_compared` looks at beside: of float32 the result in float64, of float64 that with rounding errors."""
 
     @cache
     def other() -> Arrays:
         judge = _before_training(net, network, "float64") if network.dtype == np.float32 else rounded_network(net, seed)
-        return numpy_run(judge, x.astype(np.float64), _in_dtype(y, "float64"), seed)
+        return numpy_run(judge, in_dtype(x, "float64"), _in_dtype(y, "float64"), seed)
 
     return other
 
@@ -373,7 +405,7 @@ def torch_model(net: Net, network: LayerNetwork) -> torch.nn.Module:
     import torch
 
     # on "meta" shapes have no numbers: none are drawn that would only be written over, but a mean would be lost
-    with nullcontext() if net.graph.mean else torch.device("meta"):
+    with nullcontext() if net.graph.normalizes else torch.device("meta"):
         module = run_module(net.torch_source(), f"{net.name}_torch").Model()
     state = {name: torch.from_numpy(np.array(array)) for name, array in (network.params | network.buffers).items()}
     counters = [key for key in module.state_dict() if key.endswith("num_batches_tracked")]
@@ -414,6 +446,14 @@ def same_draws(module: torch.nn.Module, network: LayerNetwork) -> None:
             module.set_submodule(layer.name, Factor(layer.saved))
 
 
+def torch_logits(net: Net, module: torch.nn.Module, inputs: Sequence[torch.Tensor]) -> torch.Tensor:
+    """What the loss reads of a module."""
+    made = getattr(module, "logits", module)(*inputs)
+    if not isinstance(made, dict):
+        return made
+    return next(made[output.name] for output in net.graph.outputs if output.value == net.graph.judged_value)
+
+
 def torch_loss(net: Net, logits: torch.Tensor, y: np.ndarray) -> torch.Tensor:
     """The recipe's loss as PyTorch computes it."""
     import torch
@@ -435,13 +475,13 @@ def torch_clip(net: Net, module: torch.nn.Module) -> None:
         torch.nn.utils.clip_grad_norm_(module.parameters(), net.recipe.clip)
 
 
-def torch_checks(net: Net, x: np.ndarray, y: np.ndarray, seed: int, dtype: str) -> list[Check]:
+def torch_checks(net: Net, x: Batch, y: np.ndarray, seed: int, dtype: str) -> list[Check]:
     """NumPy against PyTorch."""
     return _on_a_good_batch(_torch_checks, net, x, y, seed, dtype)
 
 
-def _torch_checks(net: Net, x: np.ndarray, y: np.ndarray, seed: int, dtype: str, flips: float) -> Iterator[Check]:
-    x, y = x.astype(dtype), _in_dtype(y, dtype)
+def _torch_checks(net: Net, x: Batch, y: np.ndarray, seed: int, dtype: str, flips: float) -> Iterator[Check]:
+    x, y = in_dtype(x, dtype), _in_dtype(y, dtype)
     network = network_to_check(net, seed, dtype)
     found, expected = numpy_run(network, x, y, seed), torch_run(net, network, x, y, seed)
     yield from _compared("PyTorch", found, expected, found, _other(net, network, x, y, seed), dtype, flips)
@@ -461,30 +501,32 @@ def _before_training(net: Net, network: LayerNetwork, dtype: str) -> LayerNetwor
     return fresh
 
 
-def torch_run(net: Net, network: LayerNetwork, x: np.ndarray, y: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+def torch_run(net: Net, network: LayerNetwork, x: Batch, y: np.ndarray, seed: int) -> dict[str, np.ndarray]:
     """What the emitted PyTorch module computes, with the weights of `network` and the draws it made last."""
     import torch
 
     module = torch_model(net, _before_training(net, network, network.dtype.name))
     with torch.no_grad():
-        tensors = {"output, evaluation": module.eval()(torch.from_numpy(x))}
+        tensors = dict(_outputs(module.eval()(*map(torch.from_numpy, each(x)))))
     same_draws(module, network)
-    inputs = torch.from_numpy(x).requires_grad_()
-    logits = getattr(module.train(), "logits", module)(inputs)
+    inputs = [torch.from_numpy(array).requires_grad_() for array in each(x)]
+    logits = torch_logits(net, module.train(), inputs)
     loss = torch_loss(net, logits, y)
     loss.backward()
-    tensors |= {"output, training": logits, "loss": loss, "gradient of the input": inputs.grad}
+    tensors |= {"output, training": logits, "loss": loss}
+    dxs = tuple(torch.zeros_like(given) if given.grad is None else given.grad for given in inputs)
+    tensors |= input_gradients(dxs if net.graph.takes_names else dxs[0], [given.name for given in net.graph.inputs])
     for name, param in module.named_parameters():  # None: the loss does not depend on it
         tensors[f"gradient of {name}"] = torch.zeros_like(param) if param.grad is None else param.grad
     tensors |= {f"buffer {name}": module.get_buffer(name) for name in network.buffers}
     return {name: tensor.detach().numpy() for name, tensor in tensors.items()}
 
 
-def _optimizer_steps(net: Net, x: np.ndarray, y: np.ndarray, seed: int) -> Iterator[Check]:
+def _optimizer_steps(net: Net, x: Batch, y: np.ndarray, seed: int) -> Iterator[Check]:
     """The losses of five steps of the spec's optimizer, and every param after them, in float64."""
     import torch
 
-    x, y = x.astype(np.float64), _in_dtype(y, "float64")
+    x, y = in_dtype(x, "float64"), _in_dtype(y, "float64")
     network = network_to_check(net, seed, "float64")
     module = torch_model(net, network).train()
     optimizer = getattr(torch.optim, OPTIMIZERS[net.recipe.optimizer].torch)(module.parameters(), **net.recipe.options)
@@ -495,7 +537,7 @@ def _optimizer_steps(net: Net, x: np.ndarray, y: np.ndarray, seed: int) -> Itera
         own = network.train_step(x, y)
         same_draws(module, network)
         optimizer.zero_grad()
-        logits = getattr(module, "logits", module)(torch.from_numpy(x))
+        logits = torch_logits(net, module, [torch.from_numpy(array) for array in each(x)])
         loss = torch_loss(net, logits, y)
         loss.backward()
         torch_clip(net, module)
@@ -508,7 +550,7 @@ def _optimizer_steps(net: Net, x: np.ndarray, y: np.ndarray, seed: int) -> Itera
     yield from _steps_compared(title, found, expected, found, other, followed)
 
 
-def _driven(network: LayerNetwork, x: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
+def _driven(network: LayerNetwork, x: Batch, y: np.ndarray) -> dict[str, np.ndarray]:
     """Of every param which numbers have a gradient. That of a bias before a batch norm is zero but for rounding, out of
     which adam makes full steps: no two programs agree on those, and they change nothing."""
     _, grads = network.loss_and_gradients(x, y)

@@ -69,26 +69,30 @@ class GradientCheck(NamedTuple):
 
 
 def gradient_check(
-    net: Net, x: np.ndarray, y: np.ndarray, seed: int, network: LayerNetwork | None = None
+    net: Net, x: np.ndarray | tuple[np.ndarray, ...], y: np.ndarray, seed: int, network: LayerNetwork | None = None
 ) -> GradientCheck:
     """The derivative of the loss along one direction for the input and each param, in float64, training mode.
 
-    x, y: a batch, x in float64. network: what to check, by default the layer objects of that seed.
+    x, y: a batch, x in float64, a tuple where the inputs have names. network: what to check, by default the layer
+    objects of that seed.
     """
     network = network_to_check(net, seed, "float64") if network is None else network
     rng = np.random.default_rng([seed, DIRECTION])
-    x = x.copy()
+    xs = [array.copy() for array in (x if isinstance(x, tuple) else (x,))]
 
     def loss() -> float:
         network.rng = np.random.default_rng(seed)
-        return float(network.loss(network.logits(x, training=True), y)[0])
+        return float(network.loss(network.logits(*xs, training=True), y)[0])
 
     network.rng = np.random.default_rng(seed)
-    value, dlogits = network.loss(network.logits(x, training=True), y)
+    value, dlogits = network.loss(network.logits(*xs, training=True), y)
     dx, grads = network.backward(dlogits)
-    largest, size = max(float(np.linalg.norm(g)) for g in (dx, *grads.values())), abs(float(value))
+    dxs = dx if isinstance(dx, tuple) else (dx,)
+    largest, size = max(float(np.linalg.norm(g)) for g in (*dxs, *grads.values())), abs(float(value))
     floor = max(1e-3 * largest, ROUNDED * size, 1e-15)
-    pairs = {"the input": (x, dx)} | {name: (network.params[name], grads[name]) for name in network.params}
+    names = (f"the input {given.name}".rstrip() for given in net.graph.inputs)
+    pairs = dict(zip(names, zip(xs, dxs, strict=True), strict=True))
+    pairs |= {name: (network.params[name], grads[name]) for name in network.params}
     one_by_one = net.graph.num_macs * len(pairs) < LARGE_WORK
     groups = {name: [pair] for name, pair in pairs.items()} if one_by_one else {"the network": list(pairs.values())}
     found = {name: _along_some_direction(loss, group, floor, rng) for name, group in groups.items()}

@@ -186,10 +186,11 @@ class NamedLayerNetwork(NamedNetwork, LayerNetwork):
         last = self.layers[self._count :][:1]
         return last[0].forward(values[self._logits], training=training) if last else values[self._logits]
 
-    def backward(self, dlogits: np.ndarray) -> tuple[tuple[np.ndarray, ...], dict[str, np.ndarray]]:
-        """The gradient by what `logits` gave -> (dx of each input), {param name: gradient}, for the last batch."""
+    def backward(self, dlogits: np.ndarray) -> tuple[np.ndarray | tuple[np.ndarray, ...], dict[str, np.ndarray]]:
+        """The gradient by what `logits` gave -> (dx of each input), {param name: gradient}, for the last batch; of an
+        only input without a name dx itself."""
         dxs, grads = self._gradients(dlogits)
-        return tuple(dxs), grads
+        return tuple(dxs) if self.graph.takes_names else dxs[0], grads
 
 
 def layer_network(graph: Graph, recipe: Recipe, seed: int = 0, dtype: type = np.float32) -> LayerNetwork:

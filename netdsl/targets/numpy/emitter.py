@@ -13,6 +13,7 @@ from netdsl.ground.symbols import value_text
 from netdsl.kernels.initial import normal
 from netdsl.kernels.normalization import normalize, normalize_backward
 from netdsl.layers import layer_of
+from netdsl.targets.numpy.named_network import NamedNetwork
 from netdsl.targets.numpy.network import Network
 from netdsl.targets.text.answers import answer
 from netdsl.targets.text.arguments import forward_arguments
@@ -27,7 +28,18 @@ from netdsl.targets.text.emission import (
     section_titles,
     title,
 )
+from netdsl.targets.text.ends import (
+    argument_names,
+    gives_text,
+    input_shapes,
+    normalize_lines,
+    outputs_text,
+    shapes_text,
+    takes_text,
+    together,
+)
 from netdsl.targets.text.kernel_source import imported_modules, kernel_texts
+from netdsl.targets.text.named_answers import answer_by_name
 from netdsl.targets.text.numpy_demo import demo_lines, share_kernels
 from netdsl.targets.text.recipe_lines import loss_lines, loss_methods, optimizer_line, recipe_kernels
 from netdsl.targets.text.variables import names, variables
@@ -38,22 +50,24 @@ def emit_numpy(graph: Graph, recipe: Recipe) -> str:
     layers = [layer_of(node.op) for node in graph.nodes]
     starts = start_kernels(graph, recipe.init)
     roots = [kernel for layer in layers for kernel in (layer.forward, layer.backward)]
-    roots += [normalize, normalize_backward] if graph.mean else []
-    *kernels, network, answers = kernel_texts(
-        [*roots, *recipe_kernels(recipe), *share_kernels(graph, recipe.loss), *starts, Network, answer]
-    )
+    roots += [normalize, normalize_backward] if graph.normalizes else []
+    roots += [*recipe_kernels(recipe), *share_kernels(graph, recipe.loss), *starts]
+    bases = [Network] if graph.is_plain else [Network, NamedNetwork]
+    *texts, answers = kernel_texts([*roots, *bases, answer if graph.is_plain else answer_by_name])
+    kernels, network = texts[: -len(bases)], "\n\n\n".join(texts[-len(bases) :])
     name = class_name(graph.name)
     return emit(
         "numpy_module.py.j2",
         title=f"{title(graph, name, 'NumPy', ' -O0')}; needs numpy and nothing else.",
         table=layer_table(graph),
         modules=imported_modules([*kernels, network]),
-        input_shape=value_text(graph.input_shape),
+        base=bases[-1].__name__,
+        input_shape=value_text(graph.input_shape) if graph.is_plain else input_shapes(graph),
         num_parameters=f"{graph.num_params:_}",
         kernels=kernels,
         network=network,
         class_name=name,
-        shapes=f"{batch_shape(graph.input_shape)} -> {batch_shape(graph.output_shape)}",
+        shapes=shapes_text(graph),
         learning_rate=value_text(recipe.options["lr"]),
         loss=loss_lines(recipe),
         params=dictionary(graph.param_specs(), recipe.init),
@@ -96,51 +110,56 @@ def _start(spec: ParamSpec, scheme: str) -> str:
 
 
 def _methods(graph: Graph, recipe: Recipe) -> list[Method]:
-    until = logits_value(graph, recipe.loss)
-    given, wanted = batch_shape(graph.input_shape), batch_shape(graph.shape_of(until))
+    until, count = logits_value(graph, recipe.loss), logits_layers(graph, recipe.loss)
+    wanted, takes, raw = batch_shape(graph.shape_of(until)), takes_text(graph), raw_doc(graph)
+    names = argument_names(graph)
+    arguments = ", ".join(["self", *names, "training=False"])
+    given = ", ".join([*names, "training"])
+    if graph.gives_names:
+        lines = _all_lines(graph, count, [until, *graph.results])
+        what = f"{takes} -> {gives_text(graph)}"
+        forward = [
+            Method(f"all_outputs({arguments})", f"{takes} -> all outputs, and what the loss reads {wanted}.", lines),
+            Method(f"forward({arguments})", f"{what}.{raw}", (f"return self.all_outputs({given})[0]",)),
+            Method(f"logits({arguments})", f"What the loss reads {wanted}.", (f"return self.all_outputs({given})[1]",)),
+        ]
+    elif until == graph.output:
+        forward = [
+            Method(f"forward({arguments})", f"{takes} -> y {wanted}.{raw}", _all_lines(graph, count, [until])),
+            Method(f"logits({arguments})", "What the loss reads: the output.", (f"return self.forward({given})",)),
+        ]
+    else:
+        lines = _all_lines(graph, count, [until])
+        last = _forward_line(graph, graph.nodes[count], "x", ["x"])
+        whole = (f"x, saved = self.logits({given}), self.saved", last, "return x")
+        forward = [
+            Method(f"logits({arguments})", f"{takes} -> what the loss reads {wanted}.", lines),
+            Method(f"forward({arguments})", f"{takes} -> {gives_text(graph)}.{raw}", whole),
+        ]
+    dx = "(dx of each input)" if graph.takes_names else "dx"
+    doc = f"The gradient by the logits -> {dx}, {{param name: gradient}}, for the last batch."
+    backward = Method("backward(self, dy)", doc, tuple(_backward_lines(graph, until)))
+    return [*loss_methods(recipe), *forward, backward, _update_method(recipe)]
+
+
+def _all_lines(graph: Graph, count: int, results: list[int]) -> tuple[str, ...]:
+    """The body of a method that makes the first of these values or, beside all outputs with names, returns it."""
     uses = {source for node in graph.nodes for _, source in forward_arguments(node)}
     short = {"p": "self.params", "b": "self.buffers", "saved": "self.saved"}
     used = [name for name in short if name == "saved" or {"p": "param", "b": "buffer"}[name] in uses]
-    count = logits_layers(graph, recipe.loss)
-    lines, result = _forward_lines(graph, count, until)
-    forward = ["x = self.check_input(x)", *_normalize_lines(graph)]
-    forward += [f"{', '.join(used)} = {', '.join(short[name] for name in used)}", *lines, f"return {result}"]
-    methods, raw = [], raw_doc(graph)
-    if until == graph.output:
-        methods.append(Method("forward(self, x, training=False)", f"x {given} -> y {wanted}.{raw}", tuple(forward)))
-        methods.append(
-            Method(
-                "logits(self, x, training=False)",
-                "What the loss reads: the output.",
-                ("return self.forward(x, training)",),
-            )
-        )
-    else:
-        methods.append(
-            Method("logits(self, x, training=False)", f"x {given} -> what the loss reads {wanted}.", tuple(forward))
-        )
-        last = _forward_line(graph, graph.nodes[graph.output - 1], "x", ["x"])
-        lines = ["x, saved = self.logits(x, training), self.saved", last, "return x"]
-        methods.append(
-            Method(
-                "forward(self, x, training=False)",
-                f"x {given} -> y {batch_shape(graph.output_shape)}.{raw}",
-                tuple(lines),
-            )
-        )
-    methods.append(
-        Method(
-            "backward(self, dy)",
-            "The gradient by the logits -> dx, {param name: gradient}, for the last batch.",
-            tuple(_backward_lines(graph, until)),
-        )
+    lines, named = _forward_lines(graph, count, results)
+    first = [named[value] for value in range(len(graph.inputs))]
+    check = "x = self.check_input(x)"
+    if not graph.is_plain:
+        check = f"{together(first)} = self.check_inputs({', '.join(argument_names(graph))})"
+    result = named[results[0]]
+    return (
+        check,
+        *normalize_lines(graph, first),
+        f"{', '.join(used)} = {', '.join(short[name] for name in used)}",
+        *lines,
+        f"return {outputs_text(graph, named)}, {result}" if graph.gives_names else f"return {result}",
     )
-    return [*loss_methods(recipe), *methods, _update_method(recipe)]
-
-
-def _normalize_lines(graph: Graph) -> list[str]:
-    constants = f"mean={constants_text(graph.mean)}, std={constants_text(graph.std)}" if graph.mean else ""
-    return [f"x = normalize(x, {constants})"] if constants else []
 
 
 def _update_method(recipe: Recipe) -> Method:
@@ -149,17 +168,19 @@ def _update_method(recipe: Recipe) -> Method:
     return Method("update(self, grads, lr)", "One step of the optimizer, in place.", (*clip, step))
 
 
-def _forward_lines(graph: Graph, count: int, until: int) -> tuple[list[str], str]:
-    """The lines of the first `count` nodes, and the variable that value `until` ends up in."""
+def _forward_lines(graph: Graph, count: int, results: list[int]) -> tuple[list[str], dict[int, str]]:
+    """The lines of the first `count` nodes, and the variable that each value is in."""
     nodes = graph.nodes[:count]
-    names = variables([(node.inputs, (index + 1,)) for index, node in enumerate(nodes)], [0], [until])
+    steps = [(node.inputs, (graph.value(index),)) for index, node in enumerate(nodes)]
+    named = variables(steps, range(len(graph.inputs)), results)
     titles = section_titles(graph)
     lines: list[str] = []
     for index, node in enumerate(nodes):
         if index in titles:
             lines += ["", f"# {titles[index]}"]
-        lines.append(_forward_line(graph, node, names[index + 1], [names[value] for value in node.inputs]))
-    return lines, names[until]
+        target, inputs = named[graph.value(index)], [named[value] for value in node.inputs]
+        lines.append(_forward_line(graph, node, target, inputs))
+    return lines, named
 
 
 def _forward_line(graph: Graph, node: Node, target: str, inputs: list[str]) -> str:
@@ -181,7 +202,7 @@ def _argument(node: Node, name: str, source: str) -> str:
     if source in ("param", "buffer"):
         specs = node.params if source == "param" else node.buffers
         spec = next(spec for spec in specs if spec.argument == name)
-        return f'{source[0]}["{spec.full_name(node.name)}"]'
+        return f'{source[0]}["{spec.full_name(node.owner)}"]'
     if source == "attr":
         return f"{name}={value_text(node.attrs[name])}"
     return {"absent": "None", "training": "training=training", "rng": "rng=self.rng"}[source]
@@ -192,10 +213,11 @@ def _backward_lines(graph: Graph, until: int) -> list[str]:
     lines = ["saved, grads = self.saved, {}"]
     ends, section = section_ends(graph), ""
     found = {until: "dy"}  # value -> the variable that holds its gradient
-    for index in range(len(graph.nodes) - 1, -1, -1):
+    reached: set[str] = set()  # the nodes whose params have gradients
+    for index in reversed(range(len(graph.nodes))):
         node, section = graph.nodes[index], ends.get(index, section)
-        dy = found.pop(index + 1, None)
-        own = _zero_lines(node) if dy is None else _backward_node(graph, node, dy, found)
+        dy = found.pop(graph.value(index), None)
+        own = _backward_node(graph, node, dy, found, reached) if dy is not None else _zero_lines(node, reached)
         if own and section:
             lines += ["", f"# {section}"]
             section = ""
@@ -204,23 +226,28 @@ def _backward_lines(graph: Graph, until: int) -> list[str]:
     if any(p.name == "" for node in graph.nodes for p in node.params):
         named += '.rstrip(".")'
     lines += [""] if ends else []
-    if graph.std:
-        lines.append(f"{found[0]} = normalize_backward({found[0]}, std={constants_text(graph.std)})")
-    lines.append(
-        f"return {found[0]}, {{{named}: g for layer, named in reversed(grads.items()) for name, g in named.items()}}"
-    )
-    return lines
+    dxs = []
+    for value, given in enumerate(graph.inputs):
+        dx = found.get(value, f"np.zeros((len(dy), {', '.join(map(str, given.type.sizes))}), self.dtype)")
+        if given.std and value in found:
+            lines.append(f"{dx} = normalize_backward({dx}, std={constants_text(given.std)})")
+        dxs.append(dx)
+    dx = dxs[0] if not graph.takes_names else together(dxs) if len(dxs) == 1 else f"({together(dxs)})"
+    grads = f"{{{named}: g for layer, named in reversed(grads.items()) for name, g in named.items()}}"
+    return [*lines, f"return {dx}, {grads}"]
 
 
-def _zero_lines(node: Node) -> list[str]:
-    """Nothing that the loss reads depends on this node."""
+def _zero_lines(node: Node, reached: set[str]) -> list[str]:
+    """Nothing that the loss reads depends on this node, nor on one that uses its params."""
+    if node.shares is not None or node.name in reached:
+        return []
     zeros = ", ".join(f'"{p.name}": np.zeros_like(self.params["{p.full_name(node.name)}"])' for p in node.params)
     return [f'grads["{node.name}"] = {{{zeros}}}  # the loss does not depend on it'] if zeros else []
 
 
-def _backward_node(graph: Graph, node: Node, dy: str, found: dict[int, str]) -> list[str]:
+def _backward_node(graph: Graph, node: Node, dy: str, found: dict[int, str], reached: set[str]) -> list[str]:
     """The lines of one node, which enter its inputs' gradients into `found`. A value that several nodes read gets the
-    sum of what they send back, in the order in which LayerNetwork.backward adds it up."""
+    sum of what they send back, in the order in which LayerNetwork.backward adds it up; so do params that they share."""
     targets: list[str] = []
     sums: list[str] = []
     for value in node.inputs:
@@ -230,9 +257,13 @@ def _backward_node(graph: Graph, node: Node, dy: str, found: dict[int, str]) -> 
             sums.append(f"{found[value]} = {found[value]} + {name}")
         else:
             found[value] = name
-    grads = f'grads["{node.name}"]' if node.params else "_"
+    own = grads = f'grads["{node.owner}"]' if node.params else "_"
+    if node.params and node.owner in reached:
+        own = "more"
+        sums.append(f'{grads} = {{name: g + more[name] for name, g in grads.pop("{node.owner}").items()}}')
+    reached.add(node.owner)
     target = targets[0] if len(targets) == 1 else f"({', '.join(targets)})"
-    line = f'{target}, {grads} = {layer_of(node.op).backward.__name__}({dy}, saved["{node.name}"])'
+    line = f'{target}, {own} = {layer_of(node.op).backward.__name__}({dy}, saved["{node.name}"])'
     shape = graph.input_shapes(node)[0]
     changes = len(targets) == 1 and shape != node.shape
     return [f"{line}  # {batch_shape(shape)}" if changes else line, *sums]

@@ -53,11 +53,15 @@ def constants_text(numbers: tuple[float, ...]) -> str:
 
 def raw_doc(graph: Graph) -> str:
     """What the docstring of `forward` says of x where the network normalises it."""
-    return " x is raw: it is normalized here, and bytes (uint8) become 0..1 before." if graph.mean else ""
+    raw = [given.name or "x" for given in graph.inputs if given.mean]
+    if not raw:
+        return ""
+    are, they = ("is", "it is") if len(raw) == 1 else ("are", "they are")
+    return f" {' and '.join(raw)} {are} raw: {they} normalized here, and bytes (uint8) become 0..1 before."
 
 
 def title(graph: Graph, name: str, framework: str, options: str) -> str:
-    shapes = f"{show_shape(graph.input_shape)} -> {show_shape(graph.output_shape)}"
+    shapes = f"{graph.show_inputs()} -> {graph.show_outputs()}"
     return f"{name} in {framework}, {shapes}, {graph.num_params:,} parameters. Written by `netdsl compile{options}`"
 
 
@@ -86,7 +90,7 @@ def _table_rows(graph: Graph) -> list[tuple[str, Shape, int]]:
         rows: list[tuple[str, Shape, int]] = []
         for node in graph.nodes:
             name = ".".join(node.name.split(".")[:depth])
-            count = sum(p.size for p in node.params)
+            count = node.num_params
             if rows and rows[-1][0] == name:
                 count += rows.pop()[2]
             rows.append((name, node.shape, count))

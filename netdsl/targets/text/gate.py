@@ -27,10 +27,10 @@ from netdsl.ground.names import reserved
 from netdsl.layers import layer_table
 from netdsl.targets.text.kernel_source import STANDARD, emitted_text, imported_modules, walk
 
-_NUMPY_EMITTERS = ("numpy.emitter", "fast.emitter", "text.numpy_demo", "text.recipe_lines")
-_TORCH_EMITTERS = ("torch.emitter", "torch.items", "torch.forward")
-_NETWORKS = ("numpy.network", "fast.network", "fast.weighted_network")
-_SCRIPTS = ("text.answers", "torch.answers")  # what a module does when it is run
+_NUMPY_EMITTERS = ("numpy.emitter", "fast.emitter", "text.ends", "text.numpy_demo", "text.recipe_lines")
+_TORCH_EMITTERS = ("torch.emitter", "torch.items", "torch.forward", "text.ends")
+_NETWORKS = ("numpy.network", "numpy.named_network", "fast.network", "fast.weighted_network")
+_SCRIPTS = ("text.answers", "text.named_answers", "torch.answers")  # what a module does when it is run
 _TEMPLATES = ("numpy_module.py.j2", "fast_module.py.j2", "torch_module.py.j2")
 
 _TORCH_IMPORTS = {
@@ -49,6 +49,7 @@ NODES = (
     *(ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow, ast.USub),
 )
 _MEMBERS = ("add_module", "register_parameter", "get_parameter", "get_submodule")  # of a torch module, with a name
+_CALLED = ("forward", "logits", "all_outputs")  # with the inputs
 _SCOPES = (ast.Lambda, ast.DictComp, ast.GeneratorExp)
 _TEXT = re.compile(r"[\n -~]*")
 _CODING = re.compile(r"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)", re.MULTILINE)
@@ -315,7 +316,8 @@ class _Module:
 
     def method(self, node: ast.FunctionDef) -> None:
         head = f"{node.name}({ast.unparse(node.args)})"
-        known = node.name in ("__init__", "forward", "logits") if self.is_torch else head in self.words.heads
+        own = node.name in (("__init__", *_CALLED) if self.is_torch else _CALLED)  # its arguments are the inputs' names
+        known = own or (not self.is_torch and head in self.words.heads)
         a = node.args
         plain = not (node.decorator_list or node.returns or a.vararg or a.kwarg or a.posonlyargs or a.kwonlyargs)
         _check(known and plain, f"the method `{head}`")

@@ -9,7 +9,9 @@ from math import prod
 from netdsl.analysis.loss import logits_value
 from netdsl.graph.ir import Graph
 from netdsl.graph.recipe import LOSSES
+from netdsl.ground.symbols import value_text
 from netdsl.kernels.stable import sigmoid, softmax
+from netdsl.targets.text.ends import together
 
 _BUDGET = 3e11  # multiply-adds, half a minute on two cores of 2024
 _PER_ELEMENT = 50  # multiply-adds that take as long as all the passes over one element of a layer's output
@@ -21,6 +23,8 @@ def shares_text(graph: Graph, loss: str, softmax: str, sigmoid: str, hstack: str
 
     softmax, sigmoid, hstack: how a framework writes those of {}.
     """
+    if not graph.is_plain:
+        return ""
     is_contained = logits_value(graph, loss) != graph.output
     targets = LOSSES[loss].targets
     is_binary = targets == "truth"
@@ -51,8 +55,9 @@ def demo_lines(graph: Graph, loss: str) -> list[str]:
     what = "to show that the network learns" if is_small else "of few samples, since a step of this network takes long"
     fit = f"epochs=1, batch={min(32, max(2, samples // 2))}{'' if is_small else ', lr=1e-5'}, seed=epoch"
     score = ", accuracy {model.score(x, y):.3f}" if LOSSES[loss].targets == "labels" and is_small else ""
+    answers = f"answer(Model, {shares})" if shares else "answer(Model)" if graph.is_plain else "answer_by_name(Model)"
     return [
-        f"answer(Model, {shares})" if shares else "answer(Model)",
+        answers,
         f"# A training run on made-up data, {what}.",
         "rng = np.random.default_rng(0)",
         *_data_lines(graph, loss, samples),
@@ -71,22 +76,29 @@ def _size(graph: Graph) -> tuple[int, int]:
 
 
 def _data_lines(graph: Graph, loss: str, samples: int) -> list[str]:
-    classes, *rest = graph.output_shape
+    """x and y: numbers for an output of numbers, truths, else labels, in patterns where an array gives one of them."""
+    classes, *rest = shape = graph.shape_of(graph.judged_value)
     targets = LOSSES[loss].targets
+    given = f"x = {_drawn_inputs(graph, samples)}"
     if targets != "labels":
         drawn = "standard_normal(({}))" if targets == "numbers" else "integers(0, 2, ({}))"
-        return [
-            f"y = rng.{drawn.format(', '.join(map(str, (samples, *graph.output_shape))))}.astype(np.float32)",
-            f"x = rng.standard_normal(({samples}, *INPUT_SHAPE)).astype(np.float32)",
-        ]
+        return [f"y = rng.{drawn.format(', '.join(map(str, (samples, *shape))))}.astype(np.float32)", given]
     if rest:
-        return [
-            f"y = rng.integers(0, {classes}, ({samples}, {', '.join(map(str, rest))}))",
-            f"x = rng.standard_normal(({samples}, *INPUT_SHAPE)).astype(np.float32)",
-        ]
+        return [f"y = rng.integers(0, {classes}, ({samples}, {', '.join(map(str, rest))}))", given]
+    if not graph.is_plain:
+        return [f"y = rng.integers(0, {classes}, {samples})", given]
     patterns = min(classes, samples, max(2, 2**24 // prod(graph.input_shape)))
     return [
         f"y = rng.integers(0, {patterns}, {samples})",
         f"patterns = rng.standard_normal(({patterns}, *INPUT_SHAPE))  # one for each class",
         f"x = (patterns[y] + rng.standard_normal(({samples}, *INPUT_SHAPE))).astype(np.float32)",
     ]
+
+
+def _drawn_inputs(graph: Graph, samples: int) -> str:
+    """Random numbers for every input."""
+    drawn = "rng.standard_normal(({}, *{})).astype(np.float32)"
+    if graph.is_plain:
+        return drawn.format(samples, "INPUT_SHAPE")
+    names = [value_text(given.name or "x") for given in graph.inputs]
+    return together([drawn.format(samples, f"INPUT_SHAPES[{name}]") for name in names])

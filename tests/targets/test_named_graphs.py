@@ -1,0 +1,25 @@
+"""Networks of several inputs and outputs, and of shared params: all targets compute what the layer objects do."""
+
+import pytest
+from graphs import GRAPHS
+
+from netdsl.verify.agreement import bitwise_checks, in_dtype, random_batch
+from netdsl.verify.gradients import gradient_check
+
+
+@pytest.fixture(params=GRAPHS.values(), ids=GRAPHS)
+def net(request):
+    return request.param()
+
+
+def test_the_textbook_module_gives_the_same_bytes(net):
+    checks = list(bitwise_checks(net, *random_batch(net, 3, 0), 0))
+    assert all(check.ok for check in checks), [check.name for check in checks if not check.ok]
+    compared = {check.name.partition(": ")[2] for check in checks}
+    assert {f"gradient of {name}" for name, _ in net.graph.param_specs()} <= compared
+
+
+def test_gradients_are_right(net):
+    x, y = random_batch(net, 4, 1)
+    found = gradient_check(net, in_dtype(x, "float64"), y.astype("float64") if net.recipe.loss == "mse" else y, 0)
+    assert found.ok, found
