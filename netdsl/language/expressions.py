@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
+from typing import TypeGuard
 
 from netdsl.graph.ir import Shape, show_shape
 from netdsl.ground.diagnostics import Diagnostic, Edit, did_you_mean
@@ -92,6 +93,11 @@ class Names(Mapping):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+
+def is_whole(value: object) -> TypeGuard[int]:
+    """True for a whole number; truth values are none."""
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def show_value(value: Value) -> str:

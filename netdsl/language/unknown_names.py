@@ -1,4 +1,4 @@
-"""What is said of a layer that there is not, and of an `input` that is written as other systems do."""
+"""What is said of a layer or a block that there is not, and of an `input` that is written as other systems do."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from math import isqrt
 from netdsl.graph.ir import Shape, show_shape
 from netdsl.ground.diagnostics import Edit, SpecProblem, did_you_mean
 from netdsl.ground.spelling import correction
-from netdsl.language.foreign import layer_named
+from netdsl.language.foreign import layer_named, translated
 from netdsl.language.syntax import ast
-from netdsl.layers import in_other_systems, spellings
+from netdsl.layers import find_layer, in_other_systems, spellings
 
 _MERGES = ("add", "mul", "cat", "res")
 _LETS = ("var", "const", "val", "set", "int", "define", "local")
@@ -62,6 +62,24 @@ def _guess(syntax: ast.Layer, blocks: Mapping[str, object]) -> tuple[str, Edit |
     if block:
         return f"did you mean the block `{block}(...)`?", None
     return "`netdsl explain layers` lists the layers", None
+
+
+def unknown_block(syntax: ast.Call, blocks: Mapping[str, object], channels: int | None) -> tuple[str, Edit | None]:
+    """The help for a call of a block that there is not, and the edit that it proposes; channels: those that arrive."""
+    sure = correction(syntax.name, blocks)
+    guess = sure or did_you_mean(syntax.name, blocks)
+    meant = None if sure else translated(syntax.span.text, channels)
+    if meant is not None:
+        is_own = find_layer(syntax.name) is not None
+        hint = f"`{syntax.name}` is a layer: write `{meant}`" if is_own else f"write `{meant}`"
+        return hint, Edit(syntax.span, meant)
+    if guess:
+        return f"did you mean `{guess}`?", Edit(syntax.name_span, guess) if sure else None
+    if syntax.name in _MERGES:
+        return f"branches stand in braces: `{syntax.name} {{ a | b }}`", None
+    if layer_named(syntax.name) is not None:
+        return f"`{syntax.name}` is a layer: write it without parentheses, as in `conv 32 k5`", None
+    return f"define it: `block {syntax.name}(...) {{ ... }}`", None
 
 
 def about_the_input(problem: SpecProblem, shape: Shape) -> tuple[str, ...]:

@@ -1,0 +1,56 @@
+"""How a shape came to be, for the notes of a problem: what the value comes from, and through which calls."""
+
+from __future__ import annotations
+
+from netdsl.graph.ir import show_shape
+from netdsl.ground.diagnostics import Diagnostic, SpecProblem
+from netdsl.ground.source import Span
+from netdsl.language.lower.flow import Flow, Place
+from netdsl.language.lower.work import Work
+from netdsl.language.unknown_names import about_the_input
+
+SHOWN_CALLS = 3
+
+
+def report_problem(
+    work: Work, problem: SpecProblem, attr: Span | None, name: Span, notes: tuple[str, ...], here: Place, flow: Flow
+) -> None:
+    """What a layer's rule complained about, at the attr it named, with the history of what arrived."""
+    label = problem.label if attr is not None else ""
+    notes = (*problem.notes, *notes, *_trail(work, here))
+    help_texts = problem.help
+    if flow.value == 0 and work.declared.input_span is not None and work.declared.input_shape is not None:
+        help_texts = about_the_input(problem, work.declared.input_shape)
+    work.reports.add(Diagnostic(problem.code, problem.message, attr or name, label, notes, help_texts))
+
+
+def origin(work: Work, flow: Flow) -> str:
+    """How the value that arrives got its shape."""
+    assert flow.shape is not None
+    shape = show_shape(flow.shape)
+    if flow.value == 0:
+        line = work.declared.input_span.line if work.declared.input_span else 1
+        return f"the input is {shape} (`input` on line {line})"
+    span = work.nodes[flow.value - 1].span
+    assert span is not None
+    return f"the input is {shape} (from `{shown(span)}` {_place(work, span)})"
+
+
+def _trail(work: Work, here: Place) -> tuple[str, ...]:
+    """The calls that led here, the innermost first."""
+    calls = [frame.call for frame in here.frame.chain() if frame.call is not None]
+    notes = [f"in `{shown(span)}`, called {_place(work, span)}" for span in calls[:SHOWN_CALLS]]
+    rest = len(calls) - SHOWN_CALLS
+    return (*notes, f"and {rest} calls further out") if rest > 0 else tuple(notes)
+
+
+def _place(work: Work, span: Span) -> str:
+    """`on line 3`, with the file where it is not the spec itself."""
+    own = work.declared.input_span.source if work.declared.input_span is not None else span.source
+    return f"on line {span.line}" + (f" of {span.source.name}" if span.source.name != own.name else "")
+
+
+def shown(span: Span) -> str:
+    """What stands at the span, on one line."""
+    text = " ".join(span.text.split())
+    return text if len(text) <= 40 else f"{text[:37]}..."

@@ -1,0 +1,142 @@
+"""Layers and merges: their attrs are bound, their rules applied, and their nodes added to the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from math import prod
+
+from netdsl.graph.ir import Node, Shape, show_shape
+from netdsl.ground.diagnostics import SpecProblem
+from netdsl.ground.source import Span
+from netdsl.ground.symbols import is_symbolic, plain_value
+from netdsl.language.attributes import bind
+from netdsl.language.lower import labels
+from netdsl.language.lower.flow import Flow, Place
+from netdsl.language.lower.histories import origin, report_problem, shown
+from netdsl.language.lower.work import Work
+from netdsl.language.syntax import ast
+from netdsl.language.unknown_names import unknown_layer
+from netdsl.layers import find_layer, layer_of
+from netdsl.layers.contract import LayerDef
+
+MAX_BYTES = 2**63 - 1
+
+
+def apply_layer(work: Work, syntax: ast.Layer, label: str | None, here: Place, flow: Flow) -> Flow:
+    """What a layer makes of what arrives."""
+    layer = find_layer(syntax.name)
+    if layer is None or layer.num_inputs is None:
+        message, hint, fix = unknown_layer(syntax, here.frame.file.blocks)
+        work.reports.error("N301", message, syntax.name_span, hint, fix=fix)
+        return flow.unknown()
+    if layer.name == "id" and label is None and not syntax.args and here.depth and not here.scope.numbered:
+        return flow  # in a branch it stands for the input itself
+    bound = bind(layer, syntax, here.names, flow.shape, partial(labels.labelled_shape, work, here=here))
+    work.reports.add(*bound.diagnostics)
+    name = label if label is not None else counted_name(work, layer.name, syntax.name_span, here)
+    if bound.attrs is None or flow.shape is None or work.expansion.is_over:
+        return flow.unknown()
+    try:
+        node, shape = _node(layer, bound.attrs, here.scope.full(name), (flow,), (flow.shape,), syntax.span)
+    except SpecProblem as problem:
+        span = bound.spans.get(problem.attr or "")
+        report_problem(work, problem, span, syntax.name_span, (origin(work, flow),), here, flow)
+        return flow.unknown()
+    return _add(work, node, shape, here, flow)
+
+
+def merge_results(work: Work, syntax: ast.Merge, results: Sequence[Flow], here: Place, flow: Flow) -> Flow:
+    """What a merge makes of what its branches give, which all began with `flow`."""
+    last = results[-1]
+    if syntax.op == "res":
+        results = [*results, flow]
+        if len(syntax.branches) > 1:
+            help_text = "`res { f }` is `add { f | id }`; for more branches write `add { a | b }`"
+            work.reports.error("N316", "`res` has one branch", syntax.op_span, help_text)
+            return last.unknown()
+    elif len(syntax.branches) < 2:
+        help_text = f"write `{syntax.op} {{ a | b }}`; `id` passes the input on"
+        work.reports.error("N316", f"`{syntax.op}` needs two branches or more", syntax.op_span, help_text)
+    layer = layer_of("add" if syntax.op == "res" else syntax.op)
+    name = counted_name(work, layer.name, syntax.op_span, here, is_module=False)
+    shapes = [result.shape for result in results if result.shape is not None]
+    if len(shapes) < len(results) or work.expansion.is_over or len(results) < 2:
+        return last.unknown()
+    try:
+        node, shape = _node(layer, {}, here.scope.full(name), results, shapes, syntax.op_span)
+    except SpecProblem as problem:
+        notes = [f"`{shown(b.span)}` gives {show_shape(s)}" for b, s in zip(syntax.branches, shapes, strict=False)]
+        notes += [f"`id` gives {show_shape(shapes[-1])}"] if syntax.op == "res" else []
+        report_problem(work, problem, None, syntax.op_span, tuple(notes), here, last)
+        return last.unknown()
+    return _add(work, node, shape, here, last, is_module=False)
+
+
+def _node(
+    layer: LayerDef, attrs: Mapping[str, object], name: str, flows: Sequence[Flow], shapes: Sequence[Shape], span: Span
+) -> tuple[Node, Shape]:
+    """The node of that full name that the layer's rules make, and its shape, which may hold symbols.
+
+    shapes: those of the flows. Raises SpecProblem.
+    """
+    shapes = tuple(shapes)
+    attrs = dict(layer.resolve(attrs, *shapes) if layer.resolve else attrs)
+    shape = _channels_only(layer.shape(attrs, *shapes))
+    symbolic = is_symbolic(tuple(attrs.values())) or is_symbolic(shapes)
+    plain = {key: plain_value(value) for key, value in attrs.items()} if symbolic else attrs
+    sizes = plain_value(shapes) if symbolic else shapes
+    node = Node(
+        name,
+        layer.name,
+        plain,
+        tuple(flow.value for flow in flows),
+        plain_value(shape),
+        layer.params(plain, *sizes),
+        layer.buffers(plain, *sizes),
+        layer.macs(plain, *sizes),
+        span,
+        (attrs, shapes, shape),
+    )
+    return node, shape
+
+
+def _add(work: Work, node: Node, shape: Shape, here: Place, flow: Flow, is_module: bool = True) -> Flow:
+    """Append the node, whose shape with symbols is `shape`; what flows out of it."""
+    assert node.span is not None
+    for array in (node.shape, *(p.shape for p in node.params)):
+        if not fits_a_machine(work, array, node.span):
+            return flow.unknown()
+    here.scope.add(len(work.nodes), is_module)
+    work.nodes.append(node)
+    return Flow(len(work.nodes), shape)
+
+
+def fits_a_machine(work: Work, shape: Shape, span: Span) -> bool:
+    """False, and an error, if no machine can hold an array of that shape."""
+    if 8 * prod(shape) <= MAX_BYTES and max(shape) < 2**31:
+        return True
+    work.reports.error("N311", f"an array of {show_shape(shape)} is too large for any machine", span)
+    return False
+
+
+def counted_name(work: Work, op: str, span: Span, here: Place, is_module: bool = True) -> str:
+    """The name of a layer or call without a label."""
+    name = here.scope.next_name(op, is_module)
+    first = here.scope.taken.get(name.lower())
+    if first is not None and first.text != op:
+        work.reports.error(
+            "N308",
+            f"this layer would be called `{name}`, which is already a label",
+            span,
+            "give it, or the other one, another label",
+            notes=(f"layers without a label are counted; the label is on line {first.line}",),
+        )
+    here.scope.taken[name.lower()] = span
+    return name
+
+
+def _channels_only(shape: Shape) -> Shape:
+    """Symbols are kept for channels and features; heights, widths and numbers of tokens are numbers."""
+    axis = 1 if len(shape) == 2 else 0
+    return tuple(size if i == axis else plain_value(size) for i, size in enumerate(shape))

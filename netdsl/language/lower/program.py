@@ -1,0 +1,111 @@
+"""A whole file lowered, statement by statement."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from netdsl.graph.ir import Graph, Input, Output, verify_graph
+from netdsl.graph.recipe import Recipe
+from netdsl.graph.types import from_sizes
+from netdsl.ground.diagnostics import Diagnostic
+from netdsl.language.definitions import Definitions, File, Load, define_let, no_files
+from netdsl.language.input_constants import input_constants
+from netdsl.language.lower.elements import walk_chain
+from netdsl.language.lower.finish import finish
+from netdsl.language.lower.flow import Flow, Frame, Place
+from netdsl.language.lower.layers import fits_a_machine
+from netdsl.language.lower.work import Work
+from netdsl.language.scopes import OpenScope
+from netdsl.language.syntax import ast
+from netdsl.language.train_block import lower_train
+from netdsl.language.unknown_names import is_input
+
+
+def lower(
+    program: ast.Program, name: str, complete: bool = True, load: Load = no_files
+) -> tuple[Graph | None, Recipe, list[Diagnostic]]:
+    """The graph (None if anything is wrong), the recipe and the diagnostics.
+
+    complete=False says that the syntax tree has holes: then only what stands by itself is checked.
+    """
+    work = Work(complete)
+    here, flow = _walk_program(work, program, load)
+    if complete:
+        finish(work, program, here, flow)
+    declared, diagnostics = work.declared, work.reports.diagnostics
+    if work.reports.has_errors or not complete:
+        return None, declared.recipe, diagnostics
+    assert declared.input_shape is not None
+    inputs = (Input("", from_sizes(declared.input_shape), *declared.normalization),)
+    graph = Graph(name, inputs, tuple(work.nodes), (Output("", flow.value),), here.scope.close(flow.value))
+    return verify_graph(graph), declared.recipe, diagnostics
+
+
+def _walk_program(work: Work, program: ast.Program, load: Load) -> tuple[Place, Flow]:
+    """The place of the file itself, and what flows out of its last chain."""
+    file, flow = File(), Flow(0, None)
+    here = Place(Frame(file, flow), file.names, OpenScope("", numbered=False))
+    Definitions(load, work.reports).define(program, file)
+    for statement in program.statements:
+        match statement:
+            case ast.Input():
+                if _take_input(work, statement):
+                    here = replace(here, frame=replace(here.frame, arriving=Flow(0, statement.shape)))
+                    flow = here.frame.arriving
+                    if not fits_a_machine(work, statement.shape, statement.span):
+                        flow = flow.unknown()
+                    work.declared.normalization = input_constants(statement, work.reports)
+            case ast.Expect():
+                work.ledger.expects.append((statement, flow.shape, here.names))
+            case ast.Let():
+                define_let(statement, here.names, flow.shape, work.reports)
+            case ast.Train():
+                _take_train(work, statement)
+            case ast.Chain():
+                _expect_an_input(work, statement)
+                flow = walk_chain(work, statement, here, flow)
+    work.ledger.note_lets(program.statements, here.names)
+    return here, flow
+
+
+def _expect_an_input(work: Work, chain: ast.Chain) -> None:
+    """An error, if layers stand before the input; `Input 1x28x28` is one that is written wrongly."""
+    if work.declared.input_span is not None:
+        return
+    first = chain.elements[0]
+    if not is_input(first.primary) and work.complete and not work.expansion.has_layers:
+        message = "the network has no `input` before its first layer"
+        work.reports.error("N105", message, first.span, "begin with a line like `input 1x28x28`")
+
+
+def _take_input(work: Work, statement: ast.Input) -> bool:
+    """Whether this is the network's input, in its place and of sizes that can be."""
+    declared = work.declared
+    if declared.input_span is not None:
+        notes = (f"the first one is on line {declared.input_span.line}",)
+        work.reports.error("N105", "a network has one `input`", statement.span, notes=notes)
+        return False
+    declared.input_span = statement.span
+    if len(statement.shape) > 3:
+        message = f"an input has one to three sizes, not {len(statement.shape)}"
+        help_text = "the batch is not written: a colour image is `3x32x32`"
+        work.reports.error("N202", message, statement.span, help_text)
+        return False
+    if min(statement.shape) < 1 or max(statement.shape) >= 2**31:
+        work.reports.error("N304", f"input sizes must be from 1 to {2**31 - 1:_}", statement.span)
+        return False
+    if work.expansion.has_layers or not work.complete:
+        return False
+    declared.input_shape = statement.shape
+    return True
+
+
+def _take_train(work: Work, statement: ast.Train) -> None:
+    declared = work.declared
+    if declared.train_block is not None:
+        note = f"the first one is on line {declared.train_block.span.line}"
+        work.reports.error("N502", "a spec has one train block", statement.span, notes=(note,))
+        return
+    declared.train_block = statement
+    declared.recipe, diagnostics = lower_train(statement)
+    work.reports.add(*diagnostics)
