@@ -23,6 +23,8 @@ from netdsl.ground.source import Source, Span
 from netdsl.language.library import Library, read_spec
 from netdsl.language.lower import lower
 from netdsl.language.syntax.parser import parse
+from netdsl.targets.contract import ALONE, Model, Workers
+from netdsl.targets.registry import check_taken, reserved_names, runners, target_of, writers
 
 if TYPE_CHECKING:
     from netdsl.analysis.summary import Summary
@@ -70,8 +72,35 @@ class Net:
         return layer_network(self.graph, self.recipe, seed, dtype)
 
     @cached_property
-    def _numpy_texts(self) -> dict[int, str]:
+    def _texts(self) -> dict[tuple[str, int], str]:
         return {}
+
+    def text(self, target: str, level: int = 0) -> str:
+        """The text that a target writes. Raises UserError where there is none, or it declines a layer of the net."""
+        if (target, level) not in self._texts:
+            writer = target_of(target, level)
+            if writer.emit is None:
+                raise UserError(f"the target `{target}` writes nothing", f"use {' or '.join(writers())}")
+            check_taken(writer, self.graph)
+            self._texts[target, level] = writer.emit(self, level)
+        return self._texts[target, level]
+
+    def module(self, target: str, level: int = 0) -> types.ModuleType:
+        """The text of a target that writes Python, run. Raises UserError as `text` does."""
+        return run_module(self.text(target, level), f"{self.name}_{target}")
+
+    def model(
+        self, target: str, level: int = 0, seed: int | None = None, dtype: Any = "float32", workers: Workers = ALONE
+    ) -> Model:
+        """The net with its first weights, as a target makes it; seed defaults to the spec's. `close` ends it.
+
+        Raises UserError where the target makes none, or declines a layer of the net.
+        """
+        runner = target_of(target, level)
+        if runner.model is None:
+            raise UserError(f"the target `{target}` makes no model", f"use {' or '.join(runners())}")
+        check_taken(runner, self.graph)
+        return runner.model(self, level, self.recipe.seed if seed is None else seed, dtype, workers)
 
     def numpy_source(self, level: int = 0) -> str:
         """The text of the standalone NumPy module: level 0 is the textbook, to be read, 2 is fast, 1 is as
@@ -79,43 +108,29 @@ class Net:
 
         All compute the same, have the same params under the same names and need nothing but numpy.
         """
-        assert level in (0, 1, 2), level
-        if level not in self._numpy_texts:
-            if level:
-                from netdsl.passes.choose_algorithms import chosen, direct
-                from netdsl.targets.fast.emitter import emit_fast
-
-                self._numpy_texts[level] = emit_fast(
-                    self.graph, self.recipe, chosen(self.choices) if level == 2 else direct, level
-                )
-            else:
-                from netdsl.targets.numpy.emitter import emit_numpy
-
-                self._numpy_texts[level] = emit_numpy(self.graph, self.recipe)
-        return self._numpy_texts[level]
+        return self.text("numpy", level)
 
     def torch_source(self) -> str:
         """The text of the PyTorch module."""
-        from netdsl.targets.torch.emitter import emit_torch
-
-        return emit_torch(self.graph, self.recipe)
+        return self.text("torch")
 
     def numpy_module(self, level: int = 0) -> Any:
         """The emitted NumPy module, run: its `Model` and, by their names, the kernels that it uses."""
-        return run_module(self.numpy_source(level), f"{self.name}_numpy")
+        return self.module("numpy", level)
 
     def numpy_model(self, seed: int | None = None, dtype: Any = "float32", level: int = 0, **options: Any) -> Any:
-        """An instance of the emitted NumPy module's Model.
+        """An instance of the emitted NumPy module's Model, with the methods of `targets.contract.Model` as well.
 
         options, above level 0: workers, how many (None: one for each core), and kind, "threads", "processes" or "auto";
         call the model's `close()` when it is no longer used.
         """
-        seed = self.recipe.seed if seed is None else seed
-        return self.numpy_module(level).Model(seed=seed, dtype=dtype, **options)
+        workers = Workers(options.pop("workers", None), options.pop("kind", "threads"))
+        assert not options, options
+        return self.model("numpy", level, seed, dtype, workers)
 
     def torch_model(self) -> Any:
         """An instance of the emitted PyTorch module, an `nn.Module` with weights as PyTorch starts them."""
-        return run_module(self.torch_source(), f"{self.name}_torch").Model()
+        return self.module("torch").Model()
 
     def _repr_html_(self) -> str:
         from netdsl.analysis.summary import with_picture
@@ -146,7 +161,7 @@ def check_text(text: str, file: str = "net.net", root: Path | None = None) -> tu
     complete = not diagnostics
     library = Library(root)
     with bounded_guesses():
-        graph, recipe, more = lower(program, identifier(Path(file).stem), complete, library)
+        graph, recipe, more = lower(program, identifier(Path(file).stem), complete, library, reserved_names())
     known = {d.span.line for d in diagnostics}
     diagnostics += [d for d in more if d.span.line not in known or complete]
     diagnostics.sort(key=lambda d: (d.span.source is not source, d.span.source.name, d.span.start))

@@ -19,11 +19,14 @@ FLOORS = (
     "language",
     "analysis",
     "passes",
+    "targets.contract",
+    "targets.registry",
     "targets.text",
     "targets.numpy",
     "targets.live",
     "targets.fast",
     "targets.torch",
+    "targets",
     "pipeline",
     "verify",
     "bench",
@@ -40,7 +43,7 @@ FLOORS = (
 """From the ground up. Every folder of netdsl stands here; of single modules only those that lie beside folders."""
 
 PUBLIC = {"", "__main__"}  # the package itself, which imports what is asked for, and `python -m netdsl`
-FOLDERS_ALONE = {"targets", "training"}  # hold folders, and no module
+FOLDERS_ALONE = {"training"}  # hold folders, and no module
 WORKERS = {"ctypes", "inspect", "mmap", "os", "select", "signal", "sys", "threading", "time", "traceback", "weakref"}
 TYPES = {"__future__", "collections", "dataclasses", "typing"}  # for annotations, which are not emitted
 ONLY_IN = {

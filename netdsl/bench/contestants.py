@@ -16,9 +16,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from netdsl.bench.report import OURS, TORCH_FORMATS
 from netdsl.graph.recipe import OPTIMIZERS
 from netdsl.kernels.weights import read_weights
 from netdsl.pipeline import Net, run_module
+from netdsl.targets.contract import Model
 from netdsl.verify.agreement import torch_clip, torch_loss
 
 
@@ -47,10 +49,10 @@ class Entry:
 
 
 ENTRIES = (
-    Entry("numpy", "netdsl.bench.contestants:NumpyModule"),
+    Entry(OURS, "netdsl.bench.contestants:NumpyModule"),
     Entry("interpreter", "netdsl.bench.contestants:Interpreter"),
-    Entry("torch", "netdsl.bench.contestants:TorchEager", ("torch",)),
-    Entry("torch_channels_last", "netdsl.bench.contestants:TorchChannelsLast", ("torch",), maps_only=True),
+    Entry(TORCH_FORMATS[0], "netdsl.bench.contestants:TorchEager", ("torch",)),
+    Entry(TORCH_FORMATS[1], "netdsl.bench.contestants:TorchChannelsLast", ("torch",), maps_only=True),
     Entry("torch_compile", "netdsl.bench.contestants:TorchCompiled", ("torch",), is_extra=True),
     Entry(
         "onnxruntime",
@@ -86,29 +88,13 @@ class Contestant(Protocol):
     def as_array(self, output: Any) -> np.ndarray: ...
 
 
-# ---------------------------------------------------------------------------------------------- NumPy
-
-
-def module_text(net: Net, level: int) -> str:
-    """The text of the NumPy module at an optimisation level."""
-    return net.numpy_source(level)
-
-
-def numpy_model(net: Net, level: int, threads: int, workers: str) -> Any:
-    """An instance of the NumPy module's Model that works on `threads` threads, shared as `workers` says.
-
-    At level 0 the threads are those of BLAS, which the environment of the process sets.
-    """
-    return net.numpy_model(level=level, **({"workers": threads, "kind": workers} if level else {}))
-
-
-class _NumpyNetwork:
-    """A network with the methods of `targets.numpy.network.Network`."""
+class _Learning:
+    """A contestant that is a `Model`."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
 
-    def model_of(self, job: Job) -> Any:
+    def model_of(self, job: Job) -> Model:
         """The network; each subclass has its own."""
         raise NotImplementedError
 
@@ -131,21 +117,21 @@ class _NumpyNetwork:
         return np.array(output)
 
 
-class NumpyModule(_NumpyNetwork):
-    """The emitted NumPy module."""
+class NumpyModule(_Learning):
+    """The emitted NumPy module. At level 0 the threads are those of BLAS, which the environment sets."""
 
     def __init__(self, job: Job) -> None:
         super().__init__(job)
-        module_text(job.net, job.level)  # what writing it takes is not the network's memory
+        job.net.numpy_source(job.level)  # what writing it takes is not the network's memory
 
-    def model_of(self, job: Job) -> Any:
-        return numpy_model(job.net, job.level, job.threads, job.workers)
+    def model_of(self, job: Job) -> Model:
+        return job.net.numpy_model(level=job.level, workers=job.threads, kind=job.workers)
 
 
-class Interpreter(_NumpyNetwork):
+class Interpreter(_Learning):
     """The layer objects."""
 
-    def model_of(self, job: Job) -> Any:
+    def model_of(self, job: Job) -> Model:
         return job.net.build()
 
 

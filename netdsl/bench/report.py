@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from netdsl.ground.tables import table_lines
 
 MB = 10**6
-TORCH_FORMATS = ("torch", "torch_channels_last")
+OURS, TORCH_FORMATS = "numpy", ("torch", "torch_channels_last")
+"""The contestants that the ratio is of: the NumPy module over the faster of PyTorch's formats."""
 
 
 @dataclass
@@ -80,7 +81,7 @@ class Report:
         return numpy / torch if numpy and torch else None
 
     def _numpy_ms(self, kind: str) -> float | None:
-        return self.results["numpy"].median_ms(kind) if "numpy" in self.results else None
+        return self.results[OURS].median_ms(kind) if OURS in self.results else None
 
     def _torch_ms(self, kind: str) -> float | None:
         found = (self.results[name].median_ms(kind) for name in TORCH_FORMATS if name in self.results)

@@ -1,31 +1,37 @@
-"""`netdsl compile`: write the NumPy and PyTorch modules."""
+"""`netdsl compile`: write what the targets make of specs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from netdsl.cli.options import level_option
+from netdsl.cli.options import LateHelp, NameOf, level_option, levels_text
+from netdsl.targets.registry import DEFAULT, levels_of, target_of, targets, writers
 
-TARGETS = ("numpy", "torch")
+if TYPE_CHECKING:
+    from netdsl.targets.contract import Target
+
+ALL = "all"
+
+
+def _suffixes() -> list[str]:
+    """How the names of the files end that targets write."""
+    return list(dict.fromkeys(one.suffix for one in targets() if one.emit is not None))
+
+
+def _output_help() -> str:
+    """What `-o` takes."""
+    return f"A {' or '.join(_suffixes())} file, or a folder that gets <spec>_<target>.py; by default stdout."
 
 
 @click.command()
 @click.argument("specs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "--target", "-t", type=click.Choice([*TARGETS, "all"]), default="numpy", show_default=True, help="What to write."
-)
-@level_option(
-    0, "Of the NumPy module: 0 is the textbook, 2 is fast, 1 is fast without mixing numbers of different windows."
-)
-@click.option(
-    "-o",
-    "output",
-    type=click.Path(path_type=Path),
-    help="A .py file, or a folder that gets <spec>_<target>.py; by default stdout.",
-)
+@click.option("--target", "-t", type=NameOf(writers, ALL), default=DEFAULT, show_default=True, help="What to write.")
+@level_option(0, levels_text)
+@click.option("-o", "output", type=click.Path(path_type=Path), cls=LateHelp, text=_output_help)
 @click.option("--force", is_flag=True, help="Overwrite files that netdsl did not write.")
 def command(specs: tuple[Path, ...], target: str, level: int, output: Path | None, force: bool) -> None:
     """Compile specs to Python. Without -o, one module goes to stdout. Nothing is written if any spec has errors.
@@ -44,9 +50,7 @@ def command(specs: tuple[Path, ...], target: str, level: int, output: Path | Non
     from netdsl.ground.files import write_atomic
     from netdsl.pipeline import compile_file
 
-    targets = TARGETS if target == "all" else (target,)
-    if level and "numpy" not in targets:
-        raise click.UsageError(f"`-O {level}` is for the NumPy module, and `--target {target}` writes none")
+    chosen = _at_level(target, level)
     nets, diagnostics = [], []
     for path in specs:
         try:
@@ -56,36 +60,48 @@ def command(specs: tuple[Path, ...], target: str, level: int, output: Path | Non
     if diagnostics:
         raise SpecError(diagnostics)
     texts = {
-        (net.name, name): net.numpy_source(level) if name == "numpy" else net.torch_source()
+        (net.name, f"_{one.name}{one.suffix}"): net.text(one.name, level if level in one.levels else 0)
         for net in nets
-        for name in targets
+        for one in chosen
     }
-    if len(texts) != len(nets) * len(targets):
+    if len(texts) != len(nets) * len(chosen):
         raise click.UsageError("two of these specs would be written to the same file; compile them one by one")
     if output is None:
         if len(texts) > 1:
             raise click.UsageError("several modules need a folder: add `-o FOLDER`")
         click.echo(*texts.values(), nl=False)
         return
-    for place, text in _places(texts, output, force).items():
+    suffixes = list(dict.fromkeys(one.suffix for one in chosen))
+    for place, text in _places(texts, output, suffixes, force).items():
         place.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(place, text)
         say(f"wrote {place}")
 
 
-def _places(texts: Mapping[tuple[str, str], str], output: Path, force: bool) -> dict[Path, str]:
-    """Where each text goes; refuses to overwrite what netdsl did not write."""
+def _at_level(name: str, level: int) -> list[Target]:
+    """The targets of that name, or of all, each at that level or at 0. Raises UsageError where none has the level."""
+    chosen = writers() if name == ALL else [name]
+    if level and not any(level in levels_of(one) for one in chosen):
+        those = dict.fromkeys(one.describe for one in targets() if level in one.levels and one.emit is not None)
+        raise click.UsageError(f"`-O {level}` is for {' and '.join(those)}, and `--target {name}` writes none")
+    return [target_of(one, level if level in levels_of(one) else 0) for one in chosen]
+
+
+def _places(
+    texts: Mapping[tuple[str, str], str], output: Path, suffixes: Sequence[str], force: bool
+) -> dict[Path, str]:
+    """Where the text of each spec and ending goes; refuses to overwrite what netdsl did not write."""
     from netdsl.ground.diagnostics import UserError
 
-    if output.suffix.lstrip(".").isalpha() and output.suffix != ".py" and not output.is_dir():
-        help_text = f"write `-o {output.with_suffix('.py')}`, or for a folder a name without `{output.suffix}`"
-        raise UserError(f"`{output}` is neither a `.py` file nor a folder", help_text)
-    if output.suffix == ".py" and not output.is_dir():
+    if output.suffix.lstrip(".").isalpha() and output.suffix not in suffixes and not output.is_dir():
+        help_text = f"write `-o {output.with_suffix(suffixes[0])}`, or for a folder a name without `{output.suffix}`"
+        raise UserError(f"`{output}` is neither a `{'` or `'.join(suffixes)}` file nor a folder", help_text)
+    if output.suffix in suffixes and not output.is_dir():
         if len(texts) > 1:
             raise click.UsageError("several modules need a folder, not a file: `-o FOLDER`")
         places = dict.fromkeys([output], *texts.values())
     else:
-        places = {output / f"{name}_{target}.py": text for (name, target), text in texts.items()}
+        places = {output / f"{name}{ending}": text for (name, ending), text in texts.items()}
     for place in places:
         if (
             place.exists()

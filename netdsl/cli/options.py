@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import click
 
-LEVELS = ("0", "1", "2")
+from netdsl.targets.registry import levels, targets
 
 
 def check_workers(kind: str) -> None:
@@ -17,17 +17,62 @@ def check_workers(kind: str) -> None:
         raise click.UsageError("`--workers processes` needs fork, which this system does not have: take `threads`")
 
 
-def level_option(default: int | None, text: str) -> Callable:
+class NameOf(click.Choice[str]):
+    """One of the names that there are when a command runs, or one of `more`: targets may be registered at any time."""
+
+    def __init__(self, names: Callable[[], Iterable[str]], *more: str) -> None:
+        self.names, self.more = names, more
+        super().__init__(())
+
+    @property
+    def choices(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The names, in their order."""
+        return (*self.names(), *self.more)
+
+    @choices.setter
+    def choices(self, _: object) -> None:
+        """click sets what it was given, which is nothing."""
+
+
+class LateHelp(click.Option):
+    """An option whose help, `text`, is made when it is shown."""
+
+    def __init__(self, *args: object, text: Callable[[], str] | str, **attrs: object) -> None:
+        super().__init__(*args, **attrs)
+        self.text = text
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """As click's, with the text of now."""
+        self.help = self.text if isinstance(self.text, str) else self.text()
+        return super().get_help_record(ctx)
+
+
+def level_option(default: int | None, text: Callable[[], str] | str) -> Callable:
     """`-O 0` or `-O2`: the level of the NumPy module, as an int."""
     return click.option(
         "-O",
         "level",
-        type=click.Choice(LEVELS),
+        cls=LateHelp,
+        type=NameOf(_levels),
         default=None if default is None else str(default),
         show_default=default is not None,
         callback=lambda context, option, value: None if value is None else int(value),
-        help=text,
+        text=text,
     )
+
+
+def _levels() -> list[str]:
+    """The levels that any target has, from the lowest."""
+    return [str(level) for level in levels()]
+
+
+def levels_text() -> str:
+    """`Of the NumPy module: 0 is the textbook, 2 is fast.`, of every target that writes a text of several levels."""
+    said: dict[str, list[str]] = {}
+    for one in targets():
+        if one.emit is not None:
+            said.setdefault(one.describe, []).extend(f"{level} is {text}" for level, text in one.levels.items() if text)
+    return " ".join(f"Of {what}: {', '.join(levels)}." for what, levels in said.items() if levels)
 
 
 def autotune_option() -> Callable:

@@ -63,7 +63,7 @@ def command(
     from netdsl.cli import say
     from netdsl.training.data.normalization import as_fed
     from netdsl.training.runs.answer_files import check_out, write_answers
-    from netdsl.training.runs.engine import close_model, engine_threads
+    from netdsl.training.runs.engine import engine_threads
     from netdsl.training.runs.folder import load_run, read_run
     from netdsl.training.scores.evaluation import answers_of
     from netdsl.training.scores.task import decided_task
@@ -93,7 +93,7 @@ def command(
                     click.echo(_line(source, answer, task, top, as_json))
                 shown += [(source, x, answer)] if plot and len(shown) < MAX_SHOWN else []
                 total = part.total
-    close_model(model)
+    model.close()
     if out:
         write_answers(out, task, sources, np.stack(kept))
         say(f"{len(kept)} {'answer' if len(kept) == 1 else 'answers'} in {out}")

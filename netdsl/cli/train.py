@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from netdsl.cli.options import autotune_option, check_workers, level_option
+from netdsl.cli.options import NameOf, autotune_option, check_workers, level_option
 from netdsl.cli.progress import Display
+from netdsl.targets.registry import DEFAULT, levels_of, runners
 from netdsl.training.data.places import data_dir
 
 if TYPE_CHECKING:
@@ -90,8 +91,8 @@ OF_A_RESUMED_RUN = ("spec", "resume", "epochs", "save_every", "plots", "as_json"
 )
 @click.option(
     "--backend",
-    type=click.Choice(["numpy", "interp"]),
-    default="numpy",
+    type=NameOf(runners),
+    default=DEFAULT,
     show_default=True,
     help="The compiled module, or layer objects.",
 )
@@ -224,10 +225,11 @@ def _engine(backend: str, level: int | None, workers: str | None, threads: int |
     """What the flags ask for; raises UsageError where they contradict each other."""
     from netdsl.training.runs.engine import Engine
 
-    if backend == "interp" and level:
-        raise click.UsageError(f"`-O {level}` is for the compiled module, not for `--backend interp`")
-    engine = Engine(backend, 0 if backend == "interp" else 2 if level is None else level, workers or "auto", threads)
-    if workers and not engine.is_fast:
+    levels = levels_of(backend)
+    if level and level not in levels:
+        raise click.UsageError(f"`-O {level}` is for the compiled module, not for `--backend {backend}`")
+    engine = Engine(backend, levels[-1] if level is None else level, workers or "auto", threads)
+    if workers and not engine.has_workers:
         raise click.UsageError("`--workers` is for the compiled module at `-O 2`")
     check_workers(engine.workers)
     return engine
@@ -251,10 +253,12 @@ def _described(engine: Engine) -> str:
     """`numpy -O2, 2 processes`."""
     from netdsl.stages.workers import auto_kind
 
-    if not engine.is_fast:
-        return "layer objects" if engine.backend == "interp" else f"numpy -O{engine.level}"
+    has_levels = len(levels_of(engine.backend)) > 1
+    what = f"{engine.backend} -O{engine.level}" if has_levels else engine.target.describe
+    if not engine.has_workers:
+        return what
     kind = auto_kind() if engine.kind == "auto" else engine.kind
-    return f"numpy -O2, {f'{engine.threads} {kind}' if engine.threads > 1 else '1 worker'}"
+    return f"{what}, {f'{engine.threads} {kind}' if engine.threads > 1 else '1 worker'}"
 
 
 def _trained(session: Session, show: Display, save_every: int | None) -> Result:

@@ -4,74 +4,18 @@ from __future__ import annotations
 
 import builtins
 import keyword
+from collections.abc import Mapping
+from types import MappingProxyType
 
-# Public attributes of torch.nn.Module (PyTorch 2.13; a test compares), and the methods that emitted modules add.
-_MODULE_ATTRIBUTES = frozenset(
-    [
-        "add_module",
-        "apply",
-        "bfloat16",
-        "buffers",
-        "call_super_init",
-        "children",
-        "compile",
-        "cpu",
-        "cuda",
-        "double",
-        "dump_patches",
-        "eval",
-        "extra_repr",
-        "float",
-        "forward",
-        "get_buffer",
-        "get_extra_state",
-        "get_parameter",
-        "get_submodule",
-        "half",
-        "ipu",
-        "load_state_dict",
-        "modules",
-        "mtia",
-        "named_buffers",
-        "named_children",
-        "named_modules",
-        "named_parameters",
-        "parameters",
-        "register_backward_hook",
-        "register_buffer",
-        "register_forward_hook",
-        "register_forward_pre_hook",
-        "register_full_backward_hook",
-        "register_full_backward_pre_hook",
-        "register_load_state_dict_post_hook",
-        "register_load_state_dict_pre_hook",
-        "register_module",
-        "register_parameter",
-        "register_state_dict_post_hook",
-        "register_state_dict_pre_hook",
-        "requires_grad_",
-        "set_extra_state",
-        "set_submodule",
-        "share_memory",
-        "state_dict",
-        "to",
-        "to_empty",
-        "train",
-        "training",
-        "type",
-        "xpu",
-        "zero_grad",
-        "logits",
-    ]
-)
+NONE: Mapping[str, str] = MappingProxyType({})
 
 
-def reserved(name: str) -> str | None:
-    """Why `name` cannot be a label, or None."""
+def reserved(name: str, by_targets: Mapping[str, str] = NONE) -> str | None:
+    """Why `name` cannot be a label, or None. by_targets: what the targets reserve -> why."""
     if keyword.iskeyword(name) or keyword.issoftkeyword(name):
         return "it is a keyword of Python"
-    if name in _MODULE_ATTRIBUTES:
-        return "every PyTorch module has an attribute of that name"
+    if name in by_targets:
+        return by_targets[name]
     if name.startswith("_"):
         return "a leading underscore is kept for Python's own names"
     if len(name) > 64:

@@ -25,6 +25,7 @@ from netdsl.cli.train import command
 from netdsl.graph import recipe
 from netdsl.passes.choose_algorithms import cheapest
 from netdsl.stages.workers import available_cores
+from netdsl.targets import registry
 from netdsl.training.loop.watch import Progress
 from netdsl.training.runs import engine
 from netdsl.training.runs.history import read_history
@@ -129,8 +130,8 @@ def test_another_optimizer_starts_from_its_own_defaults(call, here):
 def test_the_choices_of_the_flags_are_those_of_the_language():
     choices = {p.name: list(p.type.choices) for p in command.params if hasattr(p.type, "choices")}
     assert choices == {
-        "backend": list(engine.BACKENDS),
-        "level": [str(level) for level in engine.LEVELS],
+        "backend": registry.runners(),
+        "level": [str(level) for level in registry.levels_of(registry.DEFAULT)],
         "workers": list(engine.WORKERS),
         "init": list(recipe.SCHEMES),
     }

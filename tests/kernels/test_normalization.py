@@ -7,7 +7,6 @@ import pytest
 
 from netdsl.kernels.normalization import normalize, normalize_backward
 from netdsl.pipeline import compile_text, run_module
-from netdsl.training.runs.engine import close_model
 
 MAP = "input 3x6x5 mean (0.5, -1, 0.1) std (0.5, 2, 3)\nid -> flatten\ntrain { loss mse }"
 VECTOR = "input 4 mean (1, 2, 3, -4) std 0.7\nid\ntrain { loss mse }"
@@ -39,7 +38,7 @@ def test_every_numpy_network_normalises_floats_and_bytes(text, dtype):
     for model in networks(net, dtype):
         for given in (x, x / 255, (x / 255).astype(np.float32)):
             np.testing.assert_allclose(model.forward(given), wanted, rtol=2e-6, atol=2e-6)  # float32
-        close_model(model)
+        model.close()
 
 
 @pytest.mark.parametrize("text", [MAP, VECTOR, TOKENS])

@@ -19,7 +19,7 @@ from netdsl.training.loop import failures
 from netdsl.training.loop.epochs import train
 from netdsl.training.loop.watch import Watch
 from netdsl.training.runs.checkpoint import checkpoint_path, load_checkpoint
-from netdsl.training.runs.engine import Engine, close_model, new_model
+from netdsl.training.runs.engine import Engine, new_model
 from netdsl.training.runs.folder import new_run
 from netdsl.training.runs.history import Epoch, quality
 from netdsl.training.scores import evaluation
@@ -66,7 +66,7 @@ def first_model():
 
     yield make
     for model in models:
-        close_model(model)
+        model.close()
 
 
 def weights(result, which="last"):

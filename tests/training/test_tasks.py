@@ -16,7 +16,7 @@ from netdsl.training.loop.epochs import train
 from netdsl.training.loop.session import started
 from netdsl.training.loop.watch import Interrupted, Watch
 from netdsl.training.runs.checkpoint import checkpoint_path, load_checkpoint
-from netdsl.training.runs.engine import Engine, close_model
+from netdsl.training.runs.engine import Engine
 from netdsl.training.runs.folder import new_run, read_run
 from netdsl.training.runs.history import ORDER, read_history
 from netdsl.training.runs.views import open_run, score_run
@@ -192,7 +192,7 @@ class open_result:
         return self.net, self.model
 
     def __exit__(self, *error):
-        close_model(self.model)
+        self.model.close()
 
 
 @pytest.mark.parametrize("end, loss", [("linear 2", "ce"), ("linear 1", "bce"), ("linear 2", "mse")])

@@ -29,7 +29,7 @@ def label_name(work: Work, label: ast.Label, here: Place, flow: Flow) -> str | N
 
 def _takes(work: Work, name: str, label: ast.Label, here: Place) -> bool:
     """Whether the label can have the name, which then nothing else in its scope can have."""
-    why = reserved(name)
+    why = reserved(name, work.reserved_names)
     if why:
         help_text = f"use another name, for example `{name.strip('_')[:60]}_1`"
         work.reports.error("N309", f"`{name}` cannot be a label: {why}", label.span, help_text)

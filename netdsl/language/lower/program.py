@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from netdsl.graph.ir import Graph, Input, Output, verify_graph
 from netdsl.graph.recipe import Recipe
 from netdsl.graph.types import from_sizes
 from netdsl.ground.diagnostics import Diagnostic
+from netdsl.ground.names import NONE
 from netdsl.language.definitions import Definitions, File, Load, define_let, no_files
 from netdsl.language.input_constants import input_constants
 from netdsl.language.lower.elements import walk_chain
@@ -22,13 +24,18 @@ from netdsl.language.unknown_names import is_input
 
 
 def lower(
-    program: ast.Program, name: str, complete: bool = True, load: Load = no_files
+    program: ast.Program,
+    name: str,
+    complete: bool = True,
+    load: Load = no_files,
+    reserved_names: Mapping[str, str] = NONE,
 ) -> tuple[Graph | None, Recipe, list[Diagnostic]]:
     """The graph (None if anything is wrong), the recipe and the diagnostics.
 
     complete=False says that the syntax tree has holes: then only what stands by itself is checked.
+    reserved_names: what no label may be, beside what Python reserves -> why.
     """
-    work = Work(complete)
+    work = Work(complete, reserved_names)
     here, flow = _walk_program(work, program, load)
     if complete:
         finish(work, program, here, flow)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from netdsl.graph.ir import Node, Shape
 from netdsl.graph.recipe import Recipe
+from netdsl.ground.names import NONE
 from netdsl.ground.reports import Reports
 from netdsl.ground.source import Span
 from netdsl.language.definitions import value_of
@@ -62,9 +63,10 @@ class Ledger:
 
 @dataclass(frozen=True)
 class Work:
-    """One lowering. complete: whether the syntax tree has no holes."""
+    """One lowering. complete: whether the syntax tree has no holes. reserved_names: what no label may be -> why."""
 
     complete: bool
+    reserved_names: Mapping[str, str] = field(default_factory=lambda: NONE)
     reports: Reports = field(default_factory=Reports)
     nodes: list[Node] = field(default_factory=list)
     declared: Declared = field(default_factory=Declared)

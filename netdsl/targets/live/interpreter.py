@@ -20,6 +20,7 @@ from netdsl.ground.markup import heading, paragraph
 from netdsl.kernels.initial import normal
 from netdsl.kernels.normalization import normalize, normalize_backward
 from netdsl.layers import layer_of
+from netdsl.targets.numpy.model import StepByStep
 from netdsl.targets.numpy.named_network import NamedNetwork
 from netdsl.targets.numpy.network import Network
 from netdsl.targets.text.arguments import forward_arguments
@@ -72,7 +73,7 @@ class Layer:
         return dx if isinstance(dx, tuple) else (dx,)
 
 
-class LayerNetwork(Network):
+class LayerNetwork(StepByStep, Network):
     """A network of `Layer` objects, in the order of the spec."""
 
     def __init__(self, graph: Graph, recipe: Recipe, seed: int = 0, dtype: type = np.float32) -> None:

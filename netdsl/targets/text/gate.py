@@ -25,6 +25,7 @@ from pkgutil import iter_modules
 
 from netdsl.ground.names import reserved
 from netdsl.layers import layer_table
+from netdsl.targets.registry import reserved_names
 from netdsl.targets.text.kernel_source import STANDARD, emitted_text, imported_modules, walk
 
 _NUMPY_EMITTERS = ("numpy.emitter", "fast.emitter", "text.ends", "text.numpy_demo", "text.recipe_lines")
@@ -241,7 +242,7 @@ class _Module:
                     self.names.add(name)
             rest.append(node)
         if self.is_torch:
-            self.labels = {name for node in rest for name in _labels(node) if not reserved(name)}
+            self.labels = {name for node in rest for name in _labels(node) if not reserved(name, reserved_names())}
         for node in rest:
             self.top(node)
         idle = self.roots - {"np", *imported_modules(self.own)} if not self.is_torch else set()

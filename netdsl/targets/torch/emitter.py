@@ -19,7 +19,6 @@ from netdsl.graph.ir import Graph, Node, Scope, Shape
 from netdsl.graph.recipe import Recipe
 from netdsl.ground.names import class_name, reserved
 from netdsl.ground.symbols import Symbol, is_symbolic, renamed, substitute, symbol, value_text, written
-from netdsl.layers import layer_of
 from netdsl.targets.text.emission import batch_shape, emit, title
 from netdsl.targets.text.kernel_source import kernel_texts
 from netdsl.targets.text.numpy_demo import shares_text
@@ -27,6 +26,8 @@ from netdsl.targets.text.variables import names
 from netdsl.targets.torch.answers import answer
 from netdsl.targets.torch.forward import Statement, forward_lines, mark, statement
 from netdsl.targets.torch.items import CLASS, named_sequence, numbered_sequence
+from netdsl.targets.torch.names import RESERVED
+from netdsl.targets.torch.rules import torch_rule
 
 _HIGHEST = 8
 _RESERVED = ("Model", "OrderedDict", "F", "INPUT_SHAPE")
@@ -134,30 +135,30 @@ class _Emitter:
 
     def is_idle(self, node: Node) -> bool:
         """Whether the layer gives its input as it is, in every call of the block that is being written."""
-        return layer_of(node.op).is_idle(self.written(node)[0])
+        return torch_rule(node.op).idle(self.written(node)[0])
 
     def constructor(self, node: Node) -> str | None:
-        layer = layer_of(node.op)
+        rule = torch_rule(node.op)
         if self.is_idle(node):
             return "nn.Identity()"
         attrs, inputs, _ = self.written(node)
-        made = layer.torch(attrs, *inputs) if layer.torch is not None else None
-        self.helpers.update(dict.fromkeys(text for text in layer.torch_helpers if _class_in(text) in (made or "")))
-        if made is None or not (layer.torch_straight and self.meets_transposed and len(node.shape) == 3):
+        made = rule.constructor(attrs, *inputs) if rule.constructor is not None else None
+        self.helpers.update(dict.fromkeys(text for text in rule.helpers if _class_in(text) in (made or "")))
+        if made is None or not (rule.straight and self.meets_transposed and len(node.shape) == 3):
             return made
-        self.helpers[layer.torch_straight] = None
+        self.helpers[rule.straight] = None
         return made.removeprefix("nn.")
 
     def template(self, node: Node) -> str | None:
         """How forward writes the layer, in numbers, where that is not just calling a member on x."""
         if self.is_idle(node):
             return "{x}"
-        call = layer_of(node.op).torch_call
+        call = torch_rule(node.op).call
         return call(node.attrs, *self.graph.input_shapes(node)) if call is not None else None
 
     def named_template(self, node: Node, found: _Members) -> str | None:
         """The same with the names of the block's parameters, which the constructor keeps for forward: `self.c`."""
-        call, used = layer_of(node.op).torch_call, set()
+        call, used = torch_rule(node.op).call, set()
 
         def kept(text: str) -> str:
             used.add(text.partition("[")[0])
@@ -169,7 +170,7 @@ class _Emitter:
             or call is None
             or not used
             or used & found.labels
-            or any(reserved(name) for name in used)
+            or any(reserved(name, RESERVED) for name in used)
         ):
             return self.template(node)
         made = call(attrs, *self.graph.input_shapes(node))
@@ -181,7 +182,7 @@ class _Emitter:
 
     def is_module(self, node: Node) -> bool:
         """True if the constructor alone, called on x, is the layer: then it can stand in an nn.Sequential."""
-        if layer_of(node.op).torch is None:
+        if torch_rule(node.op).constructor is None:
             return False
         return not self.is_member(node) or self.template(node) in (None, "{self}({x})")
 
@@ -247,7 +248,7 @@ class _Emitter:
     def own_name(self, node: Node, labels: set[str]) -> str:
         """The last part of its name; `relu2` for `2` where no checkpoint has anything under the number."""
         name = node.name.rpartition(".")[2]
-        if not name.isdigit() or node.params or node.buffers or layer_of(node.op).is_random:
+        if not name.isdigit() or node.params or node.buffers or torch_rule(node.op).is_random:
             return name
         own = f"{node.op}{name}"
         return name if own in labels or own in self.known else own

@@ -17,6 +17,7 @@ import numpy as np
 
 from netdsl.ground.diagnostics import TrainingFailed
 from netdsl.ground.files import write_atomic
+from netdsl.targets.contract import ModelEnded
 from netdsl.targets.live.interpreter import first_nonfinite
 from netdsl.training.data.dataset import Dataset
 from netdsl.training.data.feed import Batch, Feed, check_batches
@@ -25,7 +26,7 @@ from netdsl.training.loop.failures import all_finite, copy_of, sentence, step_fa
 from netdsl.training.loop.watch import Interrupted, Progress, Result, Watch
 from netdsl.training.runs.average import WeightAverage
 from netdsl.training.runs.checkpoint import checkpoint_path, load_checkpoint, rename_copy, save_checkpoint, weights_of
-from netdsl.training.runs.engine import Engine, close_model, engine_threads, new_model
+from netdsl.training.runs.engine import Engine, engine_threads, new_model
 from netdsl.training.runs.folder import result_path
 from netdsl.training.runs.history import Epoch, History, read_history, with_times, write_history
 from netdsl.training.runs.state import Position, load_youngest, save_state
@@ -54,13 +55,10 @@ def train(
         trainer = _Trainer(net, dataset, engine, run, watch or Watch())
         try:
             return trainer.run(resume)
-        except RuntimeError as error:
-            if not getattr(trainer.model, "has_ended", False):
-                raise
-            text = f"training failed in epoch {trainer.position.epoch}: {str(error).partition(';')[0]}"
-            raise TrainingFailed(text) from None
+        except ModelEnded as ended:
+            raise TrainingFailed(f"training failed in epoch {trainer.position.epoch}: {ended.why}") from None
         finally:
-            close_model(trainer.model)
+            trainer.model.close()
 
 
 class _Trainer:
@@ -70,7 +68,7 @@ class _Trainer:
         self.net, self.data, self.recipe, self.folder, self.watch = net, dataset, net.recipe, run, watch
         self.task, self.measured = task_of(net, dataset), measured_together(net)
         self.feed = Feed(dataset, net.recipe)
-        self.model, self.is_fast = new_model(net, engine), engine.is_fast
+        self.model = new_model(net, engine)
         self.average = WeightAverage(self.model, self.recipe.ema) if self.recipe.ema else None
         self.position, self.history, self.save_seconds = Position(), [], 0.0
 
@@ -78,9 +76,8 @@ class _Trainer:
 
     def run(self, resume: bool) -> Result:
         start = self.saved_at = self.watch.clock()
-        if self.is_fast:  # before anything else starts threads, and for the largest batch there will be
-            targets = self.feed.batch(1, 1).y[:1]
-            self.model.prepare(max(self.measured, *self.feed.sizes), targets)
+        targets = self.feed.batch(1, 1).y[:1]
+        self.model.prepare(max(self.measured, *self.feed.sizes), targets)  # before anything else starts threads
         if resume:
             self._resume()
         while not self._is_over():
@@ -226,16 +223,15 @@ class _Trainer:
         """Learns from one batch."""
         at = self.position
         self.model.rng, lr = np.random.default_rng(self._noise(batch.step)), self._learning_rate(batch.step)
-        learn = self._whole_step if self.is_fast else self._steps_apart
         with np.errstate(all="ignore"):  # what overflows is found below
-            loss, logits, is_finite = learn(batch.x, batch.y, lr)
-        if not is_finite:
-            raise self._failure(batch, "a gradient" if np.isfinite(loss) else "the loss")
+            step = self.model.learn(batch.x, batch.y, lr)
+        if not step.is_finite:
+            raise self._failure(batch, "a gradient" if np.isfinite(step.loss) else "the loss")
         if self.average:
             self.average.update(self.model)
         count, classes = len(batch.rows), len(self.task.classes)
-        found = int(np.count_nonzero(chosen_classes(logits, classes) == _labels(batch.y))) if classes else 0
-        total = at.loss + float(loss) * count
+        found = int(np.count_nonzero(chosen_classes(step.logits, classes) == _labels(batch.y))) if classes else 0
+        total = at.loss + float(step.loss) * count
         self.position = replace(at, step=batch.step, samples=at.samples + count, loss=total, found=at.found + found)
 
     def _learning_rate(self, step: int) -> float:
@@ -246,21 +242,6 @@ class _Trainer:
     def _noise(self, step: int) -> list[int]:
         """The key of the stream that feeds this step's dropout."""
         return [self.recipe.seed, NOISE, self.position.epoch, step]
-
-    def _whole_step(self, x: np.ndarray, y: np.ndarray, lr: float) -> tuple[float, np.ndarray, bool]:
-        """Forward, backward and update in one call -> the mean loss, the logits, whether all is finite."""
-        loss = self.model.train_step(x, y, lr)
-        return self.model.last_loss, self.model.last_logits, bool(np.isfinite(loss))
-
-    def _steps_apart(self, x: np.ndarray, y: np.ndarray, lr: float) -> tuple[float, np.ndarray, bool]:
-        """The same, pass by pass, for networks that have no such call."""
-        logits = self.model.logits(x, training=True)
-        loss, dlogits = self.model.loss(logits, y)
-        _, grads = self.model.backward(dlogits)
-        is_finite = bool(np.isfinite(loss)) and all_finite(*grads.values())
-        if is_finite:
-            self.model.update(grads, lr)
-        return loss, logits, is_finite
 
     def _failure(self, batch: Batch, what: str, is_over: bool = False) -> TrainingFailed:
         epoch, key = self.position.epoch, self._noise(batch.step)

@@ -10,12 +10,12 @@ import numpy as np
 
 from netdsl.ground.diagnostics import TrainingFailed
 from netdsl.ground.files import write_atomic
-from netdsl.targets.live.interpreter import first_nonfinite
+from netdsl.targets.live.interpreter import LayerNetwork, first_nonfinite
 from netdsl.training.data.feed import Batch
 
 if TYPE_CHECKING:
     from netdsl.pipeline import Net
-    from netdsl.targets.numpy.network import Network
+    from netdsl.targets.contract import Model
 
 
 def all_finite(*arrays: np.ndarray) -> bool:
@@ -24,7 +24,7 @@ def all_finite(*arrays: np.ndarray) -> bool:
 
 
 def step_failure(
-    net: Net, model: Network, run: Path, batch: Batch, what: str, epoch: int, key: list[int], is_over: bool = False
+    net: Net, model: Model, run: Path, batch: Batch, what: str, epoch: int, key: list[int], is_over: bool = False
 ) -> TrainingFailed:
     """Repeats a step with layer objects, to name the layer, and writes failure.json.
 
@@ -36,7 +36,7 @@ def step_failure(
     with np.errstate(all="ignore"):
         loss, _ = network.loss(network.logits(batch.x, training=True), batch.y)
     text = sentence(when, what, layer)
-    if layer is None and hasattr(model, "moments") and np.isfinite(loss):
+    if layer is None and model.overflows_sooner and np.isfinite(loss):
         text = (
             f"training failed {when}: {what} is not a finite number at -O2, whose sums overflow sooner; "
             "at -O0 it is one (`-O 0` or a smaller lr may help)"
@@ -52,7 +52,7 @@ def sentence(when: str, what: str, layer: str | None) -> str:
     return f"training failed {when}: {what} is not a finite number; {where} (a smaller lr may help)"
 
 
-def copy_of(net: Net, model: Network) -> Network:
+def copy_of(net: Net, model: Model) -> LayerNetwork:
     """A network of layer objects with the model's params and buffers."""
     network = net.build(seed=0, dtype=model.dtype)
     for name, array in {**network.params, **network.buffers}.items():
@@ -60,7 +60,7 @@ def copy_of(net: Net, model: Network) -> Network:
     return network
 
 
-def bad_layer(network: Network, x: np.ndarray, y: np.ndarray, key: list[int]) -> str | None:
+def bad_layer(network: LayerNetwork, x: np.ndarray, y: np.ndarray, key: list[int]) -> str | None:
     """The first layer with a value that is not finite: on the way forward, or else on the way back."""
     network.rng = np.random.default_rng(key)
     layer = first_nonfinite(network, x)

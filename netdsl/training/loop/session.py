@@ -62,7 +62,7 @@ def started(
 ) -> Iterator[Session]:
     """A new run of the net, in the folder `out` or `runs/<net>-<n>`; nothing of it stays if it fails before its first
     step. on_note is told what was changed in the data on reading. Raises UserError, OSError."""
-    if engine.is_fast and not engine.threads:
+    if engine.has_workers and not engine.threads:
         engine = replace(engine, threads=available_cores())
     want = wanted_by(net.recipe, net.graph.input_shape, net.graph.output_shape)
     dataset = adapted(net, load_dataset(net.recipe.data, data_dir, limit, want=want))
@@ -71,7 +71,7 @@ def started(
     net = fitted(net, dataset)
     check_batches(net, dataset)
     net = with_constants(net, dataset.mean, dataset.std)
-    if engine.is_fast and engine.level == 2 and autotune:
+    if engine.is_tuned and autotune:
         net = tuned(net, net.recipe.batch, engine.threads)
     with starting(net.name, out) as run, locked(run):
         write_setup(run, net.source.text, config_of(net, dataset, engine, limit), net.used)

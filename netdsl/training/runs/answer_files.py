@@ -12,8 +12,8 @@ import numpy as np
 from netdsl.ground.diagnostics import UserError
 from netdsl.ground.files import write_atomic
 from netdsl.ground.reading import shown
-from netdsl.training.scores.task import Task
 from netdsl.training.drawing.tiles import is_image
+from netdsl.training.scores.task import Task
 
 MAX_COLUMNS = 10_000  # of a table
 

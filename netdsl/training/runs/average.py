@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from netdsl.targets.numpy.network import Network
+from netdsl.targets.contract import Model
 from netdsl.training.runs.checkpoint import weights_of
 
 
@@ -18,11 +18,11 @@ class WeightAverage:
     first weights. Buffers are averaged as well: they belong to the params they were measured with.
     """
 
-    def __init__(self, model: Network, decay: float) -> None:
+    def __init__(self, model: Model, decay: float) -> None:
         self.decay, self.updates = decay, 0
         self.arrays = {name: array.copy(order="K") for name, array in weights_of(model).items()}
 
-    def update(self, model: Network) -> None:
+    def update(self, model: Model) -> None:
         """Takes in the weights of one more step."""
         share = 1 - min(self.decay, (1 + self.updates) / (10 + self.updates))
         for name, array in weights_of(model).items():
@@ -31,7 +31,7 @@ class WeightAverage:
         self.updates += 1
 
     @contextmanager
-    def in_place_of_weights(self, model: Network) -> Iterator[None]:
+    def in_place_of_weights(self, model: Model) -> Iterator[None]:
         """While it is open the model has the mean for its weights."""
         weights = weights_of(model)
         learned = {name: array.copy(order="K") for name, array in weights.items()}

@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from netdsl.ground.diagnostics import UserError, plain
-from netdsl.ground.reading import reading, shown
 from netdsl.graph.types import show_sizes
-from netdsl.ground.system.disk import has_second_name, replace, sync_folder
+from netdsl.ground.diagnostics import UserError, plain
 from netdsl.ground.files import temporary_name, write_atomic
+from netdsl.ground.reading import reading, shown
+from netdsl.ground.system.disk import has_second_name, replace, sync_folder
 
 if TYPE_CHECKING:
     from safetensors import safe_open
 
-    from netdsl.targets.numpy.network import Network
+    from netdsl.targets.contract import Model
 
 KEY, DIGEST, PRIVATE = "netdsl", "sha256", "netdsl."
 CHECKPOINTS = ("last", "prev", "best")  # as they are tried, to go on from
@@ -38,7 +38,7 @@ def checkpoint_path(run: Path, which: str) -> Path:
     return run / "checkpoints" / f"{which}.safetensors"
 
 
-def weights_of(model: Network) -> dict[str, np.ndarray]:
+def weights_of(model: Model) -> dict[str, np.ndarray]:
     """The model's own params and buffers, in one dict."""
     return {**model.params, **model.buffers}
 
@@ -75,7 +75,7 @@ def rename_copy(source: Path, target: Path) -> None:
     sync_folder(os.fspath(target.parent))
 
 
-def load_checkpoint(path: Path, model: Network) -> dict[str, object]:
+def load_checkpoint(path: Path, model: Model) -> dict[str, object]:
     """Copies the file's weights into the model's, in place, and returns the file's `info`.
 
     Names, shapes and dtypes are compared first: when the UserError about them is raised, the model is untouched.

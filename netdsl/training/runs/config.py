@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from netdsl import __version__
+from netdsl.graph.recipe import DATASETS, Recipe
 from netdsl.ground.diagnostics import UserError, plain
 from netdsl.ground.files import read_json, write_atomic
 from netdsl.ground.names import identifier
-from netdsl.graph.recipe import Recipe
-from netdsl.graph.recipe import DATASETS
-from netdsl.training.data.dataset import Dataset
-from netdsl.training.runs.engine import BACKENDS, LEVELS, MOST_WORKERS, WORKERS, Engine
 from netdsl.ground.reading import reading, shown
-from netdsl.training.runs.recipe_values import recipe_of
 from netdsl.ground.system.machine import facts, python_version
+from netdsl.targets.registry import levels, runners
+from netdsl.training.data.dataset import Dataset
+from netdsl.training.runs.engine import MOST_WORKERS, WORKERS, Engine
+from netdsl.training.runs.recipe_values import recipe_of
 
 if TYPE_CHECKING:
     from netdsl.pipeline import Net
@@ -78,7 +78,7 @@ def config_of(net: Net, dataset: Dataset, engine: Engine, limit: int | None) -> 
         limit,
         level=engine.level,
         workers=engine.workers,
-        choices=dict(net.choices) if engine.is_fast else {},
+        choices=dict(net.choices) if engine.has_workers else {},
         digest=dataset.digest(),
         bits=dataset.bits,
     )
@@ -252,7 +252,7 @@ def _choices(name: str, value: object) -> dict[str, str]:
 _CHECKS: Mapping[str, Check] = {
     "spec": _spec,
     "recipe": lambda name, value: recipe_of(value),
-    "backend": _one_of(BACKENDS),
+    "backend": lambda name, value: _one_of(runners())(name, value),
     "data_path": _or_none(_path),
     "classes": _each(_text),
     "mean": _each(_number),
@@ -261,7 +261,7 @@ _CHECKS: Mapping[str, Check] = {
     "threads": _or_none(_whole(MOST_WORKERS)),
     "limit": _or_none(_whole(2**53)),
     "netdsl": _text,
-    "level": _one_of(LEVELS),
+    "level": lambda name, value: _one_of(levels())(name, value),
     "workers": _one_of(WORKERS),
     "choices": _choices,
     "digest": _or_none(_text),

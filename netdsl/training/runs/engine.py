@@ -7,31 +7,44 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from netdsl.stages.workers import can_fork
+from netdsl.targets.contract import Model, Target, Workers
+from netdsl.targets.registry import DEFAULT, levels_of, target_of
 
 if TYPE_CHECKING:
-    from netdsl.targets.numpy.network import Network
     from netdsl.pipeline import Net
 
-BACKENDS, LEVELS, WORKERS = ("numpy", "interp"), (0, 1, 2), ("threads", "processes", "auto")
+WORKERS = ("threads", "processes", "auto")
 MOST_WORKERS = 256
 
 
 @dataclass(frozen=True)
 class Engine:
-    """What computes a run: "interp", layer objects, or "numpy", the emitted module of that level.
+    """What computes a run: the target called `backend`, at that level where it has several.
 
-    threads: workers above level 0 (None: one for each core), else the most threads of BLAS (None: no bound).
-    workers: what those are, threads or processes.
+    threads: workers where the target has some (None: one for each core), else the most threads of BLAS (None: no
+    bound). workers: what those are, threads or processes.
     """
 
-    backend: str = "numpy"
+    backend: str = DEFAULT
     level: int = 2
     workers: str = "auto"
     threads: int | None = None
 
     @property
-    def is_fast(self) -> bool:
-        return self.backend == "numpy" and self.level > 0
+    def target(self) -> Target:
+        """The target that makes the models. Raises UserError where there is none of that name."""
+        levels = levels_of(self.backend)
+        return target_of(self.backend, self.level if self.level in levels or not levels else levels[-1])
+
+    @property
+    def has_workers(self) -> bool:
+        """Whether its models share a batch among workers."""
+        return self.target.has_workers
+
+    @property
+    def is_tuned(self) -> bool:
+        """Whether the net's choices of algorithms decide what it computes."""
+        return self.level in self.target.tuned
 
     @property
     def kind(self) -> str:
@@ -40,23 +53,16 @@ class Engine:
         return "threads" if self.workers == "processes" and not can_fork() else self.workers
 
 
-def new_model(net: Net, engine: Engine) -> Network:
-    """The net with its first weights, as emitted NumPy module or as layer objects; `close_model` ends it."""
-    assert engine.backend in BACKENDS and engine.level in LEVELS, engine
-    if engine.backend == "interp":
-        return net.build(seed=net.recipe.seed)
-    options = {"workers": engine.threads, "kind": engine.kind} if engine.is_fast else {}
-    return net.numpy_model(seed=net.recipe.seed, level=engine.level, **options)
-
-
-def close_model(model: Network) -> None:
-    """Ends the workers of a model that has some."""
-    getattr(model, "close", lambda: None)()
+def new_model(net: Net, engine: Engine) -> Model:
+    """The net with its first weights, as the engine's target makes it; `close` ends it."""
+    workers = Workers(engine.threads, engine.kind)
+    levels = engine.target.levels
+    return net.model(engine.backend, engine.level if engine.level in levels else max(levels), workers=workers)
 
 
 def engine_threads(engine: Engine) -> AbstractContextManager:
     """Bounds BLAS's threads while it is open, unless the engine has workers, which are given one each."""
-    return nullcontext() if engine.is_fast else blas_threads(engine.threads)
+    return nullcontext() if engine.has_workers else blas_threads(engine.threads)
 
 
 def blas_threads(threads: int | None) -> AbstractContextManager:

@@ -16,19 +16,19 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from netdsl.graph.types import show_sizes
 from netdsl.ground.diagnostics import UserError
 from netdsl.ground.files import read_json
+from netdsl.ground.reading import shown
 from netdsl.training.runs.checkpoint import checkpoint_path, load_checkpoint
 from netdsl.training.runs.config import RunConfig, read_config, write_config
 from netdsl.training.runs.engine import new_model
 from netdsl.training.runs.history import read_history
-from netdsl.ground.reading import shown
-from netdsl.graph.types import show_sizes
 from netdsl.training.runs.run_files import check_files
 
 if TYPE_CHECKING:
-    from netdsl.targets.numpy.network import Network
     from netdsl.pipeline import Net
+    from netdsl.targets.contract import Model
 
 LOCK_SECONDS = 2.0  # workers of a killed process hold its lock for half a second
 OTHERS = {"best": "`--checkpoint last` takes the weights of the last epoch"}
@@ -129,7 +129,7 @@ def read_run(path: Path) -> Run:
 
 def load_run(
     run: Run, which: str | None = None, on_note: Callable[[str], None] = lambda _: None
-) -> tuple[Net, Network, str]:
+) -> tuple[Net, Model, str]:
     """-> the run's net, its model with the weights of checkpoint `which`, and which it was.
 
     None takes the best, or the last where there is no best (no validation set). Where the last is damaged the one

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field, fields, replace
 from math import inf
 from pathlib import Path
 
+from netdsl.graph.recipe import MONITORS
 from netdsl.ground.diagnostics import UserError, plain
 from netdsl.ground.files import read_text, write_atomic
-from netdsl.graph.recipe import MONITORS
 from netdsl.ground.reading import reading, shown
-from netdsl.training.scores.measures import MEASURES
 from netdsl.training.runs.run_files import check_files
+from netdsl.training.scores.measures import MEASURES
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class History:
         return columns(self.epochs)
 
     def _repr_html_(self) -> str:
-        from netdsl.ground.markup import heading, paragraph, table# here, since training has no use for it
+        from netdsl.ground.markup import heading, paragraph, table  # here, since training has no use for it
         from netdsl.training.drawing.curves import draw_curves
         from netdsl.training.drawing.style import style, svg_text
 

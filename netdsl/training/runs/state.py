@@ -6,22 +6,28 @@ so that counters are all there is of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from netdsl.targets.numpy.network import Network
-from netdsl.ground.diagnostics import UserError
 from netdsl.graph.recipe import Recipe
-from netdsl.training.runs.average import WeightAverage
-from netdsl.training.runs.checkpoint import (CHECKPOINTS, PRIVATE, checkpoint_path, read_checkpoint, save_checkpoint, weights_of)
-from netdsl.training.runs.history import COLUMNS, TIMES, Epoch
+from netdsl.ground.diagnostics import UserError
 from netdsl.ground.reading import shown
+from netdsl.targets.contract import Model
+from netdsl.training.runs.average import WeightAverage
+from netdsl.training.runs.checkpoint import (
+    CHECKPOINTS,
+    PRIVATE,
+    checkpoint_path,
+    read_checkpoint,
+    save_checkpoint,
+    weights_of,
+)
+from netdsl.training.runs.history import COLUMNS, TIMES, Epoch
 
 OPTIMIZER, LEARNED = f"{PRIVATE}optimizer.", f"{PRIVATE}learned."
-MOST = 2  # arrays of an optimizer for each param
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,7 @@ class Position:
 
 def save_state(
     path: Path,
-    model: Network,
+    model: Model,
     recipe: Recipe,
     average: WeightAverage | None,
     position: Position,
@@ -55,7 +61,7 @@ def save_state(
 
 
 def load_state(
-    path: Path, model: Network, recipe: Recipe, average: WeightAverage | None, steps_an_epoch: int
+    path: Path, model: Model, recipe: Recipe, average: WeightAverage | None, steps_an_epoch: int
 ) -> tuple[Position, list[Epoch]]:
     """Puts a checkpoint's arrays into the model, its optimizer and the average. The history has no times.
 
@@ -73,7 +79,8 @@ def load_state(
     steps = (position.epoch - 1) * steps_an_epoch + position.step
     for name, array in weights_of(model).items():
         array[...] = arrays[f"{LEARNED}{name}" if average else name]
-    _set_optimizer(model, recipe.state_names, arrays, steps)
+    kept = {name.removeprefix(OPTIMIZER): array for name, array in arrays.items() if name.startswith(OPTIMIZER)}
+    model.load_state(tuple(recipe.state_names), kept, steps)
     if average:
         average.updates = steps
         for name, mean in average.arrays.items():
@@ -83,7 +90,7 @@ def load_state(
 
 def load_youngest(
     run: Path,
-    model: Network,
+    model: Model,
     recipe: Recipe,
     average: WeightAverage | None,
     steps_an_epoch: int,
@@ -113,34 +120,12 @@ def load_youngest(
     return None
 
 
-def _arrays(model: Network, recipe: Recipe, average: WeightAverage | None) -> dict[str, np.ndarray]:
+def _arrays(model: Model, recipe: Recipe, average: WeightAverage | None) -> dict[str, np.ndarray]:
     weights = weights_of(model)
     learned = {f"{LEARNED}{name}": array for name, array in weights.items()} if average else {}
     return {**(average.arrays if average else weights), **learned, **_optimizer(model, recipe.state_names)}
 
 
-def _optimizer(model: Network, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """What the optimizer keeps for each param, in PyTorch's names and shapes, whichever back end it is."""
-    if hasattr(model, "moments"):
-        rows = [model.views(row, model.params)[1] for row in model.moments[: len(names)]]
-    else:
-        empty = {name: (np.zeros_like(array),) * MOST for name, array in model.params.items()}
-        kept = {**empty, **model.optimizer_state}
-        rows = [{name: kept[name][i] for name in model.params} for i in range(len(names))]
-    return {f"{OPTIMIZER}{param}.{name}": row[param] for name, row in zip(names, rows, strict=True) for param in row}
-
-
-def _set_optimizer(model: Network, names: Sequence[str], arrays: Mapping[str, np.ndarray], steps: int) -> None:
-    if hasattr(model, "moments"):
-        model.steps = steps
-        for key, kept in _optimizer(model, names).items():
-            kept[...] = arrays[key]
-        return
-    model.optimizer_state.clear()
-    if steps:
-        model.optimizer_state["step"] = steps
-    for param, array in model.params.items():
-        kept = [np.zeros_like(array) for _ in range(MOST)]
-        for i, name in enumerate(names):
-            kept[i][...] = arrays[f"{OPTIMIZER}{param}.{name}"]
-        model.optimizer_state[param] = tuple(kept)
+def _optimizer(model: Model, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """What the optimizer keeps for each param, in PyTorch's names and shapes."""
+    return {f"{OPTIMIZER}{name}": array for name, array in model.state(tuple(names)).items()}

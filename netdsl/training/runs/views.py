@@ -11,18 +11,26 @@ from typing import TYPE_CHECKING
 from netdsl.ground.diagnostics import plain
 from netdsl.training.data.dataset import Dataset
 from netdsl.training.data.datasets import load_dataset
-from netdsl.training.runs.engine import close_model, engine_threads
-from netdsl.training.scores.evaluation import (Scores, as_trained, check_fits, class_weights, evaluate, measured_together, task_of)
-from netdsl.training.scores.fitting import adapted
-from netdsl.training.runs.history import History, read_history
 from netdsl.training.data.normalization import for_network
-from netdsl.training.runs.folder import Run, load_run, read_run
-from netdsl.training.scores.task import Task
 from netdsl.training.data.wanted import wanted_by
+from netdsl.training.runs.engine import engine_threads
+from netdsl.training.runs.folder import Run, load_run, read_run
+from netdsl.training.runs.history import History, read_history
+from netdsl.training.scores.evaluation import (
+    Scores,
+    as_trained,
+    check_fits,
+    class_weights,
+    evaluate,
+    measured_together,
+    task_of,
+)
+from netdsl.training.scores.fitting import adapted
+from netdsl.training.scores.task import Task
 
 if TYPE_CHECKING:
-    from netdsl.targets.numpy.network import Network
     from netdsl.pipeline import Net
+    from netdsl.targets.contract import Model
 
 
 @dataclass(frozen=True)
@@ -31,7 +39,7 @@ class RunView:
 
     run: Run
     net: Net
-    model: Network
+    model: Model
     dataset: Dataset
     history: History
     which: str
@@ -71,7 +79,7 @@ def open_run(
         with engine_threads(run.config.engine):
             yield RunView(run, net, model, dataset, read_history(path, run.config.recipe.monitor), which)
     finally:
-        close_model(model)
+        model.close()
 
 
 def score_run(view: RunView) -> Scores:

@@ -1,0 +1,185 @@
+"""What a target says about itself, `Target`, and what a network that learns can be asked for, `Model`.
+
+A target lives in one folder, whose `target.py` ends in `TARGET = Target(...)` (targets/registry.py finds it there).
+Of every op it has one entry in a table of its own, `rules`: what its emitter needs to know of the op, or `Declined`.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from netdsl.graph.ir import Graph, Node
+    from netdsl.graph.recipe import Recipe
+
+    Arrays = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Declined:
+    """The entry of an op that a target cannot take. why: `a list has no windows`."""
+
+    why: str
+
+
+Rules = Mapping[str, object]
+"""op -> what a target knows of it, of a type of the target's own, or Declined. An op without an entry is declined."""
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Who shares a batch. count: how many (None: one for each core); kind: "threads", "processes" or "auto"."""
+
+    count: int | None = None
+    kind: str = "auto"
+
+
+ALONE = Workers(None, "threads")
+"""Threads, one for each core: what a model works with unless somebody says so."""
+
+
+class Compiled(Protocol):
+    """A checked spec as a target sees it (`pipeline.Net`). choices: which algorithms were measured to be fastest."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def graph(self) -> Graph: ...
+    @property
+    def recipe(self) -> Recipe: ...
+    @property
+    def choices(self) -> Mapping[str, str]: ...
+
+    def module(self, target: str, level: int = 0) -> types.ModuleType:
+        """The emitted text of a target, run."""
+        ...
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a network can become: a text, a model that learns, or both.
+
+    name: what `--target` and `--backend` call it; several targets of one name share its levels among them.
+    describe: what comes out, with its article: `the NumPy module`.
+    rules() -> the table of ops; it is asked for each time, since layers may be registered at any time.
+    emit(net, level) -> the text of the file `<spec>_<name><suffix>`; None where nothing is written. Its first 1000
+    bytes say "Written by `netdsl compile", which allows netdsl to write over the file.
+    model(net, level, seed, dtype, workers) -> the net with its first weights; None where nothing is run.
+    levels: level -> what `-O` means by it.
+    reserved_names: what no label of a spec may be -> why.
+    has_workers: its models share a batch among workers, else they compute on BLAS's threads.
+    tuned: the levels at which the net's `choices` decide something.
+    """
+
+    name: str
+    describe: str
+    rules: Callable[[], Rules]
+    emit: Callable[[Compiled, int], str] | None = None
+    model: Callable[[Compiled, int, int, Any, Workers], Model] | None = None
+    suffix: str = ".py"
+    levels: Mapping[int, str] = field(default_factory=lambda: {0: ""})
+    reserved_names: Mapping[str, str] = field(default_factory=dict)
+    has_workers: bool = False
+    tuned: tuple[int, ...] = ()
+
+    def declines(self, graph: Graph) -> list[tuple[Node, str]]:
+        """The nodes that the target cannot take, each with the reason."""
+        rules = self.rules()
+        missing = Declined(f"{self.describe} has no rule for it")
+        entries = [(node, rules.get(node.op, missing)) for node in graph.nodes]
+        return [(node, entry.why) for node, entry in entries if isinstance(entry, Declined)]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a step of training came to: the mean loss, what the loss read, and whether loss and gradients are finite.
+
+    Where they are not, params stay as they were.
+    """
+
+    loss: float
+    logits: np.ndarray
+    is_finite: bool
+
+
+class ModelEnded(RuntimeError):
+    """What computes a model has died, so that params and buffers may be half updated. why: which part, and how."""
+
+    def __init__(self, message: str, why: str) -> None:
+        super().__init__(message)
+        self.why = why
+
+
+class Model(Protocol):
+    """A network that learns: all that training, `verify` and `bench` know of one.
+
+    params and buffers: name -> array, with PyTorch's names, shapes and order; write into them, do not replace them.
+    rng: what dropout draws from. overflows_sooner: its sums may leave the range of numbers where those of layer objects
+    do not. Every method may raise ModelEnded.
+    """
+
+    dtype: np.dtype
+    rng: np.random.Generator
+    params: dict[str, np.ndarray]
+    buffers: dict[str, np.ndarray]
+    input_shape: tuple[int, ...]
+    overflows_sooner: bool
+
+    def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
+        """x (N, *input_shape) -> what the network gives, (N, *output_shape)."""
+        ...
+
+    def logits(self, x: np.ndarray, training: bool = False) -> np.ndarray:
+        """x (N, *input_shape) -> what the loss reads, (N, ...)."""
+        ...
+
+    def loss(self, logits: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray]:
+        """What the loss reads, (N, ...), and targets (N, ...) -> mean loss, the gradient by the logits."""
+        ...
+
+    def backward(self, dlogits: np.ndarray) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+        """The gradient by the logits of the last batch in training -> that by the input (None: it is not computed),
+        {param name: gradient}."""
+        ...
+
+    def loss_and_gradients(self, x: np.ndarray, y: np.ndarray) -> tuple[float, dict[str, np.ndarray]]:
+        """x (N, *input_shape), targets y (N, ...) -> mean loss, {param name: gradient}, in training mode."""
+        ...
+
+    def train_step(self, x: np.ndarray, y: np.ndarray, lr: float | None = None) -> float:
+        """Forward, loss, backward and a step of the optimizer, in place -> the mean loss. lr: None is the recipe's."""
+        ...
+
+    def learn(self, x: np.ndarray, y: np.ndarray, lr: float) -> Step:
+        """As train_step, but where a number is not finite nothing is changed."""
+        ...
+
+    def prepare(self, n: int, y: np.ndarray | None = None) -> None:
+        """Have room for n samples with targets like y (N, ...), and have all workers started."""
+        ...
+
+    def state(self, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+        """What the optimizer keeps, `conv1.weight.exp_avg` -> array of the param's shape. names: PyTorch's, in the
+        order in which the optimizer keeps them (`Recipe.state_names`)."""
+        ...
+
+    def load_state(self, names: tuple[str, ...], arrays: Arrays, steps: int) -> None:
+        """Take over what `state` gave after so many steps."""
+        ...
+
+    def save(self, path: str) -> None:
+        """Write params and buffers to a `.safetensors` or `.npz` file."""
+        ...
+
+    def load(self, path: str) -> None:
+        """Read what `save` wrote. Raises ValueError and changes nothing unless all of it is right."""
+        ...
+
+    def close(self) -> None:
+        """End the workers, where there are some."""
+        ...

@@ -1,0 +1,56 @@
+"""The fast NumPy module as a `Model`: what training asks for beside what the emitted class has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from netdsl.targets.contract import Compiled, Model, ModelEnded, Step, Workers
+
+if TYPE_CHECKING:
+    from netdsl.targets.contract import Arrays
+    from netdsl.targets.fast.network import FastNetwork as Base
+else:
+    Base = object
+
+
+class SharedSteps(Base):
+    """A network whose workers make whole steps, with the optimizer's arrays in the rows of `moments`.
+
+    It is mixed with a class that has the methods of targets/fast/network.py.
+    """
+
+    overflows_sooner = True  # it adds the squares of gradients up before it looks at them
+
+    def run(self, command: int, n: int, lr: float = 0.0) -> None:
+        """Every worker's part of a command. Raises ModelEnded where one of them has died."""
+        try:
+            super().run(command, n, lr)
+        except RuntimeError as error:
+            if self.has_ended:
+                raise ModelEnded(str(error), self.team.why) from error
+            raise
+
+    def learn(self, x: np.ndarray, y: np.ndarray, lr: float) -> Step:
+        """A whole step in one call, which leaves the params alone where a gradient is not finite."""
+        is_finite = bool(np.isfinite(self.train_step(x, y, lr)))
+        return Step(self.last_loss, self.last_logits, is_finite)
+
+    def state(self, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+        """`conv1.weight.exp_avg` -> the array that the optimizer keeps."""
+        rows = [self.views(row, self.params)[1] for row in self.moments[: len(names)]]
+        return {f"{param}.{name}": row[param] for name, row in zip(names, rows, strict=True) for param in row}
+
+    def load_state(self, names: tuple[str, ...], arrays: Arrays, steps: int) -> None:
+        """Take over what `state` gave after so many steps."""
+        self.steps = steps
+        for key, kept in self.state(names).items():
+            kept[...] = arrays[key]
+
+
+def fast_model(net: Compiled, target: str, level: int, seed: int, dtype: Any, workers: Workers) -> Model:
+    """An instance of the emitted module's class, mixed with SharedSteps."""
+    network = net.module(target, level).Model
+    made = type(network.__name__, (SharedSteps, network), {"__doc__": network.__doc__})
+    return made(seed=seed, dtype=dtype, workers=workers.count, kind=workers.kind)

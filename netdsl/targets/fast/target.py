@@ -1,0 +1,55 @@
+"""The target `numpy` at levels 1 and 2: a NumPy module that is fast."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from netdsl.targets.contract import Compiled, Model, Rules, Target, Workers
+
+if TYPE_CHECKING:
+    from netdsl.targets.text.kernels import Kernels
+
+MEASURED = 2  # the level whose algorithms may be chosen by the clock
+
+
+@dataclass(frozen=True)
+class FastRule:
+    """stages: the stages that compute the layer fast (layers/contract.py); None leaves it to its kernels."""
+
+    stages: Callable | None
+    kernels: Kernels
+
+
+def _rules() -> Rules:
+    from netdsl.layers import layer_table
+    from netdsl.targets.text.kernels import kernel_rules
+
+    kernels = kernel_rules()
+    return {name: FastRule(layer.stages, kernels[name]) for name, layer in layer_table().items()}
+
+
+def _emit(net: Compiled, level: int) -> str:
+    from netdsl.passes.choose_algorithms import chosen, direct
+    from netdsl.targets.fast.emitter import emit_fast
+
+    return emit_fast(net.graph, net.recipe, chosen(net.choices) if level == MEASURED else direct, level)
+
+
+def _model(net: Compiled, level: int, seed: int, dtype: Any, workers: Workers) -> Model:
+    from netdsl.targets.fast.model import fast_model
+
+    return fast_model(net, TARGET.name, level, seed, dtype, workers)
+
+
+TARGET = Target(
+    name="numpy",
+    describe="the NumPy module",
+    rules=_rules,
+    emit=_emit,
+    model=_model,
+    levels={2: "fast", 1: "fast without mixing numbers of different windows"},
+    has_workers=True,
+    tuned=(MEASURED,),
+)

@@ -1,0 +1,65 @@
+"""The textbook NumPy module as a `Model`: what training asks for beside what the emitted class has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from netdsl.targets.contract import Compiled, Model, Step
+
+if TYPE_CHECKING:
+    from netdsl.targets.contract import Arrays
+    from netdsl.targets.numpy.network import Network as Base
+else:
+    Base = object
+
+KEPT = 2  # arrays of an optimizer for each param, whichever it is
+
+
+class StepByStep(Base):
+    """A network that learns pass by pass in this thread, with its optimizer's arrays in `optimizer_state`.
+
+    It is mixed with a class that has the methods of targets/numpy/network.py, whose text stays as it is emitted.
+    """
+
+    overflows_sooner = False
+
+    def learn(self, x: np.ndarray, y: np.ndarray, lr: float) -> Step:
+        """Forward, loss, backward, and where all is finite a step of the optimizer."""
+        logits = self.logits(x, training=True)
+        loss, dlogits = self.loss(logits, y)
+        _, grads = self.backward(dlogits)
+        is_finite = bool(np.isfinite(loss)) and all(np.isfinite(grad).all() for grad in grads.values())
+        if is_finite:
+            self.update(grads, lr)
+        return Step(loss, logits, is_finite)
+
+    def prepare(self, n: int, y: np.ndarray | None = None) -> None:
+        """There is nothing to prepare."""
+
+    def state(self, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+        """`conv1.weight.exp_avg` -> the array that the optimizer keeps, or zeros before the first step."""
+        empty = {name: (np.zeros_like(array),) * KEPT for name, array in self.params.items()}
+        kept = {**empty, **self.optimizer_state}
+        return {f"{param}.{name}": kept[param][i] for i, name in enumerate(names) for param in self.params}
+
+    def load_state(self, names: tuple[str, ...], arrays: Arrays, steps: int) -> None:
+        """Take over what `state` gave after so many steps."""
+        self.optimizer_state.clear()
+        if steps:
+            self.optimizer_state["step"] = steps
+        for param, array in self.params.items():
+            kept = [np.zeros_like(array) for _ in range(KEPT)]
+            for i, name in enumerate(names):
+                kept[i][...] = arrays[f"{param}.{name}"]
+            self.optimizer_state[param] = tuple(kept)
+
+    def close(self) -> None:
+        """There are no workers to end."""
+
+
+def textbook_model(net: Compiled, target: str, level: int, seed: int, dtype: Any) -> Model:
+    """An instance of the emitted module's class, mixed with StepByStep."""
+    network = net.module(target, level).Model
+    return type(network.__name__, (StepByStep, network), {"__doc__": network.__doc__})(seed=seed, dtype=dtype)
