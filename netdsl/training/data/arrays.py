@@ -44,16 +44,16 @@ def npz_parts(path: Path, want: Wanted) -> Parts:
         raise UserError(text, help="add y=...; an autoencoder, whose inputs are its targets, learns by `--loss mse`")
     if not targets:
         return Parts(x, {part: _scaled(a) for part, a in x.items()}, (), notes)
-    found = read_targets(path, targets, y, want)
-    classes = _named(path, found, arrays[named[0]]) if named else found.classes
-    return Parts(x, found.parts, classes, (*notes, *found.notes))
+    targets_read = read_targets(path, targets, y, want)
+    classes = _named(path, targets_read, arrays[named[0]]) if named else targets_read.classes
+    return Parts(x, targets_read.parts, classes, (*notes, *targets_read.notes))
 
 
-def _named(path: Path, found: Targets, names: np.ndarray) -> tuple[str, ...]:
+def _named(path: Path, targets: Targets, names: np.ndarray) -> tuple[str, ...]:
     """The names of the classes where they are one for each, else their numbers."""
     words = tuple(words_in(path, "class_names", names.ravel())) if names.dtype.kind in "US" else ()
-    fits = len(words) == len(set(words)) == len(found.classes) and all(words)
-    return words if fits and found.classes == tuple(map(str, range(len(words)))) else found.classes
+    fits = len(words) == len(set(words)) == len(targets.classes) and all(words)
+    return words if fits and targets.classes == tuple(map(str, range(len(words)))) else targets.classes
 
 
 def _scaled(x: np.ndarray) -> np.ndarray:
@@ -66,12 +66,12 @@ def _roles(path: Path, held: tuple[str, ...]) -> tuple[dict[str, str], dict[str,
     targets: dict[str, list[str]] = {}
     for name in held:
         part, word = _part_and_word(name)
-        for known, found in ((INPUTS, inputs), (TARGETS, targets)):
+        for known, names_of in ((INPUTS, inputs), (TARGETS, targets)):
             if word in known:
-                found.setdefault(part, []).append(name)
+                names_of.setdefault(part, []).append(name)
     if not inputs and set(held) <= {"arr_0", "arr_1"}:  # np.savez(file, x, y)
         inputs, targets = ({"": [name]} if name in held else {} for name in ("arr_0", "arr_1"))
-    chosen = tuple(_chosen(path, found) for found in (inputs, targets))
+    chosen = tuple(_chosen(path, names_of) for names_of in (inputs, targets))
     for part in chosen[1]:
         if part not in chosen[0]:
             raise _no_inputs(path, held)
@@ -91,10 +91,10 @@ def _part_and_word(name: str) -> tuple[str, str]:
     return "", lower
 
 
-def _chosen(path: Path, found: Mapping[str, list[str]]) -> dict[str, str]:
+def _chosen(path: Path, names_of: Mapping[str, list[str]]) -> dict[str, str]:
     """One name for each part; that of no part is the training part's. `x` and `y` win over every other name."""
     chosen: dict[str, str] = {}
-    for part, names in found.items():
+    for part, names in names_of.items():
         exact = [name for name in names if name in ("x", "y")]
         part = part or "train"
         both = [chosen[part]] if part in chosen else []

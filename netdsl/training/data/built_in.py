@@ -61,11 +61,11 @@ def _mnist_mini(data_dir: Path | None) -> Dataset:
 def _mnist(data_dir: Path | None) -> Dataset:
     """The four IDX files, each with or without `.gz`. Subsets and look-alikes such as Fashion-MNIST are welcome."""
     data_dir = _data_folder("mnist", data_dir)
-    found = _find(data_dir, ("", "mnist", "MNIST/raw"), MNIST_FILES)
-    missing = [name for name in MNIST_FILES if name not in found]
+    files = _find(data_dir, ("", "mnist", "MNIST/raw"), MNIST_FILES)
+    missing = [name for name in MNIST_FILES if name not in files]
     if missing:
         raise UserError(f"{shown(data_dir)} has no `{missing[0]}.gz`", help=f"it needs {FILES['mnist']}; {MINI_HELP}")
-    train_images, train_labels, test_images, test_labels = (found[name] for name in MNIST_FILES)
+    train_images, train_labels, test_images, test_labels = (files[name] for name in MNIST_FILES)
     x_train, y_train = _read_mnist(train_images, train_labels)
     x_test, y_test = _read_mnist(test_images, test_labels)
     return Dataset("mnist", x_train, y_train, x_test, y_test, DIGITS, MNIST_MEAN, MNIST_STD)
@@ -82,9 +82,9 @@ def _read_mnist(images: Path, labels: Path) -> tuple[np.ndarray, np.ndarray]:
 def _cifar10(data_dir: Path | None) -> Dataset:
     """Those of the five training batches that exist, in order; the test batch or its first 1,000 images."""
     data_dir = _data_folder("cifar10", data_dir)
-    found = _find(data_dir, ("", "cifar10", "cifar-10-batches-bin"), CIFAR_TRAIN_FILES + CIFAR_TEST_FILES)
-    train = [found[name] for name in CIFAR_TRAIN_FILES if name in found]
-    test = [found[name] for name in CIFAR_TEST_FILES if name in found][:1]
+    files = _find(data_dir, ("", "cifar10", "cifar-10-batches-bin"), CIFAR_TRAIN_FILES + CIFAR_TEST_FILES)
+    train = [files[name] for name in CIFAR_TRAIN_FILES if name in files]
+    test = [files[name] for name in CIFAR_TEST_FILES if name in files][:1]
     if not train or not test:
         missing = CIFAR_TEST_FILES[0] if train else CIFAR_TRAIN_FILES[0]
         raise UserError(f"{shown(data_dir)} has no `{missing}`", help=f"it needs {FILES['cifar10']}")
@@ -111,9 +111,9 @@ def _find(data_dir: Path, folders: tuple[str, ...], names: tuple[str, ...]) -> d
     """The paths by plain name in the first of the folders that has any of the files; unzipped before `.gz`."""
     for folder in folders:
         paths = {name: (data_dir / folder / name, data_dir / folder / f"{name}.gz") for name in names}
-        found = {name: [p for p in both if os.path.exists(p)] for name, both in paths.items()}
-        if any(found.values()):
-            return {name: both[0] for name, both in found.items() if both}
+        existing = {name: [p for p in both if os.path.exists(p)] for name, both in paths.items()}
+        if any(existing.values()):
+            return {name: both[0] for name, both in existing.items() if both}
     return {}
 
 

@@ -59,11 +59,11 @@ class Dataset:
 
     def digest(self) -> str:
         """Of the training samples, their targets and how they are split: BLAKE2b, which is fast, in hexadecimal."""
-        found = blake2b(f"alike {self.held}\n".encode() if self.is_own else b"", digest_size=16)
+        digest = blake2b(f"alike {self.held}\n".encode() if self.is_own else b"", digest_size=16)
         for array in (self.x_train, self.y_train):
-            found.update(f"{array.dtype.str} {array.shape}\n".encode())
-            found.update(np.ascontiguousarray(array).data)
-        return found.hexdigest()
+            digest.update(f"{array.dtype.str} {array.shape}\n".encode())
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
 
     def normalized(self, x: np.ndarray) -> np.ndarray:
         """x (N, *input_shape) -> float32 of the same shape, as the network is fed: raw if it normalises by itself."""

@@ -48,7 +48,7 @@ class Feed:
         self.moves_targets = self.augmentation is not None and _move_together(self.augmentation, dataset)
 
     def batch(self, epoch: int, step: int) -> Batch:
-        """That of one step."""
+        """The batch of one step."""
         return self._made(epoch, step, self._pieces(epoch)[step - 1])
 
     def epoch(self, epoch: int, done: int = 0) -> Iterator[Batch]:

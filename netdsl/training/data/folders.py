@@ -38,8 +38,8 @@ def class_folders(folder: Path, want: Wanted) -> Parts:
 
     A part without class folders is not used; neither is an image in none. Raises UserError.
     """
-    found, notes = part_folders(folder)
-    listed = {part: _listed(path) for part, path in (found or {"train": folder}).items()}
+    parts, notes = part_folders(folder)
+    listed = {part: _listed(path) for part, path in (parts or {"train": folder}).items()}
     for part, classes in list(listed.items()):
         if part != "train" and not classes.files:
             unlabelled = listed.pop(part)
@@ -89,7 +89,7 @@ def _too_few(classes: _Classes, count: int) -> UserError:
 
 def _listed(folder: Path) -> _Classes:
     """The class folders in a folder; one without any file is passed over."""
-    found: dict[str, list[Path]] = {}
+    images_of: dict[str, list[Path]] = {}
     others: list[str] = []
     for name in subfolders(folder):
         files = list(itertools.islice(files_in(folder / name), MAX_FILES + 1))
@@ -100,11 +100,11 @@ def _listed(folder: Path) -> _Classes:
             text = f"the class folder {shown(folder / name)} has no images"
             raise UserError(text, help=f"images end in {', '.join(SUFFIXES)}")
         plain_name = class_name(name)
-        if plain_name in found:
+        if plain_name in images_of:
             text = f"two class folders of {shown(folder)} are called {shown(plain_name)}, written in two ways"
             raise UserError(text, help="put the images of both into one of them")
         if images:
-            found[plain_name] = images
+            images_of[plain_name] = images
         others += [path.name for path in files if not is_image(path)]
     loose = sum(is_image(name) and (folder / name).is_file() for name in names_in(folder))
-    return _Classes(folder, found, loose, tuple(others))
+    return _Classes(folder, images_of, loose, tuple(others))

@@ -91,10 +91,10 @@ class ImageReader:
     def notes(self) -> tuple[str, ...]:
         """What was changed, each with the number of images."""
         count = len(self.files)
-        found = [f"{n} of {count} images {what}" for what, n in sorted(self.changed.items())]
+        notes = [f"{n} of {count} images {what}" for what, n in sorted(self.changed.items())]
         if self.has_16_bits:
-            found.append(f"16-bit images use {self.bits} bits: 0 to {2**self.bits - 1} becomes 0 to 255")
-        return tuple(found)
+            notes.append(f"16-bit images use {self.bits} bits: 0 to {2**self.bits - 1} becomes 0 to 255")
+        return tuple(notes)
 
     def _pixels(self, path: Path) -> np.ndarray:
         image, depth = opened(path)
@@ -132,10 +132,10 @@ class ImageReader:
             return placed(image, size, self.want.fit)
 
     def _check_alike(self, path: Path, image: Image, is_grey: bool) -> None:
-        found = (1 if is_grey else 3, image.height, image.width)
-        if self.shape is not None and found != self.shape:
+        shape = (1 if is_grey else 3, image.height, image.width)
+        if self.shape is not None and shape != self.shape:
             raise UserError(
-                f"{shown(path)} is {show_sizes(found)}, but {shown(self.files[0])} is {show_sizes(self.shape)}",
+                f"{shown(path)} is {show_sizes(shape)}, but {shown(self.files[0])} is {show_sizes(self.shape)}",
                 help="resize and convert all images to one size and one colour mode (C x H x W)",
             )
 

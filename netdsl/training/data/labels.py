@@ -101,8 +101,8 @@ def _of_words(path: Path, names: Mapping[str, str], parts: Arrays) -> Targets:
     if len(classes) > MAX_CLASSES:
         raise UserError(f"{shown(path)} has {len(classes)} different labels, the limit is {MAX_CLASSES}")
     places = {name: k for k, name in enumerate(classes)}
-    found = {part: np.array([places[word] for word in y], np.int64) for part, y in words.items()}
-    return Targets(found, tuple(classes))
+    numbers = {part: np.array([places[word] for word in y], np.int64) for part, y in words.items()}
+    return Targets(numbers, tuple(classes))
 
 
 def words_in(path: Path, name: str, y: np.ndarray) -> list[str]:
@@ -122,8 +122,8 @@ def _of_floats(path: Path, names: Mapping[str, str], parts: Arrays, want: Wanted
             cast = {part: _without_single_axes(y.astype(np.int64)) for part, y in parts.items()}
             note = f"the targets of {shown(path)} are whole numbers stored as floats: taken as labels"
             return _of_whole_numbers(path, names, cast, want, (note,))
-    found = {part: finite(path, names[part], y if y.ndim > 1 else y[:, None]) for part, y in parts.items()}
-    return Targets(found)
+    targets = {part: finite(path, names[part], y if y.ndim > 1 else y[:, None]) for part, y in parts.items()}
+    return Targets(targets)
 
 
 def _of_whole_numbers(
@@ -134,8 +134,8 @@ def _of_whole_numbers(
     is_pair = want.targets == "truth" and want.outputs == 1 and y.shape[1:] == (2,)  # one-hot, for one output
     if want.classes == 0 or (y.ndim == 2 and want.targets in ("truth", "numbers") and not is_pair):
         note = f"the targets of {shown(path)} are whole numbers: taken as numbers, since the loss is `{want.loss}`"
-        found = {k: y[:, None] if y.ndim in (1, 3) else y for k, y in parts.items()}
-        return Targets({k: y.astype(np.float32) for k, y in found.items()}, (), (*notes, note))
+        numbers = {k: y[:, None] if y.ndim in (1, 3) else y for k, y in parts.items()}
+        return Targets({k: y.astype(np.float32) for k, y in numbers.items()}, (), (*notes, note))
     if y.ndim in (2, 4):
         parts, axis = _of_one_hot(path, names, parts)
         notes = (*notes, f"the labels of {shown(path)} are one-hot along axis {axis}: taken as {y.shape[axis]} classes")
@@ -190,30 +190,30 @@ def numbered(
         note = f"the {what} of {shown(path)} are {text}: in this order they are the {count} classes, counted from 0"
         if is_mask and high == IGNORED and count - 1 == want.classes:
             note += f"; {high} may mark what does not count, which netdsl cannot leave out: give it an output as well"
-        found = {part: _places(values, y, range(count)) for part, y in parts.items()}
-        return Targets(found, tuple(map(show, values)), (*notes, note))
+        numbers = {part: _places(values, y, range(count)) for part, y in parts.items()}
+        return Targets(numbers, tuple(map(show, values)), (*notes, note))
     return _as_they_are(path, parts, high + 1, notes)
 
 
 def _as_they_are(path: Path, parts: Arrays, count: int, notes: tuple[str, ...]) -> Targets:
     try:
-        found = {part: check_labels(path, y, MAX_CLASSES) for part, y in parts.items()}
+        numbers = {part: check_labels(path, y, MAX_CLASSES) for part, y in parts.items()}
     except UserError as error:
         text = "labels count from 0; numbers to come close to are for `--loss mse` and one output"
         raise UserError(error.message, help=text) from None
-    return Targets(found, tuple(map(str, range(count))), notes)
+    return Targets(numbers, tuple(map(str, range(count))), notes)
 
 
 def different(y: np.ndarray) -> set[int]:
     """The different numbers of an array."""
     if y.size <= PIECE:
         return set(np.unique(y).tolist())
-    flat, found = y.reshape(-1), set()
+    flat, values = y.reshape(-1), set()
     for start in range(0, flat.size, PIECE):
         piece = flat[start : start + PIECE]
         is_small = piece.min() >= 0 and piece.max() < TABLE
-        found |= set((np.flatnonzero(np.bincount(piece)) if is_small else np.unique(piece)).tolist())
-    return found
+        values |= set((np.flatnonzero(np.bincount(piece)) if is_small else np.unique(piece)).tolist())
+    return values
 
 
 def _places(values: Sequence[int], y: np.ndarray, outputs: Sequence[int]) -> np.ndarray:

@@ -61,21 +61,21 @@ def part_folders(folder: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
 
     They are parts where one is called `train` and another one is a part as well, or there is no other.
     """
-    found: dict[str, Path] = {}
+    part_paths: dict[str, Path] = {}
     others = []
     for name in subfolders(folder):
         part = next((part for part, names in PART_NAMES.items() if name.lower() in names), None)
         if part is None:
             others.append(name)
-        elif part in found:
-            both = f"`{found[part].name}` and `{name}`"
+        elif part in part_paths:
+            both = f"`{part_paths[part].name}` and `{name}`"
             raise UserError(f"{shown(folder)} has the folders {both}, one of which is too many", help="join them")
         else:
-            found[part] = folder / name
-    if found and "train" not in found and not others:
-        names = " and ".join(f"`{path.name}`" for path in found.values())
+            part_paths[part] = folder / name
+    if part_paths and "train" not in part_paths and not others:
+        names = " and ".join(f"`{path.name}`" for path in part_paths.values())
         raise UserError(f"{shown(folder)} has {names}, but no `train`", help="put images to learn from into `train`")
-    if "train" not in found or (len(found) == 1 and others):
+    if "train" not in part_paths or (len(part_paths) == 1 and others):
         return {}, ()
     notes = (f"{shown(folder)} has other folders beside its parts, not used: {shown(', '.join(others))}",)
-    return found, notes if others else ()
+    return part_paths, notes if others else ()

@@ -51,24 +51,24 @@ def mask_folders(folder: Path) -> tuple[dict[str, Pair], tuple[str, ...]]:
 def _pairs_beside(folder: Path) -> dict[str, Pair]:
     """part -> `train` and `train_masks`, where the training part has such."""
     inner = {name.lower(): folder / name for name in subfolders(folder)}
-    found = {
+    parts = {
         part: (inner[name], inner[name + end])
         for part, names in PART_NAMES.items()
         for name in names
         for end in BESIDE
         if name in inner and name + end in inner
     }
-    return found if "train" in found else {}
+    return parts if "train" in parts else {}
 
 
 def _pairs_in_parts(folder: Path) -> tuple[dict[str, Pair], tuple[str, ...]]:
-    found, notes = part_folders(folder)
-    pairs = {part: _pair(path) for part, path in found.items()}
+    part_paths, notes = part_folders(folder)
+    pairs = {part: _pair(path) for part, path in part_paths.items()}
     if pairs.get("train") is None:
         return {}, ()
     for part in [part for part, pair in pairs.items() if pair is None]:
         del pairs[part]
-        notes = (*notes, f"{shown(found[part])} has no folders `images` and `masks`: not used")
+        notes = (*notes, f"{shown(part_paths[part])} has no folders `images` and `masks`: not used")
     return pairs, notes
 
 
@@ -85,8 +85,8 @@ def mask_parts(pairs: Mapping[str, Pair], want: Wanted, notes: tuple[str, ...] =
     x = {part: reader.read([image for image, _ in both]) for part, both in files.items()}
     masks = _MaskReader(want, sum(map(len, files.values())))
     y = {part: masks.read([mask for _, mask in both], x[part].shape[2:]) for part, both in files.items()}
-    found = masks.labels(pairs["train"][1], y)
-    return Parts(x, found.parts, found.classes, (*notes, *reader.notes(), *found.notes), reader.bits)
+    targets = masks.labels(pairs["train"][1], y)
+    return Parts(x, targets.parts, targets.classes, (*notes, *reader.notes(), *targets.notes), reader.bits)
 
 
 def _matched(images: Path, masks: Path) -> list[Pair]:
@@ -100,12 +100,12 @@ def _matched(images: Path, masks: Path) -> list[Pair]:
     anywhere: dict[str, set[Path]] = {}
     for name, path in found_masks.items():
         anywhere.setdefault(name.rpartition("/")[2], set()).add(path)
-    found = [(path, _mask_of(name, found_masks, anywhere)) for name, path in found_images.items()]
-    without = [path for path, mask in found if mask is None]
+    pairs = [(path, _mask_of(name, found_masks, anywhere)) for name, path in found_images.items()]
+    without = [path for path, mask in pairs if mask is None]
     if without:
-        text = f"{len(without)} of {len(found)} images have no mask in {shown(masks)}, as {shown(without[0])}"
+        text = f"{len(without)} of {len(pairs)} images have no mask in {shown(masks)}, as {shown(without[0])}"
         raise UserError(text, help="a mask has the name of its image, as `images/1.jpg` and `masks/1.png`")
-    return found
+    return pairs
 
 
 def _mask_of(name: str, masks: Mapping[str, Path], anywhere: Mapping[str, set[Path]]) -> Path | None:
@@ -116,15 +116,15 @@ def _mask_of(name: str, masks: Mapping[str, Path], anywhere: Mapping[str, set[Pa
 
 def _by_name(folder: Path) -> dict[str, Path]:
     """The images of a folder by their paths in it without suffixes."""
-    found: dict[str, Path] = {}
+    by_name: dict[str, Path] = {}
     for path in image_files(folder):
         name = path.relative_to(folder).with_suffix("").as_posix()
-        if name in found:
+        if name in by_name:
             raise UserError(
-                f"{shown(found[name])} and {shown(path)} differ in nothing but the suffix", help="rename one"
+                f"{shown(by_name[name])} and {shown(path)} differ in nothing but the suffix", help="rename one"
             )
-        found[name] = path
-    return found
+        by_name[name] = path
+    return by_name
 
 
 class _MaskReader:

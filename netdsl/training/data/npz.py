@@ -48,20 +48,20 @@ def _members(
 ) -> dict[str, zipfile.ZipInfo]:
     """The zip entries of the wanted arrays, by array name."""
     counts = Counter(info.filename for info in archive.infolist())
-    found = {name: archive.getinfo(f"{name}.npy") for name in (*required, *optional) if counts[f"{name}.npy"]}
+    members = {name: archive.getinfo(f"{name}.npy") for name in (*required, *optional) if counts[f"{name}.npy"]}
     for name in required:
-        if name not in found:
+        if name not in members:
             held = ", ".join(f"`{plain(n.removesuffix('.npy'))}`" for n in sorted(counts)[:10]) or "nothing"
             raise UserError(
                 f"{shown(path)} has no array `{name}`; it holds {held}", help="use np.savez(file, x=..., y=...)"
             )
-    for name in found:
+    for name in members:
         if counts[f"{name}.npy"] > 1:
             raise UserError(f"{shown(path)} holds the array `{name}` {counts[f'{name}.npy']} times")
-    total = sum(info.file_size for info in found.values())
+    total = sum(info.file_size for info in members.values())
     if total > MAX_BYTES:
         raise UserError(f"{shown(path)} unpacks to {total} bytes, the limit is {MAX_BYTES}")
-    return found
+    return members
 
 
 def _check_member(path: Path, archive: zipfile.ZipFile, name: str, info: zipfile.ZipInfo) -> None:

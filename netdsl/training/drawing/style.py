@@ -224,9 +224,9 @@ def show_image(axes: Axes, picture: np.ndarray, box: Box, **options: object) -> 
         options = {"cmap": "gray", "vmin": 0, "vmax": 1, **options}
     if picture.ndim == 3:
         picture = np.where(np.isnan(picture), 1, picture)
-    found = Box(left, top, w * scale, h * scale)
-    extent = (found.left, found.right, found.bottom, found.top)
-    return axes.imshow(picture, interpolation="none", aspect="auto", extent=extent, **options), found
+    place = Box(left, top, w * scale, h * scale)
+    extent = (place.left, place.right, place.bottom, place.top)
+    return axes.imshow(picture, interpolation="none", aspect="auto", extent=extent, **options), place
 
 
 def add_colorbar(axes: Axes, image: AxesImage, label: str, **options: object) -> None:

@@ -109,10 +109,10 @@ class _Trainer:
 
     def _resume(self) -> None:
         """Goes on from the youngest checkpoint that can be read; from the beginning where there is none yet."""
-        found = load_youngest(self.folder, self.model, self.recipe, self.average, self.feed.steps, self.watch.on_note)
-        if found is None:
+        loaded = load_youngest(self.folder, self.model, self.recipe, self.average, self.feed.steps, self.watch.on_note)
+        if loaded is None:
             return
-        which, self.position, self.history = found
+        which, self.position, self.history = loaded
         path = checkpoint_path(self.folder, which)
         if which != "last":  # the next checkpoint makes `prev` of it
             rename_copy(path, checkpoint_path(self.folder, "last"))
@@ -230,12 +230,12 @@ class _Trainer:
         if self.average:
             self.average.update(self.model)
         count, classes = len(batch.rows), len(self.task.classes)
-        found = int(np.count_nonzero(chosen_classes(step.logits, classes) == _labels(batch.y))) if classes else 0
+        right = int(np.count_nonzero(chosen_classes(step.logits, classes) == _labels(batch.y))) if classes else 0
         total = at.loss + float(step.loss) * count
-        self.position = replace(at, step=batch.step, samples=at.samples + count, loss=total, found=at.found + found)
+        self.position = replace(at, step=batch.step, samples=at.samples + count, loss=total, found=at.found + right)
 
     def _learning_rate(self, step: int) -> float:
-        """That of a step of the running epoch."""
+        """The learning rate of a step of the running epoch."""
         done = (self.position.epoch - 1) * self.feed.steps + step - 1
         return self.recipe.learning_rate(done, self.feed.steps)
 

@@ -100,8 +100,8 @@ def read_checkpoint(
             _check_fits(path, file, expected, is_whole)
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
             info = json.loads((file.metadata() or {}).get(KEY, "{}"))
-            found = info.pop(DIGEST, None) if isinstance(info, dict) else ""
-            is_whole_file = found is None or found == _digest(arrays, info)
+            digest = info.pop(DIGEST, None) if isinstance(info, dict) else ""
+            is_whole_file = digest is None or digest == _digest(arrays, info)
     except SafetensorError as error:
         reason = plain(" ".join(str(error).split()))[:200]
         raise UserError(f"{shown(path)} is not a whole safetensors file: {reason}") from None
@@ -116,11 +116,11 @@ def read_checkpoint(
 
 def _digest(arrays: Mapping[str, np.ndarray], info: Mapping[str, object]) -> str:
     """Of everything in a checkpoint but itself."""
-    found = hashlib.sha256(json.dumps(info, sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(info, sort_keys=True).encode())
     for name in sorted(arrays):
-        found.update(f"\n{name} {arrays[name].dtype} {arrays[name].shape}\n".encode())
-        found.update(np.ascontiguousarray(arrays[name]).data)
-    return found.hexdigest()
+        digest.update(f"\n{name} {arrays[name].dtype} {arrays[name].shape}\n".encode())
+        digest.update(np.ascontiguousarray(arrays[name]).data)
+    return digest.hexdigest()
 
 
 def _check_fits(path: Path, file: safe_open, expected: Mapping[str, np.ndarray], is_whole: bool) -> None:

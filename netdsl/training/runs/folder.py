@@ -185,12 +185,12 @@ def run_net(run: Run) -> Net:
 def latest_run(spec_name: str) -> Path:
     """The run of that spec with the highest number. Raises UserError where there is none."""
     numbers = [path.name.removeprefix(f"{spec_name}-") for path in Path("runs").glob(f"{glob.escape(spec_name)}-*")]
-    found = [int(number) for number in numbers if number.isascii() and number.isdigit()]
-    if not found:
+    taken = [int(number) for number in numbers if number.isascii() and number.isdigit()]
+    if not taken:
         raise UserError(
             f"there is no run `runs/{spec_name}-<n>` to go on with", help="name its folder after `--resume`"
         )
-    return Path("runs") / f"{spec_name}-{max(found)}"
+    return Path("runs") / f"{spec_name}-{max(taken)}"
 
 
 @contextmanager

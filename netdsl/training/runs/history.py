@@ -206,5 +206,5 @@ def _measured(number: int, name: str, text: str) -> float | None:
 def with_times(rows: Iterable[Epoch], known: History) -> list[Epoch]:
     """Epochs of a checkpoint, which has no times, with those that are known of them."""
     times = {row.epoch: (row.seconds, row.samples_per_second) for row in known}
-    found = [(row, *times.get(row.epoch, (None, None))) for row in rows]
-    return [replace(row, seconds=seconds, samples_per_second=speed) for row, seconds, speed in found]
+    timed = [(row, *times.get(row.epoch, (None, None))) for row in rows]
+    return [replace(row, seconds=seconds, samples_per_second=speed) for row, seconds, speed in timed]

@@ -34,13 +34,13 @@ def recipe_of(values: object) -> Recipe:
     missing = [key for key in ALWAYS if key not in values]
     if missing:
         raise ValueError(f"`recipe` has no `{missing[0]}`")
-    found: dict[str, object] = {}
+    read: dict[str, object] = {}
     for entry in _entries(values):
         try:
-            found.update(ENTRIES[entry.key](entry))
+            read.update(ENTRIES[entry.key](entry))
         except Mistake as mistake:
             raise ValueError(f"`recipe`: {mistake}") from None
-    recipe = Recipe(**found)  # type: ignore[arg-type]
+    recipe = Recipe(**read)  # type: ignore[arg-type]
     for misfit in misfits(recipe):
         raise ValueError(f"`recipe`: {misfit.message}")
     return recipe
@@ -48,21 +48,21 @@ def recipe_of(values: object) -> Recipe:
 
 def _entries(values: Mapping[str, object]) -> list[ast.Entry]:
     """The entries of a train block that say the same."""
-    rest, found = {"monitor": "val_accuracy", **values}, []  # which was that of runs before they could say so
+    rest, entries = {"monitor": "val_accuracy", **values}, []  # which was that of runs before they could say so
     for key, (name, options) in _WITH_OPTIONS.items():
         if name in rest:
             given = _options(options, rest.pop(options, {}))
             if key == "opt" and "lr" not in given:
                 raise ValueError("`options` has no `lr`")
-            found.append(_entry(key, _value(name, rest.pop(name)), *_settings(given, _spellings(values, key))))
+            entries.append(_entry(key, _value(name, rest.pop(name)), *_settings(given, _spellings(values, key))))
         elif options in rest:
             raise ValueError(f"`recipe` has `{options}`, but no `{name}`")
     augment = _options("augment", rest.pop("augment", {}))
-    found += [_entry("augment", *_settings(augment, {}))] if augment else []
+    entries += [_entry("augment", *_settings(augment, {}))] if augment else []
     patience = rest.pop("patience", None)
-    found += [_entry("stop", *_settings({"patience": patience}, {}))] if patience is not None else []
+    entries += [_entry("stop", *_settings({"patience": patience}, {}))] if patience is not None else []
     optional = {f.name for f in fields(Recipe) if f.default is None}
-    return found + [_entry(key, _value(key, v)) for key, v in rest.items() if v is not None or key not in optional]
+    return entries + [_entry(key, _value(key, v)) for key, v in rest.items() if v is not None or key not in optional]
 
 
 def _entry(key: str, *settings: ast.Value | ast.Keyed) -> ast.Entry:

@@ -107,13 +107,13 @@ def load_youngest(
             complaints += [f"there is no checkpoint `{which}`"] if which == "last" else []
             continue
         try:
-            found = load_state(path, model, recipe, average, steps_an_epoch)
+            loaded = load_state(path, model, recipe, average, steps_an_epoch)
         except UserError as error:
             complaints.append(error.message)
             continue
         if complaints:
             on_note(f"{'; '.join(complaints)}; training goes on from `{which}`")
-        return which, *found
+        return which, *loaded
     if any(checkpoint_path(run, which).exists() for which in CHECKPOINTS):
         raise UserError("; ".join(complaints), help="train again: no checkpoint of the run can be read")
     on_note("no checkpoint was saved yet: training starts at the beginning")

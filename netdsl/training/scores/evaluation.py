@@ -171,8 +171,8 @@ def check_fits(net: Net, dataset: Dataset) -> None:
 def _check_regression(net: Net, dataset: Dataset) -> None:
     gives, wants = net.graph.output_shape, dataset.y_train.shape[1:]
     if net.recipe.targets == "labels":
-        found = f"the targets of `{dataset.name}` are {dataset.y_train.dtype}"
-        text = f"the loss `{net.recipe.loss}` needs class labels, but {found}"
+        they_are = f"the targets of `{dataset.name}` are {dataset.y_train.dtype}"
+        text = f"the loss `{net.recipe.loss}` needs class labels, but {they_are}"
         raise UserError(text, help="use `--loss mse`, or store labels as integers")
     if gives != wants:
         text = f"the targets of `{dataset.name}` are {show_sizes(wants)}, but `{net.name}` gives {show_sizes(gives)}"

@@ -138,16 +138,16 @@ class ClassTally:
     def values(self, roc: Roc | None = None) -> dict[str, float | None]:
         """Every measure of classes by name; None where it is not defined."""
         total, right = int(self.confusion.sum()), int(np.trace(self.confusion))
-        found = {"accuracy": right / total, "miou": known_mean(intersection_over_union(self.confusion))}
-        found |= {"f1": known_mean(class_f1(self.confusion)), "top5": self.in_top / total}
+        values = {"accuracy": right / total, "miou": known_mean(intersection_over_union(self.confusion))}
+        values |= {"f1": known_mean(class_f1(self.confusion)), "top5": self.in_top / total}
         if self.classes == 2:
             hits, said, true = self.confusion[1, 1], self.confusion[:, 1].sum(), self.confusion[1].sum()
-            found["precision"] = float(hits / said) if said else 0.0
-            found["recall"] = float(hits / true) if true else 0.0
+            values["precision"] = float(hits / said) if said else 0.0
+            values["recall"] = float(hits / true) if true else 0.0
             if self.keeps_margins:
-                found["f1"] = float(2 * hits / (said + true)) if said + true else 0.0
-                found["auc"] = roc.area if roc else None
-        return found
+                values["f1"] = float(2 * hits / (said + true)) if said + true else 0.0
+                values["auc"] = roc.area if roc else None
+        return values
 
 
 class NumberTally:
