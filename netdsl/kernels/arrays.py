@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
+if TYPE_CHECKING:  # the names are read by type checkers and people: no command imports numpy for them
+    import numpy as np
 
-Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
 """An array; its docstring says which axes it has."""
 
 Param: TypeAlias = Any
@@ -34,8 +35,8 @@ Spatial: TypeAlias = tuple[int, ...]
 Sides: TypeAlias = tuple[tuple[int, int], ...]
 """For each axis of space what lies before it and what lies behind it."""
 
-Number: TypeAlias = float | np.floating[Any]
+Number: TypeAlias = "float | np.floating[Any]"
 """One number, Python's or NumPy's."""
 
-Type: TypeAlias = np.dtype[Any] | type[Any] | str
+Type: TypeAlias = "np.dtype[Any] | type[Any] | str"
 """What NumPy takes for a dtype."""

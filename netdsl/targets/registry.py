@@ -15,10 +15,13 @@ from __future__ import annotations
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from netdsl.graph.ir import Graph
 from netdsl.ground.diagnostics import UserError, did_you_mean
 from netdsl.targets.contract import Target
+
+if TYPE_CHECKING:
+    from netdsl.graph.ir import Graph
 
 DEFAULT = "numpy"
 """The name of what is written and run where nobody says which."""
