@@ -44,7 +44,7 @@ def _peak(process: psutil.Process) -> int:
     holds. Not `ru_maxrss` on Linux: a process inherits that one from the process that started it."""
     now = process.memory_info()
     told = getattr(now, "peak_wset", None) or _high_water(process.pid)
-    if told is None and process.pid == os.getpid():
+    if told is None and system.is_macos() and process.pid == os.getpid():
         told = _max_rss()
     return max(now.rss, told or 0)
 

@@ -1,0 +1,134 @@
+"""Every command on a system that has neither fork nor /proc, with a console that is not UTF-8."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+TESTS = Path(__file__).resolve().parents[1]
+SPEC = """# a comment with \N{RIGHTWARDS ARROW} and \u4e2d
+input 2
+linear 8->relu
+linear 2
+train {
+  data "points.csv"
+  epochs 1
+  batch 8
+}
+"""
+CLASSES = ("\N{RIGHTWARDS ARROW} caf\N{LATIN SMALL LETTER E WITH ACUTE}", "\u4e2d\u2502")
+CONSOLES = {
+    "windows": {"PYTHONIOENCODING": "cp1252"},
+    "dos": {"PYTHONIOENCODING": "cp437"},
+    "posix": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii:strict"},
+}
+SCRIPT = """import sys
+from netdsl.bench import contestants
+from netdsl.cli import run
+from netdsl.ground.system.console import be_readable
+contestants.ENTRIES = tuple(entry for entry in contestants.ENTRIES if not entry.needs)
+be_readable()  # as the console script does first
+for line in sys.argv[1:]:
+    print(f"<{line}>", flush=True)
+    print(f"<{line}>", file=sys.stderr, flush=True)
+    print(run(line.split(";")), flush=True)
+"""
+TRAIN = "train;p.net;--no-plots;--threads;2;--out;run"
+BENCH = "bench;p.net;--steps;1;--batch;4;--threads;2;--no-autotune"
+LINES = {  # line -> its exit code
+    "check;p.net": 0,
+    "check;p.net;wrong.net;--format;concise": 1,
+    "fmt;--diff;p.net": 0,
+    TRAIN: 0,
+    "predict;run;points.npy": 0,
+    "summary;missing.net": 2,
+}
+MORE = {  # the same everywhere
+    "summary;p.net": 0,
+    "explain;conv": 0,
+    "explain;N201": 0,
+    "compile;p.net;-O2;--target;all;-o;out": 0,
+    "compile;p.net": 0,
+    "verify;p.net": 0,
+    "train;--resume;run;--epochs;2": 0,
+    "eval;run": 0,
+    "predict;run;points.npy;--out;answers.csv": 0,
+    "plot;run;curves": 0,
+    BENCH: 0,
+    "train;p.net;--workers;processes": 2,
+    "bench;p.net;--workers;processes": 2,
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("caf\N{LATIN SMALL LETTER E WITH ACUTE} \u4e2d")
+    (folder / "p.net").write_text(SPEC, encoding="utf-8")
+    (folder / "wrong.net").write_text("input 4\nlinear 3 # \u4e2d\nrelux\n", encoding="utf-8")
+    points = np.random.default_rng(0).standard_normal((40, 2)).astype(np.float32)
+    rows = [f"{x},{y},{CLASSES[int(x > y)]}" for x, y in points.tolist()]
+    (folder / "points.csv").write_text("\n".join(["a,b,label", *rows]) + "\n", encoding="utf-8")
+    np.save(folder / "points.npy", points[:3])
+    (folder / "system").mkdir()
+    shutil.copy(TESTS / "poor_system.py", folder / "system" / "sitecustomize.py")
+    return folder
+
+
+def said(folder, name, place, lines):
+    """line -> its output, its errors, and its exit code."""
+    shutil.copytree(folder, place, dirs_exist_ok=True)
+    paths = [str(place / "system"), *filter(None, sys.path)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), **CONSOLES[name]}
+    done = subprocess.run([sys.executable, "-c", SCRIPT, *lines], cwd=place, env=environment, capture_output=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    encoding = "utf-8" if name == "posix" else CONSOLES[name]["PYTHONIOENCODING"]  # click takes UTF-8 in place of ASCII
+    texts = [stream.decode(encoding) for stream in (done.stdout, done.stderr)]
+    found = {}
+    for line, following in zip(lines, [*lines[1:], None], strict=True):
+        out, err = (text.split(f"<{line}>\n")[1].split(f"<{following}>\n")[0] for text in texts)
+        out, _, code = out.rstrip("\n").rpartition("\n")
+        found[line] = out, err, int(code)
+    return found
+
+
+@pytest.fixture(scope="module", params=list(CONSOLES))
+def console(request, folder, tmp_path_factory):
+    """-> its name, what the lines should end with, and what they said."""
+    codes = {**LINES, **MORE} if request.param == "windows" else LINES
+    return request.param, codes, said(folder, request.param, tmp_path_factory.mktemp(request.param), list(codes))
+
+
+def test_every_command_works_or_says_one_clear_line(console):
+    _, codes, found = console
+    errors = "\n".join(f"{line}\n{err}" for line, (_, err, _) in found.items())
+    assert {line: code for line, (_, _, code) in found.items()} == codes, errors
+    assert "Traceback" not in errors and "Encode" not in errors and "bug of its own" not in errors
+    assert "numpy -O2, 2 threads" in found[TRAIN][1]
+    for line in [line for line in codes if line.endswith("processes")]:
+        assert found[line][0] == "" and found[line][1].splitlines()[-1] == (
+            "Error: `--workers processes` needs fork, which this system does not have: take `threads`"
+        )
+
+
+def test_words_that_the_console_lacks_are_said_in_plain_letters(console):
+    name, _, found = console
+    out, _, _ = found["predict;run;points.npy"]
+    arrow = {
+        "windows": "-> caf\N{LATIN SMALL LETTER E WITH ACUTE} ",
+        "dos": "-> caf\N{LATIN SMALL LETTER E WITH ACUTE} ",
+    }
+    assert arrow.get(name, " caf") in out and len(out.splitlines()) == 3
+    assert ("\\u4e2d" in out) == (name != "posix")
+
+
+def test_the_bench_measures_memory_without_proc(console):
+    _, codes, found = console
+    lines = found[BENCH][0].splitlines() if BENCH in codes else []
+    rows = {name: numbers for name, *numbers in map(str.split, filter(None, lines)) if len(numbers) == 7}
+    peaks = [[int(number) for number in numbers[-2:]] for name, numbers in rows.items() if name != "contestant"]
+    assert len(peaks) == (2 if lines else 0)
+    assert all(300 > peak >= base > 10 for peak, base in peaks), peaks  # the process that asked has more
