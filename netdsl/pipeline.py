@@ -18,16 +18,15 @@ from netdsl.graph.ir import Graph
 from netdsl.graph.misfits import misfits
 from netdsl.graph.recipe import Recipe
 from netdsl.ground.diagnostics import Diagnostic, Edit, SpecError, UserError, bounded_guesses
-from netdsl.ground.names import identifier
+from netdsl.ground.names import identifier, reserved
 from netdsl.ground.source import Source, Span
 from netdsl.language.library import Library, read_spec
 from netdsl.language.lower import lower
 from netdsl.language.syntax.parser import parse
-from netdsl.targets.contract import ALONE, Model, Workers
-from netdsl.targets.registry import check_taken, reserved_names, runners, target_of, writers
 
 if TYPE_CHECKING:
     from netdsl.analysis.summary import Summary
+    from netdsl.targets.contract import Model, Workers
     from netdsl.targets.live.interpreter import LayerNetwork
 
 MAX_ROUNDS, MAX_TRIALS = 50, 100  # of `fix_text`
@@ -77,6 +76,8 @@ class Net:
 
     def text(self, target: str, level: int = 0) -> str:
         """The text that a target writes. Raises UserError where there is none, or it declines a layer of the net."""
+        from netdsl.targets.registry import check_taken, target_of, writers
+
         if (target, level) not in self._texts:
             writer = target_of(target, level)
             if writer.emit is None:
@@ -90,17 +91,26 @@ class Net:
         return run_module(self.text(target, level), f"{self.name}_{target}")
 
     def model(
-        self, target: str, level: int = 0, seed: int | None = None, dtype: Any = "float32", workers: Workers = ALONE
+        self,
+        target: str,
+        level: int = 0,
+        seed: int | None = None,
+        dtype: Any = "float32",
+        workers: Workers | None = None,
     ) -> Model:
         """The net with its first weights, as a target makes it; seed defaults to the spec's. `close` ends it.
 
-        Raises UserError where the target makes none, or declines a layer of the net.
+        workers: who shares a batch, by default threads, one for each core. Raises UserError where the target makes
+        none, or declines a layer of the net.
         """
+        from netdsl.targets.contract import ALONE
+        from netdsl.targets.registry import check_taken, runners, target_of
+
         runner = target_of(target, level)
         if runner.model is None:
             raise UserError(f"the target `{target}` makes no model", f"use {' or '.join(runners())}")
         check_taken(runner, self.graph)
-        return runner.model(self, level, self.recipe.seed if seed is None else seed, dtype, workers)
+        return runner.model(self, level, self.recipe.seed if seed is None else seed, dtype, workers or ALONE)
 
     def numpy_source(self, level: int = 0) -> str:
         """The text of the standalone NumPy module: level 0 is the textbook, to be read, 2 is fast, 1 is as
@@ -124,6 +134,8 @@ class Net:
         options, above level 0: workers, how many (None: one for each core), and kind, "threads", "processes" or "auto";
         call the model's `close()` when it is no longer used.
         """
+        from netdsl.targets.contract import Workers
+
         workers = Workers(options.pop("workers", None), options.pop("kind", "threads"))
         assert not options, options
         return self.model("numpy", level, seed, dtype, workers)
@@ -151,6 +163,13 @@ def run_module(text: str, name: str) -> types.ModuleType:
     return module
 
 
+def why_reserved(name: str) -> str | None:
+    """Why no label may have that name, for the sake of Python or of any target; None where it may."""
+    from netdsl.targets.registry import reserved_names  # here, since most specs have no label
+
+    return reserved(name, reserved_names())
+
+
 def check_text(text: str, file: str = "net.net", root: Path | None = None) -> tuple[Net | None, list[Diagnostic]]:
     """The network (None if the text has errors) and every diagnostic, in the order of the file.
 
@@ -161,7 +180,7 @@ def check_text(text: str, file: str = "net.net", root: Path | None = None) -> tu
     complete = not diagnostics
     library = Library(root)
     with bounded_guesses():
-        graph, recipe, more = lower(program, identifier(Path(file).stem), complete, library, reserved_names())
+        graph, recipe, more = lower(program, identifier(Path(file).stem), complete, library, why_reserved)
     known = {d.span.line for d in diagnostics}
     diagnostics += [d for d in more if d.span.line not in known or complete]
     diagnostics.sort(key=lambda d: (d.span.source is not source, d.span.source.name, d.span.start))

@@ -20,7 +20,7 @@ SENTENCES = {
     "linear": "mix all into {features} numbers",
     "relu": "cut off what is below 0",
     "flatten": "lay it out in a row",
-    "mha": Declined("no sentence says what attention does"),
+    "mha": Declined("no sentence says how"),
 }
 
 
@@ -112,8 +112,8 @@ def test_a_layer_that_it_declines_is_one_error_with_the_reason_and_the_place(toy
     path.write_text("input 4x6\nmha 2\n-> linear 4\n")
     assert run(["compile", str(path), "-t", "toy"]) == 2
     assert capsys.readouterr().err.splitlines() == [
-        f"error: `--target toy` cannot write `mha1`, a `mha` in line 2 of {path}: no sentence says what attention does",
-        "help: `--target numpy` writes all of them",
+        f"error: the target `toy` cannot take `mha1`, a `mha` in line 2 of {path}: no sentence says how",
+        "help: the target `numpy` takes all of them",
     ]
 
 

@@ -5,16 +5,13 @@ from __future__ import annotations
 import builtins
 import keyword
 from collections.abc import Mapping
-from types import MappingProxyType
-
-NONE: Mapping[str, str] = MappingProxyType({})
 
 
-def reserved(name: str, by_targets: Mapping[str, str] = NONE) -> str | None:
+def reserved(name: str, by_targets: Mapping[str, str] | None = None) -> str | None:
     """Why `name` cannot be a label, or None. by_targets: what the targets reserve -> why."""
     if keyword.iskeyword(name) or keyword.issoftkeyword(name):
         return "it is a keyword of Python"
-    if name in by_targets:
+    if by_targets and name in by_targets:
         return by_targets[name]
     if name.startswith("_"):
         return "a leading underscore is kept for Python's own names"

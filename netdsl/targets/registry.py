@@ -101,5 +101,5 @@ def check_taken(target: Target, graph: Graph) -> None:
     place = f" in line {node.span.line} of {node.span.source.name}" if node.span else ""
     more = f"; it declines {len(declined) - 1} more of {len(graph.nodes)} layers" if len(declined) > 1 else ""
     others = [one.name for one in targets() if one.emit is not None and not one.declines(graph)]
-    text = f"`--target {target.name}` cannot write `{node.name}`, a `{node.op}`{place}: {why}{more}"
-    raise UserError(text, f"`--target {others[0]}` writes all of them" if others else "")
+    text = f"the target `{target.name}` cannot take `{node.name}`, a `{node.op}`{place}: {why}{more}"
+    raise UserError(text, f"the target `{others[0]}` takes all of them" if others else "")

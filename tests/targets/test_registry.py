@@ -59,7 +59,7 @@ def test_a_layer_that_pytorch_does_not_have_is_declined_by_its_target_alone():
             UserError, match=r"`lone1`, a `lone` in line 2 of net.net: PyTorch has no such layer"
         ) as why:
             net.torch_source()
-        assert why.value.help == "`--target numpy` writes all of them"
+        assert why.value.help == "the target `numpy` takes all of them"
         assert [(node.name, bool(why)) for node, why in target_of("torch").declines(net.graph)] == [("lone1", True)]
     finally:
         unregister("lone")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from netdsl.graph.ir import Shape
 from netdsl.ground.diagnostics import Edit, did_you_mean
-from netdsl.ground.names import reserved
 from netdsl.ground.spelling import correction
 from netdsl.language.expressions import is_whole, show_value
 from netdsl.language.lower.flow import Flow, Place
@@ -29,7 +28,7 @@ def label_name(work: Work, label: ast.Label, here: Place, flow: Flow) -> str | N
 
 def _takes(work: Work, name: str, label: ast.Label, here: Place) -> bool:
     """Whether the label can have the name, which then nothing else in its scope can have."""
-    why = reserved(name, work.reserved_names)
+    why = work.why_reserved(name)
     if why:
         help_text = f"use another name, for example `{name.strip('_')[:60]}_1`"
         work.reports.error("N309", f"`{name}` cannot be a label: {why}", label.span, help_text)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import replace
 
 from netdsl.graph.ir import Graph, Input, Output, verify_graph
 from netdsl.graph.recipe import Recipe
 from netdsl.graph.types import from_sizes
 from netdsl.ground.diagnostics import Diagnostic
-from netdsl.ground.names import NONE
+from netdsl.ground.names import reserved
 from netdsl.language.definitions import Definitions, File, Load, define_let, no_files
 from netdsl.language.input_constants import input_constants
 from netdsl.language.lower.elements import walk_chain
@@ -28,14 +28,14 @@ def lower(
     name: str,
     complete: bool = True,
     load: Load = no_files,
-    reserved_names: Mapping[str, str] = NONE,
+    why_reserved: Callable[[str], str | None] = reserved,
 ) -> tuple[Graph | None, Recipe, list[Diagnostic]]:
     """The graph (None if anything is wrong), the recipe and the diagnostics.
 
     complete=False says that the syntax tree has holes: then only what stands by itself is checked.
-    reserved_names: what no label may be, beside what Python reserves -> why.
+    why_reserved(name) -> why no label may have that name, or None.
     """
-    work = Work(complete, reserved_names)
+    work = Work(complete, why_reserved)
     here, flow = _walk_program(work, program, load)
     if complete:
         finish(work, program, here, flow)

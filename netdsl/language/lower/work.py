@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from netdsl.graph.ir import Node, Shape
 from netdsl.graph.recipe import Recipe
-from netdsl.ground.names import NONE
 from netdsl.ground.reports import Reports
 from netdsl.ground.source import Span
 from netdsl.language.definitions import value_of
@@ -63,10 +62,11 @@ class Ledger:
 
 @dataclass(frozen=True)
 class Work:
-    """One lowering. complete: whether the syntax tree has no holes. reserved_names: what no label may be -> why."""
+    """One lowering. complete: whether the syntax tree has no holes; why_reserved(name) -> why no label may have that
+    name, or None."""
 
     complete: bool
-    reserved_names: Mapping[str, str] = field(default_factory=lambda: NONE)
+    why_reserved: Callable[[str], str | None]
     reports: Reports = field(default_factory=Reports)
     nodes: list[Node] = field(default_factory=list)
     declared: Declared = field(default_factory=Declared)

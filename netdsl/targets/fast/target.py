@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from netdsl.targets.contract import Compiled, Model, Rules, Target, Workers
-
-if TYPE_CHECKING:
-    from netdsl.targets.text.kernels import Kernels
 
 MEASURED = 2  # the level whose algorithms may be chosen by the clock
 
 
-@dataclass(frozen=True)
-class FastRule:
-    """stages: the stages that compute the layer fast (layers/contract.py); None leaves it to its kernels."""
-
-    stages: Callable | None
-    kernels: Kernels
-
-
 def _rules() -> Rules:
-    from netdsl.layers import layer_table
-    from netdsl.targets.text.kernels import kernel_rules
+    from netdsl.targets.fast.rules import fast_rules
 
-    kernels = kernel_rules()
-    return {name: FastRule(layer.stages, kernels[name]) for name, layer in layer_table().items()}
+    return fast_rules()
 
 
 def _emit(net: Compiled, level: int) -> str:
