@@ -21,6 +21,7 @@ from netdsl.kernels.normalization import constant
 from netdsl.layers import layer_of
 from netdsl.pipeline import Net, run_module
 from netdsl.targets.live.interpreter import LayerNetwork
+from netdsl.targets.torch.sharing import module_path, sharing
 from netdsl.verify.gradients import gradient_check, network_to_check, without_zeros
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def verify(net: Net, batch: int = 3, seed: int = 0) -> Report:
         for dtype in TOLERANCES:
             checks += torch_checks(net, x, y, seed, dtype)
         if net.graph.num_params:  # PyTorch's optimizers refuse to step over nothing
-            checks += _optimizer_steps(net, x, y, seed)
+            checks += optimizer_steps(net, x, y, seed)
     x, y = random_batch(net, 4, seed + 1)  # batch norm of two vectors is a step, which no difference can follow
     found = gradient_check(net, in_dtype(x, "float64"), _in_dtype(y, "float64"), seed)
     error, relative, tolerance, saw = found.worst
@@ -429,21 +430,26 @@ def _mend_hardsigmoid(module: torch.nn.Module) -> None:
 
 
 def same_draws(module: torch.nn.Module, network: LayerNetwork) -> None:
-    """Replace each random layer of the module by a product with the factor that `network` drew last."""
+    """Replace each random layer of the module by a product with the factor that `network` drew last; of one that is
+    called several times by those of its calls, in order."""
     import torch
 
     class Factor(torch.nn.Module):
-        def __init__(self, factor: np.ndarray) -> None:
+        def __init__(self, factors: list[np.ndarray]) -> None:
             super().__init__()
-            self.factor = torch.from_numpy(np.asarray(factor))
+            self.factors, self.calls = [torch.from_numpy(np.asarray(factor)) for factor in factors], 0
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return x * self.factor
+            self.calls += 1
+            return x * self.factors[(self.calls - 1) % len(self.factors)]
 
+    shared, drawn = sharing(network.graph), {}
     for layer in network.layers:
         definition = layer_of(layer.op)
         if definition.is_random and layer.saved is not None and not definition.is_idle(layer.node.attrs):
-            module.set_submodule(layer.name, Factor(layer.saved))
+            drawn.setdefault(module_path(network.graph, layer.node, shared), []).append(layer.saved)
+    for path, factors in drawn.items():
+        module.set_submodule(path, Factor(factors))
 
 
 def torch_logits(net: Net, module: torch.nn.Module, inputs: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -522,7 +528,7 @@ def torch_run(net: Net, network: LayerNetwork, x: Batch, y: np.ndarray, seed: in
     return {name: tensor.detach().numpy() for name, tensor in tensors.items()}
 
 
-def _optimizer_steps(net: Net, x: Batch, y: np.ndarray, seed: int) -> Iterator[Check]:
+def optimizer_steps(net: Net, x: Batch, y: np.ndarray, seed: int) -> Iterator[Check]:
     """The losses of five steps of the spec's optimizer, and every param after them, in float64."""
     import torch
 

@@ -3,7 +3,7 @@
 import pytest
 from graphs import GRAPHS
 
-from netdsl.verify.agreement import bitwise_checks, in_dtype, random_batch
+from netdsl.verify.agreement import bitwise_checks, in_dtype, optimizer_steps, random_batch, torch_checks
 from netdsl.verify.gradients import gradient_check
 
 
@@ -17,6 +17,26 @@ def test_the_textbook_module_gives_the_same_bytes(net):
     assert all(check.ok for check in checks), [check.name for check in checks if not check.ok]
     compared = {check.name.partition(": ")[2] for check in checks}
     assert {f"gradient of {name}" for name, _ in net.graph.param_specs()} <= compared
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_pytorch_computes_the_same(net, dtype):
+    pytest.importorskip("torch")
+    x, y = random_batch(net, 3, 0)
+    checks = torch_checks(net, x, y, 0, dtype)
+    assert all(check.ok for check in checks), [check for check in checks if not check.ok]
+
+
+def test_five_steps_lead_pytorch_to_the_same_params(net):
+    pytest.importorskip("torch")
+    checks = list(optimizer_steps(net, *random_batch(net, 3, 0), 0))
+    assert all(check.ok for check in checks), [check for check in checks if not check.ok]
+
+
+def test_pytorch_has_every_param_and_buffer_once(net):
+    pytest.importorskip("torch")
+    state = [key for key in net.torch_model().state_dict() if not key.endswith("num_batches_tracked")]
+    assert sorted(state) == sorted(name for name, _ in (*net.graph.param_specs(), *net.graph.buffer_specs()))
 
 
 def test_gradients_are_right(net):

@@ -27,7 +27,7 @@ class StepByStep(Base):
 
     def learn(self, x: np.ndarray, y: np.ndarray, lr: float) -> Step:
         """Forward, loss, backward, and where all is finite a step of the optimizer."""
-        logits = self.logits(x, training=True)
+        logits = self.logits(*(x if isinstance(x, tuple) else (x,)), training=True)
         loss, dlogits = self.loss(logits, y)
         _, grads = self.backward(dlogits)
         is_finite = bool(np.isfinite(loss)) and all(np.isfinite(grad).all() for grad in grads.values())

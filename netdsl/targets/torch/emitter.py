@@ -20,6 +20,7 @@ from netdsl.graph.recipe import Recipe
 from netdsl.ground.names import class_name, reserved
 from netdsl.ground.symbols import Symbol, is_symbolic, renamed, substitute, symbol, value_text, written
 from netdsl.targets.text.emission import batch_shape, emit, title
+from netdsl.targets.text.ends import argument_names, input_shapes, outputs_text
 from netdsl.targets.text.kernel_source import kernel_texts
 from netdsl.targets.text.numpy_demo import shares_text
 from netdsl.targets.text.variables import names
@@ -28,6 +29,7 @@ from netdsl.targets.torch.forward import Statement, forward_lines, mark, stateme
 from netdsl.targets.torch.items import CLASS, named_sequence, numbered_sequence
 from netdsl.targets.torch.names import RESERVED
 from netdsl.targets.torch.rules import torch_rule
+from netdsl.targets.torch.sharing import inner_scopes, sharing
 
 _HIGHEST = 8
 _RESERVED = ("Model", "OrderedDict", "F", "INPUT_SHAPE")
@@ -87,6 +89,10 @@ class _Emitter:
         self.graph = graph
         self.until = until
         self.shares = ""
+        self.results = tuple(dict.fromkeys((*graph.results, *((until,) if graph.gives_names else ()))))
+        self.sharing = sharing(graph)
+        self.shared = {node.shares for node in graph.nodes} - {None}  # the nodes whose params others use
+        self.groups: dict[str, list[Scope]] = {}  # name of a scope -> those that one module stands for
         self.classes: list[_Class] = []
         self.class_of: dict[str, int] = {}  # name of a scope -> its class
         self.handed_in: dict[str, dict[str, Scope]] = {}
@@ -99,6 +105,8 @@ class _Emitter:
         for index, node in enumerate(graph.nodes):
             self.readers.update(dict.fromkeys(node.inputs, index))
         self.measure(graph.root)
+        for scope in inner_scopes(graph.root):
+            self.groups.setdefault(self.sharing.alike.get(scope.name, scope.name), []).append(scope)
 
     # ---------------------------------------------------------------- what flows in and out of a scope
 
@@ -114,15 +122,59 @@ class _Emitter:
     def reads(self, scope: Scope) -> list[int]:
         """The values from outside that the nodes of a scope read; the one that flows in comes first."""
         inside = self.spans[scope.name]
-        outside = [v for i in inside for v in self.graph.nodes[i].inputs if not inside.start < v <= inside.stop]
+        outside = [v for i in inside for v in self.graph.nodes[i].inputs if self.graph.maker(v) not in inside]
         return sorted(dict.fromkeys(outside), key=lambda value: value != scope.source)
 
     def makes(self, scope: Scope) -> list[int]:
-        """The values of a scope that are read outside; the one that flows out comes first."""
+        """The values of a scope that are read outside; the one that flows out comes first. A module that stands for
+        several scopes gives what is read of any of them."""
+        start = self.spans[scope.name].start
+        alike = self.groups[self.sharing.alike.get(scope.name, scope.name)]
+        places = sorted({place for one in alike for place in self.places_read(one)})
+        values = [self.graph.value(start + place) for place in places]
+        return sorted(values, key=lambda value: value != scope.result) or [
+            self.graph.value(self.spans[scope.name].stop - 1)
+        ]
+
+    def places_read(self, scope: Scope) -> list[int]:
+        """Which of its nodes make what is read outside of it."""
         inside = self.spans[scope.name]
-        values = range(inside.start + 1, inside.stop + 1)
-        found = [v for v in values if v == self.graph.output or self.readers.get(v, 0) >= inside.stop]
-        return sorted(found, key=lambda value: value != scope.result) or [inside.stop]
+        values = [(place, self.graph.value(index)) for place, index in enumerate(inside)]
+        return [place for place, v in values if v in self.results or self.readers.get(v, 0) >= inside.stop]
+
+    # ---------------------------------------------------------------- modules that are called again
+
+    def called_again(self, scope: Scope) -> list[str]:
+        """The paths of the modules outside of a scope that its forward is handed, since others have their params."""
+        paths: dict[str, None] = {}
+        pending: list[Scope | int] = [scope] if self.shared else []
+        while pending:
+            item = pending.pop()
+            if not isinstance(item, Scope):
+                shares = self.graph.nodes[item].shares
+                paths.update(dict.fromkeys([shares] if shares is not None else []))
+            elif item.name in self.sharing.again and item is not scope:
+                first = self.sharing.again[item.name]
+                paths.update(dict.fromkeys([first, *self.called_again(self.groups[first][0])]))
+            else:
+                pending += reversed(item.children)
+        return [path for path in paths if scope.name and not path.startswith(f"{scope.name}.")]
+
+    def handed_names(self, scope: Scope) -> dict[str, str]:
+        """Path -> what forward of the scope's class calls the module that it is handed."""
+        taken: dict[str, str] = {}
+        for path in self.called_again(scope):
+            name = f"shared_{path.rpartition('.')[2]}"
+            while name in taken.values():
+                name += "_"
+            taken[path] = name
+        return taken
+
+    def reference(self, scope: Scope, path: str, made: str = "") -> str:
+        """How forward of a scope's class writes the module of that path, inside of it or handed to it."""
+        if scope.name and not path.startswith(f"{scope.name}."):
+            return self.handed_names(scope)[path]
+        return _attribute(path[len(scope.name) :].lstrip("."), made)
 
     # ---------------------------------------------------------------- nodes
 
@@ -214,10 +266,12 @@ class _Emitter:
         for child in scope.children:
             if not isinstance(child, Scope):
                 node = self.graph.nodes[child]
-                if node.inputs != (value,) or not self.is_module(node):
+                if node.inputs != (value,) or not self.is_module(node) or node.shares is not None:
                     return False
-                value = child + 1
+                value = self.graph.value(child)
             elif self.spans[child.name]:
+                if child.name in self.sharing.again or self.called_again(child):
+                    return False
                 if self.reads(child) != [value] or self.makes(child) != [child.result]:
                     return False
                 value = child.result
@@ -316,7 +370,7 @@ class _Emitter:
         members = self.members(scope)
         self.handed_in[scope.name] = members.handed_in
         reads, makes = self.reads(scope), self.makes(scope)
-        inputs = [name for name, _ in zip(names(), reads, strict=False)]
+        inputs = [name for name, _ in zip(names(), reads, strict=False)] + list(self.handed_names(scope).values())
         lines = forward_lines(members.statements, reads, makes, self.comment(self.shape_in(scope, scope.source)))
         flat = [replace(s, shape="", keeps=False) for s in members.statements]
         init = [*(f"self.{name} = {name}" for name in self.known if name in members.kept), *members.lines]
@@ -358,7 +412,7 @@ class _Emitter:
         found = _Members(self.labels(scope))
         for child in scope.children:
             if not isinstance(child, Scope):
-                self.add_node(child, found)
+                self.add_node(scope, child, found)
             elif self.spans[child.name]:
                 self.add_scope(scope, child, found)
             else:
@@ -370,43 +424,54 @@ class _Emitter:
         paths = [c.name if isinstance(c, Scope) else self.graph.nodes[c].name for c in scope.children]
         return {path.rpartition(".")[2] for path in paths}
 
-    def add_node(self, index: int, found: _Members) -> None:
+    def add_node(self, scope: Scope, index: int, found: _Members) -> None:
         node = self.graph.nodes[index]
         template, name = self.named_template(node, found) or "{self}({x})", self.own_name(node, found.labels)
         if self.is_member(node):
             made = self.constructor(node)
             assert made is not None, f"{node.op} has params, but no constructor"
-            found.lines += _member(name, [made])
-            template = template.replace("{self}", _attribute(name, made))
+            found.lines += _member(name, [made]) if node.shares is None else []
+            own = _attribute(name, made) if node.shares is None else self.reference(scope, node.shares, made)
+            template = template.replace("{self}", own)
         keeps = self.keeps_shape(node)
         shape = self.comment(self.written(node)[2])
-        found.statements.append(statement(template, node.inputs, index + 1, shape, keeps))
+        is_shared = node.owner in self.shared
+        made_value = self.graph.value(index)
+        found.statements.append(statement(template, node.inputs, made_value, shape, keeps, is_shared))
 
     def add_scope(self, scope: Scope, child: Scope, found: _Members) -> None:
-        name = child.last_name
-        if scope.call is not None and child.call is not None and scope.call.block == child.call.block:
+        name, again = child.last_name, self.sharing.again.get(child.name)
+        called = _attribute(name, "") if again is None else self.reference(scope, again)
+        if again is not None:
+            pass
+        elif scope.call is not None and child.call is not None and scope.call.block == child.call.block:
             self.class_number(child)  # it stands before this one
             found.handed_in[name] = child
             found.lines += _member(name, [name])
         else:
             found.lines += _member(name, self.instance(child))
         reads, makes = self.reads(child), self.makes(child)
-        node = self.graph.nodes[makes[0] - 1]
+        node = self.graph.maker_of(makes[0])
         shape = self.shape_in(scope, makes[0]) if self.known else node.shape
         keeps = len(makes) == len(reads) == 1 and node.shape == self.graph.shape_of(reads[0])
         if keeps and self.known:
             keeps = repr(shape) == repr(self.shape_in(scope, reads[0]))
-        text = f"{_attribute(name, '')}({', '.join(mark(value) for value in reads)})"
-        found.statements.append(Statement(tuple(makes), tuple(reads), text, self.comment(shape), keeps))
+        module = child if again is None else self.groups[again][0]
+        handed = [self.reference(scope, path) for path in self.called_again(module)]
+        text = f"{called}({', '.join([*(mark(value) for value in reads), *handed])})"
+        is_shared = any(self.graph.nodes[index].owner in self.shared for index in self.spans[child.name])
+        made = Statement(tuple(makes), tuple(reads), text, self.comment(shape), keeps, is_shared=is_shared)
+        found.statements.append(made)
 
     def shape_in(self, scope: Scope, value: int) -> Shape:
         """The shape of a value that `scope` makes or takes, in the terms of the block around the scope's inside."""
-        if value - 1 not in self.spans[scope.name]:
+        index = self.graph.maker(value)
+        if index not in self.spans[scope.name]:
             return self.arriving(scope, value)
         for child in scope.children:
-            if child == value - 1:
-                return self.written(self.graph.nodes[value - 1])[2]
-            if isinstance(child, Scope) and value - 1 in self.spans[child.name]:
+            if child == index:
+                return self.written(self.graph.nodes[index])[2]
+            if isinstance(child, Scope) and index in self.spans[child.name]:
                 shape = self.shape_in(child, value)
                 if child.call is None:
                     return shape
@@ -435,10 +500,11 @@ class _Emitter:
             "torch_module.py.j2",
             title=f"{title(graph, name, 'PyTorch', ' --target torch')}.",
             imports=[*imports, "from torch import nn"],
-            input_shape=value_text(graph.input_shape),
+            input_shape=value_text(graph.input_shape) if graph.is_plain else input_shapes(graph),
+            is_plain=graph.is_plain,
             body=text,
             class_name=name,
-            answers=kernel_texts([answer])[0],
+            answers=kernel_texts([answer])[0] if graph.is_plain else "",
             shares=f", {self.shares}" if self.shares else "",
         )
 
@@ -479,57 +545,81 @@ class _Emitter:
         texts = [f"({text})" if " or " in text and len(own) > 1 else text for text in own]
         return f", where {' and '.join(texts)}" if own else ""
 
-    def input_names(self) -> tuple[str, str]:
-        """What the buffers of the input's mean and std are called: as no label is."""
-        taken, names = self.labels(self.graph.root), ["input_mean", "input_std"]
-        while taken & set(names):
-            names = [f"{name}_" for name in names]
-        return names[0], names[1]
+    def input_names(self) -> list[tuple[str, str]]:
+        """What the buffers of each input's mean and std are called: as no label is."""
+        taken, found = self.labels(self.graph.root), []
+        for given in self.graph.inputs:
+            names = [f"{given.name or 'input'}_mean", f"{given.name or 'input'}_std"]
+            while taken & set(names):
+                names = [f"{name}_" for name in names]
+            found.append((names[0], names[1]))
+        return found
 
     def input_buffers(self) -> list[str]:
         """The lines that make them; not persistent, so that state_dict holds what the other modules have, too."""
-        graph, lines = self.graph, []
-        for name, numbers in zip(self.input_names(), (graph.mean, graph.std), strict=True):
-            axes = "[:, None, None]" if len(numbers) > 1 and len(graph.input_shape) > 2 else ""
-            text = (
-                f"[{', '.join(map(value_text, numbers))}]" if len(numbers) > 1 else ", ".join(map(value_text, numbers))
-            )
-            made = f'self.register_buffer("{name}", torch.tensor({text}){axes}, persistent=False)'
-            lines += [made] if numbers else []
+        lines = []
+        for given, pair in zip(self.graph.inputs, self.input_names(), strict=True):
+            for name, numbers in zip(pair, (given.mean, given.std), strict=True):
+                lines += [_input_buffer(name, numbers, given.type.sizes)] if numbers else []
         return lines
 
     def input_lines(self) -> list[str]:
-        """The first lines of forward: x normalised, where the spec says how."""
-        mean, std = self.input_names()
-        lines = ["x = x / 255 if x.dtype == torch.uint8 else x  # bytes or floats"]
-        return [*lines, f"x = (x - self.{mean}) / self.{std}"] if self.graph.mean else []
+        """The first lines of forward: the inputs normalised, where the spec says how."""
+        variables = [name for name, _ in zip(names(), self.graph.inputs, strict=False)]
+        given = argument_names(self.graph)
+        lines = [] if variables == given else [f"{', '.join(variables)} = {', '.join(given)}"]
+        for x, one, (mean, std) in zip(variables, self.graph.inputs, self.input_names(), strict=True):
+            if one.mean:
+                lines.append(f"{x} = {x} / 255 if {x}.dtype == torch.uint8 else {x}  # bytes or floats")
+                lines.append(f"{x} = ({x} - self.{mean}) / self.{std}")
+        return lines
 
     def root_methods(self, statements: Sequence[Statement]) -> tuple[str, ...]:
         """forward; and logits, where the loss contains the last layer."""
-        graph, arrives = self.graph, batch_shape(self.graph.input_shape)
+        graph, arrives = self.graph, batch_shape(self.graph.inputs[0].type.sizes)
+        sources, given = range(len(graph.inputs)), ", ".join(argument_names(graph))
+        if graph.gives_names:
+            return self.named_methods(statements, arrives)
         if self.until == graph.output:
-            lines = [*self.input_lines(), *forward_lines(statements, [0], [graph.output], arrives)]
-            return ("def forward(self, x):", *(f"    {line}" for line in lines))
+            lines = [*self.input_lines(), *forward_lines(statements, sources, [graph.output], arrives)]
+            return (f"def forward(self, {given}):", *(f"    {line}" for line in lines))
         before, last = self.before_last(graph.root, list(statements), "self.")
-        logits = [*self.input_lines(), *forward_lines(before, [0], [self.until], arrives)]
-        last_text = last.text.replace(mark(self.until), "self.logits(x)")
-        lines = ["def logits(self, x):", *(f"    {line}" for line in logits), "", "def forward(self, x):"]
+        logits = [*self.input_lines(), *forward_lines(before, sources, [self.until], arrives)]
+        last_text = last.text.replace(mark(self.until), f"self.logits({given})")
+        lines = [f"def logits(self, {given}):", *(f"    {line}" for line in logits), "", f"def forward(self, {given}):"]
         return (*lines, f"    return {last_text}  # {last.shape}")
+
+    def named_methods(self, statements: Sequence[Statement], arrives: str) -> tuple[str, ...]:
+        """forward, which gives a dict; and logits, where what the loss reads is no output."""
+        graph, values = self.graph, list(self.results)
+        has_logits = self.until not in graph.results
+
+        def returned(variables: Sequence[str]) -> str:
+            text = outputs_text(graph, dict(zip(values, variables, strict=True)))
+            return f"{text}, {variables[-1]}" if has_logits else text
+
+        given, sources = ", ".join(argument_names(graph)), range(len(graph.inputs))
+        body = [*self.input_lines(), *forward_lines(statements, sources, values, arrives, returned)]
+        heads = (f"def {'all_outputs' if has_logits else 'forward'}(self, {given}):", *(f"    {line}" for line in body))
+        if not has_logits:
+            return heads
+        forward = (f"def forward(self, {given}):", f"    return self.all_outputs({given})[0]", "")
+        return (*heads, "", *forward, f"def logits(self, {given}):", f"    return self.all_outputs({given})[1]")
 
     def before_last(self, scope: Scope, statements: list[Statement], prefix: str) -> tuple[list[Statement], Statement]:
         """The statements up to the last layer, and that one, taken out of the scopes it stands in."""
         position = next(i for i, s in enumerate(statements) if self.graph.output in s.makes)
         before, last = statements[:position], statements[position]
-        holder = next(
-            (c for c in scope.children if isinstance(c, Scope) and self.graph.output - 1 in self.spans[c.name]), None
-        )
+        index = self.graph.maker(self.graph.output)
+        holder = next((c for c in scope.children if isinstance(c, Scope) and index in self.spans[c.name]), None)
         if holder is None:
             return before, last
-        own = _attribute(holder.last_name, "").replace("self.", prefix, 1) + "."
-        inner = [
-            Statement(s.makes, s.reads, re.sub(r"(?<![\w.])self\.", own, s.text), s.shape, s.keeps)
-            for s in self.members(holder).statements
-        ]
+        module = self.sharing.alike.get(holder.name, holder.name)
+        own = _attribute(module[len(scope.name) :].lstrip("."), "").replace("self.", prefix, 1) + "."
+        inner = [replace(s, text=re.sub(r"(?<![\w.])self\.", own, s.text)) for s in self.members(holder).statements]
+        for path, name in self.handed_names(holder).items():
+            there = self.reference(scope, path).replace("self.", prefix, 1)
+            inner = [replace(s, text=re.sub(rf"(?<![\w.]){name}\b", lambda _, text=there: text, s.text)) for s in inner]
         more, last = self.before_last(holder, inner, own)
         return [*before, *more], last
 
@@ -548,6 +638,12 @@ def _member(name: str, lines: Sequence[str]) -> list[str]:
     return made
 
 
+def _input_buffer(name: str, numbers: tuple[float, ...], shape: Shape) -> str:
+    axes = "[:, None, None]" if len(numbers) > 1 and len(shape) > 2 else ""
+    text = f"[{', '.join(map(value_text, numbers))}]" if len(numbers) > 1 else ", ".join(map(value_text, numbers))
+    return f'self.register_buffer("{name}", torch.tensor({text}){axes}, persistent=False)'
+
+
 def _label(scope: Scope) -> str:
     """What a group is called by: its label, or of one without a label the nearest around it and its numbers."""
     words = scope.name.split(".")
@@ -556,7 +652,7 @@ def _label(scope: Scope) -> str:
 
 
 def _attribute(name: str, made: str) -> str:
-    if not name.isdigit():
+    if not any(part.isdigit() for part in name.split(".")):
         return f"self.{name}"
     get = "get_parameter" if made.startswith("nn.Parameter(") else "get_submodule"
     return f'self.{get}("{name}")'

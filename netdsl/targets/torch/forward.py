@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from netdsl.targets.text.variables import variables
@@ -18,6 +18,7 @@ class Statement:
     """`makes` = `text`, in which `mark(value)` stands for a value that is read.
 
     shape: what a comment says of the first value made. keeps: the shape is that of what is read; nested: the calls.
+    is_shared: whether it calls what is called elsewhere, too: such calls stay in order.
     """
 
     makes: tuple[int, ...]
@@ -26,6 +27,7 @@ class Statement:
     shape: str
     keeps: bool = False
     nested: int = 1
+    is_shared: bool = False
 
 
 def mark(value: int) -> str:
@@ -36,16 +38,25 @@ def mark(value: int) -> str:
 _MARK = re.compile("v\u00e0lue_(\\d+)_")
 
 
-def statement(template: str, reads: Sequence[int], made: int, shape: str, keeps: bool) -> Statement:
+def statement(
+    template: str, reads: Sequence[int], made: int, shape: str, keeps: bool, is_shared: bool = False
+) -> Statement:
     """From a layer's torch_call: {0}, {1}, ... or {x} are what is read."""
     marks = [mark(value) for value in reads]
-    return Statement((made,), tuple(reads), template.format(*marks, x=marks[0]), shape, keeps)
+    return Statement((made,), tuple(reads), template.format(*marks, x=marks[0]), shape, keeps, 1, is_shared)
 
 
 def forward_lines(
-    statements: Sequence[Statement], sources: Sequence[int], results: Sequence[int], shape: str
+    statements: Sequence[Statement],
+    sources: Sequence[int],
+    results: Sequence[int],
+    shape: str,
+    returned: Callable[[Sequence[str]], str] | None = None,
 ) -> list[str]:
-    """The body of forward, which ends in `return`. Comments say the shape where it changes; `shape` is the first."""
+    """The body of forward, which ends in `return`. Comments say the shape where it changes; `shape` is the first.
+
+    returned: what stands behind `return`, made of the variables of the results.
+    """
     statements, results = _without_copies(statements, results)
     joined = _joined(statements, results)
     found = variables([(s.reads, s.makes) for s in joined], sources, results)
@@ -55,12 +66,12 @@ def forward_lines(
 
     lines = []
     for index, s in enumerate(joined):
-        ends = index == len(joined) - 1 and s.makes == tuple(results)
+        ends = index == len(joined) - 1 and s.makes == tuple(results) and returned is None
         start = "return " if ends else f"{', '.join(found[value] for value in s.makes)} = "
         lines.append(start + named(s.text) + (f"  # {s.shape}" if s.shape != shape else ""))
         shape = s.shape
-    if not joined or joined[-1].makes != tuple(results):
-        lines.append(f"return {', '.join(found[value] for value in results)}")
+    if not lines or not lines[-1].startswith("return "):
+        lines.append(f"return {(returned or ', '.join)([found[value] for value in results])}")
     return lines
 
 
@@ -89,14 +100,15 @@ def _joined(statements: Sequence[Statement], results: Sequence[int]) -> list[Sta
         while lines and s.keeps:
             before = lines[-1]
             (made, *more) = before.makes
-            if more or readers.get(made) != 1 or s.text.count(mark(made)) != 1:
+            if more or readers.get(made) != 1 or s.text.count(mark(made)) != 1 or (before.is_shared and s.nested > 1):
                 break
             text = _inside(s.text, mark(made), before.text)
             if before.nested + s.nested > NESTED or len(_MARK.sub("x", text)) > WIDTH - 20:
                 break
             reads = tuple(v for value in s.reads for v in (before.reads if value == made else (value,)))
             keeps = before.keeps if len(s.reads) == 1 else s.keeps
-            s = replace(s, reads=reads, text=text, keeps=keeps, nested=before.nested + s.nested)
+            is_shared = s.is_shared or before.is_shared
+            s = replace(s, reads=reads, text=text, keeps=keeps, nested=before.nested + s.nested, is_shared=is_shared)
             lines.pop()
         lines.append(s)
     return lines
