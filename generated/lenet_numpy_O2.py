@@ -327,7 +327,7 @@ class MaxPool(Stage):
                 self.right = w.bits(lambda n: (2 * ho, wo, n * c))
                 self.low = w.bits(lambda n: (ho, wo, n * c))
         elif w.training:
-            self.x = [None] * len(w.sizes)
+            self.x = w.of_blocks()
             self.best = w.arrays(lambda n: (*self.out_size, n, c))
             self.part = w.scratch("pool", lambda n: (*self.out_size, n, c))
         if w.training:
@@ -460,11 +460,11 @@ def to_points(s, x, middle, v):
         return
     rows = middle[: tiles * s.length * s.width * q].reshape(*x.shape[:-2], s.length, s.width * q)
     product(s.rows, x, rows)
-    rows = rows.reshape(tiles, s.length, s.width, q)
+    lines = rows.reshape(tiles, s.length, s.width, q)
     out = v[: s.real_points].reshape(s.num_real, -1, tiles, q).transpose(2, 0, 1, 3)
-    product(s.real, rows[:, : s.num_real], out, 512)
+    product(s.real, lines[:, : s.num_real], out, 512)
     if s.num_pairs:
-        pairs = rows[:, s.num_real :].reshape(tiles, s.num_pairs, 2 * s.width, q)
+        pairs = lines[:, s.num_real :].reshape(tiles, s.num_pairs, 2 * s.width, q)
         out = v[s.real_points :].reshape(s.num_pairs, -1, tiles, q).transpose(2, 0, 1, 3)
         product(s.pairs, pairs, out, 512)
 
@@ -564,7 +564,7 @@ class BilinearConv(ConvStage):
             self.grad = w.grads[name + ".weight"].reshape(-1, c * f)
             self.grad_part = w.scratch("dweight", lambda n: self.grad.shape)[0]
             self.dv = w.scratch("v", lambda n: (points, at_points(at_work[n] * n, c)))
-            self.dy = w.frame(lambda n: (*size, n, f), (0, 0, *self.out_size)) if size != self.out_size else None
+            self.dy = w.frame(lambda n: (*size, n, f), (0, 0, *self.out_size)) if size != self.out_size else []
             self.dx = w.gradients(lambda n: (*(whole if tile else shape[1:]), n, c))
             if tile:
                 columns_of_row = whole[1] if self.is_rowwise else columns * self.tx.width
@@ -615,11 +615,11 @@ class BilinearConv(ConvStage):
         row, column, _, one = x.strides
         q = x.shape[2] * x.shape[3]
         start = x[band.start * self.tile :]
-        if self.is_rowwise:
-            shape, strides = (self.tx.height, x.shape[1] * q), (row, one)
-        else:
-            shape, strides = (self.grid[1], self.tx.height, self.tx.width * q), (column * self.tile, row, one)
-        shape, strides = (band.stop - band.start, *shape), (row * self.tile, *strides)
+        shape = (band.stop - band.start, self.tx.height, x.shape[1] * q)
+        strides = (row * self.tile, row, one)
+        if not self.is_rowwise:
+            shape = (band.stop - band.start, self.grid[1], self.tx.height, self.tx.width * q)
+            strides = (row * self.tile, column * self.tile, row, one)
         return np.lib.stride_tricks.as_strided(start, shape, strides)
 
     def out_tiles(self, y, band):
@@ -635,7 +635,7 @@ class BilinearConv(ConvStage):
         c, f, middle, points = self.channels, self.filters, self.middle[b], self.tx.points
         u = self.u.reshape(points, c, f).transpose(0, 2, 1)
         self.bias_gradient(dy)
-        if self.dy is not None:
+        if self.dy:
             self.dy[b][: dy.shape[0], : dy.shape[1]] = dy
             dy = self.dy[b]
         for band in self.bands[b]:
@@ -649,7 +649,7 @@ class BilinearConv(ConvStage):
                 np.matmul(z, u, out=dv.reshape(points, count * n, c))
                 self.add_dx(dv.reshape(points, count, n * c), band)
         v, z = self.v[b][:, :-32].reshape(points, -1, c), self.z[b][:, :-32].reshape(points, -1, f)
-        self.add_weight_gradient(v, z)
+        self.add_point_gradient(v, z)
         if not self.has_dx:
             return None
         dx = self.dx[b]
@@ -658,7 +658,7 @@ class BilinearConv(ConvStage):
         (top, _), (left, _) = self.padding
         return dx[top : top + self.shape[1], left : left + self.shape[2]]
 
-    def add_weight_gradient(self, v, z):
+    def add_point_gradient(self, v, z):
         """v (points, M, C), z (points, M, F) -> their products, back from the points; some channels at a time, so that
         those stay in the cache."""
         points, f = len(v), self.filters
@@ -777,7 +777,7 @@ def fourier(tile, in_size, out_size, kernel_size, before, dtype):
     [re + im, re, im], the weights [re, im - re, re + im].
     """
     if tile:
-        in_size, out_size, before = [tile + k - 1 for k in kernel_size], (tile, tile), (0, 0)
+        in_size, out_size, before = tuple(tile + k - 1 for k in kernel_size), (tile, tile), (0, 0)
     sizes = list(zip(in_size, out_size, kernel_size, before, strict=True))
     height, width = (max(n + b, o + k - 1 - b) for n, o, k, b in sizes)
     places = [(np.arange(n), b - np.arange(k), np.arange(o)) for n, o, k, b in sizes]
@@ -830,7 +830,7 @@ class Linear(Stage):
         self.start(w)
         self.name, self.relu, self.has_dx = name, relu, dx
         self.weight, self.bias = w.params[name + ".weight"], w.params.get(name + ".bias")
-        self.x = [None] * len(w.sizes)
+        self.x = w.of_blocks()
         self.y = w.outputs(lambda n: (n, filters))
         if w.training:
             self.part = w.scratch("dweight", lambda n: self.weight.shape)[0]
@@ -1531,12 +1531,10 @@ class Buffers:
         end = 0
         for key, size in self.sizes.items():
             self.places[key] = end
-            end += (
-                -(-size // 16) * 16 + 48
-            )  # 64 bytes apart, and not at multiples of 4096, which would share a cache set
-        self.memory = np.empty(end + 16, self.dtype)
-        offset = -self.memory.ctypes.data % 64 // self.dtype.itemsize
-        self.memory = self.memory[offset:]
+            # 64 bytes apart, and not at multiples of 4096, which would share a cache set
+            end += -(-size // 16) * 16 + 48
+        memory = np.empty(end + 16, self.dtype)
+        self.memory = memory[-memory.ctypes.data % 64 // self.dtype.itemsize :]
 
 
 class Worker:
@@ -1545,7 +1543,7 @@ class Worker:
     n: the samples of the whole batch; rows: which of them each block has, a slice, and `sizes` how many; `block` is the
     one at work. params and grads: name -> array as it is stored.
     training: stages keep what their backward pass needs. apart: blocks keep it beside each other, since they take
-    turns; else one block ends before the next begins, and they share their memory.
+    turns; else one block ends before the next begins, and they share their memory. s: its stages, by name.
     """
 
     def __init__(self, network, index, n, rows, training, apart):
@@ -1566,7 +1564,7 @@ class Worker:
 
     def release(self):
         """Give the memory back at once: stages and worker refer to each other."""
-        self.s, self.stages, self.buffers = None, [], None
+        self.s, self.stages, self.buffers = None, [], Buffers(self.dtype)
 
     def arrays(self, shape):
         """An array for each block, shape(n) for its n samples, that keeps what is in it until the block ends."""
@@ -1593,8 +1591,9 @@ class Worker:
     def zeros(self, shape):
         """As `arrays`; they start as zeros, and what is not written stays so."""
         self.count += 1
-        found = self.by_block([(i if self.apart else -n, self.count) for i, n in enumerate(self.sizes)], shape)
-        return self.cleared(found)
+        return self.cleared(
+            self.by_block([(i if self.apart else -n, self.count) for i, n in enumerate(self.sizes)], shape)
+        )
 
     def frame(self, shape, inside):
         """Scratch that starts as zeros, for stages that write to the same part of it: (first row, first column, rows,
@@ -1602,10 +1601,14 @@ class Worker:
         keys = [("frame", inside, shape(n)) for n in self.sizes]
         return self.cleared(self.by_block(keys, shape))
 
-    def cleared(self, found):
-        for array in found:
+    def cleared(self, arrays):
+        for array in arrays:
             array[...] = 0
-        return found
+        return arrays
+
+    def of_blocks(self):
+        """A place for each block, for what its forward pass keeps as it is."""
+        return [None] * len(self.sizes)
 
     def scratch(self, key, shape):
         """As `arrays`, but whoever asks for the same key gets the same memory."""

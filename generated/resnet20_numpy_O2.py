@@ -321,8 +321,8 @@ class BatchNorm(Stage):
         self.weight, self.bias = w.params.get(name + ".weight"), w.params.get(name + ".bias")
         buffers = w.network.buffers
         self.running_mean, self.running_var = buffers[name + ".running_mean"], buffers[name + ".running_var"]
-        self.x = [None] * len(w.sizes)
-        self.guess = [None] * len(w.sizes)
+        self.x = w.of_blocks()
+        self.guess = w.of_blocks()
         self.y = w.arrays(lambda n: (*shape[1:], n, shape[0]))
         self.factors = w.scratch("bn", lambda n: (3, n, shape[0]))
         self.part = w.scratch("band", lambda n: (max(65536, n * int(np.prod(shape[2:])) * shape[0]),))
@@ -394,7 +394,9 @@ class BatchNorm(Stage):
         """Generator: dy -> dx, in place."""
         b = self.w.block
         x, y, guess = self.x[b], self.y[b], self.guess[b]
-        given, dbias, products = long_rows(x), 0, 0
+        given = long_rows(x)
+        dbias = 0
+        products = 0
         for band in bands(dy):
             if self.relu:
                 stop_negative(dy[band], y[band], self.mask[b])
@@ -505,16 +507,16 @@ def strips_along(out_size, taps, longest):
     count = -(-out_size // max(1, longest))
     for i in range(count):
         begin, end = i * out_size // count, (i + 1) * out_size // count
-        found = []
+        seen = []
         for k, (first, size, shift) in taps.items():
             low, high = max(begin, -shift), min(end, size - shift)
             if low < high:
                 source = slice(first + low + shift, first + high + shift)
-                found.append((k, source, slice(low - begin, high - begin)))
-        found.sort(key=lambda tap: tap[2].start - tap[2].stop)
-        if not found or found[0][2] != slice(0, end - begin):
-            found.insert(0, None)
-        strips.append((begin, end, max((tap[1].stop for tap in found if tap), default=0), found))
+                seen.append((k, source, slice(low - begin, high - begin)))
+        seen.sort(key=lambda tap: tap[2].start - tap[2].stop)
+        is_covered = bool(seen) and seen[0][2] == slice(0, end - begin)
+        reach = max((tap[1].stop for tap in seen), default=0)
+        strips.append((begin, end, reach, seen if is_covered else [None, *seen]))
     return strips
 
 
@@ -582,7 +584,7 @@ class WinogradRows(ConvStage):
         self.v = w.scratch("v", lambda n: at_points(width * n * c))
         if not w.training:
             return
-        self.x = [None] * len(w.sizes)
+        self.x = w.of_blocks()
         self.z = w.scratch("z", lambda n: at_points(out_width * n * f))
         self.dx = w.gradients(lambda n: (height, width, n, c))
         self.shared_rows = w.scratch("shared rows", lambda n: (taps * width * n * c,))
@@ -621,10 +623,10 @@ class WinogradRows(ConvStage):
         if self.w.training:
             self.x[b] = rows
         for band, inputs, data, output in self.tiles:
-            given = rows[inputs]
-            if len(self.sorted) > 1:
-                self.to_points(data, given, v)
-                given = None
+            is_sorted = len(self.sorted) > 1
+            if is_sorted:
+                self.to_points(data, rows[inputs], v)
+            given = None if is_sorted else rows[inputs]
             for begin, end, sums in self.over_taps(data, given, v, u, self.strips[b]):
                 along_h(output, sums[: output.shape[1]], out[band, begin:end])
             self.with_bias(y[band], plus if plus is None else plus[band], has_bias=True)
@@ -666,15 +668,15 @@ class WinogradRows(ConvStage):
         v = self.v[b][:, : x[0].size].reshape(self.points, *x.shape[1:])
         covered = 0
         for i, (band, inputs, data, output) in enumerate(self.tiles):
-            given, output_t = rows[band], output[:, : self.points].T
-            if not self.has_dx or len(self.sorted) > 1:
-                along_h(output_t, given, z)
-                given = None
+            output_t = output[:, : self.points].T
+            is_done = not self.has_dx or len(self.sorted) > 1
+            if is_done:
+                along_h(output_t, rows[band], z)
             if self.has_dx:
-                self.add_dx(dx, covered, inputs, data.T, output_t, given, z)
+                self.add_dx(dx, covered, inputs, data.T, output_t, None if is_done else rows[band], z)
                 covered = max(covered, inputs.stop)
             self.to_points(data, x[inputs], v)
-            self.add_weight_gradient(v, z, is_first=b == i == 0)
+            self.add_tiles_gradient(v, z, is_first=b == i == 0)
         if not self.has_dx:
             return None
         dx[covered:] = 0
@@ -696,8 +698,8 @@ class WinogradRows(ConvStage):
                     along_h(data_t[:overlap], sums, added)
                     target[:overlap] += added
 
-    def add_weight_gradient(self, v, z, is_first):
-        """That of one row of tiles: for each tap a product of what met there, and back from the points."""
+    def add_tiles_gradient(self, v, z, is_first):
+        """One row of tiles: for each tap a product of what met there, and back from the points to the weights."""
         points = self.points
         if is_first:
             self.grad[...] = 0
@@ -757,7 +759,7 @@ class PointConv(ConvStage):
         self.prepare(w, name, shape, filters, (1, 1), stride, padding, (1, 1), adds_bias, dx, norm, relu)
         ho, wo = self.out_size
         self.y = w.outputs(lambda n: (ho, wo, n, filters))
-        self.x = [None] * len(w.sizes)
+        self.x = w.of_blocks()
         self.picks = stride != (1, 1) or padding != ((0, 0), (0, 0))
         if self.picks:
             self.picked = w.zeros(lambda n: (ho, wo, n, shape[0]))
@@ -838,11 +840,11 @@ def to_points(s, x, middle, v):
         return
     rows = middle[: tiles * s.length * s.width * q].reshape(*x.shape[:-2], s.length, s.width * q)
     product(s.rows, x, rows)
-    rows = rows.reshape(tiles, s.length, s.width, q)
+    lines = rows.reshape(tiles, s.length, s.width, q)
     out = v[: s.real_points].reshape(s.num_real, -1, tiles, q).transpose(2, 0, 1, 3)
-    product(s.real, rows[:, : s.num_real], out, 512)
+    product(s.real, lines[:, : s.num_real], out, 512)
     if s.num_pairs:
-        pairs = rows[:, s.num_real :].reshape(tiles, s.num_pairs, 2 * s.width, q)
+        pairs = lines[:, s.num_real :].reshape(tiles, s.num_pairs, 2 * s.width, q)
         out = v[s.real_points :].reshape(s.num_pairs, -1, tiles, q).transpose(2, 0, 1, 3)
         product(s.pairs, pairs, out, 512)
 
@@ -942,7 +944,7 @@ class BilinearConv(ConvStage):
             self.grad = w.grads[name + ".weight"].reshape(-1, c * f)
             self.grad_part = w.scratch("dweight", lambda n: self.grad.shape)[0]
             self.dv = w.scratch("v", lambda n: (points, at_points(at_work[n] * n, c)))
-            self.dy = w.frame(lambda n: (*size, n, f), (0, 0, *self.out_size)) if size != self.out_size else None
+            self.dy = w.frame(lambda n: (*size, n, f), (0, 0, *self.out_size)) if size != self.out_size else []
             self.dx = w.gradients(lambda n: (*(whole if tile else shape[1:]), n, c))
             if tile:
                 columns_of_row = whole[1] if self.is_rowwise else columns * self.tx.width
@@ -993,11 +995,11 @@ class BilinearConv(ConvStage):
         row, column, _, one = x.strides
         q = x.shape[2] * x.shape[3]
         start = x[band.start * self.tile :]
-        if self.is_rowwise:
-            shape, strides = (self.tx.height, x.shape[1] * q), (row, one)
-        else:
-            shape, strides = (self.grid[1], self.tx.height, self.tx.width * q), (column * self.tile, row, one)
-        shape, strides = (band.stop - band.start, *shape), (row * self.tile, *strides)
+        shape = (band.stop - band.start, self.tx.height, x.shape[1] * q)
+        strides = (row * self.tile, row, one)
+        if not self.is_rowwise:
+            shape = (band.stop - band.start, self.grid[1], self.tx.height, self.tx.width * q)
+            strides = (row * self.tile, column * self.tile, row, one)
         return np.lib.stride_tricks.as_strided(start, shape, strides)
 
     def out_tiles(self, y, band):
@@ -1013,7 +1015,7 @@ class BilinearConv(ConvStage):
         c, f, middle, points = self.channels, self.filters, self.middle[b], self.tx.points
         u = self.u.reshape(points, c, f).transpose(0, 2, 1)
         self.bias_gradient(dy)
-        if self.dy is not None:
+        if self.dy:
             self.dy[b][: dy.shape[0], : dy.shape[1]] = dy
             dy = self.dy[b]
         for band in self.bands[b]:
@@ -1027,7 +1029,7 @@ class BilinearConv(ConvStage):
                 np.matmul(z, u, out=dv.reshape(points, count * n, c))
                 self.add_dx(dv.reshape(points, count, n * c), band)
         v, z = self.v[b][:, :-32].reshape(points, -1, c), self.z[b][:, :-32].reshape(points, -1, f)
-        self.add_weight_gradient(v, z)
+        self.add_point_gradient(v, z)
         if not self.has_dx:
             return None
         dx = self.dx[b]
@@ -1036,7 +1038,7 @@ class BilinearConv(ConvStage):
         (top, _), (left, _) = self.padding
         return dx[top : top + self.shape[1], left : left + self.shape[2]]
 
-    def add_weight_gradient(self, v, z):
+    def add_point_gradient(self, v, z):
         """v (points, M, C), z (points, M, F) -> their products, back from the points; some channels at a time, so that
         those stay in the cache."""
         points, f = len(v), self.filters
@@ -1151,7 +1153,7 @@ class Linear(Stage):
         self.start(w)
         self.name, self.relu, self.has_dx = name, relu, dx
         self.weight, self.bias = w.params[name + ".weight"], w.params.get(name + ".bias")
-        self.x = [None] * len(w.sizes)
+        self.x = w.of_blocks()
         self.y = w.outputs(lambda n: (n, filters))
         if w.training:
             self.part = w.scratch("dweight", lambda n: self.weight.shape)[0]
@@ -1850,12 +1852,10 @@ class Buffers:
         end = 0
         for key, size in self.sizes.items():
             self.places[key] = end
-            end += (
-                -(-size // 16) * 16 + 48
-            )  # 64 bytes apart, and not at multiples of 4096, which would share a cache set
-        self.memory = np.empty(end + 16, self.dtype)
-        offset = -self.memory.ctypes.data % 64 // self.dtype.itemsize
-        self.memory = self.memory[offset:]
+            # 64 bytes apart, and not at multiples of 4096, which would share a cache set
+            end += -(-size // 16) * 16 + 48
+        memory = np.empty(end + 16, self.dtype)
+        self.memory = memory[-memory.ctypes.data % 64 // self.dtype.itemsize :]
 
 
 class Worker:
@@ -1864,7 +1864,7 @@ class Worker:
     n: the samples of the whole batch; rows: which of them each block has, a slice, and `sizes` how many; `block` is the
     one at work. params and grads: name -> array as it is stored.
     training: stages keep what their backward pass needs. apart: blocks keep it beside each other, since they take
-    turns; else one block ends before the next begins, and they share their memory.
+    turns; else one block ends before the next begins, and they share their memory. s: its stages, by name.
     """
 
     def __init__(self, network, index, n, rows, training, apart):
@@ -1885,7 +1885,7 @@ class Worker:
 
     def release(self):
         """Give the memory back at once: stages and worker refer to each other."""
-        self.s, self.stages, self.buffers = None, [], None
+        self.s, self.stages, self.buffers = None, [], Buffers(self.dtype)
 
     def arrays(self, shape):
         """An array for each block, shape(n) for its n samples, that keeps what is in it until the block ends."""
@@ -1912,8 +1912,9 @@ class Worker:
     def zeros(self, shape):
         """As `arrays`; they start as zeros, and what is not written stays so."""
         self.count += 1
-        found = self.by_block([(i if self.apart else -n, self.count) for i, n in enumerate(self.sizes)], shape)
-        return self.cleared(found)
+        return self.cleared(
+            self.by_block([(i if self.apart else -n, self.count) for i, n in enumerate(self.sizes)], shape)
+        )
 
     def frame(self, shape, inside):
         """Scratch that starts as zeros, for stages that write to the same part of it: (first row, first column, rows,
@@ -1921,10 +1922,14 @@ class Worker:
         keys = [("frame", inside, shape(n)) for n in self.sizes]
         return self.cleared(self.by_block(keys, shape))
 
-    def cleared(self, found):
-        for array in found:
+    def cleared(self, arrays):
+        for array in arrays:
             array[...] = 0
-        return found
+        return arrays
+
+    def of_blocks(self):
+        """A place for each block, for what its forward pass keeps as it is."""
+        return [None] * len(self.sizes)
 
     def scratch(self, key, shape):
         """As `arrays`, but whoever asks for the same key gets the same memory."""

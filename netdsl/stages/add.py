@@ -1,11 +1,14 @@
 """The sum of what several branches give."""
 
+from __future__ import annotations
+
 import numpy as np
 
+from netdsl.kernels.arrays import Array, Shape
 from netdsl.stages.can import Can
 from netdsl.stages.relu import relu, stop_negative
 from netdsl.stages.rows import bands
-from netdsl.stages.stage import Stage
+from netdsl.stages.stage import Stage, Worker
 
 
 class Add(Stage):
@@ -13,14 +16,14 @@ class Add(Stage):
 
     can = Can(end_in_relu=True, has_own_output=True)
 
-    def __init__(self, w, shape, relu=False):
+    def __init__(self, w: Worker, shape: Shape, relu: bool = False) -> None:
         self.start(w)
         self.relu = relu
         self.y = w.outputs(lambda n: (*shape[1:], n, shape[0]) if len(shape) == 3 else (n, *shape))
         if w.training:
             self.mask = w.masks(shape)
 
-    def forward(self, *xs):
+    def forward(self, *xs: Array) -> Array:
         y, self.num_inputs = self.y[self.w.block], len(xs)
         for band in bands(y):
             part = y[band]
@@ -31,7 +34,7 @@ class Add(Stage):
                 relu(part, part)
         return y
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> tuple[Array, ...]:
         """dy for each input, each its own array."""
         if self.relu:
             stop_negative(dy, self.y[self.w.block], self.mask[self.w.block])

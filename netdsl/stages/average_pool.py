@@ -1,10 +1,15 @@
 """Average pooling: a depthwise convolution by constants."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
 import numpy as np
 
+from netdsl.kernels.arrays import Array, Shape, Sides, Spatial
 from netdsl.stages.can import Can
 from netdsl.stages.layout import long_rows
-from netdsl.stages.stage import Stage
+from netdsl.stages.stage import Stage, Worker
 from netdsl.stages.windows import Windows, windows_backward, windows_forward
 
 
@@ -14,7 +19,17 @@ class AveragePool(Stage):
 
     can = Can(has_own_output=True, has_own_gradient=True)
 
-    def __init__(self, w, shape, kernel_size, stride, padding, nopad, ceil, divisors):
+    def __init__(
+        self,
+        w: Worker,
+        shape: Shape,
+        kernel_size: Spatial,
+        stride: Spatial,
+        padding: Sides,
+        nopad: bool,
+        ceil: bool,
+        divisors: Callable[..., Sequence[int]],
+    ) -> None:
         self.start(w)
         size, c = shape[1:], shape[0]
         axes = zip(size, kernel_size, stride, padding, strict=True)
@@ -23,21 +38,21 @@ class AveragePool(Stage):
         geometry = (size, out_size, kernel_size, stride, padding, (1, 1))
         self.windows, self.back = windows_forward(*geometry), windows_backward(*geometry)
         area = kernel_size[0] * kernel_size[1]
-        factor = area / np.outer(*counts)[:, :, None, None]
+        factor = area / np.outer(counts[0], counts[1])[:, :, None, None]
         self.factor = None if (factor == 1).all() else factor.astype(w.dtype)
         self.ones = np.full((*kernel_size, max(Windows.longest, *(n * c for n in w.sizes))), 1 / area, w.dtype)
         self.y = w.outputs(lambda n: (*out_size, n, c))
         if w.training:
             self.dx = w.gradients(lambda n: (*size, n, c))
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         y = self.y[self.w.block]
         self.windows.combine(long_rows(x), self.ones, long_rows(y))
         if self.factor is not None:
             y *= self.factor
         return y
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> Array:
         dx = self.dx[self.w.block]
         if self.factor is not None:
             dy *= self.factor

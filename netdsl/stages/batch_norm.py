@@ -1,12 +1,18 @@
 """Batch normalisation: in training by the whole batch, at inference by what the training left."""
 
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
 import numpy as np
 
+from netdsl.kernels.arrays import Array, Shape
 from netdsl.stages.can import Can
 from netdsl.stages.layout import inside, long_rows
 from netdsl.stages.relu import relu, stop_negative
 from netdsl.stages.rows import bands, column_sums, row_sums
-from netdsl.stages.stage import Stage
+from netdsl.stages.stage import Stage, Worker
 
 
 class BatchNorm(Stage):
@@ -18,7 +24,9 @@ class BatchNorm(Stage):
 
     can = Can(end_in_relu=True, is_named=True, waits=True, has_own_output=True)
 
-    def __init__(self, w, name, shape, eps=1e-5, momentum=0.1, relu=False):
+    def __init__(
+        self, w: Worker, name: str, shape: Shape, eps: float = 1e-5, momentum: float = 0.1, relu: bool = False
+    ) -> None:
         self.start(w)
         self.name, self.eps, self.momentum, self.relu = name, eps, momentum, relu
         self.channels = shape[0]
@@ -27,23 +35,23 @@ class BatchNorm(Stage):
         self.weight, self.bias = w.params.get(name + ".weight"), w.params.get(name + ".bias")
         buffers = w.network.buffers
         self.running_mean, self.running_var = buffers[name + ".running_mean"], buffers[name + ".running_var"]
-        self.x = [None] * len(w.sizes)
-        self.guess = [None] * len(w.sizes)
+        self.x = w.of_blocks()
+        self.guess = w.of_blocks()
         self.y = w.arrays(lambda n: (*shape[1:], n, shape[0]))
         self.factors = w.scratch("bn", lambda n: (3, n, shape[0]))
         self.part = w.scratch("band", lambda n: (max(65536, n * int(np.prod(shape[2:])) * shape[0]),))
         self.mask = w.masks(shape)
         self.count = w.n * int(np.prod(shape[1:]))
 
-    def exact_sums(self, row):
+    def exact_sums(self, row: Array) -> Array:
         """(..., C) flat -> (C,), in float64."""
         return column_sums(row.astype(np.float64), self.channels)
 
-    def power_sums(self, x):
+    def power_sums(self, x: Array) -> tuple[Array, Array]:
         """The sums of x and of x * x, (C,) each."""
         return self.exact_sums(row_sums(x)), self.exact_sums(row_sums(x, x))
 
-    def measure(self, x, y):
+    def measure(self, x: Array, y: Array) -> Array:
         """The numbers, mean and squares around it of a block, (3, C); keeps the guess (C,) that it took them around.
 
         The guess is 0. But where the square of the mean is over ten times the variance, which would then be what is
@@ -57,14 +65,14 @@ class BatchNorm(Stage):
         self.guess[self.w.block] = guess
         return np.stack([np.full_like(total, n), guess + total / n, np.maximum(squares - total * total / n, 0)])
 
-    def less(self, x, guess, out):
+    def less(self, x: Array, guess: Array, out: Array) -> Array:
         """x - guess, written to `out`; x itself where the guess is 0."""
         if not guess.any():
             return x
         np.subtract(long_rows(x), np.tile(guess.astype(x.dtype), x.shape[-2]), out=long_rows(out))
         return out
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Generator[None, None, Array]:
         """Generator: x (H, W, n, C) or (n, C) -> y of that shape."""
         b = self.w.block
         if self.count == 1:
@@ -96,11 +104,13 @@ class BatchNorm(Stage):
                 relu(y[band], y[band])
         return y
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> Generator[None, None, Array]:
         """Generator: dy -> dx, in place."""
         b = self.w.block
         x, y, guess = self.x[b], self.y[b], self.guess[b]
-        given, dbias, products = long_rows(x), 0, 0
+        given = long_rows(x)
+        dbias: Any = 0
+        products: Any = 0
         for band in bands(dy):
             if self.relu:
                 stop_negative(dy[band], y[band], self.mask[b])
@@ -131,7 +141,7 @@ class BatchNorm(Stage):
         return dy
 
 
-def joined(moments):
+def joined(moments: Array) -> Array:
     """Of parts (K, 3, C) -> of all of them (3, C): how many numbers, their mean, their squares around it, summed (Chan
     et al. 1979)."""
     n, mean, squares = moments.transpose(1, 0, 2)
@@ -145,14 +155,14 @@ class FrozenNorm(Stage):
 
     can = Can(end_in_relu=True, is_named=True, has_own_output=True)
 
-    def __init__(self, w, name, shape, eps=1e-5, relu=False):
+    def __init__(self, w: Worker, name: str, shape: Shape, eps: float = 1e-5, relu: bool = False) -> None:
         self.start(w)
         self.name, self.eps, self.relu = name, eps, relu
         self.weight, self.bias = w.params.get(name + ".weight"), w.params.get(name + ".bias")
         self.mean, self.var = (w.network.buffers[f"{name}.running_{what}"] for what in ("mean", "var"))
         self.y = w.outputs(lambda n: inside(shape, n))
 
-    def refresh(self):
+    def refresh(self) -> None:
         self.scale = 1 / np.sqrt(self.var + self.eps)
         if self.weight is not None:
             self.scale *= self.weight
@@ -160,7 +170,7 @@ class FrozenNorm(Stage):
         if self.bias is not None:
             self.shift += self.bias
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         y = self.y[self.w.block]
         n = x.shape[-2]
         rows = np.multiply(long_rows(x), np.tile(self.scale, n), out=long_rows(y))

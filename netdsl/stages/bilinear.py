@@ -12,7 +12,11 @@ rounding (3e-7 of the largest) at every length, Winograd F(4, 3) with square-roo
 of a tile with every other: an outlier or a NaN spreads over its tile, and zeros become rounding errors.
 """
 
+from __future__ import annotations
+
 import numpy as np
+
+from netdsl.kernels.arrays import Array, Shape, Spatial, Type
 
 
 class Separable:
@@ -23,7 +27,7 @@ class Separable:
     There are num_real * A + num_pairs * B points.
     """
 
-    def __init__(self, rows, real, pairs, num_real, dtype):
+    def __init__(self, rows: Array, real: Array, pairs: Array, num_real: int, dtype: Type) -> None:
         self.rows, self.real, self.pairs = (np.ascontiguousarray(m, dtype) for m in (rows, real, pairs))
         self.rows_t, self.real_t, self.pairs_t = (np.ascontiguousarray(m.T, dtype) for m in (rows, real, pairs))
         self.length, self.height = self.rows.shape
@@ -33,7 +37,7 @@ class Separable:
         self.points = self.real_points + self.num_pairs * len(self.pairs)
 
 
-def toom_cook(tile, taps, dtype):
+def toom_cook(tile: int, taps: int, dtype: Type) -> tuple[Array, ...]:
     """F(tile, taps), a convolution of one axis -> data (points, tile + taps - 1), weight (points, taps), output (tile,
     points): y = output @ ((data @ x) * (weight @ w)).
 
@@ -57,7 +61,9 @@ def toom_cook(tile, taps, dtype):
     return tuple(np.ascontiguousarray(matrix, dtype) for matrix in (data, weight, output))
 
 
-def winograd(tile, in_size, out_size, kernel_size, before, dtype):
+def winograd(
+    tile: int, in_size: Shape, out_size: Shape, kernel_size: Spatial, before: Shape, dtype: Type
+) -> tuple[Separable, Array, Separable]:
     """F(tile, r) along both axes of square tiles, r x r kernels -> the map of the input (Separable), that of the
     weights (a matrix), and the transpose of that back to the output (Separable).
 
@@ -69,7 +75,9 @@ def winograd(tile, in_size, out_size, kernel_size, before, dtype):
     return x, dense(w), y
 
 
-def fourier(tile, in_size, out_size, kernel_size, before, dtype):
+def fourier(
+    tile: int, in_size: Shape, out_size: Shape, kernel_size: Spatial, before: Shape, dtype: Type
+) -> tuple[Separable, Array, Separable]:
     """The real Fourier transform -> the maps of input, weights and output, as `winograd` gives them. All but `tile` are
     pairs (H, W).
 
@@ -80,7 +88,7 @@ def fourier(tile, in_size, out_size, kernel_size, before, dtype):
     [re + im, re, im], the weights [re, im - re, re + im].
     """
     if tile:
-        in_size, out_size, before = [tile + k - 1 for k in kernel_size], (tile, tile), (0, 0)
+        in_size, out_size, before = tuple(tile + k - 1 for k in kernel_size), (tile, tile), (0, 0)
     sizes = list(zip(in_size, out_size, kernel_size, before, strict=True))
     height, width = (max(n + b, o + k - 1 - b) for n, o, k, b in sizes)
     places = [(np.arange(n), b - np.arange(k), np.arange(o)) for n, o, k, b in sizes]
@@ -101,7 +109,7 @@ def fourier(tile, in_size, out_size, kernel_size, before, dtype):
     return x, dense(w), y
 
 
-def dense(s):
+def dense(s: Separable) -> Array:
     """A Separable as one matrix (points, H*W)."""
     eye = np.eye(s.height * s.width, dtype=s.rows.dtype).reshape(1, 1, s.height, -1)
     v = np.empty((s.points, 1, s.height * s.width), s.rows.dtype)
@@ -109,7 +117,7 @@ def dense(s):
     return v.reshape(s.points, -1)
 
 
-def spectrum(length, places):
+def spectrum(length: int, places: Array) -> Array:
     """(length, len(places)): the real frequencies, 0 and length / 2 if that is even; then (re, im) of the rest."""
     rows = [np.ones(len(places))] + [np.cos(np.pi * places)] * (length % 2 == 0)
     for k in range(1, (length + 1) // 2):
@@ -117,20 +125,20 @@ def spectrum(length, places):
     return np.array(rows)
 
 
-def inverse_spectrum(length, places):
+def inverse_spectrum(length: int, places: Array) -> Array:
     """The transpose of the inverse of `spectrum`: frequencies that stand for two count twice."""
     twice = np.full(length, 2.0)
     twice[: 2 if length % 2 == 0 else 1] = 1
     return spectrum(length, places) * (twice / length)[:, None]
 
 
-def gauss_rows(rows, gauss):
+def gauss_rows(rows: Array, gauss: Array) -> Array:
     """Pairs of rows (re, im) to the three factors of Gauss's complex product; the real rows stay."""
     num_real = 2 if len(rows) % 2 == 0 else 1
     return np.concatenate([rows[:num_real], *(gauss @ rows[i : i + 2] for i in range(num_real, len(rows), 2))])
 
 
-def gauss_pairs(length, places, gauss):
+def gauss_pairs(length: int, places: Array, gauss: Array) -> Array:
     """Complex rows laid end to end (re, im) -> for each of all `length` frequencies Gauss's three factors."""
     blocks = []
     for k in range(length):
@@ -139,7 +147,7 @@ def gauss_pairs(length, places, gauss):
     return np.concatenate(blocks)
 
 
-def product(matrix, x, out, limit=1024):
+def product(matrix: Array, x: Array, out: Array, limit: int = 1024) -> None:
     """matrix (m, k) @ x (..., k, Q) -> out (..., m, Q), in columns of at most `limit` numbers, so that what a product
     reads stays in the cache: two or three times as fast as one product with very long rows."""
     size = x.shape[-1]
@@ -153,7 +161,7 @@ def product(matrix, x, out, limit=1024):
     np.matmul(matrix, x, out=out.reshape(*out.shape[:-1], parts, size // parts).swapaxes(-3, -2))
 
 
-def to_points(s, x, middle, v):
+def to_points(s: Separable, x: Array, middle: Array, v: Array) -> None:
     """x -> v (points, number of tiles, Q), by the Separable s. middle: scratch for what lies between, flat.
 
     x: rows of tiles, (I, J, H, W*Q) for J tiles in a row; (I, H, columns*Q) where neighbours in a row share columns,
@@ -170,16 +178,16 @@ def to_points(s, x, middle, v):
         return
     rows = middle[: tiles * s.length * s.width * q].reshape(*x.shape[:-2], s.length, s.width * q)
     product(s.rows, x, rows)
-    rows = rows.reshape(tiles, s.length, s.width, q)
+    lines = rows.reshape(tiles, s.length, s.width, q)
     out = v[: s.real_points].reshape(s.num_real, -1, tiles, q).transpose(2, 0, 1, 3)
-    product(s.real, rows[:, : s.num_real], out, 512)
+    product(s.real, lines[:, : s.num_real], out, 512)
     if s.num_pairs:
-        pairs = rows[:, s.num_real :].reshape(tiles, s.num_pairs, 2 * s.width, q)
+        pairs = lines[:, s.num_real :].reshape(tiles, s.num_pairs, 2 * s.width, q)
         out = v[s.real_points :].reshape(s.num_pairs, -1, tiles, q).transpose(2, 0, 1, 3)
         product(s.pairs, pairs, out, 512)
 
 
-def windows_along(rows, width, count):
+def windows_along(rows: Array, width: int, count: int) -> Array:
     """rows (I, L, columns, Q) -> a view (I, L, count, width, Q) of windows that end where the columns end."""
     step = (rows.shape[2] - width) // max(count - 1, 1)
     strides = rows.strides
@@ -187,7 +195,7 @@ def windows_along(rows, width, count):
     return np.lib.stride_tricks.as_strided(rows, shape, (*strides[:2], step * strides[2], *strides[2:]))
 
 
-def from_points(s, v, middle, x):
+def from_points(s: Separable, v: Array, middle: Array, x: Array) -> None:
     """The transpose of `to_points` for tiles that lie apart: v (points, number of tiles, Q) -> x (I, J, H, W*Q)."""
     tiles, q = v.shape[1:]
     rows = middle[: tiles * s.length * s.width * q].reshape(tiles, s.length, s.width, q)
@@ -200,7 +208,7 @@ def from_points(s, v, middle, x):
     product(s.rows_t, rows.reshape(*x.shape[:-2], s.length, s.width * q), x)
 
 
-def from_points_over(s, v, step, middle, x):
+def from_points_over(s: Separable, v: Array, step: int, middle: Array, x: Array) -> None:
     """As `from_points`, for neighbours in a row that overlap: their sum goes to x (I, H, columns*Q). No pairs.
 
     What a tile shares with the one before is added to it between the two products; so the second one works on less.

@@ -1,10 +1,17 @@
 """Convolution with stride 1 by constant matrices: Winograd's, or the Fourier transform's (stages/bilinear.py)."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
+from netdsl.kernels.arrays import Array, Shape, Sides, Spatial
 from netdsl.stages.bilinear import from_points, from_points_over, product, to_points
 from netdsl.stages.can import Can
 from netdsl.stages.conv_stage import ConvStage
+from netdsl.stages.stage import Worker
 
 
 class BilinearConv(ConvStage):
@@ -32,19 +39,19 @@ class BilinearConv(ConvStage):
 
     def __init__(
         self,
-        w,
-        name,
-        shape,
-        filters,
-        kernel_size,
-        padding,
-        algorithm,
-        tile=0,
-        adds_bias=True,
-        dx=True,
-        norm=None,
-        relu=False,
-    ):
+        w: Worker,
+        name: str,
+        shape: Shape,
+        filters: int,
+        kernel_size: Spatial,
+        padding: Sides,
+        algorithm: Callable[..., Any],
+        tile: int = 0,
+        adds_bias: bool = True,
+        dx: bool = True,
+        norm: tuple[str, float] | None = None,
+        relu: bool = False,
+    ) -> None:
         self.prepare(w, name, shape, filters, kernel_size, (1, 1), padding, (1, 1), adds_bias, dx, norm, relu)
         assert not tile or tile >= max(kernel_size) - 1, f"tiles of {tile} meet more than their neighbours"
         self.tile = tile
@@ -63,7 +70,7 @@ class BilinearConv(ConvStage):
         at_work = dict(zip(w.sizes, longest, strict=True))
         self.is_rowwise = bool(tile) and self.tx.num_pairs == 0
 
-        def at_points(count, channels):
+        def at_points(count: int, channels: int) -> int:
             return count * columns * channels + 32  # rows that are not a multiple of 4096 bytes apart
 
         wide = columns * max(self.tx.length * self.tx.width * c, self.ty.length * self.ty.width * f)
@@ -82,7 +89,7 @@ class BilinearConv(ConvStage):
             self.grad = w.grads[name + ".weight"].reshape(-1, c * f)
             self.grad_part = w.scratch("dweight", lambda n: self.grad.shape)[0]
             self.dv = w.scratch("v", lambda n: (points, at_points(at_work[n] * n, c)))
-            self.dy = w.frame(lambda n: (*size, n, f), (0, 0, *self.out_size)) if size != self.out_size else None
+            self.dy = w.frame(lambda n: (*size, n, f), (0, 0, *self.out_size)) if size != self.out_size else []
             self.dx = w.gradients(lambda n: (*(whole if tile else shape[1:]), n, c))
             if tile:
                 columns_of_row = whole[1] if self.is_rowwise else columns * self.tx.width
@@ -91,7 +98,7 @@ class BilinearConv(ConvStage):
             self.v = w.scratch("v", lambda n: (points, at_points(at_work[n] * n, c)))
         self.m = w.scratch("m", lambda n: (points, at_points(at_work[n] * n, f)))
 
-    def refresh(self):
+    def refresh(self) -> None:
         """Transform this worker's part of the weights."""
         self.fold()
         c, f = self.channels, self.filters
@@ -101,7 +108,7 @@ class BilinearConv(ConvStage):
             weight = weight * np.resize(self.scale, c * f)[begin:end]
         product(self.tw, weight, self.u[:, begin:end])
 
-    def forward(self, x, plus=None):
+    def forward(self, x: Array, plus: Array | None = None) -> Array:
         """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
         b, n = self.w.block, x.shape[2]
         c, f, middle, y = self.channels, self.filters, self.middle[b], self.y[b]
@@ -126,34 +133,34 @@ class BilinearConv(ConvStage):
             )
         return y[: self.out_size[0], : self.out_size[1]]
 
-    def tiles_of(self, x, band):
+    def tiles_of(self, x: Array, band: slice) -> Array:
         """The tiles that rows of x (H, W, n, C), padded, fall into, as `to_points` takes them."""
         if not self.tile:
             return x.reshape(1, 1, x.shape[0], -1)
         row, column, _, one = x.strides
         q = x.shape[2] * x.shape[3]
         start = x[band.start * self.tile :]
-        if self.is_rowwise:
-            shape, strides = (self.tx.height, x.shape[1] * q), (row, one)
-        else:
-            shape, strides = (self.grid[1], self.tx.height, self.tx.width * q), (column * self.tile, row, one)
-        shape, strides = (band.stop - band.start, *shape), (row * self.tile, *strides)
+        shape: Shape = (band.stop - band.start, self.tx.height, x.shape[1] * q)
+        strides: Shape = (row * self.tile, row, one)
+        if not self.is_rowwise:
+            shape = (band.stop - band.start, self.grid[1], self.tx.height, self.tx.width * q)
+            strides = (row * self.tile, column * self.tile, row, one)
         return np.lib.stride_tricks.as_strided(start, shape, strides)
 
-    def out_tiles(self, y, band):
+    def out_tiles(self, y: Array, band: slice) -> Array:
         """y (I*h, J*w, n, F) -> a view of the tiles in a band of rows, (I, J, h, w*n*F)."""
         if not self.tile:
             return y.reshape(1, 1, y.shape[0], -1)
         part = y[band.start * self.tile : band.stop * self.tile]
         return part.reshape(-1, self.tile, self.grid[1], self.tile * y.shape[2] * y.shape[3]).transpose(0, 2, 1, 3)
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> Array | None:
         """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
         b, n = self.w.block, dy.shape[2]
         c, f, middle, points = self.channels, self.filters, self.middle[b], self.tx.points
         u = self.u.reshape(points, c, f).transpose(0, 2, 1)
         self.bias_gradient(dy)
-        if self.dy is not None:
+        if self.dy:
             self.dy[b][: dy.shape[0], : dy.shape[1]] = dy
             dy = self.dy[b]
         for band in self.bands[b]:
@@ -167,7 +174,7 @@ class BilinearConv(ConvStage):
                 np.matmul(z, u, out=dv.reshape(points, count * n, c))
                 self.add_dx(dv.reshape(points, count, n * c), band)
         v, z = self.v[b][:, :-32].reshape(points, -1, c), self.z[b][:, :-32].reshape(points, -1, f)
-        self.add_weight_gradient(v, z)
+        self.add_point_gradient(v, z)
         if not self.has_dx:
             return None
         dx = self.dx[b]
@@ -176,7 +183,7 @@ class BilinearConv(ConvStage):
         (top, _), (left, _) = self.padding
         return dx[top : top + self.shape[1], left : left + self.shape[2]]
 
-    def add_weight_gradient(self, v, z):
+    def add_point_gradient(self, v: Array, z: Array) -> None:
         """v (points, M, C), z (points, M, F) -> their products, back from the points; some channels at a time, so that
         those stay in the cache."""
         points, f = len(v), self.filters
@@ -192,7 +199,7 @@ class BilinearConv(ConvStage):
                 product(self.tw_t, du, rest)
                 self.grad[:, place] += rest
 
-    def add_dx(self, dv, band):
+    def add_dx(self, dv: Array, band: slice) -> None:
         """What a band of tiles sends back to x; its first rows overlap with the last ones of the band before."""
         b, tile, s = self.w.block, self.tile, self.tx
         dx, middle, q = self.dx[b], self.middle[b], dv.shape[2]
@@ -215,7 +222,7 @@ class BilinearConv(ConvStage):
         dx[begin : begin + rows * tile].reshape(rows, tile, -1)[...] = tiles[:, :tile]
         dx[begin + rows * tile : begin + rows * tile + over] = tiles[-1, tile:]
 
-    def joined(self, tiles, middle, q):
+    def joined(self, tiles: Array, middle: Array, q: int) -> Array:
         """Tiles of a row that overlap, (I, J, h, w*Q), added up to rows (I, h, columns*Q)."""
         tile, s = self.tile, self.tx
         over = (s.width - tile) * q

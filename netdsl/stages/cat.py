@@ -1,8 +1,11 @@
 """Branches behind each other."""
 
+from __future__ import annotations
+
+from netdsl.kernels.arrays import Array, Shape
 from netdsl.stages.can import Can
 from netdsl.stages.layout import inside
-from netdsl.stages.stage import Stage
+from netdsl.stages.stage import Stage, Worker
 
 
 class Cat(Stage):
@@ -10,22 +13,26 @@ class Cat(Stage):
 
     can = Can(has_own_output=True, has_own_gradient=True)
 
-    def __init__(self, w, *shapes):
+    def __init__(self, w: Worker, *shapes: Shape) -> None:
         self.start(w)
         sizes = [shape[1] if len(shape) == 2 else shape[0] for shape in shapes]
         ends = [sum(sizes[: i + 1]) for i in range(len(sizes))]
         self.parts = [slice(end - size, end) for size, end in zip(sizes, ends, strict=True)]
         self.y = w.outputs(lambda n: (*inside(shapes[0], n)[:-1], ends[-1]))
         if w.training:
-            self.dx = [w.gradients(lambda n, shape=shape: inside(shape, n)) for shape in shapes]
+            self.dx = [self.gradients(w, shape) for shape in shapes]
 
-    def forward(self, *xs):
+    def gradients(self, w: Worker, shape: Shape) -> list[Array]:
+        """The arrays for the gradients by one of the inputs."""
+        return w.gradients(lambda n: inside(shape, n))
+
+    def forward(self, *xs: Array) -> Array:
         y = self.y[self.w.block]
         for part, x in zip(self.parts, xs, strict=True):
             y[..., part] = x
         return y
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> tuple[Array, ...]:
         dxs = [dx[self.w.block] for dx in self.dx]
         for part, dx in zip(self.parts, dxs, strict=True):
             dx[...] = dy[..., part]

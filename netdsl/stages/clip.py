@@ -1,9 +1,14 @@
 """An activation that keeps numbers between two bounds (`relu6`)."""
 
+from __future__ import annotations
+
 import numpy as np
 
+from netdsl.kernels.arrays import Array, Shape
 from netdsl.stages.can import Can
+from netdsl.stages.conv_stage import ConvStage
 from netdsl.stages.pointwise import Pointwise
+from netdsl.stages.stage import Worker
 
 
 class Clip(Pointwise):
@@ -13,11 +18,13 @@ class Clip(Pointwise):
 
     piece = 65536
 
-    def __init__(self, w, shape, low, high, conv=None, copies=False):
+    def __init__(
+        self, w: Worker, shape: Shape, low: float, high: float, conv: ConvStage | None = None, copies: bool = False
+    ) -> None:
         super().__init__(w, shape, None, None, low, high, conv=conv, copies=copies)
         self.mask = w.masks((2, *shape))
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         y = x if self.in_place else self.y[self.w.block]
         if self.conv is None or self.conv.bias is None:
             return np.clip(x, *self.arguments, out=y)
@@ -27,7 +34,7 @@ class Clip(Pointwise):
             np.clip(y[rows], *self.arguments, out=y[rows])
         return y
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> Array:
         low, high = self.arguments
         y = self.y[self.w.block]
         for rows in self.pieces(dy):

@@ -1,11 +1,16 @@
 """What all convolutions share as stages. Weights are stored as (Kh, Kw, C, F)."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
+from netdsl.kernels.arrays import Array, Param, Shape, Sides, Spatial
 from netdsl.stages.layout import long_rows
 from netdsl.stages.relu import relu, stop_negative
 from netdsl.stages.rows import bands, column_sums, row_sums
-from netdsl.stages.stage import Stage
+from netdsl.stages.stage import Stage, Worker
 
 
 class ConvStage(Stage):
@@ -16,7 +21,27 @@ class ConvStage(Stage):
     part of the weights and the bias. relu: ends in one.
     """
 
-    def prepare(self, w, name, shape, filters, kernel_size, stride, padding, dilation, adds_bias, dx, norm, relu=False):
+    y: list[Array]
+    bias: Param
+    grad_rows: Array
+    grad_part: Array
+    has_gradient: bool
+
+    def prepare(
+        self,
+        w: Worker,
+        name: str,
+        shape: Shape,
+        filters: int,
+        kernel_size: Spatial,
+        stride: Spatial,
+        padding: Sides,
+        dilation: Spatial,
+        adds_bias: bool,
+        dx: bool,
+        norm: tuple[str, float] | None,
+        relu: bool = False,
+    ) -> None:
         self.start(w)
         self.name, self.shape, self.channels, self.filters = name, shape, shape[0], filters
         self.kernel_size, self.stride, self.padding, self.dilation = kernel_size, stride, padding, dilation
@@ -35,7 +60,7 @@ class ConvStage(Stage):
         elif self.bias is None:
             self.adds_bias = False
 
-    def fold(self):
+    def fold(self) -> None:
         """At inference: the scale and the bias that the batch norm behind this layer leaves to it."""
         if self.norm is None:
             return
@@ -50,13 +75,13 @@ class ConvStage(Stage):
         if name + ".bias" in params:
             self.bias += params[name + ".bias"]
 
-    def refresh(self):
+    def refresh(self) -> None:
         """The weights that this worker computes with."""
         self.fold()
         if self.norm is not None:
             self.weight = self.w.params[self.name + ".weight"] * self.scale
 
-    def with_bias(self, y, plus=None, has_bias=False):
+    def with_bias(self, y: Array, plus: Array | None = None, has_bias: bool = False) -> Array:
         """Bias, if y has none yet, another map of that shape, and relu on y (rows, Wo, n, F), in place."""
         adds_bias = self.adds_bias and not has_bias
         if not adds_bias and not self.relu and plus is None:
@@ -72,10 +97,10 @@ class ConvStage(Stage):
                 relu(y[band], y[band])
         return y
 
-    def bias_gradient(self, dy):
+    def bias_gradient(self, dy: Array) -> None:
         """The relu's gradient, in place, and that of the bias."""
         b = self.w.block
-        sums = 0
+        sums: Any = 0
         for band in bands(dy):
             if self.relu:
                 stop_negative(dy[band], self.y[b][: len(dy), : dy.shape[1]][band], self.mask[b])
@@ -84,7 +109,7 @@ class ConvStage(Stage):
         if self.adds_bias:
             self.add_gradient(self.name + ".bias", column_sums(sums, self.filters))
 
-    def add_weight_gradient(self, rows, dy):
+    def add_weight_gradient(self, rows: Array, dy: Array) -> None:
         """rows (M, K), dy (M, F) -> the gradient of the weights (K, F) of this block, added to that of those before."""
         grad = self.grad_rows
         if self.w.block == 0 and not self.has_gradient:

@@ -1,7 +1,10 @@
 """Maps without their rims."""
 
+from __future__ import annotations
+
+from netdsl.kernels.arrays import Array, Shape, Sides
 from netdsl.stages.can import Can
-from netdsl.stages.stage import Stage
+from netdsl.stages.stage import Stage, Worker
 
 
 class Crop(Stage):
@@ -9,7 +12,7 @@ class Crop(Stage):
 
     can = Can(has_own_gradient=True)
 
-    def __init__(self, w, shape, sides):
+    def __init__(self, w: Worker, shape: Shape, sides: Sides) -> None:
         self.start(w)
         c, height, width = shape
         (top, bottom), (left, right) = sides
@@ -17,10 +20,10 @@ class Crop(Stage):
         if w.training:
             self.dx = w.gradients(lambda n: (height, width, n, c))
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         return x[self.place]
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> Array:
         dx = self.dx[self.w.block]
         dx[...] = 0
         dx[self.place] = dy

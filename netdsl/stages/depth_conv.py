@@ -1,10 +1,14 @@
 """Convolutions whose filters see one channel each (depthwise)."""
 
+from __future__ import annotations
+
 import numpy as np
 
+from netdsl.kernels.arrays import Array, Shape, Sides, Spatial
 from netdsl.stages.can import Can
 from netdsl.stages.conv_stage import ConvStage
 from netdsl.stages.layout import long_rows
+from netdsl.stages.stage import Worker
 from netdsl.stages.windows import Windows, windows_backward, windows_forward
 
 
@@ -29,19 +33,19 @@ class DepthConv(ConvStage):
 
     def __init__(
         self,
-        w,
-        name,
-        shape,
-        filters,
-        kernel_size,
-        stride=(1, 1),
-        padding=((0, 0), (0, 0)),
-        dilation=(1, 1),
-        adds_bias=True,
-        dx=True,
-        norm=None,
-        relu=False,
-    ):
+        w: Worker,
+        name: str,
+        shape: Shape,
+        filters: int,
+        kernel_size: Spatial,
+        stride: Spatial = (1, 1),
+        padding: Sides = ((0, 0), (0, 0)),
+        dilation: Spatial = (1, 1),
+        adds_bias: bool = True,
+        dx: bool = True,
+        norm: tuple[str, float] | None = None,
+        relu: bool = False,
+    ) -> None:
         self.prepare(w, name, shape, filters, kernel_size, stride, padding, dilation, adds_bias, dx, norm, relu)
         geometry = (shape[1:], self.out_size, kernel_size, stride, padding, dilation)
         self.times = filters // shape[0]
@@ -49,27 +53,27 @@ class DepthConv(ConvStage):
         length = max(Windows.longest // filters, *w.sizes) * filters
         self.rows = w.scratch((name, "rows"), lambda n: (*kernel_size, length))[0]
         self.y = w.outputs(lambda n: (*self.out_size, n, filters))
-        self.x = [None] * len(w.sizes)
+        self.x = w.of_blocks()
         if self.times > 1:
             self.wide = w.scratch("wide", lambda n: (*shape[1:], n, filters))
         if w.training:
             self.part = w.scratch("dweight", lambda n: (length,))[0]
             self.back = windows_backward(*geometry)
-            self.dx = w.gradients(lambda n: (*shape[1:], n, shape[0])) if dx else None
+            self.dx = w.gradients(lambda n: (*shape[1:], n, shape[0])) if dx else []
 
-    def refresh(self):
+    def refresh(self) -> None:
         """The weights, side by side for as many samples and pixels as there are in a row."""
         super().refresh()
         self.rows.reshape(*self.kernel_size, -1, self.filters)[...] = self.weight
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         """x (H, W, n, C) -> y (Ho, Wo, n, F)."""
         b = self.w.block
         self.x[b], y = x, self.y[b]
         self.windows.combine(self.wide_rows(x), self.rows, long_rows(y))
         return self.with_bias(y)
 
-    def wide_rows(self, x):
+    def wide_rows(self, x: Array) -> Array:
         """x (H, W, n, C) -> (H, W, n*F), every channel as often as there are filters that see it."""
         if self.times == 1:
             return long_rows(x)
@@ -77,7 +81,7 @@ class DepthConv(ConvStage):
         wide.reshape(*x.shape, self.times)[...] = x[..., None]
         return long_rows(wide)
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> Array | None:
         """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
         b = self.w.block
         self.bias_gradient(dy)

@@ -1,8 +1,11 @@
 """Dropout of numbers, of channels and of whole samples: one factor that was drawn for the batch."""
 
+from __future__ import annotations
+
+from netdsl.kernels.arrays import Array
 from netdsl.stages.can import Can
 from netdsl.stages.layout import from_textbook
-from netdsl.stages.stage import Stage
+from netdsl.stages.stage import Stage, Worker
 
 
 class Factor(Stage):
@@ -10,16 +13,16 @@ class Factor(Stage):
 
     can = Can(is_named=True, idles="at inference")
 
-    def __init__(self, w, name):
+    def __init__(self, w: Worker, name: str) -> None:
         self.start(w)
         self.name = name
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         return x * self.factor() if self.w.training else x
 
-    def factor(self):
+    def factor(self) -> Array:
         return from_textbook(self.w.network.factors[self.name][self.w.rows[self.w.block]])
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> Array:
         dy *= self.factor()
         return dy

@@ -1,7 +1,10 @@
 """Maps to vectors."""
 
+from __future__ import annotations
+
+from netdsl.kernels.arrays import Array, Shape
 from netdsl.stages.can import Can
-from netdsl.stages.stage import Stage
+from netdsl.stages.stage import Stage, Worker
 
 
 class Flatten(Stage):
@@ -9,7 +12,7 @@ class Flatten(Stage):
 
     can = Can(has_own_output=True, has_own_gradient=True)
 
-    def __init__(self, w, shape):
+    def __init__(self, w: Worker, shape: Shape) -> None:
         self.start(w)
         c, height, width = shape
         self.y = w.outputs(lambda n: (n * c, height * width))
@@ -17,7 +20,7 @@ class Flatten(Stage):
         if w.training:
             self.dx = w.gradients(lambda n: (height, width, n, c))
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         """By way of rows that lie n * C + 16 numbers apart: n * C is often a power of two, whose multiples share one
         place in the cache. Two copies take a third of the time of one."""
         y, apart = self.y[self.w.block], self.apart[self.w.block][:, :-16]
@@ -25,7 +28,7 @@ class Flatten(Stage):
         y[...] = apart.T
         return y.reshape(x.shape[2], -1)
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> Array:
         dx = self.dx[self.w.block]
         dx[...] = dy.reshape(*dx.shape[2:], *dx.shape[:2]).transpose(2, 3, 0, 1)
         return dx

@@ -1,12 +1,17 @@
 """Gelu for speed: by a polynomial, without choosing number by number."""
 
+from __future__ import annotations
+
 import math
 
 import numpy as np
 
+from netdsl.kernels.arrays import Array, Grads, Saved, Shape
 from netdsl.kernels.stable import erf
 from netdsl.stages.can import Can
+from netdsl.stages.conv_stage import ConvStage
 from netdsl.stages.pointwise import Pointwise
+from netdsl.stages.stage import Worker
 
 
 class Gelu(Pointwise):
@@ -14,12 +19,12 @@ class Gelu(Pointwise):
 
     can = Can(add_bias=True, work_in_place=True, has_own_output=True)
 
-    def __init__(self, w, shape, conv=None, copies=False):
+    def __init__(self, w: Worker, shape: Shape, conv: ConvStage | None = None, copies: bool = False) -> None:
         series = scaled_erfc_series(9)
         super().__init__(w, shape, quick_gelu_forward, quick_gelu_backward, series, conv=conv, copies=copies)
 
 
-def quick_gelu_forward(x, series):
+def quick_gelu_forward(x: Array, series: list[float]) -> tuple[Array, Saved]:
     """y = x * Phi(x). With t = |x| / sqrt(2), Phi is q = exp(-t*t) * g(t) / 2 for negative x and 1 - q for the others,
     g(t) = exp(t*t) * erfc(t) a polynomial in u = (2*t - 3) / (t + 3), within 2e-8; in float64 by `erf`."""
     t = np.minimum(np.abs(x), 40)  # exp(-800) is 0, so that x times it is, too, up to infinity
@@ -43,7 +48,7 @@ def quick_gelu_forward(x, series):
     return x * phi, (x, phi, e)
 
 
-def quick_gelu_backward(dy, saved):
+def quick_gelu_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     """dx = dy * (Phi(x) + x * exp(-x*x/2) / sqrt(2 pi))."""
     x, phi, e = saved
     factor = x * e
@@ -53,7 +58,7 @@ def quick_gelu_backward(dy, saved):
     return factor, {}
 
 
-def scaled_erfc_series(count):
+def scaled_erfc_series(count: int) -> list[float]:
     """The coefficients, highest power of u first, of a polynomial that is exp(t*t) * erfc(t) at `count` places of 0..6,
     the Chebyshev points of u = (2*t - 3) / (t + 3)."""
     u = np.cos(np.pi * (np.arange(count) + 0.5) / count)

@@ -1,9 +1,12 @@
 """Pooling of whole maps to vectors."""
 
+from __future__ import annotations
+
 import numpy as np
 
+from netdsl.kernels.arrays import Array, Shape
 from netdsl.stages.can import Can
-from netdsl.stages.stage import Stage
+from netdsl.stages.stage import Stage, Worker
 
 
 class GlobalAverage(Stage):
@@ -11,16 +14,16 @@ class GlobalAverage(Stage):
 
     can = Can(has_own_gradient=True)
 
-    def __init__(self, w, shape):
+    def __init__(self, w: Worker, shape: Shape) -> None:
         self.start(w)
         self.shape = shape
         if w.training:
             self.dx = w.gradients(lambda n: (*shape[1:], n, shape[0]))
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         return x.reshape(-1, *x.shape[2:]).mean(axis=0)
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> Array:
         dx = self.dx[self.w.block]
         dx[...] = dy / (self.shape[1] * self.shape[2])
         return dx
@@ -32,13 +35,13 @@ class GlobalMaximum(Stage):
 
     can = Can(has_own_gradient=True)
 
-    def __init__(self, w, shape):
+    def __init__(self, w: Worker, shape: Shape) -> None:
         self.start(w)
-        self.winner = [None] * len(w.sizes)
+        self.winner = w.of_blocks()
         if w.training:
             self.dx = w.gradients(lambda n: (*shape[1:], n, shape[0]))
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         maps = x.reshape(*x.shape[:2], -1)  # (H, W, n*C)
         if not self.w.training:
             return maps.max(axis=(0, 1)).reshape(x.shape[2:])
@@ -49,7 +52,7 @@ class GlobalMaximum(Stage):
         self.winner[self.w.block] = (row, column, every)
         return rows[every, column].reshape(x.shape[2:])
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> Array:
         dx = self.dx[self.w.block]
         dx[...] = 0
         dx.reshape(*dx.shape[:2], -1)[self.winner[self.w.block]] = dy.reshape(-1)

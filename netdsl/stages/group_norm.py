@@ -1,9 +1,13 @@
 """Group normalisation, and instance normalisation as groups of one channel."""
 
+from __future__ import annotations
+
 import numpy as np
 
+from netdsl.kernels.arrays import Array, Shape
 from netdsl.stages.can import Can
 from netdsl.stages.norm import NormStage, is_felt
+from netdsl.stages.stage import Worker
 
 
 class GroupNorm(NormStage):
@@ -11,17 +15,17 @@ class GroupNorm(NormStage):
 
     can = Can(is_named=True, has_own_output=True)
 
-    def __init__(self, w, name, shape, groups, eps=1e-5):
+    def __init__(self, w: Worker, name: str, shape: Shape, groups: int, eps: float = 1e-5) -> None:
         self.prepare(w, name, shape, eps)
         self.groups = groups
 
-    def group_means(self, row, n):
+    def group_means(self, row: Array, n: int) -> Array:
         """row (n*C) of sums -> (n*C): of each group the mean over its channels and all positions."""
         per_group = row.reshape(n, self.groups, -1)
         count = per_group.shape[2] * int(np.prod(self.shape[1:]))
         return np.repeat(per_group.sum(axis=2) / count, per_group.shape[2], axis=1).reshape(-1)
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         b = self.w.block
         n, x_hat, y = self.w.sizes[b], self.x_hat[b], self.y[b]
         rows, hat = x.reshape(-1, n * self.shape[0]), x_hat.reshape(-1, n * self.shape[0])
@@ -36,7 +40,7 @@ class GroupNorm(NormStage):
         self.scaled(x_hat, y)
         return y
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> Array:
         """dx = inv_std * (g - mean(g) - x_hat * mean(g * x_hat)), g = dy * weight; in place."""
         b, c = self.w.block, self.shape[0]
         n, inv_std = self.w.sizes[b], self.inv_std[b]

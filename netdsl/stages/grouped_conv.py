@@ -1,9 +1,13 @@
 """Convolutions in groups: every filter sees the channels of its group only."""
 
+from __future__ import annotations
+
 import numpy as np
 
+from netdsl.kernels.arrays import Array, Shape, Sides, Spatial
 from netdsl.stages.can import Can
 from netdsl.stages.conv_stage import ConvStage
+from netdsl.stages.stage import Worker
 
 
 class GroupedConv(ConvStage):
@@ -29,20 +33,20 @@ class GroupedConv(ConvStage):
 
     def __init__(
         self,
-        w,
-        name,
-        shape,
-        filters,
-        groups,
-        kernel_size,
-        stride=(1, 1),
-        padding=((0, 0), (0, 0)),
-        dilation=(1, 1),
-        adds_bias=True,
-        dx=True,
-        norm=None,
-        relu=False,
-    ):
+        w: Worker,
+        name: str,
+        shape: Shape,
+        filters: int,
+        groups: int,
+        kernel_size: Spatial,
+        stride: Spatial = (1, 1),
+        padding: Sides = ((0, 0), (0, 0)),
+        dilation: Spatial = (1, 1),
+        adds_bias: bool = True,
+        dx: bool = True,
+        norm: tuple[str, float] | None = None,
+        relu: bool = False,
+    ) -> None:
         self.prepare(w, name, shape, filters, kernel_size, stride, padding, dilation, adds_bias, dx, norm, relu)
         c, (ho, wo), taps = shape[0], self.out_size, kernel_size[0] * kernel_size[1]
         wanted = [m for m in range(1, groups + 1) if groups % m == 0 and (m * c >= self.least * groups or m == groups)]
@@ -56,13 +60,13 @@ class GroupedConv(ConvStage):
         self.patches = w.scratch("patches", lambda n: (min(rows[n], ho) * wo * n * taps * c,))
         self.size = height, width = tuple(size + sum(sides) for size, sides in zip(shape[1:], padding, strict=True))
         self.padded = w.frame(lambda n: (height, width, n, c), (padding[0][0], padding[1][0], *shape[1:]))
-        self.x = [None] * len(w.sizes)
+        self.x = w.of_blocks()
         self.y = w.outputs(lambda n: (ho, wo, n, filters))
         if w.training:
             self.grad_dense = w.scratch("grad_dense", lambda n: (2, *self.dense.shape))[0]
-            self.dx = w.gradients(lambda n: (height, width, n, c)) if dx else None
+            self.dx = w.gradients(lambda n: (height, width, n, c)) if dx else []
 
-    def refresh(self):
+    def refresh(self) -> None:
         """The weights of a block as one matrix, zeros between groups."""
         super().refresh()
         self.dense[...] = 0
@@ -70,17 +74,17 @@ class GroupedConv(ConvStage):
         for i, place in enumerate(self.diagonal(self.dense)):
             place[...] = weight[:, i]
 
-    def diagonal(self, dense):
+    def diagonal(self, dense: Array) -> list[Array]:
         """The places of each group of a block, (blocks, taps, C/groups, F/groups)."""
         taps, c, blocks, joined, f = self.split
         dense = dense.reshape(blocks, taps, joined, c, joined, f)
         return [dense[:, :, i, :, i] for i in range(joined)]
 
-    def of_blocks(self, rows):
+    def of_blocks(self, rows: Array) -> Array:
         """y or dy (M, F) -> (blocks, M, F/blocks)."""
         return rows.reshape(-1, self.blocks, self.filters // self.blocks).swapaxes(0, 1)
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         """x (H, W, n, C) -> y (Ho, Wo, n, F)."""
         b = self.w.block
         self.x[b], y = x, self.y[b]
@@ -90,13 +94,13 @@ class GroupedConv(ConvStage):
             np.matmul(patches.reshape(self.blocks, -1, self.dense.shape[1]), self.dense, out=self.of_blocks(y[band]))
         return self.with_bias(y)
 
-    def with_padding(self, x):
+    def with_padding(self, x: Array) -> Array:
         (top, _), (left, _) = self.padding
         padded = self.padded[self.w.block]
         padded[top : top + x.shape[0], left : left + x.shape[1]] = x
         return padded
 
-    def bands_of(self, x):
+    def bands_of(self, x: Array) -> list[tuple[slice, Array]]:
         """Of x (H, W, n, C), padded, what some output rows see at a time: which rows, and a view (blocks, rows, Wo, n,
         Kh, Kw, C/blocks)."""
         (ho, wo), (sh, sw), (dh, dw) = self.out_size, self.stride, self.dilation
@@ -109,10 +113,10 @@ class GroupedConv(ConvStage):
         step = self.bands[self.w.block]
         return [(slice(begin, begin + step), view[:, begin : begin + step]) for begin in range(0, ho, step)]
 
-    def patches_of(self, shape):
+    def patches_of(self, shape: Shape) -> Array:
         return self.patches[self.w.block][: int(np.prod(shape))].reshape(shape)
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> Array | None:
         """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
         b = self.w.block
         self.bias_gradient(dy)
@@ -131,7 +135,7 @@ class GroupedConv(ConvStage):
                 grad[:, i] += place
         return self.input_gradient(dy) if self.has_dx else None
 
-    def input_gradient(self, dy):
+    def input_gradient(self, dy: Array) -> Array:
         dx = self.dx[self.w.block]
         dx[...] = 0
         for band, places in self.bands_of(dx):

@@ -1,7 +1,10 @@
 """What gives its input as it is."""
 
+from __future__ import annotations
+
+from netdsl.kernels.arrays import Array
 from netdsl.stages.can import Can
-from netdsl.stages.stage import Stage
+from netdsl.stages.stage import Stage, Worker
 
 
 class Identity(Stage):
@@ -9,11 +12,11 @@ class Identity(Stage):
 
     can = Can(idles="always")
 
-    def __init__(self, w):
+    def __init__(self, w: Worker) -> None:
         self.start(w)
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         return x
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> Array:
         return dy

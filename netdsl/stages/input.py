@@ -1,10 +1,15 @@
 """The first stage of a network: what it is given, as stages see it."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 import numpy as np
 
+from netdsl.kernels.arrays import Array, Number, Shape
 from netdsl.kernels.normalization import constant
 from netdsl.stages.can import Can
-from netdsl.stages.stage import Stage
+from netdsl.stages.stage import Stage, Worker
 
 
 class Input(Stage):
@@ -12,11 +17,11 @@ class Input(Stage):
 
     can = Can(has_own_output=True)
 
-    def __init__(self, w, shape):
+    def __init__(self, w: Worker, shape: Shape) -> None:
         self.start(w)
         self.y = w.arrays(lambda n: (*shape[1:], n, shape[0]))
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         y = self.y[self.w.block]
         y[...] = x.transpose(2, 3, 0, 1)
         return y
@@ -27,14 +32,14 @@ class NormalizedInput(Input):
 
     can = Can(has_own_output=True)
 
-    def __init__(self, w, shape, mean, std):
+    def __init__(self, w: Worker, shape: Shape, mean: Number | Sequence[float], std: Number | Sequence[float]) -> None:
         self.start(w)
         self.z = w.arrays(lambda n: (n, *shape))
-        self.y = w.arrays(lambda n: (*shape[1:], n, shape[0])) if len(shape) == 3 else None
+        self.y = w.arrays(lambda n: (*shape[1:], n, shape[0])) if len(shape) == 3 else []
         self.mean, self.std = constant(mean, shape), constant(std, shape)
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         z = self.z[self.w.block]
         np.subtract(x, self.mean, out=z)
         z /= self.std
-        return z if self.y is None else super().forward(z)
+        return super().forward(z) if self.y else z

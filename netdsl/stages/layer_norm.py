@@ -1,9 +1,13 @@
 """Layer normalisation, and that by the root of the mean square."""
 
+from __future__ import annotations
+
 import numpy as np
 
+from netdsl.kernels.arrays import Array, Shape
 from netdsl.stages.can import Can
 from netdsl.stages.norm import NormStage, is_felt
+from netdsl.stages.stage import Worker
 
 
 class LayerNorm(NormStage):
@@ -12,11 +16,11 @@ class LayerNorm(NormStage):
 
     can = Can(is_named=True, has_own_output=True)
 
-    def __init__(self, w, name, shape, eps, centered=True):
+    def __init__(self, w: Worker, name: str, shape: Shape, eps: float, centered: bool = True) -> None:
         self.prepare(w, name, shape, eps)
         self.centered = centered
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         b = self.w.block
         c = x.shape[-1]
         x_hat, y = self.x_hat[b], self.y[b]
@@ -33,7 +37,7 @@ class LayerNorm(NormStage):
         self.scaled(x_hat, y)
         return y
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> Array:
         """dx = inv_std * (g - mean(g) - x_hat * mean(g * x_hat)), g = dy * weight; in place."""
         b, c = self.w.block, dy.shape[-1]
         hat, rows = self.x_hat[b].reshape(-1, c), dy.reshape(-1, c)

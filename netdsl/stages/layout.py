@@ -1,23 +1,27 @@
 """How numbers lie in memory: maps as (H, W, n, C), n the samples of a block; tokens as (n, T, D); vectors as (n, D)."""
 
+from __future__ import annotations
+
 import numpy as np
 
+from netdsl.kernels.arrays import Array, Shape
 
-def inside(shape, n):
+
+def inside(shape: Shape, n: int) -> Shape:
     """How n samples of a shape lie in memory: maps as (H, W, n, C)."""
     return (*shape[1:], n, shape[0]) if len(shape) == 3 else (n, *shape)
 
 
-def long_rows(x):
+def long_rows(x: Array) -> Array:
     """A view of a map or of vectors in which samples and channels are one axis."""
     return x.reshape(*x.shape[:-2], -1)
 
 
-def to_textbook(x):
+def to_textbook(x: Array) -> Array:
     """(H, W, n, C) -> (n, C, H, W); tokens and vectors stay."""
     return np.ascontiguousarray(x.transpose(2, 3, 0, 1)) if x.ndim == 4 else x
 
 
-def from_textbook(x):
+def from_textbook(x: Array) -> Array:
     """(n, C, H, W) -> (H, W, n, C); tokens and vectors stay."""
     return np.ascontiguousarray(x.transpose(2, 3, 0, 1)) if x.ndim == 4 else x

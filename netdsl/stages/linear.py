@@ -1,10 +1,13 @@
 """A linear layer."""
 
+from __future__ import annotations
+
 import numpy as np
 
+from netdsl.kernels.arrays import Array
 from netdsl.stages.can import Can
 from netdsl.stages.relu import relu
-from netdsl.stages.stage import Stage
+from netdsl.stages.stage import Stage, Worker
 
 
 class Linear(Stage):
@@ -12,23 +15,23 @@ class Linear(Stage):
 
     can = Can(end_in_relu=True, leave_out_dx=True, is_named=True, has_own_output=True)
 
-    def __init__(self, w, name, filters, relu=False, dx=True):
+    def __init__(self, w: Worker, name: str, filters: int, relu: bool = False, dx: bool = True) -> None:
         self.start(w)
         self.name, self.relu, self.has_dx = name, relu, dx
         self.weight, self.bias = w.params[name + ".weight"], w.params.get(name + ".bias")
-        self.x = [None] * len(w.sizes)
+        self.x = w.of_blocks()
         self.y = w.outputs(lambda n: (n, filters))
         if w.training:
             self.part = w.scratch("dweight", lambda n: self.weight.shape)[0]
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         self.x[self.w.block] = x
         y = np.matmul(x, self.weight, out=self.y[self.w.block])
         if self.bias is not None:
             y += self.bias
         return relu(y, y) if self.relu else y
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> Array | None:
         b = self.w.block
         if self.relu:
             dy *= self.y[b] > 0

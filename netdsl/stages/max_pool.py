@@ -1,12 +1,16 @@
 """Maximum pooling; it may add the bias of the convolution before it, and end in a relu."""
 
+from __future__ import annotations
+
 import numpy as np
 
+from netdsl.kernels.arrays import Array, Shape, Sides, Spatial
 from netdsl.stages.can import Can
+from netdsl.stages.conv_stage import ConvStage
 from netdsl.stages.layout import long_rows
 from netdsl.stages.relu import relu, stop_negative
 from netdsl.stages.rows import column_sums, row_sums
-from netdsl.stages.stage import Stage
+from netdsl.stages.stage import Stage, Worker
 
 
 class MaxPool(Stage):
@@ -25,8 +29,17 @@ class MaxPool(Stage):
     )
 
     def __init__(
-        self, w, shape, kernel_size, stride, padding=((0, 0), (0, 0)), dilation=(1, 1), conv=None, relu=False, dx=True
-    ):
+        self,
+        w: Worker,
+        shape: Shape,
+        kernel_size: Spatial,
+        stride: Spatial,
+        padding: Sides = ((0, 0), (0, 0)),
+        dilation: Spatial = (1, 1),
+        conv: ConvStage | None = None,
+        relu: bool = False,
+        dx: bool = True,
+    ) -> None:
         self.start(w)
         self.kernel_size, self.stride, self.padding, self.dilation = kernel_size, stride, padding, dilation
         self.conv, self.relu, self.shape = conv, relu, shape
@@ -51,14 +64,14 @@ class MaxPool(Stage):
                 self.right = w.bits(lambda n: (2 * ho, wo, n * c))
                 self.low = w.bits(lambda n: (ho, wo, n * c))
         elif w.training:
-            self.x = [None] * len(w.sizes)
+            self.x = w.of_blocks()
             self.best = w.arrays(lambda n: (*self.out_size, n, c))
             self.part = w.scratch("pool", lambda n: (*self.out_size, n, c))
         if w.training:
             self.dx = w.gradients(lambda n: (*self.size, n, c))
             self.mask = w.masks((c, *self.out_size))
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         b = self.w.block
         if self.pads:
             (top, _), (left, _) = self.padding
@@ -80,7 +93,7 @@ class MaxPool(Stage):
             rows += np.resize(self.conv.bias, rows.shape[-1])
         return relu(y, y) if self.relu else y
 
-    def places(self, x):
+    def places(self, x: Array) -> list[Array]:
         """For each place of the window, in reading order: the numbers of x that lie there, (Ho, Wo, n, C)."""
         (ho, wo), (sh, sw), (dh, dw) = self.out_size, self.stride, self.dilation
         return [
@@ -89,7 +102,7 @@ class MaxPool(Stage):
             for v in range(self.kernel_size[1])
         ]
 
-    def pair_maximum(self, x, y):
+    def pair_maximum(self, x: Array, y: Array) -> None:
         """Windows of 2x2 that do not overlap. In training first of columns, then of rows, with bits that remember where
         it was; at inference first of rows, which lie in one piece."""
         b = self.w.block
@@ -106,7 +119,7 @@ class MaxPool(Stage):
         np.greater(right, left, out=self.right[b])
         np.greater(wide[1::2], wide[::2], out=self.low[b])
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> Array:
         b = self.w.block
         y = self.y[b]
         if self.relu:
@@ -121,7 +134,7 @@ class MaxPool(Stage):
         (top, _), (left, _) = self.padding
         return dx[top : top + self.shape[1], left : left + self.shape[2]]
 
-    def pair_gradient(self, dy, dx):
+    def pair_gradient(self, dy: Array, dx: Array) -> None:
         b = self.w.block
         ho, wo = self.out_size
         wide = self.wide[b].reshape(2 * ho, wo, -1)
@@ -133,7 +146,7 @@ class MaxPool(Stage):
         np.multiply(wide, self.right[b], out=right)
         np.subtract(wide, right, out=left)
 
-    def window_gradient(self, dy, dx):
+    def window_gradient(self, dy: Array, dx: Array) -> None:
         b = self.w.block
         dx[...] = 0
         part, best = self.part[b], self.best[b]

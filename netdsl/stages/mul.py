@@ -1,10 +1,13 @@
 """The product of what several branches give."""
 
+from __future__ import annotations
+
 import numpy as np
 
+from netdsl.kernels.arrays import Array, Shape
 from netdsl.stages.can import Can
 from netdsl.stages.layout import inside
-from netdsl.stages.stage import Stage
+from netdsl.stages.stage import Stage, Worker
 
 
 class Mul(Stage):
@@ -13,16 +16,16 @@ class Mul(Stage):
 
     can = Can(has_own_output=True, has_own_gradient=True)
 
-    def __init__(self, w, *shapes):
+    def __init__(self, w: Worker, *shapes: Shape) -> None:
         self.start(w)
         rank = max(map(len, shapes))
         whole = tuple(map(max, zip(*((*s, 1, 1)[:rank] for s in shapes), strict=True)))
-        self.xs = [None] * len(w.sizes)
+        self.xs = w.of_blocks()
         self.y = w.outputs(lambda n: inside(whole, n))
         if w.training:
             self.dx = [w.gradients(lambda n: inside(whole, n)) for _ in shapes]
 
-    def forward(self, *xs):
+    def forward(self, *xs: Array) -> Array:
         y = self.y[self.w.block]
         self.xs[self.w.block] = xs
         np.multiply(xs[0], xs[1], out=y)
@@ -30,7 +33,7 @@ class Mul(Stage):
             y *= x
         return y
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> tuple[Array, ...]:
         """dx = dy * (the product of the others), summed over what x counted for."""
         xs, dxs = self.xs[self.w.block], []
         for i, x in enumerate(xs):

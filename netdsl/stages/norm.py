@@ -1,24 +1,27 @@
 """What the norms of each sample by itself share."""
 
+from __future__ import annotations
+
 import numpy as np
 
+from netdsl.kernels.arrays import Array, Shape
 from netdsl.stages.layout import inside
-from netdsl.stages.stage import Stage
+from netdsl.stages.stage import Stage, Worker
 
 
 class NormStage(Stage):
     """y = weight * x_hat + bias, where the norm has them; keeps x_hat."""
 
-    def prepare(self, w, name, shape, eps):
+    def prepare(self, w: Worker, name: str, shape: Shape, eps: float) -> None:
         self.start(w)
         self.name, self.shape, self.eps = name, shape, eps
         self.weight, self.bias = w.params.get(name + ".weight"), w.params.get(name + ".bias")
         keep = w.arrays if w.training else lambda shape: w.scratch("x_hat", shape)
         self.x_hat, self.y = keep(lambda n: inside(shape, n)), w.outputs(lambda n: inside(shape, n))
-        self.inv_std = [None] * len(w.sizes)
+        self.inv_std = w.of_blocks()
         self.part = w.scratch("part", lambda n: (n * int(np.prod(shape)),))
 
-    def scaled(self, x_hat, y):
+    def scaled(self, x_hat: Array, y: Array) -> None:
         """x_hat, y (..., C)."""
         if self.weight is None:
             y[...] = x_hat
@@ -27,14 +30,14 @@ class NormStage(Stage):
         if self.bias is not None:
             y += self.bias
 
-    def add_gradients(self, dweight, dbias):
+    def add_gradients(self, dweight: Array, dbias: Array) -> None:
         if self.weight is not None:
             self.add_gradient(self.name + ".weight", dweight)
         if self.bias is not None:
             self.add_gradient(self.name + ".bias", dbias)
 
 
-def is_felt(left, var):
+def is_felt(left: Array, var: Array) -> bool:
     """Whether of some mean so much is left, beside the deviation, that it is not rounding: the sum of many numbers
     beside a large mean is that wrong."""
     return (left * left > 16 * np.finfo(var.dtype).eps ** 2 * var).any()

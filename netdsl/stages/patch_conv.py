@@ -1,9 +1,15 @@
 """Any convolution, by patches."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+
 import numpy as np
 
+from netdsl.kernels.arrays import Array, Shape, Sides, Spatial
 from netdsl.stages.can import Can
 from netdsl.stages.conv_stage import ConvStage
+from netdsl.stages.stage import Worker
 
 
 class PatchConv(ConvStage):
@@ -26,32 +32,30 @@ class PatchConv(ConvStage):
 
     def __init__(
         self,
-        w,
-        name,
-        shape,
-        filters,
-        kernel_size,
-        stride=(1, 1),
-        padding=((0, 0), (0, 0)),
-        dilation=(1, 1),
-        adds_bias=True,
-        dx=True,
-        norm=None,
-        relu=False,
-    ):
+        w: Worker,
+        name: str,
+        shape: Shape,
+        filters: int,
+        kernel_size: Spatial,
+        stride: Spatial = (1, 1),
+        padding: Sides = ((0, 0), (0, 0)),
+        dilation: Spatial = (1, 1),
+        adds_bias: bool = True,
+        dx: bool = True,
+        norm: tuple[str, float] | None = None,
+        relu: bool = False,
+    ) -> None:
         self.prepare(w, name, shape, filters, kernel_size, stride, padding, dilation, adds_bias, dx, norm, relu)
         ho, wo = self.out_size
         c, k = shape[0], kernel_size[0] * kernel_size[1] * shape[0]
         self.rows_of_patch = k
         self.bands = [max(1, self.band_bytes // (wo * n * k * w.dtype.itemsize)) for n in w.sizes]
-        self.patches = [
-            w.scratch("patches", lambda n, band=band: (min(band, ho), wo, n, *kernel_size, c))[i]
-            for i, band in enumerate(self.bands)
-        ]
+        rows = dict(zip(w.sizes, self.bands, strict=True))
+        self.patches = w.scratch("patches", lambda n: (min(rows[n], ho), wo, n, *kernel_size, c))
         self.y = w.outputs(lambda n: (ho, wo, n, filters))
         self.pads = padding != ((0, 0), (0, 0))
         height, width = (size + sum(sides) for size, sides in zip(shape[1:], padding, strict=True))
-        self.x = [None] * len(w.sizes)
+        self.x = w.of_blocks()
         if self.pads:
             self.padded = w.frame(lambda n: (height, width, n, c), (padding[0][0], padding[1][0], *shape[1:]))
         if w.training:
@@ -60,7 +64,7 @@ class PatchConv(ConvStage):
             if dx:
                 self.dx = w.gradients(lambda n: (height, width, n, c))
 
-    def forward(self, x, plus=None):
+    def forward(self, x: Array, plus: Array | None = None) -> Array:
         """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
         b = self.w.block
         self.x[b] = x
@@ -71,7 +75,7 @@ class PatchConv(ConvStage):
             np.matmul(patches.reshape(-1, self.rows_of_patch), weight, out=out.reshape(-1, self.filters))
         return self.with_bias(y, plus)
 
-    def bands_of(self, x):
+    def bands_of(self, x: Array) -> Iterator[tuple[int, Array]]:
         """Of x (H, W, n, C) the patches of some output rows at a time: (first row, (rows, Wo, n, Kh, Kw, C))."""
         b = self.w.block
         if self.pads:
@@ -90,7 +94,7 @@ class PatchConv(ConvStage):
             patches[...] = part
             yield begin, patches
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> Array | None:
         """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
         b = self.w.block
         self.bias_gradient(dy)

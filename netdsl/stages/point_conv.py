@@ -1,9 +1,13 @@
 """The 1x1 convolution."""
 
+from __future__ import annotations
+
 import numpy as np
 
+from netdsl.kernels.arrays import Array, Shape, Sides, Spatial
 from netdsl.stages.can import Can
 from netdsl.stages.conv_stage import ConvStage
+from netdsl.stages.stage import Worker
 
 
 class PointConv(ConvStage):
@@ -23,21 +27,21 @@ class PointConv(ConvStage):
 
     def __init__(
         self,
-        w,
-        name,
-        shape,
-        filters,
-        stride=(1, 1),
-        padding=((0, 0), (0, 0)),
-        adds_bias=True,
-        dx=True,
-        norm=None,
-        relu=False,
-    ):
+        w: Worker,
+        name: str,
+        shape: Shape,
+        filters: int,
+        stride: Spatial = (1, 1),
+        padding: Sides = ((0, 0), (0, 0)),
+        adds_bias: bool = True,
+        dx: bool = True,
+        norm: tuple[str, float] | None = None,
+        relu: bool = False,
+    ) -> None:
         self.prepare(w, name, shape, filters, (1, 1), stride, padding, (1, 1), adds_bias, dx, norm, relu)
         ho, wo = self.out_size
         self.y = w.outputs(lambda n: (ho, wo, n, filters))
-        self.x = [None] * len(w.sizes)
+        self.x = w.of_blocks()
         self.picks = stride != (1, 1) or padding != ((0, 0), (0, 0))
         if self.picks:
             self.picked = w.zeros(lambda n: (ho, wo, n, shape[0]))
@@ -50,7 +54,7 @@ class PointConv(ConvStage):
             else:
                 self.dx = w.gradients(lambda n: (ho, wo, n, shape[0]))
 
-    def forward(self, x, plus=None):
+    def forward(self, x: Array, plus: Array | None = None) -> Array:
         """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
         b = self.w.block
         if self.picks:
@@ -62,7 +66,7 @@ class PointConv(ConvStage):
         np.matmul(x.reshape(-1, self.channels), self.weight.reshape(self.channels, -1), out=y.reshape(-1, self.filters))
         return self.with_bias(y, plus)
 
-    def places(self):
+    def places(self) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
         """Which pixels of x are read, and which of y have one: the others see padding."""
         inside, outside = [], []
         for size, (before, _), s, out in zip(self.shape[1:], self.padding, self.stride, self.out_size, strict=True):
@@ -72,7 +76,7 @@ class PointConv(ConvStage):
             outside.append(slice(first, last + 1))
         return tuple(inside), tuple(outside)
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> Array | None:
         """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
         b = self.w.block
         self.bias_gradient(dy)

@@ -1,10 +1,17 @@
 """Activations as stages: what happens to each number by itself needs no layout, only pieces that stay in the cache."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
+from netdsl.kernels.arrays import Array, Grads, Saved, Shape
 from netdsl.stages.can import Can
+from netdsl.stages.conv_stage import ConvStage
 from netdsl.stages.layout import inside
-from netdsl.stages.stage import Stage
+from netdsl.stages.stage import Stage, Worker
 
 
 class Pointwise(Stage):
@@ -14,19 +21,29 @@ class Pointwise(Stage):
     any. At inference in place unless it `copies`.
     """
 
+    kernels: Any
     can = Can(add_bias=True, work_in_place=True, has_own_output=True)
 
     piece = 16384  # numbers that are worked on at a time; a kernel makes several arrays of that size
 
-    def __init__(self, w, shape, forward, backward, *arguments, conv=None, copies=False):
+    def __init__(
+        self,
+        w: Worker,
+        shape: Shape,
+        forward: Callable[..., tuple[Array, Saved]] | None,
+        backward: Callable[[Array, Saved], tuple[Array, Grads]] | None,
+        *arguments: Any,
+        conv: ConvStage | None = None,
+        copies: bool = False,
+    ) -> None:
         self.start(w)
         self.kernels, self.arguments, self.conv = (forward, backward), arguments, conv
         self.in_place = not copies and not w.training
         if not self.in_place:
             self.y = w.outputs(lambda n: inside(shape, n))
-        self.saved = [None] * len(w.sizes)
+        self.saved = w.of_blocks()
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         y = x if self.in_place else self.y[self.w.block]
         bias = None if self.conv is None or self.conv.bias is None else np.resize(self.conv.bias, x.shape[-2:])
         saved = self.saved[self.w.block] = []
@@ -39,18 +56,18 @@ class Pointwise(Stage):
                 saved.append(kept)
         return y
 
-    def pieces(self, x):
+    def pieces(self, x: Array) -> list[slice]:
         """Slices of the first axis."""
         step = max(1, self.piece * len(x) // x.size)
         return [slice(begin, begin + step) for begin in range(0, len(x), step)]
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> Array:
         """dy -> dx, in its place."""
         for rows, saved in zip(self.pieces(dy), self.saved[self.w.block], strict=True):
             dy[rows] = self.kernels[1](dy[rows], saved)[0]
         return self.with_bias_gradient(dy)
 
-    def with_bias_gradient(self, dy):
+    def with_bias_gradient(self, dy: Array) -> Array:
         if self.conv is not None and self.conv.bias is not None:
             self.add_gradient(
                 self.conv.name + ".bias", dy.reshape(len(dy), -1).sum(axis=0).reshape(-1, dy.shape[-1]).sum(axis=0)

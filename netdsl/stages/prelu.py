@@ -1,10 +1,13 @@
 """A relu with a learned slope for negative numbers."""
 
+from __future__ import annotations
+
 import numpy as np
 
+from netdsl.kernels.arrays import Array, Shape
 from netdsl.stages.can import Can
 from netdsl.stages.layout import inside
-from netdsl.stages.stage import Stage
+from netdsl.stages.stage import Stage, Worker
 
 
 class Prelu(Stage):
@@ -12,21 +15,21 @@ class Prelu(Stage):
 
     can = Can(is_named=True, has_own_output=True)
 
-    def __init__(self, w, name, shape):
+    def __init__(self, w: Worker, name: str, shape: Shape) -> None:
         self.start(w)
         self.name, self.weight = name, w.params[name + ".weight"]
         self.y = w.outputs(lambda n: inside(shape, n))
         self.part = w.scratch("part", lambda n: (n * int(np.prod(shape)),))
-        self.x = [None] * len(w.sizes)
+        self.x = w.of_blocks()
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         self.x[self.w.block], y = x, self.y[self.w.block]
         np.minimum(x, 0, out=y)
         y *= self.weight
         y += np.maximum(x, 0, out=self.part[self.w.block][: x.size].reshape(x.shape))
         return y
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> Array:
         x = self.x[self.w.block]
         part = np.minimum(x, 0, out=self.part[self.w.block][: x.size].reshape(x.shape))
         part *= dy

@@ -1,9 +1,15 @@
 """Maps of another size: each number repeated, or mixed along H and W by constant matrices."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
 
+from netdsl.kernels.arrays import Array, Shape, Spatial
 from netdsl.stages.can import Can
-from netdsl.stages.stage import Stage
+from netdsl.stages.stage import Stage, Worker
 
 
 class Repeat(Stage):
@@ -11,22 +17,22 @@ class Repeat(Stage):
 
     can = Can(has_own_output=True, has_own_gradient=True)
 
-    def __init__(self, w, shape, factor):
+    def __init__(self, w: Worker, shape: Shape, factor: Spatial) -> None:
         self.start(w)
         c, height, width = shape
-        self.split = lambda x: x.reshape(height, factor[0], width, factor[1], -1)
+        self.size = (height, factor[0], width, factor[1], -1)
         self.y = w.outputs(lambda n: (height * factor[0], width * factor[1], n, c))
         if w.training:
             self.dx = w.gradients(lambda n: (height, width, n, c))
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         y = self.y[self.w.block]
-        self.split(y)[...] = x.reshape(x.shape[0], 1, x.shape[1], 1, -1)
+        y.reshape(self.size)[...] = x.reshape(x.shape[0], 1, x.shape[1], 1, -1)
         return y
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> Array:
         dx = self.dx[self.w.block]
-        np.sum(self.split(dy), axis=(1, 3), out=dx.reshape(*dx.shape[:2], -1))
+        np.sum(dy.reshape(self.size), axis=(1, 3), out=dx.reshape(*dx.shape[:2], -1))
         return dx
 
 
@@ -35,7 +41,9 @@ class Resample(Stage):
 
     can = Can(has_own_output=True, has_own_gradient=True)
 
-    def __init__(self, w, shape, out_size, make, arguments):
+    def __init__(
+        self, w: Worker, shape: Shape, out_size: Shape, make: Callable[..., Array], arguments: Sequence[tuple[Any, ...]]
+    ) -> None:
         self.start(w)
         c, height, width = shape
         self.rows, self.columns = (w.constants(make, *axis) for axis in arguments)
@@ -44,14 +52,14 @@ class Resample(Stage):
         if w.training:
             self.dx = w.gradients(lambda n: (height, width, n, c))
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         y = self.y[self.w.block]
         middle = self.middle[self.w.block][: len(y) * x[0].size].reshape(len(y), x.shape[1], -1)
         np.matmul(self.rows, x.reshape(len(x), -1), out=middle.reshape(len(y), -1))
         np.matmul(self.columns, middle, out=y.reshape(*y.shape[:2], -1))
         return y
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> Array:
         dx = self.dx[self.w.block]
         middle = self.middle[self.w.block][: len(dy) * dx[0].size].reshape(len(dy), dx.shape[1], -1)
         np.matmul(self.columns.T, dy.reshape(*dy.shape[:2], -1), out=middle)

@@ -1,9 +1,13 @@
 """Convolutions of few channels, by rows."""
 
+from __future__ import annotations
+
 import numpy as np
 
+from netdsl.kernels.arrays import Array, Shape, Sides, Spatial
 from netdsl.stages.can import Can
 from netdsl.stages.conv_stage import ConvStage
+from netdsl.stages.stage import Worker
 
 
 class RowConv(ConvStage):
@@ -25,18 +29,18 @@ class RowConv(ConvStage):
 
     def __init__(
         self,
-        w,
-        name,
-        shape,
-        filters,
-        kernel_size,
-        stride=(1, 1),
-        padding=((0, 0), (0, 0)),
-        adds_bias=True,
-        dx=True,
-        norm=None,
-        relu=False,
-    ):
+        w: Worker,
+        name: str,
+        shape: Shape,
+        filters: int,
+        kernel_size: Spatial,
+        stride: Spatial = (1, 1),
+        padding: Sides = ((0, 0), (0, 0)),
+        adds_bias: bool = True,
+        dx: bool = True,
+        norm: tuple[str, float] | None = None,
+        relu: bool = False,
+    ) -> None:
         self.prepare(w, name, shape, filters, kernel_size, stride, padding, (1, 1), adds_bias, dx, norm, relu)
         c, (ho, wo), kw = shape[0], self.out_size, kernel_size[1]
         self.size = height, width = tuple(n + sum(sides) for n, sides in zip(shape[1:], padding, strict=True))
@@ -54,7 +58,7 @@ class RowConv(ConvStage):
                 self.dpadded = w.scratch("dpadded", lambda n: (height, c, width, n))
                 self.dx = w.gradients(lambda n: (*shape[1:], n, c))
 
-    def forward(self, x, plus=None):
+    def forward(self, x: Array, plus: Array | None = None) -> Array:
         """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
         b, n = self.w.block, x.shape[2]
         (top, _), (left, _) = self.padding
@@ -68,19 +72,19 @@ class RowConv(ConvStage):
         np.matmul(self.windows(b).swapaxes(1, 2), weight, out=y.reshape(len(y), -1, self.filters))
         return self.with_bias(y, plus)
 
-    def places(self, padded):
+    def places(self, padded: Array) -> list[Array]:
         """For each column of the window: what it sees of (H, C, W, n), as (H, C, Wo, n)."""
         s, wo = self.stride[1], self.out_size[1]
         return [padded[:, :, v : v + s * (wo - 1) + 1 : s] for v in range(self.kernel_size[1])]
 
-    def windows(self, b):
+    def windows(self, b: int) -> Array:
         """What each row of y sees, a view (Ho, Kh*Kw*C, Wo*n)."""
         columns = self.columns[b]
         row, _, one, item = columns.strides
         shape = (self.out_size[0], self.rows_of_window, columns.shape[3])
         return np.lib.stride_tricks.as_strided(columns, shape, (row * self.stride[0], one, item))
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> Array | None:
         """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
         b, n = self.w.block, dy.shape[2]
         self.bias_gradient(dy)

@@ -1,9 +1,13 @@
 """Passes over the long rows of maps: in bands that stay in the cache, and sums."""
 
+from __future__ import annotations
+
 import numpy as np
 
+from netdsl.kernels.arrays import Array
 
-def bands(x, numbers=32768):
+
+def bands(x: Array, numbers: int = 32768) -> list[slice]:
     """Slices of the rows of a map, of about as many numbers as several passes over them find in the cache."""
     if x.ndim < 4:
         return [slice(None)]
@@ -11,13 +15,13 @@ def bands(x, numbers=32768):
     return [slice(i, i + rows) for i in range(0, len(x), rows)]
 
 
-def column_sums(row, channels):
+def column_sums(row: Array, channels: int) -> Array:
     """(..., C) flat -> (C,): a product with ones is quicker than a sum along the first axis."""
     rows = row.reshape(-1, channels)
     return np.dot(np.ones(len(rows), row.dtype), rows)
 
 
-def row_sums(a, b=None):
+def row_sums(a: Array, b: Array | None = None) -> Array:
     """a, or a * b, of maps (H, W, n, C) or vectors (n, C), summed over H -> (W*n*C,) or (n*C,)."""
     a = a.reshape(len(a) if a.ndim == 4 else 1, -1)
     if b is None:

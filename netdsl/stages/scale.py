@@ -1,10 +1,13 @@
 """A learned factor for each channel or feature."""
 
+from __future__ import annotations
+
 import numpy as np
 
+from netdsl.kernels.arrays import Array, Shape
 from netdsl.stages.can import Can
 from netdsl.stages.layout import inside
-from netdsl.stages.stage import Stage
+from netdsl.stages.stage import Stage, Worker
 
 
 class Scale(Stage):
@@ -12,17 +15,17 @@ class Scale(Stage):
 
     can = Can(is_named=True, has_own_output=True)
 
-    def __init__(self, w, name, shape):
+    def __init__(self, w: Worker, name: str, shape: Shape) -> None:
         self.start(w)
         self.name, self.weight = name, w.params[name].reshape(-1)
-        self.x = [None] * len(w.sizes)
+        self.x = w.of_blocks()
         self.y = w.outputs(lambda n: inside(shape, n))
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         self.x[self.w.block] = x
         return np.multiply(x, self.weight, out=self.y[self.w.block])
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> Array:
         rows, x = (a.reshape(-1, len(self.weight)) for a in (dy, self.x[self.w.block]))
         products = np.einsum("ij,ij->j", rows, x)
         self.add_gradient(self.name, products.reshape(self.w.grads[self.name].shape))

@@ -7,9 +7,187 @@ pass over long rows, and every product with a constant matrix along H or W is on
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Callable, Generator, Hashable, Sequence
+from typing import Any, ClassVar, Protocol
 
+import numpy as np
+
+from netdsl.kernels.arrays import Array, Shape, Type
+from netdsl.stages.buffers import Buffers
 from netdsl.stages.can import Can
+
+Sizes = Callable[[int], Shape]
+"""How large an array for n samples is."""
+
+
+class Network(Protocol):
+    """What the workers of a network share, as far as stages see it (targets/fast/network.py).
+
+    stored, stored_grads: name -> array as stages store it, the gradients of each worker. named_grads: the same
+    gradients in PyTorch's shapes. factors: what a dropout drew for the batch.
+    """
+
+    dtype: np.dtype[Any]
+    num_workers: int
+    stored: dict[str, Array]
+    stored_grads: list[dict[str, Array]]
+    named_grads: list[dict[str, Array]]
+    buffers: dict[str, Array]
+    factors: dict[str, Array]
+    known_constants: dict[Any, Any]
+
+    def shared(self, key: Hashable, shape: Shape, dtype: Type | None = None) -> Array:
+        """An array that all workers see, made when the first one asks for it."""
+
+    def wait(self, n: int) -> None:
+        """For all other workers, if they have a part in a batch of n samples."""
+
+    def train_stages(self, w: Worker) -> Stages:
+        """What worker w computes with, in training."""
+
+    def infer_stages(self, w: Worker) -> Stages:
+        """The same at inference."""
+
+
+class Worker:
+    """One worker's part of a network: its samples in blocks, the stages that work on them, and its gradients.
+
+    n: the samples of the whole batch; rows: which of them each block has, a slice, and `sizes` how many; `block` is the
+    one at work. params and grads: name -> array as it is stored.
+    training: stages keep what their backward pass needs. apart: blocks keep it beside each other, since they take
+    turns; else one block ends before the next begins, and they share their memory. s: its stages, by name.
+    """
+
+    s: Any
+    stages: list[Stage]
+    version: int | None
+    memory: int | None
+    given: int | None
+
+    def __init__(
+        self, network: Network, index: int, n: int, rows: Sequence[slice], training: bool, apart: bool
+    ) -> None:
+        self.network, self.index, self.n, self.rows = network, index, n, rows
+        self.sizes, self.version = [part.stop - part.start for part in rows], None
+        self.training, self.apart, self.block = training, apart, 0
+        self.params, self.grads = network.stored, network.stored_grads[index]
+        self.dtype, self.num_workers = network.dtype, network.num_workers if n >= network.num_workers else 1
+        self.buffers = Buffers(self.dtype)
+        self.build()
+        self.buffers.settle()
+        self.build()
+
+    def build(self) -> None:
+        self.count, self.stages, self.memory = 0, [], None
+        build = self.network.train_stages if self.training else self.network.infer_stages
+        self.s = build(self)
+
+    def release(self) -> None:
+        """Give the memory back at once: stages and worker refer to each other."""
+        self.s, self.stages, self.buffers = None, [], Buffers(self.dtype)
+
+    def arrays(self, shape: Sizes) -> list[Array]:
+        """An array for each block, shape(n) for its n samples, that keeps what is in it until the block ends."""
+        self.count += 1
+        return self.by_block([(i if self.apart else 0, self.count) for i in range(len(self.sizes))], shape)
+
+    def into(self, memory: int) -> Worker:
+        """This worker; what the next stage hands on goes into the memory of that number, which others use before and
+        after it."""
+        self.memory = memory
+        return self
+
+    def outputs(self, shape: Sizes) -> list[Array]:
+        """As `arrays`, for what a stage's forward gives: kept in training, handed on at inference."""
+        return self.arrays(shape) if self.training else self.gradients(shape)
+
+    def gradients(self, shape: Sizes) -> list[Array]:
+        """As `arrays`, for what a stage's backward gives, which is handed on."""
+        memory, self.given = self.given, None
+        if memory is None:
+            return self.arrays(shape)
+        return self.by_block([(memory, "handed on", i if self.apart else 0) for i in range(len(self.sizes))], shape)
+
+    def zeros(self, shape: Sizes) -> list[Array]:
+        """As `arrays`; they start as zeros, and what is not written stays so."""
+        self.count += 1
+        return self.cleared(
+            self.by_block([(i if self.apart else -n, self.count) for i, n in enumerate(self.sizes)], shape)
+        )
+
+    def frame(self, shape: Sizes, inside: Hashable) -> list[Array]:
+        """Scratch that starts as zeros, for stages that write to the same part of it: (first row, first column, rows,
+        columns)."""
+        keys = [("frame", inside, shape(n)) for n in self.sizes]
+        return self.cleared(self.by_block(keys, shape))
+
+    def cleared(self, arrays: list[Array]) -> list[Array]:
+        for array in arrays:
+            array[...] = 0
+        return arrays
+
+    def of_blocks(self) -> list[Any]:
+        """A place for each block, for what its forward pass keeps as it is."""
+        return [None] * len(self.sizes)
+
+    def scratch(self, key: Hashable, shape: Sizes) -> list[Array]:
+        """As `arrays`, but whoever asks for the same key gets the same memory."""
+        return self.by_block([key] * len(self.sizes), shape)
+
+    def bits(self, shape: Sizes) -> list[Array]:
+        """As `arrays`, of booleans."""
+        arrays = self.arrays(lambda n: (-(-int(np.prod(shape(n))) // self.dtype.itemsize),))
+        sizes = [(int(np.prod(shape(n))), shape(n)) for n in self.sizes]
+        return [a.view(np.bool_)[:size].reshape(s) for a, (size, s) in zip(arrays, sizes, strict=True)]
+
+    def masks(self, shape: Shape) -> list[Array]:
+        """As `scratch`, of booleans, flat."""
+        size = int(np.prod(shape))
+        return [mask.view(np.bool_) for mask in self.scratch("mask", lambda n: (-(-n * size // self.dtype.itemsize),))]
+
+    def by_block(self, keys: Sequence[Hashable], shape: Sizes) -> list[Array]:
+        made = {}
+        for key, n in zip(keys, self.sizes, strict=True):
+            if (key, n) not in made:
+                made[key, n] = self.buffers.array(key, shape(n))
+        return [made[key, n] for key, n in zip(keys, self.sizes, strict=True)]
+
+    def shared(self, key: Hashable, shape: Shape, dtype: Type | None = None) -> Array:
+        """An array that all workers see, of the network's dtype if there is none."""
+        return self.network.shared((key, shape), shape, dtype)
+
+    def constants(self, make: Callable[..., Any], *arguments: Hashable) -> Any:
+        """What make(*arguments, dtype) gives, made once for all workers."""
+        known = self.network.known_constants
+        if (make, arguments) not in known:
+            known[make, arguments] = make(*arguments, self.dtype)
+        return known[make, arguments]
+
+    def add_named_gradient(self, name: str, grad: Array) -> None:
+        """The gradient of a param in PyTorch's shape, by one block."""
+        target = self.network.named_grads[self.index][name]
+        if self.block == 0:
+            target[...] = grad
+        else:
+            target += grad
+
+    def part(self, size: int) -> tuple[int, int]:
+        """Begin and end of this worker's part of `size` things."""
+        return self.index * size // self.num_workers, (self.index + 1) * size // self.num_workers
+
+    def run(self, steps: Sequence[Generator[None, None, None]]) -> None:
+        """Steps, one for each block, are generators that yield where they wait for all other blocks and workers."""
+        if not self.apart:
+            for self.block, step in enumerate(steps):
+                for _ in step:
+                    self.network.wait(self.n)
+            return
+        running = True
+        while running:
+            for self.block, step in enumerate(steps):
+                running = next(step, "ended") != "ended"
+            if running:
+                self.network.wait(self.n)
 
 
 class Stage:
@@ -19,15 +197,15 @@ class Stage:
 
     can: ClassVar[Can]
 
-    def start(self, w):
+    def start(self, w: Worker) -> None:
         self.w = w
         w.given, w.memory = w.memory, None  # what `into` says is for this stage alone
         w.stages.append(self)
 
-    def refresh(self):
+    def refresh(self) -> None:
         """Nothing is derived from the params."""
 
-    def add_gradient(self, name, value):
+    def add_gradient(self, name: str, value: Array) -> None:
         """The gradient of a param by one block is added to that of the blocks before."""
         if self.w.block == 0:
             self.w.grads[name][...] = value

@@ -1,10 +1,16 @@
 """A layer by its textbook kernels, where there is no faster way."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
+from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.stages.can import Can
 from netdsl.stages.layout import from_textbook, to_textbook
-from netdsl.stages.stage import Stage
+from netdsl.stages.stage import Stage, Worker
 
 
 class Textbook(Stage):
@@ -15,17 +21,23 @@ class Textbook(Stage):
 
     can = Can(is_named=True)
 
-    def __init__(self, w, name, call, backward):
+    def __init__(
+        self,
+        w: Worker,
+        name: str,
+        call: Callable[..., tuple[Array, Saved]],
+        backward: Callable[[Array, Saved], tuple[Any, Grads]],
+    ) -> None:
         self.start(w)
         self.name, self.call, self.kernel = name, call, backward
-        self.saved = [None] * len(w.sizes)
+        self.saved = w.of_blocks()
 
-    def forward(self, *xs):
+    def forward(self, *xs: Array) -> Array:
         y, saved = self.call(*(to_textbook(x) for x in xs))
         self.saved[self.w.block] = saved if self.w.training else None
         return from_textbook(y)
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> Array | tuple[Array, ...]:
         dx, grads = self.kernel(to_textbook(dy), self.saved[self.w.block])
         for name, grad in grads.items():
             full = f"{self.name}.{name}" if name else self.name

@@ -1,9 +1,15 @@
 """Transposed convolution as a stage. Weights are stored as (Kh, Kw, F, C)."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+
 import numpy as np
 
+from netdsl.kernels.arrays import Array, Shape, Spatial
 from netdsl.stages.can import Can
 from netdsl.stages.conv_stage import ConvStage
+from netdsl.stages.stage import Worker
 
 
 class TransposedConv(ConvStage):
@@ -24,18 +30,18 @@ class TransposedConv(ConvStage):
 
     def __init__(
         self,
-        w,
-        name,
-        shape,
-        filters,
-        kernel_size,
-        stride=(1, 1),
-        padding=(0, 0),
-        output_padding=(0, 0),
-        dilation=(1, 1),
-        adds_bias=True,
-        dx=True,
-    ):
+        w: Worker,
+        name: str,
+        shape: Shape,
+        filters: int,
+        kernel_size: Spatial,
+        stride: Spatial = (1, 1),
+        padding: Spatial = (0, 0),
+        output_padding: Spatial = (0, 0),
+        dilation: Spatial = (1, 1),
+        adds_bias: bool = True,
+        dx: bool = True,
+    ) -> None:
         sides = tuple((p, p) for p in padding)
         self.prepare(w, name, shape, filters, kernel_size, stride, sides, dilation, adds_bias, dx, None)
         c, height, width = shape
@@ -50,15 +56,15 @@ class TransposedConv(ConvStage):
         self.bands = [max(1, band_bytes * c // (width * n * self.weight.nbytes)) for n in w.sizes]
         rows = dict(zip(w.sizes, self.bands, strict=True))
         self.windows = w.scratch("patches", lambda n: (min(rows[n], height) * width * n * len(self.weight),))
-        self.x = [None] * len(w.sizes)
+        self.x = w.of_blocks()
         self.y = w.outputs(lambda n: (*self.whole, n, filters))
         if w.training:
             self.grad = w.grads[name + ".weight"].reshape(-1, c)
             self.grad_part = w.scratch("dweight", lambda n: self.weight.shape)[0]
-            self.dy = w.frame(lambda n: (*self.whole, n, filters), (*padding, *self.out_size)) if any(padding) else None
-            self.dx = w.gradients(lambda n: (height, width, n, c)) if dx else None
+            self.dy = w.frame(lambda n: (*self.whole, n, filters), (*padding, *self.out_size)) if any(padding) else []
+            self.dx = w.gradients(lambda n: (height, width, n, c)) if dx else []
 
-    def bands_of(self, y):
+    def bands_of(self, y: Array) -> Iterator[tuple[slice, Array, Array]]:
         """Rows of x some at a time, and the windows of y (H, W, n, F) that they see: (rows, W, n, Kh, Kw, F)."""
         (_, height, width), (sh, sw), (dh, dw) = self.shape, self.stride, self.dilation
         row, column, sample, number = y.strides
@@ -71,7 +77,7 @@ class TransposedConv(ConvStage):
             windows = self.windows[self.w.block][: places.size].reshape(places.shape)
             yield slice(begin, begin + step), places, windows
 
-    def forward(self, x):
+    def forward(self, x: Array) -> Array:
         """x (H, W, n, C) -> y (Ho, Wo, n, F)."""
         b = self.w.block
         self.x[b], y = x, self.y[b]
@@ -86,16 +92,16 @@ class TransposedConv(ConvStage):
                 places[(..., *tap, slice(None))] += windows[(..., *tap, slice(None))]
         return self.with_bias(self.inner(y))
 
-    def inner(self, y):
+    def inner(self, y: Array) -> Array:
         """What is left of the whole output without the padding."""
         (top, _), (left, _) = self.padding
         return y[top : top + self.out_size[0], left : left + self.out_size[1]]
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> Array | None:
         """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it: a convolution of dy."""
         b = self.w.block
         self.bias_gradient(dy)
-        if self.dy is not None:
+        if self.dy:
             self.inner(self.dy[b])[...] = dy
             dy = self.dy[b]
         if b == 0:

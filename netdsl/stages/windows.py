@@ -8,37 +8,43 @@ along H, with the channels outermost, 3.4 and two transpositions; Winograd's tra
 times for 7x7 on 14x14.
 """
 
+from __future__ import annotations
+
 import math
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
+from netdsl.kernels.arrays import Array, Shape, Sides, Spatial
 
-def reach(count, taps, stride, step, first, size):
+
+def reach(count: int, taps: int, stride: int, step: int, first: int, size: int) -> list[tuple[slice, slice, int]]:
     """Along one axis output q reads number q * stride + t * step + first of `size`, zero outside, for every tap t.
 
     -> [(outputs, taps, the number that the first output reads at the first tap)], slices: outputs next to each other
     that find the same taps inside.
     """
-    found = []
+    runs: list[tuple[slice, slice, int]] = []
     for q in range(count):
         inside = [t for t in range(taps) if 0 <= q * stride + t * step + first < size]
         begin, end = (inside[0], inside[-1] + 1) if inside else (0, 0)
-        if found and found[-1][1] == slice(begin, end):
-            found[-1][0] = slice(found[-1][0].start, q + 1)
+        if runs and runs[-1][1] == slice(begin, end):
+            runs[-1] = (slice(runs[-1][0].start, q + 1), *runs[-1][1:])
         else:
-            found.append([slice(q, q + 1), slice(begin, end), q * stride + begin * step + first])
-    return found
+            runs.append((slice(q, q + 1), slice(begin, end), q * stride + begin * step + first))
+    return runs
 
 
-def meetings(count, taps, stride, step, first, size):
+def meetings(count: int, taps: int, stride: int, step: int, first: int, size: int) -> list[tuple[int, slice, slice]]:
     """As `reach`, seen from the taps: [(tap, outputs that find a number there, those numbers)], slices."""
-    found = []
+    met = []
     for t in range(taps):
         begin = t * step + first
         low, high = max(0, -(begin // stride)), min(count, (size - 1 - begin) // stride + 1)
         if low < high:
-            found.append((t, slice(low, high), slice(low * stride + begin, (high - 1) * stride + begin + 1, stride)))
-    return found
+            met.append((t, slice(low, high), slice(low * stride + begin, (high - 1) * stride + begin + 1, stride)))
+    return met
 
 
 class Windows:
@@ -50,15 +56,25 @@ class Windows:
 
     longest = 2048  # numbers of a row that are worth being made longer
 
-    def __init__(self, count, taps, stride, step, first, size, out, kernel):
+    def __init__(
+        self,
+        count: Sequence[int],
+        taps: Sequence[int],
+        stride: Sequence[int],
+        step: Sequence[int],
+        first: Sequence[int],
+        size: Sequence[int],
+        out: tuple[slice, slice],
+        kernel: tuple[slice, slice],
+    ) -> None:
         self.stride, self.step, self.out, self.kernel = stride, step, out, kernel
         axes = list(zip(count, taps, stride, step, first, size, strict=True))
         rows, columns = (reach(*axis) for axis in axes)
         self.parts = [(row, column) for row in rows for column in columns]
-        rows, columns = (meetings(*axis) for axis in axes)
-        self.meetings = [(row, column) for row in rows for column in columns]
+        meet = [meetings(*axis) for axis in axes]
+        self.meetings = [(row, column) for row in meet[0] for column in meet[1]]
 
-    def combine(self, x, weights, y):
+    def combine(self, x: Array, weights: Array, y: Array) -> None:
         """Into y (Ho, Wo, L) the sums of what the taps find in x (H, W, L), times weights (Kh, Kw, L or more)."""
         weights, y = weights[self.kernel], y[self.out]
         (row, column, number), (sh, sw), (dh, dw) = x.strides, self.stride, self.step
@@ -73,7 +89,7 @@ class Windows:
             view = np.lib.stride_tricks.as_strided(start, shape, strides)
             np.einsum("hwuvc,uvc->hwc", view, taps[:, :, : shape[4]], out=target)
 
-    def products(self, x, y, row):
+    def products(self, x: Array, y: Array, row: Array) -> Iterator[tuple[int, int, Array]]:
         """For each tap (u, v) the sums of x times y over where they meet, in `row` (P*L): u, v, row. One tap at a time,
         since its sums then stay in the cache."""
         for (u, rows, x_rows), (v, columns, x_columns) in self.meetings:
@@ -83,7 +99,7 @@ class Windows:
             np.einsum("hwc,hwc->c", side_by_side(left, pixels), side_by_side(right, pixels), out=sums)
             yield u, v, sums
 
-    def pixels(self, x, y):
+    def pixels(self, x: Array, y: Array) -> int:
         """How many pixels of a row count as one."""
         length, width = x.shape[2], y.shape[1]
         if any(a.strides[1] != length * a.itemsize for a in (x, y)) or self.stride[1] > 1:
@@ -91,20 +107,24 @@ class Windows:
         return max(p for p in range(1, width + 1) if width % p == 0 and (p == 1 or p * length <= self.longest))
 
 
-def side_by_side(x, pixels):
+def side_by_side(x: Array, pixels: int) -> Array:
     """A view (H, W/pixels, pixels*L) of x (H, W, L)."""
     row, column, number = x.strides
     shape = (x.shape[0], x.shape[1] // pixels, x.shape[2] * pixels)
     return np.lib.stride_tricks.as_strided(x, shape, (row, column * pixels, number))
 
 
-def windows_forward(size, out_size, kernel_size, stride, padding, dilation):
+def windows_forward(
+    size: Shape, out_size: Shape, kernel_size: Spatial, stride: Spatial, padding: Sides, dilation: Spatial
+) -> Windows:
     """The Windows of a convolution: output j reads x number j * s + u * d - p at tap u."""
     before, every = [-side for side, _ in padding], (slice(None), slice(None))
     return Windows(out_size, kernel_size, stride, dilation, before, size, every, every)
 
 
-def windows_backward(size, out_size, kernel_size, stride, padding, dilation):
+def windows_backward(
+    size: Shape, out_size: Shape, kernel_size: Spatial, stride: Spatial, padding: Sides, dilation: Spatial
+) -> list[Windows]:
     """The Windows of dx over dy, one for each place within a stride: x number i = s * q + a meets output
     (i + p - u * d) / s at tap u, if that is a whole number."""
     axes = []
@@ -116,9 +136,10 @@ def windows_backward(size, out_size, kernel_size, stride, padding, dilation):
             count, out = -(-(length - a) // s), slice(a, None, s)
             axis.append((count, len(range(k)[kernel]), 1, -step * d // s, first, out, kernel))
         axes.append(axis)
-    found = []
-    for rows in axes[0]:
-        for columns in axes[1]:
-            count, taps, stride, step, first, out, kernel = zip(rows, columns, strict=True)
-            found.append(Windows(count, taps, stride, step, first, out_size, out, kernel))
-    return found
+    return [windows_of(list(zip(rows, columns, strict=True)), out_size) for rows in axes[0] for columns in axes[1]]
+
+
+def windows_of(pairs: list[Any], size: Shape) -> Windows:
+    """The Windows whose settings, but the size of what they read, are these, for H and W each."""
+    count, taps, stride, step, first, out, kernel = pairs
+    return Windows(count, taps, stride, step, first, size, out, kernel)

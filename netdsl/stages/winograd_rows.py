@@ -11,14 +11,23 @@ A stride s along H is a sum of s convolutions, of every s-th row with every s-th
 and stride 2. Along W the columns are sorted by their number modulo the stride, so that a tap still is a slice.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
 import numpy as np
 
+from netdsl.kernels.arrays import Array, Shape, Sides, Spatial, Type
 from netdsl.stages.bilinear import product, toom_cook
 from netdsl.stages.can import Can
 from netdsl.stages.conv_stage import ConvStage
+from netdsl.stages.stage import Worker
+
+Strip = tuple[int, int, int, Sequence[tuple[int, slice, slice] | None]]
+"""Of `strips_along`: where a strip begins and ends, before which column its sources end, and its taps."""
 
 
-def strided_toom_cook(tile, taps, stride, dtype):
+def strided_toom_cook(tile: int, taps: int, stride: int, dtype: Type) -> tuple[Array, Array, Array]:
     """F(tile, taps) with a stride, a convolution of one axis -> data (points, inputs), weight (points, taps), output
     (tile, points), of (tile - 1) * stride + taps inputs."""
     inputs = (tile - 1) * stride + taps
@@ -34,7 +43,9 @@ def strided_toom_cook(tile, taps, stride, dtype):
     return data, weight, np.concatenate([output for _, _, output in parts], axis=1)
 
 
-def tiles_along(tile, stride, size, out_size, before, data, output):
+def tiles_along(
+    tile: int, stride: int, size: int, out_size: int, before: int, data: Array, output: Array
+) -> list[tuple[slice, slice, Array, Array]]:
     """The tiles of one axis: (rows, inputs, data, output), which outputs and which inputs each has, as slices, and its
     part of the matrices data (points, inputs) and output (rows, points)."""
     found = []
@@ -49,31 +60,31 @@ def tiles_along(tile, stride, size, out_size, before, data, output):
     return found
 
 
-def strips_along(out_size, taps, longest):
+def strips_along(out_size: int, taps: Mapping[int, tuple[int, int, int]], longest: int) -> list[Strip]:
     """target[j] = sum over the taps k of source[j + shift] in strips of the targets -> (begin, end, reach, taps).
 
     taps: {k: (first, size, shift)}, where the tap sees the sources first..first+size-1 as 0..size-1. A strip needs the
     sources before `reach`. Its taps are (k, the columns of the source, those of the strip) as slices; the first covers
     the strip, or it is None and the strip starts as zeros.
     """
-    strips = []
+    strips: list[Strip] = []
     count = -(-out_size // max(1, longest))
     for i in range(count):
         begin, end = i * out_size // count, (i + 1) * out_size // count
-        found = []
+        seen = []
         for k, (first, size, shift) in taps.items():
             low, high = max(begin, -shift), min(end, size - shift)
             if low < high:
                 source = slice(first + low + shift, first + high + shift)
-                found.append((k, source, slice(low - begin, high - begin)))
-        found.sort(key=lambda tap: tap[2].start - tap[2].stop)
-        if not found or found[0][2] != slice(0, end - begin):
-            found.insert(0, None)
-        strips.append((begin, end, max((tap[1].stop for tap in found if tap), default=0), found))
+                seen.append((k, source, slice(low - begin, high - begin)))
+        seen.sort(key=lambda tap: tap[2].start - tap[2].stop)
+        is_covered = bool(seen) and seen[0][2] == slice(0, end - begin)
+        reach = max((tap[1].stop for tap in seen), default=0)
+        strips.append((begin, end, reach, seen if is_covered else [None, *seen]))
     return strips
 
 
-def along_h(matrix, x, out):
+def along_h(matrix: Array, x: Array, out: Array) -> None:
     """matrix (m, k) @ x (k, columns, Q) -> out (m, columns, Q); Q numbers lie together, columns may lie apart."""
     if matrix.size == 0:
         out[...] = 0
@@ -109,19 +120,19 @@ class WinogradRows(ConvStage):
 
     def __init__(
         self,
-        w,
-        name,
-        shape,
-        filters,
-        kernel_size,
-        stride,
-        padding,
-        tile,
-        adds_bias=True,
-        dx=True,
-        norm=None,
-        relu=False,
-    ):
+        w: Worker,
+        name: str,
+        shape: Shape,
+        filters: int,
+        kernel_size: Spatial,
+        stride: Spatial,
+        padding: Sides,
+        tile: int,
+        adds_bias: bool = True,
+        dx: bool = True,
+        norm: tuple[str, float] | None = None,
+        relu: bool = False,
+    ) -> None:
         self.prepare(w, name, shape, filters, kernel_size, stride, padding, (1, 1), adds_bias, dx, norm, relu)
         (c, height, width), f, (taps, columns), step = shape, filters, kernel_size, stride[1]
         (top, _), (left, _), out_width = *padding, self.out_size[1]
@@ -142,7 +153,7 @@ class WinogradRows(ConvStage):
         self.strips = [strips_along(out_width, ahead, most) for most in longest]
         self.y = w.outputs(lambda n: (*self.out_size, n, f))
 
-        def at_points(numbers, more=0):
+        def at_points(numbers: int, more: int = 0) -> Shape:
             return (points + more, numbers + 32)  # rows that are not a multiple of 4096 bytes apart
 
         most = max(width, out_width) * max(c, f)
@@ -150,7 +161,7 @@ class WinogradRows(ConvStage):
         self.v = w.scratch("v", lambda n: at_points(width * n * c))
         if not w.training:
             return
-        self.x = [None] * len(w.sizes)
+        self.x = w.of_blocks()
         self.z = w.scratch("z", lambda n: at_points(out_width * n * f))
         self.dx = w.gradients(lambda n: (height, width, n, c))
         self.shared_rows = w.scratch("shared rows", lambda n: (taps * width * n * c,))
@@ -163,7 +174,7 @@ class WinogradRows(ConvStage):
         self.grad = w.grads[name + ".weight"].reshape(taps, columns, c * f)
         self.grad_part = w.scratch("dweight", lambda n: (taps, c * f))[0]
 
-    def refresh(self):
+    def refresh(self) -> None:
         """Transform this worker's part of the weights."""
         self.fold()
         begin, end = self.w.part(self.u.shape[1])
@@ -172,12 +183,12 @@ class WinogradRows(ConvStage):
             weight = weight * np.resize(self.scale, self.u.shape[1])[begin:end]
         product(self.tw, weight, self.u[:, begin:end])
 
-    def to_points(self, data, rows, v):
+    def to_points(self, data: Array, rows: Array, v: Array) -> None:
         """rows (R, W, n*C) to the points, v (points, W sorted, n*C)."""
         for columns, place in self.sorted:
             along_h(data, rows[:, columns], v[:, place])
 
-    def forward(self, x, plus=None):
+    def forward(self, x: Array, plus: Array | None = None) -> Array:
         """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
         b = self.w.block
         u = self.u.reshape(self.points, -1, self.channels, self.filters)
@@ -189,16 +200,18 @@ class WinogradRows(ConvStage):
         if self.w.training:
             self.x[b] = rows
         for band, inputs, data, output in self.tiles:
-            given = rows[inputs]
-            if len(self.sorted) > 1:
-                self.to_points(data, given, v)
-                given = None
+            is_sorted = len(self.sorted) > 1
+            if is_sorted:
+                self.to_points(data, rows[inputs], v)
+            given = None if is_sorted else rows[inputs]
             for begin, end, sums in self.over_taps(data, given, v, u, self.strips[b]):
                 along_h(output, sums[: output.shape[1]], out[band, begin:end])
             self.with_bias(y[band], plus if plus is None else plus[band], has_bias=True)
         return y
 
-    def over_taps(self, matrix, rows, at_points, factors, strips):
+    def over_taps(
+        self, matrix: Array, rows: Array | None, at_points: Array, factors: Array, strips: Sequence[Strip]
+    ) -> Iterator[tuple[int, int, Array]]:
         """rows (R, columns, n*K) -> at_points (points, columns, n*K), by the matrix, where there are rows; from there
         the sums over the taps, strip by strip: (begin, end, (points + 1, columns, n*L)), whose last row is not touched.
         factors: (points, taps, K, L)."""
@@ -224,7 +237,7 @@ class WinogradRows(ConvStage):
                     sums[:, place] += out  # flat rows: NumPy adds them three times as fast as those of columns
             yield begin, end, whole.reshape(points + 1, end - begin, -1)
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> Array | None:
         """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
         b = self.w.block
         self.bias_gradient(dy)
@@ -234,21 +247,23 @@ class WinogradRows(ConvStage):
         v = self.v[b][:, : x[0].size].reshape(self.points, *x.shape[1:])
         covered = 0
         for i, (band, inputs, data, output) in enumerate(self.tiles):
-            given, output_t = rows[band], output[:, : self.points].T
-            if not self.has_dx or len(self.sorted) > 1:
-                along_h(output_t, given, z)
-                given = None
+            output_t = output[:, : self.points].T
+            is_done = not self.has_dx or len(self.sorted) > 1
+            if is_done:
+                along_h(output_t, rows[band], z)
             if self.has_dx:
-                self.add_dx(dx, covered, inputs, data.T, output_t, given, z)
+                self.add_dx(dx, covered, inputs, data.T, output_t, None if is_done else rows[band], z)
                 covered = max(covered, inputs.stop)
             self.to_points(data, x[inputs], v)
-            self.add_weight_gradient(v, z, is_first=b == i == 0)
+            self.add_tiles_gradient(v, z, is_first=b == i == 0)
         if not self.has_dx:
             return None
         dx[covered:] = 0
         return self.dx[b]
 
-    def add_dx(self, dx, covered, inputs, data_t, output_t, given, z):
+    def add_dx(
+        self, dx: Array, covered: int, inputs: slice, data_t: Array, output_t: Array, given: Array | None, z: Array
+    ) -> None:
         """What a row of tiles sends back: its first rows are added to those that have something (covered) already."""
         b = self.w.block
         back = self.u.reshape(self.points, -1, self.channels, self.filters).swapaxes(2, 3)
@@ -264,8 +279,8 @@ class WinogradRows(ConvStage):
                     along_h(data_t[:overlap], sums, added)
                     target[:overlap] += added
 
-    def add_weight_gradient(self, v, z, is_first):
-        """That of one row of tiles: for each tap a product of what met there, and back from the points."""
+    def add_tiles_gradient(self, v: Array, z: Array, is_first: bool) -> None:
+        """One row of tiles: for each tap a product of what met there, and back from the points to the weights."""
         points = self.points
         if is_first:
             self.grad[...] = 0

@@ -12,7 +12,7 @@ from worst_order import worst
 from netdsl.ground.diagnostics import SpecError
 from netdsl.layers import layer_of, layer_table
 from netdsl.pipeline import compile_text
-from netdsl.stages.worker import Buffers
+from netdsl.stages.buffers import Buffers
 
 
 def errors(found, right):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from netdsl.stages.layout import from_textbook, to_textbook
-from netdsl.stages.worker import Worker
+from netdsl.stages.stage import Worker
 from netdsl.stages.workers import Team, auto_kind, available_cores, can_fork
 from netdsl.targets.numpy.network import Network
 

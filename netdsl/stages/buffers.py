@@ -1,0 +1,44 @@
+"""The memory of one worker, in one piece."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+import numpy as np
+
+from netdsl.kernels.arrays import Array, Shape, Type
+
+
+class Buffers:
+    """Arrays that live as long as a worker, in one piece of memory (NumPy asks for huge pages for large pieces only).
+
+    Arrays of the same key share their memory. Sizes are learned by building everything twice.
+    """
+
+    sizes: dict[Hashable, int]
+    places: dict[Hashable, int]
+    memory: Array | None
+
+    def __init__(self, dtype: Type) -> None:
+        self.dtype, self.sizes, self.places, self.memory = np.dtype(dtype), {}, {}, None
+
+    def array(self, key: Hashable, shape: Shape) -> Array:
+        """An array of that shape; what is in it at first is undefined."""
+        size = 1
+        for n in shape:
+            size *= n
+        if self.memory is None:
+            self.sizes[key] = max(self.sizes.get(key, 0), size)
+            return np.empty(shape, self.dtype)
+        start = self.places[key]
+        return self.memory[start : start + size].reshape(shape)
+
+    def settle(self) -> None:
+        """Take the memory for all that was asked for; from now on arrays are parts of it."""
+        end = 0
+        for key, size in self.sizes.items():
+            self.places[key] = end
+            # 64 bytes apart, and not at multiples of 4096, which would share a cache set
+            end += -(-size // 16) * 16 + 48
+        memory = np.empty(end + 16, self.dtype)
+        self.memory = memory[-memory.ctypes.data % 64 // self.dtype.itemsize :]
