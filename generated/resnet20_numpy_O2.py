@@ -1482,8 +1482,8 @@ def blas_controls():
 
     Windows knows a function only by the file that defines it, so the libraries that come with numpy are asked as well.
     """
-    names = [f"{front}openblas_%s_num_threads{end}" for front in ("scipy_", "") for end in ("64_", "")]
-    names = [(name % "get", name % "set") for name in [*names, "bli_thread_%s_num_threads"]]
+    forms = [f"{front}openblas_%s_num_threads{end}" for front in ("scipy_", "") for end in ("64_", "")]
+    names = [(form % "get", form % "set") for form in [*forms, "bli_thread_%s_num_threads"]]
     for path in blas_libraries():
         try:
             library = ctypes.CDLL(path)
@@ -1499,10 +1499,10 @@ def blas_controls():
 
 def blas_threads(count):
     """Set how many threads the BLAS of numpy uses; returns how many it did, None where it cannot be asked (0.5 us)."""
-    try:
-        get, put = blas_threads.controls
-    except AttributeError:
-        get, put = blas_threads.controls = blas_controls()
+    known = vars(blas_threads)
+    if "controls" not in known:
+        known["controls"] = blas_controls()
+    get, put = known["controls"]
     if put is None:
         return None
     previous = get()
@@ -1557,7 +1557,8 @@ class Team:
     """
 
     def __init__(self, count, kind):
-        self.count, self.kind, self.pid, self.work = count, kind, os.getpid(), None
+        self.count, self.kind, self.pid = count, kind, os.getpid()
+        self.work = None  # what `start` is given
         words = memoryview(mmap.mmap(-1, 64 * (count + 1))).cast("q")  # a cache line for all, then one for each worker
         self.posted, self.failed, self.closing = words[0:1], words[1:2], words[2:3]  # last step, last that failed, 0/1
         self.arrived, self.done, self.asleep = words[8::8], words[9::8], words[10::8]  # of each: turn, step, 0/1
@@ -1565,8 +1566,11 @@ class Team:
         self.errors = [b""] * count if kind == "threads" else self.shared(count, "S16384")
         self.fences, self.busy = [held_lock() for _ in range(count)], threading.Lock()
         self.bells = [held_lock() for _ in range(count)] if kind == "threads" else []
-        self.numbers, self.turns, self.next_look, self.why = {}, [0] * count, 0.0, "they were closed"
-        self.threads, self.children, self.pipes = [], {}, {}
+        self.turns, self.next_check, self.why = [0] * count, 0.0, "they were closed"
+        self.numbers = {}  # of threads, by what Python calls them
+        self.threads = []
+        self.children = {}
+        self.pipes = {}
         counters = self.posted, self.failed, self.closing
         helpers = self.bells, self.threads, self.children, self.pipes
         self.end = weakref.finalize(self, end_helpers, self.pid, counters, *helpers)  # at exit, too
@@ -1620,7 +1624,7 @@ class Team:
                 raise RuntimeError("the workers serve the process that started them, not a fork of it")
             else:
                 self._settle()  # a second Ctrl-C may have cut that short
-                self._look(0)
+                self._check(0)
                 self.command[: len(command)] = command
                 self._lead(self.posted[0] + 1)
 
@@ -1728,7 +1732,7 @@ class Team:
         Processes only look for some 10 us, then yield the core between looks: with a core each, a wait ends 1 us after
         what it waits for. Threads do not: holding the GIL while looking slowed the others by a quarter.
         """
-        began = spins = 0
+        began, spins = 0.0, 0
         for i in range(len(counters)):
             while counters[i] < target:
                 if self.failed[0] == step:
@@ -1750,8 +1754,8 @@ class Team:
             yield_core()
         else:
             time.sleep(0.00005 if waited < 1 else 0.001)
-        if time.monotonic() > self.next_look:
-            self._look(me)
+        if time.monotonic() > self.next_check:
+            self._check(me)
 
     def _sleep(self, me):
         """Until there is a call or worker 0 ends; for half a second at most, as a fork of it may hold the pipe open."""
@@ -1763,9 +1767,9 @@ class Team:
             os._exit(0)
         self.asleep[me] = 0
 
-    def _look(self, me):
+    def _check(self, me):
         """A child whose parent has ended ends; worker 0 raises RuntimeError if a child has ended."""
-        self.next_look = time.monotonic() + 0.001
+        self.next_check = time.monotonic() + 0.001
         if me and os.getppid() != self.pid:
             os._exit(0)
         for child, pid in [] if me else list(self.children.items()):
@@ -1798,8 +1802,8 @@ class Team:
         if self.bells:
             raise error
         name, message, lines = error.decode(errors="replace").split("\0")
-        kept = ArithmeticError, AssertionError, FloatingPointError, IndexError, KeyError, MemoryError, OverflowError
-        kept = {kind.__name__: kind for kind in (*kept, TypeError, ValueError, ZeroDivisionError)}
+        plain = ArithmeticError, AssertionError, FloatingPointError, IndexError, KeyError, MemoryError, OverflowError
+        kept = {kind.__name__: kind for kind in (*plain, TypeError, ValueError, ZeroDivisionError)}
         cause = RuntimeError(f"in worker {helper} of {self.count}:\n{lines}")
         if name in kept:
             raise kept[name](message) from cause

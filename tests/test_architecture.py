@@ -44,7 +44,13 @@ FLOORS = (
 
 PUBLIC = {"", "__main__"}  # the package itself, which imports what is asked for, and `python -m netdsl`
 FOLDERS_ALONE = {"training"}  # hold folders, and no module
-WORKERS = {"ctypes", "inspect", "mmap", "os", "select", "signal", "sys", "threading", "time", "traceback", "weakref"}
+MORE = {
+    "kernels.weights": {"os", "zipfile"},
+    "stages.blas": {"ctypes", "inspect", "os", "sys"},
+    "stages.helpers": {"os", "signal", "threading", "time", "traceback", "weakref"},
+    "stages.workers": {"mmap", "os", "select", "signal", "sys", "threading", "time", "weakref"},
+}
+"""What kernels and stages use of the standard library beside what computes."""
 TYPES = {"__future__", "collections", "dataclasses", "typing"}  # for annotations, which are not emitted
 ONLY_IN = {
     "lark": set(),  # it makes the tables of language.syntax.lalr when a golden is updated
@@ -121,7 +127,7 @@ def test_kernels_and_stages_import_only_numpy_and_the_standard_library():
     for name, tree in modules():
         if name.startswith(("kernels.", "stages.")):
             used = {i.split(".")[0] for i in imports(tree) if not i.startswith(("netdsl.kernels", "netdsl.stages"))}
-            more = {"stages.workers": WORKERS, "kernels.weights": {"os", "zipfile"}}.get(name, set())
+            more = MORE.get(name, set())
             assert used <= {"numpy", "math", "json"} | TYPES | more, name
 
 

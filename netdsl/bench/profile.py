@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from netdsl.pipeline import Net
-from netdsl.stages.workers import blas_threads
+from netdsl.stages.blas import blas_threads
 
 STEPS, WARM_UP = 10, 3
 _TIMES = {"forward": 1, "backward": 2}  # the multiply-adds of a pass, in those of a layer

@@ -26,8 +26,8 @@ from netdsl.layers.contract import StageCall
 from netdsl.passes.choose_algorithms import name_of, worth_measuring
 from netdsl.passes.tile_batch import block_size
 from netdsl.pipeline import Net
+from netdsl.stages.blas import blas_threads
 from netdsl.stages.stage import Stages, Worker
-from netdsl.stages.workers import blas_threads
 
 MOST_BYTES = 2**24  # of the file of answers
 RUNS, LONGEST = 5, 0.3  # of a way; seconds after which no further run is made

@@ -1,11 +1,12 @@
 """The workers that share a batch, as threads or as forked processes; the text is copied into emitted modules.
 
-All that these need of the operating system stands here, since they know no netdsl: elsewhere than on Linux there may be
-no fork (Windows), none that is safe (macOS, whose own libraries have threads), no SIGHUP and no affinity.
+All that these need of the operating system stands here, in helpers.py and in blas.py, since they know no netdsl:
+elsewhere than on Linux there may be no fork (Windows), none that is safe (macOS, whose own libraries have threads), no
+SIGHUP and no affinity.
 """
 
-import ctypes
-import inspect
+from __future__ import annotations
+
 import mmap
 import os
 import select
@@ -13,68 +14,31 @@ import signal
 import sys
 import threading
 import time
-import traceback
 import weakref
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 import numpy as np
 
+from netdsl.kernels.arrays import Array, Shape, Type
+from netdsl.stages.blas import blas_threads
+from netdsl.stages.helpers import end_helpers, error_text, exit_of, held_lock, ring, serve_calls
 
-def auto_kind():
+
+def auto_kind() -> str:
     """`processes` where a fork is safe: on Linux, if the only Python thread is the one that asks; else `threads`."""
     alone = threading.active_count() == 1 and threading.current_thread() is threading.main_thread()
     return "processes" if sys.platform == "linux" and can_fork() and alone else "threads"
 
 
-def can_fork():
+def can_fork() -> bool:
     """Whether the system has what `processes` are made with; Windows has not."""
     return hasattr(os, "fork")
 
 
-def available_cores():
+def available_cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def blas_threads(count):
-    """Set how many threads the BLAS of numpy uses; returns how many it did, None where it cannot be asked (0.5 us)."""
-    try:
-        get, put = blas_threads.controls
-    except AttributeError:
-        get, put = blas_threads.controls = blas_controls()
-    if put is None:
-        return None
-    previous = get()
-    put(count)
-    return previous
-
-
-def blas_controls():
-    """-> the functions that get and set the number of threads in the BLAS that numpy's own library links, or Nones.
-
-    Windows knows a function only by the file that defines it, so the libraries that come with numpy are asked as well.
-    """
-    names = [f"{front}openblas_%s_num_threads{end}" for front in ("scipy_", "") for end in ("64_", "")]
-    names = [(name % "get", name % "set") for name in [*names, "bli_thread_%s_num_threads"]]
-    for path in blas_libraries():
-        try:
-            library = ctypes.CDLL(path)
-        except OSError:
-            continue
-        for get, put in [*names, ("MKL_Get_Max_Threads", "MKL_Set_Num_Threads")]:
-            try:
-                return library[get], library[put]
-            except AttributeError:
-                continue
-    return None, None
-
-
-def blas_libraries():
-    """-> the paths of numpy's own library, which links a BLAS, and of those that its wheel brings along."""
-    modules = "numpy._core._multiarray_umath", "numpy.core._multiarray_umath"  # numpy 2, numpy 1
-    own = [inspect.getfile(sys.modules[name]) for name in modules if name in sys.modules]
-    folder = os.path.join(os.path.dirname(os.path.dirname(np.__file__)), "numpy.libs")
-    brought = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-    return [*own, *(os.path.join(folder, name) for name in brought if "openblas" in name)]
 
 
 class Team:
@@ -88,22 +52,26 @@ class Team:
     (`_fence`) is seen before what comes after: both hold on x86 and on ARM.
     """
 
-    def __init__(self, count, kind):
-        self.count, self.kind, self.pid, self.work = count, kind, os.getpid(), None
+    def __init__(self, count: int, kind: str) -> None:
+        self.count, self.kind, self.pid = count, kind, os.getpid()
+        self.work: Any = None  # what `start` is given
         words = memoryview(mmap.mmap(-1, 64 * (count + 1))).cast("q")  # a cache line for all, then one for each worker
         self.posted, self.failed, self.closing = words[0:1], words[1:2], words[2:3]  # last step, last that failed, 0/1
         self.arrived, self.done, self.asleep = words[8::8], words[9::8], words[10::8]  # of each: turn, step, 0/1
         self.command = self.shared(8, np.float64)
-        self.errors = [b""] * count if kind == "threads" else self.shared(count, "S16384")
+        self.errors: Any = [b""] * count if kind == "threads" else self.shared(count, "S16384")
         self.fences, self.busy = [held_lock() for _ in range(count)], threading.Lock()
         self.bells = [held_lock() for _ in range(count)] if kind == "threads" else []
-        self.numbers, self.turns, self.next_look, self.why = {}, [0] * count, 0.0, "they were closed"
-        self.threads, self.children, self.pipes = [], {}, {}
+        self.turns, self.next_check, self.why = [0] * count, 0.0, "they were closed"
+        self.numbers: dict[int, int] = {}  # of threads, by what Python calls them
+        self.threads: list[threading.Thread] = []
+        self.children: dict[int, int] = {}
+        self.pipes: dict[int, tuple[int, int]] = {}
         counters = self.posted, self.failed, self.closing
         helpers = self.bells, self.threads, self.children, self.pipes
         self.end = weakref.finalize(self, end_helpers, self.pid, counters, *helpers)  # at exit, too
 
-    def shared(self, shape, dtype):
+    def shared(self, shape: int | Shape, dtype: Type) -> Array:
         """-> zeros that every worker sees; of processes, at the start of a page. Raises RuntimeError after `start`."""
         if self.kind == "threads" or self.count == 1:
             return np.zeros(shape, dtype)
@@ -112,7 +80,7 @@ class Team:
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
         return np.ndarray(shape, dtype, mmap.mmap(-1, max(size, 1)))
 
-    def start(self, work):
+    def start(self, work: Callable[[int, Array], object]) -> None:
         """Start the helpers. `work(index, command)` does one worker's part; `command` is what `call` is given."""
         assert self.work is None, "a team starts once"
         self.work, threads = work, blas_threads(1)  # a child keeps that; to set it there would start a pool of its own
@@ -134,7 +102,7 @@ class Team:
             if threads is not None:
                 blas_threads(threads)
 
-    def call(self, command=()):
+    def call(self, command: Sequence[float] = ()) -> None:
         """Every worker does its work on `command`, up to 8 numbers; raises what one of them raised.
 
         A helper that has died is a RuntimeError and ends the team. After anything else, Ctrl-C too, all others are let
@@ -152,11 +120,11 @@ class Team:
                 raise RuntimeError("the workers serve the process that started them, not a fork of it")
             else:
                 self._settle()  # a second Ctrl-C may have cut that short
-                self._look(0)
+                self._check(0)
                 self.command[: len(command)] = command
                 self._lead(self.posted[0] + 1)
 
-    def sync(self):
+    def sync(self) -> None:
         """Wait until every worker has come to as many of these in this call as this one."""
         if self.count == 1:
             return
@@ -168,11 +136,11 @@ class Team:
             self._wake(me)
         self._wait(me, self.arrived, turn, turn >> 32)
 
-    def close(self):
+    def close(self) -> None:
         """End the helpers; done also when the team is collected and when the interpreter exits."""
         self.end()
 
-    def _lead(self, step):
+    def _lead(self, step: int) -> None:
         """Worker 0's part of a call."""
         threads = None
         if self.failed[0] == step - 1:
@@ -197,7 +165,7 @@ class Team:
         if self.failed[0] == step:
             self._raise_error()
 
-    def _serve(self, me):
+    def _serve(self, me: int) -> None:
         """A helper's part of a call."""
         step = self.done[me] + 1
         self._fence(me)
@@ -214,7 +182,7 @@ class Team:
         if self.bells:
             ring(self.bells[0])
 
-    def _fork(self, me):
+    def _fork(self, me: int) -> None:
         """Start child `me`, which never comes back from here; signals wait until it has set what they do to it."""
         asking = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
         before = signal.pthread_sigmask(signal.SIG_BLOCK, asking)
@@ -239,12 +207,12 @@ class Team:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
-    def _fence(self, me):
+    def _fence(self, me: int) -> None:
         """Loads and stores before this are seen before those after it (0.2 us); Ctrl-C may cut it in two."""
         ring(self.fences[me])
         self.fences[me].acquire(blocking=False)
 
-    def _wake(self, me):
+    def _wake(self, me: int) -> None:
         """Have every other worker that blocks look at the counters."""
         self._fence(me)
         for other, bell in enumerate(self.bells):
@@ -254,13 +222,13 @@ class Team:
             if me == 0 and self.asleep[other]:
                 os.write(writing, b"!")
 
-    def _wait(self, me, counters, target, step):
+    def _wait(self, me: int, counters: memoryview, target: int, step: int) -> None:
         """Until all `counters` are at `target` or beyond; raises BrokenBarrierError once `step` has failed.
 
         Processes only look for some 10 us, then yield the core between looks: with a core each, a wait ends 1 us after
         what it waits for. Threads do not: holding the GIL while looking slowed the others by a quarter.
         """
-        began = spins = 0
+        began, spins = 0.0, 0
         for i in range(len(counters)):
             while counters[i] < target:
                 if self.failed[0] == step:
@@ -274,7 +242,7 @@ class Team:
                     self._pause(me, time.monotonic() - began, counters is self.posted)
         self._fence(me)
 
-    def _pause(self, me, waited, idle):
+    def _pause(self, me: int, waited: float, idle: bool) -> None:
         """Yield the core; in a step naps follow, so that on a busy machine the others come to it: 28 ms became 20."""
         if idle and waited > 0.005:
             self._sleep(me)
@@ -282,10 +250,10 @@ class Team:
             yield_core()
         else:
             time.sleep(0.00005 if waited < 1 else 0.001)
-        if time.monotonic() > self.next_look:
-            self._look(me)
+        if time.monotonic() > self.next_check:
+            self._check(me)
 
-    def _sleep(self, me):
+    def _sleep(self, me: int) -> None:
         """Until there is a call or worker 0 ends; for half a second at most, as a fork of it may hold the pipe open."""
         reading = select.poll()
         reading.register(self.pipes[me][0], select.POLLIN)
@@ -295,9 +263,9 @@ class Team:
             os._exit(0)
         self.asleep[me] = 0
 
-    def _look(self, me):
+    def _check(self, me: int) -> None:
         """A child whose parent has ended ends; worker 0 raises RuntimeError if a child has ended."""
-        self.next_look = time.monotonic() + 0.001
+        self.next_check = time.monotonic() + 0.001
         if me and os.getppid() != self.pid:
             os._exit(0)
         for child, pid in [] if me else list(self.children.items()):
@@ -308,13 +276,13 @@ class Team:
                 self.close()
                 raise RuntimeError(f"{self.why}; params and buffers may be half updated, and the other workers ended")
 
-    def _fail(self, me, step):
+    def _fail(self, me: int, step: int) -> None:
         """Let all others out of `sync`."""
         self._fence(me)
         self.failed[0] = step
         self._wake(me)
 
-    def _settle(self):
+    def _settle(self) -> None:
         """Let the helpers out of the last step and wait until they are."""
         step = self.posted[0]
         if not self.closing[0] and any(done < step for done in self.done):
@@ -322,7 +290,7 @@ class Team:
             self._fail(0, step)
             self._wait(0, self.done, step, -1)
 
-    def _raise_error(self):
+    def _raise_error(self) -> NoReturn:
         """Raise what the first helper in trouble met; from a child, as the plain built-in error."""
         helper, error = next(((i, error) for i, error in enumerate(self.errors) if error), (0, None))
         if error is None:
@@ -330,89 +298,17 @@ class Team:
         if self.bells:
             raise error
         name, message, lines = error.decode(errors="replace").split("\0")
-        kept = ArithmeticError, AssertionError, FloatingPointError, IndexError, KeyError, MemoryError, OverflowError
-        kept = {kind.__name__: kind for kind in (*kept, TypeError, ValueError, ZeroDivisionError)}
+        plain = ArithmeticError, AssertionError, FloatingPointError, IndexError, KeyError, MemoryError, OverflowError
+        kept = {kind.__name__: kind for kind in (*plain, TypeError, ValueError, ZeroDivisionError)}
         cause = RuntimeError(f"in worker {helper} of {self.count}:\n{lines}")
         if name in kept:
             raise kept[name](message) from cause
         raise RuntimeError(f"worker {helper} of {self.count}: {name}: {message}") from cause
 
 
-def yield_core():
+def yield_core() -> None:
     """Let another program have the core, if one waits for it."""
     if hasattr(os, "sched_yield"):
         os.sched_yield()
     else:
         time.sleep(0)
-
-
-def held_lock():
-    """-> a lock that is taken."""
-    lock = threading.Lock()
-    lock.acquire()
-    return lock
-
-
-def ring(bell):
-    """Release a lock unless someone else just has."""
-    try:
-        bell.release()
-    except RuntimeError:
-        return
-
-
-def serve_calls(team, me, bell, posted, done, closing):
-    """The life of a helper in a thread. `team`: a weak reference, so that it can be collected between calls."""
-    while True:
-        while posted[0] == done[me]:
-            bell.acquire()
-        now = team()
-        if closing[0] or now is None:
-            return
-        now.numbers[threading.get_ident()] = me
-        now._serve(me)
-        del now
-
-
-def error_text(error):
-    """The error being handled -> its name, message and traceback with zeros between, in at most 16,384 bytes."""
-    name = "MemoryError" if isinstance(error, MemoryError) else type(error).__name__  # numpy has one of its own
-    parts = name, str(error)[:2000], traceback.format_exc()
-    return "\0".join(part.replace("\0", " ") for part in parts).encode(errors="replace")[:16384]
-
-
-def exit_of(pid):
-    """How a child ended, None while it runs."""
-    try:
-        ended, status = os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        return "has ended"
-    if not ended:
-        return None
-    code = os.waitstatus_to_exitcode(status)
-    return f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-
-
-def end_helpers(pid, counters, bells, threads, children, pipes):
-    """End the helpers of process `pid`, those at work when they are done; children are killed after a second."""
-    if pid != os.getpid():
-        return
-    posted, failed, closing = counters
-    closing[0], failed[0] = 1, posted[0]
-    posted[0] += 1
-    for bell in bells:
-        ring(bell)
-    for _, writing in pipes.values():
-        os.write(writing, b"!")
-    deadline = time.monotonic() + 1
-    for thread in threads:
-        if thread is not threading.current_thread():
-            thread.join(max(0, deadline - time.monotonic()))
-    for child in children.values():
-        while not exit_of(child):
-            if time.monotonic() > deadline:
-                os.kill(child, signal.SIGKILL)
-            time.sleep(0.0005)
-    for end in [end for ends in pipes.values() for end in ends]:
-        os.close(end)
-    pipes.clear()

@@ -20,11 +20,11 @@ import pytest
 from netdsl.ground import files, system
 from netdsl.ground.files import read_text, write_atomic
 from netdsl.ground.system import console, disk, machine, processes, signals
-from netdsl.stages import workers
+from netdsl.stages import blas, workers
 from netdsl.training.runs.checkpoint import rename_copy
 
 PACKAGE = Path(files.__file__).resolve().parents[1]
-ROOMS = ("ground/system/", "stages/workers.py")
+ROOMS = ("ground/system/", "stages/blas.py", "stages/helpers.py", "stages/workers.py")
 LIBRARIES = {
     *("ctypes", "fcntl", "grp", "mmap", "msvcrt", "multiprocessing", "platform", "psutil", "pwd", "resource"),
     *("select", "signal", "termios", "tty", "winreg"),
@@ -472,13 +472,13 @@ def test_a_core_is_yielded_and_cores_are_counted_without_a_scheduler(monkeypatch
 
 def test_the_blas_is_asked_by_the_file_that_defines_it(monkeypatch):
     """On Windows numpy's own library shows nothing of what it links; here that is as if it were not there."""
-    own, *brought = workers.blas_libraries()
-    if workers.blas_controls()[0] is None or not brought:
+    own, *brought = blas.blas_libraries()
+    if blas.blas_controls()[0] is None or not brought:
         pytest.skip("this numpy brings no OpenBLAS along")
-    kept = workers.blas_threads(1)
-    get, put = workers.blas_controls()
-    monkeypatch.setattr(workers, "blas_libraries", lambda: brought)
-    other, _ = workers.blas_controls()
+    kept = blas.blas_threads(1)
+    get, put = blas.blas_controls()
+    monkeypatch.setattr(blas, "blas_libraries", lambda: brought)
+    other, _ = blas.blas_controls()
     put(2)
     assert get() == other() == 2
     put(kept)

@@ -12,7 +12,8 @@ import weakref
 import numpy as np
 import pytest
 
-from netdsl.stages.workers import Team, auto_kind, blas_threads
+from netdsl.stages.blas import blas_threads
+from netdsl.stages.workers import Team, auto_kind
 from netdsl.targets.text.emission import gate
 from netdsl.targets.text.kernel_source import imported_modules, kernel_texts
 
