@@ -49,7 +49,7 @@ class Net:
 
     def with_recipe(self, recipe: Recipe) -> Net:
         """The net, trained in another way. Raises UserError where that does not fit the network."""
-        for misfit in misfits(recipe, self.graph.input_shape, self.graph.output_shape):
+        for misfit in misfits(recipe, self.graph.input_type, self.graph.output_type):
             raise UserError(misfit.message, help=misfit.help)
         return replace(self, recipe=recipe)
 

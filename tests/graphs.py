@@ -28,14 +28,14 @@ class GraphBuilder:
         self.inputs.append(Input(name, from_sizes(shape), mean, std))
         return len(self.inputs) - 1
 
-    def shape(self, value):
+    def type(self, value):
         first = len(self.inputs)
-        return self.inputs[value].type.sizes if value < first else self.nodes[value - first].shape
+        return self.inputs[value].type if value < first else self.nodes[value - first].type
 
     def put(self, text, value, shares=None):
         """The layers of a piece of spec behind a value -> what they make. shares: the label, or name of a layer, that
         this piece uses the params of; it is the same text."""
-        piece = _piece(self.blocks, text, self.shape(value))
+        piece = _piece(self.blocks, text, self.type(value))
         assert piece is not None, text
         names = self._free_names(piece)
         first = len(self.inputs) + len(self.nodes)
@@ -60,12 +60,12 @@ class GraphBuilder:
 
     def merge(self, op, *values):
         """add, mul or cat of values -> what it makes."""
-        layer, shapes = layer_of(op), [self.shape(value) for value in values]
-        attrs = dict(layer.resolve({}, *shapes) if layer.resolve else {})
+        layer, given = layer_of(op), [self.type(value) for value in values]
+        attrs = dict(layer.resolve({}, *given) if layer.resolve else {})
         name = self._free(f"{op}1")
-        shape = layer.shape(attrs, *shapes)
+        made = layer.shape(attrs, *given)
         self.children.append(len(self.nodes))
-        self.nodes.append(Node(name, op, attrs, values, shape, written=(attrs, tuple(shapes), shape)))
+        self.nodes.append(Node(name, op, attrs, values, made, written=(attrs, tuple(given), made)))
         return len(self.inputs) + len(self.nodes) - 1
 
     def share(self, name, owner):
@@ -106,8 +106,8 @@ class GraphBuilder:
 
 
 @cache
-def _piece(blocks, text, shape):
-    return compile_text(f"{blocks}input {'x'.join(map(str, shape))}\n{text}\ntrain {{ loss mse }}\n").graph
+def _piece(blocks, text, given):
+    return compile_text(f"{blocks}input {given.show()}\n{text}\ntrain {{ loss mse }}\n").graph
 
 
 def _renamed(path, names):

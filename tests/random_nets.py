@@ -28,7 +28,7 @@ OF_STD = ("basic", "neck", "fire", "se", "dense", "convnext", "encoder", "mbconv
 NUMBERS = {
     "int": ["1", "2", "3", "4", "6", "12"],
     "float": ["0.0", "0.1", "0.3", "0.5", "1.0", "2"],
-    "pair": ["1", "2", "3", "4", "1x3", "3x2", "in.h", "2x1", "0", "5"],
+    "spatial": ["1", "2", "3", "4", "1x3", "3x2", "in.h", "2x1", "0", "5"],
     "sides": ["1", "2", "1x2", "in.h", "0", "0x1x0x0", "1x0x2x1", "0x1x0x2", "2x2x2x2"],
     "size": ["12", "3x4", "2x2x3", "1x4x4", "8x2", "4x4x4", "6x7x2", "70", "1x1x1"],
 }
@@ -95,7 +95,9 @@ def _one(*choices):
 PLAIN = {kind: st.sampled_from(texts) for kind, texts in NUMBERS.items()}
 WHOLE = _expressions().map(lambda text: f"({text})")
 LINES = _layer_lines(PLAIN)
-BLOCK_LINES = _layer_lines(PLAIN | {"int": WHOLE} | {kind: st.one_of(WHOLE, PLAIN[kind]) for kind in ("pair", "sides")})
+BLOCK_LINES = _layer_lines(
+    PLAIN | {"int": WHOLE} | {kind: st.one_of(WHOLE, PLAIN[kind]) for kind in ("spatial", "sides")}
+)
 
 
 def _elements(depth=2, lines=LINES):

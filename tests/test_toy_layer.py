@@ -21,7 +21,7 @@ from netdsl.layers.contract import Attr, LayerDef, call_text
 
 
 def sine_params(attrs, x):
-    return (ParamSpec("weight", x[:1], 0.5),)
+    return (ParamSpec("weight", (x.channels,), 0.5),)
 
 
 def sine_forward(x, weight, amplitude=1.0):
@@ -39,7 +39,7 @@ def sine_backward(dy, saved):
 
 
 def sine_torch(attrs, x):
-    return call_text("Sine", x[0], attrs["amplitude"])
+    return call_text("Sine", x.channels, attrs["amplitude"])
 
 
 LAYER = LayerDef(

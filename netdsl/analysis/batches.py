@@ -1,7 +1,5 @@
 """Which batches a network can be trained on."""
 
-from math import prod
-
 from netdsl.graph.ir import Graph
 from netdsl.ground.diagnostics import UserError
 from netdsl.layers import layer_of
@@ -12,7 +10,7 @@ def check_batch(graph: Graph, samples: int) -> None:
     if samples > 1:
         return
     for node in graph.nodes:
-        if layer_of(node.op).norms_batch and prod(node.shape[1:]) == 1:
+        if layer_of(node.op).norms_batch and node.type.size == node.type.channels:
             text = f"`{node.name}` needs 2 values or more of each channel in training, but a batch of 1 sample has 1"
             help = "train on batches of 2 samples or more, or take a norm of each sample by itself: `ln`, `gn`"
             raise UserError(text, help)

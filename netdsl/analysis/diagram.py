@@ -96,7 +96,7 @@ def _tint(graph: Graph, node: Node) -> str:
         return "merge"
     if node.params:
         return "weights" if node.macs else "params"
-    return "plain" if node.shape == graph.input_shapes(node)[0] else "shape"
+    return "plain" if node.type == graph.input_types(node)[0] else "shape"
 
 
 def _relative(name: str, scope: str) -> str:

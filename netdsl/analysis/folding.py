@@ -132,7 +132,7 @@ class _Folder:
                 node.name[cut:] if cut is not None else "",
                 node.op,
                 repr(sorted((key, plain_value(value)) for key, value in node.attrs.items())),
-                node.shape,
+                node.type,
                 tuple(p.shape for p in node.params),
                 tuple(v - item.start if v > item.start else -outside.index(v) for v in node.inputs),
             )

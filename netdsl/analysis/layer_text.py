@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from netdsl.graph.ir import Node
 from netdsl.layers import layer_of
 from netdsl.layers.contract import REQUIRED, Attr
+from netdsl.layers.rules.windows import sides_text
 
 
 def layer_text(node: Node) -> str:
@@ -53,9 +54,8 @@ def _setting(attr: Attr, attrs: Mapping[str, object]) -> str:
 
 def _value_text(attr: Attr, value: object) -> str:
     """`3` of (3, 3); `1x2`; `0.2`; `0x1x0x0` of the sides ((0, 0), (1, 0))."""
-    if attr.kind == "sides":
-        (top, bottom), (left, right) = value  # type: ignore[misc]
-        value = (top, left) if (top, left) == (bottom, right) else (top, left, bottom, right)
+    if attr.kind == "sides" and isinstance(value, tuple):
+        return sides_text(value)
     if isinstance(value, tuple):
         is_one = attr.kind != "size" and len(set(value)) == 1
         return "x".join(map(str, value[:1] if is_one else value))

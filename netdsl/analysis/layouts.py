@@ -9,9 +9,9 @@ def meets_transposed(graph: Graph) -> bool:
     channels of a map to the end no layer with products lays a new one."""
     transposed: set[int] = set()  # values whose gradient may be
     for number, node in reversed(list(enumerate(graph.nodes, start=1))):
-        layer, inputs = layer_of(node.op), graph.input_shapes(node)
-        if number in transposed and layer.torch_straight and len(node.shape) == 3:
+        layer, inputs = layer_of(node.op), graph.input_types(node)
+        if number in transposed and layer.torch_straight and node.type.is_map:
             return True
-        if (len(inputs[0]) == 3 and layer.torch_transposes) or (number in transposed and node.macs == 0):
+        if (inputs[0].is_map and layer.torch_transposes) or (number in transposed and node.macs == 0):
             transposed.update(node.inputs)
     return False

@@ -79,7 +79,7 @@ def _joins(graph: Graph, index: int, uses: list[int]) -> bool:
     """True if the layer only reworks what the one before gives, and nothing else reads that: norm, activation."""
     node, before = graph.nodes[index], graph.nodes[index - 1]
     is_chain = node.inputs == (index,) and uses[index] == 1
-    return is_chain and node.macs == 0 and node.shape == before.shape
+    return is_chain and node.macs == 0 and node.type == before.type
 
 
 def _call_text(scope: Scope) -> str:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from netdsl.graph.ir import Graph, Node, Shape
+from netdsl.graph.ir import Graph, Node
+from netdsl.graph.types import Tensor
 
 Places = np.ndarray
 """Sorted indices along one axis; those below 0 and from its size on lie in padding."""
@@ -43,7 +44,7 @@ class ReceptiveField:
 
 def windowed_layers(graph: Graph) -> tuple[int, ...]:
     """The indices of the nodes that look through a window, convolutions and poolings, and give a map."""
-    return tuple(i for i, n in enumerate(graph.nodes) if "kernel_size" in n.attrs and len(n.shape) == 3)
+    return tuple(i for i, n in enumerate(graph.nodes) if "kernel_size" in n.attrs and n.type.is_image)
 
 
 def receptive_field(graph: Graph, index: int, unit: tuple[int, int] | None = None) -> ReceptiveField | None:
@@ -52,8 +53,9 @@ def receptive_field(graph: Graph, index: int, unit: tuple[int, int] | None = Non
     The network's input and the node's output are maps.
     """
     node = graph.nodes[index]
-    assert len(graph.input_shape) == len(node.shape) == 3, f"{node.name}: {graph.input_shape} -> {node.shape}"
-    unit = unit or (node.shape[1] // 2, node.shape[2] // 2)
+    assert graph.input_type.is_image and node.type.is_image, f"{node.name}: {graph.input_type} -> {node.type}"
+    height, width = node.type.space
+    unit = unit or (height // 2, width // 2)
     seen = _input_region(graph, index, unit, has_edges=True)
     if seen is None:
         return None
@@ -68,10 +70,10 @@ def _input_region(graph: Graph, index: int, unit: tuple[int, int], has_edges: bo
     for i in range(index, -1, -1):
         region = regions.pop(i + 1, None)
         for value in graph.nodes[i].inputs if region is not None else ():
-            shape = graph.shape_of(value)
-            read = _region_read(graph.nodes[i], region, shape)
+            given = graph.type_of(value)
+            read = _region_read(graph.nodes[i], region, given)
             if has_edges:
-                read = tuple(p[(p >= 0) & (p < size)] for p, size in zip(read, shape[1:], strict=False))
+                read = tuple(p[(p >= 0) & (p < size)] for p, size in zip(read, given.space, strict=False))
             if all(len(places) for places in read):
                 regions[value] = _union(regions[value], read) if value in regions else read
     return regions.get(0)
@@ -81,17 +83,16 @@ def _union(a: Region, b: Region) -> Region:
     return tuple(np.union1d(*places) for places in zip(a, b, strict=True))
 
 
-def _region_read(node: Node, region: Region, shape: Shape) -> Region:
-    """Which part of an input of that shape the node reads to make `region` of its output."""
-    if len(shape) != 3:
+def _region_read(node: Node, region: Region, given: Tensor) -> Region:
+    """Which part of an input of that type the node reads to make `region` of its output."""
+    if not given.is_map:
         return ()
-    is_map = len(region) == 2
-    if is_map and node.op in RULES:
-        sizes = zip(region, (0, 1), shape[1:], node.shape[1:], strict=True)
+    if node.type.is_map and node.op in RULES:
+        sizes = zip(region, range(given.axes), given.space, node.type.space, strict=True)
         return tuple(np.unique(RULES[node.op](node.attrs, *axis)) for axis in sizes)
-    if is_map and node.op in POINTWISE and shape[1:] == node.shape[1:]:
+    if node.type.is_map and node.op in POINTWISE and given.space == node.type.space:
         return region
-    return tuple(np.arange(size) for size in shape[1:])
+    return tuple(np.arange(size) for size in given.space)
 
 
 # Each rule: attrs, places of the output along an axis, the axis (0: H, 1: W), sizes of input and output along it

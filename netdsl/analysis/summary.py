@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import textwrap
 from dataclasses import dataclass
-from math import prod
 
 from netdsl.analysis.layer_text import written_text
 from netdsl.analysis.loss import logits_value
@@ -32,7 +31,7 @@ def memory(graph: Graph, recipe: Recipe) -> Memory:
     """The memory of the network's own arrays; work space of the kernels comes on top."""
     params = FLOAT32 * graph.num_params
     buffers = FLOAT32 * sum(b.size for _, b in graph.buffer_specs())
-    activations = FLOAT32 * (prod(graph.input_shape) + sum(prod(node.shape) for node in graph.nodes))
+    activations = FLOAT32 * (graph.input_type.size + sum(node.type.size for node in graph.nodes))
     copies = len(recipe.state_names) + (recipe.ema is not None)
     return Memory(params, buffers, activations, (2 + copies) * params + buffers + recipe.batch * activations)
 

@@ -87,7 +87,7 @@ def available(entries: Iterable[Entry], graph: Graph) -> tuple[list[Entry], list
         if missing:
             hint = " (`pip install 'netdsl[torch]'`)" if missing == ["torch"] else ""
             notes.append(f"{entry.name} is left out, not installed: {', '.join(missing)}{hint}")
-        elif entry.maps_only and len(graph.input_shape) != 3:
+        elif entry.maps_only and not graph.input_type.is_image:
             notes.append(f"{entry.name} is left out: the input has no channels, height and width")
         else:
             usable.append(entry)

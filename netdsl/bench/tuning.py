@@ -47,7 +47,7 @@ def tune(graph: Graph, recipe: Recipe, samples: int, cache: Path | None = None) 
     measured = False
     for node in graph.nodes[: logits_layers(graph, recipe.loss)]:
         offer = layer_of(node.op).stages
-        calls = offer(node.attrs, *graph.input_shapes(node)) if offer else ()
+        calls = offer(node.attrs, *graph.input_types(node)) if offer else ()
         for training in (True, False):
             ways = worth_measuring(calls, training)
             if len(ways) < 2:
@@ -136,10 +136,10 @@ class _Alone:
 
 def _fastest(graph: Graph, node: Node, ways: Sequence[StageCall], n: int, training: bool) -> StageCall:
     """The way that takes the least processor time for a block of n samples."""
-    c, height, width = graph.input_shapes(node)[0]
+    given, made = graph.input_types(node)[0], node.type
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((height, width, n, c), np.float32)
-    dy = rng.standard_normal((*node.shape[1:], n, node.shape[0]), np.float32)
+    x = rng.standard_normal((*given.space, n, given.channels), np.float32)
+    dy = rng.standard_normal((*made.space, n, made.channels), np.float32)
     before = blas_threads(1)
     try:
         seconds = [_seconds(graph, node, way, x, dy, training) for way in ways]

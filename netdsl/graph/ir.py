@@ -12,21 +12,16 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
 
-from netdsl.graph.types import Tensor
+from netdsl.graph.types import Sizes, Tensor, show_sizes
 from netdsl.ground.source import Span
 
-Shape = tuple[int, ...]
-"""Sizes without the batch axis: (C, H, W) for a map, (T, D) for tokens, (D,) for a vector."""
+Shape = Sizes
+"""Plain sizes: of a param, of an array without its batch axis, of a window. What a value's sizes mean says its type."""
 
 
 def show_shape(shape: Shape) -> str:
     """`1x28x28`, as the language writes it."""
-    return "x".join(str(size) for size in shape)
-
-
-def channels_of(shape: Shape) -> int:
-    """The channels of a map, or the features of a token or a vector."""
-    return shape[1 if len(shape) == 2 else 0]
+    return show_sizes(shape)
 
 
 @dataclass(frozen=True)
@@ -62,8 +57,8 @@ class ParamSpec:
 class Node:
     """One layer at its place. `name` is the full dotted path; `attrs` are complete and resolved.
 
-    written: attrs, input shapes and shape once more, with the expressions of the block around it (ground.symbols), for
-    emitters that write a block as a class; the same numbers.
+    type: what it gives. written: attrs, types of the inputs and own type once more, with the expressions of the block
+    around it (ground.symbols), for emitters that write a block as a class; the same numbers.
     shares: the full name of an earlier node whose params and buffers it uses; `params` and `buffers` say which.
     """
 
@@ -71,12 +66,12 @@ class Node:
     op: str
     attrs: Mapping[str, object]
     inputs: tuple[int, ...]
-    shape: Shape
+    type: Tensor
     params: tuple[ParamSpec, ...] = ()
     buffers: tuple[ParamSpec, ...] = ()
     macs: int = 0
     span: Span | None = field(default=None, compare=False, repr=False)
-    written: tuple[Mapping[str, object], tuple[Shape, ...], Shape] | None = field(
+    written: tuple[Mapping[str, object], tuple[Tensor, ...], Tensor] | None = field(
         default=None, compare=False, repr=False
     )
     shares: str | None = None
@@ -90,6 +85,11 @@ class Node:
     def num_params(self) -> int:
         """How many numbers its own params hold; those that it shares count where they are."""
         return 0 if self.shares is not None else sum(p.size for p in self.params)
+
+    @property
+    def shape(self) -> Shape:
+        """The plain sizes of what it gives."""
+        return self.type.sizes
 
 
 @dataclass(frozen=True)
@@ -106,12 +106,12 @@ class Argument:
 
 @dataclass(frozen=True)
 class Call:
-    """A block call. shape: what arrives, in the caller's terms; channels: what the block's own terms call its channels
+    """A block call. type: what arrives, in the caller's terms; channels: what the block's own terms call its channels
     (of a map) or features; decisions: for each of its `if`s what holds, and what does not."""
 
     block: str
     arguments: tuple[Argument, ...]
-    shape: Shape
+    type: Tensor
     channels: str
     decisions: tuple[tuple[str, str], ...] = ()
 
@@ -196,9 +196,16 @@ class Graph:
         """The values of the outputs, each once."""
         return tuple(dict.fromkeys(output.value for output in self.outputs))
 
-    def shape_of(self, value: int) -> Shape:
+    def type_of(self, value: int) -> Tensor:
         index = self.maker(value)
-        return self.inputs[value].type.sizes if index is None else self.nodes[index].shape
+        return self.inputs[value].type if index is None else self.nodes[index].type
+
+    def input_types(self, node: Node) -> tuple[Tensor, ...]:
+        return tuple(self.type_of(value) for value in node.inputs)
+
+    def shape_of(self, value: int) -> Shape:
+        """The plain sizes of a value."""
+        return self.type_of(value).sizes
 
     def input_shapes(self, node: Node) -> tuple[Shape, ...]:
         return tuple(self.shape_of(value) for value in node.inputs)
@@ -251,12 +258,20 @@ class Graph:
         return self.outputs[0].value
 
     @property
+    def input_type(self) -> Tensor:
+        return self.input.type
+
+    @property
+    def output_type(self) -> Tensor:
+        return self.type_of(self.output)
+
+    @property
     def input_shape(self) -> Shape:
-        return self.input.type.sizes
+        return self.input_type.sizes
 
     @property
     def output_shape(self) -> Shape:
-        return self.shape_of(self.output)
+        return self.output_type.sizes
 
     @property
     def mean(self) -> tuple[float, ...]:

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from netdsl.graph.ir import Shape, show_shape
 from netdsl.graph.recipe import AUGMENTATIONS, LOSSES, Recipe
+from netdsl.graph.types import Tensor, show_sizes
 
 SMALLER_THAN_THE_IMAGE = ("shift", "crop", "cutout")
 
@@ -21,8 +21,8 @@ class Misfit:
     help: str
 
 
-def misfits(recipe: Recipe, given: Shape | None = None, made: Shape | None = None) -> Iterator[Misfit]:
-    """given, made: the shapes of the network's input and output; None: not known, so nothing is said about them."""
+def misfits(recipe: Recipe, given: Tensor | None = None, made: Tensor | None = None) -> Iterator[Misfit]:
+    """given, made: the types of the network's input and output; None: not known, so nothing is said about them."""
     if "mixup" in recipe.augment and not LOSSES[recipe.loss].can_mix:
         text = f"`mixup` mixes targets, which the loss `{recipe.loss}` cannot take"
         yield Misfit("augment", text, "use `loss ce`, `bce` or `mse`, or leave `mixup` out")
@@ -30,37 +30,37 @@ def misfits(recipe: Recipe, given: Shape | None = None, made: Shape | None = Non
         yield from _loss_misfits(recipe, made)
     if given is not None:
         yield from _image_misfits(recipe, given)
-        if recipe.fit and (len(given) != 3 or given[0] not in (1, 3)):
-            text = f"`fit {recipe.fit}` is for images of 1 or 3 channels, but the input is {show_shape(given)}"
+        if recipe.fit and not given.is_picture:
+            text = f"`fit {recipe.fit}` is for images of 1 or 3 channels, but the input is {given.show()}"
             yield Misfit("fit", text, "leave `fit` out")
-    if recipe.takes_probabilities and made is not None and len(made) > 1:
-        text = f"`mixup` mixes the labels of samples, but the output is {show_shape(made)}, a class for each place"
+    if recipe.takes_probabilities and made is not None and not made.is_vector:
+        text = f"`mixup` mixes the labels of samples, but the output is {made.show()}, a class for each place"
         yield Misfit("augment", text, "leave `mixup` out")
 
 
-def _loss_misfits(recipe: Recipe, made: Shape) -> Iterator[Misfit]:
+def _loss_misfits(recipe: Recipe, made: Tensor) -> Iterator[Misfit]:
     if recipe.targets != "labels":
         return
-    classes, weights = made[0], recipe.loss_options.get("weights")
+    classes, weights = made.sizes[0], recipe.loss_options.get("weights")
     if classes < 2:
-        text = f"the loss `{recipe.loss}` needs at least 2 classes, but the output is {show_shape(made)}"
+        text = f"the loss `{recipe.loss}` needs at least 2 classes, but the output is {made.show()}"
         yield Misfit(
             "loss",
             text,
             "give the last layer one output for each class, or use `loss bce` for yes and no, `loss mse` for numbers",
         )
     elif weights is not None and len(weights) != classes:
-        text = f"the loss has {len(weights)} weights, but the output is {show_shape(made)} ({classes} classes)"
+        text = f"the loss has {len(weights)} weights, but the output is {made.show()} ({classes} classes)"
         yield Misfit("loss", text, "give one weight for each class, or `balanced`")
 
 
-def _image_misfits(recipe: Recipe, given: Shape) -> Iterator[Misfit]:
+def _image_misfits(recipe: Recipe, given: Tensor) -> Iterator[Misfit]:
     for name in (name for name in AUGMENTATIONS if name in recipe.augment and name != "mixup"):
         amount = recipe.augment[name]
-        if len(given) != 3:
-            text = f"`{name}` changes images (C x H x W), but the input is {show_shape(given)}"
+        if not given.is_image:
+            text = f"`{name}` changes images (C x H x W), but the input is {given.show()}"
             yield Misfit("augment", text, f"leave `{name}` out")
-        elif name in SMALLER_THAN_THE_IMAGE and amount >= min(given[1:]):
-            text = f"`{name}={amount}` does not fit an image of {show_shape(given[1:])}"
-            largest = min(given[1:]) - 1
+        elif name in SMALLER_THAN_THE_IMAGE and amount >= min(given.space):
+            text = f"`{name}={amount}` does not fit an image of {show_sizes(given.space)}"
+            largest = min(given.space) - 1
             yield Misfit("augment", text, f"use `{name}={largest}` or less" if largest else f"leave `{name}` out")

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Literal
 
+from netdsl.ground.symbols import Sized
+
 Layout = Literal["vector", "map", "tokens", "ids"]
 Dtype = Literal["float", "whole"]
 Sizes = tuple[int, ...]
@@ -27,7 +29,7 @@ def show_sizes(sizes: Sizes) -> str:
 
 
 @dataclass(frozen=True)
-class Tensor:
+class Tensor(Sized):
     """What a value is: vector (D,), map (C, *space), tokens (T, D), or ids (T,), whole numbers below `limit`.
 
     Arrays have the batch axis before the sizes. Sizes may hold symbols (netdsl.ground.symbols).
@@ -65,6 +67,11 @@ class Tensor:
         return len(self.space)
 
     @property
+    def letters(self) -> str:
+        """What the language calls its sizes, a letter each: `chw` of an image, `nc` of tokens."""
+        return {"vector": "c", "tokens": "nc", "ids": "n", "map": "c" + "dhw"[MOST_AXES - self.axes :]}[self.layout]
+
+    @property
     def length(self) -> int:
         """How many tokens or ids follow each other."""
         assert self.layout in ("tokens", "ids"), repr(self)
@@ -83,6 +90,11 @@ class Tensor:
     def is_image(self) -> bool:
         """True for a map with height and width."""
         return self.axes == 2
+
+    @property
+    def is_picture(self) -> bool:
+        """True for an image that an image file can hold: grey or coloured."""
+        return self.is_image and self.channels in (1, 3)
 
     @property
     def is_tokens(self) -> bool:
@@ -107,16 +119,18 @@ class Tensor:
 
     def with_channels(self, channels: int) -> Tensor:
         """The same with so many channels or features."""
-        return self.map_sizes(lambda axis, size: channels if axis == self.channel_axis else size)
+        assert self.layout != "ids", repr(self)
+        at = self.channel_axis - 1
+        return replace(self, sizes=(*self.sizes[:at], channels, *self.sizes[at + 1 :]))
 
     def with_space(self, space: Sizes) -> Tensor:
         """The map with other sizes along its axes of space, of which it has as many."""
         assert self.is_map and len(space) == self.axes, f"{self!r} with {space}"
-        return replace(self, sizes=(self.sizes[0], *space))
+        return replace(self, sizes=(self.channels, *space))
 
-    def map_sizes(self, change: Callable[[int, int], int]) -> Tensor:
-        """Each size changed: `change(axis in arrays, size)`."""
-        return replace(self, sizes=tuple(change(axis, size) for axis, size in enumerate(self.sizes, 1)))
+    def map_sizes(self, change: Callable[[int], int]) -> Tensor:
+        """The same with each size changed."""
+        return replace(self, sizes=tuple(change(size) for size in self.sizes))
 
     def tokens_of_map(self) -> Tensor:
         """The tokens that a map's places make: one for each place, its channels as features."""

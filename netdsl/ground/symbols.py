@@ -74,6 +74,23 @@ class FloatSymbol(_Symbolic, float):
         return float.__repr__(self)
 
 
+class Sized:
+    """What holds sizes, which may be symbols: the type of a tensor (netdsl.graph.types)."""
+
+    sizes: tuple[int, ...]
+
+    def map_sizes(self, change: Callable[[int], int]) -> Sized:
+        """The same with each size changed."""
+        raise NotImplementedError
+
+
+def _within(value: Any, change: Callable[[Any], Any]) -> Any:
+    """A tuple or a tensor's type with what it holds changed; anything else as it is."""
+    if isinstance(value, tuple):
+        return tuple(change(v) for v in value)
+    return value.map_sizes(change) if isinstance(value, Sized) else value
+
+
 def _kind(number: int | float) -> type:
     return Symbol if isinstance(number, int) else FloatSymbol
 
@@ -89,17 +106,17 @@ def symbol(value: Any, text: str) -> Any:
 
 
 def written(value: Any) -> Any:
-    """`value`, where symbols in it (in tuples too) are equal only to what is written alike."""
+    """`value`, where symbols in it (in tuples and sizes too) are equal only to what is written alike."""
     if isinstance(value, _Symbolic):
         return type(value)(plain_value(value), value.text, value.binds, value.parts, True)
-    return tuple(written(v) for v in value) if isinstance(value, tuple) else value
+    return _within(value, written)
 
 
 def plain_value(value: Any) -> Any:
-    """The number itself, in tuples too."""
+    """The number itself, in tuples and sizes too."""
     if isinstance(value, _Symbolic):
         return int(value) if isinstance(value, int) else float(value)  # type: ignore[arg-type]
-    return tuple(plain_value(v) for v in value) if isinstance(value, tuple) else value
+    return _within(value, plain_value)
 
 
 def value_text(value: object) -> str:
@@ -131,16 +148,15 @@ def word_text(word: str) -> str:
 
 
 def is_symbolic(value: object) -> bool:
-    """True if a symbol is in `value`, in tuples too."""
-    return isinstance(value, _Symbolic) or (isinstance(value, tuple) and any(is_symbolic(v) for v in value))
+    """True if a symbol is in `value`, in tuples and sizes too."""
+    inside = value.sizes if isinstance(value, Sized) else value
+    return isinstance(value, _Symbolic) or (isinstance(inside, tuple) and any(is_symbolic(v) for v in inside))
 
 
 def substitute(value: Any, names: Mapping[str, Any]) -> Any:
     """`value` with each name in its expressions replaced: numbers where all that is put in is numbers."""
-    if isinstance(value, tuple):
-        return tuple(substitute(v, names) for v in value)
     if not isinstance(value, _Symbolic):
-        return value
+        return _within(value, lambda v: substitute(v, names))
     if not value.parts:
         return names.get(value.text, value)
     sign, left, right = value.parts
@@ -149,24 +165,28 @@ def substitute(value: Any, names: Mapping[str, Any]) -> Any:
 
 def renamed(value: Any, rename: Callable[[str], str]) -> Any:
     """`value` with every name in its expressions changed; a size's name comes with its `[0]`."""
-    if isinstance(value, tuple):
-        return tuple(renamed(v, rename) for v in value)
     if not isinstance(value, _Symbolic):
-        return value
+        return _within(value, lambda v: renamed(v, rename))
     if not value.parts:
         return symbol(value, rename(value.text))
     sign, left, right = value.parts
     return _SIGNS[sign][0](renamed(left, rename), renamed(right, rename))
 
 
-def pair_text(pair: tuple[int, int]) -> int | tuple[int, int]:
-    """A pair as PyTorch takes it: one number where both are equal, a name where the pair has one."""
-    if pair[0] == pair[1]:
-        return pair[0]
-    first, second = (repr(size) for size in pair)
-    if first.endswith("[0]") and second == f"{first[:-3]}[1]":
-        return Symbol(0, first[:-3])
-    return pair
+def is_all(value: object, number: float) -> bool:
+    """True if a value is that number, along every axis and on every side where it has several."""
+    return all(is_all(part, number) for part in value) if isinstance(value, tuple) else value == number
+
+
+def spatial_text(sizes: tuple[int, ...]) -> int | tuple[int, ...]:
+    """Sizes along the axes of space as PyTorch takes them: one number where all are equal, a name where they have one
+    together."""
+    if all(size == sizes[0] for size in sizes):
+        return sizes[0]
+    name = repr(sizes[0]).removesuffix("[0]")
+    if all(repr(size) == f"{name}[{i}]" for i, size in enumerate(sizes)):
+        return Symbol(0, name)
+    return sizes
 
 
 def _operand(value: Any, binds: int) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from itertools import chain
 
-from netdsl.graph.ir import Shape
+from netdsl.graph.types import Tensor
 from netdsl.ground.diagnostics import Diagnostic, Edit, did_you_mean
 from netdsl.ground.source import Span
 from netdsl.ground.spelling import correction
@@ -59,7 +59,7 @@ def unknown_attribute(layer: LayerDef, word: str, span: Span, names: Mapping[str
     return Mistake("N302", f"unknown attribute `{word}` of `{layer.name}`", span, help_text, fix=fix)
 
 
-def too_many(layer: LayerDef, arg: ast.Arg, value: Value, shape: Shape | None, written: Mapping) -> Mistake:
+def too_many(layer: LayerDef, arg: ast.Arg, value: Value, given: Tensor | None, written: Mapping) -> Mistake:
     """A bare value too many: perhaps the window, perhaps the size of the input, which is never written."""
     count = sum(attr.positional for attr in layer.attrs)
     flags = [
@@ -71,7 +71,7 @@ def too_many(layer: LayerDef, arg: ast.Arg, value: Value, shape: Shape | None, w
     hints, fix = [], None
     sizes = tuple(value) if isinstance(value, list) else value
     first = written.get(layer.attrs[0].name) if layer.attrs else None
-    arrives = None if shape is None else shape[-1] if len(shape) == 2 else shape[0]
+    arrives = None if given is None else given.channels
     if isinstance(value, int) and layer.attrs and layer.attrs[0].name in ("filters", "features") and first == arrives:
         hints = [f"the size of the input is not written: `{layer.name} {value}`"]
     elif flags and isinstance(sizes, int | tuple) and not isinstance(value, bool):
@@ -82,7 +82,7 @@ def too_many(layer: LayerDef, arg: ast.Arg, value: Value, shape: Shape | None, w
         hints = [f"the size of the input is not written: `{layer.name} {show_value(value)}`"]
     elif count == 0:
         hints, fix = ["leave it out"], without(arg.span)
-    elif any(attr.positional and attr.kind == "pair" for attr in layer.attrs):
+    elif any(attr.positional and attr.kind == "spatial" for attr in layer.attrs):
         hints = ["height and width are written as one: `3x5`"]
     return Mistake("N306", f"`{layer.name}` takes {takes}", arg.span, *hints, fix=fix)
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from netdsl.graph.ir import Shape, show_shape
+from netdsl.graph.types import Tensor
 from netdsl.ground.diagnostics import Diagnostic, Edit, did_you_mean
 from netdsl.ground.source import Span
 from netdsl.language.attribute_mistakes import (
@@ -20,7 +20,7 @@ from netdsl.language.attribute_mistakes import (
 )
 from netdsl.language.expressions import ExprError, UnknownShape, Value, evaluate, show_value
 from netdsl.language.syntax import ast
-from netdsl.layers.contract import REQUIRED, Attr, LayerDef
+from netdsl.layers.contract import REQUIRED, Attr, LayerDef, axes_of
 
 _FLAG = re.compile(r"([A-Za-z_]+?)(\d+(?:x\d+)*)")
 
@@ -38,12 +38,13 @@ def bind(
     layer: LayerDef,
     syntax: ast.Layer,
     names: Mapping[str, Value],
-    shape: Shape | None,
-    labelled: Callable[[ast.Ref], Shape | None],
+    given: Tensor | None,
+    labelled: Callable[[ast.Ref], Tensor | None],
 ) -> Bound:
     """The attrs of `layer` as `syntax` gives them, with defaults; every mistake is reported.
 
-    labelled: the shape of what `@name` means; None where it complained, or knows none.
+    given: what arrives; None: unknown. labelled: the type of what `@name` means; None where it complained, or knows
+    none.
     """
     written: dict[str, object] = {}
     bound = Bound(None, {}, [])
@@ -54,7 +55,7 @@ def bind(
             if isinstance(arg.value, ast.Ref):
                 attr, value = _map_size(layer, arg, arg.value, free, labelled)
             else:
-                attr, value = _argument(layer, arg, following, free, names, shape, written)
+                attr, value = _argument(layer, arg, following, free, names, given, written)
             if attr in free:
                 free.remove(attr)
             if attr.name in written:
@@ -67,7 +68,7 @@ def bind(
                 )
             bound.spans[attr.name] = arg.span
             written[attr.name] = value
-            written[attr.name] = _converted(layer, attr, value, arg.span)
+            written[attr.name] = _converted(layer, attr, value, axes_of(given), arg.span)
         except Mistake as mistake:
             bound.diagnostics.append(mistake.diagnostic)
             if mistake.is_last:
@@ -81,14 +82,16 @@ def bind(
     if missing and complete and not bound.diagnostics:
         bound.diagnostics.append(_missing(layer, missing[0], syntax))
     if complete and not bound.diagnostics:
-        bound.attrs = _with_defaults(layer, written)
+        bound.attrs = _with_defaults(layer, written, axes_of(given))
     return bound
 
 
-def _with_defaults(layer: LayerDef, written: dict[str, object]) -> dict[str, object]:
+def _with_defaults(layer: LayerDef, written: dict[str, object], axes: int) -> dict[str, object]:
     attrs: dict[str, object] = {}
     for attr in layer.attrs:
         default = attrs[attr.default] if isinstance(attr.default, str) else attr.default
+        if attr.name not in written and isinstance(default, int):
+            default = attr.spread(default, axes)
         attrs[attr.name] = written.get(attr.name, default)
     return attrs
 
@@ -96,7 +99,7 @@ def _with_defaults(layer: LayerDef, written: dict[str, object]) -> dict[str, obj
 def _missing(layer: LayerDef, attr: Attr, syntax: ast.Layer) -> Diagnostic:
     values = [arg.value.value for arg in syntax.args if arg.key is None and isinstance(arg.value, ast.Number)]
     needed = sum(a.positional and a.default is REQUIRED for a in layer.attrs)
-    first = 0 if needed > 1 else 2 if attr.kind in ("pair", "sides") else 32
+    first = 0 if needed > 1 else 2 if attr.kind in ("spatial", "sides") else 32
     while len(values) < needed:
         values.append((2 * values[-1] or 2) if values else first)
     example = " ".join(map(str, values[:needed]))
@@ -109,7 +112,7 @@ def _missing(layer: LayerDef, attr: Attr, syntax: ast.Layer) -> Diagnostic:
 
 
 def _map_size(
-    layer: LayerDef, arg: ast.Arg, ref: ast.Ref, free: list[Attr], labelled: Callable[[ast.Ref], Shape | None]
+    layer: LayerDef, arg: ast.Arg, ref: ast.Ref, free: list[Attr], labelled: Callable[[ast.Ref], Tensor | None]
 ) -> tuple[Attr, Value]:
     """The attr that `@skip` sets, and the height and width of that map."""
     if not any(attr.takes_label for attr in layer.attrs):
@@ -120,10 +123,10 @@ def _map_size(
     found = labelled(ref)
     if found is None:
         raise UnknownShape
-    if len(found) != 3:
-        message = f"`{arg.span.text}` is {show_shape(found)}, which has no height and width"
+    if not found.is_map:
+        message = f"`{arg.span.text}` is {found.show()}, which has no height and width"
         raise Mistake("N303", message, arg.span, "name a map (CxHxW)")
-    return free[0], found[1:]
+    return free[0], found.space
 
 
 def _argument(
@@ -132,7 +135,7 @@ def _argument(
     following: ast.Arg | None,
     free: list[Attr],
     names: Mapping[str, Value],
-    shape: Shape | None,
+    given: Tensor | None,
     written: Mapping[str, object],
 ) -> tuple[Attr, Value]:
     """The attr that `arg` means, and its value as written. following: the next one, if there is one."""
@@ -149,12 +152,12 @@ def _argument(
             is_off = isinstance(arg.value, ast.Name) and arg.value.id.lower() == "false"
             fix = without(arg.span) if is_off else Edit(arg.span, attr.name)
             raise Mistake("N303", text, arg.span, f"write `{attr.name}` or leave it out", fix=fix)
-        return attr, evaluate(arg.value, names, shape)
+        return attr, evaluate(arg.value, names, given)
     if isinstance(arg.value, ast.Name) and arg.value.id not in names:
         return _flag_or_word(layer, arg.value, names, following)
-    value = evaluate(arg.value, names, shape)
+    value = evaluate(arg.value, names, given)
     if not free:
-        raise too_many(layer, arg, value, shape, written)
+        raise too_many(layer, arg, value, given, written)
     return free[0], value
 
 
@@ -196,8 +199,8 @@ def _flag_or_word(
     raise unknown_attribute(layer, name.id, name.span, names)
 
 
-def _converted(layer: LayerDef, attr: Attr, value: Value, span: Span) -> object:
-    """`value` in the attr's kind; complains about kind and range."""
+def _converted(layer: LayerDef, attr: Attr, value: Value, axes: int, span: Span) -> object:
+    """`value` in the attr's kind, along so many axes of space; complains about kind and range."""
     if attr.kind == "word":
         return value
     if attr.kind == "float":
@@ -209,25 +212,17 @@ def _converted(layer: LayerDef, attr: Attr, value: Value, span: Span) -> object:
         if len(sizes) > 3:
             raise Mistake("N303", f"`{attr.name}` of `{layer.name}` takes one to three sizes, not {len(sizes)}", span)
         return tuple(_in_range(layer, attr, size, span) for size in sizes)
-    if attr.kind == "pair" and isinstance(value, tuple):
-        if len(value) != 2:
-            raise Mistake(
-                "N303",
-                f"`{attr.name}` of `{layer.name}` takes one or two sizes, not {len(value)}",
-                span,
-                _pair_help(layer, attr, value),
-            )
+    if attr.kind == "spatial" and isinstance(value, tuple):
+        _check_count(layer, attr, value, (1, axes), span, _spatial_help(layer, attr, value))
         return tuple(_in_range(layer, attr, size, span) for size in value)
     if attr.kind == "sides" and isinstance(value, tuple):
-        if len(value) not in (2, 4):
-            message = f"`{attr.name}` of `{layer.name}` takes one, two or four sizes, not {len(value)}"
-            raise Mistake("N303", message, span, "write `1`, `1x2` (H and W) or `0x1x0x0` (top, left, bottom, right)")
-        top, left, *after = (_in_range(layer, attr, size, span) for size in value)
-        bottom, right = after or (top, left)
-        return (top, bottom), (left, right)
+        help_text = "write `1`, `1x2` (H and W) or `0x1x0x0` (top, left, bottom, right)"
+        _check_count(layer, attr, value, (1, axes, 2 * axes), span, help_text)
+        sizes = [_in_range(layer, attr, size, span) for size in value]
+        return tuple(zip(sizes[:axes], sizes[-axes:], strict=True))
     if (
         isinstance(value, list)
-        and attr.kind in ("pair", "size", "sides")
+        and attr.kind in ("spatial", "size", "sides")
         and all(type(v) is int for v in value)
         and value
     ):
@@ -238,7 +233,7 @@ def _converted(layer: LayerDef, attr: Attr, value: Value, span: Span) -> object:
         raise Mistake("N303", text, span, f"write `{written}`", fix=Edit(span, written))
     if isinstance(value, bool) or not isinstance(value, int):
         example = {
-            "pair": "a whole number or a size like `3x5`",
+            "spatial": "a whole number or a size like `3x5`",
             "sides": "a whole number or sizes like `1x2` or `0x1x0x0`",
             "size": "a size like `64x7x7`",
         }
@@ -247,13 +242,24 @@ def _converted(layer: LayerDef, attr: Attr, value: Value, span: Span) -> object:
         hints = (f"write `{with_key(attr, span)}{int(value)}`",) if is_whole else ()
         text = f"`{attr.name}` of `{layer.name}` must be {what}, not `{show_value(value)}`"
         raise Mistake("N303", text, span, *hints)
-    checked = _in_range(layer, attr, value, span)
-    if attr.kind == "sides":
-        return (checked, checked), (checked, checked)
-    return (checked, checked) if attr.kind == "pair" else checked
+    return attr.spread(_in_range(layer, attr, value, span), axes)
 
 
-def _pair_help(layer: LayerDef, attr: Attr, value: tuple[int, ...]) -> str:
+_NUMBERS = {1: "one", 2: "two", 3: "three", 4: "four", 6: "six"}
+
+
+def _check_count(
+    layer: LayerDef, attr: Attr, value: tuple[int, ...], counts: tuple[int, ...], span: Span, help: str
+) -> None:
+    """Complains unless there are as many sizes as the axes of space, or their sides, need."""
+    if len(value) not in counts[1:]:
+        *most, last = [_NUMBERS[count] for count in dict.fromkeys(counts)]
+        listed = f"{', '.join(most)} or {last} sizes" if most else f"{last} size"
+        message = f"`{attr.name}` of `{layer.name}` takes {listed}, not {len(value)}"
+        raise Mistake("N303", message, span, help)
+
+
+def _spatial_help(layer: LayerDef, attr: Attr, value: tuple[int, ...]) -> str:
     """What to write instead of more than two sizes; four of them may be meant as sides."""
     sides = next((a for a in layer.attrs if a.kind == "sides"), None)
     if len(value) == 4 and sides is not None:

@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from netdsl.graph.ir import Argument, Shape
+from netdsl.graph.ir import Argument
+from netdsl.graph.types import Tensor
 from netdsl.ground.diagnostics import Diagnostic, did_you_mean
 from netdsl.ground.names import python_name
 from netdsl.ground.symbols import is_symbolic, substitute, symbol
@@ -51,7 +52,7 @@ def check_name(name: ast.Name) -> Diagnostic | None:
     )
 
 
-def bind_call(block: ast.Block, call: ast.Call, names: Names, shape: Shape | None, block_names: Names) -> Arguments:
+def bind_call(block: ast.Block, call: ast.Call, names: Names, arriving: Tensor | None, block_names: Names) -> Arguments:
     """What `call`, evaluated among `names`, gives the parameters of `block`, whose defaults see block_names."""
     bound = Arguments()
     given = _given(block, call, bound)
@@ -60,7 +61,7 @@ def bind_call(block: ast.Block, call: ast.Call, names: Names, shape: Shape | Non
     for param in block.params:
         name = param.name.id
         default = None if param.default is None else _value(param.default, own, None, bound)
-        value = _value(given[name].value, names, shape, bound) if name in given else default
+        value = _value(given[name].value, names, arriving, bound) if name in given else default
         if value is None:
             own.define(name, UNKNOWN)
             bound.values[name] = UNKNOWN
@@ -112,9 +113,9 @@ def _example(block: ast.Block) -> list[str]:
     return ["64" if i == 0 else "1" for i, param in enumerate(block.params) if param.default is None]
 
 
-def _value(expr: ast.Expr, names: Mapping[str, Value], shape: Shape | None, bound: Arguments) -> Value | None:
+def _value(expr: ast.Expr, names: Mapping[str, Value], arriving: Tensor | None, bound: Arguments) -> Value | None:
     try:
-        return evaluate(expr, names, shape)
+        return evaluate(expr, names, arriving)
     except ExprError as error:
         bound.diagnostics.append(error.diagnostic)
     except UnknownShape:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from netdsl.graph.ir import Shape
+from netdsl.graph.types import Tensor
 from netdsl.ground.diagnostics import Diagnostic
 from netdsl.ground.names import reserved
 from netdsl.ground.reports import Reports
@@ -106,9 +106,9 @@ class Definitions:
             seen[param.name.id] = param.span
 
 
-def define_let(let: ast.Let, names: Names, shape: Shape | None, reports: Reports) -> None:
-    """Give a name its value among `names`; `shape` is what arrives at this point."""
-    value = value_of(let.value, names, shape, reports)
+def define_let(let: ast.Let, names: Names, given: Tensor | None, reports: Reports) -> None:
+    """Give a name its value among `names`; `given` is what arrives at this point."""
+    value = value_of(let.value, names, given, reports)
     if not names_a_value(let.name, reports):
         return
     if names.is_own(let.name.id):
@@ -126,10 +126,10 @@ def names_a_value(name: ast.Name, reports: Reports) -> bool:
     return diagnostic is None
 
 
-def value_of(expr: ast.Expr, names: Names, shape: Shape | None, reports: Reports) -> Value | None:
+def value_of(expr: ast.Expr, names: Names, given: Tensor | None, reports: Reports) -> Value | None:
     """The value of an expression; None, and an error, if it has none; None if it depends on an unknown shape."""
     try:
-        return evaluate(expr, names, shape)
+        return evaluate(expr, names, given)
     except ExprError as error:
         reports.add(error.diagnostic)
     except UnknownShape:

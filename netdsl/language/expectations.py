@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from netdsl.graph.ir import Node, Shape
+from netdsl.graph.ir import Node
+from netdsl.graph.types import Tensor
 from netdsl.ground.diagnostics import Diagnostic
 from netdsl.language.expressions import ExprError, Names, UnknownShape, evaluate, show_value
 from netdsl.language.syntax import ast
@@ -13,29 +14,29 @@ _SHOWN = 8  # layers in a note
 
 
 def unmet(
-    expect: ast.Expect, names: Names, shape: Shape | None, nodes: Sequence[Node], out: Shape
+    expect: ast.Expect, names: Names, given: Tensor | None, nodes: Sequence[Node], out: Tensor
 ) -> Diagnostic | None:
-    """What is wrong with an expectation, if anything. names and shape: what is known, and arrives, where it stands."""
+    """What is wrong with an expectation, if anything. names and given: what is known, and arrives, where it stands."""
     params = sum(p.size for node in nodes for p in node.params)
-    names = Names(names, {"params": params, "macs": sum(node.macs for node in nodes), "out": out})
+    names = Names(names, {"params": params, "macs": sum(node.macs for node in nodes), "out": out.sizes})
     condition = expect.condition
     try:
-        holds = evaluate(condition, names, shape)
+        holds = evaluate(condition, names, given)
         if not isinstance(holds, bool):
             text = f"`expect` needs a condition, not `{show_value(holds)}`"
             return Diagnostic("N303", text, condition.span, help=(f"write `expect params == {params:_}`",))
-        return None if holds else _fails(condition, names, shape, nodes)
+        return None if holds else _fails(condition, names, given, nodes)
     except ExprError as error:
         return error.diagnostic
     except UnknownShape:
         return None
 
 
-def _fails(condition: ast.Expr, names: Names, shape: Shape | None, nodes: Sequence[Node]) -> Diagnostic:
+def _fails(condition: ast.Expr, names: Names, given: Tensor | None, nodes: Sequence[Node]) -> Diagnostic:
     """Both numbers, and where the params are."""
     if not isinstance(condition, ast.Binary) or condition.op in ("and", "or"):
         return Diagnostic("N401", f"`{condition.span.text}` does not hold", condition.span)
-    left, right = (evaluate(side, names, shape) for side in (condition.left, condition.right))
+    left, right = (evaluate(side, names, given) for side in (condition.left, condition.right))
     text, found = condition.left.span.text, show_value(left)
     notes = (_param_note(nodes),) if text == "params" else ()
     hints = (f"if the network is right, write `expect {text} == {found}`",) if condition.op == "==" else ()

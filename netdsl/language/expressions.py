@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from typing import TypeGuard
 
-from netdsl.graph.ir import Shape, show_shape
+from netdsl.graph.types import Tensor, show_sizes
 from netdsl.ground.diagnostics import Diagnostic, Edit, did_you_mean
 from netdsl.ground.spelling import correction
 from netdsl.language.syntax import ast
@@ -105,7 +105,7 @@ def show_value(value: Value) -> str:
     if isinstance(value, list):
         return f"[{', '.join(show_value(item) for item in value)}]"
     if isinstance(value, tuple):
-        return show_shape(value)
+        return show_sizes(value)
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:_}" if isinstance(value, int) else str(value)
@@ -126,7 +126,7 @@ def expression_text(expr: ast.Expr) -> str:
         case ast.Number():
             return repr(expr.value)
         case ast.Size():
-            return show_shape(expr.values)
+            return show_sizes(expr.values)
         case ast.Function():
             return f"{expr.name}({', '.join(expression_text(arg) for arg in expr.args)})"
         case ast.Sequence():
@@ -161,51 +161,49 @@ def _error(expr: ast.Expr, code: str, message: str, *help: str) -> ExprError:
     return ExprError(Diagnostic(code, message, expr.span, help=help))
 
 
-def in_size(expr: ast.InSize, shape: Shape | None) -> int:
+def in_size(expr: ast.InSize, given: Tensor | None) -> int:
     """`in.c` of a map, tokens or a vector; `in.h`, `in.w` of a map; `in.n` of tokens."""
-    if shape is None:
+    if given is None:
         raise UnknownShape
-    axes = {1: {"c": 0}, 2: {"n": 0, "c": 1}, 3: {"c": 0, "h": 1, "w": 2}}[len(shape)]
-    if expr.axis not in axes:
-        known = ", ".join(f"`in.{axis}`" for axis in axes)
-        raise _error(
-            expr, "N312", f"`in.{expr.axis}` is not known here: the input is {show_shape(shape)}", f"known: {known}"
-        )
-    return shape[axes[expr.axis]]
+    if expr.axis not in given.letters:
+        known = ", ".join(f"`in.{letter}`" for letter in given.letters)
+        message = f"`in.{expr.axis}` is not known here: the input is {given.show()}"
+        raise _error(expr, "N312", message, f"known: {known}")
+    return given.sizes[given.letters.index(expr.axis)]
 
 
-def evaluate(expr: ast.Expr, names: Mapping[str, Value], shape: Shape | None) -> Value:
-    """The value of `expr`; `shape` is what arrives at this point. Raises ExprError or UnknownShape."""
+def evaluate(expr: ast.Expr, names: Mapping[str, Value], given: Tensor | None) -> Value:
+    """The value of `expr`; `given` is what arrives at this point. Raises ExprError or UnknownShape."""
     match expr:
         case ast.Number():
             return expr.value
         case ast.Size():
             return expr.values
         case ast.InSize():
-            return in_size(expr, shape)
+            return in_size(expr, given)
         case ast.Name():
             return _named(expr, names)
         case ast.Unary():
-            return _unary(expr, evaluate(expr.operand, names, shape))
+            return _unary(expr, evaluate(expr.operand, names, given))
         case ast.Sequence():
-            return [evaluate(item, names, shape) for item in expr.items]
+            return [evaluate(item, names, given) for item in expr.items]
         case ast.Function():
-            return _function(expr, [evaluate(arg, names, shape) for arg in expr.args])
+            return _function(expr, [evaluate(arg, names, given) for arg in expr.args])
         case ast.Binary():
-            return _operators(expr, names, shape)
+            return _operators(expr, names, given)
 
 
-def _operators(expr: ast.Binary, names: Mapping[str, Value], shape: Shape | None) -> Value:
+def _operators(expr: ast.Binary, names: Mapping[str, Value], given: Tensor | None) -> Value:
     """`1 + 2 + 3 + ...`: the left operands in a loop, since a line may hold thousands."""
     spine = [expr]
     while isinstance(spine[-1].left, ast.Binary):
         spine.append(spine[-1].left)
-    value = evaluate(spine[-1].left, names, shape)
+    value = evaluate(spine[-1].left, names, given)
     for binary in reversed(spine):
         if binary.op in ("and", "or"):
-            value = _logic(binary, value, names, shape)
+            value = _logic(binary, value, names, given)
         else:
-            value = _binary(binary, value, evaluate(binary.right, names, shape))
+            value = _binary(binary, value, evaluate(binary.right, names, given))
     return value
 
 
@@ -241,12 +239,12 @@ def _function(expr: ast.Function, values: list[Value]) -> Value:
     return _FUNCTIONS[expr.name](values)
 
 
-def _logic(expr: ast.Binary, left: Value, names: Mapping[str, Value], shape: Shape | None) -> bool:
+def _logic(expr: ast.Binary, left: Value, names: Mapping[str, Value], given: Tensor | None) -> bool:
     if not isinstance(left, bool):
         raise _error(expr.left, "N303", f"`{expr.op}` needs true or false, not `{show_value(left)}`")
     if left == (expr.op == "or"):
         return left
-    right = evaluate(expr.right, names, shape)
+    right = evaluate(expr.right, names, given)
     if not isinstance(right, bool):
         raise _error(expr.right, "N303", f"`{expr.op}` needs true or false, not `{show_value(right)}`")
     return right

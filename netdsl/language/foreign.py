@@ -200,7 +200,7 @@ def _written(attr: Attr, value: object) -> str:
     sizes = value if isinstance(value, tuple | list) else (value,)
     if not sizes or any(isinstance(v, bool) or not isinstance(v, int | float) for v in sizes):
         raise _Untold
-    if len(set(sizes)) == 1 and attr.kind == "pair":
+    if len(set(sizes)) == 1 and attr.kind == "spatial":
         sizes = sizes[:1]
     text = "x".join(str(v) for v in sizes)
     if attr.positional:

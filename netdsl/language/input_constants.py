@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from netdsl.graph.ir import Shape, channels_of, show_shape
+from netdsl.graph.types import Tensor, from_sizes
 from netdsl.ground.reports import Reports
 from netdsl.language.syntax import ast
 
@@ -19,7 +19,7 @@ def input_constants(statement: ast.Input, reports: Reports) -> Constants:
     given: dict[str, ast.Constants] = {}
     right = True
     for constants in statement.constants:
-        right &= _is_new(constants, given, reports) and _fits(constants, statement.shape, reports)
+        right &= _is_new(constants, given, reports) and _fits(constants, from_sizes(statement.shape), reports)
         given.setdefault(constants.name, constants)
     if not given or not right:
         return (), ()
@@ -44,13 +44,13 @@ def _is_new(constants: ast.Constants, given: dict[str, ast.Constants], reports: 
     return False
 
 
-def _fits(constants: ast.Constants, shape: Shape, reports: Reports) -> bool:
+def _fits(constants: ast.Constants, given: Tensor, reports: Reports) -> bool:
     """Whether there is one number, or one for each channel, and float32 can compute with them."""
-    name, numbers, channels = constants.name, constants.numbers, channels_of(shape)
+    name, numbers, channels = constants.name, constants.numbers, given.channels
     if len(numbers) not in (1, channels):
-        what = ("channel" if len(shape) > 2 else "feature") + ("s" if channels > 1 else "")
+        what = ("channel" if given.is_map else "feature") + ("s" if channels > 1 else "")
         help_text = "write one number" + (f", or {channels} in parentheses" if channels > 1 else "")
-        message = f"`{name}` has {len(numbers)} numbers, but the input {show_shape(shape)} has {channels} {what}"
+        message = f"`{name}` has {len(numbers)} numbers, but the input {given.show()} has {channels} {what}"
         reports.error("N320", message, constants.span, help_text)
         return False
     for value, number in zip(constants.values, numbers, strict=True):

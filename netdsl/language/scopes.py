@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from netdsl.graph.ir import Call, Scope, Shape
+from netdsl.graph.ir import Call, Scope
+from netdsl.graph.types import Tensor
 from netdsl.ground.source import Span
 
 
@@ -46,7 +47,7 @@ class Output:
 
     path: str
     value: int
-    shape: Shape | None
+    type: Tensor | None
     span: Span
     nodes: range
     is_read: bool = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import isqrt
 
-from netdsl.graph.ir import Shape, show_shape
+from netdsl.graph.types import Tensor, show_sizes
 from netdsl.ground.diagnostics import Edit, SpecProblem, did_you_mean
 from netdsl.ground.spelling import correction
 from netdsl.language.foreign import layer_named, translated
@@ -82,18 +82,19 @@ def unknown_block(syntax: ast.Call, blocks: Mapping[str, object], channels: int 
     return f"define it: `block {syntax.name}(...) {{ ... }}`", None
 
 
-def about_the_input(problem: SpecProblem, shape: Shape) -> tuple[str, ...]:
+def about_the_input(problem: SpecProblem, given: Tensor) -> tuple[str, ...]:
     """What helps where a layer cannot take the network's input: perhaps it is the input that is written wrongly."""
     needs_a_map = problem.code == "N202" and "needs a map (" in problem.message
-    if needs_a_map and len(shape) == 2 and any("reshape" in help for help in problem.help):
-        a, b = shape
+    if needs_a_map and given.is_tokens and any("reshape" in help for help in problem.help):
+        a, b = given.sizes
         image = f"a grey image of {a}x{b} is `input 1x{a}x{b}`"
         signal = f"a signal of {a} channels and {b} steps is `input {a}x1x{b}`, with windows like `k1x3`"
         return (image, signal) if a > 16 and b < 4 * a else (signal, image)
-    if needs_a_map and len(shape) == 1:
-        sides = [(c, isqrt(shape[0] // c)) for c in (1, 3)]
-        images = [f"an image is written as `input {c}x{s}x{s}`" for c, s in sides if s > 3 and c * s * s == shape[0]]
+    if needs_a_map and given.is_vector:
+        sides = [(c, isqrt(given.size // c)) for c in (1, 3)]
+        images = [f"an image is written as `input {c}x{s}x{s}`" for c, s in sides if s > 3 and c * s * s == given.size]
         return (*problem.help, *images[:1])
-    if problem.code in ("N201", "N203") and len(shape) == 3 and shape[2] in (1, 3, 4) and min(shape[:2]) > 4:
-        return (f"the channels come first: write `input {show_shape((shape[2], *shape[:2]))}`",)
+    *first, last = given.sizes
+    if problem.code in ("N201", "N203") and given.is_image and last in (1, 3, 4) and min(first) > 4:
+        return (f"the channels come first: write `input {show_sizes((last, *first))}`",)
     return problem.help

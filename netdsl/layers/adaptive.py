@@ -1,15 +1,15 @@
 """`adaptive`: average pooling to a given size."""
 
-from netdsl.ground.symbols import pair_text
+from netdsl.ground.symbols import spatial_text
 from netdsl.kernels.resample import averaging_matrix, resample, resample_adjoint
-from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, require_rank
+from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, require_image
 from netdsl.stages.resample import Resample
 
 
 def adaptive_shape(attrs, x):
     """(C, H, W) -> (C, Ho, Wo), the size that is asked for."""
-    require_rank(x, 3, "`adaptive`", "leave it out: a vector has no height and width")
-    return (x[0], *attrs["output_size"])
+    require_image(x, "`adaptive`", "leave it out: a vector has no height and width")
+    return x.with_space(attrs["output_size"])
 
 
 def adaptive_forward(x, output_size):
@@ -24,18 +24,18 @@ def adaptive_backward(dy, saved):
 
 
 def adaptive_stages(attrs, x):
-    wanted = tuple(zip(x[1:], attrs["output_size"], strict=True))
-    return (StageCall(Resample, (x, attrs["output_size"], averaging_matrix, wanted)),)
+    wanted = tuple(zip(x.space, attrs["output_size"], strict=True))
+    return (StageCall(Resample, (x.sizes, attrs["output_size"], averaging_matrix, wanted)),)
 
 
 LAYER = LayerDef(
     name="adaptive",
     summary="average pooling to HxW",
-    attrs=(Attr("output_size", "pair", REQUIRED, positional=True, minimum=1, label="the size", takes_label=True),),
+    attrs=(Attr("output_size", "spatial", REQUIRED, positional=True, minimum=1, label="the size", takes_label=True),),
     shape=adaptive_shape,
     forward=adaptive_forward,
     backward=adaptive_backward,
-    torch=lambda attrs, x: call_text("nn.AdaptiveAvgPool2d", pair_text(attrs["output_size"])),
+    torch=lambda attrs, x: call_text("nn.AdaptiveAvgPool2d", spatial_text(attrs["output_size"])),
     known_as=("adaptiveavgpool", "adaptive_avg_pool"),
     stages=adaptive_stages,
 )

@@ -5,7 +5,7 @@ from netdsl.stages.add import Add
 
 
 def add_shape(attrs, *inputs):
-    """The one shape of all inputs."""
+    """The one type of all inputs."""
     return equal_shapes("add", inputs)
 
 
@@ -32,5 +32,5 @@ LAYER = LayerDef(
     torch=None,
     torch_call=lambda attrs, *inputs: " + ".join(f"{{{i}}}" for i in range(len(inputs))),
     known_as=("sum",),
-    stages=lambda attrs, *xs: (StageCall(Add, (xs[0],)),),
+    stages=lambda attrs, *xs: (StageCall(Add, (xs[0].sizes,)),),
 )

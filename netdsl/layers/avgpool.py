@@ -3,21 +3,21 @@
 import numpy as np
 
 from netdsl.kernels.pooling import window_count, window_slices
-from netdsl.layers.contract import NO_SIDES, REQUIRED, Attr, LayerDef, StageCall, require_rank
+from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, require_image
 from netdsl.layers.rules.windows import needs_own_padding, pooling_sides, pooling_text, torch_sides
 from netdsl.stages.average_pool import AveragePool
 
 
 def avgpool_resolve(attrs, x):
     """Padding for each side, which `ceil` and `same` may make uneven."""
-    require_rank(x, 3, "`avgpool`", "leave it out: a vector has no height and width")
+    require_image(x, "`avgpool`", "leave it out: a vector has no height and width")
     return {**attrs, "padding": pooling_sides(attrs, x)}
 
 
 def avgpool_shape(attrs, x):
     """(C, H, W) -> (C, Ho, Wo), Ho = floor((H + top + bottom - Kh) / stride) + 1, or ceil."""
-    axes = zip(x[1:], *(attrs[name] for name in ("kernel_size", "stride", "padding")), strict=True)
-    return (x[0], *(window_count(*axis) for axis in axes))
+    axes = zip(x.space, *(attrs[name] for name in ("kernel_size", "stride", "padding")), strict=True)
+    return x.with_space(tuple(window_count(*axis) for axis in axes))
 
 
 def divisors(size, kernel_size, stride, padding, nopad, ceil):
@@ -71,13 +71,13 @@ def avgpool_torch(attrs, x):
         return pooling_text("nn.AvgPool2d", attrs, "nn.ZeroPad2d({})")
     if not needs_own_padding(attrs):
         return pooling_text("nn.AvgPool2d", attrs, "", count_include_pad=False)
-    sides, without = torch_sides(attrs["padding"]), {**attrs, "padding": NO_SIDES}
+    sides, without = torch_sides(attrs["padding"]), {**attrs, "padding": ((0, 0),) * x.axes}
     return pooling_text("UncountedAvgPool2d", without, "", sides=sides)
 
 
 def avgpool_stages(attrs, x):
     given = (attrs[name] for name in ("kernel_size", "stride", "padding", "nopad", "ceil"))
-    return (StageCall(AveragePool, (x, *given, divisors)),)
+    return (StageCall(AveragePool, (x.sizes, *given, divisors)),)
 
 
 LAYER = LayerDef(
@@ -86,7 +86,7 @@ LAYER = LayerDef(
     attrs=(
         Attr(
             "kernel_size",
-            "pair",
+            "spatial",
             REQUIRED,
             flag="k",
             spellings=("kernel",),
@@ -94,11 +94,11 @@ LAYER = LayerDef(
             minimum=1,
             label="the window",
         ),
-        Attr("stride", "pair", "kernel_size", flag="s", minimum=1, label="the stride"),
+        Attr("stride", "spatial", "kernel_size", flag="s", minimum=1, label="the stride"),
         Attr(
             "padding",
             "sides",
-            NO_SIDES,
+            0,
             flag="p",
             minimum=0,
             label="the padding",

@@ -2,27 +2,24 @@
 
 import numpy as np
 
-from netdsl.graph.ir import ParamSpec, show_shape
-from netdsl.ground.diagnostics import SpecProblem
-from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text, straight
+from netdsl.graph.ir import ParamSpec
+from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text, refuse_tokens, straight
 from netdsl.stages.batch_norm import BatchNorm
 
 
 def bn_shape(attrs, x):
-    """The shape of x, a map or a vector."""
-    if len(x) == 2:
-        raise SpecProblem(
-            "N202", f"`bn` needs a map or a vector, but {show_shape(x)} arrives (tokens)", help=("use `ln`",)
-        )
+    """The type of x, a map or a vector."""
+    refuse_tokens(x, "`bn`", "use `ln`")
     return x
 
 
 def bn_params(attrs, x):
-    return () if attrs["noaffine"] else (ParamSpec("weight", x[:1], "ones"), ParamSpec("bias", x[:1], "zeros"))
+    size = (x.channels,)
+    return () if attrs["noaffine"] else (ParamSpec("weight", size, "ones"), ParamSpec("bias", size, "zeros"))
 
 
 def bn_buffers(attrs, x):
-    return ParamSpec("running_mean", x[:1], "zeros"), ParamSpec("running_var", x[:1], "ones")
+    return ParamSpec("running_mean", (x.channels,), "zeros"), ParamSpec("running_var", (x.channels,), "ones")
 
 
 def bn_forward(x, weight, bias, running_mean, running_var, eps=1e-5, momentum=0.1, training=False):
@@ -65,12 +62,12 @@ def bn_torch(attrs, x):
     options = {key: attrs[key] for key, usual in (("eps", 1e-5), ("momentum", 0.1)) if attrs[key] != usual}
     if attrs["noaffine"]:
         options["affine"] = False
-    return call_text("nn.BatchNorm2d" if len(x) == 3 else "nn.BatchNorm1d", x[0], **options)
+    return call_text("nn.BatchNorm2d" if x.is_image else "nn.BatchNorm1d", x.channels, **options)
 
 
 def bn_stages(attrs, x):
     options = {key: attrs[key] for key, usual in (("eps", 1e-5), ("momentum", 0.1)) if attrs[key] != usual}
-    return (StageCall(BatchNorm, (x,), options),)
+    return (StageCall(BatchNorm, (x.sizes,), options),)
 
 
 LAYER = LayerDef(

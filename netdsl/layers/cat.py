@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from netdsl.graph.ir import show_shape
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.layers.contract import LayerDef, StageCall
 from netdsl.stages.cat import Cat
@@ -10,20 +9,18 @@ from netdsl.stages.cat import Cat
 
 def cat_shape(attrs, *inputs):
     """(C1, H, W), (C2, H, W), ... -> (C1 + C2 + ..., H, W); for tokens and vectors the features D are added up."""
-    axis = 1 if len(inputs[0]) == 2 else 0
-    rest = [(len(x), *(size for i, size in enumerate(x) if i != axis)) for x in inputs]
-    if any(sizes != rest[0] for sizes in rest):
-        shapes = " and ".join(dict.fromkeys(show_shape(x) for x in inputs))
-        equal = "heights and widths" if len(inputs[0]) == 3 else "numbers of axes and of tokens"
+    first = inputs[0]
+    if any(x.layout != first.layout or x.with_channels(first.channels) != first for x in inputs):
+        shapes = " and ".join(dict.fromkeys(x.show() for x in inputs))
+        equal = "heights and widths" if first.is_map else "numbers of axes and of tokens"
         raise SpecProblem("N204", f"`cat` needs equal {equal}, but its branches give {shapes}", help=_help(inputs))
-    total = sum(x[axis] for x in inputs)
-    return tuple(total if i == axis else size for i, size in enumerate(inputs[0]))
+    return first.with_channels(sum(x.channels for x in inputs))
 
 
 def _help(inputs):
-    if any(len(x) != len(inputs[0]) for x in inputs):
+    if any(x.layout != inputs[0].layout for x in inputs):
         return ("give every branch a map, tokens or a vector; `flatten` makes a vector of each",)
-    if any(len(x) != 3 for x in inputs):
+    if not inputs[0].is_map:
         return ()
     return ("give every branch the same strides, and padding that keeps the size: `p1` for a 3x3 kernel",)
 
@@ -42,7 +39,7 @@ def cat_backward(dy, saved):
 
 def cat_torch(attrs, *inputs):
     names = ", ".join(f"{{{i}}}" for i in range(len(inputs)))
-    return f"torch.cat([{names}], dim={2 if len(inputs[0]) == 2 else 1})"
+    return f"torch.cat([{names}], dim={inputs[0].channel_axis})"
 
 
 LAYER = LayerDef(
@@ -55,5 +52,5 @@ LAYER = LayerDef(
     torch=None,
     torch_call=cat_torch,
     known_as=("concat", "concatenate"),
-    stages=lambda attrs, *xs: (StageCall(Cat, xs),),
+    stages=lambda attrs, *xs: (StageCall(Cat, tuple(x.sizes for x in xs)),),
 )

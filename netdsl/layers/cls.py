@@ -3,14 +3,15 @@
 import numpy as np
 
 from netdsl.graph.ir import ParamSpec
+from netdsl.graph.types import tokens
 from netdsl.ground.symbols import value_text
-from netdsl.layers.contract import LayerDef, require_rank
+from netdsl.layers.contract import LayerDef, require_tokens
 
 
 def cls_shape(attrs, x):
     """(T, D) -> (T + 1, D)."""
-    require_rank(x, 2, "`cls`")
-    return (x[0] + 1, x[1])
+    require_tokens(x, "`cls`")
+    return tokens(x.length + 1, x.channels)
 
 
 def cls_forward(x, weight):
@@ -27,9 +28,9 @@ LAYER = LayerDef(
     name="cls",
     summary="a learned token before all others",
     shape=cls_shape,
-    params=lambda attrs, x: (ParamSpec("", (1, 1, x[1]), "zeros"),),
+    params=lambda attrs, x: (ParamSpec("", (1, 1, x.channels), "zeros"),),
     forward=cls_forward,
     backward=cls_backward,
-    torch=lambda attrs, x: f"nn.Parameter(torch.zeros(1, 1, {value_text(x[1])}))",
+    torch=lambda attrs, x: f"nn.Parameter(torch.zeros(1, 1, {value_text(x.channels)}))",
     torch_call=lambda attrs, x: "torch.cat([{self}.expand(len({x}), -1, -1), {x}], dim=1)",
 )

@@ -1,9 +1,12 @@
 """What a layer file says about its layer: `LayerDef`, a bundle of plain functions, and `Attr`, a setting of it.
 
-Shapes are without the batch axis; `attrs` is a dict of attr name -> value, complete. The rules:
+Each input is a `Tensor` (netdsl.graph.types), which says what its sizes mean: rules ask for `.channels`, `.space`,
+`.is_map`, and complain by `require_map` and its sisters, never by counting sizes. A rule reads alike for a signal, an
+image and a volume where it goes through `x.space`; what exists for images alone says so by `require_image`. `attrs` is
+a dict of attr name -> value, complete. The rules:
 
     resolve(attrs, *inputs) -> attrs     fills in what depends on the input (the padding of `same`); optional
-    shape(attrs, *inputs) -> Shape       raises SpecProblem where the input does not fit
+    shape(attrs, *inputs) -> Tensor      what comes out; raises SpecProblem where the input does not fit
     params(attrs, *inputs), buffers(...) -> tuple of ParamSpec
     macs(attrs, *inputs) -> int          multiply-adds for one sample (products with weights; no norms, no activations)
     forward(x, ...) -> (y, saved)        a kernel. Its arguments are found by their names: first the inputs, then any of
@@ -23,7 +26,8 @@ Shapes are without the batch axis; `attrs` is a dict of attr name -> value, comp
     torch_transposes: the gradient of a map comes back from PyTorch with its channels last
     torch_straight: text of the class that stands for PyTorch's where its gradient of one sample is then wrong
     known_as: what other systems call it, for suggestions
-    idle: the attrs with which it gives its input as it is, `{"p": 0}`; the PyTorch module leaves it out then
+    idle: the attrs with which it gives its input as it is, `{"p": 0}`, a number for all axes; the PyTorch module leaves
+    it out then
     cancels_bias: a bias in the layer before it does nothing; is_linear: two in a row can do no more than one
     norms_batch: in training its statistics are those of the batch, one value of a channel has none
     stages(attrs, *inputs) -> tuple of StageCall     what computes the layer fast, each in its way; optional
@@ -41,32 +45,32 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from netdsl.graph.ir import ParamSpec, Shape, show_shape
+from netdsl.graph.ir import ParamSpec
+from netdsl.graph.types import Tensor
 from netdsl.ground.diagnostics import SpecProblem
-from netdsl.ground.symbols import value_text
+from netdsl.ground.symbols import is_all, value_text
 from netdsl.stages.pointwise import Pointwise
 from netdsl.stages.stage import Stage
 
 Attrs = Mapping[str, object]
-Kind = Literal["int", "pair", "sides", "size", "float", "word"]
+Kind = Literal["int", "spatial", "sides", "size", "float", "word"]
 REQUIRED = object()
-NO_SIDES = ((0, 0), (0, 0))
-"""The default of an attr of the kind `sides`."""
 
 
 @dataclass(frozen=True)
 class Attr:
     """A setting of a layer.
 
-    kind: `int`; `pair` (a number for both axes, or `3x5` for H and W); `sides` (a number for all four, `1x2` for H and
-    W, or `0x1x0x0`, what lies before H and W and then what lies behind them: top, left, bottom, right; its value is
+    kind: `int`; `spatial` (a number for every axis of space, or one for each: `3x5` for H and W; its value is a tuple
+    with one for each); `sides` (a number for all sides, `1x2` for H and W, or `0x1x0x0`, what lies before H and W and
+    then what lies behind them: top, left, bottom, right; its value is (before, behind) for each axis of space, here
     ((top, bottom), (left, right))); `size` (a shape of one to three axes, always a tuple); `float`; `word` (True when
-    written).
-    flag: the letter of the short form (`k` in `k5`). spellings: other keys (`kernel`). default: a value (None: none),
-    REQUIRED, or the name of another attr whose value is taken. positional: may be written as a bare value. minimum is
-    inclusive, `above` and `below` are not. set_by: the names of attrs which set this one, where they are given;
-    grown_by: of those which make what lies behind larger than written (`ceil`). takes_label: may be `@skip`, the height
-    and width of what has that label.
+    written). The axes are those of the input; where it is unknown or no map, two, those of an image.
+    flag: the letter of the short form (`k` in `k5`). spellings: other keys (`kernel`). default: a value (None: none; of
+    `spatial` and `sides` a number), REQUIRED, or the name of another attr whose value is taken. positional: may be
+    written as a bare value. minimum is inclusive, `above` and `below` are not. set_by: the names of attrs which set
+    this one, where they are given; grown_by: of those which make what lies behind larger than written (`ceil`).
+    takes_label: may be `@skip`, the height and width of what has that label.
     """
 
     name: str
@@ -88,6 +92,17 @@ class Attr:
         """Every key that may stand before `=`."""
         return (*([self.flag] if self.flag else []), *self.spellings, self.name)
 
+    def spread(self, number: int, axes: int) -> object:
+        """The attr's value where one number is written: of `spatial` and `sides` the same along all axes of space."""
+        if self.kind == "spatial":
+            return (number,) * axes
+        return ((number, number),) * axes if self.kind == "sides" else number
+
+
+def axes_of(x: Tensor | None) -> int:
+    """How many numbers a `spatial` attr has: one for each axis of space; two where x is unknown or no map."""
+    return x.axes if x is not None and x.is_map else 2
+
 
 @dataclass(frozen=True)
 class StageCall:
@@ -108,16 +123,16 @@ class StageCall:
         return f"{self.kernel.__name__}({', '.join(words)})"
 
 
-def _no_params(attrs: Attrs, *inputs: Shape) -> tuple[ParamSpec, ...]:
+def _no_params(attrs: Attrs, *inputs: Tensor) -> tuple[ParamSpec, ...]:
     return ()
 
 
-def _no_macs(attrs: Attrs, *inputs: Shape) -> int:
+def _no_macs(attrs: Attrs, *inputs: Tensor) -> int:
     return 0
 
 
-def same_shape(attrs: Attrs, x: Shape) -> Shape:
-    """The shape of x."""
+def same_shape(attrs: Attrs, x: Tensor) -> Tensor:
+    """The type of x."""
     return x
 
 
@@ -130,7 +145,7 @@ class LayerDef:
     forward: Callable
     backward: Callable
     torch: Callable[..., str] | None
-    shape: Callable[..., Shape] = same_shape
+    shape: Callable[..., Tensor] = same_shape
     attrs: tuple[Attr, ...] = ()
     params: Callable[..., tuple[ParamSpec, ...]] = _no_params
     buffers: Callable[..., tuple[ParamSpec, ...]] = _no_params
@@ -151,7 +166,7 @@ class LayerDef:
 
     def is_idle(self, attrs: Attrs) -> bool:
         """Whether it gives its input as it is."""
-        return self.idle is not None and all(attrs[name] == value for name, value in self.idle.items())
+        return self.idle is not None and all(is_all(attrs[name], value) for name, value in self.idle.items())
 
     def attr(self, name: str) -> Attr:
         return next(attr for attr in self.attrs if attr.name == name)
@@ -170,49 +185,62 @@ class LayerDef:
 # -------------------------------------------------------------------------------------------- helps for shape rules
 
 
-def require_rank(x: Shape, rank: int, what: str, *help: str) -> None:
-    """Complain unless the input has `rank` axes: 3 for a map, 2 for tokens, 1 for a vector. help: for vectors."""
-    names = {1: "a vector", 2: "tokens", 3: "a map (CxHxW)"}
-    if len(x) != rank:
-        arrives = {1: "a vector", 2: "tokens", 3: "a map"}[len(x)]
-        hints = help if help and len(x) == 1 else (_other_rank(x, rank),)
-        raise SpecProblem("N202", f"{what} needs {names[rank]}, but {show_shape(x)} arrives ({arrives})", help=hints)
+def require_map(x: Tensor, what: str, for_vectors: str = "", for_tokens: str = "") -> None:
+    """Complain unless the input is a map. for_vectors, for_tokens: what helps where it is such, if not a `reshape`."""
+    if x.is_map:
+        return
+    help = for_vectors or f"`reshape {x.show()}x1x1` makes a map of a vector"
+    if x.is_tokens:
+        made = f"`reshape {x.length}x1x{x.channels}` makes a map of tokens: {x.length} channels of 1x{x.channels}"
+        help = for_tokens or f"{made}; its windows are then 1 high"
+    raise _needs(x, what, "a map (CxHxW)", (help,))
 
 
-def _other_rank(x: Shape, rank: int) -> str:
-    """What makes a map, tokens or a vector of what arrives."""
-    if rank == 1:
-        return "put `flatten` before it"
-    if rank == 2:
-        return (
-            "`tokens` makes a sequence of a map" if len(x) == 3 else f"`reshape 1x{x[0]}` makes one token of a vector"
-        )
-    if len(x) == 2:
-        made = show_shape((x[0], 1, x[1]))
-        return f"`reshape {made}` makes a map of tokens: {x[0]} channels of 1x{x[1]}; its windows are then 1 high"
-    return f"`reshape {x[0]}x1x1` makes a map of a vector"
+def require_image(x: Tensor, what: str, for_vectors: str = "", for_tokens: str = "") -> None:
+    """Complain unless the input is a map with height and width: what this layer has rules and kernels for."""
+    require_map(x, what, for_vectors, for_tokens)
+    if not x.is_image:
+        raise _needs(x, what, "an image (CxHxW)", ())
 
 
-def features(x: Shape) -> int:
-    """The channels of a map, the features of tokens or a vector."""
-    return x[-1] if len(x) == 2 else x[0]
+def require_tokens(x: Tensor, what: str) -> None:
+    """Complain unless the input is tokens."""
+    if not x.is_tokens:
+        of_a_vector = f"`reshape 1x{x.show()}` makes one token of a vector"
+        raise _needs(x, what, "tokens", ("`tokens` makes a sequence of a map" if x.is_map else of_a_vector,))
 
 
-def equal_shapes(name: str, inputs: tuple[Shape, ...]) -> Shape:
-    """The shape of all inputs; complains if they differ."""
+def refuse_tokens(x: Tensor, what: str, help: str, attr: str | None = None) -> None:
+    """Complain unless the input is a map or a vector. attr: the setting that needs one, to be underlined."""
+    if x.is_tokens:
+        raise _needs(x, what, "a map or a vector", (help,), attr)
+
+
+def refuse_map(x: Tensor, what: str, help: str) -> None:
+    """Complain unless the input is a vector or tokens, whose features are the last axis."""
+    if x.is_map:
+        raise _needs(x, what, "a vector", (help,))
+
+
+def _needs(x: Tensor, what: str, wanted: str, help: tuple[str, ...], attr: str | None = None) -> SpecProblem:
+    return SpecProblem("N202", f"{what} needs {wanted}, but {x.show()} arrives ({x.noun})", attr, help=help)
+
+
+def equal_shapes(name: str, inputs: tuple[Tensor, ...]) -> Tensor:
+    """The one type of all inputs; complains if they differ."""
     first, *others = inputs
     different = next((x for x in others if x != first), None)
     if different is None:
         return first
-    message = f"`{name}` needs equal shapes, but its branches give {show_shape(first)} and {show_shape(different)}"
-    if len(first) == len(different) == 3 and first[1:] == different[1:]:
-        hint = f"bring the channels together, for example with `conv {max(first[0], different[0])} k1`"
-    elif len(first) == len(different) == 3:
-        hint = "give both branches the same strides, and padding that keeps the size: `p1` for a 3x3 kernel"
-    elif len(first) == len(different) and first[:-1] == different[:-1]:
-        hint = f"bring the features together, for example with `linear {max(first[-1], different[-1])}`"
-    elif len(first) != len(different):
+    message = f"`{name}` needs equal shapes, but its branches give {first.show()} and {different.show()}"
+    if first.layout != different.layout:
         hint = "give every branch a map, tokens or a vector; `flatten` makes a vector of each"
+    elif first.with_channels(different.channels) == different:
+        most = max(first.channels, different.channels)
+        what, layer = ("channels", f"conv {most} k1") if first.is_map else ("features", f"linear {most}")
+        hint = f"bring the {what} together, for example with `{layer}`"
+    elif first.is_map:
+        hint = "give both branches the same strides, and padding that keeps the size: `p1` for a 3x3 kernel"
     else:
         hint = ""
     raise SpecProblem("N204", message, help=(hint,) if hint else ())
@@ -230,7 +258,7 @@ def call_text(name: str, *args: object, **options: object) -> str:
 
 def pointwise_stages(forward: Callable, backward: Callable, *names: str) -> Callable[..., tuple[StageCall, ...]]:
     """The stages rule of everything that works on each element: its kernels, given the attrs of these names."""
-    return lambda attrs, x: (StageCall(Pointwise, (x, forward, backward, *(attrs[name] for name in names))),)
+    return lambda attrs, x: (StageCall(Pointwise, (x.sizes, forward, backward, *(attrs[name] for name in names))),)
 
 
 def straight(name: str) -> str:

@@ -1,12 +1,14 @@
 """`conv`: two-dimensional convolution (cross-correlation, as in every framework)."""
 
+from math import prod
+
 import numpy as np
 
 from netdsl.graph.ir import ParamSpec, show_shape
 from netdsl.ground.diagnostics import SpecProblem
-from netdsl.ground.symbols import pair_text, plain_value
+from netdsl.ground.symbols import is_all, plain_value, spatial_text
 from netdsl.kernels.windows import windows, windows_adjoint
-from netdsl.layers.contract import NO_SIDES, REQUIRED, Attr, LayerDef, StageCall, call_text, require_rank
+from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, require_image
 from netdsl.layers.rules.convolution_costs import bilinear_cost, fourier_points, patch_cost, rows_cost
 from netdsl.layers.rules.windows import are_even, given_sides, sides_text, torch_sides
 from netdsl.stages.bilinear import fourier, winograd
@@ -21,13 +23,13 @@ from netdsl.stages.winograd_rows import WinogradRows
 
 def conv_resolve(attrs, x):
     """`same`: ceil(H / stride) outputs; where its padding is odd, the extra row and column go last, as in PyTorch."""
-    require_rank(x, 3, "`conv`", "a vector goes through `linear`")
+    require_image(x, "`conv`", "a vector goes through `linear`")
     return {**attrs, "padding": given_sides(attrs, x)}
 
 
 def conv_shape(attrs, x):
     """(C, H, W) -> (F, Ho, Wo), Ho = floor((H + top + bottom - dilation * (Kh - 1) - 1) / stride) + 1."""
-    c, f, groups = x[0], attrs["filters"], attrs["groups"]
+    c, f, groups = x.channels, attrs["filters"], attrs["groups"]
     if c % groups or f % groups:
         name, number = ("input channels", c) if c % groups else ("filters", f)
         raise SpecProblem(
@@ -38,26 +40,26 @@ def conv_shape(attrs, x):
             help=(f"use a divisor of {number}",),
         )
     sizes = []
-    for axis in range(2):
+    for axis, size in enumerate(x.space):
         reach = attrs["dilation"][axis] * (attrs["kernel_size"][axis] - 1) + 1
-        room = x[1 + axis] + sum(attrs["padding"][axis])
+        room = size + sum(attrs["padding"][axis])
         if reach > room:
             raise _does_not_fit(attrs, x, axis)
         sizes.append((room - reach) // attrs["stride"][axis] + 1)
-    return (f, *sizes)
+    return x.with_channels(f).with_space(tuple(sizes))
 
 
 def _does_not_fit(attrs, x, axis):
     k, d, sides = attrs["kernel_size"], attrs["dilation"], attrs["padding"]
-    before, after = sides[axis]
-    largest = (x[1 + axis] + before + after - 1) // d[axis] + 1
+    size, (before, after) = x.space[axis], sides[axis]
+    largest = (size + before + after - 1) // d[axis] + 1
     dilated = f" with dilation {d[axis]}" if d[axis] > 1 else ""
     padded = f" with padding {before if before == after else sides_text(sides)}" if before or after else ""
-    enough = before - (-(d[axis] * (k[axis] - 1) + 1 - x[1 + axis] - before - after) // 2)
+    enough = before - (-(d[axis] * (k[axis] - 1) + 1 - size - before - after) // 2)
     help_text = f"use k{largest} or less, or p{enough}" if before == after else f"use k{largest} or less"
     return SpecProblem(
         "N201",
-        f"a {show_shape(k)} kernel{dilated} does not fit a {show_shape(x[1:])} input{padded}",
+        f"a {show_shape(k)} kernel{dilated} does not fit a {show_shape(x.space)} input{padded}",
         attr="kernel_size",
         label="the kernel",
         help=(help_text,),
@@ -65,18 +67,16 @@ def _does_not_fit(attrs, x, axis):
 
 
 def conv_params(attrs, x):
-    kh, kw = attrs["kernel_size"]
-    f, c = attrs["filters"], x[0] // attrs["groups"]
-    fans = {"fan_in": c * kh * kw, "fan_out": f // attrs["groups"] * kh * kw}
-    weight = ParamSpec("weight", (f, c, kh, kw), "weight", **fans)
+    """weight (F, C/groups, Kh, Kw) and bias (F,)."""
+    f, c, window = attrs["filters"], x.channels // attrs["groups"], prod(attrs["kernel_size"])
+    fans = {"fan_in": c * window, "fan_out": f // attrs["groups"] * window}
+    weight = ParamSpec("weight", (f, c, *attrs["kernel_size"]), "weight", **fans)
     return (weight,) if attrs["nobias"] else (weight, ParamSpec("bias", (f,), "bias", **fans))
 
 
 def conv_macs(attrs, x):
     """F * Ho * Wo * C / groups * Kh * Kw."""
-    f, ho, wo = conv_shape(attrs, x)
-    kh, kw = attrs["kernel_size"]
-    return f * ho * wo * (x[0] // attrs["groups"]) * kh * kw
+    return conv_shape(attrs, x).size * (x.channels // attrs["groups"]) * prod(attrs["kernel_size"])
 
 
 def conv_forward(x, weight, bias, stride=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1), groups=1):
@@ -126,43 +126,43 @@ PADDED_CONV = '''class PaddedConv2d(nn.Conv2d):
 
 def conv_torch(attrs, x):
     options, sides = {}, attrs["padding"]
-    if attrs["stride"] != (1, 1):
-        options["stride"] = pair_text(attrs["stride"])
-    pads_itself = not are_even(sides) and not (attrs["same"] and plain_value(attrs["stride"]) == (1, 1))
+    if not is_all(attrs["stride"], 1):
+        options["stride"] = spatial_text(attrs["stride"])
+    pads_itself = not are_even(sides) and not (attrs["same"] and is_all(plain_value(attrs["stride"]), 1))
     if pads_itself:
         options["sides"] = torch_sides(sides)
     elif not are_even(sides):
         options["padding"] = "same"
-    elif sides != NO_SIDES:
-        options["padding"] = pair_text(tuple(before for before, _ in sides))
-    if attrs["dilation"] != (1, 1):
-        options["dilation"] = pair_text(attrs["dilation"])
+    elif not is_all(sides, 0):
+        options["padding"] = spatial_text(tuple(before for before, _ in sides))
+    if not is_all(attrs["dilation"], 1):
+        options["dilation"] = spatial_text(attrs["dilation"])
     if attrs["groups"] != 1:
         options["groups"] = attrs["groups"]
     if attrs["nobias"]:
         options["bias"] = False
     module = "PaddedConv2d" if pads_itself else "nn.Conv2d"
-    return call_text(module, x[0], attrs["filters"], pair_text(attrs["kernel_size"]), **options)
+    return call_text(module, x.channels, attrs["filters"], spatial_text(attrs["kernel_size"]), **options)
 
 
 def conv_stages(attrs, x):
     """1x1: one product. Stride 1 with a window: constant matrices. Else patches. Groups have stages of their own."""
     names = ("filters", "kernel_size", "stride", "padding", "dilation")
     filters, kernel_size, stride, padding, dilation = given = [attrs[name] for name in names]
-    if attrs["groups"] == x[0] > 1:
-        return (StageCall(DepthConv, (x, *given)),)
+    sizes, out_size = x.sizes, conv_shape(attrs, x).space
+    if attrs["groups"] == x.channels > 1:
+        return (StageCall(DepthConv, (sizes, *given)),)
     if attrs["groups"] > 1:
-        return (StageCall(GroupedConv, (x, filters, attrs["groups"], *given[1:])),)
-    costs = tuple(patch_cost(x, filters, kernel_size, conv_shape(attrs, x)[1:], training) for training in (True, False))
-    patches = StageCall(PatchConv, (x, filters, kernel_size, stride, padding, dilation), costs=costs)
+        return (StageCall(GroupedConv, (sizes, filters, attrs["groups"], *given[1:])),)
+    costs = tuple(patch_cost(sizes, filters, kernel_size, out_size, training) for training in (True, False))
+    patches = StageCall(PatchConv, (sizes, filters, kernel_size, stride, padding, dilation), costs=costs)
     if kernel_size == (1, 1):
-        return (StageCall(PointConv, (x, filters, stride, padding)), patches)
-    if x[0] <= 4 and dilation == (1, 1):
-        return (StageCall(RowConv, (x, filters, kernel_size, stride, padding)), patches)
-    if dilation != (1, 1) or x[0] < 8:
+        return (StageCall(PointConv, (sizes, filters, stride, padding)), patches)
+    if x.channels <= 4 and dilation == (1, 1):
+        return (StageCall(RowConv, (sizes, filters, kernel_size, stride, padding)), patches)
+    if dilation != (1, 1) or x.channels < 8:
         return (patches,)
-    out_size = conv_shape(attrs, x)[1:]
-    by_rows = _winograd_rows(x, filters, kernel_size, stride, padding, out_size)
+    by_rows = _winograd_rows(sizes, filters, kernel_size, stride, padding, out_size)
     if stride != (1, 1):
         return (*by_rows, patches)
     return (*_bilinear_stages(x, filters, kernel_size, padding, out_size), *by_rows, patches)
@@ -174,7 +174,7 @@ def _bilinear_stages(x, filters, kernel_size, padding, out_size):
     ways = [(winograd, 4)] if kernel_size == (3, 3) else []
     whole = tuple(
         max(n + before, o + k - 1 - before)
-        for n, (before, _), o, k in zip(x[1:], padding, out_size, kernel_size, strict=True)
+        for n, (before, _), o, k in zip(x.space, padding, out_size, kernel_size, strict=True)
     )
     ways += [(fourier, 0)] if max(whole) <= 36 else []
     ways += [(fourier, tile) for tile in (7, 14) if tile >= max(kernel_size) - 1 and tile < max(out_size)]
@@ -183,14 +183,13 @@ def _bilinear_stages(x, filters, kernel_size, padding, out_size):
         tiles = -(-out_size[0] // tile) * -(-out_size[1] // tile) if tile else 1
         lengths = tuple(tile + k - 1 for k in kernel_size) if tile else whole
         points = lengths[0] * lengths[1] if algorithm is winograd else fourier_points(lengths)
-        costs = tuple(
-            bilinear_cost(x, filters, tiles, points, algorithm is winograd, training) for training in (True, False)
-        )
-        calls.append(StageCall(BilinearConv, (x, filters, kernel_size, padding, algorithm, tile), costs=costs))
+        given = (x.sizes, filters, tiles, points, algorithm is winograd)
+        costs = tuple(bilinear_cost(*given, training) for training in (True, False))
+        calls.append(StageCall(BilinearConv, (x.sizes, filters, kernel_size, padding, algorithm, tile), costs=costs))
     return calls
 
 
-def _winograd_rows(x, filters, kernel_size, stride, padding, out_size):
+def _winograd_rows(sizes, filters, kernel_size, stride, padding, out_size):
     """Winograd's algorithm along H alone, in tiles of one height that need 6 or 10 points at most: more lose digits."""
     taps, step = kernel_size[0], stride[0]
     tallest = [most + 1 - -(-taps // step) for most in (6, 10)]  # a stride is a sum over every step-th tap
@@ -199,9 +198,9 @@ def _winograd_rows(x, filters, kernel_size, stride, padding, out_size):
     for tiles in sorted(counts):
         tile = -(-out_size[0] // tiles)
         points = tile * min(step, taps) + taps - min(step, taps)
-        given = (x, filters, kernel_size[1], out_size[1], tiles, points)
+        given = (sizes, filters, kernel_size[1], out_size[1], tiles, points)
         costs = tuple(rows_cost(*given, training) for training in (True, False))
-        calls.append(StageCall(WinogradRows, (x, filters, kernel_size, stride, padding, tile), costs=costs))
+        calls.append(StageCall(WinogradRows, (sizes, filters, kernel_size, stride, padding, tile), costs=costs))
     return calls
 
 
@@ -210,10 +209,10 @@ LAYER = LayerDef(
     summary="convolution with C filters",
     attrs=(
         Attr("filters", "int", REQUIRED, positional=True, minimum=1, label="the filters"),
-        Attr("kernel_size", "pair", (1, 1), flag="k", spellings=("kernel",), minimum=1, label="the kernel"),
-        Attr("stride", "pair", (1, 1), flag="s", minimum=1, label="the stride"),
-        Attr("padding", "sides", NO_SIDES, flag="p", minimum=0, label="the padding", set_by=("same",)),
-        Attr("dilation", "pair", (1, 1), flag="d", minimum=1, label="the dilation"),
+        Attr("kernel_size", "spatial", 1, flag="k", spellings=("kernel",), minimum=1, label="the kernel"),
+        Attr("stride", "spatial", 1, flag="s", minimum=1, label="the stride"),
+        Attr("padding", "sides", 0, flag="p", minimum=0, label="the padding", set_by=("same",)),
+        Attr("dilation", "spatial", 1, flag="d", minimum=1, label="the dilation"),
         Attr("groups", "int", 1, flag="g", minimum=1, label="the groups"),
         Attr("same", "word"),
         Attr("nobias", "word"),

@@ -1,26 +1,26 @@
 """`convt`: transposed convolution, which makes maps larger."""
 
-from netdsl.ground.symbols import pair_text
+from netdsl.ground.symbols import spatial_text
 from netdsl.kernels.transposed import transposed_backward, transposed_forward
-from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, require_rank
+from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, require_image
 from netdsl.layers.rules.transposed import transposed_macs, transposed_options, transposed_params, transposed_shape
 from netdsl.stages.transposed_conv import TransposedConv
 
 
 def convt_shape(attrs, x):
     """(C, H, W) -> (F, Ho, Wo); see transposed_shape."""
-    require_rank(x, 3, "`convt`")
+    require_image(x, "`convt`")
     return transposed_shape(attrs, x)
 
 
 def convt_torch(attrs, x):
     options = transposed_options(attrs)
-    return call_text("nn.ConvTranspose2d", x[0], attrs["filters"], pair_text(attrs["kernel_size"]), **options)
+    return call_text("nn.ConvTranspose2d", x.channels, attrs["filters"], spatial_text(attrs["kernel_size"]), **options)
 
 
 def convt_stages(attrs, x):
     names = ("filters", "kernel_size", "stride", "padding", "output_padding", "dilation")
-    return (StageCall(TransposedConv, (x, *(attrs[name] for name in names))),) if attrs["groups"] == 1 else ()
+    return (StageCall(TransposedConv, (x.sizes, *(attrs[name] for name in names))),) if attrs["groups"] == 1 else ()
 
 
 LAYER = LayerDef(
@@ -28,11 +28,11 @@ LAYER = LayerDef(
     summary="transposed convolution with C filters",
     attrs=(
         Attr("filters", "int", REQUIRED, positional=True, minimum=1, label="the filters"),
-        Attr("kernel_size", "pair", (1, 1), flag="k", spellings=("kernel",), minimum=1, label="the kernel"),
-        Attr("stride", "pair", (1, 1), flag="s", minimum=1, label="the stride"),
-        Attr("padding", "pair", (0, 0), flag="p", minimum=0, label="the padding"),
-        Attr("output_padding", "pair", (0, 0), flag="op", minimum=0, label="the output padding"),
-        Attr("dilation", "pair", (1, 1), flag="d", minimum=1, label="the dilation"),
+        Attr("kernel_size", "spatial", 1, flag="k", spellings=("kernel",), minimum=1, label="the kernel"),
+        Attr("stride", "spatial", 1, flag="s", minimum=1, label="the stride"),
+        Attr("padding", "spatial", 0, flag="p", minimum=0, label="the padding"),
+        Attr("output_padding", "spatial", 0, flag="op", minimum=0, label="the output padding"),
+        Attr("dilation", "spatial", 1, flag="d", minimum=1, label="the dilation"),
         Attr("groups", "int", 1, flag="g", minimum=1, label="the groups"),
         Attr("nobias", "word"),
     ),

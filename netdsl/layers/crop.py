@@ -5,7 +5,7 @@ import numpy as np
 from netdsl.graph.ir import show_shape
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.ground.symbols import plain_value
-from netdsl.layers.contract import Attr, LayerDef, StageCall, require_rank
+from netdsl.layers.contract import Attr, LayerDef, StageCall, require_image
 from netdsl.layers.rules.windows import sides_text
 from netdsl.stages.crop import Crop
 
@@ -13,7 +13,7 @@ from netdsl.stages.crop import Crop
 def crop_resolve(attrs, x):
     """The sides that go. Around the middle round(n / 2) of n rows go before, as in torchvision's `center_crop`: Python
     rounds a half to the even number, so one row goes behind, of three two go before, of five two."""
-    require_rank(x, 3, "`crop`")
+    require_image(x, "`crop`")
     size, sides = attrs["output_size"], attrs["sides"]
     if size is None and sides is None:
         help = ("write `crop 56x56`, `crop @skip` for the size of a label, or `crop p1` for what goes on each side",)
@@ -23,22 +23,21 @@ def crop_resolve(attrs, x):
     if sides is not None:
         message = "`crop` takes a size or sides, not both"
         raise SpecProblem("N313", message, "sides", help=("leave out one of the two",))
-    if size[0] > x[1] or size[1] > x[2]:
-        least = show_shape(tuple(map(min, size, x[1:])))
-        message = f"a crop to {show_shape(size)} is larger than the {show_shape(x[1:])} map"
+    if any(want > have for want, have in zip(size, x.space, strict=True)):
+        least = show_shape(tuple(map(min, size, x.space)))
+        message = f"a crop to {show_shape(size)} is larger than the {show_shape(x.space)} map"
         raise SpecProblem("N201", message, "output_size", "the size", help=(f"use {least}, or less",))
-    spare = [have - want for have, want in zip(x[1:], plain_value(size), strict=True)]
+    spare = [have - want for have, want in zip(x.space, plain_value(size), strict=True)]
     return {**attrs, "sides": tuple((round(n / 2), n - round(n / 2)) for n in spare)}
 
 
 def crop_shape(attrs, x):
     """(C, H, W) -> (C, H - top - bottom, W - left - right)."""
-    (top, bottom), (left, right) = attrs["sides"]
-    height, width = x[1] - top - bottom, x[2] - left - right
-    if height < 1 or width < 1:
-        message = f"to take {sides_text(attrs['sides'])} away leaves nothing of a {show_shape(x[1:])} map"
-        raise SpecProblem("N201", message, "sides", "the sides", help=(f"use p{(min(x[1:]) - 1) // 2} or less",))
-    return (x[0], height, width)
+    left = tuple(size - sum(side) for size, side in zip(x.space, attrs["sides"], strict=True))
+    if min(left) < 1:
+        message = f"to take {sides_text(attrs['sides'])} away leaves nothing of a {show_shape(x.space)} map"
+        raise SpecProblem("N201", message, "sides", "the sides", help=(f"use p{(min(x.space) - 1) // 2} or less",))
+    return x.with_space(left)
 
 
 def crop_forward(x, sides):
@@ -53,8 +52,8 @@ def crop_backward(dy, sides):
 
 
 def crop_torch_call(attrs, x):
-    places = [_place(size, *side) for size, side in zip(x[1:], attrs["sides"], strict=True)]
-    return f"{{x}}[:, :, {', '.join(places)}]" if places != [":", ":"] else "{x}"
+    places = [_place(size, *side) for size, side in zip(x.space, attrs["sides"], strict=True)]
+    return f"{{x}}[:, :, {', '.join(places)}]" if any(place != ":" for place in places) else "{x}"
 
 
 def _place(size, before, after):
@@ -67,7 +66,7 @@ LAYER = LayerDef(
     name="crop",
     summary="the middle of a map, of HxW or the size of a label",
     attrs=(
-        Attr("output_size", "pair", None, positional=True, minimum=1, label="the size", takes_label=True),
+        Attr("output_size", "spatial", None, positional=True, minimum=1, label="the size", takes_label=True),
         Attr("sides", "sides", None, flag="p", minimum=0, label="the sides", set_by=("output_size",)),
     ),
     resolve=crop_resolve,
@@ -77,5 +76,5 @@ LAYER = LayerDef(
     torch=None,
     torch_call=crop_torch_call,
     known_as=("center_crop", "centercrop", "cropping2d", "zerocrop"),
-    stages=lambda attrs, x: (StageCall(Crop, (x, attrs["sides"])),),
+    stages=lambda attrs, x: (StageCall(Crop, (x.sizes, attrs["sides"])),),
 )

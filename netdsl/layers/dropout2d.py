@@ -2,18 +2,13 @@
 
 import numpy as np
 
-from netdsl.graph.ir import show_shape
-from netdsl.ground.diagnostics import SpecProblem
-from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text, require_rank
+from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text, require_image
 from netdsl.stages.dropout import Factor
 
 
 def dropout2d_shape(attrs, x):
-    """The shape of x, a map."""
-    if len(x) == 2:
-        message = f"`dropout2d` needs a map (CxHxW), but {show_shape(x)} arrives (tokens)"
-        raise SpecProblem("N202", message, help=("use `dropout`",))
-    require_rank(x, 3, "`dropout2d`", "use `dropout`")
+    """The type of x, a map."""
+    require_image(x, "`dropout2d`", "use `dropout`", for_tokens="use `dropout`")
     return x
 
 

@@ -1,14 +1,13 @@
 """`flatten`: maps to vectors."""
 
-from math import prod
-
+from netdsl.graph.types import vector
 from netdsl.layers.contract import LayerDef, StageCall
 from netdsl.stages.flatten import Flatten
 
 
 def flatten_shape(attrs, x):
     """(C, H, W) -> (C*H*W,)."""
-    return (prod(x),)
+    return vector(x.size)
 
 
 def flatten_forward(x):
@@ -29,5 +28,5 @@ LAYER = LayerDef(
     backward=flatten_backward,
     torch=lambda attrs, x: "nn.Flatten()",
     torch_call=lambda attrs, x: "torch.flatten({x}, 1)",
-    stages=lambda attrs, x: (StageCall(Flatten, (x,)),) if len(x) == 3 else (),
+    stages=lambda attrs, x: (StageCall(Flatten, (x.sizes,)),) if x.is_image else (),
 )

@@ -2,14 +2,15 @@
 
 import numpy as np
 
-from netdsl.layers.contract import LayerDef, StageCall, require_rank
+from netdsl.graph.types import vector
+from netdsl.layers.contract import LayerDef, StageCall, require_image
 from netdsl.stages.global_pool import GlobalAverage
 
 
 def gap_shape(attrs, x):
     """(C, H, W) -> (C,)."""
-    require_rank(x, 3, "`gap`", "leave it out: a vector has no height and width")
-    return x[:1]
+    require_image(x, "`gap`", "leave it out: a vector has no height and width")
+    return vector(x.channels)
 
 
 def gap_forward(x):
@@ -32,5 +33,5 @@ LAYER = LayerDef(
     torch=lambda attrs, x: "nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())",
     torch_call=lambda attrs, x: "{x}.mean(dim=(2, 3))",
     known_as=("globalavgpool", "global_average_pool", "globalaveragepooling", "globalaveragepool"),
-    stages=lambda attrs, x: (StageCall(GlobalAverage, (x,)),),
+    stages=lambda attrs, x: (StageCall(GlobalAverage, (x.sizes,)),),
 )

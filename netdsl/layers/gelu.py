@@ -29,5 +29,5 @@ LAYER = LayerDef(
     forward=gelu_forward,
     backward=gelu_backward,
     torch=lambda attrs, x: "nn.GELU()",
-    stages=lambda attrs, x: (StageCall(Gelu, (x,)),),
+    stages=lambda attrs, x: (StageCall(Gelu, (x.sizes,)),),
 )

@@ -2,14 +2,15 @@
 
 import numpy as np
 
-from netdsl.layers.contract import LayerDef, StageCall, require_rank
+from netdsl.graph.types import vector
+from netdsl.layers.contract import LayerDef, StageCall, require_image
 from netdsl.stages.global_pool import GlobalMaximum
 
 
 def gmp_shape(attrs, x):
     """(C, H, W) -> (C,)."""
-    require_rank(x, 3, "`gmp`")
-    return x[:1]
+    require_image(x, "`gmp`")
+    return vector(x.channels)
 
 
 def gmp_forward(x):
@@ -36,5 +37,5 @@ LAYER = LayerDef(
     torch=lambda attrs, x: "nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten())",
     torch_call=lambda attrs, x: "F.adaptive_max_pool2d({x}, 1).flatten(1)",  # amax would share dy among ties
     known_as=("globalmaxpool", "global_max_pool", "global_max_pooling", "adaptivemaxpool", "adaptivemaxpool2d"),
-    stages=lambda attrs, x: (StageCall(GlobalMaximum, (x,)),),
+    stages=lambda attrs, x: (StageCall(GlobalMaximum, (x.sizes,)),),
 )

@@ -1,33 +1,30 @@
 """`gn`: group normalisation of maps or vectors."""
 
-from math import prod
-
-from netdsl.graph.ir import ParamSpec, show_shape
+from netdsl.graph.ir import ParamSpec
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.kernels.group_norms import groups_backward, groups_forward
-from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text
+from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, refuse_tokens
 from netdsl.stages.group_norm import GroupNorm
 
 
 def gn_shape(attrs, x):
-    """The shape of x, a map or a vector whose channels the groups divide into more than single numbers."""
-    if len(x) == 2:
-        raise SpecProblem(
-            "N202", f"`gn` needs a map or a vector, but {show_shape(x)} arrives (tokens)", help=("use `ln`",)
-        )
-    if x[0] % attrs["groups"]:
-        message = f"{attrs['groups']} groups do not divide {x[0]} channels"
-        raise SpecProblem("N203", message, "groups", "the groups", help=(f"use a divisor of {x[0]}",))
-    if attrs["groups"] == prod(x):
-        message = f"{attrs['groups']} groups of {show_shape(x)} hold one number each, which has no variance"
-        fewer = [d for d in range(1, x[0]) if x[0] % d == 0]
+    """The type of x, a map or a vector whose channels the groups divide into more than single numbers."""
+    refuse_tokens(x, "`gn`", "use `ln`")
+    groups, c = attrs["groups"], x.channels
+    if c % groups:
+        message = f"{groups} groups do not divide {c} channels"
+        raise SpecProblem("N203", message, "groups", "the groups", help=(f"use a divisor of {c}",))
+    if groups == x.size:
+        message = f"{groups} groups of {x.show()} hold one number each, which has no variance"
+        fewer = [d for d in range(1, c) if c % d == 0]
         help = f"use {fewer[-1]} or less" if fewer else "remove it: its output would always be the same"
         raise SpecProblem("N203", message, "groups", "the groups", help=(help,))
     return x
 
 
 def gn_params(attrs, x):
-    return () if attrs["noaffine"] else (ParamSpec("weight", x[:1], "ones"), ParamSpec("bias", x[:1], "zeros"))
+    size = (x.channels,)
+    return () if attrs["noaffine"] else (ParamSpec("weight", size, "ones"), ParamSpec("bias", size, "zeros"))
 
 
 def gn_forward(x, weight, bias, groups, eps=1e-5):
@@ -44,7 +41,7 @@ def gn_torch(attrs, x):
     options = {} if attrs["eps"] == 1e-5 else {"eps": attrs["eps"]}
     if attrs["noaffine"]:
         options["affine"] = False
-    return call_text("nn.GroupNorm", attrs["groups"], x[0], **options)
+    return call_text("nn.GroupNorm", attrs["groups"], x.channels, **options)
 
 
 LAYER = LayerDef(
@@ -61,5 +58,5 @@ LAYER = LayerDef(
     backward=gn_backward,
     torch=gn_torch,
     known_as=("groupnorm", "group_norm"),
-    stages=lambda attrs, x: (StageCall(GroupNorm, (x, attrs["groups"], attrs["eps"])),),
+    stages=lambda attrs, x: (StageCall(GroupNorm, (x.sizes, attrs["groups"], attrs["eps"])),),
 )

@@ -1,23 +1,24 @@
 """`inorm`: instance normalisation, each channel of each map by itself."""
 
-from netdsl.graph.ir import ParamSpec, show_shape
+from netdsl.graph.ir import ParamSpec
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.kernels.group_norms import groups_backward, groups_forward
-from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text, require_rank, straight
+from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text, require_image, straight
 from netdsl.stages.group_norm import GroupNorm
 
 
 def inorm_shape(attrs, x):
-    """The shape of x, a map of more than one position."""
-    require_rank(x, 3, "`inorm`")
-    if x[1] * x[2] == 1:
-        message = f"`inorm` needs more than one position, but {show_shape(x)} arrives"
+    """The type of x, a map of more than one position."""
+    require_image(x, "`inorm`")
+    if max(x.space) == 1:
+        message = f"`inorm` needs more than one position, but {x.show()} arrives"
         raise SpecProblem("N202", message, help=("one number has no variance: use `ln`",))
     return x
 
 
 def inorm_params(attrs, x):
-    return (ParamSpec("weight", x[:1], "ones"), ParamSpec("bias", x[:1], "zeros")) if attrs["affine"] else ()
+    size = (x.channels,)
+    return (ParamSpec("weight", size, "ones"), ParamSpec("bias", size, "zeros")) if attrs["affine"] else ()
 
 
 def inorm_forward(x, weight, bias, eps=1e-5):
@@ -32,7 +33,7 @@ def inorm_backward(dy, saved):
 
 def inorm_torch(attrs, x):
     options = {} if attrs["eps"] == 1e-5 else {"eps": attrs["eps"]}
-    return call_text("nn.InstanceNorm2d", x[0], **options, **({"affine": True} if attrs["affine"] else {}))
+    return call_text("nn.InstanceNorm2d", x.channels, **options, **({"affine": True} if attrs["affine"] else {}))
 
 
 LAYER = LayerDef(
@@ -47,5 +48,5 @@ LAYER = LayerDef(
     torch_straight=straight("InstanceNorm2d"),
     cancels_bias=True,
     known_as=("instancenorm", "instance_norm"),
-    stages=lambda attrs, x: (StageCall(GroupNorm, (x, x[0], attrs["eps"])),),
+    stages=lambda attrs, x: (StageCall(GroupNorm, (x.sizes, x.channels, attrs["eps"])),),
 )

@@ -1,35 +1,27 @@
 """`linear`: a fully connected layer, on vectors or on each token."""
 
-from math import prod
-
 import numpy as np
 
-from netdsl.graph.ir import ParamSpec, show_shape
-from netdsl.ground.diagnostics import SpecProblem
-from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text
+from netdsl.graph.ir import ParamSpec
+from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, refuse_map
 from netdsl.stages.linear import Linear
 
 
 def linear_shape(attrs, x):
     """(D,) -> (F,), (T, D) -> (T, F)."""
-    if len(x) == 3:
-        raise SpecProblem(
-            "N202",
-            f"`linear` needs a vector, but {show_shape(x)} arrives (a map)",
-            help=("put `flatten` or `gap` before it",),
-        )
-    return (*x[:-1], attrs["features"])
+    refuse_map(x, "`linear`", "put `flatten` or `gap` before it")
+    return x.with_channels(attrs["features"])
 
 
 def linear_params(attrs, x):
-    fans = {"fan_in": x[-1], "fan_out": attrs["features"]}
-    weight = ParamSpec("weight", (attrs["features"], x[-1]), "weight", **fans)
+    fans = {"fan_in": x.channels, "fan_out": attrs["features"]}
+    weight = ParamSpec("weight", (attrs["features"], x.channels), "weight", **fans)
     return (weight,) if attrs["nobias"] else (weight, ParamSpec("bias", (attrs["features"],), "bias", **fans))
 
 
 def linear_macs(attrs, x):
     """D * F for each vector or token."""
-    return prod(x) * attrs["features"]
+    return x.size * attrs["features"]
 
 
 def linear_forward(x, weight, bias):
@@ -49,7 +41,7 @@ def linear_backward(dy, saved):
 
 
 def linear_torch(attrs, x):
-    return call_text("nn.Linear", x[-1], attrs["features"], **({"bias": False} if attrs["nobias"] else {}))
+    return call_text("nn.Linear", x.channels, attrs["features"], **({"bias": False} if attrs["nobias"] else {}))
 
 
 LAYER = LayerDef(
@@ -68,5 +60,5 @@ LAYER = LayerDef(
     torch=linear_torch,
     is_linear=True,
     known_as=("dense", "lin", "fully_connected"),
-    stages=lambda attrs, x: (StageCall(Linear, (attrs["features"],)),) if len(x) == 1 else (),
+    stages=lambda attrs, x: (StageCall(Linear, (attrs["features"],)),) if x.is_vector else (),
 )

@@ -3,12 +3,12 @@
 import numpy as np
 
 from netdsl.graph.ir import ParamSpec
-from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text, features
+from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text
 from netdsl.stages.layer_norm import LayerNorm
 
 
 def ln_params(attrs, x):
-    size = (features(x),)
+    size = (x.channels,)
     return () if attrs["noaffine"] else (ParamSpec("weight", size, "ones"), ParamSpec("bias", size, "zeros"))
 
 
@@ -41,11 +41,11 @@ def ln_torch(attrs, x):
     options = {} if attrs["eps"] == 1e-5 else {"eps": attrs["eps"]}
     if attrs["noaffine"]:
         options["elementwise_affine"] = False
-    return call_text("nn.LayerNorm", features(x), **options)
+    return call_text("nn.LayerNorm", x.channels, **options)
 
 
 def ln_torch_call(attrs, x):
-    return "{self}({x}.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)" if len(x) == 3 else "{self}({x})"
+    return "{self}({x}.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)" if x.is_map else "{self}({x})"
 
 
 LAYER = LayerDef(
@@ -59,5 +59,5 @@ LAYER = LayerDef(
     torch_call=ln_torch_call,
     torch_transposes=True,
     known_as=("layernorm", "layer_norm", "layernormalization"),
-    stages=lambda attrs, x: (StageCall(LayerNorm, (x, attrs["eps"])),),
+    stages=lambda attrs, x: (StageCall(LayerNorm, (x.sizes, attrs["eps"])),),
 )

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from netdsl.layers.contract import REQUIRED, Attr, LayerDef, call_text, require_rank
+from netdsl.layers.contract import REQUIRED, Attr, LayerDef, call_text, require_image
 
 
 def lrn_shape(attrs, x):
-    """The shape of x, a map."""
-    require_rank(x, 3, "`lrn`", "leave it out: a vector has no height and width")
+    """The type of x, a map."""
+    require_image(x, "`lrn`", "leave it out: a vector has no height and width")
     return x
 
 

@@ -5,21 +5,21 @@ import numpy as np
 from netdsl.graph.ir import ParamSpec
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.kernels.stable import softmax
-from netdsl.layers.contract import REQUIRED, Attr, LayerDef, call_text, require_rank
+from netdsl.layers.contract import REQUIRED, Attr, LayerDef, call_text, require_tokens
 
 
 def mha_shape(attrs, x):
-    """The shape of x, tokens (T, D) whose D the heads divide."""
-    require_rank(x, 2, "`mha`")
-    if x[1] % attrs["heads"]:
-        message = f"{attrs['heads']} heads do not divide {x[1]} features"
-        raise SpecProblem("N203", message, "heads", "the heads", help=(f"use a divisor of {x[1]}",))
+    """The type of x, tokens (T, D) whose D the heads divide."""
+    require_tokens(x, "`mha`")
+    if x.channels % attrs["heads"]:
+        message = f"{attrs['heads']} heads do not divide {x.channels} features"
+        raise SpecProblem("N203", message, "heads", "the heads", help=(f"use a divisor of {x.channels}",))
     return x
 
 
 def mha_params(attrs, x):
     """The tensors of nn.MultiheadAttention: queries, keys and values in one matrix."""
-    d = x[1]
+    d = x.channels
     inner, outer = {"fan_in": d, "fan_out": 3 * d}, {"fan_in": d, "fan_out": d}
     weights = [ParamSpec("in_proj_weight", (3 * d, d), "weight", **inner)]
     out = [ParamSpec("out_proj.weight", (d, d), "weight", **outer)]
@@ -31,7 +31,7 @@ def mha_params(attrs, x):
 
 def mha_macs(attrs, x):
     """3 * T * D^2 for queries, keys, values, T * D^2 for the output, 2 * T^2 * D for scores and mixing."""
-    t, d = x
+    t, d = x.length, x.channels
     return 4 * t * d * d + 2 * t * t * d
 
 
@@ -78,7 +78,7 @@ def mha_backward(dy, saved):
 
 def mha_torch(attrs, x):
     options = {"bias": False} if attrs["nobias"] else {}
-    return call_text("nn.MultiheadAttention", x[1], attrs["heads"], **options, batch_first=True)
+    return call_text("nn.MultiheadAttention", x.channels, attrs["heads"], **options, batch_first=True)
 
 
 LAYER = LayerDef(

@@ -1,29 +1,30 @@
 """`mul`: the product of its branches, element by element; one may be a factor for each channel, or each position."""
 
+from dataclasses import replace
+
 import numpy as np
 
-from netdsl.graph.ir import show_shape
+from netdsl.graph.types import map_of
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.layers.contract import LayerDef, StageCall
 from netdsl.stages.mul import Mul
 
 
-def _as_rank(x, rank):
-    """A vector (C,) beside maps counts as Cx1x1."""
-    return (*x, 1, 1) if len(x) == 1 and rank == 3 else x
+def _beside(x, others):
+    """A vector (C,) beside maps counts as Cx1x1; anything else as itself."""
+    beside = next((other for other in others if other.is_map), None) if x.is_vector else None
+    return x if beside is None else map_of(x.channels, *(1 for _ in beside.space))
 
 
 def mul_shape(attrs, *inputs):
     """CxHxW beside Cx1x1, 1xHxW, (C,) (squeeze and excitation) or CxHxW -> CxHxW."""
-    rank = max(len(x) for x in inputs)
-    shapes = [_as_rank(x, rank) for x in inputs]
-    for sizes in zip(*shapes, strict=False):
-        if any(size not in (1, max(sizes)) for size in sizes):
-            break
-    else:
-        if all(len(x) == rank for x in shapes):
-            return tuple(max(sizes) for sizes in zip(*shapes, strict=True))
-    listed = " and ".join(dict.fromkeys(show_shape(x) for x in inputs))
+    factors = [_beside(x, inputs) for x in inputs]
+    first = factors[0]
+    if all(x.layout == first.layout and x.axes == first.axes for x in factors):
+        largest = tuple(map(max, *(x.sizes for x in factors)))
+        if all(size in (1, most) for x in factors for size, most in zip(x.sizes, largest, strict=True)):
+            return replace(first, sizes=largest)
+    listed = " and ".join(dict.fromkeys(x.show() for x in inputs))
     help = ("equal shapes fit, and for a map CxHxW also Cx1x1, 1xHxW and a vector C",)
     raise SpecProblem("N204", f"`mul` cannot multiply {listed}", help=help)
 
@@ -53,9 +54,8 @@ def mul_backward(dy, saved):
 
 
 def mul_torch(attrs, *inputs):
-    rank = max(len(x) for x in inputs)
-    texts = [f"{{{i}}}[:, :, None, None]" if len(x) == 1 and rank == 3 else f"{{{i}}}" for i, x in enumerate(inputs)]
-    return " * ".join(texts)
+    repeated = ["".join(", None" for _ in _beside(x, inputs).space) if x.is_vector else "" for x in inputs]
+    return " * ".join(f"{{{i}}}[:, :{more}]" if more else f"{{{i}}}" for i, more in enumerate(repeated))
 
 
 LAYER = LayerDef(
@@ -68,5 +68,5 @@ LAYER = LayerDef(
     torch=None,
     torch_call=mul_torch,
     known_as=("multiply",),
-    stages=lambda attrs, *xs: (StageCall(Mul, xs),),
+    stages=lambda attrs, *xs: (StageCall(Mul, tuple(x.sizes for x in xs)),),
 )

@@ -2,17 +2,17 @@
 
 import numpy as np
 
-from netdsl.ground.symbols import pair_text, value_text
-from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, require_rank
+from netdsl.ground.symbols import spatial_text, value_text
+from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, require_image
 from netdsl.layers.rules.windows import torch_sides
 from netdsl.stages.pad import Pad
 
 
 def pad_shape(attrs, x):
     """(C, H, W) -> (C, top + H + bottom, left + W + right)."""
-    require_rank(x, 3, "`pad`")
-    (top, bottom), (left, right) = attrs["padding"]
-    return (x[0], top + x[1] + bottom, left + x[2] + right)
+    require_image(x, "`pad`")
+    sides = zip(x.space, attrs["padding"], strict=True)
+    return x.with_space(tuple(before + size + after for size, (before, after) in sides))
 
 
 def pad_forward(x, padding):
@@ -27,9 +27,10 @@ def pad_backward(dy, saved):
 
 
 def pad_torch(attrs, x):
-    (top, bottom), (left, right) = attrs["padding"]
-    is_one = top == bottom == left == right
-    return f"nn.ZeroPad2d({value_text(pair_text((top, left)) if is_one else torch_sides(attrs['padding']))})"
+    sides = torch_sides(attrs["padding"])
+    is_one = all(side == sides[0] for side in sides)
+    before = tuple(before for before, _ in attrs["padding"])
+    return f"nn.ZeroPad2d({value_text(spatial_text(before) if is_one else sides)})"
 
 
 LAYER = LayerDef(
@@ -41,6 +42,6 @@ LAYER = LayerDef(
     backward=pad_backward,
     torch=pad_torch,
     known_as=("zeropad", "zero_pad", "zeropad2d", "zeropadding"),
-    idle={"padding": ((0, 0), (0, 0))},
-    stages=lambda attrs, x: (StageCall(Pad, (x, attrs["padding"])),),
+    idle={"padding": 0},
+    stages=lambda attrs, x: (StageCall(Pad, (x.sizes, attrs["padding"])),),
 )

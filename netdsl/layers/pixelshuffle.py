@@ -1,19 +1,19 @@
 """`pixelshuffle`: channels become places, for super-resolution."""
 
 from netdsl.ground.diagnostics import SpecProblem
-from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, require_rank
+from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, require_image
 from netdsl.stages.moved import Moved
 
 
 def pixelshuffle_shape(attrs, x):
     """(C, H, W) -> (C / factor^2, H * factor, W * factor)."""
-    require_rank(x, 3, "`pixelshuffle`")
-    r = attrs["factor"]
-    if x[0] % (r * r):
-        message = f"the factor {r} needs a multiple of {r * r} channels, but {x[0]} arrive"
-        more = x[0] + -x[0] % (r * r)
+    require_image(x, "`pixelshuffle`")
+    r, c = attrs["factor"], x.channels
+    if c % (r * r):
+        message = f"the factor {r} needs a multiple of {r * r} channels, but {c} arrive"
+        more = c + -c % (r * r)
         raise SpecProblem("N203", message, "factor", "the factor", help=(f"give the layer before it {more} filters",))
-    return (x[0] // (r * r), x[1] * r, x[2] * r)
+    return x.with_channels(c // (r * r)).with_space(tuple(size * r for size in x.space))
 
 
 def pixelshuffle_forward(x, factor):
@@ -31,8 +31,8 @@ def pixelshuffle_backward(dy, saved):
 
 def pixelshuffle_stages(attrs, x):
     r = attrs["factor"]
-    split = (*x[1:], "n", x[0] // (r * r), r, r)
-    return (StageCall(Moved, (x, pixelshuffle_shape(attrs, x), split, (0, 4, 1, 5, 2, 3))),)
+    split = (*x.space, "n", x.channels // (r * r), r, r)
+    return (StageCall(Moved, (x.sizes, pixelshuffle_shape(attrs, x).sizes, split, (0, 4, 1, 5, 2, 3))),)
 
 
 LAYER = LayerDef(

@@ -3,21 +3,21 @@
 import numpy as np
 
 from netdsl.kernels.pooling import window_count, window_slices
-from netdsl.layers.contract import NO_SIDES, REQUIRED, Attr, LayerDef, StageCall, require_rank
+from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, require_image
 from netdsl.layers.rules.windows import pooling_sides, pooling_text
 from netdsl.stages.max_pool import MaxPool
 
 
 def pool_resolve(attrs, x):
     """Padding for each side, which `ceil` and `same` may make uneven."""
-    require_rank(x, 3, "`pool`", "leave it out: a vector has no height and width")
+    require_image(x, "`pool`", "leave it out: a vector has no height and width")
     return {**attrs, "padding": pooling_sides(attrs, x)}
 
 
 def pool_shape(attrs, x):
     """(C, H, W) -> (C, Ho, Wo), Ho = floor((H + top + bottom - dilation * (Kh - 1) - 1) / stride) + 1, or ceil."""
-    axes = zip(x[1:], *(attrs[name] for name in ("kernel_size", "stride", "padding", "dilation")), strict=True)
-    return (x[0], *(window_count(*axis) for axis in axes))
+    axes = zip(x.space, *(attrs[name] for name in ("kernel_size", "stride", "padding", "dilation")), strict=True)
+    return x.with_space(tuple(window_count(*axis) for axis in axes))
 
 
 def pool_forward(x, kernel_size, stride, padding=((0, 0), (0, 0)), dilation=(1, 1)):
@@ -54,7 +54,7 @@ def pool_torch(attrs, x):
 
 
 def pool_stages(attrs, x):
-    return (StageCall(MaxPool, (x, *(attrs[name] for name in ("kernel_size", "stride", "padding", "dilation")))),)
+    return (StageCall(MaxPool, (x.sizes, *(attrs[name] for name in ("kernel_size", "stride", "padding", "dilation")))),)
 
 
 LAYER = LayerDef(
@@ -63,7 +63,7 @@ LAYER = LayerDef(
     attrs=(
         Attr(
             "kernel_size",
-            "pair",
+            "spatial",
             REQUIRED,
             flag="k",
             spellings=("kernel",),
@@ -71,18 +71,18 @@ LAYER = LayerDef(
             minimum=1,
             label="the window",
         ),
-        Attr("stride", "pair", "kernel_size", flag="s", minimum=1, label="the stride"),
+        Attr("stride", "spatial", "kernel_size", flag="s", minimum=1, label="the stride"),
         Attr(
             "padding",
             "sides",
-            NO_SIDES,
+            0,
             flag="p",
             minimum=0,
             label="the padding",
             set_by=("same",),
             grown_by=("ceil",),
         ),
-        Attr("dilation", "pair", (1, 1), flag="d", minimum=1, label="the dilation"),
+        Attr("dilation", "spatial", 1, flag="d", minimum=1, label="the dilation"),
         Attr("ceil", "word"),
         Attr("same", "word"),
     ),

@@ -2,12 +2,12 @@
 
 from netdsl.graph.ir import ParamSpec
 from netdsl.ground.symbols import value_text
-from netdsl.layers.contract import LayerDef, require_rank
+from netdsl.layers.contract import LayerDef, require_tokens
 
 
 def pos_shape(attrs, x):
-    """The shape of x, tokens."""
-    require_rank(x, 2, "`pos`")
+    """The type of x, tokens."""
+    require_tokens(x, "`pos`")
     return x
 
 
@@ -25,9 +25,9 @@ LAYER = LayerDef(
     name="pos",
     summary="a learned vector for each position, added",
     shape=pos_shape,
-    params=lambda attrs, x: (ParamSpec("", (1, *x), "normal"),),
+    params=lambda attrs, x: (ParamSpec("", (1, *x.sizes), "normal"),),
     forward=pos_forward,
     backward=pos_backward,
-    torch=lambda attrs, x: f"nn.Parameter(0.02 * torch.randn(1, {value_text(x[0])}, {value_text(x[1])}))",
+    torch=lambda attrs, x: f"nn.Parameter(0.02 * torch.randn(1, {value_text(x.length)}, {value_text(x.channels)}))",
     torch_call=lambda attrs, x: "{x} + {self}",
 )

@@ -2,26 +2,20 @@
 
 import numpy as np
 
-from netdsl.graph.ir import ParamSpec, show_shape
-from netdsl.ground.diagnostics import SpecProblem
-from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text
+from netdsl.graph.ir import ParamSpec
+from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text, refuse_tokens
 from netdsl.stages.prelu import Prelu
 
 
 def prelu_shape(attrs, x):
-    """The shape of x; with `channelwise` a map or a vector."""
-    if attrs["channelwise"] and len(x) == 2:
-        raise SpecProblem(
-            "N202",
-            f"`channelwise` needs a map or a vector, but {show_shape(x)} arrives (tokens)",
-            attr="channelwise",
-            help=("leave it out",),
-        )
+    """The type of x; with `channelwise` a map or a vector."""
+    if attrs["channelwise"]:
+        refuse_tokens(x, "`channelwise`", "leave it out", attr="channelwise")
     return x
 
 
 def prelu_params(attrs, x):
-    return (ParamSpec("weight", (x[0] if attrs["channelwise"] else 1,), 0.25),)
+    return (ParamSpec("weight", (x.channels if attrs["channelwise"] else 1,), 0.25),)
 
 
 def prelu_forward(x, weight):
@@ -40,7 +34,7 @@ def prelu_backward(dy, saved):
 
 
 def prelu_torch(attrs, x):
-    return call_text("nn.PReLU", *([x[0]] if attrs["channelwise"] else []))
+    return call_text("nn.PReLU", *([x.channels] if attrs["channelwise"] else []))
 
 
 LAYER = LayerDef(
@@ -52,5 +46,5 @@ LAYER = LayerDef(
     forward=prelu_forward,
     backward=prelu_backward,
     torch=prelu_torch,
-    stages=lambda attrs, x: (StageCall(Prelu, (x,)),),
+    stages=lambda attrs, x: (StageCall(Prelu, (x.sizes,)),),
 )

@@ -23,5 +23,5 @@ LAYER = LayerDef(
     backward=relu_backward,
     torch=lambda attrs, x: "nn.ReLU()",
     torch_call=lambda attrs, x: "torch.relu({x})",
-    stages=lambda attrs, x: (StageCall(Relu, (x,)),),
+    stages=lambda attrs, x: (StageCall(Relu, (x.sizes,)),),
 )

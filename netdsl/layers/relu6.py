@@ -22,5 +22,5 @@ LAYER = LayerDef(
     forward=relu6_forward,
     backward=relu6_backward,
     torch=lambda attrs, x: "nn.ReLU6()",
-    stages=lambda attrs, x: (StageCall(Clip, (x, 0, 6)),),
+    stages=lambda attrs, x: (StageCall(Clip, (x.sizes, 0, 6)),),
 )

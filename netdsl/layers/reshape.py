@@ -3,6 +3,7 @@
 from math import prod
 
 from netdsl.graph.ir import show_shape
+from netdsl.graph.types import from_sizes
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.ground.symbols import value_text
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, call_text
@@ -10,11 +11,11 @@ from netdsl.layers.contract import REQUIRED, Attr, LayerDef, call_text
 
 def reshape_shape(attrs, x):
     """x of any shape -> the shape that is asked for, of as many numbers."""
-    have, want = prod(x), prod(attrs["shape"])
+    have, want = x.size, prod(attrs["shape"])
     if have != want:
-        message = f"{show_shape(x)} holds {have:_} numbers, but {show_shape(attrs['shape'])} holds {want:_}"
+        message = f"{x.show()} holds {have:_} numbers, but {show_shape(attrs['shape'])} holds {want:_}"
         raise SpecProblem("N203", message, "shape", "the shape", help=_help(have, attrs["shape"]))
-    return attrs["shape"]
+    return from_sizes(attrs["shape"])
 
 
 def _help(have, shape):
@@ -38,7 +39,7 @@ def reshape_backward(dy, saved):
 
 
 def reshape_torch(attrs, x):
-    flat = "" if len(x) == 1 else "nn.Flatten(), "
+    flat = "" if x.is_vector else "nn.Flatten(), "
     unflatten = call_text("nn.Unflatten", 1, attrs["shape"])
     return f"nn.Sequential({flat}{unflatten})" if flat else unflatten
 

@@ -3,12 +3,12 @@
 import numpy as np
 
 from netdsl.graph.ir import ParamSpec
-from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text, features
+from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text
 from netdsl.stages.layer_norm import LayerNorm
 
 
 def rms_params(attrs, x):
-    return (ParamSpec("weight", (features(x),), "ones"),)
+    return (ParamSpec("weight", (x.channels,), "ones"),)
 
 
 def rms_forward(x, weight, eps=1e-6):
@@ -31,7 +31,7 @@ def rms_backward(dy, saved):
 
 
 def rms_torch_call(attrs, x):
-    return "{self}({x}.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)" if len(x) == 3 else "{self}({x})"
+    return "{self}({x}.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)" if x.is_map else "{self}({x})"
 
 
 LAYER = LayerDef(
@@ -41,9 +41,9 @@ LAYER = LayerDef(
     params=rms_params,
     forward=rms_forward,
     backward=rms_backward,
-    torch=lambda attrs, x: call_text("nn.RMSNorm", features(x), eps=attrs["eps"]),
+    torch=lambda attrs, x: call_text("nn.RMSNorm", x.channels, eps=attrs["eps"]),
     torch_call=rms_torch_call,
     torch_transposes=True,
     known_as=("rmsnorm",),
-    stages=lambda attrs, x: (StageCall(LayerNorm, (x, attrs["eps"], False)),),
+    stages=lambda attrs, x: (StageCall(LayerNorm, (x.sizes, attrs["eps"], False)),),
 )

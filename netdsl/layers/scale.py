@@ -1,13 +1,13 @@
 """`scale`: a learned factor for each channel or feature (LayerScale)."""
 
 from netdsl.graph.ir import ParamSpec
-from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text, features
+from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text
 from netdsl.stages.scale import Scale
 
 
 def factor_shape(x):
     """(C, 1, 1) for a map, (D,) for tokens and vectors: what PyTorch would repeat over the rest."""
-    return (x[0], 1, 1) if len(x) == 3 else (features(x),)
+    return (x.channels, *(1 for _ in x.space))
 
 
 def scale_forward(x, weight):
@@ -38,5 +38,5 @@ LAYER = LayerDef(
     backward=scale_backward,
     torch=scale_torch,
     torch_call=lambda attrs, x: "{self} * {x}",
-    stages=lambda attrs, x: (StageCall(Scale, (x,)),),
+    stages=lambda attrs, x: (StageCall(Scale, (x.sizes,)),),
 )

@@ -1,16 +1,16 @@
 """`shuffle`: the channels of G groups dealt out in turn, so that grouped convolutions exchange what they know."""
 
 from netdsl.ground.diagnostics import SpecProblem
-from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, require_rank
+from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, require_image
 from netdsl.stages.moved import Moved
 
 
 def shuffle_shape(attrs, x):
-    """The shape of x, a map whose channels the groups divide."""
-    require_rank(x, 3, "`shuffle`")
-    if x[0] % attrs["groups"]:
-        message = f"{attrs['groups']} groups do not divide {x[0]} channels"
-        raise SpecProblem("N203", message, "groups", "the groups", help=(f"use a divisor of {x[0]}",))
+    """The type of x, a map whose channels the groups divide."""
+    require_image(x, "`shuffle`")
+    if x.channels % attrs["groups"]:
+        message = f"{attrs['groups']} groups do not divide {x.channels} channels"
+        raise SpecProblem("N203", message, "groups", "the groups", help=(f"use a divisor of {x.channels}",))
     return x
 
 
@@ -28,7 +28,7 @@ def shuffle_backward(dy, saved):
 
 def shuffle_stages(attrs, x):
     groups = attrs["groups"]
-    return (StageCall(Moved, (x, x, (*x[1:], "n", groups, x[0] // groups), (0, 1, 2, 4, 3))),)
+    return (StageCall(Moved, (x.sizes, x.sizes, (*x.space, "n", groups, x.channels // groups), (0, 1, 2, 4, 3))),)
 
 
 LAYER = LayerDef(

@@ -3,14 +3,14 @@
 import numpy as np
 
 from netdsl.ground.diagnostics import SpecProblem
-from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, features
+from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall
 from netdsl.stages.slice import Slice
 
 
 def slice_shape(attrs, x):
     """(C, H, W) -> (stop - start, H, W); of tokens (T, D) and vectors (D,), the features."""
-    start, stop, size = attrs["start"], attrs["stop"], features(x)
-    what = "features" if len(x) < 3 else "channels"
+    start, stop, size = attrs["start"], attrs["stop"], x.channels
+    what = "channels" if x.is_map else "features"
     if start >= size:
         message = f"a slice from {start} is outside the {size} {what}, which count from 0"
         raise SpecProblem("N304", message, "start", help=(f"use {size - 1} or less",))
@@ -20,7 +20,7 @@ def slice_shape(attrs, x):
     if stop > size:
         message = f"a slice up to {stop} is outside the {size} {what}"
         raise SpecProblem("N304", message, "stop", help=(f"use {size} or less",))
-    return (x[0], stop - start) if len(x) == 2 else (stop - start, *x[1:])
+    return x.with_channels(stop - start)
 
 
 def slice_forward(x, start, stop):
@@ -40,7 +40,7 @@ def slice_backward(dy, saved):
 
 
 def slice_torch_call(attrs, x):
-    axes, start, stop = "..." if len(x) == 2 else ":", repr(attrs["start"]), repr(attrs["stop"])
+    axes, start, stop = "..." if x.is_tokens else ":", repr(attrs["start"]), repr(attrs["stop"])
     between = " : " if " " in start + stop else ":"
     return f"{{x}}[{axes}, {start}{between}{stop}]" if start != "0" else f"{{x}}[{axes}, :{stop}]"
 
@@ -57,5 +57,5 @@ LAYER = LayerDef(
     backward=slice_backward,
     torch=None,
     torch_call=slice_torch_call,
-    stages=lambda attrs, x: (StageCall(Slice, (x, attrs["start"], attrs["stop"])),),
+    stages=lambda attrs, x: (StageCall(Slice, (x.sizes, attrs["start"], attrs["stop"])),),
 )

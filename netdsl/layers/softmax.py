@@ -6,7 +6,7 @@ from netdsl.layers.contract import LayerDef
 
 def softmax_resolve(attrs, x):
     """Channels are the second axis of maps and vectors, the last of tokens."""
-    return {**attrs, "axis": -1 if len(x) == 2 else 1}
+    return {**attrs, "axis": -1 if x.is_tokens else x.channel_axis}
 
 
 def softmax_forward(x, axis=1):

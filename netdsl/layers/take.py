@@ -2,18 +2,19 @@
 
 import numpy as np
 
+from netdsl.graph.types import vector
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.ground.symbols import value_text
-from netdsl.layers.contract import REQUIRED, Attr, LayerDef, require_rank
+from netdsl.layers.contract import REQUIRED, Attr, LayerDef, require_tokens
 
 
 def take_shape(attrs, x):
     """(T, D) -> (D,)."""
-    require_rank(x, 2, "`take`")
-    if attrs["index"] >= x[0]:
-        message = f"token {attrs['index']} is outside the {x[0]} tokens, which count from 0"
-        raise SpecProblem("N304", message, "index", help=(f"use {x[0] - 1} or less",))
-    return x[1:]
+    require_tokens(x, "`take`")
+    if attrs["index"] >= x.length:
+        message = f"token {attrs['index']} is outside the {x.length} tokens, which count from 0"
+        raise SpecProblem("N304", message, "index", help=(f"use {x.length - 1} or less",))
+    return vector(x.channels)
 
 
 def take_forward(x, index):

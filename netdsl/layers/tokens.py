@@ -1,18 +1,17 @@
 """`tokens`: a map as a sequence of its positions."""
 
-from netdsl.graph.ir import show_shape
-from netdsl.ground.diagnostics import SpecProblem
-from netdsl.layers.contract import LayerDef, StageCall, require_rank
+from netdsl.layers.contract import LayerDef, StageCall, require_map
 from netdsl.stages.moved import Moved
 
 
 def tokens_shape(attrs, x):
     """(C, H, W) -> (H * W, C)."""
-    if len(x) == 2:
-        message = f"`tokens` needs a map (CxHxW), but {show_shape(x)} arrives (tokens)"
-        raise SpecProblem("N202", message, help=("leave it out: these are tokens",))
-    require_rank(x, 3, "`tokens`", f"`reshape 1x{x[0]}` makes one token of a vector")
-    return (x[1] * x[2], x[0])
+    require_map(x, "`tokens`", f"`reshape 1x{x.show()}` makes one token of a vector", "leave it out: these are tokens")
+    return x.tokens_of_map()
+
+
+def tokens_stages(attrs, x):
+    return (StageCall(Moved, (x.sizes, tokens_shape(attrs, x).sizes, (*x.space, "n", x.channels), (2, 0, 1, 3))),)
 
 
 def tokens_forward(x):
@@ -34,5 +33,5 @@ LAYER = LayerDef(
     torch=None,
     torch_call=lambda attrs, x: "{x}.flatten(2).transpose(1, 2)",
     torch_transposes=True,
-    stages=lambda attrs, x: (StageCall(Moved, (x, tokens_shape(attrs, x), (*x[1:], "n", x[0]), (2, 0, 1, 3))),),
+    stages=tokens_stages,
 )

@@ -1,31 +1,32 @@
 """`up`: the transposed convolution that doubles a map, as in U-Net's decoder (Ronneberger et al. 2015)."""
 
-from netdsl.ground.symbols import pair_text
+from netdsl.ground.symbols import spatial_text
 from netdsl.kernels.transposed import transposed_backward, transposed_forward
-from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, require_rank
+from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, require_image
 from netdsl.layers.rules.transposed import transposed_macs, transposed_options, transposed_params, transposed_shape
 from netdsl.stages.transposed_conv import TransposedConv
 
 
 def up_resolve(attrs, x):
     """What `convt` could say besides stays at its default."""
-    return {**attrs, "padding": (0, 0), "output_padding": (0, 0), "dilation": (1, 1), "groups": 1}
+    zeros = (0,) * x.axes
+    return {**attrs, "padding": zeros, "output_padding": zeros, "dilation": (1,) * x.axes, "groups": 1}
 
 
 def up_shape(attrs, x):
     """(C, H, W) -> (F, (H - 1) * stride + Kh, (W - 1) * stride + Kw)."""
-    require_rank(x, 3, "`up`")
+    require_image(x, "`up`")
     return transposed_shape(attrs, x)
 
 
 def up_torch(attrs, x):
     options = transposed_options(attrs)
-    return call_text("nn.ConvTranspose2d", x[0], attrs["filters"], pair_text(attrs["kernel_size"]), **options)
+    return call_text("nn.ConvTranspose2d", x.channels, attrs["filters"], spatial_text(attrs["kernel_size"]), **options)
 
 
 def up_stages(attrs, x):
     names = ("filters", "kernel_size", "stride", "padding", "output_padding", "dilation")
-    return (StageCall(TransposedConv, (x, *(attrs[name] for name in names))),) if attrs["groups"] == 1 else ()
+    return (StageCall(TransposedConv, (x.sizes, *(attrs[name] for name in names))),) if attrs["groups"] == 1 else ()
 
 
 LAYER = LayerDef(
@@ -33,8 +34,8 @@ LAYER = LayerDef(
     summary="transposed convolution that doubles height and width",
     attrs=(
         Attr("filters", "int", REQUIRED, positional=True, minimum=1, label="the filters"),
-        Attr("kernel_size", "pair", (2, 2), flag="k", spellings=("kernel",), minimum=1, label="the kernel"),
-        Attr("stride", "pair", (2, 2), flag="s", minimum=1, label="the stride"),
+        Attr("kernel_size", "spatial", 2, flag="k", spellings=("kernel",), minimum=1, label="the kernel"),
+        Attr("stride", "spatial", 2, flag="s", minimum=1, label="the stride"),
         Attr("nobias", "word"),
     ),
     resolve=up_resolve,

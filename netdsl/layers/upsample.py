@@ -1,21 +1,21 @@
 """`upsample`: larger maps without weights."""
 
 from netdsl.ground.diagnostics import SpecProblem
-from netdsl.ground.symbols import pair_text
+from netdsl.ground.symbols import spatial_text
 from netdsl.kernels.resample import bilinear_matrix, corner_matrix, resample, resample_adjoint
-from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, require_rank
+from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, require_image
 from netdsl.stages.resample import Repeat, Resample
 
 
 def upsample_shape(attrs, x):
     """(C, H, W) -> (C, factor * H, factor * W)."""
-    require_rank(x, 3, "`upsample`", "leave it out: a vector has no height and width")
+    require_image(x, "`upsample`", "leave it out: a vector has no height and width")
     if attrs["nearest"] and attrs["bilinear"]:
         raise SpecProblem("N313", "`nearest` and `bilinear` exclude each other", "nearest", help=("leave out one",))
     if attrs["align_corners"] and not attrs["bilinear"]:
         message = "`align_corners` says how `bilinear` mixes, which is not written"
         raise SpecProblem("N313", message, "align_corners", help=("write `bilinear align_corners`",))
-    return (x[0], x[1] * attrs["factor"][0], x[2] * attrs["factor"][1])
+    return x.with_space(tuple(size * factor for size, factor in zip(x.space, attrs["factor"], strict=True)))
 
 
 def upsample_forward(x, factor, bilinear=False, align_corners=False):
@@ -39,7 +39,7 @@ def upsample_backward(dy, saved):
 
 
 def upsample_torch(attrs, x):
-    options = {"scale_factor": pair_text(attrs["factor"])}
+    options = {"scale_factor": spatial_text(attrs["factor"])}
     if attrs["bilinear"]:
         options["mode"] = "bilinear"
     if attrs["align_corners"]:
@@ -49,17 +49,17 @@ def upsample_torch(attrs, x):
 
 def upsample_stages(attrs, x):
     if not attrs["bilinear"]:
-        return (StageCall(Repeat, (x, attrs["factor"])),)
-    wanted = tuple(zip(x[1:], attrs["factor"], strict=True))
+        return (StageCall(Repeat, (x.sizes, attrs["factor"])),)
+    wanted = tuple(zip(x.space, attrs["factor"], strict=True))
     make = corner_matrix if attrs["align_corners"] else bilinear_matrix
-    return (StageCall(Resample, (x, upsample_shape(attrs, x)[1:], make, wanted)),)
+    return (StageCall(Resample, (x.sizes, upsample_shape(attrs, x).space, make, wanted)),)
 
 
 LAYER = LayerDef(
     name="upsample",
     summary="maps F times as high and wide",
     attrs=(
-        Attr("factor", "pair", REQUIRED, positional=True, minimum=1, label="the factor"),
+        Attr("factor", "spatial", REQUIRED, positional=True, minimum=1, label="the factor"),
         Attr("nearest", "word"),
         Attr("bilinear", "word"),
         Attr("align_corners", "word"),
@@ -68,7 +68,7 @@ LAYER = LayerDef(
     forward=upsample_forward,
     backward=upsample_backward,
     torch=upsample_torch,
-    idle={"factor": (1, 1)},
+    idle={"factor": 1},
     known_as=("upsampling",),
     stages=upsample_stages,
 )

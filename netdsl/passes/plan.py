@@ -153,7 +153,7 @@ def plan(graph: Graph, until: int, count: int, training: bool, choose: Choice = 
     stages = []
     for index, node in enumerate(graph.nodes[:count]):
         offer = layer_of(node.op).stages
-        calls = offer(node.attrs, *graph.input_shapes(node)) if offer else ()
+        calls = offer(node.attrs, *graph.input_types(node)) if offer else ()
         call = choose(calls, training) if calls else None
         stages.append(Planned(node, node.inputs, index + 1, call, (node.name,)))
     planned = Plan(graph, tuple(stages), until, training)

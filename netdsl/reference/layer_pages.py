@@ -7,9 +7,10 @@ import inspect
 from functools import cache
 from itertools import product
 
-from netdsl.graph.ir import Node, Shape, show_shape
+from netdsl.graph.ir import Node, show_shape
 from netdsl.graph.recipe import AUGMENTATIONS, LOSSES, OPTIMIZERS
 from netdsl.graph.schedules import SCHEDULES
+from netdsl.graph.types import Tensor
 from netdsl.language.syntax.parser import grammar_folder
 from netdsl.layers import find_layer, layer_table
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef
@@ -79,14 +80,14 @@ def _section(title: str) -> str:
 def _layer_page(layer: LayerDef, word: str) -> str:
     statement, net = example(layer, word)
     node = net.graph.nodes[-1]
-    shapes = net.graph.input_shapes(node)
+    inputs = net.graph.input_types(node)
     also = sorted({*layer.aliases, layer.name} - {word, "add" if word == "res" else word})
     parts = [f"# {word}: {layer.summary}" + (f" (also written `{'`, `'.join(also)}`)" if also else "")]
     parts += [_attributes(layer)] if layer.attrs else [] if word in MERGES else ["It has no attributes."]
     parts += [f"Shape:\n\n{_indented(layer.shape)}"]
     parts += [f"Formula:\n\n{_indented(layer.forward)}"] if layer.forward.__doc__ else []
     parts += [f"Example, which gives {show_shape(node.shape)}{_counts(node)}:\n\n```net\n{net.source.text}```"]
-    parts += [f"In PyTorch:\n\n    {_torch(layer, node, shapes)}"]
+    parts += [f"In PyTorch:\n\n    {_torch(layer, node, inputs)}"]
     return "\n\n".join(parts) + "\n"
 
 
@@ -99,7 +100,7 @@ def _attributes(layer: LayerDef) -> str:
 def _spellings(attr: Attr) -> str:
     if attr.kind == "word":
         return attr.name
-    value = {"int": "4", "float": "0.1", "pair": "3", "sides": "1", "size": "4x4x4"}[attr.kind]
+    value = {"int": "4", "float": "0.1", "spatial": "3", "sides": "1", "size": "4x4x4"}[attr.kind]
     short = [f"{attr.flag}{value}"] if attr.flag and attr.kind != "float" else []
     value_or_label = [value, "@label"] if attr.takes_label else [value]
     bare = value_or_label if attr.positional else []
@@ -116,10 +117,6 @@ def _default(attr: Attr) -> str:
     value = attr.default
     if value is None:
         return "none"
-    if isinstance(value, tuple) and isinstance(value[0], tuple):
-        value = tuple(side for pair in value for side in pair)
-    if isinstance(value, tuple):
-        return str(value[0]) if len(set(value)) == 1 else show_shape(value)
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -132,12 +129,12 @@ def _counts(node: Node) -> str:
     return f", with the params {' and '.join(params)}" if params else ", without params"
 
 
-def _torch(layer: LayerDef, node: Node, shapes: tuple[Shape, ...]) -> str:
-    module = None if layer.torch is None else layer.torch(node.attrs, *shapes)
+def _torch(layer: LayerDef, node: Node, inputs: tuple[Tensor, ...]) -> str:
+    module = None if layer.torch is None else layer.torch(node.attrs, *inputs)
     if layer.torch_call is None:
         return str(module)
-    names = [chr(ord("a") + i) for i in range(len(shapes))]
-    call = layer.torch_call(node.attrs, *shapes).format(*names, x="x", self="layer", name="layer")
+    names = [chr(ord("a") + i) for i in range(len(inputs))]
+    call = layer.torch_call(node.attrs, *inputs).format(*names, x="x", self="layer", name="layer")
     return f"{module}, called as {call}" if module and "layer" in call else call
 
 

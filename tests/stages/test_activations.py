@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from alone import Alone, textbook
 
+from netdsl.graph.types import map_of
 from netdsl.layers import layer_table
 from netdsl.layers.contract import REQUIRED
 from netdsl.pipeline import compile_text
@@ -57,7 +58,7 @@ def is_pointwise(layer):
     """Whether its stage works on each number by itself: layers to come are tested by being there."""
     if layer.stages is None or layer.num_inputs != 1 or any(attr.default is REQUIRED for attr in layer.attrs):
         return False
-    calls = layer.stages({attr.name: attr.default for attr in layer.attrs}, (4, 1, 1))
+    calls = layer.stages({attr.name: attr.default for attr in layer.attrs}, map_of(4, 1, 1))
     return any(issubclass(call.kernel, (Pointwise, Relu, Prelu)) for call in calls)
 
 
@@ -79,7 +80,7 @@ def test_the_tails_are_those_of_pytorch(name, dtype, tolerance):
     y = module(given)
     y.sum().backward()
     right = {"y": y.detach().numpy(), "dx": given.grad.numpy()}
-    (call,) = layer_table()[name].stages(net.graph.nodes[0].attrs, net.graph.input_shape)
+    (call,) = layer_table()[name].stages(net.graph.nodes[0].attrs, net.graph.input_type)
     with np.errstate(all="ignore"):
         stage = Alone(net, call, dtype, in_order=lambda array: array)
         for found in (textbook(net, x, np.ones_like(x), dtype), stage.both_passes(x, np.ones_like(x))):

@@ -67,7 +67,7 @@ def cases(name):
         except SpecError as error:
             assert {d.code for d in error.diagnostics} <= {"N202", "N203"}, str(error)
             continue
-        for call in layer_of(name).stages(net.graph.nodes[0].attrs, net.graph.input_shape):
+        for call in layer_of(name).stages(net.graph.nodes[0].attrs, net.graph.input_type):
             yield net, call
 
 
@@ -101,7 +101,7 @@ def test_a_norm_of_large_maps_forgets_the_mean(mean, worst_buffers):
     """Beside a mean of 10,000 float32 has steps of a thousandth; what the steps left of x is normalised exactly."""
     for line in ("bn", "gn 2", "inorm", "ln"):
         net = compile_text(f"input 4x40x30\n{line}\ntrain {{ loss mse }}")
-        (call,) = layer_of(line.split()[0]).stages(net.graph.nodes[0].attrs, net.graph.input_shape)
+        (call,) = layer_of(line.split()[0]).stages(net.graph.nodes[0].attrs, net.graph.input_type)
         rng = np.random.default_rng(2)
         x = (rng.standard_normal((6, 4, 40, 30)) + mean).astype(np.float32)
         model = Alone(net, call)
@@ -113,7 +113,7 @@ def test_a_norm_of_large_maps_forgets_the_mean(mean, worst_buffers):
 def test_batch_norm_measures_parts_that_differ_as_one():
     """One worker's samples lie around 0, another's around 1,000: neither's own spread says anything of all."""
     net = compile_text("input 5x6x6\nbn\ntrain { loss mse }")
-    (call,) = layer_of("bn").stages(net.graph.nodes[0].attrs, net.graph.input_shape)
+    (call,) = layer_of("bn").stages(net.graph.nodes[0].attrs, net.graph.input_type)
     x = np.random.default_rng(0).standard_normal((16, 5, 6, 6)).astype(np.float32)
     x[8:12] += 1000
     x[12:] *= 50

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from netdsl.graph.types import map_of
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.kernels.losses import mse
 from netdsl.layers.bn import bn_backward, bn_forward
-from netdsl.layers.contract import NO_SIDES
 from netdsl.layers.conv import conv_backward, conv_forward
 from netdsl.layers.pool import pool_backward, pool_forward, pool_resolve
 from netdsl.stages.batch_norm import BatchNorm
@@ -322,10 +322,10 @@ def test_maximum_pooling_gives_the_same_numbers(plane, kind, sizes, team, seed, 
     attrs = {"kernel_size": (kh, kw), "stride": (sh, sw), "dilation": (dh, dw)}
     attrs |= {"ceil": kind == "ceil", "same": kind == "same"}
     even = tuple((min(before, k // 2),) * 2 for (before, _), k in ((ph, kh), (pw, kw)))
-    attrs["padding"] = (ph, pw) if kind == "sides" else NO_SIDES if kind == "same" else even
+    attrs["padding"] = (ph, pw) if kind == "sides" else ((0, 0), (0, 0)) if kind == "same" else even
     c, n = sizes
     try:
-        attrs = pool_resolve(attrs, (c, h, w))
+        attrs = pool_resolve(attrs, map_of(c, h, w))
     except SpecProblem:
         return  # no window fits, or one sees only padding
     check_pool(attrs, (n, c, h, w), team, seed, ties)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from netdsl.graph.ir import Call, Shape
+from netdsl.graph.ir import Call
+from netdsl.graph.types import Tensor
 from netdsl.ground.symbols import plain_value, substitute, symbol
 from netdsl.language.blocks import Arguments, bind_call
 from netdsl.language.definitions import Block
@@ -16,7 +17,6 @@ from netdsl.language.lower.work import Work
 from netdsl.language.scopes import OpenScope
 from netdsl.language.syntax import ast
 from netdsl.language.unknown_names import unknown_block
-from netdsl.layers.contract import features
 
 MAX_CALLS = 64
 
@@ -39,9 +39,7 @@ class Entry:
         if scope.call is not None:
             scope.call = replace(scope.call, decisions=tuple(self.inside.frame.decisions.values()))
         caller.scope.add(scope.close(result.value))
-        if result.shape is None:
-            return result
-        return Flow(result.value, substitute(result.shape, self.in_callers_terms))
+        return replace(result, type=substitute(result.type, self.in_callers_terms))
 
 
 def enter(work: Work, syntax: ast.Call, label: str | None, here: Place, flow: Flow) -> Entry | Flow:
@@ -49,11 +47,11 @@ def enter(work: Work, syntax: ast.Call, label: str | None, here: Place, flow: Fl
     blocks = here.frame.file.blocks
     block = blocks.get(syntax.name)
     if block is None:
-        hint, fix = unknown_block(syntax, blocks, None if flow.shape is None else features(flow.shape))
+        hint, fix = unknown_block(syntax, blocks, None if flow.type is None else flow.type.channels)
         work.reports.error("N315", f"unknown block `{syntax.name}`", syntax.name_span, hint, fix=fix)
         return flow.unknown()
     block.is_called = True
-    bound = bind_call(block.syntax, syntax, here.names, flow.shape, block.file.names)
+    bound = bind_call(block.syntax, syntax, here.names, flow.type, block.file.names)
     work.reports.add(*bound.diagnostics)
     name = label if label is not None else counted_name(work, syntax.name, syntax.name_span, here)
     if bound.diagnostics:
@@ -61,7 +59,7 @@ def enter(work: Work, syntax: ast.Call, label: str | None, here: Place, flow: Fl
     if here.frame.depth >= MAX_CALLS:
         _report_endless(work, syntax, here)
         return work.stop(flow)
-    if flow.shape is None:
+    if flow.type is None:
         if block.is_checked:
             return flow
         block.is_checked = True
@@ -70,13 +68,12 @@ def enter(work: Work, syntax: ast.Call, label: str | None, here: Place, flow: Fl
 
 def _entry(block: Block, syntax: ast.Call, bound: Arguments, path: str, here: Place, flow: Flow) -> Entry:
     meant, call = dict(bound.in_callers_terms), None
-    if flow.shape is not None:
-        channels = _channels_name(flow.shape, meant)
-        axis = 0 if len(flow.shape) != 2 else 1
-        meant[channels] = flow.shape[axis]
-        call = Call(syntax.name, bound.arguments, flow.shape, channels)
-        plain = [plain_value(size) for size in flow.shape]
-        flow = Flow(flow.value, tuple(symbol(size, channels) if i == axis else size for i, size in enumerate(plain)))
+    if flow.type is not None:
+        channels = _channels_name(flow.type, meant)
+        meant[channels] = flow.type.channels
+        call = Call(syntax.name, bound.arguments, flow.type, channels)
+        plain = plain_value(flow.type)
+        flow = Flow(flow.value, plain.with_channels(symbol(plain.channels, channels)))
     frame = Frame(block.file, flow, here.frame, block, syntax.span, here.frame.depth + 1)
     scope = OpenScope(path, numbered=False, source=flow.value, call=call)
     return Entry(block, Place(frame, Names(block.file.names, bound.values), scope, here.depth), flow, meant)
@@ -95,7 +92,7 @@ def _report_endless(work: Work, syntax: ast.Call, here: Place) -> None:
     )
 
 
-def _channels_name(shape: Shape, taken: Mapping[str, object]) -> str:
+def _channels_name(tensor: Tensor, taken: Mapping[str, object]) -> str:
     """What a class calls the channels (of a map) or features that arrive."""
-    name = "in_channels" if len(shape) == 3 else "in_features"
+    name = "in_channels" if tensor.is_map else "in_features"
     return f"{name}_" if name in taken else name

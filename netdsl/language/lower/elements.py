@@ -27,9 +27,9 @@ def walk_body(work: Work, body: ast.Body, here: Place, flow: Flow) -> Flow:
             case ast.Chain():
                 flow = walk_chain(work, statement, here, flow)
             case ast.Let():
-                define_let(statement, here.names, flow.shape, work.reports)
+                define_let(statement, here.names, flow.type, work.reports)
             case ast.Expect():
-                work.ledger.expects.append((statement, flow.shape, here.names))
+                work.ledger.expects.append((statement, flow.type, here.names))
     work.ledger.note_lets(body.statements, here.names)
     return flow
 
@@ -66,7 +66,7 @@ def _walk_element(work: Work, element: ast.Element, here: Place, flow: Flow) -> 
         here.scope.add(inside.scope.close(flow.value))
     if label is not None and element.label is not None:
         nodes = range(first, len(work.nodes))
-        output = Output(here.scope.full(label), flow.value, flow.shape, element.label.span, nodes)
+        output = Output(here.scope.full(label), flow.value, flow.type, element.label.span, nodes)
         here.frame.labels.add(output)
         work.ledger.outputs.setdefault(output.span, []).append(output)
     return flow

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from netdsl.graph.ir import Shape
 from netdsl.graph.misfits import misfits
+from netdsl.graph.types import Tensor
 from netdsl.ground.diagnostics import Edit
 from netdsl.ground.source import Source, Span
 from netdsl.ground.symbols import plain_value
@@ -24,14 +24,14 @@ def finish(work: Work, program: ast.Program, here: Place, flow: Flow) -> None:
     _check_uncalled(work, here, flow)
     has_errors = work.reports.has_errors
     _check_layers(work, program)
-    if flow.shape is None or has_errors:
+    if flow.type is None or has_errors:
         return
-    for expect, shape, names in work.ledger.expects:
-        diagnostic = unmet(expect, names, shape, work.nodes, flow.shape)
+    for expect, given, names in work.ledger.expects:
+        diagnostic = unmet(expect, names, given, work.nodes, flow.type)
         if diagnostic is not None:
             work.reports.add(diagnostic)
     if work.declared.train_block is not None:
-        _check_recipe(work, work.declared.train_block, flow.shape)
+        _check_recipe(work, work.declared.train_block, flow.type)
     assert work.declared.input_span is not None
     source = work.declared.input_span.source
     _warn_of_lets(work, source)
@@ -68,10 +68,10 @@ def _check_layers(work: Work, program: ast.Program) -> None:
         work.reports.error("N106", "the network has no layers", where)
 
 
-def _check_recipe(work: Work, block: ast.Train, out: Shape) -> None:
+def _check_recipe(work: Work, block: ast.Train, out: Tensor) -> None:
     """What the train block says must fit the network; the block itself is marked where an entry is left out."""
     spans = {entry.key: entry.span for entry in block.entries}
-    for misfit in misfits(work.declared.recipe, work.declared.input_shape, plain_value(out)):
+    for misfit in misfits(work.declared.recipe, work.declared.input_type, plain_value(out)):
         work.reports.error("N503", misfit.message, spans.get(misfit.entry, block.span), misfit.help)
 
 

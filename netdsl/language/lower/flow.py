@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from netdsl.graph.ir import Shape
+from netdsl.graph.types import Tensor
 from netdsl.ground.source import Span
 from netdsl.language.definitions import Block, File
 from netdsl.language.expressions import Names
@@ -13,10 +13,10 @@ from netdsl.language.scopes import Labels, OpenScope
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """The value that flows at a point: its number, and its shape (None: unknown after a mistake)."""
+    """The value that flows at a point: its number, and its type (None: unknown after a mistake)."""
 
     value: int
-    shape: Shape | None
+    type: Tensor | None
 
     def unknown(self) -> Flow:
         """The value after a mistake, which has been reported."""

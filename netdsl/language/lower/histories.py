@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from netdsl.graph.ir import show_shape
 from netdsl.ground.diagnostics import Diagnostic, SpecProblem
 from netdsl.ground.source import Span
 from netdsl.language.lower.flow import Flow, Place
@@ -19,15 +18,15 @@ def report_problem(
     label = problem.label if attr is not None else ""
     notes = (*problem.notes, *notes, *_trail(work, here))
     help_texts = problem.help
-    if flow.value == 0 and work.declared.input_span is not None and work.declared.input_shape is not None:
-        help_texts = about_the_input(problem, work.declared.input_shape)
+    if flow.value == 0 and work.declared.input_span is not None and work.declared.input_type is not None:
+        help_texts = about_the_input(problem, work.declared.input_type)
     work.reports.add(Diagnostic(problem.code, problem.message, attr or name, label, notes, help_texts))
 
 
 def origin(work: Work, flow: Flow) -> str:
     """How the value that arrives got its shape."""
-    assert flow.shape is not None
-    shape = show_shape(flow.shape)
+    assert flow.type is not None
+    shape = flow.type.show()
     if flow.value == 0:
         line = work.declared.input_span.line if work.declared.input_span else 1
         return f"the input is {shape} (`input` on line {line})"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netdsl.graph.ir import Shape
+from netdsl.graph.types import Tensor
 from netdsl.ground.diagnostics import Edit, did_you_mean
 from netdsl.ground.spelling import correction
 from netdsl.language.expressions import is_whole, show_value
@@ -47,17 +47,17 @@ def flow_at(work: Work, ref: ast.Ref, here: Place, flow: Flow) -> Flow:
     """What flows on from `@name`."""
     if ref.path == "in":
         arriving = here.frame.arriving
-        return arriving.unknown() if flow.shape is None else arriving
+        return arriving.unknown() if flow.type is None else arriving
     output = _labelled(work, ref, here)
-    return flow.unknown() if output is None else Flow(output.value, output.shape)
+    return flow.unknown() if output is None else Flow(output.value, output.type)
 
 
-def labelled_shape(work: Work, ref: ast.Ref, here: Place) -> Shape | None:
-    """The shape of what `@name` means, as a setting of a layer; None after a mistake."""
+def labelled_type(work: Work, ref: ast.Ref, here: Place) -> Tensor | None:
+    """The type of what `@name` means, as a setting of a layer; None after a mistake."""
     if ref.path == "in":
-        return here.frame.arriving.shape
+        return here.frame.arriving.type
     output = _labelled(work, ref, here)
-    return None if output is None else output.shape
+    return None if output is None else output.type
 
 
 def _labelled(work: Work, ref: ast.Ref, here: Place) -> Output | None:

@@ -7,6 +7,7 @@ from functools import partial
 from math import prod
 
 from netdsl.graph.ir import Node, Shape, show_shape
+from netdsl.graph.types import Tensor
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.ground.source import Span
 from netdsl.ground.symbols import is_symbolic, plain_value
@@ -32,18 +33,18 @@ def apply_layer(work: Work, syntax: ast.Layer, label: str | None, here: Place, f
         return flow.unknown()
     if layer.name == "id" and label is None and not syntax.args and here.depth and not here.scope.numbered:
         return flow  # in a branch it stands for the input itself
-    bound = bind(layer, syntax, here.names, flow.shape, partial(labels.labelled_shape, work, here=here))
+    bound = bind(layer, syntax, here.names, flow.type, partial(labels.labelled_type, work, here=here))
     work.reports.add(*bound.diagnostics)
     name = label if label is not None else counted_name(work, layer.name, syntax.name_span, here)
-    if bound.attrs is None or flow.shape is None or work.expansion.is_over:
+    if bound.attrs is None or flow.type is None or work.expansion.is_over:
         return flow.unknown()
     try:
-        node, shape = _node(layer, bound.attrs, here.scope.full(name), (flow,), (flow.shape,), syntax.span)
+        node, made = _node(layer, bound.attrs, here.scope.full(name), (flow,), (flow.type,), syntax.span)
     except SpecProblem as problem:
         span = bound.spans.get(problem.attr or "")
         report_problem(work, problem, span, syntax.name_span, (origin(work, flow),), here, flow)
         return flow.unknown()
-    return _add(work, node, shape, here, flow)
+    return _add(work, node, made, here, flow)
 
 
 def merge_results(work: Work, syntax: ast.Merge, results: Sequence[Flow], here: Place, flow: Flow) -> Flow:
@@ -60,56 +61,56 @@ def merge_results(work: Work, syntax: ast.Merge, results: Sequence[Flow], here: 
         work.reports.error("N316", f"`{syntax.op}` needs two branches or more", syntax.op_span, help_text)
     layer = layer_of("add" if syntax.op == "res" else syntax.op)
     name = counted_name(work, layer.name, syntax.op_span, here, is_module=False)
-    shapes = [result.shape for result in results if result.shape is not None]
-    if len(shapes) < len(results) or work.expansion.is_over or len(results) < 2:
+    types = [result.type for result in results if result.type is not None]
+    if len(types) < len(results) or work.expansion.is_over or len(results) < 2:
         return last.unknown()
     try:
-        node, shape = _node(layer, {}, here.scope.full(name), results, shapes, syntax.op_span)
+        node, made = _node(layer, {}, here.scope.full(name), results, types, syntax.op_span)
     except SpecProblem as problem:
-        notes = [f"`{shown(b.span)}` gives {show_shape(s)}" for b, s in zip(syntax.branches, shapes, strict=False)]
-        notes += [f"`id` gives {show_shape(shapes[-1])}"] if syntax.op == "res" else []
+        notes = [f"`{shown(b.span)}` gives {t.show()}" for b, t in zip(syntax.branches, types, strict=False)]
+        notes += [f"`id` gives {types[-1].show()}"] if syntax.op == "res" else []
         report_problem(work, problem, None, syntax.op_span, tuple(notes), here, last)
         return last.unknown()
-    return _add(work, node, shape, here, last, is_module=False)
+    return _add(work, node, made, here, last, is_module=False)
 
 
 def _node(
-    layer: LayerDef, attrs: Mapping[str, object], name: str, flows: Sequence[Flow], shapes: Sequence[Shape], span: Span
-) -> tuple[Node, Shape]:
-    """The node of that full name that the layer's rules make, and its shape, which may hold symbols.
+    layer: LayerDef, attrs: Mapping[str, object], name: str, flows: Sequence[Flow], types: Sequence[Tensor], span: Span
+) -> tuple[Node, Tensor]:
+    """The node of that full name that the layer's rules make, and its type, which may hold symbols.
 
-    shapes: those of the flows. Raises SpecProblem.
+    types: those of the flows. Raises SpecProblem.
     """
-    shapes = tuple(shapes)
-    attrs = dict(layer.resolve(attrs, *shapes) if layer.resolve else attrs)
-    shape = _channels_only(layer.shape(attrs, *shapes))
-    symbolic = is_symbolic(tuple(attrs.values())) or is_symbolic(shapes)
+    given = tuple(types)
+    attrs = dict(layer.resolve(attrs, *given) if layer.resolve else attrs)
+    made = _channels_only(layer.shape(attrs, *given))
+    symbolic = is_symbolic(tuple(attrs.values())) or is_symbolic(given)
     plain = {key: plain_value(value) for key, value in attrs.items()} if symbolic else attrs
-    sizes = plain_value(shapes) if symbolic else shapes
+    inputs = plain_value(given) if symbolic else given
     node = Node(
         name,
         layer.name,
         plain,
         tuple(flow.value for flow in flows),
-        plain_value(shape),
-        layer.params(plain, *sizes),
-        layer.buffers(plain, *sizes),
-        layer.macs(plain, *sizes),
+        plain_value(made),
+        layer.params(plain, *inputs),
+        layer.buffers(plain, *inputs),
+        layer.macs(plain, *inputs),
         span,
-        (attrs, shapes, shape),
+        (attrs, given, made),
     )
-    return node, shape
+    return node, made
 
 
-def _add(work: Work, node: Node, shape: Shape, here: Place, flow: Flow, is_module: bool = True) -> Flow:
-    """Append the node, whose shape with symbols is `shape`; what flows out of it."""
+def _add(work: Work, node: Node, made: Tensor, here: Place, flow: Flow, is_module: bool = True) -> Flow:
+    """Append the node, whose type with symbols is `made`; what flows out of it."""
     assert node.span is not None
     for array in (node.shape, *(p.shape for p in node.params)):
         if not fits_a_machine(work, array, node.span):
             return flow.unknown()
     here.scope.add(len(work.nodes), is_module)
     work.nodes.append(node)
-    return Flow(len(work.nodes), shape)
+    return Flow(len(work.nodes), made)
 
 
 def fits_a_machine(work: Work, shape: Shape, span: Span) -> bool:
@@ -136,7 +137,6 @@ def counted_name(work: Work, op: str, span: Span, here: Place, is_module: bool =
     return name
 
 
-def _channels_only(shape: Shape) -> Shape:
+def _channels_only(tensor: Tensor) -> Tensor:
     """Symbols are kept for channels and features; heights, widths and numbers of tokens are numbers."""
-    axis = 1 if len(shape) == 2 else 0
-    return tuple(size if i == axis else plain_value(size) for i, size in enumerate(shape))
+    return plain_value(tensor).with_channels(tensor.channels)

@@ -42,8 +42,8 @@ def lower(
     declared, diagnostics = work.declared, work.reports.diagnostics
     if work.reports.has_errors or not complete:
         return None, declared.recipe, diagnostics
-    assert declared.input_shape is not None
-    inputs = (Input("", from_sizes(declared.input_shape), *declared.normalization),)
+    assert declared.input_type is not None
+    inputs = (Input("", declared.input_type, *declared.normalization),)
     graph = Graph(name, inputs, tuple(work.nodes), (Output("", flow.value),), here.scope.close(flow.value))
     return verify_graph(graph), declared.recipe, diagnostics
 
@@ -57,15 +57,15 @@ def _walk_program(work: Work, program: ast.Program, load: Load) -> tuple[Place, 
         match statement:
             case ast.Input():
                 if _take_input(work, statement):
-                    here = replace(here, frame=replace(here.frame, arriving=Flow(0, statement.shape)))
+                    here = replace(here, frame=replace(here.frame, arriving=Flow(0, work.declared.input_type)))
                     flow = here.frame.arriving
                     if not fits_a_machine(work, statement.shape, statement.span):
                         flow = flow.unknown()
                     work.declared.normalization = input_constants(statement, work.reports)
             case ast.Expect():
-                work.ledger.expects.append((statement, flow.shape, here.names))
+                work.ledger.expects.append((statement, flow.type, here.names))
             case ast.Let():
-                define_let(statement, here.names, flow.shape, work.reports)
+                define_let(statement, here.names, flow.type, work.reports)
             case ast.Train():
                 _take_train(work, statement)
             case ast.Chain():
@@ -103,7 +103,7 @@ def _take_input(work: Work, statement: ast.Input) -> bool:
         return False
     if work.expansion.has_layers or not work.complete:
         return False
-    declared.input_shape = statement.shape
+    declared.input_type = from_sizes(statement.shape)
     return True
 
 

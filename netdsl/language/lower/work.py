@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from netdsl.graph.ir import Node, Shape
+from netdsl.graph.ir import Node
 from netdsl.graph.recipe import Recipe
+from netdsl.graph.types import Tensor
 from netdsl.ground.reports import Reports
 from netdsl.ground.source import Span
 from netdsl.language.definitions import value_of
@@ -21,10 +22,10 @@ MAX_LAYERS = 10_000
 
 @dataclass
 class Declared:
-    """What a file says once: its input (span, shape, mean and std) and its train block with the recipe."""
+    """What a file says once: its input (span, type, mean and std) and its train block with the recipe."""
 
     input_span: Span | None = None
-    input_shape: Shape | None = None
+    input_type: Tensor | None = None
     normalization: Constants = ((), ())
     train_block: ast.Train | None = None
     recipe: Recipe = field(default_factory=Recipe)
@@ -47,7 +48,7 @@ class Expansion:
 class Ledger:
     """What is settled at the end: expectations with what was known there, lets and whether they were read, labels."""
 
-    expects: list[tuple[ast.Expect, Shape | None, Names]] = field(default_factory=list)
+    expects: list[tuple[ast.Expect, Tensor | None, Names]] = field(default_factory=list)
     lets: dict[Span, tuple[ast.Let, bool]] = field(default_factory=dict)
     outputs: dict[Span, list[Output]] = field(default_factory=dict)
 
@@ -75,7 +76,7 @@ class Work:
 
     def value_of(self, expr: ast.Expr, here: Place, flow: Flow) -> Value | None:
         """The value of an expression; None, and an error, if it has none; None if it depends on an unknown shape."""
-        return value_of(expr, here.names, flow.shape, self.reports)
+        return value_of(expr, here.names, flow.type, self.reports)
 
     def stop(self, flow: Flow) -> Flow:
         """Nothing more is expanded after this point; what flows on."""

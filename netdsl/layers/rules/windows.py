@@ -5,25 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import gcd
 
-from netdsl.graph.ir import Shape, show_shape
+from netdsl.graph.ir import show_shape
+from netdsl.graph.types import Sizes, Tensor
 from netdsl.ground.diagnostics import SpecProblem
-from netdsl.ground.symbols import pair_text, plain_value, value_text
+from netdsl.ground.symbols import is_all, plain_value, spatial_text, value_text
 from netdsl.kernels.pooling import window_count
 
-Sides = tuple[tuple[int, int], tuple[int, int]]
-"""Padding ((top, bottom), (left, right))."""
+Sides = tuple[tuple[int, int], ...]
+"""Padding before and behind each axis of space: ((top, bottom), (left, right)) of an image."""
 
 
-def given_sides(attrs: Mapping, x: Shape) -> Sides:
+def given_sides(attrs: Mapping, x: Tensor) -> Sides:
     """The padding as it is written, or that of `same`."""
     if not attrs["same"]:
         return attrs["padding"]
-    if attrs["padding"] != ((0, 0), (0, 0)):
+    if not is_all(attrs["padding"], 0):
         raise SpecProblem("N313", "`same` already sets the padding", attr="padding", help=("leave out one of the two",))
-    names = ("kernel_size", "stride", "dilation")
-    axes = zip(x[1:], *(attrs.get(name, (1, 1)) for name in names), strict=True)
-    totals = [_same_total(*axis) for axis in axes]
+    totals = [_same_total(*axis) for axis in zip(x.space, *_window(attrs, x.axes), strict=True)]
     return tuple((total // 2, total - total // 2) for total in totals)
+
+
+def _window(attrs: Mapping, axes: int) -> tuple[Sizes, Sizes, Sizes]:
+    """Window, stride and dilation along the axes."""
+    return attrs["kernel_size"], attrs["stride"], attrs.get("dilation", (1,) * axes)
 
 
 def _same_total(size: int, k: int, s: int, d: int) -> int:
@@ -42,43 +46,47 @@ def are_even(sides: Sides) -> bool:
     return all(before == after for before, after in sides)
 
 
-def torch_sides(sides: Sides) -> tuple[int, int, int, int]:
+def torch_sides(sides: Sides) -> tuple[int, ...]:
     """(left, right, top, bottom), as PyTorch's F.pad takes it: the last axis first."""
-    return (*sides[1], *sides[0])
+    return tuple(number for side in reversed(sides) for number in side)
 
 
-def pooling_sides(attrs: Mapping, x: Shape) -> Sides:
+def pooling_sides(attrs: Mapping, x: Tensor) -> Sides:
     """Padding ((top, bottom), (left, right)); with `ceil` also what the last, incomplete windows reach over.
 
     Raises SpecProblem where PyTorch refuses: even padding over half a window, a window larger than the padded input;
     and where a window would hold nothing but padding.
     """
-    k, s, d = (attrs.get(name, (1, 1)) for name in ("kernel_size", "stride", "dilation"))
+    k, s, d = _window(attrs, x.axes)
     sides, ceil = given_sides(attrs, x), bool(attrs["ceil"])
     if ceil and attrs["same"]:
         raise SpecProblem("N313", "`same` already rounds up", attr="ceil", help=("leave out `ceil`",))
     if ceil and not are_even(sides):
         message = f"`ceil` needs the same padding before and behind, not {sides_text(sides)}"
         raise SpecProblem("N313", message, attr="padding", help=("write what is missing behind as padding, too",))
-    if are_even(sides) and not attrs["same"] and any(2 * sides[i][0] > k[i] for i in range(2)):
+    if (
+        are_even(sides)
+        and not attrs["same"]
+        and any(2 * before > size for (before, _), size in zip(sides, k, strict=True))
+    ):
         text = f"padding {sides_text(sides)} is more than half of a {show_shape(k)} window"
         raise SpecProblem("N304", text, "padding", "the padding", help=(f"use p{min(k) // 2} or less",))
-    return _axis_sides(x, k, s, sides, d, ceil, 0), _axis_sides(x, k, s, sides, d, ceil, 1)
+    return tuple(_axis_sides(x, k, s, sides, d, ceil, axis) for axis in range(x.axes))
 
 
 def pooling_text(name: str, attrs: Mapping, padded_with: str, **options: object) -> str:
     """The constructor of a pooling module of PyTorch; behind one that pads, where it takes no such padding itself."""
     sides = attrs["padding"]
     padding = tuple(before for before, _ in sides)
-    usual = {"stride": attrs["kernel_size"], "padding": (0, 0), "dilation": (1, 1)}
-    given = {"stride": attrs["stride"], "padding": padding, "dilation": attrs.get("dilation", (1, 1))}
+    kernel_size, stride, dilation = _window(attrs, len(sides))
+    zeros = (0,) * len(sides)
+    usual = {"stride": kernel_size, "padding": zeros, "dilation": (1,) * len(sides)}
     pads_itself = needs_own_padding(attrs)
-    if pads_itself:
-        given["padding"] = (0, 0)
-    written: dict[str, object] = {name: pair_text(pair) for name, pair in given.items() if pair != usual[name]}
+    given = {"stride": stride, "padding": zeros if pads_itself else padding, "dilation": dilation}
+    written: dict[str, object] = {name: spatial_text(sizes) for name, sizes in given.items() if sizes != usual[name]}
     written |= {"ceil_mode": True} if attrs["ceil"] else {}
     arguments = [
-        value_text(pair_text(attrs["kernel_size"])),
+        value_text(spatial_text(kernel_size)),
         *(f"{key}={value_text(v)}" for key, v in (written | options).items()),
     ]
     pool = f"{name}({', '.join(arguments)})"
@@ -95,27 +103,27 @@ def needs_own_padding(attrs: Mapping) -> bool:
 
 def sides_text(sides: Sides) -> str:
     """As a person would write it: `1`, `1x2` where the axes differ, `0x1x0x0` (top, left, bottom, right)."""
-    (top, bottom), (left, right) = sides
-    if (top, left) != (bottom, right):
-        return show_shape((top, left, bottom, right))
-    return str(top) if top == left else show_shape((top, left))
+    before, after = zip(*sides, strict=True)
+    if before != after:
+        return show_shape((*before, *after))
+    return str(before[0]) if len(set(before)) == 1 else show_shape(before)
 
 
-def _axis_sides(x: Shape, k: Shape, s: Shape, sides: Sides, d: Shape, ceil: bool, i: int) -> tuple[int, int]:
+def _axis_sides(x: Tensor, k: Sizes, s: Sizes, sides: Sides, d: Sizes, ceil: bool, i: int) -> tuple[int, int]:
     """(before, after) along one axis."""
-    (before, after), size = sides[i], x[1 + i]
+    (before, after), size = sides[i], x.space[i]
     reach, room = d[i] * (k[i] - 1) + 1, size + before + after
     dilated = f" with dilation {d[i]}" if d[i] > 1 else ""
     if reach > room:
-        padded = f" with padding {sides_text(sides)}" if sides != ((0, 0), (0, 0)) else ""
-        text = f"a {show_shape(k)} window{dilated} does not fit a {show_shape(x[1:])} input{padded}"
+        padded = f" with padding {sides_text(sides)}" if not is_all(sides, 0) else ""
+        text = f"a {show_shape(k)} window{dilated} does not fit a {show_shape(x.space)} input{padded}"
         fits = (room - 1) // d[i] + 1
         raise SpecProblem("N201", text, "kernel_size", "the window", help=(f"use a window of {fits} or less",))
     extra = -(room - reach) % s[i] if ceil else 0
     if extra and (room - reach + extra) // s[i] * s[i] >= size + before:
         extra = 0  # PyTorch: the last window must start inside the input or the padding before it
     if _sees_only_padding(size, k[i], s[i], (before, after + extra), d[i]):
-        text = f"a {show_shape(k)} window{dilated} sees only padding at an edge of a {show_shape(x[1:])} input"
+        text = f"a {show_shape(k)} window{dilated} sees only padding at an edge of a {show_shape(x.space)} input"
         what = "dilation" if d[i] > 1 else "padding"
         help_text = "use less padding or less dilation" if d[i] > 1 else "use less padding"
         raise SpecProblem("N201", text, what, f"the {what}", help=(help_text,))

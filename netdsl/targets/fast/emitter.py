@@ -6,8 +6,9 @@ import inspect
 from collections.abc import Callable, Iterator
 
 from netdsl.analysis.loss import logits_layers, logits_value
-from netdsl.graph.ir import Graph, Node, Shape
+from netdsl.graph.ir import Graph, Node
 from netdsl.graph.recipe import Recipe
+from netdsl.graph.types import Tensor
 from netdsl.ground.names import class_name
 from netdsl.ground.symbols import value_text
 from netdsl.layers import layer_of
@@ -178,7 +179,7 @@ def _stage_lines(plan: Plan) -> list[str]:
     if graph.mean:
         constants = f"{constants_text(graph.mean)}, {constants_text(graph.std)}"
         lines.append(f"s.input = NormalizedInput(w, {value_text(graph.input_shape)}, {constants})")
-    elif len(graph.input_shape) == 3:
+    elif graph.input_type.is_map:
         lines.append(f"s.input = Input(w, {value_text(graph.input_shape)})")
     for stage in plan.stages:
         made = _textbook(stage.node) if stage.call is None else _constructor(stage, stage.call, members)
@@ -233,7 +234,7 @@ def _arguments(node: Node) -> list[str]:
 def _forward_lines(plan: Plan) -> list[str]:
     members, titles = _members(plan.graph), _section_titles(plan)
     named = _variables(plan)
-    lines = ["x = s.input.forward(x)"] if len(plan.graph.input_shape) == 3 or plan.graph.mean else []
+    lines = ["x = s.input.forward(x)"] if plan.graph.input_type.is_map or plan.graph.mean else []
     for stage in plan.stages:
         if stage.output in titles:
             lines += ["", f"# {titles[stage.output]}"]
@@ -254,18 +255,18 @@ def _variables(plan: Plan) -> dict[int, str]:
 
 def _comment(plan: Plan, stage: Planned) -> str:
     """What the stage stands for, and the shape where it changes."""
-    shape = plan.graph.shape_of(stage.output)
-    changes = len(stage.inputs) > 1 or shape != plan.graph.shape_of(stage.inputs[0])
+    made = plan.graph.type_of(stage.output)
+    changes = len(stage.inputs) > 1 or made != plan.graph.type_of(stage.inputs[0])
     parts = [" -> ".join(stage.names)] if len(stage.names) > 1 else []
-    parts += [_inside(shape)] if changes else []
+    parts += [_inside(made)] if changes else []
     return f"  # {': '.join(parts)}" if parts else ""
 
 
-def _inside(shape: Shape) -> str:
+def _inside(tensor: Tensor) -> str:
     """The shape of a value as stages see it."""
-    if len(shape) == 3:
-        return f"({shape[1]}, {shape[2]}, n, {shape[0]})"
-    return f"(n, {', '.join(map(str, shape))})"
+    if tensor.is_map:
+        return f"({', '.join(map(str, tensor.space))}, n, {tensor.channels})"
+    return f"(n, {', '.join(map(str, tensor.sizes))})"
 
 
 def _backward_lines(plan: Plan) -> list[str]:

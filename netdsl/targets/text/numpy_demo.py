@@ -4,7 +4,6 @@ about a minute at most."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import prod
 
 from netdsl.analysis.loss import logits_value
 from netdsl.graph.ir import Graph
@@ -28,7 +27,7 @@ def shares_text(graph: Graph, loss: str, softmax: str, sigmoid: str, hstack: str
     is_contained = logits_value(graph, loss) != graph.output
     targets = LOSSES[loss].targets
     is_binary = targets == "truth"
-    if len(graph.output_shape) != 1 or targets == "numbers" or is_binary != (graph.output_shape == (1,)):
+    if not graph.output_type.is_vector or targets == "numbers" or is_binary != (graph.output_shape == (1,)):
         return ""
     if not is_binary:
         return f"lambda y: {'y' if is_contained else softmax.format('y')}"
@@ -70,7 +69,7 @@ def demo_lines(graph: Graph, loss: str) -> list[str]:
 
 def _size(graph: Graph) -> tuple[int, int]:
     """How many samples, 2 or more, and how many epochs, 2 to 5."""
-    work = _STEP * (graph.num_macs + _PER_ELEMENT * sum(prod(node.shape) for node in graph.nodes))
+    work = _STEP * (graph.num_macs + _PER_ELEMENT * sum(node.type.size for node in graph.nodes))
     samples = next((n for n in (256, 64, 16, 8, 4) if 5 * n * work <= _BUDGET), 2)
     return samples, min(5, max(2, int(_BUDGET / (samples * work))))
 
@@ -87,7 +86,7 @@ def _data_lines(graph: Graph, loss: str, samples: int) -> list[str]:
         return [f"y = rng.integers(0, {classes}, ({samples}, {', '.join(map(str, rest))}))", given]
     if not graph.is_plain:
         return [f"y = rng.integers(0, {classes}, {samples})", given]
-    patterns = min(classes, samples, max(2, 2**24 // prod(graph.input_shape)))
+    patterns = min(classes, samples, max(2, 2**24 // graph.input_type.size))
     return [
         f"y = rng.integers(0, {patterns}, {samples})",
         f"patterns = rng.standard_normal(({patterns}, *INPUT_SHAPE))  # one for each class",

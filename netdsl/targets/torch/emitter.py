@@ -15,8 +15,9 @@ from itertools import count
 
 from netdsl.analysis.layouts import meets_transposed
 from netdsl.analysis.loss import logits_value
-from netdsl.graph.ir import Graph, Node, Scope, Shape
+from netdsl.graph.ir import Graph, Node, Scope
 from netdsl.graph.recipe import Recipe
+from netdsl.graph.types import Tensor
 from netdsl.ground.names import class_name, reserved
 from netdsl.ground.symbols import Symbol, is_symbolic, renamed, substitute, symbol, value_text, written
 from netdsl.targets.text.emission import batch_shape, emit, title
@@ -178,12 +179,12 @@ class _Emitter:
 
     # ---------------------------------------------------------------- nodes
 
-    def written(self, node: Node) -> tuple[Mapping[str, object], tuple[Shape, ...], Shape]:
-        """Attrs, input shapes and shape, with the names of the block where one is being written."""
+    def written(self, node: Node) -> tuple[Mapping[str, object], tuple[Tensor, ...], Tensor]:
+        """Attrs, types of the inputs and own type, with the names of the block where one is being written."""
         if node.written is None or not self.known:
-            return node.attrs, self.graph.input_shapes(node), node.shape
-        attrs, inputs, shape = node.written
-        return {key: written(value) for key, value in attrs.items()}, written(inputs), shape
+            return node.attrs, self.graph.input_types(node), node.type
+        attrs, inputs, made = node.written
+        return {key: written(value) for key, value in attrs.items()}, written(inputs), made
 
     def is_idle(self, node: Node) -> bool:
         """Whether the layer gives its input as it is, in every call of the block that is being written."""
@@ -196,7 +197,7 @@ class _Emitter:
         attrs, inputs, _ = self.written(node)
         made = rule.constructor(attrs, *inputs) if rule.constructor is not None else None
         self.helpers.update(dict.fromkeys(text for text in rule.helpers if _class_in(text) in (made or "")))
-        if made is None or not (rule.straight and self.meets_transposed and len(node.shape) == 3):
+        if made is None or not (rule.straight and self.meets_transposed and node.type.is_map):
             return made
         self.helpers[rule.straight] = None
         return made.removeprefix("nn.")
@@ -206,7 +207,7 @@ class _Emitter:
         if self.is_idle(node):
             return "{x}"
         call = torch_rule(node.op).call
-        return call(node.attrs, *self.graph.input_shapes(node)) if call is not None else None
+        return call(node.attrs, *self.graph.input_types(node)) if call is not None else None
 
     def named_template(self, node: Node, found: _Members) -> str | None:
         """The same with the names of the block's parameters, which the constructor keeps for forward: `self.c`."""
@@ -225,7 +226,7 @@ class _Emitter:
             or any(reserved(name, RESERVED) for name in used)
         ):
             return self.template(node)
-        made = call(attrs, *self.graph.input_shapes(node))
+        made = call(attrs, *self.graph.input_types(node))
         found.kept |= {name for name in used if re.search(rf"\bself\.{name}\b", made)}
         return made
 
@@ -238,20 +239,19 @@ class _Emitter:
             return False
         return not self.is_member(node) or self.template(node) in (None, "{self}({x})")
 
-    def comment(self, shape: Shape) -> str:
+    def comment(self, tensor: Tensor) -> str:
         """`(N, 64, 56, 56)`; in a block, whose maps have many sizes, `(N, 4 * c, ...)`."""
         if not self.known:
-            return batch_shape(shape)
-        sizes = [repr(size) for size in shape]
-        return f"(N, {sizes[0]}, ...)" if len(shape) == 3 else f"(N, {', '.join(sizes)})"
+            return batch_shape(tensor.sizes)
+        sizes = [repr(size) for size in tensor.sizes]
+        return f"(N, {sizes[0]}, ...)" if tensor.is_map else f"(N, {', '.join(sizes)})"
 
     def keeps_shape(self, node: Node) -> bool:
         """True if the layer gives the shape it takes; in a block, if every call of it does."""
-        attrs, inputs, shape = self.written(node)
-        channels = shape[1 if len(shape) == 2 else 0]
+        attrs, inputs, made = self.written(node)
         settings = [repr(value) for value in attrs.values() if is_symbolic(value)]
-        fixed = all(text == repr(channels) for text in settings)
-        return node.shape == self.graph.shape_of(node.inputs[0]) and repr(shape) == repr(inputs[0]) and fixed
+        fixed = all(text == repr(made.channels) for text in settings)
+        return node.type == self.graph.type_of(node.inputs[0]) and repr(made) == repr(inputs[0]) and fixed
 
     # ---------------------------------------------------------------- groups
 
@@ -338,8 +338,7 @@ class _Emitter:
         if scope.call is None:  # a group inside a block passes the names on
             return {name: (meant.get(name, Symbol(0, name)), None) for name in self.known}
         call = scope.call
-        channels = call.shape[1 if len(call.shape) == 2 else 0]
-        found: dict[str, tuple[object, object]] = {call.channels: (substitute(channels, meant), None)}
+        found: dict[str, tuple[object, object]] = {call.channels: (substitute(call.type.channels, meant), None)}
         for argument in call.arguments:
             found[argument.name] = (substitute(argument.value, meant), argument.default)
         return found
@@ -371,7 +370,7 @@ class _Emitter:
         self.handed_in[scope.name] = members.handed_in
         reads, makes = self.reads(scope), self.makes(scope)
         inputs = [name for name, _ in zip(names(), reads, strict=False)] + list(self.handed_names(scope).values())
-        lines = forward_lines(members.statements, reads, makes, self.comment(self.shape_in(scope, scope.source)))
+        lines = forward_lines(members.statements, reads, makes, self.comment(self.type_in(scope, scope.source)))
         flat = [replace(s, shape="", keeps=False) for s in members.statements]
         init = [*(f"self.{name} = {name}" for name in self.known if name in members.kept), *members.lines]
         free = _names_in(init)
@@ -392,20 +391,19 @@ class _Emitter:
             frozenset(scope.call.decisions if scope.call is not None else ()),
         )
 
-    def arriving(self, scope: Scope, value: int) -> Shape:
-        """The shape of a value from outside, in the terms of the block whose inside or part `scope` is."""
-        shape = self.graph.shape_of(value)
+    def arriving(self, scope: Scope, value: int) -> Tensor:
+        """The type of a value from outside, in the terms of the block whose inside or part `scope` is."""
+        tensor = self.graph.type_of(value)
         if scope.call is not None:
-            axis = 1 if len(shape) == 2 else 0
-            return (*shape[:axis], symbol(shape[axis], scope.call.channels), *shape[axis + 1 :])
+            return tensor.with_channels(symbol(tensor.channels, scope.call.channels))
         for child in scope.children:
             if not isinstance(child, Scope):
                 node = self.graph.nodes[child]
                 if value in node.inputs:
                     return self.written(node)[1][node.inputs.index(value)]
             elif value in self.reads(child):
-                return child.call.shape if child.call is not None else self.arriving(child, value)
-        return shape
+                return child.call.type if child.call is not None else self.arriving(child, value)
+        return tensor
 
     def members(self, scope: Scope) -> _Members:
         """Every child as a member and a statement of forward."""
@@ -434,10 +432,10 @@ class _Emitter:
             own = _attribute(name, made) if node.shares is None else self.reference(scope, node.shares, made)
             template = template.replace("{self}", own)
         keeps = self.keeps_shape(node)
-        shape = self.comment(self.written(node)[2])
+        comment = self.comment(self.written(node)[2])
         is_shared = node.owner in self.shared
         made_value = self.graph.value(index)
-        found.statements.append(statement(template, node.inputs, made_value, shape, keeps, is_shared))
+        found.statements.append(statement(template, node.inputs, made_value, comment, keeps, is_shared))
 
     def add_scope(self, scope: Scope, child: Scope, found: _Members) -> None:
         name, again = child.last_name, self.sharing.again.get(child.name)
@@ -452,19 +450,19 @@ class _Emitter:
             found.lines += _member(name, self.instance(child))
         reads, makes = self.reads(child), self.makes(child)
         node = self.graph.maker_of(makes[0])
-        shape = self.shape_in(scope, makes[0]) if self.known else node.shape
-        keeps = len(makes) == len(reads) == 1 and node.shape == self.graph.shape_of(reads[0])
+        tensor = self.type_in(scope, makes[0]) if self.known else node.type
+        keeps = len(makes) == len(reads) == 1 and node.type == self.graph.type_of(reads[0])
         if keeps and self.known:
-            keeps = repr(shape) == repr(self.shape_in(scope, reads[0]))
+            keeps = repr(tensor) == repr(self.type_in(scope, reads[0]))
         module = child if again is None else self.groups[again][0]
         handed = [self.reference(scope, path) for path in self.called_again(module)]
         text = f"{called}({', '.join([*(mark(value) for value in reads), *handed])})"
         is_shared = any(self.graph.nodes[index].owner in self.shared for index in self.spans[child.name])
-        made = Statement(tuple(makes), tuple(reads), text, self.comment(shape), keeps, is_shared=is_shared)
+        made = Statement(tuple(makes), tuple(reads), text, self.comment(tensor), keeps, is_shared=is_shared)
         found.statements.append(made)
 
-    def shape_in(self, scope: Scope, value: int) -> Shape:
-        """The shape of a value that `scope` makes or takes, in the terms of the block around the scope's inside."""
+    def type_in(self, scope: Scope, value: int) -> Tensor:
+        """The type of a value that `scope` makes or takes, in the terms of the block around the scope's inside."""
         index = self.graph.maker(value)
         if index not in self.spans[scope.name]:
             return self.arriving(scope, value)
@@ -472,10 +470,10 @@ class _Emitter:
             if child == index:
                 return self.written(self.graph.nodes[index])[2]
             if isinstance(child, Scope) and index in self.spans[child.name]:
-                shape = self.shape_in(child, value)
+                tensor = self.type_in(child, value)
                 if child.call is None:
-                    return shape
-                return substitute(shape, {name: given for name, (given, _) in self.given(child, {}).items()})
+                    return tensor
+                return substitute(tensor, {name: given for name, (given, _) in self.given(child, {}).items()})
         raise AssertionError(f"value {value} is not made in {scope.name}")
 
     # ---------------------------------------------------------------- the module
@@ -560,7 +558,7 @@ class _Emitter:
         lines = []
         for given, pair in zip(self.graph.inputs, self.input_names(), strict=True):
             for name, numbers in zip(pair, (given.mean, given.std), strict=True):
-                lines += [_input_buffer(name, numbers, given.type.sizes)] if numbers else []
+                lines += [_input_buffer(name, numbers, given.type)] if numbers else []
         return lines
 
     def input_lines(self) -> list[str]:
@@ -638,8 +636,8 @@ def _member(name: str, lines: Sequence[str]) -> list[str]:
     return made
 
 
-def _input_buffer(name: str, numbers: tuple[float, ...], shape: Shape) -> str:
-    axes = "[:, None, None]" if len(numbers) > 1 and len(shape) > 2 else ""
+def _input_buffer(name: str, numbers: tuple[float, ...], given: Tensor) -> str:
+    axes = f"[:{', None' * given.axes}]" if len(numbers) > 1 and given.is_map else ""
     text = f"[{', '.join(map(value_text, numbers))}]" if len(numbers) > 1 else ", ".join(map(value_text, numbers))
     return f'self.register_buffer("{name}", torch.tensor({text}){axes}, persistent=False)'
 

@@ -140,7 +140,7 @@ class _Search:
 
     def work(self, node: Node) -> tuple[object, ...]:
         """What a node does, as PyTorch writes it."""
-        rule, shapes = torch_rule(node.op), self.graph.input_shapes(node)
-        made = rule.constructor(node.attrs, *shapes) if rule.constructor is not None else None
-        called = rule.call(node.attrs, *shapes) if rule.call is not None else None
+        rule, given = torch_rule(node.op), self.graph.input_types(node)
+        made = rule.constructor(node.attrs, *given) if rule.constructor is not None else None
+        called = rule.call(node.attrs, *given) if rule.call is not None else None
         return node.op, dict(node.attrs), made, called
