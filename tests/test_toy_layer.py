@@ -136,7 +136,7 @@ def test_verify_finds_a_wrong_backward(net, sine, monkeypatch):
         "netdsl.targets.live.interpreter.layer_of", lambda op: wrong if op == "sine" else netdsl.layers.layer_of(op)
     )
     monkeypatch.setattr("netdsl.verify.agreement.torch_checks", lambda *args: [])
-    monkeypatch.setattr("netdsl.verify.agreement._optimizer_steps", lambda *args: [])
+    monkeypatch.setattr("netdsl.verify.agreement.optimizer_steps", lambda *args: [])
     failed = [check.name for check in verify(net).checks if not check.ok]
     assert "gradient check by central differences, float64" in failed
     assert "module = layers, float64: gradient of the input" in failed
