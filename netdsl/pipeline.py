@@ -88,6 +88,10 @@ class Net:
 
     def module(self, target: str, level: int = 0) -> types.ModuleType:
         """The text of a target that writes Python, run. Raises UserError as `text` does."""
+        from netdsl.targets.registry import target_of
+
+        if target_of(target, level).dialect is None:
+            raise UserError(f"what the target `{target}` writes is no Python that netdsl runs")
         return run_module(self.text(target, level), f"{self.name}_{target}")
 
     def model(

@@ -19,6 +19,7 @@ FLOORS = (
     "language",
     "analysis",
     "passes",
+    "targets.dialect",
     "targets.contract",
     "targets.registry",
     "targets.text",

@@ -139,6 +139,11 @@ def test_what_makes_no_model_cannot_train(toy, spec, capsys):
         netdsl.compile_text(SPEC).model("toy")
 
 
+def test_what_passes_no_gate_is_not_run(toy):
+    with pytest.raises(netdsl.UserError, match="what the target `toy` writes is no Python that netdsl runs"):
+        netdsl.compile_text(SPEC).module("toy")
+
+
 def test_it_is_gone_once_it_is_taken_out(spec, capsys):
     assert run(["compile", spec, "-t", "toy"]) == 2
     assert "'toy' is not one of 'numpy', 'torch', 'all'" in capsys.readouterr().err

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from netdsl.graph.ir import Graph, Node
     from netdsl.graph.recipe import Recipe
+    from netdsl.targets.dialect import Dialect
 
     Arrays = Mapping[str, np.ndarray]
 
@@ -74,6 +75,7 @@ class Target:
     reserved_names: what no label of a spec may be -> why.
     has_workers: its models share a batch among workers, else they compute on BLAS's threads.
     tuned: the levels at which the net's `choices` decide something.
+    dialect() -> what its text is made of, where that is Python, which passes the gate and may be run.
     """
 
     name: str
@@ -86,6 +88,7 @@ class Target:
     reserved_names: Mapping[str, str] = field(default_factory=dict)
     has_workers: bool = False
     tuned: tuple[int, ...] = ()
+    dialect: Callable[[], Dialect] | None = None
 
     def declines(self, graph: Graph) -> list[tuple[Node, str]]:
         """The nodes that the target cannot take, each with the reason."""

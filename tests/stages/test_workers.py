@@ -14,7 +14,8 @@ import pytest
 
 from netdsl.stages.blas import blas_threads
 from netdsl.stages.workers import Team, auto_kind
-from netdsl.targets.text.emission import gate
+from netdsl.targets.fast.dialect import DIALECT
+from netdsl.targets.text.gate import gate
 from netdsl.targets.text.kernel_source import imported_modules, kernel_texts
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
@@ -574,7 +575,7 @@ def test_processes_start_20_times_after_blas_has_started_threads(team_of):
 
 
 def test_the_text_passes_the_gate_and_runs_without_netdsl():
-    gate(STANDALONE)
+    gate(STANDALONE, DIALECT)
     script = """
 for kind in dict.fromkeys(["threads", auto_kind()]):
     team = Team(3, kind)

@@ -15,7 +15,8 @@ from fast_twins import KINDS, batch, near, near_all, twins
 from test_hostile_names import NAMES
 
 from netdsl.pipeline import check_text, compile_file, compile_text
-from netdsl.targets.text.emission import gate
+from netdsl.targets.fast.dialect import DIALECT
+from netdsl.targets.text.gate import gate
 
 ROOT = Path(__file__).resolve().parents[2]
 REDUCED = {
@@ -548,7 +549,7 @@ def test_the_emitted_text_runs_alone(tmp_path):
 @pytest.mark.parametrize("name", ["bn_cnn", "unet", "vit_b_16"])
 def test_the_emitted_text_passes_the_gate_and_names_only_what_it_defines(name):
     text = compile_file(ROOT / f"specs/{name}.net").numpy_source(2)
-    assert gate(text) == text
+    assert gate(text, DIALECT) == text
     imports = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Import | ast.ImportFrom)]
     assert {alias.name for node in imports for alias in node.names} <= {"numpy", *sys.stdlib_module_names}
     assert not [line for line in text.splitlines() if line != line.rstrip()]

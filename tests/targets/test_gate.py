@@ -13,8 +13,12 @@ import pytest
 from netdsl.graph.recipe import LOSSES, OPTIMIZERS
 from netdsl.ground.symbols import value_text
 from netdsl.pipeline import compile_text
+from netdsl.targets.fast.dialect import DIALECT as FAST
+from netdsl.targets.numpy.dialect import DIALECT as TEXTBOOK
 from netdsl.targets.text import gate as gates
-from netdsl.targets.text.emission import gate
+from netdsl.targets.text.gate import gate
+from netdsl.targets.text.words import words_of
+from netdsl.targets.torch.dialect import DIALECT as TORCH
 
 ROOT = Path(__file__).resolve().parents[2]
 GENERATED = sorted((ROOT / "generated").glob("*.py"))
@@ -38,6 +42,7 @@ def short(text):
     return "\n".join(line for line in lines if line not in idle)
 
 
+DIALECTS = {"numpy": TEXTBOOK, "fast": FAST, "torch": TORCH}
 MODULES = {"numpy": short(NET.numpy_source(0)), "fast": short(NET.numpy_source(2)), "torch": NET.torch_source()}
 
 # Expressions that read, write, import or run something, or lead to what does.
@@ -330,22 +335,28 @@ def instead(text, expression):
 
 
 def hostile_texts():
-    """What no emitter would write: EXPRESSIONS and STATEMENTS at several places of three modules, and TEXTS."""
+    """What no emitter would write, each with the target that would have: EXPRESSIONS and STATEMENTS at several places
+    of three modules, and TEXTS."""
+    for target, module in MODULES.items():
+        yield from ((text, target) for text in hostile_to(target, module))
+
+
+def hostile_to(target, text):
+    """The texts for one target."""
     yield from TEXTS
-    for target, text in MODULES.items():
-        step = 4 if target == "fast" else 1  # its network is long
-        for expression in EXPRESSIONS[::step]:
-            yield from instead(text, expression)
-            yield from inside(text, f"x = {expression}")
-        for statement in STATEMENTS[::step]:
-            yield from inside(text, statement)
-        for own in TEXTS[::step]:
-            yield f"{text}\n{own}"
+    step = 4 if target == "fast" else 1  # its network is long
+    for expression in EXPRESSIONS[::step]:
+        yield from instead(text, expression)
+        yield from inside(text, f"x = {expression}")
+    for statement in STATEMENTS[::step]:
+        yield from inside(text, statement)
+    for own in TEXTS[::step]:
+        yield f"{text}\n{own}"
 
 
-def refused(text):
+def refused(text, target):
     try:
-        gate(text)
+        gate(text, DIALECTS[target])
     except AssertionError:
         return True
     return False
@@ -354,7 +365,10 @@ def refused(text):
 @pytest.mark.parametrize("path", GENERATED, ids=lambda path: path.stem)
 def test_what_is_generated_passes(path):
     text = path.read_text(encoding="utf-8")
-    assert gate(text) == text
+    target = "torch" if path.stem.endswith("_torch") else "fast" if path.stem.endswith("_O2") else "numpy"
+    assert gate(text, DIALECTS[target]) == text
+    others = [other for other in DIALECTS if other not in (target, "fast")]
+    assert all(refused(text, other) for other in others), "what one target may say another may not"
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -374,7 +388,7 @@ def test_a_thousand_hostile_texts_are_refused(request):
     texts = sorted(set(hostile_texts()))
     random.Random(0).shuffle(texts)
     texts = texts[: request.config.getoption("--hostile")]
-    passed = [text for text in texts if not refused(text)]
+    passed = [text for text, target in texts if not refused(text, target)]
     for text in passed:
         print("PASSED", difference(text))
     print(f"{len(texts):,} hostile texts: {len(texts) - len(passed):,} refused")
@@ -392,8 +406,8 @@ def test_the_places_of_hostile_texts_take_what_is_harmless():
     """The places are ones where code would run: the same texts with harmless code in them pass."""
     for target, text in MODULES.items():
         harmless = "np.zeros(3)" if target != "torch" else "nn.Identity()"
-        assert not any(refused(changed) for changed in instead(text, "1"))
-        assert not refused(next(inside(text, f"x = {harmless}"))), target
+        assert not any(refused(changed, target) for changed in instead(text, "1"))
+        assert not refused(next(inside(text, f"x = {harmless}")), target), target
 
 
 def test_every_changed_byte_of_a_kernel_is_seen():
@@ -403,7 +417,7 @@ def test_every_changed_byte_of_a_kernel_is_seen():
     at = [i for i, c in enumerate(body) if c.isalnum()]
     changed = [text[: begin + i] + ("7" if body[i] != "7" else "8") + text[begin + i + 1 :] for i in at]
     assert len(changed) > 100
-    assert all(refused(other) for other in changed)
+    assert all(refused(other, "numpy") for other in changed)
 
 
 def test_what_emitters_may_say_names_nothing_that_reaches_outside():
@@ -411,14 +425,14 @@ def test_what_emitters_may_say_names_nothing_that_reaches_outside():
         r"load|save(?!d)|file|open|dump|exec|eval|compile|ctypes|import|globals|hub|ops|\bos$|sys|__|f2py|mmap|pickle|hook"
     )
     count = 0
-    for is_torch in (False, True):
-        words = gates._words(is_torch)
+    for dialect in DIALECTS.values():
+        words = words_of(dialect)
         said = [*words.chains, *words.attributes, *words.names, *gates.BUILTINS]
         count += len(said)
         assert not [word for word in said if outside.search(word)]
     print(f"{count} words of emitters")
-    assert {"np.zeros", "np.random.default_rng"} <= gates._words(False).chains
-    assert {"nn.Conv2d", "torch.cat"} <= gates._words(True).chains
+    assert {"np.zeros", "np.random.default_rng"} <= words_of(TEXTBOOK).chains
+    assert {"nn.Conv2d", "torch.cat"} <= words_of(TORCH).chains
 
 
 def test_a_node_or_builtin_that_no_emitted_text_has_is_not_allowed():
@@ -432,7 +446,10 @@ def test_a_node_or_builtin_that_no_emitted_text_has_is_not_allowed():
 
 
 def test_the_gate_holds_without_assertions():
-    code = "from netdsl.targets.text.emission import gate\ntry: gate('x = 1')\nexcept AssertionError: print('refused')"
+    code = (
+        "from netdsl.targets.text.gate import gate\nfrom netdsl.targets.numpy.dialect import DIALECT\n"
+        "try: gate('x = 1', DIALECT)\nexcept AssertionError: print('refused')"
+    )
     found = subprocess.run([sys.executable, "-O", "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert found.stdout == "refused\n", found.stderr
 

@@ -17,7 +17,8 @@ from netdsl import cli
 from netdsl.graph.recipe import AUGMENTATIONS, LOSSES, OPTIMIZERS, SCHEDULES, Recipe
 from netdsl.ground.diagnostics import SpecError, UserError
 from netdsl.pipeline import check_file, compile_text
-from netdsl.targets.text.emission import gate
+from netdsl.targets.numpy.dialect import DIALECT
+from netdsl.targets.text.gate import gate
 from netdsl.training.pictures.report_tables import environment_tables
 from netdsl.training.runs.checkpoint import CHECKPOINTS, checkpoint_path, load_checkpoint
 from netdsl.training.runs.config import _CHECKS, RunConfig, read_config, what_changed
@@ -253,7 +254,7 @@ def opens(run, seen):
     try:
         found = read_run(run)
         if str(found.config.recipe) not in seen:
-            gate(run_net(found).numpy_source(0))
+            gate(run_net(found).numpy_source(0), DIALECT)
             seen.add(str(found.config.recipe))
         if found.config.level == 0:
             load_run(found, "best")

@@ -21,6 +21,7 @@ from netdsl.stages.dropout import Factor
 from netdsl.stages.input import Input, NormalizedInput
 from netdsl.stages.stage import Stages
 from netdsl.stages.textbook import Textbook
+from netdsl.targets.fast.dialect import DIALECT
 from netdsl.targets.fast.network import FastNetwork
 from netdsl.targets.fast.weighted_network import WeightedNetwork
 from netdsl.targets.numpy.emitter import dictionary, start_kernels
@@ -57,7 +58,7 @@ def emit_fast(graph: Graph, recipe: Recipe, choose: Choice = cheapest, level: in
     kernels, network = texts[: -len(bases)], "\n\n\n".join(texts[-len(bases) :])
     name = _class_name(graph, [*kernels, network])
     return emit(
-        "fast_module.py.j2",
+        DIALECT,
         title=f"{title(graph, name, 'NumPy', f' -O{level}')}; needs numpy and nothing else.",
         table=layer_table(graph),
         modules=imported_modules([*kernels, network]),

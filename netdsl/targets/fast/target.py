@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from netdsl.targets.contract import Compiled, Model, Rules, Target, Workers
+from netdsl.targets.dialect import Dialect
 
 MEASURED = 2  # the level whose algorithms may be chosen by the clock
 
@@ -13,6 +14,12 @@ def _rules() -> Rules:
     from netdsl.targets.fast.rules import fast_rules
 
     return fast_rules()
+
+
+def _dialect() -> Dialect:
+    from netdsl.targets.fast.dialect import DIALECT
+
+    return DIALECT
 
 
 def _emit(net: Compiled, level: int) -> str:
@@ -33,6 +40,7 @@ TARGET = Target(
     describe="the NumPy module",
     rules=_rules,
     emit=_emit,
+    dialect=_dialect,
     model=_model,
     levels={2: "fast", 1: "fast without mixing numbers of different windows"},
     has_workers=True,

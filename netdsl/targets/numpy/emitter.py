@@ -13,6 +13,7 @@ from netdsl.ground.symbols import value_text
 from netdsl.kernels.initial import normal
 from netdsl.kernels.normalization import normalize, normalize_backward
 from netdsl.layers import layer_of
+from netdsl.targets.numpy.dialect import DIALECT
 from netdsl.targets.numpy.named_network import NamedNetwork
 from netdsl.targets.numpy.network import Network
 from netdsl.targets.text.answers import answer
@@ -57,7 +58,7 @@ def emit_numpy(graph: Graph, recipe: Recipe) -> str:
     kernels, network = texts[: -len(bases)], "\n\n\n".join(texts[-len(bases) :])
     name = class_name(graph.name)
     return emit(
-        "numpy_module.py.j2",
+        DIALECT,
         title=f"{title(graph, name, 'NumPy', ' -O0')}; needs numpy and nothing else.",
         table=layer_table(graph),
         modules=imported_modules([*kernels, network]),

@@ -5,12 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from netdsl.targets.contract import Compiled, Model, Rules, Target, Workers
+from netdsl.targets.dialect import Dialect
 
 
 def _rules() -> Rules:
     from netdsl.targets.text.kernels import kernel_rules
 
     return kernel_rules()
+
+
+def _dialect() -> Dialect:
+    from netdsl.targets.numpy.dialect import DIALECT
+
+    return DIALECT
 
 
 def _emit(net: Compiled, level: int) -> str:
@@ -30,6 +37,7 @@ TARGET = Target(
     describe="the NumPy module",
     rules=_rules,
     emit=_emit,
+    dialect=_dialect,
     model=_model,
     levels={0: "the textbook"},
 )

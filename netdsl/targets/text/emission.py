@@ -1,4 +1,4 @@
-"""What both emitters share: the template environment, the table of layers, and the gate every emitted text passes."""
+"""What emitters share: the template environment, the table of layers, and the gate every emitted text passes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from netdsl.graph.ir import Graph, Scope, Shape, show_shape
 from netdsl.ground.symbols import plain_value, value_text
+from netdsl.targets.dialect import Dialect
 from netdsl.targets.text.gate import gate
 
 MAX_ROWS = 60  # of a table of layers
@@ -24,9 +25,9 @@ class Method:
 
 
 @cache
-def _environment() -> Environment:
+def _environment(package: str) -> Environment:
     return Environment(
-        loader=PackageLoader("netdsl.targets"),
+        loader=PackageLoader(package, ""),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -35,10 +36,10 @@ def _environment() -> Environment:
     )
 
 
-def emit(template: str, **values: object) -> str:
-    """The template laid out with `values`, checked by `gate`."""
-    text = _environment().get_template(template).render(**values)
-    return gate("\n".join(line.rstrip() for line in text.split("\n")))
+def emit(dialect: Dialect, **values: object) -> str:
+    """The template of a target laid out with `values`, checked by `gate`."""
+    text = _environment(dialect.package).get_template(dialect.template).render(**values)
+    return gate("\n".join(line.rstrip() for line in text.split("\n")), dialect)
 
 
 def batch_shape(shape: Shape) -> str:

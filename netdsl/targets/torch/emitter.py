@@ -26,6 +26,7 @@ from netdsl.targets.text.kernel_source import kernel_texts
 from netdsl.targets.text.numpy_demo import shares_text
 from netdsl.targets.text.variables import names
 from netdsl.targets.torch.answers import answer
+from netdsl.targets.torch.dialect import DIALECT
 from netdsl.targets.torch.forward import Statement, forward_lines, mark, statement
 from netdsl.targets.torch.items import CLASS, named_sequence, numbered_sequence
 from netdsl.targets.torch.names import RESERVED
@@ -495,7 +496,7 @@ class _Emitter:
         imports += ["import torch"] if re.search(r"\btorch\.", text + self.shares) else []
         imports += ["import torch.nn.functional as F"] if re.search(r"\bF\.", text) else []
         return emit(
-            "torch_module.py.j2",
+            DIALECT,
             title=f"{title(graph, name, 'PyTorch', ' --target torch')}.",
             imports=[*imports, "from torch import nn"],
             input_shape=value_text(graph.input_shape) if graph.is_plain else input_shapes(graph),

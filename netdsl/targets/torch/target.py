@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from netdsl.targets.contract import Compiled, Rules, Target
+from netdsl.targets.dialect import Dialect
 from netdsl.targets.torch.names import RESERVED
 
 
@@ -12,10 +13,18 @@ def _rules() -> Rules:
     return torch_rules()
 
 
+def _dialect() -> Dialect:
+    from netdsl.targets.torch.dialect import DIALECT
+
+    return DIALECT
+
+
 def _emit(net: Compiled, level: int) -> str:
     from netdsl.targets.torch.emitter import emit_torch
 
     return emit_torch(net.graph, net.recipe)
 
 
-TARGET = Target(name="torch", describe="the PyTorch module", rules=_rules, emit=_emit, reserved_names=RESERVED)
+TARGET = Target(
+    name="torch", describe="the PyTorch module", rules=_rules, emit=_emit, dialect=_dialect, reserved_names=RESERVED
+)

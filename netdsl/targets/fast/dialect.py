@@ -1,0 +1,16 @@
+"""What the fast NumPy module is made of: all that the textbook is, and stages."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from netdsl.targets.numpy.dialect import DIALECT as TEXTBOOK
+
+DIALECT = replace(
+    TEXTBOOK,
+    package=__package__,
+    writers=(*TEXTBOOK.writers, "netdsl.targets.fast.emitter"),
+    kernels=(*TEXTBOOK.kernels, "netdsl.stages"),
+    networks=(*TEXTBOOK.networks, "netdsl.targets.fast.network", "netdsl.targets.fast.weighted_network"),
+    has_stages=True,
+)

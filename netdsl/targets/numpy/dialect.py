@@ -1,0 +1,24 @@
+"""What the textbook NumPy module is made of."""
+
+from __future__ import annotations
+
+from netdsl.targets.dialect import Dialect
+from netdsl.targets.text.kernel_source import STANDARD
+
+DIALECT = Dialect(
+    package=__package__,
+    template="module.py.j2",
+    imports={"import numpy as np": "np"},
+    kernel_imports={f"import {module}": module for module in sorted(STANDARD)},
+    writers=(
+        "netdsl.targets.numpy.emitter",
+        "netdsl.targets.text.ends",
+        "netdsl.targets.text.numpy_demo",
+        "netdsl.targets.text.recipe_lines",
+    ),
+    kernels=("netdsl.kernels",),
+    layers=True,
+    networks=("netdsl.targets.numpy.network", "netdsl.targets.numpy.named_network"),
+    methods=frozenset(["forward", "logits", "all_outputs"]),
+    scripts=("netdsl.targets.text.answers", "netdsl.targets.text.named_answers"),
+)
