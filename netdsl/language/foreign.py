@@ -170,7 +170,7 @@ def _call(node: ast.expr, channels: int | None) -> str:
 
 
 def _by_position(
-    layer: LayerDef, name: str, values: list, channels: int | None, given: Mapping[str, object]
+    layer: LayerDef, name: str, values: list[object], channels: int | None, given: Mapping[str, object]
 ) -> dict[str, object]:
     """The attrs of bare values, in the layer's order; the size of the input is left out."""
     numbers = [attr for attr in layer.attrs if attr.kind != "word" and attr.name not in given]

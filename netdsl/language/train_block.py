@@ -18,10 +18,13 @@ from netdsl.language.syntax import ast
 from netdsl.language.syntax.parser import parse
 from netdsl.language.train_values import KINDS, Mistake, guessed, named, read_options, single, whole, word
 
+Fields = dict[str, Any]
+"""Fields of a Recipe, of the types that they have there."""
+
 MAX_TEXT = 10_000  # characters of an entry given as text
 
 
-def _data(entry: ast.Entry) -> dict[str, object]:
+def _data(entry: ast.Entry) -> Fields:
     """A built-in name, or a path in quotes."""
     value = single(entry)
     quoted = isinstance(entry.settings[0], ast.Value) and entry.settings[0].quoted
@@ -37,7 +40,7 @@ def _data(entry: ast.Entry) -> dict[str, object]:
     )
 
 
-def _loss(entry: ast.Entry) -> dict[str, object]:
+def _loss(entry: ast.Entry) -> Fields:
     name = named(entry, LOSSES, "a loss", "loss ce")
     options = read_options(entry.settings[1:], name, {key: loss.options for key, loss in LOSSES.items()})
     if "weights" in options and "balanced" in options:
@@ -45,18 +48,18 @@ def _loss(entry: ast.Entry) -> dict[str, object]:
     return {"loss": name, "loss_options": options}
 
 
-def _optimizer(entry: ast.Entry) -> dict[str, object]:
+def _optimizer(entry: ast.Entry) -> Fields:
     name = named(entry, OPTIMIZERS, "an optimizer", "opt adam lr=1e-3")
     kinds = {key: {"lr": "positive"} | {k: kind for k, (_, kind) in o.options.items()} for key, o in OPTIMIZERS.items()}
     arguments = {"lr": "lr"} | {key: argument for key, (argument, _) in OPTIMIZERS[name].options.items()}
-    found = read_options(entry.settings[1:], name, kinds)
-    options = {"lr": OPTIMIZERS[name].lr} | {arguments[key]: value for key, value in found.items()}
+    given = read_options(entry.settings[1:], name, kinds)
+    options = {"lr": OPTIMIZERS[name].lr} | {arguments[key]: value for key, value in given.items()}
     if options.get("nesterov") and not options.get("momentum"):
         raise Mistake("`nesterov` needs a momentum above 0", "add `momentum=0.9`")
     return {"optimizer": name, "options": options}
 
 
-def _schedule(entry: ast.Entry) -> dict[str, object]:
+def _schedule(entry: ast.Entry) -> Fields:
     name = named(entry, SCHEDULES, "a schedule", "schedule cosine")
     options = read_options(entry.settings[1:], name, {key: s.options for key, s in SCHEDULES.items()})
     one_of = SCHEDULES[name].one_of
@@ -67,25 +70,25 @@ def _schedule(entry: ast.Entry) -> dict[str, object]:
     return {"schedule": name, "schedule_options": options}
 
 
-def _augment(entry: ast.Entry) -> dict[str, object]:
+def _augment(entry: ast.Entry) -> Fields:
     if not entry.settings:
         known = ", ".join(f"`{name}`" for name in AUGMENTATIONS)
         raise Mistake("`augment` takes what is to be changed", "write `augment shift=2 flip`", f"known: {known}")
     return {"augment": read_options(entry.settings, "augment", {"augment": AUGMENTATIONS})}
 
 
-def _stop(entry: ast.Entry) -> dict[str, object]:
+def _stop(entry: ast.Entry) -> Fields:
     if not entry.settings or not isinstance(entry.settings[0], ast.Keyed):
         raise Mistake("`stop` takes `patience`, in epochs", "write `stop patience=5`")
     return read_options(entry.settings, "stop", {"stop": {"patience": "whole"}})
 
 
-def _one(key: str, read: Callable[[object, str], object]) -> Callable[[ast.Entry], dict[str, object]]:
+def _one(key: str, read: Callable[[object, str], object]) -> Callable[[ast.Entry], Fields]:
     """What lowers an entry of one value to the field of its name."""
     return lambda entry: {key: read(single(entry), key)}
 
 
-ENTRIES: Mapping[str, Callable[[ast.Entry], dict[str, object]]] = {
+ENTRIES: Mapping[str, Callable[[ast.Entry], Fields]] = {
     "data": _data,
     "val": _one("val", KINDS["fraction"]),
     "loss": _loss,
@@ -110,7 +113,7 @@ OFF: Mapping[str, str] = {"augment": "augment", "clip": "clip", "ema": "ema", "s
 
 def lower_train(block: ast.Train) -> tuple[Recipe, list[Diagnostic]]:
     """The recipe a train block describes, and what is wrong with it."""
-    found: dict[str, object] = {}
+    said: Fields = {}
     seen: dict[str, ast.Entry] = {}
     diagnostics = []
     for entry in block.entries:
@@ -122,11 +125,11 @@ def lower_train(block: ast.Train) -> tuple[Recipe, list[Diagnostic]]:
         else:
             seen[entry.key] = entry
             try:
-                found.update(ENTRIES[entry.key](entry))
+                said.update(ENTRIES[entry.key](entry))
             except Mistake as mistake:
                 span = mistake.fix.span if mistake.fix is not None and mistake.fix.span.text.strip() else entry.span
                 diagnostics.append(Diagnostic("N502", str(mistake), span, help=mistake.help, fix=mistake.fix))
-    return Recipe(**found), diagnostics  # type: ignore[arg-type]
+    return Recipe(**said), diagnostics
 
 
 def _example(table: Mapping[str, Any], text: str, *more: str) -> tuple[str, tuple[str, ...]]:
@@ -136,7 +139,8 @@ def _example(table: Mapping[str, Any], text: str, *more: str) -> tuple[str, tupl
 
 def _unknown_entry(entry: ast.Entry) -> Diagnostic:
     """About an entry that there is not: perhaps one of that name, perhaps an option of one."""
-    tables = [*(o.options for o in (*OPTIMIZERS.values(), *LOSSES.values(), *SCHEDULES.values())), AUGMENTATIONS]
+    tables: list[Mapping[str, object]] = [*(optimizer.options for optimizer in OPTIMIZERS.values()), AUGMENTATIONS]
+    tables += [*(loss.options for loss in LOSSES.values()), *(schedule.options for schedule in SCHEDULES.values())]
     is_option = entry.key in ("lr", "patience") or any(entry.key in table for table in tables)
     guess, sure = (None, False) if is_option else guessed(entry.key, ENTRIES)
     fix = Edit(entry.key_span, guess) if guess and sure else None
@@ -186,7 +190,7 @@ def with_entries(recipe: Recipe, texts: Mapping[str, str]) -> Recipe:
     return recipe
 
 
-def _fields(recipe: Recipe, key: str, text: str) -> dict[str, object]:
+def _fields(recipe: Recipe, key: str, text: str) -> Fields:
     """The fields of the recipe that one entry, given as text, makes."""
     assert key in ENTRIES, key
     if text == "none" and key in OFF:
@@ -201,8 +205,8 @@ def _fields(recipe: Recipe, key: str, text: str) -> dict[str, object]:
 
 
 def _default(name: str) -> object:
-    found = next(f for f in fields(Recipe) if f.name == name)
-    return found.default if found.default_factory is MISSING else found.default_factory()
+    field = next(f for f in fields(Recipe) if f.name == name)
+    return field.default if field.default_factory is MISSING else field.default_factory()
 
 
 def _parsed(key: str, text: str) -> ast.Entry:
@@ -226,7 +230,7 @@ def _refused(key: str, message: str, help: tuple[str, ...] = ()) -> UserError:
 def _as_options(help: str) -> str:
     """A help that shows entries of a train block, with the options that they are: `--opt "adam lr=0.1"`."""
 
-    def option(entry: re.Match) -> str:
+    def option(entry: re.Match[str]) -> str:
         key, text = ("patience", entry[2].removeprefix("patience=")) if entry[1] == "stop" else entry.groups()
         return f'`--{key} "{text}"`' if " " in text else f"`--{key} {text}`"
 

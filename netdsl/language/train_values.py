@@ -162,7 +162,9 @@ def named(entry: ast.Entry, known: Mapping[str, object], what: str, example: str
     return word(entry.settings[0].value, known, what.partition(" ")[2], entry.settings[0].span)
 
 
-def read_options(settings: tuple, owner: str, table: Mapping[str, Mapping[str, str]]) -> dict[str, object]:
+def read_options(
+    settings: tuple[ast.Value | ast.Keyed, ...], owner: str, table: Mapping[str, Mapping[str, str]]
+) -> dict[str, object]:
     """`momentum=0.9 nesterov` -> {"momentum": 0.9, "nesterov": True}; table: owner -> spelling -> kind."""
     known, read = table[owner], {}
     for setting, following in zip(settings, (*settings[1:], None), strict=False):

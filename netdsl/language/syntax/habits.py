@@ -51,11 +51,12 @@ _ENTRIES = (
 
 def syntax_help(span: Span, expected: set[str], what: dict[str, str]) -> Help:
     """The help, and the edit that it proposes. expected: names of tokens; what: how they are called."""
-    whole = (_of_comment, _of_entry, _of_call, _of_line) if len(_around(span)[0]) < MAX_LINE else ()
-    for attempt in (*whole, _of_quotes, _of_call, _of_merge, _of_sign):
-        found = attempt(span)
-        if found[0]:
-            return found
+    of_whole = (_of_comment, _of_entry, _of_call, _of_line) if len(_around(span)[0]) < MAX_LINE else ()
+    signs = (_of_arrow, _of_separator, _of_bracket, _of_value, _of_end)
+    for attempt in (*of_whole, _of_quotes, _of_call, _of_merge, *signs):
+        help_text, edit = attempt(span)
+        if help_text:
+            return help_text, edit
     names = sorted({what[name] for name in expected if name in what})
     return (f"expected {' or '.join(names)}" if 0 < len(names) <= 4 else "", None)
 
@@ -97,8 +98,8 @@ def _of_entry(span: Span) -> Help:
     if rest.startswith("%") and (number := re.search(r"(\d+(?:\.\d+)?)\s*$", before)):
         share = f"{float(number[1]) / 100:g}"
         return f"write `{share}`", _edit(span, line + number.start(1), span.start + 1, share)
-    if rest.startswith(".") and re.match(r"\.\d", rest):
-        return f"write `0{re.match(r'[.][0-9]+', rest)[0]}`", _edit(span, span.start, span.start, "0")
+    if number := re.match(r"\.[0-9]+", rest):
+        return f"write `0{number[0]}`", _edit(span, span.start, span.start, "0")
     if rest.startswith("=") and re.search(r"(\w+)\s+\w[^,{]*,\s*[a-z]+\s*$", before):
         comma = before.rindex(",")
         shown = f"{before[:comma]} {before[comma + 1 :].strip()}{rest}".rpartition("{")[2].strip(" }")
@@ -129,9 +130,9 @@ def _of_line(span: Span) -> Help:
     line = f"{before}{rest}".rstrip()
     word = re.match(r"\s*(\w+)", line)
     if "->" not in line and re.match(r"\s*[\w.]+\s*=", line) or re.match(r"\s*self\.", line):
-        found = translated(line)
-        if found:
-            return f"write `{found}`", _edit(span, start + len(line) - len(line.lstrip()), start + len(line), found)
+        new = translated(line)
+        if new:
+            return f"write `{new}`", _edit(span, start + len(line) - len(line.lstrip()), start + len(line), new)
     for pattern, template in _LINES:
         match = re.fullmatch(pattern, line) if len(line) <= MAX_LINE else None
         if match is None or template and template.startswith("let {") and layer_named(match["name"]):
@@ -231,8 +232,8 @@ def _of_merge(span: Span) -> Help:
     return NO_HELP
 
 
-def _of_sign(span: Span) -> Help:
-    """A sign that is another one here, or that is not needed."""
+def _of_arrow(span: Span) -> Help:
+    """Arrows of other kinds, and per cent before one."""
     before, rest, start = _around(span)
     line = before + rest
     for match in re.finditer(r"(?<!-)-\s+>|[-=~|%>]*>+|(?<=\s)=>(?=\s)", line):
@@ -243,6 +244,12 @@ def _of_sign(span: Span) -> Help:
         number = f"{float(share[1]) / 100:g}"
         at = start + share.start(1)
         return f"write `{number}`", _edit(span, at, start + before.rindex("%") + 1, number)
+    return NO_HELP
+
+
+def _of_separator(span: Span) -> Help:
+    """Signs that other languages set between arguments, layers and lines."""
+    before, rest, _ = _around(span)
     stripped = before.rstrip()
     if rest.startswith(",") and re.match(r"[\w ]*\([^()\n]*$", stripped.rpartition("->")[2].lstrip()):
         return "arguments are separated by spaces and take no parentheses: `conv 32 k5`", None
@@ -256,6 +263,12 @@ def _of_sign(span: Span) -> Help:
         return "remove it: a line that begins with `->` goes on with the one above", None
     if rest.startswith("|"):
         return "layers are chained with `->`", _edit(span, span.start, span.start + 1, "->")
+    return NO_HELP
+
+
+def _of_bracket(span: Span) -> Help:
+    """Brackets around a group or a name, and signs of a name or a power."""
+    before, rest, _ = _around(span)
     opens = re.search(r"(?:^|->|\*|\d)\s*$", before) and re.match(r"[(\[]\s*[A-Za-z]", rest)
     inside = re.search(r"(?:^|->|[{|]|\*)\s*[(\[]\s*\w+\s*$", before) and re.match(r"\d", rest)
     if opens or inside:
@@ -264,16 +277,30 @@ def _of_sign(span: Span) -> Help:
         return "a name stands by itself: `conv c`", None
     if rest.startswith(("**", "^")) or before.endswith("*") and rest.startswith("*"):
         return "there is no power: write the product, `2*2*2`", None
+    return NO_HELP
+
+
+def _of_value(span: Span) -> Help:
+    """A value, or the sign between a name and its value, written as elsewhere."""
+    before, rest, _ = _around(span)
+    stripped = before.rstrip()
     if rest.startswith(":") and (flag := re.search(r"\b([a-z_]+)$", stripped)) and re.match(r":\s*\d", rest):
         return f"write `{flag[1]}={rest[1:].split()[0]}`", _edit(span, span.start, span.start + 1, "=")
-    if re.match(r"\.\d", rest) and not before[-1:].isalnum():
-        return f"write `0{re.match(r'[.][0-9]+', rest)[0]}`", _edit(span, span.start, span.start, "0")
+    if (number := re.match(r"\.[0-9]+", rest)) and not before[-1:].isalnum():
+        return f"write `0{number[0]}`", _edit(span, span.start, span.start, "0")
     if rest.startswith("=") and (dropped := re.search(r"(?:^|->|[{|])\s*([a-z]\w*)\s*$", before)):
         value = re.match(r"=\s*(\d[\w.]*)", rest)
         if value:
             return f"write `{dropped[1]} {value[1]}`", _edit(span, span.start, span.start + 1, " ")
     if rest.startswith("x") and re.search(r"(?:^|->|[{|])\s*\d+\s*$", before):
         return "write `*`", _edit(span, span.start, span.start + 1, "*")
+    return NO_HELP
+
+
+def _of_end(span: Span) -> Help:
+    """What ends too early, and words that are none."""
+    before, rest, _ = _around(span)
+    stripped = before.rstrip()
     if stripped.endswith(("->", ":", "*")):
         sign = "->" if stripped.endswith("->") else stripped[-1]
         return f"a layer or `{{` must follow `{sign}`", None

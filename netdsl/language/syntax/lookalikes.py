@@ -64,14 +64,14 @@ def repaired(text: str, diagnostics: list[Diagnostic]) -> str:
     return "".join([*pieces, text[done:]])
 
 
-def _meant(text: str, match: re.Match) -> str | None:
+def _meant(text: str, match: re.Match[str]) -> str | None:
     """What stands for the characters in the language; None where nothing does."""
-    found = match.group()
-    char = found[-1]
-    if len(found) > 1 and char in ">\u203a\u3009\uff1e":
+    written = match.group()
+    char = written[-1]
+    if len(written) > 1 and char in ">\u203a\u3009\uff1e":
         return "->"
-    if found[0].isalpha() or len(found) > 1:
-        word = unicodedata.normalize("NFKC", "".join(_LATIN.get(c, c) for c in found))
+    if written[0].isalpha() or len(written) > 1:
+        word = unicodedata.normalize("NFKC", "".join(_LATIN.get(c, c) for c in written))
         return word if word.isascii() else None
     if "ARROW" in (name := unicodedata.name(char, "")) and "RIGHT" in name:
         return "->"

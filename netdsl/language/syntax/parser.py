@@ -24,9 +24,9 @@ MAX_OPERATORS = 100  # one in the other
 
 def parse(source: Source) -> tuple[ast.Program, list[Diagnostic]]:
     """The tree of everything that can be understood, and what is wrong with the rest."""
-    found = prescan(source)
-    if found:
-        return ast.Program(Span(source, 0, 0), ()), found
+    unreadable = prescan(source)
+    if unreadable:
+        return ast.Program(Span(source, 0, 0), ()), unreadable
     strange = lookalikes(source)
     text = _in_lines(repaired(source.text, strange))
     program, diagnostics = _parsed(source, text)
@@ -63,13 +63,13 @@ def _in_lines(text: str) -> str:
     text = re.sub(r"\n[ \t\n]+", lambda match: "\n".ljust(len(match.group())), text)
     pieces, depth, done = [], 0, 0
     for match in re.finditer(r'#[^\n]*|"[^"\n]*"|[()\[\]]|\n', text):
-        found = match.group()
-        if found in "([":
+        word = match.group()
+        if word in "([":
             depth += 1
-        elif found in ")]":
+        elif word in ")]":
             depth -= 1
-        elif depth and found[0] in "#\n":
-            pieces += [text[done : match.start()], " " * len(found)]
+        elif depth and word[0] in "#\n":
+            pieces += [text[done : match.start()], " " * len(word)]
             done = match.end()
     return "".join([*pieces, text[done:]])
 

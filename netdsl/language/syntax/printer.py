@@ -83,8 +83,8 @@ def format_source(source: Source) -> str | None:
 
 def comments(text: str) -> list[str]:
     """Every comment, in order, without white space behind it."""
-    found = re.findall(r'"[^"\n]*"|(#[^\n]*)', _cleaned(text))
-    return [comment.rstrip() for comment in found if comment]
+    words = re.findall(r'"[^"\n]*"|(#[^\n]*)', _cleaned(text))
+    return [comment.rstrip() for comment in words if comment]
 
 
 def _cleaned(text: str) -> str:
@@ -102,25 +102,25 @@ def _words(text: str) -> Iterator[_Word]:
     while at < len(text):
         match = _TOKEN.match(text, at)
         assert match is not None and match.lastgroup is not None, text[at : at + 20]
-        kind, found = match.lastgroup, match.group()
+        kind, written = match.lastgroup, match.group()
         if train is not None and kind in ("name", "label", "size"):
             word = _WORD_IN_TRAIN.match(text, at)
             assert word is not None
-            kind, found = "word", word.group()
-        start, at = at, at + len(found)
+            kind, written = "word", word.group()
+        start, at = at, at + len(written)
         if kind == "space":
             touches = False
             continue
         if kind == "label":
-            found = re.sub(r"[ \t]+", "", found)
-        if found == "{":
+            written = re.sub(r"[ \t]+", "", written)
+        if written == "{":
             train = depth if last == "train" and train is None else train
             depth += 1
-        elif found == "}":
+        elif written == "}":
             depth -= 1
             train = None if train == depth else train
-        yield _Word(kind, found.rstrip() if kind == "comment" else found, touches, start)
-        touches, last = True, found
+        yield _Word(kind, written.rstrip() if kind == "comment" else written, touches, start)
+        touches, last = True, written
 
 
 def _without_last_commas(words: list[_Word]) -> list[_Word]:
@@ -161,16 +161,16 @@ def _with_joints_first(lines: list[_Line]) -> list[_Line]:
         moved = []
         while line.words and (line.words[-1].text == "|" or line.words[-1].kind == "arrow"):
             moved.insert(0, line.words.pop())
-    found: list[_Line] = []
+    joined: list[_Line] = []
     for line in lines:
-        before = found[-1] if found else None
+        before = joined[-1] if joined else None
         joins = line.words and line.words[0].text == "else" and line.words[0].kind == "name"
         if joins and before is not None and before.words and before.words[-1].text == "}" and not before.comment:
             before.words += line.words
             before.comment = line.comment
         elif line.words or line.comment:
-            found.append(line)
-    return found
+            joined.append(line)
+    return joined
 
 
 # -------------------------------------------------------------------------------------------- braces over many lines
@@ -186,39 +186,39 @@ class _Braces:
 
 
 def _braces(lines: list[_Line]) -> _Braces:
-    found = _Braces({}, set(), set())
+    braces = _Braces({}, set(), set())
     stack: list[int] = []
     for line in lines:
         for word in line.words:
             if word.text in _CLOSERS:
-                found.opener[word.at] = stack.pop()
+                braces.opener[word.at] = stack.pop()
             elif word.text in _OPENERS:
                 stack.append(word.at)
             elif word.text == "|":
-                found.opener[word.at] = stack[-1]
+                braces.opener[word.at] = stack[-1]
         if stack:
-            found.broken.add(stack[-1])
+            braces.broken.add(stack[-1])
         if line.words and line.words[-1].text in _OPENERS:
-            found.ends_line.add(line.words[-1].at)
-    return found
+            braces.ends_line.add(line.words[-1].at)
+    return braces
 
 
 def _with_braces_broken(lines: list[_Line], merges: frozenset[int]) -> list[_Line]:
     """Braces with a line break inside get one behind `{` and one before `}`; merges get one before each `|`."""
     braces = _braces(lines)
-    found: list[_Line] = []
+    laid: list[_Line] = []
     for line in lines:
         first = line.words[0] if line.words else None
         opener = braces.opener.get(first.at, -1) if first is not None and first.text == "}" else -1
-        joins = opener in merges and opener not in braces.ends_line and found[-1].words and not found[-1].comment
+        joins = opener in merges and opener not in braces.ends_line and laid[-1].words and not laid[-1].comment
         parts = _parts(line.words, braces, merges)
         if joins:
-            found[-1].words += parts.pop(0)
-        found += [_Line(part) for part in parts]
-        found[-1].comment = line.comment
+            laid[-1].words += parts.pop(0)
+        laid += [_Line(part) for part in parts]
+        laid[-1].comment = line.comment
         if not joins:
-            found[-len(parts)].blank = line.blank
-    return found
+            laid[-len(parts)].blank = line.blank
+    return laid
 
 
 def _parts(words: list[_Word], braces: _Braces, merges: frozenset[int]) -> list[list[_Word]]:
