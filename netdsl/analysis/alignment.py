@@ -54,14 +54,14 @@ def align(rows: list[list[Place]]) -> None:
 
 def _lanes(rows: list[list[Place]]) -> list[list[Place]]:
     """The points of each line on its way, from above to below."""
-    found = []
+    lanes = []
     for place in (place for row in rows for place in row if place.number is not None):
         for point in (step.lower for step in place.below if step.lower.number is None):
             lane = [point]
             while more := [step.lower for step in lane[-1].below if step.lower.number is None]:
                 lane.append(more[0])
-            found.append(lane)
-    return found
+            lanes.append(lane)
+    return lanes
 
 
 def _straighten(lane: list[Place], rows: list[list[Place]]) -> None:

@@ -247,9 +247,9 @@ class _Picture:
     def within(self, drawn: list[_Drawn], exits: Iterable[_Drawn] = ()) -> list[tuple[int, int, int]]:
         """The links between the pieces, and from them to the exits of the same key."""
         place = {n: i for i, d in enumerate(drawn) for n in range(d.first, d.last + 1)}
-        found = [(place[s], place[t], s) for s, t in self.reads if s in place and t in place and place[s] != place[t]]
-        found += [(place[e.first], len(drawn) + i, e.first) for i, e in enumerate(exits)]
-        return list(dict.fromkeys(found))
+        links = [(place[s], place[t], s) for s, t in self.reads if s in place and t in place and place[s] != place[t]]
+        links += [(place[e.first], len(drawn) + i, e.first) for i, e in enumerate(exits)]
+        return list(dict.fromkeys(links))
 
     def placed(self, drawn: list[_Drawn], layout: Layout) -> str:
         """The pieces at their places, above the lines."""

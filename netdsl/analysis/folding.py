@@ -87,6 +87,7 @@ class _Folder:
         if len(run) == 1:
             return run[0]
         first, last = run[0], run[-1]
+        assert isinstance(first, Frame), first
         (value,) = self.gives(last)
         same = (value - last.start + first.start, value)
         return replace(first, stop=last.stop, names=_ends(run), count=len(run), same=same)
@@ -168,11 +169,11 @@ class _Folder:
 
     def folded(self, run: list[Item]) -> Box:
         """One box for frames in a row."""
-        count = sum(item.count for item in run)
-        details = {item.detail for item in run}
-        text = run[0].detail if len(details) == 1 else run[0].block
-        text = text or plural(run[-1].stop - run[0].start, "layer")
-        return Box(run[0].start, run[-1].stop, _ends(run), f"{count} {TIMES} {text}" if count > 1 else text, count)
+        count, first = sum(item.count for item in run), run[0]
+        assert isinstance(first, Frame), first
+        text = first.detail if len({item.detail for item in run}) == 1 else first.block
+        text = text or plural(run[-1].stop - first.start, "layer")
+        return Box(first.start, run[-1].stop, _ends(run), f"{count} {TIMES} {text}" if count > 1 else text, count)
 
     def with_equals_joined(self, frame: Frame) -> Frame:
         """Equal boxes in a row become one."""
@@ -202,10 +203,8 @@ class _Folder:
         """No frames below that depth: they are folded."""
         items: list[Item] = []
         for run in self.runs(frame.items, lambda item: None if isinstance(item, Box) else item.block or None):
-            if isinstance(run[0], Box):
-                items += run
-            elif depth:
-                items += [self.cut(item, depth - 1) for item in run]
+            if depth or isinstance(run[0], Box):
+                items += [self.cut(item, depth - 1) if isinstance(item, Frame) else item for item in run]
             else:
                 items.append(self.folded(run))
         return replace(frame, items=tuple(items))

@@ -43,12 +43,12 @@ def _ignores(source: Source) -> list[_Ignore]:
     ]
 
 
-def _ignore(source: Source, comment: re.Match) -> _Ignore:
+def _ignore(source: Source, comment: re.Match[str]) -> _Ignore:
     match = _IGNORE.match(comment.group())
     assert match is not None
     span = Span(source, comment.start(), comment.end())
     alone = not source.line_text(span.line)[: span.column - 1].strip()
-    codes = {}
+    codes: dict[str, Span] = {}
     for word in re.finditer(r"[^\s,;]+", match["codes"]):
         start = comment.start() + match.start("codes") + word.start()
         codes.setdefault(word.group().upper(), Span(source, start, start + len(word.group())))

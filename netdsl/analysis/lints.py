@@ -18,10 +18,10 @@ LARGEST_SHARE, LARGE = 0.9, 100_000  # of the params in one layer; of fewer para
 
 def lints(program: ast.Program, graph: Graph, recipe: Recipe) -> list[Diagnostic]:
     """Every warning, once for each place."""
-    found: dict[tuple, Diagnostic] = {}
+    warnings: dict[tuple[str, str, int], Diagnostic] = {}
     for lint in (*_subtractions(program), *_graph_lints(graph, recipe)):
-        found.setdefault((lint.code, lint.span.source.name, lint.span.start), lint)
-    return list(found.values())
+        warnings.setdefault((lint.code, lint.span.source.name, lint.span.start), lint)
+    return list(warnings.values())
 
 
 def _warning(

@@ -21,8 +21,9 @@ def logits_layers(graph: Graph, loss: str) -> int:
     A network whose outputs have names makes all of them at once.
     """
     last = graph.maker(graph.judged_value)
-    is_whole = last is None or graph.gives_names or logits_value(graph, loss) == graph.judged_value
-    return len(graph.nodes) if is_whole else last
+    if last is None or graph.gives_names or logits_value(graph, loss) == graph.judged_value:
+        return len(graph.nodes)
+    return last
 
 
 def gives_probabilities(graph: Graph) -> bool:

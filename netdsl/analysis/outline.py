@@ -57,22 +57,22 @@ def full_outline(graph: Graph) -> Frame:
 
 def _items(graph: Graph, scope: Scope, uses: list[int]) -> tuple[Item, ...]:
     """The scope's children: layers in boxes, scopes in frames; a scope of one box is that box."""
-    found: list[Item] = []
+    items: list[Item] = []
     can_join = False
     for child in scope.children:
         if isinstance(child, Scope):
             inner = _items(graph, child, uses)
             if len(inner) == 1 and isinstance(inner[0], Box):
-                found.append(inner[0])
+                items.append(inner[0])
             elif inner:
                 block = child.call.block if child.call else ""
-                found.append(Frame(inner[0].start, inner[-1].stop, (child.name,), _call_text(child), inner, block))
+                items.append(Frame(inner[0].start, inner[-1].stop, (child.name,), _call_text(child), inner, block))
         elif can_join and _joins(graph, child, uses):
-            found[-1] = replace(found[-1], stop=child + 1)
+            items[-1] = replace(items[-1], stop=child + 1)
         else:
-            found.append(Box(child, child + 1))
+            items.append(Box(child, child + 1))
         can_join = not isinstance(child, Scope)
-    return tuple(found)
+    return tuple(items)
 
 
 def _joins(graph: Graph, index: int, uses: list[int]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 
 ROUNDS = 24
 
@@ -46,7 +47,7 @@ def ordered(places: list[Place]) -> list[list[Place]]:
             break
         is_down = attempt % 2 == 0
         for row in rows[1:] if is_down else rows[-2::-1]:
-            row.sort(key=lambda place, is_down=is_down: _middle(place, is_down))
+            row.sort(key=partial(_middle, is_down=is_down))
             for rank, place in enumerate(row):
                 place.rank = rank
         crossings = _rank(rows)

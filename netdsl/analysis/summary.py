@@ -132,7 +132,7 @@ class Summary:
 
     def rows(self) -> list[tuple[str, ...]]:
         """layer, written as, output, params, MACs; the first row is the input."""
-        body = [("input", self._constants(), show_shape(self.graph.input_shape), "", "")]
+        body: list[tuple[str, ...]] = [("input", self._constants(), show_shape(self.graph.input_shape), "", "")]
         for node in self.graph.nodes:
             params = sum(p.size for p in node.params)
             text = written_text(node)

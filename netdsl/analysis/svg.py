@@ -11,9 +11,9 @@ FAMILY = "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
 
 
 def text(x: float, y: float, words: str, *, color: str = INK, anchor: str = "", bold: bool = False) -> str:
-    look = (f' fill="{color}"' if color != INK else "") + (f' text-anchor="{anchor}"' if anchor else "")
-    look += ' font-weight="600"' if bold else ""
-    return f'<text x="{x:g}" y="{y:g}"{look}>{escape(words)}</text>'
+    attributes = (f' fill="{color}"' if color != INK else "") + (f' text-anchor="{anchor}"' if anchor else "")
+    attributes += ' font-weight="600"' if bold else ""
+    return f'<text x="{x:g}" y="{y:g}"{attributes}>{escape(words)}</text>'
 
 
 def rect(width: float, height: float, fill: str, stroke: str, *, at: float = 0, radius: float = 5) -> str:

@@ -5,14 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import Protocol, cast
 
-if TYPE_CHECKING:
-    from jinja2.environment import TemplateModule
+
+class _Pieces(Protocol):
+    """The macros of templates/notebook.html.j2."""
+
+    def paragraph(self, words: str) -> str: ...
+    def heading(self, words: str) -> str: ...
+    def table(self, head: Sequence[str], rows: Iterable[Sequence[str]], texts: int, foot: Sequence[str]) -> str: ...
+    def beside(self, parts: Sequence[str]) -> str: ...
+    def terminal(self, pieces: Sequence[tuple[str, str]]) -> str: ...
 
 
 @cache
-def _pieces() -> TemplateModule:
+def _pieces() -> _Pieces:
     from jinja2 import Environment, PackageLoader, StrictUndefined  # here, since only a notebook has use for it
 
     environment = Environment(
@@ -22,7 +29,7 @@ def _pieces() -> TemplateModule:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("notebook.html.j2").module
+    return cast(_Pieces, environment.get_template("notebook.html.j2").module)
 
 
 def paragraph(words: str) -> str:

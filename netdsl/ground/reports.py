@@ -7,11 +7,11 @@ from netdsl.ground.source import Span
 
 
 class Reports:
-    """What was found so far, once for each cause: copies of a repeated element say the same again."""
+    """The diagnostics so far, one for each cause: copies of a repeated element say the same again."""
 
     def __init__(self) -> None:
         self.diagnostics: list[Diagnostic] = []
-        self._seen: set[tuple] = set()
+        self._seen: set[tuple[str, str, int, int]] = set()
 
     @property
     def has_errors(self) -> bool:
