@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:  # the names are read by type checkers and people: no command imports numpy for them
     import numpy as np
 
-Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
+Array: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[Any]]"
 """An array; its docstring says which axes it has."""
 
 Param: TypeAlias = Any

@@ -1,6 +1,9 @@
 """`adaptive`: average pooling to a given size."""
 
+from __future__ import annotations
+
 from netdsl.ground.symbols import spatial_text
+from netdsl.kernels.arrays import Array, Grads, Saved, Shape
 from netdsl.kernels.resample import averaging_matrix, resample, resample_adjoint
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, require_image
 from netdsl.stages.resample import Resample
@@ -12,13 +15,13 @@ def adaptive_shape(attrs, x):
     return x.with_space(attrs["output_size"])
 
 
-def adaptive_forward(x, output_size):
+def adaptive_forward(x: Array, output_size: Shape) -> tuple[Array, Saved]:
     """x (N, C, H, W) -> y (N, C, Ho, Wo): row i averages rows floor(i*H/Ho) to ceil((i+1)*H/Ho) of x."""
     rows, cols = (averaging_matrix(size, out, x.dtype) for size, out in zip(x.shape[2:], output_size, strict=True))
     return resample(x, rows, cols), (rows, cols)
 
 
-def adaptive_backward(dy, saved):
+def adaptive_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     """Each element of a window gets its share of dy."""
     return resample_adjoint(dy, *saved), {}
 

@@ -1,5 +1,8 @@
 """`add`: the sum of its branches, element by element."""
 
+from __future__ import annotations
+
+from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import LayerDef, StageCall, equal_shapes
 from netdsl.stages.add import Add
 
@@ -9,7 +12,7 @@ def add_shape(attrs, *inputs):
     return equal_shapes("add", inputs)
 
 
-def add_forward(*inputs):
+def add_forward(*inputs: Array) -> tuple[Array, Saved]:
     """y = x1 + x2 + ..., all of one shape."""
     y = inputs[0]
     for x in inputs[1:]:
@@ -17,7 +20,7 @@ def add_forward(*inputs):
     return y, len(inputs)
 
 
-def add_backward(dy, saved):
+def add_backward(dy: Array, saved: Saved) -> tuple[tuple[Array, ...], Grads]:
     """dx = dy for every input."""
     return (dy,) * saved, {}
 

@@ -1,7 +1,12 @@
 """`avgpool`: average pooling."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
+from netdsl.kernels.arrays import Array, Grads, Saved, Sides, Spatial
 from netdsl.kernels.pooling import window_count, window_slices
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, require_image
 from netdsl.layers.rules.windows import needs_own_padding, pooling_sides, pooling_text, torch_sides
@@ -20,7 +25,7 @@ def avgpool_shape(attrs, x):
     return x.with_space(tuple(window_count(*axis) for axis in axes))
 
 
-def divisors(size, kernel_size, stride, padding, nopad, ceil):
+def divisors(size: int, kernel_size: int, stride: int, padding: tuple[int, int], nopad: bool, ceil: bool) -> Array:
     """How many elements each window along one axis averages: those of the padded input, or without the padding.
 
     What `ceil` adds behind (padding after minus padding before) never counts.
@@ -31,19 +36,28 @@ def divisors(size, kernel_size, stride, padding, nopad, ceil):
     return np.minimum(starts + kernel_size, last) - np.maximum(starts, first)
 
 
-def avgpool_forward(x, kernel_size, stride, padding=((0, 0), (0, 0)), nopad=False, ceil=False):
+def avgpool_forward(
+    x: Array,
+    kernel_size: Spatial,
+    stride: Spatial,
+    padding: Sides = ((0, 0), (0, 0)),
+    nopad: bool = False,
+    ceil: bool = False,
+) -> tuple[Array, Saved]:
     """x (N, C, H, W) -> y (N, C, Ho, Wo), the mean of every window; padding ((top, bottom), (left, right)) is zero."""
+    rows: Any
+    cols: Any
     axes = zip(x.shape[2:], kernel_size, stride, padding, strict=True)
     rows, cols = (divisors(*axis, nopad, ceil) for axis in axes)
     divisor = (rows[:, None] * cols).astype(x.dtype)  # (Ho, Wo)
     padded = np.pad(x, ((0, 0), (0, 0), *padding))
-    total = 0
+    total: Any = 0
     for rows, cols in window_slices(kernel_size, stride, (1, 1), *divisor.shape):
         total = total + padded[:, :, rows, cols]
     return total / divisor, (x.shape, divisor, kernel_size, stride, padding)
 
 
-def avgpool_backward(dy, saved):
+def avgpool_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     """dy (N, C, Ho, Wo) -> dx (N, C, H, W): each element of a window gets its share of dy."""
     (n, c, h, w), divisor, kernel_size, stride, padding = saved
     (top, bottom), (left, right) = padding

@@ -1,8 +1,11 @@
 """`bn`: batch normalisation of maps or vectors."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from netdsl.graph.ir import ParamSpec
+from netdsl.kernels.arrays import Array, Grads, Param, Saved
 from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text, refuse_tokens, straight
 from netdsl.stages.batch_norm import BatchNorm
 
@@ -22,7 +25,16 @@ def bn_buffers(attrs, x):
     return ParamSpec("running_mean", (x.channels,), "zeros"), ParamSpec("running_var", (x.channels,), "ones")
 
 
-def bn_forward(x, weight, bias, running_mean, running_var, eps=1e-5, momentum=0.1, training=False):
+def bn_forward(
+    x: Array,
+    weight: Param,
+    bias: Param,
+    running_mean: Array,
+    running_var: Array,
+    eps: float = 1e-5,
+    momentum: float = 0.1,
+    training: bool = False,
+) -> tuple[Array, Saved]:
     """y = weight * (x - mean) / sqrt(var + eps) + bias for each channel of x (N, C) or (N, C, H, W) (Ioffe 2015).
 
     In training mean and var are those of the batch, and the running ones move towards them by `momentum`, in place
@@ -45,7 +57,7 @@ def bn_forward(x, weight, bias, running_mean, running_var, eps=1e-5, momentum=0.
     return y, (x_hat, inv_std, weight, training)
 
 
-def bn_backward(dy, saved):
+def bn_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     """dx = inv_std * (g - mean(g) - x_hat * mean(g * x_hat)), g = dy * weight; in evaluation without the means."""
     x_hat, inv_std, weight, training = saved
     axes, shape = (0, *range(2, dy.ndim)), (-1, *[1] * (dy.ndim - 2))

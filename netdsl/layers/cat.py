@@ -1,8 +1,11 @@
 """`cat`: its branches behind each other: the channels of maps, the features of tokens and vectors."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from netdsl.ground.diagnostics import SpecProblem
+from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import LayerDef, StageCall
 from netdsl.stages.cat import Cat
 
@@ -25,13 +28,13 @@ def _help(inputs):
     return ("give every branch the same strides, and padding that keeps the size: `p1` for a 3x3 kernel",)
 
 
-def cat_forward(*inputs):
+def cat_forward(*inputs: Array) -> tuple[Array, Saved]:
     """y has the channels (axis 1) of all inputs; of tokens (N, T, D), the features (axis 2)."""
     axis = 2 if inputs[0].ndim == 3 else 1
     return np.concatenate(inputs, axis), (axis, [x.shape[axis] for x in inputs])
 
 
-def cat_backward(dy, saved):
+def cat_backward(dy: Array, saved: Saved) -> tuple[tuple[Array, ...], Grads]:
     """Each input's dx is its own part of dy."""
     axis, sizes = saved
     return tuple(np.split(dy, np.cumsum(sizes[:-1]), axis)), {}

@@ -1,10 +1,13 @@
 """`cls`: a learned token before all others, which gathers what a classifier needs."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from netdsl.graph.ir import ParamSpec
 from netdsl.graph.types import tokens
 from netdsl.ground.symbols import value_text
+from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import LayerDef, require_tokens
 
 
@@ -14,12 +17,12 @@ def cls_shape(attrs, x):
     return tokens(x.length + 1, x.channels)
 
 
-def cls_forward(x, weight):
+def cls_forward(x: Array, weight: Array) -> tuple[Array, Saved]:
     """x (N, T, D), weight (1, 1, D) -> y (N, T + 1, D), the token first (Devlin et al. 2019)."""
     return np.concatenate([np.broadcast_to(weight, (len(x), *weight.shape[1:])), x], axis=1), None
 
 
-def cls_backward(dy, saved):
+def cls_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     """dx without the first token, whose gradient is summed over the batch."""
     return dy[:, 1:], {"": dy[:, :1].sum(axis=0, keepdims=True)}
 

@@ -1,5 +1,7 @@
 """`conv`: two-dimensional convolution (cross-correlation, as in every framework)."""
 
+from __future__ import annotations
+
 from math import prod
 
 import numpy as np
@@ -7,6 +9,7 @@ import numpy as np
 from netdsl.graph.ir import ParamSpec, show_shape
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.ground.symbols import is_all, plain_value, spatial_text
+from netdsl.kernels.arrays import Array, Grads, Saved, Sides, Spatial
 from netdsl.kernels.windows import windows, windows_adjoint
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, require_image
 from netdsl.layers.rules.convolution_costs import bilinear_cost, fourier_points, patch_cost, rows_cost
@@ -79,7 +82,15 @@ def conv_macs(attrs, x):
     return conv_shape(attrs, x).size * (x.channels // attrs["groups"]) * prod(attrs["kernel_size"])
 
 
-def conv_forward(x, weight, bias, stride=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1), groups=1):
+def conv_forward(
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    stride: Spatial = (1, 1),
+    padding: Sides = ((0, 0), (0, 0)),
+    dilation: Spatial = (1, 1),
+    groups: int = 1,
+) -> tuple[Array, Saved]:
     """x (N, C, H, W), weight (F, C/groups, Kh, Kw), bias (F,) or None -> y (N, F, Ho, Wo).
 
     y[n, f, i, j] = bias[f] + sum over c, u, v of weight[f, c, u, v] * x[n, c, i*s + u*d - p, j*s + v*d - p],
@@ -96,7 +107,7 @@ def conv_forward(x, weight, bias, stride=(1, 1), padding=((0, 0), (0, 0)), dilat
     return y, (x.shape, cols, weight, bias is not None, stride, padding, dilation)
 
 
-def conv_backward(dy, saved):
+def conv_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     """dy (N, F, Ho, Wo) -> dx (N, C, H, W), {weight, bias}.
 
     dweight multiplies dy with the windows of x; dx sends each dy[n, f, i, j] * weight[f] back to its window.

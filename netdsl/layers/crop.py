@@ -1,10 +1,13 @@
 """`crop`: the middle of a map, or a map without some rows and columns on each side."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from netdsl.graph.ir import show_shape
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.ground.symbols import plain_value
+from netdsl.kernels.arrays import Array, Grads, Saved, Sides
 from netdsl.layers.contract import Attr, LayerDef, StageCall, require_image
 from netdsl.layers.rules.windows import sides_text
 from netdsl.stages.crop import Crop
@@ -40,13 +43,13 @@ def crop_shape(attrs, x):
     return x.with_space(left)
 
 
-def crop_forward(x, sides):
+def crop_forward(x: Array, sides: Sides) -> tuple[Array, Saved]:
     """x (N, C, H, W) -> y without sides ((top, bottom), (left, right)) rows and columns."""
     (top, bottom), (left, right) = sides
     return x[:, :, top : x.shape[2] - bottom, left : x.shape[3] - right], sides
 
 
-def crop_backward(dy, sides):
+def crop_backward(dy: Array, sides: Sides) -> tuple[Array, Grads]:
     """dy in its place, zeros around it."""
     return np.pad(dy, ((0, 0), (0, 0), *sides)), {}
 

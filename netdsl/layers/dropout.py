@@ -1,12 +1,15 @@
 """`dropout`: sets numbers to zero at random in training."""
 
+from __future__ import annotations
+
 import numpy as np
 
+from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text
 from netdsl.stages.dropout import Factor
 
 
-def dropout_forward(x, p, training, rng):
+def dropout_forward(x: Array, p: float, training: bool, rng: np.random.Generator) -> tuple[Array, Saved]:
     """In training y = x * factor, factor = 0 with probability p, else 1 / (1 - p) (Srivastava et al. 2014)."""
     if not training:
         return x, None
@@ -14,7 +17,7 @@ def dropout_forward(x, p, training, rng):
     return x * factor, factor
 
 
-def dropout_backward(dy, saved):
+def dropout_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     """dx = dy * factor."""
     return dy if saved is None else dy * saved, {}
 

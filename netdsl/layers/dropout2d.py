@@ -1,7 +1,10 @@
 """`dropout2d`: sets whole channels of maps to zero at random in training."""
 
+from __future__ import annotations
+
 import numpy as np
 
+from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text, require_image
 from netdsl.stages.dropout import Factor
 
@@ -12,7 +15,7 @@ def dropout2d_shape(attrs, x):
     return x
 
 
-def dropout2d_forward(x, p, training, rng):
+def dropout2d_forward(x: Array, p: float, training: bool, rng: np.random.Generator) -> tuple[Array, Saved]:
     """In training y = x * factor, factor (N, C, 1, 1) = 0 with probability p, else 1 / (1 - p) (Tompson 2015)."""
     if not training:
         return x, None
@@ -20,7 +23,7 @@ def dropout2d_forward(x, p, training, rng):
     return x * factor, factor
 
 
-def dropout2d_backward(dy, saved):
+def dropout2d_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     """dx = dy * factor."""
     return dy if saved is None else dy * saved, {}
 

@@ -1,12 +1,15 @@
 """`droppath`: leaves whole samples out of a branch at random in training (stochastic depth)."""
 
+from __future__ import annotations
+
 import numpy as np
 
+from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text
 from netdsl.stages.dropout import Factor
 
 
-def droppath_forward(x, p, training, rng):
+def droppath_forward(x: Array, p: float, training: bool, rng: np.random.Generator) -> tuple[Array, Saved]:
     """In training y = x * factor, factor (N, 1, ...) = 0 with probability p, else 1 / (1 - p) (Huang et al. 2016)."""
     if not training:
         return x, None
@@ -14,7 +17,7 @@ def droppath_forward(x, p, training, rng):
     return x * factor, factor
 
 
-def droppath_backward(dy, saved):
+def droppath_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     """dx = dy * factor."""
     return dy if saved is None else dy * saved, {}
 

@@ -1,17 +1,20 @@
 """`elu`: x, or alpha * (exp(x) - 1) where x is negative."""
 
+from __future__ import annotations
+
 import numpy as np
 
+from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import Attr, LayerDef, call_text, pointwise_stages
 
 
-def elu_forward(x, alpha=1.0):
+def elu_forward(x: Array, alpha: float = 1.0) -> tuple[Array, Saved]:
     """y = x where x > 0, else alpha * (exp(x) - 1) (Clevert et al. 2016)."""
     y = np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
     return y, (x > 0, y, alpha)
 
 
-def elu_backward(dy, saved):
+def elu_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     """dx = dy where x > 0, else dy * alpha * exp(x) = dy * (y + alpha)."""
     positive, y, alpha = saved
     return np.where(positive, dy, dy * (y + alpha)), {}

@@ -1,6 +1,9 @@
 """`flatten`: maps to vectors."""
 
+from __future__ import annotations
+
 from netdsl.graph.types import vector
+from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import LayerDef, StageCall
 from netdsl.stages.flatten import Flatten
 
@@ -10,12 +13,12 @@ def flatten_shape(attrs, x):
     return vector(x.size)
 
 
-def flatten_forward(x):
+def flatten_forward(x: Array) -> tuple[Array, Saved]:
     """x (N, C, H, W) -> y (N, C*H*W)."""
     return x.reshape(len(x), -1), x.shape
 
 
-def flatten_backward(dy, saved):
+def flatten_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     """The same numbers in the shape of x."""
     return dy.reshape(saved), {}
 

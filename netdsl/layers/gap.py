@@ -1,8 +1,11 @@
 """`gap`: global average pooling, maps to vectors."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from netdsl.graph.types import vector
+from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import LayerDef, StageCall, require_image
 from netdsl.stages.global_pool import GlobalAverage
 
@@ -13,12 +16,12 @@ def gap_shape(attrs, x):
     return vector(x.channels)
 
 
-def gap_forward(x):
+def gap_forward(x: Array) -> tuple[Array, Saved]:
     """x (N, C, H, W) -> y (N, C), the mean over H and W."""
     return x.mean(axis=(2, 3)), x.shape
 
 
-def gap_backward(dy, saved):
+def gap_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     """Every element of a channel gets dy / (H*W)."""
     _, _, h, w = saved
     return np.broadcast_to(dy[:, :, None, None] / (h * w), saved), {}

@@ -1,21 +1,24 @@
 """`gelu`: x times the normal distribution function."""
 
+from __future__ import annotations
+
 import math
 
 import numpy as np
 
+from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.kernels.stable import erf
 from netdsl.layers.contract import LayerDef, StageCall
 from netdsl.stages.gelu import Gelu
 
 
-def gelu_forward(x):
+def gelu_forward(x: Array) -> tuple[Array, Saved]:
     """y = x * Phi(x), Phi(x) = (1 + erf(x / sqrt(2))) / 2 (Hendrycks & Gimpel 2016)."""
     phi = 0.5 * (1 + erf(x * 0.5**0.5))
     return x * phi, (x, phi)
 
 
-def gelu_backward(dy, saved):
+def gelu_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     """dx = dy * (Phi(x) + x * exp(-x*x/2) / sqrt(2 pi))."""
     x, phi = saved
     bounded = np.clip(x, -40, 40)  # beyond, the density is 0 and the square may overflow

@@ -1,8 +1,11 @@
 """`gmp`: global maximum pooling, maps to vectors."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from netdsl.graph.types import vector
+from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import LayerDef, StageCall, require_image
 from netdsl.stages.global_pool import GlobalMaximum
 
@@ -13,14 +16,14 @@ def gmp_shape(attrs, x):
     return vector(x.channels)
 
 
-def gmp_forward(x):
+def gmp_forward(x: Array) -> tuple[Array, Saved]:
     """x (N, C, H, W) -> y (N, C), the maximum over H and W; the first one wins a tie, NaN wins over all."""
     flat = x.reshape(*x.shape[:2], -1)
     winner = flat.argmax(axis=2)[:, :, None]  # (N, C, 1), the place counted by rows
     return np.take_along_axis(flat, winner, axis=2)[:, :, 0], (x.shape, winner)
 
 
-def gmp_backward(dy, saved):
+def gmp_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     """dy (N, C) -> dx (N, C, H, W): each dy goes to the element that won its map."""
     shape, winner = saved
     dx = np.zeros((*shape[:2], shape[2] * shape[3]), dy.dtype)

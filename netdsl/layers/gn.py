@@ -1,7 +1,10 @@
 """`gn`: group normalisation of maps or vectors."""
 
+from __future__ import annotations
+
 from netdsl.graph.ir import ParamSpec
 from netdsl.ground.diagnostics import SpecProblem
+from netdsl.kernels.arrays import Array, Grads, Param, Saved
 from netdsl.kernels.group_norms import groups_backward, groups_forward
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, refuse_tokens
 from netdsl.stages.group_norm import GroupNorm
@@ -27,12 +30,12 @@ def gn_params(attrs, x):
     return () if attrs["noaffine"] else (ParamSpec("weight", size, "ones"), ParamSpec("bias", size, "zeros"))
 
 
-def gn_forward(x, weight, bias, groups, eps=1e-5):
+def gn_forward(x: Array, weight: Param, bias: Param, groups: int, eps: float = 1e-5) -> tuple[Array, Saved]:
     """x (N, C) or (N, C, H, W), each group of C / groups channels to mean 0 and variance 1 (Wu & He 2018)."""
     return groups_forward(x, groups, weight, bias, eps)
 
 
-def gn_backward(dy, saved):
+def gn_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     """See groups_backward."""
     return groups_backward(dy, saved)
 

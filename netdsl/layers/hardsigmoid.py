@@ -1,16 +1,19 @@
 """`hardsigmoid`: min(max(x + 3, 0), 6) / 6."""
 
+from __future__ import annotations
+
 import numpy as np
 
+from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import LayerDef, pointwise_stages
 
 
-def hardsigmoid_forward(x):
+def hardsigmoid_forward(x: Array) -> tuple[Array, Saved]:
     """y = min(max(x + 3, 0), 6) / 6."""
     return np.minimum(np.maximum(x + 3, 0), 6) / 6, (x > -3) & (x < 3)
 
 
-def hardsigmoid_backward(dy, saved):
+def hardsigmoid_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     """dx = dy / 6 where -3 < x < 3."""
     return dy * saved / 6, {}
 

@@ -1,17 +1,20 @@
 """`hardswish`: x * min(max(x + 3, 0), 6) / 6."""
 
+from __future__ import annotations
+
 import numpy as np
 
+from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import LayerDef, pointwise_stages
 from netdsl.stages.activations import quick_hardswish_backward, quick_hardswish_forward
 
 
-def hardswish_forward(x):
+def hardswish_forward(x: Array) -> tuple[Array, Saved]:
     """y = x * min(max(x + 3, 0), 6) / 6 (Howard et al. 2019)."""
     return x * np.minimum(np.maximum(x + 3, 0), 6) / 6, x
 
 
-def hardswish_backward(dy, saved):
+def hardswish_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     """dx = 0 where x <= -3, dy where x >= 3, else dy * (2*x + 3) / 6."""
     x = saved
     return np.where(x <= -3, 0, np.where(x >= 3, dy, dy * (2 * x + 3) / 6)), {}

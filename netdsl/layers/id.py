@@ -1,15 +1,18 @@
 """`id`: passes its input on."""
 
+from __future__ import annotations
+
+from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import LayerDef, StageCall
 from netdsl.stages.identity import Identity
 
 
-def identity_forward(x):
+def identity_forward(x: Array) -> tuple[Array, Saved]:
     """y = x."""
     return x, None
 
 
-def identity_backward(dy, saved):
+def identity_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     """dx = dy."""
     return dy, {}
 

@@ -1,7 +1,10 @@
 """`inorm`: instance normalisation, each channel of each map by itself."""
 
+from __future__ import annotations
+
 from netdsl.graph.ir import ParamSpec
 from netdsl.ground.diagnostics import SpecProblem
+from netdsl.kernels.arrays import Array, Grads, Param, Saved
 from netdsl.kernels.group_norms import groups_backward, groups_forward
 from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text, require_image, straight
 from netdsl.stages.group_norm import GroupNorm
@@ -21,12 +24,12 @@ def inorm_params(attrs, x):
     return (ParamSpec("weight", size, "ones"), ParamSpec("bias", size, "zeros")) if attrs["affine"] else ()
 
 
-def inorm_forward(x, weight, bias, eps=1e-5):
+def inorm_forward(x: Array, weight: Param, bias: Param, eps: float = 1e-5) -> tuple[Array, Saved]:
     """x (N, C, H, W), each channel of each sample to mean 0 and variance 1 (Ulyanov et al. 2016)."""
     return groups_forward(x, x.shape[1], weight, bias, eps)
 
 
-def inorm_backward(dy, saved):
+def inorm_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     """See groups_backward."""
     return groups_backward(dy, saved)
 

@@ -1,17 +1,20 @@
 """`leaky`: x, or slope * x where x is negative."""
 
+from __future__ import annotations
+
 import numpy as np
 
+from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import Attr, LayerDef, call_text, pointwise_stages
 from netdsl.stages.activations import quick_leaky_backward, quick_leaky_forward
 
 
-def leaky_forward(x, slope=0.01):
+def leaky_forward(x: Array, slope: float = 0.01) -> tuple[Array, Saved]:
     """y = x where x > 0, else slope * x."""
     return np.where(x > 0, x, slope * x), (x > 0, slope)
 
 
-def leaky_backward(dy, saved):
+def leaky_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     """dx = dy where x > 0, else slope * dy."""
     positive, slope = saved
     return np.where(positive, dy, slope * dy), {}

@@ -1,8 +1,11 @@
 """`linear`: a fully connected layer, on vectors or on each token."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from netdsl.graph.ir import ParamSpec
+from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, refuse_map
 from netdsl.stages.linear import Linear
 
@@ -24,13 +27,13 @@ def linear_macs(attrs, x):
     return x.size * attrs["features"]
 
 
-def linear_forward(x, weight, bias):
+def linear_forward(x: Array, weight: Array, bias: Array | None) -> tuple[Array, Saved]:
     """x (N, ..., D), weight (F, D), bias (F,) or None -> y (N, ..., F) = x weight^T + bias."""
     y = np.matmul(x, weight.T)
     return y if bias is None else y + bias, (x, weight, bias is not None)
 
 
-def linear_backward(dy, saved):
+def linear_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     """dx = dy weight; dweight = dy^T x and dbias = the sum of dy, over the batch and all tokens."""
     x, weight, has_bias = saved
     rows = dy.reshape(-1, dy.shape[-1])

@@ -1,8 +1,11 @@
 """`ln`: layer normalisation over the channels at each position of a map, or over the features of a token or vector."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from netdsl.graph.ir import ParamSpec
+from netdsl.kernels.arrays import Array, Grads, Param, Saved
 from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text
 from netdsl.stages.layer_norm import LayerNorm
 
@@ -12,7 +15,7 @@ def ln_params(attrs, x):
     return () if attrs["noaffine"] else (ParamSpec("weight", size, "ones"), ParamSpec("bias", size, "zeros"))
 
 
-def ln_forward(x, weight, bias, eps=1e-5):
+def ln_forward(x: Array, weight: Param, bias: Param, eps: float = 1e-5) -> tuple[Array, Saved]:
     """y = weight * (x - mean) / sqrt(var + eps) + bias (Ba et al. 2016), mean and var over the features.
 
     The features are the channels of x (N, C, H, W), each position by itself, and the last axis of (N, T, D) and (N, D).
@@ -25,7 +28,7 @@ def ln_forward(x, weight, bias, eps=1e-5):
     return y, (x_hat, inv_std, weight, axis, shape)
 
 
-def ln_backward(dy, saved):
+def ln_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     """dx = inv_std * (g - mean(g) - x_hat * mean(g * x_hat)), g = dy * weight."""
     x_hat, inv_std, weight, axis, shape = saved
     g = dy if weight is None else dy * weight.reshape(shape)

@@ -1,7 +1,10 @@
 """`logsoftmax`: logarithms of probabilities over the channels, what the loss `nll` reads."""
 
+from __future__ import annotations
+
 import numpy as np
 
+from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import LayerDef
 
 
@@ -10,14 +13,14 @@ def logsoftmax_resolve(attrs, x):
     return {**attrs, "axis": -1 if x.is_tokens else x.channel_axis}
 
 
-def logsoftmax_forward(x, axis=1):
+def logsoftmax_forward(x: Array, axis: int = 1) -> tuple[Array, Saved]:
     """y = x - log(sum of exp(x) over the channels); the maximum is taken out first, so that nothing overflows."""
     shifted = x - x.max(axis=axis, keepdims=True)
     y = shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
     return y, (y, axis)
 
 
-def logsoftmax_backward(dy, saved):
+def logsoftmax_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     """dx = dy - exp(y) * sum over the channels of dy."""
     y, axis = saved
     return dy - np.exp(y) * dy.sum(axis=axis, keepdims=True), {}

@@ -1,7 +1,12 @@
 """`lrn`: local response normalisation across channels, as in AlexNet's paper."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
+from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, call_text, require_image
 
 
@@ -11,7 +16,7 @@ def lrn_shape(attrs, x):
     return x
 
 
-def lrn_forward(x, size, alpha=1e-4, beta=0.75, k=1.0):
+def lrn_forward(x: Array, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> tuple[Array, Saved]:
     """y = x / s^beta, s = k + alpha / size * (the sum of x^2 over `size` channels around) (Krizhevsky et al. 2012).
 
     Channel c sees size // 2 channels before it and (size - 1) // 2 after it, as in PyTorch.
@@ -20,17 +25,17 @@ def lrn_forward(x, size, alpha=1e-4, beta=0.75, k=1.0):
     return x * s**-beta, (x, s, size, alpha, beta)
 
 
-def lrn_backward(dy, saved):
+def lrn_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     """dx = dy / s^beta - 2 * alpha * beta / size * x * (dy * x / s^(beta + 1), summed over the channels that saw x)."""
     x, s, size, alpha, beta = saved
     seen = channel_sums(dy * x * s ** (-beta - 1), (size - 1) // 2, size // 2)
     return dy * s**-beta - (2 * alpha * beta / size) * x * seen, {}
 
 
-def channel_sums(x, before, after):
+def channel_sums(x: Array, before: int, after: int) -> Array:
     """x (N, C, H, W) -> the sum over each channel, `before` channels before it and `after` after it."""
     padded = np.pad(x, ((0, 0), (before, after), (0, 0), (0, 0)))
-    total = 0
+    total: Any = 0
     for i in range(before + after + 1):
         total = total + padded[:, i : i + x.shape[1]]
     return total

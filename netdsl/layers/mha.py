@@ -1,9 +1,12 @@
 """`mha`: multi-head self-attention, as in the transformer's encoder."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from netdsl.graph.ir import ParamSpec
 from netdsl.ground.diagnostics import SpecProblem
+from netdsl.kernels.arrays import Array, Grads, Param, Saved
 from netdsl.kernels.stable import softmax
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, call_text, require_tokens
 
@@ -35,7 +38,9 @@ def mha_macs(attrs, x):
     return 4 * t * d * d + 2 * t * t * d
 
 
-def mha_forward(x, in_proj_weight, in_proj_bias, out_proj_weight, out_proj_bias, heads):
+def mha_forward(
+    x: Array, in_proj_weight: Array, in_proj_bias: Param, out_proj_weight: Array, out_proj_bias: Param, heads: int
+) -> tuple[Array, Saved]:
     """x (N, T, D) -> y (N, T, D) = concat over heads of softmax(q k^T / sqrt(D / heads)) v, times out_proj.
 
     Vaswani et al. 2017, eq. 1; q, k, v are rows 0, 1, 2 times D of in_proj_weight (3D, D) applied to x, as in PyTorch.
@@ -54,7 +59,7 @@ def mha_forward(x, in_proj_weight, in_proj_bias, out_proj_weight, out_proj_bias,
     return y, (x, q, k, v, weights, mixed, in_proj_weight, out_proj_weight, in_proj_bias is not None)
 
 
-def mha_backward(dy, saved):
+def mha_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     """Back through the output matrix, the mixing, the softmax (ds = w * (dw - sum(dw * w))), and the input matrix."""
     x, q, k, v, weights, mixed, in_proj_weight, out_proj_weight, has_bias = saved
     n, t, d = x.shape

@@ -1,18 +1,21 @@
 """`mish`: x * tanh(softplus(x))."""
 
+from __future__ import annotations
+
 import numpy as np
 
+from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.kernels.stable import sigmoid, softplus
 from netdsl.layers.contract import LayerDef, pointwise_stages
 
 
-def mish_forward(x):
+def mish_forward(x: Array) -> tuple[Array, Saved]:
     """y = x * tanh(log(1 + exp(x))) (Misra 2019)."""
     t = np.tanh(softplus(x))
     return x * t, (x, t)
 
 
-def mish_backward(dy, saved):
+def mish_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     """dx = dy * (t + x * (1 - t*t) * sigmoid(x)), t = tanh(softplus(x))."""
     x, t = saved
     return dy * (t + x * (1 - t * t) * sigmoid(x)), {}

@@ -1,11 +1,14 @@
 """`mul`: the product of its branches, element by element; one may be a factor for each channel, or each position."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 
 import numpy as np
 
 from netdsl.graph.types import map_of
 from netdsl.ground.diagnostics import SpecProblem
+from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import LayerDef, StageCall
 from netdsl.stages.mul import Mul
 
@@ -29,7 +32,7 @@ def mul_shape(attrs, *inputs):
     raise SpecProblem("N204", f"`mul` cannot multiply {listed}", help=help)
 
 
-def mul_forward(*inputs):
+def mul_forward(*inputs: Array) -> tuple[Array, Saved]:
     """y = x1 * x2 * ..., axes of size 1 repeated; a vector (N, C) beside maps counts as (N, C, 1, 1)."""
     rank = max(x.ndim for x in inputs)
     factors = [x[:, :, None, None] if x.ndim == 2 and rank == 4 else x for x in inputs]
@@ -39,7 +42,7 @@ def mul_forward(*inputs):
     return y, (factors, [x.shape for x in inputs])
 
 
-def mul_backward(dy, saved):
+def mul_backward(dy: Array, saved: Saved) -> tuple[tuple[Array, ...], Grads]:
     """dx = dy * (the product of the others), summed over the axes along which x was repeated."""
     factors, shapes = saved
     dxs = []

@@ -1,8 +1,11 @@
 """`pad`: zeros around a map."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from netdsl.ground.symbols import spatial_text, value_text
+from netdsl.kernels.arrays import Array, Grads, Saved, Sides
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, require_image
 from netdsl.layers.rules.windows import torch_sides
 from netdsl.stages.pad import Pad
@@ -15,12 +18,12 @@ def pad_shape(attrs, x):
     return x.with_space(tuple(before + size + after for size, (before, after) in sides))
 
 
-def pad_forward(x, padding):
+def pad_forward(x: Array, padding: Sides) -> tuple[Array, Saved]:
     """x (N, C, H, W) -> y with zeros around each map: padding ((top, bottom), (left, right)) rows and columns."""
     return np.pad(x, ((0, 0), (0, 0), *padding)), (x.shape, padding)
 
 
-def pad_backward(dy, saved):
+def pad_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     """What belongs to x."""
     (_, _, h, w), ((top, _), (left, _)) = saved
     return dy[:, :, top : top + h, left : left + w], {}

@@ -1,6 +1,9 @@
 """`pixelshuffle`: channels become places, for super-resolution."""
 
+from __future__ import annotations
+
 from netdsl.ground.diagnostics import SpecProblem
+from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, require_image
 from netdsl.stages.moved import Moved
 
@@ -16,14 +19,14 @@ def pixelshuffle_shape(attrs, x):
     return x.with_channels(c // (r * r)).with_space(tuple(size * r for size in x.space))
 
 
-def pixelshuffle_forward(x, factor):
+def pixelshuffle_forward(x: Array, factor: int) -> tuple[Array, Saved]:
     """y[n, c, i*r + u, j*r + v] = x[n, c*r*r + u*r + v, i, j], r = factor (Shi et al. 2016)."""
     n, c, h, w = x.shape
     y = x.reshape(n, -1, factor, factor, h, w).transpose(0, 1, 4, 2, 5, 3)
     return y.reshape(n, -1, h * factor, w * factor), (x.shape, factor)
 
 
-def pixelshuffle_backward(dy, saved):
+def pixelshuffle_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     """Each place back to its channel."""
     (n, _, h, w), r = saved
     return dy.reshape(n, -1, h, r, w, r).transpose(0, 1, 3, 5, 2, 4).reshape(saved[0]), {}

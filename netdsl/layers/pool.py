@@ -1,7 +1,10 @@
 """`pool`: maximum pooling."""
 
+from __future__ import annotations
+
 import numpy as np
 
+from netdsl.kernels.arrays import Array, Grads, Saved, Sides, Spatial
 from netdsl.kernels.pooling import window_count, window_slices
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, require_image
 from netdsl.layers.rules.windows import pooling_sides, pooling_text
@@ -20,7 +23,9 @@ def pool_shape(attrs, x):
     return x.with_space(tuple(window_count(*axis) for axis in axes))
 
 
-def pool_forward(x, kernel_size, stride, padding=((0, 0), (0, 0)), dilation=(1, 1)):
+def pool_forward(
+    x: Array, kernel_size: Spatial, stride: Spatial, padding: Sides = ((0, 0), (0, 0)), dilation: Spatial = (1, 1)
+) -> tuple[Array, Saved]:
     """x (N, C, H, W) -> y (N, C, Ho, Wo), the maximum of every window; the first one wins a tie, NaN wins over all.
 
     padding ((top, bottom), (left, right)) is never the maximum. winner holds the place in the window, counted by rows.
@@ -39,7 +44,7 @@ def pool_forward(x, kernel_size, stride, padding=((0, 0), (0, 0)), dilation=(1, 
     return y, (x.shape, winner, kernel_size, stride, padding, dilation)
 
 
-def pool_backward(dy, saved):
+def pool_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     """dy (N, C, Ho, Wo) -> dx (N, C, H, W): each dy goes to the element that won its window."""
     (n, c, h, w), winner, kernel_size, stride, padding, dilation = saved
     (top, bottom), (left, right) = padding

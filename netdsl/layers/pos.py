@@ -1,7 +1,10 @@
 """`pos`: a learned vector for each position, added to the tokens."""
 
+from __future__ import annotations
+
 from netdsl.graph.ir import ParamSpec
 from netdsl.ground.symbols import value_text
+from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import LayerDef, require_tokens
 
 
@@ -11,12 +14,12 @@ def pos_shape(attrs, x):
     return x
 
 
-def pos_forward(x, weight):
+def pos_forward(x: Array, weight: Array) -> tuple[Array, Saved]:
     """y = x + weight, x (N, T, D), weight (1, T, D) (Dosovitskiy et al. 2021)."""
     return x + weight, None
 
 
-def pos_backward(dy, saved):
+def pos_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     """dx = dy; dweight sums dy over the batch."""
     return dy, {"": dy.sum(axis=0, keepdims=True)}
 

@@ -1,8 +1,11 @@
 """`prelu`: relu with a learned slope for negative x, one in all or one for each channel."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from netdsl.graph.ir import ParamSpec
+from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text, refuse_tokens
 from netdsl.stages.prelu import Prelu
 
@@ -18,13 +21,13 @@ def prelu_params(attrs, x):
     return (ParamSpec("weight", (x.channels if attrs["channelwise"] else 1,), 0.25),)
 
 
-def prelu_forward(x, weight):
+def prelu_forward(x: Array, weight: Array) -> tuple[Array, Saved]:
     """y = x where x > 0, else weight * x (He et al. 2015). weight (1,) or (C,), C the second axis of x."""
     slope = weight.reshape(-1, *[1] * (x.ndim - 2))
     return np.where(x > 0, x, slope * x), (x, weight)
 
 
-def prelu_backward(dy, saved):
+def prelu_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     """dx = dy where x > 0, else weight * dy; dweight sums dy * x where x <= 0."""
     x, weight = saved
     slope = weight.reshape(-1, *[1] * (x.ndim - 2))

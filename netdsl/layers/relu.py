@@ -1,17 +1,20 @@
 """`relu`: max(x, 0)."""
 
+from __future__ import annotations
+
 import numpy as np
 
+from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import LayerDef, StageCall
 from netdsl.stages.relu import Relu
 
 
-def relu_forward(x):
+def relu_forward(x: Array) -> tuple[Array, Saved]:
     """y = max(x, 0)."""
     return np.maximum(x, 0), x > 0
 
 
-def relu_backward(dy, saved):
+def relu_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     """dx = dy where x > 0."""
     return dy * saved, {}
 

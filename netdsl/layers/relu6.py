@@ -1,17 +1,20 @@
 """`relu6`: min(max(x, 0), 6)."""
 
+from __future__ import annotations
+
 import numpy as np
 
+from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import LayerDef, StageCall
 from netdsl.stages.clip import Clip
 
 
-def relu6_forward(x):
+def relu6_forward(x: Array) -> tuple[Array, Saved]:
     """y = min(max(x, 0), 6)."""
     return np.minimum(np.maximum(x, 0), 6), (x > 0) & (x < 6)
 
 
-def relu6_backward(dy, saved):
+def relu6_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     """dx = dy where 0 < x < 6."""
     return dy * saved, {}
 

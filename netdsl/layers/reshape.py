@@ -1,11 +1,14 @@
 """`reshape`: the same numbers as a map, tokens or a vector of another shape."""
 
+from __future__ import annotations
+
 from math import prod
 
 from netdsl.graph.ir import show_shape
 from netdsl.graph.types import from_sizes
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.ground.symbols import value_text
+from netdsl.kernels.arrays import Array, Grads, Saved, Shape
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, call_text
 
 
@@ -28,12 +31,12 @@ def _help(have, shape):
     return ()
 
 
-def reshape_forward(x, shape):
+def reshape_forward(x: Array, shape: Shape) -> tuple[Array, Saved]:
     """x (N, ...) -> y (N, *shape), in the same order."""
     return x.reshape(len(x), *shape), x.shape
 
 
-def reshape_backward(dy, saved):
+def reshape_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     """The same numbers in the shape of x."""
     return dy.reshape(saved), {}
 

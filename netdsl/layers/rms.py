@@ -1,8 +1,11 @@
 """`rms`: root-mean-square normalisation over the channels at each position of a map, or over features."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from netdsl.graph.ir import ParamSpec
+from netdsl.kernels.arrays import Array, Grads, Param, Saved
 from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text
 from netdsl.stages.layer_norm import LayerNorm
 
@@ -11,7 +14,7 @@ def rms_params(attrs, x):
     return (ParamSpec("weight", (x.channels,), "ones"),)
 
 
-def rms_forward(x, weight, eps=1e-6):
+def rms_forward(x: Array, weight: Param, eps: float = 1e-6) -> tuple[Array, Saved]:
     """y = weight * x / sqrt(mean(x^2) + eps) (Zhang & Sennrich 2019), the mean over the features.
 
     The features are the channels of x (N, C, H, W), each position by itself, and the last axis of (N, T, D) and (N, D).
@@ -22,7 +25,7 @@ def rms_forward(x, weight, eps=1e-6):
     return weight.reshape(shape) * x_hat, (x_hat, inv_rms, weight.reshape(shape), axis)
 
 
-def rms_backward(dy, saved):
+def rms_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     """dx = inv_rms * (g - x_hat * mean(g * x_hat)), g = dy * weight."""
     x_hat, inv_rms, weight, axis = saved
     g = dy * weight

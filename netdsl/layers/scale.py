@@ -1,6 +1,9 @@
 """`scale`: a learned factor for each channel or feature (LayerScale)."""
 
+from __future__ import annotations
+
 from netdsl.graph.ir import ParamSpec
+from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text
 from netdsl.stages.scale import Scale
 
@@ -10,12 +13,12 @@ def factor_shape(x):
     return (x.channels, *(1 for _ in x.space))
 
 
-def scale_forward(x, weight):
+def scale_forward(x: Array, weight: Array) -> tuple[Array, Saved]:
     """y = weight * x, weight (C, 1, 1) or (D,) (Touvron et al. 2021)."""
     return weight * x, (x, weight)
 
 
-def scale_backward(dy, saved):
+def scale_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     """dx = weight * dy; dweight sums dy * x over everything but the channels or features."""
     x, weight = saved
     if weight.ndim == 3:

@@ -1,6 +1,9 @@
 """`shuffle`: the channels of G groups dealt out in turn, so that grouped convolutions exchange what they know."""
 
+from __future__ import annotations
+
 from netdsl.ground.diagnostics import SpecProblem
+from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, require_image
 from netdsl.stages.moved import Moved
 
@@ -14,13 +17,13 @@ def shuffle_shape(attrs, x):
     return x
 
 
-def shuffle_forward(x, groups):
+def shuffle_forward(x: Array, groups: int) -> tuple[Array, Saved]:
     """x (N, C, H, W): channel g * (C / groups) + i goes to place i * groups + g (Zhang et al. 2018)."""
     n, c, h, w = x.shape
     return x.reshape(n, groups, c // groups, h, w).swapaxes(1, 2).reshape(x.shape), groups
 
 
-def shuffle_backward(dy, saved):
+def shuffle_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     """Each channel back to its place."""
     n, c, h, w = dy.shape
     return dy.reshape(n, c // saved, saved, h, w).swapaxes(1, 2).reshape(dy.shape), {}

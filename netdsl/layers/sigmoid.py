@@ -1,17 +1,20 @@
 """`sigmoid`: 1 / (1 + exp(-x))."""
 
+from __future__ import annotations
+
+from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.kernels.stable import sigmoid
 from netdsl.layers.contract import LayerDef, pointwise_stages
 from netdsl.stages.activations import quick_sigmoid_forward
 
 
-def sigmoid_forward(x):
+def sigmoid_forward(x: Array) -> tuple[Array, Saved]:
     """y = 1 / (1 + exp(-x))."""
     y = sigmoid(x)
     return y, y
 
 
-def sigmoid_backward(dy, saved):
+def sigmoid_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     """dx = dy * y * (1 - y)."""
     return dy * saved * (1 - saved), {}
 

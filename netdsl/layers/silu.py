@@ -1,17 +1,20 @@
 """`silu`: x * sigmoid(x), also called swish."""
 
+from __future__ import annotations
+
+from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.kernels.stable import sigmoid
 from netdsl.layers.contract import LayerDef, pointwise_stages
 from netdsl.stages.activations import quick_silu_forward
 
 
-def silu_forward(x):
+def silu_forward(x: Array) -> tuple[Array, Saved]:
     """y = x * sigmoid(x)."""
     s = sigmoid(x)
     return x * s, (x, s)
 
 
-def silu_backward(dy, saved):
+def silu_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     """dx = dy * s * (1 + x * (1 - s)), s = sigmoid(x)."""
     x, s = saved
     return dy * s * (1 + x * (1 - s)), {}

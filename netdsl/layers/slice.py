@@ -1,8 +1,11 @@
 """`slice`: some of the channels of a map, or of the features of tokens or a vector."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from netdsl.ground.diagnostics import SpecProblem
+from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall
 from netdsl.stages.slice import Slice
 
@@ -23,12 +26,12 @@ def slice_shape(attrs, x):
     return x.with_channels(stop - start)
 
 
-def slice_forward(x, start, stop):
+def slice_forward(x: Array, start: int, stop: int) -> tuple[Array, Saved]:
     """x (N, C, H, W) -> channels start to stop - 1; of (N, T, D) and (N, D) the features."""
     return x[..., start:stop] if x.ndim == 3 else x[:, start:stop], (x.shape, start, stop)
 
 
-def slice_backward(dy, saved):
+def slice_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     """dy at the channels that were taken, zeros elsewhere."""
     shape, start, stop = saved
     dx = np.zeros(shape, dy.dtype)

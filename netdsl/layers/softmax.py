@@ -1,5 +1,8 @@
 """`softmax`: probabilities over the channels."""
 
+from __future__ import annotations
+
+from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.kernels.stable import softmax
 from netdsl.layers.contract import LayerDef
 
@@ -9,13 +12,13 @@ def softmax_resolve(attrs, x):
     return {**attrs, "axis": -1 if x.is_tokens else x.channel_axis}
 
 
-def softmax_forward(x, axis=1):
+def softmax_forward(x: Array, axis: int = 1) -> tuple[Array, Saved]:
     """y = exp(x) / sum of exp(x) over the channels."""
     y = softmax(x, axis)
     return y, (y, axis)
 
 
-def softmax_backward(dy, saved):
+def softmax_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     """dx = y * (dy - sum over the channels of dy * y)."""
     y, axis = saved
     return y * (dy - (dy * y).sum(axis=axis, keepdims=True)), {}

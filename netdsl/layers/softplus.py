@@ -1,17 +1,20 @@
 """`softplus`: log(1 + exp(x))."""
 
+from __future__ import annotations
+
 import numpy as np
 
+from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.kernels.stable import sigmoid, softplus
 from netdsl.layers.contract import LayerDef, pointwise_stages
 
 
-def softplus_forward(x):
+def softplus_forward(x: Array) -> tuple[Array, Saved]:
     """y = log(1 + exp(x)); x itself where x > 20, as in PyTorch."""
     return np.where(x > 20, x, softplus(x)), x
 
 
-def softplus_backward(dy, saved):
+def softplus_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     """dx = dy * sigmoid(x); dy where x > 20."""
     return np.where(saved > 20, dy, dy * sigmoid(saved)), {}
 

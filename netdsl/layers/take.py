@@ -1,10 +1,13 @@
 """`take`: one token of a sequence."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from netdsl.graph.types import vector
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.ground.symbols import value_text
+from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, require_tokens
 
 
@@ -17,12 +20,12 @@ def take_shape(attrs, x):
     return vector(x.channels)
 
 
-def take_forward(x, index):
+def take_forward(x: Array, index: int) -> tuple[Array, Saved]:
     """x (N, T, D) -> y (N, D)."""
     return x[:, index], (x.shape, index)
 
 
-def take_backward(dy, saved):
+def take_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     """dy at that token, zeros elsewhere."""
     shape, index = saved
     dx = np.zeros(shape, dy.dtype)

@@ -1,17 +1,20 @@
 """`tanh`: the hyperbolic tangent."""
 
+from __future__ import annotations
+
 import numpy as np
 
+from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import LayerDef, pointwise_stages
 
 
-def tanh_forward(x):
+def tanh_forward(x: Array) -> tuple[Array, Saved]:
     """y = tanh(x)."""
     y = np.tanh(x)
     return y, y
 
 
-def tanh_backward(dy, saved):
+def tanh_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     """dx = dy * (1 - y*y)."""
     return dy * (1 - saved * saved), {}
 

@@ -1,5 +1,8 @@
 """`tokens`: a map as a sequence of its positions."""
 
+from __future__ import annotations
+
+from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import LayerDef, StageCall, require_map
 from netdsl.stages.moved import Moved
 
@@ -14,12 +17,12 @@ def tokens_stages(attrs, x):
     return (StageCall(Moved, (x.sizes, tokens_shape(attrs, x).sizes, (*x.space, "n", x.channels), (2, 0, 1, 3))),)
 
 
-def tokens_forward(x):
+def tokens_forward(x: Array) -> tuple[Array, Saved]:
     """x (N, C, H, W) -> y (N, H*W, C), row by row (Dosovitskiy et al. 2021)."""
     return x.reshape(*x.shape[:2], -1).transpose(0, 2, 1), x.shape
 
 
-def tokens_backward(dy, saved):
+def tokens_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     """The tokens back at their positions."""
     return dy.transpose(0, 2, 1).reshape(saved), {}
 

@@ -1,7 +1,10 @@
 """`upsample`: larger maps without weights."""
 
+from __future__ import annotations
+
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.ground.symbols import spatial_text
+from netdsl.kernels.arrays import Array, Grads, Saved, Spatial
 from netdsl.kernels.resample import bilinear_matrix, corner_matrix, resample, resample_adjoint
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, require_image
 from netdsl.stages.resample import Repeat, Resample
@@ -18,7 +21,9 @@ def upsample_shape(attrs, x):
     return x.with_space(tuple(size * factor for size, factor in zip(x.space, attrs["factor"], strict=True)))
 
 
-def upsample_forward(x, factor, bilinear=False, align_corners=False):
+def upsample_forward(
+    x: Array, factor: Spatial, bilinear: bool = False, align_corners: bool = False
+) -> tuple[Array, Saved]:
     """x (N, C, H, W) -> y (N, C, fh*H, fw*W): each element repeated, or mixed of the nearest two along each axis.
 
     align_corners: the corners of y are those of x; else the edges of their pixels are, as in PyTorch's default.
@@ -30,7 +35,7 @@ def upsample_forward(x, factor, bilinear=False, align_corners=False):
     return resample(x, rows, cols), (x.shape, (rows, cols))
 
 
-def upsample_backward(dy, saved):
+def upsample_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     """dx sums what became of each element."""
     (n, c, h, w), matrices = saved
     if matrices is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 
@@ -28,7 +28,7 @@ class AveragePool(Stage):
         padding: Sides,
         nopad: bool,
         ceil: bool,
-        divisors: Callable[..., Sequence[int]],
+        divisors: Callable[..., Array],
     ) -> None:
         self.start(w)
         size, c = shape[1:], shape[0]

@@ -208,7 +208,7 @@ class BilinearConv(ConvStage):
             return
         rows, columns = band.stop - band.start, self.grid[1]
         if self.is_rowwise:
-            tiles = self.dtiles[b][: rows * s.height * dx.shape[1] * q].reshape(rows, s.height, -1)
+            tiles: Array = self.dtiles[b][: rows * s.height * dx.shape[1] * q].reshape(rows, s.height, -1)
             from_points_over(s, dv, tile, middle, tiles)
         else:
             apart = self.dtiles[b][: rows * columns * s.height * s.width * q].reshape(rows, columns, s.height, -1)

@@ -132,16 +132,19 @@ def test_a_default_on_several_lines_is_refused():
 def test_functions_in_functions_and_variables_lose_their_annotations():
     text = """
         def f(x: int) -> int:
+            rows: Any
             total: dict[str, int] = {"a: b": 1}  # why: so
             def inner(y: int = 3) -> int:
-                return y
+                can = y
+                return can
             return inner(total["a: b"])
     """
     expected = """
         def f(x):
             total = {"a: b": 1}  # why: so
             def inner(y=3):
-                return y
+                can = y
+                return can
             return inner(total["a: b"])
     """
     assert plain(text) == textwrap.dedent(expected).strip("\n")

@@ -1,6 +1,6 @@
 """The text of a definition as it is emitted: without what only netdsl, its type checker and its passes read.
 
-Annotations go, and of a class what it declares: `can = ...` (stages/can.py) and names with a type and no value. An
+Annotations go, also of a variable without a value, and what a class declares: `can = ...` (stages/can.py). An
 emitted module imports numpy alone, so that it has no names for types, and it is read for what it computes; so each
 kernel has one text, in modules of every level. All else stays as it stands, byte for byte: bodies, docstrings,
 comments, default values. A header that had annotations is laid out again, as the formatter would.
@@ -38,14 +38,15 @@ def plain_text(text: str) -> str:
 
 def _edits(text: str) -> Iterator[_Edit]:
     """What changes in a text; the edits do not overlap."""
-    lines = _Lines(text)
+    lines, gone = _Lines(text), set[ast.stmt]()
     for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            if _is_annotated(node):
-                yield _header_edit(lines, node)
-        elif isinstance(node, ast.ClassDef):
-            yield from (lines.without(*run) for run in _declarations(node))
-        elif isinstance(node, ast.AnnAssign) and node.value is not None and not _is_declaration(node):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            declared = [part for part in node.body if _is_declaration(part, isinstance(node, ast.ClassDef))]
+            gone.update(declared)
+            yield from (lines.without(*run) for run in _runs(declared))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and _is_annotated(node):
+            yield _header_edit(lines, node)
+        elif isinstance(node, ast.AnnAssign) and node not in gone:
             yield _Edit(lines.end(node.target), lines.end(node.annotation), b"")
 
 
@@ -58,23 +59,20 @@ def _is_annotated(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     return node.returns is not None or any(arg.annotation is not None for arg in _arguments(node))
 
 
-def _is_declaration(node: ast.stmt) -> bool:
-    """Whether a statement of a class is nothing that its methods read."""
+def _is_declaration(node: ast.stmt, in_class: bool) -> bool:
+    """Whether a statement says something of a class or a variable that nothing of an emitted module reads."""
     if isinstance(node, ast.AnnAssign):
-        return node.value is None or (isinstance(node.target, ast.Name) and node.target.id == _DECLARED)
-    return isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == [_DECLARED]
+        return node.value is None or (in_class and ast.unparse(node.target) == _DECLARED)
+    return in_class and isinstance(node, ast.Assign) and [ast.unparse(t) for t in node.targets] == [_DECLARED]
 
 
-def _declarations(node: ast.ClassDef) -> Iterator[tuple[ast.stmt, ast.stmt]]:
-    """The first and the last of the declarations that stand in lines behind each other."""
-    first: ast.stmt | None = None
-    for part, behind in zip(node.body, [*node.body[1:], None], strict=True):
-        if not _is_declaration(part):
-            continue
-        first = first or part
-        if behind is None or not _is_declaration(behind) or behind.lineno != (part.end_lineno or part.lineno) + 1:
-            yield first, part
-            first = None
+def _runs(nodes: list[ast.stmt]) -> Iterator[tuple[ast.stmt, ast.stmt]]:
+    """The first and the last of those that stand in lines behind each other."""
+    first = 0
+    for i, node in enumerate(nodes):
+        if i + 1 == len(nodes) or nodes[i + 1].lineno != (node.end_lineno or node.lineno) + 1:
+            yield nodes[first], node
+            first = i + 1
 
 
 class _Lines:
