@@ -18,6 +18,7 @@ import numpy as np
 
 from netdsl.graph.ir import ParamSpec
 from netdsl.layers.contract import Attr, LayerDef, call_text
+from netdsl.layers.rules.places import same_place
 
 
 def sine_params(attrs, x):
@@ -49,6 +50,7 @@ LAYER = LayerDef(
     params=sine_params,
     forward=sine_forward,
     backward=sine_backward,
+    reads=same_place,
     torch=sine_torch,
 )
 '''

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from netdsl.ground.symbols import spatial_text
 from netdsl.kernels.arrays import Array, Grads, Saved, Shape
 from netdsl.kernels.resample import averaging_matrix, resample, resample_adjoint
-from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, require_image
+from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, StageCall, call_text, require_image
 from netdsl.stages.resample import Resample
 
 
@@ -31,6 +33,11 @@ def adaptive_stages(attrs, x):
     return (StageCall(Resample, (x.sizes, attrs["output_size"], averaging_matrix, wanted)),)
 
 
+def adaptive_reads(attrs: Attrs, places: Array, axis: int, size: int, out: int) -> Array:
+    """Place i averages floor(i * size / out) to ceil((i + 1) * size / out) - 1."""
+    return np.concatenate([np.arange(i * size // out, -(-(i + 1) * size // out)) for i in places])
+
+
 LAYER = LayerDef(
     name="adaptive",
     summary="average pooling to HxW",
@@ -38,6 +45,7 @@ LAYER = LayerDef(
     shape=adaptive_shape,
     forward=adaptive_forward,
     backward=adaptive_backward,
+    reads=adaptive_reads,
     torch=lambda attrs, x: call_text("nn.AdaptiveAvgPool2d", spatial_text(attrs["output_size"])),
     known_as=("adaptiveavgpool", "adaptive_avg_pool"),
     stages=adaptive_stages,

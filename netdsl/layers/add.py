@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import LayerDef, StageCall, equal_shapes
+from netdsl.layers.rules.places import same_place
 from netdsl.stages.add import Add
 
 
@@ -32,6 +33,7 @@ LAYER = LayerDef(
     shape=add_shape,
     forward=add_forward,
     backward=add_backward,
+    reads=same_place,
     torch=None,
     torch_call=lambda attrs, *inputs: " + ".join(f"{{{i}}}" for i in range(len(inputs))),
     known_as=("sum",),

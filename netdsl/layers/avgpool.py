@@ -9,6 +9,7 @@ import numpy as np
 from netdsl.kernels.arrays import Array, Grads, Saved, Sides, Spatial
 from netdsl.kernels.pooling import window_count, window_slices
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, require_image
+from netdsl.layers.rules.places import under_the_window
 from netdsl.layers.rules.windows import needs_own_padding, pooling_sides, pooling_text, torch_sides
 from netdsl.stages.average_pool import AveragePool
 
@@ -127,6 +128,7 @@ LAYER = LayerDef(
     shape=avgpool_shape,
     forward=avgpool_forward,
     backward=avgpool_backward,
+    reads=under_the_window,
     torch=avgpool_torch,
     torch_helpers=(UNCOUNTED,),
     known_as=("averagepool", "averagepooling", "avg_pool"),

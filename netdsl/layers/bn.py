@@ -7,6 +7,7 @@ import numpy as np
 from netdsl.graph.ir import ParamSpec
 from netdsl.kernels.arrays import Array, Grads, Param, Saved
 from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text, refuse_tokens, straight
+from netdsl.layers.rules.places import same_place
 from netdsl.stages.batch_norm import BatchNorm
 
 
@@ -95,6 +96,7 @@ LAYER = LayerDef(
     buffers=bn_buffers,
     forward=bn_forward,
     backward=bn_backward,
+    reads=same_place,
     torch=bn_torch,
     torch_straight=straight("BatchNorm2d"),
     cancels_bias=True,

@@ -7,6 +7,7 @@ import numpy as np
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import LayerDef, StageCall
+from netdsl.layers.rules.places import same_place
 from netdsl.stages.cat import Cat
 
 
@@ -52,6 +53,7 @@ LAYER = LayerDef(
     shape=cat_shape,
     forward=cat_forward,
     backward=cat_backward,
+    reads=same_place,
     torch=None,
     torch_call=cat_torch,
     known_as=("concat", "concatenate"),

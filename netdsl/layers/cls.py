@@ -9,6 +9,7 @@ from netdsl.graph.types import tokens
 from netdsl.ground.symbols import value_text
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import LayerDef, require_tokens
+from netdsl.layers.rules.places import everywhere
 
 
 def cls_shape(attrs, x):
@@ -34,6 +35,7 @@ LAYER = LayerDef(
     params=lambda attrs, x: (ParamSpec("", (1, 1, x.channels), "zeros"),),
     forward=cls_forward,
     backward=cls_backward,
+    reads=everywhere,
     torch=lambda attrs, x: f"nn.Parameter(torch.zeros(1, 1, {value_text(x.channels)}))",
     torch_call=lambda attrs, x: "torch.cat([{self}.expand(len({x}), -1, -1), {x}], dim=1)",
 )

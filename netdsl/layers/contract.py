@@ -17,6 +17,8 @@ a dict of attr name -> value, complete. The rules:
     backward(dy, saved) -> (dx, grads)   a kernel: the exact adjoint; grads is a dict param name -> gradient. A layer of
                                          several inputs takes them as `*inputs` (num_inputs None) and returns a tuple
                                          of dx.
+    reads(attrs, places, axis, size, out) -> places     which places of a map a place of its output is made of
+                                         (layers/rules/places.py): `same_place`, `everywhere`, under a window
     torch(attrs, *inputs) -> str         a constructor, `nn.Conv2d(1, 32, 5)`; None where PyTorch has no such module
     torch_call(attrs, *inputs) -> str    the layer as an expression of {x} (`torch.relu({x})`), or of {0}, {1}, ...
                                          where it has several inputs. It stands instead of a member; a member that it
@@ -49,6 +51,7 @@ from netdsl.graph.ir import ParamSpec
 from netdsl.graph.types import Tensor
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.ground.symbols import is_all, value_text
+from netdsl.layers.rules.places import Reads
 from netdsl.stages.pointwise import Pointwise
 from netdsl.stages.stage import Stage
 
@@ -145,6 +148,7 @@ class LayerDef:
     forward: Callable
     backward: Callable
     torch: Callable[..., str] | None
+    reads: Reads
     shape: Callable[..., Tensor] = same_shape
     attrs: tuple[Attr, ...] = ()
     params: Callable[..., tuple[ParamSpec, ...]] = _no_params

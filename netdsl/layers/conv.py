@@ -13,6 +13,7 @@ from netdsl.kernels.arrays import Array, Grads, Saved, Sides, Spatial
 from netdsl.kernels.windows import windows, windows_adjoint
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, require_image
 from netdsl.layers.rules.convolution_costs import bilinear_cost, fourier_points, patch_cost, rows_cost
+from netdsl.layers.rules.places import under_the_window
 from netdsl.layers.rules.windows import are_even, given_sides, sides_text, torch_sides
 from netdsl.stages.bilinear import fourier, winograd
 from netdsl.stages.bilinear_conv import BilinearConv
@@ -234,6 +235,7 @@ LAYER = LayerDef(
     macs=conv_macs,
     forward=conv_forward,
     backward=conv_backward,
+    reads=under_the_window,
     torch=conv_torch,
     torch_helpers=(PADDED_CONV,),
     stages=conv_stages,

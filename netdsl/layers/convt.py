@@ -3,6 +3,7 @@
 from netdsl.ground.symbols import spatial_text
 from netdsl.kernels.transposed import transposed_backward, transposed_forward
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, require_image
+from netdsl.layers.rules.places import windows_above
 from netdsl.layers.rules.transposed import transposed_macs, transposed_options, transposed_params, transposed_shape
 from netdsl.stages.transposed_conv import TransposedConv
 
@@ -41,6 +42,7 @@ LAYER = LayerDef(
     macs=transposed_macs,
     forward=transposed_forward,
     backward=transposed_backward,
+    reads=windows_above,
     torch=convt_torch,
     known_as=("deconv", "convtranspose", "conv_transpose", "conv2dtranspose"),
     stages=convt_stages,

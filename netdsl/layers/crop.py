@@ -8,7 +8,7 @@ from netdsl.graph.ir import show_shape
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.ground.symbols import plain_value
 from netdsl.kernels.arrays import Array, Grads, Saved, Sides
-from netdsl.layers.contract import Attr, LayerDef, StageCall, require_image
+from netdsl.layers.contract import Attr, Attrs, LayerDef, StageCall, require_image
 from netdsl.layers.rules.windows import sides_text
 from netdsl.stages.crop import Crop
 
@@ -65,6 +65,11 @@ def _place(size, before, after):
     return f"{start} : {stop}".strip() if " " in start + stop else f"{start}:{stop}"
 
 
+def crop_reads(attrs: Attrs, places: Array, axis: int, size: int, out: int) -> Array:
+    """Place i reads what lies as far behind what goes before."""
+    return places + attrs["sides"][axis][0]
+
+
 LAYER = LayerDef(
     name="crop",
     summary="the middle of a map, of HxW or the size of a label",
@@ -76,6 +81,7 @@ LAYER = LayerDef(
     shape=crop_shape,
     forward=crop_forward,
     backward=crop_backward,
+    reads=crop_reads,
     torch=None,
     torch_call=crop_torch_call,
     known_as=("center_crop", "centercrop", "cropping2d", "zerocrop"),

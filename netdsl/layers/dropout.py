@@ -6,6 +6,7 @@ import numpy as np
 
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text
+from netdsl.layers.rules.places import same_place
 from netdsl.stages.dropout import Factor
 
 
@@ -28,6 +29,7 @@ LAYER = LayerDef(
     attrs=(Attr("p", "float", 0.5, positional=True, minimum=0, below=1, label="the probability"),),
     forward=dropout_forward,
     backward=dropout_backward,
+    reads=same_place,
     torch=lambda attrs, x: call_text("nn.Dropout", attrs["p"]),
     idle={"p": 0},
     stages=lambda attrs, x: (StageCall(Factor),),

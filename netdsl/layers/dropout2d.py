@@ -6,6 +6,7 @@ import numpy as np
 
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text, require_image
+from netdsl.layers.rules.places import same_place
 from netdsl.stages.dropout import Factor
 
 
@@ -35,6 +36,7 @@ LAYER = LayerDef(
     shape=dropout2d_shape,
     forward=dropout2d_forward,
     backward=dropout2d_backward,
+    reads=same_place,
     torch=lambda attrs, x: call_text("nn.Dropout2d", attrs["p"]),
     known_as=("spatial_dropout",),
     idle={"p": 0},

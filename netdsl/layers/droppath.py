@@ -6,6 +6,7 @@ import numpy as np
 
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text
+from netdsl.layers.rules.places import same_place
 from netdsl.stages.dropout import Factor
 
 
@@ -42,6 +43,7 @@ LAYER = LayerDef(
     attrs=(Attr("p", "float", 0.5, positional=True, minimum=0, below=1, label="the probability"),),
     forward=droppath_forward,
     backward=droppath_backward,
+    reads=same_place,
     torch=lambda attrs, x: call_text("DropPath", attrs["p"]),
     torch_helpers=(DROP_PATH,),
     known_as=("stochastic_depth",),

@@ -6,6 +6,7 @@ import numpy as np
 
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import Attr, LayerDef, call_text, pointwise_stages
+from netdsl.layers.rules.places import same_place
 
 
 def elu_forward(x: Array, alpha: float = 1.0) -> tuple[Array, Saved]:
@@ -30,6 +31,7 @@ LAYER = LayerDef(
     attrs=(Attr("alpha", "float", 1.0, positional=True, label="alpha"),),
     forward=elu_forward,
     backward=elu_backward,
+    reads=same_place,
     torch=elu_torch,
     stages=pointwise_stages(elu_forward, elu_backward, "alpha"),
 )

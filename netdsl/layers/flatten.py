@@ -5,6 +5,7 @@ from __future__ import annotations
 from netdsl.graph.types import vector
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import LayerDef, StageCall
+from netdsl.layers.rules.places import everywhere
 from netdsl.stages.flatten import Flatten
 
 
@@ -29,6 +30,7 @@ LAYER = LayerDef(
     shape=flatten_shape,
     forward=flatten_forward,
     backward=flatten_backward,
+    reads=everywhere,
     torch=lambda attrs, x: "nn.Flatten()",
     torch_call=lambda attrs, x: "torch.flatten({x}, 1)",
     stages=lambda attrs, x: (StageCall(Flatten, (x.sizes,)),) if x.is_image else (),

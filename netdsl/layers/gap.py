@@ -7,6 +7,7 @@ import numpy as np
 from netdsl.graph.types import vector
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import LayerDef, StageCall, require_image
+from netdsl.layers.rules.places import everywhere
 from netdsl.stages.global_pool import GlobalAverage
 
 
@@ -33,6 +34,7 @@ LAYER = LayerDef(
     shape=gap_shape,
     forward=gap_forward,
     backward=gap_backward,
+    reads=everywhere,
     torch=lambda attrs, x: "nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())",
     torch_call=lambda attrs, x: "{x}.mean(dim=(2, 3))",
     known_as=("globalavgpool", "global_average_pool", "globalaveragepooling", "globalaveragepool"),

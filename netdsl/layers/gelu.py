@@ -9,6 +9,7 @@ import numpy as np
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.kernels.stable import erf
 from netdsl.layers.contract import LayerDef, StageCall
+from netdsl.layers.rules.places import same_place
 from netdsl.stages.gelu import Gelu
 
 
@@ -31,6 +32,7 @@ LAYER = LayerDef(
     summary="x times the normal distribution function",
     forward=gelu_forward,
     backward=gelu_backward,
+    reads=same_place,
     torch=lambda attrs, x: "nn.GELU()",
     stages=lambda attrs, x: (StageCall(Gelu, (x.sizes,)),),
 )

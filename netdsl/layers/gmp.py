@@ -7,6 +7,7 @@ import numpy as np
 from netdsl.graph.types import vector
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import LayerDef, StageCall, require_image
+from netdsl.layers.rules.places import everywhere
 from netdsl.stages.global_pool import GlobalMaximum
 
 
@@ -37,6 +38,7 @@ LAYER = LayerDef(
     shape=gmp_shape,
     forward=gmp_forward,
     backward=gmp_backward,
+    reads=everywhere,
     torch=lambda attrs, x: "nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten())",
     torch_call=lambda attrs, x: "F.adaptive_max_pool2d({x}, 1).flatten(1)",  # amax would share dy among ties
     known_as=("globalmaxpool", "global_max_pool", "global_max_pooling", "adaptivemaxpool", "adaptivemaxpool2d"),

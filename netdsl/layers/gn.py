@@ -7,6 +7,7 @@ from netdsl.ground.diagnostics import SpecProblem
 from netdsl.kernels.arrays import Array, Grads, Param, Saved
 from netdsl.kernels.group_norms import groups_backward, groups_forward
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, refuse_tokens
+from netdsl.layers.rules.places import everywhere
 from netdsl.stages.group_norm import GroupNorm
 
 
@@ -59,6 +60,7 @@ LAYER = LayerDef(
     params=gn_params,
     forward=gn_forward,
     backward=gn_backward,
+    reads=everywhere,
     torch=gn_torch,
     known_as=("groupnorm", "group_norm"),
     stages=lambda attrs, x: (StageCall(GroupNorm, (x.sizes, attrs["groups"], attrs["eps"])),),

@@ -6,6 +6,7 @@ import numpy as np
 
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import LayerDef, pointwise_stages
+from netdsl.layers.rules.places import same_place
 
 
 def hardsigmoid_forward(x: Array) -> tuple[Array, Saved]:
@@ -23,6 +24,7 @@ LAYER = LayerDef(
     summary="min(max(x + 3, 0), 6) / 6",
     forward=hardsigmoid_forward,
     backward=hardsigmoid_backward,
+    reads=same_place,
     torch=lambda attrs, x: "nn.Hardsigmoid()",
     stages=pointwise_stages(hardsigmoid_forward, hardsigmoid_backward),
 )

@@ -6,6 +6,7 @@ import numpy as np
 
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import LayerDef, pointwise_stages
+from netdsl.layers.rules.places import same_place
 from netdsl.stages.activations import quick_hardswish_backward, quick_hardswish_forward
 
 
@@ -25,6 +26,7 @@ LAYER = LayerDef(
     summary="x * min(max(x + 3, 0), 6) / 6",
     forward=hardswish_forward,
     backward=hardswish_backward,
+    reads=same_place,
     torch=lambda attrs, x: "nn.Hardswish()",
     stages=pointwise_stages(quick_hardswish_forward, quick_hardswish_backward),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import LayerDef, StageCall
+from netdsl.layers.rules.places import same_place
 from netdsl.stages.identity import Identity
 
 
@@ -22,6 +23,7 @@ LAYER = LayerDef(
     summary="passes its input on",
     forward=identity_forward,
     backward=identity_backward,
+    reads=same_place,
     torch=lambda attrs, x: "nn.Identity()",
     torch_call=lambda attrs, x: "{x}",
     known_as=("identity",),

@@ -7,6 +7,7 @@ from netdsl.ground.diagnostics import SpecProblem
 from netdsl.kernels.arrays import Array, Grads, Param, Saved
 from netdsl.kernels.group_norms import groups_backward, groups_forward
 from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text, require_image, straight
+from netdsl.layers.rules.places import everywhere
 from netdsl.stages.group_norm import GroupNorm
 
 
@@ -47,6 +48,7 @@ LAYER = LayerDef(
     params=inorm_params,
     forward=inorm_forward,
     backward=inorm_backward,
+    reads=everywhere,
     torch=inorm_torch,
     torch_straight=straight("InstanceNorm2d"),
     cancels_bias=True,

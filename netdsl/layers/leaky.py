@@ -6,6 +6,7 @@ import numpy as np
 
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import Attr, LayerDef, call_text, pointwise_stages
+from netdsl.layers.rules.places import same_place
 from netdsl.stages.activations import quick_leaky_backward, quick_leaky_forward
 
 
@@ -30,6 +31,7 @@ LAYER = LayerDef(
     attrs=(Attr("slope", "float", 0.01, positional=True, label="the slope"),),
     forward=leaky_forward,
     backward=leaky_backward,
+    reads=same_place,
     torch=leaky_torch,
     known_as=("leakyrelu", "leaky_relu"),
     stages=pointwise_stages(quick_leaky_forward, quick_leaky_backward, "slope"),

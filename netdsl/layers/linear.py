@@ -7,6 +7,7 @@ import numpy as np
 from netdsl.graph.ir import ParamSpec
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, refuse_map
+from netdsl.layers.rules.places import everywhere
 from netdsl.stages.linear import Linear
 
 
@@ -60,6 +61,7 @@ LAYER = LayerDef(
     macs=linear_macs,
     forward=linear_forward,
     backward=linear_backward,
+    reads=everywhere,
     torch=linear_torch,
     is_linear=True,
     known_as=("dense", "lin", "fully_connected"),

@@ -7,6 +7,7 @@ import numpy as np
 from netdsl.graph.ir import ParamSpec
 from netdsl.kernels.arrays import Array, Grads, Param, Saved
 from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text
+from netdsl.layers.rules.places import same_place
 from netdsl.stages.layer_norm import LayerNorm
 
 
@@ -58,6 +59,7 @@ LAYER = LayerDef(
     params=ln_params,
     forward=ln_forward,
     backward=ln_backward,
+    reads=same_place,
     torch=ln_torch,
     torch_call=ln_torch_call,
     torch_transposes=True,

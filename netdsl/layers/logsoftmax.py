@@ -6,6 +6,7 @@ import numpy as np
 
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import LayerDef
+from netdsl.layers.rules.places import same_place
 
 
 def logsoftmax_resolve(attrs, x):
@@ -32,6 +33,7 @@ LAYER = LayerDef(
     resolve=logsoftmax_resolve,
     forward=logsoftmax_forward,
     backward=logsoftmax_backward,
+    reads=same_place,
     torch=lambda attrs, x: f"nn.LogSoftmax(dim={attrs['axis']})",
     torch_call=lambda attrs, x: f"torch.log_softmax({{x}}, dim={attrs['axis']})",
 )

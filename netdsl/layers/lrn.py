@@ -8,6 +8,7 @@ import numpy as np
 
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, call_text, require_image
+from netdsl.layers.rules.places import same_place
 
 
 def lrn_shape(attrs, x):
@@ -59,5 +60,6 @@ LAYER = LayerDef(
     shape=lrn_shape,
     forward=lrn_forward,
     backward=lrn_backward,
+    reads=same_place,
     torch=lrn_torch,
 )

@@ -9,6 +9,7 @@ from netdsl.ground.diagnostics import SpecProblem
 from netdsl.kernels.arrays import Array, Grads, Param, Saved
 from netdsl.kernels.stable import softmax
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, call_text, require_tokens
+from netdsl.layers.rules.places import everywhere
 
 
 def mha_shape(attrs, x):
@@ -98,6 +99,7 @@ LAYER = LayerDef(
     macs=mha_macs,
     forward=mha_forward,
     backward=mha_backward,
+    reads=everywhere,
     torch=mha_torch,
     torch_call=lambda attrs, x: "{self}({x}, {x}, {x}, need_weights=False)[0]",
     known_as=("attention", "multiheadattention"),

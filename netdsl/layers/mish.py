@@ -7,6 +7,7 @@ import numpy as np
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.kernels.stable import sigmoid, softplus
 from netdsl.layers.contract import LayerDef, pointwise_stages
+from netdsl.layers.rules.places import same_place
 
 
 def mish_forward(x: Array) -> tuple[Array, Saved]:
@@ -26,6 +27,7 @@ LAYER = LayerDef(
     summary="x * tanh(softplus(x))",
     forward=mish_forward,
     backward=mish_backward,
+    reads=same_place,
     torch=lambda attrs, x: "nn.Mish()",
     stages=pointwise_stages(mish_forward, mish_backward),
 )

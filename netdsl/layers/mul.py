@@ -10,6 +10,7 @@ from netdsl.graph.types import map_of
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import LayerDef, StageCall
+from netdsl.layers.rules.places import same_place
 from netdsl.stages.mul import Mul
 
 
@@ -68,6 +69,7 @@ LAYER = LayerDef(
     shape=mul_shape,
     forward=mul_forward,
     backward=mul_backward,
+    reads=same_place,
     torch=None,
     torch_call=mul_torch,
     known_as=("multiply",),

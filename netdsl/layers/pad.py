@@ -6,7 +6,7 @@ import numpy as np
 
 from netdsl.ground.symbols import spatial_text, value_text
 from netdsl.kernels.arrays import Array, Grads, Saved, Sides
-from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, require_image
+from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, StageCall, require_image
 from netdsl.layers.rules.windows import torch_sides
 from netdsl.stages.pad import Pad
 
@@ -36,6 +36,11 @@ def pad_torch(attrs, x):
     return f"nn.ZeroPad2d({value_text(spatial_text(before) if is_one else sides)})"
 
 
+def pad_reads(attrs: Attrs, places: Array, axis: int, size: int, out: int) -> Array:
+    """Place i reads i - padding."""
+    return places - attrs["padding"][axis][0]
+
+
 LAYER = LayerDef(
     name="pad",
     summary="P rows and columns of zeros on each side",
@@ -43,6 +48,7 @@ LAYER = LayerDef(
     shape=pad_shape,
     forward=pad_forward,
     backward=pad_backward,
+    reads=pad_reads,
     torch=pad_torch,
     known_as=("zeropad", "zero_pad", "zeropad2d", "zeropadding"),
     idle={"padding": 0},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.kernels.arrays import Array, Grads, Saved
-from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, require_image
+from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, StageCall, call_text, require_image
 from netdsl.stages.moved import Moved
 
 
@@ -38,6 +38,11 @@ def pixelshuffle_stages(attrs, x):
     return (StageCall(Moved, (x.sizes, pixelshuffle_shape(attrs, x).sizes, split, (0, 4, 1, 5, 2, 3))),)
 
 
+def pixelshuffle_reads(attrs: Attrs, places: Array, axis: int, size: int, out: int) -> Array:
+    """Place i reads i // factor."""
+    return places // attrs["factor"]
+
+
 LAYER = LayerDef(
     name="pixelshuffle",
     summary="R*R channels become maps R times as high and wide",
@@ -45,6 +50,7 @@ LAYER = LayerDef(
     shape=pixelshuffle_shape,
     forward=pixelshuffle_forward,
     backward=pixelshuffle_backward,
+    reads=pixelshuffle_reads,
     torch=lambda attrs, x: call_text("nn.PixelShuffle", attrs["factor"]),
     stages=pixelshuffle_stages,
 )

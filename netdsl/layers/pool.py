@@ -7,6 +7,7 @@ import numpy as np
 from netdsl.kernels.arrays import Array, Grads, Saved, Sides, Spatial
 from netdsl.kernels.pooling import window_count, window_slices
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, require_image
+from netdsl.layers.rules.places import under_the_window
 from netdsl.layers.rules.windows import pooling_sides, pooling_text
 from netdsl.stages.max_pool import MaxPool
 
@@ -95,6 +96,7 @@ LAYER = LayerDef(
     shape=pool_shape,
     forward=pool_forward,
     backward=pool_backward,
+    reads=under_the_window,
     torch=pool_torch,
     known_as=("maxpool", "max_pool", "maxpooling"),
     stages=pool_stages,

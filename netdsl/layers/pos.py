@@ -6,6 +6,7 @@ from netdsl.graph.ir import ParamSpec
 from netdsl.ground.symbols import value_text
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import LayerDef, require_tokens
+from netdsl.layers.rules.places import everywhere
 
 
 def pos_shape(attrs, x):
@@ -31,6 +32,7 @@ LAYER = LayerDef(
     params=lambda attrs, x: (ParamSpec("", (1, *x.sizes), "normal"),),
     forward=pos_forward,
     backward=pos_backward,
+    reads=everywhere,
     torch=lambda attrs, x: f"nn.Parameter(0.02 * torch.randn(1, {value_text(x.length)}, {value_text(x.channels)}))",
     torch_call=lambda attrs, x: "{x} + {self}",
 )

@@ -7,6 +7,7 @@ import numpy as np
 from netdsl.graph.ir import ParamSpec
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text, refuse_tokens
+from netdsl.layers.rules.places import same_place
 from netdsl.stages.prelu import Prelu
 
 
@@ -48,6 +49,7 @@ LAYER = LayerDef(
     params=prelu_params,
     forward=prelu_forward,
     backward=prelu_backward,
+    reads=same_place,
     torch=prelu_torch,
     stages=lambda attrs, x: (StageCall(Prelu, (x.sizes,)),),
 )

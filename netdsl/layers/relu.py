@@ -6,6 +6,7 @@ import numpy as np
 
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import LayerDef, StageCall
+from netdsl.layers.rules.places import same_place
 from netdsl.stages.relu import Relu
 
 
@@ -24,6 +25,7 @@ LAYER = LayerDef(
     summary="max(x, 0)",
     forward=relu_forward,
     backward=relu_backward,
+    reads=same_place,
     torch=lambda attrs, x: "nn.ReLU()",
     torch_call=lambda attrs, x: "torch.relu({x})",
     stages=lambda attrs, x: (StageCall(Relu, (x.sizes,)),),

@@ -6,6 +6,7 @@ import numpy as np
 
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import LayerDef, StageCall
+from netdsl.layers.rules.places import same_place
 from netdsl.stages.clip import Clip
 
 
@@ -24,6 +25,7 @@ LAYER = LayerDef(
     summary="min(max(x, 0), 6)",
     forward=relu6_forward,
     backward=relu6_backward,
+    reads=same_place,
     torch=lambda attrs, x: "nn.ReLU6()",
     stages=lambda attrs, x: (StageCall(Clip, (x.sizes, 0, 6)),),
 )

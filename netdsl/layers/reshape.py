@@ -10,6 +10,7 @@ from netdsl.ground.diagnostics import SpecProblem
 from netdsl.ground.symbols import value_text
 from netdsl.kernels.arrays import Array, Grads, Saved, Shape
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, call_text
+from netdsl.layers.rules.places import everywhere
 
 
 def reshape_shape(attrs, x):
@@ -54,6 +55,7 @@ LAYER = LayerDef(
     shape=reshape_shape,
     forward=reshape_forward,
     backward=reshape_backward,
+    reads=everywhere,
     torch=reshape_torch,
     torch_call=lambda attrs, x: f"{{x}}.reshape(-1, {', '.join(value_text(size) for size in attrs['shape'])})",
 )

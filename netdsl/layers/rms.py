@@ -7,6 +7,7 @@ import numpy as np
 from netdsl.graph.ir import ParamSpec
 from netdsl.kernels.arrays import Array, Grads, Param, Saved
 from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text
+from netdsl.layers.rules.places import same_place
 from netdsl.stages.layer_norm import LayerNorm
 
 
@@ -44,6 +45,7 @@ LAYER = LayerDef(
     params=rms_params,
     forward=rms_forward,
     backward=rms_backward,
+    reads=same_place,
     torch=lambda attrs, x: call_text("nn.RMSNorm", x.channels, eps=attrs["eps"]),
     torch_call=rms_torch_call,
     torch_transposes=True,

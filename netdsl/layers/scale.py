@@ -5,6 +5,7 @@ from __future__ import annotations
 from netdsl.graph.ir import ParamSpec
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text
+from netdsl.layers.rules.places import same_place
 from netdsl.stages.scale import Scale
 
 
@@ -39,6 +40,7 @@ LAYER = LayerDef(
     params=lambda attrs, x: (ParamSpec("", factor_shape(x), attrs["value"]),),
     forward=scale_forward,
     backward=scale_backward,
+    reads=same_place,
     torch=scale_torch,
     torch_call=lambda attrs, x: "{self} * {x}",
     stages=lambda attrs, x: (StageCall(Scale, (x.sizes,)),),

@@ -6,6 +6,7 @@ import numpy as np
 
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import LayerDef, pointwise_stages
+from netdsl.layers.rules.places import same_place
 
 
 def selu_forward(x: Array) -> tuple[Array, Saved]:
@@ -26,6 +27,7 @@ LAYER = LayerDef(
     summary="the self-normalising elu",
     forward=selu_forward,
     backward=selu_backward,
+    reads=same_place,
     torch=lambda attrs, x: "nn.SELU()",
     stages=pointwise_stages(selu_forward, selu_backward),
 )

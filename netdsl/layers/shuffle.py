@@ -5,6 +5,7 @@ from __future__ import annotations
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, require_image
+from netdsl.layers.rules.places import same_place
 from netdsl.stages.moved import Moved
 
 
@@ -41,6 +42,7 @@ LAYER = LayerDef(
     shape=shuffle_shape,
     forward=shuffle_forward,
     backward=shuffle_backward,
+    reads=same_place,
     torch=lambda attrs, x: call_text("nn.ChannelShuffle", attrs["groups"]),
     stages=shuffle_stages,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.kernels.stable import sigmoid
 from netdsl.layers.contract import LayerDef, pointwise_stages
+from netdsl.layers.rules.places import same_place
 from netdsl.stages.activations import quick_sigmoid_forward
 
 
@@ -24,6 +25,7 @@ LAYER = LayerDef(
     summary="1 / (1 + exp(-x))",
     forward=sigmoid_forward,
     backward=sigmoid_backward,
+    reads=same_place,
     torch=lambda attrs, x: "nn.Sigmoid()",
     torch_call=lambda attrs, x: "torch.sigmoid({x})",
     stages=pointwise_stages(quick_sigmoid_forward, sigmoid_backward),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.kernels.stable import sigmoid
 from netdsl.layers.contract import LayerDef, pointwise_stages
+from netdsl.layers.rules.places import same_place
 from netdsl.stages.activations import quick_silu_forward
 
 
@@ -25,6 +26,7 @@ LAYER = LayerDef(
     summary="x * sigmoid(x), also called swish",
     forward=silu_forward,
     backward=silu_backward,
+    reads=same_place,
     torch=lambda attrs, x: "nn.SiLU()",
     known_as=("swish",),
     stages=pointwise_stages(quick_silu_forward, silu_backward),

@@ -7,6 +7,7 @@ import numpy as np
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall
+from netdsl.layers.rules.places import same_place
 from netdsl.stages.slice import Slice
 
 
@@ -58,6 +59,7 @@ LAYER = LayerDef(
     shape=slice_shape,
     forward=slice_forward,
     backward=slice_backward,
+    reads=same_place,
     torch=None,
     torch_call=slice_torch_call,
     stages=lambda attrs, x: (StageCall(Slice, (x.sizes, attrs["start"], attrs["stop"])),),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.kernels.stable import softmax
 from netdsl.layers.contract import LayerDef
+from netdsl.layers.rules.places import same_place
 
 
 def softmax_resolve(attrs, x):
@@ -30,6 +31,7 @@ LAYER = LayerDef(
     resolve=softmax_resolve,
     forward=softmax_forward,
     backward=softmax_backward,
+    reads=same_place,
     torch=lambda attrs, x: f"nn.Softmax(dim={attrs['axis']})",
     torch_call=lambda attrs, x: f"torch.softmax({{x}}, dim={attrs['axis']})",
 )

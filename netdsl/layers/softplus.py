@@ -7,6 +7,7 @@ import numpy as np
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.kernels.stable import sigmoid, softplus
 from netdsl.layers.contract import LayerDef, pointwise_stages
+from netdsl.layers.rules.places import same_place
 
 
 def softplus_forward(x: Array) -> tuple[Array, Saved]:
@@ -24,6 +25,7 @@ LAYER = LayerDef(
     summary="log(1 + exp(x))",
     forward=softplus_forward,
     backward=softplus_backward,
+    reads=same_place,
     torch=lambda attrs, x: "nn.Softplus()",
     stages=pointwise_stages(softplus_forward, softplus_backward),
 )

@@ -9,6 +9,7 @@ from netdsl.ground.diagnostics import SpecProblem
 from netdsl.ground.symbols import value_text
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, require_tokens
+from netdsl.layers.rules.places import everywhere
 
 
 def take_shape(attrs, x):
@@ -40,6 +41,7 @@ LAYER = LayerDef(
     shape=take_shape,
     forward=take_forward,
     backward=take_backward,
+    reads=everywhere,
     torch=None,
     torch_call=lambda attrs, x: f"{{x}}[:, {value_text(attrs['index'])}]",
 )

@@ -6,6 +6,7 @@ import numpy as np
 
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import LayerDef, pointwise_stages
+from netdsl.layers.rules.places import same_place
 
 
 def tanh_forward(x: Array) -> tuple[Array, Saved]:
@@ -24,6 +25,7 @@ LAYER = LayerDef(
     summary="the hyperbolic tangent",
     forward=tanh_forward,
     backward=tanh_backward,
+    reads=same_place,
     torch=lambda attrs, x: "nn.Tanh()",
     torch_call=lambda attrs, x: "torch.tanh({x})",
     stages=pointwise_stages(tanh_forward, tanh_backward),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import LayerDef, StageCall, require_map
+from netdsl.layers.rules.places import everywhere
 from netdsl.stages.moved import Moved
 
 
@@ -33,6 +34,7 @@ LAYER = LayerDef(
     shape=tokens_shape,
     forward=tokens_forward,
     backward=tokens_backward,
+    reads=everywhere,
     torch=None,
     torch_call=lambda attrs, x: "{x}.flatten(2).transpose(1, 2)",
     torch_transposes=True,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.ground.symbols import spatial_text
 from netdsl.kernels.arrays import Array, Grads, Saved, Spatial
 from netdsl.kernels.resample import bilinear_matrix, corner_matrix, resample, resample_adjoint
-from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, require_image
+from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, StageCall, call_text, require_image
 from netdsl.stages.resample import Repeat, Resample
 
 
@@ -60,6 +62,18 @@ def upsample_stages(attrs, x):
     return (StageCall(Resample, (x.sizes, upsample_shape(attrs, x).space, make, wanted)),)
 
 
+def upsample_reads(attrs: Attrs, places: Array, axis: int, size: int, out: int) -> Array:
+    """Place i reads i // factor, or with `bilinear` the two places nearest to (i + 1/2) / factor - 1/2, with
+    `align_corners` to i * (size - 1) / (out - 1)."""
+    factor = attrs["factor"][axis]
+    if not attrs["bilinear"]:
+        return places // factor
+    above, below = 2 * places + 1 - factor, 2 * factor
+    if attrs["align_corners"]:
+        above, below = places * (size - 1), max(out - 1, 1)
+    return np.concatenate([above // below, -(-above // below)])
+
+
 LAYER = LayerDef(
     name="upsample",
     summary="maps F times as high and wide",
@@ -72,6 +86,7 @@ LAYER = LayerDef(
     shape=upsample_shape,
     forward=upsample_forward,
     backward=upsample_backward,
+    reads=upsample_reads,
     torch=upsample_torch,
     idle={"factor": 1},
     known_as=("upsampling",),
