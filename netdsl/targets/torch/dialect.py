@@ -30,9 +30,7 @@ DIALECT = Dialect(
     },
     callable=frozenset(["OrderedDict"]),
     writers=(
-        "netdsl.targets.torch.emitter",
-        "netdsl.targets.torch.items",
-        "netdsl.targets.torch.forward",
+        *(f"{__package__}.{name}" for name in ("emitter", "modules", "layers", "inputs", "texts", "items", "forward")),
         "netdsl.targets.text.ends",
     ),
     rules=_rules,
