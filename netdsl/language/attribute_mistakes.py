@@ -59,7 +59,9 @@ def unknown_attribute(layer: LayerDef, word: str, span: Span, names: Mapping[str
     return Mistake("N302", f"unknown attribute `{word}` of `{layer.name}`", span, help_text, fix=fix)
 
 
-def too_many(layer: LayerDef, arg: ast.Arg, value: Value, given: Tensor | None, written: Mapping) -> Mistake:
+def too_many(
+    layer: LayerDef, arg: ast.Arg, value: Value, given: Tensor | None, written: Mapping[str, object]
+) -> Mistake:
     """A bare value too many: perhaps the window, perhaps the size of the input, which is never written."""
     count = sum(attr.positional for attr in layer.attrs)
     flags = [
@@ -69,14 +71,13 @@ def too_many(layer: LayerDef, arg: ast.Arg, value: Value, given: Tensor | None, 
     ]
     takes = "no value" if count == 0 else f"only {plural(count, 'value')}"
     hints, fix = [], None
-    sizes = tuple(value) if isinstance(value, list) else value
+    size = _size_text(value)
     first = written.get(layer.attrs[0].name) if layer.attrs else None
     arrives = None if given is None else given.channels
     if isinstance(value, int) and layer.attrs and layer.attrs[0].name in ("filters", "features") and first == arrives:
         hints = [f"the size of the input is not written: `{layer.name} {value}`"]
-    elif flags and isinstance(sizes, int | tuple) and not isinstance(value, bool):
-        sizes = sizes[0] if isinstance(sizes, tuple) and len(set(sizes)) == 1 else sizes
-        text = f"{flags[0]}{'x'.join(map(str, sizes)) if isinstance(sizes, tuple) else sizes}"
+    elif flags and size is not None:
+        text = f"{flags[0]}{size}"
         hints, fix = [f"name the others, as in `{text}`"], Edit(arg.span, text)
     elif layer.attrs and layer.attrs[0].name == "features":
         hints = [f"the size of the input is not written: `{layer.name} {show_value(value)}`"]
@@ -85,6 +86,16 @@ def too_many(layer: LayerDef, arg: ast.Arg, value: Value, given: Tensor | None, 
     elif any(attr.positional and attr.kind == "spatial" for attr in layer.attrs):
         hints = ["height and width are written as one: `3x5`"]
     return Mistake("N306", f"`{layer.name}` takes {takes}", arg.span, *hints, fix=fix)
+
+
+def _size_text(value: Value) -> str | None:
+    """The value as it stands behind a flag, `3` or `3x5`; None where it is no size."""
+    if isinstance(value, bool | float):
+        return None
+    sizes = value if isinstance(value, list | tuple) else (value,)
+    if any(isinstance(size, list | tuple) for size in sizes):
+        return None
+    return "x".join(map(str, sizes[:1] if all(size == sizes[0] for size in sizes) else sizes))
 
 
 def of_habit(layer: LayerDef, arg: ast.Arg) -> Diagnostic | None:
@@ -97,8 +108,8 @@ def of_habit(layer: LayerDef, arg: ast.Arg) -> Diagnostic | None:
         at = Span(arg.span.source, start + comment.start(), start + comment.end())
         return Diagnostic("N101", "unexpected `//`", at, help=("a comment begins with `#`",), fix=Edit(at, "#"))
     if isinstance(value, ast.Binary) and "--" in arg.span.text:
-        at = start + arg.span.text.index("--")
-        span = Span(arg.span.source, at, at + 2)
+        start += arg.span.text.index("--")
+        span = Span(arg.span.source, start, start + 2)
         return Diagnostic("N101", "unexpected `--`", span, help=("layers are chained with `->`",), fix=Edit(span, "->"))
     if isinstance(value, ast.Binary) and value.op == "*" and isinstance(value.right, ast.Number):
         count = f"{value.right.span.text} * {layer.name} ..."
