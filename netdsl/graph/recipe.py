@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -17,11 +17,18 @@ from netdsl.graph.schedules import SCHEDULES as SCHEDULES
 from netdsl.graph.schedules import rate_factor
 from netdsl.ground.diagnostics import UserError
 from netdsl.kernels import initial, losses, optimizers
+from netdsl.kernels.arrays import Array, Arrays, Number, State
+
+Options = Mapping[str, Any]
+"""Keyword arguments of a kernel, of the types that it takes."""
 
 DATASETS = ("mnist-mini", "mnist", "cifar10", "spiral", "shapes")
 
 
 Targets = Literal["labels", "truth", "numbers"]
+LossKernel = Callable[..., tuple[Number, Array]]
+Step = Callable[[Arrays, Arrays, State, float], None]
+"""step(params, grads, state, lr), as kernels/optimizers has it."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +43,11 @@ class Loss:
     other systems call it, in lower case without `_`.
     """
 
-    kernel: Callable
+    kernel: LossKernel
     targets: Targets
     torch: str
     unit: str = "loss (nats)"
-    general: Callable | None = None
+    general: LossKernel | None = None
     options: Mapping[str, str] = field(default_factory=dict)
     can_mix: bool = True
     contains: str | None = None
@@ -92,7 +99,7 @@ class Optimizer:
     """A kernel, its default learning rate, the options a spec may give: spelling -> (argument, kind), and PyTorch's
     names of its class and of the arrays that it keeps for each param, in the kernel's order."""
 
-    step: Callable
+    step: Callable[..., None]
     lr: float
     options: Mapping[str, tuple[str, str]]
     torch: str
@@ -122,8 +129,8 @@ OPTIMIZERS: Mapping[str, Optimizer] = {
 class Scheme:
     """How a weight and how a bias starts (None: zeros); what other systems call it."""
 
-    weight: Callable
-    bias: Callable | None = None
+    weight: Callable[..., Array]
+    bias: Callable[..., Array] | None = None
     known_as: tuple[str, ...] = ()
 
 
@@ -175,15 +182,15 @@ class Recipe:
     val: float = 0.1
     loss: str = "ce"
     optimizer: str = "adam"
-    options: Mapping[str, object] = field(default_factory=lambda: {"lr": 1e-3})
+    options: Options = field(default_factory=lambda: {"lr": 1e-3})
     schedule: str = "const"
     epochs: int = 5
     batch: int = 64
     seed: int = 0
     init: str = "he"
-    loss_options: Mapping[str, object] = field(default_factory=dict)
-    schedule_options: Mapping[str, object] = field(default_factory=dict)
-    augment: Mapping[str, object] = field(default_factory=dict)
+    loss_options: Options = field(default_factory=dict)
+    schedule_options: Options = field(default_factory=dict)
+    augment: Options = field(default_factory=dict)
     clip: float | None = None
     ema: float | None = None
     patience: int | None = None
@@ -192,7 +199,8 @@ class Recipe:
 
     def learning_rate(self, step: int, steps_an_epoch: int) -> float:
         """The learning rate of the step after `step` others, counted over the whole run."""
-        return self.options["lr"] * rate_factor(self.schedule, self.schedule_options, step, self.epochs, steps_an_epoch)
+        lr: float = self.options["lr"]
+        return lr * rate_factor(self.schedule, self.schedule_options, step, self.epochs, steps_an_epoch)
 
     @property
     def state_names(self) -> tuple[str, ...]:
@@ -210,7 +218,7 @@ class Recipe:
         return self.targets == "labels" and "mixup" in self.augment
 
 
-def loss_kernel(recipe: Recipe) -> tuple[Callable, dict[str, object]]:
+def loss_kernel(recipe: Recipe) -> tuple[LossKernel, Options]:
     """The kernel of the recipe's loss, and the keyword arguments that its options are.
 
     `balanced` is none of them: see resolved_weights.
@@ -223,13 +231,13 @@ def loss_kernel(recipe: Recipe) -> tuple[Callable, dict[str, object]]:
     return loss.general, {key: tuple(value) if key == "weights" else value for key, value in options.items()}
 
 
-def optimizer_step(recipe: Recipe) -> Callable:
+def optimizer_step(recipe: Recipe) -> Step:
     """step(params, grads, state, lr) with the recipe's other options bound; where the recipe clips, so does it."""
     options = {key: value for key, value in recipe.options.items() if key != "lr"}
-    step = partial(OPTIMIZERS[recipe.optimizer].step, **options)
-    if recipe.clip is None:
+    step, clip = partial(OPTIMIZERS[recipe.optimizer].step, **options), recipe.clip
+    if clip is None:
         return step
-    return lambda params, grads, state, lr: step(params, optimizers.clipped(grads, recipe.clip), state, lr)
+    return lambda params, grads, state, lr: step(params, optimizers.clipped(grads, clip), state, lr)
 
 
 def resolved_weights(recipe: Recipe, labels: np.ndarray, classes: int) -> Recipe:

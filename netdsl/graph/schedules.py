@@ -10,6 +10,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 WARM_START = 0.01  # of the learning rate, as in torchvision's reference recipes
 _MOST = 2**53  # steps: whole numbers are exact in floating point up to here
@@ -98,7 +99,7 @@ SCHEDULES: Mapping[str, Schedule] = {
 }
 
 
-def rate_factor(schedule: str, options: Mapping[str, object], step: int, epochs: int, steps_an_epoch: int) -> float:
+def rate_factor(schedule: str, options: Mapping[str, Any], step: int, epochs: int, steps_an_epoch: int) -> float:
     """The factor of the learning rate after `step` steps of the whole run.
 
     A warm-up of W steps rises by a line from WARM_START to 1, and the schedule begins behind it, with W steps less:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Self
 
 _SUM, _PRODUCT, _NEGATION, _ATOM = 1, 2, 3, 4  # how tightly an expression binds
-_SIGNS: Mapping[str, tuple[Callable, int]] = {
+_SIGNS: Mapping[str, tuple[Callable[..., Any], int]] = {
     "+": (operator.add, _SUM),
     "-": (operator.sub, _SUM),
     "*": (operator.mul, _PRODUCT),
@@ -29,10 +29,12 @@ class _Symbolic:
 
     text: str
     binds: int
-    parts: tuple
+    parts: tuple[Any, ...]
     exact: bool
 
-    def __new__(cls, number: Any, text: str, binds: int = _ATOM, parts: tuple = (), exact: bool = False) -> Any:
+    def __new__(
+        cls, number: Any, text: str, binds: int = _ATOM, parts: tuple[Any, ...] = (), exact: bool = False
+    ) -> Self:
         made = super().__new__(cls, number)  # type: ignore[call-arg]
         made.text, made.binds, made.parts, made.exact = text, binds, parts, exact
         return made
@@ -40,13 +42,13 @@ class _Symbolic:
     def __repr__(self) -> str:
         return self.text
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (plain_value(self), self.text, self.binds, self.parts, self.exact)
 
     def __eq__(self, other: object) -> bool:
         if self.exact:
             return isinstance(other, _Symbolic) and self.text == other.text
-        return plain_value(self) == plain_value(other)
+        return bool(plain_value(self) == plain_value(other))
 
     def __ne__(self, other: object) -> bool:
         return not self == other
@@ -136,7 +138,7 @@ def value_text(value: object) -> str:
     if isinstance(value, str):
         return '"' + ".".join(part if part.isdecimal() else word_text(part) for part in value.split(".")) + '"'
     if callable(value):
-        return word_text(value.__name__)
+        return word_text(str(getattr(value, "__name__", "")))
     raise AssertionError(f"{type(value).__name__} {str(value)[:80]!r} cannot be written into a module")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from netdsl.graph.types import Tensor
 from netdsl.ground.diagnostics import Diagnostic, Edit, did_you_mean
@@ -22,6 +23,7 @@ from netdsl.language.expressions import ExprError, UnknownShape, Value, evaluate
 from netdsl.language.syntax import ast
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, axes_of
 
+Number = TypeVar("Number", int, float)
 _FLAG = re.compile(r"([A-Za-z_]+?)(\d+(?:x\d+)*)")
 
 
@@ -152,10 +154,10 @@ def _argument(
             is_off = isinstance(arg.value, ast.Name) and arg.value.id.lower() == "false"
             fix = without(arg.span) if is_off else Edit(arg.span, attr.name)
             raise Mistake("N303", text, arg.span, f"write `{attr.name}` or leave it out", fix=fix)
-        return attr, evaluate(arg.value, names, given)
+        return attr, evaluate(arg.expr, names, given)
     if isinstance(arg.value, ast.Name) and arg.value.id not in names:
         return _flag_or_word(layer, arg.value, names, following)
-    value = evaluate(arg.value, names, given)
+    value = evaluate(arg.expr, names, given)
     if not free:
         raise too_many(layer, arg, value, given, written)
     return free[0], value
@@ -178,9 +180,9 @@ def _flag_or_word(
             return attr, True
     match = _FLAG.fullmatch(name.id)
     if match:
-        attr = next((a for a in layer.attrs if a.kind != "word" and match[1] in a.keys), None)
-        if attr is not None and match[1] != attr.flag:
-            short = f" or `{attr.flag}{match[2]}`" if attr.flag else ""
+        keyed = next((a for a in layer.attrs if a.kind != "word" and match[1] in a.keys), None)
+        if keyed is not None and match[1] != keyed.flag:
+            short = f" or `{keyed.flag}{match[2]}`" if keyed.flag else ""
             raise Mistake(
                 "N302",
                 f"unknown attribute `{name.id}` of `{layer.name}`",
@@ -188,9 +190,9 @@ def _flag_or_word(
                 f"write `{match[1]}={match[2]}`{short}",
                 fix=Edit(name.span, f"{match[1]}={match[2]}"),
             )
-        if attr is not None:
+        if keyed is not None:
             sizes = tuple(int(part) for part in match[2].split("x"))
-            return attr, sizes[0] if len(sizes) == 1 else sizes
+            return keyed, sizes[0] if len(sizes) == 1 else sizes
         near = did_you_mean(match[1], [a.flag for a in layer.attrs if a.flag])
         if near:
             text = f"unknown attribute `{name.id}` of `{layer.name}`"
@@ -218,8 +220,8 @@ def _converted(layer: LayerDef, attr: Attr, value: Value, axes: int, span: Span)
     if attr.kind == "sides" and isinstance(value, tuple):
         help_text = "write `1`, `1x2` (H and W) or `0x1x0x0` (top, left, bottom, right)"
         _check_count(layer, attr, value, (1, axes, 2 * axes), span, help_text)
-        sizes = [_in_range(layer, attr, size, span) for size in value]
-        return tuple(zip(sizes[:axes], sizes[-axes:], strict=True))
+        ends = [_in_range(layer, attr, size, span) for size in value]
+        return tuple(zip(ends[:axes], ends[-axes:], strict=True))
     if (
         isinstance(value, list)
         and attr.kind in ("spatial", "size", "sides")
@@ -238,8 +240,8 @@ def _converted(layer: LayerDef, attr: Attr, value: Value, axes: int, span: Span)
             "size": "a size like `64x7x7`",
         }
         what = example.get(attr.kind, "a whole number")
-        is_whole = isinstance(value, float) and value.is_integer()
-        hints = (f"write `{with_key(attr, span)}{int(value)}`",) if is_whole else ()
+        is_integer = isinstance(value, float) and value.is_integer()
+        hints = (f"write `{with_key(attr, span)}{value:.0f}`",) if is_integer else ()
         text = f"`{attr.name}` of `{layer.name}` must be {what}, not `{show_value(value)}`"
         raise Mistake("N303", text, span, *hints)
     return attr.spread(_in_range(layer, attr, value, span), axes)
@@ -269,7 +271,8 @@ def _spatial_help(layer: LayerDef, attr: Attr, value: tuple[int, ...]) -> str:
     return "write `3` or `3x5`"
 
 
-def _in_range(layer: LayerDef, attr: Attr, number: int | float, span: Span) -> int | float:
+def _in_range(layer: LayerDef, attr: Attr, number: Number, span: Span) -> Number:
+    """The number, if the attr can be that."""
     if attr.minimum is not None and number < attr.minimum:
         limit = f"at least {attr.minimum:g}"
     elif attr.above is not None and number <= attr.above:

@@ -61,7 +61,7 @@ def bind_call(block: ast.Block, call: ast.Call, names: Names, arriving: Tensor |
     for param in block.params:
         name = param.name.id
         default = None if param.default is None else _value(param.default, own, None, bound)
-        value = _value(given[name].value, names, arriving, bound) if name in given else default
+        value = _value(given[name].expr, names, arriving, bound) if name in given else default
         if value is None:
             own.define(name, UNKNOWN)
             bound.values[name] = UNKNOWN

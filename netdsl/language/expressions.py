@@ -5,19 +5,19 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
-from typing import TypeGuard
+from typing import TypeAlias, TypeGuard
 
 from netdsl.graph.types import Tensor, show_sizes
 from netdsl.ground.diagnostics import Diagnostic, Edit, did_you_mean
 from netdsl.ground.spelling import correction
 from netdsl.language.syntax import ast
 
-Value = int | float | bool | tuple[int, ...] | list
+Value: TypeAlias = "int | float | bool | tuple[int, ...] | list[Value]"
 LARGEST = 2**63
 CONSTANTS: Mapping[str, bool] = {"true": True, "false": False}
-_FUNCTIONS: Mapping[str, Callable] = {"max": max, "min": min}
+_FUNCTIONS: Mapping[str, Callable[..., int | float]] = {"max": max, "min": min}
 
-_COMPARISONS: Mapping[str, Callable] = {
+_COMPARISONS: Mapping[str, Callable[..., bool]] = {
     "==": operator.eq,
     "!=": operator.ne,
     "<=": operator.le,
@@ -25,7 +25,7 @@ _COMPARISONS: Mapping[str, Callable] = {
     "<": operator.lt,
     ">": operator.gt,
 }
-_ARITHMETIC: Mapping[str, Callable] = {
+_ARITHMETIC: Mapping[str, Callable[..., int | float]] = {
     "+": operator.add,
     "-": operator.sub,
     "*": operator.mul,
@@ -54,7 +54,7 @@ class Unknown:
 UNKNOWN = Unknown()
 
 
-class Names(Mapping):
+class Names(Mapping[str, Value]):
     """The names known at a place: an own table over that of the body around it. Remembers which were read."""
 
     def __init__(self, outer: Names | None = None, values: Mapping[str, Value | Unknown] | None = None) -> None:

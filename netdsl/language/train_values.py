@@ -166,8 +166,10 @@ def read_options(
     settings: tuple[ast.Value | ast.Keyed, ...], owner: str, table: Mapping[str, Mapping[str, str]]
 ) -> dict[str, object]:
     """`momentum=0.9 nesterov` -> {"momentum": 0.9, "nesterov": True}; table: owner -> spelling -> kind."""
-    known, read = table[owner], {}
+    known = table[owner]
+    read: dict[str, object] = {}
     for setting, following in zip(settings, (*settings[1:], None), strict=False):
+        value = setting.value.value if isinstance(setting, ast.Keyed) else True
         key = setting.key if isinstance(setting, ast.Keyed) else _shown(setting.value)
         if key not in known:
             raise _foreign(key, owner, table, setting)
@@ -175,7 +177,7 @@ def read_options(
             raise _with_or_without(key, known[key] == "word", setting, following)
         if key in read:
             raise Mistake(f"`{key}` is given twice", "leave out one of the two")
-        read[key] = True if known[key] == "word" else KINDS[known[key]](setting.value.value, key)
+        read[key] = value if known[key] == "word" else KINDS[known[key]](value, key)
     return read
 
 

@@ -5,8 +5,10 @@ Each function takes what arrives and gives what flows on.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from netdsl.language.definitions import define_let, least_layers, names_a_value
-from netdsl.language.expressions import UNKNOWN, Names
+from netdsl.language.expressions import UNKNOWN, Names, Unknown, Value
 from netdsl.language.lower import calls, control, labels, layers
 from netdsl.language.lower.flow import Flow, Place
 from netdsl.language.lower.work import MAX_LAYERS, Work
@@ -133,7 +135,7 @@ def _walk_if(work: Work, syntax: ast.If, here: Place, flow: Flow) -> Flow:
 
 def _walk_for(work: Work, syntax: ast.For, here: Place, flow: Flow) -> Flow:
     """What flows out of the last turn; where the items are unknown, the body is looked through once."""
-    items = control.loop_items(work, syntax, here, flow)
+    items: Sequence[Value | Unknown] | None = control.loop_items(work, syntax, here, flow)
     are_names = [names_a_value(name, work.reports) for name in syntax.names]
     if items is None or not all(are_names):
         flow, items = flow.unknown(), [UNKNOWN]

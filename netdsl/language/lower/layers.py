@@ -139,4 +139,5 @@ def counted_name(work: Work, op: str, span: Span, here: Place, is_module: bool =
 
 def _channels_only(tensor: Tensor) -> Tensor:
     """Symbols are kept for channels and features; heights, widths and numbers of tokens are numbers."""
-    return plain_value(tensor).with_channels(tensor.channels)
+    plain: Tensor = plain_value(tensor)
+    return plain.with_channels(tensor.channels)

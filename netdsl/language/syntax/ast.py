@@ -87,6 +87,12 @@ class Arg(Syntax):
     value: Expr | Ref
     key_span: Span | None = None
 
+    @property
+    def expr(self) -> Expr:
+        """The value of an argument that is no `@skip`."""
+        assert not isinstance(self.value, Ref), self
+        return self.value
+
 
 class Layer(Syntax):
     name: str
