@@ -15,9 +15,10 @@ from netdsl.cli.options import autotune_option, check_workers
 from netdsl.ground.system.signals import on_signals
 
 if TYPE_CHECKING:
-    from netdsl.bench.match import Progress
+    from netdsl.bench.match import Options, Progress
     from netdsl.bench.profile import Profile
     from netdsl.bench.report import Report
+    from netdsl.pipeline import Net
 
 
 @click.command()
@@ -73,7 +74,7 @@ def command(
     """
     from netdsl.analysis.batches import check_batch
     from netdsl.bench.contestants import ENTRIES
-    from netdsl.bench.match import Disagreement, Options, bench
+    from netdsl.bench.match import Disagreement, Options
     from netdsl.bench.tuning import tuned
     from netdsl.cli import say
     from netdsl.pipeline import compile_file
@@ -87,23 +88,33 @@ def command(
     options = Options(batch or net.recipe.batch, threads or available_cores(), int(level), workers, steps, limit)
     if autotune and options.level == 2:
         net = tuned(net, options.batch, options.threads)
-    entries = [entry for entry in ENTRIES if with_extras or not entry.is_extra]
     try:
-        with on_signals(_end, ("SIGTERM",)), _progress() as show:
-            report = bench(net, options, entries, show)
+        report = _measured(net, options, with_extras)
     except Disagreement as error:
         say(f"error: {error}")
         say(f"help: `netdsl verify {spec}` shows where it begins; nothing was measured")
         return 1
-    profiles = []
-    if with_profile:
-        from netdsl.bench.profile import profile
-        from netdsl.verify.agreement import random_batch
-
-        profiles = profile(net, *random_batch(net, options.batch, 0), options.threads)
-    _show(report, profiles, as_json)
+    _show(report, _profiles(net, options) if with_profile else [], as_json)
     extras = {entry.name for entry in ENTRIES if entry.is_extra}
     return 2 if report.failures.keys() - extras else 0
+
+
+def _measured(net: Net, options: Options, with_extras: bool) -> Report:
+    """What all contestants take. Raises Disagreement where they compute different things."""
+    from netdsl.bench.contestants import ENTRIES
+    from netdsl.bench.match import bench
+
+    entries = [entry for entry in ENTRIES if with_extras or not entry.is_extra]
+    with on_signals(_end, ("SIGTERM",)), _progress() as show:
+        return bench(net, options, entries, show)
+
+
+def _profiles(net: Net, options: Options) -> Sequence[Profile]:
+    """What each stage of the NumPy module takes, in a training step and at inference."""
+    from netdsl.bench.profile import profile
+    from netdsl.verify.agreement import random_batch
+
+    return profile(net, *random_batch(net, options.batch, 0), options.threads)
 
 
 def _show(report: Report, profiles: Sequence[Profile], as_json: bool) -> None:

@@ -88,8 +88,8 @@ def _show_diff(path: Path) -> None:
     from netdsl.cli import say
 
     text, changed, count = _edits(path)
-    lines = (part.splitlines() for part in (text, changed))
-    for line in unified_diff(*lines, fromfile=str(path), tofile=f"{path} (fixed)", lineterm=""):
+    before, after = text.splitlines(), changed.splitlines()
+    for line in unified_diff(before, after, fromfile=str(path), tofile=f"{path} (fixed)", lineterm=""):
         click.echo(plain(line))
     say(f"{path}: {count} can be fixed" if count else f"{path}: nothing can be fixed for certain")
 

@@ -12,6 +12,8 @@ from netdsl.cli.options import LateHelp, NameOf, level_option, levels_text
 from netdsl.targets.registry import DEFAULT, levels_of, target_of, targets, writers
 
 if TYPE_CHECKING:
+    from netdsl.ground.diagnostics import Diagnostic
+    from netdsl.pipeline import Net
     from netdsl.targets.contract import Target
 
 ALL = "all"
@@ -51,7 +53,8 @@ def command(specs: tuple[Path, ...], target: str, level: int, output: Path | Non
     from netdsl.pipeline import compile_file
 
     chosen = _at_level(target, level)
-    nets, diagnostics = [], []
+    nets: list[Net] = []
+    diagnostics: list[Diagnostic] = []
     for path in specs:
         try:
             nets.append(compile_file(path))
@@ -69,7 +72,8 @@ def command(specs: tuple[Path, ...], target: str, level: int, output: Path | Non
     if output is None:
         if len(texts) > 1:
             raise click.UsageError("several modules need a folder: add `-o FOLDER`")
-        click.echo(*texts.values(), nl=False)
+        (text,) = texts.values()
+        click.echo(text, nl=False)
         return
     suffixes = list(dict.fromkeys(one.suffix for one in chosen))
     for place, text in _places(texts, output, suffixes, force).items():

@@ -66,10 +66,14 @@ def _as_dict(scores: Scores, task: Task) -> dict[str, object]:
     from math import isfinite
 
     finite = {name: value if value is None or isfinite(value) else None for name, value in scores.values.items()}
-    found = {"loss": scores.loss if isfinite(scores.loss) else None, **finite, "samples": scores.samples}
+    told: dict[str, object] = {
+        "loss": scores.loss if isfinite(scores.loss) else None,
+        **finite,
+        "samples": scores.samples,
+    }
     if scores.confusion is None:
-        return found
-    return found | {"per_class": _per_class(scores, task), "confusion": scores.confusion.tolist()}
+        return told
+    return told | {"per_class": _per_class(scores, task), "confusion": scores.confusion.tolist()}
 
 
 def _as_text(scores: Scores, task: Task, dataset: Dataset, which: str) -> str:
@@ -99,7 +103,7 @@ def _confusion_table(scores: Scores, names: list[str]) -> list[str]:
     """How often each class (row) was taken for which (column), unless there are too many; `.` is never."""
     from netdsl.ground.tables import table_lines
 
-    if not 2 <= len(names) <= MAX_CONFUSED:
+    if scores.confusion is None or not 2 <= len(names) <= MAX_CONFUSED:
         return []
     short = [name[:MAX_NAME] for name in names]
     cells = [[str(count) if count else "." for count in row] for row in scores.confusion.tolist()]

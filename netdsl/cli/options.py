@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from typing import Any
+
 import click
 
 from netdsl.targets.registry import levels, targets
+
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 def check_workers(kind: str) -> None:
@@ -25,7 +30,7 @@ class NameOf(click.Choice[str]):
         super().__init__(())
 
     @property
-    def choices(self) -> tuple[str, ...]:  # type: ignore[override]
+    def choices(self) -> tuple[str, ...]:
         """The names, in their order."""
         return (*self.names(), *self.more)
 
@@ -37,17 +42,17 @@ class NameOf(click.Choice[str]):
 class LateHelp(click.Option):
     """An option whose help, `text`, is made when it is shown."""
 
-    def __init__(self, *args: object, text: Callable[[], str] | str, **attrs: object) -> None:
+    def __init__(self, *args: Any, text: Callable[[], str] | str, **attrs: Any) -> None:
         super().__init__(*args, **attrs)
         self.text = text
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
-        """As click's, with the text of now."""
+        """click's own record, with the text of now."""
         self.help = self.text if isinstance(self.text, str) else self.text()
         return super().get_help_record(ctx)
 
 
-def level_option(default: int | None, text: Callable[[], str] | str) -> Callable:
+def level_option(default: int | None, text: Callable[[], str] | str) -> Decorator:
     """`-O 0` or `-O2`: the level of the NumPy module, as an int."""
     return click.option(
         "-O",
@@ -75,7 +80,7 @@ def levels_text() -> str:
     return " ".join(f"Of {what}: {', '.join(levels)}." for what, levels in said.items() if levels)
 
 
-def autotune_option() -> Callable:
+def autotune_option() -> Decorator:
     """`--no-autotune`."""
     return click.option(
         "--autotune/--no-autotune",

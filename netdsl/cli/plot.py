@@ -87,7 +87,8 @@ def command(
             for path in draw_all(view):
                 click.echo(path)
             return
-        options = {"sample": sample or 0, "layer": layer, "image": image and _read(image, view.run.config)}
+        pixels = None if image is None else _read(image, view.run.config)
+        options = {"sample": sample or 0, "layer": layer, "image": pixels}
         for kind, figure in figures(view, dict.fromkeys(kinds) or fitting_kinds(view), **options):
             folder.mkdir(parents=True, exist_ok=True)
             for path in save(figure, folder / kind, FORMATS if form == "both" else (form,)):

@@ -40,17 +40,23 @@ class Display:
     @contextmanager
     def shown(self) -> Iterator[Callable[[Progress | Epoch], None]]:
         """Gives the function that shows each event."""
+        from netdsl.training.runs.history import Epoch
+
+        def line(event: Progress | Epoch) -> None:
+            if isinstance(event, Epoch):
+                click.echo(epoch_line(event, self.epochs), err=True)
+
+        def note(event: Progress | Epoch) -> None:
+            if self.as_json and isinstance(event, Epoch):
+                click.echo(json.dumps(event.as_dict()))
+
         if self.quiet:
-            yield self._note
+            yield note
         elif sys.stderr.isatty():
             with self._bar() as show:
                 yield show
         else:
-            yield lambda event: click.echo(epoch_line(event, self.epochs), err=True) if is_epoch(event) else None
-
-    def _note(self, event: Progress | Epoch) -> None:
-        if self.as_json and is_epoch(event):
-            click.echo(json.dumps(event.as_dict()))
+            yield line
 
     @contextmanager
     def _bar(self) -> Iterator[Callable[[Progress | Epoch], None]]:
@@ -60,20 +66,22 @@ class Display:
         from rich.progress import BarColumn, TextColumn
         from rich.progress import Progress as Bar
 
+        from netdsl.training.runs.history import Epoch
+
         console = Console(stderr=True, highlight=False)
         columns = (TextColumn("{task.description}"), BarColumn(bar_width=None), TextColumn("{task.fields[state]}"))
         with Bar(*columns, console=console, transient=True, auto_refresh=False, expand=True) as bar:
             task = bar.add_task(f"epoch 1/{self.epochs}", total=None, state="")
-            next_look = 0.0
+            next_drawing = 0.0
 
             def show(event: Progress | Epoch) -> None:
-                nonlocal next_look
-                if is_epoch(event):
+                nonlocal next_drawing
+                if isinstance(event, Epoch):
                     console.print(epoch_line(event, self.epochs), markup=False, soft_wrap=True)
                     return
-                if event.samples < event.samples_in_all and time.monotonic() < next_look:
+                if event.samples < event.samples_in_all and time.monotonic() < next_drawing:
                     return
-                next_look = time.monotonic() + REFRESH
+                next_drawing = time.monotonic() + REFRESH
                 bar.update(
                     task,
                     description=f"epoch {event.epoch}/{event.epochs}",
@@ -84,11 +92,6 @@ class Display:
                 bar.refresh()
 
             yield show
-
-
-def is_epoch(event: Progress | Epoch) -> bool:
-    """Whether an epoch is finished, or still running."""
-    return hasattr(event, "train_loss")
 
 
 def epoch_line(row: Epoch, epochs: int) -> str:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from netdsl.training.loop.session import Session
     from netdsl.training.loop.watch import Result
     from netdsl.training.runs.engine import Engine
+
+Flags = dict[str, Any]
+"""Options by name, of the types that click makes of them; None where one is not given."""
 
 OF_A_RESUMED_RUN = ("spec", "resume", "epochs", "save_every", "plots", "as_json", "quiet")  # options it may have
 
@@ -118,13 +121,14 @@ OF_A_RESUMED_RUN = ("spec", "resume", "epochs", "save_every", "plots", "as_json"
 @click.pass_context
 def command(
     context: click.Context,
+    /,
     spec: Path | None,
     resume: str | None,
     save_every: int | None,
     plots: bool,
     as_json: bool,
     quiet: bool,
-    **flags: str | int | float | None,
+    **flags: Any,
 ) -> None:
     """Train SPEC as its train block says; options given here win over it.
 
@@ -145,14 +149,10 @@ def command(
       netdsl train --resume runs/lenet-1 --epochs 20
       netdsl train net.net --data cats-and-dogs/ --opt adamw
     """
-    if resume is None and spec is None:
-        raise click.UsageError("Missing argument 'SPEC' (or `--resume RUN`).")
     from netdsl.cli import say
 
-    if resume is not None:
-        _check_resumed(context)
     on_note = _ignore if quiet or as_json else say
-    with _started(spec, flags, on_note) if resume is None else _resumed(spec, resume, flags["epochs"]) as session:
+    with _opened(context, spec, resume, flags, on_note) as session:
         show = Display(session.net.recipe.epochs, quiet or as_json, as_json)
         result = _trained(session, show, save_every)
         _say_score(result, show)
@@ -166,9 +166,19 @@ def _ignore(_: str) -> None:
     """Says nothing."""
 
 
-def _started(
-    spec: Path, flags: dict[str, str | int | float | None], on_note: Callable[[str], None]
+def _opened(
+    context: click.Context, spec: Path | None, resume: str | None, flags: Flags, on_note: Callable[[str], None]
 ) -> AbstractContextManager[Session]:
+    """A new run of a spec, or one to go on with."""
+    if resume is not None:
+        _check_resumed(context)
+        return _resumed(spec, resume, flags["epochs"])
+    if spec is None:
+        raise click.UsageError("Missing argument 'SPEC' (or `--resume RUN`).")
+    return _started(spec, flags, on_note)
+
+
+def _started(spec: Path, flags: Flags, on_note: Callable[[str], None]) -> AbstractContextManager[Session]:
     """A new run of a spec, with its folder."""
     from netdsl.pipeline import compile_file
     from netdsl.training.loop.session import started, with_settings
@@ -184,7 +194,7 @@ def _started(
     return started(net, engine, data_dir(), limit, out, autotune, on_note)
 
 
-def _check_finite(flags: dict[str, str | int | float | None]) -> None:
+def _check_finite(flags: Flags) -> None:
     from math import isfinite
 
     for name, value in flags.items():
@@ -213,9 +223,12 @@ def _resumed(spec: Path | None, resume: str, epochs: int | None) -> AbstractCont
 
     if resume.endswith(".net") and spec is None:  # `--resume lenet.net`
         spec, resume = Path(resume), ""
-    if not resume and spec is None:
+    if resume:
+        path = Path(resume)
+    elif spec is not None:
+        path = latest_run(identifier(spec.stem))
+    else:
         raise click.UsageError("`--resume` needs a SPEC or a RUN to go on with, as in `--resume runs/lenet-1`.")
-    path = Path(resume) if resume else latest_run(identifier(spec.stem))
     if spec is not None:
         check_unchanged(spec, path)
     return resumed(path, data_dir(), epochs, say)

@@ -63,7 +63,7 @@ codecs.register_error("netdsl.plainer", _handle)
 def be_readable(*streams: TextIO | None) -> None:
     """From now on nothing that is written there raises UnicodeEncodeError; without streams, stdout and stderr."""
     for stream in streams or (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure") and not _keeps_bytes(stream):
+        if stream is not None and hasattr(stream, "reconfigure") and not _keeps_bytes(stream):
             stream.reconfigure(errors="netdsl.plainer")
 
 

@@ -32,6 +32,7 @@ def _family(pid: int) -> list[psutil.Process]:
 
 def peak_bytes() -> int | None:
     """The most memory this process ever held, with what its living children hold for themselves; None: unknown."""
+    own: int | None
     try:
         own = _peak(psutil.Process())
     except GONE:
