@@ -174,7 +174,7 @@ def three_times():
     return b.net(_=b.merge("add", b.put("gap -> linear 3", second), b.put("gap -> linear 3", third)))
 
 
-def unread():
+def unread(judged="seen"):
     """An input that nothing reads, a head that the loss does not see, and params that only such a head shares."""
     b = GraphBuilder("unread")
     x = b.input("x", "4")
@@ -182,7 +182,7 @@ def unread():
     body = b.put("body: { linear 4 -> tanh }", x)
     seen = b.put("body: { linear 4 -> tanh }", body, shares="body")
     aside = b.put("linear 4", x)
-    return b.net("seen", seen=b.put("linear 4", seen), aside=aside, again=b.put("linear 4", body, shares="linear1"))
+    return b.net(judged, seen=b.put("linear 4", seen), aside=aside, again=b.put("linear 4", body, shares="linear1"))
 
 
 GRAPHS = {
@@ -194,4 +194,5 @@ GRAPHS = {
     "two heads, one with the softmax of the loss": lambda: two_heads("digit", Recipe(loss="ce")),
     "shared three times": three_times,
     "unread": unread,
+    "the loss sees a layer only where it is used again": lambda: unread("again"),
 }

@@ -110,7 +110,7 @@ class _Alone:
         rng = np.random.default_rng(0)
         self.dtype, self.num_workers = np.dtype(np.float32), 1
         self.known_constants: dict[object, object] = {}
-        self.buffers: dict[str, np.ndarray] = {}
+        self.stored_buffers: dict[str, np.ndarray] = {}
         self.stored: dict[str, np.ndarray] = {}
         for spec in node.params:
             order = {4: (2, 3, 1, 0), 2: (1, 0)}.get(len(spec.shape), range(len(spec.shape)))

@@ -65,12 +65,17 @@ class Planned:
 
 @dataclass(frozen=True)
 class Plan:
-    """The stages in order, and the value that the network gives; value 0 is its input."""
+    """The stages in order, and the values that come out: first what the loss reads, then every output with a name."""
 
     graph: Graph
     stages: tuple[Planned, ...]
-    output: int
+    outputs: tuple[int, ...]
     training: bool
+
+    @property
+    def output(self) -> int:
+        """What the loss reads."""
+        return self.outputs[0]
 
     @property
     def waits(self) -> bool:
@@ -90,13 +95,13 @@ class Plan:
         return readers
 
     def maker(self, value: int) -> Planned | None:
-        """The stage that makes a value; None for the network's input."""
+        """The stage that makes a value; None for an input of the network."""
         return self._makers.get(value)
 
     def only_reader(self, value: int) -> Planned | None:
         """The one stage that reads a value, once, if nothing else needs it."""
         readers = self._readers.get(value, [])
-        return readers[0] if len(readers) == 1 and value != self.output else None
+        return readers[0] if len(readers) == 1 and value not in self.outputs else None
 
     def with_stages(self, *changed: Planned) -> Plan:
         """The plan with these stages in place of those of the same names."""
@@ -132,7 +137,7 @@ class _Draft:
     def only_reader(self, value: int) -> Planned | None:
         """As that of a plan."""
         readers = self._readers.get(value, [])
-        return readers[0] if len(readers) == 1 and value != self._plan.output else None
+        return readers[0] if len(readers) == 1 and value not in self._plan.outputs else None
 
     def change(self, *changed: Planned, gone: Planned | None = None) -> None:
         """Puts these stages in place of those of the same names, and leaves one of them out."""
@@ -155,8 +160,9 @@ def plan(graph: Graph, until: int, count: int, training: bool, choose: Choice = 
         offer = layer_of(node.op).stages
         calls = offer(node.attrs, *graph.input_types(node)) if offer else ()
         call = choose(calls, training) if calls else None
-        stages.append(Planned(node, node.inputs, index + 1, call, (node.name,)))
-    planned = Plan(graph, tuple(stages), until, training)
+        stages.append(Planned(node, node.inputs, graph.value(index), call, (node.name,)))
+    named = [output.value for output in graph.outputs if output.name]
+    planned = Plan(graph, tuple(stages), (until, *named), training)
     for each in TRAINING if training else INFERENCE:
         planned = each(planned)
     return planned
@@ -173,7 +179,7 @@ def leave_out_identity(plan: Plan) -> Plan:
             given[stage.output] = inputs[0]
         else:
             stages.append(replace(stage, inputs=inputs))
-    return replace(plan, stages=tuple(stages), output=given.get(plan.output, plan.output))
+    return replace(plan, stages=tuple(stages), outputs=tuple(given.get(value, value) for value in plan.outputs))
 
 
 def fold_norm(plan: Plan) -> Plan:

@@ -21,7 +21,7 @@ def plan_memory(plan: Plan) -> Plan:
     steps = list(_backward(plan) if plan.training else _forward(plan))
     last = {value: i for i, (_, reads, _, _) in enumerate(steps) for value in reads}
     if not plan.training:
-        last[plan.output] = len(steps)
+        last |= dict.fromkeys(plan.outputs, len(steps))
     held: dict[int, frozenset[int]] = {}  # value -> the memory that it may lie in
     numbered = []
     for i, (stage, reads, makes, own) in enumerate(steps):

@@ -92,7 +92,7 @@ def verify(net: Net, batch: int = 3, seed: int = 0) -> Report:
     checks = [*bitwise_checks(net, x, y, seed), *(bytes_checks(net, batch, seed) if net.graph.normalizes else ())]
     for dtype in TOLERANCES:
         checks += fast_checks(net, x, y, seed, dtype)
-    checks += _fast_steps(net, x, y, seed)
+    checks += fast_steps(net, x, y, seed)
     notes = []
     try:
         import torch  # noqa: F401
@@ -335,7 +335,7 @@ def _fast_checks(net: Net, x: Batch, y: np.ndarray, seed: int, dtype: str, flips
     yield from _compared("module at -O2", found, expected, expected, other, dtype, flips, **rtol)
 
 
-def _fast_steps(net: Net, x: Batch, y: np.ndarray, seed: int) -> Iterator[Check]:
+def fast_steps(net: Net, x: Batch, y: np.ndarray, seed: int) -> Iterator[Check]:
     """The losses of five steps of the spec's optimizer at -O2, and every param after them, in float64."""
     x, y = in_dtype(x, "float64"), _in_dtype(y, "float64")
     with closing(net.numpy_model(seed, "float64", level=2, workers=WORKERS)) as model:

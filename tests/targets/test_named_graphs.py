@@ -3,7 +3,15 @@
 import pytest
 from graphs import GRAPHS
 
-from netdsl.verify.agreement import bitwise_checks, in_dtype, optimizer_steps, random_batch, torch_checks
+from netdsl.verify.agreement import (
+    bitwise_checks,
+    fast_checks,
+    fast_steps,
+    in_dtype,
+    optimizer_steps,
+    random_batch,
+    torch_checks,
+)
 from netdsl.verify.gradients import gradient_check
 
 
@@ -17,6 +25,17 @@ def test_the_textbook_module_gives_the_same_bytes(net):
     assert all(check.ok for check in checks), [check.name for check in checks if not check.ok]
     compared = {check.name.partition(": ")[2] for check in checks}
     assert {f"gradient of {name}" for name, _ in net.graph.param_specs()} <= compared
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_the_fast_module_computes_the_same(net, dtype):
+    checks = fast_checks(net, *random_batch(net, 5, 0), 0, dtype)
+    assert all(check.ok for check in checks), [check for check in checks if not check.ok]
+
+
+def test_five_steps_lead_the_fast_module_to_the_same_params(net):
+    checks = list(fast_steps(net, *random_batch(net, 5, 0), 0))
+    assert all(check.ok for check in checks), [check for check in checks if not check.ok]
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])

@@ -11,6 +11,12 @@ DIALECT = replace(
     package=__package__,
     writers=(*TEXTBOOK.writers, "netdsl.targets.fast.emitter"),
     kernels=(*TEXTBOOK.kernels, "netdsl.stages"),
-    networks=(*TEXTBOOK.networks, "netdsl.targets.fast.network", "netdsl.targets.fast.weighted_network"),
+    networks=(
+        *TEXTBOOK.networks,
+        "netdsl.targets.fast.network",
+        "netdsl.targets.fast.named_network",
+        "netdsl.targets.fast.weighted_network",
+    ),
+    methods=TEXTBOOK.methods | {"train_forward", "infer_forward"},
     has_stages=True,
 )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 from netdsl.analysis.loss import logits_layers, logits_value
 from netdsl.graph.ir import Graph, Node
+from netdsl.graph.ir import Input as NetworkInput
 from netdsl.graph.recipe import Recipe
 from netdsl.graph.types import Tensor
 from netdsl.ground.names import class_name
@@ -22,9 +23,11 @@ from netdsl.stages.input import Input, NormalizedInput
 from netdsl.stages.stage import Stages
 from netdsl.stages.textbook import Textbook
 from netdsl.targets.fast.dialect import DIALECT
+from netdsl.targets.fast.named_network import NamedFastNetwork, NamedWeightedNetwork
 from netdsl.targets.fast.network import FastNetwork
 from netdsl.targets.fast.weighted_network import WeightedNetwork
 from netdsl.targets.numpy.emitter import dictionary, start_kernels
+from netdsl.targets.numpy.named_network import NamedNetwork
 from netdsl.targets.text.answers import answer
 from netdsl.targets.text.arguments import forward_arguments
 from netdsl.targets.text.emission import (
@@ -37,7 +40,17 @@ from netdsl.targets.text.emission import (
     section_titles,
     title,
 )
+from netdsl.targets.text.ends import (
+    argument_names,
+    gives_text,
+    input_shapes,
+    output_shapes,
+    shapes_text,
+    takes_text,
+    tuple_text,
+)
 from netdsl.targets.text.kernel_source import imported_modules, kernel_texts
+from netdsl.targets.text.named_answers import answer_by_name
 from netdsl.targets.text.numpy_demo import demo_lines, share_kernels
 from netdsl.targets.text.recipe_lines import loss_lines, loss_methods, optimizer_line, recipe_kernels
 from netdsl.targets.text.variables import names, variables
@@ -50,11 +63,12 @@ def emit_fast(graph: Graph, recipe: Recipe, choose: Choice = cheapest, level: in
     drawn = [s.node for s in train.stages if s.call is not None and s.call.kernel is Factor]
     roots: list[Callable | type] = [*_kernels(train), *_kernels(infer), *recipe_kernels(recipe, True)]
     roots += [layer_of(node.op).forward for node in drawn]
-    if until != graph.output:
-        roots.append(layer_of(graph.nodes[graph.output - 1].op).forward)
-    bases = [FastNetwork, WeightedNetwork] if "weights" in recipe.loss_options else [FastNetwork]
+    if count < len(graph.nodes):
+        roots.append(layer_of(graph.nodes[count].op).forward)
+    bases = _bases(graph, recipe)
     roots += share_kernels(graph, recipe.loss)
-    *texts, answers = kernel_texts([*roots, Stages, *start_kernels(graph, recipe.init), *bases, answer])
+    answers = answer if graph.is_plain else answer_by_name
+    *texts, answers = kernel_texts([*roots, Stages, *start_kernels(graph, recipe.init), *bases, answers])
     kernels, network = texts[: -len(bases)], "\n\n\n".join(texts[-len(bases) :])
     name = _class_name(graph, [*kernels, network])
     return emit(
@@ -62,16 +76,19 @@ def emit_fast(graph: Graph, recipe: Recipe, choose: Choice = cheapest, level: in
         title=f"{title(graph, name, 'NumPy', f' -O{level}')}; needs numpy and nothing else.",
         table=layer_table(graph),
         modules=imported_modules([*kernels, network]),
-        input_shape=value_text(graph.input_shape),
+        is_plain=graph.is_plain,
+        input_shape=value_text(graph.input_shape) if graph.is_plain else input_shapes(graph),
         num_parameters=f"{graph.num_params:_}",
         kernels=kernels,
         network=network,
         class_name=name,
         base=bases[-1].__name__,
-        shapes=f"{batch_shape(graph.input_shape)} -> {batch_shape(graph.output_shape)}",
+        shapes=shapes_text(graph),
         learning_rate=value_text(recipe.options["lr"]),
         loss=loss_lines(recipe),
         logits_shape=value_text(graph.shape_of(until)),
+        output_shapes=output_shapes(graph),
+        shares=[f"{value_text(pair)}," for pair in _shares(graph)],
         waits=train.waits,
         block=block_size(graph),
         draws=[
@@ -85,6 +102,23 @@ def emit_fast(graph: Graph, recipe: Recipe, choose: Choice = cheapest, level: in
     )
 
 
+def _bases(graph: Graph, recipe: Recipe) -> list[type]:
+    """The classes that the network extends, one another."""
+    has_weights = "weights" in recipe.loss_options
+    if graph.is_plain:
+        return [FastNetwork, WeightedNetwork] if has_weights else [FastNetwork]
+    named = [FastNetwork, NamedNetwork, NamedFastNetwork]
+    return (
+        [FastNetwork, NamedNetwork, WeightedNetwork, NamedFastNetwork, NamedWeightedNetwork] if has_weights else named
+    )
+
+
+def _shares(graph: Graph) -> list[tuple[str, str]]:
+    """What a layer would call a param or buffer that it shares, and what it is called."""
+    shared = [node for node in graph.nodes if node.shares is not None]
+    return [(s.full_name(n.name), s.full_name(n.owner)) for n in shared for s in (*n.params, *n.buffers)]
+
+
 def _class_name(graph: Graph, texts: list[str]) -> str:
     """The network's class is called after the spec; `LinearNet` where a kernel is a class of that name."""
     name = class_name(graph.name)
@@ -92,7 +126,7 @@ def _class_name(graph: Graph, texts: list[str]) -> str:
 
 
 def _kernels(plan: Plan) -> list[Callable | type]:
-    found: list[Callable | type] = [NormalizedInput if plan.graph.mean else Input]
+    found: list[Callable | type] = [NormalizedInput if given.mean else Input for given in plan.graph.inputs]
     for stage in plan.stages:
         if stage.call is not None:
             found += [stage.call.kernel, *(value for value in stage.call.arguments if callable(value))]
@@ -103,26 +137,30 @@ def _kernels(plan: Plan) -> list[Callable | type]:
 
 
 def _methods(graph: Graph, recipe: Recipe, train: Plan, infer: Plan, until: int) -> list[Method]:
-    given, wanted = batch_shape(graph.input_shape), batch_shape(graph.shape_of(until))
+    takes, wanted = takes_text(graph), batch_shape(graph.shape_of(until))
+    arguments, inputs = ", ".join(argument_names(graph)), ", ".join(_first_variables(graph))
+    makes = f"what the loss reads {wanted}{', and all outputs' if graph.gives_names else ''}"
+    own_logits = (
+        f"logits(self, {arguments}, training=False)",
+        f"{takes} -> what the loss reads {wanted}.",
+        [_logits_line(graph)],
+    )
     found = [
         ("train_stages(self, w)", "What worker w computes with, in training.", _stage_lines(train)),
         ("infer_stages(self, w)", "The same at inference: batch norms are part of convolutions.", _stage_lines(infer)),
-        (
-            "train_forward(self, s, x)",
-            f"One block: x {given} -> what the loss reads {wanted}.",
-            _forward_lines(train),
-        ),
+        (f"train_forward(self, s, {inputs})", f"One block: {takes} -> {makes}.", _forward_lines(train)),
         (
             "train_backward(self, s, dy)",
             "The gradient by what `train_forward` gave -> those of the params.",
             _backward_lines(train),
         ),
-        ("infer_forward(self, s, x)", "As `train_forward`, at inference.", _forward_lines(infer)),
+        (f"infer_forward(self, s, {inputs})", "As `train_forward`, at inference.", _forward_lines(infer)),
         (
-            "forward(self, x, training=False)",
-            f"x {given} -> y {batch_shape(graph.output_shape)}.{raw_doc(graph)}",
+            f"forward(self, {arguments}, training=False)",
+            f"{takes} -> {gives_text(graph)}.{raw_doc(graph)}",
             [_output_line(graph, until)],
         ),
+        *([] if graph.is_plain else [own_logits]),
         (
             "optimize(self, params, grads, state, lr)",
             "One step of the optimizer, in place.",
@@ -132,12 +170,20 @@ def _methods(graph: Graph, recipe: Recipe, train: Plan, infer: Plan, until: int)
     return [*loss_methods(recipe), *(Method(head, doc, tuple(lines)) for head, doc, lines in found)]
 
 
+def _logits_line(graph: Graph) -> str:
+    """What `logits` of named inputs returns."""
+    return f"return self.logits_of({tuple_text(argument_names(graph))}, training)"
+
+
 def _output_line(graph: Graph, until: int) -> str:
-    """What the network gives: the logits, or what the layer makes of them that the loss contains."""
+    """What the network gives: the logits, or what the layer makes of them that the loss contains, or a dict."""
+    given = ", ".join(argument_names(graph))
+    if graph.gives_names:
+        return f"return self.outputs_of({tuple_text(argument_names(graph))}, training)"
     if until == graph.output:
-        return "return self.logits(x, training)"
-    last = graph.nodes[graph.output - 1]
-    arguments = ", ".join(["self.logits(x, training)", *_arguments(last)])
+        return f"return self.logits({given}, training)"
+    last = graph.maker_of(graph.output)
+    arguments = ", ".join([f"self.logits({given}, training)", *_arguments(last)])
     return f"return {layer_of(last.op).forward.__name__}({arguments})[0]"
 
 
@@ -163,7 +209,7 @@ def _members(graph: Graph) -> dict[str, str]:
     Where two names become one (`a.b` and `a_b`), the later gets a `_` behind it.
     """
     found: dict[str, str] = {}
-    taken = {"input"}
+    taken = set(_input_members(graph))
     for node in graph.nodes:
         member = node.name.replace(".", "_")
         while member in taken:
@@ -173,15 +219,26 @@ def _members(graph: Graph) -> dict[str, str]:
     return found
 
 
+def _input_members(graph: Graph) -> list[str]:
+    """The attribute of `s` for each input."""
+    return [f"input_{given.name}" if graph.takes_names else "input" for given in graph.inputs]
+
+
+def _has_stage(given: NetworkInput) -> bool:
+    """Whether an input goes through a stage of its own, which normalises it or turns a map."""
+    return bool(given.mean) or given.type.is_map
+
+
 def _stage_lines(plan: Plan) -> list[str]:
     members = _members(plan.graph)
     lines = ["p, s = self.params, Stages()" if any(s.call is None for s in plan.stages) else "s = Stages()"]
-    graph = plan.graph
-    if graph.mean:
-        constants = f"{constants_text(graph.mean)}, {constants_text(graph.std)}"
-        lines.append(f"s.input = NormalizedInput(w, {value_text(graph.input_shape)}, {constants})")
-    elif graph.input_type.is_map:
-        lines.append(f"s.input = Input(w, {value_text(graph.input_shape)})")
+    for given, member in zip(plan.graph.inputs, _input_members(plan.graph), strict=True):
+        shape = value_text(given.type.sizes)
+        if given.mean:
+            constants = f"{constants_text(given.mean)}, {constants_text(given.std)}"
+            lines.append(f"s.{member} = NormalizedInput(w, {shape}, {constants})")
+        elif _has_stage(given):
+            lines.append(f"s.{member} = Input(w, {shape})")
     for stage in plan.stages:
         made = _textbook(stage.node) if stage.call is None else _constructor(stage, stage.call, members)
         lines.append(f"s.{members[stage.node.name]} = {made}")
@@ -220,7 +277,7 @@ def _arguments(node: Node) -> list[str]:
     for name, source in forward_arguments(node):
         if source in ("param", "buffer"):
             specs = node.params if source == "param" else node.buffers
-            full = next(spec for spec in specs if spec.argument == name).full_name(node.name)
+            full = next(spec for spec in specs if spec.argument == name).full_name(node.owner)
             found.append(f'{"p" if source == "param" else "self.buffers"}["{full}"]')
         elif source != "attr":
             found.append(words[source])
@@ -235,22 +292,29 @@ def _arguments(node: Node) -> list[str]:
 def _forward_lines(plan: Plan) -> list[str]:
     members, titles = _members(plan.graph), _section_titles(plan)
     named = _variables(plan)
-    lines = ["x = s.input.forward(x)"] if plan.graph.input_type.is_map or plan.graph.mean else []
+    inputs = zip(plan.graph.inputs, _input_members(plan.graph), _first_variables(plan.graph), strict=True)
+    lines = [f"{x} = s.{member}.forward({x})" for given, member, x in inputs if _has_stage(given)]
     for stage in plan.stages:
         if stage.output in titles:
             lines += ["", f"# {titles[stage.output]}"]
         inputs = ", ".join(named[value] for value in stage.inputs)
         call = f"s.{members[stage.node.name]}.forward({inputs})"
         waits = stage.can.waits and plan.training
-        if stage is plan.stages[-1] and stage.output == plan.output:
+        if stage is plan.stages[-1] and plan.outputs == (stage.output,):
             return [*lines, f"return {f'(yield from {call})' if waits else call}{_comment(plan, stage)}"]
         lines.append(f"{named[stage.output]} = {'yield from ' if waits else ''}{call}{_comment(plan, stage)}")
-    return [*lines, f"return {named[plan.output]}"]
+    return [*lines, f"return {', '.join(named[value] for value in plan.outputs)}"]
+
+
+def _first_variables(graph: Graph) -> list[str]:
+    """The variables that hold the inputs."""
+    return ["v" if name == "s" else name for name, _ in zip(names(), graph.inputs, strict=False)]
 
 
 def _variables(plan: Plan) -> dict[int, str]:
     """A name for each value; `s` holds the stages."""
-    named = variables([(stage.inputs, (stage.output,)) for stage in plan.stages], [0], [plan.output])
+    steps = [(stage.inputs, (stage.output,)) for stage in plan.stages]
+    named = variables(steps, range(len(plan.graph.inputs)), plan.outputs)
     return {value: "v" if name == "s" else name for value, name in named.items()}
 
 

@@ -18,7 +18,10 @@ class FastNetwork(Network):
     (Kh, Kw, C, F) and (D, F): write into them, `params[name][...] = new`, do not replace them.
     workers: how many (None: one for each core); kind: "threads", "processes" (forked, on shared params; faster where
     there are many small layers) or "auto".
+    shares: pairs (name, owner): what a layer calls a param or buffer that is another one's, and its name there.
     """
+
+    shares = ()
 
     def start(self, params, buffers, rng, workers, kind):
         """Store the params in one vector, shared by the workers. Raises ValueError if they cannot be made."""
@@ -35,25 +38,36 @@ class FastNetwork(Network):
         self.shared_arrays, self.known_constants, self.workers, self.io, self.factors = {}, {}, {}, {}, {}
         self.store_params(params)
         self.store_buffers(buffers)
-        self.watch([place for name, place in self.places.items() if params[name].ndim != 2])
+        self.watch([self.places[name] for name in params if params[name].ndim != 2])
         self.moments = self.team.shared((2, self.size), self.dtype)
         self.norms = self.team.shared((self.num_workers,), np.float64)
         self.losses = self.team.shared((self.num_workers,), np.float64)
         self.capacity, self.steps, self.last_size, self.pending = 0, 0, 0, None
 
     def store_params(self, params):
-        """One vector for all of them, and one of gradients for each worker; each begins at a multiple of 64 bytes."""
-        self.places, self.size = {}, 0
-        for name, array in params.items():
-            self.places[name] = (self.size, self.size + array.size)
-            self.size += -(-array.size // 16) * 16
+        """One vector for all of them, and one of gradients for each worker; each begins at a multiple of 64 bytes.
+
+        A layer that shares a param puts its gradient behind those of all params.
+        """
+        self.places = {}
+        self.size = self.place(params, 0)
+        again = {name: params[owner] for name, owner in self.shares if owner in params}
+        whole = self.place(again, self.size)
         self.vector = self.team.shared((self.size,), self.dtype)
-        self.gradients = self.team.shared((self.num_workers, self.size), self.dtype)
+        self.gradients = self.team.shared((self.num_workers, whole), self.dtype)
         self.stored, self.params = self.views(self.vector, params)
-        both = [self.views(row, params) for row in self.gradients]
+        self.stored |= {name: self.stored[owner] for name, owner in self.shares if name in again}
+        both = [self.views(row, {**params, **again}) for row in self.gradients]
         self.stored_grads, self.named_grads = [stored for stored, _ in both], [named for _, named in both]
         for name, array in params.items():
             self.params[name][...] = array
+
+    def place(self, arrays, begin):
+        """Places for these arrays from `begin` on; returns where they end."""
+        for name, array in arrays.items():
+            self.places[name] = (begin, begin + array.size)
+            begin += -(-array.size // 16) * 16
+        return begin
 
     def store_buffers(self, buffers):
         """One vector for all of them."""
@@ -63,6 +77,8 @@ class FastNetwork(Network):
             self.buffers[name] = self.carried[begin : begin + array.size].reshape(array.shape)
             self.buffers[name][...] = array
             begin += array.size
+        again = {name: self.buffers[owner] for name, owner in self.shares if owner in buffers}
+        self.stored_buffers = {**self.buffers, **again}
 
     def views(self, vector, params):
         """Of one vector the params as they are stored, and in PyTorch's shapes."""
@@ -147,13 +163,7 @@ class FastNetwork(Network):
 
     def logits(self, x, training=False):
         """x (N, *input_shape) -> what the loss reads, (N, ...)."""
-        x = self.check_input(x)
-        self.call(LOGITS if training else OUTPUTS, x)
-        if not training:
-            if not self.is_known and self.news[: self.active(len(x))].any():
-                self.touch()
-                self.run(OUTPUTS, len(x))
-            self.is_known = False
+        self.ask(self.checked(x), training)
         return self.last_logits.copy()
 
     def backward(self, dy):
@@ -169,7 +179,7 @@ class FastNetwork(Network):
 
     def loss_and_gradients(self, x, y):
         """x (N, *input_shape), targets y -> mean loss, {param name: gradient}, in training mode."""
-        self.call(GRADIENTS, self.check_input(x), np.asarray(y))
+        self.call(GRADIENTS, self.checked(x), np.asarray(y))
         return self.last_loss, self.total_gradients()
 
     def train_step(self, x, y, lr=None):
@@ -177,7 +187,7 @@ class FastNetwork(Network):
 
         Where a gradient is not a finite number the params stay as they are, and the loss is NaN.
         """
-        self.call(STEP, self.check_input(x), np.asarray(y), self.learning_rate if lr is None else lr)
+        self.call(STEP, self.checked(x), np.asarray(y), self.learning_rate if lr is None else lr)
         return self.last_loss if self.counted() else np.nan
 
     def counted(self):
@@ -200,7 +210,7 @@ class FastNetwork(Network):
         """{param name: gradient}, summed over the workers in their order."""
         for row in self.gradients[1:]:
             self.gradients[0] += row
-        return {name: grad.copy() for name, grad in self.named_grads[0].items()}
+        return {name: self.named_grads[0][name].copy() for name in self.params}
 
     @property
     def last_loss(self):
@@ -223,21 +233,45 @@ class FastNetwork(Network):
 
     # ------------------------------------------------------------------------------------------ how work is shared
 
-    def call(self, command, x, y=None, lr=0.0):
-        """Hand a batch to the workers, and wait for them."""
-        if y is not None and y.shape[:1] != x.shape[:1]:
-            raise ValueError(f"{len(x)} samples, but targets of the shape {y.shape}")
-        self.prepare(len(x), y)
-        self.last_size = len(x)
-        self.hand("x", x)
+    def checked(self, x):
+        """x (N, *input_shape) -> the arrays of the inputs, of which there is one."""
+        return [self.check_input(x)]
+
+    def takes(self):
+        """What the workers call each input -> its shape."""
+        return {"x": self.input_shape}
+
+    def gives(self):
+        """What the workers call each output beside what the loss reads -> its shape."""
+        return {}
+
+    def ask(self, xs, training):
+        """Forward on an array for each input; what comes out is in `io`."""
+        self.call(LOGITS if training else OUTPUTS, xs)
+        if not training:
+            n = self.last_size
+            if not self.is_known and self.news[: self.active(n)].any():
+                self.touch()
+                self.run(OUTPUTS, n)
+            self.is_known = False
+
+    def call(self, command, xs, y=None, lr=0.0):
+        """Hand a batch to the workers, an array for each input, and wait for them."""
+        n = len(xs[0])
+        if y is not None and y.shape[:1] != (n,):
+            raise ValueError(f"{n} samples, but targets of the shape {y.shape}")
+        self.prepare(n, y)
+        self.last_size = n
+        for name, x in zip(self.takes(), xs, strict=True):
+            self.hand(name, x)
         if y is not None:
             self.hand("y", y)
         if command != OUTPUTS:
             self.touch()
-            self.pending = len(x) if command == LOGITS else None
+            self.pending = n if command == LOGITS else None
             for name, *how in self.draws:
-                self.hand(name, self.drawn(len(x), self.rng, *how), self.factors)
-        self.run(command, len(x), lr)
+                self.hand(name, self.drawn(n, self.rng, *how), self.factors)
+        self.run(command, n, lr)
 
     def drawn(self, n, rng, kernel, shape, p):
         """The factors by which a dropout multiplies n samples."""
@@ -255,7 +289,8 @@ class FastNetwork(Network):
             self.team = Team(self.num_workers, self.kind)
         self.capacity = max(n, self.capacity, 256 if self.kind == "processes" else 1)
         many = self.capacity
-        self.io["x"] = self.team.shared((many, *self.input_shape), self.dtype)
+        for name, shape in {**self.takes(), **self.gives()}.items():
+            self.io[name] = self.team.shared((many, *shape), self.dtype)
         y = self.io.get("y") if y is None else y
         if y is not None:
             self.io["y"] = self.team.shared((many, *y.shape[1:]), y.dtype)
@@ -336,7 +371,23 @@ class FastNetwork(Network):
             raise ValueError("what `logits` kept for `backward` is gone: too many batches of other sizes came between")
         blocks = {LOGITS: self.logits_block, BACKWARD: self.backward_block}.get(kind, self.train_block)
         self.losses[index] = 0
+        self.clear_shared(index)
         w.run([blocks(w, b) for b in range(len(w.rows))])
+        if kind != LOGITS:
+            self.add_shared(index)
+
+    def clear_shared(self, index):
+        """The gradient of a param that several layers use begins at 0: the loss may not depend on its own layer."""
+        for _, owner in self.shares:
+            if owner in self.params:
+                self.stored_grads[index][owner][...] = 0
+
+    def add_shared(self, index):
+        """Add up what several layers gave as gradients of one param: those of one worker."""
+        grads = self.stored_grads[index]
+        for name, owner in self.shares:
+            if owner in self.params:
+                grads[owner] += grads[name]
 
     def refresh(self, w, version):
         """Make what the stages derive from the params; each worker makes a part."""
@@ -346,14 +397,27 @@ class FastNetwork(Network):
         self.wait(w.n)
 
     def infer_block(self, w, b):
-        self.io["logits"][w.rows[b]] = to_textbook(self.infer_forward(w.s, self.io["x"][w.rows[b]]))
+        self.keep(self.infer_forward(w.s, *self.part_of(w.rows[b])), w.rows[b])
         return
         yield
 
+    def part_of(self, rows):
+        """These rows of every input."""
+        return [self.io[name][rows] for name in self.takes()]
+
+    def keep(self, made, rows):
+        """Keep what a block gave; returns what the loss reads."""
+        others = self.gives()
+        z, *more = made if others else (made,)
+        for name, y in zip(others, more, strict=True):
+            self.io[name][rows] = to_textbook(y)
+        self.io["logits"][rows] = z = to_textbook(z)
+        return z
+
     def logits_block(self, w, b):
-        x = self.io["x"][w.rows[b]]
-        z = (yield from self.train_forward(w.s, x)) if self.waits else self.train_forward(w.s, x)
-        self.io["logits"][w.rows[b]] = to_textbook(z)
+        xs = self.part_of(w.rows[b])
+        made = (yield from self.train_forward(w.s, *xs)) if self.waits else self.train_forward(w.s, *xs)
+        self.keep(made, w.rows[b])
 
     def backward_block(self, w, b):
         waiting = self.train_backward(w.s, from_textbook(self.io["dlogits"][w.rows[b]].copy()))
@@ -362,10 +426,9 @@ class FastNetwork(Network):
 
     def train_block(self, w, b):
         rows = w.rows[b]
-        x = self.io["x"][rows]
-        z = (yield from self.train_forward(w.s, x)) if self.waits else self.train_forward(w.s, x)
-        z = to_textbook(z)
-        self.io["logits"][rows] = z
+        xs = self.part_of(rows)
+        made = (yield from self.train_forward(w.s, *xs)) if self.waits else self.train_forward(w.s, *xs)
+        z = self.keep(made, rows)
         loss, dz = self.loss(z, self.io["y"][rows])
         share = self.share(w, rows)
         self.losses[w.index] += loss * share
@@ -385,10 +448,11 @@ class FastNetwork(Network):
         own = chunks[index * len(chunks) // active : (index + 1) * len(chunks) // active]
         params, grads, norm = {}, {}, 0.0
         for begin in own:
-            params[begin] = self.vector[begin : begin + CHUNK]
-            grads[begin] = self.gradients[0, begin : begin + CHUNK]
+            part = slice(begin, min(begin + CHUNK, self.size))
+            params[begin] = self.vector[part]
+            grads[begin] = self.gradients[0, part]
             for row in self.gradients[1:]:
-                grads[begin] += row[begin : begin + CHUNK]
+                grads[begin] += row[part]
             norm += float(np.dot(grads[begin], grads[begin]))
         if not np.isfinite(norm) and all(np.isfinite(grad).all() for grad in grads.values()):
             norm = 0.0  # only the squares overflow

@@ -38,6 +38,7 @@ from netdsl.targets.text.ends import (
     shapes_text,
     takes_text,
     together,
+    tuple_text,
 )
 from netdsl.targets.text.kernel_source import imported_modules, kernel_texts
 from netdsl.targets.text.named_answers import answer_by_name
@@ -233,7 +234,7 @@ def _backward_lines(graph: Graph, until: int) -> list[str]:
         if given.std and value in found:
             lines.append(f"{dx} = normalize_backward({dx}, std={constants_text(given.std)})")
         dxs.append(dx)
-    dx = dxs[0] if not graph.takes_names else together(dxs) if len(dxs) == 1 else f"({together(dxs)})"
+    dx = tuple_text(dxs) if graph.takes_names else dxs[0]
     grads = f"{{{named}: g for layer, named in reversed(grads.items()) for name, g in named.items()}}"
     return [*lines, f"return {dx}, {grads}"]
 

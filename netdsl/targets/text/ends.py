@@ -35,13 +35,19 @@ def _listed(named: Sequence[tuple[str, Shape]]) -> str:
 
 def shapes_text(graph: Graph) -> str:
     """`(N, 1, 28, 28) -> (N, 10)`; with names where there are some."""
-    takes, gives = takes_text(graph).removeprefix("x "), gives_text(graph).removeprefix("y ")
-    return f"{takes} -> {gives.removeprefix('a dict of ')}"
+    takes, gives = takes_text(graph), gives_text(graph).removeprefix("a dict of ")
+    takes = takes if graph.takes_names else takes.removeprefix("x ")
+    return f"{takes} -> {gives if graph.gives_names else gives.removeprefix('y ')}"
 
 
 def input_shapes(graph: Graph) -> str:
     """`{"left": (2, 6, 6), "right": (2, 6, 6)}`."""
     return _dictionary({given.name or "x": value_text(given.type.sizes) for given in graph.inputs})
+
+
+def output_shapes(graph: Graph) -> str:
+    """`{"digit": (10,), "box": (4,)}`; `{}` where the only output has no name."""
+    return _dictionary({o.name: value_text(graph.shape_of(o.value)) for o in graph.outputs if o.name})
 
 
 def outputs_text(graph: Graph, variables: Mapping[int, str]) -> str:
@@ -54,8 +60,13 @@ def _dictionary(items: Mapping[str, str]) -> str:
 
 
 def together(texts: Sequence[str]) -> str:
-    """A tuple of expressions, or of variables that it is assigned to: `(x,)`, `x, y`."""
+    """A tuple of variables that something is assigned to: `(x,)`, `x, y`."""
     return f"({texts[0]},)" if len(texts) == 1 else ", ".join(texts)
+
+
+def tuple_text(texts: Sequence[str]) -> str:
+    """A tuple of expressions: `(x,)`, `(x, y)`."""
+    return together(texts) if len(texts) == 1 else f"({together(texts)})"
 
 
 def normalize_lines(graph: Graph, variables: Sequence[str]) -> list[str]:

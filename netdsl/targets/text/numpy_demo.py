@@ -10,7 +10,7 @@ from netdsl.graph.ir import Graph
 from netdsl.graph.recipe import LOSSES
 from netdsl.ground.symbols import value_text
 from netdsl.kernels.stable import sigmoid, softmax
-from netdsl.targets.text.ends import together
+from netdsl.targets.text.ends import tuple_text
 
 _BUDGET = 3e11  # multiply-adds, half a minute on two cores of 2024
 _PER_ELEMENT = 50  # multiply-adds that take as long as all the passes over one element of a layer's output
@@ -100,4 +100,4 @@ def _drawn_inputs(graph: Graph, samples: int) -> str:
     if graph.is_plain:
         return drawn.format(samples, "INPUT_SHAPE")
     names = [value_text(given.name or "x") for given in graph.inputs]
-    return together([drawn.format(samples, f"INPUT_SHAPES[{name}]") for name in names])
+    return tuple_text([drawn.format(samples, f"INPUT_SHAPES[{name}]") for name in names])

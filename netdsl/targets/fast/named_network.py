@@ -1,0 +1,36 @@
+"""What a fast NumPy network with named inputs or outputs does otherwise; its text is copied into emitted modules."""
+
+from netdsl.targets.fast.network import FastNetwork
+from netdsl.targets.fast.weighted_network import WeightedNetwork
+from netdsl.targets.numpy.named_network import NamedNetwork
+
+
+class NamedFastNetwork(FastNetwork, NamedNetwork):
+    """A fast network of several inputs or outputs, or of one that has a name. `input_shapes` and `output_shapes` have
+    them in order, by name; `output_shapes` is empty where the only output has no name."""
+
+    def checked(self, x):
+        """A tuple, a dict by names or the array of an only input -> the arrays in order, checked."""
+        return self.check_inputs(*self.in_order(x))
+
+    def takes(self):
+        """What the workers call each input -> its shape."""
+        return {f"input {name}": shape for name, shape in self.input_shapes.items()}
+
+    def gives(self):
+        """What the workers call each output beside what the loss reads -> its shape."""
+        return {f"output {name}": shape for name, shape in self.output_shapes.items()}
+
+    def logits_of(self, x, training):
+        """x of each input -> what the loss reads, (N, ...)."""
+        self.ask(self.checked(x), training)
+        return self.last_logits.copy()
+
+    def outputs_of(self, x, training):
+        """x of each input -> {name: output (N, ...)}."""
+        self.ask(self.checked(x), training)
+        return {name: self.io[f"output {name}"][: self.last_size].copy() for name in self.output_shapes}
+
+
+class NamedWeightedNetwork(WeightedNetwork, NamedFastNetwork):
+    """The same, where the classes of the output that the loss reads have weights."""
