@@ -209,9 +209,13 @@ def bitwise_checks(
 def bytes_checks(net: Net, batch: int, seed: int) -> Iterator[Check]:
     """A network that normalises what it is given takes bytes and the same as floats, 0..1, everywhere alike."""
     rng = np.random.default_rng(seed)
-    xs = [rng.integers(0, 256, (batch, *given.type.sizes), np.uint8) for given in net.graph.inputs]
+    xs = [
+        rng.integers(0, 256, (batch, *given.type.sizes), np.uint8) if given.mean else _random_input(given, batch, rng)
+        for given in net.graph.inputs
+    ]
+    floats = [(x / 255).astype(np.float32) if x.dtype == np.uint8 else x for x in xs]
     network = network_to_check(net, seed, "float32")
-    expected = dict(_outputs(network.forward(*((x / 255).astype(np.float32) for x in xs))))
+    expected = dict(_outputs(network.forward(*floats)))
     made = {"layers": network.forward(*xs)}
     made["module"] = without_zeros(net.numpy_model(seed, "float32"), seed).forward(*xs)
     with closing(net.numpy_model(seed, "float32", level=2, workers=WORKERS)) as model:

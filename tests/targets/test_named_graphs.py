@@ -1,7 +1,7 @@
 """Networks of several inputs and outputs, and of shared params: all targets compute what the layer objects do."""
 
 import pytest
-from graphs import GRAPHS
+from graphs import GRAPHS, two_inputs
 
 from netdsl.verify.agreement import (
     bitwise_checks,
@@ -11,6 +11,7 @@ from netdsl.verify.agreement import (
     optimizer_steps,
     random_batch,
     torch_checks,
+    verify,
 )
 from netdsl.verify.gradients import gradient_check
 
@@ -56,6 +57,15 @@ def test_pytorch_has_every_param_and_buffer_once(net):
     pytest.importorskip("torch")
     state = [key for key in net.torch_model().state_dict() if not key.endswith("num_batches_tracked")]
     assert sorted(state) == sorted(name for name, _ in (*net.graph.param_specs(), *net.graph.buffer_specs()))
+
+
+def test_the_whole_proof_holds():
+    report = verify(two_inputs())
+    assert report.ok, report
+    names = [check.name for check in report.checks]
+    assert "module = layers, float32: gradient of the input table" in names
+    assert "PyTorch, bytes = floats, float32: output" in names  # the image is normalised, the table is not
+    assert "gradient check by central differences, float64" in names
 
 
 def test_gradients_are_right(net):
