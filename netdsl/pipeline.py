@@ -23,6 +23,7 @@ from netdsl.ground.source import Source, Span
 from netdsl.language.library import Library, read_spec
 from netdsl.language.lower import lower
 from netdsl.language.syntax.parser import parse
+from netdsl.passes.verify import verify_rules
 
 if TYPE_CHECKING:
     from netdsl.analysis.summary import Summary
@@ -190,6 +191,7 @@ def check_text(text: str, file: str = "net.net", root: Path | None = None) -> tu
     diagnostics.sort(key=lambda d: (d.span.source is not source, d.span.source.name, d.span.start))
     if graph is None:
         return None, diagnostics
+    verify_rules(graph)
     diagnostics = heard(source, sorted([*diagnostics, *lints(program, graph, recipe)], key=lambda d: d.span.start))
     return Net(source, graph, recipe, tuple(diagnostics), library.used), diagnostics
 

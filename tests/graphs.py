@@ -3,11 +3,12 @@
 from dataclasses import replace
 from functools import cache
 
-from netdsl.graph.ir import Graph, Input, Node, Output, Scope, verify_graph
+from netdsl.graph.ir import Graph, Input, Node, Output, Scope
 from netdsl.graph.recipe import Recipe
 from netdsl.graph.types import from_sizes
 from netdsl.ground.source import Source
 from netdsl.layers import layer_of
+from netdsl.passes.verify import verify_rules
 from netdsl.pipeline import Net, compile_text
 
 OF_GRAPHS = Source("graph.net", "")
@@ -77,7 +78,7 @@ class GraphBuilder:
         """The graph with these outputs, name=value; `_=value` is one without a name."""
         made = tuple(Output("" if name == "_" else name, value) for name, value in outputs.items())
         root = Scope("", tuple(self.children), 0, made[0].value)
-        return verify_graph(Graph(self.name, tuple(self.inputs), tuple(self.nodes), made, root, judged))
+        return verify_rules(Graph(self.name, tuple(self.inputs), tuple(self.nodes), made, root, judged))
 
     def net(self, judged="", recipe=None, **outputs):
         return net_of(self.graph(judged, **outputs), recipe)

@@ -2,7 +2,8 @@
 
 What a stage can take over or leave out, it says itself: `can` of its class (stages/can.py).
 
-Every pass is pure, Plan -> Plan, and changes no number but by rounding; its docstring says why that is so.
+Every pass is pure, Plan -> Plan, and changes no number but by rounding; its docstring says why that is so. After each
+`verify_plan` asserts that the plan is whole.
 """
 
 from __future__ import annotations
@@ -162,10 +163,31 @@ def plan(graph: Graph, until: int, count: int, training: bool, choose: Choice = 
         call = choose(calls, training) if calls else None
         stages.append(Planned(node, node.inputs, graph.value(index), call, (node.name,)))
     named = [output.value for output in graph.outputs if output.name]
-    planned = Plan(graph, tuple(stages), (until, *named), training)
+    planned = verify_plan(Plan(graph, tuple(stages), (until, *named), training))
     for each in TRAINING if training else INFERENCE:
-        planned = each(planned)
+        planned = verify_plan(each(planned))
     return planned
+
+
+def verify_plan(plan: Plan) -> Plan:
+    """Assert that every stage reads what is made before it, that each value is made once and each node stands in one
+    stage, and that what comes out is made; returns the plan."""
+    made = set(range(len(plan.graph.inputs)))
+    nodes: set[str] = set()
+    stages: set[str] = set()
+    for stage in plan.stages:
+        assert made.issuperset(stage.inputs), f"{stage.node.name} reads {stage.inputs}, of which some is not made"
+        assert stage.output not in made, f"{stage.node.name} makes {stage.output} a second time"
+        assert nodes.isdisjoint(stage.names), f"{stage.node.name} stands for {stage.names}, of which some is done"
+        assert stage.node.name in stage.names, f"{stage.node.name} stands for {stage.names}"
+        assert not stage.conv or stage.conv in stages, (
+            f"{stage.node.name} adds the bias of {stage.conv}, which is not there"
+        )
+        made.add(stage.output)
+        nodes.update(stage.names)
+        stages.add(stage.node.name)
+    assert made.issuperset(plan.outputs), f"{plan.outputs} come out, of which some is not made"
+    return plan
 
 
 def leave_out_identity(plan: Plan) -> Plan:

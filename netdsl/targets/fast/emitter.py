@@ -15,7 +15,7 @@ from netdsl.ground.symbols import value_text
 from netdsl.layers import layer_of
 from netdsl.layers.contract import StageCall
 from netdsl.passes.choose_algorithms import Choice, cheapest
-from netdsl.passes.plan import Plan, Planned, needs_gradient, plan
+from netdsl.passes.plan import Plan, Planned, needs_gradient, plan, verify_plan
 from netdsl.passes.plan_memory import plan_memory
 from netdsl.passes.tile_batch import block_size
 from netdsl.stages.dropout import Factor
@@ -59,7 +59,7 @@ from netdsl.targets.text.variables import names, variables
 def emit_fast(graph: Graph, recipe: Recipe, choose: Choice = cheapest, level: int = 2) -> str:
     """The text of `<name>_numpy.py` at -O2. choose: which of the ways to compute a layer is taken."""
     until, count = logits_value(graph, recipe.loss), logits_layers(graph, recipe.loss)
-    train, infer = (plan_memory(plan(graph, until, count, training, choose)) for training in (True, False))
+    train, infer = (verify_plan(plan_memory(plan(graph, until, count, training, choose))) for training in (True, False))
     drawn = [s.node for s in train.stages if s.call is not None and s.call.kernel is Factor]
     roots: list[Callable | type] = [*_kernels(train), *_kernels(infer), *recipe_kernels(recipe, True)]
     roots += [layer_of(node.op).forward for node in drawn]
