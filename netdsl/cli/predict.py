@@ -12,6 +12,7 @@ import click
 if TYPE_CHECKING:
     import numpy as np
 
+    from netdsl.graph.types import Tensor
     from netdsl.training.runs.config import RunConfig
     from netdsl.training.scores.task import Task
 
@@ -71,12 +72,12 @@ def command(
     _check_plot(plot)
     found = read_run(run)
     net, model, _ = load_run(found, checkpoint)
-    config, gives = found.config, net.graph.output_shape
+    config, takes, gives = found.config, net.graph.input_type, net.graph.output_type
     if config.recipe.fit:
         say(f"note: images of another size are fitted as in training (`fit {config.recipe.fit}`)")
-    task = decided_task(net.recipe.loss, net.graph.input_shape, gives, config.classes)
+    task = decided_task(net.recipe.loss, takes, gives, config.classes)
     if plot:
-        _check_drawable(task, net.graph.input_shape, gives)
+        _check_drawable(task, takes, gives)
     if out:
         check_out(out, task, gives)
     sources, kept, shown = [], [], []
@@ -138,12 +139,12 @@ def _parts(files: Sequence[Path], config: RunConfig, invert: bool | None) -> Ite
 
 def _check_images(files: Sequence[Path], config: RunConfig) -> None:
     """Raises UserError for images, and whatever else is no table, where the network takes something else."""
-    from netdsl.graph.types import show_sizes
+    from netdsl.graph.types import from_sizes, show_sizes
     from netdsl.ground.diagnostics import UserError, plain
     from netdsl.training.data.samples import SUFFIXES
-    from netdsl.training.drawing.tiles import is_image
+    from netdsl.training.drawing.tiles import can_be_shown
 
-    if files and not is_image(config.input_shape):
+    if files and not can_be_shown(from_sizes(config.input_shape)):
         takes = show_sizes(config.input_shape)
         text = f"`{plain(str(files[0]))}` is no table of numbers, but the network takes {takes}"
         raise UserError(text, help=f"give a file that ends in {', '.join(SUFFIXES)}")
@@ -169,14 +170,14 @@ def _check_plot(plot: Path | None) -> None:
         raise UserError(f"cannot draw `{plain(str(plot))}`: a picture ends in .png or .svg")
 
 
-def _check_drawable(task: Task, takes: tuple[int, ...], gives: tuple[int, ...]) -> None:
+def _check_drawable(task: Task, takes: Tensor, gives: Tensor) -> None:
     """Raises UserError where there is nothing that a picture could show."""
     from netdsl.ground.diagnostics import UserError
-    from netdsl.training.drawing.tiles import is_image
+    from netdsl.training.drawing.tiles import can_be_shown
 
-    if not is_image(takes):
+    if not can_be_shown(takes):
         raise UserError("`--plot` draws images, but the samples of the run are none", help="use `--out FILE.csv`")
-    if not task.gives_one_class and len(gives) != 3:
+    if not task.gives_one_class and not gives.is_image:
         raise UserError(
             "`--plot` draws classes, masks and pictures, but the run gives numbers", help="use `--out FILE.csv`"
         )

@@ -174,5 +174,5 @@ def test_labels_of_a_run_decide_its_task_as_its_data_do(here):
     for name, text in SPECS.items():
         graph = compile_text(text).graph
         with open_run(here / name, None) as view:
-            task = decided_task(view.net.recipe.loss, graph.input_shape, graph.output_shape, view.run.config.classes)
+            task = decided_task(view.net.recipe.loss, graph.input_type, graph.output_type, view.run.config.classes)
             assert task.kind == view.task.kind and task.classes == view.task.classes

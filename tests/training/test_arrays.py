@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from netdsl.graph.types import from_sizes
 from netdsl.ground.diagnostics import UserError
 from netdsl.training.data.datasets import load_dataset
 from netdsl.training.data.wanted import Wanted
@@ -72,19 +73,19 @@ def test_names_of_the_classes_are_taken_where_they_are_one_for_each(load):
 
 
 def test_a_channel_axis_that_is_missing_is_added_where_the_network_has_one(load):
-    d = load(Wanted((1, 8, 8)), x=IMAGES / 255, y=LABELS)
+    d = load(Wanted(from_sizes((1, 8, 8))), x=IMAGES / 255, y=LABELS)
     assert d.input_shape == (1, 8, 8) and "are 8x8: read as one channel, 1x8x8" in d.notes[0]
     assert load(x=IMAGES / 255, y=LABELS).input_shape == (8, 8)
-    d = load(Wanted((1, 8, 8)), x=IMAGES, y=LABELS)
+    d = load(Wanted(from_sizes((1, 8, 8))), x=IMAGES, y=LABELS)
     assert d.input_shape == (1, 8, 8) and d.notes == ()
-    assert load(Wanted((8, 8)), x=IMAGES, y=LABELS).input_shape == (8, 8)
+    assert load(Wanted(from_sizes((8, 8))), x=IMAGES, y=LABELS).input_shape == (8, 8)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64, np.int64])
 @pytest.mark.parametrize("channels", [1, 3, 9])
 def test_channels_that_stand_last_are_moved_where_the_network_makes_it_certain(load, dtype, channels):
     x = RNG.integers(0, 256, (20, 8, 7, channels)).astype(dtype)
-    d = load(Wanted((channels, 8, 7)), x=x, y=LABELS)
+    d = load(Wanted(from_sizes((channels, 8, 7))), x=x, y=LABELS)
     found = np.concatenate([d.x_train, d.x_test])
     assert sorted(found.sum((1, 2, 3)).tolist()) == sorted(x.sum((1, 2, 3)).tolist())
     assert any(np.array_equal(found[0], image.transpose(2, 0, 1)) for image in x)
@@ -94,16 +95,16 @@ def test_channels_that_stand_last_are_moved_where_the_network_makes_it_certain(l
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 def test_channels_that_stand_last_are_explained_where_the_network_takes_another_size(load, dtype):
     with pytest.raises(UserError, match="are 8x8x3 .*, expected C x H x W") as caught:
-        load(Wanted((3, 32, 32)), x=np.zeros((20, 8, 8, 3), dtype), y=LABELS)
+        load(Wanted(from_sizes((3, 32, 32))), x=np.zeros((20, 8, 8, 3), dtype), y=LABELS)
     assert caught.value.help == "use x.transpose(0, 3, 1, 2), and begin the spec with `input 3x8x8`"
 
 
 def test_pixels_in_a_line_are_an_image_of_one_channel_and_of_three_only_if_told_how(load):
-    d = load(Wanted((1, 8, 8)), x=IMAGES.reshape(20, 64), y=LABELS)
+    d = load(Wanted(from_sizes((1, 8, 8))), x=IMAGES.reshape(20, 64), y=LABELS)
     assert d.x_train.dtype == np.uint8 and any(np.array_equal(d.x_train[0, 0], image) for image in IMAGES)
     assert "are lines of 64 pixels: read as 1x8x8" in d.notes[0]
     with pytest.raises(UserError, match="has 48 numbers a sample, but the network takes 3x4x4") as caught:
-        load(Wanted((3, 4, 4)), x=np.zeros((20, 48), np.uint8), y=LABELS)
+        load(Wanted(from_sizes((3, 4, 4))), x=np.zeros((20, 48), np.uint8), y=LABELS)
     assert "x.reshape(-1, 3, 4, 4)" in caught.value.help and "x.reshape(-1, 4, 4, 3).transp" in caught.value.help
 
 
@@ -250,14 +251,14 @@ def test_masks_of_0_and_255_are_two_classes_and_gaps_of_indices_stay(load):
 
 def test_the_border_of_masks_that_does_not_count_is_named(load):
     y = np.array([0, 1, 2, 255])[IMAGES // 64]
-    d = load(Wanted((1, 8, 8), 3, "ce"), x=IMAGES, y=y)
+    d = load(Wanted(from_sizes((1, 8, 8)), 3, "ce"), x=IMAGES, y=y)
     assert len(d.classes) == 4 and "255 may mark what does not count" in d.notes[-1]
 
 
 @pytest.mark.parametrize("fit", ["resize", "crop", "pad"])
 def test_images_in_arrays_are_fitted_with_their_masks_or_refused(load, fit):
     x = np.kron(RNG.integers(0, 2, (20, 4, 4)) * 255, np.ones((4, 4))).astype(np.uint8)
-    want = Wanted((3, 8, 8), 2, "ce", fit=fit)
+    want = Wanted(from_sizes((3, 8, 8)), 2, "ce", fit=fit)
     d = load(want, x=x, y=x > 128)
     assert d.input_shape == (3, 8, 8) and d.y_train.shape == (16, 8, 8)
     assert ((d.x_train[:, 0] > 128) == d.y_train).mean() > 0.9  # an edge blends
@@ -267,7 +268,7 @@ def test_images_in_arrays_are_fitted_with_their_masks_or_refused(load, fit):
 
 
 def test_built_in_images_are_fitted():
-    d = load_dataset("mnist-mini", None, 20, want=Wanted((1, 32, 32), 10, "ce", fit="pad"))
+    d = load_dataset("mnist-mini", None, 20, want=Wanted(from_sizes((1, 32, 32)), 10, "ce", fit="pad"))
     plain = load_dataset("mnist-mini", None, 20)
     assert d.input_shape == (1, 32, 32) and d.x_train[:, :, :2].max() == 0 and "brought to 1x32x32" in d.notes[0]
     assert np.array_equal(d.y_train, plain.y_train) and d.mean == plain.mean

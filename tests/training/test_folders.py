@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from netdsl.cli import run as netdsl
+from netdsl.graph.types import from_sizes
 from netdsl.ground.diagnostics import UserError
 from netdsl.training.data import folders
 from netdsl.training.data.datasets import load_dataset
@@ -15,7 +16,7 @@ from netdsl.training.data.images import bits_used, read_image
 from netdsl.training.data.wanted import Wanted
 
 RNG = np.random.default_rng(0)
-GREY = Wanted((1, 8, 8), 2, "ce")
+GREY = Wanted(from_sizes((1, 8, 8)), 2, "ce")
 
 
 def picture(path, shape=(8, 8), value=None, mode=None):
@@ -187,7 +188,7 @@ def test_images_of_any_size_and_mode_come_to_the_input_and_it_is_said_once(tmp_p
         for i, mode in enumerate(modes):
             end = "jpg" if mode == "CMYK" else "png"
             picture(tmp_path / name / f"{i}.{end}", (9 + i, 30 - 4 * i, 3), mode=mode)
-    d = load(tmp_path, Wanted(shape, 2, "ce", fit=fit))
+    d = load(tmp_path, Wanted(from_sizes(shape), 2, "ce", fit=fit))
     assert d.input_shape == shape and d.x_train.dtype == np.uint8
     colours = 2 * sum((channels == 1) != (shape[0] == 1) for channels in modes.values())
     words = {"resize": "resized", "crop": "cropped", "pad": "padded"}[fit]
@@ -201,7 +202,9 @@ def test_mixed_sizes_without_a_fit_are_refused_and_fit_is_proposed(tmp_path):
     refuses(tmp_path, "x.png` is 9x7, but the network takes 8x8; the 7 images have 2 sizes", "`--fit resize`, `--fit")
     (tmp_path / "b" / "x.png").unlink()
     help = "or begin the spec with `input 1x8x8`"
-    refuses(tmp_path, "the 6 images are 1x8x8, but the network takes 1x4x4", help, Wanted((1, 4, 4), 2, "ce"))
+    refuses(
+        tmp_path, "the 6 images are 1x8x8, but the network takes 1x4x4", help, Wanted(from_sizes((1, 4, 4)), 2, "ce")
+    )
 
 
 def test_a_fit_is_for_inputs_that_an_image_can_have():
@@ -235,8 +238,10 @@ def test_an_image_is_turned_upright_before_its_size_is_judged(tmp_path):
             exif = Image.Exif()
             exif[0x0112] = 6
             Image.fromarray(np.full((6, 8), 40 * i, np.uint8)).save(tmp_path / name / f"{i}.jpg", exif=exif)
-    assert load(tmp_path, Wanted((1, 8, 6), 2, "ce")).input_shape == (1, 8, 6)
-    refuses(tmp_path, "the 6 images are 1x8x6, but the network takes 1x6x8", want=Wanted((1, 6, 8), 2, "ce"))
+    assert load(tmp_path, Wanted(from_sizes((1, 8, 6)), 2, "ce")).input_shape == (1, 8, 6)
+    refuses(
+        tmp_path, "the 6 images are 1x8x6, but the network takes 1x6x8", want=Wanted(from_sizes((1, 6, 8)), 2, "ce")
+    )
 
 
 def deep(path, largest, form=None):
@@ -253,7 +258,7 @@ def test_16_bit_images_are_scaled_by_the_bits_that_they_use_together(tmp_path, e
     d = load(tmp_path)
     assert d.bits == 12 and len(np.unique(d.x_train[d.y_train == 0])) == 64 and d.x_train.max() == 255
     assert d.notes == ("16-bit images use 12 bits: 0 to 4095 becomes 0 to 255",)
-    light = load(tmp_path, Wanted((1, 8, 8), 2, "ce", bits=16))
+    light = load(tmp_path, Wanted(from_sizes((1, 8, 8)), 2, "ce", bits=16))
     assert light.x_train.max() == 15 and bits_used([tmp_path / "b" / f"0.{end}"]) == 10
     assert np.array_equal(read_image(tmp_path / "a" / f"0.{end}", (1, 8, 8), bits=12).ravel()[[0, -1]], [0, 255])
 
@@ -327,5 +332,5 @@ def test_16_bit_colours_are_said_to_be_cut(tmp_path):
         os.makedirs(tmp_path / name)
         for i in range(2):
             (tmp_path / name / f"{i}.png").write_bytes(data)
-    d = load(tmp_path, Wanted((3, 8, 8), 2, "ce"))
+    d = load(tmp_path, Wanted(from_sizes((3, 8, 8)), 2, "ce"))
     assert d.notes == ("4 of 4 images of 16-bit colour were cut to their upper 8 bits",)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from netdsl.graph.types import from_sizes
 from netdsl.ground.diagnostics import UserError
 from netdsl.training.data import augment
 from netdsl.training.data.augment import Augmentation, turned_mask
@@ -13,7 +14,7 @@ from netdsl.training.data.feed import Feed
 from netdsl.training.data.wanted import Wanted
 
 RNG = np.random.default_rng(0)
-NET = Wanted((1, 8, 8), 2, "ce")
+NET = Wanted(from_sizes((1, 8, 8)), 2, "ce")
 
 
 def save(path, array, **palette):
@@ -116,7 +117,7 @@ def test_a_mask_is_fitted_as_its_image(tmp_path, fit):
         x[high // 4 : high // 2, wide // 4 : -wide // 8] = 255
         save(tmp_path / "images" / f"{i}.png", x)
         save(tmp_path / "masks" / f"{i}.png", x > 128)
-    d = load_dataset(str(tmp_path), None, want=Wanted((1, 8, 8), 2, "ce", fit=fit))
+    d = load_dataset(str(tmp_path), None, want=Wanted(from_sizes((1, 8, 8)), 2, "ce", fit=fit))
     x, y = np.concatenate([d.x_train, d.x_test])[:, 0], np.concatenate([d.y_train, d.y_test])
     assert set(np.unique(y)) == {0, 1}
     sure = (x < 32) | (x > 223)  # not on an edge, which the image blends

@@ -5,6 +5,7 @@ import random
 import numpy as np
 from PIL import Image
 
+from netdsl.graph.types import from_sizes
 from netdsl.ground.diagnostics import UserError
 from netdsl.training.data.datasets import load_dataset
 from netdsl.training.data.wanted import Wanted
@@ -50,8 +51,8 @@ def test_any_tree_of_folders_is_a_data_set_or_refused_in_one_line(tmp_path, requ
     for seed in range(count):
         rng, folder = random.Random(seed), tmp_path / f"tree{seed}"
         plant(folder, rng, np.random.default_rng(seed))
-        grey = Wanted((1, 8, 8), 2, "ce", 0.1, 0, rng.choice([None, *FITS]))
-        for want in (None, grey, Wanted((3, 6, 9), 3, "mse", 0.1, 0, rng.choice(FITS))):
+        grey = Wanted(from_sizes((1, 8, 8)), 2, "ce", 0.1, 0, rng.choice([None, *FITS]))
+        for want in (None, grey, Wanted(from_sizes((3, 6, 9)), 3, "mse", 0.1, 0, rng.choice(FITS))):
             try:
                 d = load_dataset(str(folder), None, want=want)
             except UserError as error:
@@ -60,6 +61,6 @@ def test_any_tree_of_folders_is_a_data_set_or_refused_in_one_line(tmp_path, requ
                 continue
             read += 1
             assert len(d.x_train) == len(d.y_train) and len(d.x_test) == len(d.y_test) > 0, seed
-            assert d.y_train.max() < len(d.classes) and (want is None or d.input_shape == want.shape), seed
+            assert d.y_train.max() < len(d.classes) and (want is None or d.input_type == want.takes), seed
     print(f"{count} trees, {read} of {3 * count} readings are data sets")
     assert read > count / 20

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from netdsl.graph.types import map_of, vector
 from netdsl.ground.diagnostics import UserError
 from netdsl.pipeline import compile_text
 from netdsl.training.data.dataset import Dataset
@@ -263,5 +264,5 @@ def test_curves_of_one_epoch_without_validation_and_of_losses_far_apart_are_draw
 
 def test_images_without_a_label_are_neither_right_nor_wrong():
     images = [(f"{k}.png", np.full((1, 8, 8), 40 * k, np.uint8), np.array([0.2, 0.8])) for k in range(3)]
-    shown = words(draw_answers(images, decided_task("ce", (1, 6, 6), (2,), ("cat", "dog"))))
+    shown = words(draw_answers(images, decided_task("ce", map_of(1, 6, 6), vector(2), ("cat", "dog"))))
     assert "0.png" in shown and "80.0" in shown and not any("right" in word or "wrong" in word for word in shown)

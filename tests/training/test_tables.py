@@ -6,6 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from netdsl.cli import run as netdsl
+from netdsl.graph.types import from_sizes
 from netdsl.ground.diagnostics import UserError
 from netdsl.training.data import tables
 from netdsl.training.data.datasets import load_dataset
@@ -71,10 +72,10 @@ def test_a_column_that_counts_the_rows_is_left_out(tmp_path):
 def test_targets_are_labels_or_numbers_as_they_stand(tmp_path):
     path = table(tmp_path / "d.csv", labels=[1, 2, 1, 2, 2, 1])
     assert load(path).classes == ("1", "2")
-    assert load(path, Wanted((2,), 0, "mse")).classes == ()
+    assert load(path, Wanted(from_sizes((2,)), 0, "mse")).classes == ()
     d = load(table(path, labels=[0.5, 1, 2, 3, 4, 5]))
     assert d.classes == () and d.y_train.shape == (5, 1)
-    assert load(table(path, labels=["0.0", "1.0"] * 3), Wanted((2,), 2, "ce")).classes == ("0", "1")
+    assert load(table(path, labels=["0.0", "1.0"] * 3), Wanted(from_sizes((2,)), 2, "ce")).classes == ("0", "1")
 
 
 def test_lines_of_pixels_are_images(tmp_path):
@@ -82,7 +83,7 @@ def test_lines_of_pixels_are_images(tmp_path):
     lines = ["label," + ",".join(f"pixel{i}" for i in range(64))]
     lines += [f"{k % 2}," + ",".join(map(str, row)) for k, row in enumerate(pixels)]
     (tmp_path / "d.csv").write_text("\n".join(lines))
-    d = load(tmp_path / "d.csv", Wanted((1, 8, 8), 2, "ce"))
+    d = load(tmp_path / "d.csv", Wanted(from_sizes((1, 8, 8)), 2, "ce"))
     assert d.input_shape == (1, 8, 8) and any(np.array_equal(d.x_test[0].ravel(), row) for row in pixels)
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from netdsl.graph.types import show_sizes
+from netdsl.graph.types import Tensor, show_sizes
 from netdsl.ground.diagnostics import UserError, plain
 from netdsl.ground.reading import shown
 from netdsl.training.data.labels import Arrays, Targets, finite, read_targets, words_in
@@ -144,7 +143,7 @@ def shaped(path: Path, names: Mapping[str, str], parts: Arrays, want: Wanted) ->
             both = f"{sample_text(parts[first])} and {sample_text(a)}"
             text = f"the samples of `{plain(names[first])}` and `{plain(names[part])}` in {shown(path)} differ"
             raise UserError(f"{text}: {both}")
-    shape, takes = parts[first].shape[1:], want.shape
+    shape, takes = parts[first].shape[1:], None if want.takes is None else want.takes.sizes
     where = f"the samples `{plain(names[first])}` of {shown(path)}"
     if takes == shape:
         return parts, ()
@@ -155,8 +154,8 @@ def shaped(path: Path, names: Mapping[str, str], parts: Arrays, want: Wanted) ->
     if len(shape) == 2 and (is_bytes or takes == (1, *shape)):
         note = f"{where} are {show_sizes(shape)}: read as one channel, {show_sizes((1, *shape))}"
         return {part: a[:, None] for part, a in parts.items()}, () if is_bytes else (note,)
-    if takes is not None and len(shape) == 1 < len(takes) and math.prod(takes) == shape[0]:
-        return _unrolled(path, names[first], parts, takes)
+    if takes is not None and len(shape) == 1 and not want.takes.is_vector and want.takes.size == shape[0]:
+        return _unrolled(path, names[first], parts, want.takes)
     if len(shape) == 3 and shape[2] in (1, 3, 4) and min(shape[:2]) > 4 and (takes or is_bytes):
         text = f"the images `{plain(names[first])}` of {shown(path)} are {sample_text(parts[first])}"
         raise UserError(f"{text}, expected C x H x W", help=_last_help(shape, takes))
@@ -169,18 +168,18 @@ def _last_help(shape: tuple[int, ...], takes: tuple[int, ...] | None) -> str:
     return f"use x.transpose(0, 3, 1, 2){rest}"
 
 
-def _unrolled(path: Path, name: str, parts: Arrays, takes: tuple[int, ...]) -> tuple[Arrays, tuple[str, ...]]:
-    """(N, D) -> (N, *takes) of images whose pixels stand in a line. Raises UserError where their order is not known."""
-    if len(takes) != 3 or takes[0] != 1:
-        size = show_sizes(takes)
-        text = f"`{plain(name)}` of {shown(path)} has {math.prod(takes)} numbers a sample, but the network takes {size}"
-        planes = f"x.reshape(-1, {', '.join(map(str, takes))})"
-        pixels = f"x.reshape(-1, {', '.join(map(str, (*takes[1:], takes[0])))}).transpose(0, 3, 1, 2)"
-        rest = f", {pixels} where channels stand last" if len(takes) == 3 else ""
+def _unrolled(path: Path, name: str, parts: Arrays, takes: Tensor) -> tuple[Arrays, tuple[str, ...]]:
+    """(N, D) -> (N, *sizes) of images whose pixels stand in a line. Raises UserError where their order is not known."""
+    if not takes.is_image or takes.channels != 1:
+        text = f"`{plain(name)}` of {shown(path)} has {takes.size} numbers a sample"
+        text += f", but the network takes {takes.show()}"
+        planes = f"x.reshape(-1, {', '.join(map(str, takes.sizes))})"
+        pixels = f"x.reshape(-1, {', '.join(map(str, (*takes.space, takes.channels)))}).transpose(0, 3, 1, 2)"
+        rest = f", {pixels} where channels stand last" if takes.is_image else ""
         raise UserError(text, help=f"use {planes} where channels stand first{rest}")
-    lines = f"lines of {math.prod(takes)} pixels: read as {show_sizes(takes)}"
+    lines = f"lines of {takes.size} pixels: read as {takes.show()}"
     note = f"the samples `{plain(name)}` of {shown(path)} are {lines}"
-    return {part: a.reshape(len(a), *takes) for part, a in parts.items()}, (note,)
+    return {part: a.reshape(len(a), *takes.sizes) for part, a in parts.items()}, (note,)
 
 
 def _numbers(path: Path, name: str, a: np.ndarray) -> np.ndarray:

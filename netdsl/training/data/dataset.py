@@ -7,6 +7,7 @@ from hashlib import blake2b
 
 import numpy as np
 
+from netdsl.graph.types import Tensor, from_sizes
 from netdsl.training.data.splits import split_rows
 
 MAX_CONSTANTS = 64  # features or channels normalised one by one; more of them share one mean and std
@@ -44,6 +45,21 @@ class Dataset:
     def input_shape(self) -> tuple[int, ...]:
         """The shape of one sample, (C, H, W) of images."""
         return self.x_train.shape[1:]
+
+    @property
+    def input_type(self) -> Tensor:
+        """What one sample is, as plain sizes say it."""
+        return from_sizes(self.input_shape)
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether a sample has a class for each of its places."""
+        return bool(self.classes) and self.y_train.ndim > 1
+
+    @property
+    def target_space(self) -> tuple[int, ...]:
+        """Height and width of targets that are maps, masks (N, H, W) or pictures (N, C, H, W); () of others."""
+        return self.y_train.shape[-2:] if self.y_train.ndim in (3, 4) else ()
 
     def parts(self, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """-> the indices of the training and of the validation samples in the training arrays.

@@ -94,11 +94,11 @@ def check_batches(net: Net, dataset: Dataset) -> None:
 
 def _move_together(augmentation: Augmentation, dataset: Dataset) -> bool:
     """Whether the targets are maps that move with their images. Raises UserError for such of another size."""
-    image, target = dataset.x_train.shape[1:], dataset.y_train.shape[1:]
-    if not augmentation.moves or len(image) != 3 or len(target) not in (2, 3):
+    image, target = dataset.input_type, dataset.target_space
+    if not augmentation.moves or not image.is_image or not target:
         return False
-    if target[-2:] != image[-2:]:
-        sizes = f"images of {show_sizes(image[-2:])} and their targets of {show_sizes(target[-2:])}"
+    if target != image.space:
+        sizes = f"images of {show_sizes(image.space)} and their targets of {show_sizes(target)}"
         raise UserError(f"`augment` moves {sizes} apart, expected one size", help="leave out all but `cutout`")
     return True
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from netdsl.graph.ir import Shape
-from netdsl.graph.types import show_sizes
+from netdsl.graph.types import from_sizes, show_sizes
 from netdsl.ground.diagnostics import UserError
 from netdsl.ground.reading import reading, shown
 from netdsl.training.data.limits import MAX_BYTES
@@ -37,7 +37,7 @@ def read_image(
     bits: how many 16-bit images use, which become 0 to 255; None: as many as this one needs. `invert` swaps light and
     dark, not what `pad` adds.
     """
-    if len(shape) != 3 or shape[0] not in (1, 3):
+    if not from_sizes(shape).is_picture:
         raise UserError(f"cannot read an image as {show_sizes(shape)}, expected 1xHxW or 3xHxW")
     image, _ = opened(Path(path))
     with decoding(Path(path)):

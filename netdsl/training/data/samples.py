@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from netdsl.graph.ir import Shape
-from netdsl.graph.types import show_sizes
+from netdsl.graph.types import from_sizes, show_sizes
 from netdsl.ground.diagnostics import UserError, plain
 from netdsl.ground.reading import reading, shown
 from netdsl.training.data.arrays import shaped
@@ -58,7 +58,7 @@ def read_samples(path: Path, shape: Shape, fit: str | None = None) -> tuple[np.n
     x = x[None] if x.shape == tuple(shape) else x
     if x.ndim < 2:
         x = x[:, None]
-    parts, more = shaped(path, {"train": "x"}, {"train": x}, Wanted(shape))
+    parts, more = shaped(path, {"train": "x"}, {"train": x}, Wanted(from_sizes(shape)))
     x = parts["train"]
     if fit and x.dtype == np.uint8 and x.ndim == 4 and x.shape[1] in (1, 3) and x.shape[1:] != tuple(shape):
         more = (*more, f"the images of {shown(path)} are {show_sizes(x.shape[1:])}: brought to {show_sizes(shape)}")

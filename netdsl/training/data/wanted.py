@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from netdsl.graph.ir import Shape
 from netdsl.graph.recipe import LOSSES, Recipe, Targets
+from netdsl.graph.types import Sizes, Tensor
 
 
 @dataclass(frozen=True)
 class Wanted:
     """What is known of the network that the data are for; without it nothing is reshaped or guessed.
 
-    shape: of its input. classes: how many it tells apart, 0 if it gives numbers. loss: its name. val, seed: the share
-    of the training samples that is held out for validation, and what decides which. fit: how images come to `shape`.
-    names: of the classes that it knows already. bits: how many bits 16-bit images use, None: as many as the brightest
-    one needs. outputs: the first size of the network's output.
+    takes: its input. classes: how many it tells apart, 0 if it gives numbers. loss: its name. val, seed: the share
+    of the training samples that is held out for validation, and what decides which. fit: how images come to the size
+    that it takes. names: of the classes that it knows already. bits: how many bits 16-bit images use, None: as many as
+    the brightest one needs. outputs: the first size of the network's output.
     """
 
-    shape: Shape | None = None
+    takes: Tensor | None = None
     classes: int | None = None
     loss: str | None = None
     val: float = 0.0
@@ -39,17 +39,16 @@ class Wanted:
         return self.targets == "labels"
 
     @property
-    def image_shape(self) -> Shape | None:
-        """The shape of the input where an image file can have it: (1, H, W) or (3, H, W)."""
-        shape = self.shape
-        return shape if shape is not None and len(shape) == 3 and shape[0] in (1, 3) else None
+    def image_shape(self) -> Sizes | None:
+        """The sizes of the input where an image file can have them: (1, H, W) or (3, H, W)."""
+        return self.takes.sizes if self.takes is not None and self.takes.is_picture else None
 
 
-def wanted_by(recipe: Recipe, given: Shape, made: Shape) -> Wanted:
+def wanted_by(recipe: Recipe, given: Tensor, made: Tensor) -> Wanted:
     """What a network wants that takes `given`, gives `made` and learns by the recipe."""
-    classes = made[0]
-    if made[0] == 1 and recipe.targets == "truth":  # one output tells two classes apart
+    classes = outputs = made.sizes[0]
+    if outputs == 1 and recipe.targets == "truth":  # one output tells two classes apart
         classes = 2
-    elif made[0] == 1 and recipe.targets == "numbers" and made != given:
+    elif outputs == 1 and recipe.targets == "numbers" and made != given:
         classes = 0
-    return Wanted(given, classes, recipe.loss, recipe.val, recipe.seed, recipe.fit, outputs=made[0])
+    return Wanted(given, classes, recipe.loss, recipe.val, recipe.seed, recipe.fit, outputs=outputs)

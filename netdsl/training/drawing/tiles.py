@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
+from netdsl.graph.types import Tensor
 
-def is_image(shape: Sequence[int]) -> bool:
-    """Whether a sample of that shape can be shown: (1, H, W) or (3, H, W)."""
-    return len(shape) == 3 and shape[0] in (1, 3) and min(shape[1:]) > 1
+
+def can_be_shown(sample: Tensor) -> bool:
+    """Whether a sample makes a picture: (1, H, W) or (3, H, W), of more than a line."""
+    return sample.is_picture and min(sample.space) > 1
 
 
 def pictures(x: np.ndarray) -> np.ndarray:

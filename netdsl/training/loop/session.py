@@ -64,7 +64,7 @@ def started(
     step. on_note is told what was changed in the data on reading. Raises UserError, OSError."""
     if engine.has_workers and not engine.threads:
         engine = replace(engine, threads=available_cores())
-    want = wanted_by(net.recipe, net.graph.input_shape, net.graph.output_shape)
+    want = wanted_by(net.recipe, net.graph.input_type, net.graph.output_type)
     dataset = adapted(net, load_dataset(net.recipe.data, data_dir, limit, want=want))
     for note in (*dataset.notes, *notes_on(net, dataset)):
         on_note(f"note: {note}")

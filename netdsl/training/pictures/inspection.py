@@ -11,7 +11,7 @@ import numpy as np
 from netdsl.analysis.receptive_field import ReceptiveField, receptive_field, windowed_layers
 from netdsl.ground.diagnostics import UserError, did_you_mean, plain
 from netdsl.training.data.dataset import Dataset
-from netdsl.training.drawing.tiles import is_image, pictures
+from netdsl.training.drawing.tiles import can_be_shown, pictures
 from netdsl.training.loop.failures import copy_of
 from netdsl.training.scores.evaluation import measured_together, predictions, probabilities
 from netdsl.training.scores.measures import chosen_classes, counted, intersection_over_union
@@ -160,12 +160,12 @@ class Filters:
 def first_filters(view: RunView) -> Filters | None:
     """Of the first layer with weights, where it is a convolution with a window or a `linear` that reads all pixels."""
     graph = view.net.graph
-    node = next((n for n in graph.nodes if any(p.name == "weight" and len(p.shape) > 1 for p in n.params)), None)
-    if node is None or node.op not in ("conv", "linear") or not is_image(graph.input_shape):
+    node = next((n for n in graph.nodes if any((p.name, p.init) == ("weight", "weight") for p in n.params)), None)
+    if node is None or node.op not in ("conv", "linear") or not can_be_shown(graph.input_type):
         return None
     weight = view.model.params[f"{node.name}.weight"]
     if node.op == "linear":
-        whole = weight.shape[1] == np.prod(graph.input_shape)
+        whole = weight.shape[1] == graph.input_type.size
         return Filters(node.name, node.op, weight.reshape(-1, *graph.input_shape)) if whole else None
     return Filters(node.name, node.op, weight) if max(weight.shape[2:]) > 1 else None
 
@@ -181,7 +181,7 @@ class FeatureMaps:
 
 def map_layers(graph: Graph) -> tuple[str, ...]:
     """The names of the layers that give maps of more than one place."""
-    return tuple(n.name for n in graph.nodes if len(n.shape) == 3 and max(n.shape[1:]) > 1)
+    return tuple(n.name for n in graph.nodes if n.type.is_image and max(n.type.space) > 1)
 
 
 def layer_index(graph: Graph, name: str, known: Sequence[str], what: str) -> int:
@@ -259,9 +259,8 @@ def layer_statistics(view: RunView) -> tuple[LayerStatistics, ...]:
 def statistics_of(layer: Layer) -> LayerStatistics:
     """Those of a layer object after a forward and a backward pass."""
     y = layer.output
-    features = y.ndim - 1 if y.ndim == 3 else 1  # of tokens (N, T, D) the last axis, else the channels
     is_zero = y == 0
-    dead = is_zero.all(axis=tuple(a for a in range(y.ndim) if a != features)).mean()
+    dead = is_zero.all(axis=tuple(a for a in range(y.ndim) if a != layer.node.type.channel_axis)).mean()
     grads, params = (_norm(list(arrays.values())) for arrays in (layer.grads, layer.params))
     ratio = grads / params if params and grads else None
     return LayerStatistics(

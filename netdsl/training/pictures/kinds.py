@@ -16,7 +16,7 @@ from netdsl.analysis.receptive_field import windowed_layers
 from netdsl.ground.diagnostics import UserError, did_you_mean, plain
 from netdsl.ground.files import write_atomic
 from netdsl.training.drawing.style import UNKNOWN, png_bytes, style, svg_text, unreadable
-from netdsl.training.drawing.tiles import is_image, pictures, stretched, viewable
+from netdsl.training.drawing.tiles import can_be_shown, pictures, stretched, viewable
 from netdsl.training.pictures import inspection
 from netdsl.training.pictures.inspection import Answers
 from netdsl.training.runs.views import score_run
@@ -83,10 +83,10 @@ def why_not(kind: str, view: RunView) -> str:
     if kind in OF_TASKS and kind not in view.task.plots:
         return f"its network learns {view.task.what}"
     if kind in ("masks", "reconstructions"):
-        return "" if len(graph.output_shape) == 3 else "what it gives are no pictures"
+        return "" if graph.output_type.is_image else "what it gives are no pictures"
     if kind in ("confusion", "roc", "regression", "statistics"):
         return ""
-    if not is_image(graph.input_shape):
+    if not can_be_shown(graph.input_type):
         return f"the samples of `{plain(dataset.name)}` are no images"
     if kind == "filters" and inspection.first_filters(view) is None:
         return "its first layer with weights has neither filters larger than 1x1 nor a weight for each pixel"

@@ -223,7 +223,7 @@ def _commands(view: RunView) -> list[tuple[str, str]]:
         (f"netdsl train --resume {run} --epochs {more}", "go on, to twice as many epochs"),
         (f"netdsl eval {run}", "measure it again; with --data on other data"),
     ]
-    is_image = len(view.net.graph.input_shape) == 3
+    is_image = view.net.graph.input_type.is_image
     what = (
         ("IMAGE...", "let it look at pictures")
         if is_image

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from netdsl.graph.types import Tensor
 from netdsl.ground.diagnostics import UserError
 from netdsl.ground.files import write_atomic
 from netdsl.ground.reading import shown
-from netdsl.training.drawing.tiles import is_image
+from netdsl.training.drawing.tiles import can_be_shown
 from netdsl.training.scores.task import Task
 
 MAX_COLUMNS = 10_000  # of a table
@@ -20,7 +21,7 @@ MAX_COLUMNS = 10_000  # of a table
 Source = tuple[str, int | None]  # a file, and the row in it where it holds several
 
 
-def check_out(out: Path, task: Task, gives: tuple[int, ...]) -> None:
+def check_out(out: Path, task: Task, gives: Tensor) -> None:
     """Raises UserError unless the answers of this task fit the file `out`, or the folder where it has no suffix."""
     suffix = out.suffix.lower()
     if suffix == ".csv" and (task.kind == "masks" or int(np.prod(gives)) > MAX_COLUMNS):
@@ -38,8 +39,8 @@ def check_out(out: Path, task: Task, gives: tuple[int, ...]) -> None:
         raise UserError(f"the folder {shown(out)} is not empty", help="choose another `--out`")
 
 
-def _are_pictures(task: Task, gives: tuple[int, ...]) -> bool:
-    return (task.kind == "masks" and len(gives) == 3) or (not task.classes and is_image(gives))
+def _are_pictures(task: Task, gives: Tensor) -> bool:
+    return (task.kind == "masks" and gives.is_image) or (not task.classes and can_be_shown(gives))
 
 
 def write_answers(out: Path, task: Task, sources: Sequence[Source], answers: np.ndarray) -> None:

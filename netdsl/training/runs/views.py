@@ -97,7 +97,7 @@ def is_other_data(run: Run, dataset: Dataset) -> bool:
 def run_data(run: Run, net: Net, data_dir: Path | None, data: str | None = None, limit: int | None = None) -> Dataset:
     """The run's data, or that called `data`, as the run's net takes it, with the run's classes and normalisation."""
     config = run.config
-    known = wanted_by(config.recipe, net.graph.input_shape, net.graph.output_shape)
+    known = wanted_by(config.recipe, net.graph.input_type, net.graph.output_type)
     want = replace(known, names=config.classes, bits=config.bits)
     dataset = load_dataset(data or run.data, data_dir, limit if limit or data else config.limit, want=want)
     dataset = adapted(net, dataset)

@@ -48,7 +48,7 @@ class Scores:
 def task_of(net: Net, dataset: Dataset) -> Task:
     """What the net learns from the dataset, which fits it."""
     copies = not dataset.classes and is_copy(dataset)
-    return decided_task(net.recipe.loss, net.graph.input_shape, net.graph.output_shape, dataset.classes, copies)
+    return decided_task(net.recipe.loss, net.graph.input_type, net.graph.output_type, dataset.classes, copies)
 
 
 def measured_together(net: Net) -> int:
@@ -154,7 +154,7 @@ def check_fits(net: Net, dataset: Dataset) -> None:
     if not dataset.classes:
         _check_regression(net, dataset)
         return
-    if dataset.y_train.ndim > 1:
+    if dataset.has_masks:
         check_masks(net, dataset)
         return
     count = len(dataset.classes)

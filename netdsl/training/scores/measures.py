@@ -114,17 +114,20 @@ def counted(chosen: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
 
 
 class ClassTally:
-    """Counts of labels (N,) or masks (N, ...) and of what they were taken for; of two classes the margins too."""
+    """Counts of labels (N,) or masks (N, ...) and of what they were taken for.
 
-    def __init__(self, classes: int, keeps_margins: bool) -> None:
-        self.classes, self.keeps_margins = classes, keeps_margins
+    keeps_margins: of two classes, for the ROC curve. ranks: of labels, whether each is among the TOP largest outputs.
+    """
+
+    def __init__(self, classes: int, keeps_margins: bool = False, ranks: bool = False) -> None:
+        self.classes, self.keeps_margins, self.ranks = classes, keeps_margins, ranks
         self.confusion = np.zeros((classes, classes), np.int64)
         self.in_top, self.margins, self.labels = 0, [], []
 
     def add(self, outputs: np.ndarray, labels: np.ndarray) -> None:
         """Counts a batch: outputs (N, K, ...) are logits, labels (N, ...)."""
         self.confusion += counted(chosen_classes(outputs, self.classes), labels, self.classes)
-        if self.classes > TOP and labels.ndim == 1:
+        if self.ranks:
             own = np.take_along_axis(outputs, labels[:, None], axis=1)
             self.in_top += int(((outputs > own).sum(axis=1) < TOP).sum())
         if self.keeps_margins:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from netdsl.graph.ir import Shape
 from netdsl.graph.recipe import LOSSES
+from netdsl.graph.types import Tensor
 from netdsl.training.scores.measures import (
     ACCURACY,
     AUC,
@@ -63,16 +63,16 @@ class Task:
     def tally(self) -> ClassTally | NumberTally:
         """What counts an evaluation."""
         if self.classes:
-            return ClassTally(len(self.classes), self.kind == "binary")
+            return ClassTally(len(self.classes), self.kind == "binary", TOP_5 in self.measures)
         return NumberTally(LOSSES[self.loss].targets == "truth")
 
 
-def decided_task(loss: str, takes: Shape, gives: Shape, classes: tuple[str, ...], copies: bool = False) -> Task:
+def decided_task(loss: str, takes: Tensor, gives: Tensor, classes: tuple[str, ...], copies: bool = False) -> Task:
     """The task of a network from `takes` to `gives` that fits its data.
 
     copies: whether the targets are the inputs; images that become images of their size are a reconstruction anyway.
     """
-    if classes and len(gives) > 1:
+    if classes and not gives.is_vector:
         return Task(
             "masks", "a class for each pixel", classes, loss, (MIOU, PIXEL_ACCURACY),
             ("accuracy", "miou"), ("confusion", "masks"),
@@ -87,7 +87,7 @@ def decided_task(loss: str, takes: Shape, gives: Shape, classes: tuple[str, ...]
         plots = ("confusion", "mistakes", "predictions")
         return Task("labels", "one of several classes", classes, loss, measures, ("accuracy", "f1"), plots)
     numbers = (MAE, RMSE, R2), ("mae", "rmse", "r2")
-    if takes == gives and (copies or len(takes) == 3):
-        plots = ("reconstructions",) if len(takes) == 3 else ("regression",)
+    if takes == gives and (copies or takes.is_image):
+        plots = ("reconstructions",) if takes.is_image else ("regression",)
         return Task("reconstruction", "its input again" if copies else "an image", (), loss, *numbers, plots)
     return Task("regression", "numbers", (), loss, *numbers, ("regression",))
