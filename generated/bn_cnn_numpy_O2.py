@@ -50,6 +50,7 @@ class Stage:
     """
 
     def start(self, w):
+        """What every constructor begins with."""
         self.w = w
         w.given, w.memory = w.memory, None  # what `into` says is for this stage alone
         w.stages.append(self)
@@ -73,6 +74,7 @@ class Input(Stage):
         self.y = w.arrays(lambda n: (*shape[1:], n, shape[0]))
 
     def forward(self, x):
+        """x (n, C, H, W) -> y (H, W, n, C)."""
         y = self.y[self.w.block]
         y[...] = x.transpose(2, 3, 0, 1)
         return y
@@ -363,7 +365,7 @@ class BatchNorm(Stage):
         return out
 
     def forward(self, x):
-        """Generator: x (H, W, n, C) or (n, C) -> y of that shape."""
+        """A generator: x (H, W, n, C) or (n, C) -> y of that shape."""
         b = self.w.block
         if self.count == 1:
             raise ValueError("batch norm needs more than one value for each channel in training: use a larger batch")
@@ -395,7 +397,10 @@ class BatchNorm(Stage):
         return y
 
     def backward(self, dy):
-        """Generator: dy -> dx, in place."""
+        """A generator: dy (H, W, n, C) or (n, C) -> dx, in its place.
+
+        dx = inv_std * (g - mean(g) - x_hat * mean(g * x_hat)), g = dy * weight, means over the whole batch.
+        """
         b = self.w.block
         x, y, guess = self.x[b], self.y[b], self.guess[b]
         given = long_rows(x)
@@ -757,6 +762,7 @@ class MaxPool(Stage):
             self.mask = w.masks((c, *self.out_size))
 
     def forward(self, x):
+        """x (H, W, n, C) -> y (Ho, Wo, n, C)."""
         b = self.w.block
         if self.pads:
             (top, _), (left, _) = self.padding
@@ -805,6 +811,7 @@ class MaxPool(Stage):
         np.greater(wide[1::2], wide[::2], out=self.low[b])
 
     def backward(self, dy):
+        """dy (Ho, Wo, n, C) -> dx (H, W, n, C)."""
         b = self.w.block
         y = self.y[b]
         if self.relu:
@@ -820,6 +827,7 @@ class MaxPool(Stage):
         return dx[top : top + self.shape[1], left : left + self.shape[2]]
 
     def pair_gradient(self, dy, dx):
+        """dy (Ho, Wo, n*C) -> dx (H, W, n*C), for windows of 2x2 that do not overlap."""
         b = self.w.block
         ho, wo = self.out_size
         wide = self.wide[b].reshape(2 * ho, wo, -1)
@@ -832,6 +840,7 @@ class MaxPool(Stage):
         np.subtract(wide, right, out=left)
 
     def window_gradient(self, dy, dx):
+        """dy (Ho, Wo, n, C) -> dx (H, W, n, C), one place of the window after the other."""
         b = self.w.block
         dx[...] = 0
         part, best = self.part[b], self.best[b]
@@ -856,12 +865,15 @@ class Factor(Stage):
         self.name = name
 
     def forward(self, x):
+        """x (..., C) -> y (..., C)."""
         return x * self.factor() if self.w.training else x
 
     def factor(self):
+        """The factor of this block, as its numbers lie: for each number, each channel or each sample."""
         return from_textbook(self.w.network.factors[self.name][self.w.rows[self.w.block]])
 
     def backward(self, dy):
+        """dy (..., C) -> dx (..., C), in its place."""
         dy *= self.factor()
         return dy
 
@@ -878,14 +890,18 @@ class Flatten(Stage):
             self.dx = w.gradients(lambda n: (height, width, n, c))
 
     def forward(self, x):
-        """By way of rows that lie n * C + 16 numbers apart: n * C is often a power of two, whose multiples share one
-        place in the cache. Two copies take a third of the time of one."""
+        """x (H, W, n, C) -> y (n, C*H*W).
+
+        It goes by way of rows that lie n * C + 16 numbers apart: n * C is often a power of two, whose multiples share
+        one place in the cache. Two copies take a third of the time of one.
+        """
         y, apart = self.y[self.w.block], self.apart[self.w.block][:, :-16]
         apart[...] = x.reshape(len(apart), -1)
         y[...] = apart.T
         return y.reshape(x.shape[2], -1)
 
     def backward(self, dy):
+        """dy (n, C*H*W) -> dx (H, W, n, C)."""
         dx = self.dx[self.w.block]
         dx[...] = dy.reshape(*dx.shape[2:], *dx.shape[:2]).transpose(2, 3, 0, 1)
         return dx
@@ -904,6 +920,7 @@ class Linear(Stage):
             self.part = w.scratch("dweight", lambda n: self.weight.shape)[0]
 
     def forward(self, x):
+        """x (n, D) -> y (n, F)."""
         self.x[self.w.block] = x
         y = np.matmul(x, self.weight, out=self.y[self.w.block])
         if self.bias is not None:
@@ -911,6 +928,7 @@ class Linear(Stage):
         return relu(y, y) if self.relu else y
 
     def backward(self, dy):
+        """dy (n, F) -> dx (n, D), None where nothing needs it."""
         b = self.w.block
         if self.relu:
             dy *= self.y[b] > 0
@@ -939,6 +957,7 @@ class FrozenNorm(Stage):
         self.y = w.outputs(lambda n: inside(shape, n))
 
     def refresh(self):
+        """The factor and the summand of each channel."""
         self.scale = 1 / np.sqrt(self.var + self.eps)
         if self.weight is not None:
             self.scale *= self.weight
@@ -947,6 +966,7 @@ class FrozenNorm(Stage):
             self.shift += self.bias
 
     def forward(self, x):
+        """x (H, W, n, C) or (n, C) -> y of that shape."""
         y = self.y[self.w.block]
         n = x.shape[-2]
         rows = np.multiply(long_rows(x), np.tile(self.scale, n), out=long_rows(y))
@@ -1679,6 +1699,7 @@ class Worker:
         self.build()
 
     def build(self):
+        """Make the stages: the first time they say how much memory they need, the second time they get it."""
         self.count, self.stages, self.memory = 0, [], None
         build = self.network.train_stages if self.training else self.network.infer_stages
         self.s = build(self)
@@ -1723,6 +1744,7 @@ class Worker:
         return self.cleared(self.by_block(keys, shape))
 
     def cleared(self, arrays):
+        """The arrays, set to zero."""
         for array in arrays:
             array[...] = 0
         return arrays
@@ -1747,6 +1769,7 @@ class Worker:
         return [mask.view(np.bool_) for mask in self.scratch("mask", lambda n: (-(-n * size // self.dtype.itemsize),))]
 
     def by_block(self, keys, shape):
+        """For each block the array of its key; blocks of one key and one size share it."""
         made = {}
         for key, n in zip(keys, self.sizes, strict=True):
             if (key, n) not in made:

@@ -46,6 +46,7 @@ class Stage:
     """
 
     def start(self, w):
+        """What every constructor begins with."""
         self.w = w
         w.given, w.memory = w.memory, None  # what `into` says is for this stage alone
         w.stages.append(self)
@@ -69,6 +70,7 @@ class Input(Stage):
         self.y = w.arrays(lambda n: (*shape[1:], n, shape[0]))
 
     def forward(self, x):
+        """x (n, C, H, W) -> y (H, W, n, C)."""
         y = self.y[self.w.block]
         y[...] = x.transpose(2, 3, 0, 1)
         return y
@@ -359,7 +361,7 @@ class BatchNorm(Stage):
         return out
 
     def forward(self, x):
-        """Generator: x (H, W, n, C) or (n, C) -> y of that shape."""
+        """A generator: x (H, W, n, C) or (n, C) -> y of that shape."""
         b = self.w.block
         if self.count == 1:
             raise ValueError("batch norm needs more than one value for each channel in training: use a larger batch")
@@ -391,7 +393,10 @@ class BatchNorm(Stage):
         return y
 
     def backward(self, dy):
-        """Generator: dy -> dx, in place."""
+        """A generator: dy (H, W, n, C) or (n, C) -> dx, in its place.
+
+        dx = inv_std * (g - mean(g) - x_hat * mean(g * x_hat)), g = dy * weight, means over the whole batch.
+        """
         b = self.w.block
         x, y, guess = self.x[b], self.y[b], self.guess[b]
         given = long_rows(x)
@@ -723,6 +728,7 @@ class Add(Stage):
             self.mask = w.masks(shape)
 
     def forward(self, *xs):
+        """Each x (..., C) -> y (..., C), the sum of all, band by band."""
         y, self.num_inputs = self.y[self.w.block], len(xs)
         for band in bands(y):
             part = y[band]
@@ -734,7 +740,7 @@ class Add(Stage):
         return y
 
     def backward(self, dy):
-        """dy for each input, each its own array."""
+        """dy (..., C) -> dx for each input, each its own array."""
         if self.relu:
             stop_negative(dy, self.y[self.w.block], self.mask[self.w.block])
         return dy, *(dy.copy() for _ in range(self.num_inputs - 1))
@@ -1138,9 +1144,11 @@ class GlobalAverage(Stage):
             self.dx = w.gradients(lambda n: (*shape[1:], n, shape[0]))
 
     def forward(self, x):
+        """x (H, W, n, C) -> y (n, C), the mean of every map."""
         return x.reshape(-1, *x.shape[2:]).mean(axis=0)
 
     def backward(self, dy):
+        """dy (n, C) -> dx (H, W, n, C), dy / (H*W) everywhere."""
         dx = self.dx[self.w.block]
         dx[...] = dy / (self.shape[1] * self.shape[2])
         return dx
@@ -1159,6 +1167,7 @@ class Linear(Stage):
             self.part = w.scratch("dweight", lambda n: self.weight.shape)[0]
 
     def forward(self, x):
+        """x (n, D) -> y (n, F)."""
         self.x[self.w.block] = x
         y = np.matmul(x, self.weight, out=self.y[self.w.block])
         if self.bias is not None:
@@ -1166,6 +1175,7 @@ class Linear(Stage):
         return relu(y, y) if self.relu else y
 
     def backward(self, dy):
+        """dy (n, F) -> dx (n, D), None where nothing needs it."""
         b = self.w.block
         if self.relu:
             dy *= self.y[b] > 0
@@ -1883,6 +1893,7 @@ class Worker:
         self.build()
 
     def build(self):
+        """Make the stages: the first time they say how much memory they need, the second time they get it."""
         self.count, self.stages, self.memory = 0, [], None
         build = self.network.train_stages if self.training else self.network.infer_stages
         self.s = build(self)
@@ -1927,6 +1938,7 @@ class Worker:
         return self.cleared(self.by_block(keys, shape))
 
     def cleared(self, arrays):
+        """The arrays, set to zero."""
         for array in arrays:
             array[...] = 0
         return arrays
@@ -1951,6 +1963,7 @@ class Worker:
         return [mask.view(np.bool_) for mask in self.scratch("mask", lambda n: (-(-n * size // self.dtype.itemsize),))]
 
     def by_block(self, keys, shape):
+        """For each block the array of its key; blocks of one key and one size share it."""
         made = {}
         for key, n in zip(keys, self.sizes, strict=True):
             if (key, n) not in made:

@@ -9,7 +9,16 @@ if TYPE_CHECKING:  # the names are read by type checkers and people: no command 
     import numpy as np
 
 Array: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[Any]]"
-"""An array; its docstring says which axes it has."""
+"""An array of the axes that the docstring says; of any, where that says none."""
+
+Maps: TypeAlias = Array
+"""(N, C, H, W)."""
+
+Tokens: TypeAlias = Array
+"""(N, T, D)."""
+
+Vectors: TypeAlias = Array
+"""(N, D). These three say in a header what its docstring does not, where that stands in a module of generated/."""
 
 Param: TypeAlias = Any
 """An array, or None where a layer has no such param (a convolution without bias). Kernels ask for one of several."""

@@ -8,7 +8,10 @@ from netdsl.kernels.arrays import Array, Grads, Param, Saved
 
 
 def groups_forward(x: Array, groups: int, weight: Param, bias: Param, eps: float) -> tuple[Array, Saved]:
-    """y = weight * (x - mean) / sqrt(var + eps) + bias, mean and var over each group of channels and all positions."""
+    """x (N, C, ...) -> y of that shape; weight and bias (C,), or None both.
+
+    y = weight * (x - mean) / sqrt(var + eps) + bias, mean and var over each group of channels and all positions.
+    """
     n, c = x.shape[:2]
     shape = (-1, *[1] * (x.ndim - 2))
     rows = x.reshape(n, groups, -1)
@@ -20,7 +23,10 @@ def groups_forward(x: Array, groups: int, weight: Param, bias: Param, eps: float
 
 
 def groups_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
-    """dx = inv_std * (g - mean(g) - x_hat * mean(g * x_hat)), g = dy * weight."""
+    """dy (N, C, ...) -> dx of that shape, {weight, bias}, or {} where there are none.
+
+    dx = inv_std * (g - mean(g) - x_hat * mean(g * x_hat)), g = dy * weight.
+    """
     x_hat, inv_std, weight, groups = saved
     shape = (-1, *[1] * (dy.ndim - 2))
     g = (dy if weight is None else dy * weight.reshape(shape)).reshape(len(dy), groups, -1)

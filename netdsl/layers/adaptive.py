@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from netdsl.ground.symbols import spatial_text
-from netdsl.kernels.arrays import Array, Grads, Saved, Shape
+from netdsl.kernels.arrays import Array, Grads, Maps, Saved, Shape
 from netdsl.kernels.resample import averaging_matrix, resample, resample_adjoint
 from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, StageCall, call_text, require_image
 from netdsl.stages.resample import Resample
@@ -23,7 +23,7 @@ def adaptive_forward(x: Array, output_size: Shape) -> tuple[Array, Saved]:
     return resample(x, rows, cols), (rows, cols)
 
 
-def adaptive_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
+def adaptive_backward(dy: Maps, saved: Saved) -> tuple[Maps, Grads]:
     """Each element of a window gets its share of dy."""
     return resample_adjoint(dy, *saved), {}
 

@@ -7,7 +7,7 @@ import numpy as np
 from netdsl.graph.ir import ParamSpec
 from netdsl.graph.types import tokens
 from netdsl.ground.symbols import value_text
-from netdsl.kernels.arrays import Array, Grads, Saved
+from netdsl.kernels.arrays import Array, Grads, Saved, Tokens
 from netdsl.layers.contract import LayerDef, require_tokens
 from netdsl.layers.rules.places import everywhere
 
@@ -23,7 +23,7 @@ def cls_forward(x: Array, weight: Array) -> tuple[Array, Saved]:
     return np.concatenate([np.broadcast_to(weight, (len(x), *weight.shape[1:])), x], axis=1), None
 
 
-def cls_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
+def cls_backward(dy: Tokens, saved: Saved) -> tuple[Tokens, Grads]:
     """dx without the first token, whose gradient is summed over the batch."""
     return dy[:, 1:], {"": dy[:, :1].sum(axis=0, keepdims=True)}
 

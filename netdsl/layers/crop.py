@@ -50,7 +50,7 @@ def crop_forward(x: Array, sides: Sides) -> tuple[Array, Saved]:
 
 
 def crop_backward(dy: Array, sides: Sides) -> tuple[Array, Grads]:
-    """dy in its place, zeros around it."""
+    """dy (N, C, Ho, Wo) -> dx (N, C, H, W): dy in its place, zeros around it."""
     return np.pad(dy, ((0, 0), (0, 0), *sides)), {}
 
 

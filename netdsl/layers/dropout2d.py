@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from netdsl.kernels.arrays import Array, Grads, Saved
+from netdsl.kernels.arrays import Array, Grads, Maps, Saved
 from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text, require_image
 from netdsl.layers.rules.places import same_place
 from netdsl.stages.dropout import Factor
@@ -24,7 +24,7 @@ def dropout2d_forward(x: Array, p: float, training: bool, rng: np.random.Generat
     return x * factor, factor
 
 
-def dropout2d_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
+def dropout2d_backward(dy: Maps, saved: Saved) -> tuple[Maps, Grads]:
     """dx = dy * factor."""
     return dy if saved is None else dy * saved, {}
 

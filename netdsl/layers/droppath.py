@@ -19,7 +19,7 @@ def droppath_forward(x: Array, p: float, training: bool, rng: np.random.Generato
 
 
 def droppath_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
-    """dx = dy * factor."""
+    """dy (N, ...) -> dx = dy * factor, factor (N, 1, ...)."""
     return dy if saved is None else dy * saved, {}
 
 

@@ -10,13 +10,13 @@ from netdsl.layers.rules.places import same_place
 
 
 def elu_forward(x: Array, alpha: float = 1.0) -> tuple[Array, Saved]:
-    """y = x where x > 0, else alpha * (exp(x) - 1) (Clevert et al. 2016)."""
+    """x of any shape -> y = x where x > 0, else alpha * (exp(x) - 1) (Clevert et al. 2016)."""
     y = np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
     return y, (x > 0, y, alpha)
 
 
 def elu_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
-    """dx = dy where x > 0, else dy * alpha * exp(x) = dy * (y + alpha)."""
+    """dy of any shape -> dx = dy where x > 0, else dy * alpha * exp(x) = dy * (y + alpha)."""
     positive, y, alpha = saved
     return np.where(positive, dy, dy * (y + alpha)), {}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from netdsl.graph.types import vector
-from netdsl.kernels.arrays import Array, Grads, Saved
+from netdsl.kernels.arrays import Array, Grads, Maps, Saved, Vectors
 from netdsl.layers.contract import LayerDef, StageCall
 from netdsl.layers.rules.places import everywhere
 from netdsl.stages.flatten import Flatten
@@ -19,7 +19,7 @@ def flatten_forward(x: Array) -> tuple[Array, Saved]:
     return x.reshape(len(x), -1), x.shape
 
 
-def flatten_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
+def flatten_backward(dy: Vectors, saved: Saved) -> tuple[Maps, Grads]:
     """The same numbers in the shape of x."""
     return dy.reshape(saved), {}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from netdsl.graph.types import vector
-from netdsl.kernels.arrays import Array, Grads, Saved
+from netdsl.kernels.arrays import Array, Grads, Maps, Saved, Vectors
 from netdsl.layers.contract import LayerDef, StageCall, require_image
 from netdsl.layers.rules.places import everywhere
 from netdsl.stages.global_pool import GlobalAverage
@@ -22,7 +22,7 @@ def gap_forward(x: Array) -> tuple[Array, Saved]:
     return x.mean(axis=(2, 3)), x.shape
 
 
-def gap_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
+def gap_backward(dy: Vectors, saved: Saved) -> tuple[Maps, Grads]:
     """Every element of a channel gets dy / (H*W)."""
     _, _, h, w = saved
     return np.broadcast_to(dy[:, :, None, None] / (h * w), saved), {}

@@ -37,7 +37,7 @@ def gn_forward(x: Array, weight: Param, bias: Param, groups: int, eps: float = 1
 
 
 def gn_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
-    """See groups_backward."""
+    """dy (N, C, ...) -> dx of that shape, {weight, bias}; see groups_backward."""
     return groups_backward(dy, saved)
 
 

@@ -10,12 +10,12 @@ from netdsl.layers.rules.places import same_place
 
 
 def hardsigmoid_forward(x: Array) -> tuple[Array, Saved]:
-    """y = min(max(x + 3, 0), 6) / 6."""
+    """x of any shape -> y = min(max(x + 3, 0), 6) / 6."""
     return np.minimum(np.maximum(x + 3, 0), 6) / 6, (x > -3) & (x < 3)
 
 
 def hardsigmoid_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
-    """dx = dy / 6 where -3 < x < 3."""
+    """dy of any shape -> dx = dy / 6 where -3 < x < 3."""
     return dy * saved / 6, {}
 
 

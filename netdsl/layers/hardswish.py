@@ -11,12 +11,12 @@ from netdsl.stages.activations import quick_hardswish_backward, quick_hardswish_
 
 
 def hardswish_forward(x: Array) -> tuple[Array, Saved]:
-    """y = x * min(max(x + 3, 0), 6) / 6 (Howard et al. 2019)."""
+    """x of any shape -> y = x * min(max(x + 3, 0), 6) / 6 (Howard et al. 2019)."""
     return x * np.minimum(np.maximum(x + 3, 0), 6) / 6, x
 
 
 def hardswish_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
-    """dx = 0 where x <= -3, dy where x >= 3, else dy * (2*x + 3) / 6."""
+    """dy of any shape -> dx = 0 where x <= -3, dy where x >= 3, else dy * (2*x + 3) / 6."""
     x = saved
     return np.where(x <= -3, 0, np.where(x >= 3, dy, dy * (2 * x + 3) / 6)), {}
 

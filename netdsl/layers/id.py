@@ -9,12 +9,12 @@ from netdsl.stages.identity import Identity
 
 
 def identity_forward(x: Array) -> tuple[Array, Saved]:
-    """y = x."""
+    """x of any shape -> y = x."""
     return x, None
 
 
 def identity_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
-    """dx = dy."""
+    """dy of any shape -> dx = dy."""
     return dy, {}
 
 

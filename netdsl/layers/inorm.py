@@ -31,7 +31,7 @@ def inorm_forward(x: Array, weight: Param, bias: Param, eps: float = 1e-5) -> tu
 
 
 def inorm_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
-    """See groups_backward."""
+    """dy (N, C, H, W) -> dx (N, C, H, W), {weight, bias}; see groups_backward."""
     return groups_backward(dy, saved)
 
 

@@ -11,12 +11,12 @@ from netdsl.stages.activations import quick_leaky_backward, quick_leaky_forward
 
 
 def leaky_forward(x: Array, slope: float = 0.01) -> tuple[Array, Saved]:
-    """y = x where x > 0, else slope * x."""
+    """x of any shape -> y = x where x > 0, else slope * x."""
     return np.where(x > 0, x, slope * x), (x > 0, slope)
 
 
 def leaky_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
-    """dx = dy where x > 0, else slope * dy."""
+    """dy of any shape -> dx = dy where x > 0, else slope * dy."""
     positive, slope = saved
     return np.where(positive, dy, slope * dy), {}
 

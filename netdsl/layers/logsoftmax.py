@@ -15,14 +15,17 @@ def logsoftmax_resolve(attrs, x):
 
 
 def logsoftmax_forward(x: Array, axis: int = 1) -> tuple[Array, Saved]:
-    """y = x - log(sum of exp(x) over the channels); the maximum is taken out first, so that nothing overflows."""
+    """x (N, K, ...) or (N, T, K) -> y = x - log(sum of exp(x) over the channels), in its shape.
+
+    The maximum is taken out first, so that nothing overflows.
+    """
     shifted = x - x.max(axis=axis, keepdims=True)
     y = shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
     return y, (y, axis)
 
 
 def logsoftmax_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
-    """dx = dy - exp(y) * sum over the channels of dy."""
+    """dy (N, K, ...) or (N, T, K) -> dx = dy - exp(y) * sum over the channels of dy."""
     y, axis = saved
     return dy - np.exp(y) * dy.sum(axis=axis, keepdims=True), {}
 

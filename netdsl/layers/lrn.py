@@ -18,16 +18,19 @@ def lrn_shape(attrs, x):
 
 
 def lrn_forward(x: Array, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> tuple[Array, Saved]:
-    """y = x / s^beta, s = k + alpha / size * (the sum of x^2 over `size` channels around) (Krizhevsky et al. 2012).
+    """x (N, C, H, W) -> y = x / s^beta (N, C, H, W) (Krizhevsky et al. 2012).
 
-    Channel c sees size // 2 channels before it and (size - 1) // 2 after it, as in PyTorch.
+    s = k + alpha / size * (the sum of x^2 over `size` channels around).
     """
     s = k + alpha / size * channel_sums(x * x, size // 2, (size - 1) // 2)
     return x * s**-beta, (x, s, size, alpha, beta)
 
 
 def lrn_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
-    """dx = dy / s^beta - 2 * alpha * beta / size * x * (dy * x / s^(beta + 1), summed over the channels that saw x)."""
+    """dy (N, C, H, W) -> dx (N, C, H, W).
+
+    dx = dy / s^beta - 2 * alpha * beta / size * x * (dy * x / s^(beta + 1), summed over the channels that saw x).
+    """
     x, s, size, alpha, beta = saved
     seen = channel_sums(dy * x * s ** (-beta - 1), (size - 1) // 2, size // 2)
     return dy * s**-beta - (2 * alpha * beta / size) * x * seen, {}

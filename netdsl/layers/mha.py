@@ -6,7 +6,7 @@ import numpy as np
 
 from netdsl.graph.ir import ParamSpec
 from netdsl.ground.diagnostics import SpecProblem
-from netdsl.kernels.arrays import Array, Grads, Param, Saved
+from netdsl.kernels.arrays import Array, Grads, Param, Saved, Tokens
 from netdsl.kernels.stable import softmax
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, call_text, require_tokens
 from netdsl.layers.rules.places import everywhere
@@ -60,7 +60,7 @@ def mha_forward(
     return y, (x, q, k, v, weights, mixed, in_proj_weight, out_proj_weight, in_proj_bias is not None)
 
 
-def mha_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
+def mha_backward(dy: Tokens, saved: Saved) -> tuple[Tokens, Grads]:
     """Back through the output matrix, the mixing, the softmax (ds = w * (dw - sum(dw * w))), and the input matrix."""
     x, q, k, v, weights, mixed, in_proj_weight, out_proj_weight, has_bias = saved
     n, t, d = x.shape

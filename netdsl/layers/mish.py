@@ -11,13 +11,13 @@ from netdsl.layers.rules.places import same_place
 
 
 def mish_forward(x: Array) -> tuple[Array, Saved]:
-    """y = x * tanh(log(1 + exp(x))) (Misra 2019)."""
+    """x of any shape -> y = x * tanh(log(1 + exp(x))) (Misra 2019)."""
     t = np.tanh(softplus(x))
     return x * t, (x, t)
 
 
 def mish_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
-    """dx = dy * (t + x * (1 - t*t) * sigmoid(x)), t = tanh(softplus(x))."""
+    """dy of any shape -> dx = dy * (t + x * (1 - t*t) * sigmoid(x)), t = tanh(softplus(x))."""
     x, t = saved
     return dy * (t + x * (1 - t * t) * sigmoid(x)), {}
 

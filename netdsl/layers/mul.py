@@ -44,7 +44,10 @@ def mul_forward(*inputs: Array) -> tuple[Array, Saved]:
 
 
 def mul_backward(dy: Array, saved: Saved) -> tuple[tuple[Array, ...], Grads]:
-    """dx = dy * (the product of the others), summed over the axes along which x was repeated."""
+    """dy (N, ...) -> dx for each input, in its shape.
+
+    dx = dy * (the product of the others), summed over the axes along which x was repeated.
+    """
     factors, shapes = saved
     dxs = []
     for i, (factor, shape) in enumerate(zip(factors, shapes, strict=True)):

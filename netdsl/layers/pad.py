@@ -24,7 +24,7 @@ def pad_forward(x: Array, padding: Sides) -> tuple[Array, Saved]:
 
 
 def pad_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
-    """What belongs to x."""
+    """dy (N, C, Ho, Wo) -> dx (N, C, H, W), what belongs to x."""
     (_, _, h, w), ((top, _), (left, _)) = saved
     return dy[:, :, top : top + h, left : left + w], {}
 

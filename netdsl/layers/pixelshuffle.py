@@ -20,14 +20,17 @@ def pixelshuffle_shape(attrs, x):
 
 
 def pixelshuffle_forward(x: Array, factor: int) -> tuple[Array, Saved]:
-    """y[n, c, i*r + u, j*r + v] = x[n, c*r*r + u*r + v, i, j], r = factor (Shi et al. 2016)."""
+    """x (N, C*r*r, H, W) -> y (N, C, H*r, W*r), r = factor (Shi et al. 2016).
+
+    y[n, c, i*r + u, j*r + v] = x[n, c*r*r + u*r + v, i, j].
+    """
     n, c, h, w = x.shape
     y = x.reshape(n, -1, factor, factor, h, w).transpose(0, 1, 4, 2, 5, 3)
     return y.reshape(n, -1, h * factor, w * factor), (x.shape, factor)
 
 
 def pixelshuffle_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
-    """Each place back to its channel."""
+    """dy (N, C, H*r, W*r) -> dx (N, C*r*r, H, W): each place back to its channel."""
     (n, _, h, w), r = saved
     return dy.reshape(n, -1, h, r, w, r).transpose(0, 1, 3, 5, 2, 4).reshape(saved[0]), {}
 

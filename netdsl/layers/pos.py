@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from netdsl.graph.ir import ParamSpec
 from netdsl.ground.symbols import value_text
-from netdsl.kernels.arrays import Array, Grads, Saved
+from netdsl.kernels.arrays import Array, Grads, Saved, Tokens
 from netdsl.layers.contract import LayerDef, require_tokens
 from netdsl.layers.rules.places import everywhere
 
@@ -20,7 +20,7 @@ def pos_forward(x: Array, weight: Array) -> tuple[Array, Saved]:
     return x + weight, None
 
 
-def pos_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
+def pos_backward(dy: Tokens, saved: Saved) -> tuple[Tokens, Grads]:
     """dx = dy; dweight sums dy over the batch."""
     return dy, {"": dy.sum(axis=0, keepdims=True)}
 

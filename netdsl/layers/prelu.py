@@ -29,7 +29,7 @@ def prelu_forward(x: Array, weight: Array) -> tuple[Array, Saved]:
 
 
 def prelu_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
-    """dx = dy where x > 0, else weight * dy; dweight sums dy * x where x <= 0."""
+    """dy (N, C, ...) -> dx = dy where x > 0, else weight * dy; dweight (C,) or (1,) sums dy * x where x <= 0."""
     x, weight = saved
     slope = weight.reshape(-1, *[1] * (x.ndim - 2))
     share = np.where(x > 0, 0, dy * x)

@@ -38,7 +38,7 @@ def reshape_forward(x: Array, shape: Shape) -> tuple[Array, Saved]:
 
 
 def reshape_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
-    """The same numbers in the shape of x."""
+    """dy (N, *shape) -> dx, the same numbers in the shape of x."""
     return dy.reshape(saved), {}
 
 

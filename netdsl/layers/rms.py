@@ -27,7 +27,7 @@ def rms_forward(x: Array, weight: Param, eps: float = 1e-6) -> tuple[Array, Save
 
 
 def rms_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
-    """dx = inv_rms * (g - x_hat * mean(g * x_hat)), g = dy * weight."""
+    """dy (N, ..., D) -> dx = inv_rms * (g - x_hat * mean(g * x_hat)), g = dy * weight, {weight}."""
     x_hat, inv_rms, weight, axis = saved
     g = dy * weight
     dx = inv_rms * (g - x_hat * (g * x_hat).mean(axis=axis, keepdims=True))

@@ -20,7 +20,7 @@ def scale_forward(x: Array, weight: Array) -> tuple[Array, Saved]:
 
 
 def scale_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
-    """dx = weight * dy; dweight sums dy * x over everything but the channels or features."""
+    """dy (N, ...) -> dx = weight * dy; dweight sums dy * x over everything but the channels or features."""
     x, weight = saved
     if weight.ndim == 3:
         return weight * dy, {"": (dy * x).sum(axis=(0, 2, 3)).reshape(weight.shape)}

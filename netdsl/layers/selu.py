@@ -10,14 +10,14 @@ from netdsl.layers.rules.places import same_place
 
 
 def selu_forward(x: Array) -> tuple[Array, Saved]:
-    """y = scale * x where x > 0, else scale * alpha * (exp(x) - 1), with the constants of Klambauer et al. 2017."""
+    """x of any shape -> y = scale * x where x > 0, else scale * alpha * (exp(x) - 1) (Klambauer et al. 2017)."""
     alpha, scale = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
     y = np.where(x > 0, scale * x, scale * alpha * np.expm1(np.minimum(x, 0)))
     return y, (x > 0, y, alpha, scale)
 
 
 def selu_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
-    """dx = dy * scale where x > 0, else dy * scale * alpha * exp(x) = dy * (y + scale * alpha)."""
+    """dy of any shape -> dx = dy * scale where x > 0, else dy * scale * alpha * exp(x) = dy * (y + scale * alpha)."""
     positive, y, alpha, scale = saved
     return dy * np.where(positive, scale, y + scale * alpha), {}
 

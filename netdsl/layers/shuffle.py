@@ -25,7 +25,7 @@ def shuffle_forward(x: Array, groups: int) -> tuple[Array, Saved]:
 
 
 def shuffle_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
-    """Each channel back to its place."""
+    """dy (N, C, H, W) -> dx (N, C, H, W): each channel back to its place."""
     n, c, h, w = dy.shape
     return dy.reshape(n, c // saved, saved, h, w).swapaxes(1, 2).reshape(dy.shape), {}
 

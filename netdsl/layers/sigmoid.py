@@ -10,13 +10,13 @@ from netdsl.stages.activations import quick_sigmoid_forward
 
 
 def sigmoid_forward(x: Array) -> tuple[Array, Saved]:
-    """y = 1 / (1 + exp(-x))."""
+    """x of any shape -> y = 1 / (1 + exp(-x))."""
     y = sigmoid(x)
     return y, y
 
 
 def sigmoid_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
-    """dx = dy * y * (1 - y)."""
+    """dy of any shape -> dx = dy * y * (1 - y)."""
     return dy * saved * (1 - saved), {}
 
 

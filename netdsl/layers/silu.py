@@ -10,13 +10,13 @@ from netdsl.stages.activations import quick_silu_forward
 
 
 def silu_forward(x: Array) -> tuple[Array, Saved]:
-    """y = x * sigmoid(x)."""
+    """x of any shape -> y = x * sigmoid(x)."""
     s = sigmoid(x)
     return x * s, (x, s)
 
 
 def silu_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
-    """dx = dy * s * (1 + x * (1 - s)), s = sigmoid(x)."""
+    """dy of any shape -> dx = dy * s * (1 + x * (1 - s)), s = sigmoid(x)."""
     x, s = saved
     return dy * s * (1 + x * (1 - s)), {}
 

@@ -33,7 +33,7 @@ def slice_forward(x: Array, start: int, stop: int) -> tuple[Array, Saved]:
 
 
 def slice_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
-    """dy at the channels that were taken, zeros elsewhere."""
+    """dy (N, stop - start, ...) or (N, T, stop - start) -> dx of the shape of x, zeros where nothing was taken."""
     shape, start, stop = saved
     dx = np.zeros(shape, dy.dtype)
     if len(shape) == 3:

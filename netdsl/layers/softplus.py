@@ -11,12 +11,12 @@ from netdsl.layers.rules.places import same_place
 
 
 def softplus_forward(x: Array) -> tuple[Array, Saved]:
-    """y = log(1 + exp(x)); x itself where x > 20, as in PyTorch."""
+    """x of any shape -> y = log(1 + exp(x)); x itself where x > 20, as in PyTorch."""
     return np.where(x > 20, x, softplus(x)), x
 
 
 def softplus_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
-    """dx = dy * sigmoid(x); dy where x > 20."""
+    """dy of any shape -> dx = dy * sigmoid(x); dy where x > 20."""
     return np.where(saved > 20, dy, dy * sigmoid(saved)), {}
 
 

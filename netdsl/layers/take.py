@@ -7,7 +7,7 @@ import numpy as np
 from netdsl.graph.types import vector
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.ground.symbols import value_text
-from netdsl.kernels.arrays import Array, Grads, Saved
+from netdsl.kernels.arrays import Array, Grads, Saved, Tokens, Vectors
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, require_tokens
 from netdsl.layers.rules.places import everywhere
 
@@ -26,7 +26,7 @@ def take_forward(x: Array, index: int) -> tuple[Array, Saved]:
     return x[:, index], (x.shape, index)
 
 
-def take_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
+def take_backward(dy: Vectors, saved: Saved) -> tuple[Tokens, Grads]:
     """dy at that token, zeros elsewhere."""
     shape, index = saved
     dx = np.zeros(shape, dy.dtype)

@@ -10,13 +10,13 @@ from netdsl.layers.rules.places import same_place
 
 
 def tanh_forward(x: Array) -> tuple[Array, Saved]:
-    """y = tanh(x)."""
+    """x of any shape -> y = tanh(x)."""
     y = np.tanh(x)
     return y, y
 
 
 def tanh_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
-    """dx = dy * (1 - y*y)."""
+    """dy of any shape -> dx = dy * (1 - y*y)."""
     return dy * (1 - saved * saved), {}
 
 

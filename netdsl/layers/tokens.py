@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netdsl.kernels.arrays import Array, Grads, Saved
+from netdsl.kernels.arrays import Array, Grads, Maps, Saved, Tokens
 from netdsl.layers.contract import LayerDef, StageCall, require_map
 from netdsl.layers.rules.places import everywhere
 from netdsl.stages.moved import Moved
@@ -23,7 +23,7 @@ def tokens_forward(x: Array) -> tuple[Array, Saved]:
     return x.reshape(*x.shape[:2], -1).transpose(0, 2, 1), x.shape
 
 
-def tokens_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
+def tokens_backward(dy: Tokens, saved: Saved) -> tuple[Maps, Grads]:
     """The tokens back at their positions."""
     return dy.transpose(0, 2, 1).reshape(saved), {}
 

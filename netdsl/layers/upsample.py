@@ -38,7 +38,7 @@ def upsample_forward(
 
 
 def upsample_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
-    """dx sums what became of each element."""
+    """dy (N, C, H*fh, W*fw) -> dx (N, C, H, W), the sum of what became of each element."""
     (n, c, h, w), matrices = saved
     if matrices is not None:
         return resample_adjoint(dy, *matrices), {}

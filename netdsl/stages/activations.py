@@ -9,14 +9,14 @@ from netdsl.kernels.arrays import Array, Grads, Saved
 
 
 def quick_leaky_forward(x: Array, slope: float) -> tuple[Array, Saved]:
-    """y = max(x, slope * x), or the minimum where the slope is above 1."""
+    """x of any shape -> y = max(x, slope * x), or the minimum where the slope is above 1."""
     y = slope * x
     (np.maximum if slope <= 1 else np.minimum)(x, y, out=y)
     return y, (x > 0, slope)
 
 
 def quick_leaky_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
-    """dx = dy * (slope + (1 - slope) * [x > 0])."""
+    """dy of any shape -> dx = dy * (slope + (1 - slope) * [x > 0])."""
     positive, slope = saved
     factor = np.multiply(positive, 1 - slope, dtype=dy.dtype)
     factor += slope
@@ -25,7 +25,7 @@ def quick_leaky_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
 
 
 def quick_sigmoid_forward(x: Array) -> tuple[Array, Saved]:
-    """y = max(e, [x >= 0]) / (1 + e), e = exp(-|x|) <= 1."""
+    """x of any shape -> y = max(e, [x >= 0]) / (1 + e), e = exp(-|x|) <= 1."""
     e = np.abs(x)
     np.exp(np.negative(e, out=e), out=e)
     y = np.maximum(e, x >= 0, dtype=x.dtype)
@@ -35,13 +35,13 @@ def quick_sigmoid_forward(x: Array) -> tuple[Array, Saved]:
 
 
 def quick_silu_forward(x: Array) -> tuple[Array, Saved]:
-    """y = x * sigmoid(x)."""
+    """x of any shape -> y = x * sigmoid(x)."""
     s, _ = quick_sigmoid_forward(x)
     return x * s, (x, s)
 
 
 def quick_hardswish_forward(x: Array) -> tuple[Array, Saved]:
-    """y = x * min(max(x + 3, 0), 6) / 6."""
+    """x of any shape -> y = x * min(max(x + 3, 0), 6) / 6."""
     y = x + 3
     np.clip(y, 0, 6, out=y)
     y *= x
@@ -50,7 +50,7 @@ def quick_hardswish_forward(x: Array) -> tuple[Array, Saved]:
 
 
 def quick_hardswish_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
-    """dx = dy * ((x / 3 + 1/2) * [-3 < x < 3] + [x >= 3])."""
+    """dy of any shape -> dx = dy * ((x / 3 + 1/2) * [-3 < x < 3] + [x >= 3])."""
     x = saved
     factor = np.clip(x, -3, 3)  # infinity times 0 is no number
     factor *= 1 / 3

@@ -24,6 +24,7 @@ class Add(Stage):
             self.mask = w.masks(shape)
 
     def forward(self, *xs: Array) -> Array:
+        """Each x (..., C) -> y (..., C), the sum of all, band by band."""
         y, self.num_inputs = self.y[self.w.block], len(xs)
         for band in bands(y):
             part = y[band]
@@ -35,7 +36,7 @@ class Add(Stage):
         return y
 
     def backward(self, dy: Array) -> tuple[Array, ...]:
-        """dy for each input, each its own array."""
+        """dy (..., C) -> dx for each input, each its own array."""
         if self.relu:
             stop_negative(dy, self.y[self.w.block], self.mask[self.w.block])
         return dy, *(dy.copy() for _ in range(self.num_inputs - 1))

@@ -46,6 +46,7 @@ class AveragePool(Stage):
             self.dx = w.gradients(lambda n: (*size, n, c))
 
     def forward(self, x: Array) -> Array:
+        """x (H, W, n, C) -> y (Ho, Wo, n, C)."""
         y = self.y[self.w.block]
         self.windows.combine(long_rows(x), self.ones, long_rows(y))
         if self.factor is not None:
@@ -53,6 +54,7 @@ class AveragePool(Stage):
         return y
 
     def backward(self, dy: Array) -> Array:
+        """dy (Ho, Wo, n, C) -> dx (H, W, n, C): each number of a window gets its share."""
         dx = self.dx[self.w.block]
         if self.factor is not None:
             dy *= self.factor

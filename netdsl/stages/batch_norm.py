@@ -73,7 +73,7 @@ class BatchNorm(Stage):
         return out
 
     def forward(self, x: Array) -> Generator[None, None, Array]:
-        """Generator: x (H, W, n, C) or (n, C) -> y of that shape."""
+        """A generator: x (H, W, n, C) or (n, C) -> y of that shape."""
         b = self.w.block
         if self.count == 1:
             raise ValueError("batch norm needs more than one value for each channel in training: use a larger batch")
@@ -105,7 +105,10 @@ class BatchNorm(Stage):
         return y
 
     def backward(self, dy: Array) -> Generator[None, None, Array]:
-        """Generator: dy -> dx, in place."""
+        """A generator: dy (H, W, n, C) or (n, C) -> dx, in its place.
+
+        dx = inv_std * (g - mean(g) - x_hat * mean(g * x_hat)), g = dy * weight, means over the whole batch.
+        """
         b = self.w.block
         x, y, guess = self.x[b], self.y[b], self.guess[b]
         given = long_rows(x)
@@ -163,6 +166,7 @@ class FrozenNorm(Stage):
         self.y = w.outputs(lambda n: inside(shape, n))
 
     def refresh(self) -> None:
+        """The factor and the summand of each channel."""
         self.scale = 1 / np.sqrt(self.var + self.eps)
         if self.weight is not None:
             self.scale *= self.weight
@@ -171,6 +175,7 @@ class FrozenNorm(Stage):
             self.shift += self.bias
 
     def forward(self, x: Array) -> Array:
+        """x (H, W, n, C) or (n, C) -> y of that shape."""
         y = self.y[self.w.block]
         n = x.shape[-2]
         rows = np.multiply(long_rows(x), np.tile(self.scale, n), out=long_rows(y))

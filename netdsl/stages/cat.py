@@ -27,12 +27,14 @@ class Cat(Stage):
         return w.gradients(lambda n: inside(shape, n))
 
     def forward(self, *xs: Array) -> Array:
+        """Each x (..., C_i) -> y (..., sum of all C_i)."""
         y = self.y[self.w.block]
         for part, x in zip(self.parts, xs, strict=True):
             y[..., part] = x
         return y
 
     def backward(self, dy: Array) -> tuple[Array, ...]:
+        """dy (..., sum of all C_i) -> for each input its part, dx (..., C_i)."""
         dxs = [dx[self.w.block] for dx in self.dx]
         for part, dx in zip(self.parts, dxs, strict=True):
             dx[...] = dy[..., part]

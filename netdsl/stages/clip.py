@@ -25,6 +25,7 @@ class Clip(Pointwise):
         self.mask = w.masks((2, *shape))
 
     def forward(self, x: Array) -> Array:
+        """x (..., C) -> y (..., C)."""
         y = x if self.in_place else self.y[self.w.block]
         if self.conv is None or self.conv.bias is None:
             return np.clip(x, *self.arguments, out=y)
@@ -35,6 +36,7 @@ class Clip(Pointwise):
         return y
 
     def backward(self, dy: Array) -> Array:
+        """dy (..., C) -> dx (..., C), in its place."""
         low, high = self.arguments
         y = self.y[self.w.block]
         for rows in self.pieces(dy):

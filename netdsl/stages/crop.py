@@ -21,9 +21,11 @@ class Crop(Stage):
             self.dx = w.gradients(lambda n: (height, width, n, c))
 
     def forward(self, x: Array) -> Array:
+        """x (H, W, n, C) -> y (Ho, Wo, n, C), a view."""
         return x[self.place]
 
     def backward(self, dy: Array) -> Array:
+        """dy (Ho, Wo, n, C) -> dx (H, W, n, C), zeros around it."""
         dx = self.dx[self.w.block]
         dx[...] = 0
         dx[self.place] = dy

@@ -18,11 +18,14 @@ class Factor(Stage):
         self.name = name
 
     def forward(self, x: Array) -> Array:
+        """x (..., C) -> y (..., C)."""
         return x * self.factor() if self.w.training else x
 
     def factor(self) -> Array:
+        """The factor of this block, as its numbers lie: for each number, each channel or each sample."""
         return from_textbook(self.w.network.factors[self.name][self.w.rows[self.w.block]])
 
     def backward(self, dy: Array) -> Array:
+        """dy (..., C) -> dx (..., C), in its place."""
         dy *= self.factor()
         return dy

@@ -25,8 +25,11 @@ class Gelu(Pointwise):
 
 
 def quick_gelu_forward(x: Array, series: list[float]) -> tuple[Array, Saved]:
-    """y = x * Phi(x). With t = |x| / sqrt(2), Phi is q = exp(-t*t) * g(t) / 2 for negative x and 1 - q for the others,
-    g(t) = exp(t*t) * erfc(t) a polynomial in u = (2*t - 3) / (t + 3), within 2e-8; in float64 by `erf`."""
+    """x of any shape -> y = x * Phi(x).
+
+    With t = |x| / sqrt(2), Phi is q = exp(-t*t) * g(t) / 2 for negative x and 1 - q for the others, g(t) = exp(t*t) *
+    erfc(t) a polynomial in u = (2*t - 3) / (t + 3), within 2e-8; in float64 by `erf`.
+    """
     t = np.minimum(np.abs(x), 40)  # exp(-800) is 0, so that x times it is, too, up to infinity
     t *= 0.5**0.5
     e = t * t
@@ -49,7 +52,7 @@ def quick_gelu_forward(x: Array, series: list[float]) -> tuple[Array, Saved]:
 
 
 def quick_gelu_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
-    """dx = dy * (Phi(x) + x * exp(-x*x/2) / sqrt(2 pi))."""
+    """dy of any shape -> dx = dy * (Phi(x) + x * exp(-x*x/2) / sqrt(2 pi))."""
     x, phi, e = saved
     factor = x * e
     factor *= (2 * math.pi) ** -0.5

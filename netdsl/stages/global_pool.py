@@ -21,9 +21,11 @@ class GlobalAverage(Stage):
             self.dx = w.gradients(lambda n: (*shape[1:], n, shape[0]))
 
     def forward(self, x: Array) -> Array:
+        """x (H, W, n, C) -> y (n, C), the mean of every map."""
         return x.reshape(-1, *x.shape[2:]).mean(axis=0)
 
     def backward(self, dy: Array) -> Array:
+        """dy (n, C) -> dx (H, W, n, C), dy / (H*W) everywhere."""
         dx = self.dx[self.w.block]
         dx[...] = dy / (self.shape[1] * self.shape[2])
         return dx
@@ -42,6 +44,7 @@ class GlobalMaximum(Stage):
             self.dx = w.gradients(lambda n: (*shape[1:], n, shape[0]))
 
     def forward(self, x: Array) -> Array:
+        """x (H, W, n, C) -> y (n, C), the maximum of every map."""
         maps = x.reshape(*x.shape[:2], -1)  # (H, W, n*C)
         if not self.w.training:
             return maps.max(axis=(0, 1)).reshape(x.shape[2:])
@@ -53,6 +56,7 @@ class GlobalMaximum(Stage):
         return rows[every, column].reshape(x.shape[2:])
 
     def backward(self, dy: Array) -> Array:
+        """dy (n, C) -> dx (H, W, n, C), dy where the maximum was."""
         dx = self.dx[self.w.block]
         dx[...] = 0
         dx.reshape(*dx.shape[:2], -1)[self.winner[self.w.block]] = dy.reshape(-1)

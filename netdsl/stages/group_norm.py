@@ -26,6 +26,7 @@ class GroupNorm(NormStage):
         return np.repeat(per_group.sum(axis=2) / count, per_group.shape[2], axis=1).reshape(-1)
 
     def forward(self, x: Array) -> Array:
+        """x (H, W, n, C) or (n, C) -> y of that shape."""
         b = self.w.block
         n, x_hat, y = self.w.sizes[b], self.x_hat[b], self.y[b]
         rows, hat = x.reshape(-1, n * self.shape[0]), x_hat.reshape(-1, n * self.shape[0])
@@ -41,7 +42,10 @@ class GroupNorm(NormStage):
         return y
 
     def backward(self, dy: Array) -> Array:
-        """dx = inv_std * (g - mean(g) - x_hat * mean(g * x_hat)), g = dy * weight; in place."""
+        """dy (H, W, n, C) or (n, C) -> dx, in its place.
+
+        dx = inv_std * (g - mean(g) - x_hat * mean(g * x_hat)), g = dy * weight.
+        """
         b, c = self.w.block, self.shape[0]
         n, inv_std = self.w.sizes[b], self.inv_std[b]
         hat, rows = self.x_hat[b].reshape(-1, n * c), dy.reshape(-1, n * c)

@@ -95,6 +95,7 @@ class GroupedConv(ConvStage):
         return self.with_bias(y)
 
     def with_padding(self, x: Array) -> Array:
+        """x (H, W, n, C) -> the same with zeros around it."""
         (top, _), (left, _) = self.padding
         padded = self.padded[self.w.block]
         padded[top : top + x.shape[0], left : left + x.shape[1]] = x
@@ -114,6 +115,7 @@ class GroupedConv(ConvStage):
         return [(slice(begin, begin + step), view[:, begin : begin + step]) for begin in range(0, ho, step)]
 
     def patches_of(self, shape: Shape) -> Array:
+        """Scratch of a shape, for the patches of a band."""
         return self.patches[self.w.block][: int(np.prod(shape))].reshape(shape)
 
     def backward(self, dy: Array) -> Array | None:
@@ -136,6 +138,7 @@ class GroupedConv(ConvStage):
         return self.input_gradient(dy) if self.has_dx else None
 
     def input_gradient(self, dy: Array) -> Array:
+        """dy (Ho, Wo, n, F) -> dx (H, W, n, C)."""
         dx = self.dx[self.w.block]
         dx[...] = 0
         for band, places in self.bands_of(dx):

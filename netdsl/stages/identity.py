@@ -16,7 +16,9 @@ class Identity(Stage):
         self.start(w)
 
     def forward(self, x: Array) -> Array:
+        """x (..., C) -> x."""
         return x
 
     def backward(self, dy: Array) -> Array:
+        """dy (..., C) -> dy."""
         return dy

@@ -22,6 +22,7 @@ class Input(Stage):
         self.y = w.arrays(lambda n: (*shape[1:], n, shape[0]))
 
     def forward(self, x: Array) -> Array:
+        """x (n, C, H, W) -> y (H, W, n, C)."""
         y = self.y[self.w.block]
         y[...] = x.transpose(2, 3, 0, 1)
         return y
@@ -39,6 +40,7 @@ class NormalizedInput(Input):
         self.mean, self.std = constant(mean, shape), constant(std, shape)
 
     def forward(self, x: Array) -> Array:
+        """x (n, C, H, W) -> y (H, W, n, C), normalized; vectors (n, D) and tokens (n, T, D) keep their axes."""
         z = self.z[self.w.block]
         np.subtract(x, self.mean, out=z)
         z /= self.std

@@ -21,6 +21,7 @@ class LayerNorm(NormStage):
         self.centered = centered
 
     def forward(self, x: Array) -> Array:
+        """x (..., C) -> y (..., C)."""
         b = self.w.block
         c = x.shape[-1]
         x_hat, y = self.x_hat[b], self.y[b]
@@ -38,7 +39,10 @@ class LayerNorm(NormStage):
         return y
 
     def backward(self, dy: Array) -> Array:
-        """dx = inv_std * (g - mean(g) - x_hat * mean(g * x_hat)), g = dy * weight; in place."""
+        """dy (..., C) -> dx (..., C), in its place.
+
+        dx = inv_std * (g - mean(g) - x_hat * mean(g * x_hat)), g = dy * weight.
+        """
         b, c = self.w.block, dy.shape[-1]
         hat, rows = self.x_hat[b].reshape(-1, c), dy.reshape(-1, c)
         self.add_gradients(np.einsum("ij,ij->j", rows, hat), np.dot(np.ones(len(rows), rows.dtype), rows))

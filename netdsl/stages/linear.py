@@ -25,6 +25,7 @@ class Linear(Stage):
             self.part = w.scratch("dweight", lambda n: self.weight.shape)[0]
 
     def forward(self, x: Array) -> Array:
+        """x (n, D) -> y (n, F)."""
         self.x[self.w.block] = x
         y = np.matmul(x, self.weight, out=self.y[self.w.block])
         if self.bias is not None:
@@ -32,6 +33,7 @@ class Linear(Stage):
         return relu(y, y) if self.relu else y
 
     def backward(self, dy: Array) -> Array | None:
+        """dy (n, F) -> dx (n, D), None where nothing needs it."""
         b = self.w.block
         if self.relu:
             dy *= self.y[b] > 0

@@ -72,6 +72,7 @@ class MaxPool(Stage):
             self.mask = w.masks((c, *self.out_size))
 
     def forward(self, x: Array) -> Array:
+        """x (H, W, n, C) -> y (Ho, Wo, n, C)."""
         b = self.w.block
         if self.pads:
             (top, _), (left, _) = self.padding
@@ -120,6 +121,7 @@ class MaxPool(Stage):
         np.greater(wide[1::2], wide[::2], out=self.low[b])
 
     def backward(self, dy: Array) -> Array:
+        """dy (Ho, Wo, n, C) -> dx (H, W, n, C)."""
         b = self.w.block
         y = self.y[b]
         if self.relu:
@@ -135,6 +137,7 @@ class MaxPool(Stage):
         return dx[top : top + self.shape[1], left : left + self.shape[2]]
 
     def pair_gradient(self, dy: Array, dx: Array) -> None:
+        """dy (Ho, Wo, n*C) -> dx (H, W, n*C), for windows of 2x2 that do not overlap."""
         b = self.w.block
         ho, wo = self.out_size
         wide = self.wide[b].reshape(2 * ho, wo, -1)
@@ -147,6 +150,7 @@ class MaxPool(Stage):
         np.subtract(wide, right, out=left)
 
     def window_gradient(self, dy: Array, dx: Array) -> None:
+        """dy (Ho, Wo, n, C) -> dx (H, W, n, C), one place of the window after the other."""
         b = self.w.block
         dx[...] = 0
         part, best = self.part[b], self.best[b]

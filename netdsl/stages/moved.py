@@ -26,15 +26,18 @@ class Moved(Stage):
             self.dx = w.gradients(lambda n: inside(shape, n))
 
     def moved(self, x: Array, n: int) -> Array:
+        """x (H, W, n, C) -> a view of it, with the axes of `split` in the order `order`."""
         return x.reshape([size if isinstance(size, int) else n for size in self.split]).transpose(self.order)
 
     def forward(self, x: Array) -> Array:
+        """x (H, W, n, C) -> y of `out_shape`, as stages see it."""
         y = self.y[self.w.block]
         moved = self.moved(x, self.w.sizes[self.w.block])
         y.reshape(moved.shape)[...] = moved
         return y
 
     def backward(self, dy: Array) -> Array:
+        """dy of `out_shape` -> dx (H, W, n, C), each number back at its place."""
         dx = self.dx[self.w.block]
         moved = self.moved(dx, self.w.sizes[self.w.block])
         moved[...] = dy.reshape(moved.shape)

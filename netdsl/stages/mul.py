@@ -26,6 +26,7 @@ class Mul(Stage):
             self.dx = [w.gradients(lambda n: inside(whole, n)) for _ in shapes]
 
     def forward(self, *xs: Array) -> Array:
+        """Each x (..., C), or ones in place of some sizes -> y (..., C)."""
         y = self.y[self.w.block]
         self.xs[self.w.block] = xs
         np.multiply(xs[0], xs[1], out=y)
@@ -34,7 +35,10 @@ class Mul(Stage):
         return y
 
     def backward(self, dy: Array) -> tuple[Array, ...]:
-        """dx = dy * (the product of the others), summed over what x counted for."""
+        """dy (..., C) -> dx for each input, in its shape.
+
+        dx = dy * (the product of the others), summed over what x counted for.
+        """
         xs, dxs = self.xs[self.w.block], []
         for i, x in enumerate(xs):
             dx = self.dx[i][self.w.block]

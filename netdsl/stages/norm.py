@@ -22,7 +22,7 @@ class NormStage(Stage):
         self.part = w.scratch("part", lambda n: (n * int(np.prod(shape)),))
 
     def scaled(self, x_hat: Array, y: Array) -> None:
-        """x_hat, y (..., C)."""
+        """x_hat (..., C) -> y (..., C), with weight and bias where there are any."""
         if self.weight is None:
             y[...] = x_hat
         else:
@@ -31,6 +31,7 @@ class NormStage(Stage):
             y += self.bias
 
     def add_gradients(self, dweight: Array, dbias: Array) -> None:
+        """The gradients of weight and bias, (C,) each, by one block."""
         if self.weight is not None:
             self.add_gradient(self.name + ".weight", dweight)
         if self.bias is not None:

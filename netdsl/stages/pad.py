@@ -20,9 +20,11 @@ class Pad(Stage):
         self.y = w.zeros(lambda n: (top + height + bottom, left + width + right, n, c))
 
     def forward(self, x: Array) -> Array:
+        """x (H, W, n, C) -> y (Ho, Wo, n, C)."""
         y = self.y[self.w.block]
         y[self.place] = x
         return y
 
     def backward(self, dy: Array) -> Array:
+        """dy (Ho, Wo, n, C) -> dx (H, W, n, C), a view."""
         return dy[self.place]

@@ -44,6 +44,7 @@ class Pointwise(Stage):
         self.saved = w.of_blocks()
 
     def forward(self, x: Array) -> Array:
+        """x (..., C) -> y (..., C)."""
         y = x if self.in_place else self.y[self.w.block]
         bias = None if self.conv is None or self.conv.bias is None else np.resize(self.conv.bias, x.shape[-2:])
         saved = self.saved[self.w.block] = []
@@ -62,12 +63,13 @@ class Pointwise(Stage):
         return [slice(begin, begin + step) for begin in range(0, len(x), step)]
 
     def backward(self, dy: Array) -> Array:
-        """dy -> dx, in its place."""
+        """dy (..., C) -> dx (..., C), in its place."""
         for rows, saved in zip(self.pieces(dy), self.saved[self.w.block], strict=True):
             dy[rows] = self.kernels[1](dy[rows], saved)[0]
         return self.with_bias_gradient(dy)
 
     def with_bias_gradient(self, dy: Array) -> Array:
+        """dy (..., C), of which the bias of the convolution before gets the sum."""
         if self.conv is not None and self.conv.bias is not None:
             self.add_gradient(
                 self.conv.name + ".bias", dy.reshape(len(dy), -1).sum(axis=0).reshape(-1, dy.shape[-1]).sum(axis=0)

@@ -23,6 +23,7 @@ class Prelu(Stage):
         self.x = w.of_blocks()
 
     def forward(self, x: Array) -> Array:
+        """x (..., C) -> y (..., C)."""
         self.x[self.w.block], y = x, self.y[self.w.block]
         np.minimum(x, 0, out=y)
         y *= self.weight
@@ -30,6 +31,8 @@ class Prelu(Stage):
         return y
 
     def backward(self, dy: Array) -> Array:
+        """dy (..., C) -> dx (..., C), in its place: dy where x > 0, else weight * dy. dweight sums dy * x
+        where x <= 0."""
         x = self.x[self.w.block]
         part = np.minimum(x, 0, out=self.part[self.w.block][: x.size].reshape(x.shape))
         part *= dy

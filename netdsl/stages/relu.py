@@ -39,8 +39,10 @@ class Relu(Stage):
             self.mask = w.masks(shape)
 
     def forward(self, x: Array) -> Array:
+        """x (..., C) -> y (..., C)."""
         return relu(x, self.y[self.w.block])
 
     def backward(self, dy: Array) -> Array:
+        """dy (..., C) -> dx (..., C), in its place: dy where y > 0."""
         stop_negative(dy, self.y[self.w.block], self.mask[self.w.block])
         return dy

@@ -26,11 +26,13 @@ class Repeat(Stage):
             self.dx = w.gradients(lambda n: (height, width, n, c))
 
     def forward(self, x: Array) -> Array:
+        """x (H, W, n, C) -> y (H*fh, W*fw, n, C)."""
         y = self.y[self.w.block]
         y.reshape(self.size)[...] = x.reshape(x.shape[0], 1, x.shape[1], 1, -1)
         return y
 
     def backward(self, dy: Array) -> Array:
+        """dy (H*fh, W*fw, n, C) -> dx (H, W, n, C), the sum of what became of each number."""
         dx = self.dx[self.w.block]
         np.sum(dy.reshape(self.size), axis=(1, 3), out=dx.reshape(*dx.shape[:2], -1))
         return dx
@@ -53,6 +55,7 @@ class Resample(Stage):
             self.dx = w.gradients(lambda n: (height, width, n, c))
 
     def forward(self, x: Array) -> Array:
+        """x (H, W, n, C) -> y (Ho, Wo, n, C)."""
         y = self.y[self.w.block]
         middle = self.middle[self.w.block][: len(y) * x[0].size].reshape(len(y), x.shape[1], -1)
         np.matmul(self.rows, x.reshape(len(x), -1), out=middle.reshape(len(y), -1))
@@ -60,6 +63,7 @@ class Resample(Stage):
         return y
 
     def backward(self, dy: Array) -> Array:
+        """dy (Ho, Wo, n, C) -> dx (H, W, n, C), dx = rows^T dy columns for each map."""
         dx = self.dx[self.w.block]
         middle = self.middle[self.w.block][: len(dy) * dx[0].size].reshape(len(dy), dx.shape[1], -1)
         np.matmul(self.columns.T, dy.reshape(*dy.shape[:2], -1), out=middle)

@@ -22,10 +22,12 @@ class Scale(Stage):
         self.y = w.outputs(lambda n: inside(shape, n))
 
     def forward(self, x: Array) -> Array:
+        """x (..., C) -> y (..., C)."""
         self.x[self.w.block] = x
         return np.multiply(x, self.weight, out=self.y[self.w.block])
 
     def backward(self, dy: Array) -> Array:
+        """dy (..., C) -> dx = weight * dy, in its place; dweight sums dy * x over all but the channels."""
         rows, x = (a.reshape(-1, len(self.weight)) for a in (dy, self.x[self.w.block]))
         products = np.einsum("ij,ij->j", rows, x)
         self.add_gradient(self.name, products.reshape(self.w.grads[self.name].shape))

@@ -21,11 +21,13 @@ class Slice(Stage):
             self.dx = w.gradients(lambda n: inside(shape, n))
 
     def forward(self, x: Array) -> Array:
+        """x (..., C) -> y (..., stop - start)."""
         y = self.y[self.w.block]
         y[...] = x[..., self.part]
         return y
 
     def backward(self, dy: Array) -> Array:
+        """dy (..., stop - start) -> dx (..., C), zeros where nothing was taken."""
         dx = self.dx[self.w.block]
         dx[..., : self.part.start] = 0
         dx[..., self.part] = dy

@@ -78,6 +78,7 @@ class Worker:
         self.build()
 
     def build(self) -> None:
+        """Make the stages: the first time they say how much memory they need, the second time they get it."""
         self.count, self.stages, self.memory = 0, [], None
         build = self.network.train_stages if self.training else self.network.infer_stages
         self.s = build(self)
@@ -122,6 +123,7 @@ class Worker:
         return self.cleared(self.by_block(keys, shape))
 
     def cleared(self, arrays: list[Array]) -> list[Array]:
+        """The arrays, set to zero."""
         for array in arrays:
             array[...] = 0
         return arrays
@@ -146,6 +148,7 @@ class Worker:
         return [mask.view(np.bool_) for mask in self.scratch("mask", lambda n: (-(-n * size // self.dtype.itemsize),))]
 
     def by_block(self, keys: Sequence[Hashable], shape: Sizes) -> list[Array]:
+        """For each block the array of its key; blocks of one key and one size share it."""
         made = {}
         for key, n in zip(keys, self.sizes, strict=True):
             if (key, n) not in made:
@@ -198,6 +201,7 @@ class Stage:
     can: ClassVar[Can]
 
     def start(self, w: Worker) -> None:
+        """What every constructor begins with."""
         self.w = w
         w.given, w.memory = w.memory, None  # what `into` says is for this stage alone
         w.stages.append(self)

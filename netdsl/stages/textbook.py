@@ -33,11 +33,13 @@ class Textbook(Stage):
         self.saved = w.of_blocks()
 
     def forward(self, *xs: Array) -> Array:
+        """Each x as stages see it, (H, W, n, C), (n, T, D) or (n, D) -> y, so as well."""
         y, saved = self.call(*(to_textbook(x) for x in xs))
         self.saved[self.w.block] = saved if self.w.training else None
         return from_textbook(y)
 
     def backward(self, dy: Array) -> Array | tuple[Array, ...]:
+        """dy as stages see it, (H, W, n, C), (n, T, D) or (n, D) -> dx for each input, so as well, in its own array."""
         dx, grads = self.kernel(to_textbook(dy), self.saved[self.w.block])
         for name, grad in grads.items():
             full = f"{self.name}.{name}" if name else self.name

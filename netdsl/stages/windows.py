@@ -117,7 +117,8 @@ def side_by_side(x: Array, pixels: int) -> Array:
 def windows_forward(
     size: Shape, out_size: Shape, kernel_size: Spatial, stride: Spatial, padding: Sides, dilation: Spatial
 ) -> Windows:
-    """The Windows of a convolution: output j reads x number j * s + u * d - p at tap u."""
+    """The Windows of a convolution of x (H, W, L) to y (Ho, Wo, L): output j reads number
+    j * s + u * d - p at tap u."""
     before, every = [-side for side, _ in padding], (slice(None), slice(None))
     return Windows(out_size, kernel_size, stride, dilation, before, size, every, every)
 
@@ -125,8 +126,8 @@ def windows_forward(
 def windows_backward(
     size: Shape, out_size: Shape, kernel_size: Spatial, stride: Spatial, padding: Sides, dilation: Spatial
 ) -> list[Windows]:
-    """The Windows of dx over dy, one for each place within a stride: x number i = s * q + a meets output
-    (i + p - u * d) / s at tap u, if that is a whole number."""
+    """The Windows of dx (H, W, L) over dy (Ho, Wo, L), one for each place within a stride: x number i = s * q + a meets
+    output (i + p - u * d) / s at tap u, if that is a whole number."""
     axes = []
     for length, k, s, d, (before, _) in zip(size, kernel_size, stride, dilation, padding, strict=True):
         step, axis = s // math.gcd(s, d), []
