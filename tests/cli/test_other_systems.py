@@ -6,8 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import filelock
 import numpy as np
 import pytest
+
+from netdsl.cli import run as netdsl
+from netdsl.pipeline import compile_text
+from netdsl.training.runs.answer_files import write_answers
+from netdsl.training.scores.task import decided_task
 
 TESTS = Path(__file__).resolve().parents[1]
 SPEC = """# a comment with \N{RIGHTWARDS ARROW} and \u4e2d
@@ -132,3 +138,68 @@ def test_the_bench_measures_memory_without_proc(console):
     peaks = [[int(number) for number in numbers[-2:]] for name, numbers in rows.items() if name != "contestant"]
     assert len(peaks) == (2 if lines else 0)
     assert all(300 > peak >= base > 10 for peak, base in peaks), peaks  # the process that asked has more
+
+
+STANDALONE = """import sys
+import p_numpy
+model = p_numpy.Model(seed=0, workers=3)
+x, y = p_numpy.np.ones((6, 2), "f4"), p_numpy.np.array([0, 1] * 3)
+losses = [model.train_step(x, y, lr=0.1) for _ in range(3)]
+print(model.kind, len(model.team.threads), losses[2] < losses[0], "netdsl" in sys.modules)
+try:
+    p_numpy.Model(kind="processes")
+except ValueError as error:
+    print(error)
+"""
+
+
+def test_a_module_that_stands_alone_trains_with_threads(folder):
+    text = compile_text("input 2\nlinear 8 -> relu\nlinear 2\n", "p").numpy_source(2)
+    (folder / "p_numpy.py").write_text(text, encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder / "system"), str(folder)])}
+    done = subprocess.run(
+        [sys.executable, "-c", STANDALONE], env=environment, cwd=folder, capture_output=True, text=True
+    )
+    assert done.stdout.splitlines() == [
+        "threads 2 True False",
+        'the kind "processes" needs fork, which this system does not have: take "threads"',
+    ], done.stderr
+
+
+def test_a_run_of_processes_goes_on_with_threads_to_the_same_weights(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("a.net").write_text("input 2\nlinear 8 -> relu\nlinear 3\ntrain { data spiral, epochs 1, batch 50 }\n")
+    options = ["-q", "--no-plots", "--limit", "200", "--threads", "2"]
+    assert netdsl(["train", *options, "--workers", "processes", "--out", "run", "a.net"]) == 0
+    shutil.copytree("run", "other")
+    assert netdsl(["train", "-q", "--no-plots", "--resume", "run", "--epochs", "2"]) == 0
+    monkeypatch.delattr(os, "fork")
+    assert netdsl(["train", "-q", "--no-plots", "--resume", "other", "--epochs", "2"]) == 0
+    assert Path("run/weights.safetensors").read_bytes() == Path("other/weights.safetensors").read_bytes()
+
+
+def test_a_file_system_without_locks_is_one_line(tmp_path, monkeypatch, capsys):
+    def acquire(*_, **__):
+        raise NotImplementedError("no flock")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(filelock.FileLock, "acquire", acquire)
+    Path("a.net").write_text("input 2\nlinear 3\ntrain { data spiral, epochs 1 }\n")
+    assert netdsl(["train", "-q", "--no-plots", "--out", "run", "a.net"]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "error: the file system of `run` has no locks, so that two processes could train it at once"
+    assert len(said) == 2 and not Path("run").exists()
+
+
+def test_pictures_keep_apart_where_capitals_are_no_difference(tmp_path, monkeypatch):
+    """As on the usual disks of macOS and Windows."""
+    exists = Path.exists
+    monkeypatch.setattr(Path, "exists", lambda path: exists(path) or path.name.lower() in _names(path.parent))
+    task = decided_task("ce", (1, 4, 4), (2, 4, 4), ("a", "b"))
+    files = [("x/A.png", None), ("y/a.png", None), ("z/a.png", None)]
+    write_answers(tmp_path / "out", task, files, np.zeros((3, 4, 4), np.int64))
+    assert sorted(os.listdir(tmp_path / "out")) == ["A.png", "a_2.png", "a_3.png"]
+
+
+def _names(folder):
+    return {name.lower() for name in os.listdir(folder)} if os.path.isdir(folder) else ()

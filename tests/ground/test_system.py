@@ -30,8 +30,8 @@ LIBRARIES = {
     *("select", "signal", "termios", "tty", "winreg"),
 }
 OF_SOME_SYSTEMS = re.compile(
-    r"os\.(fork\w*|kill\w*|wait\w*|sched_\w+|getpgrp|setsid|setpgid|get(u|g|eu|eg|pg|s|pp)id|O_\w+|name|uname|sysconf|cpu_count|link"
-    r"|symlink|readlink|fsync|replace|rename|pipe\w*|nice|chown|mkfifo|process_cpu_count)"
+    r"os\.(fork\w*|kill\w*|wait\w*|sched_\w+|getpgrp|setsid|setpgid|get(u|g|eu|eg|pg|s|pp)id|O_\w+|name|uname|sysconf"
+    r"|cpu_count|link|symlink|readlink|fsync|replace|rename|pipe\w*|nice|chown|mkfifo|process_cpu_count)"
     r"|sys\.(platform|getwindowsversion)|time\.(thread_time|clock_\w+)|subprocess\.(CREATE_\w+|STARTUPINFO)"
 )
 PLACES = re.compile(r"/(proc|dev|sys|etc|tmp|var|usr)(/|$)")

@@ -1,8 +1,8 @@
 """What netdsl needs of an operating system, and what it does where a system has none of it.
 
-Only the modules here, and `stages.workers`, `stages.helpers` and `stages.blas`, whose text stands alone in emitted
-modules, ask which system this is or name what not every system has: fork, /proc, signals, process groups, hard links,
-how a file is opened.
+Only the modules here, and `workers`, `helpers` and `blas` of stages/, whose text stands alone in emitted modules, ask
+which system this is, or name what not every system has: fork, /proc, signals, process groups, hard links, how a file
+is opened. tests/ground/test_system.py holds that.
 """
 
 from __future__ import annotations
