@@ -122,7 +122,8 @@ def test_a_spec_is_read_where_there_is_no_nonblock(tmp_path):
 del os.O_NONBLOCK, os.fork, os.link, os.killpg, os.sched_getaffinity, os.sched_yield
 from netdsl.cli import run
 raise SystemExit(run(["check", "a.net"]))"""
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env=environment)
     assert (done.returncode, done.stderr) == (0, "a.net: ok, 10 params\n")
 
 
