@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-
 from typing import Any
 
 import click
 
 from netdsl.targets.registry import levels, targets
-
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
