@@ -124,6 +124,13 @@ def test_a_layer_file_never_imports_another_layer_file():
             assert not [i for i in own_imports(tree) if floor(i) == FLOORS.index("layers")], name
 
 
+def test_a_layer_file_imports_stages_only_in_the_rule_that_offers_them():
+    for name, tree in modules():
+        if name.startswith("layers"):
+            top = ast.Module([node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)], [])
+            assert not [target for target in imports(top) if target.startswith("netdsl.stages")], name
+
+
 def test_kernels_and_stages_import_only_numpy_and_the_standard_library():
     for name, tree in modules():
         if name.startswith(("kernels.", "stages.")):

@@ -8,7 +8,6 @@ from netdsl.ground.symbols import spatial_text
 from netdsl.kernels.arrays import Array, Grads, Maps, Saved, Shape
 from netdsl.kernels.resample import averaging_matrix, resample, resample_adjoint
 from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, StageCall, call_text, require_image
-from netdsl.stages.resample import Resample
 
 
 def adaptive_shape(attrs, x):
@@ -29,6 +28,8 @@ def adaptive_backward(dy: Maps, saved: Saved) -> tuple[Maps, Grads]:
 
 
 def adaptive_stages(attrs, x):
+    from netdsl.stages.resample import Resample
+
     wanted = tuple(zip(x.space, attrs["output_size"], strict=True))
     return (StageCall(Resample, (x.sizes, attrs["output_size"], averaging_matrix, wanted)),)
 

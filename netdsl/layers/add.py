@@ -5,7 +5,6 @@ from __future__ import annotations
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import LayerDef, StageCall, equal_shapes
 from netdsl.layers.rules.places import same_place
-from netdsl.stages.add import Add
 
 
 def add_shape(attrs, *inputs):
@@ -26,6 +25,12 @@ def add_backward(dy: Array, saved: Saved) -> tuple[tuple[Array, ...], Grads]:
     return (dy,) * saved, {}
 
 
+def add_stages(attrs, *xs):
+    from netdsl.stages.add import Add
+
+    return (StageCall(Add, (xs[0].sizes,)),)
+
+
 LAYER = LayerDef(
     name="add",
     summary="the sum of its branches",
@@ -37,5 +42,5 @@ LAYER = LayerDef(
     torch=None,
     torch_call=lambda attrs, *inputs: " + ".join(f"{{{i}}}" for i in range(len(inputs))),
     known_as=("sum",),
-    stages=lambda attrs, *xs: (StageCall(Add, (xs[0].sizes,)),),
+    stages=add_stages,
 )

@@ -11,7 +11,6 @@ from netdsl.kernels.pooling import window_count, window_slices
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, require_image
 from netdsl.layers.rules.places import under_the_window
 from netdsl.layers.rules.windows import needs_own_padding, pooling_sides, pooling_text, torch_sides
-from netdsl.stages.average_pool import AveragePool
 
 
 def avgpool_resolve(attrs, x):
@@ -91,6 +90,8 @@ def avgpool_torch(attrs, x):
 
 
 def avgpool_stages(attrs, x):
+    from netdsl.stages.average_pool import AveragePool
+
     given = (attrs[name] for name in ("kernel_size", "stride", "padding", "nopad", "ceil"))
     return (StageCall(AveragePool, (x.sizes, *given, divisors)),)
 

@@ -8,7 +8,6 @@ from netdsl.graph.ir import ParamSpec
 from netdsl.kernels.arrays import Array, Grads, Param, Saved
 from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text, refuse_tokens, straight
 from netdsl.layers.rules.places import same_place
-from netdsl.stages.batch_norm import BatchNorm
 
 
 def bn_shape(attrs, x):
@@ -79,6 +78,8 @@ def bn_torch(attrs, x):
 
 
 def bn_stages(attrs, x):
+    from netdsl.stages.batch_norm import BatchNorm
+
     options = {key: attrs[key] for key, usual in (("eps", 1e-5), ("momentum", 0.1)) if attrs[key] != usual}
     return (StageCall(BatchNorm, (x.sizes,), options),)
 

@@ -8,7 +8,6 @@ from netdsl.ground.diagnostics import SpecProblem
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import LayerDef, StageCall
 from netdsl.layers.rules.places import same_place
-from netdsl.stages.cat import Cat
 
 
 def cat_shape(attrs, *inputs):
@@ -46,6 +45,12 @@ def cat_torch(attrs, *inputs):
     return f"torch.cat([{names}], dim={inputs[0].channel_axis})"
 
 
+def cat_stages(attrs, *xs):
+    from netdsl.stages.cat import Cat
+
+    return (StageCall(Cat, tuple(x.sizes for x in xs)),)
+
+
 LAYER = LayerDef(
     name="cat",
     summary="its branches' channels behind each other",
@@ -57,5 +62,5 @@ LAYER = LayerDef(
     torch=None,
     torch_call=cat_torch,
     known_as=("concat", "concatenate"),
-    stages=lambda attrs, *xs: (StageCall(Cat, tuple(x.sizes for x in xs)),),
+    stages=cat_stages,
 )

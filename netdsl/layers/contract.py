@@ -32,7 +32,8 @@ a dict of attr name -> value, complete. The rules:
     it out then
     cancels_bias: a bias in the layer before it does nothing; is_linear: two in a row can do no more than one
     norms_batch: in training its statistics are those of the batch, one value of a channel has none
-    stages(attrs, *inputs) -> tuple of StageCall     what computes the layer fast, each in its way; optional
+    stages(attrs, *inputs) -> tuple of StageCall     what computes the layer fast, each in its way; optional. It imports
+                                         the stages itself: only a fast network needs them
 
 A kernel is an undecorated module-level `def` that names only numpy, math, builtins, its arguments and other kernels:
 its text is copied into emitted modules (targets/text/kernel_source.py). Buffers are updated in place by forward, in
@@ -45,15 +46,16 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from netdsl.graph.ir import ParamSpec
 from netdsl.graph.types import Tensor
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.ground.symbols import is_all, value_text
+
+if TYPE_CHECKING:
+    from netdsl.stages.stage import Stage
 from netdsl.layers.rules.places import Reads
-from netdsl.stages.pointwise import Pointwise
-from netdsl.stages.stage import Stage
 
 Attrs = Mapping[str, object]
 Kind = Literal["int", "spatial", "sides", "size", "float", "word"]
@@ -262,7 +264,13 @@ def call_text(name: str, *args: object, **options: object) -> str:
 
 def pointwise_stages(forward: Callable, backward: Callable, *names: str) -> Callable[..., tuple[StageCall, ...]]:
     """The stages rule of everything that works on each element: its kernels, given the attrs of these names."""
-    return lambda attrs, x: (StageCall(Pointwise, (x.sizes, forward, backward, *(attrs[name] for name in names))),)
+
+    def stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
+        from netdsl.stages.pointwise import Pointwise
+
+        return (StageCall(Pointwise, (x.sizes, forward, backward, *(attrs[name] for name in names))),)
+
+    return stages
 
 
 def straight(name: str) -> str:

@@ -15,14 +15,6 @@ from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_tex
 from netdsl.layers.rules.convolution_costs import bilinear_cost, fourier_points, patch_cost, rows_cost
 from netdsl.layers.rules.places import under_the_window
 from netdsl.layers.rules.windows import are_even, given_sides, sides_text, torch_sides
-from netdsl.stages.bilinear import fourier, winograd
-from netdsl.stages.bilinear_conv import BilinearConv
-from netdsl.stages.depth_conv import DepthConv
-from netdsl.stages.grouped_conv import GroupedConv
-from netdsl.stages.patch_conv import PatchConv
-from netdsl.stages.point_conv import PointConv
-from netdsl.stages.row_conv import RowConv
-from netdsl.stages.winograd_rows import WinogradRows
 
 
 def conv_resolve(attrs, x):
@@ -159,6 +151,12 @@ def conv_torch(attrs, x):
 
 def conv_stages(attrs, x):
     """1x1: one product. Stride 1 with a window: constant matrices. Else patches. Groups have stages of their own."""
+    from netdsl.stages.depth_conv import DepthConv
+    from netdsl.stages.grouped_conv import GroupedConv
+    from netdsl.stages.patch_conv import PatchConv
+    from netdsl.stages.point_conv import PointConv
+    from netdsl.stages.row_conv import RowConv
+
     names = ("filters", "kernel_size", "stride", "padding", "dilation")
     filters, kernel_size, stride, padding, dilation = given = [attrs[name] for name in names]
     sizes, out_size = x.sizes, conv_shape(attrs, x).space
@@ -183,6 +181,9 @@ def conv_stages(attrs, x):
 def _bilinear_stages(x, filters, kernel_size, padding, out_size):
     """Winograd's tiles for a 3x3 kernel; the Fourier transform of the whole plane, or of tiles, which must not be
     smaller than what neighbours share."""
+    from netdsl.stages.bilinear import fourier, winograd
+    from netdsl.stages.bilinear_conv import BilinearConv
+
     ways = [(winograd, 4)] if kernel_size == (3, 3) else []
     whole = tuple(
         max(n + before, o + k - 1 - before)
@@ -203,6 +204,8 @@ def _bilinear_stages(x, filters, kernel_size, padding, out_size):
 
 def _winograd_rows(sizes, filters, kernel_size, stride, padding, out_size):
     """Winograd's algorithm along H alone, in tiles of one height that need 6 or 10 points at most: more lose digits."""
+    from netdsl.stages.winograd_rows import WinogradRows
+
     taps, step = kernel_size[0], stride[0]
     tallest = [most + 1 - -(-taps // step) for most in (6, 10)]  # a stride is a sum over every step-th tap
     counts = {-(-out_size[0] // most) for most in tallest if most > 1 and taps > 1}

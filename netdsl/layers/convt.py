@@ -5,7 +5,6 @@ from netdsl.kernels.transposed import transposed_backward, transposed_forward
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, require_image
 from netdsl.layers.rules.places import windows_above
 from netdsl.layers.rules.transposed import transposed_macs, transposed_options, transposed_params, transposed_shape
-from netdsl.stages.transposed_conv import TransposedConv
 
 
 def convt_shape(attrs, x):
@@ -20,6 +19,8 @@ def convt_torch(attrs, x):
 
 
 def convt_stages(attrs, x):
+    from netdsl.stages.transposed_conv import TransposedConv
+
     names = ("filters", "kernel_size", "stride", "padding", "output_padding", "dilation")
     return (StageCall(TransposedConv, (x.sizes, *(attrs[name] for name in names))),) if attrs["groups"] == 1 else ()
 

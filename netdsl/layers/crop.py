@@ -10,7 +10,6 @@ from netdsl.ground.symbols import plain_value
 from netdsl.kernels.arrays import Array, Grads, Saved, Sides
 from netdsl.layers.contract import Attr, Attrs, LayerDef, StageCall, require_image
 from netdsl.layers.rules.windows import sides_text
-from netdsl.stages.crop import Crop
 
 
 def crop_resolve(attrs, x):
@@ -70,6 +69,12 @@ def crop_reads(attrs: Attrs, places: Array, axis: int, size: int, out: int) -> A
     return places + attrs["sides"][axis][0]
 
 
+def crop_stages(attrs, x):
+    from netdsl.stages.crop import Crop
+
+    return (StageCall(Crop, (x.sizes, attrs["sides"])),)
+
+
 LAYER = LayerDef(
     name="crop",
     summary="the middle of a map, of HxW or the size of a label",
@@ -85,5 +90,5 @@ LAYER = LayerDef(
     torch=None,
     torch_call=crop_torch_call,
     known_as=("center_crop", "centercrop", "cropping2d", "zerocrop"),
-    stages=lambda attrs, x: (StageCall(Crop, (x.sizes, attrs["sides"])),),
+    stages=crop_stages,
 )

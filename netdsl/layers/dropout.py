@@ -7,7 +7,6 @@ import numpy as np
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text
 from netdsl.layers.rules.places import same_place
-from netdsl.stages.dropout import Factor
 
 
 def dropout_forward(x: Array, p: float, training: bool, rng: np.random.Generator) -> tuple[Array, Saved]:
@@ -23,6 +22,12 @@ def dropout_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     return dy if saved is None else dy * saved, {}
 
 
+def dropout_stages(attrs, x):
+    from netdsl.stages.dropout import Factor
+
+    return (StageCall(Factor),)
+
+
 LAYER = LayerDef(
     name="dropout",
     summary="sets numbers to zero at random in training",
@@ -32,5 +37,5 @@ LAYER = LayerDef(
     reads=same_place,
     torch=lambda attrs, x: call_text("nn.Dropout", attrs["p"]),
     idle={"p": 0},
-    stages=lambda attrs, x: (StageCall(Factor),),
+    stages=dropout_stages,
 )

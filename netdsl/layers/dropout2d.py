@@ -7,7 +7,6 @@ import numpy as np
 from netdsl.kernels.arrays import Array, Grads, Maps, Saved
 from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text, require_image
 from netdsl.layers.rules.places import same_place
-from netdsl.stages.dropout import Factor
 
 
 def dropout2d_shape(attrs, x):
@@ -29,6 +28,12 @@ def dropout2d_backward(dy: Maps, saved: Saved) -> tuple[Maps, Grads]:
     return dy if saved is None else dy * saved, {}
 
 
+def dropout2d_stages(attrs, x):
+    from netdsl.stages.dropout import Factor
+
+    return (StageCall(Factor),)
+
+
 LAYER = LayerDef(
     name="dropout2d",
     summary="sets whole channels to zero at random in training",
@@ -40,5 +45,5 @@ LAYER = LayerDef(
     torch=lambda attrs, x: call_text("nn.Dropout2d", attrs["p"]),
     known_as=("spatial_dropout",),
     idle={"p": 0},
-    stages=lambda attrs, x: (StageCall(Factor),),
+    stages=dropout2d_stages,
 )

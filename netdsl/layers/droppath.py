@@ -7,7 +7,6 @@ import numpy as np
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text
 from netdsl.layers.rules.places import same_place
-from netdsl.stages.dropout import Factor
 
 
 def droppath_forward(x: Array, p: float, training: bool, rng: np.random.Generator) -> tuple[Array, Saved]:
@@ -37,6 +36,12 @@ DROP_PATH = '''class DropPath(nn.Module):
         return x * kept.to(x.dtype) / (1 - self.p)'''
 
 
+def droppath_stages(attrs, x):
+    from netdsl.stages.dropout import Factor
+
+    return (StageCall(Factor),)
+
+
 LAYER = LayerDef(
     name="droppath",
     summary="leaves whole samples out of a branch at random in training",
@@ -48,5 +53,5 @@ LAYER = LayerDef(
     torch_helpers=(DROP_PATH,),
     known_as=("stochastic_depth",),
     idle={"p": 0},
-    stages=lambda attrs, x: (StageCall(Factor),),
+    stages=droppath_stages,
 )

@@ -6,7 +6,6 @@ from netdsl.graph.types import vector
 from netdsl.kernels.arrays import Array, Grads, Maps, Saved, Vectors
 from netdsl.layers.contract import LayerDef, StageCall
 from netdsl.layers.rules.places import everywhere
-from netdsl.stages.flatten import Flatten
 
 
 def flatten_shape(attrs, x):
@@ -24,6 +23,12 @@ def flatten_backward(dy: Vectors, saved: Saved) -> tuple[Maps, Grads]:
     return dy.reshape(saved), {}
 
 
+def flatten_stages(attrs, x):
+    from netdsl.stages.flatten import Flatten
+
+    return (StageCall(Flatten, (x.sizes,)),) if x.is_image else ()
+
+
 LAYER = LayerDef(
     name="flatten",
     summary="maps to vectors",
@@ -33,5 +38,5 @@ LAYER = LayerDef(
     reads=everywhere,
     torch=lambda attrs, x: "nn.Flatten()",
     torch_call=lambda attrs, x: "torch.flatten({x}, 1)",
-    stages=lambda attrs, x: (StageCall(Flatten, (x.sizes,)),) if x.is_image else (),
+    stages=flatten_stages,
 )

@@ -8,7 +8,6 @@ from netdsl.graph.types import vector
 from netdsl.kernels.arrays import Array, Grads, Maps, Saved, Vectors
 from netdsl.layers.contract import LayerDef, StageCall, require_image
 from netdsl.layers.rules.places import everywhere
-from netdsl.stages.global_pool import GlobalAverage
 
 
 def gap_shape(attrs, x):
@@ -28,6 +27,12 @@ def gap_backward(dy: Vectors, saved: Saved) -> tuple[Maps, Grads]:
     return np.broadcast_to(dy[:, :, None, None] / (h * w), saved), {}
 
 
+def gap_stages(attrs, x):
+    from netdsl.stages.global_pool import GlobalAverage
+
+    return (StageCall(GlobalAverage, (x.sizes,)),)
+
+
 LAYER = LayerDef(
     name="gap",
     summary="global average pooling",
@@ -38,5 +43,5 @@ LAYER = LayerDef(
     torch=lambda attrs, x: "nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())",
     torch_call=lambda attrs, x: "{x}.mean(dim=(2, 3))",
     known_as=("globalavgpool", "global_average_pool", "globalaveragepooling", "globalaveragepool"),
-    stages=lambda attrs, x: (StageCall(GlobalAverage, (x.sizes,)),),
+    stages=gap_stages,
 )

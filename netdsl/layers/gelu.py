@@ -10,7 +10,6 @@ from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.kernels.stable import erf
 from netdsl.layers.contract import LayerDef, StageCall
 from netdsl.layers.rules.places import same_place
-from netdsl.stages.gelu import Gelu
 
 
 def gelu_forward(x: Array) -> tuple[Array, Saved]:
@@ -27,6 +26,12 @@ def gelu_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     return dy * (phi + x * density), {}
 
 
+def gelu_stages(attrs, x):
+    from netdsl.stages.gelu import Gelu
+
+    return (StageCall(Gelu, (x.sizes,)),)
+
+
 LAYER = LayerDef(
     name="gelu",
     summary="x times the normal distribution function",
@@ -34,5 +39,5 @@ LAYER = LayerDef(
     backward=gelu_backward,
     reads=same_place,
     torch=lambda attrs, x: "nn.GELU()",
-    stages=lambda attrs, x: (StageCall(Gelu, (x.sizes,)),),
+    stages=gelu_stages,
 )

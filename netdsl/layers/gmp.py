@@ -8,7 +8,6 @@ from netdsl.graph.types import vector
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import LayerDef, StageCall, require_image
 from netdsl.layers.rules.places import everywhere
-from netdsl.stages.global_pool import GlobalMaximum
 
 
 def gmp_shape(attrs, x):
@@ -32,6 +31,12 @@ def gmp_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     return dx.reshape(shape), {}
 
 
+def gmp_stages(attrs, x):
+    from netdsl.stages.global_pool import GlobalMaximum
+
+    return (StageCall(GlobalMaximum, (x.sizes,)),)
+
+
 LAYER = LayerDef(
     name="gmp",
     summary="global maximum pooling",
@@ -42,5 +47,5 @@ LAYER = LayerDef(
     torch=lambda attrs, x: "nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten())",
     torch_call=lambda attrs, x: "F.adaptive_max_pool2d({x}, 1).flatten(1)",  # amax would share dy among ties
     known_as=("globalmaxpool", "global_max_pool", "global_max_pooling", "adaptivemaxpool", "adaptivemaxpool2d"),
-    stages=lambda attrs, x: (StageCall(GlobalMaximum, (x.sizes,)),),
+    stages=gmp_stages,
 )

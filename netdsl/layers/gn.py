@@ -8,7 +8,6 @@ from netdsl.kernels.arrays import Array, Grads, Param, Saved
 from netdsl.kernels.group_norms import groups_backward, groups_forward
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, refuse_tokens
 from netdsl.layers.rules.places import everywhere
-from netdsl.stages.group_norm import GroupNorm
 
 
 def gn_shape(attrs, x):
@@ -48,6 +47,12 @@ def gn_torch(attrs, x):
     return call_text("nn.GroupNorm", attrs["groups"], x.channels, **options)
 
 
+def gn_stages(attrs, x):
+    from netdsl.stages.group_norm import GroupNorm
+
+    return (StageCall(GroupNorm, (x.sizes, attrs["groups"], attrs["eps"])),)
+
+
 LAYER = LayerDef(
     name="gn",
     summary="group normalisation with G groups",
@@ -63,5 +68,5 @@ LAYER = LayerDef(
     reads=everywhere,
     torch=gn_torch,
     known_as=("groupnorm", "group_norm"),
-    stages=lambda attrs, x: (StageCall(GroupNorm, (x.sizes, attrs["groups"], attrs["eps"])),),
+    stages=gn_stages,
 )

@@ -7,7 +7,6 @@ import numpy as np
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import LayerDef, pointwise_stages
 from netdsl.layers.rules.places import same_place
-from netdsl.stages.activations import quick_hardswish_backward, quick_hardswish_forward
 
 
 def hardswish_forward(x: Array) -> tuple[Array, Saved]:
@@ -21,6 +20,12 @@ def hardswish_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     return np.where(x <= -3, 0, np.where(x >= 3, dy, dy * (2 * x + 3) / 6)), {}
 
 
+def hardswish_stages(attrs, x):
+    from netdsl.stages.activations import quick_hardswish_backward, quick_hardswish_forward
+
+    return pointwise_stages(quick_hardswish_forward, quick_hardswish_backward)(attrs, x)
+
+
 LAYER = LayerDef(
     name="hardswish",
     summary="x * min(max(x + 3, 0), 6) / 6",
@@ -28,5 +33,5 @@ LAYER = LayerDef(
     backward=hardswish_backward,
     reads=same_place,
     torch=lambda attrs, x: "nn.Hardswish()",
-    stages=pointwise_stages(quick_hardswish_forward, quick_hardswish_backward),
+    stages=hardswish_stages,
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import LayerDef, StageCall
 from netdsl.layers.rules.places import same_place
-from netdsl.stages.identity import Identity
 
 
 def identity_forward(x: Array) -> tuple[Array, Saved]:
@@ -18,6 +17,12 @@ def identity_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     return dy, {}
 
 
+def id_stages(attrs, x):
+    from netdsl.stages.identity import Identity
+
+    return (StageCall(Identity),)
+
+
 LAYER = LayerDef(
     name="id",
     summary="passes its input on",
@@ -27,5 +32,5 @@ LAYER = LayerDef(
     torch=lambda attrs, x: "nn.Identity()",
     torch_call=lambda attrs, x: "{x}",
     known_as=("identity",),
-    stages=lambda attrs, x: (StageCall(Identity),),
+    stages=id_stages,
 )

@@ -8,7 +8,6 @@ from netdsl.kernels.arrays import Array, Grads, Param, Saved
 from netdsl.kernels.group_norms import groups_backward, groups_forward
 from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text, require_image, straight
 from netdsl.layers.rules.places import everywhere
-from netdsl.stages.group_norm import GroupNorm
 
 
 def inorm_shape(attrs, x):
@@ -40,6 +39,12 @@ def inorm_torch(attrs, x):
     return call_text("nn.InstanceNorm2d", x.channels, **options, **({"affine": True} if attrs["affine"] else {}))
 
 
+def inorm_stages(attrs, x):
+    from netdsl.stages.group_norm import GroupNorm
+
+    return (StageCall(GroupNorm, (x.sizes, x.channels, attrs["eps"])),)
+
+
 LAYER = LayerDef(
     name="inorm",
     summary="instance normalisation",
@@ -53,5 +58,5 @@ LAYER = LayerDef(
     torch_straight=straight("InstanceNorm2d"),
     cancels_bias=True,
     known_as=("instancenorm", "instance_norm"),
-    stages=lambda attrs, x: (StageCall(GroupNorm, (x.sizes, x.channels, attrs["eps"])),),
+    stages=inorm_stages,
 )

@@ -7,7 +7,6 @@ import numpy as np
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import Attr, LayerDef, call_text, pointwise_stages
 from netdsl.layers.rules.places import same_place
-from netdsl.stages.activations import quick_leaky_backward, quick_leaky_forward
 
 
 def leaky_forward(x: Array, slope: float = 0.01) -> tuple[Array, Saved]:
@@ -25,6 +24,12 @@ def leaky_torch(attrs, x):
     return call_text("nn.LeakyReLU", *([] if attrs["slope"] == 0.01 else [attrs["slope"]]))
 
 
+def leaky_stages(attrs, x):
+    from netdsl.stages.activations import quick_leaky_backward, quick_leaky_forward
+
+    return pointwise_stages(quick_leaky_forward, quick_leaky_backward, "slope")(attrs, x)
+
+
 LAYER = LayerDef(
     name="leaky",
     summary="x, or slope * x where x is negative",
@@ -34,5 +39,5 @@ LAYER = LayerDef(
     reads=same_place,
     torch=leaky_torch,
     known_as=("leakyrelu", "leaky_relu"),
-    stages=pointwise_stages(quick_leaky_forward, quick_leaky_backward, "slope"),
+    stages=leaky_stages,
 )

@@ -8,7 +8,6 @@ from netdsl.graph.ir import ParamSpec
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, refuse_map
 from netdsl.layers.rules.places import everywhere
-from netdsl.stages.linear import Linear
 
 
 def linear_shape(attrs, x):
@@ -48,6 +47,12 @@ def linear_torch(attrs, x):
     return call_text("nn.Linear", x.channels, attrs["features"], **({"bias": False} if attrs["nobias"] else {}))
 
 
+def linear_stages(attrs, x):
+    from netdsl.stages.linear import Linear
+
+    return (StageCall(Linear, (attrs["features"],)),) if x.is_vector else ()
+
+
 LAYER = LayerDef(
     name="linear",
     aliases=("fc",),
@@ -65,5 +70,5 @@ LAYER = LayerDef(
     torch=linear_torch,
     is_linear=True,
     known_as=("dense", "lin", "fully_connected"),
-    stages=lambda attrs, x: (StageCall(Linear, (attrs["features"],)),) if x.is_vector else (),
+    stages=linear_stages,
 )

@@ -8,7 +8,6 @@ from netdsl.graph.ir import ParamSpec
 from netdsl.kernels.arrays import Array, Grads, Param, Saved
 from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text
 from netdsl.layers.rules.places import same_place
-from netdsl.stages.layer_norm import LayerNorm
 
 
 def ln_params(attrs, x):
@@ -52,6 +51,12 @@ def ln_torch_call(attrs, x):
     return "{self}({x}.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)" if x.is_map else "{self}({x})"
 
 
+def ln_stages(attrs, x):
+    from netdsl.stages.layer_norm import LayerNorm
+
+    return (StageCall(LayerNorm, (x.sizes, attrs["eps"])),)
+
+
 LAYER = LayerDef(
     name="ln",
     summary="layer normalisation over the channels or features",
@@ -64,5 +69,5 @@ LAYER = LayerDef(
     torch_call=ln_torch_call,
     torch_transposes=True,
     known_as=("layernorm", "layer_norm", "layernormalization"),
-    stages=lambda attrs, x: (StageCall(LayerNorm, (x.sizes, attrs["eps"])),),
+    stages=ln_stages,
 )

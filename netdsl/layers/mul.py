@@ -11,7 +11,6 @@ from netdsl.ground.diagnostics import SpecProblem
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import LayerDef, StageCall
 from netdsl.layers.rules.places import same_place
-from netdsl.stages.mul import Mul
 
 
 def _beside(x, others):
@@ -65,6 +64,12 @@ def mul_torch(attrs, *inputs):
     return " * ".join(f"{{{i}}}[:, :{more}]" if more else f"{{{i}}}" for i, more in enumerate(repeated))
 
 
+def mul_stages(attrs, *xs):
+    from netdsl.stages.mul import Mul
+
+    return (StageCall(Mul, tuple(x.sizes for x in xs)),)
+
+
 LAYER = LayerDef(
     name="mul",
     summary="the product of its branches",
@@ -76,5 +81,5 @@ LAYER = LayerDef(
     torch=None,
     torch_call=mul_torch,
     known_as=("multiply",),
-    stages=lambda attrs, *xs: (StageCall(Mul, tuple(x.sizes for x in xs)),),
+    stages=mul_stages,
 )

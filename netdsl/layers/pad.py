@@ -8,7 +8,6 @@ from netdsl.ground.symbols import spatial_text, value_text
 from netdsl.kernels.arrays import Array, Grads, Saved, Sides
 from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, StageCall, require_image
 from netdsl.layers.rules.windows import torch_sides
-from netdsl.stages.pad import Pad
 
 
 def pad_shape(attrs, x):
@@ -41,6 +40,12 @@ def pad_reads(attrs: Attrs, places: Array, axis: int, size: int, out: int) -> Ar
     return places - attrs["padding"][axis][0]
 
 
+def pad_stages(attrs, x):
+    from netdsl.stages.pad import Pad
+
+    return (StageCall(Pad, (x.sizes, attrs["padding"])),)
+
+
 LAYER = LayerDef(
     name="pad",
     summary="P rows and columns of zeros on each side",
@@ -52,5 +57,5 @@ LAYER = LayerDef(
     torch=pad_torch,
     known_as=("zeropad", "zero_pad", "zeropad2d", "zeropadding"),
     idle={"padding": 0},
-    stages=lambda attrs, x: (StageCall(Pad, (x.sizes, attrs["padding"])),),
+    stages=pad_stages,
 )

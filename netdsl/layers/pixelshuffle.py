@@ -5,7 +5,6 @@ from __future__ import annotations
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, StageCall, call_text, require_image
-from netdsl.stages.moved import Moved
 
 
 def pixelshuffle_shape(attrs, x):
@@ -36,6 +35,8 @@ def pixelshuffle_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
 
 
 def pixelshuffle_stages(attrs, x):
+    from netdsl.stages.moved import Moved
+
     r = attrs["factor"]
     split = (*x.space, "n", x.channels // (r * r), r, r)
     return (StageCall(Moved, (x.sizes, pixelshuffle_shape(attrs, x).sizes, split, (0, 4, 1, 5, 2, 3))),)

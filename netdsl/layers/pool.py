@@ -9,7 +9,6 @@ from netdsl.kernels.pooling import window_count, window_slices
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, require_image
 from netdsl.layers.rules.places import under_the_window
 from netdsl.layers.rules.windows import pooling_sides, pooling_text
-from netdsl.stages.max_pool import MaxPool
 
 
 def pool_resolve(attrs, x):
@@ -60,6 +59,8 @@ def pool_torch(attrs, x):
 
 
 def pool_stages(attrs, x):
+    from netdsl.stages.max_pool import MaxPool
+
     return (StageCall(MaxPool, (x.sizes, *(attrs[name] for name in ("kernel_size", "stride", "padding", "dilation")))),)
 
 

@@ -8,7 +8,6 @@ from netdsl.graph.ir import ParamSpec
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text, refuse_tokens
 from netdsl.layers.rules.places import same_place
-from netdsl.stages.prelu import Prelu
 
 
 def prelu_shape(attrs, x):
@@ -41,6 +40,12 @@ def prelu_torch(attrs, x):
     return call_text("nn.PReLU", *([x.channels] if attrs["channelwise"] else []))
 
 
+def prelu_stages(attrs, x):
+    from netdsl.stages.prelu import Prelu
+
+    return (StageCall(Prelu, (x.sizes,)),)
+
+
 LAYER = LayerDef(
     name="prelu",
     summary="relu with a learned slope for negative x",
@@ -51,5 +56,5 @@ LAYER = LayerDef(
     backward=prelu_backward,
     reads=same_place,
     torch=prelu_torch,
-    stages=lambda attrs, x: (StageCall(Prelu, (x.sizes,)),),
+    stages=prelu_stages,
 )

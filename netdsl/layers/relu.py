@@ -7,7 +7,6 @@ import numpy as np
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import LayerDef, StageCall
 from netdsl.layers.rules.places import same_place
-from netdsl.stages.relu import Relu
 
 
 def relu_forward(x: Array) -> tuple[Array, Saved]:
@@ -20,6 +19,12 @@ def relu_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     return dy * saved, {}
 
 
+def relu_stages(attrs, x):
+    from netdsl.stages.relu import Relu
+
+    return (StageCall(Relu, (x.sizes,)),)
+
+
 LAYER = LayerDef(
     name="relu",
     summary="max(x, 0)",
@@ -28,5 +33,5 @@ LAYER = LayerDef(
     reads=same_place,
     torch=lambda attrs, x: "nn.ReLU()",
     torch_call=lambda attrs, x: "torch.relu({x})",
-    stages=lambda attrs, x: (StageCall(Relu, (x.sizes,)),),
+    stages=relu_stages,
 )

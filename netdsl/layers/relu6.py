@@ -7,7 +7,6 @@ import numpy as np
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import LayerDef, StageCall
 from netdsl.layers.rules.places import same_place
-from netdsl.stages.clip import Clip
 
 
 def relu6_forward(x: Array) -> tuple[Array, Saved]:
@@ -20,6 +19,12 @@ def relu6_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     return dy * saved, {}
 
 
+def relu6_stages(attrs, x):
+    from netdsl.stages.clip import Clip
+
+    return (StageCall(Clip, (x.sizes, 0, 6)),)
+
+
 LAYER = LayerDef(
     name="relu6",
     summary="min(max(x, 0), 6)",
@@ -27,5 +32,5 @@ LAYER = LayerDef(
     backward=relu6_backward,
     reads=same_place,
     torch=lambda attrs, x: "nn.ReLU6()",
-    stages=lambda attrs, x: (StageCall(Clip, (x.sizes, 0, 6)),),
+    stages=relu6_stages,
 )

@@ -8,7 +8,6 @@ from netdsl.graph.ir import ParamSpec
 from netdsl.kernels.arrays import Array, Grads, Param, Saved
 from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text
 from netdsl.layers.rules.places import same_place
-from netdsl.stages.layer_norm import LayerNorm
 
 
 def rms_params(attrs, x):
@@ -38,6 +37,12 @@ def rms_torch_call(attrs, x):
     return "{self}({x}.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)" if x.is_map else "{self}({x})"
 
 
+def rms_stages(attrs, x):
+    from netdsl.stages.layer_norm import LayerNorm
+
+    return (StageCall(LayerNorm, (x.sizes, attrs["eps"], False)),)
+
+
 LAYER = LayerDef(
     name="rms",
     summary="root-mean-square normalisation over the channels or features",
@@ -50,5 +55,5 @@ LAYER = LayerDef(
     torch_call=rms_torch_call,
     torch_transposes=True,
     known_as=("rmsnorm",),
-    stages=lambda attrs, x: (StageCall(LayerNorm, (x.sizes, attrs["eps"], False)),),
+    stages=rms_stages,
 )

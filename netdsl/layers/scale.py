@@ -6,7 +6,6 @@ from netdsl.graph.ir import ParamSpec
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text
 from netdsl.layers.rules.places import same_place
-from netdsl.stages.scale import Scale
 
 
 def factor_shape(x):
@@ -33,6 +32,12 @@ def scale_torch(attrs, x):
     return f"nn.Parameter({made})"
 
 
+def scale_stages(attrs, x):
+    from netdsl.stages.scale import Scale
+
+    return (StageCall(Scale, (x.sizes,)),)
+
+
 LAYER = LayerDef(
     name="scale",
     summary="a learned factor for each channel or feature, V at first",
@@ -43,5 +48,5 @@ LAYER = LayerDef(
     reads=same_place,
     torch=scale_torch,
     torch_call=lambda attrs, x: "{self} * {x}",
-    stages=lambda attrs, x: (StageCall(Scale, (x.sizes,)),),
+    stages=scale_stages,
 )

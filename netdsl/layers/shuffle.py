@@ -6,7 +6,6 @@ from netdsl.ground.diagnostics import SpecProblem
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, require_image
 from netdsl.layers.rules.places import same_place
-from netdsl.stages.moved import Moved
 
 
 def shuffle_shape(attrs, x):
@@ -31,6 +30,8 @@ def shuffle_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
 
 
 def shuffle_stages(attrs, x):
+    from netdsl.stages.moved import Moved
+
     groups = attrs["groups"]
     return (StageCall(Moved, (x.sizes, x.sizes, (*x.space, "n", groups, x.channels // groups), (0, 1, 2, 4, 3))),)
 

@@ -6,7 +6,6 @@ from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.kernels.stable import sigmoid
 from netdsl.layers.contract import LayerDef, pointwise_stages
 from netdsl.layers.rules.places import same_place
-from netdsl.stages.activations import quick_sigmoid_forward
 
 
 def sigmoid_forward(x: Array) -> tuple[Array, Saved]:
@@ -20,6 +19,12 @@ def sigmoid_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     return dy * saved * (1 - saved), {}
 
 
+def sigmoid_stages(attrs, x):
+    from netdsl.stages.activations import quick_sigmoid_forward
+
+    return pointwise_stages(quick_sigmoid_forward, sigmoid_backward)(attrs, x)
+
+
 LAYER = LayerDef(
     name="sigmoid",
     summary="1 / (1 + exp(-x))",
@@ -28,5 +33,5 @@ LAYER = LayerDef(
     reads=same_place,
     torch=lambda attrs, x: "nn.Sigmoid()",
     torch_call=lambda attrs, x: "torch.sigmoid({x})",
-    stages=pointwise_stages(quick_sigmoid_forward, sigmoid_backward),
+    stages=sigmoid_stages,
 )

@@ -6,7 +6,6 @@ from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.kernels.stable import sigmoid
 from netdsl.layers.contract import LayerDef, pointwise_stages
 from netdsl.layers.rules.places import same_place
-from netdsl.stages.activations import quick_silu_forward
 
 
 def silu_forward(x: Array) -> tuple[Array, Saved]:
@@ -21,6 +20,12 @@ def silu_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     return dy * s * (1 + x * (1 - s)), {}
 
 
+def silu_stages(attrs, x):
+    from netdsl.stages.activations import quick_silu_forward
+
+    return pointwise_stages(quick_silu_forward, silu_backward)(attrs, x)
+
+
 LAYER = LayerDef(
     name="silu",
     summary="x * sigmoid(x), also called swish",
@@ -29,5 +34,5 @@ LAYER = LayerDef(
     reads=same_place,
     torch=lambda attrs, x: "nn.SiLU()",
     known_as=("swish",),
-    stages=pointwise_stages(quick_silu_forward, silu_backward),
+    stages=silu_stages,
 )

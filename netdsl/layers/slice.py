@@ -8,7 +8,6 @@ from netdsl.ground.diagnostics import SpecProblem
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall
 from netdsl.layers.rules.places import same_place
-from netdsl.stages.slice import Slice
 
 
 def slice_shape(attrs, x):
@@ -49,6 +48,12 @@ def slice_torch_call(attrs, x):
     return f"{{x}}[{axes}, {start}{between}{stop}]" if start != "0" else f"{{x}}[{axes}, :{stop}]"
 
 
+def slice_stages(attrs, x):
+    from netdsl.stages.slice import Slice
+
+    return (StageCall(Slice, (x.sizes, attrs["start"], attrs["stop"])),)
+
+
 LAYER = LayerDef(
     name="slice",
     summary="channels A to B - 1",
@@ -62,5 +67,5 @@ LAYER = LayerDef(
     reads=same_place,
     torch=None,
     torch_call=slice_torch_call,
-    stages=lambda attrs, x: (StageCall(Slice, (x.sizes, attrs["start"], attrs["stop"])),),
+    stages=slice_stages,
 )

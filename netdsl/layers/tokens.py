@@ -5,7 +5,6 @@ from __future__ import annotations
 from netdsl.kernels.arrays import Array, Grads, Maps, Saved, Tokens
 from netdsl.layers.contract import LayerDef, StageCall, require_map
 from netdsl.layers.rules.places import everywhere
-from netdsl.stages.moved import Moved
 
 
 def tokens_shape(attrs, x):
@@ -15,6 +14,8 @@ def tokens_shape(attrs, x):
 
 
 def tokens_stages(attrs, x):
+    from netdsl.stages.moved import Moved
+
     return (StageCall(Moved, (x.sizes, tokens_shape(attrs, x).sizes, (*x.space, "n", x.channels), (2, 0, 1, 3))),)
 
 

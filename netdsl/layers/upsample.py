@@ -9,7 +9,6 @@ from netdsl.ground.symbols import spatial_text
 from netdsl.kernels.arrays import Array, Grads, Saved, Spatial
 from netdsl.kernels.resample import bilinear_matrix, corner_matrix, resample, resample_adjoint
 from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, StageCall, call_text, require_image
-from netdsl.stages.resample import Repeat, Resample
 
 
 def upsample_shape(attrs, x):
@@ -55,6 +54,8 @@ def upsample_torch(attrs, x):
 
 
 def upsample_stages(attrs, x):
+    from netdsl.stages.resample import Repeat, Resample
+
     if not attrs["bilinear"]:
         return (StageCall(Repeat, (x.sizes, attrs["factor"])),)
     wanted = tuple(zip(x.space, attrs["factor"], strict=True))

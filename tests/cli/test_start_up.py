@@ -48,7 +48,7 @@ def test_check_loads_the_five_layers_of_lenet_and_no_library_but_that_of_the_com
 
 def test_check_of_a_right_spec_loads_nothing_that_is_for_mistakes_or_for_work():
     modules = loaded_by("check", str(LENET))
-    assert inside(modules, *WORK, "analysis.summary", "ground.markup", "ground.tables") == []
+    assert inside(modules, *WORK, "analysis.summary", "ground.markup", "ground.tables", "stages") == []
     assert inside(modules, "language.syntax.habits", "language.syntax.printer") == []
     assert {"difflib", "hashlib", "logging", "random", "tempfile"}.isdisjoint(modules)
 
