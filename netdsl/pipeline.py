@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from netdsl.analysis.ignores import heard
 from netdsl.analysis.lints import lints
+from netdsl.analysis.rules import verify_rules
 from netdsl.graph.ir import Graph
 from netdsl.graph.misfits import misfits
 from netdsl.graph.recipe import Recipe
@@ -23,7 +24,6 @@ from netdsl.ground.source import Source, Span
 from netdsl.language.library import Library, read_spec
 from netdsl.language.lower import lower
 from netdsl.language.syntax.parser import parse
-from netdsl.passes.verify import verify_rules
 
 if TYPE_CHECKING:
     from netdsl.analysis.summary import Summary

@@ -3,12 +3,12 @@
 from dataclasses import replace
 from functools import cache
 
+from netdsl.analysis.rules import verify_rules
 from netdsl.graph.ir import Graph, Input, Node, Output, Scope
 from netdsl.graph.recipe import Recipe
 from netdsl.graph.types import from_sizes
 from netdsl.ground.source import Source
 from netdsl.layers import layer_of
-from netdsl.passes.verify import verify_rules
 from netdsl.pipeline import Net, compile_text
 
 OF_GRAPHS = Source("graph.net", "")

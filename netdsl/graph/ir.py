@@ -333,7 +333,7 @@ class Graph:
 
 def verify_graph(graph: Graph) -> Graph:
     """Assert what every later stage relies on; returns the graph. That each node is what its layer's rules make of its
-    inputs says passes.verify."""
+    inputs says analysis.rules."""
     _verify_ends(graph)
     seen: dict[str, Node] = {}
     for index, node in enumerate(graph.nodes):

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 from graphs import siamese
 
+from netdsl.analysis.rules import verify_rules
 from netdsl.graph.types import vector
 from netdsl.passes import plan as plans
 from netdsl.passes.plan import verify_plan
-from netdsl.passes.verify import verify_rules
 from netdsl.pipeline import compile_text
 
 TEXT = "input 3x8x8\nconv 4 k3 p1 -> bn -> relu -> pool 2 -> flatten -> linear 5\n"
@@ -38,11 +38,11 @@ def test_a_node_that_its_rules_do_not_make_is_refused():
 
 
 def test_layers_that_are_alike_are_worked_out_once(monkeypatch):
-    from netdsl.passes import verify
+    from netdsl.analysis import rules
 
     made = []
-    own = verify._made
-    monkeypatch.setattr(verify, "_made", lambda *given: made.append(given[0].name) or own(*given))
+    own = rules._made
+    monkeypatch.setattr(rules, "_made", lambda *given: made.append(given[0].name) or own(*given))
     compile_text("input 4x8x8\n50 * { conv 4 k3 p1 -> relu }\n")
     assert made == ["conv1", "relu1"]
 
