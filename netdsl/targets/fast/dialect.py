@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from netdsl.targets.numpy.dialect import DIALECT as TEXTBOOK
+from netdsl.targets.numpy.dialect import SHARED
 
 DIALECT = replace(
     TEXTBOOK,
     package=__package__,
-    writers=(*TEXTBOOK.writers, "netdsl.targets.fast.emitter"),
+    writers=("netdsl.targets.fast.emitter", *SHARED),
     kernels=(*TEXTBOOK.kernels, "netdsl.stages"),
     networks=(
         *TEXTBOOK.networks,

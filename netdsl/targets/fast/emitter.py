@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from netdsl.analysis.loss import logits_layers, logits_value
 from netdsl.graph.ir import Graph, Node
@@ -26,10 +26,9 @@ from netdsl.targets.fast.dialect import DIALECT
 from netdsl.targets.fast.named_network import NamedFastNetwork, NamedWeightedNetwork
 from netdsl.targets.fast.network import FastNetwork
 from netdsl.targets.fast.weighted_network import WeightedNetwork
-from netdsl.targets.numpy.emitter import dictionary, start_kernels
 from netdsl.targets.numpy.named_network import NamedNetwork
 from netdsl.targets.text.answers import answer
-from netdsl.targets.text.arguments import forward_arguments
+from netdsl.targets.text.arguments import argument_texts
 from netdsl.targets.text.emission import (
     Method,
     batch_shape,
@@ -49,10 +48,12 @@ from netdsl.targets.text.ends import (
     takes_text,
     tuple_text,
 )
+from netdsl.targets.text.gradients import Gradients
 from netdsl.targets.text.kernel_source import imported_modules, kernel_texts
 from netdsl.targets.text.named_answers import answer_by_name
 from netdsl.targets.text.numpy_demo import demo_lines, share_kernels
 from netdsl.targets.text.recipe_lines import loss_lines, loss_methods, optimizer_line, recipe_kernels
+from netdsl.targets.text.starts import dictionary, start_kernels
 from netdsl.targets.text.variables import names, variables
 
 
@@ -271,19 +272,8 @@ def _constructor(stage: Planned, call: StageCall, members: dict[str, str]) -> st
 
 def _arguments(node: Node) -> list[str]:
     """What a textbook kernel is given beside its inputs."""
-    defaults = {name: p.default for name, p in inspect.signature(layer_of(node.op).forward).parameters.items()}
-    words = {"absent": "None", "training": "training=w.training", "rng": "rng=self.rng"}
-    found = []
-    for name, source in forward_arguments(node):
-        if source in ("param", "buffer"):
-            specs = node.params if source == "param" else node.buffers
-            full = next(spec for spec in specs if spec.argument == name).full_name(node.owner)
-            found.append(f'{"p" if source == "param" else "self.buffers"}["{full}"]')
-        elif source != "attr":
-            found.append(words[source])
-        elif node.attrs[name] != defaults[name]:
-            found.append(f"{name}={value_text(node.attrs[name])}")
-    return found
+    words = {"param": "p", "buffer": "self.buffers", "training": "training=w.training", "rng": "rng=self.rng"}
+    return argument_texts(node, words)
 
 
 # -------------------------------------------------------------------------------------------- forward and backward
@@ -335,44 +325,22 @@ def _inside(tensor: Tensor) -> str:
 
 
 def _backward_lines(plan: Plan) -> list[str]:
-    """Every stage that the result depends on and that has params before it, last to first."""
+    """Every stage that the result depends on and that has params before it, last to first.
+
+    Gradients are added in place: every array that a stage gives is its own or the dy that it was given.
+    """
     members, needed = _members(plan.graph), needs_gradient(plan)
-    found = {plan.output: "dy"}  # value -> the variable that holds its gradient
+    gradients = Gradients(plan.output, "dy", "{0} += {1}")
     lines: list[str] = []
     for stage in reversed(plan.stages):
-        dy = found.pop(stage.output, None)
+        dy = gradients.take(stage.output)
         if dy is None or stage.output not in needed:
             continue
         wait = "yield from " if stage.can.waits else ""
         call = f"{wait}s.{members[stage.node.name]}.backward({dy})"
-        targets, sums = _targets(stage, needed, found)
+        targets, sums = gradients.send(stage.inputs, needed)
         lines += [call if set(targets) == {"_"} else f"{', '.join(targets)} = {call}", *sums]
     return lines or ["return"]
-
-
-def _targets(stage: Planned, needed: set[int], found: dict[int, str]) -> tuple[list[str], list[str]]:
-    """Where the gradients by the inputs go, and the lines that add up what several stages send back to one value.
-
-    They are added in place: every array that a stage gives is its own or the dy that it was given.
-    """
-    targets: list[str] = []
-    sums: list[str] = []
-    for value in stage.inputs:
-        if value not in needed:
-            targets.append("_")
-            continue
-        name = next(name for name in _gradient_names() if name not in (*found.values(), *targets))
-        targets.append(name)
-        if value in found:
-            sums.append(f"{found[value]} += {name}")
-        else:
-            found[value] = name
-    return targets, sums
-
-
-def _gradient_names() -> Iterator[str]:
-    """dy, dz, da, ...; dx is kept for kernels."""
-    return (f"d{name}" for name in names() if name != "x")
 
 
 def _section_titles(plan: Plan) -> dict[int, str]:

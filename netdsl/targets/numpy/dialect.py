@@ -5,17 +5,22 @@ from __future__ import annotations
 from netdsl.targets.dialect import Dialect
 from netdsl.targets.text.kernel_source import STANDARD
 
+SHARED = (
+    "netdsl.targets.text.arguments",
+    "netdsl.targets.text.ends",
+    "netdsl.targets.text.gradients",
+    "netdsl.targets.text.numpy_demo",
+    "netdsl.targets.text.recipe_lines",
+    "netdsl.targets.text.starts",
+)
+"""What writes in NumPy for every target of it."""
+
 DIALECT = Dialect(
     package=__package__,
     template="module.py.j2",
     imports={"import numpy as np": "np"},
     kernel_imports={f"import {module}": module for module in sorted(STANDARD)},
-    writers=(
-        "netdsl.targets.numpy.emitter",
-        "netdsl.targets.text.ends",
-        "netdsl.targets.text.numpy_demo",
-        "netdsl.targets.text.recipe_lines",
-    ),
+    writers=("netdsl.targets.numpy.emitter", *SHARED),
     kernels=("netdsl.kernels",),
     layers=True,
     networks=("netdsl.targets.numpy.network", "netdsl.targets.numpy.named_network"),

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator
-
 from netdsl.analysis.loss import logits_layers, logits_value
-from netdsl.graph.ir import Graph, Node, ParamSpec
-from netdsl.graph.recipe import SCHEMES, Recipe
+from netdsl.graph.ir import Graph, Node
+from netdsl.graph.recipe import Recipe
 from netdsl.ground.names import class_name
 from netdsl.ground.symbols import value_text
-from netdsl.kernels.initial import normal
 from netdsl.kernels.normalization import normalize, normalize_backward
 from netdsl.layers import layer_of
 from netdsl.targets.numpy.dialect import DIALECT
 from netdsl.targets.numpy.named_network import NamedNetwork
 from netdsl.targets.numpy.network import Network
 from netdsl.targets.text.answers import answer
-from netdsl.targets.text.arguments import forward_arguments
+from netdsl.targets.text.arguments import argument_texts, forward_arguments
 from netdsl.targets.text.emission import (
     Method,
     batch_shape,
@@ -40,11 +36,13 @@ from netdsl.targets.text.ends import (
     together,
     tuple_text,
 )
+from netdsl.targets.text.gradients import Gradients
 from netdsl.targets.text.kernel_source import imported_modules, kernel_texts
 from netdsl.targets.text.named_answers import answer_by_name
 from netdsl.targets.text.numpy_demo import demo_lines, share_kernels
 from netdsl.targets.text.recipe_lines import loss_lines, loss_methods, optimizer_line, recipe_kernels
-from netdsl.targets.text.variables import names, variables
+from netdsl.targets.text.starts import dictionary, start_kernels
+from netdsl.targets.text.variables import variables
 
 
 def emit_numpy(graph: Graph, recipe: Recipe) -> str:
@@ -78,37 +76,6 @@ def emit_numpy(graph: Graph, recipe: Recipe) -> str:
         answers=answers,
         demo=demo_lines(graph, recipe.loss),
     )
-
-
-# -------------------------------------------------------------------------------------------- how params start
-
-
-def start_kernels(graph: Graph, scheme: str) -> list[Callable]:
-    kinds = {spec.init for _, spec in graph.param_specs()}
-    weight, bias = SCHEMES[scheme].weight, SCHEMES[scheme].bias
-    starts = (("weight", weight), ("bias", bias), ("normal", normal))
-    return [start for kind, start in starts if kind in kinds and start is not None]
-
-
-def dictionary(specs: list[tuple[str, ParamSpec]], scheme: str) -> dict[str, object]:
-    lines = [f'"{name}": {_start(spec, scheme)},' for name, spec in specs]
-    return {"open": "{" if lines else "{}", "lines": lines}
-
-
-def _start(spec: ParamSpec, scheme: str) -> str:
-    weight, bias = SCHEMES[scheme].weight, SCHEMES[scheme].bias
-    start = {"weight": weight, "bias": bias}.get(str(spec.init))
-    if start is not None:
-        return f"{start.__name__}(rng, {value_text(spec.shape)}, {spec.fan_in}, {spec.fan_out}, dtype)"
-    shape = value_text(spec.shape[0] if len(spec.shape) == 1 else spec.shape)
-    if spec.init == "normal":
-        return f"normal(rng, {shape}, dtype)"
-    if spec.init in ("zeros", "bias"):
-        return f"np.zeros({shape}, dtype)"
-    return f"np.ones({shape}, dtype)" if spec.init == "ones" else f"np.full({shape}, {value_text(spec.init)}, dtype)"
-
-
-# -------------------------------------------------------------------------------------------- forward and backward
 
 
 def _methods(graph: Graph, recipe: Recipe) -> list[Method]:
@@ -187,39 +154,23 @@ def _forward_lines(graph: Graph, count: int, results: list[int]) -> tuple[list[s
 
 def _forward_line(graph: Graph, node: Node, target: str, inputs: list[str]) -> str:
     """`x, saved["conv1"] = conv_forward(x, ...)`."""
-    kernel = layer_of(node.op).forward
-    defaults = {name: p.default for name, p in inspect.signature(kernel).parameters.items()}
-    written = [
-        (name, source)
-        for name, source in forward_arguments(node)
-        if not (source == "attr" and node.attrs[name] == defaults[name])
-    ]
-    arguments = [*inputs, *(_argument(node, name, source) for name, source in written)]
-    line = f'{target}, saved["{node.name}"] = {kernel.__name__}({", ".join(arguments)})'
+    words = {"param": "p", "buffer": "b", "training": "training=training", "rng": "rng=self.rng"}
+    arguments = ", ".join([*inputs, *argument_texts(node, words)])
+    line = f'{target}, saved["{node.name}"] = {layer_of(node.op).forward.__name__}({arguments})'
     changes = len(inputs) > 1 or node.shape != graph.input_shapes(node)[0]
     return f"{line}  # {batch_shape(node.shape)}" if changes else line
-
-
-def _argument(node: Node, name: str, source: str) -> str:
-    if source in ("param", "buffer"):
-        specs = node.params if source == "param" else node.buffers
-        spec = next(spec for spec in specs if spec.argument == name)
-        return f'{source[0]}["{spec.full_name(node.owner)}"]'
-    if source == "attr":
-        return f"{name}={value_text(node.attrs[name])}"
-    return {"absent": "None", "training": "training=training", "rng": "rng=self.rng"}[source]
 
 
 def _backward_lines(graph: Graph, until: int) -> list[str]:
     """Every node that the logits depend on, last to first; the params of the others get zeros."""
     lines = ["saved, grads = self.saved, {}"]
     ends, section = section_ends(graph), ""
-    found = {until: "dy"}  # value -> the variable that holds its gradient
+    gradients = Gradients(until, "dy", "{0} = {0} + {1}")
     reached: set[str] = set()  # the nodes whose params have gradients
     for index in reversed(range(len(graph.nodes))):
         node, section = graph.nodes[index], ends.get(index, section)
-        dy = found.pop(graph.value(index), None)
-        own = _backward_node(graph, node, dy, found, reached) if dy is not None else _zero_lines(node, reached)
+        dy = gradients.take(graph.value(index))
+        own = _backward_node(graph, node, dy, gradients, reached) if dy is not None else _zero_lines(node, reached)
         if own and section:
             lines += ["", f"# {section}"]
             section = ""
@@ -230,8 +181,8 @@ def _backward_lines(graph: Graph, until: int) -> list[str]:
     lines += [""] if ends else []
     dxs = []
     for value, given in enumerate(graph.inputs):
-        dx = found.get(value, f"np.zeros((len(dy), {', '.join(map(str, given.type.sizes))}), self.dtype)")
-        if given.std and value in found:
+        dx = gradients.held.get(value, f"np.zeros((len(dy), {', '.join(map(str, given.type.sizes))}), self.dtype)")
+        if given.std and value in gradients.held:
             lines.append(f"{dx} = normalize_backward({dx}, std={constants_text(given.std)})")
         dxs.append(dx)
     dx = tuple_text(dxs) if graph.takes_names else dxs[0]
@@ -247,18 +198,10 @@ def _zero_lines(node: Node, reached: set[str]) -> list[str]:
     return [f'grads["{node.name}"] = {{{zeros}}}  # the loss does not depend on it'] if zeros else []
 
 
-def _backward_node(graph: Graph, node: Node, dy: str, found: dict[int, str], reached: set[str]) -> list[str]:
-    """The lines of one node, which enter its inputs' gradients into `found`. A value that several nodes read gets the
-    sum of what they send back, in the order in which LayerNetwork.backward adds it up; so do params that they share."""
-    targets: list[str] = []
-    sums: list[str] = []
-    for value in node.inputs:
-        name = next(name for name in _gradient_names() if name not in (*found.values(), *targets))
-        targets.append(name)
-        if value in found:
-            sums.append(f"{found[value]} = {found[value]} + {name}")
-        else:
-            found[value] = name
+def _backward_node(graph: Graph, node: Node, dy: str, gradients: Gradients, reached: set[str]) -> list[str]:
+    """The lines of one node. The gradients by its inputs add up in the order in which LayerNetwork.backward adds them;
+    so do those by params that several nodes share."""
+    targets, sums = gradients.send(node.inputs, node.inputs)
     own = grads = f'grads["{node.owner}"]' if node.params else "_"
     if node.params and node.owner in reached:
         own = "more"
@@ -269,8 +212,3 @@ def _backward_node(graph: Graph, node: Node, dy: str, found: dict[int, str], rea
     shape = graph.input_shapes(node)[0]
     changes = len(targets) == 1 and shape != node.shape
     return [f"{line}  # {batch_shape(shape)}" if changes else line, *sums]
-
-
-def _gradient_names() -> Iterator[str]:
-    """dy, dz, da, ...; dx is kept for kernels."""
-    return (f"d{name}" for name in names() if name != "x")

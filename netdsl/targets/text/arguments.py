@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping
 from typing import Literal
 
 from netdsl.graph.ir import Node
+from netdsl.ground.symbols import value_text
 from netdsl.layers import layer_of
 
 Source = Literal["param", "buffer", "absent", "attr", "training", "rng"]
@@ -24,3 +27,24 @@ def forward_arguments(node: Node) -> list[tuple[str, Source]]:
         else:
             found.append((name, "attr" if name in node.attrs else "absent"))
     return found
+
+
+def argument_texts(node: Node, words: Mapping[str, str]) -> list[str]:
+    """What the layer's forward kernel is given behind its inputs; an attr that is the kernel's default is left out.
+
+    words: how a param and a buffer are read, `p` for `p["conv1.weight"]`, and how `training` and `rng` are given.
+    """
+    defaults = {name: p.default for name, p in inspect.signature(layer_of(node.op).forward).parameters.items()}
+    texts = []
+    for name, source in forward_arguments(node):
+        if source in ("param", "buffer"):
+            specs = node.params if source == "param" else node.buffers
+            spec = next(spec for spec in specs if spec.argument == name)
+            texts.append(f'{words[source]}["{spec.full_name(node.owner)}"]')
+        elif source == "absent":
+            texts.append("None")
+        elif source != "attr":
+            texts.append(words[source])
+        elif node.attrs[name] != defaults[name]:
+            texts.append(f"{name}={value_text(node.attrs[name])}")
+    return texts

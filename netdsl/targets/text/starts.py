@@ -1,0 +1,37 @@
+"""How the params and buffers of an emitted NumPy module start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from netdsl.graph.ir import Graph, ParamSpec
+from netdsl.graph.recipe import SCHEMES
+from netdsl.ground.symbols import value_text
+from netdsl.kernels.initial import normal
+
+
+def start_kernels(graph: Graph, scheme: str) -> list[Callable]:
+    """The kernels that draw the first params."""
+    kinds = {spec.init for _, spec in graph.param_specs()}
+    weight, bias = SCHEMES[scheme].weight, SCHEMES[scheme].bias
+    starts = (("weight", weight), ("bias", bias), ("normal", normal))
+    return [start for kind, start in starts if kind in kinds and start is not None]
+
+
+def dictionary(specs: list[tuple[str, ParamSpec]], scheme: str) -> dict[str, object]:
+    """What a template writes a dictionary of arrays with: `open`, its first line, and its `lines`."""
+    lines = [f'"{name}": {_start(spec, scheme)},' for name, spec in specs]
+    return {"open": "{" if lines else "{}", "lines": lines}
+
+
+def _start(spec: ParamSpec, scheme: str) -> str:
+    weight, bias = SCHEMES[scheme].weight, SCHEMES[scheme].bias
+    start = {"weight": weight, "bias": bias}.get(str(spec.init))
+    if start is not None:
+        return f"{start.__name__}(rng, {value_text(spec.shape)}, {spec.fan_in}, {spec.fan_out}, dtype)"
+    shape = value_text(spec.shape[0] if len(spec.shape) == 1 else spec.shape)
+    if spec.init == "normal":
+        return f"normal(rng, {shape}, dtype)"
+    if spec.init in ("zeros", "bias"):
+        return f"np.zeros({shape}, dtype)"
+    return f"np.ones({shape}, dtype)" if spec.init == "ones" else f"np.full({shape}, {value_text(spec.init)}, dtype)"
