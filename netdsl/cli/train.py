@@ -271,7 +271,8 @@ def _described(engine: Engine) -> str:
     if not engine.has_workers:
         return what
     kind = auto_kind() if engine.kind == "auto" else engine.kind
-    return f"{what}, {f'{engine.threads} {kind}' if engine.threads > 1 else '1 worker'}"
+    workers = engine.threads or 1
+    return f"{what}, {f'{workers} {kind}' if workers > 1 else '1 worker'}"
 
 
 def _trained(session: Session, show: Display, save_every: int | None) -> Result:
