@@ -16,7 +16,7 @@ a dict of attr name -> value, complete. The rules:
                                          A default for an attr is left out of emitted calls, so give the usual ones.
     backward(dy, saved) -> (dx, grads)   a kernel: the exact adjoint; grads is a dict param name -> gradient. A layer of
                                          several inputs takes them as `*inputs` (num_inputs None) and returns a tuple
-                                         of dx.
+                                         of dx. Ids have no gradient: None.
     reads(attrs, places, axis, size, out) -> places     which places of a map a place of its output is made of
                                          (layers/rules/places.py): `same_place`, `everywhere`, under a window
     torch(attrs, *inputs) -> str         a constructor, `nn.Conv2d(1, 32, 5)`; None where PyTorch has no such module

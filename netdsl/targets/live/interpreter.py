@@ -16,6 +16,7 @@ from netdsl.analysis.loss import logits_layers, logits_value
 from netdsl.analysis.summary import Summary, with_picture
 from netdsl.graph.ir import Graph, Node, ParamSpec, Shape
 from netdsl.graph.recipe import SCHEMES, Recipe, loss_kernel, optimizer_step
+from netdsl.graph.types import Tensor
 from netdsl.ground.markup import heading, paragraph
 from netdsl.kernels.initial import normal
 from netdsl.kernels.normalization import normalize, normalize_backward
@@ -94,6 +95,11 @@ class LayerNetwork(StepByStep, Network):
         """The shape of a sample."""
         return self.graph.input_shape
 
+    def check_input(self, x: np.ndarray) -> np.ndarray:
+        """x (N, *input_shape) -> the same in the network's dtype, ids as they are. Raises ValueError."""
+        given = self.graph.input_type
+        return checked_ids(x, given, "the network") if given.is_ids else super().check_input(x)
+
     def layer(self, name: str) -> Layer:
         """The layer of that full name; raises KeyError."""
         found = {layer.name: layer for layer in self.layers}
@@ -142,7 +148,8 @@ class LayerNetwork(StepByStep, Network):
             if dy is None:  # nothing that the loss reads depends on it
                 continue
             for value, dx in zip(layer.node.inputs, layer.backward(dy), strict=True):
-                dvalues[value] = dvalues[value] + dx if value in dvalues else dx
+                if dx is not None:  # ids have no gradient
+                    dvalues[value] = dvalues[value] + dx if value in dvalues else dx
             for spec in layer.node.params:
                 name, grad = spec.full_name(layer.node.owner), layer.grads[spec.name]
                 grads[name] = grads[name] + grad if name in grads else grad
@@ -172,6 +179,12 @@ class NamedLayerNetwork(NamedNetwork, LayerNetwork):
         """Name -> the shape of a sample, for each input."""
         return {given.name or "x": given.type.sizes for given in self.graph.inputs}
 
+    def check_named(self, name: str, x: np.ndarray) -> np.ndarray:
+        """x (N, *shape) of the input of that name -> the same in the network's dtype, ids as they are. Raises
+        ValueError."""
+        given = next(one.type for one in self.graph.inputs if one.name in (name, ""))
+        return checked_ids(x, given, f"the input {name}") if given.is_ids else super().check_named(name, x)
+
     def _run(self, given: Sequence[np.ndarray], training: bool) -> list[np.ndarray]:
         return self._values(self._normalized(self.check_inputs(*given)), self._count, training)
 
@@ -192,6 +205,16 @@ class NamedLayerNetwork(NamedNetwork, LayerNetwork):
         only input without a name dx itself."""
         dxs, grads = self._gradients(dlogits)
         return tuple(dxs) if self.graph.takes_names else dxs[0], grads
+
+
+def checked_ids(x: np.ndarray, given: Tensor, what: str) -> np.ndarray:
+    """x (N, T), whole numbers from 0 to limit - 1 -> the same as int64. Raises ValueError."""
+    x = np.asarray(x)
+    if x.dtype.kind not in "iu" or x.shape[1:] != given.sizes or not len(x):
+        raise ValueError(f"{what} takes whole numbers (N, {given.length}), not {x.dtype} of {x.shape}")
+    if x.min() < 0 or x.max() >= given.limit:
+        raise ValueError(f"{what} takes numbers from 0 to {given.limit - 1}, not {x.min()} to {x.max()}")
+    return x.astype(np.int64)
 
 
 def layer_network(graph: Graph, recipe: Recipe, seed: int = 0, dtype: type = np.float32) -> LayerNetwork:

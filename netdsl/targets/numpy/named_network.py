@@ -18,16 +18,18 @@ class NamedNetwork(Network):
         names = ", ".join(self.input_shapes)
         if len(given) != len(self.input_shapes):
             raise ValueError(f"the network takes {len(self.input_shapes)} inputs ({names}), not {len(given)}")
-        checked = []
-        for x, (name, shape) in zip(given, self.input_shapes.items(), strict=True):
-            x = np.asarray(x)
-            x = np.divide(x, 255, dtype=self.dtype) if x.dtype == np.uint8 else np.asarray(x, self.dtype)
-            if x.shape[1:] != shape or not len(x):
-                raise ValueError(f"the input {name} takes (N, {', '.join(map(str, shape))}), not {x.shape}")
-            checked.append(x)
+        checked = [self.check_named(name, x) for name, x in zip(self.input_shapes, given, strict=True)]
         if len({len(x) for x in checked}) > 1:
             raise ValueError(f"the inputs ({names}) have {', '.join(str(len(x)) for x in checked)} samples")
         return checked
+
+    def check_named(self, name, x):
+        """x (N, *shape) of the input of that name -> the same in the network's dtype. Raises ValueError."""
+        shape, x = self.input_shapes[name], np.asarray(x)
+        x = np.divide(x, 255, dtype=self.dtype) if x.dtype == np.uint8 else np.asarray(x, self.dtype)
+        if x.shape[1:] != shape or not len(x):
+            raise ValueError(f"the input {name} takes (N, {', '.join(map(str, shape))}), not {x.shape}")
+        return x
 
     def in_order(self, x):
         """A tuple, a dict by names or the array of an only input -> the arrays in order. Raises ValueError."""
