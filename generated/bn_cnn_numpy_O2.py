@@ -81,12 +81,12 @@ class Input(Stage):
 
 
 def long_rows(x):
-    """A view of a map or of vectors in which samples and channels are one axis."""
+    """x (..., n, C) -> a view (..., n*C): samples and channels become one axis."""
     return x.reshape(*x.shape[:-2], -1)
 
 
 def relu(x, out):
-    """max(x, 0) of maps or vectors, contiguous along their samples and channels.
+    """x (..., C) -> max(x, 0), written to `out`; both lie in one piece along samples and channels.
 
     NumPy takes a third of the time for the maximum of two arrays that it takes for that of an array and a number.
     """
@@ -96,7 +96,8 @@ def relu(x, out):
 
 
 def bands(x, numbers=32768):
-    """Slices of the rows of a map, of about as many numbers as several passes over them find in the cache."""
+    """x (H, W, n, C) -> slices of its rows, so that several passes over one of them stay in the cache; else one of
+    all."""
     if x.ndim < 4:
         return [slice(None)]
     rows = max(1, numbers * len(x) // max(x.size, 1))
@@ -104,7 +105,7 @@ def bands(x, numbers=32768):
 
 
 def stop_negative(dy, y, mask):
-    """The gradient of a relu that gave y: dy stays where y is above 0. mask: scratch, flat."""
+    """The gradient of a relu that gave y (..., C) stops: dy stays where y is above 0. mask: scratch, flat."""
     mask = mask[: y.size].reshape(y.shape)
     np.greater(y, 0, out=mask)
     np.multiply(dy, mask, out=dy)
@@ -152,7 +153,7 @@ class ConvStage(Stage):
             self.adds_bias = False
 
     def fold(self):
-        """At inference: the scale and the bias that the batch norm behind this layer leaves to it."""
+        """Makes, at inference, the scale and the bias that the batch norm behind this layer leaves to it."""
         if self.norm is None:
             return
         name, eps = self.norm
@@ -167,13 +168,14 @@ class ConvStage(Stage):
             self.bias += params[name + ".bias"]
 
     def refresh(self):
-        """The weights that this worker computes with."""
+        """Makes the weights that this worker computes with."""
         self.fold()
         if self.norm is not None:
             self.weight = self.w.params[self.name + ".weight"] * self.scale
 
     def with_bias(self, y, plus=None, has_bias=False):
-        """Bias, if y has none yet, another map of that shape, and relu on y (rows, Wo, n, F), in place."""
+        """y (rows, Wo, n, F) -> the same array, to which come the bias, if it has none yet, another map, and the
+        relu."""
         adds_bias = self.adds_bias and not has_bias
         if not adds_bias and not self.relu and plus is None:
             return y
@@ -189,7 +191,7 @@ class ConvStage(Stage):
         return y
 
     def bias_gradient(self, dy):
-        """The relu's gradient, in place, and that of the bias."""
+        """dy (Ho, Wo, n, F) becomes the gradient in front of the relu, and the bias gets its own."""
         b = self.w.block
         sums = 0
         for band in bands(dy):
@@ -303,8 +305,8 @@ class RowConv(ConvStage):
 
 
 def joined(moments):
-    """Of parts (K, 3, C) -> of all of them (3, C): how many numbers, their mean, their squares around it, summed (Chan
-    et al. 1979)."""
+    """Moments of K parts (K, 3, C) -> of all of them (3, C): how many numbers there are, their mean, and their squares
+    around it, summed (Chan et al. 1979)."""
     n, mean, squares = moments.transpose(1, 0, 2)
     total = n.sum(axis=0)
     middle = (n * mean).sum(axis=0) / total
@@ -312,7 +314,7 @@ def joined(moments):
 
 
 class BatchNorm(Stage):
-    """Batch normalisation of the whole batch over all workers (Ioffe & Szegedy 2015), in training only; then relu.
+    """Normalises the whole batch over all workers (Ioffe & Szegedy 2015), in training only; may end in a relu.
 
     x is a map or a vector. Both passes need sums over the whole batch: they are generators that wait for them. Where
     the mean is large it is taken out before anything is summed: the digits that count would not outlive a sum with it.
@@ -340,11 +342,12 @@ class BatchNorm(Stage):
         return column_sums(row.astype(np.float64), self.channels)
 
     def power_sums(self, x):
-        """The sums of x and of x * x, (C,) each."""
+        """x (..., C) -> the sums of x and of x * x, (C,) each."""
         return self.exact_sums(row_sums(x)), self.exact_sums(row_sums(x, x))
 
     def measure(self, x, y):
-        """The numbers, mean and squares around it of a block, (3, C); keeps the guess (C,) that it took them around.
+        """x (..., C) of a block -> how many numbers there are, their mean, their squares around it (3, C); keeps the
+        guess (C,) that it took them around.
 
         The guess is 0. But where the square of the mean is over ten times the variance, which would then be what is
         left of two large sums, the guess is the mean, and y is x - guess.
@@ -479,7 +482,7 @@ def strided_toom_cook(tile, taps, stride, dtype):
 def tiles_along(tile, stride, size, out_size, before, data, output):
     """The tiles of one axis: (rows, inputs, data, output), which outputs and which inputs each has, as slices, and its
     part of the matrices data (points, inputs) and output (rows, points)."""
-    found = []
+    every = []
     for begin in range(0, out_size, tile):
         count = min(tile, out_size - begin)
         first = begin * stride - before
@@ -487,8 +490,8 @@ def tiles_along(tile, stride, size, out_size, before, data, output):
         inputs = slice(min(max(first, 0), size), max(min(end, size), 0))
         part = data[:, inputs.start - first : max(inputs.stop, inputs.start) - first]
         rows = slice(begin, begin + count)
-        found.append((rows, inputs, np.ascontiguousarray(part), np.ascontiguousarray(output[:count])))
-    return found
+        every.append((rows, inputs, np.ascontiguousarray(part), np.ascontiguousarray(output[:count])))
+    return every
 
 
 def product(matrix, x, out, limit=1024):
@@ -941,13 +944,18 @@ class Linear(Stage):
         return np.matmul(dy, self.weight.T) if self.has_dx else None
 
 
+def is_map(shape):
+    """Whether a value of these sizes is a map, (C, H, W)."""
+    return len(shape) == 3
+
+
 def inside(shape, n):
-    """How n samples of a shape lie in memory: maps as (H, W, n, C)."""
-    return (*shape[1:], n, shape[0]) if len(shape) == 3 else (n, *shape)
+    """The sizes of n samples as stages keep them: (H, W, n, C) of maps, else (n, *shape)."""
+    return (*shape[1:], n, shape[0]) if is_map(shape) else (n, *shape)
 
 
 class FrozenNorm(Stage):
-    """A batch norm at inference: y = scale * x + shift, by the statistics of the training; then relu."""
+    """A batch norm at inference is y = scale * x + shift, by the statistics of the training; may end in a relu."""
 
     def __init__(self, w, name, shape, eps=1e-5, relu=False):
         self.start(w)
@@ -957,7 +965,7 @@ class FrozenNorm(Stage):
         self.y = w.outputs(lambda n: inside(shape, n))
 
     def refresh(self):
-        """The factor and the summand of each channel."""
+        """Makes the factor and the summand of each channel."""
         self.scale = 1 / np.sqrt(self.var + self.eps)
         if self.weight is not None:
             self.scale *= self.weight
@@ -1720,18 +1728,18 @@ class Worker:
         return self
 
     def outputs(self, shape):
-        """As `arrays`, for what a stage's forward gives: kept in training, handed on at inference."""
+        """An array for each block, for what a stage's forward gives: kept in training, handed on at inference."""
         return self.arrays(shape) if self.training else self.gradients(shape)
 
     def gradients(self, shape):
-        """As `arrays`, for what a stage's backward gives, which is handed on."""
+        """An array for each block, for what a stage's backward gives, which is handed on."""
         memory, self.given = self.given, None
         if memory is None:
             return self.arrays(shape)
         return self.by_block([(memory, "handed on", i if self.apart else 0) for i in range(len(self.sizes))], shape)
 
     def zeros(self, shape):
-        """As `arrays`; they start as zeros, and what is not written stays so."""
+        """An array for each block that starts as zeros; what is not written stays so."""
         self.count += 1
         return self.cleared(
             self.by_block([(i if self.apart else -n, self.count) for i, n in enumerate(self.sizes)], shape)
@@ -1754,17 +1762,17 @@ class Worker:
         return [None] * len(self.sizes)
 
     def scratch(self, key, shape):
-        """As `arrays`, but whoever asks for the same key gets the same memory."""
+        """An array for each block; whoever asks for the same key gets the same memory."""
         return self.by_block([key] * len(self.sizes), shape)
 
     def bits(self, shape):
-        """As `arrays`, of booleans."""
+        """An array of booleans for each block, which keeps what is in it as `arrays` does."""
         arrays = self.arrays(lambda n: (-(-int(np.prod(shape(n))) // self.dtype.itemsize),))
         sizes = [(int(np.prod(shape(n))), shape(n)) for n in self.sizes]
         return [a.view(np.bool_)[:size].reshape(s) for a, (size, s) in zip(arrays, sizes, strict=True)]
 
     def masks(self, shape):
-        """As `scratch`, of booleans, flat."""
+        """A flat array of booleans for each block, which all stages share."""
         size = int(np.prod(shape))
         return [mask.view(np.bool_) for mask in self.scratch("mask", lambda n: (-(-n * size // self.dtype.itemsize),))]
 

@@ -75,12 +75,12 @@ class Input(Stage):
 
 
 def long_rows(x):
-    """A view of a map or of vectors in which samples and channels are one axis."""
+    """x (..., n, C) -> a view (..., n*C): samples and channels become one axis."""
     return x.reshape(*x.shape[:-2], -1)
 
 
 def relu(x, out):
-    """max(x, 0) of maps or vectors, contiguous along their samples and channels.
+    """x (..., C) -> max(x, 0), written to `out`; both lie in one piece along samples and channels.
 
     NumPy takes a third of the time for the maximum of two arrays that it takes for that of an array and a number.
     """
@@ -90,7 +90,8 @@ def relu(x, out):
 
 
 def bands(x, numbers=32768):
-    """Slices of the rows of a map, of about as many numbers as several passes over them find in the cache."""
+    """x (H, W, n, C) -> slices of its rows, so that several passes over one of them stay in the cache; else one of
+    all."""
     if x.ndim < 4:
         return [slice(None)]
     rows = max(1, numbers * len(x) // max(x.size, 1))
@@ -98,7 +99,7 @@ def bands(x, numbers=32768):
 
 
 def stop_negative(dy, y, mask):
-    """The gradient of a relu that gave y: dy stays where y is above 0. mask: scratch, flat."""
+    """The gradient of a relu that gave y (..., C) stops: dy stays where y is above 0. mask: scratch, flat."""
     mask = mask[: y.size].reshape(y.shape)
     np.greater(y, 0, out=mask)
     np.multiply(dy, mask, out=dy)
@@ -146,7 +147,7 @@ class ConvStage(Stage):
             self.adds_bias = False
 
     def fold(self):
-        """At inference: the scale and the bias that the batch norm behind this layer leaves to it."""
+        """Makes, at inference, the scale and the bias that the batch norm behind this layer leaves to it."""
         if self.norm is None:
             return
         name, eps = self.norm
@@ -161,13 +162,14 @@ class ConvStage(Stage):
             self.bias += params[name + ".bias"]
 
     def refresh(self):
-        """The weights that this worker computes with."""
+        """Makes the weights that this worker computes with."""
         self.fold()
         if self.norm is not None:
             self.weight = self.w.params[self.name + ".weight"] * self.scale
 
     def with_bias(self, y, plus=None, has_bias=False):
-        """Bias, if y has none yet, another map of that shape, and relu on y (rows, Wo, n, F), in place."""
+        """y (rows, Wo, n, F) -> the same array, to which come the bias, if it has none yet, another map, and the
+        relu."""
         adds_bias = self.adds_bias and not has_bias
         if not adds_bias and not self.relu and plus is None:
             return y
@@ -183,7 +185,7 @@ class ConvStage(Stage):
         return y
 
     def bias_gradient(self, dy):
-        """The relu's gradient, in place, and that of the bias."""
+        """dy (Ho, Wo, n, F) becomes the gradient in front of the relu, and the bias gets its own."""
         b = self.w.block
         sums = 0
         for band in bands(dy):
@@ -489,9 +491,10 @@ def from_points(s, v, middle, x):
 
 
 def from_points_over(s, v, step, middle, x):
-    """As `from_points`, for neighbours in a row that overlap: their sum goes to x (I, H, columns*Q). No pairs.
+    """v (points, number of tiles, Q) -> x (I, H, columns*Q), the sum of tiles of a row that overlap; without pairs.
 
-    What a tile shares with the one before is added to it between the two products; so the second one works on less.
+    Else it does as `from_points`. What a tile shares with the one before is added to it between the two products; so
+    the second one works on less.
     """
     tiles, q = v.shape[1:]
     count = tiles // len(x)
@@ -750,7 +753,7 @@ class Separable:
 
 
 def dense(s):
-    """A Separable as one matrix (points, H*W)."""
+    """A Separable -> the same map as one matrix (points, H*W)."""
     eye = np.eye(s.height * s.width, dtype=s.rows.dtype).reshape(1, 1, s.height, -1)
     v = np.empty((s.points, 1, s.height * s.width), s.rows.dtype)
     to_points(s, eye, np.empty(s.length * s.width * s.height * s.width, s.rows.dtype), v)
@@ -1595,18 +1598,18 @@ class Worker:
         return self
 
     def outputs(self, shape):
-        """As `arrays`, for what a stage's forward gives: kept in training, handed on at inference."""
+        """An array for each block, for what a stage's forward gives: kept in training, handed on at inference."""
         return self.arrays(shape) if self.training else self.gradients(shape)
 
     def gradients(self, shape):
-        """As `arrays`, for what a stage's backward gives, which is handed on."""
+        """An array for each block, for what a stage's backward gives, which is handed on."""
         memory, self.given = self.given, None
         if memory is None:
             return self.arrays(shape)
         return self.by_block([(memory, "handed on", i if self.apart else 0) for i in range(len(self.sizes))], shape)
 
     def zeros(self, shape):
-        """As `arrays`; they start as zeros, and what is not written stays so."""
+        """An array for each block that starts as zeros; what is not written stays so."""
         self.count += 1
         return self.cleared(
             self.by_block([(i if self.apart else -n, self.count) for i, n in enumerate(self.sizes)], shape)
@@ -1629,17 +1632,17 @@ class Worker:
         return [None] * len(self.sizes)
 
     def scratch(self, key, shape):
-        """As `arrays`, but whoever asks for the same key gets the same memory."""
+        """An array for each block; whoever asks for the same key gets the same memory."""
         return self.by_block([key] * len(self.sizes), shape)
 
     def bits(self, shape):
-        """As `arrays`, of booleans."""
+        """An array of booleans for each block, which keeps what is in it as `arrays` does."""
         arrays = self.arrays(lambda n: (-(-int(np.prod(shape(n))) // self.dtype.itemsize),))
         sizes = [(int(np.prod(shape(n))), shape(n)) for n in self.sizes]
         return [a.view(np.bool_)[:size].reshape(s) for a, (size, s) in zip(arrays, sizes, strict=True)]
 
     def masks(self, shape):
-        """As `scratch`, of booleans, flat."""
+        """A flat array of booleans for each block, which all stages share."""
         size = int(np.prod(shape))
         return [mask.view(np.bool_) for mask in self.scratch("mask", lambda n: (-(-n * size // self.dtype.itemsize),))]
 

@@ -88,7 +88,7 @@ class Plan:
 
     @cached_property
     def _readers(self) -> dict[int, list[Planned]]:
-        """Of each value the stages that read it, a stage as often as it does."""
+        """Value -> the stages that read it, a stage as often as it does."""
         readers: dict[int, list[Planned]] = {}
         for stage in self.stages:
             for value in stage.inputs:
@@ -132,11 +132,11 @@ class _Draft:
             self._readers[value] = [reader for reader in self._readers[value] if reader is not stage]
 
     def maker(self, value: int) -> Planned | None:
-        """As that of a plan."""
+        """The stage that makes a value now; None for the network's input."""
         return self._makers.get(value)
 
     def only_reader(self, value: int) -> Planned | None:
-        """As that of a plan."""
+        """The one stage that reads a value now, once, if nothing else needs it."""
         readers = self._readers.get(value, [])
         return readers[0] if len(readers) == 1 and value not in self._plan.outputs else None
 
@@ -236,7 +236,7 @@ def freeze_norm(plan: Plan) -> Plan:
 def fuse_relu(plan: Plan) -> Plan:
     """A relu goes into the stage behind it that can wait for it (maximum pooling), else into the stage before it.
 
-    max(relu(x)) is relu(max(x)), and the gradient finds the same place, or a relu that stops it. Right where nothing
+    max(relu(x)) is relu(max(x)), and the gradient goes to the same place, or a relu that stops it. Right where nothing
     else reads what lies between the two.
     """
     draft = _Draft(plan)

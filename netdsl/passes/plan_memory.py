@@ -16,8 +16,9 @@ Step = tuple[Planned, Sequence[int], Sequence[int], bool]
 
 
 def plan_memory(plan: Plan) -> Plan:
-    """Numbers the memory of every stage that makes arrays of its own. Right because no two values that are needed at
-    the same time share a number; what a stage may give as a view of what it read counts as the same memory."""
+    """Give a number to the memory of every stage that makes arrays of its own. Right because no two values that are
+    needed at the same time share a number; what a stage may give as a view of what it read counts as the same
+    memory."""
     steps = list(_backward(plan) if plan.training else _forward(plan))
     last = {value: i for i, (_, reads, _, _) in enumerate(steps) for value in reads}
     if not plan.training:
@@ -46,7 +47,7 @@ def _forward(plan: Plan) -> Iterator[Step]:
 
 
 def _backward(plan: Plan) -> Iterator[Step]:
-    """As the emitted backward pass goes; a gradient is called by its value."""
+    """The steps of the emitted backward pass; a gradient is called by its value."""
     needed = needs_gradient(plan)
     reached = {plan.output}
     for stage in reversed(plan.stages):

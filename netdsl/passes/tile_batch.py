@@ -7,7 +7,7 @@ _MAP_BYTES = 1 << 26  # of the largest map
 
 
 def block_size(graph: Graph) -> int:
-    """As many as keep the largest map of a block (float32) within 64 MiB, at most 32; stages cut their own work to what
-    stays in the cache."""
+    """The samples of a block: as many as keep the largest map of a block (float32) within 64 MiB, at most 32; stages
+    cut their own work to what stays in the cache."""
     largest = max(graph.type_of(value).size for value in range(graph.num_values))
     return max(1, min(_LARGEST, _MAP_BYTES // (4 * largest)))

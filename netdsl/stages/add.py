@@ -6,20 +6,21 @@ import numpy as np
 
 from netdsl.kernels.arrays import Array, Shape
 from netdsl.stages.can import Can
+from netdsl.stages.layout import inside
 from netdsl.stages.relu import relu, stop_negative
 from netdsl.stages.rows import bands
 from netdsl.stages.stage import Stage, Worker
 
 
 class Add(Stage):
-    """The sum of maps, then relu."""
+    """Adds up maps, tokens or vectors, and may end in a relu."""
 
     can = Can(end_in_relu=True, has_own_output=True)
 
     def __init__(self, w: Worker, shape: Shape, relu: bool = False) -> None:
         self.start(w)
         self.relu = relu
-        self.y = w.outputs(lambda n: (*shape[1:], n, shape[0]) if len(shape) == 3 else (n, *shape))
+        self.y = w.outputs(lambda n: inside(shape, n))
         if w.training:
             self.mask = w.masks(shape)
 

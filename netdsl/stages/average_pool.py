@@ -14,8 +14,8 @@ from netdsl.stages.windows import Windows, windows_backward, windows_forward
 
 
 class AveragePool(Stage):
-    """The mean of every window; of how many numbers along one axis, divisors(size, kernel_size, stride, padding, nopad,
-    ceil) says."""
+    """Takes the mean of every window. Of how many numbers along one axis that is, divisors(size, kernel_size, stride,
+    padding, nopad, ceil) says."""
 
     can = Can(has_own_output=True, has_own_gradient=True)
 

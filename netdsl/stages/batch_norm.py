@@ -16,7 +16,7 @@ from netdsl.stages.stage import Stage, Worker
 
 
 class BatchNorm(Stage):
-    """Batch normalisation of the whole batch over all workers (Ioffe & Szegedy 2015), in training only; then relu.
+    """Normalises the whole batch over all workers (Ioffe & Szegedy 2015), in training only; may end in a relu.
 
     x is a map or a vector. Both passes need sums over the whole batch: they are generators that wait for them. Where
     the mean is large it is taken out before anything is summed: the digits that count would not outlive a sum with it.
@@ -48,11 +48,12 @@ class BatchNorm(Stage):
         return column_sums(row.astype(np.float64), self.channels)
 
     def power_sums(self, x: Array) -> tuple[Array, Array]:
-        """The sums of x and of x * x, (C,) each."""
+        """x (..., C) -> the sums of x and of x * x, (C,) each."""
         return self.exact_sums(row_sums(x)), self.exact_sums(row_sums(x, x))
 
     def measure(self, x: Array, y: Array) -> Array:
-        """The numbers, mean and squares around it of a block, (3, C); keeps the guess (C,) that it took them around.
+        """x (..., C) of a block -> how many numbers there are, their mean, their squares around it (3, C); keeps the
+        guess (C,) that it took them around.
 
         The guess is 0. But where the square of the mean is over ten times the variance, which would then be what is
         left of two large sums, the guess is the mean, and y is x - guess.
@@ -145,8 +146,8 @@ class BatchNorm(Stage):
 
 
 def joined(moments: Array) -> Array:
-    """Of parts (K, 3, C) -> of all of them (3, C): how many numbers, their mean, their squares around it, summed (Chan
-    et al. 1979)."""
+    """Moments of K parts (K, 3, C) -> of all of them (3, C): how many numbers there are, their mean, and their squares
+    around it, summed (Chan et al. 1979)."""
     n, mean, squares = moments.transpose(1, 0, 2)
     total = n.sum(axis=0)
     middle = (n * mean).sum(axis=0) / total
@@ -154,7 +155,7 @@ def joined(moments: Array) -> Array:
 
 
 class FrozenNorm(Stage):
-    """A batch norm at inference: y = scale * x + shift, by the statistics of the training; then relu."""
+    """A batch norm at inference is y = scale * x + shift, by the statistics of the training; may end in a relu."""
 
     can = Can(end_in_relu=True, is_named=True, has_own_output=True)
 
@@ -166,7 +167,7 @@ class FrozenNorm(Stage):
         self.y = w.outputs(lambda n: inside(shape, n))
 
     def refresh(self) -> None:
-        """The factor and the summand of each channel."""
+        """Makes the factor and the summand of each channel."""
         self.scale = 1 / np.sqrt(self.var + self.eps)
         if self.weight is not None:
             self.scale *= self.weight

@@ -110,7 +110,7 @@ def fourier(
 
 
 def dense(s: Separable) -> Array:
-    """A Separable as one matrix (points, H*W)."""
+    """A Separable -> the same map as one matrix (points, H*W)."""
     eye = np.eye(s.height * s.width, dtype=s.rows.dtype).reshape(1, 1, s.height, -1)
     v = np.empty((s.points, 1, s.height * s.width), s.rows.dtype)
     to_points(s, eye, np.empty(s.length * s.width * s.height * s.width, s.rows.dtype), v)
@@ -209,9 +209,10 @@ def from_points(s: Separable, v: Array, middle: Array, x: Array) -> None:
 
 
 def from_points_over(s: Separable, v: Array, step: int, middle: Array, x: Array) -> None:
-    """As `from_points`, for neighbours in a row that overlap: their sum goes to x (I, H, columns*Q). No pairs.
+    """v (points, number of tiles, Q) -> x (I, H, columns*Q), the sum of tiles of a row that overlap; without pairs.
 
-    What a tile shares with the one before is added to it between the two products; so the second one works on less.
+    Else it does as `from_points`. What a tile shares with the one before is added to it between the two products; so
+    the second one works on less.
     """
     tiles, q = v.shape[1:]
     count = tiles // len(x)

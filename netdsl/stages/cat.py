@@ -9,13 +9,13 @@ from netdsl.stages.stage import Stage, Worker
 
 
 class Cat(Stage):
-    """The channels of maps, the features of tokens or vectors, behind each other; shapes: those of the inputs."""
+    """Puts the channels of maps, the features of tokens or vectors, behind each other. shapes: one of each input."""
 
     can = Can(has_own_output=True, has_own_gradient=True)
 
     def __init__(self, w: Worker, *shapes: Shape) -> None:
         self.start(w)
-        sizes = [shape[1] if len(shape) == 2 else shape[0] for shape in shapes]
+        sizes = [inside(shape, 1)[-1] for shape in shapes]
         ends = [sum(sizes[: i + 1]) for i in range(len(sizes))]
         self.parts = [slice(end - size, end) for size, end in zip(sizes, ends, strict=True)]
         self.y = w.outputs(lambda n: (*inside(shapes[0], n)[:-1], ends[-1]))

@@ -61,7 +61,7 @@ class ConvStage(Stage):
             self.adds_bias = False
 
     def fold(self) -> None:
-        """At inference: the scale and the bias that the batch norm behind this layer leaves to it."""
+        """Makes, at inference, the scale and the bias that the batch norm behind this layer leaves to it."""
         if self.norm is None:
             return
         name, eps = self.norm
@@ -76,13 +76,14 @@ class ConvStage(Stage):
             self.bias += params[name + ".bias"]
 
     def refresh(self) -> None:
-        """The weights that this worker computes with."""
+        """Makes the weights that this worker computes with."""
         self.fold()
         if self.norm is not None:
             self.weight = self.w.params[self.name + ".weight"] * self.scale
 
     def with_bias(self, y: Array, plus: Array | None = None, has_bias: bool = False) -> Array:
-        """Bias, if y has none yet, another map of that shape, and relu on y (rows, Wo, n, F), in place."""
+        """y (rows, Wo, n, F) -> the same array, to which come the bias, if it has none yet, another map, and the
+        relu."""
         adds_bias = self.adds_bias and not has_bias
         if not adds_bias and not self.relu and plus is None:
             return y
@@ -98,7 +99,7 @@ class ConvStage(Stage):
         return y
 
     def bias_gradient(self, dy: Array) -> None:
-        """The relu's gradient, in place, and that of the bias."""
+        """dy (Ho, Wo, n, F) becomes the gradient in front of the relu, and the bias gets its own."""
         b = self.w.block
         sums: Any = 0
         for band in bands(dy):

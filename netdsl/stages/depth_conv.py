@@ -62,7 +62,7 @@ class DepthConv(ConvStage):
             self.dx = w.gradients(lambda n: (*shape[1:], n, shape[0])) if dx else []
 
     def refresh(self) -> None:
-        """The weights, side by side for as many samples and pixels as there are in a row."""
+        """Lays the weights side by side for as many samples and pixels as there are in a row."""
         super().refresh()
         self.rows.reshape(*self.kernel_size, -1, self.filters)[...] = self.weight
 
@@ -93,7 +93,7 @@ class DepthConv(ConvStage):
         if not self.has_dx:
             return None
         dx = self.dx[b]
-        found = dx if self.times == 1 else self.wide[b]
+        target = dx if self.times == 1 else self.wide[b]
         for windows in self.back:
-            windows.combine(long_rows(dy), self.rows, long_rows(found))
-        return dx if self.times == 1 else np.sum(found.reshape(*dx.shape, self.times), axis=4, out=dx)
+            windows.combine(long_rows(dy), self.rows, long_rows(target))
+        return dx if self.times == 1 else np.sum(target.reshape(*dx.shape, self.times), axis=4, out=dx)

@@ -67,7 +67,7 @@ class GroupedConv(ConvStage):
             self.dx = w.gradients(lambda n: (height, width, n, c)) if dx else []
 
     def refresh(self) -> None:
-        """The weights of a block as one matrix, zeros between groups."""
+        """Makes one matrix of the weights of each block, zeros between groups."""
         super().refresh()
         self.dense[...] = 0
         weight = self.weight.reshape(self.split).transpose(2, 3, 0, 1, 4)
@@ -102,8 +102,8 @@ class GroupedConv(ConvStage):
         return padded
 
     def bands_of(self, x: Array) -> list[tuple[slice, Array]]:
-        """Of x (H, W, n, C), padded, what some output rows see at a time: which rows, and a view (blocks, rows, Wo, n,
-        Kh, Kw, C/blocks)."""
+        """x (H, W, n, C), padded -> for some output rows at a time: which rows, and what they see, a view (blocks,
+        rows, Wo, n, Kh, Kw, C/blocks)."""
         (ho, wo), (sh, sw), (dh, dw) = self.out_size, self.stride, self.dilation
         row, column, sample, channel = x.strides
         c = self.channels // self.blocks

@@ -9,6 +9,7 @@ import numpy as np
 from netdsl.kernels.arrays import Array, Number, Shape
 from netdsl.kernels.normalization import constant
 from netdsl.stages.can import Can
+from netdsl.stages.layout import inside, is_map
 from netdsl.stages.stage import Stage, Worker
 
 
@@ -36,7 +37,7 @@ class NormalizedInput(Input):
     def __init__(self, w: Worker, shape: Shape, mean: Number | Sequence[float], std: Number | Sequence[float]) -> None:
         self.start(w)
         self.z = w.arrays(lambda n: (n, *shape))
-        self.y = w.arrays(lambda n: (*shape[1:], n, shape[0])) if len(shape) == 3 else []
+        self.y = w.arrays(lambda n: inside(shape, n)) if is_map(shape) else []
         self.mean, self.std = constant(mean, shape), constant(std, shape)
 
     def forward(self, x: Array) -> Array:

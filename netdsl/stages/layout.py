@@ -7,13 +7,18 @@ import numpy as np
 from netdsl.kernels.arrays import Array, Shape
 
 
+def is_map(shape: Shape) -> bool:
+    """Whether a value of these sizes is a map, (C, H, W)."""
+    return len(shape) == 3
+
+
 def inside(shape: Shape, n: int) -> Shape:
-    """How n samples of a shape lie in memory: maps as (H, W, n, C)."""
-    return (*shape[1:], n, shape[0]) if len(shape) == 3 else (n, *shape)
+    """The sizes of n samples as stages keep them: (H, W, n, C) of maps, else (n, *shape)."""
+    return (*shape[1:], n, shape[0]) if is_map(shape) else (n, *shape)
 
 
 def long_rows(x: Array) -> Array:
-    """A view of a map or of vectors in which samples and channels are one axis."""
+    """x (..., n, C) -> a view (..., n*C): samples and channels become one axis."""
     return x.reshape(*x.shape[:-2], -1)
 
 

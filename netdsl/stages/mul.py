@@ -11,19 +11,21 @@ from netdsl.stages.stage import Stage, Worker
 
 
 class Mul(Stage):
-    """The product of its inputs. What has one number where others have many counts for all of them; a vector beside
+    """Multiplies its inputs. What has one number where others have many counts for all of them; a vector beside
     maps is a factor for each channel, as it lies."""
 
     can = Can(has_own_output=True, has_own_gradient=True)
 
     def __init__(self, w: Worker, *shapes: Shape) -> None:
         self.start(w)
-        rank = max(map(len, shapes))
-        whole = tuple(map(max, zip(*((*s, 1, 1)[:rank] for s in shapes), strict=True)))
+
+        def whole(n: int) -> Shape:
+            return np.broadcast_shapes(*(inside(shape, n) for shape in shapes))
+
         self.xs = w.of_blocks()
-        self.y = w.outputs(lambda n: inside(whole, n))
+        self.y = w.outputs(whole)
         if w.training:
-            self.dx = [w.gradients(lambda n: inside(whole, n)) for _ in shapes]
+            self.dx = [w.gradients(whole) for _ in shapes]
 
     def forward(self, *xs: Array) -> Array:
         """Each x (..., C), or ones in place of some sizes -> y (..., C)."""

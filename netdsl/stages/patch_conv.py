@@ -76,7 +76,8 @@ class PatchConv(ConvStage):
         return self.with_bias(y, plus)
 
     def bands_of(self, x: Array) -> Iterator[tuple[int, Array]]:
-        """Of x (H, W, n, C) the patches of some output rows at a time: (first row, (rows, Wo, n, Kh, Kw, C))."""
+        """x (H, W, n, C) -> for some output rows at a time: the first of them, and their patches (rows, Wo, n, Kh, Kw,
+        C)."""
         b = self.w.block
         if self.pads:
             (top, _), (left, _) = self.padding

@@ -8,7 +8,8 @@ from netdsl.kernels.arrays import Array
 
 
 def bands(x: Array, numbers: int = 32768) -> list[slice]:
-    """Slices of the rows of a map, of about as many numbers as several passes over them find in the cache."""
+    """x (H, W, n, C) -> slices of its rows, so that several passes over one of them stay in the cache; else one of
+    all."""
     if x.ndim < 4:
         return [slice(None)]
     rows = max(1, numbers * len(x) // max(x.size, 1))

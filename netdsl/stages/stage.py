@@ -40,13 +40,13 @@ class Network(Protocol):
         """An array that all workers see, made when the first one asks for it."""
 
     def wait(self, n: int) -> None:
-        """For all other workers, if they have a part in a batch of n samples."""
+        """Wait for all other workers, if they have a part in a batch of n samples."""
 
     def train_stages(self, w: Worker) -> Stages:
         """What worker w computes with, in training."""
 
     def infer_stages(self, w: Worker) -> Stages:
-        """The same at inference."""
+        """What worker w computes with, at inference."""
 
 
 class Worker:
@@ -99,18 +99,18 @@ class Worker:
         return self
 
     def outputs(self, shape: Sizes) -> list[Array]:
-        """As `arrays`, for what a stage's forward gives: kept in training, handed on at inference."""
+        """An array for each block, for what a stage's forward gives: kept in training, handed on at inference."""
         return self.arrays(shape) if self.training else self.gradients(shape)
 
     def gradients(self, shape: Sizes) -> list[Array]:
-        """As `arrays`, for what a stage's backward gives, which is handed on."""
+        """An array for each block, for what a stage's backward gives, which is handed on."""
         memory, self.given = self.given, None
         if memory is None:
             return self.arrays(shape)
         return self.by_block([(memory, "handed on", i if self.apart else 0) for i in range(len(self.sizes))], shape)
 
     def zeros(self, shape: Sizes) -> list[Array]:
-        """As `arrays`; they start as zeros, and what is not written stays so."""
+        """An array for each block that starts as zeros; what is not written stays so."""
         self.count += 1
         return self.cleared(
             self.by_block([(i if self.apart else -n, self.count) for i, n in enumerate(self.sizes)], shape)
@@ -133,17 +133,17 @@ class Worker:
         return [None] * len(self.sizes)
 
     def scratch(self, key: Hashable, shape: Sizes) -> list[Array]:
-        """As `arrays`, but whoever asks for the same key gets the same memory."""
+        """An array for each block; whoever asks for the same key gets the same memory."""
         return self.by_block([key] * len(self.sizes), shape)
 
     def bits(self, shape: Sizes) -> list[Array]:
-        """As `arrays`, of booleans."""
+        """An array of booleans for each block, which keeps what is in it as `arrays` does."""
         arrays = self.arrays(lambda n: (-(-int(np.prod(shape(n))) // self.dtype.itemsize),))
         sizes = [(int(np.prod(shape(n))), shape(n)) for n in self.sizes]
         return [a.view(np.bool_)[:size].reshape(s) for a, (size, s) in zip(arrays, sizes, strict=True)]
 
     def masks(self, shape: Shape) -> list[Array]:
-        """As `scratch`, of booleans, flat."""
+        """A flat array of booleans for each block, which all stages share."""
         size = int(np.prod(shape))
         return [mask.view(np.bool_) for mask in self.scratch("mask", lambda n: (-(-n * size // self.dtype.itemsize),))]
 

@@ -65,7 +65,8 @@ class TransposedConv(ConvStage):
             self.dx = w.gradients(lambda n: (height, width, n, c)) if dx else []
 
     def bands_of(self, y: Array) -> Iterator[tuple[slice, Array, Array]]:
-        """Rows of x some at a time, and the windows of y (H, W, n, F) that they see: (rows, W, n, Kh, Kw, F)."""
+        """y (H, W, n, F) -> for some rows of x at a time: which rows, the windows of y that they see (rows, W, n, Kh,
+        Kw, F), and scratch of that shape."""
         (_, height, width), (sh, sw), (dh, dw) = self.shape, self.stride, self.dilation
         row, column, sample, number = y.strides
         shape = (height, width, y.shape[2], *self.kernel_size, self.filters)

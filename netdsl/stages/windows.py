@@ -23,7 +23,7 @@ def reach(count: int, taps: int, stride: int, step: int, first: int, size: int) 
     """Along one axis output q reads number q * stride + t * step + first of `size`, zero outside, for every tap t.
 
     -> [(outputs, taps, the number that the first output reads at the first tap)], slices: outputs next to each other
-    that find the same taps inside.
+    that have the same taps inside.
     """
     runs: list[tuple[slice, slice, int]] = []
     for q in range(count):
@@ -37,7 +37,7 @@ def reach(count: int, taps: int, stride: int, step: int, first: int, size: int) 
 
 
 def meetings(count: int, taps: int, stride: int, step: int, first: int, size: int) -> list[tuple[int, slice, slice]]:
-    """As `reach`, seen from the taps: [(tap, outputs that find a number there, those numbers)], slices."""
+    """What `reach` says, seen from the taps: [(tap, outputs that have a number there, those numbers)], slices."""
     met = []
     for t in range(taps):
         begin = t * step + first
@@ -48,7 +48,7 @@ def meetings(count: int, taps: int, stride: int, step: int, first: int, size: in
 
 
 class Windows:
-    """Where outputs find their numbers: output q reads number q * stride + t * step + first at tap t, along H and W.
+    """Which numbers outputs read: output q reads number q * stride + t * step + first at tap t, along H and W.
 
     out: where the outputs lie in a larger map; kernel: which taps of the whole kernel these are; slices. Maps are
     (H, W, L), L = n * C; where what is read lies side by side, some pixels count as one, for longer loops.
@@ -75,7 +75,7 @@ class Windows:
         self.meetings = [(row, column) for row in meet[0] for column in meet[1]]
 
     def combine(self, x: Array, weights: Array, y: Array) -> None:
-        """Into y (Ho, Wo, L) the sums of what the taps find in x (H, W, L), times weights (Kh, Kw, L or more)."""
+        """x (H, W, L), weights (Kh, Kw, L or more) -> y (Ho, Wo, L), the sums over the taps of number times weight."""
         weights, y = weights[self.kernel], y[self.out]
         (row, column, number), (sh, sw), (dh, dw) = x.strides, self.stride, self.step
         for (rows, kh, top), (columns, kw, left) in self.parts:
@@ -90,8 +90,8 @@ class Windows:
             np.einsum("hwuvc,uvc->hwc", view, taps[:, :, : shape[4]], out=target)
 
     def products(self, x: Array, y: Array, row: Array) -> Iterator[tuple[int, int, Array]]:
-        """For each tap (u, v) the sums of x times y over where they meet, in `row` (P*L): u, v, row. One tap at a time,
-        since its sums then stay in the cache."""
+        """x (H, W, L), y (Ho, Wo, L) -> for each tap u, v the sums of x times y over where they meet, in `row` (P*L):
+        one tap at a time, since its sums then stay in the cache."""
         for (u, rows, x_rows), (v, columns, x_columns) in self.meetings:
             left, right = x[x_rows, x_columns], y[rows, columns]
             pixels = self.pixels(left, right)

@@ -24,7 +24,7 @@ from netdsl.stages.conv_stage import ConvStage
 from netdsl.stages.stage import Worker
 
 Strip = tuple[int, int, int, Sequence[tuple[int, slice, slice] | None]]
-"""Of `strips_along`: where a strip begins and ends, before which column its sources end, and its taps."""
+"""A strip of `strips_along`: where it begins and ends, before which column its sources end, and its taps."""
 
 
 def strided_toom_cook(tile: int, taps: int, stride: int, dtype: Type) -> tuple[Array, Array, Array]:
@@ -48,7 +48,7 @@ def tiles_along(
 ) -> list[tuple[slice, slice, Array, Array]]:
     """The tiles of one axis: (rows, inputs, data, output), which outputs and which inputs each has, as slices, and its
     part of the matrices data (points, inputs) and output (rows, points)."""
-    found = []
+    every = []
     for begin in range(0, out_size, tile):
         count = min(tile, out_size - begin)
         first = begin * stride - before
@@ -56,8 +56,8 @@ def tiles_along(
         inputs = slice(min(max(first, 0), size), max(min(end, size), 0))
         part = data[:, inputs.start - first : max(inputs.stop, inputs.start) - first]
         rows = slice(begin, begin + count)
-        found.append((rows, inputs, np.ascontiguousarray(part), np.ascontiguousarray(output[:count])))
-    return found
+        every.append((rows, inputs, np.ascontiguousarray(part), np.ascontiguousarray(output[:count])))
+    return every
 
 
 def strips_along(out_size: int, taps: Mapping[int, tuple[int, int, int]], longest: int) -> list[Strip]:
