@@ -24,16 +24,18 @@ def tables():
     contexts = [*dict.fromkeys(lexer.lexers[state] for state in states), lexer.root_lexer]
     rules = list(lark.rules)
 
-    def actions(state):
-        found = sorted(table.states[state].items())
-        return {key: states.index(to) if kind is Shift else ~rules.index(to) for key, (kind, to) in found}
+    def described(state):
+        """`3 NAME 12 _NL -30`: the context, and what to do with each terminal and with what each rule makes."""
+        known = sorted(table.states[state].items())
+        pairs = (f"{key} {states.index(to) if kind is Shift else ~rules.index(to)}" for key, (kind, to) in known)
+        return " ".join([str(contexts.index(lexer.lexers[state])), *pairs])
 
     return {
         "terminals": {t.name: ["word" if t.pattern.type == "str" else "pattern", _text(t)] for t in lark.terminals},
         "ignored": sorted(lexer.root_lexer.ignore_types),
         "contexts": [_context(context) for context in contexts],
         "rules": [_rule(rule) for rule in rules],
-        "states": [[contexts.index(lexer.lexers[state]), actions(state)] for state in states],
+        "states": [described(state) for state in states],
         "end": states.index(table.end_states["start"]),
     }
 

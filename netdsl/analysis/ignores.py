@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from netdsl.ground.diagnostics import CODES, Diagnostic, did_you_mean
 from netdsl.ground.source import Source, Span
 
-_COMMENT = re.compile(r'"[^"\n]*"|#[^\n]*')
-_IGNORE = re.compile(r"#\s*netdsl\s*:\s*ignore\b[ \t:]*(?P<codes>[^#\n]*)", re.IGNORECASE)
+_COMMENT = r'"[^"\n]*"|#[^\n]*'
+_IGNORE = r"(?i)#\s*netdsl\s*:\s*ignore\b[ \t:]*(?P<codes>[^#\n]*)"
 
 
 @dataclass
@@ -38,13 +38,13 @@ def _ignores(source: Source) -> list[_Ignore]:
         return []
     return [
         _ignore(source, comment)
-        for comment in _COMMENT.finditer(source.text)
-        if comment.group()[0] == "#" and _IGNORE.match(comment.group())
+        for comment in re.finditer(_COMMENT, source.text)
+        if comment.group()[0] == "#" and re.match(_IGNORE, comment.group())
     ]
 
 
 def _ignore(source: Source, comment: re.Match[str]) -> _Ignore:
-    match = _IGNORE.match(comment.group())
+    match = re.match(_IGNORE, comment.group())
     assert match is not None
     span = Span(source, comment.start(), comment.end())
     alone = not source.line_text(span.line)[: span.column - 1].strip()

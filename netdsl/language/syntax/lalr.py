@@ -78,8 +78,8 @@ def tables() -> dict[str, Any]:
     terminals that it reads, in order, and its keywords; the last one reads them all. rules: for each the name of what
     it makes, the number of its parts, how it is built ("" where its parts go to the rule around it), whether one part
     alone stands for itself, and which parts are given to the builder: an index, ~index of a list that is joined in, or
-    null for what is left out. states: for each its context, and the actions: terminal -> the next state, or ~rule to
-    apply; and what a rule makes -> the next state. The first state is 0; end: the one in which all is read.
+    null for what is left out. states: for each its context, and then by pairs a terminal and what to do, the next
+    state or ~rule to apply, and what a rule makes and the next state. The first state is 0; end: where all is read.
     """
     read: dict[str, Any] = json.loads(TABLES.read_text(encoding="utf-8"))
     return read
@@ -90,23 +90,30 @@ def _context(number: int) -> _Context:
     return _Context(tables(), *tables()["contexts"][number])
 
 
+@cache
+def _state(number: int) -> tuple[int, dict[str, int]]:
+    """A state's context and its actions; few of all states are met in one text."""
+    context, *pairs = tables()["states"][number].split()
+    return int(context), dict(zip(pairs[::2], map(int, pairs[1::2]), strict=True))
+
+
 def parse_text(source: Source, text: str, build: Callable[[str, list[Any]], Any]) -> Any:
     """What `build` makes of the start rule: it gets a rule's name and its parts, the innermost rule first.
 
     text: what is read in the place of the source's own; it has the same offsets. Raises Unexpected.
     """
-    all_states, end = tables()["states"], tables()["end"]
+    end = tables()["end"]
     states: list[int] = [0]
     values: list[Any] = []
     at = 0
     while True:
-        context, actions = all_states[states[-1]]
+        context, actions = _state(states[-1])
         token = _next_token(source, text, at, context)
         while (action := actions.get(token.kind)) is not None and action < 0:
             values.append(_reduced(~action, states, values, build))
             if states[-1] == end and token.kind == END:
                 return values[-1]
-            actions = all_states[states[-1]][1]
+            _, actions = _state(states[-1])
         if action is None:
             expected = {name for name in actions if name.isupper()}
             raise Unexpected(token.kind, token.text, token.span.start, expected)
@@ -135,7 +142,7 @@ def _reduced(number: int, states: list[int], values: list[Any], build: Callable[
     first = len(values) - size
     parts = values[first:]
     del values[first:], states[first + 1 :]
-    states.append(tables()["states"][states[-1]][1][made])
+    states.append(_state(states[-1])[1][made])
     children: list[Any] = []
     for index in wanted:
         if index is None:
