@@ -10,7 +10,7 @@ from pathlib import Path
 from netdsl.ground.diagnostics import Diagnostic, UserError, did_you_mean, plain
 from netdsl.ground.encodings import no_text, text_of
 from netdsl.ground.source import Source
-from netdsl.ground.system.disk import open_to_read
+from netdsl.ground.system.disk import name_on_disk, open_to_read
 from netdsl.language.syntax import ast
 from netdsl.language.syntax.parser import parse
 
@@ -54,7 +54,7 @@ class Library:
             return _SHIPPED
         if self.root is None:
             raise UserError(f"`{use.target}` cannot be found: this text is in no folder", "put it into a file")
-        written = Path(use.target)
+        written = Path(name_on_disk(use.target))
         if written.is_absolute() or "\\" in use.target or ":" in use.target:
             raise UserError(f"`{use.target}` is not a path below the spec's folder", "write it as `parts/blocks.net`")
         folder = self._folders.get(use.span.source.name, self.root)

@@ -21,7 +21,7 @@ input 2
 linear 8->relu
 linear 2
 train {
-  data "points.csv"
+  data "points \u4e2d.csv"
   epochs 1
   batch 8
 }
@@ -38,19 +38,22 @@ from netdsl.cli import run
 from netdsl.ground.system.console import be_readable
 contestants.ENTRIES = tuple(entry for entry in contestants.ENTRIES if not entry.needs)
 be_readable()  # as the console script does first
-for line in sys.argv[1:]:
-    print(f"<{line}>", flush=True)
-    print(f"<{line}>", file=sys.stderr, flush=True)
+for number, line in enumerate(sys.argv[1:]):
+    print(f"<{number}>", flush=True)
+    print(f"<{number}>", file=sys.stderr, flush=True)
     print(run(line.split(";")), flush=True)
 """
 TRAIN = "train;p.net;--no-plots;--threads;2;--out;run"
 BENCH = "bench;p.net;--steps;1;--batch;4;--threads;2;--no-autotune"
 LINES = {  # line -> its exit code
     "check;p.net": 0,
+    "check;u.net": 0,
     "check;p.net;wrong.net;--format;concise": 1,
     "fmt;--diff;p.net": 0,
     TRAIN: 0,
     "predict;run;points.npy": 0,
+    "predict;run;points \u4e2d.csv;--out;answers.csv": 0,
+    "eval;run": 0,
     "summary;missing.net": 2,
 }
 MORE = {  # the same everywhere
@@ -61,8 +64,6 @@ MORE = {  # the same everywhere
     "compile;p.net": 0,
     "verify;p.net": 0,
     "train;--resume;run;--epochs;2": 0,
-    "eval;run": 0,
-    "predict;run;points.npy;--out;answers.csv": 0,
     "plot;run;curves": 0,
     BENCH: 0,
     "train;p.net;--workers;processes": 2,
@@ -72,12 +73,14 @@ MORE = {  # the same everywhere
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("caf\N{LATIN SMALL LETTER E WITH ACUTE} \u4e2d")
+    folder = tmp_path_factory.mktemp("folder")
     (folder / "p.net").write_text(SPEC, encoding="utf-8")
+    (folder / "u.net").write_text('use "b\u4e2d.net"\ninput 4\nb()\n', encoding="utf-8")
+    (folder / "b\u4e2d.net").write_text("block b() { linear 3 }\n", encoding="utf-8")
     (folder / "wrong.net").write_text("input 4\nlinear 3 # \u4e2d\nrelux\n", encoding="utf-8")
     points = np.random.default_rng(0).standard_normal((40, 2)).astype(np.float32)
     rows = [f"{x},{y},{CLASSES[int(x > y)]}" for x, y in points.tolist()]
-    (folder / "points.csv").write_text("\n".join(["a,b,label", *rows]) + "\n", encoding="utf-8")
+    (folder / "points \u4e2d.csv").write_text("\n".join(["a,b,label", *rows]) + "\n", encoding="utf-8")
     np.save(folder / "points.npy", points[:3])
     (folder / "system").mkdir()
     shutil.copy(TESTS / "poor_system.py", folder / "system" / "sitecustomize.py")
@@ -86,7 +89,8 @@ def folder(tmp_path_factory):
 
 def said(folder, name, place, lines):
     """line -> its output, its errors, and its exit code."""
-    shutil.copytree(folder, place, dirs_exist_ok=True)
+    place = place / "caf\N{LATIN SMALL LETTER E WITH ACUTE} \u4e2d"
+    shutil.copytree(folder, place)
     paths = [str(place / "system"), *filter(None, sys.path)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), **CONSOLES[name]}
     done = subprocess.run([sys.executable, "-c", SCRIPT, *lines], cwd=place, env=environment, capture_output=True)
@@ -94,8 +98,8 @@ def said(folder, name, place, lines):
     encoding = "utf-8" if name == "posix" else CONSOLES[name]["PYTHONIOENCODING"]  # click takes UTF-8 in place of ASCII
     texts = [stream.decode(encoding) for stream in (done.stdout, done.stderr)]
     found = {}
-    for line, following in zip(lines, [*lines[1:], None], strict=True):
-        out, err = (text.split(f"<{line}>\n")[1].split(f"<{following}>\n")[0] for text in texts)
+    for number, line in enumerate(lines):
+        out, err = (text.split(f"<{number}>\n")[1].split(f"<{number + 1}>\n")[0] for text in texts)
         out, _, code = out.rstrip("\n").rpartition("\n")
         found[line] = out, err, int(code)
     return found
@@ -199,6 +203,17 @@ def test_pictures_keep_apart_where_capitals_are_no_difference(tmp_path, monkeypa
     files = [("x/A.png", None), ("y/a.png", None), ("z/a.png", None)]
     write_answers(tmp_path / "out", task, files, np.zeros((3, 4, 4), np.int64))
     assert sorted(os.listdir(tmp_path / "out")) == ["A.png", "a_2.png", "a_3.png"]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".npz"])
+def test_a_file_whose_name_is_no_utf8_can_have_answers(tmp_path, suffix):
+    task = decided_task("ce", (2,), (2,), ("a", "b"))
+    name = os.fsdecode(b"caf\xc3\xa9 \xff.npy")
+    write_answers(tmp_path / f"out{suffix}", task, [(name, 0)], np.array([[0.25, 0.75]]))
+    if suffix == ".npz":
+        assert np.load(tmp_path / "out.npz")["files"].tolist() == ["caf\N{LATIN SMALL LETTER E WITH ACUTE} \\udcff.npy"]
+    else:
+        assert "\\udcff.npy,0,b,0.25,0.75" in (tmp_path / "out.csv").read_text(encoding="utf-8")
 
 
 def _names(folder):

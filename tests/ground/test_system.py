@@ -234,6 +234,25 @@ def test_a_name_as_long_as_the_system_takes_can_be_written(tmp_path):
         assert (tmp_path / name).read_text() == "x"
 
 
+NAMES = """import os, sys
+from netdsl.ground.system.disk import name_in_letters, name_on_disk
+(name,) = os.listdir()
+written = name_in_letters(name)
+print(ascii(written), os.path.exists(name_on_disk(written)), os.path.exists(name_on_disk(name)))
+print(ascii(name_on_disk("\\ud800")), ascii(name_in_letters("\\ud800")))
+"""
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}], ids=["utf8", "c"]
+)
+def test_names_are_letters_whatever_encoding_the_system_has_for_them(tmp_path, options):
+    (tmp_path / "\u4e2d").write_text("")
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent), **options}
+    done = subprocess.run([sys.executable, "-c", NAMES], cwd=tmp_path, capture_output=True, text=True, env=environment)
+    assert done.stdout.splitlines() == ["'\\u4e2d' True True", "'\\ud800' '\\ud800'"], done.stderr
+
+
 def test_windows_says_that_a_path_is_too_long(windows, tmp_path):
     long = tmp_path / ("d" * 150) / ("e" * 150)
     told = disk.advice(FileNotFoundError(errno.ENOENT, "no such file", str(long)))

@@ -112,6 +112,28 @@ def is_plain(status: os.stat_result) -> bool:
     return stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)
 
 
+def name_on_disk(text: str) -> str:
+    """The name of a file, written in a spec, as this system's functions take it: where their encoding has no such
+    letters (Linux with LC_ALL=C), by its bytes in UTF-8."""
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        try:
+            return os.fsdecode(text.encode("utf-8"))
+        except UnicodeEncodeError:  # half of a letter
+            pass
+    return text
+
+
+def name_in_letters(name: str) -> str:
+    """The other way round: a name that a system's function gave, as it is written down for every system; unchanged
+    where its bytes are no UTF-8."""
+    try:
+        return os.fsencode(name).decode("utf-8")
+    except UnicodeError:
+        return name
+
+
 def advice(error: OSError) -> str:
     """What else is known of a file that cannot be opened; "" for nothing."""
     length = len(os.path.abspath(error.filename)) if isinstance(error.filename, str) else 0

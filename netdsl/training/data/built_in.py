@@ -124,7 +124,7 @@ def _spiral(data_dir: Path | None) -> Dataset:
     """
     rng = np.random.RandomState(0)
     n = SPIRAL_TRAIN + SPIRAL_TEST
-    y = np.arange(n) % 3
+    y = np.arange(n, dtype=np.int64) % 3
     r = np.repeat(np.linspace(0, 1, n // 3), 3)
     angle = 4 * (r + y) + SPIRAL_NOISE * rng.randn(n)
     x = np.stack([r * np.sin(angle), r * np.cos(angle)], axis=1).astype(np.float32)

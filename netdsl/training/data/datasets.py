@@ -13,6 +13,7 @@ from netdsl.graph.recipe import DATASETS
 from netdsl.graph.types import show_sizes
 from netdsl.ground.diagnostics import UserError, did_you_mean, plain
 from netdsl.ground.reading import shown
+from netdsl.ground.system.disk import name_in_letters, name_on_disk
 from netdsl.training.data.arrays import npz_parts
 from netdsl.training.data.built_in import built_in
 from netdsl.training.data.dataset import Dataset, statistics
@@ -46,7 +47,7 @@ def load_dataset(
     want = want or Wanted()
     if name in DATASETS:
         return _fitted(_limited(built_in(name, data_dir), limit), want)
-    rng = np.random.default_rng(seed)
+    name, rng = name_on_disk(name), np.random.default_rng(seed)
     return _split(_own_name(name), _fitted_parts(name, _own_parts(name, want), want), want, limit, rng)
 
 
@@ -84,7 +85,7 @@ def _fitted_parts(name: str, parts: Parts, want: Wanted) -> Parts:
 def _own_parts(name: str, want: Wanted) -> Parts:
     """What the file or folder of that name holds."""
     try:
-        name.encode()
+        name_in_letters(name).encode()
     except UnicodeEncodeError:
         raise UserError(f"the name of the data {shown(name)} is not UTF-8", help="rename it") from None
     if name.lower().endswith(".npz"):

@@ -13,6 +13,7 @@ from netdsl.graph.types import Tensor
 from netdsl.ground.diagnostics import UserError
 from netdsl.ground.files import write_atomic
 from netdsl.ground.reading import shown
+from netdsl.ground.system.disk import name_in_letters
 from netdsl.training.drawing.tiles import can_be_shown
 from netdsl.training.scores.task import Task
 
@@ -53,7 +54,7 @@ def write_answers(out: Path, task: Task, sources: Sequence[Source], answers: np.
         write_atomic(out, _bytes(np.save, answers))
     elif suffix == ".npz":
         name = "masks" if task.kind == "masks" else "probabilities" if task.classes else "predicted"
-        arrays = {name: answers, "files": np.array([file for file, _ in sources])}
+        arrays = {name: answers, "files": np.array([_written(file) for file, _ in sources])}
         arrays["rows"] = np.array([-1 if row is None else row for _, row in sources])
         if task.classes:
             arrays["classes"] = np.array(task.classes)
@@ -71,8 +72,15 @@ def table_of(task: Task, sources: Sequence[Source], answers: np.ndarray) -> str:
     writer.writerow(["file", "row", *(["class"] if task.classes else []), *names])
     for (file, row), values in zip(sources, flat, strict=True):
         said = [task.classes[int(values.argmax())]] if task.classes else []
-        writer.writerow([file, "" if row is None else row, *said, *(f"{value:.7g}" for value in values.tolist())])
+        writer.writerow(
+            [_written(file), "" if row is None else row, *said, *(f"{value:.7g}" for value in values.tolist())]
+        )
     return text.getvalue()
+
+
+def _written(file: str) -> str:
+    """The name of a file in letters of UTF-8, and its other bytes in escapes."""
+    return name_in_letters(file).encode("utf-8", "backslashreplace").decode()
 
 
 def _bytes(save: object, *arrays: np.ndarray, **named: np.ndarray) -> bytes:

@@ -17,6 +17,7 @@ from netdsl.ground.diagnostics import UserError, plain
 from netdsl.ground.files import read_json, write_atomic
 from netdsl.ground.names import identifier
 from netdsl.ground.reading import reading, shown
+from netdsl.ground.system.disk import name_in_letters, name_on_disk
 from netdsl.ground.system.machine import facts, python_version
 from netdsl.targets.registry import levels, runners
 from netdsl.training.data.dataset import Dataset
@@ -64,7 +65,7 @@ class RunConfig:
 def config_of(net: Net, dataset: Dataset, engine: Engine, limit: int | None) -> RunConfig:
     """What config.json says of a run that is about to start."""
     name = net.recipe.data
-    path = None if name in DATASETS else os.path.abspath(name)
+    path = None if name in DATASETS else name_in_letters(os.path.abspath(name_on_disk(name)))
     return RunConfig(
         net.name,
         net.recipe,
