@@ -5,9 +5,6 @@ so that whatever disturbs the machine disturbs all alike, and makes a `report.Re
 A `guard.Guard` sees to it that nothing outlives the bench.
 """
 
-LEVELS = (0, 1, 2)
-"""The optimisation levels of the NumPy module; the last one is the default."""
-
 WORKERS = ("auto", "threads", "processes")
 """How the NumPy module may share its work."""
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from netdsl.bench import LEVELS, LIMIT, WORKERS
-from netdsl.cli.options import autotune_option, check_workers
+from netdsl.bench import LIMIT, WORKERS
+from netdsl.cli.options import NameOf, autotune_option, check_workers
 from netdsl.ground.system.signals import on_signals
+from netdsl.targets.registry import DEFAULT, levels_of, target_of
 
 if TYPE_CHECKING:
     from netdsl.bench.match import Options, Progress
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 @click.option(
     "-O",
     "level",
-    type=click.Choice([str(level) for level in LEVELS]),
-    default=str(LEVELS[-1]),
+    type=NameOf(lambda: [str(level) for level in levels_of(DEFAULT)]),
+    default=str(levels_of(DEFAULT)[-1]),
     show_default=True,
     help="Optimisation level of the NumPy module.",
 )
@@ -86,7 +87,7 @@ def command(
         raise click.UsageError("`--profile` is for the NumPy module at -O2")
     check_batch(net.graph, batch or net.recipe.batch)
     options = Options(batch or net.recipe.batch, threads or available_cores(), int(level), workers, steps, limit)
-    if autotune and options.level == 2:
+    if autotune and options.level in target_of(DEFAULT, options.level).tuned:
         net = tuned(net, options.batch, options.threads)
     try:
         report = _measured(net, options, with_extras)

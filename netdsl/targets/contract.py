@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from netdsl.targets.dialect import Dialect
 
     Arrays = Mapping[str, np.ndarray]
+    Batch = np.ndarray | tuple[np.ndarray, ...]
 
 
 @dataclass(frozen=True)
@@ -121,23 +122,31 @@ class ModelEnded(RuntimeError):
 class Model(Protocol):
     """A network that learns: all that training, `verify` and `bench` know of one.
 
+    Where the inputs have names, forward and logits take an array for each, x is a tuple of them, and backward gives a
+    tuple of dx; where the outputs have names, forward gives a dict.
+
     params and buffers: name -> array, with PyTorch's names, shapes and order; write into them, do not replace them.
-    rng: what dropout draws from. overflows_sooner: its sums may leave the range of numbers where those of layer objects
-    do not. Every method may raise ModelEnded.
+    rng: what dropout draws from. input_names: `x` where one has none. overflows_sooner: its sums may leave the range of
+    numbers where those of layer objects do not. Every method may raise ModelEnded.
     """
 
     dtype: np.dtype
     rng: np.random.Generator
     params: dict[str, np.ndarray]
     buffers: dict[str, np.ndarray]
-    input_shape: tuple[int, ...]
-    overflows_sooner: bool
 
-    def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
+    @property
+    def input_shape(self) -> tuple[int, ...]: ...
+    @property
+    def input_names(self) -> tuple[str, ...]: ...
+    @property
+    def overflows_sooner(self) -> bool: ...
+
+    def forward(self, *x: Any, **training: Any) -> Any:
         """x (N, *input_shape) -> what the network gives, (N, *output_shape)."""
         ...
 
-    def logits(self, x: np.ndarray, training: bool = False) -> np.ndarray:
+    def logits(self, *x: Any, **training: Any) -> np.ndarray:
         """x (N, *input_shape) -> what the loss reads, (N, ...)."""
         ...
 
@@ -145,20 +154,20 @@ class Model(Protocol):
         """What the loss reads, (N, ...), and targets (N, ...) -> mean loss, the gradient by the logits."""
         ...
 
-    def backward(self, dlogits: np.ndarray) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+    def backward(self, dlogits: np.ndarray) -> tuple[Any, dict[str, np.ndarray]]:
         """The gradient by the logits of the last batch in training -> that by the input (None: it is not computed),
         {param name: gradient}."""
         ...
 
-    def loss_and_gradients(self, x: np.ndarray, y: np.ndarray) -> tuple[float, dict[str, np.ndarray]]:
+    def loss_and_gradients(self, x: Batch, y: np.ndarray) -> tuple[float, dict[str, np.ndarray]]:
         """x (N, *input_shape), targets y (N, ...) -> mean loss, {param name: gradient}, in training mode."""
         ...
 
-    def train_step(self, x: np.ndarray, y: np.ndarray, lr: float | None = None) -> float:
+    def train_step(self, x: Batch, y: np.ndarray, lr: float | None = None) -> float:
         """Forward, loss, backward and a step of the optimizer, in place -> the mean loss. lr: None is the recipe's."""
         ...
 
-    def learn(self, x: np.ndarray, y: np.ndarray, lr: float) -> Step:
+    def learn(self, x: Batch, y: np.ndarray, lr: float) -> Step:
         """As train_step, but where a number is not finite nothing is changed."""
         ...
 

@@ -20,6 +20,7 @@ from netdsl.ground.tables import table_lines
 from netdsl.kernels.normalization import constant
 from netdsl.layers import layer_of
 from netdsl.pipeline import Net, run_module
+from netdsl.targets.contract import Model
 from netdsl.targets.live.interpreter import LayerNetwork
 from netdsl.targets.torch.sharing import module_path, sharing
 from netdsl.verify.gradients import gradient_check, network_to_check, without_zeros
@@ -174,7 +175,7 @@ def input_gradients(dx: Any, names: Iterable[str]) -> dict[str, Any]:
     return {f"gradient of the input {name}": one for name, one in zip(names, dx, strict=True)}
 
 
-def numpy_run(model: Any, x: Batch, y: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+def numpy_run(model: Model, x: Batch, y: np.ndarray, seed: int) -> dict[str, np.ndarray]:
     """Everything a NumPy network computes on one batch; buffers as training left them. -O2 has no dx of the input."""
     arrays = dict(_outputs(model.forward(*each(x))))
     model.rng = np.random.default_rng(seed)
@@ -182,7 +183,7 @@ def numpy_run(model: Any, x: Batch, y: np.ndarray, seed: int) -> dict[str, np.nd
     loss, dlogits = model.loss(logits, y)
     dx, grads = model.backward(dlogits)
     arrays |= {"output, training": logits, "loss": np.asarray(loss)}
-    arrays |= {} if dx is None else input_gradients(dx, getattr(model, "input_shapes", ()))
+    arrays |= {} if dx is None else input_gradients(dx, model.input_names)
     arrays |= {f"gradient of {name}": grads[name] for name in model.params}
     return arrays | {f"buffer {name}": array for name, array in model.buffers.items()}
 
@@ -366,7 +367,7 @@ def _steps_compared(
         yield check
 
 
-def _after_steps(network: Any, x: Batch, y: np.ndarray, seed: int) -> Arrays:
+def _after_steps(network: Model, x: Batch, y: np.ndarray, seed: int) -> Arrays:
     """The losses of five steps, and the params after them."""
     network.rng = np.random.default_rng(seed)
     losses = [network.train_step(x, y) for _ in range(STEPS)]

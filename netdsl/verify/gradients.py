@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from netdsl.pipeline import Net
+from netdsl.targets.contract import Model
 from netdsl.targets.live.interpreter import LayerNetwork
 
 TOLERANCE, LARGEST_TOLERANCE = 1e-7, 1e-3
@@ -17,6 +18,7 @@ DIRECTION = 5  # purpose of a random stream; by that of the batch the direction 
 ROUNDED = 1e-4  # of the loss: TOLERANCE of it is how far its rounding reaches in a difference over the longest step
 LARGE_WORK = 2e9  # MACs for one gradient check of each param; above it, of all together
 
+M = TypeVar("M", bound=Model)
 Pair = tuple[np.ndarray, np.ndarray]
 """An array, and the gradient by it."""
 
@@ -43,7 +45,7 @@ def network_to_check(net: Net, seed: int, dtype: str) -> LayerNetwork:
     return without_zeros(net.build(seed, dtype), seed)
 
 
-def without_zeros(network: Any, seed: int) -> Any:
+def without_zeros(network: M, seed: int) -> M:
     """The network, whose params that start as zeros (biases) are small numbers instead.
 
     Zeros would hide what is done to a bias, and a window of padding alone would give exactly zero, where a relu has two

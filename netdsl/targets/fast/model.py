@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netdsl.targets.contract import Compiled, Model, ModelEnded, Step, Workers
+from netdsl.targets.numpy.model import mixed
 
 if TYPE_CHECKING:
-    from netdsl.targets.contract import Arrays
+    from netdsl.targets.contract import Arrays, Batch
     from netdsl.targets.fast.network import FastNetwork as Base
 else:
     Base = object
@@ -32,7 +33,7 @@ class SharedSteps(Base):
                 raise ModelEnded(str(error), self.team.why) from error
             raise
 
-    def learn(self, x: np.ndarray, y: np.ndarray, lr: float) -> Step:
+    def learn(self, x: Batch, y: np.ndarray, lr: float) -> Step:
         """A whole step in one call, which leaves the params alone where a gradient is not finite."""
         is_finite = bool(np.isfinite(self.train_step(x, y, lr)))
         return Step(self.last_loss, self.last_logits, is_finite)
@@ -51,6 +52,5 @@ class SharedSteps(Base):
 
 def fast_model(net: Compiled, target: str, level: int, seed: int, dtype: Any, workers: Workers) -> Model:
     """An instance of the emitted module's class, mixed with SharedSteps."""
-    network = net.module(target, level).Model
-    made = type(network.__name__, (SharedSteps, network), {"__doc__": network.__doc__})
+    made = mixed(SharedSteps, net, target, level)
     return made(seed=seed, dtype=dtype, workers=workers.count, kind=workers.kind)

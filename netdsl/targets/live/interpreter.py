@@ -21,7 +21,7 @@ from netdsl.ground.markup import heading, paragraph
 from netdsl.kernels.initial import normal
 from netdsl.kernels.normalization import normalize, normalize_backward
 from netdsl.layers import layer_of
-from netdsl.targets.numpy.model import StepByStep
+from netdsl.targets.numpy.model import StepByStep, input_names
 from netdsl.targets.numpy.named_network import NamedNetwork
 from netdsl.targets.numpy.network import Network
 from netdsl.targets.text.arguments import forward_arguments
@@ -94,6 +94,11 @@ class LayerNetwork(StepByStep, Network):
     def input_shape(self) -> Shape:
         """The shape of a sample."""
         return self.graph.input_shape
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """What the inputs are called; `x` where one has no name."""
+        return input_names(self.graph)
 
     def check_input(self, x: np.ndarray) -> np.ndarray:
         """x (N, *input_shape) -> the same in the network's dtype, ids as they are. Raises ValueError."""

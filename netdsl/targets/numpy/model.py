@@ -9,8 +9,21 @@ import numpy as np
 from netdsl.targets.contract import Compiled, Model, Step
 
 if TYPE_CHECKING:
-    from netdsl.targets.contract import Arrays
-    from netdsl.targets.numpy.network import Network as Base
+    from collections.abc import Callable
+
+    from netdsl.graph.ir import Graph
+    from netdsl.targets.contract import Arrays, Batch
+    from netdsl.targets.numpy.network import Network
+
+    class Base(Network):
+        """What StepByStep is mixed with."""
+
+        params: dict[str, np.ndarray]
+        optimizer_state: dict[str, Any]
+        logits: Callable[..., np.ndarray]
+        loss: Any
+        backward: Callable[..., tuple[Any, dict[str, np.ndarray]]]
+        update: Callable[..., None]
 else:
     Base = object
 
@@ -25,7 +38,7 @@ class StepByStep(Base):
 
     overflows_sooner = False
 
-    def learn(self, x: np.ndarray, y: np.ndarray, lr: float) -> Step:
+    def learn(self, x: Batch, y: np.ndarray, lr: float) -> Step:
         """Forward, loss, backward, and where all is finite a step of the optimizer."""
         logits = self.logits(*(x if isinstance(x, tuple) else (x,)), training=True)
         loss, dlogits = self.loss(logits, y)
@@ -59,7 +72,17 @@ class StepByStep(Base):
         """There are no workers to end."""
 
 
+def input_names(graph: Graph) -> tuple[str, ...]:
+    """What the inputs are called; `x` where one has no name."""
+    return tuple(given.name or "x" for given in graph.inputs)
+
+
+def mixed(mixin: type, net: Compiled, target: str, level: int) -> Any:
+    """The class of the emitted network, with the methods of the mixin as well."""
+    network = net.module(target, level).Model
+    return type(network.__name__, (mixin, network), {"__doc__": network.__doc__, "input_names": input_names(net.graph)})
+
+
 def textbook_model(net: Compiled, target: str, level: int, seed: int, dtype: Any) -> Model:
     """An instance of the emitted module's class, mixed with StepByStep."""
-    network = net.module(target, level).Model
-    return type(network.__name__, (StepByStep, network), {"__doc__": network.__doc__})(seed=seed, dtype=dtype)
+    return mixed(StepByStep, net, target, level)(seed=seed, dtype=dtype)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import keyword
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from netdsl.graph.ir import Graph, Shape
 from netdsl.ground.symbols import value_text, word_text
@@ -29,7 +29,7 @@ def gives_text(graph: Graph) -> str:
     return f"a dict of {listed}" if graph.gives_names else listed
 
 
-def _listed(named: Sequence[tuple[str, Shape]]) -> str:
+def _listed(named: Iterable[tuple[str, Shape]]) -> str:
     return ", ".join(f"{name} {batch_shape(shape)}" for name, shape in named)
 
 

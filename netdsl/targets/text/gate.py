@@ -19,6 +19,7 @@ import re
 import types
 from collections.abc import Callable
 from math import isfinite
+from typing import Any
 
 from netdsl.ground.names import reserved
 from netdsl.targets.dialect import Dialect
@@ -146,20 +147,26 @@ class _Module:
         elif isinstance(node, ast.Assign):
             self.inside(node.value, frozenset())
         else:
-            check(isinstance(node, ast.If) and not node.orelse, f"{said(node)} at its top")
-            check(ast.unparse(node.test) == "__name__ == '__main__'", f"the condition `{ast.unparse(node.test)}`")
-            body = [line for part in node.body for line in (part.body if isinstance(part, ast.For) else [part])]
-            scope = bound([*body, *(part.target for part in node.body if isinstance(part, ast.For))])
-            self.has_stages = False
-            for name in scope:
-                self.define(name)
-            scope |= self.scripts
-            for part in node.body:
-                if isinstance(part, ast.For):
-                    check(isinstance(part.target, ast.Name) and not part.orelse, "a loop over several names")
-                    self.inside(part.iter, scope)
-            for line in body:
-                self.inside(line, scope)
+            check(isinstance(node, ast.If), f"{said(node)} at its top")
+            assert isinstance(node, ast.If)
+            self.script(node)
+
+    def script(self, node: ast.If) -> None:
+        """What a module does when it is run."""
+        check(not node.orelse, f"{said(node)} at its top")
+        check(ast.unparse(node.test) == "__name__ == '__main__'", f"the condition `{ast.unparse(node.test)}`")
+        body = [line for part in node.body for line in (part.body if isinstance(part, ast.For) else [part])]
+        scope = bound([*body, *(part.target for part in node.body if isinstance(part, ast.For))])
+        self.has_stages = False
+        for name in scope:
+            self.define(name)
+        scope |= self.scripts
+        for part in node.body:
+            if isinstance(part, ast.For):
+                check(isinstance(part.target, ast.Name) and not part.orelse, "a loop over several names")
+                self.inside(part.iter, scope)
+        for line in body:
+            self.inside(line, scope)
 
     def network(self, node: ast.ClassDef) -> None:
         bases = [ast.unparse(base) for base in node.bases]
@@ -282,7 +289,7 @@ class _Module:
         check(not node.ifs and not node.is_async, "a comprehension with conditions")
 
 
-_RULES: dict[type, Callable[[_Module, ast.AST, frozenset[str]], None]] = {
+_RULES: dict[type[ast.AST], Callable[[_Module, Any, frozenset[str]], None]] = {
     ast.Attribute: _Module.attribute,
     ast.Name: _Module.name,
     ast.Constant: _Module.constant,

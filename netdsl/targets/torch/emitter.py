@@ -118,6 +118,7 @@ class _Network:
         ]
         for path, name in self.scopes.handed_names(holder).items():
             there = self.scopes.reference(scope, path).replace("self.", prefix, 1)
-            inner = [replace(s, text=re.sub(rf"(?<![\w.]){name}\b", lambda _, text=there: text, s.text)) for s in inner]
+            handed = re.compile(rf"(?<![\w.]){name}\b")
+            inner = [replace(s, text=there.join(handed.split(s.text))) for s in inner]
         more, last = self.before_last(holder, inner, own)
         return [*before, *more], last

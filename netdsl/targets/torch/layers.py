@@ -72,15 +72,16 @@ class Layers:
     def named_template(self, node: Node, labels: set[str]) -> tuple[str | None, set[str]]:
         """The same with the names of the block's parameters, which the constructor keeps for forward: `self.c`; and
         which of them those are. labels: names that stand for something else."""
-        call, used = torch_rule(node.op).call, set()
+        call = torch_rule(node.op).call
+        used: set[str] = set()
 
         def kept(text: str) -> str:
             used.add(text.partition("[")[0])
             return f"self.{text}"
 
         attrs = {key: renamed(value, kept) for key, value in self.written(node)[0].items()}
-        is_plain = self.is_idle(node) or call is None or not used
-        if is_plain or used & labels or any(reserved(name, RESERVED) for name in used):
+        is_plain = self.is_idle(node) or not used or used & labels
+        if call is None or is_plain or any(reserved(name, RESERVED) for name in used):
             return self.template(node), set()
         made = call(attrs, *self.graph.input_types(node))
         return made, {name for name in used if re.search(rf"\bself\.{name}\b", made)}

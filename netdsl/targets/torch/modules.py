@@ -222,6 +222,7 @@ class Modules:
             found.lines += member_lines(name, self.instance(child))
         reads, makes = self.scopes.reads(child), self.scopes.makes(child)
         node = self.graph.maker_of(makes[0])
+        assert node is not None, f"{child.name} gives what flows into the network"
         tensor = self.type_in(scope, makes[0]) if self.layers.known else node.type
         keeps = len(makes) == len(reads) == 1 and node.type == self.graph.type_of(reads[0])
         if keeps and self.layers.known:
