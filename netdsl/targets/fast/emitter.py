@@ -127,14 +127,14 @@ def _class_name(graph: Graph, texts: list[str]) -> str:
 
 
 def _kernels(plan: Plan) -> list[Callable | type]:
-    found: list[Callable | type] = [NormalizedInput if given.mean else Input for given in plan.graph.inputs]
+    kernels: list[Callable | type] = [NormalizedInput if given.mean else Input for given in plan.graph.inputs]
     for stage in plan.stages:
         if stage.call is not None:
-            found += [stage.call.kernel, *(value for value in stage.call.arguments if callable(value))]
+            kernels += [stage.call.kernel, *(value for value in stage.call.arguments if callable(value))]
         else:
             layer = layer_of(stage.node.op)
-            found += [Textbook, layer.forward, layer.backward]
-    return found
+            kernels += [Textbook, layer.forward, layer.backward]
+    return kernels
 
 
 def _methods(graph: Graph, recipe: Recipe, train: Plan, infer: Plan, until: int) -> list[Method]:
@@ -146,7 +146,7 @@ def _methods(graph: Graph, recipe: Recipe, train: Plan, infer: Plan, until: int)
         f"{takes} -> what the loss reads {wanted}.",
         [_logits_line(graph)],
     )
-    found = [
+    written = [
         ("train_stages(self, w)", "What worker w computes with, in training.", _stage_lines(train)),
         ("infer_stages(self, w)", "The same at inference: batch norms are part of convolutions.", _stage_lines(infer)),
         (f"train_forward(self, s, {inputs})", f"One block: {takes} -> {makes}.", _forward_lines(train)),
@@ -168,7 +168,7 @@ def _methods(graph: Graph, recipe: Recipe, train: Plan, infer: Plan, until: int)
             _optimizer_lines(recipe),
         ),
     ]
-    return [*loss_methods(recipe), *(Method(head, doc, tuple(lines)) for head, doc, lines in found)]
+    return [*loss_methods(recipe), *(Method(head, doc, tuple(lines)) for head, doc, lines in written)]
 
 
 def _logits_line(graph: Graph) -> str:
@@ -209,15 +209,15 @@ def _members(graph: Graph) -> dict[str, str]:
 
     Where two names become one (`a.b` and `a_b`), the later gets a `_` behind it.
     """
-    found: dict[str, str] = {}
+    members: dict[str, str] = {}
     taken = set(_input_members(graph))
     for node in graph.nodes:
         member = node.name.replace(".", "_")
         while member in taken:
             member += "_"
         taken.add(member)
-        found[node.name] = member
-    return found
+        members[node.name] = member
+    return members
 
 
 def _input_members(graph: Graph) -> list[str]:
@@ -347,9 +347,9 @@ def _section_titles(plan: Plan) -> dict[int, str]:
     """What the stages make that a block call or a labelled group begins with -> its title."""
     titles = section_titles(plan.graph)
     numbers = {node.name: number for number, node in enumerate(plan.graph.nodes)}
-    found = {}
+    stage_titles = {}
     for stage in plan.stages:
         begun = [titles[numbers[name]] for name in stage.names if numbers[name] in titles]
         if begun:
-            found[stage.output] = begun[-1]
-    return found
+            stage_titles[stage.output] = begun[-1]
+    return stage_titles

@@ -107,8 +107,8 @@ class LayerNetwork(StepByStep, Network):
 
     def layer(self, name: str) -> Layer:
         """The layer of that full name; raises KeyError."""
-        found = {layer.name: layer for layer in self.layers}
-        return found[name]
+        layers = {layer.name: layer for layer in self.layers}
+        return layers[name]
 
     def first_value(self, x: np.ndarray) -> np.ndarray:
         """x (N, *input_shape) -> what the first layers see: x normalised, where the spec says how."""

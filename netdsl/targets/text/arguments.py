@@ -16,17 +16,17 @@ Source = Literal["param", "buffer", "absent", "attr", "training", "rng"]
 def forward_arguments(node: Node) -> list[tuple[str, Source]]:
     """(name, where its value comes from) for each argument after the inputs; `absent` is passed as None."""
     params, buffers = {p.argument for p in node.params}, {b.argument for b in node.buffers}
-    found: list[tuple[str, Source]] = []
+    arguments: list[tuple[str, Source]] = []
     for name in layer_of(node.op).forward_names:
         if name in ("training", "rng"):
-            found.append((name, name))  # type: ignore[arg-type]
+            arguments.append((name, name))  # type: ignore[arg-type]
         elif name in params:
-            found.append((name, "param"))
+            arguments.append((name, "param"))
         elif name in buffers:
-            found.append((name, "buffer"))
+            arguments.append((name, "buffer"))
         else:
-            found.append((name, "attr" if name in node.attrs else "absent"))
-    return found
+            arguments.append((name, "attr" if name in node.attrs else "absent"))
+    return arguments
 
 
 def argument_texts(node: Node, words: Mapping[str, str]) -> list[str]:

@@ -105,17 +105,17 @@ def _table_rows(graph: Graph) -> list[tuple[str, Shape, int]]:
 
 def _sections(graph: Graph) -> list[Scope | None]:
     """For each node, the innermost block call around it, else the outermost labelled group; None if there is none."""
-    found: list[Scope | None] = [None] * len(graph.nodes)
+    sections: list[Scope | None] = [None] * len(graph.nodes)
     pending: list[tuple[Scope | int, Scope | None]] = [(graph.root, None)]
     while pending:
         item, section = pending.pop()
         if not isinstance(item, Scope):
-            found[item] = section
+            sections[item] = section
             continue
         if item is not graph.root and (item.call is not None or section is None):
             section = item
         pending += [(child, section) for child in item.children]
-    return found
+    return sections
 
 
 def section_titles(graph: Graph) -> dict[int, str]:

@@ -41,17 +41,17 @@ def names_given(node: ast.Assign) -> list[str]:
 
 def bound(nodes: Iterable[ast.AST]) -> frozenset[str]:
     """The names that these bind in their own scope: arguments, and what is assigned outside lambdas and the like."""
-    found: set[str] = set()
+    names: set[str] = set()
     waiting = list(nodes)
     while waiting:
         node = waiting.pop()
         if isinstance(node, ast.arg):
-            found.add(node.arg)
+            names.add(node.arg)
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            found.add(node.id)
+            names.add(node.id)
         elif not isinstance(node, SCOPES):
             waiting += ast.iter_child_nodes(node)
-    return frozenset(found)
+    return frozenset(names)
 
 
 def root_of(node: ast.Attribute) -> str:

@@ -25,14 +25,14 @@ def variables(steps: Sequence[Step], sources: Sequence[int], results: Sequence[i
     """
     last = {value: index for index, (reads, _) in enumerate(steps) for value in reads}
     last |= dict.fromkeys(results, len(steps))
-    found = dict(zip(sources, names(), strict=False))
-    held = {found[value] for value in sources if value in last}
+    named = dict(zip(sources, names(), strict=False))
+    held = {named[value] for value in sources if value in last}
     for index, (reads, makes) in enumerate(steps):
-        freed = [found[value] for value in dict.fromkeys(reads) if last[value] == index and found[value] in held]
+        freed = [named[value] for value in dict.fromkeys(reads) if last[value] == index and named[value] in held]
         held.difference_update(freed)
         freed.sort(key=lambda name: name != "x")
         for made in makes:
-            found[made] = freed.pop(0) if freed else next(name for name in names() if name not in held)
+            named[made] = freed.pop(0) if freed else next(name for name in names() if name not in held)
             if made in last:
-                held.add(found[made])
-    return found
+                held.add(named[made])
+    return named

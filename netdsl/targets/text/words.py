@@ -43,7 +43,7 @@ def _words(dialect: Dialect, rules: tuple[Callable, ...]) -> Words:
     texts = _writers_strings(dialect) | written
     names = {match for text in written for match in re.findall(r"^([A-Z]\w+)(?:\(|$)", text)}
     return Words(
-        frozenset(found for text in texts for found in chain.findall(text)),
+        frozenset(one for text in texts for one in chain.findall(text)),
         frozenset(name for text in texts for name in _ATTRIBUTE.findall(chain.sub("", text))) | dialect.members,
         frozenset(text.replace('"', "'") for text in texts if _HEAD.fullmatch(text)),
         frozenset(name for name in names if not hasattr(builtins, name)),
@@ -74,12 +74,12 @@ def holder(dialect: Dialect, name: str, text: str) -> types.ModuleType | None:
 @cache
 def _modules(dialect: Dialect) -> tuple[types.ModuleType, ...]:
     """The modules whose definitions may stand in an emitted module, but those of layers."""
-    found = []
+    modules = []
     for name in (*dialect.kernels, *dialect.networks, *dialect.scripts):
         module = import_module(name)
         inside = [f"{name}.{part.name}" for part in iter_modules(getattr(module, "__path__", ()))]
-        found += [import_module(part) for part in inside] or [module]
-    return tuple(found)
+        modules += [import_module(part) for part in inside] or [module]
+    return tuple(modules)
 
 
 def _strings(code: types.CodeType, doc: str | None) -> Iterator[str]:

@@ -59,19 +59,19 @@ def forward_lines(
     """
     statements, results = _without_copies(statements, results)
     joined = _joined(statements, results)
-    found = variables([(s.reads, s.makes) for s in joined], sources, results)
+    variable_of = variables([(s.reads, s.makes) for s in joined], sources, results)
 
     def named(text: str) -> str:
-        return _MARK.sub(lambda match: found[int(match[1])], text)
+        return _MARK.sub(lambda match: variable_of[int(match[1])], text)
 
     lines = []
     for index, s in enumerate(joined):
         ends = index == len(joined) - 1 and s.makes == tuple(results) and returned is None
-        start = "return " if ends else f"{', '.join(found[value] for value in s.makes)} = "
+        start = "return " if ends else f"{', '.join(variable_of[value] for value in s.makes)} = "
         lines.append(start + named(s.text) + (f"  # {s.shape}" if s.shape != shape else ""))
         shape = s.shape
     if not lines or not lines[-1].startswith("return "):
-        lines.append(f"return {(returned or ', '.join)([found[value] for value in results])}")
+        lines.append(f"return {(returned or ', '.join)([variable_of[value] for value in results])}")
     return lines
 
 

@@ -11,13 +11,13 @@ from netdsl.targets.text.variables import names
 
 def _buffer_names(graph: Graph, labels: set[str]) -> list[tuple[str, str]]:
     """What the buffers of each input's mean and std are called: as none of the labels is."""
-    found = []
+    pairs = []
     for given in graph.inputs:
         names = [f"{given.name or 'input'}_mean", f"{given.name or 'input'}_std"]
         while labels & set(names):
             names = [f"{name}_" for name in names]
-        found.append((names[0], names[1]))
-    return found
+        pairs.append((names[0], names[1]))
+    return pairs
 
 
 def input_buffers(graph: Graph, labels: set[str]) -> list[str]:

@@ -118,10 +118,10 @@ class Modules:
         if scope.call is None:  # a group inside a block passes the names on
             return {name: (meant.get(name, Symbol(0, name)), None) for name in self.layers.known}
         call = scope.call
-        found: dict[str, tuple[object, object]] = {call.channels: (substitute(call.type.channels, meant), None)}
+        asked: dict[str, tuple[object, object]] = {call.channels: (substitute(call.type.channels, meant), None)}
         for argument in call.arguments:
-            found[argument.name] = (substitute(argument.value, meant), argument.default)
-        return found
+            asked[argument.name] = (substitute(argument.value, meant), argument.default)
+        return asked
 
     def class_number(self, scope: Scope) -> int:
         """The class of this scope: one that reads the same, or a new one."""
@@ -180,35 +180,35 @@ class Modules:
 
     def members(self, scope: Scope) -> Members:
         """Every child as a member and a statement of forward."""
-        found = Members(self.scopes.labels(scope))
+        members = Members(self.scopes.labels(scope))
         for child in scope.children:
             if not isinstance(child, Scope):
-                self.add_node(scope, child, found)
+                self.add_node(scope, child, members)
             elif self.scopes.spans[child.name]:
-                self.add_scope(scope, child, found)
+                self.add_scope(scope, child, members)
             else:
-                found.lines += member_lines(child.last_name, ["nn.Sequential()"])
-        return found
+                members.lines += member_lines(child.last_name, ["nn.Sequential()"])
+        return members
 
-    def add_node(self, scope: Scope, index: int, found: Members) -> None:
+    def add_node(self, scope: Scope, index: int, members: Members) -> None:
         """Enter a layer among the members."""
         node = self.graph.nodes[index]
-        template, kept = self.layers.named_template(node, found.labels)
-        template, name = template or "{self}({x})", self.layers.own_name(node, found.labels)
-        found.kept |= kept
+        template, kept = self.layers.named_template(node, members.labels)
+        template, name = template or "{self}({x})", self.layers.own_name(node, members.labels)
+        members.kept |= kept
         if self.layers.is_member(node):
             made = self.layers.constructor(node)
             assert made is not None, f"{node.op} has params, but no constructor"
-            found.lines += member_lines(name, [made]) if node.shares is None else []
+            members.lines += member_lines(name, [made]) if node.shares is None else []
             own = attribute(name, made) if node.shares is None else self.scopes.reference(scope, node.shares, made)
             template = template.replace("{self}", own)
         keeps = self.layers.keeps_shape(node)
         comment = self.layers.comment(self.layers.written(node)[2])
         is_shared = node.owner in self.scopes.shared
         made_value = self.graph.value(index)
-        found.statements.append(statement(template, node.inputs, made_value, comment, keeps, is_shared))
+        members.statements.append(statement(template, node.inputs, made_value, comment, keeps, is_shared))
 
-    def add_scope(self, scope: Scope, child: Scope, found: Members) -> None:
+    def add_scope(self, scope: Scope, child: Scope, members: Members) -> None:
         """Enter a block call or a group among the members."""
         name, again = child.last_name, self.scopes.sharing.again.get(child.name)
         called = attribute(name, "") if again is None else self.scopes.reference(scope, again)
@@ -216,10 +216,10 @@ class Modules:
             pass
         elif scope.call is not None and child.call is not None and scope.call.block == child.call.block:
             self.class_number(child)  # it stands before this one
-            found.handed_in[name] = child
-            found.lines += member_lines(name, [name])
+            members.handed_in[name] = child
+            members.lines += member_lines(name, [name])
         else:
-            found.lines += member_lines(name, self.instance(child))
+            members.lines += member_lines(name, self.instance(child))
         reads, makes = self.scopes.reads(child), self.scopes.makes(child)
         node = self.graph.maker_of(makes[0])
         assert node is not None, f"{child.name} gives what flows into the network"
@@ -232,7 +232,7 @@ class Modules:
         text = f"{called}({', '.join([*(mark(value) for value in reads), *handed])})"
         is_shared = any(self.graph.nodes[index].owner in self.scopes.shared for index in self.scopes.spans[child.name])
         made = Statement(tuple(makes), tuple(reads), text, self.layers.comment(tensor), keeps, is_shared=is_shared)
-        found.statements.append(made)
+        members.statements.append(made)
 
     def type_in(self, scope: Scope, value: int) -> Tensor:
         """The type of a value that `scope` makes or takes, in the terms of the block around the scope's inside."""

@@ -122,8 +122,8 @@ class _Search:
         """The names and places of everything inside, from its own beginning."""
         start, cut = self.spans[scope.name].start, len(scope.name)
         scopes = [(s.name[cut:], self.spans[s.name]) for s in inner_scopes(scope)]
-        found = [(name, span.start - start, len(span)) for name, span in scopes if span or name]
-        return [*found, *((self.graph.nodes[i].name[cut:], i - start, 0) for i in self.spans[scope.name])]
+        scopes_inside = [(name, span.start - start, len(span)) for name, span in scopes if span or name]
+        return [*scopes_inside, *((self.graph.nodes[i].name[cut:], i - start, 0) for i in self.spans[scope.name])]
 
     def reads(self, scope: Scope) -> list[int]:
         """The values from outside that it reads; the one that flows in comes first."""
