@@ -8,6 +8,7 @@ from netdsl.graph.recipe import Recipe
 from netdsl.graph.types import ids, tokens
 from netdsl.layers import layer_of, register, unregister
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef
+from netdsl.layers.rules.places import everywhere
 from netdsl.targets.live.interpreter import layer_network
 
 WORDS = ids(5, 300)
@@ -35,6 +36,7 @@ TABLE = LayerDef(
     forward=table_forward,
     backward=table_backward,
     torch=None,
+    reads=everywhere,
 )
 
 
