@@ -9,6 +9,7 @@ import ast
 import re
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1] / "netdsl"
@@ -133,6 +134,81 @@ def kernel_docstrings_without_shapes(package: Path) -> str:
     return f"{answers.count(False)} of {len(answers)}"
 
 
+RANK_FREE = (
+    "kernels/",
+    "stages/",
+    "graph/types.py",
+    "targets/fast/network.py",
+    "targets/text/answers.py",
+    "targets/torch/answers.py",
+)
+"""Where arrays are computed with, the type itself, and text that runs in emitted modules."""
+READING = {
+    "training/data/": "arrays as files hold them, of which a data set says once what they are",
+    "training/drawing/": "a picture has two axes where it is grey, three in colours",
+    "language/attributes.py": "how many sizes a setting is written with",
+    "language/lower/program.py": "how many sizes an `input` is written with, before they are a type",
+    "bench/tuning.py": "a param as a stage stores it",
+}
+"""Where a rank is what was read, so that it must be looked at; begins of paths, and why."""
+
+
+def rank_tests(package: Path) -> list[str]:
+    """`layers/bn.py:16: len(x) == 2` for every place that asks how many sizes a shape has, or axes an array, to tell
+    maps, tokens and vectors apart."""
+    return [test for test in all_rank_tests(package) if not test.startswith(tuple(READING))]
+
+
+@cache
+def all_rank_tests(package: Path) -> list[str]:
+    """Those of `READING` too."""
+    tests = []
+    for path, text in files(package):
+        name = path.relative_to(package).as_posix()
+        if not name.startswith(RANK_FREE):
+            tests += [f"{name}:{line}: {asked}" for line, asked in sorted(_ranks_asked(ast.parse(text), name))]
+    return tests
+
+
+def _ranks_asked(tree: ast.AST, file: str) -> Iterator[tuple[int, str]]:
+    """Line and text of comparisons, and of tables by rank, but for kernels."""
+    pending = [(tree, frozenset({"x", "inputs", "first", "different"} if file.startswith("layers/") else ()))]
+    while pending:
+        node, shapes = pending.pop()
+        if isinstance(node, Function) and node.name.endswith(("_forward", "_backward")):
+            continue
+        if isinstance(node, Function):
+            shapes |= {arg.arg for arg in ast.walk(node.args) if isinstance(arg, ast.arg) and _is_shape_type(arg)}
+        pending += [(child, shapes) for child in ast.iter_child_nodes(node)]
+        asked: list[ast.expr] = []
+        if isinstance(node, ast.Compare):
+            asked = [node.left, *node.comparators]
+        elif isinstance(node, ast.Subscript) and isinstance(node.value, ast.Dict):
+            asked = [node.slice]
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "get":
+            asked = node.args[:1]
+        if any(_is_rank(one, shapes) for one in asked):
+            yield node.lineno, ast.unparse(node)
+
+
+def _is_shape_type(arg: ast.arg) -> bool:
+    written = "" if arg.annotation is None else ast.unparse(arg.annotation)
+    return written.removesuffix(" | None") in ("Shape", "Sizes", "Tensor")
+
+
+def _is_rank(asked: ast.expr, shapes: frozenset[str]) -> bool:
+    """`x.ndim`, or the length of a name or attribute that is a shape, of a part of several, or of a call for one."""
+    if isinstance(asked, ast.Attribute):
+        return asked.attr == "ndim"
+    if not (isinstance(asked, ast.Call) and isinstance(asked.func, ast.Name) and asked.func.id == "len"):
+        return False
+    measured, singular = asked.args[0], ("shape", "shape_of", "sizes", "space")
+    while isinstance(measured, ast.Subscript | ast.Call):
+        measured = measured.value if isinstance(measured, ast.Subscript) else measured.func
+    name = measured.attr if isinstance(measured, ast.Attribute) else getattr(measured, "id", "")
+    return name in shapes or name.endswith(singular if measured is asked.args[0] else (*singular, "shapes"))
+
+
 def found_variables(package: Path) -> int:
     """How often a variable is called `found`."""
     names = [node.id for _, text in files(package) for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)]
@@ -155,6 +231,7 @@ COUNTS: dict[str, Callable[[Path], object]] = {
     "files over 400 lines": long_files,
     "signatures annotated": annotated_signatures,
     "kernels' docstrings without shapes": kernel_docstrings_without_shapes,
+    "rank tests outside the type": lambda package: len(rank_tests(package)),
     "variables called `found`": found_variables,
     'docstrings that begin "That of"': docstrings_that_begin_with_that_of,
 }

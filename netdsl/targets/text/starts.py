@@ -29,7 +29,8 @@ def _start(spec: ParamSpec, scheme: str) -> str:
     start = {"weight": weight, "bias": bias}.get(str(spec.init))
     if start is not None:
         return f"{start.__name__}(rng, {value_text(spec.shape)}, {spec.fan_in}, {spec.fan_out}, dtype)"
-    shape = value_text(spec.shape[0] if len(spec.shape) == 1 else spec.shape)
+    size, *more = spec.shape
+    shape = value_text(spec.shape if more else size)
     if spec.init == "normal":
         return f"normal(rng, {shape}, dtype)"
     if spec.init in ("zeros", "bias"):

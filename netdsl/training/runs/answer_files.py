@@ -25,8 +25,8 @@ Source = tuple[str, int | None]  # a file, and the row in it where it holds seve
 def check_out(out: Path, task: Task, gives: Tensor) -> None:
     """Raises UserError unless the answers of this task fit the file `out`, or the folder where it has no suffix."""
     suffix = out.suffix.lower()
-    if suffix == ".csv" and (task.kind == "masks" or int(np.prod(gives)) > MAX_COLUMNS):
-        what = "masks" if task.kind == "masks" else f"{int(np.prod(gives)):,} numbers a sample"
+    if suffix == ".csv" and (task.kind == "masks" or gives.size > MAX_COLUMNS):
+        what = "masks" if task.kind == "masks" else f"{gives.size:,} numbers a sample"
         raise UserError(f"{what} do not fit a table", help="use `--out FOLDER` or `--out FILE.npz`")
     if suffix in (".csv", ".npz", ".npy"):
         return
