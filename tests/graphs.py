@@ -17,8 +17,8 @@ OF_GRAPHS = Source("graph.net", "")
 class GraphBuilder:
     """A graph while pieces are put to it. Values are the graph's numbers: inputs come first."""
 
-    def __init__(self, name="graph", blocks=""):
-        self.name, self.blocks = name, blocks
+    def __init__(self, name="graph", blocks="", compose=None):
+        self.name, self.compose = name, compose or (lambda head, body: f"{blocks}{head}{body}train {{ loss mse }}\n")
         self.inputs, self.nodes, self.children = [], [], []
         self.pieces = {}  # label -> the text it was made of, and its nodes
 
@@ -36,8 +36,7 @@ class GraphBuilder:
     def put(self, text, value, shares=None):
         """The layers of a piece of spec behind a value -> what they make. shares: the label, or name of a layer, that
         this piece uses the params of; it is the same text."""
-        piece = _piece(self.blocks, text, self.type(value))
-        assert piece is not None, text
+        piece = _piece(self.compose(f"input {self.type(value).show()}\n", f"{text}\n"))
         names = self._free_names(piece)
         first = len(self.inputs) + len(self.nodes)
 
@@ -74,6 +73,16 @@ class GraphBuilder:
         index = next(i for i, node in enumerate(self.nodes) if node.name == name)
         self.nodes[index] = replace(self.nodes[index], shares=owner)
 
+    def alike(self):
+        """(name, owner) of layers that could share params with an earlier one, and do not yet."""
+        shared = {node.shares for node in self.nodes}
+        for index, node in enumerate(self.nodes):
+            if node.shares is None and node.params and node.name not in shared:
+                for other in self.nodes[:index]:
+                    kinds = [(n.op, n.attrs, n.params, [(b.name, b.shape) for b in n.buffers]) for n in (node, other)]
+                    if other.shares is None and kinds[0] == kinds[1]:
+                        yield node.name, other.name
+
     def graph(self, judged="", **outputs):
         """The graph with these outputs, name=value; `_=value` is one without a name."""
         made = tuple(Output("" if name == "_" else name, value) for name, value in outputs.items())
@@ -107,8 +116,8 @@ class GraphBuilder:
 
 
 @cache
-def _piece(blocks, text, given):
-    return compile_text(f"{blocks}input {given.show()}\n{text}\ntrain {{ loss mse }}\n").graph
+def _piece(text):
+    return compile_text(text).graph
 
 
 def _renamed(path, names):

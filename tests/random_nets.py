@@ -129,6 +129,7 @@ def _elements(depth=2, lines=LINES):
     )
 
 
+ELEMENTS = _elements()
 CALLS = st.builds("{}, {}".format, st.sampled_from([1, 2, 3, 4, 6, 12]), st.sampled_from(["1", "3", "4", "b=2"]))
 BLOCKS = st.tuples(st.lists(_elements(1, BLOCK_LINES), min_size=1, max_size=4), st.lists(CALLS, min_size=2, max_size=3))
 
@@ -139,20 +140,20 @@ def specs(draw):
     head, body = f"input {draw(st.sampled_from(INPUTS))}\n", ""
     for number, element in enumerate(draw(st.lists(_one(_elements(), _elements(), BLOCKS), min_size=2, max_size=14))):
         if isinstance(element, str):
-            body = _kept(head, body, f"{body}{_labelled(element, number)}\n")
+            body = _kept(head, body, f"{body}{labelled(element, number)}\n")
             continue
         inside, calls = element  # a block that grows where it is first called, and is called again as far as it fits
         first, *others = [f"own{number}({arguments})\n" for arguments in calls]
         block = ""
         for i, line in enumerate(inside):
-            longer = f"{block}  {_labelled(line, i)}\n"
+            longer = f"{block}  {labelled(line, i)}\n"
             if _fits(f"block own{number}(a, b=2) {{\n{longer}}}\n{head}", body + first):
                 block = longer
         if block:
             head, body = f"block own{number}(a, b=2) {{\n{block}}}\n{head}", body + first
             for call in others:
                 body = _kept(head, body, body + call)
-    return _whole(head, body or "relu\n")
+    return whole(head, body or "relu\n")
 
 
 def _kept(head, body, longer):
@@ -160,17 +161,17 @@ def _kept(head, body, longer):
 
 
 def _fits(head, body):
-    net, _ = check_text(_whole(head, body))
+    net, _ = check_text(whole(head, body))
     if net is None or net.graph.num_params > 20_000 or net.graph.num_macs > 2_000_000:
         return False
     return sum(prod(node.shape) for node in net.graph.nodes) < 200_000
 
 
-def _labelled(element, number):
+def labelled(element, number):
     return element.replace("GROUP", f"group{number}").replace("SKIP", f"skip{number}")
 
 
-def _whole(head, body):
+def whole(head, body):
     """With those blocks that are called: to parse them all takes longer than the rest."""
     called = set(re.findall(r"\b(\w+)\(", head + body))
     use = "" if called.isdisjoint(OF_STD) else "use std\n"

@@ -4,8 +4,8 @@
 """
 
 import warnings
-from functools import cache
 
+import everywhere
 import numpy as np
 import pytest
 from drawing import drawn
@@ -14,64 +14,13 @@ from random_nets import specs
 
 from netdsl.layers import layer_table
 from netdsl.pipeline import compile_text
-from netdsl.verify.agreement import largest_gradient, numpy_run, random_batch, rounded_network, torch_run
 
 NORMAL = 320
-HUGE = 1e4
-TINY = 1e-12
-
-
-def distance(found, expected):
-    return float(np.abs(found - expected).max(initial=0.0))
 
 
 def check(text, batch, seed, is_fast=True):
-    """Bitwise between interpreter and module at -O0; that at -O2 (if `is_fast`) and PyTorch in float64 within 1e-8 of
-    the largest value, or within ten times what rounding the input and the weights moves."""
-    net = compile_text(text)
-    x, y = (array.astype(np.float64) for array in random_batch(net, batch, seed))
-    network, module = net.build(seed, "float64"), net.numpy_model(seed, "float64")
-    try:
-        found = numpy_run(network, x, y, seed)
-    except ValueError as error:
-        assert "batch norm needs more than one value" in str(error)
-        return None
-    for name, array in numpy_run(module, x, y, seed).items():
-        assert array.tobytes() == found[name].tobytes(), f"{name}\n{text}"
-    largest = [np.abs(layer.output).max(initial=0.0) for layer in network.layers if layer.output is not None]
-    if not all(value < HUGE for value in largest):
-        return net  # factors of factors: PyTorch's attention loses a digit for each one of its logits
-    if any(0 < value < TINY for value in largest):
-        return net  # zero but for rounding, as the mean behind an inorm is: a relu of that has either gradient
-
-    @cache
-    def moved():
-        return numpy_run(rounded_network(net, seed), x * (1 + 1e-15), y, seed)
-
-    others = {"PyTorch": torch_run(net, network, x, y, seed)}
-    if is_fast:
-        others["-O2"] = fast_run(net, x, y, seed)
-    for title, expected in others.items():
-        noise = 1e-9 * largest_gradient(found)  # a bias before bn has no gradient, out of large ones
-        for name, array in expected.items():
-            allowed = 1e-8 * max(1e-4, np.abs(array).max(initial=0.0)) + noise
-            difference = distance(found[name], array)
-            if difference > allowed:
-                allowed += 10 * distance(moved()[name], found[name])
-            assert difference <= allowed, f"{title}, {name}: {difference} over {allowed}\n{text}"
-    return net
-
-
-def fast_run(net, x, y, seed):
-    """What the module at -O2 computes, by two workers that take two samples at a time."""
-    model = net.numpy_model(seed, "float64", level=2, workers=2, kind="threads")
-    model.block = 2
-    try:
-        found = numpy_run(model, x, y, seed)
-        model.forward(x)  # with the buffers as training left them
-        return {name: array for name, array in found.items() if array is not None}
-    finally:
-        model.close()
+    """The net of a spec computes the same everywhere."""
+    return everywhere.check(compile_text(text), batch, seed, is_fast, text)
 
 
 def test_random_networks_agree_everywhere(request):
