@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     from netdsl.graph.types import Tensor
+    from netdsl.pipeline import Net
+    from netdsl.targets.contract import Model
+    from netdsl.training.runs.answer_files import Source
     from netdsl.training.runs.config import RunConfig
     from netdsl.training.scores.task import Task
 
@@ -62,39 +65,25 @@ def command(
     import numpy as np
 
     from netdsl.cli import say
-    from netdsl.training.data.normalization import as_fed
-    from netdsl.training.runs.answer_files import check_out, write_answers
+    from netdsl.training.runs.answer_files import write_answers
     from netdsl.training.runs.engine import engine_threads
-    from netdsl.training.runs.folder import load_run, read_run
-    from netdsl.training.scores.evaluation import answers_of
-    from netdsl.training.scores.task import decided_task
 
-    _check_plot(plot)
-    found = read_run(run)
-    net, model, _ = load_run(found, checkpoint)
-    config, takes, gives = found.config, net.graph.input_type, net.graph.output_type
-    if config.recipe.fit:
-        say(f"note: images of another size are fitted as in training (`fit {config.recipe.fit}`)")
-    task = decided_task(net.recipe.loss, takes, gives, config.classes)
-    if plot:
-        _check_drawable(task, takes, gives)
-    if out:
-        check_out(out, task, gives)
-    sources, kept, shown = [], [], []
-    with engine_threads(config.engine):
-        for part in _parts(files, config, invert):
-            for answer, source, x in zip(
-                answers_of(net, model, task, as_fed(part.x, net, config.mean, config.std)), part.sources, part.x,
-                strict=True,
-            ):  # fmt: skip
-                if out:
-                    sources.append(source)
-                    kept.append(answer)
-                else:
-                    click.echo(_line(source, answer, task, top, as_json))
-                shown += [(source, x, answer)] if plot and len(shown) < MAX_SHOWN else []
-                total = part.total
-    model.close()
+    network = _opened(run, checkpoint, out, plot)
+    task, total = network.task, 0
+    sources: list[Source] = []
+    kept: list[np.ndarray] = []
+    shown: list[_Answered] = []
+    with engine_threads(network.config.engine):
+        for sample in _answered(network, files, invert):
+            total += 1
+            if out:
+                sources.append(sample.source)
+                kept.append(sample.answer)
+            else:
+                click.echo(_line(sample.source, sample.answer, task, top, as_json))
+            if plot and len(shown) < MAX_SHOWN:
+                shown.append(sample)
+    network.model.close()
     if out:
         write_answers(out, task, sources, np.stack(kept))
         say(f"{len(kept)} {'answer' if len(kept) == 1 else 'answers'} in {out}")
@@ -103,16 +92,59 @@ def command(
 
 
 @dataclass(frozen=True)
-class _Part:
-    """Samples (n, C, ...) as stored, with the file of each, and its row where the file holds several; of `total`."""
+class _Network:
+    """The trained network of a run, and what its answers mean."""
 
+    net: Net
+    model: Model
+    config: RunConfig
+    task: Task
+
+
+@dataclass(frozen=True)
+class _Answered:
+    """A sample (C, ...) as stored, where it comes from, and what the network says of it."""
+
+    source: Source
     x: np.ndarray
-    sources: Sequence[tuple[str, int | None]]
-    total: int
+    answer: np.ndarray
 
 
-def _parts(files: Sequence[Path], config: RunConfig, invert: bool | None) -> Iterator[_Part]:
-    """The samples of all files in their order, many together."""
+def _opened(run: Path, checkpoint: str | None, out: Path | None, plot: Path | None) -> _Network:
+    """The run's network. Raises UserError where its answers cannot be written or drawn as asked for."""
+    from netdsl.cli import say
+    from netdsl.training.runs.answer_files import check_out
+    from netdsl.training.runs.folder import load_run, read_run
+    from netdsl.training.scores.task import decided_task
+
+    _check_plot(plot)
+    folder = read_run(run)
+    net, model, _ = load_run(folder, checkpoint)
+    config, takes, gives = folder.config, net.graph.input_type, net.graph.output_type
+    if config.recipe.fit:
+        say(f"note: images of another size are fitted as in training (`fit {config.recipe.fit}`)")
+    task = decided_task(net.recipe.loss, takes, gives, config.classes)
+    if plot:
+        _check_drawable(task, takes, gives)
+    if out:
+        check_out(out, task, gives)
+    return _Network(net, model, config, task)
+
+
+def _answered(network: _Network, files: Sequence[Path], invert: bool | None) -> Iterator[_Answered]:
+    """Every sample of the files, in their order."""
+    from netdsl.training.data.normalization import as_fed
+    from netdsl.training.scores.evaluation import answers_of
+
+    net, config = network.net, network.config
+    for sources, x in _parts(files, config, invert):
+        answers = answers_of(net, network.model, network.task, as_fed(x, net, config.mean, config.std))
+        for sample in zip(sources, x, answers, strict=True):
+            yield _Answered(*sample)
+
+
+def _parts(files: Sequence[Path], config: RunConfig, invert: bool | None) -> Iterator[tuple[list[Source], np.ndarray]]:
+    """The samples (n, C, ...) of all files as stored, in their order, many together, and where each comes from."""
     import numpy as np
 
     from netdsl.cli import say
@@ -121,20 +153,18 @@ def _parts(files: Sequence[Path], config: RunConfig, invert: bool | None) -> Ite
     every = [file for path in files for file in _files(path)]
     is_table = [file.suffix.lower() in SUFFIXES for file in every]
     _check_images([file for file, table in zip(every, is_table, strict=True) if not table], config)
-    done, images = 0, []
+    images: list[Path] = []
     for i, file in enumerate(every):
         if not is_table[i]:
             images.append(file)
         if images and (len(images) == BATCH or is_table[i] or i == len(every) - 1):
-            done += len(images)
-            yield _Part(np.stack(list(read_pixels(images, config, invert))), [(str(f), None) for f in images], done)
+            yield [(str(f), None) for f in images], np.stack(list(read_pixels(images, config, invert)))
             images = []
         if is_table[i]:
             x, notes = read_samples(file, config.input_shape, config.recipe.fit)
             for note in notes:
                 say(f"note: {note}")
-            done += len(x)
-            yield _Part(x, [(str(file), row) for row in range(len(x))], done)
+            yield [(str(file), row) for row in range(len(x))], x
 
 
 def _check_images(files: Sequence[Path], config: RunConfig) -> None:
@@ -183,16 +213,14 @@ def _check_drawable(task: Task, takes: Tensor, gives: Tensor) -> None:
         )
 
 
-def _draw(
-    shown: Sequence[tuple[tuple[str, int | None], np.ndarray, np.ndarray]], total: int, task: Task, plot: Path
-) -> None:
-    """Writes the picture of these samples, each with its source, its pixels (C, H, W) and the answer."""
+def _draw(shown: Sequence[_Answered], total: int, task: Task, plot: Path) -> None:
+    """Writes the picture of these images, the first of so many."""
     from netdsl.cli import say
     from netdsl.ground.files import write_atomic
     from netdsl.training.pictures.kinds import draw_answers, font_note, png_bytes, svg_text
 
     plot.parent.mkdir(parents=True, exist_ok=True)
-    figure = draw_answers([(_name(source, short=True), x, answer) for source, x, answer in shown], task)
+    figure = draw_answers([(_name(sample.source, short=True), sample.x, sample.answer) for sample in shown], task)
     write_atomic(plot, png_bytes(figure) if plot.suffix.lower() == ".png" else svg_text(figure))
     if note := font_note(task.classes):
         say(f"note: {note}")
@@ -200,7 +228,7 @@ def _draw(
         say(f"note: `{plot}` shows the first {len(shown)} of {total} images")
 
 
-def _name(source: tuple[str, int | None], short: bool = False) -> str:
+def _name(source: Source, short: bool = False) -> str:
     """`seven.png`, `test.npz[3]`."""
     file, row = source
     name = Path(file).name if short else file
@@ -223,17 +251,16 @@ def read_pixels(files: Sequence[Path], config: RunConfig, invert: bool | None) -
         yield read_image(file, shape, swap, fit, config.bits)
 
 
-def _line(source: tuple[str, int | None], answer: np.ndarray, task: Task, top: int, as_json: bool) -> str:
-    """What is said of one sample: probabilities (K,), a mask (H, W), or numbers."""
+def _line(source: Source, answer: np.ndarray, task: Task, top: int, as_json: bool) -> str:
+    """The line about one sample: probabilities (K,), a mask (H, W), or numbers."""
     import json
 
     from netdsl.ground.diagnostics import plain
 
-    said = _in_json(answer, task, top) if as_json else _in_words(answer, task, top)
     if not as_json:
-        return plain(f"{_name(source)}: {said}")
+        return plain(f"{_name(source)}: {_in_words(answer, task, top)}")
     file, row = source
-    return json.dumps({"file": file, **({} if row is None else {"row": row}), **said})
+    return json.dumps({"file": file, **({} if row is None else {"row": row}), **_in_json(answer, task, top)})
 
 
 def _best(answer: np.ndarray, task: Task, top: int) -> list[tuple[str, float]]:
