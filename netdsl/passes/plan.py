@@ -44,10 +44,12 @@ class Planned:
 
     @property
     def kernel(self) -> type[Stage] | None:
+        """The class of the stage; None for textbook kernels."""
         return None if self.call is None else self.call.kernel
 
     @property
     def can(self) -> Can:
+        """What the stage says that it can do."""
         return TEXTBOOK if self.kernel is None else self.kernel.can
 
     @property
@@ -57,9 +59,11 @@ class Planned:
 
     @property
     def options(self) -> dict[str, object]:
+        """The options that its constructor is given by name."""
         return {} if self.call is None else dict(self.call.options)
 
     def set(self, **options: object) -> Planned:
+        """The same stage with these options, too."""
         assert self.call is not None, self.node.name
         return replace(self, call=replace(self.call, options={**self.call.options, **options}))
 
@@ -227,7 +231,7 @@ def freeze_norm(plan: Plan) -> Plan:
     """The batch norms that are left at inference: a factor and a summand for each channel."""
     frozen = []
     for norm in plan.stages:
-        if norm.kernel is BatchNorm:
+        if norm.call is not None and norm.kernel is BatchNorm:
             options = {key: value for key, value in norm.options.items() if key == "eps"}
             frozen.append(replace(norm, call=StageCall(FrozenNorm, norm.call.arguments, options)))
     return plan.with_stages(*frozen)

@@ -8,8 +8,9 @@ import sys
 import types
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
+from typing import Any
 
-from netdsl.targets.text.plain_text import plain_text
+from netdsl.targets.text.plain_text import Definitions
 
 STANDARD = {
     "ctypes",
@@ -29,10 +30,13 @@ STANDARD = {
 }
 """The modules of the standard library that a kernel may use."""
 
+Kernel = Callable[..., Any] | type
+"""A function or class whose text is copied."""
 
-def kernel_texts(roots: Iterable[Callable | type]) -> list[str]:
+
+def kernel_texts(roots: Iterable[Kernel]) -> list[str]:
     """Source text of `roots` and of every netdsl function they use, callees first."""
-    ordered: dict[Callable | type, str] = {}
+    ordered: dict[Kernel, str] = {}
     for root in roots:
         _collect(root, ordered)
     names = [kernel.__name__ for kernel in ordered]
@@ -59,7 +63,7 @@ def walk(tree: ast.AST) -> Iterator[ast.AST]:
                 nodes += [item for item in value if isinstance(item, ast.AST)]
 
 
-def _collect(function: Callable | type, ordered: dict[Callable | type, str]) -> None:
+def _collect(function: Kernel, ordered: dict[Kernel, str]) -> None:
     if function in ordered:
         return
     module = sys.modules[function.__module__]
@@ -68,7 +72,7 @@ def _collect(function: Callable | type, ordered: dict[Callable | type, str]) -> 
     assert text is not None, f"{function} has no text of its own, or a decorator"
     for name in _names(text):
         used = vars(module).get(name)
-        if _is_kernel(used) and used is not function:
+        if used is not None and _is_kernel(used) and used is not function:
             _collect(used, ordered)
     ordered[function] = text
 
@@ -76,19 +80,15 @@ def _collect(function: Callable | type, ordered: dict[Callable | type, str]) -> 
 @cache
 def emitted_text(module: types.ModuleType, name: str) -> str | None:
     """The text of a function or class at the top of a module, as it is emitted (plain_text); None where there is none,
-    or it is decorated: what a decorator makes of it, its text would not say."""
-    text = _definitions(module).get(name)
-    return None if text is None else plain_text(text)
+    or it is decorated."""
+    known = definitions(module)
+    return known.plain(name) if name in known else None
 
 
 @cache
-def _definitions(module: types.ModuleType) -> dict[str, str]:
-    """The text of every function and class at the top of a module (inspect.getsource parses it anew for each)."""
-    text = inspect.getsource(module)
-    lines = text.split("\n")
-    defined = [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
-    plain = [node for node in defined if not node.decorator_list]
-    return {node.name: "\n".join(lines[node.lineno - 1 : node.end_lineno]) for node in plain}
+def definitions(module: types.ModuleType) -> Definitions:
+    """The functions and classes at the top of a module (inspect.getsource parses it anew for each)."""
+    return Definitions(inspect.getsource(module))
 
 
 def _is_kernel(used: object) -> bool:

@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import ast
 import io
+import re
 import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 WIDTH = 120  # columns of a line
 _DECLARED = "can"
+_HEADER_END = re.compile(rb"[\s,)]*:")
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+Definition = ast.FunctionDef | ast.ClassDef
 
 
 @dataclass(frozen=True)
@@ -27,35 +31,78 @@ class _Edit:
     new: bytes
 
 
+class Definitions:
+    """The functions and classes at the top of a module, from its text. Those with a decorator are left out: what that
+    makes of them, their text would not say."""
+
+    def __init__(self, text: str) -> None:
+        self._lines = _Lines(text)
+        defined = [node for node in ast.parse(text).body if isinstance(node, Definition)]
+        self._nodes = {node.name: node for node in defined if not node.decorator_list}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._nodes)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._nodes
+
+    def written(self, name: str) -> str:
+        """The text of a definition, as it stands."""
+        return self._lines.between(*self._place(name)).decode()
+
+    def plain(self, name: str) -> str:
+        """The text of a definition, as it is emitted. Raises AssertionError for a comment within an annotated header,
+        and for a default over several lines: both would be lost."""
+        begin, end = self._place(name)
+        parts: list[bytes] = []
+        for edit in sorted(_edits(self._lines, self._nodes[name]), key=lambda edit: edit.begin):
+            parts += [self._lines.between(begin, edit.begin), edit.new]
+            begin = edit.end
+        return b"".join([*parts, self._lines.between(begin, end)]).decode()
+
+    def _place(self, name: str) -> tuple[int, int]:
+        node = self._nodes[name]
+        return self._lines.begins[node.lineno - 1], self._lines.begins[node.end_lineno or node.lineno] - 1
+
+
 def plain_text(text: str) -> str:
-    """The text of one function or class, as it is emitted. Raises AssertionError for a comment within an annotated
-    header, and for a default over several lines: both would be lost."""
-    data = text.encode()
-    for edit in sorted(_edits(text), key=lambda edit: edit.begin, reverse=True):
-        data = data[: edit.begin] + edit.new + data[edit.end :]
-    return data.decode()
+    """The text of one function or class, as it is emitted (Definitions.plain)."""
+    definitions = Definitions(text)
+    (name,) = definitions
+    return definitions.plain(name)
 
 
-def _edits(text: str) -> Iterator[_Edit]:
-    """What changes in a text; the edits do not overlap."""
-    lines, gone = _Lines(text), set[ast.stmt]()
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+def _edits(lines: _Lines, top: ast.stmt) -> Iterator[_Edit]:
+    """What changes in a definition; the edits do not overlap."""
+    gone = set[ast.stmt]()
+    for node in _statements(top):
+        if isinstance(node, ast.ClassDef | Function):
             declared = [part for part in node.body if _is_declaration(part, isinstance(node, ast.ClassDef))]
             gone.update(declared)
             yield from (lines.without(*run) for run in _runs(declared))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and _is_annotated(node):
+        if isinstance(node, Function) and _is_annotated(node):
             yield _header_edit(lines, node)
         elif isinstance(node, ast.AnnAssign) and node not in gone:
             yield _Edit(lines.end(node.target), lines.end(node.annotation), b"")
 
 
-def _arguments(node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[ast.arg]:
+def _statements(top: ast.stmt) -> Iterator[ast.stmt]:
+    """A statement and all in it, outer ones first; expressions hold no annotations, and are not walked through."""
+    waiting = [top]
+    for node in waiting:
+        yield node
+        for block in ("body", "orelse", "finalbody"):
+            waiting += getattr(node, block, ())
+        for part in (*getattr(node, "handlers", ()), *getattr(node, "cases", ())):
+            waiting += part.body
+
+
+def _arguments(node: Function) -> list[ast.arg]:
     a = node.args
     return [*a.posonlyargs, *a.args, *a.kwonlyargs, *(arg for arg in (a.vararg, a.kwarg) if arg is not None)]
 
 
-def _is_annotated(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+def _is_annotated(node: Function) -> bool:
     return node.returns is not None or any(arg.annotation is not None for arg in _arguments(node))
 
 
@@ -79,8 +126,8 @@ class _Lines:
     """A text by its lines; places in it are counted in bytes, as the syntax tree does."""
 
     def __init__(self, text: str) -> None:
-        self.text = text
-        self.lines = [line.encode() for line in text.split("\n")]
+        self.data = text.encode()
+        self.lines = self.data.split(b"\n")
         self.begins = [0]
         for line in self.lines:
             self.begins.append(self.begins[-1] + len(line) + 1)
@@ -88,9 +135,15 @@ class _Lines:
     def place(self, line: int, column: int) -> int:
         return self.begins[line - 1] + column
 
-    def end(self, node: ast.expr) -> int:
+    def begin(self, node: ast.expr | ast.stmt) -> int:
+        return self.place(node.lineno, node.col_offset)
+
+    def end(self, node: ast.expr | ast.stmt | ast.arg) -> int:
         assert node.end_lineno is not None and node.end_col_offset is not None
         return self.place(node.end_lineno, node.end_col_offset)
+
+    def between(self, begin: int, end: int) -> bytes:
+        return self.data[begin:end]
 
     def without(self, first: ast.stmt, last: ast.stmt) -> _Edit:
         """The lines of some statements go, and of the empty lines around them one stays."""
@@ -98,26 +151,31 @@ class _Lines:
         is_between = end < len(self.lines) and not self.lines[begin - 1].strip() and not self.lines[end].strip()
         return _Edit(self.begins[begin], self.begins[end + 1 if is_between else end], b"")
 
-    def colon(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
-        """The place behind the colon that ends a header."""
-        rest = b"\n".join(self.lines[node.lineno - 1 :]).decode()
-        depth = 0
-        for token in tokenize.generate_tokens(io.StringIO(rest).readline):
-            assert token.type != tokenize.COMMENT, f"a comment in the header of `{node.name}`: say it in the docstring"
-            if token.type == tokenize.OP:
-                depth += (token.string in "([{") - (token.string in ")]}")
-                if token.string == ":" and depth == 0:
-                    line, column = token.end
-                    start = rest.split("\n")[line - 1][:column].encode()
-                    return self.place(node.lineno + line - 1, len(start))
-        raise AssertionError(f"the header of `{node.name}` has no end")
 
-
-def _header_edit(lines: _Lines, node: ast.FunctionDef | ast.AsyncFunctionDef) -> _Edit:
+def _header_edit(lines: _Lines, node: Function) -> _Edit:
     assert not getattr(node, "type_params", None), f"`{node.name}` has type parameters"
+    begin, end = lines.begin(node), _header_end(lines, node)
+    assert not _has_comment(lines.between(begin, end)), f"a comment in the header of `{node.name}`: put it elsewhere"
     word = "async def" if isinstance(node, ast.AsyncFunctionDef) else "def"
-    header = _laid_out(f"{word} {node.name}", _argument_texts(lines.text, node), node.col_offset)
-    return _Edit(lines.place(node.lineno, node.col_offset), lines.colon(node), header.encode())
+    header = _laid_out(f"{word} {node.name}", _argument_texts(lines, node), node.col_offset)
+    return _Edit(begin, end, header.encode())
+
+
+def _header_end(lines: _Lines, node: Function) -> int:
+    """The place behind the colon of a header, which is the first behind all that stands in it."""
+    given = [default for default in (*node.args.defaults, *node.args.kw_defaults) if default is not None]
+    inside: list[ast.expr | ast.arg] = [*_arguments(node), *given]
+    last = max(lines.end(part) for part in (*inside, *([node.returns] if node.returns is not None else [])))
+    rest = _HEADER_END.match(lines.data, last)
+    assert rest is not None, f"a comment in the header of `{node.name}`: put it elsewhere"
+    return rest.end()
+
+
+def _has_comment(header: bytes) -> bool:
+    if b"#" not in header:
+        return False
+    tokens = tokenize.generate_tokens(io.StringIO(f"{header.decode()} pass\n").readline)
+    return any(token.type == tokenize.COMMENT for token in tokens)
 
 
 def _laid_out(start: str, arguments: list[str], indent: int) -> str:
@@ -131,25 +189,25 @@ def _laid_out(start: str, arguments: list[str], indent: int) -> str:
     return f"{start}(\n{every}{pad}):"
 
 
-def _argument_texts(text: str, node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
+def _argument_texts(lines: _Lines, node: Function) -> list[str]:
     a = node.args
     plain = [*a.posonlyargs, *a.args]
     defaults = [*[None] * (len(plain) - len(a.defaults)), *a.defaults]
-    parts = [_with_default(text, arg, default) for arg, default in zip(plain, defaults, strict=True)]
+    parts = [_with_default(lines, arg, default) for arg, default in zip(plain, defaults, strict=True)]
     if a.posonlyargs:
         parts.insert(len(a.posonlyargs), "/")
     if a.vararg is not None:
         parts.append(f"*{a.vararg.arg}")
     elif a.kwonlyargs:
         parts.append("*")
-    parts += [_with_default(text, arg, default) for arg, default in zip(a.kwonlyargs, a.kw_defaults, strict=True)]
+    parts += [_with_default(lines, arg, default) for arg, default in zip(a.kwonlyargs, a.kw_defaults, strict=True)]
     return parts + ([f"**{a.kwarg.arg}"] if a.kwarg is not None else [])
 
 
-def _with_default(text: str, arg: ast.arg, default: ast.expr | None) -> str:
+def _with_default(lines: _Lines, arg: ast.arg, default: ast.expr | None) -> str:
     """`eps=1e-5`, as it stands."""
     if default is None:
         return arg.arg
-    written = ast.get_source_segment(text, default) or ""
-    assert written and "\n" not in written, f"the default of `{arg.arg}` stands on several lines"
+    written = lines.between(lines.begin(default), lines.end(default)).decode()
+    assert "\n" not in written, f"the default of `{arg.arg}` stands on several lines"
     return f"{arg.arg}={written}"
