@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from netdsl.graph.ir import Graph, Node
 from netdsl.graph.recipe import Recipe
 from netdsl.ground.files import read_json, write_atomic
 from netdsl.ground.system.machine import cache_folder, cpu_flags, cpu_model, num_cores, work_clock
+from netdsl.kernels.arrays import Array, Shape, Type
 from netdsl.layers import layer_of
 from netdsl.layers.contract import StageCall
 from netdsl.passes.choose_algorithms import name_of, worth_measuring
@@ -109,18 +110,20 @@ class _Alone:
     def __init__(self, graph: Graph, node: Node, way: StageCall) -> None:
         rng = np.random.default_rng(0)
         self.dtype, self.num_workers = np.dtype(np.float32), 1
-        self.known_constants: dict[object, object] = {}
-        self.stored_buffers: dict[str, np.ndarray] = {}
-        self.stored: dict[str, np.ndarray] = {}
+        self.known_constants: dict[Any, Any] = {}
+        self.stored_buffers: dict[str, Array] = {}
+        self.factors: dict[str, Array] = {}
+        self.stored: dict[str, Array] = {}
         for spec in node.params:
             order = {4: (2, 3, 1, 0), 2: (1, 0)}.get(len(spec.shape), range(len(spec.shape)))
             shape = [spec.shape[axis] for axis in order]
             self.stored[spec.full_name(node.name)] = rng.standard_normal(shape).astype(self.dtype)
         self.stored_grads = [{name: np.zeros_like(array) for name, array in self.stored.items()}]
-        self._shared: dict[object, np.ndarray] = {}
+        self.named_grads = self.stored_grads
+        self._shared: dict[Hashable, Array] = {}
         self._node, self._way = node, way
 
-    def shared(self, key: object, shape: Sequence[int], dtype: type | None = None) -> np.ndarray:
+    def shared(self, key: Hashable, shape: Shape, dtype: Type | None = None) -> Array:
         return self._shared.setdefault(key, np.zeros(shape, self.dtype if dtype is None else dtype))
 
     def wait(self, n: int) -> None:
@@ -128,7 +131,8 @@ class _Alone:
 
     def train_stages(self, w: Worker) -> Stages:
         stages: Any = Stages()
-        stages.it = self._way.kernel(w, self._node.name, *self._way.arguments, **self._way.options)
+        make: Any = self._way.kernel  # every kind of stage has arguments of its own
+        stages.it = make(w, self._node.name, *self._way.arguments, **self._way.options)
         return stages
 
     infer_stages = train_stages

@@ -44,8 +44,8 @@ Spatial: TypeAlias = tuple[int, ...]
 Sides: TypeAlias = tuple[tuple[int, int], ...]
 """For each axis of space what lies before it and what lies behind it."""
 
-Number: TypeAlias = "float | np.floating[Any]"
-"""One number, Python's or NumPy's."""
+Number: TypeAlias = float
+"""One number, Python's or NumPy's: a float32 is none to type checkers, and computes as one."""
 
 Type: TypeAlias = "np.dtype[Any] | type[Any] | str"
 """What NumPy takes for a dtype."""

@@ -24,7 +24,8 @@ class Network(Protocol):
     """What the workers of a network share, as far as stages see it (targets/fast/network.py).
 
     stored, stored_grads: name -> array as stages store it, the gradients of each worker. named_grads: the same
-    gradients in PyTorch's shapes. factors: what a dropout drew for the batch.
+    gradients in PyTorch's shapes. stored_buffers: the buffers, by every name that a layer calls them. factors: what a
+    dropout drew for the batch.
     """
 
     dtype: np.dtype[Any]
@@ -32,7 +33,7 @@ class Network(Protocol):
     stored: dict[str, Array]
     stored_grads: list[dict[str, Array]]
     named_grads: list[dict[str, Array]]
-    buffers: dict[str, Array]
+    stored_buffers: dict[str, Array]
     factors: dict[str, Array]
     known_constants: dict[Any, Any]
 

@@ -1,5 +1,10 @@
 """What a fast NumPy network with named inputs or outputs does otherwise; its text is copied into emitted modules."""
 
+from __future__ import annotations
+
+from typing import Any
+
+from netdsl.kernels.arrays import Array, Shape
 from netdsl.targets.fast.network import FastNetwork
 from netdsl.targets.fast.weighted_network import WeightedNetwork
 from netdsl.targets.numpy.named_network import NamedNetwork
@@ -9,24 +14,26 @@ class NamedFastNetwork(FastNetwork, NamedNetwork):
     """A fast network of several inputs or outputs, or of one that has a name. `input_shapes` and `output_shapes` have
     them in order, by name; `output_shapes` is empty where the only output has no name."""
 
-    def checked(self, x):
+    output_shapes: dict[str, Shape]
+
+    def checked(self, x: Any) -> list[Array]:
         """A tuple, a dict by names or the array of an only input -> the arrays in order, checked."""
         return self.check_inputs(*self.in_order(x))
 
-    def takes(self):
+    def takes(self) -> dict[str, Shape]:
         """What the workers call each input -> its shape."""
         return {f"input {name}": shape for name, shape in self.input_shapes.items()}
 
-    def gives(self):
+    def gives(self) -> dict[str, Shape]:
         """What the workers call each output beside what the loss reads -> its shape."""
         return {f"output {name}": shape for name, shape in self.output_shapes.items()}
 
-    def logits_of(self, x, training):
+    def logits_of(self, x: Any, training: bool) -> Array:
         """x of each input -> what the loss reads, (N, ...)."""
         self.ask(self.checked(x), training)
         return self.last_logits.copy()
 
-    def outputs_of(self, x, training):
+    def outputs_of(self, x: Any, training: bool) -> dict[str, Array]:
         """x of each input -> {name: output (N, ...)}."""
         self.ask(self.checked(x), training)
         return {name: self.io[f"output {name}"][: self.last_size].copy() for name in self.output_shapes}

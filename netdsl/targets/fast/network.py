@@ -1,11 +1,20 @@
 """The part that every fast NumPy network (-O2) shares; its text is copied into emitted modules."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
+from typing import Any
+
 import numpy as np
 
+from netdsl.kernels.arrays import Array, Arrays, Grads, Number, Shape, State, Type
 from netdsl.stages.layout import from_textbook, to_textbook
-from netdsl.stages.stage import Worker
+from netdsl.stages.stage import Stages, Worker
 from netdsl.stages.workers import Team, auto_kind, available_cores, can_fork
 from netdsl.targets.numpy.network import Network
+
+Steps = Generator[None, None, None]
+"""What a block does, step by step: it yields where it waits for all others."""
 
 OUTPUTS, LOGITS, GRADIENTS, BACKWARD, UPDATE, STEP = range(6)
 CHUNK = 16384
@@ -21,9 +30,40 @@ class FastNetwork(Network):
     shares: pairs (name, owner): what a layer calls a param or buffer that is another one's, and its name there.
     """
 
-    shares = ()
+    shares: tuple[tuple[str, str], ...] = ()
+    logits_shape: Shape
+    block: int
+    waits: bool
+    draws: tuple[tuple[Any, ...], ...]
+    train_stages: Callable[[Worker], Stages]
+    infer_stages: Callable[[Worker], Stages]
+    train_forward: Callable[..., Any]
+    train_backward: Callable[[Any, Array], Steps | None]
+    infer_forward: Callable[..., Any]
+    optimize: Callable[[Arrays, Arrays, State, float], None]
 
-    def start(self, params, buffers, rng, workers, kind):
+    size: int
+    places: dict[str, tuple[int, int]]
+    stored: dict[str, Array]
+    stored_grads: list[dict[str, Array]]
+    named_grads: list[dict[str, Array]]
+    stored_buffers: dict[str, Array]
+    shared_arrays: dict[Hashable, Array]
+    known_constants: dict[Any, Any]
+    workers: dict[tuple[int, int], dict[Hashable, Worker]]
+    io: dict[str, Array]
+    factors: dict[str, Array]
+    watched: list[tuple[Array, Array]]
+    pending: int | None
+
+    def start(
+        self,
+        params: Mapping[str, Array],
+        buffers: Mapping[str, Array],
+        rng: np.random.Generator,
+        workers: int | None,
+        kind: str,
+    ) -> None:
         """Store the params in one vector, shared by the workers. Raises ValueError if they cannot be made."""
         if workers is not None and workers < 1:
             raise ValueError(f"a network needs 1 worker or more, not {workers}")
@@ -44,7 +84,7 @@ class FastNetwork(Network):
         self.losses = self.team.shared((self.num_workers,), np.float64)
         self.capacity, self.steps, self.last_size, self.pending = 0, 0, 0, None
 
-    def store_params(self, params):
+    def store_params(self, params: Mapping[str, Array]) -> None:
         """One vector for all of them, and one of gradients for each worker; each begins at a multiple of 64 bytes.
 
         A layer that shares a param puts its gradient behind those of all params.
@@ -62,14 +102,14 @@ class FastNetwork(Network):
         for name, array in params.items():
             self.params[name][...] = array
 
-    def place(self, arrays, begin):
+    def place(self, arrays: Mapping[str, Array], begin: int) -> int:
         """Places for these arrays from `begin` on; returns where they end."""
         for name, array in arrays.items():
             self.places[name] = (begin, begin + array.size)
             begin += -(-array.size // 16) * 16
         return begin
 
-    def store_buffers(self, buffers):
+    def store_buffers(self, buffers: Mapping[str, Array]) -> None:
         """One vector for all of them."""
         self.carried = self.team.shared((sum(array.size for array in buffers.values()),), self.dtype)
         self.buffers, begin = {}, 0
@@ -80,7 +120,7 @@ class FastNetwork(Network):
         again = {name: self.buffers[owner] for name, owner in self.shares if owner in buffers}
         self.stored_buffers = {**self.buffers, **again}
 
-    def views(self, vector, params):
+    def views(self, vector: Array, params: Mapping[str, Array]) -> tuple[dict[str, Array], dict[str, Array]]:
         """Of one vector the params as they are stored, and in PyTorch's shapes."""
         stored, named = {}, {}
         for name, array in params.items():
@@ -90,13 +130,13 @@ class FastNetwork(Network):
             named[name] = stored[name].transpose(np.argsort(order))
         return stored, named
 
-    def shared(self, key, shape, dtype=None):
+    def shared(self, key: Hashable, shape: Shape, dtype: Type | None = None) -> Array:
         """An array that all workers see, made when the first one asks for it."""
         if key not in self.shared_arrays:
             self.shared_arrays[key] = self.team.shared(shape, self.dtype if dtype is None else dtype)
         return self.shared_arrays[key]
 
-    def worker(self, index, n, training, apart, failures=0):
+    def worker(self, index: int, n: int, training: bool, apart: bool, failures: int = 0) -> Worker:
         """What worker `index` needs for its part of a batch of n samples; the last six that were made are kept.
 
         All workers make and forget theirs in the same order, so that they agree on what is new. Where a call failed
@@ -114,26 +154,26 @@ class FastNetwork(Network):
             known[key] = Worker(self, index, n, rows, training, apart)
         return known[key]
 
-    def forget_workers(self):
+    def forget_workers(self) -> None:
         """Give their memory back."""
         for known in self.workers.values():
             for worker in known.values():
                 worker.release()
         self.workers.clear()
 
-    def active(self, n):
+    def active(self, n: int) -> int:
         """How many workers have a part in a batch of n samples: all, or the first, if there is not one for each."""
         return self.num_workers if n >= self.num_workers else 1
 
     # ------------------------------------------------------------------------------ what inference derives from params
 
-    def watch(self, places):
+    def watch(self, places: list[tuple[int, int]]) -> None:
         """Prepare to see whether the params at these places or the buffers were written to, as users may at any time.
 
         At inference stages use what they derived from them earlier: transformed weights with a batch norm in them.
         `version` counts the changes that are known of, and every worker keeps the one it derived from.
         """
-        runs = []
+        runs: list[tuple[int, int]] = []
         for begin, end in places:
             if runs and begin - runs[-1][1] < 16:
                 begin = runs.pop()[0]
@@ -146,11 +186,11 @@ class FastNetwork(Network):
         self.news = self.team.shared((self.num_workers,), self.dtype)
         self.version, self.is_known, self.failures = 1, True, 0
 
-    def touch(self):
+    def touch(self) -> None:
         """What inference derived is no longer right, or is overwritten."""
         self.version, self.is_known = self.version + 1, True
 
-    def look(self, index, n):
+    def look(self, index: int, n: int) -> None:
         """Has anything been written to since somebody looked? Each worker looks at a part."""
         active = self.active(n)
         self.news[index] = 0
@@ -161,12 +201,12 @@ class FastNetwork(Network):
 
     # ------------------------------------------------------------------------------------------ what users call
 
-    def logits(self, x, training=False):
+    def logits(self, x: Any, training: bool = False) -> Array:
         """x (N, *input_shape) -> what the loss reads, (N, ...)."""
         self.ask(self.checked(x), training)
         return self.last_logits.copy()
 
-    def backward(self, dy):
+    def backward(self, dy: Array) -> tuple[None, Grads]:
         """The gradient by the logits, for the last batch that `logits` saw in training -> None, {param name: gradient}.
 
         The gradient by the input is not computed here; a module of -O0 gives it.
@@ -177,12 +217,12 @@ class FastNetwork(Network):
         self.run(BACKWARD, len(dy))
         return None, self.total_gradients()
 
-    def loss_and_gradients(self, x, y):
+    def loss_and_gradients(self, x: Any, y: Array) -> tuple[Number, Grads]:
         """x (N, *input_shape), targets y -> mean loss, {param name: gradient}, in training mode."""
         self.call(GRADIENTS, self.checked(x), np.asarray(y))
         return self.last_loss, self.total_gradients()
 
-    def train_step(self, x, y, lr=None):
+    def train_step(self, x: Any, y: Array, lr: float | None = None) -> Number:
         """Forward, loss, backward and one step of the optimizer, in place; returns the loss.
 
         Where a gradient is not a finite number the params stay as they are, and the loss is NaN.
@@ -190,13 +230,13 @@ class FastNetwork(Network):
         self.call(STEP, self.checked(x), np.asarray(y), self.learning_rate if lr is None else lr)
         return self.last_loss if self.counted() else np.nan
 
-    def counted(self):
+    def counted(self) -> bool:
         """Count the step that was just made; False if it was not made, since a gradient is not finite."""
         made = bool(np.isfinite(self.norms.sum()))
         self.steps += made
         return made
 
-    def update(self, grads, lr):
+    def update(self, grads: Grads, lr: float) -> None:
         """One step of the optimizer, in place."""
         for name, grad in grads.items():
             self.named_grads[0][name][...] = grad
@@ -206,46 +246,46 @@ class FastNetwork(Network):
         self.run(UPDATE, self.num_workers, lr)
         self.counted()
 
-    def total_gradients(self):
+    def total_gradients(self) -> Grads:
         """{param name: gradient}, summed over the workers in their order."""
         for row in self.gradients[1:]:
             self.gradients[0] += row
         return {name: self.named_grads[0][name].copy() for name in self.params}
 
     @property
-    def last_loss(self):
+    def last_loss(self) -> Number:
         """The mean loss of the last batch with targets, also where a gradient was not finite."""
         return self.losses.sum()
 
     @property
-    def last_logits(self):
+    def last_logits(self) -> Array:
         """What the loss read of the last batch, (N, ...); the next batch writes over it."""
         return self.io["logits"][: self.last_size]
 
-    def close(self):
+    def close(self) -> None:
         """End the workers."""
         self.team.close()
 
     @property
-    def has_ended(self):
+    def has_ended(self) -> bool:
         """Whether the workers were closed, or one of them died and ended them all."""
         return bool(self.team.closing[0])
 
     # ------------------------------------------------------------------------------------------ how work is shared
 
-    def checked(self, x):
+    def checked(self, x: Any) -> list[Array]:
         """x (N, *input_shape) -> the arrays of the inputs, of which there is one."""
         return [self.check_input(x)]
 
-    def takes(self):
+    def takes(self) -> dict[str, Shape]:
         """What the workers call each input -> its shape."""
         return {"x": self.input_shape}
 
-    def gives(self):
+    def gives(self) -> dict[str, Shape]:
         """What the workers call each output beside what the loss reads -> its shape."""
         return {}
 
-    def ask(self, xs, training):
+    def ask(self, xs: Sequence[Array], training: bool) -> None:
         """Forward on an array for each input; what comes out is in `io`."""
         self.call(LOGITS if training else OUTPUTS, xs)
         if not training:
@@ -255,7 +295,7 @@ class FastNetwork(Network):
                 self.run(OUTPUTS, n)
             self.is_known = False
 
-    def call(self, command, xs, y=None, lr=0.0):
+    def call(self, command: int, xs: Sequence[Array], y: Array | None = None, lr: float = 0.0) -> None:
         """Hand a batch to the workers, an array for each input, and wait for them."""
         n = len(xs[0])
         if y is not None and y.shape[:1] != (n,):
@@ -273,11 +313,11 @@ class FastNetwork(Network):
                 self.hand(name, self.drawn(n, self.rng, *how), self.factors)
         self.run(command, n, lr)
 
-    def drawn(self, n, rng, kernel, shape, p):
+    def drawn(self, n: int, rng: np.random.Generator, kernel: Callable[..., Any], shape: Shape, p: float) -> Array:
         """The factors by which a dropout multiplies n samples."""
         return kernel(np.broadcast_to(np.ones((), self.dtype), (n, *shape)), p, True, rng)[1]
 
-    def prepare(self, n, y=None):
+    def prepare(self, n: int, y: Array | None = None) -> None:
         """Have workers that can take n samples with targets like y (N, ...); the first batch does it, if nobody else.
 
         Processes see only what was made before they were forked, which is safe while there is no other thread.
@@ -305,13 +345,13 @@ class FastNetwork(Network):
         self.forget_workers()
         self.team.start(self.work)
 
-    def fits(self, y):
+    def fits(self, y: Array) -> bool:
         """Whether there is a place for targets like y."""
         known = self.io.get("y")
         alike = known is not None and (known.dtype, known.shape[1:]) == (y.dtype, y.shape[1:])
         return alike or (known is not None and self.kind == "threads")
 
-    def hand(self, name, array, arrays=None):
+    def hand(self, name: str, array: Array, arrays: dict[str, Array] | None = None) -> None:
         """Show an array to the workers, among `io` or other arrays."""
         arrays = self.io if arrays is None else arrays
         if self.kind == "threads":
@@ -319,7 +359,7 @@ class FastNetwork(Network):
         else:
             arrays[name][: len(array)] = array
 
-    def run(self, command, n, lr=0.0):
+    def run(self, command: int, n: int, lr: float = 0.0) -> None:
         """Every worker does its part of a command; of a batch with too few samples for all, the first does all."""
         order = (command, n, lr, self.steps, self.version, self.failures)
         try:
@@ -335,12 +375,12 @@ class FastNetwork(Network):
             self.failures, self.pending = self.failures + 1, None
             raise
 
-    def wait(self, n):
+    def wait(self, n: int) -> None:
         """For all other workers, if they have a part in a batch of n samples."""
         if n >= self.num_workers:
             self.team.sync()
 
-    def work(self, index, command):
+    def work(self, index: int, command: Sequence[float] | Array) -> None:
         """One worker's part of a command."""
         kind, n, lr = int(command[0]), int(command[1]), float(command[2])
         steps, version, failures = (int(number) for number in command[3:6])
@@ -354,7 +394,7 @@ class FastNetwork(Network):
                 if kind == STEP:
                     self.update_part(index, n, lr, steps)
 
-    def infer_part(self, index, n, version, failures):
+    def infer_part(self, index: int, n: int, version: int, failures: int) -> None:
         """One worker's part of OUTPUTS. `logits` asks again if somebody found news, which nobody waits for here."""
         w = self.worker(index, n, False, False, failures)
         self.look(index, n)
@@ -362,7 +402,7 @@ class FastNetwork(Network):
             self.refresh(w, version)
         w.run([self.infer_block(w, b) for b in range(len(w.rows))])
 
-    def train_part(self, kind, index, n, version, failures):
+    def train_part(self, kind: int, index: int, n: int, version: int, failures: int) -> None:
         """One worker's part of LOGITS, BACKWARD, or both and the loss between them."""
         w = self.worker(index, n, True, kind in (LOGITS, BACKWARD) or self.waits, failures)
         if kind != BACKWARD:
@@ -376,36 +416,36 @@ class FastNetwork(Network):
         if kind != LOGITS:
             self.add_shared(index)
 
-    def clear_shared(self, index):
+    def clear_shared(self, index: int) -> None:
         """The gradient of a param that several layers use begins at 0: the loss may not depend on its own layer."""
         for _, owner in self.shares:
             if owner in self.params:
                 self.stored_grads[index][owner][...] = 0
 
-    def add_shared(self, index):
+    def add_shared(self, index: int) -> None:
         """Add up what several layers gave as gradients of one param: those of one worker."""
         grads = self.stored_grads[index]
         for name, owner in self.shares:
             if owner in self.params:
                 grads[owner] += grads[name]
 
-    def refresh(self, w, version):
+    def refresh(self, w: Worker, version: int) -> None:
         """Make what the stages derive from the params; each worker makes a part."""
         for stage in w.stages:
             stage.refresh()
         w.version = version
         self.wait(w.n)
 
-    def infer_block(self, w, b):
+    def infer_block(self, w: Worker, b: int) -> Steps:
         self.keep(self.infer_forward(w.s, *self.part_of(w.rows[b])), w.rows[b])
         return
         yield
 
-    def part_of(self, rows):
+    def part_of(self, rows: slice) -> list[Array]:
         """These rows of every input."""
         return [self.io[name][rows] for name in self.takes()]
 
-    def keep(self, made, rows):
+    def keep(self, made: Any, rows: slice) -> Array:
         """Keep what a block gave; returns what the loss reads."""
         others = self.gives()
         z, *more = made if others else (made,)
@@ -414,17 +454,17 @@ class FastNetwork(Network):
         self.io["logits"][rows] = z = to_textbook(z)
         return z
 
-    def logits_block(self, w, b):
+    def logits_block(self, w: Worker, b: int) -> Steps:
         xs = self.part_of(w.rows[b])
         made = (yield from self.train_forward(w.s, *xs)) if self.waits else self.train_forward(w.s, *xs)
         self.keep(made, w.rows[b])
 
-    def backward_block(self, w, b):
+    def backward_block(self, w: Worker, b: int) -> Steps:
         waiting = self.train_backward(w.s, from_textbook(self.io["dlogits"][w.rows[b]].copy()))
         if waiting is not None:
             yield from waiting
 
-    def train_block(self, w, b):
+    def train_block(self, w: Worker, b: int) -> Steps:
         rows = w.rows[b]
         xs = self.part_of(rows)
         made = (yield from self.train_forward(w.s, *xs)) if self.waits else self.train_forward(w.s, *xs)
@@ -436,11 +476,11 @@ class FastNetwork(Network):
         if waiting is not None:
             yield from waiting
 
-    def share(self, w, rows):
+    def share(self, w: Worker, rows: slice) -> float:
         """By how much the mean loss of a block counts in that of the batch."""
         return (rows.stop - rows.start) / w.n
 
-    def update_part(self, index, n, lr, steps):
+    def update_part(self, index: int, n: int, lr: float, steps: int) -> None:
         """One worker's part of the params: sum the gradients, see that all are finite, then the optimizer's step."""
         self.wait(n)
         active = self.active(n)
