@@ -87,20 +87,20 @@ def test_it_uses_public_names_only():
             assert getattr(node.value, "id", "") != "netdsl" or node.attr in netdsl.__all__
 
 
-@pytest.mark.slow
+@pytest.mark.slow("the notebook from top to bottom")
 def test_the_outputs_it_comes_with_are_todays(outputs):
     for name, now in outputs.items():
         assert words_of(kept()[name]) == words_of(now), f"{name}: run pytest --update-golden"
 
 
-@pytest.mark.slow
+@pytest.mark.slow("the notebook from top to bottom")
 def test_every_cell_runs_without_a_word_on_stderr(outputs):
     for name, found in outputs.items():
         assert not [o for o in found if o.output_type == "error"], name
         assert not [o.text for o in found if o.output_type == "stream" and o.name == "stderr"], name
 
 
-@pytest.mark.slow
+@pytest.mark.slow("the notebook from top to bottom")
 def test_the_network_and_the_mistakes_show_themselves(outputs):
     network = Page(outputs["spec"][0].data["text/html"])
     network.check_is_inert()
@@ -109,13 +109,13 @@ def test_the_network_and_the_mistakes_show_themselves(outputs):
     assert [mistakes.count(f"error[{code}]") for code in ("N201", "N301", "N302")] == [1, 1, 1]
 
 
-@pytest.mark.slow
+@pytest.mark.slow("the notebook from top to bottom")
 def test_the_pictures_are_drawn(outputs):
     drawn = {name for name, found in outputs.items() for o in found if "image/png" in o.get("data", {})}
     assert drawn == {"data", "train", "look", "confusion", "own"}
 
 
-@pytest.mark.slow
+@pytest.mark.slow("the notebook from top to bottom")
 def test_it_agrees_with_pytorch_as_closely_as_it_says(outputs):
     assert max(numbers_in(text_of(outputs["conv"])) + numbers_in(text_of(outputs["conv-back"]))) < 1e-14  # float64
     assert max(numbers_in(text_of(outputs["objects"]))) < 1e-5  # float32: sums in another order
@@ -125,7 +125,7 @@ def test_it_agrees_with_pytorch_as_closely_as_it_says(outputs):
     assert len(scores) == 3 and min(scores) > 90
 
 
-@pytest.mark.slow
+@pytest.mark.slow("the notebook from top to bottom")
 def test_the_code_it_shows_is_the_networks(outputs):
     shown = text_of(outputs["source"])
     assert "conv_forward(x, p[" in shown and "conv_backward(dy, saved[" in shown

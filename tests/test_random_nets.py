@@ -1,6 +1,6 @@
 """Random networks compute the same in interpreter, both NumPy modules and PyTorch: outputs, loss, every gradient.
 
-`pytest tests/test_random_nets.py --nets 10000` tries as many others, drawn anew each time.
+60 in each run, 320 with the slow tests; `pytest tests/test_random_nets.py --nets 10000` draws as many anew each time.
 """
 
 import warnings
@@ -23,25 +23,23 @@ def check(text, batch, seed, is_fast=True):
     return everywhere.check(compile_text(text), batch, seed, is_fast, text)
 
 
-def test_random_networks_agree_everywhere(request):
+def test_random_networks_agree_everywhere(nets):
     pytest.importorskip("torch")
-    count = request.config.getoption("--nets")
     seen, tried = set(), []
 
-    @drawn(count, NORMAL)
+    @drawn(nets, NORMAL)
     @given(specs(), strategies.sampled_from([1, 2, 3, 5]), strategies.integers(0, 9))
     def every_net(text, batch, seed):
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            net = check(text, batch, seed, is_fast=count > NORMAL or seed % 4 == 0)  # else it takes twice the time
+            net = check(text, batch, seed, is_fast=nets > NORMAL or seed % 4 == 0)  # else it takes twice the time
         if net is not None:
             tried.append(len(net.graph.nodes))
             seen.update(node.op for node in net.graph.nodes)
 
     every_net()
     print(f"{len(tried)} networks, up to {max(tried)} layers; never drawn: {sorted(set(layer_table()) - seen)}")
-    if count >= NORMAL:
-        assert len(tried) >= 300  # batch norm refuses a single value: those are left out
+    assert len(tried) > 0.85 * nets  # batch norm refuses a single value: those are left out
 
 
 EVERY_LAYER = """

@@ -29,7 +29,7 @@ REDUCED = {  # what is smaller beside the input, so that weights do not take lon
 
 
 def named(names):
-    return [pytest.param(n, marks=pytest.mark.slow) if n in LARGE else n for n in names]
+    return [pytest.param(n, marks=pytest.mark.slow("large published networks")) if n in LARGE else n for n in names]
 
 
 def source(name):
@@ -136,7 +136,7 @@ def test_forward_and_every_gradient_agree_at_reduced_size(name):
     check_everywhere(at_reduced_size(name), dtypes, () if name in LARGE and name != "resnet50" else dtypes)
 
 
-@pytest.mark.slow
+@pytest.mark.slow("resnet18 at full size")
 def test_forward_and_every_gradient_of_resnet18_agree_at_full_size():
     pytest.importorskip("torch")
     check_everywhere(compile_file(ROOT / "specs/resnet18.net"), ("float64", "float32"), ("float32",), seed=2)

@@ -1,7 +1,7 @@
 """The canonical form: meaning and comments stay, a second time changes nothing, and it looks as the goldens say.
 
 `format_source` itself asserts that the syntax tree and the comments stay; these tests bring it programs to try that on.
-`pytest tests/syntax/test_printer.py --messy 10000` tries as many others, drawn anew each time.
+40 in each run, 300 with the slow tests; `pytest tests/language/test_printer.py --messy 10000` draws as many anew.
 """
 
 import random
@@ -50,10 +50,8 @@ def messy(text, rng):
     return "\n".join(lines)
 
 
-def test_any_syntax_in_any_hand_keeps_its_meaning_and_comments(request):
-    count = request.config.getoption("--messy")
-
-    @drawn(count, NORMAL)
+def test_any_syntax_in_any_hand_keeps_its_meaning_and_comments(messy):
+    @drawn(messy, NORMAL)
     @given(strategies.randoms(use_true_random=False), strategies.integers(0, 10**6))
     def every_spec(choose, seed):
         untidy, tidy, said = messy_spec(choose, seed)
