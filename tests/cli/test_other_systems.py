@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from netdsl.cli import run as netdsl
+from netdsl.graph.types import map_of, vector
 from netdsl.pipeline import compile_text
 from netdsl.training.runs.answer_files import write_answers
 from netdsl.training.scores.task import decided_task
@@ -199,7 +200,7 @@ def test_pictures_keep_apart_where_capitals_are_no_difference(tmp_path, monkeypa
     """As on the usual disks of macOS and Windows."""
     exists = Path.exists
     monkeypatch.setattr(Path, "exists", lambda path: exists(path) or path.name.lower() in _names(path.parent))
-    task = decided_task("ce", (1, 4, 4), (2, 4, 4), ("a", "b"))
+    task = decided_task("ce", map_of(1, 4, 4), map_of(2, 4, 4), ("a", "b"))
     files = [("x/A.png", None), ("y/a.png", None), ("z/a.png", None)]
     write_answers(tmp_path / "out", task, files, np.zeros((3, 4, 4), np.int64))
     assert sorted(os.listdir(tmp_path / "out")) == ["A.png", "a_2.png", "a_3.png"]
@@ -207,7 +208,7 @@ def test_pictures_keep_apart_where_capitals_are_no_difference(tmp_path, monkeypa
 
 @pytest.mark.parametrize("suffix", [".csv", ".npz"])
 def test_a_file_whose_name_is_no_utf8_can_have_answers(tmp_path, suffix):
-    task = decided_task("ce", (2,), (2,), ("a", "b"))
+    task = decided_task("ce", vector(2), vector(2), ("a", "b"))
     name = os.fsdecode(b"caf\xc3\xa9 \xff.npy")
     write_answers(tmp_path / f"out{suffix}", task, [(name, 0)], np.array([[0.25, 0.75]]))
     if suffix == ".npz":
