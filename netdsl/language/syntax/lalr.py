@@ -1,8 +1,8 @@
 """A table-driven LALR(1) parser whose lexer knows what may come next (Aho, Lam, Sethi & Ullman, "Compilers", 4.7).
 
-Its tables, tables.json, are made of grammars/net.lark by Lark, and it does with them what Lark does: in each state it
-tries the terminals that may stand there, in Lark's order, and nothing else. It needs no Lark, which would take longer
-to import than a spec takes to check.
+Its tables, tables.json, are made of grammars/net.lark by Lark (lark_tables.py), and it does with them what Lark does:
+in each state it tries the terminals that may stand there, in Lark's order, and nothing else. To import Lark for that
+would take longer than a spec takes to check.
 """
 
 from __future__ import annotations

@@ -1,30 +1,41 @@
-"""What Lark makes of grammars/net.lark: the tables of netdsl.language.syntax.lalr, and a parser to compare with."""
+"""Lark makes the parser's tables from the grammar: `python -m netdsl.language.syntax.lark_tables` writes tables.json.
 
-from pathlib import Path
+This is done once for a grammar, not in each run: to import Lark takes longer than a spec takes to parse.
+"""
 
-from lark import Lark, Token, UnexpectedCharacters, UnexpectedInput
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from lark import Lark, Transformer
 from lark.parsers.lalr_analysis import Shift
 
-from netdsl.ground.source import Span
-from netdsl.language.syntax import lalr
-
-GRAMMAR = Path(__file__).resolve().parents[1] / "grammars/net.lark"
+from netdsl.language.syntax.lalr import TABLES
+from netdsl.language.syntax.parser import grammar_folder
 
 
-def lark_of(transformer=None):
-    text = GRAMMAR.read_text(encoding="utf-8")
+def lark_of(transformer: Transformer[Any, Any] | None = None) -> Lark:
+    """Lark's own parser of the grammar."""
+    text = (grammar_folder() / "net.lark").read_text(encoding="utf-8")
     return Lark(text, parser="lalr", lexer="contextual", maybe_placeholders=True, transformer=transformer)
 
 
-def tables():
-    """netdsl.language.syntax.lalr.tables says what is in them."""
+def tables_text() -> str:
+    """What tables.json is to be."""
+    return json.dumps(tables(), separators=(",", ":")) + "\n"
+
+
+def tables() -> dict[str, Any]:
+    """What tables.json holds; lalr.tables says what that is."""
     lark = lark_of()
-    lexer, table = lark.parser.lexer, lark.parser.parser._parse_table
+    inner: Any = lark.parser  # Lark declares less of it than it has
+    lexer, table = inner.lexer, inner.parser._parse_table
     states = _in_order(table.states, table.start_states["start"])
     contexts = [*dict.fromkeys(lexer.lexers[state] for state in states), lexer.root_lexer]
     rules = list(lark.rules)
 
-    def described(state):
+    def described(state: int) -> str:
         """`3 NAME 12 _NL -30`: the context, and what to do with each terminal and with what each rule makes."""
         known = sorted(table.states[state].items())
         pairs = (f"{key} {states.index(to) if kind is Shift else ~rules.index(to)}" for key, (kind, to) in known)
@@ -40,7 +51,7 @@ def tables():
     }
 
 
-def _in_order(states, start):
+def _in_order(states: Any, start: int) -> list[int]:
     """The states as they are reached from the start, whatever numbers Lark gave them this time."""
     order = [start]
     for state in order:
@@ -50,12 +61,12 @@ def _in_order(states, start):
     return order
 
 
-def _text(terminal):
+def _text(terminal: Any) -> str:
     assert not terminal.pattern.flags, terminal
-    return terminal.pattern.value
+    return str(terminal.pattern.value)
 
 
-def _context(lexer):
+def _context(lexer: Any) -> list[Any]:
     order = [terminal.name for terminal in lexer.scanner.terminals]
     keywords = {
         name: {word.pattern.value: word.name for word in callback.scanner.terminals}
@@ -64,12 +75,12 @@ def _context(lexer):
     return [order, keywords]
 
 
-def _rule(rule):
+def _rule(rule: Any) -> list[Any]:
     """As lark.parse_tree_builder has it: signs that the grammar does not keep go, and a `_rule` gives its parts."""
     origin, options, size = str(rule.origin.name), rule.options, len(rule.expansion)
     absent = [len(ones) for ones in "".join(str(int(b)) for b in options.empty_indices).split("0")]
     absent += [0] * (size + 1 - len(absent))
-    wanted = []
+    wanted: list[int | None] = []
     for i, symbol in enumerate(rule.expansion):
         wanted += [None] * absent[i]
         if not symbol.is_term:
@@ -81,31 +92,5 @@ def _rule(rule):
     return [origin, size, name, bool(options.expand1 and not rule.alias), wanted]
 
 
-class _Adapter:
-    """Lark's transformer: every rule's parts go to the build of the parse in progress, with netdsl's tokens."""
-
-    def __getattr__(self, name):
-        if name.startswith("_") or not name.islower():
-            raise AttributeError(name)
-        return lambda parts: self.build(name, [self.token(p) if isinstance(p, Token) else p for p in parts])
-
-    def token(self, token):
-        return lalr.Token(token.type, str(token), Span(self.source, token.start_pos, token.end_pos))
-
-
-class LarksParser:
-    """Lark's own parser, to stand in the place of netdsl.language.syntax.lalr.parse_text."""
-
-    def __init__(self):
-        self.adapter = _Adapter()
-        self.lark = lark_of(self.adapter)
-
-    def __call__(self, source, text, build):
-        self.adapter.source, self.adapter.build = source, build
-        try:
-            return self.lark.parse(text)
-        except UnexpectedCharacters as error:
-            raise lalr.Unexpected("", "", error.pos_in_stream, error.allowed) from None
-        except UnexpectedInput as error:
-            token = error.token
-            raise lalr.Unexpected(token.type, str(token), token.start_pos, error.expected) from None
+if __name__ == "__main__":
+    TABLES.write_text(tables_text(), encoding="utf-8")
