@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from netdsl.graph.types import Tensor
 from netdsl.ground.symbols import spatial_text
 from netdsl.kernels.arrays import Array, Grads, Maps, Saved, Shape
 from netdsl.kernels.resample import averaging_matrix, resample, resample_adjoint
 from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, StageCall, call_text, require_image
 
 
-def adaptive_shape(attrs, x):
+def adaptive_shape(attrs: Attrs, x: Tensor) -> Tensor:
     """(C, H, W) -> (C, Ho, Wo), the size that is asked for."""
     require_image(x, "`adaptive`", "leave it out: a vector has no height and width")
     return x.with_space(attrs["output_size"])
@@ -27,7 +28,7 @@ def adaptive_backward(dy: Maps, saved: Saved) -> tuple[Maps, Grads]:
     return resample_adjoint(dy, *saved), {}
 
 
-def adaptive_stages(attrs, x):
+def adaptive_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
     from netdsl.stages.resample import Resample
 
     wanted = tuple(zip(x.space, attrs["output_size"], strict=True))

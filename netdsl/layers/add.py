@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from netdsl.graph.types import Tensor
 from netdsl.kernels.arrays import Array, Grads, Saved
-from netdsl.layers.contract import LayerDef, StageCall, equal_shapes
+from netdsl.layers.contract import Attrs, LayerDef, StageCall, equal_shapes
 from netdsl.layers.rules.places import same_place
 
 
-def add_shape(attrs, *inputs):
+def add_shape(attrs: Attrs, *inputs: Tensor) -> Tensor:
     """The one type of all inputs."""
     return equal_shapes("add", inputs)
 
@@ -25,10 +26,10 @@ def add_backward(dy: Array, saved: Saved) -> tuple[tuple[Array, ...], Grads]:
     return (dy,) * saved, {}
 
 
-def add_stages(attrs, *xs):
+def add_stages(attrs: Attrs, *inputs: Tensor) -> tuple[StageCall, ...]:
     from netdsl.stages.add import Add
 
-    return (StageCall(Add, (xs[0].sizes,)),)
+    return (StageCall(Add, (inputs[0].sizes,)),)
 
 
 LAYER = LayerDef(

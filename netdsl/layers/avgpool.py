@@ -6,20 +6,21 @@ from typing import Any
 
 import numpy as np
 
+from netdsl.graph.types import Tensor
 from netdsl.kernels.arrays import Array, Grads, Saved, Sides, Spatial
 from netdsl.kernels.pooling import window_count, window_slices
-from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, require_image
+from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, StageCall, require_image
 from netdsl.layers.rules.places import under_the_window
 from netdsl.layers.rules.windows import needs_own_padding, pooling_sides, pooling_text, torch_sides
 
 
-def avgpool_resolve(attrs, x):
+def avgpool_resolve(attrs: Attrs, x: Tensor) -> Attrs:
     """Padding for each side, which `ceil` and `same` may make uneven."""
     require_image(x, "`avgpool`", "leave it out: a vector has no height and width")
     return {**attrs, "padding": pooling_sides(attrs, x)}
 
 
-def avgpool_shape(attrs, x):
+def avgpool_shape(attrs: Attrs, x: Tensor) -> Tensor:
     """(C, H, W) -> (C, Ho, Wo), Ho = floor((H + top + bottom - Kh) / stride) + 1, or ceil."""
     axes = zip(x.space, *(attrs[name] for name in ("kernel_size", "stride", "padding")), strict=True)
     return x.with_space(tuple(window_count(*axis) for axis in axes))
@@ -80,7 +81,7 @@ UNCOUNTED = '''class UncountedAvgPool2d(nn.AvgPool2d):
         return super().forward(F.pad(x, self.sides)) / super().forward(counted)'''
 
 
-def avgpool_torch(attrs, x):
+def avgpool_torch(attrs: Attrs, x: Tensor) -> str:
     if not attrs["nopad"]:
         return pooling_text("nn.AvgPool2d", attrs, "nn.ZeroPad2d({})")
     if not needs_own_padding(attrs):
@@ -89,7 +90,7 @@ def avgpool_torch(attrs, x):
     return pooling_text("UncountedAvgPool2d", without, "", sides=sides)
 
 
-def avgpool_stages(attrs, x):
+def avgpool_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
     from netdsl.stages.average_pool import AveragePool
 
     given = (attrs[name] for name in ("kernel_size", "stride", "padding", "nopad", "ceil"))

@@ -5,23 +5,24 @@ from __future__ import annotations
 import numpy as np
 
 from netdsl.graph.ir import ParamSpec
+from netdsl.graph.types import Tensor
 from netdsl.kernels.arrays import Array, Grads, Param, Saved
-from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text, refuse_tokens, straight
+from netdsl.layers.contract import Attr, Attrs, LayerDef, StageCall, call_text, refuse_tokens, straight
 from netdsl.layers.rules.places import same_place
 
 
-def bn_shape(attrs, x):
+def bn_shape(attrs: Attrs, x: Tensor) -> Tensor:
     """The type of x, a map or a vector."""
     refuse_tokens(x, "`bn`", "use `ln`")
     return x
 
 
-def bn_params(attrs, x):
+def bn_params(attrs: Attrs, x: Tensor) -> tuple[ParamSpec, ...]:
     size = (x.channels,)
     return () if attrs["noaffine"] else (ParamSpec("weight", size, "ones"), ParamSpec("bias", size, "zeros"))
 
 
-def bn_buffers(attrs, x):
+def bn_buffers(attrs: Attrs, x: Tensor) -> tuple[ParamSpec, ...]:
     return ParamSpec("running_mean", (x.channels,), "zeros"), ParamSpec("running_var", (x.channels,), "ones")
 
 
@@ -70,14 +71,14 @@ def bn_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     return dx * scale.reshape(shape), {} if weight is None else {"weight": dweight, "bias": dbias}
 
 
-def bn_torch(attrs, x):
+def bn_torch(attrs: Attrs, x: Tensor) -> str:
     options = {key: attrs[key] for key, usual in (("eps", 1e-5), ("momentum", 0.1)) if attrs[key] != usual}
     if attrs["noaffine"]:
         options["affine"] = False
     return call_text("nn.BatchNorm2d" if x.is_image else "nn.BatchNorm1d", x.channels, **options)
 
 
-def bn_stages(attrs, x):
+def bn_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
     from netdsl.stages.batch_norm import BatchNorm
 
     options = {key: attrs[key] for key, usual in (("eps", 1e-5), ("momentum", 0.1)) if attrs[key] != usual}

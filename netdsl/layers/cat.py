@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from netdsl.graph.types import Tensor
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.kernels.arrays import Array, Grads, Saved
-from netdsl.layers.contract import LayerDef, StageCall
+from netdsl.layers.contract import Attrs, LayerDef, StageCall
 from netdsl.layers.rules.places import same_place
 
 
-def cat_shape(attrs, *inputs):
+def cat_shape(attrs: Attrs, *inputs: Tensor) -> Tensor:
     """(C1, H, W), (C2, H, W), ... -> (C1 + C2 + ..., H, W); for tokens and vectors the features D are added up."""
     first = inputs[0]
     if any(x.layout != first.layout or x.with_channels(first.channels) != first for x in inputs):
@@ -20,7 +23,7 @@ def cat_shape(attrs, *inputs):
     return first.with_channels(sum(x.channels for x in inputs))
 
 
-def _help(inputs):
+def _help(inputs: Sequence[Tensor]) -> tuple[str, ...]:
     if any(x.layout != inputs[0].layout for x in inputs):
         return ("give every branch a map, tokens or a vector; `flatten` makes a vector of each",)
     if not inputs[0].is_map:
@@ -40,15 +43,15 @@ def cat_backward(dy: Array, saved: Saved) -> tuple[tuple[Array, ...], Grads]:
     return tuple(np.split(dy, np.cumsum(sizes[:-1]), axis)), {}
 
 
-def cat_torch(attrs, *inputs):
+def cat_torch(attrs: Attrs, *inputs: Tensor) -> str:
     names = ", ".join(f"{{{i}}}" for i in range(len(inputs)))
     return f"torch.cat([{names}], dim={inputs[0].channel_axis})"
 
 
-def cat_stages(attrs, *xs):
+def cat_stages(attrs: Attrs, *inputs: Tensor) -> tuple[StageCall, ...]:
     from netdsl.stages.cat import Cat
 
-    return (StageCall(Cat, tuple(x.sizes for x in xs)),)
+    return (StageCall(Cat, tuple(x.sizes for x in inputs)),)
 
 
 LAYER = LayerDef(

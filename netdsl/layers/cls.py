@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from netdsl.graph.ir import ParamSpec
-from netdsl.graph.types import tokens
+from netdsl.graph.types import Tensor, tokens
 from netdsl.ground.symbols import value_text
 from netdsl.kernels.arrays import Array, Grads, Saved, Tokens
-from netdsl.layers.contract import LayerDef, require_tokens
+from netdsl.layers.contract import Attrs, LayerDef, require_tokens
 from netdsl.layers.rules.places import everywhere
 
 
-def cls_shape(attrs, x):
+def cls_shape(attrs: Attrs, x: Tensor) -> Tensor:
     """(T, D) -> (T + 1, D)."""
     require_tokens(x, "`cls`")
     return tokens(x.length + 1, x.channels)

@@ -55,9 +55,9 @@ from netdsl.ground.symbols import is_all, value_text
 
 if TYPE_CHECKING:
     from netdsl.stages.stage import Stage
+from netdsl.layers.rules.places import Attrs as Attrs
 from netdsl.layers.rules.places import Reads
 
-Attrs = Mapping[str, object]
 Kind = Literal["int", "spatial", "sides", "size", "float", "word"]
 REQUIRED = object()
 
@@ -166,13 +166,13 @@ class LayerDef:
     known_as: tuple[str, ...] = ()
     cancels_bias: bool = False
     is_linear: bool = False
-    idle: Mapping[str, object] | None = None
+    idle: Mapping[str, float] | None = None
     norms_batch: bool = False
     stages: Callable[..., tuple[StageCall, ...]] | None = None
 
     def is_idle(self, attrs: Attrs) -> bool:
         """Whether it gives its input as it is."""
-        return self.idle is not None and all(is_all(attrs[name], value) for name, value in self.idle.items())
+        return self.idle is not None and all(is_all(attrs[name], number) for name, number in self.idle.items())
 
     def attr(self, name: str) -> Attr:
         return next(attr for attr in self.attrs if attr.name == name)

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 
 import numpy as np
 
 from netdsl.graph.ir import ParamSpec, show_shape
+from netdsl.graph.types import Sizes, Tensor
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.ground.symbols import is_all, plain_value, spatial_text
 from netdsl.kernels.arrays import Array, Grads, Saved, Sides, Spatial
 from netdsl.kernels.windows import windows, windows_adjoint
-from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, require_image
+from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, StageCall, call_text, require_image
 from netdsl.layers.rules.convolution_costs import bilinear_cost, fourier_points, patch_cost, rows_cost
 from netdsl.layers.rules.places import under_the_window
 from netdsl.layers.rules.windows import are_even, given_sides, sides_text, torch_sides
 
 
-def conv_resolve(attrs, x):
+def conv_resolve(attrs: Attrs, x: Tensor) -> Attrs:
     """`same`: ceil(H / stride) outputs; where its padding is odd, the extra row and column go last, as in PyTorch."""
     require_image(x, "`conv`", "a vector goes through `linear`")
     return {**attrs, "padding": given_sides(attrs, x)}
 
 
-def conv_shape(attrs, x):
+def conv_shape(attrs: Attrs, x: Tensor) -> Tensor:
     """(C, H, W) -> (F, Ho, Wo), Ho = floor((H + top + bottom - dilation * (Kh - 1) - 1) / stride) + 1."""
     c, f, groups = x.channels, attrs["filters"], attrs["groups"]
     if c % groups or f % groups:
@@ -45,7 +47,7 @@ def conv_shape(attrs, x):
     return x.with_channels(f).with_space(tuple(sizes))
 
 
-def _does_not_fit(attrs, x, axis):
+def _does_not_fit(attrs: Attrs, x: Tensor, axis: int) -> SpecProblem:
     k, d, sides = attrs["kernel_size"], attrs["dilation"], attrs["padding"]
     size, (before, after) = x.space[axis], sides[axis]
     largest = (size + before + after - 1) // d[axis] + 1
@@ -62,7 +64,7 @@ def _does_not_fit(attrs, x, axis):
     )
 
 
-def conv_params(attrs, x):
+def conv_params(attrs: Attrs, x: Tensor) -> tuple[ParamSpec, ...]:
     """weight (F, C/groups, Kh, Kw) and bias (F,)."""
     f, c, window = attrs["filters"], x.channels // attrs["groups"], prod(attrs["kernel_size"])
     fans = {"fan_in": c * window, "fan_out": f // attrs["groups"] * window}
@@ -70,9 +72,9 @@ def conv_params(attrs, x):
     return (weight,) if attrs["nobias"] else (weight, ParamSpec("bias", (f,), "bias", **fans))
 
 
-def conv_macs(attrs, x):
+def conv_macs(attrs: Attrs, x: Tensor) -> int:
     """F * Ho * Wo * C / groups * Kh * Kw."""
-    return conv_shape(attrs, x).size * (x.channels // attrs["groups"]) * prod(attrs["kernel_size"])
+    return int(conv_shape(attrs, x).size * (x.channels // attrs["groups"]) * prod(attrs["kernel_size"]))
 
 
 def conv_forward(
@@ -128,8 +130,9 @@ PADDED_CONV = '''class PaddedConv2d(nn.Conv2d):
         return super().forward(F.pad(x, self.sides))'''
 
 
-def conv_torch(attrs, x):
-    options, sides = {}, attrs["padding"]
+def conv_torch(attrs: Attrs, x: Tensor) -> str:
+    options: dict[str, object] = {}
+    sides = attrs["padding"]
     if not is_all(attrs["stride"], 1):
         options["stride"] = spatial_text(attrs["stride"])
     pads_itself = not are_even(sides) and not (attrs["same"] and is_all(plain_value(attrs["stride"]), 1))
@@ -149,7 +152,7 @@ def conv_torch(attrs, x):
     return call_text(module, x.channels, attrs["filters"], spatial_text(attrs["kernel_size"]), **options)
 
 
-def conv_stages(attrs, x):
+def conv_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
     """1x1: one product. Stride 1 with a window: constant matrices. Else patches. Groups have stages of their own."""
     from netdsl.stages.depth_conv import DepthConv
     from netdsl.stages.grouped_conv import GroupedConv
@@ -164,7 +167,7 @@ def conv_stages(attrs, x):
         return (StageCall(DepthConv, (sizes, *given)),)
     if attrs["groups"] > 1:
         return (StageCall(GroupedConv, (sizes, filters, attrs["groups"], *given[1:])),)
-    costs = tuple(patch_cost(sizes, filters, kernel_size, out_size, training) for training in (True, False))
+    costs = _costs(patch_cost, sizes, filters, kernel_size, out_size)
     patches = StageCall(PatchConv, (sizes, filters, kernel_size, stride, padding, dilation), costs=costs)
     if kernel_size == (1, 1):
         return (StageCall(PointConv, (sizes, filters, stride, padding)), patches)
@@ -178,7 +181,7 @@ def conv_stages(attrs, x):
     return (*_bilinear_stages(x, filters, kernel_size, padding, out_size), *by_rows, patches)
 
 
-def _bilinear_stages(x, filters, kernel_size, padding, out_size):
+def _bilinear_stages(x: Tensor, filters: int, kernel_size: Sizes, padding: Sides, out_size: Sizes) -> list[StageCall]:
     """Winograd's tiles for a 3x3 kernel; the Fourier transform of the whole plane, or of tiles, which must not be
     smaller than what neighbours share."""
     from netdsl.stages.bilinear import fourier, winograd
@@ -196,13 +199,14 @@ def _bilinear_stages(x, filters, kernel_size, padding, out_size):
         tiles = -(-out_size[0] // tile) * -(-out_size[1] // tile) if tile else 1
         lengths = tuple(tile + k - 1 for k in kernel_size) if tile else whole
         points = lengths[0] * lengths[1] if algorithm is winograd else fourier_points(lengths)
-        given = (x.sizes, filters, tiles, points, algorithm is winograd)
-        costs = tuple(bilinear_cost(*given, training) for training in (True, False))
+        costs = _costs(bilinear_cost, x.sizes, filters, tiles, points, algorithm is winograd)
         calls.append(StageCall(BilinearConv, (x.sizes, filters, kernel_size, padding, algorithm, tile), costs=costs))
     return calls
 
 
-def _winograd_rows(sizes, filters, kernel_size, stride, padding, out_size):
+def _winograd_rows(
+    sizes: Sizes, filters: int, kernel_size: Sizes, stride: Sizes, padding: Sides, out_size: Sizes
+) -> list[StageCall]:
     """Winograd's algorithm along H alone, in tiles of one height that need 6 or 10 points at most: more lose digits."""
     from netdsl.stages.winograd_rows import WinogradRows
 
@@ -213,10 +217,14 @@ def _winograd_rows(sizes, filters, kernel_size, stride, padding, out_size):
     for tiles in sorted(counts):
         tile = -(-out_size[0] // tiles)
         points = tile * min(step, taps) + taps - min(step, taps)
-        given = (sizes, filters, kernel_size[1], out_size[1], tiles, points)
-        costs = tuple(rows_cost(*given, training) for training in (True, False))
+        costs = _costs(rows_cost, sizes, filters, kernel_size[1], out_size[1], tiles, points)
         calls.append(StageCall(WinogradRows, (sizes, filters, kernel_size, stride, padding, tile), costs=costs))
     return calls
+
+
+def _costs(cost: Callable[..., float], *given: object) -> tuple[float, float]:
+    """Estimated nanoseconds for a sample, of a training step and at inference."""
+    return cost(*given, True), cost(*given, False)
 
 
 LAYER = LayerDef(

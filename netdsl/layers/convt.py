@@ -1,24 +1,25 @@
 """`convt`: transposed convolution, which makes maps larger."""
 
+from netdsl.graph.types import Tensor
 from netdsl.ground.symbols import spatial_text
 from netdsl.kernels.transposed import transposed_backward, transposed_forward
-from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, require_image
+from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, StageCall, call_text, require_image
 from netdsl.layers.rules.places import windows_above
 from netdsl.layers.rules.transposed import transposed_macs, transposed_options, transposed_params, transposed_shape
 
 
-def convt_shape(attrs, x):
+def convt_shape(attrs: Attrs, x: Tensor) -> Tensor:
     """(C, H, W) -> (F, Ho, Wo); see transposed_shape."""
     require_image(x, "`convt`")
     return transposed_shape(attrs, x)
 
 
-def convt_torch(attrs, x):
+def convt_torch(attrs: Attrs, x: Tensor) -> str:
     options = transposed_options(attrs)
     return call_text("nn.ConvTranspose2d", x.channels, attrs["filters"], spatial_text(attrs["kernel_size"]), **options)
 
 
-def convt_stages(attrs, x):
+def convt_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
     from netdsl.stages.transposed_conv import TransposedConv
 
     names = ("filters", "kernel_size", "stride", "padding", "output_padding", "dilation")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from netdsl.graph.ir import show_shape
+from netdsl.graph.types import Tensor
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.ground.symbols import plain_value
 from netdsl.kernels.arrays import Array, Grads, Saved, Sides
@@ -12,7 +13,7 @@ from netdsl.layers.contract import Attr, Attrs, LayerDef, StageCall, require_ima
 from netdsl.layers.rules.windows import sides_text
 
 
-def crop_resolve(attrs, x):
+def crop_resolve(attrs: Attrs, x: Tensor) -> Attrs:
     """The sides that go. Around the middle round(n / 2) of n rows go before, as in torchvision's `center_crop`: Python
     rounds a half to the even number, so one row goes behind, of three two go before, of five two."""
     require_image(x, "`crop`")
@@ -33,7 +34,7 @@ def crop_resolve(attrs, x):
     return {**attrs, "sides": tuple((round(n / 2), n - round(n / 2)) for n in spare)}
 
 
-def crop_shape(attrs, x):
+def crop_shape(attrs: Attrs, x: Tensor) -> Tensor:
     """(C, H, W) -> (C, H - top - bottom, W - left - right)."""
     left = tuple(size - sum(side) for size, side in zip(x.space, attrs["sides"], strict=True))
     if min(left) < 1:
@@ -53,12 +54,12 @@ def crop_backward(dy: Array, sides: Sides) -> tuple[Array, Grads]:
     return np.pad(dy, ((0, 0), (0, 0), *sides)), {}
 
 
-def crop_torch_call(attrs, x):
+def crop_torch_call(attrs: Attrs, x: Tensor) -> str:
     places = [_place(size, *side) for size, side in zip(x.space, attrs["sides"], strict=True)]
     return f"{{x}}[:, :, {', '.join(places)}]" if any(place != ":" for place in places) else "{x}"
 
 
-def _place(size, before, after):
+def _place(size: int, before: int, after: int) -> str:
     """`8:64`, `8:`, `:64` or `:`."""
     start, stop = repr(before) if before != 0 else "", repr(size - after) if after != 0 else ""
     return f"{start} : {stop}".strip() if " " in start + stop else f"{start}:{stop}"
@@ -69,7 +70,7 @@ def crop_reads(attrs: Attrs, places: Array, axis: int, size: int, out: int) -> A
     return places + attrs["sides"][axis][0]
 
 
-def crop_stages(attrs, x):
+def crop_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
     from netdsl.stages.crop import Crop
 
     return (StageCall(Crop, (x.sizes, attrs["sides"])),)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from netdsl.graph.types import Tensor
 from netdsl.kernels.arrays import Array, Grads, Saved
-from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text
+from netdsl.layers.contract import Attr, Attrs, LayerDef, StageCall, call_text
 from netdsl.layers.rules.places import same_place
 
 
@@ -22,7 +23,7 @@ def dropout_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     return dy if saved is None else dy * saved, {}
 
 
-def dropout_stages(attrs, x):
+def dropout_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
     from netdsl.stages.dropout import Factor
 
     return (StageCall(Factor),)

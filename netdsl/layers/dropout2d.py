@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from netdsl.graph.types import Tensor
 from netdsl.kernels.arrays import Array, Grads, Maps, Saved
-from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text, require_image
+from netdsl.layers.contract import Attr, Attrs, LayerDef, StageCall, call_text, require_image
 from netdsl.layers.rules.places import same_place
 
 
-def dropout2d_shape(attrs, x):
+def dropout2d_shape(attrs: Attrs, x: Tensor) -> Tensor:
     """The type of x, a map."""
     require_image(x, "`dropout2d`", "use `dropout`", for_tokens="use `dropout`")
     return x
@@ -28,7 +29,7 @@ def dropout2d_backward(dy: Maps, saved: Saved) -> tuple[Maps, Grads]:
     return dy if saved is None else dy * saved, {}
 
 
-def dropout2d_stages(attrs, x):
+def dropout2d_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
     from netdsl.stages.dropout import Factor
 
     return (StageCall(Factor),)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from netdsl.graph.types import Tensor
 from netdsl.kernels.arrays import Array, Grads, Saved
-from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text
+from netdsl.layers.contract import Attr, Attrs, LayerDef, StageCall, call_text
 from netdsl.layers.rules.places import same_place
 
 
@@ -36,7 +37,7 @@ DROP_PATH = '''class DropPath(nn.Module):
         return x * kept.to(x.dtype) / (1 - self.p)'''
 
 
-def droppath_stages(attrs, x):
+def droppath_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
     from netdsl.stages.dropout import Factor
 
     return (StageCall(Factor),)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from netdsl.graph.types import Tensor
 from netdsl.kernels.arrays import Array, Grads, Saved
-from netdsl.layers.contract import Attr, LayerDef, call_text, pointwise_stages
+from netdsl.layers.contract import Attr, Attrs, LayerDef, call_text, pointwise_stages
 from netdsl.layers.rules.places import same_place
 
 
@@ -21,7 +22,7 @@ def elu_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     return np.where(positive, dy, dy * (y + alpha)), {}
 
 
-def elu_torch(attrs, x):
+def elu_torch(attrs: Attrs, x: Tensor) -> str:
     return call_text("nn.ELU", *([] if attrs["alpha"] == 1.0 else [attrs["alpha"]]))
 
 

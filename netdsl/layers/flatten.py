@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from netdsl.graph.types import vector
+from netdsl.graph.types import Tensor, vector
 from netdsl.kernels.arrays import Array, Grads, Maps, Saved, Vectors
-from netdsl.layers.contract import LayerDef, StageCall
+from netdsl.layers.contract import Attrs, LayerDef, StageCall
 from netdsl.layers.rules.places import everywhere
 
 
-def flatten_shape(attrs, x):
+def flatten_shape(attrs: Attrs, x: Tensor) -> Tensor:
     """(C, H, W) -> (C*H*W,)."""
     return vector(x.size)
 
@@ -23,7 +23,7 @@ def flatten_backward(dy: Vectors, saved: Saved) -> tuple[Maps, Grads]:
     return dy.reshape(saved), {}
 
 
-def flatten_stages(attrs, x):
+def flatten_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
     from netdsl.stages.flatten import Flatten
 
     return (StageCall(Flatten, (x.sizes,)),) if x.is_image else ()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from netdsl.graph.types import vector
+from netdsl.graph.types import Tensor, vector
 from netdsl.kernels.arrays import Array, Grads, Maps, Saved, Vectors
-from netdsl.layers.contract import LayerDef, StageCall, require_image
+from netdsl.layers.contract import Attrs, LayerDef, StageCall, require_image
 from netdsl.layers.rules.places import everywhere
 
 
-def gap_shape(attrs, x):
+def gap_shape(attrs: Attrs, x: Tensor) -> Tensor:
     """(C, H, W) -> (C,)."""
     require_image(x, "`gap`", "leave it out: a vector has no height and width")
     return vector(x.channels)
@@ -27,7 +27,7 @@ def gap_backward(dy: Vectors, saved: Saved) -> tuple[Maps, Grads]:
     return np.broadcast_to(dy[:, :, None, None] / (h * w), saved), {}
 
 
-def gap_stages(attrs, x):
+def gap_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
     from netdsl.stages.global_pool import GlobalAverage
 
     return (StageCall(GlobalAverage, (x.sizes,)),)

@@ -6,9 +6,10 @@ import math
 
 import numpy as np
 
+from netdsl.graph.types import Tensor
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.kernels.stable import erf
-from netdsl.layers.contract import LayerDef, StageCall
+from netdsl.layers.contract import Attrs, LayerDef, StageCall
 from netdsl.layers.rules.places import same_place
 
 
@@ -26,7 +27,7 @@ def gelu_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     return dy * (phi + x * density), {}
 
 
-def gelu_stages(attrs, x):
+def gelu_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
     from netdsl.stages.gelu import Gelu
 
     return (StageCall(Gelu, (x.sizes,)),)

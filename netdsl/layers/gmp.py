@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from netdsl.graph.types import vector
+from netdsl.graph.types import Tensor, vector
 from netdsl.kernels.arrays import Array, Grads, Saved
-from netdsl.layers.contract import LayerDef, StageCall, require_image
+from netdsl.layers.contract import Attrs, LayerDef, StageCall, require_image
 from netdsl.layers.rules.places import everywhere
 
 
-def gmp_shape(attrs, x):
+def gmp_shape(attrs: Attrs, x: Tensor) -> Tensor:
     """(C, H, W) -> (C,)."""
     require_image(x, "`gmp`")
     return vector(x.channels)
@@ -31,7 +31,7 @@ def gmp_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     return dx.reshape(shape), {}
 
 
-def gmp_stages(attrs, x):
+def gmp_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
     from netdsl.stages.global_pool import GlobalMaximum
 
     return (StageCall(GlobalMaximum, (x.sizes,)),)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from netdsl.graph.ir import ParamSpec
+from netdsl.graph.types import Tensor
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.kernels.arrays import Array, Grads, Param, Saved
 from netdsl.kernels.group_norms import groups_backward, groups_forward
-from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, refuse_tokens
+from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, StageCall, call_text, refuse_tokens
 from netdsl.layers.rules.places import everywhere
 
 
-def gn_shape(attrs, x):
+def gn_shape(attrs: Attrs, x: Tensor) -> Tensor:
     """The type of x, a map or a vector whose channels the groups divide into more than single numbers."""
     refuse_tokens(x, "`gn`", "use `ln`")
     groups, c = attrs["groups"], x.channels
@@ -25,7 +26,7 @@ def gn_shape(attrs, x):
     return x
 
 
-def gn_params(attrs, x):
+def gn_params(attrs: Attrs, x: Tensor) -> tuple[ParamSpec, ...]:
     size = (x.channels,)
     return () if attrs["noaffine"] else (ParamSpec("weight", size, "ones"), ParamSpec("bias", size, "zeros"))
 
@@ -40,14 +41,14 @@ def gn_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     return groups_backward(dy, saved)
 
 
-def gn_torch(attrs, x):
+def gn_torch(attrs: Attrs, x: Tensor) -> str:
     options = {} if attrs["eps"] == 1e-5 else {"eps": attrs["eps"]}
     if attrs["noaffine"]:
         options["affine"] = False
     return call_text("nn.GroupNorm", attrs["groups"], x.channels, **options)
 
 
-def gn_stages(attrs, x):
+def gn_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
     from netdsl.stages.group_norm import GroupNorm
 
     return (StageCall(GroupNorm, (x.sizes, attrs["groups"], attrs["eps"])),)

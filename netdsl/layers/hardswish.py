@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from netdsl.graph.types import Tensor
 from netdsl.kernels.arrays import Array, Grads, Saved
-from netdsl.layers.contract import LayerDef, pointwise_stages
+from netdsl.layers.contract import Attrs, LayerDef, StageCall, pointwise_stages
 from netdsl.layers.rules.places import same_place
 
 
@@ -20,7 +21,7 @@ def hardswish_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     return np.where(x <= -3, 0, np.where(x >= 3, dy, dy * (2 * x + 3) / 6)), {}
 
 
-def hardswish_stages(attrs, x):
+def hardswish_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
     from netdsl.stages.activations import quick_hardswish_backward, quick_hardswish_forward
 
     return pointwise_stages(quick_hardswish_forward, quick_hardswish_backward)(attrs, x)

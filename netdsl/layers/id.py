@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from netdsl.graph.types import Tensor
 from netdsl.kernels.arrays import Array, Grads, Saved
-from netdsl.layers.contract import LayerDef, StageCall
+from netdsl.layers.contract import Attrs, LayerDef, StageCall
 from netdsl.layers.rules.places import same_place
 
 
@@ -17,7 +18,7 @@ def identity_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     return dy, {}
 
 
-def id_stages(attrs, x):
+def id_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
     from netdsl.stages.identity import Identity
 
     return (StageCall(Identity),)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from netdsl.graph.ir import ParamSpec
+from netdsl.graph.types import Tensor
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.kernels.arrays import Array, Grads, Param, Saved
 from netdsl.kernels.group_norms import groups_backward, groups_forward
-from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text, require_image, straight
+from netdsl.layers.contract import Attr, Attrs, LayerDef, StageCall, call_text, require_image, straight
 from netdsl.layers.rules.places import everywhere
 
 
-def inorm_shape(attrs, x):
+def inorm_shape(attrs: Attrs, x: Tensor) -> Tensor:
     """The type of x, a map of more than one position."""
     require_image(x, "`inorm`")
     if max(x.space) == 1:
@@ -19,7 +20,7 @@ def inorm_shape(attrs, x):
     return x
 
 
-def inorm_params(attrs, x):
+def inorm_params(attrs: Attrs, x: Tensor) -> tuple[ParamSpec, ...]:
     size = (x.channels,)
     return (ParamSpec("weight", size, "ones"), ParamSpec("bias", size, "zeros")) if attrs["affine"] else ()
 
@@ -34,12 +35,12 @@ def inorm_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     return groups_backward(dy, saved)
 
 
-def inorm_torch(attrs, x):
+def inorm_torch(attrs: Attrs, x: Tensor) -> str:
     options = {} if attrs["eps"] == 1e-5 else {"eps": attrs["eps"]}
     return call_text("nn.InstanceNorm2d", x.channels, **options, **({"affine": True} if attrs["affine"] else {}))
 
 
-def inorm_stages(attrs, x):
+def inorm_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
     from netdsl.stages.group_norm import GroupNorm
 
     return (StageCall(GroupNorm, (x.sizes, x.channels, attrs["eps"])),)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from netdsl.graph.types import Tensor
 from netdsl.kernels.arrays import Array, Grads, Saved
-from netdsl.layers.contract import Attr, LayerDef, call_text, pointwise_stages
+from netdsl.layers.contract import Attr, Attrs, LayerDef, StageCall, call_text, pointwise_stages
 from netdsl.layers.rules.places import same_place
 
 
@@ -20,11 +21,11 @@ def leaky_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     return np.where(positive, dy, slope * dy), {}
 
 
-def leaky_torch(attrs, x):
+def leaky_torch(attrs: Attrs, x: Tensor) -> str:
     return call_text("nn.LeakyReLU", *([] if attrs["slope"] == 0.01 else [attrs["slope"]]))
 
 
-def leaky_stages(attrs, x):
+def leaky_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
     from netdsl.stages.activations import quick_leaky_backward, quick_leaky_forward
 
     return pointwise_stages(quick_leaky_forward, quick_leaky_backward, "slope")(attrs, x)

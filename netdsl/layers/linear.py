@@ -5,26 +5,27 @@ from __future__ import annotations
 import numpy as np
 
 from netdsl.graph.ir import ParamSpec
+from netdsl.graph.types import Tensor
 from netdsl.kernels.arrays import Array, Grads, Saved
-from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, refuse_map
+from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, StageCall, call_text, refuse_map
 from netdsl.layers.rules.places import everywhere
 
 
-def linear_shape(attrs, x):
+def linear_shape(attrs: Attrs, x: Tensor) -> Tensor:
     """(D,) -> (F,), (T, D) -> (T, F)."""
     refuse_map(x, "`linear`", "put `flatten` or `gap` before it")
     return x.with_channels(attrs["features"])
 
 
-def linear_params(attrs, x):
+def linear_params(attrs: Attrs, x: Tensor) -> tuple[ParamSpec, ...]:
     fans = {"fan_in": x.channels, "fan_out": attrs["features"]}
     weight = ParamSpec("weight", (attrs["features"], x.channels), "weight", **fans)
     return (weight,) if attrs["nobias"] else (weight, ParamSpec("bias", (attrs["features"],), "bias", **fans))
 
 
-def linear_macs(attrs, x):
+def linear_macs(attrs: Attrs, x: Tensor) -> int:
     """D * F for each vector or token."""
-    return x.size * attrs["features"]
+    return x.size * int(attrs["features"])
 
 
 def linear_forward(x: Array, weight: Array, bias: Array | None) -> tuple[Array, Saved]:
@@ -43,11 +44,11 @@ def linear_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     return np.matmul(dy, weight), grads
 
 
-def linear_torch(attrs, x):
+def linear_torch(attrs: Attrs, x: Tensor) -> str:
     return call_text("nn.Linear", x.channels, attrs["features"], **({"bias": False} if attrs["nobias"] else {}))
 
 
-def linear_stages(attrs, x):
+def linear_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
     from netdsl.stages.linear import Linear
 
     return (StageCall(Linear, (attrs["features"],)),) if x.is_vector else ()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from netdsl.graph.ir import ParamSpec
+from netdsl.graph.types import Tensor
 from netdsl.kernels.arrays import Array, Grads, Param, Saved
-from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text
+from netdsl.layers.contract import Attr, Attrs, LayerDef, StageCall, call_text
 from netdsl.layers.rules.places import same_place
 
 
-def ln_params(attrs, x):
+def ln_params(attrs: Attrs, x: Tensor) -> tuple[ParamSpec, ...]:
     size = (x.channels,)
     return () if attrs["noaffine"] else (ParamSpec("weight", size, "ones"), ParamSpec("bias", size, "zeros"))
 
@@ -40,18 +41,18 @@ def ln_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     return dx, {"weight": (dy * x_hat).sum(axis=others), "bias": dy.sum(axis=others)}
 
 
-def ln_torch(attrs, x):
+def ln_torch(attrs: Attrs, x: Tensor) -> str:
     options = {} if attrs["eps"] == 1e-5 else {"eps": attrs["eps"]}
     if attrs["noaffine"]:
         options["elementwise_affine"] = False
     return call_text("nn.LayerNorm", x.channels, **options)
 
 
-def ln_torch_call(attrs, x):
+def ln_torch_call(attrs: Attrs, x: Tensor) -> str:
     return "{self}({x}.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)" if x.is_map else "{self}({x})"
 
 
-def ln_stages(attrs, x):
+def ln_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
     from netdsl.stages.layer_norm import LayerNorm
 
     return (StageCall(LayerNorm, (x.sizes, attrs["eps"])),)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from netdsl.graph.types import Tensor
 from netdsl.kernels.arrays import Array, Grads, Saved
-from netdsl.layers.contract import LayerDef
+from netdsl.layers.contract import Attrs, LayerDef
 from netdsl.layers.rules.places import same_place
 
 
-def logsoftmax_resolve(attrs, x):
+def logsoftmax_resolve(attrs: Attrs, x: Tensor) -> Attrs:
     """Channels are the second axis of maps and vectors, the last of tokens."""
     return {**attrs, "axis": -1 if x.is_tokens else x.channel_axis}
 

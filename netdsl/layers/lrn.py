@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from netdsl.graph.types import Tensor
 from netdsl.kernels.arrays import Array, Grads, Saved
-from netdsl.layers.contract import REQUIRED, Attr, LayerDef, call_text, require_image
+from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, call_text, require_image
 from netdsl.layers.rules.places import same_place
 
 
-def lrn_shape(attrs, x):
+def lrn_shape(attrs: Attrs, x: Tensor) -> Tensor:
     """The type of x, a map."""
     require_image(x, "`lrn`", "leave it out: a vector has no height and width")
     return x
@@ -45,7 +46,7 @@ def channel_sums(x: Array, before: int, after: int) -> Array:
     return total
 
 
-def lrn_torch(attrs, x):
+def lrn_torch(attrs: Attrs, x: Tensor) -> str:
     usual = {"alpha": 1e-4, "beta": 0.75, "k": 1.0}
     options = {name: attrs[name] for name, value in usual.items() if attrs[name] != value}
     return call_text("nn.LocalResponseNorm", attrs["size"], **options)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from netdsl.graph.ir import ParamSpec
+from netdsl.graph.types import Tensor
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.kernels.arrays import Array, Grads, Param, Saved, Tokens
 from netdsl.kernels.stable import softmax
-from netdsl.layers.contract import REQUIRED, Attr, LayerDef, call_text, require_tokens
+from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, call_text, require_tokens
 from netdsl.layers.rules.places import everywhere
 
 
-def mha_shape(attrs, x):
+def mha_shape(attrs: Attrs, x: Tensor) -> Tensor:
     """The type of x, tokens (T, D) whose D the heads divide."""
     require_tokens(x, "`mha`")
     if x.channels % attrs["heads"]:
@@ -21,7 +22,7 @@ def mha_shape(attrs, x):
     return x
 
 
-def mha_params(attrs, x):
+def mha_params(attrs: Attrs, x: Tensor) -> tuple[ParamSpec, ...]:
     """The tensors of nn.MultiheadAttention: queries, keys and values in one matrix."""
     d = x.channels
     inner, outer = {"fan_in": d, "fan_out": 3 * d}, {"fan_in": d, "fan_out": d}
@@ -33,7 +34,7 @@ def mha_params(attrs, x):
     return (*weights, *out)
 
 
-def mha_macs(attrs, x):
+def mha_macs(attrs: Attrs, x: Tensor) -> int:
     """3 * T * D^2 for queries, keys, values, T * D^2 for the output, 2 * T^2 * D for scores and mixing."""
     t, d = x.length, x.channels
     return 4 * t * d * d + 2 * t * t * d
@@ -82,7 +83,7 @@ def mha_backward(dy: Tokens, saved: Saved) -> tuple[Tokens, Grads]:
     return np.matmul(dqkv, in_proj_weight).reshape(x.shape), grads
 
 
-def mha_torch(attrs, x):
+def mha_torch(attrs: Attrs, x: Tensor) -> str:
     options = {"bias": False} if attrs["nobias"] else {}
     return call_text("nn.MultiheadAttention", x.channels, attrs["heads"], **options, batch_first=True)
 

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from netdsl.graph.types import map_of
+from netdsl.graph.types import Tensor, map_of
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.kernels.arrays import Array, Grads, Saved
-from netdsl.layers.contract import LayerDef, StageCall
+from netdsl.layers.contract import Attrs, LayerDef, StageCall
 from netdsl.layers.rules.places import same_place
 
 
-def _beside(x, others):
+def _beside(x: Tensor, others: Sequence[Tensor]) -> Tensor:
     """A vector (C,) beside maps counts as Cx1x1; anything else as itself."""
     beside = next((other for other in others if other.is_map), None) if x.is_vector else None
     return x if beside is None else map_of(x.channels, *(1 for _ in beside.space))
 
 
-def mul_shape(attrs, *inputs):
+def mul_shape(attrs: Attrs, *inputs: Tensor) -> Tensor:
     """CxHxW beside Cx1x1, 1xHxW, (C,) (squeeze and excitation) or CxHxW -> CxHxW."""
     factors = [_beside(x, inputs) for x in inputs]
     first = factors[0]
@@ -59,15 +60,15 @@ def mul_backward(dy: Array, saved: Saved) -> tuple[tuple[Array, ...], Grads]:
     return tuple(dxs), {}
 
 
-def mul_torch(attrs, *inputs):
+def mul_torch(attrs: Attrs, *inputs: Tensor) -> str:
     repeated = ["".join(", None" for _ in _beside(x, inputs).space) if x.is_vector else "" for x in inputs]
     return " * ".join(f"{{{i}}}[:, :{more}]" if more else f"{{{i}}}" for i, more in enumerate(repeated))
 
 
-def mul_stages(attrs, *xs):
+def mul_stages(attrs: Attrs, *inputs: Tensor) -> tuple[StageCall, ...]:
     from netdsl.stages.mul import Mul
 
-    return (StageCall(Mul, tuple(x.sizes for x in xs)),)
+    return (StageCall(Mul, tuple(x.sizes for x in inputs)),)
 
 
 LAYER = LayerDef(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from netdsl.graph.types import Tensor
 from netdsl.ground.symbols import spatial_text, value_text
 from netdsl.kernels.arrays import Array, Grads, Saved, Sides
 from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, StageCall, require_image
 from netdsl.layers.rules.windows import torch_sides
 
 
-def pad_shape(attrs, x):
+def pad_shape(attrs: Attrs, x: Tensor) -> Tensor:
     """(C, H, W) -> (C, top + H + bottom, left + W + right)."""
     require_image(x, "`pad`")
     sides = zip(x.space, attrs["padding"], strict=True)
@@ -28,7 +29,7 @@ def pad_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     return dy[:, :, top : top + h, left : left + w], {}
 
 
-def pad_torch(attrs, x):
+def pad_torch(attrs: Attrs, x: Tensor) -> str:
     sides = torch_sides(attrs["padding"])
     is_one = all(side == sides[0] for side in sides)
     before = tuple(before for before, _ in attrs["padding"])
@@ -40,7 +41,7 @@ def pad_reads(attrs: Attrs, places: Array, axis: int, size: int, out: int) -> Ar
     return places - attrs["padding"][axis][0]
 
 
-def pad_stages(attrs, x):
+def pad_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
     from netdsl.stages.pad import Pad
 
     return (StageCall(Pad, (x.sizes, attrs["padding"])),)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from netdsl.graph.types import Tensor
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, StageCall, call_text, require_image
 
 
-def pixelshuffle_shape(attrs, x):
+def pixelshuffle_shape(attrs: Attrs, x: Tensor) -> Tensor:
     """(C, H, W) -> (C / factor^2, H * factor, W * factor)."""
     require_image(x, "`pixelshuffle`")
     r, c = attrs["factor"], x.channels
@@ -34,7 +35,7 @@ def pixelshuffle_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     return dy.reshape(n, -1, h, r, w, r).transpose(0, 1, 3, 5, 2, 4).reshape(saved[0]), {}
 
 
-def pixelshuffle_stages(attrs, x):
+def pixelshuffle_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
     from netdsl.stages.moved import Moved
 
     r = attrs["factor"]

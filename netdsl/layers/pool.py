@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
+from netdsl.graph.types import Tensor
 from netdsl.kernels.arrays import Array, Grads, Saved, Sides, Spatial
 from netdsl.kernels.pooling import window_count, window_slices
-from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, require_image
+from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, StageCall, require_image
 from netdsl.layers.rules.places import under_the_window
 from netdsl.layers.rules.windows import pooling_sides, pooling_text
 
 
-def pool_resolve(attrs, x):
+def pool_resolve(attrs: Attrs, x: Tensor) -> Attrs:
     """Padding for each side, which `ceil` and `same` may make uneven."""
     require_image(x, "`pool`", "leave it out: a vector has no height and width")
     return {**attrs, "padding": pooling_sides(attrs, x)}
 
 
-def pool_shape(attrs, x):
+def pool_shape(attrs: Attrs, x: Tensor) -> Tensor:
     """(C, H, W) -> (C, Ho, Wo), Ho = floor((H + top + bottom - dilation * (Kh - 1) - 1) / stride) + 1, or ceil."""
     axes = zip(x.space, *(attrs[name] for name in ("kernel_size", "stride", "padding", "dilation")), strict=True)
     return x.with_space(tuple(window_count(*axis) for axis in axes))
@@ -54,11 +55,11 @@ def pool_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     return dx[:, :, top : top + h, left : left + w], {}
 
 
-def pool_torch(attrs, x):
+def pool_torch(attrs: Attrs, x: Tensor) -> str:
     return pooling_text("nn.MaxPool2d", attrs, "nn.ConstantPad2d({}, -torch.inf)")
 
 
-def pool_stages(attrs, x):
+def pool_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
     from netdsl.stages.max_pool import MaxPool
 
     return (StageCall(MaxPool, (x.sizes, *(attrs[name] for name in ("kernel_size", "stride", "padding", "dilation")))),)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from netdsl.graph.ir import ParamSpec
+from netdsl.graph.types import Tensor
 from netdsl.ground.symbols import value_text
 from netdsl.kernels.arrays import Array, Grads, Saved, Tokens
-from netdsl.layers.contract import LayerDef, require_tokens
+from netdsl.layers.contract import Attrs, LayerDef, require_tokens
 from netdsl.layers.rules.places import everywhere
 
 
-def pos_shape(attrs, x):
+def pos_shape(attrs: Attrs, x: Tensor) -> Tensor:
     """The type of x, tokens."""
     require_tokens(x, "`pos`")
     return x

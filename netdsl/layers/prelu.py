@@ -5,19 +5,20 @@ from __future__ import annotations
 import numpy as np
 
 from netdsl.graph.ir import ParamSpec
+from netdsl.graph.types import Tensor
 from netdsl.kernels.arrays import Array, Grads, Saved
-from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text, refuse_tokens
+from netdsl.layers.contract import Attr, Attrs, LayerDef, StageCall, call_text, refuse_tokens
 from netdsl.layers.rules.places import same_place
 
 
-def prelu_shape(attrs, x):
+def prelu_shape(attrs: Attrs, x: Tensor) -> Tensor:
     """The type of x; with `channelwise` a map or a vector."""
     if attrs["channelwise"]:
         refuse_tokens(x, "`channelwise`", "leave it out", attr="channelwise")
     return x
 
 
-def prelu_params(attrs, x):
+def prelu_params(attrs: Attrs, x: Tensor) -> tuple[ParamSpec, ...]:
     return (ParamSpec("weight", (x.channels if attrs["channelwise"] else 1,), 0.25),)
 
 
@@ -36,11 +37,11 @@ def prelu_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     return np.where(x > 0, dy, slope * dy), {"weight": share.sum(axis=axes).reshape(weight.shape)}
 
 
-def prelu_torch(attrs, x):
+def prelu_torch(attrs: Attrs, x: Tensor) -> str:
     return call_text("nn.PReLU", *([x.channels] if attrs["channelwise"] else []))
 
 
-def prelu_stages(attrs, x):
+def prelu_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
     from netdsl.stages.prelu import Prelu
 
     return (StageCall(Prelu, (x.sizes,)),)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from netdsl.graph.types import Tensor
 from netdsl.kernels.arrays import Array, Grads, Saved
-from netdsl.layers.contract import LayerDef, StageCall
+from netdsl.layers.contract import Attrs, LayerDef, StageCall
 from netdsl.layers.rules.places import same_place
 
 
@@ -19,7 +20,7 @@ def relu_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     return dy * saved, {}
 
 
-def relu_stages(attrs, x):
+def relu_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
     from netdsl.stages.relu import Relu
 
     return (StageCall(Relu, (x.sizes,)),)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from math import prod
 
 from netdsl.graph.ir import show_shape
-from netdsl.graph.types import from_sizes
+from netdsl.graph.types import Sizes, Tensor, from_sizes
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.ground.symbols import value_text
 from netdsl.kernels.arrays import Array, Grads, Saved, Shape
-from netdsl.layers.contract import REQUIRED, Attr, LayerDef, call_text
+from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, call_text
 from netdsl.layers.rules.places import everywhere
 
 
-def reshape_shape(attrs, x):
+def reshape_shape(attrs: Attrs, x: Tensor) -> Tensor:
     """x of any shape -> the shape that is asked for, of as many numbers."""
     have, want = x.size, prod(attrs["shape"])
     if have != want:
@@ -22,7 +22,7 @@ def reshape_shape(attrs, x):
     return from_sizes(attrs["shape"])
 
 
-def _help(have, shape):
+def _help(have: int, shape: Sizes) -> tuple[str, ...]:
     """Proposes the shape with one size changed, where that is enough."""
     want = prod(shape)
     for i, size in enumerate(shape):
@@ -42,7 +42,7 @@ def reshape_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     return dy.reshape(saved), {}
 
 
-def reshape_torch(attrs, x):
+def reshape_torch(attrs: Attrs, x: Tensor) -> str:
     flat = "" if x.is_vector else "nn.Flatten(), "
     unflatten = call_text("nn.Unflatten", 1, attrs["shape"])
     return f"nn.Sequential({flat}{unflatten})" if flat else unflatten

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from netdsl.graph.ir import ParamSpec
+from netdsl.graph.types import Tensor
 from netdsl.kernels.arrays import Array, Grads, Param, Saved
-from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text
+from netdsl.layers.contract import Attr, Attrs, LayerDef, StageCall, call_text
 from netdsl.layers.rules.places import same_place
 
 
-def rms_params(attrs, x):
+def rms_params(attrs: Attrs, x: Tensor) -> tuple[ParamSpec, ...]:
     return (ParamSpec("weight", (x.channels,), "ones"),)
 
 
@@ -33,11 +34,11 @@ def rms_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     return dx, {"weight": (dy * x_hat).sum(axis=tuple(a for a in range(dy.ndim) if a != axis))}
 
 
-def rms_torch_call(attrs, x):
+def rms_torch_call(attrs: Attrs, x: Tensor) -> str:
     return "{self}({x}.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)" if x.is_map else "{self}({x})"
 
 
-def rms_stages(attrs, x):
+def rms_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
     from netdsl.stages.layer_norm import LayerNorm
 
     return (StageCall(LayerNorm, (x.sizes, attrs["eps"], False)),)

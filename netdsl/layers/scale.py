@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from netdsl.graph.ir import ParamSpec
+from netdsl.graph.types import Sizes, Tensor
 from netdsl.kernels.arrays import Array, Grads, Saved
-from netdsl.layers.contract import Attr, LayerDef, StageCall, call_text
+from netdsl.layers.contract import Attr, Attrs, LayerDef, StageCall, call_text
 from netdsl.layers.rules.places import same_place
 
 
-def factor_shape(x):
+def factor_shape(x: Tensor) -> Sizes:
     """(C, 1, 1) for a map, (D,) for tokens and vectors: what PyTorch would repeat over the rest."""
     return (x.channels, *(1 for _ in x.space))
 
@@ -26,13 +27,13 @@ def scale_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     return weight * dy, {"": (dy * x).sum(axis=tuple(range(dy.ndim - 1)))}
 
 
-def scale_torch(attrs, x):
+def scale_torch(attrs: Attrs, x: Tensor) -> str:
     shape, value = factor_shape(x), attrs["value"]
     made = call_text("torch.ones", shape) if value == 1 else call_text("torch.full", shape, value)
     return f"nn.Parameter({made})"
 
 
-def scale_stages(attrs, x):
+def scale_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
     from netdsl.stages.scale import Scale
 
     return (StageCall(Scale, (x.sizes,)),)

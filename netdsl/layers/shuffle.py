@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from netdsl.graph.types import Tensor
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.kernels.arrays import Array, Grads, Saved
-from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, require_image
+from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, StageCall, call_text, require_image
 from netdsl.layers.rules.places import same_place
 
 
-def shuffle_shape(attrs, x):
+def shuffle_shape(attrs: Attrs, x: Tensor) -> Tensor:
     """The type of x, a map whose channels the groups divide."""
     require_image(x, "`shuffle`")
     if x.channels % attrs["groups"]:
@@ -29,7 +30,7 @@ def shuffle_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     return dy.reshape(n, c // saved, saved, h, w).swapaxes(1, 2).reshape(dy.shape), {}
 
 
-def shuffle_stages(attrs, x):
+def shuffle_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
     from netdsl.stages.moved import Moved
 
     groups = attrs["groups"]

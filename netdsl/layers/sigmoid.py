@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from netdsl.graph.types import Tensor
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.kernels.stable import sigmoid
-from netdsl.layers.contract import LayerDef, pointwise_stages
+from netdsl.layers.contract import Attrs, LayerDef, StageCall, pointwise_stages
 from netdsl.layers.rules.places import same_place
 
 
@@ -19,7 +20,7 @@ def sigmoid_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     return dy * saved * (1 - saved), {}
 
 
-def sigmoid_stages(attrs, x):
+def sigmoid_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
     from netdsl.stages.activations import quick_sigmoid_forward
 
     return pointwise_stages(quick_sigmoid_forward, sigmoid_backward)(attrs, x)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from netdsl.graph.types import Tensor
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.kernels.stable import sigmoid
-from netdsl.layers.contract import LayerDef, pointwise_stages
+from netdsl.layers.contract import Attrs, LayerDef, StageCall, pointwise_stages
 from netdsl.layers.rules.places import same_place
 
 
@@ -20,7 +21,7 @@ def silu_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     return dy * s * (1 + x * (1 - s)), {}
 
 
-def silu_stages(attrs, x):
+def silu_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
     from netdsl.stages.activations import quick_silu_forward
 
     return pointwise_stages(quick_silu_forward, silu_backward)(attrs, x)

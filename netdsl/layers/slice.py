@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from netdsl.graph.types import Tensor
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.kernels.arrays import Array, Grads, Saved
-from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall
+from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, StageCall
 from netdsl.layers.rules.places import same_place
 
 
-def slice_shape(attrs, x):
+def slice_shape(attrs: Attrs, x: Tensor) -> Tensor:
     """(C, H, W) -> (stop - start, H, W); of tokens (T, D) and vectors (D,), the features."""
     start, stop, size = attrs["start"], attrs["stop"], x.channels
     what = "channels" if x.is_map else "features"
@@ -42,13 +43,13 @@ def slice_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     return dx, {}
 
 
-def slice_torch_call(attrs, x):
+def slice_torch_call(attrs: Attrs, x: Tensor) -> str:
     axes, start, stop = "..." if x.is_tokens else ":", repr(attrs["start"]), repr(attrs["stop"])
     between = " : " if " " in start + stop else ":"
     return f"{{x}}[{axes}, {start}{between}{stop}]" if start != "0" else f"{{x}}[{axes}, :{stop}]"
 
 
-def slice_stages(attrs, x):
+def slice_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
     from netdsl.stages.slice import Slice
 
     return (StageCall(Slice, (x.sizes, attrs["start"], attrs["stop"])),)

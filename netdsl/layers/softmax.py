@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from netdsl.graph.types import Tensor
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.kernels.stable import softmax
-from netdsl.layers.contract import LayerDef
+from netdsl.layers.contract import Attrs, LayerDef
 from netdsl.layers.rules.places import same_place
 
 
-def softmax_resolve(attrs, x):
+def softmax_resolve(attrs: Attrs, x: Tensor) -> Attrs:
     """Channels are the second axis of maps and vectors, the last of tokens."""
     return {**attrs, "axis": -1 if x.is_tokens else x.channel_axis}
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from netdsl.graph.types import vector
+from netdsl.graph.types import Tensor, vector
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.ground.symbols import value_text
 from netdsl.kernels.arrays import Array, Grads, Saved, Tokens, Vectors
-from netdsl.layers.contract import REQUIRED, Attr, LayerDef, require_tokens
+from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, require_tokens
 from netdsl.layers.rules.places import everywhere
 
 
-def take_shape(attrs, x):
+def take_shape(attrs: Attrs, x: Tensor) -> Tensor:
     """(T, D) -> (D,)."""
     require_tokens(x, "`take`")
     if attrs["index"] >= x.length:

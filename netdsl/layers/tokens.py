@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from netdsl.graph.types import Tensor
 from netdsl.kernels.arrays import Array, Grads, Maps, Saved, Tokens
-from netdsl.layers.contract import LayerDef, StageCall, require_map
+from netdsl.layers.contract import Attrs, LayerDef, StageCall, require_map
 from netdsl.layers.rules.places import everywhere
 
 
-def tokens_shape(attrs, x):
+def tokens_shape(attrs: Attrs, x: Tensor) -> Tensor:
     """(C, H, W) -> (H * W, C)."""
     require_map(x, "`tokens`", f"`reshape 1x{x.show()}` makes one token of a vector", "leave it out: these are tokens")
     return x.tokens_of_map()
 
 
-def tokens_stages(attrs, x):
+def tokens_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
     from netdsl.stages.moved import Moved
 
     return (StageCall(Moved, (x.sizes, tokens_shape(attrs, x).sizes, (*x.space, "n", x.channels), (2, 0, 1, 3))),)

@@ -1,30 +1,31 @@
 """`up`: the transposed convolution that doubles a map, as in U-Net's decoder (Ronneberger et al. 2015)."""
 
+from netdsl.graph.types import Tensor
 from netdsl.ground.symbols import spatial_text
 from netdsl.kernels.transposed import transposed_backward, transposed_forward
-from netdsl.layers.contract import REQUIRED, Attr, LayerDef, StageCall, call_text, require_image
+from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, StageCall, call_text, require_image
 from netdsl.layers.rules.places import windows_above
 from netdsl.layers.rules.transposed import transposed_macs, transposed_options, transposed_params, transposed_shape
 
 
-def up_resolve(attrs, x):
+def up_resolve(attrs: Attrs, x: Tensor) -> Attrs:
     """What `convt` could say besides stays at its default."""
     zeros = (0,) * x.axes
     return {**attrs, "padding": zeros, "output_padding": zeros, "dilation": (1,) * x.axes, "groups": 1}
 
 
-def up_shape(attrs, x):
+def up_shape(attrs: Attrs, x: Tensor) -> Tensor:
     """(C, H, W) -> (F, (H - 1) * stride + Kh, (W - 1) * stride + Kw)."""
     require_image(x, "`up`")
     return transposed_shape(attrs, x)
 
 
-def up_torch(attrs, x):
+def up_torch(attrs: Attrs, x: Tensor) -> str:
     options = transposed_options(attrs)
     return call_text("nn.ConvTranspose2d", x.channels, attrs["filters"], spatial_text(attrs["kernel_size"]), **options)
 
 
-def up_stages(attrs, x):
+def up_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
     from netdsl.stages.transposed_conv import TransposedConv
 
     names = ("filters", "kernel_size", "stride", "padding", "output_padding", "dilation")

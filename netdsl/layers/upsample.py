@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from netdsl.graph.types import Tensor
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.ground.symbols import spatial_text
 from netdsl.kernels.arrays import Array, Grads, Saved, Spatial
@@ -11,7 +12,7 @@ from netdsl.kernels.resample import bilinear_matrix, corner_matrix, resample, re
 from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, StageCall, call_text, require_image
 
 
-def upsample_shape(attrs, x):
+def upsample_shape(attrs: Attrs, x: Tensor) -> Tensor:
     """(C, H, W) -> (C, factor * H, factor * W)."""
     require_image(x, "`upsample`", "leave it out: a vector has no height and width")
     if attrs["nearest"] and attrs["bilinear"]:
@@ -44,8 +45,8 @@ def upsample_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     return dy.reshape(n, c, h, dy.shape[2] // h, w, dy.shape[3] // w).sum(axis=(3, 5)), {}
 
 
-def upsample_torch(attrs, x):
-    options = {"scale_factor": spatial_text(attrs["factor"])}
+def upsample_torch(attrs: Attrs, x: Tensor) -> str:
+    options: dict[str, object] = {"scale_factor": spatial_text(attrs["factor"])}
     if attrs["bilinear"]:
         options["mode"] = "bilinear"
     if attrs["align_corners"]:
@@ -53,7 +54,7 @@ def upsample_torch(attrs, x):
     return call_text("nn.Upsample", **options)
 
 
-def upsample_stages(attrs, x):
+def upsample_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
     from netdsl.stages.resample import Repeat, Resample
 
     if not attrs["bilinear"]:

@@ -1,6 +1,7 @@
 import pytest
 
 from netdsl.graph.types import from_sizes, ids, map_of, tokens, vector
+from netdsl.ground.symbols import is_symbolic, plain_value, renamed, substitute, symbol, written
 
 
 @pytest.mark.parametrize(
@@ -17,6 +18,32 @@ def test_a_tensor_says_what_its_sizes_mean(tensor, channels, space, axis, text):
     assert (tensor.channels, tensor.space, tensor.channel_axis) == (channels, space, axis)
     assert tensor.show() == text and tensor.axes == len(space) and tensor.is_map == bool(space)
     assert tensor.with_channels(7).channels == 7 and tensor.with_channels(7).space == space
+
+
+@pytest.mark.parametrize(
+    ("tensor", "letters", "picture"),
+    [
+        (vector(10), "c", False),
+        (tokens(16, 64), "nc", False),
+        (ids(16, 5), "n", False),
+        (map_of(9, 128), "cw", False),
+        (map_of(3, 32, 24), "chw", True),
+        (map_of(2, 32, 24), "chw", False),
+        (map_of(1, 4, 5, 6), "cdhw", False),
+    ],
+)
+def test_a_tensor_has_a_letter_for_each_size_and_may_be_a_picture(tensor, letters, picture):
+    assert (tensor.letters, tensor.is_picture) == (letters, picture)
+    assert len(tensor.letters) == len(tensor.sizes)
+
+
+def test_sizes_may_be_symbols_which_are_put_in_and_taken_out_together():
+    c = symbol(8, "c")
+    inside = map_of(4 * c, 6, 6)
+    assert inside == map_of(32, 6, 6) and is_symbolic(inside) and not is_symbolic(plain_value(inside))
+    assert repr(inside.channels) == "4 * c" and repr(substitute(inside, {"c": symbol(8, "d")}).channels) == "4 * d"
+    assert written(inside) != map_of(32, 6, 6) and written(inside) == written(map_of(4 * c, 6, 6))
+    assert repr(renamed((inside,), lambda name: f"self.{name}")[0].channels) == "4 * self.c"
 
 
 def test_ids_are_whole_numbers_below_a_limit():

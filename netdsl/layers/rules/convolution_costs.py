@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-Pair = tuple[int, int]
+from netdsl.graph.types import Sizes
 
 _FLOPS = 80.0  # a nanosecond, of a large product
 _SAMPLES = 16  # of a block
@@ -55,7 +55,7 @@ def rows_cost(
     return 3 * product + 2.5 * _ROWS * (numbers_in + numbers_out) + 2 * weights if training else forward
 
 
-def patch_cost(shape: Sequence[int], filters: int, kernel_size: Pair, out_size: Pair, training: bool) -> float:
+def patch_cost(shape: Sequence[int], filters: int, kernel_size: Sizes, out_size: Sizes, training: bool) -> float:
     """Nanoseconds for one sample, as one product over patches."""
     patch, rows = shape[0] * prod(kernel_size), prod(out_size)
     product = product_cost(rows * _SAMPLES, patch, filters) / _SAMPLES
@@ -63,7 +63,7 @@ def patch_cost(shape: Sequence[int], filters: int, kernel_size: Pair, out_size: 
     return 3 * product + (2 * _COPY + _SCATTER) * rows * patch if training else forward
 
 
-def fourier_points(lengths: Pair) -> int:
+def fourier_points(lengths: Sizes) -> int:
     """How many products the real Fourier transform of these lengths along H and W needs (stages/bilinear.py)."""
     height, width = lengths
     real = 2 if height % 2 == 0 else 1

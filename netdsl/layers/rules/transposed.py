@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from math import prod
 
 from netdsl.graph.ir import ParamSpec, show_shape
@@ -10,9 +9,10 @@ from netdsl.graph.types import Tensor
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.ground.symbols import is_all, spatial_text
 from netdsl.kernels.transposed import transposed_size
+from netdsl.layers.rules.places import Attrs
 
 
-def transposed_shape(attrs: Mapping, x: Tensor) -> Tensor:
+def transposed_shape(attrs: Attrs, x: Tensor) -> Tensor:
     """(C, H, W) -> (F, Ho, Wo), Ho = (H - 1) * stride - 2 * padding + dilation * (Kh - 1) + output_padding + 1.
 
     Raises SpecProblem where groups do not divide the channels or nothing is left of the output.
@@ -36,7 +36,7 @@ def transposed_shape(attrs: Mapping, x: Tensor) -> Tensor:
     return x.with_channels(f).with_space(tuple(sizes))
 
 
-def transposed_params(attrs: Mapping, x: Tensor) -> tuple[ParamSpec, ...]:
+def transposed_params(attrs: Attrs, x: Tensor) -> tuple[ParamSpec, ...]:
     """weight (C, F/groups, Kh, Kw) and bias (F,); the fans as PyTorch counts them."""
     f, window = attrs["filters"] // attrs["groups"], prod(attrs["kernel_size"])
     fans = {"fan_in": f * window, "fan_out": x.channels * window}
@@ -44,12 +44,12 @@ def transposed_params(attrs: Mapping, x: Tensor) -> tuple[ParamSpec, ...]:
     return (weight,) if attrs["nobias"] else (weight, ParamSpec("bias", (attrs["filters"],), "bias", **fans))
 
 
-def transposed_macs(attrs: Mapping, x: Tensor) -> int:
+def transposed_macs(attrs: Attrs, x: Tensor) -> int:
     """C * H * W * F / groups * Kh * Kw: every input number meets every weight of its channel."""
-    return x.size * (attrs["filters"] // attrs["groups"]) * prod(attrs["kernel_size"])
+    return int(x.size * (attrs["filters"] // attrs["groups"]) * prod(attrs["kernel_size"]))
 
 
-def transposed_options(attrs: Mapping) -> dict[str, object]:
+def transposed_options(attrs: Attrs) -> dict[str, object]:
     """The keyword arguments of nn.ConvTranspose2d that are not at their defaults."""
     usual = {"stride": 1, "padding": 0, "output_padding": 0, "dilation": 1}
     options: dict[str, object] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from math import gcd
 
 from netdsl.graph.ir import show_shape
@@ -10,22 +9,24 @@ from netdsl.graph.types import Sizes, Tensor
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.ground.symbols import is_all, plain_value, spatial_text, value_text
 from netdsl.kernels.pooling import window_count
+from netdsl.layers.rules.places import Attrs
 
 Sides = tuple[tuple[int, int], ...]
 """Padding before and behind each axis of space: ((top, bottom), (left, right)) of an image."""
 
 
-def given_sides(attrs: Mapping, x: Tensor) -> Sides:
+def given_sides(attrs: Attrs, x: Tensor) -> Sides:
     """The padding as it is written, or that of `same`."""
+    padding: Sides = attrs["padding"]
     if not attrs["same"]:
-        return attrs["padding"]
-    if not is_all(attrs["padding"], 0):
+        return padding
+    if not is_all(padding, 0):
         raise SpecProblem("N313", "`same` already sets the padding", attr="padding", help=("leave out one of the two",))
     totals = [_same_total(*axis) for axis in zip(x.space, *_window(attrs, x.axes), strict=True)]
     return tuple((total // 2, total - total // 2) for total in totals)
 
 
-def _window(attrs: Mapping, axes: int) -> tuple[Sizes, Sizes, Sizes]:
+def _window(attrs: Attrs, axes: int) -> tuple[Sizes, Sizes, Sizes]:
     """Window, stride and dilation along the axes."""
     return attrs["kernel_size"], attrs["stride"], attrs.get("dilation", (1,) * axes)
 
@@ -51,7 +52,7 @@ def torch_sides(sides: Sides) -> tuple[int, ...]:
     return tuple(number for side in reversed(sides) for number in side)
 
 
-def pooling_sides(attrs: Mapping, x: Tensor) -> Sides:
+def pooling_sides(attrs: Attrs, x: Tensor) -> Sides:
     """Padding ((top, bottom), (left, right)); with `ceil` also what the last, incomplete windows reach over.
 
     Raises SpecProblem where PyTorch refuses: even padding over half a window, a window larger than the padded input;
@@ -74,7 +75,7 @@ def pooling_sides(attrs: Mapping, x: Tensor) -> Sides:
     return tuple(_axis_sides(x, k, s, sides, d, ceil, axis) for axis in range(x.axes))
 
 
-def pooling_text(name: str, attrs: Mapping, padded_with: str, **options: object) -> str:
+def pooling_text(name: str, attrs: Attrs, padded_with: str, **options: object) -> str:
     """The constructor of a pooling module of PyTorch; behind one that pads, where it takes no such padding itself."""
     sides = attrs["padding"]
     padding = tuple(before for before, _ in sides)
@@ -93,7 +94,7 @@ def pooling_text(name: str, attrs: Mapping, padded_with: str, **options: object)
     return f"nn.Sequential({padded_with.format(torch_sides(sides))}, {pool})" if pads_itself else pool
 
 
-def needs_own_padding(attrs: Mapping) -> bool:
+def needs_own_padding(attrs: Attrs) -> bool:
     """True where PyTorch's pooling modules do not take the padding: it is uneven, or more than half of a window."""
     sides = attrs["padding"]
     if attrs["ceil"]:

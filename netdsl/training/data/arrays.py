@@ -143,22 +143,23 @@ def shaped(path: Path, names: Mapping[str, str], parts: Arrays, want: Wanted) ->
             both = f"{sample_text(parts[first])} and {sample_text(a)}"
             text = f"the samples of `{plain(names[first])}` and `{plain(names[part])}` in {shown(path)} differ"
             raise UserError(f"{text}: {both}")
-    shape, takes = parts[first].shape[1:], None if want.takes is None else want.takes.sizes
+    shape, takes = parts[first].shape[1:], want.takes
+    sizes = None if takes is None else takes.sizes
     where = f"the samples `{plain(names[first])}` of {shown(path)}"
-    if takes == shape:
+    if sizes == shape:
         return parts, ()
-    if takes is not None and len(shape) == 3 and (shape[2], *shape[:2]) == takes:
+    if takes is not None and len(shape) == 3 and (shape[2], *shape[:2]) == sizes:
         moved = {part: np.ascontiguousarray(np.moveaxis(a, 3, 1)) for part, a in parts.items()}
-        return moved, (f"{where} are {show_sizes(shape)}, channels last: read as {show_sizes(takes)}",)
+        return moved, (f"{where} are {show_sizes(shape)}, channels last: read as {takes.show()}",)
     is_bytes = parts[first].dtype == np.uint8
-    if len(shape) == 2 and (is_bytes or takes == (1, *shape)):
+    if len(shape) == 2 and (is_bytes or sizes == (1, *shape)):
         note = f"{where} are {show_sizes(shape)}: read as one channel, {show_sizes((1, *shape))}"
         return {part: a[:, None] for part, a in parts.items()}, () if is_bytes else (note,)
-    if takes is not None and len(shape) == 1 and not want.takes.is_vector and want.takes.size == shape[0]:
-        return _unrolled(path, names[first], parts, want.takes)
+    if takes is not None and len(shape) == 1 and not takes.is_vector and takes.size == shape[0]:
+        return _unrolled(path, names[first], parts, takes)
     if len(shape) == 3 and shape[2] in (1, 3, 4) and min(shape[:2]) > 4 and (takes or is_bytes):
         text = f"the images `{plain(names[first])}` of {shown(path)} are {sample_text(parts[first])}"
-        raise UserError(f"{text}, expected C x H x W", help=_last_help(shape, takes))
+        raise UserError(f"{text}, expected C x H x W", help=_last_help(shape, sizes))
     return parts, ()
 
 
