@@ -50,7 +50,9 @@ class Net:
 
     def with_recipe(self, recipe: Recipe) -> Net:
         """The net, trained in another way. Raises UserError where that does not fit the network."""
-        for misfit in misfits(recipe, self.graph.input_type, self.graph.output_type):
+        graph = self.graph
+        takes = None if graph.takes_names else graph.input_type
+        for misfit in misfits(recipe, takes, graph.type_of(graph.judged_value)):
             raise UserError(misfit.message, help=misfit.help)
         return replace(self, recipe=recipe)
 

@@ -16,7 +16,7 @@ from netdsl.analysis.diagram import diagram_svg
 from netdsl.analysis.folding import MAX_BOXES, MAX_ROWS, outline, rows_down
 from netdsl.analysis.layer_text import layer_text
 from netdsl.analysis.layered import Piece, lay_out
-from netdsl.analysis.outline import boxes, links, output_box
+from netdsl.analysis.outline import boxes, links, output_boxes
 from netdsl.analysis.svg import short
 from netdsl.graph.ir import show_shape
 
@@ -103,7 +103,7 @@ def test_every_reading_of_a_tangled_network_is_a_line(seed):
         if owner[value] != owner[index + 1]
     }
     assert set(links(graph, root)) == expected
-    assert output_box(graph, root) == owner[graph.output]
+    assert output_boxes(graph, root) == [owner[graph.output]]
 
 
 @pytest.mark.parametrize("seed", range(60))

@@ -6,14 +6,14 @@ apart, and nothing is said by colour alone. What a box is about is told in full 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
 from netdsl.analysis.folding import TIMES, outline
 from netdsl.analysis.layer_text import layer_text
 from netdsl.analysis.layered import Layout, Piece, lay_out
-from netdsl.analysis.outline import Box, Frame, Item, boxes, links, output_box
+from netdsl.analysis.outline import Box, Frame, Item, boxes, links, output_boxes
 from netdsl.analysis.svg import EDGE, FAMILY, FONT, GLYPH, INK, MUTED, PAPER, dark_style, rect, short, text
 from netdsl.graph.ir import Graph, Node, show_shape
 from netdsl.layers.contract import plural
@@ -77,9 +77,9 @@ def diagram_svg(graph: Graph) -> str:
     """
     root = outline(graph)
     picture = _Picture(graph, links(graph, root), {id(box): n for n, box in enumerate(boxes(root))})
-    svg, width, height = picture.network(root, output_box(graph, root))
+    svg, width, height = picture.network(root, output_boxes(graph, root))
     width, height = round(width + 2 * MARGIN), round(height + 2 * MARGIN)
-    name, shapes = escape(graph.name), f"{show_shape(graph.input_shape)} to {show_shape(graph.output_shape)}"
+    name, shapes = escape(graph.name), escape(f"{graph.show_inputs()} to {graph.show_outputs()}")
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
         f'class="netdsl-network" role="img" style="max-width:100%;height:auto" '
@@ -121,19 +121,20 @@ class _Picture:
     def __init__(self, graph: Graph, reads: list[tuple[int, int]], numbers: Mapping[int, int]) -> None:
         self.graph, self.reads, self.numbers = graph, reads, numbers
 
-    def network(self, root: Frame, output: int) -> tuple[str, float, float]:
-        """-> the drawing, its width and height."""
-        self.reads.append((output, len(self.numbers)))
-        given = [self.end("input", self.graph.input_shape, -1)]
+    def network(self, root: Frame, outputs: Sequence[int]) -> tuple[str, float, float]:
+        """outputs: the box that makes each -> the drawing, its width and height."""
+        graph, last = self.graph, len(self.numbers)
+        self.reads += [(box, last + i) for i, box in enumerate(outputs)]
+        given = [self.end("input", one.name, one.type.sizes, -1 - i) for i, one in enumerate(graph.inputs)]
         drawn = [*given, *(self.item(item, "", 0) for item in root.items)]
-        drawn.append(self.end("output", self.graph.output_shape, len(self.numbers)))
+        drawn += [self.end("output", o.name, graph.shape_of(o.value), last + i) for i, o in enumerate(graph.outputs)]
         layout = lay_out([d.piece for d in drawn], self.within(drawn))
         return self.placed(drawn, layout), layout.width, layout.height
 
-    def end(self, word: str, shape: tuple[int, ...], number: int) -> _Drawn:
-        """The input or the output."""
+    def end(self, word: str, name: str, shape: tuple[int, ...], number: int) -> _Drawn:
+        """An input or an output."""
         fill, stroke = TINTS["input"]
-        words = f"{word} {show_shape(shape)}"
+        words = " ".join([word, *([name] if name else []), show_shape(shape)])
         width, height = GLYPH * len(words) + 24, 24.0
         svg = rect(width, height, fill, stroke, radius=12) + text(width / 2, 16, words, anchor="middle", bold=True)
         return _Drawn(Piece(width, height), svg, number, number)
@@ -158,9 +159,9 @@ class _Picture:
     def row(self, y: float, width: float, node: Node, words: str, name: str) -> str:
         fill, stroke = TINTS[_tint(self.graph, node)]
         inputs = ", ".join(show_shape(shape) for shape in self.graph.input_shapes(node))
-        count = sum(p.size for p in node.params)
+        count = node.num_params
         facts = [f"{node.name}: {words}", f"{inputs} to {show_shape(node.shape)}"]
-        facts += [f"{count:,} params"] if count else []
+        facts += [f"{count:,} params"] if count else [f"the params of {node.shares}"] if node.shares else []
         facts += [f"{node.macs:,} MACs"] if node.macs else []
         return (
             f"<g><title>{escape(', '.join(facts))}</title>"
@@ -172,7 +173,7 @@ class _Picture:
         )
 
     def foot(self, nodes: tuple[Node, ...]) -> tuple[str, str]:
-        params = sum(p.size for node in nodes for p in node.params)
+        params = sum(node.num_params for node in nodes)
         return show_shape(nodes[-1].shape), f"{short(params)} params" if params else ""
 
     def framed(self, box: Box, width: float, rows: str, y: float, foot: tuple[str, str], stroke: str) -> _Drawn:
@@ -209,7 +210,7 @@ class _Picture:
     def facts(self, item: Item, name: str) -> str:
         """What a folded box or a frame comes to, for its tooltip."""
         nodes = self.graph.nodes[item.start : item.stop]
-        params, macs = sum(p.size for node in nodes for p in node.params), sum(node.macs for node in nodes)
+        params, macs = sum(node.num_params for node in nodes), sum(node.macs for node in nodes)
         what = [f"{name}: {item.detail}" if item.detail else name]
         what += [] if item.detail.endswith("layers") else [plural(len(nodes), "layer")]
         return ", ".join([*what, f"{params:,} params, {macs:,} MACs"])

@@ -46,7 +46,7 @@ def rows_down(graph: Graph, root: Frame) -> float:
     reads: dict[int, list[int]] = {}
     for source, target in links(graph, root):
         reads.setdefault(target, []).append(source)
-    below = {-1: 0.0}
+    below = {-1 - value: 0.0 for value in range(len(graph.inputs))}
     for number, box in enumerate(boxes(root)):
         lines = 2 if box.detail else box.stop - box.start
         below[number] = max((below[source] for source in reads.get(number, ())), default=0.0) + lines + 1 + ROW_GAP
@@ -68,11 +68,12 @@ class _Folder:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.last_use = [-1] * (len(graph.nodes) + 1)
+        self.last_use = [-1] * graph.num_values
         for index, node in enumerate(graph.nodes):
             for value in node.inputs:
                 self.last_use[value] = index
-        self.last_use[graph.output] = len(graph.nodes)
+        for value in graph.results:
+            self.last_use[value] = len(graph.nodes)
 
     # ------------------------------------------------------------------------------------ what is equal, in a row
 
@@ -117,17 +118,19 @@ class _Folder:
 
     def reads(self, item: Item) -> list[int]:
         """The values from outside that it reads, in order."""
-        nodes = self.graph.nodes[item.start : item.stop]
-        return list(dict.fromkeys(value for node in nodes for value in node.inputs if value <= item.start))
+        nodes, first = self.graph.nodes[item.start : item.stop], self.graph.value(item.start)
+        return list(dict.fromkeys(value for node in nodes for value in node.inputs if value < first))
 
     def gives(self, item: Item) -> list[int]:
         """The values of it that are read outside."""
-        return [value for value in range(item.start + 1, item.stop + 1) if self.last_use[value] >= item.stop]
+        values = map(self.graph.value, range(item.start, item.stop))
+        return [value for value in values if self.last_use[value] >= item.stop]
 
     def signature(self, item: Item) -> Hashable:
         """Equal for items that compute the same with other params, and give it at the same place."""
         cut, outside = len(item.names[0]) if item.names else None, self.reads(item)
-        gives = [value - item.start for value in self.gives(item)]
+        before = self.graph.value(item.start) - 1
+        gives = [value - before for value in self.gives(item)]
         rows = [
             (
                 node.name[cut:] if cut is not None else "",
@@ -135,7 +138,7 @@ class _Folder:
                 repr(sorted((key, plain_value(value)) for key, value in node.attrs.items())),
                 node.type,
                 tuple(p.shape for p in node.params),
-                tuple(v - item.start if v > item.start else -outside.index(v) for v in node.inputs),
+                tuple(v - before if v > before else -outside.index(v) for v in node.inputs),
             )
             for node in self.graph.nodes[item.start : item.stop]
         ]

@@ -39,18 +39,18 @@ def _graph_lints(graph: Graph, recipe: Recipe) -> Iterator[Diagnostic]:
     yield from _implied(graph, recipe)
     idle = _with_idle_bias(graph, readers)
     for index, node in enumerate(graph.nodes):
-        before = graph.nodes[node.inputs[0] - 1] if node.inputs[0] else None
+        before, value = graph.maker_of(node.inputs[0]), graph.value(index)
         if before is not None and len(readers[node.inputs[0]]) == 1:
             yield from _pairs(before, node, idle)
-        if index + 1 not in readers and index + 1 != graph.output:
+        if value not in readers and value not in graph.results:
             yield _warning("N609", "what this makes is never used", node.span, "remove it, or read it with `@name`")
     yield from _shares(graph)
 
 
 def _implied(graph: Graph, recipe: Recipe) -> Iterator[Diagnostic]:
     """A softmax at the end, and a loss that contains one."""
-    if logits_value(graph, recipe.loss) != graph.output:
-        last = graph.nodes[graph.output - 1]
+    last = graph.maker_of(graph.judged_value)
+    if last is not None and logits_value(graph, recipe.loss) != graph.judged_value:
         message = f"the loss `{recipe.loss}` contains `{last.op}`: it is applied once, by the loss"
         yield _warning("N604", message, last.span, f"leave out `{last.op}`, unless you want probabilities as output")
 
@@ -58,10 +58,11 @@ def _implied(graph: Graph, recipe: Recipe) -> Iterator[Diagnostic]:
 def _with_idle_bias(graph: Graph, readers: Mapping[int, Sequence[Node]]) -> set[tuple[str, int]]:
     """Where layers are written whose bias does nothing in any of the copies, calls and rounds that they stand for."""
     idle: dict[tuple[str, int], bool] = {}
-    for index, node in enumerate(graph.nodes, 1):
+    for index, node in enumerate(graph.nodes):
         if node.span is not None:
-            after = readers.get(index, ())
-            does_nothing = len(after) == 1 and index != graph.output and layer_of(after[0].op).cancels_bias
+            value = graph.value(index)
+            after = readers.get(value, ())
+            does_nothing = len(after) == 1 and value not in graph.results and layer_of(after[0].op).cancels_bias
             place = (node.span.source.name, node.span.start)
             idle[place] = idle.get(place, True) and does_nothing
     return {place for place, does_nothing in idle.items() if does_nothing}
@@ -83,9 +84,9 @@ def _pairs(before: Node, node: Node, idle: set[tuple[str, int]]) -> Iterator[Dia
 
 def _shares(graph: Graph) -> Iterator[Diagnostic]:
     total = graph.num_params
-    others = sum(bool(node.params) for node in graph.nodes) > 1
+    others = sum(bool(node.num_params) for node in graph.nodes) > 1
     for node in graph.nodes:
-        own = sum(p.size for p in node.params)
+        own = node.num_params
         if total >= LARGE and others and own > LARGEST_SHARE * total:
             message = f"this layer holds {own / total:.0%} of all params: {own:_} of {total:_}"
             yield _warning("N607", message, node.span, "make its input smaller, for example with `gap` or `pool`")

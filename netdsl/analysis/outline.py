@@ -47,11 +47,12 @@ Item = Box | Frame
 
 def full_outline(graph: Graph) -> Frame:
     """Everything that the graph holds."""
-    uses = [0] * (len(graph.nodes) + 1)
+    uses = [0] * graph.num_values
     for node in graph.nodes:
         for value in node.inputs:
             uses[value] += 1
-    uses[graph.output] += 1
+    for value in graph.results:
+        uses[value] += 1
     return Frame(0, len(graph.nodes), ("",), "", _items(graph, graph.root, uses))
 
 
@@ -78,7 +79,7 @@ def _items(graph: Graph, scope: Scope, uses: list[int]) -> tuple[Item, ...]:
 def _joins(graph: Graph, index: int, uses: list[int]) -> bool:
     """True if the layer only reworks what the one before gives, and nothing else reads that: norm, activation."""
     node, before = graph.nodes[index], graph.nodes[index - 1]
-    is_chain = node.inputs == (index,) and uses[index] == 1
+    is_chain = node.inputs == (graph.value(index - 1),) and uses[graph.value(index - 1)] == 1
     return is_chain and node.macs == 0 and node.type == before.type
 
 
@@ -101,28 +102,29 @@ def boxes(item: Item) -> Iterator[Box]:
 
 
 def links(graph: Graph, root: Frame) -> list[tuple[int, int]]:
-    """Which box reads which, as numbers of `boxes`, in the order of reading; -1 is the network's input."""
-    owner = _owners(root)
+    """Which box reads which, as numbers of `boxes`, in the order of reading; -1, -2, ... are the inputs."""
+    owner = _owners(graph, root)
     reads = [
         (owner[value], number)
         for number, box in enumerate(boxes(root))
         for node in graph.nodes[box.start : box.stop]
         for value in node.inputs
-        if value <= box.start
+        if value < graph.value(box.start)
     ]
     return list(dict.fromkeys(reads))
 
 
-def output_box(graph: Graph, root: Frame) -> int:
-    """The number of the box that makes the network's output; -1 where that is the input."""
-    return _owners(root)[graph.output]
+def output_boxes(graph: Graph, root: Frame) -> list[int]:
+    """The numbers of the boxes that make the network's outputs; -1 where that is the input."""
+    owner = _owners(graph, root)
+    return [owner[output.value] for output in graph.outputs]
 
 
-def _owners(root: Frame) -> dict[int, int]:
-    """Value -> the number of the box that makes it."""
-    owner = {0: -1}
+def _owners(graph: Graph, root: Frame) -> dict[int, int]:
+    """Value -> the number of the box that makes it; inputs count down from -1."""
+    owner = {value: -1 - value for value in range(len(graph.inputs))}
     for number, box in enumerate(boxes(root)):
-        owner.update(dict.fromkeys(range(box.start + 1, box.stop + 1), number))
+        owner.update(dict.fromkeys(map(graph.value, range(box.start, box.stop)), number))
     for first, last in _same(root):
         owner[last] = owner[first]
     return owner

@@ -40,28 +40,30 @@ def windowed_layers(graph: Graph) -> tuple[int, ...]:
     return tuple(i for i, n in enumerate(graph.nodes) if "kernel_size" in n.attrs and n.type.is_image)
 
 
-def receptive_field(graph: Graph, index: int, unit: tuple[int, int] | None = None) -> ReceptiveField | None:
+def receptive_field(
+    graph: Graph, index: int, unit: tuple[int, int] | None = None, given: int = 0
+) -> ReceptiveField | None:
     """The field of a unit (by default the one at the centre) of node `index`; None if it reads nothing but padding.
 
-    The network's input and the node's output are maps.
+    given: which of the network's inputs is looked at. It is a map, as is the node's output.
     """
-    node = graph.nodes[index]
-    assert graph.input_type.is_image and node.type.is_image, f"{node.name}: {graph.input_type} -> {node.type}"
+    node, takes = graph.nodes[index], graph.inputs[given].type
+    assert takes.is_image and node.type.is_image, f"{node.name}: {takes} -> {node.type}"
     height, width = node.type.space
     unit = unit or (height // 2, width // 2)
-    seen = _input_region(graph, index, unit, has_edges=True)
+    seen = _input_region(graph, index, unit, given, has_edges=True)
     if seen is None:
         return None
-    endless = _input_region(graph, index, unit, has_edges=False)
+    endless = _input_region(graph, index, unit, given, has_edges=False)
     size = tuple(int(places[-1] - places[0]) + 1 for places in endless)
     return ReceptiveField(node.name, node.op, unit, *((int(p[0]), int(p[-1])) for p in seen), size)
 
 
-def _input_region(graph: Graph, index: int, unit: tuple[int, int], has_edges: bool) -> Region | None:
+def _input_region(graph: Graph, index: int, unit: tuple[int, int], number: int, has_edges: bool) -> Region | None:
     """has_edges: leave out what is padding, at every layer."""
-    regions: dict[int, Region] = {index + 1: tuple(np.array([place]) for place in unit)}
+    regions: dict[int, Region] = {graph.value(index): tuple(np.array([place]) for place in unit)}
     for i in range(index, -1, -1):
-        region = regions.pop(i + 1, None)
+        region = regions.pop(graph.value(i), None)
         for value in graph.nodes[i].inputs if region is not None else ():
             given = graph.type_of(value)
             read = _region_read(graph.nodes[i], region, given)
@@ -69,7 +71,7 @@ def _input_region(graph: Graph, index: int, unit: tuple[int, int], has_edges: bo
                 read = tuple(p[(p >= 0) & (p < size)] for p, size in zip(read, given.space, strict=False))
             if all(len(places) for places in read):
                 regions[value] = _union(regions[value], read) if value in regions else read
-    return regions.get(0)
+    return regions.get(number)
 
 
 def _union(a: Region, b: Region) -> Region:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from netdsl.analysis.layer_text import written_text
 from netdsl.analysis.loss import logits_value
-from netdsl.graph.ir import Graph, Node, show_shape
+from netdsl.graph.ir import Graph, Input, Node, show_shape
 from netdsl.graph.recipe import Recipe
 from netdsl.layers.contract import plural
 
@@ -31,7 +31,7 @@ def memory(graph: Graph, recipe: Recipe) -> Memory:
     """The memory of the network's own arrays; work space of the kernels comes on top."""
     params = FLOAT32 * graph.num_params
     buffers = FLOAT32 * sum(b.size for _, b in graph.buffer_specs())
-    activations = FLOAT32 * (graph.input_type.size + sum(node.type.size for node in graph.nodes))
+    activations = FLOAT32 * sum(graph.type_of(value).size for value in range(graph.num_values))
     copies = len(recipe.state_names) + (recipe.ema is not None)
     return Memory(params, buffers, activations, (2 + copies) * params + buffers + recipe.batch * activations)
 
@@ -100,17 +100,16 @@ class Summary:
             "op": node.op,
             "in": inputs[0] if len(inputs) == 1 else inputs,
             "out": list(node.shape),
-            "params": sum(p.size for p in node.params),
+            "params": node.num_params,
             "macs": node.macs,
+            **({"shares": node.shares} if node.shares is not None else {}),
         }
 
     def as_dict(self) -> dict[str, object]:
         graph = self.graph
         return {
             "name": graph.name,
-            "input": list(graph.input_shape),
-            **({"mean": list(graph.mean), "std": list(graph.std)} if graph.mean else {}),
-            "output": list(graph.output_shape),
+            **self._ends(),
             "params": graph.num_params,
             "trainable": graph.num_params,
             "macs": graph.num_macs,
@@ -119,23 +118,37 @@ class Summary:
             "layers": [self._row(node) for node in graph.nodes],
         }
 
+    def _ends(self) -> dict[str, object]:
+        """`input` and `output`, with the constants of the input; a dict by names where there are some."""
+        graph = self.graph
+        shapes = {given.name: list(given.type.sizes) for given in graph.inputs}
+        made = {output.name: list(graph.shape_of(output.value)) for output in graph.outputs}
+        ends: dict[str, object] = {"input": shapes if graph.takes_names else shapes[""]}
+        for key in ("mean", "std"):
+            numbers = {given.name: list(getattr(given, key)) for given in graph.inputs if given.mean}
+            ends |= {key: numbers if graph.takes_names else numbers[""]} if numbers else {}
+        return {**ends, "output": made if graph.gives_names else made[""]}
+
     def notes(self) -> list[str]:
         """What the compiler decided and a reader should know."""
         graph = self.graph
-        if logits_value(graph, self.recipe.loss) == graph.output:
+        last = graph.maker_of(graph.judged_value)
+        if last is None or logits_value(graph, self.recipe.loss) == graph.judged_value:
             return []
-        last = graph.nodes[graph.output - 1]
         return [
             f"the loss `{self.recipe.loss}` contains `{last.op}`: in training it reads what enters `{last.name}`, "
             "so that it is applied once and stays stable"
         ]
 
     def rows(self) -> list[tuple[str, ...]]:
-        """layer, written as, output, params, MACs; the first row is the input."""
-        body: list[tuple[str, ...]] = [("input", self._constants(), show_shape(self.graph.input_shape), "", "")]
+        """layer, written as, output, params, MACs; the first rows are the inputs."""
+        body: list[tuple[str, ...]] = [
+            (f"input {given.name}".rstrip(), _constants(given), given.type.show(), "", "")
+            for given in self.graph.inputs
+        ]
         for node in self.graph.nodes:
-            params = sum(p.size for p in node.params)
-            text = written_text(node)
+            params = node.num_params
+            text = written_text(node) + (f", shares {node.shares}" if node.shares is not None else "")
             body.append(
                 (
                     node.name,
@@ -147,28 +160,19 @@ class Summary:
             )
         return body
 
-    def _constants(self) -> str:
-        """`mean 0.1307 std 0.3081`; of more than four numbers how many there are."""
-        parts = []
-        for name, numbers in (("mean", self.graph.mean), ("std", self.graph.std)):
-            listed = ", ".join(f"{number:.4g}" for number in numbers)
-            text = f"({len(numbers)} numbers)" if len(numbers) > 4 else f"({listed})" if len(numbers) > 1 else listed
-            parts += [f"{name} {text}"] if numbers else []
-        return " ".join(parts)
-
     def total(self) -> tuple[str, ...]:
         """The last row."""
         graph = self.graph
         return (
             "total",
             plural(len(graph.nodes), "layer"),
-            show_shape(graph.output_shape),
+            graph.show_outputs(),
             f"{graph.num_params:,}",
             f"{graph.num_macs:,}",
         )
 
     def _title(self) -> str:
-        return f"{self.graph.name}: {show_shape(self.graph.input_shape)} -> {show_shape(self.graph.output_shape)}"
+        return f"{self.graph.name}: {self.graph.show_inputs()} -> {self.graph.show_outputs()}"
 
     def facts(self) -> list[str]:
         """Sentences below the table: memory and notes."""
@@ -210,6 +214,16 @@ class Summary:
         from netdsl.ground.markup import heading, paragraph
 
         return heading(self._title()) + self.table_html() + "".join(map(paragraph, self.facts()))
+
+
+def _constants(given: Input) -> str:
+    """`mean 0.1307 std 0.3081`; of more than four numbers how many there are."""
+    parts = []
+    for name, numbers in (("mean", given.mean), ("std", given.std)):
+        listed = ", ".join(f"{number:.4g}" for number in numbers)
+        text = f"({len(numbers)} numbers)" if len(numbers) > 4 else f"({listed})" if len(numbers) > 1 else listed
+        parts += [f"{name} {text}"] if numbers else []
+    return " ".join(parts)
 
 
 def with_picture(graph: Graph, html: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from netdsl.analysis.plain import require_plain
 from netdsl.bench import LIMIT
 from netdsl.bench.child import PHASES, Child, ContestantFailed
 from netdsl.bench.contestants import ENTRIES, Entry, Job, installed_version
@@ -65,8 +66,9 @@ def bench(
 ) -> Report:
     """Measure every contestant that can run here; a failed one is left out and reported.
 
-    Raises Disagreement; UserError if none is left. No process outlives the call.
+    Raises Disagreement; UserError if none is left, or the net has several inputs. No process outlives the call.
     """
+    require_plain(net.graph, "the benchmark")
     usable, notes = available(entries, net.graph)
     with tempfile.TemporaryDirectory(prefix="netdsl-bench-", ignore_cleanup_errors=True) as folder:
         match = _Match(net, options, Path(folder), notes, on_progress)

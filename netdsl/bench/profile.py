@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from netdsl.analysis.plain import require_plain
 from netdsl.pipeline import Net
 from netdsl.stages.blas import blas_threads
 
@@ -70,6 +71,7 @@ class Profile:
 
 def profile(net: Net, x: np.ndarray, y: np.ndarray, threads: int) -> list[Profile]:
     """A training step and inference of the net's -O2 module, whose stages are timed one by one."""
+    require_plain(net.graph, "the profile")
     model = net.numpy_model(level=2, workers=threads, kind="threads")
     peak = _peak()
     try:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from netdsl.analysis.plain import require_plain
 from netdsl.bench.tuning import tuned
 from netdsl.graph.recipe import SCHEDULES, Recipe
 from netdsl.ground.diagnostics import UserError, plain
@@ -64,6 +65,7 @@ def started(
     step. on_note is told what was changed in the data on reading. Raises UserError, OSError."""
     if engine.has_workers and not engine.threads:
         engine = replace(engine, threads=available_cores())
+    require_plain(net.graph, "training on a data set")
     want = wanted_by(net.recipe, net.graph.input_type, net.graph.output_type)
     dataset = adapted(net, load_dataset(net.recipe.data, data_dir, limit, want=want))
     for note in (*dataset.notes, *notes_on(net, dataset)):

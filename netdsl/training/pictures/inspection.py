@@ -202,7 +202,8 @@ def first_block(graph: Graph) -> int | None:
     readers = [n.inputs for n in graph.nodes]
     while index + 1 < len(graph.nodes):
         follower, node = graph.nodes[index + 1], graph.nodes[index]
-        is_alone = sum(index + 1 in inputs for inputs in readers) == 1 and follower.inputs == (index + 1,)
+        value = graph.value(index)
+        is_alone = sum(value in inputs for inputs in readers) == 1 and follower.inputs == (value,)
         if not is_alone or follower.shape != node.shape or "kernel_size" in follower.attrs:
             break
         index += 1
@@ -306,11 +307,11 @@ def effective_field(network: LayerNetwork, index: int, field: ReceptiveField) ->
 
 def gradient_by_input(network: LayerNetwork, index: int, dy: np.ndarray) -> np.ndarray:
     """dy, the gradient by the output of layer `index` -> that by the input, for the batch that went forward last."""
-    dvalues = {index + 1: dy}
+    dvalues = {network.graph.value(index): dy}
     for i in range(index, -1, -1):
-        if i + 1 in dvalues:
-            layer = network.layers[i]
-            for value, dx in zip(layer.node.inputs, layer.backward(dvalues.pop(i + 1)), strict=True):
+        made, layer = network.graph.value(i), network.layers[i]
+        if made in dvalues:
+            for value, dx in zip(layer.node.inputs, layer.backward(dvalues.pop(made)), strict=True):
                 dvalues[value] = dvalues[value] + dx if value in dvalues else dx
     return dvalues[0]
 
