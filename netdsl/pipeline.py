@@ -299,7 +299,7 @@ def compile_text(text: str, name: str = "net") -> Net:
 
 
 def check_file(path: str | os.PathLike[str]) -> tuple[Net | None, list[Diagnostic]]:
-    """As check_text, for a file. Raises UserError where the file cannot be read."""
+    """The network of a file (None if it has errors) and every diagnostic. Raises UserError where it cannot be read."""
     text = read_spec(Path(path), str(path))
     if isinstance(text, Diagnostic):
         return None, [text]

@@ -193,7 +193,7 @@ class _Folder:
         return replace(frame, items=tuple(items))
 
     def without_middle(self, frame: Frame) -> Frame:
-        """Of a long chain the beginning and the end."""
+        """The frame with the beginning and the end of a chain that is long."""
         items = [self.without_middle(item) if isinstance(item, Frame) else item for item in frame.items]
         if len(items) > MAX_CHAIN:
             half = MAX_CHAIN // 2

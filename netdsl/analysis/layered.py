@@ -136,7 +136,7 @@ def _bands(rows: list[list[Place]]) -> list[tuple[float, float]]:
 
 
 def _line(step: Step, bands: list[tuple[float, float]], corners: list[tuple[float, float]]) -> Line:
-    """From the bottom of the upper place to the top of the lower; through the row of a point that only passes it."""
+    """A line from the bottom of the upper place to the top of the lower; through the row of a point that it passes."""
     upper, lower = step.upper, step.lower
     row_end, next_row = bands[upper.row][1], bands[lower.row]
     start = row_end if upper.number is None else corners[upper.number][1] + upper.height

@@ -25,7 +25,7 @@ class StopRequest:
         return self.signal is not None or self.error is not None
 
     def unless_made(self, show: Callable[[T], None]) -> Callable[[T], None]:
-        """As `show`, until there is a request; a failure to show is one."""
+        """A function that shows an event until there is a request; a failure to show is one."""
 
         def careful(event: T) -> None:
             if not self.is_made():
@@ -38,7 +38,7 @@ class StopRequest:
 
     @property
     def exit_code(self) -> int:
-        """As a shell counts: 130 for Ctrl-C, 143 for SIGTERM, 129 for a closed terminal."""
+        """The exit code as a shell counts: 130 for Ctrl-C, 143 for SIGTERM, 129 for a closed terminal."""
         return 128 + (self.signal or INTERRUPT)
 
 

@@ -319,7 +319,7 @@ class Graph:
         def bare(child: Scope | int) -> bool:
             return not isinstance(child, Scope) and any(p.name == "" for p in self.nodes[child].params)
 
-        found: list[Node] = []
+        ordered: list[Node] = []
         pending: list[Scope | int] = [self.root]
         while pending:
             item = pending.pop()
@@ -327,8 +327,8 @@ class Graph:
                 children = item.children[::-1]
                 pending += [c for c in children if not bare(c)] + [c for c in children if bare(c)]
             elif self.nodes[item].shares is None:
-                found.append(self.nodes[item])
-        return found
+                ordered.append(self.nodes[item])
+        return ordered
 
 
 def verify_graph(graph: Graph) -> Graph:

@@ -43,8 +43,8 @@ def cosine(step: int, steps: int, steps_an_epoch: int, end: float = 0.0) -> floa
 def onecycle(
     step: int, steps: int, steps_an_epoch: int, up: float = 0.3, div: float = 25.0, final: float = 1e4
 ) -> float:
-    """From 1 / div up to 1 in the share `up` of all steps, then down to 1 / (div * final), both along half a cosine:
-    OneCycleLR with pct_start, div_factor, final_div_factor, and no cycle of the momentum."""
+    """The factor rises from 1 / div to 1 in the share `up` of all steps, then falls to 1 / (div * final), both along
+    half a cosine: OneCycleLR with pct_start, div_factor, final_div_factor, and no cycle of the momentum."""
     top, last = up * steps - 1, steps - 1
     if step <= top:
         return _half_cosine(1 / div, 1.0, step / top if top else 1.0)
@@ -56,7 +56,7 @@ def _half_cosine(start: float, end: float, done: float) -> float:
 
 
 def whole_steps(epochs: float, steps_an_epoch: int) -> int:
-    """So many epochs in steps, rounded."""
+    """The steps of so many epochs, rounded."""
     return round(min(epochs * steps_an_epoch, _MOST))
 
 

@@ -118,7 +118,7 @@ class Tensor(Sized):
         return show_sizes(self.sizes)
 
     def with_channels(self, channels: int) -> Tensor:
-        """The same with so many channels or features."""
+        """The tensor with so many channels or features."""
         assert self.layout != "ids", repr(self)
         at = self.channel_axis - 1
         return replace(self, sizes=(*self.sizes[:at], channels, *self.sizes[at + 1 :]))
@@ -129,7 +129,7 @@ class Tensor(Sized):
         return replace(self, sizes=(self.channels, *space))
 
     def map_sizes(self, change: Callable[[int], int]) -> Tensor:
-        """The same with each size changed."""
+        """The tensor with each size changed."""
         return replace(self, sizes=tuple(change(size) for size in self.sizes))
 
     def tokens_of_map(self) -> Tensor:

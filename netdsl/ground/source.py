@@ -57,5 +57,5 @@ class Span:
         return self.source.text[self.start : self.end]
 
     def to(self, other: Span) -> Span:
-        """From the start of this span to the end of `other`."""
+        """The span from the start of this one to the end of `other`."""
         return Span(self.source, self.start, other.end)

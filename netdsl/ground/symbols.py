@@ -82,7 +82,7 @@ class Sized:
     sizes: tuple[int, ...]
 
     def map_sizes(self, change: Callable[[int], int]) -> Sized:
-        """The same with each size changed."""
+        """Itself with each size changed."""
         raise NotImplementedError
 
 

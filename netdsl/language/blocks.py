@@ -11,11 +11,10 @@ from netdsl.graph.types import Tensor
 from netdsl.ground.diagnostics import Diagnostic, did_you_mean
 from netdsl.ground.names import python_name
 from netdsl.ground.symbols import is_symbolic, substitute, symbol
+from netdsl.language.expectations import COUNTED
 from netdsl.language.expressions import CONSTANTS, UNKNOWN, ExprError, Names, Unknown, UnknownShape, Value, evaluate
 from netdsl.language.syntax import ast
 from netdsl.layers import layer_table
-
-_COUNTS = ("params", "macs", "out")  # what `expect` knows besides
 
 
 @dataclass
@@ -40,7 +39,7 @@ def check_name(name: ast.Name) -> Diagnostic | None:
         why, instead = "it looks like a short flag", f"{match[1]}_{match[2]}"
     elif name.id in words:
         why, instead = "it is a word of a layer", f"{name.id}_1"
-    elif name.id in CONSTANTS or name.id in _COUNTS:
+    elif name.id in CONSTANTS or name.id in COUNTED:
         why, instead = "it has a meaning of its own", f"{name.id}_1"
     elif len(name.id) > 64:
         why, instead = f"it has {len(name.id)} characters; at most 64 are allowed", name.id[:8]

@@ -10,6 +10,9 @@ from netdsl.ground.diagnostics import Diagnostic
 from netdsl.language.expressions import ExprError, Names, UnknownShape, evaluate, show_value
 from netdsl.language.syntax import ast
 
+COUNTED = ("params", "macs", "out")
+"""The names that an expectation knows besides those of its place."""
+
 _SHOWN = 8  # layers in a note
 
 
@@ -18,7 +21,8 @@ def unmet(
 ) -> Diagnostic | None:
     """What is wrong with an expectation, if anything. names and given: what is known, and arrives, where it stands."""
     params = sum(p.size for node in nodes for p in node.params)
-    names = Names(names, {"params": params, "macs": sum(node.macs for node in nodes), "out": out.sizes})
+    macs = sum(node.macs for node in nodes)
+    names = Names(names, dict(zip(COUNTED, (params, macs, out.sizes), strict=True)))
     condition = expect.condition
     try:
         holds = evaluate(condition, names, given)
@@ -37,10 +41,10 @@ def _fails(condition: ast.Expr, names: Names, given: Tensor | None, nodes: Seque
     if not isinstance(condition, ast.Binary) or condition.op in ("and", "or"):
         return Diagnostic("N401", f"`{condition.span.text}` does not hold", condition.span)
     left, right = (evaluate(side, names, given) for side in (condition.left, condition.right))
-    text, found = condition.left.span.text, show_value(left)
-    notes = (_param_note(nodes),) if text == "params" else ()
-    hints = (f"if the network is right, write `expect {text} == {found}`",) if condition.op == "==" else ()
-    message = f"expected {text} {condition.op} {show_value(right)}, but {text} is {found}"
+    text, shown = condition.left.span.text, show_value(left)
+    notes = (_param_note(nodes),) if text == COUNTED[0] else ()
+    hints = (f"if the network is right, write `expect {text} == {shown}`",) if condition.op == "==" else ()
+    message = f"expected {text} {condition.op} {show_value(right)}, but {text} is {shown}"
     return Diagnostic("N401", message, condition.span, notes=notes, help=hints)
 
 

@@ -101,7 +101,7 @@ def is_whole(value: object) -> TypeGuard[int]:
 
 
 def show_value(value: Value) -> str:
-    """As the language writes it: `64x7x7`, `454_922`, `0.1`, `true`, `[64, 128]`."""
+    """The value as the language writes it: `64x7x7`, `454_922`, `0.1`, `true`, `[64, 128]`."""
     if isinstance(value, list):
         return f"[{', '.join(show_value(item) for item in value)}]"
     if isinstance(value, tuple):
@@ -137,7 +137,7 @@ _BINDS = {"or": 1, "and": 2, "+": 4, "-": 4, "*": 5, "/": 5, "//": 5, "%": 5}  #
 
 
 def _inner_text(expr: ast.Expr, binds: int) -> str:
-    """In parentheses where it binds less than what is around it."""
+    """The text of an operand, in parentheses where it binds less than what is around it."""
     loose = isinstance(expr, ast.Binary) and _BINDS.get(expr.op, 3) < binds
     return f"({expression_text(expr)})" if loose else expression_text(expr)
 

@@ -72,8 +72,8 @@ class Labels:
         is one of that name only; several if it is not clear which one."""
         around: OpenScope | None = scope
         while around is not None:
-            found = self.outputs.get(around.full(path))
-            if found is not None:
-                return [found]
+            output = self.outputs.get(around.full(path))
+            if output is not None:
+                return [output]
             around = around.outer
         return list(self._by_end.get(path, {}).values())

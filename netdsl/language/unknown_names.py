@@ -12,7 +12,6 @@ from netdsl.language.foreign import layer_named, translated
 from netdsl.language.syntax import ast
 from netdsl.layers import find_layer, in_other_systems, spellings
 
-_MERGES = ("add", "mul", "cat", "res")
 _LETS = ("var", "const", "val", "set", "int", "define", "local")
 _PYTHON = ("import", "from", "class", "def", "return", "print", "pass", "with", "while", "lambda", "yield")
 
@@ -26,7 +25,7 @@ def unknown_layer(syntax: ast.Layer, blocks: Mapping[str, object]) -> tuple[str,
     """The message, the help, and the edit that the help proposes."""
     name, values = syntax.name, [arg.span.text for arg in syntax.args]
     message = f"unknown layer `{name}`"
-    if name in _MERGES:
+    if name in ast.MERGES:
         shape = "{ f }" if name == "res" else "{ a | b }"
         return f"`{name}` needs branches", f"write `{name} {shape}`", None
     if is_input(syntax):
@@ -75,7 +74,7 @@ def unknown_block(syntax: ast.Call, blocks: Mapping[str, object], channels: int 
         return hint, Edit(syntax.span, meant)
     if guess:
         return f"did you mean `{guess}`?", Edit(syntax.name_span, guess) if sure else None
-    if syntax.name in _MERGES:
+    if syntax.name in ast.MERGES:
         return f"branches stand in braces: `{syntax.name} {{ a | b }}`", None
     if layer_named(syntax.name) is not None:
         return f"`{syntax.name}` is a layer: write it without parentheses, as in `conv 32 k5`", None

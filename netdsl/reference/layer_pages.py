@@ -11,12 +11,12 @@ from netdsl.graph.ir import Node, show_shape
 from netdsl.graph.recipe import AUGMENTATIONS, LOSSES, OPTIMIZERS
 from netdsl.graph.schedules import SCHEDULES
 from netdsl.graph.types import Tensor
+from netdsl.language.syntax.ast import MERGES
 from netdsl.language.syntax.parser import grammar_folder
 from netdsl.layers import find_layer, layer_table
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef
 from netdsl.pipeline import Net, check_text
 
-MERGES = ("add", "mul", "cat", "res")
 _INPUTS = ("8x8x8", "4x8", "32")
 _VALUES = ("", "2", "8", "0", "0 2", "2x4x4")
 _TOPICS = {

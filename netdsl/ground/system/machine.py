@@ -57,7 +57,7 @@ def cpu_flags() -> frozenset[str]:
 
 @cache
 def _cpu_info() -> dict[str, str]:
-    """Of the last processor that Linux lists."""
+    """What Linux tells of the last processor that it lists."""
     try:
         lines = CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

@@ -114,8 +114,12 @@ class Body(Syntax):
     statements: tuple[Statement, ...]
 
 
+MERGES = ("add", "mul", "cat", "res")
+"""What joins branches: each is the layer of that name, but for `res { f }`, which is `add { f | id }`."""
+
+
 class Merge(Syntax):
-    """`add { a | b }`; `op` is add, mul, cat or res (which has one branch)."""
+    """`add { a | b }`; `op` is one of MERGES, of which `res` has one branch."""
 
     op: str
     branches: tuple[Body, ...]

@@ -8,12 +8,12 @@ import re
 from netdsl.ground.diagnostics import Edit, did_you_mean
 from netdsl.ground.source import Span
 from netdsl.language.foreign import layer_named, translated
+from netdsl.language.syntax.ast import MERGES
 from netdsl.layers import in_other_systems
 
 Help = tuple[str, Edit | None]
 NO_HELP: Help = ("", None)
 MAX_LINE = 400  # characters of a line that is searched
-_MERGES = ("add", "mul", "cat", "res")
 _PYTHON = ("import", "from", "class", "def", "return", "print", "self", "super", "with", "while", "pass")
 
 _LINES = (
@@ -195,7 +195,7 @@ def _of_call(span: Span) -> Help:
     text = before[begin:] + rest[: stop.start()]
     piece = text.strip().rstrip(",;")
     call = re.fullmatch(r"(?:[A-Za-z_][\w.]*\s*=\s*)?[A-Za-z_][\w.]*\s*(\(.*\))?", piece)
-    if not call or not (call[1] or "." in piece) or piece.startswith(("in.", *(f"{op}(" for op in _MERGES))):
+    if not call or not (call[1] or "." in piece) or piece.startswith(("in.", *(f"{op}(" for op in MERGES))):
         return NO_HELP
     new = translated(piece)
     if new is None:
@@ -209,18 +209,18 @@ def _of_merge(span: Span) -> Help:
     before, rest, start = _around(span)
     opened = re.search(r"(\w+)\s*([{(\[])([^{}()\[\]|]*)$", before)
     if rest.startswith("|") and opened and opened[2] == "{":
-        if opened[1] in _MERGES and not opened[3].strip():
+        if opened[1] in MERGES and not opened[3].strip():
             return "a branch is missing before `|`: `id` passes the input on", None
         meant = {**in_other_systems(), "residual": "res", "sum": "add", "plus": "add"}.get(opened[1].lower())
-        meant = meant or did_you_mean(opened[1], _MERGES)
+        meant = meant or did_you_mean(opened[1], MERGES)
         listed = "only `add`, `mul` and `cat` have branches"
-        if meant in _MERGES and opened[1] not in _MERGES:
+        if meant in MERGES and opened[1] not in MERGES:
             at = start + opened.start(1)
             return f"write `{meant} {{ ... | ... }}`: {listed}", _edit(span, at, at + len(opened[1]), meant)
-    merge = re.search(r"\b(add|mul|cat|res)\b\s*([({\[]?)", before)
+    merge = re.search(rf"\b({'|'.join(MERGES)})\b\s*([({{\[]?)", before)
     if merge and merge[2] != "{" and (rest[:1] in ("|", ",") or merge[2]):
         return f"branches stand in braces: `{merge[1]} {{ a | b }}`", None
-    if opened and opened[1] in _MERGES and rest.startswith(","):
+    if opened and opened[1] in MERGES and rest.startswith(","):
         return "branches are separated by `|`", _edit(span, span.start, span.start + 1, " |")
     if (
         opened is None

@@ -35,7 +35,7 @@ def parse(source: Source) -> tuple[ast.Program, list[Diagnostic]]:
 
 
 def _parsed(source: Source, text: str) -> tuple[ast.Program, list[Diagnostic]]:
-    """As `parse`, of the text that is read in place of the source's own; it has the same offsets."""
+    """What `parse` gives; `text` is read in place of the source's own and has the same offsets."""
     diagnostics: list[Diagnostic] = []
     blanked: dict[int, int] = {}  # line -> how often: first all but its braces, then all of it
     while True:
@@ -170,7 +170,7 @@ class _Builder:
         return getattr(self, rule)(children)
 
     def _span(self, children: list[Any]) -> Span:
-        """From the first child to the last."""
+        """The span from the first child to the last."""
         spans = [child.span for child in children if child is not None]
         return spans[0].to(spans[-1]) if spans else Span(self.source, 0, 0)
 

@@ -124,7 +124,7 @@ def _words(text: str) -> Iterator[_Word]:
 
 
 def _without_last_commas(words: list[_Word]) -> list[_Word]:
-    """Without a comma that the end of a list follows; comments and new lines may stand between."""
+    """The words without a comma that the end of a list follows; comments and new lines may stand between."""
     kept: list[_Word] = []
     following = ""
     for word in reversed(words):
