@@ -91,7 +91,8 @@ def pytest_terminal_summary(terminalreporter, config):
     left_out = config.stash.get(LEFT_OUT, Counter())
     if left_out:
         what = ", ".join(f"{name} ({count})" if count > 1 else name for name, count in left_out.most_common())
-        terminalreporter.write_line(f"left out {left_out.total()} slow tests: {what}; `pytest -m slow` runs them")
+        number = f"{left_out.total()} slow test{'s' if left_out.total() > 1 else ''}"
+        terminalreporter.write_line(f"left out {number}: {what}; `pytest -m slow` runs them")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -248,10 +248,15 @@ def test_winograd_along_h_in_float32_loses_one_digit(plane, sizes, team, seed, t
     check_conv((WinogradRows, tile), plane, sizes, team, True, seed, "float32", WINOGRAD)
 
 
+def named(value):
+    """The kind of a stage in the name of a test, without the address that a function's own text has."""
+    return "-".join(getattr(part, "__name__", str(part)) for part in (value if isinstance(value, tuple) else (value,)))
+
+
 KINDS = [PatchConv, RowConv, (fourier, 0), (fourier, 6), (winograd, 4), (WinogradRows, 4), (WinogradRows, 8)]
 
 
-@pytest.mark.parametrize("kind", [*KINDS, PointConv], ids=str)
+@pytest.mark.parametrize("kind", [*KINDS, PointConv], ids=named)
 def test_the_gradient_by_the_input_can_be_left_out(kind):
     k = 1 if kind is PointConv else 3
     plane = ((9, k, (1, 1), 1, 1), (7, k, (0, 1), 1, 1))
@@ -259,14 +264,14 @@ def test_the_gradient_by_the_input_can_be_left_out(kind):
 
 
 @pytest.mark.parametrize("size", [64, 57])
-@pytest.mark.parametrize("kind", [PatchConv, (fourier, 14), (winograd, 4), (WinogradRows, 8)], ids=str)
+@pytest.mark.parametrize("kind", [PatchConv, (fourier, 14), (winograd, 4), (WinogradRows, 8)], ids=named)
 def test_large_planes_with_many_channels_agree(kind, size):
     plane = ((size, 3, (1, 1), 1, 1), (size - 3, 3, (1, 1), 1, 1))
     check_conv(kind, plane, (40, 24, 3), (2, 16), True, 0)
     check_conv(kind, plane, (40, 24, 3), (1, 2), True, 0, "float32", WINOGRAD)
 
 
-@pytest.mark.parametrize("kind", [*KINDS, PointConv], ids=str)
+@pytest.mark.parametrize("kind", [*KINDS, PointConv], ids=named)
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_what_is_not_finite_does_not_disappear(kind, value):
     """Where the direct kernel gives a number that is not finite, so does every stage: NaN may stand for infinity, and
@@ -296,7 +301,7 @@ OUTLIER = [((fourier, 0), FOURIER), ((winograd, 4), WINOGRAD), ((WinogradRows, 8
 OUTLIER += [(PatchConv, FOURIER), (RowConv, FOURIER)]
 
 
-@pytest.mark.parametrize("kind, tolerance", OUTLIER, ids=str)
+@pytest.mark.parametrize("kind, tolerance", OUTLIER, ids=named)
 def test_an_outlier_costs_its_own_sample_no_more_than_rounding_of_it(kind, tolerance):
     plane = ((13, 3, (1, 1), 1, 1), (13, 3, (1, 1), 1, 1))
     case = attrs, params, x, _ = conv_case(plane, (8, 8, 4), True, 0, "float32")
