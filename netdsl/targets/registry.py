@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from netdsl.ground.diagnostics import UserError, did_you_mean
-from netdsl.targets.contract import Target
 
 if TYPE_CHECKING:
     from netdsl.graph.ir import Graph
+    from netdsl.targets.contract import Target
 
 DEFAULT = "numpy"
 """The name of what is written and run where nobody says which."""
