@@ -10,7 +10,6 @@ from netdsl.graph.ir import Graph, Node
 from netdsl.graph.ir import Input as NetworkInput
 from netdsl.graph.recipe import Recipe
 from netdsl.graph.types import Tensor
-from netdsl.ground.names import class_name
 from netdsl.ground.symbols import value_text
 from netdsl.layers import layer_of
 from netdsl.layers.contract import StageCall
@@ -27,33 +26,26 @@ from netdsl.targets.fast.named_network import NamedFastNetwork, NamedWeightedNet
 from netdsl.targets.fast.network import FastNetwork
 from netdsl.targets.fast.weighted_network import WeightedNetwork
 from netdsl.targets.numpy.named_network import NamedNetwork
-from netdsl.targets.text.answers import answer
 from netdsl.targets.text.arguments import argument_texts
 from netdsl.targets.text.emission import (
     Method,
     batch_shape,
     constants_text,
     emit,
-    layer_table,
     raw_doc,
     section_titles,
-    title,
 )
 from netdsl.targets.text.ends import (
     argument_names,
     gives_text,
-    input_shapes,
     output_shapes,
-    shapes_text,
     takes_text,
     tuple_text,
 )
 from netdsl.targets.text.gradients import Gradients
-from netdsl.targets.text.kernel_source import imported_modules, kernel_texts
-from netdsl.targets.text.named_answers import answer_by_name
-from netdsl.targets.text.numpy_demo import demo_lines, share_kernels
-from netdsl.targets.text.recipe_lines import loss_lines, loss_methods, optimizer_line, recipe_kernels
-from netdsl.targets.text.starts import dictionary, start_kernels
+from netdsl.targets.text.numpy_demo import share_kernels
+from netdsl.targets.text.numpy_module import module_values
+from netdsl.targets.text.recipe_lines import loss_methods, optimizer_line, recipe_kernels
 from netdsl.targets.text.variables import names, variables
 
 
@@ -66,27 +58,11 @@ def emit_fast(graph: Graph, recipe: Recipe, choose: Choice = cheapest, level: in
     roots += [layer_of(node.op).forward for node in drawn]
     if count < len(graph.nodes):
         roots.append(layer_of(graph.nodes[count].op).forward)
-    bases = _bases(graph, recipe)
-    roots += share_kernels(graph, recipe.loss)
-    answers = answer if graph.is_plain else answer_by_name
-    *texts, answers = kernel_texts([*roots, Stages, *start_kernels(graph, recipe.init), *bases, answers])
-    kernels, network = texts[: -len(bases)], "\n\n\n".join(texts[-len(bases) :])
-    name = _class_name(graph, [*kernels, network])
+    roots += [*share_kernels(graph, recipe.loss), Stages]
+    values = module_values(graph, recipe, level, roots, _bases(graph, recipe))
     return emit(
         DIALECT,
-        title=f"{title(graph, name, 'NumPy', f' -O{level}')}; needs numpy and nothing else.",
-        table=layer_table(graph),
-        modules=imported_modules([*kernels, network]),
-        is_plain=graph.is_plain,
-        input_shape=value_text(graph.input_shape) if graph.is_plain else input_shapes(graph),
-        num_parameters=f"{graph.num_params:_}",
-        kernels=kernels,
-        network=network,
-        class_name=name,
-        base=bases[-1].__name__,
-        shapes=shapes_text(graph),
-        learning_rate=value_text(recipe.options["lr"]),
-        loss=loss_lines(recipe),
+        **values,
         logits_shape=value_text(graph.shape_of(until)),
         output_shapes=output_shapes(graph),
         shares=[f"{value_text(pair)}," for pair in _shares(graph)],
@@ -95,11 +71,7 @@ def emit_fast(graph: Graph, recipe: Recipe, choose: Choice = cheapest, level: in
         draws=[
             f"{value_text((n.name, layer_of(n.op).forward, graph.input_shapes(n)[0], n.attrs['p']))}," for n in drawn
         ],
-        params=dictionary(graph.param_specs(), recipe.init),
-        buffers=dictionary(graph.buffer_specs(), recipe.init),
         methods=_methods(graph, recipe, train, infer, until),
-        answers=answers,
-        demo=demo_lines(graph, recipe.loss),
     )
 
 
@@ -118,12 +90,6 @@ def _shares(graph: Graph) -> list[tuple[str, str]]:
     """What a layer would call a param or buffer that it shares, and what it is called."""
     shared = [node for node in graph.nodes if node.shares is not None]
     return [(s.full_name(n.name), s.full_name(n.owner)) for n in shared for s in (*n.params, *n.buffers)]
-
-
-def _class_name(graph: Graph, texts: list[str]) -> str:
-    """The network's class is called after the spec; `LinearNet` where a kernel is a class of that name."""
-    name = class_name(graph.name)
-    return f"{name}Net" if any(text.startswith((f"class {name}:", f"class {name}(")) for text in texts) else name
 
 
 def _kernels(plan: Plan) -> list[Callable | type]:

@@ -5,77 +5,47 @@ from __future__ import annotations
 from netdsl.analysis.loss import logits_layers, logits_value
 from netdsl.graph.ir import Graph, Node
 from netdsl.graph.recipe import Recipe
-from netdsl.ground.names import class_name
 from netdsl.ground.symbols import value_text
 from netdsl.kernels.normalization import normalize, normalize_backward
 from netdsl.layers import layer_of
 from netdsl.targets.numpy.dialect import DIALECT
 from netdsl.targets.numpy.named_network import NamedNetwork
 from netdsl.targets.numpy.network import Network
-from netdsl.targets.text.answers import answer
 from netdsl.targets.text.arguments import argument_texts, forward_arguments
 from netdsl.targets.text.emission import (
     Method,
     batch_shape,
     constants_text,
     emit,
-    layer_table,
     raw_doc,
     section_ends,
     section_titles,
-    title,
 )
 from netdsl.targets.text.ends import (
     argument_names,
     gives_text,
-    input_shapes,
     normalize_lines,
     outputs_text,
-    shapes_text,
     takes_text,
     together,
     tuple_text,
 )
 from netdsl.targets.text.gradients import Gradients
-from netdsl.targets.text.kernel_source import imported_modules, kernel_texts
-from netdsl.targets.text.named_answers import answer_by_name
-from netdsl.targets.text.numpy_demo import demo_lines, share_kernels
-from netdsl.targets.text.recipe_lines import loss_lines, loss_methods, optimizer_line, recipe_kernels
-from netdsl.targets.text.starts import dictionary, start_kernels
+from netdsl.targets.text.numpy_demo import share_kernels
+from netdsl.targets.text.numpy_module import module_values
+from netdsl.targets.text.recipe_lines import loss_methods, optimizer_line, recipe_kernels
 from netdsl.targets.text.variables import variables
 
 
 def emit_numpy(graph: Graph, recipe: Recipe) -> str:
     """The text of `<name>_numpy.py`."""
     layers = [layer_of(node.op) for node in graph.nodes]
-    starts = start_kernels(graph, recipe.init)
     roots = [kernel for layer in layers for kernel in (layer.forward, layer.backward)]
     roots += [normalize, normalize_backward] if graph.normalizes else []
-    roots += [*recipe_kernels(recipe), *share_kernels(graph, recipe.loss), *starts]
+    roots += [*recipe_kernels(recipe), *share_kernels(graph, recipe.loss)]
     bases = [Network] if graph.is_plain else [Network, NamedNetwork]
-    *texts, answers = kernel_texts([*roots, *bases, answer if graph.is_plain else answer_by_name])
-    kernels, network = texts[: -len(bases)], "\n\n\n".join(texts[-len(bases) :])
-    name = class_name(graph.name)
-    return emit(
-        DIALECT,
-        title=f"{title(graph, name, 'NumPy', ' -O0')}; needs numpy and nothing else.",
-        table=layer_table(graph),
-        modules=imported_modules([*kernels, network]),
-        base=bases[-1].__name__,
-        input_shape=value_text(graph.input_shape) if graph.is_plain else input_shapes(graph),
-        num_parameters=f"{graph.num_params:_}",
-        kernels=kernels,
-        network=network,
-        class_name=name,
-        shapes=shapes_text(graph),
-        learning_rate=value_text(recipe.options["lr"]),
-        loss=loss_lines(recipe),
-        params=dictionary(graph.param_specs(), recipe.init),
-        buffers=dictionary(graph.buffer_specs(), recipe.init),
-        methods=_methods(graph, recipe),
-        answers=answers,
-        demo=demo_lines(graph, recipe.loss),
-    )
+    values = module_values(graph, recipe, 0, roots, bases)
+    return emit(DIALECT, **values, methods=_methods(graph, recipe))
 
 
 def _methods(graph: Graph, recipe: Recipe) -> list[Method]:

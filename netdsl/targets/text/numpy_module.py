@@ -1,0 +1,54 @@
+"""What the templates of all NumPy modules ask for: the kernels' text, and what a spec says once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from netdsl.graph.ir import Graph
+from netdsl.graph.recipe import Recipe
+from netdsl.ground.names import class_name
+from netdsl.ground.symbols import value_text
+from netdsl.targets.text.answers import answer
+from netdsl.targets.text.emission import layer_table, title
+from netdsl.targets.text.ends import input_shapes, shapes_text
+from netdsl.targets.text.kernel_source import imported_modules, kernel_texts
+from netdsl.targets.text.named_answers import answer_by_name
+from netdsl.targets.text.numpy_demo import demo_lines
+from netdsl.targets.text.recipe_lines import loss_lines
+from netdsl.targets.text.starts import dictionary, start_kernels
+
+
+def module_values(
+    graph: Graph, recipe: Recipe, level: int, roots: Sequence[Callable | type], bases: Sequence[type]
+) -> dict[str, object]:
+    """Name -> value, for `emit`. roots: the kernels that the module calls, but those that params start with; bases: the
+    network's classes, the one that it extends last."""
+    answers = answer if graph.is_plain else answer_by_name
+    *texts, answering = kernel_texts([*roots, *start_kernels(graph, recipe.init), *bases, answers])
+    kernels, network = texts[: -len(bases)], "\n\n\n".join(texts[-len(bases) :])
+    name = _class_name(graph, [*kernels, network])
+    return {
+        "title": f"{title(graph, name, 'NumPy', f' -O{level}')}; needs numpy and nothing else.",
+        "table": layer_table(graph),
+        "modules": imported_modules([*kernels, network]),
+        "is_plain": graph.is_plain,
+        "input_shape": value_text(graph.input_shape) if graph.is_plain else input_shapes(graph),
+        "num_parameters": f"{graph.num_params:_}",
+        "kernels": kernels,
+        "network": network,
+        "class_name": name,
+        "base": bases[-1].__name__,
+        "shapes": shapes_text(graph),
+        "learning_rate": value_text(recipe.options["lr"]),
+        "loss": loss_lines(recipe),
+        "params": dictionary(graph.param_specs(), recipe.init),
+        "buffers": dictionary(graph.buffer_specs(), recipe.init),
+        "answers": answering,
+        "demo": demo_lines(graph, recipe.loss),
+    }
+
+
+def _class_name(graph: Graph, texts: Sequence[str]) -> str:
+    """The network's class is called after the spec; `LinearNet` where a kernel is a class of that name."""
+    name = class_name(graph.name)
+    return f"{name}Net" if any(text.startswith((f"class {name}:", f"class {name}(")) for text in texts) else name
