@@ -4,15 +4,10 @@ from functools import cache
 
 import numpy as np
 
-from netdsl.verify.agreement import (
-    each,
-    in_dtype,
-    largest_gradient,
-    numpy_run,
-    random_batch,
-    rounded_network,
-    torch_run,
-)
+from netdsl.verify.batches import each, in_dtype, random_batch
+from netdsl.verify.checks import largest_gradient
+from netdsl.verify.runs import numpy_run, rounded_network
+from netdsl.verify.torch_runs import torch_run
 
 HUGE = 1e4
 TINY = 1e-12

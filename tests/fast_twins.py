@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from netdsl.pipeline import compile_text
-from netdsl.verify.agreement import random_batch
+from netdsl.verify.batches import random_batch
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 KINDS = ["threads", pytest.param("processes", marks=needs_fork)]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from netdsl.pipeline import compile_file, run_module
-from netdsl.verify.agreement import torch_model
+from netdsl.verify.torch_runs import torch_model
 
 ROOT = Path(__file__).resolve().parents[1]
 GENERATED = ROOT / "generated"

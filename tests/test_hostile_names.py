@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from netdsl.pipeline import check_text
-from netdsl.verify.agreement import torch_model
+from netdsl.verify.torch_runs import torch_model
 
 SPEC = """
 block BLOCK(PARAM, k=1) {

@@ -16,7 +16,8 @@ from random_nets import specs
 from netdsl.ground.diagnostics import UserError
 from netdsl.layers import layer_table
 from netdsl.pipeline import check_text, compile_text
-from netdsl.verify.agreement import random_batch, verify
+from netdsl.verify.agreement import verify
+from netdsl.verify.batches import random_batch
 from netdsl.verify.gradients import gradient_check, network_to_check
 
 NORMAL, VERIFIED = 8, 3  # networks to plant faults in, and to verify, which takes some seconds each

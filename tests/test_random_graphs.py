@@ -17,7 +17,7 @@ from random_graphs import drawn_graphs
 from netdsl.targets.fast.model import SharedSteps
 from netdsl.targets.live.interpreter import Layer, LayerNetwork
 from netdsl.targets.numpy import emitter as numpy_emitter
-from netdsl.verify.agreement import in_dtype, random_batch
+from netdsl.verify.batches import in_dtype, random_batch
 from netdsl.verify.gradients import gradient_check, network_to_check
 
 PLAIN_NETS, NORMAL, PLANTED = 320, 60, 5  # of `--nets`; graphs in a plain run; those that faults are planted in

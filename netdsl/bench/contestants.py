@@ -21,7 +21,7 @@ from netdsl.graph.recipe import OPTIMIZERS
 from netdsl.kernels.weights import read_weights
 from netdsl.pipeline import Net, run_module
 from netdsl.targets.contract import Model
-from netdsl.verify.agreement import torch_clip, torch_loss
+from netdsl.verify.torch_runs import torch_clip, torch_loss
 
 
 @dataclass(frozen=True)

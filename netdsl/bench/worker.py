@@ -41,7 +41,7 @@ class Worker:
 
     def build(self) -> None:
         """Make the network and the batch, the same in every process."""
-        from netdsl.verify.agreement import random_batch
+        from netdsl.verify.batches import random_batch
 
         self.contestant.build(*random_batch(self.job.net, self.job.batch, self.job.seed))
 

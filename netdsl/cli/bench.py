@@ -113,7 +113,7 @@ def _measured(net: Net, options: Options, with_extras: bool) -> Report:
 def _profiles(net: Net, options: Options) -> Sequence[Profile]:
     """What each stage of the NumPy module takes, in a training step and at inference."""
     from netdsl.bench.profile import profile
-    from netdsl.verify.agreement import random_batch
+    from netdsl.verify.batches import random_batch
 
     return profile(net, *random_batch(net, options.batch, 0), options.threads)
 

@@ -5,7 +5,7 @@ import json
 import netdsl
 from netdsl.bench.profile import profile
 from netdsl.cli import run
-from netdsl.verify.agreement import random_batch
+from netdsl.verify.batches import random_batch
 
 SPEC = "input 8x12x12\nconv 8 k3 p1 nobias -> bn -> relu -> pool 2\nflatten -> linear 10\n"
 

@@ -3,16 +3,8 @@
 import pytest
 from graphs import GRAPHS, two_inputs
 
-from netdsl.verify.agreement import (
-    bitwise_checks,
-    fast_checks,
-    fast_steps,
-    in_dtype,
-    optimizer_steps,
-    random_batch,
-    torch_checks,
-    verify,
-)
+from netdsl.verify.agreement import bitwise_checks, fast_checks, fast_steps, optimizer_steps, torch_checks, verify
+from netdsl.verify.batches import in_dtype, random_batch
 from netdsl.verify.gradients import gradient_check
 
 

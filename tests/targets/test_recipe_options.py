@@ -9,7 +9,7 @@ import pytest
 from fast_twins import KINDS, batch, near, near_all, twins
 
 from netdsl.pipeline import compile_text
-from netdsl.verify.agreement import random_batch
+from netdsl.verify.batches import random_batch
 
 NET = "input 2x6x6\nconv 4 k3 p1 -> bn -> relu -> pool 2 -> flatten -> linear 3\n"
 DENSE = "input 2x5x5\nconv 4 k3 p1 -> relu -> conv 3 k1\n"

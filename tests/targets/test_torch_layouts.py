@@ -6,7 +6,10 @@ import pytest
 from netdsl.analysis.layouts import meets_transposed
 from netdsl.layers import layer_table
 from netdsl.pipeline import Net, compile_text
-from netdsl.verify.agreement import numpy_run, random_batch, torch_run, verify
+from netdsl.verify.agreement import verify
+from netdsl.verify.batches import random_batch
+from netdsl.verify.runs import numpy_run
+from netdsl.verify.torch_runs import torch_run
 
 torch = pytest.importorskip("torch")
 

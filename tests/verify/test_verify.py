@@ -10,7 +10,9 @@ import pytest
 
 from netdsl.cli import run
 from netdsl.pipeline import compile_file, compile_text
-from netdsl.verify.agreement import _close, random_batch, verify
+from netdsl.verify.agreement import verify
+from netdsl.verify.batches import random_batch
+from netdsl.verify.checks import close
 from netdsl.verify.gradients import gradient_check, network_to_check
 
 
@@ -74,7 +76,7 @@ def test_a_fast_module_with_other_options_is_found(right, wrong):
     net = compile_text("input 4\nlinear 3\ntrain { loss ce smooth=0.1 weights=(1, 2, 3), clip 0.01, opt sgd lr=0.1 }")
     text = net.numpy_source(2)
     assert right in text
-    net._numpy_texts[2] = text.replace(right, wrong)
+    net._texts["numpy", 2] = text.replace(right, wrong)
     failed = [check.name for check in verify(net).checks if not check.ok]
     assert failed and all(name.startswith("module at -O2") for name in failed)
 
@@ -120,10 +122,10 @@ def test_without_pytorch_the_rest_is_checked_and_the_report_says_so(monkeypatch)
 def test_a_fast_module_that_learns_otherwise_is_found():
     net = compile_text("input 4\nlinear 3 -> relu -> linear 2\n")
     right = net.numpy_source(2)
-    net._numpy_texts[2] = right.replace(
+    net._texts["numpy", 2] = right.replace(
         "adam_step(params, grads, state, lr)", "adam_step(params, grads, state, 2 * lr)"
     )
-    assert net._numpy_texts[2] != right
+    assert net._texts["numpy", 2] != right
     failed = [check.name for check in verify(net).checks if not check.ok]
     assert failed == [
         f"module at -O2, 5 steps of adam, float64: {name}"
@@ -140,8 +142,8 @@ def test_dropout_is_drawn_alike_in_the_fast_module():
 
 def test_no_amount_of_rounding_lets_a_wrong_result_pass():
     right, wrong = np.ones(4), np.array([1.0, 1.0, 1.0, 1.01])
-    assert _close("a chaotic network", right * (1 + 1e-6), right, "float64", own=1e-6).ok
-    assert not _close("a chaotic network", wrong, right, "float64", own=5.0).ok
+    assert close("a chaotic network", right * (1 + 1e-6), right, "float64", own=1e-6).ok
+    assert not close("a chaotic network", wrong, right, "float64", own=5.0).ok
 
 
 @pytest.mark.parametrize(

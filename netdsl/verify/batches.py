@@ -1,0 +1,51 @@
+"""Random batches to compare networks on: x for each input, and targets as the loss takes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from netdsl.graph.ir import Input
+from netdsl.kernels.normalization import constant
+from netdsl.pipeline import Net
+
+Batch = np.ndarray | tuple[np.ndarray, ...]
+"""x (N, *input), or one for each input where these have names."""
+
+
+def each(x: Batch) -> tuple[np.ndarray, ...]:
+    """The array of every input."""
+    return x if isinstance(x, tuple) else (x,)
+
+
+def in_dtype(x: Batch, dtype: str) -> Any:
+    """The batch with every array in that dtype."""
+    return tuple(array.astype(dtype) for array in x) if isinstance(x, tuple) else x.astype(dtype)
+
+
+def labels_in_dtype(y: np.ndarray, dtype: str) -> np.ndarray:
+    return y if np.issubdtype(y.dtype, np.integer) else y.astype(dtype)
+
+
+def random_batch(net: Net, batch: int, seed: int) -> tuple[Any, np.ndarray]:
+    """Random x (batch, *input), a tuple where the inputs have names, and targets of the output that the loss reads:
+    what the loss takes, with mixup a probability for each class."""
+    rng = np.random.default_rng(seed)
+    shape = net.graph.shape_of(net.graph.judged_value)
+    xs = tuple(random_input(given, batch, rng) for given in net.graph.inputs)
+    x = xs if net.graph.takes_names else xs[0]
+    if net.recipe.targets == "numbers":
+        return x, rng.standard_normal((batch, *shape)).astype(np.float32)
+    if net.recipe.targets == "truth":
+        return x, rng.random((batch, *shape), np.float32)
+    if net.recipe.takes_probabilities:
+        mixed = rng.dirichlet(np.ones(shape[0]), (batch, *shape[1:]))
+        return x, np.ascontiguousarray(np.moveaxis(mixed, -1, 1)).astype(np.float32)
+    return x, rng.integers(0, shape[0], (batch, *shape[1:]))
+
+
+def random_input(given: Input, batch: int, rng: np.random.Generator) -> np.ndarray:
+    """(batch, *shape), spread as the data are of which its mean and std are taken."""
+    x = rng.standard_normal((batch, *given.type.sizes)).astype(np.float32)
+    return x * constant(given.std, x.shape[1:]) + constant(given.mean, x.shape[1:]) if given.mean else x
