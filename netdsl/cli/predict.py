@@ -137,13 +137,15 @@ def _answered(network: _Network, files: Sequence[Path], invert: bool | None) -> 
     from netdsl.training.scores.evaluation import answers_of
 
     net, config = network.net, network.config
-    for sources, x in _parts(files, config, invert):
+    for sources, x in _parts(files, net.graph.input_type, config, invert):
         answers = answers_of(net, network.model, network.task, as_fed(x, net, config.mean, config.std))
         for sample in zip(sources, x, answers, strict=True):
             yield _Answered(*sample)
 
 
-def _parts(files: Sequence[Path], config: RunConfig, invert: bool | None) -> Iterator[tuple[list[Source], np.ndarray]]:
+def _parts(
+    files: Sequence[Path], takes: Tensor, config: RunConfig, invert: bool | None
+) -> Iterator[tuple[list[Source], np.ndarray]]:
     """The samples (n, C, ...) of all files as stored, in their order, many together, and where each comes from."""
     import numpy as np
 
@@ -152,7 +154,7 @@ def _parts(files: Sequence[Path], config: RunConfig, invert: bool | None) -> Ite
 
     every = [file for path in files for file in _files(path)]
     is_table = [file.suffix.lower() in SUFFIXES for file in every]
-    _check_images([file for file, table in zip(every, is_table, strict=True) if not table], config)
+    _check_images([file for file, table in zip(every, is_table, strict=True) if not table], takes)
     images: list[Path] = []
     for i, file in enumerate(every):
         if not is_table[i]:
@@ -161,22 +163,20 @@ def _parts(files: Sequence[Path], config: RunConfig, invert: bool | None) -> Ite
             yield [(str(f), None) for f in images], np.stack(list(read_pixels(images, config, invert)))
             images = []
         if is_table[i]:
-            x, notes = read_samples(file, config.input_shape, config.recipe.fit)
+            x, notes = read_samples(file, takes, config.recipe.fit)
             for note in notes:
                 say(f"note: {note}")
             yield [(str(file), row) for row in range(len(x))], x
 
 
-def _check_images(files: Sequence[Path], config: RunConfig) -> None:
+def _check_images(files: Sequence[Path], takes: Tensor) -> None:
     """Raises UserError for images, and whatever else is no table, where the network takes something else."""
-    from netdsl.graph.types import from_sizes, show_sizes
     from netdsl.ground.diagnostics import UserError, plain
     from netdsl.training.data.samples import SUFFIXES
     from netdsl.training.drawing.tiles import can_be_shown
 
-    if files and not can_be_shown(from_sizes(config.input_shape)):
-        takes = show_sizes(config.input_shape)
-        text = f"`{plain(str(files[0]))}` is no table of numbers, but the network takes {takes}"
+    if files and not can_be_shown(takes):
+        text = f"`{plain(str(files[0]))}` is no table of numbers, but the network takes {takes.show()}"
         raise UserError(text, help=f"give a file that ends in {', '.join(SUFFIXES)}")
 
 

@@ -8,13 +8,11 @@ from __future__ import annotations
 import csv
 import io
 import os
-from math import prod
 from pathlib import Path
 
 import numpy as np
 
-from netdsl.graph.ir import Shape
-from netdsl.graph.types import from_sizes, show_sizes
+from netdsl.graph.types import Tensor, show_sizes
 from netdsl.ground.diagnostics import UserError, plain
 from netdsl.ground.reading import reading, shown
 from netdsl.training.data.arrays import shaped
@@ -39,31 +37,33 @@ INPUTS = (
 )  # the first one wins
 
 
-def read_samples(path: Path, shape: Shape, fit: str | None = None) -> tuple[np.ndarray, tuple[str, ...]]:
-    """-> x (N, *shape) uint8 or float32, and notes on what was left out or moved; images come to the shape by `fit`.
+def read_samples(path: Path, takes: Tensor, fit: str | None = None) -> tuple[np.ndarray, tuple[str, ...]]:
+    """-> x (N, *sizes) uint8 or float32 as a network takes it, and notes on what was left out or moved; images come to
+    its size by `fit`.
 
     Raises UserError.
     """
-    suffix, notes = path.suffix.lower(), ()
+    suffix, shape = path.suffix.lower(), takes.sizes
+    notes: tuple[str, ...] = ()
     if suffix == ".npz":
         x = _from_npz(path)
     elif suffix == ".npy":
         with reading(path):
             x = np.array(np.load(path, mmap_mode="r", allow_pickle=False))
     else:
-        x, notes = _from_table(path, prod(shape))
+        x, notes = _from_table(path, takes.size)
     if x.dtype.kind not in "iufb" or not x.size:
         what = f"dtype {x.dtype}" if x.size else "no samples"
         raise UserError(f"{shown(path)} has {what}, expected numbers of N x {show_sizes(shape)}")
-    x = x[None] if x.shape == tuple(shape) else x
+    x = x[None] if x.shape == shape else x
     if x.ndim < 2:
         x = x[:, None]
-    parts, more = shaped(path, {"train": "x"}, {"train": x}, Wanted(from_sizes(shape)))
+    parts, more = shaped(path, {"train": "x"}, {"train": x}, Wanted(takes))
     x = parts["train"]
-    if fit and x.dtype == np.uint8 and x.ndim == 4 and x.shape[1] in (1, 3) and x.shape[1:] != tuple(shape):
+    if fit and x.dtype == np.uint8 and x.ndim == 4 and x.shape[1] in (1, 3) and x.shape[1:] != shape:
         more = (*more, f"the images of {shown(path)} are {show_sizes(x.shape[1:])}: brought to {show_sizes(shape)}")
         x = fitted_bytes(x, shape, fit)
-    if x.shape[1:] != tuple(shape):
+    if x.shape[1:] != shape:
         text = f"the samples of {shown(path)} are {show_sizes(x.shape[1:])}, but the network takes {show_sizes(shape)}"
         raise UserError(text, help=f"save an array of N x {show_sizes(shape)}")
     return x, (*notes, *more)
