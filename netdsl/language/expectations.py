@@ -20,7 +20,7 @@ def unmet(
     expect: ast.Expect, names: Names, given: Tensor | None, nodes: Sequence[Node], out: Tensor
 ) -> Diagnostic | None:
     """What is wrong with an expectation, if anything. names and given: what is known, and arrives, where it stands."""
-    params = sum(p.size for node in nodes for p in node.params)
+    params = sum(node.num_params for node in nodes)
     macs = sum(node.macs for node in nodes)
     names = Names(names, dict(zip(COUNTED, (params, macs, out.sizes), strict=True)))
     condition = expect.condition
@@ -49,7 +49,7 @@ def _fails(condition: ast.Expr, names: Names, given: Tensor | None, nodes: Seque
 
 
 def _param_note(nodes: Sequence[Node]) -> str:
-    counted = [(node.name, sum(p.size for p in node.params)) for node in nodes if node.params]
+    counted = [(node.name, node.num_params) for node in nodes if node.num_params]
     if not counted:
         return "no layer has params"
     shown = ", ".join(f"{name} {count:_}" for name, count in counted[:_SHOWN])

@@ -22,11 +22,10 @@ class NamedNetwork(Network):
 
     def check_inputs(self, *given: Any) -> list[Array]:
         """x (N, *shape) of each input -> the same in the network's dtype; bytes become 0..1. Raises ValueError."""
-        names = ", ".join(self.input_shapes)
-        if len(given) != len(self.input_shapes):
-            raise ValueError(f"the network takes {len(self.input_shapes)} inputs ({names}), not {len(given)}")
-        checked = [self.check_named(name, x) for name, x in zip(self.input_shapes, given, strict=True)]
+        inputs = zip(self.input_shapes, self.in_order(given), strict=True)
+        checked = [self.check_named(name, x) for name, x in inputs]
         if len({len(x) for x in checked}) > 1:
+            names = ", ".join(self.input_shapes)
             raise ValueError(f"the inputs ({names}) have {', '.join(str(len(x)) for x in checked)} samples")
         return checked
 
@@ -40,11 +39,15 @@ class NamedNetwork(Network):
 
     def in_order(self, x: Any) -> tuple[Any, ...]:
         """A tuple, a dict by names or the array of an only input -> the arrays in order. Raises ValueError."""
-        if not isinstance(x, dict):
-            return tuple(x) if isinstance(x, tuple | list) else (x,)
-        if set(x) != set(self.input_shapes):
-            raise ValueError(f"the inputs are {', '.join(self.input_shapes)}, not {', '.join(map(str, x))}")
-        return tuple(x[name] for name in self.input_shapes)
+        names = ", ".join(self.input_shapes)
+        if isinstance(x, dict):
+            if set(x) != set(self.input_shapes):
+                raise ValueError(f"the inputs are {names}, not {', '.join(map(str, x))}")
+            return tuple(x[name] for name in self.input_shapes)
+        given = tuple(x) if isinstance(x, tuple | list) else (x,)
+        if len(given) != len(self.input_shapes):
+            raise ValueError(f"the network takes {len(self.input_shapes)} inputs ({names}), not {len(given)}")
+        return given
 
     def loss_and_gradients(self, x: Any, y: Array) -> tuple[Number, Grads]:
         """x, targets y of the output that the loss reads -> mean loss, {param name: gradient}, in training mode."""
