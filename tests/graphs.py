@@ -195,6 +195,15 @@ def unread(judged="seen"):
     return b.net(judged, seen=b.put("linear 4", seen), aside=aside, again=b.put("linear 4", body, shares="linear1"))
 
 
+def read_the_other_way_round():
+    """A norm and a dropout used twice, whose second outputs are read first: on one line they would change places."""
+    b = GraphBuilder("other_way")
+    left, right = b.input("left", "4"), b.input("right", "4")
+    norms = b.merge("mul", *reversed([b.put("bn", left), b.put("bn", right, shares="bn1")]))
+    first = b.put("body: { linear 4 -> dropout 0.5 }", norms)
+    return b.net(_=b.merge("mul", b.put("body: { linear 4 -> dropout 0.5 }", norms, shares="body"), first))
+
+
 GRAPHS = {
     "siamese": siamese,
     "two inputs added": lambda: two_inputs("add"),
@@ -203,6 +212,7 @@ GRAPHS = {
     "two heads, the loss reads the other": lambda: two_heads("box"),
     "two heads, one with the softmax of the loss": lambda: two_heads("digit", Recipe(loss="ce")),
     "shared three times": three_times,
+    "read the other way round": read_the_other_way_round,
     "unread": unread,
     "the loss sees a layer only where it is used again": lambda: unread("again"),
 }
