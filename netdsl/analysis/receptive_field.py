@@ -55,16 +55,20 @@ def receptive_field(
     if seen is None:
         return None
     endless = _input_region(graph, index, unit, given, has_edges=False)
-    size = tuple(int(places[-1] - places[0]) + 1 for places in endless)
-    return ReceptiveField(node.name, node.op, unit, *((int(p[0]), int(p[-1])) for p in seen), size)
+    assert endless is not None, node.name
+    rows, columns = ((int(places[0]), int(places[-1])) for places in seen)
+    tall, wide = (int(places[-1] - places[0]) + 1 for places in endless)
+    return ReceptiveField(node.name, node.op, unit, rows, columns, (tall, wide))
 
 
 def _input_region(graph: Graph, index: int, unit: tuple[int, int], number: int, has_edges: bool) -> Region | None:
-    """has_edges: leave out what is padding, at every layer."""
+    """What the unit reads of input `number`, None if nothing; has_edges: leave out what is padding, at every layer."""
     regions: dict[int, Region] = {graph.value(index): tuple(np.array([place]) for place in unit)}
     for i in range(index, -1, -1):
         region = regions.pop(graph.value(i), None)
-        for value in graph.nodes[i].inputs if region is not None else ():
+        if region is None:
+            continue
+        for value in graph.nodes[i].inputs:
             given = graph.type_of(value)
             read = _region_read(graph.nodes[i], region, given)
             if has_edges:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from netdsl.training.data.places import data_dir
+
 if TYPE_CHECKING:
     import numpy as np
 
+    from netdsl.training.drawing.style import Figure
     from netdsl.training.runs.config import RunConfig
 
 SUBJECT = ("features", "receptive")  # kinds that show one image or layer
@@ -72,27 +76,35 @@ def command(
       netdsl plot runs/lenet-1 features --layer conv2 --image seven.png
     """
     from netdsl.cli import say
-    from netdsl.training.data.places import data_dir
     from netdsl.training.pictures.gallery import draw_all
-    from netdsl.training.pictures.kinds import FORMATS, figures, fitting_kinds, font_note, save
+    from netdsl.training.pictures.kinds import figures, fitting_kinds, font_note
     from netdsl.training.runs.views import open_run
 
     _check_options(kinds, image, sample, layer)
-    folder = out or run / "plots"
     is_all = not kinds and (image, sample, layer, checkpoint, out, form) == (None, None, None, None, None, "both")
     with open_run(run, data_dir(), checkpoint, on_note=say) as view:
         if note := font_note(view.dataset.classes):
             say(f"note: {note}")
         if is_all:
-            for path in draw_all(view):
-                click.echo(path)
-            return
-        pixels = None if image is None else _read(image, view.run.config)
-        options = {"sample": sample or 0, "layer": layer, "image": pixels}
-        for kind, figure in figures(view, dict.fromkeys(kinds) or fitting_kinds(view), **options):
-            folder.mkdir(parents=True, exist_ok=True)
-            for path in save(figure, folder / kind, FORMATS if form == "both" else (form,)):
-                click.echo(path)
+            _echo(draw_all(view))
+        else:
+            pixels = image and _read(image, view.run.config)
+            wanted = dict.fromkeys(kinds) or fitting_kinds(view)
+            _save(figures(view, wanted, sample=sample or 0, layer=layer, image=pixels), out or run / "plots", form)
+
+
+def _save(drawn: Iterable[tuple[str, Figure]], folder: Path, form: str) -> None:
+    """Write each picture in that form, or in `both`, and print its path."""
+    from netdsl.training.pictures.kinds import FORMATS, save
+
+    for kind, figure in drawn:
+        folder.mkdir(parents=True, exist_ok=True)
+        _echo(save(figure, folder / kind, FORMATS if form == "both" else (form,)))
+
+
+def _echo(paths: Iterable[Path]) -> None:
+    for path in paths:
+        click.echo(path)
 
 
 def _check_options(kinds: tuple[str, ...], image: Path | None, sample: int | None, layer: str | None) -> None:

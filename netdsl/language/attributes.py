@@ -122,13 +122,13 @@ def _map_size(
         raise Mistake("N303", f"`{layer.name}` takes no label", arg.span, help_text)
     if not free or not free[0].takes_label:
         raise Mistake("N306", f"`{layer.name}` takes only one size", arg.span, "leave out one of the two")
-    found = labelled(ref)
-    if found is None:
+    tensor = labelled(ref)
+    if tensor is None:
         raise UnknownShape
-    if not found.is_map:
-        message = f"`{arg.span.text}` is {found.show()}, which has no height and width"
+    if not tensor.is_map:
+        message = f"`{arg.span.text}` is {tensor.show()}, which has no height and width"
         raise Mistake("N303", message, arg.span, "name a map (CxHxW)")
-    return free[0], found.space
+    return free[0], tensor.space
 
 
 def _argument(

@@ -18,7 +18,7 @@ from netdsl.ground.diagnostics import plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as Figure  # others name the type by way of here
     from matplotlib.image import AxesImage
 
 COLUMN, PAGE = 3.5, 7.0  # inches: one column of a paper, and both
