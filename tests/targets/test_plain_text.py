@@ -26,7 +26,8 @@ def modules():
         for module in pkgutil.iter_modules(room.__path__):
             if not module.ispkg:
                 yield import_module(f"{room.__name__}.{module.name}")
-    for name in ("numpy.network", "fast.network", "fast.weighted_network", "text.answers", "torch.answers"):
+    texts = ("numpy.network", "numpy.named_network", "fast.storage", "fast.network", "fast.weighted_network")
+    for name in (*texts, "fast.named_network", "text.answers", "torch.answers"):
         yield import_module(f"netdsl.targets.{name}")
 
 

@@ -14,6 +14,7 @@ DIALECT = replace(
     kernels=(*TEXTBOOK.kernels, "netdsl.stages"),
     networks=(
         *TEXTBOOK.networks,
+        "netdsl.targets.fast.storage",
         "netdsl.targets.fast.network",
         "netdsl.targets.fast.named_network",
         "netdsl.targets.fast.weighted_network",

@@ -7,30 +7,27 @@ from typing import Any
 
 import numpy as np
 
-from netdsl.kernels.arrays import Array, Arrays, Grads, Number, Shape, State, Type
+from netdsl.kernels.arrays import Array, Arrays, Grads, Number, Shape, State
 from netdsl.stages.layout import from_textbook, to_textbook
 from netdsl.stages.stage import Stages, Worker
 from netdsl.stages.workers import Team, auto_kind, available_cores, can_fork
-from netdsl.targets.numpy.network import Network
+from netdsl.targets.fast.storage import CHUNK, StoredNetwork
 
 Steps = Generator[None, None, None]
 """What a block does, step by step: it yields where it waits for all others."""
 
 OUTPUTS, LOGITS, GRADIENTS, BACKWARD, UPDATE, STEP = range(6)
-CHUNK = 16384
 
 
-class FastNetwork(Network):
+class FastNetwork(StoredNetwork):
     """A network whose batch is shared by workers; the class below says which stages they work with.
 
-    params: name -> array of PyTorch's shape. They are views of one vector, in which weights lie the other way round,
-    (Kh, Kw, C, F) and (D, F): write into them, `params[name][...] = new`, do not replace them.
+    params: name -> array of PyTorch's shape. They are views of one vector: write into them, `params[name][...] = new`,
+    do not replace them.
     workers: how many (None: one for each core); kind: "threads", "processes" (forked, on shared params; faster where
     there are many small layers) or "auto".
-    shares: pairs (name, owner): what a layer calls a param or buffer that is another one's, and its name there.
     """
 
-    shares: tuple[tuple[str, str], ...] = ()
     logits_shape: Shape
     block: int
     waits: bool
@@ -42,18 +39,10 @@ class FastNetwork(Network):
     infer_forward: Callable[..., Any]
     optimize: Callable[[Arrays, Arrays, State, float], None]
 
-    size: int
-    places: dict[str, tuple[int, int]]
-    stored: dict[str, Array]
-    stored_grads: list[dict[str, Array]]
-    named_grads: list[dict[str, Array]]
-    stored_buffers: dict[str, Array]
-    shared_arrays: dict[Hashable, Array]
     known_constants: dict[Any, Any]
     workers: dict[tuple[int, int], dict[Hashable, Worker]]
     io: dict[str, Array]
     factors: dict[str, Array]
-    watched: list[tuple[Array, Array]]
     pending: int | None
 
     def start(
@@ -84,58 +73,6 @@ class FastNetwork(Network):
         self.losses = self.team.shared((self.num_workers,), np.float64)
         self.capacity, self.steps, self.last_size, self.pending = 0, 0, 0, None
 
-    def store_params(self, params: Mapping[str, Array]) -> None:
-        """One vector for all of them, and one of gradients for each worker; each begins at a multiple of 64 bytes.
-
-        A layer that shares a param puts its gradient behind those of all params.
-        """
-        self.places = {}
-        self.size = self.place(params, 0)
-        again = {name: params[owner] for name, owner in self.shares if owner in params}
-        whole = self.place(again, self.size)
-        self.vector = self.team.shared((self.size,), self.dtype)
-        self.gradients = self.team.shared((self.num_workers, whole), self.dtype)
-        self.stored, self.params = self.views(self.vector, params)
-        self.stored |= {name: self.stored[owner] for name, owner in self.shares if name in again}
-        both = [self.views(row, {**params, **again}) for row in self.gradients]
-        self.stored_grads, self.named_grads = [stored for stored, _ in both], [named for _, named in both]
-        for name, array in params.items():
-            self.params[name][...] = array
-
-    def place(self, arrays: Mapping[str, Array], begin: int) -> int:
-        """Places for these arrays from `begin` on; returns where they end."""
-        for name, array in arrays.items():
-            self.places[name] = (begin, begin + array.size)
-            begin += -(-array.size // 16) * 16
-        return begin
-
-    def store_buffers(self, buffers: Mapping[str, Array]) -> None:
-        """One vector for all of them."""
-        self.carried = self.team.shared((sum(array.size for array in buffers.values()),), self.dtype)
-        self.buffers, begin = {}, 0
-        for name, array in buffers.items():
-            self.buffers[name] = self.carried[begin : begin + array.size].reshape(array.shape)
-            self.buffers[name][...] = array
-            begin += array.size
-        again = {name: self.buffers[owner] for name, owner in self.shares if owner in buffers}
-        self.stored_buffers = {**self.buffers, **again}
-
-    def views(self, vector: Array, params: Mapping[str, Array]) -> tuple[dict[str, Array], dict[str, Array]]:
-        """Of one vector the params as they are stored, and in PyTorch's shapes."""
-        stored, named = {}, {}
-        for name, array in params.items():
-            begin, end = self.places[name]
-            order = {4: (2, 3, 1, 0), 2: (1, 0)}.get(array.ndim, tuple(range(array.ndim)))
-            stored[name] = vector[begin:end].reshape([array.shape[axis] for axis in order])
-            named[name] = stored[name].transpose(np.argsort(order))
-        return stored, named
-
-    def shared(self, key: Hashable, shape: Shape, dtype: Type | None = None) -> Array:
-        """An array that all workers see, made when the first one asks for it."""
-        if key not in self.shared_arrays:
-            self.shared_arrays[key] = self.team.shared(shape, self.dtype if dtype is None else dtype)
-        return self.shared_arrays[key]
-
     def worker(self, index: int, n: int, training: bool, apart: bool, failures: int = 0) -> Worker:
         """What worker `index` needs for its part of a batch of n samples; the last six that were made are kept.
 
@@ -160,44 +97,6 @@ class FastNetwork(Network):
             for worker in known.values():
                 worker.release()
         self.workers.clear()
-
-    def active(self, n: int) -> int:
-        """How many workers have a part in a batch of n samples: all, or the first, if there is not one for each."""
-        return self.num_workers if n >= self.num_workers else 1
-
-    # ------------------------------------------------------------------------------ what inference derives from params
-
-    def watch(self, places: list[tuple[int, int]]) -> None:
-        """Prepare to see whether the params at these places or the buffers were written to, as users may at any time.
-
-        At inference stages use what they derived from them earlier: transformed weights with a batch norm in them.
-        `version` counts the changes that are known of, and every worker keeps the one it derived from.
-        """
-        runs: list[tuple[int, int]] = []
-        for begin, end in places:
-            if runs and begin - runs[-1][1] < 16:
-                begin = runs.pop()[0]
-            runs.append((begin, end))
-        self.watched = []
-        for array in (*(self.vector[begin:end] for begin, end in runs), self.carried):
-            seen = self.team.shared(array.shape, self.dtype)
-            for i in range(0, array.size, 4 * CHUNK):
-                self.watched.append((array[i : i + 4 * CHUNK], seen[i : i + 4 * CHUNK]))
-        self.news = self.team.shared((self.num_workers,), self.dtype)
-        self.version, self.is_known, self.failures = 1, True, 0
-
-    def touch(self) -> None:
-        """What inference derived is no longer right, or is overwritten."""
-        self.version, self.is_known = self.version + 1, True
-
-    def look(self, index: int, n: int) -> None:
-        """Has anything been written to since somebody looked? Each worker looks at a part."""
-        active = self.active(n)
-        self.news[index] = 0
-        for now, seen in self.watched[index * len(self.watched) // active : (index + 1) * len(self.watched) // active]:
-            if not np.array_equal(now, seen):
-                seen[...] = now
-                self.news[index] = 1
 
     # ------------------------------------------------------------------------------------------ what users call
 
@@ -245,12 +144,6 @@ class FastNetwork(Network):
         self.touch()
         self.run(UPDATE, self.num_workers, lr)
         self.counted()
-
-    def total_gradients(self) -> Grads:
-        """{param name: gradient}, summed over the workers in their order."""
-        for row in self.gradients[1:]:
-            self.gradients[0] += row
-        return {name: self.named_grads[0][name].copy() for name in self.params}
 
     @property
     def last_loss(self) -> Number:
@@ -303,14 +196,14 @@ class FastNetwork(Network):
         self.prepare(n, y)
         self.last_size = n
         for name, x in zip(self.takes(), xs, strict=True):
-            self.hand(name, x)
+            self.show(name, x)
         if y is not None:
-            self.hand("y", y)
+            self.show("y", y)
         if command != OUTPUTS:
             self.touch()
             self.pending = n if command == LOGITS else None
             for name, *how in self.draws:
-                self.hand(name, self.drawn(n, self.rng, *how), self.factors)
+                self.show(name, self.drawn(n, self.rng, *how), self.factors)
         self.run(command, n, lr)
 
     def drawn(self, n: int, rng: np.random.Generator, kernel: Callable[..., Any], shape: Shape, p: float) -> Array:
@@ -351,7 +244,7 @@ class FastNetwork(Network):
         alike = known is not None and (known.dtype, known.shape[1:]) == (y.dtype, y.shape[1:])
         return alike or (known is not None and self.kind == "threads")
 
-    def hand(self, name: str, array: Array, arrays: dict[str, Array] | None = None) -> None:
+    def show(self, name: str, array: Array, arrays: dict[str, Array] | None = None) -> None:
         """Show an array to the workers, among `io` or other arrays."""
         arrays = self.io if arrays is None else arrays
         if self.kind == "threads":
@@ -397,7 +290,7 @@ class FastNetwork(Network):
     def infer_part(self, index: int, n: int, version: int, failures: int) -> None:
         """One worker's part of OUTPUTS. `logits` asks again if somebody found news, which nobody waits for here."""
         w = self.worker(index, n, False, False, failures)
-        self.look(index, n)
+        self.notice(index, n)
         if w.version != version:
             self.refresh(w, version)
         w.run([self.infer_block(w, b) for b in range(len(w.rows))])
@@ -415,19 +308,6 @@ class FastNetwork(Network):
         w.run([blocks(w, b) for b in range(len(w.rows))])
         if kind != LOGITS:
             self.add_shared(index)
-
-    def clear_shared(self, index: int) -> None:
-        """The gradient of a param that several layers use begins at 0: the loss may not depend on its own layer."""
-        for _, owner in self.shares:
-            if owner in self.params:
-                self.stored_grads[index][owner][...] = 0
-
-    def add_shared(self, index: int) -> None:
-        """Add up what several layers gave as gradients of one param: those of one worker."""
-        grads = self.stored_grads[index]
-        for name, owner in self.shares:
-            if owner in self.params:
-                grads[owner] += grads[name]
 
     def refresh(self, w: Worker, version: int) -> None:
         """Make what the stages derive from the params; each worker makes a part."""

@@ -1,0 +1,140 @@
+"""Where a fast NumPy network keeps its params, for all workers to see; the text is copied into emitted modules."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+
+import numpy as np
+
+from netdsl.kernels.arrays import Array, Grads, Shape, Type
+from netdsl.stages.workers import Team
+from netdsl.targets.numpy.network import Network
+
+CHUNK = 16384
+
+
+class StoredNetwork(Network):
+    """A network whose params are views of one vector, in which weights lie the other way round, (Kh, Kw, C, F) and
+    (D, F), and whose workers have a vector of gradients each.
+
+    shares: pairs (name, owner): what a layer calls a param or buffer that is another one's, and its name there.
+    """
+
+    shares: tuple[tuple[str, str], ...] = ()
+    team: Team
+    num_workers: int
+    size: int
+    places: dict[str, tuple[int, int]]
+    stored: dict[str, Array]
+    stored_grads: list[dict[str, Array]]
+    named_grads: list[dict[str, Array]]
+    stored_buffers: dict[str, Array]
+    shared_arrays: dict[Hashable, Array]
+    watched: list[tuple[Array, Array]]
+
+    def store_params(self, params: Mapping[str, Array]) -> None:
+        """One vector for all of them, and one of gradients for each worker; each begins at a multiple of 64 bytes.
+
+        A layer that shares a param puts its gradient behind those of all params.
+        """
+        self.places = {}
+        self.size = self.place(params, 0)
+        again = {name: params[owner] for name, owner in self.shares if owner in params}
+        whole = self.place(again, self.size)
+        self.vector = self.team.shared((self.size,), self.dtype)
+        self.gradients = self.team.shared((self.num_workers, whole), self.dtype)
+        self.stored, self.params = self.views(self.vector, params)
+        self.stored |= {name: self.stored[owner] for name, owner in self.shares if name in again}
+        both = [self.views(row, {**params, **again}) for row in self.gradients]
+        self.stored_grads, self.named_grads = [stored for stored, _ in both], [named for _, named in both]
+        for name, array in params.items():
+            self.params[name][...] = array
+
+    def place(self, arrays: Mapping[str, Array], begin: int) -> int:
+        """Places for these arrays from `begin` on; returns where they end."""
+        for name, array in arrays.items():
+            self.places[name] = (begin, begin + array.size)
+            begin += -(-array.size // 16) * 16
+        return begin
+
+    def store_buffers(self, buffers: Mapping[str, Array]) -> None:
+        """One vector for all of them."""
+        self.carried = self.team.shared((sum(array.size for array in buffers.values()),), self.dtype)
+        self.buffers, begin = {}, 0
+        for name, array in buffers.items():
+            self.buffers[name] = self.carried[begin : begin + array.size].reshape(array.shape)
+            self.buffers[name][...] = array
+            begin += array.size
+        again = {name: self.buffers[owner] for name, owner in self.shares if owner in buffers}
+        self.stored_buffers = {**self.buffers, **again}
+
+    def views(self, vector: Array, params: Mapping[str, Array]) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Of one vector the params as they are stored, and in PyTorch's shapes."""
+        stored, named = {}, {}
+        for name, array in params.items():
+            begin, end = self.places[name]
+            order = {4: (2, 3, 1, 0), 2: (1, 0)}.get(array.ndim, tuple(range(array.ndim)))
+            stored[name] = vector[begin:end].reshape([array.shape[axis] for axis in order])
+            named[name] = stored[name].transpose(np.argsort(order))
+        return stored, named
+
+    def shared(self, key: Hashable, shape: Shape, dtype: Type | None = None) -> Array:
+        """An array that all workers see, made when the first one asks for it."""
+        if key not in self.shared_arrays:
+            self.shared_arrays[key] = self.team.shared(shape, self.dtype if dtype is None else dtype)
+        return self.shared_arrays[key]
+
+    def active(self, n: int) -> int:
+        """How many workers have a part in a batch of n samples: all, or the first, if there is not one for each."""
+        return self.num_workers if n >= self.num_workers else 1
+
+    def watch(self, places: list[tuple[int, int]]) -> None:
+        """Prepare to see whether the params at these places or the buffers were written to, as users may at any time.
+
+        At inference stages use what they derived from them earlier: transformed weights with a batch norm in them.
+        `version` counts the changes that are known of, and every worker keeps the one it derived from.
+        """
+        runs: list[tuple[int, int]] = []
+        for begin, end in places:
+            if runs and begin - runs[-1][1] < 16:
+                begin = runs.pop()[0]
+            runs.append((begin, end))
+        self.watched = []
+        for array in (*(self.vector[begin:end] for begin, end in runs), self.carried):
+            seen = self.team.shared(array.shape, self.dtype)
+            for i in range(0, array.size, 4 * CHUNK):
+                self.watched.append((array[i : i + 4 * CHUNK], seen[i : i + 4 * CHUNK]))
+        self.news = self.team.shared((self.num_workers,), self.dtype)
+        self.version, self.is_known, self.failures = 1, True, 0
+
+    def touch(self) -> None:
+        """What inference derived is no longer right, or is overwritten."""
+        self.version, self.is_known = self.version + 1, True
+
+    def notice(self, index: int, n: int) -> None:
+        """Compare with what was there before: `news` says whether anything was written to. Each worker has a part."""
+        active = self.active(n)
+        self.news[index] = 0
+        for now, seen in self.watched[index * len(self.watched) // active : (index + 1) * len(self.watched) // active]:
+            if not np.array_equal(now, seen):
+                seen[...] = now
+                self.news[index] = 1
+
+    def clear_shared(self, index: int) -> None:
+        """The gradient of a param that several layers use begins at 0: the loss may not depend on its own layer."""
+        for _, owner in self.shares:
+            if owner in self.params:
+                self.stored_grads[index][owner][...] = 0
+
+    def add_shared(self, index: int) -> None:
+        """Add up what several layers gave as gradients of one param: those of one worker."""
+        grads = self.stored_grads[index]
+        for name, owner in self.shares:
+            if owner in self.params:
+                grads[owner] += grads[name]
+
+    def total_gradients(self) -> Grads:
+        """{param name: gradient}, summed over the workers in their order."""
+        for row in self.gradients[1:]:
+            self.gradients[0] += row
+        return {name: self.named_grads[0][name].copy() for name in self.params}
