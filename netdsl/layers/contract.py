@@ -46,7 +46,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from netdsl.graph.ir import ParamSpec
 from netdsl.graph.types import Tensor
@@ -123,7 +123,7 @@ class StageCall:
     @property
     def text(self) -> str:
         """The call as it reads: `WinogradRows((16, 32, 32), 16, (3, 3), (1, 1), ((1, 1), (1, 1)), 8)`."""
-        words = [value.__name__ if callable(value) else str(value) for value in self.arguments]
+        words = [getattr(value, "__name__", str(value)) for value in self.arguments]
         words += [f"{key}={value}" for key, value in self.options.items()]
         return f"{self.kernel.__name__}({', '.join(words)})"
 
@@ -147,8 +147,8 @@ class LayerDef:
 
     name: str
     summary: str
-    forward: Callable
-    backward: Callable
+    forward: Callable[..., Any]
+    backward: Callable[..., Any]
     torch: Callable[..., str] | None
     reads: Reads
     shape: Callable[..., Tensor] = same_shape
@@ -262,7 +262,9 @@ def call_text(name: str, *args: object, **options: object) -> str:
     return f"{name}({', '.join(parts)})"
 
 
-def pointwise_stages(forward: Callable, backward: Callable, *names: str) -> Callable[..., tuple[StageCall, ...]]:
+def pointwise_stages(
+    forward: Callable[..., Any], backward: Callable[..., Any], *names: str
+) -> Callable[..., tuple[StageCall, ...]]:
     """The stages rule of everything that works on each element: its kernels, given the attrs of these names."""
 
     def stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:

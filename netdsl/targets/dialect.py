@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 def _nothing() -> tuple[()]:
@@ -35,7 +36,7 @@ class Dialect:
     scripts: tuple[str, ...]
     callable: frozenset[str] = frozenset()
     kernel_imports: Mapping[str, str] | None = None
-    rules: Callable[[], tuple[Callable, ...]] = _nothing
+    rules: Callable[[], tuple[Callable[..., Any], ...]] = _nothing
     helpers: Callable[[], tuple[str, ...]] = _nothing
     kernels: tuple[str, ...] = ()
     layers: bool = False

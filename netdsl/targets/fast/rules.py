@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from netdsl.layers import layer_table
 from netdsl.targets.text.kernels import Kernels, kernel_rules
@@ -13,7 +14,7 @@ from netdsl.targets.text.kernels import Kernels, kernel_rules
 class FastRule:
     """stages: the stages that compute the layer fast (layers/contract.py); None leaves it to its kernels."""
 
-    stages: Callable | None
+    stages: Callable[..., Any] | None
     kernels: Kernels
 
 

@@ -1,9 +1,14 @@
 """What an emitted NumPy module says of samples in files, when it is run; the text is copied into emitted modules."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 
-def answer(make, shares=None):
+def answer(make: Callable[[], Any], shares: Callable[[Any], Any] | None = None) -> None:
     """`python MODULE.py --weights FILE X.npy...` prints what the network says of each sample, and ends here.
 
     A file has x (N, ...), bytes or floats, or a single sample; one channel may be left out. make: the network's class.

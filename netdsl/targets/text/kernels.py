@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from netdsl.layers import layer_table
 
@@ -12,8 +13,8 @@ from netdsl.layers import layer_table
 class Kernels:
     """forward(x, ...) -> (y, saved) and backward(dy, saved) -> (dx, gradients) of a layer (layers/contract.py)."""
 
-    forward: Callable
-    backward: Callable
+    forward: Callable[..., Any]
+    backward: Callable[..., Any]
 
 
 def kernel_rules() -> Mapping[str, Kernels]:

@@ -1,9 +1,14 @@
 """What an emitted NumPy module of named inputs says of samples in files, when it is run; copied into such modules."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 
-def answer_by_name(make):
+def answer_by_name(make: Callable[[], Any]) -> None:
     """`python MODULE.py --weights FILE X.npz...` prints what the network says of each sample, and ends here.
 
     A file has an array (N, ...), bytes or floats, under the name of each input. make: the network's class.

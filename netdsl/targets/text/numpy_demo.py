@@ -4,6 +4,7 @@ about a minute at most."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from netdsl.analysis.loss import logits_value
 from netdsl.graph.ir import Graph
@@ -40,7 +41,7 @@ def numpy_shares(graph: Graph, loss: str) -> str:
     return shares_text(graph, loss, "softmax({}, axis=1)", "sigmoid({})", "np.hstack({})")
 
 
-def share_kernels(graph: Graph, loss: str) -> list[Callable]:
+def share_kernels(graph: Graph, loss: str) -> list[Callable[..., Any]]:
     """The kernels that it calls."""
     text = numpy_shares(graph, loss)
     return [kernel for kernel in (softmax, sigmoid) if f"{kernel.__name__}(" in text]

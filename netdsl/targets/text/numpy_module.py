@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from netdsl.graph.ir import Graph
 from netdsl.graph.recipe import Recipe
@@ -19,7 +20,7 @@ from netdsl.targets.text.starts import dictionary, start_kernels
 
 
 def module_values(
-    graph: Graph, recipe: Recipe, level: int, roots: Sequence[Callable | type], bases: Sequence[type]
+    graph: Graph, recipe: Recipe, level: int, roots: Sequence[Callable[..., Any] | type], bases: Sequence[type]
 ) -> dict[str, object]:
     """Name -> value, for `emit`. roots: the kernels that the module calls, but those that params start with; bases: the
     network's classes, the one that it extends last."""

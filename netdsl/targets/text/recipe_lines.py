@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable
+from typing import Any
 
 from netdsl.graph.recipe import LOSSES, OPTIMIZERS, Recipe, loss_kernel
 from netdsl.ground.symbols import value_text, word_text
@@ -13,7 +14,7 @@ from netdsl.targets.text.emission import Method
 _WIDTH = 112  # columns of a line in a class
 
 
-def recipe_kernels(recipe: Recipe, shared: bool = False) -> list[Callable]:
+def recipe_kernels(recipe: Recipe, shared: bool = False) -> list[Callable[..., Any]]:
     """The kernels of loss, optimizer and clipping; shared: of a network whose workers have a part of the gradients."""
     clipping = [] if recipe.clip is None else [norm_of, clip_factor, scaled] if shared else [clipped]
     return [loss_kernel(recipe)[0], OPTIMIZERS[recipe.optimizer].step, *clipping]

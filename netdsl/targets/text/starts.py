@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from netdsl.graph.ir import Graph, ParamSpec
 from netdsl.graph.recipe import SCHEMES
@@ -10,7 +11,7 @@ from netdsl.ground.symbols import value_text
 from netdsl.kernels.initial import normal
 
 
-def start_kernels(graph: Graph, scheme: str) -> list[Callable]:
+def start_kernels(graph: Graph, scheme: str) -> list[Callable[..., Any]]:
     """The kernels that draw the first params."""
     kinds = {spec.init for _, spec in graph.param_specs()}
     weight, bias = SCHEMES[scheme].weight, SCHEMES[scheme].bias

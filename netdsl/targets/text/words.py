@@ -11,6 +11,7 @@ from functools import cache
 from importlib import import_module
 from importlib.resources import files
 from pkgutil import iter_modules
+from typing import Any
 
 from netdsl.layers import layer_table
 from netdsl.targets.dialect import Dialect
@@ -37,7 +38,7 @@ def words_of(dialect: Dialect) -> Words:
 
 
 @cache
-def _words(dialect: Dialect, rules: tuple[Callable, ...]) -> Words:
+def _words(dialect: Dialect, rules: tuple[Callable[..., Any], ...]) -> Words:
     chain = re.compile(rf"\b(?:{'|'.join(sorted(roots(dialect)))})(?:\.[A-Za-z]\w*)+")
     written = set(_rule_strings(rules))
     texts = _writers_strings(dialect) | written
@@ -99,7 +100,7 @@ def _functions(module: types.ModuleType) -> Iterator[types.FunctionType]:
                 yield function
 
 
-def _rule_strings(rules: Iterable[Callable]) -> Iterator[str]:
+def _rule_strings(rules: Iterable[Callable[..., Any]]) -> Iterator[str]:
     """The strings of layers' rules, and of the functions that they call."""
     waiting: list[object] = list(rules)
     seen: set[object] = set()

@@ -1,7 +1,12 @@
 """What an emitted PyTorch module says of samples in files, when it is run; its text is copied into emitted modules."""
 
+from __future__ import annotations
 
-def answer(model, shape, shares=None):
+from collections.abc import Callable
+from typing import Any
+
+
+def answer(model: Any, shape: tuple[int, ...], shares: Callable[[Any], Any] | None = None) -> None:
     """`python MODULE.py --weights FILE X.npy...` prints what the network says of each sample.
 
     A file has x (N, ...), bytes or floats, or a single sample; one channel may be left out. shares: outputs (N, K) ->

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from netdsl.layers import layer_table
 from netdsl.targets.dialect import Dialect
 from netdsl.targets.torch.names import RESERVED
 
 
-def _rules() -> tuple[Callable, ...]:
+def _rules() -> tuple[Callable[..., Any], ...]:
     """The layers' rules that write text."""
     return tuple(rule for layer in layer_table().values() for rule in (layer.torch, layer.torch_call) if rule)
 
