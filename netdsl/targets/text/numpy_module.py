@@ -27,7 +27,7 @@ def module_values(
     answers = answer if graph.is_plain else answer_by_name
     *texts, answering = kernel_texts([*roots, *start_kernels(graph, recipe.init), *bases, answers])
     kernels, network = texts[: -len(bases)], "\n\n\n".join(texts[-len(bases) :])
-    name = _class_name(graph, [*kernels, network])
+    name = _class_name(graph, texts)
     return {
         "title": f"{title(graph, name, 'NumPy', f' -O{level}')}; needs numpy and nothing else.",
         "table": layer_table(graph),
