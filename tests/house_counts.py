@@ -139,6 +139,7 @@ RANK_FREE = (
     "stages/",
     "graph/types.py",
     "targets/fast/network.py",
+    "targets/fast/storage.py",
     "targets/text/answers.py",
     "targets/torch/answers.py",
 )
