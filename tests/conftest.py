@@ -17,9 +17,11 @@ SMALL = [path for path in SPECS if path.stem in NAMES_OF_SMALL]
 MOST_WORKERS = 8  # each has its own PyTorch: 0.5 GB
 BLAS_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 LEFT_OUT = pytest.StashKey[Counter]()
-COUNTS = {  # how many are drawn by every run, and how many by the slow tests; what is drawn
+COUNTS = {  # how many in each run, and how many in the slow tests; what there are
     "nets": (60, 320, "random networks"),
     "messy": (40, 300, "untidy specs"),
+    "kills": (3, 8, "kills of processes that train"),
+    "stops": (2, 4, "interruptions of processes that train"),
 }
 
 
@@ -29,8 +31,8 @@ def pytest_addoption(parser):
     )
     parser.addoption("--nets", type=int, help="how many random networks to compare, instead of 60 and 320")
     parser.addoption("--proofs", type=int, default=8, help="how many random nets to plant faults in")
-    parser.addoption("--kills", type=int, default=8, help="how often processes that train are killed")
-    parser.addoption("--stops", type=int, default=4, help="how often they are interrupted by Ctrl-C")
+    parser.addoption("--kills", type=int, help="how often processes that train are killed, instead of 3 and 8 times")
+    parser.addoption("--stops", type=int, help="how often they are interrupted by Ctrl-C, instead of 2 and 4 times")
     parser.addoption("--mutants", type=int, default=800, help="how many damaged weight files of each kind to load")
     parser.addoption("--hostile", type=int, default=1000, help="how many hostile texts the gate is given")
     parser.addoption("--trees", type=int, default=60, help="how many random trees of image folders to read")
@@ -38,7 +40,7 @@ def pytest_addoption(parser):
 
 
 def pytest_generate_tests(metafunc):
-    """`nets` or `messy` of a test: how many to draw, few, and as a slow test many, or as many as the caller says."""
+    """`nets`, `messy`, ... of a test: few in each run and many in the slow tests, or as many as the caller says."""
     for name in COUNTS.keys() & set(metafunc.fixturenames):
         few, many, what = COUNTS[name]
         asked = metafunc.config.getoption(f"--{name}")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import SMALL
 
 from netdsl.pipeline import compile_file, run_module
 from netdsl.verify.torch_runs import torch_model
@@ -51,7 +52,12 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
-@pytest.mark.parametrize("level", [0, 2])
+ALONE_AND_SLOW = pytest.mark.slow("what is emitted at -O0, trained alone")
+AT_LEVELS = [pytest.param(s, 0, marks=ALONE_AND_SLOW if s.stem in ("bn_cnn", "lenet") else ()) for s in SMALL]
+AT_LEVELS += [(s, 2) for s in SMALL]
+
+
+@pytest.mark.parametrize(("small_spec", "level"), AT_LEVELS, ids=lambda value: getattr(value, "stem", None))
 def test_the_numpy_module_trains_in_an_interpreter_that_has_only_numpy(small_spec, tmp_path, level):
     module = tmp_path / "module.py"
     module.write_text(compile_file(small_spec).numpy_source(level))

@@ -19,6 +19,7 @@ from netdsl.verify.torch_runs import torch_model
 ROOT = Path(__file__).resolve().parents[1]
 FACTS = {path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "tests/zoo").glob("*.json"))}
 OTHERS = {"unet": 31_030_658, "resnet20": 272_474}
+DEEP = ("densenet121", "googlenet")
 LARGE = ("alexnet", "resnet50", "vgg16", "vit_b_16")
 PIECE = 2**16  # numbers made at a time
 SMALL_INPUTS = {"unet": "1x32x32", "resnet20": "3x32x32"}  # the others: 3x64x64
@@ -30,8 +31,8 @@ REDUCED = {  # what is smaller beside the input, so that weights do not take lon
 }
 
 
-def named(names):
-    return [pytest.param(n, marks=pytest.mark.slow("large published networks")) if n in LARGE else n for n in names]
+def named(names, slow):
+    return [pytest.param(n, marks=pytest.mark.slow("large published networks")) if n in slow else n for n in names]
 
 
 def source(name):
@@ -97,7 +98,7 @@ def test_spec_is_short_and_states_its_count(name):
     assert f"expect params == {count:_}" in lines
 
 
-@pytest.mark.parametrize("name", named(FACTS))
+@pytest.mark.parametrize("name", named(FACTS, LARGE))
 def test_logits_are_those_of_torchvision(name):
     """NumPy and PyTorch module, float64, within 1e-8 of the largest logit."""
     pytest.importorskip("torch")
@@ -131,7 +132,7 @@ def check_everywhere(net, dtypes, fast, seed=1):
     assert {"gradient of the input"} <= {check.name.split(": ")[1] for check in checks}
 
 
-@pytest.mark.parametrize("name", named([*FACTS, *OTHERS]))
+@pytest.mark.parametrize("name", named([*FACTS, *OTHERS], LARGE + DEEP))
 def test_forward_and_every_gradient_agree_at_reduced_size(name):
     pytest.importorskip("torch")
     dtypes = ("float64",) if name in LARGE else ("float64", "float32")

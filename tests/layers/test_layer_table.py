@@ -11,6 +11,7 @@ import warnings
 
 import numpy as np
 import pytest
+from drawing import in_part
 
 from netdsl.analysis.layer_text import layer_text
 from netdsl.ground.diagnostics import SpecError
@@ -66,20 +67,20 @@ def values(attr):
     return written if attr.default is REQUIRED else [None, *written]
 
 
-def lines(layer):
-    """Spec lines: each value of each attr beside two bases, and a fixed sample of all combinations."""
+def lines(layer, combined=60):
+    """Spec lines: each value of each attr beside two bases, and a fixed sample of so many combinations."""
     choices = [values(attr) for attr in layer.attrs]
     rows = []
     for base in ([options[0] for options in choices], [options[min(1, len(options) - 1)] for options in choices]):
         rows += [[*base[:i], value, *base[i + 1 :]] for i, options in enumerate(choices) for value in options] or [[]]
     rng = random.Random(0)
-    rows += [[rng.choice(options) for options in choices] for _ in range(60 if len(choices) > 1 else 0)]
+    rows += [[rng.choice(options) for options in choices] for _ in range(combined if len(choices) > 1 else 0)]
     return list(dict.fromkeys(" ".join([layer.name, *(value for value in row if value)]) for row in rows))
 
 
-def networks(layer):
+def networks(layer, combined=60):
     """(spec line, input, compiled network) for every combination the layer accepts."""
-    for line, shape in itertools.product(lines(layer), INPUTS):
+    for line, shape in itertools.product(lines(layer, combined), INPUTS):
         try:
             yield line, shape, compile_text(f"input {shape}\n{line}\ntrain {{ loss mse }}")
         except SpecError as error:
@@ -134,11 +135,12 @@ def compare(net, batch, dtype, training, rtol, atol):
         close(buffer, module.get_buffer(name))
 
 
+@in_part("combined", 6, 60, "layers with many combinations of their attributes")
 @pytest.mark.parametrize("name", SINGLE)
-def test_layer_equals_pytorch_over_every_attribute(name):
+def test_layer_equals_pytorch_over_every_attribute(name, combined):
     layer = layer_of(name)
     count, varied = 0, set()
-    for line, shape, net in networks(layer):
+    for line, shape, net in networks(layer, combined):
         varied |= {attr.name for attr in layer.attrs for text in line.split()[1:] if text in values(attr)}
         for batch, dtype, training in ((3, "float64", True), (1, "float64", False), (2, "float32", True)):
             tolerance = (PYTORCH_ROUNDS.get(name, 1e-10), 1e-12) if dtype == "float64" else (1.3e-6, 1e-5)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from drawing import drawn_in_part
 from fast_twins import assert_twins
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,7 +11,7 @@ from netdsl.stages.windows import meetings, reach
 
 SIZES = st.tuples(st.integers(1, 17), st.integers(1, 17))
 BEHIND = ["", " -> bn", " -> relu", " -> bn -> relu6", " -> tanh"]
-DRAWN = settings(max_examples=15, deadline=None, derandomize=True, database=None)
+DRAWN = 4, 15, "every drawn shape of a grouped convolution"
 
 
 def pair(values):
@@ -64,20 +65,19 @@ def networks(draw, layers, groups=None):
 TEAMS = st.sampled_from([(1, 16), (1, 2), (2, 2)])  # workers, block
 
 
-@DRAWN
-@given(networks(convolutions), st.integers(2, 5), TEAMS)
+@drawn_in_part(*DRAWN, networks(convolutions), st.integers(2, 5), TEAMS)
 def test_depthwise_convolutions_agree(text, samples, team):
     assert_twins(text, samples, *team)
 
 
-@DRAWN
-@given(st.integers(2, 3).flatmap(lambda groups: networks(convolutions, groups)), st.integers(2, 5), TEAMS)
+@drawn_in_part(
+    *DRAWN, st.integers(2, 3).flatmap(lambda groups: networks(convolutions, groups)), st.integers(2, 5), TEAMS
+)
 def test_grouped_convolutions_agree(text, samples, team):
     assert_twins(text, samples, *team)
 
 
-@DRAWN
-@given(networks(transposed, 1), st.integers(2, 5), TEAMS)
+@drawn_in_part(*DRAWN, networks(transposed, 1), st.integers(2, 5), TEAMS)
 def test_transposed_convolutions_agree(text, samples, team):
     assert_twins(text, samples, *team)
 

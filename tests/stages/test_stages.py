@@ -6,7 +6,7 @@ that the compiler gives it. Tolerances are those of the largest value.
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from drawing import drawn_in_part
 from hypothesis import strategies as st
 
 from netdsl.graph.types import map_of
@@ -109,15 +109,8 @@ SIZES = st.tuples(st.integers(1, 9), st.integers(1, 9), st.integers(1, 9))  # C,
 TEAMS = st.tuples(st.sampled_from([1, 2, 3]), st.sampled_from([1, 2, 3, 16]))  # workers, block
 
 
-def examples(count):
-    return settings(
-        max_examples=count,
-        deadline=None,
-        database=None,
-        derandomize=True,
-        suppress_health_check=list(HealthCheck),
-        print_blob=False,
-    )
+def examples(count, *strategies):
+    return drawn_in_part(count // 5, count, "every drawn shape of a stage", *strategies)
 
 
 def conv_case(plane, sizes, has_bias, seed, dtype):
@@ -179,8 +172,7 @@ def check_conv(kind, plane, sizes, team, has_bias, seed, dtype="float64", tolera
     model.close()
 
 
-@examples(60)
-@given(ANY, SIZES, TEAMS, st.booleans(), st.integers(0, 99), st.integers(6, 18))
+@examples(60, ANY, SIZES, TEAMS, st.booleans(), st.integers(0, 99), st.integers(6, 18))
 def test_patches_give_any_convolution(plane, sizes, team, has_bias, seed, bits):
     before = PatchConv.band_bytes
     PatchConv.band_bytes = 1 << bits  # bands of one row, of some, of all
@@ -190,20 +182,17 @@ def test_patches_give_any_convolution(plane, sizes, team, has_bias, seed, bits):
         PatchConv.band_bytes = before
 
 
-@examples(60)
-@given(STRIDED, SIZES, TEAMS, st.booleans(), st.integers(0, 99))
+@examples(60, STRIDED, SIZES, TEAMS, st.booleans(), st.integers(0, 99))
 def test_rows_give_any_convolution_without_dilation(plane, sizes, team, has_bias, seed):
     check_conv(RowConv, plane, sizes, team, has_bias, seed)
 
 
-@examples(30)
-@given(POINT, SIZES, TEAMS, st.booleans(), st.integers(0, 99))
+@examples(30, POINT, SIZES, TEAMS, st.booleans(), st.integers(0, 99))
 def test_one_product_gives_any_1x1_convolution(plane, sizes, team, has_bias, seed):
     check_conv(PointConv, plane, sizes, team, has_bias, seed)
 
 
-@examples(150)
-@given(STRIDED, SIZES, TEAMS, st.booleans(), st.integers(0, 99), st.integers(1, 8), st.integers(4, 14))
+@examples(150, STRIDED, SIZES, TEAMS, st.booleans(), st.integers(0, 99), st.integers(1, 8), st.integers(4, 14))
 def test_winograd_along_h_gives_any_convolution_without_dilation(plane, sizes, team, has_bias, seed, tile, bits):
     tile = min(tile, 11 - plane[0][1])  # ten points
     before = WinogradRows.strip_numbers
@@ -214,34 +203,29 @@ def test_winograd_along_h_gives_any_convolution_without_dilation(plane, sizes, t
         WinogradRows.strip_numbers = before
 
 
-@examples(150)
-@given(DENSE, SIZES, TEAMS, st.booleans(), st.integers(0, 99), st.sampled_from([0, 0, 1, 2, 5, 7, 14]))
+@examples(150, DENSE, SIZES, TEAMS, st.booleans(), st.integers(0, 99), st.sampled_from([0, 0, 1, 2, 5, 7, 14]))
 def test_fourier_gives_any_convolution_of_stride_1(plane, sizes, team, has_bias, seed, tile):
     least = max(plane[0][1], plane[1][1]) - 1
     check_conv((fourier, tile and max(tile, least)), plane, sizes, team, has_bias, seed)
 
 
-@examples(150)
-@given(SQUARE, SIZES, TEAMS, st.booleans(), st.integers(0, 99), st.sampled_from([2, 4, 6]))
+@examples(150, SQUARE, SIZES, TEAMS, st.booleans(), st.integers(0, 99), st.sampled_from([2, 4, 6]))
 def test_winograd_gives_any_convolution_of_stride_1_with_a_square_kernel(plane, sizes, team, has_bias, seed, tile):
     kernel = plane[0][1]
     check_conv((winograd, max(kernel - 1, min(tile, 9 - kernel))), plane, sizes, team, has_bias, seed)
 
 
-@examples(50)
-@given(DENSE, SIZES, TEAMS, st.integers(0, 99), st.sampled_from([0, 6, 14]))
+@examples(50, DENSE, SIZES, TEAMS, st.integers(0, 99), st.sampled_from([0, 6, 14]))
 def test_fourier_in_float32_stays_at_rounding(plane, sizes, team, seed, tile):
     check_conv((fourier, tile), plane, sizes, team, True, seed, "float32", FOURIER)
 
 
-@examples(50)
-@given(st.tuples(axes(kernel=3), axes(kernel=3)), SIZES, TEAMS, st.integers(0, 99), st.sampled_from([2, 4]))
+@examples(50, st.tuples(axes(kernel=3), axes(kernel=3)), SIZES, TEAMS, st.integers(0, 99), st.sampled_from([2, 4]))
 def test_winograd_in_float32_loses_one_digit(plane, sizes, team, seed, tile):
     check_conv((winograd, tile), plane, sizes, team, True, seed, "float32", WINOGRAD)
 
 
-@examples(80)
-@given(STRIDED, SIZES, TEAMS, st.integers(0, 99), st.integers(2, 9))
+@examples(80, STRIDED, SIZES, TEAMS, st.integers(0, 99), st.integers(2, 9))
 def test_winograd_along_h_in_float32_loses_one_digit(plane, sizes, team, seed, tile):
     (_, taps, _, stride, _), _ = plane
     tile = max(1, min(tile, 11 - -(-taps // stride)))  # ten points at most, as the compiler gives it
@@ -320,8 +304,7 @@ def test_an_outlier_costs_its_own_sample_no_more_than_rounding_of_it(kind, toler
 POOLED = st.tuples(st.integers(1, 5), st.integers(1, 9)), TEAMS, st.integers(0, 99), st.booleans()
 
 
-@examples(100)
-@given(ANY, st.sampled_from(["even", "ceil", "same", "sides"]), *POOLED)
+@examples(100, ANY, st.sampled_from(["even", "ceil", "same", "sides"]), *POOLED)
 def test_maximum_pooling_gives_the_same_numbers(plane, kind, sizes, team, seed, ties):
     (h, kh, ph, sh, dh), (w, kw, pw, sw, dw) = plane
     attrs = {"kernel_size": (kh, kw), "stride": (sh, sw), "dilation": (dh, dw)}
@@ -364,8 +347,8 @@ def check_pool(attrs, shape, team, seed, ties):
     model.close()
 
 
-@examples(40)
-@given(
+@examples(
+    40,
     st.tuples(st.integers(2, 9), st.integers(1, 7), st.integers(1, 6), st.integers(1, 6)),
     TEAMS,
     st.integers(0, 99),

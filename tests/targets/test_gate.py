@@ -9,6 +9,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
+from drawing import in_part
 
 from netdsl.graph.recipe import LOSSES, OPTIMIZERS
 from netdsl.ground.symbols import value_text
@@ -384,15 +385,16 @@ def test_every_recipe_passes(loss, optimizer):
     net.torch_source()
 
 
-def test_a_thousand_hostile_texts_are_refused(request):
+@in_part("every", 5, 1, "a thousand hostile texts")
+def test_hostile_texts_are_refused(request, every):
     texts = sorted(set(hostile_texts()))
     random.Random(0).shuffle(texts)
-    texts = texts[: request.config.getoption("--hostile")]
+    texts = texts[: request.config.getoption("--hostile") : every]
     passed = [text for text, target in texts if not refused(text, target)]
     for text in passed:
         print("PASSED", difference(text))
     print(f"{len(texts):,} hostile texts: {len(texts) - len(passed):,} refused")
-    assert len(texts) >= 1000
+    assert len(texts) >= 1000 / every
     assert not passed, f"{len(passed)} passed, the first: {difference(passed[0])}"
 
 

@@ -1,6 +1,7 @@
 """A run folder is data: whatever a stranger put into it, nothing runs, nothing outside is touched, and whoever opens it
 gets one clear line."""
 
+import itertools
 import json
 import os
 import re
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from drawing import in_part
 from PIL import Image
 
 import netdsl
@@ -159,16 +161,17 @@ def test_every_cut_of_a_checkpoint_is_refused(run, made, request):
     assert count > 400
 
 
+@in_part("every", 5, 1, "cut run folders before every command")
 @pytest.mark.parametrize("name", [*TEXTS, "checkpoints/last.safetensors", "checkpoints/best.safetensors"])
-def test_no_command_meets_a_bug_of_its_own_in_a_cut_file(run, made, name, capsys):
+def test_no_command_meets_a_bug_of_its_own_in_a_cut_file(run, made, name, every, capsys):
     whole = (made / name).read_bytes()
-    for length in (0, 1, len(whole) // 2, len(whole) - 3):
-        for number in range(len(commands(run))):
-            shutil.rmtree(run)
-            shutil.copytree(made, run)
-            (run / name).unlink()
-            (run / name).write_bytes(whole[:length])
-            said(capsys, commands(run)[number])
+    lengths = 0, 1, len(whole) // 2, len(whole) - 3
+    for length, number in list(itertools.product(lengths, range(len(commands(run)))))[::every]:
+        shutil.rmtree(run)
+        shutil.copytree(made, run)
+        (run / name).unlink()
+        (run / name).write_bytes(whole[:length])
+        said(capsys, commands(run)[number])
         api(run)
 
 
@@ -217,9 +220,10 @@ DAMAGE = [
 ]
 
 
+@in_part("every", 4, 1, "tampered run folders before every command")
 @pytest.mark.parametrize(("name", "text"), DAMAGE, ids=range(len(DAMAGE)))
-def test_tampered_files_end_in_one_line(run, made, name, text, capsys):
-    for number in range(len(commands(run))):
+def test_tampered_files_end_in_one_line(run, made, name, text, every, capsys):
+    for number in range(DAMAGE.index((name, text)) % every, len(commands(run)), every):
         shutil.rmtree(run)
         shutil.copytree(made, run)
         (run / name).write_text(text, encoding="latin-1")

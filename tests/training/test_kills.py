@@ -145,16 +145,14 @@ def disturbed(folder, whole, kind, count, rng):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the server forks")
-def test_runs_killed_at_random_times_end_with_the_bytes_of_one_that_was_not(tmp_path, whole, request):
-    kills = request.config.getoption("--kills")
+def test_runs_killed_at_random_times_end_with_the_bytes_of_one_that_was_not(tmp_path, whole, kills):
     counted = disturbed(tmp_path, whole, signal.SIGKILL, kills, random.Random(0))
     text = "{hits} kills, {while it started} of them before there was a run; {runs} runs to their end"
     print("\n" + text.format(**counted))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the server forks")
-def test_runs_interrupted_at_random_times_are_exit_130_and_go_on(tmp_path, whole, request):
-    stops = request.config.getoption("--stops")
+def test_runs_interrupted_at_random_times_are_exit_130_and_go_on(tmp_path, whole, stops):
     counted = disturbed(tmp_path, whole, signal.SIGINT, stops, random.Random(1))
     print(f"\n{counted['hits']} times Ctrl-C; {counted['runs']} runs to their end")
     assert "Traceback" not in (tmp_path / "said").read_text()

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from drawing import in_part
 
 from netdsl.ground.diagnostics import TrainingFailed, UserError
 from netdsl.pipeline import compile_text
@@ -114,11 +115,12 @@ def whole(tmp_path_factory):
     return get
 
 
+@in_part("every", 5, 1, "runs resumed after every step")
 @pytest.mark.parametrize("engine", ["interp", "fast"])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_a_run_resumed_after_any_step_has_the_bytes_of_one_that_never_stopped(tmp_path, whole, optimizer, engine):
+def test_a_run_resumed_after_any_step_has_the_bytes_of_one_never_stopped(tmp_path, whole, optimizer, engine, every):
     expected, result = whole(optimizer, engine)
-    for step in range(1, STEPS + 1):
+    for step in range(1, STEPS + 1, every):
         run = new_run("tiny", tmp_path / str(step))
         with pytest.raises(
             Interrupted, match=f"stopped in epoch {(step + 3) // 4} after step {(step - 1) % 4 + 1} of 4"
