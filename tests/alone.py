@@ -39,11 +39,11 @@ class Alone(FastNetwork):
     def train_backward(self, s, dy):
         dx = s.one.backward(self.in_order(dy))
         if self.waits:
-            return self.keep(s, dx)
+            return self.put_later(s, dx)
         self.put(s, dx)
         return None
 
-    def keep(self, s, dx):
+    def put_later(self, s, dx):
         self.put(s, (yield from dx))
 
     def put(self, s, dx):
