@@ -1,5 +1,6 @@
 """A target is added by adding one file: the command line, labels and messages then know it."""
 
+import importlib
 import importlib.util
 import sys
 
@@ -170,3 +171,105 @@ def test_a_target_that_makes_models_trains(toy, spec, tmp_path, monkeypatch):
         assert run(["eval", "r"]) == 0
     finally:
         unregister(runner)
+
+
+PYTHON = {
+    "__init__.py": "",
+    "module.py.j2": '''"""{{ title }}"""
+
+import numpy as np
+
+SIZES = {{ sizes }}
+
+
+{{ network }}
+
+
+class Model(Sizes):
+    """{{ title }}"""
+
+    sizes = SIZES
+
+    def largest(self):
+        return {{ largest }}
+''',
+    "network.py": '''class Sizes:
+    """What the emitted class extends."""
+
+    def count(self):
+        """How many layers there are."""
+        return len(self.sizes)
+''',
+    "target.py": """import inspect
+
+from netdsl.ground.symbols import value_text
+from netdsl.layers import layer_table
+from netdsl.targets.contract import Target
+from netdsl.targets.dialect import Dialect
+from netdsl.targets.text.emission import emit
+from toy_package.network import Sizes
+
+DIALECT = Dialect(
+    package="toy_package",
+    template="module.py.j2",
+    imports={"import numpy as np": "np"},
+    writers=("toy_package.target",),
+    scripts=(),
+    networks=("toy_package.network",),
+)
+
+
+def network_text():
+    return inspect.getsource(Sizes).rstrip()
+
+
+def largest_text():
+    return "np.max(self.sizes)"
+
+
+def toy_text(net, level):
+    sizes = tuple(node.type.sizes[-1] for node in net.graph.nodes)
+    title = "Written by `netdsl compile --target sizes`"
+    return emit(DIALECT, title=title, sizes=value_text(sizes), network=network_text(), largest=largest_text())
+
+
+TARGET = Target(
+    name="sizes", describe="the sizes", rules=layer_table, emit=toy_text, dialect=lambda: DIALECT, levels={0: ""}
+)
+""",
+}
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A package of its own, outside of netdsl, whose target writes Python."""
+    (tmp_path / "toy_package").mkdir()
+    for name, text in PYTHON.items():
+        (tmp_path / "toy_package" / name).write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("toy_package.target")
+    register(module.TARGET)
+    yield module
+    unregister(module.TARGET)
+    for name in [name for name in sys.modules if name.startswith("toy_package")]:
+        del sys.modules[name]
+
+
+def test_a_package_brings_its_template_and_its_networks_and_passes_the_gate(package):
+    net = netdsl.compile_text(SPEC, "small")
+    model = net.module("sizes").Model()
+    assert (model.sizes, model.count(), model.largest()) == ((4, 4, 32, 4), 4, 32)
+
+
+@pytest.mark.parametrize("text", ["np.load(self.sizes)", "open(self.sizes)", "self.count.__globals__"])
+def test_the_gate_refuses_what_the_packages_writers_do_not_say(package, monkeypatch, text):
+    monkeypatch.setattr(package, "largest_text", lambda: text)
+    with pytest.raises(AssertionError, match="the emitted text has"):
+        netdsl.compile_text(SPEC, "small").text("sizes")
+
+
+def test_the_gate_refuses_a_network_with_one_word_changed(package, monkeypatch):
+    changed = package.network_text().replace("len(", "print(")
+    monkeypatch.setattr(package, "network_text", lambda: changed)
+    with pytest.raises(AssertionError, match="the emitted text has"):
+        netdsl.compile_text(SPEC, "small").text("sizes")
