@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -62,7 +62,8 @@ def same_draws(module: torch.nn.Module, network: LayerNetwork) -> None:
             self.calls += 1
             return x * self.factors[(self.calls - 1) % len(self.factors)]
 
-    shared, drawn = sharing(network.graph), {}
+    shared = sharing(network.graph)
+    drawn: dict[str, list[Any]] = {}
     for layer in network.layers:
         definition = layer_of(layer.op)
         if definition.is_random and layer.saved is not None and not definition.is_idle(layer.node.attrs):

@@ -26,6 +26,7 @@ from netdsl.targets.fast.named_network import NamedFastNetwork, NamedWeightedNet
 from netdsl.targets.fast.network import FastNetwork
 from netdsl.targets.fast.weighted_network import WeightedNetwork
 from netdsl.targets.numpy.named_network import NamedNetwork
+from netdsl.targets.numpy.network import Network
 from netdsl.targets.text.arguments import argument_texts
 from netdsl.targets.text.emission import (
     Method,
@@ -75,15 +76,12 @@ def emit_fast(graph: Graph, recipe: Recipe, choose: Choice = cheapest, level: in
     )
 
 
-def _bases(graph: Graph, recipe: Recipe) -> list[type]:
-    """The classes that the network extends, one another."""
-    has_weights = "weights" in recipe.loss_options
+def _bases(graph: Graph, recipe: Recipe) -> list[type[Network]]:
+    """The class that the network extends is the last; those that it extends itself come before."""
+    weighted: list[type[Network]] = [WeightedNetwork] if "weights" in recipe.loss_options else []
     if graph.is_plain:
-        return [FastNetwork, WeightedNetwork] if has_weights else [FastNetwork]
-    named = [FastNetwork, NamedNetwork, NamedFastNetwork]
-    return (
-        [FastNetwork, NamedNetwork, WeightedNetwork, NamedFastNetwork, NamedWeightedNetwork] if has_weights else named
-    )
+        return [FastNetwork, *weighted]
+    return [FastNetwork, NamedNetwork, *weighted, NamedFastNetwork, *([NamedWeightedNetwork] if weighted else [])]
 
 
 def _shares(graph: Graph) -> list[tuple[str, str]]:
@@ -150,6 +148,7 @@ def _output_line(graph: Graph, until: int) -> str:
     if until == graph.output:
         return f"return self.logits({given}, training)"
     last = graph.maker_of(graph.output)
+    assert last is not None, graph.name
     arguments = ", ".join([f"self.logits({given}, training)", *_arguments(last)])
     return f"return {layer_of(last.op).forward.__name__}({arguments})[0]"
 
@@ -248,8 +247,8 @@ def _arguments(node: Node) -> list[str]:
 def _forward_lines(plan: Plan) -> list[str]:
     members, titles = _members(plan.graph), _section_titles(plan)
     named = _variables(plan)
-    inputs = zip(plan.graph.inputs, _input_members(plan.graph), _first_variables(plan.graph), strict=True)
-    lines = [f"{x} = s.{member}.forward({x})" for given, member, x in inputs if _has_stage(given)]
+    first = zip(plan.graph.inputs, _input_members(plan.graph), _first_variables(plan.graph), strict=True)
+    lines = [f"{x} = s.{member}.forward({x})" for given, member, x in first if _has_stage(given)]
     for stage in plan.stages:
         if stage.output in titles:
             lines += ["", f"# {titles[stage.output]}"]

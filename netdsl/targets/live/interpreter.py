@@ -14,7 +14,7 @@ import numpy as np
 
 from netdsl.analysis.loss import logits_layers, logits_value
 from netdsl.analysis.summary import Summary, with_picture
-from netdsl.graph.ir import Graph, Node, ParamSpec, Shape
+from netdsl.graph.ir import Graph, Node, ParamSpec
 from netdsl.graph.recipe import SCHEMES, Recipe, loss_kernel, optimizer_step
 from netdsl.graph.types import Tensor
 from netdsl.ground.markup import heading, paragraph
@@ -75,7 +75,7 @@ class Layer:
 
 
 class LayerNetwork(StepByStep, Network):
-    """A network of `Layer` objects, in the order of the spec."""
+    """A network of `Layer` objects, in the order of the spec. The two classes below say what it takes and gives."""
 
     def __init__(self, graph: Graph, recipe: Recipe, seed: int = 0, dtype: type = np.float32) -> None:
         rng = np.random.default_rng(seed)
@@ -91,19 +91,9 @@ class LayerNetwork(StepByStep, Network):
         self._logits, self._count = logits_value(graph, recipe.loss), logits_layers(graph, recipe.loss)
 
     @property
-    def input_shape(self) -> Shape:
-        """The shape of a sample."""
-        return self.graph.input_shape
-
-    @property
     def input_names(self) -> tuple[str, ...]:
         """What the inputs are called; `x` where one has no name."""
         return input_names(self.graph)
-
-    def check_input(self, x: np.ndarray) -> np.ndarray:
-        """x (N, *input_shape) -> the same in the network's dtype, ids as they are. Raises ValueError."""
-        given = self.graph.input_type
-        return checked_ids(x, given, "the network") if given.is_ids else super().check_input(x)
 
     def layer(self, name: str) -> Layer:
         """The layer of that full name; raises KeyError."""
@@ -113,22 +103,6 @@ class LayerNetwork(StepByStep, Network):
     def first_value(self, x: np.ndarray) -> np.ndarray:
         """x (N, *input_shape) -> what the first layers see: x normalised, where the spec says how."""
         return self._normalized([self.check_input(x)])[0]
-
-    def logits(self, x: np.ndarray, training: bool = False) -> np.ndarray:
-        """x (N, *input_shape) -> what the loss reads: the output, or what enters a softmax that it contains."""
-        return self._values([self.first_value(x)], self._count, training)[self._logits]
-
-    def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
-        """x (N, *input_shape) -> the network's output."""
-        logits = self.logits(x, training)
-        return (
-            logits if self._count == len(self.layers) else self.layers[self._count].forward(logits, training=training)
-        )
-
-    def backward(self, dlogits: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """The gradient by what `logits` gave -> dx, {param name: gradient}, for the batch that went forward last."""
-        (dx,), grads = self._gradients(dlogits)
-        return dx, grads
 
     def _normalized(self, given: Sequence[np.ndarray]) -> list[np.ndarray]:
         """What the first layers see of each input."""
@@ -176,13 +150,41 @@ class LayerNetwork(StepByStep, Network):
         return with_picture(self.graph, facts)
 
 
+class PlainLayerNetwork(LayerNetwork):
+    """A network of `Layer` objects that takes one array and gives one."""
+
+    def __init__(self, graph: Graph, recipe: Recipe, seed: int = 0, dtype: type = np.float32) -> None:
+        super().__init__(graph, recipe, seed, dtype)
+        self.input_shape = graph.input_shape
+
+    def check_input(self, x: np.ndarray) -> np.ndarray:
+        """x (N, *input_shape) -> the same in the network's dtype, ids as they are. Raises ValueError."""
+        given = self.graph.input_type
+        return checked_ids(x, given, "the network") if given.is_ids else super().check_input(x)
+
+    def logits(self, x: np.ndarray, training: bool = False) -> np.ndarray:
+        """x (N, *input_shape) -> what the loss reads: the output, or what enters a softmax that it contains."""
+        return self._values([self.first_value(x)], self._count, training)[self._logits]
+
+    def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
+        """x (N, *input_shape) -> the network's output."""
+        logits = self.logits(x, training)
+        return (
+            logits if self._count == len(self.layers) else self.layers[self._count].forward(logits, training=training)
+        )
+
+    def backward(self, dlogits: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """The gradient by what `logits` gave -> dx, {param name: gradient}, for the batch that went forward last."""
+        (dx,), grads = self._gradients(dlogits)
+        return dx, grads
+
+
 class NamedLayerNetwork(NamedNetwork, LayerNetwork):
     """A network of `Layer` objects with several inputs or outputs, or with one that has a name."""
 
-    @property
-    def input_shapes(self) -> dict[str, Shape]:
-        """Name -> the shape of a sample, for each input."""
-        return {given.name or "x": given.type.sizes for given in self.graph.inputs}
+    def __init__(self, graph: Graph, recipe: Recipe, seed: int = 0, dtype: type = np.float32) -> None:
+        super().__init__(graph, recipe, seed, dtype)
+        self.input_shapes = {given.name or "x": given.type.sizes for given in graph.inputs}
 
     def check_named(self, name: str, x: np.ndarray) -> np.ndarray:
         """x (N, *shape) of the input of that name -> the same in the network's dtype, ids as they are. Raises
@@ -224,7 +226,7 @@ def checked_ids(x: np.ndarray, given: Tensor, what: str) -> np.ndarray:
 
 def layer_network(graph: Graph, recipe: Recipe, seed: int = 0, dtype: type = np.float32) -> LayerNetwork:
     """A network of `Layer` objects with fresh weights."""
-    return (LayerNetwork if graph.is_plain else NamedLayerNetwork)(graph, recipe, seed, dtype)
+    return (PlainLayerNetwork if graph.is_plain else NamedLayerNetwork)(graph, recipe, seed, dtype)
 
 
 def initial_array(spec: ParamSpec, scheme: str, rng: np.random.Generator, dtype: np.dtype) -> np.ndarray:
