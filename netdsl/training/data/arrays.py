@@ -34,8 +34,8 @@ def npz_parts(path: Path, want: Wanted) -> Parts:
     inputs, targets = _roles(path, held)
     named = [name for name in CLASS_NAMES if name in held][:1]
     arrays = read_npz(path, (*inputs.values(), *targets.values(), *named))
-    x = {part: arrays[name] for part, name in inputs.items()}
-    y = {part: arrays[name] for part, name in targets.items()}
+    x: Arrays = {part: arrays[name] for part, name in inputs.items()}
+    y: Arrays = {part: arrays[name] for part, name in targets.items()}
     _check_lengths(path, inputs, targets, x, y)
     x, notes = shaped(path, inputs, x, want)
     if not targets and want.needs_labels:
@@ -69,14 +69,12 @@ def _roles(path: Path, held: tuple[str, ...]) -> tuple[dict[str, str], dict[str,
             if word in known:
                 names_of.setdefault(part, []).append(name)
     if not inputs and set(held) <= {"arr_0", "arr_1"}:  # np.savez(file, x, y)
-        inputs, targets = ({"": [name]} if name in held else {} for name in ("arr_0", "arr_1"))
-    chosen = tuple(_chosen(path, names_of) for names_of in (inputs, targets))
-    for part in chosen[1]:
-        if part not in chosen[0]:
-            raise _no_inputs(path, held)
-    if "train" not in chosen[0]:
+        inputs = {"": ["arr_0"]} if "arr_0" in held else {}
+        targets = {"": ["arr_1"]} if "arr_1" in held else {}
+    input_of, target_of = _chosen(path, inputs), _chosen(path, targets)
+    if "train" not in input_of or not set(target_of) <= set(input_of):
         raise _no_inputs(path, held)
-    return chosen
+    return input_of, target_of
 
 
 def _part_and_word(name: str) -> tuple[str, str]:

@@ -7,11 +7,13 @@ release but not its distributions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
+
+from netdsl.graph.recipe import Options
 
 AUGMENT, MIXUP = 4, 5  # purposes of random streams, beside those of training.loop
 MOVES = ("crop", "shift", "rotate", "flip")
@@ -37,7 +39,7 @@ class Augmentation:
     mean: that of each channel, or one in all, as in `Dataset`: of x / 255 where x is uint8.
     """
 
-    options: Mapping[str, object]
+    options: Options
     seed: int
     mean: tuple[float, ...] = (0.0,)
 
@@ -84,7 +86,7 @@ class Augmentation:
         """x (N, C, H, W) -> what the order of MOVES gives."""
         crop_y, crop_x, shift_y, shift_x, turn, mirror = uniforms(self.seed, epoch, rows)[:6]
         crop, shift, rotate, flip = (self.options.get(name) for name in MOVES)
-        sign = 1
+        sign: int | np.ndarray = 1  # -1 for a mirrored image, whose moves are mirrored with it
         if flip:
             sign = np.where(mirror < 0.5, -1, 1)
             x = mirrored(x, mirror < 0.5)
@@ -109,7 +111,8 @@ class Augmentation:
         if not self.mixes:
             return x, y
         draws = np.random.default_rng([self.seed, MIXUP, epoch, step]).random(2 + len(x))
-        lam, partner = beta(*draws[:2], float(self.options["mixup"])), np.argsort(draws[2:], kind="stable")
+        u, v = draws[:2]
+        lam, partner = beta(u, v, float(self.options["mixup"])), np.argsort(draws[2:], kind="stable")
         return _blend(x, partner, lam), _blend(y, partner, lam)
 
 
@@ -124,12 +127,14 @@ def uniforms(seed: int, epoch: int, rows: np.ndarray) -> np.ndarray:
     z = z * np.uint64(GAMMA) + start
     z = (z ^ (z >> np.uint64(30))) * np.uint64(MIX_1)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(MIX_2)
-    return ((z ^ (z >> np.uint64(31))) >> np.uint64(11)) * 2.0**-53
+    u: np.ndarray = ((z ^ (z >> np.uint64(31))) >> np.uint64(11)) * 2.0**-53  # the upper 53 bits, exact as float64
+    return u
 
 
 def whole(u: np.ndarray, low: int, high: int) -> np.ndarray:
     """u (N,), 0 <= u < 1 -> whole numbers, low to high equally often."""
-    return low + np.floor(u * (high - low + 1)).astype(np.int64)
+    steps: np.ndarray = np.floor(u * (high - low + 1)).astype(np.int64)
+    return low + steps
 
 
 def beta(u: float, v: float, alpha: float) -> float:
@@ -150,7 +155,7 @@ def targets(y: np.ndarray, classes: int) -> np.ndarray:
 
 def _blend(x: np.ndarray, partner: np.ndarray, lam: float) -> np.ndarray:
     """lam * x + (1 - lam) * x[partner]."""
-    other = x[partner]
+    other: np.ndarray = x[partner]
     other *= x.dtype.type(1 - lam)
     other += x * x.dtype.type(lam)
     return other

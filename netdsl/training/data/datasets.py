@@ -75,11 +75,11 @@ def _fitted_parts(name: str, parts: Parts, want: Wanted) -> Parts:
     if total > MAX_BYTES:
         raise UserError(f"the images of {show_sizes(shape)} take {total} bytes, the limit is {MAX_BYTES}")
     are_masks = parts.y["train"].ndim == 3 and parts.y["train"].shape[1:] == x.shape[2:]
-    y = {k: fitted_masks(a, shape[1:], want.fit) for k, a in parts.y.items()} if are_masks else parts.y
+    y = {k: fitted_masks(a, (shape[1], shape[2]), want.fit) for k, a in parts.y.items()} if are_masks else parts.y
     sizes = f"{show_sizes(x.shape[1:])}: brought to {show_sizes(shape)}"
     note = f"the images of `{plain(name)}` are {sizes} (`fit {want.fit}`)"
-    x = {part: fitted_bytes(a, shape, want.fit) for part, a in parts.x.items()}
-    return replace(parts, x=x, y=y, notes=(*parts.notes, note))
+    images = {part: fitted_bytes(a, shape, want.fit) for part, a in parts.x.items()}
+    return replace(parts, x=images, y=y, notes=(*parts.notes, note))
 
 
 def _own_parts(name: str, want: Wanted) -> Parts:

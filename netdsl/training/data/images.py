@@ -20,6 +20,7 @@ from netdsl.training.data.wanted import Wanted
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from PIL.ImageFile import ImageFile
 
 MAX_PIXELS = 50_000_000  # of one picture
 DARK = 0.35  # the mean of training data that are mostly dark lies below it
@@ -48,7 +49,7 @@ def read_image(
 
 def is_deep(path: Path) -> bool:
     """Whether an image has 16 bits a pixel."""
-    return opened(path, only_deep=True)[1] == 16
+    return _deep_image(path) is not None
 
 
 def looks_inverted(image: np.ndarray, mean: Sequence[float]) -> bool:
@@ -92,7 +93,7 @@ class ImageReader:
         """What was changed, each with the number of images."""
         count = len(self.files)
         notes = [f"{n} of {count} images {what}" for what, n in sorted(self.changed.items())]
-        if self.has_16_bits:
+        if self.has_16_bits and self.bits is not None:
             notes.append(f"16-bit images use {self.bits} bits: 0 to {2**self.bits - 1} becomes 0 to 255")
         return tuple(notes)
 
@@ -110,22 +111,23 @@ class ImageReader:
             if image.has_transparency_data:
                 self.changed["with transparent pixels were put on white"] += 1
             image = _to_mode(path, image, "L" if wants_grey else "RGB", self.bits or 16)
-        if self.want.image_shape is None:
+        takes = self.want.image_shape
+        if takes is None:
             self._check_alike(path, image, is_grey)
         elif is_grey != wants_grey:
             self.changed["were turned from colour to grey" if wants_grey else "were turned from grey to colour"] += 1
-        if self.want.image_shape is not None:
-            image = self._fitted(path, image)
+        if takes is not None:
+            image = self._fitted(path, image, takes)
         with decoding(path):
             return _array(image)
 
-    def _fitted(self, path: Path, image: Image) -> Image:
+    def _fitted(self, path: Path, image: Image, takes: Shape) -> Image:
         """The image in the size that the network takes. Raises UserError where it has another one and no fit is set."""
-        size = (self.want.image_shape[2], self.want.image_shape[1])
+        size = (takes[2], takes[1])
         if image.size == size:
             return image
         if self.want.fit is None:
-            raise _other_size(path, image.size, self.files, self.want.image_shape)
+            raise _other_size(path, image.size, self.files, takes)
         words = {"resize": "resized", "crop": "cropped", "pad": "padded"}[self.want.fit]
         self.changed[f"were {words} to {size[1]}x{size[0]} (`fit {self.want.fit}`)"] += 1
         with decoding(path):
@@ -187,8 +189,8 @@ def bits_used(files: Iterable[Path]) -> int:
     """How many bits the largest value in the 16-bit grey images among the files needs, 8 to 16."""
     largest = 0
     for path in files:
-        image, depth = opened(path, only_deep=True)
-        if depth == 16 and image is not None and image.mode.startswith("I;16"):
+        image = _deep_image(path)
+        if image is not None and image.mode.startswith("I;16"):
             with decoding(path):
                 largest = max(largest, int(np.asarray(image).max()))
     return max(8, largest.bit_length())
@@ -212,33 +214,56 @@ def placed(image: Image, size: tuple[int, int], fit: str, is_mask: bool = False)
         return image.resize(size, method, box=(left, top, left + used[0], top + used[1]))
     assert fit == "pad", fit
     scale = min(size[0] / wide, size[1] / high)
-    inner = tuple(max(1, min(most, round(n * scale))) for n, most in zip(image.size, size, strict=True))
+    wide, high = (max(1, min(most, round(n * scale))) for n, most in zip(image.size, size, strict=True))
     framed = pil.new(image.mode, size, 0)
-    framed.paste(image.resize(inner, method), ((size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2))
+    framed.paste(image.resize((wide, high), method), ((size[0] - wide) // 2, (size[1] - high) // 2))
     return framed
 
 
-def opened(path: Path, only_deep: bool = False) -> tuple[Image | None, int]:
-    """The first frame, turned upright, and the bits of its file for each value; its size is checked before a pixel is
-    decoded. only_deep: nothing is decoded of an image that has 8 bits."""
-    from PIL import Image, ImageOps
+def opened(path: Path) -> tuple[Image, int]:
+    """The first frame, turned upright, and the bits of its file for each value."""
+    with _unread(path) as (image, depth):
+        return _upright(image), depth
+
+
+def _deep_image(path: Path) -> Image | None:
+    """The first frame, turned upright, of a file of 16 bits a value; of others nothing is decoded: None."""
+    with _unread(path) as (image, depth):
+        return _upright(image) if depth == 16 else None
+
+
+@contextmanager
+def _unread(path: Path) -> Iterator[tuple[ImageFile, int]]:
+    """An open file of which no pixel is decoded yet, and its bits for each value. Raises UserError where it is too
+    large: its size is checked first, since a small file may decode to gigabytes."""
+    from PIL import Image
 
     with decoding(path), Image.open(path, formats=FORMATS) as image:
         if image.width * image.height > MAX_PIXELS:
             raise UserError(f"{shown(path)} has {image.width}x{image.height} pixels, the limit is {MAX_PIXELS}")
-        is_wide_grey = image.format == "PPM" and image.mode == "I"  # PGM of 16 bits
-        depth = 16 if is_wide_grey or image.mode.startswith("I;16") or _is_deep_colour(image) else 8
-        if only_deep and depth == 8:
-            return None, depth
-        image.load()
-        if is_wide_grey:
-            return Image.fromarray(np.asarray(image).astype(np.uint16)), depth
-        if image.format == "GIF" and image.mode == "P":  # whose writers number colours anew in each file
-            return image.convert("RGBA" if image.has_transparency_data else "RGB"), depth
-        return ImageOps.exif_transpose(image), depth
+        is_deep = _is_wide_grey(image) or image.mode.startswith("I;16") or _is_deep_colour(image)
+        yield image, 16 if is_deep else 8
 
 
-def _is_deep_colour(image: Image) -> bool:
+def _upright(image: ImageFile) -> Image:
+    """Decodes it, and turns it as its metadata say."""
+    from PIL import Image, ImageOps
+
+    is_wide_grey = _is_wide_grey(image)  # asked before decoding, as the size was
+    image.load()
+    if is_wide_grey:
+        return Image.fromarray(np.asarray(image).astype(np.uint16))
+    if image.format == "GIF" and image.mode == "P":  # whose writers number colours anew in each file
+        return image.convert("RGBA" if image.has_transparency_data else "RGB")
+    return ImageOps.exif_transpose(image)
+
+
+def _is_wide_grey(image: ImageFile) -> bool:
+    """Whether it is a PGM of 16 bits, which Pillow reads as 32."""
+    return image.format == "PPM" and image.mode == "I"
+
+
+def _is_deep_colour(image: ImageFile) -> bool:
     """Whether Pillow cuts the 16 bits of its colours to 8."""
     rawmode = image.tile[0][3] if image.tile else ""
     rawmode = rawmode[0] if isinstance(rawmode, tuple) and rawmode else rawmode

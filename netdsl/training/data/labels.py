@@ -223,7 +223,8 @@ def _places(values: Sequence[int], y: np.ndarray, outputs: Sequence[int]) -> np.
         return places[np.searchsorted(np.array(values), y)]
     table = np.zeros(values[-1] + 1, np.int64)
     table[list(values)] = places
-    return table[y]
+    numbers: np.ndarray = table[y]
+    return numbers
 
 
 def finite(path: Path, name: str, a: np.ndarray) -> np.ndarray:

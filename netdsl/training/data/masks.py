@@ -63,11 +63,10 @@ def _pairs_beside(folder: Path) -> dict[str, Pair]:
 
 def _pairs_in_parts(folder: Path) -> tuple[dict[str, Pair], tuple[str, ...]]:
     part_paths, notes = part_folders(folder)
-    pairs = {part: _pair(path) for part, path in part_paths.items()}
-    if pairs.get("train") is None:
+    pairs = {part: pair for part, path in part_paths.items() if (pair := _pair(path)) is not None}
+    if "train" not in pairs:
         return {}, ()
-    for part in [part for part, pair in pairs.items() if pair is None]:
-        del pairs[part]
+    for part in [part for part in part_paths if part not in pairs]:
         notes = (*notes, f"{shown(part_paths[part])} has no folders `images` and `masks`: not used")
     return pairs, notes
 
@@ -91,21 +90,21 @@ def mask_parts(pairs: Mapping[str, Pair], want: Wanted, notes: tuple[str, ...] =
 
 def _matched(images: Path, masks: Path) -> list[Pair]:
     """Each image with the mask of the same name, whatever the suffixes. Raises UserError where one has none."""
-    found_images, found_masks = _by_name(images), _by_name(masks)
-    if not found_images:
+    images_by_name, masks_by_name = _by_name(images), _by_name(masks)
+    if not images_by_name:
         raise UserError(f"{shown(images)} has no images", help=f"images end in {', '.join(SUFFIXES)}")
-    for name, path in list(found_masks.items()):
+    for name, path in list(masks_by_name.items()):
         for end in (end for end in MASK_ENDS if name.endswith(end)):
-            found_masks.setdefault(name.removesuffix(end), path)
+            masks_by_name.setdefault(name.removesuffix(end), path)
     anywhere: dict[str, set[Path]] = {}
-    for name, path in found_masks.items():
+    for name, path in masks_by_name.items():
         anywhere.setdefault(name.rpartition("/")[2], set()).add(path)
-    pairs = [(path, _mask_of(name, found_masks, anywhere)) for name, path in found_images.items()]
+    pairs = [(path, _mask_of(name, masks_by_name, anywhere)) for name, path in images_by_name.items()]
     without = [path for path, mask in pairs if mask is None]
     if without:
         text = f"{len(without)} of {len(pairs)} images have no mask in {shown(masks)}, as {shown(without[0])}"
         raise UserError(text, help="a mask has the name of its image, as `images/1.jpg` and `masks/1.png`")
-    return pairs
+    return [(path, mask) for path, mask in pairs if mask is not None]
 
 
 def _mask_of(name: str, masks: Mapping[str, Path], anywhere: Mapping[str, set[Path]]) -> Path | None:
@@ -131,7 +130,9 @@ class _MaskReader:
     """Reads masks alike: numbers stay numbers, a palette's too; colours become 0xRRGGBB."""
 
     def __init__(self, want: Wanted, count: int) -> None:
-        self.want, self.count, self.kinds, self.jpegs = want, count, Counter(), []
+        self.want, self.count = want, count
+        self.kinds: Counter[str] = Counter()
+        self.jpegs: list[Path] = []
         self.is_coloured = False
 
     def read(self, paths: Sequence[Path], size: tuple[int, int]) -> np.ndarray:

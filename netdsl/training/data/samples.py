@@ -98,7 +98,7 @@ def _from_table(path: Path, count: int) -> tuple[np.ndarray, tuple[str, ...]]:
     for i, row in enumerate(rows):
         wrong = next((row[k] for k in keep if k < len(row) and not _is_number(row[k])), None)
         if wrong is not None or len(row) != width:
-            what = f"{len(row)} columns" if len(row) != width else f"`{plain(wrong[:40])}`"
+            what = f"`{plain(wrong[:40])}`" if wrong is not None and len(row) == width else f"{len(row)} columns"
             raise UserError(f"row {i + 1 + bool(head)} of {shown(path)} has {what}, expected {width} numbers")
         x[i] = [float(row[k]) for k in keep]
     column = [f"`{plain(head[i])}`" if i < len(head) else str(i + 1) for i in gone]
