@@ -46,11 +46,13 @@ def verify(net: Net, batch: int = 3, seed: int = 0) -> Report:
         if net.graph.num_params:  # PyTorch's optimizers refuse to step over nothing
             checks += optimizer_steps(net, x, y, seed)
     x, y = random_batch(net, 4, seed + 1)  # batch norm of two vectors is a step, which no difference can follow
-    found = gradient_check(net, in_dtype(x, "float64"), labels_in_dtype(y, "float64"), seed)
-    error, relative, tolerance, saw = found.worst
-    checks.append(Check(f"{found.title}, float64", error, relative, tolerance, found.ok, saw))
-    if found.unseen:
-        notes.append(f"the gradient check saw nothing of {_listed(found.unseen)}: the loss does not change with them")
+    gradients = gradient_check(net, in_dtype(x, "float64"), labels_in_dtype(y, "float64"), seed)
+    error, relative, tolerance, saw = gradients.worst
+    checks.append(Check(f"{gradients.title}, float64", error, relative, tolerance, gradients.ok, saw))
+    if gradients.unseen:
+        notes.append(
+            f"the gradient check saw nothing of {_listed(gradients.unseen)}: the loss does not change with them"
+        )
     return Report(net.name, tuple(checks), tuple(notes))
 
 
@@ -107,7 +109,9 @@ def bytes_checks(net: Net, batch: int, seed: int) -> Iterator[Check]:
             yield close(title, np.asarray(array), expected[what], "float32", rtol=rtol)
 
 
-def on_a_good_batch(checks: Callable, net: Net, x: Batch, y: np.ndarray, seed: int, dtype: str) -> list[Check]:
+def on_a_good_batch(
+    checks: Callable[..., Iterator[Check]], net: Net, x: Batch, y: np.ndarray, seed: int, dtype: str
+) -> list[Check]:
     """In float32, of a few batches the checks of the first where all hold: a flip spoils one, a wrong gradient all.
 
     A network so deep that every batch has flips is judged on the last one by the norms of its gradients; in float64,
@@ -131,23 +135,23 @@ def _fast_checks(net: Net, x: Batch, y: np.ndarray, seed: int, dtype: str, flips
     x, y = in_dtype(x, dtype), labels_in_dtype(y, dtype)
     network = network_to_check(net, seed, dtype)
     with closing(net.numpy_model(seed, dtype, level=2, workers=WORKERS)) as model:
-        found = numpy_run(without_zeros(model, seed), x, y, seed)
-    expected = {name: array for name, array in numpy_run(network, x, y, seed).items() if name in found}
+        computed = numpy_run(without_zeros(model, seed), x, y, seed)
+    expected = {name: array for name, array in numpy_run(network, x, y, seed).items() if name in computed}
     other = other_result(net, network, x, y, seed)
     with_winograd = dtype == "float32" and "\ndef toom_cook(" in net.numpy_source(2)
     rtol = {"rtol": WINOGRAD} if with_winograd else {}
-    yield from compared("module at -O2", found, expected, expected, other, dtype, flips, **rtol)
+    yield from compared("module at -O2", computed, expected, expected, other, dtype, flips, **rtol)
 
 
 def fast_steps(net: Net, x: Batch, y: np.ndarray, seed: int) -> Iterator[Check]:
     """The losses of five steps of the spec's optimizer at -O2, and every param after them, in float64."""
     x, y = in_dtype(x, "float64"), labels_in_dtype(y, "float64")
     with closing(net.numpy_model(seed, "float64", level=2, workers=WORKERS)) as model:
-        found = after_steps(without_zeros(model, seed), x, y, seed)
+        computed = after_steps(without_zeros(model, seed), x, y, seed)
     expected = after_steps(network_to_check(net, seed, "float64"), x, y, seed)
     followed = driven(network_to_check(net, seed, "float64"), x, y)
     title = f"module at -O2, {STEPS} steps of {net.recipe.optimizer}"
-    yield from steps_compared(title, found, expected, expected, other_steps(net, x, y, seed), followed)
+    yield from steps_compared(title, computed, expected, expected, other_steps(net, x, y, seed), followed)
 
 
 def torch_checks(net: Net, x: Batch, y: np.ndarray, seed: int, dtype: str) -> list[Check]:
@@ -158,8 +162,8 @@ def torch_checks(net: Net, x: Batch, y: np.ndarray, seed: int, dtype: str) -> li
 def _torch_checks(net: Net, x: Batch, y: np.ndarray, seed: int, dtype: str, flips: float) -> Iterator[Check]:
     x, y = in_dtype(x, dtype), labels_in_dtype(y, dtype)
     network = network_to_check(net, seed, dtype)
-    found, expected = numpy_run(network, x, y, seed), torch_run(net, network, x, y, seed)
-    yield from compared("PyTorch", found, expected, found, other_result(net, network, x, y, seed), dtype, flips)
+    computed, expected = numpy_run(network, x, y, seed), torch_run(net, network, x, y, seed)
+    yield from compared("PyTorch", computed, expected, computed, other_result(net, network, x, y, seed), dtype, flips)
 
 
 def optimizer_steps(net: Net, x: Batch, y: np.ndarray, seed: int) -> Iterator[Check]:
@@ -184,7 +188,7 @@ def optimizer_steps(net: Net, x: Batch, y: np.ndarray, seed: int) -> Iterator[Ch
         optimizer.step()
         losses.append((own, loss.item()))
     own, theirs = np.array(losses).T
-    found = {"losses": own, **network.params}
+    computed = {"losses": own, **network.params}
     expected = {"losses": theirs} | {name: param.detach().numpy() for name, param in module.named_parameters()}
     title, other = f"{STEPS} steps of {net.recipe.optimizer}", other_steps(net, x, y, seed)
-    yield from steps_compared(title, found, expected, found, other, followed)
+    yield from steps_compared(title, computed, expected, computed, other, followed)

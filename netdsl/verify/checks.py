@@ -65,25 +65,25 @@ class Report:
         return "\n".join([*lines, "", f"{self.name}: {passed} of {len(self.checks)} checks passed{end}"])
 
 
-def is_seen(name: str, found: np.ndarray, expected: np.ndarray) -> bool:
+def is_seen(name: str, computed: np.ndarray, expected: np.ndarray) -> bool:
     """Whether there is a gradient to compare; an output or a buffer may well be 0."""
-    return not name.startswith("gradient") or bool(found.any() or expected.any())
+    return not name.startswith("gradient") or bool(computed.any() or expected.any())
 
 
-def difference(found: np.ndarray, expected: np.ndarray) -> tuple[float, float]:
+def difference(computed: np.ndarray, expected: np.ndarray) -> tuple[float, float]:
     """The largest absolute difference, and that over the largest expected value."""
-    if found.shape != expected.shape:
+    if computed.shape != expected.shape:
         return float("inf"), float("inf")
     if not expected.size:
         return 0.0, 0.0
-    largest = float(np.abs(found.astype(np.float64) - expected.astype(np.float64)).max())
+    largest = float(np.abs(computed.astype(np.float64) - expected.astype(np.float64)).max())
     scale = float(np.abs(expected).max())
     return largest, largest / scale if scale else largest
 
 
 def close(
     name: str,
-    found: np.ndarray,
+    computed: np.ndarray,
     expected: np.ndarray,
     dtype: str,
     atol: float | None = None,
@@ -97,7 +97,7 @@ def close(
     """
     rtol = TOLERANCES[dtype][0] if rtol is None else rtol
     atol = TOLERANCES[dtype][1] if atol is None else atol
-    largest, relative = difference(found, expected)
+    largest, relative = difference(computed, expected)
     scale = float(np.abs(expected).max()) if expected.size else 0.0
     if AMPLIFIED * own > rtol * scale > 0:
         rtol = max(rtol, min(AMPLIFIED * own / scale, LARGEST_TOLERANCE))
@@ -106,7 +106,7 @@ def close(
 
 def compared(
     title: str,
-    found: Arrays,
+    computed: Arrays,
     expected: Arrays,
     ours: Arrays,
     other: Callable[[], Arrays],
@@ -114,31 +114,31 @@ def compared(
     flips: float = 0.0,
     **rtol: float,
 ) -> Iterator[Check]:
-    """Each expected array with the one found.
+    """Each expected array with the one computed.
 
     In float64 the tolerance grows with what a rounding error on every weight moves: `other` has one, `ours` has not.
     In float32 a deep network goes its own way wherever rounding flips a relu. There the result in float64, `other`, is
-    the judge: what is found may be as far from it as ROUNDS times what is expected is, or a gradient by this share of
-    its norm, `flips`.
+    the judge: what is computed may be as far from it as ROUNDS times what is expected is, or a gradient by the share
+    `flips` of its norm.
     """
     largest = largest_gradient(expected) if dtype == "float64" else 1.0
     for name, array in expected.items():
         what, atol = f"{title}, {dtype}: {name}", TOLERANCES[dtype][1]
         if name.startswith("gradient"):
             atol *= largest
-        check = close(what, found[name], array, dtype, atol, **rtol)
+        check = close(what, computed[name], array, dtype, atol, **rtol)
         if not check.ok and dtype == "float64":
-            check = close(what, found[name], array, dtype, atol, difference(other()[name], ours[name])[0])
+            check = close(what, computed[name], array, dtype, atol, difference(other()[name], ours[name])[0])
         elif not check.ok:
             judge = other()[name]
-            is_near = difference(found[name], judge)[0] <= ROUNDS * difference(array, judge)[0]
-            is_flipped = np.linalg.norm(found[name] - judge) <= flips * np.linalg.norm(judge)
+            is_near = difference(computed[name], judge)[0] <= ROUNDS * difference(array, judge)[0]
+            is_flipped = np.linalg.norm(computed[name] - judge) <= flips * np.linalg.norm(judge)
             check = replace(check, ok=bool(is_near or (is_flipped and name.startswith("gradient"))))
-        yield replace(check, saw=is_seen(name, found[name], array))
+        yield replace(check, saw=is_seen(name, computed[name], array))
 
 
 def steps_compared(
-    title: str, found: Arrays, expected: Arrays, ours: Arrays, other: Callable[[], Arrays], followed: Arrays
+    title: str, computed: Arrays, expected: Arrays, ours: Arrays, other: Callable[[], Arrays], followed: Arrays
 ) -> Iterator[Check]:
     """The losses, and of every param the numbers that are `followed`, where there are some."""
     for name in expected:
@@ -146,10 +146,10 @@ def steps_compared(
         if not numbers.any():
             continue
         what = f"{title}, float64: {name}"
-        check = close(what, found[name][numbers], expected[name][numbers], "float64", 1e-8)
+        check = close(what, computed[name][numbers], expected[name][numbers], "float64", 1e-8)
         if not check.ok:
             own = difference(other()[name][numbers], ours[name][numbers])[0]
-            check = close(what, found[name][numbers], expected[name][numbers], "float64", 1e-8, own)
+            check = close(what, computed[name][numbers], expected[name][numbers], "float64", 1e-8, own)
         yield check
 
 

@@ -97,13 +97,13 @@ def gradient_check(
     pairs |= {name: (network.params[name], grads[name]) for name in network.params}
     one_by_one = net.graph.num_macs * len(pairs) < LARGE_WORK
     groups = {name: [pair] for name, pair in pairs.items()} if one_by_one else {"the network": list(pairs.values())}
-    found = {name: _along_some_direction(loss, group, floor, rng) for name, group in groups.items()}
+    slopes = {name: _along_some_direction(loss, group, floor, rng) for name, group in groups.items()}
     if largest < TOLERANCE * ROUNDED * size:
-        found = {name: one._replace(saw=False) for name, one in found.items()}
+        slopes = {name: one._replace(saw=False) for name, one in slopes.items()}
     return GradientCheck(
         f"gradient check by central differences{'' if one_by_one else ', all params together'}",
-        max(found.values(), key=lambda one: (one.ratio, one.saw)),
-        tuple(name for name, one in found.items() if not one.saw),
+        max(slopes.values(), key=lambda one: (one.ratio, one.saw)),
+        tuple(name for name, one in slopes.items() if not one.saw),
     )
 
 
@@ -113,7 +113,7 @@ def _along_some_direction(
     """The best of a few directions: a kink (relu, max) near the point spoils one, a wrong gradient spoils all."""
     best = Found(float("inf"), float("inf"), TOLERANCE)
     for _ in range(DIRECTIONS):
-        best = min(best, _along_one_direction(loss, pairs, floor, rng), key=lambda found: found.ratio)
+        best = min(best, _along_one_direction(loss, pairs, floor, rng), key=lambda one: one.ratio)
         if best.ratio < 0.1:
             break
     return best

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from typing import Any
 
 from netdsl.analysis.loss import logits_layers, logits_value
 from netdsl.graph.ir import Graph, Node
@@ -55,7 +56,7 @@ def emit_fast(graph: Graph, recipe: Recipe, choose: Choice = cheapest, level: in
     until, count = logits_value(graph, recipe.loss), logits_layers(graph, recipe.loss)
     train, infer = (verify_plan(plan_memory(plan(graph, until, count, training, choose))) for training in (True, False))
     drawn = [s.node for s in train.stages if s.call is not None and s.call.kernel is Factor]
-    roots: list[Callable | type] = [*_kernels(train), *_kernels(infer), *recipe_kernels(recipe, True)]
+    roots: list[Callable[..., Any] | type] = [*_kernels(train), *_kernels(infer), *recipe_kernels(recipe, True)]
     roots += [layer_of(node.op).forward for node in drawn]
     if count < len(graph.nodes):
         roots.append(layer_of(graph.nodes[count].op).forward)
@@ -90,8 +91,8 @@ def _shares(graph: Graph) -> list[tuple[str, str]]:
     return [(s.full_name(n.name), s.full_name(n.owner)) for n in shared for s in (*n.params, *n.buffers)]
 
 
-def _kernels(plan: Plan) -> list[Callable | type]:
-    kernels: list[Callable | type] = [NormalizedInput if given.mean else Input for given in plan.graph.inputs]
+def _kernels(plan: Plan) -> list[Callable[..., Any] | type]:
+    kernels: list[Callable[..., Any] | type] = [NormalizedInput if given.mean else Input for given in plan.graph.inputs]
     for stage in plan.stages:
         if stage.call is not None:
             kernels += [stage.call.kernel, *(value for value in stage.call.arguments if callable(value))]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -229,7 +230,7 @@ def layer_network(graph: Graph, recipe: Recipe, seed: int = 0, dtype: type = np.
     return (PlainLayerNetwork if graph.is_plain else NamedLayerNetwork)(graph, recipe, seed, dtype)
 
 
-def initial_array(spec: ParamSpec, scheme: str, rng: np.random.Generator, dtype: np.dtype) -> np.ndarray:
+def initial_array(spec: ParamSpec, scheme: str, rng: np.random.Generator, dtype: np.dtype[Any]) -> np.ndarray:
     """A param or buffer as it starts; weights and biases follow `scheme`."""
     weight, bias = SCHEMES[scheme].weight, SCHEMES[scheme].bias
     start = {"weight": weight, "bias": bias}.get(str(spec.init))
@@ -237,7 +238,8 @@ def initial_array(spec: ParamSpec, scheme: str, rng: np.random.Generator, dtype:
         return start(rng, spec.shape, spec.fan_in, spec.fan_out, dtype)
     if spec.init == "normal":
         return normal(rng, spec.shape, dtype)
-    return np.full(spec.shape, {"zeros": 0.0, "bias": 0.0, "ones": 1.0}.get(spec.init, spec.init), dtype)
+    number = {"zeros": 0.0, "bias": 0.0, "ones": 1.0}[spec.init] if isinstance(spec.init, str) else spec.init
+    return np.full(spec.shape, number, dtype)
 
 
 def first_nonfinite(network: LayerNetwork, x: np.ndarray, training: bool = True) -> str | None:

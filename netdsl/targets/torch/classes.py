@@ -30,7 +30,7 @@ class EmittedClass:
     uses: int = 0
 
     @property
-    def code(self) -> tuple:
+    def code(self) -> tuple[object, ...]:
         """What makes it another class: everything but comments, and what is nested on one line of forward."""
         return self.base, self.head, self.doc, self.init, self.flat
 
