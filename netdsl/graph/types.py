@@ -7,8 +7,9 @@ tokens, and a rule asks for `.channels`, `.space` or `.layout`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
+from operator import is_
 from typing import Literal
 
 from netdsl.ground.symbols import Sized
@@ -21,6 +22,7 @@ MOST_AXES = 3
 """A map has one to three axes of space: a signal, an image, a volume."""
 
 _NOUNS = {"vector": "a vector", "map": "a map", "tokens": "tokens", "ids": "ids"}
+_COUNTS = {"vector": (1, 1), "map": (2, 1 + MOST_AXES), "tokens": (2, 2), "ids": (1, 1)}  # of sizes: least and most
 
 
 def show_sizes(sizes: Sizes) -> str:
@@ -41,8 +43,8 @@ class Tensor(Sized):
     limit: int = 0
 
     def __post_init__(self) -> None:
-        axes = {"vector": (1, 1), "map": (2, 1 + MOST_AXES), "tokens": (2, 2), "ids": (1, 1)}[self.layout]
-        assert axes[0] <= len(self.sizes) <= axes[1], f"{self.layout} of sizes {self.sizes}"
+        least, most = _COUNTS[self.layout]
+        assert least <= len(self.sizes) <= most, f"{self.layout} of sizes {self.sizes}"
         assert (self.dtype == "whole") == (self.layout == "ids") == (self.limit > 0), repr(self)
 
     @property
@@ -121,16 +123,20 @@ class Tensor(Sized):
         """The tensor with so many channels or features."""
         assert self.layout != "ids", repr(self)
         at = self.channel_axis - 1
-        return replace(self, sizes=(*self.sizes[:at], channels, *self.sizes[at + 1 :]))
+        return self._of_sizes((*self.sizes[:at], channels, *self.sizes[at + 1 :]))
 
     def with_space(self, space: Sizes) -> Tensor:
         """The map with other sizes along its axes of space, of which it has as many."""
         assert self.is_map and len(space) == self.axes, f"{self!r} with {space}"
-        return replace(self, sizes=(self.channels, *space))
+        return self._of_sizes((self.channels, *space))
 
     def map_sizes(self, change: Callable[[int], int]) -> Tensor:
         """The tensor with each size changed."""
-        return replace(self, sizes=tuple(change(size) for size in self.sizes))
+        return self._of_sizes(tuple(change(size) for size in self.sizes))
+
+    def _of_sizes(self, sizes: Sizes) -> Tensor:
+        """The same of other sizes; itself where they are the very same, so that most questions make nothing new."""
+        return self if all(map(is_, sizes, self.sizes)) else Tensor(self.layout, sizes, self.dtype, self.limit)
 
     def tokens_of_map(self) -> Tensor:
         """The tokens that a map's places make: one for each place, its channels as features."""

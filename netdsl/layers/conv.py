@@ -8,7 +8,7 @@ from math import prod
 import numpy as np
 
 from netdsl.graph.ir import ParamSpec, show_shape
-from netdsl.graph.types import Sizes, Tensor
+from netdsl.graph.types import Sizes, Tensor, map_of
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.ground.symbols import is_all, plain_value, spatial_text
 from netdsl.kernels.arrays import Array, Grads, Saved, Sides, Spatial
@@ -44,7 +44,7 @@ def conv_shape(attrs: Attrs, x: Tensor) -> Tensor:
         if reach > room:
             raise _does_not_fit(attrs, x, axis)
         sizes.append((room - reach) // attrs["stride"][axis] + 1)
-    return x.with_channels(f).with_space(tuple(sizes))
+    return map_of(f, *sizes)
 
 
 def _does_not_fit(attrs: Attrs, x: Tensor, axis: int) -> SpecProblem:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netdsl.graph.types import Tensor
+from netdsl.graph.types import Tensor, map_of
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, StageCall, call_text, require_image
@@ -16,7 +16,7 @@ def pixelshuffle_shape(attrs: Attrs, x: Tensor) -> Tensor:
         message = f"the factor {r} needs a multiple of {r * r} channels, but {c} arrive"
         more = c + -c % (r * r)
         raise SpecProblem("N203", message, "factor", "the factor", help=(f"give the layer before it {more} filters",))
-    return x.with_channels(c // (r * r)).with_space(tuple(size * r for size in x.space))
+    return map_of(c // (r * r), *(size * r for size in x.space))
 
 
 def pixelshuffle_forward(x: Array, factor: int) -> tuple[Array, Saved]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 
 from netdsl.graph.ir import ParamSpec, show_shape
-from netdsl.graph.types import Tensor
+from netdsl.graph.types import Tensor, map_of
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.ground.symbols import is_all, spatial_text
 from netdsl.kernels.transposed import transposed_size
@@ -33,7 +33,7 @@ def transposed_shape(attrs: Attrs, x: Tensor) -> Tensor:
         message = f"padding {show_shape(attrs['padding'])} leaves nothing of a {show_shape(x.space)} input"
         most = min(p + (size - 1) // 2 for p, size in zip(attrs["padding"], sizes, strict=True) if size < 1)
         raise SpecProblem("N201", message, "padding", "the padding", help=(f"use less padding: p{most} or less",))
-    return x.with_channels(f).with_space(tuple(sizes))
+    return map_of(f, *sizes)
 
 
 def transposed_params(attrs: Attrs, x: Tensor) -> tuple[ParamSpec, ...]:
