@@ -1259,23 +1259,27 @@ class StoredNetwork(Network):
     def store_params(self, params):
         """One vector for all of them, and one of gradients for each worker; each begins at a multiple of 64 bytes.
 
-        A layer that shares a param puts its gradient behind those of all params.
+        A layer that shares a param has it under its own name, too, and puts its gradient into a vector beside.
         """
         self.places = {}
-        self.size = self.place(params, 0)
-        again = {name: params[owner] for name, owner in self.shares if owner in params}
-        whole = self.place(again, self.size)
+        self.size = self.place(params)
         self.vector = self.team.shared((self.size,), self.dtype)
-        self.gradients = self.team.shared((self.num_workers, whole), self.dtype)
+        self.gradients = self.team.shared((self.num_workers, self.size), self.dtype)
         self.stored, self.params = self.views(self.vector, params)
+        again = {name: params[owner] for name, owner in self.shares if owner in params}
         self.stored |= {name: self.stored[owner] for name, owner in self.shares if name in again}
-        both = [self.views(row, {**params, **again}) for row in self.gradients]
-        self.stored_grads, self.named_grads = [stored for stored, _ in both], [named for _, named in both]
+        beside = self.team.shared((self.num_workers, self.place(again)), self.dtype)
+        self.stored_grads, self.named_grads = [], []
+        for row, more in zip(self.gradients, beside, strict=True):
+            (stored, named), (stored_again, named_again) = self.views(row, params), self.views(more, again)
+            self.stored_grads.append({**stored, **stored_again})
+            self.named_grads.append({**named, **named_again})
         for name, array in params.items():
             self.params[name][...] = array
 
-    def place(self, arrays, begin):
-        """Places for these arrays from `begin` on; returns where they end."""
+    def place(self, arrays):
+        """Places for these arrays in a vector; returns how long it is."""
+        begin = 0
         for name, array in arrays.items():
             self.places[name] = (begin, begin + array.size)
             begin += -(-array.size // 16) * 16
@@ -2267,11 +2271,10 @@ class FastNetwork(StoredNetwork):
         own = chunks[index * len(chunks) // active : (index + 1) * len(chunks) // active]
         params, grads, norm = {}, {}, 0.0
         for begin in own:
-            part = slice(begin, min(begin + CHUNK, self.size))
-            params[begin] = self.vector[part]
-            grads[begin] = self.gradients[0, part]
+            params[begin] = self.vector[begin : begin + CHUNK]
+            grads[begin] = self.gradients[0, begin : begin + CHUNK]
             for row in self.gradients[1:]:
-                grads[begin] += row[part]
+                grads[begin] += row[begin : begin + CHUNK]
             norm += float(np.dot(grads[begin], grads[begin]))
         if not np.isfinite(norm) and all(np.isfinite(grad).all() for grad in grads.values()):
             norm = 0.0  # only the squares overflow

@@ -204,6 +204,48 @@ def read_the_other_way_round():
     return b.net(_=b.merge("mul", b.put("body: { linear 4 -> dropout 0.5 }", norms, shares="body"), first))
 
 
+def softmax_used_again():
+    """The softmax that the loss contains stands in a group that is used again."""
+    b = GraphBuilder("softmax_again")
+    left, right = b.input("left", "4"), b.input("right", "4")
+    text = "body: { linear 4 -> tanh -> linear 4 -> softmax }"
+    both = b.merge("add", b.put(text, left), right)
+    return b.net(recipe=Recipe(loss="ce"), _=b.put(text, both, shares="body"))
+
+
+def softmax_in_groups():
+    """The softmax that the loss contains stands in groups that are handed a param, which is a bare one, too."""
+    b = GraphBuilder("softmax_in_groups")
+    left, right = b.input("left", "4"), b.input("right", "4")
+    first = b.put("one: { linear 4 -> scale 0.5 -> tanh }", left)
+    both = b.merge("add", first, right)
+    made = b.put("two: { three: { linear 4 -> relu -> scale 0.5 -> linear 4 -> softmax } }", both)
+    b.share("two.three.0", "one.0")
+    b.share("two.three.2", "one.1")
+    return b.net(recipe=Recipe(loss="ce"), _=made)
+
+
+def in_recursion():
+    """A block that calls itself, used again as a whole; another call of it uses the params of a layer outside."""
+    blocks = "block deep(c, n) { conv c k1 -> relu -> if n > 0 { res { deep(c, n-1) } } }\n"
+    b = GraphBuilder("in_recursion", blocks)
+    first = b.put("deep(4, 2)", b.put("conv 4 k1", b.input("", "4x5x5")))
+    last = b.put("deep(4, 1)", b.put("deep(4, 2)", first, shares="deep1"))
+    b.share("deep3.conv1", "conv1")
+    b.share("deep3.deep1.conv1", "conv1")
+    return b.net(_=last)
+
+
+def three_steps_of_one_body():
+    """One input, one output, a group used three times behind itself; gradients are clipped."""
+    b = GraphBuilder("three_steps")
+    x = b.put("conv 4 k3 p1 nobias -> bn -> relu", b.input("", "2x6x6"))
+    for shares in (None, "body", "body"):
+        x = b.put("body: { conv 4 k3 p1 nobias -> bn -> dropout 0.2 -> relu }", x, shares)
+    recipe = Recipe(loss="ce", clip=0.05, optimizer="sgd", options={"lr": 0.1, "momentum": 0.9})
+    return b.net(recipe=recipe, _=b.put("gap -> linear 3", x))
+
+
 GRAPHS = {
     "siamese": siamese,
     "two inputs added": lambda: two_inputs("add"),
@@ -213,6 +255,10 @@ GRAPHS = {
     "two heads, one with the softmax of the loss": lambda: two_heads("digit", Recipe(loss="ce")),
     "shared three times": three_times,
     "read the other way round": read_the_other_way_round,
+    "the softmax of the loss in a group used again": softmax_used_again,
+    "the softmax of the loss in groups that are handed params": softmax_in_groups,
+    "in recursion": in_recursion,
+    "three steps of one body": three_steps_of_one_body,
     "unread": unread,
     "the loss sees a layer only where it is used again": lambda: unread("again"),
 }

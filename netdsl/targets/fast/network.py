@@ -368,11 +368,10 @@ class FastNetwork(StoredNetwork):
         own = chunks[index * len(chunks) // active : (index + 1) * len(chunks) // active]
         params, grads, norm = {}, {}, 0.0
         for begin in own:
-            part = slice(begin, min(begin + CHUNK, self.size))
-            params[begin] = self.vector[part]
-            grads[begin] = self.gradients[0, part]
+            params[begin] = self.vector[begin : begin + CHUNK]
+            grads[begin] = self.gradients[0, begin : begin + CHUNK]
             for row in self.gradients[1:]:
-                grads[begin] += row[part]
+                grads[begin] += row[begin : begin + CHUNK]
             norm += float(np.dot(grads[begin], grads[begin]))
         if not np.isfinite(norm) and all(np.isfinite(grad).all() for grad in grads.values()):
             norm = 0.0  # only the squares overflow

@@ -35,23 +35,27 @@ class StoredNetwork(Network):
     def store_params(self, params: Mapping[str, Array]) -> None:
         """One vector for all of them, and one of gradients for each worker; each begins at a multiple of 64 bytes.
 
-        A layer that shares a param puts its gradient behind those of all params.
+        A layer that shares a param has it under its own name, too, and puts its gradient into a vector beside.
         """
         self.places = {}
-        self.size = self.place(params, 0)
-        again = {name: params[owner] for name, owner in self.shares if owner in params}
-        whole = self.place(again, self.size)
+        self.size = self.place(params)
         self.vector = self.team.shared((self.size,), self.dtype)
-        self.gradients = self.team.shared((self.num_workers, whole), self.dtype)
+        self.gradients = self.team.shared((self.num_workers, self.size), self.dtype)
         self.stored, self.params = self.views(self.vector, params)
+        again = {name: params[owner] for name, owner in self.shares if owner in params}
         self.stored |= {name: self.stored[owner] for name, owner in self.shares if name in again}
-        both = [self.views(row, {**params, **again}) for row in self.gradients]
-        self.stored_grads, self.named_grads = [stored for stored, _ in both], [named for _, named in both]
+        beside = self.team.shared((self.num_workers, self.place(again)), self.dtype)
+        self.stored_grads, self.named_grads = [], []
+        for row, more in zip(self.gradients, beside, strict=True):
+            (stored, named), (stored_again, named_again) = self.views(row, params), self.views(more, again)
+            self.stored_grads.append({**stored, **stored_again})
+            self.named_grads.append({**named, **named_again})
         for name, array in params.items():
             self.params[name][...] = array
 
-    def place(self, arrays: Mapping[str, Array], begin: int) -> int:
-        """Places for these arrays from `begin` on; returns where they end."""
+    def place(self, arrays: Mapping[str, Array]) -> int:
+        """Places for these arrays in a vector; returns how long it is."""
+        begin = 0
         for name, array in arrays.items():
             self.places[name] = (begin, begin + array.size)
             begin += -(-array.size // 16) * 16

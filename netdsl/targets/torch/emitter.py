@@ -111,14 +111,15 @@ class _Network:
         holder = next((c for c in scope.children if isinstance(c, Scope) and index in self.scopes.spans[c.name]), None)
         if holder is None:
             return before, last
-        module = self.scopes.sharing.alike.get(holder.name, holder.name)
-        own = attribute(module[len(scope.name) :].lstrip("."), "").replace("self.", prefix, 1) + "."
+        module = self.scopes.sharing.alike.get(holder.name)
+        own = attribute(holder.last_name, "").replace("self.", prefix, 1) if module is None else attribute(module, "")
         inner = [
-            replace(s, text=re.sub(r"(?<![\w.])self\.", own, s.text)) for s in self.modules.members(holder).statements
+            replace(s, text=re.sub(r"(?<![\w.])self\.", f"{own}.", s.text))
+            for s in self.modules.members(holder).statements
         ]
         for path, name in self.scopes.handed_names(holder).items():
-            there = self.scopes.reference(scope, path).replace("self.", prefix, 1)
+            there = self.scopes.reference(self.graph.root, path)
             handed = re.compile(rf"(?<![\w.]){name}\b")
             inner = [replace(s, text=there.join(handed.split(s.text))) for s in inner]
-        more, last = self.before_last(holder, inner, own)
+        more, last = self.before_last(holder, inner, f"{own}.")
         return [*before, *more], last

@@ -200,7 +200,7 @@ class Modules:
             made = self.layers.constructor(node)
             assert made is not None, f"{node.op} has params, but no constructor"
             members.lines += member_lines(name, [made]) if node.shares is None else []
-            own = attribute(name, made) if node.shares is None else self.scopes.reference(scope, node.shares, made)
+            own = attribute(name, made) if node.shares is None else self.scopes.reference(scope, node.shares)
             template = template.replace("{self}", own)
         keeps = self.layers.keeps_shape(node)
         comment = self.layers.comment(self.layers.written(node)[2])

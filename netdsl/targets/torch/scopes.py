@@ -83,8 +83,10 @@ class Scopes:
             taken[path] = name
         return taken
 
-    def reference(self, scope: Scope, path: str, made: str = "") -> str:
-        """How forward of a scope's class writes the module of that path, inside of it or handed to it."""
+    def reference(self, scope: Scope, path: str) -> str:
+        """How forward of a scope's class writes the module or param of that path, inside of it or handed to it."""
         if scope.name and not path.startswith(f"{scope.name}."):
             return self.handed_names(scope)[path]
-        return attribute(path[len(scope.name) :].lstrip("."), made)
+        node = self.graph.node_named.get(path)
+        is_bare = node is not None and any(spec.name == "" for spec in node.params)
+        return attribute(path[len(scope.name) :].lstrip("."), "nn.Parameter(" if is_bare else "")
