@@ -20,7 +20,7 @@ Sizes = Callable[[int], Shape]
 """How large an array for n samples is."""
 
 
-class Network(Protocol):
+class HasWorkers(Protocol):
     """What the workers of a network share, as far as stages see it (targets/fast/network.py).
 
     stored, stored_grads: name -> array as stages store it, the gradients of each worker. named_grads: the same
@@ -66,7 +66,7 @@ class Worker:
     given: int | None
 
     def __init__(
-        self, network: Network, index: int, n: int, rows: Sequence[slice], training: bool, apart: bool
+        self, network: HasWorkers, index: int, n: int, rows: Sequence[slice], training: bool, apart: bool
     ) -> None:
         self.network, self.index, self.n, self.rows = network, index, n, rows
         self.sizes, self.version = [part.stop - part.start for part in rows], None

@@ -11,6 +11,7 @@ import pytest
 import netdsl.kernels
 import netdsl.layers
 import netdsl.stages
+from netdsl.layers import layer_table
 from netdsl.targets.text import kernel_source
 from netdsl.targets.text.kernel_source import kernel_texts
 from netdsl.targets.text.plain_text import WIDTH, plain_text
@@ -201,6 +202,17 @@ def test_every_text_that_can_be_emitted_says_what_its_source_says():
             assert max(map(len, emitted.split("\n"))) <= WIDTH
             count += 1
     assert count > 250
+
+
+def test_no_two_definitions_that_may_meet_in_a_module_share_a_name():
+    """kernel_texts refuses two of one name; here all are asked for at once."""
+    roots = [getattr(layer, which) for layer in layer_table().values() for which in ("forward", "backward")]
+    for module in modules():
+        if module.__name__.startswith(
+            ("netdsl.kernels", "netdsl.stages", "netdsl.targets.numpy", "netdsl.targets.fast")
+        ):
+            roots += [vars(module)[name] for name in kernel_source.definitions(module)]
+    assert len(kernel_texts(roots)) > 250
 
 
 def decorate(function):
