@@ -101,6 +101,41 @@ def test_every_text_file_is_opened_with_its_encoding():
     assert not [line for line in wrong if not re.search(r"read_text\((file|path, limit)\)", line)]
 
 
+GUARDED = {
+    "ground/system/disk.py": {"fcntl"},
+    "ground/system/processes.py": {"getpgrp", "getrusage", "RUSAGE_SELF"},
+    "stages/helpers.py": {"WNOHANG", "SIGKILL"},
+    "stages/workers.py": {"fork", "SIGHUP", "SIG_BLOCK", "SIG_SETMASK", "pthread_sigmask", "poll", "POLLIN"},
+}
+"""What macOS or Windows have not, as the types of Python's library say, and netdsl asks for before it uses it."""
+
+
+@pytest.fixture(scope="module")
+def absent(tmp_path_factory):
+    """absent(system) -> (module, name) that this system has not, by the types of Python's library, which are written
+    for each system."""
+    pytest.importorskip("mypy")
+    cache = tmp_path_factory.mktemp("mypy")
+    options = ["--config-file", os.devnull, "--cache-dir", str(cache), "--ignore-missing-imports", "--no-site-packages"]
+
+    def names(platform):
+        line = [sys.executable, "-m", "mypy", *options, "--check-untyped-defs", "--platform", platform, str(PACKAGE)]
+        done = subprocess.run(line, capture_output=True, text=True)
+        assert "source files" in done.stdout.splitlines()[-1], done.stdout[-500:] + done.stderr
+        return set(re.findall(r"netdsl/([\w/]+\.py):\d+: error: .* has no attribute \"(\w+)\"", done.stdout))
+
+    known = names("linux")
+    return lambda platform: names(platform) - known
+
+
+@pytest.mark.slow("mypy as on another system")
+@pytest.mark.parametrize("platform", ["darwin", "win32"])
+def test_every_name_that_is_used_is_there_on_macos_and_windows(absent, platform):
+    found = absent(platform)
+    assert {(module, name) for module, name in found if name not in GUARDED.get(module, ())} == set()
+    assert platform == "darwin" or ("stages/workers.py", "fork") in found
+
+
 # ------------------------------------------------------------------------------------------------ files
 
 
