@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import TYPE_CHECKING
@@ -63,7 +63,7 @@ def evaluate(
     x: np.ndarray,
     y: np.ndarray,
     task: Task,
-    weights: Sequence[float] | None = None,
+    weights: tuple[float, ...] | None = None,
     before_batch: Callable[[], None] = lambda: None,
     batch: int = BATCH,
 ) -> Scores:
@@ -89,9 +89,10 @@ def evaluate(
     return Scores(total / amount, len(x), confusion, {m.name: values[m.name] for m in task.measures}, roc)
 
 
-def class_weights(net: Net) -> Sequence[float] | None:
+def class_weights(net: Net) -> tuple[float, ...] | None:
     """By how much each class counts in the net's loss; None where all count the same."""
-    return net.recipe.loss_options.get("weights")
+    weights: tuple[float, ...] | None = net.recipe.loss_options.get("weights")
+    return weights
 
 
 def predictions(net: Net, model: Model, x: np.ndarray) -> np.ndarray:
@@ -107,16 +108,19 @@ def probabilities(net: Net, model: Model, x: np.ndarray) -> np.ndarray:
     A net without softmax that learned by `mse` estimates the one-hot rows themselves: its outputs, cut to 0..1.
     One that learned by `bce` has one logit, whose sigmoid is the second class's.
     """
+    p: np.ndarray
     if net.recipe.targets == "truth":
-        p = sigmoid(model.logits(x))
-        return np.concatenate([1 - p, p], axis=1)
-    if gives_probabilities(net.graph):
-        return model.forward(x)
-    outputs = model.forward(x)
-    if net.recipe.targets == "numbers":
-        return np.clip(outputs, 0, 1)
-    powers = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
+        second = sigmoid(model.logits(x))
+        p = np.concatenate([1 - second, second], axis=1)
+    elif gives_probabilities(net.graph):
+        p = model.forward(x)
+    elif net.recipe.targets == "numbers":
+        p = np.clip(model.forward(x), 0, 1)
+    else:
+        outputs = model.forward(x)
+        powers = np.exp(outputs - outputs.max(axis=1, keepdims=True))  # the largest is 1: none overflows
+        p = powers / powers.sum(axis=1, keepdims=True)
+    return p
 
 
 def answers_of(net: Net, model: Model, task: Task, x: np.ndarray) -> Iterator[np.ndarray]:

@@ -53,7 +53,8 @@ MEASURES: Mapping[str, Measure] = {
 def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """a / b; NaN where both are 0."""
     with np.errstate(invalid="ignore"):
-        return a / b
+        ratio: np.ndarray = a / b
+    return ratio
 
 
 def intersection_over_union(confusion: np.ndarray) -> np.ndarray:
@@ -122,7 +123,9 @@ class ClassTally:
     def __init__(self, classes: int, keeps_margins: bool = False, ranks: bool = False) -> None:
         self.classes, self.keeps_margins, self.ranks = classes, keeps_margins, ranks
         self.confusion = np.zeros((classes, classes), np.int64)
-        self.in_top, self.margins, self.labels = 0, [], []
+        self.in_top = 0
+        self.margins: list[np.ndarray] = []
+        self.labels: list[np.ndarray] = []
 
     def add(self, outputs: np.ndarray, labels: np.ndarray) -> None:
         """Counts a batch: outputs (N, K, ...) are logits, labels (N, ...)."""
@@ -141,7 +144,8 @@ class ClassTally:
     def values(self, roc: Roc | None = None) -> dict[str, float | None]:
         """Every measure of classes by name; None where it is not defined."""
         total, right = int(self.confusion.sum()), int(np.trace(self.confusion))
-        values = {"accuracy": right / total, "miou": known_mean(intersection_over_union(self.confusion))}
+        values: dict[str, float | None] = {"accuracy": right / total}
+        values["miou"] = known_mean(intersection_over_union(self.confusion))
         values |= {"f1": known_mean(class_f1(self.confusion)), "top5": self.in_top / total}
         if self.classes == 2:
             hits, said, true = self.confusion[1, 1], self.confusion[:, 1].sum(), self.confusion[1].sum()
@@ -160,9 +164,9 @@ class NumberTally:
     """
 
     def __init__(self, are_logits: bool) -> None:
-        self.are_logits, self.start = are_logits, None
-        self.count = 0
-        self.absolute = self.squared = self.sums = self.squares = 0.0
+        self.are_logits, self.count = are_logits, 0
+        self.start: np.ndarray | None = None
+        self.absolute = self.squared = self.sums = self.squares = np.zeros(())
 
     def add(self, outputs: np.ndarray, targets: np.ndarray) -> None:
         """Counts a batch: outputs and targets of one shape."""
@@ -181,7 +185,7 @@ class NumberTally:
     def roc(self) -> None:
         """Numbers have no ROC curve."""
 
-    def values(self, roc: None = None) -> dict[str, float | None]:
+    def values(self, roc: Roc | None = None) -> dict[str, float | None]:
         """Every measure of numbers by name: means over the outputs. R2 needs two samples or more."""
         spread = self.squares - self.sums**2 / self.count
         constant = spread <= 1e-12 * self.squares

@@ -84,8 +84,8 @@ def decided_task(loss: str, takes: Tensor, gives: Tensor, classes: tuple[str, ..
         )  # fmt: skip
     if classes:
         measures = (ACCURACY, MACRO_F1, *((TOP_5,) if len(classes) > TOP else ()))
-        plots = ("confusion", "mistakes", "predictions")
-        return Task("labels", "one of several classes", classes, loss, measures, ("accuracy", "f1"), plots)
+        pictures = ("confusion", "mistakes", "predictions")
+        return Task("labels", "one of several classes", classes, loss, measures, ("accuracy", "f1"), pictures)
     numbers = (MAE, RMSE, R2), ("mae", "rmse", "r2")
     if takes == gives and (copies or takes.is_image):
         plots = ("reconstructions",) if takes.is_image else ("regression",)
