@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -42,9 +42,10 @@ def draw_curves(column: Columns, best: int | None = None, loss: str = "") -> Fig
     for axes, measure in zip(panels[1:], shown, strict=False):
         unit, scale = (" (%)", 100) if measure.is_share else ("", 1)
         _pair(axes, column, measure.name, f"{measure.title}{unit}", best, scale)
-    panels[-1].plot(column("epoch"), column("lr"), color=GREEN, **_marks(column, "^", "-"))
+    rates = _known(column, "lr")
+    panels[-1].plot(_known(column, "epoch"), rates, color=GREEN, **_marks(column, "^", "-"))
     panels[-1].set_ylabel("learning rate")
-    panels[-1].set_ylim(-0.03 * max(column("lr")), 1.06 * max(column("lr")) or 1)
+    panels[-1].set_ylim(-0.03 * max(rates), 1.06 * max(rates) or 1)
     for axes in panels:
         _finish(axes, column)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="upper left", ncols=3, handlelength=2.6,
@@ -56,6 +57,11 @@ def _is_there(column: Columns, name: str) -> bool:
     return any(value is not None for part in ("train", "val") for value in column(f"{part}_{name}"))
 
 
+def _known(column: Columns, name: str) -> list[float]:
+    """The values of a column that every epoch has."""
+    return [value for value in column(name) if value is not None]
+
+
 def _pair(axes: Axes, column: Columns, measure: str, label: str, best: int | None, scale: float = 1) -> None:
     """Training and validation in one panel."""
     values = []
@@ -65,7 +71,7 @@ def _pair(axes: Axes, column: Columns, measure: str, label: str, best: int | Non
     ):
         y = scale * np.array(column(f"{part}_{measure}"), float)
         if not np.isnan(y).all():
-            axes.plot(column("epoch"), y, color=color, label=name, **_marks(column, mark, dash))
+            axes.plot(_known(column, "epoch"), y, color=color, label=name, **_marks(column, mark, dash))
             values.append(y[np.isfinite(y)])
     axes.set_ylabel(label)
     if best is not None:
@@ -78,7 +84,7 @@ def _pair(axes: Axes, column: Columns, measure: str, label: str, best: int | Non
         plain_log(axes)
 
 
-def _marks(column: Columns, mark: str, dash: object) -> dict[str, object]:
+def _marks(column: Columns, mark: str, dash: object) -> dict[str, Any]:
     return {"marker": mark if len(column("epoch")) <= MARKED else None, "linestyle": dash}
 
 
@@ -86,7 +92,8 @@ def _finish(axes: Axes, column: Columns) -> None:
     axes.set_xlabel("epoch")
     axes.grid(axis="y")
     axes.set_axisbelow(True)
-    first, last = column("epoch")[0], column("epoch")[-1]
+    epochs = _known(column, "epoch")
+    first, last = epochs[0], epochs[-1]
     margin = 0.04 * (last - first) or 0.5
     axes.set_xlim(first - margin, last + margin)
     whole_ticks(axes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -51,7 +51,8 @@ def class_colours(count: int) -> np.ndarray:
 
 def coloured(mask: np.ndarray, count: int) -> np.ndarray:
     """mask (H, W) of classes below `count` -> (H, W, 3)."""
-    return class_colours(count)[mask]
+    colours: np.ndarray = class_colours(count)[mask]
+    return colours
 
 
 def overlay(picture: np.ndarray, mask: np.ndarray, count: int) -> np.ndarray:
@@ -85,20 +86,19 @@ def draw_strips(
     lines = -(-len(strips) // columns)
     figure = new_figure(kind, PAGE, lines * height + foot)
     axes, image = sheet(figure), None
+    signed: dict[str, Any] = {"cmap": SIGNED, "vmin": -largest, "vmax": largest} if largest is not None else {}
     for i, strip in enumerate(strips):
         cell = Box(left + i % columns * (side + GAP), i // columns * height, side, height)
         axes.text(cell.centre, cell.top + 0.1, text(strip.title, 18), ha="center", va="center", fontsize=SMALL)
         for row, picture in enumerate(strip.pictures):
             box = Box(cell.left, cell.top + ABOVE + row * (tall + GAP), side, tall)
-            is_signed = largest is not None and row == len(rows) - 1
-            look = {"cmap": SIGNED, "vmin": -largest, "vmax": largest} if is_signed else {}
-            image, _ = show_image(axes, picture, box, **look)
+            image, _ = show_image(axes, picture, box, **(signed if row == len(rows) - 1 else {}))
             if not i % columns:
                 axes.text(left - 0.07, box.top + tall / 2, rows[row], ha="right", va="center", fontsize=7)
         axes.text(cell.centre, cell.bottom - BELOW - 0.04, strip.caption, ha="center", va="top", fontsize=SMALL)
     if names:
         _legend(axes, names, class_colours(len(classes)), left, lines * height)
-    elif largest:
+    elif largest and image is not None:
         top = ABOVE + (len(rows) - 1) * (tall + GAP)
         add_colorbar(place(figure, PAGE - right, top, 0.07, tall), image, "error")
     return figure

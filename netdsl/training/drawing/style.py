@@ -9,16 +9,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from netdsl.analysis.svg import INK, dark_style
+from netdsl.analysis.svg import INK as INK  # others name the ink and the types by way of here
+from netdsl.analysis.svg import dark_style
 from netdsl.ground.diagnostics import plain
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure as Figure  # others name the type by way of here
+    from matplotlib.axes import Axes as Axes
+    from matplotlib.figure import Figure as Figure
     from matplotlib.image import AxesImage
 
 COLUMN, PAGE = 3.5, 7.0  # inches: one column of a paper, and both
@@ -40,7 +41,7 @@ FALLBACKS = ("Noto Sans CJK SC", "Noto Sans CJK JP", "PingFang SC", "Hiragino Sa
 DARK = {INK: "#e8eaed", "#dddddd": "#3a424b", "#777777": "#9aa4af", "#a9cfe5": "#1d4f73"}
 DARK_PAGE = "#1b1f25"
 
-SETTINGS = {
+SETTINGS: dict[Any, Any] = {  # matplotlib's names and values, whose types differ from release to release
     **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
     "axes.facecolor": "none",
     "font.size": 8,
@@ -212,7 +213,7 @@ class Box:
         return self.left + self.width / 2
 
 
-def show_image(axes: Axes, picture: np.ndarray, box: Box, **options: object) -> tuple[AxesImage, Box]:
+def show_image(axes: Axes, picture: np.ndarray, box: Box, **options: Any) -> tuple[AxesImage, Box]:
     """A picture (H, W) or (H, W, 3) in the middle of the box, as large as fits; and where it is.
 
     Pixels stay squares of one colour; grey is 0 to 1 unless options name a colour map; NaN is the page.
@@ -229,7 +230,7 @@ def show_image(axes: Axes, picture: np.ndarray, box: Box, **options: object) -> 
     return axes.imshow(picture, interpolation="none", aspect="auto", extent=extent, **options), place
 
 
-def add_colorbar(axes: Axes, image: AxesImage, label: str, **options: object) -> None:
+def add_colorbar(axes: Axes, image: AxesImage, label: str, **options: Any) -> None:
     """A scale that fills `axes`, upright, its numbers to the right."""
     bar = axes.figure.colorbar(image, cax=axes, **options)
     bar.outline.set_linewidth(0.4)
@@ -250,7 +251,7 @@ def svg_text(figure: Figure) -> str:
     kinds. Paper and ink are dark and light where its reader prefers that; what shows data keeps its colours."""
     import matplotlib
 
-    file, kind = io.StringIO(), figure.get_label() or "figure"
+    file, kind = io.StringIO(), str(figure.get_label() or "figure")
     with style():
         matplotlib.rcParams["svg.hashsalt"] = kind
         figure.savefig(file, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
@@ -283,8 +284,8 @@ def plain_log(axes: Axes) -> None:
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def add_rectangle(axes: Axes, box: Box, **options: object) -> None:
-    """Its outline."""
+def add_rectangle(axes: Axes, box: Box, **options: Any) -> None:
+    """Draws the outline of the box; options are those of matplotlib's `Rectangle`."""
     from matplotlib.patches import Rectangle
 
     axes.add_patch(Rectangle((box.left, box.top), box.width, box.height, fill=False, **options))

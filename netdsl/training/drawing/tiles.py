@@ -41,7 +41,8 @@ def as_colours(weights: np.ndarray) -> np.ndarray:
     """(F, 3, H, W) -> (F, H, W, 3), each filter stretched to 0..1 by itself."""
     axes = (1, 2, 3)
     low, high = weights.min(axis=axes, keepdims=True), weights.max(axis=axes, keepdims=True)
-    return ((weights - low) / np.where(high > low, high - low, 1)).transpose(0, 2, 3, 1)
+    stretched: np.ndarray = (weights - low) / np.where(high > low, high - low, 1)
+    return stretched.transpose(0, 2, 3, 1)
 
 
 def enlarged(tiles: np.ndarray, least: int = 12) -> np.ndarray:

@@ -1,9 +1,9 @@
-"""`receptive`: what the units at the centre of the maps can see, and what they look at."""
+"""`receptive`: what the units at the centre of the maps can see, and what they answer to."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from netdsl.training.pictures.inspection import EffectiveField
 if TYPE_CHECKING:
     from netdsl.training.drawing.style import Axes, Figure
 
+Item = TypeVar("Item")
 MOST = 8  # rectangles on the image
 PANELS = 4  # images beside each other
 ENTRY = 1.7  # inches for a name in the legend
@@ -35,7 +36,7 @@ TOP, GAP, SCALE = 0.24, 0.1, 0.55  # inches: titles, between images, colour scal
 SIDE = (PAGE - SCALE - GAP * PANELS) / PANELS
 
 
-def spread(items: Sequence, most: int) -> list:
+def spread(items: Sequence[Item], most: int) -> list[Item]:
     """At most `most` of them, evenly spread, the first and the last among them."""
     places = np.unique(np.linspace(0, len(items) - 1, min(most, len(items))).round().astype(int))
     return [items[i] for i in places]
@@ -56,29 +57,30 @@ def draw_receptive(
     _, own = show_image(axes, picture, boxes[0])
     axes.text(own.left, own.top - 0.05, "theoretical field (pixels)", fontsize=7)
     for i, field in enumerate(fields):
-        look = {"color": colour_of(0.2 + 0.75 * i / max(1, len(fields) - 1), "plasma"), "linestyle": DASHES[i % 4]}
+        shade = colour_of(0.2 + 0.75 * i / max(1, len(fields) - 1), "plasma")
+        line: dict[str, Any] = {"color": shade, "linestyle": DASHES[i % 4]}
         _outline(axes, own, picture, field, color="white", linewidth=2.2, alpha=0.4, zorder=1.5)
-        _outline(axes, own, picture, field, linewidth=1.1, zorder=2, **look)
+        _outline(axes, own, picture, field, linewidth=1.1, zorder=2, **line)
         left, top = GAP / 2 + i % columns * (width - GAP) / columns, own.bottom + 0.13 * (1 + i // columns)
-        _entry(axes, left, top, field, look)
-    for box, found in zip(boxes[1:], effective, strict=True):
-        image, own = show_image(axes, found.heat, box, cmap=SEQUENTIAL, vmin=0, vmax=1)
-        axes.text(own.left, own.top - 0.05, f"effective, {text(found.field.name, 20)}", fontsize=7)
-        _outline(axes, own, found.heat, found.field, color="white", linestyle=(0, (3, 2)), linewidth=0.9)
+        _entry(axes, left, top, field, line)
+    for box, seen in zip(boxes[1:], effective, strict=True):
+        image, own = show_image(axes, seen.heat, box, cmap=SEQUENTIAL, vmin=0, vmax=1)
+        axes.text(own.left, own.top - 0.05, f"effective, {text(seen.field.name, 20)}", fontsize=7)
+        _outline(axes, own, seen.heat, seen.field, color="white", linestyle=(0, (3, 2)), linewidth=0.9)
     add_colorbar(place(figure, own.right + 0.07, own.top, 0.07, own.height), image, "influence / maximum")
     return figure
 
 
-def _entry(axes: Axes, left: float, top: float, field: ReceptiveField, look: dict[str, object]) -> None:
-    """A line of the legend: layer and size."""
-    axes.plot([left, left + 0.25], [top, top], linewidth=1.1, **look)
+def _entry(axes: Axes, left: float, top: float, field: ReceptiveField, line: Mapping[str, Any]) -> None:
+    """Draws an entry of the legend: layer and size beside a piece of its line."""
+    axes.plot([left, left + 0.25], [top, top], linewidth=1.1, **line)
     h, w = field.size
     label = f"{text(field.name, 20)}: {h}\N{MULTIPLICATION SIGN}{w}"
     axes.text(left + 0.3, top, label, va="center", fontsize=SMALL)
 
 
-def _outline(axes: Axes, own: Box, picture: np.ndarray, field: ReceptiveField, **options: object) -> None:
-    """The field on the picture that is at `own`."""
+def _outline(axes: Axes, own: Box, picture: np.ndarray, field: ReceptiveField, **options: Any) -> None:
+    """Draws the field on the picture that is at `own`."""
     (top, bottom), (left, right) = field.rows, field.columns
     unit = own.width / picture.shape[1]  # inches a pixel
     box = Box(own.left + left * unit, own.top + top * unit, (right - left + 1) * unit, (bottom - top + 1) * unit)

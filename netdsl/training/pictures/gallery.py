@@ -12,8 +12,8 @@ from netdsl.training.scores.evaluation import Scores
 
 
 def draw_all(view: RunView, scores: Scores | None = None) -> Iterator[Path]:
-    """Draws every kind that fits the run into its folder `plots`, then report.html, and gives each path when it is
-    written.
+    """Draws every kind that fits the run, to files in its folder `plots`, then report.html, and gives each path when
+    it is written.
 
     scores: those of the test data, where they are known. Raises OSError.
     """

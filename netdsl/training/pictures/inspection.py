@@ -45,16 +45,17 @@ class Answers:
     @property
     def said(self) -> np.ndarray:
         """(N,), the class of the highest probability."""
-        return self.p.argmax(axis=1)
+        said: np.ndarray = self.p.argmax(axis=1)
+        return said
 
 
 def answers(view: RunView, rows: np.ndarray | None = None) -> Answers:
-    """Those about the test samples with these indices, or all, of a run that has classes."""
+    """What the network of a run with classes says about the test samples with these indices, or all."""
     data = view.dataset
     rows = np.arange(len(data.x_test)) if rows is None else rows
     with np.errstate(all="ignore"):
-        found = [probabilities(view.net, view.model, x) for x, _ in pieces(view, rows)]
-    return Answers(np.concatenate(found), data.y_test[rows])
+        p = [probabilities(view.net, view.model, x) for x, _ in pieces(view, rows)]
+    return Answers(np.concatenate(p), data.y_test[rows])
 
 
 def pieces(view: RunView, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -74,13 +75,13 @@ def masks_of(view: RunView, rows: np.ndarray) -> np.ndarray:
 
 def mask_ious(view: RunView) -> np.ndarray:
     """The mean IoU (N,) of each test sample by itself, over the classes that are in it or were seen in it."""
-    count, found = len(view.task.classes), []
+    count, ious = len(view.task.classes), []
     for x, masks in pieces(view, np.arange(len(view.dataset.x_test))):
         with np.errstate(all="ignore"):
             said = chosen_classes(view.model.logits(x), count)
         each = np.stack([counted(a, b, count) for a, b in zip(said, masks, strict=True)])
-        found.append(np.nanmean(intersection_over_union(each), axis=1))
-    return np.concatenate(found)
+        ious.append(np.nanmean(intersection_over_union(each), axis=1))
+    return np.concatenate(ious)
 
 
 @dataclass(frozen=True)
@@ -92,10 +93,10 @@ class Numbers:
 
 
 def numbers(view: RunView, rows: np.ndarray) -> Numbers:
-    """Those of the test samples with these indices."""
+    """What the network of a run without classes predicts for the test samples with these indices."""
     with np.errstate(all="ignore"):
-        found = [predictions(view.net, view.model, x) for x, _ in pieces(view, rows)]
-    return Numbers(np.concatenate(found), view.dataset.y_test[rows])
+        predicted = [predictions(view.net, view.model, x) for x, _ in pieces(view, rows)]
+    return Numbers(np.concatenate(predicted), view.dataset.y_test[rows])
 
 
 @dataclass(frozen=True)
@@ -120,14 +121,15 @@ class Confusion:
         return float(np.trace(self.counts) / self.counts.sum())
 
 
-def confusion(found: Answers, classes: tuple[str, ...]) -> Confusion:
-    """That of all the answers."""
-    return Confusion(counted(found.said, found.labels, len(classes)), classes)
+def confusion(given: Answers, classes: tuple[str, ...]) -> Confusion:
+    """The confusion matrix of all the answers."""
+    return Confusion(counted(given.said, given.labels, len(classes)), classes)
 
 
 def _divided(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore"):
-        return a / b
+        quotient: np.ndarray = a / b
+    return quotient
 
 
 @dataclass(frozen=True)
@@ -140,12 +142,12 @@ class Mistake:
     probability: float
 
 
-def mistakes(found: Answers, most: int) -> tuple[Mistake, ...]:
-    """The `most` that the network was surest of, the surest first; `found` is about all test samples."""
-    said, p = found.said, found.p.max(axis=1)
-    wrong = np.flatnonzero(said != found.labels)
+def mistakes(given: Answers, most: int) -> tuple[Mistake, ...]:
+    """The `most` mistakes that the network was surest of, the surest first; `given` is about all test samples."""
+    said, p = given.said, given.p.max(axis=1)
+    wrong = np.flatnonzero(said != given.labels)
     order = wrong[np.argsort(-p[wrong], kind="stable")][:most]
-    return tuple(Mistake(int(i), int(found.labels[i]), int(said[i]), float(p[i])) for i in order)
+    return tuple(Mistake(int(i), int(given.labels[i]), int(said[i]), float(p[i])) for i in order)
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,8 @@ class Filters:
 
 
 def first_filters(view: RunView) -> Filters | None:
-    """Of the first layer with weights, where it is a convolution with a window or a `linear` that reads all pixels."""
+    """The filters of the first layer with weights, where it is a convolution with a window or a `linear` that reads all
+    pixels."""
     graph = view.net.graph
     node = next((n for n in graph.nodes if any((p.name, p.init) == ("weight", "weight") for p in n.params)), None)
     if node is None or node.op not in ("conv", "linear") or not can_be_shown(graph.input_type):
@@ -185,7 +188,7 @@ def map_layers(graph: Graph) -> tuple[str, ...]:
 
 
 def layer_index(graph: Graph, name: str, known: Sequence[str], what: str) -> int:
-    """That of the layer of that full name, one of `known`. Raises UserError."""
+    """The index of the layer of that full name, one of `known`. Raises UserError."""
     if name not in known:
         guess = did_you_mean(name, known)
         some = ", ".join(f"`{n}`" for n in known[:8]) + (", ..." if len(known) > 8 else "")
@@ -217,7 +220,9 @@ def feature_maps(view: RunView, x: np.ndarray, layer: str | None = None) -> Feat
     assert index is not None, f"{view.net.name} has no maps"
     network = copy_of(view.net, view.model)
     forward_to(network, index, x)
-    return FeatureMaps(graph.nodes[index].name, graph.nodes[index].op, network.layers[index].output[0])
+    output = network.layers[index].output
+    assert output is not None, f"{graph.nodes[index].name} has not run"
+    return FeatureMaps(graph.nodes[index].name, graph.nodes[index].op, output[0])
 
 
 def forward_to(network: LayerNetwork, index: int, x: np.ndarray) -> None:
@@ -246,7 +251,7 @@ class LayerStatistics:
 
 
 def layer_statistics(view: RunView) -> tuple[LayerStatistics, ...]:
-    """Of every layer that ran, in order, for one batch of training samples, the same for a seed."""
+    """The statistics of every layer that ran, in order, for one batch of training samples, the same for a seed."""
     recipe, data = view.net.recipe, view.dataset
     count = max(2, affordable(view.net.graph, recipe.batch))
     rows = np.random.default_rng([recipe.seed, STATISTICS]).permutation(len(data.x_train))[:count]
@@ -258,8 +263,9 @@ def layer_statistics(view: RunView) -> tuple[LayerStatistics, ...]:
 
 
 def statistics_of(layer: Layer) -> LayerStatistics:
-    """Those of a layer object after a forward and a backward pass."""
+    """The statistics of a layer object after a forward and a backward pass."""
     y = layer.output
+    assert y is not None, f"{layer.name} has not run"
     is_zero = y == 0
     dead = is_zero.all(axis=tuple(a for a in range(y.ndim) if a != layer.node.type.channel_axis)).mean()
     grads, params = (_norm(list(arrays.values())) for arrays in (layer.grads, layer.params))
@@ -274,18 +280,18 @@ def _norm(arrays: Sequence[np.ndarray]) -> float:
 
 
 def receptive_fields(graph: Graph) -> tuple[tuple[int, ReceptiveField], ...]:
-    """Those of the units at the centre of the convolutions and poolings, with the node's index, in order."""
+    """The fields of the units at the centre of the convolutions and poolings, with the node's index, in order."""
     fields = [(index, receptive_field(graph, index)) for index in windowed_layers(graph)]
     return tuple((index, field) for index, field in fields if field is not None)
 
 
 def growing_fields(fields: Sequence[tuple[int, ReceptiveField]]) -> tuple[tuple[int, ReceptiveField], ...]:
-    """Those that are larger than every one before them."""
-    found: list[tuple[int, ReceptiveField]] = []
+    """The fields that are larger than every one before them."""
+    growing: list[tuple[int, ReceptiveField]] = []
     for index, field in fields:
-        if not found or np.prod(field.size) > np.prod(found[-1][1].size):
-            found.append((index, field))
-    return tuple(found)
+        if not growing or np.prod(field.size) > np.prod(growing[-1][1].size):
+            growing.append((index, field))
+    return tuple(growing)
 
 
 @dataclass(frozen=True)
@@ -298,7 +304,7 @@ class EffectiveField:
 
 
 def effective_field(network: LayerNetwork, index: int, field: ReceptiveField) -> EffectiveField:
-    """After `forward_to` at least that node."""
+    """The effective field of one unit; `forward_to` has run at least to its node."""
     dy = np.zeros_like(network.layers[index].output)
     dy[:, :, field.unit[0], field.unit[1]] = 1
     heat = np.abs(gradient_by_input(network, index, dy)).sum(axis=1).mean(axis=0)
@@ -306,7 +312,7 @@ def effective_field(network: LayerNetwork, index: int, field: ReceptiveField) ->
 
 
 def gradient_by_input(network: LayerNetwork, index: int, dy: np.ndarray) -> np.ndarray:
-    """dy, the gradient by the output of layer `index` -> that by the input, for the batch that went forward last."""
+    """dy, the gradient by the output of layer `index` -> the one by the input, for the batch that went forward last."""
     dvalues = {network.graph.value(index): dy}
     for i in range(index, -1, -1):
         made, layer = network.graph.value(i), network.layers[i]
@@ -319,7 +325,7 @@ def gradient_by_input(network: LayerNetwork, index: int, dy: np.ndarray) -> np.n
 def effective_fields(
     view: RunView, wanted: Sequence[tuple[int, ReceptiveField]], most: int = 16
 ) -> list[EffectiveField]:
-    """Those of these nodes, over `most` test images or as many as are affordable."""
+    """The effective fields of these nodes, over `most` test images or as many as are affordable."""
     data, graph = view.dataset, view.net.graph
     rows = fixed_samples(len(data.x_test), affordable(graph, most), view.net.recipe.seed)
     network = copy_of(view.net, view.model)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -97,7 +97,7 @@ def why_not(kind: str, view: RunView) -> str:
     return ""
 
 
-def draw(kind: str, view: RunView, **options: object) -> Figure:
+def draw(kind: str, view: RunView, **options: Any) -> Figure:
     """The picture of that kind; options are those of `Options`. Raises UserError for a kind that does not fit the run,
     an unknown layer and a sample that does not exist."""
     _check_fits(kind, view)
@@ -115,8 +115,8 @@ def _check_fits(kind: str, view: RunView) -> None:
         raise UserError(f"the run has no plot `{kind}`: {reason}", help=f"it has {fitting}")
 
 
-def figures(view: RunView, kinds: Iterable[str], **options: object) -> Iterator[tuple[str, Figure]]:
-    """Each kind with its picture, checked before the first is drawn; all share one look at the test samples."""
+def figures(view: RunView, kinds: Iterable[str], **options: Any) -> Iterator[tuple[str, Figure]]:
+    """Each kind with its picture, checked before the first is drawn; all share one pass over the test samples."""
     given, kinds = Options(**options), tuple(kinds)
     for kind in kinds:
         _check_fits(kind, view)
@@ -171,13 +171,14 @@ def _curves(view: RunView, options: Options) -> Figure:
     from netdsl.training.drawing.curves import draw_curves
 
     history = view.history
-    return draw_curves(history.column, history.best and history.best.epoch, view.net.recipe.loss)
+    return draw_curves(history.column, history.best.epoch if history.best else None, view.net.recipe.loss)
 
 
 def _confusion(view: RunView, options: Options) -> Figure:
     from netdsl.training.pictures.classes import draw_confusion
 
     scores = options.scores or score_run(view)
+    assert scores.confusion is not None, "the picture is one of tasks with classes"
     return draw_confusion(inspection.Confusion(scores.confusion, view.dataset.classes))
 
 
@@ -218,10 +219,10 @@ def _reconstructions(view: RunView, options: Options) -> Figure:
 
     data = view.dataset
     rows = np.sort(inspection.fixed_samples(len(data.x_test), STRIPS, view.net.recipe.seed))
-    found = inspection.numbers(view, rows)
-    low, high = float(found.true.min()), float(found.true.max())
-    ends, true = (stretched(viewable(a), low, high) for a in (found.predicted, found.true))
-    errors = found.predicted - found.true
+    numbers = inspection.numbers(view, rows)
+    low, high = float(numbers.true.min()), float(numbers.true.max())
+    ends, true = (stretched(viewable(a), low, high) for a in (numbers.predicted, numbers.true))
+    errors = numbers.predicted - numbers.true
     gaps = errors[:, 0] if errors.shape[1] == 1 else errors.mean(axis=1)
     inputs = true if is_copy(data) else viewable(data.x_test[rows])
     middle = () if is_copy(data) else (true,)
@@ -236,11 +237,11 @@ def _reconstructions(view: RunView, options: Options) -> Figure:
 def _mistakes(view: RunView, options: Options) -> Figure:
     from netdsl.training.pictures.samples import draw_mistakes
 
-    found, data = options.answers or inspection.answers(view), view.dataset
-    worst = inspection.mistakes(found, WRONG_SHOWN)
+    answers, data = options.answers or inspection.answers(view), view.dataset
+    worst = inspection.mistakes(answers, WRONG_SHOWN)
     shown = pictures(data.x_test[[m.sample for m in worst]])
-    wrong = int((found.said != found.labels).sum())
-    return draw_mistakes(list(zip(worst, shown, strict=True)), data.classes, wrong, len(found.labels))
+    wrong = int((answers.said != answers.labels).sum())
+    return draw_mistakes(list(zip(worst, shown, strict=True)), data.classes, wrong, len(answers.labels))
 
 
 def _predictions(view: RunView, options: Options) -> Figure:
@@ -248,8 +249,8 @@ def _predictions(view: RunView, options: Options) -> Figure:
 
     data = view.dataset
     rows = inspection.fixed_samples(len(data.x_test), SHOWN, view.net.recipe.seed)
-    found, shown = inspection.answers(view, rows), pictures(data.x_test[rows])
-    parts = zip(rows, shown, found.p, found.labels, strict=True)
+    answers, shown = inspection.answers(view, rows), pictures(data.x_test[rows])
+    parts = zip(rows, shown, answers.p, answers.labels, strict=True)
     samples = [Prediction(f"sample {row}", picture, p, int(label)) for row, picture, p, label in parts]
     return draw_predictions(samples, data.classes)
 
@@ -258,6 +259,7 @@ def _filters(view: RunView, options: Options) -> Figure:
     from netdsl.training.pictures.maps import draw_filters
 
     filters = inspection.first_filters(view)
+    assert filters is not None, "`why_not` has told"
     is_output = filters.name == view.net.graph.nodes[-1].name
     return draw_filters(filters, view.dataset.classes if is_output else ())
 

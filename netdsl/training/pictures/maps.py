@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -47,12 +47,13 @@ def draw_filters(filters: Filters, classes: tuple[str, ...]) -> Figure:
     axes = sheet(figure)
     axes.text(EDGE, TOP / 2, _filters_title(filters, len(shown), len(tiles)), va="center", fontsize=7)
     limit = float(np.abs(shown).max()) or 1.0
-    image, found = show_image(axes, whole, box, **({} if is_rgb else {"cmap": SIGNED, "vmin": -limit, "vmax": limit}))
+    colours: dict[str, Any] = {} if is_rgb else {"cmap": SIGNED, "vmin": -limit, "vmax": limit}
+    image, drawn = show_image(axes, whole, box, **colours)
     if not is_rgb:
-        add_colorbar(place(figure, found.right + 0.07, found.top, 0.07, found.height), image, "weight")
+        add_colorbar(place(figure, drawn.right + 0.07, drawn.top, 0.07, drawn.height), image, "weight")
     for i, name in enumerate(classes if len(classes) == len(shown) else ()):
-        scale, step = found.width / whole.shape[1], np.array(shown.shape[1:3]) + _gap(shown)
-        left, top = found.left + scale * (i % columns) * step[1], found.top + scale * (i // columns) * step[0]
+        scale, step = drawn.width / whole.shape[1], np.array(shown.shape[1:3]) + _gap(shown)
+        left, top = drawn.left + scale * (i % columns) * step[1], drawn.top + scale * (i // columns) * step[0]
         axes.text(left + 0.02, top + 0.02, text(name, 10), ha="left", va="top", fontsize=7)
     return figure
 
@@ -72,7 +73,8 @@ def _sheet_box(whole: np.ndarray, left: float, width: float) -> Box:
 
 def _gap(tiles: np.ndarray) -> int:
     """Pixels between tiles: about a tenth of their size."""
-    return 1 + max(tiles.shape[1:3]) // 14
+    size: int = max(tiles.shape[1:3])
+    return 1 + size // 14
 
 
 def _columns(count: int, most: int, aspect: float) -> int:
@@ -85,9 +87,9 @@ def _columns(count: int, most: int, aspect: float) -> int:
     return min(range(1, min(count, most) + 1), key=cost)
 
 
-def draw_features(found: FeatureMaps, picture: np.ndarray, caption: str) -> Figure:
+def draw_features(features: FeatureMaps, picture: np.ndarray, caption: str) -> Figure:
     """The image and beside it the maps, on one scale: from 0 where no number is negative, else symmetric about 0."""
-    maps = enlarged(found.maps[:MOST])
+    maps = enlarged(features.maps[:MOST])
     whole = montage(maps, _columns(len(maps), most=16, aspect=2.6 * maps.shape[1] / maps.shape[2]), _gap(maps))
     left = EDGE + 1.35
     box = _sheet_box(whole, left, PAGE - left - EDGE - SCALE)
@@ -96,10 +98,10 @@ def draw_features(found: FeatureMaps, picture: np.ndarray, caption: str) -> Figu
     axes = sheet(figure)
     _, own = show_image(axes, picture, Box(EDGE, TOP, 1.25, own_height))
     image, place_of_maps = show_image(axes, whole, box, **_scale(maps))
-    c, h, w = found.maps.shape
+    c, h, w = features.maps.shape
     some = f", {len(maps)} shown" if len(maps) < c else ""
     axes.text(own.left, own.top - 0.05, text(caption, 22), fontsize=7)
-    title = f"{text(found.name, 40)}: {c} maps of {h}{TIMES}{w}{some}"
+    title = f"{text(features.name, 40)}: {c} maps of {h}{TIMES}{w}{some}"
     axes.text(place_of_maps.left, place_of_maps.top - 0.05, title, fontsize=7)
     bar = place(figure, place_of_maps.right + 0.07, place_of_maps.top, 0.07, place_of_maps.height)
     add_colorbar(bar, image, "activation", extend=_extend(maps), extendfrac=0.04)
@@ -113,7 +115,7 @@ def _limit(maps: np.ndarray) -> float:
     return (usual if largest > 1.3 * usual > 0 else largest) or 1.0
 
 
-def _scale(maps: np.ndarray) -> dict[str, object]:
+def _scale(maps: np.ndarray) -> dict[str, Any]:
     limit = _limit(maps)
     is_signed = maps.min() < 0
     return {"cmap": SIGNED if is_signed else SEQUENTIAL, "vmin": -limit if is_signed else 0, "vmax": limit}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,25 +16,25 @@ MARKS = tuple(zip((BLUE, VERMILLION, GREEN, ORANGE, SKY), "osD^v", strict=True))
 BINS, FEW = 40, 500  # at most; points that are drawn one by one
 
 
-def draw_regression(found: Numbers, samples: int, most: int) -> Figure:
+def draw_regression(numbers: Numbers, samples: int, most: int) -> Figure:
     """Three panels: predicted against true on the line of equals, the errors over the true, and how often they are how
     large. Of many numbers a part is drawn, at most `most` of each of few outputs, or of all together."""
-    true, predicted = (a.reshape(len(a), -1).astype(np.float64) for a in (found.true, found.predicted))
+    true, predicted = (a.reshape(len(a), -1).astype(np.float64) for a in (numbers.true, numbers.predicted))
     if true.shape[1] > len(MARKS):
         true, predicted = true.reshape(-1, 1)[:most], predicted.reshape(-1, 1)[:most]
     figure, width = new_figure("regression", PAGE, 2.3), PAGE / 3
     panels = [place(figure, 0.55 + width * i, 0.2, width - 0.68, 1.62) for i in range(3)]
     for k, (color, mark) in zip(range(true.shape[1]), MARKS, strict=False):
-        look = {
+        points: dict[str, Any] = {
             "color": color,
             "marker": mark,
             "linestyle": "none",
             "markersize": 2.5,
             "alpha": 0.5 if len(true) > FEW else 0.9,
         }
-        look |= {"markeredgewidth": 0, "rasterized": len(true) > FEW}
-        panels[0].plot(true[:, k], predicted[:, k], label=f"output {k}", **look)
-        panels[1].plot(true[:, k], (predicted - true)[:, k], **look)
+        points |= {"markeredgewidth": 0, "rasterized": len(true) > FEW}
+        panels[0].plot(true[:, k], predicted[:, k], label=f"output {k}", **points)
+        panels[1].plot(true[:, k], (predicted - true)[:, k], **points)
     _lines(panels, true, predicted)
     errors = (predicted - true).ravel()
     panels[2].hist(errors, bins=int(np.clip(2 * len(errors) ** 0.5, 5, BINS)), color=BLUE)
@@ -55,7 +55,7 @@ def draw_regression(found: Numbers, samples: int, most: int) -> Figure:
 
 
 def _lines(panels: list[Axes], true: np.ndarray, predicted: np.ndarray) -> None:
-    """Where predictions are right."""
+    """Draws the lines on which predictions are right."""
     low, high = float(min(true.min(), predicted.min())), float(max(true.max(), predicted.max()))
     room = 0.04 * (high - low) or 1.0
     panels[0].plot([low - room, high + room], [low - room, high + room], color=GREY, linewidth=0.8, zorder=0)

@@ -188,14 +188,14 @@ def _sections(view: RunView, scores: Scores, figures: Mapping[str, str]) -> list
     is_masks = view.task.kind == "masks"
     classes = [class_table(scores.confusion, names, is_masks)] if scores.confusion is not None and names else []
     others = [kind for kind in figures if not any(kind in kinds for kinds in IN_SECTIONS.values())]
-    found = [
+    sections = [
         Section("training", "Training", [*drawn["training"], *epochs]),
         Section("test", "On test data", [*drawn["test"][:1], *classes, *drawn["test"][1:]]),
         Section("inside", "Inside the network", drawn["inside"]),
         Section("more", "More figures", [_figure(kind, figures[kind]) for kind in others]),
         Section("made", "How it was made", [recipe_table(view), *environment_tables(view)]),
     ]
-    return [section for section in found if section.parts]
+    return [section for section in sections if section.parts]
 
 
 def _figure(kind: str, markup: str) -> Figure:

@@ -52,9 +52,9 @@ def epoch_table(history: History) -> Table:
 def class_table(confusion: np.ndarray, names: Sequence[str], are_masks: bool = False) -> Table:
     """How each class fared, in their order; of very many the worst. Masks are counted in pixels and have the IoU."""
     ious = intersection_over_union(confusion)
-    samples, found = confusion.sum(axis=1)[: len(names)], np.diag(confusion)[: len(names)]
-    shares = [int(f) / int(s) if s else None for f, s in zip(found, samples, strict=True)]
-    title, shown = "Classes", range(len(names))
+    samples, correct = confusion.sum(axis=1)[: len(names)], np.diag(confusion)[: len(names)]
+    shares = [int(c) / int(s) if s else None for c, s in zip(correct, samples, strict=True)]
+    title, shown = "Classes", list(range(len(names)))
     if len(names) > MAX_CLASSES:
         title = f"Classes: the {MAX_CLASSES} of {len(names):,} that were classified correctly least often"
         shown = sorted(shown, key=lambda i: (shares[i] is None, shares[i] or 0.0, i))[:MAX_CLASSES]
@@ -62,9 +62,9 @@ def class_table(confusion: np.ndarray, names: Sequence[str], are_masks: bool = F
         (
             plain(names[i]),
             f"{samples[i]:,}",
-            f"{found[i]:,}",
+            f"{correct[i]:,}",
             *(("" if np.isnan(ious[i]) else f"{ious[i]:.1%}",) if are_masks else ()),
-            "no samples" if shares[i] is None else f"{shares[i]:.1%}",
+            _share(shares[i]),
             _taken_for(confusion[i], i, names),
         )
         for i in shown
@@ -73,6 +73,10 @@ def class_table(confusion: np.ndarray, names: Sequence[str], are_masks: bool = F
     head = ("class", counts, "correct", *iou, "accuracy", "most often taken for")
     bar = 3 + len(iou)
     return Table(title, head, rows, frozenset(range(1, bar)), bar, [shares[i] for i in shown])
+
+
+def _share(share: float | None) -> str:
+    return "no samples" if share is None else f"{share:.1%}"
 
 
 def _taken_for(counts: np.ndarray, own: int, names: Sequence[str]) -> str:
@@ -106,9 +110,10 @@ def environment_tables(view: RunView) -> list[Table]:
     """env.json as a table; none where it is missing or damaged, which must not cost the report."""
     try:
         values = read_json(view.run.path / "env.json", MOST_ENVIRONMENT)
+        if not isinstance(values, dict):
+            return []
         rows = [(plain(name), _shown(value)) for name, value in values.items() if value not in (None, [], {})]
-        return (
-            [Table("Environment", (), [(name[:MOST_SHOWN], text[:MOST_SHOWN]) for name, text in rows])] if rows else []
-        )
-    except (OSError, ValueError, AttributeError):
+        cut = [(name[:MOST_SHOWN], text[:MOST_SHOWN]) for name, text in rows]
+        return [Table("Environment", (), cut)] if rows else []
+    except (OSError, ValueError):
         return []

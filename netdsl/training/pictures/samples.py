@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -62,11 +62,12 @@ class _Bar:
     group: str
 
 
-_GROUPS = {
+_GROUPS: Mapping[str, Mapping[str, Any]] = {
     "true class": {"color": BLUE},
     "wrong answer": {"facecolor": VERMILLION, "edgecolor": "white", "hatch": "/////", "linewidth": 0},
     "other class": {"color": "#b5b5b5"},
 }
+"""What a bar stands for -> how matplotlib draws it; wrong and right differ without colour too."""
 
 
 def draw_predictions(samples: Sequence[Prediction], classes: tuple[str, ...], top: int = TOP) -> Figure:
@@ -98,20 +99,20 @@ def draw_predictions(samples: Sequence[Prediction], classes: tuple[str, ...], to
 
 def _bars(sample: Prediction, names: list[str], left: float, top: float, count: int) -> list[_Bar]:
     best = sample.best(count)
-    found = []
+    bars = []
     for place, k in enumerate(best):
         is_true = k == sample.label or (sample.label is None and place == 0)
         group = "true class" if is_true else "wrong answer" if place == 0 else "other class"
-        found.append(_Bar(left, top + BAR * place, 100 * float(sample.p[k]), names[k], group))
-    return found
+        bars.append(_Bar(left, top + BAR * place, 100 * float(sample.p[k]), names[k], group))
+    return bars
 
 
 def _draw_bars(axes: Axes, bars: Sequence[_Bar], unit: float) -> None:
-    for group, look in _GROUPS.items():
+    for group, style in _GROUPS.items():
         own = [bar for bar in bars if bar.group == group]
         if own:
             y, left = [bar.top for bar in own], [bar.left for bar in own]
-            axes.barh(y, [unit * bar.percent for bar in own], left=left, height=0.8 * BAR, label=group, **look)
+            axes.barh(y, [unit * bar.percent for bar in own], left=left, height=0.8 * BAR, label=group, **style)
     for bar in bars:
         axes.text(bar.left - 0.04, bar.top, bar.name, ha="right", va="center", fontsize=SMALL)
         axes.text(bar.left + unit * bar.percent + 0.03, bar.top, f"{bar.percent:.1f}", va="center", fontsize=SMALL)
@@ -134,16 +135,16 @@ def _verdict(sample: Prediction, names: list[str]) -> str:
 
 
 def draw_mistakes(
-    found: Sequence[tuple[Mistake, np.ndarray]], classes: tuple[str, ...], wrong: int, total: int
+    mistakes: Sequence[tuple[Mistake, np.ndarray]], classes: tuple[str, ...], wrong: int, total: int
 ) -> Figure:
     """Each mistake with its picture, the surest first; `wrong` of `total` samples were."""
-    columns, names = min(COLUMNS, max(3, len(found))), short_names(classes, 14)
-    tall = (CELL - 0.12) * min(1.5, max((p.shape[0] / p.shape[1] for _, p in found), default=0))
-    rows, height = -(-len(found) // columns), tall + 0.52
+    columns, names = min(COLUMNS, max(3, len(mistakes))), short_names(classes, 14)
+    tall = (CELL - 0.12) * min(1.5, max((p.shape[0] / p.shape[1] for _, p in mistakes), default=0))
+    rows, height = -(-len(mistakes) // columns), tall + 0.52
     figure = new_figure("mistakes", CELL * columns, 0.22 + rows * height)
     axes = sheet(figure)
-    axes.text(0.06, 0.11, _headline(len(found), wrong, total), va="center", fontsize=8)
-    for i, (mistake, picture) in enumerate(found):
+    axes.text(0.06, 0.11, _headline(len(mistakes), wrong, total), va="center", fontsize=8)
+    for i, (mistake, picture) in enumerate(mistakes):
         cell = Box(i % columns * CELL, 0.22 + i // columns * height, CELL, height)
         _, own = show_image(axes, picture, Box(cell.left + 0.06, cell.top + 0.29, CELL - 0.12, tall))
         true, said = names[mistake.label], names[mistake.said]
