@@ -544,18 +544,9 @@ class BilinearConv(ConvStage):
         self.tw_t = np.ascontiguousarray(self.tw.T)
         c, f, points = shape[0], filters, self.tx.points
         rows, columns = self.grid = tuple(-(-o // tile) for o in self.out_size) if tile else (1, 1)
-        self.bands = []
-        for n in w.sizes:
-            bytes_of_row = points * columns * n * (c + f) * w.dtype.itemsize
-            count = min(rows, max(1, round(rows * bytes_of_row / self.band_bytes), 1))
-            count = min(count, max(1, rows * columns * n // 64))
-            self.bands.append([slice(i * rows // count, (i + 1) * rows // count) for i in range(count)])
-        longest = [max(band.stop - band.start for band in bands) for bands in self.bands]
-        at_work = dict(zip(w.sizes, longest, strict=True))
+        self.bands = [self.bands_of(n, points * columns * n * (c + f) * w.dtype.itemsize) for n in w.sizes]
+        at_work = {n: max(b.stop - b.start for b in bands) for n, bands in zip(w.sizes, self.bands, strict=True)}
         self.is_rowwise = bool(tile) and self.tx.num_pairs == 0
-
-        def at_points(count, channels):
-            return count * columns * channels + 32  # rows that are not a multiple of 4096 bytes apart
 
         wide = columns * max(self.tx.length * self.tx.width * c, self.ty.length * self.ty.width * f)
         self.middle = w.scratch("middle", lambda n: (at_work[n] * n * wide,))
@@ -566,21 +557,37 @@ class BilinearConv(ConvStage):
             whole = tuple((g - 1) * tile + k for g, k in zip(self.grid, (self.tx.height, self.tx.width), strict=True))
             self.padded = w.frame(lambda n: (*whole, n, c), (*before, *shape[1:]))
         if w.training:
-            self.v = w.arrays(lambda n: (points, at_points(rows * n, c)))
-            self.z = w.scratch("z", lambda n: (points, at_points(rows * n, f)))
-            self.channels_at_once = max(1, min(c, (1 << 20) // (points * f)))
-            self.du = w.scratch("du", lambda n: (points, self.channels_at_once * f))[0]
-            self.grad = w.grads[name + ".weight"].reshape(-1, c * f)
-            self.grad_part = w.scratch("dweight", lambda n: self.grad.shape)[0]
-            self.dv = w.scratch("v", lambda n: (points, at_points(at_work[n] * n, c)))
+            self.v = w.arrays(lambda n: (points, self.at_points(rows * n, c)))
+            self.z = w.scratch("z", lambda n: (points, self.at_points(rows * n, f)))
+            self.make_room_for_gradients(points, c, f)
+            self.dv = w.scratch("v", lambda n: (points, self.at_points(at_work[n] * n, c)))
             self.dy = w.frame(lambda n: (*size, n, f), (0, 0, *self.out_size)) if size != self.out_size else []
             self.dx = w.gradients(lambda n: (*(whole if tile else shape[1:]), n, c))
             if tile:
                 columns_of_row = whole[1] if self.is_rowwise else columns * self.tx.width
                 self.dtiles = w.scratch("tiles", lambda n: (at_work[n] * self.tx.height * columns_of_row * n * c,))
         else:
-            self.v = w.scratch("v", lambda n: (points, at_points(at_work[n] * n, c)))
-        self.m = w.scratch("m", lambda n: (points, at_points(at_work[n] * n, f)))
+            self.v = w.scratch("v", lambda n: (points, self.at_points(at_work[n] * n, c)))
+        self.m = w.scratch("m", lambda n: (points, self.at_points(at_work[n] * n, f)))
+
+    def at_points(self, count, channels):
+        """How many numbers of so many rows of tiles lie at a point; rows are no multiple of 4096 bytes apart."""
+        return count * self.grid[1] * channels + 32
+
+    def make_room_for_gradients(self, points, c, f):
+        """Arrays for the gradient of the weights (taps, C * F), made for some input channels at a time."""
+        w = self.w
+        self.channels_at_once = max(1, min(c, (1 << 20) // (points * f)))
+        self.du = w.scratch("du", lambda n: (points, self.channels_at_once * f))[0]
+        self.grad = w.grads[self.name + ".weight"].reshape(-1, c * f)
+        self.grad_part = w.scratch("dweight", lambda n: self.grad.shape)[0]
+
+    def bands_of(self, n, bytes_of_row):
+        """The bands of rows of tiles of n samples: so many that each stays in the cache and is a large product."""
+        rows, columns = self.grid
+        count = min(rows, max(1, round(rows * bytes_of_row / self.band_bytes), 1))
+        count = min(count, max(1, rows * columns * n // 64))
+        return [slice(i * rows // count, (i + 1) * rows // count) for i in range(count)]
 
     def refresh(self):
         """Transform this worker's part of the weights."""

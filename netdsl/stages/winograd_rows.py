@@ -94,6 +94,13 @@ def along_h(matrix: Array, x: Array, out: Array) -> None:
         np.matmul(matrix, x.swapaxes(0, 1), out=out.swapaxes(0, 1))
 
 
+def columns_by_rest(width: int, step: int) -> tuple[list[int], list[tuple[slice, slice]]]:
+    """For each rest modulo the stride how many columns have a number of that rest; which these are, and where they
+    stand among all, sorted by that rest."""
+    sizes = [len(range(rest, width, step)) for rest in range(step)]
+    return sizes, [(slice(r, width, step), slice(sum(sizes[:r]), sum(sizes[: r + 1]))) for r in range(step)]
+
+
 class WinogradRows(ConvStage):
     """Convolution by Winograd's F(tile, kernel height) along H, and by the plain sum over the taps along W.
 
@@ -143,10 +150,7 @@ class WinogradRows(ConvStage):
             output = np.concatenate([output, np.ones((tile, 1), w.dtype)], axis=1)  # of one more point, the bias itself
         self.tiles = tiles_along(tile, stride[0], height, self.out_size[0], top, data, output)
         self.u = w.shared((name, "u"), (points, columns * c * f))
-        # The columns of x whose numbers have the same rest modulo the stride, and where they are among all of them,
-        # sorted by that rest.
-        sizes = [len(range(rest, width, step)) for rest in range(step)]
-        self.sorted = [(slice(r, width, step), slice(sum(sizes[:r]), sum(sizes[: r + 1]))) for r in range(step)]
+        sizes, self.sorted = columns_by_rest(width, step)
         seen = {k: (self.sorted[(k - left) % step][1], (k - left) // step) for k in range(columns)}
         ahead = {k: (place.start, place.stop - place.start, shift) for k, (place, shift) in seen.items()}
         longest = [self.strip_numbers // (n * max(c, f)) for n in w.sizes]
@@ -165,14 +169,17 @@ class WinogradRows(ConvStage):
         self.z = w.scratch("z", lambda n: at_points(out_width * n * f))
         self.dx = w.gradients(lambda n: (height, width, n, c))
         self.shared_rows = w.scratch("shared rows", lambda n: (taps * width * n * c,))
-        back = [
-            {k: (0, out_width, -shift) for k, (at, shift) in seen.items() if at == place} for _, place in self.sorted
-        ]
+        places = [place for _, place in self.sorted]
+        back = [{k: (0, out_width, -shift) for k, (at, shift) in seen.items() if at == place} for place in places]
         self.strips_back = [[strips_along(*given, most) for given in zip(sizes, back, strict=True)] for most in longest]
         self.all_taps = [tap for tap in strips_along(out_width, ahead, out_width)[0][-1] if tap]
-        self.du = w.scratch("du", lambda n: (points, c * f))[0]
-        self.grad = w.grads[name + ".weight"].reshape(taps, columns, c * f)
-        self.grad_part = w.scratch("dweight", lambda n: (taps, c * f))[0]
+        self.make_room_for_gradients(points, taps, columns, c * f)
+
+    def make_room_for_gradients(self, points: int, taps: int, columns: int, pairs: int) -> None:
+        """Arrays for the gradient of the weights, (taps, columns, C * F), made for one column of taps at a time."""
+        self.du = self.w.scratch("du", lambda n: (points, pairs))[0]
+        self.grad = self.w.grads[self.name + ".weight"].reshape(taps, columns, pairs)
+        self.grad_part = self.w.scratch("dweight", lambda n: (taps, pairs))[0]
 
     def refresh(self) -> None:
         """Transform this worker's part of the weights."""
