@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 from netdsl.bench.contestants import Job
 from netdsl.bench.guard import Guard
@@ -73,7 +74,7 @@ class Child:
         guard.watch(self._process.pid)
         assert self._process.stdin and self._process.stdout
         self._requests, self._answers = self._process.stdin, self._process.stdout
-        self._replies: queue.SimpleQueue[tuple | None] = queue.SimpleQueue()
+        self._replies: queue.SimpleQueue[tuple[Any, ...] | None] = queue.SimpleQueue()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         self.send("start", job)
@@ -122,7 +123,7 @@ class Child:
         except (EOFError, OSError, ValueError, pickle.UnpicklingError):
             self._replies.put(None)
 
-    def _next_reply(self, end: float) -> tuple | None:
+    def _next_reply(self, end: float) -> tuple[Any, ...] | None:
         """None: the process is dead, even if one that it started still holds the pipe, or its time is over."""
         while True:
             try:

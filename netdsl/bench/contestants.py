@@ -125,7 +125,8 @@ class NumpyModule(_Learning):
         job.net.numpy_source(job.level)  # what writing it takes is not the network's memory
 
     def model_of(self, job: Job) -> Model:
-        return job.net.numpy_model(level=job.level, workers=job.threads, kind=job.workers)
+        model: Model = job.net.numpy_model(level=job.level, workers=job.threads, kind=job.workers)
+        return model
 
 
 class Interpreter(_Learning):
@@ -199,12 +200,12 @@ class TorchEager:
 
         return step
 
-    def runnable(self, name: str, function: Callable) -> Callable:
+    def runnable(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """What is called in its place."""
         return function
 
     def as_array(self, output: Any) -> np.ndarray:
-        return output.numpy(force=True)
+        return np.asarray(output.numpy(force=True))
 
 
 class TorchChannelsLast(TorchEager):
@@ -218,9 +219,9 @@ class TorchCompiled(TorchEager):
 
     def __init__(self, job: Job) -> None:
         super().__init__(job)
-        self.compiled: dict[str, Callable] = {}
+        self.compiled: dict[str, Callable[..., Any]] = {}
 
-    def runnable(self, name: str, function: Callable) -> Callable:
+    def runnable(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         import torch
 
         if name not in self.compiled:
@@ -253,4 +254,4 @@ class OnnxRuntime(TorchEager):
         return lambda: self.session.run(None, feed)[0]
 
     def as_array(self, output: Any) -> np.ndarray:
-        return output
+        return np.asarray(output)

@@ -144,7 +144,7 @@ class _Clock:
         for name, method in self.calls:
             delattr(self._stages[name], method)
 
-    def _timed(self, run: Callable, call: _Call) -> Callable:
+    def _timed(self, run: Callable[..., Any], call: _Call) -> Callable[..., Any]:
         def count(result: object, given: Sequence[object], start: float) -> None:
             call.seconds += time.perf_counter() - start
             arrays = [*given, *(result if isinstance(result, tuple) else (result,))]

@@ -55,7 +55,8 @@ class Worker:
 
     def output(self) -> np.ndarray:
         """What inference makes of the batch."""
-        return self.contestant.as_array(self.contestant.inference()())
+        array: np.ndarray = self.contestant.as_array(self.contestant.inference()())
+        return array
 
     def losses(self, steps: int) -> list[float] | None:
         """The loss before each of the first steps; None if it does not train."""

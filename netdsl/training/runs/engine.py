@@ -60,12 +60,12 @@ def new_model(net: Net, engine: Engine) -> Model:
     return net.model(engine.backend, engine.level if engine.level in levels else max(levels), workers=workers)
 
 
-def engine_threads(engine: Engine) -> AbstractContextManager:
+def engine_threads(engine: Engine) -> AbstractContextManager[object]:
     """Bounds BLAS's threads while it is open, unless the engine has workers, which are given one each."""
     return nullcontext() if engine.has_workers else blas_threads(engine.threads)
 
 
-def blas_threads(threads: int | None) -> AbstractContextManager:
+def blas_threads(threads: int | None) -> AbstractContextManager[object]:
     """Bounds BLAS's threads while it is open; None leaves them alone."""
     from threadpoolctl import threadpool_limits
 
