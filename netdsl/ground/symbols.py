@@ -89,7 +89,7 @@ class Sized:
 def _within(value: Any, change: Callable[[Any], Any]) -> Any:
     """A tuple or a tensor's type with what it holds changed; anything else as it is."""
     if isinstance(value, tuple):
-        return tuple(change(v) for v in value)
+        return tuple([change(v) for v in value])
     return value.map_sizes(change) if isinstance(value, Sized) else value
 
 
@@ -116,6 +116,8 @@ def written(value: Any) -> Any:
 
 def plain_value(value: Any) -> Any:
     """The number itself, in tuples and sizes too."""
+    if type(value) is int:  # most are, and there are many
+        return value
     if isinstance(value, _Symbolic):
         return int(value) if isinstance(value, int) else float(value)  # type: ignore[arg-type]
     return _within(value, plain_value)

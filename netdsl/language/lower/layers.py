@@ -39,7 +39,7 @@ def apply_layer(work: Work, syntax: ast.Layer, label: str | None, here: Place, f
     if bound.attrs is None or flow.type is None or work.expansion.is_over:
         return flow.unknown()
     try:
-        node, made = _node(layer, bound.attrs, here.scope.full(name), (flow,), (flow.type,), syntax.span)
+        node, made = _node(work, layer, bound.attrs, here.scope.full(name), (flow,), (flow.type,), syntax.span)
     except SpecProblem as problem:
         span = bound.spans.get(problem.attr or "")
         report_problem(work, problem, span, syntax.name_span, (origin(work, flow),), here, flow)
@@ -65,7 +65,7 @@ def merge_results(work: Work, syntax: ast.Merge, results: Sequence[Flow], here: 
     if len(types) < len(results) or work.expansion.is_over or len(results) < 2:
         return last.unknown()
     try:
-        node, made = _node(layer, {}, here.scope.full(name), results, types, syntax.op_span)
+        node, made = _node(work, layer, {}, here.scope.full(name), results, types, syntax.op_span)
     except SpecProblem as problem:
         notes = [f"`{shown(b.span)}` gives {t.show()}" for b, t in zip(syntax.branches, types, strict=False)]
         notes += [f"`id` gives {types[-1].show()}"] if syntax.op == "res" else []
@@ -75,7 +75,13 @@ def merge_results(work: Work, syntax: ast.Merge, results: Sequence[Flow], here: 
 
 
 def _node(
-    layer: LayerDef, attrs: Mapping[str, object], name: str, flows: Sequence[Flow], types: Sequence[Tensor], span: Span
+    work: Work,
+    layer: LayerDef,
+    attrs: Mapping[str, object],
+    name: str,
+    flows: Sequence[Flow],
+    types: Sequence[Tensor],
+    span: Span,
 ) -> tuple[Node, Tensor]:
     """The node of that full name that the layer's rules make, and its type, which may hold symbols.
 
@@ -83,16 +89,16 @@ def _node(
     """
     given = tuple(types)
     attrs = dict(layer.resolve(attrs, *given) if layer.resolve else attrs)
-    made = _channels_only(layer.shape(attrs, *given))
+    plain_made, made = _with_few_symbols(layer.shape(attrs, *given))
     symbolic = is_symbolic(tuple(attrs.values())) or is_symbolic(given)
     plain = {key: plain_value(value) for key, value in attrs.items()} if symbolic else attrs
-    inputs = plain_value(given) if symbolic else given
+    inputs = tuple(work.plain_type(flow) for flow in flows) if symbolic else given
     node = Node(
         name,
         layer.name,
         plain,
         tuple(flow.value for flow in flows),
-        plain_value(made),
+        plain_made,
         layer.params(plain, *inputs),
         layer.buffers(plain, *inputs),
         layer.macs(plain, *inputs),
@@ -137,7 +143,8 @@ def counted_name(work: Work, op: str, span: Span, here: Place, is_module: bool =
     return name
 
 
-def _channels_only(tensor: Tensor) -> Tensor:
-    """Symbols are kept for channels and features; heights, widths and numbers of tokens are numbers."""
+def _with_few_symbols(tensor: Tensor) -> tuple[Tensor, Tensor]:
+    """The tensor without symbols, and with those of channels and features; heights, widths and numbers of tokens have
+    none."""
     plain: Tensor = plain_value(tensor)
-    return plain.with_channels(tensor.channels)
+    return plain, plain if plain is tensor else plain.with_channels(tensor.channels)

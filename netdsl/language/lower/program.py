@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from netdsl.graph.ir import Graph, Input, Output, verify_graph
+from netdsl.graph.ir import Graph, Input, Output
 from netdsl.graph.recipe import Recipe
 from netdsl.graph.types import from_sizes
 from netdsl.ground.diagnostics import Diagnostic
@@ -30,7 +30,7 @@ def lower(
     load: Load = no_files,
     why_reserved: Callable[[str], str | None] = reserved,
 ) -> tuple[Graph | None, Recipe, list[Diagnostic]]:
-    """The graph (None if anything is wrong), the recipe and the diagnostics.
+    """The graph, not verified yet (None if anything is wrong), the recipe and the diagnostics.
 
     complete=False says that the syntax tree has holes: then only what stands by itself is checked.
     why_reserved(name) -> why no label may have that name, or None.
@@ -45,7 +45,7 @@ def lower(
     assert declared.input_type is not None
     inputs = (Input("", declared.input_type, *declared.normalization),)
     graph = Graph(name, inputs, tuple(work.nodes), (Output("", flow.value),), here.scope.close(flow.value))
-    return verify_graph(graph), declared.recipe, diagnostics
+    return graph, declared.recipe, diagnostics
 
 
 def _walk_program(work: Work, program: ast.Program, load: Load) -> tuple[Place, Flow]:

@@ -78,6 +78,13 @@ class Work:
         """The value of an expression; None, and an error, if it has none; None if it depends on an unknown shape."""
         return value_of(expr, here.names, flow.type, self.reports)
 
+    def plain_type(self, flow: Flow) -> Tensor:
+        """The type of what flows without symbols; it is known."""
+        if flow.value:
+            return self.nodes[flow.value - 1].type
+        assert self.declared.input_type is not None
+        return self.declared.input_type
+
     def stop(self, flow: Flow) -> Flow:
         """Nothing more is expanded after this point; what flows on."""
         self.expansion.is_over = True
