@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +83,7 @@ def _written(file: str) -> str:
     return name_in_letters(file).encode("utf-8", "backslashreplace").decode()
 
 
-def _bytes(save: object, *arrays: np.ndarray, **named: np.ndarray) -> bytes:
+def _bytes(save: Callable[..., None], *arrays: np.ndarray, **named: np.ndarray) -> bytes:
     file = io.BytesIO()
     save(file, *arrays, **named)
     return file.getvalue()

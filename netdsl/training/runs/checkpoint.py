@@ -12,7 +12,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -88,7 +88,7 @@ def load_checkpoint(path: Path, model: Model) -> dict[str, object]:
 
 def read_checkpoint(
     path: Path, expected: Mapping[str, np.ndarray], is_whole: bool = False
-) -> tuple[dict[str, np.ndarray], dict]:
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """-> all arrays of the file and its `info`. It must hold arrays like those expected, finite weights, and no others.
 
     is_whole: whether `netdsl.` names are among the expected ones; else it may have any of them. Raises UserError.
@@ -125,7 +125,8 @@ def _digest(arrays: Mapping[str, np.ndarray], info: Mapping[str, object]) -> str
 
 def _check_fits(path: Path, file: safe_open, expected: Mapping[str, np.ndarray], is_whole: bool) -> None:
     """Raises a UserError that lists what is missing, what is too much and what differs."""
-    names = [name for name in sorted(file.keys()) if is_whole or not name.startswith(PRIVATE)]
+    there = sorted(file.keys())  # type: ignore[no-untyped-call]  # safetensors gives its methods no types
+    names = [name for name in there if is_whole or not name.startswith(PRIVATE)]
     held = {name: _kind(file, name) for name in names}
     wanted = {name: f"{show_sizes(array.shape) or 'scalar'} {array.dtype}" for name, array in expected.items()}
     different = [f"`{n}` ({held[n]}, expected {wanted[n]})" for n in wanted if n in held and held[n] != wanted[n]]
@@ -141,7 +142,7 @@ def _check_fits(path: Path, file: safe_open, expected: Mapping[str, np.ndarray],
 
 def _kind(file: safe_open, name: str) -> str:
     """`6x1x5x5 float32` of one of the file's arrays, which is not read."""
-    array = file.get_slice(name)
+    array = file.get_slice(name)  # type: ignore[no-untyped-call]  # safetensors gives its methods no types
     return f"{show_sizes(array.get_shape()) or 'scalar'} {DTYPES.get(array.get_dtype(), array.get_dtype())}"
 
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,7 +27,9 @@ from netdsl.training.runs.recipe_values import recipe_of
 if TYPE_CHECKING:
     from netdsl.pipeline import Net
 
-Check = Callable[[str, object], object]
+Check = Callable[[str, object], Any]
+"""(field, its value in JSON) -> the field's own value, of the type that the field has. Raises ValueError."""
+
 MOST_TEXT, MOST_VALUES, MOST_NUMBER = 10_000, 100_000, 1e100  # characters, items, and how large, in config.json
 
 
@@ -97,8 +99,10 @@ def what_changed(run: Path) -> list[str]:
     return [f"{key} was {', '.join(sorted(a))[:200]}, is {', '.join(sorted(b))}" for key, a, b in both]
 
 
-def _decisive(environment: Mapping) -> dict[str, set[str]]:
-    """What decides the last bits of the weights. Other libraries may bring a BLAS of their own into the process."""
+def _decisive(environment: Any) -> dict[str, set[str]]:
+    """What decides the last bits of the weights, of what env.json holds, which may be anything.
+
+    A set for BLAS: other libraries may bring one of their own into the process."""
     blas = {f"{info['internal_api']} {info['version']} for {info['architecture']}" for info in environment["blas"]}
     return {"numpy": {str(environment["numpy"])}, "BLAS": blas, "machine": {str(environment["machine"])}}
 
@@ -130,7 +134,7 @@ def _json(value: object) -> str:
 
 def environment() -> dict[str, object]:
     """What the numbers may depend on beside the config."""
-    from threadpoolctl import threadpool_info
+    from threadpoolctl import threadpool_info  # type: ignore[import-untyped]  # it comes without types
 
     blas = [
         {key: info.get(key) for key in ("internal_api", "version", "architecture", "num_threads")}
@@ -220,7 +224,7 @@ def _or_none(check: Check) -> Check:
 
 
 def _each(check: Check) -> Check:
-    def checked(name: str, value: object) -> tuple:
+    def checked(name: str, value: object) -> tuple[Any, ...]:
         if not isinstance(value, list) or len(value) > MOST_VALUES:
             raise _wrong(name)
         return tuple(check(name, part) for part in value)

@@ -67,6 +67,6 @@ def engine_threads(engine: Engine) -> AbstractContextManager[object]:
 
 def blas_threads(threads: int | None) -> AbstractContextManager[object]:
     """Bounds BLAS's threads while it is open; None leaves them alone."""
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it comes without types
 
     return nullcontext() if threads is None else threadpool_limits(threads, user_api="blas")

@@ -228,7 +228,8 @@ def result_path(run: Path) -> Path:
 
 def _epochs_done(run: Path) -> int:
     try:
-        done = read_json(result_path(run))["epochs"]
+        result = read_json(result_path(run))
+        done = result["epochs"] if isinstance(result, dict) else None
         if isinstance(done, int) and 0 <= done < 2**53:
             return int(done)
     except (OSError, ValueError, KeyError, TypeError):  # it is not over

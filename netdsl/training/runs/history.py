@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from math import inf
 from pathlib import Path
+from typing import Any
 
 from netdsl.graph.recipe import MONITORS
 from netdsl.ground.diagnostics import UserError, plain
@@ -38,7 +39,8 @@ class Epoch:
 
     def value(self, column: str) -> int | float | None:
         """What stands in that column; None where it was not measured."""
-        return getattr(self, column) if column in COLUMNS else self.more.get(column)
+        value: int | float | None = getattr(self, column) if column in COLUMNS else self.more.get(column)
+        return value
 
     def as_dict(self) -> dict[str, int | float | None]:
         """The columns that the row has, in their order."""
@@ -64,7 +66,7 @@ def quality(row: Epoch, monitor: str = "val_loss") -> tuple[float, float]:
     loss. An epoch in which the measure is not defined is the worst."""
     value = row.value(monitor)
     worth = -inf if value is None else value if MONITORS[monitor] else -value
-    return worth, -row.val_loss
+    return worth, -inf if row.val_loss is None else -row.val_loss
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ class History:
         if not self.epochs:
             return paragraph("no epoch is finished")
         with style():
-            curves = svg_text(draw_curves(self.column, self.best and self.best.epoch))
+            curves = svg_text(draw_curves(self.column, self.best.epoch if self.best else None))
         title = heading("1 epoch" if len(self) == 1 else f"{len(self)} epochs")
         head = titles(self.columns)
         rows = [cells(row, self.columns) for row in self.epochs]
@@ -185,7 +187,7 @@ def _epoch(number: int, head: list[str], row: list[str]) -> Epoch:
     values = {name: _measured(number, name, text) for name, text in zip(head, row, strict=True)}
     if values["epoch"] != number:
         raise ValueError(f"expected epoch {number}, not `{row[0][:20]}`")
-    known = {name: values.get(name) for name in COLUMNS}
+    known: dict[str, Any] = {name: values.get(name) for name in COLUMNS}  # `_measured` gives a number of NEEDED
     more = {name: values[name] for name in MORE if name in values}
     return Epoch(**{**known, "epoch": number}, more=more)
 

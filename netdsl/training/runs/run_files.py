@@ -27,7 +27,7 @@ def check_files(run: Path) -> None:
                     waiting.append(entry.path)
 
 
-def _check(entry: os.DirEntry) -> None:
+def _check(entry: os.DirEntry[str]) -> None:
     status = os.lstat(entry.path)  # on Windows that of the entry counts no names
     has_names = entry.name == ".lock" and status.st_nlink > 1  # the only file that is not replaced, but opened
     if is_link(entry) or has_names:
