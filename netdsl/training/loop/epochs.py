@@ -70,7 +70,8 @@ class _Trainer:
         self.feed = Feed(dataset, net.recipe)
         self.model = new_model(net, engine)
         self.average = WeightAverage(self.model, self.recipe.ema) if self.recipe.ema else None
-        self.position, self.history, self.save_seconds = Position(), [], 0.0
+        self.position, self.save_seconds = Position(), 0.0
+        self.history: list[Epoch] = []
 
     # ---------------------------------------------------------------------------------------------- the whole run
 
@@ -87,6 +88,7 @@ class _Trainer:
             test = self._measure(self.data.x_test, self.data.y_test, "test")
         except _Stop:
             raise Interrupted("stopped after the last epoch, before the test") from None
+        assert test is not None, f"{self.data.name} has no test samples"
         used, seconds = self.best or self.history[-1], self.watch.clock() - start
         save_checkpoint(self.folder / "weights.safetensors", weights_of(self.model), {"epoch": used.epoch})
         result = Result(self.task, used, len(self.history), seconds, self.folder, test, self._known())
@@ -149,8 +151,9 @@ class _Trainer:
 
     def _tracked(self, val: Scores | None) -> dict[str, float | None]:
         """What a row of the history has beside loss and accuracy."""
-        names = [name for name in self.task.tracked if name != "accuracy"] if val else ()
-        return {f"val_{name}": val.values[name] for name in names}
+        if val is None:
+            return {}
+        return {f"val_{name}": val.values[name] for name in self.task.tracked if name != "accuracy"}
 
     def _steps(self) -> Progress:
         start, here = self.watch.clock(), 0

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netdsl.analysis.plain import require_plain
 from netdsl.bench.tuning import tuned
@@ -73,7 +73,7 @@ def started(
     net = fitted(net, dataset)
     check_batches(net, dataset)
     net = with_constants(net, dataset.mean, dataset.std)
-    if engine.is_tuned and autotune:
+    if engine.is_tuned and engine.threads and autotune:  # what is tuned has workers, and so threads
         net = tuned(net, net.recipe.batch, engine.threads)
     with starting(net.name, out) as run, locked(run):
         write_setup(run, net.source.text, config_of(net, dataset, engine, limit), net.used)
@@ -120,8 +120,9 @@ def check_unchanged(spec: Path, run: Path) -> None:
         raise UserError(text, help=f"`netdsl train --resume {run}` goes on with the run's own copy")
 
 
-def with_settings(recipe: Recipe, settings: dict[str, object]) -> Recipe:
-    """The recipe with what is not None of the settings: fields, `lr`, and the ENTRIES as text. Raises UserError."""
+def with_settings(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
+    """The recipe with what is not None of the settings, as the command line has them: fields, `lr`, and the ENTRIES as
+    text. Raises UserError."""
     given = {name: value for name, value in settings.items() if value is not None}
     entries = {name: str(given.pop(name)) for name in ENTRIES if name in given}
     lr = given.pop("lr", None)
