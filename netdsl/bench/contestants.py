@@ -209,13 +209,13 @@ class TorchEager:
 
 
 class TorchChannelsLast(TorchEager):
-    """The same with maps in memory as (N, H, W, C)."""
+    """The emitted PyTorch module with maps in memory as (N, H, W, C)."""
 
     channels_last = True
 
 
 class TorchCompiled(TorchEager):
-    """The same through torch.compile, which chooses the memory format."""
+    """The emitted PyTorch module through torch.compile, which chooses the memory format."""
 
     def __init__(self, job: Job) -> None:
         super().__init__(job)

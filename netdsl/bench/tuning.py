@@ -105,7 +105,7 @@ def _write(file: Path, known: Mapping[str, Mapping[str, str]]) -> None:
 
 
 class _Alone:
-    """As much of a fast network as a worker with one stage needs."""
+    """Stands in for a fast network: as much of one as a worker with one stage needs."""
 
     def __init__(self, graph: Graph, node: Node, way: StageCall) -> None:
         rng = np.random.default_rng(0)

@@ -110,6 +110,8 @@ class Augmentation:
         y = targets(y, classes)
         if not self.mixes:
             return x, y
+        # of the step, not of the samples: partners belong to the batch; sorting uniforms gives a permutation whose bits
+        # no release of NumPy changes
         draws = np.random.default_rng([self.seed, MIXUP, epoch, step]).random(2 + len(x))
         u, v = draws[:2]
         lam, partner = beta(u, v, float(self.options["mixup"])), np.argsort(draws[2:], kind="stable")
@@ -221,7 +223,7 @@ def turned_mask(x: np.ndarray, angles: np.ndarray) -> np.ndarray:
 
 
 def _rotated_piece(x: np.ndarray, angles: np.ndarray) -> np.ndarray:
-    """As `rotated`, not rounded: float32."""
+    """x (N, C, H, W), angles (N,) -> what `rotated` gives before it rounds, float32, for a piece of a batch."""
     n, channels, height, width = x.shape
     padded = np.zeros((n, channels, height + 3, width + 3), np.float32)  # one before, two behind
     padded[:, :, 1 : height + 1, 1 : width + 1] = x

@@ -80,7 +80,7 @@ def _read_mnist(images: Path, labels: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _cifar10(data_dir: Path | None) -> Dataset:
-    """Those of the five training batches that exist, in order; the test batch or its first 1,000 images."""
+    """CIFAR-10: those of the five training batches that exist, in order; the test batch or its first 1,000 images."""
     data_dir = _data_folder("cifar10", data_dir)
     files = _find(data_dir, ("", "cifar10", "cifar-10-batches-bin"), CIFAR_TRAIN_FILES + CIFAR_TEST_FILES)
     train = [files[name] for name in CIFAR_TRAIN_FILES if name in files]

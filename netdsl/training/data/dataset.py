@@ -21,9 +21,8 @@ class Dataset:
 
     `mean` and `std` have one entry per index of x's axis 1, or one in all; those of uint8 data are of x / 255. held:
     so many samples at the end of the training arrays are the validation part that the data brought. is_own: neither
-    built in nor made by hand: its classes are split alike. bits: how many of their bits 16-bit images use, None
-    without such. notes: what
-    was changed on reading, in words. is_fed_raw: the network normalises by itself
+    built in nor made by the caller: its classes are split alike. bits: how many of their bits 16-bit images use, None
+    without such. notes: what was changed on reading, in words. is_fed_raw: the network normalises by itself
     (netdsl.training.data.normalization).
     """
 
@@ -74,7 +73,8 @@ class Dataset:
         return split_rows(len(self.x_train), fraction, seed, self.y_train if has_labels else None)
 
     def digest(self) -> str:
-        """Of the training samples, their targets and how they are split: BLAKE2b, which is fast, in hexadecimal."""
+        """The digest of the training samples, their targets and how they are split, in hexadecimal: BLAKE2b, which is
+        fast. A run keeps it, to tell later whether its data are still the same."""
         digest = blake2b(f"alike {self.held}\n".encode() if self.is_own else b"", digest_size=16)
         for array in (self.x_train, self.y_train):
             digest.update(f"{array.dtype.str} {array.shape}\n".encode())

@@ -64,7 +64,9 @@ def _fitted(data: Dataset, want: Wanted) -> Dataset:
 
 
 def _fitted_parts(name: str, parts: Parts, want: Wanted) -> Parts:
-    """The same for what was read as arrays. Raises UserError for samples that are no images of bytes."""
+    """The parts with their images in the size that the network takes, where a fit is set.
+
+    Raises UserError for samples that are no images of bytes."""
     x, shape = parts.x["train"], want.image_shape
     if want.fit is None or shape is None or x.shape[1:] == shape:
         return parts

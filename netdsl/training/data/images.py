@@ -272,7 +272,7 @@ def _is_deep_colour(image: ImageFile) -> bool:
 
 @contextmanager
 def decoding(path: Path) -> Iterator[None]:
-    """As `reading`, with what Pillow says about pictures that are none, or too large."""
+    """Turns what Pillow says about files that are no pictures, or too large, into a UserError, as `reading` does."""
     from PIL import Image, UnidentifiedImageError
 
     try:
