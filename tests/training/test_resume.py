@@ -151,6 +151,13 @@ def test_layer_objects_and_textbook_and_threads_and_processes_keep_the_same_byte
     assert whole("adam", "threads")[0] == whole("adam", "processes")[0]
 
 
+def test_a_checkpoint_calls_its_counters_as_the_first_version_did(whole):
+    (_, last, _), _ = whole()
+    header = json.loads(last[8 : 8 + int.from_bytes(last[:8], "little")])
+    position = json.loads(header["__metadata__"]["netdsl"])["position"]
+    assert position == {"epoch": 4, "step": 0, "samples": 0, "loss": 0.0, "found": 0}
+
+
 def test_checkpoints_within_epochs_change_nothing(tmp_path, whole):
     run = new_run("tiny", tmp_path / "run")
     train(net_of(), DATA, ENGINES["interp"], run, Watch(save_every=1))

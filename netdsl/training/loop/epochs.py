@@ -170,7 +170,7 @@ class _Trainer:
     def _progress(self, start: float, here: int) -> Progress:
         at = self.position
         places = math.prod(self.data.y_train.shape[1:])
-        accuracy = at.found / max(at.samples * places, 1) if self.task.classes else None
+        accuracy = at.right / max(at.samples * places, 1) if self.task.classes else None
         loss, seconds = at.loss / max(at.samples, 1), self.watch.clock() - start
         return Progress(at.epoch, self.recipe.epochs, at.samples, self.feed.samples, loss, accuracy, seconds, here)
 
@@ -204,7 +204,7 @@ class _Trainer:
         """A checkpoint of now, as `last`; what was that is `prev`."""
         last, start = checkpoint_path(self.folder, "last"), self.watch.clock()
         if last.exists():
-            rename_copy(last, checkpoint_path(self.folder, "prev"))
+            rename_copy(last, checkpoint_path(self.folder, "prev"))  # to go on from, should `last` be damaged
         save_state(last, self.model, self.recipe, self.average, self.position, self.history)
         self.saved_at = self.watch.clock()
         self.save_seconds = self.saved_at - start
@@ -225,8 +225,9 @@ class _Trainer:
     def _step(self, batch: Batch) -> None:
         """Learns from one batch."""
         at = self.position
+        # a stream a step, not one that goes on: a run that is resumed in the middle of an epoch draws the same numbers
         self.model.rng, lr = np.random.default_rng(self._noise(batch.step)), self._learning_rate(batch.step)
-        with np.errstate(all="ignore"):  # what overflows is found below
+        with np.errstate(all="ignore"):  # what overflows is reported below
             step = self.model.learn(batch.x, batch.y, lr)
         if not step.is_finite:
             raise self._failure(batch, "a gradient" if np.isfinite(step.loss) else "the loss")
@@ -235,7 +236,7 @@ class _Trainer:
         count, classes = len(batch.rows), len(self.task.classes)
         right = int(np.count_nonzero(chosen_classes(step.logits, classes) == _labels(batch.y))) if classes else 0
         total = at.loss + float(step.loss) * count
-        self.position = replace(at, step=batch.step, samples=at.samples + count, loss=total, found=at.found + right)
+        self.position = replace(at, step=batch.step, samples=at.samples + count, loss=total, right=at.right + right)
 
     def _learning_rate(self, step: int) -> float:
         """The learning rate of a step of the running epoch."""

@@ -47,7 +47,7 @@ class Session:
     is_resumed: bool = False
 
     def train(self, watch: Watch | None = None) -> Result:
-        """As `netdsl.training.loop.epochs.train`."""
+        """Trains the network, see `netdsl.training.loop.epochs.train`."""
         return train(self.net, self.dataset, self.engine, self.run, watch, self.is_resumed)
 
 

@@ -56,10 +56,12 @@ def save_checkpoint(path: Path, arrays: Mapping[str, np.ndarray], info: Mapping[
 
 
 def rename_copy(source: Path, target: Path) -> None:
-    """Have `target` be what `source` is, all or nothing: a second name of the same file, which nobody writes into.
+    """Makes `target` what `source` is, all or nothing: a second name of the same file, which nobody changes.
 
     Raises OSError.
     """
+    # a link costs nothing where a copy would cost the disk a checkpoint; it goes to a new name first, since a name that
+    # is taken cannot be linked to, and a rename replaces it in one step
     temp = target.with_name(temporary_name(target.name))
     if not has_second_name(source, temp):
         write_atomic(target, source.read_bytes())
@@ -115,7 +117,7 @@ def read_checkpoint(
 
 
 def _digest(arrays: Mapping[str, np.ndarray], info: Mapping[str, object]) -> str:
-    """Of everything in a checkpoint but itself."""
+    """The sha256 of everything in a checkpoint but itself."""
     digest = hashlib.sha256(json.dumps(info, sort_keys=True).encode())
     for name in sorted(arrays):
         digest.update(f"\n{name} {arrays[name].dtype} {arrays[name].shape}\n".encode())

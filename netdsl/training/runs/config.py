@@ -100,9 +100,9 @@ def what_changed(run: Path) -> list[str]:
 
 
 def _decisive(environment: Any) -> dict[str, set[str]]:
-    """What decides the last bits of the weights, of what env.json holds, which may be anything.
+    """What of env.json, which may hold anything, decides the last bits of the weights.
 
-    A set for BLAS: other libraries may bring one of their own into the process."""
+    Several for BLAS: other libraries may bring one of their own with them."""
     blas = {f"{info['internal_api']} {info['version']} for {info['architecture']}" for info in environment["blas"]}
     return {"numpy": {str(environment["numpy"])}, "BLAS": blas, "machine": {str(environment["machine"])}}
 
@@ -239,8 +239,8 @@ def _spec(name: str, value: object) -> str:
 
 
 def _path(name: str, value: object) -> str:
-    """As `config_of` writes it, absolute; not of another machine (`//server/share`), which even to look for tells it
-    who asks."""
+    """The path as `config_of` writes it, absolute; not one of another machine (`//server/share`), which even to ask for
+    would tell it who asks."""
     text = _text(name, value)
     parts = text.replace("\\", "/").split("/")
     if not text or ".." in parts or parts[:2] == ["", ""] or not (parts[0] == "" or parts[0][1:] == ":"):

@@ -62,8 +62,9 @@ def columns(rows: Iterable[Epoch]) -> tuple[str, ...]:
 
 
 def quality(row: Epoch, monitor: str = "val_loss") -> tuple[float, float]:
-    """Of two epochs the better has the better measure `monitor` of validation data, or as good a one and the lower
-    loss. An epoch in which the measure is not defined is the worst."""
+    """How good an epoch is, to be compared: first the measure `monitor` of the validation data, then the lower loss.
+
+    An epoch in which the measure is not defined is the worst."""
     value = row.value(monitor)
     worth = -inf if value is None else value if MONITORS[monitor] else -value
     return worth, -inf if row.val_loss is None else -row.val_loss

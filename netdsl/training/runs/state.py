@@ -6,9 +6,10 @@ so that counters are all there is of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -34,14 +35,14 @@ OPTIMIZER, LEARNED = f"{PRIVATE}optimizer.", f"{PRIVATE}learned."
 class Position:
     """The running epoch, counted from 1, how many of its steps are made, and sums over their samples.
 
-    loss: of each sample's loss; found: of the samples, or pixels, that were classified correctly.
+    loss: of each sample's loss; right: of the samples, or pixels, that were classified correctly.
     """
 
     epoch: int = 1
     step: int = 0
     samples: int = 0
     loss: float = 0.0
-    found: int = 0
+    right: int = 0
 
 
 def save_state(
@@ -56,7 +57,7 @@ def save_state(
     rows = [
         {name: value for name, value in asdict(row).items() if name not in TIMES and value != {}} for row in history
     ]
-    info = {"format": 1, "position": asdict(position), "history": rows, "epoch": len(rows)}
+    info = {"format": 1, "position": _stored(position), "history": rows, "epoch": len(rows)}
     save_checkpoint(path, _arrays(model, recipe, average), info)
 
 
@@ -69,7 +70,7 @@ def load_state(
     """
     arrays, info = read_checkpoint(path, _arrays(model, recipe, average), is_whole=True)
     try:
-        position = Position(**info["position"])
+        position = _position(info["position"])
         history = [
             Epoch(**{name: row.get(name) for name in COLUMNS}, more=dict(row.get("more", {})))
             for row in info["history"]
@@ -88,6 +89,19 @@ def load_state(
     return position, history
 
 
+def _stored(position: Position) -> dict[str, object]:
+    """The position as a checkpoint has it, by the names of the first version of the file."""
+    values = asdict(position)
+    right = values.pop("right")
+    return {**values, "found": right}
+
+
+def _position(stored: Mapping[str, Any]) -> Position:
+    """What `_stored` was given. Raises TypeError, AttributeError for what it did not give."""
+    values = {**stored}
+    return Position(right=values.pop("found", 0), **values)
+
+
 def load_youngest(
     run: Path,
     model: Model,
@@ -96,7 +110,8 @@ def load_youngest(
     steps_an_epoch: int,
     on_note: Callable[[str], None],
 ) -> tuple[str, Position, list[Epoch]] | None:
-    """As load_state, from the youngest checkpoint of a run that can be read, with its name; None where there is none.
+    """Loads the youngest checkpoint of a run that can be read -> its name and what `load_state` gives; None where there
+    is none.
 
     on_note is told where it is not the last. Raises UserError where there are some, but none can be read.
     """

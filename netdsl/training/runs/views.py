@@ -1,4 +1,4 @@
-"""An opened run: its net, its trained model and its data, for everything that looks at a run after training."""
+"""An opened run: its net, its trained model and its data, for all that shows or measures a run after training."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def open_run(
 
 
 def score_run(view: RunView) -> Scores:
-    """Those of the run's weights on its test data."""
+    """The scores of the run's weights on its test data."""
     data = view.dataset
     weights, together = class_weights(view.net), measured_together(view.net)
     return evaluate(view.model, data, data.x_test, data.y_test, view.task, weights, batch=together)
