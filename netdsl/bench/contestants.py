@@ -9,6 +9,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -64,7 +65,7 @@ ENTRIES = (
 
 
 def installed_version(package: str) -> str | None:
-    """The version of an installed package, found without importing it."""
+    """The version of an installed package, known without importing it."""
     if find_spec(package) is None:
         return None
     try:
@@ -182,7 +183,7 @@ class TorchEager:
         def step() -> float:
             self.optimizer.zero_grad()
             loss = torch_loss(self.net, logits(self.x), self.y)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]  # PyTorch gives this method no types
             torch_clip(self.net, self.module)
             self.optimizer.step()
             return loss.item()
@@ -238,13 +239,14 @@ class OnnxRuntime(TorchEager):
             self.session = self._session(os.path.join(folder, "net.onnx"))
 
     def _session(self, path: str) -> Any:
-        import onnxruntime
         import torch
 
+        runtime: Any = import_module("onnxruntime")  # an extra, whose types are not at hand where it is not installed
+
         torch.onnx.export(self.module.eval(), (self.x,), path, dynamo=True)
-        options = onnxruntime.SessionOptions()
+        options = runtime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = self.job.threads, 1
-        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        return runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
     def training(self) -> None:
         return None

@@ -24,5 +24,5 @@ def machine() -> dict[str, object]:
 
 def blas() -> str:
     """Name and version of the library that NumPy multiplies matrices with."""
-    found = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
-    return " ".join(str(found[key]) for key in ("name", "version") if found.get(key)) or "unknown"
+    library = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
+    return " ".join(str(library[key]) for key in ("name", "version") if library.get(key)) or "unknown"

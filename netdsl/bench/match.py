@@ -196,11 +196,11 @@ class _Match:
         self._do("load", path)
 
     def _compare(self, method: str, what: str, field: str, tolerance: float, *arguments: object) -> None:
-        """What each answers, next to the reference: PyTorch, or else the layer objects."""
-        found = {name: np.asarray(reply) for name, reply in self._each(method, *arguments) if reply is not None}
-        reference = next((name for name in (*TORCH_FORMATS, "interpreter", *found) if name in found), "")
-        for name, array in found.items():
-            off = difference(array, found[reference])
+        """Compares what each answers with the reference: PyTorch, or else the layer objects."""
+        outputs = {name: np.asarray(reply) for name, reply in self._each(method, *arguments) if reply is not None}
+        reference = next((name for name in (*TORCH_FORMATS, "interpreter", *outputs) if name in outputs), "")
+        for name, array in outputs.items():
+            off = difference(array, outputs[reference])
             setattr(self.results[name], field, off)
             if not off <= tolerance:
                 raise Disagreement(
@@ -213,8 +213,8 @@ class _Match:
         if reply:
             times, idle = reply
             self.results[child.name].idle.append(idle)
-            for kind, found in times.items():
-                self.results[child.name].times.setdefault(kind, []).extend(found)
+            for kind, seconds in times.items():
+                self.results[child.name].times.setdefault(kind, []).extend(seconds)
 
     def _finish(self) -> None:
         """Memory, and notes on what may have disturbed."""
@@ -243,14 +243,14 @@ def share(total: int, index: int, rounds: int) -> int:
     return total * (index + 1) // rounds - total * index // rounds
 
 
-def difference(found: np.ndarray, expected: np.ndarray) -> float:
+def difference(computed: np.ndarray, expected: np.ndarray) -> float:
     """The largest difference over the largest expected number; infinite where shapes differ, or one of the two is not
     finite and the other is not the same."""
-    if found.shape != expected.shape:
+    if computed.shape != expected.shape:
         return math.inf
-    other = (found != expected) & ~(np.isnan(found) & np.isnan(expected))
+    other = (computed != expected) & ~(np.isnan(computed) & np.isnan(expected))
     if not other.any():
         return 0.0
-    off = np.abs(found[other].astype(np.float64) - expected[other]).max()
+    off = np.abs(computed[other].astype(np.float64) - expected[other]).max()
     scale = np.abs(expected, where=np.isfinite(expected), out=np.zeros_like(expected)).max()
     return float(off / scale if scale else off) if np.isfinite(off) else math.inf

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -135,7 +135,7 @@ class _Clock:
         for name, stage in self._stages.items():
             for method in ("refresh", "forward", "backward"):
                 if hasattr(stage, method):
-                    call = _Call(name, getattr(stage, "name", name), type(stage).__name__, method)
+                    call = _Call(name, str(getattr(stage, "name", name)), type(stage).__name__, method)
                     self.calls[name, method] = call
                     setattr(stage, method, self._timed(getattr(stage, method), call))
 
@@ -156,7 +156,7 @@ class _Clock:
             count(result, given, start)
             return result
 
-        def timed_in_parts(*given: object) -> Iterator[object]:
+        def timed_in_parts(*given: object) -> Generator[None, None, Any]:
             parts = run(*given)
             while True:
                 start = time.perf_counter()

@@ -43,18 +43,18 @@ class Result:
         return (high - low) * 1e3
 
     def as_dict(self, batch: int) -> dict[str, object]:
-        """Keys end in the unit."""
-        found: dict[str, object] = {}
+        """The result as the object of `--json` has it; keys end in the unit."""
+        values: dict[str, object] = {}
         for kind in ("train", "inference"):
             median, times = self.median_ms(kind), self.times.get(kind, [])
-            found |= {
+            values |= {
                 f"{kind}_ms": _rounded(median),
                 f"{kind}_iqr_ms": _rounded(self.iqr_ms(kind)),
                 f"{kind}_min_ms": _rounded(min(times) * 1e3) if times else None,
                 f"{kind}_steps": len(times),
                 f"{kind}_samples_per_s": _rounded(batch / median * 1e3) if median else None,
             }
-        return found | {
+        return values | {
             "peak_mb": _megabytes(self.peak),
             "base_mb": _megabytes(self.base),
             "agreement": self.agreement,
@@ -84,11 +84,11 @@ class Report:
         return self.results[OURS].median_ms(kind) if OURS in self.results else None
 
     def _torch_ms(self, kind: str) -> float | None:
-        found = (self.results[name].median_ms(kind) for name in TORCH_FORMATS if name in self.results)
-        return min((ms for ms in found if ms), default=None)
+        medians = (self.results[name].median_ms(kind) for name in TORCH_FORMATS if name in self.results)
+        return min((ms for ms in medians if ms), default=None)
 
     def as_dict(self) -> dict[str, object]:
-        """numpy_ms is that of a training step."""
+        """The report as the object of `--json`; numpy_ms is the time of a training step."""
         ratios = {
             kind: {
                 "numpy_ms": _rounded(self._numpy_ms(kind)),

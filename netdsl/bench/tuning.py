@@ -44,7 +44,7 @@ def tune(graph: Graph, recipe: Recipe, samples: int, cache: Path | None = None) 
     known = _read(file)
     here = known.setdefault(_machine(), {})
     n = max(1, min(samples, block_size(graph)))
-    found: dict[str, str] = {}
+    choices: dict[str, str] = {}
     measured = False
     for node in graph.nodes[: logits_layers(graph, recipe.loss)]:
         offer = layer_of(node.op).stages
@@ -57,10 +57,10 @@ def tune(graph: Graph, recipe: Recipe, samples: int, cache: Path | None = None) 
             if here.get(f"{n} {question}") not in [way.text for way in ways]:
                 here[f"{n} {question}"] = str(_fastest(graph, node, ways, n, training).text)
                 measured = True
-            found[question] = here[f"{n} {question}"]
+            choices[question] = here[f"{n} {question}"]
     if measured:
         _write(file, known)
-    return found
+    return choices
 
 
 def tuned(net: Net, batch: int, workers: int) -> Net:
@@ -84,6 +84,8 @@ def _read(file: Path) -> dict[str, dict[str, str]]:
     """What is known; nothing where the file is missing, damaged or no file."""
     try:
         known = read_json(file, MOST_BYTES)
+        if not isinstance(known, dict):
+            return {}
         return {
             machine: {question: answer for question, answer in answers.items() if isinstance(answer, str)}
             for machine, answers in known.items()
@@ -130,9 +132,10 @@ class _Alone:
         """Nobody else works."""
 
     def train_stages(self, w: Worker) -> Stages:
-        stages: Any = Stages()
+        stages = Stages()
         make: Any = self._way.kernel  # every kind of stage has arguments of its own
-        stages.it = make(w, self._node.name, *self._way.arguments, **self._way.options)
+        stage = make(w, self._node.name, *self._way.arguments, **self._way.options)
+        vars(stages)["it"] = stage  # as an attribute, which is how a network has its stages
         return stages
 
     infer_stages = train_stages
@@ -155,7 +158,7 @@ def _fastest(graph: Graph, node: Node, ways: Sequence[StageCall], n: int, traini
 
 
 def _seconds(graph: Graph, node: Node, way: StageCall, x: np.ndarray, dy: np.ndarray, training: bool) -> float:
-    """Of a step with this stage; the best of a few."""
+    """The processor time of a step with this stage, the best of a few."""
     n = x.shape[2]
     stage: Any = Worker(_Alone(graph, node, way), 0, n, [slice(0, n)], training, False).s.it
     best, started = float("inf"), time.perf_counter()

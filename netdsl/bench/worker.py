@@ -19,7 +19,7 @@ from netdsl.ground.system.processes import cpu_seconds, descendants, kill_all, p
 if TYPE_CHECKING:
     import numpy as np
 
-    from netdsl.bench.contestants import Job
+    from netdsl.bench.contestants import Contestant, Job
 
 WARM_UP, MOST_WARM_UP, WARM_UP_SECONDS, CLOSE = 3, 10, 20.0, 0.1
 QUICK = 0.1  # seconds; before such steps are counted, a turn begins with WARM seconds of them
@@ -32,7 +32,7 @@ class Worker:
     def __init__(self, job: Job) -> None:
         module, _, attribute = job.factory.partition(":")
         self.job = job
-        self.contestant = getattr(import_module(module), attribute)(job)
+        self.contestant: Contestant = getattr(import_module(module), attribute)(job)
         self.slept_from = (0.0, 0.0)
 
     def base(self) -> int | None:
