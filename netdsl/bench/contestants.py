@@ -183,7 +183,7 @@ class TorchEager:
         def step() -> float:
             self.optimizer.zero_grad()
             loss = torch_loss(self.net, logits(self.x), self.y)
-            loss.backward()  # type: ignore[no-untyped-call]  # PyTorch gives this method no types
+            loss.backward()
             torch_clip(self.net, self.module)
             self.optimizer.step()
             return loss.item()
