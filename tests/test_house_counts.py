@@ -1,6 +1,39 @@
 """What the counts of the house must be."""
 
-from house_counts import PACKAGE, READING, all_rank_tests, rank_tests
+import pytest
+from house_counts import (
+    COUNTS,
+    PACKAGE,
+    READING,
+    all_rank_tests,
+    functions,
+    is_annotated,
+    rank_tests,
+)
+
+NONE_OF = (
+    "modules on circles",
+    "names exempted by the test of the floors",
+    "functions over 50 lines",
+    "files over 400 lines",
+    "rank tests outside the type",
+    "variables called `found`",
+    'docstrings that begin "That of"',
+)
+
+
+@pytest.mark.parametrize("what", NONE_OF)
+def test_there_are_none_of(what):
+    assert COUNTS[what](PACKAGE) == 0
+
+
+def test_only_what_joins_the_folders_stands_beside_them():
+    loose = {path.stem for path in PACKAGE.glob("*.py")}
+    assert loose == {"__init__", "__main__", "api", "pipeline"}
+
+
+def test_every_signature_has_types():
+    assert [(path.name, node.name) for path, node in functions(PACKAGE) if not is_annotated(node)] == []
 
 
 def test_no_rank_is_asked_outside_the_type():
