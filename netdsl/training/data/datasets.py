@@ -112,7 +112,7 @@ def _split(name: str, parts: Parts, want: Wanted, limit: int | None, rng: np.ran
     for part in [part for part in x if parts.are_sorted and (part != "train" or "test" in x)]:
         order = rng.permutation(len(x[part]))  # so that the first ones are of all classes
         x[part], y[part] = x[part][order], y[part][order]
-    if "test" not in x:
+    if "test" not in x:  # before the limit: a short run is tested on no sample that a longer one learns from
         stay, go = _test_rows(name, y["train"], rng)
         x["test"], y["test"] = x["train"][go], y["train"][go]
         x["train"], y["train"] = x["train"][stay], y["train"][stay]

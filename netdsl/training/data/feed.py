@@ -58,6 +58,8 @@ class Feed:
         if self.augmentation is None or not pieces:
             yield from (self._made(epoch, step, rows) for step, rows in pieces)
             return
+        # one batch ahead, in one thread: what is drawn for a sample does not depend on when, and more would only take
+        # memory
         with ThreadPoolExecutor(1, "netdsl-feed") as pool:
             coming = pool.submit(self._made, epoch, *pieces[0])
             for following in [*pieces[1:], None]:

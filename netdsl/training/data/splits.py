@@ -20,7 +20,7 @@ def split_rows(
     if held >= count:
         text = f"{count} training samples do not leave any beside a validation part of {fraction}"
         raise UserError(text, help="use `--val 0`")
-    rng = np.random.default_rng([seed, SPLIT])
+    rng = np.random.default_rng([seed, SPLIT])  # a stream of its own: what is held out does not move with the shuffling
     if labels is not None:
         return stratified(labels, held, rng)
     order = rng.permutation(count)

@@ -94,7 +94,7 @@ def resumed(
     """
     read_run(path)  # nothing is written into a folder that is none
     with locked(path):
-        run = read_run(path)
+        run = read_run(path)  # again: another process may have ended it while this one waited
         net = run_net(run)
         dataset = run_data(run, net, data_dir)
         if is_other_data(run, dataset):

@@ -51,7 +51,7 @@ def save_checkpoint(path: Path, arrays: Mapping[str, np.ndarray], info: Mapping[
     from safetensors.numpy import save
 
     held = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    text = json.dumps({**info, DIGEST: _digest(held, info)}, sort_keys=True)
+    text = json.dumps({**info, DIGEST: _digest(held, info)}, sort_keys=True)  # sorted: the same content, the same bytes
     write_atomic(path, save(held, {KEY: text}))
 
 

@@ -77,7 +77,7 @@ def load_state(
         ]
     except (KeyError, TypeError, AttributeError, ValueError):
         raise UserError(f"{shown(path)} holds weights, but not where training stood") from None
-    steps = (position.epoch - 1) * steps_an_epoch + position.step
+    steps = (position.epoch - 1) * steps_an_epoch + position.step  # as Adam counts them, over all epochs
     for name, array in weights_of(model).items():
         array[...] = arrays[f"{LEARNED}{name}" if average else name]
     kept = {name.removeprefix(OPTIMIZER): array for name, array in arrays.items() if name.startswith(OPTIMIZER)}
