@@ -143,8 +143,8 @@ class _Trainer:
         )
         self.history.append(row)
         self.position = Position(epoch + 1)
-        # metrics.csv first: a run that is killed between the two makes steps again and writes the row anew; the other way
-        # round the epoch would stay without its times, which no checkpoint has
+        # metrics.csv first: a run that is killed between the two makes steps again and writes the row anew; the other
+        # way round the epoch would stay without its times, which no checkpoint has
         write_history(self.folder, self.history)
         self._save()
         if self.best == row:
