@@ -19,6 +19,7 @@ BLAS_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "V
 LEFT_OUT = pytest.StashKey[Counter]()
 COUNTS = {  # how many in each run, and how many in the slow tests; what there are
     "nets": (60, 320, "random networks"),
+    "graphs": (40, 300, "random graphs of named values"),
     "messy": (40, 300, "untidy specs"),
     "kills": (3, 8, "kills of processes that train"),
     "stops": (2, 4, "interruptions of processes that train"),
@@ -30,6 +31,7 @@ def pytest_addoption(parser):
         "--update-golden", action="store_true", help="rewrite generated/ and tests/golden/; then read the diff"
     )
     parser.addoption("--nets", type=int, help="how many random networks to compare, instead of 60 and 320")
+    parser.addoption("--graphs", type=int, help="how many random graphs of named values, instead of 40 and 300")
     parser.addoption("--proofs", type=int, default=8, help="how many random nets to plant faults in")
     parser.addoption("--kills", type=int, help="how often processes that train are killed, instead of 3 and 8 times")
     parser.addoption("--stops", type=int, help="how often they are interrupted by Ctrl-C, instead of 2 and 4 times")

@@ -1,6 +1,6 @@
 """Random graphs of several inputs and outputs and of shared params compute the same everywhere; faults are found.
 
-`pytest tests/test_random_graphs.py --nets 1000` tries as many others, drawn anew each time.
+40 in each run, 300 with the slow tests; `pytest tests/test_random_graphs.py --graphs 1000` draws as many anew.
 """
 
 import warnings
@@ -20,7 +20,7 @@ from netdsl.targets.numpy import emitter as numpy_emitter
 from netdsl.verify.batches import in_dtype, random_batch
 from netdsl.verify.gradients import gradient_check, network_to_check
 
-PLAIN_NETS, NORMAL, PLANTED = 320, 60, 5  # of `--nets`; graphs in a plain run; those that faults are planted in
+NORMAL, PLANTED = 300, 5  # as many are the same in each run; graphs that faults are planted in
 
 
 def quietly():
@@ -28,13 +28,11 @@ def quietly():
     return np.errstate(all="ignore")
 
 
-def test_random_graphs_agree_everywhere(request):
+def test_random_graphs_agree_everywhere(graphs):
     pytest.importorskip("torch")
-    asked = request.config.getoption("--nets")
-    count = NORMAL if asked == PLAIN_NETS else asked
     seen = Counter()
 
-    @drawn(count, NORMAL)
+    @drawn(graphs, NORMAL)
     @given(drawn_graphs(), strategies.sampled_from([1, 2, 3, 5]), strategies.integers(0, 9))
     def every_graph(drawn_net, batch, seed):
         net, said = drawn_net
@@ -51,10 +49,9 @@ def test_random_graphs_agree_everywhere(request):
 
     every_graph()
     print(dict(seen))
-    if count >= NORMAL:
-        assert seen["compared"] >= 0.8 * count
-        assert min(seen["several inputs"], seen["several outputs"], seen["shared params"]) >= count // 4, seen
-        assert seen["shared buffers"] >= count // 10, seen
+    assert seen["compared"] >= 0.8 * graphs  # batch norm refuses a single value: those are left out
+    assert min(seen["several inputs"], seen["several outputs"], seen["shared params"]) >= graphs // 6, seen
+    assert seen["shared buffers"] >= graphs // 10, seen
 
 
 def overwritten(network, dlogits):
@@ -122,12 +119,11 @@ def check_planted(net, seed, fault, said):
             assert not gradient_check(net, x, y, seed).ok, f"seed {seed}\n{said}"
 
 
-def test_faults_with_shared_params_are_found(request):
+def test_faults_with_shared_params_are_found():
     pytest.importorskip("torch")
-    asked, seen = request.config.getoption("--nets"), Counter()
-    count = PLANTED if asked == PLAIN_NETS else asked
+    seen = Counter()
 
-    @drawn(count, PLANTED)
+    @drawn(PLANTED, PLANTED)
     @given(drawn_graphs().filter(lambda drawn_net: drawn_net[0].graph.has_shares), strategies.integers(0, 9))
     def every_graph(drawn_net, seed):
         net, said = drawn_net
