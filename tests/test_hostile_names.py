@@ -85,7 +85,7 @@ def benign():
     return net, outputs(net)[0]
 
 
-@in_part("every", 6, 1, "every name in every place")
+@in_part("every", 15, 1, "every name in every place")
 def test_names_change_nothing(benign, every):
     """Each word is tried in each place; those that are accepted then take all places at once, in changing company."""
     torch = pytest.importorskip("torch")

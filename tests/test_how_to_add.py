@@ -60,7 +60,13 @@ def changed(root, said, text):
     file.write_text(after, encoding="utf-8")
 
 
-@pytest.mark.parametrize("section", SECTIONS)
+EACH_RUN = ("A layer", "An optimizer", "A loss", "A target")
+
+
+@pytest.mark.parametrize(
+    "section",
+    [s if s in EACH_RUN else pytest.param(s, marks=pytest.mark.slow("other things to add")) for s in SECTIONS],
+)
 def test_what_a_section_says_is_all_there_is_to_do(section, tmp_path):
     pytest.importorskip("torch")
     ignored = shutil.ignore_patterns("__pycache__")

@@ -106,7 +106,9 @@ def said(folder, name, place, lines):
     return found
 
 
-@pytest.fixture(scope="module", params=list(CONSOLES))
+@pytest.fixture(
+    scope="module", params=["windows", "posix", pytest.param("dos", marks=pytest.mark.slow("a DOS console"))]
+)
 def console(request, folder, tmp_path_factory):
     """-> its name, what the lines should end with, and what they said."""
     codes = {**LINES, **MORE} if request.param == "windows" else LINES

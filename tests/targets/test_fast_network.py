@@ -70,7 +70,9 @@ def check(text, size=5, workers=2, block=2, tolerance=1e-8):
     fast.close()
 
 
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow("large published networks")) if n in REDUCED else n for n in SPECS]
+)
 def test_every_number_of_a_published_network_is_that_of_the_textbook(name):
     net = spec(name)
     slow, fast = twins(net)
