@@ -29,6 +29,8 @@ import os, signal, sys
 from netdsl.cli import run
 import netdsl.pipeline, netdsl.training.loop.epochs, netdsl.bench.tuning, safetensors.numpy, threadpoolctl, filelock
 import netdsl.targets.fast.emitter, netdsl.training.runs.views, netdsl.targets.live.interpreter
+import netdsl.layers, netdsl.targets.fast.model
+netdsl.layers.layer_table()
 for line in sys.stdin:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     pid = os.fork()
@@ -114,11 +116,12 @@ def disturbed(folder, whole, kind, count, rng):
     counted = {"hits": 0, "runs": 0, "while it started": 0, "too late": 0}
     with server(folder) as (start, ended):
         while counted["hits"] < count:
-            run, before = folder / f"run{counted['runs']}", 0
+            run, before, patience = folder / f"run{counted['runs']}", 0, 0.0
             line = LINE.format(spec, run)
             while True:
                 pid = start(line)
-                time.sleep(rng.uniform(0.0, 0.4 * seconds))
+                time.sleep(rng.uniform(0.0, 0.4 * seconds * (1 + patience)))
+                patience += 0.1  # a start may take longer than the first run did in all: it comes to an end anyway
                 with suppress(ProcessLookupError):
                     os.kill(pid, kind)
                 code = ended()
