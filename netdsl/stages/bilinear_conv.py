@@ -9,7 +9,6 @@ import numpy as np
 
 from netdsl.kernels.arrays import Array, Shape, Sides, Spatial
 from netdsl.stages.bilinear import from_points, from_points_over, product, to_points
-from netdsl.stages.can import Can
 from netdsl.stages.conv_stage import ConvStage
 from netdsl.stages.stage import Worker
 
@@ -22,18 +21,7 @@ class BilinearConv(ConvStage):
     as stay in the cache.
     """
 
-    can = Can(
-        end_in_relu=True,
-        take_norm=True,
-        leave_bias=True,
-        add_map=True,
-        leave_out_dx=True,
-        is_conv=True,
-        is_named=True,
-        has_own_output=True,
-        has_own_gradient=True,
-        is_local=False,
-    )
+    can = ConvStage.can.but(is_local=False)
 
     band_bytes = 1 << 20
 

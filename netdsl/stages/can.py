@@ -6,7 +6,7 @@ It is left out of emitted modules, where the plan is made already.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 
@@ -42,3 +42,7 @@ class Can:
     has_own_gradient: bool = False
     is_local: bool = True
     idles: Literal["never", "at inference", "always"] = "never"
+
+    def but(self, **changes: bool) -> Can:
+        """The same, but for these."""
+        return replace(self, **changes)  # type: ignore[arg-type]  # `idles` is no truth value

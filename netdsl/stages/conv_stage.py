@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from netdsl.kernels.arrays import Array, Param, Shape, Sides, Spatial
+from netdsl.stages.can import Can
 from netdsl.stages.layout import long_rows
 from netdsl.stages.relu import relu, stop_negative
 from netdsl.stages.rows import bands, column_sums, row_sums
@@ -20,6 +21,18 @@ class ConvStage(Stage):
     dx: whether anything needs the gradient by x. norm: (name, eps) of a batch norm that follows; at inference it is
     part of the weights and the bias. relu: ends in one.
     """
+
+    can = Can(
+        end_in_relu=True,
+        take_norm=True,
+        leave_bias=True,
+        add_map=True,
+        leave_out_dx=True,
+        is_conv=True,
+        is_named=True,
+        has_own_output=True,
+        has_own_gradient=True,
+    )
 
     y: list[Array]
     bias: Param

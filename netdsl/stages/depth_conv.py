@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from netdsl.kernels.arrays import Array, Shape, Sides, Spatial
-from netdsl.stages.can import Can
 from netdsl.stages.conv_stage import ConvStage
 from netdsl.stages.layout import long_rows
 from netdsl.stages.stage import Worker
@@ -20,16 +19,7 @@ class DepthConv(ConvStage):
     place of the weights. Nothing is padded: outputs at the border have fewer taps.
     """
 
-    can = Can(
-        end_in_relu=True,
-        take_norm=True,
-        leave_bias=True,
-        leave_out_dx=True,
-        is_conv=True,
-        is_named=True,
-        has_own_output=True,
-        has_own_gradient=True,
-    )
+    can = ConvStage.can.but(add_map=False)
 
     def __init__(
         self,

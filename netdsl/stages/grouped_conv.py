@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from netdsl.kernels.arrays import Array, Shape, Sides, Spatial
-from netdsl.stages.can import Can
 from netdsl.stages.conv_stage import ConvStage
 from netdsl.stages.stage import Worker
 
@@ -17,16 +16,7 @@ class GroupedConv(ConvStage):
     products of larger matrices are so much faster that the zeros cost less than they bring.
     """
 
-    can = Can(
-        end_in_relu=True,
-        take_norm=True,
-        leave_bias=True,
-        leave_out_dx=True,
-        is_conv=True,
-        is_named=True,
-        has_own_output=True,
-        has_own_gradient=True,
-    )
+    can = ConvStage.can.but(add_map=False)
 
     band_bytes = 1 << 18
     least = 16

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import numpy as np
 
 from netdsl.kernels.arrays import Array, Shape, Sides, Spatial
-from netdsl.stages.can import Can
 from netdsl.stages.conv_stage import ConvStage
 from netdsl.stages.stage import Worker
 
@@ -16,17 +15,7 @@ class PatchConv(ConvStage):
     """Any convolution as one matrix product over patches (im2col), a band of output rows at a time, so that the
     patches stay in the cache. The backward pass makes the patches again: that is quicker than reading them back."""
 
-    can = Can(
-        end_in_relu=True,
-        take_norm=True,
-        leave_bias=True,
-        add_map=True,
-        leave_out_dx=True,
-        is_conv=True,
-        is_named=True,
-        has_own_output=True,
-        has_own_gradient=True,
-    )
+    can = ConvStage.can
 
     band_bytes = 1 << 18
 

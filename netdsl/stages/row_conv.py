@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from netdsl.kernels.arrays import Array, Shape, Sides, Spatial
-from netdsl.stages.can import Can
 from netdsl.stages.conv_stage import ConvStage
 from netdsl.stages.stage import Worker
 
@@ -15,17 +14,7 @@ class RowConv(ConvStage):
     a window sees lie together, (H, Kw, C, Wo*n), so that what a row of y sees is a block of Kh such rows, and the
     rows of the matrix product need no further copies."""
 
-    can = Can(
-        end_in_relu=True,
-        take_norm=True,
-        leave_bias=True,
-        add_map=True,
-        leave_out_dx=True,
-        is_conv=True,
-        is_named=True,
-        has_own_output=True,
-        has_own_gradient=True,
-    )
+    can = ConvStage.can
 
     def __init__(
         self,

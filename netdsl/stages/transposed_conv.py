@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import numpy as np
 
 from netdsl.kernels.arrays import Array, Shape, Spatial
-from netdsl.stages.can import Can
 from netdsl.stages.conv_stage import ConvStage
 from netdsl.stages.stage import Worker
 
@@ -17,14 +16,7 @@ class TransposedConv(ConvStage):
     the channels of every pixel, whose numbers are then added where they belong; windows that do not overlap are only
     moved there. Some rows of x at a time, so that the products stay in the cache."""
 
-    can = Can(
-        leave_bias=True,
-        leave_out_dx=True,
-        is_conv=True,
-        is_named=True,
-        has_own_output=True,
-        has_own_gradient=True,
-    )
+    can = ConvStage.can.but(end_in_relu=False, take_norm=False, add_map=False)
 
     band_bytes = 1 << 18
 

@@ -19,7 +19,6 @@ import numpy as np
 
 from netdsl.kernels.arrays import Array, Shape, Sides, Spatial, Type
 from netdsl.stages.bilinear import product, toom_cook
-from netdsl.stages.can import Can
 from netdsl.stages.conv_stage import ConvStage
 from netdsl.stages.stage import Worker
 
@@ -110,18 +109,7 @@ class WinogradRows(ConvStage):
     backward pass. That transforms the input once more: it takes no longer than to keep all of it in memory.
     """
 
-    can = Can(
-        end_in_relu=True,
-        take_norm=True,
-        leave_bias=True,
-        add_map=True,
-        leave_out_dx=True,
-        is_conv=True,
-        is_named=True,
-        has_own_output=True,
-        has_own_gradient=True,
-        is_local=False,
-    )
+    can = ConvStage.can.but(is_local=False)
 
     strip_numbers = 1 << 14
 
