@@ -41,8 +41,14 @@ Shape: TypeAlias = tuple[int, ...]
 Spatial: TypeAlias = tuple[int, ...]
 """One number for each axis of space: of maps (C, H, W) for H and for W."""
 
+OneOrSpatial: TypeAlias = int | Spatial
+"""A number for all axes of space, or one for each."""
+
 Sides: TypeAlias = tuple[tuple[int, int], ...]
 """For each axis of space what lies before it and what lies behind it."""
+
+OneOrSides: TypeAlias = int | Sides
+"""A number for all sides, or what lies before and behind each axis of space."""
 
 Number: TypeAlias = float
 """One number, Python's or NumPy's: a float32 is none to type checkers, and computes as one."""

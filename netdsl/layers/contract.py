@@ -262,6 +262,11 @@ def call_text(name: str, *args: object, **options: object) -> str:
     return f"{name}({', '.join(parts)})"
 
 
+def for_axes(name: str, x: Tensor) -> str:
+    """PyTorch's name of a module for the axes of space of x: `nn.Conv` is `nn.Conv1d`, `nn.Conv2d` or `nn.Conv3d`."""
+    return f"{name}{x.axes}d"
+
+
 def pointwise_stages(
     forward: Callable[..., Any], backward: Callable[..., Any], *names: str
 ) -> Callable[..., tuple[StageCall, ...]]:

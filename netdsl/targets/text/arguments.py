@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from netdsl.graph.ir import Node
-from netdsl.ground.symbols import value_text
+from netdsl.ground.symbols import is_all, value_text
 from netdsl.layers import layer_of
 
 Source = Literal["param", "buffer", "absent", "attr", "training", "rng"]
@@ -45,6 +45,11 @@ def argument_texts(node: Node, words: Mapping[str, str]) -> list[str]:
             texts.append("None")
         elif source != "attr":
             texts.append(words[source])
-        elif node.attrs[name] != defaults[name]:
+        elif not _is_default(node.attrs[name], defaults[name]):
             texts.append(f"{name}={value_text(node.attrs[name])}")
     return texts
+
+
+def _is_default(value: object, default: object) -> bool:
+    """Whether a kernel takes the value where it is given none: a number as default is one for all axes of space."""
+    return value == default or (isinstance(value, tuple) and isinstance(default, int) and is_all(value, default))
