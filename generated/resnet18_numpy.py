@@ -27,46 +27,71 @@ NUM_PARAMETERS = 11_689_512
 # ---------------------------------------------------------------- kernels
 
 
-def windows(x, kernel_size, stride, padding, dilation=(1, 1)):
-    """x (N, C, H, W) -> every window, a read-only view (N, C, Ho, Wo, Kh, Kw) of the zero-padded x.
+def window_count(size, kernel_size, stride, dilation=1):
+    """How many windows fit along an axis of `size` elements, padding included."""
+    return (size - dilation * (kernel_size - 1) - 1) // stride + 1
 
-    padding ((top, bottom), (left, right)); Ho = (H + top + bottom - dilation * (Kh - 1) - 1) // stride + 1.
+
+def window_counts(space, kernel_size, stride, dilation):
+    """How many windows fit along each axis of a padded map of the sizes `space`: (H, W), or any other axes.
+
+    stride, dilation: one number for all axes, or one for each.
     """
-    x = np.pad(x, ((0, 0), (0, 0), *padding))
-    reach = (dilation[0] * (kernel_size[0] - 1) + 1, dilation[1] * (kernel_size[1] - 1) + 1)
-    view = np.lib.stride_tricks.sliding_window_view(x, reach, axis=(2, 3))
-    return view[:, :, :: stride[0], :: stride[1], :: dilation[0], :: dilation[1]]
+    return [window_count(*axis) for axis in np.broadcast(space, kernel_size, stride, dilation)]
 
 
-def conv_forward(x, weight, bias, stride=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1), groups=1):
-    """x (N, C, H, W), weight (F, C/groups, Kh, Kw), bias (F,) or None -> y (N, F, Ho, Wo).
+def window_slices(kernel_size, stride, dilation, counts):
+    """For each place of the window, in reading order: the slices that take it out of every window at once."""
+    places = []
+    for place in np.ndindex(*kernel_size):
+        axes = np.broadcast(place, stride, dilation, counts)
+        places.append((..., *(slice(u * d, u * d + s * (n - 1) + 1, s) for u, s, d, n in axes)))
+    return places
+
+
+def windows(x, kernel_size, stride=1, padding=0, dilation=1):
+    """x (N, C, H, W), padded with zeros -> all its windows (C, Kh*Kw, N, Ho, Wo); other axes of space alike.
+
+    padding: one number for all sides, or ((top, bottom), (left, right)).
+    """
+    sides = np.broadcast_to(padding, (x.ndim - 2, 2))
+    padded = np.pad(x, ((0, 0), (0, 0), *sides)).swapaxes(0, 1)
+    counts = window_counts(padded.shape[2:], kernel_size, stride, dilation)
+    return np.stack([padded[place] for place in window_slices(kernel_size, stride, dilation, counts)], axis=1)
+
+
+def conv_forward(x, weight, bias, stride=1, padding=0, dilation=1, groups=1):
+    """x (N, C, H, W), weight (F, C/groups, Kh, Kw), bias (F,) or None -> y (N, F, Ho, Wo); other axes of space alike.
 
     y[n, f, i, j] = bias[f] + sum over c, u, v of weight[f, c, u, v] * x[n, c, i*s + u*d - p, j*s + v*d - p],
     as one matrix product: a row of weights for each filter, a column for each window (im2col). With groups, filters of
     one group see the channels of that group only: one matrix product each.
     """
-    view = windows(x, weight.shape[2:], stride, padding, dilation)  # (N, C, Ho, Wo, Kh, Kw)
-    n, _, ho, wo = view.shape[:4]
-    cols = view.transpose(1, 4, 5, 0, 2, 3).reshape(groups, -1, n * ho * wo)  # (G, C/G*Kh*Kw, N*Ho*Wo)
     rows = weight.reshape(groups, len(weight) // groups, -1)  # (G, F/G, C/G*Kh*Kw)
-    y = np.matmul(rows, cols).reshape(-1, n, ho, wo).transpose(1, 0, 2, 3)
+    cols = windows(x, weight.shape[2:], stride, padding, dilation)  # (C, Kh*Kw, N, Ho, Wo)
+    _, _, n, *out = cols.shape
+    cols = cols.reshape(groups, rows.shape[2], -1)  # (G, C/G*Kh*Kw, N*Ho*Wo)
+    y = np.matmul(rows, cols).reshape(len(weight), -1)
     if bias is not None:
-        y += bias[:, None, None]
+        y += bias[:, None]
+    y = y.reshape(-1, n, *out).swapaxes(0, 1)
     return y, (x.shape, cols, weight, bias is not None, stride, padding, dilation)
 
 
-def windows_adjoint(dwindows, x_shape, stride, padding, dilation=(1, 1)):
-    """The transpose of `windows`: sums (C, Kh, Kw, N, Ho, Wo) back into dx (N, C, H, W)."""
-    n, c, h, w = x_shape
-    _, kh, kw, _, ho, wo = dwindows.shape
-    (top, bottom), (left, right) = padding
-    dx = np.zeros((c, n, h + top + bottom, w + left + right), dwindows.dtype)
-    for u in range(kh):
-        for v in range(kw):
-            rows, cols = u * dilation[0], v * dilation[1]
-            target = dx[:, :, rows : rows + stride[0] * ho : stride[0], cols : cols + stride[1] * wo : stride[1]]
-            target += dwindows[:, u, v]
-    return dx[:, :, top : top + h, left : left + w].transpose(1, 0, 2, 3)
+def within(padded, sides, space):
+    """The map of the sizes `space` in a padded one, which has sides (before, after) on each axis; a view."""
+    inside = (..., *(slice(first, first + size) for (first, _), size in zip(sides, space, strict=True)))
+    return padded[inside]
+
+
+def windows_adjoint(dwindows, x_shape, kernel_size, stride=1, padding=0, dilation=1):
+    """The transpose of `windows`: adds dwindows (C, Kh*Kw, N, Ho, Wo) up to dx (N, C, H, W)."""
+    n, c, *space = x_shape
+    sides = np.broadcast_to(padding, (len(space), 2))
+    padded = np.zeros((c, n, *(space + sides.sum(axis=1))), dwindows.dtype)
+    for k, place in enumerate(window_slices(kernel_size, stride, dilation, dwindows.shape[3:])):
+        padded[place] += dwindows[:, k]
+    return within(padded, sides, space).swapaxes(0, 1)
 
 
 def conv_backward(dy, saved):
@@ -75,15 +100,14 @@ def conv_backward(dy, saved):
     dweight multiplies dy with the windows of x; dx sends each dy[n, f, i, j] * weight[f] back to its window.
     """
     x_shape, cols, weight, has_bias, stride, padding, dilation = saved
-    n, f, ho, wo = dy.shape
-    groups = len(cols)
-    dy_rows = dy.transpose(1, 0, 2, 3).reshape(groups, f // groups, -1)  # (G, F/G, N*Ho*Wo)
-    grads = {"weight": np.matmul(dy_rows, cols.transpose(0, 2, 1)).reshape(weight.shape)}
+    (n, f, *out), groups = dy.shape, len(cols)
+    dy_rows = dy.swapaxes(0, 1).reshape(groups, f // groups, -1)  # (G, F/G, N*Ho*Wo)
+    grads = {"weight": np.matmul(dy_rows, cols.swapaxes(1, 2)).reshape(weight.shape)}
     if has_bias:
-        grads["bias"] = dy.sum(axis=(0, 2, 3))
+        grads["bias"] = dy.sum(axis=(0, *range(2, dy.ndim)))
     rows = weight.reshape(groups, f // groups, -1)
-    dcols = np.matmul(rows.transpose(0, 2, 1), dy_rows).reshape(x_shape[1], *weight.shape[2:], n, ho, wo)
-    return windows_adjoint(dcols, x_shape, stride, padding, dilation), grads
+    dcols = np.matmul(rows.swapaxes(1, 2), dy_rows).reshape(x_shape[1], -1, n, *out)
+    return windows_adjoint(dcols, x_shape, weight.shape[2:], stride, padding, dilation), grads
 
 
 def bn_forward(x, weight, bias, running_mean, running_var, eps=1e-5, momentum=0.1, training=False):
@@ -132,53 +156,33 @@ def relu_backward(dy, saved):
     return dy * saved, {}
 
 
-def window_slices(kernel_size, stride, dilation, ho, wo):
-    """For each place (u, v) of the window, in reading order: the slices that take it out of every window at once."""
-    places = []
-    for u in range(kernel_size[0]):
-        for v in range(kernel_size[1]):
-            top, left = u * dilation[0], v * dilation[1]
-            places.append(
-                (
-                    slice(top, top + stride[0] * (ho - 1) + 1, stride[0]),
-                    slice(left, left + stride[1] * (wo - 1) + 1, stride[1]),
-                )
-            )
-    return places
-
-
-def window_count(size, kernel_size, stride, padding, dilation=1):
-    """How many windows fit along one axis of `size` elements; padding (before, after)."""
-    return (size + padding[0] + padding[1] - dilation * (kernel_size - 1) - 1) // stride + 1
-
-
-def pool_forward(x, kernel_size, stride, padding=((0, 0), (0, 0)), dilation=(1, 1)):
+def pool_forward(x, kernel_size, stride, padding=0, dilation=1):
     """x (N, C, H, W) -> y (N, C, Ho, Wo), the maximum of every window; the first one wins a tie, NaN wins over all.
 
     padding ((top, bottom), (left, right)) is never the maximum. winner holds the place in the window, counted by rows.
+    Other axes of space alike.
     """
-    n, c, h, w = x.shape
-    ho, wo = (window_count(*axis) for axis in zip((h, w), kernel_size, stride, padding, dilation, strict=True))
-    padded = np.pad(x, ((0, 0), (0, 0), *padding), constant_values=-np.inf)
-    places = window_slices(kernel_size, stride, dilation, ho, wo)
-    y = padded[:, :, places[0][0], places[0][1]].copy()
+    sides = np.broadcast_to(padding, (x.ndim - 2, 2))
+    padded = np.pad(x, ((0, 0), (0, 0), *sides), constant_values=-np.inf)
+    counts = window_counts(padded.shape[2:], kernel_size, stride, dilation)
+    places = window_slices(kernel_size, stride, dilation, counts)
+    y = padded[places[0]].copy()
     winner = np.zeros(y.shape, np.int32)
-    for place, (rows, cols) in enumerate(places[1:], 1):
-        candidate = padded[:, :, rows, cols]
+    for k, place in enumerate(places[1:], 1):
+        candidate = padded[place]
         better = (candidate > y) | (candidate != candidate)
         np.copyto(y, candidate, where=better)
-        np.copyto(winner, place, where=better)
-    return y, (x.shape, winner, kernel_size, stride, padding, dilation)
+        np.copyto(winner, k, where=better)
+    return y, (x.shape, winner, sides, places)
 
 
 def pool_backward(dy, saved):
     """dy (N, C, Ho, Wo) -> dx (N, C, H, W): each dy goes to the element that won its window."""
-    (n, c, h, w), winner, kernel_size, stride, padding, dilation = saved
-    (top, bottom), (left, right) = padding
-    dx = np.zeros((n, c, h + top + bottom, w + left + right), dy.dtype)
-    for place, (rows, cols) in enumerate(window_slices(kernel_size, stride, dilation, *dy.shape[2:])):
-        dx[:, :, rows, cols] += dy * (winner == place)
-    return dx[:, :, top : top + h, left : left + w], {}
+    (n, c, *space), winner, sides, places = saved
+    padded = np.zeros((n, c, *(space + sides.sum(axis=1))), dy.dtype)
+    for k, place in enumerate(places):
+        padded[place] += dy * (winner == k)
+    return within(padded, sides, space), {}
 
 
 def add_forward(*inputs):

@@ -39,46 +39,71 @@ NUM_PARAMETERS = 86_567_656
 # ---------------------------------------------------------------- kernels
 
 
-def windows(x, kernel_size, stride, padding, dilation=(1, 1)):
-    """x (N, C, H, W) -> every window, a read-only view (N, C, Ho, Wo, Kh, Kw) of the zero-padded x.
+def window_count(size, kernel_size, stride, dilation=1):
+    """How many windows fit along an axis of `size` elements, padding included."""
+    return (size - dilation * (kernel_size - 1) - 1) // stride + 1
 
-    padding ((top, bottom), (left, right)); Ho = (H + top + bottom - dilation * (Kh - 1) - 1) // stride + 1.
+
+def window_counts(space, kernel_size, stride, dilation):
+    """How many windows fit along each axis of a padded map of the sizes `space`: (H, W), or any other axes.
+
+    stride, dilation: one number for all axes, or one for each.
     """
-    x = np.pad(x, ((0, 0), (0, 0), *padding))
-    reach = (dilation[0] * (kernel_size[0] - 1) + 1, dilation[1] * (kernel_size[1] - 1) + 1)
-    view = np.lib.stride_tricks.sliding_window_view(x, reach, axis=(2, 3))
-    return view[:, :, :: stride[0], :: stride[1], :: dilation[0], :: dilation[1]]
+    return [window_count(*axis) for axis in np.broadcast(space, kernel_size, stride, dilation)]
 
 
-def conv_forward(x, weight, bias, stride=(1, 1), padding=((0, 0), (0, 0)), dilation=(1, 1), groups=1):
-    """x (N, C, H, W), weight (F, C/groups, Kh, Kw), bias (F,) or None -> y (N, F, Ho, Wo).
+def window_slices(kernel_size, stride, dilation, counts):
+    """For each place of the window, in reading order: the slices that take it out of every window at once."""
+    places = []
+    for place in np.ndindex(*kernel_size):
+        axes = np.broadcast(place, stride, dilation, counts)
+        places.append((..., *(slice(u * d, u * d + s * (n - 1) + 1, s) for u, s, d, n in axes)))
+    return places
+
+
+def windows(x, kernel_size, stride=1, padding=0, dilation=1):
+    """x (N, C, H, W), padded with zeros -> all its windows (C, Kh*Kw, N, Ho, Wo); other axes of space alike.
+
+    padding: one number for all sides, or ((top, bottom), (left, right)).
+    """
+    sides = np.broadcast_to(padding, (x.ndim - 2, 2))
+    padded = np.pad(x, ((0, 0), (0, 0), *sides)).swapaxes(0, 1)
+    counts = window_counts(padded.shape[2:], kernel_size, stride, dilation)
+    return np.stack([padded[place] for place in window_slices(kernel_size, stride, dilation, counts)], axis=1)
+
+
+def conv_forward(x, weight, bias, stride=1, padding=0, dilation=1, groups=1):
+    """x (N, C, H, W), weight (F, C/groups, Kh, Kw), bias (F,) or None -> y (N, F, Ho, Wo); other axes of space alike.
 
     y[n, f, i, j] = bias[f] + sum over c, u, v of weight[f, c, u, v] * x[n, c, i*s + u*d - p, j*s + v*d - p],
     as one matrix product: a row of weights for each filter, a column for each window (im2col). With groups, filters of
     one group see the channels of that group only: one matrix product each.
     """
-    view = windows(x, weight.shape[2:], stride, padding, dilation)  # (N, C, Ho, Wo, Kh, Kw)
-    n, _, ho, wo = view.shape[:4]
-    cols = view.transpose(1, 4, 5, 0, 2, 3).reshape(groups, -1, n * ho * wo)  # (G, C/G*Kh*Kw, N*Ho*Wo)
     rows = weight.reshape(groups, len(weight) // groups, -1)  # (G, F/G, C/G*Kh*Kw)
-    y = np.matmul(rows, cols).reshape(-1, n, ho, wo).transpose(1, 0, 2, 3)
+    cols = windows(x, weight.shape[2:], stride, padding, dilation)  # (C, Kh*Kw, N, Ho, Wo)
+    _, _, n, *out = cols.shape
+    cols = cols.reshape(groups, rows.shape[2], -1)  # (G, C/G*Kh*Kw, N*Ho*Wo)
+    y = np.matmul(rows, cols).reshape(len(weight), -1)
     if bias is not None:
-        y += bias[:, None, None]
+        y += bias[:, None]
+    y = y.reshape(-1, n, *out).swapaxes(0, 1)
     return y, (x.shape, cols, weight, bias is not None, stride, padding, dilation)
 
 
-def windows_adjoint(dwindows, x_shape, stride, padding, dilation=(1, 1)):
-    """The transpose of `windows`: sums (C, Kh, Kw, N, Ho, Wo) back into dx (N, C, H, W)."""
-    n, c, h, w = x_shape
-    _, kh, kw, _, ho, wo = dwindows.shape
-    (top, bottom), (left, right) = padding
-    dx = np.zeros((c, n, h + top + bottom, w + left + right), dwindows.dtype)
-    for u in range(kh):
-        for v in range(kw):
-            rows, cols = u * dilation[0], v * dilation[1]
-            target = dx[:, :, rows : rows + stride[0] * ho : stride[0], cols : cols + stride[1] * wo : stride[1]]
-            target += dwindows[:, u, v]
-    return dx[:, :, top : top + h, left : left + w].transpose(1, 0, 2, 3)
+def within(padded, sides, space):
+    """The map of the sizes `space` in a padded one, which has sides (before, after) on each axis; a view."""
+    inside = (..., *(slice(first, first + size) for (first, _), size in zip(sides, space, strict=True)))
+    return padded[inside]
+
+
+def windows_adjoint(dwindows, x_shape, kernel_size, stride=1, padding=0, dilation=1):
+    """The transpose of `windows`: adds dwindows (C, Kh*Kw, N, Ho, Wo) up to dx (N, C, H, W)."""
+    n, c, *space = x_shape
+    sides = np.broadcast_to(padding, (len(space), 2))
+    padded = np.zeros((c, n, *(space + sides.sum(axis=1))), dwindows.dtype)
+    for k, place in enumerate(window_slices(kernel_size, stride, dilation, dwindows.shape[3:])):
+        padded[place] += dwindows[:, k]
+    return within(padded, sides, space).swapaxes(0, 1)
 
 
 def conv_backward(dy, saved):
@@ -87,15 +112,14 @@ def conv_backward(dy, saved):
     dweight multiplies dy with the windows of x; dx sends each dy[n, f, i, j] * weight[f] back to its window.
     """
     x_shape, cols, weight, has_bias, stride, padding, dilation = saved
-    n, f, ho, wo = dy.shape
-    groups = len(cols)
-    dy_rows = dy.transpose(1, 0, 2, 3).reshape(groups, f // groups, -1)  # (G, F/G, N*Ho*Wo)
-    grads = {"weight": np.matmul(dy_rows, cols.transpose(0, 2, 1)).reshape(weight.shape)}
+    (n, f, *out), groups = dy.shape, len(cols)
+    dy_rows = dy.swapaxes(0, 1).reshape(groups, f // groups, -1)  # (G, F/G, N*Ho*Wo)
+    grads = {"weight": np.matmul(dy_rows, cols.swapaxes(1, 2)).reshape(weight.shape)}
     if has_bias:
-        grads["bias"] = dy.sum(axis=(0, 2, 3))
+        grads["bias"] = dy.sum(axis=(0, *range(2, dy.ndim)))
     rows = weight.reshape(groups, f // groups, -1)
-    dcols = np.matmul(rows.transpose(0, 2, 1), dy_rows).reshape(x_shape[1], *weight.shape[2:], n, ho, wo)
-    return windows_adjoint(dcols, x_shape, stride, padding, dilation), grads
+    dcols = np.matmul(rows.swapaxes(1, 2), dy_rows).reshape(x_shape[1], -1, n, *out)
+    return windows_adjoint(dcols, x_shape, weight.shape[2:], stride, padding, dilation), grads
 
 
 def tokens_forward(x):

@@ -1,34 +1,73 @@
-"""Sliding windows over maps, and their adjoint. What convolution and average pooling share."""
+"""Sliding windows over maps, and their adjoint: what convolution and pooling share, for any axes of space."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
-from netdsl.kernels.arrays import Array, Shape, Sides, Spatial
+from netdsl.kernels.arrays import Array, OneOrSides, OneOrSpatial, Shape, Spatial
+
+Index = tuple[Any, ...]
+"""What takes a part out of an array, along its last axes."""
 
 
-def windows(x: Array, kernel_size: Spatial, stride: Spatial, padding: Sides, dilation: Spatial = (1, 1)) -> Array:
-    """x (N, C, H, W) -> every window, a read-only view (N, C, Ho, Wo, Kh, Kw) of the zero-padded x.
+def window_count(size: int, kernel_size: int, stride: int, dilation: int = 1) -> int:
+    """How many windows fit along an axis of `size` elements, padding included."""
+    return (size - dilation * (kernel_size - 1) - 1) // stride + 1
 
-    padding ((top, bottom), (left, right)); Ho = (H + top + bottom - dilation * (Kh - 1) - 1) // stride + 1.
+
+def window_counts(space: Spatial, kernel_size: Spatial, stride: OneOrSpatial, dilation: OneOrSpatial) -> list[int]:
+    """How many windows fit along each axis of a padded map of the sizes `space`: (H, W), or any other axes.
+
+    stride, dilation: one number for all axes, or one for each.
     """
-    x = np.pad(x, ((0, 0), (0, 0), *padding))
-    reach = (dilation[0] * (kernel_size[0] - 1) + 1, dilation[1] * (kernel_size[1] - 1) + 1)
-    view = np.lib.stride_tricks.sliding_window_view(x, reach, axis=(2, 3))
-    return view[:, :, :: stride[0], :: stride[1], :: dilation[0], :: dilation[1]]
+    return [window_count(*axis) for axis in np.broadcast(space, kernel_size, stride, dilation)]
+
+
+def window_slices(
+    kernel_size: Spatial, stride: OneOrSpatial, dilation: OneOrSpatial, counts: Sequence[int]
+) -> list[Index]:
+    """For each place of the window, in reading order: the slices that take it out of every window at once."""
+    places = []
+    for place in np.ndindex(*kernel_size):
+        axes = np.broadcast(place, stride, dilation, counts)
+        places.append((..., *(slice(u * d, u * d + s * (n - 1) + 1, s) for u, s, d, n in axes)))
+    return places
+
+
+def windows(
+    x: Array, kernel_size: Spatial, stride: OneOrSpatial = 1, padding: OneOrSides = 0, dilation: OneOrSpatial = 1
+) -> Array:
+    """x (N, C, H, W), padded with zeros -> all its windows (C, Kh*Kw, N, Ho, Wo); other axes of space alike.
+
+    padding: one number for all sides, or ((top, bottom), (left, right)).
+    """
+    sides = np.broadcast_to(padding, (x.ndim - 2, 2))
+    padded = np.pad(x, ((0, 0), (0, 0), *sides)).swapaxes(0, 1)
+    counts = window_counts(padded.shape[2:], kernel_size, stride, dilation)
+    return np.stack([padded[place] for place in window_slices(kernel_size, stride, dilation, counts)], axis=1)
 
 
 def windows_adjoint(
-    dwindows: Array, x_shape: Shape, stride: Spatial, padding: Sides, dilation: Spatial = (1, 1)
+    dwindows: Array,
+    x_shape: Shape,
+    kernel_size: Spatial,
+    stride: OneOrSpatial = 1,
+    padding: OneOrSides = 0,
+    dilation: OneOrSpatial = 1,
 ) -> Array:
-    """The transpose of `windows`: sums (C, Kh, Kw, N, Ho, Wo) back into dx (N, C, H, W)."""
-    n, c, h, w = x_shape
-    _, kh, kw, _, ho, wo = dwindows.shape
-    (top, bottom), (left, right) = padding
-    dx = np.zeros((c, n, h + top + bottom, w + left + right), dwindows.dtype)
-    for u in range(kh):
-        for v in range(kw):
-            rows, cols = u * dilation[0], v * dilation[1]
-            target = dx[:, :, rows : rows + stride[0] * ho : stride[0], cols : cols + stride[1] * wo : stride[1]]
-            target += dwindows[:, u, v]
-    return dx[:, :, top : top + h, left : left + w].transpose(1, 0, 2, 3)
+    """The transpose of `windows`: adds dwindows (C, Kh*Kw, N, Ho, Wo) up to dx (N, C, H, W)."""
+    n, c, *space = x_shape
+    sides = np.broadcast_to(padding, (len(space), 2))
+    padded = np.zeros((c, n, *(space + sides.sum(axis=1))), dwindows.dtype)
+    for k, place in enumerate(window_slices(kernel_size, stride, dilation, dwindows.shape[3:])):
+        padded[place] += dwindows[:, k]
+    return within(padded, sides, space).swapaxes(0, 1)
+
+
+def within(padded: Array, sides: Array, space: Sequence[int]) -> Array:
+    """The map of the sizes `space` in a padded one, which has sides (before, after) on each axis; a view."""
+    inside: Index = (..., *(slice(first, first + size) for (first, _), size in zip(sides, space, strict=True)))
+    return padded[inside]

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
 
 import numpy as np
 
 from netdsl.graph.types import Tensor
-from netdsl.kernels.arrays import Array, Grads, Saved, Sides, Spatial
-from netdsl.kernels.pooling import window_count, window_slices
-from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, StageCall, require_image
+from netdsl.kernels.arrays import Array, Grads, OneOrSides, Saved, Spatial
+from netdsl.kernels.windows import window_count, window_slices, within
+from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, StageCall, for_axes, require_map
 from netdsl.layers.rules.places import under_the_window
-from netdsl.layers.rules.windows import needs_own_padding, pooling_sides, pooling_text, torch_sides
+from netdsl.layers.rules.windows import helpers_for_axes, needs_own_padding, pooling_sides, pooling_text, torch_sides
 
 
 def avgpool_resolve(attrs: Attrs, x: Tensor) -> Attrs:
     """Padding for each side, which `ceil` and `same` may make uneven."""
-    require_image(x, "`avgpool`", "leave it out: a vector has no height and width")
+    require_map(x, "`avgpool`", "leave it out: a vector has no axes of space")
     return {**attrs, "padding": pooling_sides(attrs, x)}
 
 
 def avgpool_shape(attrs: Attrs, x: Tensor) -> Tensor:
     """(C, H, W) -> (C, Ho, Wo), Ho = floor((H + top + bottom - Kh) / stride) + 1, or ceil."""
-    axes = zip(x.space, *(attrs[name] for name in ("kernel_size", "stride", "padding")), strict=True)
+    room = [size + sum(sides) for size, sides in zip(x.space, attrs["padding"], strict=True)]
+    axes = zip(room, attrs["kernel_size"], attrs["stride"], strict=True)
     return x.with_space(tuple(window_count(*axis) for axis in axes))
 
 
@@ -32,7 +33,7 @@ def divisors(size: int, kernel_size: int, stride: int, padding: tuple[int, int],
     What `ceil` adds behind (padding after minus padding before) never counts.
     """
     before, after = padding
-    starts = stride * np.arange(window_count(size, kernel_size, stride, padding)) - before
+    starts = stride * np.arange(window_count(before + size + after, kernel_size, stride)) - before
     first, last = (0, size) if nopad else (-before, size + (before if ceil else after))
     return np.minimum(starts + kernel_size, last) - np.maximum(starts, first)
 
@@ -41,32 +42,34 @@ def avgpool_forward(
     x: Array,
     kernel_size: Spatial,
     stride: Spatial,
-    padding: Sides = ((0, 0), (0, 0)),
+    padding: OneOrSides = 0,
     nopad: bool = False,
     ceil: bool = False,
 ) -> tuple[Array, Saved]:
-    """x (N, C, H, W) -> y (N, C, Ho, Wo), the mean of every window; padding ((top, bottom), (left, right)) is zero."""
-    rows: Any
-    cols: Any
-    axes = zip(x.shape[2:], kernel_size, stride, padding, strict=True)
-    rows, cols = (divisors(*axis, nopad, ceil) for axis in axes)
-    divisor = (rows[:, None] * cols).astype(x.dtype)  # (Ho, Wo)
-    padded = np.pad(x, ((0, 0), (0, 0), *padding))
-    total: Any = 0
-    for rows, cols in window_slices(kernel_size, stride, (1, 1), *divisor.shape):
-        total = total + padded[:, :, rows, cols]
-    return total / divisor, (x.shape, divisor, kernel_size, stride, padding)
+    """x (N, C, H, W) -> y (N, C, Ho, Wo), the mean of every window; padding ((top, bottom), (left, right)) is zero.
+
+    Other axes of space alike.
+    """
+    sides = np.broadcast_to(padding, (x.ndim - 2, 2))
+    axes = zip(x.shape[2:], kernel_size, stride, sides, strict=True)
+    counted = np.ix_(*(divisors(*axis, nopad, ceil) for axis in axes))
+    divisor = np.array(math.prod(counted), x.dtype)  # (Ho, Wo)
+    places = window_slices(kernel_size, stride, 1, divisor.shape)
+    padded = np.pad(x, ((0, 0), (0, 0), *sides))
+    total = np.zeros((), x.dtype)
+    for place in places:
+        total = total + padded[place]
+    return total / divisor, (x.shape, divisor, sides, places)
 
 
 def avgpool_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     """dy (N, C, Ho, Wo) -> dx (N, C, H, W): each element of a window gets its share of dy."""
-    (n, c, h, w), divisor, kernel_size, stride, padding = saved
-    (top, bottom), (left, right) = padding
-    dx = np.zeros((n, c, h + top + bottom, w + left + right), dy.dtype)
+    (n, c, *space), divisor, sides, places = saved
+    padded = np.zeros((n, c, *(space + sides.sum(axis=1))), dy.dtype)
     share = dy / divisor
-    for rows, cols in window_slices(kernel_size, stride, (1, 1), *divisor.shape):
-        dx[:, :, rows, cols] += share
-    return dx[:, :, top : top + h, left : left + w], {}
+    for place in places:
+        padded[place] += share
+    return within(padded, sides, space), {}
 
 
 UNCOUNTED = '''class UncountedAvgPool2d(nn.AvgPool2d):
@@ -82,12 +85,13 @@ UNCOUNTED = '''class UncountedAvgPool2d(nn.AvgPool2d):
 
 
 def avgpool_torch(attrs: Attrs, x: Tensor) -> str:
+    module = for_axes("nn.AvgPool2d", x)
     if not attrs["nopad"]:
-        return pooling_text("nn.AvgPool2d", attrs, "nn.ZeroPad2d({})")
+        return pooling_text(module, attrs, for_axes("nn.ZeroPad2d", x) + "({})")
     if not needs_own_padding(attrs):
-        return pooling_text("nn.AvgPool2d", attrs, "", count_include_pad=False)
+        return pooling_text(module, attrs, "", count_include_pad=False)
     sides, without = torch_sides(attrs["padding"]), {**attrs, "padding": ((0, 0),) * x.axes}
-    return pooling_text("UncountedAvgPool2d", without, "", sides=sides)
+    return pooling_text(for_axes("UncountedAvgPool2d", x), without, "", sides=sides)
 
 
 def avgpool_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
@@ -132,7 +136,7 @@ LAYER = LayerDef(
     backward=avgpool_backward,
     reads=under_the_window,
     torch=avgpool_torch,
-    torch_helpers=(UNCOUNTED,),
+    torch_helpers=helpers_for_axes(UNCOUNTED),
     known_as=("averagepool", "averagepooling", "avg_pool"),
     stages=avgpool_stages,
 )

@@ -262,9 +262,9 @@ def call_text(name: str, *args: object, **options: object) -> str:
     return f"{name}({', '.join(parts)})"
 
 
-def for_axes(name: str, x: Tensor) -> str:
-    """PyTorch's name of a module for the axes of space of x: `nn.Conv` is `nn.Conv1d`, `nn.Conv2d` or `nn.Conv3d`."""
-    return f"{name}{x.axes}d"
+def for_axes(text: str, x: Tensor) -> str:
+    """The name of a module for the axes of x, from that for images: of `nn.Conv2d` that, `nn.Conv1d` or `nn.Conv3d`."""
+    return text.replace("2d", f"{x.axes}d")
 
 
 def pointwise_stages(

@@ -1,4 +1,4 @@
-"""`conv`: two-dimensional convolution (cross-correlation, as in every framework)."""
+"""`conv`: convolution along every axis of space (cross-correlation, as in every framework)."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from netdsl.graph.ir import ParamSpec, show_shape
 from netdsl.graph.types import Sizes, Tensor, map_of
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.ground.symbols import is_all, plain_value, spatial_text
-from netdsl.kernels.arrays import Array, Grads, Saved, Sides, Spatial
+from netdsl.kernels.arrays import Array, Grads, OneOrSides, OneOrSpatial, Saved, Sides
 from netdsl.kernels.windows import windows, windows_adjoint
-from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, StageCall, call_text, require_image
+from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, StageCall, call_text, for_axes, require_map
 from netdsl.layers.rules.convolution_costs import bilinear_cost, fourier_points, patch_cost, rows_cost
 from netdsl.layers.rules.places import under_the_window
-from netdsl.layers.rules.windows import are_even, given_sides, sides_text, torch_sides
+from netdsl.layers.rules.windows import are_even, given_sides, helpers_for_axes, sides_text, torch_sides
 
 
 def conv_resolve(attrs: Attrs, x: Tensor) -> Attrs:
     """`same`: ceil(H / stride) outputs; where its padding is odd, the extra row and column go last, as in PyTorch."""
-    require_image(x, "`conv`", "a vector goes through `linear`")
+    require_map(x, "`conv`", "a vector goes through `linear`")
     return {**attrs, "padding": given_sides(attrs, x)}
 
 
@@ -81,24 +81,25 @@ def conv_forward(
     x: Array,
     weight: Array,
     bias: Array | None,
-    stride: Spatial = (1, 1),
-    padding: Sides = ((0, 0), (0, 0)),
-    dilation: Spatial = (1, 1),
+    stride: OneOrSpatial = 1,
+    padding: OneOrSides = 0,
+    dilation: OneOrSpatial = 1,
     groups: int = 1,
 ) -> tuple[Array, Saved]:
-    """x (N, C, H, W), weight (F, C/groups, Kh, Kw), bias (F,) or None -> y (N, F, Ho, Wo).
+    """x (N, C, H, W), weight (F, C/groups, Kh, Kw), bias (F,) or None -> y (N, F, Ho, Wo); other axes of space alike.
 
     y[n, f, i, j] = bias[f] + sum over c, u, v of weight[f, c, u, v] * x[n, c, i*s + u*d - p, j*s + v*d - p],
     as one matrix product: a row of weights for each filter, a column for each window (im2col). With groups, filters of
     one group see the channels of that group only: one matrix product each.
     """
-    view = windows(x, weight.shape[2:], stride, padding, dilation)  # (N, C, Ho, Wo, Kh, Kw)
-    n, _, ho, wo = view.shape[:4]
-    cols = view.transpose(1, 4, 5, 0, 2, 3).reshape(groups, -1, n * ho * wo)  # (G, C/G*Kh*Kw, N*Ho*Wo)
     rows = weight.reshape(groups, len(weight) // groups, -1)  # (G, F/G, C/G*Kh*Kw)
-    y = np.matmul(rows, cols).reshape(-1, n, ho, wo).transpose(1, 0, 2, 3)
+    cols = windows(x, weight.shape[2:], stride, padding, dilation)  # (C, Kh*Kw, N, Ho, Wo)
+    _, _, n, *out = cols.shape
+    cols = cols.reshape(groups, rows.shape[2], -1)  # (G, C/G*Kh*Kw, N*Ho*Wo)
+    y = np.matmul(rows, cols).reshape(len(weight), -1)
     if bias is not None:
-        y += bias[:, None, None]
+        y += bias[:, None]
+    y = y.reshape(-1, n, *out).swapaxes(0, 1)
     return y, (x.shape, cols, weight, bias is not None, stride, padding, dilation)
 
 
@@ -108,15 +109,14 @@ def conv_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     dweight multiplies dy with the windows of x; dx sends each dy[n, f, i, j] * weight[f] back to its window.
     """
     x_shape, cols, weight, has_bias, stride, padding, dilation = saved
-    n, f, ho, wo = dy.shape
-    groups = len(cols)
-    dy_rows = dy.transpose(1, 0, 2, 3).reshape(groups, f // groups, -1)  # (G, F/G, N*Ho*Wo)
-    grads = {"weight": np.matmul(dy_rows, cols.transpose(0, 2, 1)).reshape(weight.shape)}
+    (n, f, *out), groups = dy.shape, len(cols)
+    dy_rows = dy.swapaxes(0, 1).reshape(groups, f // groups, -1)  # (G, F/G, N*Ho*Wo)
+    grads = {"weight": np.matmul(dy_rows, cols.swapaxes(1, 2)).reshape(weight.shape)}
     if has_bias:
-        grads["bias"] = dy.sum(axis=(0, 2, 3))
+        grads["bias"] = dy.sum(axis=(0, *range(2, dy.ndim)))
     rows = weight.reshape(groups, f // groups, -1)
-    dcols = np.matmul(rows.transpose(0, 2, 1), dy_rows).reshape(x_shape[1], *weight.shape[2:], n, ho, wo)
-    return windows_adjoint(dcols, x_shape, stride, padding, dilation), grads
+    dcols = np.matmul(rows.swapaxes(1, 2), dy_rows).reshape(x_shape[1], -1, n, *out)
+    return windows_adjoint(dcols, x_shape, weight.shape[2:], stride, padding, dilation), grads
 
 
 PADDED_CONV = '''class PaddedConv2d(nn.Conv2d):
@@ -149,7 +149,7 @@ def conv_torch(attrs: Attrs, x: Tensor) -> str:
     if attrs["nobias"]:
         options["bias"] = False
     module = "PaddedConv2d" if pads_itself else "nn.Conv2d"
-    return call_text(module, x.channels, attrs["filters"], spatial_text(attrs["kernel_size"]), **options)
+    return call_text(for_axes(module, x), x.channels, attrs["filters"], spatial_text(attrs["kernel_size"]), **options)
 
 
 def conv_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
@@ -248,6 +248,6 @@ LAYER = LayerDef(
     backward=conv_backward,
     reads=under_the_window,
     torch=conv_torch,
-    torch_helpers=(PADDED_CONV,),
+    torch_helpers=helpers_for_axes(PADDED_CONV),
     stages=conv_stages,
 )

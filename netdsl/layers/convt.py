@@ -3,20 +3,21 @@
 from netdsl.graph.types import Tensor
 from netdsl.ground.symbols import spatial_text
 from netdsl.kernels.transposed import transposed_backward, transposed_forward
-from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, StageCall, call_text, require_image
+from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, StageCall, call_text, for_axes, require_map
 from netdsl.layers.rules.places import windows_above
 from netdsl.layers.rules.transposed import transposed_macs, transposed_options, transposed_params, transposed_shape
 
 
 def convt_shape(attrs: Attrs, x: Tensor) -> Tensor:
     """(C, H, W) -> (F, Ho, Wo); see transposed_shape."""
-    require_image(x, "`convt`")
+    require_map(x, "`convt`")
     return transposed_shape(attrs, x)
 
 
 def convt_torch(attrs: Attrs, x: Tensor) -> str:
     options = transposed_options(attrs)
-    return call_text("nn.ConvTranspose2d", x.channels, attrs["filters"], spatial_text(attrs["kernel_size"]), **options)
+    name = for_axes("nn.ConvTranspose2d", x)
+    return call_text(name, x.channels, attrs["filters"], spatial_text(attrs["kernel_size"]), **options)
 
 
 def convt_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:

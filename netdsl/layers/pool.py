@@ -5,58 +5,59 @@ from __future__ import annotations
 import numpy as np
 
 from netdsl.graph.types import Tensor
-from netdsl.kernels.arrays import Array, Grads, Saved, Sides, Spatial
-from netdsl.kernels.pooling import window_count, window_slices
-from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, StageCall, require_image
+from netdsl.kernels.arrays import Array, Grads, OneOrSides, OneOrSpatial, Saved, Spatial
+from netdsl.kernels.windows import window_count, window_counts, window_slices, within
+from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, StageCall, for_axes, require_map
 from netdsl.layers.rules.places import under_the_window
 from netdsl.layers.rules.windows import pooling_sides, pooling_text
 
 
 def pool_resolve(attrs: Attrs, x: Tensor) -> Attrs:
     """Padding for each side, which `ceil` and `same` may make uneven."""
-    require_image(x, "`pool`", "leave it out: a vector has no height and width")
+    require_map(x, "`pool`", "leave it out: a vector has no axes of space")
     return {**attrs, "padding": pooling_sides(attrs, x)}
 
 
 def pool_shape(attrs: Attrs, x: Tensor) -> Tensor:
     """(C, H, W) -> (C, Ho, Wo), Ho = floor((H + top + bottom - dilation * (Kh - 1) - 1) / stride) + 1, or ceil."""
-    axes = zip(x.space, *(attrs[name] for name in ("kernel_size", "stride", "padding", "dilation")), strict=True)
+    room = [size + sum(sides) for size, sides in zip(x.space, attrs["padding"], strict=True)]
+    axes = zip(room, *(attrs[name] for name in ("kernel_size", "stride", "dilation")), strict=True)
     return x.with_space(tuple(window_count(*axis) for axis in axes))
 
 
 def pool_forward(
-    x: Array, kernel_size: Spatial, stride: Spatial, padding: Sides = ((0, 0), (0, 0)), dilation: Spatial = (1, 1)
+    x: Array, kernel_size: Spatial, stride: OneOrSpatial, padding: OneOrSides = 0, dilation: OneOrSpatial = 1
 ) -> tuple[Array, Saved]:
     """x (N, C, H, W) -> y (N, C, Ho, Wo), the maximum of every window; the first one wins a tie, NaN wins over all.
 
     padding ((top, bottom), (left, right)) is never the maximum. winner holds the place in the window, counted by rows.
+    Other axes of space alike.
     """
-    n, c, h, w = x.shape
-    ho, wo = (window_count(*axis) for axis in zip((h, w), kernel_size, stride, padding, dilation, strict=True))
-    padded = np.pad(x, ((0, 0), (0, 0), *padding), constant_values=-np.inf)
-    places = window_slices(kernel_size, stride, dilation, ho, wo)
-    y = padded[:, :, places[0][0], places[0][1]].copy()
+    sides = np.broadcast_to(padding, (x.ndim - 2, 2))
+    padded = np.pad(x, ((0, 0), (0, 0), *sides), constant_values=-np.inf)
+    counts = window_counts(padded.shape[2:], kernel_size, stride, dilation)
+    places = window_slices(kernel_size, stride, dilation, counts)
+    y = padded[places[0]].copy()
     winner = np.zeros(y.shape, np.int32)
-    for place, (rows, cols) in enumerate(places[1:], 1):
-        candidate = padded[:, :, rows, cols]
+    for k, place in enumerate(places[1:], 1):
+        candidate = padded[place]
         better = (candidate > y) | (candidate != candidate)
         np.copyto(y, candidate, where=better)
-        np.copyto(winner, place, where=better)
-    return y, (x.shape, winner, kernel_size, stride, padding, dilation)
+        np.copyto(winner, k, where=better)
+    return y, (x.shape, winner, sides, places)
 
 
 def pool_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     """dy (N, C, Ho, Wo) -> dx (N, C, H, W): each dy goes to the element that won its window."""
-    (n, c, h, w), winner, kernel_size, stride, padding, dilation = saved
-    (top, bottom), (left, right) = padding
-    dx = np.zeros((n, c, h + top + bottom, w + left + right), dy.dtype)
-    for place, (rows, cols) in enumerate(window_slices(kernel_size, stride, dilation, *dy.shape[2:])):
-        dx[:, :, rows, cols] += dy * (winner == place)
-    return dx[:, :, top : top + h, left : left + w], {}
+    (n, c, *space), winner, sides, places = saved
+    padded = np.zeros((n, c, *(space + sides.sum(axis=1))), dy.dtype)
+    for k, place in enumerate(places):
+        padded[place] += dy * (winner == k)
+    return within(padded, sides, space), {}
 
 
 def pool_torch(attrs: Attrs, x: Tensor) -> str:
-    return pooling_text("nn.MaxPool2d", attrs, "nn.ConstantPad2d({}, -torch.inf)")
+    return pooling_text(for_axes("nn.MaxPool2d", x), attrs, for_axes("nn.ConstantPad2d", x) + "({}, -torch.inf)")
 
 
 def pool_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:

@@ -3,7 +3,7 @@
 from netdsl.graph.types import Tensor
 from netdsl.ground.symbols import spatial_text
 from netdsl.kernels.transposed import transposed_backward, transposed_forward
-from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, StageCall, call_text, require_image
+from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, StageCall, call_text, for_axes, require_map
 from netdsl.layers.rules.places import windows_above
 from netdsl.layers.rules.transposed import transposed_macs, transposed_options, transposed_params, transposed_shape
 
@@ -16,13 +16,14 @@ def up_resolve(attrs: Attrs, x: Tensor) -> Attrs:
 
 def up_shape(attrs: Attrs, x: Tensor) -> Tensor:
     """(C, H, W) -> (F, (H - 1) * stride + Kh, (W - 1) * stride + Kw)."""
-    require_image(x, "`up`")
+    require_map(x, "`up`")
     return transposed_shape(attrs, x)
 
 
 def up_torch(attrs: Attrs, x: Tensor) -> str:
     options = transposed_options(attrs)
-    return call_text("nn.ConvTranspose2d", x.channels, attrs["filters"], spatial_text(attrs["kernel_size"]), **options)
+    name = for_axes("nn.ConvTranspose2d", x)
+    return call_text(name, x.channels, attrs["filters"], spatial_text(attrs["kernel_size"]), **options)
 
 
 def up_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
@@ -34,7 +35,7 @@ def up_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
 
 LAYER = LayerDef(
     name="up",
-    summary="transposed convolution that doubles height and width",
+    summary="transposed convolution that doubles every axis of a map",
     attrs=(
         Attr("filters", "int", REQUIRED, positional=True, minimum=1, label="the filters"),
         Attr("kernel_size", "spatial", 2, flag="k", spellings=("kernel",), minimum=1, label="the kernel"),

@@ -50,7 +50,7 @@ def transposed_macs(attrs: Attrs, x: Tensor) -> int:
 
 
 def transposed_options(attrs: Attrs) -> dict[str, object]:
-    """The keyword arguments of nn.ConvTranspose2d that are not at their defaults."""
+    """The keyword arguments of nn.ConvTranspose1d, 2d, 3d that are not at their defaults."""
     usual = {"stride": 1, "padding": 0, "output_padding": 0, "dilation": 1}
     options: dict[str, object] = {
         name: spatial_text(attrs[name]) for name, one in usual.items() if not is_all(attrs[name], one)

@@ -8,7 +8,7 @@ from netdsl.graph.ir import show_shape
 from netdsl.graph.types import Sizes, Tensor
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.ground.symbols import is_all, plain_value, spatial_text, value_text
-from netdsl.kernels.pooling import window_count
+from netdsl.kernels.windows import window_count
 from netdsl.layers.rules.places import Attrs
 
 Sides = tuple[tuple[int, int], ...]
@@ -50,6 +50,14 @@ def are_even(sides: Sides) -> bool:
 def torch_sides(sides: Sides) -> tuple[int, ...]:
     """(left, right, top, bottom), as PyTorch's F.pad takes it: the last axis first."""
     return tuple(number for side in reversed(sides) for number in side)
+
+
+def helpers_for_axes(text: str) -> tuple[str, ...]:
+    """The text of a class for images, and those for signals and volumes."""
+    around = "left, right", "top, bottom", "front, back"
+    return tuple(
+        text.replace("2d", f"{axes}d").replace(", ".join(around[:2]), ", ".join(around[:axes])) for axes in (2, 1, 3)
+    )
 
 
 def pooling_sides(attrs: Attrs, x: Tensor) -> Sides:
@@ -137,7 +145,7 @@ def _sees_only_padding(size: int, k: int, s: int, sides: tuple[int, int], d: int
     The first element it meets is the first place from 0 on that is a multiple of d from its start. Only those that
     start in the padding may miss; where the input is shorter than d, that depends on the start modulo d.
     """
-    last = window_count(size, k, s, sides, d) - 1
+    last = window_count(size + sum(sides), k, s, d) - 1
     count = min(last, d // gcd(s, d)) if size < d else 0
 
     def misses(start: int) -> bool:

@@ -13,6 +13,7 @@ from importlib.resources import files
 from pkgutil import iter_modules
 from typing import Any
 
+from netdsl.graph.types import MOST_AXES
 from netdsl.layers import layer_table
 from netdsl.targets.dialect import Dialect
 from netdsl.targets.text.kernel_source import emitted_text
@@ -101,7 +102,8 @@ def _functions(module: types.ModuleType) -> Iterator[types.FunctionType]:
 
 
 def _rule_strings(rules: Iterable[Callable[..., Any]]) -> Iterator[str]:
-    """The strings of layers' rules, and of the functions that they call."""
+    """The strings of layers' rules, and of the functions that they call; what names a module for images, `nn.Conv2d`,
+    may be made to name that for signals and volumes (`for_axes`)."""
     waiting: list[object] = list(rules)
     seen: set[object] = set()
     while waiting:
@@ -109,7 +111,8 @@ def _rule_strings(rules: Iterable[Callable[..., Any]]) -> Iterator[str]:
         if not isinstance(function, types.FunctionType) or function in seen:
             continue
         seen.add(function)
-        yield from _strings(function.__code__, function.__doc__)
+        for text in _strings(function.__code__, function.__doc__):
+            yield from {text.replace("2d", f"{axes}d") for axes in range(1, MOST_AXES + 1)}
         waiting += [function.__globals__.get(name) for name in function.__code__.co_names]
 
 
