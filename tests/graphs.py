@@ -36,7 +36,7 @@ class GraphBuilder:
     def put(self, text, value, shares=None):
         """The layers of a piece of spec behind a value -> what they make. shares: the label, or name of a layer, that
         this piece uses the params of; it is the same text."""
-        piece = _piece(self.compose(f"input {self.type(value).show()}\n", f"{text}\n"))
+        piece = _piece(self.compose(f"input {self.type(value).show_type()}\n", f"{text}\n"))
         names = self._free_names(piece)
         first = len(self.inputs) + len(self.nodes)
 

@@ -238,8 +238,8 @@ class Graph:
         return next(output.value for output in self.outputs if self.judged in (output.name, ""))
 
     def show_inputs(self) -> str:
-        """`1x28x28`, or `left 2x6x6, right 2x6x6`."""
-        return ", ".join(f"{given.name} {given.type.show()}".lstrip() for given in self.inputs)
+        """`1x28x28`, `9x128 map`, or `left 2x6x6, right 2x6x6`."""
+        return ", ".join(f"{given.name} {given.type.show_type()}".lstrip() for given in self.inputs)
 
     def show_outputs(self) -> str:
         """`10`, or `digit 10, box 4`."""

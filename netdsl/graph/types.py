@@ -119,6 +119,10 @@ class Tensor(Sized):
         """`1x28x28`, as the language writes it."""
         return show_sizes(self.sizes)
 
+    def show_type(self) -> str:
+        """`1x28x28`, `9x128 map`: sizes and, where they alone would mean something else, the word, as `input` has them."""
+        return self.show() if from_sizes(self.sizes).layout == self.layout else f"{self.show()} {self.layout}"
+
     def with_channels(self, channels: int) -> Tensor:
         """The tensor with so many channels or features."""
         assert self.layout != "ids", repr(self)
@@ -163,7 +167,7 @@ def ids(length: int, limit: int) -> Tensor:
     return Tensor("ids", (length,), "whole", limit)
 
 
-def from_sizes(sizes: Sizes) -> Tensor:
-    """What the language means by plain sizes: `10` is a vector, `16x64` tokens, `3x32x32` a map."""
+def from_sizes(sizes: Sizes, is_map: bool = False) -> Tensor:
+    """What the language means by sizes: `10` is a vector, `16x64` tokens, `3x32x32` a map; is_map: so is `9x128 map`."""
     layouts: dict[int, Layout] = {1: "vector", 2: "tokens"}
-    return Tensor(layouts.get(len(sizes), "map"), sizes)
+    return Tensor("map" if is_map else layouts.get(len(sizes), "map"), sizes)

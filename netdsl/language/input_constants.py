@@ -17,9 +17,9 @@ SMALLEST, LARGEST = 2.0**-126, 2.0**127  # what float32 holds in full, and twice
 def input_constants(statement: ast.Input, reports: Reports) -> Constants:
     """The mean and std of an input, ((), ()) where it has none or they are wrong, which is reported."""
     given: dict[str, ast.Constants] = {}
-    right = True
+    right, takes = True, from_sizes(statement.shape, statement.is_map)
     for constants in statement.constants:
-        right &= _is_new(constants, given, reports) and _fits(constants, from_sizes(statement.shape), reports)
+        right &= _is_new(constants, given, reports) and _fits(constants, takes, reports)
         given.setdefault(constants.name, constants)
     if not given or not right:
         return (), ()

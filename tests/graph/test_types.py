@@ -62,6 +62,14 @@ def test_plain_sizes_mean_a_vector_tokens_or_a_map():
     ]
 
 
+def test_two_sizes_are_a_map_where_that_is_said_and_it_stays_said():
+    signal = from_sizes((9, 128), is_map=True)
+    assert signal == map_of(9, 128) and signal.show_type() == "9x128 map"
+    for sizes in ((10,), (16, 64), (3, 8, 8), (1, 4, 8, 8)):
+        assert from_sizes(sizes).show_type() == from_sizes(sizes).show()
+    assert from_sizes((3, 8, 8), is_map=True) == from_sizes((3, 8, 8))
+
+
 def test_equal_sizes_of_another_layout_are_another_type():
     assert map_of(9, 128) != tokens(9, 128) and map_of(9, 128).tokens_of_map() == tokens(128, 9)
 

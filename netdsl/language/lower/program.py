@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from netdsl.graph.ir import Graph, Input, Output
 from netdsl.graph.recipe import Recipe
-from netdsl.graph.types import from_sizes
+from netdsl.graph.types import MOST_AXES, from_sizes
 from netdsl.ground.diagnostics import Diagnostic
 from netdsl.ground.names import reserved
 from netdsl.language.definitions import Definitions, File, Load, define_let, no_files
@@ -93,17 +93,22 @@ def _take_input(work: Work, statement: ast.Input) -> bool:
         work.reports.error("N105", "a network has one `input`", statement.span, notes=notes)
         return False
     declared.input_span = statement.span
-    if len(statement.shape) > 3:
-        message = f"an input has one to three sizes, not {len(statement.shape)}"
-        help_text = "the batch is not written: a colour image is `3x32x32`"
+    if len(statement.shape) > 1 + MOST_AXES:
+        message = f"an input has one to four sizes, not {len(statement.shape)}"
+        help_text = "the batch is not written: a colour image is `3x32x32`, a volume of one channel `1x16x64x64`"
         work.reports.error("N202", message, statement.span, help_text)
+        return False
+    if statement.is_map and len(statement.shape) == 1:
+        (size,) = statement.shape
+        help_text = f"write `input 1x{size} map` for one channel of {size} steps, or `input {size}` for a vector"
+        work.reports.error("N202", "a map has channels and one to three axes of space", statement.span, help_text)
         return False
     if min(statement.shape) < 1 or max(statement.shape) >= 2**31:
         work.reports.error("N304", f"input sizes must be from 1 to {2**31 - 1:_}", statement.span)
         return False
     if work.expansion.has_layers or not work.complete:
         return False
-    declared.input_type = from_sizes(statement.shape)
+    declared.input_type = from_sizes(statement.shape, statement.is_map)
     return True
 
 

@@ -178,9 +178,10 @@ class Constants(Syntax):
 
 
 class Input(Syntax):
-    """`input 1x28x28 mean 0.1307 std 0.3081`; the span is that of the sizes."""
+    """`input 1x28x28 mean 0.1307 std 0.3081`, `input 9x128 map` (`is_map`); the span holds the sizes and the word."""
 
     shape: tuple[int, ...]
+    is_map: bool = False
     constants: tuple[Constants, ...] = ()
 
 

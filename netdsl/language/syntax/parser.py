@@ -114,6 +114,7 @@ _EXPECTED = {
     "STAR": "`*`",
     "COMMA": "`,`",
     "COLON": "`:`",
+    "MAP": "`map`",
     "MEAN": "`mean`",
     "STD": "`std`",
 }
@@ -200,14 +201,16 @@ class _Builder:
         return ast.Program(self._span(children), _without_tokens(children))
 
     def input(self, children: list[Any]) -> ast.Input:
-        token, *constants = children
+        token, word, *constants = children
         if token.kind == "SIZE":
-            return ast.Input(token.span, self._sizes(token), tuple(constants))
-        size = self._number(token)
-        if not isinstance(size, int):
-            self.diagnostics.append(Diagnostic("N303", "an input size is a whole number", token.span))
-            size = 1
-        return ast.Input(token.span, (size,), tuple(constants))
+            sizes = self._sizes(token)
+        else:
+            size = self._number(token)
+            if not isinstance(size, int):
+                self.diagnostics.append(Diagnostic("N303", "an input size is a whole number", token.span))
+                size = 1
+            sizes = (size,)
+        return ast.Input(self._span([token, word]), sizes, word is not None, tuple(constants))
 
     def constants(self, children: list[Any]) -> ast.Constants:
         return ast.Constants(self._span(children), children[0].text, _without_tokens(children))
