@@ -120,7 +120,7 @@ class Tensor(Sized):
         return show_sizes(self.sizes)
 
     def show_type(self) -> str:
-        """`1x28x28`, `9x128 map`: sizes and, where they alone would mean something else, the word, as `input` has them."""
+        """`1x28x28`, `9x128 map`, as `input` has it: with the word where the sizes alone would mean something else."""
         return self.show() if from_sizes(self.sizes).layout == self.layout else f"{self.show()} {self.layout}"
 
     def with_channels(self, channels: int) -> Tensor:
@@ -168,6 +168,6 @@ def ids(length: int, limit: int) -> Tensor:
 
 
 def from_sizes(sizes: Sizes, is_map: bool = False) -> Tensor:
-    """What the language means by sizes: `10` is a vector, `16x64` tokens, `3x32x32` a map; is_map: so is `9x128 map`."""
+    """What the language means by sizes: `10` a vector, `16x64` tokens, `3x32x32` a map; with is_map, `9x128` too."""
     layouts: dict[int, Layout] = {1: "vector", 2: "tokens"}
     return Tensor("map" if is_map else layouts.get(len(sizes), "map"), sizes)
