@@ -62,7 +62,7 @@ def test_a_receptive_field_is_that_in_one_of_the_inputs():
     graph = b.graph(_=b.merge("add", first, second))
     fields = [receptive_field(graph, 2, (4, 4), given) for given in (0, 1)]
     assert [field.size for field in fields] == [(3, 3), (5, 5)]
-    assert [field.rows for field in fields] == [(3, 5), (2, 6)]
+    assert [field.spans[0] for field in fields] == [(3, 5), (2, 6)]
     assert receptive_field(graph, 0, (4, 4), 1) is None
 
 

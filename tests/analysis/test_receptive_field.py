@@ -36,29 +36,29 @@ NETS = {
 
 
 def dependence(net, index, unit):
-    """(H, W): whether the unit depends on the pixel, from gradients at random weights and inputs."""
+    """(H, W), or any other axes of space: whether the unit depends on the place, from gradients at random weights and
+    inputs."""
     network = net.build(seed=1, dtype="float64")
     x = np.random.default_rng(0).normal(size=(30, *net.graph.input_shape))
     forward_to(network, index, x)
     dy = np.zeros_like(network.layers[index].output)
-    dy[:, :, unit[0], unit[1]] = np.random.default_rng(1).normal(size=dy.shape[:2])
+    dy[:, :, *unit] = np.random.default_rng(1).normal(size=dy.shape[:2])
     return np.abs(gradient_by_input(network, index, dy)).max(axis=(0, 1)) > 1e-12
 
 
 def hull(mask):
-    return tuple(
-        (int(np.flatnonzero(line).min()), int(np.flatnonzero(line).max())) for line in (mask.any(1), mask.any(0))
-    )
+    """The first and the last place along each axis."""
+    return tuple((int(places.min()), int(places.max())) for places in np.nonzero(mask))
 
 
 @pytest.mark.parametrize("text", NETS.values(), ids=NETS)
 def test_a_unit_depends_on_its_receptive_field_and_on_nothing_else(text):
     net = compile_text(text)
     index = len(net.graph.nodes) - 1
-    _, h, w = net.graph.nodes[index].shape
-    for unit in {(0, 0), (h // 2, w // 2), (h - 1, w - 1)}:
+    space = net.graph.nodes[index].type.space
+    for unit in {tuple(part * (size - 1) // 2 for size in space) for part in (0, 1, 2)}:
         field = receptive_field(net.graph, index, unit)
-        assert (field.rows, field.columns) == hull(dependence(net, index, unit)), unit
+        assert field.spans == hull(dependence(net, index, unit)), unit
 
 
 def test_the_size_follows_the_recurrence_of_stacked_windows():
@@ -88,4 +88,4 @@ def test_a_layer_reads_what_it_says(name):
     net = compile_text(f"input 4x5x6\n{name}\n")
     for unit in ((0, 0), (2, 3), (4, 5)):
         field = receptive_field(net.graph, 0, unit)
-        assert (field.rows, field.columns) == hull(dependence(net, 0, unit)), unit
+        assert field.spans == hull(dependence(net, 0, unit)), unit

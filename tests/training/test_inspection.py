@@ -126,11 +126,11 @@ def test_an_effective_field_is_the_mean_of_absolute_gradients_and_stays_in_the_t
     fields = inspection.receptive_fields(view.net.graph)
     assert [field.name for _, field in fields] == ["conv1", "pool1", "conv2"]
     conv1, _, conv2 = inspection.effective_fields(view, fields)
-    (top, bottom), (left, right) = conv1.field.rows, conv1.field.columns
+    (top, bottom), (left, right) = conv1.field.spans
     kernel = np.abs(view.model.params["conv1.weight"].sum(axis=(0, 1)))  # the gradient of a sum over channels
     assert_allclose(conv1.heat[top : bottom + 1, left : right + 1], kernel / kernel.max(), rtol=1e-5)
     outside = np.ones((8, 8), bool)
-    (top, bottom), (left, right) = conv2.field.rows, conv2.field.columns
+    (top, bottom), (left, right) = conv2.field.spans
     outside[top : bottom + 1, left : right + 1] = False
     assert conv2.heat.max() == 1 and not conv2.heat[outside].any()
 

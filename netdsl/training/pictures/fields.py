@@ -74,14 +74,13 @@ def draw_receptive(
 def _entry(axes: Axes, left: float, top: float, field: ReceptiveField, line: Mapping[str, Any]) -> None:
     """Draws an entry of the legend: layer and size beside a piece of its line."""
     axes.plot([left, left + 0.25], [top, top], linewidth=1.1, **line)
-    h, w = field.size
-    label = f"{text(field.name, 20)}: {h}\N{MULTIPLICATION SIGN}{w}"
+    label = f"{text(field.name, 20)}: {field.show()}"
     axes.text(left + 0.3, top, label, va="center", fontsize=SMALL)
 
 
 def _outline(axes: Axes, own: Box, picture: np.ndarray, field: ReceptiveField, **options: Any) -> None:
     """Draws the field on the picture that is at `own`."""
-    (top, bottom), (left, right) = field.rows, field.columns
+    (top, bottom), (left, right) = field.spans
     unit = own.width / picture.shape[1]  # inches a pixel
     box = Box(own.left + left * unit, own.top + top * unit, (right - left + 1) * unit, (bottom - top + 1) * unit)
     add_rectangle(axes, box, **options)

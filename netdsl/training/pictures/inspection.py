@@ -306,7 +306,7 @@ class EffectiveField:
 def effective_field(network: LayerNetwork, index: int, field: ReceptiveField) -> EffectiveField:
     """The effective field of one unit; `forward_to` has run at least to its node."""
     dy = np.zeros_like(network.layers[index].output)
-    dy[:, :, field.unit[0], field.unit[1]] = 1
+    dy[:, :, *field.unit] = 1
     heat = np.abs(gradient_by_input(network, index, dy)).sum(axis=1).mean(axis=0)
     return EffectiveField(field, heat / (heat.max() or 1))
 
