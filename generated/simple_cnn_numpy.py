@@ -53,7 +53,7 @@ def windows(x, kernel_size, stride=1, padding=0, dilation=1):
     padding: one number for all sides, or ((top, bottom), (left, right)).
     """
     sides = np.broadcast_to(padding, (x.ndim - 2, 2))
-    padded = np.pad(x, ((0, 0), (0, 0), *sides)).swapaxes(0, 1)
+    padded = np.pad(x.swapaxes(0, 1), ((0, 0), (0, 0), *sides))  # (C, N, H, W)
     counts = window_counts(padded.shape[2:], kernel_size, stride, dilation)
     return np.stack([padded[place] for place in window_slices(kernel_size, stride, dilation, counts)], axis=1)
 
