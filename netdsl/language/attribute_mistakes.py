@@ -10,10 +10,11 @@ from netdsl.graph.types import Tensor
 from netdsl.ground.diagnostics import Diagnostic, Edit, did_you_mean
 from netdsl.ground.source import Span
 from netdsl.ground.spelling import correction
+from netdsl.language.axes_in_words import axes_text
 from netdsl.language.expressions import Value, show_value
 from netdsl.language.foreign import attr_named, is_not_written, layer_named, word_for
 from netdsl.language.syntax import ast
-from netdsl.layers.contract import Attr, LayerDef, plural
+from netdsl.layers.contract import Attr, LayerDef, axes_of, plural
 
 
 class Mistake(Exception):
@@ -84,8 +85,23 @@ def too_many(
     elif count == 0:
         hints, fix = ["leave it out"], without(arg.span)
     elif any(attr.positional and attr.kind == "spatial" for attr in layer.attrs):
-        hints = ["height and width are written as one: `3x5`"]
+        hints = [_of_more_sizes(axes_of(given))]
     return Mistake("N306", f"`{layer.name}` takes {takes}", arg.span, *hints, fix=fix)
+
+
+def _of_more_sizes(axes: int) -> str:
+    """What helps where sizes stand one after the other."""
+    if axes == 1:
+        return "a signal has one axis of space: write one number"
+    return f"{axes_text(axes)} are written as one: `{'x'.join('355'[:axes])}`"
+
+
+def written_for_an_image(span: Span, value: tuple[int, ...]) -> str | None:
+    """`k3` for `k1x3` and `p2x0` for `p0x2x0x0`, where an image 1 high stands for a signal; None where it does not."""
+    heights, widths, text = value[::2], value[1::2], "x".join(map(str, value))
+    if len(value) not in (2, 4) or set(heights) - {0, 1} or not span.text.endswith(text):
+        return None
+    return span.text.removesuffix(text) + "x".join(map(str, widths[:1] if len(set(widths)) == 1 else widths))
 
 
 def _size_text(value: Value) -> str | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from netdsl.graph.types import Tensor
+from netdsl.graph.types import MOST_AXES, Tensor
 from netdsl.ground.diagnostics import Diagnostic, Edit, did_you_mean
 from netdsl.ground.source import Span
 from netdsl.language.attribute_mistakes import (
@@ -18,7 +18,9 @@ from netdsl.language.attribute_mistakes import (
     unknown_attribute,
     with_key,
     without,
+    written_for_an_image,
 )
+from netdsl.language.axes_in_words import kind_of, sides_example, sides_order, sizes_example
 from netdsl.language.expressions import ExprError, UnknownShape, Value, evaluate, show_value
 from netdsl.language.syntax import ast
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef, axes_of
@@ -55,7 +57,7 @@ def bind(
     for arg, following in zip(syntax.args, (*syntax.args[1:], None), strict=False):
         try:
             if isinstance(arg.value, ast.Ref):
-                attr, value = _map_size(layer, arg, arg.value, free, labelled)
+                attr, value = _map_size(layer, arg, arg.value, free, given, labelled)
             else:
                 attr, value = _argument(layer, arg, following, free, names, given, written)
             if attr in free:
@@ -114,9 +116,14 @@ def _missing(layer: LayerDef, attr: Attr, syntax: ast.Layer) -> Diagnostic:
 
 
 def _map_size(
-    layer: LayerDef, arg: ast.Arg, ref: ast.Ref, free: list[Attr], labelled: Callable[[ast.Ref], Tensor | None]
+    layer: LayerDef,
+    arg: ast.Arg,
+    ref: ast.Ref,
+    free: list[Attr],
+    given: Tensor | None,
+    labelled: Callable[[ast.Ref], Tensor | None],
 ) -> tuple[Attr, Value]:
-    """The attr that `@skip` sets, and the height and width of that map."""
+    """The attr that `@skip` sets, and the sizes of that map along its axes of space."""
     if not any(attr.takes_label for attr in layer.attrs):
         help_text = f"to go on from it, write `{arg.span.text} -> {layer.name}`"
         raise Mistake("N303", f"`{layer.name}` takes no label", arg.span, help_text)
@@ -126,8 +133,11 @@ def _map_size(
     if tensor is None:
         raise UnknownShape
     if not tensor.is_map:
-        message = f"`{arg.span.text}` is {tensor.show()}, which has no height and width"
-        raise Mistake("N303", message, arg.span, "name a map (CxHxW)")
+        message = f"`{arg.span.text}` is {tensor.show()} ({tensor.noun}), which has no axes of space"
+        raise Mistake("N303", message, arg.span, "name a map")
+    if given is not None and given.is_map and given.axes != tensor.axes:
+        message = f"`{arg.span.text}` is {tensor.show()}, {kind_of(tensor.axes)}, but {given.show()} arrives"
+        raise Mistake("N303", message, arg.span, f"name {kind_of(given.axes)}")
     return free[0], tensor.space
 
 
@@ -211,15 +221,14 @@ def _converted(layer: LayerDef, attr: Attr, value: Value, axes: int, span: Span)
         return _in_range(layer, attr, value if isinstance(value, float) else float(value), span)
     if attr.kind == "size" and isinstance(value, int | tuple) and not isinstance(value, bool):
         sizes = value if isinstance(value, tuple) else (value,)
-        if len(sizes) > 3:
-            raise Mistake("N303", f"`{attr.name}` of `{layer.name}` takes one to three sizes, not {len(sizes)}", span)
+        if len(sizes) > 1 + MOST_AXES:
+            raise Mistake("N303", f"`{attr.name}` of `{layer.name}` takes one to four sizes, not {len(sizes)}", span)
         return tuple(_in_range(layer, attr, size, span) for size in sizes)
     if attr.kind == "spatial" and isinstance(value, tuple):
-        _check_count(layer, attr, value, (1, axes), span, _spatial_help(layer, attr, value))
+        _check_count(layer, attr, value, (1, axes), span)
         return tuple(_in_range(layer, attr, size, span) for size in value)
     if attr.kind == "sides" and isinstance(value, tuple):
-        help_text = "write `1`, `1x2` (H and W) or `0x1x0x0` (top, left, bottom, right)"
-        _check_count(layer, attr, value, (1, axes, 2 * axes), span, help_text)
+        _check_count(layer, attr, value, (1, axes, 2 * axes), span)
         ends = [_in_range(layer, attr, size, span) for size in value]
         return tuple(zip(ends[:axes], ends[-axes:], strict=True))
     if (
@@ -230,13 +239,13 @@ def _converted(layer: LayerDef, attr: Attr, value: Value, axes: int, span: Span)
     ):
         written = with_key(attr, span) + "x".join(map(str, value))
         text = f"`{attr.name}` of `{layer.name}` is written as a size, not as a list"
-        if attr.kind == "sides" and len(value) > 2:  # in which order they are meant nobody knows
-            raise Mistake("N303", text, span, "write top, left, bottom, right: `0x1x0x0` is one on the left")
+        if attr.kind == "sides" and len(value) > max(2, axes):  # in which order they are meant nobody knows
+            raise Mistake("N303", text, span, f"write {sides_order(axes)}")
         raise Mistake("N303", text, span, f"write `{written}`", fix=Edit(span, written))
     if isinstance(value, bool) or not isinstance(value, int):
         example = {
-            "spatial": "a whole number or a size like `3x5`",
-            "sides": "a whole number or sizes like `1x2` or `0x1x0x0`",
+            "spatial": "a whole number" + (f" or a size like `{'x'.join('355'[:axes])}`" if axes > 1 else ""),
+            "sides": f"sizes like {sides_example(axes)}",
             "size": "a size like `64x7x7`",
         }
         what = example.get(attr.kind, "a whole number")
@@ -250,25 +259,32 @@ def _converted(layer: LayerDef, attr: Attr, value: Value, axes: int, span: Span)
 _NUMBERS = {1: "one", 2: "two", 3: "three", 4: "four", 6: "six"}
 
 
-def _check_count(
-    layer: LayerDef, attr: Attr, value: tuple[int, ...], counts: tuple[int, ...], span: Span, help: str
-) -> None:
-    """Complains unless there are as many sizes as the axes of space, or their sides, need."""
-    if len(value) not in counts[1:]:
-        *most, last = [_NUMBERS[count] for count in dict.fromkeys(counts)]
-        listed = f"{', '.join(most)} or {last} sizes" if most else f"{last} size"
-        message = f"`{attr.name}` of `{layer.name}` takes {listed}, not {len(value)}"
-        raise Mistake("N303", message, span, help)
+def _check_count(layer: LayerDef, attr: Attr, value: tuple[int, ...], counts: tuple[int, ...], span: Span) -> None:
+    """Complains unless there are as many sizes as the axes of space (the second count), or their sides, need."""
+    if len(value) in counts[1:]:
+        return
+    *most, last = [_NUMBERS[count] for count in dict.fromkeys(counts)]
+    listed = f"{', '.join(most)} or {last} sizes" if most else f"{last} size"
+    of_what = "" if counts[1] == 2 else f" of {kind_of(counts[1])}"
+    message = f"`{attr.name}` of `{layer.name}` takes {listed}{of_what}, not {len(value)}"
+    spare = written_for_an_image(span, value) if counts[1] == 1 else None
+    if spare is not None:
+        raise Mistake("N303", message, span, f"write `{spare}`: a signal has one axis of space", fix=Edit(span, spare))
+    raise Mistake("N303", message, span, _count_help(layer, attr, value, counts[1]))
 
 
-def _spatial_help(layer: LayerDef, attr: Attr, value: tuple[int, ...]) -> str:
-    """What to write instead of more than two sizes; four of them may be meant as sides."""
+def _count_help(layer: LayerDef, attr: Attr, value: tuple[int, ...], axes: int) -> str:
+    """What to write instead of too many or too few sizes; a number for each side may be meant."""
+    if attr.kind == "sides":
+        return f"write {sides_example(axes)}"
     sides = next((a for a in layer.attrs if a.kind == "sides"), None)
-    if len(value) == 4 and sides is not None:
-        return f"write `3` or `3x5`; for each side by itself write `{sides.keys[0]}={show_value(value)}`"
-    if len(value) == 4 and attr.name == "padding":  # of a transposed convolution, where it is what goes
-        return f"write `3` or `3x5`; for each side by itself `crop p={show_value(value)}` behind `{layer.name}`"
-    return "write `3` or `3x5`"
+    if len(value) == 2 * axes and sides is not None:
+        key = f"{sides.keys[0]}={show_value(value)}"
+        return f"write {sizes_example(axes)}; for each side by itself write `{key}`"
+    if len(value) == 2 * axes and attr.name == "padding":  # of a transposed convolution, where it is what goes
+        crop = f"crop p={show_value(value)}"
+        return f"write {sizes_example(axes)}; for each side by itself `{crop}` behind `{layer.name}`"
+    return f"write {sizes_example(axes)}"
 
 
 def _in_range(layer: LayerDef, attr: Attr, number: Number, span: Span) -> Number:

@@ -10,10 +10,12 @@ from typing import TypeAlias, TypeGuard
 from netdsl.graph.types import Tensor, show_sizes
 from netdsl.ground.diagnostics import Diagnostic, Edit, did_you_mean
 from netdsl.ground.spelling import correction
+from netdsl.language.axes_in_words import size_letters
 from netdsl.language.syntax import ast
 
 Value: TypeAlias = "int | float | bool | tuple[int, ...] | list[Value]"
 LARGEST = 2**63
+_LENGTHS = ("h", "l", "n", "t", "d", "length", "len", "size")  # what others call the one axis of a signal
 CONSTANTS: Mapping[str, bool] = {"true": True, "false": False}
 _FUNCTIONS: Mapping[str, Callable[..., int | float]] = {"max": max, "min": min}
 
@@ -161,15 +163,19 @@ def _error(expr: ast.Expr, code: str, message: str, *help: str) -> ExprError:
     return ExprError(Diagnostic(code, message, expr.span, help=help))
 
 
-def in_size(expr: ast.InSize, given: Tensor | None) -> int:
-    """`in.c` of a map, tokens or a vector; `in.h`, `in.w` of a map; `in.n` of tokens."""
+def in_size(expr: ast.InSize, given: Tensor | None) -> int | tuple[int, ...]:
+    """`in.c` of a map, tokens or a vector; of a map `in.w`, the length of a signal, `in.h`, `in.d` and `in.space`, all
+    of its axes of space; `in.n` of tokens."""
     if given is None:
         raise UnknownShape
-    if expr.axis not in given.letters:
-        known = ", ".join(f"`in.{letter}`" for letter in given.letters)
-        message = f"`in.{expr.axis}` is not known here: the input is {given.show()}"
-        raise _error(expr, "N312", message, f"known: {known}")
-    return given.sizes[given.letters.index(expr.axis)]
+    known = size_letters(given)
+    if f"in.{expr.axis}" not in known:
+        message = f"`in.{expr.axis}` is not known here: the input is {given.show()} ({given.noun})"
+        if given.axes == 1 and expr.axis in _LENGTHS:
+            fix = Edit(expr.span, "in.w")
+            raise ExprError(Diagnostic("N312", message, expr.span, help=("its length is `in.w`",), fix=fix))
+        raise _error(expr, "N312", message, f"known: {', '.join(f'`{name}`' for name in known)}")
+    return given.space if expr.axis == "space" else given.sizes[given.letters.index(expr.axis)]
 
 
 def evaluate(expr: ast.Expr, names: Mapping[str, Value], given: Tensor | None) -> Value:

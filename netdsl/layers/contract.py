@@ -69,13 +69,13 @@ class Attr:
     kind: `int`; `spatial` (a number for every axis of space, or one for each: `3x5` for H and W; its value is a tuple
     with one for each); `sides` (a number for all sides, `1x2` for H and W, or `0x1x0x0`, what lies before H and W and
     then what lies behind them: top, left, bottom, right; its value is (before, behind) for each axis of space, here
-    ((top, bottom), (left, right))); `size` (a shape of one to three axes, always a tuple); `float`; `word` (True when
-    written). The axes are those of the input; where it is unknown or no map, two, those of an image.
+    ((top, bottom), (left, right))); `size` (one to four sizes, always a tuple); `float`; `word` (True when written).
+    The axes are those of the input; where it is unknown or no map, two, those of an image.
     flag: the letter of the short form (`k` in `k5`). spellings: other keys (`kernel`). default: a value (None: none; of
     `spatial` and `sides` a number), REQUIRED, or the name of another attr whose value is taken. positional: may be
     written as a bare value. minimum is inclusive, `above` and `below` are not. set_by: the names of attrs which set
     this one, where they are given; grown_by: of those which make what lies behind larger than written (`ceil`).
-    takes_label: may be `@skip`, the height and width of what has that label.
+    takes_label: may be `@skip`, the axes of space of what has that label.
     """
 
     name: str

@@ -46,10 +46,10 @@ def test_a_setting_of_an_unknown_input_is_that_of_an_image():
     [
         (IMAGE, "conv 4 k3x3x3", "takes one or two sizes, not 3"),
         (IMAGE, "conv 4 k3 p1x1x1", "takes one, two or four sizes, not 3"),
-        (SIGNAL, "conv 4 k3x3", "takes one size, not 2"),
-        (SIGNAL, "conv 4 k3 p1x1x1", "takes one or two sizes, not 3"),
-        (VOLUME, "conv 4 k3x3", "takes one or three sizes, not 2"),
-        (VOLUME, "conv 4 k3 p1x1", "takes one, three or six sizes, not 2"),
+        (SIGNAL, "conv 4 k3x3", "takes one size of a signal, not 2"),
+        (SIGNAL, "conv 4 k3 p1x1x1", "takes one or two sizes of a signal, not 3"),
+        (VOLUME, "conv 4 k3x3", "takes one or three sizes of a volume, not 2"),
+        (VOLUME, "conv 4 k3 p1x1", "takes one, three or six sizes of a volume, not 2"),
     ],
 )
 def test_the_sizes_that_are_too_many_or_too_few_are_counted(given, text, message):

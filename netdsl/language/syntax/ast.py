@@ -33,7 +33,7 @@ class Name(Syntax):
 
 
 class InSize(Syntax):
-    """`in.c`, `in.h`, `in.w`, `in.n`: `axis` is the letter."""
+    """`in.c`, `in.d`, `in.h`, `in.w`, `in.n`: `axis` is the letter; or `in.space`."""
 
     axis: str
 
