@@ -22,6 +22,7 @@ MOST_AXES = 3
 """A map has one to three axes of space: a signal, an image, a volume."""
 
 _NOUNS = {"vector": "a vector", "map": "a map", "tokens": "tokens", "ids": "ids"}
+_KINDS = ("signal", "image", "volume")
 _COUNTS = {"vector": (1, 1), "map": (2, 1 + MOST_AXES), "tokens": (2, 2), "ids": (1, 1)}  # of sizes: least and most
 
 
@@ -109,6 +110,12 @@ class Tensor(Sized):
     @property
     def is_ids(self) -> bool:
         return self.layout == "ids"
+
+    @property
+    def kind(self) -> str:
+        """`signal`, `image` or `volume`: what a map of so many axes of space is called."""
+        assert self.is_map, repr(self)
+        return _KINDS[self.axes - 1]
 
     @property
     def noun(self) -> str:

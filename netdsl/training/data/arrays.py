@@ -131,7 +131,7 @@ def _other(name: str) -> str:
 def shaped(path: Path, names: Mapping[str, str], parts: Arrays, want: Wanted) -> tuple[Arrays, tuple[str, ...]]:
     """Samples (N, ...) -> uint8 or float32 in the shape of the network's input where that is certain, and notes.
 
-    What is certain: a channel axis that is missing, channels that stand last, rows of a one-channel image in a line.
+    What is certain: a channel axis that is missing, channels that stand last, a map of one channel in a line.
     Raises UserError.
     """
     parts = {part: _numbers(path, names[part], a) for part, a in parts.items()}
@@ -146,37 +146,48 @@ def shaped(path: Path, names: Mapping[str, str], parts: Arrays, want: Wanted) ->
     where = f"the samples `{plain(names[first])}` of {shown(path)}"
     if sizes == shape:
         return parts, ()
-    if takes is not None and len(shape) == 3 and (shape[2], *shape[:2]) == sizes:
-        moved = {part: np.ascontiguousarray(np.moveaxis(a, 3, 1)) for part, a in parts.items()}
+    if takes is not None and takes.is_map and (shape[-1], *shape[:-1]) == sizes:
+        moved = {part: np.ascontiguousarray(np.moveaxis(a, -1, 1)) for part, a in parts.items()}
         return moved, (f"{where} are {show_sizes(shape)}, channels last: read as {takes.show()}",)
     is_bytes = parts[first].dtype == np.uint8
-    if len(shape) == 2 and (is_bytes or sizes == (1, *shape)):
+    may_be_images = takes is None or not takes.is_map or takes.is_image
+    is_grey = is_bytes and len(shape) == 2 and may_be_images
+    if is_grey or (sizes == (1, *shape) and takes is not None and takes.is_map):
         note = f"{where} are {show_sizes(shape)}: read as one channel, {show_sizes((1, *shape))}"
-        return {part: a[:, None] for part, a in parts.items()}, () if is_bytes else (note,)
+        return {part: a[:, None] for part, a in parts.items()}, () if is_grey else (note,)
     if takes is not None and len(shape) == 1 and not takes.is_vector and takes.size == shape[0]:
         return _unrolled(path, names[first], parts, takes)
-    if len(shape) == 3 and shape[2] in (1, 3, 4) and min(shape[:2]) > 4 and (takes or is_bytes):
+    if len(shape) == 3 and shape[2] in (1, 3, 4) and min(shape[:2]) > 4 and (takes or is_bytes) and may_be_images:
         text = f"the images `{plain(names[first])}` of {shown(path)} are {sample_text(parts[first])}"
         raise UserError(f"{text}, expected C x H x W", help=_last_help(shape, sizes))
+    if takes is not None and takes.axes == 1 and shape[:-1] == takes.space != shape[1:]:
+        text = f"the signals `{plain(names[first])}` of {shown(path)} are {sample_text(parts[first])}, expected C x L"
+        spec = f"begin the spec with `input {show_sizes(shape[::-1])} map`"
+        raise UserError(text, help=f"use x.{channels_first(1)}, and {spec}")
     return parts, ()
+
+
+def channels_first(axes: int) -> str:
+    """The call that moves channels from behind so many axes of space to before them: `transpose(0, 3, 1, 2)`."""
+    return f"transpose(0, {axes + 1}, {', '.join(map(str, range(1, axes + 1)))})"
 
 
 def _last_help(shape: tuple[int, ...], takes: tuple[int, ...] | None) -> str:
     first = show_sizes((shape[2], *shape[:2]))
     rest = f", and begin the spec with `input {first}`" if takes is not None and takes != (shape[2], *shape[:2]) else ""
-    return f"use x.transpose(0, 3, 1, 2){rest}"
+    return f"use x.{channels_first(2)}{rest}"
 
 
 def _unrolled(path: Path, name: str, parts: Arrays, takes: Tensor) -> tuple[Arrays, tuple[str, ...]]:
-    """(N, D) -> (N, *sizes) of images whose pixels stand in a line. Raises UserError where their order is not known."""
-    if not takes.is_image or takes.channels != 1:
+    """(N, D) -> (N, *sizes) of maps whose places stand in a line. Raises UserError where their order is not known."""
+    if not takes.is_map or takes.channels != 1:
         text = f"`{plain(name)}` of {shown(path)} has {takes.size} numbers a sample"
         text += f", but the network takes {takes.show()}"
         planes = f"x.reshape(-1, {', '.join(map(str, takes.sizes))})"
-        pixels = f"x.reshape(-1, {', '.join(map(str, (*takes.space, takes.channels)))}).transpose(0, 3, 1, 2)"
-        rest = f", {pixels} where channels stand last" if takes.is_image else ""
+        places = f"x.reshape(-1, {', '.join(map(str, (*takes.space, takes.channels)))}).{channels_first(takes.axes)}"
+        rest = f", {places} where channels stand last" if takes.is_map else ""
         raise UserError(text, help=f"use {planes} where channels stand first{rest}")
-    lines = f"lines of {takes.size} pixels: read as {takes.show()}"
+    lines = f"lines of {takes.size} {'pixels' if takes.is_image else 'numbers'}: read as {takes.show()}"
     note = f"the samples `{plain(name)}` of {shown(path)} are {lines}"
     return {part: a.reshape(len(a), *takes.sizes) for part, a in parts.items()}, (note,)
 

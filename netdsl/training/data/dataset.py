@@ -7,7 +7,7 @@ from hashlib import blake2b
 
 import numpy as np
 
-from netdsl.graph.types import Tensor, from_sizes
+from netdsl.graph.types import Layout, Tensor, from_sizes
 from netdsl.training.data.splits import split_rows
 
 MAX_CONSTANTS = 64  # features or channels normalised one by one; more of them share one mean and std
@@ -16,14 +16,15 @@ CHUNK = 2**22  # values looked at together for the statistics, to bound memory
 
 @dataclass(frozen=True)
 class Dataset:
-    """x (N, *input_shape) uint8 or float32; y int64 labels (N,) or masks (N, H, W) with `classes`, or float32 targets
+    """x (N, *input_shape) uint8 or float32; y int64 labels (N,) or masks (N, *space) with `classes`, or float32 targets
     (N, ...) without.
 
     `mean` and `std` have one entry per index of x's axis 1, or one in all; those of uint8 data are of x / 255. held:
     so many samples at the end of the training arrays are the validation part that the data brought. is_own: neither
     built in nor made by the caller: its classes are split alike. bits: how many of their bits 16-bit images use, None
     without such. notes: what was changed on reading, in words. is_fed_raw: the network normalises by itself
-    (netdsl.training.data.normalization).
+    (netdsl.training.data.normalization). layout: what a sample is to the network that it was read for, a signal (C, L)
+    or tokens (T, D); None: what plain sizes say.
     """
 
     name: str
@@ -39,16 +40,17 @@ class Dataset:
     is_own: bool = False
     bits: int | None = None
     notes: tuple[str, ...] = ()
+    layout: Layout | None = None
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """The shape of one sample, (C, H, W) of images."""
+        """The shape of one sample, (C, *space) of a map."""
         return self.x_train.shape[1:]
 
     @property
     def input_type(self) -> Tensor:
-        """What one sample is, as plain sizes say it."""
-        return from_sizes(self.input_shape)
+        """What one sample is."""
+        return Tensor(self.layout, self.input_shape) if self.layout else from_sizes(self.input_shape)
 
     @property
     def has_masks(self) -> bool:
@@ -57,8 +59,10 @@ class Dataset:
 
     @property
     def target_space(self) -> tuple[int, ...]:
-        """Height and width of targets that are maps, masks (N, H, W) or pictures (N, C, H, W); () of others."""
-        return self.y_train.shape[-2:] if self.y_train.ndim in (3, 4) else ()
+        """The space of targets that are maps as the samples are, masks (N, *space) or (N, C, *space); () of others."""
+        axes, y = self.input_type.axes, self.y_train
+        is_map = axes and y.ndim in ((axes + 1, axes + 2) if self.classes or axes > 1 else (axes + 2,))
+        return y.shape[-axes:] if is_map else ()
 
     def parts(self, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """-> the indices of the training and of the validation samples in the training arrays.
@@ -102,13 +106,16 @@ def normalize(x: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...]) ->
     return values
 
 
-def statistics(x: np.ndarray, rows: np.ndarray | None = None) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """x (N, C, ...) -> mean, std for `normalize`: per feature of (N, D), per channel of (N, C, H, W), else one each.
+def statistics(
+    x: np.ndarray, rows: np.ndarray | None = None, layout: Layout | None = None
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """x (N, C, ...) -> mean, std for `normalize`: per feature of vectors, per channel of maps, else one each.
 
-    Those of the samples `rows`, None: of all. A constant feature gets std 1.
+    Those of the samples `rows`, None: of all. layout: as in `Dataset`. A constant feature gets std 1.
     """
     samples = len(x) if rows is None else len(rows)
-    is_apart = x.ndim in (2, 4) and x.shape[1] <= MAX_CONSTANTS
+    are_columns = layout in ("vector", "map") if layout else x.ndim in (2, 4, 5)
+    is_apart = are_columns and x.shape[1] <= MAX_CONSTANTS
     axes = (0, *range(2, x.ndim)) if is_apart else tuple(range(x.ndim))
     scale = 255 if x.dtype == np.uint8 else 1
     size = max(1, CHUNK * len(x) // x.size)

@@ -46,7 +46,8 @@ def load_dataset(
         raise UserError(f"the seed is {seed}, expected 0 or more")
     want = want or Wanted()
     if name in DATASETS:
-        return _fitted(_limited(built_in(name, data_dir), limit), want)
+        data = _fitted(_limited(built_in(name, data_dir), limit), want)
+        return replace(data, layout=data.layout or want.layout_of(data.input_shape))
     name, rng = name_on_disk(name), np.random.default_rng(seed)
     return _split(_own_name(name), _fitted_parts(name, _own_parts(name, want), want), want, limit, rng)
 
@@ -135,9 +136,10 @@ def _split(name: str, parts: Parts, want: Wanted, limit: int | None, rng: np.ran
         is_own=True,
         bits=parts.bits,
         notes=notes,
+        layout=want.layout_of(x["train"].shape[1:]),
     )
     rows, _ = data.parts(want.val, want.seed)
-    mean, std = statistics(data.x_train, None if len(rows) == len(data.x_train) else rows)
+    mean, std = statistics(data.x_train, None if len(rows) == len(data.x_train) else rows, data.layout)
     return replace(data, mean=mean, std=std)
 
 

@@ -96,11 +96,11 @@ def check_batches(net: Net, dataset: Dataset) -> None:
 
 def _move_together(augmentation: Augmentation, dataset: Dataset) -> bool:
     """Whether the targets are maps that move with their images. Raises UserError for such of another size."""
-    image, target = dataset.input_type, dataset.target_space
-    if not augmentation.moves or not image.is_image or not target:
+    sample, target = dataset.input_type, dataset.target_space
+    if not augmentation.moves or not target:
         return False
-    if target != image.space:
-        sizes = f"images of {show_sizes(image.space)} and their targets of {show_sizes(target)}"
+    if target != sample.space:
+        sizes = f"{sample.kind}s of {show_sizes(sample.space)} and their targets of {show_sizes(target)}"
         raise UserError(f"`augment` moves {sizes} apart, expected one size", help="leave out all but `cutout`")
     return True
 

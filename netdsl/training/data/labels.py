@@ -19,6 +19,7 @@ TABLE = 2**16  # numbers below it are counted and renumbered by a table
 PIECE = 2**22  # numbers looked at together, to bound memory
 MAX_NAMED = 6  # values in a note
 MAX_FLOAT = 2**53  # whole numbers below it are exact in float64
+MASKS = {1: "(N, L)", 2: "(N, H, W)", 3: "(N, D, H, W)"}  # by their axes of space
 IGNORED = 255  # in masks of PASCAL VOC and Cityscapes: a border that does not count
 
 Arrays = Mapping[str, np.ndarray]
@@ -26,7 +27,7 @@ Arrays = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Targets:
-    """The targets of each part, int64 labels (N,) or masks (N, H, W) with `classes`, else float32; what was done."""
+    """The targets of each part, int64 labels (N,) or masks (N, *space) with `classes`, else float32; what was done."""
 
     parts: Arrays
     classes: tuple[str, ...] = ()
@@ -43,7 +44,7 @@ def check_labels(path: Path, labels: np.ndarray, classes: int) -> np.ndarray:
 
 def read_targets(path: Path, names: Mapping[str, str], parts: Arrays, want: Wanted) -> Targets:
     """The arrays of each part, called `names` in the file, as targets. Raises UserError."""
-    parts = {part: _without_single_axes(y) for part, y in parts.items()}
+    parts = {part: _without_single_axes(y, want.mask_axes) for part, y in parts.items()}
     first = next(iter(parts))
     for part, y in parts.items():
         if _kind(y) != _kind(parts[first]) or y.shape[1:] != parts[first].shape[1:]:
@@ -65,13 +66,13 @@ def _text(y: np.ndarray) -> str:
     return f"{'x'.join(map(str, y.shape[1:])) or 'one'} {y.dtype}"
 
 
-def _without_single_axes(y: np.ndarray) -> np.ndarray:
-    """(N, 1) -> (N,), and masks (N, 1, H, W) or (N, H, W, 1) -> (N, H, W); floats stay."""
+def _without_single_axes(y: np.ndarray, axes: int) -> np.ndarray:
+    """(N, 1) -> (N,), and masks (N, 1, *space) or (N, *space, 1) of so many axes -> (N, *space); floats stay."""
     if y.dtype.kind == "f":
         return y
     if y.dtype.kind == "b":
         y = y.view(np.uint8)
-    if y.ndim == 4 and 1 in (y.shape[1], y.shape[3]):
+    if y.ndim == 2 + axes and 1 in (y.shape[1], y.shape[-1]):
         return y[:, 0] if y.shape[1] == 1 else y[..., 0]
     return y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
 
@@ -119,7 +120,7 @@ def _of_floats(path: Path, names: Mapping[str, str], parts: Arrays, want: Wanted
     if want.needs_labels or is_binary:
         whole = all(bool(np.all((np.floor(y) == y) & (np.abs(y) < MAX_FLOAT))) for y in parts.values())
         if whole and (not is_binary or all(set(np.unique(y)) <= {0.0, 1.0} for y in parts.values())):
-            cast = {part: _without_single_axes(y.astype(np.int64)) for part, y in parts.items()}
+            cast = {part: _without_single_axes(y.astype(np.int64), want.mask_axes) for part, y in parts.items()}
             note = f"the targets of {shown(path)} are whole numbers stored as floats: taken as labels"
             return _of_whole_numbers(path, names, cast, want, (note,))
     targets = {part: finite(path, names[part], y if y.ndim > 1 else y[:, None]) for part, y in parts.items()}
@@ -129,32 +130,35 @@ def _of_floats(path: Path, names: Mapping[str, str], parts: Arrays, want: Wanted
 def _of_whole_numbers(
     path: Path, names: Mapping[str, str], parts: Arrays, want: Wanted, notes: tuple[str, ...]
 ) -> Targets:
-    """Labels (N,), one-hot rows (N, K), masks (N, H, W) or one-hot masks (N, K, H, W); numbers under `mse`."""
-    y = next(iter(parts.values()))
+    """Labels (N,), one-hot rows (N, K), masks (N, *space) or one-hot masks (N, K, *space); numbers under `mse`."""
+    y, axes = next(iter(parts.values())), want.mask_axes
+    are_rows = y.ndim == 2 != 1 + axes  # not masks of signals (N, L)
     is_pair = want.targets == "truth" and want.outputs == 1 and y.shape[1:] == (2,)  # one-hot, for one output
-    if want.classes == 0 or (y.ndim == 2 and want.targets in ("truth", "numbers") and not is_pair):
+    if want.classes == 0 or (are_rows and want.targets in ("truth", "numbers") and not is_pair):
         note = f"the targets of {shown(path)} are whole numbers: taken as numbers, since the loss is `{want.loss}`"
-        numbers = {k: y[:, None] if y.ndim in (1, 3) else y for k, y in parts.items()}
+        numbers = {k: y[:, None] if y.ndim in (1, 1 + axes) else y for k, y in parts.items()}
         return Targets({k: y.astype(np.float32) for k, y in numbers.items()}, (), (*notes, note))
-    if y.ndim in (2, 4):
-        parts, axis = _of_one_hot(path, names, parts)
+    if are_rows or y.ndim == 2 + axes:
+        parts, axis = _of_one_hot(path, names, parts, axes)
         notes = (*notes, f"the labels of {shown(path)} are one-hot along axis {axis}: taken as {y.shape[axis]} classes")
         want_classes = tuple(str(k) for k in range(y.shape[axis]))
         return Targets(parts, want_classes, notes)
-    if y.ndim not in (1, 3):
+    if y.ndim not in (1, 1 + axes):
         where = f"the labels `{next(iter(names.values()))}` of {shown(path)}"
-        raise UserError(f"{where} have the shape {y.shape}, expected ({len(y)},), or masks (N, H, W)")
+        raise UserError(f"{where} have the shape {y.shape}, expected ({len(y)},), or masks {MASKS[axes]}")
     return numbered(path, parts, want, notes)
 
 
-def _of_one_hot(path: Path, names: Mapping[str, str], parts: Arrays) -> tuple[Arrays, int]:
-    """(N, K) -> (N,), (N, K, H, W) or (N, H, W, K) -> (N, H, W), and the axis of the classes. Raises UserError."""
+def _of_one_hot(path: Path, names: Mapping[str, str], parts: Arrays, axes: int) -> tuple[Arrays, int]:
+    """(N, K) -> (N,), (N, K, *space) or (N, *space, K) -> (N, *space), and the axis of the classes.
+
+    Raises UserError."""
     y = next(iter(parts.values()))
-    for axis in (1, 3)[: 1 if y.ndim == 2 else 2]:
+    for axis in sorted({1, y.ndim - 1}):
         if all(_is_one_hot(y, axis) for y in parts.values()):
             return {part: y.argmax(axis=axis) for part, y in parts.items()}, axis
     where = f"the labels `{next(iter(names.values()))}` of {shown(path)}"
-    expected = f"({len(y)},), or one 1 and else 0 in each row" if y.ndim == 2 else "(N, H, W)"
+    expected = f"({len(y)},), or one 1 and else 0 in each row" if y.ndim == 2 else MASKS[axes]
     several = "numbers for each sample are for `--loss mse`, several labels at once for `--loss bce`"
     raise UserError(f"{where} have the shape {y.shape}, expected {expected}", help=several if y.ndim == 2 else "")
 
@@ -166,7 +170,7 @@ def _is_one_hot(y: np.ndarray, axis: int) -> bool:
 def numbered(
     path: Path, parts: Arrays, want: Wanted, notes: tuple[str, ...] = (), show: Callable[[int], str] = str
 ) -> Targets:
-    """Whole numbers (N,) or (N, H, W) -> int64 labels that count from 0, and their classes.
+    """Whole numbers (N,) or (N, *space) -> int64 labels that count from 0, and their classes.
 
     Numbers that the network knows by name are these classes. Others stay as they are where they count from 0, or where
     the network has as many outputs as the largest asks for. They are renumbered in their order where that is certain:

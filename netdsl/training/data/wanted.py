@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from netdsl.graph.recipe import LOSSES, Recipe, Targets
-from netdsl.graph.types import Sizes, Tensor
+from netdsl.graph.types import Layout, Sizes, Tensor
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Wanted:
     takes: its input. classes: how many it tells apart, 0 if it gives numbers. loss: its name. val, seed: the share
     of the training samples that is held out for validation, and what decides which. fit: how images come to the size
     that it takes. names: of the classes that it knows already. bits: how many bits 16-bit images use, None: as many as
-    the brightest one needs. outputs: the first size of the network's output.
+    the brightest one needs. outputs: the first size of the network's output. mask_axes: the axes of space of masks.
     """
 
     takes: Tensor | None = None
@@ -27,6 +27,7 @@ class Wanted:
     names: tuple[str, ...] = ()
     bits: int | None = None
     outputs: int | None = None
+    mask_axes: int = 2
 
     @property
     def targets(self) -> Targets | None:
@@ -43,6 +44,10 @@ class Wanted:
         """The sizes of the input where an image file can have them: (1, H, W) or (3, H, W)."""
         return self.takes.sizes if self.takes is not None and self.takes.is_picture else None
 
+    def layout_of(self, sizes: Sizes) -> Layout | None:
+        """What samples of these sizes are to the network; None where they are none of its own."""
+        return self.takes.layout if self.takes is not None and len(self.takes.sizes) == len(sizes) else None
+
 
 def wanted_by(recipe: Recipe, given: Tensor, made: Tensor) -> Wanted:
     """What a network wants that takes `given`, gives `made` and learns by the recipe."""
@@ -51,4 +56,6 @@ def wanted_by(recipe: Recipe, given: Tensor, made: Tensor) -> Wanted:
         classes = 2
     elif outputs == 1 and recipe.targets == "numbers" and made != given:
         classes = 0
-    return Wanted(given, classes, recipe.loss, recipe.val, recipe.seed, recipe.fit, outputs=outputs)
+    return Wanted(
+        given, classes, recipe.loss, recipe.val, recipe.seed, recipe.fit, outputs=outputs, mask_axes=made.axes or 2
+    )

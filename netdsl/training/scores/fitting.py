@@ -56,7 +56,7 @@ def _measured(dataset: Dataset, recipe: Recipe) -> Dataset:
     if not dataset.is_own:
         return dataset
     rows, _ = dataset.parts(recipe.val, recipe.seed)
-    mean, std = statistics(dataset.x_train, rows)
+    mean, std = statistics(dataset.x_train, rows, dataset.layout)
     return replace(dataset, mean=mean, std=std)
 
 
