@@ -123,7 +123,7 @@ def conv_backward(dy, saved):
 
 
 def tokens_forward(x):
-    """x (N, C, H, W) -> y (N, H*W, C), row by row (Dosovitskiy et al. 2021)."""
+    """x (N, C, H, W), or any other axes of space -> y (N, H*W, C), row by row (Dosovitskiy et al. 2021)."""
     return x.reshape(*x.shape[:2], -1).transpose(0, 2, 1), x.shape
 
 

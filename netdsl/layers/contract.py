@@ -209,11 +209,11 @@ def require_image(x: Tensor, what: str, for_vectors: str = "", for_tokens: str =
         raise _needs(x, what, "an image (CxHxW)", ())
 
 
-def require_tokens(x: Tensor, what: str) -> None:
-    """Complain unless the input is tokens."""
+def require_tokens(x: Tensor, what: str, for_maps: str = "`tokens` makes a sequence of a map") -> None:
+    """Complain unless the input is tokens. for_maps: what helps where it is a map."""
     if not x.is_tokens:
         of_a_vector = f"`reshape 1x{x.show()}` makes one token of a vector"
-        raise _needs(x, what, "tokens", ("`tokens` makes a sequence of a map" if x.is_map else of_a_vector,))
+        raise _needs(x, what, "tokens", (for_maps if x.is_map else of_a_vector,))
 
 
 def refuse_tokens(x: Tensor, what: str, help: str, attr: str | None = None) -> None:

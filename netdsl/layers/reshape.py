@@ -19,7 +19,10 @@ def reshape_shape(attrs: Attrs, x: Tensor) -> Tensor:
     if have != want:
         message = f"{x.show()} holds {have:_} numbers, but {show_shape(attrs['shape'])} holds {want:_}"
         raise SpecProblem("N203", message, "shape", "the shape", help=_help(have, attrs["shape"]))
-    return from_sizes(attrs["shape"])
+    if attrs["map"] and attrs["shape"] == (want,):
+        help = (f"write `reshape 1x{want} map` for one channel", "leave `map` out for a vector")
+        raise SpecProblem("N202", "a map has channels and one to three axes of space", "shape", "the shape", help=help)
+    return from_sizes(attrs["shape"], attrs["map"])
 
 
 def _help(have: int, shape: Sizes) -> tuple[str, ...]:
@@ -51,11 +54,15 @@ def reshape_torch(attrs: Attrs, x: Tensor) -> str:
 LAYER = LayerDef(
     name="reshape",
     summary="the same numbers in the shape CxHxW",
-    attrs=(Attr("shape", "size", REQUIRED, positional=True, minimum=1, label="the shape"),),
+    attrs=(
+        Attr("shape", "size", REQUIRED, positional=True, minimum=1, label="the shape"),
+        Attr("map", "word"),
+    ),
     shape=reshape_shape,
     forward=reshape_forward,
     backward=reshape_backward,
     reads=everywhere,
     torch=reshape_torch,
+    known_as=("unflatten", "view"),
     torch_call=lambda attrs, x: f"{{x}}.reshape(-1, {', '.join(value_text(size) for size in attrs['shape'])})",
 )

@@ -9,7 +9,7 @@ from netdsl.layers.rules.places import everywhere
 
 
 def tokens_shape(attrs: Attrs, x: Tensor) -> Tensor:
-    """(C, H, W) -> (H * W, C)."""
+    """(C, *space) -> (T, C), a token for each of the T places."""
     require_map(x, "`tokens`", f"`reshape 1x{x.show()}` makes one token of a vector", "leave it out: these are tokens")
     return x.tokens_of_map()
 
@@ -17,11 +17,12 @@ def tokens_shape(attrs: Attrs, x: Tensor) -> Tensor:
 def tokens_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
     from netdsl.stages.moved import Moved
 
-    return (StageCall(Moved, (x.sizes, tokens_shape(attrs, x).sizes, (*x.space, "n", x.channels), (2, 0, 1, 3))),)
+    order = (x.axes, *range(x.axes), x.axes + 1)
+    return (StageCall(Moved, (x.sizes, tokens_shape(attrs, x).sizes, (*x.space, "n", x.channels), order)),)
 
 
 def tokens_forward(x: Array) -> tuple[Array, Saved]:
-    """x (N, C, H, W) -> y (N, H*W, C), row by row (Dosovitskiy et al. 2021)."""
+    """x (N, C, H, W), or any other axes of space -> y (N, H*W, C), row by row (Dosovitskiy et al. 2021)."""
     return x.reshape(*x.shape[:2], -1).transpose(0, 2, 1), x.shape
 
 

@@ -24,7 +24,7 @@ torch = pytest.importorskip("torch")
 
 INPUTS = ["4x7x9", "6x5x1", "2x8x6", "12", "5x8"]  # maps (odd, thin, even), a vector, tokens
 SAMPLES = {"int": [1, 2, 4], "spatial": [1, 2, 3, "3x2", "1x3"], "float": [0.0, 0.3, 0.7, 1.5]}
-SAMPLES["size"] = ["12", "1x12", "3x2x2", "4x7x9", "40", "7x4x9", "96"]
+SAMPLES["size"] = ["12", "1x12", "3x2x2", "4x7x9", "40", "7x4x9", "96", "5", "5x1", "1x5x1"]
 SAMPLES["sides"] = [1, 2, "1x2", "0x1x0x0", "1x0x0x2", "1x2x1x2", "2x1x1x0"]
 CANCELS = {
     "ln": 10,
