@@ -146,7 +146,8 @@ class SpecError(Exception):
 class SpecProblem(Exception):
     """Raised by a rule of a layer: a complaint without a place, which the caller knows.
 
-    `attr` names the attr to underline; without it the layer's name is underlined.
+    `attr` names the attr to underline; without it the layer's name is underlined. wanted: what would fit in place of
+    what arrives, `a map`, where that is the complaint; is_plain: `help` is what is said to every layer that wants it.
     """
 
     def __init__(
@@ -157,8 +158,11 @@ class SpecProblem(Exception):
         label: str = "",
         notes: Iterable[str] = (),
         help: Iterable[str] = (),
+        wanted: str = "",
+        is_plain: bool = False,
     ) -> None:
         super().__init__(message)
+        self.wanted, self.is_plain = wanted, is_plain
         self.code, self.message, self.attr, self.label = code, message, attr, label
         self.notes, self.help = tuple(notes), tuple(help)
 

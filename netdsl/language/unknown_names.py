@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import isqrt
 
-from netdsl.graph.types import Tensor, show_sizes
-from netdsl.ground.diagnostics import Edit, SpecProblem, did_you_mean
+from netdsl.ground.diagnostics import Edit, did_you_mean
 from netdsl.ground.spelling import correction
 from netdsl.language.foreign import layer_named, translated
 from netdsl.language.syntax import ast
@@ -79,21 +77,3 @@ def unknown_block(syntax: ast.Call, blocks: Mapping[str, object], channels: int 
     if layer_named(syntax.name) is not None:
         return f"`{syntax.name}` is a layer: write it without parentheses, as in `conv 32 k5`", None
     return f"define it: `block {syntax.name}(...) {{ ... }}`", None
-
-
-def about_the_input(problem: SpecProblem, given: Tensor) -> tuple[str, ...]:
-    """What helps where a layer cannot take the network's input: perhaps it is the input that is written wrongly."""
-    needs_a_map = problem.code == "N202" and "needs a map (" in problem.message
-    if needs_a_map and given.is_tokens and any("reshape" in help for help in problem.help):
-        a, b = given.sizes
-        image = f"a grey image of {a}x{b} is `input 1x{a}x{b}`"
-        signal = f"a signal of {a} channels and {b} steps is `input {a}x1x{b}`, with windows like `k1x3`"
-        return (image, signal) if a > 16 and b < 4 * a else (signal, image)
-    if needs_a_map and given.is_vector:
-        sides = [(c, isqrt(given.size // c)) for c in (1, 3)]
-        images = [f"an image is written as `input {c}x{s}x{s}`" for c, s in sides if s > 3 and c * s * s == given.size]
-        return (*problem.help, *images[:1])
-    *first, last = given.sizes
-    if problem.code in ("N201", "N203") and given.is_image and last in (1, 3, 4) and min(first) > 4:
-        return (f"the channels come first: write `input {show_sizes((last, *first))}`",)
-    return problem.help

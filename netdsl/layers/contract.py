@@ -46,6 +46,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import isqrt
 from typing import TYPE_CHECKING, Any, Literal
 
 from netdsl.graph.ir import ParamSpec
@@ -195,18 +196,25 @@ def require_map(x: Tensor, what: str, for_vectors: str = "", for_tokens: str = "
     """Complain unless the input is a map. for_vectors, for_tokens: what helps where it is such, if not a `reshape`."""
     if x.is_map:
         return
-    help = for_vectors or f"`reshape {x.show()}x1x1` makes a map of a vector"
-    if x.is_tokens:
-        made = f"`reshape {x.length}x1x{x.channels}` makes a map of tokens: {x.length} channels of 1x{x.channels}"
-        help = for_tokens or f"{made}; its windows are then 1 high"
-    raise _needs(x, what, "a map (CxHxW)", (help,))
+    own = for_tokens if x.is_tokens else for_vectors
+    raise _needs(x, what, "a map", (own or _made_a_map(x),), is_plain=not own)
+
+
+def _made_a_map(x: Tensor) -> str:
+    """Which layer makes a map of tokens or a vector."""
+    if x.is_vector:
+        return f"`reshape {x.show()}x1x1` makes an image of a vector, `reshape 1x{x.show()} map` a signal"
+    signal = f"makes a signal of the tokens, {x.channels} channels of {x.length} steps"
+    side = isqrt(x.length)
+    square = f", `map {side}x{side}` an image" if side * side == x.length > 1 else ""
+    return f"`map` before it {signal}{square}"
 
 
 def require_image(x: Tensor, what: str, for_vectors: str = "", for_tokens: str = "") -> None:
     """Complain unless the input is a map with height and width: what this layer has rules and kernels for."""
     require_map(x, what, for_vectors, for_tokens)
     if not x.is_image:
-        raise _needs(x, what, "an image (CxHxW)", ())
+        raise _needs(x, what, "an image", ())
 
 
 def require_tokens(x: Tensor, what: str, for_maps: str = "`tokens` makes a sequence of a map") -> None:
@@ -225,11 +233,15 @@ def refuse_tokens(x: Tensor, what: str, help: str, attr: str | None = None) -> N
 def refuse_map(x: Tensor, what: str, help: str) -> None:
     """Complain unless the input is a vector or tokens, whose features are the last axis."""
     if x.is_map:
-        raise _needs(x, what, "a vector", (help,))
+        of_steps = "`tokens` before it makes a sequence, whose steps it takes one by one"
+        raise _needs(x, what, "a vector", (help, of_steps) if x.axes == 1 else (help,))
 
 
-def _needs(x: Tensor, what: str, wanted: str, help: tuple[str, ...], attr: str | None = None) -> SpecProblem:
-    return SpecProblem("N202", f"{what} needs {wanted}, but {x.show()} arrives ({x.noun})", attr, help=help)
+def _needs(
+    x: Tensor, what: str, wanted: str, help: tuple[str, ...], attr: str | None = None, is_plain: bool = False
+) -> SpecProblem:
+    message = f"{what} needs {wanted}, but {x.show()} arrives ({x.noun})"
+    return SpecProblem("N202", message, attr, help=help, wanted=wanted, is_plain=is_plain)
 
 
 def equal_shapes(name: str, inputs: tuple[Tensor, ...]) -> Tensor:
@@ -239,14 +251,22 @@ def equal_shapes(name: str, inputs: tuple[Tensor, ...]) -> Tensor:
     if different is None:
         return first
     message = f"`{name}` needs equal shapes, but its branches give {first.show()} and {different.show()}"
-    if first.layout != different.layout:
+    if first.sizes == different.sizes:
+        message = (
+            f"`{name}` needs equal shapes, but its branches give {first.show()}, {first.noun} and {different.noun}"
+        )
+        hint = "`map` makes a map of tokens, `tokens` a sequence of a map"
+    elif first.layout != different.layout:
         hint = "give every branch a map, tokens or a vector; `flatten` makes a vector of each"
+    elif first.axes != different.axes:
+        hint = f"give every branch maps of as many axes; `reshape {first.show_type()}` if that holds as many numbers"
     elif first.with_channels(different.channels) == different:
         most = max(first.channels, different.channels)
         what, layer = ("channels", f"conv {most} k1") if first.is_map else ("features", f"linear {most}")
         hint = f"bring the {what} together, for example with `{layer}`"
     elif first.is_map:
-        hint = "give both branches the same strides, and padding that keeps the size: `p1` for a 3x3 kernel"
+        kernel = "a 3x3 kernel" if first.is_image else "a kernel of 3"
+        hint = f"give both branches the same strides, and padding that keeps the size: `p1` for {kernel}"
     else:
         hint = ""
     raise SpecProblem("N204", message, help=(hint,) if hint else ())

@@ -42,7 +42,7 @@ def test_formatting_keeps_the_word():
 
 
 def test_map_is_a_free_name_elsewhere():
-    text = "input 4\nblock map(map) { linear map }\nmap: linear 3 -> relu\nmap(2)\n"
+    text = "input 4\nblock map(c) { linear c }\nmap: linear 3 -> relu\nmap(2)\n"
     net, found = check_text(text)
     assert net is not None and not found
     assert [node.name for node in net.graph.nodes] == ["map", "relu1", "map1.linear1"]

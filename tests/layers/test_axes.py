@@ -94,10 +94,10 @@ def test_sides_and_sizes_are_written_as_a_person_would():
 @pytest.mark.parametrize(
     ("require", "given", "message"),
     [
-        (require_map, vector(7), "`it` needs a map (CxHxW), but 7 arrives (a vector)"),
-        (require_map, tokens(4, 5), "`it` needs a map (CxHxW), but 4x5 arrives (tokens)"),
-        (require_image, SIGNAL, "`it` needs an image (CxHxW), but 6x20 arrives (a map)"),
-        (require_image, VOLUME, "`it` needs an image (CxHxW), but 6x20x12x8 arrives (a map)"),
+        (require_map, vector(7), "`it` needs a map, but 7 arrives (a vector)"),
+        (require_map, tokens(4, 5), "`it` needs a map, but 4x5 arrives (tokens)"),
+        (require_image, SIGNAL, "`it` needs an image, but 6x20 arrives (a map)"),
+        (require_image, VOLUME, "`it` needs an image, but 6x20x12x8 arrives (a map)"),
         (require_tokens, IMAGE, "`it` needs tokens, but 6x20x12 arrives (a map)"),
         (require_tokens, vector(7), "`it` needs tokens, but 7 arrives (a vector)"),
     ],

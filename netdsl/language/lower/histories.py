@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from netdsl.ground.diagnostics import Diagnostic, SpecProblem
+from netdsl.graph.types import Tensor, map_of
+from netdsl.ground.diagnostics import Diagnostic, Edit, SpecProblem
 from netdsl.ground.source import Span
+from netdsl.language.input_advice import about_the_input
 from netdsl.language.lower.flow import Flow, Place
 from netdsl.language.lower.work import Work
-from netdsl.language.unknown_names import about_the_input
+from netdsl.layers import layer_of
 
 SHOWN_CALLS = 3
 
@@ -17,10 +19,28 @@ def report_problem(
     """What a layer's rule complained about, at the attr it named, with the history of what arrived."""
     label = problem.label if attr is not None else ""
     notes = (*problem.notes, *notes, *_trail(work, here))
-    help_texts = problem.help
-    if flow.value == 0 and work.declared.input_span is not None and work.declared.input_type is not None:
-        help_texts = about_the_input(problem, work.declared.input_type)
-    work.reports.add(Diagnostic(problem.code, problem.message, attr or name, label, notes, help_texts))
+    help_texts, fix = problem.help, None
+    declared, given = work.declared.input_span, work.declared.input_type
+    if declared is not None and given is not None and _is_the_input(work, flow.value, given):
+        help_texts, word = about_the_input(problem, given)
+        fix = Edit(Span(declared.source, declared.end, declared.end), word) if word else None
+    work.reports.add(Diagnostic(problem.code, problem.message, attr or name, label, notes, help_texts, fix=fix))
+
+
+def _is_the_input(work: Work, value: int, given: Tensor) -> bool:
+    """Whether a value is the input; or, of tokens, what layers make of it that would make as much of a map."""
+    while value > 0:
+        node = work.nodes[value - 1]
+        if not given.is_tokens or node.type != given or len(node.inputs) != 1:
+            return False
+        try:
+            signal = map_of(*given.sizes)
+            if layer_of(node.op).shape(node.attrs, signal) != signal:
+                return False
+        except SpecProblem:
+            return False
+        (value,) = node.inputs
+    return True
 
 
 def origin(work: Work, flow: Flow) -> str:
