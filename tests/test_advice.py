@@ -115,6 +115,33 @@ MENDED = [
     ("input 9x128 mean 1 std 2\nrelu -> pool 2\n", "input 9x128 map mean 1 std 2\nrelu -> pool 2\n"),
     ("input 9x128 map\nconv 4 k1x3 s1x2\n", "input 9x128 map\nconv 4 k3 s2\n"),
     ("input 9x128 map\nconv 4 k3 p=0x2x0x0\n", "input 9x128 map\nconv 4 k3 p=2x0\n"),
+    *[
+        (f"{text}\nrelu\n", "input 9x128 map\nrelu\n")
+        for text in (
+            "input (9, 128) map",
+            "input map 9x128",
+            "input 9x128 signal",
+            "input 9x128 Map",
+            "input 9x128 mapp",
+        )
+        + ("input: 9 128 map", "Input 9x128 map", "input 9x128, map", "input 9x128map", "input 9x128 mpa")
+    ],
+    ("input 4x6 maen 1 std 1\nrelu\n", "input 4x6 mean 1 std 1\nrelu\n"),
+    *[
+        (f"input 9x128 map\n{text}\n", f"input 9x128 map\n{layer}\n")
+        for text, layer in (
+            ("nn.Conv1d(9, 32, 5)", "conv 32 k5"),
+            ("conv1d 32 k5", "conv 32 k5"),
+            ("Conv1D(32, 5, activation='relu', padding='same')", "conv 32 k5 same -> relu"),
+            ("Conv1D(32, 3, padding='causal', dilation_rate=2)", "conv 32 k3 p4x0 d2"),
+            ("self.first = nn.Conv1d(9, 32, 5)", "first: conv 32 k5"),
+            ("MaxPooling1D(2)", "pool 2"),
+            ("conv 8 k1 -> nn.BatchNorm1d(8) -> relu", "conv 8 k1 nobias -> bn -> relu"),
+        )
+    ],
+    ("input 1x8x8x8\nnn.Conv3d(1, 4, 3, padding=1)\n", "input 1x8x8x8\nconv 4 k3 p1\n"),
+    ("input 1x8x8x8\nMaxPool3d((1, 2, 2))\n", "input 1x8x8x8\npool 1x2x2\n"),
+    (H + "nn.ZeroPad2d((1, 2, 3, 4))" + T, H + "pad 3x1x4x2" + T),
     ("input 9x128 map\npool in.h\n", "input 9x128 map\npool in.w\n"),
     (H + "flatten -> Dense(10)\n", H + END),
     (H + "flatten -> nn.Linear(784, 10)\n", H + END),
@@ -192,6 +219,8 @@ FOLLOWED = [
     ("input 30\nup 3\n", "`reshape 1x30 map` a signal", "input 30\nreshape 1x30 map -> relu\n"),
     ("input 9x12 map\nlinear 3\n", "`flatten` or `gap`", "input 9x12 map\nflatten -> linear 3\n"),
     ("input 9x12 map\nlinear 3\n", "`tokens` before it", "input 9x12 map\ntokens -> linear 3\n"),
+    ("input 9x12 map\nconv 4 k3 padding=causal\n", "`p2x0` for a kernel of 3", "input 9x12 map\nconv 4 k3 p2x0\n"),
+    ("input 9x12 map\nconv 4 k3 causal\n", "`p2x0` for a kernel of 3", "input 9x12 map\nconv 4 k3 p2x0\n"),
     ("input 9x12 map\nmha 3\n", "`tokens` makes a sequence", "input 9x12 map\ntokens -> mha 3\n"),
     ("input 64x1x28x28\nconv 8 k3\n", "an image is `input 1x28x28`", "input 1x28x28\nconv 8 k3\n"),
     ("input 64x1x28x28\npool 2\n", "an image is `input 1x28x28`", "input 1x28x28\npool 2\n"),

@@ -16,6 +16,8 @@ from netdsl.language.foreign import attr_named, is_not_written, layer_named, wor
 from netdsl.language.syntax import ast
 from netdsl.layers.contract import Attr, LayerDef, axes_of, plural
 
+CAUSAL = "write what lies before and behind: `p2x0` for a kernel of 3, (k - 1) * d steps before"
+
 
 class Mistake(Exception):
     """A diagnostic on its way. fix: the edit that the help proposes; is_last: what follows is part of the mistake."""
@@ -43,6 +45,8 @@ def unknown_attribute(layer: LayerDef, word: str, span: Span, names: Mapping[str
     sure = correction(word, chain(words, keys, values))
     guess = sure or did_you_mean(word, chain(words, keys, values))
     fix = None
+    if word == "causal" and any(attr.kind == "sides" for attr in layer.attrs):
+        return Mistake("N302", f"unknown attribute `{word}` of `{layer.name}`", span, CAUSAL)
     if names is not None and guess not in words and guess not in values and layer_named(word) is not None:
         help_text, fix = (
             f"`{word}` is a layer: write `-> {word}`",
@@ -163,6 +167,8 @@ def foreign_key(layer: LayerDef, arg: ast.Arg) -> Mistake | None:
             told = word_for(layer, "padding", word)
         if known is not None:
             text = f"`{key}` of `{layer.name}` takes a number"
+        if word == "causal" and known is not None and known.kind == "sides":
+            return Mistake("N302", text, span, CAUSAL)
         if told:
             return Mistake("N302", text, span, f"write `{told}`", fix=Edit(span, told))
         if told == "":

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import warnings
 from collections.abc import Mapping
 
@@ -71,9 +72,11 @@ class _Untold(Exception):
 
 
 def layer_named(name: str) -> LayerDef | None:
-    """The layer of that name here or in another system, whatever its case and underscores; `Conv2d` is `conv`."""
-    foreign = {**in_other_systems(), **{known: known for known in spellings()}}
-    word = name.lower()
+    """The layer of that name here or in another system, whatever its case, underscores and axes; `Conv1d` is `conv`."""
+    others = in_other_systems()
+    foreign = {known.replace("_", ""): own for known, own in others.items()}
+    foreign |= others | {known: known for known in spellings()}
+    word = re.sub(r"(?<=[a-z_])[13]d", "2d", name.lower())
     shorter = word.replace("_", "")
     for spelled in (
         word,
@@ -149,8 +152,12 @@ def _call(node: ast.expr, channels: int | None) -> str:
     values = [_value(arg) for arg in call.args]
     words, after = [], ""
     given: dict[str, object] = {}
+    is_causal = False
     for keyword in call.keywords:
         key, value = str(keyword.arg), _value(keyword.value)
+        if (key, value) == ("padding", "causal"):
+            is_causal = True
+            continue
         word = word_for(layer, key, value)
         attr = attr_named(layer, key)
         if word is not None:
@@ -165,8 +172,19 @@ def _call(node: ast.expr, channels: int | None) -> str:
         elif not is_not_written(key):
             raise _Untold
     given |= _by_position(layer, name, values, channels, given)
+    if is_causal:
+        given["padding"] = _causal(given)
     parts = [_written(attr, given[attr.name]) for attr in layer.attrs if attr.name in given]
     return " ".join([layer.name, *parts, *words]) + after
+
+
+def _causal(given: Mapping[str, object]) -> tuple[int, int]:
+    """What Keras pads before a signal, so that no step sees a later one: (k - 1) * dilation."""
+    numbers = [given.get(name, 1) for name in ("kernel_size", "dilation")]
+    kernel, dilation = (n[0] if isinstance(n, tuple) and len(n) == 1 else n for n in numbers)
+    if not isinstance(kernel, int) or not isinstance(dilation, int):
+        raise _Untold
+    return (kernel - 1) * dilation, 0
 
 
 def _by_position(
@@ -177,6 +195,8 @@ def _by_position(
     first = layer.attrs[0] if layer.attrs else None
     if first is None or not first.positional:
         return {}
+    if name.lower().startswith("cropping"):  # whose numbers are what goes on each side
+        raise _Untold
     makes = first.name in ("filters", "features")
     least = 3 if any(attr.flag == "k" for attr in layer.attrs) and "kernel_size" not in given else 2
     if makes and len(values) >= least and (name[:1].isupper() or values[0] == channels or least == 2):
@@ -200,8 +220,10 @@ def _written(attr: Attr, value: object) -> str:
     sizes = value if isinstance(value, tuple | list) else (value,)
     if not sizes or any(isinstance(v, bool) or not isinstance(v, int | float) for v in sizes):
         raise _Untold
-    if len(set(sizes)) == 1 and attr.kind == "spatial":
+    if len(set(sizes)) == 1 and attr.kind in ("spatial", "sides"):
         sizes = sizes[:1]
+    elif attr.kind == "sides" and sizes[2:] and not len(sizes) % 2:  # PyTorch's order: before and behind of the last axis first
+        sizes = (*sizes[-2::-2], *sizes[::-2])
     text = "x".join(str(v) for v in sizes)
     if attr.positional:
         return text

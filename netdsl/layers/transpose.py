@@ -39,6 +39,6 @@ LAYER = LayerDef(
     reads=everywhere,
     torch=None,
     torch_call=lambda attrs, x: "{x}.transpose(1, 2)",
-    known_as=("permute", "rearrange", "swapaxes", "swapdims", "t"),
+    known_as=("permute", "rearrange", "swapaxes", "swapdims"),
     stages=transpose_stages,
 )

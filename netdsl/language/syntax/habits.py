@@ -7,6 +7,7 @@ import re
 
 from netdsl.ground.diagnostics import Edit, did_you_mean
 from netdsl.ground.source import Span
+from netdsl.ground.spelling import correction
 from netdsl.language.foreign import layer_named, translated
 from netdsl.language.syntax.ast import MERGES
 from netdsl.layers import in_other_systems
@@ -18,8 +19,8 @@ _PYTHON = ("import", "from", "class", "def", "return", "print", "self", "super",
 
 _LINES = (
     (
-        r"\s*inputs?\b\s*(?:[:=(\[]|shape|size)?\s*=?\s*[(\[]*\s*(?:(?:None|N|-1)\s*,)?"
-        r"\s*(?P<sizes>\d+(?:\s*[,xX* ]\s*\d+)*)[\s)\],]*",
+        r"\s*inputs?\b\s*(?:[:=(\[]|shape|size)?\s*=?\s*(?P<word>(?i:maps?|signals?)\b)?\s*[(\[]*\s*(?:(?:None|N|-1)\s*,)?"
+        r"\s*(?P<sizes>\d+(?:\s*[,xX* ]\s*\d+)*)[\s)\],]*(?P<map>(?i:maps?|signals?)\s*)?",
         "input",
     ),
     (r"\s*expect\b(?P<left>[^=<>!]+)=(?P<right>[^=].*)", "expect{left}=={right}"),
@@ -52,7 +53,7 @@ _ENTRIES = (
 def syntax_help(span: Span, expected: set[str], what: dict[str, str]) -> Help:
     """The help, and the edit that it proposes. expected: names of tokens; what: how they are called."""
     of_whole = (_of_comment, _of_entry, _of_call, _of_line) if len(_around(span)[0]) < MAX_LINE else ()
-    signs = (_of_arrow, _of_separator, _of_bracket, _of_value, _of_end)
+    signs = (_of_input_word, _of_arrow, _of_separator, _of_bracket, _of_value, _of_end)
     for attempt in (*of_whole, _of_quotes, _of_call, _of_merge, *signs):
         help_text, edit = attempt(span)
         if help_text:
@@ -140,7 +141,7 @@ def _of_line(span: Span) -> Help:
         lead = len(line) - len(line.lstrip())
         if template == "input":
             sizes = re.findall(r"\d+", match["sizes"])
-            new = f"input {'x'.join(sizes)}"
+            new = f"input {'x'.join(sizes)}" + (" map" if match["word"] or match["map"] else "")
         elif template is None:
             new = f"{match['before']} {match['word']}{match['after']}".strip()
             new = re.sub(r"\s*\w+ (same|nearest|bilinear)", r" \1", new)
@@ -230,6 +231,18 @@ def _of_merge(span: Span) -> Help:
         at = start + word.start(1)
         return "write `res { f }`, which is `add { f | id }`", _edit(span, at, at + len(word[1]), "res")
     return NO_HELP
+
+
+def _of_input_word(span: Span) -> Help:
+    """A word behind the sizes of the input that is nearly one of those that may stand there."""
+    before, rest, _ = _around(span)
+    word = re.match(r"[A-Za-z_]\w*", rest)
+    if word is None or not re.match(r"\s*input\s+\d", before):
+        return NO_HELP
+    sure = correction(word[0], ("map", "mean", "std"))
+    if sure is None or sure == word[0]:
+        return NO_HELP
+    return f"did you mean `{sure}`?", _edit(span, span.start, span.start + word.end(), sure)
 
 
 def _of_arrow(span: Span) -> Help:
