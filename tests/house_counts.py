@@ -149,7 +149,6 @@ READING = {
     "training/drawing/": "a picture has two axes where it is grey, three in colours",
     "language/attributes.py": "how many sizes a setting is written with",
     "language/lower/program.py": "how many sizes an `input` is written with, before they are a type",
-    "bench/tuning.py": "a param as a stage stores it",
 }
 """Where a rank is what was read, so that it must be looked at; begins of paths, and why."""
 

@@ -22,12 +22,13 @@ from netdsl.graph.recipe import Recipe
 from netdsl.ground.files import read_json, write_atomic
 from netdsl.ground.system.machine import cache_folder, cpu_flags, cpu_model, num_cores, work_clock
 from netdsl.kernels.arrays import Array, Shape, Type
-from netdsl.layers import layer_of
 from netdsl.layers.contract import StageCall
 from netdsl.passes.choose_algorithms import name_of, worth_measuring
+from netdsl.passes.signals import stage_calls
 from netdsl.passes.tile_batch import block_size
 from netdsl.pipeline import Net
 from netdsl.stages.blas import blas_threads
+from netdsl.stages.layout import plane
 from netdsl.stages.stage import Stages, Worker
 
 MOST_BYTES = 2**24  # of the file of answers
@@ -47,8 +48,7 @@ def tune(graph: Graph, recipe: Recipe, samples: int, cache: Path | None = None) 
     choices: dict[str, str] = {}
     measured = False
     for node in graph.nodes[: logits_layers(graph, recipe.loss)]:
-        offer = layer_of(node.op).stages
-        calls = offer(node.attrs, *graph.input_types(node)) if offer else ()
+        calls = stage_calls(node, graph.input_types(node))
         for training in (True, False):
             ways = worth_measuring(calls, training)
             if len(ways) < 2:
@@ -117,8 +117,7 @@ class _Alone:
         self.factors: dict[str, Array] = {}
         self.stored: dict[str, Array] = {}
         for spec in node.params:
-            order = {4: (2, 3, 1, 0), 2: (1, 0)}.get(len(spec.shape), range(len(spec.shape)))
-            shape = [spec.shape[axis] for axis in order]
+            shape = (*spec.shape[2:], *reversed(spec.shape[:2]))  # as targets/fast/storage.py has it
             self.stored[spec.full_name(node.name)] = rng.standard_normal(shape).astype(self.dtype)
         self.stored_grads = [{name: np.zeros_like(array) for name, array in self.stored.items()}]
         self.named_grads = self.stored_grads
@@ -145,8 +144,8 @@ def _fastest(graph: Graph, node: Node, ways: Sequence[StageCall], n: int, traini
     """The way that takes the least processor time for a block of n samples."""
     given, made = graph.input_types(node)[0], node.type
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((*given.space, n, given.channels), np.float32)
-    dy = rng.standard_normal((*made.space, n, made.channels), np.float32)
+    x = rng.standard_normal((*plane(given.space), n, given.channels), np.float32)
+    dy = rng.standard_normal((*plane(made.space), n, made.channels), np.float32)
     before = blas_threads(1)
     try:
         seconds = [_seconds(graph, node, way, x, dy, training) for way in ways]

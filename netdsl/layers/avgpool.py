@@ -96,9 +96,13 @@ def avgpool_torch(attrs: Attrs, x: Tensor) -> str:
 
 def avgpool_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
     from netdsl.stages.average_pool import AveragePool
+    from netdsl.stages.resample import Resample, averages
 
-    given = (attrs[name] for name in ("kernel_size", "stride", "padding", "nopad", "ceil"))
-    return (StageCall(AveragePool, (x.sizes, *given, divisors)),)
+    along = [attrs[name] for name in ("kernel_size", "stride", "padding")]
+    if x.is_image:
+        return (StageCall(AveragePool, (x.sizes, *along, attrs["nopad"], attrs["ceil"], divisors)),)
+    wanted = tuple((divisors, *axis, attrs["nopad"], attrs["ceil"]) for axis in zip(x.space, *along, strict=True))
+    return (StageCall(Resample, (x.sizes, avgpool_shape(attrs, x).space, averages, wanted)),)
 
 
 LAYER = LayerDef(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -163,6 +164,8 @@ def conv_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
     names = ("filters", "kernel_size", "stride", "padding", "dilation")
     filters, kernel_size, stride, padding, dilation = given = [attrs[name] for name in names]
     sizes, out_size = x.sizes, conv_shape(attrs, x).space
+    if not x.is_image:
+        return _volume_stages(attrs, x, given)
     if attrs["groups"] == x.channels > 1:
         return (StageCall(DepthConv, (sizes, *given)),)
     if attrs["groups"] > 1:
@@ -179,6 +182,19 @@ def conv_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
     if stride != (1, 1):
         return (*by_rows, patches)
     return (*_bilinear_stages(x, filters, kernel_size, padding, out_size), *by_rows, patches)
+
+
+def _volume_stages(attrs: Attrs, x: Tensor, given: list[Any]) -> tuple[StageCall, ...]:
+    """A 1x1x1 convolution of a volume is one of an image, whose rows are those of all its slices. Else patches."""
+    from netdsl.stages.patch_conv import PatchConv
+    from netdsl.stages.point_conv import PointConv
+
+    if attrs["groups"] > 1:
+        return ()
+    if is_all(attrs["kernel_size"], 1) and is_all(attrs["stride"], 1) and is_all(attrs["padding"], 0):
+        *slices, width = x.space
+        return (StageCall(PointConv, ((x.channels, prod(slices), width), attrs["filters"])),)
+    return (StageCall(PatchConv, (x.sizes, *given)),)
 
 
 def _bilinear_stages(x: Tensor, filters: int, kernel_size: Sizes, padding: Sides, out_size: Sizes) -> list[StageCall]:

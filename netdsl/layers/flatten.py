@@ -26,7 +26,7 @@ def flatten_backward(dy: Vectors, saved: Saved) -> tuple[Maps, Grads]:
 def flatten_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
     from netdsl.stages.flatten import Flatten
 
-    return (StageCall(Flatten, (x.sizes,)),) if x.is_image else ()
+    return (StageCall(Flatten, (x.sizes,)),) if x.is_map else ()
 
 
 LAYER = LayerDef(

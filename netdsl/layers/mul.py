@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 
@@ -68,6 +69,10 @@ def mul_torch(attrs: Attrs, *inputs: Tensor) -> str:
 def mul_stages(attrs: Attrs, *inputs: Tensor) -> tuple[StageCall, ...]:
     from netdsl.stages.mul import Mul
 
+    whole = mul_shape(attrs, *inputs)
+    others = [x.space for x in inputs if x.is_map and x.space != whole.space]
+    if others and not whole.is_image and any(prod(space) > 1 for space in others):
+        return ()  # of a volume a stage sees rows of slices, which cannot be repeated for each slice alone
     return (StageCall(Mul, tuple(x.sizes for x in inputs)),)
 
 

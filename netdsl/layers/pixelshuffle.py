@@ -38,9 +38,10 @@ def pixelshuffle_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
 def pixelshuffle_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
     from netdsl.stages.moved import Moved
 
-    r = attrs["factor"]
-    split = (*x.space, "n", x.channels // (r * r), r, r)
-    return (StageCall(Moved, (x.sizes, pixelshuffle_shape(attrs, x).sizes, split, (0, 4, 1, 5, 2, 3))),)
+    r, axes, made = attrs["factor"], range(x.axes), pixelshuffle_shape(attrs, x)
+    split = (*x.space, "n", made.channels, *(r for _ in axes))
+    order = (*(place for axis in axes for place in (axis, x.axes + 2 + axis)), x.axes, x.axes + 1)
+    return (StageCall(Moved, (x.sizes, made.sizes, split, order)),)
 
 
 def pixelshuffle_reads(attrs: Attrs, places: Array, axis: int, size: int, out: int) -> Array:

@@ -33,8 +33,9 @@ def shuffle_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
 def shuffle_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
     from netdsl.stages.moved import Moved
 
-    groups = attrs["groups"]
-    return (StageCall(Moved, (x.sizes, x.sizes, (*x.space, "n", groups, x.channels // groups), (0, 1, 2, 4, 3))),)
+    groups, n = attrs["groups"], x.axes
+    order = (*range(n + 1), n + 2, n + 1)
+    return (StageCall(Moved, (x.sizes, x.sizes, (*x.space, "n", groups, x.channels // groups), order)),)
 
 
 LAYER = LayerDef(

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from netdsl.graph.ir import Graph, Node
-from netdsl.layers import layer_of
 from netdsl.layers.contract import StageCall
 from netdsl.passes.choose_algorithms import Choice, cheapest
+from netdsl.passes.signals import stage_calls
 from netdsl.stages.add import Add
 from netdsl.stages.batch_norm import BatchNorm, FrozenNorm
 from netdsl.stages.can import Can
@@ -162,8 +162,7 @@ def plan(graph: Graph, until: int, count: int, training: bool, choose: Choice = 
     """The stages of the first `count` nodes of the graph, of which value `until` is the result."""
     stages = []
     for index, node in enumerate(graph.nodes[:count]):
-        offer = layer_of(node.op).stages
-        calls = offer(node.attrs, *graph.input_types(node)) if offer else ()
+        calls = stage_calls(node, graph.input_types(node))
         call = choose(calls, training) if calls else None
         stages.append(Planned(node, node.inputs, graph.value(index), call, (node.name,)))
     named = [output.value for output in graph.outputs if output.name]

@@ -37,7 +37,7 @@ class BatchNorm(Stage):
         self.running_mean, self.running_var = buffers[name + ".running_mean"], buffers[name + ".running_var"]
         self.x = w.of_blocks()
         self.guess = w.of_blocks()
-        self.y = w.arrays(lambda n: (*shape[1:], n, shape[0]))
+        self.y = w.arrays(lambda n: inside(shape, n))
         self.factors = w.scratch("bn", lambda n: (3, n, shape[0]))
         self.part = w.scratch("band", lambda n: (max(65536, n * int(np.prod(shape[2:])) * shape[0]),))
         self.mask = w.masks(shape)

@@ -1,4 +1,5 @@
-"""What all convolutions share as stages. Weights are stored as (Kh, Kw, C, F)."""
+"""What all convolutions share as stages. Weights are stored as (Kh, Kw, C, F), those of signals as (K, C, F), those of
+volumes as (Kd, Kh, Kw, C, F)."""
 
 from __future__ import annotations
 
@@ -66,7 +67,8 @@ class ConvStage(Stage):
         )
         if relu and w.training:
             self.mask = w.masks((filters, *self.out_size))
-        self.weight = w.params[name + ".weight"]
+        self.stored = w.params[name + ".weight"].reshape(*kernel_size, -1, filters)  # of a signal, too: K is Kx1
+        self.weight = self.stored
         self.bias = w.params.get(name + ".bias")
         if self.norm is not None:
             self.scale, self.bias = np.ones(filters, w.dtype), np.zeros(filters, w.dtype)
@@ -92,7 +94,7 @@ class ConvStage(Stage):
         """Makes the weights that this worker computes with."""
         self.fold()
         if self.norm is not None:
-            self.weight = self.w.params[self.name + ".weight"] * self.scale
+            self.weight = self.stored * self.scale
 
     def with_bias(self, y: Array, plus: Array | None = None, has_bias: bool = False) -> Array:
         """y (rows, Wo, n, F) -> the same array, to which come the bias, if it has none yet, another map, and the

@@ -75,7 +75,7 @@ class DepthConv(ConvStage):
         """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
         b = self.w.block
         self.bias_gradient(dy)
-        grad = self.w.grads[self.name + ".weight"][:, :, 0]
+        grad = self.w.grads[self.name + ".weight"].reshape(*self.kernel_size, self.filters)
         if b == 0:
             grad[...] = 0
         for u, v, sums in self.windows.products(self.wide_rows(self.x[b]), long_rows(dy), self.part):

@@ -19,13 +19,13 @@ class Factor(Stage):
 
     def forward(self, x: Array) -> Array:
         """x (..., C) -> y (..., C)."""
-        return x * self.factor() if self.w.training else x
+        return x * self.factor(x) if self.w.training else x
 
-    def factor(self) -> Array:
-        """The factor of this block, as its numbers lie: for each number, each channel or each sample."""
-        return from_textbook(self.w.network.factors[self.name][self.w.rows[self.w.block]])
+    def factor(self, x: Array) -> Array:
+        """The factor of this block, as the numbers of x lie: for each number, each channel or each sample."""
+        return from_textbook(self.w.network.factors[self.name][self.w.rows[self.w.block]], is_map=x.ndim == 4)
 
     def backward(self, dy: Array) -> Array:
         """dy (..., C) -> dx (..., C), in its place."""
-        dy *= self.factor()
+        dy *= self.factor(dy)
         return dy

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from netdsl.kernels.arrays import Array, Shape
 from netdsl.stages.can import Can
+from netdsl.stages.layout import plane
 from netdsl.stages.stage import Stage, Worker
 
 
 class Flatten(Stage):
-    """(H, W, n, C) -> (n, C*H*W), PyTorch's order."""
+    """(H, W, n, C) -> (n, C*H*W), PyTorch's order; so of a volume, whose rows lie as in an image."""
 
     can = Can(has_own_output=True, has_own_gradient=True)
 
     def __init__(self, w: Worker, shape: Shape) -> None:
         self.start(w)
-        c, height, width = shape
+        c, (height, width) = shape[0], plane(shape[1:])
         self.y = w.outputs(lambda n: (n * c, height * width))
         self.apart = w.scratch("flat", lambda n: (height * width, n * c + 16))
         if w.training:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from netdsl.kernels.arrays import Array, Shape
 from netdsl.stages.can import Can
+from netdsl.stages.layout import inside
 from netdsl.stages.stage import Stage, Worker
 
 
@@ -16,9 +19,9 @@ class GlobalAverage(Stage):
 
     def __init__(self, w: Worker, shape: Shape) -> None:
         self.start(w)
-        self.shape = shape
+        self.places = math.prod(shape[1:])
         if w.training:
-            self.dx = w.gradients(lambda n: (*shape[1:], n, shape[0]))
+            self.dx = w.gradients(lambda n: inside(shape, n))
 
     def forward(self, x: Array) -> Array:
         """x (H, W, n, C) -> y (n, C), the mean of every map."""
@@ -27,7 +30,7 @@ class GlobalAverage(Stage):
     def backward(self, dy: Array) -> Array:
         """dy (n, C) -> dx (H, W, n, C), dy / (H*W) everywhere."""
         dx = self.dx[self.w.block]
-        dx[...] = dy / (self.shape[1] * self.shape[2])
+        dx[...] = dy / self.places
         return dx
 
 
@@ -41,7 +44,7 @@ class GlobalMaximum(Stage):
         self.start(w)
         self.winner = w.of_blocks()
         if w.training:
-            self.dx = w.gradients(lambda n: (*shape[1:], n, shape[0]))
+            self.dx = w.gradients(lambda n: inside(shape, n))
 
     def forward(self, x: Array) -> Array:
         """x (H, W, n, C) -> y (n, C), the maximum of every map."""

@@ -14,23 +14,23 @@ from netdsl.stages.stage import Stage, Worker
 
 
 class Input(Stage):
-    """The network's input, (n, C, H, W) -> (H, W, n, C)."""
+    """The network's input, (n, C, *space) -> (H, W, n, C)."""
 
     can = Can(has_own_output=True)
 
     def __init__(self, w: Worker, shape: Shape) -> None:
         self.start(w)
-        self.y = w.arrays(lambda n: (*shape[1:], n, shape[0]))
+        self.y = w.arrays(lambda n: inside(shape, n))
 
     def forward(self, x: Array) -> Array:
-        """x (n, C, H, W) -> y (H, W, n, C)."""
+        """x (n, C, *space) -> y (H, W, n, C)."""
         y = self.y[self.w.block]
-        y[...] = x.transpose(2, 3, 0, 1)
+        y[...] = x.reshape(*x.shape[:2], *y.shape[:2]).transpose(2, 3, 0, 1)
         return y
 
 
 class NormalizedInput(Input):
-    """The network's input, (n, C, H, W) -> (x - mean) / std as (H, W, n, C); vectors and tokens keep their axes."""
+    """The network's input, (n, C, *space) -> (x - mean) / std as (H, W, n, C); vectors and tokens keep their axes."""
 
     can = Can(has_own_output=True)
 
@@ -41,8 +41,8 @@ class NormalizedInput(Input):
         self.mean, self.std = constant(mean, shape), constant(std, shape)
 
     def forward(self, x: Array) -> Array:
-        """x (n, C, H, W) -> y (H, W, n, C), normalized; vectors (n, D) and tokens (n, T, D) keep their axes."""
+        """x (n, C, *space) -> y (H, W, n, C), normalized; vectors (n, D) and tokens (n, T, D) keep their axes."""
         z = self.z[self.w.block]
-        np.subtract(x, self.mean, out=z)
+        np.subtract(x.reshape(z.shape), self.mean, out=z)
         z /= self.std
         return super().forward(z) if self.y else z

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
 
 from netdsl.kernels.arrays import Array, Shape, Sides, Spatial
 from netdsl.stages.conv_stage import ConvStage
+from netdsl.stages.layout import folded, inner, plane, unfolded
 from netdsl.stages.stage import Worker
 
 
 class PatchConv(ConvStage):
     """Any convolution as one matrix product over patches (im2col), a band of output rows at a time, so that the
-    patches stay in the cache. The backward pass makes the patches again: that is quicker than reading them back."""
+    patches stay in the cache. The backward pass makes the patches again: that is quicker than reading them back. Of a
+    volume a band is of one slice of the output."""
 
     can = ConvStage.can
 
@@ -35,23 +38,23 @@ class PatchConv(ConvStage):
         relu: bool = False,
     ) -> None:
         self.prepare(w, name, shape, filters, kernel_size, stride, padding, dilation, adds_bias, dx, norm, relu)
-        ho, wo = self.out_size
-        c, k = shape[0], kernel_size[0] * kernel_size[1] * shape[0]
+        ho, wo = self.out_size[-2:]
+        c, k = shape[0], math.prod(kernel_size) * shape[0]
         self.rows_of_patch = k
         self.bands = [max(1, self.band_bytes // (wo * n * k * w.dtype.itemsize)) for n in w.sizes]
         rows = dict(zip(w.sizes, self.bands, strict=True))
         self.patches = w.scratch("patches", lambda n: (min(rows[n], ho), wo, n, *kernel_size, c))
-        self.y = w.outputs(lambda n: (ho, wo, n, filters))
-        self.pads = padding != ((0, 0), (0, 0))
-        height, width = (size + sum(sides) for size, sides in zip(shape[1:], padding, strict=True))
+        self.y = w.outputs(lambda n: (*plane(self.out_size), n, filters))
+        self.size = tuple(size + sum(sides) for size, sides in zip(shape[1:], padding, strict=True))
+        self.pads = self.size != shape[1:]
         self.x = w.of_blocks()
         if self.pads:
-            self.padded = w.frame(lambda n: (height, width, n, c), (padding[0][0], padding[1][0], *shape[1:]))
+            self.padded = w.frame(lambda n: (*self.size, n, c), (*(before for before, _ in padding), *shape[1:]))
         if w.training:
             self.grad_rows = w.grads[name + ".weight"].reshape(k, filters)
             self.grad_part = w.scratch("dweight", lambda n: (k, filters))[0]
             if dx:
-                self.dx = w.gradients(lambda n: (height, width, n, c))
+                self.dx = w.gradients(lambda n: (*self.size, n, c))
 
     def forward(self, x: Array, plus: Array | None = None) -> Array:
         """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
@@ -65,24 +68,30 @@ class PatchConv(ConvStage):
         return self.with_bias(y, plus)
 
     def bands_of(self, x: Array) -> Iterator[tuple[int, Array]]:
-        """x (H, W, n, C) -> for some output rows at a time: the first of them, and their patches (rows, Wo, n, Kh, Kw,
+        """x (H, W, n, C) -> for some output rows at a time: the first of them, and their patches (rows, Wo, n, *kernel,
         C)."""
-        b = self.w.block
+        x = unfolded(x, self.shape[1:])
         if self.pads:
-            (top, _), (left, _) = self.padding
-            self.padded[b][top : top + x.shape[0], left : left + x.shape[1]] = x
-            x = self.padded[b]
-        ho, wo = self.out_size
-        (sh, sw), (dh, dw) = self.stride, self.dilation
-        row, column, sample, channel = x.strides
-        shape = (ho, wo, x.shape[2], *self.kernel_size, self.channels)
-        strides = (row * sh, column * sw, sample, row * dh, column * dw, channel)
-        view = np.lib.stride_tricks.as_strided(x, shape, strides)
-        for begin in range(0, ho, self.bands[b]):
-            part = view[begin : begin + self.bands[b]]
-            patches = self.patches[b][: len(part)]
+            padded = self.padded[self.w.block]
+            inner(padded, self.padding, self.shape[1:])[...] = x
+            x = padded
+        for begin, part in self.places_of(x):
+            patches = self.patches[self.w.block][: len(part)]
             patches[...] = part
             yield begin, patches
+
+    def places_of(self, x: Array) -> Iterator[tuple[int, Array]]:
+        """x with its padding (*size, n, C) -> for some output rows at a time: the first of them, and what they see, a
+        view (rows, Wo, n, *kernel, C)."""
+        *space, sample, channel = x.strides
+        shape = (*self.out_size, x.shape[-2], *self.kernel_size, self.channels)
+        along = [step * s for step, s in zip(space, self.stride, strict=True)]
+        across = [step * d for step, d in zip(space, self.dilation, strict=True)]
+        view = np.lib.stride_tricks.as_strided(x, shape, (*along, sample, *across, channel))
+        *slices, ho, _ = self.out_size
+        for number, place in enumerate(np.ndindex(*slices)):
+            for begin in range(0, ho, self.bands[self.w.block]):
+                yield number * ho + begin, view[place][begin : begin + self.bands[self.w.block]]
 
     def backward(self, dy: Array) -> Array | None:
         """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
@@ -97,16 +106,10 @@ class PatchConv(ConvStage):
         dx = self.dx[b]
         dx[...] = 0
         weight = self.weight.reshape(-1, self.filters)
-        (sh, sw), (dh, dw) = self.stride, self.dilation
-        wo = self.out_size[1]
-        for begin in range(0, len(dy), self.bands[b]):
-            part = dy[begin : begin + self.bands[b]]
+        for begin, places in self.places_of(dx):
+            part = dy[begin : begin + len(places)]
             dpatches = self.patches[b][: len(part)]
             np.matmul(part.reshape(-1, self.filters), weight.T, out=dpatches.reshape(-1, self.rows_of_patch))
-            for u in range(self.kernel_size[0]):
-                first = begin * sh + u * dh
-                for v in range(self.kernel_size[1]):
-                    target = dx[first : first + sh * len(part) : sh, v * dw : v * dw + sw * wo : sw]
-                    target += dpatches[:, :, :, u, v]
-        (top, _), (left, _) = self.padding
-        return dx[top : top + self.shape[1], left : left + self.shape[2]]
+            for tap in np.ndindex(self.kernel_size):
+                places[(..., *tap, slice(None))] += dpatches[(..., *tap, slice(None))]
+        return folded(inner(dx, self.padding, self.shape[1:]))

@@ -8,6 +8,7 @@ import numpy as np
 
 from netdsl.kernels.arrays import Array, Shape, Spatial
 from netdsl.stages.conv_stage import ConvStage
+from netdsl.stages.layout import folded, inner, plane, unfolded
 from netdsl.stages.stage import Worker
 
 
@@ -36,14 +37,14 @@ class TransposedConv(ConvStage):
     ) -> None:
         sides = tuple((p, p) for p in padding)
         self.prepare(w, name, shape, filters, kernel_size, stride, sides, dilation, adds_bias, dx, None)
-        c, height, width = shape
+        c, (height, width) = shape[0], shape[-2:]
         self.weight = self.weight.reshape(-1, c)
         self.whole = tuple(
             (size - 1) * s + d * (k - 1) + 1 + more
             for size, s, d, k, more in zip(shape[1:], stride, dilation, kernel_size, output_padding, strict=True)
         )
         self.out_size = tuple(size - 2 * p for size, p in zip(self.whole, padding, strict=True))
-        self.overlap = kernel_size != stride or any(output_padding) or dilation != (1, 1)
+        self.overlap = kernel_size != stride or any(output_padding) or max(dilation) > 1
         band_bytes = max(self.band_bytes, self.weight.nbytes)  # for fewer rows the weights would be read too often
         self.bands = [max(1, band_bytes * c // (width * n * self.weight.nbytes)) for n in w.sizes]
         rows = dict(zip(w.sizes, self.bands, strict=True))
@@ -54,21 +55,23 @@ class TransposedConv(ConvStage):
             self.grad = w.grads[name + ".weight"].reshape(-1, c)
             self.grad_part = w.scratch("dweight", lambda n: self.weight.shape)[0]
             self.dy = w.frame(lambda n: (*self.whole, n, filters), (*padding, *self.out_size)) if any(padding) else []
-            self.dx = w.gradients(lambda n: (height, width, n, c)) if dx else []
+            self.dx = w.gradients(lambda n: (*plane(shape[1:]), n, c)) if dx else []
 
     def bands_of(self, y: Array) -> Iterator[tuple[slice, Array, Array]]:
-        """y (H, W, n, F) -> for some rows of x at a time: which rows, the windows of y that they see (rows, W, n, Kh,
-        Kw, F), and scratch of that shape."""
-        (_, height, width), (sh, sw), (dh, dw) = self.shape, self.stride, self.dilation
-        row, column, sample, number = y.strides
-        shape = (height, width, y.shape[2], *self.kernel_size, self.filters)
-        strides = (row * sh, column * sw, sample, row * dh, column * dw, number)
-        view = np.lib.stride_tricks.as_strided(y, shape, strides)
+        """y (*whole, n, F) -> for some rows of x at a time: which rows, the windows of y that they see (rows, W, n,
+        *kernel, F), and scratch of that shape. Of a volume the rows are of one slice."""
+        *space, sample, number = y.strides
+        *slices, height, width = self.shape[1:]
+        shape = (*slices, height, width, y.shape[-2], *self.kernel_size, self.filters)
+        along = [step * s for step, s in zip(space, self.stride, strict=True)]
+        across = [step * d for step, d in zip(space, self.dilation, strict=True)]
+        view = np.lib.stride_tricks.as_strided(y, shape, (*along, sample, *across, number))
         step = self.bands[self.w.block]
-        for begin in range(0, height, step):
-            places = view[begin : begin + step]
-            windows = self.windows[self.w.block][: places.size].reshape(places.shape)
-            yield slice(begin, begin + step), places, windows
+        for count, place in enumerate(np.ndindex(*slices)):
+            for begin in range(0, height, step):
+                places = view[place][begin : begin + step]
+                windows = self.windows[self.w.block][: places.size].reshape(places.shape)
+                yield slice(count * height + begin, count * height + begin + len(places)), places, windows
 
     def forward(self, x: Array) -> Array:
         """x (H, W, n, C) -> y (Ho, Wo, n, F)."""
@@ -83,19 +86,15 @@ class TransposedConv(ConvStage):
                 continue
             for tap in np.ndindex(self.kernel_size):
                 places[(..., *tap, slice(None))] += windows[(..., *tap, slice(None))]
-        return self.with_bias(self.inner(y))
-
-    def inner(self, y: Array) -> Array:
-        """What is left of the whole output without the padding."""
-        (top, _), (left, _) = self.padding
-        return y[top : top + self.out_size[0], left : left + self.out_size[1]]
+        return self.with_bias(folded(inner(y, self.padding, self.out_size)))
 
     def backward(self, dy: Array) -> Array | None:
         """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it: a convolution of dy."""
         b = self.w.block
         self.bias_gradient(dy)
+        dy = unfolded(dy, self.out_size)
         if self.dy:
-            self.inner(self.dy[b])[...] = dy
+            inner(self.dy[b], self.padding, self.out_size)[...] = dy
             dy = self.dy[b]
         if b == 0:
             self.grad[...] = 0

@@ -403,6 +403,29 @@ res { conv 4 k3 p1 } -> res { relu -> conv 4 k3 p1 } -> relu -> res { relu } -> 
 # branches
 input 8x6x6
 cat { conv 2 k1 | conv 3 k3 p1 | pool 3 s1 p1 | add { id | relu | bn } } -> relu -> gap
+# a signal
+input 2x17 map
+conv 9 k5 p2 -> bn -> relu -> pool 2 -> conv 9 k3 p1 -> dropout 0.3 -> pool 3 s2 -> flatten -> linear 3
+# a signal comes out
+input 2x17 map
+conv 9 k3 p1 -> dropout 0.2 -> res { bn -> relu -> conv 9 k3 p1 } -> conv 3 k3 p1
+# a signal comes out, as it came in
+input 2x5 map
+id
+train { loss mse }
+# a signal with softmax and a textbook layer
+input 4x6 map
+conv 4 k3 -> tanh -> softmax
+# a volume
+input 2x4x5x6
+conv 9 k3 p1 -> bn -> relu -> pool 2 -> conv 9 k3 p1 -> dropout 0.3 -> flatten -> linear 3
+# a volume comes out
+input 2x4x5x6
+conv 9 k3 p1 -> reshape 9x5x6x4 -> res { bn -> relu -> conv 9 k3 p1 } -> conv 3 k1
+# a volume comes out, as it came in
+input 2x3x2x4
+id
+train { loss mse }
 # dead layers
 input 9x7x7
 stem: conv 3 k1

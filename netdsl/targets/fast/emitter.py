@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from netdsl.analysis.loss import logits_layers, logits_value
@@ -17,9 +17,11 @@ from netdsl.layers.contract import StageCall
 from netdsl.passes.choose_algorithms import Choice, cheapest
 from netdsl.passes.plan import Plan, Planned, needs_gradient, plan, verify_plan
 from netdsl.passes.plan_memory import plan_memory
+from netdsl.passes.signals import is_signal, sizes_inside
 from netdsl.passes.tile_batch import block_size
 from netdsl.stages.dropout import Factor
 from netdsl.stages.input import Input, NormalizedInput
+from netdsl.stages.layout import plane
 from netdsl.stages.stage import Stages
 from netdsl.stages.textbook import Textbook
 from netdsl.targets.fast.dialect import DIALECT
@@ -69,12 +71,22 @@ def emit_fast(graph: Graph, recipe: Recipe, choose: Choice = cheapest, level: in
         output_shapes=output_shapes(graph),
         shares=[f"{value_text(pair)}," for pair in _shares(graph)],
         waits=train.waits,
+        gives_signal=is_signal(graph.type_of(until)),
+        lies=_how_maps_lie(graph),
         block=block_size(graph),
         draws=[
             f"{value_text((n.name, layer_of(n.op).forward, graph.input_shapes(n)[0], n.attrs['p']))}," for n in drawn
         ],
         methods=_methods(graph, recipe, train, infer, until),
     )
+
+
+def _how_maps_lie(graph: Graph) -> list[str]:
+    """What the module's docstring says of maps that are no images."""
+    axes = {graph.type_of(value).axes for value in range(graph.num_values)}
+    signal = "A signal (C, L) is an image one number wide, (L, 1, n, C)."
+    volume = "A volume (C, D, H, W) lies slice under slice, (D*H, W, n, C)."
+    return [line for number, line in ((1, signal), (3, volume)) if number in axes]
 
 
 def _bases(graph: Graph, recipe: Recipe) -> list[type[Network]]:
@@ -95,11 +107,20 @@ def _kernels(plan: Plan) -> list[Callable[..., Any] | type]:
     kernels: list[Callable[..., Any] | type] = [NormalizedInput if given.mean else Input for given in plan.graph.inputs]
     for stage in plan.stages:
         if stage.call is not None:
-            kernels += [stage.call.kernel, *(value for value in stage.call.arguments if callable(value))]
+            kernels += [stage.call.kernel, *_functions(stage.call.arguments)]
         else:
             layer = layer_of(stage.node.op)
             kernels += [Textbook, layer.forward, layer.backward]
     return kernels
+
+
+def _functions(values: Iterable[object]) -> Iterator[Callable[..., Any]]:
+    """The kernels among arguments, those in tuples of them too."""
+    for value in values:
+        if isinstance(value, tuple):
+            yield from _functions(value)
+        elif callable(value):
+            yield value
 
 
 def _methods(graph: Graph, recipe: Recipe, train: Plan, infer: Plan, until: int) -> list[Method]:
@@ -200,24 +221,26 @@ def _stage_lines(plan: Plan) -> list[str]:
     members = _members(plan.graph)
     lines = ["p, s = self.params, Stages()" if any(s.call is None for s in plan.stages) else "s = Stages()"]
     for given, member in zip(plan.graph.inputs, _input_members(plan.graph), strict=True):
-        shape = value_text(given.type.sizes)
+        shape = value_text(sizes_inside(given.type))
         if given.mean:
             constants = f"{constants_text(given.mean)}, {constants_text(given.std)}"
             lines.append(f"s.{member} = NormalizedInput(w, {shape}, {constants})")
         elif _has_stage(given):
             lines.append(f"s.{member} = Input(w, {shape})")
     for stage in plan.stages:
-        made = _textbook(stage.node) if stage.call is None else _constructor(stage, stage.call, members)
+        made = _textbook(plan.graph, stage.node) if stage.call is None else _constructor(stage, stage.call, members)
         lines.append(f"s.{members[stage.node.name]} = {made}")
     return [*lines, "return s"]
 
 
-def _textbook(node: Node) -> str:
-    """`Textbook(w, "ln1", lambda x: ln_forward(x, p["ln1.weight"], p["ln1.bias"]), ln_backward)`."""
+def _textbook(graph: Graph, node: Node) -> str:
+    """`Textbook(w, "lrn1", lambda x: lrn_forward(x, 5), lrn_backward)`; with the spaces of what is no image."""
     layer = layer_of(node.op)
     inputs = "*xs" if len(node.inputs) > 1 else "x"
     call = f"lambda {inputs}: {layer.forward.__name__}({', '.join([inputs, *_arguments(node)])})"
-    return f'Textbook(w, "{node.name}", {call}, {layer.backward.__name__})'
+    types = (*graph.input_types(node), node.type)
+    spaces = f", {value_text(tuple(x.space for x in types))}" if any(_lies_otherwise(x) for x in types) else ""
+    return f'Textbook(w, "{node.name}", {call}, {layer.backward.__name__}{spaces})'
 
 
 def _constructor(stage: Planned, call: StageCall, members: dict[str, str]) -> str:
@@ -283,10 +306,15 @@ def _comment(plan: Plan, stage: Planned) -> str:
     return f"  # {': '.join(parts)}" if parts else ""
 
 
+def _lies_otherwise(tensor: Tensor) -> bool:
+    """Whether it is a map, but no image: its axes of space are others than those it lies along."""
+    return tensor.is_map and not tensor.is_image
+
+
 def _inside(tensor: Tensor) -> str:
     """The shape of a value as stages see it."""
     if tensor.is_map:
-        return f"({', '.join(map(str, tensor.space))}, n, {tensor.channels})"
+        return f"({', '.join(map(str, plane(tensor.space)))}, n, {tensor.channels})"
     return f"(n, {', '.join(map(str, tensor.sizes))})"
 
 

@@ -31,6 +31,7 @@ class FastNetwork(StoredNetwork):
     logits_shape: Shape
     block: int
     waits: bool
+    gives_signal: bool | None = None  # whether the logits are a signal (C, L), which tokens have as many sizes as
     draws: tuple[tuple[Any, ...], ...]
     train_stages: Callable[[Worker], Stages]
     infer_stages: Callable[[Worker], Stages]
@@ -330,8 +331,8 @@ class FastNetwork(StoredNetwork):
         others = self.gives()
         z, *more = made if others else (made,)
         for name, y in zip(others, more, strict=True):
-            self.io[name][rows] = to_textbook(y)
-        self.io["logits"][rows] = z = to_textbook(z)
+            self.io[name][rows] = to_textbook(y).reshape(-1, *self.io[name].shape[1:])
+        self.io["logits"][rows] = z = to_textbook(z).reshape(-1, *self.logits_shape)
         return z
 
     def logits_block(self, w: Worker, b: int) -> Steps:
@@ -340,7 +341,7 @@ class FastNetwork(StoredNetwork):
         self.keep(made, w.rows[b])
 
     def backward_block(self, w: Worker, b: int) -> Steps:
-        waiting = self.train_backward(w.s, from_textbook(self.io["dlogits"][w.rows[b]].copy()))
+        waiting = self.train_backward(w.s, from_textbook(self.io["dlogits"][w.rows[b]].copy(), self.gives_signal))
         if waiting is not None:
             yield from waiting
 
@@ -352,7 +353,7 @@ class FastNetwork(StoredNetwork):
         loss, dz = self.loss(z, self.io["y"][rows])
         share = self.share(w, rows)
         self.losses[w.index] += loss * share
-        waiting = self.train_backward(w.s, from_textbook((dz * share).astype(self.dtype)))
+        waiting = self.train_backward(w.s, from_textbook((dz * share).astype(self.dtype), self.gives_signal))
         if waiting is not None:
             yield from waiting
 

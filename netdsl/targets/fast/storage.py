@@ -77,7 +77,7 @@ class StoredNetwork(Network):
         stored, named = {}, {}
         for name, array in params.items():
             begin, end = self.places[name]
-            order = {4: (2, 3, 1, 0), 2: (1, 0)}.get(array.ndim, tuple(range(array.ndim)))
+            order = (*range(2, array.ndim), 1, 0) if array.ndim > 1 else tuple(range(array.ndim))
             stored[name] = vector[begin:end].reshape([array.shape[axis] for axis in order])
             named[name] = stored[name].transpose(np.argsort(order))
         return stored, named
