@@ -1,4 +1,4 @@
-"""`netdsl predict`: what a trained network says about images, and about samples in files."""
+"""`netdsl predict`: what a trained network says about images, recordings, and samples in files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from netdsl.training.runs.config import RunConfig
     from netdsl.training.scores.task import Task
 
-BATCH = 256  # images that are read at once
+BATCH = 256  # images or recordings that are read at once
 MAX_SHOWN = 24  # samples in the picture of `--plot`
 MAX_NUMBERS = 8  # in a line of text
 
@@ -51,9 +51,10 @@ def command(
 ) -> None:
     """Say what each sample in the FILEs is, with the network of the folder RUN: classes, masks or numbers.
 
-    A FILE is an image or a folder of images, an .npz with `x`, an .npy, or a .csv with a row a sample. Images of any
-    size come to what the network takes as in training (`fit`), else they are resized. Digits are white on black in
-    MNIST: a picture of black on white is inverted, and a note on stderr says so. With --out nothing is said on stdout.
+    A FILE is an image, a .wav or a folder of such, an .npz with `x`, an .npy, or a .csv with a row a sample. Images of
+    any size come to what the network takes as in training (`fit`), else they are resized; so do recordings of any rate
+    and length. Digits are white on black in MNIST: a picture of black on white is inverted, and a note on stderr says
+    so. With --out nothing is said on stdout.
 
     \b
     Examples:
@@ -61,6 +62,7 @@ def command(
       netdsl predict runs/lenet-1 scans/ --top 1 --json
       netdsl predict runs/lenet-1 test.npz --out answers.csv
       netdsl predict runs/unet_small-1 photos/ --out masks --plot masks.png
+      netdsl predict runs/keywords-1 yes.wav
     """
     import numpy as np
 
@@ -147,21 +149,19 @@ def _parts(
     files: Sequence[Path], takes: Tensor, config: RunConfig, invert: bool | None
 ) -> Iterator[tuple[list[Source], np.ndarray]]:
     """The samples (n, C, ...) of all files as stored, in their order, many together, and where each comes from."""
-    import numpy as np
-
     from netdsl.cli import say
     from netdsl.training.data.samples import SUFFIXES, read_samples
 
-    every = [file for path in files for file in _files(path)]
+    every = [file for path in files for file in _files(path, takes)]
     is_table = [file.suffix.lower() in SUFFIXES for file in every]
-    _check_images([file for file, table in zip(every, is_table, strict=True) if not table], takes)
-    images: list[Path] = []
+    _check_single([file for file, table in zip(every, is_table, strict=True) if not table], takes)
+    single: list[Path] = []
     for i, file in enumerate(every):
         if not is_table[i]:
-            images.append(file)
-        if images and (len(images) == BATCH or is_table[i] or i == len(every) - 1):
-            yield [(str(f), None) for f in images], np.stack(list(read_pixels(images, config, invert)))
-            images = []
+            single.append(file)
+        if single and (len(single) == BATCH or is_table[i] or i == len(every) - 1):
+            yield [(str(f), None) for f in single], _read_single(single, takes, config, invert)
+            single = []
         if is_table[i]:
             x, notes = read_samples(file, takes, config.recipe.fit)
             for note in notes:
@@ -169,27 +169,50 @@ def _parts(
             yield [(str(file), row) for row in range(len(x))], x
 
 
-def _check_images(files: Sequence[Path], takes: Tensor) -> None:
-    """Raises UserError for images, and whatever else is no table, where the network takes something else."""
+def _read_single(files: Sequence[Path], takes: Tensor, config: RunConfig, invert: bool | None) -> np.ndarray:
+    """Images (N, C, H, W) uint8, or recordings (N, C, L) float32, brought to what the network takes as in training."""
+    import numpy as np
+
+    from netdsl.cli import say
+    from netdsl.training.data.wanted import Wanted
+    from netdsl.training.data.wavs import WavReader
+
+    if takes.axes != 1:
+        return np.stack(list(read_pixels(files, config, invert)))
+    reader = WavReader(files, Wanted(takes, rate=config.rate))
+    x = reader.read(files)
+    for note in reader.notes():
+        say(f"note: {note}")
+    return x
+
+
+def _check_single(files: Sequence[Path], takes: Tensor) -> None:
+    """Raises UserError for images and recordings, and whatever else is no table, where the network takes no such."""
     from netdsl.ground.diagnostics import UserError, plain
+    from netdsl.training.data.recordings import WAV_FILES
     from netdsl.training.data.samples import SUFFIXES
     from netdsl.training.drawing.tiles import can_be_shown
 
-    if files and not can_be_shown(takes):
-        text = f"`{plain(str(files[0]))}` is no table of numbers, but the network takes {takes.show()}"
-        raise UserError(text, help=f"give a file that ends in {', '.join(SUFFIXES)}")
+    ends = (*SUFFIXES, *WAV_FILES.suffixes) if takes.axes == 1 else SUFFIXES
+    wrong = [file for file in files if not (WAV_FILES.has(file) if takes.axes == 1 else can_be_shown(takes))]
+    if wrong:
+        kind = "no recording and no table" if takes.axes == 1 else "no table"
+        text = f"`{plain(str(wrong[0]))}` is {kind} of numbers, but the network takes {takes.show()}"
+        raise UserError(text, help=f"give a file that ends in {', '.join(ends)}")
 
 
-def _files(path: Path) -> list[Path]:
-    """The path itself, or the image files of a folder by name. Raises UserError for a folder without any."""
+def _files(path: Path, takes: Tensor) -> list[Path]:
+    """The path itself, or the images or recordings of a folder by name. Raises UserError for a folder without any."""
     from netdsl.ground.diagnostics import UserError
-    from netdsl.training.data.images import SUFFIXES
+    from netdsl.training.data.listing import IMAGE_FILES
+    from netdsl.training.data.recordings import WAV_FILES
 
     if not path.is_dir():
         return [path]
-    files = sorted(p for p in path.iterdir() if p.name.lower().endswith(SUFFIXES) and not p.name.startswith("."))
+    kind = WAV_FILES if takes.axes == 1 else IMAGE_FILES
+    files = sorted(p for p in path.iterdir() if kind.has(p.name) and not p.name.startswith("."))
     if not files:
-        raise UserError(f"the folder `{path}` has no images", help=f"images end in {', '.join(SUFFIXES)}")
+        raise UserError(f"the folder `{path}` has no {kind.noun}s", help=kind.endings)
     return files
 
 

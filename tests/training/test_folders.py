@@ -141,11 +141,11 @@ def test_a_link_to_a_folder_above_adds_nothing_and_a_folder_of_everything_is_ref
     d = load(tmp_path)
     assert len(d.x_train) + len(d.x_test) == 7
     monkeypatch.setattr(folders, "MAX_FILES", 3)
-    refuses(tmp_path, "a` has more than 3 files", "name a folder of images")
+    refuses(tmp_path, "a` has more than 3 files", "name a folder of samples")
     deep_one = tmp_path / "b" / "/".join("x" * 80)
     deep_one.mkdir(parents=True)
     monkeypatch.setattr(folders, "MAX_FILES", 30)
-    refuses(tmp_path, "lies more than 64 folders deep", "name a folder of images")
+    refuses(tmp_path, "lies more than 64 folders deep", "name a folder of samples")
 
 
 def test_names_of_any_script_are_classes_and_names_that_look_alike_are_refused(tmp_path):

@@ -24,7 +24,7 @@ class Dataset:
     built in nor made by the caller: its classes are split alike. bits: how many of their bits 16-bit images use, None
     without such. notes: what was changed on reading, in words. is_fed_raw: the network normalises by itself
     (netdsl.training.data.normalization). layout: what a sample is to the network that it was read for, a signal (C, L)
-    or tokens (T, D); None: what plain sizes say.
+    or tokens (T, D); None: what plain sizes say. rate: of recordings, numbers a second; None of others.
     """
 
     name: str
@@ -41,6 +41,7 @@ class Dataset:
     bits: int | None = None
     notes: tuple[str, ...] = ()
     layout: Layout | None = None
+    rate: int | None = None
 
     @property
     def input_shape(self) -> tuple[int, ...]:

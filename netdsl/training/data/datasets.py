@@ -24,6 +24,7 @@ from netdsl.training.data.limits import MAX_BYTES
 from netdsl.training.data.masks import mask_folders, mask_parts
 from netdsl.training.data.npz import sample_text
 from netdsl.training.data.parts import Parts
+from netdsl.training.data.recordings import recording_folders
 from netdsl.training.data.splits import stratified
 from netdsl.training.data.tables import SUFFIXES as TABLES
 from netdsl.training.data.tables import table_parts
@@ -97,6 +98,8 @@ def _own_parts(name: str, want: Wanted) -> Parts:
         return table_parts(Path(name), want)
     if not os.path.isdir(name):
         raise _unknown_data(name)
+    if want.takes_signals:
+        return recording_folders(Path(name), want)
     pairs, notes = mask_folders(Path(name))
     return mask_parts(pairs, want, notes) if pairs else class_folders(Path(name), want)
 
@@ -135,6 +138,7 @@ def _split(name: str, parts: Parts, want: Wanted, limit: int | None, rng: np.ran
         held=held,
         is_own=True,
         bits=parts.bits,
+        rate=parts.rate,
         notes=notes,
         layout=want.layout_of(x["train"].shape[1:]),
     )

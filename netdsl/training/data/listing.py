@@ -1,9 +1,10 @@
-"""What lies in folders of images: class folders, parts, image files however deep. Nothing is decoded here."""
+"""What lies in folders of samples: class folders, parts, files however deep. Nothing is decoded here."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from netdsl.ground.diagnostics import UserError
@@ -13,6 +14,27 @@ from netdsl.training.data.parts import PART_NAMES
 
 PASSED_OVER = ("__MACOSX",)  # what zip programs leave
 MAX_DEPTH = 64  # folders in folders
+
+
+@dataclass(frozen=True)
+class FileKind:
+    """Files of samples: what one is called, how their names end, and the path of one in a class folder."""
+
+    noun: str
+    suffixes: tuple[str, ...]
+    example: str
+
+    def has(self, path: Path | str) -> bool:
+        """Whether the name ends as that of such a file."""
+        return str(path).lower().endswith(self.suffixes)
+
+    @property
+    def endings(self) -> str:
+        """`images end in .png, .jpg`, for a help."""
+        return f"{self.noun}s end in {', '.join(self.suffixes)}"
+
+
+IMAGE_FILES = FileKind("image", SUFFIXES, "cats/1.png")
 
 
 def names_in(folder: Path) -> list[str]:
@@ -30,7 +52,7 @@ def subfolders(folder: Path) -> tuple[str, ...]:
 
 def is_image(path: Path | str) -> bool:
     """Whether the name ends as that of an image."""
-    return str(path).lower().endswith(SUFFIXES)
+    return IMAGE_FILES.has(path)
 
 
 def files_in(folder: Path, above: tuple[str, ...] = ()) -> Iterator[Path]:
@@ -42,7 +64,7 @@ def files_in(folder: Path, above: tuple[str, ...] = ()) -> Iterator[Path]:
     if place in above:
         return
     if len(above) > MAX_DEPTH:
-        raise UserError(f"{shown(folder)} lies more than {MAX_DEPTH} folders deep", help="name a folder of images")
+        raise UserError(f"{shown(folder)} lies more than {MAX_DEPTH} folders deep", help="name a folder of samples")
     for name in names_in(folder):
         path = folder / name
         if os.path.isdir(path):
@@ -56,7 +78,7 @@ def image_files(folder: Path) -> list[Path]:
     return [path for path in files_in(folder) if is_image(path)]
 
 
-def part_folders(folder: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
+def part_folders(folder: Path, noun: str = "image") -> tuple[dict[str, Path], tuple[str, ...]]:
     """-> part -> its folder, and notes; no part where the folders are classes.
 
     They are parts where one is called `train` and another one is a part as well, or there is no other.
@@ -74,7 +96,7 @@ def part_folders(folder: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
             part_paths[part] = folder / name
     if part_paths and "train" not in part_paths and not others:
         names = " and ".join(f"`{path.name}`" for path in part_paths.values())
-        raise UserError(f"{shown(folder)} has {names}, but no `train`", help="put images to learn from into `train`")
+        raise UserError(f"{shown(folder)} has {names}, but no `train`", help=f"put {noun}s to learn from into `train`")
     if "train" not in part_paths or (len(part_paths) == 1 and others):
         return {}, ()
     notes = (f"{shown(folder)} has other folders beside its parts, not used: {shown(', '.join(others))}",)

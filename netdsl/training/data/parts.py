@@ -25,7 +25,7 @@ class Parts:
     """x (N, *input_shape) and y (N, ...) of `train`, perhaps of `val` and `test`, as in `Dataset`.
 
     notes: what was changed on reading, in words. bits: how many 16-bit images use, None without such.
-    are_sorted: by class, so that the first ones are not like the others.
+    are_sorted: by class, so that the first ones are not like the others. rate: of recordings, numbers a second.
     """
 
     x: Mapping[str, np.ndarray]
@@ -34,3 +34,4 @@ class Parts:
     notes: tuple[str, ...] = ()
     bits: int | None = None
     are_sorted: bool = False
+    rate: int | None = None

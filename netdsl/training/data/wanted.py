@@ -16,6 +16,7 @@ class Wanted:
     of the training samples that is held out for validation, and what decides which. fit: how images come to the size
     that it takes. names: of the classes that it knows already. bits: how many bits 16-bit images use, None: as many as
     the brightest one needs. outputs: the first size of the network's output. mask_axes: the axes of space of masks.
+    rate: that of recordings, numbers a second; None: the one that most of them have.
     """
 
     takes: Tensor | None = None
@@ -28,6 +29,7 @@ class Wanted:
     bits: int | None = None
     outputs: int | None = None
     mask_axes: int = 2
+    rate: int | None = None
 
     @property
     def targets(self) -> Targets | None:
@@ -43,6 +45,11 @@ class Wanted:
     def image_shape(self) -> Sizes | None:
         """The sizes of the input where an image file can have them: (1, H, W) or (3, H, W)."""
         return self.takes.sizes if self.takes is not None and self.takes.is_picture else None
+
+    @property
+    def takes_signals(self) -> bool:
+        """Whether the network takes maps of one axis of space."""
+        return self.takes is not None and self.takes.axes == 1
 
     def layout_of(self, sizes: Sizes) -> Layout | None:
         """What samples of these sizes are to the network; None where they are none of its own."""

@@ -21,6 +21,7 @@ from netdsl.ground.system.disk import name_in_letters, name_on_disk
 from netdsl.ground.system.machine import facts, python_version
 from netdsl.targets.registry import levels, runners
 from netdsl.training.data.dataset import Dataset
+from netdsl.training.data.wavs import MAX_RATE
 from netdsl.training.runs.engine import MOST_WORKERS, WORKERS, Engine
 from netdsl.training.runs.recipe_values import recipe_of
 
@@ -38,8 +39,8 @@ class RunConfig:
     """config.json: how a run was made. `data_path` is None for built-in data, `limit` None for no bound.
 
     backend, level, workers, threads: its Engine's. choices: the net's, which decide rounding. digest: that of
-    the data it learned from. bits: how many of their bits its 16-bit images use, None without such. Older runs have no
-    level, workers, choices, digest and bits.
+    the data it learned from. bits: how many of their bits its 16-bit images use, None without such. rate: that of its
+    recordings, numbers a second. Older runs have no level, workers, choices, digest, bits and rate.
     """
 
     spec: str
@@ -58,6 +59,7 @@ class RunConfig:
     choices: Mapping[str, str] = field(default_factory=dict)
     digest: str | None = None
     bits: int | None = None
+    rate: int | None = None
 
     @property
     def engine(self) -> Engine:
@@ -84,6 +86,7 @@ def config_of(net: Net, dataset: Dataset, engine: Engine, limit: int | None) -> 
         choices=dict(net.choices) if engine.has_workers else {},
         digest=dataset.digest(),
         bits=dataset.bits,
+        rate=dataset.rate,
     )
 
 
@@ -167,7 +170,7 @@ def _config(values: object) -> RunConfig:
     unknown = [key for key in values if key not in _CHECKS]
     if unknown:
         raise ValueError(f"it has the unknown key `{unknown[0][:80]}`")
-    values = {"level": 0, "workers": "auto", "choices": {}, "digest": None, "bits": 16, **values}
+    values = {"level": 0, "workers": "auto", "choices": {}, "digest": None, "bits": 16, "rate": None, **values}
     missing = [f.name for f in fields(RunConfig) if f.name not in values]
     if missing:
         raise ValueError(f"it has no {', '.join(f'`{name}`' for name in missing)}")
@@ -271,5 +274,6 @@ _CHECKS: Mapping[str, Check] = {
     "choices": _choices,
     "digest": _or_none(_text),
     "bits": _or_none(_one_of(range(8, 17))),
+    "rate": _or_none(_whole(MAX_RATE)),
 }
 """Field of a RunConfig -> what checks its value in JSON, and gives the field's."""
