@@ -222,7 +222,8 @@ def _written(attr: Attr, value: object) -> str:
         raise _Untold
     if len(set(sizes)) == 1 and attr.kind in ("spatial", "sides"):
         sizes = sizes[:1]
-    elif attr.kind == "sides" and sizes[2:] and not len(sizes) % 2:  # PyTorch's order: before and behind of the last axis first
+    # PyTorch says both sides of the last axis first
+    elif attr.kind == "sides" and sizes[2:] and not len(sizes) % 2:
         sizes = (*sizes[-2::-2], *sizes[::-2])
     text = "x".join(str(v) for v in sizes)
     if attr.positional:

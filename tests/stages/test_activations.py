@@ -56,7 +56,8 @@ TAILS = np.array([*TAILS, 1e4, 1e10, 1e19, 2e19, 1e30, 5e37, np.inf])
 
 def is_pointwise(layer):
     """Whether its stage works on each number by itself: layers to come are tested by being there."""
-    if layer.stages is None or layer.num_inputs != 1 or any(attr.default is REQUIRED for attr in layer.attrs):
+    needs_more = layer.resolve is not None or any(attr.default is REQUIRED for attr in layer.attrs)
+    if layer.stages is None or layer.num_inputs != 1 or needs_more:
         return False
     calls = layer.stages({attr.name: attr.default for attr in layer.attrs}, map_of(4, 1, 1))
     return any(issubclass(call.kernel, (Pointwise, Relu, Prelu)) for call in calls)
