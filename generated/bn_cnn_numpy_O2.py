@@ -66,17 +66,33 @@ class Stage:
             self.w.grads[name] += value
 
 
+def is_map(shape):
+    """Whether a value of these sizes is a map, (C, H, W) or (C, D, H, W); signals are (C, L, 1) here."""
+    return len(shape) >= 3
+
+
+def plane(space):
+    """The height and width of a map as it lies: (L,) -> (L, 1), (H, W) as it is, (D, H, W) -> (D*H, W)."""
+    *rows, width = space if len(space) > 1 else (*space, 1)
+    return math.prod(rows), width
+
+
+def inside(shape, n):
+    """The sizes of n samples as stages keep them: (H, W, n, C) of maps, else (n, *shape)."""
+    return (*plane(shape[1:]), n, shape[0]) if is_map(shape) else (n, *shape)
+
+
 class Input(Stage):
-    """The network's input, (n, C, H, W) -> (H, W, n, C)."""
+    """The network's input, (n, C, *space) -> (H, W, n, C)."""
 
     def __init__(self, w, shape):
         self.start(w)
-        self.y = w.arrays(lambda n: (*shape[1:], n, shape[0]))
+        self.y = w.arrays(lambda n: inside(shape, n))
 
     def forward(self, x):
-        """x (n, C, H, W) -> y (H, W, n, C)."""
+        """x (n, C, *space) -> y (H, W, n, C)."""
         y = self.y[self.w.block]
-        y[...] = x.transpose(2, 3, 0, 1)
+        y[...] = x.reshape(*x.shape[:2], *y.shape[:2]).transpose(2, 3, 0, 1)
         return y
 
 
@@ -145,7 +161,8 @@ class ConvStage(Stage):
         )
         if relu and w.training:
             self.mask = w.masks((filters, *self.out_size))
-        self.weight = w.params[name + ".weight"]
+        self.stored = w.params[name + ".weight"].reshape(*kernel_size, -1, filters)  # of a signal, too: K is Kx1
+        self.weight = self.stored
         self.bias = w.params.get(name + ".bias")
         if self.norm is not None:
             self.scale, self.bias = np.ones(filters, w.dtype), np.zeros(filters, w.dtype)
@@ -171,7 +188,7 @@ class ConvStage(Stage):
         """Makes the weights that this worker computes with."""
         self.fold()
         if self.norm is not None:
-            self.weight = self.w.params[self.name + ".weight"] * self.scale
+            self.weight = self.stored * self.scale
 
     def with_bias(self, y, plus=None, has_bias=False):
         """y (rows, Wo, n, F) -> the same array, to which come the bias, if it has none yet, another map, and the
@@ -331,7 +348,7 @@ class BatchNorm(Stage):
         self.running_mean, self.running_var = buffers[name + ".running_mean"], buffers[name + ".running_var"]
         self.x = w.of_blocks()
         self.guess = w.of_blocks()
-        self.y = w.arrays(lambda n: (*shape[1:], n, shape[0]))
+        self.y = w.arrays(lambda n: inside(shape, n))
         self.factors = w.scratch("bn", lambda n: (3, n, shape[0]))
         self.part = w.scratch("band", lambda n: (max(65536, n * int(np.prod(shape[2:])) * shape[0]),))
         self.mask = w.masks(shape)
@@ -731,6 +748,21 @@ class WinogradRows(ConvStage):
             self.grad[:, k] += self.grad_part
 
 
+def unfolded(x, space):
+    """x (H, W, n, C) -> a view (*space, n, C), that of a volume (D, H, W, n, C)."""
+    return x.reshape(*space, *x.shape[2:])
+
+
+def folded(x):
+    """x (*space, n, C) -> (H, W, n, C), a volume's slices on each other; a copy where they lie apart."""
+    return x.reshape(-1, *x.shape[-3:])
+
+
+def inner(x, sides, space):
+    """x (*space with its sides, n, C) -> a view (*space, n, C)."""
+    return x[tuple(slice(before, before + size) for (before, _), size in zip(sides, space, strict=True))]
+
+
 class MaxPool(Stage):
     """Maximum pooling of x (H, W, n, C), then + bias, then relu: both keep the order, so they may wait for it.
 
@@ -743,26 +775,21 @@ class MaxPool(Stage):
         self.start(w)
         self.kernel_size, self.stride, self.padding, self.dilation = kernel_size, stride, padding, dilation
         self.conv, self.relu, self.shape = conv, relu, shape
-        (top, bottom), (left, right) = padding
-        self.size = (shape[1] + top + bottom, shape[2] + left + right)
+        self.size = tuple(size + sum(sides) for size, sides in zip(shape[1:], padding, strict=True))
         self.out_size = tuple(
             (size - d * (k - 1) - 1) // s + 1
             for size, d, k, s in zip(self.size, dilation, kernel_size, stride, strict=True)
         )
         self.pads = self.size != shape[1:]
-        self.pairs = kernel_size == stride == (2, 2) and dilation == (1, 1)
+        self.pairs = kernel_size == stride and max(dilation) == 1 and set(kernel_size) in ({2}, {1, 2})
         c = shape[0]
-        self.y = w.outputs(lambda n: (*self.out_size, n, c))
+        self.y = w.outputs(lambda n: (*plane(self.out_size), n, c))
         if self.pads:
             self.padded = w.zeros(lambda n: (*self.size, n, c))
             for padded in self.padded:
                 padded[...] = -np.inf
         if self.pairs:
-            ho, wo = self.out_size
-            self.wide = w.scratch("pool", lambda n: (2 * ho * wo * n * c,))
-            if w.training:
-                self.right = w.bits(lambda n: (2 * ho, wo, n * c))
-                self.low = w.bits(lambda n: (ho, wo, n * c))
+            self.make_room_for_pairs()
         elif w.training:
             self.x = w.of_blocks()
             self.best = w.arrays(lambda n: (*self.out_size, n, c))
@@ -771,54 +798,75 @@ class MaxPool(Stage):
             self.dx = w.gradients(lambda n: (*self.size, n, c))
             self.mask = w.masks((c, *self.out_size))
 
+    def make_room_for_pairs(self):
+        """Arrays for what lies between the axes, which are halved one after the other, from the last to the first in
+        training, and for bits that say where each maximum was. At inference from the first to the last: rows lie in
+        one piece."""
+        w, axes = self.w, [axis for axis, k in enumerate(self.kernel_size) if k == 2]
+        self.axes = axes[::-1] if w.training else axes
+        self.whole = tuple(k * size for k, size in zip(self.kernel_size, self.out_size, strict=True))
+        sizes = [self.whole]
+        for axis in self.axes:
+            sizes.append((*sizes[-1][:axis], self.out_size[axis], *sizes[-1][axis + 1 :]))
+        self.between = [self.of_size(("pool", i), size) for i, size in enumerate(sizes[1:-1])]
+        if w.training:
+            self.later = [self.bits_of(size) for size in sizes[1:]]
+
+    def of_size(self, key, size):
+        """Scratch for rows of a size along the axes of space, (*size, n*C)."""
+        return self.w.scratch(key, lambda n: (*size, n * self.shape[0]))
+
+    def bits_of(self, size):
+        """A bit for each number of such rows."""
+        return self.w.bits(lambda n: (*size, n * self.shape[0]))
+
     def forward(self, x):
         """x (H, W, n, C) -> y (Ho, Wo, n, C)."""
         b = self.w.block
+        x = unfolded(x, self.shape[1:])
         if self.pads:
-            (top, _), (left, _) = self.padding
-            self.padded[b][top : top + self.shape[1], left : left + self.shape[2]] = x
+            inner(self.padded[b], self.padding, self.shape[1:])[...] = x
             x = self.padded[b]
         y = self.y[b]
+        out = unfolded(y, self.out_size)
         if self.pairs:
-            self.pair_maximum(x.reshape(*x.shape[:2], -1), y.reshape(*y.shape[:2], -1))
+            self.pair_maximum(long_rows(x), long_rows(out))
         else:
             places = self.places(x)
-            np.maximum(places[0], places[-1], out=y)
+            np.maximum(places[0], places[-1], out=out)
             for place in places[1:-1]:
-                np.maximum(y, place, out=y)
+                np.maximum(out, place, out=out)
             if self.w.training:
                 self.x[b] = x
-                self.best[b][...] = y
+                self.best[b][...] = out
         if self.conv is not None and self.conv.bias is not None:
             rows = long_rows(y)
             rows += np.resize(self.conv.bias, rows.shape[-1])
         return relu(y, y) if self.relu else y
 
     def places(self, x):
-        """For each place of the window, in reading order: the numbers of x that lie there, (Ho, Wo, n, C)."""
-        (ho, wo), (sh, sw), (dh, dw) = self.out_size, self.stride, self.dilation
+        """For each place of the window, in reading order: the numbers of x that lie there, (*out_size, n, C)."""
+        axes = list(zip(self.out_size, self.stride, self.dilation, strict=True))
         return [
-            x[u * dh : u * dh + (ho - 1) * sh + 1 : sh, v * dw : v * dw + (wo - 1) * sw + 1 : sw]
-            for u in range(self.kernel_size[0])
-            for v in range(self.kernel_size[1])
+            x[tuple(slice(u * d, u * d + (size - 1) * s + 1, s) for u, (size, s, d) in zip(tap, axes, strict=True))]
+            for tap in np.ndindex(self.kernel_size)
         ]
 
+    def halves(self, x, axis):
+        """The first and the second of each pair along an axis, views."""
+        before = (slice(None),) * axis
+        return x[(*before, slice(None, None, 2))], x[(*before, slice(1, None, 2))]
+
     def pair_maximum(self, x, y):
-        """Windows of 2x2 that do not overlap. In training first of columns, then of rows, with bits that remember where
-        it was; at inference first of rows, which lie in one piece."""
+        """x (*size, n*C) -> y (*out_size, n*C), for pairs that do not overlap, along each axis of them."""
         b = self.w.block
-        ho, wo = self.out_size
-        if not self.w.training:
-            wide = self.wide[b].reshape(ho, 2 * wo, -1)
-            np.maximum(x[: 2 * ho : 2, : 2 * wo], x[1 : 2 * ho : 2, : 2 * wo], out=wide)
-            np.maximum(wide[:, ::2], wide[:, 1::2], out=y)
-            return
-        wide = self.wide[b].reshape(2 * ho, wo, -1)
-        left, right = x[: 2 * ho, : 2 * wo : 2], x[: 2 * ho, 1 : 2 * wo : 2]
-        np.maximum(left, right, out=wide)
-        np.maximum(wide[::2], wide[1::2], out=y)
-        np.greater(right, left, out=self.right[b])
-        np.greater(wide[1::2], wide[::2], out=self.low[b])
+        given = x[tuple(slice(size) for size in self.whole)]
+        for i, (axis, made) in enumerate(zip(self.axes, [*(array[b] for array in self.between), y], strict=True)):
+            first, second = self.halves(given, axis)
+            np.maximum(first, second, out=made)
+            if self.w.training:
+                np.greater(second, first, out=self.later[i][b])
+            given = made
 
     def backward(self, dy):
         """dy (Ho, Wo, n, C) -> dx (H, W, n, C)."""
@@ -828,29 +876,27 @@ class MaxPool(Stage):
             stop_negative(dy, y, self.mask[b])
         if self.conv is not None and self.conv.bias is not None:
             self.add_gradient(self.conv.name + ".bias", column_sums(row_sums(dy), dy.shape[-1]))
-        dx = self.dx[b]
+        dx, dy = self.dx[b], unfolded(dy, self.out_size)
         if self.pairs:
-            self.pair_gradient(dy.reshape(*dy.shape[:2], -1), dx.reshape(*dx.shape[:2], -1))
+            self.pair_gradient(long_rows(dy), long_rows(dx))
         else:
             self.window_gradient(dy, dx)
-        (top, _), (left, _) = self.padding
-        return dx[top : top + self.shape[1], left : left + self.shape[2]]
+        return folded(inner(dx, self.padding, self.shape[1:]))
 
     def pair_gradient(self, dy, dx):
-        """dy (Ho, Wo, n*C) -> dx (H, W, n*C), for windows of 2x2 that do not overlap."""
+        """dy (*out_size, n*C) -> dx (*size, n*C), for pairs that do not overlap."""
         b = self.w.block
-        ho, wo = self.out_size
-        wide = self.wide[b].reshape(2 * ho, wo, -1)
-        left, right = dx[: 2 * ho, : 2 * wo : 2], dx[: 2 * ho, 1 : 2 * wo : 2]
-        dx[2 * ho :] = 0  # of odd planes; those that dx was handed to may have written there
-        dx[:, 2 * wo :] = 0
-        np.multiply(dy, self.low[b], out=wide[1::2])
-        np.subtract(dy, wide[1::2], out=wide[::2])
-        np.multiply(wide, self.right[b], out=right)
-        np.subtract(wide, right, out=left)
+        for axis, size in enumerate(self.whole):  # of odd sizes; those that dx was handed to may have written there
+            dx[(*(slice(None),) * axis, slice(size, None))] = 0
+        whole = dx[tuple(slice(size) for size in self.whole)]
+        for i, made in reversed(list(enumerate([whole, *(array[b] for array in self.between)]))):
+            first, second = self.halves(made, self.axes[i])
+            np.multiply(dy, self.later[i][b], out=second)
+            np.subtract(dy, second, out=first)
+            dy = made
 
     def window_gradient(self, dy, dx):
-        """dy (Ho, Wo, n, C) -> dx (H, W, n, C), one place of the window after the other."""
+        """dy (*out_size, n, C) -> dx (*size, n, C), one place of the window after the other."""
         b = self.w.block
         dx[...] = 0
         part, best = self.part[b], self.best[b]
@@ -862,9 +908,12 @@ class MaxPool(Stage):
             dy -= part  # what found its maximum is gone
 
 
-def from_textbook(x):
-    """(n, C, H, W) -> (H, W, n, C); tokens and vectors stay."""
-    return np.ascontiguousarray(x.transpose(2, 3, 0, 1)) if x.ndim == 4 else x
+def from_textbook(x, is_map=None):
+    """(n, C, *space) -> (H, W, n, C); tokens and vectors stay. is_map: None where it can be no signal, so that a map
+    has the most axes."""
+    if not (x.ndim >= 4 if is_map is None else is_map):
+        return x
+    return np.ascontiguousarray(x.reshape(*x.shape[:2], *plane(x.shape[2:])).transpose(2, 3, 0, 1))
 
 
 class Factor(Stage):
@@ -876,24 +925,24 @@ class Factor(Stage):
 
     def forward(self, x):
         """x (..., C) -> y (..., C)."""
-        return x * self.factor() if self.w.training else x
+        return x * self.factor(x) if self.w.training else x
 
-    def factor(self):
-        """The factor of this block, as its numbers lie: for each number, each channel or each sample."""
-        return from_textbook(self.w.network.factors[self.name][self.w.rows[self.w.block]])
+    def factor(self, x):
+        """The factor of this block, as the numbers of x lie: for each number, each channel or each sample."""
+        return from_textbook(self.w.network.factors[self.name][self.w.rows[self.w.block]], is_map=x.ndim == 4)
 
     def backward(self, dy):
         """dy (..., C) -> dx (..., C), in its place."""
-        dy *= self.factor()
+        dy *= self.factor(dy)
         return dy
 
 
 class Flatten(Stage):
-    """(H, W, n, C) -> (n, C*H*W), PyTorch's order."""
+    """(H, W, n, C) -> (n, C*H*W), PyTorch's order; so of a volume, whose rows lie as in an image."""
 
     def __init__(self, w, shape):
         self.start(w)
-        c, height, width = shape
+        c, (height, width) = shape[0], plane(shape[1:])
         self.y = w.outputs(lambda n: (n * c, height * width))
         self.apart = w.scratch("flat", lambda n: (height * width, n * c + 16))
         if w.training:
@@ -949,16 +998,6 @@ class Linear(Stage):
         if self.bias is not None:
             self.add_gradient(self.name + ".bias", dy.sum(axis=0))
         return np.matmul(dy, self.weight.T) if self.has_dx else None
-
-
-def is_map(shape):
-    """Whether a value of these sizes is a map, (C, H, W)."""
-    return len(shape) == 3
-
-
-def inside(shape, n):
-    """The sizes of n samples as stages keep them: (H, W, n, C) of maps, else (n, *shape)."""
-    return (*shape[1:], n, shape[0]) if is_map(shape) else (n, *shape)
 
 
 class FrozenNorm(Stage):
@@ -1308,7 +1347,7 @@ class StoredNetwork(Network):
         stored, named = {}, {}
         for name, array in params.items():
             begin, end = self.places[name]
-            order = {4: (2, 3, 1, 0), 2: (1, 0)}.get(array.ndim, tuple(range(array.ndim)))
+            order = (*range(2, array.ndim), 1, 0) if array.ndim > 1 else tuple(range(array.ndim))
             stored[name] = vector[begin:end].reshape([array.shape[axis] for axis in order])
             named[name] = stored[name].transpose(np.argsort(order))
         return stored, named
@@ -1762,11 +1801,6 @@ class Team:
         raise RuntimeError(f"worker {helper} of {self.count}: {name}: {message}") from cause
 
 
-def to_textbook(x):
-    """(H, W, n, C) -> (n, C, H, W); tokens and vectors stay."""
-    return np.ascontiguousarray(x.transpose(2, 3, 0, 1)) if x.ndim == 4 else x
-
-
 def available_cores():
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -1950,6 +1984,14 @@ class Worker:
                 self.network.wait(self.n)
 
 
+def to_textbook(x, space=()):
+    """(H, W, n, C) -> (n, C, H, W), or (n, C, *space); tokens and vectors stay."""
+    if x.ndim != 4:
+        return x
+    y = np.ascontiguousarray(x.transpose(2, 3, 0, 1))
+    return y.reshape(*y.shape[:2], *space) if space else y
+
+
 # ---------------------------------------------------------------- the network
 
 
@@ -1961,6 +2003,8 @@ class FastNetwork(StoredNetwork):
     workers: how many (None: one for each core); kind: "threads", "processes" (forked, on shared params; faster where
     there are many small layers) or "auto".
     """
+
+    gives_signal = None  # whether the logits are a signal (C, L), which tokens have as many sizes as
 
     def start(self, params, buffers, rng, workers, kind):
         """Store the params in one vector, shared by the workers. Raises ValueError if they cannot be made."""
@@ -2240,8 +2284,8 @@ class FastNetwork(StoredNetwork):
         others = self.gives()
         z, *more = made if others else (made,)
         for name, y in zip(others, more, strict=True):
-            self.io[name][rows] = to_textbook(y)
-        self.io["logits"][rows] = z = to_textbook(z)
+            self.io[name][rows] = to_textbook(y).reshape(-1, *self.io[name].shape[1:])
+        self.io["logits"][rows] = z = to_textbook(z).reshape(-1, *self.logits_shape)
         return z
 
     def logits_block(self, w, b):
@@ -2250,7 +2294,7 @@ class FastNetwork(StoredNetwork):
         self.keep(made, w.rows[b])
 
     def backward_block(self, w, b):
-        waiting = self.train_backward(w.s, from_textbook(self.io["dlogits"][w.rows[b]].copy()))
+        waiting = self.train_backward(w.s, from_textbook(self.io["dlogits"][w.rows[b]].copy(), self.gives_signal))
         if waiting is not None:
             yield from waiting
 
@@ -2262,7 +2306,7 @@ class FastNetwork(StoredNetwork):
         loss, dz = self.loss(z, self.io["y"][rows])
         share = self.share(w, rows)
         self.losses[w.index] += loss * share
-        waiting = self.train_backward(w.s, from_textbook((dz * share).astype(self.dtype)))
+        waiting = self.train_backward(w.s, from_textbook((dz * share).astype(self.dtype), self.gives_signal))
         if waiting is not None:
             yield from waiting
 

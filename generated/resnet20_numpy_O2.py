@@ -62,17 +62,33 @@ class Stage:
             self.w.grads[name] += value
 
 
+def is_map(shape):
+    """Whether a value of these sizes is a map, (C, H, W) or (C, D, H, W); signals are (C, L, 1) here."""
+    return len(shape) >= 3
+
+
+def plane(space):
+    """The height and width of a map as it lies: (L,) -> (L, 1), (H, W) as it is, (D, H, W) -> (D*H, W)."""
+    *rows, width = space if len(space) > 1 else (*space, 1)
+    return math.prod(rows), width
+
+
+def inside(shape, n):
+    """The sizes of n samples as stages keep them: (H, W, n, C) of maps, else (n, *shape)."""
+    return (*plane(shape[1:]), n, shape[0]) if is_map(shape) else (n, *shape)
+
+
 class Input(Stage):
-    """The network's input, (n, C, H, W) -> (H, W, n, C)."""
+    """The network's input, (n, C, *space) -> (H, W, n, C)."""
 
     def __init__(self, w, shape):
         self.start(w)
-        self.y = w.arrays(lambda n: (*shape[1:], n, shape[0]))
+        self.y = w.arrays(lambda n: inside(shape, n))
 
     def forward(self, x):
-        """x (n, C, H, W) -> y (H, W, n, C)."""
+        """x (n, C, *space) -> y (H, W, n, C)."""
         y = self.y[self.w.block]
-        y[...] = x.transpose(2, 3, 0, 1)
+        y[...] = x.reshape(*x.shape[:2], *y.shape[:2]).transpose(2, 3, 0, 1)
         return y
 
 
@@ -141,7 +157,8 @@ class ConvStage(Stage):
         )
         if relu and w.training:
             self.mask = w.masks((filters, *self.out_size))
-        self.weight = w.params[name + ".weight"]
+        self.stored = w.params[name + ".weight"].reshape(*kernel_size, -1, filters)  # of a signal, too: K is Kx1
+        self.weight = self.stored
         self.bias = w.params.get(name + ".bias")
         if self.norm is not None:
             self.scale, self.bias = np.ones(filters, w.dtype), np.zeros(filters, w.dtype)
@@ -167,7 +184,7 @@ class ConvStage(Stage):
         """Makes the weights that this worker computes with."""
         self.fold()
         if self.norm is not None:
-            self.weight = self.w.params[self.name + ".weight"] * self.scale
+            self.weight = self.stored * self.scale
 
     def with_bias(self, y, plus=None, has_bias=False):
         """y (rows, Wo, n, F) -> the same array, to which come the bias, if it has none yet, another map, and the
@@ -327,7 +344,7 @@ class BatchNorm(Stage):
         self.running_mean, self.running_var = buffers[name + ".running_mean"], buffers[name + ".running_var"]
         self.x = w.of_blocks()
         self.guess = w.of_blocks()
-        self.y = w.arrays(lambda n: (*shape[1:], n, shape[0]))
+        self.y = w.arrays(lambda n: inside(shape, n))
         self.factors = w.scratch("bn", lambda n: (3, n, shape[0]))
         self.part = w.scratch("band", lambda n: (max(65536, n * int(np.prod(shape[2:])) * shape[0]),))
         self.mask = w.masks(shape)
@@ -725,16 +742,6 @@ class WinogradRows(ConvStage):
             )
             product(self.tw_t, self.du, self.grad_part)
             self.grad[:, k] += self.grad_part
-
-
-def is_map(shape):
-    """Whether a value of these sizes is a map, (C, H, W)."""
-    return len(shape) == 3
-
-
-def inside(shape, n):
-    """The sizes of n samples as stages keep them: (H, W, n, C) of maps, else (n, *shape)."""
-    return (*shape[1:], n, shape[0]) if is_map(shape) else (n, *shape)
 
 
 class Add(Stage):
@@ -1167,9 +1174,9 @@ class GlobalAverage(Stage):
 
     def __init__(self, w, shape):
         self.start(w)
-        self.shape = shape
+        self.places = math.prod(shape[1:])
         if w.training:
-            self.dx = w.gradients(lambda n: (*shape[1:], n, shape[0]))
+            self.dx = w.gradients(lambda n: inside(shape, n))
 
     def forward(self, x):
         """x (H, W, n, C) -> y (n, C), the mean of every map."""
@@ -1178,7 +1185,7 @@ class GlobalAverage(Stage):
     def backward(self, dy):
         """dy (n, C) -> dx (H, W, n, C), dy / (H*W) everywhere."""
         dx = self.dx[self.w.block]
-        dx[...] = dy / (self.shape[1] * self.shape[2])
+        dx[...] = dy / self.places
         return dx
 
 
@@ -1515,7 +1522,7 @@ class StoredNetwork(Network):
         stored, named = {}, {}
         for name, array in params.items():
             begin, end = self.places[name]
-            order = {4: (2, 3, 1, 0), 2: (1, 0)}.get(array.ndim, tuple(range(array.ndim)))
+            order = (*range(2, array.ndim), 1, 0) if array.ndim > 1 else tuple(range(array.ndim))
             stored[name] = vector[begin:end].reshape([array.shape[axis] for axis in order])
             named[name] = stored[name].transpose(np.argsort(order))
         return stored, named
@@ -1969,11 +1976,6 @@ class Team:
         raise RuntimeError(f"worker {helper} of {self.count}: {name}: {message}") from cause
 
 
-def to_textbook(x):
-    """(H, W, n, C) -> (n, C, H, W); tokens and vectors stay."""
-    return np.ascontiguousarray(x.transpose(2, 3, 0, 1)) if x.ndim == 4 else x
-
-
 def available_cores():
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -2157,9 +2159,20 @@ class Worker:
                 self.network.wait(self.n)
 
 
-def from_textbook(x):
-    """(n, C, H, W) -> (H, W, n, C); tokens and vectors stay."""
-    return np.ascontiguousarray(x.transpose(2, 3, 0, 1)) if x.ndim == 4 else x
+def from_textbook(x, is_map=None):
+    """(n, C, *space) -> (H, W, n, C); tokens and vectors stay. is_map: None where it can be no signal, so that a map
+    has the most axes."""
+    if not (x.ndim >= 4 if is_map is None else is_map):
+        return x
+    return np.ascontiguousarray(x.reshape(*x.shape[:2], *plane(x.shape[2:])).transpose(2, 3, 0, 1))
+
+
+def to_textbook(x, space=()):
+    """(H, W, n, C) -> (n, C, H, W), or (n, C, *space); tokens and vectors stay."""
+    if x.ndim != 4:
+        return x
+    y = np.ascontiguousarray(x.transpose(2, 3, 0, 1))
+    return y.reshape(*y.shape[:2], *space) if space else y
 
 
 # ---------------------------------------------------------------- the network
@@ -2173,6 +2186,8 @@ class FastNetwork(StoredNetwork):
     workers: how many (None: one for each core); kind: "threads", "processes" (forked, on shared params; faster where
     there are many small layers) or "auto".
     """
+
+    gives_signal = None  # whether the logits are a signal (C, L), which tokens have as many sizes as
 
     def start(self, params, buffers, rng, workers, kind):
         """Store the params in one vector, shared by the workers. Raises ValueError if they cannot be made."""
@@ -2452,8 +2467,8 @@ class FastNetwork(StoredNetwork):
         others = self.gives()
         z, *more = made if others else (made,)
         for name, y in zip(others, more, strict=True):
-            self.io[name][rows] = to_textbook(y)
-        self.io["logits"][rows] = z = to_textbook(z)
+            self.io[name][rows] = to_textbook(y).reshape(-1, *self.io[name].shape[1:])
+        self.io["logits"][rows] = z = to_textbook(z).reshape(-1, *self.logits_shape)
         return z
 
     def logits_block(self, w, b):
@@ -2462,7 +2477,7 @@ class FastNetwork(StoredNetwork):
         self.keep(made, w.rows[b])
 
     def backward_block(self, w, b):
-        waiting = self.train_backward(w.s, from_textbook(self.io["dlogits"][w.rows[b]].copy()))
+        waiting = self.train_backward(w.s, from_textbook(self.io["dlogits"][w.rows[b]].copy(), self.gives_signal))
         if waiting is not None:
             yield from waiting
 
@@ -2474,7 +2489,7 @@ class FastNetwork(StoredNetwork):
         loss, dz = self.loss(z, self.io["y"][rows])
         share = self.share(w, rows)
         self.losses[w.index] += loss * share
-        waiting = self.train_backward(w.s, from_textbook((dz * share).astype(self.dtype)))
+        waiting = self.train_backward(w.s, from_textbook((dz * share).astype(self.dtype), self.gives_signal))
         if waiting is not None:
             yield from waiting
 
