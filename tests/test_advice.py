@@ -231,7 +231,7 @@ FOLLOWED = [
     ),
     (
         "input 4x6 map\nadd { id | reshape 4x3x2 }\n",
-        "`reshape 4x6 map`",
+        "add `reshape 4x6 map`",
         "input 4x6 map\nadd { id | reshape 4x3x2 -> reshape 4x6 map }\n",
     ),
     ("input 28x28\nconv 8 k3\n", "`input 1x28x28`", "input 1x28x28\nconv 8 k3\n"),

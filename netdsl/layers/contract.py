@@ -259,7 +259,8 @@ def equal_shapes(name: str, inputs: tuple[Tensor, ...]) -> Tensor:
     elif first.layout != different.layout:
         hint = "give every branch a map, tokens or a vector; `flatten` makes a vector of each"
     elif first.axes != different.axes:
-        hint = f"give every branch maps of as many axes; `reshape {first.show_type()}` if that holds as many numbers"
+        alike = first.size == different.size
+        hint = f"add `reshape {first.show_type()}`" if alike else "give every branch maps of as many axes of space"
     elif first.with_channels(different.channels) == different:
         most = max(first.channels, different.channels)
         what, layer = ("channels", f"conv {most} k1") if first.is_map else ("features", f"linear {most}")

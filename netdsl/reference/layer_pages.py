@@ -20,7 +20,7 @@ from netdsl.pipeline import Net, check_text
 _INPUTS = ("8x8x8", "4x8", "32")
 _VALUES = ("", "2", "8", "0", "0 2", "2x4x4")
 _TOPICS = {
-    "Text": ("input", "comment", "->", "sizes"),
+    "Text": ("input", "comment", "signal", "image", "volume", "->", "sizes"),
     "Layers": ("layers", "layer", "flags", "same", "ceil"),
     "Groups, repetition, labels": ("label", "labels", "group", "{", "*", "names"),
     "Branches": ("branch", "branches", "|", "@", "merge"),
@@ -30,9 +30,11 @@ _TOPICS = {
         "expect",
         "in",
         "in.c",
+        "in.d",
         "in.h",
         "in.w",
         "in.n",
+        "in.space",
         "params",
         "macs",
         "out",
@@ -86,7 +88,7 @@ def _layer_page(layer: LayerDef, word: str) -> str:
     parts += [_attributes(layer)] if layer.attrs else [] if word in MERGES else ["It has no attributes."]
     parts += [f"Shape:\n\n{_indented(layer.shape)}"]
     parts += [f"Formula:\n\n{_indented(layer.forward)}"] if layer.forward.__doc__ else []
-    parts += [f"Example, which gives {show_shape(node.shape)}{_counts(node)}:\n\n```net\n{net.source.text}```"]
+    parts += [f"Example, which gives {node.type.show_type()}{_counts(node)}:\n\n```net\n{net.source.text}```"]
     parts += [f"In PyTorch:\n\n    {_torch(layer, node, inputs)}"]
     return "\n\n".join(parts) + "\n"
 

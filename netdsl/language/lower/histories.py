@@ -46,7 +46,7 @@ def _is_the_input(work: Work, value: int, given: Tensor) -> bool:
 def origin(work: Work, flow: Flow) -> str:
     """How the value that arrives got its shape."""
     assert flow.type is not None
-    shape = flow.type.show()
+    shape = flow.type.show_type()
     if flow.value == 0:
         line = work.declared.input_span.line if work.declared.input_span else 1
         return f"the input is {shape} (`input` on line {line})"

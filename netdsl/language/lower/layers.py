@@ -67,8 +67,8 @@ def merge_results(work: Work, syntax: ast.Merge, results: Sequence[Flow], here: 
     try:
         node, made = _node(work, layer, {}, here.scope.full(name), results, types, syntax.op_span)
     except SpecProblem as problem:
-        notes = [f"`{shown(b.span)}` gives {t.show()}" for b, t in zip(syntax.branches, types, strict=False)]
-        notes += [f"`id` gives {types[-1].show()}"] if syntax.op == "res" else []
+        notes = [f"`{shown(b.span)}` gives {t.show_type()}" for b, t in zip(syntax.branches, types, strict=False)]
+        notes += [f"`id` gives {types[-1].show_type()}"] if syntax.op == "res" else []
         report_problem(work, problem, None, syntax.op_span, tuple(notes), here, last)
         return last.unknown()
     return _add(work, node, made, here, last, is_module=False)
