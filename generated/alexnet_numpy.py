@@ -162,29 +162,34 @@ def averaging_matrix(size, count, dtype):
     return matrix
 
 
-def resample(x, rows, cols):
-    """x (N, C, H, W), rows (Ho, H), cols (Wo, W) -> y (N, C, Ho, Wo), y = rows x cols^T for each map."""
-    return np.matmul(np.matmul(rows, x), cols.T)
+def resample(x, matrices):
+    """x (N, C, H, W), matrices (Ho, H) and (Wo, W) -> y (N, C, Ho, Wo); one matrix for each axis of space.
+
+    Along each axis, y = matrix x: the axis is swapped to the end, multiplied there, and swapped back.
+    """
+    for axis, matrix in enumerate(matrices, 2):
+        x = np.matmul(x.swapaxes(axis, -1), matrix.T).swapaxes(axis, -1)
+    return x
 
 
 def adaptive_forward(x, output_size):
-    """x (N, C, H, W) -> y (N, C, Ho, Wo): row i averages rows floor(i*H/Ho) to ceil((i+1)*H/Ho) of x."""
-    rows, cols = (averaging_matrix(size, out, x.dtype) for size, out in zip(x.shape[2:], output_size, strict=True))
-    return resample(x, rows, cols), (rows, cols)
+    """x (N, C, *space) -> y (N, C, *output_size): along H, place i averages floor(i*H/Ho) to ceil((i+1)*H/Ho) of x."""
+    matrices = [averaging_matrix(size, out, x.dtype) for size, out in zip(x.shape[2:], output_size, strict=True)]
+    return resample(x, matrices), matrices
 
 
-def resample_adjoint(dy, rows, cols):
-    """dy (N, C, Ho, Wo) -> dx (N, C, H, W), dx = rows^T dy cols."""
-    return np.matmul(np.matmul(rows.T, dy), cols)
+def resample_adjoint(dy, matrices):
+    """dy (N, C, Ho, Wo) -> dx (N, C, H, W): along each axis, dx = matrix^T dy."""
+    return resample(dy, [matrix.T for matrix in matrices])
 
 
 def adaptive_backward(dy, saved):
     """Each element of a window gets its share of dy."""
-    return resample_adjoint(dy, *saved), {}
+    return resample_adjoint(dy, saved), {}
 
 
 def flatten_forward(x):
-    """x (N, C, H, W) -> y (N, C*H*W)."""
+    """x (N, C, H, W), or of any other shape -> y (N, C*H*W)."""
     return x.reshape(len(x), -1), x.shape
 
 
@@ -600,7 +605,7 @@ def answer(make, shares=None):
         for path in given.samples or parser.error("the files of samples are missing"):
             x = np.load(path)
             x = x if isinstance(x, np.ndarray) else x["x"]
-            is_short = x.ndim <= len(model.input_shape) and model.input_shape in (x.shape, (1, *x.shape[-2:]))
+            is_short = model.input_shape in (x.shape, (1, *x.shape), (1, *x.shape[1:]))
             y = model.outputs(x.reshape(-1, *model.input_shape) if is_short else x)
             for i, row in enumerate(y if shares is None else shares(y)):
                 said = f"class {row.argmax()}, probability {row.max():.6f}" if shares else row

@@ -115,7 +115,7 @@ def conv_backward(dy, saved):
 
 
 def bn_forward(x, weight, bias, running_mean, running_var, eps=1e-5, momentum=0.1, training=False):
-    """y = weight * (x - mean) / sqrt(var + eps) + bias for each channel of x (N, C) or (N, C, H, W) (Ioffe 2015).
+    """y = weight * (x - mean) / sqrt(var + eps) + bias for each channel of x (N, C) or (N, C, *space) (Ioffe 2015).
 
     In training mean and var are those of the batch, and the running ones move towards them by `momentum`, in place
     (var unbiased there, as in PyTorch); else mean and var are the running ones.
@@ -190,10 +190,10 @@ def pool_backward(dy, saved):
 
 
 def dropout2d_forward(x, p, training, rng):
-    """In training y = x * factor, factor (N, C, 1, 1) = 0 with probability p, else 1 / (1 - p) (Tompson 2015)."""
+    """In training y = x * factor, factor (N, C, 1, ...) = 0 with probability p, else 1 / (1 - p) (Tompson 2015)."""
     if not training:
         return x, None
-    factor = ((rng.random((*x.shape[:2], 1, 1), np.float32) >= p) / (1 - p)).astype(x.dtype)
+    factor = ((rng.random((*x.shape[:2], *[1] * (x.ndim - 2)), np.float32) >= p) / (1 - p)).astype(x.dtype)
     return x * factor, factor
 
 
@@ -203,7 +203,7 @@ def dropout2d_backward(dy, saved):
 
 
 def flatten_forward(x):
-    """x (N, C, H, W) -> y (N, C*H*W)."""
+    """x (N, C, H, W), or of any other shape -> y (N, C*H*W)."""
     return x.reshape(len(x), -1), x.shape
 
 
@@ -618,7 +618,7 @@ def answer(make, shares=None):
         for path in given.samples or parser.error("the files of samples are missing"):
             x = np.load(path)
             x = x if isinstance(x, np.ndarray) else x["x"]
-            is_short = x.ndim <= len(model.input_shape) and model.input_shape in (x.shape, (1, *x.shape[-2:]))
+            is_short = model.input_shape in (x.shape, (1, *x.shape), (1, *x.shape[1:]))
             y = model.outputs(x.reshape(-1, *model.input_shape) if is_short else x)
             for i, row in enumerate(y if shares is None else shares(y)):
                 said = f"class {row.argmax()}, probability {row.max():.6f}" if shares else row

@@ -1074,10 +1074,10 @@ def adam_step(params, grads, state, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weigh
 
 
 def dropout2d_forward(x, p, training, rng):
-    """In training y = x * factor, factor (N, C, 1, 1) = 0 with probability p, else 1 / (1 - p) (Tompson 2015)."""
+    """In training y = x * factor, factor (N, C, 1, ...) = 0 with probability p, else 1 / (1 - p) (Tompson 2015)."""
     if not training:
         return x, None
-    factor = ((rng.random((*x.shape[:2], 1, 1), np.float32) >= p) / (1 - p)).astype(x.dtype)
+    factor = ((rng.random((*x.shape[:2], *[1] * (x.ndim - 2)), np.float32) >= p) / (1 - p)).astype(x.dtype)
     return x * factor, factor
 
 
@@ -2512,7 +2512,7 @@ def answer(make, shares=None):
         for path in given.samples or parser.error("the files of samples are missing"):
             x = np.load(path)
             x = x if isinstance(x, np.ndarray) else x["x"]
-            is_short = x.ndim <= len(model.input_shape) and model.input_shape in (x.shape, (1, *x.shape[-2:]))
+            is_short = model.input_shape in (x.shape, (1, *x.shape), (1, *x.shape[1:]))
             y = model.outputs(x.reshape(-1, *model.input_shape) if is_short else x)
             for i, row in enumerate(y if shares is None else shares(y)):
                 said = f"class {row.argmax()}, probability {row.max():.6f}" if shares else row

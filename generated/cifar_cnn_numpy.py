@@ -147,7 +147,7 @@ def pool_backward(dy, saved):
 
 
 def flatten_forward(x):
-    """x (N, C, H, W) -> y (N, C*H*W)."""
+    """x (N, C, H, W), or of any other shape -> y (N, C*H*W)."""
     return x.reshape(len(x), -1), x.shape
 
 
@@ -172,22 +172,22 @@ def linear_backward(dy, saved):
     return np.matmul(dy, weight), grads
 
 
-def constant(numbers, shape):
-    """One number, or one for each channel, as float32 that fits arrays (N, *shape): (C, 1, 1) for maps, else (D,)."""
-    return np.array(numbers, np.float32).reshape(-1, *[1] * (len(shape) - 1 if len(shape) > 2 else 0))
+def constant(numbers, ndim, axis):
+    """One number, or one for each channel, as float32 that fits arrays of `ndim` axes with their channels along one."""
+    return np.array(numbers, np.float32).reshape(-1, *[1] * (ndim - axis - 1))
 
 
-def normalize(x, mean, std):
-    """x (N, *shape) -> (x - mean) / std, with one number each, or one for each channel (feature).
+def normalize(x, mean, std, axis=1):
+    """x (N, ...) -> (x - mean) / std, one number each, or one for each channel: axis 1 of maps, 2 of tokens (N, T, D).
 
     The numbers are those of float32 for x of any dtype, so that every module of the network has the same.
     """
-    return (x - constant(mean, x.shape[1:])) / constant(std, x.shape[1:])
+    return (x - constant(mean, x.ndim, axis)) / constant(std, x.ndim, axis)
 
 
-def normalize_backward(dy, std):
+def normalize_backward(dy, std, axis=1):
     """dx = dy / std."""
-    return dy / constant(std, dy.shape[1:])
+    return dy / constant(std, dy.ndim, axis)
 
 
 def check_labels(labels, num_classes):
@@ -517,7 +517,7 @@ def answer(make, shares=None):
         for path in given.samples or parser.error("the files of samples are missing"):
             x = np.load(path)
             x = x if isinstance(x, np.ndarray) else x["x"]
-            is_short = x.ndim <= len(model.input_shape) and model.input_shape in (x.shape, (1, *x.shape[-2:]))
+            is_short = model.input_shape in (x.shape, (1, *x.shape), (1, *x.shape[1:]))
             y = model.outputs(x.reshape(-1, *model.input_shape) if is_short else x)
             for i, row in enumerate(y if shares is None else shares(y)):
                 said = f"class {row.argmax()}, probability {row.max():.6f}" if shares else row

@@ -151,9 +151,8 @@ def pool_backward(dy, saved):
     return within(padded, sides, space), {}
 
 
-def cat_forward(*inputs):
+def cat_forward(*inputs, axis=1):
     """y has the channels (axis 1) of all inputs; of tokens (N, T, D), the features (axis 2)."""
-    axis = 2 if inputs[0].ndim == 3 else 1
     return np.concatenate(inputs, axis), (axis, [x.shape[axis] for x in inputs])
 
 
@@ -177,14 +176,15 @@ def dropout_backward(dy, saved):
 
 
 def gap_forward(x):
-    """x (N, C, H, W) -> y (N, C), the mean over H and W."""
-    return x.mean(axis=(2, 3)), x.shape
+    """x (N, C, *space) -> y (N, C), the mean over all places, of an image H and W."""
+    return x.mean(axis=tuple(range(2, x.ndim))), x.shape
 
 
 def gap_backward(dy, saved):
-    """Every element of a channel gets dy / (H*W)."""
-    _, _, h, w = saved
-    return np.broadcast_to(dy[:, :, None, None] / (h * w), saved), {}
+    """Every element of a channel gets dy / (the number of places)."""
+    n, c, *space = saved
+    share = dy / math.prod(space)
+    return np.broadcast_to(share.reshape(n, c, *[1] * len(space)), saved), {}
 
 
 def check_labels(labels, num_classes):
@@ -731,7 +731,7 @@ def answer(make, shares=None):
         for path in given.samples or parser.error("the files of samples are missing"):
             x = np.load(path)
             x = x if isinstance(x, np.ndarray) else x["x"]
-            is_short = x.ndim <= len(model.input_shape) and model.input_shape in (x.shape, (1, *x.shape[-2:]))
+            is_short = model.input_shape in (x.shape, (1, *x.shape), (1, *x.shape[1:]))
             y = model.outputs(x.reshape(-1, *model.input_shape) if is_short else x)
             for i, row in enumerate(y if shares is None else shares(y)):
                 said = f"class {row.argmax()}, probability {row.max():.6f}" if shares else row

@@ -152,12 +152,12 @@ def pos_backward(dy, saved):
     return dy, {"": dy.sum(axis=0, keepdims=True)}
 
 
-def ln_forward(x, weight, bias, eps=1e-5):
+def ln_forward(x, weight, bias, eps=1e-5, axis=1):
     """y = weight * (x - mean) / sqrt(var + eps) + bias (Ba et al. 2016), mean and var over the features.
 
-    The features are the channels of x (N, C, H, W), each position by itself, and the last axis of (N, T, D) and (N, D).
+    The features are axis 1 of maps (N, C, *space), each position by itself, and of (N, D); of (N, T, D) axis 2.
     """
-    axis, shape = (1, (-1, 1, 1)) if x.ndim == 4 else (x.ndim - 1, (-1,))
+    shape = (-1, *[1] * (x.ndim - axis - 1))
     mean = x.mean(axis=axis, keepdims=True)
     inv_std = 1 / np.sqrt(((x - mean) ** 2).mean(axis=axis, keepdims=True) + eps)
     x_hat = (x - mean) * inv_std
@@ -740,10 +740,10 @@ class VitB16(Network):
         x, saved["encoder.pos_embedding"] = pos_forward(x, p["encoder.pos_embedding"])
 
         # encoder.layers.encoder_layer_0: layer()
-        y, saved["encoder.layers.encoder_layer_0.ln_1"] = ln_forward(x, p["encoder.layers.encoder_layer_0.ln_1.weight"], p["encoder.layers.encoder_layer_0.ln_1.bias"], eps=1e-06)
+        y, saved["encoder.layers.encoder_layer_0.ln_1"] = ln_forward(x, p["encoder.layers.encoder_layer_0.ln_1.weight"], p["encoder.layers.encoder_layer_0.ln_1.bias"], eps=1e-06, axis=2)
         y, saved["encoder.layers.encoder_layer_0.self_attention"] = mha_forward(y, p["encoder.layers.encoder_layer_0.self_attention.in_proj_weight"], p["encoder.layers.encoder_layer_0.self_attention.in_proj_bias"], p["encoder.layers.encoder_layer_0.self_attention.out_proj.weight"], p["encoder.layers.encoder_layer_0.self_attention.out_proj.bias"], heads=12)
         x, saved["encoder.layers.encoder_layer_0.add1"] = add_forward(y, x)  # (N, 197, 768)
-        y, saved["encoder.layers.encoder_layer_0.ln_2"] = ln_forward(x, p["encoder.layers.encoder_layer_0.ln_2.weight"], p["encoder.layers.encoder_layer_0.ln_2.bias"], eps=1e-06)
+        y, saved["encoder.layers.encoder_layer_0.ln_2"] = ln_forward(x, p["encoder.layers.encoder_layer_0.ln_2.weight"], p["encoder.layers.encoder_layer_0.ln_2.bias"], eps=1e-06, axis=2)
         y, saved["encoder.layers.encoder_layer_0.mlp.0"] = linear_forward(y, p["encoder.layers.encoder_layer_0.mlp.0.weight"], p["encoder.layers.encoder_layer_0.mlp.0.bias"])  # (N, 197, 3072)
         y, saved["encoder.layers.encoder_layer_0.mlp.1"] = gelu_forward(y)
         y, saved["encoder.layers.encoder_layer_0.mlp.2"] = dropout_forward(y, p=0.0, training=training, rng=self.rng)
@@ -752,10 +752,10 @@ class VitB16(Network):
         x, saved["encoder.layers.encoder_layer_0.add2"] = add_forward(y, x)  # (N, 197, 768)
 
         # encoder.layers.encoder_layer_1: layer()
-        y, saved["encoder.layers.encoder_layer_1.ln_1"] = ln_forward(x, p["encoder.layers.encoder_layer_1.ln_1.weight"], p["encoder.layers.encoder_layer_1.ln_1.bias"], eps=1e-06)
+        y, saved["encoder.layers.encoder_layer_1.ln_1"] = ln_forward(x, p["encoder.layers.encoder_layer_1.ln_1.weight"], p["encoder.layers.encoder_layer_1.ln_1.bias"], eps=1e-06, axis=2)
         y, saved["encoder.layers.encoder_layer_1.self_attention"] = mha_forward(y, p["encoder.layers.encoder_layer_1.self_attention.in_proj_weight"], p["encoder.layers.encoder_layer_1.self_attention.in_proj_bias"], p["encoder.layers.encoder_layer_1.self_attention.out_proj.weight"], p["encoder.layers.encoder_layer_1.self_attention.out_proj.bias"], heads=12)
         x, saved["encoder.layers.encoder_layer_1.add1"] = add_forward(y, x)  # (N, 197, 768)
-        y, saved["encoder.layers.encoder_layer_1.ln_2"] = ln_forward(x, p["encoder.layers.encoder_layer_1.ln_2.weight"], p["encoder.layers.encoder_layer_1.ln_2.bias"], eps=1e-06)
+        y, saved["encoder.layers.encoder_layer_1.ln_2"] = ln_forward(x, p["encoder.layers.encoder_layer_1.ln_2.weight"], p["encoder.layers.encoder_layer_1.ln_2.bias"], eps=1e-06, axis=2)
         y, saved["encoder.layers.encoder_layer_1.mlp.0"] = linear_forward(y, p["encoder.layers.encoder_layer_1.mlp.0.weight"], p["encoder.layers.encoder_layer_1.mlp.0.bias"])  # (N, 197, 3072)
         y, saved["encoder.layers.encoder_layer_1.mlp.1"] = gelu_forward(y)
         y, saved["encoder.layers.encoder_layer_1.mlp.2"] = dropout_forward(y, p=0.0, training=training, rng=self.rng)
@@ -764,10 +764,10 @@ class VitB16(Network):
         x, saved["encoder.layers.encoder_layer_1.add2"] = add_forward(y, x)  # (N, 197, 768)
 
         # encoder.layers.encoder_layer_2: layer()
-        y, saved["encoder.layers.encoder_layer_2.ln_1"] = ln_forward(x, p["encoder.layers.encoder_layer_2.ln_1.weight"], p["encoder.layers.encoder_layer_2.ln_1.bias"], eps=1e-06)
+        y, saved["encoder.layers.encoder_layer_2.ln_1"] = ln_forward(x, p["encoder.layers.encoder_layer_2.ln_1.weight"], p["encoder.layers.encoder_layer_2.ln_1.bias"], eps=1e-06, axis=2)
         y, saved["encoder.layers.encoder_layer_2.self_attention"] = mha_forward(y, p["encoder.layers.encoder_layer_2.self_attention.in_proj_weight"], p["encoder.layers.encoder_layer_2.self_attention.in_proj_bias"], p["encoder.layers.encoder_layer_2.self_attention.out_proj.weight"], p["encoder.layers.encoder_layer_2.self_attention.out_proj.bias"], heads=12)
         x, saved["encoder.layers.encoder_layer_2.add1"] = add_forward(y, x)  # (N, 197, 768)
-        y, saved["encoder.layers.encoder_layer_2.ln_2"] = ln_forward(x, p["encoder.layers.encoder_layer_2.ln_2.weight"], p["encoder.layers.encoder_layer_2.ln_2.bias"], eps=1e-06)
+        y, saved["encoder.layers.encoder_layer_2.ln_2"] = ln_forward(x, p["encoder.layers.encoder_layer_2.ln_2.weight"], p["encoder.layers.encoder_layer_2.ln_2.bias"], eps=1e-06, axis=2)
         y, saved["encoder.layers.encoder_layer_2.mlp.0"] = linear_forward(y, p["encoder.layers.encoder_layer_2.mlp.0.weight"], p["encoder.layers.encoder_layer_2.mlp.0.bias"])  # (N, 197, 3072)
         y, saved["encoder.layers.encoder_layer_2.mlp.1"] = gelu_forward(y)
         y, saved["encoder.layers.encoder_layer_2.mlp.2"] = dropout_forward(y, p=0.0, training=training, rng=self.rng)
@@ -776,10 +776,10 @@ class VitB16(Network):
         x, saved["encoder.layers.encoder_layer_2.add2"] = add_forward(y, x)  # (N, 197, 768)
 
         # encoder.layers.encoder_layer_3: layer()
-        y, saved["encoder.layers.encoder_layer_3.ln_1"] = ln_forward(x, p["encoder.layers.encoder_layer_3.ln_1.weight"], p["encoder.layers.encoder_layer_3.ln_1.bias"], eps=1e-06)
+        y, saved["encoder.layers.encoder_layer_3.ln_1"] = ln_forward(x, p["encoder.layers.encoder_layer_3.ln_1.weight"], p["encoder.layers.encoder_layer_3.ln_1.bias"], eps=1e-06, axis=2)
         y, saved["encoder.layers.encoder_layer_3.self_attention"] = mha_forward(y, p["encoder.layers.encoder_layer_3.self_attention.in_proj_weight"], p["encoder.layers.encoder_layer_3.self_attention.in_proj_bias"], p["encoder.layers.encoder_layer_3.self_attention.out_proj.weight"], p["encoder.layers.encoder_layer_3.self_attention.out_proj.bias"], heads=12)
         x, saved["encoder.layers.encoder_layer_3.add1"] = add_forward(y, x)  # (N, 197, 768)
-        y, saved["encoder.layers.encoder_layer_3.ln_2"] = ln_forward(x, p["encoder.layers.encoder_layer_3.ln_2.weight"], p["encoder.layers.encoder_layer_3.ln_2.bias"], eps=1e-06)
+        y, saved["encoder.layers.encoder_layer_3.ln_2"] = ln_forward(x, p["encoder.layers.encoder_layer_3.ln_2.weight"], p["encoder.layers.encoder_layer_3.ln_2.bias"], eps=1e-06, axis=2)
         y, saved["encoder.layers.encoder_layer_3.mlp.0"] = linear_forward(y, p["encoder.layers.encoder_layer_3.mlp.0.weight"], p["encoder.layers.encoder_layer_3.mlp.0.bias"])  # (N, 197, 3072)
         y, saved["encoder.layers.encoder_layer_3.mlp.1"] = gelu_forward(y)
         y, saved["encoder.layers.encoder_layer_3.mlp.2"] = dropout_forward(y, p=0.0, training=training, rng=self.rng)
@@ -788,10 +788,10 @@ class VitB16(Network):
         x, saved["encoder.layers.encoder_layer_3.add2"] = add_forward(y, x)  # (N, 197, 768)
 
         # encoder.layers.encoder_layer_4: layer()
-        y, saved["encoder.layers.encoder_layer_4.ln_1"] = ln_forward(x, p["encoder.layers.encoder_layer_4.ln_1.weight"], p["encoder.layers.encoder_layer_4.ln_1.bias"], eps=1e-06)
+        y, saved["encoder.layers.encoder_layer_4.ln_1"] = ln_forward(x, p["encoder.layers.encoder_layer_4.ln_1.weight"], p["encoder.layers.encoder_layer_4.ln_1.bias"], eps=1e-06, axis=2)
         y, saved["encoder.layers.encoder_layer_4.self_attention"] = mha_forward(y, p["encoder.layers.encoder_layer_4.self_attention.in_proj_weight"], p["encoder.layers.encoder_layer_4.self_attention.in_proj_bias"], p["encoder.layers.encoder_layer_4.self_attention.out_proj.weight"], p["encoder.layers.encoder_layer_4.self_attention.out_proj.bias"], heads=12)
         x, saved["encoder.layers.encoder_layer_4.add1"] = add_forward(y, x)  # (N, 197, 768)
-        y, saved["encoder.layers.encoder_layer_4.ln_2"] = ln_forward(x, p["encoder.layers.encoder_layer_4.ln_2.weight"], p["encoder.layers.encoder_layer_4.ln_2.bias"], eps=1e-06)
+        y, saved["encoder.layers.encoder_layer_4.ln_2"] = ln_forward(x, p["encoder.layers.encoder_layer_4.ln_2.weight"], p["encoder.layers.encoder_layer_4.ln_2.bias"], eps=1e-06, axis=2)
         y, saved["encoder.layers.encoder_layer_4.mlp.0"] = linear_forward(y, p["encoder.layers.encoder_layer_4.mlp.0.weight"], p["encoder.layers.encoder_layer_4.mlp.0.bias"])  # (N, 197, 3072)
         y, saved["encoder.layers.encoder_layer_4.mlp.1"] = gelu_forward(y)
         y, saved["encoder.layers.encoder_layer_4.mlp.2"] = dropout_forward(y, p=0.0, training=training, rng=self.rng)
@@ -800,10 +800,10 @@ class VitB16(Network):
         x, saved["encoder.layers.encoder_layer_4.add2"] = add_forward(y, x)  # (N, 197, 768)
 
         # encoder.layers.encoder_layer_5: layer()
-        y, saved["encoder.layers.encoder_layer_5.ln_1"] = ln_forward(x, p["encoder.layers.encoder_layer_5.ln_1.weight"], p["encoder.layers.encoder_layer_5.ln_1.bias"], eps=1e-06)
+        y, saved["encoder.layers.encoder_layer_5.ln_1"] = ln_forward(x, p["encoder.layers.encoder_layer_5.ln_1.weight"], p["encoder.layers.encoder_layer_5.ln_1.bias"], eps=1e-06, axis=2)
         y, saved["encoder.layers.encoder_layer_5.self_attention"] = mha_forward(y, p["encoder.layers.encoder_layer_5.self_attention.in_proj_weight"], p["encoder.layers.encoder_layer_5.self_attention.in_proj_bias"], p["encoder.layers.encoder_layer_5.self_attention.out_proj.weight"], p["encoder.layers.encoder_layer_5.self_attention.out_proj.bias"], heads=12)
         x, saved["encoder.layers.encoder_layer_5.add1"] = add_forward(y, x)  # (N, 197, 768)
-        y, saved["encoder.layers.encoder_layer_5.ln_2"] = ln_forward(x, p["encoder.layers.encoder_layer_5.ln_2.weight"], p["encoder.layers.encoder_layer_5.ln_2.bias"], eps=1e-06)
+        y, saved["encoder.layers.encoder_layer_5.ln_2"] = ln_forward(x, p["encoder.layers.encoder_layer_5.ln_2.weight"], p["encoder.layers.encoder_layer_5.ln_2.bias"], eps=1e-06, axis=2)
         y, saved["encoder.layers.encoder_layer_5.mlp.0"] = linear_forward(y, p["encoder.layers.encoder_layer_5.mlp.0.weight"], p["encoder.layers.encoder_layer_5.mlp.0.bias"])  # (N, 197, 3072)
         y, saved["encoder.layers.encoder_layer_5.mlp.1"] = gelu_forward(y)
         y, saved["encoder.layers.encoder_layer_5.mlp.2"] = dropout_forward(y, p=0.0, training=training, rng=self.rng)
@@ -812,10 +812,10 @@ class VitB16(Network):
         x, saved["encoder.layers.encoder_layer_5.add2"] = add_forward(y, x)  # (N, 197, 768)
 
         # encoder.layers.encoder_layer_6: layer()
-        y, saved["encoder.layers.encoder_layer_6.ln_1"] = ln_forward(x, p["encoder.layers.encoder_layer_6.ln_1.weight"], p["encoder.layers.encoder_layer_6.ln_1.bias"], eps=1e-06)
+        y, saved["encoder.layers.encoder_layer_6.ln_1"] = ln_forward(x, p["encoder.layers.encoder_layer_6.ln_1.weight"], p["encoder.layers.encoder_layer_6.ln_1.bias"], eps=1e-06, axis=2)
         y, saved["encoder.layers.encoder_layer_6.self_attention"] = mha_forward(y, p["encoder.layers.encoder_layer_6.self_attention.in_proj_weight"], p["encoder.layers.encoder_layer_6.self_attention.in_proj_bias"], p["encoder.layers.encoder_layer_6.self_attention.out_proj.weight"], p["encoder.layers.encoder_layer_6.self_attention.out_proj.bias"], heads=12)
         x, saved["encoder.layers.encoder_layer_6.add1"] = add_forward(y, x)  # (N, 197, 768)
-        y, saved["encoder.layers.encoder_layer_6.ln_2"] = ln_forward(x, p["encoder.layers.encoder_layer_6.ln_2.weight"], p["encoder.layers.encoder_layer_6.ln_2.bias"], eps=1e-06)
+        y, saved["encoder.layers.encoder_layer_6.ln_2"] = ln_forward(x, p["encoder.layers.encoder_layer_6.ln_2.weight"], p["encoder.layers.encoder_layer_6.ln_2.bias"], eps=1e-06, axis=2)
         y, saved["encoder.layers.encoder_layer_6.mlp.0"] = linear_forward(y, p["encoder.layers.encoder_layer_6.mlp.0.weight"], p["encoder.layers.encoder_layer_6.mlp.0.bias"])  # (N, 197, 3072)
         y, saved["encoder.layers.encoder_layer_6.mlp.1"] = gelu_forward(y)
         y, saved["encoder.layers.encoder_layer_6.mlp.2"] = dropout_forward(y, p=0.0, training=training, rng=self.rng)
@@ -824,10 +824,10 @@ class VitB16(Network):
         x, saved["encoder.layers.encoder_layer_6.add2"] = add_forward(y, x)  # (N, 197, 768)
 
         # encoder.layers.encoder_layer_7: layer()
-        y, saved["encoder.layers.encoder_layer_7.ln_1"] = ln_forward(x, p["encoder.layers.encoder_layer_7.ln_1.weight"], p["encoder.layers.encoder_layer_7.ln_1.bias"], eps=1e-06)
+        y, saved["encoder.layers.encoder_layer_7.ln_1"] = ln_forward(x, p["encoder.layers.encoder_layer_7.ln_1.weight"], p["encoder.layers.encoder_layer_7.ln_1.bias"], eps=1e-06, axis=2)
         y, saved["encoder.layers.encoder_layer_7.self_attention"] = mha_forward(y, p["encoder.layers.encoder_layer_7.self_attention.in_proj_weight"], p["encoder.layers.encoder_layer_7.self_attention.in_proj_bias"], p["encoder.layers.encoder_layer_7.self_attention.out_proj.weight"], p["encoder.layers.encoder_layer_7.self_attention.out_proj.bias"], heads=12)
         x, saved["encoder.layers.encoder_layer_7.add1"] = add_forward(y, x)  # (N, 197, 768)
-        y, saved["encoder.layers.encoder_layer_7.ln_2"] = ln_forward(x, p["encoder.layers.encoder_layer_7.ln_2.weight"], p["encoder.layers.encoder_layer_7.ln_2.bias"], eps=1e-06)
+        y, saved["encoder.layers.encoder_layer_7.ln_2"] = ln_forward(x, p["encoder.layers.encoder_layer_7.ln_2.weight"], p["encoder.layers.encoder_layer_7.ln_2.bias"], eps=1e-06, axis=2)
         y, saved["encoder.layers.encoder_layer_7.mlp.0"] = linear_forward(y, p["encoder.layers.encoder_layer_7.mlp.0.weight"], p["encoder.layers.encoder_layer_7.mlp.0.bias"])  # (N, 197, 3072)
         y, saved["encoder.layers.encoder_layer_7.mlp.1"] = gelu_forward(y)
         y, saved["encoder.layers.encoder_layer_7.mlp.2"] = dropout_forward(y, p=0.0, training=training, rng=self.rng)
@@ -836,10 +836,10 @@ class VitB16(Network):
         x, saved["encoder.layers.encoder_layer_7.add2"] = add_forward(y, x)  # (N, 197, 768)
 
         # encoder.layers.encoder_layer_8: layer()
-        y, saved["encoder.layers.encoder_layer_8.ln_1"] = ln_forward(x, p["encoder.layers.encoder_layer_8.ln_1.weight"], p["encoder.layers.encoder_layer_8.ln_1.bias"], eps=1e-06)
+        y, saved["encoder.layers.encoder_layer_8.ln_1"] = ln_forward(x, p["encoder.layers.encoder_layer_8.ln_1.weight"], p["encoder.layers.encoder_layer_8.ln_1.bias"], eps=1e-06, axis=2)
         y, saved["encoder.layers.encoder_layer_8.self_attention"] = mha_forward(y, p["encoder.layers.encoder_layer_8.self_attention.in_proj_weight"], p["encoder.layers.encoder_layer_8.self_attention.in_proj_bias"], p["encoder.layers.encoder_layer_8.self_attention.out_proj.weight"], p["encoder.layers.encoder_layer_8.self_attention.out_proj.bias"], heads=12)
         x, saved["encoder.layers.encoder_layer_8.add1"] = add_forward(y, x)  # (N, 197, 768)
-        y, saved["encoder.layers.encoder_layer_8.ln_2"] = ln_forward(x, p["encoder.layers.encoder_layer_8.ln_2.weight"], p["encoder.layers.encoder_layer_8.ln_2.bias"], eps=1e-06)
+        y, saved["encoder.layers.encoder_layer_8.ln_2"] = ln_forward(x, p["encoder.layers.encoder_layer_8.ln_2.weight"], p["encoder.layers.encoder_layer_8.ln_2.bias"], eps=1e-06, axis=2)
         y, saved["encoder.layers.encoder_layer_8.mlp.0"] = linear_forward(y, p["encoder.layers.encoder_layer_8.mlp.0.weight"], p["encoder.layers.encoder_layer_8.mlp.0.bias"])  # (N, 197, 3072)
         y, saved["encoder.layers.encoder_layer_8.mlp.1"] = gelu_forward(y)
         y, saved["encoder.layers.encoder_layer_8.mlp.2"] = dropout_forward(y, p=0.0, training=training, rng=self.rng)
@@ -848,10 +848,10 @@ class VitB16(Network):
         x, saved["encoder.layers.encoder_layer_8.add2"] = add_forward(y, x)  # (N, 197, 768)
 
         # encoder.layers.encoder_layer_9: layer()
-        y, saved["encoder.layers.encoder_layer_9.ln_1"] = ln_forward(x, p["encoder.layers.encoder_layer_9.ln_1.weight"], p["encoder.layers.encoder_layer_9.ln_1.bias"], eps=1e-06)
+        y, saved["encoder.layers.encoder_layer_9.ln_1"] = ln_forward(x, p["encoder.layers.encoder_layer_9.ln_1.weight"], p["encoder.layers.encoder_layer_9.ln_1.bias"], eps=1e-06, axis=2)
         y, saved["encoder.layers.encoder_layer_9.self_attention"] = mha_forward(y, p["encoder.layers.encoder_layer_9.self_attention.in_proj_weight"], p["encoder.layers.encoder_layer_9.self_attention.in_proj_bias"], p["encoder.layers.encoder_layer_9.self_attention.out_proj.weight"], p["encoder.layers.encoder_layer_9.self_attention.out_proj.bias"], heads=12)
         x, saved["encoder.layers.encoder_layer_9.add1"] = add_forward(y, x)  # (N, 197, 768)
-        y, saved["encoder.layers.encoder_layer_9.ln_2"] = ln_forward(x, p["encoder.layers.encoder_layer_9.ln_2.weight"], p["encoder.layers.encoder_layer_9.ln_2.bias"], eps=1e-06)
+        y, saved["encoder.layers.encoder_layer_9.ln_2"] = ln_forward(x, p["encoder.layers.encoder_layer_9.ln_2.weight"], p["encoder.layers.encoder_layer_9.ln_2.bias"], eps=1e-06, axis=2)
         y, saved["encoder.layers.encoder_layer_9.mlp.0"] = linear_forward(y, p["encoder.layers.encoder_layer_9.mlp.0.weight"], p["encoder.layers.encoder_layer_9.mlp.0.bias"])  # (N, 197, 3072)
         y, saved["encoder.layers.encoder_layer_9.mlp.1"] = gelu_forward(y)
         y, saved["encoder.layers.encoder_layer_9.mlp.2"] = dropout_forward(y, p=0.0, training=training, rng=self.rng)
@@ -860,10 +860,10 @@ class VitB16(Network):
         x, saved["encoder.layers.encoder_layer_9.add2"] = add_forward(y, x)  # (N, 197, 768)
 
         # encoder.layers.encoder_layer_10: layer()
-        y, saved["encoder.layers.encoder_layer_10.ln_1"] = ln_forward(x, p["encoder.layers.encoder_layer_10.ln_1.weight"], p["encoder.layers.encoder_layer_10.ln_1.bias"], eps=1e-06)
+        y, saved["encoder.layers.encoder_layer_10.ln_1"] = ln_forward(x, p["encoder.layers.encoder_layer_10.ln_1.weight"], p["encoder.layers.encoder_layer_10.ln_1.bias"], eps=1e-06, axis=2)
         y, saved["encoder.layers.encoder_layer_10.self_attention"] = mha_forward(y, p["encoder.layers.encoder_layer_10.self_attention.in_proj_weight"], p["encoder.layers.encoder_layer_10.self_attention.in_proj_bias"], p["encoder.layers.encoder_layer_10.self_attention.out_proj.weight"], p["encoder.layers.encoder_layer_10.self_attention.out_proj.bias"], heads=12)
         x, saved["encoder.layers.encoder_layer_10.add1"] = add_forward(y, x)  # (N, 197, 768)
-        y, saved["encoder.layers.encoder_layer_10.ln_2"] = ln_forward(x, p["encoder.layers.encoder_layer_10.ln_2.weight"], p["encoder.layers.encoder_layer_10.ln_2.bias"], eps=1e-06)
+        y, saved["encoder.layers.encoder_layer_10.ln_2"] = ln_forward(x, p["encoder.layers.encoder_layer_10.ln_2.weight"], p["encoder.layers.encoder_layer_10.ln_2.bias"], eps=1e-06, axis=2)
         y, saved["encoder.layers.encoder_layer_10.mlp.0"] = linear_forward(y, p["encoder.layers.encoder_layer_10.mlp.0.weight"], p["encoder.layers.encoder_layer_10.mlp.0.bias"])  # (N, 197, 3072)
         y, saved["encoder.layers.encoder_layer_10.mlp.1"] = gelu_forward(y)
         y, saved["encoder.layers.encoder_layer_10.mlp.2"] = dropout_forward(y, p=0.0, training=training, rng=self.rng)
@@ -872,10 +872,10 @@ class VitB16(Network):
         x, saved["encoder.layers.encoder_layer_10.add2"] = add_forward(y, x)  # (N, 197, 768)
 
         # encoder.layers.encoder_layer_11: layer()
-        y, saved["encoder.layers.encoder_layer_11.ln_1"] = ln_forward(x, p["encoder.layers.encoder_layer_11.ln_1.weight"], p["encoder.layers.encoder_layer_11.ln_1.bias"], eps=1e-06)
+        y, saved["encoder.layers.encoder_layer_11.ln_1"] = ln_forward(x, p["encoder.layers.encoder_layer_11.ln_1.weight"], p["encoder.layers.encoder_layer_11.ln_1.bias"], eps=1e-06, axis=2)
         y, saved["encoder.layers.encoder_layer_11.self_attention"] = mha_forward(y, p["encoder.layers.encoder_layer_11.self_attention.in_proj_weight"], p["encoder.layers.encoder_layer_11.self_attention.in_proj_bias"], p["encoder.layers.encoder_layer_11.self_attention.out_proj.weight"], p["encoder.layers.encoder_layer_11.self_attention.out_proj.bias"], heads=12)
         x, saved["encoder.layers.encoder_layer_11.add1"] = add_forward(y, x)  # (N, 197, 768)
-        y, saved["encoder.layers.encoder_layer_11.ln_2"] = ln_forward(x, p["encoder.layers.encoder_layer_11.ln_2.weight"], p["encoder.layers.encoder_layer_11.ln_2.bias"], eps=1e-06)
+        y, saved["encoder.layers.encoder_layer_11.ln_2"] = ln_forward(x, p["encoder.layers.encoder_layer_11.ln_2.weight"], p["encoder.layers.encoder_layer_11.ln_2.bias"], eps=1e-06, axis=2)
         y, saved["encoder.layers.encoder_layer_11.mlp.0"] = linear_forward(y, p["encoder.layers.encoder_layer_11.mlp.0.weight"], p["encoder.layers.encoder_layer_11.mlp.0.bias"])  # (N, 197, 3072)
         y, saved["encoder.layers.encoder_layer_11.mlp.1"] = gelu_forward(y)
         y, saved["encoder.layers.encoder_layer_11.mlp.2"] = dropout_forward(y, p=0.0, training=training, rng=self.rng)
@@ -884,7 +884,7 @@ class VitB16(Network):
         x, saved["encoder.layers.encoder_layer_11.add2"] = add_forward(y, x)  # (N, 197, 768)
 
         # encoder
-        x, saved["encoder.ln"] = ln_forward(x, p["encoder.ln.weight"], p["encoder.ln.bias"], eps=1e-06)
+        x, saved["encoder.ln"] = ln_forward(x, p["encoder.ln.weight"], p["encoder.ln.bias"], eps=1e-06, axis=2)
 
         # the network itself
         x, saved["take1"] = take_forward(x, index=0)  # (N, 768)
@@ -1116,7 +1116,7 @@ def answer(make, shares=None):
         for path in given.samples or parser.error("the files of samples are missing"):
             x = np.load(path)
             x = x if isinstance(x, np.ndarray) else x["x"]
-            is_short = x.ndim <= len(model.input_shape) and model.input_shape in (x.shape, (1, *x.shape[-2:]))
+            is_short = model.input_shape in (x.shape, (1, *x.shape), (1, *x.shape[1:]))
             y = model.outputs(x.reshape(-1, *model.input_shape) if is_short else x)
             for i, row in enumerate(y if shares is None else shares(y)):
                 said = f"class {row.argmax()}, probability {row.max():.6f}" if shares else row

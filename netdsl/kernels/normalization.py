@@ -6,22 +6,22 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from netdsl.kernels.arrays import Array, Number, Shape
+from netdsl.kernels.arrays import Array, Number
 
 
-def constant(numbers: Number | Sequence[float], shape: Shape) -> Array:
-    """One number, or one for each channel, as float32 that fits arrays (N, *shape): (C, 1, 1) for maps, else (D,)."""
-    return np.array(numbers, np.float32).reshape(-1, *[1] * (len(shape) - 1 if len(shape) > 2 else 0))
+def constant(numbers: Number | Sequence[float], ndim: int, axis: int) -> Array:
+    """One number, or one for each channel, as float32 that fits arrays of `ndim` axes with their channels along one."""
+    return np.array(numbers, np.float32).reshape(-1, *[1] * (ndim - axis - 1))
 
 
-def normalize(x: Array, mean: Number | Sequence[float], std: Number | Sequence[float]) -> Array:
-    """x (N, *shape) -> (x - mean) / std, with one number each, or one for each channel (feature).
+def normalize(x: Array, mean: Number | Sequence[float], std: Number | Sequence[float], axis: int = 1) -> Array:
+    """x (N, ...) -> (x - mean) / std, one number each, or one for each channel: axis 1 of maps, 2 of tokens (N, T, D).
 
     The numbers are those of float32 for x of any dtype, so that every module of the network has the same.
     """
-    return (x - constant(mean, x.shape[1:])) / constant(std, x.shape[1:])
+    return (x - constant(mean, x.ndim, axis)) / constant(std, x.ndim, axis)
 
 
-def normalize_backward(dy: Array, std: Number | Sequence[float]) -> Array:
+def normalize_backward(dy: Array, std: Number | Sequence[float], axis: int = 1) -> Array:
     """dx = dy / std."""
-    return dy / constant(std, dy.shape[1:])
+    return dy / constant(std, dy.ndim, axis)

@@ -1,20 +1,27 @@
-"""Maps resampled by a matrix along H and one along W: what adaptive pooling and bilinear upsampling share."""
+"""Maps resampled by a matrix along each axis of space: what adaptive pooling and bilinear upsampling share."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from netdsl.kernels.arrays import Array, Type
 
 
-def resample(x: Array, rows: Array, cols: Array) -> Array:
-    """x (N, C, H, W), rows (Ho, H), cols (Wo, W) -> y (N, C, Ho, Wo), y = rows x cols^T for each map."""
-    return np.matmul(np.matmul(rows, x), cols.T)
+def resample(x: Array, matrices: Sequence[Array]) -> Array:
+    """x (N, C, H, W), matrices (Ho, H) and (Wo, W) -> y (N, C, Ho, Wo); one matrix for each axis of space.
+
+    Along each axis, y = matrix x: the axis is swapped to the end, multiplied there, and swapped back.
+    """
+    for axis, matrix in enumerate(matrices, 2):
+        x = np.matmul(x.swapaxes(axis, -1), matrix.T).swapaxes(axis, -1)
+    return x
 
 
-def resample_adjoint(dy: Array, rows: Array, cols: Array) -> Array:
-    """dy (N, C, Ho, Wo) -> dx (N, C, H, W), dx = rows^T dy cols."""
-    return np.matmul(np.matmul(rows.T, dy), cols)
+def resample_adjoint(dy: Array, matrices: Sequence[Array]) -> Array:
+    """dy (N, C, Ho, Wo) -> dx (N, C, H, W): along each axis, dx = matrix^T dy."""
+    return resample(dy, [matrix.T for matrix in matrices])
 
 
 def averaging_matrix(size: int, count: int, dtype: Type) -> Array:

@@ -7,7 +7,7 @@ import numpy as np
 from netdsl.graph.ir import ParamSpec
 from netdsl.graph.types import Tensor
 from netdsl.kernels.arrays import Array, Grads, Param, Saved
-from netdsl.layers.contract import Attr, Attrs, LayerDef, StageCall, call_text, refuse_tokens, straight
+from netdsl.layers.contract import Attr, Attrs, LayerDef, StageCall, call_text, for_axes, refuse_tokens, straight
 from netdsl.layers.rules.places import same_place
 
 
@@ -36,7 +36,7 @@ def bn_forward(
     momentum: float = 0.1,
     training: bool = False,
 ) -> tuple[Array, Saved]:
-    """y = weight * (x - mean) / sqrt(var + eps) + bias for each channel of x (N, C) or (N, C, H, W) (Ioffe 2015).
+    """y = weight * (x - mean) / sqrt(var + eps) + bias for each channel of x (N, C) or (N, C, *space) (Ioffe 2015).
 
     In training mean and var are those of the batch, and the running ones move towards them by `momentum`, in place
     (var unbiased there, as in PyTorch); else mean and var are the running ones.
@@ -75,7 +75,7 @@ def bn_torch(attrs: Attrs, x: Tensor) -> str:
     options = {key: attrs[key] for key, usual in (("eps", 1e-5), ("momentum", 0.1)) if attrs[key] != usual}
     if attrs["noaffine"]:
         options["affine"] = False
-    return call_text("nn.BatchNorm2d" if x.is_image else "nn.BatchNorm1d", x.channels, **options)
+    return call_text(for_axes("nn.BatchNorm2d", x) if x.is_map else "nn.BatchNorm1d", x.channels, **options)
 
 
 def bn_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
@@ -103,6 +103,6 @@ LAYER = LayerDef(
     torch_straight=straight("BatchNorm2d"),
     cancels_bias=True,
     norms_batch=True,
-    known_as=("batchnorm", "batchnorm2d", "batch_norm", "batchnormalization", "batchnorm1d"),
+    known_as=("batchnorm", "batchnorm2d", "batch_norm", "batchnormalization", "batchnorm1d", "batchnorm3d"),
     stages=bn_stages,
 )

@@ -9,16 +9,18 @@ import numpy as np
 from netdsl.graph.types import Tensor
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.kernels.arrays import Array, Grads, Saved
-from netdsl.layers.contract import Attrs, LayerDef, StageCall
+from netdsl.layers.contract import Attrs, LayerDef, StageCall, features_axis, same_sizes
 from netdsl.layers.rules.places import same_place
+
+_SIZES = {1: "lengths", 2: "heights and widths", 3: "depths, heights and widths"}
 
 
 def cat_shape(attrs: Attrs, *inputs: Tensor) -> Tensor:
-    """(C1, H, W), (C2, H, W), ... -> (C1 + C2 + ..., H, W); for tokens and vectors the features D are added up."""
+    """(C1, *space), (C2, *space), ... -> (C1 + C2 + ..., *space); of tokens and vectors the features add up."""
     first = inputs[0]
     if any(x.layout != first.layout or x.with_channels(first.channels) != first for x in inputs):
         shapes = " and ".join(dict.fromkeys(x.show() for x in inputs))
-        equal = "heights and widths" if first.is_map else "numbers of axes and of tokens"
+        equal = _SIZES[first.axes] if first.is_map else "numbers of axes and of tokens"
         raise SpecProblem("N204", f"`cat` needs equal {equal}, but its branches give {shapes}", help=_help(inputs))
     return first.with_channels(sum(x.channels for x in inputs))
 
@@ -28,12 +30,11 @@ def _help(inputs: Sequence[Tensor]) -> tuple[str, ...]:
         return ("give every branch a map, tokens or a vector; `flatten` makes a vector of each",)
     if not inputs[0].is_map:
         return ()
-    return ("give every branch the same strides, and padding that keeps the size: `p1` for a 3x3 kernel",)
+    return (f"give every branch {same_sizes(inputs[0])}",)
 
 
-def cat_forward(*inputs: Array) -> tuple[Array, Saved]:
+def cat_forward(*inputs: Array, axis: int = 1) -> tuple[Array, Saved]:
     """y has the channels (axis 1) of all inputs; of tokens (N, T, D), the features (axis 2)."""
-    axis = 2 if inputs[0].ndim == 3 else 1
     return np.concatenate(inputs, axis), (axis, [x.shape[axis] for x in inputs])
 
 
@@ -58,6 +59,7 @@ LAYER = LayerDef(
     name="cat",
     summary="its branches' channels behind each other",
     num_inputs=None,
+    resolve=features_axis,
     shape=cat_shape,
     forward=cat_forward,
     backward=cat_backward,

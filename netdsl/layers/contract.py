@@ -2,8 +2,7 @@
 
 Each input is a `Tensor` (netdsl.graph.types), which says what its sizes mean: rules ask for `.channels`, `.space`,
 `.is_map`, and complain by `require_map` and its sisters, never by counting sizes. A rule reads alike for a signal, an
-image and a volume where it goes through `x.space`; what exists for images alone says so by `require_image`. `attrs` is
-a dict of attr name -> value, complete. The rules:
+image and a volume where it goes through `x.space`. `attrs` is a dict of attr name -> value, complete. The rules:
 
     resolve(attrs, *inputs) -> attrs     fills in what depends on the input (the padding of `same`); optional
     shape(attrs, *inputs) -> Tensor      what comes out; raises SpecProblem where the input does not fit
@@ -26,7 +25,7 @@ a dict of attr name -> value, complete. The rules:
                                          member on x is all there is
     torch_helpers: text of small classes that `torch` may name, copied above the network where it does
     torch_transposes: the gradient of a map comes back from PyTorch with its channels last
-    torch_straight: text of the class that stands for PyTorch's where its gradient of one sample is then wrong
+    torch_straight: texts of the classes that stand for PyTorch's where their gradient of one sample is then wrong
     known_as: what other systems call it, for suggestions
     idle: the attrs with which it gives its input as it is, `{"p": 0}`, a number for all axes; the PyTorch module leaves
     it out then
@@ -163,7 +162,7 @@ class LayerDef:
     num_inputs: int | None = 1  # None: two or more
     torch_helpers: tuple[str, ...] = ()
     torch_transposes: bool = False
-    torch_straight: str = ""
+    torch_straight: tuple[str, ...] = ()
     known_as: tuple[str, ...] = ()
     cancels_bias: bool = False
     is_linear: bool = False
@@ -208,13 +207,6 @@ def _made_a_map(x: Tensor) -> str:
     side = isqrt(x.length)
     square = f", `map {side}x{side}` an image" if side * side == x.length > 1 else ""
     return f"`map` before it {signal}{square}"
-
-
-def require_image(x: Tensor, what: str, for_vectors: str = "", for_tokens: str = "") -> None:
-    """Complain unless the input is a map with height and width: what this layer has rules and kernels for."""
-    require_map(x, what, for_vectors, for_tokens)
-    if not x.is_image:
-        raise _needs(x, what, "an image", ())
 
 
 def require_tokens(x: Tensor, what: str, for_maps: str = "`tokens` makes a sequence of a map") -> None:
@@ -266,11 +258,16 @@ def equal_shapes(name: str, inputs: tuple[Tensor, ...]) -> Tensor:
         what, layer = ("channels", f"conv {most} k1") if first.is_map else ("features", f"linear {most}")
         hint = f"bring the {what} together, for example with `{layer}`"
     elif first.is_map:
-        kernel = "a 3x3 kernel" if first.is_image else "a kernel of 3"
-        hint = f"give both branches the same strides, and padding that keeps the size: `p1` for {kernel}"
+        hint = f"give both branches {same_sizes(first)}"
     else:
         hint = ""
     raise SpecProblem("N204", message, help=(hint,) if hint else ())
+
+
+def same_sizes(x: Tensor) -> str:
+    """What gives branches maps of the same sizes along the axes of space, as x has them."""
+    kernel = "a 3x3 kernel" if x.is_image else "a kernel of 3"
+    return f"the same strides, and padding that keeps the size: `p1` for {kernel}"
 
 
 def plural(count: int, word: str) -> str:
@@ -288,6 +285,19 @@ def for_axes(text: str, x: Tensor) -> str:
     return text.replace("2d", f"{x.axes}d")
 
 
+def features_axis(attrs: Attrs, *inputs: Tensor) -> Attrs:
+    """A resolve: `axis` is where arrays (N, ...) have their channels or features, 1, or 2 in tokens."""
+    return {**attrs, "axis": inputs[0].channel_axis}
+
+
+def on_features(x: Tensor) -> str:
+    """`{self}({x})` of a module that works on the last axis; the channels of a map go there and back."""
+    if not x.is_map:
+        return "{self}({x})"
+    there, back = (0, *range(2, 2 + x.axes), 1), (0, 1 + x.axes, *range(1, 1 + x.axes))
+    return f"{{self}}({{x}}.permute{there}).permute{back}"
+
+
 def pointwise_stages(
     forward: Callable[..., Any], backward: Callable[..., Any], *names: str
 ) -> Callable[..., tuple[StageCall, ...]]:
@@ -301,11 +311,13 @@ def pointwise_stages(
     return stages
 
 
-def straight(name: str) -> str:
-    """The text of a class that stands for PyTorch's of that name and has a right gradient."""
-    return f'''class {name}(nn.{name}):
+def straight(name: str) -> tuple[str, ...]:
+    """The texts of the classes that stand for PyTorch's of that name, `BatchNorm2d`, and for that of volumes, and have
+    a right gradient; that of signals has one."""
+    text = f'''class {name}(nn.{name}):
     """PyTorch 2.13 computes a wrong gradient of a batch of one where the one it is given lies transposed; on its way
     through a flat view that is laid straight."""
 
     def forward(self, x):
         return super().forward(x).flatten(1).view_as(x)'''
+    return text, text.replace("2d", "3d")

@@ -9,14 +9,15 @@ from netdsl.graph.types import Tensor
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.ground.symbols import plain_value
 from netdsl.kernels.arrays import Array, Grads, Saved, Sides
-from netdsl.layers.contract import Attr, Attrs, LayerDef, StageCall, require_image
+from netdsl.kernels.windows import Index
+from netdsl.layers.contract import Attr, Attrs, LayerDef, StageCall, require_map
 from netdsl.layers.rules.windows import sides_text
 
 
 def crop_resolve(attrs: Attrs, x: Tensor) -> Attrs:
     """The sides that go. Around the middle round(n / 2) of n rows go before, as in torchvision's `center_crop`: Python
     rounds a half to the even number, so one row goes behind, of three two go before, of five two."""
-    require_image(x, "`crop`")
+    require_map(x, "`crop`")
     size, sides = attrs["output_size"], attrs["sides"]
     if size is None and sides is None:
         help = ("write `crop 56x56`, `crop @skip` for the size of a label, or `crop p1` for what goes on each side",)
@@ -35,7 +36,7 @@ def crop_resolve(attrs: Attrs, x: Tensor) -> Attrs:
 
 
 def crop_shape(attrs: Attrs, x: Tensor) -> Tensor:
-    """(C, H, W) -> (C, H - top - bottom, W - left - right)."""
+    """(C, *space) -> of an image (C, H - top - bottom, W - left - right)."""
     left = tuple(size - sum(side) for size, side in zip(x.space, attrs["sides"], strict=True))
     if min(left) < 1:
         message = f"to take {sides_text(attrs['sides'])} away leaves nothing of a {show_shape(x.space)} map"
@@ -44,13 +45,14 @@ def crop_shape(attrs: Attrs, x: Tensor) -> Tensor:
 
 
 def crop_forward(x: Array, sides: Sides) -> tuple[Array, Saved]:
-    """x (N, C, H, W) -> y without sides ((top, bottom), (left, right)) rows and columns."""
-    (top, bottom), (left, right) = sides
-    return x[:, :, top : x.shape[2] - bottom, left : x.shape[3] - right], sides
+    """x (N, C, *space) -> y without what `sides` says, (before, after) for each axis of space."""
+    axes = zip(x.shape[2:], sides, strict=True)
+    kept: Index = (..., *(slice(before, size - after) for size, (before, after) in axes))
+    return x[kept], sides
 
 
 def crop_backward(dy: Array, sides: Sides) -> tuple[Array, Grads]:
-    """dy (N, C, Ho, Wo) -> dx (N, C, H, W): dy in its place, zeros around it."""
+    """dy of the shape of y -> dx (N, C, *space): dy in its place, zeros around it."""
     return np.pad(dy, ((0, 0), (0, 0), *sides)), {}
 
 

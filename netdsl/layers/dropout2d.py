@@ -6,21 +6,21 @@ import numpy as np
 
 from netdsl.graph.types import Tensor
 from netdsl.kernels.arrays import Array, Grads, Maps, Saved
-from netdsl.layers.contract import Attr, Attrs, LayerDef, StageCall, call_text, require_image
+from netdsl.layers.contract import Attr, Attrs, LayerDef, StageCall, call_text, for_axes, require_map
 from netdsl.layers.rules.places import same_place
 
 
 def dropout2d_shape(attrs: Attrs, x: Tensor) -> Tensor:
     """The type of x, a map."""
-    require_image(x, "`dropout2d`", "use `dropout`", for_tokens="use `dropout`")
+    require_map(x, "`dropout2d`", "use `dropout`", for_tokens="use `dropout`")
     return x
 
 
 def dropout2d_forward(x: Array, p: float, training: bool, rng: np.random.Generator) -> tuple[Array, Saved]:
-    """In training y = x * factor, factor (N, C, 1, 1) = 0 with probability p, else 1 / (1 - p) (Tompson 2015)."""
+    """In training y = x * factor, factor (N, C, 1, ...) = 0 with probability p, else 1 / (1 - p) (Tompson 2015)."""
     if not training:
         return x, None
-    factor = ((rng.random((*x.shape[:2], 1, 1), np.float32) >= p) / (1 - p)).astype(x.dtype)
+    factor = ((rng.random((*x.shape[:2], *[1] * (x.ndim - 2)), np.float32) >= p) / (1 - p)).astype(x.dtype)
     return x * factor, factor
 
 
@@ -43,8 +43,8 @@ LAYER = LayerDef(
     forward=dropout2d_forward,
     backward=dropout2d_backward,
     reads=same_place,
-    torch=lambda attrs, x: call_text("nn.Dropout2d", attrs["p"]),
-    known_as=("spatial_dropout",),
+    torch=lambda attrs, x: call_text(for_axes("nn.Dropout2d", x), attrs["p"]),
+    known_as=("spatial_dropout", "dropout1d", "dropout3d"),
     idle={"p": 0},
     stages=dropout2d_stages,
 )

@@ -9,12 +9,12 @@ from netdsl.layers.rules.places import everywhere
 
 
 def flatten_shape(attrs: Attrs, x: Tensor) -> Tensor:
-    """(C, H, W) -> (C*H*W,)."""
+    """(C, *space) -> (C * prod(space),), as any shape."""
     return vector(x.size)
 
 
 def flatten_forward(x: Array) -> tuple[Array, Saved]:
-    """x (N, C, H, W) -> y (N, C*H*W)."""
+    """x (N, C, H, W), or of any other shape -> y (N, C*H*W)."""
     return x.reshape(len(x), -1), x.shape
 
 

@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from netdsl.graph.types import Tensor, vector
 from netdsl.kernels.arrays import Array, Grads, Saved
-from netdsl.layers.contract import Attrs, LayerDef, StageCall, require_image
+from netdsl.layers.contract import Attrs, LayerDef, StageCall, for_axes, require_map
 from netdsl.layers.rules.places import everywhere
 
 
 def gmp_shape(attrs: Attrs, x: Tensor) -> Tensor:
-    """(C, H, W) -> (C,)."""
-    require_image(x, "`gmp`")
+    """(C, *space) -> (C,)."""
+    require_map(x, "`gmp`")
     return vector(x.channels)
 
 
 def gmp_forward(x: Array) -> tuple[Array, Saved]:
-    """x (N, C, H, W) -> y (N, C), the maximum over H and W; the first one wins a tie, NaN wins over all."""
+    """x (N, C, *space) -> y (N, C), the maximum over all places; the first one wins a tie, NaN wins over all."""
     flat = x.reshape(*x.shape[:2], -1)
-    winner = flat.argmax(axis=2)[:, :, None]  # (N, C, 1), the place counted by rows
+    winner = flat.argmax(axis=2)[:, :, None]  # (N, C, 1), the place counted in reading order
     return np.take_along_axis(flat, winner, axis=2)[:, :, 0], (x.shape, winner)
 
 
 def gmp_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
-    """dy (N, C) -> dx (N, C, H, W): each dy goes to the element that won its map."""
+    """dy (N, C) -> dx (N, C, *space): each dy goes to the element that won its map."""
     shape, winner = saved
-    dx = np.zeros((*shape[:2], shape[2] * shape[3]), dy.dtype)
+    dx = np.zeros((*shape[:2], math.prod(shape[2:])), dy.dtype)
     np.put_along_axis(dx, winner, dy[:, :, None], axis=2)
     return dx.reshape(shape), {}
 
@@ -44,8 +46,9 @@ LAYER = LayerDef(
     forward=gmp_forward,
     backward=gmp_backward,
     reads=everywhere,
-    torch=lambda attrs, x: "nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten())",
-    torch_call=lambda attrs, x: "F.adaptive_max_pool2d({x}, 1).flatten(1)",  # amax would share dy among ties
+    torch=lambda attrs, x: for_axes("nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten())", x),
+    # amax would share dy among ties
+    torch_call=lambda attrs, x: for_axes("F.adaptive_max_pool2d({x}, 1).flatten(1)", x),
     known_as=("globalmaxpool", "global_max_pool", "global_max_pooling", "adaptivemaxpool", "adaptivemaxpool2d"),
     stages=gmp_stages,
 )

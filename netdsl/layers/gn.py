@@ -32,7 +32,7 @@ def gn_params(attrs: Attrs, x: Tensor) -> tuple[ParamSpec, ...]:
 
 
 def gn_forward(x: Array, weight: Param, bias: Param, groups: int, eps: float = 1e-5) -> tuple[Array, Saved]:
-    """x (N, C) or (N, C, H, W), each group of C / groups channels to mean 0 and variance 1 (Wu & He 2018)."""
+    """x (N, C) or (N, C, *space), each group of C / groups channels to mean 0 and variance 1 (Wu & He 2018)."""
     return groups_forward(x, groups, weight, bias, eps)
 
 

@@ -7,13 +7,13 @@ from netdsl.graph.types import Tensor
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.kernels.arrays import Array, Grads, Param, Saved
 from netdsl.kernels.group_norms import groups_backward, groups_forward
-from netdsl.layers.contract import Attr, Attrs, LayerDef, StageCall, call_text, require_image, straight
+from netdsl.layers.contract import Attr, Attrs, LayerDef, StageCall, call_text, for_axes, require_map, straight
 from netdsl.layers.rules.places import everywhere
 
 
 def inorm_shape(attrs: Attrs, x: Tensor) -> Tensor:
     """The type of x, a map of more than one position."""
-    require_image(x, "`inorm`")
+    require_map(x, "`inorm`")
     if max(x.space) == 1:
         message = f"`inorm` needs more than one position, but {x.show()} arrives"
         raise SpecProblem("N202", message, help=("one number has no variance: use `ln`",))
@@ -26,18 +26,20 @@ def inorm_params(attrs: Attrs, x: Tensor) -> tuple[ParamSpec, ...]:
 
 
 def inorm_forward(x: Array, weight: Param, bias: Param, eps: float = 1e-5) -> tuple[Array, Saved]:
-    """x (N, C, H, W), each channel of each sample to mean 0 and variance 1 (Ulyanov et al. 2016)."""
+    """x (N, C, *space), each channel of each sample to mean 0 and variance 1 (Ulyanov et al. 2016)."""
     return groups_forward(x, x.shape[1], weight, bias, eps)
 
 
 def inorm_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
-    """dy (N, C, H, W) -> dx (N, C, H, W), {weight, bias}; see groups_backward."""
+    """dy (N, C, *space) -> dx of that shape, {weight, bias}; see groups_backward."""
     return groups_backward(dy, saved)
 
 
 def inorm_torch(attrs: Attrs, x: Tensor) -> str:
     options = {} if attrs["eps"] == 1e-5 else {"eps": attrs["eps"]}
-    return call_text("nn.InstanceNorm2d", x.channels, **options, **({"affine": True} if attrs["affine"] else {}))
+    return call_text(
+        for_axes("nn.InstanceNorm2d", x), x.channels, **options, **({"affine": True} if attrs["affine"] else {})
+    )
 
 
 def inorm_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:

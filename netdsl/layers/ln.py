@@ -7,7 +7,7 @@ import numpy as np
 from netdsl.graph.ir import ParamSpec
 from netdsl.graph.types import Tensor
 from netdsl.kernels.arrays import Array, Grads, Param, Saved
-from netdsl.layers.contract import Attr, Attrs, LayerDef, StageCall, call_text
+from netdsl.layers.contract import Attr, Attrs, LayerDef, StageCall, call_text, features_axis, on_features
 from netdsl.layers.rules.places import same_place
 
 
@@ -16,12 +16,12 @@ def ln_params(attrs: Attrs, x: Tensor) -> tuple[ParamSpec, ...]:
     return () if attrs["noaffine"] else (ParamSpec("weight", size, "ones"), ParamSpec("bias", size, "zeros"))
 
 
-def ln_forward(x: Array, weight: Param, bias: Param, eps: float = 1e-5) -> tuple[Array, Saved]:
+def ln_forward(x: Array, weight: Param, bias: Param, eps: float = 1e-5, axis: int = 1) -> tuple[Array, Saved]:
     """y = weight * (x - mean) / sqrt(var + eps) + bias (Ba et al. 2016), mean and var over the features.
 
-    The features are the channels of x (N, C, H, W), each position by itself, and the last axis of (N, T, D) and (N, D).
+    The features are axis 1 of maps (N, C, *space), each position by itself, and of (N, D); of (N, T, D) axis 2.
     """
-    axis, shape = (1, (-1, 1, 1)) if x.ndim == 4 else (x.ndim - 1, (-1,))
+    shape = (-1, *[1] * (x.ndim - axis - 1))
     mean = x.mean(axis=axis, keepdims=True)
     inv_std = 1 / np.sqrt(((x - mean) ** 2).mean(axis=axis, keepdims=True) + eps)
     x_hat = (x - mean) * inv_std
@@ -48,10 +48,6 @@ def ln_torch(attrs: Attrs, x: Tensor) -> str:
     return call_text("nn.LayerNorm", x.channels, **options)
 
 
-def ln_torch_call(attrs: Attrs, x: Tensor) -> str:
-    return "{self}({x}.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)" if x.is_map else "{self}({x})"
-
-
 def ln_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
     from netdsl.stages.layer_norm import LayerNorm
 
@@ -62,12 +58,13 @@ LAYER = LayerDef(
     name="ln",
     summary="layer normalisation over the channels or features",
     attrs=(Attr("eps", "float", 1e-5, above=0), Attr("noaffine", "word")),
+    resolve=features_axis,
     params=ln_params,
     forward=ln_forward,
     backward=ln_backward,
     reads=same_place,
     torch=ln_torch,
-    torch_call=ln_torch_call,
+    torch_call=lambda attrs, x: on_features(x),
     torch_transposes=True,
     known_as=("layernorm", "layer_norm", "layernormalization"),
     stages=ln_stages,

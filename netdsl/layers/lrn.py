@@ -8,18 +8,18 @@ import numpy as np
 
 from netdsl.graph.types import Tensor
 from netdsl.kernels.arrays import Array, Grads, Saved
-from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, call_text, require_image
+from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, call_text, require_map
 from netdsl.layers.rules.places import same_place
 
 
 def lrn_shape(attrs: Attrs, x: Tensor) -> Tensor:
     """The type of x, a map."""
-    require_image(x, "`lrn`", "leave it out: a vector has no height and width")
+    require_map(x, "`lrn`", "leave it out: a vector has no axes of space")
     return x
 
 
 def lrn_forward(x: Array, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> tuple[Array, Saved]:
-    """x (N, C, H, W) -> y = x / s^beta (N, C, H, W) (Krizhevsky et al. 2012).
+    """x (N, C, *space) -> y = x / s^beta of that shape (Krizhevsky et al. 2012).
 
     s = k + alpha / size * (the sum of x^2 over `size` channels around).
     """
@@ -28,7 +28,7 @@ def lrn_forward(x: Array, size: int, alpha: float = 1e-4, beta: float = 0.75, k:
 
 
 def lrn_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
-    """dy (N, C, H, W) -> dx (N, C, H, W).
+    """dy (N, C, *space) -> dx of that shape.
 
     dx = dy / s^beta - 2 * alpha * beta / size * x * (dy * x / s^(beta + 1), summed over the channels that saw x).
     """
@@ -38,8 +38,8 @@ def lrn_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
 
 
 def channel_sums(x: Array, before: int, after: int) -> Array:
-    """x (N, C, H, W) -> the sum over each channel, `before` channels before it and `after` after it."""
-    padded = np.pad(x, ((0, 0), (before, after), (0, 0), (0, 0)))
+    """x (N, C, *space) -> the sum over each channel, `before` channels before it and `after` after it."""
+    padded = np.pad(x, ((0, 0), (before, after), *[(0, 0)] * (x.ndim - 2)))
     total: Any = 0
     for i in range(before + after + 1):
         total = total + padded[:, i : i + x.shape[1]]

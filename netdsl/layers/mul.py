@@ -16,13 +16,13 @@ from netdsl.layers.rules.places import same_place
 
 
 def _beside(x: Tensor, others: Sequence[Tensor]) -> Tensor:
-    """A vector (C,) beside maps counts as Cx1x1; anything else as itself."""
+    """A vector (C,) beside maps counts as one of size 1 along each axis of space, Cx1x1; anything else as itself."""
     beside = next((other for other in others if other.is_map), None) if x.is_vector else None
     return x if beside is None else map_of(x.channels, *(1 for _ in beside.space))
 
 
 def mul_shape(attrs: Attrs, *inputs: Tensor) -> Tensor:
-    """CxHxW beside Cx1x1, 1xHxW, (C,) (squeeze and excitation) or CxHxW -> CxHxW."""
+    """CxHxW beside Cx1x1, 1xHxW, (C,) (squeeze and excitation) or CxHxW -> CxHxW; other axes of space alike."""
     factors = [_beside(x, inputs) for x in inputs]
     first = factors[0]
     if all(x.layout == first.layout and x.axes == first.axes for x in factors):
@@ -30,14 +30,17 @@ def mul_shape(attrs: Attrs, *inputs: Tensor) -> Tensor:
         if all(size in (1, most) for x in factors for size, most in zip(x.sizes, largest, strict=True)):
             return replace(first, sizes=largest)
     listed = " and ".join(dict.fromkeys(x.show() for x in inputs))
-    help = ("equal shapes fit, and for a map CxHxW also Cx1x1, 1xHxW and a vector C",)
+    c, *space = list(next((x for x in inputs if x.is_map), map_of(1, 1, 1)).letters.upper())
+    channels, places = ("x".join(sizes) for sizes in ((c, *"1" * len(space)), ("1", *space)))
+    whole = "x".join([c, *space])
+    help = (f"equal shapes fit, and for a map {whole} also {channels}, {places} and a vector C",)
     raise SpecProblem("N204", f"`mul` cannot multiply {listed}", help=help)
 
 
 def mul_forward(*inputs: Array) -> tuple[Array, Saved]:
-    """y = x1 * x2 * ..., axes of size 1 repeated; a vector (N, C) beside maps counts as (N, C, 1, 1)."""
+    """y = x1 * x2 * ..., axes of size 1 repeated; a vector (N, C) beside maps counts as (N, C, 1, ...)."""
     rank = max(x.ndim for x in inputs)
-    factors = [x[:, :, None, None] if x.ndim == 2 and rank == 4 else x for x in inputs]
+    factors = [x.reshape(*x.shape, *[1] * (rank - x.ndim)) for x in inputs]
     y = factors[0]
     for x in factors[1:]:
         y = y * x

@@ -10,21 +10,20 @@ from netdsl.layers.rules.places import same_place
 
 
 def factor_shape(x: Tensor) -> Sizes:
-    """(C, 1, 1) for a map, (D,) for tokens and vectors: what PyTorch would repeat over the rest."""
+    """(C, 1, 1) for an image, (D,) for tokens and vectors: what PyTorch would repeat over the rest."""
     return (x.channels, *(1 for _ in x.space))
 
 
 def scale_forward(x: Array, weight: Array) -> tuple[Array, Saved]:
-    """y = weight * x, weight (C, 1, 1) or (D,) (Touvron et al. 2021)."""
+    """y = weight * x, weight (C, 1, ...) for maps or (D,) (Touvron et al. 2021)."""
     return weight * x, (x, weight)
 
 
 def scale_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     """dy (N, ...) -> dx = weight * dy; dweight sums dy * x over everything but the channels or features."""
     x, weight = saved
-    if weight.ndim == 3:
-        return weight * dy, {"": (dy * x).sum(axis=(0, 2, 3)).reshape(weight.shape)}
-    return weight * dy, {"": (dy * x).sum(axis=tuple(range(dy.ndim - 1)))}
+    axes = (0, *range(2, dy.ndim)) if weight.ndim > 1 else tuple(range(dy.ndim - 1))
+    return weight * dy, {"": (dy * x).sum(axis=axes).reshape(weight.shape)}
 
 
 def scale_torch(attrs: Attrs, x: Tensor) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from netdsl.graph.types import Tensor
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.kernels.arrays import Array, Grads, Saved
-from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, StageCall, call_text, require_image
+from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, StageCall, call_text, require_map
 from netdsl.layers.rules.places import same_place
 
 
 def shuffle_shape(attrs: Attrs, x: Tensor) -> Tensor:
     """The type of x, a map whose channels the groups divide."""
-    require_image(x, "`shuffle`")
+    require_map(x, "`shuffle`")
     if x.channels % attrs["groups"]:
         message = f"{attrs['groups']} groups do not divide {x.channels} channels"
         raise SpecProblem("N203", message, "groups", "the groups", help=(f"use a divisor of {x.channels}",))
@@ -19,15 +19,15 @@ def shuffle_shape(attrs: Attrs, x: Tensor) -> Tensor:
 
 
 def shuffle_forward(x: Array, groups: int) -> tuple[Array, Saved]:
-    """x (N, C, H, W): channel g * (C / groups) + i goes to place i * groups + g (Zhang et al. 2018)."""
-    n, c, h, w = x.shape
-    return x.reshape(n, groups, c // groups, h, w).swapaxes(1, 2).reshape(x.shape), groups
+    """x (N, C, *space): channel g * (C / groups) + i goes to place i * groups + g (Zhang et al. 2018)."""
+    n, c, *space = x.shape
+    return x.reshape(n, groups, c // groups, *space).swapaxes(1, 2).reshape(x.shape), groups
 
 
 def shuffle_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
-    """dy (N, C, H, W) -> dx (N, C, H, W): each channel back to its place."""
-    n, c, h, w = dy.shape
-    return dy.reshape(n, c // saved, saved, h, w).swapaxes(1, 2).reshape(dy.shape), {}
+    """dy (N, C, *space) -> dx of that shape: each channel back to its place."""
+    n, c, *space = dy.shape
+    return dy.reshape(n, c // saved, saved, *space).swapaxes(1, 2).reshape(dy.shape), {}
 
 
 def shuffle_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:

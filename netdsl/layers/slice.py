@@ -7,12 +7,12 @@ import numpy as np
 from netdsl.graph.types import Tensor
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.kernels.arrays import Array, Grads, Saved
-from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, StageCall
+from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, StageCall, features_axis
 from netdsl.layers.rules.places import same_place
 
 
 def slice_shape(attrs: Attrs, x: Tensor) -> Tensor:
-    """(C, H, W) -> (stop - start, H, W); of tokens (T, D) and vectors (D,), the features."""
+    """(C, *space) -> (stop - start, *space); of tokens (T, D) and vectors (D,), the features."""
     start, stop, size = attrs["start"], attrs["stop"], x.channels
     what = "channels" if x.is_map else "features"
     if start >= size:
@@ -27,19 +27,17 @@ def slice_shape(attrs: Attrs, x: Tensor) -> Tensor:
     return x.with_channels(stop - start)
 
 
-def slice_forward(x: Array, start: int, stop: int) -> tuple[Array, Saved]:
-    """x (N, C, H, W) -> channels start to stop - 1; of (N, T, D) and (N, D) the features."""
-    return x[..., start:stop] if x.ndim == 3 else x[:, start:stop], (x.shape, start, stop)
+def slice_forward(x: Array, start: int, stop: int, axis: int = 1) -> tuple[Array, Saved]:
+    """x (N, C, *space) -> channels start to stop - 1; of (N, D) the features, and of (N, T, D), whose axis is 2."""
+    part = (*[slice(None)] * axis, slice(start, stop))
+    return x[part], (x.shape, part)
 
 
 def slice_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     """dy (N, stop - start, ...) or (N, T, stop - start) -> dx of the shape of x, zeros where nothing was taken."""
-    shape, start, stop = saved
+    shape, part = saved
     dx = np.zeros(shape, dy.dtype)
-    if len(shape) == 3:
-        dx[..., start:stop] = dy
-    else:
-        dx[:, start:stop] = dy
+    dx[part] = dy
     return dx, {}
 
 
@@ -62,6 +60,7 @@ LAYER = LayerDef(
         Attr("start", "int", REQUIRED, positional=True, minimum=0, label="the first channel"),
         Attr("stop", "int", REQUIRED, positional=True, minimum=1, label="the end"),
     ),
+    resolve=features_axis,
     shape=slice_shape,
     forward=slice_forward,
     backward=slice_backward,

@@ -38,7 +38,8 @@ class NormalizedInput(Input):
         self.start(w)
         self.z = w.arrays(lambda n: (n, *shape))
         self.y = w.arrays(lambda n: inside(shape, n)) if is_map(shape) else []
-        self.mean, self.std = constant(mean, shape), constant(std, shape)
+        axis = 1 if is_map(shape) else len(shape)  # of the channels
+        self.mean, self.std = (constant(numbers, 1 + len(shape), axis) for numbers in (mean, std))
 
     def forward(self, x: Array) -> Array:
         """x (n, C, *space) -> y (H, W, n, C), normalized; vectors (n, D) and tokens (n, T, D) keep their axes."""

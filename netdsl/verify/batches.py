@@ -48,4 +48,7 @@ def random_batch(net: Net, batch: int, seed: int) -> tuple[Any, np.ndarray]:
 def random_input(given: Input, batch: int, rng: np.random.Generator) -> np.ndarray:
     """(batch, *shape), spread as the data are of which its mean and std are taken."""
     x = rng.standard_normal((batch, *given.type.sizes)).astype(np.float32)
-    return x * constant(given.std, x.shape[1:]) + constant(given.mean, x.shape[1:]) if given.mean else x
+    if not given.mean:
+        return x
+    axis = given.type.channel_axis
+    return x * constant(given.std, x.ndim, axis) + constant(given.mean, x.ndim, axis)

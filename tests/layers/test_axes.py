@@ -1,5 +1,6 @@
 """Settings along one, two and three axes of space, and rules that do not count them."""
 
+import numpy as np
 import pytest
 
 from netdsl.graph.types import Tensor, from_sizes, map_of, tokens, vector
@@ -9,9 +10,10 @@ from netdsl.ground.symbols import spatial_text, symbol, written
 from netdsl.language.attributes import bind
 from netdsl.language.syntax.parser import parse
 from netdsl.layers import layer_of, layer_table
-from netdsl.layers.contract import REQUIRED, axes_of, require_image, require_map, require_tokens
+from netdsl.layers.contract import REQUIRED, axes_of, require_map, require_tokens
 from netdsl.layers.rules.transposed import transposed_params, transposed_shape
 from netdsl.layers.rules.windows import given_sides, pooling_sides, sides_text, torch_sides
+from netdsl.pipeline import compile_text
 
 SIGNAL, IMAGE, VOLUME = map_of(6, 20), map_of(6, 20, 12), map_of(6, 20, 12, 8)
 
@@ -96,8 +98,6 @@ def test_sides_and_sizes_are_written_as_a_person_would():
     [
         (require_map, vector(7), "`it` needs a map, but 7 arrives (a vector)"),
         (require_map, tokens(4, 5), "`it` needs a map, but 4x5 arrives (tokens)"),
-        (require_image, SIGNAL, "`it` needs an image, but 6x20 arrives (a map)"),
-        (require_image, VOLUME, "`it` needs an image, but 6x20x12x8 arrives (a map)"),
         (require_tokens, IMAGE, "`it` needs tokens, but 6x20x12 arrives (a map)"),
         (require_tokens, vector(7), "`it` needs tokens, but 7 arrives (a vector)"),
     ],
@@ -106,15 +106,36 @@ def test_a_rule_says_what_it_needs_and_what_arrives(require, given, message):
     with pytest.raises(SpecProblem) as caught:
         require(given, "`it`")
     assert str(caught.value) == message
-    for fits in (IMAGE,) if require is not require_tokens else (from_sizes((4, 5)),):
+    for fits in (SIGNAL, IMAGE, VOLUME) if require is not require_tokens else (from_sizes((4, 5)),):
         require(fits, "`it`")
 
 
-@pytest.mark.parametrize("given", [SIGNAL, VOLUME], ids=Tensor.show)
-def test_a_layer_without_kernels_for_an_input_says_so(given):
-    for name in ("gap", "upsample", "pad", "crop", "lrn", "dropout2d", "shuffle", "inorm"):
-        layer = layer_of(name)
-        attrs = {attr.name: attr.spread(1, given.axes) for attr in layer.attrs}
-        with pytest.raises(SpecProblem, match="needs an image"):
-            (layer.resolve or layer.shape)(attrs, given)
+@pytest.mark.parametrize(
+    ("given", "word"),
+    [(SIGNAL, "linear"), (IMAGE, "bilinear"), (VOLUME, "trilinear")],
+    ids=["signal", "image", "volume"],
+)
+def test_the_word_that_mixes_is_the_one_that_pytorch_has_for_the_axes(given, word):
+    layer = layer_of("upsample")
+    for other in ("linear", "bilinear", "trilinear"):
+        attrs = bound(f"upsample 2 {other}", given).attrs
+        if other == word:
+            assert layer.shape(attrs, given).space == tuple(2 * size for size in given.space)
+            continue
+        with pytest.raises(SpecProblem, match=f"`{other}` is for maps like .*, but {given.show()} arrives") as caught:
             layer.shape(attrs, given)
+        assert caught.value.help == (f"write `{word}`",)
+
+
+def test_channels_of_a_signal_are_not_found_by_counting_axes():
+    """(N, C, L) and (N, T, D) are arrays of three axes each: what stands where is the type's to say."""
+    x = np.random.default_rng(0).standard_normal((2, 4, 6))
+    signal, features = (compiled(f"input 4x6{word}\nslice 1 3") for word in (" map", ""))
+    assert np.array_equal(signal.forward(x), x[:, 1:3]) and np.array_equal(features.forward(x), x[:, :, 1:3])
+    for layer in ("ln", "rms", "softmax", "logsoftmax", "scale 2", "cat { id | relu }"):
+        signal, features = (compiled(f"input {text}\n{layer}") for text in ("4x6 map", "6x4"))
+        assert np.array_equal(signal.forward(x).swapaxes(1, 2), features.forward(x.swapaxes(1, 2))), layer
+
+
+def compiled(text):
+    return compile_text(f"{text}\ntrain {{ loss mse }}").build(dtype="float64")

@@ -64,9 +64,9 @@ class Layer:
             "training": {"training": training},
             "rng": {"rng": self._network.rng},
         }
-        arguments = [sources[source][name] if source != "absent" else None for name, source in self._arguments]
+        arguments = {name: sources[source][name] if source != "absent" else None for name, source in self._arguments}
         self.inputs = inputs
-        self.output, self.saved = self._definition.forward(*inputs, *arguments)
+        self.output, self.saved = self._definition.forward(*inputs, **arguments)
         return self.output
 
     def backward(self, dy: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -108,7 +108,7 @@ class LayerNetwork(StepByStep, Network):
     def _normalized(self, given: Sequence[np.ndarray]) -> list[np.ndarray]:
         """What the first layers see of each input."""
         inputs = zip(given, self.graph.inputs, strict=True)
-        return [normalize(x, one.mean, one.std) if one.mean else x for x, one in inputs]
+        return [normalize(x, one.mean, one.std, one.type.channel_axis) if one.mean else x for x, one in inputs]
 
     def _values(self, first: list[np.ndarray], count: int, training: bool) -> list[np.ndarray]:
         """Every value: the inputs, and what the first `count` layers make."""
@@ -136,7 +136,7 @@ class LayerNetwork(StepByStep, Network):
         dxs = []
         for value, given in enumerate(self.graph.inputs):
             dx = dvalues[value] if value in dvalues else np.zeros((len(dlogits), *given.type.sizes), self.dtype)
-            dxs.append(normalize_backward(dx, given.std) if given.std else dx)
+            dxs.append(normalize_backward(dx, given.std, given.type.channel_axis) if given.std else dx)
         named = self.params.items()
         return dxs, {name: grads[name] if name in grads else np.zeros_like(array) for name, array in named}
 

@@ -23,6 +23,7 @@ from netdsl.targets.text.emission import (
 )
 from netdsl.targets.text.ends import (
     argument_names,
+    axis_text,
     gives_text,
     normalize_lines,
     outputs_text,
@@ -153,7 +154,7 @@ def _backward_lines(graph: Graph, until: int) -> list[str]:
     for value, given in enumerate(graph.inputs):
         dx = gradients.held.get(value, f"np.zeros((len(dy), {', '.join(map(str, given.type.sizes))}), self.dtype)")
         if given.std and value in gradients.held:
-            lines.append(f"{dx} = normalize_backward({dx}, std={constants_text(given.std)})")
+            lines.append(f"{dx} = normalize_backward({dx}, std={constants_text(given.std)}{axis_text(given)})")
         dxs.append(dx)
     dx = tuple_text(dxs) if graph.takes_names else dxs[0]
     grads = f"{{{named}: g for layer, named in reversed(grads.items()) for name, g in named.items()}}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keyword
 from collections.abc import Iterable, Mapping, Sequence
 
-from netdsl.graph.ir import Graph, Shape
+from netdsl.graph.ir import Graph, Input, Shape
 from netdsl.ground.symbols import value_text, word_text
 from netdsl.targets.text.emission import batch_shape, constants_text
 
@@ -69,11 +69,17 @@ def tuple_text(texts: Sequence[str]) -> str:
     return together(texts) if len(texts) == 1 else f"({together(texts)})"
 
 
+def axis_text(given: Input) -> str:
+    """What tells the kernels of the normalisation where the channels are, if several numbers are not along axis 1."""
+    is_one = len(given.mean) == len(given.std) == 1
+    return "" if is_one or given.type.channel_axis == 1 else f", axis={given.type.channel_axis}"
+
+
 def normalize_lines(graph: Graph, variables: Sequence[str]) -> list[str]:
     """The lines that normalise the inputs, which these variables hold."""
     inputs = zip(graph.inputs, variables, strict=True)
     return [
-        f"{x} = normalize({x}, mean={constants_text(one.mean)}, std={constants_text(one.std)})"
+        f"{x} = normalize({x}, mean={constants_text(one.mean)}, std={constants_text(one.std)}{axis_text(one)})"
         for one, x in inputs
         if one.mean
     ]

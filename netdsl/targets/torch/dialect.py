@@ -17,7 +17,7 @@ def _rules() -> tuple[Callable[..., Any], ...]:
 
 def _helpers() -> tuple[str, ...]:
     """The texts of the classes that the layers bring along."""
-    return tuple(text for layer in layer_table().values() for text in (*layer.torch_helpers, layer.torch_straight))
+    return tuple(text for layer in layer_table().values() for text in (*layer.torch_helpers, *layer.torch_straight))
 
 
 DIALECT = Dialect(

@@ -57,9 +57,10 @@ class Layers:
         attrs, inputs, _ = self.written(node)
         made = rule.constructor(attrs, *inputs) if rule.constructor is not None else None
         self.helpers.update(dict.fromkeys(text for text in rule.helpers if class_in(text) in (made or "")))
-        if made is None or not (rule.straight and self.meets_transposed and node.type.is_map):
+        straight = next((text for text in rule.straight if class_in(text) in (made or "")), None)
+        if made is None or straight is None or not (self.meets_transposed and node.type.is_map):
             return made
-        self.helpers[rule.straight] = None
+        self.helpers[straight] = None
         return made.removeprefix("nn.")
 
     def template(self, node: Node) -> str | None:

@@ -17,14 +17,14 @@ class TorchRule:
     """What the emitter needs to know of an op; layers/contract.py says what each is, under the name `torch...`.
 
     constructor(attrs, *inputs) -> `nn.Conv2d(1, 32, 5)`; call(attrs, *inputs) -> an expression of {x};
-    helpers: texts of classes that the constructor may name; straight: that of the class that stands for PyTorch's;
+    helpers: texts of classes that the constructor may name; straight: of those that stand for PyTorch's;
     idle(attrs) -> whether the layer gives its input as it is.
     """
 
     constructor: Callable[..., str] | None
     call: Callable[..., str] | None
     helpers: tuple[str, ...]
-    straight: str
+    straight: tuple[str, ...]
     idle: Callable[[Attrs], bool]
     is_random: bool
 
