@@ -185,15 +185,21 @@ def conv_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
 
 
 def _volume_stages(attrs: Attrs, x: Tensor, given: list[Any]) -> tuple[StageCall, ...]:
-    """A 1x1x1 convolution of a volume is one of an image, whose rows are those of all its slices. Else patches."""
+    """A 1x1x1 convolution of a volume is one of an image, whose rows are those of all its slices. Stride 1: by rows.
+    Else patches."""
     from netdsl.stages.patch_conv import PatchConv
     from netdsl.stages.point_conv import PointConv
+    from netdsl.stages.volume_conv import VolumeConv
 
     if attrs["groups"] > 1:
         return ()
-    if is_all(attrs["kernel_size"], 1) and is_all(attrs["stride"], 1) and is_all(attrs["padding"], 0):
+    filters, kernel_size, stride, padding, dilation = given
+    if is_all(kernel_size, 1) and is_all(stride, 1) and is_all(padding, 0):
         *slices, width = x.space
-        return (StageCall(PointConv, ((x.channels, prod(slices), width), attrs["filters"])),)
+        return (StageCall(PointConv, ((x.channels, prod(slices), width), filters)),)
+    fits = all(max(sides) < k for k, sides in zip(kernel_size, padding, strict=True))  # dy has zeros around it then
+    if fits and is_all(stride, 1) and is_all(dilation, 1):
+        return (StageCall(VolumeConv, (x.sizes, filters, kernel_size, padding)),)
     return (StageCall(PatchConv, (x.sizes, *given)),)
 
 
