@@ -40,12 +40,13 @@ class Job:
 
 @dataclass(frozen=True)
 class Entry:
-    """A contestant before it starts. needs: packages; maps_only: takes (C, H, W) only; is_extra: runs on demand."""
+    """A contestant before it starts. needs: packages; takes_axes: takes maps of so many axes of space only; is_extra:
+    runs on demand."""
 
     name: str
     factory: str
     needs: tuple[str, ...] = ()
-    maps_only: bool = False
+    takes_axes: tuple[int, ...] = ()
     is_extra: bool = False
 
 
@@ -53,7 +54,7 @@ ENTRIES = (
     Entry(OURS, "netdsl.bench.contestants:NumpyModule"),
     Entry("interpreter", "netdsl.bench.contestants:Interpreter"),
     Entry(TORCH_FORMATS[0], "netdsl.bench.contestants:TorchEager", ("torch",)),
-    Entry(TORCH_FORMATS[1], "netdsl.bench.contestants:TorchChannelsLast", ("torch",), maps_only=True),
+    Entry(TORCH_FORMATS[1], "netdsl.bench.contestants:TorchChannelsLast", ("torch",), takes_axes=(2, 3)),
     Entry("torch_compile", "netdsl.bench.contestants:TorchCompiled", ("torch",), is_extra=True),
     Entry(
         "onnxruntime",
@@ -158,8 +159,10 @@ class TorchEager:
         self.module = run_module(self.text, f"{self.net.name}_torch").Model()
         self.x, self.y = torch.from_numpy(x), y
         if self.channels_last:
-            self.module.to(memory_format=torch.channels_last)
-            self.x = self.x.contiguous(memory_format=torch.channels_last)
+            formats = {2: torch.channels_last, 3: torch.channels_last_3d}  # for signals PyTorch has none
+            memory_format = formats[self.net.graph.input_type.axes]
+            self.module.to(memory_format=memory_format)
+            self.x = self.x.contiguous(memory_format=memory_format)
         recipe = self.net.recipe
         optimizer = getattr(torch.optim, OPTIMIZERS[recipe.optimizer].torch)
         self.optimizer = optimizer(self.module.parameters(), **recipe.options)
@@ -210,7 +213,7 @@ class TorchEager:
 
 
 class TorchChannelsLast(TorchEager):
-    """The emitted PyTorch module with maps in memory as (N, H, W, C)."""
+    """The emitted PyTorch module with images in memory as (N, H, W, C), volumes as (N, D, H, W, C)."""
 
     channels_last = True
 

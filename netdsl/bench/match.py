@@ -89,8 +89,8 @@ def available(entries: Iterable[Entry], graph: Graph) -> tuple[list[Entry], list
         if missing:
             hint = " (`pip install 'netdsl[torch]'`)" if missing == ["torch"] else ""
             notes.append(f"{entry.name} is left out, not installed: {', '.join(missing)}{hint}")
-        elif entry.maps_only and not graph.input_type.is_image:
-            notes.append(f"{entry.name} is left out: the input has no channels, height and width")
+        elif entry.takes_axes and graph.input_type.axes not in entry.takes_axes:
+            notes.append(f"{entry.name} is left out: the input is no image and no volume")
         else:
             usable.append(entry)
     return usable, notes

@@ -148,10 +148,21 @@ def test_missing_packages_leave_contestants_out(monkeypatch):
     assert notes[-1] == "onnxruntime is left out, not installed: torch, onnx, onnxscript, onnxruntime"
 
 
-def test_channels_last_needs_maps():
+@pytest.mark.parametrize("spec", ["input 4\nlinear 2\n", "input 2x9 map\nconv 2 k3\n"], ids=["vector", "signal"])
+def test_channels_last_needs_images_or_volumes(spec):
     pytest.importorskip("torch")
-    usable, notes = match.available(ENTRIES[:4], compile_text("input 4\nlinear 2\n").graph)
-    assert [entry.name for entry in usable] == ["numpy", "interpreter", "torch"] and len(notes) == 1
+    usable, notes = match.available(ENTRIES[:4], compile_text(spec).graph)
+    assert [entry.name for entry in usable] == ["numpy", "interpreter", "torch"]
+    assert notes == ["torch_channels_last is left out: the input is no image and no volume"]
+
+
+@pytest.mark.parametrize("shape, other", [("2x12 map", 2), ("1x4x6x6", 3)], ids=["signal", "volume, channels last"])
+def test_signals_and_volumes_are_measured(shape, other):
+    pytest.importorskip("torch")
+    text = f"input {shape}\nconv 4 k3 p1 -> relu -> pool 2 -> flatten -> linear 3\n"
+    report = bench(compile_text(text), Options(batch=4, threads=1, level=2, steps=1), [ENTRIES[0], ENTRIES[other]])
+    assert len(report.results) == 2 and not report.failures
+    assert all(result.agreement <= 1e-3 for result in report.results.values())
 
 
 def test_what_a_contestant_prints_is_no_answer():
