@@ -51,10 +51,10 @@ def command(
 ) -> None:
     """Say what each sample in the FILEs is, with the network of the folder RUN: classes, masks or numbers.
 
-    A FILE is an image, a .wav or a folder of such, an .npz with `x`, an .npy, or a .csv with a row a sample. Images of
-    any size come to what the network takes as in training (`fit`), else they are resized; so do recordings of any rate
-    and length. Digits are white on black in MNIST: a picture of black on white is inverted, and a note on stderr says
-    so. With --out nothing is said on stdout.
+    A FILE is an image, a .wav or a folder of such, an .npz with `x`, an .npy, or a .csv with a row a sample, or a row a
+    step of a signal. Images of any size, and recordings of any rate and length, come to what the network takes as in
+    training (`fit`; else images are resized). A picture of black on white is inverted for digits that are white on
+    black, and a note on stderr says so. With --out nothing is said on stdout.
 
     \b
     Examples:
@@ -62,7 +62,6 @@ def command(
       netdsl predict runs/lenet-1 scans/ --top 1 --json
       netdsl predict runs/lenet-1 test.npz --out answers.csv
       netdsl predict runs/unet_small-1 photos/ --out masks --plot masks.png
-      netdsl predict runs/keywords-1 yes.wav
     """
     import numpy as np
 
@@ -151,6 +150,7 @@ def _parts(
     """The samples (n, C, ...) of all files as stored, in their order, many together, and where each comes from."""
     from netdsl.cli import say
     from netdsl.training.data.samples import SUFFIXES, read_samples
+    from netdsl.training.data.wanted import Wanted
 
     every = [file for path in files for file in _files(path, takes)]
     is_table = [file.suffix.lower() in SUFFIXES for file in every]
@@ -163,10 +163,12 @@ def _parts(
             yield [(str(f), None) for f in single], _read_single(single, takes, config, invert)
             single = []
         if is_table[i]:
-            x, notes = read_samples(file, takes, config.recipe.fit)
+            x, rows, notes = read_samples(
+                file, Wanted(takes, fit=config.recipe.fit, options=config.recipe.data_options)
+            )
             for note in notes:
                 say(f"note: {note}")
-            yield [(str(file), row) for row in range(len(x))], x
+            yield [(str(file), row) for row in rows], x
 
 
 def _read_single(files: Sequence[Path], takes: Tensor, config: RunConfig, invert: bool | None) -> np.ndarray:

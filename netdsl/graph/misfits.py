@@ -29,6 +29,7 @@ def misfits(recipe: Recipe, given: Tensor | None = None, made: Tensor | None = N
     if made is not None:
         yield from _loss_misfits(recipe, made)
     if given is not None:
+        yield from _data_misfits(recipe, given)
         yield from _image_misfits(recipe, given)
         if recipe.fit and not given.is_picture:
             text = f"`fit {recipe.fit}` is for images of 1 or 3 channels, but the input is {given.show()}"
@@ -36,6 +37,17 @@ def misfits(recipe: Recipe, given: Tensor | None = None, made: Tensor | None = N
     if recipe.takes_probabilities and made is not None and not made.is_vector:
         text = f"`mixup` mixes the labels of samples, but the output is {made.show()}, a class for each place"
         yield Misfit("augment", text, "leave `mixup` out")
+
+
+def _data_misfits(recipe: Recipe, given: Tensor) -> Iterator[Misfit]:
+    """What the options of `data` ask for and the input is not."""
+    for name in (name for name in recipe.data_options if name != "label" and given.axes != 1):
+        text = f"`{name}` is for data of signals, but the input is {given.show()}"
+        yield Misfit("data", text, f"leave `{name}` out, or begin with an input of a signal, as `input 9x128 map`")
+    window = recipe.data_options.get("window")
+    if window is not None and given.axes == 1 and (window,) != given.space:
+        text = f"`window={window}` does not fit the input {given.show()}, which takes {given.space[0]} steps"
+        yield Misfit("data", text, "leave `window` out: the input says how long a window is")
 
 
 def _loss_misfits(recipe: Recipe, made: Tensor) -> Iterator[Misfit]:

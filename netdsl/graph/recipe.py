@@ -140,6 +140,15 @@ SCHEMES: Mapping[str, Scheme] = {
     "torch": Scheme(initial.torch_uniform, initial.torch_uniform),
 }
 
+DATA_OPTIONS: Mapping[str, str] = {
+    "label": "text",
+    "group": "text",
+    "window": "whole",
+    "stride": "whole",
+    "rate": "whole",
+}
+"""Option of `data` -> the kind of its value. `label` is for tables, the others are for signals."""
+
 AUGMENTATIONS: Mapping[str, str] = {
     "shift": "whole",
     "rotate": "degrees",
@@ -171,11 +180,11 @@ MONITORS: Mapping[str, bool] = {
 class Recipe:
     """Everything the train block says.
 
-    options: the optimizer's keyword arguments with `lr` among them; loss_options, schedule_options: those of the loss
-    and the schedule. augment: name of a change -> how much. clip: the largest norm of all gradients together; ema: the
-    decay of the running mean of the weights; patience: epochs without a better one before training stops; fit: how
-    images come to the size of the input; None: not done. monitor: one of MONITORS, the measure of validation data by
-    which one epoch is better than another.
+    data_options: any of DATA_OPTIONS. options: the optimizer's keyword arguments with `lr` among them; loss_options,
+    schedule_options: those of the loss and the schedule. augment: name of a change -> how much. clip: the largest norm
+    of all gradients together; ema: the decay of the running mean of the weights; patience: epochs without a better one
+    before training stops; fit: how images come to the size of the input; None: not done. monitor: one of MONITORS, the
+    measure of validation data by which one epoch is better than another.
     """
 
     data: str = "mnist-mini"
@@ -196,6 +205,7 @@ class Recipe:
     patience: int | None = None
     fit: str | None = None
     monitor: str = "val_loss"
+    data_options: Options = field(default_factory=dict)
 
     def learning_rate(self, step: int, steps_an_epoch: int) -> float:
         """The learning rate of the step after `step` others, counted over the whole run."""

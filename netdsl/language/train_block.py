@@ -11,7 +11,18 @@ from dataclasses import MISSING, fields, replace
 from typing import Any
 
 from netdsl.graph.misfits import misfits
-from netdsl.graph.recipe import AUGMENTATIONS, DATASETS, FITS, LOSSES, MONITORS, OPTIMIZERS, SCHEDULES, SCHEMES, Recipe
+from netdsl.graph.recipe import (
+    AUGMENTATIONS,
+    DATA_OPTIONS,
+    DATASETS,
+    FITS,
+    LOSSES,
+    MONITORS,
+    OPTIMIZERS,
+    SCHEDULES,
+    SCHEMES,
+    Recipe,
+)
 from netdsl.ground.diagnostics import Diagnostic, Edit, UserError, plain
 from netdsl.ground.source import Source
 from netdsl.language.syntax import ast
@@ -25,18 +36,25 @@ MAX_TEXT = 10_000  # characters of an entry given as text
 
 
 def _data(entry: ast.Entry) -> Fields:
-    """A built-in name, or a path in quotes."""
-    value = single(entry)
-    quoted = isinstance(entry.settings[0], ast.Value) and entry.settings[0].quoted
-    if quoted or value in DATASETS:
-        return {"data": str(value)}
+    """A built-in name, or a path in quotes with its options."""
+    first, *settings = entry.settings or (None,)
+    if not isinstance(first, ast.Value) or any(isinstance(s, ast.Value) for s in settings):
+        raise Mistake("`data` takes one name or path, and options as `stride=64`")
+    value = first.value
+    options = read_options(tuple(settings), "data", {"data": DATA_OPTIONS})
+    if first.quoted:
+        return {"data": str(value), "data_options": options}
+    if value in DATASETS and options:
+        raise Mistake(f"`{value}` has no options: they are for files of your own", "leave them out")
+    if value in DATASETS:
+        return {"data": str(value), "data_options": {}}
     guess, sure = guessed(str(value), DATASETS)
     known = f"known: {', '.join(f'`{name}`' for name in DATASETS)}; a path is written in quotes"
     raise Mistake(
         f"unknown data `{value}`",
         *([f"did you mean `{guess}`?"] if guess else []),
         known,
-        fix=Edit(entry.settings[0].span, guess) if guess and sure else None,
+        fix=Edit(first.span, guess) if guess and sure else None,
     )
 
 
@@ -188,6 +206,20 @@ def with_entries(recipe: Recipe, texts: Mapping[str, str]) -> Recipe:
         flag = misfit.entry if misfit.entry in texts else "loss"
         raise UserError(f"--{flag}: {misfit.message}", help=_as_options(misfit.help))
     return recipe
+
+
+_BEHIND_DATA = re.compile(rf'(?:\s+(?:{"|".join(DATA_OPTIONS)})=(?:"[^"]*"|\S+))+\s*$')
+
+
+def with_data(recipe: Recipe, text: str) -> Recipe:
+    """The recipe with other data, as the command line names them: a name or a path as it is, and options behind it,
+    `har.csv stride=64`. Raises UserError."""
+    options = _BEHIND_DATA.search(text)
+    if options is None:
+        return replace(recipe, data=text, data_options={})
+    name = text[: options.start()]
+    quoted = name if name in DATASETS else '"data"'
+    return replace(recipe, data=name, data_options=_fields(recipe, "data", f"{quoted} {options[0]}")["data_options"])
 
 
 def _fields(recipe: Recipe, key: str, text: str) -> Fields:

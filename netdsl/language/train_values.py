@@ -132,6 +132,12 @@ def _rising(value: object, what: str) -> tuple[float, ...]:
     return epochs
 
 
+def _text(value: object, what: str) -> str:
+    if not isinstance(value, str):
+        raise Mistake(f"`{what}` takes a name, not `{_shown(value)}`", f'write `{what}="{_shown(value)}"`')
+    return value
+
+
 KINDS: Mapping[str, Callable[[object, str], object]] = {
     "number": _number,
     "fraction": _within(lambda v: 0 <= v < 1, "at least 0 and below 1"),
@@ -141,6 +147,7 @@ KINDS: Mapping[str, Callable[[object, str], object]] = {
     "factor": _within(lambda v: v >= 1, "at least 1"),
     "degrees": _within(lambda v: 0 < v <= 180, "above 0 and at most 180"),
     "whole": lambda value, what: whole(value, 1, f"`{what}`"),
+    "text": _text,
     "pair": _pair,
     "weights": _weights,
     "rising": _rising,

@@ -1,16 +1,20 @@
 """What the entries of a train block become, in a spec and as text from the command line."""
 
+import json
+from dataclasses import asdict, replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netdsl.graph.recipe import Recipe, resolved_weights
-from netdsl.ground.diagnostics import UserError
+from netdsl.ground.diagnostics import SpecError, UserError
 from netdsl.ground.source import Source
 from netdsl.language.syntax.printer import format_source
-from netdsl.language.train_block import ENTRIES, with_entries
+from netdsl.language.train_block import ENTRIES, with_data, with_entries
 from netdsl.pipeline import compile_text
+from netdsl.training.runs.recipe_values import recipe_of
 
 NET = "input 3x8x8\ngap -> linear 3\n"
 
@@ -161,3 +165,45 @@ def test_the_optimizers_state_has_pytorchs_names(text):
     optimizer.step()
     arrays = [name for name, value in optimizer.state[param].items() if name != "step" and value is not None]
     assert sorted(recipe.state_names) == sorted(arrays)
+
+
+SIGNAL = "input 3x16 map\nconv 4 k3 -> flatten -> linear 2\n"
+
+
+def test_data_have_options_in_a_spec_and_behind_a_path_on_the_command_line():
+    spec = f'{SIGNAL}train {{ data "my har.csv" stride=8 label="what it is" group=who window=16 rate=50 }}'
+    recipe = compile_text(spec).recipe
+    options = {"stride": 8, "label": "what it is", "group": "who", "window": 16, "rate": 50}
+    assert recipe.data == "my har.csv" and recipe.data_options == options
+    text = 'my har.csv stride=8 label="what it is" group=who window=16 rate=50'
+    assert with_data(Recipe(), text) == replace(Recipe(), data="my har.csv", data_options=options)
+    assert recipe_of(json.loads(json.dumps(asdict(recipe)))) == recipe
+    assert with_data(recipe, "a b=c.csv") == replace(recipe, data="a b=c.csv", data_options={})
+    assert with_data(recipe, "mnist").data_options == {}
+
+
+@pytest.mark.parametrize(
+    "entry, message",
+    [
+        ('data "d.csv" stride=0', "`stride` must be a whole number of at least 1, not `0`"),
+        ('data "d.csv" strid=8', "`data` has no option `strid`"),
+        ('data "d.csv" label=3', "`label` takes a name, not `3`"),
+        ('data "d.csv" stride', "`data` takes one name or path, and options as `stride=64`"),
+        ("data mnist stride=4", "`mnist` has no options: they are for files of your own"),
+        ('data "d.csv" window=8', "`window=8` does not fit the input 3x16, which takes 16 steps"),
+    ],
+)
+def test_options_of_data_that_are_wrong_are_refused(entry, message):
+    with pytest.raises(SpecError) as error:
+        compile_text(f"{SIGNAL}train {{ {entry} }}")
+    assert message in str(error.value)
+
+
+def test_options_of_signals_are_refused_for_an_image_but_not_a_label_column():
+    with pytest.raises(SpecError, match="`stride` is for data of signals, but the input is 1x8x8"):
+        compile_text('input 1x8x8\nflatten -> linear 2\ntrain { data "d.csv" stride=4 }')
+    assert compile_text('input 4\nlinear 2\ntrain { data "d.csv" label=kind }').recipe.data_options == {"label": "kind"}
+    with pytest.raises(UserError, match="--data: `stride` must be a whole number of at least 1"):
+        with_data(Recipe(), "d.csv stride=0")
+    with pytest.raises(UserError, match="--data: `mnist` has no options"):
+        with_data(Recipe(), "mnist stride=3")

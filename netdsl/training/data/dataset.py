@@ -8,7 +8,7 @@ from hashlib import blake2b
 import numpy as np
 
 from netdsl.graph.types import Layout, Tensor, from_sizes
-from netdsl.training.data.splits import split_rows
+from netdsl.training.data.splits import SPLIT, split_rows, split_units
 
 MAX_CONSTANTS = 64  # features or channels normalised one by one; more of them share one mean and std
 CHUNK = 2**22  # values looked at together for the statistics, to bound memory
@@ -25,6 +25,7 @@ class Dataset:
     without such. notes: what was changed on reading, in words. is_fed_raw: the network normalises by itself
     (netdsl.training.data.normalization). layout: what a sample is to the network that it was read for, a signal (C, L)
     or tokens (T, D); None: what plain sizes say. rate: of recordings, numbers a second; None of others.
+    units: of each training sample the number of the recording that it is a window of, which parts do not tear apart.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     layout: Layout | None = None
     rate: int | None = None
+    units: np.ndarray | None = None
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -69,19 +71,22 @@ class Dataset:
         """-> the indices of the training and of the validation samples in the training arrays.
 
         fraction: the share for validation; 0: none; of data that brought their own validation part just that, or none.
-        Labels of one's own data are in both parts alike. Raises UserError where no sample is left to learn from.
+        Labels of one's own data are in both parts alike; of windows whole recordings are. Raises UserError where no
+        sample is left to learn from.
         """
         if self.held:
             rows = np.arange(len(self.x_train))
             return rows[: -self.held], rows[-self.held :] if fraction else rows[:0]
         has_labels = self.is_own and self.y_train.ndim == 1
+        if self.units is not None and fraction:
+            return split_units(self.units, self.y_train, fraction, np.random.default_rng([seed, SPLIT]))
         return split_rows(len(self.x_train), fraction, seed, self.y_train if has_labels else None)
 
     def digest(self) -> str:
         """The digest of the training samples, their targets and how they are split, in hexadecimal: BLAKE2b, which is
         fast. A run keeps it, to tell later whether its data are still the same."""
         digest = blake2b(f"alike {self.held}\n".encode() if self.is_own else b"", digest_size=16)
-        for array in (self.x_train, self.y_train):
+        for array in (self.x_train, self.y_train, *([] if self.units is None else [self.units])):
             digest.update(f"{array.dtype.str} {array.shape}\n".encode())
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()

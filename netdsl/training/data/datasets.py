@@ -25,7 +25,8 @@ from netdsl.training.data.masks import mask_folders, mask_parts
 from netdsl.training.data.npz import sample_text
 from netdsl.training.data.parts import Parts
 from netdsl.training.data.recordings import recording_folders
-from netdsl.training.data.splits import stratified
+from netdsl.training.data.signal_tables import signal_table_parts
+from netdsl.training.data.splits import split_units, stratified
 from netdsl.training.data.tables import SUFFIXES as TABLES
 from netdsl.training.data.tables import table_parts
 from netdsl.training.data.wanted import Wanted
@@ -95,7 +96,7 @@ def _own_parts(name: str, want: Wanted) -> Parts:
     if name.lower().endswith(".npz"):
         return npz_parts(Path(name), want)
     if name.lower().endswith(TABLES):
-        return table_parts(Path(name), want)
+        return (signal_table_parts if want.takes_signals else table_parts)(Path(name), want)
     if not os.path.isdir(name):
         raise _unknown_data(name)
     if want.takes_signals:
@@ -111,13 +112,15 @@ def _own_name(name: str) -> str:
 def _split(name: str, parts: Parts, want: Wanted, limit: int | None, rng: np.random.Generator) -> Dataset:
     """The parts as a data set. Without a test part a fifth of the training samples is it, of each class its share; the
     statistics are those of the training samples that are left once the validation part is taken out."""
-    x, y, notes = dict(parts.x), dict(parts.y), parts.notes
+    x, y, notes, units = dict(parts.x), dict(parts.y), parts.notes, parts.units
     parts = replace(parts, x={}, y={})  # memory is free as soon as the parts are made of it
     for part in [part for part in x if parts.are_sorted and (part != "train" or "test" in x)]:
         order = rng.permutation(len(x[part]))  # so that the first ones are of all classes
         x[part], y[part] = x[part][order], y[part][order]
+        units = units[order] if units is not None and part == "train" else units
     if "test" not in x:  # before the limit: a short run is tested on no sample that a longer one learns from
-        stay, go = _test_rows(name, y["train"], rng)
+        stay, go = _test_rows(name, y["train"], units, rng)
+        units = None if units is None else units[stay]
         x["test"], y["test"] = x["train"][go], y["train"][go]
         x["train"], y["train"] = x["train"][stay], y["train"][stay]
         if "val" in x:
@@ -126,29 +129,22 @@ def _split(name: str, parts: Parts, want: Wanted, limit: int | None, rng: np.ran
     held = len(x.get("val", ()))
     if held:
         x["train"], y["train"] = np.concatenate([x["train"], x["val"]]), np.concatenate([y["train"], y["val"]])
-    data = Dataset(
-        name,
-        x["train"],
-        y["train"],
-        x["test"],
-        y["test"],
-        parts.classes,
-        (),
-        (),
-        held=held,
-        is_own=True,
-        bits=parts.bits,
-        rate=parts.rate,
-        notes=notes,
-        layout=want.layout_of(x["train"].shape[1:]),
-    )
+    arrays = x["train"], y["train"], x["test"], y["test"]
+    units = None if held or units is None else units[:limit]
+    layout = want.layout_of(x["train"].shape[1:])
+    data = Dataset(name, *arrays, parts.classes, (), (), held=held, is_own=True, bits=parts.bits, notes=notes)
+    data = replace(data, layout=layout, rate=parts.rate, units=units)
     rows, _ = data.parts(want.val, want.seed)
     mean, std = statistics(data.x_train, None if len(rows) == len(data.x_train) else rows, data.layout)
     return replace(data, mean=mean, std=std)
 
 
-def _test_rows(name: str, y: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """The indices of the training and of the test samples, shuffled."""
+def _test_rows(
+    name: str, y: np.ndarray, units: np.ndarray | None, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """The indices of the training and of the test samples, shuffled; whole units where there are such."""
+    if units is not None:
+        return split_units(units, y, TEST_FRACTION, rng)
     count = len(y)
     if count < 2:
         raise UserError(f"`{plain(name)}` has {count} sample, expected 2 or more to split off a test part")

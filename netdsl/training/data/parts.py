@@ -26,6 +26,7 @@ class Parts:
 
     notes: what was changed on reading, in words. bits: how many 16-bit images use, None without such.
     are_sorted: by class, so that the first ones are not like the others. rate: of recordings, numbers a second.
+    units: of each training sample the number of what must not be torn apart between parts; None: each is one.
     """
 
     x: Mapping[str, np.ndarray]
@@ -35,3 +36,4 @@ class Parts:
     bits: int | None = None
     are_sorted: bool = False
     rate: int | None = None
+    units: np.ndarray | None = None

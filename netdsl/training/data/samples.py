@@ -1,4 +1,4 @@
-"""Samples to predict, from files: arrays of `.npz` and `.npy`, rows of `.csv`. Images are read in images.py.
+"""Samples to predict, from files: arrays of `.npz` and `.npy`, rows or windows of `.csv`. Images are read in images.py.
 
 What is read here needs no targets; where a table has them they are left out.
 """
@@ -18,6 +18,7 @@ from netdsl.ground.reading import reading, shown
 from netdsl.training.data.arrays import shaped
 from netdsl.training.data.images import fitted_bytes
 from netdsl.training.data.npz import npz_names, read_npz
+from netdsl.training.data.signal_tables import are_samples, read_windows
 from netdsl.training.data.tables import DELIMITERS, MAX_BYTES, is_header
 from netdsl.training.data.tables import SUFFIXES as TABLES
 from netdsl.training.data.tables import TARGETS as NAMES
@@ -37,12 +38,21 @@ INPUTS = (
 )  # the first one wins
 
 
-def read_samples(path: Path, takes: Tensor, fit: str | None = None) -> tuple[np.ndarray, tuple[str, ...]]:
-    """-> x (N, *sizes) uint8 or float32 as a network takes it, and notes on what was left out or moved; images come to
-    its size by `fit`.
+def read_samples(path: Path, want: Wanted) -> tuple[np.ndarray, list[int], tuple[str, ...]]:
+    """-> x (N, *sizes) uint8 or float32 as the network takes it, the rows of the file that they stand in or begin with,
+    and notes on what was left out or moved; images come to its size by `want.fit`.
 
     Raises UserError.
     """
+    assert want.takes is not None
+    takes, fit = want.takes, want.fit
+    if path.suffix.lower() in TABLES and takes.axes == 1 and not are_samples(path, want):
+        return read_windows(path, want)
+    x, notes = _samples(path, takes, fit)
+    return x, list(range(len(x))), notes
+
+
+def _samples(path: Path, takes: Tensor, fit: str | None) -> tuple[np.ndarray, tuple[str, ...]]:
     suffix, shape = path.suffix.lower(), takes.sizes
     notes: tuple[str, ...] = ()
     if suffix == ".npz":

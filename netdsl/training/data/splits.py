@@ -27,6 +27,31 @@ def split_rows(
     return order[held:], order[:held]
 
 
+def split_units(
+    units: np.ndarray, y: np.ndarray, fraction: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """units (N,) -> the rows that stay and those that go, shuffled: all rows of a unit together.
+
+    So many of the units go as the fraction says, one or more; given labels y (N,) int64, each class has its share of
+    them, by the label that most rows of a unit have, and at least one where units are of one class each. Raises
+    UserError where none would stay.
+    """
+    names, which = np.unique(units, return_inverse=True)
+    held = max(1, round(fraction * len(names)))
+    if held >= len(names):
+        text = f"{len(names)} recording{'s' * (len(names) > 1)} cannot be split into two parts by {fraction}"
+        raise UserError(text, help="use `--val 0`, or more recordings")
+    if y.dtype == np.int64 and y.ndim == 1:
+        counts = np.zeros((len(names), int(y.max()) + 1), np.int64)
+        np.add.at(counts, (which, y), 1)
+        are_pure = bool(np.all(np.count_nonzero(counts, axis=1) == 1))
+        _, go = stratified(counts.argmax(axis=1), held, rng, least=int(are_pure))
+    else:
+        go = rng.permutation(len(names))[:held]
+    goes = np.isin(which, go)
+    return rng.permutation(np.flatnonzero(~goes)), rng.permutation(np.flatnonzero(goes))
+
+
 def stratified(
     labels: np.ndarray, held: int, rng: np.random.Generator, least: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:

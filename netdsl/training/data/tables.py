@@ -6,7 +6,9 @@ import csv
 import itertools
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
@@ -26,26 +28,105 @@ MISSING = ("", "na", "n/a", "nan", "null", "none", "?", "-")
 MAX_BYTES = 2**30  # of a file: about 100 million numbers
 MAX_COLUMNS = 100_000
 MAX_SHOWN = 30  # characters of a cell in a message
+MAX_NAMES = 12  # columns named in a message
 
 Row = tuple[int, list[str]]  # the line of the file that it ends on, counted from 1, and its cells
+
+
+@dataclass(frozen=True)
+class Roles:
+    """What the columns of a table are, by their places from 0: numbers, but for the target (None: there is none), the
+    names of groups of rows, and what is not used. notes: what was chosen, in words."""
+
+    target: int | None = None
+    groups: tuple[int, ...] = ()
+    unused: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rows of a table: x (N, D) float32, y (N,) words, whole numbers or floats, None without a target; of each row
+    the names of its groups; and notes."""
+
+    x: np.ndarray
+    y: np.ndarray | None
+    groups: Sequence[tuple[str, ...]]
+    notes: tuple[str, ...]
+
+
+Chooser = Callable[[list[str], int], Roles]
+"""(header, [] where there is none; the number of columns) -> what the columns are. Raises UserError."""
 
 
 def table_parts(path: Path, want: Wanted) -> Parts:
     """The rows of a table as samples (N, D) float32, brought to the network's shape as those of a `.npz`.
 
-    The targets are the column called `label`, `class`, `target` or `y`, else the last one: words and whole numbers are
-    labels, other numbers targets. A first row without a number, or with such a name, is a header. Raises UserError.
+    The targets are the column that `label=` names, else the one called `label`, `class`, `target` or `y`, else the last
+    one: words and whole numbers are labels, other numbers targets. A first row without a number, or with such a name,
+    is a header. Raises UserError.
     """
+    table = read_table(path, lambda header, width: _roles(path, header, width, want), want.label)
+    x, y, notes = table.x, table.y, table.notes
+    assert y is not None, path
+    samples, more = shaped(path, {"train": "x"}, {"train": x}, want)
+    targets = read_targets(path, {"train": "y"}, {"train": y}, want)
+    return Parts(samples, targets.parts, targets.classes, (*notes, *more, *targets.notes))
+
+
+def _roles(path: Path, header: list[str], width: int, want: Wanted) -> Roles:
+    target = target_column(path, header, want.label)
+    if target is not None:
+        return Roles(target)
+    names = "a column called `label` or `target` would be taken"
+    text = f"the targets of {shown(path)} are its last column, {column_text(header, width - 1)}: {names}"
+    return Roles(width - 1, notes=(text,))
+
+
+def target_column(path: Path, header: Sequence[str], label: str | None) -> int | None:
+    """Which column is called so, or as targets are called; None: none. Raises UserError where that is not clear."""
+    if label is not None:
+        return named_column(path, header, label)
+    named = _named_target(header)
+    if len(named) > 1:
+        both = " and ".join(column_text(header, i) for i in named[:2])
+        help_text = f"leave one out, or name it: `label={plain(header[named[0]])}` behind the path"
+        raise UserError(f"{shown(path)} has the columns {both}, and either may be the targets", help_text)
+    return named[0] if named else None
+
+
+def named_column(path: Path, header: Sequence[str], name: str) -> int:
+    """The column of that name. Raises UserError where there is none."""
+    if name in header:
+        return header.index(name)
+    held = ", ".join(column_text(header, i) for i in range(min(len(header), MAX_NAMES))) or "no header"
+    text = f"{shown(path)} has no column `{plain(name[:MAX_SHOWN])}`"
+    raise UserError(text, help=f"it has {held}{', ...' * (len(header) > MAX_NAMES)}")
+
+
+def column_text(header: Sequence[str], i: int) -> str:
+    """What a column is called in a message."""
+    name = header[i][:MAX_SHOWN] if i < len(header) else ""
+    return f"`{plain(name)}`" if name else f"{i + 1}"
+
+
+def columns_of(path: Path, label: str | None = None) -> tuple[list[str], int]:
+    """-> the header, [] where there is none, and the number of columns. Raises UserError."""
+    with reading(path), open(path, encoding=_encoding(path), newline="") as file, _decoding(path):
+        header, first = _header(path, _rows(path, file)[1], label)
+    return header or [], len(header or first[1])
+
+
+def read_table(path: Path, choose: Chooser, label: str | None = None) -> Table:
+    """The rows of a table whose columns are what `choose` says; label: a name that makes the first row a header.
+    Raises UserError."""
     with reading(path):
         size = os.path.getsize(path)
         if size > MAX_BYTES:
             text = f"{shown(path)} has {size} bytes, the limit of a table is {MAX_BYTES}"
             raise UserError(text, help="save it as a .npz: np.savez(file, x=..., y=...)")
         with open(path, encoding=_encoding(path), newline="") as file:
-            x, y, notes = _read(path, file)
-    samples, more = shaped(path, {"train": "x"}, {"train": x}, want)
-    targets = read_targets(path, {"train": "y"}, {"train": y}, want)
-    return Parts(samples, targets.parts, targets.classes, (*notes, *more, *targets.notes))
+            return _read(path, file, choose, label)
 
 
 def _encoding(path: Path) -> str:
@@ -54,23 +135,31 @@ def _encoding(path: Path) -> str:
         return "utf-16" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
 
 
-def _read(path: Path, file: TextIO) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """-> x (N, D) float32, y (N,) words, whole numbers or floats, and notes."""
-    try:
+def _read(path: Path, file: TextIO, choose: Chooser, label: str | None) -> Table:
+    with _decoding(path):
         delimiter, rows = _rows(path, file)
-        header, first = _header(path, rows)
-        table = _Table(path, header or [], len(first[1]), delimiter == ";")
-        kept = [table.values(*row) for row in itertools.chain([first], rows)]
+        header, first = _header(path, rows, label)
+        width = len(header or first[1])
+        reader = _Reader(path, header or [], width, choose(header or [], width), delimiter == ";")
+        kept = [reader.values(*row) for row in itertools.chain([first], rows)]
+    x, roles, notes = np.stack([numbers for numbers, _, _ in kept]), reader.roles, reader.roles.notes
+    y = None if roles.target is None else _typed([target for _, target, _ in kept])
+    counts = header and header[0] == "" and x.shape[1] > 1 and 0 in reader.numbers
+    if counts and np.array_equal(x[:, 0], np.arange(len(x))):
+        x, notes = x[:, 1:], (*notes, f"the first column of {shown(path)} counts the rows: not used")
+    return Table(x, y, [groups for _, _, groups in kept], notes)
+
+
+@contextmanager
+def _decoding(path: Path) -> Iterator[None]:
+    """Turns what is said about files that are no tables of text into a UserError."""
+    try:
+        yield
     except UnicodeDecodeError as error:
         text = f"{shown(path)} is not UTF-8: it has the byte 0x{error.object[error.start]:02x}"
         raise UserError(text, help="save it as UTF-8") from None
     except csv.Error as error:
         raise UserError(f"{shown(path)} is no table: {plain(str(error))}", help="save it as CSV in UTF-8") from None
-    x, y = np.stack([numbers for numbers, _ in kept]), _typed([target for _, target in kept])
-    notes = table.notes()
-    if header and header[0] == "" and x.shape[1] > 1 and np.array_equal(x[:, 0], np.arange(len(x))):
-        x, notes = x[:, 1:], (*notes, f"the first column of {shown(path)} counts the rows: not used")
-    return x, y, notes
 
 
 def _rows(path: Path, file: TextIO) -> tuple[str, Iterator[Row]]:
@@ -85,11 +174,11 @@ def _rows(path: Path, file: TextIO) -> tuple[str, Iterator[Row]]:
     return delimiter, ((reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells))
 
 
-def _header(path: Path, rows: Iterator[Row]) -> tuple[list[str] | None, Row]:
+def _header(path: Path, rows: Iterator[Row], label: str | None) -> tuple[list[str] | None, Row]:
     """-> the header, if there is one, and the first row behind it. Raises UserError where there is none."""
     first = next(rows, None)
     header = None
-    if first and is_header(first[1]):
+    if first and (is_header(first[1]) or label in [cell.strip() for cell in first[1]]):
         header, first = [name.strip() for name in first[1]], next(rows, None)
     if first is None:
         raise UserError(f"{shown(path)} has no rows of numbers", help="a table has a row for each sample")
@@ -115,57 +204,42 @@ def _is_number(cell: str) -> bool:
         return False
 
 
-class _Table:
+class _Reader:
     """Reads the rows of a table alike; what is wrong with a cell is said with its line and column."""
 
-    def __init__(self, path: Path, header: Sequence[str], width: int, has_decimal_commas: bool) -> None:
-        self.path, self.header, self.width, self.has_decimal_commas = path, header, width, has_decimal_commas
-        named = _named_target(header)
-        if len(named) > 1:
-            both = " and ".join(self.column(i) for i in named[:2])
-            raise UserError(f"{shown(path)} has the columns {both}, and either may be the targets", "leave one out")
-        self.is_named, self.target = bool(named), named[0] if named else width - 1
+    def __init__(self, path: Path, header: Sequence[str], width: int, roles: Roles, has_decimal_commas: bool) -> None:
+        self.path, self.header, self.width, self.roles = path, header, width, roles
+        self.has_decimal_commas = has_decimal_commas
+        others = {roles.target, *roles.groups, *roles.unused}
+        self.numbers = [i for i in range(width) if i not in others]
 
-    def column(self, i: int) -> str:
-        """What a column is called in a message."""
-        name = self.header[i][:MAX_SHOWN] if i < len(self.header) else ""
-        return f"`{plain(name)}`" if name else f"{i + 1}"
-
-    def notes(self) -> tuple[str, ...]:
-        """Which column was taken, where none says so by its name."""
-        if self.is_named:
-            return ()
-        names = "a column called `label` or `target` would be taken"
-        return (f"the targets of {shown(self.path)} are its last column, {self.column(self.target)}: {names}",)
-
-    def values(self, line: int, cells: list[str]) -> tuple[np.ndarray, str]:
-        """-> the numbers (D,) float32 of a row, and its target as it stands there. Raises UserError."""
-        width = len(self.header) or self.width
-        if len(cells) != width:
-            text = f"line {line} of {shown(self.path)} has {len(cells)} cells, expected {width}"
+    def values(self, line: int, cells: list[str]) -> tuple[np.ndarray, str, tuple[str, ...]]:
+        """-> the numbers (D,) float32 of a row, its target as it stands there, and its groups. Raises UserError."""
+        if len(cells) != self.width:
+            text = f"line {line} of {shown(self.path)} has {len(cells)} cells, expected {self.width}"
             raise UserError(text, help="every row has as many cells as the first one")
-        target = cells.pop(self.target).strip()
-        if target.lower() in MISSING:
-            raise self._bad(line, self.target, target)
+        target = "" if self.roles.target is None else cells[self.roles.target].strip()
+        if self.roles.target is not None and target.lower() in MISSING:
+            raise self._bad(line, self.roles.target, target)
         try:
-            read = [float(cell) for cell in cells]
+            read = [float(cells[i]) for i in self.numbers]
         except ValueError:
-            read = [self._number(line, i, cell) for i, cell in enumerate(cells)]
+            read = [self._number(line, i, cells[i]) for i in self.numbers]
         with np.errstate(over="ignore"):
             numbers = np.array(read, np.float32)
         if not np.isfinite(numbers).all():
-            i = int(np.argmin(np.isfinite(numbers)))
-            raise self._bad(line, i + (i >= self.target), cells[i])
-        return numbers, target
+            i = self.numbers[int(np.argmin(np.isfinite(numbers)))]
+            raise self._bad(line, i, cells[i])
+        return numbers, target, tuple(cells[i].strip() for i in self.roles.groups)
 
     def _number(self, line: int, i: int, cell: str) -> float:
         try:
             return float(cell.replace(",", ".") if self.has_decimal_commas else cell)
         except ValueError:
-            raise self._bad(line, i + (i >= self.target), cell) from None
+            raise self._bad(line, i, cell) from None
 
-    def _bad(self, line: int, column: int, cell: str) -> UserError:
-        cell, where = cell.strip(), f"line {line}, column {self.column(column)} of {shown(self.path)}"
+    def _bad(self, line: int, i: int, cell: str) -> UserError:
+        cell, where = cell.strip(), f"line {line}, column {column_text(self.header, i)} of {shown(self.path)}"
         if cell.lower() in MISSING:
             return UserError(f"{where} is missing", help="fill it in, or leave the row or the column out")
         text = f"{where} is `{plain(cell[:MAX_SHOWN])}`, expected a number"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from netdsl.graph.recipe import LOSSES, Recipe, Targets
+from netdsl.graph.recipe import LOSSES, Options, Recipe, Targets
 from netdsl.graph.types import Layout, Sizes, Tensor
 
 
@@ -16,7 +16,7 @@ class Wanted:
     of the training samples that is held out for validation, and what decides which. fit: how images come to the size
     that it takes. names: of the classes that it knows already. bits: how many bits 16-bit images use, None: as many as
     the brightest one needs. outputs: the first size of the network's output. mask_axes: the axes of space of masks.
-    rate: that of recordings, numbers a second; None: the one that most of them have.
+    rate: that of recordings, numbers a second; None: the one that most of them have. options: those of `data`.
     """
 
     takes: Tensor | None = None
@@ -30,6 +30,7 @@ class Wanted:
     outputs: int | None = None
     mask_axes: int = 2
     rate: int | None = None
+    options: Options = field(default_factory=dict)
 
     @property
     def targets(self) -> Targets | None:
@@ -45,6 +46,11 @@ class Wanted:
     def image_shape(self) -> Sizes | None:
         """The sizes of the input where an image file can have them: (1, H, W) or (3, H, W)."""
         return self.takes.sizes if self.takes is not None and self.takes.is_picture else None
+
+    @property
+    def label(self) -> str | None:
+        """The name of the column of targets, where one was given."""
+        return self.options.get("label")
 
     @property
     def takes_signals(self) -> bool:
@@ -64,5 +70,14 @@ def wanted_by(recipe: Recipe, given: Tensor, made: Tensor) -> Wanted:
     elif outputs == 1 and recipe.targets == "numbers" and made != given:
         classes = 0
     return Wanted(
-        given, classes, recipe.loss, recipe.val, recipe.seed, recipe.fit, outputs=outputs, mask_axes=made.axes or 2
+        given,
+        classes,
+        recipe.loss,
+        recipe.val,
+        recipe.seed,
+        recipe.fit,
+        outputs=outputs,
+        mask_axes=made.axes or 2,
+        rate=recipe.data_options.get("rate"),
+        options=recipe.data_options,
     )

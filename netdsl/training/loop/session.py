@@ -13,7 +13,7 @@ from netdsl.bench.tuning import tuned
 from netdsl.graph.recipe import SCHEDULES, Recipe
 from netdsl.ground.diagnostics import UserError, plain
 from netdsl.ground.reading import shown
-from netdsl.language.train_block import with_entries
+from netdsl.language.train_block import with_data, with_entries
 from netdsl.pipeline import Net, compile_file
 from netdsl.stages.workers import available_cores
 from netdsl.training.data.datasets import load_dataset
@@ -126,5 +126,7 @@ def with_settings(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
     given = {name: value for name, value in settings.items() if value is not None}
     entries = {name: str(given.pop(name)) for name in ENTRIES if name in given}
     lr = given.pop("lr", None)
+    data = given.pop("data", None)
     recipe = with_entries(replace(recipe, **given), entries)
+    recipe = recipe if data is None else with_data(recipe, data)
     return recipe if lr is None else replace(recipe, options={**recipe.options, "lr": lr})

@@ -15,6 +15,7 @@ from netdsl.language.train_values import Mistake
 ALWAYS = ("data", "val", "loss", "optimizer", "options", "schedule", "epochs", "batch", "seed", "init")
 MOST = 2**53  # a whole number: up to here floats are exact
 _WITH_OPTIONS: Mapping[str, tuple[str, str]] = {
+    "data": ("data", "data_options"),
     "loss": ("loss", "loss_options"),
     "opt": ("optimizer", "options"),
     "schedule": ("schedule", "schedule_options"),
