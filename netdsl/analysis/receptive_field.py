@@ -38,7 +38,7 @@ class ReceptiveField:
     def show(self) -> str:
         """`31 of 128 steps` of a signal; of an image or a volume its size along each axis."""
         if len(self.of) == 1:
-            return f"{self.size[0]} of {self.of[0]} steps"
+            return f"{self.size[0]:,} of {self.of[0]:,} steps"
         return TIMES.join(map(str, self.size))
 
 

@@ -47,14 +47,14 @@ def command(run: Path, data: str | None, checkpoint: str | None, limit: int | No
 
 
 def _per_class(scores: Scores, task: Task) -> list[dict[str, object]]:
-    """Samples or pixels, correct ones and accuracy (None where there are none) of each class, of masks also the IoU."""
+    """Samples or places, correct ones and accuracy (None where there are none) of each class, of masks also the IoU."""
     from netdsl.training.scores.measures import intersection_over_union
 
     if scores.confusion is None:
         return []
     ious = [None if value != value else value for value in intersection_over_union(scores.confusion).tolist()]
     counts, correct = scores.confusion.sum(axis=1).tolist(), scores.confusion.diagonal().tolist()
-    unit = "pixels" if task.kind == "masks" else "samples"
+    unit = task.counts
     return [
         {"class": name, unit: n, "correct": k, "accuracy": k / n if n else None}
         | ({"iou": iou} if task.kind == "masks" else {})
@@ -91,7 +91,7 @@ def _class_table(scores: Scores, task: Task, names: list[str]) -> list[str]:
     """A line for each class."""
     from netdsl.ground.tables import table_lines
 
-    unit, shares = ("pixels", ("accuracy", "iou")) if task.kind == "masks" else ("samples", ("accuracy",))
+    unit, shares = task.counts, ("accuracy", *(("iou",) if task.kind == "masks" else ()))
     rows = [("class", unit, "correct", *("IoU" if key == "iou" else key for key in shares))]
     for name, row in zip(names, _per_class(scores, task), strict=True):
         given = ["-" if row[key] is None else f"{row[key]:.2%}" for key in shares]

@@ -77,7 +77,7 @@ def command(
     """
     from netdsl.cli import say
     from netdsl.training.pictures.gallery import draw_all
-    from netdsl.training.pictures.kinds import figures, fitting_kinds, font_note
+    from netdsl.training.pictures.kinds import figures, font_note, usual_kinds
     from netdsl.training.runs.views import open_run
 
     _check_options(kinds, image, sample, layer)
@@ -89,7 +89,7 @@ def command(
             _echo(draw_all(view))
         else:
             pixels = image and _read(image, view.run.config)
-            wanted = dict.fromkeys(kinds) or fitting_kinds(view)
+            wanted = dict.fromkeys(kinds) or usual_kinds(view)
             _save(figures(view, wanted, sample=sample or 0, layer=layer, image=pixels), out or run / "plots", form)
 
 

@@ -89,7 +89,7 @@ def command(
         write_answers(out, task, sources, np.stack(kept))
         say(f"{len(kept)} {'answer' if len(kept) == 1 else 'answers'} in {out}")
     if plot:
-        _draw(shown, total, task, plot)
+        _draw(shown, total, network, plot)
 
 
 @dataclass(frozen=True)
@@ -228,29 +228,30 @@ def _check_plot(plot: Path | None) -> None:
 def _check_drawable(task: Task, takes: Tensor, gives: Tensor) -> None:
     """Raises UserError where there is nothing that a picture could show."""
     from netdsl.ground.diagnostics import UserError
-    from netdsl.training.drawing.tiles import can_be_shown
+    from netdsl.training.drawing.sketches import no_sketch
 
-    if not can_be_shown(takes):
-        raise UserError("`--plot` draws images, but the samples of the run are none", help="use `--out FILE.csv`")
-    if not task.gives_one_class and not gives.is_image:
-        raise UserError(
-            "`--plot` draws classes, masks and pictures, but the run gives numbers", help="use `--out FILE.csv`"
-        )
+    if reason := no_sketch(takes):
+        raise UserError(f"`--plot` draws samples, but those of the run are {reason}", help="use `--out FILE.csv`")
+    if not task.gives_one_class and not gives.is_map:
+        raise UserError("`--plot` draws classes and maps, but the run gives numbers", help="use `--out FILE.csv`")
 
 
-def _draw(shown: Sequence[_Answered], total: int, task: Task, plot: Path) -> None:
-    """Writes the picture of these images, the first of so many."""
+def _draw(shown: Sequence[_Answered], total: int, network: _Network, plot: Path) -> None:
+    """Writes the picture of these samples, the first of so many."""
     from netdsl.cli import say
     from netdsl.ground.files import write_atomic
     from netdsl.training.pictures.kinds import draw_answers, font_note, png_bytes, svg_text
 
     plot.parent.mkdir(parents=True, exist_ok=True)
-    figure = draw_answers([(_name(sample.source, short=True), sample.x, sample.answer) for sample in shown], task)
+    task, graph = network.task, network.net.graph
+    samples = [(_name(sample.source, short=True), sample.x, sample.answer) for sample in shown]
+    figure = draw_answers(samples, task, graph.input_type, graph.output_type)
     write_atomic(plot, png_bytes(figure) if plot.suffix.lower() == ".png" else svg_text(figure))
     if note := font_note(task.classes):
         say(f"note: {note}")
     if len(shown) < total:
-        say(f"note: `{plot}` shows the first {len(shown)} of {total} images")
+        what = "images" if graph.input_type.is_image else "samples"
+        say(f"note: `{plot}` shows the first {len(shown)} of {total} {what}")
 
 
 def _name(source: Source, short: bool = False) -> str:
@@ -277,7 +278,7 @@ def read_pixels(files: Sequence[Path], config: RunConfig, invert: bool | None) -
 
 
 def _line(source: Source, answer: np.ndarray, task: Task, top: int, as_json: bool) -> str:
-    """The line about one sample: probabilities (K,), a mask (H, W), or numbers."""
+    """The line about one sample: probabilities (K,), a mask (*space), or numbers."""
     import json
 
     from netdsl.ground.diagnostics import plain
@@ -289,7 +290,7 @@ def _line(source: Source, answer: np.ndarray, task: Task, top: int, as_json: boo
 
 
 def _best(answer: np.ndarray, task: Task, top: int) -> list[tuple[str, float]]:
-    """The most probable classes, or those that have the most pixels of a mask, with their shares."""
+    """The most probable classes, or those that have the most places of a mask, with their shares."""
     import numpy as np
 
     shares = np.bincount(answer.ravel(), minlength=len(task.classes)) / answer.size if task.kind == "masks" else answer
@@ -299,7 +300,7 @@ def _best(answer: np.ndarray, task: Task, top: int) -> list[tuple[str, float]]:
 
 def _in_words(answer: np.ndarray, task: Task, top: int) -> str:
     if task.classes:
-        of = " of the pixels" if task.kind == "masks" else ""
+        of = f" of the {task.counts}" if task.kind == "masks" else ""
         return ", ".join(f"{name} {share:.1%}" for name, share in _best(answer, task, top)) + of
     if answer.size <= MAX_NUMBERS:
         return ", ".join(f"{value:.6g}" for value in answer.ravel().tolist())
@@ -311,6 +312,6 @@ def _in_json(answer: np.ndarray, task: Task, top: int) -> dict[str, object]:
         return {"values": answer.tolist()}
     best = _best(answer, task, top)
     if task.kind == "masks":
-        return {"pixels": dict(best), "mask": answer.tolist()}
+        return {task.counts: dict(best), "mask": answer.tolist()}
     named = [{"class": name, "probability": share} for name, share in best]
     return {**named[0], "top": named}

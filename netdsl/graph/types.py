@@ -86,6 +86,11 @@ class Tensor(Sized):
         return prod(self.sizes)
 
     @property
+    def place(self) -> str:
+        """What one place of a map is called: a step of a signal, a pixel of an image, a voxel of a volume."""
+        return {1: "step", 2: "pixel", 3: "voxel"}.get(self.axes, "place")
+
+    @property
     def is_map(self) -> bool:
         return self.layout == "map"
 

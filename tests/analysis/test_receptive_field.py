@@ -7,7 +7,8 @@ from netdsl.analysis.receptive_field import receptive_field
 from netdsl.layers import layer_table
 from netdsl.layers.contract import REQUIRED
 from netdsl.pipeline import check_text, compile_text
-from netdsl.training.pictures.inspection import forward_to, gradient_by_input
+from netdsl.training.pictures.inspection import forward_to
+from netdsl.training.pictures.sensitivity import gradient_by_input
 
 NETS = {
     "conv": "input 2x13x11\nconv 3 k3 s2 p1",

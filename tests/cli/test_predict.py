@@ -141,7 +141,7 @@ def test_pictures_come_back_as_pictures(call, here):
         ("masks pics.npz --out m.csv", "masks do not fit a table"),
         ("numbers table.npz --out folder", "cannot write `folder`: only masks and pictures go to a folder"),
         ("numbers table.npz --out a.json", "cannot write `a.json`: answers go to"),
-        ("numbers table.npz --plot a.png", "`--plot` draws images, but the samples of the run are none"),
+        ("numbers table.npz --plot a.png", "`--plot` draws samples, but those of the run are no images"),
     ],
 )
 def test_what_does_not_fit_is_one_clear_line(call, here, line, message):

@@ -8,7 +8,7 @@ from netdsl.ground.diagnostics import UserError
 from netdsl.pipeline import compile_text
 from netdsl.training.data.dataset import Dataset
 from netdsl.training.drawing import tiles
-from netdsl.training.pictures import inspection
+from netdsl.training.pictures import inspection, sensitivity
 from netdsl.training.runs.history import Epoch, History
 from netdsl.training.runs.views import RunView
 from netdsl.training.scores.evaluation import evaluate
@@ -118,14 +118,14 @@ def test_looking_changes_neither_params_nor_buffers():
     assert inspection.layer_statistics(view) == inspection.layer_statistics(view)
     x, _ = inspection.subject(view, 0, None)
     inspection.feature_maps(view, x)
-    inspection.effective_fields(view, inspection.receptive_fields(view.net.graph))
+    sensitivity.effective_fields(view, sensitivity.receptive_fields(view.net.graph))
     assert all(np.array_equal(before[n], a) for n, a in {**view.model.params, **view.model.buffers}.items())
 
 
 def test_an_effective_field_is_the_mean_of_absolute_gradients_and_stays_in_the_theoretical_one(view):
-    fields = inspection.receptive_fields(view.net.graph)
+    fields = sensitivity.receptive_fields(view.net.graph)
     assert [field.name for _, field in fields] == ["conv1", "pool1", "conv2"]
-    conv1, _, conv2 = inspection.effective_fields(view, fields)
+    conv1, _, conv2 = sensitivity.effective_fields(view, fields)
     (top, bottom), (left, right) = conv1.field.spans
     kernel = np.abs(view.model.params["conv1.weight"].sum(axis=(0, 1)))  # the gradient of a sum over channels
     assert_allclose(conv1.heat[top : bottom + 1, left : right + 1], kernel / kernel.max(), rtol=1e-5)

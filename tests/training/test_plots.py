@@ -208,14 +208,14 @@ def test_right_and_wrong_are_told_by_more_than_colour(view):
 
 
 def test_a_run_gets_the_kinds_that_make_sense_for_it(view):
-    others = ("roc", "masks", "regression", "reconstructions")
+    others = ("roc", "masks", "regression", "reconstructions")  # of other tasks
     assert fitting_kinds(view) == tuple(kind for kind in KINDS if kind not in others)
     points = view_of("input 4\nlinear 8 -> relu -> linear 2", ("a", "b"))
     assert fitting_kinds(points) == ("curves", "confusion", "roc", "statistics")
     numbers = view_of("input 4\nlinear 8 -> relu -> linear 2\ntrain {{\n  loss mse\n}}", ())
     assert fitting_kinds(numbers) == ("curves", "regression", "statistics")
     flat = view_of("input 1x6x6\nflatten -> linear 2", ("a", "b"), rows=())
-    assert fitting_kinds(flat) == ("confusion", "roc", "mistakes", "predictions", "filters", "statistics")
+    assert fitting_kinds(flat) == ("confusion", "roc", "mistakes", "predictions", "saliency", "filters", "statistics")
     masks, pictures = view_for("masks", view), view_for("reconstructions", view)
     assert fitting_kinds(masks)[:3] == ("curves", "confusion", "masks")
     assert fitting_kinds(pictures)[:2] == ("curves", "reconstructions")
@@ -264,5 +264,6 @@ def test_curves_of_one_epoch_without_validation_and_of_losses_far_apart_are_draw
 
 def test_images_without_a_label_are_neither_right_nor_wrong():
     images = [(f"{k}.png", np.full((1, 8, 8), 40 * k, np.uint8), np.array([0.2, 0.8])) for k in range(3)]
-    shown = words(draw_answers(images, decided_task("ce", map_of(1, 6, 6), vector(2), ("cat", "dog"))))
+    types = map_of(1, 8, 8), vector(2)
+    shown = words(draw_answers(images, decided_task("ce", *types, ("cat", "dog")), *types))
     assert "0.png" in shown and "80.0" in shown and not any("right" in word or "wrong" in word for word in shown)

@@ -134,7 +134,7 @@ def test_a_regression_has_no_classes_and_no_accuracy(run_path):
 
 
 def test_masks_are_counted_in_pixels_and_have_the_iou():
-    table = class_table(np.array([[90, 10, 0], [20, 80, 0], [0, 0, 0]]), ("ground", "disc", "moon"), are_masks=True)
+    table = class_table(np.array([[90, 10, 0], [20, 80, 0], [0, 0, 0]]), ("ground", "disc", "moon"), "pixels")
     assert list(table.head) == ["class", "pixels", "correct", "IoU", "accuracy", "most often taken for"]
     assert table.rows[0] == ("ground", "100", "90", "75.0%", "90.0%", "disc (10)")
     assert table.rows[2] == ("moon", "0", "0", "", "no samples", "")

@@ -20,7 +20,7 @@ from netdsl.ground.diagnostics import plain
 if TYPE_CHECKING:
     from matplotlib.axes import Axes as Axes
     from matplotlib.figure import Figure as Figure
-    from matplotlib.image import AxesImage
+    from matplotlib.image import AxesImage as AxesImage
 
 COLUMN, PAGE = 3.5, 7.0  # inches: one column of a paper, and both
 DPI = 300
@@ -161,6 +161,18 @@ def widest(words: Iterable[str], size: float) -> float:
     return max((text_width(word, size) for word in words), default=0.0)
 
 
+def note_lines(note: str, width: float) -> list[str]:
+    """The note in lines of SMALL letters that are as wide as so many inches, or less; none of ""."""
+    words, lines = text(note).split(), [""]
+    for word in words:
+        longer = f"{lines[-1]} {word}".lstrip()
+        if lines[-1] and text_width(longer, SMALL) > width:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines if words else []
+
+
 # Places are given in inches from the upper left corner: a layout that is computed looks the same with every
 # renderer, and takes a tenth of the time of one that is searched for.
 
@@ -223,11 +235,17 @@ def show_image(axes: Axes, picture: np.ndarray, box: Box, **options: Any) -> tup
     left, top = box.left + (box.width - w * scale) / 2, box.top + (box.height - h * scale) / 2
     if picture.ndim == 2 and "cmap" not in options:
         options = {"cmap": "gray", "vmin": 0, "vmax": 1, **options}
-    if picture.ndim == 3:
-        picture = np.where(np.isnan(picture), 1, picture)
     place = Box(left, top, w * scale, h * scale)
-    extent = (place.left, place.right, place.bottom, place.top)
-    return axes.imshow(picture, interpolation="none", aspect="auto", extent=extent, **options), place
+    return fill_box(axes, picture, place, **options), place
+
+
+def fill_box(axes: Axes, picture: np.ndarray, box: Box, **options: Any) -> AxesImage:
+    """A picture (H, W) or (H, W, 3) over the whole box; NaN is the page."""
+    if picture.ndim == 3 and np.isnan(picture).any():
+        is_there = ~np.isnan(picture).any(axis=2, keepdims=True)
+        picture = np.concatenate([np.where(is_there, picture, 1), is_there], axis=2)
+    extent = (box.left, box.right, box.bottom, box.top)
+    return axes.imshow(picture, interpolation="none", aspect="auto", extent=extent, **options)
 
 
 def add_colorbar(axes: Axes, image: AxesImage, label: str, **options: Any) -> None:
@@ -296,3 +314,19 @@ def colour_of(fraction: float, name: str = SEQUENTIAL) -> tuple[float, ...]:
     import matplotlib
 
     return matplotlib.colormaps[name](fraction)
+
+
+def shades_of(values: np.ndarray, name: str) -> np.ndarray:
+    """values (...), 0 to 1 -> (..., 3), their colours of a colour map."""
+    import matplotlib
+
+    shades: np.ndarray = matplotlib.colormaps[name](values)[..., :3]
+    return shades
+
+
+def round_numbers(low: float, high: float, most: int) -> list[float]:
+    """At most `most` round numbers from low to high, for ticks."""
+    from matplotlib.ticker import MaxNLocator
+
+    ticks = MaxNLocator(nbins=most - 1, integer=True, steps=[1, 2, 5, 10]).tick_values(low, high)
+    return [float(tick) for tick in ticks if low <= tick <= high]

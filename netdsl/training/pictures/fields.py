@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from netdsl.analysis.receptive_field import ReceptiveField
+from netdsl.training.drawing.signals import Signal
+from netdsl.training.drawing.sketches import Sketch
 from netdsl.training.drawing.style import (
     PAGE,
     SEQUENTIAL,
@@ -22,7 +24,8 @@ from netdsl.training.drawing.style import (
     show_image,
     text,
 )
-from netdsl.training.pictures.inspection import EffectiveField
+from netdsl.training.pictures.along_time import draw_fields_in_time
+from netdsl.training.pictures.sensitivity import EffectiveField
 
 if TYPE_CHECKING:
     from netdsl.training.drawing.style import Axes, Figure
@@ -43,10 +46,18 @@ def spread(items: Sequence[Item], most: int) -> list[Item]:
 
 
 def draw_receptive(
-    picture: np.ndarray, fields: Sequence[ReceptiveField], effective: Sequence[EffectiveField]
+    sketch: Sketch, fields: Sequence[ReceptiveField], effective: Sequence[EffectiveField], caption: str
 ) -> Figure:
-    """The theoretical fields on the image; beside it a heat map for each effective one, its theoretical one dashed."""
+    """The theoretical fields on the sample; beside it a heat map for each effective one, its theoretical one dashed.
+
+    Of a volume both are shown on the slice across the depth in which the middle of the input lies.
+    """
     fields = spread(fields, MOST)
+    if isinstance(sketch, Signal):
+        return draw_fields_in_time(sketch, fields, effective, caption)
+    assert isinstance(sketch, np.ndarray), "the input of a network is no band"
+    depths = fields[0].of[:-2]
+    picture = sketch[: fields[0].of[-2], : fields[0].of[-1]]  # of three slices the one across the depth
     side_height = min(1.6, picture.shape[0] / picture.shape[1]) * SIDE
     width = (SIDE + GAP) * (1 + len(effective)) + SCALE
     columns = int(width / ENTRY)
@@ -55,7 +66,8 @@ def draw_receptive(
     axes = sheet(figure)
     boxes = [Box(GAP / 2 + (SIDE + GAP) * i, TOP, SIDE, side_height) for i in range(1 + len(effective))]
     _, own = show_image(axes, picture, boxes[0])
-    axes.text(own.left, own.top - 0.05, "theoretical field (pixels)", fontsize=7)
+    title = f"field, slice {depths[0] // 2} of depth" if depths else "theoretical field (pixels)"
+    axes.text(own.left, own.top - 0.05, title, fontsize=7)
     for i, field in enumerate(fields):
         shade = colour_of(0.2 + 0.75 * i / max(1, len(fields) - 1), "plasma")
         line: dict[str, Any] = {"color": shade, "linestyle": DASHES[i % 4]}
@@ -64,9 +76,10 @@ def draw_receptive(
         left, top = GAP / 2 + i % columns * (width - GAP) / columns, own.bottom + 0.13 * (1 + i // columns)
         _entry(axes, left, top, field, line)
     for box, seen in zip(boxes[1:], effective, strict=True):
-        image, own = show_image(axes, seen.heat, box, cmap=SEQUENTIAL, vmin=0, vmax=1)
+        heat = seen.heat[tuple(size // 2 for size in depths)]
+        image, own = show_image(axes, heat, box, cmap=SEQUENTIAL, vmin=0, vmax=1)
         axes.text(own.left, own.top - 0.05, f"effective, {text(seen.field.name, 20)}", fontsize=7)
-        _outline(axes, own, seen.heat, seen.field, color="white", linestyle=(0, (3, 2)), linewidth=0.9)
+        _outline(axes, own, heat, seen.field, color="white", linestyle=(0, (3, 2)), linewidth=0.9)
     add_colorbar(place(figure, own.right + 0.07, own.top, 0.07, own.height), image, "influence / maximum")
     return figure
 
@@ -80,7 +93,7 @@ def _entry(axes: Axes, left: float, top: float, field: ReceptiveField, line: Map
 
 def _outline(axes: Axes, own: Box, picture: np.ndarray, field: ReceptiveField, **options: Any) -> None:
     """Draws the field on the picture that is at `own`."""
-    (top, bottom), (left, right) = field.spans
+    (top, bottom), (left, right) = field.spans[-2:]
     unit = own.width / picture.shape[1]  # inches a pixel
     box = Box(own.left + left * unit, own.top + top * unit, (right - left + 1) * unit, (bottom - top + 1) * unit)
     add_rectangle(axes, box, **options)

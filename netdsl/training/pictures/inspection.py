@@ -1,4 +1,5 @@
-"""What a trained network does, as numbers: what the pictures of netdsl.training.pictures show is computed here."""
+"""What a trained network does, as numbers: what the pictures of netdsl.training.pictures show is computed here
+and, where it comes from gradients by the input, in sensitivity.py."""
 
 from __future__ import annotations
 
@@ -8,16 +9,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from netdsl.analysis.receptive_field import ReceptiveField, receptive_field, windowed_layers
 from netdsl.ground.diagnostics import UserError, did_you_mean, plain
 from netdsl.training.data.dataset import Dataset
-from netdsl.training.drawing.tiles import can_be_shown, pictures
+from netdsl.training.drawing.sketches import Sketch, no_sketch, sketched
 from netdsl.training.loop.failures import copy_of
 from netdsl.training.scores.evaluation import measured_together, predictions, probabilities
 from netdsl.training.scores.measures import chosen_classes, counted, intersection_over_union
 
 if TYPE_CHECKING:
     from netdsl.graph.ir import Graph
+    from netdsl.graph.types import Tensor
     from netdsl.targets.live.interpreter import Layer, LayerNetwork
     from netdsl.training.runs.views import RunView
 
@@ -67,7 +68,7 @@ def pieces(view: RunView, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.nda
 
 
 def masks_of(view: RunView, rows: np.ndarray) -> np.ndarray:
-    """The class (N, H, W) that the network gives each pixel of the test samples with these indices."""
+    """The class (N, *space) that the network gives each place of the test samples with these indices."""
     count = len(view.task.classes)
     with np.errstate(all="ignore"):
         return np.concatenate([chosen_classes(view.model.logits(x), count) for x, _ in pieces(view, rows)])
@@ -152,39 +153,42 @@ def mistakes(given: Answers, most: int) -> tuple[Mistake, ...]:
 
 @dataclass(frozen=True)
 class Filters:
-    """The weights (F, C, H, W) of layer `name`, which reads images: one picture for each filter or feature."""
+    """The weights (F, C, *space) of layer `name`: what each filter or feature reads of a map of type `kind`."""
 
     name: str
     op: str
     weights: np.ndarray
+    kind: Tensor
 
 
 def first_filters(view: RunView) -> Filters | None:
-    """The filters of the first layer with weights, where it is a convolution with a window or a `linear` that reads all
-    pixels."""
+    """The filters of the first layer with weights, where it is a convolution with a window or a `linear` that reads the
+    whole input."""
     graph = view.net.graph
     node = next((n for n in graph.nodes if any((p.name, p.init) == ("weight", "weight") for p in n.params)), None)
-    if node is None or node.op not in ("conv", "linear") or not can_be_shown(graph.input_type):
+    if node is None or node.op not in ("conv", "linear") or no_sketch(graph.input_type):
         return None
-    weight = view.model.params[f"{node.name}.weight"]
+    weight, kind = view.model.params[f"{node.name}.weight"], graph.input_type
     if node.op == "linear":
-        whole = weight.shape[1] == graph.input_type.size
-        return Filters(node.name, node.op, weight.reshape(-1, *graph.input_shape)) if whole else None
-    return Filters(node.name, node.op, weight) if max(weight.shape[2:]) > 1 else None
+        whole = weight.shape[1] == kind.size
+        return Filters(node.name, node.op, weight.reshape(-1, *kind.sizes), kind) if whole else None
+    is_window = max(weight.shape[2:]) > 1
+    return Filters(node.name, node.op, weight, graph.input_types(node)[0]) if is_window else None
 
 
 @dataclass(frozen=True)
 class FeatureMaps:
-    """What layer `name` makes of an image, (C, H, W)."""
+    """What layer `name` makes of a sample: a map (C, *space) of type `kind`."""
 
     name: str
     op: str
     maps: np.ndarray
+    kind: Tensor
 
 
 def map_layers(graph: Graph) -> tuple[str, ...]:
     """The names of the layers that give maps of more than one place."""
-    return tuple(n.name for n in graph.nodes if n.type.is_image and max(n.type.space) > 1)
+    return tuple(n.name for n in graph.nodes if n.type.is_map and max(n.type.space) > 1)
 
 
 def layer_index(graph: Graph, name: str, known: Sequence[str], what: str) -> int:
@@ -214,7 +218,7 @@ def first_block(graph: Graph) -> int | None:
 
 
 def feature_maps(view: RunView, x: np.ndarray, layer: str | None = None) -> FeatureMaps:
-    """x (1, C, H, W), normalised -> the output of that layer, by default of the first block. Raises UserError."""
+    """x (1, C, *space), normalised -> the output of that layer, by default of the first block. Raises UserError."""
     graph = view.net.graph
     index = layer_index(graph, layer, map_layers(graph), "layer that gives maps") if layer else first_block(graph)
     assert index is not None, f"{view.net.name} has no maps"
@@ -222,7 +226,8 @@ def feature_maps(view: RunView, x: np.ndarray, layer: str | None = None) -> Feat
     forward_to(network, index, x)
     output = network.layers[index].output
     assert output is not None, f"{graph.nodes[index].name} has not run"
-    return FeatureMaps(graph.nodes[index].name, graph.nodes[index].op, output[0])
+    node = graph.nodes[index]
+    return FeatureMaps(node.name, node.op, output[0], node.type)
 
 
 def forward_to(network: LayerNetwork, index: int, x: np.ndarray) -> None:
@@ -279,62 +284,8 @@ def _norm(arrays: Sequence[np.ndarray]) -> float:
     return float(np.sqrt(sum(float((a.astype(np.float64) ** 2).sum()) for a in arrays)))
 
 
-def receptive_fields(graph: Graph) -> tuple[tuple[int, ReceptiveField], ...]:
-    """The fields of the units at the centre of the convolutions and poolings, with the node's index, in order."""
-    fields = [(index, receptive_field(graph, index)) for index in windowed_layers(graph)]
-    return tuple((index, field) for index, field in fields if field is not None)
-
-
-def growing_fields(fields: Sequence[tuple[int, ReceptiveField]]) -> tuple[tuple[int, ReceptiveField], ...]:
-    """The fields that are larger than every one before them."""
-    growing: list[tuple[int, ReceptiveField]] = []
-    for index, field in fields:
-        if not growing or np.prod(field.size) > np.prod(growing[-1][1].size):
-            growing.append((index, field))
-    return tuple(growing)
-
-
-@dataclass(frozen=True)
-class EffectiveField:
-    """heat (H, W): how much each pixel moves the unit of `field`: |d unit / d pixel|, the mean over images and summed
-    over colours, divided by its maximum (Luo et al. 2016). The unit is the sum of the channels at that place."""
-
-    field: ReceptiveField
-    heat: np.ndarray
-
-
-def effective_field(network: LayerNetwork, index: int, field: ReceptiveField) -> EffectiveField:
-    """The effective field of one unit; `forward_to` has run at least to its node."""
-    dy = np.zeros_like(network.layers[index].output)
-    dy[:, :, *field.unit] = 1
-    heat = np.abs(gradient_by_input(network, index, dy)).sum(axis=1).mean(axis=0)
-    return EffectiveField(field, heat / (heat.max() or 1))
-
-
-def gradient_by_input(network: LayerNetwork, index: int, dy: np.ndarray) -> np.ndarray:
-    """dy, the gradient by the output of layer `index` -> the one by the input, for the batch that went forward last."""
-    dvalues = {network.graph.value(index): dy}
-    for i in range(index, -1, -1):
-        made, layer = network.graph.value(i), network.layers[i]
-        if made in dvalues:
-            for value, dx in zip(layer.node.inputs, layer.backward(dvalues.pop(made)), strict=True):
-                dvalues[value] = dvalues[value] + dx if value in dvalues else dx
-    return dvalues[0]
-
-
-def effective_fields(
-    view: RunView, wanted: Sequence[tuple[int, ReceptiveField]], most: int = 16
-) -> list[EffectiveField]:
-    """The effective fields of these nodes, over `most` test images or as many as are affordable."""
-    data, graph = view.dataset, view.net.graph
-    rows = fixed_samples(len(data.x_test), affordable(graph, most), view.net.recipe.seed)
-    network = copy_of(view.net, view.model)
-    forward_to(network, max(index for index, _ in wanted), data.normalized(data.x_test[rows]))
-    return [effective_field(network, index, field) for index, field in wanted]
-
-
-def subject(view: RunView, sample: int, image: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """-> x (1, C, H, W) as the network is fed, and its picture: of `image` (C, H, W) or of a test sample.
+def subject(view: RunView, sample: int, image: np.ndarray | None) -> tuple[np.ndarray, Sketch]:
+    """-> x (1, C, *space) as the network is fed, and what it looks like: `image` (C, *space), or a test sample.
 
     Raises UserError where there is no such sample.
     """
@@ -343,4 +294,4 @@ def subject(view: RunView, sample: int, image: np.ndarray | None) -> tuple[np.nd
         last = len(data.x_test) - 1
         raise UserError(f"there is no test sample {sample}", help=f"`{plain(data.name)}` has those from 0 to {last}")
     x = data.x_test[sample : sample + 1] if image is None else image[None]
-    return data.normalized(x), pictures(x)[0]
+    return data.normalized(x), sketched(x, view.net.graph.input_type)[0]

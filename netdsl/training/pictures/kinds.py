@@ -15,18 +15,37 @@ import numpy as np
 from netdsl.analysis.receptive_field import windowed_layers
 from netdsl.ground.diagnostics import UserError, did_you_mean, plain
 from netdsl.ground.files import write_atomic
-from netdsl.training.drawing.style import UNKNOWN, png_bytes, style, svg_text, unreadable
-from netdsl.training.drawing.tiles import can_be_shown, pictures, stretched, viewable
-from netdsl.training.pictures import inspection
+from netdsl.training.drawing.sketches import (
+    as_numbers,
+    coloured_places,
+    compared,
+    differences,
+    heated,
+    no_sketch,
+    reading,
+    sketched,
+)
+from netdsl.training.drawing.style import (
+    RIGHT,
+    UNKNOWN,
+    WRONG,
+    png_bytes,
+    short_names,
+    style,
+    svg_text,
+    unreadable,
+)
+from netdsl.training.pictures import inspection, sensitivity
+from netdsl.training.pictures.answered import draw_answers
 from netdsl.training.pictures.inspection import Answers
 from netdsl.training.runs.views import score_run
 from netdsl.training.scores.evaluation import Scores
 from netdsl.training.scores.fitting import is_copy
 
 if TYPE_CHECKING:
+    from netdsl.graph.types import Tensor
     from netdsl.training.drawing.style import Figure
     from netdsl.training.runs.views import RunView
-    from netdsl.training.scores.task import Task
 
 __all__ = [
     "FORMATS",
@@ -39,20 +58,21 @@ __all__ = [
     "png_bytes",
     "save",
     "svg_text",
+    "usual_kinds",
 ]
 
 OF_TASKS: tuple[str, ...] = ("confusion", "roc", "masks", "regression", "reconstructions", "mistakes", "predictions")
-KINDS = ("curves", *OF_TASKS, "filters", "features", "statistics", "receptive")
+KINDS = ("curves", *OF_TASKS, "saliency", "filters", "features", "statistics", "receptive")
 FORMATS = ("png", "svg")
 SHOWN, WRONG_SHOWN = 8, 12  # samples in `predictions` and in `mistakes`
 HEAT_MAPS = 3  # in `receptive`
-STRIPS, POINTS = 8, 2000  # samples in `masks` and `reconstructions`, points in `regression`
+STRIPS, POINTS = 8, 2000  # samples in `masks`, `reconstructions` and `saliency`, points in `regression`
 
 
 @dataclass(frozen=True)
 class Options:
-    """image (C, H, W) as read from a file, or a test sample by its index: what `features` and `receptive` show; layer:
-    the one they show; answers, scores: those of all test samples, where they are known."""
+    """image (C, *space) as read from a file, or a test sample by its index: what `features` and `receptive` show;
+    layer: the one they show; answers, scores: those of all test samples, where they are known."""
 
     image: np.ndarray | None = None
     sample: int = 0
@@ -64,6 +84,12 @@ class Options:
 def fitting_kinds(view: RunView) -> tuple[str, ...]:
     """The kinds that can be drawn of this run."""
     return tuple(kind for kind in KINDS if not why_not(kind, view))
+
+
+def usual_kinds(view: RunView) -> tuple[str, ...]:
+    """The kinds that are drawn where none is named: all that fit, but of images `saliency`."""
+    is_image = view.net.graph.input_type.is_image
+    return tuple(kind for kind in fitting_kinds(view) if not (is_image and kind == "saliency"))
 
 
 def font_note(names: Iterable[str]) -> str | None:
@@ -83,13 +109,16 @@ def why_not(kind: str, view: RunView) -> str:
     if kind in OF_TASKS and kind not in view.task.plots:
         return f"its network learns {view.task.what}"
     if kind in ("masks", "reconstructions"):
-        return "" if graph.output_type.is_image else "what it gives are no pictures"
+        return "" if graph.output_type.is_map and graph.input_type.is_map else "what it gives are no pictures"
     if kind in ("confusion", "roc", "regression", "statistics"):
         return ""
-    if not can_be_shown(graph.input_type):
-        return f"the samples of `{plain(dataset.name)}` are no images"
+    if reason := no_sketch(graph.input_type):
+        return f"the samples of `{plain(dataset.name)}` are {reason}"
+    if kind == "saliency" and not view.task.gives_one_class:
+        return f"its network learns {view.task.what}"
     if kind == "filters" and inspection.first_filters(view) is None:
-        return "its first layer with weights has neither filters larger than 1x1 nor a weight for each pixel"
+        one, place = "x".join("1" * graph.input_type.axes), graph.input_type.place
+        return f"its first layer with weights has neither filters larger than {one} nor a weight for each {place}"
     if kind == "features" and inspection.first_block(graph) is None:
         return "no layer gives maps"
     if kind == "receptive" and not windowed_layers(graph):
@@ -128,33 +157,6 @@ def figures(view: RunView, kinds: Iterable[str], **options: Any) -> Iterator[tup
         yield kind, draw(kind, view, **vars(given))
 
 
-def draw_answers(samples: Sequence[tuple[str, np.ndarray, np.ndarray]], task: Task) -> Figure:
-    """Images that no data set has, with what a network of the task says: the title, pixels (C, H, W) and the answer of
-    each: probabilities (K,), a mask (H, W), which is laid over the image in colours, or a picture (C, H, W)."""
-    from netdsl.training.drawing.strips import Strip, draw_strips, overlay
-    from netdsl.training.pictures.samples import Prediction, draw_predictions
-
-    seen = [(title, pictures(pixels[None])[0], answer) for title, pixels, answer in samples]
-    with style():
-        if task.gives_one_class:
-            return draw_predictions([Prediction(*sample) for sample in seen], task.classes)
-        if task.kind == "masks":
-            count = len(task.classes)
-            strips = [Strip(title, (picture, overlay(picture, mask, count))) for title, picture, mask in seen]
-            return draw_strips("predictions", strips, ("input", "predicted"), task.classes)
-        low, high = _range([answer for _, _, answer in seen])
-        strips = [
-            Strip(title, (picture, stretched(viewable(answer[None])[0], low, high))) for title, picture, answer in seen
-        ]
-        return draw_strips("predictions", strips, ("input", "output"))
-
-
-def _range(answers: Sequence[np.ndarray]) -> tuple[float, float]:
-    """What is black and what is white: 0 and 1 where the answers lie about there."""
-    low, high = min(float(a.min()) for a in answers), max(float(a.max()) for a in answers)
-    return (0.0, 1.0) if low >= -0.5 and high <= 1.5 else (low, high)
-
-
 def save(figure: Figure, stem: Path, formats: Sequence[str] = FORMATS) -> list[Path]:
     """Writes `stem`.png and `stem`.svg, all or nothing each; the same picture gives the same bytes. Raises OSError."""
     paths = [stem.with_name(f"{stem.name}.{suffix}") for suffix in formats]
@@ -190,19 +192,25 @@ def _roc(view: RunView, options: Options) -> Figure:
 
 
 def _masks(view: RunView, options: Options) -> Figure:
-    from netdsl.training.drawing.strips import Strip, coloured, draw_strips
+    from netdsl.training.drawing.strips import Strip, draw_strips
 
-    ious, data = inspection.mask_ious(view), view.dataset
+    ious, data, graph = inspection.mask_ious(view), view.dataset, view.net.graph
     order = np.argsort(ious, kind="stable")
     half = min(STRIPS, len(order)) // 2
     rows = np.concatenate([order[: min(STRIPS, len(order)) - half], order[len(order) - half :]])
-    shown, said, count = viewable(data.x_test[rows]), inspection.masks_of(view, rows), len(data.classes)
-    parts = zip(rows, shown, data.y_test[rows], said, strict=True)
-    strips = [
-        Strip(f"sample {row}", (picture, coloured(true, count), coloured(mask, count)), f"IoU {ious[row]:.1%}")
-        for row, picture, true, mask in parts
-    ]
-    return draw_strips("masks", strips, ("input", "true mask", "predicted"), data.classes)
+    places = (data.y_test[rows], inspection.masks_of(view, rows))
+    true, said = (coloured_places(masks, graph.output_type, len(data.classes)) for masks in places)
+    parts = zip(rows, as_numbers(data.x_test[rows], graph.input_type), true, said, strict=True)
+    strips = [Strip(f"sample {row}", sketches, f"IoU {ious[row]:.1%}") for row, *sketches in parts]
+    names = ("input", "true mask" if graph.output_type.axes > 1 else "true", "predicted")
+    return draw_strips("masks", strips, names, data.classes, **_layout(graph.input_type))
+
+
+def _layout(kind: Tensor) -> dict[str, Any]:
+    """How strips of samples of that type stand, and what is said above them."""
+    from netdsl.training.drawing.strips import ACROSS
+
+    return {"across": ACROSS[kind.axes], "note": reading(kind)}
 
 
 def _regression(view: RunView, options: Options) -> Figure:
@@ -217,42 +225,67 @@ def _regression(view: RunView, options: Options) -> Figure:
 def _reconstructions(view: RunView, options: Options) -> Figure:
     from netdsl.training.drawing.strips import Strip, draw_strips
 
-    data = view.dataset
+    data, graph = view.dataset, view.net.graph
     rows = np.sort(inspection.fixed_samples(len(data.x_test), STRIPS, view.net.recipe.seed))
-    numbers = inspection.numbers(view, rows)
-    low, high = float(numbers.true.min()), float(numbers.true.max())
-    ends, true = (stretched(viewable(a), low, high) for a in (numbers.predicted, numbers.true))
+    numbers, kind = inspection.numbers(view, rows), graph.output_type
+    ends, true = compared(numbers.predicted, numbers.true, kind)
     errors = numbers.predicted - numbers.true
-    gaps = errors[:, 0] if errors.shape[1] == 1 else errors.mean(axis=1)
-    inputs = true if is_copy(data) else viewable(data.x_test[rows])
+    gaps, largest = differences(errors, kind)
+    inputs = true if is_copy(data) else as_numbers(data.x_test[rows], graph.input_type)
     middle = () if is_copy(data) else (true,)
     strips = [
-        Strip(f"sample {row}", (*pictures_of, gap), f"MAE {np.abs(error).mean():.3g}")
-        for row, error, gap, *pictures_of in zip(rows, errors, gaps, inputs, ends, *middle, strict=True)
+        Strip(f"sample {row}", (*sketches, gap), f"MAE {np.abs(error).mean():.3g}")
+        for row, error, gap, *sketches in zip(rows, errors, gaps, inputs, ends, *middle, strict=True)
     ]
-    names = ("input", "output", *(("target",) if middle else ()), "difference")
-    return draw_strips("reconstructions", strips, names, largest=float(np.abs(gaps).max()) or 1.0)
+    difference = "difference" if kind.axes > 1 else f"difference, \N{PLUS-MINUS SIGN}{largest:.2g}"
+    names = ("input", "output", *(("target",) if middle else ()), difference)
+    scale = largest if kind.axes > 1 else None
+    return draw_strips("reconstructions", strips, names, largest=scale, **_layout(graph.input_type))
 
 
 def _mistakes(view: RunView, options: Options) -> Figure:
     from netdsl.training.pictures.samples import draw_mistakes
 
-    answers, data = options.answers or inspection.answers(view), view.dataset
+    answers, data, kind = options.answers or inspection.answers(view), view.dataset, view.net.graph.input_type
     worst = inspection.mistakes(answers, WRONG_SHOWN)
-    shown = pictures(data.x_test[[m.sample for m in worst]])
+    shown = sketched(data.x_test[[m.sample for m in worst]], kind)
     wrong = int((answers.said != answers.labels).sum())
-    return draw_mistakes(list(zip(worst, shown, strict=True)), data.classes, wrong, len(answers.labels))
+    pairs = list(zip(worst, shown, strict=True))
+    return draw_mistakes(pairs, data.classes, wrong, len(answers.labels), reading(kind))
 
 
 def _predictions(view: RunView, options: Options) -> Figure:
     from netdsl.training.pictures.samples import Prediction, draw_predictions
 
-    data = view.dataset
+    data, kind = view.dataset, view.net.graph.input_type
     rows = inspection.fixed_samples(len(data.x_test), SHOWN, view.net.recipe.seed)
-    answers, shown = inspection.answers(view, rows), pictures(data.x_test[rows])
+    answers, shown = inspection.answers(view, rows), sketched(data.x_test[rows], kind)
     parts = zip(rows, shown, answers.p, answers.labels, strict=True)
-    samples = [Prediction(f"sample {row}", picture, p, int(label)) for row, picture, p, label in parts]
-    return draw_predictions(samples, data.classes)
+    samples = [Prediction(f"sample {row}", sketch, p, int(label)) for row, sketch, p, label in parts]
+    return draw_predictions(samples, data.classes, note=reading(kind))
+
+
+def _saliency(view: RunView, options: Options) -> Figure:
+    from netdsl.training.drawing.strips import Strip, draw_strips
+
+    data, kind = view.dataset, view.net.graph.input_type
+    rows = np.sort(inspection.fixed_samples(len(data.x_test), STRIPS, view.net.recipe.seed))
+    moved = sensitivity.saliencies(view, rows)
+    sketches = heated(data.x_test[rows], np.stack([one.heat for one in moved]), kind)
+    names = short_names(data.classes, 16)
+    strips = [
+        Strip(
+            f"sample {one.sample}",
+            sketch,
+            f"{RIGHT if one.said == data.y_test[one.sample] else WRONG} {names[one.said]}, {one.probability:.1%}",
+        )
+        for one, sketch in zip(moved, sketches, strict=True)
+    ]
+    above = "orange: what moves the probability of the class that it says most"
+    labels = ("",) if kind.axes == 1 else ("input", "saliency")
+    layout = _layout(kind)
+    note = "; ".join(filter(None, (above, layout["note"])))
+    return draw_strips("saliency", strips, labels, **layout | {"note": note})
 
 
 def _filters(view: RunView, options: Options) -> Figure:
@@ -267,8 +300,8 @@ def _filters(view: RunView, options: Options) -> Figure:
 def _features(view: RunView, options: Options) -> Figure:
     from netdsl.training.pictures.maps import draw_features
 
-    x, picture = inspection.subject(view, options.sample, options.image)
-    return draw_features(inspection.feature_maps(view, x, options.layer), picture, _caption(view, options))
+    x, sketch = inspection.subject(view, options.sample, options.image)
+    return draw_features(inspection.feature_maps(view, x, options.layer), sketch, _caption(view, options))
 
 
 def _caption(view: RunView, options: Options) -> str:
@@ -288,15 +321,16 @@ def _statistics(view: RunView, options: Options) -> Figure:
 def _receptive(view: RunView, options: Options) -> Figure:
     from netdsl.training.pictures.fields import draw_receptive, spread
 
-    graph, fields = view.net.graph, inspection.receptive_fields(view.net.graph)
-    growing = inspection.growing_fields(fields)
+    graph, fields = view.net.graph, sensitivity.receptive_fields(view.net.graph)
+    growing = sensitivity.growing_fields(fields)
     wanted = spread(growing, HEAT_MAPS)
     if options.layer is not None:
         names = [field.name for _, field in fields]
         index = inspection.layer_index(graph, options.layer, names, "convolution or pooling that gives maps")
         wanted = [(i, field) for i, field in fields if i == index]
-    _, picture = inspection.subject(view, options.sample, options.image)
-    return draw_receptive(picture, [field for _, field in growing], inspection.effective_fields(view, wanted))
+    _, sketch = inspection.subject(view, options.sample, options.image)
+    effective = sensitivity.effective_fields(view, wanted)
+    return draw_receptive(sketch, [field for _, field in growing], effective, _caption(view, options))
 
 
 _DRAW = {
@@ -308,6 +342,7 @@ _DRAW = {
     "reconstructions": _reconstructions,
     "mistakes": _mistakes,
     "predictions": _predictions,
+    "saliency": _saliency,
     "filters": _filters,
     "features": _features,
     "statistics": _statistics,

@@ -53,6 +53,10 @@ CAPTIONS = {
     "confusion": ("Confusion matrix", "Rows are the true classes, columns what the network took them for."),
     "mistakes": ("Most confident mistakes", "Test samples that it classified wrongly, the surest first."),
     "predictions": ("Predictions", "Test samples with the probabilities that the network gives."),
+    "saliency": (
+        "Saliency",
+        "Where a test sample would have to change least to change the probability of its class.",
+    ),
     "filters": ("Learned filters", "The weights of the first layer, each scaled on its own."),
     "features": ("Feature maps", "What the first layers make of one test sample."),
     "statistics": ("Activations and gradients", "How large they are, layer by layer, over one batch."),
@@ -61,7 +65,7 @@ CAPTIONS = {
 IN_SECTIONS = {
     "training": ("curves",),
     "test": OF_TASKS,
-    "inside": ("filters", "features", "statistics", "receptive"),
+    "inside": ("saliency", "filters", "features", "statistics", "receptive"),
 }
 
 
@@ -166,7 +170,7 @@ def _verdict(view: RunView, scores: Scores) -> str:
     share = scores.confusion.sum(axis=1).max() / scores.confusion.sum()
     guess = f"Always saying the most frequent class would be right for {share:.1%}"
     if task.kind == "masks":
-        text = f"{scores.accuracy:.1%} of the pixels of {samples} were classified correctly"
+        text = f"{scores.accuracy:.1%} of the {task.counts} of {samples} were classified correctly"
         iou = leading.shown(scores.values.get(leading.name))
         return f"{text}, the {leading.title} is {iou}, with the weights {weights}. {guess}."
     correct = int(np.trace(scores.confusion))
@@ -185,8 +189,7 @@ def _sections(view: RunView, scores: Scores, figures: Mapping[str, str]) -> list
         for section, kinds in IN_SECTIONS.items()
     }
     epochs = [epoch_table(history)] if len(history) else []
-    is_masks = view.task.kind == "masks"
-    classes = [class_table(scores.confusion, names, is_masks)] if scores.confusion is not None and names else []
+    classes = [class_table(scores.confusion, names, view.task.counts)] if scores.confusion is not None and names else []
     others = [kind for kind in figures if not any(kind in kinds for kinds in IN_SECTIONS.values())]
     sections = [
         Section("training", "Training", [*drawn["training"], *epochs]),
@@ -223,11 +226,9 @@ def _commands(view: RunView) -> list[tuple[str, str]]:
         (f"netdsl train --resume {run} --epochs {more}", "go on, to twice as many epochs"),
         (f"netdsl eval {run}", "measure it again; with --data on other data"),
     ]
-    is_image = view.net.graph.input_type.is_image
-    what = (
-        ("IMAGE...", "let it look at pictures")
-        if is_image
-        else ("FILE", "let it predict the rows of a csv, npz or npy")
-    )
+    takes = view.net.graph.input_type
+    rows = "samples" if takes.is_map else "rows"
+    table = ("FILE", f"let it predict the {rows} of a csv, npz or npy")
+    what = ("IMAGE...", "let it look at pictures") if takes.is_image else table
     next_steps.append((f"netdsl predict {run} {what[0]}", what[1]))
     return [*next_steps, (f"netdsl plot {run}", "draw the figures of this page as files")]

@@ -49,8 +49,10 @@ def epoch_table(history: History) -> Table:
     return Table("Epochs", titles(names), rows, frozenset(range(len(names))))
 
 
-def class_table(confusion: np.ndarray, names: Sequence[str], are_masks: bool = False) -> Table:
-    """How each class fared, in their order; of very many the worst. Masks are counted in pixels and have the IoU."""
+def class_table(confusion: np.ndarray, names: Sequence[str], counts: str = "samples") -> Table:
+    """How each class fared, in their order; of very many the worst. counts: what was counted; other than samples they
+    are the places of masks, which have an IoU."""
+    are_masks = counts != "samples"
     ious = intersection_over_union(confusion)
     samples, correct = confusion.sum(axis=1)[: len(names)], np.diag(confusion)[: len(names)]
     shares = [int(c) / int(s) if s else None for c, s in zip(correct, samples, strict=True)]
@@ -69,7 +71,7 @@ def class_table(confusion: np.ndarray, names: Sequence[str], are_masks: bool = F
         )
         for i in shown
     ]
-    counts, iou = ("pixels", ("IoU",)) if are_masks else ("samples", ())
+    iou = ("IoU",) if are_masks else ()
     head = ("class", counts, "correct", *iou, "accuracy", "most often taken for")
     bar = 3 + len(iou)
     return Table(title, head, rows, frozenset(range(1, bar)), bar, [shares[i] for i in shown])

@@ -1,4 +1,4 @@
-"""`predictions` and `mistakes`: what the network says about single images."""
+"""`predictions` and `mistakes`: what the network says about single samples."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from netdsl.training.drawing.signals import Signal
+from netdsl.training.drawing.sketches import Sketch, show_sketch, tallness
 from netdsl.training.drawing.style import (
     BLUE,
     COLUMN,
@@ -20,9 +22,9 @@ from netdsl.training.drawing.style import (
     WRONG,
     Box,
     new_figure,
+    note_lines,
     sheet,
     short_names,
-    show_image,
     text,
     widest,
 )
@@ -32,17 +34,19 @@ if TYPE_CHECKING:
     from netdsl.training.drawing.style import Axes, Figure
 
 TOP = 5  # classes in a bar chart
-BAR, TITLE, PICTURE = 0.125, 0.16, 0.7  # inches: a bar with its gap, the line above, the image
+BAR, TITLE = 0.125, 0.16  # inches: a bar with its gap, the line above
+PICTURE, CURVE = 0.7, 1.15  # inches: how wide an image is, and a signal
+NOTE = 0.13  # inches for a line that says how to read what is shown
 COLUMNS, CELL = 6, PAGE / 6  # mistakes in a row, the width of one
 GRID = "#dddddd"
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """A picture (H, W) or (H, W, 3), the probabilities p (K,) of the classes, and the true class where it is known."""
+    """What a sample looks like, the probabilities p (K,) of the classes, and the true class where it is known."""
 
     title: str
-    picture: np.ndarray
+    picture: Sketch
     p: np.ndarray
     label: int | None = None
 
@@ -70,26 +74,32 @@ _GROUPS: Mapping[str, Mapping[str, Any]] = {
 """What a bar stands for -> how matplotlib draws it; wrong and right differ without colour too."""
 
 
-def draw_predictions(samples: Sequence[Prediction], classes: tuple[str, ...], top: int = TOP) -> Figure:
-    """Two samples in a row: the image and bars for its most probable classes; right and wrong have a sign each."""
+def draw_predictions(samples: Sequence[Prediction], classes: tuple[str, ...], top: int = TOP, note: str = "") -> Figure:
+    """Two samples in a row: what each looks like and bars for its most probable classes; right and wrong have a sign
+    each. note: a line above."""
     columns, top = min(2, len(samples)), min(top, len(classes))
+    said = note_lines(note, COLUMN * columns - 0.1)
+    head = NOTE * len(said)
     rows, names = -(-len(samples) // columns), short_names(classes, 16)
-    tall = min(1.0, max(sample.picture.shape[0] / sample.picture.shape[1] for sample in samples)) * PICTURE
+    wide = CURVE if isinstance(samples[0].picture, Signal) else PICTURE
+    tall = min(1.0, max(tallness(sample.picture) for sample in samples)) * wide
     height = max(0.06 + tall, TITLE + BAR * top) + 0.12  # of a row
-    figure = new_figure("predictions", COLUMN * columns, rows * height + 0.38)
+    figure = new_figure("predictions", COLUMN * columns, head + rows * height + 0.38)
     axes = sheet(figure)
-    start = PICTURE + 0.16 + widest({names[k] for sample in samples for k in sample.best(top)}, SMALL)
+    axes.text(0.05, 0.03, "\n".join(said), va="top", fontsize=SMALL)
+    room = 0.16 if wide == PICTURE else 0.22
+    start = wide + room + widest({names[k] for sample in samples for k in sample.best(top)}, SMALL)
     unit = (COLUMN - start - 0.42) / 100  # inches a percent
     bars = []
     for i, sample in enumerate(samples):
-        left, upper = i % columns * COLUMN, i // columns * height + 0.04
-        show_image(axes, sample.picture, Box(left + 0.05, upper + 0.04, PICTURE, tall))
-        axes.text(left + PICTURE + 0.12, upper + TITLE / 2, _verdict(sample, names), va="center", fontsize=7)
+        left, upper = i % columns * COLUMN, head + i // columns * height + 0.04
+        show_sketch(axes, sample.picture, Box(left + 0.05, upper + 0.04, wide, tall))
+        axes.text(left + wide + 0.12, upper + TITLE / 2, _verdict(sample, names), va="center", fontsize=7)
         bars += _bars(sample, names, left + start, upper + TITLE + BAR / 2, top)
         axes.vlines(left + start, upper + TITLE, upper + TITLE + BAR * top, color=INK, linewidth=0.6)
     _draw_bars(axes, bars, unit)
     for column in range(columns):
-        _ruler(axes, column * COLUMN + start, rows * height, unit)
+        _ruler(axes, column * COLUMN + start, head + rows * height, unit)
     if any(sample.label is not None for sample in samples):
         axes.legend(
             loc="lower left", fontsize=SMALL, handlelength=1.2, borderpad=0, labelspacing=0.2, borderaxespad=0.3
@@ -135,20 +145,24 @@ def _verdict(sample: Prediction, names: list[str]) -> str:
 
 
 def draw_mistakes(
-    mistakes: Sequence[tuple[Mistake, np.ndarray]], classes: tuple[str, ...], wrong: int, total: int
+    mistakes: Sequence[tuple[Mistake, Sketch]], classes: tuple[str, ...], wrong: int, total: int, note: str = ""
 ) -> Figure:
-    """Each mistake with its picture, the surest first; `wrong` of `total` samples were."""
+    """Each mistake with what the sample looks like, the surest first; `wrong` of `total` samples were. note: a line
+    above."""
     columns, names = min(COLUMNS, max(3, len(mistakes))), short_names(classes, 14)
-    tall = (CELL - 0.12) * min(1.5, max((p.shape[0] / p.shape[1] for _, p in mistakes), default=0))
+    tall = (CELL - 0.12) * min(1.5, max((tallness(sketch) for _, sketch in mistakes), default=0))
     rows, height = -(-len(mistakes) // columns), tall + 0.52
-    figure = new_figure("mistakes", CELL * columns, 0.22 + rows * height)
+    said = note_lines(note if mistakes else "", CELL * columns - 0.12)
+    head = 0.22 + NOTE * len(said)
+    figure = new_figure("mistakes", CELL * columns, head + rows * height)
     axes = sheet(figure)
     axes.text(0.06, 0.11, _headline(len(mistakes), wrong, total), va="center", fontsize=8)
-    for i, (mistake, picture) in enumerate(mistakes):
-        cell = Box(i % columns * CELL, 0.22 + i // columns * height, CELL, height)
-        _, own = show_image(axes, picture, Box(cell.left + 0.06, cell.top + 0.29, CELL - 0.12, tall))
-        true, said = names[mistake.label], names[mistake.said]
-        axes.text(own.left, own.top - 0.04, f"{RIGHT} {true}\n{WRONG} {said}", va="bottom", fontsize=7)
+    axes.text(0.06, 0.22, "\n".join(said), va="top", fontsize=SMALL)
+    for i, (mistake, sketch) in enumerate(mistakes):
+        cell = Box(i % columns * CELL, head + i // columns * height, CELL, height)
+        _, own = show_sketch(axes, sketch, Box(cell.left + 0.06, cell.top + 0.29, CELL - 0.12, tall))
+        true, wrongly = names[mistake.label], names[mistake.said]
+        axes.text(own.left, own.top - 0.04, f"{RIGHT} {true}\n{WRONG} {wrongly}", va="bottom", fontsize=7)
         caption = f"{100 * mistake.probability:.1f} %, sample {mistake.sample}"
         axes.text(own.left, own.bottom + 0.03, caption, va="top", fontsize=SMALL, color=GREY)
     return figure

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Sequence
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -25,17 +26,18 @@ Source = tuple[str, int | None]  # a file, and the row in it where it holds seve
 def check_out(out: Path, task: Task, gives: Tensor) -> None:
     """Raises UserError unless the answers of this task fit the file `out`, or the folder where it has no suffix."""
     suffix = out.suffix.lower()
-    if suffix == ".csv" and (task.kind == "masks" or gives.size > MAX_COLUMNS):
+    numbers = prod(gives.space) if task.kind == "masks" else gives.size
+    if suffix == ".csv" and (numbers > MAX_COLUMNS or (task.kind == "masks" and gives.axes > 1)):
         what = "masks" if task.kind == "masks" else f"{gives.size:,} numbers a sample"
-        raise UserError(f"{what} do not fit a table", help="use `--out FOLDER` or `--out FILE.npz`")
+        folder = "`--out FOLDER` or " if _are_pictures(task, gives) else ""
+        raise UserError(f"{what} do not fit a table", help=f"use {folder}`--out FILE.npz`")
     if suffix in (".csv", ".npz", ".npy"):
         return
     if suffix or out.is_file():
         raise UserError(f"cannot write {shown(out)}: answers go to a .csv, .npz or .npy file, masks also to a folder")
     if not _are_pictures(task, gives):
-        raise UserError(
-            f"cannot write {shown(out)}: only masks and pictures go to a folder", help="use `--out FILE.csv`"
-        )
+        text = f"cannot write {shown(out)}: only masks and pictures go to a folder"
+        raise UserError(text, help=f"use `--out FILE{'.npz' if gives.axes > 1 else '.csv'}`")
     if out.is_dir() and any(out.iterdir()):
         raise UserError(f"the folder {shown(out)} is not empty", help="choose another `--out`")
 
@@ -45,7 +47,8 @@ def _are_pictures(task: Task, gives: Tensor) -> bool:
 
 
 def write_answers(out: Path, task: Task, sources: Sequence[Source], answers: np.ndarray) -> None:
-    """Writes the answers of all samples: probabilities (N, K), masks (N, H, W) or numbers (N, ...). Raises OSError."""
+    """Writes the answers of all samples: probabilities (N, K), masks (N, *space) or numbers (N, ...). Raises
+    OSError."""
     suffix = out.suffix.lower()
     out.parent.mkdir(parents=True, exist_ok=True)
     if suffix == ".csv":
@@ -64,18 +67,28 @@ def write_answers(out: Path, task: Task, sources: Sequence[Source], answers: np.
 
 
 def table_of(task: Task, sources: Sequence[Source], answers: np.ndarray) -> str:
-    """A csv with a row a sample: file, row, and the class with the probability of each, or the numbers."""
+    """A csv with a row a sample: file, row, and the class with the probability of each, or the numbers; of the masks of
+    signals the class of each step."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     flat = answers.reshape(len(answers), -1)
-    names = task.classes or (("output",) if flat.shape[1] == 1 else tuple(f"output_{k}" for k in range(flat.shape[1])))
-    writer.writerow(["file", "row", *(["class"] if task.classes else []), *names])
+    says_one = bool(task.classes) and task.kind != "masks"
+    writer.writerow(["file", "row", *(["class"] if says_one else []), *_columns(task, flat.shape[1])])
     for (file, row), values in zip(sources, flat, strict=True):
-        said = [task.classes[int(values.argmax())]] if task.classes else []
-        writer.writerow(
-            [_written(file), "" if row is None else row, *said, *(f"{value:.7g}" for value in values.tolist())]
-        )
+        said = [task.classes[int(values.argmax())]] if says_one else []
+        if task.kind == "masks":
+            cells = [task.classes[k] for k in values.tolist()]
+        else:
+            cells = [f"{value:.7g}" for value in values.tolist()]
+        writer.writerow([_written(file), "" if row is None else row, *said, *cells])
     return text.getvalue()
+
+
+def _columns(task: Task, count: int) -> tuple[str, ...]:
+    """The names of the columns of the answers."""
+    if task.kind == "masks":
+        return tuple(f"{task.place}_{k}" for k in range(count))
+    return task.classes or (("output",) if count == 1 else tuple(f"output_{k}" for k in range(count)))
 
 
 def _written(file: str) -> str:
@@ -103,7 +116,7 @@ def _write_pictures(folder: Path, task: Task, sources: Sequence[Source], answers
 def _png(answer: np.ndarray, classes: int) -> bytes:
     from PIL import Image
 
-    from netdsl.training.drawing.strips import class_colours
+    from netdsl.training.drawing.tiles import class_colours
 
     if classes:
         kind = np.uint8 if classes <= 256 else np.uint16

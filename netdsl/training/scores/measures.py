@@ -7,7 +7,7 @@ and sums alone, but for the ranks of two classes, for which it keeps one number 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -35,7 +35,6 @@ class Measure:
 
 
 ACCURACY = Measure("accuracy", "accuracy", in_line=True)
-PIXEL_ACCURACY = Measure("accuracy", "pixel accuracy", in_line=True)
 MACRO_F1 = Measure("f1", "macro F1")
 TOP_5 = Measure("top5", f"top-{TOP} accuracy")
 PRECISION, RECALL, F1 = Measure("precision", "precision"), Measure("recall", "recall"), Measure("f1", "F1")
@@ -48,6 +47,11 @@ R2 = Measure("r2", "R\N{SUPERSCRIPT TWO}", is_share=False, in_line=True)
 MEASURES: Mapping[str, Measure] = {
     m.name: m for m in (ACCURACY, F1, TOP_5, PRECISION, RECALL, AUC, MIOU, MAE, RMSE, R2)
 }
+
+
+def place_accuracy(place: str) -> Measure:
+    """The accuracy where each place has a class: `pixel accuracy`."""
+    return replace(ACCURACY, title=f"{place} accuracy")
 
 
 def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:

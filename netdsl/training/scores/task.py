@@ -16,7 +16,6 @@ from netdsl.training.scores.measures import (
     MACRO_F1,
     MAE,
     MIOU,
-    PIXEL_ACCURACY,
     PRECISION,
     R2,
     RECALL,
@@ -26,6 +25,7 @@ from netdsl.training.scores.measures import (
     ClassTally,
     Measure,
     NumberTally,
+    place_accuracy,
 )
 
 
@@ -34,7 +34,8 @@ class Task:
     """One of the kinds `labels`, `binary`, `masks`, `regression` and `reconstruction`.
 
     measures: those of an evaluation, the one that says most first. tracked: names of those that every epoch takes of
-    the validation data. plots: kinds of pictures of the test data. what: the kind in words.
+    the validation data. plots: kinds of pictures of the test data. what: the kind in words. place: what a class of
+    masks belongs to.
     """
 
     kind: str
@@ -44,6 +45,12 @@ class Task:
     measures: tuple[Measure, ...]
     tracked: tuple[str, ...]
     plots: tuple[str, ...]
+    place: str = "pixel"
+
+    @property
+    def counts(self) -> str:
+        """What is right or wrong, in plural: samples, or the places of masks."""
+        return f"{self.place}s" if self.kind == "masks" else "samples"
 
     @property
     def leading(self) -> Measure:
@@ -70,12 +77,12 @@ class Task:
 def decided_task(loss: str, takes: Tensor, gives: Tensor, classes: tuple[str, ...], copies: bool = False) -> Task:
     """The task of a network from `takes` to `gives` that fits its data.
 
-    copies: whether the targets are the inputs; images that become images of their size are a reconstruction anyway.
+    copies: whether the targets are the inputs; maps that become maps of their size are a reconstruction anyway.
     """
     if classes and not gives.is_vector:
         return Task(
-            "masks", "a class for each pixel", classes, loss, (MIOU, PIXEL_ACCURACY),
-            ("accuracy", "miou"), ("confusion", "masks"),
+            "masks", f"a class for each {gives.place}", classes, loss, (MIOU, place_accuracy(gives.place)),
+            ("accuracy", "miou"), ("confusion", "masks"), gives.place,
         )  # fmt: skip
     if len(classes) == 2:
         return Task(
@@ -87,7 +94,8 @@ def decided_task(loss: str, takes: Tensor, gives: Tensor, classes: tuple[str, ..
         pictures = ("confusion", "mistakes", "predictions")
         return Task("labels", "one of several classes", classes, loss, measures, ("accuracy", "f1"), pictures)
     numbers = (MAE, RMSE, R2), ("mae", "rmse", "r2")
-    if takes == gives and (copies or takes.is_image):
-        plots = ("reconstructions",) if takes.is_image else ("regression",)
-        return Task("reconstruction", "its input again" if copies else "an image", (), loss, *numbers, plots)
+    if takes == gives and (copies or takes.is_map):
+        plots = ("reconstructions",) if takes.is_map else ("regression",)
+        made = {1: "a signal", 2: "an image", 3: "a volume"}.get(gives.axes, "numbers")
+        return Task("reconstruction", "its input again" if copies else made, (), loss, *numbers, plots)
     return Task("regression", "numbers", (), loss, *numbers, ("regression",))
