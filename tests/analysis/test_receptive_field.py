@@ -33,6 +33,9 @@ NETS = {
     "joined": "input 3x12x12\ncat { conv 3 k1 | pool 5 s1 p2 }\nconv 2 k3",
     "global": "input 3x9x9\nmul { id | gap -> linear 3 -> sigmoid }\nconv 2 k3",
     "group norm": "input 4x9x9\ngn 2\nconv 2 k3",
+    "signal": "input 2x40 map\nconv 3 k5 s2 p2\nconv 3 k3 d4 p=3x0\npool 2\nconv 2 k3 same",
+    "causal signal": "input 2x30 map\nconv 3 k3 p=2x0\nconv 3 k3 d2 p=4x0\nconv 3 k3 d4 p=8x0",
+    "volume": "input 2x7x8x9\nconv 3 k3 p1\npool 2\nconv 2 k2x1x2",
 }
 
 
@@ -70,6 +73,18 @@ def test_the_size_follows_the_recurrence_of_stacked_windows():
     for index, (k, s, _) in enumerate(windows):
         size, jump = size + (k - 1) * jump, jump * s
         assert receptive_field(net.graph, index).size == (size, size)
+
+
+def test_a_map_of_other_axes_reads_all_of_the_one_before():
+    graph = compile_text("input 1x4x8\nconv 2 k3\nreshape 4x6 map\nconv 2 k3").graph
+    field = receptive_field(graph, 2)
+    assert (field.unit, field.spans, field.size) == ((2,), ((0, 3), (0, 7)), (4, 8))
+
+
+def test_a_field_tells_its_size_in_words():
+    signal, volume = (compile_text(f"input {given}\nconv 2 k3\nconv 2 k5") for given in ("9x1280 map", "1x9x9x9"))
+    assert receptive_field(signal.graph, 1).show() == "7 of 1,280 steps"
+    assert receptive_field(volume.graph, 1).show() == "\N{MULTIPLICATION SIGN}".join("777")
 
 
 def test_a_unit_that_reads_only_padding_has_no_field():

@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 import matplotlib
 import numpy as np
 import pytest
+from figures import ROWS, overhang, words
 from PIL import Image
 
 from netdsl.graph.types import map_of, vector
@@ -38,7 +39,6 @@ NAMES = (
     "a very long name of a class that goes on",
     "<b>&\"'-->",
 )
-ROWS = tuple(Epoch(n, 1 / n, 0.5 + n / 20, 1.5 / n, 0.6, 1e-3 / n, 1.0, 100.0) for n in range(1, 5))
 
 
 def view_of(text, classes=NAMES, samples=30, rows=ROWS):
@@ -56,18 +56,6 @@ def view_of(text, classes=NAMES, samples=30, rows=ROWS):
 @pytest.fixture(scope="module")
 def view():
     return view_of(IMAGES)
-
-
-def words(figure):
-    return [t.get_text() for t in figure.findobj(matplotlib.text.Text) if t.get_text()]
-
-
-def overhang(figure):
-    """By how many inches what is drawn reaches over the edge of the page."""
-    with style():
-        figure.draw_without_rendering()
-        box, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
-    return max(-box.x0, -box.y0, box.x1 - width, box.y1 - height)
 
 
 def view_for(kind, view):
