@@ -94,7 +94,7 @@ class Hand:
         if kind == 1:
             return [self.choose.choice(NAMES)]
         if kind == 2:
-            return [self.choose.choice(("in.c", "in.h", "in.n"))]
+            return [self.choose.choice(("in.c", "in.h", "in.n", "in.d", "in.space"))]
         if kind == 3:
             return [self.choose.choice(("3x5", "1x28x28"))]
         if kind <= 5:
@@ -231,7 +231,8 @@ class Hand:
 
     def input(self):
         """`input 1x28x28`, some with `mean (-0.5, 1e-3) std 2` behind it."""
-        pieces = ["input", SPACE, self.choose.choice(("4", "1x28x28"))]
+        sizes = self.choose.choice((["4"], ["1x28x28"], ["1x16x64x64"], ["9x128", SPACE, "map"]))
+        pieces = ["input", SPACE, *sizes]
         for name in ("mean", "std") if self.often(3) else ():
             number = [["-", OPTIONAL], []][self.choose.randrange(2)] + [self.choose.choice(("2", "0.5", "1e-3"))]
             several = [OPTIONAL, *self.parentheses("(", [number, ["3"]], ")")]
