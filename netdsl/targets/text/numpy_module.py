@@ -33,6 +33,7 @@ def module_values(
         "table": layer_table(graph),
         "modules": imported_modules([*kernels, network]),
         "is_plain": graph.is_plain,
+        "arrays": _arrays(graph),
         "input_shape": value_text(graph.input_shape) if graph.is_plain else input_shapes(graph),
         "num_parameters": f"{graph.num_params:_}",
         "kernels": kernels,
@@ -47,6 +48,13 @@ def module_values(
         "answers": answering,
         "demo": demo_lines(graph, recipe.loss),
     }
+
+
+def _arrays(graph: Graph) -> str:
+    """`(N, C, L)` where all maps are signals; `(N, C, H, W)` of images, and where there are maps of several kinds."""
+    types = [*(given.type for given in graph.inputs), *(node.type for node in graph.nodes)]
+    axes = {one.axes for one in types if one.is_map}
+    return {(1,): "(N, C, L)", (3,): "(N, C, D, H, W)"}.get(tuple(axes), "(N, C, H, W)")
 
 
 def _class_name(graph: Graph, texts: Sequence[str]) -> str:
