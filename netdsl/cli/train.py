@@ -38,8 +38,8 @@ OF_A_RESUMED_RUN = ("spec", "resume", "epochs", "save_every", "plots", "as_json"
 )
 @click.option(
     "--data",
-    help="mnist-mini, mnist, cifar10, spiral, shapes, a .npz or .csv, a folder of images or recordings, with options "
-    "behind it as in 'har.csv stride=64'; by default as in the spec.",
+    help="mnist-mini, mnist, cifar10, spiral, shapes, mnist1d, a .npz or .csv, a folder of images or recordings, with "
+    "options behind it as in 'har.csv stride=64'; by default as in the spec.",
 )
 @click.option(
     "--fit",

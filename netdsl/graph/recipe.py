@@ -22,7 +22,7 @@ from netdsl.kernels.arrays import Array, Arrays, Number, State
 Options = Mapping[str, Any]
 """Keyword arguments of a kernel, of the types that it takes."""
 
-DATASETS = ("mnist-mini", "mnist", "cifar10", "spiral", "shapes")
+DATASETS = ("mnist-mini", "mnist", "cifar10", "spiral", "shapes", "mnist1d")
 
 
 Targets = Literal["labels", "truth", "numbers"]

@@ -48,7 +48,7 @@ def test_a_label_that_is_read_for_its_size_alone_is_used():
     [
         ("crop 4x9", "a crop to 4x9 is larger than the 8x8 map"),
         ("crop p=4x0x4x0", "to take 4x0 away leaves nothing of a 8x8 map"),
-        ("crop @flat", "`@flat` is 6, which has no height and width"),
+        ("crop @flat", "`@flat` is 6 (a vector), which has no axes of space"),
         ("crop 3 p1", "`crop` takes a size or sides, not both"),
         ("crop", "`crop` needs a size"),
         ("crop 1x0x1x0", "takes one or two sizes, not 4"),

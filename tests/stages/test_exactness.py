@@ -37,6 +37,7 @@ LINES = {
     "lrn": "lrn 3",
     "pad": "pad 1",
     "pixelshuffle": "pixelshuffle 2",
+    "map": "map 2x3",
     "pool": "pool 3",
     "scale": "scale 0.5",
     "shuffle": "shuffle 2",

@@ -13,6 +13,8 @@ from netdsl.ground.reading import shown
 from netdsl.training.data.dataset import Dataset
 from netdsl.training.data.idx import read_cifar, read_idx
 from netdsl.training.data.labels import check_labels
+from netdsl.training.data.mnist1d import TRAIN as MNIST1D_TRAIN
+from netdsl.training.data.mnist1d import mnist1d
 from netdsl.training.data.npz import read_npz
 from netdsl.training.data.shapes import CLASSES as SHAPES
 from netdsl.training.data.shapes import TRAIN as SHAPES_TRAIN
@@ -141,11 +143,19 @@ def _shapes(data_dir: Path | None) -> Dataset:
     return Dataset("shapes", x[:n], y[:n], x[n:], y[n:], SHAPES, SHAPES_MEAN, SHAPES_STD)
 
 
+def _mnist1d(data_dir: Path | None) -> Dataset:
+    """4,000 + 1,000 digits as signals of one channel."""
+    x, y = mnist1d()
+    n = MNIST1D_TRAIN
+    return Dataset("mnist1d", x[:n], y[:n], x[n:], y[n:], DIGITS, (0.0,), (1.0,))
+
+
 LOADERS: Mapping[str, Callable[[Path | None], Dataset]] = {
     "mnist-mini": _mnist_mini,
     "mnist": _mnist,
     "cifar10": _cifar10,
     "spiral": _spiral,
     "shapes": _shapes,
+    "mnist1d": _mnist1d,
 }
 """What makes each of `recipe.DATASETS`."""
