@@ -31,6 +31,13 @@ def show_sizes(sizes: Sizes) -> str:
     return "x".join(str(size) for size in sizes)
 
 
+def show_sized(noun: str, sizes: Sizes) -> str:
+    """`a 3x5 kernel`; along one axis, where a number alone is no size, `a kernel of 3`."""
+    if len(sizes) > 1:
+        return f"a {show_sizes(sizes)} {noun}"
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun} of {sizes[0]}"
+
+
 @dataclass(frozen=True)
 class Tensor(Sized):
     """What a value is: vector (D,), map (C, *space), tokens (T, D), or ids (T,), whole numbers below `limit`.

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from netdsl.graph.ir import ParamSpec, show_shape
-from netdsl.graph.types import Sizes, Tensor, map_of
+from netdsl.graph.ir import ParamSpec
+from netdsl.graph.types import Sizes, Tensor, map_of, show_sized
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.ground.symbols import is_all, plain_value, spatial_text
 from netdsl.kernels.arrays import Array, Grads, OneOrSides, OneOrSpatial, Saved, Sides
@@ -58,7 +58,7 @@ def _does_not_fit(attrs: Attrs, x: Tensor, axis: int) -> SpecProblem:
     help_text = f"use k{largest} or less, or p{enough}" if before == after else f"use k{largest} or less"
     return SpecProblem(
         "N201",
-        f"a {show_shape(k)} kernel{dilated} does not fit a {show_shape(x.space)} input{padded}",
+        f"{show_sized('kernel', k)}{dilated} does not fit {show_sized('input', x.space)}{padded}",
         attr="kernel_size",
         label="the kernel",
         help=(help_text,),

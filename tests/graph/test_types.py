@@ -1,6 +1,6 @@
 import pytest
 
-from netdsl.graph.types import from_sizes, ids, map_of, tokens, vector
+from netdsl.graph.types import from_sizes, ids, map_of, show_sized, tokens, vector
 from netdsl.ground.symbols import is_symbolic, plain_value, renamed, substitute, symbol, written
 
 
@@ -68,6 +68,15 @@ def test_two_sizes_are_a_map_where_that_is_said_and_it_stays_said():
     for sizes in ((10,), (16, 64), (3, 8, 8), (1, 4, 8, 8)):
         assert from_sizes(sizes).show_type() == from_sizes(sizes).show()
     assert from_sizes((3, 8, 8), is_map=True) == from_sizes((3, 8, 8))
+
+
+def test_a_size_along_one_axis_stands_behind_what_has_it():
+    assert [show_sized("kernel", sizes) for sizes in ((3,), (3, 5), (3, 5, 5))] == [
+        "a kernel of 3",
+        "a 3x5 kernel",
+        "a 3x5x5 kernel",
+    ]
+    assert show_sized("input", (128,)) == "an input of 128"
 
 
 def test_equal_sizes_of_another_layout_are_another_type():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 
 from netdsl.graph.ir import ParamSpec, show_shape
-from netdsl.graph.types import Tensor, map_of
+from netdsl.graph.types import Tensor, map_of, show_sized
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.ground.symbols import is_all, spatial_text
 from netdsl.kernels.transposed import transposed_size
@@ -30,7 +30,7 @@ def transposed_shape(attrs: Attrs, x: Tensor) -> Tensor:
     names = ("kernel_size", "stride", "padding", "output_padding", "dilation")
     sizes = [transposed_size(size, *(attrs[name][i] for name in names)) for i, size in enumerate(x.space)]
     if min(sizes) < 1:
-        message = f"padding {show_shape(attrs['padding'])} leaves nothing of a {show_shape(x.space)} input"
+        message = f"padding {show_shape(attrs['padding'])} leaves nothing of {show_sized('input', x.space)}"
         most = min(p + (size - 1) // 2 for p, size in zip(attrs["padding"], sizes, strict=True) if size < 1)
         raise SpecProblem("N201", message, "padding", "the padding", help=(f"use less padding: p{most} or less",))
     return map_of(f, *sizes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import gcd
 
 from netdsl.graph.ir import show_shape
-from netdsl.graph.types import Sizes, Tensor
+from netdsl.graph.types import Sizes, Tensor, show_sized
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.ground.symbols import is_all, plain_value, spatial_text, value_text
 from netdsl.kernels.windows import window_count
@@ -78,7 +78,7 @@ def pooling_sides(attrs: Attrs, x: Tensor) -> Sides:
         and not attrs["same"]
         and any(2 * before > size for (before, _), size in zip(sides, k, strict=True))
     ):
-        text = f"padding {sides_text(sides)} is more than half of a {show_shape(k)} window"
+        text = f"padding {sides_text(sides)} is more than half of {show_sized('window', k)}"
         raise SpecProblem("N304", text, "padding", "the padding", help=(f"use p{min(k) // 2} or less",))
     return tuple(_axis_sides(x, k, s, sides, d, ceil, axis) for axis in range(x.axes))
 
@@ -125,14 +125,14 @@ def _axis_sides(x: Tensor, k: Sizes, s: Sizes, sides: Sides, d: Sizes, ceil: boo
     dilated = f" with dilation {d[i]}" if d[i] > 1 else ""
     if reach > room:
         padded = f" with padding {sides_text(sides)}" if not is_all(sides, 0) else ""
-        text = f"a {show_shape(k)} window{dilated} does not fit a {show_shape(x.space)} input{padded}"
+        text = f"{show_sized('window', k)}{dilated} does not fit {show_sized('input', x.space)}{padded}"
         fits = (room - 1) // d[i] + 1
         raise SpecProblem("N201", text, "kernel_size", "the window", help=(f"use a window of {fits} or less",))
     extra = -(room - reach) % s[i] if ceil else 0
     if extra and (room - reach + extra) // s[i] * s[i] >= size + before:
         extra = 0  # PyTorch: the last window must start inside the input or the padding before it
     if _sees_only_padding(size, k[i], s[i], (before, after + extra), d[i]):
-        text = f"a {show_shape(k)} window{dilated} sees only padding at an edge of a {show_shape(x.space)} input"
+        text = f"{show_sized('window', k)}{dilated} sees only padding at an edge of {show_sized('input', x.space)}"
         what = "dilation" if d[i] > 1 else "padding"
         help_text = "use less padding or less dilation" if d[i] > 1 else "use less padding"
         raise SpecProblem("N201", text, what, f"the {what}", help=(help_text,))
