@@ -90,6 +90,8 @@ def too_many(
         hints, fix = ["leave it out"], without(arg.span)
     elif any(attr.positional and attr.kind == "spatial" for attr in layer.attrs):
         hints = [_of_more_sizes(axes_of(given))]
+    elif isinstance(first, tuple) and isinstance(value, int) and layer.attrs[0].kind == "size":
+        hints = [f"sizes are written as one: `{layer.name} {show_value(first)}x{value}`"]
     return Mistake("N306", f"`{layer.name}` takes {takes}", arg.span, *hints, fix=fix)
 
 
