@@ -174,6 +174,8 @@ def conv_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
     patches = StageCall(PatchConv, (sizes, filters, kernel_size, stride, padding, dilation), costs=costs)
     if kernel_size == (1, 1):
         return (StageCall(PointConv, (sizes, filters, stride, padding)), patches)
+    if sizes[2] == out_size[1] == 1:
+        return (*_signal_stages(sizes, given, out_size), patches)
     if x.channels <= 4 and dilation == (1, 1):
         return (StageCall(RowConv, (sizes, filters, kernel_size, stride, padding)), patches)
     if dilation != (1, 1) or x.channels < 8:
@@ -201,6 +203,25 @@ def _volume_stages(attrs: Attrs, x: Tensor, given: list[Any]) -> tuple[StageCall
     if fits and is_all(stride, 1) and is_all(dilation, 1):
         return (StageCall(VolumeConv, (x.sizes, filters, kernel_size, padding)),)
     return (StageCall(PatchConv, (x.sizes, *given)),)
+
+
+def _signal_stages(sizes: Sizes, given: list[Any], out_size: Sizes) -> list[StageCall]:
+    """Winograd's algorithm along a signal, an image one number wide, whose windows are as wide. Tiles need 6 or 10
+    points at most: more lose digits."""
+    from netdsl.stages.signal_conv import SignalConv
+
+    filters, (taps, width), (step, _), _, (apart, _) = given
+    if width > 1 or taps == 1 or min(step, apart) > 1:
+        return []
+    rows = -(-out_size[0] // apart)  # with a dilation d those of each of d signals
+    tallest = [most + 1 - -(-taps // step) for most in (6, 10)]
+    calls = []
+    for tiles in sorted({-(-rows // most) for most in tallest if most > 1}):
+        tile = -(-rows // tiles)
+        points = tile * min(step, taps) + taps - min(step, taps)
+        costs = _costs(rows_cost, sizes, filters, 1, 1, tiles * apart, points)
+        calls.append(StageCall(SignalConv, (sizes, *given, tile), costs=costs))
+    return calls
 
 
 def _bilinear_stages(x: Tensor, filters: int, kernel_size: Sizes, padding: Sides, out_size: Sizes) -> list[StageCall]:
