@@ -51,10 +51,9 @@ def command(
 ) -> None:
     """Say what each sample in the FILEs is, with the network of the folder RUN: classes, masks or numbers.
 
-    A FILE is an image, a .wav or a folder of such, an .npz with `x`, an .npy, or a .csv with a row a sample, or a row a
-    step of a signal. Images of any size, and recordings of any rate and length, come to what the network takes as in
-    training (`fit`; else images are resized). A picture of black on white is inverted for digits that are white on
-    black, and a note on stderr says so. With --out nothing is said on stdout.
+    A FILE is an image, a .wav or a folder of such, an .npz with `x`, an .npy, or a .csv with a row a sample or a step.
+    Images and recordings come to the size and rate that the network takes as in training (else images are resized). A
+    picture of black on white is inverted for digits of white on black, which is said. --out writes, and prints nothing.
 
     \b
     Examples:
