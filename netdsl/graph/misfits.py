@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from netdsl.graph.recipe import AUGMENTATIONS, LOSSES, Recipe
+from netdsl.graph.recipe import AUGMENTED_AXES, LOSSES, Recipe
 from netdsl.graph.types import Tensor, show_sizes
 
-SMALLER_THAN_THE_IMAGE = ("shift", "crop", "cutout")
+SMALLER_THAN_THE_MAP = ("shift", "crop", "cutout")
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ def misfits(recipe: Recipe, given: Tensor | None = None, made: Tensor | None = N
         yield from _loss_misfits(recipe, made)
     if given is not None:
         yield from _data_misfits(recipe, given)
-        yield from _image_misfits(recipe, given)
+        yield from _augment_misfits(recipe, given)
         if recipe.fit and not given.is_picture:
             text = f"`fit {recipe.fit}` is for images of 1 or 3 channels, but the input is {given.show()}"
             yield Misfit("fit", text, "leave `fit` out")
@@ -66,13 +66,34 @@ def _loss_misfits(recipe: Recipe, made: Tensor) -> Iterator[Misfit]:
         yield Misfit("loss", text, "give one weight for each class, or `balanced`")
 
 
-def _image_misfits(recipe: Recipe, given: Tensor) -> Iterator[Misfit]:
-    for name in (name for name in AUGMENTATIONS if name in recipe.augment and name != "mixup"):
+def _augment_misfits(recipe: Recipe, given: Tensor) -> Iterator[Misfit]:
+    """What changes maps of other axes, or moves them by more than they have."""
+    for name in (name for name in recipe.augment if name in AUGMENTED_AXES):
         amount = recipe.augment[name]
-        if not given.is_image:
-            text = f"`{name}` changes images (C x H x W), but the input is {given.show()}"
-            yield Misfit("augment", text, f"leave `{name}` out")
-        elif name in SMALLER_THAN_THE_IMAGE and amount >= min(given.space):
-            text = f"`{name}={amount}` does not fit an image of {show_sizes(given.space)}"
+        if given.axes not in AUGMENTED_AXES[name]:
+            text = f"`{name}` changes {_changed_by(name)}, but the input is {given.show()}"
+            yield Misfit("augment", text, _instead_of(name, amount, given))
+        elif name in SMALLER_THAN_THE_MAP and amount >= min(given.space):
+            text = f"`{name}={amount}` does not fit {'an' if given.is_image else 'a'} {given.kind}"
             largest = min(given.space) - 1
-            yield Misfit("augment", text, f"use `{name}={largest}` or less" if largest else f"leave `{name}` out")
+            help_text = f"use `{name}={largest}` or less" if largest else f"leave `{name}` out"
+            yield Misfit("augment", f"{text} of {show_sizes(given.space)}", help_text)
+
+
+def _changed_by(name: str) -> str:
+    """`images (C x H x W)`, `signals and volumes`."""
+    axes = AUGMENTED_AXES[name]
+    if axes == (2,):
+        return "images (C x H x W)"
+    kinds = [kind for kind, count in (("images", 2), ("signals", 1), ("volumes", 3)) if count in axes]
+    return f"{', '.join(kinds[:-1])} and {kinds[-1]}"
+
+
+def _instead_of(name: str, amount: object, given: Tensor) -> str:
+    """What to do about a change that the input does not take."""
+    if given.is_tokens:
+        return f"write `input {given.show()} map` where it is a signal, or leave `{name}` out"
+    if name == "crop" and given.is_map:
+        return f"use `shift={amount}`, which moves a {given.kind} as well"
+    takes = ", ".join(f"`{other}`" for other, axes in AUGMENTED_AXES.items() if given.axes in axes)
+    return f"{'an' if given.is_image else 'a'} {given.kind} takes {takes}" if takes else f"leave `{name}` out"

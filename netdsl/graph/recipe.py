@@ -155,9 +155,22 @@ AUGMENTATIONS: Mapping[str, str] = {
     "flip": "word",
     "crop": "whole",
     "cutout": "whole",
+    "scale": "share",
+    "noise": "positive",
     "mixup": "positive",
 }
-"""Name -> the kind of how much. All but mixup work on images."""
+"""Name -> the kind of how much."""
+
+AUGMENTED_AXES: Mapping[str, tuple[int, ...]] = {
+    "shift": (1, 2, 3),
+    "rotate": (2,),
+    "flip": (1, 2, 3),
+    "crop": (2,),
+    "cutout": (2,),
+    "scale": (1, 3),
+    "noise": (1, 2, 3),
+}
+"""Name -> how many axes of space the maps have that it changes. mixup changes samples of any kind."""
 
 FITS = ("resize", "crop", "pad")
 """How images of other sizes come to that of the network's input."""

@@ -8,7 +8,7 @@ from functools import cache
 from itertools import product
 
 from netdsl.graph.ir import Node, show_shape
-from netdsl.graph.recipe import AUGMENTATIONS, LOSSES, OPTIMIZERS
+from netdsl.graph.recipe import AUGMENTATIONS, DATA_OPTIONS, LOSSES, OPTIMIZERS
 from netdsl.graph.schedules import SCHEDULES
 from netdsl.graph.types import Tensor
 from netdsl.language.syntax.ast import MERGES
@@ -44,6 +44,7 @@ _TOPICS = {
     "The train block": (
         *("train", "data", "val", "loss", "opt", "schedule", "epochs", "batch", "seed", "init", "augment", "clip"),
         *("ema", "stop", "lr", "wd", "momentum", "warmup", "patience"),
+        *DATA_OPTIONS,
         *(*OPTIMIZERS, *LOSSES, *SCHEDULES, *AUGMENTATIONS),
     ),
     "Canonical form": ("fmt", "form"),

@@ -199,5 +199,5 @@ def test_masks_of_another_size_cannot_follow_and_mixup_has_no_masks():
         compile_text("input 1x8x8\nconv 2\ntrain { augment mixup=0.2 }\n")
 
 
-def test_the_changes_that_move_are_all_but_cutout():
-    assert {*augment.MOVES, "cutout"} == {*augment.IMAGE_CHANGES}
+def test_the_changes_that_move_are_all_but_cutout_and_those_of_values():
+    assert {*augment.MOVES, "cutout", "scale", "noise"} == {*augment.IMAGE_CHANGES}

@@ -135,6 +135,20 @@ def test_a_run_resumed_after_any_step_has_the_bytes_of_one_never_stopped(tmp_pat
         )
 
 
+def test_a_run_on_augmented_signals_resumed_after_any_step_has_the_same_bytes(tmp_path):
+    signal = compile_text("input 1x64 map\nconv 4 k3 -> relu -> flatten -> linear 3\n", "tiny")
+    changes = {"shift": 3, "flip": True, "scale": 0.2, "noise": 0.1, "mixup": 0.2}
+    net = signal.with_recipe(replace(signal.recipe, epochs=2, batch=16, augment=changes))
+    data = replace(DATA, x_train=DATA.x_train.reshape(-1, 1, 64), x_test=DATA.x_test.reshape(-1, 1, 64), layout="map")
+    train(net, data, ENGINES["interp"], new_run("tiny", tmp_path / "whole"))
+    for step in (1, 3, 4, 5, 8):
+        run = new_run("tiny", tmp_path / str(step))
+        with pytest.raises(Interrupted):
+            train(net, data, ENGINES["interp"], run, stop_after(step))
+        train(net, data, ENGINES["interp"], run, resume=True)
+        assert kept(run) == kept(tmp_path / "whole"), step
+
+
 @pytest.mark.parametrize("engine", ["textbook", "processes"])
 def test_a_run_stopped_after_every_single_step_has_the_same_bytes(tmp_path, whole, engine):
     run, resume = new_run("tiny", tmp_path / "run"), False

@@ -1,4 +1,4 @@
-"""Augmentation: training images changed at random, and batches mixed.
+"""Augmentation: training images, signals and volumes changed at random, and batches mixed.
 
 Every number drawn is a function of the seed, the epoch and the sample (of mixup: the step), whatever the batch: a run
 that is resumed sees the same bytes. The numbers are made here, since NumPy keeps its bit streams from release to
@@ -7,18 +7,20 @@ release but not its distributions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from netdsl.graph.recipe import Options
+from netdsl.training.data.dataset import raw
 
-AUGMENT, MIXUP = 4, 5  # purposes of random streams, beside those of training.loop
+AUGMENT, MIXUP, ALONG, NOISE = 4, 5, 9, 10  # purposes of random streams, beside those of training.loop
 MOVES = ("crop", "shift", "rotate", "flip")
-IMAGE_CHANGES = (*MOVES, "cutout")  # in the order of their doing
-DRAWS = 8  # numbers a sample has in an epoch: two each for crop, shift and cutout, one each for rotate and flip
+IMAGE_CHANGES = (*MOVES, "cutout", "scale", "noise")  # in the order of their doing
+DRAWS = 8  # numbers a sample has in an epoch: two each for crop, shift and cutout, one each for rotate and flip; of a
+# signal or volume one for each axis, one for flip, and one for scale
 GAMMA, MIX_1, MIX_2 = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 PIECE = 2**16  # values that `rotated` works on together, so that they stay in the processor's cache
 
@@ -28,20 +30,24 @@ class Augmentation:
     """What a recipe asks for; `options` holds any of
 
     crop, shift: the largest move in pixels, along H and along W. Zeros come in, as with RandomCrop(padding=crop) of
-        torchvision; the two are the same change by the names of two traditions.
+        torchvision; the two are the same change by the names of two traditions. Signals and volumes move along all of
+        their axes of space, and `mean` comes in.
     rotate: the largest angle in degrees, both ways; about the centre, bilinear.
-    flip: whether half of the images are mirrored, left for right.
+    flip: whether half of the images are mirrored, left for right; signals in time, volumes along their width.
     cutout: the side in pixels of a square about a random pixel, cut at the border, that becomes `mean`, which is zero
         once it is normalised (DeVries & Taylor 2017), so that it pulls the batch's mean nowhere. Masks keep what it
         hides.
+    scale: a sample is multiplied by one number, 1 - scale to 1 + scale (Um et al. 2017).
+    noise: normal numbers are added to every value, whose standard deviation is this share of the channel's `std`.
     mixup: alpha of Beta(alpha, alpha) (Zhang et al. 2018).
 
-    mean: that of each channel, or one in all, as in `Dataset`: of x / 255 where x is uint8.
+    mean, std: those of each channel, or one in all, as in `Dataset`: of x / 255 where x is uint8.
     """
 
     options: Options
     seed: int
     mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
 
     def __post_init__(self) -> None:
         assert set(self.options) <= {*IMAGE_CHANGES, "mixup"}, self.options
@@ -62,28 +68,45 @@ class Augmentation:
         return bool(self.options.get("mixup"))
 
     def images(self, x: np.ndarray, rows: np.ndarray, epoch: int) -> np.ndarray:
-        """x (N, C, H, W) as in the dataset, the training samples `rows` (N,) -> their like, changed; x stays.
+        """x (N, C, *space) as in the dataset, the training samples `rows` (N,) -> their like, changed; x stays.
 
         What the order of IMAGE_CHANGES gives; the mirror image is made first, where the rest is exact and mirrored too.
+        Bytes become numbers from 0 to 1 where `scale` or `noise` makes others of them.
         """
         if not self.changes_images:
             return x
-        x, cutout = self._moved(x, rows, epoch), self.options.get("cutout")
+        x, cutout = self._moved(x, rows, epoch, self._fill(x.dtype)), self.options.get("cutout")
         if cutout:
             hole_y, hole_x = uniforms(self.seed, epoch, rows)[6:]
             _, _, height, width = x.shape
             x = cut(x, whole(hole_y, 0, height - 1), whole(hole_x, 0, width - 1), cutout, self._fill(x.dtype))
+        return self._louder(x, rows, epoch)
+
+    def _louder(self, x: np.ndarray, rows: np.ndarray, epoch: int) -> np.ndarray:
+        """x (N, C, ...) -> what `scale` and `noise` make of it, float32."""
+        scale, noise = self.options.get("scale"), self.options.get("noise")
+        if scale:
+            factors = 1 + scale * (2 * uniforms(self.seed, epoch, rows, ALONG)[4] - 1)
+            x = raw(x) * factors.astype(np.float32).reshape(-1, *[1] * (x.ndim - 1))
+        if noise:
+            widths = noise * np.array(self.std, np.float32).reshape(-1, *[1] * (x.ndim - 2))
+            x = raw(x) + normals(self.seed, epoch, rows, x[0].size).reshape(x.shape) * widths.astype(np.float32)
         return x
 
-    def maps(self, y: np.ndarray, rows: np.ndarray, epoch: int) -> np.ndarray:
-        """Masks (N, H, W) or targets (N, C, H, W) of the samples `rows` -> where their images move, so do they.
+    def maps(self, y: np.ndarray, rows: np.ndarray, epoch: int, axes: int = 2) -> np.ndarray:
+        """Masks (N, *space) or targets (N, C, *space) of the samples `rows` -> where these move, so do they.
 
-        A turned mask has the nearest pixel, since its numbers are names; what comes in is class 0.
+        A turned mask has the nearest pixel, since its numbers are names; what comes in is class 0. axes: of space.
         """
-        return self._moved(y, rows, epoch) if y.ndim == 4 else self._moved(y[:, None], rows, epoch)[:, 0]
+        zero = np.zeros(1)
+        if y.ndim == 2 + axes:
+            return self._moved(y, rows, epoch, zero)
+        return self._moved(y[:, None], rows, epoch, zero)[:, 0]
 
-    def _moved(self, x: np.ndarray, rows: np.ndarray, epoch: int) -> np.ndarray:
-        """x (N, C, H, W) -> what the order of MOVES gives."""
+    def _moved(self, x: np.ndarray, rows: np.ndarray, epoch: int, fill: np.ndarray) -> np.ndarray:
+        """x (N, C, *space) -> what the order of MOVES gives; fill (C,) or (1,) comes into signals and volumes."""
+        if x.ndim != 4:
+            return self._moved_along(x, rows, epoch, fill)
         crop_y, crop_x, shift_y, shift_x, turn, mirror = uniforms(self.seed, epoch, rows)[:6]
         crop, shift, rotate, flip = (self.options.get(name) for name in MOVES)
         sign: int | np.ndarray = 1  # -1 for a mirrored image, whose moves are mirrored with it
@@ -97,6 +120,13 @@ class Augmentation:
         if rotate:
             x = (turned_mask if x.dtype == np.int64 else rotated)(x, sign * np.deg2rad(rotate) * (2 * turn - 1))
         return x
+
+    def _moved_along(self, x: np.ndarray, rows: np.ndarray, epoch: int, fill: np.ndarray) -> np.ndarray:
+        """x (N, C, *space) of signals or volumes -> half of them mirrored along the last axis, moved along all axes."""
+        draws, shift = uniforms(self.seed, epoch, rows, ALONG), self.options.get("shift")
+        if self.options.get("flip"):
+            x = mirrored(x, draws[3] < 0.5)
+        return moved_along(x, [whole(u, -shift, shift) for u in draws[: x.ndim - 2]], fill) if shift else x
 
     def _fill(self, dtype: np.dtype) -> np.ndarray:
         return np.rint(np.multiply(self.mean, 255)) if dtype == np.uint8 else np.array(self.mean)
@@ -118,19 +148,40 @@ class Augmentation:
         return _blend(x, partner, lam), _blend(y, partner, lam)
 
 
-def uniforms(seed: int, epoch: int, rows: np.ndarray) -> np.ndarray:
+def uniforms(seed: int, epoch: int, rows: np.ndarray, purpose: int = AUGMENT) -> np.ndarray:
     """rows (N,) -> (DRAWS, N) float64, 0 <= u < 1: the numbers of these samples in this epoch.
 
     SplitMix64 (Steele, Lea & Flood 2014), whose i-th number needs none before it, from a start that NumPy's
     SeedSequence makes of the seed and the epoch.
     """
-    start = np.random.SeedSequence([seed, AUGMENT, epoch]).generate_state(1, np.uint64)
-    z = rows.astype(np.uint64) * np.uint64(DRAWS) + np.arange(1, DRAWS + 1, dtype=np.uint64)[:, None]
-    z = z * np.uint64(GAMMA) + start
+    place = rows.astype(np.uint64) * np.uint64(DRAWS) + np.arange(1, DRAWS + 1, dtype=np.uint64)[:, None]
+    u: np.ndarray = (_bits(seed, epoch, purpose, place) >> np.uint64(11)) * 2.0**-53  # the upper 53 bits, exact
+    return u
+
+
+def normals(seed: int, epoch: int, rows: np.ndarray, count: int) -> np.ndarray:
+    """rows (N,) -> (N, count) float32, normal with mean 0 and standard deviation 1: the numbers of these samples in
+    this epoch.
+
+    Two of 64 bits of the same generator (Box & Muller 1958): half of them are the radius, half of them the angle.
+    """
+    pairs = -(-count // 2)
+    place = rows.astype(np.uint64)[:, None] * np.uint64(pairs) + np.arange(1, pairs + 1, dtype=np.uint64)
+    bits = _bits(seed, epoch, NOISE, place)
+    radius = np.sqrt(-2 * np.log(((bits >> np.uint64(32)) + 0.5) * 2.0**-32))
+    angle = (bits & np.uint64(2**32 - 1)) * (2 * np.pi * 2.0**-32)
+    numbers = np.concatenate([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
+    return numbers[:, :count].astype(np.float32)
+
+
+def _bits(seed: int, epoch: int, purpose: int, place: np.ndarray) -> np.ndarray:
+    """place uint64 -> the 64 bits that a stream has there."""
+    start = np.random.SeedSequence([seed, purpose, epoch]).generate_state(1, np.uint64)
+    z = place * np.uint64(GAMMA) + start
     z = (z ^ (z >> np.uint64(30))) * np.uint64(MIX_1)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(MIX_2)
-    u: np.ndarray = ((z ^ (z >> np.uint64(31))) >> np.uint64(11)) * 2.0**-53  # the upper 53 bits, exact as float64
-    return u
+    bits: np.ndarray = z ^ (z >> np.uint64(31))
+    return bits
 
 
 def whole(u: np.ndarray, low: int, high: int) -> np.ndarray:
@@ -164,9 +215,9 @@ def _blend(x: np.ndarray, partner: np.ndarray, lam: float) -> np.ndarray:
 
 
 def mirrored(x: np.ndarray, which: np.ndarray) -> np.ndarray:
-    """x (N, C, H, W), which (N,) booleans -> those images left for right, the others as they are."""
+    """x (N, C, *space), which (N,) booleans -> those mirrored along the last axis, the others as they are."""
     y = x.copy()
-    y[which] = x[which, :, :, ::-1]
+    y[which] = x[which, ..., ::-1]
     return y
 
 
@@ -179,6 +230,19 @@ def moved(x: np.ndarray, down: np.ndarray, right: np.ndarray) -> np.ndarray:
     padded[:, :, high : high + height, wide : wide + width] = x
     windows = sliding_window_view(padded, (height, width), axis=(2, 3))
     return windows[np.arange(n), :, high - down, wide - right]
+
+
+def moved_along(x: np.ndarray, steps: Sequence[np.ndarray], fill: np.ndarray) -> np.ndarray:
+    """x (N, C, *space), whole steps (N,) along each axis of space -> y[n, :, i, ...] = x[n, :, i - step, ...], and
+    `fill` (C,) or (1,) where that lies outside."""
+    outside = fill.astype(x.dtype).reshape(-1, *[1] * len(steps))
+    for axis, step in enumerate(steps, start=2):
+        size = x.shape[axis]
+        source = np.arange(size) - step[:, None]  # (N, size)
+        shape = (len(x), *[1] * (axis - 1), size, *[1] * (x.ndim - axis - 1))
+        is_inside = ((source >= 0) & (source < size)).reshape(shape)
+        x = np.where(is_inside, np.take_along_axis(x, np.clip(source, 0, size - 1).reshape(shape), axis), outside)
+    return x
 
 
 def cut(x: np.ndarray, row: np.ndarray, column: np.ndarray, side: int, fill: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 
 from netdsl.analysis.batches import check_batch
 from netdsl.graph.recipe import Recipe
-from netdsl.graph.types import show_sizes
+from netdsl.graph.types import Tensor, show_sizes
 from netdsl.ground.diagnostics import UserError
 from netdsl.training.data.augment import Augmentation
 from netdsl.training.data.dataset import Dataset
@@ -44,7 +44,9 @@ class Feed:
         self.rows, self.val_rows = dataset.parts(recipe.val, recipe.seed)
         self.sizes = [len(piece) for piece in batches(self.rows, recipe.batch)]
         self.steps, self.samples = len(self.sizes), len(self.rows)
-        self.augmentation = Augmentation(recipe.augment, recipe.seed, dataset.mean) if recipe.augment else None
+        self.augmentation = (
+            Augmentation(recipe.augment, recipe.seed, dataset.mean, dataset.std) if recipe.augment else None
+        )
         self.moves_targets = self.augmentation is not None and _move_together(self.augmentation, dataset)
 
     def batch(self, epoch: int, step: int) -> Batch:
@@ -77,7 +79,7 @@ class Feed:
         if self.augmentation is None:
             return Batch(step, rows, self.data.normalized(x), y)
         if self.moves_targets:
-            y = self.augmentation.maps(y, rows, epoch)
+            y = self.augmentation.maps(y, rows, epoch, self.data.input_type.axes)
         x = self.data.normalized(self.augmentation.images(x, rows, epoch))
         if self.augmentation.mixes:
             x, y = self.augmentation.mixed(x, y, self._outputs(), epoch, step)
@@ -101,8 +103,13 @@ def _move_together(augmentation: Augmentation, dataset: Dataset) -> bool:
         return False
     if target != sample.space:
         sizes = f"{sample.kind}s of {show_sizes(sample.space)} and their targets of {show_sizes(target)}"
-        raise UserError(f"`augment` moves {sizes} apart, expected one size", help="leave out all but `cutout`")
+        raise UserError(f"`augment` moves {sizes} apart, expected one size", help=_still(sample))
     return True
+
+
+def _still(sample: Tensor) -> str:
+    """What to do where targets cannot move with samples."""
+    return "leave out all but `cutout`" if sample.is_image else "leave `shift` and `flip` out"
 
 
 def batches(rows: np.ndarray, size: int) -> list[np.ndarray]:
