@@ -70,22 +70,20 @@ def command(
 
     network = _opened(run, checkpoint, out, plot)
     task, total = network.task, 0
-    sources: list[Source] = []
-    kept: list[np.ndarray] = []
+    kept: list[tuple[Source, np.ndarray]] = []
     shown: list[_Answered] = []
     with engine_threads(network.config.engine):
         for sample in _answered(network, files, invert):
             total += 1
             if out:
-                sources.append(sample.source)
-                kept.append(sample.answer)
+                kept.append((sample.source, sample.answer))
             else:
                 click.echo(_line(sample.source, sample.answer, task, top, as_json))
             if plot and len(shown) < MAX_SHOWN:
                 shown.append(sample)
     network.model.close()
     if out:
-        write_answers(out, task, sources, np.stack(kept))
+        write_answers(out, task, [source for source, _ in kept], np.stack([answer for _, answer in kept]))
         say(f"{len(kept)} {'answer' if len(kept) == 1 else 'answers'} in {out}")
     if plot:
         _draw(shown, total, network, plot)
