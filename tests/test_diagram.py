@@ -197,3 +197,10 @@ def test_every_colour_of_a_drawing_has_a_dark_one():
     style = next(ET.fromstring(svg).iter(f"{SVG}style")).text
     assert "prefers-color-scheme:dark" in style and all(f'[fill="{color}"]' in style for color in used)
     assert all(rule.startswith((".netdsl-network", "}")) for rule in style.partition("{")[2].split("}") if rule)
+
+
+def test_a_signal_and_a_volume_are_shown_with_all_their_sizes():
+    signal = texts(diagram_svg(graph_of("input 9x128 map\nconv 16 k7 s2 p3 -> relu\nconv 32 k3")))
+    assert {"input 9x128 map", "conv 16 k7 s2 p3", "16x64", "output 32x62"} <= set(signal)
+    volume = texts(diagram_svg(graph_of("input 1x8x16x16\nconv 4 k3x5x5 p1x2x2\npool 2")))
+    assert {"input 1x8x16x16", "conv 4 k=3x5x5 p=1x2x2", "4x8x16x16", "output 4x4x8x8"} <= set(volume)

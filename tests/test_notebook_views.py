@@ -96,3 +96,11 @@ def test_a_terminals_colours_become_spans_and_nothing_else_does():
     page = Page(terminal("\x1b[1;31mbad\x1b[0m <b> \x1b[7mnot a colour of ours\x1b[0m"))
     assert [tag for tag, _ in page.elements] == ["pre", "span"]
     assert "".join(page.parts) == "bad <b> not a colour of ours"
+
+
+@pytest.mark.parametrize("given", ["9x128 map", "1x8x16x16"])
+def test_networks_of_signals_and_volumes_show_what_they_take_and_how_far_they_see(given):
+    net = netdsl.compile_text(f"input {given}\nconv 4 k3 p1 -> relu -> pool 2\nconv 2 k3 p1", "seen")
+    text = shown(net).text
+    assert f"seen: {given} -> " in text and f"input {given}" in text and "receptive field: `conv2` sees" in text
+    assert "layer objects" in shown(net.build()).text

@@ -125,16 +125,19 @@ class _Picture:
         """outputs: the box that makes each -> the drawing, its width and height."""
         graph, last = self.graph, len(self.numbers)
         self.reads += [(box, last + i) for i, box in enumerate(outputs)]
-        given = [self.end("input", one.name, one.type.sizes, -1 - i) for i, one in enumerate(graph.inputs)]
+        given = [self.end("input", one.name, one.type.show_type(), -1 - i) for i, one in enumerate(graph.inputs)]
         drawn = [*given, *(self.item(item, "", 0) for item in root.items)]
-        drawn += [self.end("output", o.name, graph.shape_of(o.value), last + i) for i, o in enumerate(graph.outputs)]
+        drawn += [
+            self.end("output", o.name, show_shape(graph.shape_of(o.value)), last + i)
+            for i, o in enumerate(graph.outputs)
+        ]
         layout = lay_out([d.piece for d in drawn], self.within(drawn))
         return self.placed(drawn, layout), layout.width, layout.height
 
-    def end(self, word: str, name: str, shape: tuple[int, ...], number: int) -> _Drawn:
+    def end(self, word: str, name: str, sizes: str, number: int) -> _Drawn:
         """An input or an output."""
         fill, stroke = TINTS["input"]
-        words = " ".join([word, *([name] if name else []), show_shape(shape)])
+        words = " ".join([word, *([name] if name else []), sizes])
         width, height = GLYPH * len(words) + 24, 24.0
         svg = rect(width, height, fill, stroke, radius=12) + text(width / 2, 16, words, anchor="middle", bold=True)
         return _Drawn(Piece(width, height), svg, number, number)

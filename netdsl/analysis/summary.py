@@ -143,7 +143,7 @@ class Summary:
     def rows(self) -> list[tuple[str, ...]]:
         """layer, written as, output, params, MACs; the first rows are the inputs."""
         body: list[tuple[str, ...]] = [
-            (f"input {given.name}".rstrip(), _constants(given), given.type.show(), "", "")
+            (f"input {given.name}".rstrip(), _constants(given), given.type.show_type(), "", "")
             for given in self.graph.inputs
         ]
         for node in self.graph.nodes:
@@ -180,6 +180,7 @@ class Summary:
         return [
             f"memory (float32): params {show_bytes(used.params)}, activations {show_bytes(used.activations)} a sample, "
             f"training at batch {self.recipe.batch} about {show_bytes(used.training)}",
+            *_fields(self.graph),
             *(f"note: {note}" for note in self.notes()),
         ]
 
@@ -224,6 +225,16 @@ def _constants(given: Input) -> str:
         text = f"({len(numbers)} numbers)" if len(numbers) > 4 else f"({listed})" if len(numbers) > 1 else listed
         parts += [f"{name} {text}"] if numbers else []
     return " ".join(parts)
+
+
+def _fields(graph: Graph) -> list[str]:
+    """How much of a signal or a volume the last convolution or pooling sees: what makes such a network deep enough."""
+    if not graph.is_plain or not graph.input.type.is_map or graph.input.type.is_image:
+        return []
+    from netdsl.analysis.receptive_field import receptive_field, windowed_layers  # here, since it loads NumPy
+
+    field = next((receptive_field(graph, index) for index in reversed(windowed_layers(graph))), None)
+    return [f"receptive field: `{field.name}` sees {field.show()}"] if field else []
 
 
 def with_picture(graph: Graph, html: str) -> str:

@@ -47,3 +47,13 @@ def test_a_long_name_is_shortened_in_its_middle():
     assert shortened("layer1.0.conv1", 20) == "layer1.0.conv1"
     assert [shortened("layer1.0.conv1", n) for n in (13, 12)] == ["layer...conv1", "layer...onv1"]
     assert len(shortened("x" * 99, 11)) == 11
+
+
+def test_signals_and_volumes_are_told_with_their_receptive_field():
+    signal = compile_text("input 9x128 map\nconv 8 k3 p=2x0 -> conv 8 k3 d2 p=4x0 -> gap -> linear 3").summary()
+    assert signal.rows()[0][2] == "9x128 map" and str(signal).startswith("net: 9x128 map -> 3\n")
+    assert signal.facts()[-1] == "receptive field: `conv2` sees 7 of 128 steps"
+    volume = compile_text("input 1x8x16x16\nconv 8 k3 -> pool 2 -> gap -> linear 2").summary()
+    assert volume.facts()[-1] == "receptive field: `pool1` sees 4\N{MULTIPLICATION SIGN}4\N{MULTIPLICATION SIGN}4"
+    for text in ("input 3x8x8\nconv 2 k3", "input 9x128\nlinear 3", "input 9x128 map\nflatten -> linear 3"):
+        assert len(compile_text(text).summary().facts()) == 1
