@@ -31,11 +31,11 @@ def show_sizes(sizes: Sizes) -> str:
     return "x".join(str(size) for size in sizes)
 
 
-def show_sized(noun: str, sizes: Sizes) -> str:
+def show_sized(noun: str, sizes: Sizes, article: str = "a") -> str:
     """`a 3x5 kernel`; along one axis, where a number alone is no size, `a kernel of 3`."""
     if len(sizes) > 1:
-        return f"a {show_sizes(sizes)} {noun}"
-    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun} of {sizes[0]}"
+        return f"{article} {show_sizes(sizes)} {noun}"
+    return f"{'an' if article == 'a' and noun[0] in 'aeiou' else article} {noun} of {sizes[0]}"
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 from netdsl.graph.types import Tensor
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.kernels.arrays import Array, Grads, Saved
-from netdsl.layers.contract import Attrs, LayerDef, StageCall, features_axis, same_sizes
+from netdsl.layers.contract import Attrs, LayerDef, StageCall, features_axis, made_alike, same_sizes
 from netdsl.layers.rules.places import same_place
 
 _SIZES = {1: "lengths", 2: "heights and widths", 3: "depths, heights and widths"}
@@ -19,18 +19,18 @@ def cat_shape(attrs: Attrs, *inputs: Tensor) -> Tensor:
     """(C1, *space), (C2, *space), ... -> (C1 + C2 + ..., *space); of tokens and vectors the features add up."""
     first = inputs[0]
     if any(x.layout != first.layout or x.with_channels(first.channels) != first for x in inputs):
-        shapes = " and ".join(dict.fromkeys(x.show() for x in inputs))
+        shapes = " and ".join(dict.fromkeys(x.show_type() for x in inputs))
         equal = _SIZES[first.axes] if first.is_map else "numbers of axes and of tokens"
         raise SpecProblem("N204", f"`cat` needs equal {equal}, but its branches give {shapes}", help=_help(inputs))
     return first.with_channels(sum(x.channels for x in inputs))
 
 
 def _help(inputs: Sequence[Tensor]) -> tuple[str, ...]:
-    if any(x.layout != inputs[0].layout for x in inputs):
-        return ("give every branch a map, tokens or a vector; `flatten` makes a vector of each",)
-    if not inputs[0].is_map:
-        return ()
-    return (f"give every branch {same_sizes(inputs[0])}",)
+    first = inputs[0]
+    unlike = next((x for x in inputs if x.layout != first.layout or x.axes != first.axes), None)
+    if unlike is not None:
+        return (made_alike(first, unlike),)
+    return (f"give every branch {same_sizes(first)}",) if first.is_map else ()
 
 
 def cat_forward(*inputs: Array, axis: int = 1) -> tuple[Array, Saved]:

@@ -247,12 +247,9 @@ def equal_shapes(name: str, inputs: tuple[Tensor, ...]) -> Tensor:
         message = (
             f"`{name}` needs equal shapes, but its branches give {first.show()}, {first.noun} and {different.noun}"
         )
-        hint = "`map` makes a map of tokens, `tokens` a sequence of a map"
-    elif first.layout != different.layout:
-        hint = "give every branch a map, tokens or a vector; `flatten` makes a vector of each"
-    elif first.axes != different.axes:
-        alike = first.size == different.size
-        hint = f"add `reshape {first.show_type()}`" if alike else "give every branch maps of as many axes of space"
+        hint = made_alike(first, different)
+    elif first.layout != different.layout or first.axes != different.axes:
+        hint = made_alike(first, different)
     elif first.with_channels(different.channels) == different:
         most = max(first.channels, different.channels)
         what, layer = ("channels", f"conv {most} k1") if first.is_map else ("features", f"linear {most}")
@@ -262,6 +259,17 @@ def equal_shapes(name: str, inputs: tuple[Tensor, ...]) -> Tensor:
     else:
         hint = ""
     raise SpecProblem("N204", message, help=(hint,) if hint else ())
+
+
+def made_alike(x: Tensor, other: Tensor) -> str:
+    """What makes two branches of one kind, where one gives tokens and one a map, or maps of other axes of space."""
+    if x.layout != other.layout and x.sizes == other.sizes:
+        return "`map` makes a map of tokens, `tokens` a sequence of a map"
+    if x.layout != other.layout:
+        return "give every branch a map, tokens or a vector; `flatten` makes a vector of each"
+    return (
+        f"add `reshape {x.show_type()}`" if x.size == other.size else "give every branch maps of as many axes of space"
+    )
 
 
 def same_sizes(x: Tensor) -> str:

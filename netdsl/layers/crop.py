@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from netdsl.graph.ir import show_shape
-from netdsl.graph.types import Tensor
+from netdsl.graph.types import Tensor, show_sized
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.ground.symbols import plain_value
 from netdsl.kernels.arrays import Array, Grads, Saved, Sides
@@ -29,7 +29,7 @@ def crop_resolve(attrs: Attrs, x: Tensor) -> Attrs:
         raise SpecProblem("N313", message, "sides", help=("leave out one of the two",))
     if any(want > have for want, have in zip(size, x.space, strict=True)):
         least = show_shape(tuple(map(min, size, x.space)))
-        message = f"a crop to {show_shape(size)} is larger than the {show_shape(x.space)} map"
+        message = f"a crop to {show_shape(size)} is larger than {show_sized('map', x.space, 'the')}"
         raise SpecProblem("N201", message, "output_size", "the size", help=(f"use {least}, or less",))
     spare = [have - want for have, want in zip(x.space, plain_value(size), strict=True)]
     return {**attrs, "sides": tuple((round(n / 2), n - round(n / 2)) for n in spare)}
@@ -39,7 +39,7 @@ def crop_shape(attrs: Attrs, x: Tensor) -> Tensor:
     """(C, *space) -> of an image (C, H - top - bottom, W - left - right)."""
     left = tuple(size - sum(side) for size, side in zip(x.space, attrs["sides"], strict=True))
     if min(left) < 1:
-        message = f"to take {sides_text(attrs['sides'])} away leaves nothing of a {show_shape(x.space)} map"
+        message = f"to take {sides_text(attrs['sides'])} away leaves nothing of {show_sized('map', x.space)}"
         raise SpecProblem("N201", message, "sides", "the sides", help=(f"use p{(min(x.space) - 1) // 2} or less",))
     return x.with_space(left)
 
