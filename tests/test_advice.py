@@ -212,6 +212,7 @@ FOLLOWED = [
     ("input 9x128\nconv 64 k3\n", "write `input 9x128 map` for 9 channels", "input 9x128 map\nrelu\n"),
     ("input 128x9\nconv 64 k3\n", "write `input 9x128 map` for 9 channels", "input 9x128 map\nrelu\n"),
     ("input 28x28\nconv 8 k3\n", "write `input 28x28 map` for 28 channels of 28 steps", "input 28x28 map\nrelu\n"),
+    ("input 1x900\nconv 4 k3\n", "write `input 1x900 map` for 1 channel of 900 steps", "input 1x900 map\nrelu\n"),
     ("input 4x6\nbn\n", "use `ln`", "input 4x6\nln\n"),
     ("input 4x6\nbn\n", "write `input 4x6 map` for 4 channels of 6 steps", "input 4x6 map\nrelu\n"),
     ("input 4x6\ndropout2d\n", "use `dropout`", "input 4x6\ndropout\n"),

@@ -165,7 +165,7 @@ def _error(expr: ast.Expr, code: str, message: str, *help: str) -> ExprError:
 
 def in_size(expr: ast.InSize, given: Tensor | None) -> int | tuple[int, ...]:
     """`in.c` of a map, tokens or a vector; of a map `in.w`, the length of a signal, `in.h`, `in.d` and `in.space`, all
-    of its axes of space; `in.n` of tokens."""
+    of its axes of space, which of a signal is a number; `in.n` of tokens."""
     if given is None:
         raise UnknownShape
     known = size_letters(given)
@@ -175,7 +175,9 @@ def in_size(expr: ast.InSize, given: Tensor | None) -> int | tuple[int, ...]:
             fix = Edit(expr.span, "in.w")
             raise ExprError(Diagnostic("N312", message, expr.span, help=("its length is `in.w`",), fix=fix))
         raise _error(expr, "N312", message, f"known: {', '.join(f'`{name}`' for name in known)}")
-    return given.space if expr.axis == "space" else given.sizes[given.letters.index(expr.axis)]
+    if expr.axis == "space":
+        return given.space if given.axes > 1 else given.space[0]
+    return given.sizes[given.letters.index(expr.axis)]
 
 
 def evaluate(expr: ast.Expr, names: Mapping[str, Value], given: Tensor | None) -> Value:

@@ -6,6 +6,7 @@ from math import isqrt
 
 from netdsl.graph.types import Tensor, map_of, show_sizes
 from netdsl.ground.diagnostics import SpecProblem
+from netdsl.layers.contract import plural
 
 Advice = tuple[tuple[str, ...], str]
 """The helps, and what is to stand behind the sizes of the input for the first of them; "" where that is not sure."""
@@ -27,8 +28,8 @@ def _of_tokens(problem: SpecProblem, given: Tensor) -> Advice:
     """Two sizes are tokens; a signal may be meant, channels first or last, or a grey image."""
     a, b = given.sizes
     image = f"a grey image of {a}x{b} is `input 1x{a}x{b}`"
-    signal = f"write `input {a}x{b} map` for {a} channels of {b} steps"
-    turned = f"the channels come first: write `input {b}x{a} map` for {b} channels of {a} steps"
+    signal = f"write `input {a}x{b} map` for {plural(a, 'channel')} of {plural(b, 'step')}"
+    turned = f"the channels come first: write `input {b}x{a} map` for {plural(b, 'channel')} of {plural(a, 'step')}"
     others = () if problem.is_plain else problem.help
     if a >= 4 * b:
         return (turned, signal, *others), ""

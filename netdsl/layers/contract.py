@@ -203,7 +203,7 @@ def _made_a_map(x: Tensor) -> str:
     """Which layer makes a map of tokens or a vector."""
     if x.is_vector:
         return f"`reshape {x.show()}x1x1` makes an image of a vector, `reshape 1x{x.show()} map` a signal"
-    signal = f"makes a signal of the tokens, {x.channels} channels of {x.length} steps"
+    signal = f"makes a signal of the tokens, {plural(x.channels, 'channel')} of {plural(x.length, 'step')}"
     side = isqrt(x.length)
     square = f", `map {side}x{side}` an image" if side * side == x.length > 1 else ""
     return f"`map` before it {signal}{square}"

@@ -43,6 +43,11 @@ def test_the_space_is_a_size_wherever_a_size_may_stand():
     assert net.graph.nodes[1].attrs["kernel_size"] == (8, 6)
 
 
+def test_the_space_of_a_signal_is_a_number():
+    net, found = check_text("input 4x12 map\nlet half = in.space//2\nconv half k=in.space p=in.space-1\nrelu\n")
+    assert net is not None and not found and net.graph.output_shape == (6, 23)
+
+
 @pytest.mark.parametrize(
     ("sizes", "asked", "message", "help_text"),
     [
