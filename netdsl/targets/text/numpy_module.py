@@ -54,7 +54,7 @@ def _arrays(graph: Graph) -> str:
     """`(N, C, L)` where all maps are signals; `(N, C, H, W)` of images, and where there are maps of several kinds."""
     types = [*(given.type for given in graph.inputs), *(node.type for node in graph.nodes)]
     axes = {one.axes for one in types if one.is_map}
-    return {(1,): "(N, C, L)", (3,): "(N, C, D, H, W)"}.get(tuple(axes), "(N, C, H, W)")
+    return {1: "(N, C, L)", 2: "(N, C, H, W)", 3: "(N, C, D, H, W)"}[axes.pop() if len(axes) == 1 else 2]
 
 
 def _class_name(graph: Graph, texts: Sequence[str]) -> str:
