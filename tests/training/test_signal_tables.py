@@ -94,7 +94,7 @@ def test_one_recording_is_cut_into_pieces_that_have_no_step_in_common(tmp_path, 
     learned, held, tested = (set(steps.ravel().tolist()) for steps in of_parts(d))
     assert learned and held and tested
     assert not learned & held and not learned & tested and not held & tested
-    assert any("is one recording: cut into 20 pieces" in note for note in d.notes)
+    assert any("is one recording: cut into 20 pieces, test" in note for note in d.notes)
     assert set(d.y_train) == set(d.y_test) == {0, 1, 2}
 
 
@@ -258,3 +258,17 @@ def test_prediction_needs_no_labels_and_says_the_row_that_a_window_begins_with(t
     assert rows == [0, 8] and x.shape == (2, 2, 8)
     write(path, steps(8).T.tolist(), "")
     assert read_samples(path, Wanted(map_of(1, 8)))[0].shape == (2, 1, 8)
+
+
+def test_options_that_the_data_have_no_use_for_are_said_and_unknown_ones_refused(tmp_path):
+    path = subjects(tmp_path / "d.csv")
+    assert "tables of signals have no use for `rate`: not used" in load(path, "rate=50").notes
+    np.savez(tmp_path / "d.npz", x=np.zeros((9, 2, 8)), y=np.arange(9) % 3)
+    assert load(tmp_path / "d.npz", "stride=3 label=b").notes == ("arrays have no use for `stride`, `label`: not used",)
+    with pytest.raises(UserError, match="data have no option `strid`") as error:
+        load_dataset(f"{path} strid=4", None)
+    assert "`stride`" in error.value.help
+    (tmp_path / "a.wav").write_bytes(b"")
+    with pytest.raises(UserError, match="cannot use .*a.wav` as data") as error:
+        load_dataset(str(tmp_path / "a.wav"), None)
+    assert "a folder for each class" in error.value.help

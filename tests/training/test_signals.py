@@ -134,3 +134,15 @@ def test_labels_of_a_signal_that_nobody_means_are_refused(load):
 def test_built_in_data_are_what_the_network_takes():
     assert load_dataset("spiral", None, limit=5, want=Wanted(vector(2))).input_type == vector(2)
     assert load_dataset("mnist-mini", None, limit=5).input_type == map_of(1, 28, 28)
+
+
+def test_samples_of_other_sizes_than_the_input_are_refused_with_the_input_to_write(load):
+    from netdsl.pipeline import compile_text
+    from netdsl.training.scores.evaluation import check_fits
+
+    net = compile_text("input 3x20 map\nflatten -> linear 2")
+    for x, written in ((SIGNALS, "3x16 map"), (VOLUMES, "2x4x5x6"), (VOLUMES[..., None, None], "2x4x5x6x1x1")):
+        data = load(map_of(3, 20), x=x, y=LABELS[: len(x)])
+        with pytest.raises(UserError, match="but `net` takes 3x20") as error:
+            check_fits(net, data)
+        assert error.value.help == f"begin the spec with `input {written}` or choose other data"

@@ -138,6 +138,11 @@ def test_folders_that_are_no_recordings_are_refused_with_their_cause(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "1.png").write_bytes(b"")
     refuses("the class folder .*a` has no recordings", "recordings end in .wav, .wave")
+    save(tmp_path / "b" / "1.wav", tone(50))
+    (tmp_path / "a" / "1.png").rename(tmp_path / "a" / "1.wav")
+    with pytest.raises(UserError, match="the class folder .*a` has no images") as error:
+        load_dataset(str(tmp_path), None, want=Wanted(map_of(1, 8, 8), 2, "ce"))
+    assert error.value.help == "recordings are for the input of a signal, as `input 1x16000 map`"
 
 
 def riff(data=b"\0" * 80, says=None, form=1, channels=1, rate=800, bits=16, head=b"RIFF", kind=b"WAVE", riff_says=None):

@@ -38,6 +38,7 @@ def npz_parts(path: Path, want: Wanted) -> Parts:
     y: Arrays = {part: arrays[name] for part, name in targets.items()}
     _check_lengths(path, inputs, targets, x, y)
     x, notes = shaped(path, inputs, x, want)
+    notes = (*notes, *want.unused("arrays"))
     if not targets and want.needs_labels:
         text = f"{shown(path)} has no labels `y`, which the loss `{want.loss}` needs"
         raise UserError(text, help="add y=...; an autoencoder, whose inputs are its targets, learns by `--loss mse`")

@@ -7,7 +7,7 @@ from hashlib import blake2b
 
 import numpy as np
 
-from netdsl.graph.types import Layout, Tensor, from_sizes
+from netdsl.graph.types import Layout, Tensor, from_sizes, show_sizes
 from netdsl.training.data.splits import SPLIT, split_rows, split_units
 
 MAX_CONSTANTS = 64  # features or channels normalised one by one; more of them share one mean and std
@@ -54,6 +54,11 @@ class Dataset:
     def input_type(self) -> Tensor:
         """What one sample is."""
         return Tensor(self.layout, self.input_shape) if self.layout else from_sizes(self.input_shape)
+
+    @property
+    def written(self) -> str:
+        """The shape of one sample as the sizes of an `input` are written."""
+        return show_sizes(self.input_shape) + (" map" if self.layout == "map" and len(self.input_shape) == 2 else "")
 
     @property
     def has_masks(self) -> bool:

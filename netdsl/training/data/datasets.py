@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from netdsl.graph.recipe import DATASETS
+from netdsl.graph.recipe import DATA_OPTIONS, DATASETS
 from netdsl.graph.types import show_sizes
 from netdsl.ground.diagnostics import UserError, did_you_mean, plain
 from netdsl.ground.reading import shown
@@ -30,6 +31,7 @@ from netdsl.training.data.splits import split_units, stratified
 from netdsl.training.data.tables import SUFFIXES as TABLES
 from netdsl.training.data.tables import table_parts
 from netdsl.training.data.wanted import Wanted
+from netdsl.training.data.wavs import SUFFIXES as WAVS
 
 TEST_FRACTION = 0.2
 
@@ -165,6 +167,10 @@ def _unknown_data(name: str) -> UserError:
             f"cannot use {shown(name)} as data: it is no `.npz` or `.csv` file and no folder",
             help=_other_help(name) or known,
         )
+    behind = re.match(r"(.+?)\s+(\w+)=", name)
+    if behind and os.path.exists(behind[1]):
+        options = ", ".join(f"`{option}`" for option in DATA_OPTIONS)
+        return UserError(f"data have no option `{behind[2]}`", help=f"behind a path may stand {options}")
     near = did_you_mean(name, DATASETS)
     return UserError(
         f"there is no data called {shown(name)}", help=f"did you mean `{near}`? {known}" if near else known
@@ -177,4 +183,6 @@ def _other_help(name: str) -> str:
         return "put samples and labels into one file: np.savez(file, x=..., y=...)"
     if name.lower().endswith((".zip", ".tar", ".gz", ".tgz")):
         return "unpack it, and name its folder"
+    if name.lower().endswith(WAVS):
+        return "put recordings into a folder for each class, and name the folder that holds these"
     return ""

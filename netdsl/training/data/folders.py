@@ -18,8 +18,10 @@ from netdsl.training.data.limits import MAX_CLASSES
 from netdsl.training.data.listing import IMAGE_FILES, FileKind, files_in, names_in, part_folders, subfolders
 from netdsl.training.data.parts import Parts, counted
 from netdsl.training.data.wanted import Wanted
+from netdsl.training.data.wavs import SUFFIXES as WAVS
 
 MAX_FILES = 1_000_000  # in a class folder
+SIGNAL_HELP = "recordings are for the input of a signal, as `input 1x16000 map`"
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def class_folders(folder: Path, want: Wanted) -> Parts:
     labelled = labelled_files(folder, IMAGE_FILES)
     reader = ImageReader(labelled.every, want)
     x = {part: reader.read([path for path, _ in pairs]) for part, pairs in labelled.files.items()}
-    notes = (*labelled.notes, *reader.notes())
+    notes = (*labelled.notes, *reader.notes(), *want.unused("folders of images"))
     return Parts(x, labelled.labels(), labelled.classes, notes, reader.bits, are_sorted=True)
 
 
@@ -119,7 +121,8 @@ def _listed(folder: Path, kind: FileKind) -> _Classes:
             raise UserError(f"{shown(folder / name)} has more than {MAX_FILES} files", help="name a folder of samples")
         own = [path for path in files if kind.has(path)]
         if files and not own:
-            raise UserError(f"the class folder {shown(folder / name)} has no {kind.noun}s", help=kind.endings)
+            help_text = SIGNAL_HELP if str(files[0]).lower().endswith(WAVS) else kind.endings
+            raise UserError(f"the class folder {shown(folder / name)} has no {kind.noun}s", help=help_text)
         plain_name = class_name(name)
         if plain_name in files_of:
             text = f"two class folders of {shown(folder)} are called {shown(plain_name)}, written in two ways"

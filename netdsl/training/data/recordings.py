@@ -11,7 +11,7 @@ from netdsl.ground.reading import shown
 from netdsl.training.data.folders import labelled_files
 from netdsl.training.data.listing import IMAGE_FILES, FileKind, files_in, names_in, part_folders, subfolders
 from netdsl.training.data.parts import Parts, counted
-from netdsl.training.data.signal_tables import recordings_in, windowed
+from netdsl.training.data.signal_tables import WINDOW_OPTIONS, recordings_in, windowed
 from netdsl.training.data.tables import SUFFIXES as TABLES
 from netdsl.training.data.wanted import Wanted
 from netdsl.training.data.wavs import SUFFIXES, WavReader
@@ -41,7 +41,7 @@ def _wavs(folder: Path, want: Wanted) -> Parts:
     labelled = labelled_files(folder, WAV_FILES)
     reader = WavReader(labelled.every, want)
     x = {part: reader.read([path for path, _ in pairs]) for part, pairs in labelled.files.items()}
-    notes = (*labelled.notes, *reader.notes())
+    notes = (*labelled.notes, *reader.notes(), *want.unused("recordings in .wav files", "rate"))
     return Parts(x, labelled.labels(), labelled.classes, notes, are_sorted=True, rate=reader.rate)
 
 
@@ -62,7 +62,8 @@ def _tables(folder: Path, want: Wanted) -> Parts:
             more, own_notes = recordings_in(path, want, label)
             recordings[part] += more
             said.append(own_notes)
-    return windowed(folder, recordings, want, (*notes, *_first(said)), classes)
+    notes = (*notes, *_first(said), *want.unused("tables of signals", *WINDOW_OPTIONS))
+    return windowed(folder, recordings, want, notes, classes)
 
 
 def _loose(folder: Path) -> list[Path]:

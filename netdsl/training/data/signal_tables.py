@@ -28,6 +28,7 @@ from netdsl.training.data.windows import (
 
 GROUPS = ("group", "subject", "user", "recording", "session", "trial", "file", "id")  # names of columns
 TIMES = ("time", "timestamp", "t", "date", "datetime", "index", "step", "")
+WINDOW_OPTIONS = ("label", "group", "window", "stride")  # of `data`, that tables of signals use
 LABEL_HELP = "add a column `label`, or put the table of each recording into a folder of its class"
 
 Recordings = Mapping[str, Sequence[Recording]]
@@ -45,7 +46,8 @@ def signal_table_parts(path: Path, want: Wanted) -> Parts:
     if are_samples(path, want):
         return table_parts(path, want)
     recordings, notes = recordings_in(path, want)
-    return windowed(path, {"train": recordings}, want, notes)
+    unused = want.unused("tables of signals", *WINDOW_OPTIONS)
+    return windowed(path, {"train": recordings}, want, (*notes, *unused))
 
 
 def read_windows(path: Path, want: Wanted) -> tuple[np.ndarray, list[int], tuple[str, ...]]:
@@ -194,14 +196,14 @@ def _kept_apart(
     """The recordings, or pieces of them where they are too few, and how windows are kept apart, in words."""
     count = len({recording.unit for recording in recordings})
     if stay_whole(recordings, are_classes):
-        return list(recordings), f"{count} recordings of {shown(where)}: whole ones are test and validation part"
+        return list(recordings), f"{shown(where)} has {count} recordings: test and validation part are whole ones"
     pieces = in_pieces(recordings, length)
     if len(pieces) < 2:
         text = f"{shown(where)} is one recording of {len(recordings[0].x)} rows, too short to keep a test part apart"
         raise UserError(text, help=f"record more: with windows of {length} steps at least {4 * length} rows")
     text = f"{counted(count, 'recording')} of {shown(where)} are too few to keep whole ones apart" if count > 1 else ""
     text = text or f"{shown(where)} is one recording"
-    return pieces, f"{text}: cut into {len(pieces)} pieces, whole ones of which are test and validation part"
+    return pieces, f"{text}: cut into {len(pieces)} pieces, test and validation part are whole ones"
 
 
 def _check_size(where: Path, parts: Recordings, want: Wanted, stride: int) -> None:

@@ -71,7 +71,8 @@ def table_parts(path: Path, want: Wanted) -> Parts:
     assert y is not None, path
     samples, more = shaped(path, {"train": "x"}, {"train": x}, want)
     targets = read_targets(path, {"train": "y"}, {"train": y}, want)
-    return Parts(samples, targets.parts, targets.classes, (*notes, *more, *targets.notes))
+    unused = want.unused("tables with a row a sample", "label")
+    return Parts(samples, targets.parts, targets.classes, (*notes, *more, *targets.notes, *unused))
 
 
 def _roles(path: Path, header: list[str], width: int, want: Wanted) -> Roles:

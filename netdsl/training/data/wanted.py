@@ -57,6 +57,11 @@ class Wanted:
         """Whether the network takes maps of one axis of space."""
         return self.takes is not None and self.takes.axes == 1
 
+    def unused(self, what: str, *used: str) -> tuple[str, ...]:
+        """A note on the options of `data` that this kind of data has no use for; what: the data, in words."""
+        names = ", ".join(f"`{name}`" for name in self.options if name not in used)
+        return (f"{what} have no use for {names}: not used",) if names else ()
+
     def layout_of(self, sizes: Sizes) -> Layout | None:
         """What samples of these sizes are to the network; None where they are none of its own."""
         return self.takes.layout if self.takes is not None and len(self.takes.sizes) == len(sizes) else None
@@ -77,7 +82,7 @@ def wanted_by(recipe: Recipe, given: Tensor, made: Tensor) -> Wanted:
         recipe.seed,
         recipe.fit,
         outputs=outputs,
-        mask_axes=made.axes or 2,
+        mask_axes=made.axes or max(2, given.axes),
         rate=recipe.data_options.get("rate"),
         options=recipe.data_options,
     )

@@ -154,8 +154,7 @@ def check_fits(net: Net, dataset: Dataset) -> None:
     if takes != dataset.input_shape:
         size = show_sizes(dataset.input_shape)
         text = f"the samples of `{name}` are {size}, but `{net.name}` takes {show_sizes(takes)}"
-        word = " map" if dataset.input_type.axes == 1 else ""
-        raise UserError(text, help=f"begin the spec with `input {size}{word}` or choose other data")
+        raise UserError(text, help=f"begin the spec with `input {dataset.written}` or choose other data")
     if not dataset.classes:
         _check_regression(net, dataset)
         return
