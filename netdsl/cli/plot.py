@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from netdsl.training.data.places import data_dir
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from netdsl.training.drawing.style import Figure
-    from netdsl.training.runs.config import RunConfig
+    from netdsl.training.runs.views import RunView
 
 SUBJECT = ("features", "receptive")  # kinds that show one image or layer
 
@@ -25,7 +23,8 @@ SUBJECT = ("features", "receptive")  # kinds that show one image or layer
 @click.option(
     "--image",
     type=click.Path(path_type=Path),
-    help="Show this image in `features` and `receptive`; by default a test sample.",
+    help="Show this image or recording, or the first sample of a table, in `features` and `receptive`; by default a "
+    "test sample.",
 )
 @click.option("--sample", type=click.IntRange(0), help="Or this test sample, counted from 0; by default the first.")
 @click.option(
@@ -59,15 +58,16 @@ def command(
     curves       loss, accuracy and learning rate over the epochs
     confusion    which classes are taken for which
     roc          of two classes both shares over all thresholds
-    masks        input, true and predicted mask side by side, worst and best
+    masks        input, true and predicted classes of its places, worst and best
     regression   what was predicted against what is true, and the errors
     reconstructions  input, output and difference
     mistakes     the wrong answers the network was surest of
-    predictions  test images with the probabilities of their classes
+    predictions  test samples with the probabilities of their classes
+    saliency     where test samples decide of their class; of images only if named
     filters      the weights of the first layer
-    features     what a layer makes of an image
+    features     what a layer makes of a sample
     statistics   activations and gradients, layer by layer
-    receptive    what units see of an image, and what they look at
+    receptive    what units see of a sample, and what they look at
 
     \b
     Examples:
@@ -77,7 +77,7 @@ def command(
     """
     from netdsl.cli import say
     from netdsl.training.pictures.gallery import draw_all
-    from netdsl.training.pictures.kinds import figures, font_note, usual_kinds
+    from netdsl.training.pictures.kinds import font_note
     from netdsl.training.runs.views import open_run
 
     _check_options(kinds, image, sample, layer)
@@ -88,9 +88,17 @@ def command(
         if is_all:
             _echo(draw_all(view))
         else:
-            pixels = image and _read(image, view.run.config)
-            wanted = dict.fromkeys(kinds) or usual_kinds(view)
-            _save(figures(view, wanted, sample=sample or 0, layer=layer, image=pixels), out or run / "plots", form)
+            drawn = _drawn(view, kinds, image, sample=sample or 0, layer=layer)
+            _save(drawn, out or run / "plots", form)
+
+
+def _drawn(view: RunView, kinds: tuple[str, ...], image: Path | None, **options: Any) -> Iterator[tuple[str, Figure]]:
+    """The kinds by name, or the usual ones, with their pictures."""
+    from netdsl.cli.predict import first_sample
+    from netdsl.training.pictures.kinds import figures, usual_kinds
+
+    sample = image and first_sample(image, view.net.graph.input_type, view.run.config)
+    return figures(view, dict.fromkeys(kinds) or usual_kinds(view), image=sample, **options)
 
 
 def _save(drawn: Iterable[tuple[str, Figure]], folder: Path, form: str) -> None:
@@ -117,9 +125,3 @@ def _check_options(kinds: tuple[str, ...], image: Path | None, sample: int | Non
     if given and kinds and not set(SUBJECT) & set(kinds):
         text = f"`--{given[0]}` changes nothing here: it is for {' and '.join(f'`{kind}`' for kind in SUBJECT)}"
         raise UserError(text, help=f"leave it out, or add `{SUBJECT[0]}`")
-
-
-def _read(image: Path, config: RunConfig) -> np.ndarray:
-    from netdsl.cli.predict import read_pixels
-
-    return next(read_pixels([image], config, invert=None))

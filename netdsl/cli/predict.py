@@ -168,6 +168,13 @@ def _parts(
             yield [(str(file), row) for row in rows], x
 
 
+def first_sample(file: Path, takes: Tensor, config: RunConfig) -> np.ndarray:
+    """The image or the recording of a file, or the first sample of a table, (C, ...) as stored. Raises UserError."""
+    _, x = next(_parts([file], takes, config, None))
+    sample: np.ndarray = x[0]
+    return sample
+
+
 def _read_single(files: Sequence[Path], takes: Tensor, config: RunConfig, invert: bool | None) -> np.ndarray:
     """Images (N, C, H, W) uint8, or recordings (N, C, L) float32, brought to what the network takes as in training."""
     import numpy as np

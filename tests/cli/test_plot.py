@@ -96,3 +96,31 @@ def test_commands_without_pictures_do_not_load_matplotlib(folder):
         "sys.exit(code or 'matplotlib' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True).returncode == 0
+
+
+@pytest.fixture(scope="module")
+def signals(folder):
+    """A run on signals of two channels."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(60, 2, 32)).astype(np.float32), rng.integers(0, 3, 60)
+    np.savez(folder / "signals.npz", x_train=x, y_train=y, x_test=x[:20], y_test=y[:20])
+    np.savez(folder / "new.npz", x=x[:3])
+    spec = "input 2x32 map\nconv 4 k5 p2 -> relu -> gap -> linear 3\ntrain { epochs 1 }\n"
+    (folder / "signals.net").write_text(spec)
+    line = f"train {folder}/signals.net --data {folder}/signals.npz -q -O 0 --no-plots --out {folder}/signals"
+    assert netdsl(line.split()) == 0
+
+
+def test_signals_have_their_plots_and_a_sample_of_ones_own(call, signals):
+    code, out, err = call("plot signals saliency features --image new.npz --format png --out own")
+    assert (code, out, err) == (0, "own/saliency.png\nown/features.png\n", "")
+    code, out, _ = call("predict signals new.npz --plot new.png --top 1")
+    assert code == 0 and len(out.splitlines()) == 3
+    with Image.open("new.png") as picture:
+        assert picture.width == 2100
+
+
+def test_an_image_is_no_sample_of_a_network_of_signals(call, signals):
+    code, out, err = call("plot signals features --image seven.png")
+    assert (code, out) == (2, "") and len(err.splitlines()) <= 2
+    assert err.startswith("error: `seven.png` is no recording and no table of numbers, but the network takes 2x32")

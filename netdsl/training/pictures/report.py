@@ -227,8 +227,9 @@ def _commands(view: RunView) -> list[tuple[str, str]]:
         (f"netdsl eval {run}", "measure it again; with --data on other data"),
     ]
     takes = view.net.graph.input_type
-    rows = "samples" if takes.is_map else "rows"
-    table = ("FILE", f"let it predict the {rows} of a csv, npz or npy")
+    table = ("FILE", "let it predict the rows of a csv, npz or npy")
+    if takes.is_map:
+        table = ("FILE", f"let it predict {'a wav or ' if takes.axes == 1 else ''}the samples of a csv, npz or npy")
     what = ("IMAGE...", "let it look at pictures") if takes.is_image else table
     next_steps.append((f"netdsl predict {run} {what[0]}", what[1]))
     return [*next_steps, (f"netdsl plot {run}", "draw the figures of this page as files")]
