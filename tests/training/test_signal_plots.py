@@ -126,6 +126,12 @@ def test_a_volume_is_its_three_middle_slices():
     assert np.isnan(sheet[6 + gap :, 5 + gap :]).all()
 
 
+def test_volumes_that_go_far_are_stretched_beside_their_masks():
+    x = np.random.default_rng(0).normal(size=(3, 2, 4, 5, 6)) * 100
+    shown = np.stack(sketches.as_numbers(x, map_of(2, 4, 5, 6)))
+    assert np.nanmin(shown) >= 0 and np.nanmax(shown) <= 1 and len(np.unique(shown)) > 100
+
+
 def test_pictures_say_how_to_read_them():
     assert sketches.reading(map_of(1, 1000)) == "1,000 steps from left to right"
     assert "9 channels as curves, the first on top" in sketches.reading(map_of(9, 128))

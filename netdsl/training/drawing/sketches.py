@@ -41,8 +41,11 @@ def sketched(x: np.ndarray, kind: Tensor) -> list[Sketch]:
 
 
 def as_numbers(x: np.ndarray, kind: Tensor) -> list[Sketch]:
-    """The same for pictures of any number of channels, which are not stretched: grey is 0 to 1."""
-    return [*signals(x)] if kind.axes == 1 else flat(viewable(x), kind)
+    """The same of samples of any number of channels. Images are not stretched: grey is 0 to 1."""
+    if kind.axes == 1:
+        return [*signals(x)]
+    values = viewable(x)
+    return flat(values if kind.is_image else stretched(values, float(values.min()), float(values.max())), kind)
 
 
 def compared(numbers: np.ndarray, true: np.ndarray, kind: Tensor) -> tuple[list[Sketch], list[Sketch]]:

@@ -61,11 +61,11 @@ def _measured(dataset: Dataset, recipe: Recipe) -> Dataset:
 
 
 def check_masks(net: Net, dataset: Dataset) -> None:
-    """Raises UserError unless the net gives what masks (N, H, W) need: a map of H by W with a channel a class."""
+    """Raises UserError unless the net gives what masks (N, *space) need: a map of that space with a channel a class."""
     loss, gives, places = net.recipe.loss, net.graph.output_shape, dataset.y_train.shape[1:]
     count, name = len(dataset.classes), dataset.name
     if net.recipe.targets == "numbers":
-        text = f"`{name}` has a class for each pixel, which the loss `{loss}` cannot take"
+        text = f"`{name}` has a class for each {dataset.input_type.place}, which the loss `{loss}` cannot take"
         raise UserError(text, help="use `--loss ce`")
     is_binary = net.recipe.targets == "truth"
     if is_binary and count > 2:
