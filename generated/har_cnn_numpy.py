@@ -161,7 +161,7 @@ def pool_backward(dy, saved):
 
 
 def flatten_forward(x):
-    """x (N, C, H, W) -> y (N, C*H*W)."""
+    """x (N, C, H, W), or of any other shape -> y (N, C*H*W)."""
     return x.reshape(len(x), -1), x.shape
 
 
@@ -519,7 +519,7 @@ def answer(make, shares=None):
         for path in given.samples or parser.error("the files of samples are missing"):
             x = np.load(path)
             x = x if isinstance(x, np.ndarray) else x["x"]
-            is_short = x.ndim <= len(model.input_shape) and model.input_shape in (x.shape, (1, *x.shape[-2:]))
+            is_short = model.input_shape in (x.shape, (1, *x.shape), (1, *x.shape[1:]))
             y = model.outputs(x.reshape(-1, *model.input_shape) if is_short else x)
             for i, row in enumerate(y if shares is None else shares(y)):
                 said = f"class {row.argmax()}, probability {row.max():.6f}" if shares else row

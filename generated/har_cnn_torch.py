@@ -51,7 +51,7 @@ def answer(model, shape, shares=None):
         for path in given.samples:
             x = np.load(path)
             x = x if isinstance(x, np.ndarray) else x["x"]
-            is_short = x.ndim <= len(shape) and shape in (x.shape, (1, *x.shape[-2:]))
+            is_short = shape in (x.shape, (1, *x.shape), (1, *x.shape[1:]))
             x = torch.from_numpy(x.reshape(-1, *shape) if is_short else x)
             x = x / 255 if x.dtype == torch.uint8 else x.float()
             with torch.no_grad():

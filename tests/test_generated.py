@@ -14,7 +14,7 @@ from netdsl.verify.torch_runs import torch_model
 
 ROOT = Path(__file__).resolve().parents[1]
 GENERATED = ROOT / "generated"
-FAST = ("lenet", "bn_cnn", "resnet20")  # shown at -O2, too
+FAST = ("lenet", "bn_cnn", "resnet20", "mnist1d_cnn")  # shown at -O2, too
 
 
 def test_the_numpy_module_is_current(spec, golden):
