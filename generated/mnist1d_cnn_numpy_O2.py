@@ -226,10 +226,27 @@ class ConvStage(Stage):
         self.has_gradient = True
 
 
-class RowConv(ConvStage):
-    """A convolution of few channels. Windows overlap along W only: for every row of x the numbers that each column of
-    a window sees lie together, (H, Kw, C, Wo*n), so that what a row of y sees is a block of Kh such rows, and the
-    rows of the matrix product need no further copies."""
+def unfolded(x, space):
+    """x (H, W, n, C) -> a view (*space, n, C), that of a volume (D, H, W, n, C)."""
+    return x.reshape(*space, *x.shape[2:])
+
+
+def folded(x):
+    """x (*space, n, C) -> (H, W, n, C), a volume's slices on each other; a copy where they lie apart."""
+    return x.reshape(-1, *x.shape[-3:])
+
+
+def inner(x, sides, space):
+    """x (*space with its sides, n, C) -> a view (*space, n, C)."""
+    return x[tuple(slice(before, before + size) for (before, _), size in zip(sides, space, strict=True))]
+
+
+class PatchConv(ConvStage):
+    """Any convolution as one matrix product over patches (im2col), a band of output rows at a time, so that the
+    patches stay in the cache. The backward pass makes the patches again: that is quicker than reading them back. Of a
+    volume a band is of one slice of the output."""
+
+    band_bytes = 1 << 18
 
     def __init__(
         self,
@@ -240,81 +257,88 @@ class RowConv(ConvStage):
         kernel_size,
         stride=(1, 1),
         padding=((0, 0), (0, 0)),
+        dilation=(1, 1),
         adds_bias=True,
         dx=True,
         norm=None,
         relu=False,
     ):
-        self.prepare(w, name, shape, filters, kernel_size, stride, padding, (1, 1), adds_bias, dx, norm, relu)
-        c, (ho, wo), kw = shape[0], self.out_size, kernel_size[1]
-        self.size = height, width = tuple(n + sum(sides) for n, sides in zip(shape[1:], padding, strict=True))
-        self.rows_of_window = kernel_size[0] * kw * c
-        self.padded = w.frame(lambda n: (height, c, width, n), ("rows", padding, shape))
-        self.columns = w.arrays(lambda n: (height, kw, c, wo * n))
-        self.y = w.outputs(lambda n: (ho, wo, n, filters))
+        self.prepare(w, name, shape, filters, kernel_size, stride, padding, dilation, adds_bias, dx, norm, relu)
+        ho, wo = self.out_size[-2:]
+        c, k = shape[0], math.prod(kernel_size) * shape[0]
+        self.rows_of_patch = k
+        self.bands = [max(1, self.band_bytes // (wo * n * k * w.dtype.itemsize)) for n in w.sizes]
+        rows = dict(zip(w.sizes, self.bands, strict=True))
+        self.patches = w.scratch("patches", lambda n: (min(rows[n], ho), wo, n, *kernel_size, c))
+        self.y = w.outputs(lambda n: (*plane(self.out_size), n, filters))
+        self.size = tuple(size + sum(sides) for size, sides in zip(shape[1:], padding, strict=True))
+        self.pads = self.size != shape[1:]
+        self.x = w.of_blocks()
+        if self.pads:
+            self.padded = w.frame(lambda n: (*self.size, n, c), (*(before for before, _ in padding), *shape[1:]))
         if w.training:
-            self.grad_rows = w.grads[name + ".weight"].reshape(-1, filters)
-            self.band = min(ho, 8)
-            self.parts = w.scratch("dweight", lambda n: (self.band, self.rows_of_window, filters))[0]
+            self.grad_rows = w.grads[name + ".weight"].reshape(k, filters)
+            self.grad_part = w.scratch("dweight", lambda n: (k, filters))[0]
             if dx:
-                self.dcolumns = w.scratch("dcolumns", lambda n: (height, kw, c, wo * n))
-                self.dwindows = w.scratch("dwindows", lambda n: (ho, self.rows_of_window, wo * n))
-                self.dpadded = w.scratch("dpadded", lambda n: (height, c, width, n))
-                self.dx = w.gradients(lambda n: (*shape[1:], n, c))
+                self.dx = w.gradients(lambda n: (*self.size, n, c))
 
     def forward(self, x, plus=None):
         """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
-        b, n = self.w.block, x.shape[2]
-        (top, _), (left, _) = self.padding
-        padded = self.padded[b]
-        padded[top : top + x.shape[0], :, left : left + x.shape[1]] = x.transpose(0, 3, 1, 2)
-        columns = self.columns[b].reshape(*self.columns[b].shape[:3], -1, n)
-        for v, place in enumerate(self.places(padded)):
-            columns[:, v] = place
+        b = self.w.block
+        self.x[b] = x
         y = self.y[b]
         weight = self.weight.reshape(-1, self.filters)
-        np.matmul(self.windows(b).swapaxes(1, 2), weight, out=y.reshape(len(y), -1, self.filters))
+        for begin, patches in self.bands_of(x):
+            out = y[begin : begin + len(patches)]
+            np.matmul(patches.reshape(-1, self.rows_of_patch), weight, out=out.reshape(-1, self.filters))
         return self.with_bias(y, plus)
 
-    def places(self, padded):
-        """For each column of the window: what it sees of (H, C, W, n), as (H, C, Wo, n)."""
-        s, wo = self.stride[1], self.out_size[1]
-        return [padded[:, :, v : v + s * (wo - 1) + 1 : s] for v in range(self.kernel_size[1])]
+    def bands_of(self, x):
+        """x (H, W, n, C) -> for some output rows at a time: the first of them, and their patches (rows, Wo, n, *kernel,
+        C)."""
+        x = unfolded(x, self.shape[1:])
+        if self.pads:
+            padded = self.padded[self.w.block]
+            inner(padded, self.padding, self.shape[1:])[...] = x
+            x = padded
+        for begin, part in self.places_of(x):
+            patches = self.patches[self.w.block][: len(part)]
+            patches[...] = part
+            yield begin, patches
 
-    def windows(self, b):
-        """What each row of y sees, a view (Ho, Kh*Kw*C, Wo*n)."""
-        columns = self.columns[b]
-        row, _, one, item = columns.strides
-        shape = (self.out_size[0], self.rows_of_window, columns.shape[3])
-        return np.lib.stride_tricks.as_strided(columns, shape, (row * self.stride[0], one, item))
+    def places_of(self, x):
+        """x with its padding (*size, n, C) -> for some output rows at a time: the first of them, and what they see, a
+        view (rows, Wo, n, *kernel, C)."""
+        *space, sample, channel = x.strides
+        shape = (*self.out_size, x.shape[-2], *self.kernel_size, self.channels)
+        along = [step * s for step, s in zip(space, self.stride, strict=True)]
+        across = [step * d for step, d in zip(space, self.dilation, strict=True)]
+        view = np.lib.stride_tricks.as_strided(x, shape, (*along, sample, *across, channel))
+        *slices, ho, _ = self.out_size
+        for number, place in enumerate(np.ndindex(*slices)):
+            for begin in range(0, ho, self.bands[self.w.block]):
+                yield number * ho + begin, view[place][begin : begin + self.bands[self.w.block]]
 
     def backward(self, dy):
         """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
-        b, n = self.w.block, dy.shape[2]
+        b = self.w.block
         self.bias_gradient(dy)
-        rows, windows = dy.reshape(len(dy), -1, self.filters), self.windows(b)
-        for begin in range(0, len(dy), self.band):
-            parts = self.parts[: len(dy) - begin]
-            np.matmul(windows[begin : begin + self.band], rows[begin : begin + self.band], out=parts)
-            if begin == 0 and b == 0:
-                np.sum(parts, axis=0, out=self.grad_rows)
-            else:
-                self.grad_rows += parts.sum(axis=0)
+        self.has_gradient = False
+        for begin, patches in self.bands_of(self.x[b]):
+            rows = dy[begin : begin + len(patches)].reshape(-1, self.filters)
+            self.add_weight_gradient(patches.reshape(-1, self.rows_of_patch), rows)
         if not self.has_dx:
             return None
-        dwindows, dcolumns, dpadded, dx = self.dwindows[b], self.dcolumns[b], self.dpadded[b], self.dx[b]
-        np.matmul(self.weight.reshape(-1, self.filters), rows.swapaxes(1, 2), out=dwindows)
-        dwindows = dwindows.reshape(len(dy), self.kernel_size[0], *dcolumns.shape[1:])
-        dcolumns[...], dpadded[...] = 0, 0
-        s = self.stride[0]
-        for u in range(self.kernel_size[0]):
-            dcolumns[u : u + s * (len(dy) - 1) + 1 : s] += dwindows[:, u]
-        dcolumns = dcolumns.reshape(*dcolumns.shape[:3], -1, n)
-        for v, place in enumerate(self.places(dpadded)):
-            place += dcolumns[:, v]
-        (top, _), (left, _) = self.padding
-        dx[...] = dpadded[top : top + self.shape[1], :, left : left + self.shape[2]].transpose(0, 2, 3, 1)
-        return dx
+        dx = self.dx[b]
+        dx[...] = 0
+        weight = self.weight.reshape(-1, self.filters)
+        for begin, places in self.places_of(dx):
+            part = dy[begin : begin + len(places)]
+            dpatches = self.patches[b][: len(part)]
+            np.matmul(part.reshape(-1, self.filters), weight.T, out=dpatches.reshape(-1, self.rows_of_patch))
+            for tap in np.ndindex(self.kernel_size):
+                places[(..., *tap, slice(None))] += dpatches[(..., *tap, slice(None))]
+        return folded(inner(dx, self.padding, self.shape[1:]))
 
 
 def joined(moments):
@@ -492,28 +516,6 @@ def strided_toom_cook(tile, taps, stride, dtype):
     return data, weight, np.concatenate([output for _, _, output in parts], axis=1)
 
 
-def tiles_along(tile, stride, size, out_size, before, data, output):
-    """The tiles of one axis: (rows, inputs, data, output), which outputs and which inputs each has, as slices, and its
-    part of the matrices data (points, inputs) and output (rows, points)."""
-    every = []
-    for begin in range(0, out_size, tile):
-        count = min(tile, out_size - begin)
-        first = begin * stride - before
-        end = first + data.shape[1] - (tile - count) * stride
-        inputs = slice(min(max(first, 0), size), max(min(end, size), 0))
-        part = data[:, inputs.start - first : max(inputs.stop, inputs.start) - first]
-        rows = slice(begin, begin + count)
-        every.append((rows, inputs, np.ascontiguousarray(part), np.ascontiguousarray(output[:count])))
-    return every
-
-
-def columns_by_rest(width, step):
-    """For each rest modulo the stride how many columns have a number of that rest; which these are, and where they
-    stand among all, sorted by that rest."""
-    sizes = [len(range(rest, width, step)) for rest in range(step)]
-    return sizes, [(slice(r, width, step), slice(sum(sizes[:r]), sum(sizes[: r + 1]))) for r in range(step)]
-
-
 def product(matrix, x, out, limit=1024):
     """matrix (m, k) @ x (..., k, Q) -> out (..., m, Q), in columns of at most `limit` numbers, so that what a product
     reads stays in the cache: two or three times as fast as one product with very long rows."""
@@ -528,50 +530,16 @@ def product(matrix, x, out, limit=1024):
     np.matmul(matrix, x, out=out.reshape(*out.shape[:-1], parts, size // parts).swapaxes(-3, -2))
 
 
-def strips_along(out_size, taps, longest):
-    """target[j] = sum over the taps k of source[j + shift] in strips of the targets -> (begin, end, reach, taps).
+class SignalConv(ConvStage):
+    """A convolution of a signal, an image one number wide, by F(tile, K): y = output @ ((data @ x) * (weight @ w)).
 
-    taps: {k: (first, size, shift)}, where the tap sees the sources first..first+size-1 as 0..size-1. A strip needs the
-    sources before `reach`. Its taps are (k, the columns of the source, those of the strip) as slices; the first covers
-    the strip, or it is None and the strip starts as zeros.
-    """
-    strips = []
-    count = -(-out_size // max(1, longest))
-    for i in range(count):
-        begin, end = i * out_size // count, (i + 1) * out_size // count
-        seen = []
-        for k, (first, size, shift) in taps.items():
-            low, high = max(begin, -shift), min(end, size - shift)
-            if low < high:
-                source = slice(first + low + shift, first + high + shift)
-                seen.append((k, source, slice(low - begin, high - begin)))
-        seen.sort(key=lambda tap: tap[2].start - tap[2].stop)
-        is_covered = bool(seen) and seen[0][2] == slice(0, end - begin)
-        reach = max((tap[1].stop for tap in seen), default=0)
-        strips.append((begin, end, reach, seen if is_covered else [None, *seen]))
-    return strips
-
-
-def along_h(matrix, x, out):
-    """matrix (m, k) @ x (k, columns, Q) -> out (m, columns, Q); Q numbers lie together, columns may lie apart."""
-    if matrix.size == 0:
-        out[...] = 0
-    elif all(a.strides[1] == a.shape[2] * a.itemsize for a in (x, out)):
-        product(matrix, x.reshape(len(x), -1), out.reshape(len(out), -1), 2048)
-    else:
-        np.matmul(matrix, x.swapaxes(0, 1), out=out.swapaxes(0, 1))
-
-
-class WinogradRows(ConvStage):
-    """Convolution by Winograd's F(tile, kernel height) along H, and by the plain sum over the taps along W.
-
-    With the matrices of `strided_toom_cook`, at each point a product over the channels,
-    y[:, j] = output @ (sum over k of (data @ x)[:, j * stride + k - left] (weight @ w)[:, k]), for a row of tiles after
-    the other, in strips of columns short enough for the cache. Every product with a matrix goes the other way in the
-    backward pass. That transforms the input once more: it takes no longer than to keep all of it in memory.
+    `*` is a product over the channels at each point, of all tiles of a band. Each tile is a few rows of n * C numbers,
+    which overlap with those of the next: a view. With a dilation d every d-th row is a signal of its own, and d rows
+    beside each other count as one of d * n * C numbers: so it costs nothing. A stride is a sum of convolutions
+    (stages/winograd_rows.py), and goes without a dilation.
     """
 
-    strip_numbers = 1 << 14
+    band_bytes = 1 << 20
 
     def __init__(
         self,
@@ -582,166 +550,125 @@ class WinogradRows(ConvStage):
         kernel_size,
         stride,
         padding,
+        dilation,
         tile,
         adds_bias=True,
         dx=True,
         norm=None,
         relu=False,
     ):
-        self.prepare(w, name, shape, filters, kernel_size, stride, padding, (1, 1), adds_bias, dx, norm, relu)
-        (c, height, width), f, (taps, columns), step = shape, filters, kernel_size, stride[1]
-        (top, _), (left, _), out_width = *padding, self.out_size[1]
-        data, self.tw, output = w.constants(strided_toom_cook, tile, taps, stride[0])
+        self.prepare(w, name, shape, filters, kernel_size, stride, padding, dilation, adds_bias, dx, norm, relu)
+        c, f, d, length = shape[0], filters, dilation[0], shape[1]
+        self.data, self.tw, self.output = w.constants(strided_toom_cook, tile, kernel_size[0], stride[0])
         self.tw_t = np.ascontiguousarray(self.tw.T)
-        self.points = points = len(data)
-        if self.adds_bias:
-            output = np.concatenate([output, np.ones((tile, 1), w.dtype)], axis=1)  # of one more point, the bias itself
-        self.tiles = tiles_along(tile, stride[0], height, self.out_size[0], top, data, output)
-        self.u = w.shared((name, "u"), (points, columns * c * f))
-        sizes, self.sorted = columns_by_rest(width, step)
-        seen = {k: (self.sorted[(k - left) % step][1], (k - left) // step) for k in range(columns)}
-        ahead = {k: (place.start, place.stop - place.start, shift) for k, (place, shift) in seen.items()}
-        longest = [self.strip_numbers // (n * max(c, f)) for n in w.sizes]
-        self.strips = [strips_along(out_width, ahead, most) for most in longest]
-        self.y = w.outputs(lambda n: (*self.out_size, n, f))
-
-        def at_points(numbers, more=0):
-            return (points + more, numbers + 32)  # rows that are not a multiple of 4096 bytes apart
-
-        most = max(width, out_width) * max(c, f)
-        self.sums = [w.scratch(("sums", k), lambda n: at_points(n * most, 1)) for k in range(2)]
-        self.v = w.scratch("v", lambda n: at_points(width * n * c))
+        self.points, self.reach = points, reach = self.data.shape
+        self.tile, self.step, self.first = tile, tile * stride[0], padding[0][0]
+        self.tiles = tiles = -(-self.out_size[0] // (tile * d))
+        self.parts = -(-reach // self.step)  # of a tile, each as long as a step
+        rows = max((tiles - 1 + self.parts) * self.step * d, self.first + length)
+        self.seen = min(length, rows - self.first)
+        self.bands = [self.bands_of(points * d * n * (c + f) * w.dtype.itemsize) for n in w.sizes]
+        most = {n: max(b.stop - b.start for b in bands) * d for n, bands in zip(w.sizes, self.bands, strict=True)}
+        self.padded = w.frame(lambda n: (rows, n, c), ("signal", self.first, length))
+        self.u = w.shared((name, "u"), (points, c * f))
+        self.y = w.outputs(lambda n: (tiles * tile * d, 1, n, f))
+        # rows that are no multiple of 4096 bytes apart
+        self.v = w.scratch("v", lambda n: (points, most[n] * n * c + 32))
+        self.z = w.scratch("z", lambda n: (points, most[n] * n * f + 32))
         if not w.training:
             return
         self.x = w.of_blocks()
-        self.z = w.scratch("z", lambda n: at_points(out_width * n * f))
-        self.dx = w.gradients(lambda n: (height, width, n, c))
-        self.shared_rows = w.scratch("shared rows", lambda n: (taps * width * n * c,))
-        places = [place for _, place in self.sorted]
-        back = [{k: (0, out_width, -shift) for k, (at, shift) in seen.items() if at == place} for place in places]
-        self.strips_back = [[strips_along(*given, most) for given in zip(sizes, back, strict=True)] for most in longest]
-        self.all_taps = [tap for tap in strips_along(out_width, ahead, out_width)[0][-1] if tap]
-        self.make_room_for_gradients(points, taps, columns, c * f)
+        whole = tiles * tile * d
+        self.dy = w.frame(lambda n: (whole, n, f), ("dy", self.out_size)) if whole != self.out_size[0] else []
+        self.grad = w.grads[name + ".weight"].reshape(-1, c * f)
+        self.du = w.scratch("du", lambda n: (2, points, c, f))[0]
+        if dx:
+            self.dtiles = w.scratch("tiles", lambda n: (most[n] * reach * n * c,))
+            self.dx = w.gradients(lambda n: (rows, 1, n, c))
 
-    def make_room_for_gradients(self, points, taps, columns, pairs):
-        """Arrays for the gradient of the weights, (taps, columns, C * F), made for one column of taps at a time."""
-        self.du = self.w.scratch("du", lambda n: (points, pairs))[0]
-        self.grad = self.w.grads[self.name + ".weight"].reshape(taps, columns, pairs)
-        self.grad_part = self.w.scratch("dweight", lambda n: (taps, pairs))[0]
+    def bands_of(self, bytes_of_tile):
+        """Bands of tiles: so many that each stays in the cache."""
+        count = min(self.tiles, max(1, round(self.tiles * bytes_of_tile / self.band_bytes)))
+        return [slice(i * self.tiles // count, (i + 1) * self.tiles // count) for i in range(count)]
 
     def refresh(self):
         """Transform this worker's part of the weights."""
         self.fold()
         begin, end = self.w.part(self.u.shape[1])
-        weight = self.weight.reshape(self.kernel_size[0], -1)[:, begin:end]
+        weight = self.weight.reshape(len(self.tw_t), -1)[:, begin:end]
         if self.norm is not None:
             weight = weight * np.resize(self.scale, self.u.shape[1])[begin:end]
         product(self.tw, weight, self.u[:, begin:end])
 
-    def to_points(self, data, rows, v):
-        """rows (R, W, n*C) to the points, v (points, W sorted, n*C)."""
-        for columns, place in self.sorted:
-            along_h(data, rows[:, columns], v[:, place])
+    def at_points(self, x):
+        """x (L, 1, n, C) -> for each band its tiles, and what they are at the points (points, tiles, d*n*C)."""
+        b = self.w.block
+        padded, v = self.padded[b], self.v[b]
+        padded[self.first : self.first + self.seen] = x[: self.seen, 0]
+        q = self.dilation[0] * padded[0].size
+        rows = padded[: len(padded) // self.dilation[0] * self.dilation[0]].reshape(-1, q)
+        one = rows.itemsize
+        shape, strides = (self.tiles, self.reach, q), (self.step * q * one, q * one, one)
+        tiles = np.lib.stride_tricks.as_strided(rows, shape, strides)
+        for band in self.bands[b]:
+            count = band.stop - band.start
+            points = v[:, : count * q].reshape(-1, count, q)
+            np.matmul(self.data, tiles[band], out=points.swapaxes(0, 1))
+            yield band, points
 
     def forward(self, x, plus=None):
-        """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
-        b = self.w.block
-        u = self.u.reshape(self.points, -1, self.channels, self.filters)
-        y = self.y[b]
-        if self.adds_bias:
-            self.sums[0][b][-1, : y[0].size].reshape(-1, self.filters)[...] = self.bias
-        rows, out = x.reshape(*x.shape[:2], -1), y.reshape(*y.shape[:2], -1)
-        v = self.v[b][:, : rows[0].size].reshape(self.points, *rows.shape[1:])
+        """x (L, 1, n, C) -> y (Lo, 1, n, F); at inference another map of that shape may be added."""
+        b, c, f = self.w.block, self.channels, self.filters
         if self.w.training:
-            self.x[b] = rows
-        for band, inputs, data, output in self.tiles:
-            is_sorted = len(self.sorted) > 1
-            if is_sorted:
-                self.to_points(data, rows[inputs], v)
-            given = None if is_sorted else rows[inputs]
-            for begin, end, sums in self.over_taps(data, given, v, u, self.strips[b]):
-                along_h(output, sums[: output.shape[1]], out[band, begin:end])
-            self.with_bias(y[band], plus if plus is None else plus[band], has_bias=True)
-        return y
-
-    def over_taps(self, matrix, rows, at_points, factors, strips):
-        """rows (R, columns, n*K) -> at_points (points, columns, n*K), by the matrix, where there are rows; from there
-        the sums over the taps, strip by strip: (begin, end, (points + 1, columns, n*L)), whose last row is not touched.
-        factors: (points, taps, K, L)."""
-        b, points = self.w.block, self.points
-        inner, outer = factors.shape[2:]
-        n, done = self.w.sizes[b], 0
-        for begin, end, reach, taps in strips:
-            if rows is not None and done < reach:
-                along_h(matrix, rows[:, done:reach], at_points[:, done:reach])
-                done = reach
-            whole, part = (each[b][:, : (end - begin) * n * outer] for each in self.sums)
-            sums, part = whole[:points], part[:points]
-            for number, tap in enumerate(taps):
-                if tap is None:
-                    sums[...] = 0
-                    continue
-                k, source, target = tap
-                given = at_points[:, source].reshape(points, -1, inner)
-                place = slice(target.start * n * outer, target.stop * n * outer)
-                out = part[:, place] if number else sums
-                np.matmul(given, factors[:, k], out=out.reshape(points, -1, outer))
-                if number:
-                    sums[:, place] += out  # flat rows: NumPy adds them three times as fast as those of columns
-            yield begin, end, whole.reshape(points + 1, end - begin, -1)
+            self.x[b] = x
+        y, u = self.y[b], self.u.reshape(-1, c, f)
+        tiles = y.reshape(self.tiles, self.tile, -1)
+        step = self.tile * self.dilation[0]
+        for band, v in self.at_points(x):
+            sums = self.z[b][:, : v[0].size // c * f].reshape(len(v), -1, f)
+            np.matmul(v.reshape(len(v), -1, c), u, out=sums)
+            np.matmul(self.output, sums.reshape(*v.shape[:2], -1).swapaxes(0, 1), out=tiles[band])
+            rows = slice(band.start * step, min(band.stop * step, self.out_size[0]))
+            self.with_bias(y[rows], plus if plus is None else plus[rows])
+        return y[: self.out_size[0]]
 
     def backward(self, dy):
-        """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
-        b = self.w.block
+        """dy (Lo, 1, n, F) -> dx (L, 1, n, C), None where nothing needs it."""
+        b, c, f = self.w.block, self.channels, self.filters
         self.bias_gradient(dy)
-        rows = dy.reshape(*dy.shape[:2], -1)
-        z = self.z[b][:, : rows[0].size].reshape(self.points, *rows.shape[1:])
-        dx, x = self.dx[b].reshape(*self.shape[1:], -1), self.x[b]
-        v = self.v[b][:, : x[0].size].reshape(self.points, *x.shape[1:])
-        covered = 0
-        for i, (band, inputs, data, output) in enumerate(self.tiles):
-            output_t = output[:, : self.points].T
-            is_done = not self.has_dx or len(self.sorted) > 1
-            if is_done:
-                along_h(output_t, rows[band], z)
+        if self.dy:
+            self.dy[b][: len(dy)] = dy[:, 0]
+            dy = self.dy[b]
+        dtiles = dy.reshape(self.tiles, self.tile, -1)
+        total, part = self.du
+        if self.has_dx:
+            self.dx[b][...] = 0
+        for band, v in self.at_points(self.x[b]):
+            z = self.z[b][:, : v[0].size // c * f].reshape(*v.shape[:2], -1)
+            np.matmul(self.output.T, dtiles[band], out=z.swapaxes(0, 1))
+            met = v.reshape(len(v), -1, c).swapaxes(1, 2)
+            np.matmul(met, z.reshape(len(v), -1, f), out=part if band.start else total)
+            if band.start:
+                total += part
             if self.has_dx:
-                self.add_dx(dx, covered, inputs, data.T, output_t, None if is_done else rows[band], z)
-                covered = max(covered, inputs.stop)
-            self.to_points(data, x[inputs], v)
-            self.add_tiles_gradient(v, z, is_first=b == i == 0)
-        if not self.has_dx:
-            return None
-        dx[covered:] = 0
-        return self.dx[b]
+                self.add_dx(band, z, v)
+        grad = np.dot(self.tw_t, total.reshape(len(total), -1))
+        self.add_gradient(self.name + ".weight", grad.reshape(self.w.grads[self.name + ".weight"].shape))
+        return self.dx[b][self.first : self.first + self.shape[1]] if self.has_dx else None
 
-    def add_dx(self, dx, covered, inputs, data_t, output_t, given, z):
-        """What a row of tiles sends back: its first rows are added to those that have something (covered) already."""
-        b = self.w.block
-        back = self.u.reshape(self.points, -1, self.channels, self.filters).swapaxes(2, 3)
-        dx[covered : inputs.start] = 0
-        first = min(max(covered, inputs.start), inputs.stop)
-        for (columns, _), strips in zip(self.sorted, self.strips_back[b], strict=True):
-            for begin, end, sums in self.over_taps(output_t, given, z, back, strips):
-                sums, target = sums[: self.points], dx[inputs, columns][:, begin:end]
-                overlap = first - inputs.start
-                along_h(data_t[overlap:], sums, target[overlap:])
-                if overlap:
-                    added = self.shared_rows[b][: overlap * sums[0].size].reshape(overlap, *sums.shape[1:])
-                    along_h(data_t[:overlap], sums, added)
-                    target[:overlap] += added
-
-    def add_tiles_gradient(self, v, z, is_first):
-        """One row of tiles: for each tap a product of what met there, and back from the points to the weights."""
-        points = self.points
-        if is_first:
-            self.grad[...] = 0
-        for k, source, target in self.all_taps:
-            met = v[:, source].reshape(points, -1, self.channels).swapaxes(1, 2)
-            np.matmul(
-                met, z[:, target].reshape(points, -1, self.filters), out=self.du.reshape(points, -1, self.filters)
-            )
-            product(self.tw_t, self.du, self.grad_part)
-            self.grad[:, k] += self.grad_part
+    def add_dx(self, band, z, v):
+        """What a band of tiles, z at the points, sends back, part by part, since tiles overlap; v becomes scratch."""
+        b, dx = self.w.block, self.dx[self.w.block]
+        u = self.u.reshape(-1, self.channels, self.filters).swapaxes(1, 2)
+        np.matmul(z.reshape(len(z), -1, self.filters), u, out=v.reshape(len(v), -1, self.channels))
+        count, q = v.shape[1:]
+        tiles = self.dtiles[b][: count * self.reach * q].reshape(count, self.reach, q)
+        np.matmul(self.data.T, v.swapaxes(0, 1), out=tiles)
+        rows = dx[: len(dx) // self.dilation[0] * self.dilation[0]].reshape(-1, q)
+        for i in range(self.parts):
+            sent = tiles[:, i * self.step : (i + 1) * self.step]
+            begin = (band.start + i) * self.step
+            rows[begin : begin + count * self.step].reshape(count, self.step, q)[:, : sent.shape[1]] += sent
 
 
 class GlobalAverage(Stage):
@@ -2136,11 +2063,11 @@ class Mnist1dCnn(FastNetwork):
         """What worker w computes with, in training."""
         s = Stages()
         s.input = Input(w, (1, 40, 1))
-        s.conv1 = RowConv(w.into(1), "conv1", (1, 40, 1), 32, (5, 1), (2, 1), ((2, 2), (0, 0)), dx=False)
+        s.conv1 = PatchConv(w.into(1), "conv1", (1, 40, 1), 32, (5, 1), (2, 1), ((2, 2), (0, 0)), dx=False)
         s.bn1 = BatchNorm(w, "bn1", (32, 20, 1), relu=True)
-        s.conv2 = WinogradRows(w.into(0), "conv2", (32, 20, 1), 32, (5, 1), (2, 1), ((2, 2), (0, 0)), 5)
+        s.conv2 = SignalConv(w.into(0), "conv2", (32, 20, 1), 32, (5, 1), (2, 1), ((2, 2), (0, 0)), (1, 1), 5)
         s.bn2 = BatchNorm(w, "bn2", (32, 10, 1), relu=True)
-        s.conv3 = WinogradRows(w.into(1), "conv3", (32, 10, 1), 32, (5, 1), (2, 1), ((2, 2), (0, 0)), 5)
+        s.conv3 = SignalConv(w.into(1), "conv3", (32, 10, 1), 32, (5, 1), (2, 1), ((2, 2), (0, 0)), (1, 1), 5)
         s.bn3 = BatchNorm(w, "bn3", (32, 5, 1), relu=True)
         s.gap1 = GlobalAverage(w.into(0), (32, 5, 1))
         s.linear1 = Linear(w, "linear1", 10)
@@ -2150,9 +2077,9 @@ class Mnist1dCnn(FastNetwork):
         """The same at inference: batch norms are part of convolutions."""
         s = Stages()
         s.input = Input(w, (1, 40, 1))
-        s.conv1 = RowConv(w.into(0), "conv1", (1, 40, 1), 32, (5, 1), (2, 1), ((2, 2), (0, 0)), norm=("bn1", 1e-05), relu=True)
-        s.conv2 = WinogradRows(w.into(1), "conv2", (32, 20, 1), 32, (5, 1), (2, 1), ((2, 2), (0, 0)), 5, norm=("bn2", 1e-05), relu=True)
-        s.conv3 = WinogradRows(w.into(0), "conv3", (32, 10, 1), 32, (5, 1), (2, 1), ((2, 2), (0, 0)), 5, norm=("bn3", 1e-05), relu=True)
+        s.conv1 = PatchConv(w.into(0), "conv1", (1, 40, 1), 32, (5, 1), (2, 1), ((2, 2), (0, 0)), norm=("bn1", 1e-05), relu=True)
+        s.conv2 = SignalConv(w.into(1), "conv2", (32, 20, 1), 32, (5, 1), (2, 1), ((2, 2), (0, 0)), (1, 1), 5, norm=("bn2", 1e-05), relu=True)
+        s.conv3 = SignalConv(w.into(0), "conv3", (32, 10, 1), 32, (5, 1), (2, 1), ((2, 2), (0, 0)), (1, 1), 5, norm=("bn3", 1e-05), relu=True)
         s.gap1 = GlobalAverage(w, (32, 5, 1))
         s.linear1 = Linear(w.into(1), "linear1", 10)
         return s
