@@ -6,7 +6,7 @@ from functools import cache
 from netdsl.analysis.rules import verify_rules
 from netdsl.graph.ir import Graph, Input, Node, Output, Scope
 from netdsl.graph.recipe import Recipe
-from netdsl.graph.types import from_sizes
+from netdsl.graph.types import from_sizes, map_of
 from netdsl.ground.source import Source
 from netdsl.layers import layer_of
 from netdsl.pipeline import Net, compile_text
@@ -23,10 +23,11 @@ class GraphBuilder:
         self.pieces = {}  # label -> the text it was made of, and its nodes
 
     def input(self, name, sizes, mean=(), std=()):
-        """`3x8x8` -> the value of a new input."""
+        """`3x8x8` or `2x9 map` -> the value of a new input."""
         assert not self.nodes, "inputs come first"
-        shape = tuple(int(size) for size in sizes.split("x"))
-        self.inputs.append(Input(name, from_sizes(shape), mean, std))
+        plain, _, word = sizes.partition(" ")
+        shape = tuple(int(size) for size in plain.split("x"))
+        self.inputs.append(Input(name, map_of(*shape) if word else from_sizes(shape), mean, std))
         return len(self.inputs) - 1
 
     def type(self, value):

@@ -6,7 +6,7 @@ from random_nets import ELEMENTS, labelled, whole
 
 from netdsl.pipeline import check_text
 
-SHAPES = ["3x8x8", "4x4x4", "2x5x7", "7", "12", "5x8"]
+SHAPES = ["3x8x8", "4x4x4", "2x5x7", "7", "12", "5x8", "2x9 map", "4x6 map", "2x3x5x4", "3x4x4x4"]
 KEEPING = [
     "linear in.c",
     "conv in.c k3 p1 -> relu",
@@ -18,9 +18,9 @@ KEEPING += ["prelu", "scale 0.5", "gn 1", "ln", "pos", "dropout 0.4", "res { con
 MOST_LAYERS, MOST_NUMBERS = 60, 20_000
 
 
-def fits(text, sizes, params=6_000):
-    """Whether the piece makes something of an input of these sizes, and not too much."""
-    net, _ = check_text(whole(f"input {'x'.join(map(str, sizes))}\n", f"{text}\n"))
+def fits(text, given, params=6_000):
+    """Whether the piece makes something of an input of this type, and not too much."""
+    net, _ = check_text(whole(f"input {given.show_type()}\n", f"{text}\n"))
     if net is None or not net.graph.nodes or net.graph.num_params > params or net.graph.num_macs > 500_000:
         return False
     return len(net.graph.nodes) <= 20 and sum(node.type.size for node in net.graph.nodes) < MOST_NUMBERS
@@ -36,7 +36,7 @@ class Drawn:
         """One more piece behind a value, if one that is drawn fits there."""
         number = len(self.lines)
         text = labelled(self.draw(st.one_of(ELEMENTS, st.sampled_from(KEEPING))), number) if text is None else text
-        if len(self.b.nodes) > MOST_LAYERS or not fits(text, self.b.type(value).sizes):
+        if len(self.b.nodes) > MOST_LAYERS or not fits(text, self.b.type(value)):
             return value
         made = self.b.put(text, value, shares)
         self.lines.append(f"{made}: {value} -> {text}{f' with the params of {shares}' if shares else ''}")

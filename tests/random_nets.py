@@ -16,6 +16,8 @@ from netdsl.pipeline import check_text
 INPUTS = ["1x1x1", "1x2x1", "2x5x7", "3x8x8", "4x4x4", "4x6x3", "3x11x13", "6x7x2", "1", "7", "12", "1x1", "5x8", "9x4"]
 INPUTS += ["3x8x8 mean (0.5, -1, 0.1) std (0.5, 2, 1)", "2x5x7 mean 0.1307 std 0.3081"]
 INPUTS += ["7 mean -1 std 3", "5x8 mean 1 std 0.5"]
+INPUTS += ["1x1 map", "1x2 map", "2x9 map", "3x16 map", "4x7 map", "6x13 map", "2x9 map mean (0.5, -1) std (0.5, 2)"]
+INPUTS += ["1x1x1x1", "1x2x1x3", "2x3x5x4", "3x4x4x4", "4x2x5x3", "6x3x2x7", "2x3x5x4 mean 0.1 std 2"]
 HEADER = """\
 block mix(c, k=1) { cat { conv c k=k same | id } -> bn -> relu }
 block squeeze(r) { mul { id | gap -> linear max(1, in.c//r) -> relu -> linear in.c*r -> slice 0 in.c//r -> sigmoid } }
@@ -28,9 +30,9 @@ OF_STD = ("basic", "neck", "fire", "se", "dense", "convnext", "encoder", "mbconv
 NUMBERS = {
     "int": ["1", "2", "3", "4", "6", "12"],
     "float": ["0.0", "0.1", "0.3", "0.5", "1.0", "2"],
-    "spatial": ["1", "2", "3", "4", "1x3", "3x2", "in.h", "2x1", "0", "5"],
-    "sides": ["1", "2", "1x2", "in.h", "0", "0x1x0x0", "1x0x2x1", "0x1x0x2", "2x2x2x2"],
-    "size": ["12", "3x4", "2x2x3", "1x4x4", "8x2", "4x4x4", "6x7x2", "70", "1x1x1"],
+    "spatial": ["1", "2", "3", "4", "1x3", "3x2", "in.w", "in.h", "2x1", "0", "5", "2x1x3", "1x3x2"],
+    "sides": ["1", "2", "1x2", "in.w", "0", "2x0", "0x1x0x0", "1x0x2x1", "0x1x0x2", "2x2x2x2", "1x0x2", "0x1x2x1x0x1"],
+    "size": ["12", "3x4", "2x2x3", "1x4x4", "8x2", "4x4x4", "6x7x2", "70", "1x1x1", "2x2x3x1", "1x1x4x3"],
 }
 IN_BLOCK = ["a", "b", "a", "b", "in.c", "1", "2", "3", "8"]  # what expressions in a drawn block are made of
 FORMS = [
@@ -53,6 +55,9 @@ id; gap; gap -> reshape in.c*1; if in.c > 2 { relu } else { tanh }; 2 * relu
 reshape 4 -> linear 3; flatten -> linear 6; tokens; tokens -> cls -> pos -> res { ln -> mha 1 }; mha 1; gn 1
 tokens -> take 0; tokens -> cls -> take 0; pool 1; pool 2 s1
 conv in.c*2 k1 -> shuffle 2; conv in.c*2 k3 p1; conv in.c k3 p1 g=in.c; conv 4 k=in.h; convt 3 k2 s2; up 2
+conv 4 k=in.w; conv 3 k3 p2x0 -> relu -> crop p=2x0; pad 1 -> pool 2; pool in.space; reshape 6x4 map
+tokens -> transpose -> linear 3 -> transpose; tokens -> map
+transpose -> linear 4 -> transpose; map; map 2x2
 """.replace("\n", "; ")
     .strip("; ")
     .split("; ")
@@ -126,6 +131,7 @@ def _elements(depth=2, lines=LINES):
         inner.map(lambda text: f"SKIP: id -> {text} -> cat {{ id | @SKIP }}"),
         inner.map(lambda text: f"SKIP: id -> {text} -> mul {{ @SKIP | id }}"),
         inner.map(lambda text: f"SKIP: id -> {text} -> pad 2x3x1x2 -> crop @SKIP -> cat {{ @SKIP | id }}"),
+        inner.map(lambda text: f"SKIP: id -> {text} -> pad 2 -> crop @SKIP -> cat {{ @SKIP | id }}"),
     )
 
 

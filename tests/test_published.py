@@ -5,8 +5,8 @@ PyTorch's tutorial. Inception v3 is without its auxiliary head. U-Net with bilin
 which for one class has 65 params less, 17,262,977. MobileNet: Keras, YOLOv3-tiny: Darknet, see STORED. ResNet-50 with
 CBAM's channel attention: the paper's 28.09 M, those of SE-ResNet-50. The TCN: the authors' code has 66,910, of which
 400 are the gains of its weight norm. The paper of U-Net has no count, but the sizes of all its maps. EEGNet: table 3 of
-the paper. 3-d U-Net: the paper's number is without batch norm's. MLP-Mixer: timm's. The
-networks for time series: counted from Ismail Fawaz' code, for one channel and two classes. M5: PyTorch's tutorial.
+the paper. 3-d U-Net: the paper's number, which is without batch norm's. MLP-Mixer: timm's. M5: PyTorch's tutorial. The
+networks for time series: counted from Ismail Fawaz' code, for one channel and two classes.
 """
 
 import re
