@@ -35,6 +35,16 @@ res { conv 8 k3 p1 nobias -> bn -> relu -> conv 8 k5 same -> bn } -> relu -> dro
 cat { id | @stem -> conv 4 k1 -> relu } -> pool 3 s2 p1 -> flatten -> linear 12 -> relu -> dropout 0.5 -> linear 4
 """
 
+SIGNAL = """
+input 3x23 map
+conv 8 k5 p2 -> bn -> relu -> pool 2 -> conv 8 k3 p=8x0 d=4 -> bn -> relu -> conv 8 k3 s2 g8 -> dropout 0.3 -> gap
+linear 4
+"""
+VOLUME = """
+input 2x5x7x6
+conv 8 k3 p1 -> bn -> relu -> pool 2 -> conv 8 k3 s2 p1 -> relu -> up 8 -> dropout 0.3 -> flatten -> linear 4
+"""
+
 
 def spec(name):
     """The network in specs/, a large one smaller."""
@@ -117,7 +127,15 @@ def test_params_after_some_steps_are_those_of_the_textbook(optimizer):
 @pytest.mark.parametrize("workers", [1, 2, 3])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_threads_and_processes_give_the_same_bytes_each_time(workers, seed):
-    net = compile_text(SMALL)
+    assert_same_bytes(compile_text(SMALL), workers, seed)
+
+
+@pytest.mark.parametrize("text", [SIGNAL, VOLUME], ids=["signal", "volume"])
+def test_so_they_do_with_signals_and_volumes(text):
+    assert_same_bytes(compile_text(text), 2, 0)
+
+
+def assert_same_bytes(net, workers, seed):
     runs = []
     for kind in ["threads", "threads", *(["processes"] if hasattr(os, "fork") else [])]:
         model = net.numpy_model(seed, level=2, workers=workers, kind=kind)
@@ -560,8 +578,9 @@ print(*(float(model.train_step(x, np.arange(9) % 4)) for _ in range(3)), float(m
 """
 
 
-def test_the_emitted_text_runs_alone(tmp_path):
-    net = compile_text(SMALL)
+@pytest.mark.parametrize("text", [SMALL, SIGNAL, VOLUME], ids=["image", "signal", "volume"])
+def test_the_emitted_text_runs_alone(tmp_path, text):
+    net = compile_text(text)
     text = net.numpy_source(2)
     path = tmp_path / "alone.py"
     path.write_text(text, encoding="ascii")
