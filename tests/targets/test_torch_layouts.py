@@ -64,6 +64,18 @@ def test_a_norm_before_what_transposes_has_the_right_gradient_for_a_batch_of_one
     )
 
 
+@pytest.mark.parametrize("norm", ["bn", "inorm"])
+@pytest.mark.parametrize("behind", [*BEHIND, *APART])
+def test_the_gradient_of_a_volume_is_right_as_well_and_that_of_a_signal_needs_no_help(norm, behind):
+    """PyTorch 2.13 computes the same wrong gradient for volumes, and a right one for signals."""
+    net, error = torch_error(f"input 6x2x3x4\n{norm} -> {behind}")
+    assert error < 1e-10
+    assert (HELPER in net.torch_source()) == (behind in BEHIND)
+    net, error = torch_error(f"input 6x8 map\n{norm} -> {behind}")
+    assert error < 1e-10
+    assert HELPER not in net.torch_source()
+
+
 def test_every_layer_may_stand_behind_a_norm():
     """Layers to come are tested by being there: as the last one, and before tokens."""
     count = 0
