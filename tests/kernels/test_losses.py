@@ -6,7 +6,7 @@ import pytest
 from netdsl.kernels.losses import bce, cross_entropy, mse, nll, soft_cross_entropy, weighted_nll
 
 
-@pytest.mark.parametrize("shape", [(4, 3), (1, 2), (2, 5, 3, 4)])
+@pytest.mark.parametrize("shape", [(4, 3), (1, 2), (2, 5, 3, 4), (2, 5, 7), (2, 3, 2, 4, 3)])
 @pytest.mark.parametrize("scale", [1.0, 1e4])
 def test_cross_entropy_and_its_gradient_equal_pytorch(shape, scale):
     torch = pytest.importorskip("torch")
@@ -48,7 +48,7 @@ def test_mse_refuses_targets_of_another_shape():
         mse(np.zeros((4, 1)), np.zeros(4))
 
 
-@pytest.mark.parametrize("shape", [(4, 3), (5, 1), (2, 1, 3, 4), (2, 5, 3)])
+@pytest.mark.parametrize("shape", [(4, 3), (5, 1), (2, 1, 3, 4), (2, 5, 3), (2, 1, 2, 3, 4)])
 @pytest.mark.parametrize("scale", [1.0, 30.0, 1e4])
 def test_bce_and_its_gradient_equal_pytorch(shape, scale):
     torch = pytest.importorskip("torch")
@@ -71,7 +71,7 @@ def test_bce_keeps_its_precision_where_the_network_is_sure():
     assert loss == 1e4 and gradient.tolist() == [[0.5, -0.5]]
 
 
-@pytest.mark.parametrize("shape", [(4, 1), (4, 1, 2, 3)])
+@pytest.mark.parametrize("shape", [(4, 1), (4, 1, 2, 3), (4, 1, 6), (4, 1, 2, 3, 2)])
 def test_bce_takes_labels_for_a_single_output(shape):
     rng = np.random.default_rng(0)
     logits, labels = rng.standard_normal(shape), rng.integers(0, 2, (4, *shape[2:]))
@@ -108,7 +108,7 @@ def same_as_pytorch(found, expected, tensor):
     np.testing.assert_allclose(gradient, tensor.grad.numpy(), rtol=1e-12, atol=1e-14 * scale)  # differences of sums
 
 
-@pytest.mark.parametrize("shape", [(4, 3), (1, 2), (2, 5, 3, 4)])
+@pytest.mark.parametrize("shape", [(4, 3), (1, 2), (2, 5, 3, 4), (2, 5, 7), (2, 3, 2, 4, 3)])
 @pytest.mark.parametrize("smooth", [0.0, 0.1, 0.9])
 @pytest.mark.parametrize("is_weighted", [False, True])
 @pytest.mark.parametrize("kind", ["labels", "probabilities"])
@@ -129,7 +129,7 @@ def test_soft_cross_entropy_and_its_gradient_equal_pytorch(shape, smooth, is_wei
     same_as_pytorch(soft_cross_entropy(logits, target, smooth, weights), expected, tensor)
 
 
-@pytest.mark.parametrize("shape", [(4, 3), (2, 5, 3, 4)])
+@pytest.mark.parametrize("shape", [(4, 3), (2, 5, 3, 4), (2, 5, 7), (2, 3, 2, 4, 3)])
 def test_weighted_nll_and_its_gradient_equal_pytorch(shape):
     torch = pytest.importorskip("torch")
     rng = np.random.default_rng(0)

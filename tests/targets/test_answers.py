@@ -150,7 +150,7 @@ def test_each_loss_has_its_probabilities(tmp_path, monkeypatch, capsys, end, los
     lines = capsys.readouterr().out.splitlines()
     assert [line.partition(":")[0] for line in lines] == [f"x.npy {i}" for i in range(4)]
     if not shares:
-        found = [[float(number) for number in re.findall(r"-?\d+\.[-\de]*", line.split(":")[1])] for line in lines]
+        found = [numbers_in(line.split(":")[1]) for line in lines]
         np.testing.assert_allclose(found, y, rtol=0, atol=2e-6)  # 8 digits, but for float32
         return
     if loss == "bce":
@@ -161,3 +161,33 @@ def test_each_loss_has_its_probabilities(tmp_path, monkeypatch, capsys, end, los
     found = [line.split() for line in lines]
     assert [int(words[3].rstrip(",")) for words in found] == p.argmax(axis=1).tolist()
     np.testing.assert_allclose([float(words[5]) for words in found], p.max(axis=1), rtol=0, atol=2e-6)  # 6 digits
+
+
+def numbers_in(line):
+    return [float(number) for number in re.findall(r"-?\d+\.[-\de]*", line)]
+
+
+@pytest.mark.parametrize("given", ["1x6 map", "1x3x4", "1x2x3x4", "2x6 map", "5x2", "3"])
+@pytest.mark.parametrize("target", ["numpy", "torch"])
+def test_one_channel_may_be_left_out_of_signals_images_and_volumes(tmp_path, monkeypatch, capsys, given, target):
+    """Of one sample or of several; a single sample of any shape needs no axis for the batch."""
+    if target == "torch":
+        pytest.importorskip("torch")
+    net = compile_text(f"input {given}\nflatten -> linear 2\ntrain {{ loss mse }}", "small")
+    net.numpy_model(seed=1).save(tmp_path / "w.safetensors")
+    x = np.random.default_rng(0).standard_normal((3, *net.graph.input_shape)).astype(np.float32)
+    files = {"all": x, "one": x[0]} | ({"short": x[:, 0], "short_one": x[0, 0]} if given[:2] == "1x" else {})
+    for name, array in files.items():
+        np.save(tmp_path / f"{name}.npy", array)
+    (tmp_path / "m.py").write_text(net.numpy_source() if target == "numpy" else net.torch_source())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["m.py", "--weights", "w.safetensors", *(f"{name}.npy" for name in files)])
+    with suppress(SystemExit):
+        runpy.run_path("m.py", run_name="__main__")
+    said = dict(line.split(": ") for line in capsys.readouterr().out.splitlines())
+    several = [name for name in files if "one" not in name]
+    assert said.keys() == {f"{name}.npy {i}" for name in files for i in range(3 if name in several else 1)}
+    for name in files:
+        for i in range(3 if name in several else 1):
+            found, expected = (numbers_in(said[f"{file}.npy {i}"]) for file in (name, "all"))
+            np.testing.assert_allclose(found, expected, rtol=0, atol=2e-6, err_msg=name)  # 8 digits, but for float32
