@@ -60,7 +60,9 @@ _WORDS = {
     ("count_include_pad", False): "nopad",
     ("padding", "same"): "same",
     ("mode", "nearest"): "nearest",
+    ("mode", "linear"): "linear",
     ("mode", "bilinear"): "bilinear",
+    ("mode", "trilinear"): "trilinear",
     ("interpolation", "nearest"): "nearest",
     ("interpolation", "bilinear"): "bilinear",
 }

@@ -39,7 +39,7 @@ _LINES = (
         "block {name}({params}) {{ ... }}",
     ),
     (r"\s*block\s+(?P<name>\w+)\s*\((?P<params>[^()]*)\)\s*:.*", "block {name}({params}) {{ ... }}"),
-    (r"(?P<before>.*\b\w+)\s*=\s*['\u2018](?P<word>same|nearest|bilinear)['\u2019](?P<after>.*)", None),
+    (r"(?P<before>.*\b\w+)\s*=\s*['\u2018](?P<word>same|nearest|bilinear|trilinear)['\u2019](?P<after>.*)", None),
 )
 
 _ENTRIES = (
@@ -144,7 +144,7 @@ def _of_line(span: Span) -> Help:
             new = f"input {'x'.join(sizes)}" + (" map" if match["word"] or match["map"] else "")
         elif template is None:
             new = f"{match['before']} {match['word']}{match['after']}".strip()
-            new = re.sub(r"\s*\w+ (same|nearest|bilinear)", r" \1", new)
+            new = re.sub(r"\s*\w+ (same|nearest|bilinear|trilinear)", r" \1", new)
         else:
             new = template.format(**match.groupdict()).strip()
         if new == line.strip():
