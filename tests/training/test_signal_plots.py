@@ -149,6 +149,18 @@ def test_the_receptive_field_along_time_is_told_in_steps():
     assert f"conv1: {cube}" in words(draw("receptive", view_of(*NETS["volumes"])))
 
 
+def test_maps_stand_below_the_steps_that_they_are_about():
+    for text, steps in (
+        ("conv 2 k9", (4, 36)),  # 32 places, of which the first sees steps 0 to 8
+        ("conv 2 k3 p1 -> relu", (0, 40)),
+        ("pool 4", (0, 40)),
+        ("conv 2 k3 p=2x0", (0, 39)),  # causal: each place sees the steps before it
+        ("conv 2 k31 p15 -> conv 2 k31 p15", None),  # all places see all steps
+    ):
+        graph = compile_text(f"input 1x40 map\n{text}").graph
+        assert sensitivity.covered_steps(graph, graph.nodes[-1].name) == steps, text
+
+
 def test_filters_of_a_signal_have_a_curve_a_channel_and_many_channels_are_a_picture():
     few = draw("filters", view_of(f"input 3x64 map\nconv 12 k5 -> {END}", NAMES))
     assert {f"channel {k}" for k in range(3)} <= set(words(few))

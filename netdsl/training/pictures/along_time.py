@@ -86,11 +86,18 @@ def _channel_legend(axes: Axes, channels: int, y: float) -> None:
 
 
 def draw_feature_rows(
-    maps: np.ndarray, sketch: Sketch, caption: str, title: str, colours: dict[str, Any], ends: dict[str, Any]
+    maps: np.ndarray,
+    sketch: Sketch,
+    caption: str,
+    title: str,
+    colours: dict[str, Any],
+    ends: dict[str, Any],
+    covered: tuple[float, float] | None = None,
 ) -> Figure:
     """The sample, and below it, on the same time if it is a signal, a row of colour for each of the maps (C, L).
 
-    title: of the maps; colours, ends: options of their scale, and of the bar that shows it.
+    title: of the maps; colours, ends: options of their scale, and of the bar that shows it; covered: where on the time
+    of the signal they begin and end, in steps, None: where it does.
     """
     length = sketch.values.shape[1] if isinstance(sketch, Signal) else maps.shape[1]
     left, width = 0.5, PAGE - 0.5 - SCALE
@@ -101,7 +108,9 @@ def draw_feature_rows(
     show_sketch(axes, sketch, Box(left, TOP, width, own))
     axes.text(left, 1.5 * TOP + own, title, va="center", fontsize=7)
     under = Box(left, 2 * TOP + own, width, rows)
-    image = fill_box(axes, decimated(maps, int(width * FINE)), under, **colours)
+    first, last = (share / length for share in covered or (0, length))
+    own_time = Box(left + width * first, under.top, width * (last - first), rows)
+    image = fill_box(axes, decimated(maps, int(width * FINE)), own_time, **colours)
     lane = rows / len(maps)
     for number in {0, len(maps) - 1}:
         y = under.top + (number + 0.5) * lane

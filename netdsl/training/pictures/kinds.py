@@ -281,7 +281,7 @@ def _saliency(view: RunView, options: Options) -> Figure:
         )
         for one, sketch in zip(moved, sketches, strict=True)
     ]
-    above = "orange: what moves the probability of the class that it says most"
+    above = "orange: what moves the logit of the class that it says most"
     labels = ("",) if kind.axes == 1 else ("input", "saliency")
     layout = _layout(kind)
     note = "; ".join(filter(None, (above, layout["note"])))
@@ -301,7 +301,9 @@ def _features(view: RunView, options: Options) -> Figure:
     from netdsl.training.pictures.maps import draw_features
 
     x, sketch = inspection.subject(view, options.sample, options.image)
-    return draw_features(inspection.feature_maps(view, x, options.layer), sketch, _caption(view, options))
+    features = inspection.feature_maps(view, x, options.layer)
+    covered = sensitivity.covered_steps(view.net.graph, features.name)
+    return draw_features(features, sketch, _caption(view, options), covered)
 
 
 def _caption(view: RunView, options: Options) -> str:

@@ -130,13 +130,18 @@ def _columns(count: int, most: int, aspect: float) -> int:
     return min(range(1, min(count, most) + 1), key=cost)
 
 
-def draw_features(features: FeatureMaps, sketch: Sketch, caption: str) -> Figure:
+def draw_features(
+    features: FeatureMaps, sketch: Sketch, caption: str, covered: tuple[float, float] | None = None
+) -> Figure:
     """The sample and its maps, on one scale: from 0 where no number is negative, else symmetric about 0.
 
-    Maps of volumes are shown by their middle slices across the depth."""
+    Maps of volumes are shown by their middle slices across the depth. covered: the steps of a signal that its maps
+    are about, None: all."""
     if features.kind.axes == 1:
         shown = features.maps[:MOST]
-        return draw_feature_rows(shown, sketch, caption, _features_title(features), _scale(shown), _ends(shown))
+        return draw_feature_rows(
+            shown, sketch, caption, _features_title(features), _scale(shown), _ends(shown), covered
+        )
     flat = features.maps if features.kind.is_image else features.maps[:, features.maps.shape[1] // 2]
     maps = enlarged(flat[:MOST])
     whole = montage(maps, _columns(len(maps), most=16, aspect=2.6 * maps.shape[1] / maps.shape[2]), _gap(maps))

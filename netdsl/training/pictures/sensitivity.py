@@ -34,6 +34,25 @@ def growing_fields(fields: Sequence[tuple[int, ReceptiveField]]) -> tuple[tuple[
     return tuple(growing)
 
 
+def covered_steps(graph: Graph, name: str) -> tuple[float, float] | None:
+    """Where the map of a layer begins and ends on the time of the signal that the network takes, in steps: each of its
+    places stands at the middle of what it sees. None where that cannot be said, since all places see as much."""
+    index = next(i for i, node in enumerate(graph.nodes) if node.name == name)
+    takes, gives = graph.inputs[0].type, graph.nodes[index].type
+    if takes.axes != 1 or gives.axes != 1 or gives.space[0] < 3:
+        return None
+    at = gives.space[0] // 2
+    before, here = (receptive_field(graph, index, (place,)) for place in (at - 1, at))
+    if before is None or here is None:
+        return None
+    (first, last), step = here.spans[0], here.spans[0][0] - before.spans[0][0]
+    if step == 0 or any(field.spans[0][1] - field.spans[0][0] + 1 < field.size[0] for field in (before, here)):
+        return None
+    middle = (first + last + 1) / 2
+    start, end = middle - (at + 0.5) * step, middle + (gives.space[0] - at - 0.5) * step
+    return max(0.0, start), min(float(takes.space[0]), end)
+
+
 @dataclass(frozen=True)
 class EffectiveField:
     """heat (*space): how much each place of the input moves the unit of `field`: |d unit / d place|, the mean over
