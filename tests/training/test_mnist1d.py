@@ -2,9 +2,13 @@
 
 import numpy as np
 import pytest
+from conftest import ROOT
 
+from netdsl.pipeline import compile_file
 from netdsl.training.data.datasets import load_dataset
 from netdsl.training.data.mnist1d import mnist1d, templates
+from netdsl.training.loop.epochs import train
+from netdsl.training.runs.engine import Engine
 
 
 def test_the_templates_are_the_authors():
@@ -33,3 +37,11 @@ def test_the_data_set_is_balanced_and_the_same_for_every_seed():
     assert (data.x_train.dtype, data.y_train.dtype, data.classes) == (np.float32, np.int64, tuple("0123456789"))
     assert np.bincount(np.concatenate([data.y_train, data.y_test])).tolist() == [500] * 10
     assert np.array_equal(data.normalized(data.x_test), data.x_test)
+
+
+@pytest.mark.slow("mnist1d_cnn, trained to the end")
+def test_the_network_of_the_specs_is_right_in_94_of_100(tmp_path):
+    """As the authors' CNN is; nine runs of ours were right in 95.6 to 96.7 of 100."""
+    net = compile_file(ROOT / "specs" / "mnist1d_cnn.net")
+    result = train(net, load_dataset("mnist1d", None), Engine("numpy", 0, "auto", None), tmp_path)
+    assert result.test_accuracy >= 0.94
