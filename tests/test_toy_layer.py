@@ -89,6 +89,16 @@ def test_layer_objects_and_the_numpy_module_run_it_with_the_same_bytes(net):
     assert all(found[name].tobytes() == expected[name].tobytes() for name in first.params)
 
 
+@pytest.mark.parametrize("given", ["2x9 map", "2x3x4x4"])
+def test_it_is_a_layer_of_signals_and_of_volumes(sine, given):
+    net = netdsl.compile_text(f"input {given}\nconv 3 k3 -> sine 2 -> flatten -> linear 4\n", "toy")
+    x, labels = np.random.default_rng(0).standard_normal((5, *net.graph.input_shape)), np.arange(5) % 4
+    found, expected = (
+        model.loss_and_gradients(x, labels)[1]["sine1.weight"] for model in (net.build(seed=0), net.numpy_model(seed=0))
+    )
+    assert found.shape == (3,) and found.all() and found.tobytes() == expected.tobytes()
+
+
 def test_the_numpy_module_with_it_stands_alone(net, tmp_path):
     (tmp_path / "toy_numpy.py").write_text(net.numpy_source())
     done = subprocess.run([sys.executable, "-I", "toy_numpy.py"], cwd=tmp_path, capture_output=True, text=True)

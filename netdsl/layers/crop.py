@@ -1,4 +1,4 @@
-"""`crop`: the middle of a map, or a map without some rows and columns on each side."""
+"""`crop`: the middle of a map, or a map without what lies at its sides (of an image, some rows and columns)."""
 
 from __future__ import annotations
 

@@ -218,14 +218,15 @@ def test_layer_does_not_change_its_input(name):
         assert np.array_equal(x, kept), (line, shape)
 
 
+@pytest.mark.parametrize("given", ["3x9 map", "3x4x5", "3x2x4x3"])
 @pytest.mark.parametrize("name", [layer.name for layer in layer_table().values() if layer.idle])
-def test_an_idle_layer_gives_its_input_as_it_is_in_training_too(name):
+def test_an_idle_layer_gives_its_input_as_it_is_in_training_too(name, given):
     """The attrs that it declares for that say so truly: the PyTorch module leaves the layer out with them."""
     layer = layer_table()[name]
     values = {"p": "0", "padding": "0", "factor": "1"}
-    net = compile_text(f"input 3x4x5\n{name} {' '.join(values[key] for key in layer.idle)}")
+    net = compile_text(f"input {given}\n{name} {' '.join(values[key] for key in layer.idle)}")
     assert layer.is_idle(net.graph.nodes[0].attrs)
-    x = np.random.default_rng(0).standard_normal((4, 3, 4, 5)).astype(np.float32)
+    x = np.random.default_rng(0).standard_normal((4, *net.graph.input_shape)).astype(np.float32)
     network = net.build()
     assert np.array_equal(network.forward(x, training=True), x) and np.array_equal(network.forward(x), x)
     dx, _ = network.backward(x)
