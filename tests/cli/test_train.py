@@ -100,6 +100,7 @@ def test_flags_win_over_the_train_block(call, here):
     )
     config = json.loads((here / "x/config.json").read_text())
     assert config["recipe"] == {
+        "data_options": {},
         "data": "spiral",
         "val": 0.2,
         "loss": "mse",

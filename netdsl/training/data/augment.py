@@ -168,10 +168,11 @@ def normals(seed: int, epoch: int, rows: np.ndarray, count: int) -> np.ndarray:
     pairs = -(-count // 2)
     place = rows.astype(np.uint64)[:, None] * np.uint64(pairs) + np.arange(1, pairs + 1, dtype=np.uint64)
     bits = _bits(seed, epoch, NOISE, place)
-    radius = np.sqrt(-2 * np.log(((bits >> np.uint64(32)) + 0.5) * 2.0**-32))
-    angle = (bits & np.uint64(2**32 - 1)) * (2 * np.pi * 2.0**-32)
-    numbers = np.concatenate([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
-    return numbers[:, :count].astype(np.float32)
+    upper, lower = (half.astype(np.float32) for half in (bits >> np.uint64(32), bits & np.uint64(2**32 - 1)))
+    radius = np.sqrt(-2 * np.log((upper + np.float32(0.5)) * np.float32(2.0**-32)))
+    angle = lower * np.float32(2 * np.pi * 2.0**-32)
+    numbers: np.ndarray = np.concatenate([radius * np.cos(angle), radius * np.sin(angle)], axis=1)[:, :count]
+    return numbers
 
 
 def _bits(seed: int, epoch: int, purpose: int, place: np.ndarray) -> np.ndarray:
