@@ -20,6 +20,8 @@ class Alone(FastNetwork):
         self.node, self.stage_call, self.dtype = net.graph.nodes[0], call, np.dtype(dtype)
         self.input_shape, self.logits_shape = net.graph.input_shape, net.graph.output_shape
         self.waits = call.kernel.can.waits
+        self.space, self.takes_map = net.graph.input_type.space, net.graph.input_type.is_map
+        self.gives_signal = True if net.graph.output_type.axes == 1 else None
         model = net.build(dtype=dtype)
         self.start(model.params, model.buffers, np.random.default_rng(0), 2, "threads")
 
@@ -32,7 +34,7 @@ class Alone(FastNetwork):
     infer_stages = train_stages
 
     def train_forward(self, s, x):
-        return s.one.forward(self.in_order(from_textbook(x)))
+        return s.one.forward(self.in_order(from_textbook(x, self.takes_map)))
 
     infer_forward = train_forward
 
@@ -48,7 +50,7 @@ class Alone(FastNetwork):
 
     def put(self, s, dx):
         if dx is not None:
-            self.dx[s.one.w.rows[s.one.w.block]] = to_textbook(dx)
+            self.dx[s.one.w.rows[s.one.w.block]] = to_textbook(dx, self.space)
 
     def both_passes(self, x, dy):
         """-> {what: array} in training."""

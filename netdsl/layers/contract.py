@@ -32,7 +32,8 @@ image and a volume where it goes through `x.space`. `attrs` is a dict of attr na
     cancels_bias: a bias in the layer before it does nothing; is_linear: two in a row can do no more than one
     norms_batch: in training its statistics are those of the batch, one value of a channel has none
     stages(attrs, *inputs) -> tuple of StageCall     what computes the layer fast, each in its way; optional. It imports
-                                         the stages itself: only a fast network needs them
+                                         the stages itself: only a fast network needs them. A signal comes to it as an
+                                         image one number wide (passes/signals.py)
 
 A kernel is an undecorated module-level `def` that names only numpy, math, builtins, its arguments and other kernels:
 its text is copied into emitted modules (targets/text/kernel_source.py). Buffers are updated in place by forward, in

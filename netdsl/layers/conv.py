@@ -174,10 +174,10 @@ def conv_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
     patches = StageCall(PatchConv, (sizes, filters, kernel_size, stride, padding, dilation), costs=costs)
     if kernel_size == (1, 1):
         return (StageCall(PointConv, (sizes, filters, stride, padding)), patches)
-    if sizes[2] == out_size[1] == 1:
-        return (*_signal_stages(sizes, given, out_size), patches)
     if x.channels <= 4 and dilation == (1, 1):
         return (StageCall(RowConv, (sizes, filters, kernel_size, stride, padding)), patches)
+    if sizes[2] == out_size[1] == 1:
+        return (*_signal_stages(sizes, given, out_size), patches)
     if dilation != (1, 1) or x.channels < 8:
         return (patches,)
     by_rows = _winograd_rows(sizes, filters, kernel_size, stride, padding, out_size)
