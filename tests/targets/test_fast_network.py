@@ -433,10 +433,13 @@ id
 train { loss mse }
 # a signal with softmax and a textbook layer
 input 4x6 map
-conv 4 k3 -> tanh -> softmax
+conv 4 k3 -> tanh -> lrn 3 -> softmax
 # a volume
 input 2x4x5x6
 conv 9 k3 p1 -> bn -> relu -> pool 2 -> conv 9 k3 p1 -> dropout 0.3 -> flatten -> linear 3
+# a signal, dropped out and as tokens
+input 3x12 map
+conv 8 k3 p1 -> dropout2d 0.3 -> res { conv 8 k3 p1 -> droppath 0.3 } -> tokens -> ln -> map 12 -> gap -> linear 3
 # a volume comes out
 input 2x4x5x6
 conv 9 k3 p1 -> reshape 9x5x6x4 -> res { bn -> relu -> conv 9 k3 p1 } -> conv 3 k1
