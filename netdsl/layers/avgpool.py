@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from netdsl.graph.types import Tensor
+from netdsl.graph.types import MOST_AXES, Tensor
 from netdsl.kernels.arrays import Array, Grads, OneOrSides, Saved, Spatial
 from netdsl.kernels.windows import window_count, window_slices, within
 from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, StageCall, for_axes, require_map
@@ -86,12 +86,27 @@ UNCOUNTED = '''class UncountedAvgPool2d(nn.AvgPool2d):
 
 def avgpool_torch(attrs: Attrs, x: Tensor) -> str:
     module = for_axes("nn.AvgPool2d", x)
+    if x.axes == MOST_AXES and any(size < k for size, k in zip(x.space, attrs["kernel_size"], strict=True)):
+        return _torch_of_small_volumes(attrs)
     if not attrs["nopad"]:
         return pooling_text(module, attrs, for_axes("nn.ZeroPad2d", x) + "({})")
     if not needs_own_padding(attrs):
         return pooling_text(module, attrs, "", count_include_pad=False)
     sides, without = torch_sides(attrs["padding"]), {**attrs, "padding": ((0, 0),) * x.axes}
     return pooling_text(for_axes("UncountedAvgPool2d", x), without, "", sides=sides)
+
+
+def _torch_of_small_volumes(attrs: Attrs) -> str:
+    """nn.AvgPool3d takes no volume that its windows reach beyond, whatever its padding: what pads stands before it, and
+    what is not counted in the class that counts."""
+    sides = attrs["padding"]
+    zeros = ((0, 0),) * len(sides)
+    counted = zeros if attrs["nopad"] else tuple((before, before) for before, _ in sides) if attrs["ceil"] else sides
+    rest = tuple((b - of_b, a - of_a) for (b, a), (of_b, of_a) in zip(sides, counted, strict=True))
+    options = {} if rest == zeros else {"sides": torch_sides(rest)}
+    name = "UncountedAvgPool3d" if options else "nn.AvgPool3d"
+    pool = pooling_text(name, {**attrs, "padding": zeros, "ceil": False}, "", **options)
+    return pool if counted == zeros else f"nn.Sequential(nn.ZeroPad3d({torch_sides(counted)}), {pool})"
 
 
 def avgpool_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:

@@ -100,3 +100,16 @@ def test_windows_of_padding_alone_are_known_without_looking_at_all_of_them():
             empty = any(not any(0 <= start + u * d < size for u in range(k)) for start in starts)
             if count > 0:
                 assert _sees_only_padding(size, k, s, sides, d) == empty, (size, k, s, sides, d)
+
+
+def test_an_average_of_a_volume_smaller_than_its_window_is_padded_in_front():
+    """nn.AvgPool3d looks at the sizes without the padding, and refuses them."""
+    expected = {
+        "avgpool 2 s1 p1": "nn.Sequential(nn.ZeroPad3d((1, 1, 1, 1, 1, 1)), nn.AvgPool3d(2, stride=1))",
+        "avgpool 2 s1 p1 nopad": "UncountedAvgPool3d(2, stride=1, sides=(1, 1, 1, 1, 1, 1))",
+        "avgpool 3 s2 p1 ceil": (
+            "nn.Sequential(nn.ZeroPad3d((1, 1, 1, 1, 1, 1)), UncountedAvgPool3d(3, stride=2, sides=(0, 1, 0, 0, 0, 0)))"
+        ),
+        "avgpool 2x1x2 s1 p1x0x1": "nn.AvgPool3d((2, 1, 2), stride=1, padding=(1, 0, 1))",
+    }
+    assert {layer: torch_line(f"input 2x5x1x4\n{layer}") for layer in expected} == expected
