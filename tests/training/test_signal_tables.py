@@ -140,6 +140,13 @@ def test_a_column_of_time_is_no_channel(tmp_path):
     assert d.notes[0].endswith(": `Time`, no channel by the name")
 
 
+def test_without_a_column_of_time_nothing_is_said_to_be_left_out(tmp_path):
+    rows = [(i, -i, "s", NAMES[i // 40 % 3]) for i in range(480)]
+    notes = load(write(tmp_path / "d.csv", rows, "a,b,subject,activity")).notes
+    assert any("its last column, `activity`" in note for note in notes)
+    assert not any("not used" in note for note in notes)
+
+
 def test_a_row_with_as_many_numbers_as_the_input_is_a_sample(tmp_path):
     rows = [(*range(i, i + 8), NAMES[i % 3]) for i in range(30)]
     for header in ("", ",".join("abcdefgh") + ",label"):

@@ -153,7 +153,7 @@ def riff(data=b"\0" * 80, says=None, form=1, channels=1, rate=800, bits=16, head
 
 
 BROKEN = {
-    "empty": (b"", "is damaged: it ends too early"),
+    "empty": (b"", "is no WAV file: it has 0 bytes"),
     "text": (b"hello, this is no sound at all", "is no WAV file: it does not begin with RIFF and WAVE"),
     "avi": (riff(kind=b"AVI "), "is no WAV file: it does not begin with RIFF and WAVE"),
     "rifx": (riff(head=b"RIFX"), "is no WAV file: it does not begin with RIFF and WAVE"),
@@ -168,7 +168,7 @@ BROKEN = {
     "no rate": (riff(rate=0), "has a rate of 0 Hz, expected 1 to 10000000"),
     "no channels": (riff(channels=0), "is damaged: bad # of channels"),
     "no bits": (riff(bits=0), "is damaged: bad sample width"),
-    "only the head": (riff()[:20], "is damaged: "),
+    "only the head": (riff()[:20], "is no WAV file: it has 20 bytes"),
 }
 
 

@@ -102,7 +102,7 @@ def _roles(path: Path, header: list[str], width: int, want: Wanted, has_targets:
     times = [i for i in others if i < len(header) and header[i].lower() in TIMES]
     wants = want.takes.channels
     notes: tuple[str, ...] = ()
-    if len(others) > wants and len(others) - len(times) in (wants, wants + (target is None)):
+    if times and len(others) > wants and len(others) - len(times) in (wants, wants + (target is None)):
         others = [i for i in others if i not in times]
         names = ", ".join(f"`{plain(header[i])}`" if header[i] else f"{i + 1}" for i in times)
         notes = (f"not used of {shown(path)}: {names}, no channel by the name",)

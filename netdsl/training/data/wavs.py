@@ -20,6 +20,7 @@ from netdsl.training.data.limits import MAX_BYTES
 from netdsl.training.data.wanted import Wanted
 
 SUFFIXES = (".wav", ".wave")
+SMALLEST = 44  # bytes of a file without sound
 MAX_FRAMES = 50_000_000  # of one recording: 19 minutes at 44,100 Hz
 MAX_RATE = 10_000_000
 OTHER_FORMATS = {"2": "ADPCM", "3": "floats", "6": "A-law", "7": "mu-law", "85": "MP3", "65534": "an extended header"}
@@ -87,6 +88,9 @@ def _unread(path: Path, error: str) -> UserError:
         return UserError(f"{shown(path)} holds {name}, expected PCM", help=_save_help(path))
     if "RIFF" in error or "WAVE" in error:
         return UserError(f"{shown(path)} is no WAV file: it does not begin with RIFF and WAVE", help=_save_help(path))
+    size = path.stat().st_size
+    if size < SMALLEST:
+        return UserError(f"{shown(path)} is no WAV file: it has {size} bytes", help=_save_help(path))
     return UserError(f"{shown(path)} is damaged: {error or 'it ends too early'}", help=_save_help(path))
 
 
