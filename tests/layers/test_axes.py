@@ -13,7 +13,7 @@ from netdsl.layers import layer_of, layer_table
 from netdsl.layers.contract import REQUIRED, axes_of, require_map, require_tokens
 from netdsl.layers.rules.transposed import transposed_params, transposed_shape
 from netdsl.layers.rules.windows import given_sides, pooling_sides, sides_text, torch_sides
-from netdsl.pipeline import compile_text
+from netdsl.pipeline import check_text, compile_text
 
 SIGNAL, IMAGE, VOLUME = map_of(6, 20), map_of(6, 20, 12), map_of(6, 20, 12, 8)
 
@@ -135,6 +135,18 @@ def test_channels_of_a_signal_are_not_found_by_counting_axes():
     for layer in ("ln", "rms", "softmax", "logsoftmax", "scale 2", "cat { id | relu }"):
         signal, features = (compiled(f"input {text}\n{layer}") for text in ("4x6 map", "6x4"))
         assert np.array_equal(signal.forward(x).swapaxes(1, 2), features.forward(x.swapaxes(1, 2))), layer
+
+
+def test_every_layer_of_images_is_one_of_signals_and_volumes():
+    def is_taken(layer, given):
+        lines = (f"input {given}\n{layer}{values}\ntrain {{ loss mse }}" for values in ("", " 1", " 0 1", " 96"))
+        return any(check_text(line)[0] is not None for line in lines)
+
+    taken = {
+        given: {name for name, layer in layer_table().items() if layer.num_inputs == 1 and is_taken(name, given)}
+        for given in ("8x12 map", "8x4x3", "8x2x3x2")
+    }
+    assert taken["8x12 map"] == taken["8x4x3"] == taken["8x2x3x2"] and len(taken["8x4x3"]) > 40
 
 
 def compiled(text):
