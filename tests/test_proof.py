@@ -24,6 +24,7 @@ NORMAL, VERIFIED = 8, 3  # networks to plant faults in, and to verify, which tak
 ENDS = ("conv 1 -> prelu", "scale 0.5 -> linear 1", "linear 1 -> prelu -> scale", "flatten -> linear 1", "prelu", "bn")
 FELT = 1e-2  # a fault that moves no gradient by more, of its own norm or a thousandth of the largest, is none to find
 STEEP = 1e6  # gradients of norms of nothing but rounding, behind each other: no difference of the loss follows those
+FLAT = 1e-7  # the largest gradient of a loss near 1: over the shortest step, 1e-8, that moves no digit of the loss
 
 
 def with_one(text, ends):
@@ -122,6 +123,9 @@ def check_planted(text, seed, seen, most):
     if not all(np.linalg.norm(gradient) < STEEP for gradient in right):
         seen["too steep"] += 1
         return
+    if max(np.linalg.norm(gradient) for gradient in right) < FLAT:
+        seen["too flat"] += 1
+        return
     found = gradient_check(net, x, y, seed)
     assert found.ok, f"a false alarm, seed {seed}: {found}\n{text}"
     seen["right"] += 1
@@ -156,11 +160,11 @@ def test_wrong_gradients_in_random_networks_are_found(request):
             check_planted(text, seed, seen, 4)
 
     every_net()
-    right, hidden, steep = (seen.pop(name, 0) for name in ("right", "not felt", "too steep"))
+    right, hidden, steep, flat = (seen.pop(name, 0) for name in ("right", "not felt", "too steep", "too flat"))
     print(
         f"{right} right networks passed; of {sum(seen.values())} faults in {len(seen)} kinds of layers none was missed"
     )
-    print(f"{hidden} faults moved no gradient, {steep} networks were too steep for any difference")
+    print(f"{hidden} faults moved no gradient, {steep + flat} networks were too steep or too flat for any difference")
     assert sum(seen.values()) > min(count, NORMAL)
 
 
