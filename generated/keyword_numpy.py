@@ -504,7 +504,7 @@ class Keyword(Network):
         """x (N, 1, 8000) -> y (N, 35)."""
         x = self.check_input(x)
         p, b, saved = self.params, self.buffers, self.saved
-        x, saved["conv1"] = conv_forward(x, p["conv1.weight"], None, stride=(16,))  # (N, 32, 496)
+        x, saved["conv1"] = conv_forward(x, p["conv1.weight"], None, stride=16)  # (N, 32, 496)
         x, saved["bn1"] = bn_forward(x, p["bn1.weight"], p["bn1.bias"], b["bn1.running_mean"], b["bn1.running_var"], training=training)
         x, saved["relu1"] = relu_forward(x)
         x, saved["pool1"] = pool_forward(x, kernel_size=(4,), stride=(4,))  # (N, 32, 124)

@@ -467,13 +467,13 @@ class Mnist1dCnn(Network):
         """x (N, 1, 40) -> y (N, 10)."""
         x = self.check_input(x)
         p, b, saved = self.params, self.buffers, self.saved
-        x, saved["conv1"] = conv_forward(x, p["conv1.weight"], None, stride=(2,), padding=((2, 2),))  # (N, 32, 20)
+        x, saved["conv1"] = conv_forward(x, p["conv1.weight"], None, stride=2, padding=2)  # (N, 32, 20)
         x, saved["bn1"] = bn_forward(x, p["bn1.weight"], p["bn1.bias"], b["bn1.running_mean"], b["bn1.running_var"], training=training)
         x, saved["relu1"] = relu_forward(x)
-        x, saved["conv2"] = conv_forward(x, p["conv2.weight"], None, stride=(2,), padding=((2, 2),))  # (N, 32, 10)
+        x, saved["conv2"] = conv_forward(x, p["conv2.weight"], None, stride=2, padding=2)  # (N, 32, 10)
         x, saved["bn2"] = bn_forward(x, p["bn2.weight"], p["bn2.bias"], b["bn2.running_mean"], b["bn2.running_var"], training=training)
         x, saved["relu2"] = relu_forward(x)
-        x, saved["conv3"] = conv_forward(x, p["conv3.weight"], None, stride=(2,), padding=((2, 2),))  # (N, 32, 5)
+        x, saved["conv3"] = conv_forward(x, p["conv3.weight"], None, stride=2, padding=2)  # (N, 32, 5)
         x, saved["bn3"] = bn_forward(x, p["bn3.weight"], p["bn3.bias"], b["bn3.running_mean"], b["bn3.running_var"], training=training)
         x, saved["relu3"] = relu_forward(x)
         x, saved["gap1"] = gap_forward(x)  # (N, 32)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from netdsl.graph.ir import Node
 from netdsl.ground.symbols import is_all, value_text
@@ -46,8 +46,16 @@ def argument_texts(node: Node, words: Mapping[str, str]) -> list[str]:
         elif source != "attr":
             texts.append(words[source])
         elif not _is_default(node.attrs[name], defaults[name]):
-            texts.append(f"{name}={value_text(node.attrs[name])}")
+            texts.append(f"{name}={value_text(_plainly(node.attrs[name], defaults[name]))}")
     return texts
+
+
+def _plainly(value: Any, default: object) -> object:
+    """`2` for (2,) and ((2, 2),), what is so along the one axis of a signal, where the kernel takes one number."""
+    if not isinstance(value, tuple) or not isinstance(default, int) or value[1:]:
+        return value
+    first = value[0][0] if isinstance(value[0], tuple) else value[0]
+    return first if is_all(value, first) else value
 
 
 def _is_default(value: object, default: object) -> bool:
