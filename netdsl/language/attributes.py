@@ -274,9 +274,11 @@ def _check_count(layer: LayerDef, attr: Attr, value: tuple[int, ...], counts: tu
 
 
 def _count_help(layer: LayerDef, attr: Attr, value: tuple[int, ...], axes: int) -> str:
-    """What to write instead of too many or too few sizes; a number for each side may be meant."""
+    """What to write instead of too many or too few sizes; a number for each side may be meant, but of no window."""
     if attr.kind == "sides":
         return f"write {sides_example(axes)}"
+    if attr.name in ("kernel_size", "stride", "dilation"):
+        return f"write {sizes_example(axes)}"
     sides = next((a for a in layer.attrs if a.kind == "sides"), None)
     if len(value) == 2 * axes and sides is not None:
         key = f"{sides.keys[0]}={show_value(value)}"
