@@ -20,6 +20,8 @@ from netdsl.verify.torch_runs import torch_model
 
 PUBLISHED = Path(__file__).parent / "published"
 SPECS = sorted(PUBLISHED.glob("*.net"))
+LARGE = ("cbam_resnet50", "convnext_tiny", "darknet53", "densenet161", "edsr", "efficientnet_v2_s", "inception_v3")
+LARGE += ("mixer_b16", "resnext50_32x4d", "wide_resnet50_2", "xception")
 SMALLER = {  # what is computed, where an input of 75x75, the least for Inception, is too small or the widths too large
     "unet_572": [("1x572x572", "1x188x188"), ("unet(64, 4)", "unet(4, 4)")],
     "unet_bilinear": [("3x256x256", "3x48x48")],
@@ -31,7 +33,13 @@ STORED = {"yolov3_tiny": 8_858_734, "mobilenet_keras": 4_253_864}
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")  # it says that it pads a copy, as we do
-@pytest.mark.parametrize("spec", SPECS, ids=lambda path: path.stem)
+def in_parts(specs):
+    """The specs, of which those of large networks are slow tests."""
+    slow = pytest.mark.slow("large published networks")
+    return [pytest.param(path, marks=slow if path.stem in LARGE else (), id=path.stem) for path in specs]
+
+
+@pytest.mark.parametrize("spec", in_parts(SPECS))
 def test_a_published_network_has_its_params_and_computes_the_same_in_pytorch(spec):
     torch = pytest.importorskip("torch")
     text = spec.read_text(encoding="utf-8")

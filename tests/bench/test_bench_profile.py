@@ -25,6 +25,7 @@ def test_every_stage_is_timed_and_works_as_before():
         assert "conv1" in str(found) and "GFLOP/s" in str(found)
 
 
+@pytest.mark.slow("the profile of a network, by the command")
 def test_the_command_shows_it(tmp_path, capsys):
     spec = tmp_path / "net.net"
     spec.write_text(SPEC)

@@ -377,7 +377,11 @@ def begun(tmp_path_factory):
     return run, states, stopped_again(shutil.copytree(run, run.with_name("counted")))
 
 
-@pytest.mark.parametrize("error", ERRORS, ids=lambda e: errno.errorcode.get(e, e))
+@pytest.mark.parametrize(
+    "error",
+    [ERRORS[0], *(pytest.param(e, marks=pytest.mark.slow("every error of a system call")) for e in ERRORS[1:])],
+    ids=lambda e: errno.errorcode.get(e, e),
+)
 def test_whichever_system_call_of_a_save_fails_nothing_is_lost_and_nothing_torn(tmp_path, whole, begun, error):
     start, states, faults = begun
     assert faults > 30
