@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 import netdsl
 from netdsl.bench.profile import profile
 from netdsl.cli import run
