@@ -32,13 +32,13 @@ STORED = {"yolov3_tiny": 8_858_734, "mobilenet_keras": 4_253_864}
 """Params and running statistics: the numbers in yolov3-tiny.weights, and what Keras' summary calls all params."""
 
 
-@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")  # it says that it pads a copy, as we do
 def in_parts(specs):
     """The specs, of which those of large networks are slow tests."""
     slow = pytest.mark.slow("large published networks")
     return [pytest.param(path, marks=slow if path.stem in LARGE else (), id=path.stem) for path in specs]
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")  # it says that it pads a copy, as we do
 @pytest.mark.parametrize("spec", in_parts(SPECS))
 def test_a_published_network_has_its_params_and_computes_the_same_in_pytorch(spec):
     torch = pytest.importorskip("torch")
