@@ -11,6 +11,7 @@ from worst_order import worst
 
 from netdsl.ground.diagnostics import SpecError
 from netdsl.layers import layer_of, layer_table
+from netdsl.passes.signals import stage_calls
 from netdsl.pipeline import compile_text
 from netdsl.stages.buffers import Buffers
 
@@ -24,13 +25,13 @@ def errors(found, right):
 
 
 MEANS = (0, 10, 1000, 10_000)
-INPUTS = "8x12x12", "40", "6x16"  # a map, a vector, tokens
+INPUTS = "8x12x12", "40", "6x16", "8x24 map", "8x4x6x6"  # an image, a vector, tokens, a signal, a volume
 LINES = {
-    "adaptive": "adaptive 3x3",
+    "adaptive": "adaptive 3",
     "avgpool": "avgpool 3",
     "conv": "conv 6 k3 p1",
     "convt": "convt 6 k3 s2",
-    "crop": "crop 5",
+    "crop": "crop 4",
     "gn": "gn 2",
     "inorm": "inorm affine",
     "linear": "linear 5",
@@ -43,9 +44,12 @@ LINES = {
     "shuffle": "shuffle 2",
     "slice": "slice 1 3",
     "up": "up 2",
-    "upsample": "upsample 2 bilinear",
+    "upsample": "upsample 2 bilinear",  # of an image; see MODES
 }
-TRANSFORMS = ("BilinearConv", "WinogradRows")  # they lose a digit by their nature: see the tolerances of test_stages
+TRANSFORMS = ("BilinearConv", "WinogradRows", "SignalConv")
+"""They lose a digit by their nature: see the tolerances of test_stages."""
+
+MODES = {"8x24 map": "linear", "8x4x6x6": "trilinear"}
 STAGED = [
     name
     for name, layer in layer_table().items()
@@ -64,11 +68,12 @@ def cases(name):
     """(compiled network of one layer, call of a stage) for every input that fits and every way to compute it."""
     for shape in INPUTS:
         try:
-            net = compile_text(f"input {shape}\n{LINES.get(name, name)}\ntrain {{ loss mse }}")
+            line = LINES.get(name, name).replace("bilinear", MODES.get(shape, "bilinear"))
+            net = compile_text(f"input {shape}\n{line}\ntrain {{ loss mse }}")
         except SpecError as error:
             assert {d.code for d in error.diagnostics} <= {"N202", "N203"}, str(error)
             continue
-        for call in layer_of(name).stages(net.graph.nodes[0].attrs, net.graph.input_type):
+        for call in stage_calls(net.graph.nodes[0], (net.graph.input_type,)):
             yield net, call
 
 
