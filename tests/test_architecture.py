@@ -59,6 +59,12 @@ ONLY_IN = {
     "matplotlib": {"training.drawing.style"},
 }
 
+LOAD_TORCH = {
+    *("targets.torch.arrays", "targets.torch.devices", "targets.torch.model", "targets.torch.running"),
+    *("verify.torch_runs", "bench.torch_contestants"),
+}
+"""The modules that load PyTorch when they are imported; no others import them but within a function."""
+
 
 def modules():
     """Every module of netdsl: its name without `netdsl.`, and its syntax tree."""
@@ -151,4 +157,12 @@ def test_heavy_libraries_stay_in_their_place():
                 if isinstance(node, ast.Import | ast.ImportFrom)
                 else []
             )
-            assert not {"torch", "matplotlib", "onnx"} & set(top_level), f"{name} imports {top_level} at import time"
+            heavy = {"matplotlib", "onnx"} if name in LOAD_TORCH else {"torch", "matplotlib", "onnx"}
+            assert not heavy & set(top_level), f"{name} imports {top_level} at import time"
+
+
+def test_pytorch_is_loaded_by_those_alone_who_use_it():
+    for name, tree in modules():
+        top_level = imports(ast.Module([n for n in tree.body if isinstance(n, ast.Import | ast.ImportFrom)], []))
+        loaded = LOAD_TORCH & {target.removeprefix("netdsl.") for target in top_level}
+        assert name in LOAD_TORCH or not loaded, f"{name} imports {loaded} at import time"

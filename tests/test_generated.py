@@ -10,7 +10,7 @@ import pytest
 from conftest import SMALL
 
 from netdsl.pipeline import compile_file, run_module
-from netdsl.verify.torch_runs import torch_model
+from netdsl.targets.torch.running import torch_model
 
 ROOT = Path(__file__).resolve().parents[1]
 GENERATED = ROOT / "generated"

@@ -7,7 +7,7 @@ import pytest
 from drawing import in_part
 
 from netdsl.pipeline import check_text
-from netdsl.verify.torch_runs import torch_model
+from netdsl.targets.torch.running import torch_model
 
 SPEC = """
 block BLOCK(PARAM, k=1) {

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from netdsl.pipeline import compile_file, compile_text, format_text
-from netdsl.verify.torch_runs import torch_model
+from netdsl.targets.torch.running import torch_model
 
 PUBLISHED = Path(__file__).parent / "published"
 SPECS = sorted(PUBLISHED.glob("*.net"))

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from netdsl.pipeline import compile_file, compile_text, run_module
+from netdsl.targets.torch.running import torch_model
 from netdsl.verify.agreement import bitwise_checks, fast_checks, torch_checks
 from netdsl.verify.batches import random_batch
-from netdsl.verify.torch_runs import torch_model
 
 ROOT = Path(__file__).resolve().parents[1]
 FACTS = {path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "tests/zoo").glob("*.json"))}

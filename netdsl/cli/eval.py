@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from netdsl.cli.options import device_options, engine_flags, run_backend_option
 
 if TYPE_CHECKING:
     from netdsl.training.data.dataset import Dataset
@@ -20,10 +23,14 @@ MAX_CONFUSED, MAX_NAME = 20, 10  # classes in a table of confusion, characters o
 @click.option("--data", help="Other data than the run's; its test part is used; by default the run's.")
 @click.option("--checkpoint", type=click.Choice(["best", "last", "prev"]), help="By default the best, if there is one.")
 @click.option("--limit", type=click.IntRange(1), help="Use only the first samples; by default as in training.")
+@run_backend_option()
+@device_options()
 @click.option(
     "--json", "as_json", is_flag=True, help="One JSON object: loss, samples, the measures, per_class, confusion."
 )
-def command(run: Path, data: str | None, checkpoint: str | None, limit: int | None, as_json: bool) -> None:
+def command(
+    run: Path, data: str | None, checkpoint: str | None, limit: int | None, as_json: bool, **flags: Any
+) -> None:
     """Measure the network of the folder RUN on test data: loss, and what fits its task.
 
     Classes have accuracy, F1 and the confusion, two of them also precision, recall and AUC; masks have the IoU of each
@@ -39,9 +46,11 @@ def command(run: Path, data: str | None, checkpoint: str | None, limit: int | No
 
     from netdsl.cli import say
     from netdsl.training.data.places import data_dir
+    from netdsl.training.runs.engine import changed_engine
     from netdsl.training.runs.views import open_run, score_run
 
-    with open_run(run, data_dir(), checkpoint, data, limit, say) as view:
+    change = partial(changed_engine, given=engine_flags(flags))
+    with open_run(run, data_dir(), checkpoint, data, limit, say, change) as view:
         dataset, scores, task = view.dataset, score_run(view), view.task
     click.echo(json.dumps(_as_dict(scores, task)) if as_json else _as_text(scores, task, dataset, view.which))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from netdsl.targets.registry import levels, targets
+from netdsl.targets.registry import levels, runners, targets
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -48,6 +48,54 @@ class LateHelp(click.Option):
         """click's own record, with the text of now."""
         self.help = self.text if isinstance(self.text, str) else self.text()
         return super().get_help_record(ctx)
+
+
+DEVICE_FLAGS = {"device": "name", "amp": "amp", "compile": "is_compiled", "channels_last": "is_channels_last"}
+"""Option -> the field of a Device that it sets."""
+
+
+def device_options() -> Decorator:
+    """`--device cuda --amp --compile --channels-last`, what PyTorch alone has; None where they are not given."""
+    options = (
+        click.option(
+            "--device",
+            metavar="NAME",
+            help="Where PyTorch computes: cpu, cuda, cuda:1, mps; by default auto, the fastest.",
+        ),
+        click.option(
+            "--amp",
+            is_flag=False,
+            flag_value="bfloat16",
+            type=click.Choice(["bfloat16", "float16"]),
+            help="PyTorch's layers in 16 bits where that does little harm, bfloat16 or float16; by default none.",
+        ),
+        click.option(
+            "--compile/--no-compile", default=None, help="Run PyTorch's module through torch.compile; by default not."
+        ),
+        click.option(
+            "--channels-last/--channels-first",
+            default=None,
+            help="How images and volumes lie in PyTorch's memory; by default channels first.",
+        ),
+    )
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def run_backend_option() -> Decorator:
+    """`--backend torch` of a command that computes with a run."""
+    return click.option("--backend", type=NameOf(runners), help="What computes; by default what trained the run.")
+
+
+def engine_flags(given: dict[str, Any]) -> dict[str, Any]:
+    """Takes what says how to compute out of the options -> the same as `changed_engine` takes it."""
+    names = {**{name: name for name in ("backend", "level", "workers", "threads")}, **DEVICE_FLAGS}
+    return {names[option]: given.pop(option) for option in tuple(given) if option in names}
 
 
 def level_option(default: int | None, text: Callable[[], str] | str) -> Decorator:

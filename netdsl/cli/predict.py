@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from netdsl.cli.options import device_options, engine_flags, run_backend_option
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from netdsl.targets.contract import Model
     from netdsl.training.runs.answer_files import Source
     from netdsl.training.runs.config import RunConfig
+    from netdsl.training.runs.engine import Engine
     from netdsl.training.scores.task import Task
 
 BATCH = 256  # images or recordings that are read at once
@@ -30,6 +33,8 @@ MAX_NUMBERS = 8  # in a line of text
 @click.option("--invert/--no-invert", default=None, help="Swap light and dark in images; by default if it looks so.")
 @click.option("--top", type=click.IntRange(1), default=3, show_default=True, help="How many classes to name.")
 @click.option("--checkpoint", type=click.Choice(["best", "last"]), help="By default the best, if there is one.")
+@run_backend_option()
+@device_options()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line: file, row, and class or values.")
 @click.option(
     "--out",
@@ -48,6 +53,7 @@ def command(
     as_json: bool,
     out: Path | None,
     plot: Path | None,
+    **flags: Any,
 ) -> None:
     """Say what each sample in the FILEs is, with the network of the folder RUN: classes, masks or numbers.
 
@@ -68,11 +74,11 @@ def command(
     from netdsl.training.runs.answer_files import write_answers
     from netdsl.training.runs.engine import engine_threads
 
-    network = _opened(run, checkpoint, out, plot)
+    network = _opened(run, checkpoint, out, plot, engine_flags(flags))
     task, total = network.task, 0
     kept: list[tuple[Source, np.ndarray]] = []
     shown: list[_Answered] = []
-    with engine_threads(network.config.engine):
+    with engine_threads(network.engine):
         for sample in _answered(network, files, invert):
             total += 1
             if out:
@@ -96,6 +102,7 @@ class _Network:
     net: Net
     model: Model
     config: RunConfig
+    engine: Engine
     task: Task
 
 
@@ -108,16 +115,18 @@ class _Answered:
     answer: np.ndarray
 
 
-def _opened(run: Path, checkpoint: str | None, out: Path | None, plot: Path | None) -> _Network:
+def _opened(run: Path, checkpoint: str | None, out: Path | None, plot: Path | None, flags: dict[str, Any]) -> _Network:
     """The run's network. Raises UserError where its answers cannot be written or drawn as asked for."""
     from netdsl.cli import say
     from netdsl.training.runs.answer_files import check_out
+    from netdsl.training.runs.engine import changed_engine
     from netdsl.training.runs.folder import load_run, read_run
     from netdsl.training.scores.task import decided_task
 
     _check_plot(plot)
     folder = read_run(run)
-    net, model, _ = load_run(folder, checkpoint)
+    engine = changed_engine(folder.config.engine, flags)
+    net, model, _ = load_run(folder, checkpoint, engine=engine)
     config, takes, gives = folder.config, net.graph.input_type, net.graph.output_type
     if config.recipe.fit:
         say(f"note: images of another size are fitted as in training (`fit {config.recipe.fit}`)")
@@ -126,7 +135,7 @@ def _opened(run: Path, checkpoint: str | None, out: Path | None, plot: Path | No
         _check_drawable(task, takes, gives)
     if out:
         check_out(out, task, gives)
-    return _Network(net, model, config, task)
+    return _Network(net, model, config, engine, task)
 
 
 def _answered(network: _Network, files: Sequence[Path], invert: bool | None) -> Iterator[_Answered]:

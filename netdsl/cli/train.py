@@ -11,9 +11,17 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from netdsl.cli.options import NameOf, autotune_option, check_workers, level_option
+from netdsl.cli.options import (
+    DEVICE_FLAGS,
+    NameOf,
+    autotune_option,
+    check_workers,
+    device_options,
+    engine_flags,
+    level_option,
+)
 from netdsl.cli.progress import Display
-from netdsl.targets.registry import DEFAULT, levels_of, runners
+from netdsl.targets.registry import levels_of, runners
 from netdsl.training.data.places import data_dir
 
 if TYPE_CHECKING:
@@ -25,6 +33,7 @@ Flags = dict[str, Any]
 """Options by name, of the types that click makes of them; None where one is not given."""
 
 OF_A_RESUMED_RUN = ("spec", "resume", "epochs", "save_every", "plots", "as_json", "quiet")  # options it may have
+WITH_A_BACKEND = ("level", "workers", "threads")  # and these with `--backend`: another one may go on with it
 
 
 @click.command()
@@ -96,10 +105,9 @@ OF_A_RESUMED_RUN = ("spec", "resume", "epochs", "save_every", "plots", "as_json"
 @click.option(
     "--backend",
     type=NameOf(runners),
-    default=DEFAULT,
-    show_default=True,
-    help="The compiled module, or layer objects.",
+    help="numpy, the compiled module, and the default; interp, layer objects; torch, the PyTorch module.",
 )
+@device_options()
 @level_option(None, "Of the compiled module: 2 is fast, and the default; 0 is the textbook; 1 as `compile` says.")
 @autotune_option()
 @click.option(
@@ -110,7 +118,7 @@ OF_A_RESUMED_RUN = ("spec", "resume", "epochs", "save_every", "plots", "as_json"
 @click.option(
     "--threads",
     type=click.IntRange(1, 256),
-    help="How many workers, by default one for each core; without -O2, most threads of BLAS.",
+    help="How many workers, by default one for each core; without -O2, most threads of BLAS or PyTorch.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run; runs/<spec>-<n> by default.")
 @click.option(
@@ -173,7 +181,7 @@ def _opened(
     """A new run of a spec, or one to go on with."""
     if resume is not None:
         _check_resumed(context)
-        return _resumed(spec, resume, flags["epochs"])
+        return _resumed(spec, resume, flags["epochs"], engine_flags(flags))
     if spec is None:
         raise click.UsageError("Missing argument 'SPEC' (or `--resume RUN`).")
     return _started(spec, flags, on_note)
@@ -183,8 +191,9 @@ def _started(spec: Path, flags: Flags, on_note: Callable[[str], None]) -> Abstra
     """A new run of a spec, with its folder."""
     from netdsl.pipeline import compile_file
     from netdsl.training.loop.session import started, with_settings
+    from netdsl.training.runs.engine import Engine
 
-    engine = _engine(*(flags.pop(name) for name in ("backend", "level", "workers", "threads")))
+    engine = _engine(Engine(), engine_flags(flags))
     limit, out, autotune = (flags.pop(name) for name in ("limit", "out", "autotune"))
     patience = flags.pop("patience")
     if patience is not None:
@@ -205,17 +214,18 @@ def _check_finite(flags: Flags) -> None:
 
 def _check_resumed(context: click.Context) -> None:
     """Raises UsageError for options that would make another run of the one that is resumed."""
-    given = [
-        name
-        for name in context.params
-        if context.get_parameter_source(name) is not ParameterSource.DEFAULT and name not in OF_A_RESUMED_RUN
-    ]
+    given = [name for name in context.params if context.get_parameter_source(name) is not ParameterSource.DEFAULT]
+    may_be = (*OF_A_RESUMED_RUN, "backend", *DEVICE_FLAGS, *(WITH_A_BACKEND if "backend" in given else ()))
+    given = [name for name in given if name not in may_be]
     if given:
         flag = f"--{given[0].replace('_', '-')}" if given[0] != "level" else "-O"
-        raise click.UsageError(f"`{flag}` cannot change a run that is resumed; only `--epochs` can, to make it longer")
+        raise click.UsageError(
+            f"`{flag}` cannot change a run that is resumed; only `--epochs` can, to make it longer, and "
+            "`--backend` with what goes with it, to compute it in another way"
+        )
 
 
-def _resumed(spec: Path | None, resume: str, epochs: int | None) -> AbstractContextManager[Session]:
+def _resumed(spec: Path | None, resume: str, epochs: int | None, engine: Flags) -> AbstractContextManager[Session]:
     """A run to go on with: the one named, or the last one of the spec."""
     from netdsl.cli import say
     from netdsl.ground.names import identifier
@@ -232,21 +242,15 @@ def _resumed(spec: Path | None, resume: str, epochs: int | None) -> AbstractCont
         raise click.UsageError("`--resume` needs a SPEC or a RUN to go on with, as in `--resume runs/lenet-1`.")
     if spec is not None:
         check_unchanged(spec, path)
-    return resumed(path, data_dir(), epochs, say)
+    return resumed(path, data_dir(), epochs, say, lambda own: _engine(own, engine))
 
 
-def _engine(backend: str, level: int | None, workers: str | None, threads: int | None) -> Engine:
-    """What the flags ask for; raises UsageError where they contradict each other."""
-    from netdsl.training.runs.engine import Engine
+def _engine(engine: Engine, given: Flags) -> Engine:
+    """The engine as the flags change it. Raises UserError, UsageError where they contradict each other."""
+    from netdsl.training.runs.engine import changed_engine
 
-    levels = levels_of(backend)
-    if level and level not in levels:
-        raise click.UsageError(f"`-O {level}` is for the compiled module, not for `--backend {backend}`")
-    engine = Engine(backend, levels[-1] if level is None else level, workers or "auto", threads)
-    if workers and not engine.has_workers:
-        raise click.UsageError("`--workers` is for the compiled module at `-O 2`")
-    check_workers(engine.workers)
-    return engine
+    check_workers(given["workers"] or "auto")
+    return changed_engine(engine, given)
 
 
 def _say_start(session: Session, show: Display) -> None:
@@ -264,11 +268,13 @@ def _say_start(session: Session, show: Display) -> None:
 
 
 def _described(engine: Engine) -> str:
-    """`numpy -O2, 2 processes`."""
+    """`numpy -O2, 2 processes`, `the PyTorch module on cuda:0, bfloat16`."""
     from netdsl.stages.workers import auto_kind
 
     has_levels = len(levels_of(engine.backend)) > 1
     what = f"{engine.backend} -O{engine.level}" if has_levels else engine.target.describe
+    if engine.has_devices:
+        return ", ".join([what, *engine.device.described])
     if not engine.has_workers:
         return what
     kind = auto_kind() if engine.kind == "auto" else engine.kind

@@ -34,11 +34,35 @@ Rules = Mapping[str, object]
 
 
 @dataclass(frozen=True)
+class Device:
+    """Where PyTorch computes, and how; other targets do not ask.
+
+    name: "cpu", "cuda", "cuda:1", "mps", or "auto", the fastest there is. amp: "bfloat16" or "float16" where layers
+    compute in it as autocast chooses, None: all in float32. is_compiled: through torch.compile. is_channels_last:
+    images lie as (N, H, W, C), volumes as (N, D, H, W, C).
+    """
+
+    name: str = "auto"
+    amp: str | None = None
+    is_compiled: bool = False
+    is_channels_last: bool = False
+
+    @property
+    def described(self) -> list[str]:
+        """What it says, in words."""
+        flags = {"compiled": self.is_compiled, "channels last": self.is_channels_last}
+        named = [] if self.name == "auto" else [f"on {self.name}"]
+        return [*named, *([self.amp] if self.amp else []), *(word for word, is_so in flags.items() if is_so)]
+
+
+@dataclass(frozen=True)
 class Workers:
-    """Who shares a batch. count: how many (None: one for each core); kind: "threads", "processes" or "auto"."""
+    """Who computes a batch. count: how many share it (None: one for each core); kind: "threads", "processes" or "auto";
+    device: where PyTorch does."""
 
     count: int | None = None
     kind: str = "auto"
+    device: Device = Device()
 
 
 ALONE = Workers(None, "threads")
@@ -75,6 +99,7 @@ class Target:
     levels: level -> what `-O` means by it.
     reserved_names: what no label of a spec may be -> why.
     has_workers: its models share a batch among workers, else they compute on BLAS's threads.
+    has_devices: its models compute on a `Device`; check(device) raises UserError where they cannot do so here.
     tuned: the levels at which the net's `choices` decide something.
     dialect() -> what its text is made of, where that is Python, which passes the gate and may be run.
     """
@@ -88,6 +113,8 @@ class Target:
     levels: Mapping[int, str] = field(default_factory=lambda: {0: ""})
     reserved_names: Mapping[str, str] = field(default_factory=dict)
     has_workers: bool = False
+    has_devices: bool = False
+    check: Callable[[Device], None] | None = None
     tuned: tuple[int, ...] = ()
     dialect: Callable[[], Dialect] | None = None
 
@@ -125,16 +152,19 @@ class Model(Protocol):
     Where the inputs have names, forward and logits take an array for each, x is a tuple of them, and backward gives a
     tuple of dx; where the outputs have names, forward gives a dict.
 
-    params and buffers: name -> array, with PyTorch's names, shapes and order; write into them, do not replace them.
+    params and buffers: name -> array, with PyTorch's names, shapes and order; write into them, do not replace them, and
+    ask for them again once the model has computed.
     rng: what dropout draws from. input_names: `x` where one has none. overflows_sooner: its sums may leave the range of
     numbers where those of layer objects do not. Every method may raise ModelEnded.
     """
 
     dtype: np.dtype
     rng: np.random.Generator
-    params: dict[str, np.ndarray]
-    buffers: dict[str, np.ndarray]
 
+    @property
+    def params(self) -> dict[str, np.ndarray]: ...
+    @property
+    def buffers(self) -> dict[str, np.ndarray]: ...
     @property
     def input_shape(self) -> tuple[int, ...]: ...
     @property

@@ -17,7 +17,6 @@ from netdsl.verify.batches import Batch, each, in_dtype, labels_in_dtype, random
 from netdsl.verify.checks import TOLERANCES, Check, Report, close, compared, difference, is_seen, steps_compared
 from netdsl.verify.gradients import gradient_check, network_to_check, without_zeros
 from netdsl.verify.runs import STEPS, after_steps, driven, numpy_run, other_result, other_steps, outputs_of
-from netdsl.verify.torch_runs import same_draws, torch_clip, torch_logits, torch_loss, torch_model, torch_run
 
 WINOGRAD = 1e-3  # rtol in float32 of a module at -O2 in which it was chosen: its transforms cost two digits
 FLIPS = 0.02  # of the norm of a gradient: what a few flips do to it in a deep network; a wrong one is off by more
@@ -100,6 +99,8 @@ def bytes_checks(net: Net, batch: int, seed: int) -> Iterator[Check]:
     with suppress(ImportError):
         import torch
 
+        from netdsl.targets.torch.running import torch_model
+
         with torch.no_grad():
             made["PyTorch"] = torch_model(net, network).eval()(*map(torch.from_numpy, xs))
     for name, outputs in made.items():
@@ -160,6 +161,8 @@ def torch_checks(net: Net, x: Batch, y: np.ndarray, seed: int, dtype: str) -> li
 
 
 def _torch_checks(net: Net, x: Batch, y: np.ndarray, seed: int, dtype: str, flips: float) -> Iterator[Check]:
+    from netdsl.verify.torch_runs import torch_run
+
     x, y = in_dtype(x, dtype), labels_in_dtype(y, dtype)
     network = network_to_check(net, seed, dtype)
     computed, expected = numpy_run(network, x, y, seed), torch_run(net, network, x, y, seed)
@@ -169,6 +172,9 @@ def _torch_checks(net: Net, x: Batch, y: np.ndarray, seed: int, dtype: str, flip
 def optimizer_steps(net: Net, x: Batch, y: np.ndarray, seed: int) -> Iterator[Check]:
     """The losses of five steps of the spec's optimizer, and every param after them, in float64."""
     import torch
+
+    from netdsl.targets.torch.running import torch_clip, torch_logits, torch_loss, torch_model
+    from netdsl.verify.torch_runs import same_draws
 
     x, y = in_dtype(x, "float64"), labels_in_dtype(y, "float64")
     network = network_to_check(net, seed, "float64")

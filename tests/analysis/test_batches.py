@@ -7,10 +7,10 @@ from netdsl.analysis.batches import check_batch
 from netdsl.cli import run
 from netdsl.ground.diagnostics import UserError
 from netdsl.pipeline import compile_text
+from netdsl.targets.torch.running import torch_model
 from netdsl.training.loop.epochs import train
 from netdsl.training.runs.engine import Engine
 from netdsl.verify.agreement import verify
-from netdsl.verify.torch_runs import torch_model
 
 VECTOR = "input 4\nlinear 8 nobias -> bn -> relu -> linear 2\n"
 POINT = "input 3x4x4\nconv 4 k4 nobias -> bn -> relu -> flatten -> linear 2\n"

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from netdsl.bench import match, worker
-from netdsl.bench.contestants import ENTRIES, Entry, Interpreter, Job, NumpyModule, TorchChannelsLast, TorchEager
+from netdsl.bench.contestants import ENTRIES, Entry, Interpreter, Job, NumpyModule
 from netdsl.bench.match import Disagreement, Options, bench, difference, share
 from netdsl.bench.report import Report, Result
+from netdsl.bench.torch_contestants import TorchChannelsLast, TorchEager
 from netdsl.ground.diagnostics import UserError
 from netdsl.ground.system.processes import descendants
 from netdsl.pipeline import compile_text

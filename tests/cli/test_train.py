@@ -133,6 +133,7 @@ def test_the_choices_of_the_flags_are_those_of_the_language():
     assert choices == {
         "backend": registry.runners(),
         "level": [str(level) for level in registry.levels_of(registry.DEFAULT)],
+        "amp": list(engine.AMP),
         "workers": list(engine.WORKERS),
         "init": list(recipe.SCHEMES),
     }

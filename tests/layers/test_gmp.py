@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from netdsl.pipeline import compile_text
-from netdsl.verify.torch_runs import torch_model
+from netdsl.targets.torch.running import torch_model
 
 torch = pytest.importorskip("torch")
 

@@ -18,7 +18,8 @@ from netdsl.ground.diagnostics import SpecError
 from netdsl.layers import find_layer, layer_of, layer_table
 from netdsl.layers.contract import REQUIRED
 from netdsl.pipeline import compile_text
-from netdsl.verify.torch_runs import same_draws, torch_model
+from netdsl.targets.torch.running import torch_model
+from netdsl.verify.torch_runs import same_draws
 
 torch = pytest.importorskip("torch")
 

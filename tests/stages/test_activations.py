@@ -14,7 +14,7 @@ from netdsl.stages import activations, gelu
 from netdsl.stages.pointwise import Pointwise
 from netdsl.stages.prelu import Prelu
 from netdsl.stages.relu import Relu
-from netdsl.verify.torch_runs import torch_model
+from netdsl.targets.torch.running import torch_model
 
 QUICK = [
     ("leaky", (0.1,), activations.quick_leaky_forward, activations.quick_leaky_backward),

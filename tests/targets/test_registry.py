@@ -35,7 +35,7 @@ def test_the_targets_and_their_levels():
         ("interp", [0]),
         ("torch", [0]),
     ]
-    assert (writers(), runners(), levels_of("numpy")) == (["numpy", "torch"], ["numpy", "interp"], [0, 1, 2])
+    assert (writers(), runners(), levels_of("numpy")) == (["numpy", "torch"], ["numpy", "interp", "torch"], [0, 1, 2])
 
 
 @pytest.mark.parametrize("target", targets(), ids=lambda one: f"{one.name}{max(one.levels)}")

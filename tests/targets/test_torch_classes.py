@@ -3,8 +3,8 @@
 import pytest
 
 from netdsl.pipeline import compile_text, run_module
+from netdsl.targets.torch.running import torch_model
 from netdsl.verify.agreement import verify
-from netdsl.verify.torch_runs import torch_model
 
 CONV = "block cb(c, k=1, p=0) { conv c k=k p=p nobias -> bn -> relu }\n"
 

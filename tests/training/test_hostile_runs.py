@@ -294,7 +294,7 @@ def test_unknown_keys_are_refused_everywhere(run, made, key):
     whole = json.loads((made / "config.json").read_text())
     whole["recipe"] |= RICH
     containers = [path for path in places(whole) if isinstance(at(whole, path), dict) and path != ("choices",)]
-    assert len(containers) == 7
+    assert len(containers) == 8
     for path in containers:
         for value in (None, 1.0, True, SHELL):
             if key in at(whole, path):

@@ -1,8 +1,12 @@
-"""The target `torch`: a PyTorch module, which is written; what runs it is PyTorch."""
+"""The target `torch`: a PyTorch module, which is written, and the same module as a model that PyTorch runs."""
 
 from __future__ import annotations
 
-from netdsl.targets.contract import Compiled, Rules, Target
+from importlib.util import find_spec
+from typing import Any
+
+from netdsl.ground.diagnostics import UserError
+from netdsl.targets.contract import Compiled, Device, Model, Rules, Target, Workers
 from netdsl.targets.dialect import Dialect
 from netdsl.targets.torch.names import RESERVED
 
@@ -25,6 +29,29 @@ def _emit(net: Compiled, level: int) -> str:
     return emit_torch(net.graph, net.recipe)
 
 
+def _check(device: Device) -> None:
+    if find_spec("torch") is None:
+        raise UserError("PyTorch is not installed", help="`pip install 'netdsl[torch]'` brings it")
+    from netdsl.targets.torch.devices import chosen_device
+
+    chosen_device(device.name)
+
+
+def _model(net: Compiled, level: int, seed: int, dtype: Any, workers: Workers) -> Model:
+    _check(workers.device)
+    from netdsl.targets.torch.model import TorchNetwork
+
+    return TorchNetwork(net, seed, dtype, workers)
+
+
 TARGET = Target(
-    name="torch", describe="the PyTorch module", rules=_rules, emit=_emit, dialect=_dialect, reserved_names=RESERVED
+    name="torch",
+    describe="the PyTorch module",
+    rules=_rules,
+    emit=_emit,
+    dialect=_dialect,
+    model=_model,
+    has_devices=True,
+    check=_check,
+    reserved_names=RESERVED,
 )

@@ -24,7 +24,7 @@ from netdsl.training.loop.epochs import train
 from netdsl.training.loop.watch import Result, Watch
 from netdsl.training.runs.config import config_of, what_changed, write_setup
 from netdsl.training.runs.engine import Engine
-from netdsl.training.runs.folder import extended, locked, read_run, run_net, starting
+from netdsl.training.runs.folder import extended, locked, read_run, run_net, starting, with_engine
 from netdsl.training.runs.views import is_other_data, run_data
 from netdsl.training.scores.evaluation import fitted
 from netdsl.training.scores.fitting import adapted
@@ -63,8 +63,7 @@ def started(
 ) -> Iterator[Session]:
     """A new run of the net, in the folder `out` or `runs/<net>-<n>`; nothing of it stays if it fails before its first
     step. on_note is told what was changed in the data on reading. Raises UserError, OSError."""
-    if engine.has_workers and not engine.threads:
-        engine = replace(engine, threads=available_cores())
+    engine = _ready(engine)
     require_plain(net.graph, "training on a data set")
     want = wanted_by(net.recipe, net.graph.input_type, net.graph.output_type)
     dataset = adapted(net, load_dataset(net.recipe.data, data_dir, limit, want=want))
@@ -86,10 +85,12 @@ def resumed(
     data_dir: Path | None = None,
     epochs: int | None = None,
     on_note: Callable[[str], None] = lambda _: None,
+    change: Callable[[Engine], Engine] = lambda engine: engine,
 ) -> Iterator[Session]:
     """A run to go on with, up to so many epochs (None: its own).
 
-    on_note is told what may keep it from the bytes of a run that was never stopped.
+    on_note is told what may keep it from the bytes of a run that was never stopped. change: its engine -> the one that
+    goes on with it.
     Raises UserError, SpecError, OSError.
     """
     read_run(path)  # nothing is written into a folder that is none
@@ -102,13 +103,20 @@ def resumed(
                 f"the data `{plain(run.data)}` is not what the run {shown(path)} began with, or is split in another way"
             )
             raise UserError(text, help="bring it back as it was, or begin another run")
-        run = extended(run, epochs)
+        engine = _ready(change(run.config.engine))
+        run = with_engine(extended(run, epochs), engine)
         if epochs is not None and SCHEDULES[run.config.recipe.schedule].by_length:
             on_note(f"the schedule `{run.config.recipe.schedule}` is that of {epochs} epochs from here on")
-        for change in what_changed(path):
-            on_note(f"{plain(change)}: the weights may differ in their last bits from those of a run without a stop")
+        for other in what_changed(path):
+            on_note(f"{plain(other)}: the weights may differ in their last bits from those of a run without a stop")
         net = net.with_recipe(run.config.recipe)
-        yield Session(run.config.spec, net, for_network(dataset, net), run.config.engine, path, True)
+        yield Session(run.config.spec, net, for_network(dataset, net), engine, path, True)
+
+
+def _ready(engine: Engine) -> Engine:
+    """The engine with as many workers as there are cores, where it has some. Raises UserError where it cannot run."""
+    engine.check()
+    return replace(engine, threads=available_cores()) if engine.has_workers and not engine.threads else engine
 
 
 def check_unchanged(spec: Path, run: Path) -> None:

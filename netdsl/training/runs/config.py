@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +19,11 @@ from netdsl.ground.names import identifier
 from netdsl.ground.reading import reading, shown
 from netdsl.ground.system.disk import name_in_letters, name_on_disk
 from netdsl.ground.system.machine import facts, python_version
+from netdsl.targets.contract import Device
 from netdsl.targets.registry import levels, runners
 from netdsl.training.data.dataset import Dataset
 from netdsl.training.data.wavs import MAX_RATE
-from netdsl.training.runs.engine import MOST_WORKERS, WORKERS, Engine
+from netdsl.training.runs.engine import AMP, DEVICES, MOST_WORKERS, WORKERS, Engine
 from netdsl.training.runs.recipe_values import recipe_of
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ class RunConfig:
 
     backend, level, workers, threads: its Engine's. choices: the net's, which decide rounding. digest: that of
     the data it learned from. bits: how many of their bits its 16-bit images use, None without such. rate: that of its
-    recordings, numbers a second. Older runs have no level, workers, choices, digest, bits and rate.
+    recordings, numbers a second. device: its Engine's. Older runs have no level, workers, choices, digest, bits, rate
+    and device.
     """
 
     spec: str
@@ -60,10 +62,18 @@ class RunConfig:
     digest: str | None = None
     bits: int | None = None
     rate: int | None = None
+    device: Device = Device()
 
     @property
     def engine(self) -> Engine:
-        return Engine(self.backend, self.level, self.workers, self.threads)
+        return Engine(self.backend, self.level, self.workers, self.threads, self.device)
+
+    def with_engine(self, engine: Engine) -> RunConfig:
+        """The config of the same run, computed by that engine."""
+        backend, level, workers = engine.backend, engine.level, engine.workers
+        return replace(
+            self, backend=backend, level=level, workers=workers, threads=engine.threads, device=engine.device
+        )
 
 
 def config_of(net: Net, dataset: Dataset, engine: Engine, limit: int | None) -> RunConfig:
@@ -87,6 +97,7 @@ def config_of(net: Net, dataset: Dataset, engine: Engine, limit: int | None) -> 
         digest=dataset.digest(),
         bits=dataset.bits,
         rate=dataset.rate,
+        device=engine.device,
     )
 
 
@@ -170,7 +181,16 @@ def _config(values: object) -> RunConfig:
     unknown = [key for key in values if key not in _CHECKS]
     if unknown:
         raise ValueError(f"it has the unknown key `{unknown[0][:80]}`")
-    values = {"level": 0, "workers": "auto", "choices": {}, "digest": None, "bits": 16, "rate": None, **values}
+    values = {
+        "level": 0,
+        "workers": "auto",
+        "choices": {},
+        "digest": None,
+        "bits": 16,
+        "rate": None,
+        "device": {},
+        **values,
+    }
     missing = [f.name for f in fields(RunConfig) if f.name not in values]
     if missing:
         raise ValueError(f"it has no {', '.join(f'`{name}`' for name in missing)}")
@@ -257,6 +277,18 @@ def _choices(name: str, value: object) -> dict[str, str]:
     return {_text(name, key): _text(name, answer) for key, answer in value.items()}
 
 
+def _device(name: str, value: object) -> Device:
+    if not isinstance(value, dict) or not set(value) <= {f.name for f in fields(Device)}:
+        raise _wrong(name)
+    device = Device(**value)
+    words, flags = (device.name, device.amp), (device.is_compiled, device.is_channels_last)
+    if not isinstance(words[0], str) or not DEVICES.fullmatch(words[0]) or words[1] not in (None, *AMP):
+        raise _wrong(name)
+    if not all(isinstance(flag, bool) for flag in flags):
+        raise _wrong(name)
+    return device
+
+
 _CHECKS: Mapping[str, Check] = {
     "spec": _spec,
     "recipe": lambda name, value: recipe_of(value),
@@ -275,5 +307,6 @@ _CHECKS: Mapping[str, Check] = {
     "digest": _or_none(_text),
     "bits": _or_none(_one_of(range(8, 17))),
     "rate": _or_none(_whole(MAX_RATE)),
+    "device": _device,
 }
 """Field of a RunConfig -> what checks its value in JSON, and gives the field's."""

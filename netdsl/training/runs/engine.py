@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
 
+from netdsl.ground.diagnostics import UserError, plain
 from netdsl.stages.workers import can_fork
-from netdsl.targets.contract import Model, Target, Workers
+from netdsl.targets.contract import Device, Model, Target, Workers
 from netdsl.targets.registry import DEFAULT, levels_of, target_of
 
 if TYPE_CHECKING:
@@ -15,20 +18,30 @@ if TYPE_CHECKING:
 
 WORKERS = ("threads", "processes", "auto")
 MOST_WORKERS = 256
+FLAGS = {
+    "name": "`--device`",
+    "amp": "`--amp`",
+    "is_compiled": "`--compile`",
+    "is_channels_last": "`--channels-last`",
+}
+"""Field of a Device -> the option that sets it."""
+AMP = ("bfloat16", "float16")
+DEVICES = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
 
 
 @dataclass(frozen=True)
 class Engine:
     """What computes a run: the target called `backend`, at that level where it has several.
 
-    threads: workers where the target has some (None: one for each core), else the most threads of BLAS (None: no
-    bound). workers: what those are, threads or processes.
+    threads: workers where the target has some (None: one for each core), else the most threads of BLAS, or of PyTorch
+    (None: no bound). workers: what those are, threads or processes. device: where PyTorch computes, and how.
     """
 
     backend: str = DEFAULT
     level: int = 2
     workers: str = "auto"
     threads: int | None = None
+    device: Device = Device()
 
     @property
     def target(self) -> Target:
@@ -42,6 +55,16 @@ class Engine:
         return self.target.has_workers
 
     @property
+    def has_devices(self) -> bool:
+        """Whether its `device` says where it computes."""
+        return self.target.has_devices
+
+    def check(self) -> None:
+        """Raises UserError where it cannot compute here."""
+        if self.target.check is not None:
+            self.target.check(self.device)
+
+    @property
     def is_tuned(self) -> bool:
         """Whether the net's choices of algorithms decide what it computes."""
         return self.level in self.target.tuned
@@ -53,9 +76,38 @@ class Engine:
         return "threads" if self.workers == "processes" and not can_fork() else self.workers
 
 
+def changed_engine(engine: Engine, given: Mapping[str, Any]) -> Engine:
+    """The engine with what was given of `backend`, `level`, `workers`, `threads` and of the fields of its Device; None
+    is not given.
+
+    Another backend starts with its own level and device. Raises UserError where what was given does not fit it.
+    """
+    asked = {name: value for name, value in given.items() if value is not None}
+    backend = asked.pop("backend", engine.backend)
+    if backend != engine.backend:
+        engine = Engine(backend, max(levels_of(backend)), threads=engine.threads)
+    own = {field.name: asked.pop(field.name) for field in fields(Device) if field.name in asked}
+    engine = replace(engine, **asked, device=replace(engine.device, **own))
+    _check_engine(engine, asked, own)
+    return engine
+
+
+def _check_engine(engine: Engine, asked: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+    if asked.get("level") and asked["level"] not in levels_of(engine.backend):
+        raise UserError(f"`-O {asked['level']}` is for the compiled module, not for `--backend {engine.backend}`")
+    if "workers" in asked and not engine.has_workers:
+        raise UserError("`--workers` is for the compiled module at `-O 2`")
+    if own and not engine.has_devices:
+        text = f"{FLAGS[next(iter(own))]} is for PyTorch, not for `--backend {engine.backend}`"
+        raise UserError(text, help="add `--backend torch`")
+    if not DEVICES.fullmatch(engine.device.name):
+        names = "auto, cpu, cuda, cuda:1 or mps"
+        raise UserError(f"there is no device `{plain(engine.device.name)[:40]}`", help=f"use {names}")
+
+
 def new_model(net: Net, engine: Engine) -> Model:
     """The net with its first weights, as the engine's target makes it; `close` ends it."""
-    workers = Workers(engine.threads, engine.kind)
+    workers = Workers(engine.threads, engine.kind, engine.device)
     levels = engine.target.levels
     return net.model(engine.backend, engine.level if engine.level in levels else max(levels), workers=workers)
 

@@ -22,7 +22,7 @@ from netdsl.ground.files import read_json
 from netdsl.ground.reading import shown
 from netdsl.training.runs.checkpoint import checkpoint_path, load_checkpoint
 from netdsl.training.runs.config import RunConfig, read_config, write_config
-from netdsl.training.runs.engine import new_model
+from netdsl.training.runs.engine import Engine, new_model
 from netdsl.training.runs.history import read_history
 from netdsl.training.runs.run_files import check_files
 
@@ -128,12 +128,12 @@ def read_run(path: Path) -> Run:
 
 
 def load_run(
-    run: Run, which: str | None = None, on_note: Callable[[str], None] = lambda _: None
+    run: Run, which: str | None = None, on_note: Callable[[str], None] = lambda _: None, engine: Engine | None = None
 ) -> tuple[Net, Model, str]:
     """-> the run's net, its model with the weights of checkpoint `which`, and which it was.
 
     None takes the best, or the last where there is no best (no validation set). Where the last is damaged the one
-    before it is taken, and `on_note` told. Raises UserError, SpecError.
+    before it is taken, and `on_note` told. engine: what computes; None is the run's own. Raises UserError, SpecError.
     """
     net, which = run_net(run), which or ("best" if checkpoint_path(run.path, "best").exists() else "last")
     _check_agrees(run, net)
@@ -144,7 +144,7 @@ def load_run(
         text = f"the run {shown(run.path)} has no checkpoint `{which}`"
         why = "it was made without validation data: use `last`" if which == "best" else "no epoch was finished"
         raise UserError(text, help=why)
-    model = new_model(net, run.config.engine)
+    model = new_model(net, engine or run.config.engine)
     for name in there:
         try:
             load_checkpoint(checkpoint_path(run.path, name), model)
@@ -252,3 +252,12 @@ def extended(run: Run, epochs: int | None) -> Run:
     write_config(run.path, longer.config)
     result_path(run.path).unlink(missing_ok=True)
     return longer
+
+
+def with_engine(run: Run, engine: Engine) -> Run:
+    """The run to go on with by that engine, which its config.json names from here on."""
+    if engine == run.config.engine:
+        return run
+    changed = replace(run, config=run.config.with_engine(engine))
+    write_config(run.path, changed.config)
+    return changed

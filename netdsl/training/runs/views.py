@@ -13,7 +13,7 @@ from netdsl.training.data.dataset import Dataset
 from netdsl.training.data.datasets import load_dataset
 from netdsl.training.data.normalization import for_network
 from netdsl.training.data.wanted import wanted_by
-from netdsl.training.runs.engine import engine_threads
+from netdsl.training.runs.engine import Engine, engine_threads
 from netdsl.training.runs.folder import Run, load_run, read_run
 from netdsl.training.runs.history import History, read_history
 from netdsl.training.scores.evaluation import (
@@ -58,15 +58,17 @@ def open_run(
     data: str | None = None,
     limit: int | None = None,
     on_note: Callable[[str], None] = lambda _: None,
+    change: Callable[[Engine], Engine] = lambda engine: engine,
 ) -> Iterator[RunView]:
     """The run in the folder `path`; its model's workers end when it closes.
 
     data: other data than the run's; limit: as in `load_dataset`, by default the run's own for its own data; on_note
     is told when a damaged checkpoint is replaced by the one before it, and when the data are other ones than the run
-    learned from. Raises UserError, SpecError, OSError.
+    learned from; change: the run's engine -> the one that computes. Raises UserError, SpecError, OSError.
     """
     run = read_run(path)
-    net, model, which = load_run(run, which, on_note)
+    engine = change(run.config.engine)
+    net, model, which = load_run(run, which, on_note, engine)
     try:
         dataset = run_data(run, net, data_dir, data, limit)
         if data is None and limit is None and is_other_data(run, dataset):
@@ -76,7 +78,7 @@ def open_run(
             )
         dataset = for_network(dataset, net)
         check_fits(net, dataset)
-        with engine_threads(run.config.engine):
+        with engine_threads(engine):
             yield RunView(run, net, model, dataset, read_history(path, run.config.recipe.monitor), which)
     finally:
         model.close()

@@ -1,0 +1,224 @@
+"""The PyTorch module as a `Model`: the same loop trains it that trains the NumPy networks. Importing it loads PyTorch.
+
+It starts with the weights that NumPy draws, its dropout multiplies by what NumPy draws, and its optimizer keeps what
+NumPy's keeps, so that a run goes on under either.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from netdsl.graph.recipe import OPTIMIZERS
+from netdsl.targets.contract import Compiled, Step, Workers
+from netdsl.targets.live.interpreter import NamedLayerNetwork, layer_network
+from netdsl.targets.numpy.model import input_names
+from netdsl.targets.numpy.network import Network
+from netdsl.targets.torch.arrays import HostArrays
+from netdsl.targets.torch.devices import chosen_device, memory_format
+from netdsl.targets.torch.running import Draws, module_of, torch_clip, torch_logits, torch_loss
+
+if TYPE_CHECKING:
+    from netdsl.targets.contract import Arrays, Batch
+
+AMP = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class TorchNetwork(Network):
+    """An emitted `nn.Module` that learns on the device of `workers`.
+
+    params and buffers are arrays of this machine's memory: on the processor the module's own, elsewhere copies, which
+    are taken anew when they are asked for and written back before the module computes again.
+    """
+
+    overflows_sooner = False
+
+    def __init__(self, net: Compiled, seed: int, dtype: Any, workers: Workers) -> None:
+        start = layer_network(net.graph, net.recipe, seed, dtype)
+        self.net, self.how, self.device = net, workers.device, chosen_device(workers.device.name)
+        self.dtype, self.rng, self.loss, self.learning_rate = start.dtype, start.rng, start.loss, start.learning_rate
+        self.input_names, self._checked = input_names(net.graph), start
+        if workers.count is not None:
+            torch.set_num_threads(workers.count)
+        if net.graph.is_plain:
+            self.input_shape = net.graph.input_shape
+        self.format = memory_format(workers.device, net.graph.inputs[0].type)
+        self.module = module_of(net, {**start.params, **start.buffers})
+        self.draws = Draws(self.module, net.graph)
+        self.module.to(self.device)
+        self.module.to(memory_format=self.format)  # type: ignore[call-overload]  # the stubs leave it out
+        self._arrays = HostArrays(self.module, tuple(start.params), tuple(start.buffers))
+        self.optimizer = new_optimizer(net, self.module)
+        self._compute = torch.compile(self._plain_logits) if self.how.is_compiled else self._plain_logits
+        self._saved: tuple[tuple[torch.Tensor, ...], torch.Tensor] | None = None
+
+    @property
+    def params(self) -> dict[str, np.ndarray]:  # type: ignore[override]  # a NumPy network's are attributes
+        return self._arrays.params
+
+    @property
+    def buffers(self) -> dict[str, np.ndarray]:  # type: ignore[override]
+        return self._arrays.buffers
+
+    # ---------------------------------------------------------------------------------------------- what it computes
+
+    def forward(self, *x: Any, training: bool = False) -> Any:
+        """x (N, *input_shape) -> what the network gives, (N, *output_shape)."""
+        with torch.no_grad(), self._computing():
+            made = self._ready(len(x[0]), training)(*self._tensors(x))
+        return {name: _array(y) for name, y in made.items()} if isinstance(made, dict) else _array(made)
+
+    def logits(self, *x: Any, training: bool = False) -> np.ndarray:
+        """x (N, *input_shape) -> what the loss reads, (N, ...); in training it is kept for `backward`."""
+        tensors = self._tensors(x)
+        if not training:
+            with torch.no_grad():
+                return _array(self._logits(tensors, False))
+        tensors = tuple(given.requires_grad_() if given.is_floating_point() else given for given in tensors)
+        self._saved = tensors, self._logits(tensors, True)
+        return _array(self._saved[1])
+
+    def backward(self, dlogits: np.ndarray) -> tuple[Any, dict[str, np.ndarray]]:
+        """The gradient by what `logits` gave -> dx of each input, of an only one without a name itself, and {param
+        name: gradient}, for the batch that went forward last."""
+        assert self._saved is not None, "logits(x, training=True) comes before backward"
+        (tensors, logits), self._saved = self._saved, None
+        self.optimizer.zero_grad()
+        logits.backward(torch.from_numpy(np.ascontiguousarray(dlogits)).to(logits))
+        dxs = tuple(_array(torch.zeros_like(x) if x.grad is None else x.grad) for x in tensors)
+        grads = {name: _array(grad) for name, grad in zip(self._arrays.param_names, self._gradients(), strict=True)}
+        return dxs if self.net.graph.takes_names else dxs[0], grads
+
+    def loss_and_gradients(self, x: Batch, y: np.ndarray) -> tuple[float, dict[str, np.ndarray]]:
+        """x (N, *input_shape), targets y (N, ...) -> mean loss, {param name: gradient}, in training mode."""
+        loss, dlogits = self.loss(self.logits(*_each(x), training=True), y)
+        return loss, self.backward(dlogits)[1]
+
+    # ---------------------------------------------------------------------------------------------- how it learns
+
+    def train_step(self, x: Batch, y: np.ndarray, lr: float | None = None) -> float:
+        """Forward, loss, backward and a step of the optimizer, in place -> the mean loss. lr: None is the recipe's."""
+        return self._stepped(x, y, self.learning_rate if lr is None else lr, is_sure=True).loss
+
+    def learn(self, x: Batch, y: np.ndarray, lr: float) -> Step:
+        """As train_step, but where a number is not finite params stay as they were."""
+        return self._stepped(x, y, lr, is_sure=False)
+
+    def _stepped(self, x: Batch, y: np.ndarray, lr: float, is_sure: bool) -> Step:
+        """A step of the optimizer; one that is not sure is left out where a number is not finite."""
+        logits = self._logits(self._tensors(_each(x)), True)
+        loss = torch_loss(self.net, logits, np.ascontiguousarray(y))
+        self.optimizer.zero_grad()
+        loss.backward()
+        is_finite = is_sure or self._is_finite(loss)
+        if is_finite:
+            torch_clip(self.net, self.module)
+            for group in self.optimizer.param_groups:
+                group["lr"] = lr
+            self.optimizer.step()
+            self._arrays.are_old = True
+        return Step(loss.item(), _array(logits), is_finite)
+
+    def _is_finite(self, loss: torch.Tensor) -> bool:
+        """Whether the loss and every gradient are; a norm that is the largest number overflows only with it."""
+        largest = nn.utils.get_total_norm(self._gradients(), norm_type=float("inf"))
+        return bool(torch.isfinite(loss) & torch.isfinite(largest))
+
+    def _gradients(self) -> list[torch.Tensor]:
+        """The gradient of each param; zeros where the loss does not depend on it, as in NumPy."""
+        for param in self.module.parameters():
+            if param.grad is None:
+                param.grad = torch.zeros_like(param)
+        return [param.grad for param in self.module.parameters() if param.grad is not None]
+
+    def update(self, grads: Arrays, lr: float) -> None:
+        """A step of the optimizer by gradients that `backward` gave."""
+        for name, param in zip(self._arrays.param_names, self.module.parameters(), strict=True):
+            param.grad = torch.from_numpy(np.array(grads[name])).to(param)
+        torch_clip(self.net, self.module)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.optimizer.step()
+        self._arrays.are_old = True
+
+    def prepare(self, n: int, y: np.ndarray | None = None) -> None:
+        """There is nothing to prepare."""
+
+    def state(self, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+        """`conv1.weight.exp_avg` -> the array that the optimizer keeps, zeros before the first step."""
+        params = list(zip(self._arrays.param_names, self.module.parameters(), strict=True))
+        kept = {(name, key): self.optimizer.state[param].get(key) for name, param in params for key in names}
+        empty = {name: np.zeros(param.shape, self.dtype) for name, param in params}
+        return {
+            f"{name}.{key}": empty[name].copy() if kept[name, key] is None else _array(kept[name, key])
+            for key in names
+            for name, _ in params
+        }
+
+    def load_state(self, names: tuple[str, ...], arrays: Arrays, steps: int) -> None:
+        """Take over what `state` gave after so many steps."""
+        self.optimizer.state.clear()
+        for name, param in zip(self._arrays.param_names, self.module.parameters(), strict=True):
+            if not steps:
+                break
+            kept = {key: torch.from_numpy(np.array(arrays[f"{name}.{key}"])).to(param) for key in names}
+            self.optimizer.state[param] = {"step": torch.tensor(float(steps)), **kept}
+
+    def close(self) -> None:
+        """There are no workers to end."""
+
+    # ---------------------------------------------------------------------------------------------- its parts
+
+    def _ready(self, n: int, training: bool) -> nn.Module:
+        """The module with the weights that somebody wrote, and in training with draws for n samples."""
+        self._arrays.write_back()
+        if training:
+            self.draws.draw(n, self.rng, self.dtype, self.device)
+            self._arrays.are_old = True  # batch norm counts on
+        return self.module.train(training)
+
+    def _logits(self, tensors: tuple[torch.Tensor, ...], training: bool) -> torch.Tensor:
+        """What the loss reads, in the network's own dtype."""
+        self._ready(len(tensors[0]), training)
+        with self._computing():
+            logits: torch.Tensor = self._compute(*tensors)
+        return logits if self.how.amp is None else logits.float()
+
+    def _plain_logits(self, *tensors: torch.Tensor) -> torch.Tensor:
+        return torch_logits(self.net, self.module, tensors)
+
+    def _computing(self) -> AbstractContextManager[object]:
+        return torch.autocast(self.device.type, AMP.get(self.how.amp or ""), enabled=self.how.amp is not None)
+
+    def _tensors(self, x: tuple[Any, ...]) -> tuple[torch.Tensor, ...]:
+        """x (N, *input_shape) of each input, which are looked at as a NumPy network does, on the device."""
+        start = self._checked
+        checked = start.check_inputs(*x) if isinstance(start, NamedLayerNetwork) else [start.check_input(x[0])]
+        return tuple(self._tensor(array) for array in checked)
+
+    def _tensor(self, x: np.ndarray) -> torch.Tensor:
+        tensor = torch.from_numpy(np.ascontiguousarray(x))
+        is_map = tensor.dim() > 3 and self.format is not torch.contiguous_format
+        return tensor.to(self.device, memory_format=self.format if is_map else torch.contiguous_format)
+
+
+def new_optimizer(net: Compiled, module: nn.Module) -> torch.optim.Optimizer:
+    """The recipe's optimizer, as PyTorch has it."""
+    made: torch.optim.Optimizer = getattr(torch.optim, OPTIMIZERS[net.recipe.optimizer].torch)(
+        module.parameters(), **net.recipe.options
+    )
+    return made
+
+
+def _array(tensor: torch.Tensor) -> np.ndarray:
+    """The numbers of a tensor, in this machine's memory."""
+    array: np.ndarray = tensor.detach().cpu().numpy()
+    return array
+
+
+def _each(x: Any) -> tuple[Any, ...]:
+    return tuple(x) if isinstance(x, tuple) else (x,)

@@ -1,0 +1,129 @@
+"""The emitted PyTorch module, run with a network's weights, losses and draws. Importing it loads PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from netdsl.graph.ir import Graph, Node
+from netdsl.graph.recipe import LOSSES
+from netdsl.layers import layer_of
+from netdsl.targets.torch.sharing import module_path, sharing
+
+if TYPE_CHECKING:
+    from netdsl.targets.contract import Compiled, Model
+
+
+def torch_model(net: Compiled, network: Model) -> nn.Module:
+    """The emitted PyTorch module with the weights of `network`, copied."""
+    arrays = {**network.params, **network.buffers}
+    return module_of(net, {name: np.array(array) for name, array in arrays.items()})
+
+
+def module_of(net: Compiled, arrays: Mapping[str, np.ndarray]) -> nn.Module:
+    """The emitted PyTorch module, whose params and buffers are these arrays, in the same memory."""
+    # on "meta" shapes have no numbers: none are drawn that would only be written over, but a mean would be lost
+    with nullcontext() if net.graph.normalizes else torch.device("meta"):
+        module: nn.Module = net.module("torch").Model()
+    state = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    counters = [key for key in module.state_dict() if key.endswith("num_batches_tracked")]
+    module.load_state_dict(state | {key: torch.tensor(0) for key in counters}, assign=True)
+    if any(array.dtype == np.float64 for array in arrays.values()):
+        _mend_hardsigmoid(module)
+    return module
+
+
+class Hardsigmoid(nn.Module):
+    """What nn.Hardsigmoid computes: PyTorch 2.13's gradient of it in float64 has a float32 1/6, 1e-8 too much."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.relu6(x + 3) / 6
+
+
+def _mend_hardsigmoid(module: nn.Module) -> None:
+    for name, part in list(module.named_modules()):
+        if isinstance(part, nn.Hardsigmoid):
+            module.set_submodule(name, Hardsigmoid())
+
+
+def torch_logits(net: Compiled, module: nn.Module, inputs: Sequence[torch.Tensor]) -> torch.Tensor:
+    """What the loss reads of a module."""
+    made = getattr(module, "logits", module)(*inputs)
+    if not isinstance(made, dict):
+        return made
+    return next(made[output.name] for output in net.graph.outputs if output.value == net.graph.judged_value)
+
+
+def torch_loss(net: Compiled, logits: torch.Tensor, y: np.ndarray) -> torch.Tensor:
+    """The recipe's loss as PyTorch computes it, of targets y (N, ...)."""
+    given, options = net.recipe.loss_options, {}
+    if "smooth" in given:
+        options["label_smoothing"] = given["smooth"]
+    if "weights" in given:
+        options["weight"] = torch.tensor(given["weights"], dtype=logits.dtype, device=logits.device)
+    target = torch.from_numpy(y).to(logits.device)
+    return getattr(F, LOSSES[net.recipe.loss].torch)(logits, target, **options)
+
+
+def torch_clip(net: Compiled, module: nn.Module) -> None:
+    """Shrink the module's gradients as the recipe says, which may be not at all."""
+    if net.recipe.clip is not None:
+        nn.utils.clip_grad_norm_(module.parameters(), net.recipe.clip)
+
+
+class Drawn(nn.Module):
+    """A random layer whose factors somebody else draws: in training x times the factor of this call, else x."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.factors: list[torch.Tensor] = []
+        self.calls = 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not self.training:
+            return x
+        factor = self.factors[self.calls % len(self.factors)]
+        if len(self.factors) > 1:  # one module called several times, where layers share their params
+            self.calls += 1
+        return x * factor.to(x.dtype)
+
+
+class Draws:
+    """The random layers of a module, each replaced by a `Drawn`: NumPy draws their factors as for its own networks, so
+    that a run is the same whatever computes it."""
+
+    def __init__(self, module: nn.Module, graph: Graph) -> None:
+        shared = sharing(graph)
+        self.graph, self.nodes = graph, [node for node in graph.nodes if _is_drawn(node)]
+        self.paths = {node.name: module_path(graph, node, shared) for node in self.nodes}
+        self.modules = {path: Drawn() for path in self.paths.values()}
+        for path, drawn in self.modules.items():
+            drawn.train(module.get_submodule(path).training)
+            module.set_submodule(path, drawn)
+
+    def draw(self, n: int, rng: np.random.Generator, dtype: np.dtype[Any], device: torch.device) -> None:
+        """Factors for n samples, layer by layer in the order of the graph, as layer objects draw them."""
+        factors = {}
+        for node in self.nodes:
+            x = np.broadcast_to(np.ones((), dtype), (n, *self.graph.input_shapes(node)[0]))
+            factors[node.name] = layer_of(node.op).forward(x, node.attrs["p"], True, rng)[1]
+        self.set(factors, device)
+
+    def set(self, factors: Mapping[str, np.ndarray], device: torch.device | None = None) -> None:
+        """Those factors, by the names of their layers."""
+        for drawn in self.modules.values():
+            drawn.factors, drawn.calls = [], 0
+        for name, path in self.paths.items():
+            factor = torch.from_numpy(np.asarray(factors[name]))
+            self.modules[path].factors.append(factor if device is None else factor.to(device))
+
+
+def _is_drawn(node: Node) -> bool:
+    definition = layer_of(node.op)
+    return definition.is_random and not definition.is_idle(node.attrs)

@@ -1,0 +1,128 @@
+"""The PyTorch module as a `Model`: it starts, draws, steps and keeps as the layer objects do."""
+
+import numpy as np
+import pytest
+
+from netdsl.ground.diagnostics import UserError
+from netdsl.pipeline import compile_text
+from netdsl.targets.contract import Device, Workers
+from netdsl.verify.batches import random_batch
+
+SPEC = """input 1x8x8
+conv 4 k3 p1 nobias -> bn -> relu -> dropout2d 0.2 -> pool 2
+flatten -> linear 12 -> relu -> dropout 0.3 -> droppath 0.2 -> linear 3
+train {{ opt {} clip 0.5 }}
+"""
+OPTIMIZERS = ("sgd lr=0.1", "sgd momentum=0.9 nesterov wd=0.01", "adam", "adamw", "rmsprop momentum=0.5", "adagrad")
+
+
+def of(optimizer):
+    return SPEC.format(optimizer).replace("clip", "\n  clip")
+
+
+def models(text=None, dtype="float64", device=None):
+    net = compile_text(text or of("adam"), "small")
+    workers = Workers(1, "threads", device or Device("cpu"))
+    return net, net.model("torch", seed=3, dtype=dtype, workers=workers), net.model("interp", seed=3, dtype=dtype)
+
+
+def step(model, net, number, n=6):
+    x, y = random_batch(net, n, number)
+    model.rng = np.random.default_rng([7, number])
+    return model.learn(x, y, 0.01 * (number + 1))
+
+
+def test_it_starts_with_the_weights_that_numpy_draws():
+    _, ours, theirs = models(dtype="float32")
+    for name, array in {**theirs.params, **theirs.buffers}.items():
+        np.testing.assert_array_equal({**ours.params, **ours.buffers}[name], array)
+    assert list(ours.params) == list(theirs.params) and list(ours.buffers) == list(theirs.buffers)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_steps_weights_and_what_the_optimizer_keeps_are_those_of_layer_objects(optimizer):
+    net, ours, theirs = models(of(optimizer))
+    for number in range(4):
+        a, b = step(ours, net, number), step(theirs, net, number)
+        assert a.is_finite and b.is_finite
+        np.testing.assert_allclose([a.loss, *a.logits.ravel()], [b.loss, *b.logits.ravel()], rtol=1e-9, atol=1e-11)
+    names = net.recipe.state_names
+    for ours_of, theirs_of in ((ours.params, theirs.params), (ours.buffers, theirs.buffers)):
+        for name, array in theirs_of.items():
+            np.testing.assert_allclose(ours_of[name], array, rtol=1e-7, atol=1e-10, err_msg=name)
+    for name, array in theirs.state(names).items():
+        np.testing.assert_allclose(ours.state(names)[name], array, rtol=1e-7, atol=1e-10, err_msg=name)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("begins", ["torch", "interp"])
+def test_either_goes_on_with_what_the_other_kept(optimizer, begins):
+    net, ours, theirs = models(of(optimizer))
+    first, second = (ours, theirs) if begins == "torch" else (theirs, ours)
+    for number in range(3):
+        step(first, net, number)
+    for target, source in ((second.params, first.params), (second.buffers, first.buffers)):
+        for name, array in source.items():
+            target[name][...] = array
+    second.load_state(net.recipe.state_names, first.state(net.recipe.state_names), 3)
+    for number in range(3, 5):
+        a, b = step(first, net, number), step(second, net, number)
+        np.testing.assert_allclose(a.loss, b.loss, rtol=1e-9)
+    for name, array in first.params.items():
+        np.testing.assert_allclose(second.params[name], array, rtol=1e-7, atol=1e-10, err_msg=name)
+
+
+def test_a_step_with_a_number_that_is_not_finite_changes_no_param():
+    net, ours, _ = models(dtype="float32")
+    before = {name: array.copy() for name, array in ours.params.items()}
+    x, y = random_batch(net, 4, 0)
+    x[1, 0, 2, 2] = np.inf
+    assert not ours.learn(x, y, 0.1).is_finite
+    for name, array in ours.params.items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_what_is_written_into_params_is_what_it_computes_with():
+    net, ours, theirs = models()
+    x, _ = random_batch(net, 3, 0)
+    for model in (ours, theirs):
+        model.params["linear2.weight"][...] = 1
+        model.params["linear2.bias"][...] = 0
+    np.testing.assert_allclose(ours.forward(x), theirs.forward(x), rtol=1e-10)
+    assert np.ptp(ours.forward(x)[0]) < 1e-12
+
+
+def test_backward_gives_the_gradients_of_layer_objects_and_update_makes_their_step():
+    net, ours, theirs = models()
+    x, y = random_batch(net, 5, 1)
+    made = []
+    for model in (ours, theirs):
+        model.rng = np.random.default_rng(1)
+        loss, dlogits = model.loss(model.logits(x, training=True), y)
+        dx, grads = model.backward(dlogits)
+        model.update(grads, 0.01)
+        made.append({"loss": loss, "dx": dx, **grads, **{f"new {name}": a for name, a in model.params.items()}})
+    for name, array in made[1].items():
+        np.testing.assert_allclose(made[0][name], array, rtol=1e-8, atol=1e-11, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    "device", [Device("cpu", amp="bfloat16"), Device("cpu", is_channels_last=True)], ids=["bfloat16", "channels last"]
+)
+def test_other_ways_of_computing_learn_the_same_but_for_rounding(device):
+    net, ours, theirs = models(dtype="float32", device=device)
+    for number in range(3):
+        a, b = step(ours, net, number), step(theirs, net, number)
+        np.testing.assert_allclose(a.loss, b.loss, rtol=0.05 if device.amp else 1e-5)
+        assert a.logits.dtype == np.float32
+    assert {array.dtype for array in ours.params.values()} == {np.dtype("float32")}
+
+
+def test_a_device_that_is_not_there_is_a_clear_line():
+    with pytest.raises(UserError, match="has no device `cuda:77` here"):
+        models(device=Device("cuda:77"))
+
+
+def test_channels_of_vectors_cannot_stand_last():
+    with pytest.raises(UserError, match="is for images and volumes, and the input is 4"):
+        models("input 4\nlinear 2", device=Device("cpu", is_channels_last=True))
