@@ -47,6 +47,11 @@ NUM_PARAMETERS = 60_398
 # ---------------------------------------------------------------- kernels
 
 
+def sides_of(padding, axes):
+    """Padding, one number for all sides or (before, after) along each axis of space -> such pairs (axes, 2)."""
+    return np.broadcast_to(padding, (axes, 2))
+
+
 def window_count(size, kernel_size, stride, dilation=1):
     """How many windows fit along an axis of `size` elements, padding included."""
     return (size - dilation * (kernel_size - 1) - 1) // stride + 1
@@ -74,7 +79,7 @@ def windows(x, kernel_size, stride=1, padding=0, dilation=1):
 
     padding: one number for all sides, or ((top, bottom), (left, right)).
     """
-    sides = np.broadcast_to(padding, (x.ndim - 2, 2))
+    sides = sides_of(padding, x.ndim - 2)
     padded = np.pad(x.swapaxes(0, 1), ((0, 0), (0, 0), *sides))  # (C, N, H, W)
     counts = window_counts(padded.shape[2:], kernel_size, stride, dilation)
     return np.stack([padded[place] for place in window_slices(kernel_size, stride, dilation, counts)], axis=1)
@@ -107,7 +112,7 @@ def within(padded, sides, space):
 def windows_adjoint(dwindows, x_shape, kernel_size, stride=1, padding=0, dilation=1):
     """The transpose of `windows`: adds dwindows (C, Kh*Kw, N, Ho, Wo) up to dx (N, C, H, W)."""
     n, c, *space = x_shape
-    sides = np.broadcast_to(padding, (len(space), 2))
+    sides = sides_of(padding, len(space))
     padded = np.zeros((c, n, *(space + sides.sum(axis=1))), dwindows.dtype)
     for k, place in enumerate(window_slices(kernel_size, stride, dilation, dwindows.shape[3:])):
         padded[place] += dwindows[:, k]
@@ -191,19 +196,24 @@ def linear_backward(dy, saved):
     return np.matmul(dy, weight), grads
 
 
-def erf(x):
-    """The error function: erf(t) = 1 - exp(-t*t) + t * exp(-t*t) * h(t), odd, and +-1 where |x| >= 6.
-
-    h is a Chebyshev series in u = (2*t - 3) / (t + 3), which takes 0 .. 6 to -1 .. 1; its values at Chebyshev points
-    come from math.erf and math.erfc. The error is below 1e-15 in float64, and 4e-8 in float32, worked in float64.
-    """
-    count = 20 if x.dtype == np.float64 else 10
+def erf_series(count):
+    """The coefficients of the Chebyshev series h of `erf`, from its values at `count` Chebyshev points, which come from
+    math.erf and math.erfc."""
     angles = np.pi * (np.arange(count) + 0.5) / count
     h = []
     for t in (3 * (1 + np.cos(angles)) / (2 - np.cos(angles))).tolist():
         near_0 = (math.erf(t) + math.expm1(-t * t)) * math.exp(t * t)  # the other form cancels
         h.append((near_0 if t < 1 else 1 - math.erfc(t) * math.exp(t * t)) / t)
-    coefficients = (2 / count * np.matmul(np.cos(np.outer(np.arange(count), angles)), np.array(h))).tolist()
+    return (2 / count * np.matmul(np.cos(np.outer(np.arange(count), angles)), np.array(h))).tolist()
+
+
+def erf(x):
+    """The error function: erf(t) = 1 - exp(-t*t) + t * exp(-t*t) * h(t), odd, and +-1 where |x| >= 6.
+
+    h is a Chebyshev series in u = (2*t - 3) / (t + 3), which takes 0 .. 6 to -1 .. 1. The error is below 1e-15 in
+    float64, and 4e-8 in float32, worked in float64.
+    """
+    coefficients = erf_series(20 if x.dtype == np.float64 else 10)
     t = np.minimum(np.abs(x), 6).astype(np.float64)
     u = (2 * t - 3) / (t + 3)
     above, here = np.zeros_like(t), np.zeros_like(t)

@@ -38,6 +38,11 @@ NUM_PARAMETERS = 3_504_872
 # ---------------------------------------------------------------- kernels
 
 
+def sides_of(padding, axes):
+    """Padding, one number for all sides or (before, after) along each axis of space -> such pairs (axes, 2)."""
+    return np.broadcast_to(padding, (axes, 2))
+
+
 def window_count(size, kernel_size, stride, dilation=1):
     """How many windows fit along an axis of `size` elements, padding included."""
     return (size - dilation * (kernel_size - 1) - 1) // stride + 1
@@ -65,7 +70,7 @@ def windows(x, kernel_size, stride=1, padding=0, dilation=1):
 
     padding: one number for all sides, or ((top, bottom), (left, right)).
     """
-    sides = np.broadcast_to(padding, (x.ndim - 2, 2))
+    sides = sides_of(padding, x.ndim - 2)
     padded = np.pad(x.swapaxes(0, 1), ((0, 0), (0, 0), *sides))  # (C, N, H, W)
     counts = window_counts(padded.shape[2:], kernel_size, stride, dilation)
     return np.stack([padded[place] for place in window_slices(kernel_size, stride, dilation, counts)], axis=1)
@@ -98,7 +103,7 @@ def within(padded, sides, space):
 def windows_adjoint(dwindows, x_shape, kernel_size, stride=1, padding=0, dilation=1):
     """The transpose of `windows`: adds dwindows (C, Kh*Kw, N, Ho, Wo) up to dx (N, C, H, W)."""
     n, c, *space = x_shape
-    sides = np.broadcast_to(padding, (len(space), 2))
+    sides = sides_of(padding, len(space))
     padded = np.zeros((c, n, *(space + sides.sum(axis=1))), dwindows.dtype)
     for k, place in enumerate(window_slices(kernel_size, stride, dilation, dwindows.shape[3:])):
         padded[place] += dwindows[:, k]

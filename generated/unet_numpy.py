@@ -69,6 +69,11 @@ NUM_PARAMETERS = 31_030_658
 # ---------------------------------------------------------------- kernels
 
 
+def sides_of(padding, axes):
+    """Padding, one number for all sides or (before, after) along each axis of space -> such pairs (axes, 2)."""
+    return np.broadcast_to(padding, (axes, 2))
+
+
 def window_count(size, kernel_size, stride, dilation=1):
     """How many windows fit along an axis of `size` elements, padding included."""
     return (size - dilation * (kernel_size - 1) - 1) // stride + 1
@@ -96,7 +101,7 @@ def windows(x, kernel_size, stride=1, padding=0, dilation=1):
 
     padding: one number for all sides, or ((top, bottom), (left, right)).
     """
-    sides = np.broadcast_to(padding, (x.ndim - 2, 2))
+    sides = sides_of(padding, x.ndim - 2)
     padded = np.pad(x.swapaxes(0, 1), ((0, 0), (0, 0), *sides))  # (C, N, H, W)
     counts = window_counts(padded.shape[2:], kernel_size, stride, dilation)
     return np.stack([padded[place] for place in window_slices(kernel_size, stride, dilation, counts)], axis=1)
@@ -129,7 +134,7 @@ def within(padded, sides, space):
 def windows_adjoint(dwindows, x_shape, kernel_size, stride=1, padding=0, dilation=1):
     """The transpose of `windows`: adds dwindows (C, Kh*Kw, N, Ho, Wo) up to dx (N, C, H, W)."""
     n, c, *space = x_shape
-    sides = np.broadcast_to(padding, (len(space), 2))
+    sides = sides_of(padding, len(space))
     padded = np.zeros((c, n, *(space + sides.sum(axis=1))), dwindows.dtype)
     for k, place in enumerate(window_slices(kernel_size, stride, dilation, dwindows.shape[3:])):
         padded[place] += dwindows[:, k]
@@ -168,7 +173,7 @@ def pool_forward(x, kernel_size, stride, padding=0, dilation=1):
     padding ((top, bottom), (left, right)) is never the maximum. winner holds the place in the window, counted by rows.
     Other axes of space alike.
     """
-    sides = np.broadcast_to(padding, (x.ndim - 2, 2))
+    sides = sides_of(padding, x.ndim - 2)
     padded = np.pad(x, ((0, 0), (0, 0), *sides), constant_values=-np.inf)
     counts = window_counts(padded.shape[2:], kernel_size, stride, dilation)
     places = window_slices(kernel_size, stride, dilation, counts)
@@ -206,7 +211,7 @@ def transposed_forward(x, weight, bias, stride=1, padding=0, output_padding=0, d
     f, kernel_size = groups * weight.shape[1], weight.shape[2:]
     axes = np.broadcast(space, kernel_size, stride, padding, output_padding, dilation)
     out = [transposed_size(*axis) for axis in axes]
-    sides = tuple((p, p) for p in np.broadcast_to(padding, len(space)))
+    sides = tuple((p, p) for p, _ in np.broadcast(padding, space))
     rows = weight.reshape(groups, c // groups, -1)  # (G, C/G, F/G*Kh*Kw)
     x_rows = x.swapaxes(0, 1).reshape(groups, c // groups, -1)  # (G, C/G, N*H*W)
     cols = np.matmul(rows.swapaxes(1, 2), x_rows).reshape(f, -1, n, *space)  # (F, Kh*Kw, N, H, W)
@@ -220,7 +225,7 @@ def transposed_backward(dy, saved):
     """dy (N, F, Ho, Wo) -> dx (N, C, H, W), {weight, bias}: dx is the convolution of dy with weight."""
     x_rows, (n, c, *space), weight, has_bias, stride, sides, dilation, groups = saved
     cols = windows(dy, weight.shape[2:], stride, sides, dilation)  # (F, Kh*Kw, N, H, W)
-    cols = within(cols, np.zeros((len(space), 2), int), space).reshape(groups, -1, n * math.prod(space))
+    cols = within(cols, ((0, 0),) * len(space), space).reshape(groups, -1, n * math.prod(space))
     rows = weight.reshape(groups, c // groups, -1)
     dx = np.matmul(rows, cols).reshape(c, n, *space).swapaxes(0, 1)
     grads = {"weight": np.matmul(x_rows, cols.swapaxes(1, 2)).reshape(weight.shape)}
@@ -231,13 +236,14 @@ def transposed_backward(dy, saved):
 
 def cat_forward(*inputs, axis=1):
     """y has the channels (axis 1) of all inputs; of tokens (N, T, D), the features (axis 2)."""
-    return np.concatenate(inputs, axis), (axis, [x.shape[axis] for x in inputs])
+    begins = [sum(x.shape[axis] for x in inputs[:i]) for i in range(1, len(inputs))]  # of each but the first
+    return np.concatenate(inputs, axis), (axis, begins)
 
 
 def cat_backward(dy, saved):
     """Each input's dx is its own part of dy."""
-    axis, sizes = saved
-    return tuple(np.split(dy, np.cumsum(sizes[:-1]), axis)), {}
+    axis, begins = saved
+    return tuple(np.split(dy, begins, axis)), {}
 
 
 def check_labels(labels, num_classes):

@@ -20,6 +20,9 @@ Tokens: TypeAlias = Array
 Vectors: TypeAlias = Array
 """(N, D). These three say in a header what its docstring does not, where that stands in a module of generated/."""
 
+Counts: TypeAlias = "np.ndarray[tuple[int, ...], np.dtype[Any]]"
+"""Whole numbers about sizes: NumPy's, also where an Array is CuPy's and lies on a GPU (targets/cupy/spelling.py)."""
+
 Param: TypeAlias = Any
 """An array, or None where a layer has no such param (a convolution without bias). Kernels ask for one of several."""
 

@@ -5,6 +5,7 @@ The update rules and their defaults are torch.optim's.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -117,8 +118,9 @@ def clipped(grads: Arrays, largest: float) -> Arrays:
 def norm_of(arrays: Iterable[Array]) -> float:
     """The root of the sum of all squares; in float64 where squares overflow."""
     arrays = list(arrays)
-    total = sum(float(np.vdot(array, array)) for array in arrays)
-    if not np.isfinite(total):
+    squares = [np.vdot(array, array) for array in arrays]
+    total = sum(map(float, squares))
+    if not math.isfinite(total):
         total = sum(float(np.square(array, dtype=np.float64).sum()) for array in arrays)
     return total**0.5
 

@@ -34,7 +34,7 @@ def transposed_forward(
     f, kernel_size = groups * weight.shape[1], weight.shape[2:]
     axes = np.broadcast(space, kernel_size, stride, padding, output_padding, dilation)
     out = [transposed_size(*axis) for axis in axes]
-    sides = tuple((p, p) for p in np.broadcast_to(padding, len(space)))
+    sides = tuple((p, p) for p, _ in np.broadcast(padding, space))
     rows = weight.reshape(groups, c // groups, -1)  # (G, C/G, F/G*Kh*Kw)
     x_rows = x.swapaxes(0, 1).reshape(groups, c // groups, -1)  # (G, C/G, N*H*W)
     cols = np.matmul(rows.swapaxes(1, 2), x_rows).reshape(f, -1, n, *space)  # (F, Kh*Kw, N, H, W)
@@ -48,7 +48,7 @@ def transposed_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     """dy (N, F, Ho, Wo) -> dx (N, C, H, W), {weight, bias}: dx is the convolution of dy with weight."""
     x_rows, (n, c, *space), weight, has_bias, stride, sides, dilation, groups = saved
     cols = windows(dy, weight.shape[2:], stride, sides, dilation)  # (F, Kh*Kw, N, H, W)
-    cols = within(cols, np.zeros((len(space), 2), int), space).reshape(groups, -1, n * math.prod(space))
+    cols = within(cols, ((0, 0),) * len(space), space).reshape(groups, -1, n * math.prod(space))
     rows = weight.reshape(groups, c // groups, -1)
     dx = np.matmul(rows, cols).reshape(c, n, *space).swapaxes(0, 1)
     grads = {"weight": np.matmul(x_rows, cols.swapaxes(1, 2)).reshape(weight.shape)}

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from netdsl.kernels.arrays import Array, OneOrSides, OneOrSpatial, Shape, Spatial
+from netdsl.kernels.arrays import Array, Counts, OneOrSides, OneOrSpatial, Shape, Sides, Spatial
 
 Index = tuple[Any, ...]
 """What takes a part out of an array, along its last axes."""
@@ -37,6 +37,11 @@ def window_slices(
     return places
 
 
+def sides_of(padding: OneOrSides, axes: int) -> Counts:
+    """Padding, one number for all sides or (before, after) along each axis of space -> such pairs (axes, 2)."""
+    return np.broadcast_to(padding, (axes, 2))
+
+
 def windows(
     x: Array, kernel_size: Spatial, stride: OneOrSpatial = 1, padding: OneOrSides = 0, dilation: OneOrSpatial = 1
 ) -> Array:
@@ -44,7 +49,7 @@ def windows(
 
     padding: one number for all sides, or ((top, bottom), (left, right)).
     """
-    sides = np.broadcast_to(padding, (x.ndim - 2, 2))
+    sides = sides_of(padding, x.ndim - 2)
     padded = np.pad(x.swapaxes(0, 1), ((0, 0), (0, 0), *sides))  # (C, N, H, W)
     counts = window_counts(padded.shape[2:], kernel_size, stride, dilation)
     return np.stack([padded[place] for place in window_slices(kernel_size, stride, dilation, counts)], axis=1)
@@ -60,14 +65,14 @@ def windows_adjoint(
 ) -> Array:
     """The transpose of `windows`: adds dwindows (C, Kh*Kw, N, Ho, Wo) up to dx (N, C, H, W)."""
     n, c, *space = x_shape
-    sides = np.broadcast_to(padding, (len(space), 2))
+    sides = sides_of(padding, len(space))
     padded = np.zeros((c, n, *(space + sides.sum(axis=1))), dwindows.dtype)
     for k, place in enumerate(window_slices(kernel_size, stride, dilation, dwindows.shape[3:])):
         padded[place] += dwindows[:, k]
     return within(padded, sides, space).swapaxes(0, 1)
 
 
-def within(padded: Array, sides: Array, space: Sequence[int]) -> Array:
+def within(padded: Array, sides: Counts | Sides, space: Sequence[int]) -> Array:
     """The map of the sizes `space` in a padded one, which has sides (before, after) on each axis; a view."""
     inside: Index = (..., *(slice(first, first + size) for (first, _), size in zip(sides, space, strict=True)))
     return padded[inside]

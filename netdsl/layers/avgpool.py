@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from netdsl.graph.types import MOST_AXES, Tensor
-from netdsl.kernels.arrays import Array, Grads, OneOrSides, Saved, Spatial
-from netdsl.kernels.windows import window_count, window_slices, within
+from netdsl.kernels.arrays import Array, Counts, Grads, OneOrSides, Saved, Spatial
+from netdsl.kernels.windows import sides_of, window_count, window_slices, within
 from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, StageCall, for_axes, require_map
 from netdsl.layers.rules.places import under_the_window
 from netdsl.layers.rules.windows import helpers_for_axes, needs_own_padding, pooling_sides, pooling_text, torch_sides
@@ -27,7 +27,7 @@ def avgpool_shape(attrs: Attrs, x: Tensor) -> Tensor:
     return x.with_space(tuple(window_count(*axis) for axis in axes))
 
 
-def divisors(size: int, kernel_size: int, stride: int, padding: tuple[int, int], nopad: bool, ceil: bool) -> Array:
+def divisors(size: int, kernel_size: int, stride: int, padding: tuple[int, int], nopad: bool, ceil: bool) -> Counts:
     """How many elements each window along one axis averages: those of the padded input, or without the padding.
 
     What `ceil` adds behind (padding after minus padding before) never counts.
@@ -50,7 +50,7 @@ def avgpool_forward(
 
     Other axes of space alike.
     """
-    sides = np.broadcast_to(padding, (x.ndim - 2, 2))
+    sides = sides_of(padding, x.ndim - 2)
     axes = zip(x.shape[2:], kernel_size, stride, sides, strict=True)
     counted = np.ix_(*(divisors(*axis, nopad, ceil) for axis in axes))
     divisor = np.array(math.prod(counted), x.dtype)  # (Ho, Wo)

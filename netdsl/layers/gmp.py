@@ -28,9 +28,8 @@ def gmp_forward(x: Array) -> tuple[Array, Saved]:
 def gmp_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     """dy (N, C) -> dx (N, C, *space): each dy goes to the element that won its map."""
     shape, winner = saved
-    dx = np.zeros((*shape[:2], math.prod(shape[2:])), dy.dtype)
-    np.put_along_axis(dx, winner, dy[:, :, None], axis=2)
-    return dx.reshape(shape), {}
+    is_winner = np.arange(math.prod(shape[2:])) == winner  # (N, C, places)
+    return np.where(is_winner, dy[:, :, None], 0).reshape(shape), {}
 
 
 def gmp_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from netdsl.graph.types import Tensor
 from netdsl.kernels.arrays import Array, Grads, OneOrSides, OneOrSpatial, Saved, Spatial
-from netdsl.kernels.windows import window_count, window_counts, window_slices, within
+from netdsl.kernels.windows import sides_of, window_count, window_counts, window_slices, within
 from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, StageCall, for_axes, require_map
 from netdsl.layers.rules.places import under_the_window
 from netdsl.layers.rules.windows import pooling_sides, pooling_text
@@ -33,7 +33,7 @@ def pool_forward(
     padding ((top, bottom), (left, right)) is never the maximum. winner holds the place in the window, counted by rows.
     Other axes of space alike.
     """
-    sides = np.broadcast_to(padding, (x.ndim - 2, 2))
+    sides = sides_of(padding, x.ndim - 2)
     padded = np.pad(x, ((0, 0), (0, 0), *sides), constant_values=-np.inf)
     counts = window_counts(padded.shape[2:], kernel_size, stride, dilation)
     places = window_slices(kernel_size, stride, dilation, counts)

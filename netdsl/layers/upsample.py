@@ -45,8 +45,11 @@ def upsample_forward(
     align_corners: the corners of y are those of x; else the edges of their pixels are, as in PyTorch's default.
     """
     if mixes:
-        make = corner_matrix if align_corners else bilinear_matrix
-        matrices = [make(size, f, x.dtype) for size, f in zip(x.shape[2:], factor, strict=True)]
+        axes = zip(x.shape[2:], factor, strict=True)
+        if align_corners:
+            matrices = [corner_matrix(size, f, x.dtype) for size, f in axes]
+        else:
+            matrices = [bilinear_matrix(size, f, x.dtype) for size, f in axes]
         return resample(x, matrices), (x.shape, factor, matrices)
     y = x
     for axis, f in enumerate(factor, 2):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from netdsl.kernels.arrays import Array, Shape, Sides, Spatial
+from netdsl.kernels.arrays import Array, Counts, Shape, Sides, Spatial
 from netdsl.stages.can import Can
 from netdsl.stages.layout import long_rows
 from netdsl.stages.stage import Stage, Worker
@@ -28,7 +28,7 @@ class AveragePool(Stage):
         padding: Sides,
         nopad: bool,
         ceil: bool,
-        divisors: Callable[..., Array],
+        divisors: Callable[..., Counts],
     ) -> None:
         self.start(w)
         size, c = shape[1:], shape[0]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from netdsl.kernels.arrays import Array, Shape, Spatial
+from netdsl.kernels.arrays import Array, Counts, Shape, Spatial
 from netdsl.stages.can import Can
 from netdsl.stages.layout import inside, plane
 from netdsl.stages.stage import Stage, Worker
@@ -90,7 +90,7 @@ class Resample(Stage):
 
 
 def averages(
-    divisors: Callable[..., Array],
+    divisors: Callable[..., Counts],
     size: int,
     kernel_size: int,
     stride: int,
