@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
 import numpy as np
 
 from netdsl.graph.types import Layout, Tensor, from_sizes, show_sizes
+from netdsl.training.data.limits import MAX_BYTES
 from netdsl.training.data.splits import SPLIT, split_rows, split_units
+from netdsl.training.data.stored import Samples, Stored, marks, spaced
 
 MAX_CONSTANTS = 64  # features or channels normalised one by one; more of them share one mean and std
 CHUNK = 2**22  # values looked at together for the statistics, to bound memory
+MAX_MEASURED = MAX_BYTES  # values that the statistics are of; of more samples than have them those evenly spaced
 
 
 @dataclass(frozen=True)
 class Dataset:
     """x (N, *input_shape) uint8 or float32; y int64 labels (N,) or masks (N, *space) with `classes`, or float32 targets
-    (N, ...) without.
+    (N, ...) without. What does not fit into memory is read when it is asked for, see `Stored`: x, and y that copies it.
 
     `mean` and `std` have one entry per index of x's axis 1, or one in all; those of uint8 data are of x / 255. held:
     so many samples at the end of the training arrays are the validation part that the data brought. is_own: neither
@@ -29,10 +34,10 @@ class Dataset:
     """
 
     name: str
-    x_train: np.ndarray
-    y_train: np.ndarray
-    x_test: np.ndarray
-    y_test: np.ndarray
+    x_train: Samples
+    y_train: Samples
+    x_test: Samples
+    y_test: Samples
     classes: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -82,10 +87,11 @@ class Dataset:
         if self.held:
             rows = np.arange(len(self.x_train))
             return rows[: -self.held], rows[-self.held :] if fraction else rows[:0]
-        has_labels = self.is_own and self.y_train.ndim == 1
-        if self.units is not None and fraction:
-            return split_units(self.units, self.y_train, fraction, np.random.default_rng([seed, SPLIT]))
-        return split_rows(len(self.x_train), fraction, seed, self.y_train if has_labels else None)
+        y = None if isinstance(self.y_train, Stored) else self.y_train
+        if self.units is not None and fraction and y is not None:
+            return split_units(self.units, y, fraction, np.random.default_rng([seed, SPLIT]))
+        has_labels = self.is_own and y is not None and y.ndim == 1
+        return split_rows(len(self.x_train), fraction, seed, y if has_labels else None)
 
     def digest(self) -> str:
         """The digest of the training samples, their targets and how they are split, in hexadecimal: BLAKE2b, which is
@@ -93,7 +99,8 @@ class Dataset:
         digest = blake2b(f"alike {self.held}\n".encode() if self.is_own else b"", digest_size=16)
         for array in (self.x_train, self.y_train, *([] if self.units is None else [self.units])):
             digest.update(f"{array.dtype.str} {array.shape}\n".encode())
-            digest.update(np.ascontiguousarray(array).data)
+            for piece in marks(array):
+                digest.update(piece)
         return digest.hexdigest()
 
     def normalized(self, x: np.ndarray) -> np.ndarray:
@@ -118,23 +125,49 @@ def normalize(x: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...]) ->
 
 
 def statistics(
-    x: np.ndarray, rows: np.ndarray | None = None, layout: Layout | None = None
+    x: Samples, rows: np.ndarray | None = None, layout: Layout | None = None
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """x (N, C, ...) -> mean, std for `normalize`: per feature of vectors, per channel of maps, else one each.
 
-    Those of the samples `rows`, None: of all. layout: as in `Dataset`. A constant feature gets std 1.
+    Those of the samples `rows`, None: of all; of more than MAX_MEASURED values those of evenly spaced samples. layout:
+    as in `Dataset`. A constant feature gets std 1. The samples are gone through in the order of their rows, so that
+    what is read from a disk is read from its beginning to its end.
     """
-    samples = len(x) if rows is None else len(rows)
+    rows = np.arange(len(x)) if rows is None else np.sort(rows)
+    values = math.prod(x.shape[1:])
+    rows = rows[spaced(len(rows), MAX_MEASURED // values)]
     are_columns = layout in ("vector", "map") if layout else x.ndim in (2, 4, 5)
     is_apart = are_columns and x.shape[1] <= MAX_CONSTANTS
     axes = (0, *range(2, x.ndim)) if is_apart else tuple(range(x.ndim))
-    scale = 255 if x.dtype == np.uint8 else 1
-    size = max(1, CHUNK * len(x) // x.size)
-    pieces = [slice(i, i + size) for i in range(0, samples, size)]
-    chunks = pieces if rows is None else [rows[piece] for piece in pieces]
-    count = samples * (x[0].size // x.shape[1] if is_apart else x[0].size)
-    mean = sum((x[c].astype(np.float64) / scale).sum(axes, keepdims=True) for c in chunks) / count
-    var = sum(((x[c].astype(np.float64) / scale - mean) ** 2).sum(axes, keepdims=True) for c in chunks) / count
+    count, size = len(rows) * values // (x.shape[1] if is_apart else 1), max(1, CHUNK // values)
+    chunks = [rows[i : i + size] for i in range(0, len(rows), size)]
+    return (_of_bytes if x.dtype == np.uint8 else _of_floats)(x, chunks, axes, count)
+
+
+def _of_bytes(
+    x: Samples, chunks: Sequence[np.ndarray], axes: tuple[int, ...], count: int
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The mean and std of bytes / 255 by their exact sums, of `count` values each: every sample is read once."""
+    sums, squares = [0], [0]
+    for rows in chunks:
+        piece = x[rows]
+        own = np.atleast_1d(piece.sum(axes, dtype=np.uint64)).tolist()
+        own_squares = np.atleast_1d(np.square(piece, dtype=np.uint16).sum(axes, dtype=np.uint64)).tolist()
+        sums, squares = _added(sums, own), _added(squares, own_squares)
+    mean = tuple(s / (255 * count) for s in sums)
+    spread = [count * q - s * s for s, q in zip(sums, squares, strict=True)]  # count^2 times the variance of the bytes
+    return mean, tuple(math.sqrt(v) / (255 * count) if v else 1.0 for v in spread)
+
+
+def _added(totals: list[int], more: list[int]) -> list[int]:
+    return more if totals == [0] else [a + b for a, b in zip(totals, more, strict=True)]
+
+
+def _of_floats(
+    x: Samples, chunks: Sequence[np.ndarray], axes: tuple[int, ...], count: int
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    mean = sum(x[c].astype(np.float64).sum(axes, keepdims=True) for c in chunks) / count
+    var = sum(((x[c].astype(np.float64) - mean) ** 2).sum(axes, keepdims=True) for c in chunks) / count
     std = np.sqrt(var).ravel()
     is_constant = std <= np.maximum(1e-30, 1e-12 * np.abs(mean.ravel()))  # but for rounding
     return tuple(mean.ravel().tolist()), tuple(np.where(is_constant, 1.0, std).tolist())

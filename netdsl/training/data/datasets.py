@@ -28,6 +28,7 @@ from netdsl.training.data.parts import Parts
 from netdsl.training.data.recordings import recording_folders
 from netdsl.training.data.signal_tables import signal_table_parts
 from netdsl.training.data.splits import split_units, stratified
+from netdsl.training.data.stored import Samples, Stored, chosen, each, first, joined
 from netdsl.training.data.tables import SUFFIXES as TABLES
 from netdsl.training.data.tables import table_parts
 from netdsl.training.data.wanted import Wanted
@@ -79,13 +80,14 @@ def _fitted_parts(name: str, parts: Parts, want: Wanted) -> Parts:
         text = f"`fit {want.fit}` is for images of bytes, but the samples of `{plain(name)}` are {sample_text(x)}"
         raise UserError(text, help=f"leave `fit` out, and bring them to {show_sizes(shape)} yourself")
     total = sum(map(len, parts.x.values())) * math.prod(shape)
-    if total > MAX_BYTES:
+    if total > MAX_BYTES and not isinstance(x, Stored):
         raise UserError(f"the images of {show_sizes(shape)} take {total} bytes, the limit is {MAX_BYTES}")
+    fit, high, wide = want.fit, *shape[1:]
     are_masks = parts.y["train"].ndim == 3 and parts.y["train"].shape[1:] == x.shape[2:]
-    y = {k: fitted_masks(a, (shape[1], shape[2]), want.fit) for k, a in parts.y.items()} if are_masks else parts.y
+    y = {k: each(a, lambda b: fitted_masks(b, (high, wide), fit)) for k, a in parts.y.items()} if are_masks else parts.y
     sizes = f"{show_sizes(x.shape[1:])}: brought to {show_sizes(shape)}"
     note = f"the images of `{plain(name)}` are {sizes} (`fit {want.fit}`)"
-    images = {part: fitted_bytes(a, shape, want.fit) for part, a in parts.x.items()}
+    images = {part: each(a, lambda b: fitted_bytes(b, shape, fit)) for part, a in parts.x.items()}
     return replace(parts, x=images, y=y, notes=(*parts.notes, note))
 
 
@@ -118,19 +120,19 @@ def _split(name: str, parts: Parts, want: Wanted, limit: int | None, rng: np.ran
     parts = replace(parts, x={}, y={})  # memory is free as soon as the parts are made of it
     for part in [part for part in x if parts.are_sorted and (part != "train" or "test" in x)]:
         order = rng.permutation(len(x[part]))  # so that the first ones are of all classes
-        x[part], y[part] = x[part][order], y[part][order]
+        x[part], y[part] = chosen(x[part], order), chosen(y[part], order)
         units = units[order] if units is not None and part == "train" else units
     if "test" not in x:  # before the limit: a short run is tested on no sample that a longer one learns from
         stay, go = _test_rows(name, y["train"], units, rng)
         units = None if units is None else units[stay]
-        x["test"], y["test"] = x["train"][go], y["train"][go]
-        x["train"], y["train"] = x["train"][stay], y["train"][stay]
+        x["test"], y["test"] = chosen(x["train"], go), chosen(y["train"], go)
+        x["train"], y["train"] = chosen(x["train"], stay), chosen(y["train"], stay)
         if "val" in x:
             notes = (*notes, f"`{name}` has no test part: {len(go)} training samples, a fifth, are it")
-    x, y = ({part: a[:limit] for part, a in arrays.items()} for arrays in (x, y))
+    x, y = ({part: first(a, limit) for part, a in arrays.items()} for arrays in (x, y))
     held = len(x.get("val", ()))
     if held:
-        x["train"], y["train"] = np.concatenate([x["train"], x["val"]]), np.concatenate([y["train"], y["val"]])
+        x["train"], y["train"] = joined([x["train"], x["val"]]), joined([y["train"], y["val"]])
     arrays = x["train"], y["train"], x["test"], y["test"]
     units = None if held or units is None else units[:limit]
     layout = want.layout_of(x["train"].shape[1:])
@@ -142,16 +144,16 @@ def _split(name: str, parts: Parts, want: Wanted, limit: int | None, rng: np.ran
 
 
 def _test_rows(
-    name: str, y: np.ndarray, units: np.ndarray | None, rng: np.random.Generator
+    name: str, y: Samples, units: np.ndarray | None, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """The indices of the training and of the test samples, shuffled; whole units where there are such."""
-    if units is not None:
+    if units is not None and not isinstance(y, Stored):
         return split_units(units, y, TEST_FRACTION, rng)
     count = len(y)
     if count < 2:
         raise UserError(f"`{plain(name)}` has {count} sample, expected 2 or more to split off a test part")
     held = max(1, round(TEST_FRACTION * count))
-    if y.dtype == np.int64 and y.ndim == 1:
+    if not isinstance(y, Stored) and y.dtype == np.int64 and y.ndim == 1:
         if len(np.unique(y)) == count:
             text = f"`{plain(name)}` has 1 sample of each class, expected 2 or more to split off a test part"
             raise UserError(text, help="`--loss mse` and one output are for numbers that are to be met")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,11 +16,13 @@ from netdsl.graph.types import Tensor, show_sizes
 from netdsl.ground.diagnostics import UserError
 from netdsl.training.data.augment import Augmentation
 from netdsl.training.data.dataset import Dataset
+from netdsl.training.data.stored import Stored
 
 if TYPE_CHECKING:
     from netdsl.pipeline import Net
 
 SHUFFLE = 1  # purpose of a random stream
+AHEAD = 2  # batches that are read before they are needed, where samples are not in memory
 
 
 @dataclass(frozen=True)
@@ -54,21 +57,30 @@ class Feed:
         return self._made(epoch, step, self._pieces(epoch)[step - 1])
 
     def epoch(self, epoch: int, done: int = 0) -> Iterator[Batch]:
-        """The batches after the first `done`. With augmentation the next one is made, by another thread, while the
-        network learns from the one before."""
+        """The batches after the first `done`. With augmentation, and of samples that are read when they are asked for,
+        the next ones are made, by another thread, while the network learns from the one before."""
         pieces = list(enumerate(self._pieces(epoch), start=1))[done:]
-        if self.augmentation is None or not pieces:
+        ahead = self._ahead()
+        if not ahead or not pieces:
             yield from (self._made(epoch, step, rows) for step, rows in pieces)
             return
-        # one batch ahead, in one thread: what is drawn for a sample does not depend on when, and more would only take
-        # memory
-        with ThreadPoolExecutor(1, "netdsl-feed") as pool:
-            coming = pool.submit(self._made, epoch, *pieces[0])
-            for following in [*pieces[1:], None]:
-                ready = coming.result()
-                if following:
-                    coming = pool.submit(self._made, epoch, *following)
-                yield ready
+        # in one thread: what is drawn does not depend on when, and what reads slowly has threads of its own
+        coming: deque[Future[Batch]] = deque()
+        pool = ThreadPoolExecutor(1, "netdsl-feed")
+        try:
+            for piece in pieces:
+                coming.append(pool.submit(self._made, epoch, *piece))
+                if len(coming) > ahead:
+                    yield coming.popleft().result()
+            while coming:
+                yield coming.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)  # the epoch may be left before its end
+
+    def _ahead(self) -> int:
+        """How many batches are made before they are needed; more would only take memory."""
+        is_stored = isinstance(self.data.x_train, Stored)
+        return AHEAD if is_stored else int(self.augmentation is not None)
 
     def _pieces(self, epoch: int) -> list[np.ndarray]:
         order = np.random.default_rng([self.recipe.seed, SHUFFLE, epoch]).permutation(self.rows)

@@ -14,6 +14,7 @@ from netdsl.graph.types import show_sizes
 from netdsl.ground.diagnostics import UserError, plain
 from netdsl.ground.reading import reading, shown
 from netdsl.training.data.limits import MAX_BYTES
+from netdsl.training.data.stored import Samples
 
 MAX_DEFLATE_RATIO = 1032  # bytes out for a byte in; deflate cannot do better (zlib's technical notes)
 
@@ -89,6 +90,6 @@ def _check_member(path: Path, archive: zipfile.ZipFile, name: str, info: zipfile
         raise UserError(f"{where} is damaged: {info.compress_size} packed bytes cannot hold {info.file_size}")
 
 
-def sample_text(a: np.ndarray) -> str:
+def sample_text(a: Samples) -> str:
     """`1x28x28 uint8` of an array (N, 1, 28, 28)."""
     return f"{show_sizes(a.shape[1:])} {a.dtype}".strip()

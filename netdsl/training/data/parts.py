@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from netdsl.training.data.stored import Samples
+
 PART_NAMES: Mapping[str, tuple[str, ...]] = {
     "train": ("train", "training"),
     "val": ("val", "valid", "validation", "dev"),
@@ -29,8 +31,8 @@ class Parts:
     units: of each training sample the number of what must not be torn apart between parts; None: each is one.
     """
 
-    x: Mapping[str, np.ndarray]
-    y: Mapping[str, np.ndarray]
+    x: Mapping[str, Samples]
+    y: Mapping[str, Samples]
     classes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     bits: int | None = None

@@ -22,6 +22,7 @@ from netdsl.targets.live.interpreter import first_nonfinite
 from netdsl.training.data.dataset import Dataset
 from netdsl.training.data.feed import Batch, Feed, check_batches
 from netdsl.training.data.normalization import for_network
+from netdsl.training.data.stored import Samples, chosen
 from netdsl.training.loop.failures import all_finite, copy_of, sentence, step_failure
 from netdsl.training.loop.watch import Interrupted, Progress, Result, Watch
 from netdsl.training.runs.average import WeightAverage
@@ -129,7 +130,7 @@ class _Trainer:
     def _epoch(self) -> None:
         """The steps of the running epoch that are not made yet, what they came to, and the checkpoint."""
         done, epoch = self._steps(), self.position.epoch
-        x, y = self.data.x_train[self.feed.val_rows], self.data.y_train[self.feed.val_rows]
+        x, y = (chosen(part, self.feed.val_rows) for part in (self.data.x_train, self.data.y_train))
         try:
             with self.average.in_place_of_weights(self.model) if self.average else nullcontext():
                 val = self._measure(x, y, "validation")
@@ -211,7 +212,7 @@ class _Trainer:
         self.saved_at = self.watch.clock()
         self.save_seconds = self.saved_at - start
 
-    def _measure(self, x: np.ndarray, y: np.ndarray, part: str) -> Scores | None:
+    def _measure(self, x: Samples, y: Samples, part: str) -> Scores | None:
         """The scores on one part of the data; None where it is empty. Raises TrainingFailed."""
         if not len(x):
             return None

@@ -16,6 +16,7 @@ from netdsl.ground.diagnostics import UserError, plain
 from netdsl.kernels.losses import total_weight
 from netdsl.kernels.stable import sigmoid
 from netdsl.training.data.dataset import Dataset
+from netdsl.training.data.stored import Samples, bounds
 from netdsl.training.scores.fitting import check_masks, check_monitor, is_copy
 from netdsl.training.scores.measures import Roc, chosen_classes
 from netdsl.training.scores.task import Task, decided_task
@@ -60,8 +61,8 @@ def measured_together(net: Net) -> int:
 def evaluate(
     model: Model,
     dataset: Dataset,
-    x: np.ndarray,
-    y: np.ndarray,
+    x: Samples,
+    y: Samples,
     task: Task,
     weights: tuple[float, ...] | None = None,
     before_batch: Callable[[], None] = lambda: None,
@@ -181,9 +182,11 @@ def _check_regression(net: Net, dataset: Dataset) -> None:
     if gives != wants:
         text = f"the targets of `{dataset.name}` are {show_sizes(wants)}, but `{net.name}` gives {show_sizes(gives)}"
         raise UserError(text, help=f"end the spec with an output of {show_sizes(wants)}")
-    targets = [dataset.y_train, dataset.y_test]
-    low, high = min(y.min(initial=0) for y in targets), max(y.max(initial=0) for y in targets)
-    if net.recipe.targets == "truth" and not 0 <= low <= high <= 1:
+    if net.recipe.targets != "truth":
+        return
+    each = [bounds(y) for y in (dataset.y_train, dataset.y_test)]
+    low, high = min(low for low, _ in each), max(high for _, high in each)
+    if not 0 <= low <= high <= 1:
         text = f"the loss `bce` needs targets from 0 to 1, but those of `{dataset.name}` go from {low:g} to {high:g}"
         raise UserError(text, help="use `--loss mse`")
 

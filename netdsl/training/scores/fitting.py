@@ -12,6 +12,7 @@ from netdsl.graph.recipe import Recipe
 from netdsl.graph.types import show_sizes
 from netdsl.ground.diagnostics import UserError
 from netdsl.training.data.dataset import Dataset, statistics
+from netdsl.training.data.stored import each
 from netdsl.training.scores.task import Task
 
 if TYPE_CHECKING:
@@ -41,12 +42,12 @@ def adapted(net: Net, dataset: Dataset) -> Dataset:
     if dataset.classes and targets != "labels" and takes == gives == dataset.input_shape:
         wants = (1,) if targets == "truth" else (len(dataset.classes),)
         if gives != (*wants, *dataset.y_train.shape[1:]):
-            y_train, y_test = as_targets(dataset.x_train), as_targets(dataset.x_test)
+            y_train, y_test = (each(x, as_targets) for x in (dataset.x_train, dataset.x_test))
             return _measured(replace(dataset, y_train=y_train, y_test=y_test, classes=()), net.recipe)
     both = dataset.y_train, dataset.y_test
     are_two = targets == "truth" and not dataset.classes and gives[0] == 1 and both[0].shape[1:] == gives
-    if are_two and not is_copy(dataset) and all(((y == 0) | (y == 1)).all() for y in both):
-        y_train, y_test = (y[:, 0].astype(np.int64) for y in both)
+    if are_two and not is_copy(dataset) and all(bool(np.isin(y, (0, 1)).all()) for y in both):
+        y_train, y_test = (np.asarray(y)[:, 0].astype(np.int64) for y in both)
         return _measured(replace(dataset, y_train=y_train, y_test=y_test, classes=("0", "1")), net.recipe)
     return dataset
 
