@@ -1,8 +1,8 @@
-"""Arrays of a `.npz` as a data set: which is what by its name, and samples in the shape that the network takes."""
+"""Arrays with names as a data set: which is what by its name, and samples in the shape that the network takes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,31 +11,61 @@ from netdsl.graph.types import Tensor, show_sizes
 from netdsl.ground.diagnostics import UserError, plain
 from netdsl.ground.reading import shown
 from netdsl.training.data.labels import Arrays, Targets, finite, read_targets, words_in
+from netdsl.training.data.listing import subfolders
+from netdsl.training.data.npy import npy_names, read_npy, stored_npy
 from netdsl.training.data.npz import npz_names, read_npz, sample_text
 from netdsl.training.data.parts import PART_NAMES, Parts
+from netdsl.training.data.stored import Samples, Stored, each
 from netdsl.training.data.wanted import Wanted
 
 INPUTS = ("x", "xs", "images", "image", "imgs", "data", "inputs", "input", "features", "samples")
 TARGETS = ("y", "ys", "labels", "label", "targets", "target", "masks", "mask")
 CLASS_NAMES = ("class_names", "label_names", "target_names")
 MAX_WHOLE = 2**24  # whole numbers up to it are exact in float32
-NPZ_HELP = (
-    "use np.savez(file, x=..., y=...); `images` and `labels`, `data` and `target` are read too, and with a part, as in "
+OTHER_NAMES = (
+    "; `images` and `labels`, `data` and `target` are read too, and with a part, as in "
     "`x_train y_train x_val y_val x_test y_test`"
 )
+NPZ_HELP = f"use np.savez(file, x=..., y=...){OTHER_NAMES}"
+NPY_HELP = f"save `x.npy` and `y.npy`{OTHER_NAMES}"
+
+Load = Callable[[tuple[str, ...], tuple[str, ...]], Mapping[str, Samples]]
+"""(names of samples, of everything else) -> these arrays; of the samples perhaps nothing is read yet."""
 
 
 def npz_parts(path: Path, want: Wanted) -> Parts:
-    """The training samples of a `.npz`, and its validation and test samples where it has any.
+    """The parts that a `.npz` holds, see `array_parts`. Raises UserError."""
+    return array_parts(path, npz_names(path), lambda inputs, rest: read_npz(path, (*inputs, *rest)), want, NPZ_HELP)
 
-    Without targets the inputs are the targets, bytes as 0 to 1: what an autoencoder learns. Raises UserError.
+
+def npy_parts(folder: Path, want: Wanted) -> Parts:
+    """The parts that the `.npy` files of a folder hold, see `array_parts`; the samples are read when they are asked
+    for. Raises UserError."""
+
+    def load(inputs: tuple[str, ...], rest: tuple[str, ...]) -> Mapping[str, Samples]:
+        whole = {name: read_npy(folder, name) for name in rest}
+        return {**whole, **{name: stored_npy(folder, name) for name in inputs}}
+
+    return array_parts(folder, npy_names(folder), load, want, NPY_HELP)
+
+
+def holds_arrays(folder: Path) -> bool:
+    """Whether a folder has `.npy` files of samples, or others and no folders."""
+    names = npy_names(folder)
+    return any(_part_and_word(name)[1] in INPUTS for name in names) or bool(names and not subfolders(folder))
+
+
+def array_parts(path: Path, held: tuple[str, ...], load: Load, want: Wanted, help_text: str) -> Parts:
+    """The training samples that a file or folder holds as arrays, and its validation and test samples where it has any.
+
+    held: the names of the arrays. help_text: how they are to be called. Without targets the inputs are the targets,
+    bytes as 0 to 1: what an autoencoder learns. Raises UserError.
     """
-    held = npz_names(path)
-    inputs, targets = _roles(path, held)
+    inputs, targets = _roles(path, held, help_text)
     named = [name for name in CLASS_NAMES if name in held][:1]
-    arrays = read_npz(path, (*inputs.values(), *targets.values(), *named))
-    x: Arrays = {part: arrays[name] for part, name in inputs.items()}
-    y: Arrays = {part: arrays[name] for part, name in targets.items()}
+    arrays = load(tuple(inputs.values()), (*targets.values(), *named))
+    x: Mapping[str, Samples] = {part: arrays[name] for part, name in inputs.items()}
+    y = {part: np.asarray(arrays[name]) for part, name in targets.items()}
     _check_lengths(path, inputs, targets, x, y)
     x, notes = shaped(path, inputs, x, want)
     notes = (*notes, *want.unused("arrays"))
@@ -43,9 +73,9 @@ def npz_parts(path: Path, want: Wanted) -> Parts:
         text = f"{shown(path)} has no labels `y`, which the loss `{want.loss}` needs"
         raise UserError(text, help="add y=...; an autoencoder, whose inputs are its targets, learns by `--loss mse`")
     if not targets:
-        return Parts(x, {part: _scaled(a) for part, a in x.items()}, (), notes)
+        return Parts(x, {part: each(a, _scaled) for part, a in x.items()}, (), notes)
     targets_read = read_targets(path, targets, y, want)
-    classes = _named(path, targets_read, arrays[named[0]]) if named else targets_read.classes
+    classes = _named(path, targets_read, np.asarray(arrays[named[0]])) if named else targets_read.classes
     return Parts(x, targets_read.parts, classes, (*notes, *targets_read.notes))
 
 
@@ -60,7 +90,7 @@ def _scaled(x: np.ndarray) -> np.ndarray:
     return x.astype(np.float32) / np.float32(255) if x.dtype == np.uint8 else x
 
 
-def _roles(path: Path, held: tuple[str, ...]) -> tuple[dict[str, str], dict[str, str]]:
+def _roles(path: Path, held: tuple[str, ...], help_text: str) -> tuple[dict[str, str], dict[str, str]]:
     """-> part -> name of its inputs, part -> name of its targets; parts are `train`, `val` and `test`."""
     inputs: dict[str, list[str]] = {}
     targets: dict[str, list[str]] = {}
@@ -74,7 +104,7 @@ def _roles(path: Path, held: tuple[str, ...]) -> tuple[dict[str, str], dict[str,
         targets = {"": ["arr_1"]} if "arr_1" in held else {}
     input_of, target_of = _chosen(path, inputs), _chosen(path, targets)
     if "train" not in input_of or not set(target_of) <= set(input_of):
-        raise _no_inputs(path, held)
+        raise _no_inputs(path, held, help_text)
     return input_of, target_of
 
 
@@ -104,12 +134,14 @@ def _chosen(path: Path, names_of: Mapping[str, list[str]]) -> dict[str, str]:
     return chosen
 
 
-def _no_inputs(path: Path, held: tuple[str, ...]) -> UserError:
+def _no_inputs(path: Path, held: tuple[str, ...], help_text: str) -> UserError:
     names = ", ".join(f"`{plain(name)}`" for name in held[:10]) or "nothing"
-    return UserError(f"{shown(path)} has no array `x` of training samples; it holds {names}", help=NPZ_HELP)
+    return UserError(f"{shown(path)} has no array `x` of training samples; it holds {names}", help=help_text)
 
 
-def _check_lengths(path: Path, inputs: Mapping[str, str], targets: Mapping[str, str], x: Arrays, y: Arrays) -> None:
+def _check_lengths(
+    path: Path, inputs: Mapping[str, str], targets: Mapping[str, str], x: Mapping[str, Samples], y: Arrays
+) -> None:
     for part, name in inputs.items():
         if bool(targets) != (part in targets):
             both = f"`{plain(name)}` and `{plain(_other(name))}`"
@@ -129,7 +161,9 @@ def _other(name: str) -> str:
     return "y"
 
 
-def shaped(path: Path, names: Mapping[str, str], parts: Arrays, want: Wanted) -> tuple[Arrays, tuple[str, ...]]:
+def shaped(
+    path: Path, names: Mapping[str, str], parts: Mapping[str, Samples], want: Wanted
+) -> tuple[Mapping[str, Samples], tuple[str, ...]]:
     """Samples (N, ...) -> uint8 or float32 in the shape of the network's input where that is certain, and notes.
 
     What is certain: a channel axis that is missing, channels that stand last, a map of one channel in a line.
@@ -148,14 +182,14 @@ def shaped(path: Path, names: Mapping[str, str], parts: Arrays, want: Wanted) ->
     if sizes == shape:
         return parts, ()
     if takes is not None and takes.is_map and (shape[-1], *shape[:-1]) == sizes:
-        moved = {part: np.ascontiguousarray(np.moveaxis(a, -1, 1)) for part, a in parts.items()}
+        moved = {part: each(a, _with_channels_first) for part, a in parts.items()}
         return moved, (f"{where} are {show_sizes(shape)}, channels last: read as {takes.show()}",)
     is_bytes = parts[first].dtype == np.uint8
     may_be_images = takes is None or not takes.is_map or takes.is_image
     is_grey = is_bytes and len(shape) == 2 and may_be_images
     if is_grey or (sizes == (1, *shape) and takes is not None and takes.is_map):
         note = f"{where} are {show_sizes(shape)}: read as one channel, {show_sizes((1, *shape))}"
-        return {part: a[:, None] for part, a in parts.items()}, () if is_grey else (note,)
+        return {part: each(a, _with_a_channel) for part, a in parts.items()}, () if is_grey else (note,)
     if takes is not None and len(shape) == 1 and not takes.is_vector and takes.size == shape[0]:
         return _unrolled(path, names[first], parts, takes)
     if len(shape) == 3 and shape[2] in (1, 3, 4) and min(shape[:2]) > 4 and (takes or is_bytes) and may_be_images:
@@ -166,6 +200,14 @@ def shaped(path: Path, names: Mapping[str, str], parts: Arrays, want: Wanted) ->
         spec = f"begin the spec with `input {show_sizes(shape[::-1])} map`"
         raise UserError(text, help=f"use x.{channels_first(1)}, and {spec}")
     return parts, ()
+
+
+def _with_channels_first(a: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(np.moveaxis(a, -1, 1))
+
+
+def _with_a_channel(a: np.ndarray) -> np.ndarray:
+    return a[:, None]
 
 
 def channels_first(axes: int) -> str:
@@ -179,7 +221,9 @@ def _last_help(shape: tuple[int, ...], takes: tuple[int, ...] | None) -> str:
     return f"use x.{channels_first(2)}{rest}"
 
 
-def _unrolled(path: Path, name: str, parts: Arrays, takes: Tensor) -> tuple[Arrays, tuple[str, ...]]:
+def _unrolled(
+    path: Path, name: str, parts: Mapping[str, Samples], takes: Tensor
+) -> tuple[Mapping[str, Samples], tuple[str, ...]]:
     """(N, D) -> (N, *sizes) of maps whose places stand in a line. Raises UserError where their order is not known."""
     if not takes.is_map or takes.channels != 1:
         text = f"`{plain(name)}` of {shown(path)} has {takes.size} numbers a sample"
@@ -190,18 +234,29 @@ def _unrolled(path: Path, name: str, parts: Arrays, takes: Tensor) -> tuple[Arra
         raise UserError(text, help=f"use {planes} where channels stand first{rest}")
     lines = f"lines of {takes.size} {'pixels' if takes.is_image else 'numbers'}: read as {takes.show()}"
     note = f"the samples `{plain(name)}` of {shown(path)} are {lines}"
-    return {part: a.reshape(len(a), *takes.sizes) for part, a in parts.items()}, (note,)
+    return {part: each(a, lambda b: b.reshape(len(b), *takes.sizes)) for part, a in parts.items()}, (note,)
 
 
-def _numbers(path: Path, name: str, a: np.ndarray) -> np.ndarray:
-    """uint8 as it is, floats and whole numbers as float32. Raises UserError for what is no number."""
-    where = f"the array `{plain(name)}` of {shown(path)}"
-    if a.dtype.kind == "f":
-        return finite(path, name, a)
-    if a.dtype.kind not in "iub":
+def _numbers(path: Path, name: str, a: Samples) -> Samples:
+    """uint8 as it is, floats and whole numbers as float32. Raises UserError for what is no number; of what is read when
+    it is asked for, it is said then whether its numbers are some."""
+    if a.dtype.kind not in "iufb":
+        where = f"the array `{plain(name)}` of {shown(path)}"
         raise UserError(f"{where} has dtype {a.dtype}, expected integers or floats", help="save numbers")
     if a.dtype == np.uint8:
         return a
-    if a.dtype.itemsize > 2 and max(-int(a.min()), int(a.max())) > MAX_WHOLE:
+    return each(a, lambda b: _as_floats(path, name, b, isinstance(a, Stored)))
+
+
+def _as_floats(path: Path, name: str, a: np.ndarray, is_piece: bool) -> np.ndarray:
+    """is_piece: whether these are a few of the samples, so that their number is not said."""
+    where = f"the array `{plain(name)}` of {shown(path)}"
+    if a.dtype.kind == "f":
+        try:
+            return finite(path, name, a)
+        except UserError as error:
+            text = f"{where} has values that are NaN or infinite as float32"
+            raise UserError(text if is_piece else error.message, help=error.help) from None
+    if a.dtype.itemsize > 2 and a.size and max(-int(a.min()), int(a.max())) > MAX_WHOLE:
         raise UserError(f"{where} has numbers that float32 cannot hold", help="use x.astype(np.float32)")
     return a.astype(np.float32)

@@ -134,14 +134,18 @@ def statistics(
     what is read from a disk is read from its beginning to its end.
     """
     rows = np.arange(len(x)) if rows is None else np.sort(rows)
-    values = math.prod(x.shape[1:])
-    rows = rows[spaced(len(rows), MAX_MEASURED // values)]
+    rows, values = rows[spaced(len(rows), most_measured(x))], math.prod(x.shape[1:])
     are_columns = layout in ("vector", "map") if layout else x.ndim in (2, 4, 5)
     is_apart = are_columns and x.shape[1] <= MAX_CONSTANTS
     axes = (0, *range(2, x.ndim)) if is_apart else tuple(range(x.ndim))
     count, size = len(rows) * values // (x.shape[1] if is_apart else 1), max(1, CHUNK // values)
     chunks = [rows[i : i + size] for i in range(0, len(rows), size)]
     return (_of_bytes if x.dtype == np.uint8 else _of_floats)(x, chunks, axes, count)
+
+
+def most_measured(x: Samples) -> int:
+    """Of how many of such samples the statistics are, at most."""
+    return max(1, MAX_MEASURED // math.prod(x.shape[1:]))
 
 
 def _of_bytes(

@@ -15,9 +15,9 @@ from netdsl.graph.types import show_sizes
 from netdsl.ground.diagnostics import UserError, did_you_mean, plain
 from netdsl.ground.reading import shown
 from netdsl.ground.system.disk import name_in_letters, name_on_disk
-from netdsl.training.data.arrays import npz_parts
+from netdsl.training.data.arrays import holds_arrays, npy_parts, npz_parts
 from netdsl.training.data.built_in import built_in
-from netdsl.training.data.dataset import Dataset, statistics
+from netdsl.training.data.dataset import Dataset, most_measured, statistics
 from netdsl.training.data.folders import class_folders
 from netdsl.training.data.images import fitted_bytes, fitted_masks
 from netdsl.training.data.labels import class_name
@@ -103,6 +103,8 @@ def _own_parts(name: str, want: Wanted) -> Parts:
         return (signal_table_parts if want.takes_signals else table_parts)(Path(name), want)
     if not os.path.isdir(name):
         raise _unknown_data(name)
+    if holds_arrays(Path(name)):
+        return npy_parts(Path(name), want)
     if want.takes_signals:
         return recording_folders(Path(name), want)
     pairs, notes = mask_folders(Path(name))
@@ -138,9 +140,17 @@ def _split(name: str, parts: Parts, want: Wanted, limit: int | None, rng: np.ran
     layout = want.layout_of(x["train"].shape[1:])
     data = Dataset(name, *arrays, parts.classes, (), (), held=held, is_own=True, bits=parts.bits, notes=notes)
     data = replace(data, layout=layout, rate=parts.rate, units=units)
+    return data if want.has_constants else _measured(data, want)
+
+
+def _measured(data: Dataset, want: Wanted) -> Dataset:
+    """The data with the mean and std of the samples that are learned from."""
     rows, _ = data.parts(want.val, want.seed)
     mean, std = statistics(data.x_train, None if len(rows) == len(data.x_train) else rows, data.layout)
-    return replace(data, mean=mean, std=std)
+    most, notes = most_measured(data.x_train), data.notes
+    if len(rows) > most:
+        notes = (*notes, f"the mean and std of `{data.name}` are those of {most} evenly spaced training samples")
+    return replace(data, mean=mean, std=std, notes=notes)
 
 
 def _test_rows(
@@ -182,7 +192,7 @@ def _unknown_data(name: str) -> UserError:
 def _other_help(name: str) -> str:
     """What to do with a file of another kind."""
     if name.lower().endswith(".npy"):
-        return "put samples and labels into one file: np.savez(file, x=..., y=...)"
+        return "name a folder that holds `x.npy` and `y.npy`, or save one file: np.savez(file, x=..., y=...)"
     if name.lower().endswith((".zip", ".tar", ".gz", ".tgz")):
         return "unpack it, and name its folder"
     if name.lower().endswith(WAVS):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 import zipfile
 from collections import Counter
@@ -14,6 +13,7 @@ from netdsl.graph.types import show_sizes
 from netdsl.ground.diagnostics import UserError, plain
 from netdsl.ground.reading import reading, shown
 from netdsl.training.data.limits import MAX_BYTES
+from netdsl.training.data.npy import npy_header
 from netdsl.training.data.stored import Samples
 
 MAX_DEFLATE_RATIO = 1032  # bytes out for a byte in; deflate cannot do better (zlib's technical notes)
@@ -28,7 +28,7 @@ def read_npz(path: Path, required: tuple[str, ...], optional: tuple[str, ...] = 
         warnings.simplefilter("ignore")  # numpy's about headers written by Python 2
         members = _members(path, archive, required, optional)
         for name, info in members.items():
-            _check_member(path, archive, name, info)
+            check_member(f"the array `{name}` of {shown(path)}", archive, info)
         arrays = {}
         for name, info in members.items():
             with archive.open(info) as file:
@@ -61,31 +61,18 @@ def _members(
             raise UserError(f"{shown(path)} holds the array `{name}` {counts[f'{name}.npy']} times")
     total = sum(info.file_size for info in members.values())
     if total > MAX_BYTES:
-        raise UserError(f"{shown(path)} unpacks to {total} bytes, the limit is {MAX_BYTES}")
+        help_text = f"`netdsl data unpack {plain(str(path))}` makes a folder of it that may be larger than memory"
+        raise UserError(f"{shown(path)} unpacks to {total} bytes, the limit is {MAX_BYTES}", help=help_text)
     return members
 
 
-def _check_member(path: Path, archive: zipfile.ZipFile, name: str, info: zipfile.ZipInfo) -> None:
-    """Raises unless the array is of numbers and as large as its npy header says."""
-    where = f"the array `{name}` of {shown(path)}"
+def check_member(where: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
+    """Raises unless an entry is an array of numbers or words, as large as its npy header says; where: what it is called
+    in a message."""
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise UserError(f"{where} is packed by method {info.compress_type}, expected 0 (stored) or 8 (deflate)")
     with archive.open(info) as file:
-        version = np.lib.format.read_magic(file)
-        if version != (1, 0):  # 2.0 is for records with long names; its header may have 4 GiB
-            raise UserError(f"{where} has npy version {version[0]}.{version[1]}, expected 1.0")
-        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-        held = info.file_size - file.tell()
-    if dtype.hasobject:
-        raise UserError(
-            f"{where} holds Python objects, expected numbers",
-            help="pickled data can run code; save numbers, or words by y.astype(str)",
-        )
-    if dtype.kind not in "iufbUS":
-        raise UserError(f"{where} has dtype {dtype}, expected integers or floats")
-    declared = math.prod(shape) * dtype.itemsize
-    if min(shape, default=0) < 0 or declared != held:
-        raise UserError(f"{where} is damaged: its shape {shape} takes {declared} bytes, the file holds {held}")
+        npy_header(where, file, info.file_size)
     if info.file_size > info.compress_size * MAX_DEFLATE_RATIO + 1024:
         raise UserError(f"{where} is damaged: {info.compress_size} packed bytes cannot hold {info.file_size}")
 

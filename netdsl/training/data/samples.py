@@ -69,7 +69,7 @@ def _samples(path: Path, takes: Tensor, fit: str | None) -> tuple[np.ndarray, tu
     if x.ndim < 2:
         x = x[:, None]
     parts, more = shaped(path, {"train": "x"}, {"train": x}, Wanted(takes))
-    x = parts["train"]
+    x = np.asarray(parts["train"])
     if fit and x.dtype == np.uint8 and x.ndim == 4 and x.shape[1] in (1, 3) and x.shape[1:] != shape:
         more = (*more, f"the images of {shown(path)} are {show_sizes(x.shape[1:])}: brought to {show_sizes(shape)}")
         x = fitted_bytes(x, shape, fit)

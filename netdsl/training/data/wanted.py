@@ -17,6 +17,7 @@ class Wanted:
     that it takes. names: of the classes that it knows already. bits: how many bits 16-bit images use, None: as many as
     the brightest one needs. outputs: the first size of the network's output. mask_axes: the axes of space of masks.
     rate: that of recordings, numbers a second; None: the one that most of them have. options: those of `data`.
+    has_constants: whether the mean and std of the training samples are known, so that they are not computed.
     """
 
     takes: Tensor | None = None
@@ -31,6 +32,7 @@ class Wanted:
     mask_axes: int = 2
     rate: int | None = None
     options: Options = field(default_factory=dict)
+    has_constants: bool = False
 
     @property
     def targets(self) -> Targets | None:

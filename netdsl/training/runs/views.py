@@ -100,7 +100,7 @@ def run_data(run: Run, net: Net, data_dir: Path | None, data: str | None = None,
     """The run's data, or that called `data`, as the run's net takes it, with the run's classes and normalisation."""
     config = run.config
     known = wanted_by(config.recipe, net.graph.input_type, net.graph.output_type)
-    want = replace(known, names=config.classes, bits=config.bits, rate=config.rate or known.rate)
+    want = replace(known, names=config.classes, bits=config.bits, rate=config.rate or known.rate, has_constants=True)
     dataset = load_dataset(data or run.data, data_dir, limit if limit or data else config.limit, want=want)
     dataset = adapted(net, dataset)
     return as_trained(dataset, config.classes, config.mean, config.std)
