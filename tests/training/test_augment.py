@@ -1,12 +1,18 @@
 """Augmentation: each change against a loop or PyTorch, its draws against their distribution, the same bytes again."""
 
+import hashlib
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netdsl.training.data import augment, feed, splits
-from netdsl.training.data.augment import Augmentation, beta, cut, mirrored, moved, rotated, uniforms, whole
+from netdsl.training.data import feed, splits
+from netdsl.training.data.augment import Augmentation, draws, resampling
+from netdsl.training.data.augment.draws import beta, uniforms, whole
+from netdsl.training.data.augment.holes import cut
+from netdsl.training.data.augment.moves import mirrored, moved
+from netdsl.training.data.augment.resampling import rotated
 from netdsl.training.loop import epochs as loop
 
 ALL = {"crop": 2, "shift": 1, "rotate": 20.0, "flip": True, "cutout": 3}
@@ -95,7 +101,7 @@ def test_rotation_is_that_of_pytorch(shape, seed, most):
 def test_rotation_of_many_images_is_that_of_each():
     """More than are worked on together, of a size that PyTorch's grid sees another way than ours."""
     x, angles = images((90, 3, 28, 20)), RNG.uniform(-0.2, 0.2, 90)
-    assert x[0].size * len(x) > 2 * augment.PIECE
+    assert x[0].size * len(x) > 2 * resampling.PIECE
     y = rotated(x, angles)
     assert all(np.array_equal(y[i : i + 1], rotated(x[i : i + 1], angles[i : i + 1])) for i in range(90))
     np.testing.assert_allclose(y, rotated_by_torch(x, angles), rtol=0, atol=0.502)  # rounded; places to 1e-5 of a pixel
@@ -209,15 +215,37 @@ def test_one_change_more_leaves_the_draws_of_the_others():
 
 def test_numbers_are_those_of_splitmix64():
     """By Python's whole numbers, a step at a time; the first is written down, for runs begun by another NumPy."""
-    start = int(np.random.SeedSequence([7, augment.AUGMENT, 2]).generate_state(1, np.uint64)[0])
+    start = int(np.random.SeedSequence([7, draws.AUGMENT, 2]).generate_state(1, np.uint64)[0])
     mask, state, expected = 2**64 - 1, start, []
-    for _ in range(5 * augment.DRAWS):
+    for _ in range(5 * draws.DRAWS):
         state = (state + 0x9E3779B97F4A7C15) & mask
         z = (state ^ state >> 30) * 0xBF58476D1CE4E5B9 & mask
         z = (z ^ z >> 27) * 0x94D049BB133111EB & mask
         expected.append(((z ^ z >> 31) >> 11) / 2**53)
     assert np.array_equal(uniforms(7, 2, np.arange(5)).T.ravel(), expected)
     assert uniforms(7, 2, np.arange(5))[0, 0] == 0.4963694754901431
+
+
+@pytest.mark.parametrize(
+    "space, options, digest",
+    [
+        ((9, 8), {"crop": 2, "shift": 1, "flip": True, "cutout": 3}, "9a2b42ca3ac0b429"),
+        ((9, 8), {"flip": True}, "3dc82e60285efd7e"),
+        ((12,), {"shift": 2, "flip": True, "scale": 0.25}, "4cd160727b72b8d9"),
+        ((4, 5, 6), {"shift": 2, "flip": True}, "b4d973a13892e436"),
+    ],
+)
+def test_a_run_begun_by_an_older_version_sees_the_same_bytes(space, options, digest):
+    x = images((20, 3, *space), np.uint8 if len(space) == 2 else np.float32)
+    y = Augmentation(options, 7, (0.25, 0.5, 0.75)).images(x, np.arange(40, 60), 3)
+    assert hashlib.blake2b(y.tobytes(), digest_size=8).hexdigest() == digest
+
+
+def test_batches_mixed_by_an_older_version_are_the_same():
+    x = images((8, 2, 3, 3), np.float32)
+    mixed, soft = Augmentation({"mixup": 1.0}, 7).mixed(x, np.arange(8) % 4, 4, 2, 3)
+    assert soft[1].tolist() == [0.0, 0.4883604943752289, 0.0, 0.5116394758224487]  # row 3 is its partner
+    np.testing.assert_allclose(mixed[:, 0, 0, 0].sum(), x[:, 0, 0, 0].sum(), rtol=1e-6)  # float32
 
 
 def test_numbers_are_uniform_and_do_not_follow_each_other():
@@ -247,7 +275,7 @@ def test_every_shift_occurs_and_half_are_flipped():
 
 
 def test_purposes_of_random_streams_differ():
-    purposes = [feed.SHUFFLE, loop.NOISE, splits.SPLIT, augment.AUGMENT, augment.MIXUP]
+    purposes = [feed.SHUFFLE, loop.NOISE, splits.SPLIT, draws.AUGMENT, draws.MIXUP]
     assert len(set(purposes)) == 5
 
 

@@ -6,7 +6,9 @@ import pytest
 from netdsl.graph.recipe import Recipe
 from netdsl.ground.diagnostics import SpecError, UserError
 from netdsl.pipeline import compile_text
-from netdsl.training.data.augment import Augmentation, moved_along, normals
+from netdsl.training.data.augment import Augmentation
+from netdsl.training.data.augment.draws import normals
+from netdsl.training.data.augment.moves import moved_along
 from netdsl.training.data.dataset import Dataset
 from netdsl.training.data.feed import Feed
 

@@ -6,8 +6,8 @@ from PIL import Image
 
 from netdsl.graph.types import from_sizes
 from netdsl.ground.diagnostics import UserError
-from netdsl.training.data import augment
-from netdsl.training.data.augment import Augmentation, turned_mask
+from netdsl.training.data.augment import Augmentation, augmentation
+from netdsl.training.data.augment.resampling import turned_mask
 from netdsl.training.data.dataset import Dataset
 from netdsl.training.data.datasets import load_dataset
 from netdsl.training.data.feed import Feed
@@ -200,4 +200,4 @@ def test_masks_of_another_size_cannot_follow_and_mixup_has_no_masks():
 
 
 def test_the_changes_that_move_are_all_but_cutout_and_those_of_values():
-    assert {*augment.MOVES, "cutout", "scale", "noise"} == {*augment.IMAGE_CHANGES}
+    assert {*augmentation.MOVES, "cutout", "scale", "noise"} == {*augmentation.IMAGE_CHANGES}

@@ -1,7 +1,7 @@
 """The training loop. Everything it computes is a function of the seed, the epoch and the step; it prints nothing.
 
 Random streams are keyed by purpose: [seed, 1, epoch] shuffles, [seed, 2, epoch, step] feeds dropout, [seed, 3] splits
-off the validation set; those of augmentation stand in augment.py. Epochs and steps count from 1.
+off the validation set; those of augmentation stand in augment/draws.py. Epochs and steps count from 1.
 """
 
 from __future__ import annotations
