@@ -11,7 +11,13 @@ from netdsl.graph.recipe import Recipe
 from netdsl.targets.contract import Workers
 from netdsl.verify.agreement import random_batch
 
-KINDS = {"layers": ("interp", 0), "textbook": ("numpy", 0), "fast": ("numpy", 2), "direct": ("numpy", 1)}
+KINDS = {
+    "layers": ("interp", 0),
+    "textbook": ("numpy", 0),
+    "fast": ("numpy", 2),
+    "direct": ("numpy", 1),
+    "torch": ("torch", 0),
+}
 
 
 @pytest.fixture(params=KINDS.values(), ids=KINDS)

@@ -17,6 +17,7 @@ from netdsl.graph.recipe import OPTIMIZERS
 from netdsl.targets.contract import Compiled, Step, Workers
 from netdsl.targets.live.interpreter import NamedLayerNetwork, layer_network
 from netdsl.targets.numpy.model import input_names
+from netdsl.targets.numpy.named_network import NamedNetwork
 from netdsl.targets.numpy.network import Network
 from netdsl.targets.torch.arrays import HostArrays
 from netdsl.targets.torch.devices import chosen_device, memory_format
@@ -46,6 +47,8 @@ class TorchNetwork(Network):
             torch.set_num_threads(workers.count)
         if net.graph.is_plain:
             self.input_shape = net.graph.input_shape
+        else:
+            self.input_shapes = {given.name or "x": given.type.sizes for given in net.graph.inputs}
         self.format = memory_format(workers.device, net.graph.inputs[0].type)
         self.module = module_of(net, {**start.params, **start.buffers})
         self.draws = Draws(self.module, net.graph)
@@ -95,7 +98,7 @@ class TorchNetwork(Network):
 
     def loss_and_gradients(self, x: Batch, y: np.ndarray) -> tuple[float, dict[str, np.ndarray]]:
         """x (N, *input_shape), targets y (N, ...) -> mean loss, {param name: gradient}, in training mode."""
-        loss, dlogits = self.loss(self.logits(*_each(x), training=True), y)
+        loss, dlogits = self.loss(self.logits(*self._given(x), training=True), y)
         return loss, self.backward(dlogits)[1]
 
     # ---------------------------------------------------------------------------------------------- how it learns
@@ -110,7 +113,7 @@ class TorchNetwork(Network):
 
     def _stepped(self, x: Batch, y: np.ndarray, lr: float, is_sure: bool) -> Step:
         """A step of the optimizer; one that is not sure is left out where a number is not finite."""
-        logits = self._logits(self._tensors(_each(x)), True)
+        logits = self._logits(self._tensors(self._given(x)), True)
         loss = torch_loss(self.net, logits, np.ascontiguousarray(y))
         self.optimizer.zero_grad()
         loss.backward()
@@ -173,6 +176,10 @@ class TorchNetwork(Network):
 
     # ---------------------------------------------------------------------------------------------- its parts
 
+    def _given(self, x: Any) -> tuple[Any, ...]:
+        """x, as `learn` takes it, -> the array of every input."""
+        return (x,)
+
     def _ready(self, n: int, training: bool) -> nn.Module:
         """The module with the weights that somebody wrote, and in training with draws for n samples."""
         self._arrays.write_back()
@@ -206,6 +213,18 @@ class TorchNetwork(Network):
         return tensor.to(self.device, memory_format=self.format if is_map else torch.contiguous_format)
 
 
+class NamedTorchNetwork(TorchNetwork, NamedNetwork):
+    """An emitted `nn.Module` that takes or gives several arrays, or one that has a name."""
+
+    def _given(self, x: Any) -> tuple[Any, ...]:
+        return self.in_order(x)
+
+
+def torch_network(net: Compiled, seed: int, dtype: Any, workers: Workers) -> TorchNetwork:
+    """The net's PyTorch module with its first weights."""
+    return (TorchNetwork if net.graph.is_plain else NamedTorchNetwork)(net, seed, dtype, workers)
+
+
 def new_optimizer(net: Compiled, module: nn.Module) -> torch.optim.Optimizer:
     """The recipe's optimizer, as PyTorch has it."""
     made: torch.optim.Optimizer = getattr(torch.optim, OPTIMIZERS[net.recipe.optimizer].torch)(
@@ -218,7 +237,3 @@ def _array(tensor: torch.Tensor) -> np.ndarray:
     """The numbers of a tensor, in this machine's memory."""
     array: np.ndarray = tensor.detach().cpu().numpy()
     return array
-
-
-def _each(x: Any) -> tuple[Any, ...]:
-    return tuple(x) if isinstance(x, tuple) else (x,)

@@ -39,9 +39,9 @@ def _check(device: Device) -> None:
 
 def _model(net: Compiled, level: int, seed: int, dtype: Any, workers: Workers) -> Model:
     _check(workers.device)
-    from netdsl.targets.torch.model import TorchNetwork
+    from netdsl.targets.torch.model import torch_network
 
-    return TorchNetwork(net, seed, dtype, workers)
+    return torch_network(net, seed, dtype, workers)
 
 
 TARGET = Target(
