@@ -8,7 +8,6 @@ rounding, so a run records it.
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ from netdsl.analysis.loss import logits_layers
 from netdsl.graph.ir import Graph, Node
 from netdsl.graph.recipe import Recipe
 from netdsl.ground.files import read_json, write_atomic
-from netdsl.ground.system.machine import cache_folder, cpu_flags, cpu_model, num_cores, work_clock
+from netdsl.ground.system.machine import cpu_flags, cpu_model, num_cores, user_cache, work_clock
 from netdsl.kernels.arrays import Array, Shape, Type
 from netdsl.layers.contract import StageCall
 from netdsl.passes.choose_algorithms import name_of, worth_measuring
@@ -70,8 +69,7 @@ def tuned(net: Net, batch: int, workers: int) -> Net:
 
 def cache_file() -> Path:
     """Where answers are kept: NETDSL_CACHE_DIR, or the place that the system has for caches."""
-    given = os.environ.get("NETDSL_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME")
-    return (Path(given, "netdsl") if given else cache_folder()) / "tuning.json"
+    return user_cache() / "tuning.json"
 
 
 def _machine() -> str:

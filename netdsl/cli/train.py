@@ -21,6 +21,7 @@ from netdsl.cli.options import (
     level_option,
 )
 from netdsl.cli.progress import Display
+from netdsl.ground.catalog import CATALOG
 from netdsl.targets.registry import levels_of, runners
 from netdsl.training.data.places import data_dir
 
@@ -47,7 +48,7 @@ WITH_A_BACKEND = ("level", "workers", "threads")  # and these with `--backend`: 
 )
 @click.option(
     "--data",
-    help="mnist-mini, mnist, cifar10, spiral, shapes, mnist1d, a .npz or .csv, a folder of images or recordings, with "
+    help=f"{', '.join(CATALOG)}, a .npz or .csv, a folder of images or recordings, with "
     "options behind it as in 'har.csv stride=64'; by default as in the spec.",
 )
 @click.option(
@@ -143,8 +144,8 @@ def command(
 
     Makes a run folder with metrics, checkpoints, plots and report.html. Progress goes to stderr; the last line on
     stdout is JSON: test_accuracy, val_accuracy (0 to 1; null if there is none), further measures, epochs, seconds, run;
-    in place of accuracy miou for masks, mae for numbers. `mnist` and `cifar10` are read from the folder
-    NETDSL_DATA_DIR.
+    in place of accuracy miou for masks, mae for numbers. Data sets of a name are looked for in the folder
+    NETDSL_DATA_DIR, then where torchvision and Keras keep theirs; nothing is downloaded.
 
     Ctrl-C saves and ends with exit code 130; --resume goes on from there and comes to the same weights, bit for bit.
     Exit code 3: the loss became NaN or infinite.

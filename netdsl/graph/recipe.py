@@ -15,6 +15,7 @@ import numpy as np
 
 from netdsl.graph.schedules import SCHEDULES as SCHEDULES
 from netdsl.graph.schedules import rate_factor
+from netdsl.ground.catalog import CATALOG
 from netdsl.ground.diagnostics import UserError
 from netdsl.kernels import initial, losses, optimizers
 from netdsl.kernels.arrays import Array, Arrays, Number, State
@@ -22,7 +23,8 @@ from netdsl.kernels.arrays import Array, Arrays, Number, State
 Options = Mapping[str, Any]
 """Keyword arguments of a kernel, of the types that it takes."""
 
-DATASETS = ("mnist-mini", "mnist", "cifar10", "spiral", "shapes", "mnist1d")
+DATASETS = tuple(CATALOG)
+"""The names that `data` takes without quotes."""
 
 
 Targets = Literal["labels", "truth", "numbers"]

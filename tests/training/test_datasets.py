@@ -16,8 +16,9 @@ import pytest
 from PIL import Image
 
 from netdsl.graph.recipe import DATASETS
+from netdsl.ground.catalog import CATALOG
 from netdsl.ground.diagnostics import UserError
-from netdsl.training.data import built_in, datasets, idx, images
+from netdsl.training.data import datasets, idx, images
 from netdsl.training.data import npz as npz_files
 from netdsl.training.data.dataset import normalize, statistics
 from netdsl.training.data.datasets import load_dataset
@@ -208,11 +209,17 @@ def test_gzip_of_several_members_is_one_file(tmp_path):
     assert load("mnist", tmp_path).y_train.tolist() == [*range(10)] * 2
 
 
-def test_mnist_without_a_data_folder_says_what_to_set_and_names_the_files():
-    error = refuses("set NETDSL_DATA_DIR", load, "mnist")
-    assert all(f"`{name}.gz`" in error.message for name in built_in.MNIST_FILES)
-    assert error.help == "or use `--data mnist-mini`"
-    refuses("set NETDSL_DATA_DIR", load, "cifar10")
+def test_mnist_that_is_nowhere_says_what_to_set_and_names_the_files(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    error = refuses("the files of `mnist` are not on this machine", load, "mnist")
+    assert all(f"`{name}`" in error.help for name in (d.name for d in CATALOG["mnist"].downloads))
+    assert "set NETDSL_DATA_DIR" in error.help and error.help.endswith("or use `--data mnist-mini`")
+    assert (
+        "`data_batch_1.bin` to `data_batch_5.bin` and `test_batch.bin` (or with .gz)"
+        in refuses("`cifar10` are not", load, "cifar10").help
+    )
 
 
 @pytest.mark.parametrize("name", ["mnist", "cifar10"])

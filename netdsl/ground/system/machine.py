@@ -108,3 +108,9 @@ def cache_folder() -> Path:
         return Path.home() / (Path("Library", "Caches") if system.is_macos() else ".cache") / "netdsl"
     except RuntimeError:
         return Path(tempfile.gettempdir(), "netdsl")
+
+
+def user_cache() -> Path:
+    """netdsl's own folder of what can be had again: below NETDSL_CACHE_DIR, or where the system has caches."""
+    given = os.environ.get("NETDSL_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME")
+    return Path(given, "netdsl") if given else cache_folder()

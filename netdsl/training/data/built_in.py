@@ -4,119 +4,110 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from netdsl.ground.catalog import CATALOG, NamedData, Reader
 from netdsl.ground.diagnostics import UserError
 from netdsl.ground.reading import shown
 from netdsl.training.data.dataset import Dataset
 from netdsl.training.data.idx import read_cifar, read_idx
 from netdsl.training.data.labels import check_labels
+from netdsl.training.data.missing import MINI_HELP, missing_files
 from netdsl.training.data.mnist1d import TRAIN as MNIST1D_TRAIN
 from netdsl.training.data.mnist1d import mnist1d
 from netdsl.training.data.npz import read_npz
-from netdsl.training.data.shapes import CLASSES as SHAPES
+from netdsl.training.data.places import Place, readable_place, roots
 from netdsl.training.data.shapes import TRAIN as SHAPES_TRAIN
 from netdsl.training.data.shapes import shapes
 
-MNIST_MEAN, MNIST_STD = (0.1307,), (0.3081,)
-MNIST_MAX_IMAGES = 70_000  # MNIST's training and test images together
-MNIST_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
-DIGITS = tuple(str(digit) for digit in range(10))
-
-CIFAR_MEAN, CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
-CIFAR_TRAIN_FILES = tuple(f"data_batch_{i}.bin" for i in range(1, 6))
-CIFAR_TEST_FILES = ("test_batch.bin", "test_batch_1000.bin")
-CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-
-FILES = {
-    "mnist": ", ".join(f"`{name}.gz`" for name in MNIST_FILES) + " (or without .gz)",
-    "cifar10": "`data_batch_1.bin` (to `data_batch_5.bin`) and `test_batch.bin` (or with .gz)",
-}
-MINI_HELP = "or use `--data mnist-mini`"
-
-SHAPES_MEAN, SHAPES_STD = (0.4906,), (0.1827,)
 SPIRAL_TRAIN, SPIRAL_TEST, SPIRAL_NOISE = 1500, 300, 0.2  # points, points, radians
+
+Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+"""x_train, y_train, x_test, y_test as in a `Dataset`."""
 
 
 def built_in(name: str, data_dir: Path | None) -> Dataset:
-    """The data set of that name. Raises UserError where its files are not in `data_dir`."""
+    """The data set of that name. data_dir: where its files are looked for first. Raises UserError where they are
+    nowhere."""
     return LOADERS[name](data_dir)
+
+
+def _dataset(name: str, *arrays: np.ndarray) -> Dataset:
+    """The arrays x_train, y_train, x_test, y_test with what the catalog says of the set."""
+    x_train, y_train, x_test, y_test = arrays
+    data = CATALOG[name]
+    return Dataset(name, x_train, y_train, x_test, y_test, data.classes, data.mean, data.std)
+
+
+def _halves(name: str, x: np.ndarray, y: np.ndarray, train: int) -> Dataset:
+    """The first samples to learn from, the others to test."""
+    return _dataset(name, x[:train], y[:train], x[train:], y[train:])
+
+
+def package_file(name: str) -> Path:
+    """The file of a set that comes with netdsl."""
+    return Path(__file__).with_name(f"{name.replace('-', '_')}.npz")
 
 
 def _mnist_mini(data_dir: Path | None) -> Dataset:
     """5,000 + 1,000 MNIST digits that come with the package; see mnist_mini.md."""
-    a = read_npz(Path(__file__).with_name("mnist_mini.npz"), ("x_train", "y_train", "x_test", "y_test"))
-    return Dataset(
-        "mnist-mini",
-        a["x_train"][:, None],
-        a["y_train"].astype(np.int64),
-        a["x_test"][:, None],
-        a["y_test"].astype(np.int64),
-        DIGITS,
-        MNIST_MEAN,
-        MNIST_STD,
-    )
+    return _dataset("mnist-mini", *_npz_arrays(package_file("mnist-mini")))
 
 
-def _mnist(data_dir: Path | None) -> Dataset:
-    """The four IDX files, each with or without `.gz`. Subsets and look-alikes such as Fashion-MNIST are welcome."""
-    data_dir = _data_folder("mnist", data_dir)
-    files = _find(data_dir, ("", "mnist", "MNIST/raw"), MNIST_FILES)
-    missing = [name for name in MNIST_FILES if name not in files]
-    if missing:
-        raise UserError(f"{shown(data_dir)} has no `{missing[0]}.gz`", help=f"it needs {FILES['mnist']}; {MINI_HELP}")
-    train_images, train_labels, test_images, test_labels = (files[name] for name in MNIST_FILES)
-    x_train, y_train = _read_mnist(train_images, train_labels)
-    x_test, y_test = _read_mnist(test_images, test_labels)
-    return Dataset("mnist", x_train, y_train, x_test, y_test, DIGITS, MNIST_MEAN, MNIST_STD)
+def _npz_arrays(path: Path) -> Arrays:
+    """Grey images and their labels as Keras' `mnist.npz` and netdsl's own have them. Nothing is unpickled."""
+    a = read_npz(path, ("x_train", "y_train", "x_test", "y_test"))
+    for part in ("train", "test"):
+        x, y = a[f"x_{part}"], a[f"y_{part}"]
+        if x.dtype != np.uint8 or x.ndim != 3 or y.dtype.kind not in "iu" or y.shape != x.shape[:1] or not len(x):
+            text = f"{shown(path)} has `x_{part}` of {x.dtype} {x.shape} and `y_{part}` of {y.dtype} {y.shape}"
+            raise UserError(f"{text}, expected bytes (N, 28, 28) and labels (N,)")
+    y_train, y_test = (check_labels(path, a[name], 10) for name in ("y_train", "y_test"))
+    return a["x_train"][:, None], y_train, a["x_test"][:, None], y_test
 
 
-def _read_mnist(images: Path, labels: Path) -> tuple[np.ndarray, np.ndarray]:
+def _of_files(name: str, data_dir: Path | None) -> Dataset:
+    """A set from the first place that has files enough. Raises UserError where there is none."""
+    if data_dir is not None and not os.path.isdir(data_dir):
+        raise UserError(f"NETDSL_DATA_DIR is {shown(data_dir)}, which is not a folder", help=MINI_HELP)
+    data, where = CATALOG[name], roots(data_dir)
+    place = readable_place(data, where)
+    if place is None:
+        raise missing_files(data, where)
+    return _dataset(name, *READERS[data.reader](data, place))
+
+
+def _from_idx(data: NamedData, place: Place) -> Arrays:
+    """The four IDX files, each with or without `.gz`, or Keras' `.npz`. Subsets and look-alikes are welcome."""
+    if data.npz is not None and data.npz.name in place.files:
+        return _npz_arrays(place.path)
+    train_images, train_labels, test_images, test_labels = (place.files[group[0]] for group in data.needs)
+    return (*_read_idx(data, train_images, train_labels), *_read_idx(data, test_images, test_labels))
+
+
+def _read_idx(data: NamedData, images: Path, labels: Path) -> tuple[np.ndarray, np.ndarray]:
     """-> x (N, 1, 28, 28) uint8, y (N,) int64."""
-    x, y = read_idx(images, (28, 28), MNIST_MAX_IMAGES), read_idx(labels, (), MNIST_MAX_IMAGES)
+    most = data.train + data.test
+    x, y = read_idx(images, data.shape[1:], most), read_idx(labels, (), most)
     if len(x) != len(y):
         raise UserError(f"{shown(images)} has {len(x)} images, but {shown(labels)} has {len(y)} labels")
-    return x[:, None], check_labels(labels, y, 10)
+    return x[:, None], check_labels(labels, y, len(data.classes))
 
 
-def _cifar10(data_dir: Path | None) -> Dataset:
-    """CIFAR-10: those of the five training batches that exist, in order; the test batch or its first 1,000 images."""
-    data_dir = _data_folder("cifar10", data_dir)
-    files = _find(data_dir, ("", "cifar10", "cifar-10-batches-bin"), CIFAR_TRAIN_FILES + CIFAR_TEST_FILES)
-    train = [files[name] for name in CIFAR_TRAIN_FILES if name in files]
-    test = [files[name] for name in CIFAR_TEST_FILES if name in files][:1]
-    if not train or not test:
-        missing = CIFAR_TEST_FILES[0] if train else CIFAR_TRAIN_FILES[0]
-        raise UserError(f"{shown(data_dir)} has no `{missing}`", help=f"it needs {FILES['cifar10']}")
-    x_train, y_train = _read_batches(train)
-    x_test, y_test = _read_batches(test)
-    return Dataset("cifar10", x_train, y_train, x_test, y_test, CIFAR_CLASSES, CIFAR_MEAN, CIFAR_STD)
+def _from_cifar(data: NamedData, place: Place) -> Arrays:
+    """Those of the training files that exist, in order; the test file or what is there of it."""
+    train, test = ([place.files[name] for name in group if name in place.files] for group in data.needs)
+    return (*_read_batches(data, train), *_read_batches(data, test[:1]))
 
 
-def _read_batches(paths: list[Path]) -> tuple[np.ndarray, np.ndarray]:
+def _read_batches(data: NamedData, paths: list[Path]) -> tuple[np.ndarray, np.ndarray]:
     """-> x (N, 3, 32, 32) uint8, y (N,) int64 of all the files together."""
-    batches = [read_cifar(path) for path in paths]
+    most = data.train // len(data.needs[0])
+    batches = [read_cifar(path, data.label_bytes, len(data.classes), most) for path in paths]
     return np.concatenate([x for x, _ in batches]), np.concatenate([y for _, y in batches])
-
-
-def _data_folder(name: str, data_dir: Path | None) -> Path:
-    if data_dir is None:
-        raise UserError(f"`{name}` is not here: set NETDSL_DATA_DIR to a folder with {FILES[name]}", help=MINI_HELP)
-    if not os.path.isdir(data_dir):
-        raise UserError(f"NETDSL_DATA_DIR is {shown(data_dir)}, which is not a folder", help=MINI_HELP)
-    return data_dir
-
-
-def _find(data_dir: Path, folders: tuple[str, ...], names: tuple[str, ...]) -> dict[str, Path]:
-    """The paths by plain name in the first of the folders that has any of the files; unzipped before `.gz`."""
-    for folder in folders:
-        paths = {name: (data_dir / folder / name, data_dir / folder / f"{name}.gz") for name in names}
-        existing = {name: [p for p in both if os.path.exists(p)] for name, both in paths.items()}
-        if any(existing.values()):
-            return {name: both[0] for name, both in existing.items() if both}
-    return {}
 
 
 def _spiral(data_dir: Path | None) -> Dataset:
@@ -131,29 +122,25 @@ def _spiral(data_dir: Path | None) -> Dataset:
     angle = 4 * (r + y) + SPIRAL_NOISE * rng.randn(n)
     x = np.stack([r * np.sin(angle), r * np.cos(angle)], axis=1).astype(np.float32)
     order = rng.permutation(n)
-    train, test = order[:SPIRAL_TRAIN], order[SPIRAL_TRAIN:]
-    y = y.astype(np.int64)
-    return Dataset("spiral", x[train], y[train], x[test], y[test], ("arm 0", "arm 1", "arm 2"), (0.0,), (1.0,))
+    return _halves("spiral", x[order], y.astype(np.int64)[order], SPIRAL_TRAIN)
 
 
 def _shapes(data_dir: Path | None) -> Dataset:
     """Discs, squares and triangles on noise, with masks."""
-    x, y = shapes()
-    n = SHAPES_TRAIN
-    return Dataset("shapes", x[:n], y[:n], x[n:], y[n:], SHAPES, SHAPES_MEAN, SHAPES_STD)
+    return _halves("shapes", *shapes(), SHAPES_TRAIN)
 
 
 def _mnist1d(data_dir: Path | None) -> Dataset:
     """4,000 + 1,000 digits as signals of one channel."""
-    x, y = mnist1d()
-    n = MNIST1D_TRAIN
-    return Dataset("mnist1d", x[:n], y[:n], x[n:], y[n:], DIGITS, (0.0,), (1.0,))
+    return _halves("mnist1d", *mnist1d(), MNIST1D_TRAIN)
 
+
+READERS: Mapping[Reader, Callable[[NamedData, Place], Arrays]] = {"idx": _from_idx, "cifar": _from_cifar}
+"""What reads the files of each kind."""
 
 LOADERS: Mapping[str, Callable[[Path | None], Dataset]] = {
     "mnist-mini": _mnist_mini,
-    "mnist": _mnist,
-    "cifar10": _cifar10,
+    **{name: partial(_of_files, name) for name, data in CATALOG.items() if data.has_files},
     "spiral": _spiral,
     "shapes": _shapes,
     "mnist1d": _mnist1d,

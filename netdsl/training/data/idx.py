@@ -1,4 +1,4 @@
-"""Binary image files: IDX (MNIST) and the CIFAR-10 binary format.
+"""Binary image files: IDX (MNIST) and the binary format of CIFAR.
 
 Nothing is read past the size that a header declares and a limit allows.
 """
@@ -21,7 +21,6 @@ from netdsl.ground.reading import reading, shown
 from netdsl.training.data.labels import check_labels
 
 CIFAR_SHAPE = (3, 32, 32)
-CIFAR_MAX_IMAGES = 10_000  # in one file
 
 
 @contextmanager
@@ -70,15 +69,20 @@ def _check_idx_header(
         raise UserError(f"{shown(path)} declares {count} items, expected 1 to {max_items}")
 
 
-def read_cifar(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """-> x (N, 3, 32, 32) uint8, y (N,) int64 of a CIFAR-10 `.bin` file: a label byte, then the R, G, B planes."""
-    record = 1 + math.prod(CIFAR_SHAPE)
-    limit = CIFAR_MAX_IMAGES * record
+def read_cifar(path: Path, label_bytes: int, classes: int, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """-> x (N, 3, 32, 32) uint8, y (N,) int64 of a CIFAR `.bin` file of at most so many images.
+
+    A record is the labels, of CIFAR-100 the coarse one and the fine one, a byte each, of which the last counts; then
+    the R, G, B planes.
+    """
+    record = label_bytes + math.prod(CIFAR_SHAPE)
+    limit = most * record
     with _unzipped(path) as file:
         data = file.read(limit + 1)
     if len(data) > limit:
-        raise UserError(f"{shown(path)} has more than {limit} bytes, the size of {CIFAR_MAX_IMAGES} images")
+        raise UserError(f"{shown(path)} has more than {limit} bytes, the size of {most} images")
     if not data or len(data) % record:
         raise UserError(f"{shown(path)} has {len(data)} bytes, which is not a number of {record}-byte records")
     records = np.frombuffer(data, np.uint8).reshape(-1, record)
-    return records[:, 1:].reshape(-1, *CIFAR_SHAPE).copy(), check_labels(path, records[:, 0], 10)
+    labels = check_labels(path, records[:, label_bytes - 1], classes)
+    return records[:, label_bytes:].reshape(-1, *CIFAR_SHAPE).copy(), labels
