@@ -25,6 +25,11 @@ def files_in_words(data: NamedData) -> str:
     return f"{', '.join(most)} and {last} (or {'without' if is_zipped else 'with'} .gz)"
 
 
+def megabytes(count: int) -> str:
+    """`11.6 MB` of so many bytes, in millions."""
+    return f"{count / 1e6:.1f} MB" if count >= 50_000 else f"{count / 1e3:.1f} kB"
+
+
 def _what_is_missing(data: NamedData, where: Roots) -> str:
     half = next((place for place in places(data, where)), None)
     if half is not None and (lacking := half.lacks(data)):
