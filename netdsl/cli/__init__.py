@@ -19,7 +19,20 @@ from netdsl.ground.diagnostics import SpecError, TrainingFailed, UserError, did_
 from netdsl.ground.system.console import be_readable, drop_broken, has_no_reader
 from netdsl.ground.system.disk import advice
 
-COMMANDS = ("check", "fmt", "summary", "explain", "compile", "verify", "train", "eval", "predict", "plot", "bench")
+COMMANDS = (
+    "check",
+    "fmt",
+    "summary",
+    "explain",
+    "compile",
+    "verify",
+    "train",
+    "eval",
+    "predict",
+    "plot",
+    "bench",
+    "data",
+)
 
 
 _ELSEWHERE = {
@@ -40,6 +53,9 @@ _ELSEWHERE = {
     "fix": "check --fix",
     "infer": "predict",
     "export": "compile",
+    "fetch": "data fetch",
+    "download": "data fetch",
+    "datasets": "data list",
 }
 """What other programs call a command -> what it is here."""
 

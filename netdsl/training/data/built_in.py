@@ -19,7 +19,7 @@ from netdsl.training.data.missing import MINI_HELP, missing_files
 from netdsl.training.data.mnist1d import TRAIN as MNIST1D_TRAIN
 from netdsl.training.data.mnist1d import mnist1d
 from netdsl.training.data.npz import read_npz
-from netdsl.training.data.places import Place, readable_place, roots
+from netdsl.training.data.places import Place, package_file, readable_place, roots
 from netdsl.training.data.shapes import TRAIN as SHAPES_TRAIN
 from netdsl.training.data.shapes import shapes
 
@@ -45,11 +45,6 @@ def _dataset(name: str, *arrays: np.ndarray) -> Dataset:
 def _halves(name: str, x: np.ndarray, y: np.ndarray, train: int) -> Dataset:
     """The first samples to learn from, the others to test."""
     return _dataset(name, x[:train], y[:train], x[train:], y[train:])
-
-
-def package_file(name: str) -> Path:
-    """The file of a set that comes with netdsl."""
-    return Path(__file__).with_name(f"{name.replace('-', '_')}.npz")
 
 
 def _mnist_mini(data_dir: Path | None) -> Dataset:

@@ -45,4 +45,5 @@ def _what_is_missing(data: NamedData, where: Roots) -> str:
 def _help(data: NamedData, where: Roots) -> str:
     below = "" if "" in data.folders else f" in a folder `{data.folders[0]}`"
     own = f"set NETDSL_DATA_DIR to a folder with {files_in_words(data)}{below}"
-    return f"{own}, {MINI_HELP}"
+    fetch = f"`netdsl data fetch {data.name}` downloads it ({megabytes(data.download_bytes)})"
+    return f"{fetch}; or {own}; {MINI_HELP}"

@@ -50,6 +50,11 @@ def data_dir() -> Path | None:
     return Path(folder) if folder else None
 
 
+def package_file(name: str) -> Path:
+    """The file of a set that comes with netdsl."""
+    return Path(__file__).with_name(f"{name.replace('-', '_')}.npz")
+
+
 def roots(given: Path | None) -> Roots:
     """The folders of this user and this working folder, `given` before them."""
     home = Path(os.path.expanduser("~"))
