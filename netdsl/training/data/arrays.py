@@ -62,7 +62,19 @@ def array_parts(path: Path, held: tuple[str, ...], load: Load, want: Wanted, hel
     bytes as 0 to 1: what an autoencoder learns. Raises UserError.
     """
     inputs, targets = _roles(path, held, help_text)
-    named = [name for name in CLASS_NAMES if name in held][:1]
+    return named_parts(path, inputs, targets, tuple(name for name in CLASS_NAMES if name in held)[:1], load, want)
+
+
+def named_parts(
+    path: Path,
+    inputs: Mapping[str, str],
+    targets: Mapping[str, str],
+    named: tuple[str, ...],
+    load: Load,
+    want: Wanted,
+) -> Parts:
+    """The arrays as parts; inputs, targets: part -> the name of its array; named: that of the names of classes, if
+    there is one. Raises UserError."""
     arrays = load(tuple(inputs.values()), (*targets.values(), *named))
     x: Mapping[str, Samples] = {part: arrays[name] for part, name in inputs.items()}
     y = {part: np.asarray(arrays[name]) for part, name in targets.items()}

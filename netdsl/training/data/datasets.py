@@ -19,6 +19,7 @@ from netdsl.training.data.arrays import holds_arrays, npy_parts, npz_parts
 from netdsl.training.data.built_in import built_in
 from netdsl.training.data.dataset import Dataset, most_measured, statistics
 from netdsl.training.data.folders import class_folders
+from netdsl.training.data.idx_sets import holds_idx, idx_parts, is_idx
 from netdsl.training.data.images import fitted_bytes, fitted_masks
 from netdsl.training.data.labels import class_name
 from netdsl.training.data.limits import MAX_BYTES
@@ -101,10 +102,14 @@ def _own_parts(name: str, want: Wanted) -> Parts:
         return npz_parts(Path(name), want)
     if name.lower().endswith(TABLES):
         return (signal_table_parts if want.takes_signals else table_parts)(Path(name), want)
+    if is_idx(name) and os.path.isfile(name):
+        return idx_parts(Path(name), want)
     if not os.path.isdir(name):
         raise _unknown_data(name)
     if holds_arrays(Path(name)):
         return npy_parts(Path(name), want)
+    if holds_idx(Path(name)):
+        return idx_parts(Path(name), want)
     if want.takes_signals:
         return recording_folders(Path(name), want)
     pairs, notes = mask_folders(Path(name))
