@@ -119,7 +119,7 @@ def norm_of(arrays: Iterable[Array]) -> float:
     """The root of the sum of all squares; in float64 where squares overflow."""
     arrays = list(arrays)
     squares = [np.vdot(array, array) for array in arrays]
-    total = sum(map(float, squares))
+    total = sum(np.stack(squares).tolist()) if squares else 0.0
     if not math.isfinite(total):
         total = sum(float(np.square(array, dtype=np.float64).sum()) for array in arrays)
     return total**0.5
