@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,8 @@ class Dialect:
     methods: names of methods whose arguments are those of the network; of others the head is as a writer writes it.
     members: attributes of a network that stand nowhere as such. labels: what no layer may be called -> why, where
     layers are attributes of a network; None where they are not. has_stages: whether the layers are attributes of `s`.
+    text_of(module, name) -> the text of one of netdsl's definitions as it stands in a module, None where it has none;
+    None: as it is emitted anywhere (text/kernel_source.py). line_of(text) -> how a line of a writer is written there.
     """
 
     package: str
@@ -46,3 +49,5 @@ class Dialect:
     members: frozenset[str] = frozenset()
     labels: Mapping[str, str] | None = None
     has_stages: bool = False
+    text_of: Callable[[types.ModuleType, str], str | None] | None = None
+    line_of: Callable[[str], str] = str

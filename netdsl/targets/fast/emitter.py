@@ -38,6 +38,7 @@ from netdsl.targets.text.emission import (
     emit,
     raw_doc,
     section_titles,
+    title,
 )
 from netdsl.targets.text.ends import (
     argument_names,
@@ -63,10 +64,11 @@ def emit_fast(graph: Graph, recipe: Recipe, choose: Choice = cheapest, level: in
     if count < len(graph.nodes):
         roots.append(layer_of(graph.nodes[count].op).forward)
     roots += [*share_kernels(graph, recipe.loss), Stages]
-    values = module_values(graph, recipe, level, roots, _bases(graph, recipe))
+    values = module_values(graph, recipe, DIALECT, roots, _bases(graph, recipe))
     return emit(
         DIALECT,
         **values,
+        title=f"{title(graph, values['class_name'], 'NumPy', f' -O{level}')}; needs numpy and nothing else.",
         logits_shape=value_text(graph.shape_of(until)),
         output_shapes=output_shapes(graph),
         shares=[f"{value_text(pair)}," for pair in _shares(graph)],

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 from netdsl.analysis.loss import logits_layers, logits_value
 from netdsl.graph.ir import Graph, Node
 from netdsl.graph.recipe import Recipe
 from netdsl.ground.symbols import value_text
 from netdsl.kernels.normalization import normalize, normalize_backward
 from netdsl.layers import layer_of
+from netdsl.targets.dialect import Dialect
 from netdsl.targets.numpy.dialect import DIALECT
 from netdsl.targets.numpy.named_network import NamedNetwork
 from netdsl.targets.numpy.network import Network
@@ -20,6 +23,7 @@ from netdsl.targets.text.emission import (
     raw_doc,
     section_ends,
     section_titles,
+    title,
 )
 from netdsl.targets.text.ends import (
     argument_names,
@@ -32,21 +36,60 @@ from netdsl.targets.text.ends import (
     tuple_text,
 )
 from netdsl.targets.text.gradients import Gradients
-from netdsl.targets.text.numpy_demo import share_kernels
+from netdsl.targets.text.numpy_demo import Shares, numpy_shares, share_kernels
 from netdsl.targets.text.numpy_module import module_values
 from netdsl.targets.text.recipe_lines import loss_methods, optimizer_line, recipe_kernels
 from netdsl.targets.text.variables import variables
 
 
+@dataclass(frozen=True)
+class Textbook:
+    """How a textbook module is written.
+
+    dialect: what it is made of, and how it writes a line that says `np.zeros`. library, options, needs: what its title
+    says: computed `in NumPy`, by `netdsl compile -O0`, with `numpy and nothing else`. notes: more lines of its
+    docstring. network, named_network: the classes that it extends. shares: how it writes probabilities.
+    """
+
+    dialect: Dialect
+    library: str
+    options: str
+    needs: str
+    network: type
+    named_network: type
+    notes: tuple[str, ...] = ()
+    shares: Shares = numpy_shares
+
+
+NUMPY = Textbook(DIALECT, "NumPy", " -O0", "numpy and nothing else", Network, NamedNetwork)
+
+
 def emit_numpy(graph: Graph, recipe: Recipe) -> str:
     """The text of `<name>_numpy.py`."""
+    return emit_textbook(graph, recipe, NUMPY)
+
+
+def emit_textbook(graph: Graph, recipe: Recipe, book: Textbook) -> str:
+    """The text of a textbook module."""
     layers = [layer_of(node.op) for node in graph.nodes]
     roots = [kernel for layer in layers for kernel in (layer.forward, layer.backward)]
     roots += [normalize, normalize_backward] if graph.normalizes else []
     roots += [*recipe_kernels(recipe), *share_kernels(graph, recipe.loss)]
-    bases = [Network] if graph.is_plain else [Network, NamedNetwork]
-    values = module_values(graph, recipe, 0, roots, bases)
-    return emit(DIALECT, **values, methods=_methods(graph, recipe))
+    bases = [book.network] if graph.is_plain else [book.network, book.named_network]
+    values = module_values(graph, recipe, book.dialect, roots, bases, book.shares)
+    return emit(
+        book.dialect,
+        **values,
+        title=f"{title(graph, values['class_name'], book.library, book.options)}; needs {book.needs}.",
+        notes=book.notes,
+        libraries=sorted(book.dialect.imports),
+        methods=[_written(method, book.dialect) for method in _methods(graph, recipe)],
+    )
+
+
+def _written(method: Method, dialect: Dialect) -> Method:
+    """The method in the names of the dialect."""
+    return replace(method, lines=tuple(map(dialect.line_of, method.lines)))
 
 
 def _methods(graph: Graph, recipe: Recipe) -> list[Method]:

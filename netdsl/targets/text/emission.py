@@ -61,7 +61,7 @@ def raw_doc(graph: Graph) -> str:
     return f" {' and '.join(raw)} {are} raw: {they} normalized here, and bytes (uint8) become 0..1 before."
 
 
-def title(graph: Graph, name: str, framework: str, options: str) -> str:
+def title(graph: Graph, name: object, framework: str, options: str) -> str:
     shapes = f"{graph.show_inputs()} -> {graph.show_outputs()}"
     return f"{name} in {framework}, {shapes}, {graph.num_params:,} parameters. Written by `netdsl compile{options}`"
 

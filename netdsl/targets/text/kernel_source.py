@@ -34,11 +34,16 @@ Kernel = Callable[..., Any] | type
 """A function or class whose text is copied."""
 
 
-def kernel_texts(roots: Iterable[Kernel]) -> list[str]:
-    """Source text of `roots` and of every netdsl function they use, callees first."""
+TextOf = Callable[[types.ModuleType, str], str | None]
+"""Gives the text of a definition at the top of a module as it stands in an emitted one; None where it has none."""
+
+
+def kernel_texts(roots: Iterable[Kernel], text_of: TextOf | None = None) -> list[str]:
+    """Source text of `roots` and of every netdsl function they use, callees first. text_of: what is written of each, if
+    not `emitted_text`."""
     ordered: dict[Kernel, str] = {}
     for root in roots:
-        _collect(root, ordered)
+        _collect(root, ordered, text_of or emitted_text)
     names = [kernel.__name__ for kernel in ordered]
     assert len(set(names)) == len(names), f"two kernels share a name: {sorted(n for n in names if names.count(n) > 1)}"
     return list(ordered.values())
@@ -63,17 +68,17 @@ def walk(tree: ast.AST) -> Iterator[ast.AST]:
                 nodes += [item for item in value if isinstance(item, ast.AST)]
 
 
-def _collect(function: Kernel, ordered: dict[Kernel, str]) -> None:
+def _collect(function: Kernel, ordered: dict[Kernel, str], text_of: TextOf) -> None:
     if function in ordered:
         return
     module = sys.modules[function.__module__]
     assert vars(module).get(function.__name__) is function, f"{function} is not at the top of its module"
-    text = emitted_text(module, function.__name__)
+    text = text_of(module, function.__name__)
     assert text is not None, f"{function} has no text of its own, or a decorator"
     for name in _names(text):
         used = vars(module).get(name)
         if used is not None and _is_kernel(used) and used is not function:
-            _collect(used, ordered)
+            _collect(used, ordered, text_of)
     ordered[function] = text
 
 

@@ -13,6 +13,9 @@ from netdsl.ground.symbols import value_text
 from netdsl.kernels.stable import sigmoid, softmax
 from netdsl.targets.text.ends import tuple_text
 
+Shares = Callable[[Graph, str], str]
+"""Writes what `answer` makes probabilities of the classes with (`shares_text`), of a graph and the name of its loss."""
+
 _BUDGET = 3e11  # multiply-adds, half a minute on two cores of 2024
 _PER_ELEMENT = 50  # multiply-adds that take as long as all the passes over one element of a layer's output
 _STEP = 3  # forward and backward, in units of forward
@@ -47,9 +50,9 @@ def share_kernels(graph: Graph, loss: str) -> list[Callable[..., Any]]:
     return [kernel for kernel in (softmax, sigmoid) if f"{kernel.__name__}(" in text]
 
 
-def demo_lines(graph: Graph, loss: str) -> list[str]:
+def demo_lines(graph: Graph, loss: str, shares_of: Shares) -> list[str]:
     """The lines under `if __name__ == "__main__"`; large networks get few samples, small steps and no score."""
-    shares = numpy_shares(graph, loss)
+    shares = shares_of(graph, loss)
     samples, epochs = _size(graph)
     is_small = samples >= 64
     what = "to show that the network learns" if is_small else "of few samples, since a step of this network takes long"

@@ -9,27 +9,33 @@ from netdsl.graph.ir import Graph
 from netdsl.graph.recipe import Recipe
 from netdsl.ground.names import class_name
 from netdsl.ground.symbols import value_text
+from netdsl.targets.dialect import Dialect
 from netdsl.targets.text.answers import answer
-from netdsl.targets.text.emission import layer_table, title
+from netdsl.targets.text.emission import layer_table
 from netdsl.targets.text.ends import input_shapes, shapes_text
 from netdsl.targets.text.kernel_source import imported_modules, kernel_texts
 from netdsl.targets.text.named_answers import answer_by_name
-from netdsl.targets.text.numpy_demo import demo_lines
+from netdsl.targets.text.numpy_demo import Shares, demo_lines, numpy_shares
 from netdsl.targets.text.recipe_lines import loss_lines
 from netdsl.targets.text.starts import dictionary, start_kernels
 
 
 def module_values(
-    graph: Graph, recipe: Recipe, level: int, roots: Sequence[Callable[..., Any] | type], bases: Sequence[type]
+    graph: Graph,
+    recipe: Recipe,
+    dialect: Dialect,
+    roots: Sequence[Callable[..., Any] | type],
+    bases: Sequence[type],
+    shares: Shares = numpy_shares,
 ) -> dict[str, object]:
-    """Name -> value, for `emit`. roots: the kernels that the module calls, but those that params start with; bases: the
-    network's classes, the one that it extends last."""
+    """Name -> value, for `emit`; the module's title is left out. roots: the kernels that the module calls, but those
+    that params start with; bases: the network's classes, the one that it extends last; shares: how the module writes
+    probabilities of the classes."""
     answers = answer if graph.is_plain else answer_by_name
-    *texts, answering = kernel_texts([*roots, *start_kernels(graph, recipe.init), *bases, answers])
+    *texts, answering = kernel_texts([*roots, *start_kernels(graph, recipe.init), *bases, answers], dialect.text_of)
     kernels, network = texts[: -len(bases)], "\n\n\n".join(texts[-len(bases) :])
     name = _class_name(graph, texts)
     return {
-        "title": f"{title(graph, name, 'NumPy', f' -O{level}')}; needs numpy and nothing else.",
         "table": layer_table(graph),
         "modules": imported_modules([*kernels, network]),
         "is_plain": graph.is_plain,
@@ -43,10 +49,10 @@ def module_values(
         "shapes": shapes_text(graph),
         "learning_rate": value_text(recipe.options["lr"]),
         "loss": loss_lines(recipe),
-        "params": dictionary(graph.param_specs(), recipe.init),
-        "buffers": dictionary(graph.buffer_specs(), recipe.init),
+        "params": dictionary(graph.param_specs(), recipe.init, dialect),
+        "buffers": dictionary(graph.buffer_specs(), recipe.init, dialect),
         "answers": answering,
-        "demo": demo_lines(graph, recipe.loss),
+        "demo": demo_lines(graph, recipe.loss, shares),
     }
 
 

@@ -9,6 +9,7 @@ from netdsl.graph.ir import Graph, ParamSpec
 from netdsl.graph.recipe import SCHEMES
 from netdsl.ground.symbols import value_text
 from netdsl.kernels.initial import normal
+from netdsl.targets.dialect import Dialect
 
 
 def start_kernels(graph: Graph, scheme: str) -> list[Callable[..., Any]]:
@@ -19,9 +20,9 @@ def start_kernels(graph: Graph, scheme: str) -> list[Callable[..., Any]]:
     return [start for kind, start in starts if kind in kinds and start is not None]
 
 
-def dictionary(specs: list[tuple[str, ParamSpec]], scheme: str) -> dict[str, object]:
+def dictionary(specs: list[tuple[str, ParamSpec]], scheme: str, dialect: Dialect) -> dict[str, object]:
     """What a template writes a dictionary of arrays with: `open`, its first line, and its `lines`."""
-    lines = [f'"{name}": {_start(spec, scheme)},' for name, spec in specs]
+    lines = [dialect.line_of(f'"{name}": {_start(spec, scheme)},') for name, spec in specs]
     return {"open": "{" if lines else "{}", "lines": lines}
 
 

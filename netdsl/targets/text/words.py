@@ -44,8 +44,9 @@ def _words(dialect: Dialect, rules: tuple[Callable[..., Any], ...]) -> Words:
     written = set(_rule_strings(rules))
     texts = _writers_strings(dialect) | written
     names = {match for text in written for match in re.findall(r"^([A-Z]\w+)(?:\(|$)", text)}
+    chains = {one for text in texts for one in chain.findall(text)}
     return Words(
-        frozenset(one for text in texts for one in chain.findall(text)),
+        frozenset(chains | {dialect.line_of(one) for one in chains}),
         frozenset(name for text in texts for name in _ATTRIBUTE.findall(chain.sub("", text))) | dialect.members,
         frozenset(text.replace('"', "'") for text in texts if _HEAD.fullmatch(text)),
         frozenset(name for name in names if not hasattr(builtins, name)),
@@ -67,8 +68,9 @@ def constants_of(dialect: Dialect) -> frozenset[str]:
 def holder(dialect: Dialect, name: str, text: str) -> types.ModuleType | None:
     """The module that has a definition of that name which is emitted as these very bytes."""
     layers = layer_table().values() if dialect.layers else ()
+    text_of = dialect.text_of or emitted_text
     for module in (*_modules(dialect), *(import_module(layer.forward.__module__) for layer in layers)):
-        if name in vars(module) and emitted_text(module, name) == text:
+        if name in vars(module) and text_of(module, name) == text:
             return module
     return None
 
