@@ -24,6 +24,7 @@ FLOORS = (
     "targets.registry",
     "targets.text",
     "targets.numpy",
+    "targets.cupy",
     "targets.live",
     "targets.fast",
     "targets.torch",
@@ -157,7 +158,7 @@ def test_heavy_libraries_stay_in_their_place():
                 if isinstance(node, ast.Import | ast.ImportFrom)
                 else []
             )
-            heavy = {"matplotlib", "onnx"} if name in LOAD_TORCH else {"torch", "matplotlib", "onnx"}
+            heavy = {"cupy", "matplotlib", "onnx"} | ({"torch"} if name not in LOAD_TORCH else set())
             assert not heavy & set(top_level), f"{name} imports {top_level} at import time"
 
 

@@ -15,6 +15,7 @@ from netdsl.targets.torch.running import torch_model
 ROOT = Path(__file__).resolve().parents[1]
 GENERATED = ROOT / "generated"
 FAST = ("lenet", "bn_cnn", "resnet20", "mnist1d_cnn")  # shown at -O2, too
+FOR_CUPY = ("lenet", "resnet20")  # shown for CuPy, too
 
 
 def test_the_numpy_module_is_current(spec, golden):
@@ -26,13 +27,19 @@ def test_the_fast_numpy_module_is_current(name, golden):
     golden(GENERATED / f"{name}_numpy_O2.py", compile_file(ROOT / f"specs/{name}.net").numpy_source(2))
 
 
+@pytest.mark.parametrize("name", FOR_CUPY)
+def test_the_cupy_module_is_current(name, golden):
+    golden(GENERATED / f"{name}_cupy.py", compile_file(ROOT / f"specs/{name}.net").text("cupy"))
+
+
 def test_the_torch_module_is_current(spec, golden):
     golden(GENERATED / f"{spec.stem}_torch.py", compile_file(spec).torch_source())
 
 
 def test_nothing_stale_is_in_generated():
     expected = {f"{s.stem}_{t}.py" for s in (ROOT / "specs").glob("*.net") for t in ("numpy", "torch")}
-    assert {p.name for p in GENERATED.glob("*.py")} == expected | {f"{name}_numpy_O2.py" for name in FAST}
+    expected |= {f"{name}_numpy_O2.py" for name in FAST} | {f"{name}_cupy.py" for name in FOR_CUPY}
+    assert {p.name for p in GENERATED.glob("*.py")} == expected
 
 
 ALONE = """

@@ -88,7 +88,7 @@ def test_all_writes_it_beside_the_others_with_its_own_ending(toy, spec, tmp_path
 def test_the_help_lists_it_with_its_levels_and_its_ending(toy, capsys):
     assert run(["compile", "--help"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
-    assert "--target [numpy|torch|toy|all]" in shown
+    assert "--target [numpy|cupy|torch|toy|all]" in shown
     assert "Of the list: 0 is short, 3 is shorter." in shown and "-O [0|1|2|3]" in shown
     assert "A .py or .txt file" in shown
 
@@ -147,7 +147,7 @@ def test_what_passes_no_gate_is_not_run(toy):
 
 def test_it_is_gone_once_it_is_taken_out(spec, capsys):
     assert run(["compile", spec, "-t", "toy"]) == 2
-    assert "'toy' is not one of 'numpy', 'torch', 'all'" in capsys.readouterr().err
+    assert "'toy' is not one of 'numpy', 'cupy', 'torch', 'all'" in capsys.readouterr().err
 
 
 def test_a_target_that_makes_models_trains(toy, spec, tmp_path, monkeypatch):

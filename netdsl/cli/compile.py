@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from netdsl.cli.options import LateHelp, NameOf, level_option, levels_text
-from netdsl.targets.registry import DEFAULT, levels_of, target_of, targets, writers
+from netdsl.targets.registry import DEFAULT, levels_of, plain_writers, target_of, targets, writers
 
 if TYPE_CHECKING:
     from netdsl.ground.diagnostics import Diagnostic
@@ -84,7 +84,7 @@ def command(specs: tuple[Path, ...], target: str, level: int, output: Path | Non
 
 def _at_level(name: str, level: int) -> list[Target]:
     """The targets of that name, or of all, each at that level or at 0. Raises UsageError where none has the level."""
-    chosen = writers() if name == ALL else [name]
+    chosen = plain_writers() if name == ALL else [name]
     if level and not any(level in levels_of(one) for one in chosen):
         those = dict.fromkeys(one.describe for one in targets() if level in one.levels and one.emit is not None)
         raise click.UsageError(f"`-O {level}` is for {' and '.join(those)}, and `--target {name}` writes none")

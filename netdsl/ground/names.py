@@ -26,7 +26,7 @@ def identifier(text: str) -> str:
     name = f"net_{name}" if name[0].isdigit() else name
     return (
         f"{name[:64]}_net"
-        if keyword.iskeyword(name) or name in ("con", "nul", "aux", "prn", "numpy", "torch")
+        if keyword.iskeyword(name) or name in ("con", "nul", "aux", "prn", "cupy", "numpy", "torch")
         else name[:64]
     )
 

@@ -102,6 +102,7 @@ class Target:
     has_devices: its models compute on a `Device`; check(device) raises UserError where they cannot do so here.
     tuned: the levels at which the net's `choices` decide something.
     dialect() -> what its text is made of, where that is Python, which passes the gate and may be run.
+    is_variant: it writes what another target writes, for another machine, so that `--target all` leaves it out.
     """
 
     name: str
@@ -117,6 +118,7 @@ class Target:
     check: Callable[[Device], None] | None = None
     tuned: tuple[int, ...] = ()
     dialect: Callable[[], Dialect] | None = None
+    is_variant: bool = False
 
     def declines(self, graph: Graph) -> list[tuple[Node, str]]:
         """The nodes that the target cannot take, each with the reason."""

@@ -59,6 +59,11 @@ def writers() -> list[str]:
     return list(dict.fromkeys(one.name for one in targets() if one.emit is not None))
 
 
+def plain_writers() -> list[str]:
+    """The names of targets that write a text, but variants of others: what `--target all` writes."""
+    return list(dict.fromkeys(one.name for one in targets() if one.emit is not None and not one.is_variant))
+
+
 def runners() -> list[str]:
     """The names of targets that make a model."""
     return list(dict.fromkeys(one.name for one in targets() if one.model is not None))

@@ -14,6 +14,7 @@ from drawing import in_part
 from netdsl.graph.recipe import LOSSES, OPTIMIZERS
 from netdsl.ground.symbols import value_text
 from netdsl.pipeline import compile_text
+from netdsl.targets.cupy.dialect import DIALECT as CUPY
 from netdsl.targets.fast.dialect import DIALECT as FAST
 from netdsl.targets.numpy.dialect import DIALECT as TEXTBOOK
 from netdsl.targets.text import gate as gates
@@ -43,8 +44,9 @@ def short(text):
     return "\n".join(line for line in lines if line not in idle)
 
 
-DIALECTS = {"numpy": TEXTBOOK, "fast": FAST, "torch": TORCH}
+DIALECTS = {"numpy": TEXTBOOK, "fast": FAST, "cupy": CUPY, "torch": TORCH}
 MODULES = {"numpy": short(NET.numpy_source(0)), "fast": short(NET.numpy_source(2)), "torch": NET.torch_source()}
+MODULES["cupy"] = short(NET.text("cupy"))
 
 # Expressions that read, write, import or run something, or lead to what does.
 EXPRESSIONS = r"""
@@ -53,6 +55,10 @@ np.ctypeslib.ctypes
 np.ctypeslib
 np.load("a")
 np.save("a", x)
+cp.save("a", x)
+cp.RawKernel("a", "b")
+cp.cuda.runtime
+cp.fromfile("a")
 np.savez("a", x)
 np.savetxt("a", x)
 np.fromfile("a")
@@ -366,7 +372,7 @@ def refused(text, target):
 @pytest.mark.parametrize("path", GENERATED, ids=lambda path: path.stem)
 def test_what_is_generated_passes(path):
     text = path.read_text(encoding="utf-8")
-    target = "torch" if path.stem.endswith("_torch") else "fast" if path.stem.endswith("_O2") else "numpy"
+    target = {"O2": "fast"}.get(path.stem.rpartition("_")[2], path.stem.rpartition("_")[2])
     assert gate(text, DIALECTS[target]) == text
     others = [other for other in DIALECTS if other not in (target, "fast")]
     assert all(refused(text, other) for other in others), "what one target may say another may not"
@@ -435,6 +441,7 @@ def test_what_emitters_may_say_names_nothing_that_reaches_outside():
     print(f"{count} words of emitters")
     assert {"np.zeros", "np.random.default_rng"} <= words_of(TEXTBOOK).chains
     assert {"nn.Conv2d", "torch.cat"} <= words_of(TORCH).chains
+    assert {"cp.zeros", "cp.asarray"} <= words_of(CUPY).chains
 
 
 def test_a_node_or_builtin_that_no_emitted_text_has_is_not_allowed():

@@ -9,7 +9,7 @@ from netdsl.ground.diagnostics import UserError
 from netdsl.layers import layer_table, register, unregister
 from netdsl.pipeline import compile_text
 from netdsl.targets.contract import Declined
-from netdsl.targets.registry import levels_of, reserved_names, runners, target_of, targets, writers
+from netdsl.targets.registry import levels_of, plain_writers, reserved_names, runners, target_of, targets, writers
 
 PACKAGE = Path(__file__).resolve().parents[2] / "netdsl"
 
@@ -32,10 +32,12 @@ def test_the_targets_and_their_levels():
     assert [(one.name, sorted(one.levels)) for one in targets()] == [
         ("numpy", [0]),
         ("numpy", [1, 2]),
+        ("cupy", [0]),
         ("interp", [0]),
         ("torch", [0]),
     ]
-    assert (writers(), runners(), levels_of("numpy")) == (["numpy", "torch"], ["numpy", "interp", "torch"], [0, 1, 2])
+    assert (writers(), plain_writers()) == (["numpy", "cupy", "torch"], ["numpy", "torch"])
+    assert (runners(), levels_of("numpy")) == (["numpy", "interp", "torch"], [0, 1, 2])
 
 
 @pytest.mark.parametrize("target", targets(), ids=lambda one: f"{one.name}{max(one.levels)}")
@@ -69,7 +71,7 @@ def test_a_layer_that_pytorch_does_not_have_is_declined_by_its_target_alone():
 def test_a_target_or_level_that_there_is_not_is_a_users_mistake(name, level):
     with pytest.raises(UserError) as error:
         target_of(name, level)
-    assert error.value.help in ("did you mean `numpy`?", "it has 0, 1, 2", "use numpy or interp or torch")
+    assert error.value.help in ("did you mean `numpy`?", "it has 0, 1, 2", "use numpy or cupy or interp or torch")
 
 
 def test_a_target_that_only_runs_writes_nothing():

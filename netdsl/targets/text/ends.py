@@ -9,7 +9,7 @@ from netdsl.graph.ir import Graph, Input, Shape
 from netdsl.ground.symbols import value_text, word_text
 from netdsl.targets.text.emission import batch_shape, constants_text
 
-_TAKEN = ("self", "training", "np", "nn", "torch", "F", "math", "OrderedDict")
+_TAKEN = ("self", "training", "np", "cp", "nn", "torch", "F", "math", "OrderedDict")
 
 
 def argument_names(graph: Graph) -> list[str]:

@@ -1,0 +1,1 @@
+"""The textbook module that computes with CuPy, on a GPU."""

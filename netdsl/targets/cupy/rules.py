@@ -1,0 +1,25 @@
+"""The target's table: of every op its kernels, or what CuPy does not have of what they call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+
+from netdsl.layers import layer_table
+from netdsl.targets.contract import Declined
+from netdsl.targets.cupy.spelling import cupy_text
+from netdsl.targets.cupy.table import refusals
+from netdsl.targets.text.kernel_source import Kernel, kernel_texts
+from netdsl.targets.text.kernels import Kernels
+
+
+def cupy_rules() -> Mapping[str, Kernels | Declined]:
+    """op -> its kernels, or why they do not run on CuPy."""
+    return {name: _rule(layer.forward, layer.backward) for name, layer in layer_table().items()}
+
+
+@cache
+def _rule(forward: Kernel, backward: Kernel) -> Kernels | Declined:
+    texts = kernel_texts([forward, backward], cupy_text)
+    why = next((one for text in texts for one in refusals(text)), None)
+    return Declined(why) if why is not None else Kernels(forward, backward)
