@@ -69,7 +69,7 @@ WITH_A_BACKEND = ("level", "workers", "threads")  # and these with `--backend`: 
 @click.option(
     "--augment",
     metavar="TEXT",
-    help="'shift=2 rotate=10 flip crop=4 cutout=8 mixup=0.2' or none; by default as in the spec.",
+    help="'crop=4 flip brightness=0.2 cutmix=1' (all: netdsl explain augment) or none; by default as in the spec.",
 )
 @click.option(
     "--clip", metavar="NORM", help="The largest norm of all gradients together, or none; by default as in the spec."

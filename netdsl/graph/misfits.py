@@ -6,10 +6,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from netdsl.graph.recipe import AUGMENTED_AXES, LOSSES, Recipe
+from netdsl.graph.recipe import AUGMENTED_AXES, LOSSES, MIXES, OF_COLOURS, Recipe
 from netdsl.graph.types import Tensor, show_sizes
 
-SMALLER_THAN_THE_MAP = ("shift", "crop", "cutout")
+SMALLER_THAN_THE_MAP = ("shift", "crop", "blur", "cutout", "mask")
+COLOURS = 3  # channels of an image in colours
+LIKE = {
+    ("crop", 1): "shift",
+    ("crop", 3): "shift",
+    ("zoom", 1): "stretch",
+    ("stretch", 2): "zoom",
+    ("cutout", 1): "mask",
+    ("mask", 2): "cutout",
+    ("brightness", 1): "scale",
+    ("brightness", 3): "scale",
+    ("scale", 2): "brightness",
+    ("saturation", 2): "contrast",
+}
+"""A change, and the axes of the maps that it does not take -> the one that is most like it, with numbers alike."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +37,10 @@ class Misfit:
 
 def misfits(recipe: Recipe, given: Tensor | None = None, made: Tensor | None = None) -> Iterator[Misfit]:
     """given, made: the types of the network's input and output; None: not known, so nothing is said about them."""
-    if "mixup" in recipe.augment and not LOSSES[recipe.loss].can_mix:
-        text = f"`mixup` mixes targets, which the loss `{recipe.loss}` cannot take"
-        yield Misfit("augment", text, "use `loss ce`, `bce` or `mse`, or leave `mixup` out")
+    mixes = [name for name in MIXES if name in recipe.augment]
+    for name in () if LOSSES[recipe.loss].can_mix else mixes:
+        text = f"`{name}` mixes targets, which the loss `{recipe.loss}` cannot take"
+        yield Misfit("augment", text, f"use `loss ce`, `bce` or `mse`, or leave `{name}` out")
     if made is not None:
         yield from _loss_misfits(recipe, made)
     if given is not None:
@@ -35,8 +50,9 @@ def misfits(recipe: Recipe, given: Tensor | None = None, made: Tensor | None = N
             text = f"`fit {recipe.fit}` is for images of 1 or 3 channels, but the input is {given.show()}"
             yield Misfit("fit", text, "leave `fit` out")
     if recipe.takes_probabilities and made is not None and not made.is_vector:
-        text = f"`mixup` mixes the labels of samples, but the output is {made.show()}, a class for each place"
-        yield Misfit("augment", text, "leave `mixup` out")
+        for name in mixes:
+            text = f"`{name}` mixes the labels of samples, but the output is {made.show()}, a class for each place"
+            yield Misfit("augment", text, f"leave `{name}` out")
 
 
 def _data_misfits(recipe: Recipe, given: Tensor) -> Iterator[Misfit]:
@@ -67,11 +83,14 @@ def _loss_misfits(recipe: Recipe, made: Tensor) -> Iterator[Misfit]:
 
 
 def _augment_misfits(recipe: Recipe, given: Tensor) -> Iterator[Misfit]:
-    """What changes maps of other axes, or moves them by more than they have."""
+    """What changes maps of other axes or channels, or moves them by more than they have."""
     for name in (name for name in recipe.augment if name in AUGMENTED_AXES):
         amount = recipe.augment[name]
         if given.axes not in AUGMENTED_AXES[name]:
             text = f"`{name}` changes {_changed_by(name)}, but the input is {given.show()}"
+            yield Misfit("augment", text, _instead_of(name, amount, given))
+        elif name in OF_COLOURS and given.channels != COLOURS:
+            text = f"`{name}` changes colours (3 x H x W), but the input is {given.show()}"
             yield Misfit("augment", text, _instead_of(name, amount, given))
         elif name in SMALLER_THAN_THE_MAP and amount >= min(given.space):
             text = f"`{name}={amount}` does not fit {'an' if given.is_image else 'a'} {given.kind}"
@@ -86,14 +105,17 @@ def _changed_by(name: str) -> str:
     if axes == (2,):
         return "images (C x H x W)"
     kinds = [kind for kind, count in (("images", 2), ("signals", 1), ("volumes", 3)) if count in axes]
-    return f"{', '.join(kinds[:-1])} and {kinds[-1]}"
+    return " and ".join(filter(None, (", ".join(kinds[:-1]), kinds[-1])))
 
 
 def _instead_of(name: str, amount: object, given: Tensor) -> str:
     """What to do about a change that the input does not take."""
     if given.is_tokens:
         return f"write `input {given.show()} map` where it is a signal, or leave `{name}` out"
-    if name == "crop" and given.is_map:
-        return f"use `shift={amount}`, which moves a {given.kind} as well"
-    takes = ", ".join(f"`{other}`" for other, axes in AUGMENTED_AXES.items() if given.axes in axes)
+    if given.is_map and (name, given.axes) in LIKE:
+        like = LIKE[name, given.axes]
+        does = "moves" if like == "shift" else "changes"
+        return f"use `{like}={amount}`, which {does} {'an' if given.is_image else 'a'} {given.kind} as well"
+    names = (other for other, axes in AUGMENTED_AXES.items() if given.axes in axes)
+    takes = ", ".join(f"`{other}`" for other in names if other not in OF_COLOURS or given.channels == COLOURS)
     return f"{'an' if given.is_image else 'a'} {given.kind} takes {takes}" if takes else f"leave `{name}` out"

@@ -40,7 +40,7 @@ class Loss:
     kernel: (outputs, targets) -> (mean loss, gradient). targets: what the outputs are compared with, `labels` (whole
     numbers, each a class), `truth` (numbers from 0 to 1 for each output, whose sigmoid they are) or `numbers`.
     torch: its name in torch.nn.functional. unit: the loss in words, for an axis. general: the kernel that takes
-    options, and of labels also probabilities. options: spelling -> kind. can_mix: whether mixup can mix its targets.
+    options, and of labels also probabilities. options: spelling -> kind. can_mix: whether its targets can be mixed.
     contains: the layer that it does itself, which as the last one is left out of what the loss reads. known_as: what
     other systems call it, in lower case without `_`.
     """
@@ -153,26 +153,60 @@ DATA_OPTIONS: Mapping[str, str] = {
 
 AUGMENTATIONS: Mapping[str, str] = {
     "shift": "whole",
-    "rotate": "degrees",
-    "flip": "word",
     "crop": "whole",
+    "rotate": "degrees",
+    "zoom": "share",
+    "shear": "slant",
+    "resizedcrop": "share",
+    "flip": "word",
+    "vflip": "word",
+    "stretch": "share",
+    "brightness": "strength",
+    "contrast": "strength",
+    "saturation": "strength",
+    "hue": "half",
+    "grey": "chance",
+    "blur": "positive",
     "cutout": "whole",
+    "erase": "chance",
+    "mask": "whole",
     "scale": "share",
     "noise": "positive",
     "mixup": "positive",
+    "cutmix": "positive",
 }
 """Name -> the kind of how much."""
 
 AUGMENTED_AXES: Mapping[str, tuple[int, ...]] = {
     "shift": (1, 2, 3),
-    "rotate": (2,),
-    "flip": (1, 2, 3),
     "crop": (2,),
+    "rotate": (2,),
+    "zoom": (2,),
+    "shear": (2,),
+    "resizedcrop": (2,),
+    "flip": (1, 2, 3),
+    "vflip": (2, 3),
+    "stretch": (1,),
+    "brightness": (2,),
+    "contrast": (2,),
+    "saturation": (2,),
+    "hue": (2,),
+    "grey": (2,),
+    "blur": (2,),
     "cutout": (2,),
+    "erase": (2,),
+    "mask": (1,),
     "scale": (1, 3),
     "noise": (1, 2, 3),
+    "cutmix": (1, 2, 3),
 }
 """Name -> how many axes of space the maps have that it changes. mixup changes samples of any kind."""
+
+OF_COLOURS = ("saturation", "hue", "grey")
+"""What needs the channels red, green and blue."""
+
+MIXES = ("mixup", "cutmix")
+"""What mixes the samples of a batch, and their targets."""
 
 FITS = ("resize", "crop", "pad")
 """How images of other sizes come to that of the network's input."""
@@ -240,7 +274,7 @@ class Recipe:
     @property
     def takes_probabilities(self) -> bool:
         """Whether the targets of training are mixed, a probability for each class instead of a label."""
-        return self.targets == "labels" and "mixup" in self.augment
+        return self.targets == "labels" and any(name in self.augment for name in MIXES)
 
 
 def loss_kernel(recipe: Recipe) -> tuple[LossKernel, Options]:

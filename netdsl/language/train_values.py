@@ -36,7 +36,19 @@ _ELSEWHERE = {
     **dict.fromkeys(("scaling", "gain", "amplitude"), "scale"),
     **dict.fromkeys(("jitter", "gaussiannoise", "gaussian"), "noise"),
     **dict.fromkeys(("rotation", "degrees"), "rotate"),
-    **dict.fromkeys(("erase", "randomerasing"), "cutout"),
+    **dict.fromkeys(("erasing", "randomerasing", "randomerase", "coarsedropout"), "erase"),
+    **dict.fromkeys(("verticalflip", "randomverticalflip", "flipud"), "vflip"),
+    **dict.fromkeys(("randomzoom", "zoomrange", "scalerange"), "zoom"),
+    **dict.fromkeys(("randomshear", "shearrange", "skew"), "shear"),
+    **dict.fromkeys(("randomresizedcrop", "resizecrop", "inceptioncrop", "rrc"), "resizedcrop"),
+    **dict.fromkeys(("timestretch", "timewarp", "tempo"), "stretch"),
+    **dict.fromkeys(("timemask", "timemasking", "specaugment"), "mask"),
+    **dict.fromkeys(("randombrightness", "lightness"), "brightness"),
+    **dict.fromkeys(("randomcontrast",), "contrast"),
+    **dict.fromkeys(("randomsaturation",), "saturation"),
+    **dict.fromkeys(("randomhue",), "hue"),
+    **dict.fromkeys(("gray", "grayscale", "greyscale", "randomgrayscale"), "grey"),
+    **dict.fromkeys(("gaussianblur", "randomgaussianblur"), "blur"),
     **dict.fromkeys(("etamin", "minlr"), "end"),
     **dict.fromkeys(("milestones",), "at"),
     **dict.fromkeys(("stepsize",), "every"),
@@ -106,7 +118,11 @@ def _within(fits: Callable[[float], bool], text: str) -> Callable[[object, str],
     def read(value: object, what: str) -> float:
         number = _number(value, what)
         if not fits(number):
-            share = number / 100 if 5 <= number < 100 and fits(number / 100) and text.endswith("below 1") else None
+            share = (
+                number / 100
+                if 5 <= number < 100 and fits(number / 100) and text.endswith(("below 1", "most 1"))
+                else None
+            )
             hints = (f"{value} per cent is `{share:g}`",) if share is not None else ()
             raise Mistake(f"`{what}` must be {text}, not {value}", *hints)
         return number
@@ -147,6 +163,10 @@ KINDS: Mapping[str, Callable[[object, str], object]] = {
     "positive": _within(lambda v: v > 0, "above 0"),
     "epochs": _within(lambda v: v > 0, "above 0"),
     "factor": _within(lambda v: v >= 1, "at least 1"),
+    "half": _within(lambda v: 0 < v <= 0.5, "above 0 and at most 0.5"),
+    "chance": _within(lambda v: 0 < v <= 1, "above 0 and at most 1"),
+    "strength": _within(lambda v: 0 < v <= 10, "above 0 and at most 10"),
+    "slant": _within(lambda v: 0 < v < 90, "above 0 and below 90"),
     "degrees": _within(lambda v: 0 < v <= 180, "above 0 and at most 180"),
     "whole": lambda value, what: whole(value, 1, f"`{what}`"),
     "text": _text,

@@ -12,10 +12,13 @@ from netdsl.training.data.augment import Augmentation, draws, resampling
 from netdsl.training.data.augment.draws import beta, uniforms, whole
 from netdsl.training.data.augment.holes import cut
 from netdsl.training.data.augment.moves import mirrored, moved
-from netdsl.training.data.augment.resampling import rotated
+from netdsl.training.data.augment.resampling import rotated, windows
 from netdsl.training.loop import epochs as loop
+from netdsl.training.pictures import inspection
 
-ALL = {"crop": 2, "shift": 1, "rotate": 20.0, "flip": True, "cutout": 3}
+MOVES = {"crop": 2, "shift": 1, "rotate": 20.0, "zoom": 0.3, "shear": 15.0, "resizedcrop": 0.3}
+ALL = {**MOVES, "flip": True, "vflip": True, "cutout": 3}
+RESAMPLED = {"rotate", "zoom", "shear", "resizedcrop"}
 RNG = np.random.default_rng(0)
 SHAPES = st.tuples(st.integers(0, 4), st.integers(1, 3), st.integers(1, 7), st.integers(1, 7))
 DTYPES = st.sampled_from([np.uint8, np.float32])
@@ -42,16 +45,28 @@ def cut_one(image, row, column, side, fill):
     return y
 
 
-def rotated_by_torch(x, angles):
-    """float64, by the grid of the same rotation; a grid counts from -1 to 1 along both sides, so sides come in."""
+def seen_by_torch(x, angles=0.0, factors=1.0, slants=0.0, mirrored=(), windows=None):
+    """float64, each pixel read once: slanted, larger, turned by the matrices of a textbook, then mirrored along axes
+    (1 of rows, 2 of columns), then a window (top, left, height, width) in the whole size."""
     torch = pytest.importorskip("torch")
-    high, wide = x.shape[2:]
-    cos, sin = np.cos(angles), np.sin(angles)
-    zero = np.zeros_like(angles)
-    theta = np.array([[cos, -sin * high / wide, zero], [sin * wide / high, cos, zero]]).transpose(2, 0, 1)
-    grid = torch.nn.functional.affine_grid(torch.from_numpy(theta), x.shape, align_corners=False)
-    options = {"mode": "bilinear", "padding_mode": "zeros", "align_corners": False}
-    return torch.nn.functional.grid_sample(torch.from_numpy(x.astype(np.float64)), grid, **options).numpy()
+    y, functional = np.empty(x.shape), torch.nn.functional
+    for i, (angle, factor, slant) in enumerate(np.broadcast(angles, factors, slants) if len(x) else ()):
+        # of columns and rows, which count downwards: up is negative
+        turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+        matrix = np.linalg.inv(turn @ np.diag([factor, factor]) @ [[1, -slant], [0, 1]])
+        half = np.diag([x.shape[3] / 2, x.shape[2] / 2])  # a grid counts from -1 to 1 along both sides
+        theta = np.zeros((1, 2, 3))
+        theta[0, :, :2] = np.linalg.inv(half) @ matrix @ half
+        grid = functional.affine_grid(torch.from_numpy(theta), (1, *x.shape[1:]), align_corners=False)
+        grid = grid.flip(list(mirrored[i])) if len(mirrored) else grid
+        if windows is not None:
+            top, left, high, wide = (int(number) for number in windows[i])
+            part = grid[:, top : top + high, left : left + wide].permute(0, 3, 1, 2)
+            size = {"size": x.shape[2:], "mode": "bilinear", "align_corners": False}
+            grid = functional.interpolate(part, **size).permute(0, 2, 3, 1)
+        options = {"mode": "bilinear", "padding_mode": "zeros", "align_corners": False}
+        y[i] = functional.grid_sample(torch.from_numpy(x[i : i + 1].astype(np.float64)), grid, **options)[0].numpy()
+    return y
 
 
 # ------------------------------------------------------------------------------------------------- each change
@@ -92,7 +107,7 @@ def test_some_images_are_mirrored_and_the_others_are_not():
 def test_rotation_is_that_of_pytorch(shape, seed, most):
     angles = np.random.default_rng(seed).uniform(-most, most, shape[0])
     x = images(shape, np.float32, seed) / np.float32(255)
-    expected = rotated_by_torch(x, angles)
+    expected = seen_by_torch(x, angles)
     np.testing.assert_allclose(rotated(x, angles), expected, rtol=0, atol=1e-5)  # places to 1e-6 of a pixel
     found = rotated((x * 255).astype(np.uint8), angles).astype(np.float64)
     np.testing.assert_allclose(found, 255 * expected, rtol=0, atol=0.5 + 2e-3)
@@ -104,7 +119,7 @@ def test_rotation_of_many_images_is_that_of_each():
     assert x[0].size * len(x) > 2 * resampling.PIECE
     y = rotated(x, angles)
     assert all(np.array_equal(y[i : i + 1], rotated(x[i : i + 1], angles[i : i + 1])) for i in range(90))
-    np.testing.assert_allclose(y, rotated_by_torch(x, angles), rtol=0, atol=0.502)  # rounded; places to 1e-5 of a pixel
+    np.testing.assert_allclose(y, seen_by_torch(x, angles), rtol=0, atol=0.502)  # rounded; places to 1e-5 of a pixel
 
 
 @pytest.mark.parametrize("size", [1, 4, 7])
@@ -124,17 +139,25 @@ def test_rotation_keeps_a_bright_middle_and_rounds_to_the_nearest():
 
 
 def by_hand(x, rows, epoch, options, seed=0, fill=0):
-    """Crop, shift, rotate, flip, cutout one after another, an image at a time."""
+    """Crop, shift, shear, zoom, rotate, flip, vflip, resizedcrop, cutout one after another, an image at a time."""
     result = []
     for image, row in zip(x, rows, strict=True):
-        u = uniforms(seed, epoch, np.array([row]))[:, 0]
+        u, v = (uniforms(seed, epoch, np.array([row]), purpose)[:, 0] for purpose in (draws.AUGMENT, draws.VIEW))
         for size, i in ((options.get("crop"), 0), (options.get("shift"), 2)):
             if size:
                 image = moved_one(image, *(int(u[k] * (2 * size + 1)) - size for k in (i, i + 1)))
-        if options.get("rotate"):
-            image = rotated_by_torch(image[None], np.deg2rad([options["rotate"] * (2 * u[4] - 1)]))[0]
-        if options.get("flip") and u[5] < 0.5:
-            image = image[:, :, ::-1]
+        mirrors = [axis for name, axis, w in (("flip", 2, u[5]), ("vflip", 1, v[0])) if name in options and w < 0.5]
+        if RESAMPLED & set(options):
+            view = (
+                np.deg2rad(options.get("rotate", 0) * (2 * u[4] - 1)),
+                1 + options.get("zoom", 0) * (2 * v[2] - 1),
+                np.tan(np.deg2rad(options.get("shear", 0) * (2 * v[1] - 1))),
+            )
+            least = options.get("resizedcrop")
+            window = windows(v[3:7, None], least, *image.shape[1:]).T if least else None
+            image = seen_by_torch(image[None], *view, [mirrors], window)[0]
+        else:
+            image = np.flip(image, mirrors)
         if options.get("cutout"):
             place = int(u[6] * image.shape[1]), int(u[7] * image.shape[2])
             image = cut_one(image, *place, options["cutout"], fill)
@@ -143,14 +166,14 @@ def by_hand(x, rows, epoch, options, seed=0, fill=0):
 
 
 @given(st.sets(st.sampled_from(sorted(ALL))), SHAPES, DTYPES, st.integers(1, 50), st.integers(0, 10**6))
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=80)
 def test_changes_follow_each_other_as_documented(names, shape, dtype, epoch, first):
     pytest.importorskip("torch")
     options = {name: ALL[name] for name in names}
     x, rows = images(shape, dtype), np.arange(first, first + shape[0])
     y = Augmentation(options, 0).images(x, rows, epoch)
     assert y.dtype == dtype and y.shape == shape
-    tolerance = (0.5 * (dtype == np.uint8) + 3e-3) if "rotate" in names else 0
+    tolerance = (0.5 * (dtype == np.uint8) + 3e-3) if names & RESAMPLED else 0
     np.testing.assert_allclose(y.astype(np.float64), by_hand(x, rows, epoch, options), rtol=0, atol=tolerance)
     assert np.array_equal(x, images(shape, dtype))  # what came in stays
 
@@ -275,8 +298,10 @@ def test_every_shift_occurs_and_half_are_flipped():
 
 
 def test_purposes_of_random_streams_differ():
-    purposes = [feed.SHUFFLE, loop.NOISE, splits.SPLIT, draws.AUGMENT, draws.MIXUP]
-    assert len(set(purposes)) == 5
+    own = [draws.AUGMENT, draws.MIXUP, draws.ALONG, draws.NOISE]
+    own += [draws.VIEW, draws.COLOUR, draws.ERASE, draws.STEPS, draws.CUTMIX]
+    purposes = [feed.SHUFFLE, loop.NOISE, splits.SPLIT, inspection.SAMPLES, inspection.STATISTICS, *own]
+    assert len(set(purposes)) == 14
 
 
 # ------------------------------------------------------------------------------------------------- mixup

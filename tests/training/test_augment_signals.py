@@ -117,16 +117,24 @@ def test_a_class_for_each_step_of_another_length_cannot_follow():
     data = Dataset("made", x, np.zeros((12, 6), np.int64), x, x, ("0", "1"), (0.0,), (1.0,), layout="map")
     with pytest.raises(UserError, match="moves signals of 12 and their targets of 6 apart") as error:
         Feed(data, Recipe(val=0.0, augment={"flip": True}))
-    assert error.value.help == "leave `shift` and `flip` out"
+    assert error.value.help == "leave `flip` out"
 
 
 @pytest.mark.parametrize(
     "given, augment, message, help",
     [
-        ("3x16 map", "rotate=9", "`rotate` changes images (C x H x W), but", "takes `shift`, `flip`, `scale`, `noise`"),
+        ("3x16 map", "rotate=9", "`rotate` changes images (C x H x W), but", "takes `shift`, `flip`, `stretch`"),
         ("3x16 map", "crop=2", "`crop` changes images (C x H x W), but", "use `shift=2`, which moves a signal as well"),
         ("1x4x8x8", "cutout=2", "`cutout` changes images (C x H x W), but the", "a volume takes `shift`"),
-        ("1x8x8", "scale=0.1", "`scale` changes signals and volumes, but the input is 1x8x8", "an image takes `shift`"),
+        ("1x8x8", "scale=0.1", "`scale` changes signals and volumes, but the", "use `brightness=0.1`, which changes"),
+        ("1x8x8", "mask=2", "`mask` changes signals, but the input is 1x8x8", "use `cutout=2`, which changes an image"),
+        ("3x16 map", "zoom=0.1", "`zoom` changes images (C x H x W), but", "use `stretch=0.1`, which changes a signal"),
+        ("3x16 map", "vflip", "`vflip` changes images and volumes, but the input is 3x16", "a signal takes `shift`"),
+        ("3x16", "cutmix=1", "`cutmix` changes images, signals and volumes, but", "write `input 3x16 map`"),
+        ("1x8x8", "hue=0.1", "`hue` changes colours (3 x H x W), but the input is 1x8x8", "`contrast`, `blur`, "),
+        ("1x8x8", "saturation=0.1", "`saturation` changes colours (3 x H x W), but the", "use `contrast=0.1`, which"),
+        ("3x16 map", "mask=16", "`mask=16` does not fit a signal of 16", "use `mask=15` or less"),
+        ("1x8x8", "blur=8", "`blur=8.0` does not fit an image of 8x8", "use `blur=7` or less"),
         ("3x16", "shift=2", "`shift` changes images, signals and volumes, but the", "write `input 3x16 map`"),
         ("3x16 map", "shift=16", "`shift=16` does not fit a signal of 16", "use `shift=15` or less"),
         ("1x4x8x8", "shift=4", "`shift=4` does not fit a volume of 4x8x8", "use `shift=3` or less"),

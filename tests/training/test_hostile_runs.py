@@ -334,7 +334,9 @@ def test_every_recipe_comes_back_from_its_config(loss, optimizer):
     rest = (
         f"schedule {schedule.get(optimizer, 'step every=2 warmup=1')}, clip 0.5, ema 0.9, stop patience=3, init torch"
     )
-    mix = "augment mixup=0.2 flip shift=1" if loss != "nll" else "augment rotate=10 crop=1 cutout=2"
+    mix = "augment mixup=0.2 cutmix=1 flip vflip shift=1 zoom=0.1 shear=5 resizedcrop=0.25 erase=1"
+    if loss == "nll":
+        mix = "augment rotate=10 crop=1 cutout=2 brightness=0.2 contrast=2 blur=0.5"
     last = {"bce": "linear 1 -> sigmoid", "nll": "linear 2 -> logsoftmax"}.get(loss, "linear 2")
     spec = (
         f"input 1x8x8\nflatten -> {last}\ntrain {{ loss {loss}{options}, opt {optimizer}{more} wd=0.1, {rest}, {mix} }}"

@@ -7,7 +7,8 @@ from PIL import Image
 from netdsl.graph.types import from_sizes
 from netdsl.ground.diagnostics import UserError
 from netdsl.training.data.augment import Augmentation, augmentation
-from netdsl.training.data.augment.resampling import turned_mask
+from netdsl.training.data.augment.colours import COLOURS
+from netdsl.training.data.augment.resampling import rotated
 from netdsl.training.data.dataset import Dataset
 from netdsl.training.data.datasets import load_dataset
 from netdsl.training.data.feed import Feed
@@ -154,7 +155,7 @@ def test_masks_turn_with_their_images_to_the_nearest_pixel():
     sure = (image < 80) | (image > 175)  # a nearest pixel weighs a quarter or more; these blends leave no doubt
     assert (turned == (image > 128))[sure].mean() > 0.98 and sure.mean() > 0.9
     labels = RNG.integers(0, 9, (4, 1, 5, 5))
-    quarters = turned_mask(labels, np.arange(4) * np.pi / 2)
+    quarters = rotated(labels, np.arange(4) * np.pi / 2)
     assert all(np.array_equal(quarters[k, 0], np.rot90(labels[k, 0], k)) for k in range(4))
 
 
@@ -199,5 +200,6 @@ def test_masks_of_another_size_cannot_follow_and_mixup_has_no_masks():
         compile_text("input 1x8x8\nconv 2\ntrain { augment mixup=0.2 }\n")
 
 
-def test_the_changes_that_move_are_all_but_cutout_and_those_of_values():
-    assert {*augmentation.MOVES, "cutout", "scale", "noise"} == {*augmentation.IMAGE_CHANGES}
+def test_the_changes_that_move_are_all_but_those_of_values():
+    of_values = {*COLOURS, "cutout", "erase", "mask", "scale", "noise"}
+    assert {*augmentation.MOVES} | of_values == {*augmentation.CHANGES} and not of_values & {*augmentation.MOVES}

@@ -12,7 +12,7 @@ import numpy as np
 
 from netdsl.analysis.batches import check_batch
 from netdsl.graph.recipe import Recipe
-from netdsl.graph.types import Tensor, show_sizes
+from netdsl.graph.types import show_sizes
 from netdsl.ground.diagnostics import UserError
 from netdsl.training.data.augment import Augmentation
 from netdsl.training.data.dataset import Dataset
@@ -115,13 +115,9 @@ def _move_together(augmentation: Augmentation, dataset: Dataset) -> bool:
         return False
     if target != sample.space:
         sizes = f"{sample.kind}s of {show_sizes(sample.space)} and their targets of {show_sizes(target)}"
-        raise UserError(f"`augment` moves {sizes} apart, expected one size", help=_still(sample))
+        names = " and ".join(f"`{name}`" for name in augmentation.moving)
+        raise UserError(f"`augment` moves {sizes} apart, expected one size", help=f"leave {names} out")
     return True
-
-
-def _still(sample: Tensor) -> str:
-    """What to do where targets cannot move with samples."""
-    return "leave out all but `cutout`" if sample.is_image else "leave `shift` and `flip` out"
 
 
 def batches(rows: np.ndarray, size: int) -> list[np.ndarray]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 AUGMENT, MIXUP, ALONG, NOISE = 4, 5, 9, 10  # purposes of random streams, beside those of training.loop
+VIEW, COLOUR, ERASE, STEPS, CUTMIX = 21, 22, 23, 24, 25  # more of them, so that the older ones stay as they are
 DRAWS = 8  # numbers that a sample has in an epoch, of each purpose
 GAMMA, MIX_1, MIX_2 = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 
@@ -49,10 +50,15 @@ def _bits(seed: int, epoch: int, purpose: int, place: np.ndarray) -> np.ndarray:
     return bits
 
 
-def whole(u: np.ndarray, low: int, high: int) -> np.ndarray:
+def whole(u: np.ndarray, low: int | np.ndarray, high: int | np.ndarray) -> np.ndarray:
     """u (N,), 0 <= u < 1 -> whole numbers, low to high equally often."""
     steps: np.ndarray = np.floor(u * (high - low + 1)).astype(np.int64)
     return low + steps
+
+
+def between(u: np.ndarray, most: float, middle: float = 0.0) -> np.ndarray:
+    """u (N,), 0 <= u < 1 -> numbers from middle - most to middle + most, all alike."""
+    return middle + most * (2 * u - 1)
 
 
 def beta(u: float, v: float, alpha: float) -> float:

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 
-def mirrored(x: np.ndarray, which: np.ndarray) -> np.ndarray:
-    """x (N, C, *space), which (N,) booleans -> those mirrored along the last axis, the others as they are."""
+def mirrored(x: np.ndarray, which: np.ndarray, axis: int = -1) -> np.ndarray:
+    """x (N, C, *space), which (N,) booleans -> those mirrored along that axis, the others as they are."""
     y = x.copy()
-    y[which] = x[which, ..., ::-1]
+    y[which] = np.flip(x[which], axis)
     return y
 
 
