@@ -50,7 +50,14 @@ class LateHelp(click.Option):
         return super().get_help_record(ctx)
 
 
-DEVICE_FLAGS = {"device": "name", "amp": "amp", "compile": "is_compiled", "channels_last": "is_channels_last"}
+DEVICE_FLAGS = {
+    "device": "name",
+    "amp": "amp",
+    "compile": "is_compiled",
+    "channels_last": "is_channels_last",
+    "sync_bn": "is_synced",
+    "fsdp": "is_sharded",
+}
 """Option -> the field of a Device that it sets."""
 
 
@@ -76,6 +83,29 @@ def device_options() -> Decorator:
             "--channels-last/--channels-first",
             default=None,
             help="How images and volumes lie in PyTorch's memory; by default channels first.",
+        ),
+    )
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def ranks_options() -> Decorator:
+    """`--sync-bn --fsdp`, for several processes that torchrun starts; None where they are not given."""
+    options = (
+        click.option(
+            "--sync-bn/--no-sync-bn",
+            default=None,
+            help="Under torchrun: batch norm of the whole batch, not of each process's part; by default not.",
+        ),
+        click.option(
+            "--fsdp/--no-fsdp",
+            default=None,
+            help="Under torchrun: each process keeps a part of params and optimizer, not all; by default not.",
         ),
     )
 

@@ -19,6 +19,7 @@ from netdsl.cli.options import (
     device_options,
     engine_flags,
     level_option,
+    ranks_options,
 )
 from netdsl.cli.progress import Display
 from netdsl.ground.catalog import CATALOG
@@ -109,6 +110,7 @@ WITH_A_BACKEND = ("level", "workers", "threads")  # and these with `--backend`: 
     help="numpy, the compiled module, and the default; interp, layer objects; torch, the PyTorch module.",
 )
 @device_options()
+@ranks_options()
 @level_option(None, "Of the compiled module: 2 is fast, and the default; 0 is the textbook; 1 as `compile` says.")
 @autotune_option()
 @click.option(

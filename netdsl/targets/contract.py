@@ -7,9 +7,12 @@ Of every op it has one entry in a table of its own, `rules`: what its emitter ne
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from netdsl.ground.ranks import ALONE as NO_OTHERS
+from netdsl.ground.ranks import Ranks
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,18 +42,27 @@ class Device:
 
     name: "cpu", "cuda", "cuda:1", "mps", or "auto", the fastest there is. amp: "bfloat16" or "float16" where layers
     compute in it as autocast chooses, None: all in float32. is_compiled: through torch.compile. is_channels_last:
-    images lie as (N, H, W, C), volumes as (N, D, H, W, C).
+    images lie as (N, H, W, C), volumes as (N, D, H, W, C). Where several processes share a batch: is_synced, batch norm
+    has the statistics of all of it; is_sharded, each process keeps only its part of params, gradients and what the
+    optimizer keeps.
     """
 
     name: str = "auto"
     amp: str | None = None
     is_compiled: bool = False
     is_channels_last: bool = False
+    is_synced: bool = False
+    is_sharded: bool = False
 
     @property
     def described(self) -> list[str]:
         """What it says, in words."""
-        flags = {"compiled": self.is_compiled, "channels last": self.is_channels_last}
+        flags = {
+            "compiled": self.is_compiled,
+            "channels last": self.is_channels_last,
+            "batch norm of the whole batch": self.is_synced,
+            "sharded": self.is_sharded,
+        }
         named = [] if self.name == "auto" else [f"on {self.name}"]
         return [*named, *([self.amp] if self.amp else []), *(word for word, is_so in flags.items() if is_so)]
 
@@ -58,11 +70,12 @@ class Device:
 @dataclass(frozen=True)
 class Workers:
     """Who computes a batch. count: how many share it (None: one for each core); kind: "threads", "processes" or "auto";
-    device: where PyTorch does."""
+    device: where PyTorch does; ranks: the processes that were started to train one network together."""
 
     count: int | None = None
     kind: str = "auto"
     device: Device = Device()
+    ranks: Ranks = NO_OTHERS
 
 
 ALONE = Workers(None, "threads")
@@ -138,6 +151,20 @@ class Step:
     loss: float
     logits: np.ndarray
     is_finite: bool
+
+
+@dataclass(frozen=True)
+class Share:
+    """What a process computes of a batch: the samples `rows` of `count`. tell(logits of those) -> numbers that go with
+    the step; is_whole: all of them, as every process does."""
+
+    rows: slice
+    count: int
+    tell: Callable[[np.ndarray], Sequence[float]]
+
+    @property
+    def is_whole(self) -> bool:
+        return self.rows == slice(0, self.count)
 
 
 class ModelEnded(RuntimeError):
@@ -226,4 +253,17 @@ class Model(Protocol):
 
     def close(self) -> None:
         """End the workers, where there are some."""
+        ...
+
+
+@runtime_checkable
+class SharedModel(Model, Protocol):
+    """A Model that several processes hold alike, each of which computes a part of each batch.
+
+    What it has and does is the same in all of them, and all of them ask for it in the same order.
+    """
+
+    def learn_share(self, x: Batch, y: np.ndarray, lr: float, share: Share) -> tuple[Step, list[float]]:
+        """As `learn` from the samples of all processes, of which x and y are this one's -> the step with the mean loss
+        of the batch and the logits of these samples, and the sums over all processes of what `tell` gave."""
         ...

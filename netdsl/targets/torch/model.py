@@ -116,7 +116,8 @@ class TorchNetwork(Network):
         logits = self._logits(self._tensors(self._given(x)), True)
         loss = torch_loss(self.net, logits, np.ascontiguousarray(y))
         self.optimizer.zero_grad()
-        loss.backward()
+        self._own_share(loss, y).backward()
+        loss = self._of_all(loss, logits, y)
         is_finite = is_sure or self._is_finite(loss)
         if is_finite:
             torch_clip(self.net, self.module)
@@ -125,6 +126,14 @@ class TorchNetwork(Network):
             self.optimizer.step()
             self._arrays.are_old = True
         return Step(loss.item(), _array(logits), is_finite)
+
+    def _own_share(self, loss: torch.Tensor, y: np.ndarray) -> torch.Tensor:
+        """What goes backward: the mean loss of a batch, or of the part of it that this process has, scaled."""
+        return loss
+
+    def _of_all(self, loss: torch.Tensor, logits: torch.Tensor, y: np.ndarray) -> torch.Tensor:
+        """The mean loss of the batch, whose part that this process has came to `loss`."""
+        return loss
 
     def _is_finite(self, loss: torch.Tensor) -> bool:
         """Whether the loss and every gradient are; a norm that is the largest number overflows only with it."""
@@ -184,9 +193,13 @@ class TorchNetwork(Network):
         """The module with the weights that somebody wrote, and in training with draws for n samples."""
         self._arrays.write_back()
         if training:
-            self.draws.draw(n, self.rng, self.dtype, self.device)
+            self._draw(n)
             self._arrays.are_old = True  # batch norm counts on
         return self.module.train(training)
+
+    def _draw(self, n: int) -> None:
+        """Factors for the n samples that go forward next."""
+        self.draws.draw(n, self.rng, self.dtype, self.device)
 
     def _logits(self, tensors: tuple[torch.Tensor, ...], training: bool) -> torch.Tensor:
         """What the loss reads, in the network's own dtype."""

@@ -19,6 +19,8 @@ from netdsl.targets.torch.sharing import module_path, sharing
 if TYPE_CHECKING:
     from netdsl.targets.contract import Compiled, Model
 
+WHOLE = slice(None)
+
 
 def torch_model(net: Compiled, network: Model) -> nn.Module:
     """The emitted PyTorch module with the weights of `network`, copied."""
@@ -107,12 +109,20 @@ class Draws:
             drawn.train(module.get_submodule(path).training)
             module.set_submodule(path, drawn)
 
-    def draw(self, n: int, rng: np.random.Generator, dtype: np.dtype[Any], device: torch.device) -> None:
-        """Factors for n samples, layer by layer in the order of the graph, as layer objects draw them."""
+    def draw(
+        self,
+        n: int,
+        rng: np.random.Generator,
+        dtype: np.dtype[Any],
+        device: torch.device,
+        rows: slice = WHOLE,
+    ) -> None:
+        """Factors for n samples, layer by layer in the order of the graph, as layer objects draw them; those of `rows`
+        are kept."""
         factors = {}
         for node in self.nodes:
             x = np.broadcast_to(np.ones((), dtype), (n, *self.graph.input_shapes(node)[0]))
-            factors[node.name] = layer_of(node.op).forward(x, node.attrs["p"], True, rng)[1]
+            factors[node.name] = layer_of(node.op).forward(x, node.attrs["p"], True, rng)[1][rows]
         self.set(factors, device)
 
     def set(self, factors: Mapping[str, np.ndarray], device: torch.device | None = None) -> None:

@@ -101,10 +101,10 @@ def config_of(net: Net, dataset: Dataset, engine: Engine, limit: int | None) -> 
     )
 
 
-def what_changed(run: Path) -> list[str]:
+def what_changed(run: Path, processes: int = 1) -> list[str]:
     """What the numbers may depend on and is another now than when the run began, in words."""
     try:
-        then, now = _decisive(read_json(run / "env.json")), _decisive(environment())
+        then, now = _decisive(read_json(run / "env.json")), _decisive(environment(processes))
     except FileNotFoundError:
         return []
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # training does not need it
@@ -118,12 +118,19 @@ def _decisive(environment: Any) -> dict[str, set[str]]:
 
     Several for BLAS: other libraries may bring one of their own with them."""
     blas = {f"{info['internal_api']} {info['version']} for {info['architecture']}" for info in environment["blas"]}
-    return {"numpy": {str(environment["numpy"])}, "BLAS": blas, "machine": {str(environment["machine"])}}
+    return {
+        "numpy": {str(environment["numpy"])},
+        "BLAS": blas,
+        "machine": {str(environment["machine"])},
+        "the number of processes": {str(environment.get("processes", 1))},
+    }
 
 
-def write_setup(run: Path, spec_text: str, config: RunConfig, used: Mapping[str, str] | None = None) -> None:
-    """Writes model.net and the files that it uses, config.json and env.json. Raises OSError, and UserError where a used
-    file has the name of the spec's own copy."""
+def write_setup(
+    run: Path, spec_text: str, config: RunConfig, used: Mapping[str, str] | None = None, processes: int = 1
+) -> None:
+    """Writes model.net and the files that it uses, config.json and, last, env.json. Raises OSError, and UserError where
+    a used file has the name of the spec's own copy. processes: how many share a batch."""
     for name, text in (used or {}).items():
         if name == "model.net":
             raise UserError("a used file cannot be called `model.net`, the name of the spec in a run", "rename it")
@@ -131,7 +138,7 @@ def write_setup(run: Path, spec_text: str, config: RunConfig, used: Mapping[str,
         write_atomic(run / name, text)
     write_atomic(run / "model.net", spec_text)
     write_config(run, config)
-    write_atomic(run / "env.json", _json(environment()))
+    write_atomic(run / "env.json", _json(environment(processes)))
 
 
 def write_config(run: Path, config: RunConfig) -> None:
@@ -146,8 +153,8 @@ def _json(value: object) -> str:
     return text + "\n"
 
 
-def environment() -> dict[str, object]:
-    """What the numbers may depend on beside the config."""
+def environment(processes: int = 1) -> dict[str, object]:
+    """What the numbers may depend on beside the config; of a process alone it does not say that it is."""
     from threadpoolctl import threadpool_info  # type: ignore[import-untyped]  # it comes without types
 
     blas = [
@@ -159,6 +166,7 @@ def environment() -> dict[str, object]:
         "python": python_version(),
         "numpy": np.__version__,
         "blas": blas,
+        **({"processes": processes} if processes > 1 else {}),
         **facts(),
     }
 
@@ -281,7 +289,8 @@ def _device(name: str, value: object) -> Device:
     if not isinstance(value, dict) or not set(value) <= {f.name for f in fields(Device)}:
         raise _wrong(name)
     device = Device(**value)
-    words, flags = (device.name, device.amp), (device.is_compiled, device.is_channels_last)
+    words = device.name, device.amp
+    flags = device.is_compiled, device.is_channels_last, device.is_synced, device.is_sharded
     if not isinstance(words[0], str) or not DEVICES.fullmatch(words[0]) or words[1] not in (None, *AMP):
         raise _wrong(name)
     if not all(isinstance(flag, bool) for flag in flags):

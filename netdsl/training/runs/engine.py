@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from netdsl.ground.diagnostics import UserError, plain
+from netdsl.ground.ranks import ALONE, Ranks
 from netdsl.stages.workers import can_fork
 from netdsl.targets.contract import Device, Model, Target, Workers
 from netdsl.targets.registry import DEFAULT, levels_of, target_of
@@ -23,6 +24,8 @@ FLAGS = {
     "amp": "`--amp`",
     "is_compiled": "`--compile`",
     "is_channels_last": "`--channels-last`",
+    "is_synced": "`--sync-bn`",
+    "is_sharded": "`--fsdp`",
 }
 """Field of a Device -> the option that sets it."""
 AMP = ("bfloat16", "float16")
@@ -105,9 +108,9 @@ def _check_engine(engine: Engine, asked: Mapping[str, Any], own: Mapping[str, An
         raise UserError(f"there is no device `{plain(engine.device.name)[:40]}`", help=f"use {names}")
 
 
-def new_model(net: Net, engine: Engine) -> Model:
-    """The net with its first weights, as the engine's target makes it; `close` ends it."""
-    workers = Workers(engine.threads, engine.kind, engine.device)
+def new_model(net: Net, engine: Engine, ranks: Ranks = ALONE) -> Model:
+    """The net with its first weights, as the engine's target makes it; `close` ends it. ranks: who shares a batch."""
+    workers = Workers(engine.threads, engine.kind, engine.device, ranks)
     levels = engine.target.levels
     return net.model(engine.backend, engine.level if engine.level in levels else max(levels), workers=workers)
 
