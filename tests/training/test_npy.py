@@ -340,7 +340,7 @@ def test_nothing_stays_of_an_unpacking_that_fails(saved, tmp_path, monkeypatch):
 
 
 def test_damaged_npz_files_leave_nothing_or_all(saved, tmp_path, request):
-    rng, (packed, _) = np.random.default_rng(2), saved(x=IMAGES[:4, :2, :2], y=LABELS[:4])
+    rng, _ = np.random.default_rng(2), saved(x=IMAGES[:4, :2, :2], y=LABELS[:4])
     data, good = (tmp_path / "d.npz").read_bytes(), 0
     for _ in range(request.config.getoption("--mutants") // 4):
         bad = bytearray(data)
