@@ -18,11 +18,11 @@ from netdsl.verify.batches import random_batch
 
 ROOT = Path(__file__).resolve().parents[1]
 FACTS = {path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "tests/zoo").glob("*.json"))}
-OTHERS = {"unet": 31_030_658, "resnet20": 272_474}
+OTHERS = {"unet": 31_030_658, "resnet20": 272_474, "cifar100_resnet20": 278_324}
 DEEP = ("densenet121", "googlenet")
 LARGE = ("alexnet", "resnet50", "vgg16", "vit_b_16")
 PIECE = 2**16  # numbers made at a time
-SMALL_INPUTS = {"unet": "1x32x32", "resnet20": "3x32x32"}  # the others: 3x64x64
+SMALL_INPUTS = {"unet": "1x32x32", "resnet20": "3x32x32", "cifar100_resnet20": "3x32x32"}  # the others: 3x64x64
 REDUCED = {  # what is smaller beside the input, so that weights do not take longer than what is done with them
     "alexnet": {"linear 4096": "linear 256"},
     "unet": {"unet(64, 4)": "unet(16, 4)"},

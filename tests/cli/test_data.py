@@ -14,6 +14,7 @@ from pathlib import Path
 
 import click
 import pytest
+from conftest import ROOT
 from faulty_server import serving
 from named_data import DATA, needs_data, own_home, write_cifar100, write_idx
 
@@ -278,6 +279,18 @@ def test_a_few_steps_on_each_set_that_has_files(call, own_home):
             result = json.loads(out)
             least = 0.5 if len(data.classes) == 10 else 0.03  # by chance 0.1 and 0.01
             assert result["test_accuracy"] > least and f"samples of {name}" in err, (name, result)
+
+
+@pytest.mark.parametrize("name", ["fashion_cnn", "cifar100_resnet20"])
+def test_the_spec_of_each_new_set_trains_on_it_and_is_measured(call, own_home, name):
+    """A step or two on synthetic files; the recipe is the spec's own but for its length."""
+    write_idx(Path("data/FashionMNIST/raw"), train=80, test=20)
+    write_cifar100(Path("data/cifar-100-binary"), 100, 20)
+    code, out, err = call(f"train {ROOT / 'specs' / name}.net --epochs 1 --batch 32 --no-plots --no-autotune --out run")
+    assert code == 0 and ("samples of fashion-mnist" in err or "samples of cifar100" in err), err
+    assert 0 <= json.loads(out)["test_accuracy"] <= 1
+    code, out, _ = call("eval run --json")
+    assert code == 0 and json.loads(out)["samples"] == 20
 
 
 def test_gzip_is_read_whatever_the_name(call, own_home):
