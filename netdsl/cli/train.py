@@ -147,7 +147,7 @@ def command(
     Makes a run folder with metrics, checkpoints, plots and report.html. Progress goes to stderr; the last line on
     stdout is JSON: test_accuracy, val_accuracy (0 to 1; null if there is none), further measures, epochs, seconds, run;
     in place of accuracy miou for masks, mae for numbers. Data sets of a name are looked for in the folder
-    NETDSL_DATA_DIR, then where torchvision and Keras keep theirs; nothing is downloaded.
+    NETDSL_DATA_DIR, then where torchvision and Keras keep theirs; `netdsl data fetch` downloads them.
 
     Ctrl-C saves and ends with exit code 130; --resume goes on from there and comes to the same weights, bit for bit.
     Exit code 3: the loss became NaN or infinite.

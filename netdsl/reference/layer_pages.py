@@ -8,7 +8,7 @@ from functools import cache
 from itertools import product
 
 from netdsl.graph.ir import Node, show_shape
-from netdsl.graph.recipe import AUGMENTATIONS, DATA_OPTIONS, LOSSES, OPTIMIZERS
+from netdsl.graph.recipe import AUGMENTATIONS, DATA_OPTIONS, DATASETS, LOSSES, OPTIMIZERS
 from netdsl.graph.schedules import SCHEDULES
 from netdsl.graph.types import Tensor
 from netdsl.language.syntax.ast import MERGES
@@ -45,6 +45,7 @@ _TOPICS = {
         *("train", "data", "val", "loss", "opt", "schedule", "epochs", "batch", "seed", "init", "augment", "clip"),
         *("ema", "stop", "lr", "wd", "momentum", "warmup", "patience"),
         *DATA_OPTIONS,
+        *DATASETS,
         *(*OPTIMIZERS, *LOSSES, *SCHEDULES, *AUGMENTATIONS),
     ),
     "Canonical form": ("fmt", "form"),

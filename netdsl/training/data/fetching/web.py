@@ -71,24 +71,30 @@ class _Response(HTTPResponse):
 
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
-        self.watched = sock
+        self.watched, self.is_cut = sock, False
 
     def begin(self) -> None:
-        # the plain function: an SSLSocket's own forgets its state, which the reading thread still uses
+        """Reads the head. Raises TimeoutError where that takes too long."""
         seconds = self.watched.gettimeout()
         assert seconds is not None, "every address is opened with a timeout"
-        cut = Timer(seconds, _shut, (self.watched,))
-        cut.daemon = True
-        cut.start()
+        watch = Timer(seconds, self._cut)
+        watch.daemon = True
+        watch.start()
         try:
             super().begin()
+        except (OSError, HTTPException):
+            if not self.is_cut:
+                raise
         finally:
-            cut.cancel()
+            watch.cancel()
+        if self.is_cut:  # half a head may have been taken for a whole one
+            raise TimeoutError
 
-
-def _shut(connection: socket.socket) -> None:
-    with suppress(OSError):  # it is closed already
-        socket.socket.shutdown(connection, socket.SHUT_RDWR)
+    def _cut(self) -> None:
+        self.is_cut = True
+        with suppress(OSError):  # it is closed already
+            # the plain function: an SSLSocket's own forgets its state, which the reading thread still uses
+            socket.socket.shutdown(self.watched, socket.SHUT_RDWR)
 
 
 class _Connection(HTTPConnection):
