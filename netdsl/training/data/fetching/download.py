@@ -92,7 +92,7 @@ def download(wanted: Download, mirrors: Sequence[str], folder: Path, patience: P
     """The path of the file, which is right and on the disk. Raises NotServed, OSError where it cannot be written."""
     part, reasons = part_of(folder, wanted), []
     for mirror in mirrors:
-        refused = _from_mirror(f"{mirror}{wanted.name}", wanted, part, patience, watch)
+        refused = _from_mirror(f"{mirror.rstrip('/')}/{wanted.name}", wanted, part, patience, watch)
         if refused is None:
             replace(part, folder / wanted.name)
             sync_folder(str(folder))

@@ -61,8 +61,8 @@ def _bring(wanted: Download, folder: Path, source: _Source, watch: Watch) -> Non
     path = folder / wanted.name
     if not _is_right(path, wanted):
         if source.is_offline:
-            text = f"{shown(folder)} has no `{wanted.name}`, and nothing is downloaded offline"
-            raise UserError(text, help=_help(wanted, folder))
+            what = f"{shown(path)} is damaged" if path.exists() else f"{shown(folder)} has no `{wanted.name}`"
+            raise UserError(f"{what}, and nothing is downloaded offline", help=_help(wanted, folder))
         try:
             download(wanted, source.mirrors, folder, source.patience, watch)
         except NotServed as error:
