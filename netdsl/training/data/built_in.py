@@ -102,6 +102,8 @@ def _read_batches(data: NamedData, paths: list[Path]) -> tuple[np.ndarray, np.nd
     """-> x (N, 3, 32, 32) uint8, y (N,) int64 of all the files together."""
     most = data.train // len(data.needs[0])
     batches = [read_cifar(path, data.label_bytes, len(data.classes), most) for path in paths]
+    if len(batches) == 1:  # as in CIFAR-100, whose images need not be there twice
+        return batches[0]
     return np.concatenate([x for x, _ in batches]), np.concatenate([y for _, y in batches])
 
 
