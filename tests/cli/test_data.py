@@ -126,11 +126,11 @@ def test_verify_tells_damage_parts_and_what_is_missing_apart(call, own_home):
     assert "unpacked: 31,376 bytes, expected 47,040,016" in out and "3 of 4,542 bytes are fetched" in out
 
 
-def test_verify_of_a_set_without_a_published_hash_of_its_unpacked_bytes(call, own_home):
-    folder = own_home / "data/FashionMNIST/raw"
+def test_verify_of_files_whose_unpacked_hash_nobody_has_published(call, own_home):
+    folder = own_home / "data/KMNIST/raw"
     write_idx(folder, zipped=False)
     (folder / IDX[3]).write_bytes(bytes(10_008))
-    code, out, _ = call("data verify fashion-mnist")
+    code, out, _ = call("data verify kmnist")
     lines = out.splitlines()
     assert code == 1 and [line.split()[0] for line in lines] == ["damaged"] * 3 + ["unknown"]
     assert "10,008 bytes as it should be, but no SHA-256 is known of these" in lines[3]
