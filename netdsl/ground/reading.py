@@ -31,19 +31,26 @@ DAMAGE = (
 )
 
 
-def shown(path: Path | str) -> str:
-    """The path in backticks, on one line whatever its name holds."""
+def shown(path: object) -> str:
+    """The path, or what else a file is called, in backticks, on one line whatever its name holds."""
     return f"`{plain(str(path))}`"
 
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
     """Turns every failure to open or decode `path` into a `UserError`. Folders, pipes and devices are refused first."""
-    try:
+    with parsing(path):
         mode = os.stat(path).st_mode
         if not stat.S_ISREG(mode):
             kind = "folder" if stat.S_ISDIR(mode) else "device or pipe"
             raise UserError(f"cannot read {shown(path)}: it is a {kind}, not a file")
+        yield
+
+
+@contextmanager
+def parsing(path: Path | str) -> Iterator[None]:
+    """Turns every failure to decode what is called `path`, a file or what lies in one, into a `UserError`."""
+    try:
         yield
     except MemoryError:
         raise UserError(f"cannot read {shown(path)}: it does not fit into memory") from None

@@ -18,7 +18,7 @@ from PIL import Image
 from netdsl.graph.recipe import DATASETS
 from netdsl.ground.catalog import CATALOG
 from netdsl.ground.diagnostics import UserError
-from netdsl.training.data import datasets, idx, images
+from netdsl.training.data import datasets, idx
 from netdsl.training.data import npz as npz_files
 from netdsl.training.data.dataset import normalize, statistics
 from netdsl.training.data.datasets import load_dataset
@@ -680,13 +680,6 @@ def test_image_of_another_size_or_mode_is_named(tmp_path, odd):
     picture(tmp_path / "b" / "odd.png", odd)
     error = refuses("odd.png` is [13]x[45]x5, but .*0.png` is 1x4x5", load, tmp_path)
     assert "resize" in error.help
-
-
-def test_images_too_many_for_memory_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(images, "MAX_BYTES", 100)
-    refuses(
-        "6 images of 1x4x5 like .* take 120 bytes, the limit is 100", load, class_folders(tmp_path, {"a": 3, "b": 3})
-    )
 
 
 def test_corrupt_image_in_a_folder_is_named(tmp_path):

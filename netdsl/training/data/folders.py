@@ -12,6 +12,7 @@ import numpy as np
 
 from netdsl.ground.diagnostics import UserError
 from netdsl.ground.reading import shown
+from netdsl.training.data.file_rows import image_samples
 from netdsl.training.data.images import ImageReader
 from netdsl.training.data.labels import class_name
 from netdsl.training.data.limits import MAX_CLASSES
@@ -56,8 +57,9 @@ def class_folders(folder: Path, want: Wanted) -> Parts:
     """The images of a folder of class folders, see `labelled_files`. Raises UserError."""
     labelled = labelled_files(folder, IMAGE_FILES)
     reader = ImageReader(labelled.every, want)
-    x = {part: reader.read([path for path, _ in pairs]) for part, pairs in labelled.files.items()}
-    notes = (*labelled.notes, *reader.notes(), *want.unused("folders of images"))
+    files = {part: [path for path, _ in pairs] for part, pairs in labelled.files.items()}
+    x, more = image_samples(reader, files)
+    notes = (*labelled.notes, *more, *reader.notes(), *want.unused("folders of images"))
     return Parts(x, labelled.labels(), labelled.classes, notes, reader.bits, are_sorted=True)
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import threading
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +17,7 @@ import numpy as np
 from netdsl.graph.ir import Shape
 from netdsl.graph.types import from_sizes, show_sizes
 from netdsl.ground.diagnostics import UserError
-from netdsl.ground.reading import reading, shown
+from netdsl.ground.reading import parsing, reading, shown
 from netdsl.training.data.limits import MAX_BYTES
 from netdsl.training.data.wanted import Wanted
 
@@ -28,6 +31,21 @@ SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".t
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # not EPS, which Pillow hands to another program
 GREY_MODES = ("1", "L", "LA", "I;16", "I;16L", "I;16B")
 FIT_HELP = "`--fit resize`, `--fit crop` or `--fit pad` (`fit resize` in the train block) brings them to {}"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageBytes:
+    """An image file that lies in another file: what it is called in a message, and its bytes."""
+
+    name: str
+    data: bytes
+
+    def __str__(self) -> str:
+        return self.name
+
+
+Picture = Path | ImageBytes
+"""Where an image lies."""
 
 
 def read_image(
@@ -47,7 +65,7 @@ def read_image(
         return _array(placed(image, (shape[2], shape[1]), fit or "resize"))
 
 
-def is_deep(path: Path) -> bool:
+def is_deep(path: Picture) -> bool:
     """Whether an image has 16 bits a pixel."""
     return _deep_image(path) is not None
 
@@ -63,6 +81,23 @@ def looks_inverted(image: np.ndarray, mean: Sequence[float]) -> bool:
     return bool(border.mean() > 127.5)
 
 
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What the header of an image says: its size (W, H) once it is turned upright, whether it is grey of 16 bits."""
+
+    file: Picture
+    size: tuple[int, int]
+    is_deep_grey: bool
+
+
+def read_head(path: Picture) -> Head:
+    """The head of an image of which no pixel is decoded. Raises UserError."""
+    with _unread(path) as (image, depth):
+        turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+        size = (image.height, image.width) if turned else image.size
+        return Head(path, size, depth == 16 and (_is_wide_grey(image) or image.mode.startswith("I;16")))
+
+
 class ImageReader:
     """Reads the images of a data set alike, and counts what it changes.
 
@@ -70,14 +105,14 @@ class ImageReader:
     the size that the network takes, or that of the first one; grey and colour are turned into what the network takes.
     """
 
-    def __init__(self, files: Sequence[Path], want: Wanted) -> None:
+    def __init__(self, files: Sequence[Picture], want: Wanted) -> None:
         self.files, self.want, self.shape, self.bits = files, want, want.image_shape, want.bits
         self.changed: Counter[str] = Counter()
         self.has_16_bits = False
 
-    def read(self, paths: Sequence[Path]) -> np.ndarray:
+    def read(self, paths: Sequence[Picture]) -> np.ndarray:
         """-> (N, C, H, W) uint8, in the shape that all images of this reader have."""
-        first = self._pixels(paths[0])
+        first = self.pixels(paths[0])
         self.shape = self.shape or first.shape
         total = len(self.files) * first.size
         if total > MAX_BYTES:
@@ -86,7 +121,7 @@ class ImageReader:
         x = np.empty((len(paths), *first.shape), np.uint8)
         x[0] = first
         for i, path in enumerate(paths[1:], start=1):
-            x[i] = self._pixels(path)
+            x[i] = self.pixels(path)
         return x
 
     def notes(self) -> tuple[str, ...]:
@@ -97,7 +132,8 @@ class ImageReader:
             notes.append(f"16-bit images use {self.bits} bits: 0 to {2**self.bits - 1} becomes 0 to 255")
         return tuple(notes)
 
-    def _pixels(self, path: Path) -> np.ndarray:
+    def pixels(self, path: Picture) -> np.ndarray:
+        """-> (C, H, W) uint8, an image in the shape that all of this reader have. Raises UserError."""
         image, depth = opened(path)
         with decoding(path):
             if depth == 16 and image.mode.startswith("I;16"):
@@ -121,25 +157,43 @@ class ImageReader:
         with decoding(path):
             return _array(image)
 
-    def _fitted(self, path: Path, image: Image, takes: Shape) -> Image:
+    def survey(self, heads: Sequence[Head]) -> None:
+        """What `read` would find in the headers of all files, for images that are decoded later: whether their sizes
+        are right, how many are brought to another one, and the bits of deep ones. Raises UserError."""
+        takes = self.want.image_shape
+        others = [head for head in heads if takes is not None and head.size != (takes[2], takes[1])]
+        if takes is not None and others and self.want.fit is None:
+            raise _other_size(others[0].file, others[0].size, self.files, takes)
+        self.changed.clear()
+        if takes is not None and others:
+            self.changed[_fit_text(self.want.fit, takes)] = len(others)
+        self.has_16_bits = any(head.is_deep_grey for head in heads)
+        if self.has_16_bits and self.bits is None:
+            self.bits = bits_used(self.files)
+
+    def _fitted(self, path: Picture, image: Image, takes: Shape) -> Image:
         """The image in the size that the network takes. Raises UserError where it has another one and no fit is set."""
         size = (takes[2], takes[1])
         if image.size == size:
             return image
         if self.want.fit is None:
             raise _other_size(path, image.size, self.files, takes)
-        words = {"resize": "resized", "crop": "cropped", "pad": "padded"}[self.want.fit]
-        self.changed[f"were {words} to {size[1]}x{size[0]} (`fit {self.want.fit}`)"] += 1
+        self.changed[_fit_text(self.want.fit, takes)] += 1
         with decoding(path):
             return placed(image, size, self.want.fit)
 
-    def _check_alike(self, path: Path, image: Image, is_grey: bool) -> None:
+    def _check_alike(self, path: Picture, image: Image, is_grey: bool) -> None:
         shape = (1 if is_grey else 3, image.height, image.width)
         if self.shape is not None and shape != self.shape:
             raise UserError(
                 f"{shown(path)} is {show_sizes(shape)}, but {shown(self.files[0])} is {show_sizes(self.shape)}",
                 help="resize and convert all images to one size and one colour mode (C x H x W)",
             )
+
+
+def _fit_text(fit: str | None, takes: Shape) -> str:
+    words = {"resize": "resized", "crop": "cropped", "pad": "padded"}[fit or "resize"]
+    return f"were {words} to {show_sizes(takes[1:])} (`fit {fit}`)"
 
 
 def fitted_bytes(x: np.ndarray, shape: Shape, fit: str) -> np.ndarray:
@@ -161,9 +215,9 @@ def fitted_masks(y: np.ndarray, size: tuple[int, int], fit: str) -> np.ndarray:
     return np.stack([np.asarray(mask) for mask in masks]).astype(np.int64)
 
 
-def _other_size(path: Path, size: tuple[int, int], files: Sequence[Path], takes: Shape) -> UserError:
+def _other_size(path: Picture, size: tuple[int, int], files: Sequence[Picture], takes: Shape) -> UserError:
     """About an image of another size than the network takes, where nothing says how it is to be brought to it."""
-    sizes = Counter(_upright_size(file) for file in files)
+    sizes = Counter(read_head(file).size for file in files)
     wide, high = size
     text = f"{shown(path)} is {high}x{wide}, but the network takes {show_sizes(takes[1:])}"
     if len(sizes) > 1:
@@ -176,16 +230,7 @@ def _other_size(path: Path, size: tuple[int, int], files: Sequence[Path], takes:
     )
 
 
-def _upright_size(path: Path) -> tuple[int, int]:
-    """The width and height that the header of an image says, once it is turned upright."""
-    from PIL import Image
-
-    with decoding(path), Image.open(path, formats=FORMATS) as image:
-        turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-        return (image.height, image.width) if turned else image.size
-
-
-def bits_used(files: Iterable[Path]) -> int:
+def bits_used(files: Iterable[Picture]) -> int:
     """How many bits the largest value in the 16-bit grey images among the files needs, 8 to 16."""
     largest = 0
     for path in files:
@@ -220,25 +265,25 @@ def placed(image: Image, size: tuple[int, int], fit: str, is_mask: bool = False)
     return framed
 
 
-def opened(path: Path) -> tuple[Image, int]:
+def opened(path: Picture) -> tuple[Image, int]:
     """The first frame, turned upright, and the bits of its file for each value."""
     with _unread(path) as (image, depth):
         return _upright(image), depth
 
 
-def _deep_image(path: Path) -> Image | None:
+def _deep_image(path: Picture) -> Image | None:
     """The first frame, turned upright, of a file of 16 bits a value; of others nothing is decoded: None."""
     with _unread(path) as (image, depth):
         return _upright(image) if depth == 16 else None
 
 
 @contextmanager
-def _unread(path: Path) -> Iterator[tuple[ImageFile, int]]:
+def _unread(path: Picture) -> Iterator[tuple[ImageFile, int]]:
     """An open file of which no pixel is decoded yet, and its bits for each value. Raises UserError where it is too
     large: its size is checked first, since a small file may decode to gigabytes."""
     from PIL import Image
 
-    with decoding(path), Image.open(path, formats=FORMATS) as image:
+    with decoding(path), Image.open(_source(path), formats=FORMATS) as image:
         if image.width * image.height > MAX_PIXELS:
             raise UserError(f"{shown(path)} has {image.width}x{image.height} pixels, the limit is {MAX_PIXELS}")
         is_deep = _is_wide_grey(image) or image.mode.startswith("I;16") or _is_deep_colour(image)
@@ -270,15 +315,17 @@ def _is_deep_colour(image: ImageFile) -> bool:
     return isinstance(rawmode, str) and ";16" in rawmode and image.mode in ("RGB", "RGBA", "LA")
 
 
+def _source(path: Picture) -> Path | io.BytesIO:
+    return io.BytesIO(path.data) if isinstance(path, ImageBytes) else path
+
+
 @contextmanager
-def decoding(path: Path) -> Iterator[None]:
+def decoding(path: Picture) -> Iterator[None]:
     """Turns what Pillow says about files that are no pictures, or too large, into a UserError, as `reading` does."""
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with reading(path), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's about odd metadata
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with parsing(str(path)) if isinstance(path, ImageBytes) else reading(path), _quiet():
             try:
                 yield
             except UnidentifiedImageError:
@@ -287,7 +334,26 @@ def decoding(path: Path) -> Iterator[None]:
         raise UserError(f"{shown(path)} has too many pixels, the limit is {MAX_PIXELS}") from None
 
 
-def _to_mode(path: Path, image: Image, mode: str, bits: int) -> Image:
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Nothing is said of what Pillow warns of, but for too many pixels. The filters are those of all threads, so that
+    only the main thread may change them for a while; see `silence`."""
+    is_main = threading.current_thread() is threading.main_thread()
+    with warnings.catch_warnings() if is_main else nullcontext():
+        if is_main:
+            from PIL import Image
+
+            warnings.simplefilter("ignore")  # about odd metadata
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+
+
+def silence() -> None:
+    """From now on nothing that Pillow warns of is said, in no thread."""
+    warnings.filterwarnings("ignore", module="PIL")
+
+
+def _to_mode(path: Picture, image: Image, mode: str, bits: int) -> Image:
     """To `L` or `RGB`; what is transparent becomes white, as on a page; 16-bit grey that uses `bits` is scaled to 8."""
     from PIL import Image as pil
 
