@@ -25,8 +25,11 @@ from netdsl.training.data.labels import class_name
 from netdsl.training.data.limits import MAX_BYTES
 from netdsl.training.data.masks import mask_folders, mask_parts
 from netdsl.training.data.npz import sample_text
+from netdsl.training.data.parquet import SUFFIX as PARQUET
+from netdsl.training.data.parquet import parquet_files, parquet_parts
 from netdsl.training.data.parts import Parts
 from netdsl.training.data.recordings import recording_folders
+from netdsl.training.data.saved_datasets import is_saved_dataset, saved_dataset_parts
 from netdsl.training.data.signal_tables import signal_table_parts
 from netdsl.training.data.splits import split_units, stratified
 from netdsl.training.data.stored import Samples, Stored, chosen, each, first, joined
@@ -102,6 +105,8 @@ def _own_parts(name: str, want: Wanted) -> Parts:
         return npz_parts(Path(name), want)
     if name.lower().endswith(TABLES):
         return (signal_table_parts if want.takes_signals else table_parts)(Path(name), want)
+    if name.lower().endswith(PARQUET) and os.path.isfile(name):
+        return parquet_parts(Path(name), want)
     if is_idx(name) and os.path.isfile(name):
         return idx_parts(Path(name), want)
     if not os.path.isdir(name):
@@ -110,6 +115,10 @@ def _own_parts(name: str, want: Wanted) -> Parts:
         return npy_parts(Path(name), want)
     if holds_idx(Path(name)):
         return idx_parts(Path(name), want)
+    if is_saved_dataset(Path(name)):
+        return saved_dataset_parts(Path(name), want)
+    if parquet_files(Path(name)):
+        return parquet_parts(Path(name), want)
     if want.takes_signals:
         return recording_folders(Path(name), want)
     pairs, notes = mask_folders(Path(name))

@@ -13,7 +13,8 @@ import numpy as np
 from netdsl.graph.types import Sizes, show_sizes
 from netdsl.ground.reading import reading
 from netdsl.stages.workers import available_cores
-from netdsl.training.data.images import Head, ImageBytes, ImageReader, Picture, read_head, silence
+from netdsl.training.data.image_files import Head, ImageBytes, ImageSlice, Picture, read_head, silence
+from netdsl.training.data.images import ImageReader
 from netdsl.training.data.limits import MAX_BYTES
 from netdsl.training.data.stored import Samples, Stored, spaced
 
@@ -93,6 +94,8 @@ def in_threads(work: Callable[[range], None], count: int) -> None:
 
 
 def _size(file: Picture) -> int:
+    if isinstance(file, ImageSlice):
+        return file.length
     if isinstance(file, ImageBytes):
         return len(file.data)
     with reading(file):
@@ -100,7 +103,7 @@ def _size(file: Picture) -> int:
 
 
 def _content(file: Picture) -> bytes:
-    if isinstance(file, ImageBytes):
+    if not isinstance(file, Path):
         return file.data
     with reading(file):
-        return Path(file).read_bytes()
+        return file.read_bytes()

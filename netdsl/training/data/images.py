@@ -1,14 +1,9 @@
-"""Image files as arrays of bytes: of any size, mode and depth. Pillow decodes; this file distrusts."""
+"""Image files as arrays of bytes: of any size, mode and depth."""
 
 from __future__ import annotations
 
-import io
-import threading
-import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,35 +12,17 @@ import numpy as np
 from netdsl.graph.ir import Shape
 from netdsl.graph.types import from_sizes, show_sizes
 from netdsl.ground.diagnostics import UserError
-from netdsl.ground.reading import parsing, reading, shown
+from netdsl.ground.reading import shown
+from netdsl.training.data.image_files import Head, Picture, decoding, deep_image, opened, read_head
 from netdsl.training.data.limits import MAX_BYTES
 from netdsl.training.data.wanted import Wanted
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-    from PIL.ImageFile import ImageFile
 
-MAX_PIXELS = 50_000_000  # of one picture
 DARK = 0.35  # the mean of training data that are mostly dark lies below it
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # not EPS, which Pillow hands to another program
 GREY_MODES = ("1", "L", "LA", "I;16", "I;16L", "I;16B")
 FIT_HELP = "`--fit resize`, `--fit crop` or `--fit pad` (`fit resize` in the train block) brings them to {}"
-
-
-@dataclass(frozen=True, slots=True)
-class ImageBytes:
-    """An image file that lies in another file: what it is called in a message, and its bytes."""
-
-    name: str
-    data: bytes
-
-    def __str__(self) -> str:
-        return self.name
-
-
-Picture = Path | ImageBytes
-"""Where an image lies."""
 
 
 def read_image(
@@ -67,7 +44,7 @@ def read_image(
 
 def is_deep(path: Picture) -> bool:
     """Whether an image has 16 bits a pixel."""
-    return _deep_image(path) is not None
+    return deep_image(path) is not None
 
 
 def looks_inverted(image: np.ndarray, mean: Sequence[float]) -> bool:
@@ -79,23 +56,6 @@ def looks_inverted(image: np.ndarray, mean: Sequence[float]) -> bool:
         return False
     border = np.concatenate([image[0, 0], image[0, -1], image[0, :, 0], image[0, :, -1]])
     return bool(border.mean() > 127.5)
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """What the header of an image says: its size (W, H) once it is turned upright, whether it is grey of 16 bits."""
-
-    file: Picture
-    size: tuple[int, int]
-    is_deep_grey: bool
-
-
-def read_head(path: Picture) -> Head:
-    """The head of an image of which no pixel is decoded. Raises UserError."""
-    with _unread(path) as (image, depth):
-        turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-        size = (image.height, image.width) if turned else image.size
-        return Head(path, size, depth == 16 and (_is_wide_grey(image) or image.mode.startswith("I;16")))
 
 
 class ImageReader:
@@ -234,7 +194,7 @@ def bits_used(files: Iterable[Picture]) -> int:
     """How many bits the largest value in the 16-bit grey images among the files needs, 8 to 16."""
     largest = 0
     for path in files:
-        image = _deep_image(path)
+        image = deep_image(path)
         if image is not None and image.mode.startswith("I;16"):
             with decoding(path):
                 largest = max(largest, int(np.asarray(image).max()))
@@ -263,94 +223,6 @@ def placed(image: Image, size: tuple[int, int], fit: str, is_mask: bool = False)
     framed = pil.new(image.mode, size, 0)
     framed.paste(image.resize((wide, high), method), ((size[0] - wide) // 2, (size[1] - high) // 2))
     return framed
-
-
-def opened(path: Picture) -> tuple[Image, int]:
-    """The first frame, turned upright, and the bits of its file for each value."""
-    with _unread(path) as (image, depth):
-        return _upright(image), depth
-
-
-def _deep_image(path: Picture) -> Image | None:
-    """The first frame, turned upright, of a file of 16 bits a value; of others nothing is decoded: None."""
-    with _unread(path) as (image, depth):
-        return _upright(image) if depth == 16 else None
-
-
-@contextmanager
-def _unread(path: Picture) -> Iterator[tuple[ImageFile, int]]:
-    """An open file of which no pixel is decoded yet, and its bits for each value. Raises UserError where it is too
-    large: its size is checked first, since a small file may decode to gigabytes."""
-    from PIL import Image
-
-    with decoding(path), Image.open(_source(path), formats=FORMATS) as image:
-        if image.width * image.height > MAX_PIXELS:
-            raise UserError(f"{shown(path)} has {image.width}x{image.height} pixels, the limit is {MAX_PIXELS}")
-        is_deep = _is_wide_grey(image) or image.mode.startswith("I;16") or _is_deep_colour(image)
-        yield image, 16 if is_deep else 8
-
-
-def _upright(image: ImageFile) -> Image:
-    """Decodes it, and turns it as its metadata say."""
-    from PIL import Image, ImageOps
-
-    is_wide_grey = _is_wide_grey(image)  # asked before decoding, as the size was
-    image.load()
-    if is_wide_grey:
-        return Image.fromarray(np.asarray(image).astype(np.uint16))
-    if image.format == "GIF" and image.mode == "P":  # whose writers number colours anew in each file
-        return image.convert("RGBA" if image.has_transparency_data else "RGB")
-    return ImageOps.exif_transpose(image)
-
-
-def _is_wide_grey(image: ImageFile) -> bool:
-    """Whether it is a PGM of 16 bits, which Pillow reads as 32."""
-    return image.format == "PPM" and image.mode == "I"
-
-
-def _is_deep_colour(image: ImageFile) -> bool:
-    """Whether Pillow cuts the 16 bits of its colours to 8."""
-    rawmode = image.tile[0][3] if image.tile else ""
-    rawmode = rawmode[0] if isinstance(rawmode, tuple) and rawmode else rawmode
-    return isinstance(rawmode, str) and ";16" in rawmode and image.mode in ("RGB", "RGBA", "LA")
-
-
-def _source(path: Picture) -> Path | io.BytesIO:
-    return io.BytesIO(path.data) if isinstance(path, ImageBytes) else path
-
-
-@contextmanager
-def decoding(path: Picture) -> Iterator[None]:
-    """Turns what Pillow says about files that are no pictures, or too large, into a UserError, as `reading` does."""
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with parsing(str(path)) if isinstance(path, ImageBytes) else reading(path), _quiet():
-            try:
-                yield
-            except UnidentifiedImageError:
-                raise UserError(f"{shown(path)} is not an image of a known format ({', '.join(FORMATS)})") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise UserError(f"{shown(path)} has too many pixels, the limit is {MAX_PIXELS}") from None
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Nothing is said of what Pillow warns of, but for too many pixels. The filters are those of all threads, so that
-    only the main thread may change them for a while; see `silence`."""
-    is_main = threading.current_thread() is threading.main_thread()
-    with warnings.catch_warnings() if is_main else nullcontext():
-        if is_main:
-            from PIL import Image
-
-            warnings.simplefilter("ignore")  # about odd metadata
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-        yield
-
-
-def silence() -> None:
-    """From now on nothing that Pillow warns of is said, in no thread."""
-    warnings.filterwarnings("ignore", module="PIL")
 
 
 def _to_mode(path: Picture, image: Image, mode: str, bits: int) -> Image:

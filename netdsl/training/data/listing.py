@@ -9,7 +9,7 @@ from pathlib import Path
 
 from netdsl.ground.diagnostics import UserError
 from netdsl.ground.reading import shown
-from netdsl.training.data.images import SUFFIXES
+from netdsl.training.data.image_files import SUFFIXES
 from netdsl.training.data.parts import PART_NAMES
 
 PASSED_OVER = ("__MACOSX",)  # what zip programs leave

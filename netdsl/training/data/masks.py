@@ -11,7 +11,8 @@ import numpy as np
 from netdsl.graph.types import show_sizes
 from netdsl.ground.diagnostics import UserError
 from netdsl.ground.reading import shown
-from netdsl.training.data.images import SUFFIXES, ImageReader, decoding, opened, placed
+from netdsl.training.data.image_files import SUFFIXES, decoding, opened
+from netdsl.training.data.images import ImageReader, placed
 from netdsl.training.data.labels import Targets, different, numbered
 from netdsl.training.data.limits import MAX_BYTES
 from netdsl.training.data.listing import image_files, part_folders, subfolders
