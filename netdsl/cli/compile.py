@@ -24,6 +24,13 @@ def _suffixes() -> list[str]:
     return list(dict.fromkeys(one.suffix for one in targets() if one.emit is not None))
 
 
+def _target_help() -> str:
+    """What `--target` takes, and what `all` leaves out."""
+    plain = plain_writers()
+    left_out = [name for name in writers() if name not in plain]
+    return f"What to write; `all` leaves out {' and '.join(left_out)}." if left_out else "What to write."
+
+
 def _output_help() -> str:
     """What `-o` takes."""
     return f"A {' or '.join(_suffixes())} file, or a folder that gets <spec>_<target>.py; by default stdout."
@@ -31,7 +38,15 @@ def _output_help() -> str:
 
 @click.command()
 @click.argument("specs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--target", "-t", type=NameOf(writers, ALL), default=DEFAULT, show_default=True, help="What to write.")
+@click.option(
+    "--target",
+    "-t",
+    type=NameOf(writers, ALL),
+    default=DEFAULT,
+    show_default=True,
+    cls=LateHelp,
+    text=_target_help,
+)
 @level_option(0, levels_text)
 @click.option("-o", "output", type=click.Path(path_type=Path), cls=LateHelp, text=_output_help)
 @click.option("--force", is_flag=True, help="Overwrite files that netdsl did not write.")
@@ -43,6 +58,7 @@ def command(specs: tuple[Path, ...], target: str, level: int, output: Path | Non
       netdsl compile lenet.net > lenet_numpy.py
       netdsl compile lenet.net -O2 -o lenet_fast.py
       netdsl compile lenet.net --target torch -o lenet_torch.py
+      netdsl compile lenet.net --target cupy -o lenet_cupy.py
       netdsl compile specs/*.net --target all -o generated
     """
     from netdsl.cli import lazy_numpy, say

@@ -10,7 +10,7 @@ import pytest
 LENET = Path(__file__).resolve().parents[2] / "specs/lenet.net"
 WORK = ("api", "bench", "passes", "reference", "training", "verify")
 WORK += tuple(f"targets.{name}.{part}" for name in ("fast", "numpy", "torch") for part in ("emitter", "model"))
-WORK += ("targets.live.interpreter", "targets.text")
+WORK += ("targets.cupy.emitter", "targets.cupy.table", "targets.live.interpreter", "targets.text")
 """What does something with a network, and is of no use to what only reads it."""
 
 
