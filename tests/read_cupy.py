@@ -33,7 +33,9 @@ def left_out(name: str) -> bool:
 
 def shared(cupy: types.ModuleType) -> Iterator[tuple[str, object]]:
     """The names that NumPy and CuPy both have, and what is CuPy's."""
-    for space, ours, theirs in (("", np, cupy), ("linalg.", np.linalg, cupy.linalg)):
+    views = np.lib.stride_tricks, cupy.lib.stride_tricks
+    spaces = {"": (np, cupy), "linalg.": (np.linalg, cupy.linalg), "lib.stride_tricks.": views}
+    for space, (ours, theirs) in spaces.items():
         for name in sorted(dir(ours)):
             value = getattr(theirs, name, types)  # a module, where it has none
             if not left_out(name) and not isinstance(value, types.ModuleType):
@@ -91,7 +93,7 @@ def sections(cupy: types.ModuleType) -> str:
             "[functions]",
             *(f"{json.dumps(n) if '.' in n else n} = {json.dumps(text)}" for n, text in functions.items()),
             "",
-            "# Element by element: `out`, `casting` and `dtype`, but no `where`, and no methods such as `add.at`.",
+            "# Element by element: `out`, `casting` and `dtype`, but no `where`. Their methods (`add.at`) are left out.",
             "[ufuncs]",
             "keywords = \"out=None, *, casting='same_kind', dtype=None\"",
             listed("of_one", of_one),

@@ -37,7 +37,8 @@ image and a volume where it goes through `x.space`. `attrs` is a dict of attr na
 
 A kernel is an undecorated module-level `def` that names only numpy, math, builtins, its arguments and other kernels:
 its text is copied into emitted modules (targets/text/kernel_source.py). Buffers are updated in place by forward, in
-training.
+training. What it computes with sizes stands in a kernel that takes no array: on a GPU that is left to NumPy
+(targets/cupy/spelling.py).
 A layer whose forward takes `rng` saves the factor that it multiplied x by (so that a comparison can reuse the draw).
 """
 

@@ -1,6 +1,7 @@
 """The text for CuPy: whose names it has, what is moved to the GPU, and that CuPy has all that it asks for."""
 
 import ast
+import importlib
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,6 @@ from netdsl.ground.diagnostics import UserError
 from netdsl.kernels import initial, losses, optimizers, stable, weights, windows
 from netdsl.layers import layer_of, layer_table, register, unregister
 from netdsl.pipeline import compile_file, compile_text
-from netdsl.stages.bilinear import windows_along
 from netdsl.targets.contract import Declined
 from netdsl.targets.cupy.rules import cupy_rules
 from netdsl.targets.cupy.spelling import HOST, cupy_line, cupy_text, is_on_host, spelled
@@ -66,6 +66,15 @@ def test_what_takes_no_array_stays_on_the_host():
         assert cupy_text(module, name).count("cp.") == emitted_text(module, name).count("np.")
 
 
+def test_what_has_no_types_may_be_an_array(made):
+    texts = "def untyped(x):\n    return {}.exp(x)", "def typed(n):\n    return np.ones(n)"
+    module = made(
+        "\n\n\n".join(["import numpy as np", texts[0].format("np"), texts[1].replace("(n)", "(n: int)", 1)]) + "\n"
+    )
+    assert cupy_text(module, "untyped") == texts[0].format("cp")
+    assert cupy_text(module, "typed") == texts[1]
+
+
 def test_first_params_are_drawn_by_numpy_and_moved():
     assert cupy_line('"w": he(rng, (2, 3), 3, 2, dtype),') == '"w": cp.asarray(he(rng, (2, 3), 3, 2, dtype)),'
     assert cupy_line('"b": np.zeros(3, dtype),') == '"b": cp.zeros(3, dtype),'
@@ -115,7 +124,7 @@ def test_kernels_ask_numpy_for_sizes_alone():
         ("cp.vecdot(x, y)", "CuPy has no `vecdot`"),
         ("cp.errstate(over='ignore')", "CuPy has no `errstate`"),
         ("cp.add.at(x, y, 1)", "CuPy has no `add.at`"),
-        ("cp.lib.stride_tricks.as_strided(x)", "CuPy has no `lib.stride_tricks.as_strided`"),
+        ("cp.lib.stride_tricks.broadcast_to(x, 1)", "CuPy has no `lib.stride_tricks.broadcast_to`"),
         ("cp.exp(x, where=y)", "CuPy's `exp` has no argument `where`"),
         ("cp.clip(x, 0, 1, dtype=int)", "CuPy's `clip` has no argument `dtype`"),
         ("x.sum(axis=0, where=y)", "CuPy's `sum` has no argument `where`"),
@@ -141,23 +150,38 @@ def test_what_cupy_does_not_have_or_take_is_seen(text, why):
         "x.sum(axis=(0, 2), keepdims=True)",
         "cp.square(x, dtype=cp.float64).sum()",
         "cp.linalg.norm(x, axis=(0, 1))",
+        "cp.lib.stride_tricks.sliding_window_view(x, (3, 3), axis=(2, 3))",
     ],
 )
 def test_what_cupy_takes_passes(text):
     assert not list(refusals(f"def f(x, y):\n    return {text}\n"))
 
 
-def test_a_layer_whose_kernels_cupy_cannot_run_is_declined_with_the_reason():
-    windows_of = {"name": "windows_of", "forward": windows_along, "torch": None, "aliases": (), "stages": None}
-    register(replace(layer_of("relu"), **windows_of))
+def test_a_layer_whose_kernels_cupy_cannot_run_is_declined_with_the_reason(made):
+    module = made("import numpy as np\n\n\ndef dots(x):\n    return np.vecdot(x, x), x\n")
+    register(replace(layer_of("relu"), name="dots", forward=module.dots, torch=None, aliases=(), stages=None))
     try:
-        net = compile_text("input 4\nwindows_of -> linear 2", "small")
-        why = "cannot take `windows_of1`, .*: CuPy has no `lib.stride_tricks.as_strided`"
+        net = compile_text("input 4\ndots -> linear 2", "small")
+        why = r"cannot take `dots1`, a `dots` in line 2 of small.net: CuPy has no `vecdot`"
         with pytest.raises(UserError, match=why) as error:
             net.text("cupy")
         assert error.value.help == "the target `numpy` takes all of them"
     finally:
-        unregister("windows_of")
+        unregister("dots")
+
+
+@pytest.fixture
+def made(tmp_path, monkeypatch):
+    """made(text) -> a module of that text."""
+
+    def module(text):
+        (tmp_path / "made_kernels.py").write_text(text)
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(sys.modules, "made_kernels", raising=False)
+        importlib.invalidate_caches()
+        return importlib.import_module("made_kernels")
+
+    return module
 
 
 def test_compile_writes_it_and_all_leaves_it_out(tmp_path, capsys):

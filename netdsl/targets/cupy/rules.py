@@ -20,6 +20,11 @@ def cupy_rules() -> Mapping[str, Kernels | Declined]:
 
 @cache
 def _rule(forward: Kernel, backward: Kernel) -> Kernels | Declined:
-    texts = kernel_texts([forward, backward], cupy_text)
-    why = next((one for text in texts for one in refusals(text)), None)
+    why = next(filter(None, map(_refusal, kernel_texts([forward, backward], cupy_text))), None)
     return Declined(why) if why is not None else Kernels(forward, backward)
+
+
+@cache
+def _refusal(text: str) -> str | None:
+    """The first thing that CuPy refuses of a kernel; several layers share some of them."""
+    return next(refusals(text), None)

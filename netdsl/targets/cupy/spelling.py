@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import ast
 import io
+import sys
 import tokenize
 import types
 from collections.abc import Callable, Iterator
@@ -33,8 +34,8 @@ HOST = frozenset(["broadcast", "dtype", "ix_", "ndindex", "random"])
 FILES = frozenset(["netdsl.kernels.weights", "netdsl.targets.text.answers", "netdsl.targets.text.named_answers"])
 """Modules whose arrays come from files and go to files."""
 
-ARRAYS = frozenset(["Array", "Arrays", "Grads", "Maps", "Param", "Saved", "State", "Tokens", "Vectors"])
-"""The types of kernels/arrays.py that may be on the GPU, or hold what is."""
+ARRAYS = frozenset(["Any", "Array", "Arrays", "Grads", "Maps", "Param", "Saved", "State", "Tokens", "Vectors"])
+"""The types of kernels/arrays.py that may be on the GPU, or hold what is; and what may be anything."""
 
 _Edit = tuple[int, int, str]  # from place to place -> the text instead
 
@@ -50,31 +51,32 @@ def cupy_text(module: types.ModuleType, name: str) -> str | None:
 
 def cupy_line(text: str) -> str:
     """A line that the emitter of the NumPy module writes, for CuPy."""
+    if "np" not in text and "rng" not in text:  # most lines: reading one as tokens takes longer than writing it
+        return text
     return spelled(text, lambda called: _is_moved(getattr(initial, called, None)))
 
 
 def is_on_host(module: types.ModuleType, name: str) -> bool:
     """Whether a definition stays NumPy's: of a file, a class (those of networks are written twice), or a kernel that
-    takes no array."""
+    takes no array. An argument without a type may be one."""
     node = _header(module, name)
     if module.__name__ in FILES or node is None:
         return True
     a = node.args
     given = [*a.posonlyargs, *a.args, *a.kwonlyargs, *(arg for arg in (a.vararg, a.kwarg) if arg is not None)]
-    return not any(_names(arg.annotation) & ARRAYS for arg in given)
+    return not any(arg.annotation is None or _names(arg.annotation) & ARRAYS for arg in given)
 
 
 def _is_moved(used: object) -> bool:
     """Whether a function is one that the host computes, and whose array is then moved."""
     if not isinstance(used, types.FunctionType) or not used.__module__.startswith("netdsl."):
         return False
-    from importlib import import_module
-
-    module = import_module(used.__module__)
+    module = sys.modules[used.__module__]
     node = _header(module, used.__name__)
     return node is not None and is_on_host(module, used.__name__) and bool(_names(node.returns) & ARRAYS)
 
 
+@cache
 def _header(module: types.ModuleType, name: str) -> ast.FunctionDef | None:
     """The definition of a function at the top of a module, with its types; None of a class."""
     (node,) = ast.parse(definitions(module).written(name)).body
