@@ -93,7 +93,7 @@ def sections(cupy: types.ModuleType) -> str:
             "[functions]",
             *(f"{json.dumps(n) if '.' in n else n} = {json.dumps(text)}" for n, text in functions.items()),
             "",
-            "# Element by element: `out`, `casting` and `dtype`, but no `where`. Their methods (`add.at`) are left out.",
+            "# Element by element: `out`, `casting` and `dtype`, but no `where`. Methods (`add.at`) are left out.",
             "[ufuncs]",
             "keywords = \"out=None, *, casting='same_kind', dtype=None\"",
             listed("of_one", of_one),
