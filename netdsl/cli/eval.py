@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from netdsl.cli.options import device_options, engine_flags, run_backend_option
+from netdsl.cli.options import device_options, engine_flags, flips_option, run_backend_option, seen_mirrored
 
 if TYPE_CHECKING:
     from netdsl.training.data.dataset import Dataset
@@ -23,13 +23,14 @@ MAX_CONFUSED, MAX_NAME = 20, 10  # classes in a table of confusion, characters o
 @click.option("--data", help="Other data than the run's; its test part is used; by default the run's.")
 @click.option("--checkpoint", type=click.Choice(["best", "last", "prev"]), help="By default the best, if there is one.")
 @click.option("--limit", type=click.IntRange(1), help="Use only the first samples; by default as in training.")
+@flips_option()
 @run_backend_option()
 @device_options()
 @click.option(
     "--json", "as_json", is_flag=True, help="One JSON object: loss, samples, the measures, per_class, confusion."
 )
 def command(
-    run: Path, data: str | None, checkpoint: str | None, limit: int | None, as_json: bool, **flags: Any
+    run: Path, data: str | None, checkpoint: str | None, limit: int | None, flips: bool, as_json: bool, **flags: Any
 ) -> None:
     """Measure the network of the folder RUN on test data: loss, and what fits its task.
 
@@ -41,6 +42,7 @@ def command(
     Examples:
       netdsl eval runs/lenet-1
       netdsl eval runs/lenet-1 --data mnist --json
+      netdsl eval runs/resnet20-1 --flips
     """
     import json
 
@@ -51,8 +53,13 @@ def command(
 
     change = partial(changed_engine, given=engine_flags(flags))
     with open_run(run, data_dir(), checkpoint, data, limit, say, change) as view:
-        dataset, scores, task = view.dataset, score_run(view), view.task
-    click.echo(json.dumps(_as_dict(scores, task)) if as_json else _as_text(scores, task, dataset, view.which))
+        model = seen_mirrored(view.net, view.model) if flips else None
+        dataset, scores, task = view.dataset, score_run(view, model), view.task
+    if as_json:
+        click.echo(json.dumps(_as_dict(scores, task) | ({"flips": len(model.views)} if model else {})))
+    else:
+        which = f"{view.which} checkpoint{f', {model.described}' if model else ''}"
+        click.echo(_as_text(scores, task, dataset, which))
 
 
 def _per_class(scores: Scores, task: Task) -> list[dict[str, object]]:
@@ -90,7 +97,7 @@ def _as_text(scores: Scores, task: Task, dataset: Dataset, which: str) -> str:
 
     measures = [f", {measure.title} {measure.shown(scores.values[measure.name])}" for measure in task.measures]
     samples = f"{scores.samples} test samples of {plain(dataset.name)}"
-    lines = [f"{samples}, {which} checkpoint: loss {scores.loss:.4f}{''.join(measures)}"]
+    lines = [f"{samples}, {which}: loss {scores.loss:.4f}{''.join(measures)}"]
     names = [plain(str(row["class"])) for row in _per_class(scores, task)]
     tables = [_class_table(scores, task, names), _confusion_table(scores, names)] if names else []
     return "\n".join([*lines, *(line for table in tables if table for line in ("", *table))])

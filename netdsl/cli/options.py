@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from netdsl.targets.registry import levels, runners, targets
+
+if TYPE_CHECKING:
+    from netdsl.pipeline import Net
+    from netdsl.training.scores.mirrors import Answering, Mirrored
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -120,6 +124,23 @@ def ranks_options() -> Decorator:
 def run_backend_option() -> Decorator:
     """`--backend torch` of a command that computes with a run."""
     return click.option("--backend", type=NameOf(runners), help="What computes; by default what trained the run.")
+
+
+def flips_option() -> Decorator:
+    """`--flips` of a command that asks a run for answers."""
+    text = "Answer by the mean over each image and its mirror image, twice the work; by default not."
+    return click.option("--flips", is_flag=True, help=text)
+
+
+def seen_mirrored(net: Net, model: Answering) -> Mirrored:
+    """What `--flips` asks in place of the model; says so where training showed no mirror images."""
+    from netdsl.cli import say
+    from netdsl.training.scores.mirrors import mirrored, note_on
+
+    seen = mirrored(net, model)
+    if note := note_on(net):
+        say(f"note: {note}")
+    return seen
 
 
 def engine_flags(given: dict[str, Any]) -> dict[str, Any]:

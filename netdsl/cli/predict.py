@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from netdsl.cli.options import device_options, engine_flags, run_backend_option
+from netdsl.cli.options import device_options, engine_flags, flips_option, run_backend_option, seen_mirrored
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from netdsl.training.runs.answer_files import Source
     from netdsl.training.runs.config import RunConfig
     from netdsl.training.runs.engine import Engine
+    from netdsl.training.scores.mirrors import Answering
     from netdsl.training.scores.task import Task
 
 BATCH = 256  # images or recordings that are read at once
@@ -33,6 +34,7 @@ MAX_NUMBERS = 8  # in a line of text
 @click.option("--invert/--no-invert", default=None, help="Swap light and dark in images; by default if it looks so.")
 @click.option("--top", type=click.IntRange(1), default=3, show_default=True, help="How many classes to name.")
 @click.option("--checkpoint", type=click.Choice(["best", "last"]), help="By default the best, if there is one.")
+@flips_option()
 @run_backend_option()
 @device_options()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line: file, row, and class or values.")
@@ -53,6 +55,7 @@ def command(
     as_json: bool,
     out: Path | None,
     plot: Path | None,
+    flips: bool,
     **flags: Any,
 ) -> None:
     """Say what each sample in the FILEs is, with the network of the folder RUN: classes, masks or numbers.
@@ -66,15 +69,12 @@ def command(
       netdsl predict runs/lenet-1 seven.png
       netdsl predict runs/lenet-1 scans/ --top 1 --json
       netdsl predict runs/lenet-1 test.npz --out answers.csv
+      netdsl predict runs/resnet20-1 photos/ --flips
       netdsl predict runs/unet_small-1 photos/ --out masks --plot masks.png
     """
-    import numpy as np
-
-    from netdsl.cli import say
-    from netdsl.training.runs.answer_files import write_answers
     from netdsl.training.runs.engine import engine_threads
 
-    network = _opened(run, checkpoint, out, plot, engine_flags(flags))
+    network = _opened(run, checkpoint, out, plot, flips, engine_flags(flags))
     task, total = network.task, 0
     kept: list[tuple[Source, np.ndarray]] = []
     shown: list[_Answered] = []
@@ -89,18 +89,18 @@ def command(
                 shown.append(sample)
     network.model.close()
     if out:
-        write_answers(out, task, [source for source, _ in kept], np.stack([answer for _, answer in kept]))
-        say(f"{len(kept)} {'answer' if len(kept) == 1 else 'answers'} in {out}")
+        _write(kept, task, out)
     if plot:
         _draw(shown, total, network, plot)
 
 
 @dataclass(frozen=True)
 class _Network:
-    """The trained network of a run, and what its answers mean."""
+    """The trained network of a run, what gives its answers, the model itself or `--flips`, and what these mean."""
 
     net: Net
     model: Model
+    answering: Answering
     config: RunConfig
     engine: Engine
     task: Task
@@ -115,7 +115,9 @@ class _Answered:
     answer: np.ndarray
 
 
-def _opened(run: Path, checkpoint: str | None, out: Path | None, plot: Path | None, flags: dict[str, Any]) -> _Network:
+def _opened(
+    run: Path, checkpoint: str | None, out: Path | None, plot: Path | None, flips: bool, flags: dict[str, Any]
+) -> _Network:
     """The run's network. Raises UserError where its answers cannot be written or drawn as asked for."""
     from netdsl.cli import say
     from netdsl.training.runs.answer_files import check_out
@@ -135,7 +137,10 @@ def _opened(run: Path, checkpoint: str | None, out: Path | None, plot: Path | No
         _check_drawable(task, takes, gives)
     if out:
         check_out(out, task, gives)
-    return _Network(net, model, config, engine, task)
+    mirrored = seen_mirrored(net, model) if flips else None
+    if mirrored:
+        say(f"note: an answer is the {mirrored.described}")
+    return _Network(net, model, mirrored or model, config, engine, task)
 
 
 def _answered(network: _Network, files: Sequence[Path], invert: bool | None) -> Iterator[_Answered]:
@@ -145,7 +150,7 @@ def _answered(network: _Network, files: Sequence[Path], invert: bool | None) -> 
 
     net, config = network.net, network.config
     for sources, x in _parts(files, net.graph.input_type, config, invert):
-        answers = answers_of(net, network.model, network.task, as_fed(x, net, config.mean, config.std))
+        answers = answers_of(net, network.answering, network.task, as_fed(x, net, config.mean, config.std))
         for sample in zip(sources, x, answers, strict=True):
             yield _Answered(*sample)
 
@@ -247,6 +252,17 @@ def _check_drawable(task: Task, takes: Tensor, gives: Tensor) -> None:
         raise UserError(f"`--plot` draws samples, but those of the run are {reason}", help="use `--out FILE.csv`")
     if not task.gives_one_class and not gives.is_map:
         raise UserError("`--plot` draws classes and maps, but the run gives numbers", help="use `--out FILE.csv`")
+
+
+def _write(kept: Sequence[tuple[Source, np.ndarray]], task: Task, out: Path) -> None:
+    """Writes all answers."""
+    import numpy as np
+
+    from netdsl.cli import say
+    from netdsl.training.runs.answer_files import write_answers
+
+    write_answers(out, task, [source for source, _ in kept], np.stack([answer for _, answer in kept]))
+    say(f"{len(kept)} {'answer' if len(kept) == 1 else 'answers'} in {out}")
 
 
 def _draw(shown: Sequence[_Answered], total: int, network: _Network, plot: Path) -> None:

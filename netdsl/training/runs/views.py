@@ -31,6 +31,7 @@ from netdsl.training.scores.task import Task
 if TYPE_CHECKING:
     from netdsl.pipeline import Net
     from netdsl.targets.contract import Model
+    from netdsl.training.scores.mirrors import Answering
 
 
 @dataclass(frozen=True)
@@ -84,11 +85,11 @@ def open_run(
         model.close()
 
 
-def score_run(view: RunView) -> Scores:
-    """The scores of the run's weights on its test data."""
+def score_run(view: RunView, model: Answering | None = None) -> Scores:
+    """The scores of the run's weights on its test data. model: what answers in place of the run's own."""
     data = view.dataset
     weights, together = class_weights(view.net), measured_together(view.net)
-    return evaluate(view.model, data, data.x_test, data.y_test, view.task, weights, batch=together)
+    return evaluate(model or view.model, data, data.x_test, data.y_test, view.task, weights, batch=together)
 
 
 def is_other_data(run: Run, dataset: Dataset) -> bool:

@@ -23,7 +23,7 @@ from netdsl.training.scores.task import Task, decided_task
 
 if TYPE_CHECKING:
     from netdsl.pipeline import Net
-    from netdsl.targets.contract import Model
+    from netdsl.training.scores.mirrors import Answering
 
 BATCH = 256  # samples that are measured together, unless their values take more than VALUES
 VALUES = 2**26
@@ -59,7 +59,7 @@ def measured_together(net: Net) -> int:
 
 
 def evaluate(
-    model: Model,
+    model: Answering,
     dataset: Dataset,
     x: Samples,
     y: Samples,
@@ -96,14 +96,14 @@ def class_weights(net: Net) -> tuple[float, ...] | None:
     return weights
 
 
-def predictions(net: Net, model: Model, x: np.ndarray) -> np.ndarray:
+def predictions(net: Net, model: Answering, x: np.ndarray) -> np.ndarray:
     """x (N, *input_shape), normalised -> the numbers that a net of no classes gives, (N, *output_shape): what its loss
     compares with the targets."""
     outputs = model.logits(x)
     return sigmoid(outputs) if net.recipe.targets == "truth" else outputs
 
 
-def probabilities(net: Net, model: Model, x: np.ndarray) -> np.ndarray:
+def probabilities(net: Net, model: Answering, x: np.ndarray) -> np.ndarray:
     """x (N, *input_shape), normalised -> (N, K, ...): the net's softmax, or that of its logits.
 
     A net without softmax that learned by `mse` estimates the one-hot rows themselves: its outputs, cut to 0..1.
@@ -124,7 +124,7 @@ def probabilities(net: Net, model: Model, x: np.ndarray) -> np.ndarray:
     return p
 
 
-def answers_of(net: Net, model: Model, task: Task, x: np.ndarray) -> Iterator[np.ndarray]:
+def answers_of(net: Net, model: Answering, task: Task, x: np.ndarray) -> Iterator[np.ndarray]:
     """x (N, *input_shape) as the net is fed -> for each sample the probabilities (K,), the mask (H, W), or the numbers
     that the net gives."""
     size = measured_together(net)
