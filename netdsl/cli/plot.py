@@ -68,6 +68,7 @@ def command(
     features     what a layer makes of a sample
     statistics   activations and gradients, layer by layer
     receptive    what units see of a sample, and what they look at
+    augmentation  training samples as stored and as four epochs saw them; only if named
 
     \b
     Examples:
@@ -88,8 +89,7 @@ def command(
         if is_all:
             _echo(draw_all(view))
         else:
-            drawn = _drawn(view, kinds, image, sample=sample or 0, layer=layer)
-            _save(drawn, out or run / "plots", form)
+            _save(_drawn(view, kinds, image, sample=sample or 0, layer=layer), out or run / "plots", form)
 
 
 def _drawn(view: RunView, kinds: tuple[str, ...], image: Path | None, **options: Any) -> Iterator[tuple[str, Figure]]:

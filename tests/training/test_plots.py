@@ -64,6 +64,8 @@ def view_for(kind, view):
         return view_of("input 4\nlinear {classes}", NAMES[3:5])
     if kind == "masks":
         return view_of("input 3x10x8\nconv {classes} k3 p1")
+    if kind == "augmentation":
+        return view_of(f"{IMAGES}\ntrain {{{{ augment flip hue=0.1 }}}}")
     if kind in ("regression", "reconstructions"):
         layer = "linear 4" if kind == "regression" else "conv 3 k3 p1"
         return view_of(f"input {4 if kind == 'regression' else '3x10x8'}\n{layer}\ntrain {{{{ loss mse }}}}", ())
@@ -196,7 +198,7 @@ def test_right_and_wrong_are_told_by_more_than_colour(view):
 
 
 def test_a_run_gets_the_kinds_that_make_sense_for_it(view):
-    others = ("roc", "masks", "regression", "reconstructions")  # of other tasks
+    others = ("roc", "masks", "regression", "reconstructions", "augmentation")  # of others
     assert fitting_kinds(view) == tuple(kind for kind in KINDS if kind not in others)
     points = view_of("input 4\nlinear 8 -> relu -> linear 2", ("a", "b"))
     assert fitting_kinds(points) == ("curves", "confusion", "roc", "statistics")

@@ -62,7 +62,8 @@ __all__ = [
 ]
 
 OF_TASKS: tuple[str, ...] = ("confusion", "roc", "masks", "regression", "reconstructions", "mistakes", "predictions")
-KINDS = ("curves", *OF_TASKS, "saliency", "filters", "features", "statistics", "receptive")
+KINDS = ("curves", *OF_TASKS, "saliency", "filters", "features", "statistics", "receptive", "augmentation")
+IF_NAMED = ("augmentation",)  # and `saliency` of images: not drawn by themselves
 FORMATS = ("png", "svg")
 SHOWN, WRONG_SHOWN = 8, 12  # samples in `predictions` and in `mistakes`
 HEAT_MAPS = 3  # in `receptive`
@@ -87,9 +88,9 @@ def fitting_kinds(view: RunView) -> tuple[str, ...]:
 
 
 def usual_kinds(view: RunView) -> tuple[str, ...]:
-    """The kinds that are drawn where none is named: all that fit, but of images `saliency`."""
-    is_image = view.net.graph.input_type.is_image
-    return tuple(kind for kind in fitting_kinds(view) if not (is_image and kind == "saliency"))
+    """The kinds that are drawn where none is named: all that fit, but for IF_NAMED."""
+    left = (*IF_NAMED, *(("saliency",) if view.net.graph.input_type.is_image else ()))
+    return tuple(kind for kind in fitting_kinds(view) if kind not in left)
 
 
 def font_note(names: Iterable[str]) -> str | None:
@@ -112,6 +113,8 @@ def why_not(kind: str, view: RunView) -> str:
         return "" if graph.output_type.is_map and graph.input_type.is_map else "what it gives are no pictures"
     if kind in ("confusion", "roc", "regression", "statistics"):
         return ""
+    if kind == "augmentation" and not view.net.recipe.augment:
+        return "its training changed no samples (`augment`)"
     if reason := no_sketch(graph.input_type):
         return f"the samples of `{plain(dataset.name)}` are {reason}"
     if kind == "saliency" and not view.task.gives_one_class:
@@ -320,6 +323,12 @@ def _statistics(view: RunView, options: Options) -> Figure:
     return draw_statistics(inspection.layer_statistics(view))
 
 
+def _augmentation(view: RunView, options: Options) -> Figure:
+    from netdsl.training.pictures.augmented import draw_augmentation
+
+    return draw_augmentation(view)
+
+
 def _receptive(view: RunView, options: Options) -> Figure:
     from netdsl.training.pictures.fields import draw_receptive, spread
 
@@ -349,4 +358,5 @@ _DRAW = {
     "features": _features,
     "statistics": _statistics,
     "receptive": _receptive,
+    "augmentation": _augmentation,
 }
