@@ -61,7 +61,13 @@ ONLY_IN = {
 }
 
 LOAD_TORCH = {
-    *("targets.torch.arrays", "targets.torch.devices", "targets.torch.model", "targets.torch.running"),
+    *(
+        "targets.torch.arrays",
+        "targets.torch.devices",
+        "targets.torch.model",
+        "targets.torch.running",
+        "targets.torch.scale",
+    ),
     *("verify.torch_runs", "bench.torch_contestants"),
 }
 """The modules that load PyTorch when they are imported; no others import them but within a function."""

@@ -271,13 +271,13 @@ def _say_start(session: Session, show: Display) -> None:
 
 
 def _described(engine: Engine) -> str:
-    """`numpy -O2, 2 processes`, `the PyTorch module on cuda:0, bfloat16`."""
+    """`numpy -O2, 2 processes`, `the PyTorch module 2.13.0 on cpu, bfloat16`."""
     from netdsl.stages.workers import auto_kind
 
     has_levels = len(levels_of(engine.backend)) > 1
     what = f"{engine.backend} -O{engine.level}" if has_levels else engine.target.describe
     if engine.has_devices:
-        return ", ".join([what, *engine.device.described])
+        return ", ".join([f"{what} {engine.check()}", *engine.device.described])
     if not engine.has_workers:
         return what
     kind = auto_kind() if engine.kind == "auto" else engine.kind

@@ -56,15 +56,14 @@ class Device:
 
     @property
     def described(self) -> list[str]:
-        """What it says, in words."""
+        """How it computes, in words."""
         flags = {
             "compiled": self.is_compiled,
             "channels last": self.is_channels_last,
             "batch norm of the whole batch": self.is_synced,
             "sharded": self.is_sharded,
         }
-        named = [] if self.name == "auto" else [f"on {self.name}"]
-        return [*named, *([self.amp] if self.amp else []), *(word for word, is_so in flags.items() if is_so)]
+        return [*([self.amp] if self.amp else []), *(word for word, is_so in flags.items() if is_so)]
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,8 @@ class Target:
     levels: level -> what `-O` means by it.
     reserved_names: what no label of a spec may be -> why.
     has_workers: its models share a batch among workers, else they compute on BLAS's threads.
-    has_devices: its models compute on a `Device`; check(device) raises UserError where they cannot do so here.
+    has_devices: its models compute on a `Device`; check(device) -> what does that here, "2.13.0 on cpu"; it raises
+    UserError where nothing can. needs: packages that they are computed with, beside NumPy.
     tuned: the levels at which the net's `choices` decide something.
     dialect() -> what its text is made of, where that is Python, which passes the gate and may be run.
     is_variant: it writes what another target writes, for another machine, so that `--target all` leaves it out.
@@ -128,7 +128,8 @@ class Target:
     reserved_names: Mapping[str, str] = field(default_factory=dict)
     has_workers: bool = False
     has_devices: bool = False
-    check: Callable[[Device], None] | None = None
+    check: Callable[[Device], str] | None = None
+    needs: tuple[str, ...] = ()
     tuned: tuple[int, ...] = ()
     dialect: Callable[[], Dialect] | None = None
     is_variant: bool = False
@@ -183,8 +184,9 @@ class Model(Protocol):
 
     params and buffers: name -> array, with PyTorch's names, shapes and order; write into them, do not replace them, and
     ask for them again once the model has computed.
-    rng: what dropout draws from. input_names: `x` where one has none. overflows_sooner: its sums may leave the range of
-    numbers where those of layer objects do not. Every method may raise ModelEnded.
+    rng: what dropout draws from. input_names: `x` where one has none. overflows_sooner: where its numbers may leave
+    their range and those of layer objects do not, that in words, and what helps; else nothing. Every method may raise
+    ModelEnded.
     """
 
     dtype: np.dtype
@@ -199,7 +201,7 @@ class Model(Protocol):
     @property
     def input_names(self) -> tuple[str, ...]: ...
     @property
-    def overflows_sooner(self) -> bool: ...
+    def overflows_sooner(self) -> str: ...
 
     def forward(self, *x: Any, **training: Any) -> Any:
         """x (N, *input_shape) -> what the network gives, (N, *output_shape)."""
@@ -236,7 +238,8 @@ class Model(Protocol):
 
     def state(self, names: tuple[str, ...]) -> dict[str, np.ndarray]:
         """What the optimizer keeps, `conv1.weight.exp_avg` -> array of the param's shape. names: PyTorch's, in the
-        order in which the optimizer keeps them (`Recipe.state_names`)."""
+        order in which the optimizer keeps them (`Recipe.state_names`). A model may keep more, under names of one part,
+        which `load_state` does without where another model has none of it."""
         ...
 
     def load_state(self, names: tuple[str, ...], arrays: Arrays, steps: int) -> None:

@@ -2,10 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
 
 from netdsl.ground.diagnostics import UserError
 from netdsl.pipeline import compile_text
 from netdsl.targets.contract import Device, Workers
+from netdsl.targets.torch.arrays import HostArrays
+from netdsl.targets.torch.devices import exact_cudnn
+from netdsl.training.runs.engine import Engine
 from netdsl.verify.batches import random_batch
 
 SPEC = """input 1x8x8
@@ -126,3 +130,63 @@ def test_a_device_that_is_not_there_is_a_clear_line():
 def test_channels_of_vectors_cannot_stand_last():
     with pytest.raises(UserError, match="is for images and volumes, and the input is 4"):
         models("input 4\nlinear 2", device=Device("cpu", is_channels_last=True))
+
+
+@pytest.mark.parametrize("amp", ["bfloat16", "float16"])
+def test_what_it_gives_in_16_bits_is_float32_and_close(amp):
+    net, ours, theirs = models(dtype="float32", device=Device("cpu", amp))
+    x, y = random_batch(net, 4, 0)
+    made = ours.forward(x)
+    assert made.dtype == np.float32
+    np.testing.assert_allclose(made, theirs.forward(x), atol=0.1)  # bfloat16 has 8 bits
+    loss, grads = ours.loss_and_gradients(x, y)
+    ours.update(grads, 0.01)
+    assert np.isfinite(loss) and "in " + amp in ours.overflows_sooner
+
+
+def test_the_process_has_its_own_number_of_threads_again_once_a_model_is_closed():
+    before = torch.get_num_threads()
+    net = compile_text(of("adam"), "small")
+    model = net.model("torch", workers=Workers(before + 1, "threads", Device("cpu")))
+    assert torch.get_num_threads() == before + 1
+    model.close()
+    model.close()
+    assert torch.get_num_threads() == before
+    with pytest.raises(UserError):
+        net.model("torch", workers=Workers(before + 1, "threads", Device("cuda:77")))
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize("is_exact", [True, False])
+def test_cudnn_is_told_to_give_the_same_bits_each_time_and_float32_unless_16_bits_will_do(is_exact):
+    flags = torch.backends.cudnn
+    before = flags.deterministic, flags.allow_tf32, flags.benchmark
+    with exact_cudnn(is_exact):
+        assert (flags.deterministic, flags.allow_tf32, flags.benchmark) == (True, not is_exact, False)
+    assert (flags.deterministic, flags.allow_tf32, flags.benchmark) == before
+
+
+def test_what_computes_is_named_with_its_version():
+    assert Engine("torch", device=Device("cpu")).check() == f"{torch.__version__.split('+')[0]} on cpu"
+    assert Engine().check() == ""
+
+
+def test_arrays_of_another_memory_are_taken_when_asked_for_and_written_back(monkeypatch):
+    """As on a GPU: what is asked for is a copy."""
+    net = compile_text(of("adam"), "small")
+    real = HostArrays.__init__
+
+    def apart(self, *given):
+        real(self, *given)
+        self._arrays, self.is_shared = {name: array.copy() for name, array in self._arrays.items()}, False
+
+    with monkeypatch.context() as patch:
+        patch.setattr(HostArrays, "__init__", apart)
+        ours = net.model("torch", seed=3, workers=Workers(1, "threads", Device("cpu")))
+    theirs = net.model("torch", seed=3, workers=Workers(1, "threads", Device("cpu")))
+    for number in range(4):
+        assert step(ours, net, number).loss == step(theirs, net, number).loss
+        for held in (ours.params, theirs.params):
+            held["linear1.bias"][...] += number == 1
+    for name, array in {**theirs.params, **theirs.buffers}.items():
+        np.testing.assert_array_equal({**ours.params, **ours.buffers}[name], array)

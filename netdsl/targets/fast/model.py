@@ -22,7 +22,8 @@ class SharedSteps(Base):
     It is mixed with a class that has the methods of targets/fast/network.py.
     """
 
-    overflows_sooner = True  # it adds the squares of gradients up before it looks at them
+    # it adds the squares of gradients up before it looks at them
+    overflows_sooner = "at -O2, whose sums overflow sooner; at -O0 it is one (`-O 0` or a smaller lr may help)"
 
     def run(self, command: int, n: int, lr: float = 0.0) -> None:
         """Every worker's part of a command. Raises ModelEnded where one of them has died."""

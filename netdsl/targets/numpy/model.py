@@ -36,7 +36,7 @@ class StepByStep(Base):
     It is mixed with a class that has the methods of targets/numpy/network.py, whose text stays as it is emitted.
     """
 
-    overflows_sooner = False
+    overflows_sooner = ""
 
     def learn(self, x: Batch, y: np.ndarray, lr: float) -> Step:
         """Forward, loss, backward, and where all is finite a step of the optimizer."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, ExitStack
+from functools import cache
+
 import torch
 
 from netdsl.graph.types import Tensor
-from netdsl.ground.diagnostics import UserError
+from netdsl.ground.diagnostics import UserError, plain
 from netdsl.targets.contract import Device
 
 FORMATS = {2: torch.channels_last, 3: torch.channels_last_3d}  # by axes of space; for signals PyTorch has none
@@ -25,6 +28,12 @@ def chosen_device(name: str) -> torch.device:
     return wanted[0]
 
 
+def shown(device: torch.device) -> str:
+    """`2.13.0 on cpu`, `2.13.0 on cuda:0 (NVIDIA H200)`: the version of PyTorch, and the device."""
+    gpu = f" ({plain(torch.cuda.get_device_name(device))})" if device.type == "cuda" else ""
+    return f"{torch.__version__.partition('+')[0]} on {device}{gpu}"
+
+
 def memory_format(device: Device, sample: Tensor) -> torch.memory_format:
     """How maps like the sample lie in memory. Raises UserError for channels that cannot stand last."""
     if not device.is_channels_last:
@@ -34,3 +43,39 @@ def memory_format(device: Device, sample: Tensor) -> torch.memory_format:
             f"`--channels-last` is for images and volumes, and the input is {sample.show()}", help="leave it out"
         )
     return FORMATS[sample.axes]
+
+
+def settings(device: torch.device, threads: int | None, is_exact: bool) -> ExitStack:
+    """Settings of the whole process, until it is closed: so many threads on the processor (None: as it is), and on
+    NVIDIA's GPUs cuDNN's algorithms that give the same bits each time.
+
+    is_exact: convolutions multiply in float32, not in TensorFloat-32 with its 10 bits, which is PyTorch's default.
+    """
+    kept = ExitStack()
+    if threads is not None:
+        kept.callback(torch.set_num_threads, torch.get_num_threads())
+        torch.set_num_threads(threads)
+    if device.type == "cuda":
+        kept.enter_context(exact_cudnn(is_exact))
+    return kept
+
+
+def exact_cudnn(is_exact: bool) -> AbstractContextManager[None]:
+    """cuDNN without algorithms chosen by the clock or whose sums have no order; is_exact: as `settings` says."""
+    made: AbstractContextManager[None] = torch.backends.cudnn.flags(
+        enabled=True, benchmark=False, deterministic=True, allow_tf32=not is_exact
+    )
+    return made
+
+
+@cache
+def check_compiler(device: torch.device) -> None:
+    """Raises UserError where torch.compile cannot make anything for the device, as without a C++ compiler."""
+    try:
+        torch.compile(torch.sin)(torch.ones(2, device=device))
+    except Exception as error:  # which one depends on what is missing
+        said = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise UserError(
+            f"torch.compile cannot compile for `{device}` here: {plain(said)[:200]}",
+            help="leave `--compile` out; for the processor it needs a C++ compiler, as `apt install g++` brings it",
+        ) from None

@@ -20,31 +20,30 @@ from netdsl.targets.numpy.model import input_names
 from netdsl.targets.numpy.named_network import NamedNetwork
 from netdsl.targets.numpy.network import Network
 from netdsl.targets.torch.arrays import HostArrays
-from netdsl.targets.torch.devices import chosen_device, memory_format
-from netdsl.targets.torch.running import Draws, module_of, torch_clip, torch_logits, torch_loss
+from netdsl.targets.torch.devices import chosen_device, memory_format, settings
+from netdsl.targets.torch.running import Draws, logits_of, module_of, torch_clip, torch_loss
+from netdsl.targets.torch.scale import SCALE, LossScale
 
 if TYPE_CHECKING:
     from netdsl.targets.contract import Arrays, Batch
 
 AMP = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+SOONER = "in {}, which rounds more and may overflow sooner; in float32 it is one (leave `--amp` out, or a smaller lr)"
 
 
 class TorchNetwork(Network):
     """An emitted `nn.Module` that learns on the device of `workers`.
 
     params and buffers are arrays of this machine's memory: on the processor the module's own, elsewhere copies, which
-    are taken anew when they are asked for and written back before the module computes again.
+    are taken anew when they are asked for and written back before the module computes again. Until `close` PyTorch has
+    the number of threads that `workers` says, and cuDNN its exact algorithms: those are settings of the whole process.
     """
-
-    overflows_sooner = False
 
     def __init__(self, net: Compiled, seed: int, dtype: Any, workers: Workers) -> None:
         start = layer_network(net.graph, net.recipe, seed, dtype)
         self.net, self.how, self.device = net, workers.device, chosen_device(workers.device.name)
         self.dtype, self.rng, self.loss, self.learning_rate = start.dtype, start.rng, start.loss, start.learning_rate
         self.input_names, self._checked = input_names(net.graph), start
-        if workers.count is not None:
-            torch.set_num_threads(workers.count)
         if net.graph.is_plain:
             self.input_shape = net.graph.input_shape
         else:
@@ -56,8 +55,10 @@ class TorchNetwork(Network):
         self.module.to(memory_format=self.format)  # type: ignore[call-overload]  # the stubs leave it out
         self._arrays = HostArrays(self.module, tuple(start.params), tuple(start.buffers))
         self.optimizer = new_optimizer(net, self.module)
-        self._compute = torch.compile(self._plain_logits) if self.how.is_compiled else self._plain_logits
+        self._compute = logits_of(net, self.module, torch.compile if self.how.is_compiled else None)
+        self.scale = LossScale(self.device) if self.how.amp == "float16" else None
         self._saved: tuple[tuple[torch.Tensor, ...], torch.Tensor] | None = None
+        self._settings = settings(self.device, workers.count, is_exact=self.how.amp is None)
 
     @property
     def params(self) -> dict[str, np.ndarray]:  # type: ignore[override]  # a NumPy network's are attributes
@@ -67,13 +68,18 @@ class TorchNetwork(Network):
     def buffers(self) -> dict[str, np.ndarray]:  # type: ignore[override]
         return self._arrays.buffers
 
+    @property
+    def overflows_sooner(self) -> str:
+        """Where it computes in 16 bits, that in words."""
+        return SOONER.format(self.how.amp) if self.how.amp else ""
+
     # ---------------------------------------------------------------------------------------------- what it computes
 
     def forward(self, *x: Any, training: bool = False) -> Any:
         """x (N, *input_shape) -> what the network gives, (N, *output_shape)."""
         with torch.no_grad(), self._computing():
             made = self._ready(len(x[0]), training)(*self._tensors(x))
-        return {name: _array(y) for name, y in made.items()} if isinstance(made, dict) else _array(made)
+        return {name: self._own(y) for name, y in made.items()} if isinstance(made, dict) else self._own(made)
 
     def logits(self, *x: Any, training: bool = False) -> np.ndarray:
         """x (N, *input_shape) -> what the loss reads, (N, ...); in training it is kept for `backward`."""
@@ -116,15 +122,13 @@ class TorchNetwork(Network):
         logits = self._logits(self._tensors(self._given(x)), True)
         loss = torch_loss(self.net, logits, np.ascontiguousarray(y))
         self.optimizer.zero_grad()
-        self._own_share(loss, y).backward()
+        self._scaled(self._own_share(loss, y)).backward()
         loss = self._of_all(loss, logits, y)
-        is_finite = is_sure or self._is_finite(loss)
+        is_finite = self._is_finite(loss, is_sure)
         if is_finite:
-            torch_clip(self.net, self.module)
-            for group in self.optimizer.param_groups:
-                group["lr"] = lr
-            self.optimizer.step()
-            self._arrays.are_old = True
+            self._update(lr)
+        if self.scale is not None:  # a step that is left out is none that failed
+            is_finite = self.scale.follows(is_finite, loss)
         return Step(loss.item(), _array(logits), is_finite)
 
     def _own_share(self, loss: torch.Tensor, y: np.ndarray) -> torch.Tensor:
@@ -135,10 +139,28 @@ class TorchNetwork(Network):
         """The mean loss of the batch, whose part that this process has came to `loss`."""
         return loss
 
-    def _is_finite(self, loss: torch.Tensor) -> bool:
-        """Whether the loss and every gradient are; a norm that is the largest number overflows only with it."""
-        largest = nn.utils.get_total_norm(self._gradients(), norm_type=float("inf"))
+    def _scaled(self, loss: torch.Tensor) -> torch.Tensor:
+        """What goes backward for a loss: float16 has no gradients below 6e-8."""
+        return loss if self.scale is None else self.scale.of(loss)
+
+    def _is_finite(self, loss: torch.Tensor, is_sure: bool) -> bool:
+        """Whether the loss and every gradient are, which are of their own size from here on."""
+        gradients = self._gradients()
+        if self.scale is not None:
+            self.scale.take_off(self.optimizer)
+        elif is_sure:
+            return True
+        # a norm that is the largest number overflows only with it
+        largest = nn.utils.get_total_norm(gradients, norm_type=float("inf"))
         return bool(torch.isfinite(loss) & torch.isfinite(largest))
+
+    def _update(self, lr: float) -> None:
+        """A step of the optimizer by the gradients that the params have."""
+        torch_clip(self.net, self.module)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.optimizer.step()
+        self._arrays.are_old = True
 
     def _gradients(self) -> list[torch.Tensor]:
         """The gradient of each param; zeros where the loss does not depend on it, as in NumPy."""
@@ -151,37 +173,39 @@ class TorchNetwork(Network):
         """A step of the optimizer by gradients that `backward` gave."""
         for name, param in zip(self._arrays.param_names, self.module.parameters(), strict=True):
             param.grad = torch.from_numpy(np.array(grads[name])).to(param)
-        torch_clip(self.net, self.module)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        self.optimizer.step()
-        self._arrays.are_old = True
+        self._update(lr)
 
     def prepare(self, n: int, y: np.ndarray | None = None) -> None:
         """There is nothing to prepare."""
 
     def state(self, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-        """`conv1.weight.exp_avg` -> the array that the optimizer keeps, zeros before the first step."""
+        """`conv1.weight.exp_avg` -> the array that the optimizer keeps, zeros before the first step; in float16 also
+        `scale`, as LossScale has it."""
         params = list(zip(self._arrays.param_names, self.module.parameters(), strict=True))
         kept = {(name, key): self.optimizer.state[param].get(key) for name, param in params for key in names}
         empty = {name: np.zeros(param.shape, self.dtype) for name, param in params}
-        return {
+        arrays = {
             f"{name}.{key}": empty[name].copy() if kept[name, key] is None else _array(kept[name, key])
             for key in names
             for name, _ in params
         }
+        return arrays if self.scale is None else {**arrays, SCALE: self.scale.array}
 
     def load_state(self, names: tuple[str, ...], arrays: Arrays, steps: int) -> None:
         """Take over what `state` gave after so many steps."""
         self.optimizer.state.clear()
+        if self.scale is not None:
+            self.scale = LossScale(self.device, arrays.get(SCALE))
+            steps -= self.scale.skipped
         for name, param in zip(self._arrays.param_names, self.module.parameters(), strict=True):
-            if not steps:
+            if steps <= 0:
                 break
             kept = {key: torch.from_numpy(np.array(arrays[f"{name}.{key}"])).to(param) for key in names}
             self.optimizer.state[param] = {"step": torch.tensor(float(steps)), **kept}
 
     def close(self) -> None:
-        """There are no workers to end."""
+        """Give the process its own settings back; there are no workers to end."""
+        self._settings.close()
 
     # ---------------------------------------------------------------------------------------------- its parts
 
@@ -208,8 +232,9 @@ class TorchNetwork(Network):
             logits: torch.Tensor = self._compute(*tensors)
         return logits if self.how.amp is None else logits.float()
 
-    def _plain_logits(self, *tensors: torch.Tensor) -> torch.Tensor:
-        return torch_logits(self.net, self.module, tensors)
+    def _own(self, y: torch.Tensor) -> np.ndarray:
+        """The numbers of an output, in the network's own dtype: NumPy has no bfloat16."""
+        return _array(y if self.how.amp is None else y.float())
 
     def _computing(self) -> AbstractContextManager[object]:
         return torch.autocast(self.device.type, AMP.get(self.how.amp or ""), enabled=self.how.amp is not None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from netdsl.targets.torch.sharing import module_path, sharing
 if TYPE_CHECKING:
     from netdsl.targets.contract import Compiled, Model
 
+Logits = Callable[..., Any]
 WHOLE = slice(None)
 
 
@@ -56,10 +57,20 @@ def _mend_hardsigmoid(module: nn.Module) -> None:
 
 def torch_logits(net: Compiled, module: nn.Module, inputs: Sequence[torch.Tensor]) -> torch.Tensor:
     """What the loss reads of a module."""
-    made = getattr(module, "logits", module)(*inputs)
-    if not isinstance(made, dict):
-        return made
-    return next(made[output.name] for output in net.graph.outputs if output.value == net.graph.judged_value)
+    return logits_of(net, module)(*inputs)
+
+
+def logits_of(
+    net: Compiled, module: nn.Module, compiled: Callable[[Logits], Logits] | None = None
+) -> Callable[..., torch.Tensor]:
+    """The function of a module that gives what the loss reads; compiled: what makes a faster one of the module's own,
+    which is PyTorch alone."""
+    run: Logits = getattr(module, "logits", module)
+    run = run if compiled is None else compiled(run)
+    if not net.graph.gives_names:
+        return run
+    name = next(output.name for output in net.graph.outputs if output.value == net.graph.judged_value)
+    return lambda *inputs: run(*inputs)[name]
 
 
 def torch_loss(net: Compiled, logits: torch.Tensor, y: np.ndarray) -> torch.Tensor:

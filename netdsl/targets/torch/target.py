@@ -29,12 +29,15 @@ def _emit(net: Compiled, level: int) -> str:
     return emit_torch(net.graph, net.recipe)
 
 
-def _check(device: Device) -> None:
+def _check(device: Device) -> str:
     if find_spec("torch") is None:
         raise UserError("PyTorch is not installed", help="`pip install 'netdsl[torch]'` brings it")
-    from netdsl.targets.torch.devices import chosen_device
+    from netdsl.targets.torch.devices import check_compiler, chosen_device, shown
 
-    chosen_device(device.name)
+    chosen = chosen_device(device.name)
+    if device.is_compiled:
+        check_compiler(chosen)
+    return shown(chosen)
 
 
 def _model(net: Compiled, level: int, seed: int, dtype: Any, workers: Workers) -> Model:
@@ -53,5 +56,6 @@ TARGET = Target(
     model=_model,
     has_devices=True,
     check=_check,
+    needs=("torch",),
     reserved_names=RESERVED,
 )

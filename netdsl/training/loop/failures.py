@@ -37,10 +37,7 @@ def step_failure(
         loss, _ = network.loss(network.logits(batch.x, training=True), batch.y)
     text = sentence(when, what, layer)
     if layer is None and model.overflows_sooner and np.isfinite(loss):
-        text = (
-            f"training failed {when}: {what} is not a finite number at -O2, whose sums overflow sooner; "
-            "at -O0 it is one (`-O 0` or a smaller lr may help)"
-        )
+        text = f"training failed {when}: {what} is not a finite number {model.overflows_sooner}"
     values = {"epoch": epoch, "step": batch.step, "what": what, "layer": layer, "samples": batch.rows.tolist()}
     write_atomic(run / "failure.json", json.dumps(values) + "\n")
     return TrainingFailed(f"{text}; the batch's samples are listed in {run / 'failure.json'}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,17 +89,18 @@ def load_checkpoint(path: Path, model: Model) -> dict[str, object]:
 
 
 def read_checkpoint(
-    path: Path, expected: Mapping[str, np.ndarray], is_whole: bool = False
+    path: Path, expected: Mapping[str, np.ndarray], is_whole: bool = False, optional: Collection[str] = ()
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """-> all arrays of the file and its `info`. It must hold arrays like those expected, finite weights, and no others.
 
-    is_whole: whether `netdsl.` names are among the expected ones; else it may have any of them. Raises UserError.
+    is_whole: whether `netdsl.` names are among the expected ones; else it may have any of them. optional: names that it
+    may have though they are not expected, or lack though they are. Raises UserError.
     """
     from safetensors import SafetensorError, safe_open
 
     try:
         with reading(path), safe_open(path, "np") as file:
-            _check_fits(path, file, expected, is_whole)
+            _check_fits(path, file, expected, is_whole, optional)
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
             info = json.loads((file.metadata() or {}).get(KEY, "{}"))
             digest = info.pop(DIGEST, None) if isinstance(info, dict) else ""
@@ -125,7 +126,9 @@ def _digest(arrays: Mapping[str, np.ndarray], info: Mapping[str, object]) -> str
     return digest.hexdigest()
 
 
-def _check_fits(path: Path, file: safe_open, expected: Mapping[str, np.ndarray], is_whole: bool) -> None:
+def _check_fits(
+    path: Path, file: safe_open, expected: Mapping[str, np.ndarray], is_whole: bool, optional: Collection[str]
+) -> None:
     """Raises a UserError that lists what is missing, what is too much and what differs."""
     there = sorted(file.keys())  # type: ignore[no-untyped-call]  # safetensors gives its methods no types
     names = [name for name in there if is_whole or not name.startswith(PRIVATE)]
@@ -133,8 +136,8 @@ def _check_fits(path: Path, file: safe_open, expected: Mapping[str, np.ndarray],
     wanted = {name: f"{show_sizes(array.shape) or 'scalar'} {array.dtype}" for name, array in expected.items()}
     different = [f"`{n}` ({held[n]}, expected {wanted[n]})" for n in wanted if n in held and held[n] != wanted[n]]
     complaints = [
-        _listed("it has no", [f"`{name}`" for name in wanted if name not in held]),
-        _listed("it has also", [f"`{plain(name)}`" for name in held if name not in wanted]),
+        _listed("it has no", [f"`{name}`" for name in wanted if name not in held and name not in optional]),
+        _listed("it has also", [f"`{plain(name)}`" for name in held if name not in wanted and name not in optional]),
         _listed("differs in", different),
     ]
     if any(complaints):

@@ -62,10 +62,14 @@ class Engine:
         """Whether its `device` says where it computes."""
         return self.target.has_devices
 
-    def check(self) -> None:
-        """Raises UserError where it cannot compute here."""
-        if self.target.check is not None:
-            self.target.check(self.device)
+    def check(self) -> str:
+        """What computes here, `2.13.0 on cpu`; nothing where there is no choice. Raises UserError where it cannot."""
+        if self.target.check is None:
+            return ""
+        try:
+            return self.target.check(self.device)
+        except UserError as error:
+            raise UserError(error.message, help=f"{error.help}; `--backend {DEFAULT}` does without") from None
 
     @property
     def is_tuned(self) -> bool:

@@ -29,6 +29,8 @@ from netdsl.training.runs.checkpoint import (
 from netdsl.training.runs.history import COLUMNS, TIMES, Epoch
 
 OPTIMIZER, LEARNED = f"{PRIVATE}optimizer.", f"{PRIVATE}learned."
+OF_SOME = (f"{OPTIMIZER}scale",)
+"""What only some models keep: another one goes on without it."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def load_state(
 
     Raises UserError; the model is untouched then.
     """
-    arrays, info = read_checkpoint(path, _arrays(model, recipe, average), is_whole=True)
+    arrays, info = read_checkpoint(path, _arrays(model, recipe, average), True, OF_SOME)
     try:
         position = _position(info["position"])
         history = [
