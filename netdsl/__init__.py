@@ -18,6 +18,8 @@ _PUBLIC = {
     "load_data": ("netdsl.api", "load_data"),
     "open_run": ("netdsl.api", "open_run"),
     "read_history": ("netdsl.api", "read_history"),
+    "Engine": ("netdsl.training.runs.engine", "Engine"),
+    "Device": ("netdsl.targets.contract", "Device"),
     "Diagnostic": ("netdsl.ground.diagnostics", "Diagnostic"),
     "SpecError": ("netdsl.ground.diagnostics", "SpecError"),
     "UserError": ("netdsl.ground.diagnostics", "UserError"),

@@ -34,7 +34,9 @@ def train(
 
     settings, which win over the spec: data, val, epochs, batch, seed, init, lr; and opt, schedule, loss, augment, clip,
     ema, stop, fit, monitor, written as in a train block. limit: use only the first samples. watch.on_note is told what
-    was changed in the data on reading.
+    was changed in the data on reading. engine: what computes, by default the fast NumPy module:
+
+    netdsl.train(net, engine=netdsl.Engine("torch", device=netdsl.Device("cpu", amp="bfloat16")))
 
     Raises UserError, TrainingFailed, OSError.
     """
@@ -50,12 +52,15 @@ def load_data(name: str = "mnist-mini") -> Dataset:
     return load_dataset(name, data_dir())
 
 
-def open_run(run: Path | str, which: str | None = None) -> AbstractContextManager[views.RunView]:
+def open_run(
+    run: Path | str, which: str | None = None, engine: Engine | None = None
+) -> AbstractContextManager[views.RunView]:
     """A run to look into: `with netdsl.open_run("runs/lenet-1") as view: view.model.predict(view.dataset.x_test)`.
 
-    which: "best" or "last"; None takes the best, if there is one. Raises UserError, SpecError, OSError.
+    which: "best" or "last"; None takes the best, if there is one. engine: what computes; None is what trained the run,
+    and `netdsl.Engine()` does without PyTorch. Raises UserError, SpecError, OSError.
     """
-    return views.open_run(Path(run), data_dir(), which)
+    return views.open_run(Path(run), data_dir(), which, change=lambda own: engine or own)
 
 
 def read_history(run: Path | str) -> History:

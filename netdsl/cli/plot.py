@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from netdsl.cli.options import device_options, engine_flags, run_backend_option
 from netdsl.training.data.places import data_dir
 
 if TYPE_CHECKING:
@@ -40,6 +43,8 @@ SUBJECT = ("features", "receptive")  # kinds that show one image or layer
     help="What to write.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="The folder for the pictures; by default RUN/plots.")
+@run_backend_option()
+@device_options()
 def command(
     run: Path,
     kinds: tuple[str, ...],
@@ -49,6 +54,7 @@ def command(
     checkpoint: str | None,
     form: str,
     out: Path | None,
+    **flags: Any,
 ) -> None:
     """Draw pictures of the run in the folder RUN, of these KINDs or of all that fit it, and print their paths.
 
@@ -76,20 +82,30 @@ def command(
       netdsl plot runs/lenet-1 curves confusion --format svg
       netdsl plot runs/lenet-1 features --layer conv2 --image seven.png
     """
-    from netdsl.cli import say
     from netdsl.training.pictures.gallery import draw_all
-    from netdsl.training.pictures.kinds import font_note
-    from netdsl.training.runs.views import open_run
 
     _check_options(kinds, image, sample, layer)
     is_all = not kinds and (image, sample, layer, checkpoint, out, form) == (None, None, None, None, None, "both")
-    with open_run(run, data_dir(), checkpoint, on_note=say) as view:
-        if note := font_note(view.dataset.classes):
-            say(f"note: {note}")
+    with _opened(run, checkpoint, flags) as view:
         if is_all:
             _echo(draw_all(view))
         else:
             _save(_drawn(view, kinds, image, sample=sample or 0, layer=layer), out or run / "plots", form)
+
+
+@contextmanager
+def _opened(run: Path, checkpoint: str | None, flags: dict[str, Any]) -> Iterator[RunView]:
+    """The run, which the engine of the flags computes; a note where its classes cannot be written in pictures."""
+    from netdsl.cli import say
+    from netdsl.training.pictures.kinds import font_note
+    from netdsl.training.runs.engine import changed_engine
+    from netdsl.training.runs.views import open_run
+
+    change = partial(changed_engine, given=engine_flags(flags))
+    with open_run(run, data_dir(), checkpoint, on_note=say, change=change) as view:
+        if note := font_note(view.dataset.classes):
+            say(f"note: {note}")
+        yield view
 
 
 def _drawn(view: RunView, kinds: tuple[str, ...], image: Path | None, **options: Any) -> Iterator[tuple[str, Figure]]:

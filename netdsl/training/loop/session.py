@@ -107,7 +107,7 @@ def resumed(
         run = with_engine(extended(run, epochs), engine)
         if epochs is not None and SCHEDULES[run.config.recipe.schedule].by_length:
             on_note(f"the schedule `{run.config.recipe.schedule}` is that of {epochs} epochs from here on")
-        for other in what_changed(path):
+        for other in what_changed(path, packages=engine.target.needs):
             on_note(f"{plain(other)}: the weights may differ in their last bits from those of a run without a stop")
         net = net.with_recipe(run.config.recipe)
         yield Session(run.config.spec, net, for_network(dataset, net), engine, path, True)

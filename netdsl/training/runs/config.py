@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,10 +102,13 @@ def config_of(net: Net, dataset: Dataset, engine: Engine, limit: int | None) -> 
     )
 
 
-def what_changed(run: Path, processes: int = 1) -> list[str]:
-    """What the numbers may depend on and is another now than when the run began, in words."""
+def what_changed(run: Path, processes: int = 1, packages: Sequence[str] = ()) -> list[str]:
+    """What the numbers may depend on and is another now than when the run began, in words. packages: as `environment`
+    has them."""
     try:
-        then, now = _decisive(read_json(run / "env.json")), _decisive(environment(processes))
+        stored: Any = read_json(run / "env.json")
+        now = _decisive(environment(processes, packages), packages)
+        then = _decisive(stored, [name for name in packages if name in stored])  # another backend may have begun it
     except FileNotFoundError:
         return []
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # training does not need it
@@ -113,8 +117,8 @@ def what_changed(run: Path, processes: int = 1) -> list[str]:
     return [f"{key} was {', '.join(sorted(a))[:200]}, is {', '.join(sorted(b))}" for key, a, b in both]
 
 
-def _decisive(environment: Any) -> dict[str, set[str]]:
-    """What of env.json, which may hold anything, decides the last bits of the weights.
+def _decisive(environment: Any, packages: Sequence[str] = ()) -> dict[str, set[str]]:
+    """What of env.json, which may hold anything, decides the last bits of the weights; packages: those that compute.
 
     Several for BLAS: other libraries may bring one of their own with them."""
     blas = {f"{info['internal_api']} {info['version']} for {info['architecture']}" for info in environment["blas"]}
@@ -123,6 +127,7 @@ def _decisive(environment: Any) -> dict[str, set[str]]:
         "BLAS": blas,
         "machine": {str(environment["machine"])},
         "the number of processes": {str(environment.get("processes", 1))},
+        **{name: {str(environment[name])} for name in packages},
     }
 
 
@@ -138,7 +143,7 @@ def write_setup(
         write_atomic(run / name, text)
     write_atomic(run / "model.net", spec_text)
     write_config(run, config)
-    write_atomic(run / "env.json", _json(environment(processes)))
+    write_atomic(run / "env.json", _json(environment(processes, config.engine.target.needs)))
 
 
 def write_config(run: Path, config: RunConfig) -> None:
@@ -153,8 +158,9 @@ def _json(value: object) -> str:
     return text + "\n"
 
 
-def environment(processes: int = 1) -> dict[str, object]:
-    """What the numbers may depend on beside the config; of a process alone it does not say that it is."""
+def environment(processes: int = 1, packages: Sequence[str] = ()) -> dict[str, object]:
+    """What the numbers may depend on beside the config; of a process alone it does not say that it is. packages: those
+    that compute, beside NumPy."""
     from threadpoolctl import threadpool_info  # type: ignore[import-untyped]  # it comes without types
 
     blas = [
@@ -166,9 +172,18 @@ def environment(processes: int = 1) -> dict[str, object]:
         "python": python_version(),
         "numpy": np.__version__,
         "blas": blas,
+        **{name: _version_of(name) for name in packages},
         **({"processes": processes} if processes > 1 else {}),
         **facts(),
     }
+
+
+def _version_of(package: str) -> str:
+    """The version of a package, which is not imported for it."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def read_config(run: Path) -> RunConfig:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import glob
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import count
@@ -144,7 +144,19 @@ def load_run(
         text = f"the run {shown(run.path)} has no checkpoint `{which}`"
         why = "it was made without validation data: use `last`" if which == "best" else "no epoch was finished"
         raise UserError(text, help=why)
-    model = new_model(net, engine or run.config.engine)
+    engine = engine or run.config.engine
+    engine.check()
+    model = new_model(net, engine)
+    try:
+        name = _loaded(run, there, model, on_note)
+    except BaseException:
+        model.close()
+        raise
+    return net, model, name
+
+
+def _loaded(run: Run, there: Sequence[str], model: Model, on_note: Callable[[str], None]) -> str:
+    """Loads the first of the run's checkpoints that can be read -> its name. Raises UserError where none can."""
     for name in there:
         try:
             load_checkpoint(checkpoint_path(run.path, name), model)
@@ -153,8 +165,8 @@ def load_run(
                 raise UserError(error.message, help=error.help or OTHERS.get(name, "")) from None
             on_note(f"{error.message}; `{there[-1]}`, the one before it, is used")
             continue
-        break
-    return net, model, name
+        return name
+    raise AssertionError("there is a checkpoint at least")
 
 
 def _check_agrees(run: Run, net: Net) -> None:
