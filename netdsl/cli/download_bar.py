@@ -25,12 +25,12 @@ def shown_downloads(is_quiet: bool) -> Iterator[Watch]:
     from netdsl.training.data.fetching.download import Watch
 
     if is_quiet:
-        yield Watch(on_note=say)
+        yield Watch(on_fault=say)
     elif sys.stderr.isatty():
         with _bar() as watch:
             yield watch
     else:
-        yield Watch(_line_a_file(), say)
+        yield Watch(_line_a_file(), say, say)
 
 
 def _line_a_file() -> Callable[[str, int, int], None]:
@@ -71,4 +71,7 @@ def _bar() -> Iterator[Watch]:
                 next_drawing = time.monotonic() + REFRESH
                 bar.refresh()
 
-        yield Watch(tell, lambda text: console.print(plain(text), markup=False, soft_wrap=True))
+        def line(text: str) -> None:
+            console.print(plain(text), markup=False, soft_wrap=True)
+
+        yield Watch(tell, line, line)

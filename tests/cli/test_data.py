@@ -245,7 +245,7 @@ def test_a_bar_is_drawn_on_a_terminal(own_home, monkeypatch, capsys):
     with shown_downloads(False) as watch:
         for done in (1_000_000, 5_000_000, 9_912_422):
             watch.on_bytes(f"{IDX[0]}.gz", done, 9_912_422)
-        watch.on_note("one.example: [bold]it answers 500\x1b[2J; once more")
+        watch.on_fault("one.example: [bold]it answers 500\x1b[2J; once more")
     shown = capsys.readouterr().err
     assert f"{IDX[0]}.gz" in shown and "9.9/9.9 MB" in shown
     assert "[bold]it answers 500\\x1b[2J; once more" in shown

@@ -52,7 +52,7 @@ def got(folder, mirrors, wanted=WANTED, part=b"", patience=PATIENCE):
         part_of(folder, wanted).write_bytes(part)
     said = []
     try:
-        download(wanted, mirrors, folder, patience, Watch(on_note=said.append))
+        download(wanted, mirrors, folder, patience, Watch(on_step=said.append, on_fault=said.append))
     except NotServed as error:
         left = {path.name for path in folder.iterdir()} - {part_of(folder, wanted).name}
         return ("refused" if not left else f"refused, but {left}"), [*said, str(error)]
@@ -240,7 +240,7 @@ def test_two_that_fetch_at_once_fetch_once(server, tmp_path):
     patience = replace(PATIENCE, pause=0.8)  # the first holds the lock so long
 
     def work():
-        fetch(data, tmp_path / "x", patience=patience, watch=Watch(on_note=said.append))
+        fetch(data, tmp_path / "x", patience=patience, watch=Watch(on_step=said.append, on_fault=said.append))
 
     threads = [threading.Thread(target=work) for _ in range(3)]
     for thread in threads:
@@ -273,7 +273,7 @@ def test_of_an_archive_its_files_are_kept_and_damage_brings_it_again(archive, tm
     server, wanted = archive
     data, said = small_set(server, wanted=(wanted,)), []
     for _ in range(2):
-        fetch(data, tmp_path, patience=PATIENCE, watch=Watch(on_note=said.append))
+        fetch(data, tmp_path, patience=PATIENCE, watch=Watch(on_step=said.append, on_fault=said.append))
     assert {path.name for path in tmp_path.iterdir()} == {".lock", "train.bin", "test.bin"}
     assert (tmp_path / "train.bin").read_bytes() == PLAIN[:9000] and said == ["unpacking set.tar.gz"]
     assert server.asked["good/set"] == 1

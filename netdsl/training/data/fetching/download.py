@@ -32,11 +32,12 @@ PACKED_MORE = 2**16  # bytes that packing what is packed may add, beside a thous
 
 @dataclass(frozen=True)
 class Watch:
-    """Who is told how it goes: on_bytes of a file's name, how many of its bytes are there and how many there will be,
-    on_note of everything else, in words."""
+    """Who is told how it goes. on_bytes: of a file's name, how many of its bytes are there and how many there will be;
+    on_step: what begins, in words; on_fault: what goes wrong."""
 
     on_bytes: Callable[[str, int, int], None] = lambda name, done, total: None
-    on_note: Callable[[str], None] = lambda text: None
+    on_step: Callable[[str], None] = lambda text: None
+    on_fault: Callable[[str], None] = lambda text: None
 
 
 class _Part:
@@ -111,7 +112,7 @@ def _from_mirror(url: str, wanted: Download, part: Path, patience: Patience, wat
             last = refused
         is_over = last.is_final or number == patience.tries
         again = "" if is_over else f"; once more, {number + 1} of {patience.tries}"
-        watch.on_note(f"{_host(url)}: {wanted.name}: {last.reason}{again}")
+        watch.on_fault(f"{_host(url)}: {wanted.name}: {last.reason}{again}")
         if is_over:
             return last
         time.sleep(patience.pause * 2 ** (number - 1))

@@ -69,7 +69,7 @@ def _bring(wanted: Download, folder: Path, source: _Source, watch: Watch) -> Non
             text = f"no mirror serves `{wanted.name}` of `{source.data.name}`: {error}"
             raise UserError(text, help=_help(wanted, folder)) from None
     if wanted.is_archive:
-        watch.on_note(f"unpacking {wanted.name}")
+        watch.on_step(f"unpacking {wanted.name}")
         unpack(path, wanted, folder)
         path.unlink()
 
@@ -111,7 +111,7 @@ def _locked(folder: Path, watch: Watch) -> Iterator[None]:
         try:
             lock.acquire(timeout=LOCK_SECONDS)
         except Timeout:
-            watch.on_note(f"another process fetches into {shown(folder)}: waiting for it")
+            watch.on_step(f"another process fetches into {shown(folder)}: waiting for it")
             lock.acquire()
     except NotImplementedError:
         text = f"the file system of {shown(folder)} has no locks, so that two processes could fetch at once"
