@@ -12,7 +12,15 @@ if TYPE_CHECKING:
     from netdsl.ground.catalog import NamedData
     from netdsl.training.data.places import Place
 
-ELSEWHERE = {"download": "fetch", "get": "fetch", "ls": "list", "show": "list", "check": "verify", "where": "path"}
+ELSEWHERE = {
+    "download": "fetch",
+    "get": "fetch",
+    "ls": "list",
+    "show": "list",
+    "check": "verify",
+    "where": "path",
+    "extract": "unpack",
+}
 """What other programs call a subcommand -> what it is here."""
 
 
@@ -34,7 +42,7 @@ class _Subcommands(click.Group):
 
 @click.group(cls=_Subcommands, no_args_is_help=True)
 def command() -> None:
-    """List, fetch, verify and find the data sets that have names.
+    """List, fetch, verify and find the data sets that have names; unpack your own.
 
     Files are looked for in the folder NETDSL_DATA_DIR, then where torchvision (./data, ~/data) and Keras
     (~/.keras/datasets) keep theirs, then in netdsl's cache (NETDSL_CACHE_DIR, or the system's place for caches), where
@@ -47,6 +55,7 @@ def command() -> None:
       netdsl data fetch mnist cifar10 --to ~/data
       netdsl data verify cifar10
       netdsl data path mnist
+      netdsl data unpack large.npz
     """
 
 
@@ -146,6 +155,37 @@ def path(name: str) -> None:
     if place is None:
         raise missing_files(data, roots(data_dir()))
     click.echo(place.path)
+
+
+@command.command()
+@click.argument("file", metavar="FILE.npz", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="The folder to make; by default FILE.",
+)
+def unpack(file: Path, out: Path | None) -> None:
+    """Make a folder of .npy files of a .npz, which may then be larger than memory, and print its path.
+
+    `--data DIR` reads the samples of such a folder when they are needed. All or nothing: what is there stays as it is,
+    and of an unpacking that breaks off nothing stays.
+
+    \b
+    Examples:
+      netdsl data unpack large.npz
+      netdsl data unpack large.npz -o /mnt/disk/large
+    """
+    from netdsl.ground.diagnostics import UserError
+    from netdsl.ground.reading import shown
+    from netdsl.training.data.unpack import unpacked
+
+    if file.suffix.lower() != ".npz":
+        raise UserError(f"{shown(file)} is no `.npz`", help="netdsl data unpack FILE.npz")
+    folder = file.with_suffix("") if out is None else out
+    unpacked(file, folder)
+    click.echo(folder)
 
 
 def _named(name: str) -> NamedData:

@@ -42,7 +42,7 @@ def call(capsys):
 
 def test_every_subcommand_has_an_example_and_says_the_defaults_of_its_options(call):
     context = click.Context(cli)
-    assert set(command.list_commands(context)) == {"list", "fetch", "verify", "path"}
+    assert set(command.list_commands(context)) == {"list", "fetch", "verify", "path", "unpack"}
     for name in command.list_commands(context):
         code, out, _ = call(f"data {name} --help")
         assert code == 0 and "Example" in out

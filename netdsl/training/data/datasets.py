@@ -1,4 +1,4 @@
-"""Data to train on: built-in sets by name, `.npz` files, tables and folders of images, all as one `Dataset`."""
+"""Data to train on: built-in sets by name, arrays, tables and images in files and folders, all as one `Dataset`."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ TEST_FRACTION = 0.2
 def load_dataset(
     name: str, data_dir: Path | None, limit: int | None = None, seed: int = 0, want: Wanted | None = None
 ) -> Dataset:
-    """The data set called `name`: one of `DATASETS`, the path of a `.npz` or a `.csv`, or a folder of images.
+    """The data set called `name`: one of `DATASETS`, a file of arrays, a table, or a folder of either or of samples.
 
     `data_dir` is where the files of `mnist` and `cifar10` are; `limit` keeps the first samples of each part;
     `seed` decides the split of data that has no test part; `want` is what is known of the network. Raises `UserError`.
@@ -105,24 +105,29 @@ def _own_parts(name: str, want: Wanted) -> Parts:
         return npz_parts(Path(name), want)
     if name.lower().endswith(TABLES):
         return (signal_table_parts if want.takes_signals else table_parts)(Path(name), want)
+    if os.path.isdir(name):
+        return _folder_parts(Path(name), want)
     if name.lower().endswith(PARQUET) and os.path.isfile(name):
         return parquet_parts(Path(name), want)
     if is_idx(name) and os.path.isfile(name):
         return idx_parts(Path(name), want)
-    if not os.path.isdir(name):
-        raise _unknown_data(name)
-    if holds_arrays(Path(name)):
-        return npy_parts(Path(name), want)
-    if holds_idx(Path(name)):
-        return idx_parts(Path(name), want)
-    if is_saved_dataset(Path(name)):
-        return saved_dataset_parts(Path(name), want)
-    if parquet_files(Path(name)):
-        return parquet_parts(Path(name), want)
+    raise _unknown_data(name)
+
+
+def _folder_parts(folder: Path, want: Wanted) -> Parts:
+    """What a folder holds: arrays, a table in files, else samples in files of their own."""
+    if holds_arrays(folder):
+        return npy_parts(folder, want)
+    if holds_idx(folder):
+        return idx_parts(folder, want)
+    if is_saved_dataset(folder):
+        return saved_dataset_parts(folder, want)
+    if parquet_files(folder):
+        return parquet_parts(folder, want)
     if want.takes_signals:
-        return recording_folders(Path(name), want)
-    pairs, notes = mask_folders(Path(name))
-    return mask_parts(pairs, want, notes) if pairs else class_folders(Path(name), want)
+        return recording_folders(folder, want)
+    pairs, notes = mask_folders(folder)
+    return mask_parts(pairs, want, notes) if pairs else class_folders(folder, want)
 
 
 def _own_name(name: str) -> str:
@@ -187,10 +192,11 @@ def _test_rows(
 
 
 def _unknown_data(name: str) -> UserError:
-    known = f"known are {', '.join(f'`{n}`' for n in DATASETS)}, a `.npz` or `.csv` file and a folder of images"
+    own = "a `.npz`, `.csv` or `.parquet` file and a folder of images or `.npy` files"
+    known = f"known are {', '.join(f'`{n}`' for n in DATASETS)}, {own}"
     if os.path.exists(name):
         return UserError(
-            f"cannot use {shown(name)} as data: it is no `.npz` or `.csv` file and no folder",
+            f"cannot use {shown(name)} as data: it is no `.npz`, `.csv` or `.parquet` file and no folder",
             help=_other_help(name) or known,
         )
     behind = re.match(r"(.+?)\s+(\w+)=", name)
