@@ -65,9 +65,9 @@ def assert_same(made, expected):
     np.testing.assert_array_equal(made, expected, strict=isinstance(expected, np.ndarray))
 
 
-def assert_trains_alike(net, n=2, steps=3):
+def assert_trains_alike(net, n=2, steps=3, dtype=np.float32):
     """Outputs, gradients, and params, buffers and optimizer after some steps are the same."""
-    ours, theirs = pair(net)
+    ours, theirs = pair(net, dtype=dtype)
     x, y = random_batch(net, n, 0)
     x = x if isinstance(x, tuple) else (x,)
     assert_same(fetched(theirs.forward(*x)), ours.forward(*x))
@@ -107,12 +107,13 @@ def test_networks_of_named_values_train_as_the_numpy_module_does(net):
 MERGES = """
 input 4x6x6 mean (1, 2, 3, 4) std 2
 cat { conv 3 k3 p1 | id | conv 2 k1 } -> add { conv 5 k3 p1 | conv 5 k1 } -> mul { id | gap } -> mul { id | conv 1 k1 }
-cat { gap | gmp | flatten } -> linear 3
+cat { gap | gmp | flatten } -> gelu -> linear 3
 """
 
 
-def test_merges_and_normalised_inputs_train_as_the_numpy_module_does():
-    assert_trains_alike(compile_text(MERGES))
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_merges_and_normalised_inputs_train_as_the_numpy_module_does(dtype):
+    assert_trains_alike(compile_text(MERGES), dtype=dtype)
 
 
 # ---------------------------------------------------------------- every layer
