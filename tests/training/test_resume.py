@@ -62,11 +62,22 @@ def test_a_run_resumed_after_any_step_has_the_bytes_of_one_never_stopped(tmp_pat
         )
 
 
-def test_a_run_on_augmented_signals_resumed_after_any_step_has_the_same_bytes(tmp_path):
-    signal = compile_text("input 1x64 map\nconv 4 k3 -> relu -> flatten -> linear 3\n", "tiny")
-    changes = {"shift": 3, "flip": True, "scale": 0.2, "noise": 0.1, "mixup": 0.2}
-    net = signal.with_recipe(replace(signal.recipe, epochs=2, batch=16, augment=changes))
-    data = replace(DATA, x_train=DATA.x_train.reshape(-1, 1, 64), x_test=DATA.x_test.reshape(-1, 1, 64), layout="map")
+OF_SIGNALS = "shift=3 flip scale=0.2 noise=0.1 mixup=0.2 stretch=0.2 mask=9"
+OF_IMAGES = (
+    "shift=1 rotate=9 zoom=0.1 shear=9 resizedcrop=0.5 flip vflip brightness=0.3 contrast=0.3 blur=0.5 erase=0.5"
+)
+
+
+@pytest.mark.parametrize(
+    "given, changes",
+    [("1x64 map", OF_SIGNALS), ("1x8x8", f"{OF_IMAGES} mixup=0.2 cutmix=1"), ("1x4x4x4", "shift=1 vflip cutmix=1")],
+)
+def test_a_run_on_augmented_samples_resumed_after_any_step_has_the_same_bytes(tmp_path, given, changes):
+    text = f"input {given}\nconv 4 k3 -> relu -> flatten -> linear 3\ntrain {{ augment {changes}, epochs 2, batch 16 }}"
+    net = compile_text(text, "tiny")
+    shape = net.graph.input_shape
+    parts = {name: getattr(DATA, name).reshape(-1, *shape) for name in ("x_train", "x_test")}
+    data = replace(DATA, **parts, layout="map")
     train(net, data, ENGINES["interp"], new_run("tiny", tmp_path / "whole"))
     for step in (1, 3, 4, 5, 8):
         run = new_run("tiny", tmp_path / str(step))
