@@ -19,14 +19,15 @@ if TYPE_CHECKING:
     from netdsl.training.drawing.style import Figure
     from netdsl.training.runs.views import RunView
 
-SHOWN, EPOCHS = 8, 4
+LEAST, EPOCHS = 4, 4  # samples that are shown at least, if there are so many
 
 
 def draw_augmentation(view: RunView) -> Figure:
-    """Up to SHOWN training samples in a column each: as stored, and in EPOCHS epochs, with their masks below them."""
+    """A few training samples in a column each: as stored, and in EPOCHS epochs, with their masks below them."""
     data, recipe, kind = view.dataset, view.net.recipe, view.net.graph.input_type
     feed = Feed(data, recipe)
-    rows = np.sort(feed.rows[fixed_samples(len(feed.rows), SHOWN, recipe.seed)])
+    shown = max(LEAST, ACROSS[kind.axes])
+    rows = np.sort(feed.rows[fixed_samples(len(feed.rows), shown, recipe.seed)])
     stages = seen_in_epochs(feed, rows, EPOCHS)
     x = sketched(np.concatenate([samples for samples, _ in stages]), kind)
     looks = [x[i : i + len(rows)] for i in range(0, len(x), len(rows))]
