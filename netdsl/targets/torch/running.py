@@ -81,6 +81,8 @@ def torch_loss(net: Compiled, logits: torch.Tensor, y: np.ndarray) -> torch.Tens
     if "weights" in given:
         options["weight"] = torch.tensor(given["weights"], dtype=logits.dtype, device=logits.device)
     target = torch.from_numpy(y).to(logits.device)
+    if target.is_floating_point():  # else PyTorch smooths labels in the target's own dtype
+        target = target.to(logits.dtype)
     return getattr(F, LOSSES[net.recipe.loss].torch)(logits, target, **options)
 
 
