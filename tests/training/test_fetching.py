@@ -150,6 +150,19 @@ def test_half_a_file_is_gone_on_with_and_not_sent_again(server, tmp_path):
     assert seen[0][1] > 50_000 and seen[-1] == (WANTED.name, len(BODY), len(BODY))
 
 
+def test_a_leftover_is_no_reason_to_ask_twice(server, tmp_path):
+    """Where the whole file is sent in place of a piece it is taken; what is too long to be the file is not kept."""
+    parts = {"ignores_range": BODY[:30_000], "good": BODY + b"more", "says_gzip_of_what_is_a_gz": BODY[:9]}
+    for fault, part in parts.items():
+        outcome, said = got(tmp_path / fault, [mirror(server, fault, "leftover")], part=part)
+        assert (outcome, said, server.asked[f"{fault}/leftover"]) == ("right", [], 1), fault
+
+
+def test_another_piece_than_was_asked_for_is_not_taken(server, tmp_path):
+    outcome, said = got(tmp_path / "x", [mirror(server, "sends_another_piece", "other")], part=BODY[:30_000])
+    assert outcome == "refused" and "it sends another piece than was asked for; once more, 2 of 3" in said[0]
+
+
 def test_a_file_that_breaks_off_every_time_comes_piece_by_piece(server, tmp_path):
     outcome, said = got(tmp_path / "x", [mirror(server, "breaks_off_every_time", "pieces")])
     assert outcome == "right" and server.asked["breaks_off_every_time/pieces"] == 2

@@ -121,6 +121,16 @@ def test_a_sparse_file_is_no_plain_one(folder, tmp_path):
     assert names(folder) == []
 
 
+def test_a_sparse_file_of_the_newer_kind_is_no_plain_one(folder, tmp_path):
+    """Its header says that it is plain, and a record before it that most of it is a hole."""
+    info, _ = entry("set/a.bin", b"x")
+    info.pax_headers = {"GNU.sparse.size": "30000", "GNU.sparse.numblocks": "1", "GNU.sparse.map": "0,1"}
+    path = archive(tmp_path / "set.tar.gz", [(info, b"x")], tarfile.PAX_FORMAT)
+    with pytest.raises(UserError, match="`set/a.bin` is no plain file"):
+        unpack(path, WANTED, folder)
+    assert names(folder) == []
+
+
 def test_a_member_twice_is_taken_once(folder, tmp_path):
     unpack(archive(tmp_path / "set.tar.gz", [*right(), entry("set/a.bin", bytes(30_000))]), WANTED, folder)
     assert (folder / "a.bin").read_bytes() == FILES["a.bin"]
