@@ -48,7 +48,8 @@ def train(
 
 def load_data(name: str = "mnist-mini") -> Dataset:
     """A data set by its name or path, as `--data` takes them: `data.x_train`, `data.y_train`, `data.x_test`,
-    `data.y_test`, `data.classes`. Raises UserError."""
+    `data.y_test`, `data.classes`. Samples that are not in memory are read by rows, `data.x_train[:10]`. Raises
+    UserError."""
     return load_dataset(name, data_dir())
 
 
