@@ -418,6 +418,30 @@ def checked(folder, file, bad, tmp_path):
     return int(done.stdout.split()[-1])
 
 
+def test_column_names_that_are_no_text_are_one_line(tmp_path):
+    path = save_to_disk(tmp_path / "d", train=numbers(), test=numbers())
+    file = tmp_path / "d/train/data-00000-of-00001.arrow"
+    file.write_bytes(file.read_bytes().replace(b"label", b"\xe8abel"))
+    assert "is damaged: 'utf-8' codec can't decode byte 0xe8" in refused(path)
+
+
+def test_damaged_descriptions_are_one_line_or_a_data_set(tmp_path, request):
+    path, rng = save_to_disk(tmp_path / "d", train=numbers(), test=numbers()), np.random.default_rng(4)
+    for name in ("dataset_dict.json", "train/state.json", "train/dataset_info.json"):
+        file = tmp_path / "d" / name
+        good = file.read_bytes()
+        for bad in mutants(good, request.config.getoption("--mutants") // 12, rng):
+            file.write_bytes(bad)
+            try:
+                load_dataset(path, None)
+            except UserError as error:
+                assert "\n" not in error.message
+        file.write_bytes(good)
+    deep = json.dumps({"features": {}}).replace("{}", "[" * 50_000 + "]" * 50_000)
+    (tmp_path / "d/train/dataset_info.json").write_text(deep)
+    assert "it is nested too deep" in refused(path)
+
+
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="the memory of a process is read from /proc")
 @pytest.mark.parametrize("kind", ["numbers", "images"])
 @pytest.mark.parametrize("form", ["parquet", "saved"])

@@ -72,7 +72,8 @@ def arrow_parts(
 
     class_names: those of columns that are numbers of classes. Raises UserError.
     """
-    columns = _chosen_columns(path, parts, class_names, want)
+    with arrow_reading(path):  # names that are no text are met when they are asked for
+        columns = _chosen_columns(path, parts, class_names, want)
     read = {part: _read_part(path, files, columns) for part, files in parts.items()}
     notes = (*columns.notes, *want.unused("tables with a row a sample", "label"))
     if columns.target is not None:
