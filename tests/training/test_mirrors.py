@@ -170,10 +170,12 @@ def test_eval_and_predict_say_that_they_mirror(here, capfd):
     assert ", best checkpoint, mean of each image and its mirror image: loss" in second
     assert netdsl(["eval", "without", "--flips", "--json"]) == 0
     out, err = capfd.readouterr()
-    assert json.loads(out)["flips"] == 2
+    seen = json.loads(out)
+    assert seen["flips"] == 2
     assert "note: training mirrored nothing (`augment flip`): the network may not know the mirror images" in err
     assert netdsl(["eval", "without", "--json"]) == 0
-    assert "flips" not in json.loads(capfd.readouterr().out)
+    alone = json.loads(capfd.readouterr().out)
+    assert "flips" not in alone and alone["loss"] != seen["loss"] and alone["samples"] == seen["samples"]
 
 
 def test_a_picture_and_its_mirror_image_get_one_answer(here, capfd):

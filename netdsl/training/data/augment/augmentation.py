@@ -148,7 +148,7 @@ class Augmentation:
         if x.ndim != 4:
             return self._moved_along(x, rows, epoch, fill)
         crop_y, crop_x, shift_y, shift_x, turn, mirror = uniforms(self.seed, epoch, rows)[:6]
-        vertical, *view = uniforms(self.seed, epoch, rows, VIEW)[:7]
+        vertical, *view = self._view_draws(rows, epoch)
         crop, shift = self.options.get("crop"), self.options.get("shift")
         x, right = self._mirrored(x, mirror, "flip", -1)
         x, down = self._mirrored(x, vertical, "vflip", -2)
@@ -159,6 +159,11 @@ class Augmentation:
         if not self._has(*TURNS, "resizedcrop"):
             return x
         return resampled(x, self._view(np.array([turn, *view]), right * down, x.shape[2:]))
+
+    def _view_draws(self, rows: np.ndarray, epoch: int) -> np.ndarray:
+        """(7, N) of the stream VIEW, one for vflip, shear and zoom and four for resizedcrop; zeros if nobody asks."""
+        is_asked = self._has("vflip", "shear", "zoom", "resizedcrop")
+        return uniforms(self.seed, epoch, rows, VIEW)[:7] if is_asked else np.zeros((7, len(rows)))
 
     def _mirrored(self, x: np.ndarray, draws: np.ndarray, name: str, axis: int) -> tuple[np.ndarray, int | np.ndarray]:
         """-> x with half of the samples mirrored, if that is asked for; -1 for these, whose moves are mirrored too."""
@@ -179,7 +184,7 @@ class Augmentation:
         """x (N, C, *space) of signals or volumes -> half of them mirrored, moved along all axes, and stretched."""
         draws, shift, stretch = uniforms(self.seed, epoch, rows, ALONG), *map(self.options.get, ("shift", "stretch"))
         x, _ = self._mirrored(x, draws[3], "flip", -1)
-        x, _ = self._mirrored(x, uniforms(self.seed, epoch, rows, VIEW)[0], "vflip", -2)
+        x, _ = self._mirrored(x, self._view_draws(rows, epoch)[0], "vflip", -2)
         if shift:
             x = moved_along(x, [whole(u, -shift, shift) for u in draws[: x.ndim - 2]], fill)
         return stretched(x, between(uniforms(self.seed, epoch, rows, STEPS)[2], stretch, 1), fill) if stretch else x

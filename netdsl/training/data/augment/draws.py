@@ -50,7 +50,7 @@ def _bits(seed: int, epoch: int, purpose: int, place: np.ndarray) -> np.ndarray:
     return bits
 
 
-def whole(u: np.ndarray, low: int | np.ndarray, high: int | np.ndarray) -> np.ndarray:
+def whole(u: np.ndarray, low: int, high: int) -> np.ndarray:
     """u (N,), 0 <= u < 1 -> whole numbers, low to high equally often."""
     steps: np.ndarray = np.floor(u * (high - low + 1)).astype(np.int64)
     return low + steps
