@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import AbstractContextManager, ExitStack
 from functools import cache
 
@@ -72,7 +73,8 @@ def exact_cudnn(is_exact: bool) -> AbstractContextManager[None]:
 def check_compiler(device: torch.device) -> None:
     """Raises UserError where torch.compile cannot make anything for the device, as without a C++ compiler."""
     try:
-        torch.compile(torch.sin)(torch.ones(2, device=device))
+        with warnings.catch_warnings(action="ignore"):  # its own modules use what is going to leave it
+            torch.compile(torch.sin)(torch.ones(2, device=device))
     except Exception as error:  # which one depends on what is missing
         said = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise UserError(
