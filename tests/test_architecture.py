@@ -65,8 +65,12 @@ LOAD_TORCH = {
         "targets.torch.arrays",
         "targets.torch.devices",
         "targets.torch.model",
+        "targets.torch.ranked",
+        "targets.torch.ranks",
         "targets.torch.running",
         "targets.torch.scale",
+        "targets.torch.sharded",
+        "targets.torch.synced",
     ),
     *("verify.torch_runs", "bench.torch_contestants"),
 }

@@ -16,6 +16,7 @@ import click
 
 from netdsl import __version__
 from netdsl.ground.diagnostics import SpecError, TrainingFailed, UserError, did_you_mean, plain
+from netdsl.ground.ranks import SaidElsewhere
 from netdsl.ground.system.console import be_readable, drop_broken, has_no_reader
 from netdsl.ground.system.disk import advice
 
@@ -171,6 +172,8 @@ def run(arguments: list[str] | None = None) -> int:
     except TrainingFailed as error:
         say(f"error: {error}")
         return 3
+    except SaidElsewhere as error:
+        return error.code
     except Exception as error:
         return _bug(error)
 

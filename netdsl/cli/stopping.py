@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -11,7 +12,9 @@ from typing import TypeVar
 from netdsl.ground.system.signals import INTERRUPT, on_signals
 
 T = TypeVar("T")
+ECHO = 3.0  # seconds in which a launcher hands on what all of its processes have got already
 ASKED = b"\nstopping after this step, and saving; Ctrl-C again quits at once\n"
+ASKED_BY_TORCHRUN = b"stopping after this step, and saving\n"
 
 
 @dataclass
@@ -43,18 +46,25 @@ class StopRequest:
 
 
 @contextmanager
-def stop_on_signals(quiet: bool = False) -> Iterator[StopRequest]:
+def stop_on_signals(quiet: bool = False, is_launched: bool = False) -> Iterator[StopRequest]:
     """While it is open the first Ctrl-C, SIGTERM or SIGHUP is noted, and whatever comes next acts as ever.
 
-    Signals that the process was started to ignore, as a shell's background jobs do with Ctrl-C, are still ignored.
+    is_launched: by torchrun, which gets Ctrl-C as its processes do, hands it on to them and kills them after 30
+    seconds: what comes next is no wish of the user's, but for a Ctrl-C a while later. Signals that the process was
+    started to ignore, as a shell's background jobs do with Ctrl-C, are still ignored.
     """
-    request = StopRequest()
+    request, noted = StopRequest(), 0.0
 
     def note(number: int) -> None:
-        request.signal = number
+        nonlocal noted
+        if request.signal is not None:
+            if number == INTERRUPT and time.monotonic() - noted > ECHO:
+                raise KeyboardInterrupt
+            return
+        request.signal, noted = number, time.monotonic()
         if not quiet:
             with suppress(OSError):  # a terminal that was closed
-                os.write(2, ASKED)
+                os.write(2, ASKED if number == INTERRUPT or not is_launched else ASKED_BY_TORCHRUN)
 
-    with on_signals(note, once=True):
+    with on_signals(note, once=not is_launched):
         yield request

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -22,8 +23,10 @@ from netdsl.cli.options import (
     ranks_options,
 )
 from netdsl.cli.progress import Display
+from netdsl.cli.ranks import joined_ranks, opened_together
 from netdsl.ground.catalog import CATALOG
-from netdsl.targets.registry import levels_of, runners
+from netdsl.ground.ranks import ALONE, Ranks
+from netdsl.targets.registry import DEFAULT, levels_of, runners
 from netdsl.training.data.places import data_dir
 
 if TYPE_CHECKING:
@@ -163,15 +166,20 @@ def command(
     """
     from netdsl.cli import say
 
-    on_note = _ignore if quiet or as_json else say
-    with _opened(context, spec, resume, flags, on_note) as session:
-        show = Display(session.net.recipe.epochs, quiet or as_json, as_json)
-        result = _trained(session, show, save_every)
-        _say_score(result, show)
-        if plots:
-            _draw(session, result, show)
-    show.say(f"saved in {result.run}; next: netdsl eval {result.run}")
-    click.echo(json.dumps(result.as_dict()))
+    with joined_ranks(flags["backend"] if resume is not None else flags["backend"] or DEFAULT) as ranks:
+        silent = quiet or as_json or not ranks.is_first
+        on_note = _ignore if silent else say
+        opened = _opened(context, spec, resume, flags, on_note, ranks)
+        with opened() if ranks is ALONE else opened_together(ranks, opened, on_note) as session:
+            show = Display(session.net.recipe.epochs, silent, as_json and ranks.is_first)
+            result = _trained(session, show, save_every)
+            if ranks.is_first:
+                _say_score(result, show)
+                if plots:
+                    _draw(session, result, show)
+    if ranks.is_first:
+        show.say(f"saved in {result.run}; next: netdsl eval {result.run}")
+        click.echo(json.dumps(result.as_dict()))
 
 
 def _ignore(_: str) -> None:
@@ -179,18 +187,23 @@ def _ignore(_: str) -> None:
 
 
 def _opened(
-    context: click.Context, spec: Path | None, resume: str | None, flags: Flags, on_note: Callable[[str], None]
-) -> AbstractContextManager[Session]:
-    """A new run of a spec, or one to go on with."""
+    context: click.Context,
+    spec: Path | None,
+    resume: str | None,
+    flags: Flags,
+    on_note: Callable[[str], None],
+    ranks: Ranks,
+) -> Callable[[], AbstractContextManager[Session]]:
+    """What opens a new run of a spec, or one to go on with."""
     if resume is not None:
         _check_resumed(context)
-        return _resumed(spec, resume, flags["epochs"], engine_flags(flags))
+        return lambda: _resumed(spec, resume, flags["epochs"], engine_flags(flags), ranks)
     if spec is None:
         raise click.UsageError("Missing argument 'SPEC' (or `--resume RUN`).")
-    return _started(spec, flags, on_note)
+    return lambda: _started(spec, flags, on_note, ranks)
 
 
-def _started(spec: Path, flags: Flags, on_note: Callable[[str], None]) -> AbstractContextManager[Session]:
+def _started(spec: Path, flags: Flags, on_note: Callable[[str], None], ranks: Ranks) -> AbstractContextManager[Session]:
     """A new run of a spec, with its folder."""
     from netdsl.pipeline import compile_file
     from netdsl.training.loop.session import started, with_settings
@@ -204,7 +217,7 @@ def _started(spec: Path, flags: Flags, on_note: Callable[[str], None]) -> Abstra
     _check_finite(flags)
     net = compile_file(spec)
     net = net.with_recipe(with_settings(net.recipe, flags))
-    return started(net, engine, data_dir(), limit, out, autotune, on_note)
+    return started(net, engine, data_dir(), limit, out, autotune, on_note, ranks)
 
 
 def _check_finite(flags: Flags) -> None:
@@ -228,7 +241,9 @@ def _check_resumed(context: click.Context) -> None:
         )
 
 
-def _resumed(spec: Path | None, resume: str, epochs: int | None, engine: Flags) -> AbstractContextManager[Session]:
+def _resumed(
+    spec: Path | None, resume: str, epochs: int | None, engine: Flags, ranks: Ranks
+) -> AbstractContextManager[Session]:
     """A run to go on with: the one named, or the last one of the spec."""
     from netdsl.cli import say
     from netdsl.ground.names import identifier
@@ -245,7 +260,7 @@ def _resumed(spec: Path | None, resume: str, epochs: int | None, engine: Flags) 
         raise click.UsageError("`--resume` needs a SPEC or a RUN to go on with, as in `--resume runs/lenet-1`.")
     if spec is not None:
         check_unchanged(spec, path)
-    return resumed(path, data_dir(), epochs, say, lambda own: _engine(own, engine))
+    return resumed(path, data_dir(), epochs, say, lambda own: _engine(own, engine), ranks)
 
 
 def _engine(engine: Engine, given: Flags) -> Engine:
@@ -262,11 +277,12 @@ def _say_start(session: Session, show: Display) -> None:
     from netdsl.training.scores.fitting import is_copy
 
     net, dataset = session.net, session.dataset
-    if net.warnings and not session.is_resumed:
+    if net.warnings and not session.is_resumed and session.ranks.is_first:
         click.echo(render_all(net.warnings, wants_color()), err=True)
     samples = f"{len(dataset.x_train)} + {len(dataset.x_test)} samples of {dataset.name}"
     samples += ", which are their own targets" if not dataset.classes and is_copy(dataset) else ""
-    parts = f"{session.name}, {net.graph.num_params:_} params, {samples}, {_described(session.engine)}"
+    shared = f", {session.ranks.count} processes" if session.ranks.are_many else ""
+    parts = f"{session.name}, {net.graph.num_params:_} params, {samples}, {_described(session.engine)}{shared}"
     show.say(f"{session.run}: {parts}{', resumed' if session.is_resumed else ''}")
 
 
@@ -294,20 +310,21 @@ def _trained(session: Session, show: Display, save_every: int | None) -> Result:
 
     _say_start(session, show)
     go_on = f"to go on: netdsl train --resume {session.run}"
-    with stop_on_signals(show.quiet) as stop:
+    tell = say if session.ranks.is_first else _ignore
+    with stop_on_signals(show.quiet, "TORCHELASTIC_RUN_ID" in os.environ) as stop:
         try:
             with show.shown() as on_progress:
-                watch = Watch(stop.unless_made(on_progress), say, stop.is_made, save_every=save_every)
+                watch = Watch(stop.unless_made(on_progress), tell, stop.is_made, save_every=save_every)
                 return session.train(watch)
         except Interrupted as stopped:
             if stop.error:
                 raise stop.error from None
-            say(f"{stopped}; saved in {session.run}")
-            say(go_on)
+            tell(f"{stopped}; saved in {session.run}")
+            tell(go_on)
             raise click.exceptions.Exit(stop.exit_code) from None
         except (KeyboardInterrupt, OSError) as error:
             if isinstance(error, KeyboardInterrupt) or has_begun(session.run):
-                say(go_on)
+                tell(go_on)
             raise
 
 

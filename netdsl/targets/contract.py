@@ -9,7 +9,7 @@ from __future__ import annotations
 import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol
 
 from netdsl.ground.ranks import ALONE as NO_OTHERS
 from netdsl.ground.ranks import Ranks
@@ -259,7 +259,6 @@ class Model(Protocol):
         ...
 
 
-@runtime_checkable
 class SharedModel(Model, Protocol):
     """A Model that several processes hold alike, each of which computes a part of each batch.
 

@@ -199,7 +199,7 @@ def test_a_step_that_ruins_the_params_is_found_even_if_no_step_follows(tmp_path)
 @pytest.mark.parametrize("what", ["weight", "bias"])
 @pytest.mark.parametrize("engine", ENGINES)
 def test_the_layer_with_a_planted_nan_is_named(tmp_path, monkeypatch, layer, what, engine):
-    def planted(net, engine):
+    def planted(net, engine, _):
         model = new_model(net, engine)
         model.params[f"{layer}.{what}"].flat[0] = np.nan
         return model
@@ -213,7 +213,7 @@ def test_the_layer_with_a_planted_nan_is_named(tmp_path, monkeypatch, layer, wha
 def bias_only(monkeypatch):
     """Models that are made begin with weights of 0 and biases of 1."""
 
-    def made(net, engine):
+    def made(net, engine, _):
         model = new_model(net, engine)
         model.params["linear1.weight"][...] = 0
         model.params["linear1.bias"][...] = 1
@@ -256,7 +256,7 @@ def test_the_layer_where_only_a_gradient_overflows_is_named():
 def test_the_workers_end_with_the_run_however_it_ends(tmp_path, monkeypatch, kind):
     made = []
 
-    def kept(net, engine):
+    def kept(net, engine, _):
         made.append(new_model(net, engine))
         return made[-1]
 
@@ -276,7 +276,7 @@ def test_the_workers_end_with_the_run_however_it_ends(tmp_path, monkeypatch, kin
 def test_a_worker_that_dies_ends_the_run_and_is_named(tmp_path, monkeypatch):
     made = []
 
-    def kept(net, engine):
+    def kept(net, engine, _):
         made.append(new_model(net, engine))
         return made[-1]
 

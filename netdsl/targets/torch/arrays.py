@@ -35,12 +35,20 @@ class HostArrays:
         """Gives the module what somebody may have written."""
         if self._may_be_written and not self.is_shared:
             for name, tensor in self._tensors.items():
-                tensor.copy_(torch.from_numpy(self._arrays[name]))
+                self._write(tensor, self._arrays[name])
         self._may_be_written = False
+
+    def _read(self, tensor: torch.Tensor) -> np.ndarray:
+        """The numbers of one of the module's tensors."""
+        numbers: np.ndarray = tensor.cpu().numpy()
+        return numbers
+
+    def _write(self, tensor: torch.Tensor, array: np.ndarray) -> None:
+        tensor.copy_(torch.from_numpy(array))
 
     def _taken(self, which: int) -> dict[str, np.ndarray]:
         if self.are_old and not self.is_shared:
             for name, tensor in self._tensors.items():
-                self._arrays[name][...] = tensor.cpu().numpy()
+                self._arrays[name][...] = self._read(tensor)
         self.are_old, self._may_be_written = False, True
         return {name: self._arrays[name] for name in self._names[which]}

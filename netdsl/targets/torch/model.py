@@ -151,7 +151,7 @@ class TorchNetwork(Network):
         elif is_sure:
             return True
         # a norm that is the largest number overflows only with it
-        largest = nn.utils.get_total_norm(gradients, norm_type=float("inf"))
+        largest = self._all_of(nn.utils.get_total_norm(gradients, norm_type=float("inf")))
         return bool(torch.isfinite(loss) & torch.isfinite(largest))
 
     def _update(self, lr: float) -> None:
@@ -185,7 +185,7 @@ class TorchNetwork(Network):
         kept = {(name, key): self.optimizer.state[param].get(key) for name, param in params for key in names}
         empty = {name: np.zeros(param.shape, self.dtype) for name, param in params}
         arrays = {
-            f"{name}.{key}": empty[name].copy() if kept[name, key] is None else _array(kept[name, key])
+            f"{name}.{key}": empty[name].copy() if kept[name, key] is None else _array(self._all_of(kept[name, key]))
             for key in names
             for name, _ in params
         }
@@ -200,8 +200,16 @@ class TorchNetwork(Network):
         for name, param in zip(self._arrays.param_names, self.module.parameters(), strict=True):
             if steps <= 0:
                 break
-            kept = {key: torch.from_numpy(np.array(arrays[f"{name}.{key}"])).to(param) for key in names}
+            kept = {key: self._like(np.array(arrays[f"{name}.{key}"]), param) for key in names}
             self.optimizer.state[param] = {"step": torch.tensor(float(steps)), **kept}
+
+    def _all_of(self, tensor: torch.Tensor) -> torch.Tensor:
+        """All of a tensor that is of the kind of the params."""
+        return tensor
+
+    def _like(self, array: np.ndarray, param: torch.Tensor) -> torch.Tensor:
+        """The numbers as a tensor of the kind of a param."""
+        return torch.from_numpy(array).to(param)
 
     def close(self) -> None:
         """Give the process its own settings back; there are no workers to end."""

@@ -42,6 +42,10 @@ def _check(device: Device) -> str:
 
 def _model(net: Compiled, level: int, seed: int, dtype: Any, workers: Workers) -> Model:
     _check(workers.device)
+    if workers.ranks.are_many:
+        from netdsl.targets.torch.sharded import ranked_network
+
+        return ranked_network(net, seed, dtype, workers)
     from netdsl.targets.torch.model import torch_network
 
     return torch_network(net, seed, dtype, workers)

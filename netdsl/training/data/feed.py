@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,26 +24,31 @@ if TYPE_CHECKING:
 SHUFFLE = 1  # purpose of a random stream
 AHEAD = 2  # batches that are read before they are needed, where samples are not in memory
 
+WHOLE = slice(None)
+
 
 @dataclass(frozen=True)
 class Batch:
     """Step `step` of an epoch, counted from 1: x (n, *input_shape) as the network is fed, targets y (n, ...), and which
-    of the training samples they were made of."""
+    of the training samples they were made of. part: which of the batch's samples x and y are, where several processes
+    share it; rows has all of them."""
 
     step: int
     rows: np.ndarray
     x: np.ndarray
     y: np.ndarray
+    part: slice = field(default_factory=lambda: WHOLE)
 
 
 class Feed:
     """The training samples in shuffled batches, augmented where the recipe says so.
 
-    An epoch has `steps` of them; its order comes from the stream [seed, 1, epoch].
+    An epoch has `steps` of them; its order comes from the stream [seed, 1, epoch]. part(n) -> which of the n samples of
+    a batch are made: the order and all that is drawn are those of whole batches.
     """
 
-    def __init__(self, dataset: Dataset, recipe: Recipe) -> None:
-        self.data, self.recipe = dataset, recipe
+    def __init__(self, dataset: Dataset, recipe: Recipe, part: Callable[[int], slice] = lambda _: WHOLE) -> None:
+        self.data, self.recipe, self.part = dataset, recipe, part
         self.rows, self.val_rows = dataset.parts(recipe.val, recipe.seed)
         self.sizes = [len(piece) for piece in batches(self.rows, recipe.batch)]
         self.steps, self.samples = len(self.sizes), len(self.rows)
@@ -53,8 +58,8 @@ class Feed:
         self.moves_targets = self.augmentation is not None and _move_together(self.augmentation, dataset)
 
     def batch(self, epoch: int, step: int) -> Batch:
-        """The batch of one step."""
-        return self._made(epoch, step, self._pieces(epoch)[step - 1])
+        """The batch of one step, all of it."""
+        return self._whole(epoch, step, self._pieces(epoch)[step - 1])
 
     def epoch(self, epoch: int, done: int = 0) -> Iterator[Batch]:
         """The batches after the first `done`. With augmentation, and of samples that are read when they are asked for,
@@ -87,6 +92,13 @@ class Feed:
         return batches(order, self.recipe.batch)
 
     def _made(self, epoch: int, step: int, rows: np.ndarray) -> Batch:
+        part = self.part(len(rows))
+        if self.augmentation and self.augmentation.mixes:  # partners may be anywhere in the batch
+            batch = self._whole(epoch, step, rows)
+            return replace(batch, x=batch.x[part], y=batch.y[part], part=part)
+        return replace(self._whole(epoch, step, rows[part]), rows=rows, part=part)
+
+    def _whole(self, epoch: int, step: int, rows: np.ndarray) -> Batch:
         x, y = self.data.x_train[rows], self.data.y_train[rows]
         if self.augmentation is None:
             return Batch(step, rows, self.data.normalized(x), y)

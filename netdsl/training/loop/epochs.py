@@ -9,21 +9,23 @@ from __future__ import annotations
 import json
 import math
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from netdsl.ground.diagnostics import TrainingFailed
 from netdsl.ground.files import write_atomic
-from netdsl.targets.contract import ModelEnded
+from netdsl.ground.ranks import ALONE, Ranks, SaidElsewhere
+from netdsl.targets.contract import ModelEnded, Share, SharedModel, Step
 from netdsl.targets.live.interpreter import first_nonfinite
 from netdsl.training.data.dataset import Dataset
 from netdsl.training.data.feed import Batch, Feed, check_batches
 from netdsl.training.data.normalization import for_network
 from netdsl.training.data.stored import Samples, chosen
 from netdsl.training.loop.failures import all_finite, copy_of, sentence, step_failure
+from netdsl.training.loop.shares import parts_of
 from netdsl.training.loop.watch import Interrupted, Progress, Result, Watch
 from netdsl.training.runs.average import WeightAverage
 from netdsl.training.runs.checkpoint import checkpoint_path, load_checkpoint, rename_copy, save_checkpoint, weights_of
@@ -42,18 +44,26 @@ SAVE_EVERY, SAVE_SHARE = 60.0, 0.05  # seconds in an epoch, or more where saving
 
 
 def train(
-    net: Net, dataset: Dataset, engine: Engine, run: Path, watch: Watch | None = None, resume: bool = False
+    net: Net,
+    dataset: Dataset,
+    engine: Engine,
+    run: Path,
+    watch: Watch | None = None,
+    resume: bool = False,
+    ranks: Ranks = ALONE,
 ) -> Result:
     """Trains by the net's recipe and keeps metrics.csv and the checkpoints in the folder `run`.
 
-    resume: go on from the run's last checkpoint, as if it had never stopped. Raises UserError, TrainingFailed, OSError,
-    Interrupted; KeyboardInterrupt leaves the last checkpoint. However it ends, the engine's workers end with it.
+    resume: go on from the run's last checkpoint, as if it had never stopped. ranks: the processes that share each
+    batch; all of them call this, and the first one alone writes. Raises UserError, TrainingFailed, OSError,
+    Interrupted, and in other processes than the first SaidElsewhere; KeyboardInterrupt leaves the last checkpoint.
+    However it ends, the engine's workers end with it.
     """
     net = fitted(net, dataset)
     check_batches(net, dataset)
     dataset = for_network(dataset, net)
     with engine_threads(engine):
-        trainer = _Trainer(net, dataset, engine, run, watch or Watch())
+        trainer = _Trainer(net, dataset, engine, run, watch or Watch(), ranks)
         try:
             return trainer.run(resume)
         except ModelEnded as ended:
@@ -65,11 +75,12 @@ def train(
 class _Trainer:
     """The things that change while a network learns."""
 
-    def __init__(self, net: Net, dataset: Dataset, engine: Engine, run: Path, watch: Watch) -> None:
+    def __init__(self, net: Net, dataset: Dataset, engine: Engine, run: Path, watch: Watch, ranks: Ranks) -> None:
         self.net, self.data, self.recipe, self.folder, self.watch = net, dataset, net.recipe, run, watch
         self.task, self.measured = task_of(net, dataset), measured_together(net)
-        self.feed = Feed(dataset, net.recipe)
-        self.model = new_model(net, engine)
+        self.ranks, self.wishes = ranks, Wishes()
+        self.feed = Feed(dataset, net.recipe, parts_of(ranks, net, engine))
+        self.model = new_model(net, engine, ranks)
         self.average = WeightAverage(self.model, self.recipe.ema) if self.recipe.ema else None
         self.position, self.save_seconds = Position(), 0.0
         self.history: list[Epoch] = []
@@ -84,16 +95,18 @@ class _Trainer:
             self._resume()
         while not self._is_over():
             self._epoch()
-        load_checkpoint(checkpoint_path(self.folder, "best" if self.best else "last"), self.model)
+        load_checkpoint(checkpoint_path(self.folder, "best" if self.best else "last"), self.model, self.ranks)
         try:
             test = self._measure(self.data.x_test, self.data.y_test, "test")
         except _Stop:
             raise Interrupted("stopped after the last epoch, before the test") from None
         assert test is not None, f"{self.data.name} has no test samples"
         used, seconds = self.best or self.history[-1], self.watch.clock() - start
-        save_checkpoint(self.folder / "weights.safetensors", weights_of(self.model), {"epoch": used.epoch})
+        weights = weights_of(self.model)
         result = Result(self.task, used, len(self.history), seconds, self.folder, test, self._known())
-        write_atomic(result_path(self.folder), json.dumps(result.as_dict()) + "\n")
+        if self.ranks.is_first:
+            save_checkpoint(self.folder / "weights.safetensors", weights, {"epoch": used.epoch})
+            write_atomic(result_path(self.folder), json.dumps(result.as_dict()) + "\n")
         return result
 
     @property
@@ -112,10 +125,16 @@ class _Trainer:
 
     def _resume(self) -> None:
         """Goes on from the youngest checkpoint that can be read; from the beginning where there is none yet."""
-        loaded = load_youngest(self.folder, self.model, self.recipe, self.average, self.feed.steps, self.watch.on_note)
+        steps, on_note = self.feed.steps, self.watch.on_note
+        loaded = load_youngest(self.folder, self.model, self.recipe, self.average, steps, on_note, self.ranks)
         if loaded is None:
             return
-        which, self.position, self.history = loaded
+        self.position, self.history = loaded.position, loaded.history
+        if self.ranks.is_first:
+            self._bring_files(loaded.which)
+
+    def _bring_files(self, which: str) -> None:
+        """Has the run's files agree with the checkpoint that training goes on from."""
         path = checkpoint_path(self.folder, which)
         if which != "last":  # the next checkpoint makes `prev` of it
             rename_copy(path, checkpoint_path(self.folder, "last"))
@@ -146,9 +165,10 @@ class _Trainer:
         self.position = Position(epoch + 1)
         # metrics.csv first: a run that is killed between the two makes steps again and writes the row anew; the other
         # way round the epoch would stay without its times, which no checkpoint has
-        write_history(self.folder, self.history)
+        if self.ranks.is_first:
+            write_history(self.folder, self.history)
         self._save()
-        if self.best == row:
+        if self.best == row and self.ranks.is_first:
             rename_copy(checkpoint_path(self.folder, "last"), checkpoint_path(self.folder, "best"))
         self.watch.on_progress(row)
 
@@ -179,20 +199,27 @@ class _Trainer:
 
     def _pause(self) -> None:
         """After a step: stop if that is wanted, and save if it is time."""
-        if self.watch.is_stopped():
+        wishes = self.wishes if self.ranks.are_many else self._wishes()
+        if wishes.stop:
             raise self._saved_and_stopped()
-        every, waited = self.watch.save_every, self.watch.clock() - self.saved_at
-        if (every and self.position.step % every == 0) or waited > max(SAVE_EVERY, self.save_seconds / SAVE_SHARE):
+        every = self.watch.save_every
+        if wishes.save or (every and self.position.step % every == 0):
             self._check_weights()
             self._save()
 
+    def _wishes(self) -> Wishes:
+        """What this process wants: to stop, and to save, which the first one's clock decides."""
+        waited = self.watch.clock() - self.saved_at
+        is_time = self.ranks.is_first and waited > max(SAVE_EVERY, self.save_seconds / SAVE_SHARE)
+        return Wishes(self.watch.is_stopped(), is_time)
+
     def _check_stop(self) -> None:
-        if self.watch.is_stopped():
+        if any(self.ranks.total([self.watch.is_stopped()])):
             raise _Stop
 
     def _check_weights(self) -> None:
         """No checkpoint has a number that is not finite. Raises TrainingFailed."""
-        if not all_finite(*weights_of(self.model).values()):
+        if any(self.ranks.total([not all_finite(*weights_of(self.model).values())])):
             at = self.position
             batch = self.feed.batch(at.epoch, at.step)
             raise self._failure(batch, "a param or buffer", is_over=at.step == self.feed.steps)
@@ -206,9 +233,10 @@ class _Trainer:
     def _save(self) -> None:
         """A checkpoint of now, as `last`; what was that is `prev`."""
         last, start = checkpoint_path(self.folder, "last"), self.watch.clock()
-        if last.exists():
+        if last.exists() and self.ranks.is_first:
             rename_copy(last, checkpoint_path(self.folder, "prev"))  # to go on from, should `last` be damaged
-        save_state(last, self.model, self.recipe, self.average, self.position, self.history)
+        is_written = self.ranks.is_first
+        save_state(last, self.model, self.recipe, self.average, self.position, self.history, is_written)
         self.saved_at = self.watch.clock()
         self.save_seconds = self.saved_at - start
 
@@ -220,7 +248,9 @@ class _Trainer:
         scores = evaluate(self.model, self.data, x, y, self.task, weights, self._check_stop, self.measured)
         if not np.isfinite(scores.loss):
             layer = first_nonfinite(copy_of(self.net, self.model), self.data.normalized(x[:256]), False)
-            raise TrainingFailed(sentence(f"after epoch {len(self.history) or 1}", f"the {part} loss", layer))
+            raise self._told_once(
+                TrainingFailed(sentence(f"after epoch {len(self.history) or 1}", f"the {part} loss", layer))
+            )
         return scores
 
     # ---------------------------------------------------------------------------------------------- a step
@@ -231,15 +261,34 @@ class _Trainer:
         # a stream a step, not one that goes on: a run that is resumed in the middle of an epoch draws the same numbers
         self.model.rng, lr = np.random.default_rng(self._noise(batch.step)), self._learning_rate(batch.step)
         with np.errstate(all="ignore"):  # what overflows is reported below
-            step = self.model.learn(batch.x, batch.y, lr)
+            step, right = self._learned(batch, lr)
         if not step.is_finite:
             raise self._failure(batch, "a gradient" if np.isfinite(step.loss) else "the loss")
         if self.average:
             self.average.update(self.model)
-        count, classes = len(batch.rows), len(self.task.classes)
-        right = int(np.count_nonzero(chosen_classes(step.logits, classes) == _labels(batch.y))) if classes else 0
+        count = len(batch.rows)
         total = at.loss + float(step.loss) * count
         self.position = replace(at, step=batch.step, samples=at.samples + count, loss=total, right=at.right + right)
+
+    def _learned(self, batch: Batch, lr: float) -> tuple[Step, int]:
+        """Learns from one batch -> the step, and how many samples or pixels were classified correctly."""
+        if not self.ranks.are_many:
+            step = self.model.learn(batch.x, batch.y, lr)
+            return step, self._right(step.logits, batch.y)
+        share = Share(batch.part, len(batch.rows), lambda logits: self._told(logits, batch))
+        step, (right, stop, save) = cast(SharedModel, self.model).learn_share(batch.x, batch.y, lr, share)
+        self.wishes = Wishes(bool(stop), bool(save))
+        return step, int(right)
+
+    def _told(self, logits: np.ndarray, batch: Batch) -> tuple[float, ...]:
+        """What this process adds to the step of all: they stop, save and count together."""
+        counts = self.ranks.is_first or batch.part != slice(0, len(batch.rows))  # else all have the same samples
+        wishes = self._wishes()
+        return self._right(logits, batch.y) if counts else 0, wishes.stop, wishes.save
+
+    def _right(self, logits: np.ndarray, y: np.ndarray) -> int:
+        classes = len(self.task.classes)
+        return int(np.count_nonzero(chosen_classes(logits, classes) == _labels(y))) if classes else 0
 
     def _learning_rate(self, step: int) -> float:
         """The learning rate of a step of the running epoch."""
@@ -250,9 +299,24 @@ class _Trainer:
         """The key of the stream that feeds this step's dropout."""
         return [self.recipe.seed, NOISE, self.position.epoch, step]
 
-    def _failure(self, batch: Batch, what: str, is_over: bool = False) -> TrainingFailed:
-        epoch, key = self.position.epoch, self._noise(batch.step)
-        return step_failure(self.net, self.model, self.folder, batch, what, epoch, key, is_over)
+    def _failure(self, batch: Batch, what: str, is_over: bool = False) -> Exception:
+        epoch, key, writes = self.position.epoch, self._noise(batch.step), self.ranks.is_first
+        if self.ranks.are_many:
+            batch = self.feed.batch(epoch, batch.step)
+        failure = step_failure(self.net, self.model, self.folder, batch, what, epoch, key, is_over, writes)
+        return self._told_once(failure)
+
+    def _told_once(self, failure: TrainingFailed) -> Exception:
+        """The failure that all processes come to, which the first one tells."""
+        return failure if self.ranks.is_first else SaidElsewhere(3)
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What is wanted after a step: to stop, to save."""
+
+    stop: bool = False
+    save: bool = False
 
 
 class _Stop(Exception):

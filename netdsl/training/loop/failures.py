@@ -24,9 +24,9 @@ def all_finite(*arrays: np.ndarray) -> bool:
 
 
 def step_failure(
-    net: Net, model: Model, run: Path, batch: Batch, what: str, epoch: int, key: list[int], is_over: bool = False
+    net: Net, model: Model, run: Path, batch: Batch, what: str, epoch: int, key: list[int], is_over: bool, writes: bool
 ) -> TrainingFailed:
-    """Repeats a step with layer objects, to name the layer, and writes failure.json.
+    """Repeats a step with layer objects, to name the layer, and writes failure.json, if this process writes.
 
     what: what is not finite, "the loss"; key: the stream that fed its dropout; is_over: after the epoch's last step.
     """
@@ -39,7 +39,8 @@ def step_failure(
     if layer is None and model.overflows_sooner and np.isfinite(loss):
         text = f"training failed {when}: {what} is not a finite number {model.overflows_sooner}"
     values = {"epoch": epoch, "step": batch.step, "what": what, "layer": layer, "samples": batch.rows.tolist()}
-    write_atomic(run / "failure.json", json.dumps(values) + "\n")
+    if writes:
+        write_atomic(run / "failure.json", json.dumps(values) + "\n")
     return TrainingFailed(f"{text}; the batch's samples are listed in {run / 'failure.json'}")
 
 

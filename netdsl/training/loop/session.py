@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from netdsl.analysis.plain import require_plain
 from netdsl.bench.tuning import tuned
 from netdsl.graph.recipe import SCHEDULES, Recipe
 from netdsl.ground.diagnostics import UserError, plain
+from netdsl.ground.ranks import ALONE, Ranks
 from netdsl.ground.reading import shown
 from netdsl.language.train_block import with_data, with_entries
 from netdsl.pipeline import Net, compile_file
@@ -21,10 +22,11 @@ from netdsl.training.data.feed import check_batches
 from netdsl.training.data.normalization import for_network, notes_on, with_constants
 from netdsl.training.data.wanted import wanted_by
 from netdsl.training.loop.epochs import train
+from netdsl.training.loop.shares import note_on_norms
 from netdsl.training.loop.watch import Result, Watch
 from netdsl.training.runs.config import config_of, what_changed, write_setup
 from netdsl.training.runs.engine import Engine
-from netdsl.training.runs.folder import extended, locked, read_run, run_net, starting, with_engine
+from netdsl.training.runs.folder import discard, extended, locked, read_run, result_path, run_net, starting, with_engine
 from netdsl.training.runs.views import is_other_data, run_data
 from netdsl.training.scores.evaluation import fitted
 from netdsl.training.scores.fitting import adapted
@@ -45,10 +47,11 @@ class Session:
     engine: Engine
     run: Path
     is_resumed: bool = False
+    ranks: Ranks = ALONE
 
     def train(self, watch: Watch | None = None) -> Result:
         """Trains the network, see `netdsl.training.loop.epochs.train`."""
-        return train(self.net, self.dataset, self.engine, self.run, watch, self.is_resumed)
+        return train(self.net, self.dataset, self.engine, self.run, watch, self.is_resumed, self.ranks)
 
 
 @contextmanager
@@ -60,14 +63,16 @@ def started(
     out: Path | None = None,
     autotune: bool = True,
     on_note: Callable[[str], None] = lambda _: None,
+    ranks: Ranks = ALONE,
 ) -> Iterator[Session]:
     """A new run of the net, in the folder `out` or `runs/<net>-<n>`; nothing of it stays if it fails before its first
-    step. on_note is told what was changed in the data on reading. Raises UserError, OSError."""
-    engine = _ready(engine)
+    step. on_note is told what was changed in the data on reading. ranks: this process is the first of them. Raises
+    UserError, OSError."""
+    engine = _ready(engine, ranks)
     require_plain(net.graph, "training on a data set")
     want = wanted_by(net.recipe, net.graph.input_type, net.graph.output_type)
     dataset = adapted(net, load_dataset(net.recipe.data, data_dir, limit, want=want))
-    for note in (*dataset.notes, *notes_on(net, dataset)):
+    for note in (*dataset.notes, *notes_on(net, dataset), *note_on_norms(net, engine, ranks)):
         on_note(f"note: {note}")
     net = fitted(net, dataset)
     check_batches(net, dataset)
@@ -75,8 +80,9 @@ def started(
     if engine.is_tuned and engine.threads and autotune:  # what is tuned has workers, and so threads
         net = tuned(net, net.recipe.batch, engine.threads)
     with starting(net.name, out) as run, locked(run):
-        write_setup(run, net.source.text, config_of(net, dataset, engine, limit), net.used)
-        yield Session(net.name, net, for_network(dataset, net), engine, run)
+        ranks.note_begun(run)
+        write_setup(run, net.source.text, config_of(net, dataset, engine, limit), net.used, ranks.count)
+        yield Session(net.name, net, for_network(dataset, net), engine, run, ranks=ranks)
 
 
 @contextmanager
@@ -86,11 +92,12 @@ def resumed(
     epochs: int | None = None,
     on_note: Callable[[str], None] = lambda _: None,
     change: Callable[[Engine], Engine] = lambda engine: engine,
+    ranks: Ranks = ALONE,
 ) -> Iterator[Session]:
     """A run to go on with, up to so many epochs (None: its own).
 
     on_note is told what may keep it from the bytes of a run that was never stopped. change: its engine -> the one that
-    goes on with it.
+    goes on with it. ranks: this process is the first of them.
     Raises UserError, SpecError, OSError.
     """
     read_run(path)  # nothing is written into a folder that is none
@@ -103,18 +110,55 @@ def resumed(
                 f"the data `{plain(run.data)}` is not what the run {shown(path)} began with, or is split in another way"
             )
             raise UserError(text, help="bring it back as it was, or begin another run")
-        engine = _ready(change(run.config.engine))
+        engine = _ready(change(run.config.engine), ranks)
         run = with_engine(extended(run, epochs), engine)
         if epochs is not None and SCHEDULES[run.config.recipe.schedule].by_length:
             on_note(f"the schedule `{run.config.recipe.schedule}` is that of {epochs} epochs from here on")
-        for other in what_changed(path, packages=engine.target.needs):
+        for other in what_changed(path, ranks.count, engine.target.needs):
             on_note(f"{plain(other)}: the weights may differ in their last bits from those of a run without a stop")
         net = net.with_recipe(run.config.recipe)
-        yield Session(run.config.spec, net, for_network(dataset, net), engine, path, True)
+        ranks.note_begun(path)
+        yield Session(run.config.spec, net, for_network(dataset, net), engine, path, True, ranks)
 
 
-def _ready(engine: Engine) -> Engine:
+def reopened(
+    run: Path,
+    begin: Callable[[], AbstractContextManager[Session]],
+    data_dir: Path | None,
+    on_note: Callable[[str], None],
+    ranks: Ranks,
+) -> AbstractContextManager[Session]:
+    """The session of a command that was started anew by its launcher, which knows that it began `run` before.
+
+    begin: begins it anew, where it ended before the run's setup was written.
+    """
+    if not (run / "env.json").exists():  # the last file of the setup
+        discard(run)
+        return begin()
+    on_note(f"the processes were started anew: they go on with {shown(run)}")
+    result_path(run).unlink(missing_ok=True)  # one of them ended after that
+    return resumed(run, data_dir, None, on_note, ranks=ranks)
+
+
+@contextmanager
+def joined(path: Path, is_resumed: bool, data_dir: Path | None, ranks: Ranks) -> Iterator[Session]:
+    """The session that the first of several processes opened in the folder `path`, as another one has it, which reads
+    what the first wrote and writes nothing. Raises UserError, SpecError, OSError."""
+    run = read_run(path)
+    net = run_net(run)
+    dataset = run_data(run, net, data_dir)
+    if is_other_data(run, dataset):
+        text = f"the data `{plain(run.data)}` is another here than where rank 0 reads it"
+        raise UserError(text, help="all machines need the same data, under the same path")
+    run.config.engine.check()
+    yield Session(run.config.spec, net, for_network(dataset, net), run.config.engine, path, is_resumed, ranks)
+
+
+def _ready(engine: Engine, ranks: Ranks) -> Engine:
     """The engine with as many workers as there are cores, where it has some. Raises UserError where it cannot run."""
+    if ranks.are_many and not engine.has_devices:
+        text = f"{ranks.count} processes share a batch by PyTorch, not by `--backend {engine.backend}`"
+        raise UserError(text, help="add `--backend torch`, or start one process without torchrun")
     engine.check()
     return replace(engine, threads=available_cores()) if engine.has_workers and not engine.threads else engine
 

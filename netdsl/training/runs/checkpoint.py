@@ -19,6 +19,7 @@ import numpy as np
 from netdsl.graph.types import show_sizes
 from netdsl.ground.diagnostics import UserError, plain
 from netdsl.ground.files import temporary_name, write_atomic
+from netdsl.ground.ranks import ALONE, Ranks
 from netdsl.ground.reading import reading, shown
 from netdsl.ground.system.disk import has_second_name, replace, sync_folder
 
@@ -77,12 +78,14 @@ def rename_copy(source: Path, target: Path) -> None:
     sync_folder(os.fspath(target.parent))
 
 
-def load_checkpoint(path: Path, model: Model) -> dict[str, object]:
-    """Copies the file's weights into the model's, in place, and returns the file's `info`.
+def load_checkpoint(path: Path, model: Model, ranks: Ranks = ALONE) -> dict[str, object]:
+    """Copies the file's weights into the model's, in place, and returns the file's `info`. The first process reads for
+    all.
 
     Names, shapes and dtypes are compared first: when the UserError about them is raised, the model is untouched.
     """
-    arrays, info = read_checkpoint(path, weights_of(model))
+    expected = weights_of(model)
+    arrays, info = ranks.shared(lambda: read_checkpoint(path, expected))
     for name, array in weights_of(model).items():
         array[...] = arrays[name]
     return info

@@ -88,6 +88,13 @@ def has_begun(run: Path) -> bool:
     )
 
 
+def discard(run: Path) -> None:
+    """Removes the folder of a run that was killed before it began, if it is there."""
+    if run.is_dir():
+        check_files(run)
+        _remove(run, [run])
+
+
 def _remove(run: Path, made: list[Path]) -> None:
     """Empties the folder of a run, and removes those of the folders that were made for it, the innermost first."""
     for path in run.iterdir():

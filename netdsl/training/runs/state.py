@@ -15,6 +15,7 @@ import numpy as np
 
 from netdsl.graph.recipe import Recipe
 from netdsl.ground.diagnostics import UserError
+from netdsl.ground.ranks import ALONE, Ranks
 from netdsl.ground.reading import shown
 from netdsl.targets.contract import Model
 from netdsl.training.runs.average import WeightAverage
@@ -54,23 +55,36 @@ def save_state(
     average: WeightAverage | None,
     position: Position,
     history: Sequence[Epoch],
+    is_written: bool = True,
 ) -> None:
-    """Writes a checkpoint to go on from. Its plain names are the weights to use: the average, where there is one."""
+    """Writes a checkpoint to go on from. Its plain names are the weights to use: the average, where there is one.
+
+    is_written: whether this process does, or only gives another one what it has of the arrays.
+    """
+    arrays = _arrays(model, recipe, average)
+    if not is_written:
+        return
     rows = [
         {name: value for name, value in asdict(row).items() if name not in TIMES and value != {}} for row in history
     ]
     info = {"format": 1, "position": _stored(position), "history": rows, "epoch": len(rows)}
-    save_checkpoint(path, _arrays(model, recipe, average), info)
+    save_checkpoint(path, arrays, info)
 
 
-def load_state(
-    path: Path, model: Model, recipe: Recipe, average: WeightAverage | None, steps_an_epoch: int
-) -> tuple[Position, list[Epoch]]:
-    """Puts a checkpoint's arrays into the model, its optimizer and the average. The history has no times.
+@dataclass(frozen=True)
+class State:
+    """What a checkpoint has: its name, its arrays, and where training stood. The history has no times."""
 
-    Raises UserError; the model is untouched then.
-    """
-    arrays, info = read_checkpoint(path, _arrays(model, recipe, average), True, OF_SOME)
+    which: str
+    arrays: Mapping[str, np.ndarray]
+    position: Position
+    history: list[Epoch]
+
+
+def read_state(run: Path, which: str, expected: Mapping[str, np.ndarray]) -> State:
+    """The checkpoint `which` of a run, which must have arrays like those expected. Raises UserError."""
+    path = checkpoint_path(run, which)
+    arrays, info = read_checkpoint(path, expected, True, OF_SOME)
     try:
         position = _position(info["position"])
         history = [
@@ -79,7 +93,13 @@ def load_state(
         ]
     except (KeyError, TypeError, AttributeError, ValueError):
         raise UserError(f"{shown(path)} holds weights, but not where training stood") from None
-    steps = (position.epoch - 1) * steps_an_epoch + position.step  # as Adam counts them, over all epochs
+    return State(which, arrays, position, history)
+
+
+def take_state(state: State, model: Model, recipe: Recipe, average: WeightAverage | None, steps_an_epoch: int) -> None:
+    """Puts a checkpoint's arrays into the model, its optimizer and the average."""
+    # as Adam counts them, over all epochs
+    arrays, steps = state.arrays, (state.position.epoch - 1) * steps_an_epoch + state.position.step
     for name, array in weights_of(model).items():
         array[...] = arrays[f"{LEARNED}{name}" if average else name]
     kept = {name.removeprefix(OPTIMIZER): array for name, array in arrays.items() if name.startswith(OPTIMIZER)}
@@ -88,7 +108,6 @@ def load_state(
         average.updates = steps
         for name, mean in average.arrays.items():
             mean[...] = arrays[name]
-    return position, history
 
 
 def _stored(position: Position) -> dict[str, object]:
@@ -111,26 +130,34 @@ def load_youngest(
     average: WeightAverage | None,
     steps_an_epoch: int,
     on_note: Callable[[str], None],
-) -> tuple[str, Position, list[Epoch]] | None:
-    """Loads the youngest checkpoint of a run that can be read -> its name and what `load_state` gives; None where there
-    is none.
+    ranks: Ranks = ALONE,
+) -> State | None:
+    """Loads the youngest checkpoint of a run that can be read; None where there is none. The first process reads for
+    all.
 
     on_note is told where it is not the last. Raises UserError where there are some, but none can be read.
     """
+    expected = _arrays(model, recipe, average)
+    state = ranks.shared(lambda: _youngest(run, expected, on_note))
+    if state is not None:
+        take_state(state, model, recipe, average, steps_an_epoch)
+    return state
+
+
+def _youngest(run: Path, expected: Mapping[str, np.ndarray], on_note: Callable[[str], None]) -> State | None:
     complaints = []
     for which in CHECKPOINTS:
-        path = checkpoint_path(run, which)
-        if not path.exists():
+        if not checkpoint_path(run, which).exists():
             complaints += [f"there is no checkpoint `{which}`"] if which == "last" else []
             continue
         try:
-            loaded = load_state(path, model, recipe, average, steps_an_epoch)
+            state = read_state(run, which, expected)
         except UserError as error:
             complaints.append(error.message)
             continue
         if complaints:
             on_note(f"{'; '.join(complaints)}; training goes on from `{which}`")
-        return which, *loaded
+        return state
     if any(checkpoint_path(run, which).exists() for which in CHECKPOINTS):
         raise UserError("; ".join(complaints), help="train again: no checkpoint of the run can be read")
     on_note("no checkpoint was saved yet: training starts at the beginning")

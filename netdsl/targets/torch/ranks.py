@@ -1,0 +1,174 @@
+"""Processes that torchrun started, joined by torch.distributed. Importing it loads PyTorch.
+
+PyTorch's processes speak to each other without authorisation and without encryption: on private networks alone.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch.distributed import distributed_c10d as c10d
+
+from netdsl.ground.diagnostics import UserError
+from netdsl.ground.ranks import Ranks
+from netdsl.targets.contract import ModelEnded
+
+T = TypeVar("T")
+TIMEOUT = timedelta(minutes=30)
+"""How long a process waits for another one, PyTorch's own bound: the first one may read data all this time. Where a
+process ends the others hear of it at once; this is for machines that are cut off."""
+BEGUN = "netdsl/begun"  # key in the launcher's store, which lives as long as the launcher
+SPEAKS_OF_OTHERS = ("gloo", "NCCL", "ProcessGroup", "onnection closed", "onnection reset", "Broken pipe", "imed out")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which process this is, as torchrun's environment tells it: of `count` in all and `local_count` on this machine,
+    which speak by the store at `address` and `port`; attempt: how often torchrun started them anew."""
+
+    rank: int
+    count: int
+    local_rank: int
+    local_count: int
+    address: str
+    port: int
+    attempt: str
+    has_agent_store: bool
+
+
+def place_in(environment: Mapping[str, str]) -> Place:
+    """Where torchrun's environment puts this process. Raises UserError where that is incomplete."""
+    try:
+        number = {name: int(environment[name]) for name in ("RANK", "WORLD_SIZE", "MASTER_PORT")}
+        local = int(environment.get("LOCAL_RANK", number["RANK"]))
+        local_count = int(environment.get("LOCAL_WORLD_SIZE", number["WORLD_SIZE"]))
+        address = environment["MASTER_ADDR"]
+    except (KeyError, ValueError) as error:
+        text = f"WORLD_SIZE says that there are several processes, but the environment is incomplete: {error}"
+        raise UserError(text, help="start them by `torchrun`, or unset WORLD_SIZE") from None
+    attempt = environment.get("TORCHELASTIC_RESTART_COUNT", "0")
+    has_store = environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    return Place(
+        number["RANK"], number["WORLD_SIZE"], local, local_count, address, number["MASTER_PORT"], attempt, has_store
+    )
+
+
+class TorchRanks(Ranks):
+    """Processes that torch.distributed joined.
+
+    What is small goes between processors by gloo; tensors on GPUs by NCCL, where each process has a GPU of its own.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self.place, self.rank, self.count = place, place.rank, place.count
+        is_agents = place.has_agent_store
+        with heard_of(self):
+            self._store = dist.TCPStore(  # type: ignore[attr-defined]  # the stubs do not export it
+                place.address, place.port, place.count, not is_agents and place.rank == 0, TIMEOUT, multi_tenant=True
+            )
+            # processes that were started anew must not read what those before them left in the launcher's store
+            store = c10d.PrefixStore(f"netdsl/{place.attempt}/{place.count}", self._store)
+            dist.init_process_group(
+                _backend(place), store=store, rank=place.rank, world_size=place.count, timeout=TIMEOUT
+            )
+            mine = socket.gethostname(), os.getpid()
+            self._others: list[tuple[str, int]] = [mine] * self.count
+            dist.all_gather_object(self._others, mine)
+
+    def total(self, numbers: Sequence[float]) -> list[float]:
+        """The sum over all processes of each number."""
+        sums = torch.tensor(numbers, dtype=torch.float64)
+        with heard_of(self):
+            dist.all_reduce(sums)
+        return [float(number) for number in sums]
+
+    def shared(self, make: Callable[[], T]) -> T:
+        """What `make` gives to the first process, for all; what it raises there is raised by all."""
+        answer: list[object] = [None, None]
+        if self.is_first:
+            try:
+                answer[0] = make()
+            except Exception as error:
+                answer[1] = error
+        with heard_of(self):
+            dist.broadcast_object_list(answer, 0, device=torch.device("cpu"))
+        if isinstance(answer[1], Exception):
+            raise answer[1]
+        return answer[0]  # type: ignore[return-value]  # it is what `make` gave
+
+    def gathered(self, part: np.ndarray, n: int) -> np.ndarray:
+        """The rows of all processes, n of them, of which `part` are those that `Ranks.part` gives this one."""
+        most = -(-n // self.count)
+        mine = torch.zeros((most, *part.shape[1:]), dtype=torch.from_numpy(part).dtype)
+        mine[: len(part)] = torch.from_numpy(np.ascontiguousarray(part))
+        parts = [torch.empty_like(mine) for _ in range(self.count)]
+        with heard_of(self):
+            dist.all_gather(parts, mine)
+        sizes = [n // self.count + (rank < n % self.count) for rank in range(self.count)]
+        whole: np.ndarray = torch.cat([one[:size] for one, size in zip(parts, sizes, strict=True)]).numpy()
+        return whole
+
+    def begun(self) -> Path | None:
+        """The run that earlier processes of the same launcher began: its store knows, which ends with it."""
+        if not self.place.has_agent_store or not self._store.check([BEGUN]):
+            return None
+        return Path(self._store.get(BEGUN).decode(errors="surrogateescape"))
+
+    def note_begun(self, run: Path) -> None:
+        """Lets the launcher remember the run that the first process begins."""
+        if self.place.has_agent_store and self.is_first:
+            self._store.set(BEGUN, str(run))
+
+    def ended(self) -> str:
+        """Which processes of this machine have ended, in words."""
+        gone = [rank for rank, other in enumerate(self._others) if rank != self.rank and not _is_there(*other)]
+        names = f"rank{'s' if len(gone) > 1 else ''} {', '.join(map(str, gone))}"
+        return f"{names} of {self.count} {'have' if len(gone) > 1 else 'has'} ended" if gone else ""
+
+    def close(self) -> None:
+        """Leaves the others in peace: to be called at a good end alone, since it may wait for them."""
+        with suppress(RuntimeError):
+            dist.destroy_process_group()
+
+
+@contextmanager
+def heard_of(ranks: TorchRanks) -> Iterator[None]:
+    """While it is open a failure to reach another process is ModelEnded, which names it."""
+    try:
+        yield
+    except RuntimeError as error:
+        text = str(error)
+        if not isinstance(error, dist.DistError) and not any(word in text for word in SPEAKS_OF_OTHERS):
+            raise
+        why = ranks.ended() if hasattr(ranks, "_others") else ""
+        said = text.strip().splitlines()[0].rpartition("] ")[2][:120]
+        why = why or f"another process has ended, or cannot be reached ({said})"
+        raise ModelEnded(text, f"{why}; this one is rank {ranks.rank}") from None
+
+
+def _backend(place: Place) -> str:
+    """NCCL refuses two processes on one GPU, where gloo serves instead."""
+    has_own = torch.cuda.is_available() and torch.cuda.device_count() >= place.local_count
+    return "cpu:gloo,cuda:nccl" if has_own and dist.is_nccl_available() else "gloo"
+
+
+def _is_there(host: str, pid: int) -> bool:
+    """Whether a process is still there; those of other machines are taken to be."""
+    import psutil
+
+    if host != socket.gethostname():
+        return True
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
