@@ -443,7 +443,7 @@ class CifarCnn(Network):
     """(N, 3, 32, 32) -> (N, 10)."""
 
     input_shape = INPUT_SHAPE
-    learning_rate = 0.05
+    learning_rate = 0.01
     loss = staticmethod(cross_entropy)
 
     def __init__(self, seed=0, dtype=np.float32):
