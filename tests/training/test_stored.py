@@ -119,7 +119,7 @@ def test_statistics_of_bytes_read_each_sample_once_and_those_of_constants_are_ex
     assert np.concatenate(kept.asked).tolist() == [*range(40)]
 
 
-def test_statistics_of_more_values_than_the_limit_are_those_of_evenly_spaced_samples(monkeypatch):
+def test_statistics_of_more_bytes_than_the_limit_are_those_of_evenly_spaced_samples(monkeypatch):
     monkeypatch.setattr("netdsl.training.data.dataset.MAX_MEASURED", 200)
     kept = Kept(IMAGES)
     assert statistics(kept) == statistics(IMAGES[[0, 4, 9, 13, 18]])

@@ -16,7 +16,7 @@ from netdsl.training.data.stored import Samples, Stored, marks, spaced
 
 MAX_CONSTANTS = 64  # features or channels normalised one by one; more of them share one mean and std
 CHUNK = 2**22  # values looked at together for the statistics, to bound memory
-MAX_MEASURED = MAX_BYTES  # values that the statistics are of; of more samples than have them those evenly spaced
+MAX_MEASURED = MAX_BYTES  # of the samples that the statistics are of; of more samples evenly spaced ones
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def statistics(
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """x (N, C, ...) -> mean, std for `normalize`: per feature of vectors, per channel of maps, else one each.
 
-    Those of the samples `rows`, None: of all; of more than MAX_MEASURED values those of evenly spaced samples. layout:
+    Those of the samples `rows`, None: of all; of more than MAX_MEASURED bytes those of evenly spaced samples. layout:
     as in `Dataset`. A constant feature gets std 1. The samples are gone through in the order of their rows, so that
     what is read from a disk is read from its beginning to its end.
     """
@@ -145,7 +145,7 @@ def statistics(
 
 def most_measured(x: Samples) -> int:
     """Of how many of such samples the statistics are, at most."""
-    return max(1, MAX_MEASURED // math.prod(x.shape[1:]))
+    return max(1, MAX_MEASURED // (math.prod(x.shape[1:]) * x.dtype.itemsize))
 
 
 def _of_bytes(

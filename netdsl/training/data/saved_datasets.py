@@ -25,7 +25,7 @@ MAX_FILES = 100_000
 
 def is_saved_dataset(folder: Path) -> bool:
     """Whether a folder is what `save_to_disk` writes, of one data set or of one in parts."""
-    return os.path.isfile(folder / SPLITS) or os.path.isfile(folder / STATE)
+    return os.path.isfile(folder / SPLITS) or all(os.path.isfile(folder / name) for name in (STATE, INFO))
 
 
 def saved_dataset_parts(folder: Path, want: Wanted) -> Parts:
