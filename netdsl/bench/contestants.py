@@ -15,12 +15,12 @@ import numpy as np
 
 from netdsl.bench.report import OURS, TORCH_FORMATS
 from netdsl.pipeline import Net
-from netdsl.targets.contract import Model
+from netdsl.targets.contract import Device, Model
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a contestant is told. factory: `module:attribute`, called with the job."""
+    """What a contestant is told. factory: `module:attribute`, called with the job; device: where PyTorch's compute."""
 
     net: Net
     factory: str
@@ -29,6 +29,7 @@ class Job:
     level: int
     workers: str
     seed: int = 0
+    device: Device = Device("cpu")
 
 
 @dataclass(frozen=True)

@@ -25,17 +25,21 @@ from netdsl.ground.system.machine import busy_seconds
 from netdsl.layers import layer_of
 from netdsl.pipeline import Net
 from netdsl.stages.workers import available_cores
+from netdsl.targets.contract import Device
+from netdsl.targets.registry import target_of
 
 STEPS, STEPS_A_TURN = 20, 4
 BUDGET = 30.0  # seconds that a contestant gets for the steps of one kind, unless the number of steps is given
 TOLERANCE = 1e-3  # of the outputs, relative to the largest
 LOSS_STEPS, LOSS_TOLERANCE = 2, 5e-2  # batch norm of a few samples amplifies rounding: 4e-3 in ResNet-50 at batch 2
+IN_16_BITS = 0.2  # bfloat16 rounds each number to 8 bits, and the next layers add that up
 DISTURBED = 0.1  # share of a processor used while waiting, or of all of them by other programs
 
 
 @dataclass(frozen=True)
 class Options:
-    """steps: how many of each kind; None is STEPS, or fewer where they take long. limit: seconds for a contestant."""
+    """steps: how many of each kind; None is STEPS, or fewer where they take long. limit: seconds for a contestant.
+    device: where PyTorch's contestants compute, and how; those of NumPy stay on the processor."""
 
     batch: int
     threads: int
@@ -43,6 +47,12 @@ class Options:
     workers: str = "auto"
     steps: int | None = None
     limit: float = LIMIT
+    device: Device = Device("cpu")
+
+    @property
+    def tolerances(self) -> tuple[float, float]:
+        """How far outputs and losses may differ, relative to the largest: in 16 bits further."""
+        return (IN_16_BITS, IN_16_BITS) if self.device.amp else (TOLERANCE, LOSS_TOLERANCE)
 
 
 @dataclass(frozen=True)
@@ -70,8 +80,9 @@ def bench(
     """
     require_plain(net.graph, "the benchmark")
     usable, notes = available(entries, net.graph)
+    device = described(options.device, net.graph)
     with tempfile.TemporaryDirectory(prefix="netdsl-bench-", ignore_cleanup_errors=True) as folder:
-        match = _Match(net, options, Path(folder), notes, on_progress)
+        match = _Match(net, options, Path(folder), notes, on_progress, device)
         try:
             match.start(usable)
             match.compare()
@@ -96,6 +107,20 @@ def available(entries: Iterable[Entry], graph: Graph) -> tuple[list[Entry], list
     return usable, notes
 
 
+def described(device: Device, graph: Graph) -> str | None:
+    """Where PyTorch computes and how, `2.13.0 on cuda:0 (NVIDIA H200), bfloat16`; None where nobody chose. Raises
+    UserError where it cannot."""
+    if device == Device("cpu"):
+        return None
+    check = target_of("torch").check
+    assert check is not None
+    named = ", ".join([check(device), *device.described])
+    from netdsl.targets.torch.devices import memory_format
+
+    memory_format(device, graph.input_type)
+    return named
+
+
 class _Match:
     """The contestants that are left, in the order of the table, and what is known about them."""
 
@@ -106,8 +131,10 @@ class _Match:
         folder: Path,
         notes: list[str],
         on_progress: Callable[[Progress], None],
+        device: str | None = None,
     ) -> None:
         self.net, self.options, self.folder = net, options, folder
+        self.device = device
         self.notes, self.on_progress = notes, on_progress
         self.children: list[Child] = []
         self.guard = Guard(str(folder))
@@ -119,7 +146,8 @@ class _Match:
         """All at once, since most of it is waiting for files."""
         options = self.options
         for entry in entries:
-            job = Job(self.net, entry.factory, options.batch, options.threads, options.level, options.workers)
+            shared = options.batch, options.threads, options.level, options.workers
+            job = Job(self.net, entry.factory, *shared, device=options.device)
             self.children.append(Child(entry.name, job, self.folder, self.guard, options.limit))
         for child in tuple(self.children):
             self.on_progress(Progress(f"{child.name}: starting"))
@@ -131,9 +159,10 @@ class _Match:
         """Give all the same weights, and see that they make the same of them. Raises Disagreement."""
         self._do("build")
         self._share_weights(str(self.folder / "weights.safetensors"))
-        self._compare("output", "outputs", "agreement", TOLERANCE)
+        tolerance, of_losses = self.options.tolerances
+        self._compare("output", "outputs", "agreement", tolerance)
         if not any(layer_of(node.op).is_random for node in self.net.graph.nodes):  # the second loss tells of gradients
-            self._compare("losses", "losses before and after a step", "loss_agreement", LOSS_TOLERANCE, LOSS_STEPS)
+            self._compare("losses", "losses before and after a step", "loss_agreement", of_losses, LOSS_STEPS)
 
     def measure(self) -> None:
         """Round after round, every contestant a few steps; each round begins with another one."""
@@ -155,7 +184,17 @@ class _Match:
         """What is known by now."""
         options, results = self.options, {child.name: self.results[child.name] for child in self.children}
         notes, failures = tuple(self.notes), self.failures
-        return Report(self.net.name, options.batch, options.threads, options.level, machine(), results, notes, failures)
+        return Report(
+            self.net.name,
+            options.batch,
+            options.threads,
+            options.level,
+            machine(),
+            results,
+            notes,
+            failures,
+            self.device,
+        )
 
     def end(self) -> None:
         """End every process."""

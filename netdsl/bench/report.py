@@ -64,7 +64,8 @@ class Result:
 
 @dataclass(frozen=True)
 class Report:
-    """notes: what was left out, and what disturbed; failures: name -> why a contestant has no result."""
+    """notes: what was left out, and what disturbed; failures: name -> why a contestant has no result. device: where
+    PyTorch computed and how, where somebody chose."""
 
     name: str
     batch: int
@@ -74,6 +75,7 @@ class Report:
     results: Mapping[str, Result]
     notes: tuple[str, ...] = ()
     failures: Mapping[str, str] = field(default_factory=dict)
+    device: str | None = None
 
     def ratio(self, kind: str) -> float | None:
         """Time of the NumPy module over that of the faster PyTorch format; None unless both were measured."""
@@ -103,6 +105,7 @@ class Report:
             "threads": self.threads,
             "level": self.level,
             "machine": dict(self.machine),
+            **({"device": self.device} if self.device else {}),
             "contestants": {name: result.as_dict(self.batch) for name, result in self.results.items()},
             "numpy_ms": ratios["train"]["numpy_ms"],
             **ratios,
@@ -119,6 +122,7 @@ class Report:
         return [
             f"{self.name}: batch {self.batch}, {_count(self.threads, 'thread')}, NumPy module at -O{self.level}",
             f"{of['cpu']}, {_count(of['cores'], 'core')}; numpy {of['numpy']} with {of['blas']}{torch}",
+            *([f"PyTorch {self.device}; NumPy on the processor"] if self.device else []),
         ]
 
     def _table(self) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,27 +17,30 @@ from netdsl.bench.contestants import Job
 from netdsl.graph.recipe import OPTIMIZERS
 from netdsl.kernels.weights import read_weights
 from netdsl.pipeline import run_module
+from netdsl.targets.contract import Device
+from netdsl.targets.torch.devices import autocast, chosen_device, memory_format, settings
 from netdsl.targets.torch.running import torch_clip, torch_loss
 
 
 class TorchEager:
-    """The emitted PyTorch module, run as it is."""
+    """The emitted PyTorch module, run as it is, or as the job's device says."""
 
     channels_last = False
 
     def __init__(self, job: Job) -> None:
-        torch.set_num_threads(job.threads)
+        self.device, self.compiled = chosen_device(job.device.name), dict[str, Callable[..., Any]]()
+        self.how = replace(job.device, is_channels_last=job.device.is_channels_last or self.channels_last)
+        self.settings = settings(self.device, job.threads, is_exact=job.device.amp is None)  # until the process ends
         torch.manual_seed(job.seed)
         self.job, self.net, self.text = job, job.net, job.net.torch_source()
 
     def build(self, x: np.ndarray, y: np.ndarray) -> None:
-        self.module = run_module(self.text, f"{self.net.name}_torch").Model()
-        self.x, self.y = torch.from_numpy(x), y
-        if self.channels_last:
-            formats = {2: torch.channels_last, 3: torch.channels_last_3d}  # for signals PyTorch has none
-            memory_format = formats[self.net.graph.input_type.axes]
-            self.module.to(memory_format=memory_format)
-            self.x = self.x.contiguous(memory_format=memory_format)
+        self.module = run_module(self.text, f"{self.net.name}_torch").Model().to(self.device)
+        self.x, self.y = torch.from_numpy(x).to(self.device), y
+        if self.how.is_channels_last:
+            kept = memory_format(self.how, self.net.graph.input_type)
+            self.module.to(memory_format=kept)
+            self.x = self.x.contiguous(memory_format=kept)
         recipe = self.net.recipe
         optimizer = getattr(torch.optim, OPTIMIZERS[recipe.optimizer].torch)
         self.optimizer = optimizer(self.module.parameters(), **recipe.options)
@@ -47,7 +51,7 @@ class TorchEager:
     def load(self, path: str) -> None:
         state = self.module.state_dict()
         counters = {name: value for name, value in state.items() if name.endswith("num_batches_tracked")}
-        expected = {name: value.numpy() for name, value in state.items() if name not in counters}
+        expected = {name: value.cpu().numpy() for name, value in state.items() if name not in counters}
         weights = {name: torch.from_numpy(array) for name, array in read_weights(path, expected).items()}
         self.module.load_state_dict({**weights, **counters})
 
@@ -57,7 +61,9 @@ class TorchEager:
 
         def step() -> float:
             self.optimizer.zero_grad()
-            loss = torch_loss(self.net, logits(self.x), self.y)
+            with autocast(self.device, self.how):
+                made = logits(self.x)
+            loss = torch_loss(self.net, made.float(), self.y)
             loss.backward()
             torch_clip(self.net, self.module)
             self.optimizer.step()
@@ -69,17 +75,24 @@ class TorchEager:
         forward = self.runnable("forward", self.module.eval())
 
         def step() -> Any:
-            with torch.inference_mode():
-                return forward(self.x)
+            with torch.inference_mode(), autocast(self.device, self.how):
+                made = forward(self.x)
+            if self.device.type != "cpu":  # which goes on before it is done
+                torch.accelerator.synchronize(self.device)
+            return made
 
         return step
 
     def runnable(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """What is called in its place."""
-        return function
+        if not self.how.is_compiled:
+            return function
+        if name not in self.compiled:
+            self.compiled[name] = torch.compile(function)
+        return self.compiled[name]
 
     def as_array(self, output: Any) -> np.ndarray:
-        return np.asarray(output.numpy(force=True))
+        return np.asarray(output.float().numpy(force=True))
 
 
 class TorchChannelsLast(TorchEager):
@@ -93,16 +106,14 @@ class TorchCompiled(TorchEager):
 
     def __init__(self, job: Job) -> None:
         super().__init__(job)
-        self.compiled: dict[str, Callable[..., Any]] = {}
-
-    def runnable(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        if name not in self.compiled:
-            self.compiled[name] = torch.compile(function)
-        return self.compiled[name]
+        self.how = replace(self.how, is_compiled=True)
 
 
 class OnnxRuntime(TorchEager):
-    """The PyTorch module exported to ONNX; inference only."""
+    """The PyTorch module exported to ONNX; inference only, on the processor."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(replace(job, device=Device("cpu")))
 
     def load(self, path: str) -> None:
         super().load(path)

@@ -6,12 +6,12 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from netdsl.bench import LIMIT, WORKERS
-from netdsl.cli.options import NameOf, autotune_option, check_workers
+from netdsl.cli.options import DEVICE_FLAGS, NameOf, autotune_option, check_workers, device_options
 from netdsl.ground.system.signals import on_signals
 from netdsl.targets.registry import DEFAULT, levels_of, target_of
 
@@ -47,46 +47,41 @@ if TYPE_CHECKING:
     metavar="SECONDS",
     help="A contestant that takes longer in all is ended and left out.",
 )
+@device_options()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of the table.")
 def command(
     spec: Path,
-    batch: int | None,
-    threads: int | None,
-    steps: int | None,
-    level: str,
     autotune: bool,
-    workers: str,
     with_extras: bool,
     with_profile: bool,
-    limit: float,
     as_json: bool,
+    **flags: Any,
 ) -> int:
     """Measure a training step and inference: NumPy module, layer objects, and PyTorch in both memory formats.
 
     Each contestant has a process of its own, the same weights, batch and threads; they work turn about. Nothing is
     measured unless they compute the same (exit code 1). A contestant that fails is left out (exit code 2). The last
-    line is the time of the NumPy module over that of the faster PyTorch format: below 1, NumPy is faster.
+    line is the time of the NumPy module over that of the faster PyTorch format: below 1, NumPy is faster. --device and
+    what follows it are for PyTorch's contestants; by default they compute on the processor, too.
 
     \b
     Examples:
       netdsl bench lenet.net
       netdsl bench lenet.net --batch 128 --threads 2 --json
       netdsl bench lenet.net --all --steps 50
+      netdsl bench resnet20.net --device cuda --amp --channels-last
     """
-    from netdsl.analysis.batches import check_batch
     from netdsl.bench.contestants import ENTRIES
-    from netdsl.bench.match import Disagreement, Options
+    from netdsl.bench.match import Disagreement
     from netdsl.bench.tuning import tuned
     from netdsl.cli import say
     from netdsl.pipeline import compile_file
-    from netdsl.stages.workers import available_cores
 
-    check_workers(workers)
+    check_workers(flags["workers"])
     net = compile_file(spec)
-    if with_profile and int(level) != 2:
+    options = _options(net, flags)
+    if with_profile and options.level != 2:
         raise click.UsageError("`--profile` is for the NumPy module at -O2")
-    check_batch(net.graph, batch or net.recipe.batch)
-    options = Options(batch or net.recipe.batch, threads or available_cores(), int(level), workers, steps, limit)
     if autotune and options.level in target_of(DEFAULT, options.level).tuned:
         net = tuned(net, options.batch, options.threads)
     try:
@@ -98,6 +93,22 @@ def command(
     _show(report, _profiles(net, options) if with_profile else [], as_json)
     extras = {entry.name for entry in ENTRIES if entry.is_extra}
     return 2 if report.failures.keys() - extras else 0
+
+
+def _options(net: Net, flags: dict[str, Any]) -> Options:
+    """What is measured and how. Raises UserError for a batch that is too small, or a device that there is not."""
+    from netdsl.analysis.batches import check_batch
+    from netdsl.bench.match import Options
+    from netdsl.stages.workers import available_cores
+    from netdsl.targets.contract import Device
+    from netdsl.training.runs.engine import Engine, changed_engine
+
+    batch = flags["batch"] or net.recipe.batch
+    check_batch(net.graph, batch)
+    how = {field: flags[option] for option, field in DEVICE_FLAGS.items() if option in flags}
+    device = changed_engine(Engine("torch", device=Device("cpu")), how).device
+    threads, level = flags["threads"] or available_cores(), int(flags["level"])
+    return Options(batch, threads, level, flags["workers"], flags["steps"], flags["limit"], device)
 
 
 def _measured(net: Net, options: Options, with_extras: bool) -> Report:

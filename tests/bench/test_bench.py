@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from netdsl.bench import match, worker
 from netdsl.bench.contestants import ENTRIES, Entry, Interpreter, Job, NumpyModule
@@ -16,6 +17,8 @@ from netdsl.bench.torch_contestants import TorchChannelsLast, TorchEager
 from netdsl.ground.diagnostics import UserError
 from netdsl.ground.system.processes import descendants
 from netdsl.pipeline import compile_text
+from netdsl.targets.contract import Device
+from netdsl.verify.batches import random_batch
 
 TINY = "input 1x6x6\nconv 3 k3 -> bn -> relu\nflatten -> linear 4\n"
 OPTIONS = Options(batch=4, threads=1, level=0, steps=2)
@@ -245,3 +248,42 @@ def test_the_first_of_quick_steps_in_a_turn_is_not_counted():
     assert len(worker.turn(lambda: made.append(0), 3)) == 3 and len(made) > 4
     times = iter([0.0, 1.0, 1.0, 3.0])
     assert worker.timed(lambda: None, 2, lambda: next(times)) == [1.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    "how", [Device("cpu", "bfloat16"), Device("cpu", is_channels_last=True), Device("cpu", "float16", False, True)]
+)
+def test_pytorch_computes_where_and_how_the_job_says_and_about_the_same(how):
+    net = compile_text("input 2x6x6\nconv 3 k3 -> relu\nflatten -> linear 4\n", "tiny")
+    x, y = random_batch(net, 6, 0)
+    made, weights = [], None
+    for device in (Device("cpu"), how):
+        one = TorchEager(Job(net, "", 6, 1, 0, "auto", device=device))
+        one.build(x, y)
+        weights = weights or one.module.state_dict()
+        one.module.load_state_dict(weights)
+        weights = {name: value.clone() for name, value in weights.items()}
+        made.append((one.as_array(one.inference()()), one.training()()))
+        one.settings.close()
+    assert one.x.is_contiguous(memory_format=torch.channels_last) == how.is_channels_last
+    assert made[1][0].dtype == np.float32
+    np.testing.assert_allclose(made[1][0], made[0][0], rtol=0.1, atol=0.1 if how.amp else 1e-5)
+    np.testing.assert_allclose(made[1][1], made[0][1], rtol=0.1 if how.amp else 1e-5)
+
+
+def test_the_report_says_where_pytorch_computes_where_somebody_chose():
+    net = compile_text(TINY, "tiny")
+    assert match.described(Device("cpu"), net.graph) is None
+    named = match.described(Device("cpu", "bfloat16", is_channels_last=True), net.graph)
+    assert named == f"{torch.__version__.split('+')[0]} on cpu, bfloat16, channels last"
+    known = {"cpu": "a processor", "cores": 2, "numpy": "2", "blas": "some", "torch": "2"}
+    plain, told = (Report("tiny", 6, 1, 2, known, {"numpy": Result({"train": [1.0]})}, device=d) for d in (None, named))
+    assert f"PyTorch {named}; NumPy on the processor" in str(told) and "on the processor" not in str(plain)
+    assert told.as_dict()["device"] == named and "device" not in plain.as_dict()
+
+
+def test_a_device_that_is_not_there_or_does_not_fit_is_refused_before_anything_starts():
+    net = compile_text("input 4\nlinear 2\n", "tiny")
+    for device in (Device("cuda:77"), Device("cpu", is_channels_last=True)):
+        with pytest.raises(UserError, match="no device `cuda:77` here|is for images and volumes"):
+            match.bench(net, match.Options(6, 1, 0, device=device))

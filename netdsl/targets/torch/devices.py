@@ -12,6 +12,7 @@ from netdsl.graph.types import Tensor
 from netdsl.ground.diagnostics import UserError, plain
 from netdsl.targets.contract import Device
 
+AMP = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 FORMATS = {2: torch.channels_last, 3: torch.channels_last_3d}  # by axes of space; for signals PyTorch has none
 
 
@@ -44,6 +45,11 @@ def memory_format(device: Device, sample: Tensor) -> torch.memory_format:
             f"`--channels-last` is for images and volumes, and the input is {sample.show()}", help="leave it out"
         )
     return FORMATS[sample.axes]
+
+
+def autocast(device: torch.device, how: Device) -> AbstractContextManager[object]:
+    """While it is open layers compute in 16 bits where that does little harm, if `how` says so."""
+    return torch.autocast(device.type, AMP.get(how.amp or ""), enabled=how.amp is not None)
 
 
 def settings(device: torch.device, threads: int | None, is_exact: bool) -> ExitStack:

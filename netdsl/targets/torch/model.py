@@ -20,14 +20,13 @@ from netdsl.targets.numpy.model import input_names
 from netdsl.targets.numpy.named_network import NamedNetwork
 from netdsl.targets.numpy.network import Network
 from netdsl.targets.torch.arrays import HostArrays
-from netdsl.targets.torch.devices import chosen_device, memory_format, settings
+from netdsl.targets.torch.devices import autocast, chosen_device, memory_format, settings
 from netdsl.targets.torch.running import Draws, logits_of, module_of, torch_clip, torch_loss
 from netdsl.targets.torch.scale import SCALE, LossScale
 
 if TYPE_CHECKING:
     from netdsl.targets.contract import Arrays, Batch
 
-AMP = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 SOONER = "in {}, which rounds more and may overflow sooner; in float32 it is one (leave `--amp` out, or a smaller lr)"
 
 
@@ -245,7 +244,7 @@ class TorchNetwork(Network):
         return _array(y if self.how.amp is None else y.float())
 
     def _computing(self) -> AbstractContextManager[object]:
-        return torch.autocast(self.device.type, AMP.get(self.how.amp or ""), enabled=self.how.amp is not None)
+        return autocast(self.device, self.how)
 
     def _tensors(self, x: tuple[Any, ...]) -> tuple[torch.Tensor, ...]:
         """x (N, *input_shape) of each input, which are looked at as a NumPy network does, on the device."""
