@@ -190,3 +190,14 @@ def test_arrays_of_another_memory_are_taken_when_asked_for_and_written_back(monk
             held["linear1.bias"][...] += number == 1
     for name, array in {**theirs.params, **theirs.buffers}.items():
         np.testing.assert_array_equal({**ours.params, **ours.buffers}[name], array)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_the_optimizer_makes_one_pass_over_a_param_where_pytorch_can(optimizer):
+    _, ours, _ = models(of(optimizer))
+    assert bool(ours.optimizer.defaults.get("fused")) == (optimizer.split()[0] in ("sgd", "adam", "adamw"))
+
+
+def test_a_network_without_params_is_refused_in_words():
+    with pytest.raises(UserError, match="has no params, and PyTorch learns nothing else"):
+        models("input 3\nrelu -> softmax")
