@@ -12,7 +12,9 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -30,12 +32,12 @@ from netdsl.graph.recipe import Recipe
 from netdsl.ground.diagnostics import UserError
 from netdsl.ground.ranks import ALONE, Ranks
 from netdsl.pipeline import compile_text
-from netdsl.targets.contract import Device
-from netdsl.targets.torch.ranks import place_in
+from netdsl.targets.contract import Device, ModelEnded
+from netdsl.targets.torch.ranks import STARTS, Place, agreed_start, heard_of, own_device, place_in
 from netdsl.training.data.datasets import load_dataset
 from netdsl.training.data.feed import Feed
 from netdsl.training.loop.session import reopened, resumed, started
-from netdsl.training.loop.shares import parts_of
+from netdsl.training.loop.shares import notes_on_ranks, parts_of
 from netdsl.training.runs.checkpoint import checkpoint_path
 from netdsl.training.runs.engine import Engine, changed_engine
 
@@ -320,6 +322,70 @@ def test_a_run_that_was_killed_before_its_setup_was_written_begins_anew(tmp_path
     (run / "model.net").write_text(SPEC)
     assert reopened(run, lambda: "begun", None, print, ALONE) == "begun"
     assert not run.exists()
+
+
+def test_processes_that_are_started_anew_agree_on_a_number_that_none_had_before():
+    import torch.distributed as dist
+
+    store = dist.HashStore()
+    store.set_timeout(timedelta(seconds=20))
+    store.add(STARTS, 1)  # a start whose first process ended before the others had come,
+    store.set("netdsl/1/here/1", "long gone")  # and one that ended after it had
+    numbers = []
+    for _ in range(3):
+        with ThreadPoolExecutor(3) as pool:  # the others may come first, and see the number of the start before
+            coming = [pool.submit(agreed_start, store, rank, 3) for rank in (2, 1)]
+            time.sleep(0.05)
+            numbers.append([pool.submit(agreed_start, store, 0, 3).result(), *(one.result() for one in coming)])
+    assert numbers == [[2] * 3, [3] * 3, [4] * 3]
+
+
+@pytest.mark.parametrize(
+    "words", ["[gloo/transport/tcp/pair.cc:547] Connection closed by peer [::1]", "NCCL error: ..."]
+)
+def test_what_fails_because_another_process_ended_is_told_in_words(words):
+    rank = Some(1, 3)
+    rank.ended = lambda: "rank 2 of 3 has ended"
+    with pytest.raises(ModelEnded) as met, heard_of(rank):
+        raise RuntimeError(words)
+    assert met.value.why == "rank 2 of 3 has ended; this one is rank 1"
+    with pytest.raises(RuntimeError, match="of its own"), heard_of(rank):
+        raise RuntimeError("something of its own")
+
+
+def test_batch_norm_and_one_process_alone_are_told_of():
+    net, plain = (compile_text(f"input 4\n{text}linear 2", "net") for text in ("bn -> ", ""))
+    engine = Engine("torch", 0)
+    synced, sharded = (changed_engine(engine, {name: True}) for name in ("is_synced", "is_sharded"))
+    assert "the running statistics are those of rank 0" in notes_on_ranks(net, engine, Some(0, 3))[0]
+    assert notes_on_ranks(net, synced, Some(0, 3)) == notes_on_ranks(plain, engine, Some(0, 3)) == []
+    assert notes_on_ranks(net, engine, ALONE) == []
+    assert "`--sync-bn` is for several processes" in notes_on_ranks(net, synced, ALONE)[0]
+    assert "`--fsdp` is for several processes" in notes_on_ranks(plain, sharded, ALONE)[0]
+
+
+@pytest.mark.parametrize(
+    "name, gpus, here, expected",
+    [
+        ("auto", 0, 2, "auto"),
+        ("cpu", 4, 2, "cpu"),
+        ("auto", 2, 2, "cuda:1"),
+        ("cuda", 4, 2, "cuda:1"),
+        ("auto", 1, 2, "this machine has 1 GPU for 2 processes"),
+        ("cuda:0", 2, 2, "`--device cuda:0` puts 2 processes on one GPU"),
+        ("cuda:0", 1, 2, "cuda:0"),  # by gloo
+    ],
+)
+def test_each_process_has_a_gpu_of_its_own(monkeypatch, name, gpus, here, expected):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    place = Place(1, here, 1, here, "localhost", 1, True)
+    if " " in expected:
+        with pytest.raises(UserError, match=expected):
+            own_device(name, place)
+    else:
+        assert own_device(name, place) == expected
 
 
 def test_what_torchrun_hands_on_is_no_second_wish_of_the_user(capfd):

@@ -71,6 +71,7 @@ class TorchRanks(Ranks):
 
     def __init__(self, place: Place) -> None:
         self.place, self.rank, self.count = place, place.rank, place.count
+        self._others: list[tuple[str, int]] = []  # host and number of each process, once they know each other
         is_agents = place.has_agent_store
         with heard_of(self):
             self._store = dist.TCPStore(  # type: ignore[attr-defined]  # the stubs do not export it
@@ -82,8 +83,9 @@ class TorchRanks(Ranks):
                 _backend(place), store=store, rank=place.rank, world_size=place.count, timeout=TIMEOUT
             )
             mine = socket.gethostname(), os.getpid()
-            self._others: list[tuple[str, int]] = [mine] * self.count
-            dist.all_gather_object(self._others, mine)
+            others = [mine] * self.count
+            dist.all_gather_object(others, mine)
+        self._others = others
 
     def total(self, numbers: Sequence[float]) -> list[float]:
         """The sum over all processes of each number."""
@@ -150,7 +152,7 @@ def heard_of(ranks: TorchRanks) -> Iterator[None]:
         text = str(error)
         if not isinstance(error, dist.DistError) and not any(word in text for word in SPEAKS_OF_OTHERS):
             raise
-        why = ranks.ended() if hasattr(ranks, "_others") else ""
+        why = ranks.ended()
         said = text.strip().splitlines()[0].rpartition("] ")[2][:120]
         why = why or f"another process has ended, or cannot be reached ({said})"
         raise ModelEnded(text, f"{why}; this one is rank {ranks.rank}") from None
