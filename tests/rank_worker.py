@@ -157,7 +157,11 @@ def refused(ranks, folder):
     return met
 
 
-CHECKS = {"equal": equal, "long": long, "shards": shards, "runs": runs, "refused": refused}
+def compiled(ranks, folder):
+    return max(apart(case, ranks, steps=4, is_compiled=True, is_synced=case == "bn") for case in ("dropout", "bn"))
+
+
+CHECKS = {"compiled": compiled, "equal": equal, "long": long, "shards": shards, "runs": runs, "refused": refused}
 
 
 def main(folder, *names):

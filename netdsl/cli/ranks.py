@@ -36,7 +36,6 @@ def joined_ranks(backend: str | None) -> Iterator[Ranks]:
     except ModelEnded as ended:
         raise TrainingFailed(f"training did not begin: {ended.why}") from None
     yield ranks
-    ranks.close()  # after a good end alone: those who are left of a bad one may be waited for in vain
 
 
 def _refuse(count: str, backend: str | None) -> None:

@@ -173,6 +173,7 @@ def command(
         with opened() if ranks is ALONE else opened_together(ranks, opened, on_note) as session:
             show = Display(session.net.recipe.epochs, silent, as_json and ranks.is_first)
             result = _trained(session, show, save_every)
+            ranks.close()  # what follows is the first one's alone
             if ranks.is_first:
                 _say_score(result, show)
                 if plots:

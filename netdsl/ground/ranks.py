@@ -42,6 +42,12 @@ class Ranks:
         """What `make` gives to the first process, for all; what it raises there is raised by all."""
         return make()
 
+    def check(self, device: str) -> None:
+        """Raises UserError where this process cannot compute on a device of that name beside the others."""
+
+    def close(self) -> None:
+        """Parts from the others, after a good end."""
+
     def begun(self) -> Path | None:
         """The run that earlier processes of the same launcher began, before it restarted them; None without one."""
         return None

@@ -17,12 +17,11 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from netdsl.ground.diagnostics import UserError
 from netdsl.kernels.losses import total_weight
 from netdsl.stages.workers import available_cores
-from netdsl.targets.contract import Compiled, Device, Share, Step, Workers
+from netdsl.targets.contract import Compiled, Share, Step, Workers
 from netdsl.targets.torch.model import NamedTorchNetwork, TorchNetwork
-from netdsl.targets.torch.ranks import Place, TorchRanks, heard_of
+from netdsl.targets.torch.ranks import TorchRanks, heard_of, own_device
 from netdsl.targets.torch.synced import sync_norms
 
 if TYPE_CHECKING:
@@ -41,7 +40,8 @@ class RankedNetwork(TorchNetwork):
         self.ranks, place = workers.ranks, workers.ranks.place
         if workers.count is None:
             workers = replace(workers, count=max(1, available_cores() // place.local_count))
-        super().__init__(net, seed, dtype, replace(workers, device=own_device(workers.device, place)))
+        device = replace(workers.device, name=own_device(workers.device.name, place))
+        super().__init__(net, seed, dtype, replace(workers, device=device))
         self._share, self._weight = Share(slice(0), 0, lambda _: ()), (1.0, 1.0)
         self._told, self._are_apart = [0.0], False
         self._norms = sync_norms(self.module) if self.how.is_synced else []
@@ -124,20 +124,6 @@ class RankedNetwork(TorchNetwork):
         for buffer, numbers in zip(buffers, firsts.split([buffer.numel() for buffer in buffers]), strict=True):
             buffer.copy_(numbers.view_as(buffer))
         self._are_apart, self._arrays.are_old = False, True
-
-
-def own_device(device: Device, place: Place) -> Device:
-    """The device of one process, a GPU of its own where there are any. Raises UserError where they are too few."""
-    gpus, here = torch.cuda.device_count(), place.local_count
-    if device.name.startswith("cuda:") and gpus >= here > 1:
-        text = f"`--device {device.name}` puts {here} processes on one GPU"
-        raise UserError(text, help="`--device cuda` gives each of them its own")
-    if device.name not in ("auto", "cuda") or not gpus:
-        return device
-    if gpus < here:
-        text = f"this machine has {gpus} GPU{'s' if gpus > 1 else ''} for {here} processes"
-        raise UserError(text, help=f"`--nproc-per-node={gpus}`, or `--device cpu`")
-    return replace(device, name=f"cuda:{place.local_rank}")
 
 
 class NamedRankedNetwork(RankedNetwork, NamedTorchNetwork):

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
+from uuid import uuid4
 
 import numpy as np
 import torch
@@ -27,14 +29,14 @@ T = TypeVar("T")
 TIMEOUT = timedelta(minutes=30)
 """How long a process waits for another one, PyTorch's own bound: the first one may read data all this time. Where a
 process ends the others hear of it at once; this is for machines that are cut off."""
-BEGUN = "netdsl/begun"  # key in the launcher's store, which lives as long as the launcher
+BEGUN, STARTS = "netdsl/begun", "netdsl/starts"  # keys in the launcher's store, which lives as long as the launcher
 SPEAKS_OF_OTHERS = ("gloo", "NCCL", "ProcessGroup", "onnection closed", "onnection reset", "Broken pipe", "imed out")
 
 
 @dataclass(frozen=True)
 class Place:
     """Which process this is, as torchrun's environment tells it: of `count` in all and `local_count` on this machine,
-    which speak by the store at `address` and `port`; attempt: how often torchrun started them anew."""
+    which speak by the store at `address` and `port`; has_agent_store: it is the launcher's."""
 
     rank: int
     count: int
@@ -42,7 +44,6 @@ class Place:
     local_count: int
     address: str
     port: int
-    attempt: str
     has_agent_store: bool
 
 
@@ -56,11 +57,8 @@ def place_in(environment: Mapping[str, str]) -> Place:
     except (KeyError, ValueError) as error:
         text = f"WORLD_SIZE says that there are several processes, but the environment is incomplete: {error}"
         raise UserError(text, help="start them by `torchrun`, or unset WORLD_SIZE") from None
-    attempt = environment.get("TORCHELASTIC_RESTART_COUNT", "0")
     has_store = environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
-    return Place(
-        number["RANK"], number["WORLD_SIZE"], local, local_count, address, number["MASTER_PORT"], attempt, has_store
-    )
+    return Place(number["RANK"], number["WORLD_SIZE"], local, local_count, address, number["MASTER_PORT"], has_store)
 
 
 class TorchRanks(Ranks):
@@ -77,8 +75,8 @@ class TorchRanks(Ranks):
             self._store = dist.TCPStore(  # type: ignore[attr-defined]  # the stubs do not export it
                 place.address, place.port, place.count, not is_agents and place.rank == 0, TIMEOUT, multi_tenant=True
             )
-            # processes that were started anew must not read what those before them left in the launcher's store
-            store = c10d.PrefixStore(f"netdsl/{place.attempt}/{place.count}", self._store)
+            number = agreed_start(self._store, place.rank, place.count)
+            store = c10d.PrefixStore(f"netdsl/{number}", self._store)
             dist.init_process_group(
                 _backend(place), store=store, rank=place.rank, world_size=place.count, timeout=TIMEOUT
             )
@@ -137,10 +135,40 @@ class TorchRanks(Ranks):
         names = f"rank{'s' if len(gone) > 1 else ''} {', '.join(map(str, gone))}"
         return f"{names} of {self.count} {'have' if len(gone) > 1 else 'has'} ended" if gone else ""
 
+    def check(self, device: str) -> None:
+        """Raises UserError where this process cannot compute on a device of that name beside the others."""
+        own_device(device, self.place)
+
     def close(self) -> None:
-        """Leaves the others in peace: to be called at a good end alone, since it may wait for them."""
+        """Parts from the others: after a good end alone, since it may wait for them."""
         with suppress(RuntimeError):
-            dist.destroy_process_group()
+            if dist.is_initialized():
+                dist.destroy_process_group()
+
+
+def agreed_start(store: c10d.Store, rank: int, count: int) -> int:
+    """The number of this start of the processes, counted from 1, on which all of them agree.
+
+    A launcher's store lives longer than its processes: who is started anew must not read there what those before left.
+    How often torchrun restarted them does not tell them apart: where one machine's ends, that machine alone counts it.
+    So the first process takes a number, the others put names there that nobody had before, and begin once the first
+    has read them.
+    """
+    if rank == 0:
+        number = store.add(STARTS, 1)
+        names = [store.get(f"netdsl/{number}/here/{other}") for other in range(1, count)]
+        store.set(f"netdsl/{number}/all", b" ".join(names).decode())
+        return number
+    name, number, until = uuid4().hex, 0, time.monotonic() + TIMEOUT.total_seconds()
+    while time.monotonic() < until:
+        latest = store.add(STARTS, 0)
+        if latest > number:
+            number = latest
+            store.set(f"netdsl/{number}/here/{rank}", name)
+        if number and store.check([f"netdsl/{number}/all"]) and name in store.get(f"netdsl/{number}/all").decode():
+            return number
+        time.sleep(0.02)
+    raise ModelEnded("no agreement", f"the first process has not come; this one is rank {rank}")
 
 
 @contextmanager
@@ -156,6 +184,20 @@ def heard_of(ranks: TorchRanks) -> Iterator[None]:
         said = text.strip().splitlines()[0].rpartition("] ")[2][:120]
         why = why or f"another process has ended, or cannot be reached ({said})"
         raise ModelEnded(text, f"{why}; this one is rank {ranks.rank}") from None
+
+
+def own_device(name: str, place: Place) -> str:
+    """The device of one process, a GPU of its own where there are any. Raises UserError where they are too few."""
+    gpus, here = torch.cuda.device_count(), place.local_count
+    if name.startswith("cuda:") and gpus >= here > 1:
+        text = f"`--device {name}` puts {here} processes on one GPU"
+        raise UserError(text, help="`--device cuda` gives each of them its own")
+    if name not in ("auto", "cuda") or not gpus:
+        return name
+    if gpus < here:
+        text = f"this machine has {gpus} GPU{'s' if gpus > 1 else ''} for {here} processes"
+        raise UserError(text, help=f"`--nproc-per-node={gpus}`, or `--device cpu`")
+    return f"cuda:{place.local_rank}"
 
 
 def _backend(place: Place) -> str:

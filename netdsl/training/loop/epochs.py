@@ -63,7 +63,10 @@ def train(
     check_batches(net, dataset)
     dataset = for_network(dataset, net)
     with engine_threads(engine):
-        trainer = _Trainer(net, dataset, engine, run, watch or Watch(), ranks)
+        try:
+            trainer = _Trainer(net, dataset, engine, run, watch or Watch(), ranks)
+        except ModelEnded as ended:
+            raise TrainingFailed(f"training did not begin: {ended.why}") from None
         try:
             return trainer.run(resume)
         except ModelEnded as ended:

@@ -22,7 +22,7 @@ from netdsl.training.data.feed import check_batches
 from netdsl.training.data.normalization import for_network, notes_on, with_constants
 from netdsl.training.data.wanted import wanted_by
 from netdsl.training.loop.epochs import train
-from netdsl.training.loop.shares import note_on_norms
+from netdsl.training.loop.shares import notes_on_ranks
 from netdsl.training.loop.watch import Result, Watch
 from netdsl.training.runs.config import config_of, what_changed, write_setup
 from netdsl.training.runs.engine import Engine
@@ -72,7 +72,7 @@ def started(
     require_plain(net.graph, "training on a data set")
     want = wanted_by(net.recipe, net.graph.input_type, net.graph.output_type)
     dataset = adapted(net, load_dataset(net.recipe.data, data_dir, limit, want=want))
-    for note in (*dataset.notes, *notes_on(net, dataset), *note_on_norms(net, engine, ranks)):
+    for note in (*dataset.notes, *notes_on(net, dataset), *notes_on_ranks(net, engine, ranks)):
         on_note(f"note: {note}")
     net = fitted(net, dataset)
     check_batches(net, dataset)
@@ -151,6 +151,7 @@ def joined(path: Path, is_resumed: bool, data_dir: Path | None, ranks: Ranks) ->
         text = f"the data `{plain(run.data)}` is another here than where rank 0 reads it"
         raise UserError(text, help="all machines need the same data, under the same path")
     run.config.engine.check()
+    ranks.check(run.config.engine.device.name)
     yield Session(run.config.spec, net, for_network(dataset, net), run.config.engine, path, is_resumed, ranks)
 
 
@@ -160,6 +161,7 @@ def _ready(engine: Engine, ranks: Ranks) -> Engine:
         text = f"{ranks.count} processes share a batch by PyTorch, not by `--backend {engine.backend}`"
         raise UserError(text, help="add `--backend torch`, or start one process without torchrun")
     engine.check()
+    ranks.check(engine.device.name)
     return replace(engine, threads=available_cores()) if engine.has_workers and not engine.threads else engine
 
 

@@ -37,10 +37,14 @@ def _is_enough(net: Net, samples: int) -> bool:
     return True
 
 
-def note_on_norms(net: Net, engine: Engine, ranks: Ranks) -> list[str]:
-    """What a user of several processes should know of batch norm, if anything."""
+def notes_on_ranks(net: Net, engine: Engine, ranks: Ranks) -> list[str]:
+    """What a user should know of how the processes share a batch, if anything."""
+    device = engine.device
+    if not ranks.are_many and (device.is_synced or device.is_sharded):
+        flag = "--fsdp" if device.is_sharded else "--sync-bn"
+        return [f"`{flag}` is for several processes, which torchrun starts; this one is alone, and does without"]
     has_norms = any(layer_of(node.op).norms_batch for node in net.graph.nodes)
-    if not (ranks.are_many and has_norms) or engine.device.is_synced:
+    if not (ranks.are_many and has_norms) or device.is_synced:
         return []
     return [
         f"batch norm: each of the {ranks.count} processes normalises by its own part of a batch, and the running "
