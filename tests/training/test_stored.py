@@ -10,7 +10,7 @@ from netdsl.ground.diagnostics import UserError
 from netdsl.training.data import stored
 from netdsl.training.data.dataset import Dataset, statistics
 from netdsl.training.data.feed import AHEAD, Feed
-from netdsl.training.data.stored import Stored, chosen, each, first, joined, marks, pieces, spaced
+from netdsl.training.data.stored import Stored, chosen, each, first, in_batches, joined, marks, pieces, spaced
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (23, 2, 5, 4)).astype(np.uint8)
@@ -145,6 +145,25 @@ def test_so_many_batches_are_read_ahead_and_no_more_after_the_epoch_is_left():
     epoch = Feed(data(kept), Recipe(val=0.0, batch=2)).epoch(1)
     next(epoch), epoch.close()
     assert 1 <= len(kept.asked) <= 1 + AHEAD
+
+
+@pytest.mark.parametrize("size", [1, 4, 11, 12, 22, 23, 99])
+def test_batches_in_order_are_those_of_the_array_and_the_first_is_read_by_who_asks(size):
+    kept = Kept(IMAGES)
+    for one, other in zip(in_batches(kept, size), in_batches(IMAGES, size), strict=True):
+        np.testing.assert_array_equal(one, other)
+    names = [name.rpartition("_")[0] for name in sorted(kept.threads)]
+    assert names == ["", "netdsl-read"][: 1 + (size < 23)]
+
+
+def test_no_batch_is_read_ahead_before_the_first_is_worked_with_and_no_thread_stays():
+    kept = Kept(IMAGES)
+    parts = in_batches(kept, 5)
+    next(parts)
+    assert len(kept.asked) == 1 and threading.active_count() == 1
+    next(parts)
+    parts.close()
+    assert 2 <= len(kept.asked) <= 3 and threading.active_count() == 1
 
 
 def test_what_goes_wrong_on_reading_ahead_is_said_by_the_step_that_needs_it():

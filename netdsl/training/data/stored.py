@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -151,6 +152,23 @@ def pieces(x: Samples, most: int = PIECE) -> Iterator[np.ndarray]:
     count = max(1, most // max(1, math.prod(x.shape[1:]) * x.dtype.itemsize))
     for start in range(0, len(x), count):
         yield x[start : start + count]
+
+
+def in_batches(x: Samples, size: int) -> Generator[np.ndarray, None, None]:
+    """x[:size], x[size : 2 * size] and so on. Of what is stored the next one is read, by another thread, while the
+    caller works with the one before; not before the caller has worked with the first, since that may begin processes,
+    which have no threads of others."""
+    starts = range(0, len(x), size)
+    if not isinstance(x, Stored) or len(starts) < 2:
+        yield from (x[start : start + size] for start in starts)
+        return
+    yield x[:size]
+    with ThreadPoolExecutor(1, "netdsl-read") as pool:
+        coming = pool.submit(x.__getitem__, slice(size, 2 * size))
+        for start in starts[2:]:
+            ready, coming = coming.result(), pool.submit(x.__getitem__, slice(start, start + size))
+            yield ready
+        yield coming.result()
 
 
 def bounds(x: Samples) -> tuple[float, float]:

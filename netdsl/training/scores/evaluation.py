@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from netdsl.ground.diagnostics import UserError, plain
 from netdsl.kernels.losses import total_weight
 from netdsl.kernels.stable import sigmoid
 from netdsl.training.data.dataset import Dataset
-from netdsl.training.data.stored import Samples, bounds
+from netdsl.training.data.stored import Samples, bounds, in_batches
 from netdsl.training.scores.fitting import check_masks, check_monitor, is_copy
 from netdsl.training.scores.measures import Roc, chosen_classes
 from netdsl.training.scores.task import Task, decided_task
@@ -75,14 +76,14 @@ def evaluate(
     what it raises ends the evaluation.
     """
     total, amount, tally = 0.0, 0.0, task.tally()
-    for start in range(0, len(x), batch):
-        before_batch()
-        target = y[start : start + batch]
-        with np.errstate(all="ignore"):
-            outputs = model.logits(dataset.normalized(x[start : start + batch]))
-            share = len(target) if weights is None else total_weight(target, weights, len(weights))
-            total, amount = total + float(model.loss(outputs, target)[0]) * share, amount + share
-            tally.add(outputs, target)
+    with closing(in_batches(x, batch)) as parts, closing(in_batches(y, batch)) as targets:
+        for part, target in zip(parts, targets, strict=True):
+            before_batch()
+            with np.errstate(all="ignore"):
+                outputs = model.logits(dataset.normalized(part))
+                share = len(target) if weights is None else total_weight(target, weights, len(weights))
+                total, amount = total + float(model.loss(outputs, target)[0]) * share, amount + share
+                tally.add(outputs, target)
     roc = tally.roc()
     with np.errstate(all="ignore"):
         values = tally.values(roc)
