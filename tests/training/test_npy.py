@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from netdsl.graph.recipe import Recipe
-from netdsl.graph.types import from_sizes
+from netdsl.graph.types import Tensor, from_sizes
 from netdsl.ground.diagnostics import UserError
 from netdsl.training.data import npy
 from netdsl.training.data.datasets import load_dataset
@@ -71,6 +71,15 @@ def test_a_folder_is_the_data_set_that_a_npz_of_its_arrays_is(saved, name):
     for one, other in zip(Feed(a, recipe).epoch(2), Feed(b, recipe).epoch(2), strict=True):
         np.testing.assert_array_equal(one.x, other.x)
         np.testing.assert_array_equal(one.y, other.y)
+
+
+@pytest.mark.parametrize("shape, takes", [((30, 2, 16), (2, 16)), ((30, 16), (1, 16)), ((30, 4, 4, 4), (1, 4, 4, 4))])
+def test_signals_and_volumes_are_read_so_too(saved, shape, takes):
+    x = RNG.standard_normal(shape).astype(np.float32)
+    a, b = (load_dataset(path, None, want=Wanted(Tensor("map", takes))) for path in saved(x=x, y=LABELS))
+    assert isinstance(b.x_train, Stored) and b.layout == a.layout == "map" and b.input_shape == takes
+    np.testing.assert_array_equal(np.asarray(b.x_train), a.x_train)
+    assert b.mean == a.mean
 
 
 def test_parts_class_names_and_a_fit_are_those_of_a_npz(saved):
