@@ -71,7 +71,7 @@ def losses(net: Net, data: Dataset, way: Way, steps: int = STEPS) -> tuple[np.nd
             assert step.is_finite
             made.append(float(step.loss))
             if average:
-                average.update(model)
+                average.update()
             if len(made) == steps:
                 break
     weights = average.arrays if average else {**model.params, **model.buffers}

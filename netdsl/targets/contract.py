@@ -9,7 +9,7 @@ from __future__ import annotations
 import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from netdsl.ground.ranks import ALONE as NO_OTHERS
 from netdsl.ground.ranks import Ranks
@@ -256,6 +256,26 @@ class Model(Protocol):
 
     def close(self) -> None:
         """End the workers, where there are some."""
+        ...
+
+
+class Means(Protocol):
+    """Means of a model's params and buffers. arrays: by their names, to be read and written into until they change."""
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]: ...
+
+    def take_in(self, share: float) -> None:
+        """mean += share * (weights - mean)."""
+        ...
+
+
+@runtime_checkable
+class KeepsMeans(Protocol):
+    """What a Model may have beside: means of its params and buffers where those are, which may be far from here."""
+
+    def means(self) -> Means:
+        """Means that start with what params and buffers are now."""
         ...
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from copy import copy
+
 import numpy as np
 import torch
 from torch import nn
@@ -38,6 +41,22 @@ class HostArrays:
                 self._write(tensor, self._arrays[name])
         self._may_be_written = False
 
+    def copied(self) -> HostArrays:
+        """The same numbers in tensors of their own, where these are."""
+        made = copy(self)
+        made._tensors = {name: tensor.detach().clone() for name, tensor in self._tensors.items()}
+        made._arrays = {name: made._read(tensor) for name, tensor in made._tensors.items()}
+        made.are_old, made._may_be_written = True, False
+        return made
+
+    def approach(self, others: HostArrays, share: float) -> None:
+        """Moves every number by a share, 0 to 1, of what is between it and its counterpart, on the device."""
+        self.write_back()
+        others.write_back()
+        for name, tensor in self._tensors.items():
+            tensor.lerp_(others._tensors[name], share)
+        self.are_old = True
+
     def _read(self, tensor: torch.Tensor) -> np.ndarray:
         """The numbers of one of the module's tensors."""
         numbers: np.ndarray = tensor.cpu().numpy()
@@ -52,3 +71,21 @@ class HostArrays:
                 self._arrays[name][...] = self._read(tensor)
         self.are_old, self._may_be_written = False, True
         return {name: self._arrays[name] for name in self._names[which]}
+
+
+class DeviceMeans:
+    """Means of a module's params and buffers, which stay on its device. settle: what makes them ready to be read."""
+
+    def __init__(self, own: HostArrays, settle: Callable[[], None]) -> None:
+        self._own, self._settle = own, settle
+        self._means = own.copied()
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The means, to be read and written into until the next `take_in`."""
+        return {**self._means.params, **self._means.buffers}
+
+    def take_in(self, share: float) -> None:
+        """mean += share * (weights - mean)."""
+        self._settle()
+        self._means.approach(self._own, share)

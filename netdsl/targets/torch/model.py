@@ -20,13 +20,13 @@ from netdsl.targets.live.interpreter import NamedLayerNetwork, layer_network
 from netdsl.targets.numpy.model import input_names
 from netdsl.targets.numpy.named_network import NamedNetwork
 from netdsl.targets.numpy.network import Network
-from netdsl.targets.torch.arrays import HostArrays
+from netdsl.targets.torch.arrays import DeviceMeans, HostArrays
 from netdsl.targets.torch.devices import autocast, chosen_device, memory_format, settings
 from netdsl.targets.torch.running import Draws, logits_of, module_of, torch_clip, torch_loss
 from netdsl.targets.torch.scale import SCALE, LossScale
 
 if TYPE_CHECKING:
-    from netdsl.targets.contract import Arrays, Batch
+    from netdsl.targets.contract import Arrays, Batch, Means
 
 FUSED = ("sgd", "adam", "adamw")
 """The optimizers that PyTorch has in one kernel on every device that netdsl takes."""
@@ -213,6 +213,13 @@ class TorchNetwork(Network):
     def _like(self, array: np.ndarray, param: torch.Tensor) -> torch.Tensor:
         """The numbers as a tensor of the kind of a param."""
         return torch.from_numpy(array).to(param)
+
+    def means(self) -> Means:
+        """Means of params and buffers, on the device."""
+        return DeviceMeans(self._arrays, self._settle)
+
+    def _settle(self) -> None:
+        """Brings together what belongs to params and buffers, where they are not all here."""
 
     def close(self) -> None:
         """Give the process its own settings back; there are no workers to end."""

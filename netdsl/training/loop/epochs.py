@@ -268,7 +268,7 @@ class _Trainer:
         if not step.is_finite:
             raise self._failure(batch, "a gradient" if np.isfinite(step.loss) else "the loss")
         if self.average:
-            self.average.update(self.model)
+            self.average.update()
         count = len(batch.rows)
         total = at.loss + float(step.loss) * count
         self.position = replace(at, step=batch.step, samples=at.samples + count, loss=total, right=at.right + right)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from netdsl.targets.contract import Model
+from netdsl.targets.contract import KeepsMeans, Means, Model
 from netdsl.training.runs.checkpoint import weights_of
 
 
@@ -20,14 +20,16 @@ class WeightAverage:
 
     def __init__(self, model: Model, decay: float) -> None:
         self.decay, self.updates = decay, 0
-        self.arrays = {name: array.copy(order="K") for name, array in weights_of(model).items()}
+        self._means: Means = model.means() if isinstance(model, KeepsMeans) else _Copies(model)
 
-    def update(self, model: Model) -> None:
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The means by the names of the weights, to be read and written into until the next update."""
+        return self._means.arrays
+
+    def update(self) -> None:
         """Takes in the weights of one more step."""
-        share = 1 - min(self.decay, (1 + self.updates) / (10 + self.updates))
-        for name, array in weights_of(model).items():
-            mean = self.arrays[name]
-            mean += mean.dtype.type(share) * (array - mean)
+        self._means.take_in(1 - min(self.decay, (1 + self.updates) / (10 + self.updates)))
         self.updates += 1
 
     @contextmanager
@@ -40,6 +42,19 @@ class WeightAverage:
             yield
         finally:
             _copy(learned, weights)
+
+
+class _Copies:
+    """The means of a model whose params and buffers lie here."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self.arrays = {name: array.copy(order="K") for name, array in weights_of(model).items()}
+
+    def take_in(self, share: float) -> None:
+        for name, array in weights_of(self._model).items():
+            mean = self.arrays[name]
+            mean += mean.dtype.type(share) * (array - mean)
 
 
 def _copy(source: dict[str, np.ndarray], target: dict[str, np.ndarray]) -> None:
