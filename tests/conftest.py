@@ -37,7 +37,9 @@ def pytest_addoption(parser):
     parser.addoption("--kills", type=int, help="how often processes that train are killed, instead of 3 and 8 times")
     parser.addoption("--stops", type=int, help="how often they are interrupted by Ctrl-C, instead of 2 and 4 times")
     parser.addoption("--lost", type=int, help="how often one of several processes is killed, instead of 1 and 10 times")
-    parser.addoption("--mutants", type=int, default=800, help="how many damaged weight files of each kind to load")
+    parser.addoption(
+        "--mutants", type=int, default=800, help="how many damaged files of weights and data of each kind to load"
+    )
     parser.addoption("--hostile", type=int, default=1000, help="how many hostile texts the gate is given")
     parser.addoption("--trees", type=int, default=60, help="how many random trees of image folders to read")
     parser.addoption("--messy", type=int, help="how many untidy specs to format, instead of 40 and 300")
