@@ -201,3 +201,11 @@ def test_the_optimizer_makes_one_pass_over_a_param_where_pytorch_can(optimizer):
 def test_a_network_without_params_is_refused_in_words():
     with pytest.raises(UserError, match="has no params, and PyTorch learns nothing else"):
         models("input 3\nrelu -> softmax")
+
+
+def test_a_gradient_whose_square_overflows_is_finite_and_one_that_does_itself_is_not():
+    net, ours, _ = models("input 2\nlinear 2\ntrain { loss mse, opt sgd }", dtype="float32")
+    x, y = np.full((1, 2), 1e15, np.float32), np.zeros((1, 2), np.float32)
+    ours.params["linear1.weight"][...] = 1e3
+    assert ours.learn(x, y, 1e-30).is_finite  # gradients of 1e33
+    assert not ours.learn(np.full((1, 2), 1e19, np.float32), y, 1e-30).is_finite
