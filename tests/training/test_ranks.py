@@ -363,10 +363,11 @@ def test_two_processes_stay_together_with_one_for_50_steps(tmp_path):
             assert one["long"][f"{case} float32"] < 1e-5  # 2 ** -24 is 6e-8, and each step rounds anew
 
 
-@pytest.mark.slow("two processes through torch.compile, one of them on a part of its own")
-def test_a_compiled_module_is_shared_too(tmp_path):
-    for one in told_by(tmp_path, 2, "compiled"):
+@pytest.mark.slow("two processes through torch.compile, and in 16 bits")
+def test_a_compiled_module_and_one_in_16_bits_are_shared_too(tmp_path):
+    for one in told_by(tmp_path, 2, "compiled", "sixteen"):
         assert one["compiled"] < 1e-10
+        assert len(one["sixteen"]) == 4 and all(difference < 0.05 for difference in one["sixteen"])
 
 
 # ---------------------------------------------------------------------------------------------- on many machines

@@ -20,7 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 from netdsl.kernels.losses import total_weight
 from netdsl.stages.workers import available_cores
 from netdsl.targets.contract import Compiled, Share, Step, Workers
-from netdsl.targets.torch.model import NamedTorchNetwork, TorchNetwork
+from netdsl.targets.torch.model import TorchNetwork
 from netdsl.targets.torch.ranks import TorchRanks, heard_of, own_device
 from netdsl.targets.torch.synced import sync_norms
 
@@ -124,10 +124,6 @@ class RankedNetwork(TorchNetwork):
         for buffer, numbers in zip(buffers, firsts.split([buffer.numel() for buffer in buffers]), strict=True):
             buffer.copy_(numbers.view_as(buffer))
         self._are_apart, self._arrays.are_old = False, True
-
-
-class NamedRankedNetwork(RankedNetwork, NamedTorchNetwork):
-    """The like, of a module that takes or gives several arrays, or one that has a name."""
 
 
 class LogitsOf(nn.Module):

@@ -7,7 +7,7 @@ processes make together.
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -16,10 +16,9 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from netdsl.targets.contract import Compiled, Workers
 from netdsl.targets.torch.arrays import HostArrays
-from netdsl.targets.torch.model import NamedTorchNetwork, new_optimizer
-from netdsl.targets.torch.ranked import LogitsOf, NamedRankedNetwork, RankedNetwork
+from netdsl.targets.torch.model import new_optimizer
+from netdsl.targets.torch.ranked import LogitsOf, RankedNetwork
 from netdsl.targets.torch.ranks import heard_of
 
 UNIT = 2**18
@@ -79,19 +78,9 @@ class ShardedNetwork(RankedNetwork):
             return super().state(names)
 
 
-class NamedShardedNetwork(ShardedNetwork, NamedTorchNetwork):
-    """The like, of a module that takes or gives several arrays, or one that has a name."""
-
-
 def divided(full: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     """A tensor that each process has whole, divided as `like` is, which may be not at all."""
     if not isinstance(like, DTensor):
         return full
     mesh = like.device_mesh
     return distribute_tensor(full.to(mesh.device_type), mesh, like.placements, src_data_rank=None)
-
-
-def ranked_network(net: Compiled, seed: int, dtype: Any, workers: Workers) -> RankedNetwork:
-    """The net's PyTorch module with its first weights, as several processes hold it."""
-    kinds = (ShardedNetwork, NamedShardedNetwork) if workers.device.is_sharded else (RankedNetwork, NamedRankedNetwork)
-    return kinds[not net.graph.is_plain](net, seed, dtype, workers)

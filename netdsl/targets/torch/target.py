@@ -43,12 +43,22 @@ def _check(device: Device) -> str:
 def _model(net: Compiled, level: int, seed: int, dtype: Any, workers: Workers) -> Model:
     _check(workers.device)
     if workers.ranks.are_many:
-        from netdsl.targets.torch.sharded import ranked_network
-
-        return ranked_network(net, seed, dtype, workers)
+        return _shared_model(net, seed, dtype, workers)
     from netdsl.targets.torch.model import torch_network
 
     return torch_network(net, seed, dtype, workers)
+
+
+def _shared_model(net: Compiled, seed: int, dtype: Any, workers: Workers) -> Model:
+    if not net.graph.is_plain:
+        raise UserError("several processes train networks of one input and one output", help="start one process")
+    if workers.device.is_sharded:  # which takes a second to load
+        from netdsl.targets.torch.sharded import ShardedNetwork
+
+        return ShardedNetwork(net, seed, dtype, workers)
+    from netdsl.targets.torch.ranked import RankedNetwork
+
+    return RankedNetwork(net, seed, dtype, workers)
 
 
 TARGET = Target(
