@@ -209,3 +209,29 @@ def test_a_gradient_whose_square_overflows_is_finite_and_one_that_does_itself_is
     ours.params["linear1.weight"][...] = 1e3
     assert ours.learn(x, y, 1e-30).is_finite  # gradients of 1e33
     assert not ours.learn(np.full((1, 2), 1e19, np.float32), y, 1e-30).is_finite
+
+
+@pytest.mark.parametrize("optimizer", ["sgd momentum=0.9", "adam", "rmsprop"])
+def test_what_is_loaded_lies_in_memory_as_params_do(optimizer):
+    """PyTorch's fused optimizers go through memory as it is, whatever its order."""
+    net = compile_text("input 3x6x6\nconv 4 k3 -> relu -> flatten -> linear 3\ntrain { opt %s }\n" % optimizer, "small")
+    ways = Device("cpu", is_channels_last=True), Device("cpu")
+    first, second, third = (
+        net.model("torch", seed=3, dtype="float64", workers=Workers(1, "threads", way)) for way in (*ways, ways[0])
+    )
+    names = net.recipe.state_names
+    for number in range(5):
+        a, b = step(first, net, number, 4), step(second, net, number, 4)
+        np.testing.assert_allclose(a.loss, b.loss, rtol=1e-9)
+        if number == 1:  # a third goes on with what the first has
+            third.load_state(names, {name: np.array(a, order="C") for name, a in first.state(names).items()}, 2)
+            for name, array in first.params.items():
+                third.params[name][...] = array
+        if number > 1:
+            np.testing.assert_allclose(step(third, net, number, 4).loss, a.loss, rtol=1e-12)
+    x, y = random_batch(net, 4, 9)
+    for model in (first, second):
+        _, grads = model.loss_and_gradients(x, y)
+        model.update({name: np.array(grad, order="C") for name, grad in grads.items()}, 0.01)
+    for name, array in second.params.items():
+        np.testing.assert_allclose(first.params[name], array, rtol=1e-7, atol=1e-9, err_msg=name)

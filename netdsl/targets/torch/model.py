@@ -178,7 +178,7 @@ class TorchNetwork(Network):
     def update(self, grads: Arrays, lr: float) -> None:
         """A step of the optimizer by gradients that `backward` gave."""
         for name, param in zip(self._arrays.param_names, self.module.parameters(), strict=True):
-            param.grad = torch.from_numpy(np.array(grads[name])).to(param)
+            param.grad = self._like(np.array(grads[name]), param)
         self._update(lr)
 
     def prepare(self, n: int, y: np.ndarray | None = None) -> None:
@@ -214,8 +214,9 @@ class TorchNetwork(Network):
         return tensor
 
     def _like(self, array: np.ndarray, param: torch.Tensor) -> torch.Tensor:
-        """The numbers as a tensor of the kind of a param."""
-        return torch.from_numpy(array).to(param)
+        """The numbers as a tensor of the kind of a param, which lies in memory as it does: PyTorch's fused optimizers
+        go through the memory of both at once."""
+        return torch.empty_like(param, requires_grad=False).copy_(torch.from_numpy(array))
 
     def means(self) -> Means:
         """Means of params and buffers, on the device."""
