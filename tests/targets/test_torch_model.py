@@ -214,7 +214,8 @@ def test_a_gradient_whose_square_overflows_is_finite_and_one_that_does_itself_is
 @pytest.mark.parametrize("optimizer", ["sgd momentum=0.9", "adam", "rmsprop"])
 def test_what_is_loaded_lies_in_memory_as_params_do(optimizer):
     """PyTorch's fused optimizers go through memory as it is, whatever its order."""
-    net = compile_text("input 3x6x6\nconv 4 k3 -> relu -> flatten -> linear 3\ntrain { opt %s }\n" % optimizer, "small")
+    text = f"input 3x6x6\nconv 4 k3 -> relu -> flatten -> linear 3\ntrain {{ opt {optimizer} }}\n"
+    net = compile_text(text, "small")
     ways = Device("cpu", is_channels_last=True), Device("cpu")
     first, second, third = (
         net.model("torch", seed=3, dtype="float64", workers=Workers(1, "threads", way)) for way in (*ways, ways[0])

@@ -1,10 +1,12 @@
 """PyTorch and NumPy train alike: from one seed the loss of every step is the same, but for what rounding makes of it.
 
-In float64 that is nothing: 1e-10 and less after 100 steps, of every spec that has a train block. In float32 a training
-is chaotic: a max pool or a ReLU that decides the other way in the last bit, and Adam, which divides by the size of a
-gradient that may be zero but for rounding, carry a difference of 1e-7 on from step to step. NumPy's own levels, whose
-sums have other orders, then differ as much from each other as from PyTorch; where the two agree, PyTorch does.
+Training is chaotic: a max pool or a ReLU that decides the other way in the last bit, Adam, which divides by the size of
+a gradient that may be zero but for rounding, and a large learning rate carry a difference on and make it larger from
+step to step. NumPy's own levels add in other orders, and so differ from each other as much as PyTorch does from them:
+that is the measure here. In float64 it is 1e-12 after 100 steps of most specs, and 1 after 15 of resnet20, lr 0.1.
 """
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -29,16 +31,49 @@ def test_there_are_specs_to_train():
     assert {"lenet", "bn_cnn", "resnet20", "unet_small", "mnist1d_cnn", *SHORT} <= {path.stem for path in TRAINABLE}
 
 
+def curves_of(path, dtype):
+    """The losses under PyTorch, -O2 and -O0; the larger specs have smaller batches."""
+    net, data = prepared(path)
+    if path.stem not in SHORT:
+        net = net.with_recipe(replace(net.recipe, batch=min(net.recipe.batch, 4)))
+    ours, fast, textbook = (losses(net, data, Way(way.target, way.level, dtype))[0] for way in (TORCH, FAST, TEXTBOOK))
+    print(
+        f"\n{path.stem}, {dtype}: PyTorch and -O2 differ by {difference(ours, fast):.1e}, PyTorch and -O0 by "
+        f"{difference(ours, textbook):.1e}, -O2 and -O0 by {difference(fast, textbook):.1e} at most"
+    )
+    return ours, fast, textbook
+
+
+def assert_as_near_as_numpy_to_itself(ours, fast, textbook, rounding):
+    """No step differs by more than `rounding`, or a hundred times what NumPy's levels have differed by until then, of
+    the loss. A hundred: from two to three roundings on each grows by itself, and by ten in a step of resnet20."""
+    own = np.maximum.accumulate(np.abs(fast - textbook) / textbook)
+    for other in (fast, textbook):
+        off = np.abs(ours - other) / other
+        assert np.all(off <= np.maximum(rounding, 100 * own)), (off, own)
+
+
 @pytest.mark.parametrize("path", CASES)
 def test_in_float64_every_step_has_the_loss_that_numpy_has(path):
+    ours, fast, textbook = curves_of(path, "float64")
+    assert_as_near_as_numpy_to_itself(ours, fast, textbook, 1e-9)
+    np.testing.assert_allclose(ours[:3], fast[:3], rtol=1e-9)  # chaos or not
+
+
+@pytest.mark.parametrize("path", CASES)
+def test_in_float32_the_curves_are_one_until_rounding_parts_them(path):
+    ours, fast, textbook = curves_of(path, "float32")
+    assert_as_near_as_numpy_to_itself(ours, fast, textbook, 1e-3)
+    np.testing.assert_allclose(ours[:3], fast[:3], rtol=1e-3)
+
+
+@pytest.mark.parametrize("path", [path for path in TRAINABLE if path.stem in SHORT], ids=lambda path: path.stem)
+def test_where_nothing_grows_all_weights_are_those_of_numpy(path):
     net, data = prepared(path)
-    ours, weights = losses(net, data, doubled(TORCH))
-    for way in (FAST, TEXTBOOK) if path.stem in SHORT else (FAST,):
-        theirs, others = losses(net, data, doubled(way))
-        print(f"\n{path.stem}: PyTorch and {doubled(way).title} differ by {difference(ours, theirs):.1e} at most")
-        np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-9)  # measured: 1e-12 and less
-        for name, array in others.items():
-            np.testing.assert_allclose(weights[name], array, rtol=1e-6, atol=1e-8, err_msg=name)
+    (ours, weights), (theirs, others) = (losses(net, data, doubled(way)) for way in (TORCH, FAST))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-9)  # measured: 1e-14
+    for name, array in others.items():
+        np.testing.assert_allclose(weights[name], array, rtol=1e-6, atol=1e-8, err_msg=name)
 
 
 @pytest.mark.parametrize("optimizer", ["momentum", "adam"])
@@ -48,18 +83,3 @@ def test_so_it_does_with_dropout_averages_clipping_augmentation_and_a_schedule(o
     np.testing.assert_allclose(ours[0], theirs[0], rtol=1e-9, atol=1e-9)
     for name, array in theirs[1].items():
         np.testing.assert_allclose(ours[1][name], array, rtol=1e-6, atol=1e-8, err_msg=name)
-
-
-@pytest.mark.parametrize("path", CASES)
-def test_in_float32_the_curves_are_one_until_rounding_parts_them(path):
-    net, data = prepared(path)
-    curves = {way: losses(net, data, way)[0] for way in (TORCH, FAST, TEXTBOOK)}
-    ours, fast, textbook = curves.values()
-    print(
-        f"\n{path.stem}: PyTorch and -O2 differ by {difference(ours, fast):.1e}, PyTorch and -O0 by "
-        f"{difference(ours, textbook):.1e}, -O2 and -O0 by {difference(fast, textbook):.1e} at most"
-    )
-    for other in (fast, textbook):
-        np.testing.assert_allclose(ours[:10], other[:10], rtol=1e-3)
-        # what is left of chaos in the mean of many steps
-        np.testing.assert_allclose(ours[-25:].mean(), other[-25:].mean(), rtol=0.05)
