@@ -2,8 +2,8 @@
 
 Training is chaotic: a max pool or a ReLU that decides the other way in the last bit, Adam, which divides by the size of
 a gradient that may be zero but for rounding, and a large learning rate carry a difference on and make it larger from
-step to step. NumPy's own levels add in other orders, and so differ from each other as much as PyTorch does from them:
-that is the measure here. In float64 it is 1e-12 after 100 steps of most specs, and 1 after 15 of resnet20, lr 0.1.
+step to step. NumPy's own levels add in other orders, so that they part as well: until then PyTorch is with them. In
+float64 most specs do not part in 100 steps, where all differ by 1e-12 at most; resnet20, at lr 0.1, does in ten.
 """
 
 from dataclasses import replace
@@ -44,27 +44,27 @@ def curves_of(path, dtype):
     return ours, fast, textbook
 
 
-def assert_as_near_as_numpy_to_itself(ours, fast, textbook, rounding):
-    """No step differs by more than `rounding`, or a hundred times what NumPy's levels have differed by until then, of
-    the loss. A hundred: from two to three roundings on each grows by itself, and by ten in a step of resnet20."""
-    own = np.maximum.accumulate(np.abs(fast - textbook) / textbook)
+def assert_one_until_numpy_parts(ours, fast, textbook, own, far):
+    """The losses differ by `far` of themselves at most while those of NumPy's levels do by `own`; then by what chance
+    makes of it, and in the mean of many steps by little."""
+    parted = np.maximum.accumulate(np.abs(fast - textbook) / textbook) > own
+    assert not parted[0]
     for other in (fast, textbook):
         off = np.abs(ours - other) / other
-        assert np.all(off <= np.maximum(rounding, 100 * own)), (off, own)
+        assert np.all(off[~parted] <= far), off[~parted]
+        np.testing.assert_allclose(ours[-25:].mean(), other[-25:].mean(), rtol=0.2)
 
 
 @pytest.mark.parametrize("path", CASES)
 def test_in_float64_every_step_has_the_loss_that_numpy_has(path):
     ours, fast, textbook = curves_of(path, "float64")
-    assert_as_near_as_numpy_to_itself(ours, fast, textbook, 1e-9)
-    np.testing.assert_allclose(ours[:3], fast[:3], rtol=1e-9)  # chaos or not
+    assert_one_until_numpy_parts(ours, fast, textbook, 1e-10, 1e-8)
 
 
 @pytest.mark.parametrize("path", CASES)
 def test_in_float32_the_curves_are_one_until_rounding_parts_them(path):
     ours, fast, textbook = curves_of(path, "float32")
-    assert_as_near_as_numpy_to_itself(ours, fast, textbook, 1e-3)
-    np.testing.assert_allclose(ours[:3], fast[:3], rtol=1e-3)
+    assert_one_until_numpy_parts(ours, fast, textbook, 1e-5, 1e-3)
 
 
 @pytest.mark.parametrize("path", [path for path in TRAINABLE if path.stem in SHORT], ids=lambda path: path.stem)
