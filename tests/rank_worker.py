@@ -14,7 +14,7 @@ os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
 import numpy as np
 
-from netdsl.ground.diagnostics import UserError
+from netdsl.ground.diagnostics import TrainingFailed, UserError
 from netdsl.ground.ranks import ALONE, SaidElsewhere
 from netdsl.pipeline import compile_text
 from netdsl.targets.contract import Device, Share, Workers
@@ -138,6 +138,22 @@ def runs(ranks, folder):
     return {"test": whole.scores.values, "losses": losses, "stopped": stopped}
 
 
+def diverged(ranks, folder):
+    """What each process meets where the loss becomes infinite."""
+    net = compile_text(SPEC.replace("epochs 4", "epochs 4, opt sgd lr=1e30"), "tiny")
+    engine = Engine("torch", 0, threads=1, device=Device("cpu"))
+    try:
+        with together(
+            ranks,
+            lambda: started(net, engine, limit=200, out=folder / "diverged", ranks=ranks),
+            lambda path, is_resumed: joined(path, is_resumed, None, ranks),
+        ) as opened:
+            opened.train()
+        return "it learned"
+    except (TrainingFailed, SaidElsewhere) as error:
+        return f"{type(error).__name__}: {error}"
+
+
 def refused(ranks, folder):
     """What each process meets where one of them cannot begin: the first, then the last."""
     met = []
@@ -173,7 +189,7 @@ def sixteen(ranks, folder):
     return [apart("bn" if "is_synced" in way else "plain", ranks, "float32", 4, **way) for way in ways]
 
 
-CHECKS = {one.__name__: one for one in (compiled, equal, long, refused, runs, shards, sixteen)}
+CHECKS = {one.__name__: one for one in (compiled, diverged, equal, long, refused, runs, shards, sixteen)}
 
 
 def main(folder, *names):

@@ -24,6 +24,11 @@ class Ranks:
         return self.rank == 0
 
     @property
+    def is_first_here(self) -> bool:
+        """Whether this is the first process of its machine."""
+        return self.is_first
+
+    @property
     def are_many(self) -> bool:
         """Whether there is another one."""
         return self.count > 1

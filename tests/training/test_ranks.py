@@ -106,7 +106,7 @@ def told_by(folder, count, *names):
 def two(tmp_path_factory):
     """-> the folder of two processes, and what each of them told."""
     folder = tmp_path_factory.mktemp("two")
-    return folder, told_by(folder, 2, "equal", "shards", "refused", "runs")
+    return folder, told_by(folder, 2, "equal", "shards", "refused", "diverged", "runs")
 
 
 @pytest.fixture(scope="module")
@@ -190,6 +190,13 @@ def test_where_one_cannot_begin_none_does(two):
         ["SaidElsewhere 2", "UserError rank 1 cannot begin"],
     ]
     assert not list(folder.glob("bad*"))
+
+
+def test_a_loss_that_is_not_finite_is_told_by_the_first_process_alone(two):
+    folder, (first, second) = two
+    assert first["diverged"].startswith("TrainingFailed: training failed ") and "finite" in first["diverged"]
+    assert second["diverged"] == "SaidElsewhere: 3"
+    assert len(json.loads((folder / "diverged" / "failure.json").read_text())["samples"]) > 1
 
 
 def test_where_one_wants_to_stop_all_do_at_the_same_step(two):

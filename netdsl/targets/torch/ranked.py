@@ -41,6 +41,8 @@ class RankedNetwork(TorchNetwork):
         if workers.count is None:
             workers = replace(workers, count=max(1, available_cores() // place.local_count))
         device = replace(workers.device, name=own_device(workers.device.name, place))
+        if device.name.startswith("cuda:"):
+            torch.cuda.set_device(device.name)  # else each process would take memory of the first GPU, too
         super().__init__(net, seed, dtype, replace(workers, device=device))
         self._share, self._weight = Share(slice(0), 0, lambda _: ()), (1.0, 1.0)
         self._told, self._are_apart = [0.0], False

@@ -85,6 +85,11 @@ class TorchRanks(Ranks):
             dist.all_gather_object(others, mine)
         self._others = others
 
+    @property
+    def is_first_here(self) -> bool:
+        """Whether this is the first process of its machine."""
+        return self.place.local_rank == 0
+
     def total(self, numbers: Sequence[float]) -> list[float]:
         """The sum over all processes of each number."""
         sums = torch.tensor(numbers, dtype=torch.float64)
@@ -176,6 +181,8 @@ def heard_of(ranks: TorchRanks) -> Iterator[None]:
     """While it is open a failure to reach another process is ModelEnded, which names it."""
     try:
         yield
+    except ModelEnded:
+        raise
     except RuntimeError as error:
         text = str(error)
         if not isinstance(error, dist.DistError) and not any(word in text for word in SPEAKS_OF_OTHERS):

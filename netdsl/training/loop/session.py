@@ -147,7 +147,7 @@ def joined(path: Path, is_resumed: bool, data_dir: Path | None, ranks: Ranks) ->
     run = read_run(path)
     net = run_net(run)
     dataset = run_data(run, net, data_dir)
-    if is_other_data(run, dataset):
+    if ranks.is_first_here and is_other_data(run, dataset):  # one of each machine reads all of it
         text = f"the data `{plain(run.data)}` is another here than where rank 0 reads it"
         raise UserError(text, help="all machines need the same data, under the same path")
     run.config.engine.check()
