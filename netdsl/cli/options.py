@@ -78,7 +78,7 @@ def device_options() -> Decorator:
             is_flag=False,
             flag_value="bfloat16",
             type=click.Choice(["bfloat16", "float16"]),
-            help="PyTorch's layers in 16 bits where it does little harm: bfloat16, or float16 on GPUs; by default none.",
+            help="PyTorch's layers in 16 bits where it does no harm: bfloat16, or float16 on GPUs; by default none.",
         ),
         click.option(
             "--compile/--no-compile", default=None, help="Run PyTorch's module through torch.compile; by default not."
