@@ -132,7 +132,7 @@ def test_verify_proves_it_right(net, monkeypatch):
 
     monkeypatch.setitem(sys.modules, "test_toy_sine", type(sys)("test_toy_sine"))
     sys.modules["test_toy_sine"].Sine = Sine
-    monkeypatch.setattr("netdsl.verify.torch_runs.run_module", with_sine)
+    monkeypatch.setattr("netdsl.pipeline.run_module", with_sine)
     report = verify(net)
     assert report.ok, str(report)
     assert any("PyTorch, float64: gradient of sine1.weight" in check.name for check in report.checks)

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING
 
 from netdsl.ground.diagnostics import TrainingFailed, UserError
 from netdsl.ground.ranks import ALONE, Ranks, SaidElsewhere
+from netdsl.targets.registry import has_devices
 from netdsl.training.data.places import data_dir
 
 if TYPE_CHECKING:
     from netdsl.training.loop.session import Session
+
+JOINS = "torch"  # the package that joins processes
 
 
 @contextmanager
@@ -22,10 +25,11 @@ def joined_ranks(backend: str | None) -> Iterator[Ranks]:
     """The processes that torchrun started, joined; without torchrun this one alone. backend: what the command names,
     None where it is the run's. Raises UserError, TrainingFailed, SaidElsewhere."""
     count = os.environ.get("WORLD_SIZE", "1") if "RANK" in os.environ else "1"
-    if count == "1" and (backend not in (None, "torch") or "TORCHELASTIC_RUN_ID" not in os.environ):
+    is_other = backend is not None and not has_devices(backend)
+    if count == "1" and (is_other or "TORCHELASTIC_RUN_ID" not in os.environ):
         yield ALONE
         return
-    if backend not in (None, "torch") or find_spec("torch") is None:
+    if is_other or not find_spec(JOINS):
         _refuse(count, backend)
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # what it warns of is chosen, or is told in words
     from netdsl.targets.contract import ModelEnded
@@ -42,7 +46,7 @@ def _refuse(count: str, backend: str | None) -> None:
     if os.environ["RANK"] != "0":
         raise SaidElsewhere(2)
     text = f"{count} processes share a batch by PyTorch"
-    if backend in (None, "torch"):
+    if backend is None or has_devices(backend):
         raise UserError(f"{text}, which is not installed", help="`pip install 'netdsl[torch]'` brings it")
     text = f"{text}, not by `--backend {backend}`"
     raise UserError(text, help="add `--backend torch`, or start one process without torchrun")

@@ -99,23 +99,28 @@ LOSSES: Mapping[str, Loss] = {
 @dataclass(frozen=True)
 class Optimizer:
     """A kernel, its default learning rate, the options a spec may give: spelling -> (argument, kind), and PyTorch's
-    names of its class and of the arrays that it keeps for each param, in the kernel's order."""
+    names of its class and of the arrays that it keeps for each param, in the kernel's order. is_fused: PyTorch has it
+    in one kernel on every device that netdsl takes."""
 
     step: Callable[..., None]
     lr: float
     options: Mapping[str, tuple[str, str]]
     torch: str
     state: tuple[str, ...]
+    is_fused: bool = False
 
 
 _DECAY = {"wd": ("weight_decay", "number")}
 _MOMENTUM = {"momentum": ("momentum", "fraction")}
 _EPS = {"eps": ("eps", "positive")}
+_SGD = {**_MOMENTUM, "nesterov": ("nesterov", "word"), **_DECAY}
 _ADAM = {**_DECAY, "betas": ("betas", "pair"), **_EPS}
 OPTIMIZERS: Mapping[str, Optimizer] = {
-    "sgd": Optimizer(optimizers.sgd_step, 1e-2, {**_MOMENTUM, "nesterov": ("nesterov", "word"), **_DECAY}, "SGD", ()),
-    "adam": Optimizer(optimizers.adam_step, 1e-3, _ADAM, "Adam", ("exp_avg", "exp_avg_sq")),
-    "adamw": Optimizer(optimizers.adamw_step, 1e-3, _ADAM, "AdamW", ("exp_avg", "exp_avg_sq")),
+    "sgd": Optimizer(
+        optimizers.sgd_step, 1e-2, {**_MOMENTUM, "nesterov": ("nesterov", "word"), **_DECAY}, "SGD", (), True
+    ),
+    "adam": Optimizer(optimizers.adam_step, 1e-3, _ADAM, "Adam", ("exp_avg", "exp_avg_sq"), True),
+    "adamw": Optimizer(optimizers.adamw_step, 1e-3, _ADAM, "AdamW", ("exp_avg", "exp_avg_sq"), True),
     "rmsprop": Optimizer(
         optimizers.rmsprop_step,
         1e-2,

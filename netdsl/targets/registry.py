@@ -79,6 +79,11 @@ def levels_of(name: str) -> list[int]:
     return sorted(level for one in targets() if one.name == name for level in one.levels)
 
 
+def has_devices(name: str) -> bool:
+    """Whether the models of a target of that name compute on a `Device`."""
+    return any(one.has_devices for one in targets() if one.name == name)
+
+
 def target_of(name: str, level: int = 0) -> Target:
     """The target of that name at that level. Raises UserError where there is none."""
     for one in targets():

@@ -19,6 +19,8 @@ NAMED = {
     "bench/match.py": "a package that is missing",
     "bench/report.py": "the rows of the bench's table",
     "cli/__init__.py": "the library that waits",
+    "cli/bench.py": "the engine whose devices its contestants have",
+    "cli/ranks.py": "the package that joins processes",
     "cli/train.py": "a way to start weights",
     "graph/recipe.py": "a way to start weights",
     "ground/names.py": "libraries that a file of that name would hide",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import subprocess
 import time
 from collections.abc import Iterable
@@ -28,6 +29,16 @@ def _family(pid: int) -> list[psutil.Process]:
         return psutil.Process(pid).children(recursive=True)
     except GONE:
         return []
+
+
+def is_living(host: str, pid: int) -> bool:
+    """Whether a process of a machine is still there; those of other machines are taken to be."""
+    if host != socket.gethostname():
+        return True
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
 
 
 def peak_bytes() -> int | None:

@@ -28,8 +28,6 @@ from netdsl.targets.torch.scale import SCALE, LossScale
 if TYPE_CHECKING:
     from netdsl.targets.contract import Arrays, Batch, Means
 
-FUSED = ("sgd", "adam", "adamw")
-"""The optimizers that PyTorch has in one kernel on every device that netdsl takes."""
 SOONER = "in {}, which rounds more and may overflow sooner; in float32 it is one (leave `--amp` out, or a smaller lr)"
 
 
@@ -51,7 +49,7 @@ class TorchNetwork(Network):
         else:
             self.input_shapes = {given.name or "x": given.type.sizes for given in net.graph.inputs}
         self.format = memory_format(workers.device, net.graph.inputs[0].type)
-        self.module = module_of(net, {**start.params, **start.buffers})
+        self.module = module_of(net, {**start.params, **start.buffers}, start.dtype)
         self.draws = Draws(self.module, net.graph)
         self.module.to(self.device)
         self.module.to(memory_format=self.format)  # type: ignore[call-overload]  # the stubs leave it out
@@ -292,7 +290,7 @@ def new_optimizer(net: Compiled, module: nn.Module) -> torch.optim.Optimizer:
     if not params:
         text = "the network has no params, and PyTorch learns nothing else"
         raise UserError(text, help="add a layer that has some, as `linear`; `--backend numpy` does without")
-    is_fused = recipe.optimizer in FUSED and all(type(param.data) is torch.Tensor for param in params)
+    is_fused = OPTIMIZERS[recipe.optimizer].is_fused and all(type(param.data) is torch.Tensor for param in params)
     made: torch.optim.Optimizer = getattr(torch.optim, OPTIMIZERS[recipe.optimizer].torch)(
         params, **recipe.options, **({"fused": True} if is_fused else {})
     )

@@ -23,6 +23,7 @@ from torch.distributed import distributed_c10d as c10d
 
 from netdsl.ground.diagnostics import UserError
 from netdsl.ground.ranks import Ranks
+from netdsl.ground.system.processes import is_living
 from netdsl.targets.contract import ModelEnded
 
 T = TypeVar("T")
@@ -136,7 +137,7 @@ class TorchRanks(Ranks):
 
     def ended(self) -> str:
         """Which processes of this machine have ended, in words."""
-        gone = [rank for rank, other in enumerate(self._others) if rank != self.rank and not _is_there(*other)]
+        gone = [rank for rank, other in enumerate(self._others) if rank != self.rank and not is_living(*other)]
         names = f"rank{'s' if len(gone) > 1 else ''} {', '.join(map(str, gone))}"
         return f"{names} of {self.count} {'have' if len(gone) > 1 else 'has'} ended" if gone else ""
 
@@ -211,15 +212,3 @@ def _backend(place: Place) -> str:
     """NCCL refuses two processes on one GPU, where gloo serves instead."""
     has_own = torch.cuda.is_available() and torch.cuda.device_count() >= place.local_count
     return "cpu:gloo,cuda:nccl" if has_own and dist.is_nccl_available() else "gloo"
-
-
-def _is_there(host: str, pid: int) -> bool:
-    """Whether a process is still there; those of other machines are taken to be."""
-    import psutil
-
-    if host != socket.gethostname():
-        return True
-    try:
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
-    except psutil.Error:
-        return False

@@ -26,18 +26,18 @@ WHOLE = slice(None)
 def torch_model(net: Compiled, network: Model) -> nn.Module:
     """The emitted PyTorch module with the weights of `network`, copied."""
     arrays = {**network.params, **network.buffers}
-    return module_of(net, {name: np.array(array) for name, array in arrays.items()})
+    return module_of(net, {name: np.array(array) for name, array in arrays.items()}, network.dtype)
 
 
-def module_of(net: Compiled, arrays: Mapping[str, np.ndarray]) -> nn.Module:
-    """The emitted PyTorch module, whose params and buffers are these arrays, in the same memory."""
+def module_of(net: Compiled, arrays: Mapping[str, np.ndarray], dtype: np.dtype[Any]) -> nn.Module:
+    """The emitted PyTorch module, whose params and buffers are these arrays of that dtype, in the same memory."""
     # on "meta" shapes have no numbers: none are drawn that would only be written over, but a mean would be lost
     with nullcontext() if net.graph.normalizes else torch.device("meta"):
         module: nn.Module = net.module("torch").Model()
     state = {name: torch.from_numpy(array) for name, array in arrays.items()}
     counters = [key for key in module.state_dict() if key.endswith("num_batches_tracked")]
     module.load_state_dict(state | {key: torch.tensor(0) for key in counters}, assign=True)
-    if any(array.dtype == np.float64 for array in arrays.values()):
+    if dtype == np.float64:
         _mend_hardsigmoid(module)
     return module
 
@@ -67,10 +67,13 @@ def logits_of(
     which is PyTorch alone."""
     run: Logits = getattr(module, "logits", module)
     run = run if compiled is None else compiled(run)
-    if not net.graph.gives_names:
-        return run
-    name = next(output.name for output in net.graph.outputs if output.value == net.graph.judged_value)
-    return lambda *inputs: run(*inputs)[name]
+    judged = [output.name for output in net.graph.outputs if output.value == net.graph.judged_value]
+
+    def logits(*inputs: torch.Tensor) -> torch.Tensor:
+        made = run(*inputs)
+        return made[judged[0]] if isinstance(made, dict) else made
+
+    return logits if net.graph.gives_names else run
 
 
 def torch_loss(net: Compiled, logits: torch.Tensor, y: np.ndarray) -> torch.Tensor:

@@ -13,7 +13,7 @@ from pathlib import Path
 from netdsl.ground.diagnostics import UserError, plain
 from netdsl.ground.files import temporary_name
 from netdsl.ground.reading import reading, shown
-from netdsl.ground.system.disk import sync
+from netdsl.ground.system.disk import replace, sync
 from netdsl.training.data.npy import SUFFIX
 from netdsl.training.data.npz import check_member
 
@@ -38,7 +38,7 @@ def unpacked(path: Path, folder: Path) -> tuple[str, ...]:
     try:
         for name, info in members.items():
             _write(path, info, part / f"{name}{SUFFIX}")
-        os.rename(part, folder)
+        replace(part, folder)
     except BaseException:  # Ctrl-C too
         shutil.rmtree(part, ignore_errors=True)
         raise
