@@ -9,7 +9,7 @@ import pytest
 
 from netdsl.ground.catalog import CATALOG
 
-DATA = os.environ.get("NETDSL_DATA_DIR")
+DATA = os.environ.get("NETDSL_DATA_DIR") and os.path.abspath(os.environ["NETDSL_DATA_DIR"])
 needs_data = pytest.mark.skipif(not DATA, reason="NETDSL_DATA_DIR is unset: the official MNIST and CIFAR-10 are needed")
 
 

@@ -217,12 +217,20 @@ def test_what_comes_with_netdsl_is_not_fetched(call, own_home):
     assert (code, out) == (0, "") and err.count("comes with netdsl: there is nothing to fetch") == 2
 
 
+HEARS_CTRL_C = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would inherit: ignore it
+from netdsl.cli import main
+main()
+"""
+
+
 @pytest.mark.skipif(os.name == "nt", reason="sends SIGINT")
 def test_ctrl_c_keeps_what_is_there_and_says_how_to_go_on(own_home):
     with serving(bytes(60_000), own_home) as server:
         arguments = ["data", "fetch", "kmnist", "--mirror", f"{server.address}/stops_in_the_middle/cli/"]
         process = subprocess.Popen(
-            [sys.executable, "-m", "netdsl", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-c", HEARS_CTRL_C, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         part = user_cache() / f"data/kmnist/{IDX[0]}.gz.part"
         deadline = time.monotonic() + 60

@@ -60,8 +60,9 @@ def launched(folder, count, *command, restarts=0, more=()):
     options = (f"--nproc-per-node={count}", f"--max-restarts={restarts}", "--monitor-interval=0.1", *more)
     paths = os.pathsep.join(str(path) for path in (WORKER.parent, WORKER.parents[1]))
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
+    kept = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would inherit: ignore it
     with open(folder / "said", "a") as said:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "torch.distributed.run", *options, *map(str, command)],
             cwd=folder,
             env=environment,
@@ -69,6 +70,8 @@ def launched(folder, count, *command, restarts=0, more=()):
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    signal.signal(signal.SIGINT, kept)
+    return process
 
 
 @contextmanager
@@ -520,8 +523,10 @@ def test_each_process_has_a_gpu_of_its_own(monkeypatch, name, gpus, here, expect
 
 
 def test_what_torchrun_hands_on_is_no_second_wish_of_the_user(capfd):
+    kept = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would inherit: ignore it
     with stop_on_signals(is_launched=True) as stop:
         for number in (signal.SIGINT, signal.SIGINT, signal.SIGTERM):  # the user's, and torchrun's
             signal.raise_signal(number)
         assert stop.is_made() and stop.exit_code == 130
+    signal.signal(signal.SIGINT, kept)
     assert capfd.readouterr().err.count("stopping after this step") == 1
