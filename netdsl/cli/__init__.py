@@ -197,4 +197,11 @@ def _bug(error: Exception) -> int:
 def main() -> None:
     """The console script."""
     be_readable()
-    sys.exit(run())
+    code = run()
+    if "netdsl.targets.torch.ranks" in sys.modules:
+        # of processes that PyTorch joined one in a hundred aborts when its own threads are tidied up, after all is done
+        # and saved; torchrun would take that for a failure, and end the others before they have said what came out
+        from netdsl.ground.system.processes import end_at_once
+
+        end_at_once(code)
+    sys.exit(code)
