@@ -23,7 +23,7 @@ COUNTS = {  # how many in each run, and how many in the slow tests; what there a
     "messy": (40, 300, "untidy specs"),
     "kills": (3, 8, "kills of processes that train"),
     "stops": (2, 4, "interruptions of processes that train"),
-    "lost": (1, 10, "kills of one of several processes"),
+    "lost": (1, 4, "kills of one of several processes"),
 }
 
 
@@ -36,7 +36,7 @@ def pytest_addoption(parser):
     parser.addoption("--proofs", type=int, default=8, help="how many random nets to plant faults in")
     parser.addoption("--kills", type=int, help="how often processes that train are killed, instead of 3 and 8 times")
     parser.addoption("--stops", type=int, help="how often they are interrupted by Ctrl-C, instead of 2 and 4 times")
-    parser.addoption("--lost", type=int, help="how often one of several processes is killed, instead of 1 and 10 times")
+    parser.addoption("--lost", type=int, help="how often one of several processes is killed, instead of 1 and 4 times")
     parser.addoption(
         "--mutants", type=int, default=800, help="how many damaged files of weights and data of each kind to load"
     )
