@@ -17,10 +17,10 @@ from netdsl.analysis.layer_text import layer_text
 from netdsl.ground.diagnostics import SpecError
 from netdsl.layers import find_layer, layer_of, layer_table
 from netdsl.pipeline import compile_text
-from netdsl.targets.torch.running import torch_model
-from netdsl.verify.torch_runs import same_draws
 
 torch = pytest.importorskip("torch")
+running = pytest.importorskip("netdsl.targets.torch.running")
+torch_runs = pytest.importorskip("netdsl.verify.torch_runs")
 
 INPUTS = ["4x7x9", "6x5x1", "2x8x6", "12", "5x8"]  # images (odd, thin, even), a vector, tokens
 FULL = tuple(INPUTS)  # the others take a part of a plain run, with the first of these comparisons alone
@@ -74,10 +74,10 @@ def compare(net, batch, dtype, training, rtol, atol):
     for name, array in network.buffers.items():
         array += 0.1 if "var" in name else 0.3
     x = spread(rng, (batch, *net.graph.input_shape), dtype)
-    module = torch_model(net, network).train(training)
+    module = running.torch_model(net, network).train(training)
     y = network.forward(x, training)
     assert y.dtype == dtype
-    same_draws(module, network)
+    torch_runs.same_draws(module, network)
     inputs = torch.from_numpy(x.copy()).requires_grad_()
     with warnings.catch_warnings():  # padding="same" with an even kernel copies the input
         warnings.filterwarnings("ignore", message="Using padding='same'")
@@ -163,7 +163,7 @@ def test_layer_takes_the_parameters_of_a_block(name):
         assert y.tobytes() == net.build(seed=0, dtype="float64").forward(x).tobytes(), text
         with torch.no_grad(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Using padding='same'")
-            expected = torch_model(block, network).eval()(torch.from_numpy(x.copy())).numpy()
+            expected = running.torch_model(block, network).eval()(torch.from_numpy(x.copy())).numpy()
         np.testing.assert_allclose(y, expected, rtol=1e-10, atol=1e-12, err_msg=text)
 
 

@@ -14,7 +14,6 @@ from netdsl.stages import activations, gelu
 from netdsl.stages.pointwise import Pointwise
 from netdsl.stages.prelu import Prelu
 from netdsl.stages.relu import Relu
-from netdsl.targets.torch.running import torch_model
 
 QUICK = [
     ("leaky", (0.1,), activations.quick_leaky_forward, activations.quick_leaky_backward),
@@ -74,6 +73,7 @@ def test_the_tails_are_those_of_pytorch(name, dtype, tolerance):
     The tolerance is of each value, and two roundings of 1 beside it; PyTorch has NaN for some gradients at infinity.
     """
     torch = pytest.importorskip("torch")
+    torch_model = pytest.importorskip("netdsl.targets.torch.running").torch_model
     x = np.concatenate([TAILS, -TAILS])[None].astype(dtype)
     net = compile_text(f"input {x.size}\n{name}\ntrain {{ loss mse }}")
     module = torch_model(net, net.build(dtype="float64"))
