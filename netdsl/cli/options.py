@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -65,6 +65,17 @@ DEVICE_FLAGS = {
 """Option -> the field of a Device that it sets."""
 
 
+def _all_of(options: Sequence[Decorator]) -> Decorator:
+    """The options as one decorator, in their order."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
 def device_options() -> Decorator:
     """`--device cuda --amp --compile --channels-last`, what PyTorch alone has; None where they are not given."""
     options = (
@@ -89,13 +100,7 @@ def device_options() -> Decorator:
             help="How images and volumes lie in PyTorch's memory; by default channels first.",
         ),
     )
-
-    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
+    return _all_of(options)
 
 
 def ranks_options() -> Decorator:
@@ -112,13 +117,7 @@ def ranks_options() -> Decorator:
             help="Under torchrun: each process keeps a part of params and optimizer, not all; by default not.",
         ),
     )
-
-    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
+    return _all_of(options)
 
 
 def run_backend_option() -> Decorator:
