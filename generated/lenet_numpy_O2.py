@@ -13,6 +13,7 @@ has stages of its own, and they wait for each other where a batch norm needs all
 """
 
 import ctypes
+import dataclasses
 import inspect
 import json
 import math
@@ -95,6 +96,15 @@ def long_rows(x):
     return x.reshape(*x.shape[:-2], -1)
 
 
+def bands(x, numbers=32768):
+    """x (H, W, n, C) -> slices of its rows, so that several passes over one of them stay in the cache; else one of
+    all."""
+    if x.ndim < 4:
+        return [slice(None)]
+    rows = max(1, numbers * len(x) // max(x.size, 1))
+    return [slice(i, i + rows) for i in range(0, len(x), rows)]
+
+
 def relu(x, out):
     """x (..., C) -> max(x, 0), written to `out`; both lie in one piece along samples and channels.
 
@@ -103,15 +113,6 @@ def relu(x, out):
     rows = long_rows(x)
     np.maximum(rows, np.zeros(rows.shape[-1], x.dtype), out=long_rows(out))
     return out
-
-
-def bands(x, numbers=32768):
-    """x (H, W, n, C) -> slices of its rows, so that several passes over one of them stay in the cache; else one of
-    all."""
-    if x.ndim < 4:
-        return [slice(None)]
-    rows = max(1, numbers * len(x) // max(x.size, 1))
-    return [slice(i, i + rows) for i in range(0, len(x), rows)]
 
 
 def stop_negative(dy, y, mask):
@@ -136,30 +137,20 @@ def row_sums(a, b=None):
 
 
 class ConvStage(Stage):
-    """A convolution of x (H, W, n, C) to y (Ho, Wo, n, F).
+    """A convolution of x (H, W, n, C) to y (Ho, Wo, n, F). dx: whether anything needs the gradient by x."""
 
-    shape (C, H, W) of x; padding ((top, bottom), (left, right)). adds_bias: False where the next stage adds it.
-    dx: whether anything needs the gradient by x. norm: (name, eps) of a batch norm that follows; at inference it is
-    part of the weights and the bias. relu: ends in one.
-    """
-
-    def prepare(self, w, name, shape, filters, kernel_size, stride, padding, dilation, adds_bias, dx, norm, relu=False):
+    def prepare(self, w, name, g, epilogue, dx):
         self.start(w)
-        self.name, self.shape, self.channels, self.filters = name, shape, shape[0], filters
-        self.kernel_size, self.stride, self.padding, self.dilation = kernel_size, stride, padding, dilation
-        self.adds_bias, self.has_dx, self.relu = adds_bias, dx, relu
-        self.norm = None if w.training else norm
-        self.out_size = tuple(
-            (size + sum(sides) - d * (k - 1) - 1) // s + 1
-            for size, sides, d, k, s in zip(shape[1:], padding, dilation, kernel_size, stride, strict=True)
-        )
-        if relu and w.training:
-            self.mask = w.masks((filters, *self.out_size))
-        self.stored = w.params[name + ".weight"].reshape(*kernel_size, -1, filters)  # of a signal, too: K is Kx1
+        self.name, self.shape, self.channels, self.filters, self.has_dx = name, g.shape, g.shape[0], g.filters, dx
+        self.kernel_size, self.stride, self.padding, self.dilation = g.kernel_size, g.stride, g.padding, g.dilation
+        self.adds_bias, self.norm, self.relu, self.out_size = epilogue.bias, epilogue.norm, epilogue.relu, g.out_size
+        if self.relu and w.training:
+            self.mask = w.masks((g.filters, *self.out_size))
+        self.stored = w.params[name + ".weight"].reshape(*g.kernel_size, -1, g.filters)  # of a signal, too: K is Kx1
         self.weight = self.stored
         self.bias = w.params.get(name + ".bias")
         if self.norm is not None:
-            self.scale, self.bias = np.ones(filters, w.dtype), np.zeros(filters, w.dtype)
+            self.scale, self.bias = np.ones(g.filters, w.dtype), np.zeros(g.filters, w.dtype)
         elif self.bias is None:
             self.adds_bias = False
 
@@ -224,30 +215,32 @@ class ConvStage(Stage):
         self.has_gradient = True
 
 
+@dataclasses.dataclass(frozen=True)
+class Epilogue:
+    """What a convolution makes of its sums while they are in the cache: y = relu(sums * scale + bias + plus).
+
+    bias: whether it adds its own; else the next stage does. norm: (name, eps) of a batch norm which at inference is the
+    scale and part of the bias. plus: whether forward is given another map. relu: whether it ends in one.
+    """
+
+    bias: bool = True
+    norm: tuple[str, float] | None = None
+    plus: bool = False
+    relu: bool = False
+
+
 class RowConv(ConvStage):
     """A convolution of few channels. Windows overlap along W only: for every row of x the numbers that each column of
     a window sees lie together, (H, Kw, C, Wo*n), so that what a row of y sees is a block of Kh such rows, and the
     rows of the matrix product need no further copies."""
 
-    def __init__(
-        self,
-        w,
-        name,
-        shape,
-        filters,
-        kernel_size,
-        stride=(1, 1),
-        padding=((0, 0), (0, 0)),
-        adds_bias=True,
-        dx=True,
-        norm=None,
-        relu=False,
-    ):
-        self.prepare(w, name, shape, filters, kernel_size, stride, padding, (1, 1), adds_bias, dx, norm, relu)
-        c, (ho, wo), kw = shape[0], self.out_size, kernel_size[1]
-        self.size = height, width = tuple(n + sum(sides) for n, sides in zip(shape[1:], padding, strict=True))
-        self.rows_of_window = kernel_size[0] * kw * c
-        self.padded = w.frame(lambda n: (height, c, width, n), ("rows", padding, shape))
+    def __init__(self, w, name, geometry, epilogue=Epilogue(), dx=True):
+        self.prepare(w, name, geometry, epilogue, dx)
+        shape, filters, (kh, kw) = self.shape, self.filters, self.kernel_size
+        c, (ho, wo) = self.channels, self.out_size
+        self.size = height, width = geometry.padded_size
+        self.rows_of_window = kh * kw * c
+        self.padded = w.frame(lambda n: (height, c, width, n), ("rows", self.padding, shape))
         self.columns = w.arrays(lambda n: (height, kw, c, wo * n))
         self.y = w.outputs(lambda n: (ho, wo, n, filters))
         if w.training:
@@ -313,6 +306,31 @@ class RowConv(ConvStage):
         (top, _), (left, _) = self.padding
         dx[...] = dpadded[top : top + self.shape[1], :, left : left + self.shape[2]].transpose(0, 2, 3, 1)
         return dx
+
+
+@dataclasses.dataclass(frozen=True)
+class ConvGeometry:
+    """The windows of a convolution of x, of `shape` (C, *space), to `filters` maps. Along every axis of space: how long
+    a window is, the step from one to the next, the zeros (before, behind) x, and the step from tap to tap."""
+
+    shape: tuple[int, ...]
+    filters: int
+    kernel_size: tuple[int, ...]
+    stride: tuple[int, ...] = (1, 1)
+    padding: tuple[tuple[int, int], ...] = ((0, 0), (0, 0))
+    dilation: tuple[int, ...] = (1, 1)
+    groups: int = 1
+
+    @property
+    def padded_size(self):
+        """The space of x with its zeros."""
+        return tuple(n + before + behind for n, (before, behind) in zip(self.shape[1:], self.padding, strict=True))
+
+    @property
+    def out_size(self):
+        """How many windows there are along each axis: floor((n - d * (k - 1) - 1) / s) + 1."""
+        axes = zip(self.padded_size, self.kernel_size, self.stride, self.dilation, strict=True)
+        return tuple((n - d * (k - 1) - 1) // s + 1 for n, k, s, d in axes)
 
 
 def unfolded(x, space):
@@ -567,28 +585,15 @@ class BilinearConv(ConvStage):
 
     band_bytes = 1 << 20
 
-    def __init__(
-        self,
-        w,
-        name,
-        shape,
-        filters,
-        kernel_size,
-        padding,
-        algorithm,
-        tile=0,
-        adds_bias=True,
-        dx=True,
-        norm=None,
-        relu=False,
-    ):
-        self.prepare(w, name, shape, filters, kernel_size, (1, 1), padding, (1, 1), adds_bias, dx, norm, relu)
+    def __init__(self, w, name, geometry, algorithm, tile=0, epilogue=Epilogue(), dx=True):
+        self.prepare(w, name, geometry, epilogue, dx)
+        shape, kernel_size = self.shape, self.kernel_size
         assert not tile or tile >= max(kernel_size) - 1, f"tiles of {tile} meet more than their neighbours"
         self.tile = tile
-        before = tuple(side for side, _ in padding)
+        before = tuple(side for side, _ in self.padding)
         self.tx, self.tw, self.ty = w.constants(algorithm, tile, shape[1:], self.out_size, kernel_size, before)
         self.tw_t = np.ascontiguousarray(self.tw.T)
-        c, f, points = shape[0], filters, self.tx.points
+        c, f, points = self.channels, self.filters, self.tx.points
         rows, columns = self.grid = tuple(-(-o // tile) for o in self.out_size) if tile else (1, 1)
         self.bands = [self.bands_of(n, points * columns * n * (c + f) * w.dtype.itemsize) for n in w.sizes]
         at_work = {n: max(b.stop - b.start for b in bands) for n, bands in zip(w.sizes, self.bands, strict=True)}
@@ -2251,9 +2256,9 @@ class Lenet(FastNetwork):
         """What worker w computes with, in training."""
         s = Stages()
         s.input = Input(w, (1, 28, 28))
-        s.conv1 = RowConv(w.into(0), "conv1", (1, 28, 28), 32, (5, 5), (1, 1), ((2, 2), (2, 2)), adds_bias=False, dx=False)
+        s.conv1 = RowConv(w.into(0), "conv1", ConvGeometry((1, 28, 28), 32, (5, 5), padding=((2, 2), (2, 2))), epilogue=Epilogue(bias=False), dx=False)
         s.pool1 = MaxPool(w.into(1), (32, 28, 28), (2, 2), (2, 2), conv=s.conv1, relu=True)
-        s.conv2 = BilinearConv(w.into(0), "conv2", (32, 14, 14), 64, (5, 5), ((2, 2), (2, 2)), fourier, adds_bias=False)
+        s.conv2 = BilinearConv(w.into(0), "conv2", ConvGeometry((32, 14, 14), 64, (5, 5), padding=((2, 2), (2, 2))), fourier, epilogue=Epilogue(bias=False))
         s.pool2 = MaxPool(w.into(1), (64, 14, 14), (2, 2), (2, 2), conv=s.conv2, relu=True)
         s.flatten1 = Flatten(w.into(0), (64, 7, 7))
         s.linear1 = Linear(w, "linear1", 128, relu=True)
@@ -2264,9 +2269,9 @@ class Lenet(FastNetwork):
         """The same at inference: batch norms are part of convolutions."""
         s = Stages()
         s.input = Input(w, (1, 28, 28))
-        s.conv1 = RowConv(w.into(0), "conv1", (1, 28, 28), 32, (5, 5), (1, 1), ((2, 2), (2, 2)), adds_bias=False)
+        s.conv1 = RowConv(w.into(0), "conv1", ConvGeometry((1, 28, 28), 32, (5, 5), padding=((2, 2), (2, 2))), epilogue=Epilogue(bias=False))
         s.pool1 = MaxPool(w.into(1), (32, 28, 28), (2, 2), (2, 2), conv=s.conv1, relu=True)
-        s.conv2 = BilinearConv(w.into(0), "conv2", (32, 14, 14), 64, (5, 5), ((2, 2), (2, 2)), fourier, adds_bias=False)
+        s.conv2 = BilinearConv(w.into(0), "conv2", ConvGeometry((32, 14, 14), 64, (5, 5), padding=((2, 2), (2, 2))), fourier, epilogue=Epilogue(bias=False))
         s.pool2 = MaxPool(w.into(1), (64, 14, 14), (2, 2), (2, 2), conv=s.conv2, relu=True)
         s.flatten1 = Flatten(w.into(0), (64, 7, 7))
         s.linear1 = Linear(w.into(1), "linear1", 128, relu=True)

@@ -15,6 +15,7 @@ has stages of its own, and they wait for each other where a batch norm needs all
 """
 
 import ctypes
+import dataclasses
 import inspect
 import json
 import math
@@ -97,6 +98,15 @@ def long_rows(x):
     return x.reshape(*x.shape[:-2], -1)
 
 
+def bands(x, numbers=32768):
+    """x (H, W, n, C) -> slices of its rows, so that several passes over one of them stay in the cache; else one of
+    all."""
+    if x.ndim < 4:
+        return [slice(None)]
+    rows = max(1, numbers * len(x) // max(x.size, 1))
+    return [slice(i, i + rows) for i in range(0, len(x), rows)]
+
+
 def relu(x, out):
     """x (..., C) -> max(x, 0), written to `out`; both lie in one piece along samples and channels.
 
@@ -105,15 +115,6 @@ def relu(x, out):
     rows = long_rows(x)
     np.maximum(rows, np.zeros(rows.shape[-1], x.dtype), out=long_rows(out))
     return out
-
-
-def bands(x, numbers=32768):
-    """x (H, W, n, C) -> slices of its rows, so that several passes over one of them stay in the cache; else one of
-    all."""
-    if x.ndim < 4:
-        return [slice(None)]
-    rows = max(1, numbers * len(x) // max(x.size, 1))
-    return [slice(i, i + rows) for i in range(0, len(x), rows)]
 
 
 def stop_negative(dy, y, mask):
@@ -138,30 +139,20 @@ def row_sums(a, b=None):
 
 
 class ConvStage(Stage):
-    """A convolution of x (H, W, n, C) to y (Ho, Wo, n, F).
+    """A convolution of x (H, W, n, C) to y (Ho, Wo, n, F). dx: whether anything needs the gradient by x."""
 
-    shape (C, H, W) of x; padding ((top, bottom), (left, right)). adds_bias: False where the next stage adds it.
-    dx: whether anything needs the gradient by x. norm: (name, eps) of a batch norm that follows; at inference it is
-    part of the weights and the bias. relu: ends in one.
-    """
-
-    def prepare(self, w, name, shape, filters, kernel_size, stride, padding, dilation, adds_bias, dx, norm, relu=False):
+    def prepare(self, w, name, g, epilogue, dx):
         self.start(w)
-        self.name, self.shape, self.channels, self.filters = name, shape, shape[0], filters
-        self.kernel_size, self.stride, self.padding, self.dilation = kernel_size, stride, padding, dilation
-        self.adds_bias, self.has_dx, self.relu = adds_bias, dx, relu
-        self.norm = None if w.training else norm
-        self.out_size = tuple(
-            (size + sum(sides) - d * (k - 1) - 1) // s + 1
-            for size, sides, d, k, s in zip(shape[1:], padding, dilation, kernel_size, stride, strict=True)
-        )
-        if relu and w.training:
-            self.mask = w.masks((filters, *self.out_size))
-        self.stored = w.params[name + ".weight"].reshape(*kernel_size, -1, filters)  # of a signal, too: K is Kx1
+        self.name, self.shape, self.channels, self.filters, self.has_dx = name, g.shape, g.shape[0], g.filters, dx
+        self.kernel_size, self.stride, self.padding, self.dilation = g.kernel_size, g.stride, g.padding, g.dilation
+        self.adds_bias, self.norm, self.relu, self.out_size = epilogue.bias, epilogue.norm, epilogue.relu, g.out_size
+        if self.relu and w.training:
+            self.mask = w.masks((g.filters, *self.out_size))
+        self.stored = w.params[name + ".weight"].reshape(*g.kernel_size, -1, g.filters)  # of a signal, too: K is Kx1
         self.weight = self.stored
         self.bias = w.params.get(name + ".bias")
         if self.norm is not None:
-            self.scale, self.bias = np.ones(filters, w.dtype), np.zeros(filters, w.dtype)
+            self.scale, self.bias = np.ones(g.filters, w.dtype), np.zeros(g.filters, w.dtype)
         elif self.bias is None:
             self.adds_bias = False
 
@@ -226,30 +217,32 @@ class ConvStage(Stage):
         self.has_gradient = True
 
 
+@dataclasses.dataclass(frozen=True)
+class Epilogue:
+    """What a convolution makes of its sums while they are in the cache: y = relu(sums * scale + bias + plus).
+
+    bias: whether it adds its own; else the next stage does. norm: (name, eps) of a batch norm which at inference is the
+    scale and part of the bias. plus: whether forward is given another map. relu: whether it ends in one.
+    """
+
+    bias: bool = True
+    norm: tuple[str, float] | None = None
+    plus: bool = False
+    relu: bool = False
+
+
 class RowConv(ConvStage):
     """A convolution of few channels. Windows overlap along W only: for every row of x the numbers that each column of
     a window sees lie together, (H, Kw, C, Wo*n), so that what a row of y sees is a block of Kh such rows, and the
     rows of the matrix product need no further copies."""
 
-    def __init__(
-        self,
-        w,
-        name,
-        shape,
-        filters,
-        kernel_size,
-        stride=(1, 1),
-        padding=((0, 0), (0, 0)),
-        adds_bias=True,
-        dx=True,
-        norm=None,
-        relu=False,
-    ):
-        self.prepare(w, name, shape, filters, kernel_size, stride, padding, (1, 1), adds_bias, dx, norm, relu)
-        c, (ho, wo), kw = shape[0], self.out_size, kernel_size[1]
-        self.size = height, width = tuple(n + sum(sides) for n, sides in zip(shape[1:], padding, strict=True))
-        self.rows_of_window = kernel_size[0] * kw * c
-        self.padded = w.frame(lambda n: (height, c, width, n), ("rows", padding, shape))
+    def __init__(self, w, name, geometry, epilogue=Epilogue(), dx=True):
+        self.prepare(w, name, geometry, epilogue, dx)
+        shape, filters, (kh, kw) = self.shape, self.filters, self.kernel_size
+        c, (ho, wo) = self.channels, self.out_size
+        self.size = height, width = geometry.padded_size
+        self.rows_of_window = kh * kw * c
+        self.padded = w.frame(lambda n: (height, c, width, n), ("rows", self.padding, shape))
         self.columns = w.arrays(lambda n: (height, kw, c, wo * n))
         self.y = w.outputs(lambda n: (ho, wo, n, filters))
         if w.training:
@@ -315,6 +308,31 @@ class RowConv(ConvStage):
         (top, _), (left, _) = self.padding
         dx[...] = dpadded[top : top + self.shape[1], :, left : left + self.shape[2]].transpose(0, 2, 3, 1)
         return dx
+
+
+@dataclasses.dataclass(frozen=True)
+class ConvGeometry:
+    """The windows of a convolution of x, of `shape` (C, *space), to `filters` maps. Along every axis of space: how long
+    a window is, the step from one to the next, the zeros (before, behind) x, and the step from tap to tap."""
+
+    shape: tuple[int, ...]
+    filters: int
+    kernel_size: tuple[int, ...]
+    stride: tuple[int, ...] = (1, 1)
+    padding: tuple[tuple[int, int], ...] = ((0, 0), (0, 0))
+    dilation: tuple[int, ...] = (1, 1)
+    groups: int = 1
+
+    @property
+    def padded_size(self):
+        """The space of x with its zeros."""
+        return tuple(n + before + behind for n, (before, behind) in zip(self.shape[1:], self.padding, strict=True))
+
+    @property
+    def out_size(self):
+        """How many windows there are along each axis: floor((n - d * (k - 1) - 1) / s) + 1."""
+        axes = zip(self.padded_size, self.kernel_size, self.stride, self.dilation, strict=True)
+        return tuple((n - d * (k - 1) - 1) // s + 1 for n, k, s, d in axes)
 
 
 def joined(moments):
@@ -573,30 +591,16 @@ class WinogradRows(ConvStage):
 
     strip_numbers = 1 << 14
 
-    def __init__(
-        self,
-        w,
-        name,
-        shape,
-        filters,
-        kernel_size,
-        stride,
-        padding,
-        tile,
-        adds_bias=True,
-        dx=True,
-        norm=None,
-        relu=False,
-    ):
-        self.prepare(w, name, shape, filters, kernel_size, stride, padding, (1, 1), adds_bias, dx, norm, relu)
-        (c, height, width), f, (taps, columns), step = shape, filters, kernel_size, stride[1]
-        (top, _), (left, _), out_width = *padding, self.out_size[1]
-        data, self.tw, output = w.constants(strided_toom_cook, tile, taps, stride[0])
+    def __init__(self, w, name, geometry, tile, epilogue=Epilogue(), dx=True):
+        self.prepare(w, name, geometry, epilogue, dx)
+        (c, height, width), f, (taps, columns) = self.shape, self.filters, self.kernel_size
+        (top, _), (left, _), out_width, (down, step) = *self.padding, self.out_size[1], self.stride
+        data, self.tw, output = w.constants(strided_toom_cook, tile, taps, down)
         self.tw_t = np.ascontiguousarray(self.tw.T)
         self.points = points = len(data)
         if self.adds_bias:
             output = np.concatenate([output, np.ones((tile, 1), w.dtype)], axis=1)  # of one more point, the bias itself
-        self.tiles = tiles_along(tile, stride[0], height, self.out_size[0], top, data, output)
+        self.tiles = tiles_along(tile, down, height, self.out_size[0], top, data, output)
         self.u = w.shared((name, "u"), (points, columns * c * f))
         sizes, self.sorted = columns_by_rest(width, step)
         seen = {k: (self.sorted[(k - left) % step][1], (k - left) // step) for k in range(columns)}
@@ -776,24 +780,12 @@ class Add(Stage):
 class PointConv(ConvStage):
     """A 1x1 convolution: one matrix product over the channels of every pixel."""
 
-    def __init__(
-        self,
-        w,
-        name,
-        shape,
-        filters,
-        stride=(1, 1),
-        padding=((0, 0), (0, 0)),
-        adds_bias=True,
-        dx=True,
-        norm=None,
-        relu=False,
-    ):
-        self.prepare(w, name, shape, filters, (1, 1), stride, padding, (1, 1), adds_bias, dx, norm, relu)
-        ho, wo = self.out_size
+    def __init__(self, w, name, geometry, epilogue=Epilogue(), dx=True):
+        self.prepare(w, name, geometry, epilogue, dx)
+        shape, filters, (ho, wo) = self.shape, self.filters, self.out_size
         self.y = w.outputs(lambda n: (ho, wo, n, filters))
         self.x = w.of_blocks()
-        self.picks = stride != (1, 1) or padding != ((0, 0), (0, 0))
+        self.picks = self.stride != (1, 1) or geometry.padded_size != shape[1:]
         if self.picks:
             self.picked = w.zeros(lambda n: (ho, wo, n, shape[0]))
         if w.training:
@@ -926,28 +918,15 @@ class BilinearConv(ConvStage):
 
     band_bytes = 1 << 20
 
-    def __init__(
-        self,
-        w,
-        name,
-        shape,
-        filters,
-        kernel_size,
-        padding,
-        algorithm,
-        tile=0,
-        adds_bias=True,
-        dx=True,
-        norm=None,
-        relu=False,
-    ):
-        self.prepare(w, name, shape, filters, kernel_size, (1, 1), padding, (1, 1), adds_bias, dx, norm, relu)
+    def __init__(self, w, name, geometry, algorithm, tile=0, epilogue=Epilogue(), dx=True):
+        self.prepare(w, name, geometry, epilogue, dx)
+        shape, kernel_size = self.shape, self.kernel_size
         assert not tile or tile >= max(kernel_size) - 1, f"tiles of {tile} meet more than their neighbours"
         self.tile = tile
-        before = tuple(side for side, _ in padding)
+        before = tuple(side for side, _ in self.padding)
         self.tx, self.tw, self.ty = w.constants(algorithm, tile, shape[1:], self.out_size, kernel_size, before)
         self.tw_t = np.ascontiguousarray(self.tw.T)
-        c, f, points = shape[0], filters, self.tx.points
+        c, f, points = self.channels, self.filters, self.tx.points
         rows, columns = self.grid = tuple(-(-o // tile) for o in self.out_size) if tile else (1, 1)
         self.bands = [self.bands_of(n, points * columns * n * (c + f) * w.dtype.itemsize) for n in w.sizes]
         at_work = {n: max(b.stop - b.start for b in bands) for n, bands in zip(w.sizes, self.bands, strict=True)}
@@ -2649,55 +2628,55 @@ class Resnet20(FastNetwork):
         """What worker w computes with, in training."""
         s = Stages()
         s.input = Input(w, (3, 32, 32))
-        s.conv1 = RowConv(w.into(1), "conv1", (3, 32, 32), 16, (3, 3), (1, 1), ((1, 1), (1, 1)), dx=False)
+        s.conv1 = RowConv(w.into(1), "conv1", ConvGeometry((3, 32, 32), 16, (3, 3), padding=((1, 1), (1, 1))), dx=False)
         s.bn1 = BatchNorm(w, "bn1", (16, 32, 32), relu=True)
-        s.layer1_0_conv1 = WinogradRows(w.into(5), "layer1.0.conv1", (16, 32, 32), 16, (3, 3), (1, 1), ((1, 1), (1, 1)), 8)
+        s.layer1_0_conv1 = WinogradRows(w.into(5), "layer1.0.conv1", ConvGeometry((16, 32, 32), 16, (3, 3), padding=((1, 1), (1, 1))), 8)
         s.layer1_0_bn1 = BatchNorm(w, "layer1.0.bn1", (16, 32, 32), relu=True)
-        s.layer1_0_conv2 = WinogradRows(w.into(1), "layer1.0.conv2", (16, 32, 32), 16, (3, 3), (1, 1), ((1, 1), (1, 1)), 8)
+        s.layer1_0_conv2 = WinogradRows(w.into(1), "layer1.0.conv2", ConvGeometry((16, 32, 32), 16, (3, 3), padding=((1, 1), (1, 1))), 8)
         s.layer1_0_bn2 = BatchNorm(w, "layer1.0.bn2", (16, 32, 32))
         s.layer1_0_add1 = Add(w, (16, 32, 32), relu=True)
-        s.layer1_1_conv1 = WinogradRows(w.into(4), "layer1.1.conv1", (16, 32, 32), 16, (3, 3), (1, 1), ((1, 1), (1, 1)), 8)
+        s.layer1_1_conv1 = WinogradRows(w.into(4), "layer1.1.conv1", ConvGeometry((16, 32, 32), 16, (3, 3), padding=((1, 1), (1, 1))), 8)
         s.layer1_1_bn1 = BatchNorm(w, "layer1.1.bn1", (16, 32, 32), relu=True)
-        s.layer1_1_conv2 = WinogradRows(w.into(1), "layer1.1.conv2", (16, 32, 32), 16, (3, 3), (1, 1), ((1, 1), (1, 1)), 8)
+        s.layer1_1_conv2 = WinogradRows(w.into(1), "layer1.1.conv2", ConvGeometry((16, 32, 32), 16, (3, 3), padding=((1, 1), (1, 1))), 8)
         s.layer1_1_bn2 = BatchNorm(w, "layer1.1.bn2", (16, 32, 32))
         s.layer1_1_add1 = Add(w, (16, 32, 32), relu=True)
-        s.layer1_2_conv1 = WinogradRows(w.into(3), "layer1.2.conv1", (16, 32, 32), 16, (3, 3), (1, 1), ((1, 1), (1, 1)), 8)
+        s.layer1_2_conv1 = WinogradRows(w.into(3), "layer1.2.conv1", ConvGeometry((16, 32, 32), 16, (3, 3), padding=((1, 1), (1, 1))), 8)
         s.layer1_2_bn1 = BatchNorm(w, "layer1.2.bn1", (16, 32, 32), relu=True)
-        s.layer1_2_conv2 = WinogradRows(w.into(1), "layer1.2.conv2", (16, 32, 32), 16, (3, 3), (1, 1), ((1, 1), (1, 1)), 8)
+        s.layer1_2_conv2 = WinogradRows(w.into(1), "layer1.2.conv2", ConvGeometry((16, 32, 32), 16, (3, 3), padding=((1, 1), (1, 1))), 8)
         s.layer1_2_bn2 = BatchNorm(w, "layer1.2.bn2", (16, 32, 32))
         s.layer1_2_add1 = Add(w, (16, 32, 32), relu=True)
-        s.layer2_0_conv1 = WinogradRows(w.into(0), "layer2.0.conv1", (16, 32, 32), 32, (3, 3), (2, 2), ((1, 1), (1, 1)), 8)
+        s.layer2_0_conv1 = WinogradRows(w.into(0), "layer2.0.conv1", ConvGeometry((16, 32, 32), 32, (3, 3), stride=(2, 2), padding=((1, 1), (1, 1))), 8)
         s.layer2_0_bn1 = BatchNorm(w, "layer2.0.bn1", (32, 16, 16), relu=True)
-        s.layer2_0_conv2 = WinogradRows(w.into(5), "layer2.0.conv2", (32, 16, 16), 32, (3, 3), (1, 1), ((1, 1), (1, 1)), 8)
+        s.layer2_0_conv2 = WinogradRows(w.into(5), "layer2.0.conv2", ConvGeometry((32, 16, 16), 32, (3, 3), padding=((1, 1), (1, 1))), 8)
         s.layer2_0_bn2 = BatchNorm(w, "layer2.0.bn2", (32, 16, 16))
-        s.layer2_0_downsample_0 = PointConv(w.into(2), "layer2.0.downsample.0", (16, 32, 32), 32, (2, 2))
+        s.layer2_0_downsample_0 = PointConv(w.into(2), "layer2.0.downsample.0", ConvGeometry((16, 32, 32), 32, (1, 1), stride=(2, 2)))
         s.layer2_0_downsample_1 = BatchNorm(w, "layer2.0.downsample.1", (32, 16, 16))
         s.layer2_0_add1 = Add(w, (32, 16, 16), relu=True)
-        s.layer2_1_conv1 = WinogradRows(w.into(4), "layer2.1.conv1", (32, 16, 16), 32, (3, 3), (1, 1), ((1, 1), (1, 1)), 8)
+        s.layer2_1_conv1 = WinogradRows(w.into(4), "layer2.1.conv1", ConvGeometry((32, 16, 16), 32, (3, 3), padding=((1, 1), (1, 1))), 8)
         s.layer2_1_bn1 = BatchNorm(w, "layer2.1.bn1", (32, 16, 16), relu=True)
-        s.layer2_1_conv2 = WinogradRows(w.into(2), "layer2.1.conv2", (32, 16, 16), 32, (3, 3), (1, 1), ((1, 1), (1, 1)), 8)
+        s.layer2_1_conv2 = WinogradRows(w.into(2), "layer2.1.conv2", ConvGeometry((32, 16, 16), 32, (3, 3), padding=((1, 1), (1, 1))), 8)
         s.layer2_1_bn2 = BatchNorm(w, "layer2.1.bn2", (32, 16, 16))
         s.layer2_1_add1 = Add(w, (32, 16, 16), relu=True)
-        s.layer2_2_conv1 = WinogradRows(w.into(3), "layer2.2.conv1", (32, 16, 16), 32, (3, 3), (1, 1), ((1, 1), (1, 1)), 8)
+        s.layer2_2_conv1 = WinogradRows(w.into(3), "layer2.2.conv1", ConvGeometry((32, 16, 16), 32, (3, 3), padding=((1, 1), (1, 1))), 8)
         s.layer2_2_bn1 = BatchNorm(w, "layer2.2.bn1", (32, 16, 16), relu=True)
-        s.layer2_2_conv2 = WinogradRows(w.into(2), "layer2.2.conv2", (32, 16, 16), 32, (3, 3), (1, 1), ((1, 1), (1, 1)), 8)
+        s.layer2_2_conv2 = WinogradRows(w.into(2), "layer2.2.conv2", ConvGeometry((32, 16, 16), 32, (3, 3), padding=((1, 1), (1, 1))), 8)
         s.layer2_2_bn2 = BatchNorm(w, "layer2.2.bn2", (32, 16, 16))
         s.layer2_2_add1 = Add(w, (32, 16, 16), relu=True)
-        s.layer3_0_conv1 = WinogradRows(w.into(0), "layer3.0.conv1", (32, 16, 16), 64, (3, 3), (2, 2), ((1, 1), (1, 1)), 8)
+        s.layer3_0_conv1 = WinogradRows(w.into(0), "layer3.0.conv1", ConvGeometry((32, 16, 16), 64, (3, 3), stride=(2, 2), padding=((1, 1), (1, 1))), 8)
         s.layer3_0_bn1 = BatchNorm(w, "layer3.0.bn1", (64, 8, 8), relu=True)
-        s.layer3_0_conv2 = BilinearConv(w.into(4), "layer3.0.conv2", (64, 8, 8), 64, (3, 3), ((1, 1), (1, 1)), winograd, 4)
+        s.layer3_0_conv2 = BilinearConv(w.into(4), "layer3.0.conv2", ConvGeometry((64, 8, 8), 64, (3, 3), padding=((1, 1), (1, 1))), winograd, 4)
         s.layer3_0_bn2 = BatchNorm(w, "layer3.0.bn2", (64, 8, 8))
-        s.layer3_0_downsample_0 = PointConv(w.into(1), "layer3.0.downsample.0", (32, 16, 16), 64, (2, 2))
+        s.layer3_0_downsample_0 = PointConv(w.into(1), "layer3.0.downsample.0", ConvGeometry((32, 16, 16), 64, (1, 1), stride=(2, 2)))
         s.layer3_0_downsample_1 = BatchNorm(w, "layer3.0.downsample.1", (64, 8, 8))
         s.layer3_0_add1 = Add(w, (64, 8, 8), relu=True)
-        s.layer3_1_conv1 = BilinearConv(w.into(3), "layer3.1.conv1", (64, 8, 8), 64, (3, 3), ((1, 1), (1, 1)), winograd, 4)
+        s.layer3_1_conv1 = BilinearConv(w.into(3), "layer3.1.conv1", ConvGeometry((64, 8, 8), 64, (3, 3), padding=((1, 1), (1, 1))), winograd, 4)
         s.layer3_1_bn1 = BatchNorm(w, "layer3.1.bn1", (64, 8, 8), relu=True)
-        s.layer3_1_conv2 = BilinearConv(w.into(1), "layer3.1.conv2", (64, 8, 8), 64, (3, 3), ((1, 1), (1, 1)), winograd, 4)
+        s.layer3_1_conv2 = BilinearConv(w.into(1), "layer3.1.conv2", ConvGeometry((64, 8, 8), 64, (3, 3), padding=((1, 1), (1, 1))), winograd, 4)
         s.layer3_1_bn2 = BatchNorm(w, "layer3.1.bn2", (64, 8, 8))
         s.layer3_1_add1 = Add(w, (64, 8, 8), relu=True)
-        s.layer3_2_conv1 = BilinearConv(w.into(2), "layer3.2.conv1", (64, 8, 8), 64, (3, 3), ((1, 1), (1, 1)), winograd, 4)
+        s.layer3_2_conv1 = BilinearConv(w.into(2), "layer3.2.conv1", ConvGeometry((64, 8, 8), 64, (3, 3), padding=((1, 1), (1, 1))), winograd, 4)
         s.layer3_2_bn1 = BatchNorm(w, "layer3.2.bn1", (64, 8, 8), relu=True)
-        s.layer3_2_conv2 = BilinearConv(w.into(1), "layer3.2.conv2", (64, 8, 8), 64, (3, 3), ((1, 1), (1, 1)), winograd, 4)
+        s.layer3_2_conv2 = BilinearConv(w.into(1), "layer3.2.conv2", ConvGeometry((64, 8, 8), 64, (3, 3), padding=((1, 1), (1, 1))), winograd, 4)
         s.layer3_2_bn2 = BatchNorm(w, "layer3.2.bn2", (64, 8, 8))
         s.layer3_2_add1 = Add(w, (64, 8, 8), relu=True)
         s.gap1 = GlobalAverage(w.into(0), (64, 8, 8))
@@ -2708,27 +2687,27 @@ class Resnet20(FastNetwork):
         """The same at inference: batch norms are part of convolutions."""
         s = Stages()
         s.input = Input(w, (3, 32, 32))
-        s.conv1 = RowConv(w.into(0), "conv1", (3, 32, 32), 16, (3, 3), (1, 1), ((1, 1), (1, 1)), norm=("bn1", 1e-05), relu=True)
-        s.layer1_0_conv1 = WinogradRows(w.into(1), "layer1.0.conv1", (16, 32, 32), 16, (3, 3), (1, 1), ((1, 1), (1, 1)), 8, norm=("layer1.0.bn1", 1e-05), relu=True)
-        s.layer1_0_conv2 = WinogradRows(w.into(2), "layer1.0.conv2", (16, 32, 32), 16, (3, 3), (1, 1), ((1, 1), (1, 1)), 8, norm=("layer1.0.bn2", 1e-05), relu=True)
-        s.layer1_1_conv1 = WinogradRows(w.into(0), "layer1.1.conv1", (16, 32, 32), 16, (3, 3), (1, 1), ((1, 1), (1, 1)), 8, norm=("layer1.1.bn1", 1e-05), relu=True)
-        s.layer1_1_conv2 = WinogradRows(w.into(1), "layer1.1.conv2", (16, 32, 32), 16, (3, 3), (1, 1), ((1, 1), (1, 1)), 8, norm=("layer1.1.bn2", 1e-05), relu=True)
-        s.layer1_2_conv1 = WinogradRows(w.into(0), "layer1.2.conv1", (16, 32, 32), 16, (3, 3), (1, 1), ((1, 1), (1, 1)), 8, norm=("layer1.2.bn1", 1e-05), relu=True)
-        s.layer1_2_conv2 = WinogradRows(w.into(2), "layer1.2.conv2", (16, 32, 32), 16, (3, 3), (1, 1), ((1, 1), (1, 1)), 8, norm=("layer1.2.bn2", 1e-05), relu=True)
-        s.layer2_0_conv1 = WinogradRows(w.into(0), "layer2.0.conv1", (16, 32, 32), 32, (3, 3), (2, 2), ((1, 1), (1, 1)), 8, norm=("layer2.0.bn1", 1e-05), relu=True)
-        s.layer2_0_conv2 = WinogradRows(w.into(1), "layer2.0.conv2", (32, 16, 16), 32, (3, 3), (1, 1), ((1, 1), (1, 1)), 8, norm=("layer2.0.bn2", 1e-05))
-        s.layer2_0_downsample_0 = PointConv(w.into(0), "layer2.0.downsample.0", (16, 32, 32), 32, (2, 2), norm=("layer2.0.downsample.1", 1e-05), relu=True)
-        s.layer2_1_conv1 = WinogradRows(w.into(1), "layer2.1.conv1", (32, 16, 16), 32, (3, 3), (1, 1), ((1, 1), (1, 1)), 8, norm=("layer2.1.bn1", 1e-05), relu=True)
-        s.layer2_1_conv2 = WinogradRows(w.into(2), "layer2.1.conv2", (32, 16, 16), 32, (3, 3), (1, 1), ((1, 1), (1, 1)), 8, norm=("layer2.1.bn2", 1e-05), relu=True)
-        s.layer2_2_conv1 = WinogradRows(w.into(0), "layer2.2.conv1", (32, 16, 16), 32, (3, 3), (1, 1), ((1, 1), (1, 1)), 8, norm=("layer2.2.bn1", 1e-05), relu=True)
-        s.layer2_2_conv2 = WinogradRows(w.into(1), "layer2.2.conv2", (32, 16, 16), 32, (3, 3), (1, 1), ((1, 1), (1, 1)), 8, norm=("layer2.2.bn2", 1e-05), relu=True)
-        s.layer3_0_conv1 = WinogradRows(w.into(0), "layer3.0.conv1", (32, 16, 16), 64, (3, 3), (2, 2), ((1, 1), (1, 1)), 8, norm=("layer3.0.bn1", 1e-05), relu=True)
-        s.layer3_0_conv2 = WinogradRows(w.into(2), "layer3.0.conv2", (64, 8, 8), 64, (3, 3), (1, 1), ((1, 1), (1, 1)), 8, norm=("layer3.0.bn2", 1e-05))
-        s.layer3_0_downsample_0 = PointConv(w.into(0), "layer3.0.downsample.0", (32, 16, 16), 64, (2, 2), norm=("layer3.0.downsample.1", 1e-05), relu=True)
-        s.layer3_1_conv1 = WinogradRows(w.into(1), "layer3.1.conv1", (64, 8, 8), 64, (3, 3), (1, 1), ((1, 1), (1, 1)), 8, norm=("layer3.1.bn1", 1e-05), relu=True)
-        s.layer3_1_conv2 = WinogradRows(w.into(2), "layer3.1.conv2", (64, 8, 8), 64, (3, 3), (1, 1), ((1, 1), (1, 1)), 8, norm=("layer3.1.bn2", 1e-05), relu=True)
-        s.layer3_2_conv1 = WinogradRows(w.into(0), "layer3.2.conv1", (64, 8, 8), 64, (3, 3), (1, 1), ((1, 1), (1, 1)), 8, norm=("layer3.2.bn1", 1e-05), relu=True)
-        s.layer3_2_conv2 = WinogradRows(w.into(1), "layer3.2.conv2", (64, 8, 8), 64, (3, 3), (1, 1), ((1, 1), (1, 1)), 8, norm=("layer3.2.bn2", 1e-05), relu=True)
+        s.conv1 = RowConv(w.into(0), "conv1", ConvGeometry((3, 32, 32), 16, (3, 3), padding=((1, 1), (1, 1))), epilogue=Epilogue(norm=("bn1", 1e-05), relu=True))
+        s.layer1_0_conv1 = WinogradRows(w.into(1), "layer1.0.conv1", ConvGeometry((16, 32, 32), 16, (3, 3), padding=((1, 1), (1, 1))), 8, epilogue=Epilogue(norm=("layer1.0.bn1", 1e-05), relu=True))
+        s.layer1_0_conv2 = WinogradRows(w.into(2), "layer1.0.conv2", ConvGeometry((16, 32, 32), 16, (3, 3), padding=((1, 1), (1, 1))), 8, epilogue=Epilogue(norm=("layer1.0.bn2", 1e-05), plus=True, relu=True))
+        s.layer1_1_conv1 = WinogradRows(w.into(0), "layer1.1.conv1", ConvGeometry((16, 32, 32), 16, (3, 3), padding=((1, 1), (1, 1))), 8, epilogue=Epilogue(norm=("layer1.1.bn1", 1e-05), relu=True))
+        s.layer1_1_conv2 = WinogradRows(w.into(1), "layer1.1.conv2", ConvGeometry((16, 32, 32), 16, (3, 3), padding=((1, 1), (1, 1))), 8, epilogue=Epilogue(norm=("layer1.1.bn2", 1e-05), plus=True, relu=True))
+        s.layer1_2_conv1 = WinogradRows(w.into(0), "layer1.2.conv1", ConvGeometry((16, 32, 32), 16, (3, 3), padding=((1, 1), (1, 1))), 8, epilogue=Epilogue(norm=("layer1.2.bn1", 1e-05), relu=True))
+        s.layer1_2_conv2 = WinogradRows(w.into(2), "layer1.2.conv2", ConvGeometry((16, 32, 32), 16, (3, 3), padding=((1, 1), (1, 1))), 8, epilogue=Epilogue(norm=("layer1.2.bn2", 1e-05), plus=True, relu=True))
+        s.layer2_0_conv1 = WinogradRows(w.into(0), "layer2.0.conv1", ConvGeometry((16, 32, 32), 32, (3, 3), stride=(2, 2), padding=((1, 1), (1, 1))), 8, epilogue=Epilogue(norm=("layer2.0.bn1", 1e-05), relu=True))
+        s.layer2_0_conv2 = WinogradRows(w.into(1), "layer2.0.conv2", ConvGeometry((32, 16, 16), 32, (3, 3), padding=((1, 1), (1, 1))), 8, epilogue=Epilogue(norm=("layer2.0.bn2", 1e-05)))
+        s.layer2_0_downsample_0 = PointConv(w.into(0), "layer2.0.downsample.0", ConvGeometry((16, 32, 32), 32, (1, 1), stride=(2, 2)), epilogue=Epilogue(norm=("layer2.0.downsample.1", 1e-05), plus=True, relu=True))
+        s.layer2_1_conv1 = WinogradRows(w.into(1), "layer2.1.conv1", ConvGeometry((32, 16, 16), 32, (3, 3), padding=((1, 1), (1, 1))), 8, epilogue=Epilogue(norm=("layer2.1.bn1", 1e-05), relu=True))
+        s.layer2_1_conv2 = WinogradRows(w.into(2), "layer2.1.conv2", ConvGeometry((32, 16, 16), 32, (3, 3), padding=((1, 1), (1, 1))), 8, epilogue=Epilogue(norm=("layer2.1.bn2", 1e-05), plus=True, relu=True))
+        s.layer2_2_conv1 = WinogradRows(w.into(0), "layer2.2.conv1", ConvGeometry((32, 16, 16), 32, (3, 3), padding=((1, 1), (1, 1))), 8, epilogue=Epilogue(norm=("layer2.2.bn1", 1e-05), relu=True))
+        s.layer2_2_conv2 = WinogradRows(w.into(1), "layer2.2.conv2", ConvGeometry((32, 16, 16), 32, (3, 3), padding=((1, 1), (1, 1))), 8, epilogue=Epilogue(norm=("layer2.2.bn2", 1e-05), plus=True, relu=True))
+        s.layer3_0_conv1 = WinogradRows(w.into(0), "layer3.0.conv1", ConvGeometry((32, 16, 16), 64, (3, 3), stride=(2, 2), padding=((1, 1), (1, 1))), 8, epilogue=Epilogue(norm=("layer3.0.bn1", 1e-05), relu=True))
+        s.layer3_0_conv2 = WinogradRows(w.into(2), "layer3.0.conv2", ConvGeometry((64, 8, 8), 64, (3, 3), padding=((1, 1), (1, 1))), 8, epilogue=Epilogue(norm=("layer3.0.bn2", 1e-05)))
+        s.layer3_0_downsample_0 = PointConv(w.into(0), "layer3.0.downsample.0", ConvGeometry((32, 16, 16), 64, (1, 1), stride=(2, 2)), epilogue=Epilogue(norm=("layer3.0.downsample.1", 1e-05), plus=True, relu=True))
+        s.layer3_1_conv1 = WinogradRows(w.into(1), "layer3.1.conv1", ConvGeometry((64, 8, 8), 64, (3, 3), padding=((1, 1), (1, 1))), 8, epilogue=Epilogue(norm=("layer3.1.bn1", 1e-05), relu=True))
+        s.layer3_1_conv2 = WinogradRows(w.into(2), "layer3.1.conv2", ConvGeometry((64, 8, 8), 64, (3, 3), padding=((1, 1), (1, 1))), 8, epilogue=Epilogue(norm=("layer3.1.bn2", 1e-05), plus=True, relu=True))
+        s.layer3_2_conv1 = WinogradRows(w.into(0), "layer3.2.conv1", ConvGeometry((64, 8, 8), 64, (3, 3), padding=((1, 1), (1, 1))), 8, epilogue=Epilogue(norm=("layer3.2.bn1", 1e-05), relu=True))
+        s.layer3_2_conv2 = WinogradRows(w.into(1), "layer3.2.conv2", ConvGeometry((64, 8, 8), 64, (3, 3), padding=((1, 1), (1, 1))), 8, epilogue=Epilogue(norm=("layer3.2.bn2", 1e-05), plus=True, relu=True))
         s.gap1 = GlobalAverage(w, (64, 8, 8))
         s.fc = Linear(w.into(0), "fc", 10)
         return s

@@ -24,6 +24,7 @@ from netdsl.ground.source import Source, Span
 from netdsl.language.library import Library, read_spec
 from netdsl.language.lower import lower
 from netdsl.language.syntax.parser import parse
+from netdsl.passes.choose_algorithms import SAMPLES
 
 if TYPE_CHECKING:
     from netdsl.analysis.summary import Summary
@@ -43,6 +44,7 @@ class Net:
     warnings: tuple[Diagnostic, ...] = ()
     used: Mapping[str, str] = field(default_factory=dict)  # path below the spec's folder -> text
     choices: Mapping[str, str] = field(default_factory=dict)  # what `tune` found to be fastest
+    samples: int = SAMPLES  # that one worker has of a batch, for which algorithms are chosen
 
     @property
     def name(self) -> str:
@@ -59,6 +61,10 @@ class Net:
     def with_choices(self, choices: Mapping[str, str]) -> Net:
         """The net whose fast NumPy module computes its layers in these ways, as `bench.tuning.tune` gives them."""
         return replace(self, choices=choices)
+
+    def for_samples(self, samples: int) -> Net:
+        """The net whose fast NumPy module is made for workers with so many samples of a batch each."""
+        return replace(self, samples=samples)
 
     def summary(self) -> Summary:
         """Layers, shapes, params, MACs, memory; print it."""
@@ -164,7 +170,7 @@ def run_module(text: str, name: str) -> types.ModuleType:
     """
     module = types.ModuleType(name)
     file = f"<{name} {id(module):x}>"
-    exec(compile(text, file, "exec"), vars(module))
+    exec(compile(text, file, "exec", dont_inherit=True), vars(module))
     linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
     weakref.finalize(module.Model, linecache.cache.pop, file, None)
     return module

@@ -49,7 +49,7 @@ def tune(graph: Graph, recipe: Recipe, samples: int, cache: Path | None = None) 
     for node in graph.nodes[: logits_layers(graph, recipe.loss)]:
         calls = stage_calls(node, graph.input_types(node))
         for training in (True, False):
-            ways = worth_measuring(calls, training)
+            ways = worth_measuring(calls, training, n)
             if len(ways) < 2:
                 continue
             question = name_of(ways, training)
@@ -62,9 +62,9 @@ def tune(graph: Graph, recipe: Recipe, samples: int, cache: Path | None = None) 
     return choices
 
 
-def tuned(net: Net, batch: int, workers: int) -> Net:
-    """The net with its choices measured for batches of that size, shared by so many workers."""
-    return net.with_choices(tune(net.graph, net.recipe, max(1, batch // workers)))
+def tuned(net: Net) -> Net:
+    """The net with its choices measured for as many samples as it is made for."""
+    return net.with_choices(tune(net.graph, net.recipe, net.samples))
 
 
 def cache_file() -> Path:

@@ -82,8 +82,9 @@ def command(
     options = _options(net, flags)
     if with_profile and options.level != 2:
         raise click.UsageError("`--profile` is for the NumPy module at -O2")
+    net = net.for_samples(max(1, options.batch // options.threads))
     if autotune and options.level in target_of(DEFAULT, options.level).tuned:
-        net = tuned(net, options.batch, options.threads)
+        net = tuned(net)
     try:
         report = _measured(net, options, with_extras)
     except Disagreement as error:

@@ -7,6 +7,7 @@ leaves out a default of 1 then still writes `s`. A size (`3x5`) under a name is 
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import operator
 from collections.abc import Callable, Mapping
@@ -125,7 +126,7 @@ def plain_value(value: Any) -> Any:
 
 def value_text(value: object) -> str:
     """How an emitter writes a value: a finite number, a truth value, None, an expression of a block's names, a tuple of
-    them, a layer's name or a word in quotes, or the name of a kernel.
+    them, a layer's name or a word in quotes, the name of a kernel, or a dataclass of such values.
 
     Raises AssertionError for anything else, so that nothing else can reach emitted text.
     """
@@ -139,9 +140,24 @@ def value_text(value: object) -> str:
         return f"({', '.join(map(value_text, value))}{',' if len(value) == 1 else ''})"
     if isinstance(value, str):
         return '"' + ".".join(part if part.isdecimal() else word_text(part) for part in value.split(".")) + '"'
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _made_text(value)
     if callable(value):
         return word_text(str(getattr(value, "__name__", "")))
     raise AssertionError(f"{type(value).__name__} {str(value)[:80]!r} cannot be written into a module")
+
+
+def _made_text(value: Any) -> str:
+    """`ConvGeometry((16, 32, 32), 16, (3, 3), padding=((1, 1), (1, 1)))`: fields with a default by name, where they are
+    something else."""
+    parts = []
+    for given in dataclasses.fields(value):
+        text = value_text(getattr(value, given.name))
+        if given.default is dataclasses.MISSING:
+            parts.append(text)
+        elif getattr(value, given.name) != given.default:
+            parts.append(f"{given.name}={text}")
+    return f"{word_text(type(value).__name__)}({', '.join(parts)})"
 
 
 def word_text(word: str) -> str:

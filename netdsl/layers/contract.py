@@ -111,22 +111,31 @@ def axes_of(x: Tensor | None) -> int:
     return x.axes if x is not None and x.is_map else 2
 
 
+Cost = Callable[[int, bool], float]
+
+
+def _no_cost(samples: int, training: bool) -> float:
+    """Of a stage that is the only way."""
+    return 0.0
+
+
 @dataclass(frozen=True)
 class StageCall:
     """A stage that computes a layer fast (stages/stage.py): its class and the arguments behind the worker and, where
-    the class says that it `is_named` (stages/can.py), the layer's name. costs: estimated nanoseconds for a sample, of a
-    training step and at inference."""
+    the class says that it `is_named` (stages/can.py), the layer's name. cost(samples, training): estimated nanoseconds
+    for each of so many samples that a worker has of a batch, of a training step or at inference. What is done once a
+    step (weights transformed, their gradients brought back) counts the more the fewer they are."""
 
     kernel: type[Stage]
     arguments: tuple[object, ...] = ()
     options: Mapping[str, object] = field(default_factory=dict)
-    costs: tuple[float, float] = (0.0, 0.0)
+    cost: Cost = field(default=_no_cost, compare=False)
 
     @property
     def text(self) -> str:
-        """The call as it reads: `WinogradRows((16, 32, 32), 16, (3, 3), (1, 1), ((1, 1), (1, 1)), 8)`."""
-        words = [getattr(value, "__name__", str(value)) for value in self.arguments]
-        words += [f"{key}={value}" for key, value in self.options.items()]
+        """The call as it reads: `WinogradRows(ConvGeometry((16, 32, 32), 16, (3, 3), padding=((1, 1), (1, 1))), 8)`."""
+        words = [value_text(value) for value in self.arguments]
+        words += [f"{key}={value_text(value)}" for key, value in self.options.items()]
         return f"{self.kernel.__name__}({', '.join(words)})"
 
 

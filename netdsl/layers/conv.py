@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from netdsl.graph.ir import ParamSpec
-from netdsl.graph.types import Sizes, Tensor, map_of, show_sized
+from netdsl.graph.types import Tensor, map_of, show_sized
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.ground.symbols import is_all, plain_value, spatial_text
-from netdsl.kernels.arrays import Array, Grads, OneOrSides, OneOrSpatial, Saved, Sides
+from netdsl.kernels.arrays import Array, Grads, OneOrSides, OneOrSpatial, Saved
 from netdsl.kernels.windows import windows, windows_adjoint
 from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, StageCall, call_text, for_axes, require_map
 from netdsl.layers.rules.convolution_costs import bilinear_cost, fourier_points, patch_cost, rows_cost
 from netdsl.layers.rules.places import under_the_window
 from netdsl.layers.rules.windows import are_even, given_sides, helpers_for_axes, sides_text, torch_sides
+
+if TYPE_CHECKING:
+    from netdsl.stages.convolution import ConvGeometry
 
 
 def conv_resolve(attrs: Attrs, x: Tensor) -> Attrs:
@@ -155,119 +158,108 @@ def conv_torch(attrs: Attrs, x: Tensor) -> str:
 
 def conv_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
     """1x1: one product. Stride 1 with a window: constant matrices. Else patches. Groups have stages of their own."""
+    from netdsl.stages.convolution import ConvGeometry
     from netdsl.stages.depth_conv import DepthConv
     from netdsl.stages.grouped_conv import GroupedConv
     from netdsl.stages.patch_conv import PatchConv
     from netdsl.stages.point_conv import PointConv
     from netdsl.stages.row_conv import RowConv
 
-    names = ("filters", "kernel_size", "stride", "padding", "dilation")
-    filters, kernel_size, stride, padding, dilation = given = [attrs[name] for name in names]
-    sizes, out_size = x.sizes, conv_shape(attrs, x).space
+    names = ("filters", "kernel_size", "stride", "padding", "dilation", "groups")
+    g = ConvGeometry(x.sizes, *(attrs[name] for name in names))
     if not x.is_image:
-        return _volume_stages(attrs, x, given)
-    if attrs["groups"] == x.channels > 1:
-        return (StageCall(DepthConv, (sizes, *given)),)
-    if attrs["groups"] > 1:
-        return (StageCall(GroupedConv, (sizes, filters, attrs["groups"], *given[1:])),)
-    costs = _costs(patch_cost, sizes, filters, kernel_size, out_size)
-    patches = StageCall(PatchConv, (sizes, filters, kernel_size, stride, padding, dilation), costs=costs)
-    if kernel_size == (1, 1):
-        return (StageCall(PointConv, (sizes, filters, stride, padding)), patches)
-    if x.channels <= 4 and dilation == (1, 1):
-        return (StageCall(RowConv, (sizes, filters, kernel_size, stride, padding)), patches)
-    if sizes[2] == out_size[1] == 1:
-        return (*_signal_stages(sizes, given, out_size), patches)
-    if dilation != (1, 1) or x.channels < 8:
+        return _volume_stages(g)
+    if g.groups == x.channels > 1:
+        return (StageCall(DepthConv, (g,)),)
+    if g.groups > 1:
+        return (StageCall(GroupedConv, (g,)),)
+    patches = StageCall(PatchConv, (g,), cost=partial(patch_cost, g.shape, g.filters, g.kernel_size, g.out_size))
+    if g.kernel_size == (1, 1):
+        return (StageCall(PointConv, (g,)), patches)
+    if x.channels <= 4 and g.dilation == (1, 1):
+        return (StageCall(RowConv, (g,)), patches)
+    if x.space[1] == g.out_size[1] == 1:
+        return (*_signal_stages(g), patches)
+    if g.dilation != (1, 1) or x.channels < 8:
         return (patches,)
-    by_rows = _winograd_rows(sizes, filters, kernel_size, stride, padding, out_size)
-    if stride != (1, 1):
-        return (*by_rows, patches)
-    return (*_bilinear_stages(x, filters, kernel_size, padding, out_size), *by_rows, patches)
+    if g.stride != (1, 1):
+        return (*_winograd_rows(g), patches)
+    return (*_bilinear_stages(g), *_winograd_rows(g), patches)
 
 
-def _volume_stages(attrs: Attrs, x: Tensor, given: list[Any]) -> tuple[StageCall, ...]:
+def _volume_stages(g: ConvGeometry) -> tuple[StageCall, ...]:
     """A 1x1x1 convolution of a volume is one of an image, whose rows are those of all its slices. Stride 1: by rows.
     Else patches."""
+    from netdsl.stages.convolution import ConvGeometry
     from netdsl.stages.patch_conv import PatchConv
     from netdsl.stages.point_conv import PointConv
     from netdsl.stages.volume_conv import VolumeConv
 
-    if attrs["groups"] > 1:
+    if g.groups > 1:
         return ()
-    filters, kernel_size, stride, padding, dilation = given
-    if is_all(kernel_size, 1) and is_all(stride, 1) and is_all(padding, 0):
-        *slices, width = x.space
-        return (StageCall(PointConv, ((x.channels, prod(slices), width), filters)),)
-    fits = all(max(sides) < k for k, sides in zip(kernel_size, padding, strict=True))  # dy has zeros around it then
-    if fits and is_all(stride, 1) and is_all(dilation, 1):
-        return (StageCall(VolumeConv, (x.sizes, filters, kernel_size, padding)),)
-    return (StageCall(PatchConv, (x.sizes, *given)),)
+    if is_all(g.kernel_size, 1) and is_all(g.stride, 1) and is_all(g.padding, 0):
+        channels, *slices, width = g.shape
+        return (StageCall(PointConv, (ConvGeometry((channels, prod(slices), width), g.filters, (1, 1)),)),)
+    fits = all(max(sides) < k for k, sides in zip(g.kernel_size, g.padding, strict=True))  # then dy has zeros around it
+    if fits and is_all(g.stride, 1) and is_all(g.dilation, 1):
+        return (StageCall(VolumeConv, (g,)),)
+    return (StageCall(PatchConv, (g,)),)
 
 
-def _signal_stages(sizes: Sizes, given: list[Any], out_size: Sizes) -> list[StageCall]:
+def _signal_stages(g: ConvGeometry) -> list[StageCall]:
     """Winograd's algorithm along a signal, an image one number wide, whose windows are as wide. Tiles need 6 or 10
     points at most: more lose digits."""
     from netdsl.stages.signal_conv import SignalConv
 
-    filters, (taps, width), (step, _), _, (apart, _) = given
+    (taps, width), step, apart = g.kernel_size, g.stride[0], g.dilation[0]
     if width > 1 or taps == 1 or min(step, apart) > 1:
         return []
-    rows = -(-out_size[0] // apart)  # with a dilation d those of each of d signals
+    rows = -(-g.out_size[0] // apart)  # with a dilation d those of each of d signals
     tallest = [most + 1 - -(-taps // step) for most in (6, 10)]
     calls = []
     for tiles in sorted({-(-rows // most) for most in tallest if most > 1}):
         tile = -(-rows // tiles)
         points = tile * min(step, taps) + taps - min(step, taps)
-        costs = _costs(rows_cost, sizes, filters, 1, 1, tiles * apart, points)
-        calls.append(StageCall(SignalConv, (sizes, *given, tile), costs=costs))
+        cost = partial(rows_cost, g.shape, g.filters, 1, 1, tiles * apart, points)
+        calls.append(StageCall(SignalConv, (g, tile), cost=cost))
     return calls
 
 
-def _bilinear_stages(x: Tensor, filters: int, kernel_size: Sizes, padding: Sides, out_size: Sizes) -> list[StageCall]:
+def _bilinear_stages(g: ConvGeometry) -> list[StageCall]:
     """Winograd's tiles for a 3x3 kernel; the Fourier transform of the whole plane, or of tiles, which must not be
     smaller than what neighbours share."""
     from netdsl.stages.bilinear import fourier, winograd
     from netdsl.stages.bilinear_conv import BilinearConv
 
-    ways = [(winograd, 4)] if kernel_size == (3, 3) else []
-    whole = tuple(
-        max(n + before, o + k - 1 - before)
-        for n, (before, _), o, k in zip(x.space, padding, out_size, kernel_size, strict=True)
-    )
+    ways = [(winograd, 4)] if g.kernel_size == (3, 3) else []
+    axes = zip(g.shape[1:], g.padding, g.out_size, g.kernel_size, strict=True)
+    whole = tuple(max(n + before, o + k - 1 - before) for n, (before, _), o, k in axes)
     ways += [(fourier, 0)] if max(whole) <= 36 else []
-    ways += [(fourier, tile) for tile in (7, 14) if tile >= max(kernel_size) - 1 and tile < max(out_size)]
+    ways += [(fourier, tile) for tile in (7, 14) if tile >= max(g.kernel_size) - 1 and tile < max(g.out_size)]
     calls = []
     for algorithm, tile in ways:
-        tiles = -(-out_size[0] // tile) * -(-out_size[1] // tile) if tile else 1
-        lengths = tuple(tile + k - 1 for k in kernel_size) if tile else whole
+        tiles = -(-g.out_size[0] // tile) * -(-g.out_size[1] // tile) if tile else 1
+        lengths = tuple(tile + k - 1 for k in g.kernel_size) if tile else whole
         points = lengths[0] * lengths[1] if algorithm is winograd else fourier_points(lengths)
-        costs = _costs(bilinear_cost, x.sizes, filters, tiles, points, algorithm is winograd)
-        calls.append(StageCall(BilinearConv, (x.sizes, filters, kernel_size, padding, algorithm, tile), costs=costs))
+        cost = partial(bilinear_cost, g.shape, g.filters, tiles, points, algorithm is winograd)
+        calls.append(StageCall(BilinearConv, (g, algorithm, tile), cost=cost))
     return calls
 
 
-def _winograd_rows(
-    sizes: Sizes, filters: int, kernel_size: Sizes, stride: Sizes, padding: Sides, out_size: Sizes
-) -> list[StageCall]:
+def _winograd_rows(g: ConvGeometry) -> list[StageCall]:
     """Winograd's algorithm along H alone, in tiles of one height that need 6 or 10 points at most: more lose digits."""
     from netdsl.stages.winograd_rows import WinogradRows
 
-    taps, step = kernel_size[0], stride[0]
+    taps, step, (height, width) = g.kernel_size[0], g.stride[0], g.out_size
     tallest = [most + 1 - -(-taps // step) for most in (6, 10)]  # a stride is a sum over every step-th tap
-    counts = {-(-out_size[0] // most) for most in tallest if most > 1 and taps > 1}
+    counts = {-(-height // most) for most in tallest if most > 1 and taps > 1}
     calls = []
     for tiles in sorted(counts):
-        tile = -(-out_size[0] // tiles)
+        tile = -(-height // tiles)
         points = tile * min(step, taps) + taps - min(step, taps)
-        costs = _costs(rows_cost, sizes, filters, kernel_size[1], out_size[1], tiles, points)
-        calls.append(StageCall(WinogradRows, (sizes, filters, kernel_size, stride, padding, tile), costs=costs))
+        cost = partial(rows_cost, g.shape, g.filters, g.kernel_size[1], width, tiles, points)
+        calls.append(StageCall(WinogradRows, (g, tile), cost=cost))
     return calls
-
-
-def _costs(cost: Callable[..., float], *given: object) -> tuple[float, float]:
-    """Estimated nanoseconds for a sample, of a training step and at inference."""
-    return cost(*given, True), cost(*given, False)
 
 
 LAYER = LayerDef(

@@ -27,10 +27,15 @@ def up_torch(attrs: Attrs, x: Tensor) -> str:
 
 
 def up_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
+    from netdsl.stages.convolution import ConvGeometry
     from netdsl.stages.transposed_conv import TransposedConv
 
-    names = ("filters", "kernel_size", "stride", "padding", "output_padding", "dilation")
-    return (StageCall(TransposedConv, (x.sizes, *(attrs[name] for name in names))),) if attrs["groups"] == 1 else ()
+    if attrs["groups"] > 1:
+        return ()
+    filters, kernel_size, stride, dilation = (attrs[name] for name in ("filters", "kernel_size", "stride", "dilation"))
+    sides = tuple((p, p) for p in attrs["padding"])
+    geometry = ConvGeometry(x.sizes, filters, kernel_size, stride, sides, dilation)
+    return (StageCall(TransposedConv, (geometry, attrs["output_padding"])),)
 
 
 LAYER = LayerDef(

@@ -15,7 +15,7 @@ from netdsl.stages.stage import Stage, Worker
 class Add(Stage):
     """Adds up maps, tokens or vectors, and may end in a relu."""
 
-    can = Can(end_in_relu=True, has_own_output=True)
+    can = Can(is_sum=True, end_in_relu=True, has_own_output=True)
 
     def __init__(self, w: Worker, shape: Shape, relu: bool = False) -> None:
         self.start(w)

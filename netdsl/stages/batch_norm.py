@@ -15,6 +15,38 @@ from netdsl.stages.rows import bands, column_sums, row_sums
 from netdsl.stages.stage import Stage, Worker
 
 
+class FrozenNorm(Stage):
+    """A batch norm at inference is y = scale * x + shift, by the statistics of the training; may end in a relu."""
+
+    can = Can(end_in_relu=True, is_named=True, has_own_output=True)
+
+    def __init__(self, w: Worker, name: str, shape: Shape, eps: float = 1e-5, relu: bool = False) -> None:
+        self.start(w)
+        self.name, self.eps, self.relu = name, eps, relu
+        self.weight, self.bias = w.params.get(name + ".weight"), w.params.get(name + ".bias")
+        self.mean, self.var = (w.network.stored_buffers[f"{name}.running_{what}"] for what in ("mean", "var"))
+        self.y = w.outputs(lambda n: inside(shape, n))
+
+    def refresh(self) -> None:
+        """Makes the factor and the summand of each channel."""
+        self.scale = 1 / np.sqrt(self.var + self.eps)
+        if self.weight is not None:
+            self.scale *= self.weight
+        self.shift = -self.mean * self.scale
+        if self.bias is not None:
+            self.shift += self.bias
+
+    def forward(self, x: Array) -> Array:
+        """x (H, W, n, C) or (n, C) -> y of that shape."""
+        y = self.y[self.w.block]
+        n = x.shape[-2]
+        rows = np.multiply(long_rows(x), np.tile(self.scale, n), out=long_rows(y))
+        rows += np.tile(self.shift, n)
+        if self.relu:
+            relu(y, y)
+        return y
+
+
 class BatchNorm(Stage):
     """Normalises the whole batch over all workers (Ioffe & Szegedy 2015), in training only; may end in a relu.
 
@@ -22,7 +54,7 @@ class BatchNorm(Stage):
     the mean is large it is taken out before anything is summed: the digits that count would not outlive a sum with it.
     """
 
-    can = Can(end_in_relu=True, is_named=True, waits=True, has_own_output=True)
+    can = Can(frozen=FrozenNorm, end_in_relu=True, is_named=True, waits=True, has_own_output=True)
 
     def __init__(
         self, w: Worker, name: str, shape: Shape, eps: float = 1e-5, momentum: float = 0.1, relu: bool = False
@@ -152,35 +184,3 @@ def joined(moments: Array) -> Array:
     total = n.sum(axis=0)
     middle = (n * mean).sum(axis=0) / total
     return np.stack([total, middle, (squares + n * (mean - middle) ** 2).sum(axis=0)])
-
-
-class FrozenNorm(Stage):
-    """A batch norm at inference is y = scale * x + shift, by the statistics of the training; may end in a relu."""
-
-    can = Can(end_in_relu=True, is_named=True, has_own_output=True)
-
-    def __init__(self, w: Worker, name: str, shape: Shape, eps: float = 1e-5, relu: bool = False) -> None:
-        self.start(w)
-        self.name, self.eps, self.relu = name, eps, relu
-        self.weight, self.bias = w.params.get(name + ".weight"), w.params.get(name + ".bias")
-        self.mean, self.var = (w.network.stored_buffers[f"{name}.running_{what}"] for what in ("mean", "var"))
-        self.y = w.outputs(lambda n: inside(shape, n))
-
-    def refresh(self) -> None:
-        """Makes the factor and the summand of each channel."""
-        self.scale = 1 / np.sqrt(self.var + self.eps)
-        if self.weight is not None:
-            self.scale *= self.weight
-        self.shift = -self.mean * self.scale
-        if self.bias is not None:
-            self.shift += self.bias
-
-    def forward(self, x: Array) -> Array:
-        """x (H, W, n, C) or (n, C) -> y of that shape."""
-        y = self.y[self.w.block]
-        n = x.shape[-2]
-        rows = np.multiply(long_rows(x), np.tile(self.scale, n), out=long_rows(y))
-        rows += np.tile(self.shift, n)
-        if self.relu:
-            relu(y, y)
-        return y

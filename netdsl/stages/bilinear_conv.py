@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from netdsl.kernels.arrays import Array, Shape, Sides, Spatial
+from netdsl.kernels.arrays import Array, Shape
 from netdsl.stages.bilinear import from_points, from_points_over, product, to_points
 from netdsl.stages.conv_stage import ConvStage
+from netdsl.stages.convolution import ConvGeometry, Epilogue
 from netdsl.stages.stage import Worker
 
 
@@ -29,24 +30,20 @@ class BilinearConv(ConvStage):
         self,
         w: Worker,
         name: str,
-        shape: Shape,
-        filters: int,
-        kernel_size: Spatial,
-        padding: Sides,
+        geometry: ConvGeometry,
         algorithm: Callable[..., Any],
         tile: int = 0,
-        adds_bias: bool = True,
+        epilogue: Epilogue = Epilogue(),
         dx: bool = True,
-        norm: tuple[str, float] | None = None,
-        relu: bool = False,
     ) -> None:
-        self.prepare(w, name, shape, filters, kernel_size, (1, 1), padding, (1, 1), adds_bias, dx, norm, relu)
+        self.prepare(w, name, geometry, epilogue, dx)
+        shape, kernel_size = self.shape, self.kernel_size
         assert not tile or tile >= max(kernel_size) - 1, f"tiles of {tile} meet more than their neighbours"
         self.tile = tile
-        before = tuple(side for side, _ in padding)
+        before = tuple(side for side, _ in self.padding)
         self.tx, self.tw, self.ty = w.constants(algorithm, tile, shape[1:], self.out_size, kernel_size, before)
         self.tw_t = np.ascontiguousarray(self.tw.T)
-        c, f, points = shape[0], filters, self.tx.points
+        c, f, points = self.channels, self.filters, self.tx.points
         rows, columns = self.grid = tuple(-(-o // tile) for o in self.out_size) if tile else (1, 1)
         self.bands = [self.bands_of(n, points * columns * n * (c + f) * w.dtype.itemsize) for n in w.sizes]
         at_work = {n: max(b.stop - b.start for b in bands) for n, bands in zip(w.sizes, self.bands, strict=True)}

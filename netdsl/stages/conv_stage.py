@@ -9,6 +9,7 @@ import numpy as np
 
 from netdsl.kernels.arrays import Array, Param, Shape, Sides, Spatial
 from netdsl.stages.can import Can
+from netdsl.stages.convolution import ConvGeometry, Epilogue
 from netdsl.stages.layout import long_rows
 from netdsl.stages.relu import relu, stop_negative
 from netdsl.stages.rows import bands, column_sums, row_sums
@@ -16,12 +17,7 @@ from netdsl.stages.stage import Stage, Worker
 
 
 class ConvStage(Stage):
-    """A convolution of x (H, W, n, C) to y (Ho, Wo, n, F).
-
-    shape (C, H, W) of x; padding ((top, bottom), (left, right)). adds_bias: False where the next stage adds it.
-    dx: whether anything needs the gradient by x. norm: (name, eps) of a batch norm that follows; at inference it is
-    part of the weights and the bias. relu: ends in one.
-    """
+    """A convolution of x (H, W, n, C) to y (Ho, Wo, n, F). dx: whether anything needs the gradient by x."""
 
     can = Can(
         end_in_relu=True,
@@ -35,6 +31,12 @@ class ConvStage(Stage):
         has_own_gradient=True,
     )
 
+    shape: Shape
+    kernel_size: Spatial
+    stride: Spatial
+    padding: Sides
+    dilation: Spatial
+    out_size: Shape
     y: list[Array]
     bias: Param
     grad_rows: Array
@@ -45,33 +47,21 @@ class ConvStage(Stage):
         self,
         w: Worker,
         name: str,
-        shape: Shape,
-        filters: int,
-        kernel_size: Spatial,
-        stride: Spatial,
-        padding: Sides,
-        dilation: Spatial,
-        adds_bias: bool,
+        g: ConvGeometry,
+        epilogue: Epilogue,
         dx: bool,
-        norm: tuple[str, float] | None,
-        relu: bool = False,
     ) -> None:
         self.start(w)
-        self.name, self.shape, self.channels, self.filters = name, shape, shape[0], filters
-        self.kernel_size, self.stride, self.padding, self.dilation = kernel_size, stride, padding, dilation
-        self.adds_bias, self.has_dx, self.relu = adds_bias, dx, relu
-        self.norm = None if w.training else norm
-        self.out_size = tuple(
-            (size + sum(sides) - d * (k - 1) - 1) // s + 1
-            for size, sides, d, k, s in zip(shape[1:], padding, dilation, kernel_size, stride, strict=True)
-        )
-        if relu and w.training:
-            self.mask = w.masks((filters, *self.out_size))
-        self.stored = w.params[name + ".weight"].reshape(*kernel_size, -1, filters)  # of a signal, too: K is Kx1
+        self.name, self.shape, self.channels, self.filters, self.has_dx = name, g.shape, g.shape[0], g.filters, dx
+        self.kernel_size, self.stride, self.padding, self.dilation = g.kernel_size, g.stride, g.padding, g.dilation
+        self.adds_bias, self.norm, self.relu, self.out_size = epilogue.bias, epilogue.norm, epilogue.relu, g.out_size
+        if self.relu and w.training:
+            self.mask = w.masks((g.filters, *self.out_size))
+        self.stored = w.params[name + ".weight"].reshape(*g.kernel_size, -1, g.filters)  # of a signal, too: K is Kx1
         self.weight = self.stored
         self.bias = w.params.get(name + ".bias")
         if self.norm is not None:
-            self.scale, self.bias = np.ones(filters, w.dtype), np.zeros(filters, w.dtype)
+            self.scale, self.bias = np.ones(g.filters, w.dtype), np.zeros(g.filters, w.dtype)
         elif self.bias is None:
             self.adds_bias = False
 

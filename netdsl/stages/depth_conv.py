@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from netdsl.kernels.arrays import Array, Shape, Sides, Spatial
+from netdsl.kernels.arrays import Array
 from netdsl.stages.conv_stage import ConvStage
+from netdsl.stages.convolution import ConvGeometry, Epilogue
 from netdsl.stages.layout import long_rows
 from netdsl.stages.stage import Worker
 from netdsl.stages.windows import Windows, windows_backward, windows_forward
@@ -25,21 +26,15 @@ class DepthConv(ConvStage):
         self,
         w: Worker,
         name: str,
-        shape: Shape,
-        filters: int,
-        kernel_size: Spatial,
-        stride: Spatial = (1, 1),
-        padding: Sides = ((0, 0), (0, 0)),
-        dilation: Spatial = (1, 1),
-        adds_bias: bool = True,
+        geometry: ConvGeometry,
+        epilogue: Epilogue = Epilogue(),
         dx: bool = True,
-        norm: tuple[str, float] | None = None,
-        relu: bool = False,
     ) -> None:
-        self.prepare(w, name, shape, filters, kernel_size, stride, padding, dilation, adds_bias, dx, norm, relu)
-        geometry = (shape[1:], self.out_size, kernel_size, stride, padding, dilation)
+        self.prepare(w, name, geometry, epilogue, dx)
+        shape, filters, kernel_size = self.shape, self.filters, self.kernel_size
+        given = (shape[1:], self.out_size, kernel_size, self.stride, self.padding, self.dilation)
         self.times = filters // shape[0]
-        self.windows = windows_forward(*geometry)
+        self.windows = windows_forward(*given)
         length = max(Windows.longest // filters, *w.sizes) * filters
         self.rows = w.scratch((name, "rows"), lambda n: (*kernel_size, length))[0]
         self.y = w.outputs(lambda n: (*self.out_size, n, filters))
@@ -48,7 +43,7 @@ class DepthConv(ConvStage):
             self.wide = w.scratch("wide", lambda n: (*shape[1:], n, filters))
         if w.training:
             self.part = w.scratch("dweight", lambda n: (length,))[0]
-            self.back = windows_backward(*geometry)
+            self.back = windows_backward(*given)
             self.dx = w.gradients(lambda n: (*shape[1:], n, shape[0])) if dx else []
 
     def refresh(self) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from netdsl.kernels.arrays import Array, Shape, Sides, Spatial
+from netdsl.kernels.arrays import Array, Shape
 from netdsl.stages.conv_stage import ConvStage
+from netdsl.stages.convolution import ConvGeometry, Epilogue
 from netdsl.stages.stage import Worker
 
 
@@ -25,20 +26,13 @@ class GroupedConv(ConvStage):
         self,
         w: Worker,
         name: str,
-        shape: Shape,
-        filters: int,
-        groups: int,
-        kernel_size: Spatial,
-        stride: Spatial = (1, 1),
-        padding: Sides = ((0, 0), (0, 0)),
-        dilation: Spatial = (1, 1),
-        adds_bias: bool = True,
+        geometry: ConvGeometry,
+        epilogue: Epilogue = Epilogue(),
         dx: bool = True,
-        norm: tuple[str, float] | None = None,
-        relu: bool = False,
     ) -> None:
-        self.prepare(w, name, shape, filters, kernel_size, stride, padding, dilation, adds_bias, dx, norm, relu)
-        c, (ho, wo), taps = shape[0], self.out_size, kernel_size[0] * kernel_size[1]
+        self.prepare(w, name, geometry, epilogue, dx)
+        c, (ho, wo), filters, groups = self.channels, self.out_size, self.filters, geometry.groups
+        taps = self.kernel_size[0] * self.kernel_size[1]
         wanted = [m for m in range(1, groups + 1) if groups % m == 0 and (m * c >= self.least * groups or m == groups)]
         self.joined, self.blocks = wanted[0], groups // wanted[0]
         self.split = (taps, c // groups, self.blocks, self.joined, filters // groups)  # of the weights
@@ -48,8 +42,10 @@ class GroupedConv(ConvStage):
         self.bands = [max(1, self.band_bytes // (wo * n * taps * c * w.dtype.itemsize)) for n in w.sizes]
         rows = dict(zip(w.sizes, self.bands, strict=True))
         self.patches = w.scratch("patches", lambda n: (min(rows[n], ho) * wo * n * taps * c,))
-        self.size = height, width = tuple(size + sum(sides) for size, sides in zip(shape[1:], padding, strict=True))
-        self.padded = w.frame(lambda n: (height, width, n, c), (padding[0][0], padding[1][0], *shape[1:]))
+        self.size = height, width = geometry.padded_size
+        self.padded = w.frame(
+            lambda n: (height, width, n, c), (self.padding[0][0], self.padding[1][0], *self.shape[1:])
+        )
         self.x = w.of_blocks()
         self.y = w.outputs(lambda n: (ho, wo, n, filters))
         if w.training:

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from netdsl.kernels.arrays import Array, Shape, Sides, Spatial
+from netdsl.kernels.arrays import Array
 from netdsl.stages.conv_stage import ConvStage
+from netdsl.stages.convolution import ConvGeometry, Epilogue
 from netdsl.stages.layout import folded, inner, plane, unfolded
 from netdsl.stages.stage import Worker
 
@@ -26,33 +27,27 @@ class PatchConv(ConvStage):
         self,
         w: Worker,
         name: str,
-        shape: Shape,
-        filters: int,
-        kernel_size: Spatial,
-        stride: Spatial = (1, 1),
-        padding: Sides = ((0, 0), (0, 0)),
-        dilation: Spatial = (1, 1),
-        adds_bias: bool = True,
+        geometry: ConvGeometry,
+        epilogue: Epilogue = Epilogue(),
         dx: bool = True,
-        norm: tuple[str, float] | None = None,
-        relu: bool = False,
     ) -> None:
-        self.prepare(w, name, shape, filters, kernel_size, stride, padding, dilation, adds_bias, dx, norm, relu)
+        self.prepare(w, name, geometry, epilogue, dx)
         ho, wo = self.out_size[-2:]
-        c, k = shape[0], math.prod(kernel_size) * shape[0]
+        c, k, f = self.channels, math.prod(self.kernel_size) * self.channels, self.filters
         self.rows_of_patch = k
         self.bands = [max(1, self.band_bytes // (wo * n * k * w.dtype.itemsize)) for n in w.sizes]
         rows = dict(zip(w.sizes, self.bands, strict=True))
-        self.patches = w.scratch("patches", lambda n: (min(rows[n], ho), wo, n, *kernel_size, c))
-        self.y = w.outputs(lambda n: (*plane(self.out_size), n, filters))
-        self.size = tuple(size + sum(sides) for size, sides in zip(shape[1:], padding, strict=True))
-        self.pads = self.size != shape[1:]
+        self.patches = w.scratch("patches", lambda n: (min(rows[n], ho), wo, n, *self.kernel_size, c))
+        self.y = w.outputs(lambda n: (*plane(self.out_size), n, f))
+        self.size = geometry.padded_size
+        self.pads = self.size != self.shape[1:]
         self.x = w.of_blocks()
         if self.pads:
-            self.padded = w.frame(lambda n: (*self.size, n, c), (*(before for before, _ in padding), *shape[1:]))
+            place = (*(before for before, _ in self.padding), *self.shape[1:])
+            self.padded = w.frame(lambda n: (*self.size, n, c), place)
         if w.training:
-            self.grad_rows = w.grads[name + ".weight"].reshape(k, filters)
-            self.grad_part = w.scratch("dweight", lambda n: (k, filters))[0]
+            self.grad_rows = w.grads[name + ".weight"].reshape(k, f)
+            self.grad_part = w.scratch("dweight", lambda n: (k, f))[0]
             if dx:
                 self.dx = w.gradients(lambda n: (*self.size, n, c))
 

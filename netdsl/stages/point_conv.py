@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from netdsl.kernels.arrays import Array, Shape, Sides, Spatial
+from netdsl.kernels.arrays import Array
 from netdsl.stages.conv_stage import ConvStage
+from netdsl.stages.convolution import ConvGeometry, Epilogue
 from netdsl.stages.stage import Worker
 
 
@@ -18,20 +19,15 @@ class PointConv(ConvStage):
         self,
         w: Worker,
         name: str,
-        shape: Shape,
-        filters: int,
-        stride: Spatial = (1, 1),
-        padding: Sides = ((0, 0), (0, 0)),
-        adds_bias: bool = True,
+        geometry: ConvGeometry,
+        epilogue: Epilogue = Epilogue(),
         dx: bool = True,
-        norm: tuple[str, float] | None = None,
-        relu: bool = False,
     ) -> None:
-        self.prepare(w, name, shape, filters, (1, 1), stride, padding, (1, 1), adds_bias, dx, norm, relu)
-        ho, wo = self.out_size
+        self.prepare(w, name, geometry, epilogue, dx)
+        shape, filters, (ho, wo) = self.shape, self.filters, self.out_size
         self.y = w.outputs(lambda n: (ho, wo, n, filters))
         self.x = w.of_blocks()
-        self.picks = stride != (1, 1) or padding != ((0, 0), (0, 0))
+        self.picks = self.stride != (1, 1) or geometry.padded_size != shape[1:]
         if self.picks:
             self.picked = w.zeros(lambda n: (ho, wo, n, shape[0]))
         if w.training:

@@ -30,7 +30,7 @@ def stop_negative(dy: Array, y: Array, mask: Array) -> None:
 class Relu(Stage):
     """y = max(x, 0). Most stages can do that at their end, and then there is no stage of its own."""
 
-    can = Can(has_own_output=True)
+    can = Can(is_relu=True, has_own_output=True)
 
     def __init__(self, w: Worker, shape: Shape) -> None:
         self.start(w)

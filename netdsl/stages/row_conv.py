@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from netdsl.kernels.arrays import Array, Shape, Sides, Spatial
+from netdsl.kernels.arrays import Array
 from netdsl.stages.conv_stage import ConvStage
+from netdsl.stages.convolution import ConvGeometry, Epilogue
 from netdsl.stages.stage import Worker
 
 
@@ -20,21 +21,16 @@ class RowConv(ConvStage):
         self,
         w: Worker,
         name: str,
-        shape: Shape,
-        filters: int,
-        kernel_size: Spatial,
-        stride: Spatial = (1, 1),
-        padding: Sides = ((0, 0), (0, 0)),
-        adds_bias: bool = True,
+        geometry: ConvGeometry,
+        epilogue: Epilogue = Epilogue(),
         dx: bool = True,
-        norm: tuple[str, float] | None = None,
-        relu: bool = False,
     ) -> None:
-        self.prepare(w, name, shape, filters, kernel_size, stride, padding, (1, 1), adds_bias, dx, norm, relu)
-        c, (ho, wo), kw = shape[0], self.out_size, kernel_size[1]
-        self.size = height, width = tuple(n + sum(sides) for n, sides in zip(shape[1:], padding, strict=True))
-        self.rows_of_window = kernel_size[0] * kw * c
-        self.padded = w.frame(lambda n: (height, c, width, n), ("rows", padding, shape))
+        self.prepare(w, name, geometry, epilogue, dx)
+        shape, filters, (kh, kw) = self.shape, self.filters, self.kernel_size
+        c, (ho, wo) = self.channels, self.out_size
+        self.size = height, width = geometry.padded_size
+        self.rows_of_window = kh * kw * c
+        self.padded = w.frame(lambda n: (height, c, width, n), ("rows", self.padding, shape))
         self.columns = w.arrays(lambda n: (height, kw, c, wo * n))
         self.y = w.outputs(lambda n: (ho, wo, n, filters))
         if w.training:

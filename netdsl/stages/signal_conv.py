@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from netdsl.kernels.arrays import Array, Shape, Sides, Spatial
+from netdsl.kernels.arrays import Array
 from netdsl.stages.bilinear import product
 from netdsl.stages.conv_stage import ConvStage
+from netdsl.stages.convolution import ConvGeometry, Epilogue
 from netdsl.stages.stage import Worker
 from netdsl.stages.winograd_rows import strided_toom_cook
 
@@ -30,24 +31,17 @@ class SignalConv(ConvStage):
         self,
         w: Worker,
         name: str,
-        shape: Shape,
-        filters: int,
-        kernel_size: Spatial,
-        stride: Spatial,
-        padding: Sides,
-        dilation: Spatial,
+        geometry: ConvGeometry,
         tile: int,
-        adds_bias: bool = True,
+        epilogue: Epilogue = Epilogue(),
         dx: bool = True,
-        norm: tuple[str, float] | None = None,
-        relu: bool = False,
     ) -> None:
-        self.prepare(w, name, shape, filters, kernel_size, stride, padding, dilation, adds_bias, dx, norm, relu)
-        c, f, d, length = shape[0], filters, dilation[0], shape[1]
-        self.data, self.tw, self.output = w.constants(strided_toom_cook, tile, kernel_size[0], stride[0])
+        self.prepare(w, name, geometry, epilogue, dx)
+        c, f, d, length = self.channels, self.filters, self.dilation[0], self.shape[1]
+        self.data, self.tw, self.output = w.constants(strided_toom_cook, tile, self.kernel_size[0], self.stride[0])
         self.tw_t = np.ascontiguousarray(self.tw.T)
         self.points, self.reach = points, reach = self.data.shape
-        self.tile, self.step, self.first = tile, tile * stride[0], padding[0][0]
+        self.tile, self.step, self.first = tile, tile * self.stride[0], self.padding[0][0]
         self.tiles = tiles = -(-self.out_size[0] // (tile * d))
         self.parts = -(-reach // self.step)  # of a tile, each as long as a step
         rows = max((tiles - 1 + self.parts) * self.step * d, self.first + length)

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from netdsl.kernels.arrays import Array, Shape, Spatial
+from netdsl.kernels.arrays import Array, Spatial
 from netdsl.stages.conv_stage import ConvStage
+from netdsl.stages.convolution import ConvGeometry, Epilogue
 from netdsl.stages.layout import folded, inner, plane, unfolded
 from netdsl.stages.stage import Worker
 
@@ -25,26 +26,20 @@ class TransposedConv(ConvStage):
         self,
         w: Worker,
         name: str,
-        shape: Shape,
-        filters: int,
-        kernel_size: Spatial,
-        stride: Spatial = (1, 1),
-        padding: Spatial = (0, 0),
+        geometry: ConvGeometry,
         output_padding: Spatial = (0, 0),
-        dilation: Spatial = (1, 1),
-        adds_bias: bool = True,
+        epilogue: Epilogue = Epilogue(),
         dx: bool = True,
     ) -> None:
-        sides = tuple((p, p) for p in padding)
-        self.prepare(w, name, shape, filters, kernel_size, stride, sides, dilation, adds_bias, dx, None)
-        c, (height, width) = shape[0], shape[-2:]
+        self.prepare(w, name, geometry, epilogue, dx)
+        shape, filters, kernel_size = self.shape, self.filters, self.kernel_size
+        padding = tuple(before for before, _ in self.padding)
+        c, (height, width) = self.channels, shape[-2:]
         self.weight = self.weight.reshape(-1, c)
-        self.whole = tuple(
-            (size - 1) * s + d * (k - 1) + 1 + more
-            for size, s, d, k, more in zip(shape[1:], stride, dilation, kernel_size, output_padding, strict=True)
-        )
+        axes = zip(shape[1:], self.stride, self.dilation, kernel_size, output_padding, strict=True)
+        self.whole = tuple((size - 1) * s + d * (k - 1) + 1 + more for size, s, d, k, more in axes)
         self.out_size = tuple(size - 2 * p for size, p in zip(self.whole, padding, strict=True))
-        self.overlap = kernel_size != stride or any(output_padding) or max(dilation) > 1
+        self.overlap = kernel_size != self.stride or any(output_padding) or max(self.dilation) > 1
         band_bytes = max(self.band_bytes, self.weight.nbytes)  # for fewer rows the weights would be read too often
         self.bands = [max(1, band_bytes * c // (width * n * self.weight.nbytes)) for n in w.sizes]
         rows = dict(zip(w.sizes, self.bands, strict=True))

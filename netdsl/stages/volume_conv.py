@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from netdsl.kernels.arrays import Array, Shape, Sides, Spatial
+from netdsl.kernels.arrays import Array, Shape, Sides
 from netdsl.stages.conv_stage import ConvStage
+from netdsl.stages.convolution import ConvGeometry, Epilogue
 from netdsl.stages.layout import inner, inside, plane
 from netdsl.stages.stage import Worker
 
@@ -32,16 +33,12 @@ class VolumeConv(ConvStage):
         self,
         w: Worker,
         name: str,
-        shape: Shape,
-        filters: int,
-        kernel_size: Spatial,
-        padding: Sides,
-        adds_bias: bool = True,
+        geometry: ConvGeometry,
+        epilogue: Epilogue = Epilogue(),
         dx: bool = True,
-        norm: tuple[str, float] | None = None,
-        relu: bool = False,
     ) -> None:
-        self.prepare(w, name, shape, filters, kernel_size, (1, 1, 1), padding, (1, 1, 1), adds_bias, dx, norm, relu)
+        self.prepare(w, name, geometry, epilogue, dx)
+        shape, filters, kernel_size, padding = self.shape, self.filters, self.kernel_size, self.padding
         c, space, taps = shape[0], shape[1:], math.prod(kernel_size)
         self.back = tuple((k - 1 - a, k - 1 - b) for k, (a, b) in zip(kernel_size, padding, strict=True))
         self.padded = self.frame_of(c, space, padding)

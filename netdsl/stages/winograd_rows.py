@@ -17,9 +17,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from netdsl.kernels.arrays import Array, Shape, Sides, Spatial, Type
+from netdsl.kernels.arrays import Array, Shape, Type
 from netdsl.stages.bilinear import product, toom_cook
 from netdsl.stages.conv_stage import ConvStage
+from netdsl.stages.convolution import ConvGeometry, Epilogue
 from netdsl.stages.stage import Worker
 
 Strip = tuple[int, int, int, Sequence[tuple[int, slice, slice] | None]]
@@ -117,26 +118,20 @@ class WinogradRows(ConvStage):
         self,
         w: Worker,
         name: str,
-        shape: Shape,
-        filters: int,
-        kernel_size: Spatial,
-        stride: Spatial,
-        padding: Sides,
+        geometry: ConvGeometry,
         tile: int,
-        adds_bias: bool = True,
+        epilogue: Epilogue = Epilogue(),
         dx: bool = True,
-        norm: tuple[str, float] | None = None,
-        relu: bool = False,
     ) -> None:
-        self.prepare(w, name, shape, filters, kernel_size, stride, padding, (1, 1), adds_bias, dx, norm, relu)
-        (c, height, width), f, (taps, columns), step = shape, filters, kernel_size, stride[1]
-        (top, _), (left, _), out_width = *padding, self.out_size[1]
-        data, self.tw, output = w.constants(strided_toom_cook, tile, taps, stride[0])
+        self.prepare(w, name, geometry, epilogue, dx)
+        (c, height, width), f, (taps, columns) = self.shape, self.filters, self.kernel_size
+        (top, _), (left, _), out_width, (down, step) = *self.padding, self.out_size[1], self.stride
+        data, self.tw, output = w.constants(strided_toom_cook, tile, taps, down)
         self.tw_t = np.ascontiguousarray(self.tw.T)
         self.points = points = len(data)
         if self.adds_bias:
             output = np.concatenate([output, np.ones((tile, 1), w.dtype)], axis=1)  # of one more point, the bias itself
-        self.tiles = tiles_along(tile, stride[0], height, self.out_size[0], top, data, output)
+        self.tiles = tiles_along(tile, down, height, self.out_size[0], top, data, output)
         self.u = w.shared((name, "u"), (points, columns * c * f))
         sizes, self.sorted = columns_by_rest(width, step)
         seen = {k: (self.sorted[(k - left) % step][1], (k - left) // step) for k in range(columns)}

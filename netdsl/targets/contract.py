@@ -82,7 +82,8 @@ ALONE = Workers(None, "threads")
 
 
 class Compiled(Protocol):
-    """A checked spec as a target sees it (`pipeline.Net`). choices: which algorithms were measured to be fastest."""
+    """A checked spec as a target sees it (`pipeline.Net`). choices: which algorithms were measured to be fastest.
+    samples: how many of a batch one worker is thought to have, for which algorithms are chosen."""
 
     @property
     def name(self) -> str: ...
@@ -92,6 +93,8 @@ class Compiled(Protocol):
     def recipe(self) -> Recipe: ...
     @property
     def choices(self) -> Mapping[str, str]: ...
+    @property
+    def samples(self) -> int: ...
 
     def module(self, target: str, level: int = 0) -> types.ModuleType:
         """The emitted text of a target, run."""

@@ -91,6 +91,7 @@ def test_the_users_cache_is_the_default(monkeypatch, tmp_path):
 def test_choices_change_the_module_and_only_by_rounding(net):
     import numpy as np
 
+    net = net.for_samples(2)
     plain = net.numpy_source(2)
     choices = {question: question.rsplit(" or ", 1)[1] for question in tune(net.graph, net.recipe, 2)}
     other = net.with_choices(choices)

@@ -119,8 +119,7 @@ def test_a_convolution_of_a_volume_by_rows_agrees_with_patches(line):
     net = compile_text(f"input 3x5x9x6\nconv 4 {line}\ntrain {{ loss mse }}")
     (call,) = stage_calls(net.graph.nodes[0], (net.graph.input_type,))
     assert call.kernel is VolumeConv
-    shape, filters, kernel_size, padding = call.arguments
-    patches = StageCall(PatchConv, (shape, filters, kernel_size, (1, 1, 1), padding, (1, 1, 1)))
+    patches = StageCall(PatchConv, call.arguments)
     rng = np.random.default_rng(0)
     x = rng.standard_normal((7, *net.graph.input_shape))
     dy = rng.standard_normal((7, *net.graph.output_shape))
@@ -143,9 +142,9 @@ def test_a_dilated_signal_costs_no_more_products_than_an_undilated_one():
     for dilation, padding in ((1, 4), (8, 32)):
         net = compile_text(f"input 32x256 map\nconv 32 k5 d={dilation} p={padding}x0\ntrain {{ loss mse }}")
         calls = stage_calls(net.graph.nodes[0], (net.graph.input_type,))
-        made[dilation] = min(calls, key=lambda call: call.costs[0])
+        made[dilation] = min(calls, key=lambda call: call.cost(32, True))
         assert made[dilation].kernel is SignalConv
-    assert made[8].costs[0] <= 1.2 * made[1].costs[0]  # of 32 rows each, tiles of 6 leave more over
+    assert made[8].cost(32, True) <= 1.2 * made[1].cost(32, True)  # of 32 rows each, tiles of 6 leave more over
 
 
 def test_at_level_1_a_signal_is_not_mixed():

@@ -6,6 +6,7 @@ import pytest
 from netdsl.graph.types import map_of, tokens, vector
 from netdsl.passes.signals import as_image, stage_calls
 from netdsl.pipeline import compile_text
+from netdsl.stages.convolution import ConvGeometry
 from netdsl.stages.layout import from_textbook, inside, plane, to_textbook
 from netdsl.stages.textbook import Textbook
 
@@ -37,11 +38,11 @@ def calls_of(line, shape="8x24 map"):
 
 def test_settings_of_a_signal_say_nothing_of_the_width():
     given = {call.kernel.__name__: call.arguments for call in calls_of("conv 6 k5 s2 p=2x1 d=2")}
-    assert given["PatchConv"] == ((8, 24, 1), 6, (5, 1), (2, 1), ((2, 1), (0, 0)), (2, 1))
+    assert given["PatchConv"] == (ConvGeometry((8, 24, 1), 6, (5, 1), (2, 1), ((2, 1), (0, 0)), (2, 1)),)
     (call,) = calls_of("convt 6 k3 s2 op=1")
-    assert call.arguments == ((8, 24, 1), 6, (3, 1), (2, 1), (0, 0), (1, 0), (1, 1))
+    assert call.arguments == (ConvGeometry((8, 24, 1), 6, (3, 1), (2, 1)), (1, 0))
     (call,) = calls_of("up 6")
-    assert call.arguments == ((8, 24, 1), 6, (2, 1), (2, 1), (0, 0), (0, 0), (1, 1))
+    assert call.arguments == (ConvGeometry((8, 24, 1), 6, (2, 1), (2, 1)), (0, 0))
 
 
 def test_only_what_is_no_image_says_to_the_textbook_how_it_lies():

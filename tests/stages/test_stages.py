@@ -18,6 +18,7 @@ from netdsl.layers.pool import pool_backward, pool_forward, pool_resolve
 from netdsl.stages.batch_norm import BatchNorm
 from netdsl.stages.bilinear import fourier, winograd
 from netdsl.stages.bilinear_conv import BilinearConv
+from netdsl.stages.convolution import ConvGeometry, Epilogue
 from netdsl.stages.input import Input
 from netdsl.stages.max_pool import MaxPool
 from netdsl.stages.patch_conv import PatchConv
@@ -128,16 +129,14 @@ def conv_case(plane, sizes, has_bias, seed, dtype):
 def conv_stage(kind, attrs, params, shape, **options):
     """-> what makes the stage. kind: a class, or (winograd or fourier, tile)."""
     f, _, *kernel_size = params["one.weight"].shape
-    stride, padding, dilation = attrs["stride"], attrs["padding"], attrs["dilation"]
-    if kind is PointConv:
-        return lambda w: PointConv(w, "one", shape, f, stride, padding, **options)
-    if kind is RowConv:
-        return lambda w: RowConv(w, "one", shape, f, tuple(kernel_size), stride, padding, **options)
-    if kind is PatchConv:
-        return lambda w: PatchConv(w, "one", shape, f, tuple(kernel_size), stride, padding, dilation, **options)
+    geometry = ConvGeometry(shape, f, tuple(kernel_size), **attrs)
+    dx = {"dx": options.pop("dx")} if "dx" in options else {}
+    given = {"epilogue": Epilogue(**options), **dx}
+    if kind in (PointConv, RowConv, PatchConv):
+        return lambda w: kind(w, "one", geometry, **given)
     if kind[0] is WinogradRows:
-        return lambda w: WinogradRows(w, "one", shape, f, tuple(kernel_size), stride, padding, kind[1], **options)
-    return lambda w: BilinearConv(w, "one", shape, f, tuple(kernel_size), padding, *kind, **options)
+        return lambda w: WinogradRows(w, "one", geometry, kind[1], **given)
+    return lambda w: BilinearConv(w, "one", geometry, *kind, **given)
 
 
 def conv_model(kind, case, team, out_shape, **options):

@@ -49,8 +49,13 @@ class Bare(ast.NodeTransformer):
         return ast.Assign([node.target], self.visit(node.value))
 
     def visit_ClassDef(self, node):
+        if node.decorator_list:  # the fields of a dataclass stay
+            return ast.ClassDef(**{**vars(node), "body": [self.bare(part) for part in node.body]})
         node.body = [part for part in node.body if not (isinstance(part, ast.Assign) and part.targets[0].id == "can")]
         return self.generic_visit(node)
+
+    def bare(self, part):
+        return part if isinstance(part, ast.AnnAssign) else self.visit(part)
 
     def visit_Assign(self, node):
         return node

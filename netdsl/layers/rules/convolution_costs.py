@@ -12,8 +12,7 @@ from math import prod
 from netdsl.graph.types import Sizes
 
 _FLOPS = 80.0  # a nanosecond, of a large product
-_SAMPLES = 16  # of a block
-_BATCH = 32  # samples of a worker, which share one transform of the weights
+_BLOCK = 16  # samples of a block, at most
 _WINOGRAD = (1.1, 0.8)  # nanoseconds for each point: to points, and back
 _FOURIER = (1.6, 1.45)
 _ROWS = 0.35  # the same for each point of Winograd's along H alone, there and back
@@ -28,37 +27,47 @@ def product_cost(rows: float, inner: float, columns: float) -> float:
 
 
 def bilinear_cost(
-    shape: Sequence[int], filters: int, tiles: int, points: int, is_winograd: bool, training: bool
+    shape: Sequence[int], filters: int, tiles: int, points: int, is_winograd: bool, samples: int, training: bool
 ) -> float:
-    """Nanoseconds for one sample, by constant matrices: `tiles` of `points` each."""
-    c, there, back = shape[0], *(_WINOGRAD if is_winograd else _FOURIER)
-    product = points * product_cost(tiles * _SAMPLES, c, filters) / _SAMPLES
+    """Nanoseconds for each of so many samples, by constant matrices: `tiles` of `points` each."""
+    c, there, back, block = shape[0], *(_WINOGRAD if is_winograd else _FOURIER), min(samples, _BLOCK)
+    product = points * product_cost(tiles * block, c, filters) / block
     numbers_in, numbers_out = points * tiles * c, points * tiles * filters
     forward = product + there * numbers_in + back * numbers_out
-    weights = points * c * filters / _BATCH
+    weights = points * c * filters / samples
     if 4 * points * c * filters > _CACHE:
-        forward += _READ * points * c * filters / 4  # a block of few samples reads all of them from memory
+        forward += _READ * points * c * filters / min(samples, 4)  # a block reads all of them from memory
     if not training:
         return forward
     return forward + 2 * product + there * numbers_out + 1.5 * back * numbers_in + 2 * weights
 
 
 def rows_cost(
-    shape: Sequence[int], filters: int, columns: int, out_width: int, tiles: int, points: int, training: bool
+    shape: Sequence[int],
+    filters: int,
+    columns: int,
+    out_width: int,
+    tiles: int,
+    points: int,
+    samples: int,
+    training: bool,
 ) -> float:
-    """Nanoseconds for one sample, by Winograd's algorithm along H, `tiles` of `points` each, `columns` taps along W."""
-    c = shape[0]
-    product = points * columns * product_cost(tiles * out_width * _SAMPLES, c, filters) / _SAMPLES
+    """Nanoseconds for each of so many samples, by Winograd's algorithm along H, `tiles` of `points` each, `columns`
+    taps along W."""
+    c, block = shape[0], min(samples, _BLOCK)
+    product = points * columns * product_cost(tiles * out_width * block, c, filters) / block
     numbers_in, numbers_out = points * tiles * shape[2] * c, points * tiles * out_width * filters
-    weights = points * columns * c * filters / _BATCH
+    weights = points * columns * c * filters / samples
     forward = product + _ROWS * (numbers_in + numbers_out)
     return 3 * product + 2.5 * _ROWS * (numbers_in + numbers_out) + 2 * weights if training else forward
 
 
-def patch_cost(shape: Sequence[int], filters: int, kernel_size: Sizes, out_size: Sizes, training: bool) -> float:
-    """Nanoseconds for one sample, as one product over patches."""
-    patch, rows = shape[0] * prod(kernel_size), prod(out_size)
-    product = product_cost(rows * _SAMPLES, patch, filters) / _SAMPLES
+def patch_cost(
+    shape: Sequence[int], filters: int, kernel_size: Sizes, out_size: Sizes, samples: int, training: bool
+) -> float:
+    """Nanoseconds for each of so many samples, as one product over patches."""
+    patch, rows, block = shape[0] * prod(kernel_size), prod(out_size), min(samples, _BLOCK)
+    product = product_cost(rows * block, patch, filters) / block
     forward = product + _COPY * rows * patch
     return 3 * product + (2 * _COPY + _SCATTER) * rows * patch if training else forward
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -15,8 +16,8 @@ from netdsl.ground.symbols import value_text
 from netdsl.layers import layer_of
 from netdsl.layers.contract import StageCall
 from netdsl.passes.choose_algorithms import Choice, cheapest
-from netdsl.passes.plan import Plan, Planned, needs_gradient, plan, verify_plan
-from netdsl.passes.plan_memory import plan_memory
+from netdsl.passes.make_plan import make_plan
+from netdsl.passes.plan import Plan, Planned, needs_gradient
 from netdsl.passes.signals import is_signal, sizes_inside
 from netdsl.passes.tile_batch import block_size
 from netdsl.stages.dropout import Factor
@@ -57,7 +58,7 @@ from netdsl.targets.text.variables import names, variables
 def emit_fast(graph: Graph, recipe: Recipe, choose: Choice = cheapest, level: int = 2) -> str:
     """The text of `<name>_numpy.py` at -O2. choose: which of the ways to compute a layer is taken."""
     until, count = logits_value(graph, recipe.loss), logits_layers(graph, recipe.loss)
-    train, infer = (verify_plan(plan_memory(plan(graph, until, count, training, choose))) for training in (True, False))
+    train, infer = (make_plan(graph, until, count, training, choose) for training in (True, False))
     drawn = [s.node for s in train.stages if s.call is not None and s.call.kernel is Factor]
     roots: list[Callable[..., Any] | type] = [*_kernels(train), *_kernels(infer), *recipe_kernels(recipe, True)]
     roots += [layer_of(node.op).forward for node in drawn]
@@ -117,10 +118,12 @@ def _kernels(plan: Plan) -> list[Callable[..., Any] | type]:
 
 
 def _functions(values: Iterable[object]) -> Iterator[Callable[..., Any]]:
-    """The kernels among arguments, those in tuples of them too."""
+    """The kernels among arguments, those in tuples of them too, and the classes of what they are."""
     for value in values:
         if isinstance(value, tuple):
             yield from _functions(value)
+        elif dataclasses.is_dataclass(value):
+            yield type(value)
         elif callable(value):
             yield value
 
@@ -257,7 +260,13 @@ def _constructor(stage: Planned, call: StageCall, members: dict[str, str]) -> st
     parts += [value_text(value) for value in given]
     if stage.conv:
         parts.append(f"conv=s.{members[stage.conv]}")
-    parts += [f"{key}={value_text(value)}" for key, value in call.options.items() if parameters[key].default != value]
+    ending = {"epilogue": stage.epilogue} if call.kernel.can.is_conv else {"relu": stage.epilogue.relu}
+    options = {**ending, **call.options}
+    parts += [
+        f"{key}={value_text(value)}"
+        for key, value in options.items()
+        if key in parameters and parameters[key].default != value
+    ]
     return f"{call.kernel.__name__}({', '.join(parts)})"
 
 

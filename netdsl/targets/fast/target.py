@@ -26,7 +26,8 @@ def _emit(net: Compiled, level: int) -> str:
     from netdsl.passes.choose_algorithms import chosen, direct
     from netdsl.targets.fast.emitter import emit_fast
 
-    return emit_fast(net.graph, net.recipe, chosen(net.choices) if level == MEASURED else direct, level)
+    choose = chosen(net.choices, net.samples) if level == MEASURED else direct(net.samples)
+    return emit_fast(net.graph, net.recipe, choose, level)
 
 
 def _model(net: Compiled, level: int, seed: int, dtype: Any, workers: Workers) -> Model:

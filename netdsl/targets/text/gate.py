@@ -24,6 +24,7 @@ from typing import Any
 from netdsl.ground.names import reserved
 from netdsl.targets.dialect import Dialect
 from netdsl.targets.text.kernel_source import imported_modules
+from netdsl.targets.text.plain_text import is_record
 from netdsl.targets.text.tree import (
     SCOPES,
     bound,
@@ -122,9 +123,10 @@ class _Module:
 
     def is_own(self, node: ast.FunctionDef | ast.ClassDef) -> bool:
         """Whether it is netdsl's own, byte for byte; what only computes can be called, a network extended."""
-        if node.decorator_list:
+        if node.decorator_list and not is_record(node):
             return False
-        text = "\n".join(self.lines[node.lineno - 1 : node.end_lineno])
+        first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+        text = "\n".join(self.lines[first - 1 : node.end_lineno])
         if text in self.helpers:
             self.names.add(node.name)
             return True
@@ -304,6 +306,6 @@ _RULES: dict[type[ast.AST], Callable[[_Module, Any, frozenset[str]], None]] = {
 
 
 def _computes(module: types.ModuleType) -> bool:
-    """Whether it imports numpy and math at most, so that none of its kernels can reach a file or a process."""
+    """Whether it imports what cannot reach a file or a process, and so none of its kernels can."""
     used = {value.__name__ for value in vars(module).values() if isinstance(value, types.ModuleType)}
-    return used <= {"numpy", "math"}
+    return used <= {"numpy", "math", "dataclasses"}

@@ -14,6 +14,7 @@ from netdsl.targets.text.plain_text import Definitions
 
 STANDARD = {
     "ctypes",
+    "dataclasses",
     "inspect",
     "json",
     "math",

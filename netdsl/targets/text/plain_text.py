@@ -3,7 +3,8 @@
 Annotations go, also of a variable without a value, and what a class declares: `can = ...` (stages/can.py). An
 emitted module imports numpy alone, so that it has no names for types, and it is read for what it computes; so each
 kernel has one text, in modules of every level. All else stays as it stands, byte for byte: bodies, docstrings,
-comments, default values. A header that had annotations is laid out again, as the formatter would.
+comments, default values, and the fields of a dataclass, whose types name what Python has. A header that had annotations
+is laid out again, as the formatter would.
 """
 
 from __future__ import annotations
@@ -32,13 +33,13 @@ class _Edit:
 
 
 class Definitions:
-    """The functions and classes at the top of a module, from its text. Those with a decorator are left out: what that
-    makes of them, their text would not say."""
+    """The functions and classes at the top of a module, from its text. Those with a decorator are left out, since their
+    text would not say what that makes of them; but not frozen dataclasses."""
 
     def __init__(self, text: str) -> None:
         self._lines = _Lines(text)
         defined = [node for node in ast.parse(text).body if isinstance(node, Definition)]
-        self._nodes = {node.name: node for node in defined if not node.decorator_list}
+        self._nodes = {node.name: node for node in defined if not node.decorator_list or is_record(node)}
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._nodes)
@@ -62,7 +63,8 @@ class Definitions:
 
     def _place(self, name: str) -> tuple[int, int]:
         node = self._nodes[name]
-        return self._lines.begins[node.lineno - 1], self._lines.begins[node.end_lineno or node.lineno] - 1
+        first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+        return self._lines.begins[first - 1], self._lines.begins[node.end_lineno or node.lineno] - 1
 
 
 def plain_text(text: str) -> str:
@@ -76,7 +78,9 @@ def _edits(lines: _Lines, top: ast.stmt) -> Iterator[_Edit]:
     """What changes in a definition; the edits do not overlap."""
     gone = set[ast.stmt]()
     for node in _statements(top):
-        if isinstance(node, ast.ClassDef | Function):
+        if is_record(node):
+            gone.update(part for part in getattr(node, "body", ()) if isinstance(part, ast.AnnAssign))
+        elif isinstance(node, ast.ClassDef | Function):
             declared = [part for part in node.body if _is_declaration(part, isinstance(node, ast.ClassDef))]
             gone.update(declared)
             yield from (lines.without(*run) for run in _runs(declared))
@@ -84,6 +88,12 @@ def _edits(lines: _Lines, top: ast.stmt) -> Iterator[_Edit]:
             yield _header_edit(lines, node)
         elif isinstance(node, ast.AnnAssign) and node not in gone:
             yield _Edit(lines.end(node.target), lines.end(node.annotation), b"")
+
+
+def is_record(node: ast.stmt) -> bool:
+    """Whether it is a dataclass, whose fields stay."""
+    decorators = [ast.unparse(decorator) for decorator in getattr(node, "decorator_list", ())]
+    return decorators == ["dataclasses.dataclass(frozen=True)"]
 
 
 def _statements(top: ast.stmt) -> Iterator[ast.stmt]:

@@ -77,8 +77,10 @@ def started(
     net = fitted(net, dataset)
     check_batches(net, dataset)
     net = with_constants(net, dataset.mean, dataset.std)
+    if engine.threads:
+        net = net.for_samples(max(1, net.recipe.batch // engine.threads))
     if engine.is_tuned and engine.threads and autotune:  # what is tuned has workers, and so threads
-        net = tuned(net, net.recipe.batch, engine.threads)
+        net = tuned(net)
     with starting(net.name, out) as run, locked(run):
         ranks.note_begun(run)
         write_setup(run, net.source.text, config_of(net, dataset, engine, limit), net.used, ranks.count)

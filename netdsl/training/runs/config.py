@@ -20,6 +20,7 @@ from netdsl.ground.names import identifier
 from netdsl.ground.reading import reading, shown
 from netdsl.ground.system.disk import name_in_letters, name_on_disk
 from netdsl.ground.system.machine import facts, python_version
+from netdsl.passes.choose_algorithms import SAMPLES
 from netdsl.targets.contract import Device
 from netdsl.targets.registry import levels, runners
 from netdsl.training.data.dataset import Dataset
@@ -40,10 +41,10 @@ MOST_TEXT, MOST_VALUES, MOST_NUMBER = 10_000, 100_000, 1e100  # characters, item
 class RunConfig:
     """config.json: how a run was made. `data_path` is None for built-in data, `limit` None for no bound.
 
-    backend, level, workers, threads: its Engine's. choices: the net's, which decide rounding. digest: that of
+    backend, level, workers, threads: its Engine's. choices, samples: the net's, which decide rounding. digest: that of
     the data it learned from. bits: how many of their bits its 16-bit images use, None without such. rate: that of its
-    recordings, numbers a second. device: its Engine's. Older runs have no level, workers, choices, digest, bits, rate
-    and device.
+    recordings, numbers a second. device: its Engine's. Older runs have no level, workers, choices, samples, digest,
+    bits, rate and device.
     """
 
     spec: str
@@ -60,6 +61,7 @@ class RunConfig:
     level: int = 0
     workers: str = "auto"
     choices: Mapping[str, str] = field(default_factory=dict)
+    samples: int = SAMPLES
     digest: str | None = None
     bits: int | None = None
     rate: int | None = None
@@ -95,6 +97,7 @@ def config_of(net: Net, dataset: Dataset, engine: Engine, limit: int | None) -> 
         level=engine.level,
         workers=engine.workers,
         choices=dict(net.choices) if engine.has_workers else {},
+        samples=net.samples,
         digest=dataset.digest(),
         bits=dataset.bits,
         rate=dataset.rate,
@@ -208,6 +211,7 @@ def _config(values: object) -> RunConfig:
         "level": 0,
         "workers": "auto",
         "choices": {},
+        "samples": SAMPLES,
         "digest": None,
         "bits": 16,
         "rate": None,
@@ -328,6 +332,7 @@ _CHECKS: Mapping[str, Check] = {
     "level": lambda name, value: _one_of(levels())(name, value),
     "workers": _one_of(WORKERS),
     "choices": _choices,
+    "samples": _whole(2**31),
     "digest": _or_none(_text),
     "bits": _or_none(_one_of(range(8, 17))),
     "rate": _or_none(_whole(MAX_RATE)),

@@ -195,7 +195,8 @@ def run_net(run: Run) -> Net:
     """The net that a run trains, with its recipe and its choices."""
     from netdsl.pipeline import compile_file
 
-    return compile_file(run.path / "model.net").with_recipe(run.config.recipe).with_choices(run.config.choices)
+    net = compile_file(run.path / "model.net").with_recipe(run.config.recipe)
+    return net.with_choices(run.config.choices).for_samples(run.config.samples)
 
 
 # ------------------------------------------------------------------------------------------------ going on with a run

@@ -1,0 +1,54 @@
+"""From a graph to its plan: every node gets the stage that computes it, and the passes join them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from netdsl.graph.ir import Graph
+from netdsl.passes.choose_algorithms import Choice, cheapest
+from netdsl.passes.copy_in_activations import copy_in_activations
+from netdsl.passes.fold_norm import fold_norm
+from netdsl.passes.freeze_norm import freeze_norm
+from netdsl.passes.fuse_add import fuse_add
+from netdsl.passes.fuse_relu import fuse_relu
+from netdsl.passes.leave_out_dx import leave_out_dx
+from netdsl.passes.leave_out_identity import leave_out_identity
+from netdsl.passes.move_bias import move_bias
+from netdsl.passes.plan import Plan, Planned, verify_plan
+from netdsl.passes.plan_memory import plan_memory
+from netdsl.passes.signals import stage_calls
+
+Pass = Callable[[Plan], Plan]
+
+TRAINING: tuple[Pass, ...] = (
+    leave_out_identity,
+    fuse_relu,
+    move_bias,
+    copy_in_activations,
+    leave_out_dx,
+    plan_memory,
+)
+INFERENCE: tuple[Pass, ...] = (
+    leave_out_identity,
+    fold_norm,
+    freeze_norm,
+    fuse_relu,
+    fuse_add,
+    move_bias,
+    copy_in_activations,
+    plan_memory,
+)
+
+
+def make_plan(graph: Graph, until: int, count: int, training: bool, choose: Choice = cheapest) -> Plan:
+    """The stages of the first `count` nodes of the graph, of which value `until` is the result."""
+    stages = []
+    for index, node in enumerate(graph.nodes[:count]):
+        calls = stage_calls(node, graph.input_types(node))
+        call = choose(calls, training) if calls else None
+        stages.append(Planned(node, node.inputs, graph.value(index), call, (node.name,)))
+    named = [output.value for output in graph.outputs if output.name]
+    planned = verify_plan(Plan(graph, tuple(stages), (until, *named), training))
+    for each in TRAINING if training else INFERENCE:
+        planned = verify_plan(each(planned))
+    return planned

@@ -1,0 +1,44 @@
+"""What a convolution is told: where its windows lie, and what it does to its sums before it hands them on."""
+
+from __future__ import annotations
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class ConvGeometry:
+    """The windows of a convolution of x, of `shape` (C, *space), to `filters` maps. Along every axis of space: how long
+    a window is, the step from one to the next, the zeros (before, behind) x, and the step from tap to tap."""
+
+    shape: tuple[int, ...]
+    filters: int
+    kernel_size: tuple[int, ...]
+    stride: tuple[int, ...] = (1, 1)
+    padding: tuple[tuple[int, int], ...] = ((0, 0), (0, 0))
+    dilation: tuple[int, ...] = (1, 1)
+    groups: int = 1
+
+    @property
+    def padded_size(self) -> tuple[int, ...]:
+        """The space of x with its zeros."""
+        return tuple(n + before + behind for n, (before, behind) in zip(self.shape[1:], self.padding, strict=True))
+
+    @property
+    def out_size(self) -> tuple[int, ...]:
+        """How many windows there are along each axis: floor((n - d * (k - 1) - 1) / s) + 1."""
+        axes = zip(self.padded_size, self.kernel_size, self.stride, self.dilation, strict=True)
+        return tuple((n - d * (k - 1) - 1) // s + 1 for n, k, s, d in axes)
+
+
+@dataclasses.dataclass(frozen=True)
+class Epilogue:
+    """What a convolution makes of its sums while they are in the cache: y = relu(sums * scale + bias + plus).
+
+    bias: whether it adds its own; else the next stage does. norm: (name, eps) of a batch norm which at inference is the
+    scale and part of the bias. plus: whether forward is given another map. relu: whether it ends in one.
+    """
+
+    bias: bool = True
+    norm: tuple[str, float] | None = None
+    plus: bool = False
+    relu: bool = False
