@@ -20,11 +20,11 @@ from netdsl.graph.misfits import misfits
 from netdsl.graph.recipe import Recipe
 from netdsl.ground.diagnostics import Diagnostic, Edit, SpecError, UserError, bounded_guesses
 from netdsl.ground.names import identifier, reserved
+from netdsl.ground.samples import SAMPLES
 from netdsl.ground.source import Source, Span
 from netdsl.language.library import Library, read_spec
 from netdsl.language.lower import lower
 from netdsl.language.syntax.parser import parse
-from netdsl.passes.choose_algorithms import SAMPLES
 
 if TYPE_CHECKING:
     from netdsl.analysis.summary import Summary

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from netdsl.cli.options import LateHelp, NameOf, level_option, levels_text
+from netdsl.ground.samples import SAMPLES
 from netdsl.targets.registry import DEFAULT, levels_of, plain_writers, target_of, targets, writers
 
 if TYPE_CHECKING:
@@ -48,15 +49,23 @@ def _output_help() -> str:
     text=_target_help,
 )
 @level_option(0, levels_text)
+@click.option(
+    "--batch",
+    type=click.IntRange(min=1),
+    default=2 * SAMPLES,
+    show_default=True,
+    help="At -O2: the samples of a batch, shared by two workers, for which algorithms are chosen.",
+)
 @click.option("-o", "output", type=click.Path(path_type=Path), cls=LateHelp, text=_output_help)
 @click.option("--force", is_flag=True, help="Overwrite files that netdsl did not write.")
-def command(specs: tuple[Path, ...], target: str, level: int, output: Path | None, force: bool) -> None:
+def command(specs: tuple[Path, ...], target: str, level: int, batch: int, output: Path | None, force: bool) -> None:
     """Compile specs to Python. Without -o, one module goes to stdout. Nothing is written if any spec has errors.
 
     \b
     Examples:
       netdsl compile lenet.net > lenet_numpy.py
       netdsl compile lenet.net -O2 -o lenet_fast.py
+      netdsl compile lenet.net -O2 --batch 1 -o lenet_one.py
       netdsl compile lenet.net --target torch -o lenet_torch.py
       netdsl compile lenet.net --target cupy -o lenet_cupy.py
       netdsl compile specs/*.net --target all -o generated
@@ -73,7 +82,7 @@ def command(specs: tuple[Path, ...], target: str, level: int, output: Path | Non
     diagnostics: list[Diagnostic] = []
     for path in specs:
         try:
-            nets.append(compile_file(path))
+            nets.append(compile_file(path).for_samples(max(1, batch // 2)))
         except SpecError as error:
             diagnostics += error.diagnostics
     if diagnostics:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from netdsl.ground.samples import SAMPLES
 from netdsl.layers.contract import StageCall
 
 Choice = Callable[[Sequence[StageCall], bool], StageCall]
 """choose(ways, training) -> one of the ways, of which there is one or more."""
-
-SAMPLES = 32
-"""How many samples of a batch one worker is thought to have where nobody says it."""
 
 _CLOSE, _MOST = 1.3, 3  # ways whose estimates lie within this factor are measured; as many at most
 

@@ -18,9 +18,9 @@ from netdsl.ground.diagnostics import UserError, plain
 from netdsl.ground.files import read_json, write_atomic
 from netdsl.ground.names import identifier
 from netdsl.ground.reading import reading, shown
+from netdsl.ground.samples import SAMPLES
 from netdsl.ground.system.disk import name_in_letters, name_on_disk
 from netdsl.ground.system.machine import facts, python_version
-from netdsl.passes.choose_algorithms import SAMPLES
 from netdsl.targets.contract import Device
 from netdsl.targets.registry import levels, runners
 from netdsl.training.data.dataset import Dataset
