@@ -39,10 +39,166 @@ import numpy as np
 INPUT_SHAPE = (1, 28, 28)
 NUM_PARAMETERS = 468_138
 OUTPUTS, LOGITS, GRADIENTS, BACKWARD, UPDATE, STEP = range(6)
-CHUNK = 16384
 
 
-# ---------------------------------------------------------------- kernels
+class BnCnn:
+    """(N, 1, 28, 28) -> (N, 10)."""
+
+    input_shape, logits_shape = INPUT_SHAPE, (10,)
+    learning_rate = 0.002
+    block = 32  # samples at a time, at most
+    waits = True  # whether blocks wait for the whole batch in training
+
+    def draws(self):
+        """For each dropout its layer, its kernel, the shape of a sample and its share."""
+        return (
+            ("dropout2d1", dropout2d_forward, (32, 14, 14), 0.25),
+            ("dropout2d2", dropout2d_forward, (64, 7, 7), 0.25),
+            ("dropout1", dropout_forward, (128,), 0.5),
+        )
+
+    def first_params(self, rng, dtype):
+        """The params before training, by PyTorch's names and in its shapes."""
+        return {
+            "conv1.weight": he(rng, (32, 1, 3, 3), 9, 288, dtype),
+            "bn1.weight": np.ones(32, dtype),
+            "bn1.bias": np.zeros(32, dtype),
+            "conv2.weight": he(rng, (32, 32, 3, 3), 288, 288, dtype),
+            "bn2.weight": np.ones(32, dtype),
+            "bn2.bias": np.zeros(32, dtype),
+            "conv3.weight": he(rng, (64, 32, 3, 3), 288, 576, dtype),
+            "bn3.weight": np.ones(64, dtype),
+            "bn3.bias": np.zeros(64, dtype),
+            "conv4.weight": he(rng, (64, 64, 3, 3), 576, 576, dtype),
+            "bn4.weight": np.ones(64, dtype),
+            "bn4.bias": np.zeros(64, dtype),
+            "linear1.weight": he(rng, (128, 3136), 3136, 128, dtype),
+            "bn5.weight": np.ones(128, dtype),
+            "bn5.bias": np.zeros(128, dtype),
+            "linear2.weight": he(rng, (10, 128), 128, 10, dtype),
+            "linear2.bias": np.zeros(10, dtype),
+        }
+
+    def first_buffers(self, dtype):
+        """What batch norms carry along, before training."""
+        return {
+            "bn1.running_mean": np.zeros(32, dtype),
+            "bn1.running_var": np.ones(32, dtype),
+            "bn2.running_mean": np.zeros(32, dtype),
+            "bn2.running_var": np.ones(32, dtype),
+            "bn3.running_mean": np.zeros(64, dtype),
+            "bn3.running_var": np.ones(64, dtype),
+            "bn4.running_mean": np.zeros(64, dtype),
+            "bn4.running_var": np.ones(64, dtype),
+            "bn5.running_mean": np.zeros(128, dtype),
+            "bn5.running_var": np.ones(128, dtype),
+        }
+
+    def loss(self, logits, target):
+        """Logits and labels or probabilities -> mean loss, dlogits."""
+        return cross_entropy(logits, target)
+
+    def train_stages(self, w):
+        """What worker w computes with, in training."""
+        s = Stages()
+        s.input = Input(w, (1, 28, 28))
+        s.conv1 = RowConv(w.into(0), "conv1", ConvGeometry((1, 28, 28), 32, (3, 3), padding=((1, 1), (1, 1))), dx=False)
+        s.bn1 = BatchNorm(w, "bn1", (32, 28, 28), relu=True)
+        s.conv2 = WinogradRows(w.into(1), "conv2", ConvGeometry((32, 28, 28), 32, (3, 3), padding=((1, 1), (1, 1))), 7)
+        s.bn2 = BatchNorm(w, "bn2", (32, 28, 28))
+        s.pool1 = MaxPool(w.into(0), (32, 28, 28), (2, 2), (2, 2), relu=True)
+        s.dropout2d1 = Factor(w, "dropout2d1")
+        s.conv3 = WinogradRows(w.into(1), "conv3", ConvGeometry((32, 14, 14), 64, (3, 3), padding=((1, 1), (1, 1))), 7)
+        s.bn3 = BatchNorm(w, "bn3", (64, 14, 14), relu=True)
+        s.conv4 = WinogradRows(w.into(0), "conv4", ConvGeometry((64, 14, 14), 64, (3, 3), padding=((1, 1), (1, 1))), 7)
+        s.bn4 = BatchNorm(w, "bn4", (64, 14, 14))
+        s.pool2 = MaxPool(w.into(1), (64, 14, 14), (2, 2), (2, 2), relu=True)
+        s.dropout2d2 = Factor(w, "dropout2d2")
+        s.flatten1 = Flatten(w.into(0), (64, 7, 7))
+        s.linear1 = Linear(w, "linear1", 128)
+        s.bn5 = BatchNorm(w, "bn5", (128,), relu=True)
+        s.dropout1 = Factor(w, "dropout1")
+        s.linear2 = Linear(w, "linear2", 10)
+        return s
+
+    def infer_stages(self, w):
+        """The same at inference: batch norms are part of convolutions."""
+        s = Stages()
+        s.input = Input(w, (1, 28, 28))
+        s.conv1 = RowConv(w.into(0), "conv1", ConvGeometry((1, 28, 28), 32, (3, 3), padding=((1, 1), (1, 1))), epilogue=Epilogue(norm=("bn1", 1e-05), relu=True))
+        s.conv2 = WinogradRows(w.into(1), "conv2", ConvGeometry((32, 28, 28), 32, (3, 3), padding=((1, 1), (1, 1))), 7, epilogue=Epilogue(bias=False, norm=("bn2", 1e-05)))
+        s.pool1 = MaxPool(w.into(0), (32, 28, 28), (2, 2), (2, 2), conv=s.conv2, relu=True)
+        s.conv3 = WinogradRows(w.into(1), "conv3", ConvGeometry((32, 14, 14), 64, (3, 3), padding=((1, 1), (1, 1))), 7, epilogue=Epilogue(norm=("bn3", 1e-05), relu=True))
+        s.conv4 = WinogradRows(w.into(0), "conv4", ConvGeometry((64, 14, 14), 64, (3, 3), padding=((1, 1), (1, 1))), 7, epilogue=Epilogue(bias=False, norm=("bn4", 1e-05)))
+        s.pool2 = MaxPool(w.into(1), (64, 14, 14), (2, 2), (2, 2), conv=s.conv4, relu=True)
+        s.flatten1 = Flatten(w.into(0), (64, 7, 7))
+        s.linear1 = Linear(w.into(1), "linear1", 128)
+        s.bn5 = FrozenNorm(w.into(0), "bn5", (128,), relu=True)
+        s.linear2 = Linear(w.into(1), "linear2", 10)
+        return s
+
+    def train_forward(self, s, x):
+        """One block: x (N, 1, 28, 28) -> what the loss reads (N, 10)."""
+        x = s.input.forward(x)
+        x = s.conv1.forward(x)  # (28, 28, n, 32)
+        x = yield from s.bn1.forward(x)  # bn1 -> relu1
+        x = s.conv2.forward(x)
+        x = yield from s.bn2.forward(x)
+        x = s.pool1.forward(x)  # relu2 -> pool1: (14, 14, n, 32)
+        x = s.dropout2d1.forward(x)
+        x = s.conv3.forward(x)  # (14, 14, n, 64)
+        x = yield from s.bn3.forward(x)  # bn3 -> relu3
+        x = s.conv4.forward(x)
+        x = yield from s.bn4.forward(x)
+        x = s.pool2.forward(x)  # relu4 -> pool2: (7, 7, n, 64)
+        x = s.dropout2d2.forward(x)
+        x = s.flatten1.forward(x)  # (n, 3136)
+        x = s.linear1.forward(x)  # (n, 128)
+        x = yield from s.bn5.forward(x)  # bn5 -> relu5
+        x = s.dropout1.forward(x)
+        return s.linear2.forward(x)  # (n, 10)
+
+    def train_backward(self, s, dy):
+        """The gradient by what `train_forward` gave -> those of the params."""
+        dy = s.linear2.backward(dy)
+        dy = s.dropout1.backward(dy)
+        dy = yield from s.bn5.backward(dy)
+        dy = s.linear1.backward(dy)
+        dy = s.flatten1.backward(dy)
+        dy = s.dropout2d2.backward(dy)
+        dy = s.pool2.backward(dy)
+        dy = yield from s.bn4.backward(dy)
+        dy = s.conv4.backward(dy)
+        dy = yield from s.bn3.backward(dy)
+        dy = s.conv3.backward(dy)
+        dy = s.dropout2d1.backward(dy)
+        dy = s.pool1.backward(dy)
+        dy = yield from s.bn2.backward(dy)
+        dy = s.conv2.backward(dy)
+        dy = yield from s.bn1.backward(dy)
+        s.conv1.backward(dy)
+
+    def infer_forward(self, s, x):
+        """As `train_forward`, at inference."""
+        x = s.input.forward(x)
+        x = s.conv1.forward(x)  # conv1 -> bn1 -> relu1: (28, 28, n, 32)
+        x = s.conv2.forward(x)  # conv2 -> bn2
+        x = s.pool1.forward(x)  # relu2 -> pool1: (14, 14, n, 32)
+        x = s.conv3.forward(x)  # conv3 -> bn3 -> relu3: (14, 14, n, 64)
+        x = s.conv4.forward(x)  # conv4 -> bn4
+        x = s.pool2.forward(x)  # relu4 -> pool2: (7, 7, n, 64)
+        x = s.flatten1.forward(x)  # (n, 3136)
+        x = s.linear1.forward(x)  # (n, 128)
+        x = s.bn5.forward(x)  # bn5 -> relu5
+        return s.linear2.forward(x)  # (n, 10)
+
+    def forward(self, x, training=False):
+        """x (N, 1, 28, 28) -> y (N, 10)."""
+        return self.logits(x, training)
+
+    def optimize(self, params, grads, state, lr):
+        """One step of the optimizer, in place."""
+        adam_step(params, grads, state, lr)
 
 
 class Stage:
@@ -67,22 +223,6 @@ class Stage:
             self.w.grads[name] += value
 
 
-def is_map(shape):
-    """Whether a value of these sizes is a map, (C, H, W) or (C, D, H, W); signals are (C, L, 1) here."""
-    return len(shape) >= 3
-
-
-def plane(space):
-    """The height and width of a map as it lies: (L,) -> (L, 1), (H, W) as it is, (D, H, W) -> (D*H, W)."""
-    *rows, width = space if len(space) > 1 else (*space, 1)
-    return math.prod(rows), width
-
-
-def inside(shape, n):
-    """The sizes of n samples as stages keep them: (H, W, n, C) of maps, else (n, *shape)."""
-    return (*plane(shape[1:]), n, shape[0]) if is_map(shape) else (n, *shape)
-
-
 class Input(Stage):
     """The network's input, (n, C, *space) -> (H, W, n, C)."""
 
@@ -97,49 +237,20 @@ class Input(Stage):
         return y
 
 
-def long_rows(x):
-    """x (..., n, C) -> a view (..., n*C): samples and channels become one axis."""
-    return x.reshape(*x.shape[:-2], -1)
+def inside(shape, n):
+    """The sizes of n samples as stages keep them: (H, W, n, C) of maps, else (n, *shape)."""
+    return (*plane(shape[1:]), n, shape[0]) if is_map(shape) else (n, *shape)
 
 
-def bands(x, numbers=32768):
-    """x (H, W, n, C) -> slices of its rows, so that several passes over one of them stay in the cache; else one of
-    all."""
-    if x.ndim < 4:
-        return [slice(None)]
-    rows = max(1, numbers * len(x) // max(x.size, 1))
-    return [slice(i, i + rows) for i in range(0, len(x), rows)]
+def is_map(shape):
+    """Whether a value of these sizes is a map, (C, H, W) or (C, D, H, W); signals are (C, L, 1) here."""
+    return len(shape) >= 3
 
 
-def relu(x, out):
-    """x (..., C) -> max(x, 0), written to `out`; both lie in one piece along samples and channels.
-
-    NumPy takes a third of the time for the maximum of two arrays that it takes for that of an array and a number.
-    """
-    rows = long_rows(x)
-    np.maximum(rows, np.zeros(rows.shape[-1], x.dtype), out=long_rows(out))
-    return out
-
-
-def stop_negative(dy, y, mask):
-    """The gradient of a relu that gave y (..., C) stops: dy stays where y is above 0. mask: scratch, flat."""
-    mask = mask[: y.size].reshape(y.shape)
-    np.greater(y, 0, out=mask)
-    np.multiply(dy, mask, out=dy)
-
-
-def column_sums(row, channels):
-    """(..., C) flat -> (C,): a product with ones is quicker than a sum along the first axis."""
-    rows = row.reshape(-1, channels)
-    return np.dot(np.ones(len(rows), row.dtype), rows)
-
-
-def row_sums(a, b=None):
-    """a, or a * b, of maps (H, W, n, C) or vectors (n, C), summed over H -> (W*n*C,) or (n*C,)."""
-    a = a.reshape(len(a) if a.ndim == 4 else 1, -1)
-    if b is None:
-        return np.dot(np.ones(len(a), a.dtype), a)
-    return np.einsum("ij,ij->j", a, b.reshape(a.shape))
+def plane(space):
+    """The height and width of a map as it lies: (L,) -> (L, 1), (H, W) as it is, (D, H, W) -> (D*H, W)."""
+    *rows, width = space if len(space) > 1 else (*space, 1)
+    return math.prod(rows), width
 
 
 class ConvStage(Stage):
@@ -314,6 +425,51 @@ class RowConv(ConvStage):
         return dx
 
 
+def long_rows(x):
+    """x (..., n, C) -> a view (..., n*C): samples and channels become one axis."""
+    return x.reshape(*x.shape[:-2], -1)
+
+
+def bands(x, numbers=32768):
+    """x (H, W, n, C) -> slices of its rows, so that several passes over one of them stay in the cache; else one of
+    all."""
+    if x.ndim < 4:
+        return [slice(None)]
+    rows = max(1, numbers * len(x) // max(x.size, 1))
+    return [slice(i, i + rows) for i in range(0, len(x), rows)]
+
+
+def relu(x, out):
+    """x (..., C) -> max(x, 0), written to `out`; both lie in one piece along samples and channels.
+
+    NumPy takes a third of the time for the maximum of two arrays that it takes for that of an array and a number.
+    """
+    rows = long_rows(x)
+    np.maximum(rows, np.zeros(rows.shape[-1], x.dtype), out=long_rows(out))
+    return out
+
+
+def stop_negative(dy, y, mask):
+    """The gradient of a relu that gave y (..., C) stops: dy stays where y is above 0. mask: scratch, flat."""
+    mask = mask[: y.size].reshape(y.shape)
+    np.greater(y, 0, out=mask)
+    np.multiply(dy, mask, out=dy)
+
+
+def column_sums(row, channels):
+    """(..., C) flat -> (C,): a product with ones is quicker than a sum along the first axis."""
+    rows = row.reshape(-1, channels)
+    return np.dot(np.ones(len(rows), row.dtype), rows)
+
+
+def row_sums(a, b=None):
+    """a, or a * b, of maps (H, W, n, C) or vectors (n, C), summed over H -> (W*n*C,) or (n*C,)."""
+    a = a.reshape(len(a) if a.ndim == 4 else 1, -1)
+    if b is None:
+        return np.dot(np.ones(len(a), a.dtype), a)
+    return np.einsum("ij,ij->j", a, b.reshape(a.shape))
+
+
 @dataclasses.dataclass(frozen=True)
 class ConvGeometry:
     """The windows of a convolution of x, of `shape` (C, *space), to `filters` maps. Along every axis of space: how long
@@ -337,15 +493,6 @@ class ConvGeometry:
         """How many windows there are along each axis: floor((n - d * (k - 1) - 1) / s) + 1."""
         axes = zip(self.padded_size, self.kernel_size, self.stride, self.dilation, strict=True)
         return tuple((n - d * (k - 1) - 1) // s + 1 for n, k, s, d in axes)
-
-
-def joined(moments):
-    """Moments of K parts (K, 3, C) -> of all of them (3, C): how many numbers there are, their mean, and their squares
-    around it, summed (Chan et al. 1979)."""
-    n, mean, squares = moments.transpose(1, 0, 2)
-    total = n.sum(axis=0)
-    middle = (n * mean).sum(axis=0) / total
-    return np.stack([total, middle, (squares + n * (mean - middle) ** 2).sum(axis=0)])
 
 
 class BatchNorm(Stage):
@@ -474,114 +621,13 @@ class BatchNorm(Stage):
         return dy
 
 
-def toom_cook(tile, taps, dtype):
-    """F(tile, taps), a convolution of one axis -> data (points, tile + taps - 1), weight (points, taps), output (tile,
-    points): y = output @ ((data @ x) * (weight @ w)).
-
-    By the method of Toom and Cook: polynomials are multiplied by their values at 0, pairs +-a, and infinity. Pairs lie
-    around 1, as a and 1/a, which balances the sizes of the entries. One tap needs no algorithm.
-    """
-    if taps == 1:
-        return np.eye(tile, dtype=dtype), np.ones((tile, 1), dtype), np.eye(tile, dtype=dtype)
-    size = tile + taps - 1
-    pairs = ((), (1.0,), (0.5**0.5, 2**0.5), (1.0, 0.5, 2.0), (0.45, 1 / 0.45, 0.8, 1 / 0.8))[(size - 1) // 2]
-    a = np.array([0.0, *(sign * p for p in pairs for sign in (1, -1))])[: size - 1]
-    scale = np.array([np.prod([a[i] - a[j] for j in range(size - 1) if j != i]) for i in range(size - 1)])
-    weight, output = np.zeros((size, taps)), np.zeros((tile, size))
-    weight[:-1] = a[:, None] ** np.arange(taps) / scale[:, None]
-    output[:, :-1] = a[None, :] ** np.arange(tile)[:, None]
-    weight[-1, -1] = output[-1, -1] = 1
-    # Of `data` the sum over i of output[k, i] * weight[i, j] * data[i, l] is 1 where l = k + j, else 0.
-    products = np.einsum("ki,ij->kji", output, weight).reshape(tile * taps, size)
-    places = np.add.outer(np.arange(tile), np.arange(taps)).reshape(-1)
-    data = np.linalg.lstsq(products, np.eye(size)[places], rcond=None)[0]
-    return tuple(np.ascontiguousarray(matrix, dtype) for matrix in (data, weight, output))
-
-
-def strided_toom_cook(tile, taps, stride, dtype):
-    """F(tile, taps) with a stride, a convolution of one axis -> data (points, inputs), weight (points, taps), output
-    (tile, points), of (tile - 1) * stride + taps inputs."""
-    inputs = (tile - 1) * stride + taps
-    parts = [toom_cook(tile, len(range(phase, taps, stride)), dtype) for phase in range(min(stride, taps))]
-    points = sum(len(part[0]) for part in parts)
-    data, weight = np.zeros((points, inputs), dtype), np.zeros((points, taps), dtype)
-    begin = 0
-    for phase, (part, part_weight, _) in enumerate(parts):
-        rows = slice(begin, begin + len(part))
-        data[rows, phase::stride][:, : part.shape[1]] = part
-        weight[rows, phase::stride] = part_weight
-        begin = rows.stop
-    return data, weight, np.concatenate([output for _, _, output in parts], axis=1)
-
-
-def tiles_along(tile, stride, size, out_size, before, data, output):
-    """The tiles of one axis: (rows, inputs, data, output), which outputs and which inputs each has, as slices, and its
-    part of the matrices data (points, inputs) and output (rows, points)."""
-    every = []
-    for begin in range(0, out_size, tile):
-        count = min(tile, out_size - begin)
-        first = begin * stride - before
-        end = first + data.shape[1] - (tile - count) * stride
-        inputs = slice(min(max(first, 0), size), max(min(end, size), 0))
-        part = data[:, inputs.start - first : max(inputs.stop, inputs.start) - first]
-        rows = slice(begin, begin + count)
-        every.append((rows, inputs, np.ascontiguousarray(part), np.ascontiguousarray(output[:count])))
-    return every
-
-
-def columns_by_rest(width, step):
-    """For each rest modulo the stride how many columns have a number of that rest; which these are, and where they
-    stand among all, sorted by that rest."""
-    sizes = [len(range(rest, width, step)) for rest in range(step)]
-    return sizes, [(slice(r, width, step), slice(sum(sizes[:r]), sum(sizes[: r + 1]))) for r in range(step)]
-
-
-def product(matrix, x, out, limit=1024):
-    """matrix (m, k) @ x (..., k, Q) -> out (..., m, Q), in columns of at most `limit` numbers, so that what a product
-    reads stays in the cache: two or three times as fast as one product with very long rows."""
-    size = x.shape[-1]
-    parts = max(1, -(-size // limit))
-    while size % parts:
-        parts += 1
-    if parts == 1 or size // parts < limit // 8:
-        np.matmul(matrix, x, out=out)
-        return
-    x = x.reshape(*x.shape[:-1], parts, size // parts).swapaxes(-3, -2)
-    np.matmul(matrix, x, out=out.reshape(*out.shape[:-1], parts, size // parts).swapaxes(-3, -2))
-
-
-def strips_along(out_size, taps, longest):
-    """target[j] = sum over the taps k of source[j + shift] in strips of the targets -> (begin, end, reach, taps).
-
-    taps: {k: (first, size, shift)}, where the tap sees the sources first..first+size-1 as 0..size-1. A strip needs the
-    sources before `reach`. Its taps are (k, the columns of the source, those of the strip) as slices; the first covers
-    the strip, or it is None and the strip starts as zeros.
-    """
-    strips = []
-    count = -(-out_size // max(1, longest))
-    for i in range(count):
-        begin, end = i * out_size // count, (i + 1) * out_size // count
-        seen = []
-        for k, (first, size, shift) in taps.items():
-            low, high = max(begin, -shift), min(end, size - shift)
-            if low < high:
-                source = slice(first + low + shift, first + high + shift)
-                seen.append((k, source, slice(low - begin, high - begin)))
-        seen.sort(key=lambda tap: tap[2].start - tap[2].stop)
-        is_covered = bool(seen) and seen[0][2] == slice(0, end - begin)
-        reach = max((tap[1].stop for tap in seen), default=0)
-        strips.append((begin, end, reach, seen if is_covered else [None, *seen]))
-    return strips
-
-
-def along_h(matrix, x, out):
-    """matrix (m, k) @ x (k, columns, Q) -> out (m, columns, Q); Q numbers lie together, columns may lie apart."""
-    if matrix.size == 0:
-        out[...] = 0
-    elif all(a.strides[1] == a.shape[2] * a.itemsize for a in (x, out)):
-        product(matrix, x.reshape(len(x), -1), out.reshape(len(out), -1), 2048)
-    else:
-        np.matmul(matrix, x.swapaxes(0, 1), out=out.swapaxes(0, 1))
+def joined(moments):
+    """Moments of K parts (K, 3, C) -> of all of them (3, C): how many numbers there are, their mean, and their squares
+    around it, summed (Chan et al. 1979)."""
+    n, mean, squares = moments.transpose(1, 0, 2)
+    total = n.sum(axis=0)
+    middle = (n * mean).sum(axis=0) / total
+    return np.stack([total, middle, (squares + n * (mean - middle) ** 2).sum(axis=0)])
 
 
 class WinogradRows(ConvStage):
@@ -752,19 +798,114 @@ class WinogradRows(ConvStage):
             self.grad[:, k] += self.grad_part
 
 
-def unfolded(x, space):
-    """x (H, W, n, C) -> a view (*space, n, C), that of a volume (D, H, W, n, C)."""
-    return x.reshape(*space, *x.shape[2:])
+def strided_toom_cook(tile, taps, stride, dtype):
+    """F(tile, taps) with a stride, a convolution of one axis -> data (points, inputs), weight (points, taps), output
+    (tile, points), of (tile - 1) * stride + taps inputs."""
+    inputs = (tile - 1) * stride + taps
+    parts = [toom_cook(tile, len(range(phase, taps, stride)), dtype) for phase in range(min(stride, taps))]
+    points = sum(len(part[0]) for part in parts)
+    data, weight = np.zeros((points, inputs), dtype), np.zeros((points, taps), dtype)
+    begin = 0
+    for phase, (part, part_weight, _) in enumerate(parts):
+        rows = slice(begin, begin + len(part))
+        data[rows, phase::stride][:, : part.shape[1]] = part
+        weight[rows, phase::stride] = part_weight
+        begin = rows.stop
+    return data, weight, np.concatenate([output for _, _, output in parts], axis=1)
 
 
-def folded(x):
-    """x (*space, n, C) -> (H, W, n, C), a volume's slices on each other; a copy where they lie apart."""
-    return x.reshape(-1, *x.shape[-3:])
+def toom_cook(tile, taps, dtype):
+    """F(tile, taps), a convolution of one axis -> data (points, tile + taps - 1), weight (points, taps), output (tile,
+    points): y = output @ ((data @ x) * (weight @ w)).
+
+    By the method of Toom and Cook: polynomials are multiplied by their values at 0, pairs +-a, and infinity. Pairs lie
+    around 1, as a and 1/a, which balances the sizes of the entries. One tap needs no algorithm.
+    """
+    if taps == 1:
+        return np.eye(tile, dtype=dtype), np.ones((tile, 1), dtype), np.eye(tile, dtype=dtype)
+    size = tile + taps - 1
+    pairs = ((), (1.0,), (0.5**0.5, 2**0.5), (1.0, 0.5, 2.0), (0.45, 1 / 0.45, 0.8, 1 / 0.8))[(size - 1) // 2]
+    a = np.array([0.0, *(sign * p for p in pairs for sign in (1, -1))])[: size - 1]
+    scale = np.array([np.prod([a[i] - a[j] for j in range(size - 1) if j != i]) for i in range(size - 1)])
+    weight, output = np.zeros((size, taps)), np.zeros((tile, size))
+    weight[:-1] = a[:, None] ** np.arange(taps) / scale[:, None]
+    output[:, :-1] = a[None, :] ** np.arange(tile)[:, None]
+    weight[-1, -1] = output[-1, -1] = 1
+    # Of `data` the sum over i of output[k, i] * weight[i, j] * data[i, l] is 1 where l = k + j, else 0.
+    products = np.einsum("ki,ij->kji", output, weight).reshape(tile * taps, size)
+    places = np.add.outer(np.arange(tile), np.arange(taps)).reshape(-1)
+    data = np.linalg.lstsq(products, np.eye(size)[places], rcond=None)[0]
+    return tuple(np.ascontiguousarray(matrix, dtype) for matrix in (data, weight, output))
 
 
-def inner(x, sides, space):
-    """x (*space with its sides, n, C) -> a view (*space, n, C)."""
-    return x[tuple(slice(before, before + size) for (before, _), size in zip(sides, space, strict=True))]
+def tiles_along(tile, stride, size, out_size, before, data, output):
+    """The tiles of one axis: (rows, inputs, data, output), which outputs and which inputs each has, as slices, and its
+    part of the matrices data (points, inputs) and output (rows, points)."""
+    every = []
+    for begin in range(0, out_size, tile):
+        count = min(tile, out_size - begin)
+        first = begin * stride - before
+        end = first + data.shape[1] - (tile - count) * stride
+        inputs = slice(min(max(first, 0), size), max(min(end, size), 0))
+        part = data[:, inputs.start - first : max(inputs.stop, inputs.start) - first]
+        rows = slice(begin, begin + count)
+        every.append((rows, inputs, np.ascontiguousarray(part), np.ascontiguousarray(output[:count])))
+    return every
+
+
+def columns_by_rest(width, step):
+    """For each rest modulo the stride how many columns have a number of that rest; which these are, and where they
+    stand among all, sorted by that rest."""
+    sizes = [len(range(rest, width, step)) for rest in range(step)]
+    return sizes, [(slice(r, width, step), slice(sum(sizes[:r]), sum(sizes[: r + 1]))) for r in range(step)]
+
+
+def product(matrix, x, out, limit=1024):
+    """matrix (m, k) @ x (..., k, Q) -> out (..., m, Q), in columns of at most `limit` numbers, so that what a product
+    reads stays in the cache: two or three times as fast as one product with very long rows."""
+    size = x.shape[-1]
+    parts = max(1, -(-size // limit))
+    while size % parts:
+        parts += 1
+    if parts == 1 or size // parts < limit // 8:
+        np.matmul(matrix, x, out=out)
+        return
+    x = x.reshape(*x.shape[:-1], parts, size // parts).swapaxes(-3, -2)
+    np.matmul(matrix, x, out=out.reshape(*out.shape[:-1], parts, size // parts).swapaxes(-3, -2))
+
+
+def strips_along(out_size, taps, longest):
+    """target[j] = sum over the taps k of source[j + shift] in strips of the targets -> (begin, end, reach, taps).
+
+    taps: {k: (first, size, shift)}, where the tap sees the sources first..first+size-1 as 0..size-1. A strip needs the
+    sources before `reach`. Its taps are (k, the columns of the source, those of the strip) as slices; the first covers
+    the strip, or it is None and the strip starts as zeros.
+    """
+    strips = []
+    count = -(-out_size // max(1, longest))
+    for i in range(count):
+        begin, end = i * out_size // count, (i + 1) * out_size // count
+        seen = []
+        for k, (first, size, shift) in taps.items():
+            low, high = max(begin, -shift), min(end, size - shift)
+            if low < high:
+                source = slice(first + low + shift, first + high + shift)
+                seen.append((k, source, slice(low - begin, high - begin)))
+        seen.sort(key=lambda tap: tap[2].start - tap[2].stop)
+        is_covered = bool(seen) and seen[0][2] == slice(0, end - begin)
+        reach = max((tap[1].stop for tap in seen), default=0)
+        strips.append((begin, end, reach, seen if is_covered else [None, *seen]))
+    return strips
+
+
+def along_h(matrix, x, out):
+    """matrix (m, k) @ x (k, columns, Q) -> out (m, columns, Q); Q numbers lie together, columns may lie apart."""
+    if matrix.size == 0:
+        out[...] = 0
+    elif all(a.strides[1] == a.shape[2] * a.itemsize for a in (x, out)):
+        product(matrix, x.reshape(len(x), -1), out.reshape(len(out), -1), 2048)
+    else:
+        np.matmul(matrix, x.swapaxes(0, 1), out=out.swapaxes(0, 1))
 
 
 class MaxPool(Stage):
@@ -912,12 +1053,19 @@ class MaxPool(Stage):
             dy -= part  # what found its maximum is gone
 
 
-def from_textbook(x, is_map=None):
-    """(n, C, *space) -> (H, W, n, C); tokens and vectors stay. is_map: None where it can be no signal, so that a map
-    has the most axes."""
-    if not (x.ndim >= 4 if is_map is None else is_map):
-        return x
-    return np.ascontiguousarray(x.reshape(*x.shape[:2], *plane(x.shape[2:])).transpose(2, 3, 0, 1))
+def unfolded(x, space):
+    """x (H, W, n, C) -> a view (*space, n, C), that of a volume (D, H, W, n, C)."""
+    return x.reshape(*space, *x.shape[2:])
+
+
+def folded(x):
+    """x (*space, n, C) -> (H, W, n, C), a volume's slices on each other; a copy where they lie apart."""
+    return x.reshape(-1, *x.shape[-3:])
+
+
+def inner(x, sides, space):
+    """x (*space with its sides, n, C) -> a view (*space, n, C)."""
+    return x[tuple(slice(before, before + size) for (before, _), size in zip(sides, space, strict=True))]
 
 
 class Factor(Stage):
@@ -939,6 +1087,14 @@ class Factor(Stage):
         """dy (..., C) -> dx (..., C), in its place."""
         dy *= self.factor(dy)
         return dy
+
+
+def from_textbook(x, is_map=None):
+    """(n, C, *space) -> (H, W, n, C); tokens and vectors stay. is_map: None where it can be no signal, so that a map
+    has the most axes."""
+    if not (x.ndim >= 4 if is_map is None else is_map):
+        return x
+    return np.ascontiguousarray(x.reshape(*x.shape[:2], *plane(x.shape[2:])).transpose(2, 3, 0, 1))
 
 
 class Flatten(Stage):
@@ -1034,49 +1190,6 @@ class FrozenNorm(Stage):
         return y
 
 
-def check_labels(labels, num_classes):
-    """Raise ValueError unless every label is a whole number in 0 .. num_classes - 1 (a negative index would wrap)."""
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(f"labels must be whole numbers, not {labels.dtype}")
-    if labels.size == 0 or labels.min() < 0 or labels.max() >= num_classes:
-        these = f"these are {labels.min()} to {labels.max()}" if labels.size else "there are none"
-        raise ValueError(f"labels must lie in 0 to {num_classes - 1}, {these}")
-
-
-def onehot(labels, like):
-    """labels (N, ...) -> booleans of the shape of `like` (N, K, ...), True in class `label`. Raises ValueError."""
-    num_classes = like.shape[1]
-    if labels.shape != like.shape[:1] + like.shape[2:]:
-        raise ValueError(f"labels of the shape {labels.shape} for outputs of the shape {like.shape}")
-    check_labels(labels, num_classes)
-    return np.expand_dims(labels, 1) == np.arange(num_classes).reshape(-1, *[1] * (like.ndim - 2))
-
-
-def cross_entropy(logits, labels):
-    """logits (N, K, ...), labels (N, ...) -> mean loss, dlogits = (softmax - onehot(labels)) / number of labels.
-
-    The maximum is taken out first, so that no exponential overflows.
-    """
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    wanted = onehot(labels, log_p)
-    return -log_p[wanted].mean(), (np.exp(log_p) - wanted) / labels.size
-
-
-def adam_step(params, grads, state, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
-    """Kingma & Ba 2015: m, v are running means of g and g*g, corrected for starting at zero;
-    param -= lr * m_hat / (sqrt(v_hat) + eps). weight_decay adds to g."""
-    step = state["step"] = state.get("step", 0) + 1
-    correct1, correct2 = 1 - betas[0] ** step, 1 - betas[1] ** step
-    for name, param in params.items():
-        g = grads[name] + weight_decay * param if weight_decay else grads[name]
-        m, v = state.setdefault(name, (np.zeros_like(param), np.zeros_like(param)))
-        m += (1 - betas[0]) * (g - m)
-        v *= betas[1]
-        v += (1 - betas[1]) * (g * g)  # where squares overflow v stays infinite, and the param where it is
-        param -= lr / correct1 * m / (np.sqrt(v) / correct2**0.5 + eps)
-
-
 def dropout2d_forward(x, p, training, rng):
     """In training y = x * factor, factor (N, C, 1, ...) = 0 with probability p, else 1 / (1 - p) (Tompson 2015)."""
     if not training:
@@ -1093,14 +1206,47 @@ def dropout_forward(x, p, training, rng):
     return x * factor, factor
 
 
-def softmax(x, axis):
-    """exp(x) / sum of exp(x) along `axis`; the maximum is taken out first, so that nothing overflows."""
-    e = np.exp(x - x.max(axis=axis, keepdims=True))
-    return e / e.sum(axis=axis, keepdims=True)
+def cross_entropy(logits, labels):
+    """logits (N, K, ...), labels (N, ...) -> mean loss, dlogits = (softmax - onehot(labels)) / number of labels.
+
+    The maximum is taken out first, so that no exponential overflows.
+    """
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    wanted = onehot(labels, log_p)
+    return -log_p[wanted].mean(), (np.exp(log_p) - wanted) / labels.size
 
 
-class Stages:
-    """The stages of one worker, by name."""
+def onehot(labels, like):
+    """labels (N, ...) -> booleans of the shape of `like` (N, K, ...), True in class `label`. Raises ValueError."""
+    num_classes = like.shape[1]
+    if labels.shape != like.shape[:1] + like.shape[2:]:
+        raise ValueError(f"labels of the shape {labels.shape} for outputs of the shape {like.shape}")
+    check_labels(labels, num_classes)
+    return np.expand_dims(labels, 1) == np.arange(num_classes).reshape(-1, *[1] * (like.ndim - 2))
+
+
+def check_labels(labels, num_classes):
+    """Raise ValueError unless every label is a whole number in 0 .. num_classes - 1 (a negative index would wrap)."""
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"labels must be whole numbers, not {labels.dtype}")
+    if labels.size == 0 or labels.min() < 0 or labels.max() >= num_classes:
+        these = f"these are {labels.min()} to {labels.max()}" if labels.size else "there are none"
+        raise ValueError(f"labels must lie in 0 to {num_classes - 1}, {these}")
+
+
+def adam_step(params, grads, state, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
+    """Kingma & Ba 2015: m, v are running means of g and g*g, corrected for starting at zero;
+    param -= lr * m_hat / (sqrt(v_hat) + eps). weight_decay adds to g."""
+    step = state["step"] = state.get("step", 0) + 1
+    correct1, correct2 = 1 - betas[0] ** step, 1 - betas[1] ** step
+    for name, param in params.items():
+        g = grads[name] + weight_decay * param if weight_decay else grads[name]
+        m, v = state.setdefault(name, (np.zeros_like(param), np.zeros_like(param)))
+        m += (1 - betas[0]) * (g - m)
+        v *= betas[1]
+        v += (1 - betas[1]) * (g * g)  # where squares overflow v stays infinite, and the param where it is
+        param -= lr / correct1 * m / (np.sqrt(v) / correct2**0.5 + eps)
 
 
 def he(rng, shape, fan_in, fan_out, dtype):
@@ -1108,130 +1254,13 @@ def he(rng, shape, fan_in, fan_out, dtype):
     return (rng.standard_normal(shape) * (2.0 / fan_in) ** 0.5).astype(dtype)
 
 
-def write_weights(path, weights):
-    """{name: array} -> a `.safetensors` or `.npz` file."""
-    if str(path).endswith(".npz"):
-        np.savez(path, **weights)
-        return
-    header, end = {}, 0
-    for name, array in weights.items():
-        dtype = {"f8": "F64", "f4": "F32", "f2": "F16"}[array.dtype.str[1:]]
-        header[name] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": [end, end + array.nbytes]}
-        end += array.nbytes
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    parts = [np.array([len(text)], "<u8").view(np.uint8), np.frombuffer(text, np.uint8)]
-    parts += [np.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in weights.values()]
-    np.concatenate(parts).tofile(path)
+class Stages:
+    """The stages of one worker, by name."""
 
 
-def take_weights(file, held, expected):
-    """held {name: (dtype, shape, place)} -> {name: array}, read from the file once all of `expected` are there."""
-    passed = {name for name in held if name.startswith("netdsl.") or name.endswith(".num_batches_tracked")}
-    for name in sorted((held.keys() | expected.keys()) - passed):
-        dtype, shape, _ = held.get(name, ("", "nothing", 0))
-        wanted = expected[name].shape if name in expected else "nothing"
-        if shape != wanted:
-            raise ValueError(f"{name!r} should be {wanted}, the file has {shape}")
-        if dtype not in ("float16", "float32", "float64"):
-            raise ValueError(f"{name!r} is {dtype}, expected float16, float32 or float64")
-    weights = {}
-    for name, array in expected.items():
-        dtype, shape, place = held[name]
-        if isinstance(file, zipfile.ZipFile):
-            with file.open(place) as member:
-                data = np.lib.format.read_array(member, allow_pickle=False)
-        else:
-            data = np.fromfile(file, np.dtype(dtype).newbyteorder("<"), math.prod(shape), offset=place).reshape(shape)
-        with np.errstate(over="ignore"):
-            weights[name] = data.astype(array.dtype, copy=False)
-        if not np.isfinite(weights[name]).all():
-            raise ValueError(f"{name!r} has numbers that are not finite in {array.dtype}")
-    return weights
-
-
-def named_once(pairs):
-    """The dict of the pairs; raises ValueError where a name comes twice."""
-    if len(dict(pairs)) < len(pairs):
-        raise ValueError("a name comes twice in the header")
-    return dict(pairs)
-
-
-def find_tensors(path, size, names):
-    """A safetensors file of `size` bytes, at most `names` of them its header -> {name: (dtype, shape, first byte)}.
-
-    It is the length of the header (8 bytes), the header (JSON: dtype, shape and place of each tensor) and the data,
-    every byte of which belongs to one tensor.
-    """
-    length = int(np.fromfile(path, "<u8", 1)[0]) if size >= 8 else 0
-    if not 2 <= length <= min(size - 8, names):
-        raise ValueError(f"the header is cut or too long: {length} bytes in a file of {size}")
-    text = np.fromfile(path, np.uint8, length, offset=8).tobytes().decode()
-    header = json.loads(text, object_pairs_hook=named_once)
-    if not isinstance(header, dict):
-        raise ValueError("the header is not a JSON object")
-    header.pop("__metadata__", None)
-    places, ranges = {}, []
-    for name, entry in header.items():
-        try:
-            dtype, shape, (begin, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
-            dtype, item = {"F16": ("float16", 2), "F32": ("float32", 4), "F64": ("float64", 8)}.get(dtype, (dtype, 0))
-        except (KeyError, TypeError, ValueError):
-            raise ValueError(f"{name!r} has no dtype, shape and data_offsets") from None
-        is_right = all(type(n) is int and n >= 0 for n in (*shape, begin, end)) and begin <= end
-        if not is_right or item and math.prod(shape) * item != end - begin:
-            raise ValueError(f"{name!r} cannot be {dtype} of shape {shape} at the bytes {begin} to {end}")
-        places[name] = dtype, shape, 8 + length + begin
-        ranges.append((begin, end, repr(name)))
-    last = 0
-    for begin, end, name in [*sorted(ranges), (size - 8 - length, 0, "the end")]:
-        if begin != last:
-            raise ValueError(f"{name} is at byte {begin} of the data, but what is before it ends at {last}")
-        last = end
-    return places
-
-
-def find_arrays(archive):
-    """An open `.npz`, a zip file of `.npy` files as `np.savez` writes -> {name: (dtype, shape, member)}."""
-    places = {}
-    for member in archive.infolist():
-        name = member.filename.removesuffix(".npy")
-        if name in places or member.compress_type not in (0, 8):
-            raise ValueError(f"{name!r} comes twice, or is packed in another way than by NumPy")
-        try:
-            with archive.open(member) as file:
-                if np.lib.format.read_magic(file) != (1, 0):
-                    raise ValueError("not the first version of the format")
-                shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-                held = member.file_size - file.tell()
-        except Exception as error:  # whatever the decoders raise on damaged bytes
-            raise ValueError(f"{name!r} is no array: {error}") from error
-        if held != math.prod(shape) * dtype.itemsize or held > 1032 * member.compress_size + 1024:
-            raise ValueError(f"{name!r} cannot be {dtype} of shape {shape} in {held} bytes")
-        places[name] = dtype.name, shape, member
-    return places
-
-
-def read_weights(path, expected):
-    """A `.safetensors` or `.npz` file -> {name: array}, with the names, shapes and dtypes of the arrays `expected`.
-
-    float16, float32 and float64 are converted; names that begin with `netdsl.` (the optimizer of a checkpoint) or end
-    with `.num_batches_tracked` (PyTorch's counters) are passed over. Names, dtypes, shapes and sizes are compared
-    before any data is read. Raises ValueError, which names the file and the tensor, where they differ, where the file
-    is damaged and where a number is not finite; FileNotFoundError where there is none.
-    """
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"{path} is not a file")
-    size, names = os.path.getsize(path), 2**22 + 2000 * len(expected)  # bytes of the file, and at most of its names
-    try:
-        if not str(path).endswith(".npz"):
-            return take_weights(path, find_tensors(path, size, names), expected)
-        if size > names + 8 * sum(array.size for array in expected.values()):
-            raise ValueError(f"it has {size} bytes, more than these weights can take")
-        with zipfile.ZipFile(path) as archive:
-            return take_weights(archive, find_arrays(archive), expected)
-    except Exception as error:  # whatever a decoder raises on damaged bytes
-        raise ValueError(f"{path}: {str(error)[:300] or type(error).__name__}") from error
+def fast(network, runtime):
+    """A network as a class describes it -> the class of it that trains and answers: `runtime` has workers for it."""
+    return type(network.__name__, (network, runtime), {"__doc__": network.__doc__})
 
 
 class Network:
@@ -1305,6 +1334,7 @@ class StoredNetwork(Network):
     """
 
     shares = ()
+    chunk = 16384  # so many numbers of the vector are worked on at a time
 
     def store_params(self, params):
         """One vector for all of them, and one of gradients for each worker; each begins at a multiple of 64 bytes.
@@ -1380,8 +1410,9 @@ class StoredNetwork(Network):
         self.watched = []
         for array in (*(self.vector[begin:end] for begin, end in runs), self.carried):
             seen = self.team.shared(array.shape, self.dtype)
-            for i in range(0, array.size, 4 * CHUNK):
-                self.watched.append((array[i : i + 4 * CHUNK], seen[i : i + 4 * CHUNK]))
+            size = 4 * self.chunk
+            for i in range(0, array.size, size):
+                self.watched.append((array[i : i + size], seen[i : i + size]))
         self.news = self.team.shared((self.num_workers,), self.dtype)
         self.version, self.is_known, self.failures = 1, True, 0
 
@@ -1418,126 +1449,480 @@ class StoredNetwork(Network):
         return {name: self.named_grads[0][name].copy() for name in self.params}
 
 
-def ring(bell):
-    """Release a lock unless someone else just has."""
-    try:
-        bell.release()
-    except RuntimeError:
-        return
+class FastNetwork(StoredNetwork):
+    """A network whose batch is shared by workers; the class below says which stages they work with.
 
-
-def exit_of(pid):
-    """How a child ended, None while it runs."""
-    try:
-        ended, status = os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        return "has ended"
-    if not ended:
-        return None
-    code = os.waitstatus_to_exitcode(status)
-    return f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-
-
-def end_helpers(pid, counters, bells, threads, children, pipes):
-    """End the helpers of process `pid`, those at work when they are done; children are killed after a second."""
-    if pid != os.getpid():
-        return
-    posted, failed, closing = counters
-    closing[0], failed[0] = 1, posted[0]
-    posted[0] += 1
-    for bell in bells:
-        ring(bell)
-    for _, writing in pipes.values():
-        os.write(writing, b"!")
-    deadline = time.monotonic() + 1
-    for thread in threads:
-        if thread is not threading.current_thread():
-            thread.join(max(0, deadline - time.monotonic()))
-    for child in children.values():
-        while not exit_of(child):
-            if time.monotonic() > deadline:
-                os.kill(child, signal.SIGKILL)
-            time.sleep(0.0005)
-    for end in [end for ends in pipes.values() for end in ends]:
-        os.close(end)
-    pipes.clear()
-
-
-def blas_libraries():
-    """-> the paths of numpy's own library, which links a BLAS, and of those that its wheel brings along."""
-    modules = "numpy._core._multiarray_umath", "numpy.core._multiarray_umath"  # numpy 2, numpy 1
-    own = [inspect.getfile(sys.modules[name]) for name in modules if name in sys.modules]
-    folder = os.path.join(os.path.dirname(os.path.dirname(np.__file__)), "numpy.libs")
-    brought = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-    return [*own, *(os.path.join(folder, name) for name in brought if "openblas" in name)]
-
-
-def blas_controls():
-    """-> the functions that get and set the number of threads in the BLAS that numpy's own library links, or Nones.
-
-    Windows knows a function only by the file that defines it, so the libraries that come with numpy are asked as well.
+    params: name -> array of PyTorch's shape. They are views of one vector: write into them, `params[name][...] = new`,
+    do not replace them.
+    workers: how many (None: one for each core); kind: "threads", "processes" (forked, on shared params; faster where
+    there are many small layers) or "auto".
     """
-    forms = [f"{front}openblas_%s_num_threads{end}" for front in ("scipy_", "") for end in ("64_", "")]
-    names = [(form % "get", form % "set") for form in [*forms, "bli_thread_%s_num_threads"]]
-    for path in blas_libraries():
-        try:
-            library = ctypes.CDLL(path)
-        except OSError:
-            continue
-        for get, put in [*names, ("MKL_Get_Max_Threads", "MKL_Set_Num_Threads")]:
-            try:
-                return library[get], library[put]
-            except AttributeError:
-                continue
-    return None, None
 
+    gives_signal = None  # whether the logits are a signal (C, L), which tokens have as many sizes as
 
-def blas_threads(count):
-    """Set how many threads the BLAS of numpy uses; returns how many it did, None where it cannot be asked (0.5 us)."""
-    known = vars(blas_threads)
-    if "controls" not in known:
-        known["controls"] = blas_controls()
-    get, put = known["controls"]
-    if put is None:
-        return None
-    previous = get()
-    put(count)
-    return previous
+    def __init__(self, seed=0, dtype="float32", workers=None, kind="threads"):
+        rng = np.random.default_rng(seed)
+        self.dtype = np.dtype(dtype)
+        self.start(self.first_params(rng, dtype), self.first_buffers(dtype), rng, workers, kind)
 
+    def start(self, params, buffers, rng, workers, kind):
+        """Store the params in one vector, shared by the workers. Raises ValueError if they cannot be made."""
+        if workers is not None and workers < 1:
+            raise ValueError(f"a network needs 1 worker or more, not {workers}")
+        if kind not in ("auto", "threads", "processes"):
+            raise ValueError(f'the kind of workers is "auto", "threads" or "processes", not {kind!r}')
+        if kind == "processes" and not can_fork():
+            raise ValueError('the kind "processes" needs fork, which this system does not have: take "threads"')
+        self.rng = rng
+        self.num_workers = available_cores() if workers is None else workers
+        self.kind = auto_kind() if kind == "auto" else kind
+        self.team = Team(self.num_workers, self.kind)
+        self.shared_arrays, self.known_constants, self.workers, self.io, self.factors = {}, {}, {}, {}, {}
+        self.store_params(params)
+        self.store_buffers(buffers)
+        self.watch([self.places[name] for name in params if params[name].ndim != 2])
+        self.moments = self.team.shared((2, self.size), self.dtype)
+        self.norms = self.team.shared((self.num_workers,), np.float64)
+        self.losses = self.team.shared((self.num_workers,), np.float64)
+        self.capacity, self.steps, self.last_size, self.pending = 0, 0, 0, None
 
-def held_lock():
-    """-> a lock that is taken."""
-    lock = threading.Lock()
-    lock.acquire()
-    return lock
+    def worker(self, index, n, training, apart, failures=0):
+        """What worker `index` needs for its part of a batch of n samples; the last six that were made are kept.
 
+        All workers make and forget theirs in the same order, so that they agree on what is new. Where a call failed
+        they may not: what was made before the last of the `failures` is not used again.
+        """
+        active = self.active(n)
+        known, key = self.workers.setdefault((index, active), {}), (n, training, apart, failures)
+        if key not in known:
+            begin, end = index * n // active, (index + 1) * n // active
+            count = max(1, -(-(end - begin) // self.block))
+            cuts = [begin + i * (end - begin) // count for i in range(count + 1)]
+            while len(known) >= 6:
+                known.pop(next(iter(known))).release()
+            rows = [slice(a, b) for a, b in zip(cuts, cuts[1:], strict=False)]
+            known[key] = Worker(self, index, n, rows, training, apart)
+        return known[key]
 
-def yield_core():
-    """Let another program have the core, if one waits for it."""
-    if hasattr(os, "sched_yield"):
-        os.sched_yield()
-    else:
-        time.sleep(0)
+    def forget_workers(self):
+        """Give their memory back."""
+        for known in self.workers.values():
+            for worker in known.values():
+                worker.release()
+        self.workers.clear()
 
+    # ------------------------------------------------------------------------------------------ what users call
 
-def error_text(error):
-    """The error being handled -> its name, message and traceback with zeros between, in at most 16,384 bytes."""
-    name = "MemoryError" if isinstance(error, MemoryError) else type(error).__name__  # numpy has one of its own
-    parts = name, str(error)[:2000], traceback.format_exc()
-    return "\0".join(part.replace("\0", " ") for part in parts).encode(errors="replace")[:16384]
+    def logits(self, x, training=False):
+        """x (N, *input_shape) -> what the loss reads, (N, ...)."""
+        self.ask(self.checked(x), training)
+        return self.last_logits.copy()
 
+    def backward(self, dy):
+        """The gradient by the logits, for the last batch that `logits` saw in training -> None, {param name: gradient}.
 
-def serve_calls(team, me, bell, posted, done, closing):
-    """The life of a helper in a thread. `team`: a weak reference, so that it can be collected between calls."""
-    while True:
-        while posted[0] == done[me]:
-            bell.acquire()
-        now = team()
-        if closing[0] or now is None:
+        The gradient by the input is not computed here; a module of -O0 gives it.
+        """
+        if len(dy) != self.pending:
+            raise ValueError(f"the last batch that `logits` saw in training has {self.pending} samples, not {len(dy)}")
+        self.io["dlogits"][: len(dy)] = dy
+        self.run(BACKWARD, len(dy))
+        return None, self.total_gradients()
+
+    def loss_and_gradients(self, x, y):
+        """x (N, *input_shape), targets y -> mean loss, {param name: gradient}, in training mode."""
+        self.call(GRADIENTS, self.checked(x), np.asarray(y))
+        return self.last_loss, self.total_gradients()
+
+    def train_step(self, x, y, lr=None):
+        """Forward, loss, backward and one step of the optimizer, in place; returns the loss.
+
+        Where a gradient is not a finite number the params stay as they are, and the loss is NaN.
+        """
+        self.call(STEP, self.checked(x), np.asarray(y), self.learning_rate if lr is None else lr)
+        return self.last_loss if self.counted() else np.nan
+
+    def counted(self):
+        """Count the step that was just made; False if it was not made, since a gradient is not finite."""
+        made = bool(np.isfinite(self.norms.sum()))
+        self.steps += made
+        return made
+
+    def update(self, grads, lr):
+        """One step of the optimizer, in place."""
+        for name, grad in grads.items():
+            self.named_grads[0][name][...] = grad
+        self.gradients[1:] = 0
+        self.prepare(1)
+        self.touch()
+        self.run(UPDATE, self.num_workers, lr)
+        self.counted()
+
+    @property
+    def last_loss(self):
+        """The mean loss of the last batch with targets, also where a gradient was not finite."""
+        return self.losses.sum()
+
+    @property
+    def last_logits(self):
+        """What the loss read of the last batch, (N, ...); the next batch writes over it."""
+        return self.io["logits"][: self.last_size]
+
+    def close(self):
+        """End the workers."""
+        self.team.close()
+
+    @property
+    def has_ended(self):
+        """Whether the workers were closed, or one of them died and ended them all."""
+        return bool(self.team.closing[0])
+
+    # ------------------------------------------------------------------------------------------ how work is shared
+
+    def checked(self, x):
+        """x (N, *input_shape) -> the arrays of the inputs, of which there is one."""
+        return [self.check_input(x)]
+
+    def takes(self):
+        """What the workers call each input -> its shape."""
+        return {"x": self.input_shape}
+
+    def gives(self):
+        """What the workers call each output beside what the loss reads -> its shape."""
+        return {}
+
+    def ask(self, xs, training):
+        """Forward on an array for each input; what comes out is in `io`."""
+        self.call(LOGITS if training else OUTPUTS, xs)
+        if not training:
+            n = self.last_size
+            if not self.is_known and self.news[: self.active(n)].any():
+                self.touch()
+                self.run(OUTPUTS, n)
+            self.is_known = False
+
+    def call(self, command, xs, y=None, lr=0.0):
+        """Hand a batch to the workers, an array for each input, and wait for them."""
+        n = len(xs[0])
+        if y is not None and y.shape[:1] != (n,):
+            raise ValueError(f"{n} samples, but targets of the shape {y.shape}")
+        self.prepare(n, y)
+        self.last_size = n
+        for name, x in zip(self.takes(), xs, strict=True):
+            self.show(name, x)
+        if y is not None:
+            self.show("y", y)
+        if command != OUTPUTS:
+            self.touch()
+            self.pending = n if command == LOGITS else None
+            for name, *how in self.draws():
+                self.show(name, self.drawn(n, self.rng, *how), self.factors)
+        self.run(command, n, lr)
+
+    def draws(self):
+        """For each dropout its layer, its kernel, the shape of a sample and its share."""
+        return ()
+
+    def drawn(self, n, rng, kernel, shape, p):
+        """The factors by which a dropout multiplies n samples."""
+        return kernel(np.broadcast_to(np.ones((), self.dtype), (n, *shape)), p, True, rng)[1]
+
+    def prepare(self, n, y=None):
+        """Have workers that can take n samples with targets like y (N, ...); the first batch does it, if nobody else.
+
+        Processes see only what was made before they were forked, which is safe while there is no other thread.
+        """
+        if n <= self.capacity and (y is None or self.fits(y)):
             return
-        now.numbers[threading.get_ident()] = me
-        now._serve(me)
-        del now
+        if self.capacity:
+            self.team.close()
+            self.team = Team(self.num_workers, self.kind)
+        self.capacity = max(n, self.capacity, 256 if self.kind == "processes" else 1)
+        many = self.capacity
+        for name, shape in {**self.takes(), **self.gives()}.items():
+            self.io[name] = self.team.shared((many, *shape), self.dtype)
+        y = self.io.get("y") if y is None else y
+        if y is not None:
+            self.io["y"] = self.team.shared((many, *y.shape[1:]), y.dtype)
+        for name in ("logits", "dlogits"):
+            self.io[name] = self.team.shared((many, *self.logits_shape), self.dtype)
+        for name, *how in self.draws():
+            factor = self.drawn(1, np.random.default_rng(0), *how)
+            self.factors[name] = self.team.shared((many, *factor.shape[1:]), self.dtype)
+        self.forget_workers()
+        for training in (False, True):
+            self.worker(0, 1, training, self.waits)  # asks for all shared arrays
+        self.forget_workers()
+        self.team.start(self.work)
+
+    def fits(self, y):
+        """Whether there is a place for targets like y."""
+        known = self.io.get("y")
+        alike = known is not None and (known.dtype, known.shape[1:]) == (y.dtype, y.shape[1:])
+        return alike or (known is not None and self.kind == "threads")
+
+    def show(self, name, array, arrays=None):
+        """Show an array to the workers, among `io` or other arrays."""
+        arrays = self.io if arrays is None else arrays
+        if self.kind == "threads":
+            arrays[name] = array
+        else:
+            arrays[name][: len(array)] = array
+
+    def run(self, command, n, lr=0.0):
+        """Every worker does its part of a command; of a batch with too few samples for all, the first does all."""
+        order = (command, n, lr, self.steps, self.version, self.failures)
+        try:
+            if n >= self.num_workers:
+                self.team.call(order)
+            else:
+                self.losses[:] = 0
+                self.norms[:] = 0
+                self.gradients[1:] = 0
+                self.work(0, order)
+        except BaseException:
+            self.touch()
+            self.failures, self.pending = self.failures + 1, None
+            raise
+
+    def wait(self, n):
+        """For all other workers, if they have a part in a batch of n samples."""
+        if n >= self.num_workers:
+            self.team.sync()
+
+    def work(self, index, command):
+        """One worker's part of a command."""
+        kind, n, lr = int(command[0]), int(command[1]), float(command[2])
+        steps, version, failures = (int(number) for number in command[3:6])
+        with np.errstate(all="ignore"):  # what is not finite shows in the loss and in `counted`
+            if kind == UPDATE:
+                self.update_part(index, n, lr, steps)
+            elif kind == OUTPUTS:
+                self.infer_part(index, n, version, failures)
+            else:
+                self.train_part(kind, index, n, version, failures)
+                if kind == STEP:
+                    self.update_part(index, n, lr, steps)
+
+    def infer_part(self, index, n, version, failures):
+        """One worker's part of OUTPUTS. `logits` asks again if somebody found news, which nobody waits for here."""
+        w = self.worker(index, n, False, False, failures)
+        self.notice(index, n)
+        if w.version != version:
+            self.refresh(w, version)
+        w.run([self.infer_block(w, b) for b in range(len(w.rows))])
+
+    def train_part(self, kind, index, n, version, failures):
+        """One worker's part of LOGITS, BACKWARD, or both and the loss between them."""
+        w = self.worker(index, n, True, kind in (LOGITS, BACKWARD) or self.waits, failures)
+        if kind != BACKWARD:
+            self.refresh(w, version)
+        elif w.version is None:
+            raise ValueError("what `logits` kept for `backward` is gone: too many batches of other sizes came between")
+        blocks = {LOGITS: self.logits_block, BACKWARD: self.backward_block}.get(kind, self.train_block)
+        self.losses[index] = 0
+        self.clear_shared(index)
+        w.run([blocks(w, b) for b in range(len(w.rows))])
+        if kind != LOGITS:
+            self.add_shared(index)
+
+    def refresh(self, w, version):
+        """Make what the stages derive from the params; each worker makes a part."""
+        for stage in w.stages:
+            stage.refresh()
+        w.version = version
+        self.wait(w.n)
+
+    def infer_block(self, w, b):
+        self.keep(self.infer_forward(w.s, *self.part_of(w.rows[b])), w.rows[b])
+        return
+        yield
+
+    def part_of(self, rows):
+        """These rows of every input."""
+        return [self.io[name][rows] for name in self.takes()]
+
+    def keep(self, made, rows):
+        """Keep what a block gave; returns what the loss reads."""
+        others = self.gives()
+        z, *more = made if others else (made,)
+        for name, y in zip(others, more, strict=True):
+            self.io[name][rows] = to_textbook(y).reshape(-1, *self.io[name].shape[1:])
+        self.io["logits"][rows] = z = to_textbook(z).reshape(-1, *self.logits_shape)
+        return z
+
+    def logits_block(self, w, b):
+        xs = self.part_of(w.rows[b])
+        made = (yield from self.train_forward(w.s, *xs)) if self.waits else self.train_forward(w.s, *xs)
+        self.keep(made, w.rows[b])
+
+    def backward_block(self, w, b):
+        waiting = self.train_backward(w.s, from_textbook(self.io["dlogits"][w.rows[b]].copy(), self.gives_signal))
+        if waiting is not None:
+            yield from waiting
+
+    def train_block(self, w, b):
+        rows = w.rows[b]
+        xs = self.part_of(rows)
+        made = (yield from self.train_forward(w.s, *xs)) if self.waits else self.train_forward(w.s, *xs)
+        z = self.keep(made, rows)
+        loss, dz = self.loss(z, self.io["y"][rows])
+        share = self.share(w, rows)
+        self.losses[w.index] += loss * share
+        waiting = self.train_backward(w.s, from_textbook((dz * share).astype(self.dtype), self.gives_signal))
+        if waiting is not None:
+            yield from waiting
+
+    def share(self, w, rows):
+        """By how much the mean loss of a block counts in that of the batch."""
+        return (rows.stop - rows.start) / w.n
+
+    def update_part(self, index, n, lr, steps):
+        """One worker's part of the params: sum the gradients, see that all are finite, then the optimizer's step."""
+        self.wait(n)
+        active, chunk = self.active(n), self.chunk
+        chunks = range(0, self.size, chunk)
+        own = chunks[index * len(chunks) // active : (index + 1) * len(chunks) // active]
+        params, grads, norm = {}, {}, 0.0
+        for begin in own:
+            params[begin] = self.vector[begin : begin + chunk]
+            grads[begin] = self.gradients[0, begin : begin + chunk]
+            for row in self.gradients[1:]:
+                grads[begin] += row[begin : begin + chunk]
+            norm += float(np.dot(grads[begin], grads[begin]))
+        if not np.isfinite(norm) and all(np.isfinite(grad).all() for grad in grads.values()):
+            norm = 0.0  # only the squares overflow
+        self.norms[index] = norm
+        self.wait(n)
+        if np.isfinite(self.norms[:active].sum()):
+            state = {begin: tuple(self.moments[:, begin : begin + chunk]) for begin in own}
+            self.optimize(params, grads, {**state, "step": steps}, lr)  # of its own: each step adds 1 to it
+
+
+def write_weights(path, weights):
+    """{name: array} -> a `.safetensors` or `.npz` file."""
+    if str(path).endswith(".npz"):
+        np.savez(path, **weights)
+        return
+    header, end = {}, 0
+    for name, array in weights.items():
+        dtype = {"f8": "F64", "f4": "F32", "f2": "F16"}[array.dtype.str[1:]]
+        header[name] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": [end, end + array.nbytes]}
+        end += array.nbytes
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    parts = [np.array([len(text)], "<u8").view(np.uint8), np.frombuffer(text, np.uint8)]
+    parts += [np.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in weights.values()]
+    np.concatenate(parts).tofile(path)
+
+
+def read_weights(path, expected):
+    """A `.safetensors` or `.npz` file -> {name: array}, with the names, shapes and dtypes of the arrays `expected`.
+
+    float16, float32 and float64 are converted; names that begin with `netdsl.` (the optimizer of a checkpoint) or end
+    with `.num_batches_tracked` (PyTorch's counters) are passed over. Names, dtypes, shapes and sizes are compared
+    before any data is read. Raises ValueError, which names the file and the tensor, where they differ, where the file
+    is damaged and where a number is not finite; FileNotFoundError where there is none.
+    """
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"{path} is not a file")
+    size, names = os.path.getsize(path), 2**22 + 2000 * len(expected)  # bytes of the file, and at most of its names
+    try:
+        if not str(path).endswith(".npz"):
+            return take_weights(path, find_tensors(path, size, names), expected)
+        if size > names + 8 * sum(array.size for array in expected.values()):
+            raise ValueError(f"it has {size} bytes, more than these weights can take")
+        with zipfile.ZipFile(path) as archive:
+            return take_weights(archive, find_arrays(archive), expected)
+    except Exception as error:  # whatever a decoder raises on damaged bytes
+        raise ValueError(f"{path}: {str(error)[:300] or type(error).__name__}") from error
+
+
+def take_weights(file, held, expected):
+    """held {name: (dtype, shape, place)} -> {name: array}, read from the file once all of `expected` are there."""
+    passed = {name for name in held if name.startswith("netdsl.") or name.endswith(".num_batches_tracked")}
+    for name in sorted((held.keys() | expected.keys()) - passed):
+        dtype, shape, _ = held.get(name, ("", "nothing", 0))
+        wanted = expected[name].shape if name in expected else "nothing"
+        if shape != wanted:
+            raise ValueError(f"{name!r} should be {wanted}, the file has {shape}")
+        if dtype not in ("float16", "float32", "float64"):
+            raise ValueError(f"{name!r} is {dtype}, expected float16, float32 or float64")
+    weights = {}
+    for name, array in expected.items():
+        dtype, shape, place = held[name]
+        if isinstance(file, zipfile.ZipFile):
+            with file.open(place) as member:
+                data = np.lib.format.read_array(member, allow_pickle=False)
+        else:
+            data = np.fromfile(file, np.dtype(dtype).newbyteorder("<"), math.prod(shape), offset=place).reshape(shape)
+        with np.errstate(over="ignore"):
+            weights[name] = data.astype(array.dtype, copy=False)
+        if not np.isfinite(weights[name]).all():
+            raise ValueError(f"{name!r} has numbers that are not finite in {array.dtype}")
+    return weights
+
+
+def find_tensors(path, size, names):
+    """A safetensors file of `size` bytes, at most `names` of them its header -> {name: (dtype, shape, first byte)}.
+
+    It is the length of the header (8 bytes), the header (JSON: dtype, shape and place of each tensor) and the data,
+    every byte of which belongs to one tensor.
+    """
+    length = int(np.fromfile(path, "<u8", 1)[0]) if size >= 8 else 0
+    if not 2 <= length <= min(size - 8, names):
+        raise ValueError(f"the header is cut or too long: {length} bytes in a file of {size}")
+    text = np.fromfile(path, np.uint8, length, offset=8).tobytes().decode()
+    header = json.loads(text, object_pairs_hook=named_once)
+    if not isinstance(header, dict):
+        raise ValueError("the header is not a JSON object")
+    header.pop("__metadata__", None)
+    places, ranges = {}, []
+    for name, entry in header.items():
+        try:
+            dtype, shape, (begin, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
+            dtype, item = {"F16": ("float16", 2), "F32": ("float32", 4), "F64": ("float64", 8)}.get(dtype, (dtype, 0))
+        except (KeyError, TypeError, ValueError):
+            raise ValueError(f"{name!r} has no dtype, shape and data_offsets") from None
+        is_right = all(type(n) is int and n >= 0 for n in (*shape, begin, end)) and begin <= end
+        if not is_right or item and math.prod(shape) * item != end - begin:
+            raise ValueError(f"{name!r} cannot be {dtype} of shape {shape} at the bytes {begin} to {end}")
+        places[name] = dtype, shape, 8 + length + begin
+        ranges.append((begin, end, repr(name)))
+    last = 0
+    for begin, end, name in [*sorted(ranges), (size - 8 - length, 0, "the end")]:
+        if begin != last:
+            raise ValueError(f"{name} is at byte {begin} of the data, but what is before it ends at {last}")
+        last = end
+    return places
+
+
+def named_once(pairs):
+    """The dict of the pairs; raises ValueError where a name comes twice."""
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError("a name comes twice in the header")
+    return dict(pairs)
+
+
+def find_arrays(archive):
+    """An open `.npz`, a zip file of `.npy` files as `np.savez` writes -> {name: (dtype, shape, member)}."""
+    places = {}
+    for member in archive.infolist():
+        name = member.filename.removesuffix(".npy")
+        if name in places or member.compress_type not in (0, 8):
+            raise ValueError(f"{name!r} comes twice, or is packed in another way than by NumPy")
+        try:
+            with archive.open(member) as file:
+                if np.lib.format.read_magic(file) != (1, 0):
+                    raise ValueError("not the first version of the format")
+                shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+                held = member.file_size - file.tell()
+        except Exception as error:  # whatever the decoders raise on damaged bytes
+            raise ValueError(f"{name!r} is no array: {error}") from error
+        if held != math.prod(shape) * dtype.itemsize or held > 1032 * member.compress_size + 1024:
+            raise ValueError(f"{name!r} cannot be {dtype} of shape {shape} in {held} bytes")
+        places[name] = dtype.name, shape, member
+    return places
 
 
 class Team:
@@ -1805,14 +2190,131 @@ class Team:
         raise RuntimeError(f"worker {helper} of {self.count}: {name}: {message}") from cause
 
 
+def end_helpers(pid, counters, bells, threads, children, pipes):
+    """End the helpers of process `pid`, those at work when they are done; children are killed after a second."""
+    if pid != os.getpid():
+        return
+    posted, failed, closing = counters
+    closing[0], failed[0] = 1, posted[0]
+    posted[0] += 1
+    for bell in bells:
+        ring(bell)
+    for _, writing in pipes.values():
+        os.write(writing, b"!")
+    deadline = time.monotonic() + 1
+    for thread in threads:
+        if thread is not threading.current_thread():
+            thread.join(max(0, deadline - time.monotonic()))
+    for child in children.values():
+        while not exit_of(child):
+            if time.monotonic() > deadline:
+                os.kill(child, signal.SIGKILL)
+            time.sleep(0.0005)
+    for end in [end for ends in pipes.values() for end in ends]:
+        os.close(end)
+    pipes.clear()
+
+
+def ring(bell):
+    """Release a lock unless someone else just has."""
+    try:
+        bell.release()
+    except RuntimeError:
+        return
+
+
+def exit_of(pid):
+    """How a child ended, None while it runs."""
+    try:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        return "has ended"
+    if not ended:
+        return None
+    code = os.waitstatus_to_exitcode(status)
+    return f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+
+
+def blas_threads(count):
+    """Set how many threads the BLAS of numpy uses; returns how many it did, None where it cannot be asked (0.5 us)."""
+    known = vars(blas_threads)
+    if "controls" not in known:
+        known["controls"] = blas_controls()
+    get, put = known["controls"]
+    if put is None:
+        return None
+    previous = get()
+    put(count)
+    return previous
+
+
+def blas_controls():
+    """-> the functions that get and set the number of threads in the BLAS that numpy's own library links, or Nones.
+
+    Windows knows a function only by the file that defines it, so the libraries that come with numpy are asked as well.
+    """
+    forms = [f"{front}openblas_%s_num_threads{end}" for front in ("scipy_", "") for end in ("64_", "")]
+    names = [(form % "get", form % "set") for form in [*forms, "bli_thread_%s_num_threads"]]
+    for path in blas_libraries():
+        try:
+            library = ctypes.CDLL(path)
+        except OSError:
+            continue
+        for get, put in [*names, ("MKL_Get_Max_Threads", "MKL_Set_Num_Threads")]:
+            try:
+                return library[get], library[put]
+            except AttributeError:
+                continue
+    return None, None
+
+
+def blas_libraries():
+    """-> the paths of numpy's own library, which links a BLAS, and of those that its wheel brings along."""
+    modules = "numpy._core._multiarray_umath", "numpy.core._multiarray_umath"  # numpy 2, numpy 1
+    own = [inspect.getfile(sys.modules[name]) for name in modules if name in sys.modules]
+    folder = os.path.join(os.path.dirname(os.path.dirname(np.__file__)), "numpy.libs")
+    brought = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    return [*own, *(os.path.join(folder, name) for name in brought if "openblas" in name)]
+
+
+def held_lock():
+    """-> a lock that is taken."""
+    lock = threading.Lock()
+    lock.acquire()
+    return lock
+
+
+def yield_core():
+    """Let another program have the core, if one waits for it."""
+    if hasattr(os, "sched_yield"):
+        os.sched_yield()
+    else:
+        time.sleep(0)
+
+
+def error_text(error):
+    """The error being handled -> its name, message and traceback with zeros between, in at most 16,384 bytes."""
+    name = "MemoryError" if isinstance(error, MemoryError) else type(error).__name__  # numpy has one of its own
+    parts = name, str(error)[:2000], traceback.format_exc()
+    return "\0".join(part.replace("\0", " ") for part in parts).encode(errors="replace")[:16384]
+
+
+def serve_calls(team, me, bell, posted, done, closing):
+    """The life of a helper in a thread. `team`: a weak reference, so that it can be collected between calls."""
+    while True:
+        while posted[0] == done[me]:
+            bell.acquire()
+        now = team()
+        if closing[0] or now is None:
+            return
+        now.numbers[threading.get_ident()] = me
+        now._serve(me)
+        del now
+
+
 def available_cores():
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def can_fork():
-    """Whether the system has what `processes` are made with; Windows has not."""
-    return hasattr(os, "fork")
 
 
 def auto_kind():
@@ -1821,35 +2323,9 @@ def auto_kind():
     return "processes" if sys.platform == "linux" and can_fork() and alone else "threads"
 
 
-class Buffers:
-    """Arrays that live as long as a worker, in one piece of memory (NumPy asks for huge pages for large pieces only).
-
-    Arrays of the same key share their memory. Sizes are learned by building everything twice.
-    """
-
-    def __init__(self, dtype):
-        self.dtype, self.sizes, self.places, self.memory = np.dtype(dtype), {}, {}, None
-
-    def array(self, key, shape):
-        """An array of that shape; what is in it at first is undefined."""
-        size = 1
-        for n in shape:
-            size *= n
-        if self.memory is None:
-            self.sizes[key] = max(self.sizes.get(key, 0), size)
-            return np.empty(shape, self.dtype)
-        start = self.places[key]
-        return self.memory[start : start + size].reshape(shape)
-
-    def settle(self):
-        """Take the memory for all that was asked for; from now on arrays are parts of it."""
-        end = 0
-        for key, size in self.sizes.items():
-            self.places[key] = end
-            # 64 bytes apart, and not at multiples of 4096, which would share a cache set
-            end += -(-size // 16) * 16 + 48
-        memory = np.empty(end + 16, self.dtype)
-        self.memory = memory[-memory.ctypes.data % 64 // self.dtype.itemsize :]
+def can_fork():
+    """Whether the system has what `processes` are made with; Windows has not."""
+    return hasattr(os, "fork")
 
 
 class Worker:
@@ -1988,6 +2464,37 @@ class Worker:
                 self.network.wait(self.n)
 
 
+class Buffers:
+    """Arrays that live as long as a worker, in one piece of memory (NumPy asks for huge pages for large pieces only).
+
+    Arrays of the same key share their memory. Sizes are learned by building everything twice.
+    """
+
+    def __init__(self, dtype):
+        self.dtype, self.sizes, self.places, self.memory = np.dtype(dtype), {}, {}, None
+
+    def array(self, key, shape):
+        """An array of that shape; what is in it at first is undefined."""
+        size = 1
+        for n in shape:
+            size *= n
+        if self.memory is None:
+            self.sizes[key] = max(self.sizes.get(key, 0), size)
+            return np.empty(shape, self.dtype)
+        start = self.places[key]
+        return self.memory[start : start + size].reshape(shape)
+
+    def settle(self):
+        """Take the memory for all that was asked for; from now on arrays are parts of it."""
+        end = 0
+        for key, size in self.sizes.items():
+            self.places[key] = end
+            # 64 bytes apart, and not at multiples of 4096, which would share a cache set
+            end += -(-size // 16) * 16 + 48
+        memory = np.empty(end + 16, self.dtype)
+        self.memory = memory[-memory.ctypes.data % 64 // self.dtype.itemsize :]
+
+
 def to_textbook(x, space=()):
     """(H, W, n, C) -> (n, C, H, W), or (n, C, *space); tokens and vectors stay."""
     if x.ndim != 4:
@@ -1996,504 +2503,10 @@ def to_textbook(x, space=()):
     return y.reshape(*y.shape[:2], *space) if space else y
 
 
-# ---------------------------------------------------------------- the network
-
-
-class FastNetwork(StoredNetwork):
-    """A network whose batch is shared by workers; the class below says which stages they work with.
-
-    params: name -> array of PyTorch's shape. They are views of one vector: write into them, `params[name][...] = new`,
-    do not replace them.
-    workers: how many (None: one for each core); kind: "threads", "processes" (forked, on shared params; faster where
-    there are many small layers) or "auto".
-    """
-
-    gives_signal = None  # whether the logits are a signal (C, L), which tokens have as many sizes as
-
-    def start(self, params, buffers, rng, workers, kind):
-        """Store the params in one vector, shared by the workers. Raises ValueError if they cannot be made."""
-        if workers is not None and workers < 1:
-            raise ValueError(f"a network needs 1 worker or more, not {workers}")
-        if kind not in ("auto", "threads", "processes"):
-            raise ValueError(f'the kind of workers is "auto", "threads" or "processes", not {kind!r}')
-        if kind == "processes" and not can_fork():
-            raise ValueError('the kind "processes" needs fork, which this system does not have: take "threads"')
-        self.rng = rng
-        self.num_workers = available_cores() if workers is None else workers
-        self.kind = auto_kind() if kind == "auto" else kind
-        self.team = Team(self.num_workers, self.kind)
-        self.shared_arrays, self.known_constants, self.workers, self.io, self.factors = {}, {}, {}, {}, {}
-        self.store_params(params)
-        self.store_buffers(buffers)
-        self.watch([self.places[name] for name in params if params[name].ndim != 2])
-        self.moments = self.team.shared((2, self.size), self.dtype)
-        self.norms = self.team.shared((self.num_workers,), np.float64)
-        self.losses = self.team.shared((self.num_workers,), np.float64)
-        self.capacity, self.steps, self.last_size, self.pending = 0, 0, 0, None
-
-    def worker(self, index, n, training, apart, failures=0):
-        """What worker `index` needs for its part of a batch of n samples; the last six that were made are kept.
-
-        All workers make and forget theirs in the same order, so that they agree on what is new. Where a call failed
-        they may not: what was made before the last of the `failures` is not used again.
-        """
-        active = self.active(n)
-        known, key = self.workers.setdefault((index, active), {}), (n, training, apart, failures)
-        if key not in known:
-            begin, end = index * n // active, (index + 1) * n // active
-            count = max(1, -(-(end - begin) // self.block))
-            cuts = [begin + i * (end - begin) // count for i in range(count + 1)]
-            while len(known) >= 6:
-                known.pop(next(iter(known))).release()
-            rows = [slice(a, b) for a, b in zip(cuts, cuts[1:], strict=False)]
-            known[key] = Worker(self, index, n, rows, training, apart)
-        return known[key]
-
-    def forget_workers(self):
-        """Give their memory back."""
-        for known in self.workers.values():
-            for worker in known.values():
-                worker.release()
-        self.workers.clear()
-
-    # ------------------------------------------------------------------------------------------ what users call
-
-    def logits(self, x, training=False):
-        """x (N, *input_shape) -> what the loss reads, (N, ...)."""
-        self.ask(self.checked(x), training)
-        return self.last_logits.copy()
-
-    def backward(self, dy):
-        """The gradient by the logits, for the last batch that `logits` saw in training -> None, {param name: gradient}.
-
-        The gradient by the input is not computed here; a module of -O0 gives it.
-        """
-        if len(dy) != self.pending:
-            raise ValueError(f"the last batch that `logits` saw in training has {self.pending} samples, not {len(dy)}")
-        self.io["dlogits"][: len(dy)] = dy
-        self.run(BACKWARD, len(dy))
-        return None, self.total_gradients()
-
-    def loss_and_gradients(self, x, y):
-        """x (N, *input_shape), targets y -> mean loss, {param name: gradient}, in training mode."""
-        self.call(GRADIENTS, self.checked(x), np.asarray(y))
-        return self.last_loss, self.total_gradients()
-
-    def train_step(self, x, y, lr=None):
-        """Forward, loss, backward and one step of the optimizer, in place; returns the loss.
-
-        Where a gradient is not a finite number the params stay as they are, and the loss is NaN.
-        """
-        self.call(STEP, self.checked(x), np.asarray(y), self.learning_rate if lr is None else lr)
-        return self.last_loss if self.counted() else np.nan
-
-    def counted(self):
-        """Count the step that was just made; False if it was not made, since a gradient is not finite."""
-        made = bool(np.isfinite(self.norms.sum()))
-        self.steps += made
-        return made
-
-    def update(self, grads, lr):
-        """One step of the optimizer, in place."""
-        for name, grad in grads.items():
-            self.named_grads[0][name][...] = grad
-        self.gradients[1:] = 0
-        self.prepare(1)
-        self.touch()
-        self.run(UPDATE, self.num_workers, lr)
-        self.counted()
-
-    @property
-    def last_loss(self):
-        """The mean loss of the last batch with targets, also where a gradient was not finite."""
-        return self.losses.sum()
-
-    @property
-    def last_logits(self):
-        """What the loss read of the last batch, (N, ...); the next batch writes over it."""
-        return self.io["logits"][: self.last_size]
-
-    def close(self):
-        """End the workers."""
-        self.team.close()
-
-    @property
-    def has_ended(self):
-        """Whether the workers were closed, or one of them died and ended them all."""
-        return bool(self.team.closing[0])
-
-    # ------------------------------------------------------------------------------------------ how work is shared
-
-    def checked(self, x):
-        """x (N, *input_shape) -> the arrays of the inputs, of which there is one."""
-        return [self.check_input(x)]
-
-    def takes(self):
-        """What the workers call each input -> its shape."""
-        return {"x": self.input_shape}
-
-    def gives(self):
-        """What the workers call each output beside what the loss reads -> its shape."""
-        return {}
-
-    def ask(self, xs, training):
-        """Forward on an array for each input; what comes out is in `io`."""
-        self.call(LOGITS if training else OUTPUTS, xs)
-        if not training:
-            n = self.last_size
-            if not self.is_known and self.news[: self.active(n)].any():
-                self.touch()
-                self.run(OUTPUTS, n)
-            self.is_known = False
-
-    def call(self, command, xs, y=None, lr=0.0):
-        """Hand a batch to the workers, an array for each input, and wait for them."""
-        n = len(xs[0])
-        if y is not None and y.shape[:1] != (n,):
-            raise ValueError(f"{n} samples, but targets of the shape {y.shape}")
-        self.prepare(n, y)
-        self.last_size = n
-        for name, x in zip(self.takes(), xs, strict=True):
-            self.show(name, x)
-        if y is not None:
-            self.show("y", y)
-        if command != OUTPUTS:
-            self.touch()
-            self.pending = n if command == LOGITS else None
-            for name, *how in self.draws:
-                self.show(name, self.drawn(n, self.rng, *how), self.factors)
-        self.run(command, n, lr)
-
-    def drawn(self, n, rng, kernel, shape, p):
-        """The factors by which a dropout multiplies n samples."""
-        return kernel(np.broadcast_to(np.ones((), self.dtype), (n, *shape)), p, True, rng)[1]
-
-    def prepare(self, n, y=None):
-        """Have workers that can take n samples with targets like y (N, ...); the first batch does it, if nobody else.
-
-        Processes see only what was made before they were forked, which is safe while there is no other thread.
-        """
-        if n <= self.capacity and (y is None or self.fits(y)):
-            return
-        if self.capacity:
-            self.team.close()
-            self.team = Team(self.num_workers, self.kind)
-        self.capacity = max(n, self.capacity, 256 if self.kind == "processes" else 1)
-        many = self.capacity
-        for name, shape in {**self.takes(), **self.gives()}.items():
-            self.io[name] = self.team.shared((many, *shape), self.dtype)
-        y = self.io.get("y") if y is None else y
-        if y is not None:
-            self.io["y"] = self.team.shared((many, *y.shape[1:]), y.dtype)
-        for name in ("logits", "dlogits"):
-            self.io[name] = self.team.shared((many, *self.logits_shape), self.dtype)
-        for name, *how in self.draws:
-            factor = self.drawn(1, np.random.default_rng(0), *how)
-            self.factors[name] = self.team.shared((many, *factor.shape[1:]), self.dtype)
-        self.forget_workers()
-        for training in (False, True):
-            self.worker(0, 1, training, self.waits)  # asks for all shared arrays
-        self.forget_workers()
-        self.team.start(self.work)
-
-    def fits(self, y):
-        """Whether there is a place for targets like y."""
-        known = self.io.get("y")
-        alike = known is not None and (known.dtype, known.shape[1:]) == (y.dtype, y.shape[1:])
-        return alike or (known is not None and self.kind == "threads")
-
-    def show(self, name, array, arrays=None):
-        """Show an array to the workers, among `io` or other arrays."""
-        arrays = self.io if arrays is None else arrays
-        if self.kind == "threads":
-            arrays[name] = array
-        else:
-            arrays[name][: len(array)] = array
-
-    def run(self, command, n, lr=0.0):
-        """Every worker does its part of a command; of a batch with too few samples for all, the first does all."""
-        order = (command, n, lr, self.steps, self.version, self.failures)
-        try:
-            if n >= self.num_workers:
-                self.team.call(order)
-            else:
-                self.losses[:] = 0
-                self.norms[:] = 0
-                self.gradients[1:] = 0
-                self.work(0, order)
-        except BaseException:
-            self.touch()
-            self.failures, self.pending = self.failures + 1, None
-            raise
-
-    def wait(self, n):
-        """For all other workers, if they have a part in a batch of n samples."""
-        if n >= self.num_workers:
-            self.team.sync()
-
-    def work(self, index, command):
-        """One worker's part of a command."""
-        kind, n, lr = int(command[0]), int(command[1]), float(command[2])
-        steps, version, failures = (int(number) for number in command[3:6])
-        with np.errstate(all="ignore"):  # what is not finite shows in the loss and in `counted`
-            if kind == UPDATE:
-                self.update_part(index, n, lr, steps)
-            elif kind == OUTPUTS:
-                self.infer_part(index, n, version, failures)
-            else:
-                self.train_part(kind, index, n, version, failures)
-                if kind == STEP:
-                    self.update_part(index, n, lr, steps)
-
-    def infer_part(self, index, n, version, failures):
-        """One worker's part of OUTPUTS. `logits` asks again if somebody found news, which nobody waits for here."""
-        w = self.worker(index, n, False, False, failures)
-        self.notice(index, n)
-        if w.version != version:
-            self.refresh(w, version)
-        w.run([self.infer_block(w, b) for b in range(len(w.rows))])
-
-    def train_part(self, kind, index, n, version, failures):
-        """One worker's part of LOGITS, BACKWARD, or both and the loss between them."""
-        w = self.worker(index, n, True, kind in (LOGITS, BACKWARD) or self.waits, failures)
-        if kind != BACKWARD:
-            self.refresh(w, version)
-        elif w.version is None:
-            raise ValueError("what `logits` kept for `backward` is gone: too many batches of other sizes came between")
-        blocks = {LOGITS: self.logits_block, BACKWARD: self.backward_block}.get(kind, self.train_block)
-        self.losses[index] = 0
-        self.clear_shared(index)
-        w.run([blocks(w, b) for b in range(len(w.rows))])
-        if kind != LOGITS:
-            self.add_shared(index)
-
-    def refresh(self, w, version):
-        """Make what the stages derive from the params; each worker makes a part."""
-        for stage in w.stages:
-            stage.refresh()
-        w.version = version
-        self.wait(w.n)
-
-    def infer_block(self, w, b):
-        self.keep(self.infer_forward(w.s, *self.part_of(w.rows[b])), w.rows[b])
-        return
-        yield
-
-    def part_of(self, rows):
-        """These rows of every input."""
-        return [self.io[name][rows] for name in self.takes()]
-
-    def keep(self, made, rows):
-        """Keep what a block gave; returns what the loss reads."""
-        others = self.gives()
-        z, *more = made if others else (made,)
-        for name, y in zip(others, more, strict=True):
-            self.io[name][rows] = to_textbook(y).reshape(-1, *self.io[name].shape[1:])
-        self.io["logits"][rows] = z = to_textbook(z).reshape(-1, *self.logits_shape)
-        return z
-
-    def logits_block(self, w, b):
-        xs = self.part_of(w.rows[b])
-        made = (yield from self.train_forward(w.s, *xs)) if self.waits else self.train_forward(w.s, *xs)
-        self.keep(made, w.rows[b])
-
-    def backward_block(self, w, b):
-        waiting = self.train_backward(w.s, from_textbook(self.io["dlogits"][w.rows[b]].copy(), self.gives_signal))
-        if waiting is not None:
-            yield from waiting
-
-    def train_block(self, w, b):
-        rows = w.rows[b]
-        xs = self.part_of(rows)
-        made = (yield from self.train_forward(w.s, *xs)) if self.waits else self.train_forward(w.s, *xs)
-        z = self.keep(made, rows)
-        loss, dz = self.loss(z, self.io["y"][rows])
-        share = self.share(w, rows)
-        self.losses[w.index] += loss * share
-        waiting = self.train_backward(w.s, from_textbook((dz * share).astype(self.dtype), self.gives_signal))
-        if waiting is not None:
-            yield from waiting
-
-    def share(self, w, rows):
-        """By how much the mean loss of a block counts in that of the batch."""
-        return (rows.stop - rows.start) / w.n
-
-    def update_part(self, index, n, lr, steps):
-        """One worker's part of the params: sum the gradients, see that all are finite, then the optimizer's step."""
-        self.wait(n)
-        active = self.active(n)
-        chunks = range(0, self.size, CHUNK)
-        own = chunks[index * len(chunks) // active : (index + 1) * len(chunks) // active]
-        params, grads, norm = {}, {}, 0.0
-        for begin in own:
-            params[begin] = self.vector[begin : begin + CHUNK]
-            grads[begin] = self.gradients[0, begin : begin + CHUNK]
-            for row in self.gradients[1:]:
-                grads[begin] += row[begin : begin + CHUNK]
-            norm += float(np.dot(grads[begin], grads[begin]))
-        if not np.isfinite(norm) and all(np.isfinite(grad).all() for grad in grads.values()):
-            norm = 0.0  # only the squares overflow
-        self.norms[index] = norm
-        self.wait(n)
-        if np.isfinite(self.norms[:active].sum()):
-            state = {begin: tuple(self.moments[:, begin : begin + CHUNK]) for begin in own}
-            self.optimize(params, grads, {**state, "step": steps}, lr)  # of its own: each step adds 1 to it
-
-
-class BnCnn(FastNetwork):
-    """(N, 1, 28, 28) -> (N, 10)."""
-
-    input_shape, logits_shape = INPUT_SHAPE, (10,)
-    learning_rate = 0.002
-    loss = staticmethod(cross_entropy)
-    block = 32  # samples at a time, at most
-    waits = True  # whether blocks wait for the whole batch in training
-    draws = (
-        ("dropout2d1", dropout2d_forward, (32, 14, 14), 0.25),
-        ("dropout2d2", dropout2d_forward, (64, 7, 7), 0.25),
-        ("dropout1", dropout_forward, (128,), 0.5),
-    )
-
-    def __init__(self, seed=0, dtype=np.float32, workers=None, kind="threads"):
-        rng = np.random.default_rng(seed)
-        self.dtype = np.dtype(dtype)
-        params = {
-            "conv1.weight": he(rng, (32, 1, 3, 3), 9, 288, dtype),
-            "bn1.weight": np.ones(32, dtype),
-            "bn1.bias": np.zeros(32, dtype),
-            "conv2.weight": he(rng, (32, 32, 3, 3), 288, 288, dtype),
-            "bn2.weight": np.ones(32, dtype),
-            "bn2.bias": np.zeros(32, dtype),
-            "conv3.weight": he(rng, (64, 32, 3, 3), 288, 576, dtype),
-            "bn3.weight": np.ones(64, dtype),
-            "bn3.bias": np.zeros(64, dtype),
-            "conv4.weight": he(rng, (64, 64, 3, 3), 576, 576, dtype),
-            "bn4.weight": np.ones(64, dtype),
-            "bn4.bias": np.zeros(64, dtype),
-            "linear1.weight": he(rng, (128, 3136), 3136, 128, dtype),
-            "bn5.weight": np.ones(128, dtype),
-            "bn5.bias": np.zeros(128, dtype),
-            "linear2.weight": he(rng, (10, 128), 128, 10, dtype),
-            "linear2.bias": np.zeros(10, dtype),
-        }
-        buffers = {
-            "bn1.running_mean": np.zeros(32, dtype),
-            "bn1.running_var": np.ones(32, dtype),
-            "bn2.running_mean": np.zeros(32, dtype),
-            "bn2.running_var": np.ones(32, dtype),
-            "bn3.running_mean": np.zeros(64, dtype),
-            "bn3.running_var": np.ones(64, dtype),
-            "bn4.running_mean": np.zeros(64, dtype),
-            "bn4.running_var": np.ones(64, dtype),
-            "bn5.running_mean": np.zeros(128, dtype),
-            "bn5.running_var": np.ones(128, dtype),
-        }
-        self.start(params, buffers, rng, workers, kind)
-
-    def train_stages(self, w):
-        """What worker w computes with, in training."""
-        s = Stages()
-        s.input = Input(w, (1, 28, 28))
-        s.conv1 = RowConv(w.into(0), "conv1", ConvGeometry((1, 28, 28), 32, (3, 3), padding=((1, 1), (1, 1))), dx=False)
-        s.bn1 = BatchNorm(w, "bn1", (32, 28, 28), relu=True)
-        s.conv2 = WinogradRows(w.into(1), "conv2", ConvGeometry((32, 28, 28), 32, (3, 3), padding=((1, 1), (1, 1))), 7)
-        s.bn2 = BatchNorm(w, "bn2", (32, 28, 28))
-        s.pool1 = MaxPool(w.into(0), (32, 28, 28), (2, 2), (2, 2), relu=True)
-        s.dropout2d1 = Factor(w, "dropout2d1")
-        s.conv3 = WinogradRows(w.into(1), "conv3", ConvGeometry((32, 14, 14), 64, (3, 3), padding=((1, 1), (1, 1))), 7)
-        s.bn3 = BatchNorm(w, "bn3", (64, 14, 14), relu=True)
-        s.conv4 = WinogradRows(w.into(0), "conv4", ConvGeometry((64, 14, 14), 64, (3, 3), padding=((1, 1), (1, 1))), 7)
-        s.bn4 = BatchNorm(w, "bn4", (64, 14, 14))
-        s.pool2 = MaxPool(w.into(1), (64, 14, 14), (2, 2), (2, 2), relu=True)
-        s.dropout2d2 = Factor(w, "dropout2d2")
-        s.flatten1 = Flatten(w.into(0), (64, 7, 7))
-        s.linear1 = Linear(w, "linear1", 128)
-        s.bn5 = BatchNorm(w, "bn5", (128,), relu=True)
-        s.dropout1 = Factor(w, "dropout1")
-        s.linear2 = Linear(w, "linear2", 10)
-        return s
-
-    def infer_stages(self, w):
-        """The same at inference: batch norms are part of convolutions."""
-        s = Stages()
-        s.input = Input(w, (1, 28, 28))
-        s.conv1 = RowConv(w.into(0), "conv1", ConvGeometry((1, 28, 28), 32, (3, 3), padding=((1, 1), (1, 1))), epilogue=Epilogue(norm=("bn1", 1e-05), relu=True))
-        s.conv2 = WinogradRows(w.into(1), "conv2", ConvGeometry((32, 28, 28), 32, (3, 3), padding=((1, 1), (1, 1))), 7, epilogue=Epilogue(bias=False, norm=("bn2", 1e-05)))
-        s.pool1 = MaxPool(w.into(0), (32, 28, 28), (2, 2), (2, 2), conv=s.conv2, relu=True)
-        s.conv3 = WinogradRows(w.into(1), "conv3", ConvGeometry((32, 14, 14), 64, (3, 3), padding=((1, 1), (1, 1))), 7, epilogue=Epilogue(norm=("bn3", 1e-05), relu=True))
-        s.conv4 = WinogradRows(w.into(0), "conv4", ConvGeometry((64, 14, 14), 64, (3, 3), padding=((1, 1), (1, 1))), 7, epilogue=Epilogue(bias=False, norm=("bn4", 1e-05)))
-        s.pool2 = MaxPool(w.into(1), (64, 14, 14), (2, 2), (2, 2), conv=s.conv4, relu=True)
-        s.flatten1 = Flatten(w.into(0), (64, 7, 7))
-        s.linear1 = Linear(w.into(1), "linear1", 128)
-        s.bn5 = FrozenNorm(w.into(0), "bn5", (128,), relu=True)
-        s.linear2 = Linear(w.into(1), "linear2", 10)
-        return s
-
-    def train_forward(self, s, x):
-        """One block: x (N, 1, 28, 28) -> what the loss reads (N, 10)."""
-        x = s.input.forward(x)
-        x = s.conv1.forward(x)  # (28, 28, n, 32)
-        x = yield from s.bn1.forward(x)  # bn1 -> relu1
-        x = s.conv2.forward(x)
-        x = yield from s.bn2.forward(x)
-        x = s.pool1.forward(x)  # relu2 -> pool1: (14, 14, n, 32)
-        x = s.dropout2d1.forward(x)
-        x = s.conv3.forward(x)  # (14, 14, n, 64)
-        x = yield from s.bn3.forward(x)  # bn3 -> relu3
-        x = s.conv4.forward(x)
-        x = yield from s.bn4.forward(x)
-        x = s.pool2.forward(x)  # relu4 -> pool2: (7, 7, n, 64)
-        x = s.dropout2d2.forward(x)
-        x = s.flatten1.forward(x)  # (n, 3136)
-        x = s.linear1.forward(x)  # (n, 128)
-        x = yield from s.bn5.forward(x)  # bn5 -> relu5
-        x = s.dropout1.forward(x)
-        return s.linear2.forward(x)  # (n, 10)
-
-    def train_backward(self, s, dy):
-        """The gradient by what `train_forward` gave -> those of the params."""
-        dy = s.linear2.backward(dy)
-        dy = s.dropout1.backward(dy)
-        dy = yield from s.bn5.backward(dy)
-        dy = s.linear1.backward(dy)
-        dy = s.flatten1.backward(dy)
-        dy = s.dropout2d2.backward(dy)
-        dy = s.pool2.backward(dy)
-        dy = yield from s.bn4.backward(dy)
-        dy = s.conv4.backward(dy)
-        dy = yield from s.bn3.backward(dy)
-        dy = s.conv3.backward(dy)
-        dy = s.dropout2d1.backward(dy)
-        dy = s.pool1.backward(dy)
-        dy = yield from s.bn2.backward(dy)
-        dy = s.conv2.backward(dy)
-        dy = yield from s.bn1.backward(dy)
-        s.conv1.backward(dy)
-
-    def infer_forward(self, s, x):
-        """As `train_forward`, at inference."""
-        x = s.input.forward(x)
-        x = s.conv1.forward(x)  # conv1 -> bn1 -> relu1: (28, 28, n, 32)
-        x = s.conv2.forward(x)  # conv2 -> bn2
-        x = s.pool1.forward(x)  # relu2 -> pool1: (14, 14, n, 32)
-        x = s.conv3.forward(x)  # conv3 -> bn3 -> relu3: (14, 14, n, 64)
-        x = s.conv4.forward(x)  # conv4 -> bn4
-        x = s.pool2.forward(x)  # relu4 -> pool2: (7, 7, n, 64)
-        x = s.flatten1.forward(x)  # (n, 3136)
-        x = s.linear1.forward(x)  # (n, 128)
-        x = s.bn5.forward(x)  # bn5 -> relu5
-        return s.linear2.forward(x)  # (n, 10)
-
-    def forward(self, x, training=False):
-        """x (N, 1, 28, 28) -> y (N, 10)."""
-        return self.logits(x, training)
-
-    def optimize(self, params, grads, state, lr):
-        """One step of the optimizer, in place."""
-        adam_step(params, grads, state, lr)
-
-
-Model = BnCnn
+def softmax(x, axis):
+    """exp(x) / sum of exp(x) along `axis`; the maximum is taken out first, so that nothing overflows."""
+    e = np.exp(x - x.max(axis=axis, keepdims=True))
+    return e / e.sum(axis=axis, keepdims=True)
 
 
 def answer(make, shares=None):
@@ -2524,6 +2537,9 @@ def answer(make, shares=None):
     except (OSError, ValueError, KeyError, TypeError) as error:
         parser.error(str(error))
     raise SystemExit
+
+
+Model = fast(BnCnn, FastNetwork)
 
 
 if __name__ == "__main__":

@@ -35,2483 +35,19 @@ import numpy as np
 INPUT_SHAPE = (3, 32, 32)
 NUM_PARAMETERS = 272_474
 OUTPUTS, LOGITS, GRADIENTS, BACKWARD, UPDATE, STEP = range(6)
-CHUNK = 16384
 
 
-# ---------------------------------------------------------------- kernels
-
-
-class Stage:
-    """What the stages of one worker have in common. A stage has forward and, in training, backward; `refresh` makes
-    what it derives from its params, before a batch.
-    """
-
-    def start(self, w):
-        """What every constructor begins with."""
-        self.w = w
-        w.given, w.memory = w.memory, None  # what `into` says is for this stage alone
-        w.stages.append(self)
-
-    def refresh(self):
-        """Nothing is derived from the params."""
-
-    def add_gradient(self, name, value):
-        """The gradient of a param by one block is added to that of the blocks before."""
-        if self.w.block == 0:
-            self.w.grads[name][...] = value
-        else:
-            self.w.grads[name] += value
-
-
-def is_map(shape):
-    """Whether a value of these sizes is a map, (C, H, W) or (C, D, H, W); signals are (C, L, 1) here."""
-    return len(shape) >= 3
-
-
-def plane(space):
-    """The height and width of a map as it lies: (L,) -> (L, 1), (H, W) as it is, (D, H, W) -> (D*H, W)."""
-    *rows, width = space if len(space) > 1 else (*space, 1)
-    return math.prod(rows), width
-
-
-def inside(shape, n):
-    """The sizes of n samples as stages keep them: (H, W, n, C) of maps, else (n, *shape)."""
-    return (*plane(shape[1:]), n, shape[0]) if is_map(shape) else (n, *shape)
-
-
-class Input(Stage):
-    """The network's input, (n, C, *space) -> (H, W, n, C)."""
-
-    def __init__(self, w, shape):
-        self.start(w)
-        self.y = w.arrays(lambda n: inside(shape, n))
-
-    def forward(self, x):
-        """x (n, C, *space) -> y (H, W, n, C)."""
-        y = self.y[self.w.block]
-        y[...] = x.reshape(*x.shape[:2], *y.shape[:2]).transpose(2, 3, 0, 1)
-        return y
-
-
-def long_rows(x):
-    """x (..., n, C) -> a view (..., n*C): samples and channels become one axis."""
-    return x.reshape(*x.shape[:-2], -1)
-
-
-def bands(x, numbers=32768):
-    """x (H, W, n, C) -> slices of its rows, so that several passes over one of them stay in the cache; else one of
-    all."""
-    if x.ndim < 4:
-        return [slice(None)]
-    rows = max(1, numbers * len(x) // max(x.size, 1))
-    return [slice(i, i + rows) for i in range(0, len(x), rows)]
-
-
-def relu(x, out):
-    """x (..., C) -> max(x, 0), written to `out`; both lie in one piece along samples and channels.
-
-    NumPy takes a third of the time for the maximum of two arrays that it takes for that of an array and a number.
-    """
-    rows = long_rows(x)
-    np.maximum(rows, np.zeros(rows.shape[-1], x.dtype), out=long_rows(out))
-    return out
-
-
-def stop_negative(dy, y, mask):
-    """The gradient of a relu that gave y (..., C) stops: dy stays where y is above 0. mask: scratch, flat."""
-    mask = mask[: y.size].reshape(y.shape)
-    np.greater(y, 0, out=mask)
-    np.multiply(dy, mask, out=dy)
-
-
-def column_sums(row, channels):
-    """(..., C) flat -> (C,): a product with ones is quicker than a sum along the first axis."""
-    rows = row.reshape(-1, channels)
-    return np.dot(np.ones(len(rows), row.dtype), rows)
-
-
-def row_sums(a, b=None):
-    """a, or a * b, of maps (H, W, n, C) or vectors (n, C), summed over H -> (W*n*C,) or (n*C,)."""
-    a = a.reshape(len(a) if a.ndim == 4 else 1, -1)
-    if b is None:
-        return np.dot(np.ones(len(a), a.dtype), a)
-    return np.einsum("ij,ij->j", a, b.reshape(a.shape))
-
-
-class ConvStage(Stage):
-    """A convolution of x (H, W, n, C) to y (Ho, Wo, n, F). dx: whether anything needs the gradient by x."""
-
-    def prepare(self, w, name, g, epilogue, dx):
-        self.start(w)
-        self.name, self.shape, self.channels, self.filters, self.has_dx = name, g.shape, g.shape[0], g.filters, dx
-        self.kernel_size, self.stride, self.padding, self.dilation = g.kernel_size, g.stride, g.padding, g.dilation
-        self.adds_bias, self.norm, self.relu, self.out_size = epilogue.bias, epilogue.norm, epilogue.relu, g.out_size
-        if self.relu and w.training:
-            self.mask = w.masks((g.filters, *self.out_size))
-        self.stored = w.params[name + ".weight"].reshape(*g.kernel_size, -1, g.filters)  # of a signal, too: K is Kx1
-        self.weight = self.stored
-        self.bias = w.params.get(name + ".bias")
-        if self.norm is not None:
-            self.scale, self.bias = np.ones(g.filters, w.dtype), np.zeros(g.filters, w.dtype)
-        elif self.bias is None:
-            self.adds_bias = False
-
-    def fold(self):
-        """Makes, at inference, the scale and the bias that the batch norm behind this layer leaves to it."""
-        if self.norm is None:
-            return
-        name, eps = self.norm
-        buffers, params = self.w.network.stored_buffers, self.w.params
-        mean, var = buffers[name + ".running_mean"], buffers[name + ".running_var"]
-        np.divide(1, np.sqrt(var + eps), out=self.scale)
-        if name + ".weight" in params:
-            self.scale *= params[name + ".weight"]
-        own = params.get(self.name + ".bias")
-        np.multiply(self.scale, -mean if own is None else own - mean, out=self.bias)
-        if name + ".bias" in params:
-            self.bias += params[name + ".bias"]
-
-    def refresh(self):
-        """Makes the weights that this worker computes with."""
-        self.fold()
-        if self.norm is not None:
-            self.weight = self.stored * self.scale
-
-    def with_bias(self, y, plus=None, has_bias=False):
-        """y (rows, Wo, n, F) -> the same array, to which come the bias, if it has none yet, another map, and the
-        relu."""
-        adds_bias = self.adds_bias and not has_bias
-        if not adds_bias and not self.relu and plus is None:
-            return y
-        rows = long_rows(y)
-        bias = np.resize(self.bias, rows.shape[2]) if adds_bias else None
-        for band in bands(y):
-            if bias is not None:
-                rows[band] += bias
-            if plus is not None:
-                y[band] += plus[band]
-            if self.relu:
-                relu(y[band], y[band])
-        return y
-
-    def bias_gradient(self, dy):
-        """dy (Ho, Wo, n, F) becomes the gradient in front of the relu, and the bias gets its own."""
-        b = self.w.block
-        sums = 0
-        for band in bands(dy):
-            if self.relu:
-                stop_negative(dy[band], self.y[b][: len(dy), : dy.shape[1]][band], self.mask[b])
-            if self.adds_bias:
-                sums = sums + row_sums(dy[band])
-        if self.adds_bias:
-            self.add_gradient(self.name + ".bias", column_sums(sums, self.filters))
-
-    def add_weight_gradient(self, rows, dy):
-        """rows (M, K), dy (M, F) -> the gradient of the weights (K, F) of this block, added to that of those before."""
-        grad = self.grad_rows
-        if self.w.block == 0 and not self.has_gradient:
-            np.matmul(rows.T, dy, out=grad)
-        else:
-            np.matmul(rows.T, dy, out=self.grad_part)
-            grad += self.grad_part
-        self.has_gradient = True
-
-
-@dataclasses.dataclass(frozen=True)
-class Epilogue:
-    """What a convolution makes of its sums while they are in the cache: y = relu(sums * scale + bias + plus).
-
-    bias: whether it adds its own; else the next stage does. norm: (name, eps) of a batch norm which at inference is the
-    scale and part of the bias. plus: whether forward is given another map. relu: whether it ends in one.
-    """
-
-    bias: bool = True
-    norm: tuple[str, float] | None = None
-    plus: bool = False
-    relu: bool = False
-
-
-class RowConv(ConvStage):
-    """A convolution of few channels. Windows overlap along W only: for every row of x the numbers that each column of
-    a window sees lie together, (H, Kw, C, Wo*n), so that what a row of y sees is a block of Kh such rows, and the
-    rows of the matrix product need no further copies."""
-
-    def __init__(self, w, name, geometry, epilogue=Epilogue(), dx=True):
-        self.prepare(w, name, geometry, epilogue, dx)
-        shape, filters, (kh, kw) = self.shape, self.filters, self.kernel_size
-        c, (ho, wo) = self.channels, self.out_size
-        self.size = height, width = geometry.padded_size
-        self.rows_of_window = kh * kw * c
-        self.padded = w.frame(lambda n: (height, c, width, n), ("rows", self.padding, shape))
-        self.columns = w.arrays(lambda n: (height, kw, c, wo * n))
-        self.y = w.outputs(lambda n: (ho, wo, n, filters))
-        if w.training:
-            self.grad_rows = w.grads[name + ".weight"].reshape(-1, filters)
-            self.band = min(ho, 8)
-            self.parts = w.scratch("dweight", lambda n: (self.band, self.rows_of_window, filters))[0]
-            if dx:
-                self.dcolumns = w.scratch("dcolumns", lambda n: (height, kw, c, wo * n))
-                self.dwindows = w.scratch("dwindows", lambda n: (ho, self.rows_of_window, wo * n))
-                self.dpadded = w.scratch("dpadded", lambda n: (height, c, width, n))
-                self.dx = w.gradients(lambda n: (*shape[1:], n, c))
-
-    def forward(self, x, plus=None):
-        """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
-        b, n = self.w.block, x.shape[2]
-        (top, _), (left, _) = self.padding
-        padded = self.padded[b]
-        padded[top : top + x.shape[0], :, left : left + x.shape[1]] = x.transpose(0, 3, 1, 2)
-        columns = self.columns[b].reshape(*self.columns[b].shape[:3], -1, n)
-        for v, place in enumerate(self.places(padded)):
-            columns[:, v] = place
-        y = self.y[b]
-        weight = self.weight.reshape(-1, self.filters)
-        np.matmul(self.windows(b).swapaxes(1, 2), weight, out=y.reshape(len(y), -1, self.filters))
-        return self.with_bias(y, plus)
-
-    def places(self, padded):
-        """For each column of the window: what it sees of (H, C, W, n), as (H, C, Wo, n)."""
-        s, wo = self.stride[1], self.out_size[1]
-        return [padded[:, :, v : v + s * (wo - 1) + 1 : s] for v in range(self.kernel_size[1])]
-
-    def windows(self, b):
-        """What each row of y sees, a view (Ho, Kh*Kw*C, Wo*n)."""
-        columns = self.columns[b]
-        row, _, one, item = columns.strides
-        shape = (self.out_size[0], self.rows_of_window, columns.shape[3])
-        return np.lib.stride_tricks.as_strided(columns, shape, (row * self.stride[0], one, item))
-
-    def backward(self, dy):
-        """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
-        b, n = self.w.block, dy.shape[2]
-        self.bias_gradient(dy)
-        rows, windows = dy.reshape(len(dy), -1, self.filters), self.windows(b)
-        for begin in range(0, len(dy), self.band):
-            parts = self.parts[: len(dy) - begin]
-            np.matmul(windows[begin : begin + self.band], rows[begin : begin + self.band], out=parts)
-            if begin == 0 and b == 0:
-                np.sum(parts, axis=0, out=self.grad_rows)
-            else:
-                self.grad_rows += parts.sum(axis=0)
-        if not self.has_dx:
-            return None
-        dwindows, dcolumns, dpadded, dx = self.dwindows[b], self.dcolumns[b], self.dpadded[b], self.dx[b]
-        np.matmul(self.weight.reshape(-1, self.filters), rows.swapaxes(1, 2), out=dwindows)
-        dwindows = dwindows.reshape(len(dy), self.kernel_size[0], *dcolumns.shape[1:])
-        dcolumns[...], dpadded[...] = 0, 0
-        s = self.stride[0]
-        for u in range(self.kernel_size[0]):
-            dcolumns[u : u + s * (len(dy) - 1) + 1 : s] += dwindows[:, u]
-        dcolumns = dcolumns.reshape(*dcolumns.shape[:3], -1, n)
-        for v, place in enumerate(self.places(dpadded)):
-            place += dcolumns[:, v]
-        (top, _), (left, _) = self.padding
-        dx[...] = dpadded[top : top + self.shape[1], :, left : left + self.shape[2]].transpose(0, 2, 3, 1)
-        return dx
-
-
-@dataclasses.dataclass(frozen=True)
-class ConvGeometry:
-    """The windows of a convolution of x, of `shape` (C, *space), to `filters` maps. Along every axis of space: how long
-    a window is, the step from one to the next, the zeros (before, behind) x, and the step from tap to tap."""
-
-    shape: tuple[int, ...]
-    filters: int
-    kernel_size: tuple[int, ...]
-    stride: tuple[int, ...] = (1, 1)
-    padding: tuple[tuple[int, int], ...] = ((0, 0), (0, 0))
-    dilation: tuple[int, ...] = (1, 1)
-    groups: int = 1
-
-    @property
-    def padded_size(self):
-        """The space of x with its zeros."""
-        return tuple(n + before + behind for n, (before, behind) in zip(self.shape[1:], self.padding, strict=True))
-
-    @property
-    def out_size(self):
-        """How many windows there are along each axis: floor((n - d * (k - 1) - 1) / s) + 1."""
-        axes = zip(self.padded_size, self.kernel_size, self.stride, self.dilation, strict=True)
-        return tuple((n - d * (k - 1) - 1) // s + 1 for n, k, s, d in axes)
-
-
-def joined(moments):
-    """Moments of K parts (K, 3, C) -> of all of them (3, C): how many numbers there are, their mean, and their squares
-    around it, summed (Chan et al. 1979)."""
-    n, mean, squares = moments.transpose(1, 0, 2)
-    total = n.sum(axis=0)
-    middle = (n * mean).sum(axis=0) / total
-    return np.stack([total, middle, (squares + n * (mean - middle) ** 2).sum(axis=0)])
-
-
-class BatchNorm(Stage):
-    """Normalises the whole batch over all workers (Ioffe & Szegedy 2015), in training only; may end in a relu.
-
-    x is a map or a vector. Both passes need sums over the whole batch: they are generators that wait for them. Where
-    the mean is large it is taken out before anything is summed: the digits that count would not outlive a sum with it.
-    """
-
-    def __init__(self, w, name, shape, eps=1e-5, momentum=0.1, relu=False):
-        self.start(w)
-        self.name, self.eps, self.momentum, self.relu = name, eps, momentum, relu
-        self.channels = shape[0]
-        self.moments = w.shared((name, "moments"), (w.network.num_workers, 3, shape[0]), np.float64)
-        self.sums = w.shared((name, "sums"), (w.network.num_workers, 2, shape[0]), np.float64)
-        self.weight, self.bias = w.params.get(name + ".weight"), w.params.get(name + ".bias")
-        buffers = w.network.stored_buffers
-        self.running_mean, self.running_var = buffers[name + ".running_mean"], buffers[name + ".running_var"]
-        self.x = w.of_blocks()
-        self.guess = w.of_blocks()
-        self.y = w.arrays(lambda n: inside(shape, n))
-        self.factors = w.scratch("bn", lambda n: (3, n, shape[0]))
-        self.part = w.scratch("band", lambda n: (max(65536, n * int(np.prod(shape[2:])) * shape[0]),))
-        self.mask = w.masks(shape)
-        self.count = w.n * int(np.prod(shape[1:]))
-
-    def exact_sums(self, row):
-        """(..., C) flat -> (C,), in float64."""
-        return column_sums(row.astype(np.float64), self.channels)
-
-    def power_sums(self, x):
-        """x (..., C) -> the sums of x and of x * x, (C,) each."""
-        return self.exact_sums(row_sums(x)), self.exact_sums(row_sums(x, x))
-
-    def measure(self, x, y):
-        """x (..., C) of a block -> how many numbers there are, their mean, their squares around it (3, C); keeps the
-        guess (C,) that it took them around.
-
-        The guess is 0. But where the square of the mean is over ten times the variance, which would then be what is
-        left of two large sums, the guess is the mean, and y is x - guess.
-        """
-        n, guess = x.size // self.channels, np.zeros(self.channels)
-        total, squares = self.power_sums(x)
-        if (total * total / n > 10 * (squares - total * total / n)).any():
-            guess += (total / n).astype(x.dtype)
-            total, squares = self.power_sums(self.less(x, guess, y))
-        self.guess[self.w.block] = guess
-        return np.stack([np.full_like(total, n), guess + total / n, np.maximum(squares - total * total / n, 0)])
-
-    def less(self, x, guess, out):
-        """x - guess, written to `out`; x itself where the guess is 0."""
-        if not guess.any():
-            return x
-        np.subtract(long_rows(x), np.tile(guess.astype(x.dtype), x.shape[-2]), out=long_rows(out))
-        return out
-
-    def forward(self, x):
-        """A generator: x (H, W, n, C) or (n, C) -> y of that shape."""
-        b = self.w.block
-        if self.count == 1:
-            raise ValueError("batch norm needs more than one value for each channel in training: use a larger batch")
-        self.x[b], y, so_far = x, self.y[b], self.moments[self.w.index]
-        moments = self.measure(x, y)
-        so_far[...] = moments if b == 0 else joined(np.stack([so_far, moments]))
-        yield
-        _, self.mean, squares = joined(self.moments[: self.w.num_workers])
-        var, guess = squares / self.count, self.guess[b]
-        self.inv_std = 1 / np.sqrt(var + self.eps)
-        if self.w.index == 0 and b == 0:
-            self.running_mean += self.momentum * (self.mean - self.running_mean)
-            self.running_var += self.momentum * (var * (self.count / (self.count - 1)) - self.running_var)
-        scale, shift, _ = self.factors[b]
-        scale[...] = self.inv_std if self.weight is None else self.weight * self.inv_std
-        shift[...] = (0 if self.bias is None else self.bias) - (self.mean - guess) * scale[0]
-        scale, shift, rows, given = (
-            scale.reshape(-1),
-            shift.reshape(-1),
-            long_rows(y),
-            long_rows(y if guess.any() else x),
-        )
-        for band in bands(y):
-            part = rows[band]
-            np.multiply(given[band], scale, out=part)
-            part += shift
-            if self.relu:
-                relu(y[band], y[band])
-        return y
-
-    def backward(self, dy):
-        """A generator: dy (H, W, n, C) or (n, C) -> dx, in its place.
-
-        dx = inv_std * (g - mean(g) - x_hat * mean(g * x_hat)), g = dy * weight, means over the whole batch.
-        """
-        b = self.w.block
-        x, y, guess = self.x[b], self.y[b], self.guess[b]
-        given = long_rows(x)
-        dbias = 0
-        products = 0
-        for band in bands(dy):
-            if self.relu:
-                stop_negative(dy[band], y[band], self.mask[b])
-            part = self.less(x[band], guess, self.part[b][: x[band].size].reshape(x[band].shape))
-            dbias, products = dbias + row_sums(dy[band]), products + row_sums(dy[band], part)
-        dbias, products = self.exact_sums(dbias), self.exact_sums(products)
-        products = (products - (self.mean - guess) * dbias) * self.inv_std
-        so_far = self.sums[self.w.index]
-        so_far[...] = (0 if b == 0 else so_far) + np.stack([dbias, products])
-        if self.weight is not None:
-            self.add_gradient(self.name + ".bias", dbias)
-            self.add_gradient(self.name + ".weight", products)
-        yield
-        dbias, products = self.sums[: self.w.num_workers].sum(axis=0)
-        scale, slope, shift = self.factors[b]
-        factor = self.inv_std if self.weight is None else self.weight * self.inv_std
-        k = -factor * self.inv_std * products / self.count
-        scale[...], slope[...], shift[...] = factor, k, -factor * dbias / self.count - k * self.mean
-        scale, slope, shift = scale.reshape(-1), slope.reshape(-1), shift.reshape(-1)
-        rows = long_rows(dy)
-        for band in bands(dy):
-            row = rows[band]
-            part = self.part[b][: row.size].reshape(row.shape)
-            np.multiply(given[band], slope, out=part)
-            part += shift
-            row *= scale
-            row += part
-        return dy
-
-
-def toom_cook(tile, taps, dtype):
-    """F(tile, taps), a convolution of one axis -> data (points, tile + taps - 1), weight (points, taps), output (tile,
-    points): y = output @ ((data @ x) * (weight @ w)).
-
-    By the method of Toom and Cook: polynomials are multiplied by their values at 0, pairs +-a, and infinity. Pairs lie
-    around 1, as a and 1/a, which balances the sizes of the entries. One tap needs no algorithm.
-    """
-    if taps == 1:
-        return np.eye(tile, dtype=dtype), np.ones((tile, 1), dtype), np.eye(tile, dtype=dtype)
-    size = tile + taps - 1
-    pairs = ((), (1.0,), (0.5**0.5, 2**0.5), (1.0, 0.5, 2.0), (0.45, 1 / 0.45, 0.8, 1 / 0.8))[(size - 1) // 2]
-    a = np.array([0.0, *(sign * p for p in pairs for sign in (1, -1))])[: size - 1]
-    scale = np.array([np.prod([a[i] - a[j] for j in range(size - 1) if j != i]) for i in range(size - 1)])
-    weight, output = np.zeros((size, taps)), np.zeros((tile, size))
-    weight[:-1] = a[:, None] ** np.arange(taps) / scale[:, None]
-    output[:, :-1] = a[None, :] ** np.arange(tile)[:, None]
-    weight[-1, -1] = output[-1, -1] = 1
-    # Of `data` the sum over i of output[k, i] * weight[i, j] * data[i, l] is 1 where l = k + j, else 0.
-    products = np.einsum("ki,ij->kji", output, weight).reshape(tile * taps, size)
-    places = np.add.outer(np.arange(tile), np.arange(taps)).reshape(-1)
-    data = np.linalg.lstsq(products, np.eye(size)[places], rcond=None)[0]
-    return tuple(np.ascontiguousarray(matrix, dtype) for matrix in (data, weight, output))
-
-
-def strided_toom_cook(tile, taps, stride, dtype):
-    """F(tile, taps) with a stride, a convolution of one axis -> data (points, inputs), weight (points, taps), output
-    (tile, points), of (tile - 1) * stride + taps inputs."""
-    inputs = (tile - 1) * stride + taps
-    parts = [toom_cook(tile, len(range(phase, taps, stride)), dtype) for phase in range(min(stride, taps))]
-    points = sum(len(part[0]) for part in parts)
-    data, weight = np.zeros((points, inputs), dtype), np.zeros((points, taps), dtype)
-    begin = 0
-    for phase, (part, part_weight, _) in enumerate(parts):
-        rows = slice(begin, begin + len(part))
-        data[rows, phase::stride][:, : part.shape[1]] = part
-        weight[rows, phase::stride] = part_weight
-        begin = rows.stop
-    return data, weight, np.concatenate([output for _, _, output in parts], axis=1)
-
-
-def tiles_along(tile, stride, size, out_size, before, data, output):
-    """The tiles of one axis: (rows, inputs, data, output), which outputs and which inputs each has, as slices, and its
-    part of the matrices data (points, inputs) and output (rows, points)."""
-    every = []
-    for begin in range(0, out_size, tile):
-        count = min(tile, out_size - begin)
-        first = begin * stride - before
-        end = first + data.shape[1] - (tile - count) * stride
-        inputs = slice(min(max(first, 0), size), max(min(end, size), 0))
-        part = data[:, inputs.start - first : max(inputs.stop, inputs.start) - first]
-        rows = slice(begin, begin + count)
-        every.append((rows, inputs, np.ascontiguousarray(part), np.ascontiguousarray(output[:count])))
-    return every
-
-
-def columns_by_rest(width, step):
-    """For each rest modulo the stride how many columns have a number of that rest; which these are, and where they
-    stand among all, sorted by that rest."""
-    sizes = [len(range(rest, width, step)) for rest in range(step)]
-    return sizes, [(slice(r, width, step), slice(sum(sizes[:r]), sum(sizes[: r + 1]))) for r in range(step)]
-
-
-def product(matrix, x, out, limit=1024):
-    """matrix (m, k) @ x (..., k, Q) -> out (..., m, Q), in columns of at most `limit` numbers, so that what a product
-    reads stays in the cache: two or three times as fast as one product with very long rows."""
-    size = x.shape[-1]
-    parts = max(1, -(-size // limit))
-    while size % parts:
-        parts += 1
-    if parts == 1 or size // parts < limit // 8:
-        np.matmul(matrix, x, out=out)
-        return
-    x = x.reshape(*x.shape[:-1], parts, size // parts).swapaxes(-3, -2)
-    np.matmul(matrix, x, out=out.reshape(*out.shape[:-1], parts, size // parts).swapaxes(-3, -2))
-
-
-def strips_along(out_size, taps, longest):
-    """target[j] = sum over the taps k of source[j + shift] in strips of the targets -> (begin, end, reach, taps).
-
-    taps: {k: (first, size, shift)}, where the tap sees the sources first..first+size-1 as 0..size-1. A strip needs the
-    sources before `reach`. Its taps are (k, the columns of the source, those of the strip) as slices; the first covers
-    the strip, or it is None and the strip starts as zeros.
-    """
-    strips = []
-    count = -(-out_size // max(1, longest))
-    for i in range(count):
-        begin, end = i * out_size // count, (i + 1) * out_size // count
-        seen = []
-        for k, (first, size, shift) in taps.items():
-            low, high = max(begin, -shift), min(end, size - shift)
-            if low < high:
-                source = slice(first + low + shift, first + high + shift)
-                seen.append((k, source, slice(low - begin, high - begin)))
-        seen.sort(key=lambda tap: tap[2].start - tap[2].stop)
-        is_covered = bool(seen) and seen[0][2] == slice(0, end - begin)
-        reach = max((tap[1].stop for tap in seen), default=0)
-        strips.append((begin, end, reach, seen if is_covered else [None, *seen]))
-    return strips
-
-
-def along_h(matrix, x, out):
-    """matrix (m, k) @ x (k, columns, Q) -> out (m, columns, Q); Q numbers lie together, columns may lie apart."""
-    if matrix.size == 0:
-        out[...] = 0
-    elif all(a.strides[1] == a.shape[2] * a.itemsize for a in (x, out)):
-        product(matrix, x.reshape(len(x), -1), out.reshape(len(out), -1), 2048)
-    else:
-        np.matmul(matrix, x.swapaxes(0, 1), out=out.swapaxes(0, 1))
-
-
-class WinogradRows(ConvStage):
-    """Convolution by Winograd's F(tile, kernel height) along H, and by the plain sum over the taps along W.
-
-    With the matrices of `strided_toom_cook`, at each point a product over the channels,
-    y[:, j] = output @ (sum over k of (data @ x)[:, j * stride + k - left] (weight @ w)[:, k]), for a row of tiles after
-    the other, in strips of columns short enough for the cache. Every product with a matrix goes the other way in the
-    backward pass. That transforms the input once more: it takes no longer than to keep all of it in memory.
-    """
-
-    strip_numbers = 1 << 14
-
-    def __init__(self, w, name, geometry, tile, epilogue=Epilogue(), dx=True):
-        self.prepare(w, name, geometry, epilogue, dx)
-        (c, height, width), f, (taps, columns) = self.shape, self.filters, self.kernel_size
-        (top, _), (left, _), out_width, (down, step) = *self.padding, self.out_size[1], self.stride
-        data, self.tw, output = w.constants(strided_toom_cook, tile, taps, down)
-        self.tw_t = np.ascontiguousarray(self.tw.T)
-        self.points = points = len(data)
-        if self.adds_bias:
-            output = np.concatenate([output, np.ones((tile, 1), w.dtype)], axis=1)  # of one more point, the bias itself
-        self.tiles = tiles_along(tile, down, height, self.out_size[0], top, data, output)
-        self.u = w.shared((name, "u"), (points, columns * c * f))
-        sizes, self.sorted = columns_by_rest(width, step)
-        seen = {k: (self.sorted[(k - left) % step][1], (k - left) // step) for k in range(columns)}
-        ahead = {k: (place.start, place.stop - place.start, shift) for k, (place, shift) in seen.items()}
-        longest = [self.strip_numbers // (n * max(c, f)) for n in w.sizes]
-        self.strips = [strips_along(out_width, ahead, most) for most in longest]
-        self.y = w.outputs(lambda n: (*self.out_size, n, f))
-
-        def at_points(numbers, more=0):
-            return (points + more, numbers + 32)  # rows that are not a multiple of 4096 bytes apart
-
-        most = max(width, out_width) * max(c, f)
-        self.sums = [w.scratch(("sums", k), lambda n: at_points(n * most, 1)) for k in range(2)]
-        self.v = w.scratch("v", lambda n: at_points(width * n * c))
-        if not w.training:
-            return
-        self.x = w.of_blocks()
-        self.z = w.scratch("z", lambda n: at_points(out_width * n * f))
-        self.dx = w.gradients(lambda n: (height, width, n, c))
-        self.shared_rows = w.scratch("shared rows", lambda n: (taps * width * n * c,))
-        places = [place for _, place in self.sorted]
-        back = [{k: (0, out_width, -shift) for k, (at, shift) in seen.items() if at == place} for place in places]
-        self.strips_back = [[strips_along(*given, most) for given in zip(sizes, back, strict=True)] for most in longest]
-        self.all_taps = [tap for tap in strips_along(out_width, ahead, out_width)[0][-1] if tap]
-        self.make_room_for_gradients(points, taps, columns, c * f)
-
-    def make_room_for_gradients(self, points, taps, columns, pairs):
-        """Arrays for the gradient of the weights, (taps, columns, C * F), made for one column of taps at a time."""
-        self.du = self.w.scratch("du", lambda n: (points, pairs))[0]
-        self.grad = self.w.grads[self.name + ".weight"].reshape(taps, columns, pairs)
-        self.grad_part = self.w.scratch("dweight", lambda n: (taps, pairs))[0]
-
-    def refresh(self):
-        """Transform this worker's part of the weights."""
-        self.fold()
-        begin, end = self.w.part(self.u.shape[1])
-        weight = self.weight.reshape(self.kernel_size[0], -1)[:, begin:end]
-        if self.norm is not None:
-            weight = weight * np.resize(self.scale, self.u.shape[1])[begin:end]
-        product(self.tw, weight, self.u[:, begin:end])
-
-    def to_points(self, data, rows, v):
-        """rows (R, W, n*C) to the points, v (points, W sorted, n*C)."""
-        for columns, place in self.sorted:
-            along_h(data, rows[:, columns], v[:, place])
-
-    def forward(self, x, plus=None):
-        """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
-        b = self.w.block
-        u = self.u.reshape(self.points, -1, self.channels, self.filters)
-        y = self.y[b]
-        if self.adds_bias:
-            self.sums[0][b][-1, : y[0].size].reshape(-1, self.filters)[...] = self.bias
-        rows, out = x.reshape(*x.shape[:2], -1), y.reshape(*y.shape[:2], -1)
-        v = self.v[b][:, : rows[0].size].reshape(self.points, *rows.shape[1:])
-        if self.w.training:
-            self.x[b] = rows
-        for band, inputs, data, output in self.tiles:
-            is_sorted = len(self.sorted) > 1
-            if is_sorted:
-                self.to_points(data, rows[inputs], v)
-            given = None if is_sorted else rows[inputs]
-            for begin, end, sums in self.over_taps(data, given, v, u, self.strips[b]):
-                along_h(output, sums[: output.shape[1]], out[band, begin:end])
-            self.with_bias(y[band], plus if plus is None else plus[band], has_bias=True)
-        return y
-
-    def over_taps(self, matrix, rows, at_points, factors, strips):
-        """rows (R, columns, n*K) -> at_points (points, columns, n*K), by the matrix, where there are rows; from there
-        the sums over the taps, strip by strip: (begin, end, (points + 1, columns, n*L)), whose last row is not touched.
-        factors: (points, taps, K, L)."""
-        b, points = self.w.block, self.points
-        inner, outer = factors.shape[2:]
-        n, done = self.w.sizes[b], 0
-        for begin, end, reach, taps in strips:
-            if rows is not None and done < reach:
-                along_h(matrix, rows[:, done:reach], at_points[:, done:reach])
-                done = reach
-            whole, part = (each[b][:, : (end - begin) * n * outer] for each in self.sums)
-            sums, part = whole[:points], part[:points]
-            for number, tap in enumerate(taps):
-                if tap is None:
-                    sums[...] = 0
-                    continue
-                k, source, target = tap
-                given = at_points[:, source].reshape(points, -1, inner)
-                place = slice(target.start * n * outer, target.stop * n * outer)
-                out = part[:, place] if number else sums
-                np.matmul(given, factors[:, k], out=out.reshape(points, -1, outer))
-                if number:
-                    sums[:, place] += out  # flat rows: NumPy adds them three times as fast as those of columns
-            yield begin, end, whole.reshape(points + 1, end - begin, -1)
-
-    def backward(self, dy):
-        """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
-        b = self.w.block
-        self.bias_gradient(dy)
-        rows = dy.reshape(*dy.shape[:2], -1)
-        z = self.z[b][:, : rows[0].size].reshape(self.points, *rows.shape[1:])
-        dx, x = self.dx[b].reshape(*self.shape[1:], -1), self.x[b]
-        v = self.v[b][:, : x[0].size].reshape(self.points, *x.shape[1:])
-        covered = 0
-        for i, (band, inputs, data, output) in enumerate(self.tiles):
-            output_t = output[:, : self.points].T
-            is_done = not self.has_dx or len(self.sorted) > 1
-            if is_done:
-                along_h(output_t, rows[band], z)
-            if self.has_dx:
-                self.add_dx(dx, covered, inputs, data.T, output_t, None if is_done else rows[band], z)
-                covered = max(covered, inputs.stop)
-            self.to_points(data, x[inputs], v)
-            self.add_tiles_gradient(v, z, is_first=b == i == 0)
-        if not self.has_dx:
-            return None
-        dx[covered:] = 0
-        return self.dx[b]
-
-    def add_dx(self, dx, covered, inputs, data_t, output_t, given, z):
-        """What a row of tiles sends back: its first rows are added to those that have something (covered) already."""
-        b = self.w.block
-        back = self.u.reshape(self.points, -1, self.channels, self.filters).swapaxes(2, 3)
-        dx[covered : inputs.start] = 0
-        first = min(max(covered, inputs.start), inputs.stop)
-        for (columns, _), strips in zip(self.sorted, self.strips_back[b], strict=True):
-            for begin, end, sums in self.over_taps(output_t, given, z, back, strips):
-                sums, target = sums[: self.points], dx[inputs, columns][:, begin:end]
-                overlap = first - inputs.start
-                along_h(data_t[overlap:], sums, target[overlap:])
-                if overlap:
-                    added = self.shared_rows[b][: overlap * sums[0].size].reshape(overlap, *sums.shape[1:])
-                    along_h(data_t[:overlap], sums, added)
-                    target[:overlap] += added
-
-    def add_tiles_gradient(self, v, z, is_first):
-        """One row of tiles: for each tap a product of what met there, and back from the points to the weights."""
-        points = self.points
-        if is_first:
-            self.grad[...] = 0
-        for k, source, target in self.all_taps:
-            met = v[:, source].reshape(points, -1, self.channels).swapaxes(1, 2)
-            np.matmul(
-                met, z[:, target].reshape(points, -1, self.filters), out=self.du.reshape(points, -1, self.filters)
-            )
-            product(self.tw_t, self.du, self.grad_part)
-            self.grad[:, k] += self.grad_part
-
-
-class Add(Stage):
-    """Adds up maps, tokens or vectors, and may end in a relu."""
-
-    def __init__(self, w, shape, relu=False):
-        self.start(w)
-        self.relu = relu
-        self.y = w.outputs(lambda n: inside(shape, n))
-        if w.training:
-            self.mask = w.masks(shape)
-
-    def forward(self, *xs):
-        """Each x (..., C) -> y (..., C), the sum of all, band by band."""
-        y, self.num_inputs = self.y[self.w.block], len(xs)
-        for band in bands(y):
-            part = y[band]
-            np.add(xs[0][band], xs[1][band], out=part)
-            for x in xs[2:]:
-                part += x[band]
-            if self.relu:
-                relu(part, part)
-        return y
-
-    def backward(self, dy):
-        """dy (..., C) -> dx for each input, each its own array."""
-        if self.relu:
-            stop_negative(dy, self.y[self.w.block], self.mask[self.w.block])
-        return dy, *(dy.copy() for _ in range(self.num_inputs - 1))
-
-
-class PointConv(ConvStage):
-    """A 1x1 convolution: one matrix product over the channels of every pixel."""
-
-    def __init__(self, w, name, geometry, epilogue=Epilogue(), dx=True):
-        self.prepare(w, name, geometry, epilogue, dx)
-        shape, filters, (ho, wo) = self.shape, self.filters, self.out_size
-        self.y = w.outputs(lambda n: (ho, wo, n, filters))
-        self.x = w.of_blocks()
-        self.picks = self.stride != (1, 1) or geometry.padded_size != shape[1:]
-        if self.picks:
-            self.picked = w.zeros(lambda n: (ho, wo, n, shape[0]))
-        if w.training:
-            self.grad_rows = w.grads[name + ".weight"].reshape(shape[0], filters)
-            self.grad_part = w.scratch("dweight", lambda n: (shape[0], filters))[0]
-            if self.picks:
-                self.dx = w.scratch("dx", lambda n: (ho, wo, n, shape[0]))
-                self.dx_whole = w.gradients(lambda n: (*shape[1:], n, shape[0]))
-            else:
-                self.dx = w.gradients(lambda n: (ho, wo, n, shape[0]))
-
-    def forward(self, x, plus=None):
-        """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
-        b = self.w.block
-        if self.picks:
-            inside, outside = self.places()
-            self.picked[b][outside] = x[inside]
-            x = self.picked[b]
-        self.x[b] = x
-        y = self.y[b]
-        np.matmul(x.reshape(-1, self.channels), self.weight.reshape(self.channels, -1), out=y.reshape(-1, self.filters))
-        return self.with_bias(y, plus)
-
-    def places(self):
-        """Which pixels of x are read, and which of y have one: the others see padding."""
-        inside, outside = [], []
-        for size, (before, _), s, out in zip(self.shape[1:], self.padding, self.stride, self.out_size, strict=True):
-            first = -(-before // s)
-            last = min(out - 1, (size - 1 + before) // s)
-            inside.append(slice(first * s - before, last * s - before + 1, s))
-            outside.append(slice(first, last + 1))
-        return tuple(inside), tuple(outside)
-
-    def backward(self, dy):
-        """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
-        b = self.w.block
-        self.bias_gradient(dy)
-        self.has_gradient = False
-        rows = dy.reshape(-1, self.filters)
-        self.add_weight_gradient(self.x[b].reshape(-1, self.channels), rows)
-        if not self.has_dx:
-            return None
-        dx = self.dx[b]
-        weight = self.weight.reshape(self.channels, -1)
-        np.matmul(rows, weight.T, out=dx.reshape(-1, self.channels))
-        if not self.picks:
-            return dx
-        inside, outside = self.places()
-        whole = self.dx_whole[b]
-        whole[...] = 0
-        whole[inside] = dx[outside]
-        return whole
-
-
-def windows_along(rows, width, count):
-    """rows (I, L, columns, Q) -> a view (I, L, count, width, Q) of windows that end where the columns end."""
-    step = (rows.shape[2] - width) // max(count - 1, 1)
-    strides = rows.strides
-    shape = (*rows.shape[:2], count, width, rows.shape[3])
-    return np.lib.stride_tricks.as_strided(rows, shape, (*strides[:2], step * strides[2], *strides[2:]))
-
-
-def to_points(s, x, middle, v):
-    """x -> v (points, number of tiles, Q), by the Separable s. middle: scratch for what lies between, flat.
-
-    x: rows of tiles, (I, J, H, W*Q) for J tiles in a row; (I, H, columns*Q) where neighbours in a row share columns,
-    W tile + overlap: only without pairs, whose halves lie too far apart then.
-    """
-    tiles, q = v.shape[1:]
-    if x.ndim == 3:
-        columns = x.shape[2] // q
-        rows = middle[: len(x) * s.length * columns * q].reshape(len(x), s.length, columns * q)
-        product(s.rows, x, rows, 2048)
-        given = windows_along(rows.reshape(len(x), s.length, columns, q), s.width, tiles // len(x))
-        out = v.reshape(s.length, -1, len(x), tiles // len(x), q).transpose(2, 0, 3, 1, 4)
-        np.matmul(s.real, given, out=out)
-        return
-    rows = middle[: tiles * s.length * s.width * q].reshape(*x.shape[:-2], s.length, s.width * q)
-    product(s.rows, x, rows)
-    lines = rows.reshape(tiles, s.length, s.width, q)
-    out = v[: s.real_points].reshape(s.num_real, -1, tiles, q).transpose(2, 0, 1, 3)
-    product(s.real, lines[:, : s.num_real], out, 512)
-    if s.num_pairs:
-        pairs = lines[:, s.num_real :].reshape(tiles, s.num_pairs, 2 * s.width, q)
-        out = v[s.real_points :].reshape(s.num_pairs, -1, tiles, q).transpose(2, 0, 1, 3)
-        product(s.pairs, pairs, out, 512)
-
-
-def from_points(s, v, middle, x):
-    """The transpose of `to_points` for tiles that lie apart: v (points, number of tiles, Q) -> x (I, J, H, W*Q)."""
-    tiles, q = v.shape[1:]
-    rows = middle[: tiles * s.length * s.width * q].reshape(tiles, s.length, s.width, q)
-    given = v[: s.real_points].reshape(s.num_real, -1, tiles, q).transpose(2, 0, 1, 3)
-    product(s.real_t, given, rows[:, : s.num_real], 512)
-    if s.num_pairs:
-        pairs = rows[:, s.num_real :].reshape(tiles, s.num_pairs, 2 * s.width, q)
-        given = v[s.real_points :].reshape(s.num_pairs, -1, tiles, q).transpose(2, 0, 1, 3)
-        product(s.pairs_t, given, pairs, 512)
-    product(s.rows_t, rows.reshape(*x.shape[:-2], s.length, s.width * q), x)
-
-
-def from_points_over(s, v, step, middle, x):
-    """v (points, number of tiles, Q) -> x (I, H, columns*Q), the sum of tiles of a row that overlap; without pairs.
-
-    Else it does as `from_points`. What a tile shares with the one before is added to it between the two products; so
-    the second one works on less.
-    """
-    tiles, q = v.shape[1:]
-    count = tiles // len(x)
-    rows = middle[: tiles * s.length * s.width * q].reshape(len(x), s.length, count, s.width, q)
-    given = v.reshape(s.length, -1, len(x), count, q).transpose(2, 0, 3, 1, 4)
-    np.matmul(s.real_t, given, out=rows)
-    over = s.width - step
-    rows[:, :, 1:, :over] += rows[:, :, :-1, step:]
-    main = rows[:, :, :, :step].reshape(*rows.shape[:3], step * q).swapaxes(1, 2)
-    out = x[:, :, : count * step * q].reshape(len(x), s.height, count, step * q).swapaxes(1, 2)
-    np.matmul(s.rows_t, main, out=out)
-    if over:
-        last = rows[:, :, -1, step:].reshape(len(x), s.length, over * q)
-        np.matmul(s.rows_t, last, out=x[:, :, count * step * q :])
-
-
-class BilinearConv(ConvStage):
-    """Convolution with stride 1 by constant matrices; keeps the transformed input for the gradient of the weights.
-
-    algorithm: what makes the matrices, `winograd` or `fourier`. tile: outputs of a tile along each axis, 0 for the
-    whole plane at once, with the padding in the matrices. Rows of tiles go through all three steps in bands, as many
-    as stay in the cache.
-    """
-
-    band_bytes = 1 << 20
-
-    def __init__(self, w, name, geometry, algorithm, tile=0, epilogue=Epilogue(), dx=True):
-        self.prepare(w, name, geometry, epilogue, dx)
-        shape, kernel_size = self.shape, self.kernel_size
-        assert not tile or tile >= max(kernel_size) - 1, f"tiles of {tile} meet more than their neighbours"
-        self.tile = tile
-        before = tuple(side for side, _ in self.padding)
-        self.tx, self.tw, self.ty = w.constants(algorithm, tile, shape[1:], self.out_size, kernel_size, before)
-        self.tw_t = np.ascontiguousarray(self.tw.T)
-        c, f, points = self.channels, self.filters, self.tx.points
-        rows, columns = self.grid = tuple(-(-o // tile) for o in self.out_size) if tile else (1, 1)
-        self.bands = [self.bands_of(n, points * columns * n * (c + f) * w.dtype.itemsize) for n in w.sizes]
-        at_work = {n: max(b.stop - b.start for b in bands) for n, bands in zip(w.sizes, self.bands, strict=True)}
-        self.is_rowwise = bool(tile) and self.tx.num_pairs == 0
-
-        wide = columns * max(self.tx.length * self.tx.width * c, self.ty.length * self.ty.width * f)
-        self.middle = w.scratch("middle", lambda n: (at_work[n] * n * wide,))
-        self.u = w.shared((name, "u"), (points, c * f))
-        size = tuple(g * tile for g in self.grid) if tile else self.out_size
-        self.y = w.outputs(lambda n: (*size, n, f))
-        if tile:
-            whole = tuple((g - 1) * tile + k for g, k in zip(self.grid, (self.tx.height, self.tx.width), strict=True))
-            self.padded = w.frame(lambda n: (*whole, n, c), (*before, *shape[1:]))
-        if w.training:
-            self.v = w.arrays(lambda n: (points, self.at_points(rows * n, c)))
-            self.z = w.scratch("z", lambda n: (points, self.at_points(rows * n, f)))
-            self.make_room_for_gradients(points, c, f)
-            self.dv = w.scratch("v", lambda n: (points, self.at_points(at_work[n] * n, c)))
-            self.dy = w.frame(lambda n: (*size, n, f), (0, 0, *self.out_size)) if size != self.out_size else []
-            self.dx = w.gradients(lambda n: (*(whole if tile else shape[1:]), n, c))
-            if tile:
-                columns_of_row = whole[1] if self.is_rowwise else columns * self.tx.width
-                self.dtiles = w.scratch("tiles", lambda n: (at_work[n] * self.tx.height * columns_of_row * n * c,))
-        else:
-            self.v = w.scratch("v", lambda n: (points, self.at_points(at_work[n] * n, c)))
-        self.m = w.scratch("m", lambda n: (points, self.at_points(at_work[n] * n, f)))
-
-    def at_points(self, count, channels):
-        """How many numbers of so many rows of tiles lie at a point; rows are no multiple of 4096 bytes apart."""
-        return count * self.grid[1] * channels + 32
-
-    def make_room_for_gradients(self, points, c, f):
-        """Arrays for the gradient of the weights (taps, C * F), made for some input channels at a time."""
-        w = self.w
-        self.channels_at_once = max(1, min(c, (1 << 20) // (points * f)))
-        self.du = w.scratch("du", lambda n: (points, self.channels_at_once * f))[0]
-        self.grad = w.grads[self.name + ".weight"].reshape(-1, c * f)
-        self.grad_part = w.scratch("dweight", lambda n: self.grad.shape)[0]
-
-    def bands_of(self, n, bytes_of_row):
-        """The bands of rows of tiles of n samples: so many that each stays in the cache and is a large product."""
-        rows, columns = self.grid
-        count = min(rows, max(1, round(rows * bytes_of_row / self.band_bytes), 1))
-        count = min(count, max(1, rows * columns * n // 64))
-        return [slice(i * rows // count, (i + 1) * rows // count) for i in range(count)]
-
-    def refresh(self):
-        """Transform this worker's part of the weights."""
-        self.fold()
-        c, f = self.channels, self.filters
-        begin, end = self.w.part(c * f)
-        weight = self.weight.reshape(-1, c * f)[:, begin:end]
-        if self.norm is not None:
-            weight = weight * np.resize(self.scale, c * f)[begin:end]
-        product(self.tw, weight, self.u[:, begin:end])
-
-    def forward(self, x, plus=None):
-        """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
-        b, n = self.w.block, x.shape[2]
-        c, f, middle, y = self.channels, self.filters, self.middle[b], self.y[b]
-        u = self.u.reshape(-1, c, f)
-        if self.tile:
-            (top, _), (left, _) = self.padding
-            padded = self.padded[b]
-            padded[top : top + x.shape[0], left : left + x.shape[1]] = x
-            x = padded
-        for band in self.bands[b]:
-            count = (band.stop - band.start) * self.grid[1]
-            first = band.start * self.grid[1] if self.w.training else 0
-            v = self.v[b][:, first * n * c : (first + count) * n * c]
-            m = self.m[b][:, : count * n * f]
-            to_points(self.tx, self.tiles_of(x, band), middle, v.reshape(-1, count, n * c))
-            np.matmul(v.reshape(-1, count * n, c), u, out=m.reshape(-1, count * n, f))
-            from_points(self.ty, m.reshape(-1, count, n * f), middle, self.out_tiles(y, band))
-            rows = slice(band.start * self.tile, band.stop * self.tile) if self.tile else slice(None)
-            self.with_bias(
-                y[rows, : self.out_size[1]][: self.out_size[0] - (rows.start or 0)],
-                plus if plus is None else plus[rows],
-            )
-        return y[: self.out_size[0], : self.out_size[1]]
-
-    def tiles_of(self, x, band):
-        """The tiles that rows of x (H, W, n, C), padded, fall into, as `to_points` takes them."""
-        if not self.tile:
-            return x.reshape(1, 1, x.shape[0], -1)
-        row, column, _, one = x.strides
-        q = x.shape[2] * x.shape[3]
-        start = x[band.start * self.tile :]
-        shape = (band.stop - band.start, self.tx.height, x.shape[1] * q)
-        strides = (row * self.tile, row, one)
-        if not self.is_rowwise:
-            shape = (band.stop - band.start, self.grid[1], self.tx.height, self.tx.width * q)
-            strides = (row * self.tile, column * self.tile, row, one)
-        return np.lib.stride_tricks.as_strided(start, shape, strides)
-
-    def out_tiles(self, y, band):
-        """y (I*h, J*w, n, F) -> a view of the tiles in a band of rows, (I, J, h, w*n*F)."""
-        if not self.tile:
-            return y.reshape(1, 1, y.shape[0], -1)
-        part = y[band.start * self.tile : band.stop * self.tile]
-        return part.reshape(-1, self.tile, self.grid[1], self.tile * y.shape[2] * y.shape[3]).transpose(0, 2, 1, 3)
-
-    def backward(self, dy):
-        """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
-        b, n = self.w.block, dy.shape[2]
-        c, f, middle, points = self.channels, self.filters, self.middle[b], self.tx.points
-        u = self.u.reshape(points, c, f).transpose(0, 2, 1)
-        self.bias_gradient(dy)
-        if self.dy:
-            self.dy[b][: dy.shape[0], : dy.shape[1]] = dy
-            dy = self.dy[b]
-        for band in self.bands[b]:
-            count = (band.stop - band.start) * self.grid[1]
-            first = band.start * self.grid[1]
-            z = self.z[b][:, first * n * f : (first + count) * n * f]
-            to_points(self.ty, self.out_tiles(dy, band), middle, z.reshape(points, count, n * f))
-            if self.has_dx:
-                dv = self.dv[b][:, : count * n * c]
-                z = z.reshape(points, count * n, f)
-                np.matmul(z, u, out=dv.reshape(points, count * n, c))
-                self.add_dx(dv.reshape(points, count, n * c), band)
-        v, z = self.v[b][:, :-32].reshape(points, -1, c), self.z[b][:, :-32].reshape(points, -1, f)
-        self.add_point_gradient(v, z)
-        if not self.has_dx:
-            return None
-        dx = self.dx[b]
-        if not self.tile:
-            return dx
-        (top, _), (left, _) = self.padding
-        return dx[top : top + self.shape[1], left : left + self.shape[2]]
-
-    def add_point_gradient(self, v, z):
-        """v (points, M, C), z (points, M, F) -> their products, back from the points; some channels at a time, so that
-        those stay in the cache."""
-        points, f = len(v), self.filters
-        for begin in range(0, self.channels, self.channels_at_once):
-            part = v[:, :, begin : begin + self.channels_at_once]
-            du = self.du[:, : part.shape[2] * f]
-            np.matmul(part.transpose(0, 2, 1), z, out=du.reshape(points, -1, f))
-            place = slice(begin * f, (begin + part.shape[2]) * f)
-            if self.w.block == 0:
-                product(self.tw_t, du, self.grad[:, place])
-            else:
-                rest = self.grad_part[:, place]
-                product(self.tw_t, du, rest)
-                self.grad[:, place] += rest
-
-    def add_dx(self, dv, band):
-        """What a band of tiles sends back to x; its first rows overlap with the last ones of the band before."""
-        b, tile, s = self.w.block, self.tile, self.tx
-        dx, middle, q = self.dx[b], self.middle[b], dv.shape[2]
-        if not tile:
-            from_points(s, dv, middle, dx.reshape(1, 1, s.height, -1))
-            return
-        rows, columns = band.stop - band.start, self.grid[1]
-        if self.is_rowwise:
-            tiles = self.dtiles[b][: rows * s.height * dx.shape[1] * q].reshape(rows, s.height, -1)
-            from_points_over(s, dv, tile, middle, tiles)
-        else:
-            apart = self.dtiles[b][: rows * columns * s.height * s.width * q].reshape(rows, columns, s.height, -1)
-            from_points(s, dv, middle, apart)
-            tiles = self.joined(apart, middle, q)
-        over, begin = s.height - tile, band.start * tile
-        dx = dx.reshape(len(dx), -1)
-        if begin:
-            tiles[0, :over] += dx[begin : begin + over]
-        tiles[1:, :over] += tiles[:-1, tile:]
-        dx[begin : begin + rows * tile].reshape(rows, tile, -1)[...] = tiles[:, :tile]
-        dx[begin + rows * tile : begin + rows * tile + over] = tiles[-1, tile:]
-
-    def joined(self, tiles, middle, q):
-        """Tiles of a row that overlap, (I, J, h, w*Q), added up to rows (I, h, columns*Q)."""
-        tile, s = self.tile, self.tx
-        over = (s.width - tile) * q
-        tiles[:, 1:, :, :over] += tiles[:, :-1, :, tile * q :]
-        rows, columns = tiles.shape[:2]
-        out = middle[: rows * s.height * (columns * tile * q + over)].reshape(rows, s.height, -1)
-        main = out[:, :, : columns * tile * q].reshape(rows, s.height, columns, tile * q)
-        main[...] = tiles[:, :, :, : tile * q].swapaxes(1, 2)
-        out[:, :, columns * tile * q :] = tiles[:, -1, :, tile * q :]
-        return out
-
-
-class Separable:
-    """A linear map from a plane to points, and its transpose: `rows` along H, then along W.
-
-    rows (L, H): the first `num_real` rows stand alone, the others are pairs (real, imaginary part).
-    real (A, W): what happens along W to a row that stands alone; pairs (B, 2*W): to a pair of rows, laid end to end.
-    There are num_real * A + num_pairs * B points.
-    """
-
-    def __init__(self, rows, real, pairs, num_real, dtype):
-        self.rows, self.real, self.pairs = (np.ascontiguousarray(m, dtype) for m in (rows, real, pairs))
-        self.rows_t, self.real_t, self.pairs_t = (np.ascontiguousarray(m.T, dtype) for m in (rows, real, pairs))
-        self.length, self.height = self.rows.shape
-        self.width = self.real.shape[1]
-        self.num_real, self.num_pairs = num_real, (self.length - num_real) // 2
-        self.real_points = num_real * len(self.real)
-        self.points = self.real_points + self.num_pairs * len(self.pairs)
-
-
-def dense(s):
-    """A Separable -> the same map as one matrix (points, H*W)."""
-    eye = np.eye(s.height * s.width, dtype=s.rows.dtype).reshape(1, 1, s.height, -1)
-    v = np.empty((s.points, 1, s.height * s.width), s.rows.dtype)
-    to_points(s, eye, np.empty(s.length * s.width * s.height * s.width, s.rows.dtype), v)
-    return v.reshape(s.points, -1)
-
-
-def winograd(tile, in_size, out_size, kernel_size, before, dtype):
-    """F(tile, r) along both axes of square tiles, r x r kernels -> the map of the input (Separable), that of the
-    weights (a matrix), and the transpose of that back to the output (Separable).
-
-    Of `in_size`, `out_size`, `before` a tile knows nothing.
-    """
-    data, weight, output = toom_cook(tile, kernel_size[0], np.float64)
-    none = np.zeros((0, 0))
-    x, w, y = (Separable(m, m, none, len(data), dtype) for m in (data, weight, output.T))
-    return x, dense(w), y
-
-
-class GlobalAverage(Stage):
-    """Global average pooling, (H, W, n, C) -> (n, C)."""
-
-    def __init__(self, w, shape):
-        self.start(w)
-        self.places = math.prod(shape[1:])
-        if w.training:
-            self.dx = w.gradients(lambda n: inside(shape, n))
-
-    def forward(self, x):
-        """x (H, W, n, C) -> y (n, C), the mean of every map."""
-        return x.reshape(-1, *x.shape[2:]).mean(axis=0)
-
-    def backward(self, dy):
-        """dy (n, C) -> dx (H, W, n, C), dy / (H*W) everywhere."""
-        dx = self.dx[self.w.block]
-        dx[...] = dy / self.places
-        return dx
-
-
-class Linear(Stage):
-    """y = x weight + bias, then relu; weight is stored as (D, F)."""
-
-    def __init__(self, w, name, filters, relu=False, dx=True):
-        self.start(w)
-        self.name, self.relu, self.has_dx = name, relu, dx
-        self.weight, self.bias = w.params[name + ".weight"], w.params.get(name + ".bias")
-        self.x = w.of_blocks()
-        self.y = w.outputs(lambda n: (n, filters))
-        if w.training:
-            self.part = w.scratch("dweight", lambda n: self.weight.shape)[0]
-
-    def forward(self, x):
-        """x (n, D) -> y (n, F)."""
-        self.x[self.w.block] = x
-        y = np.matmul(x, self.weight, out=self.y[self.w.block])
-        if self.bias is not None:
-            y += self.bias
-        return relu(y, y) if self.relu else y
-
-    def backward(self, dy):
-        """dy (n, F) -> dx (n, D), None where nothing needs it."""
-        b = self.w.block
-        if self.relu:
-            dy *= self.y[b] > 0
-        grad = self.w.grads[self.name + ".weight"]
-        np.matmul(self.x[b].T, dy, out=grad if b == 0 else self.part)
-        if b > 0:
-            grad += self.part
-        if self.bias is not None:
-            self.add_gradient(self.name + ".bias", dy.sum(axis=0))
-        return np.matmul(dy, self.weight.T) if self.has_dx else None
-
-
-def check_labels(labels, num_classes):
-    """Raise ValueError unless every label is a whole number in 0 .. num_classes - 1 (a negative index would wrap)."""
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(f"labels must be whole numbers, not {labels.dtype}")
-    if labels.size == 0 or labels.min() < 0 or labels.max() >= num_classes:
-        these = f"these are {labels.min()} to {labels.max()}" if labels.size else "there are none"
-        raise ValueError(f"labels must lie in 0 to {num_classes - 1}, {these}")
-
-
-def onehot(labels, like):
-    """labels (N, ...) -> booleans of the shape of `like` (N, K, ...), True in class `label`. Raises ValueError."""
-    num_classes = like.shape[1]
-    if labels.shape != like.shape[:1] + like.shape[2:]:
-        raise ValueError(f"labels of the shape {labels.shape} for outputs of the shape {like.shape}")
-    check_labels(labels, num_classes)
-    return np.expand_dims(labels, 1) == np.arange(num_classes).reshape(-1, *[1] * (like.ndim - 2))
-
-
-def cross_entropy(logits, labels):
-    """logits (N, K, ...), labels (N, ...) -> mean loss, dlogits = (softmax - onehot(labels)) / number of labels.
-
-    The maximum is taken out first, so that no exponential overflows.
-    """
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    wanted = onehot(labels, log_p)
-    return -log_p[wanted].mean(), (np.exp(log_p) - wanted) / labels.size
-
-
-def sgd_step(params, grads, state, lr=1e-2, momentum=0.0, nesterov=False, weight_decay=0.0):
-    """v = momentum * v + g;  param -= lr * v, with nesterov lr * (g + momentum * v)."""
-    for name, param in params.items():
-        g = grads[name] + weight_decay * param if weight_decay else grads[name]
-        if momentum:
-            v, *_ = state.setdefault(name, (np.zeros_like(param),))
-            v *= momentum
-            v += g
-            g = g + momentum * v if nesterov else v
-        param -= lr * g
-
-
-def softmax(x, axis):
-    """exp(x) / sum of exp(x) along `axis`; the maximum is taken out first, so that nothing overflows."""
-    e = np.exp(x - x.max(axis=axis, keepdims=True))
-    return e / e.sum(axis=axis, keepdims=True)
-
-
-class Stages:
-    """The stages of one worker, by name."""
-
-
-def he(rng, shape, fan_in, fan_out, dtype):
-    """He et al. 2015: normal with variance 2 / fan_in."""
-    return (rng.standard_normal(shape) * (2.0 / fan_in) ** 0.5).astype(dtype)
-
-
-def write_weights(path, weights):
-    """{name: array} -> a `.safetensors` or `.npz` file."""
-    if str(path).endswith(".npz"):
-        np.savez(path, **weights)
-        return
-    header, end = {}, 0
-    for name, array in weights.items():
-        dtype = {"f8": "F64", "f4": "F32", "f2": "F16"}[array.dtype.str[1:]]
-        header[name] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": [end, end + array.nbytes]}
-        end += array.nbytes
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    parts = [np.array([len(text)], "<u8").view(np.uint8), np.frombuffer(text, np.uint8)]
-    parts += [np.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in weights.values()]
-    np.concatenate(parts).tofile(path)
-
-
-def take_weights(file, held, expected):
-    """held {name: (dtype, shape, place)} -> {name: array}, read from the file once all of `expected` are there."""
-    passed = {name for name in held if name.startswith("netdsl.") or name.endswith(".num_batches_tracked")}
-    for name in sorted((held.keys() | expected.keys()) - passed):
-        dtype, shape, _ = held.get(name, ("", "nothing", 0))
-        wanted = expected[name].shape if name in expected else "nothing"
-        if shape != wanted:
-            raise ValueError(f"{name!r} should be {wanted}, the file has {shape}")
-        if dtype not in ("float16", "float32", "float64"):
-            raise ValueError(f"{name!r} is {dtype}, expected float16, float32 or float64")
-    weights = {}
-    for name, array in expected.items():
-        dtype, shape, place = held[name]
-        if isinstance(file, zipfile.ZipFile):
-            with file.open(place) as member:
-                data = np.lib.format.read_array(member, allow_pickle=False)
-        else:
-            data = np.fromfile(file, np.dtype(dtype).newbyteorder("<"), math.prod(shape), offset=place).reshape(shape)
-        with np.errstate(over="ignore"):
-            weights[name] = data.astype(array.dtype, copy=False)
-        if not np.isfinite(weights[name]).all():
-            raise ValueError(f"{name!r} has numbers that are not finite in {array.dtype}")
-    return weights
-
-
-def named_once(pairs):
-    """The dict of the pairs; raises ValueError where a name comes twice."""
-    if len(dict(pairs)) < len(pairs):
-        raise ValueError("a name comes twice in the header")
-    return dict(pairs)
-
-
-def find_tensors(path, size, names):
-    """A safetensors file of `size` bytes, at most `names` of them its header -> {name: (dtype, shape, first byte)}.
-
-    It is the length of the header (8 bytes), the header (JSON: dtype, shape and place of each tensor) and the data,
-    every byte of which belongs to one tensor.
-    """
-    length = int(np.fromfile(path, "<u8", 1)[0]) if size >= 8 else 0
-    if not 2 <= length <= min(size - 8, names):
-        raise ValueError(f"the header is cut or too long: {length} bytes in a file of {size}")
-    text = np.fromfile(path, np.uint8, length, offset=8).tobytes().decode()
-    header = json.loads(text, object_pairs_hook=named_once)
-    if not isinstance(header, dict):
-        raise ValueError("the header is not a JSON object")
-    header.pop("__metadata__", None)
-    places, ranges = {}, []
-    for name, entry in header.items():
-        try:
-            dtype, shape, (begin, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
-            dtype, item = {"F16": ("float16", 2), "F32": ("float32", 4), "F64": ("float64", 8)}.get(dtype, (dtype, 0))
-        except (KeyError, TypeError, ValueError):
-            raise ValueError(f"{name!r} has no dtype, shape and data_offsets") from None
-        is_right = all(type(n) is int and n >= 0 for n in (*shape, begin, end)) and begin <= end
-        if not is_right or item and math.prod(shape) * item != end - begin:
-            raise ValueError(f"{name!r} cannot be {dtype} of shape {shape} at the bytes {begin} to {end}")
-        places[name] = dtype, shape, 8 + length + begin
-        ranges.append((begin, end, repr(name)))
-    last = 0
-    for begin, end, name in [*sorted(ranges), (size - 8 - length, 0, "the end")]:
-        if begin != last:
-            raise ValueError(f"{name} is at byte {begin} of the data, but what is before it ends at {last}")
-        last = end
-    return places
-
-
-def find_arrays(archive):
-    """An open `.npz`, a zip file of `.npy` files as `np.savez` writes -> {name: (dtype, shape, member)}."""
-    places = {}
-    for member in archive.infolist():
-        name = member.filename.removesuffix(".npy")
-        if name in places or member.compress_type not in (0, 8):
-            raise ValueError(f"{name!r} comes twice, or is packed in another way than by NumPy")
-        try:
-            with archive.open(member) as file:
-                if np.lib.format.read_magic(file) != (1, 0):
-                    raise ValueError("not the first version of the format")
-                shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-                held = member.file_size - file.tell()
-        except Exception as error:  # whatever the decoders raise on damaged bytes
-            raise ValueError(f"{name!r} is no array: {error}") from error
-        if held != math.prod(shape) * dtype.itemsize or held > 1032 * member.compress_size + 1024:
-            raise ValueError(f"{name!r} cannot be {dtype} of shape {shape} in {held} bytes")
-        places[name] = dtype.name, shape, member
-    return places
-
-
-def read_weights(path, expected):
-    """A `.safetensors` or `.npz` file -> {name: array}, with the names, shapes and dtypes of the arrays `expected`.
-
-    float16, float32 and float64 are converted; names that begin with `netdsl.` (the optimizer of a checkpoint) or end
-    with `.num_batches_tracked` (PyTorch's counters) are passed over. Names, dtypes, shapes and sizes are compared
-    before any data is read. Raises ValueError, which names the file and the tensor, where they differ, where the file
-    is damaged and where a number is not finite; FileNotFoundError where there is none.
-    """
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"{path} is not a file")
-    size, names = os.path.getsize(path), 2**22 + 2000 * len(expected)  # bytes of the file, and at most of its names
-    try:
-        if not str(path).endswith(".npz"):
-            return take_weights(path, find_tensors(path, size, names), expected)
-        if size > names + 8 * sum(array.size for array in expected.values()):
-            raise ValueError(f"it has {size} bytes, more than these weights can take")
-        with zipfile.ZipFile(path) as archive:
-            return take_weights(archive, find_arrays(archive), expected)
-    except Exception as error:  # whatever a decoder raises on damaged bytes
-        raise ValueError(f"{path}: {str(error)[:300] or type(error).__name__}") from error
-
-
-class Network:
-    """What a network can do once it has `params`, `buffers`, `logits`, `forward`, `backward`, `loss` and `update`.
-
-    params and buffers: name -> array, with PyTorch's names, shapes and order, so that one checkpoint fits both.
-    """
-
-    def check_input(self, x):
-        """x (N, *input_shape) -> the same in the network's dtype; bytes (uint8) become 0..1. Raises ValueError."""
-        x = np.asarray(x)
-        x = np.divide(x, 255, dtype=self.dtype) if x.dtype == np.uint8 else np.asarray(x, self.dtype)
-        if x.shape[1:] != self.input_shape or not len(x):
-            raise ValueError(f"the network takes (N, {', '.join(map(str, self.input_shape))}), not {x.shape}")
-        return x
-
-    def loss_and_gradients(self, x, y):
-        """x (N, *input_shape), targets y -> mean loss, {param name: gradient}, in training mode."""
-        loss, dlogits = self.loss(self.logits(x, training=True), y)
-        _, grads = self.backward(dlogits)
-        return loss, grads
-
-    def train_step(self, x, y, lr=None):
-        """Forward, loss, backward and one step of the optimizer, in place; returns the loss."""
-        loss, grads = self.loss_and_gradients(x, y)
-        self.update(grads, self.learning_rate if lr is None else lr)
-        return loss
-
-    def fit(self, x, y, epochs=5, batch=64, lr=None, seed=0):
-        """Train on x (N, *input_shape) and targets y (N, ...) in shuffled batches; returns each epoch's mean loss."""
-        rng, history = np.random.default_rng(seed), []
-        for _ in range(epochs):
-            batches = np.array_split(rng.permutation(len(x)), max(1, len(x) // batch))
-            history.append(float(np.mean([self.train_step(x[rows], y[rows], lr) for rows in batches])))
-        return history
-
-    def outputs(self, x, batch=256):
-        """x (N, *input_shape) -> what the network gives, (N, ...), without training, batch by batch."""
-        x = self.check_input(x)
-        return np.concatenate([self.forward(x[i : i + batch]) for i in range(0, len(x), batch)])
-
-    def predict(self, x, batch=256):
-        """x (N, *input_shape) -> the class with the largest logit, (N, ...); of a single one 1 where it is above 0."""
-        x = self.check_input(x)
-        logits = np.concatenate([self.logits(x[i : i + batch]) for i in range(0, len(x), batch)])
-        return (logits[:, 0] > 0).astype(np.int64) if logits.shape[1] == 1 else logits.argmax(axis=1)
-
-    def score(self, x, y):
-        """The share of labels y that `predict` finds."""
-        return float(np.mean(self.predict(x) == y))
-
-    def save(self, path):
-        """Write params and buffers to a `.safetensors` or `.npz` file."""
-        write_weights(path, {**self.params, **self.buffers})
-
-    def load(self, path):
-        """Read what `save`, netdsl or PyTorch wrote; raises ValueError and changes nothing unless all of it is right.
-
-        What is right, and what is passed over, says `read_weights`.
-        """
-        expected = {**self.params, **self.buffers}
-        for name, array in read_weights(path, expected).items():
-            expected[name][...] = array
-
-
-class StoredNetwork(Network):
-    """A network whose params are views of one vector, in which weights lie the other way round, (Kh, Kw, C, F) and
-    (D, F), and whose workers have a vector of gradients each.
-
-    shares: pairs (name, owner): what a layer calls a param or buffer that is another one's, and its name there.
-    """
-
-    shares = ()
-
-    def store_params(self, params):
-        """One vector for all of them, and one of gradients for each worker; each begins at a multiple of 64 bytes.
-
-        A layer that shares a param has it under its own name, too, and puts its gradient into a vector beside.
-        """
-        self.places = {}
-        self.size = self.place(params)
-        self.vector = self.team.shared((self.size,), self.dtype)
-        self.gradients = self.team.shared((self.num_workers, self.size), self.dtype)
-        self.stored, self.params = self.views(self.vector, params)
-        again = {name: params[owner] for name, owner in self.shares if owner in params}
-        self.stored |= {name: self.stored[owner] for name, owner in self.shares if name in again}
-        beside = self.team.shared((self.num_workers, self.place(again)), self.dtype)
-        self.stored_grads, self.named_grads = [], []
-        for row, more in zip(self.gradients, beside, strict=True):
-            (stored, named), (stored_again, named_again) = self.views(row, params), self.views(more, again)
-            self.stored_grads.append({**stored, **stored_again})
-            self.named_grads.append({**named, **named_again})
-        for name, array in params.items():
-            self.params[name][...] = array
-
-    def place(self, arrays):
-        """Places for these arrays in a vector; returns how long it is."""
-        begin = 0
-        for name, array in arrays.items():
-            self.places[name] = (begin, begin + array.size)
-            begin += -(-array.size // 16) * 16
-        return begin
-
-    def store_buffers(self, buffers):
-        """One vector for all of them."""
-        self.carried = self.team.shared((sum(array.size for array in buffers.values()),), self.dtype)
-        self.buffers, begin = {}, 0
-        for name, array in buffers.items():
-            self.buffers[name] = self.carried[begin : begin + array.size].reshape(array.shape)
-            self.buffers[name][...] = array
-            begin += array.size
-        again = {name: self.buffers[owner] for name, owner in self.shares if owner in buffers}
-        self.stored_buffers = {**self.buffers, **again}
-
-    def views(self, vector, params):
-        """Of one vector the params as they are stored, and in PyTorch's shapes."""
-        stored, named = {}, {}
-        for name, array in params.items():
-            begin, end = self.places[name]
-            order = (*range(2, array.ndim), 1, 0) if array.ndim > 1 else tuple(range(array.ndim))
-            stored[name] = vector[begin:end].reshape([array.shape[axis] for axis in order])
-            named[name] = stored[name].transpose(np.argsort(order))
-        return stored, named
-
-    def shared(self, key, shape, dtype=None):
-        """An array that all workers see, made when the first one asks for it."""
-        if key not in self.shared_arrays:
-            self.shared_arrays[key] = self.team.shared(shape, self.dtype if dtype is None else dtype)
-        return self.shared_arrays[key]
-
-    def active(self, n):
-        """How many workers have a part in a batch of n samples: all, or the first, if there is not one for each."""
-        return self.num_workers if n >= self.num_workers else 1
-
-    def watch(self, places):
-        """Prepare to see whether the params at these places or the buffers were written to, as users may at any time.
-
-        At inference stages use what they derived from them earlier: transformed weights with a batch norm in them.
-        `version` counts the changes that are known of, and every worker keeps the one it derived from.
-        """
-        runs = []
-        for begin, end in places:
-            if runs and begin - runs[-1][1] < 16:
-                begin = runs.pop()[0]
-            runs.append((begin, end))
-        self.watched = []
-        for array in (*(self.vector[begin:end] for begin, end in runs), self.carried):
-            seen = self.team.shared(array.shape, self.dtype)
-            for i in range(0, array.size, 4 * CHUNK):
-                self.watched.append((array[i : i + 4 * CHUNK], seen[i : i + 4 * CHUNK]))
-        self.news = self.team.shared((self.num_workers,), self.dtype)
-        self.version, self.is_known, self.failures = 1, True, 0
-
-    def touch(self):
-        """What inference derived is no longer right, or is overwritten."""
-        self.version, self.is_known = self.version + 1, True
-
-    def notice(self, index, n):
-        """Compare with what was there before: `news` says whether anything was written to. Each worker has a part."""
-        active = self.active(n)
-        self.news[index] = 0
-        for now, seen in self.watched[index * len(self.watched) // active : (index + 1) * len(self.watched) // active]:
-            if not np.array_equal(now, seen):
-                seen[...] = now
-                self.news[index] = 1
-
-    def clear_shared(self, index):
-        """The gradient of a param that several layers use begins at 0: the loss may not depend on its own layer."""
-        for _, owner in self.shares:
-            if owner in self.params:
-                self.stored_grads[index][owner][...] = 0
-
-    def add_shared(self, index):
-        """Add up what several layers gave as gradients of one param: those of one worker."""
-        grads = self.stored_grads[index]
-        for name, owner in self.shares:
-            if owner in self.params:
-                grads[owner] += grads[name]
-
-    def total_gradients(self):
-        """{param name: gradient}, summed over the workers in their order."""
-        for row in self.gradients[1:]:
-            self.gradients[0] += row
-        return {name: self.named_grads[0][name].copy() for name in self.params}
-
-
-def ring(bell):
-    """Release a lock unless someone else just has."""
-    try:
-        bell.release()
-    except RuntimeError:
-        return
-
-
-def exit_of(pid):
-    """How a child ended, None while it runs."""
-    try:
-        ended, status = os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        return "has ended"
-    if not ended:
-        return None
-    code = os.waitstatus_to_exitcode(status)
-    return f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-
-
-def end_helpers(pid, counters, bells, threads, children, pipes):
-    """End the helpers of process `pid`, those at work when they are done; children are killed after a second."""
-    if pid != os.getpid():
-        return
-    posted, failed, closing = counters
-    closing[0], failed[0] = 1, posted[0]
-    posted[0] += 1
-    for bell in bells:
-        ring(bell)
-    for _, writing in pipes.values():
-        os.write(writing, b"!")
-    deadline = time.monotonic() + 1
-    for thread in threads:
-        if thread is not threading.current_thread():
-            thread.join(max(0, deadline - time.monotonic()))
-    for child in children.values():
-        while not exit_of(child):
-            if time.monotonic() > deadline:
-                os.kill(child, signal.SIGKILL)
-            time.sleep(0.0005)
-    for end in [end for ends in pipes.values() for end in ends]:
-        os.close(end)
-    pipes.clear()
-
-
-def blas_libraries():
-    """-> the paths of numpy's own library, which links a BLAS, and of those that its wheel brings along."""
-    modules = "numpy._core._multiarray_umath", "numpy.core._multiarray_umath"  # numpy 2, numpy 1
-    own = [inspect.getfile(sys.modules[name]) for name in modules if name in sys.modules]
-    folder = os.path.join(os.path.dirname(os.path.dirname(np.__file__)), "numpy.libs")
-    brought = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-    return [*own, *(os.path.join(folder, name) for name in brought if "openblas" in name)]
-
-
-def blas_controls():
-    """-> the functions that get and set the number of threads in the BLAS that numpy's own library links, or Nones.
-
-    Windows knows a function only by the file that defines it, so the libraries that come with numpy are asked as well.
-    """
-    forms = [f"{front}openblas_%s_num_threads{end}" for front in ("scipy_", "") for end in ("64_", "")]
-    names = [(form % "get", form % "set") for form in [*forms, "bli_thread_%s_num_threads"]]
-    for path in blas_libraries():
-        try:
-            library = ctypes.CDLL(path)
-        except OSError:
-            continue
-        for get, put in [*names, ("MKL_Get_Max_Threads", "MKL_Set_Num_Threads")]:
-            try:
-                return library[get], library[put]
-            except AttributeError:
-                continue
-    return None, None
-
-
-def blas_threads(count):
-    """Set how many threads the BLAS of numpy uses; returns how many it did, None where it cannot be asked (0.5 us)."""
-    known = vars(blas_threads)
-    if "controls" not in known:
-        known["controls"] = blas_controls()
-    get, put = known["controls"]
-    if put is None:
-        return None
-    previous = get()
-    put(count)
-    return previous
-
-
-def held_lock():
-    """-> a lock that is taken."""
-    lock = threading.Lock()
-    lock.acquire()
-    return lock
-
-
-def yield_core():
-    """Let another program have the core, if one waits for it."""
-    if hasattr(os, "sched_yield"):
-        os.sched_yield()
-    else:
-        time.sleep(0)
-
-
-def error_text(error):
-    """The error being handled -> its name, message and traceback with zeros between, in at most 16,384 bytes."""
-    name = "MemoryError" if isinstance(error, MemoryError) else type(error).__name__  # numpy has one of its own
-    parts = name, str(error)[:2000], traceback.format_exc()
-    return "\0".join(part.replace("\0", " ") for part in parts).encode(errors="replace")[:16384]
-
-
-def serve_calls(team, me, bell, posted, done, closing):
-    """The life of a helper in a thread. `team`: a weak reference, so that it can be collected between calls."""
-    while True:
-        while posted[0] == done[me]:
-            bell.acquire()
-        now = team()
-        if closing[0] or now is None:
-            return
-        now.numbers[threading.get_ident()] = me
-        now._serve(me)
-        del now
-
-
-class Team:
-    """`count` workers that do the same work at the same time, each its part of it; worker 0 is whoever calls.
-
-    kind `threads`: the helpers are daemon threads, and who waits blocks on a lock, its bell. kind `processes`: they are
-    forked children, and who waits looks at counters in shared memory; beside what `shared` made they see copies.
-
-    A counter is an aligned int64 that only grows, so that nothing of a failed step need be taken back. Relied upon is
-    that its load and its store are one access each, and that what comes before the release and the acquire of a lock
-    (`_fence`) is seen before what comes after: both hold on x86 and on ARM.
-    """
-
-    def __init__(self, count, kind):
-        self.count, self.kind, self.pid = count, kind, os.getpid()
-        self.work = None  # what `start` is given
-        words = memoryview(mmap.mmap(-1, 64 * (count + 1))).cast("q")  # a cache line for all, then one for each worker
-        self.posted, self.failed, self.closing = words[0:1], words[1:2], words[2:3]  # last step, last that failed, 0/1
-        self.arrived, self.done, self.asleep = words[8::8], words[9::8], words[10::8]  # of each: turn, step, 0/1
-        self.command = self.shared(8, np.float64)
-        self.errors = [b""] * count if kind == "threads" else self.shared(count, "S16384")
-        self.fences, self.busy = [held_lock() for _ in range(count)], threading.Lock()
-        self.bells = [held_lock() for _ in range(count)] if kind == "threads" else []
-        self.turns, self.next_check, self.why = [0] * count, 0.0, "they were closed"
-        self.numbers = {}  # of threads, by what Python calls them
-        self.threads = []
-        self.children = {}
-        self.pipes = {}
-        counters = self.posted, self.failed, self.closing
-        helpers = self.bells, self.threads, self.children, self.pipes
-        self.end = weakref.finalize(self, end_helpers, self.pid, counters, *helpers)  # at exit, too
-
-    def shared(self, shape, dtype):
-        """-> zeros that every worker sees; of processes, at the start of a page. Raises RuntimeError after `start`."""
-        if self.kind == "threads" or self.count == 1:
-            return np.zeros(shape, dtype)
-        if self.work is not None:
-            raise RuntimeError("what the workers share must be made before they start")
-        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-        return np.ndarray(shape, dtype, mmap.mmap(-1, max(size, 1)))
-
-    def start(self, work):
-        """Start the helpers. `work(index, command)` does one worker's part; `command` is what `call` is given."""
-        assert self.work is None, "a team starts once"
-        self.work, threads = work, blas_threads(1)  # a child keeps that; to set it there would start a pool of its own
-        try:
-            for me in range(1, self.count):
-                if self.kind == "processes":
-                    self.pipes[me] = os.pipe()
-                else:
-                    given = weakref.ref(self), me, self.bells[me], self.posted, self.done, self.closing
-                    thread = threading.Thread(target=serve_calls, args=given, daemon=True)
-                    thread.start()
-                    self.threads.append(thread)
-            for me in self.pipes:
-                self._fork(me)
-        except BaseException:
-            self.close()
-            raise
-        finally:
-            if threads is not None:
-                blas_threads(threads)
-
-    def call(self, command=()):
-        """Every worker does its work on `command`, up to 8 numbers; raises what one of them raised.
-
-        A helper that has died is a RuntimeError and ends the team. After anything else, Ctrl-C too, all others are let
-        out of `sync` and awaited, and the next call finds them ready.
-        """
-        if self.closing[0]:
-            raise RuntimeError(f"the workers have ended: {self.why}")
-        if self.busy.locked():
-            raise RuntimeError("the workers are at work: one call at a time")
-        with self.busy:
-            if self.count == 1:
-                self.command[: len(command)] = command
-                self.work(0, self.command)
-            elif self.pid != os.getpid():
-                raise RuntimeError("the workers serve the process that started them, not a fork of it")
-            else:
-                self._settle()  # a second Ctrl-C may have cut that short
-                self._check(0)
-                self.command[: len(command)] = command
-                self._lead(self.posted[0] + 1)
-
-    def sync(self):
-        """Wait until every worker has come to as many of these in this call as this one."""
-        if self.count == 1:
-            return
-        me = self.numbers.get(threading.get_ident(), 0)
-        turn = self.turns[me] = self.turns[me] + 1
-        self._fence(me)
-        self.arrived[me] = turn
-        if self.bells:
-            self._wake(me)
-        self._wait(me, self.arrived, turn, turn >> 32)
-
-    def close(self):
-        """End the helpers; done also when the team is collected and when the interpreter exits."""
-        self.end()
-
-    def _lead(self, step):
-        """Worker 0's part of a call."""
-        threads = None
-        if self.failed[0] == step - 1:
-            self.errors[:] = [b""] * self.count
-        try:
-            threads = blas_threads(1)
-            self.turns[0] = step << 32
-            self._fence(0)
-            self.posted[0] = step
-            self._wake(0)
-            self.work(0, self.command)
-            self.done[0] = step
-            self._wait(0, self.done, step, -1)
-        except threading.BrokenBarrierError:
-            self._settle()
-        except BaseException:
-            self._settle()
-            raise
-        finally:
-            if threads is not None:
-                blas_threads(threads)
-        if self.failed[0] == step:
-            self._raise_error()
-
-    def _serve(self, me):
-        """A helper's part of a call."""
-        step = self.done[me] + 1
-        self._fence(me)
-        self.turns[me] = step << 32
-        try:
-            self.work(me, self.command)
-        except threading.BrokenBarrierError:
-            self._fence(me)
-        except BaseException as error:
-            self.errors[me] = error if self.bells else error_text(error)
-            self._fail(me, step)
-        self._fence(me)
-        self.done[me] = step
-        if self.bells:
-            ring(self.bells[0])
-
-    def _fork(self, me):
-        """Start child `me`, which never comes back from here; signals wait until it has set what they do to it."""
-        asking = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, asking)
-        try:
-            self.children[me] = os.fork()
-            if self.children[me] == 0:
-                try:
-                    for number in asking:  # a whole group may get them: worker 0 decides, and may want to save first
-                        signal.signal(number, signal.SIG_IGN)
-                    signal.set_wakeup_fd(-1)
-                    signal.pthread_sigmask(signal.SIG_SETMASK, before)
-                    for _, writing in self.pipes.values():
-                        os.close(writing)
-                    self.numbers[threading.get_ident()] = me
-                    while True:
-                        self._wait(me, self.posted, self.done[me] + 1, -1)
-                        if self.closing[0]:
-                            os._exit(0)
-                        self._serve(me)
-                finally:
-                    os._exit(1)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-    def _fence(self, me):
-        """Loads and stores before this are seen before those after it (0.2 us); Ctrl-C may cut it in two."""
-        ring(self.fences[me])
-        self.fences[me].acquire(blocking=False)
-
-    def _wake(self, me):
-        """Have every other worker that blocks look at the counters."""
-        self._fence(me)
-        for other, bell in enumerate(self.bells):
-            if other != me:
-                ring(bell)
-        for other, (_, writing) in self.pipes.items():
-            if me == 0 and self.asleep[other]:
-                os.write(writing, b"!")
-
-    def _wait(self, me, counters, target, step):
-        """Until all `counters` are at `target` or beyond; raises BrokenBarrierError once `step` has failed.
-
-        Processes only look for some 10 us, then yield the core between looks: with a core each, a wait ends 1 us after
-        what it waits for. Threads do not: holding the GIL while looking slowed the others by a quarter.
-        """
-        began, spins = 0.0, 0
-        for i in range(len(counters)):
-            while counters[i] < target:
-                if self.failed[0] == step:
-                    raise threading.BrokenBarrierError
-                if self.bells:
-                    self.bells[me].acquire()
-                elif spins < 50:
-                    spins += 1
-                else:
-                    began = began or time.monotonic()
-                    self._pause(me, time.monotonic() - began, counters is self.posted)
-        self._fence(me)
-
-    def _pause(self, me, waited, idle):
-        """Yield the core; in a step naps follow, so that on a busy machine the others come to it: 28 ms became 20."""
-        if idle and waited > 0.005:
-            self._sleep(me)
-        elif idle or waited < 0.0003:
-            yield_core()
-        else:
-            time.sleep(0.00005 if waited < 1 else 0.001)
-        if time.monotonic() > self.next_check:
-            self._check(me)
-
-    def _sleep(self, me):
-        """Until there is a call or worker 0 ends; for half a second at most, as a fork of it may hold the pipe open."""
-        reading = select.poll()
-        reading.register(self.pipes[me][0], select.POLLIN)
-        self.asleep[me] = 1
-        self._fence(me)
-        if self.posted[0] == self.done[me] and reading.poll(500) and not os.read(self.pipes[me][0], 64):
-            os._exit(0)
-        self.asleep[me] = 0
-
-    def _check(self, me):
-        """A child whose parent has ended ends; worker 0 raises RuntimeError if a child has ended."""
-        self.next_check = time.monotonic() + 0.001
-        if me and os.getppid() != self.pid:
-            os._exit(0)
-        for child, pid in [] if me else list(self.children.items()):
-            how = exit_of(pid)
-            if how:
-                del self.children[child]
-                self.why = f"worker {child} of {self.count} {how}"
-                self.close()
-                raise RuntimeError(f"{self.why}; params and buffers may be half updated, and the other workers ended")
-
-    def _fail(self, me, step):
-        """Let all others out of `sync`."""
-        self._fence(me)
-        self.failed[0] = step
-        self._wake(me)
-
-    def _settle(self):
-        """Let the helpers out of the last step and wait until they are."""
-        step = self.posted[0]
-        if not self.closing[0] and any(done < step for done in self.done):
-            self.done[0] = step
-            self._fail(0, step)
-            self._wait(0, self.done, step, -1)
-
-    def _raise_error(self):
-        """Raise what the first helper in trouble met; from a child, as the plain built-in error."""
-        helper, error = next(((i, error) for i, error in enumerate(self.errors) if error), (0, None))
-        if error is None:
-            raise RuntimeError(f"the workers have ended: {self.why}")
-        if self.bells:
-            raise error
-        name, message, lines = error.decode(errors="replace").split("\0")
-        plain = ArithmeticError, AssertionError, FloatingPointError, IndexError, KeyError, MemoryError, OverflowError
-        kept = {kind.__name__: kind for kind in (*plain, TypeError, ValueError, ZeroDivisionError)}
-        cause = RuntimeError(f"in worker {helper} of {self.count}:\n{lines}")
-        if name in kept:
-            raise kept[name](message) from cause
-        raise RuntimeError(f"worker {helper} of {self.count}: {name}: {message}") from cause
-
-
-def available_cores():
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def can_fork():
-    """Whether the system has what `processes` are made with; Windows has not."""
-    return hasattr(os, "fork")
-
-
-def auto_kind():
-    """`processes` where a fork is safe: on Linux, if the only Python thread is the one that asks; else `threads`."""
-    alone = threading.active_count() == 1 and threading.current_thread() is threading.main_thread()
-    return "processes" if sys.platform == "linux" and can_fork() and alone else "threads"
-
-
-class Buffers:
-    """Arrays that live as long as a worker, in one piece of memory (NumPy asks for huge pages for large pieces only).
-
-    Arrays of the same key share their memory. Sizes are learned by building everything twice.
-    """
-
-    def __init__(self, dtype):
-        self.dtype, self.sizes, self.places, self.memory = np.dtype(dtype), {}, {}, None
-
-    def array(self, key, shape):
-        """An array of that shape; what is in it at first is undefined."""
-        size = 1
-        for n in shape:
-            size *= n
-        if self.memory is None:
-            self.sizes[key] = max(self.sizes.get(key, 0), size)
-            return np.empty(shape, self.dtype)
-        start = self.places[key]
-        return self.memory[start : start + size].reshape(shape)
-
-    def settle(self):
-        """Take the memory for all that was asked for; from now on arrays are parts of it."""
-        end = 0
-        for key, size in self.sizes.items():
-            self.places[key] = end
-            # 64 bytes apart, and not at multiples of 4096, which would share a cache set
-            end += -(-size // 16) * 16 + 48
-        memory = np.empty(end + 16, self.dtype)
-        self.memory = memory[-memory.ctypes.data % 64 // self.dtype.itemsize :]
-
-
-class Worker:
-    """One worker's part of a network: its samples in blocks, the stages that work on them, and its gradients.
-
-    n: the samples of the whole batch; rows: which of them each block has, a slice, and `sizes` how many; `block` is the
-    one at work. params and grads: name -> array as it is stored.
-    training: stages keep what their backward pass needs. apart: blocks keep it beside each other, since they take
-    turns; else one block ends before the next begins, and they share their memory. s: its stages, by name.
-    """
-
-    def __init__(self, network, index, n, rows, training, apart):
-        self.network, self.index, self.n, self.rows = network, index, n, rows
-        self.sizes, self.version = [part.stop - part.start for part in rows], None
-        self.training, self.apart, self.block = training, apart, 0
-        self.params, self.grads = network.stored, network.stored_grads[index]
-        self.dtype, self.num_workers = network.dtype, network.num_workers if n >= network.num_workers else 1
-        self.buffers = Buffers(self.dtype)
-        self.build()
-        self.buffers.settle()
-        self.build()
-
-    def build(self):
-        """Make the stages: the first time they say how much memory they need, the second time they get it."""
-        self.count, self.stages, self.memory = 0, [], None
-        build = self.network.train_stages if self.training else self.network.infer_stages
-        self.s = build(self)
-
-    def release(self):
-        """Give the memory back at once: stages and worker refer to each other."""
-        self.s, self.stages, self.buffers = None, [], Buffers(self.dtype)
-
-    def arrays(self, shape):
-        """An array for each block, shape(n) for its n samples, that keeps what is in it until the block ends."""
-        self.count += 1
-        return self.by_block([(i if self.apart else 0, self.count) for i in range(len(self.sizes))], shape)
-
-    def into(self, memory):
-        """This worker; what the next stage hands on goes into the memory of that number, which others use before and
-        after it."""
-        self.memory = memory
-        return self
-
-    def outputs(self, shape):
-        """An array for each block, for what a stage's forward gives: kept in training, handed on at inference."""
-        return self.arrays(shape) if self.training else self.gradients(shape)
-
-    def gradients(self, shape):
-        """An array for each block, for what a stage's backward gives, which is handed on."""
-        memory, self.given = self.given, None
-        if memory is None:
-            return self.arrays(shape)
-        return self.by_block([(memory, "handed on", i if self.apart else 0) for i in range(len(self.sizes))], shape)
-
-    def zeros(self, shape):
-        """An array for each block that starts as zeros; what is not written stays so."""
-        self.count += 1
-        return self.cleared(
-            self.by_block([(i if self.apart else -n, self.count) for i, n in enumerate(self.sizes)], shape)
-        )
-
-    def frame(self, shape, inside):
-        """Scratch that starts as zeros, for stages that write to the same part of it: (first row, first column, rows,
-        columns)."""
-        keys = [("frame", inside, shape(n)) for n in self.sizes]
-        return self.cleared(self.by_block(keys, shape))
-
-    def cleared(self, arrays):
-        """The arrays, set to zero."""
-        for array in arrays:
-            array[...] = 0
-        return arrays
-
-    def of_blocks(self):
-        """A place for each block, for what its forward pass keeps as it is."""
-        return [None] * len(self.sizes)
-
-    def scratch(self, key, shape):
-        """An array for each block; whoever asks for the same key gets the same memory."""
-        return self.by_block([key] * len(self.sizes), shape)
-
-    def bits(self, shape):
-        """An array of booleans for each block, which keeps what is in it as `arrays` does."""
-        arrays = self.arrays(lambda n: (-(-int(np.prod(shape(n))) // self.dtype.itemsize),))
-        sizes = [(int(np.prod(shape(n))), shape(n)) for n in self.sizes]
-        return [a.view(np.bool_)[:size].reshape(s) for a, (size, s) in zip(arrays, sizes, strict=True)]
-
-    def masks(self, shape):
-        """A flat array of booleans for each block, which all stages share."""
-        size = int(np.prod(shape))
-        return [mask.view(np.bool_) for mask in self.scratch("mask", lambda n: (-(-n * size // self.dtype.itemsize),))]
-
-    def by_block(self, keys, shape):
-        """For each block the array of its key; blocks of one key and one size share it."""
-        made = {}
-        for key, n in zip(keys, self.sizes, strict=True):
-            if (key, n) not in made:
-                made[key, n] = self.buffers.array(key, shape(n))
-        return [made[key, n] for key, n in zip(keys, self.sizes, strict=True)]
-
-    def shared(self, key, shape, dtype=None):
-        """An array that all workers see, of the network's dtype if there is none."""
-        return self.network.shared((key, shape), shape, dtype)
-
-    def constants(self, make, *arguments):
-        """What make(*arguments, dtype) gives, made once for all workers."""
-        known = self.network.known_constants
-        if (make, arguments) not in known:
-            known[make, arguments] = make(*arguments, self.dtype)
-        return known[make, arguments]
-
-    def add_named_gradient(self, name, grad):
-        """The gradient of a param in PyTorch's shape, by one block."""
-        target = self.network.named_grads[self.index][name]
-        if self.block == 0:
-            target[...] = grad
-        else:
-            target += grad
-
-    def part(self, size):
-        """Begin and end of this worker's part of `size` things."""
-        return self.index * size // self.num_workers, (self.index + 1) * size // self.num_workers
-
-    def run(self, steps):
-        """Steps, one for each block, are generators that yield where they wait for all other blocks and workers."""
-        if not self.apart:
-            for self.block, step in enumerate(steps):
-                for _ in step:
-                    self.network.wait(self.n)
-            return
-        running = True
-        while running:
-            for self.block, step in enumerate(steps):
-                running = next(step, "ended") != "ended"
-            if running:
-                self.network.wait(self.n)
-
-
-def from_textbook(x, is_map=None):
-    """(n, C, *space) -> (H, W, n, C); tokens and vectors stay. is_map: None where it can be no signal, so that a map
-    has the most axes."""
-    if not (x.ndim >= 4 if is_map is None else is_map):
-        return x
-    return np.ascontiguousarray(x.reshape(*x.shape[:2], *plane(x.shape[2:])).transpose(2, 3, 0, 1))
-
-
-def to_textbook(x, space=()):
-    """(H, W, n, C) -> (n, C, H, W), or (n, C, *space); tokens and vectors stay."""
-    if x.ndim != 4:
-        return x
-    y = np.ascontiguousarray(x.transpose(2, 3, 0, 1))
-    return y.reshape(*y.shape[:2], *space) if space else y
-
-
-# ---------------------------------------------------------------- the network
-
-
-class FastNetwork(StoredNetwork):
-    """A network whose batch is shared by workers; the class below says which stages they work with.
-
-    params: name -> array of PyTorch's shape. They are views of one vector: write into them, `params[name][...] = new`,
-    do not replace them.
-    workers: how many (None: one for each core); kind: "threads", "processes" (forked, on shared params; faster where
-    there are many small layers) or "auto".
-    """
-
-    gives_signal = None  # whether the logits are a signal (C, L), which tokens have as many sizes as
-
-    def start(self, params, buffers, rng, workers, kind):
-        """Store the params in one vector, shared by the workers. Raises ValueError if they cannot be made."""
-        if workers is not None and workers < 1:
-            raise ValueError(f"a network needs 1 worker or more, not {workers}")
-        if kind not in ("auto", "threads", "processes"):
-            raise ValueError(f'the kind of workers is "auto", "threads" or "processes", not {kind!r}')
-        if kind == "processes" and not can_fork():
-            raise ValueError('the kind "processes" needs fork, which this system does not have: take "threads"')
-        self.rng = rng
-        self.num_workers = available_cores() if workers is None else workers
-        self.kind = auto_kind() if kind == "auto" else kind
-        self.team = Team(self.num_workers, self.kind)
-        self.shared_arrays, self.known_constants, self.workers, self.io, self.factors = {}, {}, {}, {}, {}
-        self.store_params(params)
-        self.store_buffers(buffers)
-        self.watch([self.places[name] for name in params if params[name].ndim != 2])
-        self.moments = self.team.shared((2, self.size), self.dtype)
-        self.norms = self.team.shared((self.num_workers,), np.float64)
-        self.losses = self.team.shared((self.num_workers,), np.float64)
-        self.capacity, self.steps, self.last_size, self.pending = 0, 0, 0, None
-
-    def worker(self, index, n, training, apart, failures=0):
-        """What worker `index` needs for its part of a batch of n samples; the last six that were made are kept.
-
-        All workers make and forget theirs in the same order, so that they agree on what is new. Where a call failed
-        they may not: what was made before the last of the `failures` is not used again.
-        """
-        active = self.active(n)
-        known, key = self.workers.setdefault((index, active), {}), (n, training, apart, failures)
-        if key not in known:
-            begin, end = index * n // active, (index + 1) * n // active
-            count = max(1, -(-(end - begin) // self.block))
-            cuts = [begin + i * (end - begin) // count for i in range(count + 1)]
-            while len(known) >= 6:
-                known.pop(next(iter(known))).release()
-            rows = [slice(a, b) for a, b in zip(cuts, cuts[1:], strict=False)]
-            known[key] = Worker(self, index, n, rows, training, apart)
-        return known[key]
-
-    def forget_workers(self):
-        """Give their memory back."""
-        for known in self.workers.values():
-            for worker in known.values():
-                worker.release()
-        self.workers.clear()
-
-    # ------------------------------------------------------------------------------------------ what users call
-
-    def logits(self, x, training=False):
-        """x (N, *input_shape) -> what the loss reads, (N, ...)."""
-        self.ask(self.checked(x), training)
-        return self.last_logits.copy()
-
-    def backward(self, dy):
-        """The gradient by the logits, for the last batch that `logits` saw in training -> None, {param name: gradient}.
-
-        The gradient by the input is not computed here; a module of -O0 gives it.
-        """
-        if len(dy) != self.pending:
-            raise ValueError(f"the last batch that `logits` saw in training has {self.pending} samples, not {len(dy)}")
-        self.io["dlogits"][: len(dy)] = dy
-        self.run(BACKWARD, len(dy))
-        return None, self.total_gradients()
-
-    def loss_and_gradients(self, x, y):
-        """x (N, *input_shape), targets y -> mean loss, {param name: gradient}, in training mode."""
-        self.call(GRADIENTS, self.checked(x), np.asarray(y))
-        return self.last_loss, self.total_gradients()
-
-    def train_step(self, x, y, lr=None):
-        """Forward, loss, backward and one step of the optimizer, in place; returns the loss.
-
-        Where a gradient is not a finite number the params stay as they are, and the loss is NaN.
-        """
-        self.call(STEP, self.checked(x), np.asarray(y), self.learning_rate if lr is None else lr)
-        return self.last_loss if self.counted() else np.nan
-
-    def counted(self):
-        """Count the step that was just made; False if it was not made, since a gradient is not finite."""
-        made = bool(np.isfinite(self.norms.sum()))
-        self.steps += made
-        return made
-
-    def update(self, grads, lr):
-        """One step of the optimizer, in place."""
-        for name, grad in grads.items():
-            self.named_grads[0][name][...] = grad
-        self.gradients[1:] = 0
-        self.prepare(1)
-        self.touch()
-        self.run(UPDATE, self.num_workers, lr)
-        self.counted()
-
-    @property
-    def last_loss(self):
-        """The mean loss of the last batch with targets, also where a gradient was not finite."""
-        return self.losses.sum()
-
-    @property
-    def last_logits(self):
-        """What the loss read of the last batch, (N, ...); the next batch writes over it."""
-        return self.io["logits"][: self.last_size]
-
-    def close(self):
-        """End the workers."""
-        self.team.close()
-
-    @property
-    def has_ended(self):
-        """Whether the workers were closed, or one of them died and ended them all."""
-        return bool(self.team.closing[0])
-
-    # ------------------------------------------------------------------------------------------ how work is shared
-
-    def checked(self, x):
-        """x (N, *input_shape) -> the arrays of the inputs, of which there is one."""
-        return [self.check_input(x)]
-
-    def takes(self):
-        """What the workers call each input -> its shape."""
-        return {"x": self.input_shape}
-
-    def gives(self):
-        """What the workers call each output beside what the loss reads -> its shape."""
-        return {}
-
-    def ask(self, xs, training):
-        """Forward on an array for each input; what comes out is in `io`."""
-        self.call(LOGITS if training else OUTPUTS, xs)
-        if not training:
-            n = self.last_size
-            if not self.is_known and self.news[: self.active(n)].any():
-                self.touch()
-                self.run(OUTPUTS, n)
-            self.is_known = False
-
-    def call(self, command, xs, y=None, lr=0.0):
-        """Hand a batch to the workers, an array for each input, and wait for them."""
-        n = len(xs[0])
-        if y is not None and y.shape[:1] != (n,):
-            raise ValueError(f"{n} samples, but targets of the shape {y.shape}")
-        self.prepare(n, y)
-        self.last_size = n
-        for name, x in zip(self.takes(), xs, strict=True):
-            self.show(name, x)
-        if y is not None:
-            self.show("y", y)
-        if command != OUTPUTS:
-            self.touch()
-            self.pending = n if command == LOGITS else None
-            for name, *how in self.draws:
-                self.show(name, self.drawn(n, self.rng, *how), self.factors)
-        self.run(command, n, lr)
-
-    def drawn(self, n, rng, kernel, shape, p):
-        """The factors by which a dropout multiplies n samples."""
-        return kernel(np.broadcast_to(np.ones((), self.dtype), (n, *shape)), p, True, rng)[1]
-
-    def prepare(self, n, y=None):
-        """Have workers that can take n samples with targets like y (N, ...); the first batch does it, if nobody else.
-
-        Processes see only what was made before they were forked, which is safe while there is no other thread.
-        """
-        if n <= self.capacity and (y is None or self.fits(y)):
-            return
-        if self.capacity:
-            self.team.close()
-            self.team = Team(self.num_workers, self.kind)
-        self.capacity = max(n, self.capacity, 256 if self.kind == "processes" else 1)
-        many = self.capacity
-        for name, shape in {**self.takes(), **self.gives()}.items():
-            self.io[name] = self.team.shared((many, *shape), self.dtype)
-        y = self.io.get("y") if y is None else y
-        if y is not None:
-            self.io["y"] = self.team.shared((many, *y.shape[1:]), y.dtype)
-        for name in ("logits", "dlogits"):
-            self.io[name] = self.team.shared((many, *self.logits_shape), self.dtype)
-        for name, *how in self.draws:
-            factor = self.drawn(1, np.random.default_rng(0), *how)
-            self.factors[name] = self.team.shared((many, *factor.shape[1:]), self.dtype)
-        self.forget_workers()
-        for training in (False, True):
-            self.worker(0, 1, training, self.waits)  # asks for all shared arrays
-        self.forget_workers()
-        self.team.start(self.work)
-
-    def fits(self, y):
-        """Whether there is a place for targets like y."""
-        known = self.io.get("y")
-        alike = known is not None and (known.dtype, known.shape[1:]) == (y.dtype, y.shape[1:])
-        return alike or (known is not None and self.kind == "threads")
-
-    def show(self, name, array, arrays=None):
-        """Show an array to the workers, among `io` or other arrays."""
-        arrays = self.io if arrays is None else arrays
-        if self.kind == "threads":
-            arrays[name] = array
-        else:
-            arrays[name][: len(array)] = array
-
-    def run(self, command, n, lr=0.0):
-        """Every worker does its part of a command; of a batch with too few samples for all, the first does all."""
-        order = (command, n, lr, self.steps, self.version, self.failures)
-        try:
-            if n >= self.num_workers:
-                self.team.call(order)
-            else:
-                self.losses[:] = 0
-                self.norms[:] = 0
-                self.gradients[1:] = 0
-                self.work(0, order)
-        except BaseException:
-            self.touch()
-            self.failures, self.pending = self.failures + 1, None
-            raise
-
-    def wait(self, n):
-        """For all other workers, if they have a part in a batch of n samples."""
-        if n >= self.num_workers:
-            self.team.sync()
-
-    def work(self, index, command):
-        """One worker's part of a command."""
-        kind, n, lr = int(command[0]), int(command[1]), float(command[2])
-        steps, version, failures = (int(number) for number in command[3:6])
-        with np.errstate(all="ignore"):  # what is not finite shows in the loss and in `counted`
-            if kind == UPDATE:
-                self.update_part(index, n, lr, steps)
-            elif kind == OUTPUTS:
-                self.infer_part(index, n, version, failures)
-            else:
-                self.train_part(kind, index, n, version, failures)
-                if kind == STEP:
-                    self.update_part(index, n, lr, steps)
-
-    def infer_part(self, index, n, version, failures):
-        """One worker's part of OUTPUTS. `logits` asks again if somebody found news, which nobody waits for here."""
-        w = self.worker(index, n, False, False, failures)
-        self.notice(index, n)
-        if w.version != version:
-            self.refresh(w, version)
-        w.run([self.infer_block(w, b) for b in range(len(w.rows))])
-
-    def train_part(self, kind, index, n, version, failures):
-        """One worker's part of LOGITS, BACKWARD, or both and the loss between them."""
-        w = self.worker(index, n, True, kind in (LOGITS, BACKWARD) or self.waits, failures)
-        if kind != BACKWARD:
-            self.refresh(w, version)
-        elif w.version is None:
-            raise ValueError("what `logits` kept for `backward` is gone: too many batches of other sizes came between")
-        blocks = {LOGITS: self.logits_block, BACKWARD: self.backward_block}.get(kind, self.train_block)
-        self.losses[index] = 0
-        self.clear_shared(index)
-        w.run([blocks(w, b) for b in range(len(w.rows))])
-        if kind != LOGITS:
-            self.add_shared(index)
-
-    def refresh(self, w, version):
-        """Make what the stages derive from the params; each worker makes a part."""
-        for stage in w.stages:
-            stage.refresh()
-        w.version = version
-        self.wait(w.n)
-
-    def infer_block(self, w, b):
-        self.keep(self.infer_forward(w.s, *self.part_of(w.rows[b])), w.rows[b])
-        return
-        yield
-
-    def part_of(self, rows):
-        """These rows of every input."""
-        return [self.io[name][rows] for name in self.takes()]
-
-    def keep(self, made, rows):
-        """Keep what a block gave; returns what the loss reads."""
-        others = self.gives()
-        z, *more = made if others else (made,)
-        for name, y in zip(others, more, strict=True):
-            self.io[name][rows] = to_textbook(y).reshape(-1, *self.io[name].shape[1:])
-        self.io["logits"][rows] = z = to_textbook(z).reshape(-1, *self.logits_shape)
-        return z
-
-    def logits_block(self, w, b):
-        xs = self.part_of(w.rows[b])
-        made = (yield from self.train_forward(w.s, *xs)) if self.waits else self.train_forward(w.s, *xs)
-        self.keep(made, w.rows[b])
-
-    def backward_block(self, w, b):
-        waiting = self.train_backward(w.s, from_textbook(self.io["dlogits"][w.rows[b]].copy(), self.gives_signal))
-        if waiting is not None:
-            yield from waiting
-
-    def train_block(self, w, b):
-        rows = w.rows[b]
-        xs = self.part_of(rows)
-        made = (yield from self.train_forward(w.s, *xs)) if self.waits else self.train_forward(w.s, *xs)
-        z = self.keep(made, rows)
-        loss, dz = self.loss(z, self.io["y"][rows])
-        share = self.share(w, rows)
-        self.losses[w.index] += loss * share
-        waiting = self.train_backward(w.s, from_textbook((dz * share).astype(self.dtype), self.gives_signal))
-        if waiting is not None:
-            yield from waiting
-
-    def share(self, w, rows):
-        """By how much the mean loss of a block counts in that of the batch."""
-        return (rows.stop - rows.start) / w.n
-
-    def update_part(self, index, n, lr, steps):
-        """One worker's part of the params: sum the gradients, see that all are finite, then the optimizer's step."""
-        self.wait(n)
-        active = self.active(n)
-        chunks = range(0, self.size, CHUNK)
-        own = chunks[index * len(chunks) // active : (index + 1) * len(chunks) // active]
-        params, grads, norm = {}, {}, 0.0
-        for begin in own:
-            params[begin] = self.vector[begin : begin + CHUNK]
-            grads[begin] = self.gradients[0, begin : begin + CHUNK]
-            for row in self.gradients[1:]:
-                grads[begin] += row[begin : begin + CHUNK]
-            norm += float(np.dot(grads[begin], grads[begin]))
-        if not np.isfinite(norm) and all(np.isfinite(grad).all() for grad in grads.values()):
-            norm = 0.0  # only the squares overflow
-        self.norms[index] = norm
-        self.wait(n)
-        if np.isfinite(self.norms[:active].sum()):
-            state = {begin: tuple(self.moments[:, begin : begin + CHUNK]) for begin in own}
-            self.optimize(params, grads, {**state, "step": steps}, lr)  # of its own: each step adds 1 to it
-
-
-class Resnet20(FastNetwork):
+class Resnet20:
     """(N, 3, 32, 32) -> (N, 10)."""
 
     input_shape, logits_shape = INPUT_SHAPE, (10,)
     learning_rate = 0.1
-    loss = staticmethod(cross_entropy)
     block = 32  # samples at a time, at most
     waits = True  # whether blocks wait for the whole batch in training
-    draws = ()
 
-    def __init__(self, seed=0, dtype=np.float32, workers=None, kind="threads"):
-        rng = np.random.default_rng(seed)
-        self.dtype = np.dtype(dtype)
-        params = {
+    def first_params(self, rng, dtype):
+        """The params before training, by PyTorch's names and in its shapes."""
+        return {
             "conv1.weight": he(rng, (16, 3, 3, 3), 27, 144, dtype),
             "bn1.weight": np.ones(16, dtype),
             "bn1.bias": np.zeros(16, dtype),
@@ -2578,7 +114,10 @@ class Resnet20(FastNetwork):
             "fc.weight": he(rng, (10, 64), 64, 10, dtype),
             "fc.bias": np.zeros(10, dtype),
         }
-        buffers = {
+
+    def first_buffers(self, dtype):
+        """What batch norms carry along, before training."""
+        return {
             "bn1.running_mean": np.zeros(16, dtype),
             "bn1.running_var": np.ones(16, dtype),
             "layer1.0.bn1.running_mean": np.zeros(16, dtype),
@@ -2622,7 +161,10 @@ class Resnet20(FastNetwork):
             "layer3.2.bn2.running_mean": np.zeros(64, dtype),
             "layer3.2.bn2.running_var": np.ones(64, dtype),
         }
-        self.start(params, buffers, rng, workers, kind)
+
+    def loss(self, logits, target):
+        """Logits and labels or probabilities -> mean loss, dlogits."""
+        return cross_entropy(logits, target)
 
     def train_stages(self, w):
         """What worker w computes with, in training."""
@@ -2910,7 +452,2474 @@ class Resnet20(FastNetwork):
         sgd_step(params, grads, state, lr, momentum=0.9, weight_decay=0.0001)
 
 
-Model = Resnet20
+class Stage:
+    """What the stages of one worker have in common. A stage has forward and, in training, backward; `refresh` makes
+    what it derives from its params, before a batch.
+    """
+
+    def start(self, w):
+        """What every constructor begins with."""
+        self.w = w
+        w.given, w.memory = w.memory, None  # what `into` says is for this stage alone
+        w.stages.append(self)
+
+    def refresh(self):
+        """Nothing is derived from the params."""
+
+    def add_gradient(self, name, value):
+        """The gradient of a param by one block is added to that of the blocks before."""
+        if self.w.block == 0:
+            self.w.grads[name][...] = value
+        else:
+            self.w.grads[name] += value
+
+
+class Input(Stage):
+    """The network's input, (n, C, *space) -> (H, W, n, C)."""
+
+    def __init__(self, w, shape):
+        self.start(w)
+        self.y = w.arrays(lambda n: inside(shape, n))
+
+    def forward(self, x):
+        """x (n, C, *space) -> y (H, W, n, C)."""
+        y = self.y[self.w.block]
+        y[...] = x.reshape(*x.shape[:2], *y.shape[:2]).transpose(2, 3, 0, 1)
+        return y
+
+
+def inside(shape, n):
+    """The sizes of n samples as stages keep them: (H, W, n, C) of maps, else (n, *shape)."""
+    return (*plane(shape[1:]), n, shape[0]) if is_map(shape) else (n, *shape)
+
+
+def is_map(shape):
+    """Whether a value of these sizes is a map, (C, H, W) or (C, D, H, W); signals are (C, L, 1) here."""
+    return len(shape) >= 3
+
+
+def plane(space):
+    """The height and width of a map as it lies: (L,) -> (L, 1), (H, W) as it is, (D, H, W) -> (D*H, W)."""
+    *rows, width = space if len(space) > 1 else (*space, 1)
+    return math.prod(rows), width
+
+
+class ConvStage(Stage):
+    """A convolution of x (H, W, n, C) to y (Ho, Wo, n, F). dx: whether anything needs the gradient by x."""
+
+    def prepare(self, w, name, g, epilogue, dx):
+        self.start(w)
+        self.name, self.shape, self.channels, self.filters, self.has_dx = name, g.shape, g.shape[0], g.filters, dx
+        self.kernel_size, self.stride, self.padding, self.dilation = g.kernel_size, g.stride, g.padding, g.dilation
+        self.adds_bias, self.norm, self.relu, self.out_size = epilogue.bias, epilogue.norm, epilogue.relu, g.out_size
+        if self.relu and w.training:
+            self.mask = w.masks((g.filters, *self.out_size))
+        self.stored = w.params[name + ".weight"].reshape(*g.kernel_size, -1, g.filters)  # of a signal, too: K is Kx1
+        self.weight = self.stored
+        self.bias = w.params.get(name + ".bias")
+        if self.norm is not None:
+            self.scale, self.bias = np.ones(g.filters, w.dtype), np.zeros(g.filters, w.dtype)
+        elif self.bias is None:
+            self.adds_bias = False
+
+    def fold(self):
+        """Makes, at inference, the scale and the bias that the batch norm behind this layer leaves to it."""
+        if self.norm is None:
+            return
+        name, eps = self.norm
+        buffers, params = self.w.network.stored_buffers, self.w.params
+        mean, var = buffers[name + ".running_mean"], buffers[name + ".running_var"]
+        np.divide(1, np.sqrt(var + eps), out=self.scale)
+        if name + ".weight" in params:
+            self.scale *= params[name + ".weight"]
+        own = params.get(self.name + ".bias")
+        np.multiply(self.scale, -mean if own is None else own - mean, out=self.bias)
+        if name + ".bias" in params:
+            self.bias += params[name + ".bias"]
+
+    def refresh(self):
+        """Makes the weights that this worker computes with."""
+        self.fold()
+        if self.norm is not None:
+            self.weight = self.stored * self.scale
+
+    def with_bias(self, y, plus=None, has_bias=False):
+        """y (rows, Wo, n, F) -> the same array, to which come the bias, if it has none yet, another map, and the
+        relu."""
+        adds_bias = self.adds_bias and not has_bias
+        if not adds_bias and not self.relu and plus is None:
+            return y
+        rows = long_rows(y)
+        bias = np.resize(self.bias, rows.shape[2]) if adds_bias else None
+        for band in bands(y):
+            if bias is not None:
+                rows[band] += bias
+            if plus is not None:
+                y[band] += plus[band]
+            if self.relu:
+                relu(y[band], y[band])
+        return y
+
+    def bias_gradient(self, dy):
+        """dy (Ho, Wo, n, F) becomes the gradient in front of the relu, and the bias gets its own."""
+        b = self.w.block
+        sums = 0
+        for band in bands(dy):
+            if self.relu:
+                stop_negative(dy[band], self.y[b][: len(dy), : dy.shape[1]][band], self.mask[b])
+            if self.adds_bias:
+                sums = sums + row_sums(dy[band])
+        if self.adds_bias:
+            self.add_gradient(self.name + ".bias", column_sums(sums, self.filters))
+
+    def add_weight_gradient(self, rows, dy):
+        """rows (M, K), dy (M, F) -> the gradient of the weights (K, F) of this block, added to that of those before."""
+        grad = self.grad_rows
+        if self.w.block == 0 and not self.has_gradient:
+            np.matmul(rows.T, dy, out=grad)
+        else:
+            np.matmul(rows.T, dy, out=self.grad_part)
+            grad += self.grad_part
+        self.has_gradient = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Epilogue:
+    """What a convolution makes of its sums while they are in the cache: y = relu(sums * scale + bias + plus).
+
+    bias: whether it adds its own; else the next stage does. norm: (name, eps) of a batch norm which at inference is the
+    scale and part of the bias. plus: whether forward is given another map. relu: whether it ends in one.
+    """
+
+    bias: bool = True
+    norm: tuple[str, float] | None = None
+    plus: bool = False
+    relu: bool = False
+
+
+class RowConv(ConvStage):
+    """A convolution of few channels. Windows overlap along W only: for every row of x the numbers that each column of
+    a window sees lie together, (H, Kw, C, Wo*n), so that what a row of y sees is a block of Kh such rows, and the
+    rows of the matrix product need no further copies."""
+
+    def __init__(self, w, name, geometry, epilogue=Epilogue(), dx=True):
+        self.prepare(w, name, geometry, epilogue, dx)
+        shape, filters, (kh, kw) = self.shape, self.filters, self.kernel_size
+        c, (ho, wo) = self.channels, self.out_size
+        self.size = height, width = geometry.padded_size
+        self.rows_of_window = kh * kw * c
+        self.padded = w.frame(lambda n: (height, c, width, n), ("rows", self.padding, shape))
+        self.columns = w.arrays(lambda n: (height, kw, c, wo * n))
+        self.y = w.outputs(lambda n: (ho, wo, n, filters))
+        if w.training:
+            self.grad_rows = w.grads[name + ".weight"].reshape(-1, filters)
+            self.band = min(ho, 8)
+            self.parts = w.scratch("dweight", lambda n: (self.band, self.rows_of_window, filters))[0]
+            if dx:
+                self.dcolumns = w.scratch("dcolumns", lambda n: (height, kw, c, wo * n))
+                self.dwindows = w.scratch("dwindows", lambda n: (ho, self.rows_of_window, wo * n))
+                self.dpadded = w.scratch("dpadded", lambda n: (height, c, width, n))
+                self.dx = w.gradients(lambda n: (*shape[1:], n, c))
+
+    def forward(self, x, plus=None):
+        """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
+        b, n = self.w.block, x.shape[2]
+        (top, _), (left, _) = self.padding
+        padded = self.padded[b]
+        padded[top : top + x.shape[0], :, left : left + x.shape[1]] = x.transpose(0, 3, 1, 2)
+        columns = self.columns[b].reshape(*self.columns[b].shape[:3], -1, n)
+        for v, place in enumerate(self.places(padded)):
+            columns[:, v] = place
+        y = self.y[b]
+        weight = self.weight.reshape(-1, self.filters)
+        np.matmul(self.windows(b).swapaxes(1, 2), weight, out=y.reshape(len(y), -1, self.filters))
+        return self.with_bias(y, plus)
+
+    def places(self, padded):
+        """For each column of the window: what it sees of (H, C, W, n), as (H, C, Wo, n)."""
+        s, wo = self.stride[1], self.out_size[1]
+        return [padded[:, :, v : v + s * (wo - 1) + 1 : s] for v in range(self.kernel_size[1])]
+
+    def windows(self, b):
+        """What each row of y sees, a view (Ho, Kh*Kw*C, Wo*n)."""
+        columns = self.columns[b]
+        row, _, one, item = columns.strides
+        shape = (self.out_size[0], self.rows_of_window, columns.shape[3])
+        return np.lib.stride_tricks.as_strided(columns, shape, (row * self.stride[0], one, item))
+
+    def backward(self, dy):
+        """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
+        b, n = self.w.block, dy.shape[2]
+        self.bias_gradient(dy)
+        rows, windows = dy.reshape(len(dy), -1, self.filters), self.windows(b)
+        for begin in range(0, len(dy), self.band):
+            parts = self.parts[: len(dy) - begin]
+            np.matmul(windows[begin : begin + self.band], rows[begin : begin + self.band], out=parts)
+            if begin == 0 and b == 0:
+                np.sum(parts, axis=0, out=self.grad_rows)
+            else:
+                self.grad_rows += parts.sum(axis=0)
+        if not self.has_dx:
+            return None
+        dwindows, dcolumns, dpadded, dx = self.dwindows[b], self.dcolumns[b], self.dpadded[b], self.dx[b]
+        np.matmul(self.weight.reshape(-1, self.filters), rows.swapaxes(1, 2), out=dwindows)
+        dwindows = dwindows.reshape(len(dy), self.kernel_size[0], *dcolumns.shape[1:])
+        dcolumns[...], dpadded[...] = 0, 0
+        s = self.stride[0]
+        for u in range(self.kernel_size[0]):
+            dcolumns[u : u + s * (len(dy) - 1) + 1 : s] += dwindows[:, u]
+        dcolumns = dcolumns.reshape(*dcolumns.shape[:3], -1, n)
+        for v, place in enumerate(self.places(dpadded)):
+            place += dcolumns[:, v]
+        (top, _), (left, _) = self.padding
+        dx[...] = dpadded[top : top + self.shape[1], :, left : left + self.shape[2]].transpose(0, 2, 3, 1)
+        return dx
+
+
+def long_rows(x):
+    """x (..., n, C) -> a view (..., n*C): samples and channels become one axis."""
+    return x.reshape(*x.shape[:-2], -1)
+
+
+def bands(x, numbers=32768):
+    """x (H, W, n, C) -> slices of its rows, so that several passes over one of them stay in the cache; else one of
+    all."""
+    if x.ndim < 4:
+        return [slice(None)]
+    rows = max(1, numbers * len(x) // max(x.size, 1))
+    return [slice(i, i + rows) for i in range(0, len(x), rows)]
+
+
+def relu(x, out):
+    """x (..., C) -> max(x, 0), written to `out`; both lie in one piece along samples and channels.
+
+    NumPy takes a third of the time for the maximum of two arrays that it takes for that of an array and a number.
+    """
+    rows = long_rows(x)
+    np.maximum(rows, np.zeros(rows.shape[-1], x.dtype), out=long_rows(out))
+    return out
+
+
+def stop_negative(dy, y, mask):
+    """The gradient of a relu that gave y (..., C) stops: dy stays where y is above 0. mask: scratch, flat."""
+    mask = mask[: y.size].reshape(y.shape)
+    np.greater(y, 0, out=mask)
+    np.multiply(dy, mask, out=dy)
+
+
+def column_sums(row, channels):
+    """(..., C) flat -> (C,): a product with ones is quicker than a sum along the first axis."""
+    rows = row.reshape(-1, channels)
+    return np.dot(np.ones(len(rows), row.dtype), rows)
+
+
+def row_sums(a, b=None):
+    """a, or a * b, of maps (H, W, n, C) or vectors (n, C), summed over H -> (W*n*C,) or (n*C,)."""
+    a = a.reshape(len(a) if a.ndim == 4 else 1, -1)
+    if b is None:
+        return np.dot(np.ones(len(a), a.dtype), a)
+    return np.einsum("ij,ij->j", a, b.reshape(a.shape))
+
+
+@dataclasses.dataclass(frozen=True)
+class ConvGeometry:
+    """The windows of a convolution of x, of `shape` (C, *space), to `filters` maps. Along every axis of space: how long
+    a window is, the step from one to the next, the zeros (before, behind) x, and the step from tap to tap."""
+
+    shape: tuple[int, ...]
+    filters: int
+    kernel_size: tuple[int, ...]
+    stride: tuple[int, ...] = (1, 1)
+    padding: tuple[tuple[int, int], ...] = ((0, 0), (0, 0))
+    dilation: tuple[int, ...] = (1, 1)
+    groups: int = 1
+
+    @property
+    def padded_size(self):
+        """The space of x with its zeros."""
+        return tuple(n + before + behind for n, (before, behind) in zip(self.shape[1:], self.padding, strict=True))
+
+    @property
+    def out_size(self):
+        """How many windows there are along each axis: floor((n - d * (k - 1) - 1) / s) + 1."""
+        axes = zip(self.padded_size, self.kernel_size, self.stride, self.dilation, strict=True)
+        return tuple((n - d * (k - 1) - 1) // s + 1 for n, k, s, d in axes)
+
+
+class BatchNorm(Stage):
+    """Normalises the whole batch over all workers (Ioffe & Szegedy 2015), in training only; may end in a relu.
+
+    x is a map or a vector. Both passes need sums over the whole batch: they are generators that wait for them. Where
+    the mean is large it is taken out before anything is summed: the digits that count would not outlive a sum with it.
+    """
+
+    def __init__(self, w, name, shape, eps=1e-5, momentum=0.1, relu=False):
+        self.start(w)
+        self.name, self.eps, self.momentum, self.relu = name, eps, momentum, relu
+        self.channels = shape[0]
+        self.moments = w.shared((name, "moments"), (w.network.num_workers, 3, shape[0]), np.float64)
+        self.sums = w.shared((name, "sums"), (w.network.num_workers, 2, shape[0]), np.float64)
+        self.weight, self.bias = w.params.get(name + ".weight"), w.params.get(name + ".bias")
+        buffers = w.network.stored_buffers
+        self.running_mean, self.running_var = buffers[name + ".running_mean"], buffers[name + ".running_var"]
+        self.x = w.of_blocks()
+        self.guess = w.of_blocks()
+        self.y = w.arrays(lambda n: inside(shape, n))
+        self.factors = w.scratch("bn", lambda n: (3, n, shape[0]))
+        self.part = w.scratch("band", lambda n: (max(65536, n * int(np.prod(shape[2:])) * shape[0]),))
+        self.mask = w.masks(shape)
+        self.count = w.n * int(np.prod(shape[1:]))
+
+    def exact_sums(self, row):
+        """(..., C) flat -> (C,), in float64."""
+        return column_sums(row.astype(np.float64), self.channels)
+
+    def power_sums(self, x):
+        """x (..., C) -> the sums of x and of x * x, (C,) each."""
+        return self.exact_sums(row_sums(x)), self.exact_sums(row_sums(x, x))
+
+    def measure(self, x, y):
+        """x (..., C) of a block -> how many numbers there are, their mean, their squares around it (3, C); keeps the
+        guess (C,) that it took them around.
+
+        The guess is 0. But where the square of the mean is over ten times the variance, which would then be what is
+        left of two large sums, the guess is the mean, and y is x - guess.
+        """
+        n, guess = x.size // self.channels, np.zeros(self.channels)
+        total, squares = self.power_sums(x)
+        if (total * total / n > 10 * (squares - total * total / n)).any():
+            guess += (total / n).astype(x.dtype)
+            total, squares = self.power_sums(self.less(x, guess, y))
+        self.guess[self.w.block] = guess
+        return np.stack([np.full_like(total, n), guess + total / n, np.maximum(squares - total * total / n, 0)])
+
+    def less(self, x, guess, out):
+        """x - guess, written to `out`; x itself where the guess is 0."""
+        if not guess.any():
+            return x
+        np.subtract(long_rows(x), np.tile(guess.astype(x.dtype), x.shape[-2]), out=long_rows(out))
+        return out
+
+    def forward(self, x):
+        """A generator: x (H, W, n, C) or (n, C) -> y of that shape."""
+        b = self.w.block
+        if self.count == 1:
+            raise ValueError("batch norm needs more than one value for each channel in training: use a larger batch")
+        self.x[b], y, so_far = x, self.y[b], self.moments[self.w.index]
+        moments = self.measure(x, y)
+        so_far[...] = moments if b == 0 else joined(np.stack([so_far, moments]))
+        yield
+        _, self.mean, squares = joined(self.moments[: self.w.num_workers])
+        var, guess = squares / self.count, self.guess[b]
+        self.inv_std = 1 / np.sqrt(var + self.eps)
+        if self.w.index == 0 and b == 0:
+            self.running_mean += self.momentum * (self.mean - self.running_mean)
+            self.running_var += self.momentum * (var * (self.count / (self.count - 1)) - self.running_var)
+        scale, shift, _ = self.factors[b]
+        scale[...] = self.inv_std if self.weight is None else self.weight * self.inv_std
+        shift[...] = (0 if self.bias is None else self.bias) - (self.mean - guess) * scale[0]
+        scale, shift, rows, given = (
+            scale.reshape(-1),
+            shift.reshape(-1),
+            long_rows(y),
+            long_rows(y if guess.any() else x),
+        )
+        for band in bands(y):
+            part = rows[band]
+            np.multiply(given[band], scale, out=part)
+            part += shift
+            if self.relu:
+                relu(y[band], y[band])
+        return y
+
+    def backward(self, dy):
+        """A generator: dy (H, W, n, C) or (n, C) -> dx, in its place.
+
+        dx = inv_std * (g - mean(g) - x_hat * mean(g * x_hat)), g = dy * weight, means over the whole batch.
+        """
+        b = self.w.block
+        x, y, guess = self.x[b], self.y[b], self.guess[b]
+        given = long_rows(x)
+        dbias = 0
+        products = 0
+        for band in bands(dy):
+            if self.relu:
+                stop_negative(dy[band], y[band], self.mask[b])
+            part = self.less(x[band], guess, self.part[b][: x[band].size].reshape(x[band].shape))
+            dbias, products = dbias + row_sums(dy[band]), products + row_sums(dy[band], part)
+        dbias, products = self.exact_sums(dbias), self.exact_sums(products)
+        products = (products - (self.mean - guess) * dbias) * self.inv_std
+        so_far = self.sums[self.w.index]
+        so_far[...] = (0 if b == 0 else so_far) + np.stack([dbias, products])
+        if self.weight is not None:
+            self.add_gradient(self.name + ".bias", dbias)
+            self.add_gradient(self.name + ".weight", products)
+        yield
+        dbias, products = self.sums[: self.w.num_workers].sum(axis=0)
+        scale, slope, shift = self.factors[b]
+        factor = self.inv_std if self.weight is None else self.weight * self.inv_std
+        k = -factor * self.inv_std * products / self.count
+        scale[...], slope[...], shift[...] = factor, k, -factor * dbias / self.count - k * self.mean
+        scale, slope, shift = scale.reshape(-1), slope.reshape(-1), shift.reshape(-1)
+        rows = long_rows(dy)
+        for band in bands(dy):
+            row = rows[band]
+            part = self.part[b][: row.size].reshape(row.shape)
+            np.multiply(given[band], slope, out=part)
+            part += shift
+            row *= scale
+            row += part
+        return dy
+
+
+def joined(moments):
+    """Moments of K parts (K, 3, C) -> of all of them (3, C): how many numbers there are, their mean, and their squares
+    around it, summed (Chan et al. 1979)."""
+    n, mean, squares = moments.transpose(1, 0, 2)
+    total = n.sum(axis=0)
+    middle = (n * mean).sum(axis=0) / total
+    return np.stack([total, middle, (squares + n * (mean - middle) ** 2).sum(axis=0)])
+
+
+class WinogradRows(ConvStage):
+    """Convolution by Winograd's F(tile, kernel height) along H, and by the plain sum over the taps along W.
+
+    With the matrices of `strided_toom_cook`, at each point a product over the channels,
+    y[:, j] = output @ (sum over k of (data @ x)[:, j * stride + k - left] (weight @ w)[:, k]), for a row of tiles after
+    the other, in strips of columns short enough for the cache. Every product with a matrix goes the other way in the
+    backward pass. That transforms the input once more: it takes no longer than to keep all of it in memory.
+    """
+
+    strip_numbers = 1 << 14
+
+    def __init__(self, w, name, geometry, tile, epilogue=Epilogue(), dx=True):
+        self.prepare(w, name, geometry, epilogue, dx)
+        (c, height, width), f, (taps, columns) = self.shape, self.filters, self.kernel_size
+        (top, _), (left, _), out_width, (down, step) = *self.padding, self.out_size[1], self.stride
+        data, self.tw, output = w.constants(strided_toom_cook, tile, taps, down)
+        self.tw_t = np.ascontiguousarray(self.tw.T)
+        self.points = points = len(data)
+        if self.adds_bias:
+            output = np.concatenate([output, np.ones((tile, 1), w.dtype)], axis=1)  # of one more point, the bias itself
+        self.tiles = tiles_along(tile, down, height, self.out_size[0], top, data, output)
+        self.u = w.shared((name, "u"), (points, columns * c * f))
+        sizes, self.sorted = columns_by_rest(width, step)
+        seen = {k: (self.sorted[(k - left) % step][1], (k - left) // step) for k in range(columns)}
+        ahead = {k: (place.start, place.stop - place.start, shift) for k, (place, shift) in seen.items()}
+        longest = [self.strip_numbers // (n * max(c, f)) for n in w.sizes]
+        self.strips = [strips_along(out_width, ahead, most) for most in longest]
+        self.y = w.outputs(lambda n: (*self.out_size, n, f))
+
+        def at_points(numbers, more=0):
+            return (points + more, numbers + 32)  # rows that are not a multiple of 4096 bytes apart
+
+        most = max(width, out_width) * max(c, f)
+        self.sums = [w.scratch(("sums", k), lambda n: at_points(n * most, 1)) for k in range(2)]
+        self.v = w.scratch("v", lambda n: at_points(width * n * c))
+        if not w.training:
+            return
+        self.x = w.of_blocks()
+        self.z = w.scratch("z", lambda n: at_points(out_width * n * f))
+        self.dx = w.gradients(lambda n: (height, width, n, c))
+        self.shared_rows = w.scratch("shared rows", lambda n: (taps * width * n * c,))
+        places = [place for _, place in self.sorted]
+        back = [{k: (0, out_width, -shift) for k, (at, shift) in seen.items() if at == place} for place in places]
+        self.strips_back = [[strips_along(*given, most) for given in zip(sizes, back, strict=True)] for most in longest]
+        self.all_taps = [tap for tap in strips_along(out_width, ahead, out_width)[0][-1] if tap]
+        self.make_room_for_gradients(points, taps, columns, c * f)
+
+    def make_room_for_gradients(self, points, taps, columns, pairs):
+        """Arrays for the gradient of the weights, (taps, columns, C * F), made for one column of taps at a time."""
+        self.du = self.w.scratch("du", lambda n: (points, pairs))[0]
+        self.grad = self.w.grads[self.name + ".weight"].reshape(taps, columns, pairs)
+        self.grad_part = self.w.scratch("dweight", lambda n: (taps, pairs))[0]
+
+    def refresh(self):
+        """Transform this worker's part of the weights."""
+        self.fold()
+        begin, end = self.w.part(self.u.shape[1])
+        weight = self.weight.reshape(self.kernel_size[0], -1)[:, begin:end]
+        if self.norm is not None:
+            weight = weight * np.resize(self.scale, self.u.shape[1])[begin:end]
+        product(self.tw, weight, self.u[:, begin:end])
+
+    def to_points(self, data, rows, v):
+        """rows (R, W, n*C) to the points, v (points, W sorted, n*C)."""
+        for columns, place in self.sorted:
+            along_h(data, rows[:, columns], v[:, place])
+
+    def forward(self, x, plus=None):
+        """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
+        b = self.w.block
+        u = self.u.reshape(self.points, -1, self.channels, self.filters)
+        y = self.y[b]
+        if self.adds_bias:
+            self.sums[0][b][-1, : y[0].size].reshape(-1, self.filters)[...] = self.bias
+        rows, out = x.reshape(*x.shape[:2], -1), y.reshape(*y.shape[:2], -1)
+        v = self.v[b][:, : rows[0].size].reshape(self.points, *rows.shape[1:])
+        if self.w.training:
+            self.x[b] = rows
+        for band, inputs, data, output in self.tiles:
+            is_sorted = len(self.sorted) > 1
+            if is_sorted:
+                self.to_points(data, rows[inputs], v)
+            given = None if is_sorted else rows[inputs]
+            for begin, end, sums in self.over_taps(data, given, v, u, self.strips[b]):
+                along_h(output, sums[: output.shape[1]], out[band, begin:end])
+            self.with_bias(y[band], plus if plus is None else plus[band], has_bias=True)
+        return y
+
+    def over_taps(self, matrix, rows, at_points, factors, strips):
+        """rows (R, columns, n*K) -> at_points (points, columns, n*K), by the matrix, where there are rows; from there
+        the sums over the taps, strip by strip: (begin, end, (points + 1, columns, n*L)), whose last row is not touched.
+        factors: (points, taps, K, L)."""
+        b, points = self.w.block, self.points
+        inner, outer = factors.shape[2:]
+        n, done = self.w.sizes[b], 0
+        for begin, end, reach, taps in strips:
+            if rows is not None and done < reach:
+                along_h(matrix, rows[:, done:reach], at_points[:, done:reach])
+                done = reach
+            whole, part = (each[b][:, : (end - begin) * n * outer] for each in self.sums)
+            sums, part = whole[:points], part[:points]
+            for number, tap in enumerate(taps):
+                if tap is None:
+                    sums[...] = 0
+                    continue
+                k, source, target = tap
+                given = at_points[:, source].reshape(points, -1, inner)
+                place = slice(target.start * n * outer, target.stop * n * outer)
+                out = part[:, place] if number else sums
+                np.matmul(given, factors[:, k], out=out.reshape(points, -1, outer))
+                if number:
+                    sums[:, place] += out  # flat rows: NumPy adds them three times as fast as those of columns
+            yield begin, end, whole.reshape(points + 1, end - begin, -1)
+
+    def backward(self, dy):
+        """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
+        b = self.w.block
+        self.bias_gradient(dy)
+        rows = dy.reshape(*dy.shape[:2], -1)
+        z = self.z[b][:, : rows[0].size].reshape(self.points, *rows.shape[1:])
+        dx, x = self.dx[b].reshape(*self.shape[1:], -1), self.x[b]
+        v = self.v[b][:, : x[0].size].reshape(self.points, *x.shape[1:])
+        covered = 0
+        for i, (band, inputs, data, output) in enumerate(self.tiles):
+            output_t = output[:, : self.points].T
+            is_done = not self.has_dx or len(self.sorted) > 1
+            if is_done:
+                along_h(output_t, rows[band], z)
+            if self.has_dx:
+                self.add_dx(dx, covered, inputs, data.T, output_t, None if is_done else rows[band], z)
+                covered = max(covered, inputs.stop)
+            self.to_points(data, x[inputs], v)
+            self.add_tiles_gradient(v, z, is_first=b == i == 0)
+        if not self.has_dx:
+            return None
+        dx[covered:] = 0
+        return self.dx[b]
+
+    def add_dx(self, dx, covered, inputs, data_t, output_t, given, z):
+        """What a row of tiles sends back: its first rows are added to those that have something (covered) already."""
+        b = self.w.block
+        back = self.u.reshape(self.points, -1, self.channels, self.filters).swapaxes(2, 3)
+        dx[covered : inputs.start] = 0
+        first = min(max(covered, inputs.start), inputs.stop)
+        for (columns, _), strips in zip(self.sorted, self.strips_back[b], strict=True):
+            for begin, end, sums in self.over_taps(output_t, given, z, back, strips):
+                sums, target = sums[: self.points], dx[inputs, columns][:, begin:end]
+                overlap = first - inputs.start
+                along_h(data_t[overlap:], sums, target[overlap:])
+                if overlap:
+                    added = self.shared_rows[b][: overlap * sums[0].size].reshape(overlap, *sums.shape[1:])
+                    along_h(data_t[:overlap], sums, added)
+                    target[:overlap] += added
+
+    def add_tiles_gradient(self, v, z, is_first):
+        """One row of tiles: for each tap a product of what met there, and back from the points to the weights."""
+        points = self.points
+        if is_first:
+            self.grad[...] = 0
+        for k, source, target in self.all_taps:
+            met = v[:, source].reshape(points, -1, self.channels).swapaxes(1, 2)
+            np.matmul(
+                met, z[:, target].reshape(points, -1, self.filters), out=self.du.reshape(points, -1, self.filters)
+            )
+            product(self.tw_t, self.du, self.grad_part)
+            self.grad[:, k] += self.grad_part
+
+
+def strided_toom_cook(tile, taps, stride, dtype):
+    """F(tile, taps) with a stride, a convolution of one axis -> data (points, inputs), weight (points, taps), output
+    (tile, points), of (tile - 1) * stride + taps inputs."""
+    inputs = (tile - 1) * stride + taps
+    parts = [toom_cook(tile, len(range(phase, taps, stride)), dtype) for phase in range(min(stride, taps))]
+    points = sum(len(part[0]) for part in parts)
+    data, weight = np.zeros((points, inputs), dtype), np.zeros((points, taps), dtype)
+    begin = 0
+    for phase, (part, part_weight, _) in enumerate(parts):
+        rows = slice(begin, begin + len(part))
+        data[rows, phase::stride][:, : part.shape[1]] = part
+        weight[rows, phase::stride] = part_weight
+        begin = rows.stop
+    return data, weight, np.concatenate([output for _, _, output in parts], axis=1)
+
+
+def toom_cook(tile, taps, dtype):
+    """F(tile, taps), a convolution of one axis -> data (points, tile + taps - 1), weight (points, taps), output (tile,
+    points): y = output @ ((data @ x) * (weight @ w)).
+
+    By the method of Toom and Cook: polynomials are multiplied by their values at 0, pairs +-a, and infinity. Pairs lie
+    around 1, as a and 1/a, which balances the sizes of the entries. One tap needs no algorithm.
+    """
+    if taps == 1:
+        return np.eye(tile, dtype=dtype), np.ones((tile, 1), dtype), np.eye(tile, dtype=dtype)
+    size = tile + taps - 1
+    pairs = ((), (1.0,), (0.5**0.5, 2**0.5), (1.0, 0.5, 2.0), (0.45, 1 / 0.45, 0.8, 1 / 0.8))[(size - 1) // 2]
+    a = np.array([0.0, *(sign * p for p in pairs for sign in (1, -1))])[: size - 1]
+    scale = np.array([np.prod([a[i] - a[j] for j in range(size - 1) if j != i]) for i in range(size - 1)])
+    weight, output = np.zeros((size, taps)), np.zeros((tile, size))
+    weight[:-1] = a[:, None] ** np.arange(taps) / scale[:, None]
+    output[:, :-1] = a[None, :] ** np.arange(tile)[:, None]
+    weight[-1, -1] = output[-1, -1] = 1
+    # Of `data` the sum over i of output[k, i] * weight[i, j] * data[i, l] is 1 where l = k + j, else 0.
+    products = np.einsum("ki,ij->kji", output, weight).reshape(tile * taps, size)
+    places = np.add.outer(np.arange(tile), np.arange(taps)).reshape(-1)
+    data = np.linalg.lstsq(products, np.eye(size)[places], rcond=None)[0]
+    return tuple(np.ascontiguousarray(matrix, dtype) for matrix in (data, weight, output))
+
+
+def tiles_along(tile, stride, size, out_size, before, data, output):
+    """The tiles of one axis: (rows, inputs, data, output), which outputs and which inputs each has, as slices, and its
+    part of the matrices data (points, inputs) and output (rows, points)."""
+    every = []
+    for begin in range(0, out_size, tile):
+        count = min(tile, out_size - begin)
+        first = begin * stride - before
+        end = first + data.shape[1] - (tile - count) * stride
+        inputs = slice(min(max(first, 0), size), max(min(end, size), 0))
+        part = data[:, inputs.start - first : max(inputs.stop, inputs.start) - first]
+        rows = slice(begin, begin + count)
+        every.append((rows, inputs, np.ascontiguousarray(part), np.ascontiguousarray(output[:count])))
+    return every
+
+
+def columns_by_rest(width, step):
+    """For each rest modulo the stride how many columns have a number of that rest; which these are, and where they
+    stand among all, sorted by that rest."""
+    sizes = [len(range(rest, width, step)) for rest in range(step)]
+    return sizes, [(slice(r, width, step), slice(sum(sizes[:r]), sum(sizes[: r + 1]))) for r in range(step)]
+
+
+def product(matrix, x, out, limit=1024):
+    """matrix (m, k) @ x (..., k, Q) -> out (..., m, Q), in columns of at most `limit` numbers, so that what a product
+    reads stays in the cache: two or three times as fast as one product with very long rows."""
+    size = x.shape[-1]
+    parts = max(1, -(-size // limit))
+    while size % parts:
+        parts += 1
+    if parts == 1 or size // parts < limit // 8:
+        np.matmul(matrix, x, out=out)
+        return
+    x = x.reshape(*x.shape[:-1], parts, size // parts).swapaxes(-3, -2)
+    np.matmul(matrix, x, out=out.reshape(*out.shape[:-1], parts, size // parts).swapaxes(-3, -2))
+
+
+def strips_along(out_size, taps, longest):
+    """target[j] = sum over the taps k of source[j + shift] in strips of the targets -> (begin, end, reach, taps).
+
+    taps: {k: (first, size, shift)}, where the tap sees the sources first..first+size-1 as 0..size-1. A strip needs the
+    sources before `reach`. Its taps are (k, the columns of the source, those of the strip) as slices; the first covers
+    the strip, or it is None and the strip starts as zeros.
+    """
+    strips = []
+    count = -(-out_size // max(1, longest))
+    for i in range(count):
+        begin, end = i * out_size // count, (i + 1) * out_size // count
+        seen = []
+        for k, (first, size, shift) in taps.items():
+            low, high = max(begin, -shift), min(end, size - shift)
+            if low < high:
+                source = slice(first + low + shift, first + high + shift)
+                seen.append((k, source, slice(low - begin, high - begin)))
+        seen.sort(key=lambda tap: tap[2].start - tap[2].stop)
+        is_covered = bool(seen) and seen[0][2] == slice(0, end - begin)
+        reach = max((tap[1].stop for tap in seen), default=0)
+        strips.append((begin, end, reach, seen if is_covered else [None, *seen]))
+    return strips
+
+
+def along_h(matrix, x, out):
+    """matrix (m, k) @ x (k, columns, Q) -> out (m, columns, Q); Q numbers lie together, columns may lie apart."""
+    if matrix.size == 0:
+        out[...] = 0
+    elif all(a.strides[1] == a.shape[2] * a.itemsize for a in (x, out)):
+        product(matrix, x.reshape(len(x), -1), out.reshape(len(out), -1), 2048)
+    else:
+        np.matmul(matrix, x.swapaxes(0, 1), out=out.swapaxes(0, 1))
+
+
+class Add(Stage):
+    """Adds up maps, tokens or vectors, and may end in a relu."""
+
+    def __init__(self, w, shape, relu=False):
+        self.start(w)
+        self.relu = relu
+        self.y = w.outputs(lambda n: inside(shape, n))
+        if w.training:
+            self.mask = w.masks(shape)
+
+    def forward(self, *xs):
+        """Each x (..., C) -> y (..., C), the sum of all, band by band."""
+        y, self.num_inputs = self.y[self.w.block], len(xs)
+        for band in bands(y):
+            part = y[band]
+            np.add(xs[0][band], xs[1][band], out=part)
+            for x in xs[2:]:
+                part += x[band]
+            if self.relu:
+                relu(part, part)
+        return y
+
+    def backward(self, dy):
+        """dy (..., C) -> dx for each input, each its own array."""
+        if self.relu:
+            stop_negative(dy, self.y[self.w.block], self.mask[self.w.block])
+        return dy, *(dy.copy() for _ in range(self.num_inputs - 1))
+
+
+class PointConv(ConvStage):
+    """A 1x1 convolution: one matrix product over the channels of every pixel."""
+
+    def __init__(self, w, name, geometry, epilogue=Epilogue(), dx=True):
+        self.prepare(w, name, geometry, epilogue, dx)
+        shape, filters, (ho, wo) = self.shape, self.filters, self.out_size
+        self.y = w.outputs(lambda n: (ho, wo, n, filters))
+        self.x = w.of_blocks()
+        self.picks = self.stride != (1, 1) or geometry.padded_size != shape[1:]
+        if self.picks:
+            self.picked = w.zeros(lambda n: (ho, wo, n, shape[0]))
+        if w.training:
+            self.grad_rows = w.grads[name + ".weight"].reshape(shape[0], filters)
+            self.grad_part = w.scratch("dweight", lambda n: (shape[0], filters))[0]
+            if self.picks:
+                self.dx = w.scratch("dx", lambda n: (ho, wo, n, shape[0]))
+                self.dx_whole = w.gradients(lambda n: (*shape[1:], n, shape[0]))
+            else:
+                self.dx = w.gradients(lambda n: (ho, wo, n, shape[0]))
+
+    def forward(self, x, plus=None):
+        """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
+        b = self.w.block
+        if self.picks:
+            inside, outside = self.places()
+            self.picked[b][outside] = x[inside]
+            x = self.picked[b]
+        self.x[b] = x
+        y = self.y[b]
+        np.matmul(x.reshape(-1, self.channels), self.weight.reshape(self.channels, -1), out=y.reshape(-1, self.filters))
+        return self.with_bias(y, plus)
+
+    def places(self):
+        """Which pixels of x are read, and which of y have one: the others see padding."""
+        inside, outside = [], []
+        for size, (before, _), s, out in zip(self.shape[1:], self.padding, self.stride, self.out_size, strict=True):
+            first = -(-before // s)
+            last = min(out - 1, (size - 1 + before) // s)
+            inside.append(slice(first * s - before, last * s - before + 1, s))
+            outside.append(slice(first, last + 1))
+        return tuple(inside), tuple(outside)
+
+    def backward(self, dy):
+        """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
+        b = self.w.block
+        self.bias_gradient(dy)
+        self.has_gradient = False
+        rows = dy.reshape(-1, self.filters)
+        self.add_weight_gradient(self.x[b].reshape(-1, self.channels), rows)
+        if not self.has_dx:
+            return None
+        dx = self.dx[b]
+        weight = self.weight.reshape(self.channels, -1)
+        np.matmul(rows, weight.T, out=dx.reshape(-1, self.channels))
+        if not self.picks:
+            return dx
+        inside, outside = self.places()
+        whole = self.dx_whole[b]
+        whole[...] = 0
+        whole[inside] = dx[outside]
+        return whole
+
+
+class BilinearConv(ConvStage):
+    """Convolution with stride 1 by constant matrices; keeps the transformed input for the gradient of the weights.
+
+    algorithm: what makes the matrices, `winograd` or `fourier`. tile: outputs of a tile along each axis, 0 for the
+    whole plane at once, with the padding in the matrices. Rows of tiles go through all three steps in bands, as many
+    as stay in the cache.
+    """
+
+    band_bytes = 1 << 20
+
+    def __init__(self, w, name, geometry, algorithm, tile=0, epilogue=Epilogue(), dx=True):
+        self.prepare(w, name, geometry, epilogue, dx)
+        shape, kernel_size = self.shape, self.kernel_size
+        assert not tile or tile >= max(kernel_size) - 1, f"tiles of {tile} meet more than their neighbours"
+        self.tile = tile
+        before = tuple(side for side, _ in self.padding)
+        self.tx, self.tw, self.ty = w.constants(algorithm, tile, shape[1:], self.out_size, kernel_size, before)
+        self.tw_t = np.ascontiguousarray(self.tw.T)
+        c, f, points = self.channels, self.filters, self.tx.points
+        rows, columns = self.grid = tuple(-(-o // tile) for o in self.out_size) if tile else (1, 1)
+        self.bands = [self.bands_of(n, points * columns * n * (c + f) * w.dtype.itemsize) for n in w.sizes]
+        at_work = {n: max(b.stop - b.start for b in bands) for n, bands in zip(w.sizes, self.bands, strict=True)}
+        self.is_rowwise = bool(tile) and self.tx.num_pairs == 0
+
+        wide = columns * max(self.tx.length * self.tx.width * c, self.ty.length * self.ty.width * f)
+        self.middle = w.scratch("middle", lambda n: (at_work[n] * n * wide,))
+        self.u = w.shared((name, "u"), (points, c * f))
+        size = tuple(g * tile for g in self.grid) if tile else self.out_size
+        self.y = w.outputs(lambda n: (*size, n, f))
+        if tile:
+            whole = tuple((g - 1) * tile + k for g, k in zip(self.grid, (self.tx.height, self.tx.width), strict=True))
+            self.padded = w.frame(lambda n: (*whole, n, c), (*before, *shape[1:]))
+        if w.training:
+            self.v = w.arrays(lambda n: (points, self.at_points(rows * n, c)))
+            self.z = w.scratch("z", lambda n: (points, self.at_points(rows * n, f)))
+            self.make_room_for_gradients(points, c, f)
+            self.dv = w.scratch("v", lambda n: (points, self.at_points(at_work[n] * n, c)))
+            self.dy = w.frame(lambda n: (*size, n, f), (0, 0, *self.out_size)) if size != self.out_size else []
+            self.dx = w.gradients(lambda n: (*(whole if tile else shape[1:]), n, c))
+            if tile:
+                columns_of_row = whole[1] if self.is_rowwise else columns * self.tx.width
+                self.dtiles = w.scratch("tiles", lambda n: (at_work[n] * self.tx.height * columns_of_row * n * c,))
+        else:
+            self.v = w.scratch("v", lambda n: (points, self.at_points(at_work[n] * n, c)))
+        self.m = w.scratch("m", lambda n: (points, self.at_points(at_work[n] * n, f)))
+
+    def at_points(self, count, channels):
+        """How many numbers of so many rows of tiles lie at a point; rows are no multiple of 4096 bytes apart."""
+        return count * self.grid[1] * channels + 32
+
+    def make_room_for_gradients(self, points, c, f):
+        """Arrays for the gradient of the weights (taps, C * F), made for some input channels at a time."""
+        w = self.w
+        self.channels_at_once = max(1, min(c, (1 << 20) // (points * f)))
+        self.du = w.scratch("du", lambda n: (points, self.channels_at_once * f))[0]
+        self.grad = w.grads[self.name + ".weight"].reshape(-1, c * f)
+        self.grad_part = w.scratch("dweight", lambda n: self.grad.shape)[0]
+
+    def bands_of(self, n, bytes_of_row):
+        """The bands of rows of tiles of n samples: so many that each stays in the cache and is a large product."""
+        rows, columns = self.grid
+        count = min(rows, max(1, round(rows * bytes_of_row / self.band_bytes), 1))
+        count = min(count, max(1, rows * columns * n // 64))
+        return [slice(i * rows // count, (i + 1) * rows // count) for i in range(count)]
+
+    def refresh(self):
+        """Transform this worker's part of the weights."""
+        self.fold()
+        c, f = self.channels, self.filters
+        begin, end = self.w.part(c * f)
+        weight = self.weight.reshape(-1, c * f)[:, begin:end]
+        if self.norm is not None:
+            weight = weight * np.resize(self.scale, c * f)[begin:end]
+        product(self.tw, weight, self.u[:, begin:end])
+
+    def forward(self, x, plus=None):
+        """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
+        b, n = self.w.block, x.shape[2]
+        c, f, middle, y = self.channels, self.filters, self.middle[b], self.y[b]
+        u = self.u.reshape(-1, c, f)
+        if self.tile:
+            (top, _), (left, _) = self.padding
+            padded = self.padded[b]
+            padded[top : top + x.shape[0], left : left + x.shape[1]] = x
+            x = padded
+        for band in self.bands[b]:
+            count = (band.stop - band.start) * self.grid[1]
+            first = band.start * self.grid[1] if self.w.training else 0
+            v = self.v[b][:, first * n * c : (first + count) * n * c]
+            m = self.m[b][:, : count * n * f]
+            to_points(self.tx, self.tiles_of(x, band), middle, v.reshape(-1, count, n * c))
+            np.matmul(v.reshape(-1, count * n, c), u, out=m.reshape(-1, count * n, f))
+            from_points(self.ty, m.reshape(-1, count, n * f), middle, self.out_tiles(y, band))
+            rows = slice(band.start * self.tile, band.stop * self.tile) if self.tile else slice(None)
+            self.with_bias(
+                y[rows, : self.out_size[1]][: self.out_size[0] - (rows.start or 0)],
+                plus if plus is None else plus[rows],
+            )
+        return y[: self.out_size[0], : self.out_size[1]]
+
+    def tiles_of(self, x, band):
+        """The tiles that rows of x (H, W, n, C), padded, fall into, as `to_points` takes them."""
+        if not self.tile:
+            return x.reshape(1, 1, x.shape[0], -1)
+        row, column, _, one = x.strides
+        q = x.shape[2] * x.shape[3]
+        start = x[band.start * self.tile :]
+        shape = (band.stop - band.start, self.tx.height, x.shape[1] * q)
+        strides = (row * self.tile, row, one)
+        if not self.is_rowwise:
+            shape = (band.stop - band.start, self.grid[1], self.tx.height, self.tx.width * q)
+            strides = (row * self.tile, column * self.tile, row, one)
+        return np.lib.stride_tricks.as_strided(start, shape, strides)
+
+    def out_tiles(self, y, band):
+        """y (I*h, J*w, n, F) -> a view of the tiles in a band of rows, (I, J, h, w*n*F)."""
+        if not self.tile:
+            return y.reshape(1, 1, y.shape[0], -1)
+        part = y[band.start * self.tile : band.stop * self.tile]
+        return part.reshape(-1, self.tile, self.grid[1], self.tile * y.shape[2] * y.shape[3]).transpose(0, 2, 1, 3)
+
+    def backward(self, dy):
+        """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
+        b, n = self.w.block, dy.shape[2]
+        c, f, middle, points = self.channels, self.filters, self.middle[b], self.tx.points
+        u = self.u.reshape(points, c, f).transpose(0, 2, 1)
+        self.bias_gradient(dy)
+        if self.dy:
+            self.dy[b][: dy.shape[0], : dy.shape[1]] = dy
+            dy = self.dy[b]
+        for band in self.bands[b]:
+            count = (band.stop - band.start) * self.grid[1]
+            first = band.start * self.grid[1]
+            z = self.z[b][:, first * n * f : (first + count) * n * f]
+            to_points(self.ty, self.out_tiles(dy, band), middle, z.reshape(points, count, n * f))
+            if self.has_dx:
+                dv = self.dv[b][:, : count * n * c]
+                z = z.reshape(points, count * n, f)
+                np.matmul(z, u, out=dv.reshape(points, count * n, c))
+                self.add_dx(dv.reshape(points, count, n * c), band)
+        v, z = self.v[b][:, :-32].reshape(points, -1, c), self.z[b][:, :-32].reshape(points, -1, f)
+        self.add_point_gradient(v, z)
+        if not self.has_dx:
+            return None
+        dx = self.dx[b]
+        if not self.tile:
+            return dx
+        (top, _), (left, _) = self.padding
+        return dx[top : top + self.shape[1], left : left + self.shape[2]]
+
+    def add_point_gradient(self, v, z):
+        """v (points, M, C), z (points, M, F) -> their products, back from the points; some channels at a time, so that
+        those stay in the cache."""
+        points, f = len(v), self.filters
+        for begin in range(0, self.channels, self.channels_at_once):
+            part = v[:, :, begin : begin + self.channels_at_once]
+            du = self.du[:, : part.shape[2] * f]
+            np.matmul(part.transpose(0, 2, 1), z, out=du.reshape(points, -1, f))
+            place = slice(begin * f, (begin + part.shape[2]) * f)
+            if self.w.block == 0:
+                product(self.tw_t, du, self.grad[:, place])
+            else:
+                rest = self.grad_part[:, place]
+                product(self.tw_t, du, rest)
+                self.grad[:, place] += rest
+
+    def add_dx(self, dv, band):
+        """What a band of tiles sends back to x; its first rows overlap with the last ones of the band before."""
+        b, tile, s = self.w.block, self.tile, self.tx
+        dx, middle, q = self.dx[b], self.middle[b], dv.shape[2]
+        if not tile:
+            from_points(s, dv, middle, dx.reshape(1, 1, s.height, -1))
+            return
+        rows, columns = band.stop - band.start, self.grid[1]
+        if self.is_rowwise:
+            tiles = self.dtiles[b][: rows * s.height * dx.shape[1] * q].reshape(rows, s.height, -1)
+            from_points_over(s, dv, tile, middle, tiles)
+        else:
+            apart = self.dtiles[b][: rows * columns * s.height * s.width * q].reshape(rows, columns, s.height, -1)
+            from_points(s, dv, middle, apart)
+            tiles = self.joined(apart, middle, q)
+        over, begin = s.height - tile, band.start * tile
+        dx = dx.reshape(len(dx), -1)
+        if begin:
+            tiles[0, :over] += dx[begin : begin + over]
+        tiles[1:, :over] += tiles[:-1, tile:]
+        dx[begin : begin + rows * tile].reshape(rows, tile, -1)[...] = tiles[:, :tile]
+        dx[begin + rows * tile : begin + rows * tile + over] = tiles[-1, tile:]
+
+    def joined(self, tiles, middle, q):
+        """Tiles of a row that overlap, (I, J, h, w*Q), added up to rows (I, h, columns*Q)."""
+        tile, s = self.tile, self.tx
+        over = (s.width - tile) * q
+        tiles[:, 1:, :, :over] += tiles[:, :-1, :, tile * q :]
+        rows, columns = tiles.shape[:2]
+        out = middle[: rows * s.height * (columns * tile * q + over)].reshape(rows, s.height, -1)
+        main = out[:, :, : columns * tile * q].reshape(rows, s.height, columns, tile * q)
+        main[...] = tiles[:, :, :, : tile * q].swapaxes(1, 2)
+        out[:, :, columns * tile * q :] = tiles[:, -1, :, tile * q :]
+        return out
+
+
+def to_points(s, x, middle, v):
+    """x -> v (points, number of tiles, Q), by the Separable s. middle: scratch for what lies between, flat.
+
+    x: rows of tiles, (I, J, H, W*Q) for J tiles in a row; (I, H, columns*Q) where neighbours in a row share columns,
+    W tile + overlap: only without pairs, whose halves lie too far apart then.
+    """
+    tiles, q = v.shape[1:]
+    if x.ndim == 3:
+        columns = x.shape[2] // q
+        rows = middle[: len(x) * s.length * columns * q].reshape(len(x), s.length, columns * q)
+        product(s.rows, x, rows, 2048)
+        given = windows_along(rows.reshape(len(x), s.length, columns, q), s.width, tiles // len(x))
+        out = v.reshape(s.length, -1, len(x), tiles // len(x), q).transpose(2, 0, 3, 1, 4)
+        np.matmul(s.real, given, out=out)
+        return
+    rows = middle[: tiles * s.length * s.width * q].reshape(*x.shape[:-2], s.length, s.width * q)
+    product(s.rows, x, rows)
+    lines = rows.reshape(tiles, s.length, s.width, q)
+    out = v[: s.real_points].reshape(s.num_real, -1, tiles, q).transpose(2, 0, 1, 3)
+    product(s.real, lines[:, : s.num_real], out, 512)
+    if s.num_pairs:
+        pairs = lines[:, s.num_real :].reshape(tiles, s.num_pairs, 2 * s.width, q)
+        out = v[s.real_points :].reshape(s.num_pairs, -1, tiles, q).transpose(2, 0, 1, 3)
+        product(s.pairs, pairs, out, 512)
+
+
+def windows_along(rows, width, count):
+    """rows (I, L, columns, Q) -> a view (I, L, count, width, Q) of windows that end where the columns end."""
+    step = (rows.shape[2] - width) // max(count - 1, 1)
+    strides = rows.strides
+    shape = (*rows.shape[:2], count, width, rows.shape[3])
+    return np.lib.stride_tricks.as_strided(rows, shape, (*strides[:2], step * strides[2], *strides[2:]))
+
+
+def from_points(s, v, middle, x):
+    """The transpose of `to_points` for tiles that lie apart: v (points, number of tiles, Q) -> x (I, J, H, W*Q)."""
+    tiles, q = v.shape[1:]
+    rows = middle[: tiles * s.length * s.width * q].reshape(tiles, s.length, s.width, q)
+    given = v[: s.real_points].reshape(s.num_real, -1, tiles, q).transpose(2, 0, 1, 3)
+    product(s.real_t, given, rows[:, : s.num_real], 512)
+    if s.num_pairs:
+        pairs = rows[:, s.num_real :].reshape(tiles, s.num_pairs, 2 * s.width, q)
+        given = v[s.real_points :].reshape(s.num_pairs, -1, tiles, q).transpose(2, 0, 1, 3)
+        product(s.pairs_t, given, pairs, 512)
+    product(s.rows_t, rows.reshape(*x.shape[:-2], s.length, s.width * q), x)
+
+
+def from_points_over(s, v, step, middle, x):
+    """v (points, number of tiles, Q) -> x (I, H, columns*Q), the sum of tiles of a row that overlap; without pairs.
+
+    Else it does as `from_points`. What a tile shares with the one before is added to it between the two products; so
+    the second one works on less.
+    """
+    tiles, q = v.shape[1:]
+    count = tiles // len(x)
+    rows = middle[: tiles * s.length * s.width * q].reshape(len(x), s.length, count, s.width, q)
+    given = v.reshape(s.length, -1, len(x), count, q).transpose(2, 0, 3, 1, 4)
+    np.matmul(s.real_t, given, out=rows)
+    over = s.width - step
+    rows[:, :, 1:, :over] += rows[:, :, :-1, step:]
+    main = rows[:, :, :, :step].reshape(*rows.shape[:3], step * q).swapaxes(1, 2)
+    out = x[:, :, : count * step * q].reshape(len(x), s.height, count, step * q).swapaxes(1, 2)
+    np.matmul(s.rows_t, main, out=out)
+    if over:
+        last = rows[:, :, -1, step:].reshape(len(x), s.length, over * q)
+        np.matmul(s.rows_t, last, out=x[:, :, count * step * q :])
+
+
+def winograd(tile, in_size, out_size, kernel_size, before, dtype):
+    """F(tile, r) along both axes of square tiles, r x r kernels -> the map of the input (Separable), that of the
+    weights (a matrix), and the transpose of that back to the output (Separable).
+
+    Of `in_size`, `out_size`, `before` a tile knows nothing.
+    """
+    data, weight, output = toom_cook(tile, kernel_size[0], np.float64)
+    none = np.zeros((0, 0))
+    x, w, y = (Separable(m, m, none, len(data), dtype) for m in (data, weight, output.T))
+    return x, dense(w), y
+
+
+class Separable:
+    """A linear map from a plane to points, and its transpose: `rows` along H, then along W.
+
+    rows (L, H): the first `num_real` rows stand alone, the others are pairs (real, imaginary part).
+    real (A, W): what happens along W to a row that stands alone; pairs (B, 2*W): to a pair of rows, laid end to end.
+    There are num_real * A + num_pairs * B points.
+    """
+
+    def __init__(self, rows, real, pairs, num_real, dtype):
+        self.rows, self.real, self.pairs = (np.ascontiguousarray(m, dtype) for m in (rows, real, pairs))
+        self.rows_t, self.real_t, self.pairs_t = (np.ascontiguousarray(m.T, dtype) for m in (rows, real, pairs))
+        self.length, self.height = self.rows.shape
+        self.width = self.real.shape[1]
+        self.num_real, self.num_pairs = num_real, (self.length - num_real) // 2
+        self.real_points = num_real * len(self.real)
+        self.points = self.real_points + self.num_pairs * len(self.pairs)
+
+
+def dense(s):
+    """A Separable -> the same map as one matrix (points, H*W)."""
+    eye = np.eye(s.height * s.width, dtype=s.rows.dtype).reshape(1, 1, s.height, -1)
+    v = np.empty((s.points, 1, s.height * s.width), s.rows.dtype)
+    to_points(s, eye, np.empty(s.length * s.width * s.height * s.width, s.rows.dtype), v)
+    return v.reshape(s.points, -1)
+
+
+class GlobalAverage(Stage):
+    """Global average pooling, (H, W, n, C) -> (n, C)."""
+
+    def __init__(self, w, shape):
+        self.start(w)
+        self.places = math.prod(shape[1:])
+        if w.training:
+            self.dx = w.gradients(lambda n: inside(shape, n))
+
+    def forward(self, x):
+        """x (H, W, n, C) -> y (n, C), the mean of every map."""
+        return x.reshape(-1, *x.shape[2:]).mean(axis=0)
+
+    def backward(self, dy):
+        """dy (n, C) -> dx (H, W, n, C), dy / (H*W) everywhere."""
+        dx = self.dx[self.w.block]
+        dx[...] = dy / self.places
+        return dx
+
+
+class Linear(Stage):
+    """y = x weight + bias, then relu; weight is stored as (D, F)."""
+
+    def __init__(self, w, name, filters, relu=False, dx=True):
+        self.start(w)
+        self.name, self.relu, self.has_dx = name, relu, dx
+        self.weight, self.bias = w.params[name + ".weight"], w.params.get(name + ".bias")
+        self.x = w.of_blocks()
+        self.y = w.outputs(lambda n: (n, filters))
+        if w.training:
+            self.part = w.scratch("dweight", lambda n: self.weight.shape)[0]
+
+    def forward(self, x):
+        """x (n, D) -> y (n, F)."""
+        self.x[self.w.block] = x
+        y = np.matmul(x, self.weight, out=self.y[self.w.block])
+        if self.bias is not None:
+            y += self.bias
+        return relu(y, y) if self.relu else y
+
+    def backward(self, dy):
+        """dy (n, F) -> dx (n, D), None where nothing needs it."""
+        b = self.w.block
+        if self.relu:
+            dy *= self.y[b] > 0
+        grad = self.w.grads[self.name + ".weight"]
+        np.matmul(self.x[b].T, dy, out=grad if b == 0 else self.part)
+        if b > 0:
+            grad += self.part
+        if self.bias is not None:
+            self.add_gradient(self.name + ".bias", dy.sum(axis=0))
+        return np.matmul(dy, self.weight.T) if self.has_dx else None
+
+
+def cross_entropy(logits, labels):
+    """logits (N, K, ...), labels (N, ...) -> mean loss, dlogits = (softmax - onehot(labels)) / number of labels.
+
+    The maximum is taken out first, so that no exponential overflows.
+    """
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    wanted = onehot(labels, log_p)
+    return -log_p[wanted].mean(), (np.exp(log_p) - wanted) / labels.size
+
+
+def onehot(labels, like):
+    """labels (N, ...) -> booleans of the shape of `like` (N, K, ...), True in class `label`. Raises ValueError."""
+    num_classes = like.shape[1]
+    if labels.shape != like.shape[:1] + like.shape[2:]:
+        raise ValueError(f"labels of the shape {labels.shape} for outputs of the shape {like.shape}")
+    check_labels(labels, num_classes)
+    return np.expand_dims(labels, 1) == np.arange(num_classes).reshape(-1, *[1] * (like.ndim - 2))
+
+
+def check_labels(labels, num_classes):
+    """Raise ValueError unless every label is a whole number in 0 .. num_classes - 1 (a negative index would wrap)."""
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"labels must be whole numbers, not {labels.dtype}")
+    if labels.size == 0 or labels.min() < 0 or labels.max() >= num_classes:
+        these = f"these are {labels.min()} to {labels.max()}" if labels.size else "there are none"
+        raise ValueError(f"labels must lie in 0 to {num_classes - 1}, {these}")
+
+
+def sgd_step(params, grads, state, lr=1e-2, momentum=0.0, nesterov=False, weight_decay=0.0):
+    """v = momentum * v + g;  param -= lr * v, with nesterov lr * (g + momentum * v)."""
+    for name, param in params.items():
+        g = grads[name] + weight_decay * param if weight_decay else grads[name]
+        if momentum:
+            v, *_ = state.setdefault(name, (np.zeros_like(param),))
+            v *= momentum
+            v += g
+            g = g + momentum * v if nesterov else v
+        param -= lr * g
+
+
+def he(rng, shape, fan_in, fan_out, dtype):
+    """He et al. 2015: normal with variance 2 / fan_in."""
+    return (rng.standard_normal(shape) * (2.0 / fan_in) ** 0.5).astype(dtype)
+
+
+class Stages:
+    """The stages of one worker, by name."""
+
+
+def fast(network, runtime):
+    """A network as a class describes it -> the class of it that trains and answers: `runtime` has workers for it."""
+    return type(network.__name__, (network, runtime), {"__doc__": network.__doc__})
+
+
+class Network:
+    """What a network can do once it has `params`, `buffers`, `logits`, `forward`, `backward`, `loss` and `update`.
+
+    params and buffers: name -> array, with PyTorch's names, shapes and order, so that one checkpoint fits both.
+    """
+
+    def check_input(self, x):
+        """x (N, *input_shape) -> the same in the network's dtype; bytes (uint8) become 0..1. Raises ValueError."""
+        x = np.asarray(x)
+        x = np.divide(x, 255, dtype=self.dtype) if x.dtype == np.uint8 else np.asarray(x, self.dtype)
+        if x.shape[1:] != self.input_shape or not len(x):
+            raise ValueError(f"the network takes (N, {', '.join(map(str, self.input_shape))}), not {x.shape}")
+        return x
+
+    def loss_and_gradients(self, x, y):
+        """x (N, *input_shape), targets y -> mean loss, {param name: gradient}, in training mode."""
+        loss, dlogits = self.loss(self.logits(x, training=True), y)
+        _, grads = self.backward(dlogits)
+        return loss, grads
+
+    def train_step(self, x, y, lr=None):
+        """Forward, loss, backward and one step of the optimizer, in place; returns the loss."""
+        loss, grads = self.loss_and_gradients(x, y)
+        self.update(grads, self.learning_rate if lr is None else lr)
+        return loss
+
+    def fit(self, x, y, epochs=5, batch=64, lr=None, seed=0):
+        """Train on x (N, *input_shape) and targets y (N, ...) in shuffled batches; returns each epoch's mean loss."""
+        rng, history = np.random.default_rng(seed), []
+        for _ in range(epochs):
+            batches = np.array_split(rng.permutation(len(x)), max(1, len(x) // batch))
+            history.append(float(np.mean([self.train_step(x[rows], y[rows], lr) for rows in batches])))
+        return history
+
+    def outputs(self, x, batch=256):
+        """x (N, *input_shape) -> what the network gives, (N, ...), without training, batch by batch."""
+        x = self.check_input(x)
+        return np.concatenate([self.forward(x[i : i + batch]) for i in range(0, len(x), batch)])
+
+    def predict(self, x, batch=256):
+        """x (N, *input_shape) -> the class with the largest logit, (N, ...); of a single one 1 where it is above 0."""
+        x = self.check_input(x)
+        logits = np.concatenate([self.logits(x[i : i + batch]) for i in range(0, len(x), batch)])
+        return (logits[:, 0] > 0).astype(np.int64) if logits.shape[1] == 1 else logits.argmax(axis=1)
+
+    def score(self, x, y):
+        """The share of labels y that `predict` finds."""
+        return float(np.mean(self.predict(x) == y))
+
+    def save(self, path):
+        """Write params and buffers to a `.safetensors` or `.npz` file."""
+        write_weights(path, {**self.params, **self.buffers})
+
+    def load(self, path):
+        """Read what `save`, netdsl or PyTorch wrote; raises ValueError and changes nothing unless all of it is right.
+
+        What is right, and what is passed over, says `read_weights`.
+        """
+        expected = {**self.params, **self.buffers}
+        for name, array in read_weights(path, expected).items():
+            expected[name][...] = array
+
+
+class StoredNetwork(Network):
+    """A network whose params are views of one vector, in which weights lie the other way round, (Kh, Kw, C, F) and
+    (D, F), and whose workers have a vector of gradients each.
+
+    shares: pairs (name, owner): what a layer calls a param or buffer that is another one's, and its name there.
+    """
+
+    shares = ()
+    chunk = 16384  # so many numbers of the vector are worked on at a time
+
+    def store_params(self, params):
+        """One vector for all of them, and one of gradients for each worker; each begins at a multiple of 64 bytes.
+
+        A layer that shares a param has it under its own name, too, and puts its gradient into a vector beside.
+        """
+        self.places = {}
+        self.size = self.place(params)
+        self.vector = self.team.shared((self.size,), self.dtype)
+        self.gradients = self.team.shared((self.num_workers, self.size), self.dtype)
+        self.stored, self.params = self.views(self.vector, params)
+        again = {name: params[owner] for name, owner in self.shares if owner in params}
+        self.stored |= {name: self.stored[owner] for name, owner in self.shares if name in again}
+        beside = self.team.shared((self.num_workers, self.place(again)), self.dtype)
+        self.stored_grads, self.named_grads = [], []
+        for row, more in zip(self.gradients, beside, strict=True):
+            (stored, named), (stored_again, named_again) = self.views(row, params), self.views(more, again)
+            self.stored_grads.append({**stored, **stored_again})
+            self.named_grads.append({**named, **named_again})
+        for name, array in params.items():
+            self.params[name][...] = array
+
+    def place(self, arrays):
+        """Places for these arrays in a vector; returns how long it is."""
+        begin = 0
+        for name, array in arrays.items():
+            self.places[name] = (begin, begin + array.size)
+            begin += -(-array.size // 16) * 16
+        return begin
+
+    def store_buffers(self, buffers):
+        """One vector for all of them."""
+        self.carried = self.team.shared((sum(array.size for array in buffers.values()),), self.dtype)
+        self.buffers, begin = {}, 0
+        for name, array in buffers.items():
+            self.buffers[name] = self.carried[begin : begin + array.size].reshape(array.shape)
+            self.buffers[name][...] = array
+            begin += array.size
+        again = {name: self.buffers[owner] for name, owner in self.shares if owner in buffers}
+        self.stored_buffers = {**self.buffers, **again}
+
+    def views(self, vector, params):
+        """Of one vector the params as they are stored, and in PyTorch's shapes."""
+        stored, named = {}, {}
+        for name, array in params.items():
+            begin, end = self.places[name]
+            order = (*range(2, array.ndim), 1, 0) if array.ndim > 1 else tuple(range(array.ndim))
+            stored[name] = vector[begin:end].reshape([array.shape[axis] for axis in order])
+            named[name] = stored[name].transpose(np.argsort(order))
+        return stored, named
+
+    def shared(self, key, shape, dtype=None):
+        """An array that all workers see, made when the first one asks for it."""
+        if key not in self.shared_arrays:
+            self.shared_arrays[key] = self.team.shared(shape, self.dtype if dtype is None else dtype)
+        return self.shared_arrays[key]
+
+    def active(self, n):
+        """How many workers have a part in a batch of n samples: all, or the first, if there is not one for each."""
+        return self.num_workers if n >= self.num_workers else 1
+
+    def watch(self, places):
+        """Prepare to see whether the params at these places or the buffers were written to, as users may at any time.
+
+        At inference stages use what they derived from them earlier: transformed weights with a batch norm in them.
+        `version` counts the changes that are known of, and every worker keeps the one it derived from.
+        """
+        runs = []
+        for begin, end in places:
+            if runs and begin - runs[-1][1] < 16:
+                begin = runs.pop()[0]
+            runs.append((begin, end))
+        self.watched = []
+        for array in (*(self.vector[begin:end] for begin, end in runs), self.carried):
+            seen = self.team.shared(array.shape, self.dtype)
+            size = 4 * self.chunk
+            for i in range(0, array.size, size):
+                self.watched.append((array[i : i + size], seen[i : i + size]))
+        self.news = self.team.shared((self.num_workers,), self.dtype)
+        self.version, self.is_known, self.failures = 1, True, 0
+
+    def touch(self):
+        """What inference derived is no longer right, or is overwritten."""
+        self.version, self.is_known = self.version + 1, True
+
+    def notice(self, index, n):
+        """Compare with what was there before: `news` says whether anything was written to. Each worker has a part."""
+        active = self.active(n)
+        self.news[index] = 0
+        for now, seen in self.watched[index * len(self.watched) // active : (index + 1) * len(self.watched) // active]:
+            if not np.array_equal(now, seen):
+                seen[...] = now
+                self.news[index] = 1
+
+    def clear_shared(self, index):
+        """The gradient of a param that several layers use begins at 0: the loss may not depend on its own layer."""
+        for _, owner in self.shares:
+            if owner in self.params:
+                self.stored_grads[index][owner][...] = 0
+
+    def add_shared(self, index):
+        """Add up what several layers gave as gradients of one param: those of one worker."""
+        grads = self.stored_grads[index]
+        for name, owner in self.shares:
+            if owner in self.params:
+                grads[owner] += grads[name]
+
+    def total_gradients(self):
+        """{param name: gradient}, summed over the workers in their order."""
+        for row in self.gradients[1:]:
+            self.gradients[0] += row
+        return {name: self.named_grads[0][name].copy() for name in self.params}
+
+
+class FastNetwork(StoredNetwork):
+    """A network whose batch is shared by workers; the class below says which stages they work with.
+
+    params: name -> array of PyTorch's shape. They are views of one vector: write into them, `params[name][...] = new`,
+    do not replace them.
+    workers: how many (None: one for each core); kind: "threads", "processes" (forked, on shared params; faster where
+    there are many small layers) or "auto".
+    """
+
+    gives_signal = None  # whether the logits are a signal (C, L), which tokens have as many sizes as
+
+    def __init__(self, seed=0, dtype="float32", workers=None, kind="threads"):
+        rng = np.random.default_rng(seed)
+        self.dtype = np.dtype(dtype)
+        self.start(self.first_params(rng, dtype), self.first_buffers(dtype), rng, workers, kind)
+
+    def start(self, params, buffers, rng, workers, kind):
+        """Store the params in one vector, shared by the workers. Raises ValueError if they cannot be made."""
+        if workers is not None and workers < 1:
+            raise ValueError(f"a network needs 1 worker or more, not {workers}")
+        if kind not in ("auto", "threads", "processes"):
+            raise ValueError(f'the kind of workers is "auto", "threads" or "processes", not {kind!r}')
+        if kind == "processes" and not can_fork():
+            raise ValueError('the kind "processes" needs fork, which this system does not have: take "threads"')
+        self.rng = rng
+        self.num_workers = available_cores() if workers is None else workers
+        self.kind = auto_kind() if kind == "auto" else kind
+        self.team = Team(self.num_workers, self.kind)
+        self.shared_arrays, self.known_constants, self.workers, self.io, self.factors = {}, {}, {}, {}, {}
+        self.store_params(params)
+        self.store_buffers(buffers)
+        self.watch([self.places[name] for name in params if params[name].ndim != 2])
+        self.moments = self.team.shared((2, self.size), self.dtype)
+        self.norms = self.team.shared((self.num_workers,), np.float64)
+        self.losses = self.team.shared((self.num_workers,), np.float64)
+        self.capacity, self.steps, self.last_size, self.pending = 0, 0, 0, None
+
+    def worker(self, index, n, training, apart, failures=0):
+        """What worker `index` needs for its part of a batch of n samples; the last six that were made are kept.
+
+        All workers make and forget theirs in the same order, so that they agree on what is new. Where a call failed
+        they may not: what was made before the last of the `failures` is not used again.
+        """
+        active = self.active(n)
+        known, key = self.workers.setdefault((index, active), {}), (n, training, apart, failures)
+        if key not in known:
+            begin, end = index * n // active, (index + 1) * n // active
+            count = max(1, -(-(end - begin) // self.block))
+            cuts = [begin + i * (end - begin) // count for i in range(count + 1)]
+            while len(known) >= 6:
+                known.pop(next(iter(known))).release()
+            rows = [slice(a, b) for a, b in zip(cuts, cuts[1:], strict=False)]
+            known[key] = Worker(self, index, n, rows, training, apart)
+        return known[key]
+
+    def forget_workers(self):
+        """Give their memory back."""
+        for known in self.workers.values():
+            for worker in known.values():
+                worker.release()
+        self.workers.clear()
+
+    # ------------------------------------------------------------------------------------------ what users call
+
+    def logits(self, x, training=False):
+        """x (N, *input_shape) -> what the loss reads, (N, ...)."""
+        self.ask(self.checked(x), training)
+        return self.last_logits.copy()
+
+    def backward(self, dy):
+        """The gradient by the logits, for the last batch that `logits` saw in training -> None, {param name: gradient}.
+
+        The gradient by the input is not computed here; a module of -O0 gives it.
+        """
+        if len(dy) != self.pending:
+            raise ValueError(f"the last batch that `logits` saw in training has {self.pending} samples, not {len(dy)}")
+        self.io["dlogits"][: len(dy)] = dy
+        self.run(BACKWARD, len(dy))
+        return None, self.total_gradients()
+
+    def loss_and_gradients(self, x, y):
+        """x (N, *input_shape), targets y -> mean loss, {param name: gradient}, in training mode."""
+        self.call(GRADIENTS, self.checked(x), np.asarray(y))
+        return self.last_loss, self.total_gradients()
+
+    def train_step(self, x, y, lr=None):
+        """Forward, loss, backward and one step of the optimizer, in place; returns the loss.
+
+        Where a gradient is not a finite number the params stay as they are, and the loss is NaN.
+        """
+        self.call(STEP, self.checked(x), np.asarray(y), self.learning_rate if lr is None else lr)
+        return self.last_loss if self.counted() else np.nan
+
+    def counted(self):
+        """Count the step that was just made; False if it was not made, since a gradient is not finite."""
+        made = bool(np.isfinite(self.norms.sum()))
+        self.steps += made
+        return made
+
+    def update(self, grads, lr):
+        """One step of the optimizer, in place."""
+        for name, grad in grads.items():
+            self.named_grads[0][name][...] = grad
+        self.gradients[1:] = 0
+        self.prepare(1)
+        self.touch()
+        self.run(UPDATE, self.num_workers, lr)
+        self.counted()
+
+    @property
+    def last_loss(self):
+        """The mean loss of the last batch with targets, also where a gradient was not finite."""
+        return self.losses.sum()
+
+    @property
+    def last_logits(self):
+        """What the loss read of the last batch, (N, ...); the next batch writes over it."""
+        return self.io["logits"][: self.last_size]
+
+    def close(self):
+        """End the workers."""
+        self.team.close()
+
+    @property
+    def has_ended(self):
+        """Whether the workers were closed, or one of them died and ended them all."""
+        return bool(self.team.closing[0])
+
+    # ------------------------------------------------------------------------------------------ how work is shared
+
+    def checked(self, x):
+        """x (N, *input_shape) -> the arrays of the inputs, of which there is one."""
+        return [self.check_input(x)]
+
+    def takes(self):
+        """What the workers call each input -> its shape."""
+        return {"x": self.input_shape}
+
+    def gives(self):
+        """What the workers call each output beside what the loss reads -> its shape."""
+        return {}
+
+    def ask(self, xs, training):
+        """Forward on an array for each input; what comes out is in `io`."""
+        self.call(LOGITS if training else OUTPUTS, xs)
+        if not training:
+            n = self.last_size
+            if not self.is_known and self.news[: self.active(n)].any():
+                self.touch()
+                self.run(OUTPUTS, n)
+            self.is_known = False
+
+    def call(self, command, xs, y=None, lr=0.0):
+        """Hand a batch to the workers, an array for each input, and wait for them."""
+        n = len(xs[0])
+        if y is not None and y.shape[:1] != (n,):
+            raise ValueError(f"{n} samples, but targets of the shape {y.shape}")
+        self.prepare(n, y)
+        self.last_size = n
+        for name, x in zip(self.takes(), xs, strict=True):
+            self.show(name, x)
+        if y is not None:
+            self.show("y", y)
+        if command != OUTPUTS:
+            self.touch()
+            self.pending = n if command == LOGITS else None
+            for name, *how in self.draws():
+                self.show(name, self.drawn(n, self.rng, *how), self.factors)
+        self.run(command, n, lr)
+
+    def draws(self):
+        """For each dropout its layer, its kernel, the shape of a sample and its share."""
+        return ()
+
+    def drawn(self, n, rng, kernel, shape, p):
+        """The factors by which a dropout multiplies n samples."""
+        return kernel(np.broadcast_to(np.ones((), self.dtype), (n, *shape)), p, True, rng)[1]
+
+    def prepare(self, n, y=None):
+        """Have workers that can take n samples with targets like y (N, ...); the first batch does it, if nobody else.
+
+        Processes see only what was made before they were forked, which is safe while there is no other thread.
+        """
+        if n <= self.capacity and (y is None or self.fits(y)):
+            return
+        if self.capacity:
+            self.team.close()
+            self.team = Team(self.num_workers, self.kind)
+        self.capacity = max(n, self.capacity, 256 if self.kind == "processes" else 1)
+        many = self.capacity
+        for name, shape in {**self.takes(), **self.gives()}.items():
+            self.io[name] = self.team.shared((many, *shape), self.dtype)
+        y = self.io.get("y") if y is None else y
+        if y is not None:
+            self.io["y"] = self.team.shared((many, *y.shape[1:]), y.dtype)
+        for name in ("logits", "dlogits"):
+            self.io[name] = self.team.shared((many, *self.logits_shape), self.dtype)
+        for name, *how in self.draws():
+            factor = self.drawn(1, np.random.default_rng(0), *how)
+            self.factors[name] = self.team.shared((many, *factor.shape[1:]), self.dtype)
+        self.forget_workers()
+        for training in (False, True):
+            self.worker(0, 1, training, self.waits)  # asks for all shared arrays
+        self.forget_workers()
+        self.team.start(self.work)
+
+    def fits(self, y):
+        """Whether there is a place for targets like y."""
+        known = self.io.get("y")
+        alike = known is not None and (known.dtype, known.shape[1:]) == (y.dtype, y.shape[1:])
+        return alike or (known is not None and self.kind == "threads")
+
+    def show(self, name, array, arrays=None):
+        """Show an array to the workers, among `io` or other arrays."""
+        arrays = self.io if arrays is None else arrays
+        if self.kind == "threads":
+            arrays[name] = array
+        else:
+            arrays[name][: len(array)] = array
+
+    def run(self, command, n, lr=0.0):
+        """Every worker does its part of a command; of a batch with too few samples for all, the first does all."""
+        order = (command, n, lr, self.steps, self.version, self.failures)
+        try:
+            if n >= self.num_workers:
+                self.team.call(order)
+            else:
+                self.losses[:] = 0
+                self.norms[:] = 0
+                self.gradients[1:] = 0
+                self.work(0, order)
+        except BaseException:
+            self.touch()
+            self.failures, self.pending = self.failures + 1, None
+            raise
+
+    def wait(self, n):
+        """For all other workers, if they have a part in a batch of n samples."""
+        if n >= self.num_workers:
+            self.team.sync()
+
+    def work(self, index, command):
+        """One worker's part of a command."""
+        kind, n, lr = int(command[0]), int(command[1]), float(command[2])
+        steps, version, failures = (int(number) for number in command[3:6])
+        with np.errstate(all="ignore"):  # what is not finite shows in the loss and in `counted`
+            if kind == UPDATE:
+                self.update_part(index, n, lr, steps)
+            elif kind == OUTPUTS:
+                self.infer_part(index, n, version, failures)
+            else:
+                self.train_part(kind, index, n, version, failures)
+                if kind == STEP:
+                    self.update_part(index, n, lr, steps)
+
+    def infer_part(self, index, n, version, failures):
+        """One worker's part of OUTPUTS. `logits` asks again if somebody found news, which nobody waits for here."""
+        w = self.worker(index, n, False, False, failures)
+        self.notice(index, n)
+        if w.version != version:
+            self.refresh(w, version)
+        w.run([self.infer_block(w, b) for b in range(len(w.rows))])
+
+    def train_part(self, kind, index, n, version, failures):
+        """One worker's part of LOGITS, BACKWARD, or both and the loss between them."""
+        w = self.worker(index, n, True, kind in (LOGITS, BACKWARD) or self.waits, failures)
+        if kind != BACKWARD:
+            self.refresh(w, version)
+        elif w.version is None:
+            raise ValueError("what `logits` kept for `backward` is gone: too many batches of other sizes came between")
+        blocks = {LOGITS: self.logits_block, BACKWARD: self.backward_block}.get(kind, self.train_block)
+        self.losses[index] = 0
+        self.clear_shared(index)
+        w.run([blocks(w, b) for b in range(len(w.rows))])
+        if kind != LOGITS:
+            self.add_shared(index)
+
+    def refresh(self, w, version):
+        """Make what the stages derive from the params; each worker makes a part."""
+        for stage in w.stages:
+            stage.refresh()
+        w.version = version
+        self.wait(w.n)
+
+    def infer_block(self, w, b):
+        self.keep(self.infer_forward(w.s, *self.part_of(w.rows[b])), w.rows[b])
+        return
+        yield
+
+    def part_of(self, rows):
+        """These rows of every input."""
+        return [self.io[name][rows] for name in self.takes()]
+
+    def keep(self, made, rows):
+        """Keep what a block gave; returns what the loss reads."""
+        others = self.gives()
+        z, *more = made if others else (made,)
+        for name, y in zip(others, more, strict=True):
+            self.io[name][rows] = to_textbook(y).reshape(-1, *self.io[name].shape[1:])
+        self.io["logits"][rows] = z = to_textbook(z).reshape(-1, *self.logits_shape)
+        return z
+
+    def logits_block(self, w, b):
+        xs = self.part_of(w.rows[b])
+        made = (yield from self.train_forward(w.s, *xs)) if self.waits else self.train_forward(w.s, *xs)
+        self.keep(made, w.rows[b])
+
+    def backward_block(self, w, b):
+        waiting = self.train_backward(w.s, from_textbook(self.io["dlogits"][w.rows[b]].copy(), self.gives_signal))
+        if waiting is not None:
+            yield from waiting
+
+    def train_block(self, w, b):
+        rows = w.rows[b]
+        xs = self.part_of(rows)
+        made = (yield from self.train_forward(w.s, *xs)) if self.waits else self.train_forward(w.s, *xs)
+        z = self.keep(made, rows)
+        loss, dz = self.loss(z, self.io["y"][rows])
+        share = self.share(w, rows)
+        self.losses[w.index] += loss * share
+        waiting = self.train_backward(w.s, from_textbook((dz * share).astype(self.dtype), self.gives_signal))
+        if waiting is not None:
+            yield from waiting
+
+    def share(self, w, rows):
+        """By how much the mean loss of a block counts in that of the batch."""
+        return (rows.stop - rows.start) / w.n
+
+    def update_part(self, index, n, lr, steps):
+        """One worker's part of the params: sum the gradients, see that all are finite, then the optimizer's step."""
+        self.wait(n)
+        active, chunk = self.active(n), self.chunk
+        chunks = range(0, self.size, chunk)
+        own = chunks[index * len(chunks) // active : (index + 1) * len(chunks) // active]
+        params, grads, norm = {}, {}, 0.0
+        for begin in own:
+            params[begin] = self.vector[begin : begin + chunk]
+            grads[begin] = self.gradients[0, begin : begin + chunk]
+            for row in self.gradients[1:]:
+                grads[begin] += row[begin : begin + chunk]
+            norm += float(np.dot(grads[begin], grads[begin]))
+        if not np.isfinite(norm) and all(np.isfinite(grad).all() for grad in grads.values()):
+            norm = 0.0  # only the squares overflow
+        self.norms[index] = norm
+        self.wait(n)
+        if np.isfinite(self.norms[:active].sum()):
+            state = {begin: tuple(self.moments[:, begin : begin + chunk]) for begin in own}
+            self.optimize(params, grads, {**state, "step": steps}, lr)  # of its own: each step adds 1 to it
+
+
+def write_weights(path, weights):
+    """{name: array} -> a `.safetensors` or `.npz` file."""
+    if str(path).endswith(".npz"):
+        np.savez(path, **weights)
+        return
+    header, end = {}, 0
+    for name, array in weights.items():
+        dtype = {"f8": "F64", "f4": "F32", "f2": "F16"}[array.dtype.str[1:]]
+        header[name] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": [end, end + array.nbytes]}
+        end += array.nbytes
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    parts = [np.array([len(text)], "<u8").view(np.uint8), np.frombuffer(text, np.uint8)]
+    parts += [np.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in weights.values()]
+    np.concatenate(parts).tofile(path)
+
+
+def read_weights(path, expected):
+    """A `.safetensors` or `.npz` file -> {name: array}, with the names, shapes and dtypes of the arrays `expected`.
+
+    float16, float32 and float64 are converted; names that begin with `netdsl.` (the optimizer of a checkpoint) or end
+    with `.num_batches_tracked` (PyTorch's counters) are passed over. Names, dtypes, shapes and sizes are compared
+    before any data is read. Raises ValueError, which names the file and the tensor, where they differ, where the file
+    is damaged and where a number is not finite; FileNotFoundError where there is none.
+    """
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"{path} is not a file")
+    size, names = os.path.getsize(path), 2**22 + 2000 * len(expected)  # bytes of the file, and at most of its names
+    try:
+        if not str(path).endswith(".npz"):
+            return take_weights(path, find_tensors(path, size, names), expected)
+        if size > names + 8 * sum(array.size for array in expected.values()):
+            raise ValueError(f"it has {size} bytes, more than these weights can take")
+        with zipfile.ZipFile(path) as archive:
+            return take_weights(archive, find_arrays(archive), expected)
+    except Exception as error:  # whatever a decoder raises on damaged bytes
+        raise ValueError(f"{path}: {str(error)[:300] or type(error).__name__}") from error
+
+
+def take_weights(file, held, expected):
+    """held {name: (dtype, shape, place)} -> {name: array}, read from the file once all of `expected` are there."""
+    passed = {name for name in held if name.startswith("netdsl.") or name.endswith(".num_batches_tracked")}
+    for name in sorted((held.keys() | expected.keys()) - passed):
+        dtype, shape, _ = held.get(name, ("", "nothing", 0))
+        wanted = expected[name].shape if name in expected else "nothing"
+        if shape != wanted:
+            raise ValueError(f"{name!r} should be {wanted}, the file has {shape}")
+        if dtype not in ("float16", "float32", "float64"):
+            raise ValueError(f"{name!r} is {dtype}, expected float16, float32 or float64")
+    weights = {}
+    for name, array in expected.items():
+        dtype, shape, place = held[name]
+        if isinstance(file, zipfile.ZipFile):
+            with file.open(place) as member:
+                data = np.lib.format.read_array(member, allow_pickle=False)
+        else:
+            data = np.fromfile(file, np.dtype(dtype).newbyteorder("<"), math.prod(shape), offset=place).reshape(shape)
+        with np.errstate(over="ignore"):
+            weights[name] = data.astype(array.dtype, copy=False)
+        if not np.isfinite(weights[name]).all():
+            raise ValueError(f"{name!r} has numbers that are not finite in {array.dtype}")
+    return weights
+
+
+def find_tensors(path, size, names):
+    """A safetensors file of `size` bytes, at most `names` of them its header -> {name: (dtype, shape, first byte)}.
+
+    It is the length of the header (8 bytes), the header (JSON: dtype, shape and place of each tensor) and the data,
+    every byte of which belongs to one tensor.
+    """
+    length = int(np.fromfile(path, "<u8", 1)[0]) if size >= 8 else 0
+    if not 2 <= length <= min(size - 8, names):
+        raise ValueError(f"the header is cut or too long: {length} bytes in a file of {size}")
+    text = np.fromfile(path, np.uint8, length, offset=8).tobytes().decode()
+    header = json.loads(text, object_pairs_hook=named_once)
+    if not isinstance(header, dict):
+        raise ValueError("the header is not a JSON object")
+    header.pop("__metadata__", None)
+    places, ranges = {}, []
+    for name, entry in header.items():
+        try:
+            dtype, shape, (begin, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
+            dtype, item = {"F16": ("float16", 2), "F32": ("float32", 4), "F64": ("float64", 8)}.get(dtype, (dtype, 0))
+        except (KeyError, TypeError, ValueError):
+            raise ValueError(f"{name!r} has no dtype, shape and data_offsets") from None
+        is_right = all(type(n) is int and n >= 0 for n in (*shape, begin, end)) and begin <= end
+        if not is_right or item and math.prod(shape) * item != end - begin:
+            raise ValueError(f"{name!r} cannot be {dtype} of shape {shape} at the bytes {begin} to {end}")
+        places[name] = dtype, shape, 8 + length + begin
+        ranges.append((begin, end, repr(name)))
+    last = 0
+    for begin, end, name in [*sorted(ranges), (size - 8 - length, 0, "the end")]:
+        if begin != last:
+            raise ValueError(f"{name} is at byte {begin} of the data, but what is before it ends at {last}")
+        last = end
+    return places
+
+
+def named_once(pairs):
+    """The dict of the pairs; raises ValueError where a name comes twice."""
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError("a name comes twice in the header")
+    return dict(pairs)
+
+
+def find_arrays(archive):
+    """An open `.npz`, a zip file of `.npy` files as `np.savez` writes -> {name: (dtype, shape, member)}."""
+    places = {}
+    for member in archive.infolist():
+        name = member.filename.removesuffix(".npy")
+        if name in places or member.compress_type not in (0, 8):
+            raise ValueError(f"{name!r} comes twice, or is packed in another way than by NumPy")
+        try:
+            with archive.open(member) as file:
+                if np.lib.format.read_magic(file) != (1, 0):
+                    raise ValueError("not the first version of the format")
+                shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+                held = member.file_size - file.tell()
+        except Exception as error:  # whatever the decoders raise on damaged bytes
+            raise ValueError(f"{name!r} is no array: {error}") from error
+        if held != math.prod(shape) * dtype.itemsize or held > 1032 * member.compress_size + 1024:
+            raise ValueError(f"{name!r} cannot be {dtype} of shape {shape} in {held} bytes")
+        places[name] = dtype.name, shape, member
+    return places
+
+
+class Team:
+    """`count` workers that do the same work at the same time, each its part of it; worker 0 is whoever calls.
+
+    kind `threads`: the helpers are daemon threads, and who waits blocks on a lock, its bell. kind `processes`: they are
+    forked children, and who waits looks at counters in shared memory; beside what `shared` made they see copies.
+
+    A counter is an aligned int64 that only grows, so that nothing of a failed step need be taken back. Relied upon is
+    that its load and its store are one access each, and that what comes before the release and the acquire of a lock
+    (`_fence`) is seen before what comes after: both hold on x86 and on ARM.
+    """
+
+    def __init__(self, count, kind):
+        self.count, self.kind, self.pid = count, kind, os.getpid()
+        self.work = None  # what `start` is given
+        words = memoryview(mmap.mmap(-1, 64 * (count + 1))).cast("q")  # a cache line for all, then one for each worker
+        self.posted, self.failed, self.closing = words[0:1], words[1:2], words[2:3]  # last step, last that failed, 0/1
+        self.arrived, self.done, self.asleep = words[8::8], words[9::8], words[10::8]  # of each: turn, step, 0/1
+        self.command = self.shared(8, np.float64)
+        self.errors = [b""] * count if kind == "threads" else self.shared(count, "S16384")
+        self.fences, self.busy = [held_lock() for _ in range(count)], threading.Lock()
+        self.bells = [held_lock() for _ in range(count)] if kind == "threads" else []
+        self.turns, self.next_check, self.why = [0] * count, 0.0, "they were closed"
+        self.numbers = {}  # of threads, by what Python calls them
+        self.threads = []
+        self.children = {}
+        self.pipes = {}
+        counters = self.posted, self.failed, self.closing
+        helpers = self.bells, self.threads, self.children, self.pipes
+        self.end = weakref.finalize(self, end_helpers, self.pid, counters, *helpers)  # at exit, too
+
+    def shared(self, shape, dtype):
+        """-> zeros that every worker sees; of processes, at the start of a page. Raises RuntimeError after `start`."""
+        if self.kind == "threads" or self.count == 1:
+            return np.zeros(shape, dtype)
+        if self.work is not None:
+            raise RuntimeError("what the workers share must be made before they start")
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        return np.ndarray(shape, dtype, mmap.mmap(-1, max(size, 1)))
+
+    def start(self, work):
+        """Start the helpers. `work(index, command)` does one worker's part; `command` is what `call` is given."""
+        assert self.work is None, "a team starts once"
+        self.work, threads = work, blas_threads(1)  # a child keeps that; to set it there would start a pool of its own
+        try:
+            for me in range(1, self.count):
+                if self.kind == "processes":
+                    self.pipes[me] = os.pipe()
+                else:
+                    given = weakref.ref(self), me, self.bells[me], self.posted, self.done, self.closing
+                    thread = threading.Thread(target=serve_calls, args=given, daemon=True)
+                    thread.start()
+                    self.threads.append(thread)
+            for me in self.pipes:
+                self._fork(me)
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            if threads is not None:
+                blas_threads(threads)
+
+    def call(self, command=()):
+        """Every worker does its work on `command`, up to 8 numbers; raises what one of them raised.
+
+        A helper that has died is a RuntimeError and ends the team. After anything else, Ctrl-C too, all others are let
+        out of `sync` and awaited, and the next call finds them ready.
+        """
+        if self.closing[0]:
+            raise RuntimeError(f"the workers have ended: {self.why}")
+        if self.busy.locked():
+            raise RuntimeError("the workers are at work: one call at a time")
+        with self.busy:
+            if self.count == 1:
+                self.command[: len(command)] = command
+                self.work(0, self.command)
+            elif self.pid != os.getpid():
+                raise RuntimeError("the workers serve the process that started them, not a fork of it")
+            else:
+                self._settle()  # a second Ctrl-C may have cut that short
+                self._check(0)
+                self.command[: len(command)] = command
+                self._lead(self.posted[0] + 1)
+
+    def sync(self):
+        """Wait until every worker has come to as many of these in this call as this one."""
+        if self.count == 1:
+            return
+        me = self.numbers.get(threading.get_ident(), 0)
+        turn = self.turns[me] = self.turns[me] + 1
+        self._fence(me)
+        self.arrived[me] = turn
+        if self.bells:
+            self._wake(me)
+        self._wait(me, self.arrived, turn, turn >> 32)
+
+    def close(self):
+        """End the helpers; done also when the team is collected and when the interpreter exits."""
+        self.end()
+
+    def _lead(self, step):
+        """Worker 0's part of a call."""
+        threads = None
+        if self.failed[0] == step - 1:
+            self.errors[:] = [b""] * self.count
+        try:
+            threads = blas_threads(1)
+            self.turns[0] = step << 32
+            self._fence(0)
+            self.posted[0] = step
+            self._wake(0)
+            self.work(0, self.command)
+            self.done[0] = step
+            self._wait(0, self.done, step, -1)
+        except threading.BrokenBarrierError:
+            self._settle()
+        except BaseException:
+            self._settle()
+            raise
+        finally:
+            if threads is not None:
+                blas_threads(threads)
+        if self.failed[0] == step:
+            self._raise_error()
+
+    def _serve(self, me):
+        """A helper's part of a call."""
+        step = self.done[me] + 1
+        self._fence(me)
+        self.turns[me] = step << 32
+        try:
+            self.work(me, self.command)
+        except threading.BrokenBarrierError:
+            self._fence(me)
+        except BaseException as error:
+            self.errors[me] = error if self.bells else error_text(error)
+            self._fail(me, step)
+        self._fence(me)
+        self.done[me] = step
+        if self.bells:
+            ring(self.bells[0])
+
+    def _fork(self, me):
+        """Start child `me`, which never comes back from here; signals wait until it has set what they do to it."""
+        asking = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, asking)
+        try:
+            self.children[me] = os.fork()
+            if self.children[me] == 0:
+                try:
+                    for number in asking:  # a whole group may get them: worker 0 decides, and may want to save first
+                        signal.signal(number, signal.SIG_IGN)
+                    signal.set_wakeup_fd(-1)
+                    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+                    for _, writing in self.pipes.values():
+                        os.close(writing)
+                    self.numbers[threading.get_ident()] = me
+                    while True:
+                        self._wait(me, self.posted, self.done[me] + 1, -1)
+                        if self.closing[0]:
+                            os._exit(0)
+                        self._serve(me)
+                finally:
+                    os._exit(1)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def _fence(self, me):
+        """Loads and stores before this are seen before those after it (0.2 us); Ctrl-C may cut it in two."""
+        ring(self.fences[me])
+        self.fences[me].acquire(blocking=False)
+
+    def _wake(self, me):
+        """Have every other worker that blocks look at the counters."""
+        self._fence(me)
+        for other, bell in enumerate(self.bells):
+            if other != me:
+                ring(bell)
+        for other, (_, writing) in self.pipes.items():
+            if me == 0 and self.asleep[other]:
+                os.write(writing, b"!")
+
+    def _wait(self, me, counters, target, step):
+        """Until all `counters` are at `target` or beyond; raises BrokenBarrierError once `step` has failed.
+
+        Processes only look for some 10 us, then yield the core between looks: with a core each, a wait ends 1 us after
+        what it waits for. Threads do not: holding the GIL while looking slowed the others by a quarter.
+        """
+        began, spins = 0.0, 0
+        for i in range(len(counters)):
+            while counters[i] < target:
+                if self.failed[0] == step:
+                    raise threading.BrokenBarrierError
+                if self.bells:
+                    self.bells[me].acquire()
+                elif spins < 50:
+                    spins += 1
+                else:
+                    began = began or time.monotonic()
+                    self._pause(me, time.monotonic() - began, counters is self.posted)
+        self._fence(me)
+
+    def _pause(self, me, waited, idle):
+        """Yield the core; in a step naps follow, so that on a busy machine the others come to it: 28 ms became 20."""
+        if idle and waited > 0.005:
+            self._sleep(me)
+        elif idle or waited < 0.0003:
+            yield_core()
+        else:
+            time.sleep(0.00005 if waited < 1 else 0.001)
+        if time.monotonic() > self.next_check:
+            self._check(me)
+
+    def _sleep(self, me):
+        """Until there is a call or worker 0 ends; for half a second at most, as a fork of it may hold the pipe open."""
+        reading = select.poll()
+        reading.register(self.pipes[me][0], select.POLLIN)
+        self.asleep[me] = 1
+        self._fence(me)
+        if self.posted[0] == self.done[me] and reading.poll(500) and not os.read(self.pipes[me][0], 64):
+            os._exit(0)
+        self.asleep[me] = 0
+
+    def _check(self, me):
+        """A child whose parent has ended ends; worker 0 raises RuntimeError if a child has ended."""
+        self.next_check = time.monotonic() + 0.001
+        if me and os.getppid() != self.pid:
+            os._exit(0)
+        for child, pid in [] if me else list(self.children.items()):
+            how = exit_of(pid)
+            if how:
+                del self.children[child]
+                self.why = f"worker {child} of {self.count} {how}"
+                self.close()
+                raise RuntimeError(f"{self.why}; params and buffers may be half updated, and the other workers ended")
+
+    def _fail(self, me, step):
+        """Let all others out of `sync`."""
+        self._fence(me)
+        self.failed[0] = step
+        self._wake(me)
+
+    def _settle(self):
+        """Let the helpers out of the last step and wait until they are."""
+        step = self.posted[0]
+        if not self.closing[0] and any(done < step for done in self.done):
+            self.done[0] = step
+            self._fail(0, step)
+            self._wait(0, self.done, step, -1)
+
+    def _raise_error(self):
+        """Raise what the first helper in trouble met; from a child, as the plain built-in error."""
+        helper, error = next(((i, error) for i, error in enumerate(self.errors) if error), (0, None))
+        if error is None:
+            raise RuntimeError(f"the workers have ended: {self.why}")
+        if self.bells:
+            raise error
+        name, message, lines = error.decode(errors="replace").split("\0")
+        plain = ArithmeticError, AssertionError, FloatingPointError, IndexError, KeyError, MemoryError, OverflowError
+        kept = {kind.__name__: kind for kind in (*plain, TypeError, ValueError, ZeroDivisionError)}
+        cause = RuntimeError(f"in worker {helper} of {self.count}:\n{lines}")
+        if name in kept:
+            raise kept[name](message) from cause
+        raise RuntimeError(f"worker {helper} of {self.count}: {name}: {message}") from cause
+
+
+def end_helpers(pid, counters, bells, threads, children, pipes):
+    """End the helpers of process `pid`, those at work when they are done; children are killed after a second."""
+    if pid != os.getpid():
+        return
+    posted, failed, closing = counters
+    closing[0], failed[0] = 1, posted[0]
+    posted[0] += 1
+    for bell in bells:
+        ring(bell)
+    for _, writing in pipes.values():
+        os.write(writing, b"!")
+    deadline = time.monotonic() + 1
+    for thread in threads:
+        if thread is not threading.current_thread():
+            thread.join(max(0, deadline - time.monotonic()))
+    for child in children.values():
+        while not exit_of(child):
+            if time.monotonic() > deadline:
+                os.kill(child, signal.SIGKILL)
+            time.sleep(0.0005)
+    for end in [end for ends in pipes.values() for end in ends]:
+        os.close(end)
+    pipes.clear()
+
+
+def ring(bell):
+    """Release a lock unless someone else just has."""
+    try:
+        bell.release()
+    except RuntimeError:
+        return
+
+
+def exit_of(pid):
+    """How a child ended, None while it runs."""
+    try:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        return "has ended"
+    if not ended:
+        return None
+    code = os.waitstatus_to_exitcode(status)
+    return f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+
+
+def blas_threads(count):
+    """Set how many threads the BLAS of numpy uses; returns how many it did, None where it cannot be asked (0.5 us)."""
+    known = vars(blas_threads)
+    if "controls" not in known:
+        known["controls"] = blas_controls()
+    get, put = known["controls"]
+    if put is None:
+        return None
+    previous = get()
+    put(count)
+    return previous
+
+
+def blas_controls():
+    """-> the functions that get and set the number of threads in the BLAS that numpy's own library links, or Nones.
+
+    Windows knows a function only by the file that defines it, so the libraries that come with numpy are asked as well.
+    """
+    forms = [f"{front}openblas_%s_num_threads{end}" for front in ("scipy_", "") for end in ("64_", "")]
+    names = [(form % "get", form % "set") for form in [*forms, "bli_thread_%s_num_threads"]]
+    for path in blas_libraries():
+        try:
+            library = ctypes.CDLL(path)
+        except OSError:
+            continue
+        for get, put in [*names, ("MKL_Get_Max_Threads", "MKL_Set_Num_Threads")]:
+            try:
+                return library[get], library[put]
+            except AttributeError:
+                continue
+    return None, None
+
+
+def blas_libraries():
+    """-> the paths of numpy's own library, which links a BLAS, and of those that its wheel brings along."""
+    modules = "numpy._core._multiarray_umath", "numpy.core._multiarray_umath"  # numpy 2, numpy 1
+    own = [inspect.getfile(sys.modules[name]) for name in modules if name in sys.modules]
+    folder = os.path.join(os.path.dirname(os.path.dirname(np.__file__)), "numpy.libs")
+    brought = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    return [*own, *(os.path.join(folder, name) for name in brought if "openblas" in name)]
+
+
+def held_lock():
+    """-> a lock that is taken."""
+    lock = threading.Lock()
+    lock.acquire()
+    return lock
+
+
+def yield_core():
+    """Let another program have the core, if one waits for it."""
+    if hasattr(os, "sched_yield"):
+        os.sched_yield()
+    else:
+        time.sleep(0)
+
+
+def error_text(error):
+    """The error being handled -> its name, message and traceback with zeros between, in at most 16,384 bytes."""
+    name = "MemoryError" if isinstance(error, MemoryError) else type(error).__name__  # numpy has one of its own
+    parts = name, str(error)[:2000], traceback.format_exc()
+    return "\0".join(part.replace("\0", " ") for part in parts).encode(errors="replace")[:16384]
+
+
+def serve_calls(team, me, bell, posted, done, closing):
+    """The life of a helper in a thread. `team`: a weak reference, so that it can be collected between calls."""
+    while True:
+        while posted[0] == done[me]:
+            bell.acquire()
+        now = team()
+        if closing[0] or now is None:
+            return
+        now.numbers[threading.get_ident()] = me
+        now._serve(me)
+        del now
+
+
+def available_cores():
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def auto_kind():
+    """`processes` where a fork is safe: on Linux, if the only Python thread is the one that asks; else `threads`."""
+    alone = threading.active_count() == 1 and threading.current_thread() is threading.main_thread()
+    return "processes" if sys.platform == "linux" and can_fork() and alone else "threads"
+
+
+def can_fork():
+    """Whether the system has what `processes` are made with; Windows has not."""
+    return hasattr(os, "fork")
+
+
+class Worker:
+    """One worker's part of a network: its samples in blocks, the stages that work on them, and its gradients.
+
+    n: the samples of the whole batch; rows: which of them each block has, a slice, and `sizes` how many; `block` is the
+    one at work. params and grads: name -> array as it is stored.
+    training: stages keep what their backward pass needs. apart: blocks keep it beside each other, since they take
+    turns; else one block ends before the next begins, and they share their memory. s: its stages, by name.
+    """
+
+    def __init__(self, network, index, n, rows, training, apart):
+        self.network, self.index, self.n, self.rows = network, index, n, rows
+        self.sizes, self.version = [part.stop - part.start for part in rows], None
+        self.training, self.apart, self.block = training, apart, 0
+        self.params, self.grads = network.stored, network.stored_grads[index]
+        self.dtype, self.num_workers = network.dtype, network.num_workers if n >= network.num_workers else 1
+        self.buffers = Buffers(self.dtype)
+        self.build()
+        self.buffers.settle()
+        self.build()
+
+    def build(self):
+        """Make the stages: the first time they say how much memory they need, the second time they get it."""
+        self.count, self.stages, self.memory = 0, [], None
+        build = self.network.train_stages if self.training else self.network.infer_stages
+        self.s = build(self)
+
+    def release(self):
+        """Give the memory back at once: stages and worker refer to each other."""
+        self.s, self.stages, self.buffers = None, [], Buffers(self.dtype)
+
+    def arrays(self, shape):
+        """An array for each block, shape(n) for its n samples, that keeps what is in it until the block ends."""
+        self.count += 1
+        return self.by_block([(i if self.apart else 0, self.count) for i in range(len(self.sizes))], shape)
+
+    def into(self, memory):
+        """This worker; what the next stage hands on goes into the memory of that number, which others use before and
+        after it."""
+        self.memory = memory
+        return self
+
+    def outputs(self, shape):
+        """An array for each block, for what a stage's forward gives: kept in training, handed on at inference."""
+        return self.arrays(shape) if self.training else self.gradients(shape)
+
+    def gradients(self, shape):
+        """An array for each block, for what a stage's backward gives, which is handed on."""
+        memory, self.given = self.given, None
+        if memory is None:
+            return self.arrays(shape)
+        return self.by_block([(memory, "handed on", i if self.apart else 0) for i in range(len(self.sizes))], shape)
+
+    def zeros(self, shape):
+        """An array for each block that starts as zeros; what is not written stays so."""
+        self.count += 1
+        return self.cleared(
+            self.by_block([(i if self.apart else -n, self.count) for i, n in enumerate(self.sizes)], shape)
+        )
+
+    def frame(self, shape, inside):
+        """Scratch that starts as zeros, for stages that write to the same part of it: (first row, first column, rows,
+        columns)."""
+        keys = [("frame", inside, shape(n)) for n in self.sizes]
+        return self.cleared(self.by_block(keys, shape))
+
+    def cleared(self, arrays):
+        """The arrays, set to zero."""
+        for array in arrays:
+            array[...] = 0
+        return arrays
+
+    def of_blocks(self):
+        """A place for each block, for what its forward pass keeps as it is."""
+        return [None] * len(self.sizes)
+
+    def scratch(self, key, shape):
+        """An array for each block; whoever asks for the same key gets the same memory."""
+        return self.by_block([key] * len(self.sizes), shape)
+
+    def bits(self, shape):
+        """An array of booleans for each block, which keeps what is in it as `arrays` does."""
+        arrays = self.arrays(lambda n: (-(-int(np.prod(shape(n))) // self.dtype.itemsize),))
+        sizes = [(int(np.prod(shape(n))), shape(n)) for n in self.sizes]
+        return [a.view(np.bool_)[:size].reshape(s) for a, (size, s) in zip(arrays, sizes, strict=True)]
+
+    def masks(self, shape):
+        """A flat array of booleans for each block, which all stages share."""
+        size = int(np.prod(shape))
+        return [mask.view(np.bool_) for mask in self.scratch("mask", lambda n: (-(-n * size // self.dtype.itemsize),))]
+
+    def by_block(self, keys, shape):
+        """For each block the array of its key; blocks of one key and one size share it."""
+        made = {}
+        for key, n in zip(keys, self.sizes, strict=True):
+            if (key, n) not in made:
+                made[key, n] = self.buffers.array(key, shape(n))
+        return [made[key, n] for key, n in zip(keys, self.sizes, strict=True)]
+
+    def shared(self, key, shape, dtype=None):
+        """An array that all workers see, of the network's dtype if there is none."""
+        return self.network.shared((key, shape), shape, dtype)
+
+    def constants(self, make, *arguments):
+        """What make(*arguments, dtype) gives, made once for all workers."""
+        known = self.network.known_constants
+        if (make, arguments) not in known:
+            known[make, arguments] = make(*arguments, self.dtype)
+        return known[make, arguments]
+
+    def add_named_gradient(self, name, grad):
+        """The gradient of a param in PyTorch's shape, by one block."""
+        target = self.network.named_grads[self.index][name]
+        if self.block == 0:
+            target[...] = grad
+        else:
+            target += grad
+
+    def part(self, size):
+        """Begin and end of this worker's part of `size` things."""
+        return self.index * size // self.num_workers, (self.index + 1) * size // self.num_workers
+
+    def run(self, steps):
+        """Steps, one for each block, are generators that yield where they wait for all other blocks and workers."""
+        if not self.apart:
+            for self.block, step in enumerate(steps):
+                for _ in step:
+                    self.network.wait(self.n)
+            return
+        running = True
+        while running:
+            for self.block, step in enumerate(steps):
+                running = next(step, "ended") != "ended"
+            if running:
+                self.network.wait(self.n)
+
+
+class Buffers:
+    """Arrays that live as long as a worker, in one piece of memory (NumPy asks for huge pages for large pieces only).
+
+    Arrays of the same key share their memory. Sizes are learned by building everything twice.
+    """
+
+    def __init__(self, dtype):
+        self.dtype, self.sizes, self.places, self.memory = np.dtype(dtype), {}, {}, None
+
+    def array(self, key, shape):
+        """An array of that shape; what is in it at first is undefined."""
+        size = 1
+        for n in shape:
+            size *= n
+        if self.memory is None:
+            self.sizes[key] = max(self.sizes.get(key, 0), size)
+            return np.empty(shape, self.dtype)
+        start = self.places[key]
+        return self.memory[start : start + size].reshape(shape)
+
+    def settle(self):
+        """Take the memory for all that was asked for; from now on arrays are parts of it."""
+        end = 0
+        for key, size in self.sizes.items():
+            self.places[key] = end
+            # 64 bytes apart, and not at multiples of 4096, which would share a cache set
+            end += -(-size // 16) * 16 + 48
+        memory = np.empty(end + 16, self.dtype)
+        self.memory = memory[-memory.ctypes.data % 64 // self.dtype.itemsize :]
+
+
+def from_textbook(x, is_map=None):
+    """(n, C, *space) -> (H, W, n, C); tokens and vectors stay. is_map: None where it can be no signal, so that a map
+    has the most axes."""
+    if not (x.ndim >= 4 if is_map is None else is_map):
+        return x
+    return np.ascontiguousarray(x.reshape(*x.shape[:2], *plane(x.shape[2:])).transpose(2, 3, 0, 1))
+
+
+def to_textbook(x, space=()):
+    """(H, W, n, C) -> (n, C, H, W), or (n, C, *space); tokens and vectors stay."""
+    if x.ndim != 4:
+        return x
+    y = np.ascontiguousarray(x.transpose(2, 3, 0, 1))
+    return y.reshape(*y.shape[:2], *space) if space else y
+
+
+def softmax(x, axis):
+    """exp(x) / sum of exp(x) along `axis`; the maximum is taken out first, so that nothing overflows."""
+    e = np.exp(x - x.max(axis=axis, keepdims=True))
+    return e / e.sum(axis=axis, keepdims=True)
 
 
 def answer(make, shares=None):
@@ -2941,6 +2950,9 @@ def answer(make, shares=None):
     except (OSError, ValueError, KeyError, TypeError) as error:
         parser.error(str(error))
     raise SystemExit
+
+
+Model = fast(Resnet20, FastNetwork)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ class Alone(FastNetwork):
     """A network of one layer, which the stage of `call` computes; in_order makes arrays of another kind of what it is
     given, usually of those that add in the worst order."""
 
-    learning_rate, draws, loss, block = 1.0, (), staticmethod(mse), 4
+    learning_rate, loss, block = 1.0, staticmethod(mse), 4
 
     def __init__(self, net, call, dtype="float32", in_order=worst):
         self.in_order = in_order

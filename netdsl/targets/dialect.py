@@ -27,7 +27,8 @@ class Dialect:
     does when it is run.
     methods: names of methods whose arguments are those of the network; of others the head is as a writer writes it.
     members: attributes of a network that stand nowhere as such. labels: what no layer may be called -> why, where
-    layers are attributes of a network; None where they are not. has_stages: whether the layers are attributes of `s`.
+    layers are attributes of a network; None where they are not. has_stages: whether layers are attributes of `s`, and
+    the network extends no class.
     text_of(module, name) -> the text of one of netdsl's definitions as it stands in a module, None where it has none;
     None: as it is emitted anywhere (text/kernel_source.py). line_of(text) -> how a line of a writer is written there.
     """

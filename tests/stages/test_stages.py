@@ -36,7 +36,7 @@ FOURIER, WINOGRAD = 1e-6, 1e-5  # float32
 class OneStage(FastNetwork):
     """A network of one stage on maps, and what it is made of; `dx` is what its last backward pass gave."""
 
-    learning_rate, draws, loss = 1.0, (), staticmethod(mse)
+    learning_rate, loss = 1.0, staticmethod(mse)
 
     def __init__(self, make, shape, out_shape, params, buffers, workers, block, dtype, waits=False):
         self.make, self.input_shape, self.logits_shape = make, shape, out_shape

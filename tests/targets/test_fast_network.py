@@ -533,7 +533,7 @@ def test_a_spec_may_be_called_like_a_class_of_the_emitted_text(name):
 
 def test_a_spec_may_be_called_like_a_class_that_the_network_extends():
     spec = "input 8\nlinear 3\ntrain { loss ce weights=(1, 2, 3) }"
-    assert "\nclass WeightedNetworkNet(WeightedNetwork):" in compile_text(spec, "weighted_network").numpy_source(2)
+    assert "\nclass WeightedNetworkNet:" in compile_text(spec, "weighted_network").numpy_source(2)
 
 
 @pytest.mark.parametrize("workers, size, block", [(1, 1, 16), (3, 2, 1), (3, 7, 2), (4, 4, 1), (2, 9, 4)])

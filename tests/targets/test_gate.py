@@ -34,8 +34,9 @@ def short(text):
     less time."""
     tree, lines = ast.parse(text), text.split("\n")
     own = [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
-    network = own.pop(max(i for i, node in enumerate(own) if isinstance(node, ast.ClassDef)))
-    used = {node.id for part in (network, tree.body[-1]) for node in ast.walk(part) if isinstance(node, ast.Name)}
+    network = own.pop(next(i for i, node in enumerate(own) if node.name == "Net"))
+    rest = [node for node in tree.body if not isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    used = {node.id for part in (network, *rest) for node in ast.walk(part) if isinstance(node, ast.Name)}
     for node in reversed(own):
         if node.name not in used:
             del lines[node.lineno - 1 : node.end_lineno]
@@ -326,7 +327,7 @@ def inside(text, statement):
     lines = text.split("\n")
     statement = statement.replace("\\n", "\n").split("\n")
     tree = ast.parse(text)
-    network = [node for node in tree.body if isinstance(node, ast.ClassDef)][-1]
+    network = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Net")
     method = next(node for node in network.body if isinstance(node, ast.FunctionDef) and node.name != "__init__")
     last = method.body[-1]
     for line, indent in ((last.lineno - 1, 8), (network.body[-1].lineno - 1, 4), (len(lines), 0)):
@@ -336,7 +337,7 @@ def inside(text, statement):
 def instead(text, expression):
     """The expression in place of others: of the first numbers of a call, of a default, of the value of a return."""
     for pattern in (r"(?<=return )x\b", r"(?<=momentum=)0.9", r"(?<=Linear\()\d+"):
-        found = [match for match in re.finditer(pattern, text) if match.start() > text.rindex("\nclass ")]
+        found = [match for match in re.finditer(pattern, text) if match.start() > text.index("\nclass Net")]
         if found:
             yield text[: found[-1].start()] + expression + text[found[-1].end() :]
 

@@ -27,10 +27,9 @@ from netdsl.stages.stage import Stages
 from netdsl.stages.textbook import Textbook
 from netdsl.targets.fast.dialect import DIALECT
 from netdsl.targets.fast.named_network import NamedFastNetwork, NamedWeightedNetwork
-from netdsl.targets.fast.network import FastNetwork
+from netdsl.targets.fast.network import FastNetwork, fast
 from netdsl.targets.fast.weighted_network import WeightedNetwork
-from netdsl.targets.numpy.named_network import NamedNetwork
-from netdsl.targets.numpy.network import Network
+from netdsl.targets.text.answers import answer
 from netdsl.targets.text.arguments import argument_texts
 from netdsl.targets.text.emission import (
     Method,
@@ -49,9 +48,13 @@ from netdsl.targets.text.ends import (
     tuple_text,
 )
 from netdsl.targets.text.gradients import Gradients
-from netdsl.targets.text.numpy_demo import share_kernels
-from netdsl.targets.text.numpy_module import module_values
-from netdsl.targets.text.recipe_lines import loss_methods, optimizer_line, recipe_kernels
+from netdsl.targets.text.kernel_source import Kernel, imported_modules
+from netdsl.targets.text.named_answers import answer_by_name
+from netdsl.targets.text.numpy_demo import demo_lines, numpy_shares, share_kernels
+from netdsl.targets.text.numpy_module import spec_values
+from netdsl.targets.text.reading_order import reading_order
+from netdsl.targets.text.recipe_lines import loss_methods, optimizer_line, recipe_kernels, weights_lines
+from netdsl.targets.text.starts import start_kernels
 from netdsl.targets.text.variables import names, variables
 
 
@@ -60,27 +63,35 @@ def emit_fast(graph: Graph, recipe: Recipe, choose: Choice = cheapest, level: in
     until, count = logits_value(graph, recipe.loss), logits_layers(graph, recipe.loss)
     train, infer = (make_plan(graph, until, count, training, choose) for training in (True, False))
     drawn = [s.node for s in train.stages if s.call is not None and s.call.kernel is Factor]
-    roots: list[Callable[..., Any] | type] = [*_kernels(train), *_kernels(infer), *recipe_kernels(recipe, True)]
-    roots += [layer_of(node.op).forward for node in drawn]
+    computed: list[Kernel] = [*_kernels(train), *_kernels(infer), *(layer_of(node.op).forward for node in drawn)]
     if count < len(graph.nodes):
-        roots.append(layer_of(graph.nodes[count].op).forward)
-    roots += [*share_kernels(graph, recipe.loss), Stages]
-    values = module_values(graph, recipe, DIALECT, roots, _bases(graph, recipe))
+        computed.append(layer_of(graph.nodes[count].op).forward)
+    computed += [*recipe_kernels(recipe, True), *start_kernels(graph, recipe.init)]
+    runtime, answers = _runtime(graph, recipe), answer if graph.is_plain else answer_by_name
+    roots: list[Kernel] = [*computed, Stages, fast, runtime, *share_kernels(graph, recipe.loss), answers]
+    constants, texts = reading_order(roots)
+    values = spec_values(graph, recipe, DIALECT, texts)
     return emit(
         DIALECT,
         **values,
         title=f"{title(graph, values['class_name'], 'NumPy', f' -O{level}')}; needs numpy and nothing else.",
+        lies=_how_maps_lie(graph),
+        modules=imported_modules(texts),
+        constants=constants,
         logits_shape=value_text(graph.shape_of(until)),
         output_shapes=output_shapes(graph),
         shares=[f"{value_text(pair)}," for pair in _shares(graph)],
+        weights=weights_lines(recipe),
         waits=train.waits,
         gives_signal=is_signal(graph.type_of(until)),
-        lies=_how_maps_lie(graph),
         block=block_size(graph),
         draws=[
             f"{value_text((n.name, layer_of(n.op).forward, graph.input_shapes(n)[0], n.attrs['p']))}," for n in drawn
         ],
         methods=_methods(graph, recipe, train, infer, until),
+        texts=texts,
+        runtime=runtime.__name__,
+        demo=demo_lines(graph, recipe.loss, numpy_shares),
     )
 
 
@@ -92,12 +103,12 @@ def _how_maps_lie(graph: Graph) -> list[str]:
     return [line for number, line in ((1, signal), (3, volume)) if number in axes]
 
 
-def _bases(graph: Graph, recipe: Recipe) -> list[type[Network]]:
-    """The class that the network extends is the last; those that it extends itself come before."""
-    weighted: list[type[Network]] = [WeightedNetwork] if "weights" in recipe.loss_options else []
+def _runtime(graph: Graph, recipe: Recipe) -> type[FastNetwork]:
+    """What the class that describes the network is joined with."""
+    is_weighted = "weights" in recipe.loss_options
     if graph.is_plain:
-        return [FastNetwork, *weighted]
-    return [FastNetwork, NamedNetwork, *weighted, NamedFastNetwork, *([NamedWeightedNetwork] if weighted else [])]
+        return WeightedNetwork if is_weighted else FastNetwork
+    return NamedWeightedNetwork if is_weighted else NamedFastNetwork
 
 
 def _shares(graph: Graph) -> list[tuple[str, str]]:
@@ -159,7 +170,7 @@ def _methods(graph: Graph, recipe: Recipe, train: Plan, infer: Plan, until: int)
             _optimizer_lines(recipe),
         ),
     ]
-    return [*loss_methods(recipe), *(Method(head, doc, tuple(lines)) for head, doc, lines in written)]
+    return [*loss_methods(recipe, always=True), *(Method(head, doc, tuple(lines)) for head, doc, lines in written)]
 
 
 def _logits_line(graph: Graph) -> str:

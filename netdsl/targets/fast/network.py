@@ -11,12 +11,17 @@ from netdsl.kernels.arrays import Array, Arrays, Grads, Number, Shape, State
 from netdsl.stages.layout import from_textbook, to_textbook
 from netdsl.stages.stage import Stages, Worker
 from netdsl.stages.workers import Team, auto_kind, available_cores, can_fork
-from netdsl.targets.fast.storage import CHUNK, StoredNetwork
+from netdsl.targets.fast.storage import StoredNetwork
 
 Steps = Generator[None, None, None]
 """What a block does, step by step: it yields where it waits for all others."""
 
 OUTPUTS, LOGITS, GRADIENTS, BACKWARD, UPDATE, STEP = range(6)
+
+
+def fast(network: type, runtime: type) -> type:
+    """A network as a class describes it -> the class of it that trains and answers: `runtime` has workers for it."""
+    return type(network.__name__, (network, runtime), {"__doc__": network.__doc__})
 
 
 class FastNetwork(StoredNetwork):
@@ -32,7 +37,8 @@ class FastNetwork(StoredNetwork):
     block: int
     waits: bool
     gives_signal: bool | None = None  # whether the logits are a signal (C, L), which tokens have as many sizes as
-    draws: tuple[tuple[Any, ...], ...]
+    first_params: Callable[[np.random.Generator, Any], Arrays]
+    first_buffers: Callable[[Any], Arrays]
     train_stages: Callable[[Worker], Stages]
     infer_stages: Callable[[Worker], Stages]
     train_forward: Callable[..., Any]
@@ -45,6 +51,13 @@ class FastNetwork(StoredNetwork):
     io: dict[str, Array]
     factors: dict[str, Array]
     pending: int | None
+
+    def __init__(
+        self, seed: int = 0, dtype: Any = "float32", workers: int | None = None, kind: str = "threads"
+    ) -> None:
+        rng = np.random.default_rng(seed)
+        self.dtype = np.dtype(dtype)
+        self.start(self.first_params(rng, dtype), self.first_buffers(dtype), rng, workers, kind)
 
     def start(
         self,
@@ -203,9 +216,13 @@ class FastNetwork(StoredNetwork):
         if command != OUTPUTS:
             self.touch()
             self.pending = n if command == LOGITS else None
-            for name, *how in self.draws:
+            for name, *how in self.draws():
                 self.show(name, self.drawn(n, self.rng, *how), self.factors)
         self.run(command, n, lr)
+
+    def draws(self) -> tuple[tuple[Any, ...], ...]:
+        """For each dropout its layer, its kernel, the shape of a sample and its share."""
+        return ()
 
     def drawn(self, n: int, rng: np.random.Generator, kernel: Callable[..., Any], shape: Shape, p: float) -> Array:
         """The factors by which a dropout multiplies n samples."""
@@ -230,7 +247,7 @@ class FastNetwork(StoredNetwork):
             self.io["y"] = self.team.shared((many, *y.shape[1:]), y.dtype)
         for name in ("logits", "dlogits"):
             self.io[name] = self.team.shared((many, *self.logits_shape), self.dtype)
-        for name, *how in self.draws:
+        for name, *how in self.draws():
             factor = self.drawn(1, np.random.default_rng(0), *how)
             self.factors[name] = self.team.shared((many, *factor.shape[1:]), self.dtype)
         self.forget_workers()
@@ -364,20 +381,20 @@ class FastNetwork(StoredNetwork):
     def update_part(self, index: int, n: int, lr: float, steps: int) -> None:
         """One worker's part of the params: sum the gradients, see that all are finite, then the optimizer's step."""
         self.wait(n)
-        active = self.active(n)
-        chunks = range(0, self.size, CHUNK)
+        active, chunk = self.active(n), self.chunk
+        chunks = range(0, self.size, chunk)
         own = chunks[index * len(chunks) // active : (index + 1) * len(chunks) // active]
         params, grads, norm = {}, {}, 0.0
         for begin in own:
-            params[begin] = self.vector[begin : begin + CHUNK]
-            grads[begin] = self.gradients[0, begin : begin + CHUNK]
+            params[begin] = self.vector[begin : begin + chunk]
+            grads[begin] = self.gradients[0, begin : begin + chunk]
             for row in self.gradients[1:]:
-                grads[begin] += row[begin : begin + CHUNK]
+                grads[begin] += row[begin : begin + chunk]
             norm += float(np.dot(grads[begin], grads[begin]))
         if not np.isfinite(norm) and all(np.isfinite(grad).all() for grad in grads.values()):
             norm = 0.0  # only the squares overflow
         self.norms[index] = norm
         self.wait(n)
         if np.isfinite(self.norms[:active].sum()):
-            state = {begin: tuple(self.moments[:, begin : begin + CHUNK]) for begin in own}
+            state = {begin: tuple(self.moments[:, begin : begin + chunk]) for begin in own}
             self.optimize(params, grads, {**state, "step": steps}, lr)  # of its own: each step adds 1 to it

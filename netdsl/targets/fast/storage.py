@@ -10,8 +10,6 @@ from netdsl.kernels.arrays import Array, Grads, Shape, Type
 from netdsl.stages.workers import Team
 from netdsl.targets.numpy.network import Network
 
-CHUNK = 16384
-
 
 class StoredNetwork(Network):
     """A network whose params are views of one vector, in which weights lie the other way round, (Kh, Kw, C, F) and
@@ -21,6 +19,7 @@ class StoredNetwork(Network):
     """
 
     shares: tuple[tuple[str, str], ...] = ()
+    chunk = 16384  # so many numbers of the vector are worked on at a time
     team: Team
     num_workers: int
     size: int
@@ -106,8 +105,9 @@ class StoredNetwork(Network):
         self.watched = []
         for array in (*(self.vector[begin:end] for begin, end in runs), self.carried):
             seen = self.team.shared(array.shape, self.dtype)
-            for i in range(0, array.size, 4 * CHUNK):
-                self.watched.append((array[i : i + 4 * CHUNK], seen[i : i + 4 * CHUNK]))
+            size = 4 * self.chunk
+            for i in range(0, array.size, size):
+                self.watched.append((array[i : i + size], seen[i : i + size]))
         self.news = self.team.shared((self.num_workers,), self.dtype)
         self.version, self.is_known, self.failures = 1, True, 0
 

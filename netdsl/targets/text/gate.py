@@ -37,7 +37,7 @@ from netdsl.targets.text.tree import (
     root_of,
     said,
 )
-from netdsl.targets.text.words import constants_of, holder, roots, words_of
+from netdsl.targets.text.words import constants_of, has_constant, holder, roots, words_of
 
 BUILTINS = frozenset(["len", "print", "range", "reversed", "staticmethod", "super"])
 NODES = (
@@ -102,10 +102,14 @@ class _Module:
             elif index == 0 and is_doc(node):
                 continue
             elif isinstance(node, ast.Assign):
-                for name in names_given(node):
+                given = names_given(node)
+                own = has_constant(self.dialect, given[0], self.text_of(node))
+                for name in given:
                     self.define(name)
-                    check(name in constants_of(self.dialect), f"the name `{name}` at its top")
+                    check(own or name in constants_of(self.dialect), f"the name `{name}` at its top")
                     self.names.add(name)
+                if own:
+                    continue
             rest.append(node)
         if self.dialect.labels is not None:
             names = {name for node in rest for name in labels_in(node)}
@@ -121,12 +125,16 @@ class _Module:
         check(not taken and not name.startswith("_"), f"a second meaning of `{name}`")
         self.defined.add(name)
 
+    def text_of(self, node: ast.FunctionDef | ast.ClassDef | ast.Assign) -> str:
+        """Its lines, those of decorators too."""
+        first = min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", ()))])
+        return "\n".join(self.lines[first - 1 : node.end_lineno])
+
     def is_own(self, node: ast.FunctionDef | ast.ClassDef) -> bool:
         """Whether it is netdsl's own, byte for byte; what only computes can be called, a network extended."""
         if node.decorator_list and not is_record(node):
             return False
-        first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
-        text = "\n".join(self.lines[first - 1 : node.end_lineno])
+        text = self.text_of(node)
         if text in self.helpers:
             self.names.add(node.name)
             return True
@@ -138,6 +146,8 @@ class _Module:
             self.scripts.add(node.name)
         elif module.__name__ in self.dialect.networks:
             self.bases.add(node.name)
+            if isinstance(node, ast.FunctionDef):
+                self.names.add(node.name)
         elif _computes(module):
             self.names.add(node.name)
         return True
@@ -147,7 +157,7 @@ class _Module:
         if isinstance(node, ast.ClassDef):
             self.network(node)
         elif isinstance(node, ast.Assign):
-            self.inside(node.value, frozenset())
+            self.inside(node.value, frozenset(self.bases))
         else:
             check(isinstance(node, ast.If), f"{said(node)} at its top")
             assert isinstance(node, ast.If)
@@ -173,7 +183,8 @@ class _Module:
     def network(self, node: ast.ClassDef) -> None:
         bases = [ast.unparse(base) for base in node.bases]
         plain = not (node.keywords or node.decorator_list or getattr(node, "type_params", None))
-        check(plain and len(bases) == 1 and bases[0] in self.bases, f"the class `{node.name}` with {bases}")
+        known = not bases if self.dialect.has_stages else len(bases) == 1 and bases[0] in self.bases
+        check(plain and known, f"the class `{node.name}` with {bases}")
         for index, part in enumerate(node.body):
             self.has_stages = False
             if isinstance(part, ast.FunctionDef):

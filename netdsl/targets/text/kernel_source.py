@@ -8,7 +8,7 @@ import sys
 import types
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
-from typing import Any
+from typing import Any, TypeGuard
 
 from netdsl.targets.text.plain_text import Definitions
 
@@ -52,7 +52,7 @@ def kernel_texts(roots: Iterable[Kernel], text_of: TextOf | None = None) -> list
 
 def imported_modules(texts: Iterable[str]) -> list[str]:
     """Of the modules that a kernel may use beside numpy, those that these texts name."""
-    return sorted({name for text in texts for name in _names(text)} & STANDARD)
+    return sorted({name for text in texts for name in names_in(text)} & STANDARD)
 
 
 def walk(tree: ast.AST) -> Iterator[ast.AST]:
@@ -76,9 +76,9 @@ def _collect(function: Kernel, ordered: dict[Kernel, str], text_of: TextOf) -> N
     assert vars(module).get(function.__name__) is function, f"{function} is not at the top of its module"
     text = text_of(module, function.__name__)
     assert text is not None, f"{function} has no text of its own, or a decorator"
-    for name in _names(text):
+    for name in names_in(text):
         used = vars(module).get(name)
-        if used is not None and _is_kernel(used) and used is not function:
+        if used is not None and is_kernel(used) and used is not function:
             _collect(used, ordered, text_of)
     ordered[function] = text
 
@@ -92,17 +92,23 @@ def emitted_text(module: types.ModuleType, name: str) -> str | None:
 
 
 @cache
+def constant_text(module: types.ModuleType, name: str) -> str | None:
+    """The line at the top of a module that gives a constant, a name in capitals; None where there is none."""
+    return definitions(module).constant(name)
+
+
+@cache
 def definitions(module: types.ModuleType) -> Definitions:
     """The functions and classes at the top of a module (inspect.getsource parses it anew for each)."""
     return Definitions(inspect.getsource(module))
 
 
-def _is_kernel(used: object) -> bool:
+def is_kernel(used: object) -> TypeGuard[Kernel]:
     """A function or class of netdsl, whose text can be copied."""
     return isinstance(used, types.FunctionType | type) and str(used.__module__).startswith("netdsl.")
 
 
 @cache
-def _names(text: str) -> tuple[str, ...]:
+def names_in(text: str) -> tuple[str, ...]:
     """The names a text uses, in order, each once."""
     return tuple(dict.fromkeys(node.id for node in walk(ast.parse(text)) if isinstance(node, ast.Name)))

@@ -34,25 +34,31 @@ def module_values(
     answers = answer if graph.is_plain else answer_by_name
     *texts, answering = kernel_texts([*roots, *start_kernels(graph, recipe.init), *bases, answers], dialect.text_of)
     kernels, network = texts[: -len(bases)], "\n\n\n".join(texts[-len(bases) :])
-    name = _class_name(graph, texts)
+    return {
+        **spec_values(graph, recipe, dialect, texts),
+        "modules": imported_modules([*kernels, network]),
+        "kernels": kernels,
+        "network": network,
+        "base": bases[-1].__name__,
+        "loss": loss_lines(recipe),
+        "answers": answering,
+        "demo": demo_lines(graph, recipe.loss, shares),
+    }
+
+
+def spec_values(graph: Graph, recipe: Recipe, dialect: Dialect, texts: Sequence[str]) -> dict[str, object]:
+    """What every template is given of a spec. texts: the definitions of the module."""
     return {
         "table": layer_table(graph),
-        "modules": imported_modules([*kernels, network]),
         "is_plain": graph.is_plain,
         "arrays": _arrays(graph),
         "input_shape": value_text(graph.input_shape) if graph.is_plain else input_shapes(graph),
         "num_parameters": f"{graph.num_params:_}",
-        "kernels": kernels,
-        "network": network,
-        "class_name": name,
-        "base": bases[-1].__name__,
+        "class_name": _class_name(graph, texts),
         "shapes": shapes_text(graph),
         "learning_rate": value_text(recipe.options["lr"]),
-        "loss": loss_lines(recipe),
         "params": dictionary(graph.param_specs(), recipe.init, dialect),
         "buffers": dictionary(graph.buffer_specs(), recipe.init, dialect),
-        "answers": answering,
-        "demo": demo_lines(graph, recipe.loss, shares),
     }
 
 

@@ -40,12 +40,24 @@ class Definitions:
         self._lines = _Lines(text)
         defined = [node for node in ast.parse(text).body if isinstance(node, Definition)]
         self._nodes = {node.name: node for node in defined if not node.decorator_list or is_record(node)}
+        assigned = [node for node in ast.parse(text).body if isinstance(node, ast.Assign)]
+        names = [
+            (name.id, node) for node in assigned for name in ast.walk(node.targets[0]) if isinstance(name, ast.Name)
+        ]
+        self._constants = {name: node for name, node in names if name.isupper()}
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._nodes)
 
     def __contains__(self, name: object) -> bool:
         return name in self._nodes
+
+    def constant(self, name: str) -> str | None:
+        """The assignment at the top of the module that gives a name in capitals, as it stands; None where none does."""
+        node = self._constants.get(name)
+        if node is None:
+            return None
+        return self._lines.between(self._lines.begins[node.lineno - 1], self._lines.end_of_line(node)).decode()
 
     def written(self, name: str) -> str:
         """The text of a definition, as it stands."""
@@ -64,7 +76,7 @@ class Definitions:
     def _place(self, name: str) -> tuple[int, int]:
         node = self._nodes[name]
         first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
-        return self._lines.begins[first - 1], self._lines.begins[node.end_lineno or node.lineno] - 1
+        return self._lines.begins[first - 1], self._lines.end_of_line(node)
 
 
 def plain_text(text: str) -> str:
@@ -151,6 +163,9 @@ class _Lines:
     def end(self, node: ast.expr | ast.stmt | ast.arg) -> int:
         assert node.end_lineno is not None and node.end_col_offset is not None
         return self.place(node.end_lineno, node.end_col_offset)
+
+    def end_of_line(self, node: ast.stmt) -> int:
+        return self.begins[node.end_lineno or node.lineno] - 1
 
     def between(self, begin: int, end: int) -> bytes:
         return self.data[begin:end]

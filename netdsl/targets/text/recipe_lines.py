@@ -23,15 +23,19 @@ def recipe_kernels(recipe: Recipe, shared: bool = False) -> list[Callable[..., A
 def loss_lines(recipe: Recipe) -> list[str]:
     """The lines of the class for its loss: the kernel, or the weights that `loss_methods` reads."""
     kernel, options = loss_kernel(recipe)
-    if not options:
-        return [f"loss = staticmethod({kernel.__name__})"]
+    return weights_lines(recipe) if options else [f"loss = staticmethod({kernel.__name__})"]
+
+
+def weights_lines(recipe: Recipe) -> list[str]:
+    """The lines of the class for the weights of the classes, which `loss_methods` reads."""
+    _, options = loss_kernel(recipe)
     return _tuple_lines("class_weights", options["weights"]) if "weights" in options else []
 
 
-def loss_methods(recipe: Recipe) -> list[Method]:
-    """`loss`, where its kernel takes options."""
+def loss_methods(recipe: Recipe, always: bool = False) -> list[Method]:
+    """`loss`, where its kernel takes options, or always."""
     kernel, options = loss_kernel(recipe)
-    if not options:
+    if not options and not always:
         return []
     given = [_option(key, value, "self.class_weights" if key == "weights" else "") for key, value in options.items()]
     what = "labels or probabilities" if LOSSES[recipe.loss].can_mix else "labels"

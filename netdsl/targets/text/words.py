@@ -16,7 +16,7 @@ from typing import Any
 from netdsl.graph.types import MOST_AXES
 from netdsl.layers import layer_table
 from netdsl.targets.dialect import Dialect
-from netdsl.targets.text.kernel_source import emitted_text
+from netdsl.targets.text.kernel_source import constant_text, emitted_text
 
 _HEAD = re.compile(r"\w+\(self\b[^{}]*\)")
 _ATTRIBUTE = re.compile(r"\.([A-Za-z]\w*)")
@@ -73,6 +73,11 @@ def holder(dialect: Dialect, name: str, text: str) -> types.ModuleType | None:
         if name in vars(module) and text_of(module, name) == text:
             return module
     return None
+
+
+def has_constant(dialect: Dialect, name: str, text: str) -> bool:
+    """Whether one of the modules gives a constant by this very line."""
+    return any(name in vars(module) and constant_text(module, name) == text for module in _modules(dialect))
 
 
 @cache

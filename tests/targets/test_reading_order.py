@@ -1,0 +1,55 @@
+"""A fast module is read from its top: the network, what it computes with in the order of use, then what runs it."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from netdsl.stages.row_conv import RowConv
+from netdsl.targets.text.reading_order import reading_order
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULES = sorted((ROOT / "generated").glob("*_O2.py"))
+PAGE = 100  # lines
+each = pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+
+
+def definitions(path):
+    nodes = ast.parse(path.read_text(encoding="ascii")).body
+    return {node.name: node for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+
+
+@each
+def test_the_network_comes_first_and_extends_nothing(path):
+    network = next(iter(definitions(path).values()))
+    assert path.stem.replace("_", "").startswith(network.name.lower())
+    assert not network.bases
+    assert network.lineno < PAGE / 2
+
+
+@each
+def test_stages_stand_in_the_order_of_their_use(path):
+    lines, defined = path.read_text(encoding="ascii").splitlines(), definitions(path)
+    network, *_ = defined.values()
+    used = dict.fromkeys(re.findall(r"\n +s\.\w+ = (\w+)", "\n".join(lines[network.lineno - 1 : network.end_lineno])))
+    extended = {ast.unparse(base) for node in defined.values() for base in getattr(node, "bases", ())}
+    places = [defined[name].lineno for name in used if name not in extended]
+    assert len(places) >= 5
+    assert places == sorted(places)
+
+
+def test_what_is_used_follows_and_what_a_definition_is_made_with_comes_before():
+    constants, texts = reading_order([RowConv])
+    names = [re.search(r"(?:def|class) (\w+)", text)[1] for text in texts]
+    assert not constants
+    assert names[:4] == ["Stage", "ConvStage", "Epilogue", "RowConv"]  # the last one's default is Epilogue()
+    assert {"bands", "relu", "stop_negative"} <= set(names[4:])
+
+
+def test_a_constant_stands_once_at_the_top():
+    for path in MODULES:
+        lines = path.read_text(encoding="ascii").splitlines()
+        constants = [line for line in lines if line.partition(" = ")[0].replace(", ", "").isupper()]
+        assert len(constants) == len(set(constants)) >= 3
+        assert lines.index(constants[-1]) < PAGE / 2
