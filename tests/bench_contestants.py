@@ -17,14 +17,14 @@ class WrongOutput(Interpreter):
     """Infers something else."""
 
     def inference(self):
-        return lambda: self.model.forward(self.x) * 1.01
+        return lambda x: self.model.forward(x) * 1.01
 
 
 class WrongGradients(Interpreter):
     """Its losses are right until the first step has been made."""
 
     def training(self):
-        return lambda: self.model.train_step(self.x, self.y, lr=-0.1)
+        return lambda x, y: self.model.train_step(x, y, lr=-0.1)
 
 
 class Raises(Interpreter):
@@ -54,8 +54,8 @@ class Killed(Interpreter):
 class Talks(Interpreter):
     """Writes where its answers go."""
 
-    def build(self, x, y):
-        super().build(x, y)
+    def build(self):
+        super().build()
         print("hello")
         os.write(1, b"hello again")
 
@@ -63,8 +63,8 @@ class Talks(Interpreter):
 class Spins(Interpreter):
     """Never rests."""
 
-    def build(self, x, y):
-        super().build(x, y)
+    def build(self):
+        super().build()
         threading.Thread(target=self.spin, daemon=True).start()
 
     def spin(self):
@@ -75,8 +75,8 @@ class Spins(Interpreter):
 class Hoards(Interpreter):
     """Holds 50 MB, and 50 MB more in a process of its own."""
 
-    def build(self, x, y):
-        super().build(x, y)
+    def build(self):
+        super().build()
         self.hoard = np.ones(50_000_000, np.uint8)
         read, write = os.pipe()
         if os.fork() == 0:
@@ -91,14 +91,14 @@ class Environment(Interpreter):
 
     def inference(self):
         names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-        return lambda: np.array([float(os.environ[name]) for name in names] + [self.job.threads])
+        return lambda x: np.array([float(os.environ[name]) for name in names] + [self.job.threads])
 
 
 class Spawns(Interpreter):
     """Starts a process in its group and one in a session of its own, writes their numbers down, and never answers."""
 
-    def build(self, x, y):
-        super().build(x, y)
+    def build(self):
+        super().build()
         code = "import time; time.sleep(600)"
         pids = [subprocess.Popen([sys.executable, "-c", code], start_new_session=own).pid for own in (False, True)]
         Path(os.environ["NETDSL_TEST_PIDS"]).write_text(" ".join(map(str, [os.getpid(), *pids])) + "\n")
@@ -108,5 +108,5 @@ class Spawns(Interpreter):
 class Sleeps(Interpreter):
     """Never gets ready."""
 
-    def build(self, x, y):
+    def build(self):
         time.sleep(600)

@@ -1,4 +1,4 @@
-"""What is measured. A contestant is made and used in a process of its own, and holds one network and one batch.
+"""What is measured. A contestant is made and used in a process of its own, and holds one network.
 
 `ENTRIES` lists them all. Importing this module imports no contestant's library.
 """
@@ -70,17 +70,20 @@ def installed_version(package: str) -> str | None:
 
 
 class Contestant(Protocol):
-    """`__init__(job)` imports and writes code; `build` makes the network and keeps the batch.
+    """`__init__(job)` imports and writes code; `build` makes the network. placed(x) is x (N, *input) as the steps take
+    it.
 
-    training and inference give a function that makes one step; training is None where it cannot be done. The step of
-    training returns the loss. as_array makes an array of what the step of inference returns.
+    training and inference give a function that makes one step, of x and targets y (N, ...) or of x; training is None
+    where it cannot be done. The step of training returns the loss. as_array makes an array of what the step of
+    inference returns.
     """
 
-    def build(self, x: np.ndarray, y: np.ndarray) -> None: ...
+    def build(self) -> None: ...
+    def placed(self, x: np.ndarray) -> Any: ...
     def save(self, path: str) -> None: ...
     def load(self, path: str) -> None: ...
-    def training(self) -> Callable[[], float] | None: ...
-    def inference(self) -> Callable[[], Any]: ...
+    def training(self) -> Callable[[Any, np.ndarray], float] | None: ...
+    def inference(self) -> Callable[[Any], Any]: ...
     def as_array(self, output: Any) -> np.ndarray: ...
 
 
@@ -94,8 +97,11 @@ class _Learning:
         """The network; each subclass has its own."""
         raise NotImplementedError
 
-    def build(self, x: np.ndarray, y: np.ndarray) -> None:
-        self.model, self.x, self.y = self.model_of(self.job), x, y
+    def build(self) -> None:
+        self.model = self.model_of(self.job)
+
+    def placed(self, x: np.ndarray) -> np.ndarray:
+        return x
 
     def save(self, path: str) -> None:
         self.model.save(path)
@@ -103,11 +109,11 @@ class _Learning:
     def load(self, path: str) -> None:
         self.model.load(path)
 
-    def training(self) -> Callable[[], float]:
-        return lambda: self.model.train_step(self.x, self.y)
+    def training(self) -> Callable[[Any, np.ndarray], float]:
+        return self.model.train_step
 
-    def inference(self) -> Callable[[], np.ndarray]:
-        return lambda: self.model.forward(self.x)
+    def inference(self) -> Callable[[Any], Any]:
+        return self.model.forward
 
     def as_array(self, output: Any) -> np.ndarray:
         return np.array(output)

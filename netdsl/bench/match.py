@@ -250,10 +250,11 @@ class _Match:
     def _turn(self, child: Child, counts: dict[str, int]) -> None:
         reply = self._guarded(child, child.ask, "turn", counts)
         if reply:
-            times, idle = reply
-            self.results[child.name].idle.append(idle)
+            (times, losses, idle), result = reply, self.results[child.name]
+            result.idle.append(idle)
+            result.losses.extend(losses)
             for kind, seconds in times.items():
-                self.results[child.name].times.setdefault(kind, []).extend(seconds)
+                result.times.setdefault(kind, []).extend(seconds)
 
     def _finish(self) -> None:
         """Memory, and notes on what may have disturbed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,8 +16,8 @@ OURS, TORCH_FORMATS = "numpy", ("torch", "torch_channels_last")
 
 @dataclass
 class Result:
-    """One contestant. times: seconds of each step, `train` and `inference`; memory in bytes; idle: for each turn, the
-    share of one processor that it used while it waited.
+    """One contestant. times: seconds of each step, `train` and `inference`; losses: of those of training; memory in
+    bytes; idle: for each turn, the share of one processor that it used while it waited.
 
     agreement: the largest difference of its output over the largest output of the reference; loss_agreement: that of
     the training losses; None where nothing was compared.
@@ -28,6 +29,7 @@ class Result:
     agreement: float | None = None
     loss_agreement: float | None = None
     idle: list[float] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
 
     def median_ms(self, kind: str) -> float | None:
         """Milliseconds a step; None if it was not measured."""
@@ -55,6 +57,7 @@ class Result:
                 f"{kind}_samples_per_s": _rounded(batch / median * 1e3) if median else None,
             }
         return values | {
+            "train_loss": _finite(statistics.median(self.losses)) if self.losses else None,
             "peak_mb": _megabytes(self.peak),
             "base_mb": _megabytes(self.base),
             "agreement": self.agreement,
@@ -162,6 +165,10 @@ def _count(number: object, what: str) -> str:
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None  # JSON has no NaN
 
 
 def _megabytes(size: int | None) -> float | None:

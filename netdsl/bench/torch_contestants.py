@@ -20,6 +20,7 @@ from netdsl.pipeline import run_module
 from netdsl.targets.contract import Device
 from netdsl.targets.torch.devices import autocast, chosen_device, memory_format, settings
 from netdsl.targets.torch.running import torch_clip, torch_loss
+from netdsl.verify.batches import random_batch
 
 
 class TorchEager:
@@ -34,16 +35,20 @@ class TorchEager:
         torch.manual_seed(job.seed)
         self.job, self.net, self.text = job, job.net, job.net.torch_source()
 
-    def build(self, x: np.ndarray, y: np.ndarray) -> None:
+    def build(self) -> None:
         self.module = run_module(self.text, f"{self.net.name}_torch").Model().to(self.device)
-        self.x, self.y = torch.from_numpy(x).to(self.device), y
-        if self.how.is_channels_last:
-            kept = memory_format(self.how, self.net.graph.input_type)
-            self.module.to(memory_format=kept)
-            self.x = self.x.contiguous(memory_format=kept)
+        self.module.to(memory_format=self._format)
         recipe = self.net.recipe
         optimizer = getattr(torch.optim, OPTIMIZERS[recipe.optimizer].torch)
         self.optimizer = optimizer(self.module.parameters(), **recipe.options)
+
+    @property
+    def _format(self) -> torch.memory_format:
+        """How maps lie in memory."""
+        return memory_format(self.how, self.net.graph.input_type)
+
+    def placed(self, x: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(x).to(self.device).contiguous(memory_format=self._format)
 
     def save(self, path: str) -> None:
         raise NotImplementedError("weights come from NumPy")
@@ -55,15 +60,15 @@ class TorchEager:
         weights = {name: torch.from_numpy(array) for name, array in read_weights(path, expected).items()}
         self.module.load_state_dict({**weights, **counters})
 
-    def training(self) -> Callable[[], float] | None:
+    def training(self) -> Callable[[torch.Tensor, np.ndarray], float] | None:
         self.module.train()
         logits = self.runnable("logits", getattr(self.module, "logits", self.module))
 
-        def step() -> float:
+        def step(x: torch.Tensor, y: np.ndarray) -> float:
             self.optimizer.zero_grad()
             with autocast(self.device, self.how):
-                made = logits(self.x)
-            loss = torch_loss(self.net, made.float(), self.y)
+                made = logits(x)
+            loss = torch_loss(self.net, made.float(), y)
             loss.backward()
             torch_clip(self.net, self.module)
             self.optimizer.step()
@@ -71,12 +76,12 @@ class TorchEager:
 
         return step
 
-    def inference(self) -> Callable[[], Any]:
+    def inference(self) -> Callable[[Any], Any]:
         forward = self.runnable("forward", self.module.eval())
 
-        def step() -> Any:
+        def step(x: torch.Tensor) -> Any:
             with torch.inference_mode(), autocast(self.device, self.how):
-                made = forward(self.x)
+                made = forward(x)
             if self.device.type != "cpu":  # which goes on before it is done
                 torch.accelerator.synchronize(self.device)
             return made
@@ -123,7 +128,8 @@ class OnnxRuntime(TorchEager):
     def _session(self, path: str) -> Any:
         runtime: Any = import_module("onnxruntime")  # an extra, whose types are not at hand where it is not installed
 
-        torch.onnx.export(self.module.eval(), (self.x,), path, dynamo=True)
+        x = self.placed(random_batch(self.net, self.job.batch, self.job.seed)[0])
+        torch.onnx.export(self.module.eval(), (x,), path, dynamo=True)
         options = runtime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = self.job.threads, 1
         return runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
@@ -131,9 +137,9 @@ class OnnxRuntime(TorchEager):
     def training(self) -> None:
         return None
 
-    def inference(self) -> Callable[[], Any]:
-        feed = {self.session.get_inputs()[0].name: self.x.numpy()}
-        return lambda: self.session.run(None, feed)[0]
+    def inference(self) -> Callable[[Any], Any]:
+        name = self.session.get_inputs()[0].name
+        return lambda x: self.session.run(None, {name: x.numpy()})[0]
 
     def as_array(self, output: Any) -> np.ndarray:
         return np.asarray(output)

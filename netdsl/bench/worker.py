@@ -11,6 +11,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 WARM_UP, MOST_WARM_UP, WARM_UP_SECONDS, CLOSE = 3, 10, 20.0, 0.1
 QUICK = 0.1  # seconds; before such steps are counted, a turn begins with WARM seconds of them
 WARM = 0.03
+KINDS = ("train", "inference")
+
+Ready = Callable[[], Callable[[], Any]]
+"""Draws the samples of the next step and gives that step, which is all that is timed."""
 
 
 class Worker:
@@ -33,17 +38,20 @@ class Worker:
         module, _, attribute = job.factory.partition(":")
         self.job = job
         self.contestant: Contestant = getattr(import_module(module), attribute)(job)
+        self.steps_made = dict.fromkeys(KINDS, 0)
         self.slept_from = (0.0, 0.0)
 
     def base(self) -> int | None:
-        """The memory before there is a network."""
+        """The memory before there is a network, with the samples."""
+        from netdsl.bench.samples import Samples
+
+        self.samples = Samples(self.job.net, self.job.batch, self.job.seed)
         return peak_bytes()
 
     def build(self) -> None:
-        """Make the network and the batch, the same in every process."""
-        from netdsl.verify.batches import random_batch
-
-        self.contestant.build(*random_batch(self.job.net, self.job.batch, self.job.seed))
+        """Make the network."""
+        self.contestant.build()
+        self.samples.place(self.contestant.placed)
 
     def save(self, path: str) -> None:
         """Write the weights for the others."""
@@ -54,34 +62,49 @@ class Worker:
         self.contestant.load(path)
 
     def output(self) -> np.ndarray:
-        """What inference makes of the batch."""
-        array: np.ndarray = self.contestant.as_array(self.contestant.inference()())
+        """What inference makes of the first batch."""
+        array: np.ndarray = self.contestant.as_array(self.contestant.inference()(self.samples.x(0)))
         return array
 
     def losses(self, steps: int) -> list[float] | None:
-        """The loss before each of the first steps; None if it does not train."""
+        """The loss of the first batch before each of so many steps on it; None if it does not train."""
         step = self.contestant.training()
-        return step and [float(step()) for _ in range(steps)]
+        return step and [float(step(*self.samples.batch(0))) for _ in range(steps)]
 
     def warm_up(self) -> dict[str, float]:
         """About how long a step takes, for each kind of step it can make."""
-        estimates = {kind: warm_up(step) for kind, start in self._kinds().items() if (step := start())}
+        estimates = {kind: warm_up(self._ready(kind)) for kind in KINDS if self._step(kind)}
         self._rest()
         return estimates
 
-    def turn(self, counts: Mapping[str, int]) -> tuple[dict[str, list[float]], float]:
-        """Times of so many steps of each kind; the share of one processor that it used while it should have slept."""
-        idle = self._idle_share()
-        times = {kind: turn(self._kinds()[kind](), count) for kind, count in counts.items()}
+    def turn(self, counts: Mapping[str, int]) -> tuple[dict[str, list[float]], list[float], float]:
+        """Times of so many steps of each kind; the losses of those of training; the share of one processor that it used
+        while it should have slept."""
+        idle, losses = self._idle_share(), list[float]()
+        note = {"train": losses.append, "inference": _forget}
+        times = {kind: turn(self._ready(kind), count, note[kind]) for kind, count in counts.items()}
         self._rest()
-        return times, idle
+        return times, [float(loss) for loss in losses], idle
 
     def used(self) -> tuple[int | None, float]:
         """The most memory it ever took, and the CPU time."""
         return peak_bytes(), cpu_seconds()
 
-    def _kinds(self) -> dict[str, Callable[[], Any]]:
-        return {"train": self.contestant.training, "inference": self.contestant.inference}
+    def _ready(self, kind: str) -> Ready:
+        """What makes the next step of that kind ready, on the next samples."""
+        step = self._step(kind)
+        assert step, kind
+
+        def ready() -> Callable[[], object]:
+            number = self.steps_made[kind]
+            self.steps_made[kind] += 1
+            return partial(step, *(self.samples.batch(number) if kind == "train" else (self.samples.x(number),)))
+
+        return ready
+
+    def _step(self, kind: str) -> Callable[..., object] | None:
+        """A step of that kind; None if the contestant makes none."""
+        return self.contestant.training() if kind == "train" else self.contestant.inference()
 
     def _rest(self) -> None:
         settle()
@@ -92,34 +115,46 @@ class Worker:
         return (cpu_seconds() - used) / max(time.perf_counter() - start, 1e-3)
 
 
-def timed(step: Callable[[], object], count: int, clock: Callable[[], float] = time.perf_counter) -> list[float]:
-    """Seconds of each of `count` steps."""
+def _forget(result: object) -> None:
+    """What a step gives is of no use."""
+
+
+def timed(
+    ready: Ready,
+    count: int,
+    note: Callable[[Any], object] = _forget,
+    clock: Callable[[], float] = time.perf_counter,
+) -> list[float]:
+    """Seconds of each of `count` steps, which are made ready before the clock runs. note is told what each gives."""
     times = []
     for _ in range(count):
+        step = ready()
         start = clock()
-        step()
+        result = step()
         times.append(clock() - start)
+        note(result)
+        del result, step  # before the next one takes memory
     return times
 
 
-def warm_up(step: Callable[[], object]) -> float:
+def warm_up(ready: Ready) -> float:
     """Steps until two in a row take about as long, within bounds -> seconds of the last one."""
-    times = timed(step, WARM_UP)
+    times = timed(ready, WARM_UP)
     while abs(times[-1] - times[-2]) > CLOSE * times[-1] and len(times) < MOST_WARM_UP and sum(times) < WARM_UP_SECONDS:
-        times += timed(step, 1)
+        times += timed(ready, 1)
     return times[-1]
 
 
-def turn(step: Callable[[], object], count: int) -> list[float]:
+def turn(ready: Ready, count: int, note: Callable[[Any], object] = _forget) -> list[float]:
     """Seconds of each of `count` steps, in the midst of others, as in training: where that costs little, others come
     first, until the caches hold this contestant's numbers again and its helpers are awake."""
-    first = timed(step, 1)
+    first = timed(ready, 1, note)
     if first[0] >= QUICK:
-        return first + timed(step, count - 1)
+        return first + timed(ready, count - 1, note)
     until = time.perf_counter() + WARM
     while time.perf_counter() < until:
-        step()
-    return timed(step, count)
+        ready()()
+    return timed(ready, count, note)
 
 
 def serve(requests: BinaryIO, replies: BinaryIO) -> None:

@@ -32,17 +32,21 @@ def random_batch(net: Net, batch: int, seed: int) -> tuple[Any, np.ndarray]:
     """Random x (batch, *input), a tuple where the inputs have names, and targets of the output that the loss reads:
     what the loss takes, with mixup a probability for each class."""
     rng = np.random.default_rng(seed)
-    shape = net.graph.shape_of(net.graph.judged_value)
     xs = tuple(random_input(given, batch, rng) for given in net.graph.inputs)
-    x = xs if net.graph.takes_names else xs[0]
+    return xs if net.graph.takes_names else xs[0], random_targets(net, batch, rng)
+
+
+def random_targets(net: Net, batch: int, rng: np.random.Generator) -> np.ndarray:
+    """Random targets (batch, ...), as `random_batch` draws them."""
+    shape = net.graph.shape_of(net.graph.judged_value)
     if net.recipe.targets == "numbers":
-        return x, rng.standard_normal((batch, *shape)).astype(np.float32)
+        return rng.standard_normal((batch, *shape)).astype(np.float32)
     if net.recipe.targets == "truth":
-        return x, rng.random((batch, *shape), np.float32)
+        return rng.random((batch, *shape), np.float32)
     if net.recipe.takes_probabilities:
         mixed = rng.dirichlet(np.ones(shape[0]), (batch, *shape[1:]))
-        return x, np.ascontiguousarray(np.moveaxis(mixed, -1, 1)).astype(np.float32)
-    return x, rng.integers(0, shape[0], (batch, *shape[1:]))
+        return np.ascontiguousarray(np.moveaxis(mixed, -1, 1)).astype(np.float32)
+    return rng.integers(0, shape[0], (batch, *shape[1:]))
 
 
 def random_input(given: Input, batch: int, rng: np.random.Generator) -> np.ndarray:

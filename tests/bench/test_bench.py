@@ -100,6 +100,7 @@ def test_every_loss_and_shape_is_computed_alike(text, tmp_path):
     outputs, losses = [], []
     for kind in kinds:
         own = worker.Worker(Job(net, f"{kind.__module__}:{kind.__name__}", 4, 1, 0, "auto"))
+        own.base()
         own.build()
         if kind is NumpyModule:
             for array in own.contestant.model.params.values():
@@ -239,15 +240,26 @@ def test_difference_is_relative_to_the_largest_and_infinite_for_what_is_no_numbe
 def test_warm_up_ends_when_two_steps_take_as_long(monkeypatch):
     for lengths, expected in (([9, 5, 5.1, 1], 5.1), ([9, 5, 1, 1], 1), ([1, 2] * 9, 2)):
         steps = iter(lengths)
-        monkeypatch.setattr(worker, "timed", lambda step, count, steps=steps: [next(steps) for _ in range(count)])
+        monkeypatch.setattr(worker, "timed", lambda ready, count, steps=steps: [next(steps) for _ in range(count)])
         assert worker.warm_up(lambda: None) == expected
 
 
 def test_the_first_of_quick_steps_in_a_turn_is_not_counted():
     made = []
-    assert len(worker.turn(lambda: made.append(0), 3)) == 3 and len(made) > 4
-    times = iter([0.0, 1.0, 1.0, 3.0])
-    assert worker.timed(lambda: None, 2, lambda: next(times)) == [1.0, 2.0]
+    assert len(worker.turn(lambda: lambda: made.append(0), 3)) == 3 and len(made) > 4
+
+
+def test_drawing_samples_is_not_timed():
+    now = [0.0]
+
+    def ready():
+        now[0] += 100
+        return step
+
+    def step():
+        now[0] += 1
+
+    assert worker.timed(ready, 3, clock=lambda: now[0]) == [1.0, 1.0, 1.0]
 
 
 @pytest.mark.parametrize(
@@ -259,13 +271,14 @@ def test_pytorch_computes_where_and_how_the_job_says_and_about_the_same(how):
     made, weights = [], None
     for device in (Device("cpu"), how):
         one = TorchEager(Job(net, "", 6, 1, 0, "auto", device=device))
-        one.build(x, y)
+        one.build()
+        placed = one.placed(x)
         weights = weights or one.module.state_dict()
         one.module.load_state_dict(weights)
         weights = {name: value.clone() for name, value in weights.items()}
-        made.append((one.as_array(one.inference()()), one.training()()))
+        made.append((one.as_array(one.inference()(placed)), one.training()(placed, y)))
         one.settings.close()
-    assert one.x.is_contiguous(memory_format=torch.channels_last) == how.is_channels_last
+    assert placed.is_contiguous(memory_format=torch.channels_last) == how.is_channels_last
     assert made[1][0].dtype == np.float32
     np.testing.assert_allclose(made[1][0], made[0][0], rtol=0.1, atol=0.1 if how.amp else 1e-5)
     np.testing.assert_allclose(made[1][1], made[0][1], rtol=0.1 if how.amp else 1e-5)
