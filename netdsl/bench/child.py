@@ -32,6 +32,7 @@ PHASES = {
     "warm_up": "warming up",
     "turn": "being measured",
     "used": "being measured",
+    "subnormals": "counting subnormal numbers",
 }
 """What a contestant is asked -> what it does then."""
 

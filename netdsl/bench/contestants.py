@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any, Protocol
@@ -69,13 +70,18 @@ def installed_version(package: str) -> str | None:
         return "unknown"
 
 
+Show = Callable[[str, np.ndarray], None]
+"""Is told of what kind an array is, and the array."""
+
+
 class Contestant(Protocol):
     """`__init__(job)` imports and writes code; `build` makes the network. placed(x) is x (N, *input) as the steps take
     it.
 
     training and inference give a function that makes one step, of x and targets y (N, ...) or of x; training is None
     where it cannot be done. The step of training returns the loss. as_array makes an array of what the step of
-    inference returns.
+    inference returns. show_numbers tells show(kind, array) what a step of training leaves, where one can be made:
+    `params`, `gradients`, `moments` (what the optimizer keeps), and what else can be seen.
     """
 
     def build(self) -> None: ...
@@ -85,6 +91,7 @@ class Contestant(Protocol):
     def training(self) -> Callable[[Any, np.ndarray], float] | None: ...
     def inference(self) -> Callable[[Any], Any]: ...
     def as_array(self, output: Any) -> np.ndarray: ...
+    def show_numbers(self, x: Any, y: np.ndarray, show: Show) -> None: ...
 
 
 class _Learning:
@@ -118,6 +125,13 @@ class _Learning:
     def as_array(self, output: Any) -> np.ndarray:
         return np.array(output)
 
+    def show_numbers(self, x: Any, y: np.ndarray, show: Show) -> None:
+        gradients = self.model.loss_and_gradients(x, y)[1]
+        moments = self.model.state(self.job.net.recipe.state_names)
+        for kind, arrays in (("params", self.model.params), ("gradients", gradients), ("moments", moments)):
+            for array in arrays.values():
+                show(kind, array)
+
 
 class NumpyModule(_Learning):
     """The emitted NumPy module. At level 0 the threads are those of BLAS, which the environment sets."""
@@ -132,7 +146,22 @@ class NumpyModule(_Learning):
 
 
 class Interpreter(_Learning):
-    """The layer objects."""
+    """The layer objects, which also have outputs and the gradients by them."""
 
     def model_of(self, job: Job) -> Model:
         return job.net.build()
+
+    def show_numbers(self, x: Any, y: np.ndarray, show: Show) -> None:
+        layers: Any = getattr(self.model, "layers")  # noqa: B009 - a Model need have none
+        for layer in layers:
+            vars(layer)["backward"] = partial(self._backward, layer.backward, show)
+        super().show_numbers(x, y, show)
+        for layer in layers:
+            del vars(layer)["backward"]
+            if layer.output is not None:
+                show("outputs", layer.output)
+
+    @staticmethod
+    def _backward(backward: Callable[[np.ndarray], Any], show: Show, dy: np.ndarray) -> Any:
+        show("gradients by outputs", dy)
+        return backward(dy)

@@ -19,6 +19,7 @@ from netdsl.bench.contestants import ENTRIES, Entry, Job, installed_version
 from netdsl.bench.guard import Guard
 from netdsl.bench.machine import machine
 from netdsl.bench.report import TORCH_FORMATS, Report, Result
+from netdsl.bench.subnormals import WORTH_SAYING
 from netdsl.graph.ir import Graph
 from netdsl.ground.diagnostics import UserError
 from netdsl.ground.system.machine import busy_seconds
@@ -257,17 +258,26 @@ class _Match:
                 result.times.setdefault(kind, []).extend(seconds)
 
     def _finish(self) -> None:
-        """Memory, and notes on what may have disturbed."""
+        """Memory, subnormal numbers, and notes on what may have disturbed."""
         used = dict(self._each("used"))
         for name, (peak, _) in used.items():
             self.results[name].peak = peak
             if float(np.median(self.results[name].idle)) > DISTURBED:
                 self.notes.append(f"{name} used a processor while it waited, which disturbed the others")
+        self._note_others(sum(cpu for _, cpu in used.values()))
+        for name, shares in self._each("subnormals"):
+            self.results[name].subnormals = shares
+            many = [f"{share:.2%} of {kind}" for kind, share in shares.items() if share >= WORTH_SAYING]
+            if many:
+                self.notes.append(f"{name} holds subnormal numbers, which are slow to compute with: {', '.join(many)}")
+
+    def _note_others(self, used: float) -> None:
+        """Whether other programs disturbed. used: the contestants' CPU time."""
         start, own, busy = self.began
         now = busy_seconds()
         if busy is None or now is None or self.failures:
             return
-        ours = time.process_time() - own + sum(cpu for _, cpu in used.values())
+        ours = time.process_time() - own + used
         others = (now - busy - ours) / (time.perf_counter() - start)
         if others > DISTURBED * available_cores():
             self.notes.append(f"other programs used {others:.1f} processors meanwhile: the times may be too long")

@@ -17,7 +17,8 @@ OURS, TORCH_FORMATS = "numpy", ("torch", "torch_channels_last")
 @dataclass
 class Result:
     """One contestant. times: seconds of each step, `train` and `inference`; losses: of those of training; memory in
-    bytes; idle: for each turn, the share of one processor that it used while it waited.
+    bytes; idle: for each turn, the share of one processor that it used while it waited. subnormals: kind of array ->
+    the share of subnormal numbers in it after the steps.
 
     agreement: the largest difference of its output over the largest output of the reference; loss_agreement: that of
     the training losses; None where nothing was compared.
@@ -30,6 +31,7 @@ class Result:
     loss_agreement: float | None = None
     idle: list[float] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
+    subnormals: dict[str, float] = field(default_factory=dict)
 
     def median_ms(self, kind: str) -> float | None:
         """Milliseconds a step; None if it was not measured."""
@@ -62,6 +64,7 @@ class Result:
             "base_mb": _megabytes(self.base),
             "agreement": self.agreement,
             "loss_agreement": self.loss_agreement,
+            "subnormals": self.subnormals,
         }
 
 

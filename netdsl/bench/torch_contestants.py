@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from netdsl.bench.contestants import Job
+from netdsl.bench.contestants import Job, Show
 from netdsl.graph.recipe import OPTIMIZERS
 from netdsl.kernels.weights import read_weights
 from netdsl.pipeline import run_module
@@ -99,6 +99,14 @@ class TorchEager:
     def as_array(self, output: Any) -> np.ndarray:
         return np.asarray(output.float().numpy(force=True))
 
+    def show_numbers(self, x: torch.Tensor, y: np.ndarray, show: Show) -> None:
+        kept = [value for state in self.optimizer.state.values() for value in state.values()]
+        moments = [value for value in kept if isinstance(value, torch.Tensor) and value.dim()]
+        gradients = [param.grad for param in self.module.parameters() if param.grad is not None]
+        for kind, tensors in (("params", self.module.parameters()), ("gradients", gradients), ("moments", moments)):
+            for tensor in tensors:
+                show(kind, tensor.numpy(force=True))
+
 
 class TorchChannelsLast(TorchEager):
     """The emitted PyTorch module with images in memory as (N, H, W, C), volumes as (N, D, H, W, C)."""
@@ -136,6 +144,9 @@ class OnnxRuntime(TorchEager):
 
     def training(self) -> None:
         return None
+
+    def show_numbers(self, x: torch.Tensor, y: np.ndarray, show: Show) -> None:
+        """It makes no step."""
 
     def inference(self) -> Callable[[Any], Any]:
         name = self.session.get_inputs()[0].name

@@ -90,6 +90,14 @@ class Worker:
         """The most memory it ever took, and the CPU time."""
         return peak_bytes(), cpu_seconds()
 
+    def subnormals(self) -> dict[str, float]:
+        """The share of subnormal numbers among params, gradients, and what else a step leaves."""
+        from netdsl.bench.subnormals import Subnormals
+
+        counter = Subnormals()
+        self.contestant.show_numbers(*self.samples.batch(self.steps_made["train"]), counter.count)
+        return counter.shares()
+
     def _ready(self, kind: str) -> Ready:
         """What makes the next step of that kind ready, on the next samples."""
         step = self._step(kind)

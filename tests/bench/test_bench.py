@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from bench_contestants import planted
 
 from netdsl.bench import match, worker
-from netdsl.bench.contestants import ENTRIES, Entry, Interpreter, Job, NumpyModule
+from netdsl.bench.contestants import ENTRIES, Interpreter, Job, NumpyModule
 from netdsl.bench.match import Disagreement, Options, bench, difference, share
 from netdsl.bench.report import Report, Result
 from netdsl.bench.torch_contestants import TorchChannelsLast, TorchEager
@@ -24,11 +25,6 @@ TINY = "input 1x6x6\nconv 3 k3 -> bn -> relu\nflatten -> linear 4\n"
 OPTIONS = Options(batch=4, threads=1, level=0, steps=2)
 OWN = [entry for entry in ENTRIES if not entry.needs]
 HAS_PROC = Path("/proc/self/smaps_rollup").exists()
-
-
-def planted(name):
-    """The entry of a class of tests/bench_contestants.py."""
-    return Entry(name, f"bench_contestants:{name}")
 
 
 @pytest.fixture(scope="module")
