@@ -95,7 +95,7 @@ class Environment(Interpreter):
     """Its output is how many threads it was told to use."""
 
     def inference(self):
-        names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+        names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC")
         return lambda x: np.array([float(os.environ[name]) for name in names] + [self.job.threads])
 
 

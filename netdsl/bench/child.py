@@ -19,7 +19,10 @@ from netdsl.bench.guard import Guard
 from netdsl.ground.system.processes import kill_all, own_group
 from netdsl.ground.system.signals import exit_text
 
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+THREAD_VARIABLES = (
+    *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"),
+    "NPROC",  # JAX's
+)
 LAST_LINES = 5
 PHASES = {
     "start": "starting",
@@ -54,6 +57,10 @@ def environment(threads: int, folder: Path) -> dict[str, str]:
         "TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"),
         "TORCHINDUCTOR_COMPILE_THREADS": "1",  # else it keeps a pool of processes
     }
+
+
+class ContestantLeftOut(ContestantFailed):
+    """A contestant cannot take the network. message: why."""
 
 
 class Child:
@@ -97,6 +104,8 @@ class Child:
             raise ContestantFailed(self.name, took, self._last_lines())
         if reply is None:
             raise ContestantFailed(self.name, self._obituary(), self._last_lines())
+        if reply[0] == "left out":
+            raise ContestantLeftOut(self.name, reply[1])
         if reply[0] == "failed":
             raise ContestantFailed(self.name, reply[1], reply[2])
         return reply[1]

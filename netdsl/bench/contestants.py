@@ -57,7 +57,12 @@ ENTRIES = (
         ("torch", "onnx", "onnxscript", "onnxruntime"),
         is_extra=True,
     ),
+    Entry("jax", "netdsl.bench.jax_contestant:Jax", ("jax", "jaxlib"), is_extra=True),
 )
+
+
+class LeftOut(Exception):
+    """Raised by a contestant that cannot take this network. The text says why: "it has no `lrn`"."""
 
 
 def installed_version(package: str) -> str | None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from netdsl.analysis.plain import require_plain
 from netdsl.bench import LIMIT
-from netdsl.bench.child import PHASES, Child, ContestantFailed
+from netdsl.bench.child import PHASES, Child, ContestantFailed, ContestantLeftOut
 from netdsl.bench.contestants import ENTRIES, Entry, Job, installed_version
 from netdsl.bench.guard import Guard
 from netdsl.bench.machine import machine
@@ -99,8 +99,9 @@ def available(entries: Iterable[Entry], graph: Graph) -> tuple[list[Entry], list
     for entry in entries:
         missing = [package for package in entry.needs if installed_version(package) is None]
         if missing:
-            hint = " (`pip install 'netdsl[torch]'`)" if missing == ["torch"] else ""
-            notes.append(f"{entry.name} is left out, not installed: {', '.join(missing)}{hint}")
+            extra = "torch" if missing == ["torch"] else "bench"
+            named = f"{', '.join(missing)} (`pip install 'netdsl[{extra}]'`)"
+            notes.append(f"{entry.name} is left out, not installed: {named}")
         elif entry.takes_axes and graph.input_type.axes not in entry.takes_axes:
             notes.append(f"{entry.name} is left out: the input is no image and no volume")
         else:
@@ -220,7 +221,10 @@ class _Match:
         try:
             return call(*arguments)
         except ContestantFailed as failure:
-            self.failures[child.name] = "\n".join(filter(None, (failure.message, failure.details)))
+            if isinstance(failure, ContestantLeftOut):
+                self.notes.append(f"{child.name} is left out: {failure.message}")
+            else:
+                self.failures[child.name] = "\n".join(filter(None, (failure.message, failure.details)))
             self.children.remove(child)
             child.end()
             if not self.children:

@@ -167,6 +167,8 @@ def turn(ready: Ready, count: int, note: Callable[[Any], object] = _forget) -> l
 
 def serve(requests: BinaryIO, replies: BinaryIO) -> None:
     """Answer until there are no more requests."""
+    from netdsl.bench.contestants import LeftOut
+
     worker: Worker | None = None
     while True:
         try:
@@ -180,6 +182,8 @@ def serve(requests: BinaryIO, replies: BinaryIO) -> None:
                 reply = ("done", None)
             else:
                 reply = ("done", getattr(worker, name)(*arguments))
+        except LeftOut as why:
+            reply = ("left out", str(why))
         except Exception as error:
             line = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
             reply = ("failed", line, traceback.format_exc())

@@ -146,7 +146,9 @@ def test_missing_packages_leave_contestants_out(monkeypatch):
     usable, notes = match.available(ENTRIES, compile_text(TINY).graph)
     assert usable == OWN
     assert notes[0] == "torch is left out, not installed: torch (`pip install 'netdsl[torch]'`)"
-    assert notes[-1] == "onnxruntime is left out, not installed: torch, onnx, onnxscript, onnxruntime"
+    hint = "(`pip install 'netdsl[bench]'`)"
+    assert notes[-2] == f"onnxruntime is left out, not installed: torch, onnx, onnxscript, onnxruntime {hint}"
+    assert notes[-1] == f"jax is left out, not installed: jax, jaxlib {hint}"
 
 
 @pytest.mark.parametrize("spec", ["input 4\nlinear 2\n", "input 2x9 map\nconv 2 k3\n"], ids=["vector", "signal"])
@@ -174,7 +176,7 @@ def test_every_library_is_told_the_number_of_threads(monkeypatch):
     seen = []
     monkeypatch.setattr(match, "difference", lambda found, expected: seen.append(found.tolist()) or 0.0)
     bench(compile_text(TINY), Options(batch=2, threads=3, level=0, steps=1), [planted("Environment")])
-    assert seen[0] == [3.0] * 4
+    assert seen[0] == [3.0] * 5
 
 
 @pytest.mark.skipif(not HAS_PROC, reason="reads /proc")
