@@ -50,8 +50,11 @@ def linear_torch(attrs: Attrs, x: Tensor) -> str:
 
 def linear_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
     from netdsl.stages.linear import Linear
+    from netdsl.stages.token_linear import TokenLinear
 
-    return (StageCall(Linear, (attrs["features"],)),) if x.is_vector else ()
+    if x.is_vector:
+        return (StageCall(Linear, (attrs["features"],)),)
+    return (StageCall(TokenLinear, (x.sizes, attrs["features"])),)
 
 
 LAYER = LayerDef(

@@ -50,8 +50,10 @@ class Planned:
 
     @property
     def adds_bias(self) -> bool:
-        """Whether it is a convolution that has something to add: a bias, or what a batch norm left."""
-        return self.can.is_conv and (self.epilogue.norm is not None or any(p.name == "bias" for p in self.node.params))
+        """Whether it has something to add that another stage can add: a bias, or what a batch norm left."""
+        return self.can.leave_bias and (
+            self.epilogue.norm is not None or any(p.name == "bias" for p in self.node.params)
+        )
 
     @property
     def options(self) -> dict[str, object]:

@@ -11,6 +11,7 @@ from netdsl.kernels.arrays import Array, Grads, Saved, Shape
 from netdsl.stages.can import Can
 from netdsl.stages.conv_stage import ConvStage
 from netdsl.stages.layout import inside
+from netdsl.stages.rows import place_sums
 from netdsl.stages.stage import Stage, Worker
 
 
@@ -46,16 +47,24 @@ class Pointwise(Stage):
     def forward(self, x: Array) -> Array:
         """x (..., C) -> y (..., C)."""
         y = x if self.in_place else self.y[self.w.block]
-        bias = None if self.conv is None or self.conv.bias is None else np.resize(self.conv.bias, x.shape[-2:])
-        saved = self.saved[self.w.block] = []
-        for rows in self.pieces(x):
-            part = x[rows]
+        self.saved[self.w.block] = []
+        x_rows, y_rows = x.reshape(-1, x.shape[-1]), y.reshape(-1, x.shape[-1])
+        pieces = self.pieces(x_rows)
+        bias = None
+        if self.conv is not None and self.conv.bias is not None:
+            bias = np.resize(self.conv.bias, x_rows[pieces[0]].shape)
+        for rows in pieces:
+            part = x_rows[rows]
             if bias is not None:
-                part += bias
-            y[rows], kept = self.kernels[0](part, *self.arguments)
-            if self.w.training:
-                saved.append(kept)
+                part += bias[: len(part)]
+            self.compute(part, y_rows[rows], rows)
         return y
+
+    def compute(self, x: Array, y: Array, rows: slice) -> None:
+        """x (rows, C) -> y, so as well; it may be x."""
+        y[...], kept = self.kernels[0](x, *self.arguments)
+        if self.w.training:
+            self.saved[self.w.block].append(kept)
 
     def pieces(self, x: Array) -> list[slice]:
         """Slices of the first axis."""
@@ -64,14 +73,13 @@ class Pointwise(Stage):
 
     def backward(self, dy: Array) -> Array:
         """dy (..., C) -> dx (..., C), in its place."""
-        for rows, saved in zip(self.pieces(dy), self.saved[self.w.block], strict=True):
-            dy[rows] = self.kernels[1](dy[rows], saved)[0]
-        return self.with_bias_gradient(dy)
+        dy_rows = dy.reshape(-1, dy.shape[-1])
+        for rows, saved in zip(self.pieces(dy_rows), self.saved[self.w.block], strict=True):
+            dy_rows[rows] = self.kernels[1](dy_rows[rows], saved)[0]
+        return self.with_bias_gradient(dy_rows.reshape(dy.shape))
 
     def with_bias_gradient(self, dy: Array) -> Array:
         """dy (..., C), of which the bias of the convolution before gets the sum."""
         if self.conv is not None and self.conv.bias is not None:
-            self.add_gradient(
-                self.conv.name + ".bias", dy.reshape(len(dy), -1).sum(axis=0).reshape(-1, dy.shape[-1]).sum(axis=0)
-            )
+            self.add_gradient(self.conv.name + ".bias", place_sums(dy))
         return dy

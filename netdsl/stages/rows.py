@@ -28,3 +28,10 @@ def row_sums(a: Array, b: Array | None = None) -> Array:
     if b is None:
         return np.dot(np.ones(len(a), a.dtype), a)
     return np.einsum("ij,ij->j", a, b.reshape(a.shape))
+
+
+def place_sums(x: Array) -> Array:
+    """x (..., C) -> (C,), the sum over all places and samples; that of tokens by a product with ones."""
+    if x.ndim == 3:
+        return column_sums(x, x.shape[-1])
+    return x.reshape(len(x), -1).sum(axis=0).reshape(-1, x.shape[-1]).sum(axis=0)

@@ -10,9 +10,10 @@ from netdsl import stages
 from netdsl.stages.can import Can
 from netdsl.stages.conv_stage import ConvStage
 from netdsl.stages.norm import NormStage
+from netdsl.stages.product import ProductStage
 from netdsl.stages.stage import Stage
 
-SHARED = {Stage, ConvStage, NormStage}  # what other stages begin with, no stages themselves
+SHARED = {Stage, ConvStage, NormStage, ProductStage}  # what other stages begin with, no stages themselves
 OPTIONS = {
     "end_in_relu": "relu",
     "take_norm": "norm",

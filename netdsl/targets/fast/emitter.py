@@ -271,7 +271,7 @@ def _constructor(stage: Planned, call: StageCall, members: dict[str, str]) -> st
     parts += [value_text(value) for value in given]
     if stage.conv:
         parts.append(f"conv=s.{members[stage.conv]}")
-    ending = {"epilogue": stage.epilogue} if call.kernel.can.is_conv else {"relu": stage.epilogue.relu}
+    ending = {"relu": stage.epilogue.relu, "adds_bias": stage.epilogue.bias, "epilogue": stage.epilogue}
     options = {**ending, **call.options}
     parts += [
         f"{key}={value_text(value)}"

@@ -1,0 +1,74 @@
+"""A linear layer of tokens."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from netdsl.kernels.arrays import Array, Shape
+from netdsl.stages.can import Can
+from netdsl.stages.product import ProductStage
+from netdsl.stages.relu import relu
+from netdsl.stages.rows import column_sums
+from netdsl.stages.stage import Worker
+
+
+class TokenLinear(ProductStage):
+    """y = x weight + bias, then relu, of all tokens by one product; weight is stored as (D, F). adds_bias: False where
+    the next stage adds it."""
+
+    can = Can(
+        end_in_relu=True,
+        leave_bias=True,
+        add_map=True,
+        leave_out_dx=True,
+        is_named=True,
+        has_own_output=True,
+        has_own_gradient=True,
+    )
+
+    def __init__(
+        self,
+        w: Worker,
+        name: str,
+        shape: Shape,
+        filters: int,
+        relu: bool = False,
+        adds_bias: bool = True,
+        dx: bool = True,
+    ) -> None:
+        self.start(w)
+        self.name, self.relu, self.has_dx = name, relu, dx
+        self.weight, self.bias = w.params[name + ".weight"], w.params.get(name + ".bias")
+        self.adds_bias = adds_bias and self.bias is not None
+        self.x = w.of_blocks()
+        self.y = w.outputs(lambda n: (n, shape[0], filters))
+        if w.training:
+            self.part = self.of_block(self.weight)
+            if dx:
+                self.dx = w.gradients(lambda n: (n, *shape))
+
+    def forward(self, x: Array, plus: Array | None = None) -> Array:
+        """x (n, T, D), plus (n, T, F) or None -> y (n, T, F)."""
+        b = self.w.block
+        self.x[b], y = x, self.y[b]
+        np.matmul(x.reshape(-1, x.shape[-1]), self.weight, out=y.reshape(-1, y.shape[-1]))
+        if self.adds_bias:
+            y += self.bias
+        if plus is not None:
+            y += plus
+        return relu(y, y) if self.relu else y
+
+    def backward(self, dy: Array) -> Array | None:
+        """dy (n, T, F) -> dx (n, T, D), None where nothing needs it."""
+        b = self.w.block
+        if self.relu:
+            dy *= self.y[b] > 0
+        x, rows = self.x[b], dy.reshape(-1, dy.shape[-1])
+        self.add_weight_gradient(self.name + ".weight", x.reshape(-1, x.shape[-1]), rows, self.part)
+        if self.adds_bias:
+            self.add_gradient(self.name + ".bias", column_sums(rows, dy.shape[-1]))
+        if not self.has_dx:
+            return None
+        dx = self.dx[b]
+        np.matmul(rows, self.weight.T, out=dx.reshape(-1, dx.shape[-1]))
+        return dx
