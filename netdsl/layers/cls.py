@@ -8,7 +8,7 @@ from netdsl.graph.ir import ParamSpec
 from netdsl.graph.types import Tensor, tokens
 from netdsl.ground.symbols import value_text
 from netdsl.kernels.arrays import Array, Grads, Saved, Tokens
-from netdsl.layers.contract import Attrs, LayerDef, require_tokens
+from netdsl.layers.contract import Attrs, LayerDef, StageCall, require_tokens
 from netdsl.layers.rules.places import everywhere
 
 
@@ -28,6 +28,12 @@ def cls_backward(dy: Tokens, saved: Saved) -> tuple[Tokens, Grads]:
     return dy[:, 1:], {"": dy[:, :1].sum(axis=0, keepdims=True)}
 
 
+def cls_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
+    from netdsl.stages.tokens import ClassToken
+
+    return (StageCall(ClassToken, (x.sizes,)),)
+
+
 LAYER = LayerDef(
     name="cls",
     summary="a learned token before all others",
@@ -38,4 +44,5 @@ LAYER = LayerDef(
     reads=everywhere,
     torch=lambda attrs, x: f"nn.Parameter(torch.zeros(1, 1, {value_text(x.channels)}))",
     torch_call=lambda attrs, x: "torch.cat([{self}.expand(len({x}), -1, -1), {x}], dim=1)",
+    stages=cls_stages,
 )

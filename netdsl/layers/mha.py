@@ -9,7 +9,7 @@ from netdsl.graph.types import Tensor
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.kernels.arrays import Array, Grads, Param, Saved, Tokens
 from netdsl.kernels.stable import softmax
-from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, call_text, require_tokens
+from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, StageCall, call_text, require_tokens
 from netdsl.layers.rules.places import everywhere
 
 
@@ -88,6 +88,12 @@ def mha_torch(attrs: Attrs, x: Tensor) -> str:
     return call_text("nn.MultiheadAttention", x.channels, attrs["heads"], **options, batch_first=True)
 
 
+def mha_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
+    from netdsl.stages.attention import Attention
+
+    return (StageCall(Attention, (x.sizes, attrs["heads"])),)
+
+
 LAYER = LayerDef(
     name="mha",
     summary="self-attention with H heads",
@@ -104,4 +110,5 @@ LAYER = LayerDef(
     torch=mha_torch,
     torch_call=lambda attrs, x: "{self}({x}, {x}, {x}, need_weights=False)[0]",
     known_as=("attention", "multiheadattention"),
+    stages=mha_stages,
 )

@@ -6,7 +6,7 @@ from netdsl.graph.ir import ParamSpec
 from netdsl.graph.types import Tensor
 from netdsl.ground.symbols import value_text
 from netdsl.kernels.arrays import Array, Grads, Saved, Tokens
-from netdsl.layers.contract import Attrs, LayerDef, require_tokens
+from netdsl.layers.contract import Attrs, LayerDef, StageCall, require_tokens
 from netdsl.layers.rules.places import everywhere
 
 
@@ -26,6 +26,12 @@ def pos_backward(dy: Tokens, saved: Saved) -> tuple[Tokens, Grads]:
     return dy, {"": dy.sum(axis=0, keepdims=True)}
 
 
+def pos_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
+    from netdsl.stages.tokens import Positions
+
+    return (StageCall(Positions, (x.sizes,)),)
+
+
 LAYER = LayerDef(
     name="pos",
     summary="a learned vector for each position, added",
@@ -36,4 +42,5 @@ LAYER = LayerDef(
     reads=everywhere,
     torch=lambda attrs, x: f"nn.Parameter(0.02 * torch.randn(1, {value_text(x.length)}, {value_text(x.channels)}))",
     torch_call=lambda attrs, x: "{x} + {self}",
+    stages=pos_stages,
 )

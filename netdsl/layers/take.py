@@ -8,7 +8,7 @@ from netdsl.graph.types import Tensor, vector
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.ground.symbols import value_text
 from netdsl.kernels.arrays import Array, Grads, Saved, Tokens, Vectors
-from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, require_tokens
+from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, StageCall, require_tokens
 from netdsl.layers.rules.places import everywhere
 
 
@@ -34,6 +34,12 @@ def take_backward(dy: Vectors, saved: Saved) -> tuple[Tokens, Grads]:
     return dx, {}
 
 
+def take_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
+    from netdsl.stages.tokens import Take
+
+    return (StageCall(Take, (x.sizes, attrs["index"])),)
+
+
 LAYER = LayerDef(
     name="take",
     summary="token I, counted from 0",
@@ -44,4 +50,5 @@ LAYER = LayerDef(
     reads=everywhere,
     torch=None,
     torch_call=lambda attrs, x: f"{{x}}[:, {value_text(attrs['index'])}]",
+    stages=take_stages,
 )

@@ -36,6 +36,7 @@ LINES = {
     "inorm": "inorm affine",
     "linear": "linear 5",
     "lrn": "lrn 3",
+    "mha": "mha 4",
     "pad": "pad 1",
     "pixelshuffle": "pixelshuffle 2",
     "map": "map 2x3",
@@ -43,6 +44,7 @@ LINES = {
     "scale": "scale 0.5",
     "shuffle": "shuffle 2",
     "slice": "slice 1 3",
+    "take": "take 2",
     "up": "up 2",
     "upsample": "upsample 2 bilinear",  # of an image; see MODES
 }

@@ -1,0 +1,139 @@
+"""Self-attention."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from netdsl.kernels.arrays import Array, Shape
+from netdsl.stages.can import Can
+from netdsl.stages.product import ProductStage
+from netdsl.stages.rows import column_sums
+from netdsl.stages.stage import Worker
+
+Part = tuple[slice, slice]
+
+
+class Attention(ProductStage):
+    """o = P v of each head, P = softmax(q k^T / sqrt(D / heads)), and y = o outer + bias (Vaswani et al. 2017, eq. 1).
+
+    q, k and v are views of one product x inner + bias, q divided by the root. P is never made: o is e v / sum(e) with
+    e = exp(q k^T), and e is larger than what is divided.
+    """
+
+    can = Can(add_map=True, leave_out_dx=True, is_named=True, has_own_output=True, has_own_gradient=True)
+
+    piece = 131072  # numbers of e that are worked on at a time: they stay in the cache
+
+    def __init__(self, w: Worker, name: str, shape: Shape, heads: int, dx: bool = True) -> None:
+        self.start(w)
+        self.name, self.shape, self.heads, self.has_dx = name, shape, heads, dx
+        t, d = shape
+        self.scale, self.ones = (d // heads) ** -0.5, np.ones(t, w.dtype)
+        self.inner, self.outer = w.params[name + ".in_proj_weight"], w.params[name + ".out_proj.weight"]
+        self.inner_bias, self.outer_bias = w.params.get(name + ".in_proj_bias"), w.params.get(name + ".out_proj.bias")
+        keep = w.arrays if w.training else lambda shape: w.scratch(("attention", shape(1)), shape)
+        self.qkv, self.o = keep(lambda n: (n * t, 3 * d)), keep(lambda n: (n * t, d))
+        self.y = w.outputs(lambda n: (n, *shape))
+        self.x = w.of_blocks()
+        most = max(self.piece, t * t)
+        if w.training:
+            self.e, self.inv_sum = w.arrays(lambda n: (n, heads, t, t)), w.arrays(lambda n: (n, heads, t))
+            self.ds = w.scratch("ds", lambda n: (min(n * heads * t * t, most),))
+            self.do, self.dqkv = w.scratch("do", lambda n: (n * t, d)), w.scratch("dqkv", lambda n: (n * t, 3 * d))
+            self.inner_part, self.outer_part = self.of_block(self.inner), self.of_block(self.outer)
+            if dx:
+                self.dx = w.gradients(lambda n: (n, *shape))
+        else:
+            self.e = w.scratch("e", lambda n: (min(n * heads * t * t, most),))
+
+    def parts(self) -> list[Part]:
+        """Some samples with all heads, or some heads of one sample, at a time."""
+        n, count = self.w.sizes[self.w.block], max(1, self.piece // self.shape[0] ** 2)
+        heads, samples = min(self.heads, count), max(1, count // self.heads)
+        return [
+            (slice(i, i + samples), slice(j, j + heads))
+            for i in range(0, n, samples)
+            for j in range(0, self.heads, heads)
+        ]
+
+    def by_head(self, rows: Array) -> Array:
+        """rows (n*T, k*D) -> a view (k, n, heads, T, D/heads)."""
+        t, d = self.shape
+        return rows.reshape(-1, t, rows.shape[1] // d, self.heads, d // self.heads).transpose(2, 0, 3, 1, 4)
+
+    def forward(self, x: Array, plus: Array | None = None) -> Array:
+        """x (n, T, D), plus (n, T, D) or None -> y (n, T, D)."""
+        b, d = self.w.block, x.shape[-1]
+        self.x[b], y = x, self.y[b]
+        qkv = np.matmul(x.reshape(-1, d), self.inner, out=self.qkv[b])
+        if self.inner_bias is not None:
+            qkv += self.inner_bias
+        qkv[:, :d] *= self.scale
+        arrays = *self.by_head(qkv), *self.by_head(self.o[b])
+        for part in self.parts():
+            self.mix(part, *(array[part] for array in arrays))
+        np.matmul(self.o[b], self.outer, out=y.reshape(-1, d))
+        if self.outer_bias is not None:
+            y += self.outer_bias
+        if plus is not None:
+            y += plus
+        return y
+
+    def mix(self, part: Part, q: Array, k: Array, v: Array, o: Array) -> None:
+        """q, k, v (n, heads, T, D/heads) of a part -> its o, so as well."""
+        b, shape = self.w.block, (*q.shape[:3], q.shape[2])
+        e = self.e[b][part] if self.w.training else self.e[b][: math.prod(shape)].reshape(shape)
+        np.exp(np.matmul(q, k.swapaxes(2, 3), out=e), out=e)
+        sums = self.row_sums(e)
+        if not (sums > 1e-30).all() or not np.isfinite(sums).all():  # a score is large, or all of a row are small
+            np.matmul(q, k.swapaxes(2, 3), out=e)
+            e -= e.max(axis=3, keepdims=True)
+            sums = self.row_sums(np.exp(e, out=e))
+        inv_sum = 1 / sums
+        np.matmul(e, v, out=o)
+        self.scale_rows(o, inv_sum)
+        if self.w.training:
+            self.inv_sum[b][part] = inv_sum
+
+    def row_sums(self, e: Array) -> Array:
+        """e (n, heads, T, T) -> (n, heads, T): a product with ones is quicker than a sum."""
+        return np.dot(e.reshape(-1, len(self.ones)), self.ones).reshape(e.shape[:3])
+
+    def scale_rows(self, o: Array, factor: Array) -> None:
+        """o (n, heads, T, D/heads) times factor (n, heads, T), in place and in the order in which o lies."""
+        lies = o.swapaxes(1, 2)
+        np.multiply(lies, factor.swapaxes(1, 2)[..., None], out=lies)
+
+    def backward(self, dy: Array) -> Array | None:
+        """dy (n, T, D) -> dx (n, T, D), None where nothing needs it."""
+        b, d = self.w.block, dy.shape[-1]
+        rows = dy.reshape(-1, d)
+        self.add_weight_gradient(self.name + ".out_proj.weight", self.o[b], rows, self.outer_part)
+        do, dqkv = np.matmul(rows, self.outer.T, out=self.do[b]), self.dqkv[b]
+        arrays = *self.by_head(self.qkv[b]), *self.by_head(do), *self.by_head(dqkv)
+        for part in self.parts():
+            self.unmix(part, *(array[part] for array in arrays))
+        dqkv[:, :d] *= self.scale
+        self.add_weight_gradient(self.name + ".in_proj_weight", self.x[b].reshape(-1, d), dqkv, self.inner_part)
+        if self.inner_bias is not None:
+            self.add_gradient(self.name + ".out_proj.bias", column_sums(rows, d))
+            self.add_gradient(self.name + ".in_proj_bias", column_sums(dqkv, 3 * d))
+        if not self.has_dx:
+            return None
+        np.matmul(dqkv, self.inner.T, out=self.dx[b].reshape(-1, d))
+        return self.dx[b]
+
+    def unmix(self, part: Part, q: Array, k: Array, v: Array, do: Array, dq: Array, dk: Array, dv: Array) -> None:
+        """The gradient do of a part -> its dq, dk and dv, by ds = e * (dp - rowsum(e * dp) / sum(e)), dp = do v^T /
+        sum(e)."""
+        b = self.w.block
+        e, inv_sum = self.e[b][part], self.inv_sum[b][part]
+        self.scale_rows(do, inv_sum)
+        np.matmul(e.swapaxes(2, 3), do, out=dv)
+        ds = np.matmul(do, v.swapaxes(2, 3), out=self.ds[b][: e.size].reshape(e.shape))
+        ds -= (np.einsum("nhij,nhij->nhi", e, ds) * inv_sum)[..., None]
+        ds *= e
+        np.matmul(ds, k, out=dq)
+        np.matmul(ds.swapaxes(2, 3), q, out=dk)
