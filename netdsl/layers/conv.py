@@ -15,7 +15,14 @@ from netdsl.ground.symbols import is_all, plain_value, spatial_text
 from netdsl.kernels.arrays import Array, Grads, OneOrSides, OneOrSpatial, Saved
 from netdsl.kernels.windows import windows, windows_adjoint
 from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, StageCall, call_text, for_axes, require_map
-from netdsl.layers.rules.convolution_costs import bilinear_cost, fourier_points, patch_cost, rows_cost
+from netdsl.layers.rules.convolution_costs import (
+    bilinear_cost,
+    fourier_points,
+    line_cost,
+    patch_cost,
+    point_cost,
+    rows_cost,
+)
 from netdsl.layers.rules.places import under_the_window
 from netdsl.layers.rules.windows import are_even, given_sides, helpers_for_axes, sides_text, torch_sides
 
@@ -173,11 +180,11 @@ def conv_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
         return (StageCall(DepthConv, (g,)),)
     if g.groups > 1:
         return (StageCall(GroupedConv, (g,)),)
-    patches = StageCall(PatchConv, (g,), cost=partial(patch_cost, g.shape, g.filters, g.kernel_size, g.out_size))
+    patches = StageCall(PatchConv, (g,), cost=partial(patch_cost, g))
     if g.kernel_size == (1, 1):
-        return (StageCall(PointConv, (g,)), patches)
+        return (StageCall(PointConv, (g,), cost=partial(point_cost, g)), patches)
     if x.channels <= 4 and g.dilation == (1, 1):
-        return (StageCall(RowConv, (g,)), patches)
+        return (StageCall(RowConv, (g,), cost=partial(line_cost, g)), patches)
     if x.space[1] == g.out_size[1] == 1:
         return (*_signal_stages(g), patches)
     if g.dilation != (1, 1) or x.channels < 8:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -13,15 +14,83 @@ from netdsl.stages.convolution import ConvGeometry, Epilogue
 from netdsl.stages.layout import folded, inner, plane, unfolded
 from netdsl.stages.stage import Worker
 
+Bands = Sequence[tuple[slice, Array]]
+"""For some rows of the output at a time: which they are, and what they see, a view (rows, Wo, n, *kernel, C)."""
+
+
+class Patches:
+    """The patches that the windows of a convolution see of x, a band of rows of the output at a time."""
+
+    def __init__(self, w: Worker, g: ConvGeometry, band_bytes: int, keeps: bool = False) -> None:
+        self.w, self.g, self.size = w, g, math.prod(g.kernel_size) * g.shape[0]
+        (*slices, ho, wo), at_tap = g.out_size, (*g.kernel_size, g.shape[0])
+        rows = {n: min(ho, max(1, band_bytes // (wo * n * self.size * w.dtype.itemsize))) for n in w.sizes}
+        self.rows = [rows[n] for n in w.sizes]
+        self.keeps = keeps and not slices and min(self.rows) == ho
+        if self.keeps:
+            self.patches = w.arrays(lambda n: (ho, wo, n, *at_tap))
+        else:
+            self.patches = w.scratch("patches", lambda n: (rows[n], wo, n, *at_tap))
+        self.padded = []
+        if g.padded_size != g.shape[1:]:
+            place = (*(before for before, _ in g.padding), *g.shape[1:])
+            self.padded = w.frame(lambda n: (*g.padded_size, n, g.shape[0]), place)
+            self.seen = [self.bands(padded, rows) for padded, rows in zip(self.padded, self.rows, strict=True)]
+
+    def bands(self, x: Array, rows: int) -> Bands:
+        """x with its zeros (*size, n, C) -> what the rows of the output see of it."""
+        g, (*space, sample, channel) = self.g, x.strides
+        along = [step * s for step, s in zip(space, g.stride, strict=True)]
+        across = [step * d for step, d in zip(space, g.dilation, strict=True)]
+        shape = (*g.out_size, x.shape[-2], *g.kernel_size, g.shape[0])
+        view = np.lib.stride_tricks.as_strided(x, shape, (*along, sample, *across, channel))
+        (*slices, ho, _), bands = g.out_size, []
+        for number, place in enumerate(np.ndindex(*slices)):
+            for begin in range(0, ho, rows):
+                part = view[place][begin : begin + rows]
+                bands.append((slice(number * ho + begin, number * ho + begin + len(part)), part))
+        return bands
+
+    def bands_of(self, x: Array) -> Bands:
+        """x (H, W, n, C) -> what the rows of the output see of it, with zeros around it."""
+        b, x = self.w.block, unfolded(x, self.g.shape[1:])
+        if not self.padded:
+            return self.bands(x, self.rows[b])
+        inner(self.padded[b], self.g.padding, self.g.shape[1:])[...] = x
+        return self.seen[b]
+
+    def of(self, seen: Array) -> Array:
+        """The patches of a band, (M, K)."""
+        patches = self.patches[self.w.block][: len(seen)]
+        patches[...] = seen
+        return patches.reshape(-1, self.size)
+
+    def product(self, x: Array, weight: Array, y: Array) -> None:
+        """x (H, W, n, C), weight (*kernel, C, F) -> y (Ho, Wo, n, F), one product for each band."""
+        weight = weight.reshape(self.size, -1)
+        for rows, seen in self.bands_of(x):
+            np.matmul(self.of(seen), weight, out=y[rows].reshape(-1, y.shape[-1]))
+
+
+def turned(g: ConvGeometry) -> ConvGeometry | None:
+    """The convolution of dy by the weights turned round, which gives the gradient by x. None where there is none: with
+    a stride, or with more zeros on a side of x than a window has taps before its last."""
+    axes = zip(g.kernel_size, g.dilation, g.padding, strict=True)
+    padding = tuple((d * (k - 1) - before, d * (k - 1) - behind) for k, d, (before, behind) in axes)
+    if max(g.stride) > 1 or min(map(min, padding)) < 0:
+        return None
+    return dataclasses.replace(g, shape=(g.filters, *g.out_size), filters=g.shape[0], padding=padding)
+
 
 class PatchConv(ConvStage):
     """Any convolution as one matrix product over patches (im2col), a band of output rows at a time, so that the
-    patches stay in the cache. The backward pass makes the patches again: that is quicker than reading them back. Of a
+    patches stay in the cache. The backward pass makes the patches again, which is quicker than reading them back; one
+    band alone is kept. With stride 1 the gradient by x is a convolution, too: of dy, by the weights turned round. Of a
     volume a band is of one slice of the output."""
 
     can = ConvStage.can
 
-    band_bytes = 1 << 18
+    band_bytes = 1 << 20
 
     def __init__(
         self,
@@ -32,79 +101,54 @@ class PatchConv(ConvStage):
         dx: bool = True,
     ) -> None:
         self.prepare(w, name, geometry, epilogue, dx)
-        ho, wo = self.out_size[-2:]
-        c, k, f = self.channels, math.prod(self.kernel_size) * self.channels, self.filters
-        self.rows_of_patch = k
-        self.bands = [max(1, self.band_bytes // (wo * n * k * w.dtype.itemsize)) for n in w.sizes]
-        rows = dict(zip(w.sizes, self.bands, strict=True))
-        self.patches = w.scratch("patches", lambda n: (min(rows[n], ho), wo, n, *self.kernel_size, c))
+        f, back = self.filters, turned(geometry)
+        self.patches = Patches(w, geometry, self.band_bytes, keeps=w.training)
         self.y = w.outputs(lambda n: (*plane(self.out_size), n, f))
-        self.size = geometry.padded_size
-        self.pads = self.size != self.shape[1:]
         self.x = w.of_blocks()
-        if self.pads:
-            place = (*(before for before, _ in self.padding), *self.shape[1:])
-            self.padded = w.frame(lambda n: (*self.size, n, c), place)
-        if w.training:
-            self.grad_rows = w.grads[name + ".weight"].reshape(k, f)
-            self.grad_part = w.scratch("dweight", lambda n: (k, f))[0]
-            if dx:
-                self.dx = w.gradients(lambda n: (*self.size, n, c))
+        if not w.training:
+            return
+        self.grad_rows = w.grads[name + ".weight"].reshape(-1, f)
+        self.grad_part = w.scratch("dweight", lambda n: self.grad_rows.shape)[0]
+        self.back = Patches(w, back, self.band_bytes) if dx and back else None
+        if self.back:
+            self.turned = w.scratch("turned", lambda n: (*self.kernel_size, f, self.channels))[0]
+        self.size = geometry.shape[1:] if self.back else geometry.padded_size
+        if dx:
+            self.dx = w.gradients(lambda n: (*self.size, n, self.channels))
 
     def forward(self, x: Array, plus: Array | None = None) -> Array:
         """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
         b = self.w.block
-        self.x[b] = x
-        y = self.y[b]
-        weight = self.weight.reshape(-1, self.filters)
-        for begin, patches in self.bands_of(x):
-            out = y[begin : begin + len(patches)]
-            np.matmul(patches.reshape(-1, self.rows_of_patch), weight, out=out.reshape(-1, self.filters))
+        self.x[b], y = x, self.y[b]
+        self.patches.product(x, self.weight, y)
         return self.with_bias(y, plus)
-
-    def bands_of(self, x: Array) -> Iterator[tuple[int, Array]]:
-        """x (H, W, n, C) -> for some output rows at a time: the first of them, and their patches (rows, Wo, n, *kernel,
-        C)."""
-        x = unfolded(x, self.shape[1:])
-        if self.pads:
-            padded = self.padded[self.w.block]
-            inner(padded, self.padding, self.shape[1:])[...] = x
-            x = padded
-        for begin, part in self.places_of(x):
-            patches = self.patches[self.w.block][: len(part)]
-            patches[...] = part
-            yield begin, patches
-
-    def places_of(self, x: Array) -> Iterator[tuple[int, Array]]:
-        """x with its padding (*size, n, C) -> for some output rows at a time: the first of them, and what they see, a
-        view (rows, Wo, n, *kernel, C)."""
-        *space, sample, channel = x.strides
-        shape = (*self.out_size, x.shape[-2], *self.kernel_size, self.channels)
-        along = [step * s for step, s in zip(space, self.stride, strict=True)]
-        across = [step * d for step, d in zip(space, self.dilation, strict=True)]
-        view = np.lib.stride_tricks.as_strided(x, shape, (*along, sample, *across, channel))
-        *slices, ho, _ = self.out_size
-        for number, place in enumerate(np.ndindex(*slices)):
-            for begin in range(0, ho, self.bands[self.w.block]):
-                yield number * ho + begin, view[place][begin : begin + self.bands[self.w.block]]
 
     def backward(self, dy: Array) -> Array | None:
         """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
-        b = self.w.block
         self.bias_gradient(dy)
         self.has_gradient = False
-        for begin, patches in self.bands_of(self.x[b]):
-            rows = dy[begin : begin + len(patches)].reshape(-1, self.filters)
-            self.add_weight_gradient(patches.reshape(-1, self.rows_of_patch), rows)
-        if not self.has_dx:
-            return None
+        if self.patches.keeps:
+            kept = self.patches.patches[self.w.block]
+            self.add_weight_gradient(kept.reshape(-1, self.patches.size), dy.reshape(-1, self.filters))
+        else:
+            for rows, seen in self.patches.bands_of(self.x[self.w.block]):
+                self.add_weight_gradient(self.patches.of(seen), dy[rows].reshape(-1, self.filters))
+        return self.input_gradient(dy) if self.has_dx else None
+
+    def input_gradient(self, dy: Array) -> Array:
+        """dy (Ho, Wo, n, F) -> dx (H, W, n, C): with a stride each window gets back what it gave."""
+        b = self.w.block
         dx = self.dx[b]
+        if self.back:
+            taps = (slice(None, None, -1),) * len(self.kernel_size)
+            self.turned[...] = self.weight[taps].swapaxes(-1, -2)
+            self.back.product(dy, self.turned, folded(dx))
+            return folded(dx)
         dx[...] = 0
         weight = self.weight.reshape(-1, self.filters)
-        for begin, places in self.places_of(dx):
-            part = dy[begin : begin + len(places)]
-            dpatches = self.patches[b][: len(part)]
-            np.matmul(part.reshape(-1, self.filters), weight.T, out=dpatches.reshape(-1, self.rows_of_patch))
+        for rows, places in self.patches.bands(dx, self.patches.rows[b]):
+            dpatches = self.patches.patches[b][: len(places)]
+            np.matmul(dy[rows].reshape(-1, self.filters), weight.T, out=dpatches.reshape(-1, self.patches.size))
             for tap in np.ndindex(self.kernel_size):
                 places[(..., *tap, slice(None))] += dpatches[(..., *tap, slice(None))]
         return folded(inner(dx, self.padding, self.shape[1:]))
