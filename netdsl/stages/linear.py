@@ -38,7 +38,8 @@ class Linear(Stage):
         if self.relu:
             dy *= self.y[b] > 0
         grad = self.w.grads[self.name + ".weight"]
-        np.matmul(self.x[b].T, dy, out=grad if b == 0 else self.part)
+        multiply = np.dot if len(dy) == 1 else np.matmul  # a column by a row: a quarter of the time
+        multiply(self.x[b].T, dy, out=grad if b == 0 else self.part)
         if b > 0:
             grad += self.part
         if self.bias is not None:
