@@ -8,8 +8,9 @@
     relu2     64x14x14                  linear2   10             1,290
 
 Every layer, or a few together, is a stage: an object with its buffers, a forward and a backward. Inside, maps are
-(H, W, n, C), n the samples of a block; x, params and gradients have PyTorch's shapes. Workers share the batch: each
-has stages of its own, and they wait for each other where a batch norm needs all samples, and around the optimizer.
+(H, W, n, C), n the samples of a block; x, params and gradients have PyTorch's shapes. Workers, threads, share
+the batch: each has stages of its own, and they wait for each other where a batch norm needs all samples, and around the
+optimizer.
 """
 
 import ctypes
@@ -17,14 +18,9 @@ import dataclasses
 import inspect
 import json
 import math
-import mmap
 import os
-import select
-import signal
 import sys
 import threading
-import time
-import traceback
 import weakref
 import zipfile
 
@@ -41,7 +37,6 @@ class Lenet:
     input_shape, logits_shape = INPUT_SHAPE, (10,)
     learning_rate = 0.001
     block = 32  # samples at a time, at most
-    waits = False  # whether blocks wait for the whole batch in training
 
     def first_params(self, rng, dtype):
         """The params before training, by PyTorch's names and in its shapes."""
@@ -1072,9 +1067,9 @@ class Stages:
     """The stages of one worker, by name."""
 
 
-def fast(network, runtime):
-    """A network as a class describes it -> the class of it that trains and answers: `runtime` has workers for it."""
-    return type(network.__name__, (network, runtime), {"__doc__": network.__doc__})
+def fast(network, *parts):
+    """A class that describes a network, and parts of it beside FastNetwork -> the class that trains and answers."""
+    return type(network.__name__, (network, *parts, FastNetwork), {"__doc__": network.__doc__})
 
 
 class Network:
@@ -1142,32 +1137,19 @@ class Network:
 
 class StoredNetwork(Network):
     """A network whose params are views of one vector, in which weights lie the other way round, (Kh, Kw, C, F) and
-    (D, F), and whose workers have a vector of gradients each.
+    (D, F), and whose workers have a vector of gradients each."""
 
-    shares: pairs (name, owner): what a layer calls a param or buffer that is another one's, and its name there.
-    """
-
-    shares = ()
     chunk = 16384  # so many numbers of the vector are worked on at a time
 
     def store_params(self, params):
-        """One vector for all of them, and one of gradients for each worker; each begins at a multiple of 64 bytes.
-
-        A layer that shares a param has it under its own name, too, and puts its gradient into a vector beside.
-        """
+        """One vector for all of them, and one of gradients for each worker; each begins at a multiple of 64 bytes."""
         self.places = {}
         self.size = self.place(params)
         self.vector = self.team.shared((self.size,), self.dtype)
         self.gradients = self.team.shared((self.num_workers, self.size), self.dtype)
         self.stored, self.params = self.views(self.vector, params)
-        again = {name: params[owner] for name, owner in self.shares if owner in params}
-        self.stored |= {name: self.stored[owner] for name, owner in self.shares if name in again}
-        beside = self.team.shared((self.num_workers, self.place(again)), self.dtype)
-        self.stored_grads, self.named_grads = [], []
-        for row, more in zip(self.gradients, beside, strict=True):
-            (stored, named), (stored_again, named_again) = self.views(row, params), self.views(more, again)
-            self.stored_grads.append({**stored, **stored_again})
-            self.named_grads.append({**named, **named_again})
+        both = [self.views(row, params) for row in self.gradients]
+        self.stored_grads, self.named_grads = [stored for stored, _ in both], [named for _, named in both]
         for name, array in params.items():
             self.params[name][...] = array
 
@@ -1187,8 +1169,7 @@ class StoredNetwork(Network):
             self.buffers[name] = self.carried[begin : begin + array.size].reshape(array.shape)
             self.buffers[name][...] = array
             begin += array.size
-        again = {name: self.buffers[owner] for name, owner in self.shares if owner in buffers}
-        self.stored_buffers = {**self.buffers, **again}
+        self.stored_buffers = self.buffers
 
     def views(self, vector, params):
         """Of one vector the params as they are stored, and in PyTorch's shapes."""
@@ -1201,9 +1182,10 @@ class StoredNetwork(Network):
         return stored, named
 
     def shared(self, key, shape, dtype=None):
-        """An array that all workers see, made when the first one asks for it."""
+        """An array that all workers see, made when the first one asks for it; of two that do so at a time, one makes
+        it for both."""
         if key not in self.shared_arrays:
-            self.shared_arrays[key] = self.team.shared(shape, self.dtype if dtype is None else dtype)
+            self.shared_arrays.setdefault(key, self.team.shared(shape, self.dtype if dtype is None else dtype))
         return self.shared_arrays[key]
 
     def active(self, n):
@@ -1221,14 +1203,12 @@ class StoredNetwork(Network):
             if runs and begin - runs[-1][1] < 16:
                 begin = runs.pop()[0]
             runs.append((begin, end))
-        self.watched = []
+        self.watched, size = [], 4 * self.chunk
         for array in (*(self.vector[begin:end] for begin, end in runs), self.carried):
             seen = self.team.shared(array.shape, self.dtype)
-            size = 4 * self.chunk
-            for i in range(0, array.size, size):
-                self.watched.append((array[i : i + size], seen[i : i + size]))
+            self.watched += [(array[i : i + size], seen[i : i + size]) for i in range(0, array.size, size)]
         self.news = self.team.shared((self.num_workers,), self.dtype)
-        self.version, self.is_known, self.failures = 1, True, 0
+        self.version, self.is_known = 1, True
 
     def touch(self):
         """What inference derived is no longer right, or is overwritten."""
@@ -1243,19 +1223,6 @@ class StoredNetwork(Network):
                 seen[...] = now
                 self.news[index] = 1
 
-    def clear_shared(self, index):
-        """The gradient of a param that several layers use begins at 0: the loss may not depend on its own layer."""
-        for _, owner in self.shares:
-            if owner in self.params:
-                self.stored_grads[index][owner][...] = 0
-
-    def add_shared(self, index):
-        """Add up what several layers gave as gradients of one param: those of one worker."""
-        grads = self.stored_grads[index]
-        for name, owner in self.shares:
-            if owner in self.params:
-                grads[owner] += grads[name]
-
     def total_gradients(self):
         """{param name: gradient}, summed over the workers in their order."""
         for row in self.gradients[1:]:
@@ -1264,34 +1231,28 @@ class StoredNetwork(Network):
 
 
 class FastNetwork(StoredNetwork):
-    """A network whose batch is shared by workers; the class below says which stages they work with.
+    """A network whose batch is shared by workers, each with stages of its own.
 
     params: name -> array of PyTorch's shape. They are views of one vector: write into them, `params[name][...] = new`,
     do not replace them.
-    workers: how many (None: one for each core); kind: "threads", "processes" (forked, on shared params; faster where
-    there are many small layers) or "auto".
     """
 
     gives_signal = None  # whether the logits are a signal (C, L), which tokens have as many sizes as
 
-    def __init__(self, seed=0, dtype="float32", workers=None, kind="threads"):
+    def __init__(self, seed=0, dtype="float32", workers=None):
+        """workers: how many share a batch; None: one for each core."""
         rng = np.random.default_rng(seed)
         self.dtype = np.dtype(dtype)
-        self.start(self.first_params(rng, dtype), self.first_buffers(dtype), rng, workers, kind)
+        self.start(self.first_params(rng, dtype), self.first_buffers(dtype), rng, workers)
 
-    def start(self, params, buffers, rng, workers, kind):
-        """Store the params in one vector, shared by the workers. Raises ValueError if they cannot be made."""
+    def start(self, params, buffers, rng, workers):
+        """Store the params in one vector, shared by the workers. Raises ValueError if these cannot be made."""
         if workers is not None and workers < 1:
             raise ValueError(f"a network needs 1 worker or more, not {workers}")
-        if kind not in ("auto", "threads", "processes"):
-            raise ValueError(f'the kind of workers is "auto", "threads" or "processes", not {kind!r}')
-        if kind == "processes" and not can_fork():
-            raise ValueError('the kind "processes" needs fork, which this system does not have: take "threads"')
         self.rng = rng
         self.num_workers = available_cores() if workers is None else workers
-        self.kind = auto_kind() if kind == "auto" else kind
-        self.team = Team(self.num_workers, self.kind)
-        self.shared_arrays, self.known_constants, self.workers, self.io, self.factors = {}, {}, {}, {}, {}
+        self.team = self.make_team()
+        self.shared_arrays, self.known_constants, self.workers, self.io = {}, {}, {}, {}
         self.store_params(params)
         self.store_buffers(buffers)
         self.watch([self.places[name] for name in params if params[name].ndim != 2])
@@ -1300,14 +1261,17 @@ class FastNetwork(StoredNetwork):
         self.losses = self.team.shared((self.num_workers,), np.float64)
         self.capacity, self.steps, self.last_size, self.pending = 0, 0, 0, None
 
-    def worker(self, index, n, training, apart, failures=0):
+    def make_team(self):
+        """Who shares a batch."""
+        return Team(self.num_workers)
+
+    def worker(self, index, n, training, apart):
         """What worker `index` needs for its part of a batch of n samples; the last six that were made are kept.
 
-        All workers make and forget theirs in the same order, so that they agree on what is new. Where a call failed
-        they may not: what was made before the last of the `failures` is not used again.
+        All workers make and forget theirs in the same order, so that they agree on what is new.
         """
         active = self.active(n)
-        known, key = self.workers.setdefault((index, active), {}), (n, training, apart, failures)
+        known, key = self.workers.setdefault((index, active), {}), (n, training, apart)
         if key not in known:
             begin, end = index * n // active, (index + 1) * n // active
             count = max(1, -(-(end - begin) // self.block))
@@ -1317,15 +1281,6 @@ class FastNetwork(StoredNetwork):
             rows = [slice(a, b) for a, b in zip(cuts, cuts[1:], strict=False)]
             known[key] = Worker(self, index, n, rows, training, apart)
         return known[key]
-
-    def forget_workers(self):
-        """Give their memory back."""
-        for known in self.workers.values():
-            for worker in known.values():
-                worker.release()
-        self.workers.clear()
-
-    # ------------------------------------------------------------------------------------------ what users call
 
     def logits(self, x, training=False):
         """x (N, *input_shape) -> what the loss reads, (N, ...)."""
@@ -1386,13 +1341,6 @@ class FastNetwork(StoredNetwork):
         """End the workers."""
         self.team.close()
 
-    @property
-    def has_ended(self):
-        """Whether the workers were closed, or one of them died and ended them all."""
-        return bool(self.team.closing[0])
-
-    # ------------------------------------------------------------------------------------------ how work is shared
-
     def checked(self, x):
         """x (N, *input_shape) -> the arrays of the inputs, of which there is one."""
         return [self.check_input(x)]
@@ -1402,8 +1350,8 @@ class FastNetwork(StoredNetwork):
         return {"x": self.input_shape}
 
     def gives(self):
-        """What the workers call each output beside what the loss reads -> its shape."""
-        return {}
+        """What beside the inputs and targets lies in `io`, for all samples of a batch -> its shape."""
+        return {"logits": self.logits_shape, "dlogits": self.logits_shape}
 
     def ask(self, xs, training):
         """Forward on an array for each input; what comes out is in `io`."""
@@ -1429,63 +1377,27 @@ class FastNetwork(StoredNetwork):
         if command != OUTPUTS:
             self.touch()
             self.pending = n if command == LOGITS else None
-            for name, *how in self.draws():
-                self.show(name, self.drawn(n, self.rng, *how), self.factors)
+            self.draw(n)
         self.run(command, n, lr)
 
-    def draws(self):
-        """For each dropout its layer, its kernel, the shape of a sample and its share."""
-        return ()
-
-    def drawn(self, n, rng, kernel, shape, p):
-        """The factors by which a dropout multiplies n samples."""
-        return kernel(np.broadcast_to(np.ones((), self.dtype), (n, *shape)), p, True, rng)[1]
-
     def prepare(self, n, y=None):
-        """Have workers that can take n samples with targets like y (N, ...); the first batch does it, if nobody else.
+        """Have room for n samples, and all workers started; the first batch does it, if nobody else."""
+        if n > self.capacity:
+            self.capacity = n
+            self.io |= {name: np.zeros((n, *shape), self.dtype) for name, shape in self.gives().items()}
+        if self.team.work is None:
+            self.team.start(self.work)
 
-        Processes see only what was made before they were forked, which is safe while there is no other thread.
-        """
-        if n <= self.capacity and (y is None or self.fits(y)):
-            return
-        if self.capacity:
-            self.team.close()
-            self.team = Team(self.num_workers, self.kind)
-        self.capacity = max(n, self.capacity, 256 if self.kind == "processes" else 1)
-        many = self.capacity
-        for name, shape in {**self.takes(), **self.gives()}.items():
-            self.io[name] = self.team.shared((many, *shape), self.dtype)
-        y = self.io.get("y") if y is None else y
-        if y is not None:
-            self.io["y"] = self.team.shared((many, *y.shape[1:]), y.dtype)
-        for name in ("logits", "dlogits"):
-            self.io[name] = self.team.shared((many, *self.logits_shape), self.dtype)
-        for name, *how in self.draws():
-            factor = self.drawn(1, np.random.default_rng(0), *how)
-            self.factors[name] = self.team.shared((many, *factor.shape[1:]), self.dtype)
-        self.forget_workers()
-        for training in (False, True):
-            self.worker(0, 1, training, self.waits)  # asks for all shared arrays
-        self.forget_workers()
-        self.team.start(self.work)
+    def show(self, name, array):
+        """Show an array to the workers."""
+        self.io[name] = array
 
-    def fits(self, y):
-        """Whether there is a place for targets like y."""
-        known = self.io.get("y")
-        alike = known is not None and (known.dtype, known.shape[1:]) == (y.dtype, y.shape[1:])
-        return alike or (known is not None and self.kind == "threads")
-
-    def show(self, name, array, arrays=None):
-        """Show an array to the workers, among `io` or other arrays."""
-        arrays = self.io if arrays is None else arrays
-        if self.kind == "threads":
-            arrays[name] = array
-        else:
-            arrays[name][: len(array)] = array
+    def draw(self, n):
+        """There is nothing to draw for a batch of n samples."""
 
     def run(self, command, n, lr=0.0):
         """Every worker does its part of a command; of a batch with too few samples for all, the first does all."""
-        order = (command, n, lr, self.steps, self.version, self.failures)
+        order = (command, n, lr, self.steps, self.version)
         try:
             if n >= self.num_workers:
                 self.team.call(order)
@@ -1496,7 +1408,7 @@ class FastNetwork(StoredNetwork):
                 self.work(0, order)
         except BaseException:
             self.touch()
-            self.failures, self.pending = self.failures + 1, None
+            self.workers, self.pending = {}, None  # some may have made theirs, others not
             raise
 
     def wait(self, n):
@@ -1504,41 +1416,40 @@ class FastNetwork(StoredNetwork):
         if n >= self.num_workers:
             self.team.sync()
 
-    def work(self, index, command):
+    def work(self, index, order):
         """One worker's part of a command."""
-        kind, n, lr = int(command[0]), int(command[1]), float(command[2])
-        steps, version, failures = (int(number) for number in command[3:6])
+        command, n, lr, steps, version = order
         with np.errstate(all="ignore"):  # what is not finite shows in the loss and in `counted`
-            if kind == UPDATE:
+            if command == OUTPUTS:
+                self.infer_part(index, n, version)
+            elif command != UPDATE:
+                self.train_part(command, index, n, version)
+            if command in (UPDATE, STEP):
                 self.update_part(index, n, lr, steps)
-            elif kind == OUTPUTS:
-                self.infer_part(index, n, version, failures)
-            else:
-                self.train_part(kind, index, n, version, failures)
-                if kind == STEP:
-                    self.update_part(index, n, lr, steps)
 
-    def infer_part(self, index, n, version, failures):
-        """One worker's part of OUTPUTS. `logits` asks again if somebody found news, which nobody waits for here."""
-        w = self.worker(index, n, False, False, failures)
+    def infer_part(self, index, n, version):
+        """One worker's part of OUTPUTS. `ask` runs it again if somebody found news, which nobody waits for here."""
+        w = self.worker(index, n, False, False)
         self.notice(index, n)
         if w.version != version:
             self.refresh(w, version)
-        w.run([self.infer_block(w, b) for b in range(len(w.rows))])
+        self.each_block(w, self.infer_block)
 
-    def train_part(self, kind, index, n, version, failures):
+    def train_part(self, command, index, n, version):
         """One worker's part of LOGITS, BACKWARD, or both and the loss between them."""
-        w = self.worker(index, n, True, kind in (LOGITS, BACKWARD) or self.waits, failures)
-        if kind != BACKWARD:
+        w = self.worker(index, n, True, command in (LOGITS, BACKWARD))
+        if command != BACKWARD:
             self.refresh(w, version)
         elif w.version is None:
             raise ValueError("what `logits` kept for `backward` is gone: too many batches of other sizes came between")
-        blocks = {LOGITS: self.logits_block, BACKWARD: self.backward_block}.get(kind, self.train_block)
         self.losses[index] = 0
-        self.clear_shared(index)
-        w.run([blocks(w, b) for b in range(len(w.rows))])
-        if kind != LOGITS:
-            self.add_shared(index)
+        self.each_block(w, {LOGITS: self.logits_block, BACKWARD: self.backward_block}.get(command, self.train_block))
+
+    def each_block(self, w, work):
+        """One block after the other."""
+        for block, rows in enumerate(w.rows):
+            w.block = block
+            work(w, rows)
 
     def refresh(self, w, version):
         """Make what the stages derive from the params; each worker makes a part."""
@@ -1547,45 +1458,33 @@ class FastNetwork(StoredNetwork):
         w.version = version
         self.wait(w.n)
 
-    def infer_block(self, w, b):
-        self.keep(self.infer_forward(w.s, *self.part_of(w.rows[b])), w.rows[b])
-        return
-        yield
-
     def part_of(self, rows):
         """These rows of every input."""
         return [self.io[name][rows] for name in self.takes()]
 
     def keep(self, made, rows):
         """Keep what a block gave; returns what the loss reads."""
-        others = self.gives()
-        z, *more = made if others else (made,)
-        for name, y in zip(others, more, strict=True):
-            self.io[name][rows] = to_textbook(y).reshape(-1, *self.io[name].shape[1:])
-        self.io["logits"][rows] = z = to_textbook(z).reshape(-1, *self.logits_shape)
+        self.io["logits"][rows] = z = to_textbook(made).reshape(-1, *self.logits_shape)
         return z
 
-    def logits_block(self, w, b):
-        xs = self.part_of(w.rows[b])
-        made = (yield from self.train_forward(w.s, *xs)) if self.waits else self.train_forward(w.s, *xs)
-        self.keep(made, w.rows[b])
+    def infer_block(self, w, rows):
+        return self.keep(self.infer_forward(w.s, *self.part_of(rows)), rows)
 
-    def backward_block(self, w, b):
-        waiting = self.train_backward(w.s, from_textbook(self.io["dlogits"][w.rows[b]].copy(), self.gives_signal))
-        if waiting is not None:
-            yield from waiting
+    def logits_block(self, w, rows):
+        return self.keep(self.train_forward(w.s, *self.part_of(rows)), rows)
 
-    def train_block(self, w, b):
-        rows = w.rows[b]
-        xs = self.part_of(rows)
-        made = (yield from self.train_forward(w.s, *xs)) if self.waits else self.train_forward(w.s, *xs)
-        z = self.keep(made, rows)
+    def backward_block(self, w, rows):
+        return self.train_backward(w.s, from_textbook(self.io["dlogits"][rows].copy(), self.gives_signal))
+
+    def train_block(self, w, rows):
+        return self.train_backward(w.s, self.loss_gradient(w, rows, self.logits_block(w, rows)))
+
+    def loss_gradient(self, w, rows, z):
+        """What the loss reads of a block -> its gradient, as the stages take it; the loss is added to this worker's."""
         loss, dz = self.loss(z, self.io["y"][rows])
         share = self.share(w, rows)
         self.losses[w.index] += loss * share
-        waiting = self.train_backward(w.s, from_textbook((dz * share).astype(self.dtype), self.gives_signal))
-        if waiting is not None:
-            yield from waiting
+        return from_textbook((dz * share).astype(self.dtype), self.gives_signal)
 
     def share(self, w, rows):
         """By how much the mean loss of a block counts in that of the batch."""
@@ -1740,71 +1639,45 @@ def find_arrays(archive):
 
 
 class Team:
-    """`count` workers that do the same work at the same time, each its part of it; worker 0 is whoever calls.
+    """`count` workers that do the same work at the same time, each its part of it: threads, and worker 0, who calls.
 
-    kind `threads`: the helpers are daemon threads, and who waits blocks on a lock, its bell. kind `processes`: they are
-    forked children, and who waits looks at counters in shared memory; beside what `shared` made they see copies.
-
-    A counter is an aligned int64 that only grows, so that nothing of a failed step need be taken back. Relied upon is
-    that its load and its store are one access each, and that what comes before the release and the acquire of a lock
-    (`_fence`) is seen before what comes after: both hold on x86 and on ARM.
+    Who waits blocks on a lock, its bell, and is rung when a counter changes. Counters only grow, so that nothing of a
+    failed call need be taken back.
     """
 
-    def __init__(self, count, kind):
-        self.count, self.kind, self.pid = count, kind, os.getpid()
-        self.work = None  # what `start` is given
-        words = memoryview(mmap.mmap(-1, 64 * (count + 1))).cast("q")  # a cache line for all, then one for each worker
-        self.posted, self.failed, self.closing = words[0:1], words[1:2], words[2:3]  # last step, last that failed, 0/1
-        self.arrived, self.done, self.asleep = words[8::8], words[9::8], words[10::8]  # of each: turn, step, 0/1
-        self.command = self.shared(8, np.float64)
-        self.errors = [b""] * count if kind == "threads" else self.shared(count, "S16384")
-        self.fences, self.busy = [held_lock() for _ in range(count)], threading.Lock()
-        self.bells = [held_lock() for _ in range(count)] if kind == "threads" else []
-        self.turns, self.next_check, self.why = [0] * count, 0.0, "they were closed"
-        self.numbers = {}  # of threads, by what Python calls them
+    no_error = None
+
+    def __init__(self, count):
+        self.count, self.pid, self.work, self.why = count, os.getpid(), None, "they were closed"
+        self.posted, self.failed, self.closing = [0], [0], [0]  # the last call, the last that failed, 0 or 1
+        self.arrived, self.done = [0] * count, [0] * count  # of each worker: its turn in `sync`, its last call
+        self.bells, self.busy = [held_lock() for _ in range(count)], threading.Lock()
+        self.order, self.errors, self.numbers = (), [None] * count, dict[int, int]()
         self.threads = []
-        self.children = {}
-        self.pipes = {}
-        counters = self.posted, self.failed, self.closing
-        helpers = self.bells, self.threads, self.children, self.pipes
-        self.end = weakref.finalize(self, end_helpers, self.pid, counters, *helpers)  # at exit, too
+        self.end = weakref.finalize(self, end_threads, self.closing, self.bells, self.threads)  # at exit, too
 
     def shared(self, shape, dtype):
-        """-> zeros that every worker sees; of processes, at the start of a page. Raises RuntimeError after `start`."""
-        if self.kind == "threads" or self.count == 1:
-            return np.zeros(shape, dtype)
-        if self.work is not None:
-            raise RuntimeError("what the workers share must be made before they start")
-        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-        return np.ndarray(shape, dtype, mmap.mmap(-1, max(size, 1)))
+        """-> zeros that every worker sees."""
+        return np.zeros(shape, dtype)
 
     def start(self, work):
-        """Start the helpers. `work(index, command)` does one worker's part; `command` is what `call` is given."""
+        """Start the helpers. `work(index, order)` does one worker's part; `order` is what `call` is given."""
         assert self.work is None, "a team starts once"
-        self.work, threads = work, blas_threads(1)  # a child keeps that; to set it there would start a pool of its own
+        self.work = work
+        for me in range(1, self.count):
+            given = weakref.ref(self), me, self.bells[me], self.closing
+            self.threads.append(threading.Thread(target=serve_calls, args=given, daemon=True))
         try:
-            for me in range(1, self.count):
-                if self.kind == "processes":
-                    self.pipes[me] = os.pipe()
-                else:
-                    given = weakref.ref(self), me, self.bells[me], self.posted, self.done, self.closing
-                    thread = threading.Thread(target=serve_calls, args=given, daemon=True)
-                    thread.start()
-                    self.threads.append(thread)
-            for me in self.pipes:
-                self._fork(me)
+            for thread in self.threads:
+                thread.start()
         except BaseException:
             self.close()
             raise
-        finally:
-            if threads is not None:
-                blas_threads(threads)
 
-    def call(self, command=()):
-        """Every worker does its work on `command`, up to 8 numbers; raises what one of them raised.
+    def call(self, order=()):
+        """Every worker does its work on `order`; raises what one of them raised.
 
-        A helper that has died is a RuntimeError and ends the team. After anything else, Ctrl-C too, all others are let
-        out of `sync` and awaited, and the next call finds them ready.
+        After an error, Ctrl-C too, all others are let out of `sync` and awaited, and the next call finds them ready.
         """
         if self.closing[0]:
             raise RuntimeError(f"the workers have ended: {self.why}")
@@ -1812,221 +1685,106 @@ class Team:
             raise RuntimeError("the workers are at work: one call at a time")
         with self.busy:
             if self.count == 1:
-                self.command[: len(command)] = command
-                self.work(0, self.command)
+                self.do(0, order)
             elif self.pid != os.getpid():
                 raise RuntimeError("the workers serve the process that started them, not a fork of it")
             else:
-                self._settle()  # a second Ctrl-C may have cut that short
-                self._check(0)
-                self.command[: len(command)] = command
-                self._lead(self.posted[0] + 1)
+                self.settle()  # a second Ctrl-C may have cut that short
+                self.lead(order)
 
     def sync(self):
         """Wait until every worker has come to as many of these in this call as this one."""
-        if self.count == 1:
-            return
         me = self.numbers.get(threading.get_ident(), 0)
-        turn = self.turns[me] = self.turns[me] + 1
-        self._fence(me)
-        self.arrived[me] = turn
-        if self.bells:
-            self._wake(me)
-        self._wait(me, self.arrived, turn, turn >> 32)
+        turn = self.arrived[me] + 1
+        self.tell(self.arrived, me, turn)
+        self.wait(me, self.arrived, turn, turn >> 32)
 
     def close(self):
         """End the helpers; done also when the team is collected and when the interpreter exits."""
         self.end()
 
-    def _lead(self, step):
-        """Worker 0's part of a call."""
-        threads = None
-        if self.failed[0] == step - 1:
-            self.errors[:] = [b""] * self.count
+    def do(self, me, order):
+        assert self.work is not None, "a team starts before it is called"
+        self.work(me, order)
+
+    def lead(self, order):
+        """Worker 0's part of a call, with one thread of BLAS for each worker."""
+        step, threads = self.posted[0] + 1, None
         try:
             threads = blas_threads(1)
-            self.turns[0] = step << 32
-            self._fence(0)
-            self.posted[0] = step
-            self._wake(0)
-            self.work(0, self.command)
-            self.done[0] = step
-            self._wait(0, self.done, step, -1)
+            if self.failed[0] == self.posted[0]:
+                self.errors[:] = [self.no_error] * self.count
+            self.order = order
+            self.arrived[0] = step << 32
+            self.tell(self.posted, 0, step)
+            self.do(0, order)
+            self.tell(self.done, 0, step)
+            self.wait(0, self.done, step, -1)
         except threading.BrokenBarrierError:
-            self._settle()
+            self.settle()
         except BaseException:
-            self._settle()
+            self.settle()
             raise
         finally:
             if threads is not None:
                 blas_threads(threads)
-        if self.failed[0] == step:
-            self._raise_error()
+        if self.failed[0] == step or self.closing[0]:
+            self.raise_error()
 
-    def _serve(self, me):
-        """A helper's part of a call."""
-        step = self.done[me] + 1
-        self._fence(me)
-        self.turns[me] = step << 32
-        try:
-            self.work(me, self.command)
-        except threading.BrokenBarrierError:
-            self._fence(me)
-        except BaseException as error:
-            self.errors[me] = error if self.bells else error_text(error)
-            self._fail(me, step)
-        self._fence(me)
-        self.done[me] = step
-        if self.bells:
-            ring(self.bells[0])
-
-    def _fork(self, me):
-        """Start child `me`, which never comes back from here; signals wait until it has set what they do to it."""
-        asking = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, asking)
-        try:
-            self.children[me] = os.fork()
-            if self.children[me] == 0:
-                try:
-                    for number in asking:  # a whole group may get them: worker 0 decides, and may want to save first
-                        signal.signal(number, signal.SIG_IGN)
-                    signal.set_wakeup_fd(-1)
-                    signal.pthread_sigmask(signal.SIG_SETMASK, before)
-                    for _, writing in self.pipes.values():
-                        os.close(writing)
-                    self.numbers[threading.get_ident()] = me
-                    while True:
-                        self._wait(me, self.posted, self.done[me] + 1, -1)
-                        if self.closing[0]:
-                            os._exit(0)
-                        self._serve(me)
-                finally:
-                    os._exit(1)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-    def _fence(self, me):
-        """Loads and stores before this are seen before those after it (0.2 us); Ctrl-C may cut it in two."""
-        ring(self.fences[me])
-        self.fences[me].acquire(blocking=False)
-
-    def _wake(self, me):
-        """Have every other worker that blocks look at the counters."""
-        self._fence(me)
-        for other, bell in enumerate(self.bells):
-            if other != me:
-                ring(bell)
-        for other, (_, writing) in self.pipes.items():
-            if me == 0 and self.asleep[other]:
-                os.write(writing, b"!")
-
-    def _wait(self, me, counters, target, step):
-        """Until all `counters` are at `target` or beyond; raises BrokenBarrierError once `step` has failed.
-
-        Processes only look for some 10 us, then yield the core between looks: with a core each, a wait ends 1 us after
-        what it waits for. Threads do not: holding the GIL while looking slowed the others by a quarter.
-        """
-        began, spins = 0.0, 0
-        for i in range(len(counters)):
-            while counters[i] < target:
-                if self.failed[0] == step:
-                    raise threading.BrokenBarrierError
-                if self.bells:
-                    self.bells[me].acquire()
-                elif spins < 50:
-                    spins += 1
-                else:
-                    began = began or time.monotonic()
-                    self._pause(me, time.monotonic() - began, counters is self.posted)
-        self._fence(me)
-
-    def _pause(self, me, waited, idle):
-        """Yield the core; in a step naps follow, so that on a busy machine the others come to it: 28 ms became 20."""
-        if idle and waited > 0.005:
-            self._sleep(me)
-        elif idle or waited < 0.0003:
-            yield_core()
-        else:
-            time.sleep(0.00005 if waited < 1 else 0.001)
-        if time.monotonic() > self.next_check:
-            self._check(me)
-
-    def _sleep(self, me):
-        """Until there is a call or worker 0 ends; for half a second at most, as a fork of it may hold the pipe open."""
-        reading = select.poll()
-        reading.register(self.pipes[me][0], select.POLLIN)
-        self.asleep[me] = 1
-        self._fence(me)
-        if self.posted[0] == self.done[me] and reading.poll(500) and not os.read(self.pipes[me][0], 64):
-            os._exit(0)
-        self.asleep[me] = 0
-
-    def _check(self, me):
-        """A child whose parent has ended ends; worker 0 raises RuntimeError if a child has ended."""
-        self.next_check = time.monotonic() + 0.001
-        if me and os.getppid() != self.pid:
-            os._exit(0)
-        for child, pid in [] if me else list(self.children.items()):
-            how = exit_of(pid)
-            if how:
-                del self.children[child]
-                self.why = f"worker {child} of {self.count} {how}"
-                self.close()
-                raise RuntimeError(f"{self.why}; params and buffers may be half updated, and the other workers ended")
-
-    def _fail(self, me, step):
-        """Let all others out of `sync`."""
-        self._fence(me)
-        self.failed[0] = step
-        self._wake(me)
-
-    def _settle(self):
-        """Let the helpers out of the last step and wait until they are."""
+    def serve(self, me):
+        """A helper's part of a call, if there is a new one."""
         step = self.posted[0]
-        if not self.closing[0] and any(done < step for done in self.done):
+        if self.done[me] == step:
+            return
+        self.numbers[threading.get_ident()] = me
+        self.arrived[me] = step << 32
+        try:
+            self.do(me, self.order)
+        except threading.BrokenBarrierError:
+            pass
+        except BaseException as error:
+            self.fail(me, error, step)
+        self.tell(self.done, me, step)
+
+    def tell(self, counters, which, value):
+        """Set a counter and ring for all who may wait for it."""
+        counters[which] = value
+        for bell in self.bells:
+            ring(bell)
+
+    def wait(self, me, counters, target, step):
+        """Until all `counters` are at `target` or beyond; raises BrokenBarrierError once `step` has failed."""
+        while min(counters) < target:
+            if self.failed[0] == step or self.closing[0]:
+                raise threading.BrokenBarrierError
+            self.bells[me].acquire()
+
+    def fail(self, me, error, step):
+        """Keep a helper's error and let all others out of `sync`."""
+        self.errors[me] = error
+        self.tell(self.failed, 0, step)
+
+    def settle(self):
+        """Let the helpers out of the last call and wait until they are."""
+        step = self.posted[0]
+        if not self.closing[0] and min(self.done) < step:
             self.done[0] = step
-            self._fail(0, step)
-            self._wait(0, self.done, step, -1)
+            self.tell(self.failed, 0, step)
+            self.wait(0, self.done, step, -1)
 
-    def _raise_error(self):
-        """Raise what the first helper in trouble met; from a child, as the plain built-in error."""
-        helper, error = next(((i, error) for i, error in enumerate(self.errors) if error), (0, None))
-        if error is None:
-            raise RuntimeError(f"the workers have ended: {self.why}")
-        if self.bells:
-            raise error
-        name, message, lines = error.decode(errors="replace").split("\0")
-        plain = ArithmeticError, AssertionError, FloatingPointError, IndexError, KeyError, MemoryError, OverflowError
-        kept = {kind.__name__: kind for kind in (*plain, TypeError, ValueError, ZeroDivisionError)}
-        cause = RuntimeError(f"in worker {helper} of {self.count}:\n{lines}")
-        if name in kept:
-            raise kept[name](message) from cause
-        raise RuntimeError(f"worker {helper} of {self.count}: {name}: {message}") from cause
+    def raise_error(self):
+        """Raise what the first helper in trouble met."""
+        raise next(filter(None, self.errors), RuntimeError(f"the workers have ended: {self.why}"))
 
 
-def end_helpers(pid, counters, bells, threads, children, pipes):
-    """End the helpers of process `pid`, those at work when they are done; children are killed after a second."""
-    if pid != os.getpid():
-        return
-    posted, failed, closing = counters
-    closing[0], failed[0] = 1, posted[0]
-    posted[0] += 1
+def end_threads(closing, bells, threads):
+    """End the helpers; those at work get a second."""
+    closing[0] = 1
     for bell in bells:
         ring(bell)
-    for _, writing in pipes.values():
-        os.write(writing, b"!")
-    deadline = time.monotonic() + 1
     for thread in threads:
-        if thread is not threading.current_thread():
-            thread.join(max(0, deadline - time.monotonic()))
-    for child in children.values():
-        while not exit_of(child):
-            if time.monotonic() > deadline:
-                os.kill(child, signal.SIGKILL)
-            time.sleep(0.0005)
-    for end in [end for ends in pipes.values() for end in ends]:
-        os.close(end)
-    pipes.clear()
+        if thread.is_alive() and thread is not threading.current_thread():
+            thread.join(1)
 
 
 def ring(bell):
@@ -2035,18 +1793,6 @@ def ring(bell):
         bell.release()
     except RuntimeError:
         return
-
-
-def exit_of(pid):
-    """How a child ended, None while it runs."""
-    try:
-        ended, status = os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        return "has ended"
-    if not ended:
-        return None
-    code = os.waitstatus_to_exitcode(status)
-    return f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
 
 
 def blas_threads(count):
@@ -2098,48 +1844,28 @@ def held_lock():
     return lock
 
 
-def yield_core():
-    """Let another program have the core, if one waits for it."""
-    if hasattr(os, "sched_yield"):
-        os.sched_yield()
-    else:
-        time.sleep(0)
-
-
-def error_text(error):
-    """The error being handled -> its name, message and traceback with zeros between, in at most 16,384 bytes."""
-    name = "MemoryError" if isinstance(error, MemoryError) else type(error).__name__  # numpy has one of its own
-    parts = name, str(error)[:2000], traceback.format_exc()
-    return "\0".join(part.replace("\0", " ") for part in parts).encode(errors="replace")[:16384]
-
-
-def serve_calls(team, me, bell, posted, done, closing):
-    """The life of a helper in a thread. `team`: a weak reference, so that it can be collected between calls."""
-    while True:
-        while posted[0] == done[me]:
-            bell.acquire()
+def serve_calls(team, me, bell, closing):
+    """The life of a helper. `team`: a weak reference, so that it can be collected between calls."""
+    while not closing[0]:
+        bell.acquire()
         now = team()
-        if closing[0] or now is None:
+        if now is None:
             return
-        now.numbers[threading.get_ident()] = me
-        now._serve(me)
+        now.serve(me)
         del now
+
+
+def from_textbook(x, is_map=None):
+    """(n, C, *space) -> (H, W, n, C); tokens and vectors stay. is_map: None where it can be no signal, so that a map
+    has the most axes."""
+    if not (x.ndim >= 4 if is_map is None else is_map):
+        return x
+    return np.ascontiguousarray(x.reshape(*x.shape[:2], *plane(x.shape[2:])).transpose(2, 3, 0, 1))
 
 
 def available_cores():
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def auto_kind():
-    """`processes` where a fork is safe: on Linux, if the only Python thread is the one that asks; else `threads`."""
-    alone = threading.active_count() == 1 and threading.current_thread() is threading.main_thread()
-    return "processes" if sys.platform == "linux" and can_fork() and alone else "threads"
-
-
-def can_fork():
-    """Whether the system has what `processes` are made with; Windows has not."""
-    return hasattr(os, "fork")
 
 
 class Worker:
@@ -2248,7 +1974,7 @@ class Worker:
         """What make(*arguments, dtype) gives, made once for all workers."""
         known = self.network.known_constants
         if (make, arguments) not in known:
-            known[make, arguments] = make(*arguments, self.dtype)
+            known.setdefault((make, arguments), make(*arguments, self.dtype))
         return known[make, arguments]
 
     def add_named_gradient(self, name, grad):
@@ -2262,20 +1988,6 @@ class Worker:
     def part(self, size):
         """Begin and end of this worker's part of `size` things."""
         return self.index * size // self.num_workers, (self.index + 1) * size // self.num_workers
-
-    def run(self, steps):
-        """Steps, one for each block, are generators that yield where they wait for all other blocks and workers."""
-        if not self.apart:
-            for self.block, step in enumerate(steps):
-                for _ in step:
-                    self.network.wait(self.n)
-            return
-        running = True
-        while running:
-            for self.block, step in enumerate(steps):
-                running = next(step, "ended") != "ended"
-            if running:
-                self.network.wait(self.n)
 
 
 class Buffers:
@@ -2307,14 +2019,6 @@ class Buffers:
             end += -(-size // 16) * 16 + 48
         memory = np.empty(end + 16, self.dtype)
         self.memory = memory[-memory.ctypes.data % 64 // self.dtype.itemsize :]
-
-
-def from_textbook(x, is_map=None):
-    """(n, C, *space) -> (H, W, n, C); tokens and vectors stay. is_map: None where it can be no signal, so that a map
-    has the most axes."""
-    if not (x.ndim >= 4 if is_map is None else is_map):
-        return x
-    return np.ascontiguousarray(x.reshape(*x.shape[:2], *plane(x.shape[2:])).transpose(2, 3, 0, 1))
 
 
 def to_textbook(x, space=()):
@@ -2361,7 +2065,7 @@ def answer(make, shares=None):
     raise SystemExit
 
 
-Model = fast(Lenet, FastNetwork)
+Model = fast(Lenet)
 
 
 if __name__ == "__main__":

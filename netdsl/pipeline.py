@@ -45,6 +45,7 @@ class Net:
     used: Mapping[str, str] = field(default_factory=dict)  # path below the spec's folder -> text
     choices: Mapping[str, str] = field(default_factory=dict)  # what `tune` found to be fastest
     samples: int = SAMPLES  # that one worker has of a batch, for which algorithms are chosen
+    workers: str = "threads"  # of a fast NumPy module, or "processes"
 
     @property
     def name(self) -> str:
@@ -65,6 +66,18 @@ class Net:
     def for_samples(self, samples: int) -> Net:
         """The net whose fast NumPy module is made for workers with so many samples of a batch each."""
         return replace(self, samples=samples)
+
+    def with_workers(self, kind: str) -> Net:
+        """The net whose fast NumPy module has workers of that kind, "threads" or "processes"."""
+        if kind == self.workers:
+            return self
+        if kind not in self._others:
+            self._others[kind] = replace(self, workers=kind)
+        return self._others[kind]
+
+    @cached_property
+    def _others(self) -> dict[str, Net]:
+        return {}
 
     def summary(self) -> Summary:
         """Layers, shapes, params, MACs, memory; print it."""

@@ -7,6 +7,7 @@ from netdsl.kernels.losses import mse
 from netdsl.stages.layout import from_textbook, to_textbook
 from netdsl.stages.stage import Stages
 from netdsl.targets.fast.network import FastNetwork
+from netdsl.targets.fast.parts import WaitingNetwork
 
 
 class Alone(FastNetwork):
@@ -15,15 +16,17 @@ class Alone(FastNetwork):
 
     learning_rate, loss, block = 1.0, staticmethod(mse), 4
 
+    def __new__(cls, net, call, *options, **more):
+        return super().__new__(WaitingAlone if call.kernel.can.waits else cls)
+
     def __init__(self, net, call, dtype="float32", in_order=worst):
         self.in_order = in_order
         self.node, self.stage_call, self.dtype = net.graph.nodes[0], call, np.dtype(dtype)
         self.input_shape, self.logits_shape = net.graph.input_shape, net.graph.output_shape
-        self.waits = call.kernel.can.waits
         self.space, self.takes_map = net.graph.input_type.space, net.graph.input_type.is_map
         self.gives_signal = True if net.graph.output_type.axes == 1 else None
         model = net.build(dtype=dtype)
-        self.start(model.params, model.buffers, np.random.default_rng(0), 2, "threads")
+        self.start(model.params, model.buffers, np.random.default_rng(0), 2)
 
     def train_stages(self, w):
         s, call = Stages(), self.stage_call
@@ -40,7 +43,7 @@ class Alone(FastNetwork):
 
     def train_backward(self, s, dy):
         dx = s.one.backward(self.in_order(dy))
-        if self.waits:
+        if isinstance(self, WaitingNetwork):
             return self.put_later(s, dx)
         self.put(s, dx)
         return None
@@ -57,6 +60,10 @@ class Alone(FastNetwork):
         self.dx = np.full(x.shape, 7.5, self.dtype)
         y = self.logits(x, training=True)
         return {"y": y, "dx": self.dx, **{f"d{name}": grad for name, grad in self.backward(dy)[1].items()}}
+
+
+class WaitingAlone(Alone, WaitingNetwork):
+    """The same, where the stage waits for the whole batch."""
 
 
 def textbook(net, x, dy, dtype):

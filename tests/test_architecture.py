@@ -49,8 +49,8 @@ FOLDERS_ALONE = {"training"}  # hold folders, and no module
 MORE = {
     "kernels.weights": {"os", "zipfile"},
     "stages.blas": {"ctypes", "inspect", "os", "sys"},
-    "stages.helpers": {"os", "signal", "threading", "time", "traceback", "weakref"},
-    "stages.workers": {"mmap", "os", "select", "signal", "sys", "threading", "time", "weakref"},
+    "stages.forks": {"mmap", "os", "select", "signal", "sys", "threading", "time", "traceback", "weakref"},
+    "stages.workers": {"os", "threading", "weakref"},
 }
 """What kernels and stages use of the standard library beside what computes."""
 TYPES = {"__future__", "collections", "dataclasses", "typing"}  # for annotations, which are not emitted

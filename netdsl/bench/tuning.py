@@ -112,7 +112,7 @@ class _Alone:
         self.dtype, self.num_workers = np.dtype(np.float32), 1
         self.known_constants: dict[Any, Any] = {}
         self.stored_buffers: dict[str, Array] = {}
-        self.factors: dict[str, Array] = {}
+        self.io: dict[str, Array] = {}
         self.stored: dict[str, Array] = {}
         for spec in node.params:
             shape = (*spec.shape[2:], *reversed(spec.shape[:2]))  # as targets/fast/storage.py has it

@@ -56,9 +56,18 @@ def _output_help() -> str:
     show_default=True,
     help="At -O2: the samples of a batch, shared by two workers, for which algorithms are chosen.",
 )
+@click.option(
+    "--workers",
+    type=click.Choice(["threads", "processes"]),
+    default="threads",
+    show_default=True,
+    help="At -O1 and -O2: what shares a batch. Processes are faster where there are many small layers.",
+)
 @click.option("-o", "output", type=click.Path(path_type=Path), cls=LateHelp, text=_output_help)
 @click.option("--force", is_flag=True, help="Overwrite files that netdsl did not write.")
-def command(specs: tuple[Path, ...], target: str, level: int, batch: int, output: Path | None, force: bool) -> None:
+def command(
+    specs: tuple[Path, ...], target: str, level: int, batch: int, workers: str, output: Path | None, force: bool
+) -> None:
     """Compile specs to Python. Without -o, one module goes to stdout. Nothing is written if any spec has errors.
 
     \b
@@ -66,6 +75,7 @@ def command(specs: tuple[Path, ...], target: str, level: int, batch: int, output
       netdsl compile lenet.net > lenet_numpy.py
       netdsl compile lenet.net -O2 -o lenet_fast.py
       netdsl compile lenet.net -O2 --batch 1 -o lenet_one.py
+      netdsl compile lenet.net -O2 --workers processes -o lenet_forked.py
       netdsl compile lenet.net --target torch -o lenet_torch.py
       netdsl compile lenet.net --target cupy -o lenet_cupy.py
       netdsl compile specs/*.net --target all -o generated
@@ -78,11 +88,13 @@ def command(specs: tuple[Path, ...], target: str, level: int, batch: int, output
     from netdsl.pipeline import compile_file
 
     chosen = _at_level(target, level)
+    if workers != "threads" and not any(one.has_workers for one in chosen):
+        raise click.UsageError(f"`--workers {workers}` is for modules that have some: add `-O2`")
     nets: list[Net] = []
     diagnostics: list[Diagnostic] = []
     for path in specs:
         try:
-            nets.append(compile_file(path).for_samples(max(1, batch // 2)))
+            nets.append(compile_file(path).for_samples(max(1, batch // 2)).with_workers(workers))
         except SpecError as error:
             diagnostics += error.diagnostics
     if diagnostics:

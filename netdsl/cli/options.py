@@ -18,7 +18,7 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 def check_workers(kind: str) -> None:
     """Raises UsageError where the system cannot make workers of that kind."""
-    from netdsl.stages.workers import can_fork
+    from netdsl.stages.forks import can_fork
 
     if kind == "processes" and not can_fork():
         raise click.UsageError("`--workers processes` needs fork, which this system does not have: take `threads`")

@@ -290,7 +290,7 @@ def _say_start(session: Session, show: Display) -> None:
 
 def _described(engine: Engine) -> str:
     """`numpy -O2, 2 processes`, `the PyTorch module 2.13.0 on cpu, bfloat16`."""
-    from netdsl.stages.workers import auto_kind
+    from netdsl.stages.forks import auto_kind
 
     has_levels = len(levels_of(engine.backend)) > 1
     what = f"{engine.backend} -O{engine.level}" if has_levels else engine.target.describe

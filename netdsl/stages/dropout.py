@@ -23,7 +23,7 @@ class Factor(Stage):
 
     def factor(self, x: Array) -> Array:
         """The factor of this block, as the numbers of x lie: for each number, each channel or each sample."""
-        return from_textbook(self.w.network.factors[self.name][self.w.rows[self.w.block]], is_map=x.ndim == 4)
+        return from_textbook(self.w.network.io[f"factor {self.name}"][self.w.rows[self.w.block]], is_map=x.ndim == 4)
 
     def backward(self, dy: Array) -> Array:
         """dy (..., C) -> dx (..., C), in its place."""

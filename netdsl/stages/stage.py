@@ -7,7 +7,7 @@ pass over long rows, and every product with a constant matrix along H or W is on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -24,8 +24,8 @@ class HasWorkers(Protocol):
     """What the workers of a network share, as far as stages see it (targets/fast/network.py).
 
     stored, stored_grads: name -> array as stages store it, the gradients of each worker. named_grads: the same
-    gradients in PyTorch's shapes. stored_buffers: the buffers, by every name that a layer calls them. factors: what a
-    dropout drew for the batch.
+    gradients in PyTorch's shapes. stored_buffers: the buffers, by every name that a layer calls them. io: what they
+    are given of the whole batch.
     """
 
     dtype: np.dtype[Any]
@@ -34,7 +34,7 @@ class HasWorkers(Protocol):
     stored_grads: list[dict[str, Array]]
     named_grads: list[dict[str, Array]]
     stored_buffers: dict[str, Array]
-    factors: dict[str, Array]
+    io: dict[str, Array]
     known_constants: dict[Any, Any]
 
     def shared(self, key: Hashable, shape: Shape, dtype: Type | None = None) -> Array:
@@ -164,7 +164,7 @@ class Worker:
         """What make(*arguments, dtype) gives, made once for all workers."""
         known = self.network.known_constants
         if (make, arguments) not in known:
-            known[make, arguments] = make(*arguments, self.dtype)
+            known.setdefault((make, arguments), make(*arguments, self.dtype))
         return known[make, arguments]
 
     def add_named_gradient(self, name: str, grad: Array) -> None:
@@ -178,20 +178,6 @@ class Worker:
     def part(self, size: int) -> tuple[int, int]:
         """Begin and end of this worker's part of `size` things."""
         return self.index * size // self.num_workers, (self.index + 1) * size // self.num_workers
-
-    def run(self, steps: Sequence[Generator[None, None, None]]) -> None:
-        """Steps, one for each block, are generators that yield where they wait for all other blocks and workers."""
-        if not self.apart:
-            for self.block, step in enumerate(steps):
-                for _ in step:
-                    self.network.wait(self.n)
-            return
-        running = True
-        while running:
-            for self.block, step in enumerate(steps):
-                running = next(step, "ended") != "ended"
-            if running:
-                self.network.wait(self.n)
 
 
 class Stage:

@@ -83,7 +83,8 @@ ALONE = Workers(None, "threads")
 
 class Compiled(Protocol):
     """A checked spec as a target sees it (`pipeline.Net`). choices: which algorithms were measured to be fastest.
-    samples: how many of a batch one worker is thought to have, for which algorithms are chosen."""
+    samples: how many of a batch one worker is thought to have, for which algorithms are chosen. workers: what those of
+    a fast module are, "threads" or "processes"."""
 
     @property
     def name(self) -> str: ...
@@ -95,6 +96,13 @@ class Compiled(Protocol):
     def choices(self) -> Mapping[str, str]: ...
     @property
     def samples(self) -> int: ...
+
+    @property
+    def workers(self) -> str: ...
+
+    def with_workers(self, kind: str) -> Compiled:
+        """The same, with workers of that kind."""
+        ...
 
     def module(self, target: str, level: int = 0) -> types.ModuleType:
         """The emitted text of a target, run."""

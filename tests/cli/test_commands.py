@@ -113,6 +113,17 @@ def test_compile_writes_the_fast_module_where_it_is_asked_to(good, tmp_path, cap
     assert "class FastNetwork" not in (tmp_path / "good_numpy.py").read_text()
 
 
+def test_a_fast_module_has_threads_unless_it_is_asked_for_processes(good, capsys):
+    assert run(["compile", str(good), "-O2"]) == 0
+    threads = capsys.readouterr().out
+    assert "fork" not in threads and "import mmap" not in threads and "threads" in threads.split('"""')[1]
+    assert run(["compile", str(good), "-O1", "--workers", "processes"]) == 0
+    forked = capsys.readouterr().out
+    assert "forked" in forked.split('"""')[1] and "ForkedNetwork)" in forked and "os.fork()" in forked
+    assert run(["compile", str(good), "--workers", "processes"]) == 2
+    assert "`--workers processes` is for modules that have some: add `-O2`" in capsys.readouterr().err
+
+
 def test_a_level_that_there_is_not_or_that_changes_nothing_is_wrong_use(good, capsys):
     assert run(["compile", str(good), "-O3"]) == 2
     assert "'3' is not one of '0', '1', '2'" in capsys.readouterr().err

@@ -148,13 +148,13 @@ def test_the_bench_measures_memory_without_proc(console):
 
 
 STANDALONE = """import sys
-import p_numpy
+import p_numpy, q_numpy
 model = p_numpy.Model(seed=0, workers=3)
 x, y = p_numpy.np.ones((6, 2), "f4"), p_numpy.np.array([0, 1] * 3)
 losses = [model.train_step(x, y, lr=0.1) for _ in range(3)]
-print(model.kind, len(model.team.threads), losses[2] < losses[0], "netdsl" in sys.modules)
+print(len(model.team.threads), losses[2] < losses[0], "netdsl" in sys.modules)
 try:
-    p_numpy.Model(kind="processes")
+    q_numpy.Model()
 except ValueError as error:
     print(error)
 """
@@ -163,13 +163,15 @@ except ValueError as error:
 def test_a_module_that_stands_alone_trains_with_threads(folder):
     text = compile_text("input 2\nlinear 8 -> relu\nlinear 2\n", "p").numpy_source(2)
     (folder / "p_numpy.py").write_text(text, encoding="utf-8")
+    forked = compile_text("input 2\nlinear 2\n", "q").with_workers("processes").numpy_source(2)
+    (folder / "q_numpy.py").write_text(forked, encoding="utf-8")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder / "system"), str(folder)])}
     done = subprocess.run(
         [sys.executable, "-c", STANDALONE], env=environment, cwd=folder, capture_output=True, text=True
     )
     assert done.stdout.splitlines() == [
-        "threads 2 True False",
-        'the kind "processes" needs fork, which this system does not have: take "threads"',
+        "2 True False",
+        "workers that are processes need fork, which this system does not have: take threads",
     ], done.stderr
 
 

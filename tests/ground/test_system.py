@@ -20,11 +20,11 @@ import pytest
 from netdsl.ground import files, system
 from netdsl.ground.files import read_text, write_atomic
 from netdsl.ground.system import console, disk, machine, processes, signals
-from netdsl.stages import blas, workers
+from netdsl.stages import blas, forks, workers
 from netdsl.training.runs.checkpoint import rename_copy
 
 PACKAGE = Path(files.__file__).resolve().parents[1]
-ROOMS = ("ground/system/", "stages/blas.py", "stages/helpers.py", "stages/workers.py")
+ROOMS = ("ground/system/", "stages/blas.py", "stages/forks.py", "stages/workers.py")
 LIBRARIES = {
     *("ctypes", "fcntl", "grp", "mmap", "msvcrt", "multiprocessing", "platform", "psutil", "pwd", "resource"),
     *("select", "signal", "termios", "tty", "winreg"),
@@ -104,8 +104,9 @@ def test_every_text_file_is_opened_with_its_encoding():
 GUARDED = {
     "ground/system/disk.py": {"fcntl"},
     "ground/system/processes.py": {"getpgrp", "getrusage", "RUSAGE_SELF"},
-    "stages/helpers.py": {"WNOHANG", "SIGKILL"},
-    "stages/workers.py": {"fork", "SIGHUP", "SIG_BLOCK", "SIG_SETMASK", "pthread_sigmask", "poll", "POLLIN"},
+    "stages/forks.py": {
+        *("fork", "SIGHUP", "SIG_BLOCK", "SIG_SETMASK", "pthread_sigmask", "poll", "POLLIN", "WNOHANG", "SIGKILL")
+    },
 }
 """What macOS or Windows have not, as the types of Python's library say, and netdsl asks for before it uses it."""
 
@@ -133,7 +134,7 @@ def absent(tmp_path_factory):
 def test_every_name_that_is_used_is_there_on_macos_and_windows(absent, platform):
     found = absent(platform)
     assert {(module, name) for module, name in found if name not in GUARDED.get(module, ())} == set()
-    assert platform == "darwin" or ("stages/workers.py", "fork") in found
+    assert platform == "darwin" or ("stages/forks.py", "fork") in found
 
 
 # ------------------------------------------------------------------------------------------------ files
@@ -515,13 +516,13 @@ def test_busy_time_needs_no_affinity_and_no_more_than_three_numbers(monkeypatch)
 
 def test_auto_is_threads_where_there_is_no_fork(monkeypatch):
     monkeypatch.delattr(os, "fork")
-    assert workers.auto_kind() == "threads" and not workers.can_fork()
+    assert forks.auto_kind() == "threads" and not forks.can_fork()
 
 
 def test_a_core_is_yielded_and_cores_are_counted_without_a_scheduler(monkeypatch):
     for name in ("sched_yield", "sched_getaffinity"):
         monkeypatch.delattr(os, name)
-    workers.yield_core()
+    forks.yield_core()
     assert workers.available_cores() == (os.cpu_count() or 1)
 
 

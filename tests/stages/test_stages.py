@@ -28,6 +28,7 @@ from netdsl.stages.row_conv import RowConv
 from netdsl.stages.stage import Stages
 from netdsl.stages.winograd_rows import WinogradRows
 from netdsl.targets.fast.network import FastNetwork
+from netdsl.targets.fast.parts import WaitingNetwork
 
 EXACT = 1e-10  # float64
 FOURIER, WINOGRAD = 1e-6, 1e-5  # float32
@@ -38,10 +39,13 @@ class OneStage(FastNetwork):
 
     learning_rate, loss = 1.0, staticmethod(mse)
 
+    def __new__(cls, *options, waits=False):
+        return super().__new__(OneWaitingStage if waits else cls)
+
     def __init__(self, make, shape, out_shape, params, buffers, workers, block, dtype, waits=False):
         self.make, self.input_shape, self.logits_shape = make, shape, out_shape
         self.block, self.waits, self.dtype = block, waits, np.dtype(dtype)
-        self.start(params, buffers, np.random.default_rng(0), workers, "threads")
+        self.start(params, buffers, np.random.default_rng(0), workers)
 
     def train_stages(self, w):
         s = Stages()
@@ -81,6 +85,10 @@ class OneStage(FastNetwork):
         y = self.logits(x, training=True)
         _, grads = self.backward(dy)
         return y, self.dx, grads
+
+
+class OneWaitingStage(OneStage, WaitingNetwork):
+    """The same, where the stage waits for the whole batch."""
 
 
 def assert_close(found, expected, tolerance, what, terms=0):
@@ -382,7 +390,7 @@ def test_batch_norm_in_float32_is_as_exact_as_the_textbook_beside_a_large_mean()
     for mean in (0, 10, 100, 1000, 10_000):
         x = (rng.standard_normal((32, *shape)) + mean).astype(np.float32)
         buffers = {"one.running_mean": np.zeros(4), "one.running_var": np.ones(4)}
-        model = OneStage(lambda w: BatchNorm(w, "one", shape), shape, shape, {}, buffers, 2, 4, "float32", True)
+        model = OneStage(lambda w: BatchNorm(w, "one", shape), shape, shape, {}, buffers, 2, 4, "float32", waits=True)
         expected, _ = bn_forward(x.astype(np.float64), None, None, *buffers.values(), training=True)
         textbook, _ = bn_forward(x, None, None, *(b.astype(np.float32) for b in buffers.values()), training=True)
         error = np.abs(model.logits(x, training=True) - expected).max()

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from netdsl.stages.blas import blas_threads
-from netdsl.stages.workers import Team, auto_kind
+from netdsl.stages.forks import ForkedTeam, auto_kind
+from netdsl.stages.workers import Team
 from netdsl.targets.fast.dialect import DIALECT
 from netdsl.targets.text.gate import gate
 from netdsl.targets.text.kernel_source import imported_modules, kernel_texts
@@ -23,11 +24,12 @@ KINDS = ["threads", pytest.param("processes", marks=needs_fork)]
 both = pytest.mark.parametrize("kind", KINDS)
 STANDALONE = "\n".join(
     [
-        *(f"import {name}" for name in imported_modules(kernel_texts([Team, auto_kind]))),
+        *(f"import {name}" for name in imported_modules(kernel_texts([Team, ForkedTeam, auto_kind]))),
         "import numpy as np",
-        *kernel_texts([Team, auto_kind]),
+        *kernel_texts([Team, ForkedTeam, auto_kind]),
     ]
 )
+TEAMS = {"threads": Team, "processes": ForkedTeam}
 
 
 @pytest.fixture
@@ -36,7 +38,7 @@ def team_of():
     teams = []
 
     def start(count, kind, make_work):
-        teams.append(Team(count, kind))
+        teams.append(TEAMS[kind](count))
         teams[-1].start(make_work(teams[-1]))
         return teams[-1]
 
@@ -47,7 +49,8 @@ def team_of():
 
 def run(script, *lines, **options):
     """A script of its own process that holds the text of `Team` and knows no netdsl."""
-    text = "\n".join([STANDALONE, script, *lines])
+    teams = "teams = {'threads': Team, 'processes': ForkedTeam}"
+    text = "\n".join([STANDALONE, teams, script, *lines])
     return subprocess.Popen([sys.executable, "-I", "-c", text], stdout=subprocess.PIPE, text=True, **options)
 
 
@@ -127,7 +130,7 @@ def test_workers_see_what_is_shared_and_the_command(team_of, kind):
         team.array = team.shared((2, 8), np.float64)
 
         def work(me, command):
-            team.array[me] = command * (me + 1)
+            team.array[me, : len(command)] = np.asarray(command) * (me + 1)
 
         return work
 
@@ -140,7 +143,7 @@ def test_workers_see_what_is_shared_and_the_command(team_of, kind):
 
 @both
 def test_shared_arrays_are_zeros_of_any_shape(kind):
-    team = Team(2, kind)
+    team = TEAMS[kind](2)
     for shape in ((), 3, (0, 4), (300, 1000)):
         array = team.shared(shape, np.float32)
         np.testing.assert_array_equal(array, np.zeros(shape, np.float32), strict=True)
@@ -158,11 +161,10 @@ def test_nothing_is_shared_after_processes_have_started(team_of):
 
 @both
 def test_one_worker_needs_no_helpers(kind):
-    team, seen = Team(1, kind), []
+    team, seen = TEAMS[kind](1), []
     team.start(lambda me, command: (seen.append((me, command[0], threading.get_ident())), team.sync()))
     team.call([7])
     assert seen == [(0, 7, threading.get_ident())]
-    assert not team.children
     assert not team.threads
 
 
@@ -327,10 +329,10 @@ def test_a_child_reaped_by_someone_else_is_reported(team_of):
 )
 def test_children_end_when_their_parent_is_killed(state, with_a_fork_of_the_parent):
     script = f"""
-team = Team(3, "processes")
+team = ForkedTeam(3)
 def work(me, command):
     if {state == "in sync"} and me == 0 or {state == "at work"}:
-        if me == 0: print(*team.children.values(), flush=True)
+        if me == 0: print(*getattr(team, "children", dict()).values(), flush=True)
         time.sleep(0.5 if me else 60)
     team.sync()
 team.start(work)
@@ -358,7 +360,7 @@ time.sleep(60)
 @both
 def test_a_team_closes_twice(team_of, kind):
     team = team_of(2, kind, products)
-    helpers = list(team.threads), list(team.children.values())
+    helpers = list(team.threads), list(getattr(team, "children", {}).values())
     team.call([1])
     team.close()
     team.close()
@@ -370,7 +372,7 @@ def test_a_team_closes_twice(team_of, kind):
 
 @both
 def test_a_team_closes_before_it_starts(kind):
-    team = Team(2, kind)
+    team = TEAMS[kind](2)
     team.close()
     with pytest.raises(RuntimeError, match="they were closed"):
         team.call()
@@ -378,10 +380,10 @@ def test_a_team_closes_before_it_starts(kind):
 
 @both
 def test_helpers_end_when_the_team_is_collected(kind):
-    team = Team(2, kind)
+    team = TEAMS[kind](2)
     team.start(products(team))
     team.call([1])
-    helpers, gone = (list(team.threads), list(team.children.values())), weakref.ref(team)
+    helpers, gone = (list(team.threads), list(getattr(team, "children", {}).values())), weakref.ref(team)
     del team
     gc.collect()
     assert gone() is None
@@ -398,7 +400,7 @@ def test_nothing_is_left_open(kind):
         pytest.skip("counts open files in /proc")
     before = used()
     for _ in range(3):
-        team = Team(3, kind)
+        team = TEAMS[kind](3)
         team.start(products(team))
         team.call([1])
         team.close()
@@ -412,7 +414,7 @@ import atexit
 atexit.register(lambda: print("at exit", os.getpid() == pid))
 pid = os.getpid()
 print("written before", end=" ")  # stays in the buffer, of which a child has a copy
-team = Team(3, KIND)
+team = teams[KIND](3)
 team.start(lambda me, command: team.sync())
 team.call()
 """
@@ -444,7 +446,7 @@ def test_a_fork_of_the_parent_can_neither_call_nor_close(team_of):
 def test_after_ctrl_c_in_a_step_the_team_works_on(kind, where):
     script = f"""
 signal.signal(signal.SIGINT, signal.default_int_handler)
-team = Team(2, {kind!r})
+team = teams[{kind!r}](2)
 done = team.shared(2, np.int64)
 def work(me, command):
     if command[0]:
@@ -479,9 +481,9 @@ for _ in range(3):
 def test_a_second_ctrl_c_ends_the_program_and_the_helpers(kind):
     script = f"""
 signal.signal(signal.SIGINT, signal.default_int_handler)
-team = Team(2, {kind!r})
+team = teams[{kind!r}](2)
 def work(me, command):
-    if me == 0: print(*team.children.values(), flush=True)
+    if me == 0: print(*getattr(team, "children", dict()).values(), flush=True)
     if me == 1: time.sleep(60)
 team.start(work)
 team.call()
@@ -500,7 +502,7 @@ team.call()
 def test_ctrl_c_at_a_terminal_reaches_no_child():
     script = """
 signal.signal(signal.SIGINT, signal.default_int_handler)
-team = Team(2, "processes")
+team = ForkedTeam(2)
 team.start(lambda me, command: time.sleep(0.2))
 try:
     print("ready", flush=True)
@@ -578,7 +580,7 @@ def test_the_text_passes_the_gate_and_runs_without_netdsl():
     gate(STANDALONE, DIALECT)
     script = """
 for kind in dict.fromkeys(["threads", auto_kind()]):
-    team = Team(3, kind)
+    team = teams[kind](3)
     y = team.shared(3, np.float64)
     team.start(lambda me, command: y.__setitem__(me, me * command[0]))
     team.call([2])

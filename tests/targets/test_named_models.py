@@ -131,7 +131,7 @@ def test_a_step_is_learned_and_its_state_taken_over(model_of):
 
 
 def test_processes_share_the_work_of_several_inputs():
-    from netdsl.stages.workers import can_fork
+    from netdsl.stages.forks import can_fork
 
     if not can_fork():
         pytest.skip("this system has no fork")

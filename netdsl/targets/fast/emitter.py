@@ -26,9 +26,10 @@ from netdsl.stages.layout import plane
 from netdsl.stages.stage import Stages
 from netdsl.stages.textbook import Textbook
 from netdsl.targets.fast.dialect import DIALECT
-from netdsl.targets.fast.named_network import NamedFastNetwork, NamedWeightedNetwork
+from netdsl.targets.fast.forked_network import ForkedNetwork
+from netdsl.targets.fast.named_network import NamedFastNetwork
 from netdsl.targets.fast.network import FastNetwork, fast
-from netdsl.targets.fast.weighted_network import WeightedNetwork
+from netdsl.targets.fast.parts import DrawingNetwork, SharingNetwork, WaitingNetwork, WeightedNetwork
 from netdsl.targets.text.answers import answer
 from netdsl.targets.text.arguments import argument_texts
 from netdsl.targets.text.emission import (
@@ -58,17 +59,18 @@ from netdsl.targets.text.starts import start_kernels
 from netdsl.targets.text.variables import names, variables
 
 
-def emit_fast(graph: Graph, recipe: Recipe, choose: Choice = cheapest, level: int = 2) -> str:
-    """The text of `<name>_numpy.py` at -O2. choose: which of the ways to compute a layer is taken."""
+def emit_fast(graph: Graph, recipe: Recipe, choose: Choice = cheapest, level: int = 2, kind: str = "threads") -> str:
+    """The text of `<name>_numpy.py` at -O2. choose: which of the ways to compute a layer is taken; kind: of workers,
+    threads or processes."""
     until, count = logits_value(graph, recipe.loss), logits_layers(graph, recipe.loss)
     train, infer = (make_plan(graph, until, count, training, choose) for training in (True, False))
-    drawn = [s.node for s in train.stages if s.call is not None and s.call.kernel is Factor]
+    drawn, parts = _drawn(train), _parts(graph, recipe, train, kind)
     computed: list[Kernel] = [*_kernels(train), *_kernels(infer), *(layer_of(node.op).forward for node in drawn)]
     if count < len(graph.nodes):
         computed.append(layer_of(graph.nodes[count].op).forward)
     computed += [*recipe_kernels(recipe, True), *start_kernels(graph, recipe.init)]
-    runtime, answers = _runtime(graph, recipe), answer if graph.is_plain else answer_by_name
-    roots: list[Kernel] = [*computed, Stages, fast, runtime, *share_kernels(graph, recipe.loss), answers]
+    answers = answer if graph.is_plain else answer_by_name
+    roots: list[Kernel] = [*computed, Stages, fast, *parts, *share_kernels(graph, recipe.loss), answers]
     constants, texts = reading_order(roots)
     values = spec_values(graph, recipe, DIALECT, texts)
     return emit(
@@ -82,7 +84,6 @@ def emit_fast(graph: Graph, recipe: Recipe, choose: Choice = cheapest, level: in
         output_shapes=output_shapes(graph),
         shares=[f"{value_text(pair)}," for pair in _shares(graph)],
         weights=weights_lines(recipe),
-        waits=train.waits,
         gives_signal=is_signal(graph.type_of(until)),
         block=block_size(graph),
         draws=[
@@ -90,7 +91,8 @@ def emit_fast(graph: Graph, recipe: Recipe, choose: Choice = cheapest, level: in
         ],
         methods=_methods(graph, recipe, train, infer, until),
         texts=texts,
-        runtime=runtime.__name__,
+        parts=", ".join(["", *(part.__name__ for part in parts)]),
+        workers="forked processes" if kind == "processes" else "threads",
         demo=demo_lines(graph, recipe.loss, numpy_shares),
     )
 
@@ -103,12 +105,22 @@ def _how_maps_lie(graph: Graph) -> list[str]:
     return [line for number, line in ((1, signal), (3, volume)) if number in axes]
 
 
-def _runtime(graph: Graph, recipe: Recipe) -> type[FastNetwork]:
-    """What the class that describes the network is joined with."""
-    is_weighted = "weights" in recipe.loss_options
-    if graph.is_plain:
-        return WeightedNetwork if is_weighted else FastNetwork
-    return NamedWeightedNetwork if is_weighted else NamedFastNetwork
+def _parts(graph: Graph, recipe: Recipe, train: Plan, kind: str) -> list[type[FastNetwork]]:
+    """What the network needs beside FastNetwork."""
+    needed = {
+        ForkedNetwork: kind == "processes",
+        NamedFastNetwork: not graph.is_plain,
+        SharingNetwork: bool(_shares(graph)),
+        DrawingNetwork: bool(_drawn(train)),
+        WaitingNetwork: train.waits,
+        WeightedNetwork: "weights" in recipe.loss_options,
+    }
+    return [part for part, is_needed in needed.items() if is_needed]
+
+
+def _drawn(train: Plan) -> list[Node]:
+    """The dropouts."""
+    return [stage.node for stage in train.stages if stage.call is not None and stage.call.kernel is Factor]
 
 
 def _shares(graph: Graph) -> list[tuple[str, str]]:

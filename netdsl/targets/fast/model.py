@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from netdsl.stages.forks import auto_kind
 from netdsl.targets.contract import Compiled, Model, ModelEnded, Step, Workers
 from netdsl.targets.numpy.model import mixed
 
@@ -34,6 +35,11 @@ class SharedSteps(Base):
                 raise ModelEnded(str(error), self.team.why) from error
             raise
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the workers were closed, or one of them died and ended them all."""
+        return bool(self.team.closing[0])
+
     def learn(self, x: Batch, y: np.ndarray, lr: float) -> Step:
         """A whole step in one call, which leaves the params alone where a gradient is not finite."""
         is_finite = bool(np.isfinite(self.train_step(x, y, lr)))
@@ -52,6 +58,12 @@ class SharedSteps(Base):
 
 
 def fast_model(net: Compiled, target: str, level: int, seed: int, dtype: Any, workers: Workers) -> Model:
-    """An instance of the emitted module's class, mixed with SharedSteps."""
-    made = mixed(SharedSteps, net, target, level)
-    return made(seed=seed, dtype=dtype, workers=workers.count, kind=workers.kind)
+    """An instance of the emitted module's class, mixed with SharedSteps. Raises ValueError for workers that cannot be.
+
+    The text has the kind of workers that there are to be, threads or processes.
+    """
+    if workers.kind not in ("auto", "threads", "processes"):
+        raise ValueError(f'the kind of workers is "auto", "threads" or "processes", not {workers.kind!r}')
+    kind = auto_kind() if workers.kind == "auto" else workers.kind
+    made = mixed(SharedSteps, net.with_workers(kind), target, level)
+    return made(seed=seed, dtype=dtype, workers=workers.count)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from netdsl.kernels.arrays import Array, Shape
+from netdsl.stages.layout import to_textbook
 from netdsl.targets.fast.network import FastNetwork
-from netdsl.targets.fast.weighted_network import WeightedNetwork
 from netdsl.targets.numpy.named_network import NamedNetwork
 
 
@@ -25,8 +25,16 @@ class NamedFastNetwork(FastNetwork, NamedNetwork):
         return {f"input {name}": shape for name, shape in self.input_shapes.items()}
 
     def gives(self) -> dict[str, Shape]:
-        """What the workers call each output beside what the loss reads -> its shape."""
-        return {f"output {name}": shape for name, shape in self.output_shapes.items()}
+        """What lies in `io`, the outputs too."""
+        return {**super().gives(), **{f"output {name}": shape for name, shape in self.output_shapes.items()}}
+
+    def keep(self, made: Any, rows: slice) -> Array:
+        """Keep what a block gave, in order: what the loss reads, and the outputs if they have names."""
+        z, *outputs = made if self.output_shapes else (made,)
+        for name, y in zip(self.output_shapes, outputs, strict=True):
+            place = self.io[f"output {name}"]
+            place[rows] = to_textbook(y).reshape(-1, *place.shape[1:])
+        return super().keep(z, rows)
 
     def logits_of(self, x: Any, training: bool) -> Array:
         """x of each input -> what the loss reads, (N, ...)."""
@@ -37,7 +45,3 @@ class NamedFastNetwork(FastNetwork, NamedNetwork):
         """x of each input -> {name: output (N, ...)}."""
         self.ask(self.checked(x), training)
         return {name: self.io[f"output {name}"][: self.last_size].copy() for name in self.output_shapes}
-
-
-class NamedWeightedNetwork(WeightedNetwork, NamedFastNetwork):
-    """The same, where the classes of the output that the loss reads have weights."""

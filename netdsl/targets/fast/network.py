@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,75 +10,57 @@ import numpy as np
 from netdsl.kernels.arrays import Array, Arrays, Grads, Number, Shape, State
 from netdsl.stages.layout import from_textbook, to_textbook
 from netdsl.stages.stage import Stages, Worker
-from netdsl.stages.workers import Team, auto_kind, available_cores, can_fork
+from netdsl.stages.workers import Team, available_cores
 from netdsl.targets.fast.storage import StoredNetwork
-
-Steps = Generator[None, None, None]
-"""What a block does, step by step: it yields where it waits for all others."""
 
 OUTPUTS, LOGITS, GRADIENTS, BACKWARD, UPDATE, STEP = range(6)
 
 
-def fast(network: type, runtime: type) -> type:
-    """A network as a class describes it -> the class of it that trains and answers: `runtime` has workers for it."""
-    return type(network.__name__, (network, runtime), {"__doc__": network.__doc__})
+def fast(network: type, *parts: type) -> type:
+    """A class that describes a network, and parts of it beside FastNetwork -> the class that trains and answers."""
+    return type(network.__name__, (network, *parts, FastNetwork), {"__doc__": network.__doc__})
 
 
 class FastNetwork(StoredNetwork):
-    """A network whose batch is shared by workers; the class below says which stages they work with.
+    """A network whose batch is shared by workers, each with stages of its own.
 
     params: name -> array of PyTorch's shape. They are views of one vector: write into them, `params[name][...] = new`,
     do not replace them.
-    workers: how many (None: one for each core); kind: "threads", "processes" (forked, on shared params; faster where
-    there are many small layers) or "auto".
     """
 
+    gives_signal: bool | None = None  # whether the logits are a signal (C, L), which tokens have as many sizes as
     logits_shape: Shape
     block: int
-    waits: bool
-    gives_signal: bool | None = None  # whether the logits are a signal (C, L), which tokens have as many sizes as
     first_params: Callable[[np.random.Generator, Any], Arrays]
     first_buffers: Callable[[Any], Arrays]
     train_stages: Callable[[Worker], Stages]
     infer_stages: Callable[[Worker], Stages]
     train_forward: Callable[..., Any]
-    train_backward: Callable[[Any, Array], Steps | None]
+    train_backward: Callable[[Any, Array], Any]
     infer_forward: Callable[..., Any]
     optimize: Callable[[Arrays, Arrays, State, float], None]
 
     known_constants: dict[Any, Any]
     workers: dict[tuple[int, int], dict[Hashable, Worker]]
     io: dict[str, Array]
-    factors: dict[str, Array]
     pending: int | None
 
-    def __init__(
-        self, seed: int = 0, dtype: Any = "float32", workers: int | None = None, kind: str = "threads"
-    ) -> None:
+    def __init__(self, seed: int = 0, dtype: Any = "float32", workers: int | None = None) -> None:
+        """workers: how many share a batch; None: one for each core."""
         rng = np.random.default_rng(seed)
         self.dtype = np.dtype(dtype)
-        self.start(self.first_params(rng, dtype), self.first_buffers(dtype), rng, workers, kind)
+        self.start(self.first_params(rng, dtype), self.first_buffers(dtype), rng, workers)
 
     def start(
-        self,
-        params: Mapping[str, Array],
-        buffers: Mapping[str, Array],
-        rng: np.random.Generator,
-        workers: int | None,
-        kind: str,
+        self, params: Mapping[str, Array], buffers: Mapping[str, Array], rng: np.random.Generator, workers: int | None
     ) -> None:
-        """Store the params in one vector, shared by the workers. Raises ValueError if they cannot be made."""
+        """Store the params in one vector, shared by the workers. Raises ValueError if these cannot be made."""
         if workers is not None and workers < 1:
             raise ValueError(f"a network needs 1 worker or more, not {workers}")
-        if kind not in ("auto", "threads", "processes"):
-            raise ValueError(f'the kind of workers is "auto", "threads" or "processes", not {kind!r}')
-        if kind == "processes" and not can_fork():
-            raise ValueError('the kind "processes" needs fork, which this system does not have: take "threads"')
         self.rng = rng
         self.num_workers = available_cores() if workers is None else workers
-        self.kind = auto_kind() if kind == "auto" else kind
-        self.team = Team(self.num_workers, self.kind)
-        self.shared_arrays, self.known_constants, self.workers, self.io, self.factors = {}, {}, {}, {}, {}
+        self.team = self.make_team()
+        self.shared_arrays, self.known_constants, self.workers, self.io = {}, {}, {}, {}
         self.store_params(params)
         self.store_buffers(buffers)
         self.watch([self.places[name] for name in params if params[name].ndim != 2])
@@ -87,14 +69,17 @@ class FastNetwork(StoredNetwork):
         self.losses = self.team.shared((self.num_workers,), np.float64)
         self.capacity, self.steps, self.last_size, self.pending = 0, 0, 0, None
 
-    def worker(self, index: int, n: int, training: bool, apart: bool, failures: int = 0) -> Worker:
+    def make_team(self) -> Team:
+        """Who shares a batch."""
+        return Team(self.num_workers)
+
+    def worker(self, index: int, n: int, training: bool, apart: bool) -> Worker:
         """What worker `index` needs for its part of a batch of n samples; the last six that were made are kept.
 
-        All workers make and forget theirs in the same order, so that they agree on what is new. Where a call failed
-        they may not: what was made before the last of the `failures` is not used again.
+        All workers make and forget theirs in the same order, so that they agree on what is new.
         """
         active = self.active(n)
-        known, key = self.workers.setdefault((index, active), {}), (n, training, apart, failures)
+        known, key = self.workers.setdefault((index, active), {}), (n, training, apart)
         if key not in known:
             begin, end = index * n // active, (index + 1) * n // active
             count = max(1, -(-(end - begin) // self.block))
@@ -104,15 +89,6 @@ class FastNetwork(StoredNetwork):
             rows = [slice(a, b) for a, b in zip(cuts, cuts[1:], strict=False)]
             known[key] = Worker(self, index, n, rows, training, apart)
         return known[key]
-
-    def forget_workers(self) -> None:
-        """Give their memory back."""
-        for known in self.workers.values():
-            for worker in known.values():
-                worker.release()
-        self.workers.clear()
-
-    # ------------------------------------------------------------------------------------------ what users call
 
     def logits(self, x: Any, training: bool = False) -> Array:
         """x (N, *input_shape) -> what the loss reads, (N, ...)."""
@@ -173,13 +149,6 @@ class FastNetwork(StoredNetwork):
         """End the workers."""
         self.team.close()
 
-    @property
-    def has_ended(self) -> bool:
-        """Whether the workers were closed, or one of them died and ended them all."""
-        return bool(self.team.closing[0])
-
-    # ------------------------------------------------------------------------------------------ how work is shared
-
     def checked(self, x: Any) -> list[Array]:
         """x (N, *input_shape) -> the arrays of the inputs, of which there is one."""
         return [self.check_input(x)]
@@ -189,8 +158,8 @@ class FastNetwork(StoredNetwork):
         return {"x": self.input_shape}
 
     def gives(self) -> dict[str, Shape]:
-        """What the workers call each output beside what the loss reads -> its shape."""
-        return {}
+        """What beside the inputs and targets lies in `io`, for all samples of a batch -> its shape."""
+        return {"logits": self.logits_shape, "dlogits": self.logits_shape}
 
     def ask(self, xs: Sequence[Array], training: bool) -> None:
         """Forward on an array for each input; what comes out is in `io`."""
@@ -216,63 +185,27 @@ class FastNetwork(StoredNetwork):
         if command != OUTPUTS:
             self.touch()
             self.pending = n if command == LOGITS else None
-            for name, *how in self.draws():
-                self.show(name, self.drawn(n, self.rng, *how), self.factors)
+            self.draw(n)
         self.run(command, n, lr)
 
-    def draws(self) -> tuple[tuple[Any, ...], ...]:
-        """For each dropout its layer, its kernel, the shape of a sample and its share."""
-        return ()
-
-    def drawn(self, n: int, rng: np.random.Generator, kernel: Callable[..., Any], shape: Shape, p: float) -> Array:
-        """The factors by which a dropout multiplies n samples."""
-        return kernel(np.broadcast_to(np.ones((), self.dtype), (n, *shape)), p, True, rng)[1]
-
     def prepare(self, n: int, y: Array | None = None) -> None:
-        """Have workers that can take n samples with targets like y (N, ...); the first batch does it, if nobody else.
+        """Have room for n samples, and all workers started; the first batch does it, if nobody else."""
+        if n > self.capacity:
+            self.capacity = n
+            self.io |= {name: np.zeros((n, *shape), self.dtype) for name, shape in self.gives().items()}
+        if self.team.work is None:
+            self.team.start(self.work)
 
-        Processes see only what was made before they were forked, which is safe while there is no other thread.
-        """
-        if n <= self.capacity and (y is None or self.fits(y)):
-            return
-        if self.capacity:
-            self.team.close()
-            self.team = Team(self.num_workers, self.kind)
-        self.capacity = max(n, self.capacity, 256 if self.kind == "processes" else 1)
-        many = self.capacity
-        for name, shape in {**self.takes(), **self.gives()}.items():
-            self.io[name] = self.team.shared((many, *shape), self.dtype)
-        y = self.io.get("y") if y is None else y
-        if y is not None:
-            self.io["y"] = self.team.shared((many, *y.shape[1:]), y.dtype)
-        for name in ("logits", "dlogits"):
-            self.io[name] = self.team.shared((many, *self.logits_shape), self.dtype)
-        for name, *how in self.draws():
-            factor = self.drawn(1, np.random.default_rng(0), *how)
-            self.factors[name] = self.team.shared((many, *factor.shape[1:]), self.dtype)
-        self.forget_workers()
-        for training in (False, True):
-            self.worker(0, 1, training, self.waits)  # asks for all shared arrays
-        self.forget_workers()
-        self.team.start(self.work)
+    def show(self, name: str, array: Array) -> None:
+        """Show an array to the workers."""
+        self.io[name] = array
 
-    def fits(self, y: Array) -> bool:
-        """Whether there is a place for targets like y."""
-        known = self.io.get("y")
-        alike = known is not None and (known.dtype, known.shape[1:]) == (y.dtype, y.shape[1:])
-        return alike or (known is not None and self.kind == "threads")
-
-    def show(self, name: str, array: Array, arrays: dict[str, Array] | None = None) -> None:
-        """Show an array to the workers, among `io` or other arrays."""
-        arrays = self.io if arrays is None else arrays
-        if self.kind == "threads":
-            arrays[name] = array
-        else:
-            arrays[name][: len(array)] = array
+    def draw(self, n: int) -> None:
+        """There is nothing to draw for a batch of n samples."""
 
     def run(self, command: int, n: int, lr: float = 0.0) -> None:
         """Every worker does its part of a command; of a batch with too few samples for all, the first does all."""
-        order = (command, n, lr, self.steps, self.version, self.failures)
+        order = (command, n, lr, self.steps, self.version)
         try:
             if n >= self.num_workers:
                 self.team.call(order)
@@ -283,7 +216,7 @@ class FastNetwork(StoredNetwork):
                 self.work(0, order)
         except BaseException:
             self.touch()
-            self.failures, self.pending = self.failures + 1, None
+            self.workers, self.pending = {}, None  # some may have made theirs, others not
             raise
 
     def wait(self, n: int) -> None:
@@ -291,41 +224,40 @@ class FastNetwork(StoredNetwork):
         if n >= self.num_workers:
             self.team.sync()
 
-    def work(self, index: int, command: Sequence[float] | Array) -> None:
+    def work(self, index: int, order: Any) -> None:
         """One worker's part of a command."""
-        kind, n, lr = int(command[0]), int(command[1]), float(command[2])
-        steps, version, failures = (int(number) for number in command[3:6])
+        command, n, lr, steps, version = order
         with np.errstate(all="ignore"):  # what is not finite shows in the loss and in `counted`
-            if kind == UPDATE:
+            if command == OUTPUTS:
+                self.infer_part(index, n, version)
+            elif command != UPDATE:
+                self.train_part(command, index, n, version)
+            if command in (UPDATE, STEP):
                 self.update_part(index, n, lr, steps)
-            elif kind == OUTPUTS:
-                self.infer_part(index, n, version, failures)
-            else:
-                self.train_part(kind, index, n, version, failures)
-                if kind == STEP:
-                    self.update_part(index, n, lr, steps)
 
-    def infer_part(self, index: int, n: int, version: int, failures: int) -> None:
-        """One worker's part of OUTPUTS. `logits` asks again if somebody found news, which nobody waits for here."""
-        w = self.worker(index, n, False, False, failures)
+    def infer_part(self, index: int, n: int, version: int) -> None:
+        """One worker's part of OUTPUTS. `ask` runs it again if somebody found news, which nobody waits for here."""
+        w = self.worker(index, n, False, False)
         self.notice(index, n)
         if w.version != version:
             self.refresh(w, version)
-        w.run([self.infer_block(w, b) for b in range(len(w.rows))])
+        self.each_block(w, self.infer_block)
 
-    def train_part(self, kind: int, index: int, n: int, version: int, failures: int) -> None:
+    def train_part(self, command: int, index: int, n: int, version: int) -> None:
         """One worker's part of LOGITS, BACKWARD, or both and the loss between them."""
-        w = self.worker(index, n, True, kind in (LOGITS, BACKWARD) or self.waits, failures)
-        if kind != BACKWARD:
+        w = self.worker(index, n, True, command in (LOGITS, BACKWARD))
+        if command != BACKWARD:
             self.refresh(w, version)
         elif w.version is None:
             raise ValueError("what `logits` kept for `backward` is gone: too many batches of other sizes came between")
-        blocks = {LOGITS: self.logits_block, BACKWARD: self.backward_block}.get(kind, self.train_block)
         self.losses[index] = 0
-        self.clear_shared(index)
-        w.run([blocks(w, b) for b in range(len(w.rows))])
-        if kind != LOGITS:
-            self.add_shared(index)
+        self.each_block(w, {LOGITS: self.logits_block, BACKWARD: self.backward_block}.get(command, self.train_block))
+
+    def each_block(self, w: Worker, work: Callable[[Worker, slice], Any]) -> None:
+        """One block after the other."""
+        for block, rows in enumerate(w.rows):
+            w.block = block
+            work(w, rows)
 
     def refresh(self, w: Worker, version: int) -> None:
         """Make what the stages derive from the params; each worker makes a part."""
@@ -334,45 +266,33 @@ class FastNetwork(StoredNetwork):
         w.version = version
         self.wait(w.n)
 
-    def infer_block(self, w: Worker, b: int) -> Steps:
-        self.keep(self.infer_forward(w.s, *self.part_of(w.rows[b])), w.rows[b])
-        return
-        yield
-
     def part_of(self, rows: slice) -> list[Array]:
         """These rows of every input."""
         return [self.io[name][rows] for name in self.takes()]
 
     def keep(self, made: Any, rows: slice) -> Array:
         """Keep what a block gave; returns what the loss reads."""
-        others = self.gives()
-        z, *more = made if others else (made,)
-        for name, y in zip(others, more, strict=True):
-            self.io[name][rows] = to_textbook(y).reshape(-1, *self.io[name].shape[1:])
-        self.io["logits"][rows] = z = to_textbook(z).reshape(-1, *self.logits_shape)
+        self.io["logits"][rows] = z = to_textbook(made).reshape(-1, *self.logits_shape)
         return z
 
-    def logits_block(self, w: Worker, b: int) -> Steps:
-        xs = self.part_of(w.rows[b])
-        made = (yield from self.train_forward(w.s, *xs)) if self.waits else self.train_forward(w.s, *xs)
-        self.keep(made, w.rows[b])
+    def infer_block(self, w: Worker, rows: slice) -> Array:
+        return self.keep(self.infer_forward(w.s, *self.part_of(rows)), rows)
 
-    def backward_block(self, w: Worker, b: int) -> Steps:
-        waiting = self.train_backward(w.s, from_textbook(self.io["dlogits"][w.rows[b]].copy(), self.gives_signal))
-        if waiting is not None:
-            yield from waiting
+    def logits_block(self, w: Worker, rows: slice) -> Any:
+        return self.keep(self.train_forward(w.s, *self.part_of(rows)), rows)
 
-    def train_block(self, w: Worker, b: int) -> Steps:
-        rows = w.rows[b]
-        xs = self.part_of(rows)
-        made = (yield from self.train_forward(w.s, *xs)) if self.waits else self.train_forward(w.s, *xs)
-        z = self.keep(made, rows)
+    def backward_block(self, w: Worker, rows: slice) -> Any:
+        return self.train_backward(w.s, from_textbook(self.io["dlogits"][rows].copy(), self.gives_signal))
+
+    def train_block(self, w: Worker, rows: slice) -> Any:
+        return self.train_backward(w.s, self.loss_gradient(w, rows, self.logits_block(w, rows)))
+
+    def loss_gradient(self, w: Worker, rows: slice, z: Array) -> Array:
+        """What the loss reads of a block -> its gradient, as the stages take it; the loss is added to this worker's."""
         loss, dz = self.loss(z, self.io["y"][rows])
         share = self.share(w, rows)
         self.losses[w.index] += loss * share
-        waiting = self.train_backward(w.s, from_textbook((dz * share).astype(self.dtype), self.gives_signal))
-        if waiting is not None:
-            yield from waiting
+        return from_textbook((dz * share).astype(self.dtype), self.gives_signal)
 
     def share(self, w: Worker, rows: slice) -> float:
         """By how much the mean loss of a block counts in that of the batch."""

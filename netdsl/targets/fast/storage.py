@@ -13,12 +13,8 @@ from netdsl.targets.numpy.network import Network
 
 class StoredNetwork(Network):
     """A network whose params are views of one vector, in which weights lie the other way round, (Kh, Kw, C, F) and
-    (D, F), and whose workers have a vector of gradients each.
+    (D, F), and whose workers have a vector of gradients each."""
 
-    shares: pairs (name, owner): what a layer calls a param or buffer that is another one's, and its name there.
-    """
-
-    shares: tuple[tuple[str, str], ...] = ()
     chunk = 16384  # so many numbers of the vector are worked on at a time
     team: Team
     num_workers: int
@@ -32,23 +28,14 @@ class StoredNetwork(Network):
     watched: list[tuple[Array, Array]]
 
     def store_params(self, params: Mapping[str, Array]) -> None:
-        """One vector for all of them, and one of gradients for each worker; each begins at a multiple of 64 bytes.
-
-        A layer that shares a param has it under its own name, too, and puts its gradient into a vector beside.
-        """
+        """One vector for all of them, and one of gradients for each worker; each begins at a multiple of 64 bytes."""
         self.places = {}
         self.size = self.place(params)
         self.vector = self.team.shared((self.size,), self.dtype)
         self.gradients = self.team.shared((self.num_workers, self.size), self.dtype)
         self.stored, self.params = self.views(self.vector, params)
-        again = {name: params[owner] for name, owner in self.shares if owner in params}
-        self.stored |= {name: self.stored[owner] for name, owner in self.shares if name in again}
-        beside = self.team.shared((self.num_workers, self.place(again)), self.dtype)
-        self.stored_grads, self.named_grads = [], []
-        for row, more in zip(self.gradients, beside, strict=True):
-            (stored, named), (stored_again, named_again) = self.views(row, params), self.views(more, again)
-            self.stored_grads.append({**stored, **stored_again})
-            self.named_grads.append({**named, **named_again})
+        both = [self.views(row, params) for row in self.gradients]
+        self.stored_grads, self.named_grads = [stored for stored, _ in both], [named for _, named in both]
         for name, array in params.items():
             self.params[name][...] = array
 
@@ -68,8 +55,7 @@ class StoredNetwork(Network):
             self.buffers[name] = self.carried[begin : begin + array.size].reshape(array.shape)
             self.buffers[name][...] = array
             begin += array.size
-        again = {name: self.buffers[owner] for name, owner in self.shares if owner in buffers}
-        self.stored_buffers = {**self.buffers, **again}
+        self.stored_buffers = self.buffers
 
     def views(self, vector: Array, params: Mapping[str, Array]) -> tuple[dict[str, Array], dict[str, Array]]:
         """Of one vector the params as they are stored, and in PyTorch's shapes."""
@@ -82,9 +68,10 @@ class StoredNetwork(Network):
         return stored, named
 
     def shared(self, key: Hashable, shape: Shape, dtype: Type | None = None) -> Array:
-        """An array that all workers see, made when the first one asks for it."""
+        """An array that all workers see, made when the first one asks for it; of two that do so at a time, one makes
+        it for both."""
         if key not in self.shared_arrays:
-            self.shared_arrays[key] = self.team.shared(shape, self.dtype if dtype is None else dtype)
+            self.shared_arrays.setdefault(key, self.team.shared(shape, self.dtype if dtype is None else dtype))
         return self.shared_arrays[key]
 
     def active(self, n: int) -> int:
@@ -102,14 +89,12 @@ class StoredNetwork(Network):
             if runs and begin - runs[-1][1] < 16:
                 begin = runs.pop()[0]
             runs.append((begin, end))
-        self.watched = []
+        self.watched, size = [], 4 * self.chunk
         for array in (*(self.vector[begin:end] for begin, end in runs), self.carried):
             seen = self.team.shared(array.shape, self.dtype)
-            size = 4 * self.chunk
-            for i in range(0, array.size, size):
-                self.watched.append((array[i : i + size], seen[i : i + size]))
+            self.watched += [(array[i : i + size], seen[i : i + size]) for i in range(0, array.size, size)]
         self.news = self.team.shared((self.num_workers,), self.dtype)
-        self.version, self.is_known, self.failures = 1, True, 0
+        self.version, self.is_known = 1, True
 
     def touch(self) -> None:
         """What inference derived is no longer right, or is overwritten."""
@@ -123,19 +108,6 @@ class StoredNetwork(Network):
             if not np.array_equal(now, seen):
                 seen[...] = now
                 self.news[index] = 1
-
-    def clear_shared(self, index: int) -> None:
-        """The gradient of a param that several layers use begins at 0: the loss may not depend on its own layer."""
-        for _, owner in self.shares:
-            if owner in self.params:
-                self.stored_grads[index][owner][...] = 0
-
-    def add_shared(self, index: int) -> None:
-        """Add up what several layers gave as gradients of one param: those of one worker."""
-        grads = self.stored_grads[index]
-        for name, owner in self.shares:
-            if owner in self.params:
-                grads[owner] += grads[name]
 
     def total_gradients(self) -> Grads:
         """{param name: gradient}, summed over the workers in their order."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from netdsl.ground.diagnostics import UserError, plain
 from netdsl.ground.ranks import ALONE, Ranks
-from netdsl.stages.workers import can_fork
+from netdsl.stages.forks import can_fork
 from netdsl.targets.contract import Device, Model, Target, Workers
 from netdsl.targets.registry import DEFAULT, levels_of, target_of
 

@@ -1,0 +1,80 @@
+"""A fast NumPy network whose workers are forked processes; the text is copied into modules that ask for them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from netdsl.kernels.arrays import Array
+from netdsl.stages.forks import ForkedTeam, can_fork
+from netdsl.stages.workers import Team
+from netdsl.targets.fast.network import FastNetwork
+
+
+class ForkedNetwork(FastNetwork):
+    """A network whose workers are processes. They see what was in shared memory before they were forked, so a batch is
+    copied there; a larger one, or targets of another kind, need new processes."""
+
+    failures: Array
+
+    def make_team(self) -> Team:
+        """Who shares a batch. Raises ValueError where there can be none."""
+        if not can_fork():
+            raise ValueError("workers that are processes need fork, which this system does not have: take threads")
+        team = ForkedTeam(self.num_workers)
+        self.failures, self.seen = team.shared((1,), np.int64), 0  # of calls, and how many this process knows of
+        return team
+
+    def prepare(self, n: int, y: Array | None = None) -> None:
+        """Have workers that can take n samples with targets like y (N, ...); the first batch does it, if nobody else.
+
+        A fork is safe while there is no other thread.
+        """
+        if n <= self.capacity and (y is None or self.fits(y)):
+            return
+        if self.capacity:
+            self.team.close()
+            self.team = self.make_team()
+        self.capacity = max(n, self.capacity, 256)
+        for name, shape in {**self.takes(), **self.gives()}.items():
+            self.io[name] = self.team.shared((self.capacity, *shape), self.dtype)
+        y = self.io.get("y") if y is None else y
+        if y is not None:
+            self.io["y"] = self.team.shared((self.capacity, *y.shape[1:]), y.dtype)
+        self.forget_workers()
+        for training in (False, True):
+            self.worker(0, 1, training, False)  # asks for all shared arrays
+        self.forget_workers()
+        self.team.start(self.work)
+
+    def fits(self, y: Array) -> bool:
+        """Whether there is a place for targets like y."""
+        known = self.io.get("y")
+        return known is not None and (known.dtype, known.shape[1:]) == (y.dtype, y.shape[1:])
+
+    def show(self, name: str, array: Array) -> None:
+        """Show an array to the workers."""
+        self.io[name][: len(array)] = array
+
+    def forget_workers(self) -> None:
+        """Give the memory of this process's workers back."""
+        for known in self.workers.values():
+            for worker in known.values():
+                worker.release()
+        self.workers = {}
+
+    def run(self, command: int, n: int, lr: float = 0.0) -> None:
+        """Every worker does its part of a command."""
+        try:
+            super().run(command, n, lr)
+        except BaseException:
+            self.failures[0] += 1
+            raise
+
+    def work(self, index: int, order: Any) -> None:
+        """One worker's part of a command. Once a call has failed, every process makes its workers anew."""
+        if self.failures[0] != self.seen:
+            self.workers, self.seen = {}, self.failures[0]
+        command, n, lr, steps, version = (float(number) for number in order[:5])
+        super().work(index, (int(command), int(n), lr, int(steps), int(version)))

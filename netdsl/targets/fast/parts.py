@@ -1,0 +1,116 @@
+"""What a fast NumPy network has beside what all have, where it needs that; the text is copied into emitted modules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from typing import Any
+
+import numpy as np
+
+from netdsl.kernels.arrays import Array, Shape
+from netdsl.kernels.losses import total_weight
+from netdsl.stages.stage import Worker
+from netdsl.targets.fast.network import FastNetwork
+
+Steps = Generator[None, None, Any]
+"""What a block does, step by step: it yields where it waits for all other blocks and workers."""
+
+
+class WaitingNetwork(FastNetwork):
+    """A network of which the blocks wait for each other in training: a batch norm needs the whole batch. Both of its
+    passes are generators, which yield where they wait."""
+
+    def worker(self, index: int, n: int, training: bool, apart: bool) -> Worker:
+        """What worker `index` needs; in training all its blocks are at work at a time."""
+        return super().worker(index, n, training, training or apart)
+
+    def each_block(self, w: Worker, work: Callable[[Worker, slice], Steps]) -> None:
+        """All blocks by turns, each up to where it waits."""
+        if not w.training:
+            super().each_block(w, work)
+            return
+        steps, running = [work(w, rows) for rows in w.rows], True
+        while running:
+            for block, step in enumerate(steps):
+                w.block = block
+                running = next(step, "ended") != "ended"
+            if running:
+                self.wait(w.n)
+
+    def logits_block(self, w: Worker, rows: slice) -> Steps:
+        return self.keep((yield from self.train_forward(w.s, *self.part_of(rows))), rows)
+
+    def backward_block(self, w: Worker, rows: slice) -> Steps:
+        yield from super().backward_block(w, rows) or ()
+
+    def train_block(self, w: Worker, rows: slice) -> Steps:
+        z = yield from self.logits_block(w, rows)
+        yield from self.train_backward(w.s, self.loss_gradient(w, rows, z)) or ()
+
+
+class DrawingNetwork(FastNetwork):
+    """A network with dropouts, whose factors are drawn for the whole batch, before its workers begin."""
+
+    draws: Callable[[], tuple[tuple[Any, ...], ...]]
+
+    def draw(self, n: int) -> None:
+        """The factors by which dropouts multiply n samples."""
+        for name, *how in self.draws():
+            self.show(f"factor {name}", self.drawn(n, self.rng, *how))
+
+    def drawn(self, n: int, rng: np.random.Generator, kernel: Callable[..., Any], shape: Shape, p: float) -> Array:
+        """The factors of one dropout."""
+        return kernel(np.broadcast_to(np.ones((), self.dtype), (n, *shape)), p, True, rng)[1]
+
+    def gives(self) -> dict[str, Shape]:
+        """What lies in `io`, the factors too."""
+        drawn = [(name, self.drawn(1, np.random.default_rng(0), *how)) for name, *how in self.draws()]
+        return {**super().gives(), **{f"factor {name}": factor.shape[1:] for name, factor in drawn}}
+
+
+class SharingNetwork(FastNetwork):
+    """A network of which several layers use one param.
+
+    shares: pairs (name, owner): what a layer calls a param or buffer that is another one's, and its name there. Its
+    gradient lies under its own name, in a vector beside.
+    """
+
+    shares: tuple[tuple[str, str], ...]
+
+    def store_params(self, params: Mapping[str, Array]) -> None:
+        """The params, and for those that are used again places for more gradients."""
+        super().store_params(params)
+        again = {name: params[owner] for name, owner in self.shares if owner in params}
+        self.stored |= {name: self.stored[owner] for name, owner in self.shares if name in again}
+        beside = self.team.shared((self.num_workers, self.place(again)), self.dtype)
+        for index, row in enumerate(beside):
+            stored, named = self.views(row, again)
+            self.stored_grads[index] |= stored
+            self.named_grads[index] |= named
+
+    def store_buffers(self, buffers: Mapping[str, Array]) -> None:
+        """The buffers, by every name that a layer calls them."""
+        super().store_buffers(buffers)
+        again = {name: self.buffers[owner] for name, owner in self.shares if owner in buffers}
+        self.stored_buffers = {**self.buffers, **again}
+
+    def train_part(self, command: int, index: int, n: int, version: int) -> None:
+        """One worker's part, with the sums of what several layers give as gradients of one param. They begin at 0: the
+        loss may not depend on the owner."""
+        shared, grads = [pair for pair in self.shares if pair[1] in self.params], self.stored_grads[index]
+        for _, owner in shared:
+            grads[owner][...] = 0
+        super().train_part(command, index, n, version)
+        for name, owner in shared:
+            grads[owner] += grads[name]
+
+
+class WeightedNetwork(FastNetwork):
+    """A block's share of the mean loss goes by the weights of its labels, not by how many they are."""
+
+    class_weights: tuple[float, ...]
+
+    def share(self, w: Worker, rows: slice) -> float:
+        """By how much the mean loss of a block counts in that of the batch."""
+        y, weights, classes = self.io["y"][: w.n], self.class_weights, self.logits_shape[0]
+        return total_weight(y[rows], weights, classes) / total_weight(y, weights, classes)
