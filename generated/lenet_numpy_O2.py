@@ -185,8 +185,10 @@ class ConvStage(Stage):
         self.start(w)
         self.name, self.shape, self.channels, self.filters, self.has_dx = name, g.shape, g.shape[0], g.filters, dx
         self.kernel_size, self.stride, self.padding, self.dilation = g.kernel_size, g.stride, g.padding, g.dilation
-        self.adds_bias, self.norm, self.relu, self.out_size = epilogue.bias, epilogue.norm, epilogue.relu, g.out_size
-        if self.relu and w.training:
+        self.adds_bias, self.norm, self.ending = epilogue.bias, epilogue.norm, (epilogue.relu, epilogue.clip)
+        self.out_size, self.ends = g.out_size, self.ending != (False, None)
+        self.totals = [np.zeros((2, g.filters)) for _ in w.sizes] if epilogue.sums else []
+        if self.ends and w.training:
             self.mask = w.masks((g.filters, *self.out_size))
         self.stored = w.params[name + ".weight"].reshape(*g.kernel_size, -1, g.filters)  # of a signal, too: K is Kx1
         self.weight = self.stored
@@ -218,33 +220,42 @@ class ConvStage(Stage):
             self.weight = self.stored * self.scale
 
     def with_bias(self, y, plus=None, has_bias=False):
-        """y (rows, Wo, n, F) -> the same array, to which come the bias, if it has none yet, another map, and the
-        relu."""
+        """y (rows, Wo, n, F) -> the same array, to which come the bias, if it has none yet, another map, and what
+        stands at the end; then its sums are taken."""
         adds_bias = self.adds_bias and not has_bias
-        if not adds_bias and not self.relu and plus is None:
+        if not (adds_bias or self.ends or plus is not None or self.totals):
             return y
-        rows = long_rows(y)
+        rows = wide_rows(y)
         bias = np.resize(self.bias, rows.shape[2]) if adds_bias else None
         for band in bands(y):
             if bias is not None:
                 rows[band] += bias
             if plus is not None:
                 y[band] += plus[band]
-            if self.relu:
-                relu(y[band], y[band])
+            end(rows[band], *self.ending)
+            if self.totals:
+                self.totals[self.w.block] += channel_sums(y[band]), channel_sums(y[band], y[band])
         return y
 
+    def take_sums(self):
+        """The sums of y and of y * y of this block, (2, F); they begin at 0 again."""
+        sums = self.totals[self.w.block].copy()
+        self.totals[self.w.block][...] = 0
+        return sums
+
     def bias_gradient(self, dy):
-        """dy (Ho, Wo, n, F) becomes the gradient in front of the relu, and the bias gets its own."""
+        """dy (Ho, Wo, n, F) becomes the gradient in front of what stands at the end, and the bias gets its own."""
+        if not (self.ends or self.adds_bias):
+            return
         b = self.w.block
-        sums = 0
+        sums = np.zeros(self.filters)
         for band in bands(dy):
-            if self.relu:
-                stop_negative(dy[band], self.y[b][: len(dy), : dy.shape[1]][band], self.mask[b])
+            if self.ends:
+                stop(dy[band], self.y[b][: len(dy), : dy.shape[1]][band], self.mask[b], *self.ending)
             if self.adds_bias:
-                sums = sums + row_sums(dy[band])
+                sums += channel_sums(dy[band])
         if self.adds_bias:
-            self.add_gradient(self.name + ".bias", column_sums(sums, self.filters))
+            self.add_gradient(self.name + ".bias", sums)
 
     def add_weight_gradient(self, rows, dy):
         """rows (M, K), dy (M, F) -> the gradient of the weights (K, F) of this block, added to that of those before."""
@@ -262,13 +273,21 @@ class Epilogue:
     """What a convolution makes of its sums while they are in the cache: y = relu(sums * scale + bias + plus).
 
     bias: whether it adds its own; else the next stage does. norm: (name, eps) of a batch norm which at inference is the
-    scale and part of the bias. plus: whether forward is given another map. relu: whether it ends in one.
+    scale and part of the bias. plus: whether forward is given another map. relu: whether it ends in one. clip: between
+    which two numbers y is kept. sums: whether it adds up y and y * y for the batch norm behind it.
     """
 
     bias: bool = True
     norm: tuple[str, float] | None = None
     plus: bool = False
     relu: bool = False
+    clip: tuple[float, float] | None = None
+    sums: bool = False
+
+    @property
+    def ends(self):
+        """Whether a relu or a clip stands at the end."""
+        return self.relu or self.clip is not None
 
 
 class RowConv(ConvStage):
@@ -350,9 +369,15 @@ class RowConv(ConvStage):
         return dx
 
 
-def long_rows(x):
-    """x (..., n, C) -> a view (..., n*C): samples and channels become one axis."""
-    return x.reshape(*x.shape[:-2], -1)
+def wide_rows(x, longest=2048):
+    """x (H, W, n, C) -> a view (H, W/k, k*n*C), k pixels as one: a loop over 100 numbers takes twice its time. Other
+    arrays, and maps whose columns lie apart: (..., n*C)."""
+    *space, n, channels = x.shape
+    pixels = n * channels
+    if len(space) != 2 or x.strides[1] != pixels * x.itemsize:
+        return x.reshape(*space, pixels)
+    k = max(k for k in range(1, space[1] + 1) if space[1] % k == 0 and (k == 1 or k * pixels <= longest))
+    return x.reshape(space[0], -1, k * pixels)
 
 
 def bands(x, numbers=32768):
@@ -362,6 +387,13 @@ def bands(x, numbers=32768):
         return [slice(None)]
     rows = max(1, numbers * len(x) // max(x.size, 1))
     return [slice(i, i + rows) for i in range(0, len(x), rows)]
+
+
+def end(y, ends_in_relu, bounds):
+    """y (..., n, C) -> the same array, after its relu or between its bounds."""
+    if bounds is not None:
+        np.clip(y, *bounds, out=y)
+    return relu(y, y) if ends_in_relu else y
 
 
 def relu(x, out):
@@ -374,25 +406,31 @@ def relu(x, out):
     return out
 
 
-def stop_negative(dy, y, mask):
-    """The gradient of a relu that gave y (..., C) stops: dy stays where y is above 0. mask: scratch, flat."""
-    mask = mask[: y.size].reshape(y.shape)
-    np.greater(y, 0, out=mask)
-    np.multiply(dy, mask, out=dy)
+def long_rows(x):
+    """x (..., n, C) -> a view (..., n*C): samples and channels become one axis."""
+    return x.reshape(*x.shape[:-2], -1)
 
 
-def column_sums(row, channels):
-    """(..., C) flat -> (C,): a product with ones is quicker than a sum along the first axis."""
-    rows = row.reshape(-1, channels)
-    return np.dot(np.ones(len(rows), row.dtype), rows)
+def stop(dy, y, mask, ends_in_relu, bounds):
+    """The gradient dy by what `end` gave, y (..., C), becomes that by what it was given: 0 where y is at a bound. mask:
+    scratch, flat."""
+    if not ends_in_relu and bounds is None:
+        return
+    low = 0 if bounds is None else bounds[0]
+    inside = np.greater(y, low, out=mask[: y.size].reshape(y.shape))
+    if bounds is not None:
+        inside &= y < bounds[1]
+    np.multiply(dy, inside, out=dy)
 
 
-def row_sums(a, b=None):
-    """a, or a * b, of maps (H, W, n, C) or vectors (n, C), summed over H -> (W*n*C,) or (n*C,)."""
-    a = a.reshape(len(a) if a.ndim == 4 else 1, -1)
-    if b is None:
-        return np.dot(np.ones(len(a), a.dtype), a)
-    return np.einsum("ij,ij->j", a, b.reshape(a.shape))
+def channel_sums(a, b=None, longest=1024):
+    """a, or a * b, of a band (..., C) that lies in the cache, summed over all but the channels -> (C,), in float64."""
+    channels = a.shape[-1]
+    count = a.size // channels
+    k = next(k for k in range(max(1, min(count, longest // channels)), 0, -1) if count % k == 0)
+    a = a.reshape(-1, k * channels)
+    sums = np.dot(np.ones(len(a), a.dtype), a) if b is None else np.einsum("ij,ij->j", a, b.reshape(a.shape))
+    return sums.reshape(k, channels).sum(axis=0, dtype=np.float64)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -575,9 +613,30 @@ def folded(x):
     return x.reshape(-1, *x.shape[-3:])
 
 
+def stop_negative(dy, y, mask):
+    """The gradient of a relu that gave y (..., C) stops: dy stays where y is above 0. mask: scratch, flat."""
+    mask = mask[: y.size].reshape(y.shape)
+    np.greater(y, 0, out=mask)
+    np.multiply(dy, mask, out=dy)
+
+
 def inner(x, sides, space):
     """x (*space with its sides, n, C) -> a view (*space, n, C)."""
     return x[tuple(slice(before, before + size) for (before, _), size in zip(sides, space, strict=True))]
+
+
+def column_sums(row, channels):
+    """(..., C) flat -> (C,): a product with ones is quicker than a sum along the first axis."""
+    rows = row.reshape(-1, channels)
+    return np.dot(np.ones(len(rows), row.dtype), rows)
+
+
+def row_sums(a, b=None):
+    """a, or a * b, of maps (H, W, n, C) or vectors (n, C), summed over H -> (W*n*C,) or (n*C,)."""
+    a = a.reshape(len(a) if a.ndim == 4 else 1, -1)
+    if b is None:
+        return np.dot(np.ones(len(a), a.dtype), a)
+    return np.einsum("ij,ij->j", a, b.reshape(a.shape))
 
 
 class BilinearConv(ConvStage):
@@ -1007,7 +1066,8 @@ class Linear(Stage):
         if self.relu:
             dy *= self.y[b] > 0
         grad = self.w.grads[self.name + ".weight"]
-        np.matmul(self.x[b].T, dy, out=grad if b == 0 else self.part)
+        multiply = np.dot if len(dy) == 1 else np.matmul  # a column by a row: a quarter of the time
+        multiply(self.x[b].T, dy, out=grad if b == 0 else self.part)
         if b > 0:
             grad += self.part
         if self.bias is not None:

@@ -27,7 +27,7 @@ def fuse_add(plan: Plan) -> Plan:
             conv is None
             or not conv.can.add_map
             or conv.epilogue.plus
-            or conv.epilogue.relu
+            or conv.epilogue.ends
             or draft.only_reader(last) is not add
         ):
             continue

@@ -10,7 +10,9 @@ from netdsl.passes.copy_in_activations import copy_in_activations
 from netdsl.passes.fold_norm import fold_norm
 from netdsl.passes.freeze_norm import freeze_norm
 from netdsl.passes.fuse_add import fuse_add
+from netdsl.passes.fuse_clip import fuse_clip
 from netdsl.passes.fuse_relu import fuse_relu
+from netdsl.passes.give_sums import give_sums
 from netdsl.passes.leave_out_dx import leave_out_dx
 from netdsl.passes.leave_out_identity import leave_out_identity
 from netdsl.passes.move_bias import move_bias
@@ -23,7 +25,9 @@ Pass = Callable[[Plan], Plan]
 TRAINING: tuple[Pass, ...] = (
     leave_out_identity,
     fuse_relu,
+    fuse_clip,
     move_bias,
+    give_sums,
     copy_in_activations,
     leave_out_dx,
     plan_memory,
@@ -33,6 +37,7 @@ INFERENCE: tuple[Pass, ...] = (
     fold_norm,
     freeze_norm,
     fuse_relu,
+    fuse_clip,
     fuse_add,
     move_bias,
     copy_in_activations,

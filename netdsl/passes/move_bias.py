@@ -16,7 +16,7 @@ def move_bias(plan: Plan) -> Plan:
     """
     draft = Draft(plan)
     for conv in plan.stages:
-        movable = conv.adds_bias and conv.can.leave_bias and not conv.epilogue.relu
+        movable = conv.adds_bias and conv.can.leave_bias and not conv.epilogue.ends
         after = draft.only_reader(conv.output) if movable else None
         if after is not None and after.can.add_bias:
             draft.change(conv.ending(bias=False), replace(after, conv=conv.node.name))

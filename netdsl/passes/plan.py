@@ -25,8 +25,9 @@ TEXTBOOK = Can(is_named=True)
 class Planned:
     """One stage, called as its node: the values it reads, the one it makes, and the nodes it stands for.
 
-    call: None is the textbook's kernel. conv: the name of the stage whose bias it adds. memory: the number of the
-    memory in which it hands on its numbers (plan_memory). epilogue: what it does at its end.
+    call: None is the textbook's kernel. conv: the name of the stage whose bias it adds. sums: that of the
+    stage which adds up for it what it reads. memory: the number of the memory in which it hands on its numbers
+    (plan_memory). epilogue: what it does at its end.
     """
 
     node: Node
@@ -35,6 +36,7 @@ class Planned:
     call: StageCall | None
     names: tuple[str, ...]
     conv: str = ""
+    sums: str = ""
     memory: int | None = None
     epilogue: Epilogue = field(default_factory=Epilogue)
 
@@ -171,9 +173,8 @@ def verify_plan(plan: Plan) -> Plan:
         assert stage.output not in made, f"{stage.node.name} makes {stage.output} a second time"
         assert nodes.isdisjoint(stage.names), f"{stage.node.name} stands for {stage.names}, of which some is done"
         assert stage.node.name in stage.names, f"{stage.node.name} stands for {stage.names}"
-        assert not stage.conv or stage.conv in stages, (
-            f"{stage.node.name} adds the bias of {stage.conv}, which is not there"
-        )
+        for what, other in (("adds the bias of", stage.conv), ("needs the sums of", stage.sums)):
+            assert not other or other in stages, f"{stage.node.name} {what} {other}, which is not there"
         made.add(stage.output)
         nodes.update(stage.names)
         stages.add(stage.node.name)

@@ -12,34 +12,41 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class Can:
-    """What one kind of stage can do. In brackets stands the argument of its constructor that asks for it; all
-    of a convolution's but dx are one, `epilogue` (stages/convolution.py).
+    """What one kind of stage can do. In brackets stands the argument of its constructor that asks for it; all of a
+    convolution's but dx are one, `epilogue` (stages/convolution.py).
 
-    end_in_relu (relu): give max(y, 0) instead of y. wait_for_relu (relu): so, and a relu in front of it may come behind
-    it as well. take_norm (norm): at inference, be a convolution whose weights and bias have a batch norm in them.
-    add_bias (conv): add the bias of the convolution in front of it. leave_bias (bias): leave its own bias to the stage
-    behind it. add_map (plus): at inference, add another map to y. leave_out_dx (dx): give no gradient by its
-    input. work_in_place (copies): write y over x at inference, unless it is told to copy.
+    end_in_relu (relu): give max(y, 0) instead of y. end_in_clip (clip): keep y between two numbers. wait_for_relu
+    (relu): so, and a relu in front of it may come behind it as well. take_norm (norm): at inference, be a convolution
+    whose weights and bias have a batch norm in them. add_bias (conv): add the bias of the convolution in front of it.
+    leave_bias (bias): leave its own bias to the stage behind it. add_map (plus): at inference, add another map to y.
+    give_sums (sums): add up y and y * y for each channel. take_sums (sums): not do that itself, but ask the convolution
+    in front of it, which it is given. leave_out_dx (dx): give no gradient by its input. work_in_place (copies): write y
+    over x at inference, unless it is told to copy.
 
-    is_conv: it is a convolution. is_relu: max(x, 0) is all it does. is_sum: it adds up what it reads. frozen: the stage
-    that computes it at inference, as a factor and a summand for each channel. is_named: behind the worker its
-    constructor takes the layer's name, under which its params are. waits: in training both of its passes are
-    generators, which wait for the whole batch. has_own_output, has_own_gradient: what forward, backward gives is always
-    an array of its own, made by `outputs`, `gradients` of the worker; else it may be what it was given, or a view of
-    it. is_local: every number of y comes from its own window alone; fast algorithms mix those of a tile. idles: when it
-    gives x as it is, so that a plan leaves it out.
+    is_conv: it is a convolution. is_relu: max(x, 0) is all it does. is_clip: so is keeping x between two bounds, the
+    last two of its arguments. is_sum: it adds up what it reads. frozen: the stage that computes it at inference, as a
+    factor and a summand for each channel. is_named: behind the worker its constructor takes the layer's name, under
+    which its params are. waits: in training both of its passes are generators, which wait for the whole batch.
+    has_own_output, has_own_gradient: what forward, backward gives is always an array of its own, made by `outputs`,
+    `gradients` of the worker; else it may be what it was given, or a view of it. is_local: every number of y comes from
+    its own window alone; fast algorithms mix those of a tile. idles: when it gives x as it is, so that a plan leaves it
+    out.
     """
 
     end_in_relu: bool = False
+    end_in_clip: bool = False
     wait_for_relu: bool = False
     take_norm: bool = False
     add_bias: bool = False
     leave_bias: bool = False
     add_map: bool = False
+    give_sums: bool = False
+    take_sums: bool = False
     leave_out_dx: bool = False
     work_in_place: bool = False
     is_conv: bool = False
     is_relu: bool = False
+    is_clip: bool = False
     is_sum: bool = False
     frozen: type[Any] | None = None
     is_named: bool = False

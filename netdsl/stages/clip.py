@@ -14,7 +14,7 @@ from netdsl.stages.stage import Worker
 class Clip(Pointwise):
     """y = x + bias, between `low` and `high`, by one pass; dx is dy where y lies between."""
 
-    can = Can(add_bias=True, work_in_place=True, has_own_output=True)
+    can = Can(is_clip=True, add_bias=True, work_in_place=True, has_own_output=True)
 
     piece = 65536
 

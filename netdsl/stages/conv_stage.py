@@ -3,16 +3,13 @@ volumes as (Kd, Kh, Kw, C, F)."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from netdsl.kernels.arrays import Array, Param, Shape, Sides, Spatial
 from netdsl.stages.can import Can
 from netdsl.stages.convolution import ConvGeometry, Epilogue
-from netdsl.stages.layout import long_rows
-from netdsl.stages.relu import relu, stop_negative
-from netdsl.stages.rows import bands, column_sums, row_sums
+from netdsl.stages.ending import end, stop
+from netdsl.stages.rows import bands, channel_sums, wide_rows
 from netdsl.stages.stage import Stage, Worker
 
 
@@ -21,6 +18,8 @@ class ConvStage(Stage):
 
     can = Can(
         end_in_relu=True,
+        end_in_clip=True,
+        give_sums=True,
         take_norm=True,
         leave_bias=True,
         add_map=True,
@@ -54,8 +53,10 @@ class ConvStage(Stage):
         self.start(w)
         self.name, self.shape, self.channels, self.filters, self.has_dx = name, g.shape, g.shape[0], g.filters, dx
         self.kernel_size, self.stride, self.padding, self.dilation = g.kernel_size, g.stride, g.padding, g.dilation
-        self.adds_bias, self.norm, self.relu, self.out_size = epilogue.bias, epilogue.norm, epilogue.relu, g.out_size
-        if self.relu and w.training:
+        self.adds_bias, self.norm, self.ending = epilogue.bias, epilogue.norm, (epilogue.relu, epilogue.clip)
+        self.out_size, self.ends = g.out_size, self.ending != (False, None)
+        self.totals = [np.zeros((2, g.filters)) for _ in w.sizes] if epilogue.sums else []
+        if self.ends and w.training:
             self.mask = w.masks((g.filters, *self.out_size))
         self.stored = w.params[name + ".weight"].reshape(*g.kernel_size, -1, g.filters)  # of a signal, too: K is Kx1
         self.weight = self.stored
@@ -87,33 +88,42 @@ class ConvStage(Stage):
             self.weight = self.stored * self.scale
 
     def with_bias(self, y: Array, plus: Array | None = None, has_bias: bool = False) -> Array:
-        """y (rows, Wo, n, F) -> the same array, to which come the bias, if it has none yet, another map, and the
-        relu."""
+        """y (rows, Wo, n, F) -> the same array, to which come the bias, if it has none yet, another map, and what
+        stands at the end; then its sums are taken."""
         adds_bias = self.adds_bias and not has_bias
-        if not adds_bias and not self.relu and plus is None:
+        if not (adds_bias or self.ends or plus is not None or self.totals):
             return y
-        rows = long_rows(y)
+        rows = wide_rows(y)
         bias = np.resize(self.bias, rows.shape[2]) if adds_bias else None
         for band in bands(y):
             if bias is not None:
                 rows[band] += bias
             if plus is not None:
                 y[band] += plus[band]
-            if self.relu:
-                relu(y[band], y[band])
+            end(rows[band], *self.ending)
+            if self.totals:
+                self.totals[self.w.block] += channel_sums(y[band]), channel_sums(y[band], y[band])
         return y
 
+    def take_sums(self) -> Array:
+        """The sums of y and of y * y of this block, (2, F); they begin at 0 again."""
+        sums = self.totals[self.w.block].copy()
+        self.totals[self.w.block][...] = 0
+        return sums
+
     def bias_gradient(self, dy: Array) -> None:
-        """dy (Ho, Wo, n, F) becomes the gradient in front of the relu, and the bias gets its own."""
+        """dy (Ho, Wo, n, F) becomes the gradient in front of what stands at the end, and the bias gets its own."""
+        if not (self.ends or self.adds_bias):
+            return
         b = self.w.block
-        sums: Any = 0
+        sums = np.zeros(self.filters)
         for band in bands(dy):
-            if self.relu:
-                stop_negative(dy[band], self.y[b][: len(dy), : dy.shape[1]][band], self.mask[b])
+            if self.ends:
+                stop(dy[band], self.y[b][: len(dy), : dy.shape[1]][band], self.mask[b], *self.ending)
             if self.adds_bias:
-                sums = sums + row_sums(dy[band])
+                sums += channel_sums(dy[band])
         if self.adds_bias:
-            self.add_gradient(self.name + ".bias", column_sums(sums, self.filters))
+            self.add_gradient(self.name + ".bias", sums)
 
     def add_weight_gradient(self, rows: Array, dy: Array) -> None:
         """rows (M, K), dy (M, F) -> the gradient of the weights (K, F) of this block, added to that of those before."""

@@ -35,10 +35,18 @@ class Epilogue:
     """What a convolution makes of its sums while they are in the cache: y = relu(sums * scale + bias + plus).
 
     bias: whether it adds its own; else the next stage does. norm: (name, eps) of a batch norm which at inference is the
-    scale and part of the bias. plus: whether forward is given another map. relu: whether it ends in one.
+    scale and part of the bias. plus: whether forward is given another map. relu: whether it ends in one. clip: between
+    which two numbers y is kept. sums: whether it adds up y and y * y for the batch norm behind it.
     """
 
     bias: bool = True
     norm: tuple[str, float] | None = None
     plus: bool = False
     relu: bool = False
+    clip: tuple[float, float] | None = None
+    sums: bool = False
+
+    @property
+    def ends(self) -> bool:
+        """Whether a relu or a clip stands at the end."""
+        return self.relu or self.clip is not None

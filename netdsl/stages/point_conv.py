@@ -7,13 +7,16 @@ import numpy as np
 from netdsl.kernels.arrays import Array
 from netdsl.stages.conv_stage import ConvStage
 from netdsl.stages.convolution import ConvGeometry, Epilogue
+from netdsl.stages.rows import bands
 from netdsl.stages.stage import Worker
 
 
 class PointConv(ConvStage):
-    """A 1x1 convolution: one matrix product over the channels of every pixel."""
+    """A 1x1 convolution: one matrix product over the channels of every pixel, by bands that stay in the cache."""
 
     can = ConvStage.can
+
+    band_numbers = 1 << 16
 
     def __init__(
         self,
@@ -47,9 +50,11 @@ class PointConv(ConvStage):
             self.picked[b][outside] = x[inside]
             x = self.picked[b]
         self.x[b] = x
-        y = self.y[b]
-        np.matmul(x.reshape(-1, self.channels), self.weight.reshape(self.channels, -1), out=y.reshape(-1, self.filters))
-        return self.with_bias(y, plus)
+        y, weight = self.y[b], self.weight.reshape(self.channels, -1)
+        for band in bands(y, max(self.band_numbers, 192 * self.filters)):
+            np.matmul(x[band].reshape(-1, self.channels), weight, out=y[band].reshape(-1, self.filters))
+            self.with_bias(y[band], None if plus is None else plus[band])
+        return y
 
     def places(self) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
         """Which pixels of x are read, and which of y have one: the others see padding."""

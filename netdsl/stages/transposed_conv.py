@@ -18,7 +18,7 @@ class TransposedConv(ConvStage):
     the channels of every pixel, whose numbers are then added where they belong; windows that do not overlap are only
     moved there. Some rows of x at a time, so that the products stay in the cache."""
 
-    can = ConvStage.can.but(end_in_relu=False, take_norm=False, add_map=False)
+    can = ConvStage.can.but(end_in_relu=False, end_in_clip=False, take_norm=False, add_map=False)
 
     band_bytes = 1 << 18
 

@@ -2,6 +2,7 @@
 
 import inspect
 import pkgutil
+from dataclasses import fields
 from importlib import import_module
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from netdsl import stages
 from netdsl.stages.can import Can
 from netdsl.stages.conv_stage import ConvStage
+from netdsl.stages.convolution import Epilogue
 from netdsl.stages.norm import NormStage
 from netdsl.stages.product import ProductStage
 from netdsl.stages.stage import Stage
@@ -22,6 +24,15 @@ OPTIONS = {
     "leave_out_dx": "dx",
     "work_in_place": "copies",
     "is_named": "name",
+    "end_in_clip": "clip",
+    "take_sums": "sums",
+}
+ENDS = {  # what is asked of a convolution by its epilogue
+    "end_in_relu": "relu",
+    "end_in_clip": "clip",
+    "take_norm": "norm",
+    "leave_bias": "bias",
+    "give_sums": "sums",
 }
 
 
@@ -45,12 +56,28 @@ def test_every_kind_of_stage_says_itself_what_it_can_do(kind):
 
 def test_an_ability_is_an_argument_of_the_constructor(kind):
     arguments = inspect.signature(kind).parameters
-    assert {a: getattr(kind.can, a) for a in OPTIONS} == {a: word in arguments for a, word in OPTIONS.items()}
+    options = {a: word for a, word in OPTIONS.items() if not (kind.can.is_conv and a in ENDS)}
+    assert {a: getattr(kind.can, a) for a in options} == {a: word in arguments for a, word in options.items()}
+
+
+def test_what_ends_a_convolution_is_its_epilogue(kind):
+    assert ("epilogue" in inspect.signature(kind).parameters) == kind.can.is_conv
+    assert set(ENDS.values()) <= {field.name for field in fields(Epilogue)}
+    assert kind.can.end_in_relu == kind.can.end_in_clip or not kind.can.is_conv
 
 
 def test_options_are_off_by_default(kind):
     defaults = {name: p.default for name, p in inspect.signature(kind).parameters.items()}
-    off = {"relu": False, "norm": None, "conv": None, "adds_bias": True, "dx": True, "copies": False}
+    off = {
+        "relu": False,
+        "clip": None,
+        "sums": None,
+        "norm": None,
+        "conv": None,
+        "adds_bias": True,
+        "dx": True,
+        "copies": False,
+    }
     assert {name: defaults[name] for name in off if name in defaults} == {n: off[n] for n in off if n in defaults}
 
 

@@ -118,6 +118,21 @@ def test_a_norm_of_large_maps_forgets_the_mean(mean, worst_buffers):
         assert found["y"] < 2e-6, f"{line}: {found['y']}"
 
 
+def test_the_sums_of_a_convolution_forget_a_large_bias():
+    """Beside 1,000 float32 has steps of 6e-5 and squares of 0.1: they would be all that a difference leaves."""
+    net = compile_text("input 5x9x8\nconv 6 -> bn\ntrain { loss mse }")
+    right, space = net.build(seed=1, dtype="float64"), {"__name__": "module"}
+    exec(compile(net.numpy_source(2), "module", "exec", dont_inherit=True), space)
+    model = space["Model"](seed=1, workers=2)
+    model.params["conv1.bias"][...] = right.params["conv1.bias"][...] = 1000
+    for name, array in right.params.items():
+        model.params[name][...] = array
+    x = np.random.default_rng(0).standard_normal((7, 5, 9, 8))
+    found = model.logits(x.astype(np.float32), training=True)
+    assert np.abs(found - right.logits(x, training=True)).max() < 1e-3  # some steps, as the spread is about 1
+    model.close()
+
+
 def test_batch_norm_measures_parts_that_differ_as_one():
     """One worker's samples lie around 0, another's around 1,000: neither's own spread says anything of all."""
     net = compile_text("input 5x6x6\nbn\ntrain { loss mse }")

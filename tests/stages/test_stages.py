@@ -114,6 +114,7 @@ STRIDED = st.tuples(axes(stride=3), axes(stride=3))
 POINT = st.tuples(axes(kernel=1, stride=3), axes(kernel=1, stride=3))
 DENSE = st.tuples(axes(), axes())
 SQUARE = st.integers(2, 4).flatmap(lambda k: st.tuples(axes(kernel=k), axes(kernel=k)))
+ENDINGS = [({}, (-np.inf, np.inf)), ({"relu": True}, (0, np.inf)), ({"clip": (-1, 0.5)}, (-1, 0.5))]  # and the bounds
 SIZES = st.tuples(st.integers(1, 9), st.integers(1, 9), st.integers(1, 9))  # C, F, N
 TEAMS = st.tuples(st.sampled_from([1, 2, 3]), st.sampled_from([1, 2, 3, 16]))  # workers, block
 
@@ -159,13 +160,13 @@ def check_conv(kind, plane, sizes, team, has_bias, seed, dtype="float64", tolera
     given = exact["one.weight"], exact.get("one.bias")
     expected, saved = conv_forward(x.astype(np.float64), *given, **attrs)
     dy = rng.standard_normal(expected.shape).astype(dtype)
-    relu = seed % 2 == 1
-    alive = expected > 0 if relu else np.ones(expected.shape, bool)
+    ending, (low, high) = ENDINGS[seed % 3]
+    alive = (expected > low) & (expected < high)
     if dtype == "float32":
-        dy[np.abs(expected) < 1e-3] = 0  # where rounding may flip the relu
-    expected = expected * alive
+        dy[np.minimum(np.abs(expected - low), np.abs(expected - high)) < 1e-3] = 0  # where rounding may flip the relu
+    expected = np.clip(expected, low, high)
     expected_dx, expected_grads = conv_backward(dy.astype(np.float64) * alive, saved)
-    model = conv_model(kind, case, team, expected.shape[1:], relu=relu, **options)
+    model = conv_model(kind, case, team, expected.shape[1:], **ending, **options)
     y, dx, grads = model.both_passes(x, dy)
     filters, _, *taps = params["one.weight"].shape
     assert_close(y, expected, tolerance, "y", params["one.weight"][0].size)
@@ -359,10 +360,10 @@ def check_pool(attrs, shape, team, seed, ties):
     st.tuples(st.integers(2, 9), st.integers(1, 7), st.integers(1, 6), st.integers(1, 6)),
     TEAMS,
     st.integers(0, 99),
-    st.booleans(),
+    st.sampled_from(ENDINGS),
     st.booleans(),
 )
-def test_batch_norm_sees_the_whole_batch(shape, team, seed, relu, affine):
+def test_batch_norm_sees_the_whole_batch(shape, team, seed, end, affine):
     rng = np.random.default_rng(seed)
     x, dy, c = rng.standard_normal(shape) + 2, rng.standard_normal(shape), shape[1]
     params = {"one.weight": rng.standard_normal(c), "one.bias": rng.standard_normal(c)} if affine else {}
@@ -370,12 +371,13 @@ def test_batch_norm_sees_the_whole_batch(shape, team, seed, relu, affine):
     moved = {name: array.copy() for name, array in buffers.items()}
     given = params.get("one.weight"), params.get("one.bias"), *moved.values()
     expected, saved = bn_forward(x, *given, training=True)
-    alive = expected > 0 if relu else True
+    ending, (low, high) = end
+    alive = (expected > low) & (expected < high)
     expected_dx, grads = bn_backward(dy * alive, saved)
-    make = lambda w: BatchNorm(w, "one", shape[1:], relu=relu)  # noqa: E731
+    make = lambda w: BatchNorm(w, "one", shape[1:], **ending)  # noqa: E731
     model = OneStage(make, shape[1:], shape[1:], params, buffers, *team, "float64", waits=True)
     y, dx, found = model.both_passes(x, dy)
-    assert_close(y, expected * alive, EXACT, "y")
+    assert_close(y, np.clip(expected, low, high), EXACT, "y")
     assert_close(dx, expected_dx, 1e-8, "dx")  # of two samples almost nothing is left: a difference of large numbers
     for name, array in moved.items():
         assert_close(model.buffers[name], array, EXACT, name)

@@ -283,7 +283,10 @@ def _constructor(stage: Planned, call: StageCall, members: dict[str, str]) -> st
     parts += [value_text(value) for value in given]
     if stage.conv:
         parts.append(f"conv=s.{members[stage.conv]}")
-    ending = {"relu": stage.epilogue.relu, "adds_bias": stage.epilogue.bias, "epilogue": stage.epilogue}
+    if stage.sums:
+        parts.append(f"sums=s.{members[stage.sums]}")
+    end = stage.epilogue
+    ending = {"relu": end.relu, "clip": end.clip, "adds_bias": end.bias, "epilogue": end}
     options = {**ending, **call.options}
     parts += [
         f"{key}={value_text(value)}"
