@@ -113,6 +113,7 @@ class WinogradRows(ConvStage):
     can = ConvStage.can.but(is_local=False)
 
     strip_numbers = 1 << 14
+    narrow = 64  # channels: of so few BLAS takes up to twice the time for a product with a transposed matrix
 
     def __init__(
         self,
@@ -133,6 +134,7 @@ class WinogradRows(ConvStage):
             output = np.concatenate([output, np.ones((tile, 1), w.dtype)], axis=1)  # of one more point, the bias itself
         self.tiles = tiles_along(tile, down, height, self.out_size[0], top, data, output)
         self.u = w.shared((name, "u"), (points, columns * c * f))
+        self.factors = self.u.reshape(points, columns, c, f)
         sizes, self.sorted = columns_by_rest(width, step)
         seen = {k: (self.sorted[(k - left) % step][1], (k - left) // step) for k in range(columns)}
         ahead = {k: (place.start, place.stop - place.start, shift) for k, (place, shift) in seen.items()}
@@ -157,6 +159,12 @@ class WinogradRows(ConvStage):
         self.strips_back = [[strips_along(*given, most) for given in zip(sizes, back, strict=True)] for most in longest]
         self.all_taps = [tap for tap in strips_along(out_width, ahead, out_width)[0][-1] if tap]
         self.make_room_for_gradients(points, taps, columns, c * f)
+        self.is_turned = dx and max(c, f) <= self.narrow
+        if self.is_turned:
+            self.turned = w.shared((name, "turned"), (points, columns * f * c))
+            self.factors_back = self.turned.reshape(points, columns, f, c)
+        else:
+            self.factors_back = self.factors.swapaxes(2, 3)
 
     def make_room_for_gradients(self, points: int, taps: int, columns: int, pairs: int) -> None:
         """Arrays for the gradient of the weights, (taps, columns, C * F), made for one column of taps at a time."""
@@ -172,6 +180,9 @@ class WinogradRows(ConvStage):
         if self.norm is not None:
             weight = weight * np.resize(self.scale, self.u.shape[1])[begin:end]
         product(self.tw, weight, self.u[:, begin:end])
+        if self.w.training and self.is_turned:
+            turned = self.weight.swapaxes(2, 3).reshape(self.kernel_size[0], -1)[:, begin:end]
+            product(self.tw, turned, self.turned[:, begin:end])
 
     def to_points(self, data: Array, rows: Array, v: Array) -> None:
         """rows (R, W, n*C) to the points, v (points, W sorted, n*C)."""
@@ -181,7 +192,6 @@ class WinogradRows(ConvStage):
     def forward(self, x: Array, plus: Array | None = None) -> Array:
         """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
         b = self.w.block
-        u = self.u.reshape(self.points, -1, self.channels, self.filters)
         y = self.y[b]
         if self.adds_bias:
             self.sums[0][b][-1, : y[0].size].reshape(-1, self.filters)[...] = self.bias
@@ -194,7 +204,7 @@ class WinogradRows(ConvStage):
             if is_sorted:
                 self.to_points(data, rows[inputs], v)
             given = None if is_sorted else rows[inputs]
-            for begin, end, sums in self.over_taps(data, given, v, u, self.strips[b]):
+            for begin, end, sums in self.over_taps(data, given, v, self.factors, self.strips[b]):
                 along_h(output, sums[: output.shape[1]], out[band, begin:end])
             self.with_bias(y[band], plus if plus is None else plus[band], has_bias=True)
         return y
@@ -256,11 +266,10 @@ class WinogradRows(ConvStage):
     ) -> None:
         """What a row of tiles sends back: its first rows are added to those that have something (covered) already."""
         b = self.w.block
-        back = self.u.reshape(self.points, -1, self.channels, self.filters).swapaxes(2, 3)
         dx[covered : inputs.start] = 0
         first = min(max(covered, inputs.start), inputs.stop)
         for (columns, _), strips in zip(self.sorted, self.strips_back[b], strict=True):
-            for begin, end, sums in self.over_taps(output_t, given, z, back, strips):
+            for begin, end, sums in self.over_taps(output_t, given, z, self.factors_back, strips):
                 sums, target = sums[: self.points], dx[inputs, columns][:, begin:end]
                 overlap = first - inputs.start
                 along_h(data_t[overlap:], sums, target[overlap:])
