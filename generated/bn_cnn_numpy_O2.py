@@ -671,6 +671,7 @@ class WinogradRows(ConvStage):
     """
 
     strip_numbers = 1 << 14
+    narrow = 64  # channels: of so few BLAS takes up to twice the time for a product with a transposed matrix
 
     def __init__(self, w, name, geometry, tile, epilogue=Epilogue(), dx=True):
         self.prepare(w, name, geometry, epilogue, dx)
@@ -683,6 +684,7 @@ class WinogradRows(ConvStage):
             output = np.concatenate([output, np.ones((tile, 1), w.dtype)], axis=1)  # of one more point, the bias itself
         self.tiles = tiles_along(tile, down, height, self.out_size[0], top, data, output)
         self.u = w.shared((name, "u"), (points, columns * c * f))
+        self.factors = self.u.reshape(points, columns, c, f)
         sizes, self.sorted = columns_by_rest(width, step)
         seen = {k: (self.sorted[(k - left) % step][1], (k - left) // step) for k in range(columns)}
         ahead = {k: (place.start, place.stop - place.start, shift) for k, (place, shift) in seen.items()}
@@ -707,6 +709,12 @@ class WinogradRows(ConvStage):
         self.strips_back = [[strips_along(*given, most) for given in zip(sizes, back, strict=True)] for most in longest]
         self.all_taps = [tap for tap in strips_along(out_width, ahead, out_width)[0][-1] if tap]
         self.make_room_for_gradients(points, taps, columns, c * f)
+        self.is_turned = dx and max(c, f) <= self.narrow
+        if self.is_turned:
+            self.turned = w.shared((name, "turned"), (points, columns * f * c))
+            self.factors_back = self.turned.reshape(points, columns, f, c)
+        else:
+            self.factors_back = self.factors.swapaxes(2, 3)
 
     def make_room_for_gradients(self, points, taps, columns, pairs):
         """Arrays for the gradient of the weights, (taps, columns, C * F), made for one column of taps at a time."""
@@ -722,6 +730,9 @@ class WinogradRows(ConvStage):
         if self.norm is not None:
             weight = weight * np.resize(self.scale, self.u.shape[1])[begin:end]
         product(self.tw, weight, self.u[:, begin:end])
+        if self.w.training and self.is_turned:
+            turned = self.weight.swapaxes(2, 3).reshape(self.kernel_size[0], -1)[:, begin:end]
+            product(self.tw, turned, self.turned[:, begin:end])
 
     def to_points(self, data, rows, v):
         """rows (R, W, n*C) to the points, v (points, W sorted, n*C)."""
@@ -731,7 +742,6 @@ class WinogradRows(ConvStage):
     def forward(self, x, plus=None):
         """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
         b = self.w.block
-        u = self.u.reshape(self.points, -1, self.channels, self.filters)
         y = self.y[b]
         if self.adds_bias:
             self.sums[0][b][-1, : y[0].size].reshape(-1, self.filters)[...] = self.bias
@@ -744,7 +754,7 @@ class WinogradRows(ConvStage):
             if is_sorted:
                 self.to_points(data, rows[inputs], v)
             given = None if is_sorted else rows[inputs]
-            for begin, end, sums in self.over_taps(data, given, v, u, self.strips[b]):
+            for begin, end, sums in self.over_taps(data, given, v, self.factors, self.strips[b]):
                 along_h(output, sums[: output.shape[1]], out[band, begin:end])
             self.with_bias(y[band], plus if plus is None else plus[band], has_bias=True)
         return y
@@ -802,11 +812,10 @@ class WinogradRows(ConvStage):
     def add_dx(self, dx, covered, inputs, data_t, output_t, given, z):
         """What a row of tiles sends back: its first rows are added to those that have something (covered) already."""
         b = self.w.block
-        back = self.u.reshape(self.points, -1, self.channels, self.filters).swapaxes(2, 3)
         dx[covered : inputs.start] = 0
         first = min(max(covered, inputs.start), inputs.stop)
         for (columns, _), strips in zip(self.sorted, self.strips_back[b], strict=True):
-            for begin, end, sums in self.over_taps(output_t, given, z, back, strips):
+            for begin, end, sums in self.over_taps(output_t, given, z, self.factors_back, strips):
                 sums, target = sums[: self.points], dx[inputs, columns][:, begin:end]
                 overlap = first - inputs.start
                 along_h(data_t[overlap:], sums, target[overlap:])
@@ -1287,16 +1296,29 @@ def check_labels(labels, num_classes):
 
 def adam_step(params, grads, state, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
     """Kingma & Ba 2015: m, v are running means of g and g*g, corrected for starting at zero;
-    param -= lr * m_hat / (sqrt(v_hat) + eps). weight_decay adds to g."""
+    param -= lr * m_hat / (sqrt(v_hat) + eps). weight_decay adds to g. Params are flat, and short enough for the cache.
+    """
     step = state["step"] = state.get("step", 0) + 1
     correct1, correct2 = 1 - betas[0] ** step, 1 - betas[1] ** step
+    longest = max(params.values(), key=len, default=np.empty(0))
+    room = np.empty_like(longest), np.empty_like(longest)
     for name, param in params.items():
         g = grads[name] + weight_decay * param if weight_decay else grads[name]
         m, v = state.setdefault(name, (np.zeros_like(param), np.zeros_like(param)))
-        m += (1 - betas[0]) * (g - m)
+        part, change = (array[: len(param)] for array in room)
+        np.subtract(g, m, out=part)
+        part *= 1 - betas[0]
+        m += part
         v *= betas[1]
-        v += (1 - betas[1]) * (g * g)  # where squares overflow v stays infinite, and the param where it is
-        param -= lr / correct1 * m / (np.sqrt(v) / correct2**0.5 + eps)
+        np.multiply(g, g, out=part)
+        part *= 1 - betas[1]
+        v += part  # where squares overflow v stays infinite, and the param where it is
+        np.sqrt(v, out=part)
+        part /= correct2**0.5
+        part += eps
+        np.multiply(m, lr / correct1, out=change)
+        change /= part
+        param -= change
 
 
 def he(rng, shape, fan_in, fan_out, dtype):
@@ -1380,7 +1402,7 @@ class StoredNetwork(Network):
     """A network whose params are views of one vector, in which weights lie the other way round, (Kh, Kw, C, F) and
     (D, F), and whose workers have a vector of gradients each."""
 
-    chunk = 16384  # so many numbers of the vector are worked on at a time
+    chunk = 32768  # so many numbers of the vector are worked on at a time
 
     def store_params(self, params):
         """One vector for all of them, and one of gradients for each worker; each begins at a multiple of 64 bytes."""
@@ -1444,7 +1466,7 @@ class StoredNetwork(Network):
             if runs and begin - runs[-1][1] < 16:
                 begin = runs.pop()[0]
             runs.append((begin, end))
-        self.watched, size = [], 4 * self.chunk
+        self.watched, size = [], 2 * self.chunk
         for array in (*(self.vector[begin:end] for begin, end in runs), self.carried):
             seen = self.team.shared(array.shape, self.dtype)
             self.watched += [(array[i : i + size], seen[i : i + size]) for i in range(0, array.size, size)]

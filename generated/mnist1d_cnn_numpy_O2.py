@@ -870,16 +870,29 @@ def check_labels(labels, num_classes):
 
 def adam_step(params, grads, state, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
     """Kingma & Ba 2015: m, v are running means of g and g*g, corrected for starting at zero;
-    param -= lr * m_hat / (sqrt(v_hat) + eps). weight_decay adds to g."""
+    param -= lr * m_hat / (sqrt(v_hat) + eps). weight_decay adds to g. Params are flat, and short enough for the cache.
+    """
     step = state["step"] = state.get("step", 0) + 1
     correct1, correct2 = 1 - betas[0] ** step, 1 - betas[1] ** step
+    longest = max(params.values(), key=len, default=np.empty(0))
+    room = np.empty_like(longest), np.empty_like(longest)
     for name, param in params.items():
         g = grads[name] + weight_decay * param if weight_decay else grads[name]
         m, v = state.setdefault(name, (np.zeros_like(param), np.zeros_like(param)))
-        m += (1 - betas[0]) * (g - m)
+        part, change = (array[: len(param)] for array in room)
+        np.subtract(g, m, out=part)
+        part *= 1 - betas[0]
+        m += part
         v *= betas[1]
-        v += (1 - betas[1]) * (g * g)  # where squares overflow v stays infinite, and the param where it is
-        param -= lr / correct1 * m / (np.sqrt(v) / correct2**0.5 + eps)
+        np.multiply(g, g, out=part)
+        part *= 1 - betas[1]
+        v += part  # where squares overflow v stays infinite, and the param where it is
+        np.sqrt(v, out=part)
+        part /= correct2**0.5
+        part += eps
+        np.multiply(m, lr / correct1, out=change)
+        change /= part
+        param -= change
 
 
 def he(rng, shape, fan_in, fan_out, dtype):
@@ -963,7 +976,7 @@ class StoredNetwork(Network):
     """A network whose params are views of one vector, in which weights lie the other way round, (Kh, Kw, C, F) and
     (D, F), and whose workers have a vector of gradients each."""
 
-    chunk = 16384  # so many numbers of the vector are worked on at a time
+    chunk = 32768  # so many numbers of the vector are worked on at a time
 
     def store_params(self, params):
         """One vector for all of them, and one of gradients for each worker; each begins at a multiple of 64 bytes."""
@@ -1027,7 +1040,7 @@ class StoredNetwork(Network):
             if runs and begin - runs[-1][1] < 16:
                 begin = runs.pop()[0]
             runs.append((begin, end))
-        self.watched, size = [], 4 * self.chunk
+        self.watched, size = [], 2 * self.chunk
         for array in (*(self.vector[begin:end] for begin, end in runs), self.carried):
             seen = self.team.shared(array.shape, self.dtype)
             self.watched += [(array[i : i + size], seen[i : i + size]) for i in range(0, array.size, size)]

@@ -922,6 +922,7 @@ class WinogradRows(ConvStage):
     """
 
     strip_numbers = 1 << 14
+    narrow = 64  # channels: of so few BLAS takes up to twice the time for a product with a transposed matrix
 
     def __init__(self, w, name, geometry, tile, epilogue=Epilogue(), dx=True):
         self.prepare(w, name, geometry, epilogue, dx)
@@ -934,6 +935,7 @@ class WinogradRows(ConvStage):
             output = np.concatenate([output, np.ones((tile, 1), w.dtype)], axis=1)  # of one more point, the bias itself
         self.tiles = tiles_along(tile, down, height, self.out_size[0], top, data, output)
         self.u = w.shared((name, "u"), (points, columns * c * f))
+        self.factors = self.u.reshape(points, columns, c, f)
         sizes, self.sorted = columns_by_rest(width, step)
         seen = {k: (self.sorted[(k - left) % step][1], (k - left) // step) for k in range(columns)}
         ahead = {k: (place.start, place.stop - place.start, shift) for k, (place, shift) in seen.items()}
@@ -958,6 +960,12 @@ class WinogradRows(ConvStage):
         self.strips_back = [[strips_along(*given, most) for given in zip(sizes, back, strict=True)] for most in longest]
         self.all_taps = [tap for tap in strips_along(out_width, ahead, out_width)[0][-1] if tap]
         self.make_room_for_gradients(points, taps, columns, c * f)
+        self.is_turned = dx and max(c, f) <= self.narrow
+        if self.is_turned:
+            self.turned = w.shared((name, "turned"), (points, columns * f * c))
+            self.factors_back = self.turned.reshape(points, columns, f, c)
+        else:
+            self.factors_back = self.factors.swapaxes(2, 3)
 
     def make_room_for_gradients(self, points, taps, columns, pairs):
         """Arrays for the gradient of the weights, (taps, columns, C * F), made for one column of taps at a time."""
@@ -973,6 +981,9 @@ class WinogradRows(ConvStage):
         if self.norm is not None:
             weight = weight * np.resize(self.scale, self.u.shape[1])[begin:end]
         product(self.tw, weight, self.u[:, begin:end])
+        if self.w.training and self.is_turned:
+            turned = self.weight.swapaxes(2, 3).reshape(self.kernel_size[0], -1)[:, begin:end]
+            product(self.tw, turned, self.turned[:, begin:end])
 
     def to_points(self, data, rows, v):
         """rows (R, W, n*C) to the points, v (points, W sorted, n*C)."""
@@ -982,7 +993,6 @@ class WinogradRows(ConvStage):
     def forward(self, x, plus=None):
         """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
         b = self.w.block
-        u = self.u.reshape(self.points, -1, self.channels, self.filters)
         y = self.y[b]
         if self.adds_bias:
             self.sums[0][b][-1, : y[0].size].reshape(-1, self.filters)[...] = self.bias
@@ -995,7 +1005,7 @@ class WinogradRows(ConvStage):
             if is_sorted:
                 self.to_points(data, rows[inputs], v)
             given = None if is_sorted else rows[inputs]
-            for begin, end, sums in self.over_taps(data, given, v, u, self.strips[b]):
+            for begin, end, sums in self.over_taps(data, given, v, self.factors, self.strips[b]):
                 along_h(output, sums[: output.shape[1]], out[band, begin:end])
             self.with_bias(y[band], plus if plus is None else plus[band], has_bias=True)
         return y
@@ -1053,11 +1063,10 @@ class WinogradRows(ConvStage):
     def add_dx(self, dx, covered, inputs, data_t, output_t, given, z):
         """What a row of tiles sends back: its first rows are added to those that have something (covered) already."""
         b = self.w.block
-        back = self.u.reshape(self.points, -1, self.channels, self.filters).swapaxes(2, 3)
         dx[covered : inputs.start] = 0
         first = min(max(covered, inputs.start), inputs.stop)
         for (columns, _), strips in zip(self.sorted, self.strips_back[b], strict=True):
-            for begin, end, sums in self.over_taps(output_t, given, z, back, strips):
+            for begin, end, sums in self.over_taps(output_t, given, z, self.factors_back, strips):
                 sums, target = sums[: self.points], dx[inputs, columns][:, begin:end]
                 overlap = first - inputs.start
                 along_h(data_t[overlap:], sums, target[overlap:])
@@ -1778,7 +1787,7 @@ class StoredNetwork(Network):
     """A network whose params are views of one vector, in which weights lie the other way round, (Kh, Kw, C, F) and
     (D, F), and whose workers have a vector of gradients each."""
 
-    chunk = 16384  # so many numbers of the vector are worked on at a time
+    chunk = 32768  # so many numbers of the vector are worked on at a time
 
     def store_params(self, params):
         """One vector for all of them, and one of gradients for each worker; each begins at a multiple of 64 bytes."""
@@ -1842,7 +1851,7 @@ class StoredNetwork(Network):
             if runs and begin - runs[-1][1] < 16:
                 begin = runs.pop()[0]
             runs.append((begin, end))
-        self.watched, size = [], 4 * self.chunk
+        self.watched, size = [], 2 * self.chunk
         for array in (*(self.vector[begin:end] for begin, end in runs), self.carried):
             seen = self.team.shared(array.shape, self.dtype)
             self.watched += [(array[i : i + size], seen[i : i + size]) for i in range(0, array.size, size)]

@@ -15,7 +15,7 @@ class StoredNetwork(Network):
     """A network whose params are views of one vector, in which weights lie the other way round, (Kh, Kw, C, F) and
     (D, F), and whose workers have a vector of gradients each."""
 
-    chunk = 16384  # so many numbers of the vector are worked on at a time
+    chunk = 32768  # so many numbers of the vector are worked on at a time
     team: Team
     num_workers: int
     size: int
@@ -89,7 +89,7 @@ class StoredNetwork(Network):
             if runs and begin - runs[-1][1] < 16:
                 begin = runs.pop()[0]
             runs.append((begin, end))
-        self.watched, size = [], 4 * self.chunk
+        self.watched, size = [], 2 * self.chunk
         for array in (*(self.vector[begin:end] for begin, end in runs), self.carried):
             seen = self.team.shared(array.shape, self.dtype)
             self.watched += [(array[i : i + size], seen[i : i + size]) for i in range(0, array.size, size)]

@@ -8,16 +8,24 @@ from typing import Any
 
 from netdsl.graph.recipe import LOSSES, OPTIMIZERS, Recipe, loss_kernel
 from netdsl.ground.symbols import value_text, word_text
+from netdsl.kernels import optimizers
 from netdsl.kernels.optimizers import clip_factor, clipped, norm_of, scaled
+from netdsl.stages import adam
 from netdsl.targets.text.emission import Method
 
 _WIDTH = 112  # columns of a line in a class
+_IN_PLACE: dict[Callable[..., None], Callable[..., None]] = {
+    optimizers.adam_step: adam.adam_step,
+    optimizers.adamw_step: adam.adamw_step,
+}
+"""The steps that do with less memory what those of the textbook do, under the same names."""
 
 
 def recipe_kernels(recipe: Recipe, shared: bool = False) -> list[Callable[..., Any]]:
     """The kernels of loss, optimizer and clipping; shared: of a network whose workers have a part of the gradients."""
     clipping = [] if recipe.clip is None else [norm_of, clip_factor, scaled] if shared else [clipped]
-    return [loss_kernel(recipe)[0], OPTIMIZERS[recipe.optimizer].step, *clipping]
+    step = OPTIMIZERS[recipe.optimizer].step
+    return [loss_kernel(recipe)[0], _IN_PLACE.get(step, step) if shared else step, *clipping]
 
 
 def loss_lines(recipe: Recipe) -> list[str]:
