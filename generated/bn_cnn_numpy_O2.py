@@ -327,16 +327,6 @@ class ConvStage(Stage):
         if self.adds_bias:
             self.add_gradient(self.name + ".bias", sums)
 
-    def add_weight_gradient(self, rows, dy):
-        """rows (M, K), dy (M, F) -> the gradient of the weights (K, F) of this block, added to that of those before."""
-        grad = self.grad_rows
-        if self.w.block == 0 and not self.has_gradient:
-            np.matmul(rows.T, dy, out=grad)
-        else:
-            np.matmul(rows.T, dy, out=self.grad_part)
-            grad += self.grad_part
-        self.has_gradient = True
-
 
 @dataclasses.dataclass(frozen=True)
 class Epilogue:
@@ -353,11 +343,6 @@ class Epilogue:
     relu: bool = False
     clip: tuple[float, float] | None = None
     sums: bool = False
-
-    @property
-    def ends(self):
-        """Whether a relu or a clip stands at the end."""
-        return self.relu or self.clip is not None
 
 
 class RowConv(ConvStage):
@@ -969,16 +954,7 @@ class MaxPool(Stage):
         self.pairs = kernel_size == stride and max(dilation) == 1 and set(kernel_size) in ({2}, {1, 2})
         c = shape[0]
         self.y = w.outputs(lambda n: (*plane(self.out_size), n, c))
-        if self.pads:
-            self.padded = w.zeros(lambda n: (*self.size, n, c))
-            for padded in self.padded:
-                padded[...] = -np.inf
-        if self.pairs:
-            self.make_room_for_pairs()
-        elif w.training:
-            self.x = w.of_blocks()
-            self.best = w.arrays(lambda n: (*self.out_size, n, c))
-            self.part = w.scratch("pool", lambda n: (*self.out_size, n, c))
+        self.make_room_for_pairs()
         if w.training:
             self.dx = w.gradients(lambda n: (*self.size, n, c))
             self.mask = w.masks((c, *self.out_size))
@@ -1009,21 +985,9 @@ class MaxPool(Stage):
         """x (H, W, n, C) -> y (Ho, Wo, n, C)."""
         b = self.w.block
         x = unfolded(x, self.shape[1:])
-        if self.pads:
-            inner(self.padded[b], self.padding, self.shape[1:])[...] = x
-            x = self.padded[b]
         y = self.y[b]
         out = unfolded(y, self.out_size)
-        if self.pairs:
-            self.pair_maximum(long_rows(x), long_rows(out))
-        else:
-            places = self.places(x)
-            np.maximum(places[0], places[-1], out=out)
-            for place in places[1:-1]:
-                np.maximum(out, place, out=out)
-            if self.w.training:
-                self.x[b] = x
-                self.best[b][...] = out
+        self.pair_maximum(long_rows(x), long_rows(out))
         if self.conv is not None and self.conv.bias is not None:
             rows = long_rows(y)
             rows += np.resize(self.conv.bias, rows.shape[-1])
@@ -1062,10 +1026,7 @@ class MaxPool(Stage):
         if self.conv is not None and self.conv.bias is not None:
             self.add_gradient(self.conv.name + ".bias", column_sums(row_sums(dy), dy.shape[-1]))
         dx, dy = self.dx[b], unfolded(dy, self.out_size)
-        if self.pairs:
-            self.pair_gradient(long_rows(dy), long_rows(dx))
-        else:
-            self.window_gradient(dy, dx)
+        self.pair_gradient(long_rows(dy), long_rows(dx))
         return folded(inner(dx, self.padding, self.shape[1:]))
 
     def pair_gradient(self, dy, dx):
@@ -1079,18 +1040,6 @@ class MaxPool(Stage):
             np.multiply(dy, self.later[i][b], out=second)
             np.subtract(dy, second, out=first)
             dy = made
-
-    def window_gradient(self, dy, dx):
-        """dy (*out_size, n, C) -> dx (*size, n, C), one place of the window after the other."""
-        b = self.w.block
-        dx[...] = 0
-        part, best = self.part[b], self.best[b]
-        mask = self.mask[b][: dy.size].reshape(dy.shape)
-        for place, target in zip(self.places(self.x[b]), self.places(dx), strict=True):
-            np.equal(place, best, out=mask)
-            np.multiply(dy, mask, out=part)
-            target += part
-            dy -= part  # what found its maximum is gone
 
 
 def unfolded(x, space):
@@ -1348,18 +1297,6 @@ class Network:
         if x.shape[1:] != self.input_shape or not len(x):
             raise ValueError(f"the network takes (N, {', '.join(map(str, self.input_shape))}), not {x.shape}")
         return x
-
-    def loss_and_gradients(self, x, y):
-        """x (N, *input_shape), targets y -> mean loss, {param name: gradient}, in training mode."""
-        loss, dlogits = self.loss(self.logits(x, training=True), y)
-        _, grads = self.backward(dlogits)
-        return loss, grads
-
-    def train_step(self, x, y, lr=None):
-        """Forward, loss, backward and one step of the optimizer, in place; returns the loss."""
-        loss, grads = self.loss_and_gradients(x, y)
-        self.update(grads, self.learning_rate if lr is None else lr)
-        return loss
 
     def fit(self, x, y, epochs=5, batch=64, lr=None, seed=0):
         """Train on x (N, *input_shape) and targets y (N, ...) in shuffled batches; returns each epoch's mean loss."""
@@ -2231,14 +2168,6 @@ class Worker:
         if (make, arguments) not in known:
             known.setdefault((make, arguments), make(*arguments, self.dtype))
         return known[make, arguments]
-
-    def add_named_gradient(self, name, grad):
-        """The gradient of a param in PyTorch's shape, by one block."""
-        target = self.network.named_grads[self.index][name]
-        if self.block == 0:
-            target[...] = grad
-        else:
-            target += grad
 
     def part(self, size):
         """Begin and end of this worker's part of `size` things."""

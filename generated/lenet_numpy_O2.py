@@ -187,37 +187,20 @@ class ConvStage(Stage):
         self.kernel_size, self.stride, self.padding, self.dilation = g.kernel_size, g.stride, g.padding, g.dilation
         self.adds_bias, self.norm, self.ending = epilogue.bias, epilogue.norm, (epilogue.relu, epilogue.clip)
         self.out_size, self.ends = g.out_size, self.ending != (False, None)
-        self.totals = [np.zeros((2, g.filters)) for _ in w.sizes] if epilogue.sums else []
-        if self.ends and w.training:
-            self.mask = w.masks((g.filters, *self.out_size))
+        self.totals = []
         self.stored = w.params[name + ".weight"].reshape(*g.kernel_size, -1, g.filters)  # of a signal, too: K is Kx1
         self.weight = self.stored
         self.bias = w.params.get(name + ".bias")
-        if self.norm is not None:
-            self.scale, self.bias = np.ones(g.filters, w.dtype), np.zeros(g.filters, w.dtype)
-        elif self.bias is None:
+        if self.bias is None:
             self.adds_bias = False
 
     def fold(self):
         """Makes, at inference, the scale and the bias that the batch norm behind this layer leaves to it."""
-        if self.norm is None:
-            return
-        name, eps = self.norm
-        buffers, params = self.w.network.stored_buffers, self.w.params
-        mean, var = buffers[name + ".running_mean"], buffers[name + ".running_var"]
-        np.divide(1, np.sqrt(var + eps), out=self.scale)
-        if name + ".weight" in params:
-            self.scale *= params[name + ".weight"]
-        own = params.get(self.name + ".bias")
-        np.multiply(self.scale, -mean if own is None else own - mean, out=self.bias)
-        if name + ".bias" in params:
-            self.bias += params[name + ".bias"]
+        return
 
     def refresh(self):
         """Makes the weights that this worker computes with."""
         self.fold()
-        if self.norm is not None:
-            self.weight = self.stored * self.scale
 
     def with_bias(self, y, plus=None, has_bias=False):
         """y (rows, Wo, n, F) -> the same array, to which come the bias, if it has none yet, another map, and what
@@ -237,12 +220,6 @@ class ConvStage(Stage):
                 self.totals[self.w.block] += channel_sums(y[band]), channel_sums(y[band], y[band])
         return y
 
-    def take_sums(self):
-        """The sums of y and of y * y of this block, (2, F); they begin at 0 again."""
-        sums = self.totals[self.w.block].copy()
-        self.totals[self.w.block][...] = 0
-        return sums
-
     def bias_gradient(self, dy):
         """dy (Ho, Wo, n, F) becomes the gradient in front of what stands at the end, and the bias gets its own."""
         if not (self.ends or self.adds_bias):
@@ -250,22 +227,10 @@ class ConvStage(Stage):
         b = self.w.block
         sums = np.zeros(self.filters)
         for band in bands(dy):
-            if self.ends:
-                stop(dy[band], self.y[b][: len(dy), : dy.shape[1]][band], self.mask[b], *self.ending)
             if self.adds_bias:
                 sums += channel_sums(dy[band])
         if self.adds_bias:
             self.add_gradient(self.name + ".bias", sums)
-
-    def add_weight_gradient(self, rows, dy):
-        """rows (M, K), dy (M, F) -> the gradient of the weights (K, F) of this block, added to that of those before."""
-        grad = self.grad_rows
-        if self.w.block == 0 and not self.has_gradient:
-            np.matmul(rows.T, dy, out=grad)
-        else:
-            np.matmul(rows.T, dy, out=self.grad_part)
-            grad += self.grad_part
-        self.has_gradient = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -283,11 +248,6 @@ class Epilogue:
     relu: bool = False
     clip: tuple[float, float] | None = None
     sums: bool = False
-
-    @property
-    def ends(self):
-        """Whether a relu or a clip stands at the end."""
-        return self.relu or self.clip is not None
 
 
 class RowConv(ConvStage):
@@ -411,18 +371,6 @@ def long_rows(x):
     return x.reshape(*x.shape[:-2], -1)
 
 
-def stop(dy, y, mask, ends_in_relu, bounds):
-    """The gradient dy by what `end` gave, y (..., C), becomes that by what it was given: 0 where y is at a bound. mask:
-    scratch, flat."""
-    if not ends_in_relu and bounds is None:
-        return
-    low = 0 if bounds is None else bounds[0]
-    inside = np.greater(y, low, out=mask[: y.size].reshape(y.shape))
-    if bounds is not None:
-        inside &= y < bounds[1]
-    np.multiply(dy, inside, out=dy)
-
-
 def channel_sums(a, b=None, longest=1024):
     """a, or a * b, of a band (..., C) that lies in the cache, summed over all but the channels -> (C,), in float64."""
     channels = a.shape[-1]
@@ -479,16 +427,7 @@ class MaxPool(Stage):
         self.pairs = kernel_size == stride and max(dilation) == 1 and set(kernel_size) in ({2}, {1, 2})
         c = shape[0]
         self.y = w.outputs(lambda n: (*plane(self.out_size), n, c))
-        if self.pads:
-            self.padded = w.zeros(lambda n: (*self.size, n, c))
-            for padded in self.padded:
-                padded[...] = -np.inf
-        if self.pairs:
-            self.make_room_for_pairs()
-        elif w.training:
-            self.x = w.of_blocks()
-            self.best = w.arrays(lambda n: (*self.out_size, n, c))
-            self.part = w.scratch("pool", lambda n: (*self.out_size, n, c))
+        self.make_room_for_pairs()
         if w.training:
             self.dx = w.gradients(lambda n: (*self.size, n, c))
             self.mask = w.masks((c, *self.out_size))
@@ -519,21 +458,9 @@ class MaxPool(Stage):
         """x (H, W, n, C) -> y (Ho, Wo, n, C)."""
         b = self.w.block
         x = unfolded(x, self.shape[1:])
-        if self.pads:
-            inner(self.padded[b], self.padding, self.shape[1:])[...] = x
-            x = self.padded[b]
         y = self.y[b]
         out = unfolded(y, self.out_size)
-        if self.pairs:
-            self.pair_maximum(long_rows(x), long_rows(out))
-        else:
-            places = self.places(x)
-            np.maximum(places[0], places[-1], out=out)
-            for place in places[1:-1]:
-                np.maximum(out, place, out=out)
-            if self.w.training:
-                self.x[b] = x
-                self.best[b][...] = out
+        self.pair_maximum(long_rows(x), long_rows(out))
         if self.conv is not None and self.conv.bias is not None:
             rows = long_rows(y)
             rows += np.resize(self.conv.bias, rows.shape[-1])
@@ -572,10 +499,7 @@ class MaxPool(Stage):
         if self.conv is not None and self.conv.bias is not None:
             self.add_gradient(self.conv.name + ".bias", column_sums(row_sums(dy), dy.shape[-1]))
         dx, dy = self.dx[b], unfolded(dy, self.out_size)
-        if self.pairs:
-            self.pair_gradient(long_rows(dy), long_rows(dx))
-        else:
-            self.window_gradient(dy, dx)
+        self.pair_gradient(long_rows(dy), long_rows(dx))
         return folded(inner(dx, self.padding, self.shape[1:]))
 
     def pair_gradient(self, dy, dx):
@@ -589,18 +513,6 @@ class MaxPool(Stage):
             np.multiply(dy, self.later[i][b], out=second)
             np.subtract(dy, second, out=first)
             dy = made
-
-    def window_gradient(self, dy, dx):
-        """dy (*out_size, n, C) -> dx (*size, n, C), one place of the window after the other."""
-        b = self.w.block
-        dx[...] = 0
-        part, best = self.part[b], self.best[b]
-        mask = self.mask[b][: dy.size].reshape(dy.shape)
-        for place, target in zip(self.places(self.x[b]), self.places(dx), strict=True):
-            np.equal(place, best, out=mask)
-            np.multiply(dy, mask, out=part)
-            target += part
-            dy -= part  # what found its maximum is gone
 
 
 def unfolded(x, space):
@@ -658,7 +570,7 @@ class BilinearConv(ConvStage):
         self.tx, self.tw, self.ty = w.constants(algorithm, tile, shape[1:], self.out_size, kernel_size, before)
         self.tw_t = np.ascontiguousarray(self.tw.T)
         c, f, points = self.channels, self.filters, self.tx.points
-        rows, columns = self.grid = tuple(-(-o // tile) for o in self.out_size) if tile else (1, 1)
+        rows, columns = self.grid = (1, 1)
         self.bands = [self.bands_of(n, points * columns * n * (c + f) * w.dtype.itemsize) for n in w.sizes]
         at_work = {n: max(b.stop - b.start for b in bands) for n, bands in zip(w.sizes, self.bands, strict=True)}
         self.is_rowwise = bool(tile) and self.tx.num_pairs == 0
@@ -666,21 +578,15 @@ class BilinearConv(ConvStage):
         wide = columns * max(self.tx.length * self.tx.width * c, self.ty.length * self.ty.width * f)
         self.middle = w.scratch("middle", lambda n: (at_work[n] * n * wide,))
         self.u = w.shared((name, "u"), (points, c * f))
-        size = tuple(g * tile for g in self.grid) if tile else self.out_size
+        size = self.out_size
         self.y = w.outputs(lambda n: (*size, n, f))
-        if tile:
-            whole = tuple((g - 1) * tile + k for g, k in zip(self.grid, (self.tx.height, self.tx.width), strict=True))
-            self.padded = w.frame(lambda n: (*whole, n, c), (*before, *shape[1:]))
         if w.training:
             self.v = w.arrays(lambda n: (points, self.at_points(rows * n, c)))
             self.z = w.scratch("z", lambda n: (points, self.at_points(rows * n, f)))
             self.make_room_for_gradients(points, c, f)
             self.dv = w.scratch("v", lambda n: (points, self.at_points(at_work[n] * n, c)))
-            self.dy = w.frame(lambda n: (*size, n, f), (0, 0, *self.out_size)) if size != self.out_size else []
-            self.dx = w.gradients(lambda n: (*(whole if tile else shape[1:]), n, c))
-            if tile:
-                columns_of_row = whole[1] if self.is_rowwise else columns * self.tx.width
-                self.dtiles = w.scratch("tiles", lambda n: (at_work[n] * self.tx.height * columns_of_row * n * c,))
+            self.dy = []
+            self.dx = w.gradients(lambda n: (*(shape[1:]), n, c))
         else:
             self.v = w.scratch("v", lambda n: (points, self.at_points(at_work[n] * n, c)))
         self.m = w.scratch("m", lambda n: (points, self.at_points(at_work[n] * n, f)))
@@ -710,8 +616,6 @@ class BilinearConv(ConvStage):
         c, f = self.channels, self.filters
         begin, end = self.w.part(c * f)
         weight = self.weight.reshape(-1, c * f)[:, begin:end]
-        if self.norm is not None:
-            weight = weight * np.resize(self.scale, c * f)[begin:end]
         product(self.tw, weight, self.u[:, begin:end])
 
     def forward(self, x, plus=None):
@@ -719,11 +623,6 @@ class BilinearConv(ConvStage):
         b, n = self.w.block, x.shape[2]
         c, f, middle, y = self.channels, self.filters, self.middle[b], self.y[b]
         u = self.u.reshape(-1, c, f)
-        if self.tile:
-            (top, _), (left, _) = self.padding
-            padded = self.padded[b]
-            padded[top : top + x.shape[0], left : left + x.shape[1]] = x
-            x = padded
         for band in self.bands[b]:
             count = (band.stop - band.start) * self.grid[1]
             first = band.start * self.grid[1] if self.w.training else 0
@@ -732,7 +631,7 @@ class BilinearConv(ConvStage):
             to_points(self.tx, self.tiles_of(x, band), middle, v.reshape(-1, count, n * c))
             np.matmul(v.reshape(-1, count * n, c), u, out=m.reshape(-1, count * n, f))
             from_points(self.ty, m.reshape(-1, count, n * f), middle, self.out_tiles(y, band))
-            rows = slice(band.start * self.tile, band.stop * self.tile) if self.tile else slice(None)
+            rows = slice(None)
             self.with_bias(
                 y[rows, : self.out_size[1]][: self.out_size[0] - (rows.start or 0)],
                 plus if plus is None else plus[rows],
@@ -741,24 +640,11 @@ class BilinearConv(ConvStage):
 
     def tiles_of(self, x, band):
         """The tiles that rows of x (H, W, n, C), padded, fall into, as `to_points` takes them."""
-        if not self.tile:
-            return x.reshape(1, 1, x.shape[0], -1)
-        row, column, _, one = x.strides
-        q = x.shape[2] * x.shape[3]
-        start = x[band.start * self.tile :]
-        shape = (band.stop - band.start, self.tx.height, x.shape[1] * q)
-        strides = (row * self.tile, row, one)
-        if not self.is_rowwise:
-            shape = (band.stop - band.start, self.grid[1], self.tx.height, self.tx.width * q)
-            strides = (row * self.tile, column * self.tile, row, one)
-        return np.lib.stride_tricks.as_strided(start, shape, strides)
+        return x.reshape(1, 1, x.shape[0], -1)
 
     def out_tiles(self, y, band):
         """y (I*h, J*w, n, F) -> a view of the tiles in a band of rows, (I, J, h, w*n*F)."""
-        if not self.tile:
-            return y.reshape(1, 1, y.shape[0], -1)
-        part = y[band.start * self.tile : band.stop * self.tile]
-        return part.reshape(-1, self.tile, self.grid[1], self.tile * y.shape[2] * y.shape[3]).transpose(0, 2, 1, 3)
+        return y.reshape(1, 1, y.shape[0], -1)
 
     def backward(self, dy):
         """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
@@ -784,10 +670,7 @@ class BilinearConv(ConvStage):
         if not self.has_dx:
             return None
         dx = self.dx[b]
-        if not self.tile:
-            return dx
-        (top, _), (left, _) = self.padding
-        return dx[top : top + self.shape[1], left : left + self.shape[2]]
+        return dx
 
     def add_point_gradient(self, v, z):
         """v (points, M, C), z (points, M, F) -> their products, back from the points; some channels at a time, so that
@@ -809,36 +692,8 @@ class BilinearConv(ConvStage):
         """What a band of tiles sends back to x; its first rows overlap with the last ones of the band before."""
         b, tile, s = self.w.block, self.tile, self.tx
         dx, middle, q = self.dx[b], self.middle[b], dv.shape[2]
-        if not tile:
-            from_points(s, dv, middle, dx.reshape(1, 1, s.height, -1))
-            return
-        rows, columns = band.stop - band.start, self.grid[1]
-        if self.is_rowwise:
-            tiles = self.dtiles[b][: rows * s.height * dx.shape[1] * q].reshape(rows, s.height, -1)
-            from_points_over(s, dv, tile, middle, tiles)
-        else:
-            apart = self.dtiles[b][: rows * columns * s.height * s.width * q].reshape(rows, columns, s.height, -1)
-            from_points(s, dv, middle, apart)
-            tiles = self.joined(apart, middle, q)
-        over, begin = s.height - tile, band.start * tile
-        dx = dx.reshape(len(dx), -1)
-        if begin:
-            tiles[0, :over] += dx[begin : begin + over]
-        tiles[1:, :over] += tiles[:-1, tile:]
-        dx[begin : begin + rows * tile].reshape(rows, tile, -1)[...] = tiles[:, :tile]
-        dx[begin + rows * tile : begin + rows * tile + over] = tiles[-1, tile:]
-
-    def joined(self, tiles, middle, q):
-        """Tiles of a row that overlap, (I, J, h, w*Q), added up to rows (I, h, columns*Q)."""
-        tile, s = self.tile, self.tx
-        over = (s.width - tile) * q
-        tiles[:, 1:, :, :over] += tiles[:, :-1, :, tile * q :]
-        rows, columns = tiles.shape[:2]
-        out = middle[: rows * s.height * (columns * tile * q + over)].reshape(rows, s.height, -1)
-        main = out[:, :, : columns * tile * q].reshape(rows, s.height, columns, tile * q)
-        main[...] = tiles[:, :, :, : tile * q].swapaxes(1, 2)
-        out[:, :, columns * tile * q :] = tiles[:, -1, :, tile * q :]
-        return out
+        from_points(s, dv, middle, dx.reshape(1, 1, s.height, -1))
+        return
 
 
 def product(matrix, x, out, limit=1024):
@@ -853,6 +708,19 @@ def product(matrix, x, out, limit=1024):
         return
     x = x.reshape(*x.shape[:-1], parts, size // parts).swapaxes(-3, -2)
     np.matmul(matrix, x, out=out.reshape(*out.shape[:-1], parts, size // parts).swapaxes(-3, -2))
+
+
+def from_points(s, v, middle, x):
+    """The transpose of `to_points` for tiles that lie apart: v (points, number of tiles, Q) -> x (I, J, H, W*Q)."""
+    tiles, q = v.shape[1:]
+    rows = middle[: tiles * s.length * s.width * q].reshape(tiles, s.length, s.width, q)
+    given = v[: s.real_points].reshape(s.num_real, -1, tiles, q).transpose(2, 0, 1, 3)
+    product(s.real_t, given, rows[:, : s.num_real], 512)
+    if s.num_pairs:
+        pairs = rows[:, s.num_real :].reshape(tiles, s.num_pairs, 2 * s.width, q)
+        given = v[s.real_points :].reshape(s.num_pairs, -1, tiles, q).transpose(2, 0, 1, 3)
+        product(s.pairs_t, given, pairs, 512)
+    product(s.rows_t, rows.reshape(*x.shape[:-2], s.length, s.width * q), x)
 
 
 def to_points(s, x, middle, v):
@@ -887,40 +755,6 @@ def windows_along(rows, width, count):
     strides = rows.strides
     shape = (*rows.shape[:2], count, width, rows.shape[3])
     return np.lib.stride_tricks.as_strided(rows, shape, (*strides[:2], step * strides[2], *strides[2:]))
-
-
-def from_points(s, v, middle, x):
-    """The transpose of `to_points` for tiles that lie apart: v (points, number of tiles, Q) -> x (I, J, H, W*Q)."""
-    tiles, q = v.shape[1:]
-    rows = middle[: tiles * s.length * s.width * q].reshape(tiles, s.length, s.width, q)
-    given = v[: s.real_points].reshape(s.num_real, -1, tiles, q).transpose(2, 0, 1, 3)
-    product(s.real_t, given, rows[:, : s.num_real], 512)
-    if s.num_pairs:
-        pairs = rows[:, s.num_real :].reshape(tiles, s.num_pairs, 2 * s.width, q)
-        given = v[s.real_points :].reshape(s.num_pairs, -1, tiles, q).transpose(2, 0, 1, 3)
-        product(s.pairs_t, given, pairs, 512)
-    product(s.rows_t, rows.reshape(*x.shape[:-2], s.length, s.width * q), x)
-
-
-def from_points_over(s, v, step, middle, x):
-    """v (points, number of tiles, Q) -> x (I, H, columns*Q), the sum of tiles of a row that overlap; without pairs.
-
-    Else it does as `from_points`. What a tile shares with the one before is added to it between the two products; so
-    the second one works on less.
-    """
-    tiles, q = v.shape[1:]
-    count = tiles // len(x)
-    rows = middle[: tiles * s.length * s.width * q].reshape(len(x), s.length, count, s.width, q)
-    given = v.reshape(s.length, -1, len(x), count, q).transpose(2, 0, 3, 1, 4)
-    np.matmul(s.real_t, given, out=rows)
-    over = s.width - step
-    rows[:, :, 1:, :over] += rows[:, :, :-1, step:]
-    main = rows[:, :, :, :step].reshape(*rows.shape[:3], step * q).swapaxes(1, 2)
-    out = x[:, :, : count * step * q].reshape(len(x), s.height, count, step * q).swapaxes(1, 2)
-    np.matmul(s.rows_t, main, out=out)
-    if over:
-        last = rows[:, :, -1, step:].reshape(len(x), s.length, over * q)
-        np.matmul(s.rows_t, last, out=x[:, :, count * step * q :])
 
 
 def fourier(tile, in_size, out_size, kernel_size, before, dtype):
@@ -1158,18 +992,6 @@ class Network:
         if x.shape[1:] != self.input_shape or not len(x):
             raise ValueError(f"the network takes (N, {', '.join(map(str, self.input_shape))}), not {x.shape}")
         return x
-
-    def loss_and_gradients(self, x, y):
-        """x (N, *input_shape), targets y -> mean loss, {param name: gradient}, in training mode."""
-        loss, dlogits = self.loss(self.logits(x, training=True), y)
-        _, grads = self.backward(dlogits)
-        return loss, grads
-
-    def train_step(self, x, y, lr=None):
-        """Forward, loss, backward and one step of the optimizer, in place; returns the loss."""
-        loss, grads = self.loss_and_gradients(x, y)
-        self.update(grads, self.learning_rate if lr is None else lr)
-        return loss
 
     def fit(self, x, y, epochs=5, batch=64, lr=None, seed=0):
         """Train on x (N, *input_shape) and targets y (N, ...) in shuffled batches; returns each epoch's mean loss."""
@@ -2049,14 +1871,6 @@ class Worker:
         if (make, arguments) not in known:
             known.setdefault((make, arguments), make(*arguments, self.dtype))
         return known[make, arguments]
-
-    def add_named_gradient(self, name, grad):
-        """The gradient of a param in PyTorch's shape, by one block."""
-        target = self.network.named_grads[self.index][name]
-        if self.block == 0:
-            target[...] = grad
-        else:
-            target += grad
 
     def part(self, size):
         """Begin and end of this worker's part of `size` things."""

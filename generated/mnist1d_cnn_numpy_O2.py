@@ -268,16 +268,6 @@ class ConvStage(Stage):
         if self.adds_bias:
             self.add_gradient(self.name + ".bias", sums)
 
-    def add_weight_gradient(self, rows, dy):
-        """rows (M, K), dy (M, F) -> the gradient of the weights (K, F) of this block, added to that of those before."""
-        grad = self.grad_rows
-        if self.w.block == 0 and not self.has_gradient:
-            np.matmul(rows.T, dy, out=grad)
-        else:
-            np.matmul(rows.T, dy, out=self.grad_part)
-            grad += self.grad_part
-        self.has_gradient = True
-
 
 @dataclasses.dataclass(frozen=True)
 class Epilogue:
@@ -294,11 +284,6 @@ class Epilogue:
     relu: bool = False
     clip: tuple[float, float] | None = None
     sums: bool = False
-
-    @property
-    def ends(self):
-        """Whether a relu or a clip stands at the end."""
-        return self.relu or self.clip is not None
 
 
 class RowConv(ConvStage):
@@ -922,18 +907,6 @@ class Network:
         if x.shape[1:] != self.input_shape or not len(x):
             raise ValueError(f"the network takes (N, {', '.join(map(str, self.input_shape))}), not {x.shape}")
         return x
-
-    def loss_and_gradients(self, x, y):
-        """x (N, *input_shape), targets y -> mean loss, {param name: gradient}, in training mode."""
-        loss, dlogits = self.loss(self.logits(x, training=True), y)
-        _, grads = self.backward(dlogits)
-        return loss, grads
-
-    def train_step(self, x, y, lr=None):
-        """Forward, loss, backward and one step of the optimizer, in place; returns the loss."""
-        loss, grads = self.loss_and_gradients(x, y)
-        self.update(grads, self.learning_rate if lr is None else lr)
-        return loss
 
     def fit(self, x, y, epochs=5, batch=64, lr=None, seed=0):
         """Train on x (N, *input_shape) and targets y (N, ...) in shuffled batches; returns each epoch's mean loss."""
@@ -1784,12 +1757,6 @@ class Worker:
         """An array for each block; whoever asks for the same key gets the same memory."""
         return self.by_block([key] * len(self.sizes), shape)
 
-    def bits(self, shape):
-        """An array of booleans for each block, which keeps what is in it as `arrays` does."""
-        arrays = self.arrays(lambda n: (-(-int(np.prod(shape(n))) // self.dtype.itemsize),))
-        sizes = [(int(np.prod(shape(n))), shape(n)) for n in self.sizes]
-        return [a.view(np.bool_)[:size].reshape(s) for a, (size, s) in zip(arrays, sizes, strict=True)]
-
     def masks(self, shape):
         """A flat array of booleans for each block, which all stages share."""
         size = int(np.prod(shape))
@@ -1813,14 +1780,6 @@ class Worker:
         if (make, arguments) not in known:
             known.setdefault((make, arguments), make(*arguments, self.dtype))
         return known[make, arguments]
-
-    def add_named_gradient(self, name, grad):
-        """The gradient of a param in PyTorch's shape, by one block."""
-        target = self.network.named_grads[self.index][name]
-        if self.block == 0:
-            target[...] = grad
-        else:
-            target += grad
 
     def part(self, size):
         """Begin and end of this worker's part of `size` things."""

@@ -605,11 +605,6 @@ class Epilogue:
     clip: tuple[float, float] | None = None
     sums: bool = False
 
-    @property
-    def ends(self):
-        """Whether a relu or a clip stands at the end."""
-        return self.relu or self.clip is not None
-
 
 class RowConv(ConvStage):
     """A convolution of few channels. Windows overlap along W only: for every row of x the numbers that each column of
@@ -1217,14 +1212,12 @@ class Add(Stage):
             np.add(xs[0][band], xs[1][band], out=part)
             for x in xs[2:]:
                 part += x[band]
-            if self.relu:
-                relu(part, part)
+            relu(part, part)
         return y
 
     def backward(self, dy):
         """dy (..., C) -> dx for each input, each its own array."""
-        if self.relu:
-            stop_negative(dy, self.y[self.w.block], self.mask[self.w.block])
+        stop_negative(dy, self.y[self.w.block], self.mask[self.w.block])
         return dy, *(dy.copy() for _ in range(self.num_inputs - 1))
 
 
@@ -1246,24 +1239,19 @@ class PointConv(ConvStage):
         self.y = w.outputs(lambda n: (ho, wo, n, filters))
         self.x = w.of_blocks()
         self.picks = self.stride != (1, 1) or geometry.padded_size != shape[1:]
-        if self.picks:
-            self.picked = w.zeros(lambda n: (ho, wo, n, shape[0]))
+        self.picked = w.zeros(lambda n: (ho, wo, n, shape[0]))
         if w.training:
             self.grad_rows = w.grads[name + ".weight"].reshape(shape[0], filters)
             self.grad_part = w.scratch("dweight", lambda n: (shape[0], filters))[0]
-            if self.picks:
-                self.dx = w.scratch("dx", lambda n: (ho, wo, n, shape[0]))
-                self.dx_whole = w.gradients(lambda n: (*shape[1:], n, shape[0]))
-            else:
-                self.dx = w.gradients(lambda n: (ho, wo, n, shape[0]))
+            self.dx = w.scratch("dx", lambda n: (ho, wo, n, shape[0]))
+            self.dx_whole = w.gradients(lambda n: (*shape[1:], n, shape[0]))
 
     def forward(self, x, plus=None):
         """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
         b = self.w.block
-        if self.picks:
-            inside, outside = self.places()
-            self.picked[b][outside] = x[inside]
-            x = self.picked[b]
+        inside, outside = self.places()
+        self.picked[b][outside] = x[inside]
+        x = self.picked[b]
         self.x[b] = x
         y, weight = self.y[b], self.weight.reshape(self.channels, -1)
         for band in bands(y, max(self.band_numbers, 192 * self.filters)):
@@ -1293,8 +1281,6 @@ class PointConv(ConvStage):
         dx = self.dx[b]
         weight = self.weight.reshape(self.channels, -1)
         np.matmul(rows, weight.T, out=dx.reshape(-1, self.channels))
-        if not self.picks:
-            return dx
         inside, outside = self.places()
         whole = self.dx_whole[b]
         whole[...] = 0
@@ -1321,7 +1307,7 @@ class BilinearConv(ConvStage):
         self.tx, self.tw, self.ty = w.constants(algorithm, tile, shape[1:], self.out_size, kernel_size, before)
         self.tw_t = np.ascontiguousarray(self.tw.T)
         c, f, points = self.channels, self.filters, self.tx.points
-        rows, columns = self.grid = tuple(-(-o // tile) for o in self.out_size) if tile else (1, 1)
+        rows, columns = self.grid = tuple(-(-o // tile) for o in self.out_size)
         self.bands = [self.bands_of(n, points * columns * n * (c + f) * w.dtype.itemsize) for n in w.sizes]
         at_work = {n: max(b.stop - b.start for b in bands) for n, bands in zip(w.sizes, self.bands, strict=True)}
         self.is_rowwise = bool(tile) and self.tx.num_pairs == 0
@@ -1329,21 +1315,19 @@ class BilinearConv(ConvStage):
         wide = columns * max(self.tx.length * self.tx.width * c, self.ty.length * self.ty.width * f)
         self.middle = w.scratch("middle", lambda n: (at_work[n] * n * wide,))
         self.u = w.shared((name, "u"), (points, c * f))
-        size = tuple(g * tile for g in self.grid) if tile else self.out_size
+        size = tuple(g * tile for g in self.grid)
         self.y = w.outputs(lambda n: (*size, n, f))
-        if tile:
-            whole = tuple((g - 1) * tile + k for g, k in zip(self.grid, (self.tx.height, self.tx.width), strict=True))
-            self.padded = w.frame(lambda n: (*whole, n, c), (*before, *shape[1:]))
+        whole = tuple((g - 1) * tile + k for g, k in zip(self.grid, (self.tx.height, self.tx.width), strict=True))
+        self.padded = w.frame(lambda n: (*whole, n, c), (*before, *shape[1:]))
         if w.training:
             self.v = w.arrays(lambda n: (points, self.at_points(rows * n, c)))
             self.z = w.scratch("z", lambda n: (points, self.at_points(rows * n, f)))
             self.make_room_for_gradients(points, c, f)
             self.dv = w.scratch("v", lambda n: (points, self.at_points(at_work[n] * n, c)))
-            self.dy = w.frame(lambda n: (*size, n, f), (0, 0, *self.out_size)) if size != self.out_size else []
-            self.dx = w.gradients(lambda n: (*(whole if tile else shape[1:]), n, c))
-            if tile:
-                columns_of_row = whole[1] if self.is_rowwise else columns * self.tx.width
-                self.dtiles = w.scratch("tiles", lambda n: (at_work[n] * self.tx.height * columns_of_row * n * c,))
+            self.dy = []
+            self.dx = w.gradients(lambda n: (*(whole), n, c))
+            columns_of_row = whole[1] if self.is_rowwise else columns * self.tx.width
+            self.dtiles = w.scratch("tiles", lambda n: (at_work[n] * self.tx.height * columns_of_row * n * c,))
         else:
             self.v = w.scratch("v", lambda n: (points, self.at_points(at_work[n] * n, c)))
         self.m = w.scratch("m", lambda n: (points, self.at_points(at_work[n] * n, f)))
@@ -1373,8 +1357,6 @@ class BilinearConv(ConvStage):
         c, f = self.channels, self.filters
         begin, end = self.w.part(c * f)
         weight = self.weight.reshape(-1, c * f)[:, begin:end]
-        if self.norm is not None:
-            weight = weight * np.resize(self.scale, c * f)[begin:end]
         product(self.tw, weight, self.u[:, begin:end])
 
     def forward(self, x, plus=None):
@@ -1382,11 +1364,10 @@ class BilinearConv(ConvStage):
         b, n = self.w.block, x.shape[2]
         c, f, middle, y = self.channels, self.filters, self.middle[b], self.y[b]
         u = self.u.reshape(-1, c, f)
-        if self.tile:
-            (top, _), (left, _) = self.padding
-            padded = self.padded[b]
-            padded[top : top + x.shape[0], left : left + x.shape[1]] = x
-            x = padded
+        (top, _), (left, _) = self.padding
+        padded = self.padded[b]
+        padded[top : top + x.shape[0], left : left + x.shape[1]] = x
+        x = padded
         for band in self.bands[b]:
             count = (band.stop - band.start) * self.grid[1]
             first = band.start * self.grid[1] if self.w.training else 0
@@ -1395,7 +1376,7 @@ class BilinearConv(ConvStage):
             to_points(self.tx, self.tiles_of(x, band), middle, v.reshape(-1, count, n * c))
             np.matmul(v.reshape(-1, count * n, c), u, out=m.reshape(-1, count * n, f))
             from_points(self.ty, m.reshape(-1, count, n * f), middle, self.out_tiles(y, band))
-            rows = slice(band.start * self.tile, band.stop * self.tile) if self.tile else slice(None)
+            rows = slice(band.start * self.tile, band.stop * self.tile)
             self.with_bias(
                 y[rows, : self.out_size[1]][: self.out_size[0] - (rows.start or 0)],
                 plus if plus is None else plus[rows],
@@ -1404,8 +1385,6 @@ class BilinearConv(ConvStage):
 
     def tiles_of(self, x, band):
         """The tiles that rows of x (H, W, n, C), padded, fall into, as `to_points` takes them."""
-        if not self.tile:
-            return x.reshape(1, 1, x.shape[0], -1)
         row, column, _, one = x.strides
         q = x.shape[2] * x.shape[3]
         start = x[band.start * self.tile :]
@@ -1418,8 +1397,6 @@ class BilinearConv(ConvStage):
 
     def out_tiles(self, y, band):
         """y (I*h, J*w, n, F) -> a view of the tiles in a band of rows, (I, J, h, w*n*F)."""
-        if not self.tile:
-            return y.reshape(1, 1, y.shape[0], -1)
         part = y[band.start * self.tile : band.stop * self.tile]
         return part.reshape(-1, self.tile, self.grid[1], self.tile * y.shape[2] * y.shape[3]).transpose(0, 2, 1, 3)
 
@@ -1447,8 +1424,6 @@ class BilinearConv(ConvStage):
         if not self.has_dx:
             return None
         dx = self.dx[b]
-        if not self.tile:
-            return dx
         (top, _), (left, _) = self.padding
         return dx[top : top + self.shape[1], left : left + self.shape[2]]
 
@@ -1472,9 +1447,6 @@ class BilinearConv(ConvStage):
         """What a band of tiles sends back to x; its first rows overlap with the last ones of the band before."""
         b, tile, s = self.w.block, self.tile, self.tx
         dx, middle, q = self.dx[b], self.middle[b], dv.shape[2]
-        if not tile:
-            from_points(s, dv, middle, dx.reshape(1, 1, s.height, -1))
-            return
         rows, columns = band.stop - band.start, self.grid[1]
         if self.is_rowwise:
             tiles = self.dtiles[b][: rows * s.height * dx.shape[1] * q].reshape(rows, s.height, -1)
@@ -1733,18 +1705,6 @@ class Network:
         if x.shape[1:] != self.input_shape or not len(x):
             raise ValueError(f"the network takes (N, {', '.join(map(str, self.input_shape))}), not {x.shape}")
         return x
-
-    def loss_and_gradients(self, x, y):
-        """x (N, *input_shape), targets y -> mean loss, {param name: gradient}, in training mode."""
-        loss, dlogits = self.loss(self.logits(x, training=True), y)
-        _, grads = self.backward(dlogits)
-        return loss, grads
-
-    def train_step(self, x, y, lr=None):
-        """Forward, loss, backward and one step of the optimizer, in place; returns the loss."""
-        loss, grads = self.loss_and_gradients(x, y)
-        self.update(grads, self.learning_rate if lr is None else lr)
-        return loss
 
     def fit(self, x, y, epochs=5, batch=64, lr=None, seed=0):
         """Train on x (N, *input_shape) and targets y (N, ...) in shuffled batches; returns each epoch's mean loss."""
@@ -2595,12 +2555,6 @@ class Worker:
         """An array for each block; whoever asks for the same key gets the same memory."""
         return self.by_block([key] * len(self.sizes), shape)
 
-    def bits(self, shape):
-        """An array of booleans for each block, which keeps what is in it as `arrays` does."""
-        arrays = self.arrays(lambda n: (-(-int(np.prod(shape(n))) // self.dtype.itemsize),))
-        sizes = [(int(np.prod(shape(n))), shape(n)) for n in self.sizes]
-        return [a.view(np.bool_)[:size].reshape(s) for a, (size, s) in zip(arrays, sizes, strict=True)]
-
     def masks(self, shape):
         """A flat array of booleans for each block, which all stages share."""
         size = int(np.prod(shape))
@@ -2624,14 +2578,6 @@ class Worker:
         if (make, arguments) not in known:
             known.setdefault((make, arguments), make(*arguments, self.dtype))
         return known[make, arguments]
-
-    def add_named_gradient(self, name, grad):
-        """The gradient of a param in PyTorch's shape, by one block."""
-        target = self.network.named_grads[self.index][name]
-        if self.block == 0:
-            target[...] = grad
-        else:
-            target += grad
 
     def part(self, size):
         """Begin and end of this worker's part of `size` things."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Iterable, Iterator
+import re
+import types
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from netdsl.analysis.loss import logits_layers, logits_value
@@ -30,6 +32,7 @@ from netdsl.targets.fast.forked_network import ForkedNetwork
 from netdsl.targets.fast.named_network import NamedFastNetwork
 from netdsl.targets.fast.network import FastNetwork, fast
 from netdsl.targets.fast.parts import DrawingNetwork, SharingNetwork, WaitingNetwork, WeightedNetwork
+from netdsl.targets.numpy.network import Network
 from netdsl.targets.text.answers import answer
 from netdsl.targets.text.arguments import argument_texts
 from netdsl.targets.text.emission import (
@@ -48,11 +51,14 @@ from netdsl.targets.text.ends import (
     takes_text,
     tuple_text,
 )
+from netdsl.targets.text.folded import folded
 from netdsl.targets.text.gradients import Gradients
-from netdsl.targets.text.kernel_source import Kernel, imported_modules
+from netdsl.targets.text.kernel_source import Kernel, TextOf, emitted_text, imported_modules
+from netdsl.targets.text.known import UNKNOWN, Known
 from netdsl.targets.text.named_answers import answer_by_name
 from netdsl.targets.text.numpy_demo import demo_lines, numpy_shares, share_kernels
 from netdsl.targets.text.numpy_module import spec_values
+from netdsl.targets.text.reached import reached_text
 from netdsl.targets.text.reading_order import reading_order
 from netdsl.targets.text.recipe_lines import loss_methods, optimizer_line, recipe_kernels, weights_lines
 from netdsl.targets.text.starts import start_kernels
@@ -71,7 +77,10 @@ def emit_fast(graph: Graph, recipe: Recipe, choose: Choice = cheapest, level: in
     computed += [*recipe_kernels(recipe, True), *start_kernels(graph, recipe.init)]
     answers = answer if graph.is_plain else answer_by_name
     roots: list[Kernel] = [*computed, Stages, fast, *parts, *share_kernels(graph, recipe.loss), answers]
-    constants, texts = reading_order(roots)
+    methods, demo = _methods(graph, recipe, train, infer, until), demo_lines(graph, recipe.loss, numpy_shares)
+    constants, texts = reading_order(
+        roots, reached_text(roots, _words(methods, demo), _known_text(train, infer), Network)
+    )
     values = spec_values(graph, recipe, DIALECT, texts)
     return emit(
         DIALECT,
@@ -89,12 +98,61 @@ def emit_fast(graph: Graph, recipe: Recipe, choose: Choice = cheapest, level: in
         draws=[
             f"{value_text((n.name, layer_of(n.op).forward, graph.input_shapes(n)[0], n.attrs['p']))}," for n in drawn
         ],
-        methods=_methods(graph, recipe, train, infer, until),
+        methods=methods,
         texts=texts,
         parts=", ".join(["", *(part.__name__ for part in parts)]),
         workers="forked processes" if kind == "processes" else "threads",
-        demo=demo_lines(graph, recipe.loss, numpy_shares),
+        demo=demo,
     )
+
+
+PUBLIC = (
+    *("params", "buffers", "forward", "logits", "backward", "loss_and_gradients", "update", "train_step", "close"),
+    *("fit", "outputs", "predict", "score", "save", "load", "prepare"),
+)
+"""What users of an emitted network may call, whether the module does or not."""
+
+
+def _words(methods: Sequence[Method], demo: Sequence[str]) -> set[str]:
+    """The words of what is written for this network alone."""
+    lines = [line for method in methods for line in (method.head, *method.lines)]
+    return {*PUBLIC, *(word for line in (*lines, *demo) for word in re.findall(r"\w+", line))}
+
+
+def _known_text(train: Plan, infer: Plan) -> TextOf:
+    """The text of stages without what none of the network's ever does."""
+    stages = [(stage, stage.call) for plan in (train, infer) for stage in plan.stages if stage.call is not None]
+    unasked = {stage.node.name for stage in train.stages if stage.call is not None and "dx" in stage.call.options}
+    known = Known((call.kernel, _given(stage, call, stage.node.name in unasked)) for stage, call in stages)
+
+    def text_of(module: types.ModuleType, name: str) -> str | None:
+        text, kernel = emitted_text(module, name), vars(module).get(name)
+        if text is None or not isinstance(kernel, type) or not known.is_known(kernel):
+            return text
+        return folded(text, lambda method, test: known.decide(kernel, method, test))
+
+    return text_of
+
+
+def _given(stage: Planned, call: StageCall, unasked: bool) -> dict[str, object]:
+    """What the constructor of a stage is given, by its parameters; nobody asks for dx at inference either."""
+    parameters = inspect.signature(call.kernel).parameters
+    first = {"w": UNKNOWN, **({"name": UNKNOWN} if call.kernel.can.is_named else {})}
+    given = {
+        name: parameter.default for name, parameter in parameters.items() if parameter.default is not parameter.empty
+    }
+    given |= first | dict(zip(list(parameters)[len(first) :], call.arguments, strict=False))
+    given |= {key: value for key, value in _options(stage, call).items() if key in parameters}
+    given |= {
+        key: UNKNOWN for key, other in (("conv", stage.conv), ("sums", stage.sums)) if other and key in parameters
+    }
+    return given
+
+
+def _options(stage: Planned, call: StageCall) -> dict[str, object]:
+    """What is given by name: how the stage ends, and its own options."""
+    end = stage.epilogue
+    return {"relu": end.relu, "clip": end.clip, "adds_bias": end.bias, "epilogue": end, **call.options}
 
 
 def _how_maps_lie(graph: Graph) -> list[str]:
@@ -285,12 +343,9 @@ def _constructor(stage: Planned, call: StageCall, members: dict[str, str]) -> st
         parts.append(f"conv=s.{members[stage.conv]}")
     if stage.sums:
         parts.append(f"sums=s.{members[stage.sums]}")
-    end = stage.epilogue
-    ending = {"relu": end.relu, "clip": end.clip, "adds_bias": end.bias, "epilogue": end}
-    options = {**ending, **call.options}
     parts += [
         f"{key}={value_text(value)}"
-        for key, value in options.items()
+        for key, value in _options(stage, call).items()
         if key in parameters and parameters[key].default != value
     ]
     return f"{call.kernel.__name__}({', '.join(parts)})"

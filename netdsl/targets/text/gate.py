@@ -23,6 +23,7 @@ from typing import Any
 
 from netdsl.ground.names import reserved
 from netdsl.targets.dialect import Dialect
+from netdsl.targets.text.derived import is_derived
 from netdsl.targets.text.kernel_source import imported_modules
 from netdsl.targets.text.plain_text import is_record
 from netdsl.targets.text.tree import (
@@ -37,7 +38,7 @@ from netdsl.targets.text.tree import (
     root_of,
     said,
 )
-from netdsl.targets.text.words import constants_of, has_constant, holder, roots, words_of
+from netdsl.targets.text.words import constants_of, has_constant, holder, origin, roots, words_of
 
 BUILTINS = frozenset(["len", "print", "range", "reversed", "staticmethod", "super"])
 NODES = (
@@ -139,6 +140,8 @@ class _Module:
             self.names.add(node.name)
             return True
         module = holder(self.dialect, node.name, text)
+        if module is None and self.dialect.has_stages and isinstance(node, ast.ClassDef):
+            module = origin(self.dialect, node.name, lambda whole: is_derived(text, whole))
         if module is None:
             return False
         self.own.append(text)

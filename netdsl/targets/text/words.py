@@ -75,6 +75,16 @@ def holder(dialect: Dialect, name: str, text: str) -> types.ModuleType | None:
     return None
 
 
+def origin(dialect: Dialect, name: str, is_it: Callable[[str], bool]) -> types.ModuleType | None:
+    """The module that has a definition of that name whose text, as it is emitted, is it."""
+    text_of = dialect.text_of or emitted_text
+    for module in _modules(dialect):
+        text = text_of(module, name) if name in vars(module) else None
+        if text is not None and is_it(text):
+            return module
+    return None
+
+
 def has_constant(dialect: Dialect, name: str, text: str) -> bool:
     """Whether one of the modules gives a constant by this very line."""
     return any(name in vars(module) and constant_text(module, name) == text for module in _modules(dialect))

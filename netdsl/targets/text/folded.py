@@ -1,0 +1,142 @@
+"""The text of a class without what is decided: an `if` whose outcome is known becomes the branch that is taken."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator, Sequence
+
+Decide = Callable[[str, ast.expr], bool | None]
+"""(method, condition) -> whether it holds; None where that is not known."""
+
+
+def folded(text: str, decide: Decide) -> str:
+    """The text of a class whose methods have no branch that is never taken, and nothing behind a return."""
+    text = _Choices(text, decide).written()
+    return _Blocks(text, decide).written()
+
+
+class _Choices:
+    """`a if c else b` in a text."""
+
+    def __init__(self, text: str, decide: Decide) -> None:
+        self.text, self.decide, self.tree = text, decide, ast.parse(text)
+        self.begins = [0]
+        for line in text.split("\n"):
+            self.begins.append(self.begins[-1] + len(line) + 1)
+
+    def written(self) -> str:
+        edits = [edit for node in _methods(self.tree) for edit in self._edits(node, node.name)]
+        text = self.text
+        for begin, end, new in sorted(edits, reverse=True):
+            text = text[:begin] + new + text[end:]
+        return text
+
+    def _edits(self, node: ast.AST, method: str) -> Iterator[tuple[int, int, str]]:
+        if isinstance(node, ast.IfExp) and (outcome := self.decide(method, node.test)) is not None:
+            chosen = node.body if outcome else node.orelse
+            begin, end = self._place(chosen)
+            inner = sorted(self._edits(chosen, method), reverse=True)
+            new = self.text[begin:end]
+            for first, last, part in inner:
+                new = new[: first - begin] + part + new[last - begin :]
+            yield (*self._place(node), new)
+            return
+        for child in ast.iter_child_nodes(node):
+            yield from self._edits(child, method)
+
+    def _place(self, node: ast.expr) -> tuple[int, int]:
+        end_line, end_column = node.end_lineno or node.lineno, node.end_col_offset or 0
+        return self.begins[node.lineno - 1] + node.col_offset, self.begins[end_line - 1] + end_column
+
+
+class _Blocks:
+    """The statements of a text, line by line."""
+
+    def __init__(self, text: str, decide: Decide) -> None:
+        self.lines, self.decide, self.tree = text.split("\n"), decide, ast.parse(text)
+        self.method = ""
+
+    def written(self) -> str:
+        lines: list[str] = []
+        done = 0
+        for node in _methods(self.tree):
+            self.method = node.name
+            first = node.body[0].lineno - 1
+            lines += self.lines[done:first]
+            lines += self._block(node.body, first, 0) or [f"{' ' * node.body[0].col_offset}pass"]
+            done = node.end_lineno or node.lineno
+        return "\n".join([*lines, *self.lines[done:]])
+
+    def _block(self, body: Sequence[ast.stmt], begin: int, out: int) -> list[str]:
+        """Statements that begin behind line `begin`, comments among them, with `out` columns less."""
+        lines: list[str] = []
+        for node in body:
+            own = self._statement(node, out)
+            lines += [line[out:] for line in self.lines[begin : node.lineno - 1]] if own else []
+            lines += own
+            begin = node.end_lineno or node.lineno
+            if self._ends(node):
+                break
+        return lines
+
+    def _ends(self, node: ast.stmt) -> bool:
+        """Whether nothing behind it is reached."""
+        if isinstance(node, ast.If) and (outcome := self.decide(self.method, node.test)) is not None:
+            return any(map(self._ends, node.body if outcome else node.orelse))
+        return isinstance(node, ast.Return | ast.Raise)
+
+    def _statement(self, node: ast.stmt, out: int, word: str = "if") -> list[str]:
+        if isinstance(node, ast.If):
+            return self._branch(node, out, word)
+        if not isinstance(node, ast.For | ast.While | ast.With) or getattr(node, "orelse", None):
+            return [line[out:] for line in self.lines[node.lineno - 1 : node.end_lineno]]
+        first = node.body[0].lineno - 1
+        head = [line[out:] for line in self.lines[node.lineno - 1 : first]]
+        return [*head, *(self._block(node.body, first, out) or [" " * (node.body[0].col_offset - out) + "pass"])]
+
+    def _branch(self, node: ast.If, out: int, word: str) -> list[str]:
+        """word: `if`, or `elif` where one of several branches is written. A decided one behind it is its `else`."""
+        outcome = self.decide(self.method, node.test)
+        pad = " " * (node.col_offset - out)
+        if outcome is None:
+            first = node.body[0].lineno - 1
+            head = [line[out:] for line in self.lines[node.lineno - 1 : first]]
+            head[0] = f"{pad}{word}{head[0][len(pad) :].removeprefix('elif').removeprefix('if')}"
+            body = self._block(node.body, first, out) or [f"{pad}    pass"]
+            return [*head, *body, *self._else(node, out)]
+        chosen = node.body if outcome else node.orelse
+        if word == "elif":
+            return (
+                [f"{pad}else:", *body] if outcome and (body := self._inside(node.body, out)) else self._else(node, out)
+            )
+        if not outcome and self._is_elif(node):
+            return self._branch(_as_if(node.orelse[0]), out, word)
+        return self._inside(chosen, out + 4) if chosen else []
+
+    def _else(self, node: ast.If, out: int) -> list[str]:
+        if not node.orelse:
+            return []
+        if self._is_elif(node):
+            return self._branch(_as_if(node.orelse[0]), out, "elif")
+        body = self._inside(node.orelse, out)
+        return [f"{' ' * (node.col_offset - out)}else:", *body] if body else []
+
+    def _inside(self, body: Sequence[ast.stmt], out: int) -> list[str]:
+        """A block, and the comments right above its first statement."""
+        begin = body[0].lineno - 1
+        while self.lines[begin - 1].lstrip().startswith("#"):
+            begin -= 1
+        return self._block(body, begin, out)
+
+    def _is_elif(self, node: ast.If) -> bool:
+        return len(node.orelse) == 1 and self.lines[node.orelse[0].lineno - 1].lstrip().startswith("elif")
+
+
+def _as_if(node: ast.stmt) -> ast.If:
+    assert isinstance(node, ast.If), "what follows `elif` is a condition"
+    return node
+
+
+def _methods(tree: ast.Module) -> list[ast.FunctionDef]:
+    parts = [part for node in tree.body if isinstance(node, ast.ClassDef) for part in node.body]
+    return [part for part in parts if isinstance(part, ast.FunctionDef)]

@@ -1,0 +1,329 @@
+"""What is known of a class from how a module makes its instances: attributes that are the same in all of them.
+
+A constructor is walked through with the arguments that the module gives. What follows from these alone is computed; all
+else, what depends on the worker above all, is unknown, and so is what only some instances have, or a method sets later.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from netdsl.targets.text.kernel_source import emitted_text, is_kernel, walk
+
+UNKNOWN: Any = object()
+DEPTH = 8  # calls within calls that are followed
+Call = tuple[type, Mapping[str, object]]
+"""A class, and what its constructor is given: of each parameter the value, or UNKNOWN."""
+
+
+class Known:
+    """What a module's instances have in common. calls: all that make one of them."""
+
+    def __init__(self, calls: Iterable[Call]) -> None:
+        self._attributes: dict[type, dict[str, object]] = {}
+        self._tests: dict[tuple[type, str, str], set[bool | None]] = {}
+        for kernel, given in calls:
+            made = _Instance(kernel)
+            made.run("__init__", given)
+            for part in kernel.__mro__[:-1]:
+                self._add(part, made)
+
+    def _add(self, part: type, made: _Instance) -> None:
+        own = {name: value for name, value in made.attributes.items() if name not in made.changing}
+        known = self._attributes.get(part, own)
+        self._attributes[part] = {name: v for name, v in known.items() if _same(v, own.get(name, UNKNOWN))}
+        for (owner, method, test), outcome in made.tests.items():
+            if owner is part:
+                self._tests.setdefault((owner, method, test), set()).update(outcome)
+
+    def decide(self, owner: type, method: str, test: ast.expr) -> bool | None:
+        """Whether a condition in a method holds in all instances, or in none; None where that is not known."""
+        outcomes = self._tests.get((owner, method, ast.unparse(test)))
+        if outcomes is not None:
+            return next(iter(outcomes)) if len(outcomes) == 1 else None
+        if owner not in self._attributes or method in _constructing(owner):
+            return None
+        scope = _Scope(owner, _Attributes(self._attributes[owner]), {})
+        local = _locals(owner, method)
+        for name, value in _given_once(owner, method):
+            scope.known[name] = scope.best(value, local)
+        return scope.truth(test, local)
+
+    def is_known(self, owner: type) -> bool:
+        return owner in self._attributes
+
+
+def _same(a: object, b: object) -> bool:
+    return b is not UNKNOWN and type(a) is type(b) and a == b
+
+
+class _Attributes:
+    """What `self` is known to have."""
+
+    def __init__(self, known: Mapping[str, object]) -> None:
+        vars(self).update({name: value for name, value in known.items() if value is not UNKNOWN})
+
+
+class _Scope:
+    """Where expressions of a method are computed, as far as that is possible."""
+
+    def __init__(self, owner: type, instance: _Attributes, known: dict[str, object]) -> None:
+        self.owner, self.instance, self.known = owner, instance, known
+
+    def value(self, node: ast.expr, local: frozenset[str]) -> Any:
+        """What an expression gives, a plain value, or UNKNOWN. local: the names that the method itself gives."""
+        own = {name.id for name in walk(node) if isinstance(name, ast.Name)} & local - _inner(node)
+        if any(self.known.get(name, UNKNOWN) is UNKNOWN for name in own):
+            return UNKNOWN
+        module = vars(sys.modules[self.owner.__module__])
+        names = {**module, **self.known, "self": self.instance}
+        try:
+            value = eval(compile(ast.Expression(node), "<known>", "eval"), names)  # netdsl's own text
+        except (AttributeError, NameError, TypeError, ValueError, KeyError, IndexError):
+            return UNKNOWN
+        return value if _is_plain(value) else UNKNOWN
+
+    def best(self, node: ast.expr, local: frozenset[str]) -> Any:
+        """What an expression gives; of a condition whether it holds, though a part of it may be unknown."""
+        value = self.value(node, local)
+        if value is UNKNOWN and isinstance(node, ast.BoolOp | ast.UnaryOp):
+            outcome = self.truth(node, local)
+            return UNKNOWN if outcome is None else outcome
+        return value
+
+    def truth(self, node: ast.expr, local: frozenset[str]) -> bool | None:
+        """Whether a condition holds; None where it is not known."""
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+            inner = self.truth(node.operand, local)
+            return None if inner is None else not inner
+        if isinstance(node, ast.BoolOp):
+            parts = [self.truth(part, local) for part in node.values]
+            decides = isinstance(node.op, ast.Or)
+            if decides in parts:
+                return decides
+            return None if None in parts else not decides
+        value = self.value(node, local)
+        return None if value is UNKNOWN else bool(value)
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, tuple):
+        return all(map(_is_plain, value))
+    frozen = dataclasses.is_dataclass(value) and not isinstance(value, type)
+    return value is None or isinstance(value, bool | int | float | str) or frozen
+
+
+class _Instance:
+    """An instance as far as it is known while its constructor is walked through."""
+
+    def __init__(self, kernel: type) -> None:
+        self.kernel = kernel
+        self.attributes: dict[str, object] = {}
+        self.tests: dict[tuple[type, str, str], set[bool | None]] = {}
+        later = [
+            m for part in kernel.__mro__[:-1] for m in _methods(part).values() if m.name not in _constructing(kernel)
+        ]
+        self.changing = {name for method in later for name in _attributes_set(method)}
+
+    def run(self, method: str, given: Mapping[str, object], after: type | None = None, depth: int = 0) -> None:
+        """Walk through a method. after: only classes behind it are looked through, as `super()` does."""
+        line = self.kernel.__mro__[:-1]
+        line = line[line.index(after) + 1 :] if after else line
+        owner = next((part for part in line if method in _methods(part)), None)
+        if owner is None or depth > DEPTH:
+            return
+        node = _methods(owner)[method]
+        known = {arg.arg: UNKNOWN for arg in (*node.args.args, *node.args.kwonlyargs)} | dict(given)
+        self._block(node.body, _Walk(owner, method, known, _stored(node), depth))
+
+    def _block(self, body: Sequence[ast.stmt], at: _Walk) -> bool:
+        """Statements, one after the other; whether one of them returns."""
+        return any(self._statement(node, at) for node in body)
+
+    def _statement(self, node: ast.stmt, at: _Walk) -> bool:
+        if isinstance(node, ast.If):
+            return self._branch(node, at)
+        scope = at.scope(self.attributes)
+        if isinstance(node, ast.Assign | ast.AugAssign | ast.Expr | ast.Return):
+            inner = dict.fromkeys(_inner(node), UNKNOWN)
+            outside = _Scope(at.owner, scope.instance, {**at.known, **inner})
+            for part in walk(node):
+                if isinstance(part, ast.IfExp):
+                    self._note(at, part.test, outside.truth(part.test, at.local))
+        if isinstance(node, ast.Assign):
+            for target in node.targets:
+                self._assign(target, scope.best(node.value, at.local), at)
+        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+            self._call(node.value, at)
+        else:
+            self._forget([node], at)
+        return isinstance(node, ast.Return | ast.Raise)
+
+    def _note(self, at: _Walk, test: ast.expr, outcome: bool | None) -> None:
+        self.tests.setdefault((at.owner, at.method, ast.unparse(test)), set()).add(outcome)
+
+    def _branch(self, node: ast.If, at: _Walk) -> bool:
+        outcome = at.scope(self.attributes).truth(node.test, at.local)
+        self._note(at, node.test, outcome)
+        if outcome is not None:
+            return self._block(node.body if outcome else node.orelse, at)
+        for block in (node.body, node.orelse):
+            self._forget(block, at)
+            self._block(block, at)
+            self._forget(block, at)
+        return False
+
+    def _assign(self, target: ast.expr, value: Any, at: _Walk) -> None:
+        if isinstance(target, ast.Tuple):
+            parts = (
+                value if isinstance(value, tuple) and len(value) == len(target.elts) else (UNKNOWN,) * len(target.elts)
+            )
+            for part, one in zip(target.elts, parts, strict=True):
+                self._assign(part, one, at)
+        elif isinstance(target, ast.Name):
+            at.known[target.id] = value
+        elif isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name) and target.value.id == "self":
+            self.attributes[target.attr] = value
+
+    def _call(self, node: ast.Call, at: _Walk) -> None:
+        """Walk through `self.prepare(...)`, `super().__init__(...)`."""
+        if not isinstance(node.func, ast.Attribute):
+            return
+        is_super = ast.unparse(node.func.value) == "super()"
+        if not is_super and ast.unparse(node.func.value) != "self":
+            return
+        owner = next((part for part in self.kernel.__mro__[:-1] if node.func.attr in _methods(part)), None)
+        if is_super:
+            line = self.kernel.__mro__[self.kernel.__mro__.index(at.owner) + 1 : -1]
+            owner = next((part for part in line if node.func.attr in _methods(part)), None)
+        if owner is not None:
+            given = _bound(_methods(owner)[node.func.attr], node, at.scope(self.attributes), at.local)
+            self.run(node.func.attr, given, at.owner if is_super else None, at.depth + 1)
+
+    def _forget(self, nodes: Iterable[ast.stmt], at: _Walk) -> None:
+        """What these statements may give is unknown."""
+        for node in nodes:
+            self.attributes |= dict.fromkeys(_set_by(self.kernel, node), UNKNOWN)
+            at.known |= dict.fromkeys(_stored(node), UNKNOWN)
+
+
+@dataclasses.dataclass
+class _Walk:
+    """Where a walk through a method is."""
+
+    owner: type
+    method: str
+    known: dict[str, object]
+    local: frozenset[str]
+    depth: int
+
+    def scope(self, attributes: Mapping[str, object]) -> _Scope:
+        return _Scope(self.owner, _Attributes(attributes), self.known)
+
+
+def _bound(node: ast.FunctionDef, call: ast.Call, scope: _Scope, local: frozenset[str]) -> dict[str, object]:
+    """What a call gives the parameters of a method, `self` left out; defaults where they are plain."""
+    names = [arg.arg for arg in node.args.args][1:]
+    given: dict[str, object] = {}
+    for arg, default in zip(reversed(names), reversed(node.args.defaults), strict=False):
+        given[arg] = scope.value(default, frozenset())
+    for arg, value in zip(names, call.args, strict=False):
+        given[arg] = UNKNOWN if isinstance(value, ast.Starred) else scope.value(value, local)
+    given |= {word.arg: scope.value(word.value, local) for word in call.keywords if word.arg}
+    return given
+
+
+@cache
+def _methods(owner: type) -> dict[str, ast.FunctionDef]:
+    """The methods of a class, from its text."""
+    if not is_kernel(owner):
+        return {}
+    text = emitted_text(sys.modules[owner.__module__], owner.__name__)
+    nodes = ast.parse(text).body if text is not None else []
+    return {part.name: part for node in nodes for part in _body(node) if isinstance(part, ast.FunctionDef)}
+
+
+def _body(node: ast.stmt) -> Sequence[ast.stmt]:
+    return node.body if isinstance(node, ast.ClassDef) else ()
+
+
+@cache
+def _constructing(kernel: type) -> frozenset[str]:
+    """The methods that a constructor walks through."""
+    found, waiting = {"__init__"}, ["__init__"]
+    while waiting:
+        name = waiting.pop()
+        for part in kernel.__mro__[:-1]:
+            node = _methods(part).get(name)
+            for called in _statement_calls(node) if node is not None else ():
+                if called not in found:
+                    found.add(called)
+                    waiting.append(called)
+    return frozenset(found)
+
+
+def _statement_calls(node: ast.FunctionDef) -> Iterator[str]:
+    for part in walk(node):
+        value = part.value if isinstance(part, ast.Expr) else None
+        called = value.func if isinstance(value, ast.Call) else None
+        if isinstance(called, ast.Attribute) and ast.unparse(called.value) in ("self", "super()"):
+            yield called.attr
+
+
+def _set_by(kernel: type, node: ast.AST) -> Iterator[str]:
+    """The attributes that a statement sets, and the methods that it calls."""
+    yield from _attributes_set(node)
+    for name in _constructing(kernel):
+        if any(isinstance(part, ast.Attribute) and part.attr == name for part in walk(node)):
+            methods = [_methods(part)[name] for part in kernel.__mro__[:-1] if name in _methods(part)]
+            yield from (attribute for method in methods for attribute in _attributes_set(method))
+
+
+def _inner(node: ast.AST) -> frozenset[str]:
+    """The names that comprehensions and lambdas in it give."""
+    scopes = [part for part in walk(node) if isinstance(part, ast.comprehension | ast.Lambda)]
+    return frozenset(
+        name for part in scopes for name in _stored(part.target if isinstance(part, ast.comprehension) else part.args)
+    )
+
+
+def _attributes_set(node: ast.AST) -> Iterator[str]:
+    for part in walk(node):
+        if isinstance(part, ast.Attribute) and isinstance(part.ctx, ast.Store) and ast.unparse(part.value) == "self":
+            yield part.attr
+
+
+def _stored(node: ast.AST) -> frozenset[str]:
+    """The names that a statement or method gives, arguments too."""
+    names = {part.id for part in walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)}
+    return frozenset((names | {part.arg for part in walk(node) if isinstance(part, ast.arg)}) - {"self"})
+
+
+@cache
+def _given_once(owner: type, method: str) -> list[tuple[str, ast.expr]]:
+    """The names that a method gives in one place, not in a branch or loop, and what."""
+    node = _methods(owner).get(method)
+    if node is None:
+        return []
+    stored = [part.id for part in walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)]
+    stored += [part.arg for part in walk(node) if isinstance(part, ast.arg)]
+    pairs: list[tuple[ast.expr, ast.expr]] = []
+    for part in node.body:
+        if isinstance(part, ast.Assign) and len(part.targets) == 1:
+            target, value = part.targets[0], part.value
+            both = (
+                isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple) and len(target.elts) == len(value.elts)
+            )
+            pairs += zip(target.elts, value.elts, strict=True) if both else [(target, value)]  # type: ignore[attr-defined]
+    return [(name.id, value) for name, value in pairs if isinstance(name, ast.Name) and stored.count(name.id) == 1]
+
+
+@cache
+def _locals(owner: type, method: str) -> frozenset[str]:
+    node = _methods(owner).get(method)
+    return _stored(node) if node is not None else frozenset()

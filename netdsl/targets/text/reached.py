@@ -1,0 +1,135 @@
+"""What of the kernels a module can reach: methods that nothing names are left out of its text."""
+
+from __future__ import annotations
+
+import ast
+import sys
+import types
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from netdsl.targets.text.kernel_source import Kernel, TextOf, is_kernel, walk
+
+
+def reached_text(roots: Iterable[Kernel], words: Iterable[str], text_of: TextOf, joined: type) -> TextOf:
+    """The text of a definition with those methods alone that a module can reach. words: what is said of attributes by
+    whoever uses it, beside the roots; joined: what extends it may be one object.
+
+    A method is reached where something that is reached says its name, of whatever object; of `self` only where that may
+    be of its class. Python calls those of two underscores itself. A method is not reached where every class that
+    extends its own has another one, and no `super()` asks.
+    """
+    found = _Reached(text_of, set(words), joined)
+    for root in roots:
+        found.visit(root)
+    found.spread()
+
+    def pruned(module: types.ModuleType, name: str) -> str | None:
+        kernel = vars(module).get(name)
+        return found.text(kernel) if is_kernel(kernel) and kernel in found.parts else text_of(module, name)
+
+    return pruned
+
+
+@dataclass
+class _Part:
+    """A definition: its text, its methods, and which of them are reached."""
+
+    text: str
+    bases: tuple[type, ...] = ()
+    methods: dict[str, list[ast.FunctionDef]] = field(default_factory=dict)
+    kept: set[str] = field(default_factory=set)
+
+
+class _Reached:
+    """What is reached so far. words: attributes and names that are said; asked: methods of `super()`."""
+
+    def __init__(self, text_of: TextOf, words: set[str], joined: type) -> None:
+        self.text_of, self.words, self.joined = text_of, words, joined
+        self.own: dict[str, set[Kernel]] = {}  # what is said of `self`, and in which classes
+        self.asked: set[str] = set()
+        self.made: set[str] = set()  # names of classes that are called, or handed on, not only extended
+        self.parts: dict[Kernel, _Part] = {}
+
+    def visit(self, kernel: Kernel) -> None:
+        """A definition is reached: what stands outside its methods is, too."""
+        if kernel in self.parts:
+            return
+        text = self.text_of(sys.modules[kernel.__module__], kernel.__name__)
+        assert text is not None, f"{kernel} has no text of its own"
+        (node,) = ast.parse(text).body
+        part = self.parts[kernel] = _Part(text)
+        if not isinstance(node, ast.ClassDef):
+            self.say(kernel, [node])
+            return
+        assert isinstance(kernel, type), kernel
+        part.bases = tuple(base for base in kernel.__bases__ if is_kernel(base))
+        for method in node.body:
+            if isinstance(method, ast.FunctionDef):
+                part.methods.setdefault(method.name, []).append(method)
+        for base in part.bases:
+            self.visit(base)
+        self.say(kernel, [*node.decorator_list, *(one for one in node.body if not isinstance(one, ast.FunctionDef))])
+
+    def say(self, kernel: Kernel, nodes: Iterable[ast.AST]) -> None:
+        """What is said in a part of the definition is reached."""
+        module = vars(sys.modules[kernel.__module__])
+        for node in (one for part in nodes for one in walk(part)):
+            if isinstance(node, ast.Attribute):
+                if isinstance(node.value, ast.Name) and node.value.id == "self":
+                    self.own.setdefault(node.attr, set()).add(kernel)
+                else:
+                    self.words.add(node.attr)
+                if ast.unparse(node.value) == "super()":
+                    self.asked.add(node.attr)
+            elif isinstance(node, ast.Name):
+                self.words.add(node.id)
+                self.made.add(node.id)
+                used = module.get(node.id)
+                if is_kernel(used):
+                    self.visit(used)
+
+    def spread(self) -> None:
+        """Reach what is named until there is no more."""
+        while new := list(self._new()):
+            for kernel, name in new:
+                part = self.parts[kernel]
+                part.kept.add(name)
+                self.say(kernel, part.methods[name])
+
+    def _new(self) -> Iterator[tuple[Kernel, str]]:
+        for kernel, part in list(self.parts.items()):
+            for name in part.methods:
+                if name not in part.kept and self._is_named(kernel, name) and not self._is_shadowed(kernel, name):
+                    yield kernel, name
+
+    def _is_named(self, kernel: Kernel, name: str) -> bool:
+        is_called = name in self.words or (name.startswith("__") and name.endswith("__"))
+        return is_called or any(self._are_one(kernel, other) for other in self.own.get(name, ()))
+
+    def _are_one(self, kernel: Kernel, other: Kernel) -> bool:
+        """Whether an object may be of both classes."""
+        if not isinstance(kernel, type) or not isinstance(other, type):
+            return False
+        are_joined = issubclass(kernel, self.joined) and issubclass(other, self.joined)
+        return are_joined or issubclass(kernel, other) or issubclass(other, kernel)
+
+    def _is_shadowed(self, kernel: Kernel, name: str) -> bool:
+        """Whether whoever extends a class has another method of that name, and the class itself is never made."""
+        if name in self.asked or kernel.__name__ in self.made:
+            return False
+        heirs = [(heir, part) for heir, part in self.parts.items() if kernel in part.bases]
+        return bool(heirs) and all(name in part.methods or self._is_shadowed(heir, name) for heir, part in heirs)
+
+    def text(self, kernel: Kernel) -> str:
+        """The text of a definition without the methods that are not reached."""
+        part = self.parts[kernel]
+        lines = part.text.split("\n")
+        gone = [method for name, methods in part.methods.items() if name not in part.kept for method in methods]
+        for method in sorted(gone, key=lambda method: method.lineno, reverse=True):
+            first = min([method.lineno, *(decorator.lineno for decorator in method.decorator_list)])
+            begin = first - 1
+            while begin > 1 and not lines[begin - 1].strip():
+                begin -= 1
+            del lines[begin : method.end_lineno]
+        return "\n".join(lines)
