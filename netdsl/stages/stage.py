@@ -93,10 +93,10 @@ class Worker:
         self.count += 1
         return self.by_block([(i if self.apart else 0, self.count) for i in range(len(self.sizes))], shape)
 
-    def into(self, memory: int) -> Worker:
+    def into(self, *memory: int | None) -> Worker:
         """This worker; what the next stage hands on goes into the memory of that number, which others use before and
-        after it."""
-        self.memory = memory
+        after it. A second number is that at inference; None: into one of its own."""
+        self.memory = memory[0 if self.training else -1]
         return self
 
     def outputs(self, shape: Sizes) -> list[Array]:

@@ -10,7 +10,7 @@ from netdsl.targets.numpy.dialect import SHARED
 DIALECT = replace(
     TEXTBOOK,
     package=__package__,
-    writers=("netdsl.targets.fast.emitter", *SHARED),
+    writers=("netdsl.targets.fast.emitter", "netdsl.targets.fast.description", *SHARED),
     kernels=(*TEXTBOOK.kernels, "netdsl.stages"),
     networks=(
         *TEXTBOOK.networks,

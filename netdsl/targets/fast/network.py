@@ -32,12 +32,9 @@ class FastNetwork(StoredNetwork):
     logits_shape: Shape
     block: int
     first_params: Callable[[np.random.Generator, Any], Arrays]
-    first_buffers: Callable[[Any], Arrays]
     train_stages: Callable[[Worker], Stages]
-    infer_stages: Callable[[Worker], Stages]
     train_forward: Callable[..., Any]
     train_backward: Callable[[Any, Array], Any]
-    infer_forward: Callable[..., Any]
     optimize: Callable[[Arrays, Arrays, State, float], None]
 
     known_constants: dict[Any, Any]
@@ -72,6 +69,18 @@ class FastNetwork(StoredNetwork):
     def make_team(self) -> Team:
         """Who shares a batch."""
         return Team(self.num_workers)
+
+    def first_buffers(self, dtype: Any) -> Arrays:
+        """What layers carry along, before training."""
+        return {}
+
+    def infer_stages(self, w: Worker) -> Stages:
+        """What worker w computes with at inference."""
+        return self.train_stages(w)
+
+    def infer_forward(self, s: Any, *xs: Array) -> Any:
+        """One block at inference."""
+        return self.train_forward(s, *xs)
 
     def worker(self, index: int, n: int, training: bool, apart: bool) -> Worker:
         """What worker `index` needs for its part of a batch of n samples; the last six that were made are kept.

@@ -27,7 +27,7 @@ def _emit(net: Compiled, level: int) -> str:
     from netdsl.targets.fast.emitter import emit_fast
 
     choose = chosen(net.choices, net.samples) if level == MEASURED else direct(net.samples)
-    return emit_fast(net.graph, net.recipe, choose, level, net.workers)
+    return emit_fast(net.graph, net.recipe, choose, level, net.workers, net.samples)
 
 
 def _model(net: Compiled, level: int, seed: int, dtype: Any, workers: Workers) -> Model:

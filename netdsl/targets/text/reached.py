@@ -5,21 +5,24 @@ from __future__ import annotations
 import ast
 import sys
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from netdsl.targets.text.kernel_source import Kernel, TextOf, is_kernel, walk
 
 
-def reached_text(roots: Iterable[Kernel], words: Iterable[str], text_of: TextOf, joined: type) -> TextOf:
+def reached_text(
+    roots: Iterable[Kernel], words: Iterable[str], text_of: TextOf, joined: type, given: Container[str] = ()
+) -> TextOf:
     """The text of a definition with those methods alone that a module can reach. words: what is said of attributes by
-    whoever uses it, beside the roots; joined: what extends it may be one object.
+    whoever uses it, beside the roots; joined: what extends it may be one object, which has
+    the methods `given` from elsewhere.
 
     A method is reached where something that is reached says its name, of whatever object; of `self` only where that may
     be of its class. Python calls those of two underscores itself. A method is not reached where every class that
     extends its own has another one, and no `super()` asks.
     """
-    found = _Reached(text_of, set(words), joined)
+    found = _Reached(text_of, set(words), joined, given)
     for root in roots:
         found.visit(root)
     found.spread()
@@ -44,8 +47,8 @@ class _Part:
 class _Reached:
     """What is reached so far. words: attributes and names that are said; asked: methods of `super()`."""
 
-    def __init__(self, text_of: TextOf, words: set[str], joined: type) -> None:
-        self.text_of, self.words, self.joined = text_of, words, joined
+    def __init__(self, text_of: TextOf, words: set[str], joined: type, given: Container[str]) -> None:
+        self.text_of, self.words, self.joined, self.given = text_of, words, joined, given
         self.own: dict[str, set[Kernel]] = {}  # what is said of `self`, and in which classes
         self.asked: set[str] = set()
         self.made: set[str] = set()  # names of classes that are called, or handed on, not only extended
@@ -116,6 +119,8 @@ class _Reached:
 
     def _is_shadowed(self, kernel: Kernel, name: str) -> bool:
         """Whether whoever extends a class has another method of that name, and the class itself is never made."""
+        if name in self.given and isinstance(kernel, type) and issubclass(kernel, self.joined):
+            return True
         if name in self.asked or kernel.__name__ in self.made:
             return False
         heirs = [(heir, part) for heir, part in self.parts.items() if kernel in part.bases]
