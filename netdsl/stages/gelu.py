@@ -20,16 +20,19 @@ class Gelu(Pointwise):
 
     can = Can(add_bias=True, work_in_place=True, has_own_output=True)
 
-    piece = 32768
+    piece = 49152
 
     def __init__(self, w: Worker, shape: Shape, conv: ConvStage | None = None, copies: bool = False) -> None:
         super().__init__(w, shape, None, None, conv=conv, copies=copies)
         self.factor = w.arrays(lambda n: inside(shape, n)) if w.training else []
+        most = max(self.piece, inside(shape, 1)[-1])  # a row at least
+        self.parts = [w.scratch(("gelu", i), lambda n: (most,))[0] for i in range(3)]
 
     def compute(self, x: Array, y: Array, rows: slice) -> None:
         """x (rows, C) -> y, so as well; it may be x."""
-        square = np.square(x)
-        phi = normal_distribution(x, square)
+        square, phi, part = (array[: x.size].reshape(x.shape) for array in self.parts)
+        np.square(x, out=square)
+        normal_distribution(x, square, phi, part)
         if self.w.training:
             square *= -0.5
             np.exp(square, out=square)
@@ -44,23 +47,23 @@ class Gelu(Pointwise):
         return self.with_bias_gradient(dy)
 
 
-def normal_distribution(x: Array, square: Array) -> Array:
-    """x and x*x, of any shape -> Phi(x) = (1 + erf(x / sqrt(2))) / 2 = (1 + tanh(x * p(x*x))) / 2.
+def normal_distribution(x: Array, square: Array, phi: Array, part: Array) -> None:
+    """x and x*x, of any shape -> Phi(x) = (1 + erf(x / sqrt(2))) / 2 = (1 + tanh(x * p(x*x))) / 2. part: scratch.
 
     p is a polynomial, a product of three squares and what is added to them: with it x * Phi(x) is within 7e-8. In
     float64 by `erf`.
     """
     if x.dtype == np.float64:
-        return 0.5 * (1 + erf(x * 0.5**0.5))
-    p = np.full_like(x, 1.8093629e-9)
-    part = np.empty_like(x)
-    for shift, rest in ((12.473631, 76.185924), (-9.8384699, 939.76657), (-39.56718, 269.91106)):
-        np.add(square, shift, out=part)
-        np.square(part, out=part)
-        part += rest
-        p *= part
-    p *= x
-    np.tanh(p, out=p)
-    p += 1
-    p *= 0.5
-    return p
+        phi[...] = 0.5 * (1 + erf(x * 0.5**0.5))
+        return
+    for factor, shift, rest in (phi, 12.473631, 76.185924), (part, -9.8384699, 939.76657), (part, -39.56718, 269.91106):
+        np.add(square, shift, out=factor)
+        np.square(factor, out=factor)
+        factor += rest
+        if factor is part:
+            phi *= part
+    phi *= 1.8093629e-9
+    phi *= x
+    np.tanh(phi, out=phi)
+    phi += 1
+    phi *= 0.5
