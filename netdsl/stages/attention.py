@@ -18,8 +18,8 @@ Part = tuple[slice, slice]
 class Attention(ProductStage):
     """o = P v of each head, P = softmax(q k^T / sqrt(D / heads)), and y = o outer + bias (Vaswani et al. 2017, eq. 1).
 
-    q, k and v are views of one product x inner + bias, q divided by the root. P is never made: o is e v / sum(e) with
-    e = exp(q k^T), and e is larger than what is divided.
+    q, k and v are views of one product x inner + bias. P is never made: o is e v / sum(e), e = exp(q k^T / sqrt(D /
+    heads)), and e is larger than what is divided. k and v are laid transposed for products, divided by the root.
     """
 
     can = Can(add_map=True, leave_out_dx=True, is_named=True, has_own_output=True, has_own_gradient=True)
@@ -38,6 +38,7 @@ class Attention(ProductStage):
         self.y = w.outputs(lambda n: (n, *shape))
         self.x = w.of_blocks()
         most = max(self.piece, t * t)
+        self.laid = w.scratch("laid", lambda n: (n * t * d,))
         if w.training:
             self.e, self.inv_sum = w.arrays(lambda n: (n, heads, t, t)), w.arrays(lambda n: (n, heads, t))
             self.ds = w.scratch("ds", lambda n: (min(n * heads * t * t, most),))
@@ -70,7 +71,6 @@ class Attention(ProductStage):
         qkv = np.matmul(x.reshape(-1, d), self.inner, out=self.qkv[b])
         if self.inner_bias is not None:
             qkv += self.inner_bias
-        qkv[:, :d] *= self.scale
         arrays = *self.by_head(qkv), *self.by_head(self.o[b])
         for part in self.parts():
             self.mix(part, *(array[part] for array in arrays))
@@ -85,10 +85,11 @@ class Attention(ProductStage):
         """q, k, v (n, heads, T, D/heads) of a part -> its o, so as well."""
         b, shape = self.w.block, (*q.shape[:3], q.shape[2])
         e = self.e[b][part] if self.w.training else self.e[b][: math.prod(shape)].reshape(shape)
-        np.exp(np.matmul(q, k.swapaxes(2, 3), out=e), out=e)
+        k = self.transposed(k)
+        np.exp(np.matmul(q, k, out=e), out=e)
         sums = self.row_sums(e)
-        if not (sums > 1e-30).all() or not np.isfinite(sums).all():  # a score is large, or all of a row are small
-            np.matmul(q, k.swapaxes(2, 3), out=e)
+        if not 1e-30 < sums.min() <= sums.max() < np.inf:  # a score is large, or all of a row are small
+            np.matmul(q, k, out=e)
             e -= e.max(axis=3, keepdims=True)
             sums = self.row_sums(np.exp(e, out=e))
         inv_sum = 1 / sums
@@ -96,6 +97,11 @@ class Attention(ProductStage):
         self.scale_rows(o, inv_sum)
         if self.w.training:
             self.inv_sum[b][part] = inv_sum
+
+    def transposed(self, k: Array) -> Array:
+        """k (n, heads, T, D/heads) -> k^T / sqrt(D / heads), (n, heads, D/heads, T)."""
+        laid = self.laid[self.w.block][: k.size].reshape(*k.shape[:2], k.shape[3], k.shape[2])
+        return np.multiply(k.swapaxes(2, 3), self.scale, out=laid)
 
     def row_sums(self, e: Array) -> Array:
         """e (n, heads, T, T) -> (n, heads, T): a product with ones is quicker than a sum."""
@@ -115,7 +121,6 @@ class Attention(ProductStage):
         arrays = *self.by_head(self.qkv[b]), *self.by_head(do), *self.by_head(dqkv)
         for part in self.parts():
             self.unmix(part, *(array[part] for array in arrays))
-        dqkv[:, :d] *= self.scale
         self.add_weight_gradient(self.name + ".in_proj_weight", self.x[b].reshape(-1, d), dqkv, self.inner_part)
         if self.inner_bias is not None:
             self.add_gradient(self.name + ".out_proj.bias", column_sums(rows, d))
@@ -127,12 +132,12 @@ class Attention(ProductStage):
 
     def unmix(self, part: Part, q: Array, k: Array, v: Array, do: Array, dq: Array, dk: Array, dv: Array) -> None:
         """The gradient do of a part -> its dq, dk and dv, by ds = e * (dp - rowsum(e * dp) / sum(e)), dp = do v^T /
-        sum(e)."""
+        sum(e) / sqrt(D / heads)."""
         b = self.w.block
         e, inv_sum = self.e[b][part], self.inv_sum[b][part]
         self.scale_rows(do, inv_sum)
         np.matmul(e.swapaxes(2, 3), do, out=dv)
-        ds = np.matmul(do, v.swapaxes(2, 3), out=self.ds[b][: e.size].reshape(e.shape))
+        ds = np.matmul(do, self.transposed(v), out=self.ds[b][: e.size].reshape(e.shape))
         ds -= (np.einsum("nhij,nhij->nhi", e, ds) * inv_sum)[..., None]
         ds *= e
         np.matmul(ds, k, out=dq)
