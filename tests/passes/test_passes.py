@@ -5,6 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 from drawing import drawn_in_part
+from fast_twins import assert_twins
 from hypothesis import strategies as st
 
 from netdsl.passes import make_plan
@@ -130,3 +131,14 @@ def test_transforms_of_weights_count_the_more_the_fewer_samples_there_are():
 def test_a_net_is_made_for_as_many_samples_as_a_worker_has():
     net = compile_text(LENET2, "late")
     assert net.numpy_source(2) == net.for_samples(32).numpy_source(2) != net.for_samples(1).numpy_source(2)
+
+
+@pytest.mark.parametrize(
+    "drops, left", [("dropout 0", 0), ("dropout2d 0 -> dropout 0", 0), ("dropout 0 -> dropout 0.5", 2)]
+)
+def test_a_dropout_of_0_draws_nothing_where_all_are_0(drops, left):
+    text = f"input 4x5x6\nconv 4 k1 -> {drops} -> conv 4 k1 -> flatten -> linear 3"
+    net = compile_text(text)
+    stages = make_plan.make_plan(net.graph, net.graph.output, len(net.graph.nodes), training=True).stages
+    assert len([stage for stage in stages if stage.node.op.startswith("drop")]) == left
+    assert_twins(text)
