@@ -25,6 +25,13 @@ class WrongOutput(Interpreter):
         return lambda x: self.model.forward(x) * 1.01
 
 
+class WrongForTwo(Interpreter):
+    """Infers something else of two samples."""
+
+    def inference(self):
+        return lambda x: self.model.forward(x) * (1.01 if len(x) == 2 else 1)
+
+
 class WrongGradients(Interpreter):
     """Its losses are right until the first step has been made."""
 
@@ -108,6 +115,14 @@ class Spawns(Interpreter):
         pids = [subprocess.Popen([sys.executable, "-c", code], start_new_session=own).pid for own in (False, True)]
         Path(os.environ["NETDSL_TEST_PIDS"]).write_text(" ".join(map(str, [os.getpid(), *pids])) + "\n")
         time.sleep(600)
+
+
+class Dawdles(Interpreter):
+    """Takes its time before it is ready."""
+
+    def build(self):
+        time.sleep(0.8)
+        super().build()
 
 
 class Sleeps(Interpreter):

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,6 @@ PHASES = {
     "start": "starting",
     "base": "starting",
     "build": "making its network",
-    "save": "writing weights",
     "load": "reading weights",
     "output": "making its first output",
     "losses": "making its first steps",
@@ -66,9 +66,20 @@ class ContestantLeftOut(ContestantFailed):
 class Child:
     """Starts a contestant, asks it, ends it. `name` is the contestant's."""
 
-    def __init__(self, name: str, job: Job, folder: Path, guard: Guard, limit: float = math.inf) -> None:
-        """limit: seconds that its answers may take, all together."""
+    def __init__(
+        self,
+        name: str,
+        job: Job,
+        folder: Path,
+        guard: Guard,
+        limit: float = math.inf,
+        words: Mapping[str, str] = PHASES,
+        on_wait: Callable[[float], None] = lambda _: None,
+    ) -> None:
+        """limit: seconds that its answers may take, all together; words: as PHASES; on_wait is told now and then for
+        how many seconds an answer has been waited for."""
         self.name, self.left, self._limit, self._guard = name, limit, limit, guard
+        self._words, self._on_wait = words, on_wait
         self._asked = ""
         self._errors = (folder / f"{name}.stderr").open("w+b")  # noqa: SIM115 - as long as the process
         self._process = subprocess.Popen(
@@ -89,15 +100,19 @@ class Child:
 
     def send(self, method: str, *arguments: object) -> None:
         """Request something; every request must be followed by `receive`."""
-        self._asked = PHASES.get(method, method)
+        self._asked = self.doing(method)
         with contextlib.suppress(OSError):  # `receive` tells why
             pickle.dump((method, arguments), self._requests, pickle.HIGHEST_PROTOCOL)
             self._requests.flush()
 
+    def doing(self, method: str) -> str:
+        """What it does when it is asked that."""
+        return self._words.get(method, method)
+
     def receive(self) -> object:
         """The answer to the oldest request. Raises ContestantFailed."""
         began = time.monotonic()
-        reply = self._next_reply(began + self.left)
+        reply = self._next_reply(began, began + self.left)
         self.left -= time.monotonic() - began
         if self.left <= 0:
             took = f"it took longer than {self._limit:g} s, its limit (`--limit`), and was ended while {self._asked}"
@@ -133,7 +148,7 @@ class Child:
         except (EOFError, OSError, ValueError, pickle.UnpicklingError):
             self._replies.put(None)
 
-    def _next_reply(self, end: float) -> tuple[Any, ...] | None:
+    def _next_reply(self, began: float, end: float) -> tuple[Any, ...] | None:
         """None: the process is dead, even if one that it started still holds the pipe, or its time is over."""
         while True:
             try:
@@ -141,6 +156,7 @@ class Child:
             except queue.Empty:
                 if self._process.poll() is not None or time.monotonic() >= end:
                     return None
+                self._on_wait(time.monotonic() - began)
 
     def _obituary(self) -> str:
         return f"its process ended with {exit_text(self._process.wait())}"

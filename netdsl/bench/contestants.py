@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -21,7 +21,8 @@ from netdsl.targets.contract import Device, Model
 
 @dataclass(frozen=True)
 class Job:
-    """What a contestant is told. factory: `module:attribute`, called with the job; device: where PyTorch's compute."""
+    """What a contestant is told. factory: `module:attribute`, called with the job; device: where PyTorch's compute;
+    trains: whether it is asked for steps of training."""
 
     net: Net
     factory: str
@@ -31,33 +32,42 @@ class Job:
     workers: str
     seed: int = 0
     device: Device = Device("cpu")
+    trains: bool = True
 
 
 @dataclass(frozen=True)
 class Entry:
     """A contestant before it starts. needs: packages; takes_axes: takes maps of so many axes of space only; is_extra:
-    runs on demand."""
+    runs on demand. words: what it does when it is asked something, where that is more than the others do
+    (child.PHASES)."""
 
     name: str
     factory: str
     needs: tuple[str, ...] = ()
     takes_axes: tuple[int, ...] = ()
     is_extra: bool = False
+    words: Mapping[str, str] = field(default_factory=dict)
 
 
+_COMPILES = {
+    "output": "compiling inference",
+    "losses": "compiling a step of training",
+    "warm_up": "compiling what is left and warming up",
+}
 ENTRIES = (
     Entry(OURS, "netdsl.bench.contestants:NumpyModule"),
     Entry("interpreter", "netdsl.bench.contestants:Interpreter"),
     Entry(TORCH_FORMATS[0], "netdsl.bench.torch_contestants:TorchEager", ("torch",)),
     Entry(TORCH_FORMATS[1], "netdsl.bench.torch_contestants:TorchChannelsLast", ("torch",), takes_axes=(2, 3)),
-    Entry("torch_compile", "netdsl.bench.torch_contestants:TorchCompiled", ("torch",), is_extra=True),
+    Entry("torch_compile", "netdsl.bench.torch_contestants:TorchCompiled", ("torch",), is_extra=True, words=_COMPILES),
     Entry(
         "onnxruntime",
         "netdsl.bench.torch_contestants:OnnxRuntime",
         ("torch", "onnx", "onnxscript", "onnxruntime"),
         is_extra=True,
+        words={"load": "exporting to ONNX"},
     ),
-    Entry("jax", "netdsl.bench.jax_contestant:Jax", ("jax", "jaxlib"), is_extra=True),
+    Entry("jax", "netdsl.bench.jax_contestant:Jax", ("jax", "jaxlib"), is_extra=True, words=_COMPILES),
 )
 
 
@@ -91,7 +101,6 @@ class Contestant(Protocol):
 
     def build(self) -> None: ...
     def placed(self, x: np.ndarray) -> Any: ...
-    def save(self, path: str) -> None: ...
     def load(self, path: str) -> None: ...
     def training(self) -> Callable[[Any, np.ndarray], float] | None: ...
     def inference(self) -> Callable[[Any], Any]: ...
@@ -114,9 +123,6 @@ class _Learning:
 
     def placed(self, x: np.ndarray) -> np.ndarray:
         return x
-
-    def save(self, path: str) -> None:
-        self.model.save(path)
 
     def load(self, path: str) -> None:
         self.model.load(path)

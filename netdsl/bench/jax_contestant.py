@@ -80,9 +80,6 @@ class Jax:
     def placed(self, x: np.ndarray) -> Array:
         return jax.device_put(x)
 
-    def save(self, path: str) -> None:
-        raise NotImplementedError("weights come from NumPy")
-
     def load(self, path: str) -> None:
         expected = {name: np.asarray(array) for name, array in {**self.params, **self.buffers}.items()}
         arrays = {name: jnp.array(array) for name, array in read_weights(path, expected).items()}

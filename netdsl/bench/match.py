@@ -6,12 +6,13 @@ import math
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from netdsl.analysis.batches import check_batch
 from netdsl.analysis.plain import require_plain
 from netdsl.bench import LIMIT
 from netdsl.bench.child import PHASES, Child, ContestantFailed, ContestantLeftOut
@@ -34,13 +35,15 @@ BUDGET = 30.0  # seconds that a contestant gets for the steps of one kind, unles
 TOLERANCE = 1e-3  # of the outputs, relative to the largest
 LOSS_STEPS, LOSS_TOLERANCE = 2, 5e-2  # batch norm of a few samples amplifies rounding: 4e-3 in ResNet-50 at batch 2
 IN_16_BITS = 0.2  # bfloat16 rounds each number to 8 bits, and the next layers add that up
+PREPARATIONS = ("start", "base", "build", "load", "output", "losses", "warm_up")  # what is asked before measuring
 DISTURBED = 0.1  # share of a processor used while waiting, or of all of them by other programs
 
 
 @dataclass(frozen=True)
 class Options:
     """steps: how many of each kind; None is STEPS, or fewer where they take long. limit: seconds for a contestant.
-    device: where PyTorch's contestants compute, and how; those of NumPy stay on the processor."""
+    device: where PyTorch's contestants compute, and how; those of NumPy stay on the processor. trains: whether steps of
+    training are made."""
 
     batch: int
     threads: int
@@ -49,6 +52,7 @@ class Options:
     steps: int | None = None
     limit: float = LIMIT
     device: Device = Device("cpu")
+    trains: bool = True
 
     @property
     def tolerances(self) -> tuple[float, float]:
@@ -58,11 +62,19 @@ class Options:
 
 @dataclass(frozen=True)
 class Progress:
-    """What is going on (`torch_compile: warming up`), and how many of the turns are done."""
+    """What is going on (`torch_compile: warming up`), and for how many seconds.
+
+    Before the clock runs: which step it is, from 1, and of how many; then how many of the turns are done, and about how
+    many seconds the others will take, where that is known.
+    """
 
     what: str
     done: int = 0
     total: int = 0
+    step: int = 0
+    steps: int = 0
+    seconds: float = 0.0
+    left: float | None = None
 
 
 class Disagreement(Exception):
@@ -77,10 +89,16 @@ def bench(
 ) -> Report:
     """Measure every contestant that can run here; a failed one is left out and reported.
 
-    Raises Disagreement; UserError if none is left, or the net has several inputs. No process outlives the call.
+    A batch that the net cannot be trained on is inferred alone. Raises Disagreement; UserError if none is left, or the
+    net has several inputs. No process outlives the call.
     """
     require_plain(net.graph, "the benchmark")
     usable, notes = available(entries, net.graph)
+    try:
+        check_batch(net.graph, options.batch)
+    except UserError as why:
+        options = replace(options, trains=False)
+        notes.append(f"training is left out: {why}")
     device = described(options.device, net.graph)
     with tempfile.TemporaryDirectory(prefix="netdsl-bench-", ignore_cleanup_errors=True) as folder:
         match = _Match(net, options, Path(folder), notes, on_progress, device)
@@ -142,6 +160,7 @@ class _Match:
         self.guard = Guard(str(folder))
         self.results: dict[str, Result] = {}
         self.failures: dict[str, str] = {}
+        self.now = Progress("")
         self.began = (time.perf_counter(), time.process_time(), busy_seconds())
 
     def start(self, entries: Iterable[Entry]) -> None:
@@ -149,10 +168,11 @@ class _Match:
         options = self.options
         for entry in entries:
             shared = options.batch, options.threads, options.level, options.workers
-            job = Job(self.net, entry.factory, *shared, device=options.device)
-            self.children.append(Child(entry.name, job, self.folder, self.guard, options.limit))
+            job = Job(self.net, entry.factory, *shared, device=options.device, trains=options.trains)
+            words = {**PHASES, **entry.words}
+            self.children.append(Child(entry.name, job, self.folder, self.guard, options.limit, words, self._wait))
         for child in tuple(self.children):
-            self.on_progress(Progress(f"{child.name}: starting"))
+            self._begin(child, "start")
             self._guarded(child, child.receive)
         for name, base in self._each("base"):
             self.results[name] = Result(base=base)
@@ -160,7 +180,9 @@ class _Match:
     def compare(self) -> None:
         """Give all the same weights, and see that they make the same of them. Raises Disagreement."""
         self._do("build")
-        self._share_weights(str(self.folder / "weights.safetensors"))
+        path = str(self.folder / "weights.safetensors")
+        self.net.build().save(path)
+        self._do("load", path)
         tolerance, of_losses = self.options.tolerances
         self._compare("output", "outputs", "agreement", tolerance)
         if not any(layer_of(node.op).is_random for node in self.net.graph.nodes):  # the second loss tells of gradients
@@ -173,11 +195,13 @@ class _Match:
             name: {kind: num_steps(self.options.steps, seconds, rounds) for kind, seconds in kinds.items()}
             for name, kinds in self._each("warm_up")
         }
-        done = 0
+        done, began = 0, time.monotonic()
         for index in range(rounds):
             first = index % len(self.children)
             for child in self.children[first:] + self.children[:first]:
-                self.on_progress(Progress(f"{child.name}: being measured", done, rounds * len(self.children)))
+                total = rounds * len(self.children)
+                left = (time.monotonic() - began) / done * (total - done) if done else None
+                self._tell(Progress(f"{child.name}: {child.doing('turn')}", done, total, left=left))
                 self._turn(child, {kind: share(n, index, rounds) for kind, n in totals[child.name].items()})
                 done += 1
         self._finish()
@@ -204,10 +228,28 @@ class _Match:
             child.end()
         self.guard.end()
 
+    def _begin(self, child: Child, method: str) -> None:
+        """Tell that it is asked that."""
+        event = Progress(f"{child.name}: {child.doing(method)}")
+        if method in PREPARATIONS:
+            number, count = self.children.index(child) + 1, len(self.children)
+            step = PREPARATIONS.index(method) * count + number
+            event = replace(event, step=step, steps=len(PREPARATIONS) * count)
+        self._tell(event)
+
+    def _tell(self, event: Progress) -> None:
+        self.now = event
+        self.on_progress(event)
+
+    def _wait(self, seconds: float) -> None:
+        """Tell for how long an answer has been waited for; while steps are measured nothing is told."""
+        if not self.now.total:
+            self.on_progress(replace(self.now, seconds=seconds))
+
     def _each(self, method: str, *arguments: object) -> Iterator[tuple[str, Any]]:
         """Ask all, one after another -> name and answer of those that do not fail."""
         for child in tuple(self.children):
-            self.on_progress(Progress(f"{child.name}: {PHASES[method]}"))
+            self._begin(child, method)
             reply = self._guarded(child, child.ask, method, *arguments)
             if child in self.children:
                 yield child.name, reply
@@ -230,14 +272,6 @@ class _Match:
             if not self.children:
                 raise UserError(f"every contestant failed; {child.name}: {failure.message}", failure.details) from None
             return None
-
-    def _share_weights(self, path: str) -> None:
-        """The first one that can writes them, all read them."""
-        for child in tuple(self.children):
-            self._guarded(child, child.ask, "save", path)
-            if child in self.children:
-                break
-        self._do("load", path)
 
     def _compare(self, method: str, what: str, field: str, tolerance: float, *arguments: object) -> None:
         """Compares what each answers with the reference: PyTorch, or else the layer objects."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from netdsl.ground.tables import table_lines
@@ -32,6 +32,11 @@ class Result:
     idle: list[float] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     subnormals: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def of_network(self) -> int | None:
+        """Bytes that it held at most beside those from before there was a network."""
+        return None if self.peak is None or self.base is None else self.peak - self.base
 
     def median_ms(self, kind: str) -> float | None:
         """Milliseconds a step; None if it was not measured."""
@@ -85,22 +90,40 @@ class Report:
 
     def ratio(self, kind: str) -> float | None:
         """Time of the NumPy module over that of the faster PyTorch format; None unless both were measured."""
-        numpy, torch = self._numpy_ms(kind), self._torch_ms(kind)
+        numpy, torch = self.numpy_ms(kind), self.torch_ms(kind)
         return numpy / torch if numpy and torch else None
 
-    def _numpy_ms(self, kind: str) -> float | None:
+    def numpy_ms(self, kind: str) -> float | None:
+        """Milliseconds a step of the NumPy module."""
         return self.results[OURS].median_ms(kind) if OURS in self.results else None
 
-    def _torch_ms(self, kind: str) -> float | None:
+    def torch_ms(self, kind: str) -> float | None:
+        """Milliseconds a step of the faster PyTorch format."""
         medians = (self.results[name].median_ms(kind) for name in TORCH_FORMATS if name in self.results)
         return min((ms for ms in medians if ms), default=None)
+
+    def peaks(self) -> tuple[int | None, int | None]:
+        """Bytes that the NumPy module held at most, and the leaner PyTorch format."""
+        return self._least(lambda result: result.peak)
+
+    def of_networks(self) -> tuple[int | None, int | None]:
+        """Bytes of these that came with the network."""
+        return self._least(lambda result: result.of_network)
+
+    def _least(self, memory: Callable[[Result], int | None]) -> tuple[int | None, int | None]:
+        """The least of the NumPy module, and of PyTorch's formats."""
+        ours, others = (
+            [size for name in names if name in self.results and (size := memory(self.results[name]))]
+            for names in ((OURS,), TORCH_FORMATS)
+        )
+        return min(ours, default=None), min(others, default=None)
 
     def as_dict(self) -> dict[str, object]:
         """The report as the object of `--json`; numpy_ms is the time of a training step."""
         ratios = {
             kind: {
-                "numpy_ms": _rounded(self._numpy_ms(kind)),
-                "torch_ms": _rounded(self._torch_ms(kind)),
+                "numpy_ms": _rounded(self.numpy_ms(kind)),
+                "torch_ms": _rounded(self.torch_ms(kind)),
                 "ratio": _rounded(self.ratio(kind)),
             }
             for kind in ("train", "inference")
@@ -115,6 +138,8 @@ class Report:
             "contestants": {name: result.as_dict(self.batch) for name, result in self.results.items()},
             "numpy_ms": ratios["train"]["numpy_ms"],
             **ratios,
+            "peak_mb": dict(zip(("numpy", "torch"), map(_megabytes, self.peaks()), strict=True)),
+            "network_mb": dict(zip(("numpy", "torch"), map(_megabytes, self.of_networks()), strict=True)),
             "notes": list(self.notes),
             "failures": dict(self.failures),
         }
@@ -151,8 +176,17 @@ class Report:
         return [
             f"medians of {steps} steps, turn about; iqr: the width of the middle half; samples/s: in training;",
             "base: before the network is built",
+            *self._memory(),
             f"numpy / faster PyTorch format: {', '.join(ratios)}",
         ]
+
+    def _memory(self) -> list[str]:
+        """Who needs how much, in a line."""
+        both = self.peaks(), self.of_networks()
+        if None in both[0] or None in both[1]:
+            return []
+        peaks, networks = (" and ".join(f"{(size or 0) / MB:,.0f}" for size in sizes) for sizes in both)
+        return [f"peak MB of numpy and the leaner PyTorch format: {peaks}, of the network alone {networks}"]
 
 
 def show(value: float | None) -> str:

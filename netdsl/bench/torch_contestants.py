@@ -50,9 +50,6 @@ class TorchEager:
     def placed(self, x: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(x).to(self.device).contiguous(memory_format=self._format)
 
-    def save(self, path: str) -> None:
-        raise NotImplementedError("weights come from NumPy")
-
     def load(self, path: str) -> None:
         state = self.module.state_dict()
         counters = {name: value for name, value in state.items() if name.endswith("num_batches_tracked")}

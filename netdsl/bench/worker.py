@@ -15,7 +15,7 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from netdsl.ground.system.processes import cpu_seconds, descendants, kill_all, peak_bytes, settle
+from netdsl.ground.system.processes import cpu_seconds, descendants, forget_peak, kill_all, peak_bytes, settle
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,16 +46,13 @@ class Worker:
         from netdsl.bench.samples import Samples
 
         self.samples = Samples(self.job.net, self.job.batch, self.job.seed)
+        forget_peak()  # that of drawing the samples and of writing code
         return peak_bytes()
 
     def build(self) -> None:
         """Make the network."""
         self.contestant.build()
         self.samples.place(self.contestant.placed)
-
-    def save(self, path: str) -> None:
-        """Write the weights for the others."""
-        self.contestant.save(path)
 
     def load(self, path: str) -> None:
         """Read the weights that every contestant starts with."""
@@ -68,7 +65,7 @@ class Worker:
 
     def losses(self, steps: int) -> list[float] | None:
         """The loss of the first batch before each of so many steps on it; None if it does not train."""
-        step = self.contestant.training()
+        step = self._step("train")
         return step and [float(step(*self.samples.batch(0))) for _ in range(steps)]
 
     def warm_up(self) -> dict[str, float]:
@@ -95,6 +92,8 @@ class Worker:
         from netdsl.bench.subnormals import Subnormals
 
         counter = Subnormals()
+        if not self.job.trains:
+            return {}
         self.contestant.show_numbers(*self.samples.batch(self.steps_made["train"]), counter.count)
         return counter.shares()
 
@@ -110,9 +109,11 @@ class Worker:
 
         return ready
 
-    def _step(self, kind: str) -> Callable[..., object] | None:
+    def _step(self, kind: str) -> Callable[..., Any] | None:
         """A step of that kind; None if the contestant makes none."""
-        return self.contestant.training() if kind == "train" else self.contestant.inference()
+        if kind == "inference":
+            return self.contestant.inference()
+        return self.contestant.training() if self.job.trains else None
 
     def _rest(self) -> None:
         settle()

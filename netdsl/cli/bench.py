@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from netdsl.bench import LIMIT, WORKERS
+from netdsl.cli.bench_progress import shown_bench
 from netdsl.cli.options import DEVICE_FLAGS, NameOf, autotune_option, check_workers, device_options
+from netdsl.ground.diagnostics import UserError
 from netdsl.ground.system.signals import on_signals
 from netdsl.targets.registry import DEFAULT, levels_of, target_of
 
 if TYPE_CHECKING:
-    from netdsl.bench.match import Options, Progress
+    from netdsl.bench.contestants import Entry
+    from netdsl.bench.match import Options
     from netdsl.bench.profile import Profile
     from netdsl.bench.report import Report
     from netdsl.pipeline import Net
 
 
 @click.command()
-@click.argument("spec", type=click.Path(path_type=Path))
-@click.option("--batch", type=click.IntRange(1), help="Samples a step; by default as the spec trains.")
+@click.argument("specs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="SPEC...")
+@click.option(
+    "--batch",
+    "batches",
+    multiple=True,
+    type=click.IntRange(1),
+    help="Samples a step, once or several times; by default as the spec trains.",
+)
 @click.option("--threads", type=click.IntRange(1), help="Threads of every contestant; by default one a core.")
 @click.option("--steps", type=click.IntRange(1), help="Steps that count; by default 20, or fewer if they take long.")
 @click.option(
@@ -37,7 +46,16 @@ if TYPE_CHECKING:
 )
 @autotune_option()
 @click.option("--workers", type=click.Choice(WORKERS), default="auto", show_default=True, help="How it shares work.")
-@click.option("--all", "with_extras", is_flag=True, help="Also torch.compile and onnxruntime, where installed.")
+@click.option(
+    "--all", "with_extras", is_flag=True, help="Also torch.compile, onnxruntime (inference) and JAX, where installed."
+)
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="NAME",
+    help="Only this contestant, or these: numpy, interpreter, torch, torch_channels_last, torch_compile, onnxruntime, "
+    "jax.",
+)
 @click.option("--profile", "with_profile", is_flag=True, help="Also time every stage of the NumPy module, at -O2.")
 @click.option(
     "--limit",
@@ -49,76 +67,148 @@ if TYPE_CHECKING:
 )
 @device_options()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of the table.")
+@click.option("--markdown", "as_markdown", is_flag=True, help="The table of all specs and batches alone, as Markdown.")
 def command(
-    spec: Path,
+    specs: tuple[Path, ...],
+    batches: tuple[int, ...],
+    only: tuple[str, ...],
     autotune: bool,
     with_extras: bool,
     with_profile: bool,
     as_json: bool,
+    as_markdown: bool,
     **flags: Any,
 ) -> int:
     """Measure a training step and inference: NumPy module, layer objects, and PyTorch in both memory formats.
 
-    Each contestant has a process of its own, the same weights, batch and threads; they work turn about. Nothing is
-    measured unless they compute the same (exit code 1). A contestant that fails is left out (exit code 2). The last
-    line is the time of the NumPy module over that of the faster PyTorch format: below 1, NumPy is faster. --device and
-    what follows it are for PyTorch's contestants; by default they compute on the processor, too.
+    Each contestant has a process of its own, the same weights, samples and threads; they work turn about, every step
+    on other samples. Nothing is measured unless they compute the same (exit code 1). A contestant that fails is left
+    out (exit code 2). The last line is the time of the NumPy module over that of the faster PyTorch format: below 1,
+    NumPy is faster. --device and what follows it are for PyTorch's contestants; by default they compute on the
+    processor, too. Of several specs or batches one table is made in the end.
 
     \b
     Examples:
       netdsl bench lenet.net
       netdsl bench lenet.net --batch 128 --threads 2 --json
+      netdsl bench lenet.net resnet20.net --batch 1 --batch 64 --markdown
       netdsl bench lenet.net --all --steps 50
+      netdsl bench lenet.net --only numpy --only onnxruntime
       netdsl bench resnet20.net --device cuda --amp --channels-last
     """
-    from netdsl.bench.contestants import ENTRIES
-    from netdsl.bench.match import Disagreement
-    from netdsl.bench.tuning import tuned
-    from netdsl.cli import say
     from netdsl.pipeline import compile_file
 
     check_workers(flags["workers"])
-    net = compile_file(spec)
-    options = _options(net, flags)
-    if with_profile and options.level != 2:
+    if with_profile and flags["level"] != "2":
         raise click.UsageError("`--profile` is for the NumPy module at -O2")
-    net = net.for_samples(max(1, options.batch // options.threads))
-    if autotune and options.level in target_of(DEFAULT, options.level).tuned:
-        net = tuned(net)
+    entries, cases = _entries(only, with_extras), []
+    for spec, net in [(spec, compile_file(spec)) for spec in specs]:
+        sizes = batches or (net.recipe.batch,)
+        cases += [Case(spec, net, _options(batch, flags), entries, autotune, with_profile) for batch in sizes]
+    return _measure_all(cases, as_json, as_markdown)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A net to be measured, from which file, how, and by whom."""
+
+    spec: Path
+    net: Net
+    options: Options
+    entries: Sequence[Entry]
+    is_tuned: bool
+    has_profile: bool
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The exit code, and what was measured; report: None where nothing was."""
+
+    code: int
+    report: Report | None = None
+    profiles: Sequence[Profile] = ()
+
+    def as_dict(self) -> dict[str, object]:
+        """The object of `--json`."""
+        assert self.report
+        told = {"profile": {p.kind: p.as_dict() for p in self.profiles}} if self.profiles else {}
+        return {**self.report.as_dict(), **told}
+
+
+def _measure_all(cases: Sequence[Case], as_json: bool, as_markdown: bool) -> int:
+    """Each in turn, told as soon as it is done, and of several the table in the end -> exit code."""
+    finished, codes = [], []
+    for number, case in enumerate(cases, 1):
+        before = f"[{number}/{len(cases)}] {case.net.name}, batch {case.options.batch}: " if len(cases) > 1 else ""
+        outcome = _outcome(case, before)
+        codes.append(outcome.code)
+        if outcome.report is not None:
+            finished.append(outcome)
+            _show(outcome, not as_json and not as_markdown, bool(before))
+    _show_all(finished, as_json, as_markdown, len(cases) > 1)
+    return 1 if 1 in codes else max(codes)
+
+
+def _outcome(case: Case, before: str) -> Outcome:
+    """What a case comes to. before: which one of several it is, for messages; what goes wrong there ends only it."""
+    from netdsl.bench.match import Disagreement
+    from netdsl.bench.tuning import tuned
+    from netdsl.cli import say
+
+    options = case.options
+    net = case.net.for_samples(max(1, options.batch // options.threads))
     try:
-        report = _measured(net, options, with_extras)
+        if case.is_tuned and options.level in target_of(DEFAULT, options.level).tuned:
+            net = tuned(net)
+        report = _measured(net, options, case.entries, before)
     except Disagreement as error:
-        say(f"error: {error}")
-        say(f"help: `netdsl verify {spec}` shows where it begins; nothing was measured")
-        return 1
-    _show(report, _profiles(net, options) if with_profile else [], as_json)
-    extras = {entry.name for entry in ENTRIES if entry.is_extra}
-    return 2 if report.failures.keys() - extras else 0
+        say(f"error: {before}{error}")
+        say(f"help: `netdsl verify {case.spec}` shows where it begins; nothing was measured")
+        return Outcome(1)
+    except UserError as error:
+        if not before:
+            raise
+        say(f"error: {before}{error}")
+        return Outcome(2)
+    extras = {entry.name for entry in case.entries if entry.is_extra}
+    code = 2 if report.failures.keys() - extras else 0
+    return Outcome(code, report, _profiles(net, options) if case.has_profile else ())
 
 
-def _options(net: Net, flags: dict[str, Any]) -> Options:
-    """What is measured and how. Raises UserError for a batch that is too small, or a device that there is not."""
-    from netdsl.analysis.batches import check_batch
+def _entries(only: Sequence[str], with_extras: bool) -> list[Entry]:
+    """The contestants that are asked for, in the order of the table. Raises UsageError for one that there is not."""
+    from netdsl.bench.contestants import ENTRIES
+    from netdsl.ground.diagnostics import did_you_mean
+
+    names = [entry.name for entry in ENTRIES]
+    for name in only:
+        if name not in names:
+            guess = did_you_mean(name, names)
+            help = f"did you mean `{guess}`?" if guess else f"there are {', '.join(names)}"
+            raise click.UsageError(f"no contestant `{name}`: {help}")
+    if only:
+        return [replace(entry, is_extra=False) for entry in ENTRIES if entry.name in only]
+    return [entry for entry in ENTRIES if with_extras or not entry.is_extra]
+
+
+def _options(batch: int, flags: dict[str, Any]) -> Options:
+    """How it is measured. Raises UserError for a device that there is not."""
     from netdsl.bench.match import Options
     from netdsl.stages.workers import available_cores
     from netdsl.targets.contract import Device
     from netdsl.training.runs.engine import Engine, changed_engine
 
-    batch = flags["batch"] or net.recipe.batch
-    check_batch(net.graph, batch)
     how = {field: flags[option] for option, field in DEVICE_FLAGS.items() if option in flags}
     device = changed_engine(Engine("torch", device=Device("cpu")), how).device
     threads, level = flags["threads"] or available_cores(), int(flags["level"])
     return Options(batch, threads, level, flags["workers"], flags["steps"], flags["limit"], device)
 
 
-def _measured(net: Net, options: Options, with_extras: bool) -> Report:
+def _measured(net: Net, options: Options, entries: Sequence[Entry], before: str) -> Report:
     """What all contestants take. Raises Disagreement where they compute different things."""
-    from netdsl.bench.contestants import ENTRIES
     from netdsl.bench.match import bench
 
-    entries = [entry for entry in ENTRIES if with_extras or not entry.is_extra]
-    with on_signals(_end, ("SIGTERM",)), _progress() as show:
+    with on_signals(_end, ("SIGTERM",)), shown_bench(before) as show:
         return bench(net, options, entries, show)
 
 
@@ -130,45 +220,39 @@ def _profiles(net: Net, options: Options) -> Sequence[Profile]:
     return profile(net, *random_batch(net, options.batch, 0), options.threads)
 
 
-def _show(report: Report, profiles: Sequence[Profile], as_json: bool) -> None:
-    import json
-
+def _show(outcome: Outcome, is_whole: bool, is_one_of_many: bool) -> None:
+    """The report of a case, or what is said beside it alone."""
     from netdsl.cli import say
 
-    if as_json:
-        told = {"profile": {p.kind: p.as_dict() for p in profiles}} if profiles else {}
-        click.echo(json.dumps({**report.as_dict(), **told}))
-    else:
-        click.echo("\n\n".join(map(str, [report, *profiles])))
+    report = outcome.report
+    assert report
+    if is_whole:
+        click.echo("\n\n".join(map(str, [report, *outcome.profiles])) + "\n" * is_one_of_many)
+    of = f"{report.name}, batch {report.batch}: " if is_one_of_many else ""
     for note in report.notes:
-        say(f"note: {note}")
+        say(f"note: {of}{note}")
     for name, reason in report.failures.items():
-        for line in f"{name} failed: {reason}".splitlines():
+        for line in f"{of}{name} failed: {reason}".splitlines():
             say(f"error: {line}")
+
+
+def _show_all(finished: Sequence[Outcome], as_json: bool, as_markdown: bool, has_many: bool) -> None:
+    """The table of all, or the object of `--json`: of several cases a list of what one has."""
+    import json
+
+    from netdsl.bench.table import Table
+
+    reports = [outcome.report for outcome in finished if outcome.report]
+    if as_json:
+        objects = [outcome.as_dict() for outcome in finished]
+        for told in [{"reports": objects}] if has_many else objects:
+            click.echo(json.dumps(told))
+    elif as_markdown and reports:
+        click.echo(Table(reports).markdown())
+    elif has_many and reports:
+        click.echo(str(Table(reports)))
 
 
 def _end(number: int) -> None:
     """SIGTERM ends the contestants and removes their files, as Ctrl-C does; exit code 143."""
     sys.exit(128 + number)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[Progress], None]]:
-    """Which contestant does what, on stderr: a line that changes on a terminal, and elsewhere a line for each time that
-    another thing begins. It is written between the turns only: a bar that moves takes time."""
-    shown = ""
-
-    def show(event: Progress) -> None:
-        nonlocal shown
-        turn = f", turn {event.done + 1} of {event.total}" if event.total else ""
-        if sys.stderr.isatty():
-            click.echo(f"\r\x1b[K{event.what}{turn}", err=True, nl=False)
-        elif not event.done and event.what != shown:
-            click.echo(event.what if not event.total else f"measuring, {event.total} turns", err=True)
-        shown = event.what
-
-    try:
-        yield show
-    finally:
-        if sys.stderr.isatty():
-            click.echo("\r\x1b[K", err=True, nl=False)

@@ -37,7 +37,7 @@ def test_the_object_has_every_key(report):
     found = json.loads(json.dumps(report.as_dict(), allow_nan=False))
     assert set(found) == {
         *("name", "batch", "threads", "level", "machine", "contestants", "numpy_ms", "train", "inference"),
-        *("notes", "failures"),
+        *("notes", "failures", "peak_mb", "network_mb"),
     }
     assert (found["name"], found["batch"], found["threads"]) == ("tiny", 4, 1) and not found["failures"]
     assert list(found["contestants"]) == ["numpy", "interpreter", "torch", "torch_channels_last"]
@@ -101,7 +101,7 @@ def test_every_loss_and_shape_is_computed_alike(text, tmp_path):
         if kind is NumpyModule:
             for array in own.contestant.model.params.values():
                 array *= 0.9
-            own.save(str(tmp_path / "w.safetensors"))
+            own.contestant.model.save(str(tmp_path / "w.safetensors"))
         own.load(str(tmp_path / "w.safetensors"))
         outputs.append(own.output())
         losses.append(np.array(own.losses(3)))
@@ -134,6 +134,12 @@ def test_failed_contestants_are_named_and_the_others_go_on():
         "numpy": 2,
         "interpreter": 2,
     }
+
+
+def test_pytorch_can_be_measured_alone():
+    pytest.importorskip("torch")
+    found = bench(compile_text(TINY), OPTIONS, [ENTRIES[2]])
+    assert not found.failures and found.results["torch"].agreement == 0
 
 
 def test_nobody_left_is_an_error():
@@ -213,6 +219,17 @@ def test_each_contestant_goes_first_in_turn():
         lambda event: order.append((event.what.partition(":")[0], event.done)) if event.total else None,
     )
     assert order[-4:] == [("numpy", 0), ("interpreter", 1), ("interpreter", 2), ("numpy", 3)]
+
+
+def test_every_step_of_the_preparations_is_counted_and_a_wait_is_told():
+    events = []
+    bench(compile_text(TINY), Options(4, 1, 0, steps=5), [planted("Dawdles"), OWN[1]], events.append)
+    steps = [event for event in events if event.steps and not event.seconds]
+    assert [event.step for event in steps] == [*range(1, 15)] and {event.steps for event in steps} == {14}
+    waits = [event for event in events if event.seconds]
+    assert {event.what for event in waits} >= {"Dawdles: making its network"} and not any(e.total for e in waits)
+    turns = [event for event in events if event.total]
+    assert turns[0].left is None and turns[-1].left > 0
 
 
 def test_long_steps_are_made_less_often():

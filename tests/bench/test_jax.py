@@ -54,7 +54,7 @@ def both(text, path, batch=4):
     for kind in (Interpreter, Jax):
         one = kind(Job(net, "", batch, 1, 0, "auto"))
         one.build()
-        one.save(path) if kind is Interpreter else one.load(path)
+        one.model.save(path) if kind is Interpreter else one.load(path)
         placed = one.placed(x)
         output = one.as_array(one.inference()(placed))
         step = one.training()
@@ -63,7 +63,11 @@ def both(text, path, batch=4):
     return made
 
 
-@pytest.mark.parametrize("name", NETS)
+QUICK = ("branches", "vectors", "truth")
+SLOW = [pytest.param(name, marks=pytest.mark.slow("what JAX computes")) for name in NETS if name not in QUICK]
+
+
+@pytest.mark.parametrize("name", [*QUICK, *SLOW])
 def test_outputs_losses_and_what_is_learned_are_those_of_the_layer_objects(name, tmp_path):
     for expected, computed in zip(*both(NETS[name], str(tmp_path / "w.safetensors")), strict=True):
         assert difference(computed, expected) < 1e-3  # float32, in which Adam divides small gradients by their size

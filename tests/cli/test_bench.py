@@ -10,10 +10,14 @@ import time
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from netdsl.bench import contestants, match
 from netdsl.bench.contestants import Entry
+from netdsl.bench.match import Progress
 from netdsl.cli import run
+from netdsl.cli.bench import command
+from netdsl.cli.bench_progress import described, shown_bench
 from netdsl.ground.system.processes import descendants
 
 TINY = "input 1x6x6\nconv 3 k3 -> relu\nflatten -> linear 4\ntrain { batch 6 }\n"
@@ -68,8 +72,53 @@ def test_a_wrong_contestant_is_exit_1_and_a_failed_one_exit_2(call, monkeypatch,
     assert (out == "") == (expected == 1)
 
 
+def test_several_specs_and_batches_come_in_one_table(call, tmp_path):
+    other = tmp_path / "other.net"
+    other.write_text("input 4\nlinear 2\n")
+    code, out, err = call(str(other), "--batch", "2", "--only", "interpreter", "--markdown")
+    rows = [line.split("|")[1].strip() for line in out.splitlines()[2:]]
+    assert code == 0 and rows == ["`tiny`, 2", "`other`, 2"]
+    assert "[2/2] other, batch 2: interpreter: starting" in err
+
+
+def test_several_are_whole_reports_and_then_the_table(call):
+    code, out, _ = call("--batch", "2", "--batch", "3", "--only", "interpreter")
+    heads = [line.split()[:3] for line in out.splitlines() if line.startswith(("tiny: ", "net, "))]
+    assert code == 0 and heads == [["tiny:", "batch", "2,"], ["tiny:", "batch", "3,"], ["net,", "batch", "train:"]]
+
+
+def test_what_goes_wrong_in_one_of_several_ends_only_it(call, monkeypatch):
+    planted = Entry("planted", "bench_contestants:WrongForTwo")
+    monkeypatch.setattr(contestants, "ENTRIES", (contestants.ENTRIES[1], planted))
+    code, out, err = call("--batch", "2", "--batch", "3", "--json")
+    assert code == 1 and [one["batch"] for one in json.loads(out)["reports"]] == [3]
+    assert "error: [1/2] tiny, batch 2: `planted` and `interpreter` do not compute the same" in err
+
+
+def test_a_batch_that_cannot_be_trained_on_is_inferred_alone(call, spec):
+    Path(spec).write_text("input 4\nlinear 3 -> bn -> linear 2\n")
+    code, out, err = call("--json", "--batch", "1")
+    found = json.loads(out)
+    assert code == 0 and found["train"]["numpy_ms"] is None and found["inference"]["numpy_ms"] > 0
+    assert "note: training is left out: `bn1` needs 2 values or more of each channel" in err
+
+
+def test_only_chooses_contestants_and_unknown_ones_are_named(call):
+    code, out, _ = call("--json", "--only", "interpreter")
+    assert code == 0 and list(json.loads(out)["contestants"]) == ["interpreter"]
+    code, out, err = call("--only", "onnxruntme")
+    assert code == 2 and out == "" and "no contestant `onnxruntme`: did you mean `onnxruntime`?" in err
+    code, _, err = call("--only", "numpy", "--only", "elves")
+    assert code == 2 and "no contestant `elves`: there are numpy, interpreter, torch," in err
+
+
+def test_help_names_every_contestant():
+    said = " ".join(CliRunner().invoke(command, ["--help"]).output.split())
+    assert f"or these: {', '.join(entry.name for entry in contestants.ENTRIES)}." in said
+
+
 def test_wrong_use_is_exit_2(spec, capsys):
-    for arguments in (["missing.net"], [spec, "--batch", "0"], [spec, "-O", "7"], [spec, "--workers", "elves"]):
+    for arguments in ([], ["missing.net"], [spec, "--batch", "0"], [spec, "-O", "7"], [spec, "--workers", "elves"]):
         assert run(["bench", *arguments]) == 2
         shown = capsys.readouterr()
         assert shown.out == "" and "Traceback" not in shown.err
@@ -107,6 +156,28 @@ def test_each_contestant_and_phase_is_named_on_stderr_while_it_works(call):
         f"interpreter: {phase}" for phase in ("starting", "starting", *phases[1:])
     ]
     assert "measuring, 2 turns" in said and len(said) < 25
+
+
+def test_long_preparations_are_told_again_and_again(capsys):
+    with shown_bench("[1/2] net, batch 3: ") as show:
+        for seconds in (0.0, 10.0, 31.0, 40.0, 62.0):
+            show(Progress("jax: compiling inference", step=3, steps=9, seconds=seconds))
+        show(Progress("jax: being measured", 0, 4))
+        show(Progress("jax: being measured", 1, 4, left=100))
+        show(Progress("jax: counting subnormal numbers"))
+    assert capsys.readouterr().err.splitlines() == [
+        "[1/2] net, batch 3: jax: compiling inference",
+        "[1/2] net, batch 3: jax: compiling inference for 31 s, step 3 of 9 before measuring",
+        "[1/2] net, batch 3: jax: compiling inference for 62 s, step 3 of 9 before measuring",
+        "[1/2] net, batch 3: measuring, 4 turns",
+        "[1/2] net, batch 3: jax: counting subnormal numbers",
+    ]
+
+
+def test_a_terminal_is_told_what_is_to_come():
+    assert described(Progress("jax: being measured", 1, 4, left=100)) == "jax: being measured, turn 2 of 4, 1:40 left"
+    assert described(Progress("jax: being measured", 0, 4)) == "jax: being measured, turn 1 of 4"
+    assert described(Progress("jax: starting", step=2, steps=9)) == "jax: starting, step 2 of 9 before measuring"
 
 
 def test_a_contestant_over_its_limit_is_ended_and_named(call, monkeypatch):

@@ -60,6 +60,12 @@ def peak_bytes() -> int | None:
     return own and own + sum(_unshared_peak(process) for process in _family(os.getpid()))
 
 
+def forget_peak() -> None:
+    """From now on `peak_bytes` tells of this process what it holds from now on; only Linux can do that."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
 def _peak(process: psutil.Process) -> int:
     """The most memory a process ever held where the system tells (Linux, Windows; macOS of this process), else what it
     holds. Not `ru_maxrss` on Linux: a process inherits that one from the process that started it."""
