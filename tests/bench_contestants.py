@@ -1,5 +1,6 @@
 """Contestants that go wrong, each in its own way; `netdsl.bench` starts them in their own processes."""
 
+import mmap
 import os
 import signal
 import subprocess
@@ -94,6 +95,25 @@ class Hoards(Interpreter):
         if os.fork() == 0:
             hoard = np.ones(50_000_000, np.uint8)
             os.write(write, hoard[:1])
+            time.sleep(60)
+        os.read(read, 1)
+
+
+class Shares(Interpreter):
+    """Holds 50 MB together with a process of its own, and held 100 MB more before there was a network."""
+
+    def __init__(self, job):
+        super().__init__(job)
+        np.ones(100_000_000, np.uint8)
+
+    def build(self):
+        super().build()
+        self.shared = shared = np.frombuffer(mmap.mmap(-1, 50_000_000), np.uint8)
+        shared[:] = 1
+        read, write = os.pipe()
+        if os.fork() == 0:
+            shared[:] = 2
+            os.write(write, shared[:1])
             time.sleep(60)
         os.read(read, 1)
 

@@ -191,6 +191,12 @@ def test_memory_counts_what_children_hold_for_themselves():
     assert 100e6 <= result.peak - result.base < 150e6
 
 
+@pytest.mark.skipif(not HAS_PROC, reason="reads /proc")
+def test_memory_that_is_shared_counts_once_and_what_was_before_the_network_does_not():
+    result = bench(compile_text(TINY), OPTIONS, [planted("Shares")]).results["Shares"]
+    assert result.base < 100e6 and 50e6 <= result.peak - result.base < 75e6
+
+
 def test_who_uses_a_processor_while_it_waits_is_named():
     notes = bench(compile_text(TINY), Options(4, 1, 0, steps=1), [planted("Spins"), OWN[1]]).notes
     assert "Spins used a processor while it waited, which disturbed the others" in notes

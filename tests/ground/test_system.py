@@ -493,6 +493,14 @@ def test_memory_is_unknown_where_the_system_tells_nothing(monkeypatch):
     processes.settle(0.05)
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux forgets a peak")
+def test_a_peak_can_be_forgotten():
+    bytearray(b"1") * 100_000_000
+    before = processes.peak_bytes()
+    processes.forget_peak()
+    assert processes.peak_bytes() < before - 90e6
+
+
 def test_the_peak_that_windows_tells_is_taken(monkeypatch):
     told = types.SimpleNamespace(rss=5, peak_wset=7)
     assert processes._peak(types.SimpleNamespace(pid=0, memory_info=lambda: told)) == 7
