@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from netdsl.analysis.batches import check_batch
+from netdsl.analysis.batches import batch_mistake
 from netdsl.analysis.plain import require_plain
 from netdsl.bench import LIMIT
 from netdsl.bench.child import PHASES, Child, ContestantFailed, ContestantLeftOut
@@ -94,11 +94,10 @@ def bench(
     """
     require_plain(net.graph, "the benchmark")
     usable, notes = available(entries, net.graph)
-    try:
-        check_batch(net.graph, options.batch)
-    except UserError as why:
+    mistake = batch_mistake(net.graph, options.batch)
+    if mistake is not None:
         options = replace(options, trains=False)
-        notes.append(f"training is left out: {why}")
+        notes.append(f"training is left out: {mistake}")
     device = described(options.device, net.graph)
     with tempfile.TemporaryDirectory(prefix="netdsl-bench-", ignore_cleanup_errors=True) as folder:
         match = _Match(net, options, Path(folder), notes, on_progress, device)

@@ -6,11 +6,14 @@ import inspect
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from netdsl.analysis.batches import batch_mistake
 from netdsl.analysis.plain import require_plain
+from netdsl.bench.samples import Samples
 from netdsl.pipeline import Net
 from netdsl.stages.blas import blas_threads
 
@@ -69,16 +72,20 @@ class Profile:
         return "\n".join([*table, "", *foot])
 
 
-def profile(net: Net, x: np.ndarray, y: np.ndarray, threads: int) -> list[Profile]:
-    """A training step and inference of the net's -O2 module, whose stages are timed one by one."""
+def profile(net: Net, samples: Samples, threads: int) -> list[Profile]:
+    """A training step, where the batch can be trained on, and inference of the net's -O2 module, whose stages are timed
+    one by one."""
     require_plain(net.graph, "the profile")
     model = net.numpy_model(level=2, workers=threads, kind="threads")
     peak = _peak()
+    steps: dict[str, Callable[[int], Callable[[], object]]] = {
+        "train": lambda step: partial(model.train_step, *samples.batch(step)),
+        "inference": lambda step: partial(model.forward, samples.x(step)),
+    }
+    if batch_mistake(net.graph, len(samples.x(0))) is not None:
+        del steps["train"]
     try:
-        return [
-            _measured(net, model, lambda: model.train_step(x, y), "train", len(x), peak),
-            _measured(net, model, lambda: model.forward(x), "inference", len(x), peak),
-        ]
+        return [_measured(net, model, ready, kind, samples, peak) for kind, ready in steps.items()]
     finally:
         model.close()
 
@@ -99,13 +106,22 @@ def _seconds(run: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def _measured(net: Net, model: Any, run: Callable[[], object], kind: str, batch: int, peak: float) -> Profile:
-    for _ in range(WARM_UP):
-        run()
+def _measured(
+    net: Net,
+    model: Any,
+    ready: Callable[[int], Callable[[], object]],
+    kind: str,
+    given: Samples,
+    peak: float,
+) -> Profile:
+    """ready: draws the samples of a step, and gives the step."""
+    for step in range(WARM_UP):
+        ready(step)()
+    batch = len(given.x(0))
     known = model.workers[0, model.active(batch)]
     (worker,) = [w for key, w in known.items() if key[:2] == (batch, kind == "train")]
     clock = _Clock(worker)
-    steps = [_seconds(run) for _ in range(STEPS)]
+    steps = [_seconds(ready(step)) for step in range(WARM_UP, WARM_UP + STEPS)]
     clock.stop()
     macs = {node.name: node.macs for node in net.graph.nodes}
     samples = sum(worker.sizes)

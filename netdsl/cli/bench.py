@@ -215,9 +215,9 @@ def _measured(net: Net, options: Options, entries: Sequence[Entry], before: str)
 def _profiles(net: Net, options: Options) -> Sequence[Profile]:
     """What each stage of the NumPy module takes, in a training step and at inference."""
     from netdsl.bench.profile import profile
-    from netdsl.verify.batches import random_batch
+    from netdsl.bench.samples import Samples
 
-    return profile(net, *random_batch(net, options.batch, 0), options.threads)
+    return profile(net, Samples(net, options.batch), options.threads)
 
 
 def _show(outcome: Outcome, is_whole: bool, is_one_of_many: bool) -> None:

@@ -6,15 +6,15 @@ import pytest
 
 import netdsl
 from netdsl.bench.profile import profile
+from netdsl.bench.samples import Samples
 from netdsl.cli import run
-from netdsl.verify.batches import random_batch
 
 SPEC = "input 8x12x12\nconv 8 k3 p1 nobias -> bn -> relu -> pool 2\nflatten -> linear 10\n"
 
 
 def test_every_stage_is_timed_and_works_as_before():
     net = netdsl.compile_text(SPEC)
-    train, inference = profile(net, *random_batch(net, 6, 0), 2)
+    train, inference = profile(net, Samples(net, 6), 2)
     methods = {(row.stage, row.method) for row in train.rows}
     assert {("conv1", "forward"), ("conv1", "backward"), ("bn1", "backward"), ("linear1", "forward")} <= methods
     assert not [row for row in inference.rows if row.method == "backward"]
@@ -25,6 +25,12 @@ def test_every_stage_is_timed_and_works_as_before():
         macs, samples = 8 * 8 * 9 * 144, 3
         assert conv.gflops is not None and abs(conv.gflops * conv.ms * 1e6 / (2 * macs * samples) - 1) < 1e-6
         assert "conv1" in str(found) and "GFLOP/s" in str(found)
+
+
+def test_a_batch_that_cannot_be_trained_on_is_inferred_alone():
+    net = netdsl.compile_text("input 4\nlinear 3 -> bn -> linear 2\n")
+    assert [found.kind for found in profile(net, Samples(net, 1), 1)] == ["inference"]
+    assert [found.kind for found in profile(net, Samples(net, 2), 1)] == ["train", "inference"]
 
 
 @pytest.mark.slow("the profile of a network, by the command")
