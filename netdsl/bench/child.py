@@ -56,6 +56,7 @@ def environment(threads: int, folder: Path) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
         "TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"),
         "TORCHINDUCTOR_COMPILE_THREADS": "1",  # else it keeps a pool of processes
+        "JAX_PLATFORMS": "cpu",  # a device is for PyTorch's contestants
     }
 
 
