@@ -4,27 +4,25 @@ For few channels the products of F(4x4, 3x3) are too small to be fast, and most 
 With one axis transformed, every number goes through two small products instead of four. The tiles can then be longer,
 F(8, 3): 3.75 products for an output instead of 9. Rounding, float32, is 2e-6 to 6e-6 of the largest number, two to
 three times that of F(4x4, 3x3); no other ten points do better (searched: pairs +-a, +-1/a, +-b, +-1/b, and 1,500 sets
-at random). A column of points is a long row of memory, so that a tap is a slice: no padding is stored, no patch copied.
-At the rims the matrices lose the rows and columns that stand for zeros.
+at random). A column of points is a long row of memory, so that what a tap sees is a view: no patch is copied. At the
+rims along H the matrices lose the rows and columns that stand for zeros.
 
 A stride s along H is a sum of s convolutions, of every s-th row with every s-th tap: F(8, 2) and F(8, 1) for three taps
-and stride 2. Along W the columns are sorted by their number modulo the stride, so that a tap still is a slice.
+and stride 2. Along W the columns are sorted by their number modulo the stride, so that a tap still sees a view.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable
 
 import numpy as np
 
-from netdsl.kernels.arrays import Array, Shape, Type
+from netdsl.kernels.arrays import Array, Type
 from netdsl.stages.bilinear import product, toom_cook
 from netdsl.stages.conv_stage import ConvStage
 from netdsl.stages.convolution import ConvGeometry, Epilogue
 from netdsl.stages.stage import Worker
-
-Strip = tuple[int, int, int, Sequence[tuple[int, slice, slice] | None]]
-"""A strip of `strips_along`: where it begins and ends, before which column its sources end, and its taps."""
+from netdsl.stages.strips import Frame, Product, Strip, Taps, along_h, cuts, taps_by_rest
 
 
 def strided_toom_cook(tile: int, taps: int, stride: int, dtype: Type) -> tuple[Array, Array, Array]:
@@ -60,59 +58,19 @@ def tiles_along(
     return every
 
 
-def strips_along(out_size: int, taps: Mapping[int, tuple[int, int, int]], longest: int) -> list[Strip]:
-    """target[j] = sum over the taps k of source[j + shift] in strips of the targets -> (begin, end, reach, taps).
-
-    taps: {k: (first, size, shift)}, where the tap sees the sources first..first+size-1 as 0..size-1. A strip needs the
-    sources before `reach`. Its taps are (k, the columns of the source, those of the strip) as slices; the first covers
-    the strip, or it is None and the strip starts as zeros.
-    """
-    strips: list[Strip] = []
-    count = -(-out_size // max(1, longest))
-    for i in range(count):
-        begin, end = i * out_size // count, (i + 1) * out_size // count
-        seen = []
-        for k, (first, size, shift) in taps.items():
-            low, high = max(begin, -shift), min(end, size - shift)
-            if low < high:
-                source = slice(first + low + shift, first + high + shift)
-                seen.append((k, source, slice(low - begin, high - begin)))
-        seen.sort(key=lambda tap: tap[2].start - tap[2].stop)
-        is_covered = bool(seen) and seen[0][2] == slice(0, end - begin)
-        reach = max((tap[1].stop for tap in seen), default=0)
-        strips.append((begin, end, reach, seen if is_covered else [None, *seen]))
-    return strips
-
-
-def along_h(matrix: Array, x: Array, out: Array) -> None:
-    """matrix (m, k) @ x (k, columns, Q) -> out (m, columns, Q); Q numbers lie together, columns may lie apart."""
-    if matrix.size == 0:
-        out[...] = 0
-    elif all(a.strides[1] == a.shape[2] * a.itemsize for a in (x, out)):
-        product(matrix, x.reshape(len(x), -1), out.reshape(len(out), -1), 2048)
-    else:
-        np.matmul(matrix, x.swapaxes(0, 1), out=out.swapaxes(0, 1))
-
-
-def columns_by_rest(width: int, step: int) -> tuple[list[int], list[tuple[slice, slice]]]:
-    """For each rest modulo the stride how many columns have a number of that rest; which these are, and where they
-    stand among all, sorted by that rest."""
-    sizes = [len(range(rest, width, step)) for rest in range(step)]
-    return sizes, [(slice(r, width, step), slice(sum(sizes[:r]), sum(sizes[: r + 1]))) for r in range(step)]
-
-
 class WinogradRows(ConvStage):
     """Convolution by Winograd's F(tile, kernel height) along H, and by the plain sum over the taps along W.
 
     With the matrices of `strided_toom_cook`, at each point a product over the channels,
     y[:, j] = output @ (sum over k of (data @ x)[:, j * stride + k - left] (weight @ w)[:, k]), for a row of tiles after
-    the other, in strips of columns short enough for the cache. Every product with a matrix goes the other way in the
-    backward pass. That transforms the input once more: it takes no longer than to keep all of it in memory.
+    the other, in strips of columns short enough for the cache. One call makes the products of all taps, from views of
+    the points that overlap, and `output` with each of its columns once for every tap adds them up. Every product goes
+    the other way in the backward pass. That transforms the input once more: it takes no longer than to keep all of it.
     """
 
     can = ConvStage.can.but(is_local=False)
 
-    strip_numbers = 1 << 14
+    strip_numbers = 1 << 13
     narrow = 64  # channels: of so few BLAS takes up to twice the time for a product with a transposed matrix
 
     def __init__(
@@ -130,47 +88,112 @@ class WinogradRows(ConvStage):
         data, self.tw, output = w.constants(strided_toom_cook, tile, taps, down)
         self.tw_t = np.ascontiguousarray(self.tw.T)
         self.points = points = len(data)
-        if self.adds_bias:
-            output = np.concatenate([output, np.ones((tile, 1), w.dtype)], axis=1)  # of one more point, the bias itself
+        self.taps = taps_by_rest(width, columns, step, left)
         self.tiles = tiles_along(tile, down, height, self.out_size[0], top, data, output)
+        self.outputs = [self.for_all_taps(matrix) for *_, matrix in self.tiles]
         self.u = w.shared((name, "u"), (points, columns * c * f))
         self.factors = self.u.reshape(points, columns, c, f)
-        sizes, self.sorted = columns_by_rest(width, step)
-        seen = {k: (self.sorted[(k - left) % step][1], (k - left) // step) for k in range(columns)}
-        ahead = {k: (place.start, place.stop - place.start, shift) for k, (place, shift) in seen.items()}
-        longest = [self.strip_numbers // (n * max(c, f)) for n in w.sizes]
-        self.strips = [strips_along(out_width, ahead, most) for most in longest]
         self.y = w.outputs(lambda n: (*self.out_size, n, f))
+        longest, widest = max(width, out_width), max(c, f)
+        numbers = max(self.strip_numbers, c * f)  # each strip reads all weights
+        self.longest = {n: min(longest, max(1, numbers // (n * widest))) for n in w.sizes}
+        self.sums = self.rows_at("sums", points * columns + 1, lambda n: self.longest[n] * n * widest)
+        self.seen = [out_width + t.count - 1 if t.count else 0 for t in self.taps]
+        rooms = self.rows_at("v", points, lambda n: sum(self.seen) * n * c)
+        self.v = [self.frames_of(*each) for each in zip(rooms, w.sizes, strict=True)]
+        self.strips = [self.strips_of(b) for b in range(len(w.sizes))]
+        if w.training:
+            self.prepare_backward()
 
-        def at_points(numbers: int, more: int = 0) -> Shape:
-            return (points + more, numbers + 32)  # rows that are not a multiple of 4096 bytes apart
-
-        most = max(width, out_width) * max(c, f)
-        self.sums = [w.scratch(("sums", k), lambda n: at_points(n * most, 1)) for k in range(2)]
-        self.v = w.scratch("v", lambda n: at_points(width * n * c))
-        if not w.training:
-            return
+    def prepare_backward(self) -> None:
+        """Arrays and strips for the backward pass."""
+        w, c, f, (height, width) = self.w, self.channels, self.filters, self.shape[1:]
+        (taps, columns), out_width = self.kernel_size, self.out_size[1]
         self.x = w.of_blocks()
-        self.z = w.scratch("z", lambda n: at_points(out_width * n * f))
+        before = max(0, *(t.count - 1 - t.before for t in self.taps))
+        seen = max(out_width, *(t.before + t.size for t in self.taps))
+        rooms = self.rows_at("z", self.points, lambda n: (before + seen) * n * f)
+        self.z = [Frame(room, before, out_width, before + seen, n * f) for room, n in zip(rooms, w.sizes, strict=True)]
         self.dx = w.gradients(lambda n: (height, width, n, c))
         self.shared_rows = w.scratch("shared rows", lambda n: (taps * width * n * c,))
-        places = [place for _, place in self.sorted]
-        back = [{k: (0, out_width, -shift) for k, (at, shift) in seen.items() if at == place} for place in places]
-        self.strips_back = [[strips_along(*given, most) for given in zip(sizes, back, strict=True)] for most in longest]
-        self.all_taps = [tap for tap in strips_along(out_width, ahead, out_width)[0][-1] if tap]
-        self.make_room_for_gradients(points, taps, columns, c * f)
-        self.is_turned = dx and max(c, f) <= self.narrow
+        self.du = w.scratch("du", lambda n: (self.points, c * f))[0]  # for one column of taps at a time
+        self.grad = w.grads[self.name + ".weight"].reshape(taps, columns, c * f)
+        self.grad_part = w.scratch("dweight", lambda n: (taps, c * f))[0]
+        self.is_turned = self.has_dx and max(c, f) <= self.narrow
+        self.factors_back = self.factors.swapaxes(2, 3)
         if self.is_turned:
-            self.turned = w.shared((name, "turned"), (points, columns * f * c))
-            self.factors_back = self.turned.reshape(points, columns, f, c)
-        else:
-            self.factors_back = self.factors.swapaxes(2, 3)
+            self.turned = w.shared((self.name, "turned"), (self.points, columns * f * c))
+            self.factors_back = self.turned.reshape(self.points, columns, f, c)
+        self.meetings = [self.meetings_of(b) for b in range(len(w.sizes))]
+        self.strips_back = [[self.strips_to(t, b) for t in self.taps] for b in range(len(w.sizes))]
 
-    def make_room_for_gradients(self, points: int, taps: int, columns: int, pairs: int) -> None:
-        """Arrays for the gradient of the weights, (taps, columns, C * F), made for one column of taps at a time."""
-        self.du = self.w.scratch("du", lambda n: (points, pairs))[0]
-        self.grad = self.w.grads[self.name + ".weight"].reshape(taps, columns, pairs)
-        self.grad_part = self.w.scratch("dweight", lambda n: (taps, pairs))[0]
+    def rows_at(self, key: str, rows: int, numbers: Callable[[int], int]) -> list[Array]:
+        """Scratch for so many numbers a row; rows are no multiple of 4096 bytes apart."""
+        arrays = self.w.scratch(key, lambda n: (rows, numbers(n) + 32))
+        return [array[:, :-32] for array in arrays]
+
+    def for_all_taps(self, matrix: Array) -> Array:
+        """(rows, points) -> the same with each column for every tap, and one for the bias."""
+        bias = [np.ones((len(matrix), 1), matrix.dtype)] * self.adds_bias
+        return np.concatenate([*(np.repeat(matrix, t.count, axis=1) for t in self.taps), *bias], axis=1)
+
+    def frames_of(self, room: Array, n: int) -> list[Frame]:
+        """For each rest its columns of x at the points."""
+        frames, q, end = [], n * self.channels, 0
+        for t, seen in zip(self.taps, self.seen, strict=True):
+            begin, end = end, end + seen * q
+            before = min(t.before, seen)
+            frames.append(Frame(room[:, begin:end], before, min(t.size, seen - before), seen, q))
+        return frames
+
+    def sums_of(self, b: int, begin: int, end: int, columns: int, channels: int) -> Array:
+        """Rows begin..end-1 of the scratch for sums, (rows, columns, n * channels)."""
+        q = self.w.sizes[b] * channels
+        return self.sums[b][begin:end, : columns * q].reshape(end - begin, columns, q)
+
+    def products_of(self, frame: Frame, begin: int, taps: int, factors: Array, sums: Array) -> list[Product]:
+        """What each tap gives: the first sees columns begin... of the frame. sums (points * taps, columns, Q)."""
+        if not taps:
+            return []
+        given = frame.windows(begin, begin + sums.shape[1], taps, factors.shape[2])
+        return [(given, factors, sums.reshape(*given.shape[:3], factors.shape[3]))]
+
+    def strips_of(self, b: int) -> list[Strip]:
+        """The strips of the output."""
+        strips, done = [], 0
+        for begin, end in cuts(self.out_size[1], self.longest[self.w.sizes[b]]):
+            fills, products, row = [], [], 0
+            for t, frame in zip(self.taps, self.v[b], strict=True):
+                fills.append(frame.fill(t.columns, done and done + t.count - 1, end + t.count - 1))
+                first, row = row, row + self.points * t.count
+                sums = self.sums_of(b, first, row, end - begin, self.filters)
+                products += self.products_of(frame, begin, t.count, self.factors[:, t.taps], sums)
+            every = self.sums_of(b, 0, row + self.adds_bias, end - begin, self.filters)
+            strips.append(Strip(slice(begin, end), fills, products, every))
+            done = end
+        return strips
+
+    def strips_to(self, t: Taps, b: int) -> list[Strip]:
+        """The strips of the gradient of the columns of a rest: its taps see dy in turn from the last to the first."""
+        z, strips, rows = self.z[b], [], self.points * t.count
+        first, factors = z.before + t.before - t.count + 1, self.factors_back[:, t.taps][:, ::-1]
+        for begin, end in cuts(t.size, self.longest[self.w.sizes[b]]):
+            sums = self.sums_of(b, 0, rows, end - begin, self.channels)
+            products = self.products_of(z, first + begin, t.count, factors, sums)
+            strips.append(Strip(slice(begin, end), [], products, sums))
+        return strips
+
+    def meetings_of(self, b: int) -> list[tuple[int, Array, Array]]:
+        """(tap, what it sees of x, (points, C, M), the gradients there, (points, M, F)) for every tap along W."""
+        met: list[tuple[int, Array, Array]] = []
+        z, width = self.z[b], self.out_size[1]
+        for t, frame in zip(self.taps, self.v[b], strict=True):
+            for i, tap in enumerate(range(self.kernel_size[1])[t.taps]):
+                low, high = max(0, frame.before - i), min(width, frame.before + frame.size - i)
+                if low < high:
+                    seen = frame.whole[:, low + i : high + i].reshape(self.points, -1, self.channels)
+                    met.append((tap, seen.swapaxes(1, 2), z.inside[:, low:high].reshape(self.points, -1, self.filters)))
+        return met
 
     def refresh(self) -> None:
         """Transform this worker's part of the weights."""
@@ -184,109 +207,70 @@ class WinogradRows(ConvStage):
             turned = self.weight.swapaxes(2, 3).reshape(self.kernel_size[0], -1)[:, begin:end]
             product(self.tw, turned, self.turned[:, begin:end])
 
-    def to_points(self, data: Array, rows: Array, v: Array) -> None:
-        """rows (R, W, n*C) to the points, v (points, W sorted, n*C)."""
-        for columns, place in self.sorted:
-            along_h(data, rows[:, columns], v[:, place])
-
     def forward(self, x: Array, plus: Array | None = None) -> Array:
         """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
         b = self.w.block
         y = self.y[b]
-        if self.adds_bias:
-            self.sums[0][b][-1, : y[0].size].reshape(-1, self.filters)[...] = self.bias
         rows, out = x.reshape(*x.shape[:2], -1), y.reshape(*y.shape[:2], -1)
-        v = self.v[b][:, : rows[0].size].reshape(self.points, *rows.shape[1:])
+        if self.adds_bias:
+            for strip in self.strips[b]:
+                strip.sums[-1].reshape(-1, self.filters)[...] = self.bias
         if self.w.training:
             self.x[b] = rows
-        for band, inputs, data, output in self.tiles:
-            is_sorted = len(self.sorted) > 1
-            if is_sorted:
-                self.to_points(data, rows[inputs], v)
-            given = None if is_sorted else rows[inputs]
-            for begin, end, sums in self.over_taps(data, given, v, self.factors, self.strips[b]):
-                along_h(output, sums[: output.shape[1]], out[band, begin:end])
+        for frame in self.v[b]:
+            frame.clear()
+        for (band, inputs, data, _), output in zip(self.tiles, self.outputs, strict=True):
+            for strip in self.strips[b]:
+                strip.fill(data, rows[inputs])
+                strip.make()
+                along_h(output, strip.sums, out[band, strip.place])
             self.with_bias(y[band], plus if plus is None else plus[band], has_bias=True)
         return y
-
-    def over_taps(
-        self, matrix: Array, rows: Array | None, at_points: Array, factors: Array, strips: Sequence[Strip]
-    ) -> Iterator[tuple[int, int, Array]]:
-        """rows (R, columns, n*K) -> at_points (points, columns, n*K), by the matrix, where there are rows; from there
-        the sums over the taps, strip by strip: (begin, end, (points + 1, columns, n*L)), whose last row is not touched.
-        factors: (points, taps, K, L)."""
-        b, points = self.w.block, self.points
-        inner, outer = factors.shape[2:]
-        n, done = self.w.sizes[b], 0
-        for begin, end, reach, taps in strips:
-            if rows is not None and done < reach:
-                along_h(matrix, rows[:, done:reach], at_points[:, done:reach])
-                done = reach
-            whole, part = (each[b][:, : (end - begin) * n * outer] for each in self.sums)
-            sums, part = whole[:points], part[:points]
-            for number, tap in enumerate(taps):
-                if tap is None:
-                    sums[...] = 0
-                    continue
-                k, source, target = tap
-                given = at_points[:, source].reshape(points, -1, inner)
-                place = slice(target.start * n * outer, target.stop * n * outer)
-                out = part[:, place] if number else sums
-                np.matmul(given, factors[:, k], out=out.reshape(points, -1, outer))
-                if number:
-                    sums[:, place] += out  # flat rows: NumPy adds them three times as fast as those of columns
-            yield begin, end, whole.reshape(points + 1, end - begin, -1)
 
     def backward(self, dy: Array) -> Array | None:
         """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
         b = self.w.block
         self.bias_gradient(dy)
-        rows = dy.reshape(*dy.shape[:2], -1)
-        z = self.z[b][:, : rows[0].size].reshape(self.points, *rows.shape[1:])
-        dx, x = self.dx[b].reshape(*self.shape[1:], -1), self.x[b]
-        v = self.v[b][:, : x[0].size].reshape(self.points, *x.shape[1:])
-        covered = 0
-        for i, (band, inputs, data, output) in enumerate(self.tiles):
-            output_t = output[:, : self.points].T
-            is_done = not self.has_dx or len(self.sorted) > 1
-            if is_done:
-                along_h(output_t, rows[band], z)
+        rows, x, z = dy.reshape(*dy.shape[:2], -1), self.x[b], self.z[b]
+        dx, covered = self.dx[b].reshape(*self.shape[1:], -1), 0
+        for frame in (z, *self.v[b]):
+            frame.clear()
+        if b == 0:
+            self.grad[...] = 0
+        for band, inputs, data, output in self.tiles:
+            along_h(output.T, rows[band], z.inside)
+            self.add_tile_gradient(data, x[inputs])
             if self.has_dx:
-                self.add_dx(dx, covered, inputs, data.T, output_t, None if is_done else rows[band], z)
+                dx[covered : inputs.start] = 0
+                self.add_dx(dx, min(max(covered, inputs.start), inputs.stop), inputs, data.T)
                 covered = max(covered, inputs.stop)
-            self.to_points(data, x[inputs], v)
-            self.add_tiles_gradient(v, z, is_first=b == i == 0)
         if not self.has_dx:
             return None
         dx[covered:] = 0
         return self.dx[b]
 
-    def add_dx(
-        self, dx: Array, covered: int, inputs: slice, data_t: Array, output_t: Array, given: Array | None, z: Array
-    ) -> None:
+    def add_dx(self, dx: Array, covered: int, inputs: slice, data_t: Array) -> None:
         """What a row of tiles sends back: its first rows are added to those that have something (covered) already."""
-        b = self.w.block
-        dx[covered : inputs.start] = 0
-        first = min(max(covered, inputs.start), inputs.stop)
-        for (columns, _), strips in zip(self.sorted, self.strips_back[b], strict=True):
-            for begin, end, sums in self.over_taps(output_t, given, z, self.factors_back, strips):
-                sums, target = sums[: self.points], dx[inputs, columns][:, begin:end]
-                overlap = first - inputs.start
-                along_h(data_t[overlap:], sums, target[overlap:])
+        b, overlap = self.w.block, covered - inputs.start
+        for t, strips in zip(self.taps, self.strips_back[b], strict=True):
+            matrix = np.repeat(data_t, t.count, axis=1)
+            target = dx[inputs, t.columns]
+            for strip in strips:
+                strip.make()
+                part = target[:, strip.place]
+                along_h(matrix[overlap:], strip.sums, part[overlap:])
                 if overlap:
-                    added = self.shared_rows[b][: overlap * sums[0].size].reshape(overlap, *sums.shape[1:])
-                    along_h(data_t[:overlap], sums, added)
-                    target[:overlap] += added
+                    added = self.shared_rows[b][: overlap * part[0].size].reshape(overlap, *part.shape[1:])
+                    along_h(matrix[:overlap], strip.sums, added)
+                    part[:overlap] += added
 
-    def add_tiles_gradient(self, v: Array, z: Array, is_first: bool) -> None:
+    def add_tile_gradient(self, data: Array, x: Array) -> None:
         """One row of tiles: for each tap a product of what met there, and back from the points to the weights."""
-        points = self.points
-        if is_first:
-            self.grad[...] = 0
-        for k, source, target in self.all_taps:
-            met = v[:, source].reshape(points, -1, self.channels).swapaxes(1, 2)
-            np.matmul(
-                met, z[:, target].reshape(points, -1, self.filters), out=self.du.reshape(points, -1, self.filters)
-            )
+        b, du = self.w.block, self.du.reshape(self.points, self.channels, self.filters)
+        for t, frame in zip(self.taps, self.v[b], strict=True):
+            columns, out = frame.fill(t.columns, 0, frame.before + frame.size)
+            along_h(data, x[:, columns], out)
+        for tap, seen, given in self.meetings[b]:
+            np.matmul(seen, given, out=du)
             product(self.tw_t, self.du, self.grad_part)
-            self.grad[:, k] += self.grad_part
+            self.grad[:, tap] += self.grad_part

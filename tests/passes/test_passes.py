@@ -124,8 +124,10 @@ def test_transforms_of_weights_count_the_more_the_fewer_samples_there_are():
         return lambda ways, training: cheapest(ways, training, samples)
 
     assert next(iter(stages_of(net, 32, estimated))) == "BilinearConv"
-    assert next(iter(stages_of(net, 1, estimated))) == "PatchConv"
+    assert "BilinearConv" not in stages_of(net, 1, estimated)
     assert set(stages_of(net, 32, direct)) == {"PatchConv"}
+    net = compile_text("input 32x16x16\nconv 32 k3 p1 -> relu -> gap -> linear 10\n", "middle")
+    assert next(iter(stages_of(net, 1, estimated))) == "PatchConv" not in stages_of(net, 32, estimated)
 
 
 def test_a_net_is_made_for_as_many_samples_as_a_worker_has():

@@ -67,9 +67,9 @@ def rows_cost(
     forward = product + _ROWS * (numbers_in + numbers_out) + _weights_cost(points * columns * c * filters, samples)
     rows = tiles if out_width > 1 else 1  # the tiles of a signal go together
     if not training:
-        return forward + _calls_cost(rows * (2 + 2 * columns), samples)
+        return forward + _calls_cost(rows * 4, samples)
     forward += 2 * product + 1.5 * _ROWS * (numbers_in + numbers_out) + 2 * weights
-    return forward + _calls_cost(rows * (8 + 7 * columns), samples)
+    return forward + _calls_cost(rows * (11 + 3 * columns), samples)
 
 
 def patch_cost(g: ConvGeometry, samples: int, training: bool) -> float:
