@@ -62,7 +62,7 @@ class Lenet:
         # rows of windows: est. 89 us a sample of a step (patches: 487)
         s.conv1 = RowConv(w.into(0), "conv1", ConvGeometry((1, 28, 28), 32, (5, 5), padding=((2, 2), (2, 2))), epilogue=Epilogue(bias=False), dx=False)
         s.pool1 = MaxPool(w.into(1), (32, 28, 28), (2, 2), (2, 2), conv=s.conv1, relu=True)
-        # Fourier, whole plane: est. 306 us a sample of a step (Fourier, 7x7 tiles: 445; Winograd along H, 5 rows: 499)
+        # Fourier, whole plane: est. 306 us a sample of a step (Fourier, 7x7 tiles: 445; Winograd along H, 5 rows: 493)
         s.conv2 = BilinearConv(w.into(0), "conv2", ConvGeometry((32, 14, 14), 64, (5, 5), padding=((2, 2), (2, 2))), fourier, epilogue=Epilogue(bias=False))
         s.pool2 = MaxPool(w.into(1), (64, 14, 14), (2, 2), (2, 2), conv=s.conv2, relu=True)
         s.flatten1 = Flatten(w.into(0), (64, 7, 7))
@@ -161,6 +161,7 @@ class ConvStage(Stage):
         self.kernel_size, self.stride, self.padding, self.dilation = g.kernel_size, g.stride, g.padding, g.dilation
         self.adds_bias, self.norm, self.ending = epilogue.bias, epilogue.norm, (epilogue.relu, epilogue.clip)
         self.out_size, self.ends = g.out_size, self.ending != (False, None)
+        self.behind, self.bias_sums = None, np.zeros(g.filters)
         self.totals = []
         self.stored = w.params[name + ".weight"].reshape(*g.kernel_size, -1, g.filters)  # of a signal, too: K is Kx1
         self.weight = self.stored
@@ -184,27 +185,37 @@ class ConvStage(Stage):
             return y
         rows = wide_rows(y)
         bias = np.resize(self.bias, rows.shape[2]) if adds_bias else None
-        for band in bands(y):
+        for band in bands(y, 1 << 16):
             if bias is not None:
                 rows[band] += bias
             if plus is not None:
                 y[band] += plus[band]
-            end(rows[band], *self.ending)
+            finish(rows[band], *self.ending)
             if self.totals:
-                self.totals[self.w.block] += channel_sums(y[band]), channel_sums(y[band], y[band])
+                self.totals[self.w.block] += moments_by_channel(y[band], y[band])
         return y
 
     def bias_gradient(self, dy):
-        """dy (Ho, Wo, n, F) becomes the gradient in front of what stands at the end, and the bias gets its own."""
-        if not (self.ends or self.adds_bias):
-            return
-        b = self.w.block
-        sums = np.zeros(self.filters)
-        for band in bands(dy):
-            if self.adds_bias:
-                sums += channel_sums(dy[band])
+        """dy (Ho, Wo, n, F) becomes the gradient by the sums over windows, and the bias gets its own."""
+        if self.behind is not None or self.ends or self.adds_bias:
+            for band in bands(dy):
+                self.gradient_of_sums(dy, band)
+        self.add_bias_gradient()
+
+    def gradient_of_sums(self, dy, band):
+        """Rows of dy (Ho, Wo, n, F) become the gradient by the sums over windows: by what the batch norm behind was
+        given, then in front of what stands at the end."""
+        rows, b = dy[band], self.w.block
+        if self.behind is not None:
+            self.behind.give_gradient(dy, band)
         if self.adds_bias:
-            self.add_gradient(self.name + ".bias", sums)
+            self.bias_sums += sums_by_channel(rows)
+
+    def add_bias_gradient(self):
+        """The bias gets its gradient, the sums that `gradient_of_sums` took."""
+        if self.adds_bias:
+            self.add_gradient(self.name + ".bias", self.bias_sums)
+            self.bias_sums[...] = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -314,16 +325,17 @@ def wide_rows(x, longest=2048):
     return x.reshape(space[0], -1, k * pixels)
 
 
-def bands(x, numbers=32768):
-    """x (H, W, n, C) -> slices of its rows, so that several passes over one of them stay in the cache; else one of
-    all."""
+def bands(x, numbers=32768, within=slice(None)):
+    """x (H, W, n, C) -> slices of its rows, of those `within` a slice, so that several passes over one of them stay in
+    the cache; of other arrays one of all."""
     if x.ndim < 4:
-        return [slice(None)]
+        return [within]
+    begin, end, _ = within.indices(len(x))
     rows = max(1, numbers * len(x) // max(x.size, 1))
-    return [slice(i, i + rows) for i in range(0, len(x), rows)]
+    return [slice(i, min(i + rows, end)) for i in range(begin, end, rows)]
 
 
-def end(y, ends_in_relu, bounds):
+def finish(y, ends_in_relu, bounds):
     """y (..., n, C) -> the same array, after its relu or between its bounds."""
     if bounds is not None:
         np.clip(y, *bounds, out=y)
@@ -345,14 +357,27 @@ def long_rows(x):
     return x.reshape(*x.shape[:-2], -1)
 
 
-def channel_sums(a, b=None, longest=1024):
-    """a, or a * b, of a band (..., C) that lies in the cache, summed over all but the channels -> (C,), in float64."""
-    channels = a.shape[-1]
-    count = a.size // channels
-    k = next(k for k in range(max(1, min(count, longest // channels)), 0, -1) if count % k == 0)
-    a = a.reshape(-1, k * channels)
-    sums = np.dot(np.ones(len(a), a.dtype), a) if b is None else np.einsum("ij,ij->j", a, b.reshape(a.shape))
-    return sums.reshape(k, channels).sum(axis=0, dtype=np.float64)
+def sums_by_channel(a, longest=1024):
+    """A band (..., C) that lies in the cache, summed over all but the channels -> (C,), in float64."""
+    pixels = beside(a, longest)
+    rows = a.reshape(-1, pixels * a.shape[-1])
+    return np.dot(np.ones(len(rows), a.dtype), rows).reshape(pixels, -1).sum(axis=0, dtype=np.float64)
+
+
+def beside(a, longest):
+    """How many of the pixels of a (..., C) are as good as one: a power of 2 that divides them."""
+    return math.gcd(a.size // a.shape[-1], 1 << max(1, longest // a.shape[-1]).bit_length() - 1)
+
+
+def moments_by_channel(a, b, longest=1024):
+    """Bands a and b (..., C) that lie in the cache -> the sums of a and of a * b over all but the channels, (2, C), in
+    float64."""
+    pixels = beside(a, longest)
+    a, b = (x.reshape(-1, pixels * x.shape[-1]) for x in (a, b))
+    sums = np.empty((2, a.shape[1]), a.dtype)
+    sums[0] = np.dot(np.ones(len(a), a.dtype), a)
+    sums[1] = np.einsum("ij,ij->j", a, b)
+    return sums.reshape(2, pixels, -1).sum(axis=1, dtype=np.float64)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -78,10 +78,10 @@ class Mnist1dCnn:
         # rows of windows: est. 2.0 us a sample of a step (patches: 2.8)
         s.conv1 = RowConv(w.into(1), "conv1", ConvGeometry((1, 40, 1), 32, (5, 1), stride=(2, 1), padding=((2, 2), (0, 0))), epilogue=Epilogue(sums=True), dx=False)
         s.bn1 = BatchNorm(w, "bn1", (32, 20, 1), sums=s.conv1, relu=True)
-        # Winograd, 5 numbers: est. 8.5 us a sample of a step (Winograd, 4 numbers: 9.5; patches: 11)
+        # Winograd, 5 numbers: est. 8.3 us a sample of a step (Winograd, 4 numbers: 9.4; patches: 11)
         s.conv2 = SignalConv(w.into(0), "conv2", ConvGeometry((32, 20, 1), 32, (5, 1), stride=(2, 1), padding=((2, 2), (0, 0))), 5, epilogue=Epilogue(sums=True))
         s.bn2 = BatchNorm(w, "bn2", (32, 10, 1), sums=s.conv2, relu=True)
-        # Winograd, 5 numbers: est. 6.0 us a sample of a step (Winograd, 3 numbers: 6.4; patches: 6.5)
+        # Winograd, 5 numbers: est. 5.9 us a sample of a step (Winograd, 3 numbers: 6.3; patches: 6.5)
         s.conv3 = SignalConv(w.into(1), "conv3", ConvGeometry((32, 10, 1), 32, (5, 1), stride=(2, 1), padding=((2, 2), (0, 0))), 5, epilogue=Epilogue(sums=True))
         s.bn3 = BatchNorm(w, "bn3", (32, 5, 1), sums=s.conv3, relu=True)
         s.gap1 = GlobalAverage(w.into(0), (32, 5, 1))
@@ -201,6 +201,7 @@ class ConvStage(Stage):
         self.kernel_size, self.stride, self.padding, self.dilation = g.kernel_size, g.stride, g.padding, g.dilation
         self.adds_bias, self.norm, self.ending = epilogue.bias, epilogue.norm, (epilogue.relu, epilogue.clip)
         self.out_size, self.ends = g.out_size, self.ending != (False, None)
+        self.behind, self.bias_sums = None, np.zeros(g.filters)
         self.totals = [np.zeros((2, g.filters)) for _ in w.sizes] if epilogue.sums else []
         if self.ends and w.training:
             self.mask = w.masks((g.filters, *self.out_size))
@@ -241,14 +242,14 @@ class ConvStage(Stage):
             return y
         rows = wide_rows(y)
         bias = np.resize(self.bias, rows.shape[2]) if adds_bias else None
-        for band in bands(y):
+        for band in bands(y, 1 << 16):
             if bias is not None:
                 rows[band] += bias
             if plus is not None:
                 y[band] += plus[band]
-            end(rows[band], *self.ending)
+            finish(rows[band], *self.ending)
             if self.totals:
-                self.totals[self.w.block] += channel_sums(y[band]), channel_sums(y[band], y[band])
+                self.totals[self.w.block] += moments_by_channel(y[band], y[band])
         return y
 
     def take_sums(self):
@@ -258,18 +259,28 @@ class ConvStage(Stage):
         return sums
 
     def bias_gradient(self, dy):
-        """dy (Ho, Wo, n, F) becomes the gradient in front of what stands at the end, and the bias gets its own."""
-        if not (self.ends or self.adds_bias):
-            return
-        b = self.w.block
-        sums = np.zeros(self.filters)
-        for band in bands(dy):
-            if self.ends:
-                stop(dy[band], self.y[b][: len(dy), : dy.shape[1]][band], self.mask[b], *self.ending)
-            if self.adds_bias:
-                sums += channel_sums(dy[band])
+        """dy (Ho, Wo, n, F) becomes the gradient by the sums over windows, and the bias gets its own."""
+        if self.behind is not None or self.ends or self.adds_bias:
+            for band in bands(dy):
+                self.gradient_of_sums(dy, band)
+        self.add_bias_gradient()
+
+    def gradient_of_sums(self, dy, band):
+        """Rows of dy (Ho, Wo, n, F) become the gradient by the sums over windows: by what the batch norm behind was
+        given, then in front of what stands at the end."""
+        rows, b = dy[band], self.w.block
+        if self.behind is not None:
+            self.behind.give_gradient(dy, band)
+        if self.ends:
+            stop_gradient(rows, self.y[b][: len(dy), : dy.shape[1]][band], self.mask[b], *self.ending)
         if self.adds_bias:
-            self.add_gradient(self.name + ".bias", sums)
+            self.bias_sums += sums_by_channel(rows)
+
+    def add_bias_gradient(self):
+        """The bias gets its gradient, the sums that `gradient_of_sums` took."""
+        if self.adds_bias:
+            self.add_gradient(self.name + ".bias", self.bias_sums)
+            self.bias_sums[...] = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -379,16 +390,17 @@ def wide_rows(x, longest=2048):
     return x.reshape(space[0], -1, k * pixels)
 
 
-def bands(x, numbers=32768):
-    """x (H, W, n, C) -> slices of its rows, so that several passes over one of them stay in the cache; else one of
-    all."""
+def bands(x, numbers=32768, within=slice(None)):
+    """x (H, W, n, C) -> slices of its rows, of those `within` a slice, so that several passes over one of them stay in
+    the cache; of other arrays one of all."""
     if x.ndim < 4:
-        return [slice(None)]
+        return [within]
+    begin, end, _ = within.indices(len(x))
     rows = max(1, numbers * len(x) // max(x.size, 1))
-    return [slice(i, i + rows) for i in range(0, len(x), rows)]
+    return [slice(i, min(i + rows, end)) for i in range(begin, end, rows)]
 
 
-def end(y, ends_in_relu, bounds):
+def finish(y, ends_in_relu, bounds):
     """y (..., n, C) -> the same array, after its relu or between its bounds."""
     if bounds is not None:
         np.clip(y, *bounds, out=y)
@@ -410,9 +422,9 @@ def long_rows(x):
     return x.reshape(*x.shape[:-2], -1)
 
 
-def stop(dy, y, mask, ends_in_relu, bounds):
-    """The gradient dy by what `end` gave, y (..., C), becomes that by what it was given: 0 where y is at a bound. mask:
-    scratch, flat."""
+def stop_gradient(dy, y, mask, ends_in_relu, bounds):
+    """The gradient dy by what `finish` gave, y (..., C), becomes that by what it was given: 0 where y is at a bound.
+    mask: scratch, flat."""
     if not ends_in_relu and bounds is None:
         return
     low = 0 if bounds is None else bounds[0]
@@ -422,14 +434,27 @@ def stop(dy, y, mask, ends_in_relu, bounds):
     np.multiply(dy, inside, out=dy)
 
 
-def channel_sums(a, b=None, longest=1024):
-    """a, or a * b, of a band (..., C) that lies in the cache, summed over all but the channels -> (C,), in float64."""
-    channels = a.shape[-1]
-    count = a.size // channels
-    k = next(k for k in range(max(1, min(count, longest // channels)), 0, -1) if count % k == 0)
-    a = a.reshape(-1, k * channels)
-    sums = np.dot(np.ones(len(a), a.dtype), a) if b is None else np.einsum("ij,ij->j", a, b.reshape(a.shape))
-    return sums.reshape(k, channels).sum(axis=0, dtype=np.float64)
+def sums_by_channel(a, longest=1024):
+    """A band (..., C) that lies in the cache, summed over all but the channels -> (C,), in float64."""
+    pixels = beside(a, longest)
+    rows = a.reshape(-1, pixels * a.shape[-1])
+    return np.dot(np.ones(len(rows), a.dtype), rows).reshape(pixels, -1).sum(axis=0, dtype=np.float64)
+
+
+def beside(a, longest):
+    """How many of the pixels of a (..., C) are as good as one: a power of 2 that divides them."""
+    return math.gcd(a.size // a.shape[-1], 1 << max(1, longest // a.shape[-1]).bit_length() - 1)
+
+
+def moments_by_channel(a, b, longest=1024):
+    """Bands a and b (..., C) that lie in the cache -> the sums of a and of a * b over all but the channels, (2, C), in
+    float64."""
+    pixels = beside(a, longest)
+    a, b = (x.reshape(-1, pixels * x.shape[-1]) for x in (a, b))
+    sums = np.empty((2, a.shape[1]), a.dtype)
+    sums[0] = np.dot(np.ones(len(a), a.dtype), a)
+    sums[1] = np.einsum("ij,ij->j", a, b)
+    return sums.reshape(2, pixels, -1).sum(axis=1, dtype=np.float64)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -461,15 +486,22 @@ class BatchNorm(Stage):
     """Normalises the whole batch over all workers (Ioffe & Szegedy 2015), in training only; may end in a relu or
     between two bounds.
 
-    x is a map or a vector. Both passes need sums over the whole batch: they are generators that wait for them. sums:
-    the convolution which took those of x while it made it. Where the mean is large it is taken out before anything is
-    summed: the digits that count would not outlive a sum with it.
+    x is a map or a vector. Both passes need sums over the whole batch: they are generators that wait for them, between
+    two walks over the map each. sums: the convolution that makes x; it does the first walk while it makes x, and the
+    last as it needs dx. `reader`, if there is one, does those over y and dy.
+
+    Where the mean is large it is taken out before anything is summed: the digits that count would not outlive a sum
+    with it.
     """
+
+    band = 1 << 16  # numbers that stay in the cache while several passes go over them
 
     def __init__(self, w, name, shape, eps=1e-5, momentum=0.1, sums=None, relu=False, clip=None):
         self.start(w)
         self.name, self.eps, self.momentum, self.conv, self.ending = name, eps, momentum, sums, (relu, clip)
-        self.channels = shape[0]
+        self.channels, self.reader = shape[0], None
+        if sums is not None:
+            sums.behind = self
         self.moments = w.shared((name, "moments"), (w.network.num_workers, 3, shape[0]), np.float64)
         self.sums = w.shared((name, "sums"), (w.network.num_workers, 2, shape[0]), np.float64)
         self.weight, self.bias = w.params.get(name + ".weight"), w.params.get(name + ".bias")
@@ -477,16 +509,18 @@ class BatchNorm(Stage):
         self.running_mean, self.running_var = buffers[name + ".running_mean"], buffers[name + ".running_var"]
         self.x = w.of_blocks()
         self.guess = w.of_blocks()
+        self.rows = w.of_blocks()
+        self.taken = [np.zeros((2, shape[0])) for _ in w.sizes]
         self.y = w.arrays(lambda n: inside(shape, n))
-        self.part = w.scratch("band", lambda n: (max(65536, n * int(np.prod(shape[2:])) * shape[0]),))
+        self.part = w.scratch("band", lambda n: (max(self.band, n * int(np.prod(shape[2:])) * shape[0]),))
         self.mask = w.masks(shape)
         self.count = w.n * int(np.prod(shape[1:]))
 
     def power_sums(self, x):
         """x (..., C) -> the sums of x and of x * x, (2, C)."""
         sums = np.zeros((2, self.channels))
-        for band in bands(x):
-            sums += channel_sums(x[band]), channel_sums(x[band], x[band])
+        for band in bands(x, self.band):
+            sums += moments_by_channel(x[band], x[band])
         return sums
 
     def measure(self, x, y):
@@ -528,8 +562,16 @@ class BatchNorm(Stage):
             self.running_var += self.momentum * (var * (self.count / (self.count - 1)) - self.running_var)
         self.factor = self.inv_std if self.weight is None else self.weight * self.inv_std
         shift = (0 if self.bias is None else self.bias) - (self.mean - guess) * self.factor
-        scaled(y if guess.any() else x, self.factor, shift, y, self.ending)
+        self.rows[b] = rows_for(y if guess.any() else x, y, self.factor, shift)
+        self.taken[b][...] = 0
+        self.fill(slice(None))
         return y
+
+    def fill(self, rows):
+        """Rows of y."""
+        b = self.w.block
+        for band in bands(self.y[b], self.band, rows):
+            scale_rows(self.rows[b], band, self.ending)
 
     def backward(self, dy):
         """A generator: dy (H, W, n, C) or (n, C) -> dx, in its place.
@@ -537,7 +579,10 @@ class BatchNorm(Stage):
         dx = inv_std * (g - mean(g) - x_hat * mean(g * x_hat)), g = dy * weight, means over the whole batch.
         """
         b = self.w.block
-        dbias, products = self.gradient_sums(dy)
+        self.take_gradient(dy, slice(None))
+        dbias, products = self.taken[b].copy()
+        self.taken[b][...] = 0
+        products = (products - (self.mean - self.guess[b]) * dbias) * self.inv_std
         so_far = self.sums[self.w.index]
         so_far[...] = (0 if b == 0 else so_far) + np.stack([dbias, products])
         if self.weight is not None:
@@ -547,28 +592,33 @@ class BatchNorm(Stage):
         dbias, products = self.sums[: self.w.num_workers].sum(axis=0)
         slope = -self.factor * self.inv_std * products / self.count
         shift = -self.factor * dbias / self.count - slope * self.mean
-        x, rows = wide_rows(self.x[b]), wide_rows(dy)
-        factor, slope, shift = (np.resize(a.astype(dy.dtype), rows.shape[-1]) for a in (self.factor, slope, shift))
-        for band in bands(dy):
-            row = rows[band]
-            part = np.multiply(x[band], slope, out=self.part[b][: row.size].reshape(row.shape))
+        self.rows_back = rows_for(self.x[b], dy, self.factor, slope, shift)
+        if self.conv is None:
+            self.give_gradient(dy, slice(None))
+        return dy
+
+    def take_gradient(self, dy, rows):
+        """Rows of dy (H, W, n, C) become the gradient in front of what stands at the end; sums it and its products with
+        x."""
+        b = self.w.block
+        x, y, guess, sums = self.x[b], self.y[b], self.guess[b], self.taken[b]
+        is_shifted = guess.any()
+        for band in bands(dy, self.band, rows):
+            stop_gradient(dy[band], y[band], self.mask[b], *self.ending)
+            part = x[band]
+            if is_shifted:
+                part = self.less(part, guess, self.part[b][: part.size].reshape(part.shape))
+            sums += moments_by_channel(dy[band], part)
+
+    def give_gradient(self, dy, rows):
+        """Rows of dy (H, W, n, C), of which `take_gradient` took the sums, become dx."""
+        x, wide, factor, slope, shift = self.rows_back
+        for band in bands(dy, self.band, rows):
+            row = wide[band]
+            part = np.multiply(x[band], slope, out=self.part[self.w.block][: row.size].reshape(row.shape))
             part += shift
             row *= factor
             row += part
-        return dy
-
-    def gradient_sums(self, dy):
-        """dy (..., C), which becomes the gradient in front of what stands at the end -> the sums of it, and of it times
-        x_hat, (C,) each."""
-        b = self.w.block
-        x, y, guess = self.x[b], self.y[b], self.guess[b]
-        dbias, products = np.zeros((2, self.channels))
-        for band in bands(dy):
-            stop(dy[band], y[band], self.mask[b], *self.ending)
-            part = self.less(x[band], guess, self.part[b][: x[band].size].reshape(x[band].shape))
-            dbias += channel_sums(dy[band])
-            products += channel_sums(dy[band], part)
-        return dbias, (products - (self.mean - guess) * dbias) * self.inv_std
 
 
 def joined(moments):
@@ -580,14 +630,18 @@ def joined(moments):
     return np.stack([total, middle, (squares + n * (mean - middle) ** 2).sum(axis=0)])
 
 
-def scaled(x, scale, shift, y, ending):
-    """y = scale * x + shift for each channel, x and y (..., C), and what stands at the end, band by band."""
-    given, rows = wide_rows(x), wide_rows(y)
-    scale, shift = (np.resize(a.astype(y.dtype), rows.shape[-1]) for a in (scale, shift))
-    for band in bands(y):
-        part = np.multiply(given[band], scale, out=rows[band])
-        part += shift
-        end(part, *ending)
+def rows_for(x, y, *factors):
+    """The wide rows of x and y (..., C), and (C,) numbers as long as those."""
+    rows = wide_rows(y)
+    return wide_rows(x), rows, *(np.resize(a.astype(y.dtype), rows.shape[-1]) for a in factors)
+
+
+def scale_rows(rows, band, ending):
+    """y = factor * x + shift in a band of `rows_for` x, y, factor and shift, and what stands at the end."""
+    x, y, factor, shift = rows
+    part = np.multiply(x[band], factor, out=y[band])
+    part += shift
+    finish(part, *ending)
 
 
 class SignalConv(ConvStage):

@@ -168,7 +168,7 @@ class Resnet20:
         # rows of windows: est. 78 us a sample of a step (patches: 197)
         s.conv1 = RowConv(w.into(1), "conv1", ConvGeometry((3, 32, 32), 16, (3, 3), padding=((1, 1), (1, 1))), epilogue=Epilogue(sums=True), dx=False)
         s.bn1 = BatchNorm(w, "bn1", (16, 32, 32), sums=s.conv1, relu=True)
-        # Winograd along H, 8 rows: est. 246 us a sample of a step (Winograd, 4x4 tiles: 297)
+        # Winograd along H, 8 rows: est. 242 us a sample of a step (Winograd, 4x4 tiles: 297)
         s.layer1_0_conv1 = WinogradRows(w.into(5), "layer1.0.conv1", ConvGeometry((16, 32, 32), 16, (3, 3), padding=((1, 1), (1, 1))), 8, epilogue=Epilogue(sums=True))
         s.layer1_0_bn1 = BatchNorm(w, "layer1.0.bn1", (16, 32, 32), sums=s.layer1_0_conv1, relu=True)
         s.layer1_0_conv2 = WinogradRows(w.into(1), "layer1.0.conv2", ConvGeometry((16, 32, 32), 16, (3, 3), padding=((1, 1), (1, 1))), 8, epilogue=Epilogue(sums=True))
@@ -184,10 +184,10 @@ class Resnet20:
         s.layer1_2_conv2 = WinogradRows(w.into(1), "layer1.2.conv2", ConvGeometry((16, 32, 32), 16, (3, 3), padding=((1, 1), (1, 1))), 8, epilogue=Epilogue(sums=True))
         s.layer1_2_bn2 = BatchNorm(w, "layer1.2.bn2", (16, 32, 32), sums=s.layer1_2_conv2)
         s.layer1_2_add1 = Add(w, (16, 32, 32), relu=True)
-        # Winograd along H, 8 rows: est. 175 us a sample of a step (Winograd along H, 4 rows: 190; patches: 215)
+        # Winograd along H, 8 rows: est. 173 us a sample of a step (Winograd along H, 4 rows: 186; patches: 215)
         s.layer2_0_conv1 = WinogradRows(w.into(0), "layer2.0.conv1", ConvGeometry((16, 32, 32), 32, (3, 3), stride=(2, 2), padding=((1, 1), (1, 1))), 8, epilogue=Epilogue(sums=True))
         s.layer2_0_bn1 = BatchNorm(w, "layer2.0.bn1", (32, 16, 16), sums=s.layer2_0_conv1, relu=True)
-        # Winograd along H, 8 rows: est. 156 us a sample of a step (Winograd, 4x4 tiles: 172)
+        # Winograd along H, 8 rows: est. 154 us a sample of a step (Winograd, 4x4 tiles: 172)
         s.layer2_0_conv2 = WinogradRows(w.into(5), "layer2.0.conv2", ConvGeometry((32, 16, 16), 32, (3, 3), padding=((1, 1), (1, 1))), 8, epilogue=Epilogue(sums=True))
         s.layer2_0_bn2 = BatchNorm(w, "layer2.0.bn2", (32, 16, 16), sums=s.layer2_0_conv2)
         # one product: est. 22 us a sample of a step (patches: 32)
@@ -204,10 +204,10 @@ class Resnet20:
         s.layer2_2_conv2 = WinogradRows(w.into(2), "layer2.2.conv2", ConvGeometry((32, 16, 16), 32, (3, 3), padding=((1, 1), (1, 1))), 8, epilogue=Epilogue(sums=True))
         s.layer2_2_bn2 = BatchNorm(w, "layer2.2.bn2", (32, 16, 16), sums=s.layer2_2_conv2)
         s.layer2_2_add1 = Add(w, (32, 16, 16), relu=True)
-        # Winograd along H, 8 rows: est. 126 us a sample of a step (Winograd along H, 4 rows: 131; patches: 153)
+        # Winograd along H, 8 rows: est. 125 us a sample of a step (Winograd along H, 4 rows: 128; patches: 153)
         s.layer3_0_conv1 = WinogradRows(w.into(0), "layer3.0.conv1", ConvGeometry((32, 16, 16), 64, (3, 3), stride=(2, 2), padding=((1, 1), (1, 1))), 8, epilogue=Epilogue(sums=True))
         s.layer3_0_bn1 = BatchNorm(w, "layer3.0.bn1", (64, 8, 8), sums=s.layer3_0_conv1, relu=True)
-        # Winograd, 4x4 tiles: est. 123 us a sample of a step (Winograd along H, 8 rows: 125)
+        # Winograd, 4x4 tiles: est. 123 us a sample of a step (Winograd along H, 8 rows: 124)
         s.layer3_0_conv2 = BilinearConv(w.into(4), "layer3.0.conv2", ConvGeometry((64, 8, 8), 64, (3, 3), padding=((1, 1), (1, 1))), winograd, 4, epilogue=Epilogue(sums=True))
         s.layer3_0_bn2 = BatchNorm(w, "layer3.0.bn2", (64, 8, 8), sums=s.layer3_0_conv2)
         # one product: est. 16 us a sample of a step (patches: 21)
@@ -516,6 +516,7 @@ class ConvStage(Stage):
         self.kernel_size, self.stride, self.padding, self.dilation = g.kernel_size, g.stride, g.padding, g.dilation
         self.adds_bias, self.norm, self.ending = epilogue.bias, epilogue.norm, (epilogue.relu, epilogue.clip)
         self.out_size, self.ends = g.out_size, self.ending != (False, None)
+        self.behind, self.bias_sums = None, np.zeros(g.filters)
         self.totals = [np.zeros((2, g.filters)) for _ in w.sizes] if epilogue.sums else []
         if self.ends and w.training:
             self.mask = w.masks((g.filters, *self.out_size))
@@ -556,14 +557,14 @@ class ConvStage(Stage):
             return y
         rows = wide_rows(y)
         bias = np.resize(self.bias, rows.shape[2]) if adds_bias else None
-        for band in bands(y):
+        for band in bands(y, 1 << 16):
             if bias is not None:
                 rows[band] += bias
             if plus is not None:
                 y[band] += plus[band]
-            end(rows[band], *self.ending)
+            finish(rows[band], *self.ending)
             if self.totals:
-                self.totals[self.w.block] += channel_sums(y[band]), channel_sums(y[band], y[band])
+                self.totals[self.w.block] += moments_by_channel(y[band], y[band])
         return y
 
     def take_sums(self):
@@ -573,18 +574,28 @@ class ConvStage(Stage):
         return sums
 
     def bias_gradient(self, dy):
-        """dy (Ho, Wo, n, F) becomes the gradient in front of what stands at the end, and the bias gets its own."""
-        if not (self.ends or self.adds_bias):
-            return
-        b = self.w.block
-        sums = np.zeros(self.filters)
-        for band in bands(dy):
-            if self.ends:
-                stop(dy[band], self.y[b][: len(dy), : dy.shape[1]][band], self.mask[b], *self.ending)
-            if self.adds_bias:
-                sums += channel_sums(dy[band])
+        """dy (Ho, Wo, n, F) becomes the gradient by the sums over windows, and the bias gets its own."""
+        if self.behind is not None or self.ends or self.adds_bias:
+            for band in bands(dy):
+                self.gradient_of_sums(dy, band)
+        self.add_bias_gradient()
+
+    def gradient_of_sums(self, dy, band):
+        """Rows of dy (Ho, Wo, n, F) become the gradient by the sums over windows: by what the batch norm behind was
+        given, then in front of what stands at the end."""
+        rows, b = dy[band], self.w.block
+        if self.behind is not None:
+            self.behind.give_gradient(dy, band)
+        if self.ends:
+            stop_gradient(rows, self.y[b][: len(dy), : dy.shape[1]][band], self.mask[b], *self.ending)
         if self.adds_bias:
-            self.add_gradient(self.name + ".bias", sums)
+            self.bias_sums += sums_by_channel(rows)
+
+    def add_bias_gradient(self):
+        """The bias gets its gradient, the sums that `gradient_of_sums` took."""
+        if self.adds_bias:
+            self.add_gradient(self.name + ".bias", self.bias_sums)
+            self.bias_sums[...] = 0
 
     def add_weight_gradient(self, rows, dy):
         """rows (M, K), dy (M, F) -> the gradient of the weights (K, F) of this block, added to that of those before."""
@@ -704,16 +715,17 @@ def wide_rows(x, longest=2048):
     return x.reshape(space[0], -1, k * pixels)
 
 
-def bands(x, numbers=32768):
-    """x (H, W, n, C) -> slices of its rows, so that several passes over one of them stay in the cache; else one of
-    all."""
+def bands(x, numbers=32768, within=slice(None)):
+    """x (H, W, n, C) -> slices of its rows, of those `within` a slice, so that several passes over one of them stay in
+    the cache; of other arrays one of all."""
     if x.ndim < 4:
-        return [slice(None)]
+        return [within]
+    begin, end, _ = within.indices(len(x))
     rows = max(1, numbers * len(x) // max(x.size, 1))
-    return [slice(i, i + rows) for i in range(0, len(x), rows)]
+    return [slice(i, min(i + rows, end)) for i in range(begin, end, rows)]
 
 
-def end(y, ends_in_relu, bounds):
+def finish(y, ends_in_relu, bounds):
     """y (..., n, C) -> the same array, after its relu or between its bounds."""
     if bounds is not None:
         np.clip(y, *bounds, out=y)
@@ -735,9 +747,9 @@ def long_rows(x):
     return x.reshape(*x.shape[:-2], -1)
 
 
-def stop(dy, y, mask, ends_in_relu, bounds):
-    """The gradient dy by what `end` gave, y (..., C), becomes that by what it was given: 0 where y is at a bound. mask:
-    scratch, flat."""
+def stop_gradient(dy, y, mask, ends_in_relu, bounds):
+    """The gradient dy by what `finish` gave, y (..., C), becomes that by what it was given: 0 where y is at a bound.
+    mask: scratch, flat."""
     if not ends_in_relu and bounds is None:
         return
     low = 0 if bounds is None else bounds[0]
@@ -747,14 +759,27 @@ def stop(dy, y, mask, ends_in_relu, bounds):
     np.multiply(dy, inside, out=dy)
 
 
-def channel_sums(a, b=None, longest=1024):
-    """a, or a * b, of a band (..., C) that lies in the cache, summed over all but the channels -> (C,), in float64."""
-    channels = a.shape[-1]
-    count = a.size // channels
-    k = next(k for k in range(max(1, min(count, longest // channels)), 0, -1) if count % k == 0)
-    a = a.reshape(-1, k * channels)
-    sums = np.dot(np.ones(len(a), a.dtype), a) if b is None else np.einsum("ij,ij->j", a, b.reshape(a.shape))
-    return sums.reshape(k, channels).sum(axis=0, dtype=np.float64)
+def sums_by_channel(a, longest=1024):
+    """A band (..., C) that lies in the cache, summed over all but the channels -> (C,), in float64."""
+    pixels = beside(a, longest)
+    rows = a.reshape(-1, pixels * a.shape[-1])
+    return np.dot(np.ones(len(rows), a.dtype), rows).reshape(pixels, -1).sum(axis=0, dtype=np.float64)
+
+
+def beside(a, longest):
+    """How many of the pixels of a (..., C) are as good as one: a power of 2 that divides them."""
+    return math.gcd(a.size // a.shape[-1], 1 << max(1, longest // a.shape[-1]).bit_length() - 1)
+
+
+def moments_by_channel(a, b, longest=1024):
+    """Bands a and b (..., C) that lie in the cache -> the sums of a and of a * b over all but the channels, (2, C), in
+    float64."""
+    pixels = beside(a, longest)
+    a, b = (x.reshape(-1, pixels * x.shape[-1]) for x in (a, b))
+    sums = np.empty((2, a.shape[1]), a.dtype)
+    sums[0] = np.dot(np.ones(len(a), a.dtype), a)
+    sums[1] = np.einsum("ij,ij->j", a, b)
+    return sums.reshape(2, pixels, -1).sum(axis=1, dtype=np.float64)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -786,15 +811,22 @@ class BatchNorm(Stage):
     """Normalises the whole batch over all workers (Ioffe & Szegedy 2015), in training only; may end in a relu or
     between two bounds.
 
-    x is a map or a vector. Both passes need sums over the whole batch: they are generators that wait for them. sums:
-    the convolution which took those of x while it made it. Where the mean is large it is taken out before anything is
-    summed: the digits that count would not outlive a sum with it.
+    x is a map or a vector. Both passes need sums over the whole batch: they are generators that wait for them, between
+    two walks over the map each. sums: the convolution that makes x; it does the first walk while it makes x, and the
+    last as it needs dx. `reader`, if there is one, does those over y and dy.
+
+    Where the mean is large it is taken out before anything is summed: the digits that count would not outlive a sum
+    with it.
     """
+
+    band = 1 << 16  # numbers that stay in the cache while several passes go over them
 
     def __init__(self, w, name, shape, eps=1e-5, momentum=0.1, sums=None, relu=False, clip=None):
         self.start(w)
         self.name, self.eps, self.momentum, self.conv, self.ending = name, eps, momentum, sums, (relu, clip)
-        self.channels = shape[0]
+        self.channels, self.reader = shape[0], None
+        if sums is not None:
+            sums.behind = self
         self.moments = w.shared((name, "moments"), (w.network.num_workers, 3, shape[0]), np.float64)
         self.sums = w.shared((name, "sums"), (w.network.num_workers, 2, shape[0]), np.float64)
         self.weight, self.bias = w.params.get(name + ".weight"), w.params.get(name + ".bias")
@@ -802,16 +834,18 @@ class BatchNorm(Stage):
         self.running_mean, self.running_var = buffers[name + ".running_mean"], buffers[name + ".running_var"]
         self.x = w.of_blocks()
         self.guess = w.of_blocks()
+        self.rows = w.of_blocks()
+        self.taken = [np.zeros((2, shape[0])) for _ in w.sizes]
         self.y = w.arrays(lambda n: inside(shape, n))
-        self.part = w.scratch("band", lambda n: (max(65536, n * int(np.prod(shape[2:])) * shape[0]),))
+        self.part = w.scratch("band", lambda n: (max(self.band, n * int(np.prod(shape[2:])) * shape[0]),))
         self.mask = w.masks(shape)
         self.count = w.n * int(np.prod(shape[1:]))
 
     def power_sums(self, x):
         """x (..., C) -> the sums of x and of x * x, (2, C)."""
         sums = np.zeros((2, self.channels))
-        for band in bands(x):
-            sums += channel_sums(x[band]), channel_sums(x[band], x[band])
+        for band in bands(x, self.band):
+            sums += moments_by_channel(x[band], x[band])
         return sums
 
     def measure(self, x, y):
@@ -853,8 +887,16 @@ class BatchNorm(Stage):
             self.running_var += self.momentum * (var * (self.count / (self.count - 1)) - self.running_var)
         self.factor = self.inv_std if self.weight is None else self.weight * self.inv_std
         shift = (0 if self.bias is None else self.bias) - (self.mean - guess) * self.factor
-        scaled(y if guess.any() else x, self.factor, shift, y, self.ending)
+        self.rows[b] = rows_for(y if guess.any() else x, y, self.factor, shift)
+        self.taken[b][...] = 0
+        self.fill(slice(None))
         return y
+
+    def fill(self, rows):
+        """Rows of y."""
+        b = self.w.block
+        for band in bands(self.y[b], self.band, rows):
+            scale_rows(self.rows[b], band, self.ending)
 
     def backward(self, dy):
         """A generator: dy (H, W, n, C) or (n, C) -> dx, in its place.
@@ -862,7 +904,10 @@ class BatchNorm(Stage):
         dx = inv_std * (g - mean(g) - x_hat * mean(g * x_hat)), g = dy * weight, means over the whole batch.
         """
         b = self.w.block
-        dbias, products = self.gradient_sums(dy)
+        self.take_gradient(dy, slice(None))
+        dbias, products = self.taken[b].copy()
+        self.taken[b][...] = 0
+        products = (products - (self.mean - self.guess[b]) * dbias) * self.inv_std
         so_far = self.sums[self.w.index]
         so_far[...] = (0 if b == 0 else so_far) + np.stack([dbias, products])
         if self.weight is not None:
@@ -872,28 +917,33 @@ class BatchNorm(Stage):
         dbias, products = self.sums[: self.w.num_workers].sum(axis=0)
         slope = -self.factor * self.inv_std * products / self.count
         shift = -self.factor * dbias / self.count - slope * self.mean
-        x, rows = wide_rows(self.x[b]), wide_rows(dy)
-        factor, slope, shift = (np.resize(a.astype(dy.dtype), rows.shape[-1]) for a in (self.factor, slope, shift))
-        for band in bands(dy):
-            row = rows[band]
-            part = np.multiply(x[band], slope, out=self.part[b][: row.size].reshape(row.shape))
+        self.rows_back = rows_for(self.x[b], dy, self.factor, slope, shift)
+        if self.conv is None:
+            self.give_gradient(dy, slice(None))
+        return dy
+
+    def take_gradient(self, dy, rows):
+        """Rows of dy (H, W, n, C) become the gradient in front of what stands at the end; sums it and its products with
+        x."""
+        b = self.w.block
+        x, y, guess, sums = self.x[b], self.y[b], self.guess[b], self.taken[b]
+        is_shifted = guess.any()
+        for band in bands(dy, self.band, rows):
+            stop_gradient(dy[band], y[band], self.mask[b], *self.ending)
+            part = x[band]
+            if is_shifted:
+                part = self.less(part, guess, self.part[b][: part.size].reshape(part.shape))
+            sums += moments_by_channel(dy[band], part)
+
+    def give_gradient(self, dy, rows):
+        """Rows of dy (H, W, n, C), of which `take_gradient` took the sums, become dx."""
+        x, wide, factor, slope, shift = self.rows_back
+        for band in bands(dy, self.band, rows):
+            row = wide[band]
+            part = np.multiply(x[band], slope, out=self.part[self.w.block][: row.size].reshape(row.shape))
             part += shift
             row *= factor
             row += part
-        return dy
-
-    def gradient_sums(self, dy):
-        """dy (..., C), which becomes the gradient in front of what stands at the end -> the sums of it, and of it times
-        x_hat, (C,) each."""
-        b = self.w.block
-        x, y, guess = self.x[b], self.y[b], self.guess[b]
-        dbias, products = np.zeros((2, self.channels))
-        for band in bands(dy):
-            stop(dy[band], y[band], self.mask[b], *self.ending)
-            part = self.less(x[band], guess, self.part[b][: x[band].size].reshape(x[band].shape))
-            dbias += channel_sums(dy[band])
-            products += channel_sums(dy[band], part)
-        return dbias, (products - (self.mean - guess) * dbias) * self.inv_std
 
 
 def joined(moments):
@@ -905,14 +955,18 @@ def joined(moments):
     return np.stack([total, middle, (squares + n * (mean - middle) ** 2).sum(axis=0)])
 
 
-def scaled(x, scale, shift, y, ending):
-    """y = scale * x + shift for each channel, x and y (..., C), and what stands at the end, band by band."""
-    given, rows = wide_rows(x), wide_rows(y)
-    scale, shift = (np.resize(a.astype(y.dtype), rows.shape[-1]) for a in (scale, shift))
-    for band in bands(y):
-        part = np.multiply(given[band], scale, out=rows[band])
-        part += shift
-        end(part, *ending)
+def rows_for(x, y, *factors):
+    """The wide rows of x and y (..., C), and (C,) numbers as long as those."""
+    rows = wide_rows(y)
+    return wide_rows(x), rows, *(np.resize(a.astype(y.dtype), rows.shape[-1]) for a in factors)
+
+
+def scale_rows(rows, band, ending):
+    """y = factor * x + shift in a band of `rows_for` x, y, factor and shift, and what stands at the end."""
+    x, y, factor, shift = rows
+    part = np.multiply(x[band], factor, out=y[band])
+    part += shift
+    finish(part, *ending)
 
 
 class WinogradRows(ConvStage):
@@ -1320,14 +1374,15 @@ def stop_negative(dy, y, mask):
 class PointConv(ConvStage):
     """A 1x1 convolution: one matrix product over the channels of every pixel, by bands that stay in the cache."""
 
-    band_numbers = 1 << 16
+    band_numbers, least_pixels = 1 << 17, 192
 
-    def __init__(self, w, name, geometry, epilogue=Epilogue(), dx=True):
+    def __init__(self, w, name, geometry, epilogue=Epilogue(), dx=True, front=None):
         self.prepare(w, name, geometry, epilogue, dx)
         shape, filters, (ho, wo) = self.shape, self.filters, self.out_size
         self.y = w.outputs(lambda n: (ho, wo, n, filters))
         self.x = w.of_blocks()
         self.picks = self.stride != (1, 1) or geometry.padded_size != shape[1:]
+        self.front = None
         self.picked = w.zeros(lambda n: (ho, wo, n, shape[0]))
         if w.training:
             self.grad_rows = w.grads[name + ".weight"].reshape(shape[0], filters)
@@ -1343,10 +1398,16 @@ class PointConv(ConvStage):
         x = self.picked[b]
         self.x[b] = x
         y, weight = self.y[b], self.weight.reshape(self.channels, -1)
-        for band in bands(y, max(self.band_numbers, 192 * self.filters)):
+        for band in self.bands_of(y):
             np.matmul(x[band].reshape(-1, self.channels), weight, out=y[band].reshape(-1, self.filters))
             self.with_bias(y[band], None if plus is None else plus[band])
         return y
+
+    def bands_of(self, y):
+        """Bands of rows of y (Ho, Wo, n, F), as many as stay in the cache and are a large product."""
+        pixels = y.shape[1] * y.shape[2]
+        rows = max(self.band_numbers // (pixels * max(self.channels, self.filters)), -(-self.least_pixels // pixels))
+        return [slice(i, i + rows) for i in range(0, len(y), rows)]
 
     def places(self):
         """Which pixels of x are read, and which of y have one: the others see padding."""
@@ -1361,15 +1422,18 @@ class PointConv(ConvStage):
     def backward(self, dy):
         """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
         b = self.w.block
-        self.bias_gradient(dy)
-        self.has_gradient = False
-        rows = dy.reshape(-1, self.filters)
-        self.add_weight_gradient(self.x[b].reshape(-1, self.channels), rows)
+        x, self.has_gradient = self.x[b], False
+        back = np.ascontiguousarray(self.weight.reshape(self.channels, -1).T)
+        for band in self.bands_of(dy):
+            self.gradient_of_sums(dy, band)
+            rows = dy[band].reshape(-1, self.filters)
+            self.add_weight_gradient(x[band].reshape(-1, self.channels), rows)
+            if self.has_dx:
+                np.matmul(rows, back, out=self.dx[b][band].reshape(-1, self.channels))
+        self.add_bias_gradient()
         if not self.has_dx:
             return None
         dx = self.dx[b]
-        weight = self.weight.reshape(self.channels, -1)
-        np.matmul(rows, weight.T, out=dx.reshape(-1, self.channels))
         inside, outside = self.places()
         whole = self.dx_whole[b]
         whole[...] = 0

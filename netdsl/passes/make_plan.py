@@ -19,6 +19,7 @@ from netdsl.passes.move_bias import move_bias
 from netdsl.passes.plan import Plan, Planned, verify_plan
 from netdsl.passes.plan_memory import plan_memory
 from netdsl.passes.signals import stage_calls
+from netdsl.passes.walk_for_norm import walk_for_norm
 
 Pass = Callable[[Plan], Plan]
 
@@ -28,6 +29,7 @@ TRAINING: tuple[Pass, ...] = (
     fuse_clip,
     move_bias,
     give_sums,
+    walk_for_norm,
     copy_in_activations,
     leave_out_dx,
     plan_memory,

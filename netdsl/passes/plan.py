@@ -26,8 +26,8 @@ class Planned:
     """One stage, called as its node: the values it reads, the one it makes, and the nodes it stands for.
 
     call: None is the textbook's kernel. conv: the name of the stage whose bias it adds. sums: that of the
-    stage which adds up for it what it reads. memory: the number of the memory in which it hands on its numbers
-    (plan_memory). epilogue: what it does at its end.
+    stage which adds up for it what it reads. front: that of the batch norm for which it walks over what it reads.
+    memory: the number of the memory in which it hands on its numbers (plan_memory). epilogue: what it does at its end.
     """
 
     node: Node
@@ -37,6 +37,7 @@ class Planned:
     names: tuple[str, ...]
     conv: str = ""
     sums: str = ""
+    front: str = ""
     memory: int | None = None
     epilogue: Epilogue = field(default_factory=Epilogue)
 
@@ -173,7 +174,8 @@ def verify_plan(plan: Plan) -> Plan:
         assert stage.output not in made, f"{stage.node.name} makes {stage.output} a second time"
         assert nodes.isdisjoint(stage.names), f"{stage.node.name} stands for {stage.names}, of which some is done"
         assert stage.node.name in stage.names, f"{stage.node.name} stands for {stage.names}"
-        for what, other in (("adds the bias of", stage.conv), ("needs the sums of", stage.sums)):
+        asked = ("adds the bias of", stage.conv), ("needs the sums of", stage.sums), ("walks for", stage.front)
+        for what, other in asked:
             assert not other or other in stages, f"{stage.node.name} {what} {other}, which is not there"
         made.add(stage.output)
         nodes.update(stage.names)

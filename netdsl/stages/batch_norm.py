@@ -9,9 +9,9 @@ import numpy as np
 from netdsl.kernels.arrays import Array, Shape
 from netdsl.stages.can import Can
 from netdsl.stages.conv_stage import ConvStage
-from netdsl.stages.ending import Bounds, end, stop
+from netdsl.stages.ending import Bounds, finish, stop_gradient
 from netdsl.stages.layout import inside
-from netdsl.stages.rows import bands, channel_sums, wide_rows
+from netdsl.stages.rows import bands, moments_by_channel, wide_rows
 from netdsl.stages.stage import Stage, Worker
 
 
@@ -42,7 +42,9 @@ class FrozenNorm(Stage):
     def forward(self, x: Array) -> Array:
         """x (H, W, n, C) or (n, C) -> y of that shape."""
         y = self.y[self.w.block]
-        scaled(x, self.scale, self.shift, y, self.ending)
+        rows = rows_for(x, y, self.scale, self.shift)
+        for band in bands(y):
+            scale_rows(rows, band, self.ending)
         return y
 
 
@@ -50,9 +52,12 @@ class BatchNorm(Stage):
     """Normalises the whole batch over all workers (Ioffe & Szegedy 2015), in training only; may end in a relu or
     between two bounds.
 
-    x is a map or a vector. Both passes need sums over the whole batch: they are generators that wait for them. sums:
-    the convolution which took those of x while it made it. Where the mean is large it is taken out before anything is
-    summed: the digits that count would not outlive a sum with it.
+    x is a map or a vector. Both passes need sums over the whole batch: they are generators that wait for them, between
+    two walks over the map each. sums: the convolution that makes x; it does the first walk while it makes x, and the
+    last as it needs dx. `reader`, if there is one, does those over y and dy.
+
+    Where the mean is large it is taken out before anything is summed: the digits that count would not outlive a sum
+    with it.
     """
 
     can = Can(
@@ -64,6 +69,8 @@ class BatchNorm(Stage):
         waits=True,
         has_own_output=True,
     )
+
+    band = 1 << 16  # numbers that stay in the cache while several passes go over them
 
     def __init__(
         self,
@@ -78,7 +85,9 @@ class BatchNorm(Stage):
     ) -> None:
         self.start(w)
         self.name, self.eps, self.momentum, self.conv, self.ending = name, eps, momentum, sums, (relu, clip)
-        self.channels = shape[0]
+        self.channels, self.reader = shape[0], None
+        if sums is not None:
+            sums.behind = self
         self.moments = w.shared((name, "moments"), (w.network.num_workers, 3, shape[0]), np.float64)
         self.sums = w.shared((name, "sums"), (w.network.num_workers, 2, shape[0]), np.float64)
         self.weight, self.bias = w.params.get(name + ".weight"), w.params.get(name + ".bias")
@@ -86,16 +95,18 @@ class BatchNorm(Stage):
         self.running_mean, self.running_var = buffers[name + ".running_mean"], buffers[name + ".running_var"]
         self.x = w.of_blocks()
         self.guess = w.of_blocks()
+        self.rows = w.of_blocks()
+        self.taken = [np.zeros((2, shape[0])) for _ in w.sizes]
         self.y = w.arrays(lambda n: inside(shape, n))
-        self.part = w.scratch("band", lambda n: (max(65536, n * int(np.prod(shape[2:])) * shape[0]),))
+        self.part = w.scratch("band", lambda n: (max(self.band, n * int(np.prod(shape[2:])) * shape[0]),))
         self.mask = w.masks(shape)
         self.count = w.n * int(np.prod(shape[1:]))
 
     def power_sums(self, x: Array) -> Array:
         """x (..., C) -> the sums of x and of x * x, (2, C)."""
         sums = np.zeros((2, self.channels))
-        for band in bands(x):
-            sums += channel_sums(x[band]), channel_sums(x[band], x[band])
+        for band in bands(x, self.band):
+            sums += moments_by_channel(x[band], x[band])
         return sums
 
     def measure(self, x: Array, y: Array) -> Array:
@@ -137,8 +148,17 @@ class BatchNorm(Stage):
             self.running_var += self.momentum * (var * (self.count / (self.count - 1)) - self.running_var)
         self.factor = self.inv_std if self.weight is None else self.weight * self.inv_std
         shift = (0 if self.bias is None else self.bias) - (self.mean - guess) * self.factor
-        scaled(y if guess.any() else x, self.factor, shift, y, self.ending)
+        self.rows[b] = rows_for(y if guess.any() else x, y, self.factor, shift)
+        self.taken[b][...] = 0
+        if self.reader is None:
+            self.fill(slice(None))
         return y
+
+    def fill(self, rows: slice) -> None:
+        """Rows of y."""
+        b = self.w.block
+        for band in bands(self.y[b], self.band, rows):
+            scale_rows(self.rows[b], band, self.ending)
 
     def backward(self, dy: Array) -> Generator[None, None, Array]:
         """A generator: dy (H, W, n, C) or (n, C) -> dx, in its place.
@@ -146,7 +166,11 @@ class BatchNorm(Stage):
         dx = inv_std * (g - mean(g) - x_hat * mean(g * x_hat)), g = dy * weight, means over the whole batch.
         """
         b = self.w.block
-        dbias, products = self.gradient_sums(dy)
+        if self.reader is None:
+            self.take_gradient(dy, slice(None))
+        dbias, products = self.taken[b].copy()
+        self.taken[b][...] = 0
+        products = (products - (self.mean - self.guess[b]) * dbias) * self.inv_std
         so_far = self.sums[self.w.index]
         so_far[...] = (0 if b == 0 else so_far) + np.stack([dbias, products])
         if self.weight is not None:
@@ -156,38 +180,47 @@ class BatchNorm(Stage):
         dbias, products = self.sums[: self.w.num_workers].sum(axis=0)
         slope = -self.factor * self.inv_std * products / self.count
         shift = -self.factor * dbias / self.count - slope * self.mean
-        x, rows = wide_rows(self.x[b]), wide_rows(dy)
-        factor, slope, shift = (np.resize(a.astype(dy.dtype), rows.shape[-1]) for a in (self.factor, slope, shift))
-        for band in bands(dy):
-            row = rows[band]
-            part = np.multiply(x[band], slope, out=self.part[b][: row.size].reshape(row.shape))
+        self.rows_back = rows_for(self.x[b], dy, self.factor, slope, shift)
+        if self.conv is None:
+            self.give_gradient(dy, slice(None))
+        return dy
+
+    def take_gradient(self, dy: Array, rows: slice) -> None:
+        """Rows of dy (H, W, n, C) become the gradient in front of what stands at the end; sums it and its products with
+        x."""
+        b = self.w.block
+        x, y, guess, sums = self.x[b], self.y[b], self.guess[b], self.taken[b]
+        is_shifted = guess.any()
+        for band in bands(dy, self.band, rows):
+            stop_gradient(dy[band], y[band], self.mask[b], *self.ending)
+            part = x[band]
+            if is_shifted:
+                part = self.less(part, guess, self.part[b][: part.size].reshape(part.shape))
+            sums += moments_by_channel(dy[band], part)
+
+    def give_gradient(self, dy: Array, rows: slice) -> None:
+        """Rows of dy (H, W, n, C), of which `take_gradient` took the sums, become dx."""
+        x, wide, factor, slope, shift = self.rows_back
+        for band in bands(dy, self.band, rows):
+            row = wide[band]
+            part = np.multiply(x[band], slope, out=self.part[self.w.block][: row.size].reshape(row.shape))
             part += shift
             row *= factor
             row += part
-        return dy
-
-    def gradient_sums(self, dy: Array) -> tuple[Array, Array]:
-        """dy (..., C), which becomes the gradient in front of what stands at the end -> the sums of it, and of it times
-        x_hat, (C,) each."""
-        b = self.w.block
-        x, y, guess = self.x[b], self.y[b], self.guess[b]
-        dbias, products = np.zeros((2, self.channels))
-        for band in bands(dy):
-            stop(dy[band], y[band], self.mask[b], *self.ending)
-            part = self.less(x[band], guess, self.part[b][: x[band].size].reshape(x[band].shape))
-            dbias += channel_sums(dy[band])
-            products += channel_sums(dy[band], part)
-        return dbias, (products - (self.mean - guess) * dbias) * self.inv_std
 
 
-def scaled(x: Array, scale: Array, shift: Array, y: Array, ending: tuple[bool, Bounds | None]) -> None:
-    """y = scale * x + shift for each channel, x and y (..., C), and what stands at the end, band by band."""
-    given, rows = wide_rows(x), wide_rows(y)
-    scale, shift = (np.resize(a.astype(y.dtype), rows.shape[-1]) for a in (scale, shift))
-    for band in bands(y):
-        part = np.multiply(given[band], scale, out=rows[band])
-        part += shift
-        end(part, *ending)
+def rows_for(x: Array, y: Array, *factors: Array) -> tuple[Array, ...]:
+    """The wide rows of x and y (..., C), and (C,) numbers as long as those."""
+    rows = wide_rows(y)
+    return wide_rows(x), rows, *(np.resize(a.astype(y.dtype), rows.shape[-1]) for a in factors)
+
+
+def scale_rows(rows: tuple[Array, ...], band: slice, ending: tuple[bool, Bounds | None]) -> None:
+    """y = factor * x + shift in a band of `rows_for` x, y, factor and shift, and what stands at the end."""
+    x, y, factor, shift = rows
+    part = np.multiply(x[band], factor, out=y[band])
+    part += shift
+    finish(part, *ending)
 
 
 def joined(moments: Array) -> Array:

@@ -3,13 +3,15 @@ volumes as (Kd, Kh, Kw, C, F)."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from netdsl.kernels.arrays import Array, Param, Shape, Sides, Spatial
 from netdsl.stages.can import Can
 from netdsl.stages.convolution import ConvGeometry, Epilogue
-from netdsl.stages.ending import end, stop
-from netdsl.stages.rows import bands, channel_sums, wide_rows
+from netdsl.stages.ending import finish, stop_gradient
+from netdsl.stages.rows import bands, moments_by_channel, sums_by_channel, wide_rows
 from netdsl.stages.stage import Stage, Worker
 
 
@@ -41,6 +43,7 @@ class ConvStage(Stage):
     grad_rows: Array
     grad_part: Array
     has_gradient: bool
+    behind: Any
 
     def prepare(
         self,
@@ -55,6 +58,7 @@ class ConvStage(Stage):
         self.kernel_size, self.stride, self.padding, self.dilation = g.kernel_size, g.stride, g.padding, g.dilation
         self.adds_bias, self.norm, self.ending = epilogue.bias, epilogue.norm, (epilogue.relu, epilogue.clip)
         self.out_size, self.ends = g.out_size, self.ending != (False, None)
+        self.behind, self.bias_sums = None, np.zeros(g.filters)
         self.totals = [np.zeros((2, g.filters)) for _ in w.sizes] if epilogue.sums else []
         if self.ends and w.training:
             self.mask = w.masks((g.filters, *self.out_size))
@@ -95,14 +99,14 @@ class ConvStage(Stage):
             return y
         rows = wide_rows(y)
         bias = np.resize(self.bias, rows.shape[2]) if adds_bias else None
-        for band in bands(y):
+        for band in bands(y, 1 << 16):
             if bias is not None:
                 rows[band] += bias
             if plus is not None:
                 y[band] += plus[band]
-            end(rows[band], *self.ending)
+            finish(rows[band], *self.ending)
             if self.totals:
-                self.totals[self.w.block] += channel_sums(y[band]), channel_sums(y[band], y[band])
+                self.totals[self.w.block] += moments_by_channel(y[band], y[band])
         return y
 
     def take_sums(self) -> Array:
@@ -112,18 +116,28 @@ class ConvStage(Stage):
         return sums
 
     def bias_gradient(self, dy: Array) -> None:
-        """dy (Ho, Wo, n, F) becomes the gradient in front of what stands at the end, and the bias gets its own."""
-        if not (self.ends or self.adds_bias):
-            return
-        b = self.w.block
-        sums = np.zeros(self.filters)
-        for band in bands(dy):
-            if self.ends:
-                stop(dy[band], self.y[b][: len(dy), : dy.shape[1]][band], self.mask[b], *self.ending)
-            if self.adds_bias:
-                sums += channel_sums(dy[band])
+        """dy (Ho, Wo, n, F) becomes the gradient by the sums over windows, and the bias gets its own."""
+        if self.behind is not None or self.ends or self.adds_bias:
+            for band in bands(dy):
+                self.gradient_of_sums(dy, band)
+        self.add_bias_gradient()
+
+    def gradient_of_sums(self, dy: Array, band: slice) -> None:
+        """Rows of dy (Ho, Wo, n, F) become the gradient by the sums over windows: by what the batch norm behind was
+        given, then in front of what stands at the end."""
+        rows, b = dy[band], self.w.block
+        if self.behind is not None:
+            self.behind.give_gradient(dy, band)
+        if self.ends:
+            stop_gradient(rows, self.y[b][: len(dy), : dy.shape[1]][band], self.mask[b], *self.ending)
         if self.adds_bias:
-            self.add_gradient(self.name + ".bias", sums)
+            self.bias_sums += sums_by_channel(rows)
+
+    def add_bias_gradient(self) -> None:
+        """The bias gets its gradient, the sums that `gradient_of_sums` took."""
+        if self.adds_bias:
+            self.add_gradient(self.name + ".bias", self.bias_sums)
+            self.bias_sums[...] = 0
 
     def add_weight_gradient(self, rows: Array, dy: Array) -> None:
         """rows (M, K), dy (M, F) -> the gradient of the weights (K, F) of this block, added to that of those before."""
@@ -134,3 +148,11 @@ class ConvStage(Stage):
             np.matmul(rows.T, dy, out=self.grad_part)
             grad += self.grad_part
         self.has_gradient = True
+
+
+def read_by(conv: ConvStage, norm: Any) -> Any:
+    """A batch norm, or None, that convolution `conv` alone reads -> the same, which leaves to `conv` what it does to
+    its output: `fill` on the way there, `take_gradient` on the way back."""
+    if norm is not None:
+        norm.reader = conv
+    return norm

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from netdsl.kernels.arrays import Array
-from netdsl.stages.conv_stage import ConvStage
+from netdsl.stages.conv_stage import ConvStage, read_by
 from netdsl.stages.convolution import ConvGeometry, Epilogue
 from netdsl.stages.layout import long_rows
 from netdsl.stages.stage import Worker
-from netdsl.stages.windows import Windows, windows_backward, windows_forward
+from netdsl.stages.windows import Windows, add_up, windows_backward, windows_forward
 
 
 class DepthConv(ConvStage):
@@ -17,10 +20,13 @@ class DepthConv(ConvStage):
 
     y[i, j] = sum over u, v of weight[u, v] * x[i*s + u*d - p, j*s + v*d - p], for rows of n * F numbers at once. The
     gradient by x is of the same form for each place within a stride, and so is that of the weights, with dy in the
-    place of the weights. Nothing is padded: outputs at the border have fewer taps.
+    place of the weights. Nothing is padded: outputs at the border have fewer taps. All goes by bands of rows that stay
+    in the cache.
     """
 
-    can = ConvStage.can.but(add_map=False)
+    can = ConvStage.can.but(add_map=False, walk_for_norm=True)
+
+    band_numbers = 1 << 17
 
     def __init__(
         self,
@@ -29,21 +35,27 @@ class DepthConv(ConvStage):
         geometry: ConvGeometry,
         epilogue: Epilogue = Epilogue(),
         dx: bool = True,
+        front: Any = None,
     ) -> None:
         self.prepare(w, name, geometry, epilogue, dx)
+        self.front = read_by(self, front)
         shape, filters, kernel_size = self.shape, self.filters, self.kernel_size
         given = (shape[1:], self.out_size, kernel_size, self.stride, self.padding, self.dilation)
         self.times = filters // shape[0]
         self.windows = windows_forward(*given)
+        rows = [max(2, self.band_numbers // (self.out_size[1] * n * filters)) for n in w.sizes]
+        self.bands = [self.windows.by_bands(many) for many in rows]
         length = max(Windows.longest // filters, *w.sizes) * filters
         self.rows = w.scratch((name, "rows"), lambda n: (*kernel_size, length))[0]
         self.y = w.outputs(lambda n: (*self.out_size, n, filters))
         self.x = w.of_blocks()
+        self.known: dict[tuple[str, int], tuple[Any, list[Any]]] = {}
         if self.times > 1:
             self.wide = w.scratch("wide", lambda n: (*shape[1:], n, filters))
         if w.training:
             self.part = w.scratch("dweight", lambda n: (length,))[0]
             self.back = windows_backward(*given)
+            self.bands_back = [[windows.by_bands(many) for windows in self.back] for many in rows]
             self.dx = w.gradients(lambda n: (*shape[1:], n, shape[0])) if dx else []
 
     def refresh(self) -> None:
@@ -55,8 +67,50 @@ class DepthConv(ConvStage):
         """x (H, W, n, C) -> y (Ho, Wo, n, F)."""
         b = self.w.block
         self.x[b], y = x, self.y[b]
-        self.windows.combine(self.wide_rows(x), self.rows, long_rows(y))
-        return self.with_bias(y)
+        if self.times > 1:
+            self.fill(0, len(x))
+        views = self.bound("forward", self.views, self.wide_rows(x), long_rows(y))
+        begin = filled = 0
+        for (end, needed, _), parts in zip(self.bands[b], views, strict=True):
+            filled = self.fill(filled, needed) if self.times == 1 else len(x)
+            add_up(parts)
+            self.with_bias(y[begin:end])
+            begin = end
+        self.fill(filled, len(x))
+        return y
+
+    def bound(self, what: str, make: Callable[[Array, Array], list[Any]], x: Array, y: Array) -> list[Any]:
+        """The views of x and y that `make` makes, which stay the same while x and y lie where they lay."""
+        key = x.__array_interface__["data"][0], y.__array_interface__["data"][0]
+        known = self.known.get((what, self.w.block))
+        if known is None or known[0] != key:
+            known = self.known[what, self.w.block] = key, make(x, y)
+        return known[1]
+
+    def views(self, x: Array, y: Array) -> list[Any]:
+        """x (H, W, L), y (Ho, Wo, L) -> for each band what `add_up` needs."""
+        return [self.windows.views(x, self.rows, y, parts) for _, _, parts in self.bands[self.w.block]]
+
+    def views_back(self, dy: Array, dx: Array) -> list[Any]:
+        """dy (Ho, Wo, L), dx (H, W, L) -> for each band of dx: how many rows of dy it needs, and what `add_up` does."""
+        made = []
+        for i in range(len(self.bands_back[self.w.block][0])):
+            bands = [(w, b[i]) for w, b in zip(self.back, self.bands_back[self.w.block], strict=True) if i < len(b)]
+            views = [view for w, (_, _, parts) in bands for view in w.views(dy, self.rows, dx, parts)]
+            made.append((max(needed for _, (_, needed, _) in bands), views))
+        return made
+
+    def meeting_views(self, x: Array, dy: Array) -> list[Any]:
+        """x (H, W, L), dy (Ho, Wo, L) -> for each band of dy what meets at each tap."""
+        ends = [0, *(end for end, _, _ in self.bands[self.w.block])]
+        return [self.windows.meeting_views(x, dy, slice(*pair)) for pair in zip(ends, ends[1:], strict=False)]
+
+    def fill(self, filled: int, needed: int) -> int:
+        """The batch norm in front has given its first `filled` rows; -> how many it has given when it gave what is
+        needed."""
+        if self.front is not None and filled < needed:
+            self.front.fill(slice(filled, needed))
+        return max(filled, needed)
 
     def wide_rows(self, x: Array) -> Array:
         """x (H, W, n, C) -> (H, W, n*F), every channel as often as there are filters that see it."""
@@ -69,16 +123,38 @@ class DepthConv(ConvStage):
     def backward(self, dy: Array) -> Array | None:
         """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
         b = self.w.block
-        self.bias_gradient(dy)
         grad = self.w.grads[self.name + ".weight"].reshape(*self.kernel_size, self.filters)
         if b == 0:
             grad[...] = 0
-        for u, v, sums in self.windows.products(self.wide_rows(self.x[b]), long_rows(dy), self.part):
-            grad[u, v] += sums.reshape(-1, self.filters).sum(axis=0)
+        met = self.bound("meeting", self.meeting_views, self.wide_rows(self.x[b]), long_rows(dy))
+        begin = made = 0
+        for (end, _, _), views in zip(self.bands[b], met, strict=True):
+            self.gradient_of_sums(dy, slice(begin, end))
+            for u, v, x, y in views:
+                sums = np.einsum("hwc,hwc->c", x, y, out=self.part[: x.shape[2]])
+                grad[u, v] += sums.reshape(-1, self.filters).sum(axis=0)
+            begin = end
+            if self.has_dx and self.times == 1:
+                made = self.make_dx(dy, self.dx[b], end, made)
+        self.add_bias_gradient()
         if not self.has_dx:
             return None
         dx = self.dx[b]
-        target = dx if self.times == 1 else self.wide[b]
-        for windows in self.back:
-            windows.combine(long_rows(dy), self.rows, long_rows(target))
-        return dx if self.times == 1 else np.sum(target.reshape(*dx.shape, self.times), axis=4, out=dx)
+        if self.times > 1:
+            self.make_dx(dy, self.wide[b], len(dy), 0)
+            np.sum(self.wide[b].reshape(*dx.shape, self.times), axis=4, out=dx)
+            if self.front is not None:
+                self.front.take_gradient(dx, slice(None))
+        return dx
+
+    def make_dx(self, dy: Array, dx: Array, end: int, made: int) -> int:
+        """The bands of dx (H, W, n, F) that need no more than the first `end` rows of dy, but for the first `made`,
+        which are there already -> how many are there."""
+        bands = self.bound("back", self.views_back, long_rows(dy), long_rows(dx))
+        rows = self.bands_back[self.w.block][0][0][0] * self.stride[0]
+        while made < len(bands) and (bands[made][0] <= end or end == len(dy)):
+            add_up(bands[made][1])
+            if self.front is not None and self.times == 1:
+                self.front.take_gradient(dx, slice(made * rows, (made + 1) * rows))
+            made += 1
+        return made

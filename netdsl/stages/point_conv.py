@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from netdsl.kernels.arrays import Array
-from netdsl.stages.conv_stage import ConvStage
+from netdsl.stages.conv_stage import ConvStage, read_by
 from netdsl.stages.convolution import ConvGeometry, Epilogue
-from netdsl.stages.rows import bands
 from netdsl.stages.stage import Worker
 
 
 class PointConv(ConvStage):
     """A 1x1 convolution: one matrix product over the channels of every pixel, by bands that stay in the cache."""
 
-    can = ConvStage.can
+    can = ConvStage.can.but(walk_for_norm=True)
 
-    band_numbers = 1 << 16
+    band_numbers, least_pixels = 1 << 17, 192
 
     def __init__(
         self,
@@ -25,12 +26,14 @@ class PointConv(ConvStage):
         geometry: ConvGeometry,
         epilogue: Epilogue = Epilogue(),
         dx: bool = True,
+        front: Any = None,
     ) -> None:
         self.prepare(w, name, geometry, epilogue, dx)
         shape, filters, (ho, wo) = self.shape, self.filters, self.out_size
         self.y = w.outputs(lambda n: (ho, wo, n, filters))
         self.x = w.of_blocks()
         self.picks = self.stride != (1, 1) or geometry.padded_size != shape[1:]
+        self.front = None if self.picks else read_by(self, front)
         if self.picks:
             self.picked = w.zeros(lambda n: (ho, wo, n, shape[0]))
         if w.training:
@@ -51,10 +54,18 @@ class PointConv(ConvStage):
             x = self.picked[b]
         self.x[b] = x
         y, weight = self.y[b], self.weight.reshape(self.channels, -1)
-        for band in bands(y, max(self.band_numbers, 192 * self.filters)):
+        for band in self.bands_of(y):
+            if self.front is not None:
+                self.front.fill(band)
             np.matmul(x[band].reshape(-1, self.channels), weight, out=y[band].reshape(-1, self.filters))
             self.with_bias(y[band], None if plus is None else plus[band])
         return y
+
+    def bands_of(self, y: Array) -> list[slice]:
+        """Bands of rows of y (Ho, Wo, n, F), as many as stay in the cache and are a large product."""
+        pixels = y.shape[1] * y.shape[2]
+        rows = max(self.band_numbers // (pixels * max(self.channels, self.filters)), -(-self.least_pixels // pixels))
+        return [slice(i, i + rows) for i in range(0, len(y), rows)]
 
     def places(self) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
         """Which pixels of x are read, and which of y have one: the others see padding."""
@@ -69,15 +80,20 @@ class PointConv(ConvStage):
     def backward(self, dy: Array) -> Array | None:
         """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
         b = self.w.block
-        self.bias_gradient(dy)
-        self.has_gradient = False
-        rows = dy.reshape(-1, self.filters)
-        self.add_weight_gradient(self.x[b].reshape(-1, self.channels), rows)
+        x, self.has_gradient = self.x[b], False
+        back = np.ascontiguousarray(self.weight.reshape(self.channels, -1).T)
+        for band in self.bands_of(dy):
+            self.gradient_of_sums(dy, band)
+            rows = dy[band].reshape(-1, self.filters)
+            self.add_weight_gradient(x[band].reshape(-1, self.channels), rows)
+            if self.has_dx:
+                np.matmul(rows, back, out=self.dx[b][band].reshape(-1, self.channels))
+                if self.front is not None:
+                    self.front.take_gradient(self.dx[b], band)
+        self.add_bias_gradient()
         if not self.has_dx:
             return None
         dx = self.dx[b]
-        weight = self.weight.reshape(self.channels, -1)
-        np.matmul(rows, weight.T, out=dx.reshape(-1, self.channels))
         if not self.picks:
             return dx
         inside, outside = self.places()

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from netdsl.kernels.arrays import Array
 
 
-def bands(x: Array, numbers: int = 32768) -> list[slice]:
-    """x (H, W, n, C) -> slices of its rows, so that several passes over one of them stay in the cache; else one of
-    all."""
+def bands(x: Array, numbers: int = 32768, within: slice = slice(None)) -> list[slice]:
+    """x (H, W, n, C) -> slices of its rows, of those `within` a slice, so that several passes over one of them stay in
+    the cache; of other arrays one of all."""
     if x.ndim < 4:
-        return [slice(None)]
+        return [within]
+    begin, end, _ = within.indices(len(x))
     rows = max(1, numbers * len(x) // max(x.size, 1))
-    return [slice(i, i + rows) for i in range(0, len(x), rows)]
+    return [slice(i, min(i + rows, end)) for i in range(begin, end, rows)]
 
 
 def wide_rows(x: Array, longest: int = 2048) -> Array:
@@ -48,11 +51,24 @@ def place_sums(x: Array) -> Array:
     return x.reshape(len(x), -1).sum(axis=0).reshape(-1, x.shape[-1]).sum(axis=0)
 
 
-def channel_sums(a: Array, b: Array | None = None, longest: int = 1024) -> Array:
-    """a, or a * b, of a band (..., C) that lies in the cache, summed over all but the channels -> (C,), in float64."""
-    channels = a.shape[-1]
-    count = a.size // channels
-    k = next(k for k in range(max(1, min(count, longest // channels)), 0, -1) if count % k == 0)
-    a = a.reshape(-1, k * channels)
-    sums = np.dot(np.ones(len(a), a.dtype), a) if b is None else np.einsum("ij,ij->j", a, b.reshape(a.shape))
-    return sums.reshape(k, channels).sum(axis=0, dtype=np.float64)
+def sums_by_channel(a: Array, longest: int = 1024) -> Array:
+    """A band (..., C) that lies in the cache, summed over all but the channels -> (C,), in float64."""
+    pixels = beside(a, longest)
+    rows = a.reshape(-1, pixels * a.shape[-1])
+    return np.dot(np.ones(len(rows), a.dtype), rows).reshape(pixels, -1).sum(axis=0, dtype=np.float64)
+
+
+def moments_by_channel(a: Array, b: Array, longest: int = 1024) -> Array:
+    """Bands a and b (..., C) that lie in the cache -> the sums of a and of a * b over all but the channels, (2, C), in
+    float64."""
+    pixels = beside(a, longest)
+    a, b = (x.reshape(-1, pixels * x.shape[-1]) for x in (a, b))
+    sums = np.empty((2, a.shape[1]), a.dtype)
+    sums[0] = np.dot(np.ones(len(a), a.dtype), a)
+    sums[1] = np.einsum("ij,ij->j", a, b)
+    return sums.reshape(2, pixels, -1).sum(axis=1, dtype=np.float64)
+
+
+def beside(a: Array, longest: int) -> int:
+    """How many of the pixels of a (..., C) are as good as one: a power of 2 that divides them."""
+    return math.gcd(a.size // a.shape[-1], 1 << max(1, longest // a.shape[-1]).bit_length() - 1)

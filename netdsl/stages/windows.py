@@ -11,12 +11,15 @@ times for 7x7 on 14x14.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from netdsl.kernels.arrays import Array, Shape, Sides, Spatial
+
+Part = tuple[tuple[slice, slice, int], tuple[slice, slice, int]]
+"""For rows and for columns, what `reach` gives."""
 
 
 def reach(count: int, taps: int, stride: int, step: int, first: int, size: int) -> list[tuple[slice, slice, int]]:
@@ -67,18 +70,39 @@ class Windows:
         out: tuple[slice, slice],
         kernel: tuple[slice, slice],
     ) -> None:
-        self.stride, self.step, self.out, self.kernel = stride, step, out, kernel
+        self.stride, self.step, self.out, self.kernel, self.count = stride, step, out, kernel, count
         axes = list(zip(count, taps, stride, step, first, size, strict=True))
         rows, columns = (reach(*axis) for axis in axes)
         self.parts = [(row, column) for row in rows for column in columns]
         meet = [meetings(*axis) for axis in axes]
         self.meetings = [(row, column) for row in meet[0] for column in meet[1]]
 
+    def by_bands(self, rows: int) -> list[tuple[int, int, list[Part]]]:
+        """For so many rows of the output at a time: (end, needed, parts), before which row they end, how many rows of x
+        they need, and their parts for `combine`."""
+        made = []
+        for begin in range(0, self.count[0], rows):
+            end, needed, parts = min(self.count[0], begin + rows), 0, []
+            for (part, taps, top), columns in self.parts:
+                low, high = max(part.start, begin), min(part.stop, end)
+                if low < high:
+                    first = top + (low - part.start) * self.stride[0]
+                    parts.append(((slice(low, high), taps, first), columns))
+                    reach = (high - low - 1) * self.stride[0] + max(0, (taps.stop - taps.start - 1) * self.step[0])
+                    needed = max(needed, first + reach + 1 if taps.stop > taps.start else 0)
+            made.append((end, needed, parts))
+        return made
+
     def combine(self, x: Array, weights: Array, y: Array) -> None:
         """x (H, W, L), weights (Kh, Kw, L or more) -> y (Ho, Wo, L), the sums over the taps of number times weight."""
+        add_up(self.views(x, weights, y, self.parts))
+
+    def views(self, x: Array, weights: Array, y: Array, parts: Sequence[Part]) -> list[tuple[Array, Array, Array]]:
+        """What `add_up` is given to make some parts of y."""
         weights, y = weights[self.kernel], y[self.out]
         (row, column, number), (sh, sw), (dh, dw) = x.strides, self.stride, self.step
-        for (rows, kh, top), (columns, kw, left) in self.parts:
+        made = []
+        for (rows, kh, top), (columns, kw, left) in parts:
             taps = weights[kh, kw]
             start = x[top:, left:] if taps.size else x
             target = y[rows, columns]
@@ -87,17 +111,23 @@ class Windows:
             shape = (*target.shape[:2], *taps.shape[:2], target.shape[2])
             strides = (row * sh, column * sw * pixels, row * dh, column * dw, number)
             view = np.lib.stride_tricks.as_strided(start, shape, strides)
-            np.einsum("hwuvc,uvc->hwc", view, taps[:, :, : shape[4]], out=target)
+            made.append((view, taps[:, :, : shape[4]], target))
+        return made
 
-    def products(self, x: Array, y: Array, row: Array) -> Iterator[tuple[int, int, Array]]:
-        """x (H, W, L), y (Ho, Wo, L) -> for each tap u, v the sums of x times y over where they meet, in `row` (P*L):
-        one tap at a time, since its sums then stay in the cache."""
+    def meeting_views(self, x: Array, y: Array, band: slice) -> list[tuple[int, int, Array, Array]]:
+        """x (H, W, L), y (Ho, Wo, L) -> (u, v, numbers of x, numbers of y) for each tap: what meets there in a band of
+        rows of y, two views (rows, W/P, P*L)."""
+        made = []
         for (u, rows, x_rows), (v, columns, x_columns) in self.meetings:
-            left, right = x[x_rows, x_columns], y[rows, columns]
+            low, high = max(rows.start, band.start), min(rows.stop, band.stop)
+            if low >= high:
+                continue
+            first = x_rows.start + (low - rows.start) * self.stride[0]
+            left = x[first : first + (high - low - 1) * self.stride[0] + 1 : self.stride[0], x_columns]
+            right = y[low:high, columns]
             pixels = self.pixels(left, right)
-            sums = row[: pixels * x.shape[2]]
-            np.einsum("hwc,hwc->c", side_by_side(left, pixels), side_by_side(right, pixels), out=sums)
-            yield u, v, sums
+            made.append((u, v, side_by_side(left, pixels), side_by_side(right, pixels)))
+        return made
 
     def pixels(self, x: Array, y: Array) -> int:
         """How many pixels of a row count as one."""
@@ -105,6 +135,12 @@ class Windows:
         if any(a.strides[1] != length * a.itemsize for a in (x, y)) or self.stride[1] > 1:
             return 1
         return max(p for p in range(1, width + 1) if width % p == 0 and (p == 1 or p * length <= self.longest))
+
+
+def add_up(views: list[tuple[Array, Array, Array]]) -> None:
+    """For each (numbers, weights, target), (H, W, Kh, Kw, L), (Kh, Kw, L) and (H, W, L): sums over the taps."""
+    for numbers, weights, target in views:
+        np.einsum("hwuvc,uvc->hwc", numbers, weights, out=target)
 
 
 def side_by_side(x: Array, pixels: int) -> Array:

@@ -21,6 +21,9 @@ ELEMENTS = (
     "conv 4",
     "conv 4 k3 p1 g2",
     "conv 4 k3 p1 g4",
+    "conv 4 k1 s2 p1",
+    "conv 4 k3 s2 p1 g4 nobias",
+    "conv 8 -> bn -> relu6 -> conv 8 k3 p1 g8 -> bn -> relu6 -> conv 4 -> bn",
     "convt 4 k2 s2",
     "bn",
     "bn",
@@ -97,7 +100,8 @@ def test_a_pass_changes_numbers_by_rounding_alone(spec, seed):
 def test_no_pass_goes_without_work():
     net = compile_text(
         "input 4x8x8\nconv 4 k3 p1 -> bn -> relu -> dropout 0 -> id -> res { conv 4 k3 p1 -> bn } -> relu\n"
-        "bn -> relu -> conv 4 k3 p1 -> gelu -> conv 4 -> bn -> relu6 -> pool 2 -> res { gelu }\ntrain { loss mse }"
+        "bn -> relu -> conv 4 k3 p1 -> gelu -> conv 4 -> bn -> relu6 -> conv 4 -> pool 2\n"
+        "res { gelu }\ntrain { loss mse }"
     )
     text = emit_fast(net.graph, net.recipe)
     with pytest.MonkeyPatch.context() as patch:

@@ -26,6 +26,7 @@ OPTIONS = {
     "is_named": "name",
     "end_in_clip": "clip",
     "take_sums": "sums",
+    "walk_for_norm": "front",
 }
 ENDS = {  # what is asked of a convolution by its epilogue
     "end_in_relu": "relu",
@@ -72,6 +73,7 @@ def test_options_are_off_by_default(kind):
         "relu": False,
         "clip": None,
         "sums": None,
+        "front": None,
         "norm": None,
         "conv": None,
         "adds_bias": True,

@@ -199,10 +199,8 @@ def _constructor(stage: Planned, call: StageCall, members: dict[str, str], worke
     while given and len(given) <= len(behind) and behind[len(given) - 1].default == given[-1]:
         given.pop()
     parts += [value_text(value) for value in given]
-    if stage.conv:
-        parts.append(f"conv=s.{members[stage.conv]}")
-    if stage.sums:
-        parts.append(f"sums=s.{members[stage.sums]}")
+    others = {"conv": stage.conv, "sums": stage.sums, "front": stage.front}
+    parts += [f"{key}=s.{members[name]}" for key, name in others.items() if name]
     parts += [
         f"{key}={value_text(value)}"
         for key, value in end_options(stage, call).items()
