@@ -75,7 +75,6 @@ class Jax:
         self.steps = 0
         self._train = jax.jit(self._step, donate_argnums=(0, 1, 2))
         self._infer = jax.jit(self._forward)
-        self._gradients = jax.jit(jax.grad(self._loss, has_aux=True))
 
     def placed(self, x: np.ndarray) -> Array:
         return jax.device_put(x)
@@ -102,9 +101,9 @@ class Jax:
         return np.asarray(output)
 
     def show_numbers(self, x: Array, y: np.ndarray, show: Show) -> None:
-        gradients, _ = self._gradients(self.params, self.buffers, self.key, x, y)
+        """Gradients are left out: they never leave the compiled step."""
         kept = [array for arrays in self.moments.values() for array in arrays]
-        for kind, arrays in (("params", self.params.values()), ("gradients", gradients.values()), ("moments", kept)):
+        for kind, arrays in (("params", self.params.values()), ("moments", kept)):
             for array in arrays:
                 show(kind, np.asarray(array))
 
