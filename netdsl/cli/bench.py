@@ -138,14 +138,16 @@ class Outcome:
 def _measure_all(cases: Sequence[Case], as_json: bool, as_markdown: bool) -> int:
     """Each in turn, told as soon as it is done, and of several the table in the end -> exit code."""
     finished, codes = [], []
-    for number, case in enumerate(cases, 1):
-        before = f"[{number}/{len(cases)}] {case.net.name}, batch {case.options.batch}: " if len(cases) > 1 else ""
-        outcome = _outcome(case, before)
-        codes.append(outcome.code)
-        if outcome.report is not None:
-            finished.append(outcome)
-            _show(outcome, not as_json and not as_markdown, bool(before))
-    _show_all(finished, as_json, as_markdown, len(cases) > 1)
+    try:
+        for number, case in enumerate(cases, 1):
+            before = f"[{number}/{len(cases)}] {case.net.name}, batch {case.options.batch}: " if len(cases) > 1 else ""
+            outcome = _outcome(case, before)
+            codes.append(outcome.code)
+            if outcome.report is not None:
+                finished.append(outcome)
+                _show(outcome, not as_json and not as_markdown, bool(before))
+    finally:  # where somebody ends it in between, what is known is told
+        _show_all(finished, as_json, as_markdown, len(cases) > 1)
     return 1 if 1 in codes else max(codes)
 
 
@@ -245,7 +247,7 @@ def _show_all(finished: Sequence[Outcome], as_json: bool, as_markdown: bool, has
     reports = [outcome.report for outcome in finished if outcome.report]
     if as_json:
         objects = [outcome.as_dict() for outcome in finished]
-        for told in [{"reports": objects}] if has_many else objects:
+        for told in [{"reports": objects}] if has_many and objects else objects:
             click.echo(json.dumps(told))
     elif as_markdown and reports:
         click.echo(Table(reports).markdown())

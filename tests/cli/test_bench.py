@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from netdsl.bench import contestants, match
 from netdsl.bench.contestants import Entry
 from netdsl.bench.match import Progress
+from netdsl.bench.report import Report, Result
 from netdsl.cli import run
 from netdsl.cli.bench import command
 from netdsl.cli.bench_progress import described, shown_bench
@@ -85,6 +86,20 @@ def test_several_are_whole_reports_and_then_the_table(call):
     code, out, _ = call("--batch", "2", "--batch", "3", "--only", "interpreter")
     heads = [line.split()[:3] for line in out.splitlines() if line.startswith(("tiny: ", "net, "))]
     assert code == 0 and heads == [["tiny:", "batch", "2,"], ["tiny:", "batch", "3,"], ["net,", "batch", "train:"]]
+
+
+def test_what_is_known_is_told_where_somebody_ends_it_in_between(call, monkeypatch):
+    def interrupted(net, options, *given):
+        if options.batch == 3:
+            raise KeyboardInterrupt
+        return Report(net.name, options.batch, 1, 2, {}, {"numpy": Result({"train": [1.0]})})
+
+    monkeypatch.setattr(match, "bench", interrupted)
+    code, out, err = call("--batch", "2", "--batch", "3", "--json")
+    assert code == 130 and err.endswith("interrupted\n")
+    assert [one["batch"] for one in json.loads(out)["reports"]] == [2]
+    code, out, _ = call("--batch", "3", "--batch", "4", "--json")
+    assert code == 130 and out == ""
 
 
 def test_what_goes_wrong_in_one_of_several_ends_only_it(call, monkeypatch):
