@@ -9,13 +9,15 @@ from __future__ import annotations
 import ast
 import dataclasses
 import sys
+import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from netdsl.targets.text.kernel_source import emitted_text, is_kernel, walk
 
 UNKNOWN: Any = object()
+REMEMBERED = 1 << 14  # nodes of syntax trees
 DEPTH = 8  # calls within calls that are followed
 Call = tuple[type, Mapping[str, object]]
 """A class, and what its constructor is given: of each parameter the value, or UNKNOWN."""
@@ -43,7 +45,7 @@ class Known:
 
     def decide(self, owner: type, method: str, test: ast.expr) -> bool | None:
         """Whether a condition in a method holds in all instances, or in none; None where that is not known."""
-        outcomes = self._tests.get((owner, method, ast.unparse(test)))
+        outcomes = self._tests.get((owner, method, _said(test)))
         if outcomes is not None:
             return next(iter(outcomes)) if len(outcomes) == 1 else None
         if owner not in self._attributes or method in _constructing(owner):
@@ -77,13 +79,12 @@ class _Scope:
 
     def value(self, node: ast.expr, local: frozenset[str]) -> Any:
         """What an expression gives, a plain value, or UNKNOWN. local: the names that the method itself gives."""
-        own = {name.id for name in walk(node) if isinstance(name, ast.Name)} & local - _inner(node)
-        if any(self.known.get(name, UNKNOWN) is UNKNOWN for name in own):
+        if any(self.known.get(name, UNKNOWN) is UNKNOWN for name in _read(node) & local):
             return UNKNOWN
         module = vars(sys.modules[self.owner.__module__])
         names = {**module, **self.known, "self": self.instance}
         try:
-            value = eval(compile(ast.Expression(node), "<known>", "eval"), names)  # netdsl's own text
+            value = eval(_code(node), names)  # netdsl's own text
         except (AttributeError, NameError, TypeError, ValueError, KeyError, IndexError):
             return UNKNOWN
         return value if _is_plain(value) else UNKNOWN
@@ -149,12 +150,9 @@ class _Instance:
         if isinstance(node, ast.If):
             return self._branch(node, at)
         scope = at.scope(self.attributes)
-        if isinstance(node, ast.Assign | ast.AugAssign | ast.Expr | ast.Return):
-            inner = dict.fromkeys(_inner(node), UNKNOWN)
-            outside = _Scope(at.owner, scope.instance, {**at.known, **inner})
-            for part in walk(node):
-                if isinstance(part, ast.IfExp):
-                    self._note(at, part.test, outside.truth(part.test, at.local))
+        for test in _choices(node):
+            outside = _Scope(at.owner, scope.instance, {**at.known, **dict.fromkeys(_inner(node), UNKNOWN)})
+            self._note(at, test, outside.truth(test, at.local))
         if isinstance(node, ast.Assign):
             for target in node.targets:
                 self._assign(target, scope.best(node.value, at.local), at)
@@ -165,7 +163,7 @@ class _Instance:
         return isinstance(node, ast.Return | ast.Raise)
 
     def _note(self, at: _Walk, test: ast.expr, outcome: bool | None) -> None:
-        self.tests.setdefault((at.owner, at.method, ast.unparse(test)), set()).add(outcome)
+        self.tests.setdefault((at.owner, at.method, _said(test)), set()).add(outcome)
 
     def _branch(self, node: ast.If, at: _Walk) -> bool:
         outcome = at.scope(self.attributes).truth(node.test, at.local)
@@ -275,8 +273,37 @@ def _statement_calls(node: ast.FunctionDef) -> Iterator[str]:
             yield called.attr
 
 
-def _set_by(kernel: type, node: ast.AST) -> Iterator[str]:
+@lru_cache(REMEMBERED)
+def _code(node: ast.expr) -> types.CodeType:
+    return compile(ast.Expression(node), "<known>", "eval")
+
+
+@lru_cache(REMEMBERED)
+def _said(node: ast.expr) -> str:
+    return ast.unparse(node)
+
+
+@lru_cache(REMEMBERED)
+def _read(node: ast.expr) -> frozenset[str]:
+    """The names that an expression reads, of those that it does not give itself."""
+    return frozenset(name.id for name in walk(node) if isinstance(name, ast.Name)) - _inner(node)
+
+
+@lru_cache(REMEMBERED)
+def _choices(node: ast.stmt) -> tuple[ast.expr, ...]:
+    """The conditions of `a if c else b` in a simple statement."""
+    if not isinstance(node, ast.Assign | ast.AugAssign | ast.Expr | ast.Return):
+        return ()
+    return tuple(part.test for part in walk(node) if isinstance(part, ast.IfExp))
+
+
+@lru_cache(REMEMBERED)
+def _set_by(kernel: type, node: ast.AST) -> tuple[str, ...]:
     """The attributes that a statement sets, and the methods that it calls."""
+    return tuple(_set_in(kernel, node))
+
+
+def _set_in(kernel: type, node: ast.AST) -> Iterator[str]:
     yield from _attributes_set(node)
     for name in _constructing(kernel):
         if any(isinstance(part, ast.Attribute) and part.attr == name for part in walk(node)):
@@ -284,6 +311,7 @@ def _set_by(kernel: type, node: ast.AST) -> Iterator[str]:
             yield from (attribute for method in methods for attribute in _attributes_set(method))
 
 
+@lru_cache(REMEMBERED)
 def _inner(node: ast.AST) -> frozenset[str]:
     """The names that comprehensions and lambdas in it give."""
     scopes = [part for part in walk(node) if isinstance(part, ast.comprehension | ast.Lambda)]
@@ -292,12 +320,13 @@ def _inner(node: ast.AST) -> frozenset[str]:
     )
 
 
-def _attributes_set(node: ast.AST) -> Iterator[str]:
-    for part in walk(node):
-        if isinstance(part, ast.Attribute) and isinstance(part.ctx, ast.Store) and ast.unparse(part.value) == "self":
-            yield part.attr
+@lru_cache(REMEMBERED)
+def _attributes_set(node: ast.AST) -> tuple[str, ...]:
+    stored = [part for part in walk(node) if isinstance(part, ast.Attribute) and isinstance(part.ctx, ast.Store)]
+    return tuple(part.attr for part in stored if isinstance(part.value, ast.Name) and part.value.id == "self")
 
 
+@lru_cache(REMEMBERED)
 def _stored(node: ast.AST) -> frozenset[str]:
     """The names that a statement or method gives, arguments too."""
     names = {part.id for part in walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)}
