@@ -329,8 +329,6 @@ class ConvStage(Stage):
         """Rows of dy (Ho, Wo, n, F) become the gradient by the sums over windows: by what the batch norm behind was
         given, then in front of what stands at the end."""
         rows, b = dy[band], self.w.block
-        if self.behind is not None:
-            self.behind.give_gradient(dy, band)
         if self.ends:
             stop_gradient(rows, self.y[b][: len(dy), : dy.shape[1]][band], self.mask[b], *self.ending)
         if self.adds_bias:
@@ -876,12 +874,9 @@ class WinogradRows(ConvStage):
         for band, inputs, data, output in self.tiles:
             along_h(output.T, rows[band], z.inside)
             self.add_tile_gradient(data, x[inputs])
-            if self.has_dx:
-                dx[covered : inputs.start] = 0
-                self.add_dx(dx, min(max(covered, inputs.start), inputs.stop), inputs, data.T)
-                covered = max(covered, inputs.stop)
-        if not self.has_dx:
-            return None
+            dx[covered : inputs.start] = 0
+            self.add_dx(dx, min(max(covered, inputs.start), inputs.stop), inputs, data.T)
+            covered = max(covered, inputs.stop)
         dx[covered:] = 0
         return self.dx[b]
 
@@ -1130,7 +1125,7 @@ class MaxPool(Stage):
         if self.conv is not None and self.conv.bias is not None:
             rows = long_rows(y)
             rows += np.resize(self.conv.bias, rows.shape[-1])
-        return relu(y, y) if self.relu else y
+        return relu(y, y)
 
     def places(self, x):
         """For each place of the window, in reading order: the numbers of x that lie there, (*out_size, n, C)."""
@@ -1160,8 +1155,7 @@ class MaxPool(Stage):
         """dy (Ho, Wo, n, C) -> dx (H, W, n, C)."""
         b = self.w.block
         y = self.y[b]
-        if self.relu:
-            stop_negative(dy, y, self.mask[b])
+        stop_negative(dy, y, self.mask[b])
         if self.conv is not None and self.conv.bias is not None:
             self.add_gradient(self.conv.name + ".bias", column_sums(row_sums(dy), dy.shape[-1]))
         dx, dy = self.dx[b], unfolded(dy, self.out_size)
@@ -1186,16 +1180,16 @@ def unfolded(x, space):
     return x.reshape(*space, *x.shape[2:])
 
 
-def folded(x):
-    """x (*space, n, C) -> (H, W, n, C), a volume's slices on each other; a copy where they lie apart."""
-    return x.reshape(-1, *x.shape[-3:])
-
-
 def stop_negative(dy, y, mask):
     """The gradient of a relu that gave y (..., C) stops: dy stays where y is above 0. mask: scratch, flat."""
     mask = mask[: y.size].reshape(y.shape)
     np.greater(y, 0, out=mask)
     np.multiply(dy, mask, out=dy)
+
+
+def folded(x):
+    """x (*space, n, C) -> (H, W, n, C), a volume's slices on each other; a copy where they lie apart."""
+    return x.reshape(-1, *x.shape[-3:])
 
 
 def inner(x, sides, space):
@@ -1293,13 +1287,11 @@ class Linear(Stage):
         y = np.matmul(x, self.weight, out=self.y[self.w.block])
         if self.bias is not None:
             y += self.bias
-        return relu(y, y) if self.relu else y
+        return y
 
     def backward(self, dy):
         """dy (n, F) -> dx (n, D), None where nothing needs it."""
         b = self.w.block
-        if self.relu:
-            dy *= self.y[b] > 0
         grad = self.w.grads[self.name + ".weight"]
         multiply = np.dot if len(dy) == 1 else np.matmul  # a column by a row: a quarter of the time
         multiply(self.x[b].T, dy, out=grad if b == 0 else self.part)
@@ -1307,7 +1299,7 @@ class Linear(Stage):
             grad += self.part
         if self.bias is not None:
             self.add_gradient(self.name + ".bias", dy.sum(axis=0))
-        return np.matmul(dy, self.weight.T) if self.has_dx else None
+        return np.matmul(dy, self.weight.T)
 
 
 class FrozenNorm(Stage):

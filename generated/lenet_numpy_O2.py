@@ -169,13 +169,8 @@ class ConvStage(Stage):
         if self.bias is None:
             self.adds_bias = False
 
-    def fold(self):
-        """Makes, at inference, the scale and the bias that the batch norm behind this layer leaves to it."""
-        return
-
     def refresh(self):
         """Makes the weights that this worker computes with."""
-        self.fold()
 
     def with_bias(self, y, plus=None, has_bias=False):
         """y (rows, Wo, n, F) -> the same array, to which come the bias, if it has none yet, another map, and what
@@ -184,7 +179,7 @@ class ConvStage(Stage):
         if not (adds_bias or self.ends or plus is not None or self.totals):
             return y
         rows = wide_rows(y)
-        bias = np.resize(self.bias, rows.shape[2]) if adds_bias else None
+        bias = None
         for band in bands(y, 1 << 16):
             if bias is not None:
                 rows[band] += bias
@@ -197,25 +192,6 @@ class ConvStage(Stage):
 
     def bias_gradient(self, dy):
         """dy (Ho, Wo, n, F) becomes the gradient by the sums over windows, and the bias gets its own."""
-        if self.behind is not None or self.ends or self.adds_bias:
-            for band in bands(dy):
-                self.gradient_of_sums(dy, band)
-        self.add_bias_gradient()
-
-    def gradient_of_sums(self, dy, band):
-        """Rows of dy (Ho, Wo, n, F) become the gradient by the sums over windows: by what the batch norm behind was
-        given, then in front of what stands at the end."""
-        rows, b = dy[band], self.w.block
-        if self.behind is not None:
-            self.behind.give_gradient(dy, band)
-        if self.adds_bias:
-            self.bias_sums += sums_by_channel(rows)
-
-    def add_bias_gradient(self):
-        """The bias gets its gradient, the sums that `gradient_of_sums` took."""
-        if self.adds_bias:
-            self.add_gradient(self.name + ".bias", self.bias_sums)
-            self.bias_sums[...] = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -357,18 +333,6 @@ def long_rows(x):
     return x.reshape(*x.shape[:-2], -1)
 
 
-def sums_by_channel(a, longest=1024):
-    """A band (..., C) that lies in the cache, summed over all but the channels -> (C,), in float64."""
-    pixels = beside(a, longest)
-    rows = a.reshape(-1, pixels * a.shape[-1])
-    return np.dot(np.ones(len(rows), a.dtype), rows).reshape(pixels, -1).sum(axis=0, dtype=np.float64)
-
-
-def beside(a, longest):
-    """How many of the pixels of a (..., C) are as good as one: a power of 2 that divides them."""
-    return math.gcd(a.size // a.shape[-1], 1 << max(1, longest // a.shape[-1]).bit_length() - 1)
-
-
 def moments_by_channel(a, b, longest=1024):
     """Bands a and b (..., C) that lie in the cache -> the sums of a and of a * b over all but the channels, (2, C), in
     float64."""
@@ -378,6 +342,11 @@ def moments_by_channel(a, b, longest=1024):
     sums[0] = np.dot(np.ones(len(a), a.dtype), a)
     sums[1] = np.einsum("ij,ij->j", a, b)
     return sums.reshape(2, pixels, -1).sum(axis=1, dtype=np.float64)
+
+
+def beside(a, longest):
+    """How many of the pixels of a (..., C) are as good as one: a power of 2 that divides them."""
+    return math.gcd(a.size // a.shape[-1], 1 << max(1, longest // a.shape[-1]).bit_length() - 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -463,7 +432,7 @@ class MaxPool(Stage):
         if self.conv is not None and self.conv.bias is not None:
             rows = long_rows(y)
             rows += np.resize(self.conv.bias, rows.shape[-1])
-        return relu(y, y) if self.relu else y
+        return relu(y, y)
 
     def places(self, x):
         """For each place of the window, in reading order: the numbers of x that lie there, (*out_size, n, C)."""
@@ -493,8 +462,7 @@ class MaxPool(Stage):
         """dy (Ho, Wo, n, C) -> dx (H, W, n, C)."""
         b = self.w.block
         y = self.y[b]
-        if self.relu:
-            stop_negative(dy, y, self.mask[b])
+        stop_negative(dy, y, self.mask[b])
         if self.conv is not None and self.conv.bias is not None:
             self.add_gradient(self.conv.name + ".bias", column_sums(row_sums(dy), dy.shape[-1]))
         dx, dy = self.dx[b], unfolded(dy, self.out_size)
@@ -519,16 +487,16 @@ def unfolded(x, space):
     return x.reshape(*space, *x.shape[2:])
 
 
-def folded(x):
-    """x (*space, n, C) -> (H, W, n, C), a volume's slices on each other; a copy where they lie apart."""
-    return x.reshape(-1, *x.shape[-3:])
-
-
 def stop_negative(dy, y, mask):
     """The gradient of a relu that gave y (..., C) stops: dy stays where y is above 0. mask: scratch, flat."""
     mask = mask[: y.size].reshape(y.shape)
     np.greater(y, 0, out=mask)
     np.multiply(dy, mask, out=dy)
+
+
+def folded(x):
+    """x (*space, n, C) -> (H, W, n, C), a volume's slices on each other; a copy where they lie apart."""
+    return x.reshape(-1, *x.shape[-3:])
 
 
 def inner(x, sides, space):
@@ -611,7 +579,6 @@ class BilinearConv(ConvStage):
 
     def refresh(self):
         """Transform this worker's part of the weights."""
-        self.fold()
         c, f = self.channels, self.filters
         begin, end = self.w.part(c * f)
         weight = self.weight.reshape(-1, c * f)[:, begin:end]
@@ -651,23 +618,17 @@ class BilinearConv(ConvStage):
         c, f, middle, points = self.channels, self.filters, self.middle[b], self.tx.points
         u = self.u.reshape(points, c, f).transpose(0, 2, 1)
         self.bias_gradient(dy)
-        if self.dy:
-            self.dy[b][: dy.shape[0], : dy.shape[1]] = dy
-            dy = self.dy[b]
         for band in self.bands[b]:
             count = (band.stop - band.start) * self.grid[1]
             first = band.start * self.grid[1]
             z = self.z[b][:, first * n * f : (first + count) * n * f]
             to_points(self.ty, self.out_tiles(dy, band), middle, z.reshape(points, count, n * f))
-            if self.has_dx:
-                dv = self.dv[b][:, : count * n * c]
-                z = z.reshape(points, count * n, f)
-                np.matmul(z, u, out=dv.reshape(points, count * n, c))
-                self.add_dx(dv.reshape(points, count, n * c), band)
+            dv = self.dv[b][:, : count * n * c]
+            z = z.reshape(points, count * n, f)
+            np.matmul(z, u, out=dv.reshape(points, count * n, c))
+            self.add_dx(dv.reshape(points, count, n * c), band)
         v, z = self.v[b][:, :-32].reshape(points, -1, c), self.z[b][:, :-32].reshape(points, -1, f)
         self.add_point_gradient(v, z)
-        if not self.has_dx:
-            return None
         dx = self.dx[b]
         return dx
 
@@ -905,7 +866,7 @@ class Linear(Stage):
             grad += self.part
         if self.bias is not None:
             self.add_gradient(self.name + ".bias", dy.sum(axis=0))
-        return np.matmul(dy, self.weight.T) if self.has_dx else None
+        return np.matmul(dy, self.weight.T)
 
 
 def cross_entropy(logits, labels):

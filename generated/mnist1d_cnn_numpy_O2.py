@@ -269,8 +269,6 @@ class ConvStage(Stage):
         """Rows of dy (Ho, Wo, n, F) become the gradient by the sums over windows: by what the batch norm behind was
         given, then in front of what stands at the end."""
         rows, b = dy[band], self.w.block
-        if self.behind is not None:
-            self.behind.give_gradient(dy, band)
         if self.ends:
             stop_gradient(rows, self.y[b][: len(dy), : dy.shape[1]][band], self.mask[b], *self.ending)
         if self.adds_bias:
@@ -681,11 +679,10 @@ class SignalConv(ConvStage):
         """Arrays for the backward pass. most: rows of a band by the number of samples; rows: of x with its padding."""
         w, c, f, whole = self.w, self.channels, self.filters, self.tiles * self.tile * self.dilation[0]
         self.x = w.of_blocks()
-        self.dy = w.frame(lambda n: (whole, n, f), ("dy", self.out_size)) if whole != self.out_size[0] else []
+        self.dy = []
         self.du = w.scratch("du", lambda n: (2, self.points, c, f))[0]
-        if self.has_dx:
-            self.dtiles = w.scratch("tiles", lambda n: (most[n] * self.data.shape[1] * n * c,))
-            self.dx = w.gradients(lambda n: (rows, 1, n, c))
+        self.dtiles = w.scratch("tiles", lambda n: (most[n] * self.data.shape[1] * n * c,))
+        self.dx = w.gradients(lambda n: (rows, 1, n, c))
 
     def bands_of(self, bytes_of_tile):
         """Bands of tiles: so many that each stays in the cache."""
@@ -742,8 +739,7 @@ class SignalConv(ConvStage):
             dy = self.dy[b]
         dtiles = dy.reshape(self.tiles, self.tile, -1)
         total, part = self.du
-        if self.has_dx:
-            self.dx[b][...] = 0
+        self.dx[b][...] = 0
         for band, v in self.at_points(self.x[b]):
             z = self.z[b][:, : v[0].size // c * f].reshape(*v.shape[:2], -1)
             np.matmul(self.output.T, dtiles[band], out=z.swapaxes(0, 1))
@@ -751,11 +747,10 @@ class SignalConv(ConvStage):
             np.matmul(met, z.reshape(len(v), -1, f), out=part if band.start else total)
             if band.start:
                 total += part
-            if self.has_dx:
-                self.add_dx(band, z, v)
+            self.add_dx(band, z, v)
         grad = np.dot(self.tw_t, total.reshape(len(total), -1))
         self.add_gradient(self.name + ".weight", grad.reshape(self.w.grads[self.name + ".weight"].shape))
-        return self.dx[b][self.first : self.first + self.shape[1]] if self.has_dx else None
+        return self.dx[b][self.first : self.first + self.shape[1]]
 
     def add_dx(self, band, z, v):
         """What a band of tiles, z at the points, sends back, part by part, since tiles overlap; v becomes scratch."""
@@ -864,13 +859,11 @@ class Linear(Stage):
         y = np.matmul(x, self.weight, out=self.y[self.w.block])
         if self.bias is not None:
             y += self.bias
-        return relu(y, y) if self.relu else y
+        return y
 
     def backward(self, dy):
         """dy (n, F) -> dx (n, D), None where nothing needs it."""
         b = self.w.block
-        if self.relu:
-            dy *= self.y[b] > 0
         grad = self.w.grads[self.name + ".weight"]
         multiply = np.dot if len(dy) == 1 else np.matmul  # a column by a row: a quarter of the time
         multiply(self.x[b].T, dy, out=grad if b == 0 else self.part)
@@ -878,7 +871,7 @@ class Linear(Stage):
             grad += self.part
         if self.bias is not None:
             self.add_gradient(self.name + ".bias", dy.sum(axis=0))
-        return np.matmul(dy, self.weight.T) if self.has_dx else None
+        return np.matmul(dy, self.weight.T)
 
 
 def cross_entropy(logits, labels):

@@ -584,8 +584,6 @@ class ConvStage(Stage):
         """Rows of dy (Ho, Wo, n, F) become the gradient by the sums over windows: by what the batch norm behind was
         given, then in front of what stands at the end."""
         rows, b = dy[band], self.w.block
-        if self.behind is not None:
-            self.behind.give_gradient(dy, band)
         if self.ends:
             stop_gradient(rows, self.y[b][: len(dy), : dy.shape[1]][band], self.mask[b], *self.ending)
         if self.adds_bias:
@@ -1141,12 +1139,9 @@ class WinogradRows(ConvStage):
         for band, inputs, data, output in self.tiles:
             along_h(output.T, rows[band], z.inside)
             self.add_tile_gradient(data, x[inputs])
-            if self.has_dx:
-                dx[covered : inputs.start] = 0
-                self.add_dx(dx, min(max(covered, inputs.start), inputs.stop), inputs, data.T)
-                covered = max(covered, inputs.stop)
-        if not self.has_dx:
-            return None
+            dx[covered : inputs.start] = 0
+            self.add_dx(dx, min(max(covered, inputs.start), inputs.stop), inputs, data.T)
+            covered = max(covered, inputs.stop)
         dx[covered:] = 0
         return self.dx[b]
 
@@ -1428,11 +1423,8 @@ class PointConv(ConvStage):
             self.gradient_of_sums(dy, band)
             rows = dy[band].reshape(-1, self.filters)
             self.add_weight_gradient(x[band].reshape(-1, self.channels), rows)
-            if self.has_dx:
-                np.matmul(rows, back, out=self.dx[b][band].reshape(-1, self.channels))
+            np.matmul(rows, back, out=self.dx[b][band].reshape(-1, self.channels))
         self.add_bias_gradient()
-        if not self.has_dx:
-            return None
         dx = self.dx[b]
         inside, outside = self.places()
         whole = self.dx_whole[b]
@@ -1559,7 +1551,7 @@ class BilinearConv(ConvStage):
         c, f, middle, points = self.channels, self.filters, self.middle[b], self.tx.points
         u = self.u.reshape(points, c, f).transpose(0, 2, 1)
         self.bias_gradient(dy)
-        if self.dy:
+        if self.tile and self.dy:
             self.dy[b][: dy.shape[0], : dy.shape[1]] = dy
             dy = self.dy[b]
         for band in self.bands[b]:
@@ -1567,15 +1559,12 @@ class BilinearConv(ConvStage):
             first = band.start * self.grid[1]
             z = self.z[b][:, first * n * f : (first + count) * n * f]
             to_points(self.ty, self.out_tiles(dy, band), middle, z.reshape(points, count, n * f))
-            if self.has_dx:
-                dv = self.dv[b][:, : count * n * c]
-                z = z.reshape(points, count * n, f)
-                np.matmul(z, u, out=dv.reshape(points, count * n, c))
-                self.add_dx(dv.reshape(points, count, n * c), band)
+            dv = self.dv[b][:, : count * n * c]
+            z = z.reshape(points, count * n, f)
+            np.matmul(z, u, out=dv.reshape(points, count * n, c))
+            self.add_dx(dv.reshape(points, count, n * c), band)
         v, z = self.v[b][:, :-32].reshape(points, -1, c), self.z[b][:, :-32].reshape(points, -1, f)
         self.add_point_gradient(v, z)
-        if not self.has_dx:
-            return None
         dx = self.dx[b]
         (top, _), (left, _) = self.padding
         return dx[top : top + self.shape[1], left : left + self.shape[2]]
@@ -1773,13 +1762,11 @@ class Linear(Stage):
         y = np.matmul(x, self.weight, out=self.y[self.w.block])
         if self.bias is not None:
             y += self.bias
-        return relu(y, y) if self.relu else y
+        return y
 
     def backward(self, dy):
         """dy (n, F) -> dx (n, D), None where nothing needs it."""
         b = self.w.block
-        if self.relu:
-            dy *= self.y[b] > 0
         grad = self.w.grads[self.name + ".weight"]
         multiply = np.dot if len(dy) == 1 else np.matmul  # a column by a row: a quarter of the time
         multiply(self.x[b].T, dy, out=grad if b == 0 else self.part)
@@ -1787,7 +1774,7 @@ class Linear(Stage):
             grad += self.part
         if self.bias is not None:
             self.add_gradient(self.name + ".bias", dy.sum(axis=0))
-        return np.matmul(dy, self.weight.T) if self.has_dx else None
+        return np.matmul(dy, self.weight.T)
 
 
 def cross_entropy(logits, labels):

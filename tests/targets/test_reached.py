@@ -10,7 +10,7 @@ from netdsl.pipeline import compile_text
 from netdsl.stages.max_pool import MaxPool
 from netdsl.targets.fast.emitter import PUBLIC
 from netdsl.targets.text.derived import is_derived
-from netdsl.targets.text.folded import folded
+from netdsl.targets.text.folded import folded, idle_methods
 from netdsl.targets.text.kernel_source import emitted_text
 from netdsl.targets.text.known import UNKNOWN, Known
 from netdsl.targets.text.reached import reached_text
@@ -91,6 +91,14 @@ def test_what_a_class_has_not_is_no_part_of_it(wrong):
     assert not is_derived(TEXT.replace("class A(B)", "class A(C)"), TEXT)
     assert not is_derived(TEXT.replace("def f(self, x)", "def f(self, x=1)"), TEXT)
     assert not is_derived(f"{TEXT}\n    def g(self):\n        {wrong}\n", TEXT)
+
+
+def test_calls_of_methods_that_do_nothing_go_with_them():
+    text = "class A:\n    def f(self, x):\n        self.g(x)\n        self.g(x + 1)\n        return x"
+    assert idle_methods(text + '\n\n    def g(self, x):\n        """Nothing."""\n        return') == {"g"}
+    short = folded(text, lambda method, test: None, {"g"})
+    assert short == text.replace("        self.g(x)\n", "")
+    assert is_derived(short, text)
 
 
 def test_attributes_that_follow_from_the_arguments_are_known_and_others_are_not():

@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
+import sys
 import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache, partial
 from typing import Any
 
 from netdsl.analysis.loss import logits_layers, logits_value
@@ -41,7 +43,7 @@ from netdsl.targets.text.emission import (
 from netdsl.targets.text.ends import (
     output_shapes,
 )
-from netdsl.targets.text.folded import folded
+from netdsl.targets.text.folded import folded, idle_methods
 from netdsl.targets.text.kernel_source import Kernel, TextOf, emitted_text, imported_modules
 from netdsl.targets.text.known import UNKNOWN, Known
 from netdsl.targets.text.named_answers import answer_by_name
@@ -129,11 +131,24 @@ def _known_text(train: Plan, infer: Plan) -> TextOf:
     unasked = {stage.node.name for stage in train.stages if stage.call is not None and "dx" in stage.call.options}
     known = Known((call.kernel, _given(stage, call, stage.node.name in unasked)) for stage, call in stages)
 
+    @cache
+    def once(kernel: type) -> str | None:
+        text = emitted_text(sys.modules[kernel.__module__], kernel.__name__)
+        return None if text is None else folded(text, partial(known.decide, kernel))
+
+    def is_idle(kernel: type, name: str) -> bool:
+        """Whether the method does nothing in any stage of that class."""
+        made = {call.kernel for _, call in stages if issubclass(call.kernel, kernel)}
+        owners = [next(part for part in one.__mro__ if name in vars(part)) for one in made]
+        return all(name in idle_methods(once(owner) or "") for owner in owners)
+
     def text_of(module: types.ModuleType, name: str) -> str | None:
         text, kernel = emitted_text(module, name), vars(module).get(name)
         if text is None or not isinstance(kernel, type) or not known.is_known(kernel):
             return text
-        return folded(text, lambda method, test: known.decide(kernel, method, test))
+        idle = {method for part in kernel.__mro__[:-1] for method in idle_methods(once(part) or "")}
+        idle = {method for method in idle if is_idle(kernel, method)}
+        return folded(text, partial(known.decide, kernel), idle)
 
     return text_of
 

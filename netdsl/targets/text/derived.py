@@ -9,6 +9,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Sequence
 
+from netdsl.targets.text.folded import is_call_of_self
+
 
 def is_derived(text: str, origin: str) -> bool:
     """Whether a class is `origin`, or a part of it."""
@@ -35,12 +37,14 @@ def _block(body: Sequence[ast.stmt], others: Sequence[ast.stmt], has_ended: bool
     """Whether statements are others, in their order: conditions may be gone, or their branches stand in their place,
     and so may all behind a return."""
     if not body or (len(body) == 1 and isinstance(body[0], ast.Pass)):
-        return has_ended or all(isinstance(other, ast.If | ast.Pass) for other in others)
+        return has_ended or all(isinstance(other, ast.If | ast.Pass) or is_call_of_self(other) for other in others)
     if not others:
         return False
     first, *rest = others
     if _statement(body[0], first) and _block(body[1:], rest, isinstance(body[0], ast.Return | ast.Raise)):
         return True
+    if is_call_of_self(first) and _block(body, rest):
+        return True  # of a method that does nothing
     if isinstance(first, ast.If):
         return any(_block(body, [*branch, *rest]) for branch in ([], first.body, first.orelse))
     return False

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 
 Decide = Callable[[str, ast.expr], bool | None]
 """(method, condition) -> whether it holds; None where that is not known."""
 
 
-def folded(text: str, decide: Decide) -> str:
-    """The text of a class whose methods have no branch that is never taken, and nothing behind a return."""
+def folded(text: str, decide: Decide, idle: Container[str] = ()) -> str:
+    """The text of a class whose methods have no branch that is never taken, and nothing behind a return. idle: methods
+    that do nothing, which nobody need call."""
     text = _Choices(text, decide).written()
-    return _Blocks(text, decide).written()
+    return _Blocks(text, decide, idle).written()
+
+
+def idle_methods(text: str) -> set[str]:
+    """The methods of a class that do nothing."""
+    return {node.name for node in _methods(ast.parse(text)) if all(map(_does_nothing, node.body))}
+
+
+def _does_nothing(node: ast.stmt) -> bool:
+    if isinstance(node, ast.Return):
+        return node.value is None
+    return isinstance(node, ast.Pass) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
 
 
 class _Choices:
@@ -52,9 +64,9 @@ class _Choices:
 class _Blocks:
     """The statements of a text, line by line."""
 
-    def __init__(self, text: str, decide: Decide) -> None:
+    def __init__(self, text: str, decide: Decide, idle: Container[str]) -> None:
         self.lines, self.decide, self.tree = text.split("\n"), decide, ast.parse(text)
-        self.method = ""
+        self.idle, self.method = idle, ""
 
     def written(self) -> str:
         lines: list[str] = []
@@ -88,6 +100,8 @@ class _Blocks:
     def _statement(self, node: ast.stmt, out: int, word: str = "if") -> list[str]:
         if isinstance(node, ast.If):
             return self._branch(node, out, word)
+        if is_call_of_self(node) in self.idle:
+            return []
         if not isinstance(node, ast.For | ast.While | ast.With) or getattr(node, "orelse", None):
             return [line[out:] for line in self.lines[node.lineno - 1 : node.end_lineno]]
         first = node.body[0].lineno - 1
@@ -130,6 +144,15 @@ class _Blocks:
 
     def _is_elif(self, node: ast.If) -> bool:
         return len(node.orelse) == 1 and self.lines[node.orelse[0].lineno - 1].lstrip().startswith("elif")
+
+
+def is_call_of_self(node: ast.stmt) -> str:
+    """`name` of a statement `self.name(x, self.y, ...)`; nothing of one that computes what it hands on."""
+    called = node.value.func if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) else None
+    if called is not None and not all(isinstance(one, ast.Name | ast.Attribute) for one in node.value.args):  # type: ignore[attr-defined]
+        return ""
+    is_own = isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name) and called.value.id == "self"
+    return called.attr if is_own else ""  # type: ignore[union-attr]
 
 
 def _as_if(node: ast.stmt) -> ast.If:

@@ -155,7 +155,7 @@ class _Instance:
             self._note(at, test, outside.truth(test, at.local))
         if isinstance(node, ast.Assign):
             for target in node.targets:
-                self._assign(target, scope.best(node.value, at.local), at)
+                self._assign_all(target, node.value, scope, at)
         elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
             self._call(node.value, at)
         else:
@@ -170,11 +170,25 @@ class _Instance:
         self._note(at, node.test, outcome)
         if outcome is not None:
             return self._block(node.body if outcome else node.orelse, at)
+        before = self.attributes, at.known
+        ends = []
         for block in (node.body, node.orelse):
-            self._forget(block, at)
+            self.attributes, at.known = dict(before[0]), dict(before[1])
             self._block(block, at)
-            self._forget(block, at)
+            ends.append((self.attributes, at.known))
+        (one, names), (other, more) = ends
+        self.attributes, at.known = _alike(one, other), _alike(names, more)
         return False
+
+    def _assign_all(self, target: ast.expr, value: ast.expr, scope: _Scope, at: _Walk) -> None:
+        """What is given, one by one where several are."""
+        both = isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple)
+        if both and len(target.elts) == len(value.elts):  # type: ignore[attr-defined]
+            given = [scope.best(one, at.local) for one in value.elts]  # type: ignore[attr-defined]
+            for part, one in zip(target.elts, given, strict=True):  # type: ignore[attr-defined]
+                self._assign(part, one, at)
+        else:
+            self._assign(target, scope.best(value, at.local), at)
 
     def _assign(self, target: ast.expr, value: Any, at: _Walk) -> None:
         if isinstance(target, ast.Tuple):
@@ -208,6 +222,11 @@ class _Instance:
         for node in nodes:
             self.attributes |= dict.fromkeys(_set_by(self.kernel, node), UNKNOWN)
             at.known |= dict.fromkeys(_stored(node), UNKNOWN)
+
+
+def _alike(one: Mapping[str, object], other: Mapping[str, object]) -> dict[str, object]:
+    """What is known after either of two branches."""
+    return {name: v if _same(v, other.get(name, UNKNOWN)) else UNKNOWN for name, v in {**other, **one}.items()}
 
 
 @dataclasses.dataclass
