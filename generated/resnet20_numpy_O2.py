@@ -584,6 +584,8 @@ class ConvStage(Stage):
         """Rows of dy (Ho, Wo, n, F) become the gradient by the sums over windows: by what the batch norm behind was
         given, then in front of what stands at the end."""
         rows, b = dy[band], self.w.block
+        if self.behind is not None:
+            self.behind.give_gradient(dy, band)
         if self.ends:
             stop_gradient(rows, self.y[b][: len(dy), : dy.shape[1]][band], self.mask[b], *self.ending)
         if self.adds_bias:
@@ -887,7 +889,8 @@ class BatchNorm(Stage):
         shift = (0 if self.bias is None else self.bias) - (self.mean - guess) * self.factor
         self.rows[b] = rows_for(y if guess.any() else x, y, self.factor, shift)
         self.taken[b][...] = 0
-        self.fill(slice(None))
+        if self.reader is None:
+            self.fill(slice(None))
         return y
 
     def fill(self, rows):
@@ -902,7 +905,8 @@ class BatchNorm(Stage):
         dx = inv_std * (g - mean(g) - x_hat * mean(g * x_hat)), g = dy * weight, means over the whole batch.
         """
         b = self.w.block
-        self.take_gradient(dy, slice(None))
+        if self.reader is None:
+            self.take_gradient(dy, slice(None))
         dbias, products = self.taken[b].copy()
         self.taken[b][...] = 0
         products = (products - (self.mean - self.guess[b]) * dbias) * self.inv_std

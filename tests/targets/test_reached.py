@@ -128,6 +128,35 @@ def test_attributes_that_follow_from_the_arguments_are_known_and_others_are_not(
     assert decided(given, method="__init__", test="w.training") is None
 
 
+class Watched:
+    """What has attributes that others set, and that its own methods do."""
+
+    def __init__(self, shape, follows):
+        self.seen, self.is_wide, self.turns = None, shape[0] > 4, False
+        self.is_first = follows is None
+        if follows is not None:
+            follows.seen = self
+
+    def turn(self):
+        self.turns = True
+
+
+def test_what_another_object_sets_and_what_changes_later_is_not_known(monkeypatch):
+    monkeypatch.setattr("netdsl.targets.text.known.is_kernel", lambda used: used is Watched)
+    monkeypatch.setattr("netdsl.targets.text.known.emitted_text", lambda module, name: own_text(name))
+    known = Known([(Watched, {"shape": (8,), "follows": None}), (Watched, {"shape": (9,), "follows": UNKNOWN})])
+
+    def decided(test, method="turn"):
+        return known.decide(Watched, method, ast.parse(test, mode="eval").body)
+
+    assert decided("self.is_wide") is True
+    assert decided("self.is_wide and self.seen is None") is None
+    assert decided("self.seen is None") is None
+    assert decided("self.turns") is None
+    assert decided("self.is_first") is None
+    assert decided("follows is not None", "__init__") is None
+
+
 class Base:
     """What others extend."""
 

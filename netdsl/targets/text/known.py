@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import inspect
 import sys
 import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,6 +30,9 @@ class Known:
     def __init__(self, calls: Iterable[Call]) -> None:
         self._attributes: dict[type, dict[str, object]] = {}
         self._tests: dict[tuple[type, str, str], set[bool | None]] = {}
+        calls = list(calls)
+        modules = {part.__module__ for kernel, _ in calls for part in kernel.__mro__[:-1]}
+        self._foreign = {name for module in modules for name in _set_elsewhere(module)}
         for kernel, given in calls:
             made = _Instance(kernel)
             made.run("__init__", given)
@@ -36,7 +40,8 @@ class Known:
                 self._add(part, made)
 
     def _add(self, part: type, made: _Instance) -> None:
-        own = {name: value for name, value in made.attributes.items() if name not in made.changing}
+        changing = made.changing | self._foreign
+        own = {name: value for name, value in made.attributes.items() if name not in changing}
         known = self._attributes.get(part, own)
         self._attributes[part] = {name: v for name, v in known.items() if _same(v, own.get(name, UNKNOWN))}
         for (owner, method, test), outcome in made.tests.items():
@@ -267,6 +272,14 @@ def _methods(owner: type) -> dict[str, ast.FunctionDef]:
 
 def _body(node: ast.stmt) -> Sequence[ast.stmt]:
     return node.body if isinstance(node, ast.ClassDef) else ()
+
+
+@cache
+def _set_elsewhere(module: str) -> frozenset[str]:
+    """The attributes that anything in a module sets on other objects than `self`."""
+    parts = list(walk(ast.parse(inspect.getsource(sys.modules[module]))))
+    stored = [part for part in parts if isinstance(part, ast.Attribute) and isinstance(part.ctx, ast.Store)]
+    return frozenset(part.attr for part in stored if ast.unparse(part.value) != "self")
 
 
 @cache
