@@ -44,4 +44,5 @@ LAYER = LayerDef(
     torch_call=lambda attrs, *inputs: " + ".join(f"{{{i}}}" for i in range(len(inputs))),
     known_as=("sum",),
     stages=add_stages,
+    by_token=True,
 )

@@ -31,6 +31,7 @@ image and a volume where it goes through `x.space`. `attrs` is a dict of attr na
     it out then
     cancels_bias: a bias in the layer before it does nothing; is_linear: two in a row can do no more than one
     norms_batch: in training its statistics are those of the batch, one value of a channel has none
+    by_token: it makes each token by itself, as it makes a vector
     stages(attrs, *inputs) -> tuple of StageCall     what computes the layer fast, each in its way; optional. It imports
                                          the stages itself: only a fast network needs them. A signal comes to it as an
                                          image one number wide (passes/signals.py)
@@ -179,6 +180,7 @@ class LayerDef:
     is_linear: bool = False
     idle: Mapping[str, float] | None = None
     norms_batch: bool = False
+    by_token: bool = False
     stages: Callable[..., tuple[StageCall, ...]] | None = None
 
     def is_idle(self, attrs: Attrs) -> bool:

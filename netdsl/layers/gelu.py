@@ -41,4 +41,5 @@ LAYER = LayerDef(
     reads=same_place,
     torch=lambda attrs, x: "nn.GELU()",
     stages=gelu_stages,
+    by_token=True,
 )

@@ -75,4 +75,5 @@ LAYER = LayerDef(
     is_linear=True,
     known_as=("dense", "lin", "fully_connected"),
     stages=linear_stages,
+    by_token=True,
 )

@@ -68,4 +68,5 @@ LAYER = LayerDef(
     torch_transposes=True,
     known_as=("layernorm", "layer_norm", "layernormalization"),
     stages=ln_stages,
+    by_token=True,
 )

@@ -35,4 +35,5 @@ LAYER = LayerDef(
     torch=lambda attrs, x: "nn.ReLU()",
     torch_call=lambda attrs, x: "torch.relu({x})",
     stages=relu_stages,
+    by_token=True,
 )

@@ -54,4 +54,5 @@ LAYER = LayerDef(
     torch_transposes=True,
     known_as=("rmsnorm",),
     stages=rms_stages,
+    by_token=True,
 )

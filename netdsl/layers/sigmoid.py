@@ -35,4 +35,5 @@ LAYER = LayerDef(
     torch=lambda attrs, x: "nn.Sigmoid()",
     torch_call=lambda attrs, x: "torch.sigmoid({x})",
     stages=sigmoid_stages,
+    by_token=True,
 )

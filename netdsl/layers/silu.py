@@ -36,4 +36,5 @@ LAYER = LayerDef(
     torch=lambda attrs, x: "nn.SiLU()",
     known_as=("swish",),
     stages=silu_stages,
+    by_token=True,
 )

@@ -29,4 +29,5 @@ LAYER = LayerDef(
     torch=lambda attrs, x: "nn.Tanh()",
     torch_call=lambda attrs, x: "torch.tanh({x})",
     stages=pointwise_stages(tanh_forward, tanh_backward),
+    by_token=True,
 )

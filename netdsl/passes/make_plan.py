@@ -19,12 +19,14 @@ from netdsl.passes.move_bias import move_bias
 from netdsl.passes.plan import Plan, Planned, verify_plan
 from netdsl.passes.plan_memory import plan_memory
 from netdsl.passes.signals import stage_calls
+from netdsl.passes.take_early import take_early
 from netdsl.passes.walk_for_norm import walk_for_norm
 
 Pass = Callable[[Plan], Plan]
 
 TRAINING: tuple[Pass, ...] = (
     leave_out_identity,
+    take_early,
     fuse_relu,
     fuse_clip,
     move_bias,
@@ -36,6 +38,7 @@ TRAINING: tuple[Pass, ...] = (
 )
 INFERENCE: tuple[Pass, ...] = (
     leave_out_identity,
+    take_early,
     fold_norm,
     freeze_norm,
     fuse_relu,

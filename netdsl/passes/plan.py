@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from netdsl.graph.ir import Graph, Node
+from netdsl.graph.types import Tensor
 from netdsl.layers.contract import StageCall
 from netdsl.stages.can import Can
 from netdsl.stages.convolution import Epilogue
@@ -107,6 +108,11 @@ class Plan:
     def maker(self, value: int) -> Planned | None:
         """The stage that makes a value; None for an input of the network."""
         return self._makers.get(value)
+
+    def type_of(self, value: int) -> Tensor:
+        """The type of a value as its stage makes it."""
+        maker = self.maker(value)
+        return self.graph.type_of(value) if maker is None else maker.node.type
 
     def only_reader(self, value: int) -> Planned | None:
         """The one stage that reads a value, once, if nothing else needs it."""

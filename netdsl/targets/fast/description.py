@@ -249,8 +249,8 @@ def _variables(plan: Plan) -> dict[int, str]:
 
 def _comment(plan: Plan, stage: Planned) -> str:
     """What the stage stands for, and the shape where it changes."""
-    made = plan.graph.type_of(stage.output)
-    changes = len(stage.inputs) > 1 or made != plan.graph.type_of(stage.inputs[0])
+    made = plan.type_of(stage.output)
+    changes = len(stage.inputs) > 1 or made != plan.type_of(stage.inputs[0])
     parts = [" -> ".join(stage.names)] if len(stage.names) > 1 else []
     parts += [_inside(made)] if changes else []
     return f"  # {': '.join(parts)}" if parts else ""
