@@ -634,52 +634,56 @@ class RowConv(ConvStage):
         self.prepare(w, name, geometry, epilogue, dx)
         shape, filters, (kh, kw) = self.shape, self.filters, self.kernel_size
         c, (ho, wo) = self.channels, self.out_size
-        self.size = height, width = geometry.padded_size
+        height, width = geometry.padded_size
         self.rows_of_window = kh * kw * c
         self.padded = w.frame(lambda n: (height, c, width, n), ("rows", self.padding, shape))
-        self.columns = w.arrays(lambda n: (height, kw, c, wo * n))
+        self.columns = w.arrays(lambda n: (height, kw, c, wo, n))
+        self.seen = [self.columns_of(padded) for padded in self.padded]
+        self.windows = [self.windows_of(columns) for columns in self.columns]
         self.y = w.outputs(lambda n: (ho, wo, n, filters))
         if w.training:
             self.grad_rows = w.grads[name + ".weight"].reshape(-1, filters)
-            self.band = min(ho, 8)
+            self.band = min(ho, max(8, (1 << 15) // (self.rows_of_window * filters)))
             self.parts = w.scratch("dweight", lambda n: (self.band, self.rows_of_window, filters))[0]
             if dx:
-                self.dcolumns = w.scratch("dcolumns", lambda n: (height, kw, c, wo * n))
-                self.dwindows = w.scratch("dwindows", lambda n: (ho, self.rows_of_window, wo * n))
+                self.dcolumns = w.scratch("dcolumns", lambda n: (height, kw, c, wo, n))
+                self.dwindows = w.scratch("dwindows", lambda n: (ho, kh, kw, c, wo, n))
                 self.dpadded = w.scratch("dpadded", lambda n: (height, c, width, n))
                 self.dx = w.gradients(lambda n: (*shape[1:], n, c))
 
     def forward(self, x, plus=None):
         """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
-        b, n = self.w.block, x.shape[2]
-        (top, _), (left, _) = self.padding
-        padded = self.padded[b]
-        padded[top : top + x.shape[0], :, left : left + x.shape[1]] = x.transpose(0, 3, 1, 2)
-        columns = self.columns[b].reshape(*self.columns[b].shape[:3], -1, n)
-        for v, place in enumerate(self.places(padded)):
-            columns[:, v] = place
+        b = self.w.block
         y = self.y[b]
+        self.inside(self.padded[b])[...] = x.transpose(0, 3, 1, 2)
+        self.columns[b][...] = self.seen[b]
         weight = self.weight.reshape(-1, self.filters)
-        np.matmul(self.windows(b).swapaxes(1, 2), weight, out=y.reshape(len(y), -1, self.filters))
+        np.matmul(self.windows[b].swapaxes(1, 2), weight, out=y.reshape(len(y), -1, self.filters))
         return self.with_bias(y, plus)
 
-    def places(self, padded):
-        """For each column of the window: what it sees of (H, C, W, n), as (H, C, Wo, n)."""
-        s, wo = self.stride[1], self.out_size[1]
-        return [padded[:, :, v : v + s * (wo - 1) + 1 : s] for v in range(self.kernel_size[1])]
+    def inside(self, padded):
+        """(H, C, W, n) with zeros -> what lies between them."""
+        (top, _), (left, _) = self.padding
+        return padded[top : top + self.shape[1], :, left : left + self.shape[2]]
 
-    def windows(self, b):
+    def columns_of(self, padded):
+        """What the columns of a window see of (H, C, W, n), a view (H, Kw, C, Wo, n)."""
+        row, channel, column, item = padded.strides
+        shape = (len(padded), self.kernel_size[1], self.channels, self.out_size[1], padded.shape[3])
+        strides = (row, column, channel, column * self.stride[1], item)
+        return np.lib.stride_tricks.as_strided(padded, shape, strides)
+
+    def windows_of(self, columns):
         """What each row of y sees, a view (Ho, Kh*Kw*C, Wo*n)."""
-        columns = self.columns[b]
-        row, _, one, item = columns.strides
-        shape = (self.out_size[0], self.rows_of_window, columns.shape[3])
+        row, _, one, _, item = columns.strides
+        shape = (self.out_size[0], self.rows_of_window, columns.shape[3] * columns.shape[4])
         return np.lib.stride_tricks.as_strided(columns, shape, (row * self.stride[0], one, item))
 
     def backward(self, dy):
         """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
-        b, n = self.w.block, dy.shape[2]
+        b = self.w.block
         self.bias_gradient(dy)
-        rows, windows = dy.reshape(len(dy), -1, self.filters), self.windows(b)
+        rows, windows = dy.reshape(len(dy), -1, self.filters), self.windows[b]
         for begin in range(0, len(dy), self.band):
             parts = self.parts[: len(dy) - begin]
             np.matmul(windows[begin : begin + self.band], rows[begin : begin + self.band], out=parts)
@@ -690,17 +694,16 @@ class RowConv(ConvStage):
         if not self.has_dx:
             return None
         dwindows, dcolumns, dpadded, dx = self.dwindows[b], self.dcolumns[b], self.dpadded[b], self.dx[b]
-        np.matmul(self.weight.reshape(-1, self.filters), rows.swapaxes(1, 2), out=dwindows)
-        dwindows = dwindows.reshape(len(dy), self.kernel_size[0], *dcolumns.shape[1:])
+        out = dwindows.reshape(len(dy), self.rows_of_window, -1)
+        np.matmul(self.weight.reshape(-1, self.filters), rows.swapaxes(1, 2), out=out)
         dcolumns[...], dpadded[...] = 0, 0
         s = self.stride[0]
         for u in range(self.kernel_size[0]):
             dcolumns[u : u + s * (len(dy) - 1) + 1 : s] += dwindows[:, u]
-        dcolumns = dcolumns.reshape(*dcolumns.shape[:3], -1, n)
-        for v, place in enumerate(self.places(dpadded)):
-            place += dcolumns[:, v]
-        (top, _), (left, _) = self.padding
-        dx[...] = dpadded[top : top + self.shape[1], :, left : left + self.shape[2]].transpose(0, 2, 3, 1)
+        seen = self.columns_of(dpadded)
+        for v in range(self.kernel_size[1]):
+            seen[:, v] += dcolumns[:, v]
+        dx[...] = self.inside(dpadded).transpose(0, 2, 3, 1)
         return dx
 
 
