@@ -11,7 +11,7 @@ from netdsl.kernels.arrays import Array
 from netdsl.stages.conv_stage import ConvStage, read_by
 from netdsl.stages.convolution import ConvGeometry, Epilogue
 from netdsl.stages.layout import long_rows
-from netdsl.stages.stage import Worker
+from netdsl.stages.stage import Worker, take
 from netdsl.stages.windows import Windows, add_up, windows_backward, windows_forward
 
 
@@ -43,7 +43,9 @@ class DepthConv(ConvStage):
         given = (shape[1:], self.out_size, kernel_size, self.stride, self.padding, self.dilation)
         self.times = filters // shape[0]
         self.windows = windows_forward(*given)
-        rows = [max(2, self.band_numbers // (self.out_size[1] * n * filters)) for n in w.sizes]
+        numbers = [self.out_size[1] * n * filters for n in w.sizes]
+        most = [w.cut(self.out_size[0], 20 * count)[-1] for count in numbers]  # the last part is the longest
+        rows = [min(max(2, self.band_numbers // n), m.stop - m.start) for n, m in zip(numbers, most, strict=True)]
         self.bands = [self.windows.by_bands(many) for many in rows]
         length = max(Windows.longest // filters, *w.sizes) * filters
         self.rows = w.scratch((name, "rows"), lambda n: (*kernel_size, length))[0]
@@ -54,6 +56,7 @@ class DepthConv(ConvStage):
             self.wide = w.scratch("wide", lambda n: (*shape[1:], n, filters))
         if w.training:
             self.part = w.scratch("dweight", lambda n: (length,))[0]
+            self.grad_sums = w.tallies((*kernel_size, filters)) if w.splits else []
             self.back = windows_backward(*given)
             self.bands_back = [[windows.by_bands(many) for windows in self.back] for many in rows]
             self.dx = w.gradients(lambda n: (*shape[1:], n, shape[0])) if dx else []
@@ -67,6 +70,9 @@ class DepthConv(ConvStage):
         """x (H, W, n, C) -> y (Ho, Wo, n, F)."""
         b = self.w.block
         self.x[b], y = x, self.y[b]
+        if self.w.splits and self.times == 1:
+            self.w.each(range(len(self.bands[b])), self.forward_band, x)
+            return y
         if self.times > 1:
             self.fill(0, len(x))
         views = self.bound("forward", self.views, self.wide_rows(x), long_rows(y))
@@ -78,6 +84,17 @@ class DepthConv(ConvStage):
             begin = end
         self.fill(filled, len(x))
         return y
+
+    def forward_band(self, i: int, x: Array) -> None:
+        """One band of y, by itself."""
+        y = self.y[self.w.block]
+        add_up(self.bound("forward", self.views, self.wide_rows(x), long_rows(y))[i])
+        begin, end = self.band_ends(self.w.block)[i : i + 2]
+        self.with_bias(y[begin:end])
+
+    def band_ends(self, b: int) -> list[int]:
+        """Where the bands of y begin, and where the last one ends."""
+        return [0, *(end for end, _, _ in self.bands[b])]
 
     def bound(self, what: str, make: Callable[[Array, Array], list[Any]], x: Array, y: Array) -> list[Any]:
         """The views of x and y that `make` makes, which stay the same while x and y lie where they lay."""
@@ -102,7 +119,7 @@ class DepthConv(ConvStage):
 
     def meeting_views(self, x: Array, dy: Array) -> list[Any]:
         """x (H, W, L), dy (Ho, Wo, L) -> for each band of dy what meets at each tap."""
-        ends = [0, *(end for end, _, _ in self.bands[self.w.block])]
+        ends = self.band_ends(self.w.block)
         return [self.windows.meeting_views(x, dy, slice(*pair)) for pair in zip(ends, ends[1:], strict=False)]
 
     def fill(self, filled: int, needed: int) -> int:
@@ -126,6 +143,8 @@ class DepthConv(ConvStage):
         grad = self.w.grads[self.name + ".weight"].reshape(*self.kernel_size, self.filters)
         if b == 0:
             grad[...] = 0
+        if self.w.splits and self.times == 1:
+            return self.backward_by_parts(dy, grad)
         met = self.bound("meeting", self.meeting_views, self.wide_rows(self.x[b]), long_rows(dy))
         begin = made = 0
         for (end, _, _), views in zip(self.bands[b], met, strict=True):
@@ -146,6 +165,29 @@ class DepthConv(ConvStage):
             if self.front is not None:
                 self.front.take_gradient(dx, slice(None))
         return dx
+
+    def backward_by_parts(self, dy: Array, grad: Array) -> Array | None:
+        """The bands of dy, then those of dx, each by itself."""
+        b = self.w.block
+        self.bias_gradient(dy)
+        self.w.each(range(len(self.bands[b])), self.gradient_band, dy, self.x[b])
+        grad += take(self.grad_sums[b])
+        if not self.has_dx:
+            return None
+        dx = self.dx[b]
+        self.w.each(range(len(self.bands_back[b][0])), self.dx_band, dy)
+        return dx
+
+    def gradient_band(self, i: int, dy: Array, x: Array) -> None:
+        """What a band of dy gives to the gradient of the weights."""
+        sums = self.grad_sums[self.w.block][self.w.row]
+        for u, v, left, right in self.bound("meeting", self.meeting_views, self.wide_rows(x), long_rows(dy))[i]:
+            products = np.einsum("hwc,hwc->c", left, right, out=self.part[: left.shape[2]])
+            sums[u, v] += products.reshape(-1, self.filters).sum(axis=0)
+
+    def dx_band(self, i: int, dy: Array) -> None:
+        """One band of dx."""
+        add_up(self.bound("back", self.views_back, long_rows(dy), long_rows(self.dx[self.w.block]))[i][1])
 
     def make_dx(self, dy: Array, dx: Array, end: int, made: int) -> int:
         """The bands of dx (H, W, n, F) that need no more than the first `end` rows of dy, but for the first `made`,
