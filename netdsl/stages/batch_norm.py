@@ -85,9 +85,10 @@ class BatchNorm(Stage):
     ) -> None:
         self.start(w)
         self.name, self.eps, self.momentum, self.conv, self.ending = name, eps, momentum, sums, (relu, clip)
-        self.channels, self.reader = shape[0], None
+        self.channels = shape[0]
+        self.reader: ConvStage | None = None
         if sums is not None:
-            sums.behind = self
+            sums.work_for(self)
         self.moments = w.shared((name, "moments"), (w.network.num_workers, 3, shape[0]), np.float64)
         self.sums = w.shared((name, "sums"), (w.network.num_workers, 2, shape[0]), np.float64)
         self.weight, self.bias = w.params.get(name + ".weight"), w.params.get(name + ".bias")
@@ -101,6 +102,10 @@ class BatchNorm(Stage):
         self.part = w.scratch("band", lambda n: (max(self.band, n * int(np.prod(shape[2:])) * shape[0]),))
         self.mask = w.masks(shape)
         self.count = w.n * int(np.prod(shape[1:]))
+
+    def leave_to(self, reader: ConvStage) -> None:
+        """The convolution that alone reads y calls `fill` and `take_gradient`."""
+        self.reader = reader
 
     def power_sums(self, x: Array) -> Array:
         """x (..., C) -> the sums of x and of x * x, (2, C)."""

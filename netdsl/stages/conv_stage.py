@@ -58,7 +58,7 @@ class ConvStage(Stage):
         self.kernel_size, self.stride, self.padding, self.dilation = g.kernel_size, g.stride, g.padding, g.dilation
         self.adds_bias, self.norm, self.ending = epilogue.bias, epilogue.norm, (epilogue.relu, epilogue.clip)
         self.out_size, self.ends = g.out_size, self.ending != (False, None)
-        self.behind, self.bias_sums = None, np.zeros(g.filters)
+        self.has_norm, self.bias_sums = epilogue.sums, np.zeros(g.filters)
         self.totals = [np.zeros((2, g.filters)) for _ in w.sizes] if epilogue.sums else []
         if self.ends and w.training:
             self.mask = w.masks((g.filters, *self.out_size))
@@ -95,7 +95,7 @@ class ConvStage(Stage):
         """y (rows, Wo, n, F) -> the same array, to which come the bias, if it has none yet, another map, and what
         stands at the end; then its sums are taken."""
         adds_bias = self.adds_bias and not has_bias
-        if not (adds_bias or self.ends or plus is not None or self.totals):
+        if not (adds_bias or self.ends or plus is not None or self.has_norm):
             return y
         rows = wide_rows(y)
         bias = np.resize(self.bias, rows.shape[2]) if adds_bias else None
@@ -105,9 +105,13 @@ class ConvStage(Stage):
             if plus is not None:
                 y[band] += plus[band]
             finish(rows[band], *self.ending)
-            if self.totals:
+            if self.has_norm:
                 self.totals[self.w.block] += moments_by_channel(y[band], y[band])
         return y
+
+    def work_for(self, norm: Any) -> None:
+        """The batch norm behind, which takes the sums, leaves to this stage to make dy."""
+        self.behind = norm
 
     def take_sums(self) -> Array:
         """The sums of y and of y * y of this block, (2, F); they begin at 0 again."""
@@ -117,7 +121,7 @@ class ConvStage(Stage):
 
     def bias_gradient(self, dy: Array) -> None:
         """dy (Ho, Wo, n, F) becomes the gradient by the sums over windows, and the bias gets its own."""
-        if self.behind is not None or self.ends or self.adds_bias:
+        if self.has_norm or self.ends or self.adds_bias:
             for band in bands(dy):
                 self.gradient_of_sums(dy, band)
         self.add_bias_gradient()
@@ -126,7 +130,7 @@ class ConvStage(Stage):
         """Rows of dy (Ho, Wo, n, F) become the gradient by the sums over windows: by what the batch norm behind was
         given, then in front of what stands at the end."""
         rows, b = dy[band], self.w.block
-        if self.behind is not None:
+        if self.has_norm:
             self.behind.give_gradient(dy, band)
         if self.ends:
             stop_gradient(rows, self.y[b][: len(dy), : dy.shape[1]][band], self.mask[b], *self.ending)
@@ -154,5 +158,5 @@ def read_by(conv: ConvStage, norm: Any) -> Any:
     """A batch norm, or None, that convolution `conv` alone reads -> the same, which leaves to `conv` what it does to
     its output: `fill` on the way there, `take_gradient` on the way back."""
     if norm is not None:
-        norm.reader = conv
+        norm.leave_to(conv)
     return norm

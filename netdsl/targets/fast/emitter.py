@@ -162,11 +162,8 @@ def _given(stage: Planned, call: StageCall, unasked: bool) -> dict[str, object]:
     }
     given |= first | dict(zip(list(parameters)[len(first) :], call.arguments, strict=False))
     given |= {key: value for key, value in end_options(stage, call).items() if key in parameters}
-    given |= {
-        key: UNKNOWN
-        for key, other in (("conv", stage.conv), ("sums", stage.sums), ("front", stage.front))
-        if other and key in parameters
-    }
+    others = {"conv": stage.conv, "sums": stage.sums, "front": stage.front}
+    given |= {key: UNKNOWN for key, other in others.items() if other and key in parameters}
     return given
 
 
