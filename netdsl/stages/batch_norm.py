@@ -11,7 +11,7 @@ from netdsl.stages.can import Can
 from netdsl.stages.conv_stage import ConvStage
 from netdsl.stages.ending import Bounds, finish, stop_gradient
 from netdsl.stages.layout import inside
-from netdsl.stages.rows import bands, moments_by_channel, wide_rows
+from netdsl.stages.rows import bands, moments_by_channel, repeated, wide_rows
 from netdsl.stages.stage import Stage, Worker
 
 
@@ -217,7 +217,7 @@ class BatchNorm(Stage):
 def rows_for(x: Array, y: Array, *factors: Array) -> tuple[Array, ...]:
     """The wide rows of x and y (..., C), and (C,) numbers as long as those."""
     rows = wide_rows(y)
-    return wide_rows(x), rows, *(np.resize(a.astype(y.dtype), rows.shape[-1]) for a in factors)
+    return wide_rows(x), rows, *(repeated(a, rows.shape[-1], y.dtype) for a in factors)
 
 
 def scale_rows(rows: tuple[Array, ...], band: slice, ending: tuple[bool, Bounds | None]) -> None:

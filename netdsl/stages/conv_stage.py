@@ -11,7 +11,7 @@ from netdsl.kernels.arrays import Array, Param, Shape, Sides, Spatial
 from netdsl.stages.can import Can
 from netdsl.stages.convolution import ConvGeometry, Epilogue
 from netdsl.stages.ending import finish, stop_gradient
-from netdsl.stages.rows import bands, moments_by_channel, sums_by_channel, wide_rows
+from netdsl.stages.rows import bands, moments_by_channel, repeated, sums_by_channel, wide_rows
 from netdsl.stages.stage import Stage, Worker
 
 
@@ -98,7 +98,7 @@ class ConvStage(Stage):
         if not (adds_bias or self.ends or plus is not None or self.has_norm):
             return y
         rows = wide_rows(y)
-        bias = np.resize(self.bias, rows.shape[2]) if adds_bias else None
+        bias = repeated(self.bias, rows.shape[2]) if adds_bias else None
         for band in bands(y, 1 << 16):
             if bias is not None:
                 rows[band] += bias

@@ -11,7 +11,7 @@ from netdsl.stages.can import Can
 from netdsl.stages.conv_stage import ConvStage
 from netdsl.stages.layout import folded, inner, long_rows, plane, unfolded
 from netdsl.stages.relu import relu, stop_negative
-from netdsl.stages.rows import column_sums, row_sums
+from netdsl.stages.rows import column_sums, repeated, row_sums
 from netdsl.stages.stage import Stage, Worker
 
 
@@ -111,7 +111,7 @@ class MaxPool(Stage):
                 self.best[b][...] = out
         if self.conv is not None and self.conv.bias is not None:
             rows = long_rows(y)
-            rows += np.resize(self.conv.bias, rows.shape[-1])
+            rows += repeated(self.conv.bias, rows.shape[-1])
         return relu(y, y) if self.relu else y
 
     def places(self, x: Array) -> list[Array]:
