@@ -114,10 +114,10 @@ class BnCnn:
         s.pool2 = MaxPool(w.into(1), (64, 14, 14), (2, 2), (2, 2), relu=True)
         s.dropout2d2 = Factor(w, "dropout2d2")
         s.flatten1 = Flatten(w.into(0), (64, 7, 7))
-        s.linear1 = Linear(w, "linear1", 128)
+        s.linear1 = Linear(w.into(1), "linear1", 128)
         s.bn5 = BatchNorm(w, "bn5", (128,), relu=True)
         s.dropout1 = Factor(w, "dropout1")
-        s.linear2 = Linear(w, "linear2", 10)
+        s.linear2 = Linear(w.into(0), "linear2", 10)
         return s
 
     def infer_stages(self, w):
@@ -255,14 +255,17 @@ def plane(space):
 class ConvStage(Stage):
     """A convolution of x (H, W, n, C) to y (Ho, Wo, n, F). dx: whether anything needs the gradient by x."""
 
+    has_part = False
+
     def prepare(self, w, name, g, epilogue, dx):
         self.start(w)
         self.name, self.shape, self.channels, self.filters, self.has_dx = name, g.shape, g.shape[0], g.filters, dx
         self.kernel_size, self.stride, self.padding, self.dilation = g.kernel_size, g.stride, g.padding, g.dilation
         self.adds_bias, self.norm, self.ending = epilogue.bias, epilogue.norm, (epilogue.relu, epilogue.clip)
         self.out_size, self.ends = g.out_size, self.ending != (False, None)
-        self.has_norm, self.bias_sums = epilogue.sums, np.zeros(g.filters)
-        self.totals = [np.zeros((2, g.filters)) for _ in w.sizes] if epilogue.sums else []
+        self.has_norm, self.behind = epilogue.sums, None
+        self.bias_sums = w.tallies((g.filters,)) if w.training else []
+        self.totals = w.tallies((2, g.filters)) if epilogue.sums else []
         if self.ends and w.training:
             self.mask = w.masks((g.filters, *self.out_size))
         self.stored = w.params[name + ".weight"].reshape(*g.kernel_size, -1, g.filters)  # of a signal, too: K is Kx1
@@ -289,9 +292,13 @@ class ConvStage(Stage):
             self.bias += params[name + ".bias"]
 
     def refresh(self):
-        """Makes the weights that this worker computes with."""
+        """Makes the weights that this worker computes with, or its part of them."""
         self.fold()
-        if self.norm is not None:
+        if self.norm is not None and self.has_part:
+            weight, stored = (array.reshape(-1, self.filters) for array in (self.weight, self.stored))
+            begin, end = self.w.part(len(stored))
+            np.multiply(stored[begin:end], self.scale, out=weight[begin:end])
+        elif self.norm is not None:
             self.weight = self.stored * self.scale
 
     def with_bias(self, y, plus=None, has_bias=False):
@@ -301,7 +308,7 @@ class ConvStage(Stage):
         if not (adds_bias or self.ends or plus is not None or self.has_norm):
             return y
         rows = wide_rows(y)
-        bias = np.resize(self.bias, rows.shape[2]) if adds_bias else None
+        bias = repeated(self.bias, rows.shape[2]) if adds_bias else None
         for band in bands(y, 1 << 16):
             if bias is not None:
                 rows[band] += bias
@@ -309,7 +316,7 @@ class ConvStage(Stage):
                 y[band] += plus[band]
             finish(rows[band], *self.ending)
             if self.has_norm:
-                self.totals[self.w.block] += moments_by_channel(y[band], y[band])
+                self.totals[self.w.block][self.w.row] += moments_by_channel(y[band], y[band])
         return y
 
     def work_for(self, norm):
@@ -318,33 +325,34 @@ class ConvStage(Stage):
 
     def take_sums(self):
         """The sums of y and of y * y of this block, (2, F); they begin at 0 again."""
-        sums = self.totals[self.w.block].copy()
-        self.totals[self.w.block][...] = 0
-        return sums
+        return take(self.totals[self.w.block])
 
     def bias_gradient(self, dy):
         """dy (Ho, Wo, n, F) becomes the gradient by the sums over windows, and the bias gets its own."""
         if self.has_norm or self.ends or self.adds_bias:
-            for band in bands(dy):
-                self.gradient_of_sums(dy, band)
+            self.w.each(self.w.cut(len(dy), 4 * dy[0].size), self.gradient_of_rows, dy)
         self.add_bias_gradient()
+
+    def gradient_of_rows(self, rows, dy):
+        """Rows of dy (Ho, Wo, n, F), band by band."""
+        for band in bands(dy, within=rows):
+            self.gradient_of_sums(dy, band)
 
     def gradient_of_sums(self, dy, band):
         """Rows of dy (Ho, Wo, n, F) become the gradient by the sums over windows: by what the batch norm behind was
         given, then in front of what stands at the end."""
         rows, b = dy[band], self.w.block
-        if self.has_norm:
+        if self.has_norm and self.behind is not None:
             self.behind.give_gradient(dy, band)
         if self.ends:
             stop_gradient(rows, self.y[b][: len(dy), : dy.shape[1]][band], self.mask[b], *self.ending)
         if self.adds_bias:
-            self.bias_sums += sums_by_channel(rows)
+            self.bias_sums[b][self.w.row] += sums_by_channel(rows)
 
     def add_bias_gradient(self):
         """The bias gets its gradient, the sums that `gradient_of_sums` took."""
         if self.adds_bias:
-            self.add_gradient(self.name + ".bias", self.bias_sums)
-            self.bias_sums[...] = 0
+            self.add_gradient(self.name + ".bias", take(self.bias_sums[self.w.block]))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -453,7 +461,9 @@ def wide_rows(x, longest=2048):
     pixels = n * channels
     if len(space) != 2 or x.strides[1] != pixels * x.itemsize:
         return x.reshape(*space, pixels)
-    k = max(k for k in range(1, space[1] + 1) if space[1] % k == 0 and (k == 1 or k * pixels <= longest))
+    k = max(1, min(space[1], longest // pixels))
+    while space[1] % k:
+        k -= 1
     return x.reshape(space[0], -1, k * pixels)
 
 
@@ -465,6 +475,20 @@ def bands(x, numbers=32768, within=slice(None)):
     begin, end, _ = within.indices(len(x))
     rows = max(1, numbers * len(x) // max(x.size, 1))
     return [slice(i, min(i + rows, end)) for i in range(begin, end, rows)]
+
+
+def take(tally):
+    """Rows of sums (K, ...) -> their sum (...); they begin at 0 again."""
+    sums = tally.sum(axis=0)
+    tally[...] = 0
+    return sums
+
+
+def repeated(a, size, dtype=None):
+    """a (C,) -> (size,), again and again, in 1 us; np.resize takes 20 to 50."""
+    out = np.empty((size // len(a), len(a)), a.dtype if dtype is None else dtype)
+    out[...] = a
+    return out.reshape(-1)
 
 
 def finish(y, ends_in_relu, bounds):
@@ -568,7 +592,8 @@ class BatchNorm(Stage):
         self.name, self.eps, self.momentum, self.conv, self.ending = name, eps, momentum, sums, (relu, clip)
         self.channels = shape[0]
         self.reader = None
-        if sums is not None:
+        self.gives = sums is None or w.splits  # else the convolution in front does the last walk
+        if sums is not None and not self.gives:
             sums.work_for(self)
         self.moments = w.shared((name, "moments"), (w.network.num_workers, 3, shape[0]), np.float64)
         self.sums = w.shared((name, "sums"), (w.network.num_workers, 2, shape[0]), np.float64)
@@ -578,7 +603,8 @@ class BatchNorm(Stage):
         self.x = w.of_blocks()
         self.guess = w.of_blocks()
         self.rows = w.of_blocks()
-        self.taken = [np.zeros((2, shape[0])) for _ in w.sizes]
+        self.taken = w.tallies((2, shape[0]))
+        self.numbers, self.guesses = w.arrays(lambda n: (3, shape[0])), w.arrays(lambda n: (1, shape[0]))
         self.y = w.arrays(lambda n: inside(shape, n))
         self.part = w.scratch("band", lambda n: (max(self.band, n * int(np.prod(shape[2:])) * shape[0]),))
         self.mask = w.masks(shape)
@@ -630,11 +656,24 @@ class BatchNorm(Stage):
             self.running_var += self.momentum * (var * (self.count / (self.count - 1)) - self.running_var)
         self.factor = self.inv_std if self.weight is None else self.weight * self.inv_std
         shift = (0 if self.bias is None else self.bias) - (self.mean - guess) * self.factor
-        self.rows[b] = rows_for(y if guess.any() else x, y, self.factor, shift)
-        self.taken[b][...] = 0
+        given, numbers = y if guess.any() else x, self.numbers[b]
+        numbers[0], numbers[1], self.guesses[b][...], self.taken[b][...] = self.factor, shift, guess, 0
         if self.reader is None:
-            self.fill(slice(None))
+            self.w.each(self.parts_of(y), self.fill_part, given, numbers)
+        else:
+            self.rows[b] = rows_for(given, y, *numbers[:2])
         return y
+
+    def parts_of(self, x):
+        """The rows of a map (H, W, n, C) that each worker has."""
+        return self.w.cut(len(x), 6 * x[0].size) if x.ndim == 4 else [slice(None)]
+
+    def fill_part(self, part, x, numbers):
+        """A part of the rows of y, of x times the first of the numbers and the second."""
+        y = self.y[self.w.block]
+        rows = rows_for(x, y, *numbers[:2])
+        for band in bands(y, self.band, part):
+            scale_rows(rows, band, self.ending)
 
     def fill(self, rows):
         """Rows of y."""
@@ -649,9 +688,8 @@ class BatchNorm(Stage):
         """
         b = self.w.block
         if self.reader is None:
-            self.take_gradient(dy, slice(None))
-        dbias, products = self.taken[b].copy()
-        self.taken[b][...] = 0
+            self.w.each(self.parts_of(dy), self.take_part, dy, self.x[b], self.guesses[b])
+        dbias, products = take(self.taken[b])
         products = (products - (self.mean - self.guess[b]) * dbias) * self.inv_std
         so_far = self.sums[self.w.index]
         so_far[...] = (0 if b == 0 else so_far) + np.stack([dbias, products])
@@ -662,17 +700,17 @@ class BatchNorm(Stage):
         dbias, products = self.sums[: self.w.num_workers].sum(axis=0)
         slope = -self.factor * self.inv_std * products / self.count
         shift = -self.factor * dbias / self.count - slope * self.mean
-        self.rows_back = rows_for(self.x[b], dy, self.factor, slope, shift)
-        if self.conv is None:
-            self.give_gradient(dy, slice(None))
+        self.numbers[b][...] = self.factor, slope, shift
+        if self.gives:
+            self.w.each(self.parts_of(dy), self.give_part, dy, self.x[b], self.numbers[b])
+        else:
+            self.rows_back = rows_for(self.x[b], dy, *self.numbers[b])
         return dy
 
-    def take_gradient(self, dy, rows):
-        """Rows of dy (H, W, n, C) become the gradient in front of what stands at the end; sums it and its products with
-        x."""
+    def take_part(self, rows, dy, x, guess):
+        """As `take_gradient`, of x (H, W, n, C) less the guess (1, C)."""
         b = self.w.block
-        x, y, guess, sums = self.x[b], self.y[b], self.guess[b], self.taken[b]
-        is_shifted = guess.any()
+        y, sums, is_shifted = self.y[b], self.taken[b][self.w.row], guess.any()
         for band in bands(dy, self.band, rows):
             stop_gradient(dy[band], y[band], self.mask[b], *self.ending)
             part = x[band]
@@ -682,7 +720,14 @@ class BatchNorm(Stage):
 
     def give_gradient(self, dy, rows):
         """Rows of dy (H, W, n, C), of which `take_gradient` took the sums, become dx."""
-        x, wide, factor, slope, shift = self.rows_back
+        self.give_rows(rows, dy, self.rows_back)
+
+    def give_part(self, rows, dy, x, numbers):
+        """As `give_gradient`, by what it multiplies dy and x with and adds."""
+        self.give_rows(rows, dy, rows_for(x, dy, *numbers))
+
+    def give_rows(self, rows, dy, given):
+        x, wide, factor, slope, shift = given
         for band in bands(dy, self.band, rows):
             row = wide[band]
             part = np.multiply(x[band], slope, out=self.part[self.w.block][: row.size].reshape(row.shape))
@@ -703,7 +748,7 @@ def joined(moments):
 def rows_for(x, y, *factors):
     """The wide rows of x and y (..., C), and (C,) numbers as long as those."""
     rows = wide_rows(y)
-    return wide_rows(x), rows, *(np.resize(a.astype(y.dtype), rows.shape[-1]) for a in factors)
+    return wide_rows(x), rows, *(repeated(a, rows.shape[-1], y.dtype) for a in factors)
 
 
 def scale_rows(rows, band, ending):
@@ -742,6 +787,8 @@ class WinogradRows(ConvStage):
         self.y = w.outputs(lambda n: (*self.out_size, n, f))
         longest, widest = max(width, out_width), max(c, f)
         numbers = max(self.strip_numbers, c * f)  # each strip reads all weights
+        operations = 2 * points * columns * c * f * out_width
+        self.groups = [w.cut(len(self.tiles), n * operations) for n in w.sizes]  # else groups meet two others
         self.longest = {n: min(longest, max(1, numbers // (n * widest))) for n in w.sizes}
         self.sums = self.rows_at("sums", points * columns + 1, lambda n: self.longest[n] * n * widest)
         self.seen = [out_width + t.count - 1 if t.count else 0 for t in self.taps]
@@ -765,6 +812,9 @@ class WinogradRows(ConvStage):
         self.du = w.scratch("du", lambda n: (self.points, c * f))[0]  # for one column of taps at a time
         self.grad = w.grads[self.name + ".weight"].reshape(taps, columns, c * f)
         self.grad_part = w.scratch("dweight", lambda n: (taps, c * f))[0]
+        more = max(map(len, self.groups)) - 1
+        self.more_grads = w.scratch("grads", lambda n: (more, taps, columns, c * f), common=True)
+        self.rims = w.scratch("rims", lambda n: (more, taps, width, n * c), common=True)
         self.is_turned = self.has_dx and max(c, f) <= self.narrow
         self.factors_back = self.factors.swapaxes(2, 3)
         if self.is_turned:
@@ -855,45 +905,68 @@ class WinogradRows(ConvStage):
 
     def forward(self, x, plus=None):
         """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
-        b = self.w.block
-        y = self.y[b]
-        rows, out = x.reshape(*x.shape[:2], -1), y.reshape(*y.shape[:2], -1)
+        rows = x.reshape(*x.shape[:2], -1)
+        if self.w.training:
+            self.x[self.w.block] = rows
+        self.w.each(self.groups[self.w.block], self.forward_tiles, rows, plus)
+        return self.y[self.w.block]
+
+    def forward_tiles(self, group, rows, plus):
+        """Some rows of tiles of x (H, W, n*C), and another map or None, to those of y."""
+        b, y = self.w.block, self.y[self.w.block]
+        out = y.reshape(*y.shape[:2], -1)
         if self.adds_bias:
             for strip in self.strips[b]:
                 strip.sums[-1].reshape(-1, self.filters)[...] = self.bias
-        if self.w.training:
-            self.x[b] = rows
         for frame in self.v[b]:
             frame.clear()
-        for (band, inputs, data, _), output in zip(self.tiles, self.outputs, strict=True):
+        for (band, inputs, data, _), output in zip(self.tiles[group], self.outputs[group], strict=True):
             for strip in self.strips[b]:
                 strip.fill(data, rows[inputs])
                 strip.make()
                 along_h(output, strip.sums, out[band, strip.place])
             self.with_bias(y[band], plus if plus is None else plus[band], has_bias=True)
-        return y
 
     def backward(self, dy):
         """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
         b = self.w.block
         self.bias_gradient(dy)
-        rows, x, z = dy.reshape(*dy.shape[:2], -1), self.x[b], self.z[b]
-        dx, covered = self.dx[b].reshape(*self.shape[1:], -1), 0
-        for frame in (z, *self.v[b]):
-            frame.clear()
         if b == 0:
             self.grad[...] = 0
-        for band, inputs, data, output in self.tiles:
-            along_h(output.T, rows[band], z.inside)
-            self.add_tile_gradient(data, x[inputs])
-            dx[covered : inputs.start] = 0
-            self.add_dx(dx, min(max(covered, inputs.start), inputs.stop), inputs, data.T)
-            covered = max(covered, inputs.stop)
-        dx[covered:] = 0
+        dx, groups = self.dx[b].reshape(*self.shape[1:], -1), self.groups[b]
+        self.w.each(range(len(groups)), self.backward_tiles, dy.reshape(*dy.shape[:2], -1), self.x[b])
+        for number, group in enumerate(groups[1:]):
+            self.grad += self.more_grads[b][number]
+            rim = slice(self.tiles[group.start][1].start, self.covered(group.start))
+            dx[rim] += self.rims[b][number, : rim.stop - rim.start]
+        dx[self.covered(len(self.tiles)) :] = 0
         return self.dx[b]
 
-    def add_dx(self, dx, covered, inputs, data_t):
-        """What a row of tiles sends back: its first rows are added to those that have something (covered) already."""
+    def covered(self, count):
+        """How many rows of dx the first tiles, so many, give something to."""
+        return max((inputs.stop for _, inputs, *_ in self.tiles[:count]), default=0)
+
+    def backward_tiles(self, number, rows, x):
+        """One group of rows of tiles: rows, of dy (Ho, Wo, n*F), to dx, and with x (H, W, n*C) to the gradient of the
+        weights. All but the first put aside what others give something to, too: the gradient, and first rows of dx."""
+        b, group, grad = self.w.block, self.groups[self.w.block][number], self.grad
+        dx, z = self.dx[b].reshape(*self.shape[1:], -1), self.z[b]
+        for frame in (z, *self.v[b]):
+            frame.clear()
+        if number:
+            grad = self.more_grads[b][number - 1]
+            grad[...] = 0
+        for i, (band, inputs, data, output) in enumerate(self.tiles[group], group.start):
+            along_h(output.T, rows[band], z.inside)
+            self.add_tile_gradient(data, x[inputs], grad)
+            covered = self.covered(i)
+            dx[covered : inputs.start] = 0
+            rim = self.rims[b][number - 1] if number and i == group.start else None
+            self.add_dx(dx, min(max(covered, inputs.start), inputs.stop), inputs, data.T, rim)
+
+    def add_dx(self, dx, covered, inputs, data_t, rim):
+        """What a row of tiles sends back: its first rows are added to those that have something (covered) already, or
+        put aside in `rim`."""
         b, overlap = self.w.block, covered - inputs.start
         for t, strips in zip(self.taps, self.strips_back[b], strict=True):
             matrix = np.repeat(data_t, t.count, axis=1)
@@ -905,10 +978,14 @@ class WinogradRows(ConvStage):
                 if overlap:
                     added = self.shared_rows[b][: overlap * part[0].size].reshape(overlap, *part.shape[1:])
                     along_h(matrix[:overlap], strip.sums, added)
-                    part[:overlap] += added
+                    if rim is None:
+                        part[:overlap] += added
+                    else:
+                        rim[:overlap, t.columns][:, strip.place] = added
 
-    def add_tile_gradient(self, data, x):
-        """One row of tiles: for each tap a product of what met there, and back from the points to the weights."""
+    def add_tile_gradient(self, data, x, grad):
+        """One row of tiles: for each tap a product of what met there, and back from the points to the weights, added to
+        `grad`."""
         b, du = self.w.block, self.du.reshape(self.points, self.channels, self.filters)
         for t, frame in zip(self.taps, self.v[b], strict=True):
             columns, out = frame.fill(t.columns, 0, frame.before + frame.size)
@@ -916,7 +993,7 @@ class WinogradRows(ConvStage):
         for tap, seen, given in self.meetings[b]:
             np.matmul(seen, given, out=du)
             product(self.tw_t, self.du, self.grad_part)
-            self.grad[:, tap] += self.grad_part
+            grad[:, tap] += self.grad_part
 
 
 def strided_toom_cook(tile, taps, stride, dtype):
@@ -1136,7 +1213,7 @@ class MaxPool(Stage):
         self.pair_maximum(long_rows(x), long_rows(out))
         if self.conv is not None and self.conv.bias is not None:
             rows = long_rows(y)
-            rows += np.resize(self.conv.bias, rows.shape[-1])
+            rows += repeated(self.conv.bias, rows.shape[-1])
         return relu(y, y)
 
     def places(self, x):
@@ -1292,11 +1369,12 @@ class Linear(Stage):
         self.y = w.outputs(lambda n: (n, filters))
         if w.training:
             self.part = w.scratch("dweight", lambda n: self.weight.shape)[0]
+            self.dx = w.gradients(lambda n: (n, len(self.weight)))
 
     def forward(self, x):
         """x (n, D) -> y (n, F)."""
         self.x[self.w.block] = x
-        y = np.matmul(x, self.weight, out=self.y[self.w.block])
+        y = self.w.multiply(x, self.weight, self.y[self.w.block])
         if self.bias is not None:
             y += self.bias
         return y
@@ -1305,13 +1383,12 @@ class Linear(Stage):
         """dy (n, F) -> dx (n, D), None where nothing needs it."""
         b = self.w.block
         grad = self.w.grads[self.name + ".weight"]
-        multiply = np.dot if len(dy) == 1 else np.matmul  # a column by a row: a quarter of the time
-        multiply(self.x[b].T, dy, out=grad if b == 0 else self.part)
+        self.w.multiply(self.x[b].T, dy, grad if b == 0 else self.part)
         if b > 0:
             grad += self.part
         if self.bias is not None:
             self.add_gradient(self.name + ".bias", dy.sum(axis=0))
-        return np.matmul(dy, self.weight.T)
+        return self.w.multiply(dy, self.weight.T, self.dx[b])
 
 
 class FrozenNorm(Stage):
@@ -1537,6 +1614,10 @@ class StoredNetwork(Network):
         """How many workers have a part in a batch of n samples: all, or the first, if there is not one for each."""
         return self.num_workers if n >= self.num_workers else 1
 
+    def sharers(self, n):
+        """How many workers share what is not of one sample alone: as many as have a part in a batch of n samples."""
+        return self.active(n)
+
     def watch(self, places):
         """Prepare to see whether the params at these places or the buffers were written to, as users may at any time.
 
@@ -1561,16 +1642,16 @@ class StoredNetwork(Network):
 
     def notice(self, index, n):
         """Compare with what was there before: `news` says whether anything was written to. Each worker has a part."""
-        active = self.active(n)
+        count = self.sharers(n)
         self.news[index] = 0
-        for now, seen in self.watched[index * len(self.watched) // active : (index + 1) * len(self.watched) // active]:
+        for now, seen in self.watched[index * len(self.watched) // count : (index + 1) * len(self.watched) // count]:
             if not np.array_equal(now, seen):
                 seen[...] = now
                 self.news[index] = 1
 
-    def total_gradients(self):
-        """{param name: gradient}, summed over the workers in their order."""
-        for row in self.gradients[1:]:
+    def total_gradients(self, n):
+        """{param name: gradient} by n samples, summed over the workers in their order."""
+        for row in self.gradients[1 : self.active(n)]:
             self.gradients[0] += row
         return {name: self.named_grads[0][name].copy() for name in self.params}
 
@@ -1618,14 +1699,22 @@ class FastNetwork(StoredNetwork):
         active = self.active(n)
         known, key = self.workers.setdefault((index, active), {}), (n, training, apart)
         if key not in known:
-            begin, end = index * n // active, (index + 1) * n // active
-            count = max(1, -(-(end - begin) // self.block))
-            cuts = [begin + i * (end - begin) // count for i in range(count + 1)]
             while len(known) >= 6:
                 known.pop(next(iter(known))).release()
-            rows = [slice(a, b) for a, b in zip(cuts, cuts[1:], strict=False)]
-            known[key] = Worker(self, index, n, rows, training, apart)
+            known[key] = self.make_worker(index, n, training, apart)
         return known[key]
+
+    def make_worker(self, index, n, training, apart):
+        """Worker `index` for a batch of n samples."""
+        active = self.active(n)
+        rows = self.blocks_of(index * n // active, (index + 1) * n // active)
+        return Worker(self, index, n, rows, training, apart)
+
+    def blocks_of(self, begin, end):
+        """The blocks of a worker's samples."""
+        count = max(1, -(-(end - begin) // self.block))
+        cuts = [begin + i * (end - begin) // count for i in range(count + 1)]
+        return [slice(a, b) for a, b in zip(cuts, cuts[1:], strict=False)]
 
     def logits(self, x, training=False):
         """x (N, *input_shape) -> what the loss reads, (N, ...)."""
@@ -1641,12 +1730,12 @@ class FastNetwork(StoredNetwork):
             raise ValueError(f"the last batch that `logits` saw in training has {self.pending} samples, not {len(dy)}")
         self.io["dlogits"][: len(dy)] = dy
         self.run(BACKWARD, len(dy))
-        return None, self.total_gradients()
+        return None, self.total_gradients(len(dy))
 
     def loss_and_gradients(self, x, y):
         """x (N, *input_shape), targets y -> mean loss, {param name: gradient}, in training mode."""
         self.call(GRADIENTS, self.checked(x), np.asarray(y))
-        return self.last_loss, self.total_gradients()
+        return self.last_loss, self.total_gradients(self.last_size)
 
     def train_step(self, x, y, lr=None):
         """Forward, loss, backward and one step of the optimizer, in place; returns the loss.
@@ -1666,8 +1755,7 @@ class FastNetwork(StoredNetwork):
         """One step of the optimizer, in place."""
         for name, grad in grads.items():
             self.named_grads[0][name][...] = grad
-        self.gradients[1:] = 0
-        self.prepare(1)
+        self.prepare(self.num_workers)
         self.touch()
         self.run(UPDATE, self.num_workers, lr)
         self.counted()
@@ -1703,7 +1791,7 @@ class FastNetwork(StoredNetwork):
         self.call(LOGITS if training else OUTPUTS, xs)
         if not training:
             n = self.last_size
-            if not self.is_known and self.news[: self.active(n)].any():
+            if not self.is_known and self.news[: self.sharers(n)].any():
                 self.touch()
                 self.run(OUTPUTS, n)
             self.is_known = False
@@ -1744,12 +1832,10 @@ class FastNetwork(StoredNetwork):
         """Every worker does its part of a command; of a batch with too few samples for all, the first does all."""
         order = (command, n, lr, self.steps, self.version)
         try:
-            if n >= self.num_workers:
+            if self.sharers(n) == self.num_workers:
                 self.team.call(order)
             else:
-                self.losses[:] = 0
-                self.norms[:] = 0
-                self.gradients[1:] = 0
+                self.losses[:], self.norms[:] = 0, 0
                 self.work(0, order)
         except BaseException:
             self.touch()
@@ -1757,8 +1843,13 @@ class FastNetwork(StoredNetwork):
             raise
 
     def wait(self, n):
-        """For all other workers, if they have a part in a batch of n samples."""
-        if n >= self.num_workers:
+        """For all other workers, if they have samples of a batch of n."""
+        if self.active(n) > 1:
+            self.team.sync()
+
+    def meet(self, n):
+        """Wait for all others, if they share what is done for a batch of n samples."""
+        if self.sharers(n) > 1:
             self.team.sync()
 
     def work(self, index, order):
@@ -1770,7 +1861,7 @@ class FastNetwork(StoredNetwork):
             elif command != UPDATE:
                 self.train_part(command, index, n, version)
             if command in (UPDATE, STEP):
-                self.update_part(index, n, lr, steps)
+                self.update_part(index, n, lr, steps, 1 if command == UPDATE else self.active(n))
 
     def infer_part(self, index, n, version):
         """One worker's part of OUTPUTS. `ask` runs it again if somebody found news, which nobody waits for here."""
@@ -1801,7 +1892,7 @@ class FastNetwork(StoredNetwork):
         for stage in w.stages:
             stage.refresh()
         w.version = version
-        self.wait(w.n)
+        self.meet(w.n)
 
     def part_of(self, rows):
         """These rows of every input."""
@@ -1835,23 +1926,24 @@ class FastNetwork(StoredNetwork):
         """By how much the mean loss of a block counts in that of the batch."""
         return (rows.stop - rows.start) / w.n
 
-    def update_part(self, index, n, lr, steps):
-        """One worker's part of the params: sum the gradients, see that all are finite, then the optimizer's step."""
-        self.wait(n)
-        active, chunk = self.active(n), self.chunk
+    def update_part(self, index, n, lr, steps, rows):
+        """One worker's part of the params: sum the gradients that lie in so many rows, see that all are finite, then
+        the optimizer's step."""
+        self.meet(n)
+        active, chunk = self.sharers(n), self.chunk
         chunks = range(0, self.size, chunk)
         own = chunks[index * len(chunks) // active : (index + 1) * len(chunks) // active]
         params, grads, norm = {}, {}, 0.0
         for begin in own:
             params[begin] = self.vector[begin : begin + chunk]
             grads[begin] = self.gradients[0, begin : begin + chunk]
-            for row in self.gradients[1:]:
+            for row in self.gradients[1:rows]:
                 grads[begin] += row[begin : begin + chunk]
             norm += float(np.dot(grads[begin], grads[begin]))
         if not np.isfinite(norm) and all(np.isfinite(grad).all() for grad in grads.values()):
             norm = 0.0  # only the squares overflow
         self.norms[index] = norm
-        self.wait(n)
+        self.meet(n)
         if np.isfinite(self.norms[:active].sum()):
             state = {begin: tuple(self.moments[:, begin : begin + chunk]) for begin in own}
             self.optimize(params, grads, {**state, "step": steps}, lr)  # of its own: each step adds 1 to it
@@ -2200,11 +2292,6 @@ def serve_calls(team, me, bell, closing):
         del now
 
 
-def available_cores():
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 class Worker:
     """One worker's part of a network: its samples in blocks, the stages that work on them, and its gradients.
 
@@ -2214,15 +2301,19 @@ class Worker:
     turns; else one block ends before the next begins, and they share their memory. s: its stages, by name.
     """
 
+    splits = False  # whether others share what `each` is given
+    row = 0
+
     def __init__(self, network, index, n, rows, training, apart):
         self.network, self.index, self.n, self.rows = network, index, n, rows
         self.sizes, self.version = [part.stop - part.start for part in rows], None
         self.training, self.apart, self.block = training, apart, 0
-        self.params, self.grads = network.stored, network.stored_grads[index]
+        self.params, self.grads = network.stored, network.stored_grads[0 if self.splits else index]
         self.dtype, self.num_workers = network.dtype, network.num_workers if n >= network.num_workers else 1
         self.buffers = Buffers(self.dtype)
+        self.own = self.own_buffers()
         self.build()
-        self.buffers.settle()
+        self.take_memory()
         self.build()
 
     def build(self):
@@ -2231,9 +2322,18 @@ class Worker:
         build = self.network.train_stages if self.training else self.network.infer_stages
         self.s = build(self)
 
+    def own_buffers(self):
+        """Where scratch lies."""
+        return self.buffers
+
+    def take_memory(self):
+        """Take the memory for all arrays, now that their sizes are known."""
+        self.buffers.settle()
+
     def release(self):
         """Give the memory back at once: stages and worker refer to each other."""
         self.s, self.stages, self.buffers = None, [], Buffers(self.dtype)
+        self.own = self.buffers
 
     def arrays(self, shape):
         """An array for each block, shape(n) for its n samples, that keeps what is in it until the block ends."""
@@ -2276,13 +2376,19 @@ class Worker:
             array[...] = 0
         return arrays
 
+    def tallies(self, shape):
+        """Zeros for each block in float64, (1, *shape), to which parts of `each` add sums: row `row` of as many as
+        there are workers that share parts."""
+        return [np.zeros((1, *shape)) for _ in self.sizes]
+
     def of_blocks(self):
         """A place for each block, for what its forward pass keeps as it is."""
         return [None] * len(self.sizes)
 
-    def scratch(self, key, shape):
-        """An array for each block; whoever asks for the same key gets the same memory."""
-        return self.by_block([key] * len(self.sizes), shape)
+    def scratch(self, key, shape, common=False):
+        """An array for each block; whoever asks for the same key gets the same memory. common: what one part of `each`
+        writes there others read later."""
+        return self.by_block([key] * len(self.sizes), shape, self.buffers if common else self.own)
 
     def bits(self, shape):
         """An array of booleans for each block, which keeps what is in it as `arrays` does."""
@@ -2295,12 +2401,12 @@ class Worker:
         size = int(np.prod(shape))
         return [mask.view(np.bool_) for mask in self.scratch("mask", lambda n: (-(-n * size // self.dtype.itemsize),))]
 
-    def by_block(self, keys, shape):
+    def by_block(self, keys, shape, buffers=None):
         """For each block the array of its key; blocks of one key and one size share it."""
-        made = {}
+        made, buffers = {}, self.buffers if buffers is None else buffers
         for key, n in zip(keys, self.sizes, strict=True):
             if (key, n) not in made:
-                made[key, n] = self.buffers.array(key, shape(n))
+                made[key, n] = buffers.array(key, shape(n))
         return [made[key, n] for key, n in zip(keys, self.sizes, strict=True)]
 
     def shared(self, key, shape, dtype=None):
@@ -2317,6 +2423,20 @@ class Worker:
     def part(self, size):
         """Begin and end of this worker's part of `size` things."""
         return self.index * size // self.num_workers, (self.index + 1) * size // self.num_workers
+
+    def cut(self, length, operations):
+        """The parts that `each` is given of `length` rows with so many operations each: one, all rows."""
+        return [slice(0, length)]
+
+    def each(self, parts, work, *given):
+        """work(part, *given) for every part; no part reads what another one writes. Where samples are fewer than
+        workers, these share the parts."""
+        for part in parts:
+            work(part, *given)
+
+    def multiply(self, a, b, out):
+        """np.matmul(a, b, out=out), whose rows, columns or matrices are shared as what `each` is given."""
+        return multiply(a, b, out)
 
 
 class Buffers:
@@ -2339,15 +2459,26 @@ class Buffers:
         start = self.places[key]
         return self.memory[start : start + size].reshape(shape)
 
-    def settle(self):
-        """Take the memory for all that was asked for; from now on arrays are parts of it."""
+    def settle(self, make=None):
+        """Take the memory for all that was asked for, of so many numbers from `make` if there is one; from now on
+        arrays are parts of it."""
         end = 0
         for key, size in self.sizes.items():
             self.places[key] = end
             # 64 bytes apart, and not at multiples of 4096, which would share a cache set
             end += -(-size // 16) * 16 + 48
-        memory = np.empty(end + 16, self.dtype)
+        memory = np.empty(end + 16, self.dtype) if make is None else make(end + 16)
         self.memory = memory[-memory.ctypes.data % 64 // self.dtype.itemsize :]
+
+
+def multiply(a, b, out):
+    """np.matmul(a, b, out=out); a column by a row through np.dot, which takes a quarter of the time."""
+    return (np.dot if a.ndim == 2 and a.shape[1] == 1 else np.matmul)(a, b, out=out)
+
+
+def available_cores():
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def to_textbook(x, space=()):
@@ -2385,7 +2516,7 @@ class WaitingNetwork(FastNetwork):
         return super().worker(index, n, training, training or apart)
 
     def each_block(self, w, work):
-        """All blocks by turns, each up to where it waits."""
+        """All blocks by turns, each up to where it waits; at inference one after the other."""
         if not w.training:
             super().each_block(w, work)
             return

@@ -66,8 +66,8 @@ class Lenet:
         s.conv2 = BilinearConv(w.into(0), "conv2", ConvGeometry((32, 14, 14), 64, (5, 5), padding=((2, 2), (2, 2))), fourier, epilogue=Epilogue(bias=False))
         s.pool2 = MaxPool(w.into(1), (64, 14, 14), (2, 2), (2, 2), conv=s.conv2, relu=True)
         s.flatten1 = Flatten(w.into(0), (64, 7, 7))
-        s.linear1 = Linear(w.into(None, 1), "linear1", 128, relu=True)
-        s.linear2 = Linear(w.into(None, 0), "linear2", 10)
+        s.linear1 = Linear(w.into(1), "linear1", 128, relu=True)
+        s.linear2 = Linear(w.into(0), "linear2", 10)
         return s
 
     def train_forward(self, s, x):
@@ -155,13 +155,16 @@ def plane(space):
 class ConvStage(Stage):
     """A convolution of x (H, W, n, C) to y (Ho, Wo, n, F). dx: whether anything needs the gradient by x."""
 
+    has_part = False
+
     def prepare(self, w, name, g, epilogue, dx):
         self.start(w)
         self.name, self.shape, self.channels, self.filters, self.has_dx = name, g.shape, g.shape[0], g.filters, dx
         self.kernel_size, self.stride, self.padding, self.dilation = g.kernel_size, g.stride, g.padding, g.dilation
         self.adds_bias, self.norm, self.ending = epilogue.bias, epilogue.norm, (epilogue.relu, epilogue.clip)
         self.out_size, self.ends = g.out_size, self.ending != (False, None)
-        self.behind, self.bias_sums = None, np.zeros(g.filters)
+        self.has_norm, self.behind = epilogue.sums, None
+        self.bias_sums = w.tallies((g.filters,)) if w.training else []
         self.totals = []
         self.stored = w.params[name + ".weight"].reshape(*g.kernel_size, -1, g.filters)  # of a signal, too: K is Kx1
         self.weight = self.stored
@@ -170,13 +173,13 @@ class ConvStage(Stage):
             self.adds_bias = False
 
     def refresh(self):
-        """Makes the weights that this worker computes with."""
+        """Makes the weights that this worker computes with, or its part of them."""
 
     def with_bias(self, y, plus=None, has_bias=False):
         """y (rows, Wo, n, F) -> the same array, to which come the bias, if it has none yet, another map, and what
         stands at the end; then its sums are taken."""
         adds_bias = self.adds_bias and not has_bias
-        if not (adds_bias or self.ends or plus is not None or self.totals):
+        if not (adds_bias or self.ends or plus is not None or self.has_norm):
             return y
         rows = wide_rows(y)
         bias = None
@@ -186,8 +189,6 @@ class ConvStage(Stage):
             if plus is not None:
                 y[band] += plus[band]
             finish(rows[band], *self.ending)
-            if self.totals:
-                self.totals[self.w.block] += moments_by_channel(y[band], y[band])
         return y
 
     def bias_gradient(self, dy):
@@ -300,7 +301,9 @@ def wide_rows(x, longest=2048):
     pixels = n * channels
     if len(space) != 2 or x.strides[1] != pixels * x.itemsize:
         return x.reshape(*space, pixels)
-    k = max(k for k in range(1, space[1] + 1) if space[1] % k == 0 and (k == 1 or k * pixels <= longest))
+    k = max(1, min(space[1], longest // pixels))
+    while space[1] % k:
+        k -= 1
     return x.reshape(space[0], -1, k * pixels)
 
 
@@ -334,22 +337,6 @@ def relu(x, out):
 def long_rows(x):
     """x (..., n, C) -> a view (..., n*C): samples and channels become one axis."""
     return x.reshape(*x.shape[:-2], -1)
-
-
-def moments_by_channel(a, b, longest=1024):
-    """Bands a and b (..., C) that lie in the cache -> the sums of a and of a * b over all but the channels, (2, C), in
-    float64."""
-    pixels = beside(a, longest)
-    a, b = (x.reshape(-1, pixels * x.shape[-1]) for x in (a, b))
-    sums = np.empty((2, a.shape[1]), a.dtype)
-    sums[0] = np.dot(np.ones(len(a), a.dtype), a)
-    sums[1] = np.einsum("ij,ij->j", a, b)
-    return sums.reshape(2, pixels, -1).sum(axis=1, dtype=np.float64)
-
-
-def beside(a, longest):
-    """How many of the pixels of a (..., C) are as good as one: a power of 2 that divides them."""
-    return math.gcd(a.size // a.shape[-1], 1 << max(1, longest // a.shape[-1]).bit_length() - 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -434,7 +421,7 @@ class MaxPool(Stage):
         self.pair_maximum(long_rows(x), long_rows(out))
         if self.conv is not None and self.conv.bias is not None:
             rows = long_rows(y)
-            rows += np.resize(self.conv.bias, rows.shape[-1])
+            rows += repeated(self.conv.bias, rows.shape[-1])
         return relu(y, y)
 
     def places(self, x):
@@ -502,6 +489,13 @@ def folded(x):
     return x.reshape(-1, *x.shape[-3:])
 
 
+def repeated(a, size, dtype=None):
+    """a (C,) -> (size,), again and again, in 1 us; np.resize takes 20 to 50."""
+    out = np.empty((size // len(a), len(a)), a.dtype if dtype is None else dtype)
+    out[...] = a
+    return out.reshape(-1)
+
+
 def inner(x, sides, space):
     """x (*space with its sides, n, C) -> a view (*space, n, C)."""
     return x[tuple(slice(before, before + size) for (before, _), size in zip(sides, space, strict=True))]
@@ -552,14 +546,14 @@ class BilinearConv(ConvStage):
         self.y = w.outputs(lambda n: (*size, n, f))
         if w.training:
             self.v = w.arrays(lambda n: (points, self.at_points(rows * n, c)))
-            self.z = w.scratch("z", lambda n: (points, self.at_points(rows * n, f)))
+            self.z = w.scratch("z", lambda n: (points, self.at_points(rows * n, f)), common=True)
             self.make_room_for_gradients(points, c, f)
-            self.dv = w.scratch("v", lambda n: (points, self.at_points(at_work[n] * n, c)))
+            self.dv = w.scratch("v", lambda n: (points, self.at_points(at_work[n] * n, c)), common=True)
             self.dy = []
             self.dx = w.gradients(lambda n: (*(shape[1:]), n, c))
         else:
-            self.v = w.scratch("v", lambda n: (points, self.at_points(at_work[n] * n, c)))
-        self.m = w.scratch("m", lambda n: (points, self.at_points(at_work[n] * n, f)))
+            self.v = w.scratch("v", lambda n: (points, self.at_points(at_work[n] * n, c)), common=True)
+        self.m = w.scratch("m", lambda n: (points, self.at_points(at_work[n] * n, f)), common=True)
 
     def at_points(self, count, channels):
         """How many numbers of so many rows of tiles lie at a point; rows are no multiple of 4096 bytes apart."""
@@ -568,7 +562,8 @@ class BilinearConv(ConvStage):
     def make_room_for_gradients(self, points, c, f):
         """Arrays for the gradient of the weights (taps, C * F), made for some input channels at a time."""
         w = self.w
-        self.channels_at_once = max(1, min(c, (1 << 20) // (points * f)))
+        most = w.cut(c, 2 * f * points * self.grid[0] * self.grid[1])[0].stop
+        self.channels_at_once = max(1, min(most, (1 << 20) // (points * f)))
         self.du = w.scratch("du", lambda n: (points, self.channels_at_once * f))[0]
         self.grad = w.grads[self.name + ".weight"].reshape(-1, c * f)
         self.grad_part = w.scratch("dweight", lambda n: self.grad.shape)[0]
@@ -598,7 +593,7 @@ class BilinearConv(ConvStage):
             v = self.v[b][:, first * n * c : (first + count) * n * c]
             m = self.m[b][:, : count * n * f]
             to_points(self.tx, self.tiles_of(x, band), middle, v.reshape(-1, count, n * c))
-            np.matmul(v.reshape(-1, count * n, c), u, out=m.reshape(-1, count * n, f))
+            self.w.multiply(v.reshape(-1, count * n, c), u, m.reshape(-1, count * n, f))
             from_points(self.ty, m.reshape(-1, count, n * f), middle, self.out_tiles(y, band))
             rows = slice(None)
             self.with_bias(
@@ -627,8 +622,7 @@ class BilinearConv(ConvStage):
             z = self.z[b][:, first * n * f : (first + count) * n * f]
             to_points(self.ty, self.out_tiles(dy, band), middle, z.reshape(points, count, n * f))
             dv = self.dv[b][:, : count * n * c]
-            z = z.reshape(points, count * n, f)
-            np.matmul(z, u, out=dv.reshape(points, count * n, c))
+            self.w.multiply(z.reshape(points, count * n, f), u, dv.reshape(points, count * n, c))
             self.add_dx(dv.reshape(points, count, n * c), band)
         v, z = self.v[b][:, :-32].reshape(points, -1, c), self.z[b][:, :-32].reshape(points, -1, f)
         self.add_point_gradient(v, z)
@@ -638,18 +632,20 @@ class BilinearConv(ConvStage):
     def add_point_gradient(self, v, z):
         """v (points, M, C), z (points, M, F) -> their products, back from the points; some channels at a time, so that
         those stay in the cache."""
+        self.w.each(range(0, self.channels, self.channels_at_once), self.channels_gradient, v, z)
+
+    def channels_gradient(self, begin, v, z):
         points, f = len(v), self.filters
-        for begin in range(0, self.channels, self.channels_at_once):
-            part = v[:, :, begin : begin + self.channels_at_once]
-            du = self.du[:, : part.shape[2] * f]
-            np.matmul(part.transpose(0, 2, 1), z, out=du.reshape(points, -1, f))
-            place = slice(begin * f, (begin + part.shape[2]) * f)
-            if self.w.block == 0:
-                product(self.tw_t, du, self.grad[:, place])
-            else:
-                rest = self.grad_part[:, place]
-                product(self.tw_t, du, rest)
-                self.grad[:, place] += rest
+        part = v[:, :, begin : begin + self.channels_at_once]
+        du = self.du[:, : part.shape[2] * f]
+        np.matmul(part.transpose(0, 2, 1), z, out=du.reshape(points, -1, f))
+        place = slice(begin * f, (begin + part.shape[2]) * f)
+        if self.w.block == 0:
+            product(self.tw_t, du, self.grad[:, place])
+        else:
+            rest = self.grad_part[:, place]
+            product(self.tw_t, du, rest)
+            self.grad[:, place] += rest
 
     def add_dx(self, dv, band):
         """What a band of tiles sends back to x; its first rows overlap with the last ones of the band before."""
@@ -848,11 +844,12 @@ class Linear(Stage):
         self.y = w.outputs(lambda n: (n, filters))
         if w.training:
             self.part = w.scratch("dweight", lambda n: self.weight.shape)[0]
+            self.dx = w.gradients(lambda n: (n, len(self.weight)))
 
     def forward(self, x):
         """x (n, D) -> y (n, F)."""
         self.x[self.w.block] = x
-        y = np.matmul(x, self.weight, out=self.y[self.w.block])
+        y = self.w.multiply(x, self.weight, self.y[self.w.block])
         if self.bias is not None:
             y += self.bias
         return relu(y, y) if self.relu else y
@@ -863,13 +860,12 @@ class Linear(Stage):
         if self.relu:
             dy *= self.y[b] > 0
         grad = self.w.grads[self.name + ".weight"]
-        multiply = np.dot if len(dy) == 1 else np.matmul  # a column by a row: a quarter of the time
-        multiply(self.x[b].T, dy, out=grad if b == 0 else self.part)
+        self.w.multiply(self.x[b].T, dy, grad if b == 0 else self.part)
         if b > 0:
             grad += self.part
         if self.bias is not None:
             self.add_gradient(self.name + ".bias", dy.sum(axis=0))
-        return np.matmul(dy, self.weight.T)
+        return self.w.multiply(dy, self.weight.T, self.dx[b])
 
 
 def cross_entropy(logits, labels):
@@ -1050,6 +1046,10 @@ class StoredNetwork(Network):
         """How many workers have a part in a batch of n samples: all, or the first, if there is not one for each."""
         return self.num_workers if n >= self.num_workers else 1
 
+    def sharers(self, n):
+        """How many workers share what is not of one sample alone: as many as have a part in a batch of n samples."""
+        return self.active(n)
+
     def watch(self, places):
         """Prepare to see whether the params at these places or the buffers were written to, as users may at any time.
 
@@ -1074,16 +1074,16 @@ class StoredNetwork(Network):
 
     def notice(self, index, n):
         """Compare with what was there before: `news` says whether anything was written to. Each worker has a part."""
-        active = self.active(n)
+        count = self.sharers(n)
         self.news[index] = 0
-        for now, seen in self.watched[index * len(self.watched) // active : (index + 1) * len(self.watched) // active]:
+        for now, seen in self.watched[index * len(self.watched) // count : (index + 1) * len(self.watched) // count]:
             if not np.array_equal(now, seen):
                 seen[...] = now
                 self.news[index] = 1
 
-    def total_gradients(self):
-        """{param name: gradient}, summed over the workers in their order."""
-        for row in self.gradients[1:]:
+    def total_gradients(self, n):
+        """{param name: gradient} by n samples, summed over the workers in their order."""
+        for row in self.gradients[1 : self.active(n)]:
             self.gradients[0] += row
         return {name: self.named_grads[0][name].copy() for name in self.params}
 
@@ -1143,14 +1143,22 @@ class FastNetwork(StoredNetwork):
         active = self.active(n)
         known, key = self.workers.setdefault((index, active), {}), (n, training, apart)
         if key not in known:
-            begin, end = index * n // active, (index + 1) * n // active
-            count = max(1, -(-(end - begin) // self.block))
-            cuts = [begin + i * (end - begin) // count for i in range(count + 1)]
             while len(known) >= 6:
                 known.pop(next(iter(known))).release()
-            rows = [slice(a, b) for a, b in zip(cuts, cuts[1:], strict=False)]
-            known[key] = Worker(self, index, n, rows, training, apart)
+            known[key] = self.make_worker(index, n, training, apart)
         return known[key]
+
+    def make_worker(self, index, n, training, apart):
+        """Worker `index` for a batch of n samples."""
+        active = self.active(n)
+        rows = self.blocks_of(index * n // active, (index + 1) * n // active)
+        return Worker(self, index, n, rows, training, apart)
+
+    def blocks_of(self, begin, end):
+        """The blocks of a worker's samples."""
+        count = max(1, -(-(end - begin) // self.block))
+        cuts = [begin + i * (end - begin) // count for i in range(count + 1)]
+        return [slice(a, b) for a, b in zip(cuts, cuts[1:], strict=False)]
 
     def logits(self, x, training=False):
         """x (N, *input_shape) -> what the loss reads, (N, ...)."""
@@ -1166,12 +1174,12 @@ class FastNetwork(StoredNetwork):
             raise ValueError(f"the last batch that `logits` saw in training has {self.pending} samples, not {len(dy)}")
         self.io["dlogits"][: len(dy)] = dy
         self.run(BACKWARD, len(dy))
-        return None, self.total_gradients()
+        return None, self.total_gradients(len(dy))
 
     def loss_and_gradients(self, x, y):
         """x (N, *input_shape), targets y -> mean loss, {param name: gradient}, in training mode."""
         self.call(GRADIENTS, self.checked(x), np.asarray(y))
-        return self.last_loss, self.total_gradients()
+        return self.last_loss, self.total_gradients(self.last_size)
 
     def train_step(self, x, y, lr=None):
         """Forward, loss, backward and one step of the optimizer, in place; returns the loss.
@@ -1191,8 +1199,7 @@ class FastNetwork(StoredNetwork):
         """One step of the optimizer, in place."""
         for name, grad in grads.items():
             self.named_grads[0][name][...] = grad
-        self.gradients[1:] = 0
-        self.prepare(1)
+        self.prepare(self.num_workers)
         self.touch()
         self.run(UPDATE, self.num_workers, lr)
         self.counted()
@@ -1228,7 +1235,7 @@ class FastNetwork(StoredNetwork):
         self.call(LOGITS if training else OUTPUTS, xs)
         if not training:
             n = self.last_size
-            if not self.is_known and self.news[: self.active(n)].any():
+            if not self.is_known and self.news[: self.sharers(n)].any():
                 self.touch()
                 self.run(OUTPUTS, n)
             self.is_known = False
@@ -1269,21 +1276,19 @@ class FastNetwork(StoredNetwork):
         """Every worker does its part of a command; of a batch with too few samples for all, the first does all."""
         order = (command, n, lr, self.steps, self.version)
         try:
-            if n >= self.num_workers:
+            if self.sharers(n) == self.num_workers:
                 self.team.call(order)
             else:
-                self.losses[:] = 0
-                self.norms[:] = 0
-                self.gradients[1:] = 0
+                self.losses[:], self.norms[:] = 0, 0
                 self.work(0, order)
         except BaseException:
             self.touch()
             self.workers, self.pending = {}, None  # some may have made theirs, others not
             raise
 
-    def wait(self, n):
-        """For all other workers, if they have a part in a batch of n samples."""
-        if n >= self.num_workers:
+    def meet(self, n):
+        """Wait for all others, if they share what is done for a batch of n samples."""
+        if self.sharers(n) > 1:
             self.team.sync()
 
     def work(self, index, order):
@@ -1295,7 +1300,7 @@ class FastNetwork(StoredNetwork):
             elif command != UPDATE:
                 self.train_part(command, index, n, version)
             if command in (UPDATE, STEP):
-                self.update_part(index, n, lr, steps)
+                self.update_part(index, n, lr, steps, 1 if command == UPDATE else self.active(n))
 
     def infer_part(self, index, n, version):
         """One worker's part of OUTPUTS. `ask` runs it again if somebody found news, which nobody waits for here."""
@@ -1326,7 +1331,7 @@ class FastNetwork(StoredNetwork):
         for stage in w.stages:
             stage.refresh()
         w.version = version
-        self.wait(w.n)
+        self.meet(w.n)
 
     def part_of(self, rows):
         """These rows of every input."""
@@ -1360,23 +1365,24 @@ class FastNetwork(StoredNetwork):
         """By how much the mean loss of a block counts in that of the batch."""
         return (rows.stop - rows.start) / w.n
 
-    def update_part(self, index, n, lr, steps):
-        """One worker's part of the params: sum the gradients, see that all are finite, then the optimizer's step."""
-        self.wait(n)
-        active, chunk = self.active(n), self.chunk
+    def update_part(self, index, n, lr, steps, rows):
+        """One worker's part of the params: sum the gradients that lie in so many rows, see that all are finite, then
+        the optimizer's step."""
+        self.meet(n)
+        active, chunk = self.sharers(n), self.chunk
         chunks = range(0, self.size, chunk)
         own = chunks[index * len(chunks) // active : (index + 1) * len(chunks) // active]
         params, grads, norm = {}, {}, 0.0
         for begin in own:
             params[begin] = self.vector[begin : begin + chunk]
             grads[begin] = self.gradients[0, begin : begin + chunk]
-            for row in self.gradients[1:]:
+            for row in self.gradients[1:rows]:
                 grads[begin] += row[begin : begin + chunk]
             norm += float(np.dot(grads[begin], grads[begin]))
         if not np.isfinite(norm) and all(np.isfinite(grad).all() for grad in grads.values()):
             norm = 0.0  # only the squares overflow
         self.norms[index] = norm
-        self.wait(n)
+        self.meet(n)
         if np.isfinite(self.norms[:active].sum()):
             state = {begin: tuple(self.moments[:, begin : begin + chunk]) for begin in own}
             self.optimize(params, grads, {**state, "step": steps}, lr)  # of its own: each step adds 1 to it
@@ -1725,19 +1731,6 @@ def serve_calls(team, me, bell, closing):
         del now
 
 
-def from_textbook(x, is_map=None):
-    """(n, C, *space) -> (H, W, n, C); tokens and vectors stay. is_map: None where it can be no signal, so that a map
-    has the most axes."""
-    if not (x.ndim >= 4 if is_map is None else is_map):
-        return x
-    return np.ascontiguousarray(x.reshape(*x.shape[:2], *plane(x.shape[2:])).transpose(2, 3, 0, 1))
-
-
-def available_cores():
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 class Worker:
     """One worker's part of a network: its samples in blocks, the stages that work on them, and its gradients.
 
@@ -1747,15 +1740,19 @@ class Worker:
     turns; else one block ends before the next begins, and they share their memory. s: its stages, by name.
     """
 
+    splits = False  # whether others share what `each` is given
+    row = 0
+
     def __init__(self, network, index, n, rows, training, apart):
         self.network, self.index, self.n, self.rows = network, index, n, rows
         self.sizes, self.version = [part.stop - part.start for part in rows], None
         self.training, self.apart, self.block = training, apart, 0
-        self.params, self.grads = network.stored, network.stored_grads[index]
+        self.params, self.grads = network.stored, network.stored_grads[0 if self.splits else index]
         self.dtype, self.num_workers = network.dtype, network.num_workers if n >= network.num_workers else 1
         self.buffers = Buffers(self.dtype)
+        self.own = self.own_buffers()
         self.build()
-        self.buffers.settle()
+        self.take_memory()
         self.build()
 
     def build(self):
@@ -1764,9 +1761,18 @@ class Worker:
         build = self.network.train_stages if self.training else self.network.infer_stages
         self.s = build(self)
 
+    def own_buffers(self):
+        """Where scratch lies."""
+        return self.buffers
+
+    def take_memory(self):
+        """Take the memory for all arrays, now that their sizes are known."""
+        self.buffers.settle()
+
     def release(self):
         """Give the memory back at once: stages and worker refer to each other."""
         self.s, self.stages, self.buffers = None, [], Buffers(self.dtype)
+        self.own = self.buffers
 
     def arrays(self, shape):
         """An array for each block, shape(n) for its n samples, that keeps what is in it until the block ends."""
@@ -1809,13 +1815,19 @@ class Worker:
             array[...] = 0
         return arrays
 
+    def tallies(self, shape):
+        """Zeros for each block in float64, (1, *shape), to which parts of `each` add sums: row `row` of as many as
+        there are workers that share parts."""
+        return [np.zeros((1, *shape)) for _ in self.sizes]
+
     def of_blocks(self):
         """A place for each block, for what its forward pass keeps as it is."""
         return [None] * len(self.sizes)
 
-    def scratch(self, key, shape):
-        """An array for each block; whoever asks for the same key gets the same memory."""
-        return self.by_block([key] * len(self.sizes), shape)
+    def scratch(self, key, shape, common=False):
+        """An array for each block; whoever asks for the same key gets the same memory. common: what one part of `each`
+        writes there others read later."""
+        return self.by_block([key] * len(self.sizes), shape, self.buffers if common else self.own)
 
     def bits(self, shape):
         """An array of booleans for each block, which keeps what is in it as `arrays` does."""
@@ -1828,12 +1840,12 @@ class Worker:
         size = int(np.prod(shape))
         return [mask.view(np.bool_) for mask in self.scratch("mask", lambda n: (-(-n * size // self.dtype.itemsize),))]
 
-    def by_block(self, keys, shape):
+    def by_block(self, keys, shape, buffers=None):
         """For each block the array of its key; blocks of one key and one size share it."""
-        made = {}
+        made, buffers = {}, self.buffers if buffers is None else buffers
         for key, n in zip(keys, self.sizes, strict=True):
             if (key, n) not in made:
-                made[key, n] = self.buffers.array(key, shape(n))
+                made[key, n] = buffers.array(key, shape(n))
         return [made[key, n] for key, n in zip(keys, self.sizes, strict=True)]
 
     def shared(self, key, shape, dtype=None):
@@ -1850,6 +1862,20 @@ class Worker:
     def part(self, size):
         """Begin and end of this worker's part of `size` things."""
         return self.index * size // self.num_workers, (self.index + 1) * size // self.num_workers
+
+    def cut(self, length, operations):
+        """The parts that `each` is given of `length` rows with so many operations each: one, all rows."""
+        return [slice(0, length)]
+
+    def each(self, parts, work, *given):
+        """work(part, *given) for every part; no part reads what another one writes. Where samples are fewer than
+        workers, these share the parts."""
+        for part in parts:
+            work(part, *given)
+
+    def multiply(self, a, b, out):
+        """np.matmul(a, b, out=out), whose rows, columns or matrices are shared as what `each` is given."""
+        return multiply(a, b, out)
 
 
 class Buffers:
@@ -1872,15 +1898,34 @@ class Buffers:
         start = self.places[key]
         return self.memory[start : start + size].reshape(shape)
 
-    def settle(self):
-        """Take the memory for all that was asked for; from now on arrays are parts of it."""
+    def settle(self, make=None):
+        """Take the memory for all that was asked for, of so many numbers from `make` if there is one; from now on
+        arrays are parts of it."""
         end = 0
         for key, size in self.sizes.items():
             self.places[key] = end
             # 64 bytes apart, and not at multiples of 4096, which would share a cache set
             end += -(-size // 16) * 16 + 48
-        memory = np.empty(end + 16, self.dtype)
+        memory = np.empty(end + 16, self.dtype) if make is None else make(end + 16)
         self.memory = memory[-memory.ctypes.data % 64 // self.dtype.itemsize :]
+
+
+def multiply(a, b, out):
+    """np.matmul(a, b, out=out); a column by a row through np.dot, which takes a quarter of the time."""
+    return (np.dot if a.ndim == 2 and a.shape[1] == 1 else np.matmul)(a, b, out=out)
+
+
+def from_textbook(x, is_map=None):
+    """(n, C, *space) -> (H, W, n, C); tokens and vectors stay. is_map: None where it can be no signal, so that a map
+    has the most axes."""
+    if not (x.ndim >= 4 if is_map is None else is_map):
+        return x
+    return np.ascontiguousarray(x.reshape(*x.shape[:2], *plane(x.shape[2:])).transpose(2, 3, 0, 1))
+
+
+def available_cores():
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def to_textbook(x, space=()):

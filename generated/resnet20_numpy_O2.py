@@ -205,27 +205,27 @@ class Resnet20:
         s.layer2_2_bn2 = BatchNorm(w, "layer2.2.bn2", (32, 16, 16), sums=s.layer2_2_conv2)
         s.layer2_2_add1 = Add(w, (32, 16, 16), relu=True)
         # Winograd along H, 8 rows: est. 125 us a sample of a step (Winograd along H, 4 rows: 128; patches: 153)
-        s.layer3_0_conv1 = WinogradRows(w.into(0), "layer3.0.conv1", ConvGeometry((32, 16, 16), 64, (3, 3), stride=(2, 2), padding=((1, 1), (1, 1))), 8, epilogue=Epilogue(sums=True))
+        s.layer3_0_conv1 = WinogradRows(w.into(1), "layer3.0.conv1", ConvGeometry((32, 16, 16), 64, (3, 3), stride=(2, 2), padding=((1, 1), (1, 1))), 8, epilogue=Epilogue(sums=True))
         s.layer3_0_bn1 = BatchNorm(w, "layer3.0.bn1", (64, 8, 8), sums=s.layer3_0_conv1, relu=True)
         # Winograd, 4x4 tiles: est. 123 us a sample of a step (Winograd along H, 8 rows: 124)
         s.layer3_0_conv2 = BilinearConv(w.into(4), "layer3.0.conv2", ConvGeometry((64, 8, 8), 64, (3, 3), padding=((1, 1), (1, 1))), winograd, 4, epilogue=Epilogue(sums=True))
         s.layer3_0_bn2 = BatchNorm(w, "layer3.0.bn2", (64, 8, 8), sums=s.layer3_0_conv2)
         # one product: est. 16 us a sample of a step (patches: 21)
-        s.layer3_0_downsample_0 = PointConv(w.into(1), "layer3.0.downsample.0", ConvGeometry((32, 16, 16), 64, (1, 1), stride=(2, 2)), epilogue=Epilogue(sums=True))
+        s.layer3_0_downsample_0 = PointConv(w.into(0), "layer3.0.downsample.0", ConvGeometry((32, 16, 16), 64, (1, 1), stride=(2, 2)), epilogue=Epilogue(sums=True))
         s.layer3_0_downsample_1 = BatchNorm(w, "layer3.0.downsample.1", (64, 8, 8), sums=s.layer3_0_downsample_0)
         s.layer3_0_add1 = Add(w, (64, 8, 8), relu=True)
         s.layer3_1_conv1 = BilinearConv(w.into(3), "layer3.1.conv1", ConvGeometry((64, 8, 8), 64, (3, 3), padding=((1, 1), (1, 1))), winograd, 4, epilogue=Epilogue(sums=True))
         s.layer3_1_bn1 = BatchNorm(w, "layer3.1.bn1", (64, 8, 8), sums=s.layer3_1_conv1, relu=True)
-        s.layer3_1_conv2 = BilinearConv(w.into(1), "layer3.1.conv2", ConvGeometry((64, 8, 8), 64, (3, 3), padding=((1, 1), (1, 1))), winograd, 4, epilogue=Epilogue(sums=True))
+        s.layer3_1_conv2 = BilinearConv(w.into(0), "layer3.1.conv2", ConvGeometry((64, 8, 8), 64, (3, 3), padding=((1, 1), (1, 1))), winograd, 4, epilogue=Epilogue(sums=True))
         s.layer3_1_bn2 = BatchNorm(w, "layer3.1.bn2", (64, 8, 8), sums=s.layer3_1_conv2)
         s.layer3_1_add1 = Add(w, (64, 8, 8), relu=True)
         s.layer3_2_conv1 = BilinearConv(w.into(2), "layer3.2.conv1", ConvGeometry((64, 8, 8), 64, (3, 3), padding=((1, 1), (1, 1))), winograd, 4, epilogue=Epilogue(sums=True))
         s.layer3_2_bn1 = BatchNorm(w, "layer3.2.bn1", (64, 8, 8), sums=s.layer3_2_conv1, relu=True)
-        s.layer3_2_conv2 = BilinearConv(w.into(1), "layer3.2.conv2", ConvGeometry((64, 8, 8), 64, (3, 3), padding=((1, 1), (1, 1))), winograd, 4, epilogue=Epilogue(sums=True))
+        s.layer3_2_conv2 = BilinearConv(w.into(0), "layer3.2.conv2", ConvGeometry((64, 8, 8), 64, (3, 3), padding=((1, 1), (1, 1))), winograd, 4, epilogue=Epilogue(sums=True))
         s.layer3_2_bn2 = BatchNorm(w, "layer3.2.bn2", (64, 8, 8), sums=s.layer3_2_conv2)
         s.layer3_2_add1 = Add(w, (64, 8, 8), relu=True)
-        s.gap1 = GlobalAverage(w.into(0), (64, 8, 8))
-        s.fc = Linear(w, "fc", 10)
+        s.gap1 = GlobalAverage(w.into(1), (64, 8, 8))
+        s.fc = Linear(w.into(0), "fc", 10)
         return s
 
     def infer_stages(self, w):
@@ -253,8 +253,8 @@ class Resnet20:
         s.layer3_1_conv2 = WinogradRows(w.into(2), "layer3.1.conv2", ConvGeometry((64, 8, 8), 64, (3, 3), padding=((1, 1), (1, 1))), 8, epilogue=Epilogue(norm=("layer3.1.bn2", 1e-05), plus=True, relu=True))
         s.layer3_2_conv1 = WinogradRows(w.into(0), "layer3.2.conv1", ConvGeometry((64, 8, 8), 64, (3, 3), padding=((1, 1), (1, 1))), 8, epilogue=Epilogue(norm=("layer3.2.bn1", 1e-05), relu=True))
         s.layer3_2_conv2 = WinogradRows(w.into(1), "layer3.2.conv2", ConvGeometry((64, 8, 8), 64, (3, 3), padding=((1, 1), (1, 1))), 8, epilogue=Epilogue(norm=("layer3.2.bn2", 1e-05), plus=True, relu=True))
-        s.gap1 = GlobalAverage(w, (64, 8, 8))
-        s.fc = Linear(w.into(0), "fc", 10)
+        s.gap1 = GlobalAverage(w.into(0), (64, 8, 8))
+        s.fc = Linear(w.into(1), "fc", 10)
         return s
 
     def train_forward(self, s, x):
@@ -510,14 +510,17 @@ def plane(space):
 class ConvStage(Stage):
     """A convolution of x (H, W, n, C) to y (Ho, Wo, n, F). dx: whether anything needs the gradient by x."""
 
+    has_part = False
+
     def prepare(self, w, name, g, epilogue, dx):
         self.start(w)
         self.name, self.shape, self.channels, self.filters, self.has_dx = name, g.shape, g.shape[0], g.filters, dx
         self.kernel_size, self.stride, self.padding, self.dilation = g.kernel_size, g.stride, g.padding, g.dilation
         self.adds_bias, self.norm, self.ending = epilogue.bias, epilogue.norm, (epilogue.relu, epilogue.clip)
         self.out_size, self.ends = g.out_size, self.ending != (False, None)
-        self.has_norm, self.bias_sums = epilogue.sums, np.zeros(g.filters)
-        self.totals = [np.zeros((2, g.filters)) for _ in w.sizes] if epilogue.sums else []
+        self.has_norm, self.behind = epilogue.sums, None
+        self.bias_sums = w.tallies((g.filters,)) if w.training else []
+        self.totals = w.tallies((2, g.filters)) if epilogue.sums else []
         if self.ends and w.training:
             self.mask = w.masks((g.filters, *self.out_size))
         self.stored = w.params[name + ".weight"].reshape(*g.kernel_size, -1, g.filters)  # of a signal, too: K is Kx1
@@ -544,10 +547,20 @@ class ConvStage(Stage):
             self.bias += params[name + ".bias"]
 
     def refresh(self):
-        """Makes the weights that this worker computes with."""
+        """Makes the weights that this worker computes with, or its part of them."""
         self.fold()
-        if self.norm is not None:
+        if self.norm is not None and self.has_part:
+            weight, stored = (array.reshape(-1, self.filters) for array in (self.weight, self.stored))
+            begin, end = self.w.part(len(stored))
+            np.multiply(stored[begin:end], self.scale, out=weight[begin:end])
+        elif self.norm is not None:
             self.weight = self.stored * self.scale
+
+    def share_weight(self):
+        """Each worker makes a part of the weights that a batch norm is in, instead of all for itself."""
+        self.has_part = True
+        if self.norm is not None:
+            self.weight = self.w.shared((self.name, "weight"), self.stored.shape)
 
     def with_bias(self, y, plus=None, has_bias=False):
         """y (rows, Wo, n, F) -> the same array, to which come the bias, if it has none yet, another map, and what
@@ -564,7 +577,7 @@ class ConvStage(Stage):
                 y[band] += plus[band]
             finish(rows[band], *self.ending)
             if self.has_norm:
-                self.totals[self.w.block] += moments_by_channel(y[band], y[band])
+                self.totals[self.w.block][self.w.row] += moments_by_channel(y[band], y[band])
         return y
 
     def work_for(self, norm):
@@ -573,42 +586,42 @@ class ConvStage(Stage):
 
     def take_sums(self):
         """The sums of y and of y * y of this block, (2, F); they begin at 0 again."""
-        sums = self.totals[self.w.block].copy()
-        self.totals[self.w.block][...] = 0
-        return sums
+        return take(self.totals[self.w.block])
 
     def bias_gradient(self, dy):
         """dy (Ho, Wo, n, F) becomes the gradient by the sums over windows, and the bias gets its own."""
         if self.has_norm or self.ends or self.adds_bias:
-            for band in bands(dy):
-                self.gradient_of_sums(dy, band)
+            self.w.each(self.w.cut(len(dy), 4 * dy[0].size), self.gradient_of_rows, dy)
         self.add_bias_gradient()
+
+    def gradient_of_rows(self, rows, dy):
+        """Rows of dy (Ho, Wo, n, F), band by band."""
+        for band in bands(dy, within=rows):
+            self.gradient_of_sums(dy, band)
 
     def gradient_of_sums(self, dy, band):
         """Rows of dy (Ho, Wo, n, F) become the gradient by the sums over windows: by what the batch norm behind was
         given, then in front of what stands at the end."""
         rows, b = dy[band], self.w.block
-        if self.has_norm:
+        if self.has_norm and self.behind is not None:
             self.behind.give_gradient(dy, band)
         if self.ends:
             stop_gradient(rows, self.y[b][: len(dy), : dy.shape[1]][band], self.mask[b], *self.ending)
         if self.adds_bias:
-            self.bias_sums += sums_by_channel(rows)
+            self.bias_sums[b][self.w.row] += sums_by_channel(rows)
 
     def add_bias_gradient(self):
         """The bias gets its gradient, the sums that `gradient_of_sums` took."""
         if self.adds_bias:
-            self.add_gradient(self.name + ".bias", self.bias_sums)
-            self.bias_sums[...] = 0
+            self.add_gradient(self.name + ".bias", take(self.bias_sums[self.w.block]))
 
     def add_weight_gradient(self, rows, dy):
         """rows (M, K), dy (M, F) -> the gradient of the weights (K, F) of this block, added to that of those before."""
         grad = self.grad_rows
         if self.w.block == 0 and not self.has_gradient:
-            np.matmul(rows.T, dy, out=grad)
+            self.w.multiply(rows.T, dy, grad)
         else:
-            np.matmul(rows.T, dy, out=self.grad_part)
-            grad += self.grad_part
+            grad += self.w.multiply(rows.T, dy, self.grad_part)
         self.has_gradient = True
 
 
@@ -734,6 +747,13 @@ def bands(x, numbers=32768, within=slice(None)):
     return [slice(i, min(i + rows, end)) for i in range(begin, end, rows)]
 
 
+def take(tally):
+    """Rows of sums (K, ...) -> their sum (...); they begin at 0 again."""
+    sums = tally.sum(axis=0)
+    tally[...] = 0
+    return sums
+
+
 def repeated(a, size, dtype=None):
     """a (C,) -> (size,), again and again, in 1 us; np.resize takes 20 to 50."""
     out = np.empty((size // len(a), len(a)), a.dtype if dtype is None else dtype)
@@ -842,7 +862,8 @@ class BatchNorm(Stage):
         self.name, self.eps, self.momentum, self.conv, self.ending = name, eps, momentum, sums, (relu, clip)
         self.channels = shape[0]
         self.reader = None
-        if sums is not None:
+        self.gives = sums is None or w.splits  # else the convolution in front does the last walk
+        if sums is not None and not self.gives:
             sums.work_for(self)
         self.moments = w.shared((name, "moments"), (w.network.num_workers, 3, shape[0]), np.float64)
         self.sums = w.shared((name, "sums"), (w.network.num_workers, 2, shape[0]), np.float64)
@@ -852,7 +873,8 @@ class BatchNorm(Stage):
         self.x = w.of_blocks()
         self.guess = w.of_blocks()
         self.rows = w.of_blocks()
-        self.taken = [np.zeros((2, shape[0])) for _ in w.sizes]
+        self.taken = w.tallies((2, shape[0]))
+        self.numbers, self.guesses = w.arrays(lambda n: (3, shape[0])), w.arrays(lambda n: (1, shape[0]))
         self.y = w.arrays(lambda n: inside(shape, n))
         self.part = w.scratch("band", lambda n: (max(self.band, n * int(np.prod(shape[2:])) * shape[0]),))
         self.mask = w.masks(shape)
@@ -904,11 +926,24 @@ class BatchNorm(Stage):
             self.running_var += self.momentum * (var * (self.count / (self.count - 1)) - self.running_var)
         self.factor = self.inv_std if self.weight is None else self.weight * self.inv_std
         shift = (0 if self.bias is None else self.bias) - (self.mean - guess) * self.factor
-        self.rows[b] = rows_for(y if guess.any() else x, y, self.factor, shift)
-        self.taken[b][...] = 0
+        given, numbers = y if guess.any() else x, self.numbers[b]
+        numbers[0], numbers[1], self.guesses[b][...], self.taken[b][...] = self.factor, shift, guess, 0
         if self.reader is None:
-            self.fill(slice(None))
+            self.w.each(self.parts_of(y), self.fill_part, given, numbers)
+        else:
+            self.rows[b] = rows_for(given, y, *numbers[:2])
         return y
+
+    def parts_of(self, x):
+        """The rows of a map (H, W, n, C) that each worker has."""
+        return self.w.cut(len(x), 6 * x[0].size) if x.ndim == 4 else [slice(None)]
+
+    def fill_part(self, part, x, numbers):
+        """A part of the rows of y, of x times the first of the numbers and the second."""
+        y = self.y[self.w.block]
+        rows = rows_for(x, y, *numbers[:2])
+        for band in bands(y, self.band, part):
+            scale_rows(rows, band, self.ending)
 
     def fill(self, rows):
         """Rows of y."""
@@ -923,9 +958,8 @@ class BatchNorm(Stage):
         """
         b = self.w.block
         if self.reader is None:
-            self.take_gradient(dy, slice(None))
-        dbias, products = self.taken[b].copy()
-        self.taken[b][...] = 0
+            self.w.each(self.parts_of(dy), self.take_part, dy, self.x[b], self.guesses[b])
+        dbias, products = take(self.taken[b])
         products = (products - (self.mean - self.guess[b]) * dbias) * self.inv_std
         so_far = self.sums[self.w.index]
         so_far[...] = (0 if b == 0 else so_far) + np.stack([dbias, products])
@@ -936,17 +970,17 @@ class BatchNorm(Stage):
         dbias, products = self.sums[: self.w.num_workers].sum(axis=0)
         slope = -self.factor * self.inv_std * products / self.count
         shift = -self.factor * dbias / self.count - slope * self.mean
-        self.rows_back = rows_for(self.x[b], dy, self.factor, slope, shift)
-        if self.conv is None:
-            self.give_gradient(dy, slice(None))
+        self.numbers[b][...] = self.factor, slope, shift
+        if self.gives:
+            self.w.each(self.parts_of(dy), self.give_part, dy, self.x[b], self.numbers[b])
+        else:
+            self.rows_back = rows_for(self.x[b], dy, *self.numbers[b])
         return dy
 
-    def take_gradient(self, dy, rows):
-        """Rows of dy (H, W, n, C) become the gradient in front of what stands at the end; sums it and its products with
-        x."""
+    def take_part(self, rows, dy, x, guess):
+        """As `take_gradient`, of x (H, W, n, C) less the guess (1, C)."""
         b = self.w.block
-        x, y, guess, sums = self.x[b], self.y[b], self.guess[b], self.taken[b]
-        is_shifted = guess.any()
+        y, sums, is_shifted = self.y[b], self.taken[b][self.w.row], guess.any()
         for band in bands(dy, self.band, rows):
             stop_gradient(dy[band], y[band], self.mask[b], *self.ending)
             part = x[band]
@@ -956,7 +990,14 @@ class BatchNorm(Stage):
 
     def give_gradient(self, dy, rows):
         """Rows of dy (H, W, n, C), of which `take_gradient` took the sums, become dx."""
-        x, wide, factor, slope, shift = self.rows_back
+        self.give_rows(rows, dy, self.rows_back)
+
+    def give_part(self, rows, dy, x, numbers):
+        """As `give_gradient`, by what it multiplies dy and x with and adds."""
+        self.give_rows(rows, dy, rows_for(x, dy, *numbers))
+
+    def give_rows(self, rows, dy, given):
+        x, wide, factor, slope, shift = given
         for band in bands(dy, self.band, rows):
             row = wide[band]
             part = np.multiply(x[band], slope, out=self.part[self.w.block][: row.size].reshape(row.shape))
@@ -1016,6 +1057,8 @@ class WinogradRows(ConvStage):
         self.y = w.outputs(lambda n: (*self.out_size, n, f))
         longest, widest = max(width, out_width), max(c, f)
         numbers = max(self.strip_numbers, c * f)  # each strip reads all weights
+        operations = 2 * points * columns * c * f * out_width
+        self.groups = [w.cut(len(self.tiles), n * operations) for n in w.sizes]  # else groups meet two others
         self.longest = {n: min(longest, max(1, numbers // (n * widest))) for n in w.sizes}
         self.sums = self.rows_at("sums", points * columns + 1, lambda n: self.longest[n] * n * widest)
         self.seen = [out_width + t.count - 1 if t.count else 0 for t in self.taps]
@@ -1039,6 +1082,9 @@ class WinogradRows(ConvStage):
         self.du = w.scratch("du", lambda n: (self.points, c * f))[0]  # for one column of taps at a time
         self.grad = w.grads[self.name + ".weight"].reshape(taps, columns, c * f)
         self.grad_part = w.scratch("dweight", lambda n: (taps, c * f))[0]
+        more = max(map(len, self.groups)) - 1
+        self.more_grads = w.scratch("grads", lambda n: (more, taps, columns, c * f), common=True)
+        self.rims = w.scratch("rims", lambda n: (more, taps, width, n * c), common=True)
         self.is_turned = self.has_dx and max(c, f) <= self.narrow
         self.factors_back = self.factors.swapaxes(2, 3)
         if self.is_turned:
@@ -1129,45 +1175,68 @@ class WinogradRows(ConvStage):
 
     def forward(self, x, plus=None):
         """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
-        b = self.w.block
-        y = self.y[b]
-        rows, out = x.reshape(*x.shape[:2], -1), y.reshape(*y.shape[:2], -1)
+        rows = x.reshape(*x.shape[:2], -1)
+        if self.w.training:
+            self.x[self.w.block] = rows
+        self.w.each(self.groups[self.w.block], self.forward_tiles, rows, plus)
+        return self.y[self.w.block]
+
+    def forward_tiles(self, group, rows, plus):
+        """Some rows of tiles of x (H, W, n*C), and another map or None, to those of y."""
+        b, y = self.w.block, self.y[self.w.block]
+        out = y.reshape(*y.shape[:2], -1)
         if self.adds_bias:
             for strip in self.strips[b]:
                 strip.sums[-1].reshape(-1, self.filters)[...] = self.bias
-        if self.w.training:
-            self.x[b] = rows
         for frame in self.v[b]:
             frame.clear()
-        for (band, inputs, data, _), output in zip(self.tiles, self.outputs, strict=True):
+        for (band, inputs, data, _), output in zip(self.tiles[group], self.outputs[group], strict=True):
             for strip in self.strips[b]:
                 strip.fill(data, rows[inputs])
                 strip.make()
                 along_h(output, strip.sums, out[band, strip.place])
             self.with_bias(y[band], plus if plus is None else plus[band], has_bias=True)
-        return y
 
     def backward(self, dy):
         """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
         b = self.w.block
         self.bias_gradient(dy)
-        rows, x, z = dy.reshape(*dy.shape[:2], -1), self.x[b], self.z[b]
-        dx, covered = self.dx[b].reshape(*self.shape[1:], -1), 0
-        for frame in (z, *self.v[b]):
-            frame.clear()
         if b == 0:
             self.grad[...] = 0
-        for band, inputs, data, output in self.tiles:
-            along_h(output.T, rows[band], z.inside)
-            self.add_tile_gradient(data, x[inputs])
-            dx[covered : inputs.start] = 0
-            self.add_dx(dx, min(max(covered, inputs.start), inputs.stop), inputs, data.T)
-            covered = max(covered, inputs.stop)
-        dx[covered:] = 0
+        dx, groups = self.dx[b].reshape(*self.shape[1:], -1), self.groups[b]
+        self.w.each(range(len(groups)), self.backward_tiles, dy.reshape(*dy.shape[:2], -1), self.x[b])
+        for number, group in enumerate(groups[1:]):
+            self.grad += self.more_grads[b][number]
+            rim = slice(self.tiles[group.start][1].start, self.covered(group.start))
+            dx[rim] += self.rims[b][number, : rim.stop - rim.start]
+        dx[self.covered(len(self.tiles)) :] = 0
         return self.dx[b]
 
-    def add_dx(self, dx, covered, inputs, data_t):
-        """What a row of tiles sends back: its first rows are added to those that have something (covered) already."""
+    def covered(self, count):
+        """How many rows of dx the first tiles, so many, give something to."""
+        return max((inputs.stop for _, inputs, *_ in self.tiles[:count]), default=0)
+
+    def backward_tiles(self, number, rows, x):
+        """One group of rows of tiles: rows, of dy (Ho, Wo, n*F), to dx, and with x (H, W, n*C) to the gradient of the
+        weights. All but the first put aside what others give something to, too: the gradient, and first rows of dx."""
+        b, group, grad = self.w.block, self.groups[self.w.block][number], self.grad
+        dx, z = self.dx[b].reshape(*self.shape[1:], -1), self.z[b]
+        for frame in (z, *self.v[b]):
+            frame.clear()
+        if number:
+            grad = self.more_grads[b][number - 1]
+            grad[...] = 0
+        for i, (band, inputs, data, output) in enumerate(self.tiles[group], group.start):
+            along_h(output.T, rows[band], z.inside)
+            self.add_tile_gradient(data, x[inputs], grad)
+            covered = self.covered(i)
+            dx[covered : inputs.start] = 0
+            rim = self.rims[b][number - 1] if number and i == group.start else None
+            self.add_dx(dx, min(max(covered, inputs.start), inputs.stop), inputs, data.T, rim)
+
+    def add_dx(self, dx, covered, inputs, data_t, rim):
+        """What a row of tiles sends back: its first rows are added to those that have something (covered) already, or
+        put aside in `rim`."""
         b, overlap = self.w.block, covered - inputs.start
         for t, strips in zip(self.taps, self.strips_back[b], strict=True):
             matrix = np.repeat(data_t, t.count, axis=1)
@@ -1179,10 +1248,14 @@ class WinogradRows(ConvStage):
                 if overlap:
                     added = self.shared_rows[b][: overlap * part[0].size].reshape(overlap, *part.shape[1:])
                     along_h(matrix[:overlap], strip.sums, added)
-                    part[:overlap] += added
+                    if rim is None:
+                        part[:overlap] += added
+                    else:
+                        rim[:overlap, t.columns][:, strip.place] = added
 
-    def add_tile_gradient(self, data, x):
-        """One row of tiles: for each tap a product of what met there, and back from the points to the weights."""
+    def add_tile_gradient(self, data, x, grad):
+        """One row of tiles: for each tap a product of what met there, and back from the points to the weights, added to
+        `grad`."""
         b, du = self.w.block, self.du.reshape(self.points, self.channels, self.filters)
         for t, frame in zip(self.taps, self.v[b], strict=True):
             columns, out = frame.fill(t.columns, 0, frame.before + frame.size)
@@ -1190,7 +1263,7 @@ class WinogradRows(ConvStage):
         for tap, seen, given in self.meetings[b]:
             np.matmul(seen, given, out=du)
             product(self.tw_t, self.du, self.grad_part)
-            self.grad[:, tap] += self.grad_part
+            grad[:, tap] += self.grad_part
 
 
 def strided_toom_cook(tile, taps, stride, dtype):
@@ -1360,24 +1433,37 @@ class Add(Stage):
         self.start(w)
         self.relu = relu
         self.y = w.outputs(lambda n: inside(shape, n))
+        self.copy = w.arrays(lambda n: inside(shape, n)) if w.training and w.splits else []
         if w.training:
             self.mask = w.masks(shape)
 
     def forward(self, *xs):
         """Each x (..., C) -> y (..., C), the sum of all, band by band."""
         y, self.num_inputs = self.y[self.w.block], len(xs)
-        for band in bands(y):
-            part = y[band]
-            np.add(xs[0][band], xs[1][band], out=part)
-            for x in xs[2:]:
-                part += x[band]
-            relu(part, part)
+        self.w.each(bands(y), self.add, *xs)
         return y
+
+    def add(self, band, *xs):
+        """A band of y."""
+        part = self.y[self.w.block][band]
+        np.add(xs[0][band], xs[1][band], out=part)
+        for x in xs[2:]:
+            part += x[band]
+        relu(part, part)
 
     def backward(self, dy):
         """dy (..., C) -> dx for each input, each its own array."""
-        stop_negative(dy, self.y[self.w.block], self.mask[self.w.block])
-        return dy, *(dy.copy() for _ in range(self.num_inputs - 1))
+        copies = [self.copy[self.w.block]] if self.copy else []
+        copies += [np.empty_like(dy) for _ in range(self.num_inputs - 1 - len(copies))]
+        self.w.each(bands(dy), self.send, dy, *copies)
+        return dy, *copies
+
+    def send(self, band, dy, *copies):
+        """A band of dy, as it goes back, to the other inputs."""
+        part = dy[band]
+        stop_negative(part, self.y[self.w.block][band], self.mask[self.w.block])
+        for dx in copies:
+            dx[band] = part
 
 
 def stop_negative(dy, y, mask):
@@ -1394,6 +1480,7 @@ class PointConv(ConvStage):
 
     def __init__(self, w, name, geometry, epilogue=Epilogue(), dx=True, front=None):
         self.prepare(w, name, geometry, epilogue, dx)
+        self.share_weight()
         shape, filters, (ho, wo) = self.shape, self.filters, self.out_size
         self.y = w.outputs(lambda n: (ho, wo, n, filters))
         self.x = w.of_blocks()
@@ -1403,7 +1490,7 @@ class PointConv(ConvStage):
         if w.training:
             self.grad_rows = w.grads[name + ".weight"].reshape(shape[0], filters)
             self.grad_part = w.scratch("dweight", lambda n: (shape[0], filters))[0]
-            self.dx = w.scratch("dx", lambda n: (ho, wo, n, shape[0]))
+            self.dx = w.scratch("dx", lambda n: (ho, wo, n, shape[0]), common=True)
             self.dx_whole = w.gradients(lambda n: (*shape[1:], n, shape[0]))
 
     def forward(self, x, plus=None):
@@ -1413,17 +1500,23 @@ class PointConv(ConvStage):
         self.picked[b][outside] = x[inside]
         x = self.picked[b]
         self.x[b] = x
-        y, weight = self.y[b], self.weight.reshape(self.channels, -1)
-        for band in self.bands_of(y):
-            np.matmul(x[band].reshape(-1, self.channels), weight, out=y[band].reshape(-1, self.filters))
-            self.with_bias(y[band], None if plus is None else plus[band])
+        y = self.y[b]
+        self.w.each(self.w.cut(len(y), 2 * self.channels * y[0].size), self.forward_rows, x, plus)
         return y
 
-    def bands_of(self, y):
+    def forward_rows(self, rows, x, plus):
+        """Rows of x (Ho, Wo, n, C), and of another map or None, to those of y, band by band."""
+        y, weight = self.y[self.w.block], self.weight.reshape(self.channels, -1)
+        for band in self.bands_of(y, rows):
+            np.matmul(x[band].reshape(-1, self.channels), weight, out=y[band].reshape(-1, self.filters))
+            self.with_bias(y[band], None if plus is None else plus[band])
+
+    def bands_of(self, y, within=slice(None)):
         """Bands of rows of y (Ho, Wo, n, F), as many as stay in the cache and are a large product."""
         pixels = y.shape[1] * y.shape[2]
         rows = max(self.band_numbers // (pixels * max(self.channels, self.filters)), -(-self.least_pixels // pixels))
-        return [slice(i, i + rows) for i in range(0, len(y), rows)]
+        begin, end, _ = within.indices(len(y))
+        return [slice(i, min(i + rows, end)) for i in range(begin, end, rows)]
 
     def places(self):
         """Which pixels of x are read, and which of y have one: the others see padding."""
@@ -1437,8 +1530,24 @@ class PointConv(ConvStage):
 
     def backward(self, dy):
         """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
+        self.has_gradient = False
+        if self.w.splits:
+            self.backward_by_products(dy)
+        else:
+            self.backward_by_bands(dy)
+        return self.whole_dx(self.dx[self.w.block])
+
+    def backward_by_products(self, dy):
+        """dy to dx and the gradient of the weights, by products that workers share."""
+        b, rows, c = self.w.block, dy.reshape(-1, self.filters), self.channels
+        self.bias_gradient(dy)
+        self.add_weight_gradient(self.x[b].reshape(-1, c), rows)
+        self.w.multiply(rows, self.weight.reshape(c, -1).T, self.dx[b].reshape(-1, c))
+
+    def backward_by_bands(self, dy):
+        """dy to dx and the gradient of the weights, while they are in the cache."""
         b = self.w.block
-        x, self.has_gradient = self.x[b], False
+        x = self.x[b]
         back = np.ascontiguousarray(self.weight.reshape(self.channels, -1).T)
         for band in self.bands_of(dy):
             self.gradient_of_sums(dy, band)
@@ -1446,9 +1555,11 @@ class PointConv(ConvStage):
             self.add_weight_gradient(x[band].reshape(-1, self.channels), rows)
             np.matmul(rows, back, out=self.dx[b][band].reshape(-1, self.channels))
         self.add_bias_gradient()
-        dx = self.dx[b]
+
+    def whole_dx(self, dx):
+        """The gradient by the pixels that are read, dx (Ho, Wo, n, C) -> that by all, (H, W, n, C)."""
         inside, outside = self.places()
-        whole = self.dx_whole[b]
+        whole = self.dx_whole[self.w.block]
         whole[...] = 0
         whole[inside] = dx[outside]
         return whole
@@ -1487,16 +1598,16 @@ class BilinearConv(ConvStage):
         self.padded = w.frame(lambda n: (*whole, n, c), (*before, *shape[1:]))
         if w.training:
             self.v = w.arrays(lambda n: (points, self.at_points(rows * n, c)))
-            self.z = w.scratch("z", lambda n: (points, self.at_points(rows * n, f)))
+            self.z = w.scratch("z", lambda n: (points, self.at_points(rows * n, f)), common=True)
             self.make_room_for_gradients(points, c, f)
-            self.dv = w.scratch("v", lambda n: (points, self.at_points(at_work[n] * n, c)))
+            self.dv = w.scratch("v", lambda n: (points, self.at_points(at_work[n] * n, c)), common=True)
             self.dy = []
             self.dx = w.gradients(lambda n: (*(whole), n, c))
             columns_of_row = whole[1] if self.is_rowwise else columns * self.tx.width
             self.dtiles = w.scratch("tiles", lambda n: (at_work[n] * self.tx.height * columns_of_row * n * c,))
         else:
-            self.v = w.scratch("v", lambda n: (points, self.at_points(at_work[n] * n, c)))
-        self.m = w.scratch("m", lambda n: (points, self.at_points(at_work[n] * n, f)))
+            self.v = w.scratch("v", lambda n: (points, self.at_points(at_work[n] * n, c)), common=True)
+        self.m = w.scratch("m", lambda n: (points, self.at_points(at_work[n] * n, f)), common=True)
 
     def at_points(self, count, channels):
         """How many numbers of so many rows of tiles lie at a point; rows are no multiple of 4096 bytes apart."""
@@ -1505,7 +1616,8 @@ class BilinearConv(ConvStage):
     def make_room_for_gradients(self, points, c, f):
         """Arrays for the gradient of the weights (taps, C * F), made for some input channels at a time."""
         w = self.w
-        self.channels_at_once = max(1, min(c, (1 << 20) // (points * f)))
+        most = w.cut(c, 2 * f * points * self.grid[0] * self.grid[1])[0].stop
+        self.channels_at_once = max(1, min(most, (1 << 20) // (points * f)))
         self.du = w.scratch("du", lambda n: (points, self.channels_at_once * f))[0]
         self.grad = w.grads[self.name + ".weight"].reshape(-1, c * f)
         self.grad_part = w.scratch("dweight", lambda n: self.grad.shape)[0]
@@ -1540,7 +1652,7 @@ class BilinearConv(ConvStage):
             v = self.v[b][:, first * n * c : (first + count) * n * c]
             m = self.m[b][:, : count * n * f]
             to_points(self.tx, self.tiles_of(x, band), middle, v.reshape(-1, count, n * c))
-            np.matmul(v.reshape(-1, count * n, c), u, out=m.reshape(-1, count * n, f))
+            self.w.multiply(v.reshape(-1, count * n, c), u, m.reshape(-1, count * n, f))
             from_points(self.ty, m.reshape(-1, count, n * f), middle, self.out_tiles(y, band))
             rows = slice(band.start * self.tile, band.stop * self.tile)
             self.with_bias(
@@ -1581,8 +1693,7 @@ class BilinearConv(ConvStage):
             z = self.z[b][:, first * n * f : (first + count) * n * f]
             to_points(self.ty, self.out_tiles(dy, band), middle, z.reshape(points, count, n * f))
             dv = self.dv[b][:, : count * n * c]
-            z = z.reshape(points, count * n, f)
-            np.matmul(z, u, out=dv.reshape(points, count * n, c))
+            self.w.multiply(z.reshape(points, count * n, f), u, dv.reshape(points, count * n, c))
             self.add_dx(dv.reshape(points, count, n * c), band)
         v, z = self.v[b][:, :-32].reshape(points, -1, c), self.z[b][:, :-32].reshape(points, -1, f)
         self.add_point_gradient(v, z)
@@ -1593,18 +1704,20 @@ class BilinearConv(ConvStage):
     def add_point_gradient(self, v, z):
         """v (points, M, C), z (points, M, F) -> their products, back from the points; some channels at a time, so that
         those stay in the cache."""
+        self.w.each(range(0, self.channels, self.channels_at_once), self.channels_gradient, v, z)
+
+    def channels_gradient(self, begin, v, z):
         points, f = len(v), self.filters
-        for begin in range(0, self.channels, self.channels_at_once):
-            part = v[:, :, begin : begin + self.channels_at_once]
-            du = self.du[:, : part.shape[2] * f]
-            np.matmul(part.transpose(0, 2, 1), z, out=du.reshape(points, -1, f))
-            place = slice(begin * f, (begin + part.shape[2]) * f)
-            if self.w.block == 0:
-                product(self.tw_t, du, self.grad[:, place])
-            else:
-                rest = self.grad_part[:, place]
-                product(self.tw_t, du, rest)
-                self.grad[:, place] += rest
+        part = v[:, :, begin : begin + self.channels_at_once]
+        du = self.du[:, : part.shape[2] * f]
+        np.matmul(part.transpose(0, 2, 1), z, out=du.reshape(points, -1, f))
+        place = slice(begin * f, (begin + part.shape[2]) * f)
+        if self.w.block == 0:
+            product(self.tw_t, du, self.grad[:, place])
+        else:
+            rest = self.grad_part[:, place]
+            product(self.tw_t, du, rest)
+            self.grad[:, place] += rest
 
     def add_dx(self, dv, band):
         """What a band of tiles sends back to x; its first rows overlap with the last ones of the band before."""
@@ -1751,12 +1864,13 @@ class GlobalAverage(Stage):
     def __init__(self, w, shape):
         self.start(w)
         self.places = math.prod(shape[1:])
+        self.y = w.outputs(lambda n: (n, shape[0]))
         if w.training:
             self.dx = w.gradients(lambda n: inside(shape, n))
 
     def forward(self, x):
         """x (H, W, n, C) -> y (n, C), the mean of every map."""
-        return x.reshape(-1, *x.shape[2:]).mean(axis=0)
+        return np.mean(x.reshape(-1, *x.shape[2:]), axis=0, out=self.y[self.w.block])
 
     def backward(self, dy):
         """dy (n, C) -> dx (H, W, n, C), dy / (H*W) everywhere."""
@@ -1776,11 +1890,12 @@ class Linear(Stage):
         self.y = w.outputs(lambda n: (n, filters))
         if w.training:
             self.part = w.scratch("dweight", lambda n: self.weight.shape)[0]
+            self.dx = w.gradients(lambda n: (n, len(self.weight)))
 
     def forward(self, x):
         """x (n, D) -> y (n, F)."""
         self.x[self.w.block] = x
-        y = np.matmul(x, self.weight, out=self.y[self.w.block])
+        y = self.w.multiply(x, self.weight, self.y[self.w.block])
         if self.bias is not None:
             y += self.bias
         return y
@@ -1789,13 +1904,12 @@ class Linear(Stage):
         """dy (n, F) -> dx (n, D), None where nothing needs it."""
         b = self.w.block
         grad = self.w.grads[self.name + ".weight"]
-        multiply = np.dot if len(dy) == 1 else np.matmul  # a column by a row: a quarter of the time
-        multiply(self.x[b].T, dy, out=grad if b == 0 else self.part)
+        self.w.multiply(self.x[b].T, dy, grad if b == 0 else self.part)
         if b > 0:
             grad += self.part
         if self.bias is not None:
             self.add_gradient(self.name + ".bias", dy.sum(axis=0))
-        return np.matmul(dy, self.weight.T)
+        return self.w.multiply(dy, self.weight.T, self.dx[b])
 
 
 def cross_entropy(logits, labels):
@@ -1961,6 +2075,10 @@ class StoredNetwork(Network):
         """How many workers have a part in a batch of n samples: all, or the first, if there is not one for each."""
         return self.num_workers if n >= self.num_workers else 1
 
+    def sharers(self, n):
+        """How many workers share what is not of one sample alone: as many as have a part in a batch of n samples."""
+        return self.active(n)
+
     def watch(self, places):
         """Prepare to see whether the params at these places or the buffers were written to, as users may at any time.
 
@@ -1985,16 +2103,16 @@ class StoredNetwork(Network):
 
     def notice(self, index, n):
         """Compare with what was there before: `news` says whether anything was written to. Each worker has a part."""
-        active = self.active(n)
+        count = self.sharers(n)
         self.news[index] = 0
-        for now, seen in self.watched[index * len(self.watched) // active : (index + 1) * len(self.watched) // active]:
+        for now, seen in self.watched[index * len(self.watched) // count : (index + 1) * len(self.watched) // count]:
             if not np.array_equal(now, seen):
                 seen[...] = now
                 self.news[index] = 1
 
-    def total_gradients(self):
-        """{param name: gradient}, summed over the workers in their order."""
-        for row in self.gradients[1:]:
+    def total_gradients(self, n):
+        """{param name: gradient} by n samples, summed over the workers in their order."""
+        for row in self.gradients[1 : self.active(n)]:
             self.gradients[0] += row
         return {name: self.named_grads[0][name].copy() for name in self.params}
 
@@ -2042,14 +2160,22 @@ class FastNetwork(StoredNetwork):
         active = self.active(n)
         known, key = self.workers.setdefault((index, active), {}), (n, training, apart)
         if key not in known:
-            begin, end = index * n // active, (index + 1) * n // active
-            count = max(1, -(-(end - begin) // self.block))
-            cuts = [begin + i * (end - begin) // count for i in range(count + 1)]
             while len(known) >= 6:
                 known.pop(next(iter(known))).release()
-            rows = [slice(a, b) for a, b in zip(cuts, cuts[1:], strict=False)]
-            known[key] = Worker(self, index, n, rows, training, apart)
+            known[key] = self.make_worker(index, n, training, apart)
         return known[key]
+
+    def make_worker(self, index, n, training, apart):
+        """Worker `index` for a batch of n samples."""
+        active = self.active(n)
+        rows = self.blocks_of(index * n // active, (index + 1) * n // active)
+        return Worker(self, index, n, rows, training, apart)
+
+    def blocks_of(self, begin, end):
+        """The blocks of a worker's samples."""
+        count = max(1, -(-(end - begin) // self.block))
+        cuts = [begin + i * (end - begin) // count for i in range(count + 1)]
+        return [slice(a, b) for a, b in zip(cuts, cuts[1:], strict=False)]
 
     def logits(self, x, training=False):
         """x (N, *input_shape) -> what the loss reads, (N, ...)."""
@@ -2065,12 +2191,12 @@ class FastNetwork(StoredNetwork):
             raise ValueError(f"the last batch that `logits` saw in training has {self.pending} samples, not {len(dy)}")
         self.io["dlogits"][: len(dy)] = dy
         self.run(BACKWARD, len(dy))
-        return None, self.total_gradients()
+        return None, self.total_gradients(len(dy))
 
     def loss_and_gradients(self, x, y):
         """x (N, *input_shape), targets y -> mean loss, {param name: gradient}, in training mode."""
         self.call(GRADIENTS, self.checked(x), np.asarray(y))
-        return self.last_loss, self.total_gradients()
+        return self.last_loss, self.total_gradients(self.last_size)
 
     def train_step(self, x, y, lr=None):
         """Forward, loss, backward and one step of the optimizer, in place; returns the loss.
@@ -2090,8 +2216,7 @@ class FastNetwork(StoredNetwork):
         """One step of the optimizer, in place."""
         for name, grad in grads.items():
             self.named_grads[0][name][...] = grad
-        self.gradients[1:] = 0
-        self.prepare(1)
+        self.prepare(self.num_workers)
         self.touch()
         self.run(UPDATE, self.num_workers, lr)
         self.counted()
@@ -2127,7 +2252,7 @@ class FastNetwork(StoredNetwork):
         self.call(LOGITS if training else OUTPUTS, xs)
         if not training:
             n = self.last_size
-            if not self.is_known and self.news[: self.active(n)].any():
+            if not self.is_known and self.news[: self.sharers(n)].any():
                 self.touch()
                 self.run(OUTPUTS, n)
             self.is_known = False
@@ -2168,12 +2293,10 @@ class FastNetwork(StoredNetwork):
         """Every worker does its part of a command; of a batch with too few samples for all, the first does all."""
         order = (command, n, lr, self.steps, self.version)
         try:
-            if n >= self.num_workers:
+            if self.sharers(n) == self.num_workers:
                 self.team.call(order)
             else:
-                self.losses[:] = 0
-                self.norms[:] = 0
-                self.gradients[1:] = 0
+                self.losses[:], self.norms[:] = 0, 0
                 self.work(0, order)
         except BaseException:
             self.touch()
@@ -2181,8 +2304,13 @@ class FastNetwork(StoredNetwork):
             raise
 
     def wait(self, n):
-        """For all other workers, if they have a part in a batch of n samples."""
-        if n >= self.num_workers:
+        """For all other workers, if they have samples of a batch of n."""
+        if self.active(n) > 1:
+            self.team.sync()
+
+    def meet(self, n):
+        """Wait for all others, if they share what is done for a batch of n samples."""
+        if self.sharers(n) > 1:
             self.team.sync()
 
     def work(self, index, order):
@@ -2194,7 +2322,7 @@ class FastNetwork(StoredNetwork):
             elif command != UPDATE:
                 self.train_part(command, index, n, version)
             if command in (UPDATE, STEP):
-                self.update_part(index, n, lr, steps)
+                self.update_part(index, n, lr, steps, 1 if command == UPDATE else self.active(n))
 
     def infer_part(self, index, n, version):
         """One worker's part of OUTPUTS. `ask` runs it again if somebody found news, which nobody waits for here."""
@@ -2225,7 +2353,7 @@ class FastNetwork(StoredNetwork):
         for stage in w.stages:
             stage.refresh()
         w.version = version
-        self.wait(w.n)
+        self.meet(w.n)
 
     def part_of(self, rows):
         """These rows of every input."""
@@ -2259,23 +2387,24 @@ class FastNetwork(StoredNetwork):
         """By how much the mean loss of a block counts in that of the batch."""
         return (rows.stop - rows.start) / w.n
 
-    def update_part(self, index, n, lr, steps):
-        """One worker's part of the params: sum the gradients, see that all are finite, then the optimizer's step."""
-        self.wait(n)
-        active, chunk = self.active(n), self.chunk
+    def update_part(self, index, n, lr, steps, rows):
+        """One worker's part of the params: sum the gradients that lie in so many rows, see that all are finite, then
+        the optimizer's step."""
+        self.meet(n)
+        active, chunk = self.sharers(n), self.chunk
         chunks = range(0, self.size, chunk)
         own = chunks[index * len(chunks) // active : (index + 1) * len(chunks) // active]
         params, grads, norm = {}, {}, 0.0
         for begin in own:
             params[begin] = self.vector[begin : begin + chunk]
             grads[begin] = self.gradients[0, begin : begin + chunk]
-            for row in self.gradients[1:]:
+            for row in self.gradients[1:rows]:
                 grads[begin] += row[begin : begin + chunk]
             norm += float(np.dot(grads[begin], grads[begin]))
         if not np.isfinite(norm) and all(np.isfinite(grad).all() for grad in grads.values()):
             norm = 0.0  # only the squares overflow
         self.norms[index] = norm
-        self.wait(n)
+        self.meet(n)
         if np.isfinite(self.norms[:active].sum()):
             state = {begin: tuple(self.moments[:, begin : begin + chunk]) for begin in own}
             self.optimize(params, grads, {**state, "step": steps}, lr)  # of its own: each step adds 1 to it
@@ -2624,19 +2753,6 @@ def serve_calls(team, me, bell, closing):
         del now
 
 
-def from_textbook(x, is_map=None):
-    """(n, C, *space) -> (H, W, n, C); tokens and vectors stay. is_map: None where it can be no signal, so that a map
-    has the most axes."""
-    if not (x.ndim >= 4 if is_map is None else is_map):
-        return x
-    return np.ascontiguousarray(x.reshape(*x.shape[:2], *plane(x.shape[2:])).transpose(2, 3, 0, 1))
-
-
-def available_cores():
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 class Worker:
     """One worker's part of a network: its samples in blocks, the stages that work on them, and its gradients.
 
@@ -2646,15 +2762,19 @@ class Worker:
     turns; else one block ends before the next begins, and they share their memory. s: its stages, by name.
     """
 
+    splits = False  # whether others share what `each` is given
+    row = 0
+
     def __init__(self, network, index, n, rows, training, apart):
         self.network, self.index, self.n, self.rows = network, index, n, rows
         self.sizes, self.version = [part.stop - part.start for part in rows], None
         self.training, self.apart, self.block = training, apart, 0
-        self.params, self.grads = network.stored, network.stored_grads[index]
+        self.params, self.grads = network.stored, network.stored_grads[0 if self.splits else index]
         self.dtype, self.num_workers = network.dtype, network.num_workers if n >= network.num_workers else 1
         self.buffers = Buffers(self.dtype)
+        self.own = self.own_buffers()
         self.build()
-        self.buffers.settle()
+        self.take_memory()
         self.build()
 
     def build(self):
@@ -2663,9 +2783,18 @@ class Worker:
         build = self.network.train_stages if self.training else self.network.infer_stages
         self.s = build(self)
 
+    def own_buffers(self):
+        """Where scratch lies."""
+        return self.buffers
+
+    def take_memory(self):
+        """Take the memory for all arrays, now that their sizes are known."""
+        self.buffers.settle()
+
     def release(self):
         """Give the memory back at once: stages and worker refer to each other."""
         self.s, self.stages, self.buffers = None, [], Buffers(self.dtype)
+        self.own = self.buffers
 
     def arrays(self, shape):
         """An array for each block, shape(n) for its n samples, that keeps what is in it until the block ends."""
@@ -2708,25 +2837,31 @@ class Worker:
             array[...] = 0
         return arrays
 
+    def tallies(self, shape):
+        """Zeros for each block in float64, (1, *shape), to which parts of `each` add sums: row `row` of as many as
+        there are workers that share parts."""
+        return [np.zeros((1, *shape)) for _ in self.sizes]
+
     def of_blocks(self):
         """A place for each block, for what its forward pass keeps as it is."""
         return [None] * len(self.sizes)
 
-    def scratch(self, key, shape):
-        """An array for each block; whoever asks for the same key gets the same memory."""
-        return self.by_block([key] * len(self.sizes), shape)
+    def scratch(self, key, shape, common=False):
+        """An array for each block; whoever asks for the same key gets the same memory. common: what one part of `each`
+        writes there others read later."""
+        return self.by_block([key] * len(self.sizes), shape, self.buffers if common else self.own)
 
     def masks(self, shape):
         """A flat array of booleans for each block, which all stages share."""
         size = int(np.prod(shape))
         return [mask.view(np.bool_) for mask in self.scratch("mask", lambda n: (-(-n * size // self.dtype.itemsize),))]
 
-    def by_block(self, keys, shape):
+    def by_block(self, keys, shape, buffers=None):
         """For each block the array of its key; blocks of one key and one size share it."""
-        made = {}
+        made, buffers = {}, self.buffers if buffers is None else buffers
         for key, n in zip(keys, self.sizes, strict=True):
             if (key, n) not in made:
-                made[key, n] = self.buffers.array(key, shape(n))
+                made[key, n] = buffers.array(key, shape(n))
         return [made[key, n] for key, n in zip(keys, self.sizes, strict=True)]
 
     def shared(self, key, shape, dtype=None):
@@ -2743,6 +2878,20 @@ class Worker:
     def part(self, size):
         """Begin and end of this worker's part of `size` things."""
         return self.index * size // self.num_workers, (self.index + 1) * size // self.num_workers
+
+    def cut(self, length, operations):
+        """The parts that `each` is given of `length` rows with so many operations each: one, all rows."""
+        return [slice(0, length)]
+
+    def each(self, parts, work, *given):
+        """work(part, *given) for every part; no part reads what another one writes. Where samples are fewer than
+        workers, these share the parts."""
+        for part in parts:
+            work(part, *given)
+
+    def multiply(self, a, b, out):
+        """np.matmul(a, b, out=out), whose rows, columns or matrices are shared as what `each` is given."""
+        return multiply(a, b, out)
 
 
 class Buffers:
@@ -2765,15 +2914,34 @@ class Buffers:
         start = self.places[key]
         return self.memory[start : start + size].reshape(shape)
 
-    def settle(self):
-        """Take the memory for all that was asked for; from now on arrays are parts of it."""
+    def settle(self, make=None):
+        """Take the memory for all that was asked for, of so many numbers from `make` if there is one; from now on
+        arrays are parts of it."""
         end = 0
         for key, size in self.sizes.items():
             self.places[key] = end
             # 64 bytes apart, and not at multiples of 4096, which would share a cache set
             end += -(-size // 16) * 16 + 48
-        memory = np.empty(end + 16, self.dtype)
+        memory = np.empty(end + 16, self.dtype) if make is None else make(end + 16)
         self.memory = memory[-memory.ctypes.data % 64 // self.dtype.itemsize :]
+
+
+def multiply(a, b, out):
+    """np.matmul(a, b, out=out); a column by a row through np.dot, which takes a quarter of the time."""
+    return (np.dot if a.ndim == 2 and a.shape[1] == 1 else np.matmul)(a, b, out=out)
+
+
+def from_textbook(x, is_map=None):
+    """(n, C, *space) -> (H, W, n, C); tokens and vectors stay. is_map: None where it can be no signal, so that a map
+    has the most axes."""
+    if not (x.ndim >= 4 if is_map is None else is_map):
+        return x
+    return np.ascontiguousarray(x.reshape(*x.shape[:2], *plane(x.shape[2:])).transpose(2, 3, 0, 1))
+
+
+def available_cores():
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def to_textbook(x, space=()):
@@ -2793,7 +2961,7 @@ class WaitingNetwork(FastNetwork):
         return super().worker(index, n, training, training or apart)
 
     def each_block(self, w, work):
-        """All blocks by turns, each up to where it waits."""
+        """All blocks by turns, each up to where it waits; at inference one after the other."""
         if not w.training:
             super().each_block(w, work)
             return

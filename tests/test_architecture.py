@@ -48,6 +48,7 @@ PUBLIC = {"", "__main__"}  # the package itself, which imports what is asked for
 FOLDERS_ALONE = {"training"}  # hold folders, and no module
 MORE = {
     "kernels.weights": {"os", "zipfile"},
+    "stages.split": {"bisect"},
     "stages.blas": {"ctypes", "inspect", "os", "sys"},
     "stages.forks": {"mmap", "os", "select", "signal", "sys", "threading", "time", "traceback", "weakref"},
     "stages.workers": {"os", "threading", "weakref"},

@@ -21,23 +21,36 @@ class Add(Stage):
         self.start(w)
         self.relu = relu
         self.y = w.outputs(lambda n: inside(shape, n))
+        self.copy = w.arrays(lambda n: inside(shape, n)) if w.training and w.splits else []
         if w.training:
             self.mask = w.masks(shape)
 
     def forward(self, *xs: Array) -> Array:
         """Each x (..., C) -> y (..., C), the sum of all, band by band."""
         y, self.num_inputs = self.y[self.w.block], len(xs)
-        for band in bands(y):
-            part = y[band]
-            np.add(xs[0][band], xs[1][band], out=part)
-            for x in xs[2:]:
-                part += x[band]
-            if self.relu:
-                relu(part, part)
+        self.w.each(bands(y), self.add, *xs)
         return y
+
+    def add(self, band: slice, *xs: Array) -> None:
+        """A band of y."""
+        part = self.y[self.w.block][band]
+        np.add(xs[0][band], xs[1][band], out=part)
+        for x in xs[2:]:
+            part += x[band]
+        if self.relu:
+            relu(part, part)
 
     def backward(self, dy: Array) -> tuple[Array, ...]:
         """dy (..., C) -> dx for each input, each its own array."""
+        copies = [self.copy[self.w.block]] if self.copy else []
+        copies += [np.empty_like(dy) for _ in range(self.num_inputs - 1 - len(copies))]
+        self.w.each(bands(dy), self.send, dy, *copies)
+        return dy, *copies
+
+    def send(self, band: slice, dy: Array, *copies: Array) -> None:
+        """A band of dy, as it goes back, to the other inputs."""
+        part = dy[band]
         if self.relu:
-            stop_negative(dy, self.y[self.w.block], self.mask[self.w.block])
-        return dy, *(dy.copy() for _ in range(self.num_inputs - 1))
+            stop_negative(part, self.y[self.w.block][band], self.mask[self.w.block])
+        for dx in copies:
+            dx[band] = part

@@ -33,7 +33,7 @@ class Attention(ProductStage):
         self.scale, self.ones = (d // heads) ** -0.5, np.ones(t, w.dtype)
         self.inner, self.outer = w.params[name + ".in_proj_weight"], w.params[name + ".out_proj.weight"]
         self.inner_bias, self.outer_bias = w.params.get(name + ".in_proj_bias"), w.params.get(name + ".out_proj.bias")
-        keep = w.arrays if w.training else lambda shape: w.scratch(("attention", shape(1)), shape)
+        keep = w.arrays if w.training else lambda shape: w.scratch(("attention", shape(1)), shape, common=True)
         self.qkv, self.o = keep(lambda n: (n * t, 3 * d)), keep(lambda n: (n * t, d))
         self.y = w.outputs(lambda n: (n, *shape))
         self.x = w.of_blocks()
@@ -42,7 +42,8 @@ class Attention(ProductStage):
         if w.training:
             self.e, self.inv_sum = w.arrays(lambda n: (n, heads, t, t)), w.arrays(lambda n: (n, heads, t))
             self.ds = w.scratch("ds", lambda n: (min(n * heads * t * t, most),))
-            self.do, self.dqkv = w.scratch("do", lambda n: (n * t, d)), w.scratch("dqkv", lambda n: (n * t, 3 * d))
+            self.do = w.scratch("do", lambda n: (n * t, d), common=True)
+            self.dqkv = w.scratch("dqkv", lambda n: (n * t, 3 * d), common=True)
             self.inner_part, self.outer_part = self.of_block(self.inner), self.of_block(self.outer)
             if dx:
                 self.dx = w.gradients(lambda n: (n, *shape))
@@ -68,22 +69,22 @@ class Attention(ProductStage):
         """x (n, T, D), plus (n, T, D) or None -> y (n, T, D)."""
         b, d = self.w.block, x.shape[-1]
         self.x[b], y = x, self.y[b]
-        qkv = np.matmul(x.reshape(-1, d), self.inner, out=self.qkv[b])
+        qkv = self.w.multiply(x.reshape(-1, d), self.inner, self.qkv[b])
         if self.inner_bias is not None:
             qkv += self.inner_bias
-        arrays = *self.by_head(qkv), *self.by_head(self.o[b])
-        for part in self.parts():
-            self.mix(part, *(array[part] for array in arrays))
-        np.matmul(self.o[b], self.outer, out=y.reshape(-1, d))
+        self.w.each(self.parts(), self.mix)
+        self.w.multiply(self.o[b], self.outer, y.reshape(-1, d))
         if self.outer_bias is not None:
             y += self.outer_bias
         if plus is not None:
             y += plus
         return y
 
-    def mix(self, part: Part, q: Array, k: Array, v: Array, o: Array) -> None:
+    def mix(self, part: Part) -> None:
         """q, k, v (n, heads, T, D/heads) of a part -> its o, so as well."""
-        b, shape = self.w.block, (*q.shape[:3], q.shape[2])
+        b = self.w.block
+        q, k, v, o = (array[part] for array in (*self.by_head(self.qkv[b]), *self.by_head(self.o[b])))
+        shape = (*q.shape[:3], q.shape[2])
         e = self.e[b][part] if self.w.training else self.e[b][: math.prod(shape)].reshape(shape)
         k = self.transposed(k)
         np.exp(np.matmul(q, k, out=e), out=e)
@@ -117,23 +118,24 @@ class Attention(ProductStage):
         b, d = self.w.block, dy.shape[-1]
         rows = dy.reshape(-1, d)
         self.add_weight_gradient(self.name + ".out_proj.weight", self.o[b], rows, self.outer_part)
-        do, dqkv = np.matmul(rows, self.outer.T, out=self.do[b]), self.dqkv[b]
-        arrays = *self.by_head(self.qkv[b]), *self.by_head(do), *self.by_head(dqkv)
-        for part in self.parts():
-            self.unmix(part, *(array[part] for array in arrays))
+        self.w.multiply(rows, self.outer.T, self.do[b])
+        self.w.each(self.parts(), self.unmix)
+        dqkv = self.dqkv[b]
         self.add_weight_gradient(self.name + ".in_proj_weight", self.x[b].reshape(-1, d), dqkv, self.inner_part)
         if self.inner_bias is not None:
             self.add_gradient(self.name + ".out_proj.bias", column_sums(rows, d))
             self.add_gradient(self.name + ".in_proj_bias", column_sums(dqkv, 3 * d))
         if not self.has_dx:
             return None
-        np.matmul(dqkv, self.inner.T, out=self.dx[b].reshape(-1, d))
+        self.w.multiply(dqkv, self.inner.T, self.dx[b].reshape(-1, d))
         return self.dx[b]
 
-    def unmix(self, part: Part, q: Array, k: Array, v: Array, do: Array, dq: Array, dk: Array, dv: Array) -> None:
+    def unmix(self, part: Part) -> None:
         """The gradient do of a part -> its dq, dk and dv, by ds = e * (dp - rowsum(e * dp) / sum(e)), dp = do v^T /
         sum(e) / sqrt(D / heads)."""
         b = self.w.block
+        q, k, v = (array[part] for array in self.by_head(self.qkv[b]))
+        do, dq, dk, dv = (array[part] for array in (*self.by_head(self.do[b]), *self.by_head(self.dqkv[b])))
         e, inv_sum = self.e[b][part], self.inv_sum[b][part]
         self.scale_rows(do, inv_sum)
         np.matmul(e.swapaxes(2, 3), do, out=dv)

@@ -12,7 +12,7 @@ from netdsl.stages.conv_stage import ConvStage
 from netdsl.stages.ending import Bounds, finish, stop_gradient
 from netdsl.stages.layout import inside
 from netdsl.stages.rows import bands, moments_by_channel, repeated, wide_rows
-from netdsl.stages.stage import Stage, Worker
+from netdsl.stages.stage import Stage, Worker, take
 
 
 class FrozenNorm(Stage):
@@ -87,7 +87,8 @@ class BatchNorm(Stage):
         self.name, self.eps, self.momentum, self.conv, self.ending = name, eps, momentum, sums, (relu, clip)
         self.channels = shape[0]
         self.reader: ConvStage | None = None
-        if sums is not None:
+        self.gives = sums is None or w.splits  # else the convolution in front does the last walk
+        if sums is not None and not self.gives:
             sums.work_for(self)
         self.moments = w.shared((name, "moments"), (w.network.num_workers, 3, shape[0]), np.float64)
         self.sums = w.shared((name, "sums"), (w.network.num_workers, 2, shape[0]), np.float64)
@@ -97,7 +98,8 @@ class BatchNorm(Stage):
         self.x = w.of_blocks()
         self.guess = w.of_blocks()
         self.rows = w.of_blocks()
-        self.taken = [np.zeros((2, shape[0])) for _ in w.sizes]
+        self.taken = w.tallies((2, shape[0]))
+        self.numbers, self.guesses = w.arrays(lambda n: (3, shape[0])), w.arrays(lambda n: (1, shape[0]))
         self.y = w.arrays(lambda n: inside(shape, n))
         self.part = w.scratch("band", lambda n: (max(self.band, n * int(np.prod(shape[2:])) * shape[0]),))
         self.mask = w.masks(shape)
@@ -153,11 +155,24 @@ class BatchNorm(Stage):
             self.running_var += self.momentum * (var * (self.count / (self.count - 1)) - self.running_var)
         self.factor = self.inv_std if self.weight is None else self.weight * self.inv_std
         shift = (0 if self.bias is None else self.bias) - (self.mean - guess) * self.factor
-        self.rows[b] = rows_for(y if guess.any() else x, y, self.factor, shift)
-        self.taken[b][...] = 0
+        given, numbers = y if guess.any() else x, self.numbers[b]
+        numbers[0], numbers[1], self.guesses[b][...], self.taken[b][...] = self.factor, shift, guess, 0
         if self.reader is None:
-            self.fill(slice(None))
+            self.w.each(self.parts_of(y), self.fill_part, given, numbers)
+        else:
+            self.rows[b] = rows_for(given, y, *numbers[:2])
         return y
+
+    def parts_of(self, x: Array) -> list[slice]:
+        """The rows of a map (H, W, n, C) that each worker has."""
+        return self.w.cut(len(x), 6 * x[0].size) if x.ndim == 4 else [slice(None)]
+
+    def fill_part(self, part: slice, x: Array, numbers: Array) -> None:
+        """A part of the rows of y, of x times the first of the numbers and the second."""
+        y = self.y[self.w.block]
+        rows = rows_for(x, y, *numbers[:2])
+        for band in bands(y, self.band, part):
+            scale_rows(rows, band, self.ending)
 
     def fill(self, rows: slice) -> None:
         """Rows of y."""
@@ -172,9 +187,8 @@ class BatchNorm(Stage):
         """
         b = self.w.block
         if self.reader is None:
-            self.take_gradient(dy, slice(None))
-        dbias, products = self.taken[b].copy()
-        self.taken[b][...] = 0
+            self.w.each(self.parts_of(dy), self.take_part, dy, self.x[b], self.guesses[b])
+        dbias, products = take(self.taken[b])
         products = (products - (self.mean - self.guess[b]) * dbias) * self.inv_std
         so_far = self.sums[self.w.index]
         so_far[...] = (0 if b == 0 else so_far) + np.stack([dbias, products])
@@ -185,17 +199,22 @@ class BatchNorm(Stage):
         dbias, products = self.sums[: self.w.num_workers].sum(axis=0)
         slope = -self.factor * self.inv_std * products / self.count
         shift = -self.factor * dbias / self.count - slope * self.mean
-        self.rows_back = rows_for(self.x[b], dy, self.factor, slope, shift)
-        if self.conv is None:
-            self.give_gradient(dy, slice(None))
+        self.numbers[b][...] = self.factor, slope, shift
+        if self.gives:
+            self.w.each(self.parts_of(dy), self.give_part, dy, self.x[b], self.numbers[b])
+        else:
+            self.rows_back = rows_for(self.x[b], dy, *self.numbers[b])
         return dy
 
     def take_gradient(self, dy: Array, rows: slice) -> None:
         """Rows of dy (H, W, n, C) become the gradient in front of what stands at the end; sums it and its products with
         x."""
+        self.take_part(rows, dy, self.x[self.w.block], self.guesses[self.w.block])
+
+    def take_part(self, rows: slice, dy: Array, x: Array, guess: Array) -> None:
+        """As `take_gradient`, of x (H, W, n, C) less the guess (1, C)."""
         b = self.w.block
-        x, y, guess, sums = self.x[b], self.y[b], self.guess[b], self.taken[b]
-        is_shifted = guess.any()
+        y, sums, is_shifted = self.y[b], self.taken[b][self.w.row], guess.any()
         for band in bands(dy, self.band, rows):
             stop_gradient(dy[band], y[band], self.mask[b], *self.ending)
             part = x[band]
@@ -205,7 +224,14 @@ class BatchNorm(Stage):
 
     def give_gradient(self, dy: Array, rows: slice) -> None:
         """Rows of dy (H, W, n, C), of which `take_gradient` took the sums, become dx."""
-        x, wide, factor, slope, shift = self.rows_back
+        self.give_rows(rows, dy, self.rows_back)
+
+    def give_part(self, rows: slice, dy: Array, x: Array, numbers: Array) -> None:
+        """As `give_gradient`, by what it multiplies dy and x with and adds."""
+        self.give_rows(rows, dy, rows_for(x, dy, *numbers))
+
+    def give_rows(self, rows: slice, dy: Array, given: tuple[Array, ...]) -> None:
+        x, wide, factor, slope, shift = given
         for band in bands(dy, self.band, rows):
             row = wide[band]
             part = np.multiply(x[band], slope, out=self.part[self.w.block][: row.size].reshape(row.shape))

@@ -59,17 +59,17 @@ class BilinearConv(ConvStage):
             self.padded = w.frame(lambda n: (*whole, n, c), (*before, *shape[1:]))
         if w.training:
             self.v = w.arrays(lambda n: (points, self.at_points(rows * n, c)))
-            self.z = w.scratch("z", lambda n: (points, self.at_points(rows * n, f)))
+            self.z = w.scratch("z", lambda n: (points, self.at_points(rows * n, f)), common=True)
             self.make_room_for_gradients(points, c, f)
-            self.dv = w.scratch("v", lambda n: (points, self.at_points(at_work[n] * n, c)))
+            self.dv = w.scratch("v", lambda n: (points, self.at_points(at_work[n] * n, c)), common=True)
             self.dy = w.frame(lambda n: (*size, n, f), (0, 0, *self.out_size)) if size != self.out_size else []
             self.dx = w.gradients(lambda n: (*(whole if tile else shape[1:]), n, c))
             if tile:
                 columns_of_row = whole[1] if self.is_rowwise else columns * self.tx.width
                 self.dtiles = w.scratch("tiles", lambda n: (at_work[n] * self.tx.height * columns_of_row * n * c,))
         else:
-            self.v = w.scratch("v", lambda n: (points, self.at_points(at_work[n] * n, c)))
-        self.m = w.scratch("m", lambda n: (points, self.at_points(at_work[n] * n, f)))
+            self.v = w.scratch("v", lambda n: (points, self.at_points(at_work[n] * n, c)), common=True)
+        self.m = w.scratch("m", lambda n: (points, self.at_points(at_work[n] * n, f)), common=True)
 
     def at_points(self, count: int, channels: int) -> int:
         """How many numbers of so many rows of tiles lie at a point; rows are no multiple of 4096 bytes apart."""
@@ -78,7 +78,8 @@ class BilinearConv(ConvStage):
     def make_room_for_gradients(self, points: int, c: int, f: int) -> None:
         """Arrays for the gradient of the weights (taps, C * F), made for some input channels at a time."""
         w = self.w
-        self.channels_at_once = max(1, min(c, (1 << 20) // (points * f)))
+        most = w.cut(c, 2 * f * points * self.grid[0] * self.grid[1])[0].stop
+        self.channels_at_once = max(1, min(most, (1 << 20) // (points * f)))
         self.du = w.scratch("du", lambda n: (points, self.channels_at_once * f))[0]
         self.grad = w.grads[self.name + ".weight"].reshape(-1, c * f)
         self.grad_part = w.scratch("dweight", lambda n: self.grad.shape)[0]
@@ -116,7 +117,7 @@ class BilinearConv(ConvStage):
             v = self.v[b][:, first * n * c : (first + count) * n * c]
             m = self.m[b][:, : count * n * f]
             to_points(self.tx, self.tiles_of(x, band), middle, v.reshape(-1, count, n * c))
-            np.matmul(v.reshape(-1, count * n, c), u, out=m.reshape(-1, count * n, f))
+            self.w.multiply(v.reshape(-1, count * n, c), u, m.reshape(-1, count * n, f))
             from_points(self.ty, m.reshape(-1, count, n * f), middle, self.out_tiles(y, band))
             rows = slice(band.start * self.tile, band.stop * self.tile) if self.tile else slice(None)
             self.with_bias(
@@ -162,8 +163,7 @@ class BilinearConv(ConvStage):
             to_points(self.ty, self.out_tiles(dy, band), middle, z.reshape(points, count, n * f))
             if self.has_dx:
                 dv = self.dv[b][:, : count * n * c]
-                z = z.reshape(points, count * n, f)
-                np.matmul(z, u, out=dv.reshape(points, count * n, c))
+                self.w.multiply(z.reshape(points, count * n, f), u, dv.reshape(points, count * n, c))
                 self.add_dx(dv.reshape(points, count, n * c), band)
         v, z = self.v[b][:, :-32].reshape(points, -1, c), self.z[b][:, :-32].reshape(points, -1, f)
         self.add_point_gradient(v, z)
@@ -178,18 +178,20 @@ class BilinearConv(ConvStage):
     def add_point_gradient(self, v: Array, z: Array) -> None:
         """v (points, M, C), z (points, M, F) -> their products, back from the points; some channels at a time, so that
         those stay in the cache."""
+        self.w.each(range(0, self.channels, self.channels_at_once), self.channels_gradient, v, z)
+
+    def channels_gradient(self, begin: int, v: Array, z: Array) -> None:
         points, f = len(v), self.filters
-        for begin in range(0, self.channels, self.channels_at_once):
-            part = v[:, :, begin : begin + self.channels_at_once]
-            du = self.du[:, : part.shape[2] * f]
-            np.matmul(part.transpose(0, 2, 1), z, out=du.reshape(points, -1, f))
-            place = slice(begin * f, (begin + part.shape[2]) * f)
-            if self.w.block == 0:
-                product(self.tw_t, du, self.grad[:, place])
-            else:
-                rest = self.grad_part[:, place]
-                product(self.tw_t, du, rest)
-                self.grad[:, place] += rest
+        part = v[:, :, begin : begin + self.channels_at_once]
+        du = self.du[:, : part.shape[2] * f]
+        np.matmul(part.transpose(0, 2, 1), z, out=du.reshape(points, -1, f))
+        place = slice(begin * f, (begin + part.shape[2]) * f)
+        if self.w.block == 0:
+            product(self.tw_t, du, self.grad[:, place])
+        else:
+            rest = self.grad_part[:, place]
+            product(self.tw_t, du, rest)
+            self.grad[:, place] += rest
 
     def add_dx(self, dv: Array, band: slice) -> None:
         """What a band of tiles sends back to x; its first rows overlap with the last ones of the band before."""

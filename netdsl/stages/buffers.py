@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
 import numpy as np
 
@@ -33,12 +33,13 @@ class Buffers:
         start = self.places[key]
         return self.memory[start : start + size].reshape(shape)
 
-    def settle(self) -> None:
-        """Take the memory for all that was asked for; from now on arrays are parts of it."""
+    def settle(self, make: Callable[[int], Array] | None = None) -> None:
+        """Take the memory for all that was asked for, of so many numbers from `make` if there is one; from now on
+        arrays are parts of it."""
         end = 0
         for key, size in self.sizes.items():
             self.places[key] = end
             # 64 bytes apart, and not at multiples of 4096, which would share a cache set
             end += -(-size // 16) * 16 + 48
-        memory = np.empty(end + 16, self.dtype)
+        memory = np.empty(end + 16, self.dtype) if make is None else make(end + 16)
         self.memory = memory[-memory.ctypes.data % 64 // self.dtype.itemsize :]

@@ -12,7 +12,7 @@ from netdsl.stages.can import Can
 from netdsl.stages.convolution import ConvGeometry, Epilogue
 from netdsl.stages.ending import finish, stop_gradient
 from netdsl.stages.rows import bands, moments_by_channel, repeated, sums_by_channel, wide_rows
-from netdsl.stages.stage import Stage, Worker
+from netdsl.stages.stage import Stage, Worker, take
 
 
 class ConvStage(Stage):
@@ -44,6 +44,7 @@ class ConvStage(Stage):
     grad_part: Array
     has_gradient: bool
     behind: Any
+    has_part = False
 
     def prepare(
         self,
@@ -58,8 +59,9 @@ class ConvStage(Stage):
         self.kernel_size, self.stride, self.padding, self.dilation = g.kernel_size, g.stride, g.padding, g.dilation
         self.adds_bias, self.norm, self.ending = epilogue.bias, epilogue.norm, (epilogue.relu, epilogue.clip)
         self.out_size, self.ends = g.out_size, self.ending != (False, None)
-        self.has_norm, self.bias_sums = epilogue.sums, np.zeros(g.filters)
-        self.totals = [np.zeros((2, g.filters)) for _ in w.sizes] if epilogue.sums else []
+        self.has_norm, self.behind = epilogue.sums, None
+        self.bias_sums = w.tallies((g.filters,)) if w.training else []
+        self.totals = w.tallies((2, g.filters)) if epilogue.sums else []
         if self.ends and w.training:
             self.mask = w.masks((g.filters, *self.out_size))
         self.stored = w.params[name + ".weight"].reshape(*g.kernel_size, -1, g.filters)  # of a signal, too: K is Kx1
@@ -86,10 +88,20 @@ class ConvStage(Stage):
             self.bias += params[name + ".bias"]
 
     def refresh(self) -> None:
-        """Makes the weights that this worker computes with."""
+        """Makes the weights that this worker computes with, or its part of them."""
         self.fold()
-        if self.norm is not None:
+        if self.norm is not None and self.has_part:
+            weight, stored = (array.reshape(-1, self.filters) for array in (self.weight, self.stored))
+            begin, end = self.w.part(len(stored))
+            np.multiply(stored[begin:end], self.scale, out=weight[begin:end])
+        elif self.norm is not None:
             self.weight = self.stored * self.scale
+
+    def share_weight(self) -> None:
+        """Each worker makes a part of the weights that a batch norm is in, instead of all for itself."""
+        self.has_part = True
+        if self.norm is not None:
+            self.weight = self.w.shared((self.name, "weight"), self.stored.shape)
 
     def with_bias(self, y: Array, plus: Array | None = None, has_bias: bool = False) -> Array:
         """y (rows, Wo, n, F) -> the same array, to which come the bias, if it has none yet, another map, and what
@@ -106,7 +118,7 @@ class ConvStage(Stage):
                 y[band] += plus[band]
             finish(rows[band], *self.ending)
             if self.has_norm:
-                self.totals[self.w.block] += moments_by_channel(y[band], y[band])
+                self.totals[self.w.block][self.w.row] += moments_by_channel(y[band], y[band])
         return y
 
     def work_for(self, norm: Any) -> None:
@@ -115,48 +127,49 @@ class ConvStage(Stage):
 
     def take_sums(self) -> Array:
         """The sums of y and of y * y of this block, (2, F); they begin at 0 again."""
-        sums = self.totals[self.w.block].copy()
-        self.totals[self.w.block][...] = 0
-        return sums
+        return take(self.totals[self.w.block])
 
     def bias_gradient(self, dy: Array) -> None:
         """dy (Ho, Wo, n, F) becomes the gradient by the sums over windows, and the bias gets its own."""
         if self.has_norm or self.ends or self.adds_bias:
-            for band in bands(dy):
-                self.gradient_of_sums(dy, band)
+            self.w.each(self.w.cut(len(dy), 4 * dy[0].size), self.gradient_of_rows, dy)
         self.add_bias_gradient()
+
+    def gradient_of_rows(self, rows: slice, dy: Array) -> None:
+        """Rows of dy (Ho, Wo, n, F), band by band."""
+        for band in bands(dy, within=rows):
+            self.gradient_of_sums(dy, band)
 
     def gradient_of_sums(self, dy: Array, band: slice) -> None:
         """Rows of dy (Ho, Wo, n, F) become the gradient by the sums over windows: by what the batch norm behind was
         given, then in front of what stands at the end."""
         rows, b = dy[band], self.w.block
-        if self.has_norm:
+        if self.has_norm and self.behind is not None:
             self.behind.give_gradient(dy, band)
         if self.ends:
             stop_gradient(rows, self.y[b][: len(dy), : dy.shape[1]][band], self.mask[b], *self.ending)
         if self.adds_bias:
-            self.bias_sums += sums_by_channel(rows)
+            self.bias_sums[b][self.w.row] += sums_by_channel(rows)
 
     def add_bias_gradient(self) -> None:
         """The bias gets its gradient, the sums that `gradient_of_sums` took."""
         if self.adds_bias:
-            self.add_gradient(self.name + ".bias", self.bias_sums)
-            self.bias_sums[...] = 0
+            self.add_gradient(self.name + ".bias", take(self.bias_sums[self.w.block]))
 
     def add_weight_gradient(self, rows: Array, dy: Array) -> None:
         """rows (M, K), dy (M, F) -> the gradient of the weights (K, F) of this block, added to that of those before."""
         grad = self.grad_rows
         if self.w.block == 0 and not self.has_gradient:
-            np.matmul(rows.T, dy, out=grad)
+            self.w.multiply(rows.T, dy, grad)
         else:
-            np.matmul(rows.T, dy, out=self.grad_part)
-            grad += self.grad_part
+            grad += self.w.multiply(rows.T, dy, self.grad_part)
         self.has_gradient = True
 
 
 def read_by(conv: ConvStage, norm: Any) -> Any:
     """A batch norm, or None, that convolution `conv` alone reads -> the same, which leaves to `conv` what it does to
-    its output: `fill` on the way there, `take_gradient` on the way back."""
-    if norm is not None:
-        norm.leave_to(conv)
+    its output: `fill` on the way there, `take_gradient` on the way back. None where workers share what each does."""
+    if norm is None or conv.w.splits:
+        return None
+    norm.leave_to(conv)
     return norm

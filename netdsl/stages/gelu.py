@@ -43,8 +43,12 @@ class Gelu(Pointwise):
 
     def backward(self, dy: Array) -> Array:
         """dy (..., C) -> dx (..., C), in its place."""
-        dy *= self.factor[self.w.block]
+        rows = dy.reshape(-1, dy.shape[-1])
+        self.w.each(self.w.cut(len(rows), 4 * rows.shape[1]), self.backward_rows, rows)
         return self.with_bias_gradient(dy)
+
+    def backward_rows(self, part: slice, dy: Array) -> None:
+        dy[part] *= self.factor[self.w.block].reshape(dy.shape)[part]
 
 
 def normal_distribution(x: Array, square: Array, phi: Array, part: Array) -> None:

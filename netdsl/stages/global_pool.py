@@ -15,17 +15,18 @@ from netdsl.stages.stage import Stage, Worker
 class GlobalAverage(Stage):
     """Global average pooling, (H, W, n, C) -> (n, C)."""
 
-    can = Can(has_own_gradient=True)
+    can = Can(has_own_output=True, has_own_gradient=True)
 
     def __init__(self, w: Worker, shape: Shape) -> None:
         self.start(w)
         self.places = math.prod(shape[1:])
+        self.y = w.outputs(lambda n: (n, shape[0]))
         if w.training:
             self.dx = w.gradients(lambda n: inside(shape, n))
 
     def forward(self, x: Array) -> Array:
         """x (H, W, n, C) -> y (n, C), the mean of every map."""
-        return x.reshape(-1, *x.shape[2:]).mean(axis=0)
+        return np.mean(x.reshape(-1, *x.shape[2:]), axis=0, out=self.y[self.w.block])
 
     def backward(self, dy: Array) -> Array:
         """dy (n, C) -> dx (H, W, n, C), dy / (H*W) everywhere."""

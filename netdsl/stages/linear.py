@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from netdsl.kernels.arrays import Array
 from netdsl.stages.can import Can
 from netdsl.stages.relu import relu
@@ -13,7 +11,7 @@ from netdsl.stages.stage import Stage, Worker
 class Linear(Stage):
     """y = x weight + bias, then relu; weight is stored as (D, F)."""
 
-    can = Can(end_in_relu=True, leave_out_dx=True, is_named=True, has_own_output=True)
+    can = Can(end_in_relu=True, leave_out_dx=True, is_named=True, has_own_output=True, has_own_gradient=True)
 
     def __init__(self, w: Worker, name: str, filters: int, relu: bool = False, dx: bool = True) -> None:
         self.start(w)
@@ -23,11 +21,13 @@ class Linear(Stage):
         self.y = w.outputs(lambda n: (n, filters))
         if w.training:
             self.part = w.scratch("dweight", lambda n: self.weight.shape)[0]
+            if dx:
+                self.dx = w.gradients(lambda n: (n, len(self.weight)))
 
     def forward(self, x: Array) -> Array:
         """x (n, D) -> y (n, F)."""
         self.x[self.w.block] = x
-        y = np.matmul(x, self.weight, out=self.y[self.w.block])
+        y = self.w.multiply(x, self.weight, self.y[self.w.block])
         if self.bias is not None:
             y += self.bias
         return relu(y, y) if self.relu else y
@@ -38,10 +38,9 @@ class Linear(Stage):
         if self.relu:
             dy *= self.y[b] > 0
         grad = self.w.grads[self.name + ".weight"]
-        multiply = np.dot if len(dy) == 1 else np.matmul  # a column by a row: a quarter of the time
-        multiply(self.x[b].T, dy, out=grad if b == 0 else self.part)
+        self.w.multiply(self.x[b].T, dy, grad if b == 0 else self.part)
         if b > 0:
             grad += self.part
         if self.bias is not None:
             self.add_gradient(self.name + ".bias", dy.sum(axis=0))
-        return np.matmul(dy, self.weight.T) if self.has_dx else None
+        return self.w.multiply(dy, self.weight.T, self.dx[b]) if self.has_dx else None

@@ -25,8 +25,8 @@ class Patches:
         self.w, self.g, self.size = w, g, math.prod(g.kernel_size) * g.shape[0]
         (*slices, ho, wo), at_tap = g.out_size, (*g.kernel_size, g.shape[0])
         rows = {n: min(ho, max(1, band_bytes // (wo * n * self.size * w.dtype.itemsize))) for n in w.sizes}
-        self.rows = [rows[n] for n in w.sizes]
-        self.keeps = keeps and not slices and min(self.rows) == ho
+        self.keeps = keeps and not slices and min(rows.values()) == ho
+        self.rows = [min(rows[n], w.cut(ho, 2 * wo * n * self.size * g.filters)[0].stop) for n in w.sizes]
         if self.keeps:
             self.patches = w.arrays(lambda n: (ho, wo, n, *at_tap))
         else:
@@ -51,25 +51,21 @@ class Patches:
                 bands.append((slice(number * ho + begin, number * ho + begin + len(part)), part))
         return bands
 
-    def bands_of(self, x: Array) -> Bands:
-        """x (H, W, n, C) -> what the rows of the output see of it, with zeros around it."""
-        b, x = self.w.block, unfolded(x, self.g.shape[1:])
-        if not self.padded:
-            return self.bands(x, self.rows[b])
-        inner(self.padded[b], self.g.padding, self.g.shape[1:])[...] = x
-        return self.seen[b]
+    def pad(self, x: Array) -> None:
+        """Put zeros around x (H, W, n, C), if it needs some."""
+        if self.padded:
+            inner(self.padded[self.w.block], self.g.padding, self.g.shape[1:])[...] = unfolded(x, self.g.shape[1:])
 
-    def of(self, seen: Array) -> Array:
+    def bands_of(self, x: Array) -> Bands:
+        """What the rows of the output see of x (H, W, n, C), which `pad` was given."""
+        b = self.w.block
+        return self.seen[b] if self.padded else self.bands(unfolded(x, self.g.shape[1:]), self.rows[b])
+
+    def of(self, rows: slice, seen: Array) -> Array:
         """The patches of a band, (M, K)."""
-        patches = self.patches[self.w.block][: len(seen)]
+        patches = self.patches[self.w.block][rows if self.keeps else slice(len(seen))]
         patches[...] = seen
         return patches.reshape(-1, self.size)
-
-    def product(self, x: Array, weight: Array, y: Array) -> None:
-        """x (H, W, n, C), weight (*kernel, C, F) -> y (Ho, Wo, n, F), one product for each band."""
-        weight = weight.reshape(self.size, -1)
-        for rows, seen in self.bands_of(x):
-            np.matmul(self.of(seen), weight, out=y[rows].reshape(-1, y.shape[-1]))
 
 
 def turned(g: ConvGeometry) -> ConvGeometry | None:
@@ -101,17 +97,19 @@ class PatchConv(ConvStage):
         dx: bool = True,
     ) -> None:
         self.prepare(w, name, geometry, epilogue, dx)
+        self.share_weight()
         f, back = self.filters, turned(geometry)
         self.patches = Patches(w, geometry, self.band_bytes, keeps=w.training)
         self.y = w.outputs(lambda n: (*plane(self.out_size), n, f))
         self.x = w.of_blocks()
+        self.back: Patches | None = None
         if not w.training:
             return
         self.grad_rows = w.grads[name + ".weight"].reshape(-1, f)
         self.grad_part = w.scratch("dweight", lambda n: self.grad_rows.shape)[0]
-        self.back = Patches(w, back, self.band_bytes) if dx and back else None
-        if self.back:
-            self.turned = w.scratch("turned", lambda n: (*self.kernel_size, f, self.channels))[0]
+        if dx and back:
+            self.back = Patches(w, back, self.band_bytes)
+            self.turned = w.scratch("turned", lambda n: (*self.kernel_size, f, self.channels), common=True)[0]
         self.size = geometry.shape[1:] if self.back else geometry.padded_size
         if dx:
             self.dx = w.gradients(lambda n: (*self.size, n, self.channels))
@@ -120,8 +118,20 @@ class PatchConv(ConvStage):
         """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
         b = self.w.block
         self.x[b], y = x, self.y[b]
-        self.patches.product(x, self.weight, y)
+        self.product(self.patches, x, self.weight, y)
         return self.with_bias(y, plus)
+
+    def product(self, patches: Patches, x: Array, weight: Array, y: Array) -> None:
+        """x (H, W, n, C), weight (*kernel, C, F) -> y (Ho, Wo, n, F), one product for each band of patches."""
+        patches.pad(x)
+        count, weight = len(patches.bands_of(x)), weight.reshape(patches.size, -1)
+        parts = self.w.cut(count, 2 * weight.size * y.size / y.shape[-1] / count)
+        self.w.each(parts, self.product_bands, x, weight, y, patches is self.back)
+
+    def product_bands(self, part: slice, x: Array, weight: Array, y: Array, is_back: bool) -> None:
+        patches = self.back if is_back and self.back else self.patches
+        for rows, seen in patches.bands_of(x)[part]:
+            np.matmul(patches.of(rows, seen), weight, out=y[rows].reshape(-1, y.shape[-1]))
 
     def backward(self, dy: Array) -> Array | None:
         """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
@@ -131,8 +141,9 @@ class PatchConv(ConvStage):
             kept = self.patches.patches[self.w.block]
             self.add_weight_gradient(kept.reshape(-1, self.patches.size), dy.reshape(-1, self.filters))
         else:
+            self.patches.pad(self.x[self.w.block])
             for rows, seen in self.patches.bands_of(self.x[self.w.block]):
-                self.add_weight_gradient(self.patches.of(seen), dy[rows].reshape(-1, self.filters))
+                self.add_weight_gradient(self.patches.of(rows, seen), dy[rows].reshape(-1, self.filters))
         return self.input_gradient(dy) if self.has_dx else None
 
     def input_gradient(self, dy: Array) -> Array:
@@ -142,7 +153,7 @@ class PatchConv(ConvStage):
         if self.back:
             taps = (slice(None, None, -1),) * len(self.kernel_size)
             self.turned[...] = self.weight[taps].swapaxes(-1, -2)
-            self.back.product(dy, self.turned, folded(dx))
+            self.product(self.back, dy, self.turned, folded(dx))
             return folded(dx)
         dx[...] = 0
         weight = self.weight.reshape(-1, self.filters)

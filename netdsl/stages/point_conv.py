@@ -29,6 +29,7 @@ class PointConv(ConvStage):
         front: Any = None,
     ) -> None:
         self.prepare(w, name, geometry, epilogue, dx)
+        self.share_weight()
         shape, filters, (ho, wo) = self.shape, self.filters, self.out_size
         self.y = w.outputs(lambda n: (ho, wo, n, filters))
         self.x = w.of_blocks()
@@ -40,7 +41,7 @@ class PointConv(ConvStage):
             self.grad_rows = w.grads[name + ".weight"].reshape(shape[0], filters)
             self.grad_part = w.scratch("dweight", lambda n: (shape[0], filters))[0]
             if self.picks:
-                self.dx = w.scratch("dx", lambda n: (ho, wo, n, shape[0]))
+                self.dx = w.scratch("dx", lambda n: (ho, wo, n, shape[0]), common=True)
                 self.dx_whole = w.gradients(lambda n: (*shape[1:], n, shape[0]))
             else:
                 self.dx = w.gradients(lambda n: (ho, wo, n, shape[0]))
@@ -53,19 +54,25 @@ class PointConv(ConvStage):
             self.picked[b][outside] = x[inside]
             x = self.picked[b]
         self.x[b] = x
-        y, weight = self.y[b], self.weight.reshape(self.channels, -1)
-        for band in self.bands_of(y):
+        y = self.y[b]
+        self.w.each(self.w.cut(len(y), 2 * self.channels * y[0].size), self.forward_rows, x, plus)
+        return y
+
+    def forward_rows(self, rows: slice, x: Array, plus: Array | None) -> None:
+        """Rows of x (Ho, Wo, n, C), and of another map or None, to those of y, band by band."""
+        y, weight = self.y[self.w.block], self.weight.reshape(self.channels, -1)
+        for band in self.bands_of(y, rows):
             if self.front is not None:
                 self.front.fill(band)
             np.matmul(x[band].reshape(-1, self.channels), weight, out=y[band].reshape(-1, self.filters))
             self.with_bias(y[band], None if plus is None else plus[band])
-        return y
 
-    def bands_of(self, y: Array) -> list[slice]:
+    def bands_of(self, y: Array, within: slice = slice(None)) -> list[slice]:
         """Bands of rows of y (Ho, Wo, n, F), as many as stay in the cache and are a large product."""
         pixels = y.shape[1] * y.shape[2]
         rows = max(self.band_numbers // (pixels * max(self.channels, self.filters)), -(-self.least_pixels // pixels))
-        return [slice(i, i + rows) for i in range(0, len(y), rows)]
+        begin, end, _ = within.indices(len(y))
+        return [slice(i, min(i + rows, end)) for i in range(begin, end, rows)]
 
     def places(self) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
         """Which pixels of x are read, and which of y have one: the others see padding."""
@@ -79,8 +86,25 @@ class PointConv(ConvStage):
 
     def backward(self, dy: Array) -> Array | None:
         """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
+        self.has_gradient = False
+        if self.w.splits:
+            self.backward_by_products(dy)
+        else:
+            self.backward_by_bands(dy)
+        return self.whole_dx(self.dx[self.w.block]) if self.has_dx else None
+
+    def backward_by_products(self, dy: Array) -> None:
+        """dy to dx and the gradient of the weights, by products that workers share."""
+        b, rows, c = self.w.block, dy.reshape(-1, self.filters), self.channels
+        self.bias_gradient(dy)
+        self.add_weight_gradient(self.x[b].reshape(-1, c), rows)
+        if self.has_dx:
+            self.w.multiply(rows, self.weight.reshape(c, -1).T, self.dx[b].reshape(-1, c))
+
+    def backward_by_bands(self, dy: Array) -> None:
+        """dy to dx and the gradient of the weights, while they are in the cache."""
         b = self.w.block
-        x, self.has_gradient = self.x[b], False
+        x = self.x[b]
         back = np.ascontiguousarray(self.weight.reshape(self.channels, -1).T)
         for band in self.bands_of(dy):
             self.gradient_of_sums(dy, band)
@@ -91,13 +115,13 @@ class PointConv(ConvStage):
                 if self.front is not None:
                     self.front.take_gradient(self.dx[b], band)
         self.add_bias_gradient()
-        if not self.has_dx:
-            return None
-        dx = self.dx[b]
+
+    def whole_dx(self, dx: Array) -> Array:
+        """The gradient by the pixels that are read, dx (Ho, Wo, n, C) -> that by all, (H, W, n, C)."""
         if not self.picks:
             return dx
         inside, outside = self.places()
-        whole = self.dx_whole[b]
+        whole = self.dx_whole[self.w.block]
         whole[...] = 0
         whole[inside] = dx[outside]
         return whole

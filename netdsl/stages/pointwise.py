@@ -49,8 +49,12 @@ class Pointwise(Stage):
         y = x if self.in_place else self.y[self.w.block]
         self.saved[self.w.block] = []
         x_rows, y_rows = x.reshape(-1, x.shape[-1]), y.reshape(-1, x.shape[-1])
-        pieces = self.pieces(x_rows)
-        bias = None
+        self.w.each(self.rows_of_workers(x_rows), self.forward_rows, x_rows, y_rows)
+        return y
+
+    def forward_rows(self, share: slice, x_rows: Array, y_rows: Array) -> None:
+        """Some of the rows, piece by piece."""
+        pieces, bias = self.pieces(x_rows[share], share.start), None
         if self.conv is not None and self.conv.bias is not None:
             bias = np.resize(self.conv.bias, x_rows[pieces[0]].shape)
         for rows in pieces:
@@ -58,7 +62,11 @@ class Pointwise(Stage):
             if bias is not None:
                 part += bias[: len(part)]
             self.compute(part, y_rows[rows], rows)
-        return y
+
+    def rows_of_workers(self, rows: Array) -> list[slice]:
+        """The parts of rows (M, C) that workers share. What a kernel gives to keep is kept where it is made."""
+        shares = type(self).compute is not Pointwise.compute or not self.w.training
+        return self.w.cut(len(rows), 40 * rows.shape[1] if shares else 0)
 
     def compute(self, x: Array, y: Array, rows: slice) -> None:
         """x (rows, C) -> y, so as well; it may be x."""
@@ -66,10 +74,10 @@ class Pointwise(Stage):
         if self.w.training:
             self.saved[self.w.block].append(kept)
 
-    def pieces(self, x: Array) -> list[slice]:
-        """Slices of the first axis."""
-        step = max(1, self.piece * len(x) // x.size)
-        return [slice(begin, begin + step) for begin in range(0, len(x), step)]
+    def pieces(self, x: Array, begin: int = 0) -> list[slice]:
+        """Slices of the first axis, of which that is the first row."""
+        step, end = max(1, self.piece * len(x) // x.size), begin + len(x)
+        return [slice(i, min(i + step, end)) for i in range(begin, end, step)]
 
     def backward(self, dy: Array) -> Array:
         """dy (..., C) -> dx (..., C), in its place."""

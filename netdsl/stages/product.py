@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from netdsl.kernels.arrays import Array
 from netdsl.stages.stage import Stage
 
@@ -20,6 +18,6 @@ class ProductStage(Stage):
         before; part: what `of_block` gave."""
         grad = self.w.grads[name]
         if self.w.block == 0:
-            np.matmul(x.T, dy, out=grad)
+            self.w.multiply(x.T, dy, grad)
         else:
-            grad += np.matmul(x.T, dy, out=part)
+            grad += self.w.multiply(x.T, dy, part)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from netdsl.kernels.arrays import Array, Shape
 from netdsl.stages.can import Can
 from netdsl.stages.product import ProductStage
@@ -51,7 +49,7 @@ class TokenLinear(ProductStage):
         """x (n, T, D), plus (n, T, F) or None -> y (n, T, F)."""
         b = self.w.block
         self.x[b], y = x, self.y[b]
-        np.matmul(x.reshape(-1, x.shape[-1]), self.weight, out=y.reshape(-1, y.shape[-1]))
+        self.w.multiply(x.reshape(-1, x.shape[-1]), self.weight, y.reshape(-1, y.shape[-1]))
         if self.adds_bias:
             y += self.bias
         if plus is not None:
@@ -70,5 +68,5 @@ class TokenLinear(ProductStage):
         if not self.has_dx:
             return None
         dx = self.dx[b]
-        np.matmul(rows, self.weight.T, out=dx.reshape(-1, dx.shape[-1]))
+        self.w.multiply(rows, self.weight.T, dx.reshape(-1, dx.shape[-1]))
         return dx

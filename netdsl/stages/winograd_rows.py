@@ -96,6 +96,8 @@ class WinogradRows(ConvStage):
         self.y = w.outputs(lambda n: (*self.out_size, n, f))
         longest, widest = max(width, out_width), max(c, f)
         numbers = max(self.strip_numbers, c * f)  # each strip reads all weights
+        operations = 2 * points * columns * c * f * out_width if taps <= (tile + 1) * down else 0
+        self.groups = [w.cut(len(self.tiles), n * operations) for n in w.sizes]  # else groups meet two others
         self.longest = {n: min(longest, max(1, numbers // (n * widest))) for n in w.sizes}
         self.sums = self.rows_at("sums", points * columns + 1, lambda n: self.longest[n] * n * widest)
         self.seen = [out_width + t.count - 1 if t.count else 0 for t in self.taps]
@@ -119,6 +121,9 @@ class WinogradRows(ConvStage):
         self.du = w.scratch("du", lambda n: (self.points, c * f))[0]  # for one column of taps at a time
         self.grad = w.grads[self.name + ".weight"].reshape(taps, columns, c * f)
         self.grad_part = w.scratch("dweight", lambda n: (taps, c * f))[0]
+        more = max(map(len, self.groups)) - 1
+        self.more_grads = w.scratch("grads", lambda n: (more, taps, columns, c * f), common=True)
+        self.rims = w.scratch("rims", lambda n: (more, taps, width, n * c), common=True)
         self.is_turned = self.has_dx and max(c, f) <= self.narrow
         self.factors_back = self.factors.swapaxes(2, 3)
         if self.is_turned:
@@ -209,48 +214,72 @@ class WinogradRows(ConvStage):
 
     def forward(self, x: Array, plus: Array | None = None) -> Array:
         """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
-        b = self.w.block
-        y = self.y[b]
-        rows, out = x.reshape(*x.shape[:2], -1), y.reshape(*y.shape[:2], -1)
+        rows = x.reshape(*x.shape[:2], -1)
+        if self.w.training:
+            self.x[self.w.block] = rows
+        self.w.each(self.groups[self.w.block], self.forward_tiles, rows, plus)
+        return self.y[self.w.block]
+
+    def forward_tiles(self, group: slice, rows: Array, plus: Array | None) -> None:
+        """Some rows of tiles of x (H, W, n*C), and another map or None, to those of y."""
+        b, y = self.w.block, self.y[self.w.block]
+        out = y.reshape(*y.shape[:2], -1)
         if self.adds_bias:
             for strip in self.strips[b]:
                 strip.sums[-1].reshape(-1, self.filters)[...] = self.bias
-        if self.w.training:
-            self.x[b] = rows
         for frame in self.v[b]:
             frame.clear()
-        for (band, inputs, data, _), output in zip(self.tiles, self.outputs, strict=True):
+        for (band, inputs, data, _), output in zip(self.tiles[group], self.outputs[group], strict=True):
             for strip in self.strips[b]:
                 strip.fill(data, rows[inputs])
                 strip.make()
                 along_h(output, strip.sums, out[band, strip.place])
             self.with_bias(y[band], plus if plus is None else plus[band], has_bias=True)
-        return y
 
     def backward(self, dy: Array) -> Array | None:
         """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
         b = self.w.block
         self.bias_gradient(dy)
-        rows, x, z = dy.reshape(*dy.shape[:2], -1), self.x[b], self.z[b]
-        dx, covered = self.dx[b].reshape(*self.shape[1:], -1), 0
-        for frame in (z, *self.v[b]):
-            frame.clear()
         if b == 0:
             self.grad[...] = 0
-        for band, inputs, data, output in self.tiles:
-            along_h(output.T, rows[band], z.inside)
-            self.add_tile_gradient(data, x[inputs])
+        dx, groups = self.dx[b].reshape(*self.shape[1:], -1), self.groups[b]
+        self.w.each(range(len(groups)), self.backward_tiles, dy.reshape(*dy.shape[:2], -1), self.x[b])
+        for number, group in enumerate(groups[1:]):
+            self.grad += self.more_grads[b][number]
             if self.has_dx:
-                dx[covered : inputs.start] = 0
-                self.add_dx(dx, min(max(covered, inputs.start), inputs.stop), inputs, data.T)
-                covered = max(covered, inputs.stop)
+                rim = slice(self.tiles[group.start][1].start, self.covered(group.start))
+                dx[rim] += self.rims[b][number, : rim.stop - rim.start]
         if not self.has_dx:
             return None
-        dx[covered:] = 0
+        dx[self.covered(len(self.tiles)) :] = 0
         return self.dx[b]
 
-    def add_dx(self, dx: Array, covered: int, inputs: slice, data_t: Array) -> None:
-        """What a row of tiles sends back: its first rows are added to those that have something (covered) already."""
+    def covered(self, count: int) -> int:
+        """How many rows of dx the first tiles, so many, give something to."""
+        return max((inputs.stop for _, inputs, *_ in self.tiles[:count]), default=0)
+
+    def backward_tiles(self, number: int, rows: Array, x: Array) -> None:
+        """One group of rows of tiles: rows, of dy (Ho, Wo, n*F), to dx, and with x (H, W, n*C) to the gradient of the
+        weights. All but the first put aside what others give something to, too: the gradient, and first rows of dx."""
+        b, group, grad = self.w.block, self.groups[self.w.block][number], self.grad
+        dx, z = self.dx[b].reshape(*self.shape[1:], -1), self.z[b]
+        for frame in (z, *self.v[b]):
+            frame.clear()
+        if number:
+            grad = self.more_grads[b][number - 1]
+            grad[...] = 0
+        for i, (band, inputs, data, output) in enumerate(self.tiles[group], group.start):
+            along_h(output.T, rows[band], z.inside)
+            self.add_tile_gradient(data, x[inputs], grad)
+            if self.has_dx:
+                covered = self.covered(i)
+                dx[covered : inputs.start] = 0
+                rim = self.rims[b][number - 1] if number and i == group.start else None
+                self.add_dx(dx, min(max(covered, inputs.start), inputs.stop), inputs, data.T, rim)
+
+    def add_dx(self, dx: Array, covered: int, inputs: slice, data_t: Array, rim: Array | None) -> None:
+        """What a row of tiles sends back: its first rows are added to those that have something (covered) already, or
+        put aside in `rim`."""
         b, overlap = self.w.block, covered - inputs.start
         for t, strips in zip(self.taps, self.strips_back[b], strict=True):
             matrix = np.repeat(data_t, t.count, axis=1)
@@ -262,10 +291,14 @@ class WinogradRows(ConvStage):
                 if overlap:
                     added = self.shared_rows[b][: overlap * part[0].size].reshape(overlap, *part.shape[1:])
                     along_h(matrix[:overlap], strip.sums, added)
-                    part[:overlap] += added
+                    if rim is None:
+                        part[:overlap] += added
+                    else:
+                        rim[:overlap, t.columns][:, strip.place] = added
 
-    def add_tile_gradient(self, data: Array, x: Array) -> None:
-        """One row of tiles: for each tap a product of what met there, and back from the points to the weights."""
+    def add_tile_gradient(self, data: Array, x: Array, grad: Array) -> None:
+        """One row of tiles: for each tap a product of what met there, and back from the points to the weights, added to
+        `grad`."""
         b, du = self.w.block, self.du.reshape(self.points, self.channels, self.filters)
         for t, frame in zip(self.taps, self.v[b], strict=True):
             columns, out = frame.fill(t.columns, 0, frame.before + frame.size)
@@ -273,4 +306,4 @@ class WinogradRows(ConvStage):
         for tap, seen, given in self.meetings[b]:
             np.matmul(seen, given, out=du)
             product(self.tw_t, self.du, self.grad_part)
-            self.grad[:, tap] += self.grad_part
+            grad[:, tap] += self.grad_part

@@ -18,6 +18,7 @@ DIALECT = replace(
         "netdsl.targets.fast.network",
         "netdsl.targets.fast.named_network",
         "netdsl.targets.fast.parts",
+        "netdsl.targets.fast.split_network",
         "netdsl.targets.fast.forked_network",
     ),
     methods=TEXTBOOK.methods | {"train_forward", "infer_forward"},

@@ -33,6 +33,7 @@ from netdsl.targets.fast.forked_network import ForkedNetwork
 from netdsl.targets.fast.named_network import NamedFastNetwork
 from netdsl.targets.fast.network import FastNetwork, fast
 from netdsl.targets.fast.parts import DrawingNetwork, SharingNetwork, WaitingNetwork, WeightedNetwork
+from netdsl.targets.fast.split_network import SplitNetwork
 from netdsl.targets.numpy.network import Network
 from netdsl.targets.text.answers import answer
 from netdsl.targets.text.emission import (
@@ -53,6 +54,9 @@ from netdsl.targets.text.reached import reached_text
 from netdsl.targets.text.reading_order import reading_order
 from netdsl.targets.text.recipe_lines import recipe_kernels, weights_lines
 from netdsl.targets.text.starts import start_kernels
+
+WORTH_SPLITTING = 1e8
+"""MACs of a sample from which on its layers are shared: a smaller one is faster on one core."""
 
 
 def emit_fast(
@@ -180,6 +184,7 @@ def _parts(graph: Graph, recipe: Recipe, train: Plan, kind: str) -> list[type[Fa
     needed = {
         ForkedNetwork: kind == "processes",
         NamedFastNetwork: not graph.is_plain,
+        SplitNetwork: graph.num_macs >= WORTH_SPLITTING,
         SharingNetwork: bool(_shares(graph)),
         DrawingNetwork: bool(_drawn(train)),
         WaitingNetwork: train.waits,

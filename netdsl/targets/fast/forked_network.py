@@ -17,6 +17,7 @@ class ForkedNetwork(FastNetwork):
     copied there; a larger one, or targets of another kind, need new processes."""
 
     failures: Array
+    sizes: tuple[int, ...] = (1,)  # of batches that there is memory for, where workers share that of few samples
 
     def make_team(self) -> Team:
         """Who shares a batch. Raises ValueError where there can be none."""
@@ -31,21 +32,24 @@ class ForkedNetwork(FastNetwork):
 
         A fork is safe while there is no other thread.
         """
-        if n <= self.capacity and (y is None or self.fits(y)):
+        is_known = n in self.sizes or self.sharers(n) == self.active(n)
+        if is_known and n <= self.capacity and (y is None or self.fits(y)):
             return
         if self.capacity:
             self.team.close()
             self.team = self.make_team()
         self.capacity = max(n, self.capacity, 256)
+        self.sizes = self.sizes if is_known else (*self.sizes, n)
         for name, shape in {**self.takes(), **self.gives()}.items():
             self.io[name] = self.team.shared((self.capacity, *shape), self.dtype)
         y = self.io.get("y") if y is None else y
         if y is not None:
             self.io["y"] = self.team.shared((self.capacity, *y.shape[1:]), y.dtype)
         self.forget_workers()
-        for training in (False, True):
-            self.worker(0, 1, training, False)  # asks for all shared arrays
-        self.forget_workers()
+        for size in self.sizes:
+            for training, apart in ((False, False), (True, False), (True, True)):
+                self.worker(0, size, training, apart)  # asks for all shared arrays
+            self.forget_workers()
         self.team.start(self.work)
 
     def fits(self, y: Array) -> bool:

@@ -90,14 +90,22 @@ class FastNetwork(StoredNetwork):
         active = self.active(n)
         known, key = self.workers.setdefault((index, active), {}), (n, training, apart)
         if key not in known:
-            begin, end = index * n // active, (index + 1) * n // active
-            count = max(1, -(-(end - begin) // self.block))
-            cuts = [begin + i * (end - begin) // count for i in range(count + 1)]
             while len(known) >= 6:
                 known.pop(next(iter(known))).release()
-            rows = [slice(a, b) for a, b in zip(cuts, cuts[1:], strict=False)]
-            known[key] = Worker(self, index, n, rows, training, apart)
+            known[key] = self.make_worker(index, n, training, apart)
         return known[key]
+
+    def make_worker(self, index: int, n: int, training: bool, apart: bool) -> Worker:
+        """Worker `index` for a batch of n samples."""
+        active = self.active(n)
+        rows = self.blocks_of(index * n // active, (index + 1) * n // active)
+        return Worker(self, index, n, rows, training, apart)
+
+    def blocks_of(self, begin: int, end: int) -> list[slice]:
+        """The blocks of a worker's samples."""
+        count = max(1, -(-(end - begin) // self.block))
+        cuts = [begin + i * (end - begin) // count for i in range(count + 1)]
+        return [slice(a, b) for a, b in zip(cuts, cuts[1:], strict=False)]
 
     def logits(self, x: Any, training: bool = False) -> Array:
         """x (N, *input_shape) -> what the loss reads, (N, ...)."""
@@ -113,12 +121,12 @@ class FastNetwork(StoredNetwork):
             raise ValueError(f"the last batch that `logits` saw in training has {self.pending} samples, not {len(dy)}")
         self.io["dlogits"][: len(dy)] = dy
         self.run(BACKWARD, len(dy))
-        return None, self.total_gradients()
+        return None, self.total_gradients(len(dy))
 
     def loss_and_gradients(self, x: Any, y: Array) -> tuple[Number, Grads]:
         """x (N, *input_shape), targets y -> mean loss, {param name: gradient}, in training mode."""
         self.call(GRADIENTS, self.checked(x), np.asarray(y))
-        return self.last_loss, self.total_gradients()
+        return self.last_loss, self.total_gradients(self.last_size)
 
     def train_step(self, x: Any, y: Array, lr: float | None = None) -> Number:
         """Forward, loss, backward and one step of the optimizer, in place; returns the loss.
@@ -138,8 +146,7 @@ class FastNetwork(StoredNetwork):
         """One step of the optimizer, in place."""
         for name, grad in grads.items():
             self.named_grads[0][name][...] = grad
-        self.gradients[1:] = 0
-        self.prepare(1)
+        self.prepare(self.num_workers)
         self.touch()
         self.run(UPDATE, self.num_workers, lr)
         self.counted()
@@ -175,7 +182,7 @@ class FastNetwork(StoredNetwork):
         self.call(LOGITS if training else OUTPUTS, xs)
         if not training:
             n = self.last_size
-            if not self.is_known and self.news[: self.active(n)].any():
+            if not self.is_known and self.news[: self.sharers(n)].any():
                 self.touch()
                 self.run(OUTPUTS, n)
             self.is_known = False
@@ -216,12 +223,10 @@ class FastNetwork(StoredNetwork):
         """Every worker does its part of a command; of a batch with too few samples for all, the first does all."""
         order = (command, n, lr, self.steps, self.version)
         try:
-            if n >= self.num_workers:
+            if self.sharers(n) == self.num_workers:
                 self.team.call(order)
             else:
-                self.losses[:] = 0
-                self.norms[:] = 0
-                self.gradients[1:] = 0
+                self.losses[:], self.norms[:] = 0, 0
                 self.work(0, order)
         except BaseException:
             self.touch()
@@ -229,8 +234,13 @@ class FastNetwork(StoredNetwork):
             raise
 
     def wait(self, n: int) -> None:
-        """For all other workers, if they have a part in a batch of n samples."""
-        if n >= self.num_workers:
+        """For all other workers, if they have samples of a batch of n."""
+        if self.active(n) > 1:
+            self.team.sync()
+
+    def meet(self, n: int) -> None:
+        """Wait for all others, if they share what is done for a batch of n samples."""
+        if self.sharers(n) > 1:
             self.team.sync()
 
     def work(self, index: int, order: Any) -> None:
@@ -242,7 +252,7 @@ class FastNetwork(StoredNetwork):
             elif command != UPDATE:
                 self.train_part(command, index, n, version)
             if command in (UPDATE, STEP):
-                self.update_part(index, n, lr, steps)
+                self.update_part(index, n, lr, steps, 1 if command == UPDATE else self.active(n))
 
     def infer_part(self, index: int, n: int, version: int) -> None:
         """One worker's part of OUTPUTS. `ask` runs it again if somebody found news, which nobody waits for here."""
@@ -273,7 +283,7 @@ class FastNetwork(StoredNetwork):
         for stage in w.stages:
             stage.refresh()
         w.version = version
-        self.wait(w.n)
+        self.meet(w.n)
 
     def part_of(self, rows: slice) -> list[Array]:
         """These rows of every input."""
@@ -307,23 +317,24 @@ class FastNetwork(StoredNetwork):
         """By how much the mean loss of a block counts in that of the batch."""
         return (rows.stop - rows.start) / w.n
 
-    def update_part(self, index: int, n: int, lr: float, steps: int) -> None:
-        """One worker's part of the params: sum the gradients, see that all are finite, then the optimizer's step."""
-        self.wait(n)
-        active, chunk = self.active(n), self.chunk
+    def update_part(self, index: int, n: int, lr: float, steps: int, rows: int) -> None:
+        """One worker's part of the params: sum the gradients that lie in so many rows, see that all are finite, then
+        the optimizer's step."""
+        self.meet(n)
+        active, chunk = self.sharers(n), self.chunk
         chunks = range(0, self.size, chunk)
         own = chunks[index * len(chunks) // active : (index + 1) * len(chunks) // active]
         params, grads, norm = {}, {}, 0.0
         for begin in own:
             params[begin] = self.vector[begin : begin + chunk]
             grads[begin] = self.gradients[0, begin : begin + chunk]
-            for row in self.gradients[1:]:
+            for row in self.gradients[1:rows]:
                 grads[begin] += row[begin : begin + chunk]
             norm += float(np.dot(grads[begin], grads[begin]))
         if not np.isfinite(norm) and all(np.isfinite(grad).all() for grad in grads.values()):
             norm = 0.0  # only the squares overflow
         self.norms[index] = norm
-        self.wait(n)
+        self.meet(n)
         if np.isfinite(self.norms[:active].sum()):
             state = {begin: tuple(self.moments[:, begin : begin + chunk]) for begin in own}
             self.optimize(params, grads, {**state, "step": steps}, lr)  # of its own: each step adds 1 to it

@@ -25,7 +25,7 @@ class WaitingNetwork(FastNetwork):
         return super().worker(index, n, training, training or apart)
 
     def each_block(self, w: Worker, work: Callable[[Worker, slice], Steps]) -> None:
-        """All blocks by turns, each up to where it waits."""
+        """All blocks by turns, each up to where it waits; at inference one after the other."""
         if not w.training:
             super().each_block(w, work)
             return

@@ -78,6 +78,10 @@ class StoredNetwork(Network):
         """How many workers have a part in a batch of n samples: all, or the first, if there is not one for each."""
         return self.num_workers if n >= self.num_workers else 1
 
+    def sharers(self, n: int) -> int:
+        """How many workers share what is not of one sample alone: as many as have a part in a batch of n samples."""
+        return self.active(n)
+
     def watch(self, places: list[tuple[int, int]]) -> None:
         """Prepare to see whether the params at these places or the buffers were written to, as users may at any time.
 
@@ -102,15 +106,15 @@ class StoredNetwork(Network):
 
     def notice(self, index: int, n: int) -> None:
         """Compare with what was there before: `news` says whether anything was written to. Each worker has a part."""
-        active = self.active(n)
+        count = self.sharers(n)
         self.news[index] = 0
-        for now, seen in self.watched[index * len(self.watched) // active : (index + 1) * len(self.watched) // active]:
+        for now, seen in self.watched[index * len(self.watched) // count : (index + 1) * len(self.watched) // count]:
             if not np.array_equal(now, seen):
                 seen[...] = now
                 self.news[index] = 1
 
-    def total_gradients(self) -> Grads:
-        """{param name: gradient}, summed over the workers in their order."""
-        for row in self.gradients[1:]:
+    def total_gradients(self, n: int) -> Grads:
+        """{param name: gradient} by n samples, summed over the workers in their order."""
+        for row in self.gradients[1 : self.active(n)]:
             self.gradients[0] += row
         return {name: self.named_grads[0][name].copy() for name in self.params}

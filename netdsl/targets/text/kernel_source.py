@@ -13,6 +13,7 @@ from typing import Any, TypeGuard
 from netdsl.targets.text.plain_text import Definitions
 
 STANDARD = {
+    "bisect",
     "ctypes",
     "dataclasses",
     "inspect",
