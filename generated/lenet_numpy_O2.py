@@ -1254,7 +1254,6 @@ class FastNetwork(StoredNetwork):
         if command != OUTPUTS:
             self.touch()
             self.pending = n if command == LOGITS else None
-            self.draw(n)
         self.run(command, n, lr)
 
     def prepare(self, n, y=None):
@@ -1268,9 +1267,6 @@ class FastNetwork(StoredNetwork):
     def show(self, name, array):
         """Show an array to the workers."""
         self.io[name] = array
-
-    def draw(self, n):
-        """There is nothing to draw for a batch of n samples."""
 
     def run(self, command, n, lr=0.0):
         """Every worker does its part of a command; of a batch with too few samples for all, the first does all."""
@@ -1538,7 +1534,6 @@ class Team:
 
     def start(self, work):
         """Start the helpers. `work(index, order)` does one worker's part; `order` is what `call` is given."""
-        assert self.work is None, "a team starts once"
         self.work = work
         for me in range(1, self.count):
             given = weakref.ref(self), me, self.bells[me], self.closing
@@ -1561,7 +1556,7 @@ class Team:
             raise RuntimeError("the workers are at work: one call at a time")
         with self.busy:
             if self.count == 1:
-                self.do(0, order)
+                self.work(0, order)
             elif self.pid != os.getpid():
                 raise RuntimeError("the workers serve the process that started them, not a fork of it")
             else:
@@ -1579,10 +1574,6 @@ class Team:
         """End the helpers; done also when the team is collected and when the interpreter exits."""
         self.end()
 
-    def do(self, me, order):
-        assert self.work is not None, "a team starts before it is called"
-        self.work(me, order)
-
     def lead(self, order):
         """Worker 0's part of a call, with one thread of BLAS for each worker."""
         step, threads = self.posted[0] + 1, None
@@ -1593,7 +1584,7 @@ class Team:
             self.order = order
             self.arrived[0] = step << 32
             self.tell(self.posted, 0, step)
-            self.do(0, order)
+            self.work(0, order)
             self.tell(self.done, 0, step)
             self.wait(0, self.done, step, -1)
         except threading.BrokenBarrierError:
@@ -1615,7 +1606,7 @@ class Team:
         self.numbers[threading.get_ident()] = me
         self.arrived[me] = step << 32
         try:
-            self.do(me, self.order)
+            self.work(me, self.order)
         except threading.BrokenBarrierError:
             pass
         except BaseException as error:
@@ -1795,13 +1786,6 @@ class Worker:
         if memory is None:
             return self.arrays(shape)
         return self.by_block([(memory, "handed on", i if self.apart else 0) for i in range(len(self.sizes))], shape)
-
-    def zeros(self, shape):
-        """An array for each block that starts as zeros; what is not written stays so."""
-        self.count += 1
-        return self.cleared(
-            self.by_block([(i if self.apart else -n, self.count) for i, n in enumerate(self.sizes)], shape)
-        )
 
     def frame(self, shape, inside):
         """Scratch that starts as zeros, for stages that write to the same part of it: (first row, first column, rows,

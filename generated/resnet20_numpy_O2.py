@@ -2271,7 +2271,6 @@ class FastNetwork(StoredNetwork):
         if command != OUTPUTS:
             self.touch()
             self.pending = n if command == LOGITS else None
-            self.draw(n)
         self.run(command, n, lr)
 
     def prepare(self, n, y=None):
@@ -2285,9 +2284,6 @@ class FastNetwork(StoredNetwork):
     def show(self, name, array):
         """Show an array to the workers."""
         self.io[name] = array
-
-    def draw(self, n):
-        """There is nothing to draw for a batch of n samples."""
 
     def run(self, command, n, lr=0.0):
         """Every worker does its part of a command; of a batch with too few samples for all, the first does all."""
@@ -2560,7 +2556,6 @@ class Team:
 
     def start(self, work):
         """Start the helpers. `work(index, order)` does one worker's part; `order` is what `call` is given."""
-        assert self.work is None, "a team starts once"
         self.work = work
         for me in range(1, self.count):
             given = weakref.ref(self), me, self.bells[me], self.closing
@@ -2583,7 +2578,7 @@ class Team:
             raise RuntimeError("the workers are at work: one call at a time")
         with self.busy:
             if self.count == 1:
-                self.do(0, order)
+                self.work(0, order)
             elif self.pid != os.getpid():
                 raise RuntimeError("the workers serve the process that started them, not a fork of it")
             else:
@@ -2601,10 +2596,6 @@ class Team:
         """End the helpers; done also when the team is collected and when the interpreter exits."""
         self.end()
 
-    def do(self, me, order):
-        assert self.work is not None, "a team starts before it is called"
-        self.work(me, order)
-
     def lead(self, order):
         """Worker 0's part of a call, with one thread of BLAS for each worker."""
         step, threads = self.posted[0] + 1, None
@@ -2615,7 +2606,7 @@ class Team:
             self.order = order
             self.arrived[0] = step << 32
             self.tell(self.posted, 0, step)
-            self.do(0, order)
+            self.work(0, order)
             self.tell(self.done, 0, step)
             self.wait(0, self.done, step, -1)
         except threading.BrokenBarrierError:
@@ -2637,7 +2628,7 @@ class Team:
         self.numbers[threading.get_ident()] = me
         self.arrived[me] = step << 32
         try:
-            self.do(me, self.order)
+            self.work(me, self.order)
         except threading.BrokenBarrierError:
             pass
         except BaseException as error:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from netdsl.pipeline import compile_file
 from netdsl.stages.row_conv import RowConv
 from netdsl.targets.text.reading_order import reading_order
 
@@ -37,6 +38,14 @@ def test_stages_stand_in_the_order_of_their_use(path):
     places = [defined[name].lineno for name in used if name not in extended]
     assert len(places) >= 5
     assert places == sorted(places)
+
+
+def test_the_network_of_lenet_stands_on_the_first_page_of_a_module_of_1950_lines_at_most():
+    path = ROOT / "generated/lenet_numpy_O2.py"
+    text, (network, *_) = path.read_text(encoding="ascii"), definitions(path).values()
+    assert network.end_lineno <= PAGE
+    direct = compile_file(ROOT / "specs/lenet.net").numpy_source(1)
+    assert direct.count("\n") < text.count("\n") <= 1950
 
 
 def test_what_is_used_follows_and_what_a_definition_is_made_with_comes_before():

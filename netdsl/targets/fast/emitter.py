@@ -82,9 +82,8 @@ def emit_fast(
         class_methods(graph, recipe, (train, infer), until, samples),
         demo_lines(graph, recipe.loss, numpy_shares),
     )
-    constants, texts = reading_order(
-        roots, reached_text(roots, _words(methods, demo), _known_text(train, infer), Network, _names(graph, methods))
-    )
+    known, own = _known_text(train, infer, parts), _names(graph, methods)
+    constants, texts = reading_order(roots, reached_text(roots, _words(methods, demo), known, Network, own))
     values = spec_values(graph, recipe, DIALECT, texts)
     return emit(
         DIALECT,
@@ -126,11 +125,12 @@ def _names(graph: Graph, methods: Sequence[Method]) -> set[str]:
 def _words(methods: Sequence[Method], demo: Sequence[str]) -> set[str]:
     """The words of what is written for this network alone."""
     lines = [line for method in methods for line in (method.head, *method.lines)]
-    return {*PUBLIC, *(word for line in (*lines, *demo) for word in re.findall(r"\w+", line))}
+    return {*PUBLIC, *(word for line in (*lines, *demo) for word in re.findall(r"(?<!\bnp\.)\b\w+", line))}
 
 
-def _known_text(train: Plan, infer: Plan) -> TextOf:
-    """The text of stages without what none of the network's ever does."""
+def _known_text(train: Plan, infer: Plan, parts: Sequence[type]) -> TextOf:
+    """The text of stages without what none of the network's ever does, and of the runtime without what only parts do
+    that the network does not need."""
     stages = [(stage, stage.call) for plan in (train, infer) for stage in plan.stages if stage.call is not None]
     unasked = {stage.node.name for stage in train.stages if stage.call is not None and "dx" in stage.call.options}
     known = Known((call.kernel, _given(stage, call, stage.node.name in unasked)) for stage, call in stages)
@@ -148,6 +148,8 @@ def _known_text(train: Plan, infer: Plan) -> TextOf:
 
     def text_of(module: types.ModuleType, name: str) -> str | None:
         text, kernel = emitted_text(module, name), vars(module).get(name)
+        if text is not None and kernel is FastNetwork and DrawingNetwork not in parts:
+            return folded(text, lambda method, test: None, {"draw"})
         if text is None or not isinstance(kernel, type) or not known.is_known(kernel):
             return text
         idle = {method for part in kernel.__mro__[:-1] for method in idle_methods(once(part) or "")}

@@ -79,9 +79,10 @@ class _Reached:
         module = vars(sys.modules[kernel.__module__])
         for node in (one for part in nodes for one in walk(part)):
             if isinstance(node, ast.Attribute):
-                if isinstance(node.value, ast.Name) and node.value.id == "self":
+                root = node.value.id if isinstance(node.value, ast.Name) else ""
+                if root == "self":
                     self.own.setdefault(node.attr, set()).add(kernel)
-                else:
+                elif not isinstance(module.get(root), types.ModuleType):
                     self.words.add(node.attr)
                 if ast.unparse(node.value) == "super()":
                     self.asked.add(node.attr)
