@@ -2546,7 +2546,8 @@ class Team:
         self.posted, self.failed, self.closing = [0], [0], [0]  # the last call, the last that failed, 0 or 1
         self.arrived, self.done = [0] * count, [0] * count  # of each worker: its turn in `sync`, its last call
         self.bells, self.busy = [held_lock() for _ in range(count)], threading.Lock()
-        self.order, self.errors, self.numbers = (), [None] * count, dict[int, int]()
+        self.order, self.errors = (), [None] * count
+        self.numbers = {}  # of threads, by what Python calls them
         self.threads = []
         self.end = weakref.finalize(self, end_threads, self.closing, self.bells, self.threads)  # at exit, too
 
