@@ -51,7 +51,7 @@ class BilinearConv(ConvStage):
 
         wide = columns * max(self.tx.length * self.tx.width * c, self.ty.length * self.ty.width * f)
         self.middle = w.scratch("middle", lambda n: (at_work[n] * n * wide,))
-        self.u = w.shared((name, "u"), (points, c * f))
+        self.u = w.transformed(name, (points, c * f))
         size = tuple(g * tile for g in self.grid) if tile else self.out_size
         self.y = w.outputs(lambda n: (*size, n, f))
         if tile:

@@ -40,6 +40,9 @@ class HasWorkers(Protocol):
     def shared(self, key: Hashable, shape: Shape, dtype: Type | None = None) -> Array:
         """An array that all workers see, made when the first one asks for it."""
 
+    def shared_memory(self, key: Hashable, size: int) -> Array:
+        """Memory that all workers see, and who else asks for the same key."""
+
     def wait(self, n: int) -> None:
         """Wait for all other workers, if they have a part in a batch of n samples."""
 
@@ -177,6 +180,11 @@ class Worker:
     def shared(self, key: Hashable, shape: Shape, dtype: Type | None = None) -> Array:
         """An array that all workers see, of the network's dtype if there is none."""
         return self.network.shared((key, shape), shape, dtype)
+
+    def transformed(self, name: str, shape: Shape) -> Array:
+        """For transformed weights, which all workers see. Training and inference have theirs in the same memory: each
+        transforms anew what the other may have written over."""
+        return self.network.shared_memory(name, int(np.prod(shape))).reshape(shape)
 
     def constants(self, make: Callable[..., Any], *arguments: Hashable) -> Any:
         """What make(*arguments, dtype) gives, made once for all workers."""

@@ -188,6 +188,16 @@ def test_what_users_write_into_params_and_buffers_is_seen_at_once(kind):
         model.params["conv1.weight"][0, 0, 0, 0] -= 1
     near(fast.forward(x), slow.forward(x), 1e-8, "there and back while another size looked")
     for model in (slow, fast):
+        model.params["conv1.weight"][0, 0, 0] = model.params["conv1.weight"][0, 0, 0, ::-1].copy()
+    near(fast.forward(x), slow.forward(x), 1e-8, "two that changed places")
+    dy = np.random.default_rng(2).standard_normal((len(x), 3))
+    for model in (slow, fast):
+        model.logits(x, training=True)
+        if model is fast:
+            model.forward(other)  # transforms weights with batch norms, in the same place
+    near_all(fast.backward(dy)[1], slow.backward(dy)[1], 1e-8, "with an inference before, gradient of")
+    near(fast.forward(x), slow.forward(x), 1e-8, "after a backward pass")
+    for model in (slow, fast):
         model.loss_and_gradients(x, y)  # training transforms weights without batch norms, in the same place
     near(fast.forward(x), slow.forward(x), 1e-8, "after training that changed no param")
     for _ in range(2):

@@ -57,7 +57,7 @@ class FastNetwork(StoredNetwork):
         self.rng = rng
         self.num_workers = available_cores() if workers is None else workers
         self.team = self.make_team()
-        self.shared_arrays, self.known_constants, self.workers, self.io = {}, {}, {}, {}
+        self.shared_arrays, self.memories, self.known_constants, self.workers, self.io = {}, {}, {}, {}, {}
         self.store_params(params)
         self.store_buffers(buffers)
         self.watch([self.places[name] for name in params if params[name].ndim != 2])
@@ -65,6 +65,7 @@ class FastNetwork(StoredNetwork):
         self.norms = self.team.shared((self.num_workers,), np.float64)
         self.losses = self.team.shared((self.num_workers,), np.float64)
         self.capacity, self.steps, self.last_size, self.pending = 0, 0, 0, None
+        self.is_overwritten = False
 
     def make_team(self) -> Team:
         """Who shares a batch."""
@@ -120,6 +121,8 @@ class FastNetwork(StoredNetwork):
         if len(dy) != self.pending:
             raise ValueError(f"the last batch that `logits` saw in training has {self.pending} samples, not {len(dy)}")
         self.io["dlogits"][: len(dy)] = dy
+        if self.is_overwritten:
+            self.touch()
         self.run(BACKWARD, len(dy))
         return None, self.total_gradients(len(dy))
 
@@ -185,7 +188,7 @@ class FastNetwork(StoredNetwork):
             if not self.is_known and self.news[: self.sharers(n)].any():
                 self.touch()
                 self.run(OUTPUTS, n)
-            self.is_known = False
+            self.is_known, self.is_overwritten = False, True
 
     def call(self, command: int, xs: Sequence[Array], y: Array | None = None, lr: float = 0.0) -> None:
         """Hand a batch to the workers, an array for each input, and wait for them."""
@@ -200,7 +203,7 @@ class FastNetwork(StoredNetwork):
             self.show("y", y)
         if command != OUTPUTS:
             self.touch()
-            self.pending = n if command == LOGITS else None
+            self.pending, self.is_overwritten = n if command == LOGITS else None, False
             self.draw(n)
         self.run(command, n, lr)
 
@@ -265,10 +268,10 @@ class FastNetwork(StoredNetwork):
     def train_part(self, command: int, index: int, n: int, version: int) -> None:
         """One worker's part of LOGITS, BACKWARD, or both and the loss between them."""
         w = self.worker(index, n, True, command in (LOGITS, BACKWARD))
-        if command != BACKWARD:
-            self.refresh(w, version)
-        elif w.version is None:
+        if command == BACKWARD and w.version is None:
             raise ValueError("what `logits` kept for `backward` is gone: too many batches of other sizes came between")
+        if command != BACKWARD or w.version != version:  # inference has its transformed weights in the same memory
+            self.refresh(w, version)
         self.losses[index] = 0
         self.each_block(w, {LOGITS: self.logits_block, BACKWARD: self.backward_block}.get(command, self.train_block))
 

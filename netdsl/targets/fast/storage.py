@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,10 @@ class StoredNetwork(Network):
     named_grads: list[dict[str, Array]]
     stored_buffers: dict[str, Array]
     shared_arrays: dict[Hashable, Array]
-    watched: list[tuple[Array, Array]]
+    memories: dict[Hashable, dict[int, Array]]
+    watched: list[Array]
+    last_sums: Array
+    odd_numbers: Array
 
     def store_params(self, params: Mapping[str, Array]) -> None:
         """One vector for all of them, and one of gradients for each worker; each begins at a multiple of 64 bytes."""
@@ -74,6 +78,13 @@ class StoredNetwork(Network):
             self.shared_arrays.setdefault(key, self.team.shared(shape, self.dtype if dtype is None else dtype))
         return self.shared_arrays[key]
 
+    def shared_memory(self, key: Hashable, size: int) -> Array:
+        """Memory for so many numbers that all workers see. Who asks for the same key gets the same, if it is large
+        enough."""
+        made = self.memories.setdefault(key, {})
+        large = next((made[many] for many in list(made) if many >= size), None)
+        return (made.setdefault(size, self.team.shared((size,), self.dtype)) if large is None else large)[:size]
+
     def active(self, n: int) -> int:
         """How many workers have a part in a batch of n samples: all, or the first, if there is not one for each."""
         return self.num_workers if n >= self.num_workers else 1
@@ -86,7 +97,9 @@ class StoredNetwork(Network):
         """Prepare to see whether the params at these places or the buffers were written to, as users may at any time.
 
         At inference stages use what they derived from them earlier: transformed weights with a batch norm in them.
-        `version` counts the changes that are known of, and every worker keeps the one it derived from.
+        `version` counts the changes that are known of, and every worker keeps the one it derived from. What was there
+        is known by sums, modulo 2 ** 64, of the numbers' bytes times odd numbers: one that changes always shows, and
+        several do but for one case in 2 ** 64.
         """
         runs: list[tuple[int, int]] = []
         for begin, end in places:
@@ -95,8 +108,9 @@ class StoredNetwork(Network):
             runs.append((begin, end))
         self.watched, size = [], 2 * self.chunk
         for array in (*(self.vector[begin:end] for begin, end in runs), self.carried):
-            seen = self.team.shared(array.shape, self.dtype)
-            self.watched += [(array[i : i + size], seen[i : i + size]) for i in range(0, array.size, size)]
+            self.watched += [array[i : i + size] for i in range(0, array.size, size)]
+        self.last_sums = self.team.shared((len(self.watched),), np.uint64)
+        self.odd_numbers = np.random.default_rng(0).integers(1 << 63, size=size, dtype=np.uint64) * 2 + 1
         self.news = self.team.shared((self.num_workers,), self.dtype)
         self.version, self.is_known = 1, True
 
@@ -106,12 +120,18 @@ class StoredNetwork(Network):
 
     def notice(self, index: int, n: int) -> None:
         """Compare with what was there before: `news` says whether anything was written to. Each worker has a part."""
-        count = self.sharers(n)
+        count, many = self.sharers(n), len(self.watched)
         self.news[index] = 0
-        for now, seen in self.watched[index * len(self.watched) // count : (index + 1) * len(self.watched) // count]:
-            if not np.array_equal(now, seen):
-                seen[...] = now
+        for i in range(index * many // count, (index + 1) * many // count):
+            now = self.sum_of_bytes(self.watched[i])
+            if now != self.last_sums[i]:
+                self.last_sums[i] = now
                 self.news[index] = 1
+
+    def sum_of_bytes(self, array: Array) -> Any:
+        """The bytes of a piece of a vector, 8 or 4 at a time, times odd numbers, added up modulo 2 ** 64."""
+        words = array.view(np.uint64 if array.nbytes % 8 == 0 else np.uint32)
+        return np.dot(words, self.odd_numbers[: len(words)])
 
     def total_gradients(self, n: int) -> Grads:
         """{param name: gradient} by n samples, summed over the workers in their order."""
