@@ -718,7 +718,7 @@ class SignalConv(ConvStage):
         self.bands = [self.bands_of(points * d * n * (c + f) * w.dtype.itemsize) for n in w.sizes]
         most = {n: max(b.stop - b.start for b in bands) * d for n, bands in zip(w.sizes, self.bands, strict=True)}
         self.padded = w.frame(lambda n: (rows, n, c), ("signal", self.first, length))
-        self.u = w.shared((name, "u"), (points, c * f))
+        self.u = w.transformed(name, (points, c * f))
         self.y = w.outputs(lambda n: (tiles * tile * d, 1, n, f))
         # rows that are no multiple of 4096 bytes apart
         self.v = w.scratch("v", lambda n: (points, most[n] * n * c + 32))
@@ -1100,6 +1100,13 @@ class StoredNetwork(Network):
             self.shared_arrays.setdefault(key, self.team.shared(shape, self.dtype if dtype is None else dtype))
         return self.shared_arrays[key]
 
+    def shared_memory(self, key, size):
+        """Memory for so many numbers that all workers see. Who asks for the same key gets the same, if it is large
+        enough."""
+        made = self.memories.setdefault(key, {})
+        large = next((made[many] for many in list(made) if many >= size), None)
+        return (made.setdefault(size, self.team.shared((size,), self.dtype)) if large is None else large)[:size]
+
     def active(self, n):
         """How many workers have a part in a batch of n samples: all, or the first, if there is not one for each."""
         return self.num_workers if n >= self.num_workers else 1
@@ -1112,7 +1119,9 @@ class StoredNetwork(Network):
         """Prepare to see whether the params at these places or the buffers were written to, as users may at any time.
 
         At inference stages use what they derived from them earlier: transformed weights with a batch norm in them.
-        `version` counts the changes that are known of, and every worker keeps the one it derived from.
+        `version` counts the changes that are known of, and every worker keeps the one it derived from. What was there
+        is known by sums, modulo 2 ** 64, of the numbers' bytes times odd numbers: one that changes always shows, and
+        several do but for one case in 2 ** 64.
         """
         runs = []
         for begin, end in places:
@@ -1121,8 +1130,9 @@ class StoredNetwork(Network):
             runs.append((begin, end))
         self.watched, size = [], 2 * self.chunk
         for array in (*(self.vector[begin:end] for begin, end in runs), self.carried):
-            seen = self.team.shared(array.shape, self.dtype)
-            self.watched += [(array[i : i + size], seen[i : i + size]) for i in range(0, array.size, size)]
+            self.watched += [array[i : i + size] for i in range(0, array.size, size)]
+        self.last_sums = self.team.shared((len(self.watched),), np.uint64)
+        self.odd_numbers = np.random.default_rng(0).integers(1 << 63, size=size, dtype=np.uint64) * 2 + 1
         self.news = self.team.shared((self.num_workers,), self.dtype)
         self.version, self.is_known = 1, True
 
@@ -1132,12 +1142,18 @@ class StoredNetwork(Network):
 
     def notice(self, index, n):
         """Compare with what was there before: `news` says whether anything was written to. Each worker has a part."""
-        count = self.sharers(n)
+        count, many = self.sharers(n), len(self.watched)
         self.news[index] = 0
-        for now, seen in self.watched[index * len(self.watched) // count : (index + 1) * len(self.watched) // count]:
-            if not np.array_equal(now, seen):
-                seen[...] = now
+        for i in range(index * many // count, (index + 1) * many // count):
+            now = self.sum_of_bytes(self.watched[i])
+            if now != self.last_sums[i]:
+                self.last_sums[i] = now
                 self.news[index] = 1
+
+    def sum_of_bytes(self, array):
+        """The bytes of a piece of a vector, 8 or 4 at a time, times odd numbers, added up modulo 2 ** 64."""
+        words = array.view(np.uint64 if array.nbytes % 8 == 0 else np.uint32)
+        return np.dot(words, self.odd_numbers[: len(words)])
 
     def total_gradients(self, n):
         """{param name: gradient} by n samples, summed over the workers in their order."""
@@ -1168,7 +1184,7 @@ class FastNetwork(StoredNetwork):
         self.rng = rng
         self.num_workers = available_cores() if workers is None else workers
         self.team = self.make_team()
-        self.shared_arrays, self.known_constants, self.workers, self.io = {}, {}, {}, {}
+        self.shared_arrays, self.memories, self.known_constants, self.workers, self.io = {}, {}, {}, {}, {}
         self.store_params(params)
         self.store_buffers(buffers)
         self.watch([self.places[name] for name in params if params[name].ndim != 2])
@@ -1176,6 +1192,7 @@ class FastNetwork(StoredNetwork):
         self.norms = self.team.shared((self.num_workers,), np.float64)
         self.losses = self.team.shared((self.num_workers,), np.float64)
         self.capacity, self.steps, self.last_size, self.pending = 0, 0, 0, None
+        self.is_overwritten = False
 
     def make_team(self):
         """Who shares a batch."""
@@ -1219,6 +1236,8 @@ class FastNetwork(StoredNetwork):
         if len(dy) != self.pending:
             raise ValueError(f"the last batch that `logits` saw in training has {self.pending} samples, not {len(dy)}")
         self.io["dlogits"][: len(dy)] = dy
+        if self.is_overwritten:
+            self.touch()
         self.run(BACKWARD, len(dy))
         return None, self.total_gradients(len(dy))
 
@@ -1284,7 +1303,7 @@ class FastNetwork(StoredNetwork):
             if not self.is_known and self.news[: self.sharers(n)].any():
                 self.touch()
                 self.run(OUTPUTS, n)
-            self.is_known = False
+            self.is_known, self.is_overwritten = False, True
 
     def call(self, command, xs, y=None, lr=0.0):
         """Hand a batch to the workers, an array for each input, and wait for them."""
@@ -1299,7 +1318,7 @@ class FastNetwork(StoredNetwork):
             self.show("y", y)
         if command != OUTPUTS:
             self.touch()
-            self.pending = n if command == LOGITS else None
+            self.pending, self.is_overwritten = n if command == LOGITS else None, False
         self.run(command, n, lr)
 
     def prepare(self, n, y=None):
@@ -1360,10 +1379,10 @@ class FastNetwork(StoredNetwork):
     def train_part(self, command, index, n, version):
         """One worker's part of LOGITS, BACKWARD, or both and the loss between them."""
         w = self.worker(index, n, True, command in (LOGITS, BACKWARD))
-        if command != BACKWARD:
-            self.refresh(w, version)
-        elif w.version is None:
+        if command == BACKWARD and w.version is None:
             raise ValueError("what `logits` kept for `backward` is gone: too many batches of other sizes came between")
+        if command != BACKWARD or w.version != version:  # inference has its transformed weights in the same memory
+            self.refresh(w, version)
         self.losses[index] = 0
         self.each_block(w, {LOGITS: self.logits_block, BACKWARD: self.backward_block}.get(command, self.train_block))
 
@@ -1881,6 +1900,11 @@ class Worker:
     def shared(self, key, shape, dtype=None):
         """An array that all workers see, of the network's dtype if there is none."""
         return self.network.shared((key, shape), shape, dtype)
+
+    def transformed(self, name, shape):
+        """For transformed weights, which all workers see. Training and inference have theirs in the same memory: each
+        transforms anew what the other may have written over."""
+        return self.network.shared_memory(name, int(np.prod(shape))).reshape(shape)
 
     def constants(self, make, *arguments):
         """What make(*arguments, dtype) gives, made once for all workers."""

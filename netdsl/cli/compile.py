@@ -83,22 +83,12 @@ def command(
     from netdsl.cli import lazy_numpy, say
 
     lazy_numpy()
-    from netdsl.ground.diagnostics import SpecError
     from netdsl.ground.files import write_atomic
-    from netdsl.pipeline import compile_file
 
     chosen = _at_level(target, level)
     if workers != "threads" and not any(one.has_workers for one in chosen):
         raise click.UsageError(f"`--workers {workers}` is for modules that have some: add `-O2`")
-    nets: list[Net] = []
-    diagnostics: list[Diagnostic] = []
-    for path in specs:
-        try:
-            nets.append(compile_file(path).for_samples(max(1, batch // 2)).with_workers(workers))
-        except SpecError as error:
-            diagnostics += error.diagnostics
-    if diagnostics:
-        raise SpecError(diagnostics)
+    nets = _nets(specs, max(1, batch // 2), workers)
     texts = {
         (net.name, f"_{one.name}{one.suffix}"): net.text(one.name, level if level in one.levels else 0)
         for net in nets
@@ -117,6 +107,23 @@ def command(
         place.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(place, text)
         say(f"wrote {place}")
+
+
+def _nets(specs: Sequence[Path], samples: int, workers: str) -> list[Net]:
+    """The nets of specs, for workers of that kind with so many samples each. Raises SpecError with all mistakes."""
+    from netdsl.ground.diagnostics import SpecError
+    from netdsl.pipeline import compile_file
+
+    nets: list[Net] = []
+    diagnostics: list[Diagnostic] = []
+    for path in specs:
+        try:
+            nets.append(compile_file(path).for_samples(samples).with_workers(workers))
+        except SpecError as error:
+            diagnostics += error.diagnostics
+    if diagnostics:
+        raise SpecError(diagnostics)
+    return nets
 
 
 def _at_level(name: str, level: int) -> list[Target]:

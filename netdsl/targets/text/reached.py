@@ -22,14 +22,14 @@ def reached_text(
     be of its class. Python calls those of two underscores itself. A method is not reached where every class that
     extends its own has another one, and no `super()` asks.
     """
-    found = _Reached(text_of, set(words), joined, given)
+    graph = _Reached(text_of, set(words), joined, given)
     for root in roots:
-        found.visit(root)
-    found.spread()
+        graph.visit(root)
+    graph.spread()
 
     def pruned(module: types.ModuleType, name: str) -> str | None:
         kernel = vars(module).get(name)
-        return found.text(kernel) if is_kernel(kernel) and kernel in found.parts else text_of(module, name)
+        return graph.text(kernel) if is_kernel(kernel) and kernel in graph.parts else text_of(module, name)
 
     return pruned
 
