@@ -1613,7 +1613,7 @@ class StoredNetwork(Network):
     def shared_memory(self, key, size):
         """Memory for so many numbers that all workers see. Who asks for the same key gets the same, if it is large
         enough."""
-        made = self.memories.setdefault(key, {})
+        made = self.common_memory.setdefault(key, {})
         large = next((made[many] for many in list(made) if many >= size), None)
         return (made.setdefault(size, self.team.shared((size,), self.dtype)) if large is None else large)[:size]
 
@@ -1694,7 +1694,7 @@ class FastNetwork(StoredNetwork):
         self.rng = rng
         self.num_workers = available_cores() if workers is None else workers
         self.team = self.make_team()
-        self.shared_arrays, self.memories, self.known_constants, self.workers, self.io = {}, {}, {}, {}, {}
+        self.shared_arrays, self.common_memory, self.known_constants, self.workers, self.io = {}, {}, {}, {}, {}
         self.store_params(params)
         self.store_buffers(buffers)
         self.watch([self.places[name] for name in params if params[name].ndim != 2])

@@ -57,7 +57,7 @@ class FastNetwork(StoredNetwork):
         self.rng = rng
         self.num_workers = available_cores() if workers is None else workers
         self.team = self.make_team()
-        self.shared_arrays, self.memories, self.known_constants, self.workers, self.io = {}, {}, {}, {}, {}
+        self.shared_arrays, self.common_memory, self.known_constants, self.workers, self.io = {}, {}, {}, {}, {}
         self.store_params(params)
         self.store_buffers(buffers)
         self.watch([self.places[name] for name in params if params[name].ndim != 2])

@@ -26,7 +26,7 @@ class StoredNetwork(Network):
     named_grads: list[dict[str, Array]]
     stored_buffers: dict[str, Array]
     shared_arrays: dict[Hashable, Array]
-    memories: dict[Hashable, dict[int, Array]]
+    common_memory: dict[Hashable, dict[int, Array]]
     watched: list[Array]
     last_sums: Array
     odd_numbers: Array
@@ -81,7 +81,7 @@ class StoredNetwork(Network):
     def shared_memory(self, key: Hashable, size: int) -> Array:
         """Memory for so many numbers that all workers see. Who asks for the same key gets the same, if it is large
         enough."""
-        made = self.memories.setdefault(key, {})
+        made = self.common_memory.setdefault(key, {})
         large = next((made[many] for many in list(made) if many >= size), None)
         return (made.setdefault(size, self.team.shared((size,), self.dtype)) if large is None else large)[:size]
 
