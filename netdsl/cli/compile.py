@@ -88,7 +88,7 @@ def command(
     chosen = _at_level(target, level)
     if workers != "threads" and not any(one.has_workers for one in chosen):
         raise click.UsageError(f"`--workers {workers}` is for modules that have some: add `-O2`")
-    nets = _nets(specs, max(1, batch // 2), workers)
+    nets = [net.for_samples(max(1, batch // 2)).with_workers(workers) for net in _checked(specs)]
     texts = {
         (net.name, f"_{one.name}{one.suffix}"): net.text(one.name, level if level in one.levels else 0)
         for net in nets
@@ -109,8 +109,8 @@ def command(
         say(f"wrote {place}")
 
 
-def _nets(specs: Sequence[Path], samples: int, workers: str) -> list[Net]:
-    """The nets of specs, for workers of that kind with so many samples each. Raises SpecError with all mistakes."""
+def _checked(specs: Sequence[Path]) -> list[Net]:
+    """The networks of the specs. Raises SpecError with every diagnostic."""
     from netdsl.ground.diagnostics import SpecError
     from netdsl.pipeline import compile_file
 
@@ -118,7 +118,7 @@ def _nets(specs: Sequence[Path], samples: int, workers: str) -> list[Net]:
     diagnostics: list[Diagnostic] = []
     for path in specs:
         try:
-            nets.append(compile_file(path).for_samples(samples).with_workers(workers))
+            nets.append(compile_file(path))
         except SpecError as error:
             diagnostics += error.diagnostics
     if diagnostics:

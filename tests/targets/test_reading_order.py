@@ -40,12 +40,12 @@ def test_stages_stand_in_the_order_of_their_use(path):
     assert places == sorted(places)
 
 
-def test_the_network_of_lenet_stands_on_the_first_page_of_a_module_of_1950_lines_at_most():
+def test_the_network_of_lenet_stands_on_the_first_page_of_a_module_of_2000_lines_at_most():
     path = ROOT / "generated/lenet_numpy_O2.py"
     text, (network, *_) = path.read_text(encoding="ascii"), definitions(path).values()
     assert network.end_lineno <= PAGE
     direct = compile_file(ROOT / "specs/lenet.net").numpy_source(1)
-    assert direct.count("\n") < text.count("\n") <= 1950
+    assert direct.count("\n") < text.count("\n") <= 2000
 
 
 def test_what_is_used_follows_and_what_a_definition_is_made_with_comes_before():

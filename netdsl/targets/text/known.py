@@ -285,16 +285,16 @@ def _set_elsewhere(module: str) -> frozenset[str]:
 @cache
 def _constructing(kernel: type) -> frozenset[str]:
     """The methods that a constructor walks through."""
-    reached, waiting = {"__init__"}, ["__init__"]
+    names, waiting = {"__init__"}, ["__init__"]
     while waiting:
         name = waiting.pop()
         for part in kernel.__mro__[:-1]:
             node = _methods(part).get(name)
             for called in _statement_calls(node) if node is not None else ():
-                if called not in reached:
-                    reached.add(called)
+                if called not in names:
+                    names.add(called)
                     waiting.append(called)
-    return frozenset(reached)
+    return frozenset(names)
 
 
 def _statement_calls(node: ast.FunctionDef) -> Iterator[str]:

@@ -22,14 +22,14 @@ def reached_text(
     be of its class. Python calls those of two underscores itself. A method is not reached where every class that
     extends its own has another one, and no `super()` asks.
     """
-    graph = _Reached(text_of, set(words), joined, given)
+    reached = _Reached(text_of, set(words), joined, given)
     for root in roots:
-        graph.visit(root)
-    graph.spread()
+        reached.visit(root)
+    reached.spread()
 
     def pruned(module: types.ModuleType, name: str) -> str | None:
         kernel = vars(module).get(name)
-        return graph.text(kernel) if is_kernel(kernel) and kernel in graph.parts else text_of(module, name)
+        return reached.text(kernel) if is_kernel(kernel) and kernel in reached.parts else text_of(module, name)
 
     return pruned
 
