@@ -165,7 +165,7 @@ class BatchNorm(Stage):
 
     def parts_of(self, x: Array) -> list[slice]:
         """The rows of a map (H, W, n, C) that each worker has."""
-        return self.w.cut(len(x), 6 * x[0].size) if x.ndim == 4 else [slice(None)]
+        return self.w.cut(len(x), 80 * x[0].size) if x.ndim == 4 else [slice(None)]
 
     def fill_part(self, part: slice, x: Array, numbers: Array) -> None:
         """A part of the rows of y, of x times the first of the numbers and the second."""

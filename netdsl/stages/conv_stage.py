@@ -132,7 +132,7 @@ class ConvStage(Stage):
     def bias_gradient(self, dy: Array) -> None:
         """dy (Ho, Wo, n, F) becomes the gradient by the sums over windows, and the bias gets its own."""
         if self.has_norm or self.ends or self.adds_bias:
-            self.w.each(self.w.cut(len(dy), 4 * dy[0].size), self.gradient_of_rows, dy)
+            self.w.each(self.w.cut(len(dy), 60 * dy[0].size), self.gradient_of_rows, dy)
         self.add_bias_gradient()
 
     def gradient_of_rows(self, rows: slice, dy: Array) -> None:

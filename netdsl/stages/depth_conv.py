@@ -44,7 +44,7 @@ class DepthConv(ConvStage):
         self.times = filters // shape[0]
         self.windows = windows_forward(*given)
         numbers = [self.out_size[1] * n * filters for n in w.sizes]
-        most = [w.cut(self.out_size[0], 20 * count)[-1] for count in numbers]  # the last part is the longest
+        most = [w.cut(self.out_size[0], 150 * count)[-1] for count in numbers]  # the last part is the longest
         rows = [min(max(2, self.band_numbers // n), m.stop - m.start) for n, m in zip(numbers, most, strict=True)]
         self.bands = [self.windows.by_bands(many) for many in rows]
         length = max(Windows.longest // filters, *w.sizes) * filters

@@ -44,7 +44,7 @@ class Gelu(Pointwise):
     def backward(self, dy: Array) -> Array:
         """dy (..., C) -> dx (..., C), in its place."""
         rows = dy.reshape(-1, dy.shape[-1])
-        self.w.each(self.w.cut(len(rows), 4 * rows.shape[1]), self.backward_rows, rows)
+        self.w.each(self.w.cut(len(rows), 40 * rows.shape[1]), self.backward_rows, rows)
         return self.with_bias_gradient(dy)
 
     def backward_rows(self, part: slice, dy: Array) -> None:

@@ -66,7 +66,7 @@ class Pointwise(Stage):
     def rows_of_workers(self, rows: Array) -> list[slice]:
         """The parts of rows (M, C) that workers share. What a kernel gives to keep is kept where it is made."""
         shares = type(self).compute is not Pointwise.compute or not self.w.training
-        return self.w.cut(len(rows), 40 * rows.shape[1] if shares else 0)
+        return self.w.cut(len(rows), 300 * rows.shape[1] if shares else 0)
 
     def compute(self, x: Array, y: Array, rows: slice) -> None:
         """x (rows, C) -> y, so as well; it may be x."""

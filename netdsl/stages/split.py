@@ -45,7 +45,7 @@ class SplitWorker(Worker):
     """
 
     splits = True
-    least: ClassVar[float] = 2e6  # operations that are worth sharing
+    least: ClassVar[float] = 8e6  # operations that are worth sharing, about 100 us of products
     network: HasHelpers
 
     def __init__(
