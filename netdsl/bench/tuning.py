@@ -125,6 +125,10 @@ class _Alone:
     def shared(self, key: Hashable, shape: Shape, dtype: Type | None = None) -> Array:
         return self._shared.setdefault(key, np.zeros(shape, self.dtype if dtype is None else dtype))
 
+    def shared_memory(self, key: Hashable, size: int) -> Array:
+        """Memory for what both plans derive from a layer's params; here there is one plan."""
+        return self.shared((key, size), (size,))
+
     def wait(self, n: int) -> None:
         """Nobody else works."""
 
