@@ -270,7 +270,7 @@ class ConvStage(Stage):
     def bias_gradient(self, dy):
         """dy (Ho, Wo, n, F) becomes the gradient by the sums over windows, and the bias gets its own."""
         if self.has_norm or self.ends or self.adds_bias:
-            self.w.each(self.w.cut(len(dy), 4 * dy[0].size), self.gradient_of_rows, dy)
+            self.w.each(self.w.cut(len(dy), 60 * dy[0].size), self.gradient_of_rows, dy)
         self.add_bias_gradient()
 
     def gradient_of_rows(self, rows, dy):
@@ -606,7 +606,7 @@ class BatchNorm(Stage):
 
     def parts_of(self, x):
         """The rows of a map (H, W, n, C) that each worker has."""
-        return self.w.cut(len(x), 6 * x[0].size) if x.ndim == 4 else [slice(None)]
+        return self.w.cut(len(x), 80 * x[0].size) if x.ndim == 4 else [slice(None)]
 
     def fill_part(self, part, x, numbers):
         """A part of the rows of y, of x times the first of the numbers and the second."""
@@ -1103,9 +1103,9 @@ class StoredNetwork(Network):
     def shared_memory(self, key, size):
         """Memory for so many numbers that all workers see. Who asks for the same key gets the same, if it is large
         enough."""
-        made = self.memories.setdefault(key, {})
+        made = self.common_memory.setdefault(key, {})
         large = next((made[many] for many in list(made) if many >= size), None)
-        return (made.setdefault(size, self.team.shared((size,), self.dtype)) if large is None else large)[:size]
+        return (made.setdefault(size, self.shared(("common", key, size), (size,))) if large is None else large)[:size]
 
     def active(self, n):
         """How many workers have a part in a batch of n samples: all, or the first, if there is not one for each."""
@@ -1184,7 +1184,7 @@ class FastNetwork(StoredNetwork):
         self.rng = rng
         self.num_workers = available_cores() if workers is None else workers
         self.team = self.make_team()
-        self.shared_arrays, self.memories, self.known_constants, self.workers, self.io = {}, {}, {}, {}, {}
+        self.shared_arrays, self.common_memory, self.known_constants, self.workers, self.io = {}, {}, {}, {}, {}
         self.store_params(params)
         self.store_buffers(buffers)
         self.watch([self.places[name] for name in params if params[name].ndim != 2])
@@ -1918,7 +1918,8 @@ class Worker:
         return self.index * size // self.num_workers, (self.index + 1) * size // self.num_workers
 
     def cut(self, length, operations):
-        """The parts that `each` is given of `length` rows with so many operations each: one, all rows."""
+        """The parts that `each` is given of `length` rows with so many operations each: one, all rows. Operations are
+        those of products: a number that is read and written once takes as long as 20 or 30."""
         return [slice(0, length)]
 
     def each(self, parts, work, *given):

@@ -83,7 +83,7 @@ class StoredNetwork(Network):
         enough."""
         made = self.common_memory.setdefault(key, {})
         large = next((made[many] for many in list(made) if many >= size), None)
-        return (made.setdefault(size, self.team.shared((size,), self.dtype)) if large is None else large)[:size]
+        return (made.setdefault(size, self.shared(("common", key, size), (size,))) if large is None else large)[:size]
 
     def active(self, n: int) -> int:
         """How many workers have a part in a batch of n samples: all, or the first, if there is not one for each."""
