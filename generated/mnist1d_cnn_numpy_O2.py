@@ -11,7 +11,7 @@
 Every layer, or a few together, is a stage: an object with its buffers, a forward and a backward. Inside, maps are
 (H, W, n, C), n the samples of a block; x, params and gradients have PyTorch's shapes. Workers, threads, share
 the batch: each has stages of its own, and they wait for each other where a batch norm needs all samples, and around the
-optimizer.
+optimizer. Read on: the network and why it has its stages, these in the order of their use, then what trains it, `fast`.
 A signal (C, L) is an image one number wide, (L, 1, n, C).
 """
 
