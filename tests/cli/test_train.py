@@ -169,7 +169,9 @@ def test_what_was_measured_to_be_fastest_is_kept_in_the_run_and_used_again(call,
     (here / "maps.net").write_text("input 1x28x28\nflatten -> linear 10\ntrain { data mnist-mini, epochs 1 }\n")
     made = {}
     monkeypatch.setattr("netdsl.bench.tuning.tune", lambda *given: {"which": "this"})
-    monkeypatch.setattr("netdsl.passes.choose_algorithms.chosen", lambda choices, samples: made.update(choices) or cheapest)
+    monkeypatch.setattr(
+        "netdsl.passes.choose_algorithms.chosen", lambda choices, samples: made.update(choices) or cheapest
+    )
     assert call("train maps.net -q --limit 99")[0] == 0
     assert json.loads((here / "runs/maps-1/config.json").read_text())["choices"] == {"which": "this"} == made
     made.clear()
