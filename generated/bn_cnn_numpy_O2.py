@@ -799,7 +799,7 @@ class WinogradRows(ConvStage):
             self.prepare_backward()
 
     def prepare_backward(self):
-        """Arrays and strips for the backward pass."""
+        """Arrays and strips for the backward pass, of dy (Ho, Wo, n, F)."""
         w, c, f, (height, width) = self.w, self.channels, self.filters, self.shape[1:]
         (taps, columns), out_width = self.kernel_size, self.out_size[1]
         self.x = w.of_blocks()

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     multiple=True,
     metavar="NAME",
     help="Only this contestant, or these: numpy, interpreter, torch, torch_channels_last, torch_compile, onnxruntime, "
-    "jax.",
+    "jax; by default the first four.",
 )
 @click.option("--profile", "with_profile", is_flag=True, help="Also time every stage of the NumPy module, at -O2.")
 @click.option(

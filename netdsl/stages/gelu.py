@@ -45,7 +45,7 @@ class Gelu(Pointwise):
         """dy (..., C) -> dx (..., C), in its place."""
         rows = dy.reshape(-1, dy.shape[-1])
         self.w.each(self.w.cut(len(rows), 40 * rows.shape[1]), self.backward_rows, rows)
-        return self.with_bias_gradient(dy)
+        return self.with_bias_gradient(rows.reshape(dy.shape))
 
     def backward_rows(self, part: slice, dy: Array) -> None:
         dy[part] *= self.factor[self.w.block].reshape(dy.shape)[part]

@@ -46,11 +46,11 @@ class Pointwise(Stage):
 
     def forward(self, x: Array) -> Array:
         """x (..., C) -> y (..., C)."""
-        y = x if self.in_place else self.y[self.w.block]
         self.saved[self.w.block] = []
-        x_rows, y_rows = x.reshape(-1, x.shape[-1]), y.reshape(-1, x.shape[-1])
+        x_rows = x.reshape(-1, x.shape[-1])  # a copy where x is a part of a larger map
+        y_rows = x_rows if self.in_place else self.y[self.w.block].reshape(x_rows.shape)
         self.w.each(self.rows_of_workers(x_rows), self.forward_rows, x_rows, y_rows)
-        return y
+        return y_rows.reshape(x.shape)
 
     def forward_rows(self, share: slice, x_rows: Array, y_rows: Array) -> None:
         """Some of the rows, piece by piece."""

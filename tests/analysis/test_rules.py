@@ -7,7 +7,7 @@ from graphs import siamese
 
 from netdsl.analysis.rules import verify_rules
 from netdsl.graph.types import vector
-from netdsl.passes import plan as plans
+from netdsl.passes import make_plan as plans
 from netdsl.passes.plan import verify_plan
 from netdsl.pipeline import compile_text
 
@@ -49,7 +49,7 @@ def test_layers_that_are_alike_are_worked_out_once(monkeypatch):
 
 def test_a_pass_that_breaks_a_plan_is_found(monkeypatch):
     graph = siamese().graph
-    whole = plans.plan(graph, graph.output, len(graph.nodes), True)
+    whole = plans.make_plan(graph, graph.output, len(graph.nodes), True)
     stages = whole.stages
     wrong = {
         "of which some is not made": stages[1:],
@@ -66,4 +66,4 @@ def test_a_pass_that_breaks_a_plan_is_found(monkeypatch):
             verify_plan(replace(whole, stages=some))
         monkeypatch.setattr(plans, "TRAINING", (lambda plan, some=some: replace(plan, stages=some),))
         with pytest.raises(AssertionError, match=message):
-            plans.plan(graph, graph.output, len(graph.nodes), True)
+            plans.make_plan(graph, graph.output, len(graph.nodes), True)

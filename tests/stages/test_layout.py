@@ -52,7 +52,7 @@ def test_only_what_is_no_image_says_to_the_textbook_how_it_lies():
     ]
     ends = ["softmax_backward)", "softmax_backward, ((4,), (4,)))", "softmax_backward, ((2, 4, 5), (2, 4, 5)))"]
     for text, end in zip(texts, ends, strict=True):
-        line, _ = [line for line in text.splitlines() if f"= {Textbook.__name__}(" in line]
+        line, *_ = [line for line in text.splitlines() if f"= {Textbook.__name__}(" in line]
         assert line.endswith(end)
 
 

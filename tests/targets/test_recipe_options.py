@@ -132,5 +132,5 @@ def test_a_spec_that_uses_nothing_of_it_emits_nothing_of_it():
     for level, line in ((0, "loss = staticmethod(cross_entropy)"), (2, "return cross_entropy(logits, target)")):
         text = compile_text(NET).numpy_source(level)
         assert line in text
-        for word in ("class_weights", "soft_cross_entropy", "clip", "WeightedNetwork"):
+        for word in ("class_weights", "soft_cross_entropy", "clip_factor", "WeightedNetwork"):
             assert word not in text

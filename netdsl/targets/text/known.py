@@ -84,8 +84,9 @@ class _Scope:
 
     def value(self, node: ast.expr, local: frozenset[str]) -> Any:
         """What an expression gives, a plain value, or UNKNOWN. local: the names that the method itself gives."""
-        if any(self.known.get(name, UNKNOWN) is UNKNOWN for name in _read(node) & local):
-            return UNKNOWN
+        read = _read(node)
+        if "np" in read or any(self.known.get(name, UNKNOWN) is UNKNOWN for name in read & local):
+            return UNKNOWN  # text is laid out without numpy, which may not be at hand
         module = vars(sys.modules[self.owner.__module__])
         names = {**module, **self.known, "self": self.instance}
         try:
