@@ -1295,7 +1295,12 @@ class FastNetwork(StoredNetwork):
                 self.team.call(order)
             else:
                 self.losses[:], self.norms[:] = 0, 0
-                self.work(0, order)
+                threads = blas_threads(1)  # more would not share what is this small, but wait for it
+                try:
+                    self.work(0, order)
+                finally:
+                    if threads is not None:
+                        blas_threads(threads)
         except BaseException:
             self.touch()
             self.workers, self.pending = {}, None  # some may have made theirs, others not

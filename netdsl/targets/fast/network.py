@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from netdsl.kernels.arrays import Array, Arrays, Grads, Number, Shape, State
+from netdsl.stages.blas import blas_threads
 from netdsl.stages.layout import from_textbook, to_textbook
 from netdsl.stages.stage import Stages, Worker
 from netdsl.stages.workers import Team, available_cores
@@ -230,7 +231,12 @@ class FastNetwork(StoredNetwork):
                 self.team.call(order)
             else:
                 self.losses[:], self.norms[:] = 0, 0
-                self.work(0, order)
+                threads = blas_threads(1)  # more would not share what is this small, but wait for it
+                try:
+                    self.work(0, order)
+                finally:
+                    if threads is not None:
+                        blas_threads(threads)
         except BaseException:
             self.touch()
             self.workers, self.pending = {}, None  # some may have made theirs, others not
