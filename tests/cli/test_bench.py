@@ -129,7 +129,7 @@ def test_only_chooses_contestants_and_unknown_ones_are_named(call):
 
 def test_help_names_every_contestant():
     said = " ".join(CliRunner().invoke(command, ["--help"]).output.split())
-    assert f"or these: {', '.join(entry.name for entry in contestants.ENTRIES)}." in said
+    assert f"or these: {', '.join(entry.name for entry in contestants.ENTRIES)};" in said
 
 
 def test_wrong_use_is_exit_2(spec, capsys):

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
+from functools import lru_cache
 
 from netdsl.targets.text.folded import is_call_of_self
+from netdsl.targets.text.kernel_source import REMEMBERED, parsed
 
 
+@lru_cache(REMEMBERED)
 def is_derived(text: str, origin: str) -> bool:
     """Whether a class is `origin`, or a part of it."""
-    (node,), (other,) = ast.parse(text).body, ast.parse(origin).body
+    (node,), (other,) = parsed(text).body, parsed(origin).body
     if not isinstance(node, ast.ClassDef) or not isinstance(other, ast.ClassDef):
         return False
     if ast.dump(ast.ClassDef(node.name, node.bases, node.keywords, [], node.decorator_list)) != ast.dump(

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Container, Iterator, Sequence
+from functools import lru_cache
+
+from netdsl.targets.text.kernel_source import REMEMBERED, parsed, walk
 
 Decide = Callable[[str, ast.expr], bool | None]
 """(method, condition) -> whether it holds; None where that is not known."""
@@ -16,9 +19,10 @@ def folded(text: str, decide: Decide, idle: Container[str] = ()) -> str:
     return _Blocks(text, decide, idle).written()
 
 
-def idle_methods(text: str) -> set[str]:
+@lru_cache(REMEMBERED)
+def idle_methods(text: str) -> frozenset[str]:
     """The methods of a class that do nothing."""
-    return {node.name for node in _methods(ast.parse(text)) if all(map(_does_nothing, node.body))}
+    return frozenset(node.name for node in _methods(parsed(text)) if all(map(_does_nothing, node.body)))
 
 
 def _does_nothing(node: ast.stmt) -> bool:
@@ -27,17 +31,22 @@ def _does_nothing(node: ast.stmt) -> bool:
     return isinstance(node, ast.Pass) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
 
 
+@lru_cache(8 * REMEMBERED)
+def _has_choice(node: ast.AST) -> bool:
+    return any(isinstance(one, ast.IfExp) for one in walk(node))
+
+
 class _Choices:
     """`a if c else b` in a text."""
 
     def __init__(self, text: str, decide: Decide) -> None:
-        self.text, self.decide, self.tree = text, decide, ast.parse(text)
+        self.text, self.decide, self.tree = text, decide, parsed(text)
         self.begins = [0]
         for line in text.split("\n"):
             self.begins.append(self.begins[-1] + len(line) + 1)
 
     def written(self) -> str:
-        edits = [edit for node in _methods(self.tree) for edit in self._edits(node, node.name)]
+        edits = [edit for node in _methods(self.tree) if _has_choice(node) for edit in self._edits(node, node.name)]
         text = self.text
         for begin, end, new in sorted(edits, reverse=True):
             text = text[:begin] + new + text[end:]
@@ -65,7 +74,7 @@ class _Blocks:
     """The statements of a text, line by line."""
 
     def __init__(self, text: str, decide: Decide, idle: Container[str]) -> None:
-        self.lines, self.decide, self.tree = text.split("\n"), decide, ast.parse(text)
+        self.lines, self.decide, self.tree = text.split("\n"), decide, parsed(text)
         self.idle, self.method = idle, ""
 
     def written(self) -> str:

@@ -7,10 +7,13 @@ import inspect
 import sys
 import types
 from collections.abc import Callable, Iterable, Iterator
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, TypeGuard
 
 from netdsl.targets.text.plain_text import Definitions
+
+REMEMBERED = 1 << 12
+"""Of how many texts of definitions it is kept what they are."""
 
 STANDARD = {
     "bisect",
@@ -109,7 +112,13 @@ def is_kernel(used: object) -> TypeGuard[Kernel]:
     return isinstance(used, types.FunctionType | type) and str(used.__module__).startswith("netdsl.")
 
 
-@cache
+@lru_cache(REMEMBERED)
+def parsed(text: str) -> ast.Module:
+    """The syntax tree of a text, which is read and never changed: most texts come again with the next network."""
+    return ast.parse(text)
+
+
+@lru_cache(REMEMBERED)
 def names_in(text: str) -> tuple[str, ...]:
     """The names a text uses, in order, each once."""
-    return tuple(dict.fromkeys(node.id for node in walk(ast.parse(text)) if isinstance(node, ast.Name)))
+    return tuple(dict.fromkeys(node.id for node in walk(parsed(text)) if isinstance(node, ast.Name)))

@@ -7,8 +7,9 @@ import sys
 import types
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
-from netdsl.targets.text.kernel_source import Kernel, TextOf, is_kernel, walk
+from netdsl.targets.text.kernel_source import REMEMBERED, Kernel, TextOf, is_kernel, parsed, walk
 
 
 def reached_text(
@@ -44,6 +45,23 @@ class _Part:
     kept: set[str] = field(default_factory=set)
 
 
+@lru_cache(8 * REMEMBERED)
+def _said(node: ast.AST) -> tuple[tuple[str | None, str], ...]:
+    """The attributes and names in a node: (what it is an attribute of, if that is a name or `super()`, else "";
+    None of a name, the word)."""
+    return tuple(
+        (ast.unparse(one.value) if isinstance(one.value, ast.Name) or _is_super(one.value) else "", one.attr)
+        if isinstance(one, ast.Attribute)
+        else (None, one.id)
+        for one in walk(node)
+        if isinstance(one, ast.Attribute | ast.Name)
+    )
+
+
+def _is_super(node: ast.expr) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "super"
+
+
 class _Reached:
     """What is reached so far. words: attributes and names that are said; asked: methods of `super()`."""
 
@@ -60,7 +78,7 @@ class _Reached:
             return
         text = self.text_of(sys.modules[kernel.__module__], kernel.__name__)
         assert text is not None, f"{kernel} has no text of its own"
-        (node,) = ast.parse(text).body
+        (node,) = parsed(text).body
         part = self.parts[kernel] = _Part(text)
         if not isinstance(node, ast.ClassDef):
             self.say(kernel, [node])
@@ -77,21 +95,20 @@ class _Reached:
     def say(self, kernel: Kernel, nodes: Iterable[ast.AST]) -> None:
         """What is said in a part of the definition is reached."""
         module = vars(sys.modules[kernel.__module__])
-        for node in (one for part in nodes for one in walk(part)):
-            if isinstance(node, ast.Attribute):
-                root = node.value.id if isinstance(node.value, ast.Name) else ""
-                if root == "self":
-                    self.own.setdefault(node.attr, set()).add(kernel)
-                elif not isinstance(module.get(root), types.ModuleType):
-                    self.words.add(node.attr)
-                if ast.unparse(node.value) == "super()":
-                    self.asked.add(node.attr)
-            elif isinstance(node, ast.Name):
-                self.words.add(node.id)
-                self.made.add(node.id)
-                used = module.get(node.id)
+        for root, word in (one for part in nodes for one in _said(part)):
+            if root is None:
+                self.words.add(word)
+                self.made.add(word)
+                used = module.get(word)
                 if is_kernel(used):
                     self.visit(used)
+                continue
+            if root == "self":
+                self.own.setdefault(word, set()).add(kernel)
+            elif not isinstance(module.get(root), types.ModuleType):
+                self.words.add(word)
+            if root == "super()":
+                self.asked.add(word)
 
     def spread(self) -> None:
         """Reach what is named until there is no more."""
