@@ -75,7 +75,7 @@ def computed(net, text, x, dy):
 changed = Counter()
 
 
-@drawn_in_part(8, 60, "every pass on more networks", SPECS, st.integers(0, 9))
+@drawn_in_part(8, 24, "every pass on more networks", SPECS, st.integers(0, 9))
 def test_a_pass_changes_numbers_by_rounding_alone(spec, seed):
     net, rng = drawn_net(*spec), np.random.default_rng(seed)
     x = rng.standard_normal((3, *net.graph.input_shape))

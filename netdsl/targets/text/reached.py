@@ -69,7 +69,7 @@ class _Reached:
         self.text_of, self.words, self.joined, self.given = text_of, words, joined, given
         self.own: dict[str, set[Kernel]] = {}  # what is said of `self`, and in which classes
         self.asked: set[str] = set()
-        self.made: set[str] = set()  # names of classes that are called, or handed on, not only extended
+        self.made = set(words)  # names of classes that are called, or handed on, not only extended
         self.parts: dict[Kernel, _Part] = {}
 
     def visit(self, kernel: Kernel) -> None:
