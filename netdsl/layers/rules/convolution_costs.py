@@ -1,7 +1,7 @@
 """How long the ways to compute a convolution take: estimates, so that a compiler that runs nothing can choose.
 
-Fitted to measurements on a 2-core AVX2 machine (OpenBLAS 0.3, float32, one thread); what matters is the ratios, and
-those between ways that lie close are left to the measurement of `netdsl.bench.tuning`.
+Fitted to measurements on two 2-core machines, with AVX2 and with AVX-512 (OpenBLAS 0.3, float32, one thread); what
+matters is the ratios, and those between ways that lie close are left to the measurement of `netdsl.bench.tuning`.
 """
 
 from __future__ import annotations
