@@ -63,7 +63,7 @@ class Lenet:
         s.conv1 = RowConv(w.into(0), "conv1", ConvGeometry((1, 28, 28), 32, (5, 5), padding=((2, 2), (2, 2))), epilogue=Epilogue(bias=False), dx=False)
         s.pool1 = MaxPool(w.into(1), (32, 28, 28), (2, 2), (2, 2), conv=s.conv1, relu=True)
         # Fourier, whole plane: est. 306 us a sample of a step (Fourier, 7x7 tiles: 445; Winograd along H, 5 rows: 493)
-        s.conv2 = BilinearConv(w.into(0), "conv2", ConvGeometry((32, 14, 14), 64, (5, 5), padding=((2, 2), (2, 2))), fourier, epilogue=Epilogue(bias=False))
+        s.conv2 = FourierConv(w.into(0), "conv2", ConvGeometry((32, 14, 14), 64, (5, 5), padding=((2, 2), (2, 2))), epilogue=Epilogue(bias=False))
         s.pool2 = MaxPool(w.into(1), (64, 14, 14), (2, 2), (2, 2), conv=s.conv2, relu=True)
         s.flatten1 = Flatten(w.into(0), (64, 7, 7))
         s.linear1 = Linear(w.into(1), "linear1", 128, relu=True)
@@ -515,65 +515,22 @@ def row_sums(a, b=None):
     return np.einsum("ij,ij->j", a, b.reshape(a.shape))
 
 
-class BilinearConv(ConvStage):
-    """Convolution with stride 1 by constant matrices; keeps the transformed input for the gradient of the weights.
+class TransformedConv(ConvStage):
+    """A convolution as y = ty'((tx x) . (tw w)): constant matrices take x and the weights to points; at each point a
+    matrix product sums over the channels; the transpose of ty brings these back. The gradients go the same way."""
 
-    algorithm: what makes the matrices, `winograd` or `fourier`. tile: outputs of a tile along each axis, 0 for the
-    whole plane at once, with the padding in the matrices. Rows of tiles go through all three steps in bands, as many
-    as stay in the cache.
-    """
-
-    band_bytes = 1 << 20
-
-    def __init__(self, w, name, geometry, algorithm, tile=0, epilogue=Epilogue(), dx=True):
-        self.prepare(w, name, geometry, epilogue, dx)
-        shape, kernel_size = self.shape, self.kernel_size
-        assert not tile or tile >= max(kernel_size) - 1, f"tiles of {tile} meet more than their neighbours"
-        self.tile = tile
-        before = tuple(side for side, _ in self.padding)
-        self.tx, self.tw, self.ty = w.constants(algorithm, tile, shape[1:], self.out_size, kernel_size, before)
+    def make_room_for_weights(self, points, tiles):
+        """Arrays for the weights and for their gradient, (taps, C * F), made for some input channels at a time, so that
+        those stay in the cache."""
+        w, c, f = self.w, self.channels, self.filters
         self.tw_t = np.ascontiguousarray(self.tw.T)
-        c, f, points = self.channels, self.filters, self.tx.points
-        rows, columns = self.grid = (1, 1)
-        self.bands = [self.bands_of(n, points * columns * n * (c + f) * w.dtype.itemsize) for n in w.sizes]
-        at_work = {n: max(b.stop - b.start for b in bands) for n, bands in zip(w.sizes, self.bands, strict=True)}
-        self.is_rowwise = bool(tile) and self.tx.num_pairs == 0
-
-        wide = columns * max(self.tx.length * self.tx.width * c, self.ty.length * self.ty.width * f)
-        self.middle = w.scratch("middle", lambda n: (at_work[n] * n * wide,))
-        self.u = w.transformed(name, (points, c * f))
-        size = self.out_size
-        self.y = w.outputs(lambda n: (*size, n, f))
+        self.u = w.transformed(self.name, (points, c * f))
         if w.training:
-            self.v = w.arrays(lambda n: (points, self.at_points(rows * n, c)))
-            self.z = w.scratch("z", lambda n: (points, self.at_points(rows * n, f)), common=True)
-            self.make_room_for_gradients(points, c, f)
-            self.dv = w.scratch("v", lambda n: (points, self.at_points(at_work[n] * n, c)), common=True)
-            self.dy = []
-            self.dx = w.gradients(lambda n: (*(shape[1:]), n, c))
-        else:
-            self.v = w.scratch("v", lambda n: (points, self.at_points(at_work[n] * n, c)), common=True)
-        self.m = w.scratch("m", lambda n: (points, self.at_points(at_work[n] * n, f)), common=True)
-
-    def at_points(self, count, channels):
-        """How many numbers of so many rows of tiles lie at a point; rows are no multiple of 4096 bytes apart."""
-        return count * self.grid[1] * channels + 32
-
-    def make_room_for_gradients(self, points, c, f):
-        """Arrays for the gradient of the weights (taps, C * F), made for some input channels at a time."""
-        w = self.w
-        most = w.cut(c, 2 * f * points * self.grid[0] * self.grid[1])[0].stop
-        self.channels_at_once = max(1, min(most, (1 << 20) // (points * f)))
-        self.du = w.scratch("du", lambda n: (points, self.channels_at_once * f))[0]
-        self.grad = w.grads[self.name + ".weight"].reshape(-1, c * f)
-        self.grad_part = w.scratch("dweight", lambda n: self.grad.shape)[0]
-
-    def bands_of(self, n, bytes_of_row):
-        """The bands of rows of tiles of n samples: so many that each stays in the cache and is a large product."""
-        rows, columns = self.grid
-        count = min(rows, max(1, round(rows * bytes_of_row / self.band_bytes), 1))
-        count = min(count, max(1, rows * columns * n // 64))
-        return [slice(i * rows // count, (i + 1) * rows // count) for i in range(count)]
+            most = w.cut(c, 2 * f * points * tiles)[0].stop
+            self.channels_at_once = max(1, min(most, (1 << 20) // (points * f)))
+            self.du = w.scratch("du", lambda n: (points, self.channels_at_once * f))[0]
+            self.grad = w.grads[self.name + ".weight"].reshape(-1, c * f)
+            self.grad_part = w.scratch("dweight", lambda n: self.grad.shape)[0]
 
     def refresh(self):
         """Transform this worker's part of the weights."""
@@ -582,77 +539,66 @@ class BilinearConv(ConvStage):
         weight = self.weight.reshape(-1, c * f)[:, begin:end]
         product(self.tw, weight, self.u[:, begin:end])
 
-    def forward(self, x, plus=None):
-        """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
-        b, n = self.w.block, x.shape[2]
-        c, f, middle, y = self.channels, self.filters, self.middle[b], self.y[b]
-        u = self.u.reshape(-1, c, f)
-        for band in self.bands[b]:
-            count = (band.stop - band.start) * self.grid[1]
-            first = band.start * self.grid[1] if self.w.training else 0
-            v = self.v[b][:, first * n * c : (first + count) * n * c]
-            m = self.m[b][:, : count * n * f]
-            to_points(self.tx, self.tiles_of(x, band), middle, v.reshape(-1, count, n * c))
-            self.w.multiply(v.reshape(-1, count * n, c), u, m.reshape(-1, count * n, f))
-            from_points(self.ty, m.reshape(-1, count, n * f), middle, self.out_tiles(y, band))
-            rows = slice(None)
-            self.with_bias(
-                y[rows, : self.out_size[1]][: self.out_size[0] - (rows.start or 0)],
-                plus if plus is None else plus[rows],
-            )
-        return y[: self.out_size[0], : self.out_size[1]]
-
-    def tiles_of(self, x, band):
-        """The tiles that rows of x (H, W, n, C), padded, fall into, as `to_points` takes them."""
-        return x.reshape(1, 1, x.shape[0], -1)
-
-    def out_tiles(self, y, band):
-        """y (I*h, J*w, n, F) -> a view of the tiles in a band of rows, (I, J, h, w*n*F)."""
-        return y.reshape(1, 1, y.shape[0], -1)
-
-    def backward(self, dy):
-        """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
-        b, n = self.w.block, dy.shape[2]
-        c, f, middle, points = self.channels, self.filters, self.middle[b], self.tx.points
-        u = self.u.reshape(points, c, f).transpose(0, 2, 1)
-        self.bias_gradient(dy)
-        for band in self.bands[b]:
-            count = (band.stop - band.start) * self.grid[1]
-            first = band.start * self.grid[1]
-            z = self.z[b][:, first * n * f : (first + count) * n * f]
-            to_points(self.ty, self.out_tiles(dy, band), middle, z.reshape(points, count, n * f))
-            dv = self.dv[b][:, : count * n * c]
-            self.w.multiply(z.reshape(points, count * n, f), u, dv.reshape(points, count * n, c))
-            self.add_dx(dv.reshape(points, count, n * c), band)
-        v, z = self.v[b][:, :-32].reshape(points, -1, c), self.z[b][:, :-32].reshape(points, -1, f)
-        self.add_point_gradient(v, z)
-        dx = self.dx[b]
-        return dx
-
-    def add_point_gradient(self, v, z):
-        """v (points, M, C), z (points, M, F) -> their products, back from the points; some channels at a time, so that
-        those stay in the cache."""
-        self.w.each(range(0, self.channels, self.channels_at_once), self.channels_gradient, v, z)
-
     def channels_gradient(self, begin, v, z):
+        """v (points, M, C), z (points, M, F) -> their products, back from the points, for some channels."""
         points, f = len(v), self.filters
         part = v[:, :, begin : begin + self.channels_at_once]
         du = self.du[:, : part.shape[2] * f]
-        np.matmul(part.transpose(0, 2, 1), z, out=du.reshape(points, -1, f))
+        np.matmul(part.swapaxes(1, 2), z, out=du.reshape(points, -1, f))
         place = slice(begin * f, (begin + part.shape[2]) * f)
         if self.w.block == 0:
             product(self.tw_t, du, self.grad[:, place])
         else:
-            rest = self.grad_part[:, place]
-            product(self.tw_t, du, rest)
-            self.grad[:, place] += rest
+            product(self.tw_t, du, self.grad_part[:, place])
+            self.grad[:, place] += self.grad_part[:, place]
 
-    def add_dx(self, dv, band):
-        """What a band of tiles sends back to x; its first rows overlap with the last ones of the band before."""
-        b, tile, s = self.w.block, self.tile, self.tx
-        dx, middle, q = self.dx[b], self.middle[b], dv.shape[2]
-        from_points(s, dv, middle, dx.reshape(1, 1, s.height, -1))
-        return
+
+class FourierConv(TransformedConv):
+    """A convolution with stride 1 by the Fourier transform of the whole plane. What lies at one point is 32 numbers
+    longer: rows that are multiples of 4096 bytes apart share one place in the cache."""
+
+    def __init__(self, w, name, geometry, epilogue=Epilogue(), dx=True):
+        self.prepare(w, name, geometry, epilogue, dx)
+        before = tuple(side for side, _ in self.padding)
+        self.tx, self.tw, self.ty = w.constants(fourier, self.shape[1:], self.out_size, self.kernel_size, before)
+        c, f, points = self.channels, self.filters, self.tx.points
+        wide = max(tr.length * tr.width * maps for tr, maps in ((self.tx, c), (self.ty, f)))
+        self.middle = w.scratch("middle", lambda n: (n * wide,))
+        self.y = w.outputs(lambda n: (*self.out_size, n, f))
+        self.m = w.scratch("m", lambda n: (points, n * f + 32), common=True)
+        if w.training:
+            self.v = w.arrays(lambda n: (points, n * c + 32))
+            self.z = w.scratch("z", lambda n: (points, n * f + 32), common=True)
+            self.dv = w.scratch("v", lambda n: (points, n * c + 32), common=True)
+            self.dx = w.gradients(lambda n: (*self.shape[1:], n, c))
+        else:
+            self.v = w.scratch("v", lambda n: (points, n * c + 32), common=True)
+        self.make_room_for_weights(points, 1)
+
+    def forward(self, x, plus=None):
+        """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
+        b, c, f = self.w.block, self.channels, self.filters
+        v, m, y = self.v[b][:, :-32], self.m[b][:, :-32], self.y[b]
+        self.tx.to_points(x.reshape(len(x), -1), self.middle[b], v)
+        u = self.u.reshape(-1, c, f)
+        self.w.multiply(v.reshape(len(u), -1, c), u, m.reshape(len(u), -1, f))
+        self.ty.from_points(m, self.middle[b], y.reshape(len(y), -1))
+        return self.with_bias(y, plus)
+
+    def backward(self, dy):
+        """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
+        b, c, f = self.w.block, self.channels, self.filters
+        self.bias_gradient(dy)
+        u = self.u.reshape(-1, c, f)
+        z = self.z[b][:, :-32]
+        self.ty.to_points(dy.reshape(len(dy), -1), self.middle[b], z)
+        z = z.reshape(len(u), -1, f)
+        v = self.v[b][:, :-32].reshape(len(u), -1, c)
+        self.w.each(range(0, c, self.channels_at_once), self.channels_gradient, v, z)
+        dv, dx = self.dv[b][:, :-32], self.dx[b]
+        self.w.multiply(z, u.swapaxes(1, 2), dv.reshape(len(u), -1, c))
+        self.tx.from_points(dv, self.middle[b], dx.reshape(len(dx), -1))
+        return dx
 
 
 def product(matrix, x, out, limit=1024):
@@ -669,139 +615,86 @@ def product(matrix, x, out, limit=1024):
     np.matmul(matrix, x, out=out.reshape(*out.shape[:-1], parts, size // parts).swapaxes(-3, -2))
 
 
-def from_points(s, v, middle, x):
-    """The transpose of `to_points` for tiles that lie apart: v (points, number of tiles, Q) -> x (I, J, H, W*Q)."""
-    tiles, q = v.shape[1:]
-    rows = middle[: tiles * s.length * s.width * q].reshape(tiles, s.length, s.width, q)
-    given = v[: s.real_points].reshape(s.num_real, -1, tiles, q).transpose(2, 0, 1, 3)
-    product(s.real_t, given, rows[:, : s.num_real], 512)
-    if s.num_pairs:
-        pairs = rows[:, s.num_real :].reshape(tiles, s.num_pairs, 2 * s.width, q)
-        given = v[s.real_points :].reshape(s.num_pairs, -1, tiles, q).transpose(2, 0, 1, 3)
-        product(s.pairs_t, given, pairs, 512)
-    product(s.rows_t, rows.reshape(*x.shape[:-2], s.length, s.width * q), x)
-
-
-def to_points(s, x, middle, v):
-    """x -> v (points, number of tiles, Q), by the Separable s. middle: scratch for what lies between, flat.
-
-    x: rows of tiles, (I, J, H, W*Q) for J tiles in a row; (I, H, columns*Q) where neighbours in a row share columns,
-    W tile + overlap: only without pairs, whose halves lie too far apart then.
-    """
-    tiles, q = v.shape[1:]
-    if x.ndim == 3:
-        columns = x.shape[2] // q
-        rows = middle[: len(x) * s.length * columns * q].reshape(len(x), s.length, columns * q)
-        product(s.rows, x, rows, 2048)
-        given = windows_along(rows.reshape(len(x), s.length, columns, q), s.width, tiles // len(x))
-        out = v.reshape(s.length, -1, len(x), tiles // len(x), q).transpose(2, 0, 3, 1, 4)
-        np.matmul(s.real, given, out=out)
-        return
-    rows = middle[: tiles * s.length * s.width * q].reshape(*x.shape[:-2], s.length, s.width * q)
-    product(s.rows, x, rows)
-    lines = rows.reshape(tiles, s.length, s.width, q)
-    out = v[: s.real_points].reshape(s.num_real, -1, tiles, q).transpose(2, 0, 1, 3)
-    product(s.real, lines[:, : s.num_real], out, 512)
-    if s.num_pairs:
-        pairs = lines[:, s.num_real :].reshape(tiles, s.num_pairs, 2 * s.width, q)
-        out = v[s.real_points :].reshape(s.num_pairs, -1, tiles, q).transpose(2, 0, 1, 3)
-        product(s.pairs, pairs, out, 512)
-
-
-def windows_along(rows, width, count):
-    """rows (I, L, columns, Q) -> a view (I, L, count, width, Q) of windows that end where the columns end."""
-    step = (rows.shape[2] - width) // max(count - 1, 1)
-    strides = rows.strides
-    shape = (*rows.shape[:2], count, width, rows.shape[3])
-    return np.lib.stride_tricks.as_strided(rows, shape, (*strides[:2], step * strides[2], *strides[2:]))
-
-
-def fourier(tile, in_size, out_size, kernel_size, before, dtype):
-    """The real Fourier transform -> the maps of input, weights and output, as `winograd` gives them. All but `tile` are
-    pairs (H, W).
+def fourier(in_size, out_size, kernel_size, before, dtype):
+    """The real Fourier transform -> the map of the input, that of the weights, a matrix (points, Kh*Kw), and the
+    transpose of that back to the output. All sizes are pairs (H, W).
 
     y[o] = sum over u of w[u] * x[o + u - before], x zero outside 0..in_size-1, is a circular convolution of any length
-    >= in_size + before and >= out_size + kernel_size - 1 - before: the shortest is taken. With tile > 0 it is for tiles
-    of that many outputs, without padding. Along H half the frequencies are enough, since the input is real. Complex
-    products take three multiplications instead of four (Gauss), whose sums are part of the matrices: the input gives
-    [re + im, re, im], the weights [re, im - re, re + im].
+    >= in_size + before and >= out_size + kernel_size - 1 - before: the shortest is taken, and no padding is needed.
+    Complex products take three multiplications instead of four (Gauss), whose sums are part of the matrices: the input
+    gives [re + im, re, im], the weights [re, im - re, re + im].
     """
-    if tile:
-        in_size, out_size, before = tuple(tile + k - 1 for k in kernel_size), (tile, tile), (0, 0)
     sizes = list(zip(in_size, out_size, kernel_size, before, strict=True))
-    height, width = (max(n + b, o + k - 1 - b) for n, o, k, b in sizes)
-    places = [(np.arange(n), b - np.arange(k), np.arange(o)) for n, o, k, b in sizes]
-    gauss_x, gauss_w = np.array([[1, 1], [1, 0], [0, 1]]), np.array([[1, 0], [-1, 1], [1, 1]])
-    gauss_y = np.array([[1, 1], [0, 1], [-1, 0]])
-    num_real = 2 if height % 2 == 0 else 1
-    maps = [
-        (
-            spectrum(height, places[0][i]),
-            gauss_rows(spectrum(width, places[1][i]), g),
-            gauss_pairs(width, places[1][i], g),
-        )
-        for i, g in ((0, gauss_x), (1, gauss_w))
-    ]
-    rows, real = (inverse_spectrum(length, axis[2]) for length, axis in zip((height, width), places, strict=True))
-    maps.append((rows, gauss_rows(real, gauss_y), gauss_pairs(width, places[1][2], gauss_y) / width))
-    x, w, y = (Separable(*matrices, num_real, dtype) for matrices in maps)
-    return x, dense(w), y
+    lengths = [max(n + b, o + k - 1 - b) for n, o, k, b in sizes]
+    x = transform(lengths, [np.arange(n) for n in in_size], [[1, 1], [1, 0], [0, 1]], dtype)
+    w = transform(lengths, [b - np.arange(k) for _, _, k, b in sizes], [[1, 0], [-1, 1], [1, 1]], dtype)
+    y = transform(lengths, [np.arange(o) for o in out_size], [[1, 1], [0, 1], [-1, 0]], dtype, inverse=True)
+    eye = np.eye(w.height * w.width, dtype=dtype)
+    dense = np.empty((w.points, len(eye)), dtype)
+    w.to_points(eye.reshape(w.height, -1), np.empty(w.length * w.width * len(eye), dtype), dense)
+    return x, dense, y
 
 
-def inverse_spectrum(length, places):
-    """The transpose of the inverse of `spectrum`: frequencies that stand for two count twice."""
-    twice = np.full(length, 2.0)
-    twice[: 2 if length % 2 == 0 else 1] = 1
-    return spectrum(length, places) * (twice / length)[:, None]
-
-
-def spectrum(length, places):
-    """(length, len(places)): the real frequencies, 0 and length / 2 if that is even; then (re, im) of the rest."""
-    rows = [np.ones(len(places))] + [np.cos(np.pi * places)] * (length % 2 == 0)
-    for k in range(1, (length + 1) // 2):
-        rows += [np.cos(2 * np.pi * k / length * places), -np.sin(2 * np.pi * k / length * places)]
-    return np.array(rows)
+def transform(lengths, places, gauss, dtype, inverse=False):
+    """Numbers at `places` along H and W to their frequencies, of which Gauss's factors make three from (re, im).
+    inverse: the transpose of the way back. Along H half the frequencies are enough, since the numbers are real."""
+    (_, width), (_, columns) = lengths, places
+    rows, real = (spectrum(length, place, inverse) for length, place in zip(lengths, places, strict=True))
+    alone = 2 - width % 2
+    real = np.concatenate([real[:alone], *(gauss @ real[i : i + 2] for i in range(alone, width, 2))])
+    angles = 2 * np.pi * np.arange(width)[:, None] / width * columns
+    cos, sin = np.cos(angles), np.sin(angles)
+    pairs = np.concatenate([gauss @ np.block([[c, s], [-s, c]]) for c, s in zip(cos, sin, strict=True)])
+    return Separable(rows, real, pairs / width if inverse else pairs, 2 - lengths[0] % 2, dtype)
 
 
 class Separable:
-    """A linear map from a plane to points, and its transpose: `rows` along H, then along W.
+    """A linear map from a plane to points: `rows` along H, then along W.
 
-    rows (L, H): the first `num_real` rows stand alone, the others are pairs (real, imaginary part).
+    rows (L, H): the first `alone` of them stand alone, the others are pairs (real, imaginary part).
     real (A, W): what happens along W to a row that stands alone; pairs (B, 2*W): to a pair of rows, laid end to end.
-    There are num_real * A + num_pairs * B points.
     """
 
-    def __init__(self, rows, real, pairs, num_real, dtype):
+    def __init__(self, rows, real, pairs, alone, dtype):
         self.rows, self.real, self.pairs = (np.ascontiguousarray(m, dtype) for m in (rows, real, pairs))
         self.rows_t, self.real_t, self.pairs_t = (np.ascontiguousarray(m.T, dtype) for m in (rows, real, pairs))
-        self.length, self.height = self.rows.shape
-        self.width = self.real.shape[1]
-        self.num_real, self.num_pairs = num_real, (self.length - num_real) // 2
-        self.real_points = num_real * len(self.real)
-        self.points = self.real_points + self.num_pairs * len(self.pairs)
+        (self.length, self.height), self.width, self.alone = rows.shape, real.shape[1], alone
+        self.points = alone * len(real) + (self.length - alone) // 2 * len(pairs)
+
+    def split(self, rows, v):
+        """Rows (L, W, Q) and points (points, Q) -> views of both: of rows that stand alone, and of pairs."""
+        q, end = v.shape[1], self.alone * len(self.real)
+        alone, pairs = rows[: self.alone], rows[self.alone :].reshape(-1, 2 * self.width, q)
+        at_pairs = v[end:].reshape(len(pairs), len(self.pairs), q)
+        return alone, v[:end].reshape(self.alone, -1, q), pairs, at_pairs
+
+    def to_points(self, x, middle, v):
+        """x (H, W*Q) -> v (points, Q). middle: scratch for what lies between, flat."""
+        rows = middle[: self.length * x.shape[1]].reshape(self.length, -1)
+        product(self.rows, x, rows)
+        alone, at_real, pairs, at_pairs = self.split(rows.reshape(self.length, self.width, -1), v)
+        product(self.real, alone, at_real, 512)
+        product(self.pairs, pairs, at_pairs, 512)
+
+    def from_points(self, v, middle, x):
+        """The transpose: v (points, Q) -> x (H, W*Q)."""
+        rows = middle[: self.length * x.shape[1]].reshape(self.length, -1)
+        alone, at_real, pairs, at_pairs = self.split(rows.reshape(self.length, self.width, -1), v)
+        product(self.real_t, at_real, alone, 512)
+        product(self.pairs_t, at_pairs, pairs, 512)
+        product(self.rows_t, rows, x)
 
 
-def dense(s):
-    """A Separable -> the same map as one matrix (points, H*W)."""
-    eye = np.eye(s.height * s.width, dtype=s.rows.dtype).reshape(1, 1, s.height, -1)
-    v = np.empty((s.points, 1, s.height * s.width), s.rows.dtype)
-    to_points(s, eye, np.empty(s.length * s.width * s.height * s.width, s.rows.dtype), v)
-    return v.reshape(s.points, -1)
-
-
-def gauss_rows(rows, gauss):
-    """Pairs of rows (re, im) to the three factors of Gauss's complex product; the real rows stay."""
-    num_real = 2 if len(rows) % 2 == 0 else 1
-    return np.concatenate([rows[:num_real], *(gauss @ rows[i : i + 2] for i in range(num_real, len(rows), 2))])
-
-
-def gauss_pairs(length, places, gauss):
-    """Complex rows laid end to end (re, im) -> for each of all `length` frequencies Gauss's three factors."""
-    blocks = []
-    for k in range(length):
-        cos, sin = np.cos(2 * np.pi * k / length * places), np.sin(2 * np.pi * k / length * places)
-        blocks.append(gauss @ np.block([[cos, sin], [-sin, cos]]))
-    return np.concatenate(blocks)
+def spectrum(length, places, inverse):
+    """(length, len(places)): the real frequencies, 0 and length / 2 if that is even; then (re, im) of the rest, which
+    stand for two each on the way back."""
+    rows = [np.ones(len(places))] + [np.cos(np.pi * places)] * (length % 2 == 0)
+    for k in range(1, (length + 1) // 2):
+        rows += [np.cos(2 * np.pi * k / length * places), -np.sin(2 * np.pi * k / length * places)]
+    if not inverse:
+        return np.array(rows)
+    alone = 2 - length % 2
+    return np.array(rows) * (np.array([1.0] * alone + [2.0] * (length - alone)) / length)[:, None]
 
 
 class Flatten(Stage):

@@ -1565,44 +1565,80 @@ class PointConv(ConvStage):
         return whole
 
 
-class BilinearConv(ConvStage):
-    """Convolution with stride 1 by constant matrices; keeps the transformed input for the gradient of the weights.
+class TransformedConv(ConvStage):
+    """A convolution as y = ty'((tx x) . (tw w)): constant matrices take x and the weights to points; at each point a
+    matrix product sums over the channels; the transpose of ty brings these back. The gradients go the same way."""
 
-    algorithm: what makes the matrices, `winograd` or `fourier`. tile: outputs of a tile along each axis, 0 for the
-    whole plane at once, with the padding in the matrices. Rows of tiles go through all three steps in bands, as many
-    as stay in the cache.
+    def make_room_for_weights(self, points, tiles):
+        """Arrays for the weights and for their gradient, (taps, C * F), made for some input channels at a time, so that
+        those stay in the cache."""
+        w, c, f = self.w, self.channels, self.filters
+        self.tw_t = np.ascontiguousarray(self.tw.T)
+        self.u = w.transformed(self.name, (points, c * f))
+        if w.training:
+            most = w.cut(c, 2 * f * points * tiles)[0].stop
+            self.channels_at_once = max(1, min(most, (1 << 20) // (points * f)))
+            self.du = w.scratch("du", lambda n: (points, self.channels_at_once * f))[0]
+            self.grad = w.grads[self.name + ".weight"].reshape(-1, c * f)
+            self.grad_part = w.scratch("dweight", lambda n: self.grad.shape)[0]
+
+    def refresh(self):
+        """Transform this worker's part of the weights."""
+        self.fold()
+        c, f = self.channels, self.filters
+        begin, end = self.w.part(c * f)
+        weight = self.weight.reshape(-1, c * f)[:, begin:end]
+        product(self.tw, weight, self.u[:, begin:end])
+
+    def channels_gradient(self, begin, v, z):
+        """v (points, M, C), z (points, M, F) -> their products, back from the points, for some channels."""
+        points, f = len(v), self.filters
+        part = v[:, :, begin : begin + self.channels_at_once]
+        du = self.du[:, : part.shape[2] * f]
+        np.matmul(part.swapaxes(1, 2), z, out=du.reshape(points, -1, f))
+        place = slice(begin * f, (begin + part.shape[2]) * f)
+        if self.w.block == 0:
+            product(self.tw_t, du, self.grad[:, place])
+        else:
+            product(self.tw_t, du, self.grad_part[:, place])
+            self.grad[:, place] += self.grad_part[:, place]
+
+
+class BilinearConv(TransformedConv):
+    """A convolution with stride 1 by constant matrices, in tiles.
+
+    algorithm: what makes the matrices, `winograd` or `fourier_tiles`. tile: outputs of a tile along each axis. Rows of
+    tiles go through all three steps in bands, as many as stay in the cache.
     """
 
     band_bytes = 1 << 20
 
-    def __init__(self, w, name, geometry, algorithm, tile=0, epilogue=Epilogue(), dx=True):
+    def __init__(self, w, name, geometry, algorithm, tile, epilogue=Epilogue(), dx=True):
         self.prepare(w, name, geometry, epilogue, dx)
         shape, kernel_size = self.shape, self.kernel_size
-        assert not tile or tile >= max(kernel_size) - 1, f"tiles of {tile} meet more than their neighbours"
+        assert tile >= max(kernel_size) - 1, f"tiles of {tile} meet more than their neighbours"
         self.tile = tile
-        before = tuple(side for side, _ in self.padding)
-        self.tx, self.tw, self.ty = w.constants(algorithm, tile, shape[1:], self.out_size, kernel_size, before)
-        self.tw_t = np.ascontiguousarray(self.tw.T)
+        self.tx, self.tw, self.ty = w.constants(algorithm, tile, kernel_size)
         c, f, points = self.channels, self.filters, self.tx.points
         rows, columns = self.grid = tuple(-(-o // tile) for o in self.out_size)
         self.bands = [self.bands_of(n, points * columns * n * (c + f) * w.dtype.itemsize) for n in w.sizes]
         at_work = {n: max(b.stop - b.start for b in bands) for n, bands in zip(w.sizes, self.bands, strict=True)}
-        self.is_rowwise = bool(tile) and self.tx.num_pairs == 0
+        self.is_rowwise = self.tx.alone == self.tx.length
 
         wide = columns * max(self.tx.length * self.tx.width * c, self.ty.length * self.ty.width * f)
         self.middle = w.scratch("middle", lambda n: (at_work[n] * n * wide,))
-        self.u = w.transformed(name, (points, c * f))
+        self.make_room_for_weights(points, rows * columns)
         size = tuple(g * tile for g in self.grid)
         self.y = w.outputs(lambda n: (*size, n, f))
+        before = tuple(side for side, _ in self.padding)
         whole = tuple((g - 1) * tile + k for g, k in zip(self.grid, (self.tx.height, self.tx.width), strict=True))
         self.padded = w.frame(lambda n: (*whole, n, c), (*before, *shape[1:]))
         if w.training:
             self.v = w.arrays(lambda n: (points, self.at_points(rows * n, c)))
             self.z = w.scratch("z", lambda n: (points, self.at_points(rows * n, f)), common=True)
-            self.make_room_for_gradients(points, c, f)
             self.dv = w.scratch("v", lambda n: (points, self.at_points(at_work[n] * n, c)), common=True)
             self.dy = []
-            self.dx = w.gradients(lambda n: (*(whole), n, c))
+            self.dx = w.gradients(lambda n: (*whole, n, c))
             columns_of_row = whole[1] if self.is_rowwise else columns * self.tx.width
             self.dtiles = w.scratch("tiles", lambda n: (at_work[n] * self.tx.height * columns_of_row * n * c,))
         else:
@@ -1613,29 +1649,12 @@ class BilinearConv(ConvStage):
         """How many numbers of so many rows of tiles lie at a point; rows are no multiple of 4096 bytes apart."""
         return count * self.grid[1] * channels + 32
 
-    def make_room_for_gradients(self, points, c, f):
-        """Arrays for the gradient of the weights (taps, C * F), made for some input channels at a time."""
-        w = self.w
-        most = w.cut(c, 2 * f * points * self.grid[0] * self.grid[1])[0].stop
-        self.channels_at_once = max(1, min(most, (1 << 20) // (points * f)))
-        self.du = w.scratch("du", lambda n: (points, self.channels_at_once * f))[0]
-        self.grad = w.grads[self.name + ".weight"].reshape(-1, c * f)
-        self.grad_part = w.scratch("dweight", lambda n: self.grad.shape)[0]
-
     def bands_of(self, n, bytes_of_row):
         """The bands of rows of tiles of n samples: so many that each stays in the cache and is a large product."""
         rows, columns = self.grid
         count = min(rows, max(1, round(rows * bytes_of_row / self.band_bytes), 1))
         count = min(count, max(1, rows * columns * n // 64))
         return [slice(i * rows // count, (i + 1) * rows // count) for i in range(count)]
-
-    def refresh(self):
-        """Transform this worker's part of the weights."""
-        self.fold()
-        c, f = self.channels, self.filters
-        begin, end = self.w.part(c * f)
-        weight = self.weight.reshape(-1, c * f)[:, begin:end]
-        product(self.tw, weight, self.u[:, begin:end])
 
     def forward(self, x, plus=None):
         """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
@@ -1645,20 +1664,16 @@ class BilinearConv(ConvStage):
         (top, _), (left, _) = self.padding
         padded = self.padded[b]
         padded[top : top + x.shape[0], left : left + x.shape[1]] = x
-        x = padded
         for band in self.bands[b]:
             count = (band.stop - band.start) * self.grid[1]
             first = band.start * self.grid[1] if self.w.training else 0
             v = self.v[b][:, first * n * c : (first + count) * n * c]
             m = self.m[b][:, : count * n * f]
-            to_points(self.tx, self.tiles_of(x, band), middle, v.reshape(-1, count, n * c))
+            to_points(self.tx, self.tiles_of(padded, band), middle, v.reshape(-1, count, n * c))
             self.w.multiply(v.reshape(-1, count * n, c), u, m.reshape(-1, count * n, f))
             from_points(self.ty, m.reshape(-1, count, n * f), middle, self.out_tiles(y, band))
-            rows = slice(band.start * self.tile, band.stop * self.tile)
-            self.with_bias(
-                y[rows, : self.out_size[1]][: self.out_size[0] - (rows.start or 0)],
-                plus if plus is None else plus[rows],
-            )
+            rows = slice(band.start * self.tile, min(band.stop * self.tile, self.out_size[0]))
+            self.with_bias(y[rows, : self.out_size[1]], plus if plus is None else plus[rows])
         return y[: self.out_size[0], : self.out_size[1]]
 
     def tiles_of(self, x, band):
@@ -1684,7 +1699,7 @@ class BilinearConv(ConvStage):
         c, f, middle, points = self.channels, self.filters, self.middle[b], self.tx.points
         u = self.u.reshape(points, c, f).transpose(0, 2, 1)
         self.bias_gradient(dy)
-        if self.tile and self.dy:
+        if self.dy:
             self.dy[b][: dy.shape[0], : dy.shape[1]] = dy
             dy = self.dy[b]
         for band in self.bands[b]:
@@ -1696,28 +1711,9 @@ class BilinearConv(ConvStage):
             self.w.multiply(z.reshape(points, count * n, f), u, dv.reshape(points, count * n, c))
             self.add_dx(dv.reshape(points, count, n * c), band)
         v, z = self.v[b][:, :-32].reshape(points, -1, c), self.z[b][:, :-32].reshape(points, -1, f)
-        self.add_point_gradient(v, z)
-        dx = self.dx[b]
+        self.w.each(range(0, c, self.channels_at_once), self.channels_gradient, v, z)
         (top, _), (left, _) = self.padding
-        return dx[top : top + self.shape[1], left : left + self.shape[2]]
-
-    def add_point_gradient(self, v, z):
-        """v (points, M, C), z (points, M, F) -> their products, back from the points; some channels at a time, so that
-        those stay in the cache."""
-        self.w.each(range(0, self.channels, self.channels_at_once), self.channels_gradient, v, z)
-
-    def channels_gradient(self, begin, v, z):
-        points, f = len(v), self.filters
-        part = v[:, :, begin : begin + self.channels_at_once]
-        du = self.du[:, : part.shape[2] * f]
-        np.matmul(part.transpose(0, 2, 1), z, out=du.reshape(points, -1, f))
-        place = slice(begin * f, (begin + part.shape[2]) * f)
-        if self.w.block == 0:
-            product(self.tw_t, du, self.grad[:, place])
-        else:
-            rest = self.grad_part[:, place]
-            product(self.tw_t, du, rest)
-            self.grad[:, place] += rest
+        return self.dx[b][top : top + self.shape[1], left : left + self.shape[2]]
 
     def add_dx(self, dv, band):
         """What a band of tiles sends back to x; its first rows overlap with the last ones of the band before."""
@@ -1769,13 +1765,17 @@ def to_points(s, x, middle, v):
         return
     rows = middle[: tiles * s.length * s.width * q].reshape(*x.shape[:-2], s.length, s.width * q)
     product(s.rows, x, rows)
-    lines = rows.reshape(tiles, s.length, s.width, q)
-    out = v[: s.real_points].reshape(s.num_real, -1, tiles, q).transpose(2, 0, 1, 3)
-    product(s.real, lines[:, : s.num_real], out, 512)
-    if s.num_pairs:
-        pairs = lines[:, s.num_real :].reshape(tiles, s.num_pairs, 2 * s.width, q)
-        out = v[s.real_points :].reshape(s.num_pairs, -1, tiles, q).transpose(2, 0, 1, 3)
-        product(s.pairs, pairs, out, 512)
+    alone, at_real, pairs, at_pairs = split_tiles(s, rows.reshape(tiles, s.length, s.width, q), v)
+    product(s.real, alone, at_real, 512)
+    product(s.pairs, pairs, at_pairs, 512)
+
+
+def split_tiles(s, rows, v):
+    """Rows (tiles, L, W, Q) and points (points, tiles, Q) -> views of both: of rows that stand alone, and of pairs."""
+    (tiles, _, _, q), end, num_pairs = rows.shape, s.alone * len(s.real), (s.length - s.alone) // 2
+    alone, pairs = rows[:, : s.alone], rows[:, s.alone :].reshape(tiles, num_pairs, 2 * s.width, q)
+    at_real = v[:end].reshape(s.alone, -1, tiles, q).transpose(2, 0, 1, 3)
+    return alone, at_real, pairs, v[end:].reshape(num_pairs, len(s.pairs), tiles, q).transpose(2, 0, 1, 3)
 
 
 def windows_along(rows, width, count):
@@ -1790,12 +1790,9 @@ def from_points(s, v, middle, x):
     """The transpose of `to_points` for tiles that lie apart: v (points, number of tiles, Q) -> x (I, J, H, W*Q)."""
     tiles, q = v.shape[1:]
     rows = middle[: tiles * s.length * s.width * q].reshape(tiles, s.length, s.width, q)
-    given = v[: s.real_points].reshape(s.num_real, -1, tiles, q).transpose(2, 0, 1, 3)
-    product(s.real_t, given, rows[:, : s.num_real], 512)
-    if s.num_pairs:
-        pairs = rows[:, s.num_real :].reshape(tiles, s.num_pairs, 2 * s.width, q)
-        given = v[s.real_points :].reshape(s.num_pairs, -1, tiles, q).transpose(2, 0, 1, 3)
-        product(s.pairs_t, given, pairs, 512)
+    alone, at_real, pairs, at_pairs = split_tiles(s, rows, v)
+    product(s.real_t, at_real, alone, 512)
+    product(s.pairs_t, at_pairs, pairs, 512)
     product(s.rows_t, rows.reshape(*x.shape[:-2], s.length, s.width * q), x)
 
 
@@ -1820,42 +1817,49 @@ def from_points_over(s, v, step, middle, x):
         np.matmul(s.rows_t, last, out=x[:, :, count * step * q :])
 
 
-def winograd(tile, in_size, out_size, kernel_size, before, dtype):
+def winograd(tile, kernel_size, dtype):
     """F(tile, r) along both axes of square tiles, r x r kernels -> the map of the input (Separable), that of the
-    weights (a matrix), and the transpose of that back to the output (Separable).
-
-    Of `in_size`, `out_size`, `before` a tile knows nothing.
-    """
-    data, weight, output = toom_cook(tile, kernel_size[0], np.float64)
-    none = np.zeros((0, 0))
-    x, w, y = (Separable(m, m, none, len(data), dtype) for m in (data, weight, output.T))
-    return x, dense(w), y
+    weights (a matrix), and the transpose of that back to the output (Separable)."""
+    data, weight, output = toom_cook(tile, kernel_size[0], dtype)
+    x, y = (Separable(m, m, np.zeros((0, 2 * m.shape[1])), len(m), dtype) for m in (data, output.T))
+    return x, np.kron(weight, weight), y
 
 
 class Separable:
-    """A linear map from a plane to points, and its transpose: `rows` along H, then along W.
+    """A linear map from a plane to points: `rows` along H, then along W.
 
-    rows (L, H): the first `num_real` rows stand alone, the others are pairs (real, imaginary part).
+    rows (L, H): the first `alone` of them stand alone, the others are pairs (real, imaginary part).
     real (A, W): what happens along W to a row that stands alone; pairs (B, 2*W): to a pair of rows, laid end to end.
-    There are num_real * A + num_pairs * B points.
     """
 
-    def __init__(self, rows, real, pairs, num_real, dtype):
+    def __init__(self, rows, real, pairs, alone, dtype):
         self.rows, self.real, self.pairs = (np.ascontiguousarray(m, dtype) for m in (rows, real, pairs))
         self.rows_t, self.real_t, self.pairs_t = (np.ascontiguousarray(m.T, dtype) for m in (rows, real, pairs))
-        self.length, self.height = self.rows.shape
-        self.width = self.real.shape[1]
-        self.num_real, self.num_pairs = num_real, (self.length - num_real) // 2
-        self.real_points = num_real * len(self.real)
-        self.points = self.real_points + self.num_pairs * len(self.pairs)
+        (self.length, self.height), self.width, self.alone = rows.shape, real.shape[1], alone
+        self.points = alone * len(real) + (self.length - alone) // 2 * len(pairs)
 
+    def split(self, rows, v):
+        """Rows (L, W, Q) and points (points, Q) -> views of both: of rows that stand alone, and of pairs."""
+        q, end = v.shape[1], self.alone * len(self.real)
+        alone, pairs = rows[: self.alone], rows[self.alone :].reshape(-1, 2 * self.width, q)
+        at_pairs = v[end:].reshape(len(pairs), len(self.pairs), q)
+        return alone, v[:end].reshape(self.alone, -1, q), pairs, at_pairs
 
-def dense(s):
-    """A Separable -> the same map as one matrix (points, H*W)."""
-    eye = np.eye(s.height * s.width, dtype=s.rows.dtype).reshape(1, 1, s.height, -1)
-    v = np.empty((s.points, 1, s.height * s.width), s.rows.dtype)
-    to_points(s, eye, np.empty(s.length * s.width * s.height * s.width, s.rows.dtype), v)
-    return v.reshape(s.points, -1)
+    def to_points(self, x, middle, v):
+        """x (H, W*Q) -> v (points, Q). middle: scratch for what lies between, flat."""
+        rows = middle[: self.length * x.shape[1]].reshape(self.length, -1)
+        product(self.rows, x, rows)
+        alone, at_real, pairs, at_pairs = self.split(rows.reshape(self.length, self.width, -1), v)
+        product(self.real, alone, at_real, 512)
+        product(self.pairs, pairs, at_pairs, 512)
+
+    def from_points(self, v, middle, x):
+        """The transpose: v (points, Q) -> x (H, W*Q)."""
+        rows = middle[: self.length * x.shape[1]].reshape(self.length, -1)
+        alone, at_real, pairs, at_pairs = self.split(rows.reshape(self.length, self.width, -1), v)
+        product(self.real_t, at_real, alone, 512)
+        product(self.pairs_t, at_pairs, pairs, 512)
+        product(self.rows_t, rows, x)
 
 
 class GlobalAverage(Stage):

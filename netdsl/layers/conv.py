@@ -235,18 +235,21 @@ def _signal_stages(g: ConvGeometry) -> list[StageCall]:
 def _bilinear_stages(g: ConvGeometry) -> list[StageCall]:
     """Winograd's tiles for a 3x3 kernel; the Fourier transform of the whole plane, or of tiles, which must not be
     smaller than what neighbours share."""
-    from netdsl.stages.bilinear import fourier, winograd
+    from netdsl.stages.bilinear import fourier_tiles, winograd
     from netdsl.stages.bilinear_conv import BilinearConv
+    from netdsl.stages.fourier_conv import FourierConv
 
-    ways = [(winograd, 4)] if g.kernel_size == (3, 3) else []
     axes = zip(g.shape[1:], g.padding, g.out_size, g.kernel_size, strict=True)
     whole = tuple(max(n + before, o + k - 1 - before) for n, (before, _), o, k in axes)
-    ways += [(fourier, 0)] if max(whole) <= 36 else []
-    ways += [(fourier, tile) for tile in (7, 14) if tile >= max(g.kernel_size) - 1 and tile < max(g.out_size)]
+    ways = [(winograd, 4)] if g.kernel_size == (3, 3) else []
+    ways += [(fourier_tiles, tile) for tile in (7, 14) if tile >= max(g.kernel_size) - 1 and tile < max(g.out_size)]
     calls = []
+    if max(whole) <= 36:
+        cost = partial(bilinear_cost, g.shape, g.filters, 1, fourier_points(whole), False)
+        calls.append(StageCall(FourierConv, (g,), cost=cost))
     for algorithm, tile in ways:
-        tiles = -(-g.out_size[0] // tile) * -(-g.out_size[1] // tile) if tile else 1
-        lengths = tuple(tile + k - 1 for k in g.kernel_size) if tile else whole
+        tiles = -(-g.out_size[0] // tile) * -(-g.out_size[1] // tile)
+        lengths = tuple(tile + k - 1 for k in g.kernel_size)
         points = lengths[0] * lengths[1] if algorithm is winograd else fourier_points(lengths)
         cost = partial(bilinear_cost, g.shape, g.filters, tiles, points, algorithm is winograd)
         calls.append(StageCall(BilinearConv, (g, algorithm, tile), cost=cost))

@@ -1,4 +1,5 @@
-"""Convolution with stride 1 by constant matrices: Winograd's, or the Fourier transform's (stages/bilinear.py)."""
+"""Convolution with stride 1 by constant matrices, in tiles: Winograd's, or the Fourier transform's
+(stages/bilinear.py)."""
 
 from __future__ import annotations
 
@@ -8,21 +9,18 @@ from typing import Any
 import numpy as np
 
 from netdsl.kernels.arrays import Array, Shape
-from netdsl.stages.bilinear import from_points, from_points_over, product, to_points
-from netdsl.stages.conv_stage import ConvStage
+from netdsl.stages.bilinear import from_points, from_points_over, to_points
 from netdsl.stages.convolution import ConvGeometry, Epilogue
 from netdsl.stages.stage import Worker
+from netdsl.stages.transformed_conv import TransformedConv
 
 
-class BilinearConv(ConvStage):
-    """Convolution with stride 1 by constant matrices; keeps the transformed input for the gradient of the weights.
+class BilinearConv(TransformedConv):
+    """A convolution with stride 1 by constant matrices, in tiles.
 
-    algorithm: what makes the matrices, `winograd` or `fourier`. tile: outputs of a tile along each axis, 0 for the
-    whole plane at once, with the padding in the matrices. Rows of tiles go through all three steps in bands, as many
-    as stay in the cache.
+    algorithm: what makes the matrices, `winograd` or `fourier_tiles`. tile: outputs of a tile along each axis. Rows of
+    tiles go through all three steps in bands, as many as stay in the cache.
     """
-
-    can = ConvStage.can.but(is_local=False)
 
     band_bytes = 1 << 20
 
@@ -32,41 +30,37 @@ class BilinearConv(ConvStage):
         name: str,
         geometry: ConvGeometry,
         algorithm: Callable[..., Any],
-        tile: int = 0,
+        tile: int,
         epilogue: Epilogue = Epilogue(),
         dx: bool = True,
     ) -> None:
         self.prepare(w, name, geometry, epilogue, dx)
         shape, kernel_size = self.shape, self.kernel_size
-        assert not tile or tile >= max(kernel_size) - 1, f"tiles of {tile} meet more than their neighbours"
+        assert tile >= max(kernel_size) - 1, f"tiles of {tile} meet more than their neighbours"
         self.tile = tile
-        before = tuple(side for side, _ in self.padding)
-        self.tx, self.tw, self.ty = w.constants(algorithm, tile, shape[1:], self.out_size, kernel_size, before)
-        self.tw_t = np.ascontiguousarray(self.tw.T)
+        self.tx, self.tw, self.ty = w.constants(algorithm, tile, kernel_size)
         c, f, points = self.channels, self.filters, self.tx.points
-        rows, columns = self.grid = tuple(-(-o // tile) for o in self.out_size) if tile else (1, 1)
+        rows, columns = self.grid = tuple(-(-o // tile) for o in self.out_size)
         self.bands = [self.bands_of(n, points * columns * n * (c + f) * w.dtype.itemsize) for n in w.sizes]
         at_work = {n: max(b.stop - b.start for b in bands) for n, bands in zip(w.sizes, self.bands, strict=True)}
-        self.is_rowwise = bool(tile) and self.tx.num_pairs == 0
+        self.is_rowwise = self.tx.alone == self.tx.length
 
         wide = columns * max(self.tx.length * self.tx.width * c, self.ty.length * self.ty.width * f)
         self.middle = w.scratch("middle", lambda n: (at_work[n] * n * wide,))
-        self.u = w.transformed(name, (points, c * f))
-        size = tuple(g * tile for g in self.grid) if tile else self.out_size
+        self.make_room_for_weights(points, rows * columns)
+        size = tuple(g * tile for g in self.grid)
         self.y = w.outputs(lambda n: (*size, n, f))
-        if tile:
-            whole = tuple((g - 1) * tile + k for g, k in zip(self.grid, (self.tx.height, self.tx.width), strict=True))
-            self.padded = w.frame(lambda n: (*whole, n, c), (*before, *shape[1:]))
+        before = tuple(side for side, _ in self.padding)
+        whole = tuple((g - 1) * tile + k for g, k in zip(self.grid, (self.tx.height, self.tx.width), strict=True))
+        self.padded = w.frame(lambda n: (*whole, n, c), (*before, *shape[1:]))
         if w.training:
             self.v = w.arrays(lambda n: (points, self.at_points(rows * n, c)))
             self.z = w.scratch("z", lambda n: (points, self.at_points(rows * n, f)), common=True)
-            self.make_room_for_gradients(points, c, f)
             self.dv = w.scratch("v", lambda n: (points, self.at_points(at_work[n] * n, c)), common=True)
             self.dy = w.frame(lambda n: (*size, n, f), (0, 0, *self.out_size)) if size != self.out_size else []
-            self.dx = w.gradients(lambda n: (*(whole if tile else shape[1:]), n, c))
-            if tile:
-                columns_of_row = whole[1] if self.is_rowwise else columns * self.tx.width
-                self.dtiles = w.scratch("tiles", lambda n: (at_work[n] * self.tx.height * columns_of_row * n * c,))
+            self.dx = w.gradients(lambda n: (*whole, n, c))
+            columns_of_row = whole[1] if self.is_rowwise else columns * self.tx.width
+            self.dtiles = w.scratch("tiles", lambda n: (at_work[n] * self.tx.height * columns_of_row * n * c,))
         else:
             self.v = w.scratch("v", lambda n: (points, self.at_points(at_work[n] * n, c)), common=True)
         self.m = w.scratch("m", lambda n: (points, self.at_points(at_work[n] * n, f)), common=True)
@@ -75,15 +69,6 @@ class BilinearConv(ConvStage):
         """How many numbers of so many rows of tiles lie at a point; rows are no multiple of 4096 bytes apart."""
         return count * self.grid[1] * channels + 32
 
-    def make_room_for_gradients(self, points: int, c: int, f: int) -> None:
-        """Arrays for the gradient of the weights (taps, C * F), made for some input channels at a time."""
-        w = self.w
-        most = w.cut(c, 2 * f * points * self.grid[0] * self.grid[1])[0].stop
-        self.channels_at_once = max(1, min(most, (1 << 20) // (points * f)))
-        self.du = w.scratch("du", lambda n: (points, self.channels_at_once * f))[0]
-        self.grad = w.grads[self.name + ".weight"].reshape(-1, c * f)
-        self.grad_part = w.scratch("dweight", lambda n: self.grad.shape)[0]
-
     def bands_of(self, n: int, bytes_of_row: int) -> list[slice]:
         """The bands of rows of tiles of n samples: so many that each stays in the cache and is a large product."""
         rows, columns = self.grid
@@ -91,45 +76,28 @@ class BilinearConv(ConvStage):
         count = min(count, max(1, rows * columns * n // 64))
         return [slice(i * rows // count, (i + 1) * rows // count) for i in range(count)]
 
-    def refresh(self) -> None:
-        """Transform this worker's part of the weights."""
-        self.fold()
-        c, f = self.channels, self.filters
-        begin, end = self.w.part(c * f)
-        weight = self.weight.reshape(-1, c * f)[:, begin:end]
-        if self.norm is not None:
-            weight = weight * np.resize(self.scale, c * f)[begin:end]
-        product(self.tw, weight, self.u[:, begin:end])
-
     def forward(self, x: Array, plus: Array | None = None) -> Array:
         """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
         b, n = self.w.block, x.shape[2]
         c, f, middle, y = self.channels, self.filters, self.middle[b], self.y[b]
         u = self.u.reshape(-1, c, f)
-        if self.tile:
-            (top, _), (left, _) = self.padding
-            padded = self.padded[b]
-            padded[top : top + x.shape[0], left : left + x.shape[1]] = x
-            x = padded
+        (top, _), (left, _) = self.padding
+        padded = self.padded[b]
+        padded[top : top + x.shape[0], left : left + x.shape[1]] = x
         for band in self.bands[b]:
             count = (band.stop - band.start) * self.grid[1]
             first = band.start * self.grid[1] if self.w.training else 0
             v = self.v[b][:, first * n * c : (first + count) * n * c]
             m = self.m[b][:, : count * n * f]
-            to_points(self.tx, self.tiles_of(x, band), middle, v.reshape(-1, count, n * c))
+            to_points(self.tx, self.tiles_of(padded, band), middle, v.reshape(-1, count, n * c))
             self.w.multiply(v.reshape(-1, count * n, c), u, m.reshape(-1, count * n, f))
             from_points(self.ty, m.reshape(-1, count, n * f), middle, self.out_tiles(y, band))
-            rows = slice(band.start * self.tile, band.stop * self.tile) if self.tile else slice(None)
-            self.with_bias(
-                y[rows, : self.out_size[1]][: self.out_size[0] - (rows.start or 0)],
-                plus if plus is None else plus[rows],
-            )
+            rows = slice(band.start * self.tile, min(band.stop * self.tile, self.out_size[0]))
+            self.with_bias(y[rows, : self.out_size[1]], plus if plus is None else plus[rows])
         return y[: self.out_size[0], : self.out_size[1]]
 
     def tiles_of(self, x: Array, band: slice) -> Array:
         """The tiles that rows of x (H, W, n, C), padded, fall into, as `to_points` takes them."""
-        if not self.tile:
-            return x.reshape(1, 1, x.shape[0], -1)
         row, column, _, one = x.strides
         q = x.shape[2] * x.shape[3]
         start = x[band.start * self.tile :]
@@ -142,8 +110,6 @@ class BilinearConv(ConvStage):
 
     def out_tiles(self, y: Array, band: slice) -> Array:
         """y (I*h, J*w, n, F) -> a view of the tiles in a band of rows, (I, J, h, w*n*F)."""
-        if not self.tile:
-            return y.reshape(1, 1, y.shape[0], -1)
         part = y[band.start * self.tile : band.stop * self.tile]
         return part.reshape(-1, self.tile, self.grid[1], self.tile * y.shape[2] * y.shape[3]).transpose(0, 2, 1, 3)
 
@@ -153,7 +119,7 @@ class BilinearConv(ConvStage):
         c, f, middle, points = self.channels, self.filters, self.middle[b], self.tx.points
         u = self.u.reshape(points, c, f).transpose(0, 2, 1)
         self.bias_gradient(dy)
-        if self.tile and self.dy:
+        if self.dy:
             self.dy[b][: dy.shape[0], : dy.shape[1]] = dy
             dy = self.dy[b]
         for band in self.bands[b]:
@@ -166,40 +132,16 @@ class BilinearConv(ConvStage):
                 self.w.multiply(z.reshape(points, count * n, f), u, dv.reshape(points, count * n, c))
                 self.add_dx(dv.reshape(points, count, n * c), band)
         v, z = self.v[b][:, :-32].reshape(points, -1, c), self.z[b][:, :-32].reshape(points, -1, f)
-        self.add_point_gradient(v, z)
+        self.w.each(range(0, c, self.channels_at_once), self.channels_gradient, v, z)
         if not self.has_dx:
             return None
-        dx = self.dx[b]
-        if not self.tile:
-            return dx
         (top, _), (left, _) = self.padding
-        return dx[top : top + self.shape[1], left : left + self.shape[2]]
-
-    def add_point_gradient(self, v: Array, z: Array) -> None:
-        """v (points, M, C), z (points, M, F) -> their products, back from the points; some channels at a time, so that
-        those stay in the cache."""
-        self.w.each(range(0, self.channels, self.channels_at_once), self.channels_gradient, v, z)
-
-    def channels_gradient(self, begin: int, v: Array, z: Array) -> None:
-        points, f = len(v), self.filters
-        part = v[:, :, begin : begin + self.channels_at_once]
-        du = self.du[:, : part.shape[2] * f]
-        np.matmul(part.transpose(0, 2, 1), z, out=du.reshape(points, -1, f))
-        place = slice(begin * f, (begin + part.shape[2]) * f)
-        if self.w.block == 0:
-            product(self.tw_t, du, self.grad[:, place])
-        else:
-            rest = self.grad_part[:, place]
-            product(self.tw_t, du, rest)
-            self.grad[:, place] += rest
+        return self.dx[b][top : top + self.shape[1], left : left + self.shape[2]]
 
     def add_dx(self, dv: Array, band: slice) -> None:
         """What a band of tiles sends back to x; its first rows overlap with the last ones of the band before."""
         b, tile, s = self.w.block, self.tile, self.tx
         dx, middle, q = self.dx[b], self.middle[b], dv.shape[2]
-        if not tile:
-            from_points(s, dv, middle, dx.reshape(1, 1, s.height, -1))
-            return
         rows, columns = band.stop - band.start, self.grid[1]
         if self.is_rowwise:
             tiles: Array = self.dtiles[b][: rows * s.height * dx.shape[1] * q].reshape(rows, s.height, -1)

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from netdsl.kernels.arrays import Array
-from netdsl.stages.bilinear import product
 from netdsl.stages.conv_stage import ConvStage
 from netdsl.stages.convolution import ConvGeometry, Epilogue
+from netdsl.stages.matrices import product
 from netdsl.stages.stage import Worker
 from netdsl.stages.winograd_rows import strided_toom_cook
 

@@ -11,7 +11,7 @@ import dataclasses
 import numpy as np
 
 from netdsl.kernels.arrays import Array
-from netdsl.stages.bilinear import product
+from netdsl.stages.matrices import product
 
 Product = tuple[Array, Array, Array]
 """given, factors, out = given @ factors, for every point and tap."""

@@ -18,9 +18,10 @@ from collections.abc import Callable
 import numpy as np
 
 from netdsl.kernels.arrays import Array, Type
-from netdsl.stages.bilinear import product, toom_cook
+from netdsl.stages.bilinear import toom_cook
 from netdsl.stages.conv_stage import ConvStage
 from netdsl.stages.convolution import ConvGeometry, Epilogue
+from netdsl.stages.matrices import product
 from netdsl.stages.stage import Worker
 from netdsl.stages.strips import Frame, Product, Strip, Taps, along_h, cuts, taps_by_rest
 

@@ -19,7 +19,12 @@ def net():
 def test_answers_are_kept_and_read_again(net, tmp_path):
     file = tmp_path / "deep" / "tuning.json"
     first = tune(net.graph, net.recipe, 4, file)
-    assert first and {way.split("(")[0] for way in first.values()} <= {"BilinearConv", "WinogradRows", "PatchConv"}
+    assert first and {way.split("(")[0] for way in first.values()} <= {
+        "BilinearConv",
+        "FourierConv",
+        "WinogradRows",
+        "PatchConv",
+    }
     (answers,) = json.loads(file.read_text()).values()
     changed = {question: question.rsplit(" or ", 1)[1] for question in answers}
     assert changed != answers

@@ -127,8 +127,8 @@ def test_transforms_of_weights_count_the_more_the_fewer_samples_there_are():
     def estimated(samples):
         return lambda ways, training: cheapest(ways, training, samples)
 
-    assert next(iter(stages_of(net, 32, estimated))) == "BilinearConv"
-    assert "BilinearConv" not in stages_of(net, 1, estimated)
+    assert next(iter(stages_of(net, 32, estimated))) == "FourierConv"
+    assert "FourierConv" not in stages_of(net, 1, estimated)
     assert set(stages_of(net, 32, direct)) == {"PatchConv"}
     net = compile_text("input 32x16x16\nconv 32 k3 p1 -> relu -> gap -> linear 10\n", "middle")
     assert next(iter(stages_of(net, 1, estimated))) == "PatchConv" not in stages_of(net, 32, estimated)

@@ -48,7 +48,7 @@ LINES = {
     "up": "up 2",
     "upsample": "upsample 2 bilinear",  # of an image; see MODES
 }
-TRANSFORMS = ("BilinearConv", "WinogradRows", "SignalConv")
+TRANSFORMS = ("BilinearConv", "FourierConv", "WinogradRows", "SignalConv")
 """They lose a digit by their nature: see the tolerances of test_stages."""
 
 MODES = {"8x24 map": "linear", "8x4x6x6": "trilinear"}

@@ -16,9 +16,10 @@ from netdsl.layers.bn import bn_backward, bn_forward
 from netdsl.layers.conv import conv_backward, conv_forward
 from netdsl.layers.pool import pool_backward, pool_forward, pool_resolve
 from netdsl.stages.batch_norm import BatchNorm
-from netdsl.stages.bilinear import fourier, winograd
+from netdsl.stages.bilinear import fourier_tiles, winograd
 from netdsl.stages.bilinear_conv import BilinearConv
 from netdsl.stages.convolution import ConvGeometry, Epilogue
+from netdsl.stages.fourier_conv import FourierConv
 from netdsl.stages.input import Input
 from netdsl.stages.max_pool import MaxPool
 from netdsl.stages.patch_conv import PatchConv
@@ -136,12 +137,12 @@ def conv_case(plane, sizes, has_bias, seed, dtype):
 
 
 def conv_stage(kind, attrs, params, shape, **options):
-    """-> what makes the stage. kind: a class, or (winograd or fourier, tile)."""
+    """-> what makes the stage. kind: a class, or (winograd or fourier_tiles, tile)."""
     f, _, *kernel_size = params["one.weight"].shape
     geometry = ConvGeometry(shape, f, tuple(kernel_size), **attrs)
     dx = {"dx": options.pop("dx")} if "dx" in options else {}
     given = {"epilogue": Epilogue(**options), **dx}
-    if kind in (PointConv, RowConv, PatchConv):
+    if kind in (PointConv, RowConv, PatchConv, FourierConv):
         return lambda w: kind(w, "one", geometry, **given)
     if kind[0] is WinogradRows:
         return lambda w: WinogradRows(w, "one", geometry, kind[1], **given)
@@ -214,7 +215,7 @@ def test_winograd_along_h_gives_any_convolution_without_dilation(plane, sizes, t
 @examples(150, DENSE, SIZES, TEAMS, st.booleans(), st.integers(0, 99), st.sampled_from([0, 0, 1, 2, 5, 7, 14]))
 def test_fourier_gives_any_convolution_of_stride_1(plane, sizes, team, has_bias, seed, tile):
     least = max(plane[0][1], plane[1][1]) - 1
-    check_conv((fourier, tile and max(tile, least)), plane, sizes, team, has_bias, seed)
+    check_conv((fourier_tiles, max(tile, least)) if tile else FourierConv, plane, sizes, team, has_bias, seed)
 
 
 @examples(150, SQUARE, SIZES, TEAMS, st.booleans(), st.integers(0, 99), st.sampled_from([2, 4, 6]))
@@ -225,7 +226,7 @@ def test_winograd_gives_any_convolution_of_stride_1_with_a_square_kernel(plane, 
 
 @examples(50, DENSE, SIZES, TEAMS, st.integers(0, 99), st.sampled_from([0, 6, 14]))
 def test_fourier_in_float32_stays_at_rounding(plane, sizes, team, seed, tile):
-    check_conv((fourier, tile), plane, sizes, team, True, seed, "float32", FOURIER)
+    check_conv((fourier_tiles, tile) if tile else FourierConv, plane, sizes, team, True, seed, "float32", FOURIER)
 
 
 @examples(50, st.tuples(axes(kernel=3), axes(kernel=3)), SIZES, TEAMS, st.integers(0, 99), st.sampled_from([2, 4]))
@@ -245,7 +246,7 @@ def named(value):
     return "-".join(getattr(part, "__name__", str(part)) for part in (value if isinstance(value, tuple) else (value,)))
 
 
-KINDS = [PatchConv, RowConv, (fourier, 0), (fourier, 6), (winograd, 4), (WinogradRows, 4), (WinogradRows, 8)]
+KINDS = [PatchConv, RowConv, FourierConv, (fourier_tiles, 6), (winograd, 4), (WinogradRows, 4), (WinogradRows, 8)]
 
 
 @pytest.mark.parametrize("kind", [*KINDS, PointConv], ids=named)
@@ -256,7 +257,7 @@ def test_the_gradient_by_the_input_can_be_left_out(kind):
 
 
 @pytest.mark.parametrize("size", [64, 57])
-@pytest.mark.parametrize("kind", [PatchConv, (fourier, 14), (winograd, 4), (WinogradRows, 8)], ids=named)
+@pytest.mark.parametrize("kind", [PatchConv, (fourier_tiles, 14), (winograd, 4), (WinogradRows, 8)], ids=named)
 def test_large_planes_with_many_channels_agree(kind, size):
     plane = ((size, 3, (1, 1), 1, 1), (size - 3, 3, (1, 1), 1, 1))
     check_conv(kind, plane, (40, 24, 3), (2, 16), True, 0)
@@ -289,7 +290,7 @@ def test_what_is_not_finite_does_not_disappear(kind, value):
     assert all(np.isfinite(array).all() for array in (y, found_dx, *found_grads.values()))  # nothing of it is kept
 
 
-OUTLIER = [((fourier, 0), FOURIER), ((winograd, 4), WINOGRAD), ((WinogradRows, 8), WINOGRAD)]
+OUTLIER = [(FourierConv, FOURIER), ((winograd, 4), WINOGRAD), ((WinogradRows, 8), WINOGRAD)]
 OUTLIER += [(PatchConv, FOURIER), (RowConv, FOURIER)]
 
 
@@ -413,7 +414,7 @@ def test_relu_stops_what_is_not_positive():
 
 def test_nothing_more_is_shared_or_derived_after_the_first_batch():
     case = conv_case(((9, 3, (1, 1), 1, 1), (9, 3, (1, 1), 1, 1)), (8, 8, 7), True, 0, "float32")
-    x, model = case[2], conv_model((fourier, 0), case, (2, 2), (8, 9, 9))
+    x, model = case[2], conv_model(FourierConv, case, (2, 2), (8, 9, 9))
     model.both_passes(x, x)
     known = list(model.shared_arrays), list(model.known_constants)
     for size in (7, 5, 1):

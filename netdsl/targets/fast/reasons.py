@@ -34,11 +34,12 @@ def _way(call: StageCall) -> str:
 
 
 def _bilinear(geometry: object, algorithm: Callable[..., Any], tile: int) -> str:
-    return f"{algorithm.__name__.title()}, {f'{tile}x{tile} tiles' if tile else 'whole plane'}"
+    return f"{algorithm.__name__.partition('_')[0].title()}, {tile}x{tile} tiles"
 
 
 _WAYS: Mapping[str, Callable[..., str]] = {
     "BilinearConv": _bilinear,
+    "FourierConv": lambda geometry: "Fourier, whole plane",
     "WinogradRows": lambda geometry, tile: f"Winograd along H, {tile} rows",
     "SignalConv": lambda geometry, tile: f"Winograd, {tile} numbers",
     "PatchConv": lambda geometry: "patches",

@@ -1,0 +1,66 @@
+"""Convolution with stride 1 by the Fourier transform of the whole plane (stages/fourier.py)."""
+
+from __future__ import annotations
+
+from netdsl.kernels.arrays import Array
+from netdsl.stages.convolution import ConvGeometry, Epilogue
+from netdsl.stages.fourier import fourier
+from netdsl.stages.stage import Worker
+from netdsl.stages.transformed_conv import TransformedConv
+
+
+class FourierConv(TransformedConv):
+    """A convolution with stride 1 by the Fourier transform of the whole plane. What lies at one point is 32 numbers
+    longer: rows that are multiples of 4096 bytes apart share one place in the cache."""
+
+    def __init__(
+        self,
+        w: Worker,
+        name: str,
+        geometry: ConvGeometry,
+        epilogue: Epilogue = Epilogue(),
+        dx: bool = True,
+    ) -> None:
+        self.prepare(w, name, geometry, epilogue, dx)
+        before = tuple(side for side, _ in self.padding)
+        self.tx, self.tw, self.ty = w.constants(fourier, self.shape[1:], self.out_size, self.kernel_size, before)
+        c, f, points = self.channels, self.filters, self.tx.points
+        wide = max(tr.length * tr.width * maps for tr, maps in ((self.tx, c), (self.ty, f)))
+        self.middle = w.scratch("middle", lambda n: (n * wide,))
+        self.y = w.outputs(lambda n: (*self.out_size, n, f))
+        self.m = w.scratch("m", lambda n: (points, n * f + 32), common=True)
+        if w.training:
+            self.v = w.arrays(lambda n: (points, n * c + 32))
+            self.z = w.scratch("z", lambda n: (points, n * f + 32), common=True)
+            self.dv = w.scratch("v", lambda n: (points, n * c + 32), common=True)
+            self.dx = w.gradients(lambda n: (*self.shape[1:], n, c))
+        else:
+            self.v = w.scratch("v", lambda n: (points, n * c + 32), common=True)
+        self.make_room_for_weights(points, 1)
+
+    def forward(self, x: Array, plus: Array | None = None) -> Array:
+        """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
+        b, c, f = self.w.block, self.channels, self.filters
+        v, m, y = self.v[b][:, :-32], self.m[b][:, :-32], self.y[b]
+        self.tx.to_points(x.reshape(len(x), -1), self.middle[b], v)
+        u = self.u.reshape(-1, c, f)
+        self.w.multiply(v.reshape(len(u), -1, c), u, m.reshape(len(u), -1, f))
+        self.ty.from_points(m, self.middle[b], y.reshape(len(y), -1))
+        return self.with_bias(y, plus)
+
+    def backward(self, dy: Array) -> Array | None:
+        """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
+        b, c, f = self.w.block, self.channels, self.filters
+        self.bias_gradient(dy)
+        u = self.u.reshape(-1, c, f)
+        z = self.z[b][:, :-32]
+        self.ty.to_points(dy.reshape(len(dy), -1), self.middle[b], z)
+        z = z.reshape(len(u), -1, f)
+        v = self.v[b][:, :-32].reshape(len(u), -1, c)
+        self.w.each(range(0, c, self.channels_at_once), self.channels_gradient, v, z)
+        if not self.has_dx:
+            return None
+        dv, dx = self.dv[b][:, :-32], self.dx[b]
+        self.w.multiply(z, u.swapaxes(1, 2), dv.reshape(len(u), -1, c))
+        self.tx.from_points(dv, self.middle[b], dx.reshape(len(dx), -1))
+        return dx
