@@ -61,10 +61,10 @@ class Lenet:
         s.input = Input(w, (1, 28, 28))
         # rows of windows: est. 89 us a sample of a step (patches: 487)
         s.conv1 = RowConv(w.into(0), "conv1", ConvGeometry((1, 28, 28), 32, (5, 5), padding=((2, 2), (2, 2))), epilogue=Epilogue(bias=False), dx=False)
-        s.pool1 = MaxPool(w.into(1), (32, 28, 28), (2, 2), (2, 2), conv=s.conv1, relu=True)
+        s.pool1 = PairPool(w.into(1), (32, 28, 28), (2, 2), conv=s.conv1, relu=True)
         # Fourier, whole plane: est. 306 us a sample of a step (Fourier, 7x7 tiles: 445; Winograd along H, 5 rows: 493)
         s.conv2 = FourierConv(w.into(0), "conv2", ConvGeometry((32, 14, 14), 64, (5, 5), padding=((2, 2), (2, 2))), epilogue=Epilogue(bias=False))
-        s.pool2 = MaxPool(w.into(1), (64, 14, 14), (2, 2), (2, 2), conv=s.conv2, relu=True)
+        s.pool2 = PairPool(w.into(1), (64, 14, 14), (2, 2), conv=s.conv2, relu=True)
         s.flatten1 = Flatten(w.into(0), (64, 7, 7))
         s.linear1 = Linear(w.into(1), "linear1", 128, relu=True)
         s.linear2 = Linear(w.into(0), "linear2", 10)
@@ -364,117 +364,64 @@ class ConvGeometry:
         return tuple((n - d * (k - 1) - 1) // s + 1 for n, k, s, d in axes)
 
 
-class MaxPool(Stage):
-    """Maximum pooling of x (H, W, n, C), then + bias, then relu: both keep the order, so they may wait for it.
+class PairPool(Stage):
+    """Maximum pooling of x (H, W, n, C) by windows of 2, or 1 along some axes, that do not overlap; then + bias, then
+    relu: both keep the order, so they may wait for it. shape (C, *space) of x.
 
-    Every dy goes to the first maximum of its window. shape (C, H, W) of x.
+    The axes are halved one after the other, and bits say of each pair whether the second is larger: so every dy goes to
+    the first maximum of its window.
     """
 
-    def __init__(
-        self, w, shape, kernel_size, stride, padding=((0, 0), (0, 0)), dilation=(1, 1), conv=None, relu=False, dx=True
-    ):
+    def __init__(self, w, shape, kernel_size, conv=None, relu=False, dx=True):
         self.start(w)
-        self.kernel_size, self.stride, self.padding, self.dilation = kernel_size, stride, padding, dilation
-        self.conv, self.relu, self.shape = conv, relu, shape
-        self.size = tuple(size + sum(sides) for size, sides in zip(shape[1:], padding, strict=True))
-        self.out_size = tuple(
-            (size - d * (k - 1) - 1) // s + 1
-            for size, d, k, s in zip(self.size, dilation, kernel_size, stride, strict=True)
-        )
-        self.pads = self.size != shape[1:]
-        self.pairs = kernel_size == stride and max(dilation) == 1 and set(kernel_size) in ({2}, {1, 2})
-        c = shape[0]
+        self.conv, self.relu, c, self.size = conv, relu, shape[0], shape[1:]
+        self.out_size = tuple(size // k for size, k in zip(self.size, kernel_size, strict=True))
+        self.is_odd = any(size % k for size, k in zip(self.size, kernel_size, strict=True))
+        self.whole = tuple(slice(k * size) for size, k in zip(self.out_size, kernel_size, strict=True))
         self.y = w.outputs(lambda n: (*plane(self.out_size), n, c))
-        self.make_room_for_pairs()
+        axes = [axis for axis, k in enumerate(kernel_size) if k == 2]
+        self.axes = axes[::-1] if w.training else axes  # at inference rows lie in one piece
+        size, self.made, self.later = [part.stop for part in self.whole], [], []
+        for i, axis in enumerate(self.axes):
+            size[axis] //= 2
+            self.later.append(w.bits(lambda n: (*size, n * c)) if w.training else [])
+            is_last = i == len(axes) - 1
+            self.made.append(self.rows_of(self.y) if is_last else w.scratch(("pool", i), lambda n: (*size, n * c)))
         if w.training:
-            self.dx = w.gradients(lambda n: (*self.size, n, c))
+            self.dx = w.gradients(lambda n: (*plane(self.size), n, c))
             self.mask = w.masks((c, *self.out_size))
 
-    def make_room_for_pairs(self):
-        """Arrays for what lies between the axes, which are halved one after the other, from the last to the first in
-        training, and for bits that say where each maximum was. At inference from the first to the last: rows lie in
-        one piece."""
-        w, axes = self.w, [axis for axis, k in enumerate(self.kernel_size) if k == 2]
-        self.axes = axes[::-1] if w.training else axes
-        self.whole = tuple(k * size for k, size in zip(self.kernel_size, self.out_size, strict=True))
-        sizes = [self.whole]
-        for axis in self.axes:
-            sizes.append((*sizes[-1][:axis], self.out_size[axis], *sizes[-1][axis + 1 :]))
-        self.between = [self.of_size(("pool", i), size) for i, size in enumerate(sizes[1:-1])]
-        if w.training:
-            self.later = [self.bits_of(size) for size in sizes[1:]]
-
-    def of_size(self, key, size):
-        """Scratch for rows of a size along the axes of space, (*size, n*C)."""
-        return self.w.scratch(key, lambda n: (*size, n * self.shape[0]))
-
-    def bits_of(self, size):
-        """A bit for each number of such rows."""
-        return self.w.bits(lambda n: (*size, n * self.shape[0]))
+    def rows_of(self, arrays):
+        """Arrays (Ho, Wo, n, C) -> views of them, (*out_size, n*C)."""
+        return [array.reshape(*self.out_size, -1) for array in arrays]
 
     def forward(self, x):
         """x (H, W, n, C) -> y (Ho, Wo, n, C)."""
         b = self.w.block
-        x = unfolded(x, self.shape[1:])
-        y = self.y[b]
-        out = unfolded(y, self.out_size)
-        self.pair_maximum(long_rows(x), long_rows(out))
+        y, rows = self.y[b], x.reshape(*self.size, -1)
+        for axis, made, later in zip(self.axes, self.made, self.later, strict=True):
+            first, second = halves(rows, axis)
+            if self.w.training:
+                np.greater(second, first, out=later[b])
+            rows = np.maximum(first, second, out=made[b])
         if self.conv is not None and self.conv.bias is not None:
-            rows = long_rows(y)
             rows += repeated(self.conv.bias, rows.shape[-1])
         return relu(y, y)
-
-    def places(self, x):
-        """For each place of the window, in reading order: the numbers of x that lie there, (*out_size, n, C)."""
-        axes = list(zip(self.out_size, self.stride, self.dilation, strict=True))
-        return [
-            x[tuple(slice(u * d, u * d + (size - 1) * s + 1, s) for u, (size, s, d) in zip(tap, axes, strict=True))]
-            for tap in np.ndindex(self.kernel_size)
-        ]
-
-    def halves(self, x, axis):
-        """The first and the second of each pair along an axis, views."""
-        before = (slice(None),) * axis
-        return x[(*before, slice(None, None, 2))], x[(*before, slice(1, None, 2))]
-
-    def pair_maximum(self, x, y):
-        """x (*size, n*C) -> y (*out_size, n*C), for pairs that do not overlap, along each axis of them."""
-        b = self.w.block
-        given = x[tuple(slice(size) for size in self.whole)]
-        for i, (axis, made) in enumerate(zip(self.axes, [*(array[b] for array in self.between), y], strict=True)):
-            first, second = self.halves(given, axis)
-            np.maximum(first, second, out=made)
-            if self.w.training:
-                np.greater(second, first, out=self.later[i][b])
-            given = made
 
     def backward(self, dy):
         """dy (Ho, Wo, n, C) -> dx (H, W, n, C)."""
         b = self.w.block
-        y = self.y[b]
-        stop_negative(dy, y, self.mask[b])
+        stop_negative(dy, self.y[b], self.mask[b])
         if self.conv is not None and self.conv.bias is not None:
-            self.add_gradient(self.conv.name + ".bias", column_sums(row_sums(dy), dy.shape[-1]))
-        dx, dy = self.dx[b], unfolded(dy, self.out_size)
-        self.pair_gradient(long_rows(dy), long_rows(dx))
-        return folded(inner(dx, self.padding, self.shape[1:]))
-
-    def pair_gradient(self, dy, dx):
-        """dy (*out_size, n*C) -> dx (*size, n*C), for pairs that do not overlap."""
-        b = self.w.block
-        for axis, size in enumerate(self.whole):  # of odd sizes; those that dx was handed to may have written there
-            dx[(*(slice(None),) * axis, slice(size, None))] = 0
-        whole = dx[tuple(slice(size) for size in self.whole)]
-        for i, made in reversed(list(enumerate([whole, *(array[b] for array in self.between)]))):
-            first, second = self.halves(made, self.axes[i])
-            np.multiply(dy, self.later[i][b], out=second)
-            np.subtract(dy, second, out=first)
-            dy = made
-
-
-def unfolded(x, space):
-    """x (H, W, n, C) -> a view (*space, n, C), that of a volume (D, H, W, n, C)."""
-    return x.reshape(*space, *x.shape[2:])
+            self.add_gradient(self.conv.name + ".bias", place_sums(dy))
+        dx, rows = self.dx[b].reshape(*self.size, -1), dy.reshape(*self.out_size, -1)
+        between = [dx, *(made[b] for made in self.made[:-1])]
+        for axis, later, made in reversed(list(zip(self.axes, self.later, between, strict=True))):
+            first, second = halves(made, axis)
+            np.multiply(rows, later[b], out=second)
+            np.subtract(rows, second, out=first)
+            rows = made
+        return self.dx[b]
 
 
 def stop_negative(dy, y, mask):
@@ -484,9 +431,10 @@ def stop_negative(dy, y, mask):
     np.multiply(dy, mask, out=dy)
 
 
-def folded(x):
-    """x (*space, n, C) -> (H, W, n, C), a volume's slices on each other; a copy where they lie apart."""
-    return x.reshape(-1, *x.shape[-3:])
+def halves(x, axis):
+    """The first and the second of each pair along an axis of x, views."""
+    before = (slice(None),) * axis
+    return x[(*before, slice(0, None, 2))], x[(*before, slice(1, None, 2))]
 
 
 def repeated(a, size, dtype=None):
@@ -496,23 +444,11 @@ def repeated(a, size, dtype=None):
     return out.reshape(-1)
 
 
-def inner(x, sides, space):
-    """x (*space with its sides, n, C) -> a view (*space, n, C)."""
-    return x[tuple(slice(before, before + size) for (before, _), size in zip(sides, space, strict=True))]
-
-
-def column_sums(row, channels):
-    """(..., C) flat -> (C,): a product with ones is quicker than a sum along the first axis."""
-    rows = row.reshape(-1, channels)
-    return np.dot(np.ones(len(rows), row.dtype), rows)
-
-
-def row_sums(a, b=None):
-    """a, or a * b, of maps (H, W, n, C) or vectors (n, C), summed over H -> (W*n*C,) or (n*C,)."""
-    a = a.reshape(len(a) if a.ndim == 4 else 1, -1)
-    if b is None:
-        return np.dot(np.ones(len(a), a.dtype), a)
-    return np.einsum("ij,ij->j", a, b.reshape(a.shape))
+def place_sums(x):
+    """x (..., C) -> (C,), the sum over all places and samples: two products with ones are quicker than sums."""
+    rows = x.reshape(len(x), -1)
+    row = np.dot(np.ones(len(rows), x.dtype), rows).reshape(-1, x.shape[-1])
+    return np.dot(np.ones(len(row), x.dtype), row)
 
 
 class TransformedConv(ConvStage):

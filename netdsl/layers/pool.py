@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from netdsl.graph.types import Tensor
+from netdsl.ground.symbols import is_all
 from netdsl.kernels.arrays import Array, Grads, OneOrSides, OneOrSpatial, Saved, Spatial
 from netdsl.kernels.windows import sides_of, window_count, window_counts, window_slices, within
 from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, StageCall, for_axes, require_map
@@ -62,8 +63,12 @@ def pool_torch(attrs: Attrs, x: Tensor) -> str:
 
 def pool_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
     from netdsl.stages.max_pool import MaxPool
+    from netdsl.stages.pair_pool import PairPool
 
-    return (StageCall(MaxPool, (x.sizes, *(attrs[name] for name in ("kernel_size", "stride", "padding", "dilation")))),)
+    k, s, p, d = (attrs[name] for name in ("kernel_size", "stride", "padding", "dilation"))
+    if k == s and set(k) in ({2}, {1, 2}) and is_all(d, 1) and is_all(p, 0):
+        return (StageCall(PairPool, (x.sizes, k)),)
+    return (StageCall(MaxPool, (x.sizes, k, s, p, d)),)
 
 
 LAYER = LayerDef(

@@ -45,19 +45,11 @@ def column_sums(row: Array, channels: int) -> Array:
     return np.dot(np.ones(len(rows), row.dtype), rows)
 
 
-def row_sums(a: Array, b: Array | None = None) -> Array:
-    """a, or a * b, of maps (H, W, n, C) or vectors (n, C), summed over H -> (W*n*C,) or (n*C,)."""
-    a = a.reshape(len(a) if a.ndim == 4 else 1, -1)
-    if b is None:
-        return np.dot(np.ones(len(a), a.dtype), a)
-    return np.einsum("ij,ij->j", a, b.reshape(a.shape))
-
-
 def place_sums(x: Array) -> Array:
-    """x (..., C) -> (C,), the sum over all places and samples; that of tokens by a product with ones."""
-    if x.ndim == 3:
-        return column_sums(x, x.shape[-1])
-    return x.reshape(len(x), -1).sum(axis=0).reshape(-1, x.shape[-1]).sum(axis=0)
+    """x (..., C) -> (C,), the sum over all places and samples: two products with ones are quicker than sums."""
+    rows = x.reshape(len(x), -1)
+    row = np.dot(np.ones(len(rows), x.dtype), rows).reshape(-1, x.shape[-1])
+    return np.dot(np.ones(len(row), x.dtype), row)
 
 
 def sums_by_channel(a: Array, longest: int = 1024) -> Array:

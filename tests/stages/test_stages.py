@@ -14,14 +14,14 @@ from netdsl.ground.diagnostics import SpecProblem
 from netdsl.kernels.losses import mse
 from netdsl.layers.bn import bn_backward, bn_forward
 from netdsl.layers.conv import conv_backward, conv_forward
-from netdsl.layers.pool import pool_backward, pool_forward, pool_resolve
+from netdsl.layers.pool import pool_backward, pool_forward, pool_resolve, pool_stages
 from netdsl.stages.batch_norm import BatchNorm
 from netdsl.stages.bilinear import fourier_tiles, winograd
 from netdsl.stages.bilinear_conv import BilinearConv
 from netdsl.stages.convolution import ConvGeometry, Epilogue
 from netdsl.stages.fourier_conv import FourierConv
 from netdsl.stages.input import Input
-from netdsl.stages.max_pool import MaxPool
+from netdsl.stages.pair_pool import PairPool
 from netdsl.stages.patch_conv import PatchConv
 from netdsl.stages.point_conv import PointConv
 from netdsl.stages.relu import Relu
@@ -333,18 +333,20 @@ def test_maximum_pooling_gives_the_same_numbers(plane, kind, sizes, team, seed, 
 @pytest.mark.parametrize("ties", [False, True])
 def test_maximum_pooling_of_pairs_gives_the_same_numbers(height, width, ties):
     attrs = {"kernel_size": (2, 2), "stride": (2, 2), "dilation": (1, 1), "padding": ((0, 0), (0, 0))}
-    check_pool(attrs, (5, 3, height, width), (2, 2), 0, ties)
-    check_pool(attrs, (5, 3, height, width), (3, 16), 1, ties)
+    check_pool(attrs, (5, 3, height, width), (2, 2), 0, ties, PairPool)
+    check_pool(attrs, (5, 3, height, width), (3, 16), 1, ties, PairPool)
 
 
-def check_pool(attrs, shape, team, seed, ties):
+def check_pool(attrs, shape, team, seed, ties, kernel=None):
     rng = np.random.default_rng(seed)
     x = rng.integers(-2, 3, shape).astype(np.float64) if ties else rng.standard_normal(shape)
     given = [attrs[name] for name in ("kernel_size", "stride", "padding", "dilation")]
     expected, saved = pool_forward(x, *given)
     dy = rng.standard_normal(expected.shape)
     expected_dx, _ = pool_backward(dy, saved)
-    model = OneStage(lambda w: MaxPool(w, shape[1:], *given), shape[1:], expected.shape[1:], {}, {}, *team, "float64")
+    (call,) = pool_stages(attrs, map_of(*shape[1:]))
+    assert call.kernel is (kernel or call.kernel)
+    model = OneStage(lambda w: call.kernel(w, *call.arguments), shape[1:], expected.shape[1:], {}, {}, *team, "float64")
     for _ in range(2):
         y, dx, _ = model.both_passes(x, dy)
         assert np.array_equal(y, expected)

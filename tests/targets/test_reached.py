@@ -8,6 +8,7 @@ import pytest
 
 from netdsl.pipeline import compile_text
 from netdsl.stages.max_pool import MaxPool
+from netdsl.stages.pair_pool import PairPool
 from netdsl.targets.fast.emitter import PUBLIC
 from netdsl.targets.text.derived import is_derived
 from netdsl.targets.text.folded import folded, idle_methods
@@ -113,9 +114,9 @@ def test_attributes_that_follow_from_the_arguments_are_known_and_others_are_not(
     }
     given |= {"padding": ((0, 0), (0, 0)), "dilation": (1, 1)}
     other = {**given, "shape": (3, 9, 9), "relu": False}
-    odd = {**given, "kernel_size": (3, 3)}
+    odd = {**given, "padding": ((0, 1), (0, 0))}
 
-    def decided(*calls, method="forward", test="self.pairs"):
+    def decided(*calls, method="forward", test="not self.pads"):
         return Known((MaxPool, call) for call in calls).decide(MaxPool, method, ast.parse(test, mode="eval").body)
 
     assert decided(given, other) is True
@@ -222,7 +223,8 @@ def test_every_function_and_method_of_a_module_is_named(path):
     assert not [name for name in defined if name not in said and name not in PUBLIC and not name.startswith("__")]
 
 
-def test_a_network_without_tiles_has_no_text_of_them():
+def test_a_network_of_even_sizes_has_no_text_of_odd_ones():
     text = compile_text("input 3x8x8\nconv 4 k3 p1 -> relu -> pool 2 -> flatten -> linear 3").numpy_source(2)
-    assert "pair_maximum" in text and "window_gradient" not in text
-    assert emitted_text(sys.modules[MaxPool.__module__], "MaxPool") not in text
+    whole = emitted_text(sys.modules[PairPool.__module__], "PairPool")
+    assert "class PairPool" in text and "MaxPool" not in text
+    assert "is_odd:" in whole and "is_odd:" not in text

@@ -37,6 +37,6 @@ def test_a_layer_of_one_way_has_no_reason():
 
 def test_stages_that_are_the_same_at_inference_stand_once():
     text = compile_text(NET).numpy_source(2)
-    assert text.count("= MaxPool(") == 1 and "in training and at inference" in text
+    assert text.count("= PairPool(") == 1 and "in training and at inference" in text
     with_norm = compile_text("input 8x8x8\nconv 8 k3 p1 -> bn -> relu -> gap -> linear 3").numpy_source(2)
     assert "def infer_stages(self, w)" in with_norm.split("\nclass Stage:")[0]

@@ -191,7 +191,7 @@ def _textbook(graph: Graph, node: Node) -> str:
 
 
 def _constructor(stage: Planned, call: StageCall, members: dict[str, str], worker: str) -> str:
-    """`MaxPool(w, (32, 28, 28), (2, 2), (2, 2), conv=s.conv1, relu=True)`; what is the default is left out."""
+    """`PairPool(w, (32, 28, 28), (2, 2), conv=s.conv1, relu=True)`; what is the default is left out."""
     parameters = inspect.signature(call.kernel).parameters
     parts = [worker, *([f'"{stage.node.name}"'] if call.kernel.can.is_named else [])]
     behind = list(parameters.values())[len(parts) :]
