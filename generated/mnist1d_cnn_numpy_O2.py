@@ -960,13 +960,12 @@ def adam_step(params, grads, state, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weigh
     param -= lr * m_hat / (sqrt(v_hat) + eps). weight_decay adds to g. Params are flat, and short enough for the cache.
     """
     step = state["step"] = state.get("step", 0) + 1
-    correct1, correct2 = 1 - betas[0] ** step, 1 - betas[1] ** step
-    longest = max(params.values(), key=len, default=np.empty(0))
-    room = np.empty_like(longest), np.empty_like(longest)
+    correct1, correct2 = 1 - betas[0] ** step, (1 - betas[1] ** step) ** 0.5
+    room = np.empty_like(max(params.values(), key=len, default=np.empty(0)))
     for name, param in params.items():
         g = grads[name] + weight_decay * param if weight_decay else grads[name]
         m, v = state.setdefault(name, (np.zeros_like(param), np.zeros_like(param)))
-        part, change = (array[: len(param)] for array in room)
+        part = room[: len(param)]
         np.subtract(g, m, out=part)
         part *= 1 - betas[0]
         m += part
@@ -975,11 +974,10 @@ def adam_step(params, grads, state, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weigh
         part *= 1 - betas[1]
         v += part  # where squares overflow v stays infinite, and the param where it is
         np.sqrt(v, out=part)
-        part /= correct2**0.5
-        part += eps
-        np.multiply(m, lr / correct1, out=change)
-        change /= part
-        param -= change
+        part += eps * correct2  # the corrections of v and m are a factor of all, the last one
+        np.divide(m, part, out=part)
+        part *= lr * correct2 / correct1
+        param -= part
 
 
 def he(rng, shape, fan_in, fan_out, dtype):
@@ -1170,6 +1168,7 @@ class FastNetwork(StoredNetwork):
     """
 
     gives_signal = None  # whether the logits are a signal (C, L), which tokens have as many sizes as
+    worth_sharing = 1 << 18  # params: from so many on a step of the optimizer takes longer than to ask others for help
 
     def __init__(self, seed=0, dtype="float32", workers=None):
         """workers: how many share a batch; None: one for each core."""
@@ -1251,7 +1250,11 @@ class FastNetwork(StoredNetwork):
 
         Where a gradient is not a finite number the params stay as they are, and the loss is NaN.
         """
-        self.call(STEP, self.checked(x), np.asarray(y), self.learning_rate if lr is None else lr)
+        xs, lr = self.checked(x), self.learning_rate if lr is None else lr
+        is_few = self.sharers(len(xs[0])) < self.num_workers and self.size >= self.worth_sharing
+        self.call(GRADIENTS if is_few else STEP, xs, np.asarray(y), lr)
+        if is_few:  # one worker had all samples; all have a part of the params
+            self.run(UPDATE, self.num_workers, lr)
         return self.last_loss if self.counted() else np.nan
 
     def counted(self):

@@ -1,4 +1,4 @@
-"""Adam with few passes over memory: the same numbers as `kernels/optimizers.py`, in as few arrays as can be."""
+"""Adam with few passes over memory: the numbers of `kernels/optimizers.py`, but for the rounding of its factors."""
 
 from __future__ import annotations
 
@@ -20,13 +20,12 @@ def adam_step(
     param -= lr * m_hat / (sqrt(v_hat) + eps). weight_decay adds to g. Params are flat, and short enough for the cache.
     """
     step = state["step"] = state.get("step", 0) + 1
-    correct1, correct2 = 1 - betas[0] ** step, 1 - betas[1] ** step
-    longest = max(params.values(), key=len, default=np.empty(0))
-    room = np.empty_like(longest), np.empty_like(longest)
+    correct1, correct2 = 1 - betas[0] ** step, (1 - betas[1] ** step) ** 0.5
+    room = np.empty_like(max(params.values(), key=len, default=np.empty(0)))
     for name, param in params.items():
         g = grads[name] + weight_decay * param if weight_decay else grads[name]
         m, v = state.setdefault(name, (np.zeros_like(param), np.zeros_like(param)))
-        part, change = (array[: len(param)] for array in room)
+        part = room[: len(param)]
         np.subtract(g, m, out=part)
         part *= 1 - betas[0]
         m += part
@@ -35,11 +34,10 @@ def adam_step(
         part *= 1 - betas[1]
         v += part  # where squares overflow v stays infinite, and the param where it is
         np.sqrt(v, out=part)
-        part /= correct2**0.5
-        part += eps
-        np.multiply(m, lr / correct1, out=change)
-        change /= part
-        param -= change
+        part += eps * correct2  # the corrections of v and m are a factor of all, the last one
+        np.divide(m, part, out=part)
+        part *= lr * correct2 / correct1
+        param -= part
 
 
 def adamw_step(

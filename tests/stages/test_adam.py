@@ -1,4 +1,4 @@
-"""Adam in few arrays is the Adam of the textbook, bit for bit."""
+"""Adam in few passes is the Adam of the textbook, up to the rounding of its factors."""
 
 import numpy as np
 import pytest
@@ -24,9 +24,12 @@ def test_steps_are_those_of_the_textbook(name, dtype, options):
             with np.errstate(over="ignore"):
                 getattr(module, name)(mine, grads, state, 0.01 / (step + 1), **options)
     assert states[0]["step"] == states[1]["step"] == 4
+    tolerance = {"rtol": 32 * np.finfo(dtype).eps, "atol": 4 * np.finfo(dtype).eps}  # 4 steps, 5 roundings each
     for key in start:
-        assert params[0][key].tobytes() == params[1][key].tobytes() != start[key].tobytes() or not start[key].size
-        assert [s.tobytes() for s in states[0][key]] == [s.tobytes() for s in states[1][key]]
+        np.testing.assert_allclose(params[1][key], params[0][key], **tolerance)
+        assert params[0][key].tobytes() != start[key].tobytes() or not start[key].size
+        for mine, theirs in zip(states[1][key], states[0][key], strict=True):
+            np.testing.assert_allclose(mine, theirs, **tolerance)
 
 
 @pytest.mark.parametrize("step", [adam.adam_step, adam.adamw_step])

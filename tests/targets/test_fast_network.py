@@ -124,6 +124,22 @@ def test_params_after_some_steps_are_those_of_the_textbook(optimizer):
     fast.close()
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_workers_without_samples_have_a_part_of_the_optimizer_s_step_if_params_are_many(kind):
+    net, params = compile_text(f"{SMALL}train {{ opt adam lr=0.01 }}"), []
+    for workers, worth_sharing in ((3, 1), (3, 1 << 18), (1, 1)):
+        model = net.numpy_model(seed=0, level=2, workers=workers, kind=kind)
+        model.worth_sharing, model.chunk, model.learning_rate = worth_sharing, 100, 0.01
+        model.rng = np.random.default_rng(0)
+        for step in range(3):
+            x, y = batch(net, 2, step, "float32")
+            assert np.isfinite(model.train_step(x, y))
+        assert model.steps == 3 and model.workers.keys() == {(0, 1)}
+        params.append(np.concatenate([param.ravel() for param in model.params.values()]))
+        model.close()
+    assert params[0].tobytes() == params[1].tobytes() == params[2].tobytes()
+
+
 @pytest.mark.parametrize("workers", [1, 2, 3])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_threads_and_processes_give_the_same_bytes_each_time(workers, seed):

@@ -30,6 +30,7 @@ class FastNetwork(StoredNetwork):
     """
 
     gives_signal: bool | None = None  # whether the logits are a signal (C, L), which tokens have as many sizes as
+    worth_sharing = 1 << 18  # params: from so many on a step of the optimizer takes longer than to ask others for help
     logits_shape: Shape
     block: int
     first_params: Callable[[np.random.Generator, Any], Arrays]
@@ -137,7 +138,11 @@ class FastNetwork(StoredNetwork):
 
         Where a gradient is not a finite number the params stay as they are, and the loss is NaN.
         """
-        self.call(STEP, self.checked(x), np.asarray(y), self.learning_rate if lr is None else lr)
+        xs, lr = self.checked(x), self.learning_rate if lr is None else lr
+        is_few = self.sharers(len(xs[0])) < self.num_workers and self.size >= self.worth_sharing
+        self.call(GRADIENTS if is_few else STEP, xs, np.asarray(y), lr)
+        if is_few:  # one worker had all samples; all have a part of the params
+            self.run(UPDATE, self.num_workers, lr)
         return self.last_loss if self.counted() else np.nan
 
     def counted(self) -> bool:
