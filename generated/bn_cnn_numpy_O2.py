@@ -479,7 +479,7 @@ def bands(x, numbers=32768, within=slice(None)):
 
 def take(tally):
     """Rows of sums (K, ...) -> their sum (...); they begin at 0 again."""
-    sums = tally.sum(axis=0)
+    sums = np.add.reduce(tally)
     tally[...] = 0
     return sums
 
@@ -601,7 +601,7 @@ class BatchNorm(Stage):
         buffers = w.network.stored_buffers
         self.running_mean, self.running_var = buffers[name + ".running_mean"], buffers[name + ".running_var"]
         self.x = w.of_blocks()
-        self.guess = w.of_blocks()
+        self.is_shifted = w.of_blocks()
         self.rows = w.of_blocks()
         self.taken = w.tallies((2, shape[0]))
         self.numbers, self.guesses = w.arrays(lambda n: (3, shape[0])), w.arrays(lambda n: (1, shape[0]))
@@ -617,27 +617,22 @@ class BatchNorm(Stage):
             sums += moments_by_channel(x[band], x[band])
         return sums
 
-    def measure(self, x, y):
-        """x (..., C) of a block -> how many numbers there are, their mean, their squares around it (3, C); keeps the
-        guess (C,) that it took them around.
+    def measure(self, x, y, moments):
+        """x (..., C) of a block -> moments (3, C), how many numbers there are, their mean, and their squares around it;
+        keeps the guess that it took them around.
 
         The guess is 0. But where the square of the mean is over ten times the variance, which would then be what is
         left of two large sums, the guess is the mean, and y is x - guess.
         """
-        n, guess = x.size // self.channels, np.zeros(self.channels)
-        total, squares = self.power_sums(x) if self.conv is None else self.conv.take_sums()
-        if (total * total / n > 10 * (squares - total * total / n)).any():
-            guess += (total / n).astype(x.dtype)
-            total, squares = self.power_sums(self.less(x, guess, y))
-        self.guess[self.w.block] = guess
-        return np.stack([np.full_like(total, n), guess + total / n, np.maximum(squares - total * total / n, 0)])
-
-    def less(self, x, guess, out):
-        """x - guess, written to `out`; x itself where the guess is 0."""
-        if not guess.any():
-            return x
-        np.subtract(x, guess.astype(x.dtype), out=out)
-        return out
+        b, n = self.w.block, x.size // self.channels
+        mean, squares = (self.power_sums(x) if self.conv is None else self.conv.take_sums()) / n
+        self.is_shifted[b], self.guesses[b][...] = bool((11 * mean * mean > 10 * squares).any()), 0
+        if self.is_shifted[b]:
+            self.guesses[b][...] = mean
+            mean, squares = self.power_sums(np.subtract(x, self.guesses[b], out=y)) / n
+        squares -= mean * mean
+        moments[0], moments[2] = n, n * np.maximum(squares, 0, out=squares)
+        np.add(mean, self.guesses[b][0], out=moments[1])
 
     def forward(self, x):
         """A generator: x (H, W, n, C) or (n, C) -> y of that shape."""
@@ -645,23 +640,26 @@ class BatchNorm(Stage):
         if self.count == 1:
             raise ValueError("batch norm needs more than one value for each channel in training: use a larger batch")
         self.x[b], y, so_far = x, self.y[b], self.moments[self.w.index]
-        moments = self.measure(x, y)
-        so_far[...] = moments if b == 0 else joined(np.stack([so_far, moments]))
+        moments = so_far if b == 0 else np.empty_like(so_far)
+        self.measure(x, y, moments)
+        if b:
+            so_far[...] = joined(np.stack([so_far, moments]))
         yield
         _, self.mean, squares = joined(self.moments[: self.w.num_workers])
-        var, guess = squares / self.count, self.guess[b]
+        var, numbers, given = squares / self.count, self.numbers[b], y if self.is_shifted[b] else x
         self.inv_std = 1 / np.sqrt(var + self.eps)
         if self.w.index == 0 and b == 0:
             self.running_mean += self.momentum * (self.mean - self.running_mean)
             self.running_var += self.momentum * (var * (self.count / (self.count - 1)) - self.running_var)
         self.factor = self.inv_std if self.weight is None else self.weight * self.inv_std
-        shift = (0 if self.bias is None else self.bias) - (self.mean - guess) * self.factor
-        given, numbers = y if guess.any() else x, self.numbers[b]
-        numbers[0], numbers[1], self.guesses[b][...], self.taken[b][...] = self.factor, shift, guess, 0
+        numbers[0], self.taken[b][...] = self.factor, 0
+        np.multiply(self.guesses[b][0] - self.mean, self.factor, out=numbers[1])
+        if self.bias is not None:
+            numbers[1] += self.bias
         if self.reader is None:
             self.w.each(self.parts_of(y), self.fill_part, given, numbers)
         else:
-            self.rows[b] = rows_for(given, y, *numbers[:2])
+            self.rows[b] = rows_for(given, y, numbers[:2])
         return y
 
     def parts_of(self, x):
@@ -671,7 +669,7 @@ class BatchNorm(Stage):
     def fill_part(self, part, x, numbers):
         """A part of the rows of y, of x times the first of the numbers and the second."""
         y = self.y[self.w.block]
-        rows = rows_for(x, y, *numbers[:2])
+        rows = rows_for(x, y, numbers[:2])
         for band in bands(y, self.band, part):
             scale_rows(rows, band, self.ending)
 
@@ -686,36 +684,37 @@ class BatchNorm(Stage):
 
         dx = inv_std * (g - mean(g) - x_hat * mean(g * x_hat)), g = dy * weight, means over the whole batch.
         """
-        b = self.w.block
+        b, numbers, so_far = self.w.block, self.numbers[self.w.block], self.sums[self.w.index]
+        guess = self.guesses[b] if self.is_shifted[b] else None
         if self.reader is None:
-            self.w.each(self.parts_of(dy), self.take_part, dy, self.x[b], self.guesses[b])
-        dbias, products = take(self.taken[b])
-        products = (products - (self.mean - self.guess[b]) * dbias) * self.inv_std
-        so_far = self.sums[self.w.index]
-        so_far[...] = (0 if b == 0 else so_far) + np.stack([dbias, products])
+            self.w.each(self.parts_of(dy), self.take_part, dy, self.x[b], guess)
+        sums = take(self.taken[b])
+        sums[1] -= (self.mean - self.guesses[b][0]) * sums[0]
+        sums[1] *= self.inv_std
+        so_far[...] = sums if b == 0 else so_far + sums
         if self.weight is not None:
-            self.add_gradient(self.name + ".bias", dbias)
-            self.add_gradient(self.name + ".weight", products)
+            self.add_gradient(self.name + ".bias", sums[0])
+            self.add_gradient(self.name + ".weight", sums[1])
         yield
-        dbias, products = self.sums[: self.w.num_workers].sum(axis=0)
-        slope = -self.factor * self.inv_std * products / self.count
-        shift = -self.factor * dbias / self.count - slope * self.mean
-        self.numbers[b][...] = self.factor, slope, shift
+        dbias, products = np.add.reduce(self.sums[: self.w.num_workers])
+        factor = self.factor / -self.count
+        slope = factor * self.inv_std * products
+        numbers[0], numbers[1], numbers[2] = self.factor, slope, factor * dbias - slope * self.mean
         if self.gives:
-            self.w.each(self.parts_of(dy), self.give_part, dy, self.x[b], self.numbers[b])
+            self.w.each(self.parts_of(dy), self.give_part, dy, self.x[b], numbers)
         else:
-            self.rows_back = rows_for(self.x[b], dy, *self.numbers[b])
+            self.rows_back = rows_for(self.x[b], dy, numbers)
         return dy
 
     def take_part(self, rows, dy, x, guess):
-        """As `take_gradient`, of x (H, W, n, C) less the guess (1, C)."""
+        """As `take_gradient`, of x (H, W, n, C) less the guess (1, C), if there is one."""
         b = self.w.block
-        y, sums, is_shifted = self.y[b], self.taken[b][self.w.row], guess.any()
+        y, sums = self.y[b], self.taken[b][self.w.row]
         for band in bands(dy, self.band, rows):
             stop_gradient(dy[band], y[band], self.mask[b], *self.ending)
             part = x[band]
-            if is_shifted:
-                part = self.less(part, guess, self.part[b][: part.size].reshape(part.shape))
+            if guess is not None:
+                part = np.subtract(part, guess, out=self.part[b][: part.size].reshape(part.shape))
             sums += moments_by_channel(dy[band], part)
 
     def give_gradient(self, dy, rows):
@@ -724,7 +723,7 @@ class BatchNorm(Stage):
 
     def give_part(self, rows, dy, x, numbers):
         """As `give_gradient`, by what it multiplies dy and x with and adds."""
-        self.give_rows(rows, dy, rows_for(x, dy, *numbers))
+        self.give_rows(rows, dy, rows_for(x, dy, numbers))
 
     def give_rows(self, rows, dy, given):
         x, wide, factor, slope, shift = given
@@ -739,16 +738,20 @@ class BatchNorm(Stage):
 def joined(moments):
     """Moments of K parts (K, 3, C) -> of all of them (3, C): how many numbers there are, their mean, and their squares
     around it, summed (Chan et al. 1979)."""
+    if len(moments) == 1:
+        return moments[0]
     n, mean, squares = moments.transpose(1, 0, 2)
     total = n.sum(axis=0)
     middle = (n * mean).sum(axis=0) / total
     return np.stack([total, middle, (squares + n * (mean - middle) ** 2).sum(axis=0)])
 
 
-def rows_for(x, y, *factors):
-    """The wide rows of x and y (..., C), and (C,) numbers as long as those."""
+def rows_for(x, y, numbers):
+    """The wide rows of x and y (..., C), and each of the numbers (K, C) as long as those."""
     rows = wide_rows(y)
-    return wide_rows(x), rows, *(repeated(a, rows.shape[-1], y.dtype) for a in factors)
+    wide = np.empty((len(numbers), rows.shape[-1] // numbers.shape[1], numbers.shape[1]), y.dtype)
+    wide[...] = numbers[:, None]
+    return wide_rows(x), rows, *wide.reshape(len(numbers), -1)
 
 
 def scale_rows(rows, band, ending):
@@ -1350,7 +1353,7 @@ class FrozenNorm(Stage):
     def forward(self, x):
         """x (H, W, n, C) or (n, C) -> y of that shape."""
         y = self.y[self.w.block]
-        rows = rows_for(x, y, self.scale, self.shift)
+        rows = rows_for(x, y, np.stack([self.scale, self.shift]))
         for band in bands(y):
             scale_rows(rows, band, self.ending)
         return y

@@ -223,7 +223,7 @@ class Worker:
 
 def take(tally: Array) -> Array:
     """Rows of sums (K, ...) -> their sum (...); they begin at 0 again."""
-    sums = tally.sum(axis=0)
+    sums: Array = np.add.reduce(tally)
     tally[...] = 0
     return sums
 
