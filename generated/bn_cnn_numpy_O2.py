@@ -366,7 +366,6 @@ class Epilogue:
 
     bias: bool = True
     norm: tuple[str, float] | None = None
-    plus: bool = False
     relu: bool = False
     clip: tuple[float, float] | None = None
     sums: bool = False
@@ -484,9 +483,9 @@ def take(tally):
     return sums
 
 
-def repeated(a, size, dtype=None):
+def repeated(a, size):
     """a (C,) -> (size,), again and again, in 1 us; np.resize takes 20 to 50."""
-    out = np.empty((size // len(a), len(a)), a.dtype if dtype is None else dtype)
+    out = np.empty((size // len(a), len(a)), a.dtype)
     out[...] = a
     return out.reshape(-1)
 
@@ -1167,7 +1166,7 @@ class PairPool(Stage):
     the first maximum of its window.
     """
 
-    def __init__(self, w, shape, kernel_size, conv=None, relu=False, dx=True):
+    def __init__(self, w, shape, kernel_size, conv=None, relu=False):
         self.start(w)
         self.conv, self.relu, c, self.size = conv, relu, shape[0], shape[1:]
         self.out_size = tuple(size // k for size, k in zip(self.size, kernel_size, strict=True))
@@ -1404,7 +1403,7 @@ def check_labels(labels, num_classes):
         raise ValueError(f"labels must lie in 0 to {num_classes - 1}, {these}")
 
 
-def adam_step(params, grads, state, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
+def adam_step(params, grads, state, lr=1e-3, betas=(0.9, 0.999), eps=1e-8):
     """Kingma & Ba 2015: m, v are running means of g and g*g, corrected for starting at zero;
     param -= lr * m_hat / (sqrt(v_hat) + eps). weight_decay adds to g. Params are flat, and short enough for the cache.
     """
@@ -1412,7 +1411,7 @@ def adam_step(params, grads, state, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weigh
     correct1, correct2 = 1 - betas[0] ** step, (1 - betas[1] ** step) ** 0.5
     room = np.empty_like(max(params.values(), key=len, default=np.empty(0)))
     for name, param in params.items():
-        g = grads[name] + weight_decay * param if weight_decay else grads[name]
+        g = grads[name]
         m, v = state.setdefault(name, (np.zeros_like(param), np.zeros_like(param)))
         part = room[: len(param)]
         np.subtract(g, m, out=part)
@@ -2427,7 +2426,7 @@ class Buffers:
         start = self.places[key]
         return self.memory[start : start + size].reshape(shape)
 
-    def settle(self, make=None):
+    def settle(self):
         """Take the memory for all that was asked for, of so many numbers from `make` if there is one; from now on
         arrays are parts of it."""
         end = 0
@@ -2435,7 +2434,7 @@ class Buffers:
             self.places[key] = end
             # 64 bytes apart, and not at multiples of 4096, which would share a cache set
             end += -(-size // 16) * 16 + 48
-        memory = np.empty(end + 16, self.dtype) if make is None else make(end + 16)
+        memory = np.empty(end + 16, self.dtype)
         self.memory = memory[-memory.ctypes.data % 64 // self.dtype.itemsize :]
 
 

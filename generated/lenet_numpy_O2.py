@@ -163,9 +163,8 @@ class ConvStage(Stage):
         self.kernel_size, self.stride, self.padding, self.dilation = g.kernel_size, g.stride, g.padding, g.dilation
         self.adds_bias, self.norm, self.ending = epilogue.bias, epilogue.norm, (epilogue.relu, epilogue.clip)
         self.out_size, self.ends = g.out_size, self.ending != (False, None)
-        self.has_norm, self.behind = epilogue.sums, None
+        self.has_norm = epilogue.sums
         self.bias_sums = w.tallies((g.filters,)) if w.training else []
-        self.totals = []
         self.stored = w.params[name + ".weight"].reshape(*g.kernel_size, -1, g.filters)  # of a signal, too: K is Kx1
         self.weight = self.stored
         self.bias = w.params.get(name + ".bias")
@@ -191,9 +190,6 @@ class ConvStage(Stage):
             finish(rows[band], *self.ending)
         return y
 
-    def bias_gradient(self, dy):
-        """dy (Ho, Wo, n, F) becomes the gradient by the sums over windows, and the bias gets its own."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Epilogue:
@@ -206,7 +202,6 @@ class Epilogue:
 
     bias: bool = True
     norm: tuple[str, float] | None = None
-    plus: bool = False
     relu: bool = False
     clip: tuple[float, float] | None = None
     sums: bool = False
@@ -269,7 +264,6 @@ class RowConv(ConvStage):
     def backward(self, dy):
         """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
         b = self.w.block
-        self.bias_gradient(dy)
         rows, windows = dy.reshape(len(dy), -1, self.filters), self.windows[b]
         for begin in range(0, len(dy), self.band):
             parts = self.parts[: len(dy) - begin]
@@ -350,7 +344,6 @@ class ConvGeometry:
     stride: tuple[int, ...] = (1, 1)
     padding: tuple[tuple[int, int], ...] = ((0, 0), (0, 0))
     dilation: tuple[int, ...] = (1, 1)
-    groups: int = 1
 
     @property
     def padded_size(self):
@@ -372,7 +365,7 @@ class PairPool(Stage):
     the first maximum of its window.
     """
 
-    def __init__(self, w, shape, kernel_size, conv=None, relu=False, dx=True):
+    def __init__(self, w, shape, kernel_size, conv=None, relu=False):
         self.start(w)
         self.conv, self.relu, c, self.size = conv, relu, shape[0], shape[1:]
         self.out_size = tuple(size // k for size, k in zip(self.size, kernel_size, strict=True))
@@ -437,9 +430,9 @@ def halves(x, axis):
     return x[(*before, slice(0, None, 2))], x[(*before, slice(1, None, 2))]
 
 
-def repeated(a, size, dtype=None):
+def repeated(a, size):
     """a (C,) -> (size,), again and again, in 1 us; np.resize takes 20 to 50."""
-    out = np.empty((size // len(a), len(a)), a.dtype if dtype is None else dtype)
+    out = np.empty((size // len(a), len(a)), a.dtype)
     out[...] = a
     return out.reshape(-1)
 
@@ -524,7 +517,6 @@ class FourierConv(TransformedConv):
     def backward(self, dy):
         """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
         b, c, f = self.w.block, self.channels, self.filters
-        self.bias_gradient(dy)
         u = self.u.reshape(-1, c, f)
         z = self.z[b][:, :-32]
         self.ty.to_points(dy.reshape(len(dy), -1), self.middle[b], z)
@@ -726,7 +718,7 @@ def check_labels(labels, num_classes):
         raise ValueError(f"labels must lie in 0 to {num_classes - 1}, {these}")
 
 
-def adam_step(params, grads, state, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
+def adam_step(params, grads, state, lr=1e-3, betas=(0.9, 0.999), eps=1e-8):
     """Kingma & Ba 2015: m, v are running means of g and g*g, corrected for starting at zero;
     param -= lr * m_hat / (sqrt(v_hat) + eps). weight_decay adds to g. Params are flat, and short enough for the cache.
     """
@@ -734,7 +726,7 @@ def adam_step(params, grads, state, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weigh
     correct1, correct2 = 1 - betas[0] ** step, (1 - betas[1] ** step) ** 0.5
     room = np.empty_like(max(params.values(), key=len, default=np.empty(0)))
     for name, param in params.items():
-        g = grads[name] + weight_decay * param if weight_decay else grads[name]
+        g = grads[name]
         m, v = state.setdefault(name, (np.zeros_like(param), np.zeros_like(param)))
         part = room[: len(param)]
         np.subtract(g, m, out=part)
@@ -1745,7 +1737,7 @@ class Buffers:
         start = self.places[key]
         return self.memory[start : start + size].reshape(shape)
 
-    def settle(self, make=None):
+    def settle(self):
         """Take the memory for all that was asked for, of so many numbers from `make` if there is one; from now on
         arrays are parts of it."""
         end = 0
@@ -1753,7 +1745,7 @@ class Buffers:
             self.places[key] = end
             # 64 bytes apart, and not at multiples of 4096, which would share a cache set
             end += -(-size // 16) * 16 + 48
-        memory = np.empty(end + 16, self.dtype) if make is None else make(end + 16)
+        memory = np.empty(end + 16, self.dtype)
         self.memory = memory[-memory.ctypes.data % 64 // self.dtype.itemsize :]
 
 

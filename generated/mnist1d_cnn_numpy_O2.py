@@ -306,7 +306,6 @@ class Epilogue:
 
     bias: bool = True
     norm: tuple[str, float] | None = None
-    plus: bool = False
     relu: bool = False
     clip: tuple[float, float] | None = None
     sums: bool = False
@@ -424,9 +423,9 @@ def take(tally):
     return sums
 
 
-def repeated(a, size, dtype=None):
+def repeated(a, size):
     """a (C,) -> (size,), again and again, in 1 us; np.resize takes 20 to 50."""
-    out = np.empty((size // len(a), len(a)), a.dtype if dtype is None else dtype)
+    out = np.empty((size // len(a), len(a)), a.dtype)
     out[...] = a
     return out.reshape(-1)
 
@@ -499,7 +498,6 @@ class ConvGeometry:
     stride: tuple[int, ...] = (1, 1)
     padding: tuple[tuple[int, int], ...] = ((0, 0), (0, 0))
     dilation: tuple[int, ...] = (1, 1)
-    groups: int = 1
 
     @property
     def padded_size(self):
@@ -731,7 +729,7 @@ class SignalConv(ConvStage):
 
     def make_room_for_gradients(self, most, rows):
         """Arrays for the backward pass. most: rows of a band by the number of samples; rows: of x with its padding."""
-        w, c, f, whole = self.w, self.channels, self.filters, self.tiles * self.tile * self.dilation[0]
+        w, c, f = self.w, self.channels, self.filters
         self.x = w.of_blocks()
         self.dy = []
         self.du = w.scratch("du", lambda n: (2, self.points, c, f))[0]
@@ -958,7 +956,7 @@ def check_labels(labels, num_classes):
         raise ValueError(f"labels must lie in 0 to {num_classes - 1}, {these}")
 
 
-def adam_step(params, grads, state, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
+def adam_step(params, grads, state, lr=1e-3, betas=(0.9, 0.999), eps=1e-8):
     """Kingma & Ba 2015: m, v are running means of g and g*g, corrected for starting at zero;
     param -= lr * m_hat / (sqrt(v_hat) + eps). weight_decay adds to g. Params are flat, and short enough for the cache.
     """
@@ -966,7 +964,7 @@ def adam_step(params, grads, state, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weigh
     correct1, correct2 = 1 - betas[0] ** step, (1 - betas[1] ** step) ** 0.5
     room = np.empty_like(max(params.values(), key=len, default=np.empty(0)))
     for name, param in params.items():
-        g = grads[name] + weight_decay * param if weight_decay else grads[name]
+        g = grads[name]
         m, v = state.setdefault(name, (np.zeros_like(param), np.zeros_like(param)))
         part = room[: len(param)]
         np.subtract(g, m, out=part)
@@ -1890,10 +1888,10 @@ class Worker:
         """A place for each block, for what its forward pass keeps as it is."""
         return [None] * len(self.sizes)
 
-    def scratch(self, key, shape, common=False):
+    def scratch(self, key, shape):
         """An array for each block; whoever asks for the same key gets the same memory. common: what one part of `each`
         writes there others read later."""
-        return self.by_block([key] * len(self.sizes), shape, self.buffers if common else self.own)
+        return self.by_block([key] * len(self.sizes), shape, self.own)
 
     def masks(self, shape):
         """A flat array of booleans for each block, which all stages share."""
@@ -1964,7 +1962,7 @@ class Buffers:
         start = self.places[key]
         return self.memory[start : start + size].reshape(shape)
 
-    def settle(self, make=None):
+    def settle(self):
         """Take the memory for all that was asked for, of so many numbers from `make` if there is one; from now on
         arrays are parts of it."""
         end = 0
@@ -1972,7 +1970,7 @@ class Buffers:
             self.places[key] = end
             # 64 bytes apart, and not at multiples of 4096, which would share a cache set
             end += -(-size // 16) * 16 + 48
-        memory = np.empty(end + 16, self.dtype) if make is None else make(end + 16)
+        memory = np.empty(end + 16, self.dtype)
         self.memory = memory[-memory.ctypes.data % 64 // self.dtype.itemsize :]
 
 

@@ -754,9 +754,9 @@ def take(tally):
     return sums
 
 
-def repeated(a, size, dtype=None):
+def repeated(a, size):
     """a (C,) -> (size,), again and again, in 1 us; np.resize takes 20 to 50."""
-    out = np.empty((size // len(a), len(a)), a.dtype if dtype is None else dtype)
+    out = np.empty((size // len(a), len(a)), a.dtype)
     out[...] = a
     return out.reshape(-1)
 
@@ -1481,14 +1481,12 @@ class PointConv(ConvStage):
 
     band_numbers, least_pixels = 1 << 17, 192
 
-    def __init__(self, w, name, geometry, epilogue=Epilogue(), dx=True, front=None):
+    def __init__(self, w, name, geometry, epilogue=Epilogue(), dx=True):
         self.prepare(w, name, geometry, epilogue, dx)
         self.share_weight()
         shape, filters, (ho, wo) = self.shape, self.filters, self.out_size
         self.y = w.outputs(lambda n: (ho, wo, n, filters))
         self.x = w.of_blocks()
-        self.picks = self.stride != (1, 1) or geometry.padded_size != shape[1:]
-        self.front = None
         self.picked = w.zeros(lambda n: (ho, wo, n, shape[0]))
         if w.training:
             self.grad_rows = w.grads[name + ".weight"].reshape(shape[0], filters)
@@ -1948,7 +1946,7 @@ def check_labels(labels, num_classes):
         raise ValueError(f"labels must lie in 0 to {num_classes - 1}, {these}")
 
 
-def sgd_step(params, grads, state, lr=1e-2, momentum=0.0, nesterov=False, weight_decay=0.0):
+def sgd_step(params, grads, state, lr=1e-2, momentum=0.0, weight_decay=0.0):
     """v = momentum * v + g;  param -= lr * v, with nesterov lr * (g + momentum * v)."""
     for name, param in params.items():
         g = grads[name] + weight_decay * param if weight_decay else grads[name]
@@ -1956,7 +1954,7 @@ def sgd_step(params, grads, state, lr=1e-2, momentum=0.0, nesterov=False, weight
             v, *_ = state.setdefault(name, (np.zeros_like(param),))
             v *= momentum
             v += g
-            g = g + momentum * v if nesterov else v
+            g = v
         param -= lr * g
 
 
@@ -2948,7 +2946,7 @@ class Buffers:
         start = self.places[key]
         return self.memory[start : start + size].reshape(shape)
 
-    def settle(self, make=None):
+    def settle(self):
         """Take the memory for all that was asked for, of so many numbers from `make` if there is one; from now on
         arrays are parts of it."""
         end = 0
@@ -2956,7 +2954,7 @@ class Buffers:
             self.places[key] = end
             # 64 bytes apart, and not at multiples of 4096, which would share a cache set
             end += -(-size // 16) * 16 + 48
-        memory = np.empty(end + 16, self.dtype) if make is None else make(end + 16)
+        memory = np.empty(end + 16, self.dtype)
         self.memory = memory[-memory.ctypes.data % 64 // self.dtype.itemsize :]
 
 

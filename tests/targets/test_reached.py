@@ -14,7 +14,7 @@ from netdsl.targets.text.derived import is_derived
 from netdsl.targets.text.folded import folded, idle_methods
 from netdsl.targets.text.kernel_source import emitted_text
 from netdsl.targets.text.known import UNKNOWN, Known
-from netdsl.targets.text.reached import reached_text
+from netdsl.targets.text.reached import reached_texts
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted((ROOT / "generated").glob("*_O2.py"))
@@ -200,9 +200,8 @@ def test_methods_that_nothing_names_are_left_out(monkeypatch):
     monkeypatch.setattr(
         "netdsl.targets.text.reached.is_kernel", lambda used: getattr(used, "__module__", "") == __name__
     )
-    pruned = reached_text([make], (), lambda module, name: texts[name], Base)
-    here = sys.modules[__name__]
-    defined = {name: pruned(here, name) for name in texts}
+    reached = reached_texts([make], (), lambda module, name: texts[name], Base)
+    defined = {kernel.__name__: text for kernel, text in reached.items()}
     assert "def used" in defined["Base"] and "def kept" in defined["Base"]
     assert "def idle" not in defined["Base"] and "def shadowed" not in defined["Base"]
     assert "def shadowed" in defined["Heir"] and "def idle_too" in defined["Heir"]

@@ -25,7 +25,7 @@ from netdsl.passes.signals import is_signal
 from netdsl.passes.tile_batch import block_size
 from netdsl.stages.dropout import Factor
 from netdsl.stages.input import Input, NormalizedInput
-from netdsl.stages.stage import Stages
+from netdsl.stages.stage import Stage, Stages
 from netdsl.stages.textbook import Textbook
 from netdsl.targets.fast.description import class_methods, end_options
 from netdsl.targets.fast.dialect import DIALECT
@@ -50,10 +50,11 @@ from netdsl.targets.text.known import UNKNOWN, Known
 from netdsl.targets.text.named_answers import answer_by_name
 from netdsl.targets.text.numpy_demo import demo_lines, numpy_shares, share_kernels
 from netdsl.targets.text.numpy_module import spec_values
-from netdsl.targets.text.reached import reached_text
+from netdsl.targets.text.reached import reached_texts
 from netdsl.targets.text.reading_order import reading_order
 from netdsl.targets.text.recipe_lines import recipe_kernels, weights_lines
 from netdsl.targets.text.starts import start_kernels
+from netdsl.targets.text.trimmed import Outside, trimmed
 
 WORTH_SPLITTING = 1e8
 """MACs of a sample from which on its layers are shared: a smaller one is faster on one core."""
@@ -83,7 +84,7 @@ def emit_fast(
         demo_lines(graph, recipe.loss, numpy_shares),
     )
     known, own = _known_text(train, infer, parts), _names(graph, methods)
-    constants, texts = reading_order(roots, reached_text(roots, _words(methods, demo), known, Network, own))
+    constants, texts = reading_order(roots, _trimmed_text(roots, known, own, methods, demo))
     values = spec_values(graph, recipe, DIALECT, texts)
     return emit(
         DIALECT,
@@ -126,6 +127,20 @@ def _words(methods: Sequence[Method], demo: Sequence[str]) -> set[str]:
     """The words of what is written for this network alone."""
     lines = [line for method in methods for line in (method.head, *method.lines)]
     return {*PUBLIC, *(word for line in (*lines, *demo) for word in re.findall(r"(?<!\bnp\.)\b\w+", line))}
+
+
+def _trimmed_text(
+    roots: Sequence[Kernel], known: TextOf, own: set[str], methods: Sequence[Method], demo: Sequence[str]
+) -> TextOf:
+    """The text of what the module reaches, without what nothing in it asks for. own: methods of the network itself."""
+    words, outside = _words(methods, demo), Outside(_lines(methods, demo), frozenset({*PUBLIC, *own}), Network, Stage)
+    return trimmed(lambda text_of: reached_texts(roots, words, text_of, Network, own), known, outside)
+
+
+def _lines(methods: Sequence[Method], demo: Sequence[str]) -> tuple[str, ...]:
+    """What is written for this network alone, as texts: its methods, and what it does when it is run."""
+    defined = ["\n    ".join([f"def {method.head}:", *method.lines]) for method in methods]
+    return (*defined, "\n".join(demo))
 
 
 def _known_text(train: Plan, infer: Plan, parts: Sequence[type]) -> TextOf:

@@ -12,20 +12,25 @@ Decide = Callable[[str, ast.expr], bool | None]
 """(method, condition) -> whether it holds; None where that is not known."""
 
 
-def folded(text: str, decide: Decide, idle: Container[str] = ()) -> str:
-    """The text of a class whose methods have no branch that is never taken, and nothing behind a return. idle: methods
-    that do nothing, which nobody need call."""
+Unread = Callable[[str, ast.expr], bool]
+"""(method, target) -> whether nobody reads what an assignment gives it."""
+
+
+def folded(text: str, decide: Decide, idle: Container[str] = (), unread: Unread = lambda method, target: False) -> str:
+    """The text of a class or function with no branch that is never taken, and nothing behind a return. idle: methods
+    that do nothing, which nobody need call. Assignments that do nothing but give what is unread are left out."""
     text = _Choices(text, decide).written()
-    return _Blocks(text, decide, idle).written()
+    return _Blocks(text, decide, idle, unread).written()
 
 
 @lru_cache(REMEMBERED)
 def idle_methods(text: str) -> frozenset[str]:
     """The methods of a class that do nothing."""
-    return frozenset(node.name for node in _methods(parsed(text)) if all(map(_does_nothing, node.body)))
+    return frozenset(node.name for node in _functions(parsed(text)) if all(map(does_nothing, node.body)))
 
 
-def _does_nothing(node: ast.stmt) -> bool:
+def does_nothing(node: ast.stmt) -> bool:
+    """Whether a statement is a docstring, `pass` or a bare `return`."""
     if isinstance(node, ast.Return):
         return node.value is None
     return isinstance(node, ast.Pass) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
@@ -46,7 +51,7 @@ class _Choices:
             self.begins.append(self.begins[-1] + len(line) + 1)
 
     def written(self) -> str:
-        edits = [edit for node in _methods(self.tree) if _has_choice(node) for edit in self._edits(node, node.name)]
+        edits = [edit for node in _functions(self.tree) if _has_choice(node) for edit in self._edits(node, node.name)]
         text = self.text
         for begin, end, new in sorted(edits, reverse=True):
             text = text[:begin] + new + text[end:]
@@ -73,14 +78,14 @@ class _Choices:
 class _Blocks:
     """The statements of a text, line by line."""
 
-    def __init__(self, text: str, decide: Decide, idle: Container[str]) -> None:
+    def __init__(self, text: str, decide: Decide, idle: Container[str], unread: Unread) -> None:
         self.lines, self.decide, self.tree = text.split("\n"), decide, parsed(text)
-        self.idle, self.method = idle, ""
+        self.idle, self.unread, self.method = idle, unread, ""
 
     def written(self) -> str:
         lines: list[str] = []
         done = 0
-        for node in _methods(self.tree):
+        for node in _functions(self.tree):
             self.method = node.name
             first = node.body[0].lineno - 1
             lines += self.lines[done:first]
@@ -111,11 +116,23 @@ class _Blocks:
             return self._branch(node, out, word)
         if is_call_of_self(node) in self.idle:
             return []
+        if (pairs := _kept(node, lambda target: self.unread(self.method, target))) is not None:
+            return [line[out:] for line in self._assignment(node, pairs)]
         if not isinstance(node, ast.For | ast.While | ast.With) or getattr(node, "orelse", None):
             return [line[out:] for line in self.lines[node.lineno - 1 : node.end_lineno]]
         first = node.body[0].lineno - 1
         head = [line[out:] for line in self.lines[node.lineno - 1 : first]]
         return [*head, *(self._block(node.body, first, out) or [" " * (node.body[0].col_offset - out) + "pass"])]
+
+    def _assignment(self, node: ast.stmt, pairs: list[tuple[ast.expr, ast.expr]]) -> list[str]:
+        """A line that gives some values to some targets, in the place of an assignment of more."""
+        if not pairs:
+            return []
+        line = self.lines[node.lineno - 1]
+        texts = [
+            ", ".join(line[part.col_offset : part.end_col_offset] for part in side) for side in zip(*pairs, strict=True)
+        ]
+        return [f"{line[: node.col_offset]}{' = '.join(texts)}{line[node.end_col_offset :]}"]
 
     def _branch(self, node: ast.If, out: int, word: str) -> list[str]:
         """word: `if`, or `elif` where one of several branches is written. A decided one behind it is its `else`."""
@@ -125,8 +142,10 @@ class _Blocks:
             first = node.body[0].lineno - 1
             head = [line[out:] for line in self.lines[node.lineno - 1 : first]]
             head[0] = f"{pad}{word}{head[0][len(pad) :].removeprefix('elif').removeprefix('if')}"
-            body = self._block(node.body, first, out) or [f"{pad}    pass"]
-            return [*head, *body, *self._else(node, out)]
+            body, rest = self._block(node.body, first, out), self._else(node, out)
+            if not body and not rest and only_computes(node.test):
+                return []
+            return [*head, *(body or [f"{pad}    pass"]), *rest]
         chosen = node.body if outcome else node.orelse
         if word == "elif":
             return (
@@ -169,6 +188,40 @@ def _as_if(node: ast.stmt) -> ast.If:
     return node
 
 
-def _methods(tree: ast.Module) -> list[ast.FunctionDef]:
-    parts = [part for node in tree.body if isinstance(node, ast.ClassDef) for part in node.body]
+def _functions(tree: ast.Module) -> list[ast.FunctionDef]:
+    """The functions at the top, and the methods of classes."""
+    parts = [part for node in tree.body for part in (node.body if isinstance(node, ast.ClassDef) else [node])]
     return [part for part in parts if isinstance(part, ast.FunctionDef)]
+
+
+def _kept(node: ast.stmt, is_unread: Callable[[ast.expr], bool]) -> list[tuple[ast.expr, ast.expr]] | None:
+    """What is left of an assignment in one line, (target, value) of each; None where all is."""
+    if not isinstance(node, ast.Assign) or len(node.targets) > 1 or node.end_lineno != node.lineno:
+        return None
+    (target,), value = node.targets, node.value
+    pairs = [(target, value)]
+    if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple) and len(target.elts) == len(value.elts):
+        pairs = list(zip(target.elts, value.elts, strict=True))
+    left = [(target, value) for target, value in pairs if not (_all_in(target, is_unread) and only_computes(value))]
+    return None if len(left) == len(pairs) else left
+
+
+def _all_in(target: ast.expr, is_unread: Callable[[ast.expr], bool]) -> bool:
+    if isinstance(target, ast.Tuple):
+        return all(_all_in(part, is_unread) for part in target.elts)
+    return not isinstance(target, ast.Starred) and is_unread(target)
+
+
+@lru_cache(8 * REMEMBERED)
+def only_computes(node: ast.expr) -> bool:
+    """Whether an expression does nothing but compute its value."""
+    calls = [part for part in walk(node) if isinstance(part, ast.Call)]
+    return all(_is_plain_call(call.func) for call in calls) and not any(
+        isinstance(p, ast.NamedExpr) for p in walk(node)
+    )
+
+
+def _is_plain_call(called: ast.expr) -> bool:
+    if isinstance(called, ast.Attribute):
+        return called.attr in ("reshape", "transpose", "swapaxes", "get", "of_blocks")
+    return isinstance(called, ast.Name) and called.id in ("len", "max", "min", "tuple", "list", "range", "zip")

@@ -140,7 +140,7 @@ class _Module:
             self.names.add(node.name)
             return True
         module = holder(self.dialect, node.name, text)
-        if module is None and self.dialect.has_stages and isinstance(node, ast.ClassDef):
+        if module is None and self.dialect.has_stages:
             module = origin(self.dialect, node.name, lambda whole: is_derived(text, whole))
         if module is None:
             return False

@@ -13,7 +13,7 @@ import ast
 import io
 import re
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 
 WIDTH = 120  # columns of a line
@@ -84,6 +84,18 @@ def plain_text(text: str) -> str:
     definitions = Definitions(text)
     (name,) = definitions
     return definitions.plain(name)
+
+
+def header_without(text: str, node: ast.FunctionDef, gone: Container[str]) -> tuple[int, int, str]:
+    """Where the header of a function of an ASCII text begins and ends, and the same without some parameters."""
+    lines, a = _Lines(text), node.args
+    defaults = [*[None] * (len(a.args) - len(a.defaults)), *a.defaults]
+    left = [(arg, default) for arg, default in zip(a.args, defaults, strict=True) if arg.arg not in gone]
+    given = [default for _, default in left if default is not None]
+    arguments = ast.arguments([], [arg for arg, _ in left], a.vararg, a.kwonlyargs, a.kw_defaults, a.kwarg, given)
+    short = ast.FunctionDef(node.name, arguments, [], [], lineno=node.lineno, col_offset=node.col_offset)
+    header = _laid_out(f"def {node.name}", _argument_texts(lines, short), node.col_offset)
+    return lines.begin(node), _header_end(lines, node), header
 
 
 def _edits(lines: _Lines, top: ast.stmt) -> Iterator[_Edit]:

@@ -12,12 +12,12 @@ from functools import lru_cache
 from netdsl.targets.text.kernel_source import REMEMBERED, Kernel, TextOf, is_kernel, parsed, walk
 
 
-def reached_text(
+def reached_texts(
     roots: Iterable[Kernel], words: Iterable[str], text_of: TextOf, joined: type, given: Container[str] = ()
-) -> TextOf:
-    """The text of a definition with those methods alone that a module can reach. words: what is said of attributes by
-    whoever uses it, beside the roots; joined: what extends it may be one object, which has
-    the methods `given` from elsewhere.
+) -> dict[Kernel, str]:
+    """The texts of the definitions that a module can reach, with those methods alone that it can reach. words: what is
+    said of attributes by whoever uses it, beside the roots; joined: what extends it may be one object, which has the
+    methods `given` from elsewhere.
 
     A method is reached where something that is reached says its name, of whatever object; of `self` only where that may
     be of its class. Python calls those of two underscores itself. A method is not reached where every class that
@@ -27,12 +27,7 @@ def reached_text(
     for root in roots:
         reached.visit(root)
     reached.spread()
-
-    def pruned(module: types.ModuleType, name: str) -> str | None:
-        kernel = vars(module).get(name)
-        return reached.text(kernel) if is_kernel(kernel) and kernel in reached.parts else text_of(module, name)
-
-    return pruned
+    return {kernel: reached.text(kernel) for kernel in reached.parts}
 
 
 @dataclass

@@ -1,0 +1,241 @@
+"""The texts of a module without what nothing in it asks for: parameters that no call gives or no line reads, attributes
+and variables that nobody reads, fields of records that are neither given nor read.
+
+What a parameter is that no call gives is known, its default; so conditions on it are decided. One leads to the next:
+this goes on until no text changes.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Container, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from netdsl.targets.text.folded import does_nothing, folded, only_computes
+from netdsl.targets.text.kernel_source import REMEMBERED, Kernel, TextOf, parsed, walk
+from netdsl.targets.text.plain_text import is_record
+from netdsl.targets.text.rewritten import functions_in, without_arguments, without_fields, without_parameters
+
+Reach = Callable[[TextOf], Mapping[Kernel, str]]
+"""Gives the texts that a module reaches, of those that it is given."""
+
+
+@dataclass(frozen=True)
+class Outside:
+    """What else a module is. others: its texts that are no kernels; kept: names that are called from outside. Heirs of
+    `left` stay as they are; heirs of `stages` have attributes for each other alone."""
+
+    others: tuple[str, ...]
+    kept: frozenset[str]
+    left: type
+    stages: type
+
+
+def trimmed(reach: Reach, text_of: TextOf, outside: Outside) -> TextOf:
+    """The texts of `text_of` without what nothing asks for in those that are reached."""
+    now = text_of
+    while True:
+        reached = reach(now)
+        trim = _Trim(reached, outside)
+        texts = {kernel: trim.text(kernel, text) for kernel, text in reached.items()}
+        if texts == reached:
+            return now
+        now = _instead(texts, text_of)
+
+
+def _instead(texts: Mapping[Kernel, str], text_of: TextOf) -> TextOf:
+    named = {(kernel.__module__, kernel.__name__): text for kernel, text in texts.items()}
+    return lambda module, name: named.get((module.__name__, name)) or text_of(module, name)
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A call of something of that name. given: the values by their place or name; None of all that are not plain."""
+
+    name: str
+    given: tuple[tuple[int | str, str | None], ...]
+    is_open: bool  # `*` or `**` gives more
+    own: bool  # of a method of `self`, with values that only compute
+
+    def says(self, place: int, parameter: str) -> str | None:
+        """What it gives a parameter: nothing (None), a constant as text, or `?`."""
+        return next(((text or "?") for key, text in self.given if key in (place, parameter)), None)
+
+
+@dataclass(frozen=True)
+class _Said:
+    """What a text says: the attributes that it reads, its calls, and the attributes and names that it hands on without
+    a call."""
+
+    read: frozenset[str]
+    calls: tuple[_Call, ...]
+    handed: frozenset[str]
+
+
+@lru_cache(REMEMBERED)
+def _said(text: str) -> _Said:
+    read, handed, calls, called = set[str](), set[str](), list[_Call](), set[ast.AST]()
+    for node in walk(ast.parse(text)):
+        if isinstance(node, ast.Call):
+            called.add(node.func)
+            calls += [_call(node)] if isinstance(node.func, ast.Name | ast.Attribute) else []
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            read.add(node.value)
+        elif isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load):
+            if isinstance(node, ast.Attribute):
+                read.add(node.attr)
+            if node not in called:
+                handed.add(_name(node))
+        elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Attribute):
+            read.add(node.target.attr)
+    return _Said(frozenset(read), tuple(calls), frozenset(handed))
+
+
+def _call(node: ast.Call) -> _Call:
+    func = node.func
+    values: list[tuple[int | str, ast.expr]] = [*enumerate(node.args)]
+    values += [(word.arg or "", word.value) for word in node.keywords]
+    given = tuple((key, ast.dump(value) if isinstance(value, ast.Constant) else None) for key, value in values)
+    is_open = any(isinstance(value, ast.Starred) or key == "" for key, value in values)
+    is_own = isinstance(func, ast.Attribute) and isinstance(func.value, ast.Name) and func.value.id == "self"
+    return _Call(_name(func), given, is_open, is_own and all(only_computes(value) for _, value in values))
+
+
+def _name(node: ast.expr) -> str:
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+
+
+class _Trim:
+    """What is asked for in a module, where these are its texts."""
+
+    def __init__(self, texts: Mapping[Kernel, str], outside: Outside) -> None:
+        said = [_said(text) for text in (*texts.values(), *outside.others)]
+        self.outside = outside
+        self.read = outside.kept.union(*(one.read for one in said))
+        self.handed = outside.kept.union(*(one.handed for one in said))
+        self.calls: dict[str, list[_Call]] = {}
+        for call in (call for one in said for call in one.calls):
+            self.calls.setdefault(call.name, []).append(call)
+        self.extended = {base for kernel in texts if isinstance(kernel, type) for base in kernel.__mro__[1:]}
+        defined: dict[str, list[ast.FunctionDef]] = {}
+        for kernel, text in texts.items():
+            for one in functions_in(parsed(text).body[0]):
+                defined.setdefault(self._called(kernel, one), []).append(one)
+        self.gone = {name: self._gone(name, ones[0]) for name, ones in defined.items() if len(ones) == 1}
+        idle = {
+            name: all(map(does_nothing, (node for one in ones for node in one.body))) for name, ones in defined.items()
+        }
+        self.idle = {name for name, is_idle in idle.items() if is_idle and name}
+
+    def _called(self, kernel: Kernel, function: ast.FunctionDef) -> str:
+        """By what name a function is called; nothing where that is not known."""
+        is_left = isinstance(kernel, type) and issubclass(kernel, self.outside.left)
+        name = function.name if function.name != "__init__" or kernel in self.extended else kernel.__name__
+        return "" if name.startswith("__") or is_left or name in self.handed else name
+
+    def _idle(self, name: str, function: ast.FunctionDef) -> dict[str, ast.expr]:
+        """The parameters of a function, which is called by that name, that are always their default."""
+        calls = self.calls.get(name, []) if name else []
+        if not calls or any(call.is_open for call in calls):
+            return {}
+        stored = {part.id for part in walk(function) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)}
+        return {
+            arg: default
+            for place, arg, default in _parameters(function)
+            if default is not None
+            and arg not in stored
+            and all(call.says(place, arg) in (None, ast.dump(default)) for call in calls)
+        }
+
+    def _gone(self, name: str, function: ast.FunctionDef) -> set[tuple[int, str]]:
+        """The places and names of the parameters of a function that nothing in it reads, so that no call need give
+        them. Those that do give them are all of methods of `self`."""
+        calls, read = self.calls.get(name, []) if name else [], _read_in(function)
+        if not calls or any(call.is_open for call in calls):
+            return set()
+        idle = self._idle(name, function)
+        return {
+            (place, arg)
+            for place, arg, _ in _parameters(function)
+            if arg not in read
+            and (arg in idle or all(call.own for call in calls))
+            and all(call.own for call in calls if call.says(place, arg) is not None)
+        }
+
+    def text(self, kernel: Kernel, text: str) -> str:
+        """The text of a definition without what nobody asks for."""
+        (node,) = parsed(text).body
+        if isinstance(kernel, type) and issubclass(kernel, self.outside.left):
+            return text
+        if is_record(node):
+            return without_fields(text, lambda place, name: self._is_idle_field(kernel.__name__, place, name))
+        idle = {one.name: self._idle(self._called(kernel, one), one) for one in functions_in(node)}
+        read = {one.name: _read_in(one) for one in functions_in(node)}
+        gone = {one.name: self._unread(self._called(kernel, one), one, idle[one.name]) for one in functions_in(node)}
+        is_stage = isinstance(kernel, type) and issubclass(kernel, self.outside.stages)
+
+        def is_unread(method: str, target: ast.expr) -> bool:
+            if isinstance(target, ast.Name):
+                return target.id not in read[method]
+            return is_stage and ast.unparse(target) == f"self.{_name(target)}" and _name(target) not in self.read
+
+        text = without_arguments(without_parameters(text, gone), self._is_gone)
+        return folded(text, lambda method, test: _truth(test, idle[method]), self.idle, is_unread)
+
+    def _unread(self, name: str, function: ast.FunctionDef, idle: Container[str]) -> set[str]:
+        """The parameters that a function does without: of several functions of one name those that no call gives."""
+        if name in self.gone:
+            return {arg for _, arg in self.gone[name]}
+        given = {key for call in self.calls.get(name, []) for key, _ in call.given}
+        unread = {(place, arg) for place, arg, _ in _parameters(function) if arg in idle} if name else set()
+        return {arg for place, arg in unread if not given & {place, arg}} - _read_in(function)
+
+    def _is_gone(self, call: ast.Call, key: int | str) -> bool:
+        gone = self.gone.get(_name(call.func), ())
+        return any(key in one for one in gone)
+
+    def _is_idle_field(self, owner: str, place: int, name: str) -> bool:
+        """Whether nobody reads or gives a field."""
+        calls = self.calls.get(owner, [])
+        is_made = calls and owner not in self.handed and not any(call.is_open for call in calls)
+        return bool(is_made) and name not in self.read and all(call.says(place, name) is None for call in calls)
+
+
+def _parameters(function: ast.FunctionDef) -> list[tuple[int, str, ast.expr | None]]:
+    """(place, name, default) of each parameter but `self`."""
+    arguments = [arg.arg for arg in function.args.args]
+    defaults = [*[None] * (len(arguments) - len(function.args.defaults)), *function.args.defaults]
+    first = 1 if arguments[:1] == ["self"] else 0
+    return [(i - first, *one) for i, one in enumerate(zip(arguments, defaults, strict=True)) if i >= first]
+
+
+@lru_cache(8 * REMEMBERED)
+def _read_in(function: ast.FunctionDef) -> frozenset[str]:
+    """The names that the body of a function reads."""
+    names = [part for node in function.body for part in walk(node) if isinstance(part, ast.Name)]
+    changed = [n.target for node in function.body for n in walk(node) if isinstance(n, ast.AugAssign)]
+    return frozenset(part.id for part in names if isinstance(part.ctx, ast.Load) or part in changed)
+
+
+def _truth(test: ast.expr, known: Mapping[str, ast.expr]) -> bool | None:
+    """Whether a condition holds where these names stand for constants; None where that is not known."""
+    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+        inner = _truth(test.operand, known)
+        return None if inner is None else not inner
+    if isinstance(test, ast.BoolOp):
+        parts = [_truth(part, known) for part in test.values]
+        decides = isinstance(test.op, ast.Or)
+        return decides if decides in parts else None if None in parts else not decides
+    if isinstance(test, ast.Compare) and len(test.ops) == 1 and isinstance(test.ops[0], ast.Is | ast.IsNot):
+        value = _constant(test.left, known)
+        if value is None or not isinstance(test.comparators[0], ast.Constant):
+            return None
+        return (value.value is test.comparators[0].value) == isinstance(test.ops[0], ast.Is)
+    value = _constant(test, known)
+    return None if value is None else bool(value.value)
+
+
+def _constant(node: ast.expr, known: Mapping[str, ast.expr]) -> ast.Constant | None:
+    value = known.get(node.id) if isinstance(node, ast.Name) else None
+    return value if isinstance(value, ast.Constant) else None
