@@ -77,7 +77,7 @@ class BilinearConv(TransformedConv):
         return [slice(i * rows // count, (i + 1) * rows // count) for i in range(count)]
 
     def forward(self, x: Array, plus: Array | None = None) -> Array:
-        """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
+        """x (H, W, n, C) -> y (Ho, Wo, n, F)."""
         b, n = self.w.block, x.shape[2]
         c, f, middle, y = self.channels, self.filters, self.middle[b], self.y[b]
         u = self.u.reshape(-1, c, f)
@@ -93,7 +93,7 @@ class BilinearConv(TransformedConv):
             self.w.multiply(v.reshape(-1, count * n, c), u, m.reshape(-1, count * n, f))
             from_points(self.ty, m.reshape(-1, count, n * f), middle, self.out_tiles(y, band))
             rows = slice(band.start * self.tile, min(band.stop * self.tile, self.out_size[0]))
-            self.with_bias(y[rows, : self.out_size[1]], plus if plus is None else plus[rows])
+            self.complete(y[rows, : self.out_size[1]], None if plus is None else plus[rows])
         return y[: self.out_size[0], : self.out_size[1]]
 
     def tiles_of(self, x: Array, band: slice) -> Array:

@@ -57,20 +57,20 @@ class ConvStage(Stage):
         self.start(w)
         self.name, self.shape, self.channels, self.filters, self.has_dx = name, g.shape, g.shape[0], g.filters, dx
         self.kernel_size, self.stride, self.padding, self.dilation = g.kernel_size, g.stride, g.padding, g.dilation
-        self.adds_bias, self.norm, self.ending = epilogue.bias, epilogue.norm, (epilogue.relu, epilogue.clip)
-        self.out_size, self.ends = g.out_size, self.ending != (False, None)
-        self.has_norm, self.behind = epilogue.sums, None
-        self.bias_sums = w.tallies((g.filters,)) if w.training else []
-        self.totals = w.tallies((2, g.filters)) if epilogue.sums else []
-        if self.ends and w.training:
-            self.mask = w.masks((g.filters, *self.out_size))
-        self.stored = w.params[name + ".weight"].reshape(*g.kernel_size, -1, g.filters)  # of a signal, too: K is Kx1
-        self.weight = self.stored
+        self.out_size, self.norm, self.has_norm, self.behind = g.out_size, epilogue.norm, epilogue.sums, None
+        self.weight = w.params[name + ".weight"].reshape(*g.kernel_size, -1, g.filters)  # of a signal, too: K is Kx1
         self.bias = w.params.get(name + ".bias")
         if self.norm is not None:
-            self.scale, self.bias = np.ones(g.filters, w.dtype), np.zeros(g.filters, w.dtype)
-        elif self.bias is None:
-            self.adds_bias = False
+            self.stored, self.scale, self.bias = self.weight, np.ones(g.filters, w.dtype), np.zeros(g.filters, w.dtype)
+        self.adds_bias, self.ending = epilogue.bias and self.bias is not None, (epilogue.relu, epilogue.clip)
+        self.ends = self.ending != (False, None)
+        self.has_epilogue = self.adds_bias or self.ends or epilogue.plus or self.has_norm
+        if self.ends and w.training:
+            self.mask = w.masks((g.filters, *self.out_size))
+        if self.adds_bias and w.training:
+            self.bias_sums = w.tallies((g.filters,))
+        if self.has_norm:
+            self.totals = w.tallies((2, g.filters))
 
     def fold(self) -> None:
         """Makes, at inference, the scale and the bias that the batch norm behind this layer leaves to it."""
@@ -103,14 +103,13 @@ class ConvStage(Stage):
         if self.norm is not None:
             self.weight = self.w.shared((self.name, "weight"), self.stored.shape)
 
-    def with_bias(self, y: Array, plus: Array | None = None, has_bias: bool = False) -> Array:
-        """y (rows, Wo, n, F) -> the same array, to which come the bias, if it has none yet, another map, and what
-        stands at the end; then its sums are taken."""
-        adds_bias = self.adds_bias and not has_bias
-        if not (adds_bias or self.ends or plus is not None or self.has_norm):
-            return y
+    def complete(self, y: Array, plus: Array | None = None, has_bias: bool = False) -> None:
+        """To y (rows, Wo, n, F) come the bias, if it has none yet, another map, and what stands at the end; then its
+        sums are taken."""
+        if not self.has_epilogue:
+            return
         rows = wide_rows(y)
-        bias = repeated(self.bias, rows.shape[2]) if adds_bias else None
+        bias = repeated(self.bias, rows.shape[2]) if self.adds_bias and not has_bias else None
         for band in bands(y, 1 << 16):
             if bias is not None:
                 rows[band] += bias
@@ -119,7 +118,6 @@ class ConvStage(Stage):
             finish(rows[band], *self.ending)
             if self.has_norm:
                 self.totals[self.w.block][self.w.row] += moments_by_channel(y[band], y[band])
-        return y
 
     def work_for(self, norm: Any) -> None:
         """The batch norm behind, which takes the sums, leaves to this stage to make dy."""

@@ -7,15 +7,14 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class ConvGeometry:
-    """The windows of a convolution of x, of `shape` (C, *space), to `filters` maps. Along every axis of space: how long
-    a window is, the step from one to the next, the zeros (before, behind) x, and the step from tap to tap."""
+    """The windows of a convolution of x, along every axis of space."""
 
-    shape: tuple[int, ...]
+    shape: tuple[int, ...]  # of x, (C, *space)
     filters: int
     kernel_size: tuple[int, ...]
-    stride: tuple[int, ...] = (1, 1)
-    padding: tuple[tuple[int, int], ...] = ((0, 0), (0, 0))
-    dilation: tuple[int, ...] = (1, 1)
+    stride: tuple[int, ...] = (1, 1)  # from one window to the next
+    padding: tuple[tuple[int, int], ...] = ((0, 0), (0, 0))  # zeros before and behind x
+    dilation: tuple[int, ...] = (1, 1)  # from tap to tap
     groups: int = 1
 
     @property
@@ -32,19 +31,14 @@ class ConvGeometry:
 
 @dataclasses.dataclass(frozen=True)
 class Epilogue:
-    """What a convolution makes of its sums while they are in the cache: y = relu(sums * scale + bias + plus).
+    """What a convolution makes of its sums while they are in the cache: y = relu(sums * scale + bias + plus)."""
 
-    bias: whether it adds its own; else the next stage does. norm: (name, eps) of a batch norm which at inference is the
-    scale and part of the bias. plus: whether forward is given another map. relu: whether it ends in one. clip: between
-    which two numbers y is kept. sums: whether it adds up y and y * y for the batch norm behind it.
-    """
-
-    bias: bool = True
-    norm: tuple[str, float] | None = None
-    plus: bool = False
+    bias: bool = True  # whether it adds its own; else the next stage does
+    norm: tuple[str, float] | None = None  # (name, eps) of a batch norm: at inference the scale and part of the bias
+    plus: bool = False  # whether forward is given another map, at inference
     relu: bool = False
-    clip: tuple[float, float] | None = None
-    sums: bool = False
+    clip: tuple[float, float] | None = None  # between which two numbers y is kept
+    sums: bool = False  # whether it adds up y and y * y for the batch norm behind it
 
     @property
     def ends(self) -> bool:

@@ -80,7 +80,7 @@ class DepthConv(ConvStage):
         for (end, needed, _), parts in zip(self.bands[b], views, strict=True):
             filled = self.fill(filled, needed) if self.times == 1 else len(x)
             add_up(parts)
-            self.with_bias(y[begin:end])
+            self.complete(y[begin:end])
             begin = end
         self.fill(filled, len(x))
         return y
@@ -90,7 +90,7 @@ class DepthConv(ConvStage):
         y = self.y[self.w.block]
         add_up(self.bound("forward", self.views, self.wide_rows(x), long_rows(y))[i])
         begin, end = self.band_ends(self.w.block)[i : i + 2]
-        self.with_bias(y[begin:end])
+        self.complete(y[begin:end])
 
     def band_ends(self, b: int) -> list[int]:
         """Where the bands of y begin, and where the last one ends."""

@@ -39,14 +39,15 @@ class FourierConv(TransformedConv):
         self.make_room_for_weights(points, 1)
 
     def forward(self, x: Array, plus: Array | None = None) -> Array:
-        """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
+        """x (H, W, n, C) -> y (Ho, Wo, n, F)."""
         b, c, f = self.w.block, self.channels, self.filters
         v, m, y = self.v[b][:, :-32], self.m[b][:, :-32], self.y[b]
         self.tx.to_points(x.reshape(len(x), -1), self.middle[b], v)
         u = self.u.reshape(-1, c, f)
         self.w.multiply(v.reshape(len(u), -1, c), u, m.reshape(len(u), -1, f))
         self.ty.from_points(m, self.middle[b], y.reshape(len(y), -1))
-        return self.with_bias(y, plus)
+        self.complete(y, plus)
+        return y
 
     def backward(self, dy: Array) -> Array | None:
         """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""

@@ -78,7 +78,8 @@ class GroupedConv(ConvStage):
             patches = self.patches_of(places.shape)
             patches[...] = places
             np.matmul(patches.reshape(self.blocks, -1, self.dense.shape[1]), self.dense, out=self.of_blocks(y[band]))
-        return self.with_bias(y)
+        self.complete(y)
+        return y
 
     def with_padding(self, x: Array) -> Array:
         """x (H, W, n, C) -> the same with zeros around it."""

@@ -115,11 +115,12 @@ class PatchConv(ConvStage):
             self.dx = w.gradients(lambda n: (*self.size, n, self.channels))
 
     def forward(self, x: Array, plus: Array | None = None) -> Array:
-        """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
+        """x (H, W, n, C) -> y (Ho, Wo, n, F)."""
         b = self.w.block
         self.x[b], y = x, self.y[b]
         self.product(self.patches, x, self.weight, y)
-        return self.with_bias(y, plus)
+        self.complete(y, plus)
+        return y
 
     def product(self, patches: Patches, x: Array, weight: Array, y: Array) -> None:
         """x (H, W, n, C), weight (*kernel, C, F) -> y (Ho, Wo, n, F), one product for each band of patches."""

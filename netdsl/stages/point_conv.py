@@ -47,7 +47,7 @@ class PointConv(ConvStage):
                 self.dx = w.gradients(lambda n: (ho, wo, n, shape[0]))
 
     def forward(self, x: Array, plus: Array | None = None) -> Array:
-        """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
+        """x (H, W, n, C) -> y (Ho, Wo, n, F)."""
         b = self.w.block
         if self.picks:
             inside, outside = self.places()
@@ -65,7 +65,7 @@ class PointConv(ConvStage):
             if self.front is not None:
                 self.front.fill(band)
             np.matmul(x[band].reshape(-1, self.channels), weight, out=y[band].reshape(-1, self.filters))
-            self.with_bias(y[band], None if plus is None else plus[band])
+            self.complete(y[band], None if plus is None else plus[band])
 
     def bands_of(self, y: Array, within: slice = slice(None)) -> list[slice]:
         """Bands of rows of y (Ho, Wo, n, F), as many as stay in the cache and are a large product."""

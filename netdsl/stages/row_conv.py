@@ -46,14 +46,15 @@ class RowConv(ConvStage):
                 self.dx = w.gradients(lambda n: (*shape[1:], n, c))
 
     def forward(self, x: Array, plus: Array | None = None) -> Array:
-        """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
+        """x (H, W, n, C) -> y (Ho, Wo, n, F)."""
         b = self.w.block
         y = self.y[b]
         self.inside(self.padded[b])[...] = x.transpose(0, 3, 1, 2)
         self.columns[b][...] = self.seen[b]
         weight = self.weight.reshape(-1, self.filters)
         np.matmul(self.windows[b].swapaxes(1, 2), weight, out=y.reshape(len(y), -1, self.filters))
-        return self.with_bias(y, plus)
+        self.complete(y, plus)
+        return y
 
     def inside(self, padded: Array) -> Array:
         """(H, C, W, n) with zeros -> what lies between them."""

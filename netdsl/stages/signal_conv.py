@@ -110,7 +110,7 @@ class SignalConv(ConvStage):
             np.matmul(v.reshape(len(v), -1, c), u, out=sums)
             np.matmul(self.output, sums.reshape(*v.shape[:2], -1).swapaxes(0, 1), out=tiles[band])
             rows = slice(band.start * step, min(band.stop * step, self.out_size[0]))
-            self.with_bias(y[rows], plus if plus is None else plus[rows])
+            self.complete(y[rows], None if plus is None else plus[rows])
         return y[: self.out_size[0]]
 
     def backward(self, dy: Array) -> Array | None:

@@ -81,7 +81,9 @@ class TransposedConv(ConvStage):
                 continue
             for tap in np.ndindex(self.kernel_size):
                 places[(..., *tap, slice(None))] += windows[(..., *tap, slice(None))]
-        return self.with_bias(folded(inner(y, self.padding, self.out_size)))
+        y = folded(inner(y, self.padding, self.out_size))
+        self.complete(y)
+        return y
 
     def backward(self, dy: Array) -> Array | None:
         """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it: a convolution of dy."""

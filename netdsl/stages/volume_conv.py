@@ -98,7 +98,7 @@ class VolumeConv(ConvStage):
             yield number, view
 
     def forward(self, x: Array, plus: Array | None = None) -> Array:
-        """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
+        """x (H, W, n, C) -> y (Ho, Wo, n, F)."""
         b = self.w.block
         if self.w.training:
             self.x[b] = x
@@ -107,7 +107,8 @@ class VolumeConv(ConvStage):
         slices = y.reshape(*self.out_size[:2], -1, self.filters)
         for number, windows in self.windows(padded, self.out_size):
             np.matmul(windows.swapaxes(1, 2), self.rows, out=slices[number])
-        return self.with_bias(y, plus)
+        self.complete(y, plus)
+        return y
 
     def backward(self, dy: Array) -> Array | None:
         """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""

@@ -214,7 +214,7 @@ class WinogradRows(ConvStage):
             product(self.tw, turned, self.turned[:, begin:end])
 
     def forward(self, x: Array, plus: Array | None = None) -> Array:
-        """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
+        """x (H, W, n, C) -> y (Ho, Wo, n, F)."""
         rows = x.reshape(*x.shape[:2], -1)
         if self.w.training:
             self.x[self.w.block] = rows
@@ -235,7 +235,7 @@ class WinogradRows(ConvStage):
                 strip.fill(data, rows[inputs])
                 strip.make()
                 along_h(output, strip.sums, out[band, strip.place])
-            self.with_bias(y[band], plus if plus is None else plus[band], has_bias=True)
+            self.complete(y[band], None if plus is None else plus[band], has_bias=True)
 
     def backward(self, dy: Array) -> Array | None:
         """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""

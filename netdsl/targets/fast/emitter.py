@@ -185,7 +185,7 @@ def _given(stage: Planned, call: StageCall, unasked: bool) -> dict[str, object]:
     given |= {key: value for key, value in end_options(stage, call).items() if key in parameters}
     others = {"conv": stage.conv, "sums": stage.sums, "front": stage.front}
     given |= {key: UNKNOWN for key, other in others.items() if other and key in parameters}
-    return given
+    return {**given, "dx": False} if unasked and "dx" in given else given
 
 
 def _how_maps_lie(graph: Graph) -> list[str]:

@@ -175,12 +175,12 @@ class _Blocks:
 
 
 def is_call_of_self(node: ast.stmt) -> str:
-    """`name` of a statement `self.name(x, self.y, ...)`; nothing of one that computes what it hands on."""
-    called = node.value.func if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) else None
-    if called is not None and not all(isinstance(one, ast.Name | ast.Attribute) for one in node.value.args):  # type: ignore[attr-defined]
+    """`name` of a statement `self.name(x, self.y[i], ...)`, whose arguments do nothing but compute; else nothing."""
+    call = node.value if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) else None
+    if call is None or not isinstance(call.func, ast.Attribute) or ast.unparse(call.func.value) != "self":
         return ""
-    is_own = isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name) and called.value.id == "self"
-    return called.attr if is_own else ""  # type: ignore[union-attr]
+    given = [*call.args, *(word.value for word in call.keywords)]
+    return call.func.attr if all(map(only_computes, given)) else ""
 
 
 def _as_if(node: ast.stmt) -> ast.If:
