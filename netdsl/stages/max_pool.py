@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from netdsl.kernels.arrays import Array, Shape, Sides, Spatial
 from netdsl.stages.can import Can
 from netdsl.stages.conv_stage import ConvStage
-from netdsl.stages.layout import folded, inner, long_rows, plane, unfolded
+from netdsl.stages.layout import folded, long_rows, plane, unfolded
 from netdsl.stages.relu import relu, stop_negative
 from netdsl.stages.rows import place_sums, repeated
 from netdsl.stages.stage import Stage, Worker
+from netdsl.stages.windows import meetings
 
 
 class MaxPool(Stage):
     """Maximum pooling of x (H, W, n, C), then + bias, then relu: both keep the order, so they may wait for it.
 
-    Every dy goes to the first maximum of its window. shape (C, H, W) of x.
+    Every dy goes to the first maximum of its window, whose place there, counted from 1, is all that training keeps: a
+    byte for each number of y. shape (C, H, W) of x.
     """
 
     can = Can(
@@ -41,71 +45,63 @@ class MaxPool(Stage):
         dx: bool = True,
     ) -> None:
         self.start(w)
-        self.kernel_size, self.stride, self.padding, self.dilation = kernel_size, stride, padding, dilation
-        self.conv, self.relu, self.shape = conv, relu, shape
-        self.size = tuple(size + sum(sides) for size, sides in zip(shape[1:], padding, strict=True))
-        self.out_size = tuple(
-            (size - d * (k - 1) - 1) // s + 1
-            for size, d, k, s in zip(self.size, dilation, kernel_size, stride, strict=True)
-        )
-        self.pads = self.size != shape[1:]
-        c = shape[0]
+        self.conv, self.relu, c, self.size = conv, relu, shape[0], shape[1:]
+        axes = list(zip(kernel_size, stride, dilation, padding, self.size, strict=True))
+        self.out_size = tuple((size + sum(sides) - d * (k - 1) - 1) // s + 1 for k, s, d, sides, size in axes)
+        met = [
+            meetings(out, k, s, d, -before, size)
+            for out, (k, s, d, (before, _), size) in zip(self.out_size, axes, strict=True)
+        ]
+        every = [[axis[i] for axis, i in zip(met, tap, strict=True)] for tap in np.ndindex(*map(len, met))]
+        taps = [tuple(zip(*tap, strict=True))[1:] for tap in every]
+        self.taps = list(enumerate(taps, 1))  # in reading order: the outputs that have a number there, those numbers
         self.y = w.outputs(lambda n: (*plane(self.out_size), n, c))
-        if self.pads:
-            self.padded = w.zeros(lambda n: (*self.size, n, c))
-            for padded in self.padded:
-                padded[...] = -np.inf
         if w.training:
-            self.x = w.of_blocks()
-            self.best = w.arrays(lambda n: (*self.out_size, n, c))
-            self.part = w.scratch("pool", lambda n: (*self.out_size, n, c))
-            self.dx = w.gradients(lambda n: (*self.size, n, c))
+            kind = np.dtype(np.uint8 if len(taps) < 256 else np.uint32)
+            kept = w.bits(lambda n: (*self.out_size, n, c * kind.itemsize))
+            self.winner = [bits.view(kind) for bits in kept]
+            self.place = w.scratch("place", lambda n: (math.prod(self.out_size) * n * c,))
+            self.part = w.scratch("pool", lambda n: (math.prod(self.out_size) * n * c,))
+            self.dx = w.gradients(lambda n: (*plane(self.size), n, c))
             self.mask = w.masks((c, *self.out_size))
 
     def forward(self, x: Array) -> Array:
         """x (H, W, n, C) -> y (Ho, Wo, n, C)."""
-        b = self.w.block
-        x = unfolded(x, self.shape[1:])
-        if self.pads:
-            inner(self.padded[b], self.padding, self.shape[1:])[...] = x
-            x = self.padded[b]
-        y = self.y[b]
+        x, y = unfolded(x, self.size), self.y[self.w.block]
+        y[...] = -np.inf
         out = unfolded(y, self.out_size)
-        places = self.places(x)
-        np.maximum(places[0], places[-1], out=out)
-        for place in places[1:-1]:
-            np.maximum(out, place, out=out)
         if self.w.training:
-            self.x[b] = x
-            self.best[b][...] = out
+            self.winner[self.w.block][...] = 0
+        for number, (outputs, numbers) in self.taps:
+            given, best = x[numbers], out[outputs]
+            if self.w.training:
+                self.note(number, outputs, given, best)
+            np.maximum(given, best, out=best)
         if self.conv is not None and self.conv.bias is not None:
             rows = long_rows(y)
             rows += repeated(self.conv.bias, rows.shape[-1])
         return relu(y, y) if self.relu else y
 
-    def places(self, x: Array) -> list[Array]:
-        """For each place of the window, in reading order: the numbers of x that lie there, (*out_size, n, C)."""
-        axes = list(zip(self.out_size, self.stride, self.dilation, strict=True))
-        return [
-            x[tuple(slice(u * d, u * d + (size - 1) * s + 1, s) for u, (size, s, d) in zip(tap, axes, strict=True))]
-            for tap in np.ndindex(self.kernel_size)
-        ]
+    def note(self, number: int, outputs: tuple[slice, ...], given: Array, best: Array) -> None:
+        """Where what is given at a tap is larger than the best until now, its number wins."""
+        winner = self.winner[self.w.block][outputs]
+        is_better = np.greater(given, best, out=self.mask[self.w.block][: best.size].reshape(best.shape))
+        place = self.place[self.w.block].view(winner.dtype)[: best.size].reshape(best.shape)
+        np.multiply(is_better.view(np.uint8), winner.dtype.type(number), out=place)
+        np.maximum(winner, place, out=winner)
 
     def backward(self, dy: Array) -> Array:
         """dy (Ho, Wo, n, C) -> dx (H, W, n, C)."""
         b = self.w.block
-        y = self.y[b]
         if self.relu:
-            stop_negative(dy, y, self.mask[b])
+            stop_negative(dy, self.y[b], self.mask[b])
         if self.conv is not None and self.conv.bias is not None:
             self.add_gradient(self.conv.name + ".bias", place_sums(dy))
-        dx, dy = self.dx[b], unfolded(dy, self.out_size)
+        dx, dy = unfolded(self.dx[b], self.size), unfolded(dy, self.out_size)
         dx[...] = 0
-        part, best = self.part[b], self.best[b]
-        mask = self.mask[b][: dy.size].reshape(dy.shape)
-        for place, target in zip(self.places(self.x[b]), self.places(dx), strict=True):
-            np.equal(place, best, out=mask)
-            np.multiply(dy, mask, out=part)
-            target += part
-            dy -= part  # what found its maximum is gone
-        return folded(inner(dx, self.padding, self.shape[1:]))
+        for number, (outputs, numbers) in self.taps:
+            given = dy[outputs]
+            mask, part = (array[b][: given.size].reshape(given.shape) for array in (self.mask, self.part))
+            np.equal(self.winner[b][outputs], number, out=mask)
+            dx[numbers] += np.multiply(given, mask, out=part)
+        return folded(dx)

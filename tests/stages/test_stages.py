@@ -337,6 +337,11 @@ def test_maximum_pooling_of_pairs_gives_the_same_numbers(height, width, ties):
     check_pool(attrs, (5, 3, height, width), (3, 16), 1, ties, PairPool)
 
 
+def test_windows_of_more_places_than_a_byte_counts_give_the_same_numbers():
+    attrs = {"kernel_size": (17, 16), "stride": (1, 2), "dilation": (1, 1), "padding": ((1, 0), (0, 2))}
+    check_pool(attrs, (2, 3, 18, 17), (2, 16), 0, False)
+
+
 def check_pool(attrs, shape, team, seed, ties, kernel=None):
     rng = np.random.default_rng(seed)
     x = rng.integers(-2, 3, shape).astype(np.float64) if ties else rng.standard_normal(shape)
