@@ -159,52 +159,23 @@ class ConvStage(Stage):
 
     def prepare(self, w, name, g, epilogue, dx):
         self.start(w)
-        self.name, self.shape, self.channels, self.filters, self.has_dx = name, g.shape, g.shape[0], g.filters, dx
+        self.name, self.shape, self.channels, self.filters = name, g.shape, g.shape[0], g.filters
         self.kernel_size, self.stride, self.padding, self.dilation = g.kernel_size, g.stride, g.padding, g.dilation
-        self.adds_bias, self.norm, self.ending = epilogue.bias, epilogue.norm, (epilogue.relu, epilogue.clip)
-        self.out_size, self.ends = g.out_size, self.ending != (False, None)
-        self.has_norm = epilogue.sums
-        self.bias_sums = w.tallies((g.filters,)) if w.training else []
-        self.stored = w.params[name + ".weight"].reshape(*g.kernel_size, -1, g.filters)  # of a signal, too: K is Kx1
-        self.weight = self.stored
+        self.out_size, self.norm = g.out_size, epilogue.norm
+        self.weight = w.params[name + ".weight"].reshape(*g.kernel_size, -1, g.filters)  # of a signal, too: K is Kx1
         self.bias = w.params.get(name + ".bias")
-        if self.bias is None:
-            self.adds_bias = False
 
     def refresh(self):
         """Makes the weights that this worker computes with, or its part of them."""
 
-    def with_bias(self, y, plus=None, has_bias=False):
-        """y (rows, Wo, n, F) -> the same array, to which come the bias, if it has none yet, another map, and what
-        stands at the end; then its sums are taken."""
-        adds_bias = self.adds_bias and not has_bias
-        if not (adds_bias or self.ends or plus is not None or self.has_norm):
-            return y
-        rows = wide_rows(y)
-        bias = None
-        for band in bands(y, 1 << 16):
-            if bias is not None:
-                rows[band] += bias
-            if plus is not None:
-                y[band] += plus[band]
-            finish(rows[band], *self.ending)
-        return y
-
 
 @dataclasses.dataclass(frozen=True)
 class Epilogue:
-    """What a convolution makes of its sums while they are in the cache: y = relu(sums * scale + bias + plus).
+    """What a convolution makes of its sums while they are in the cache: y = relu(sums * scale + bias + plus)."""
 
-    bias: whether it adds its own; else the next stage does. norm: (name, eps) of a batch norm which at inference is the
-    scale and part of the bias. plus: whether forward is given another map. relu: whether it ends in one. clip: between
-    which two numbers y is kept. sums: whether it adds up y and y * y for the batch norm behind it.
-    """
-
-    bias: bool = True
-    norm: tuple[str, float] | None = None
+    bias: bool = True  # whether it adds its own; else the next stage does
+    norm: tuple[str, float] | None = None  # (name, eps) of a batch norm: at inference the scale and part of the bias
     relu: bool = False
-    clip: tuple[float, float] | None = None
-    sums: bool = False
 
 
 class RowConv(ConvStage):
@@ -227,21 +198,16 @@ class RowConv(ConvStage):
             self.grad_rows = w.grads[name + ".weight"].reshape(-1, filters)
             self.band = min(ho, max(8, (1 << 15) // (self.rows_of_window * filters)))
             self.parts = w.scratch("dweight", lambda n: (self.band, self.rows_of_window, filters))[0]
-            if dx:
-                self.dcolumns = w.scratch("dcolumns", lambda n: (height, kw, c, wo, n))
-                self.dwindows = w.scratch("dwindows", lambda n: (ho, kh, kw, c, wo, n))
-                self.dpadded = w.scratch("dpadded", lambda n: (height, c, width, n))
-                self.dx = w.gradients(lambda n: (*shape[1:], n, c))
 
     def forward(self, x, plus=None):
-        """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
+        """x (H, W, n, C) -> y (Ho, Wo, n, F)."""
         b = self.w.block
         y = self.y[b]
         self.inside(self.padded[b])[...] = x.transpose(0, 3, 1, 2)
         self.columns[b][...] = self.seen[b]
         weight = self.weight.reshape(-1, self.filters)
         np.matmul(self.windows[b].swapaxes(1, 2), weight, out=y.reshape(len(y), -1, self.filters))
-        return self.with_bias(y, plus)
+        return y
 
     def inside(self, padded):
         """(H, C, W, n) with zeros -> what lies between them."""
@@ -272,78 +238,19 @@ class RowConv(ConvStage):
                 np.sum(parts, axis=0, out=self.grad_rows)
             else:
                 self.grad_rows += parts.sum(axis=0)
-        if not self.has_dx:
-            return None
-        dwindows, dcolumns, dpadded, dx = self.dwindows[b], self.dcolumns[b], self.dpadded[b], self.dx[b]
-        out = dwindows.reshape(len(dy), self.rows_of_window, -1)
-        np.matmul(self.weight.reshape(-1, self.filters), rows.swapaxes(1, 2), out=out)
-        dcolumns[...], dpadded[...] = 0, 0
-        s = self.stride[0]
-        for u in range(self.kernel_size[0]):
-            dcolumns[u : u + s * (len(dy) - 1) + 1 : s] += dwindows[:, u]
-        seen = self.columns_of(dpadded)
-        for v in range(self.kernel_size[1]):
-            seen[:, v] += dcolumns[:, v]
-        dx[...] = self.inside(dpadded).transpose(0, 2, 3, 1)
-        return dx
-
-
-def wide_rows(x, longest=2048):
-    """x (H, W, n, C) -> a view (H, W/k, k*n*C), k pixels as one: a loop over 100 numbers takes twice its time. Other
-    arrays, and maps whose columns lie apart: (..., n*C)."""
-    *space, n, channels = x.shape
-    pixels = n * channels
-    if len(space) != 2 or x.strides[1] != pixels * x.itemsize:
-        return x.reshape(*space, pixels)
-    k = max(1, min(space[1], longest // pixels))
-    while space[1] % k:
-        k -= 1
-    return x.reshape(space[0], -1, k * pixels)
-
-
-def bands(x, numbers=32768, within=slice(None)):
-    """x (H, W, n, C) -> slices of its rows, of those `within` a slice, so that several passes over one of them stay in
-    the cache; of other arrays one of all."""
-    if x.ndim < 4:
-        return [within]
-    begin, end, _ = within.indices(len(x))
-    rows = max(1, numbers * len(x) // max(x.size, 1))
-    return [slice(i, min(i + rows, end)) for i in range(begin, end, rows)]
-
-
-def finish(y, ends_in_relu, bounds):
-    """y (..., n, C) -> the same array, after its relu or between its bounds."""
-    if bounds is not None:
-        np.clip(y, *bounds, out=y)
-    return relu(y, y) if ends_in_relu else y
-
-
-def relu(x, out):
-    """x (..., C) -> max(x, 0), written to `out`; both lie in one piece along samples and channels.
-
-    NumPy takes a third of the time for the maximum of two arrays that it takes for that of an array and a number.
-    """
-    rows = long_rows(x)
-    np.maximum(rows, np.zeros(rows.shape[-1], x.dtype), out=long_rows(out))
-    return out
-
-
-def long_rows(x):
-    """x (..., n, C) -> a view (..., n*C): samples and channels become one axis."""
-    return x.reshape(*x.shape[:-2], -1)
+        return None
 
 
 @dataclasses.dataclass(frozen=True)
 class ConvGeometry:
-    """The windows of a convolution of x, of `shape` (C, *space), to `filters` maps. Along every axis of space: how long
-    a window is, the step from one to the next, the zeros (before, behind) x, and the step from tap to tap."""
+    """The windows of a convolution of x, along every axis of space."""
 
-    shape: tuple[int, ...]
+    shape: tuple[int, ...]  # of x, (C, *space)
     filters: int
     kernel_size: tuple[int, ...]
-    stride: tuple[int, ...] = (1, 1)
-    padding: tuple[tuple[int, int], ...] = ((0, 0), (0, 0))
-    dilation: tuple[int, ...] = (1, 1)
+    stride: tuple[int, ...] = (1, 1)  # from one window to the next
+    padding: tuple[tuple[int, int], ...] = ((0, 0), (0, 0))  # zeros before and behind x
+    dilation: tuple[int, ...] = (1, 1)  # from tap to tap
 
     @property
     def padded_size(self):
@@ -415,6 +322,21 @@ class PairPool(Stage):
             np.subtract(rows, second, out=first)
             rows = made
         return self.dx[b]
+
+
+def relu(x, out):
+    """x (..., C) -> max(x, 0), written to `out`; both lie in one piece along samples and channels.
+
+    NumPy takes a third of the time for the maximum of two arrays that it takes for that of an array and a number.
+    """
+    rows = long_rows(x)
+    np.maximum(rows, np.zeros(rows.shape[-1], x.dtype), out=long_rows(out))
+    return out
+
+
+def long_rows(x):
+    """x (..., n, C) -> a view (..., n*C): samples and channels become one axis."""
+    return x.reshape(*x.shape[:-2], -1)
 
 
 def stop_negative(dy, y, mask):
@@ -505,14 +427,14 @@ class FourierConv(TransformedConv):
         self.make_room_for_weights(points, 1)
 
     def forward(self, x, plus=None):
-        """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
+        """x (H, W, n, C) -> y (Ho, Wo, n, F)."""
         b, c, f = self.w.block, self.channels, self.filters
         v, m, y = self.v[b][:, :-32], self.m[b][:, :-32], self.y[b]
         self.tx.to_points(x.reshape(len(x), -1), self.middle[b], v)
         u = self.u.reshape(-1, c, f)
         self.w.multiply(v.reshape(len(u), -1, c), u, m.reshape(len(u), -1, f))
         self.ty.from_points(m, self.middle[b], y.reshape(len(y), -1))
-        return self.with_bias(y, plus)
+        return y
 
     def backward(self, dy):
         """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
@@ -657,9 +579,9 @@ class Flatten(Stage):
 class Linear(Stage):
     """y = x weight + bias, then relu; weight is stored as (D, F)."""
 
-    def __init__(self, w, name, filters, relu=False, dx=True):
+    def __init__(self, w, name, filters, relu=False):
         self.start(w)
-        self.name, self.relu, self.has_dx = name, relu, dx
+        self.name, self.relu = name, relu
         self.weight, self.bias = w.params[name + ".weight"], w.params.get(name + ".bias")
         self.x = w.of_blocks()
         self.y = w.outputs(lambda n: (n, filters))
@@ -1647,11 +1569,6 @@ class Worker:
         for array in arrays:
             array[...] = 0
         return arrays
-
-    def tallies(self, shape):
-        """Zeros for each block in float64, (1, *shape), to which parts of `each` add sums: row `row` of as many as
-        there are workers that share parts."""
-        return [np.zeros((1, *shape)) for _ in self.sizes]
 
     def of_blocks(self):
         """A place for each block, for what its forward pass keeps as it is."""

@@ -516,20 +516,20 @@ class ConvStage(Stage):
         self.start(w)
         self.name, self.shape, self.channels, self.filters, self.has_dx = name, g.shape, g.shape[0], g.filters, dx
         self.kernel_size, self.stride, self.padding, self.dilation = g.kernel_size, g.stride, g.padding, g.dilation
-        self.adds_bias, self.norm, self.ending = epilogue.bias, epilogue.norm, (epilogue.relu, epilogue.clip)
-        self.out_size, self.ends = g.out_size, self.ending != (False, None)
-        self.has_norm, self.behind = epilogue.sums, None
-        self.bias_sums = w.tallies((g.filters,)) if w.training else []
-        self.totals = w.tallies((2, g.filters)) if epilogue.sums else []
-        if self.ends and w.training:
-            self.mask = w.masks((g.filters, *self.out_size))
-        self.stored = w.params[name + ".weight"].reshape(*g.kernel_size, -1, g.filters)  # of a signal, too: K is Kx1
-        self.weight = self.stored
+        self.out_size, self.norm, self.has_norm, self.behind = g.out_size, epilogue.norm, epilogue.sums, None
+        self.weight = w.params[name + ".weight"].reshape(*g.kernel_size, -1, g.filters)  # of a signal, too: K is Kx1
         self.bias = w.params.get(name + ".bias")
         if self.norm is not None:
-            self.scale, self.bias = np.ones(g.filters, w.dtype), np.zeros(g.filters, w.dtype)
-        elif self.bias is None:
-            self.adds_bias = False
+            self.stored, self.scale, self.bias = self.weight, np.ones(g.filters, w.dtype), np.zeros(g.filters, w.dtype)
+        self.adds_bias, self.ending = epilogue.bias and self.bias is not None, (epilogue.relu, epilogue.clip)
+        self.ends = self.ending != (False, None)
+        self.has_epilogue = self.adds_bias or self.ends or epilogue.plus or self.has_norm
+        if self.ends and w.training:
+            self.mask = w.masks((g.filters, *self.out_size))
+        if self.adds_bias and w.training:
+            self.bias_sums = w.tallies((g.filters,))
+        if self.has_norm:
+            self.totals = w.tallies((2, g.filters))
 
     def fold(self):
         """Makes, at inference, the scale and the bias that the batch norm behind this layer leaves to it."""
@@ -562,14 +562,13 @@ class ConvStage(Stage):
         if self.norm is not None:
             self.weight = self.w.shared((self.name, "weight"), self.stored.shape)
 
-    def with_bias(self, y, plus=None, has_bias=False):
-        """y (rows, Wo, n, F) -> the same array, to which come the bias, if it has none yet, another map, and what
-        stands at the end; then its sums are taken."""
-        adds_bias = self.adds_bias and not has_bias
-        if not (adds_bias or self.ends or plus is not None or self.has_norm):
-            return y
+    def complete(self, y, plus=None, has_bias=False):
+        """To y (rows, Wo, n, F) come the bias, if it has none yet, another map, and what stands at the end; then its
+        sums are taken."""
+        if not self.has_epilogue:
+            return
         rows = wide_rows(y)
-        bias = repeated(self.bias, rows.shape[2]) if adds_bias else None
+        bias = repeated(self.bias, rows.shape[2]) if self.adds_bias and not has_bias else None
         for band in bands(y, 1 << 16):
             if bias is not None:
                 rows[band] += bias
@@ -578,7 +577,6 @@ class ConvStage(Stage):
             finish(rows[band], *self.ending)
             if self.has_norm:
                 self.totals[self.w.block][self.w.row] += moments_by_channel(y[band], y[band])
-        return y
 
     def work_for(self, norm):
         """The batch norm behind, which takes the sums, leaves to this stage to make dy."""
@@ -627,19 +625,14 @@ class ConvStage(Stage):
 
 @dataclasses.dataclass(frozen=True)
 class Epilogue:
-    """What a convolution makes of its sums while they are in the cache: y = relu(sums * scale + bias + plus).
+    """What a convolution makes of its sums while they are in the cache: y = relu(sums * scale + bias + plus)."""
 
-    bias: whether it adds its own; else the next stage does. norm: (name, eps) of a batch norm which at inference is the
-    scale and part of the bias. plus: whether forward is given another map. relu: whether it ends in one. clip: between
-    which two numbers y is kept. sums: whether it adds up y and y * y for the batch norm behind it.
-    """
-
-    bias: bool = True
-    norm: tuple[str, float] | None = None
-    plus: bool = False
+    bias: bool = True  # whether it adds its own; else the next stage does
+    norm: tuple[str, float] | None = None  # (name, eps) of a batch norm: at inference the scale and part of the bias
+    plus: bool = False  # whether forward is given another map, at inference
     relu: bool = False
-    clip: tuple[float, float] | None = None
-    sums: bool = False
+    clip: tuple[float, float] | None = None  # between which two numbers y is kept
+    sums: bool = False  # whether it adds up y and y * y for the batch norm behind it
 
 
 class RowConv(ConvStage):
@@ -662,21 +655,17 @@ class RowConv(ConvStage):
             self.grad_rows = w.grads[name + ".weight"].reshape(-1, filters)
             self.band = min(ho, max(8, (1 << 15) // (self.rows_of_window * filters)))
             self.parts = w.scratch("dweight", lambda n: (self.band, self.rows_of_window, filters))[0]
-            if dx:
-                self.dcolumns = w.scratch("dcolumns", lambda n: (height, kw, c, wo, n))
-                self.dwindows = w.scratch("dwindows", lambda n: (ho, kh, kw, c, wo, n))
-                self.dpadded = w.scratch("dpadded", lambda n: (height, c, width, n))
-                self.dx = w.gradients(lambda n: (*shape[1:], n, c))
 
     def forward(self, x, plus=None):
-        """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
+        """x (H, W, n, C) -> y (Ho, Wo, n, F)."""
         b = self.w.block
         y = self.y[b]
         self.inside(self.padded[b])[...] = x.transpose(0, 3, 1, 2)
         self.columns[b][...] = self.seen[b]
         weight = self.weight.reshape(-1, self.filters)
         np.matmul(self.windows[b].swapaxes(1, 2), weight, out=y.reshape(len(y), -1, self.filters))
-        return self.with_bias(y, plus)
+        self.complete(y, plus)
+        return y
 
     def inside(self, padded):
         """(H, C, W, n) with zeros -> what lies between them."""
@@ -708,20 +697,7 @@ class RowConv(ConvStage):
                 np.sum(parts, axis=0, out=self.grad_rows)
             else:
                 self.grad_rows += parts.sum(axis=0)
-        if not self.has_dx:
-            return None
-        dwindows, dcolumns, dpadded, dx = self.dwindows[b], self.dcolumns[b], self.dpadded[b], self.dx[b]
-        out = dwindows.reshape(len(dy), self.rows_of_window, -1)
-        np.matmul(self.weight.reshape(-1, self.filters), rows.swapaxes(1, 2), out=out)
-        dcolumns[...], dpadded[...] = 0, 0
-        s = self.stride[0]
-        for u in range(self.kernel_size[0]):
-            dcolumns[u : u + s * (len(dy) - 1) + 1 : s] += dwindows[:, u]
-        seen = self.columns_of(dpadded)
-        for v in range(self.kernel_size[1]):
-            seen[:, v] += dcolumns[:, v]
-        dx[...] = self.inside(dpadded).transpose(0, 2, 3, 1)
-        return dx
+        return None
 
 
 def wide_rows(x, longest=2048):
@@ -820,15 +796,14 @@ def moments_by_channel(a, b, longest=1024):
 
 @dataclasses.dataclass(frozen=True)
 class ConvGeometry:
-    """The windows of a convolution of x, of `shape` (C, *space), to `filters` maps. Along every axis of space: how long
-    a window is, the step from one to the next, the zeros (before, behind) x, and the step from tap to tap."""
+    """The windows of a convolution of x, along every axis of space."""
 
-    shape: tuple[int, ...]
+    shape: tuple[int, ...]  # of x, (C, *space)
     filters: int
     kernel_size: tuple[int, ...]
-    stride: tuple[int, ...] = (1, 1)
-    padding: tuple[tuple[int, int], ...] = ((0, 0), (0, 0))
-    dilation: tuple[int, ...] = (1, 1)
+    stride: tuple[int, ...] = (1, 1)  # from one window to the next
+    padding: tuple[tuple[int, int], ...] = ((0, 0), (0, 0))  # zeros before and behind x
+    dilation: tuple[int, ...] = (1, 1)  # from tap to tap
     groups: int = 1
 
     @property
@@ -1177,7 +1152,7 @@ class WinogradRows(ConvStage):
             product(self.tw, turned, self.turned[:, begin:end])
 
     def forward(self, x, plus=None):
-        """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
+        """x (H, W, n, C) -> y (Ho, Wo, n, F)."""
         rows = x.reshape(*x.shape[:2], -1)
         if self.w.training:
             self.x[self.w.block] = rows
@@ -1198,7 +1173,7 @@ class WinogradRows(ConvStage):
                 strip.fill(data, rows[inputs])
                 strip.make()
                 along_h(output, strip.sums, out[band, strip.place])
-            self.with_bias(y[band], plus if plus is None else plus[band], has_bias=True)
+            self.complete(y[band], None if plus is None else plus[band], has_bias=True)
 
     def backward(self, dy):
         """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
@@ -1495,7 +1470,7 @@ class PointConv(ConvStage):
             self.dx_whole = w.gradients(lambda n: (*shape[1:], n, shape[0]))
 
     def forward(self, x, plus=None):
-        """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
+        """x (H, W, n, C) -> y (Ho, Wo, n, F)."""
         b = self.w.block
         inside, outside = self.places()
         self.picked[b][outside] = x[inside]
@@ -1510,7 +1485,7 @@ class PointConv(ConvStage):
         y, weight = self.y[self.w.block], self.weight.reshape(self.channels, -1)
         for band in self.bands_of(y, rows):
             np.matmul(x[band].reshape(-1, self.channels), weight, out=y[band].reshape(-1, self.filters))
-            self.with_bias(y[band], None if plus is None else plus[band])
+            self.complete(y[band], None if plus is None else plus[band])
 
     def bands_of(self, y, within=slice(None)):
         """Bands of rows of y (Ho, Wo, n, F), as many as stay in the cache and are a large product."""
@@ -1658,7 +1633,7 @@ class BilinearConv(TransformedConv):
         return [slice(i * rows // count, (i + 1) * rows // count) for i in range(count)]
 
     def forward(self, x, plus=None):
-        """x (H, W, n, C) -> y (Ho, Wo, n, F); at inference another map of that shape may be added."""
+        """x (H, W, n, C) -> y (Ho, Wo, n, F)."""
         b, n = self.w.block, x.shape[2]
         c, f, middle, y = self.channels, self.filters, self.middle[b], self.y[b]
         u = self.u.reshape(-1, c, f)
@@ -1674,7 +1649,7 @@ class BilinearConv(TransformedConv):
             self.w.multiply(v.reshape(-1, count * n, c), u, m.reshape(-1, count * n, f))
             from_points(self.ty, m.reshape(-1, count, n * f), middle, self.out_tiles(y, band))
             rows = slice(band.start * self.tile, min(band.stop * self.tile, self.out_size[0]))
-            self.with_bias(y[rows, : self.out_size[1]], plus if plus is None else plus[rows])
+            self.complete(y[rows, : self.out_size[1]], None if plus is None else plus[rows])
         return y[: self.out_size[0], : self.out_size[1]]
 
     def tiles_of(self, x, band):
