@@ -223,27 +223,17 @@ class Stage:
 
 
 class Input(Stage):
-    """The network's input, (n, C, *space) -> (H, W, n, C)."""
+    """The network's input, a map (n, C, *space) -> (H, W, n, C)."""
 
     def __init__(self, w, shape):
         self.start(w)
-        self.y = w.arrays(lambda n: inside(shape, n))
+        self.y = w.arrays(lambda n: (*plane(shape[1:]), n, shape[0]))
 
     def forward(self, x):
         """x (n, C, *space) -> y (H, W, n, C)."""
         y = self.y[self.w.block]
         y[...] = x.reshape(*x.shape[:2], *y.shape[:2]).transpose(2, 3, 0, 1)
         return y
-
-
-def inside(shape, n):
-    """The sizes of n samples as stages keep them: (H, W, n, C) of maps, else (n, *shape)."""
-    return (*plane(shape[1:]), n, shape[0]) if is_map(shape) else (n, *shape)
-
-
-def is_map(shape):
-    """Whether a value of these sizes is a map, (C, H, W) or (C, D, H, W); signals are (C, L, 1) here."""
-    return len(shape) >= 3
 
 
 def plane(space):
@@ -427,7 +417,6 @@ class RowConv(ConvStage):
                 np.sum(parts, axis=0, out=self.grad_rows)
             else:
                 self.grad_rows += parts.sum(axis=0)
-        return None
 
 
 def wide_rows(x, longest=2048):
@@ -479,14 +468,9 @@ def relu(x, out):
 
     NumPy takes a third of the time for the maximum of two arrays that it takes for that of an array and a number.
     """
-    rows = long_rows(x)
-    np.maximum(rows, np.zeros(rows.shape[-1], x.dtype), out=long_rows(out))
+    rows, made = (array.reshape(*array.shape[:-2], -1) for array in (x, out))
+    np.maximum(rows, np.zeros(rows.shape[-1], x.dtype), out=made)
     return out
-
-
-def long_rows(x):
-    """x (..., n, C) -> a view (..., n*C): samples and channels become one axis."""
-    return x.reshape(*x.shape[:-2], -1)
 
 
 def stop_gradient(dy, y, mask, ends_in_relu, bounds):
@@ -735,6 +719,16 @@ def scale_rows(rows, band, ending):
     part = np.multiply(x[band], factor, out=y[band])
     part += shift
     finish(part, *ending)
+
+
+def inside(shape, n):
+    """The sizes of n samples as stages keep them: (H, W, n, C) of maps, else (n, *shape)."""
+    return (*plane(shape[1:]), n, shape[0]) if is_map(shape) else (n, *shape)
+
+
+def is_map(shape):
+    """Whether a value of these sizes is a map, (C, H, W) or (C, D, H, W); signals are (C, L, 1) here."""
+    return len(shape) >= 3
 
 
 class WinogradRows(ConvStage):
@@ -1146,35 +1140,30 @@ class PairPool(Stage):
         self.start(w)
         self.conv, self.relu, c, self.size = conv, relu, shape[0], shape[1:]
         self.out_size = tuple(size // k for size, k in zip(self.size, kernel_size, strict=True))
-        self.is_odd = any(size % k for size, k in zip(self.size, kernel_size, strict=True))
-        self.whole = tuple(slice(k * size) for size, k in zip(self.out_size, kernel_size, strict=True))
+        whole = tuple(k * size for size, k in zip(self.out_size, kernel_size, strict=True))
+        self.whole, size = tuple(map(slice, whole)), list(whole)
         self.y = w.outputs(lambda n: (*plane(self.out_size), n, c))
         axes = [axis for axis, k in enumerate(kernel_size) if k == 2]
-        self.axes = axes[::-1] if w.training else axes  # at inference rows lie in one piece
-        size, self.made, self.later = [part.stop for part in self.whole], [], []
-        for i, axis in enumerate(self.axes):
+        self.steps = []
+        for axis in axes[::-1] if w.training else axes:  # at inference rows lie in one piece
+            first, second = ((*[slice(None)] * axis, slice(i, None, 2)) for i in (0, 1))
             size[axis] //= 2
-            self.later.append(w.bits(lambda n: (*size, n * c)) if w.training else [])
-            is_last = i == len(axes) - 1
-            self.made.append(self.rows_of(self.y) if is_last else w.scratch(("pool", i), lambda n: (*size, n * c)))
+            later = w.bits(lambda n: (*size, n * c)) if w.training else []
+            made = w.scratch(("pool", axis), lambda n: (*size, n * c)) if len(self.steps) + 1 < len(axes) else []
+            self.steps.append((first, second, later, made or [y.reshape(*size, -1) for y in self.y]))
         if w.training:
             self.dx = w.gradients(lambda n: (*plane(self.size), n, c))
             self.mask = w.masks((c, *self.out_size))
-
-    def rows_of(self, arrays):
-        """Arrays (Ho, Wo, n, C) -> views of them, (*out_size, n*C)."""
-        return [array.reshape(*self.out_size, -1) for array in arrays]
 
     def forward(self, x):
         """x (H, W, n, C) -> y (Ho, Wo, n, C)."""
         b = self.w.block
         y, rows = self.y[b], x.reshape(*self.size, -1)
-        for axis, made, later in zip(self.axes, self.made, self.later, strict=True):
-            first, second = halves(rows, axis)
+        for first, second, later, made in self.steps:
             if self.w.training:
-                np.greater(second, first, out=later[b])
-            rows = np.maximum(first, second, out=made[b])
-        if self.conv is not None and self.conv.bias is not None:
+                np.greater(rows[second], rows[first], out=later[b])
+            rows = np.maximum(rows[first], rows[second], out=made[b])
+        if self.conv is not None:
             rows += repeated(self.conv.bias, rows.shape[-1])
         return relu(y, y)
 
@@ -1182,14 +1171,13 @@ class PairPool(Stage):
         """dy (Ho, Wo, n, C) -> dx (H, W, n, C)."""
         b = self.w.block
         stop_negative(dy, self.y[b], self.mask[b])
-        if self.conv is not None and self.conv.bias is not None:
+        if self.conv is not None:
             self.add_gradient(self.conv.name + ".bias", place_sums(dy))
         dx, rows = self.dx[b].reshape(*self.size, -1), dy.reshape(*self.out_size, -1)
-        between = [dx, *(made[b] for made in self.made[:-1])]
-        for axis, later, made in reversed(list(zip(self.axes, self.later, between, strict=True))):
-            first, second = halves(made, axis)
-            np.multiply(rows, later[b], out=second)
-            np.subtract(rows, second, out=first)
+        given = [dx, *(made[b] for *_, made in self.steps[:-1])]
+        for (first, second, later, _), made in reversed(list(zip(self.steps, given, strict=True))):
+            np.multiply(rows, later[b], out=made[second])
+            np.subtract(rows, made[second], out=made[first])
             rows = made
         return self.dx[b]
 
@@ -1199,12 +1187,6 @@ def stop_negative(dy, y, mask):
     mask = mask[: y.size].reshape(y.shape)
     np.greater(y, 0, out=mask)
     np.multiply(dy, mask, out=dy)
-
-
-def halves(x, axis):
-    """The first and the second of each pair along an axis of x, views."""
-    before = (slice(None),) * axis
-    return x[(*before, slice(0, None, 2))], x[(*before, slice(1, None, 2))]
 
 
 def place_sums(x):

@@ -60,10 +60,10 @@ class Lenet:
         s = Stages()
         s.input = Input(w, (1, 28, 28))
         # rows of windows: est. 89 us a sample of a step (patches: 487)
-        s.conv1 = RowConv(w.into(0), "conv1", ConvGeometry((1, 28, 28), 32, (5, 5), padding=((2, 2), (2, 2))), epilogue=Epilogue(bias=False), dx=False)
+        s.conv1 = RowConv(w.into(0), "conv1", ConvGeometry((1, 28, 28), 32, (5, 5), padding=((2, 2), (2, 2))))
         s.pool1 = PairPool(w.into(1), (32, 28, 28), (2, 2), conv=s.conv1, relu=True)
         # Fourier, whole plane: est. 306 us a sample of a step (Fourier, 7x7 tiles: 445; Winograd along H, 5 rows: 493)
-        s.conv2 = FourierConv(w.into(0), "conv2", ConvGeometry((32, 14, 14), 64, (5, 5), padding=((2, 2), (2, 2))), epilogue=Epilogue(bias=False))
+        s.conv2 = FourierConv(w.into(0), "conv2", ConvGeometry((32, 14, 14), 64, (5, 5), padding=((2, 2), (2, 2))))
         s.pool2 = PairPool(w.into(1), (64, 14, 14), (2, 2), conv=s.conv2, relu=True)
         s.flatten1 = Flatten(w.into(0), (64, 7, 7))
         s.linear1 = Linear(w.into(1), "linear1", 128, relu=True)
@@ -123,27 +123,17 @@ class Stage:
 
 
 class Input(Stage):
-    """The network's input, (n, C, *space) -> (H, W, n, C)."""
+    """The network's input, a map (n, C, *space) -> (H, W, n, C)."""
 
     def __init__(self, w, shape):
         self.start(w)
-        self.y = w.arrays(lambda n: inside(shape, n))
+        self.y = w.arrays(lambda n: (*plane(shape[1:]), n, shape[0]))
 
     def forward(self, x):
         """x (n, C, *space) -> y (H, W, n, C)."""
         y = self.y[self.w.block]
         y[...] = x.reshape(*x.shape[:2], *y.shape[:2]).transpose(2, 3, 0, 1)
         return y
-
-
-def inside(shape, n):
-    """The sizes of n samples as stages keep them: (H, W, n, C) of maps, else (n, *shape)."""
-    return (*plane(shape[1:]), n, shape[0]) if is_map(shape) else (n, *shape)
-
-
-def is_map(shape):
-    """Whether a value of these sizes is a map, (C, H, W) or (C, D, H, W); signals are (C, L, 1) here."""
-    return len(shape) >= 3
 
 
 def plane(space):
@@ -155,27 +145,13 @@ def plane(space):
 class ConvStage(Stage):
     """A convolution of x (H, W, n, C) to y (Ho, Wo, n, F). dx: whether anything needs the gradient by x."""
 
-    has_part = False
-
-    def prepare(self, w, name, g, epilogue, dx):
+    def prepare(self, w, name, g):
         self.start(w)
         self.name, self.shape, self.channels, self.filters = name, g.shape, g.shape[0], g.filters
         self.kernel_size, self.stride, self.padding, self.dilation = g.kernel_size, g.stride, g.padding, g.dilation
-        self.out_size, self.norm = g.out_size, epilogue.norm
+        self.out_size = g.out_size
         self.weight = w.params[name + ".weight"].reshape(*g.kernel_size, -1, g.filters)  # of a signal, too: K is Kx1
         self.bias = w.params.get(name + ".bias")
-
-    def refresh(self):
-        """Makes the weights that this worker computes with, or its part of them."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Epilogue:
-    """What a convolution makes of its sums while they are in the cache: y = relu(sums * scale + bias + plus)."""
-
-    bias: bool = True  # whether it adds its own; else the next stage does
-    norm: tuple[str, float] | None = None  # (name, eps) of a batch norm: at inference the scale and part of the bias
-    relu: bool = False
 
 
 class RowConv(ConvStage):
@@ -183,8 +159,8 @@ class RowConv(ConvStage):
     a window sees lie together, (H, Kw, C, Wo*n), so that what a row of y sees is a block of Kh such rows, and the
     rows of the matrix product need no further copies."""
 
-    def __init__(self, w, name, geometry, epilogue=Epilogue(), dx=True):
-        self.prepare(w, name, geometry, epilogue, dx)
+    def __init__(self, w, name, geometry):
+        self.prepare(w, name, geometry)
         shape, filters, (kh, kw) = self.shape, self.filters, self.kernel_size
         c, (ho, wo) = self.channels, self.out_size
         height, width = geometry.padded_size
@@ -199,7 +175,7 @@ class RowConv(ConvStage):
             self.band = min(ho, max(8, (1 << 15) // (self.rows_of_window * filters)))
             self.parts = w.scratch("dweight", lambda n: (self.band, self.rows_of_window, filters))[0]
 
-    def forward(self, x, plus=None):
+    def forward(self, x):
         """x (H, W, n, C) -> y (Ho, Wo, n, F)."""
         b = self.w.block
         y = self.y[b]
@@ -238,7 +214,6 @@ class RowConv(ConvStage):
                 np.sum(parts, axis=0, out=self.grad_rows)
             else:
                 self.grad_rows += parts.sum(axis=0)
-        return None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -276,50 +251,42 @@ class PairPool(Stage):
         self.start(w)
         self.conv, self.relu, c, self.size = conv, relu, shape[0], shape[1:]
         self.out_size = tuple(size // k for size, k in zip(self.size, kernel_size, strict=True))
-        self.is_odd = any(size % k for size, k in zip(self.size, kernel_size, strict=True))
-        self.whole = tuple(slice(k * size) for size, k in zip(self.out_size, kernel_size, strict=True))
+        whole = tuple(k * size for size, k in zip(self.out_size, kernel_size, strict=True))
+        size = list(whole)
         self.y = w.outputs(lambda n: (*plane(self.out_size), n, c))
         axes = [axis for axis, k in enumerate(kernel_size) if k == 2]
-        self.axes = axes[::-1] if w.training else axes  # at inference rows lie in one piece
-        size, self.made, self.later = [part.stop for part in self.whole], [], []
-        for i, axis in enumerate(self.axes):
+        self.steps = []
+        for axis in axes[::-1] if w.training else axes:  # at inference rows lie in one piece
+            first, second = ((*[slice(None)] * axis, slice(i, None, 2)) for i in (0, 1))
             size[axis] //= 2
-            self.later.append(w.bits(lambda n: (*size, n * c)) if w.training else [])
-            is_last = i == len(axes) - 1
-            self.made.append(self.rows_of(self.y) if is_last else w.scratch(("pool", i), lambda n: (*size, n * c)))
+            later = w.bits(lambda n: (*size, n * c)) if w.training else []
+            made = w.scratch(("pool", axis), lambda n: (*size, n * c)) if len(self.steps) + 1 < len(axes) else []
+            self.steps.append((first, second, later, made or [y.reshape(*size, -1) for y in self.y]))
         if w.training:
             self.dx = w.gradients(lambda n: (*plane(self.size), n, c))
             self.mask = w.masks((c, *self.out_size))
-
-    def rows_of(self, arrays):
-        """Arrays (Ho, Wo, n, C) -> views of them, (*out_size, n*C)."""
-        return [array.reshape(*self.out_size, -1) for array in arrays]
 
     def forward(self, x):
         """x (H, W, n, C) -> y (Ho, Wo, n, C)."""
         b = self.w.block
         y, rows = self.y[b], x.reshape(*self.size, -1)
-        for axis, made, later in zip(self.axes, self.made, self.later, strict=True):
-            first, second = halves(rows, axis)
+        for first, second, later, made in self.steps:
             if self.w.training:
-                np.greater(second, first, out=later[b])
-            rows = np.maximum(first, second, out=made[b])
-        if self.conv is not None and self.conv.bias is not None:
-            rows += repeated(self.conv.bias, rows.shape[-1])
+                np.greater(rows[second], rows[first], out=later[b])
+            rows = np.maximum(rows[first], rows[second], out=made[b])
+        rows += repeated(self.conv.bias, rows.shape[-1])
         return relu(y, y)
 
     def backward(self, dy):
         """dy (Ho, Wo, n, C) -> dx (H, W, n, C)."""
         b = self.w.block
         stop_negative(dy, self.y[b], self.mask[b])
-        if self.conv is not None and self.conv.bias is not None:
-            self.add_gradient(self.conv.name + ".bias", place_sums(dy))
+        self.add_gradient(self.conv.name + ".bias", place_sums(dy))
         dx, rows = self.dx[b].reshape(*self.size, -1), dy.reshape(*self.out_size, -1)
-        between = [dx, *(made[b] for made in self.made[:-1])]
-        for axis, later, made in reversed(list(zip(self.axes, self.later, between, strict=True))):
-            first, second = halves(made, axis)
-            np.multiply(rows, later[b], out=second)
-            np.subtract(rows, second, out=first)
+        given = [dx, *(made[b] for *_, made in self.steps[:-1])]
+        for (first, second, later, _), made in reversed(list(zip(self.steps, given, strict=True))):
+            np.multiply(rows, later[b], out=made[second])
+            np.subtract(rows, made[second], out=made[first])
             rows = made
         return self.dx[b]
 
@@ -329,27 +296,9 @@ def relu(x, out):
 
     NumPy takes a third of the time for the maximum of two arrays that it takes for that of an array and a number.
     """
-    rows = long_rows(x)
-    np.maximum(rows, np.zeros(rows.shape[-1], x.dtype), out=long_rows(out))
+    rows, made = (array.reshape(*array.shape[:-2], -1) for array in (x, out))
+    np.maximum(rows, np.zeros(rows.shape[-1], x.dtype), out=made)
     return out
-
-
-def long_rows(x):
-    """x (..., n, C) -> a view (..., n*C): samples and channels become one axis."""
-    return x.reshape(*x.shape[:-2], -1)
-
-
-def stop_negative(dy, y, mask):
-    """The gradient of a relu that gave y (..., C) stops: dy stays where y is above 0. mask: scratch, flat."""
-    mask = mask[: y.size].reshape(y.shape)
-    np.greater(y, 0, out=mask)
-    np.multiply(dy, mask, out=dy)
-
-
-def halves(x, axis):
-    """The first and the second of each pair along an axis of x, views."""
-    before = (slice(None),) * axis
-    return x[(*before, slice(0, None, 2))], x[(*before, slice(1, None, 2))]
 
 
 def repeated(a, size):
@@ -357,6 +306,13 @@ def repeated(a, size):
     out = np.empty((size // len(a), len(a)), a.dtype)
     out[...] = a
     return out.reshape(-1)
+
+
+def stop_negative(dy, y, mask):
+    """The gradient of a relu that gave y (..., C) stops: dy stays where y is above 0. mask: scratch, flat."""
+    mask = mask[: y.size].reshape(y.shape)
+    np.greater(y, 0, out=mask)
+    np.multiply(dy, mask, out=dy)
 
 
 def place_sums(x):
@@ -408,8 +364,8 @@ class FourierConv(TransformedConv):
     """A convolution with stride 1 by the Fourier transform of the whole plane. What lies at one point is 32 numbers
     longer: rows that are multiples of 4096 bytes apart share one place in the cache."""
 
-    def __init__(self, w, name, geometry, epilogue=Epilogue(), dx=True):
-        self.prepare(w, name, geometry, epilogue, dx)
+    def __init__(self, w, name, geometry):
+        self.prepare(w, name, geometry)
         before = tuple(side for side, _ in self.padding)
         self.tx, self.tw, self.ty = w.constants(fourier, self.shape[1:], self.out_size, self.kernel_size, before)
         c, f, points = self.channels, self.filters, self.tx.points
@@ -426,7 +382,7 @@ class FourierConv(TransformedConv):
             self.v = w.scratch("v", lambda n: (points, n * c + 32), common=True)
         self.make_room_for_weights(points, 1)
 
-    def forward(self, x, plus=None):
+    def forward(self, x):
         """x (H, W, n, C) -> y (Ho, Wo, n, F)."""
         b, c, f = self.w.block, self.channels, self.filters
         v, m, y = self.v[b][:, :-32], self.m[b][:, :-32], self.y[b]
@@ -1677,6 +1633,11 @@ def from_textbook(x, is_map=None):
     if not (x.ndim >= 4 if is_map is None else is_map):
         return x
     return np.ascontiguousarray(x.reshape(*x.shape[:2], *plane(x.shape[2:])).transpose(2, 3, 0, 1))
+
+
+def is_map(shape):
+    """Whether a value of these sizes is a map, (C, H, W) or (C, D, H, W); signals are (C, L, 1) here."""
+    return len(shape) >= 3
 
 
 def available_cores():

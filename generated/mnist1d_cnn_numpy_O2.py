@@ -76,7 +76,7 @@ class Mnist1dCnn:
         s = Stages()
         s.input = Input(w, (1, 40, 1))
         # rows of windows: est. 2.0 us a sample of a step (patches: 2.8)
-        s.conv1 = RowConv(w.into(0), "conv1", ConvGeometry((1, 40, 1), 32, (5, 1), stride=(2, 1), padding=((2, 2), (0, 0))), epilogue=Epilogue(sums=True), dx=False)
+        s.conv1 = RowConv(w.into(0), "conv1", ConvGeometry((1, 40, 1), 32, (5, 1), stride=(2, 1), padding=((2, 2), (0, 0))), epilogue=Epilogue(sums=True))
         s.bn1 = BatchNorm(w, "bn1", (32, 20, 1), sums=s.conv1, relu=True)
         # Winograd, 5 numbers: est. 8.3 us a sample of a step (Winograd, 4 numbers: 9.4; patches: 11)
         s.conv2 = SignalConv(w.into(1), "conv2", ConvGeometry((32, 20, 1), 32, (5, 1), stride=(2, 1), padding=((2, 2), (0, 0))), 5, epilogue=Epilogue(sums=True))
@@ -163,27 +163,17 @@ class Stage:
 
 
 class Input(Stage):
-    """The network's input, (n, C, *space) -> (H, W, n, C)."""
+    """The network's input, a map (n, C, *space) -> (H, W, n, C)."""
 
     def __init__(self, w, shape):
         self.start(w)
-        self.y = w.arrays(lambda n: inside(shape, n))
+        self.y = w.arrays(lambda n: (*plane(shape[1:]), n, shape[0]))
 
     def forward(self, x):
         """x (n, C, *space) -> y (H, W, n, C)."""
         y = self.y[self.w.block]
         y[...] = x.reshape(*x.shape[:2], *y.shape[:2]).transpose(2, 3, 0, 1)
         return y
-
-
-def inside(shape, n):
-    """The sizes of n samples as stages keep them: (H, W, n, C) of maps, else (n, *shape)."""
-    return (*plane(shape[1:]), n, shape[0]) if is_map(shape) else (n, *shape)
-
-
-def is_map(shape):
-    """Whether a value of these sizes is a map, (C, H, W) or (C, D, H, W); signals are (C, L, 1) here."""
-    return len(shape) >= 3
 
 
 def plane(space):
@@ -197,7 +187,7 @@ class ConvStage(Stage):
 
     has_part = False
 
-    def prepare(self, w, name, g, epilogue, dx):
+    def prepare(self, w, name, g, epilogue):
         self.start(w)
         self.name, self.shape, self.channels, self.filters = name, g.shape, g.shape[0], g.filters
         self.kernel_size, self.stride, self.padding, self.dilation = g.kernel_size, g.stride, g.padding, g.dilation
@@ -306,8 +296,8 @@ class RowConv(ConvStage):
     a window sees lie together, (H, Kw, C, Wo*n), so that what a row of y sees is a block of Kh such rows, and the
     rows of the matrix product need no further copies."""
 
-    def __init__(self, w, name, geometry, epilogue=Epilogue(), dx=True):
-        self.prepare(w, name, geometry, epilogue, dx)
+    def __init__(self, w, name, geometry, epilogue=Epilogue()):
+        self.prepare(w, name, geometry, epilogue)
         shape, filters, (kh, kw) = self.shape, self.filters, self.kernel_size
         c, (ho, wo) = self.channels, self.out_size
         height, width = geometry.padded_size
@@ -363,7 +353,6 @@ class RowConv(ConvStage):
                 np.sum(parts, axis=0, out=self.grad_rows)
             else:
                 self.grad_rows += parts.sum(axis=0)
-        return None
 
 
 def wide_rows(x, longest=2048):
@@ -415,14 +404,9 @@ def relu(x, out):
 
     NumPy takes a third of the time for the maximum of two arrays that it takes for that of an array and a number.
     """
-    rows = long_rows(x)
-    np.maximum(rows, np.zeros(rows.shape[-1], x.dtype), out=long_rows(out))
+    rows, made = (array.reshape(*array.shape[:-2], -1) for array in (x, out))
+    np.maximum(rows, np.zeros(rows.shape[-1], x.dtype), out=made)
     return out
-
-
-def long_rows(x):
-    """x (..., n, C) -> a view (..., n*C): samples and channels become one axis."""
-    return x.reshape(*x.shape[:-2], -1)
 
 
 def stop_gradient(dy, y, mask, ends_in_relu, bounds):
@@ -535,7 +519,7 @@ class BatchNorm(Stage):
         left of two large sums, the guess is the mean, and y is x - guess.
         """
         b, n = self.w.block, x.size // self.channels
-        mean, squares = (self.power_sums(x) if self.conv is None else self.conv.take_sums()) / n
+        mean, squares = (self.conv.take_sums()) / n
         self.is_shifted[b], self.guesses[b][...] = bool((11 * mean * mean > 10 * squares).any()), 0
         if self.is_shifted[b]:
             self.guesses[b][...] = mean
@@ -666,6 +650,16 @@ def scale_rows(rows, band, ending):
     finish(part, *ending)
 
 
+def inside(shape, n):
+    """The sizes of n samples as stages keep them: (H, W, n, C) of maps, else (n, *shape)."""
+    return (*plane(shape[1:]), n, shape[0]) if is_map(shape) else (n, *shape)
+
+
+def is_map(shape):
+    """Whether a value of these sizes is a map, (C, H, W) or (C, D, H, W); signals are (C, L, 1) here."""
+    return len(shape) >= 3
+
+
 class SignalConv(ConvStage):
     """A convolution of a signal, an image one number wide, by F(tile, K): y = output @ ((data @ x) * (weight @ w)).
 
@@ -677,8 +671,8 @@ class SignalConv(ConvStage):
 
     band_bytes = 1 << 19  # measured: of 18 to 21 the quickest at inference, by a tenth; in training all are alike
 
-    def __init__(self, w, name, geometry, tile, epilogue=Epilogue(), dx=True):
-        self.prepare(w, name, geometry, epilogue, dx)
+    def __init__(self, w, name, geometry, tile, epilogue=Epilogue()):
+        self.prepare(w, name, geometry, epilogue)
         c, f, d, length = self.channels, self.filters, self.dilation[0], self.shape[1]
         self.data, self.tw, self.output = w.constants(strided_toom_cook, tile, self.kernel_size[0], self.stride[0])
         self.tw_t = np.ascontiguousarray(self.tw.T)
@@ -738,7 +732,7 @@ class SignalConv(ConvStage):
             np.matmul(self.data, tiles[band], out=points.swapaxes(0, 1))
             yield band, points
 
-    def forward(self, x, plus=None):
+    def forward(self, x):
         """x (L, 1, n, C) -> y (Lo, 1, n, F); at inference another map of that shape may be added."""
         b, c, f = self.w.block, self.channels, self.filters
         if self.w.training:
@@ -751,7 +745,7 @@ class SignalConv(ConvStage):
             np.matmul(v.reshape(len(v), -1, c), u, out=sums)
             np.matmul(self.output, sums.reshape(*v.shape[:2], -1).swapaxes(0, 1), out=tiles[band])
             rows = slice(band.start * step, min(band.stop * step, self.out_size[0]))
-            self.complete(y[rows], None if plus is None else plus[rows])
+            self.complete(y[rows], None)
         return y[: self.out_size[0]]
 
     def backward(self, dy):

@@ -478,27 +478,17 @@ class Stage:
 
 
 class Input(Stage):
-    """The network's input, (n, C, *space) -> (H, W, n, C)."""
+    """The network's input, a map (n, C, *space) -> (H, W, n, C)."""
 
     def __init__(self, w, shape):
         self.start(w)
-        self.y = w.arrays(lambda n: inside(shape, n))
+        self.y = w.arrays(lambda n: (*plane(shape[1:]), n, shape[0]))
 
     def forward(self, x):
         """x (n, C, *space) -> y (H, W, n, C)."""
         y = self.y[self.w.block]
         y[...] = x.reshape(*x.shape[:2], *y.shape[:2]).transpose(2, 3, 0, 1)
         return y
-
-
-def inside(shape, n):
-    """The sizes of n samples as stages keep them: (H, W, n, C) of maps, else (n, *shape)."""
-    return (*plane(shape[1:]), n, shape[0]) if is_map(shape) else (n, *shape)
-
-
-def is_map(shape):
-    """Whether a value of these sizes is a map, (C, H, W) or (C, D, H, W); signals are (C, L, 1) here."""
-    return len(shape) >= 3
 
 
 def plane(space):
@@ -697,7 +687,6 @@ class RowConv(ConvStage):
                 np.sum(parts, axis=0, out=self.grad_rows)
             else:
                 self.grad_rows += parts.sum(axis=0)
-        return None
 
 
 def wide_rows(x, longest=2048):
@@ -749,14 +738,9 @@ def relu(x, out):
 
     NumPy takes a third of the time for the maximum of two arrays that it takes for that of an array and a number.
     """
-    rows = long_rows(x)
-    np.maximum(rows, np.zeros(rows.shape[-1], x.dtype), out=long_rows(out))
+    rows, made = (array.reshape(*array.shape[:-2], -1) for array in (x, out))
+    np.maximum(rows, np.zeros(rows.shape[-1], x.dtype), out=made)
     return out
-
-
-def long_rows(x):
-    """x (..., n, C) -> a view (..., n*C): samples and channels become one axis."""
-    return x.reshape(*x.shape[:-2], -1)
 
 
 def stop_gradient(dy, y, mask, ends_in_relu, bounds):
@@ -870,7 +854,7 @@ class BatchNorm(Stage):
         left of two large sums, the guess is the mean, and y is x - guess.
         """
         b, n = self.w.block, x.size // self.channels
-        mean, squares = (self.power_sums(x) if self.conv is None else self.conv.take_sums()) / n
+        mean, squares = (self.conv.take_sums()) / n
         self.is_shifted[b], self.guesses[b][...] = bool((11 * mean * mean > 10 * squares).any()), 0
         if self.is_shifted[b]:
             self.guesses[b][...] = mean
@@ -1005,6 +989,16 @@ def scale_rows(rows, band, ending):
     part = np.multiply(x[band], factor, out=y[band])
     part += shift
     finish(part, *ending)
+
+
+def inside(shape, n):
+    """The sizes of n samples as stages keep them: (H, W, n, C) of maps, else (n, *shape)."""
+    return (*plane(shape[1:]), n, shape[0]) if is_map(shape) else (n, *shape)
+
+
+def is_map(shape):
+    """Whether a value of these sizes is a map, (C, H, W) or (C, D, H, W); signals are (C, L, 1) here."""
+    return len(shape) >= 3
 
 
 class WinogradRows(ConvStage):

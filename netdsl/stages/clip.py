@@ -27,7 +27,7 @@ class Clip(Pointwise):
     def forward(self, x: Array) -> Array:
         """x (..., C) -> y (..., C)."""
         y = x if self.in_place else self.y[self.w.block]
-        if self.conv is None or self.conv.bias is None:
+        if self.conv is None:
             return np.clip(x, *self.arguments, out=y)
         bias = np.resize(self.conv.bias, x.shape[-2:])
         for rows in self.pieces(x):

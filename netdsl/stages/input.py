@@ -9,18 +9,18 @@ import numpy as np
 from netdsl.kernels.arrays import Array, Number, Shape
 from netdsl.kernels.normalization import constant
 from netdsl.stages.can import Can
-from netdsl.stages.layout import inside, is_map
+from netdsl.stages.layout import inside, is_map, plane
 from netdsl.stages.stage import Stage, Worker
 
 
 class Input(Stage):
-    """The network's input, (n, C, *space) -> (H, W, n, C)."""
+    """The network's input, a map (n, C, *space) -> (H, W, n, C)."""
 
     can = Can(has_own_output=True)
 
     def __init__(self, w: Worker, shape: Shape) -> None:
         self.start(w)
-        self.y = w.arrays(lambda n: inside(shape, n))
+        self.y = w.arrays(lambda n: (*plane(shape[1:]), n, shape[0]))
 
     def forward(self, x: Array) -> Array:
         """x (n, C, *space) -> y (H, W, n, C)."""

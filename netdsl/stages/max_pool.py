@@ -77,7 +77,7 @@ class MaxPool(Stage):
             if self.w.training:
                 self.note(number, outputs, given, best)
             np.maximum(given, best, out=best)
-        if self.conv is not None and self.conv.bias is not None:
+        if self.conv is not None:
             rows = long_rows(y)
             rows += repeated(self.conv.bias, rows.shape[-1])
         return relu(y, y) if self.relu else y
@@ -95,7 +95,7 @@ class MaxPool(Stage):
         b = self.w.block
         if self.relu:
             stop_negative(dy, self.y[b], self.mask[b])
-        if self.conv is not None and self.conv.bias is not None:
+        if self.conv is not None:
             self.add_gradient(self.conv.name + ".bias", place_sums(dy))
         dx, dy = unfolded(self.dx[b], self.size), unfolded(dy, self.out_size)
         dx[...] = 0

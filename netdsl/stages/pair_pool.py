@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from netdsl.kernels.arrays import Array, Shape, Spatial
@@ -35,24 +37,20 @@ class PairPool(Stage):
         self.start(w)
         self.conv, self.relu, c, self.size = conv, relu, shape[0], shape[1:]
         self.out_size = tuple(size // k for size, k in zip(self.size, kernel_size, strict=True))
-        self.is_odd = any(size % k for size, k in zip(self.size, kernel_size, strict=True))
-        self.whole = tuple(slice(k * size) for size, k in zip(self.out_size, kernel_size, strict=True))
+        whole = tuple(k * size for size, k in zip(self.out_size, kernel_size, strict=True))
+        self.is_odd, self.whole, size = whole != self.size, tuple(map(slice, whole)), list(whole)
         self.y = w.outputs(lambda n: (*plane(self.out_size), n, c))
         axes = [axis for axis, k in enumerate(kernel_size) if k == 2]
-        self.axes = axes[::-1] if w.training else axes  # at inference rows lie in one piece
-        size, self.made, self.later = [part.stop for part in self.whole], [], []
-        for i, axis in enumerate(self.axes):
+        self.steps: list[tuple[Any, Any, list[Array], list[Array]]] = []
+        for axis in axes[::-1] if w.training else axes:  # at inference rows lie in one piece
+            first, second = ((*[slice(None)] * axis, slice(i, None, 2)) for i in (0, 1))
             size[axis] //= 2
-            self.later.append(w.bits(lambda n: (*size, n * c)) if w.training else [])
-            is_last = i == len(axes) - 1
-            self.made.append(self.rows_of(self.y) if is_last else w.scratch(("pool", i), lambda n: (*size, n * c)))
+            later = w.bits(lambda n: (*size, n * c)) if w.training else []
+            made = w.scratch(("pool", axis), lambda n: (*size, n * c)) if len(self.steps) + 1 < len(axes) else []
+            self.steps.append((first, second, later, made or [y.reshape(*size, -1) for y in self.y]))
         if w.training:
             self.dx = w.gradients(lambda n: (*plane(self.size), n, c))
             self.mask = w.masks((c, *self.out_size))
-
-    def rows_of(self, arrays: list[Array]) -> list[Array]:
-        """Arrays (Ho, Wo, n, C) -> views of them, (*out_size, n*C)."""
-        return [array.reshape(*self.out_size, -1) for array in arrays]
 
     def forward(self, x: Array) -> Array:
         """x (H, W, n, C) -> y (Ho, Wo, n, C)."""
@@ -60,12 +58,11 @@ class PairPool(Stage):
         y, rows = self.y[b], x.reshape(*self.size, -1)
         if self.is_odd:
             rows = rows[self.whole]
-        for axis, made, later in zip(self.axes, self.made, self.later, strict=True):
-            first, second = halves(rows, axis)
+        for first, second, later, made in self.steps:
             if self.w.training:
-                np.greater(second, first, out=later[b])
-            rows = np.maximum(first, second, out=made[b])
-        if self.conv is not None and self.conv.bias is not None:
+                np.greater(rows[second], rows[first], out=later[b])
+            rows = np.maximum(rows[first], rows[second], out=made[b])
+        if self.conv is not None:
             rows += repeated(self.conv.bias, rows.shape[-1])
         return relu(y, y) if self.relu else y
 
@@ -74,23 +71,16 @@ class PairPool(Stage):
         b = self.w.block
         if self.relu:
             stop_negative(dy, self.y[b], self.mask[b])
-        if self.conv is not None and self.conv.bias is not None:
+        if self.conv is not None:
             self.add_gradient(self.conv.name + ".bias", place_sums(dy))
         dx, rows = self.dx[b].reshape(*self.size, -1), dy.reshape(*self.out_size, -1)
         if self.is_odd:
             for axis, part in enumerate(self.whole):  # those that dx was handed to may have written behind it
                 dx[(*(slice(None),) * axis, slice(part.stop, None))] = 0
             dx = dx[self.whole]
-        between = [dx, *(made[b] for made in self.made[:-1])]
-        for axis, later, made in reversed(list(zip(self.axes, self.later, between, strict=True))):
-            first, second = halves(made, axis)
-            np.multiply(rows, later[b], out=second)
-            np.subtract(rows, second, out=first)
+        given = [dx, *(made[b] for *_, made in self.steps[:-1])]
+        for (first, second, later, _), made in reversed(list(zip(self.steps, given, strict=True))):
+            np.multiply(rows, later[b], out=made[second])
+            np.subtract(rows, made[second], out=made[first])
             rows = made
         return self.dx[b]
-
-
-def halves(x: Array, axis: int) -> tuple[Array, Array]:
-    """The first and the second of each pair along an axis of x, views."""
-    before = (slice(None),) * axis
-    return x[(*before, slice(0, None, 2))], x[(*before, slice(1, None, 2))]

@@ -55,7 +55,7 @@ class Pointwise(Stage):
     def forward_rows(self, share: slice, x_rows: Array, y_rows: Array) -> None:
         """Some of the rows, piece by piece."""
         pieces, bias = self.pieces(x_rows[share], share.start), None
-        if self.conv is not None and self.conv.bias is not None:
+        if self.conv is not None:
             bias = np.resize(self.conv.bias, x_rows[pieces[0]].shape)
         for rows in pieces:
             part = x_rows[rows]
@@ -88,6 +88,6 @@ class Pointwise(Stage):
 
     def with_bias_gradient(self, dy: Array) -> Array:
         """dy (..., C), of which the bias of the convolution before gets the sum."""
-        if self.conv is not None and self.conv.bias is not None:
+        if self.conv is not None:
             self.add_gradient(self.conv.name + ".bias", place_sums(dy))
         return dy

@@ -6,7 +6,7 @@ import numpy as np
 
 from netdsl.kernels.arrays import Array, Shape
 from netdsl.stages.can import Can
-from netdsl.stages.layout import inside, long_rows
+from netdsl.stages.layout import inside
 from netdsl.stages.stage import Stage, Worker
 
 
@@ -15,8 +15,8 @@ def relu(x: Array, out: Array) -> Array:
 
     NumPy takes a third of the time for the maximum of two arrays that it takes for that of an array and a number.
     """
-    rows = long_rows(x)
-    np.maximum(rows, np.zeros(rows.shape[-1], x.dtype), out=long_rows(out))
+    rows, made = (array.reshape(*array.shape[:-2], -1) for array in (x, out))
+    np.maximum(rows, np.zeros(rows.shape[-1], x.dtype), out=made)
     return out
 
 

@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 
 from netdsl.pipeline import compile_text
-from netdsl.stages.max_pool import MaxPool
 from netdsl.stages.pair_pool import PairPool
 from netdsl.targets.fast.emitter import PUBLIC
 from netdsl.targets.text.derived import is_derived
 from netdsl.targets.text.folded import folded, idle_methods
 from netdsl.targets.text.kernel_source import emitted_text
-from netdsl.targets.text.known import UNKNOWN, Known
+from netdsl.targets.text.known import UNKNOWN, Another, Known
 from netdsl.targets.text.reached import reached_texts
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -95,36 +94,29 @@ def test_what_a_class_has_not_is_no_part_of_it(wrong):
 
 
 def test_calls_of_methods_that_do_nothing_go_with_them():
-    text = "class A:\n    def f(self, x):\n        self.g(x)\n        self.g(x + 1)\n        return x"
+    text = "class A:\n    def f(self, x):\n        self.g(x + 1)\n        self.g(self.h(x))\n        return x"
     assert idle_methods(text + '\n\n    def g(self, x):\n        """Nothing."""\n        return') == {"g"}
     short = folded(text, lambda method, test: None, {"g"})
-    assert short == text.replace("        self.g(x)\n", "")
+    assert short == text.replace("        self.g(x + 1)\n", "")
     assert is_derived(short, text)
 
 
 def test_attributes_that_follow_from_the_arguments_are_known_and_others_are_not():
-    given = {
-        "w": UNKNOWN,
-        "shape": (3, 8, 8),
-        "kernel_size": (2, 2),
-        "stride": (2, 2),
-        "conv": None,
-        "relu": True,
-        "dx": True,
-    }
-    given |= {"padding": ((0, 0), (0, 0)), "dilation": (1, 1)}
-    other = {**given, "shape": (3, 9, 9), "relu": False}
-    odd = {**given, "padding": ((0, 1), (0, 0))}
+    given = {"w": UNKNOWN, "shape": (3, 8, 8), "kernel_size": (2, 2), "conv": None, "relu": True, "dx": True}
+    other = {**given, "kernel_size": (1, 2), "relu": False}
+    odd = {**given, "shape": (3, 9, 9)}
 
-    def decided(*calls, method="forward", test="not self.pads"):
-        return Known((MaxPool, call) for call in calls).decide(MaxPool, method, ast.parse(test, mode="eval").body)
+    def decided(*calls, method="forward", test="not self.is_odd"):
+        return Known((PairPool, call) for call in calls).decide(PairPool, method, ast.parse(test, mode="eval").body)
 
     assert decided(given, other) is True
     assert decided(given, other, odd) is None
     assert decided(odd) is False
     assert decided(given, test="self.relu") is True
     assert decided(given, other, test="self.relu") is None
-    assert decided(given, test="self.pads or not self.relu") is False
+    assert decided(given, test="self.is_odd or not self.relu") is False
+    assert decided({**given, "conv": Another()}, test="self.conv is None") is False
+    assert decided({**given, "conv": Another()}, given, test="self.conv is None") is None
     assert decided(given, test="self.w.training") is None
     assert decided(given, method="__init__", test="w.training") is None
 

@@ -7,7 +7,8 @@ import inspect
 import re
 import sys
 import types
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
@@ -23,6 +24,7 @@ from netdsl.passes.make_plan import make_plan
 from netdsl.passes.plan import Plan, Planned
 from netdsl.passes.signals import is_signal
 from netdsl.passes.tile_batch import block_size
+from netdsl.stages.convolution import Epilogue
 from netdsl.stages.dropout import Factor
 from netdsl.stages.input import Input, NormalizedInput
 from netdsl.stages.stage import Stage, Stages
@@ -46,7 +48,7 @@ from netdsl.targets.text.ends import (
 )
 from netdsl.targets.text.folded import folded, idle_methods
 from netdsl.targets.text.kernel_source import Kernel, TextOf, emitted_text, imported_modules
-from netdsl.targets.text.known import UNKNOWN, Known
+from netdsl.targets.text.known import UNKNOWN, Another, Known
 from netdsl.targets.text.named_answers import answer_by_name
 from netdsl.targets.text.numpy_demo import demo_lines, numpy_shares, share_kernels
 from netdsl.targets.text.numpy_module import spec_values
@@ -54,7 +56,7 @@ from netdsl.targets.text.reached import reached_texts
 from netdsl.targets.text.reading_order import reading_order
 from netdsl.targets.text.recipe_lines import recipe_kernels, weights_lines
 from netdsl.targets.text.starts import start_kernels
-from netdsl.targets.text.trimmed import Outside, trimmed
+from netdsl.targets.text.trimmed import Outside, text_from, trimmed, unread_settings
 
 WORTH_SPLITTING = 1e8
 """MACs of a sample from which on its layers are shared: a smaller one is faster on one core."""
@@ -79,12 +81,13 @@ def emit_fast(
     computed += [*recipe_kernels(recipe, True), *start_kernels(graph, recipe.init)]
     answers = answer if graph.is_plain else answer_by_name
     roots: list[Kernel] = [*computed, Stages, fast, *parts, *share_kernels(graph, recipe.loss), answers]
-    methods, demo = (
-        class_methods(graph, recipe, (train, infer), until, samples),
-        demo_lines(graph, recipe.loss, numpy_shares),
-    )
-    known, own = _known_text(train, infer, parts), _names(graph, methods)
-    constants, texts = reading_order(roots, _trimmed_text(roots, known, own, methods, demo))
+    text_of, demo = _known_text(train, infer, parts), demo_lines(graph, recipe.loss, numpy_shares)
+    for _ in range(2):  # once more without what stages do not read
+        methods = class_methods(graph, recipe, (train, infer), until, samples)
+        kept = _trimmed_texts(roots, text_of, _names(graph, methods), methods, demo)
+        train, infer = (_as_read(plan, unread_settings(kept)) for plan in (train, infer))
+        text_of = text_from(kept, text_of)
+    constants, texts = reading_order(roots, text_of)
     values = spec_values(graph, recipe, DIALECT, texts)
     return emit(
         DIALECT,
@@ -129,9 +132,23 @@ def _words(methods: Sequence[Method], demo: Sequence[str]) -> set[str]:
     return {*PUBLIC, *(word for line in (*lines, *demo) for word in re.findall(r"(?<!\bnp\.)\b\w+", line))}
 
 
-def _trimmed_text(
+def _as_read(plan: Plan, unread: Mapping[Kernel, Container[str]]) -> Plan:
+    """A plan whose stages are told no epilogue, and not to leave out dx, where their constructors do not read it."""
+    stages = []
+    for stage in plan.stages:
+        gone = unread.get(stage.call.kernel, ()) if stage.call is not None else ()
+        if "epilogue" in gone:
+            stage = replace(stage, epilogue=Epilogue())
+        if "dx" in gone and stage.call is not None:
+            options = {key: value for key, value in stage.call.options.items() if key != "dx"}
+            stage = replace(stage, call=replace(stage.call, options=options))
+        stages.append(stage)
+    return replace(plan, stages=tuple(stages))
+
+
+def _trimmed_texts(
     roots: Sequence[Kernel], known: TextOf, own: set[str], methods: Sequence[Method], demo: Sequence[str]
-) -> TextOf:
+) -> dict[Kernel, str]:
     """The text of what the module reaches, without what nothing in it asks for. own: methods of the network itself."""
     words, outside = _words(methods, demo), Outside(_lines(methods, demo), frozenset({*PUBLIC, *own}), Network, Stage)
     return trimmed(lambda text_of: reached_texts(roots, words, text_of, Network, own), known, outside)
@@ -184,7 +201,7 @@ def _given(stage: Planned, call: StageCall, unasked: bool) -> dict[str, object]:
     given |= first | dict(zip(list(parameters)[len(first) :], call.arguments, strict=False))
     given |= {key: value for key, value in end_options(stage, call).items() if key in parameters}
     others = {"conv": stage.conv, "sums": stage.sums, "front": stage.front}
-    given |= {key: UNKNOWN for key, other in others.items() if other and key in parameters}
+    given |= {key: Another() for key, other in others.items() if other and key in parameters}
     return {**given, "dx": False} if unasked and "dx" in given else given
 
 

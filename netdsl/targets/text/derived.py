@@ -10,8 +10,9 @@ import ast
 from collections.abc import Sequence
 from functools import lru_cache
 
-from netdsl.targets.text.folded import is_call_of_self
+from netdsl.targets.text.folded import is_call_of_self, pairs_of
 from netdsl.targets.text.kernel_source import REMEMBERED, parsed
+from netdsl.targets.text.rewritten import gives
 
 
 @lru_cache(REMEMBERED)
@@ -59,22 +60,31 @@ def _parameters(node: ast.arguments) -> list[str]:
 
 def _assignment(node: ast.Assign, other: ast.Assign) -> bool:
     """Whether an assignment gives some of what another one gives side by side."""
-    rest = iter(_pairs(other))
-    return all(any(_expression(a, c) and _expression(b, d) for c, d in rest) for a, b in _pairs(node))
-
-
-def _pairs(node: ast.Assign) -> list[tuple[ast.expr, ast.expr]]:
-    (target, *more), value = node.targets, node.value
-    both = isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple)
-    if more or not both or len(target.elts) != len(value.elts):  # type: ignore[attr-defined]
-        return [(one, value) for one in node.targets]
-    return list(zip(target.elts, value.elts, strict=True))  # type: ignore[attr-defined]
+    rest = iter(pairs_of(other))
+    return all(any(_expression(a, c) and _expression(b, d) for c, d in rest) for a, b in pairs_of(node))
 
 
 def _may_be_gone(node: ast.stmt) -> bool:
     """Whether a statement does no more than give names, or attributes of `self`, their values."""
     targets = [part for one in node.targets for part in _flat(one)] if isinstance(node, ast.Assign) else []
     return bool(targets) and all(isinstance(one, ast.Name) or _is_of_self(one) for one in targets)
+
+
+def _may_end(others: Sequence[ast.stmt]) -> bool:
+    """Whether statements can be gone: up to the end, or to a `return` of nothing."""
+    for other in others:
+        if isinstance(other, ast.Return) and not gives(other):
+            return True
+        if isinstance(other, ast.If) and any(branch and _returns(branch) for branch in (other.body, other.orelse)):
+            return True
+        if not isinstance(other, ast.If | ast.Pass) and not is_call_of_self(other) and not _may_be_gone(other):
+            return False
+    return True
+
+
+def _returns(branch: Sequence[ast.stmt]) -> bool:
+    last = branch[-1]
+    return isinstance(last, ast.Return) and not gives(last) and _may_end(branch)
 
 
 def _flat(target: ast.expr) -> list[ast.expr]:
@@ -89,9 +99,7 @@ def _block(body: Sequence[ast.stmt], others: Sequence[ast.stmt], has_ended: bool
     """Whether statements are others, in their order: conditions may be gone, or their branches stand in their place,
     and so may all behind a return."""
     if not body or (len(body) == 1 and isinstance(body[0], ast.Pass)):
-        return has_ended or all(
-            isinstance(other, ast.If | ast.Pass) or is_call_of_self(other) or _may_be_gone(other) for other in others
-        )
+        return has_ended or _may_end(others)
     if not others:
         return False
     first, *rest = others

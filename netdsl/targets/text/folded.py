@@ -41,6 +41,9 @@ def _has_choice(node: ast.AST) -> bool:
     return any(isinstance(one, ast.IfExp) for one in walk(node))
 
 
+_PLAIN = ("len", "max", "min", "tuple", "list", "range", "zip", "map", "slice", "any", "all", "sum", "enumerate")
+
+
 class _Choices:
     """`a if c else b` in a text."""
 
@@ -198,12 +201,18 @@ def _kept(node: ast.stmt, is_unread: Callable[[ast.expr], bool]) -> list[tuple[a
     """What is left of an assignment in one line, (target, value) of each; None where all is."""
     if not isinstance(node, ast.Assign) or len(node.targets) > 1 or node.end_lineno != node.lineno:
         return None
-    (target,), value = node.targets, node.value
-    pairs = [(target, value)]
-    if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple) and len(target.elts) == len(value.elts):
-        pairs = list(zip(target.elts, value.elts, strict=True))
+    pairs = pairs_of(node)
     left = [(target, value) for target, value in pairs if not (_all_in(target, is_unread) and only_computes(value))]
     return None if len(left) == len(pairs) else left
+
+
+def pairs_of(node: ast.Assign) -> list[tuple[ast.expr, ast.expr]]:
+    """(target, value) of each of those that an assignment gives side by side."""
+    (target, *more), value = node.targets, node.value
+    both = isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple)
+    if more or not both or len(target.elts) != len(value.elts):  # type: ignore[attr-defined]
+        return [(one, value) for one in node.targets]
+    return list(zip(target.elts, value.elts, strict=True))  # type: ignore[attr-defined]
 
 
 def _all_in(target: ast.expr, is_unread: Callable[[ast.expr], bool]) -> bool:
@@ -224,4 +233,4 @@ def only_computes(node: ast.expr) -> bool:
 def _is_plain_call(called: ast.expr) -> bool:
     if isinstance(called, ast.Attribute):
         return called.attr in ("reshape", "transpose", "swapaxes", "get", "of_blocks")
-    return isinstance(called, ast.Name) and called.id in ("len", "max", "min", "tuple", "list", "range", "zip")
+    return isinstance(called, ast.Name) and called.id in _PLAIN

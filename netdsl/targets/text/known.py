@@ -24,6 +24,11 @@ Call = tuple[type, Mapping[str, object]]
 """A class, and what its constructor is given: of each parameter the value, or UNKNOWN."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Another:
+    """Another stage that a constructor is given: it is one, and that is all that is known of it."""
+
+
 class Known:
     """What a module's instances have in common. calls: all that make one of them."""
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from netdsl.targets.text.kernel_source import REMEMBERED, Kernel, TextOf, is_kernel, parsed, walk
+from netdsl.targets.text.rewritten import without_statements
 
 
 def reached_texts(
@@ -142,12 +143,5 @@ class _Reached:
     def text(self, kernel: Kernel) -> str:
         """The text of a definition without the methods that are not reached."""
         part = self.parts[kernel]
-        lines = part.text.split("\n")
         gone = [method for name, methods in part.methods.items() if name not in part.kept for method in methods]
-        for method in sorted(gone, key=lambda method: method.lineno, reverse=True):
-            first = min([method.lineno, *(decorator.lineno for decorator in method.decorator_list)])
-            begin = first - 1
-            while begin > 1 and not lines[begin - 1].strip():
-                begin -= 1
-            del lines[begin : method.end_lineno]
-        return "\n".join(lines)
+        return without_statements(part.text, gone)

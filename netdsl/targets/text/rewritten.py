@@ -42,6 +42,33 @@ def functions_in(node: ast.stmt) -> list[ast.FunctionDef]:
     return [part for part in parts if isinstance(part, ast.FunctionDef)]
 
 
+def without_statements(text: str, gone: Iterable[ast.stmt]) -> str:
+    """A class without some of its methods or other statements, and without the empty lines in front of them."""
+    lines = text.split("\n")
+    for node in sorted(gone, key=lambda node: node.lineno, reverse=True):
+        first = min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", ()))])
+        begin = first - 1
+        while begin > 1 and not lines[begin - 1].strip():
+            begin -= 1
+        del lines[begin : node.end_lineno]
+    return "\n".join(lines)
+
+
+def without_last_returns(text: str) -> str:
+    """The functions in a text without a `return` of nothing at their end, where they never return anything else."""
+    gone = []
+    for one in functions_in(parsed(text).body[0]):
+        returns = [node for node in walk(one) if isinstance(node, ast.Return)]
+        if returns and returns[0] is one.body[-1] and len(one.body) > 1 and not any(map(gives, returns)):
+            gone.append(one.body[-1])
+    return without_statements(text, gone)
+
+
+def gives(node: ast.Return) -> bool:
+    """Whether a `return` gives something."""
+    return node.value is not None and not (isinstance(node.value, ast.Constant) and node.value.value is None)
+
+
 def without_parameters(text: str, gone: Mapping[str, Container[str]]) -> str:
     """The functions in a text without the parameters that are `gone`, by the names of both."""
     (node,) = parsed(text).body
@@ -69,5 +96,4 @@ def without_fields(text: str, is_gone: Callable[[int, str], bool]) -> str:
     (node,) = parsed(text).body
     assert isinstance(node, ast.ClassDef), text
     fields = [part for part in node.body if isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name)]
-    gone = {part.lineno for i, part in enumerate(fields) if is_gone(i, part.target.id)}  # type: ignore[union-attr]
-    return "\n".join(line for number, line in enumerate(text.split("\n"), 1) if number not in gone)
+    return without_statements(text, [part for i, part in enumerate(fields) if is_gone(i, part.target.id)])  # type: ignore[union-attr]

@@ -12,10 +12,18 @@ from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from netdsl.targets.text.folded import does_nothing, folded, only_computes
+from netdsl.targets.text.folded import does_nothing, folded
 from netdsl.targets.text.kernel_source import REMEMBERED, Kernel, TextOf, parsed, walk
 from netdsl.targets.text.plain_text import is_record
-from netdsl.targets.text.rewritten import functions_in, without_arguments, without_fields, without_parameters
+from netdsl.targets.text.rewritten import (
+    functions_in,
+    without_arguments,
+    without_fields,
+    without_last_returns,
+    without_parameters,
+    without_statements,
+)
+from netdsl.targets.text.said import Call, name_of, said_in
 
 Reach = Callable[[TextOf], Mapping[Kernel, str]]
 """Gives the texts that a module reaches, of those that it is given."""
@@ -32,101 +40,60 @@ class Outside:
     stages: type
 
 
-def trimmed(reach: Reach, text_of: TextOf, outside: Outside) -> TextOf:
-    """The texts of `text_of` without what nothing asks for in those that are reached."""
-    now = text_of
-    while True:
-        reached = reach(now)
+def trimmed(reach: Reach, text_of: TextOf, outside: Outside) -> dict[Kernel, str]:
+    """The texts of `text_of` that are reached, without what nothing asks for in them."""
+    reached: Mapping[Kernel, str] = {}
+    texts = dict(reach(text_of))
+    while texts != reached:
+        reached = reach(text_from(texts, text_of))
         trim = _Trim(reached, outside)
         texts = {kernel: trim.text(kernel, text) for kernel, text in reached.items()}
-        if texts == reached:
-            return now
-        now = _instead(texts, text_of)
+    return texts
 
 
-def _instead(texts: Mapping[Kernel, str], text_of: TextOf) -> TextOf:
+def unread_settings(texts: Mapping[Kernel, str]) -> dict[Kernel, frozenset[str]]:
+    """Of classes the parameters of their constructors, those with defaults, that are not read in these."""
+    made = [(kernel, one) for kernel, text in texts.items() for one in functions_in(parsed(text).body[0])]
+    return {
+        kernel: frozenset(name for _, name, default in _parameters(one) if default is not None) - _read_in(one)
+        for kernel, one in made
+        if one.name == "__init__"
+    }
+
+
+def text_from(texts: Mapping[Kernel, str], text_of: TextOf) -> TextOf:
+    """Gives these texts, and else those of `text_of`."""
     named = {(kernel.__module__, kernel.__name__): text for kernel, text in texts.items()}
     return lambda module, name: named.get((module.__name__, name)) or text_of(module, name)
-
-
-@dataclass(frozen=True)
-class _Call:
-    """A call of something of that name. given: the values by their place or name; None of all that are not plain."""
-
-    name: str
-    given: tuple[tuple[int | str, str | None], ...]
-    is_open: bool  # `*` or `**` gives more
-    own: bool  # of a method of `self`, with values that only compute
-
-    def says(self, place: int, parameter: str) -> str | None:
-        """What it gives a parameter: nothing (None), a constant as text, or `?`."""
-        return next(((text or "?") for key, text in self.given if key in (place, parameter)), None)
-
-
-@dataclass(frozen=True)
-class _Said:
-    """What a text says: the attributes that it reads, its calls, and the attributes and names that it hands on without
-    a call."""
-
-    read: frozenset[str]
-    calls: tuple[_Call, ...]
-    handed: frozenset[str]
-
-
-@lru_cache(REMEMBERED)
-def _said(text: str) -> _Said:
-    read, handed, calls, called = set[str](), set[str](), list[_Call](), set[ast.AST]()
-    for node in walk(ast.parse(text)):
-        if isinstance(node, ast.Call):
-            called.add(node.func)
-            calls += [_call(node)] if isinstance(node.func, ast.Name | ast.Attribute) else []
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            read.add(node.value)
-        elif isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load):
-            if isinstance(node, ast.Attribute):
-                read.add(node.attr)
-            if node not in called:
-                handed.add(_name(node))
-        elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Attribute):
-            read.add(node.target.attr)
-    return _Said(frozenset(read), tuple(calls), frozenset(handed))
-
-
-def _call(node: ast.Call) -> _Call:
-    func = node.func
-    values: list[tuple[int | str, ast.expr]] = [*enumerate(node.args)]
-    values += [(word.arg or "", word.value) for word in node.keywords]
-    given = tuple((key, ast.dump(value) if isinstance(value, ast.Constant) else None) for key, value in values)
-    is_open = any(isinstance(value, ast.Starred) or key == "" for key, value in values)
-    is_own = isinstance(func, ast.Attribute) and isinstance(func.value, ast.Name) and func.value.id == "self"
-    return _Call(_name(func), given, is_open, is_own and all(only_computes(value) for _, value in values))
-
-
-def _name(node: ast.expr) -> str:
-    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 
 class _Trim:
     """What is asked for in a module, where these are its texts."""
 
     def __init__(self, texts: Mapping[Kernel, str], outside: Outside) -> None:
-        said = [_said(text) for text in (*texts.values(), *outside.others)]
+        said = [said_in(text, self._is_stage(kernel, outside)) for kernel, text in texts.items()]
+        said += [said_in(text, False) for text in outside.others]
         self.outside = outside
         self.read = outside.kept.union(*(one.read for one in said))
-        self.handed = outside.kept.union(*(one.handed for one in said))
-        self.calls: dict[str, list[_Call]] = {}
+        self.handed = frozenset[str]().union(*(one.handed for one in said))
+        self.calls: dict[str, list[Call]] = {}
         for call in (call for one in said for call in one.calls):
             self.calls.setdefault(call.name, []).append(call)
         self.extended = {base for kernel in texts if isinstance(kernel, type) for base in kernel.__mro__[1:]}
+        self.methods = {k: {one.name: one for one in functions_in(parsed(text).body[0])} for k, text in texts.items()}
         defined: dict[str, list[ast.FunctionDef]] = {}
-        for kernel, text in texts.items():
-            for one in functions_in(parsed(text).body[0]):
+        for kernel, methods in self.methods.items():
+            for one in methods.values():
                 defined.setdefault(self._called(kernel, one), []).append(one)
         self.gone = {name: self._gone(name, ones[0]) for name, ones in defined.items() if len(ones) == 1}
         idle = {
             name: all(map(does_nothing, (node for one in ones for node in one.body))) for name, ones in defined.items()
         }
         self.idle = {name for name, is_idle in idle.items() if is_idle and name}
+
+    @staticmethod
+    def _is_stage(kernel: Kernel, outside: Outside) -> bool:
+        return isinstance(kernel, type) and issubclass(kernel, outside.stages)
 
     def _called(self, kernel: Kernel, function: ast.FunctionDef) -> str:
         """By what name a function is called; nothing where that is not known."""
@@ -173,15 +140,32 @@ class _Trim:
         idle = {one.name: self._idle(self._called(kernel, one), one) for one in functions_in(node)}
         read = {one.name: _read_in(one) for one in functions_in(node)}
         gone = {one.name: self._unread(self._called(kernel, one), one, idle[one.name]) for one in functions_in(node)}
-        is_stage = isinstance(kernel, type) and issubclass(kernel, self.outside.stages)
+        is_stage = self._is_stage(kernel, self.outside)
 
         def is_unread(method: str, target: ast.expr) -> bool:
             if isinstance(target, ast.Name):
                 return target.id not in read[method]
-            return is_stage and ast.unparse(target) == f"self.{_name(target)}" and _name(target) not in self.read
+            return is_stage and ast.unparse(target) == f"self.{name_of(target)}" and name_of(target) not in self.read
 
+        text = without_statements(text, self._parts_for_nobody(kernel, node) if is_stage else ())
         text = without_arguments(without_parameters(text, gone), self._is_gone)
-        return folded(text, lambda method, test: _truth(test, idle[method]), self.idle, is_unread)
+        text = folded(text, lambda method, test: _truth(test, idle[method]), self.idle, is_unread)
+        return without_last_returns(text)
+
+    def _parts_for_nobody(self, kernel: Kernel, node: ast.stmt) -> list[ast.stmt]:
+        """Of a class the attributes that nobody reads, and the methods that do nothing, as the ones they replace."""
+        parts = getattr(node, "body", ())
+        given = [part for part in parts if isinstance(part, ast.Assign)]
+        unread = [part for part in given if self.read.isdisjoint(n.id for n in walk(part) if isinstance(n, ast.Name))]
+        return [
+            *unread,
+            *(part for part in parts if isinstance(part, ast.FunctionDef) and self._adds_nothing(kernel, part)),
+        ]
+
+    def _adds_nothing(self, kernel: Kernel, method: ast.FunctionDef) -> bool:
+        line = [self.methods[base] for base in getattr(kernel, "__mro__", ())[1:] if base in self.methods]
+        replaced = next((methods[method.name] for methods in line if method.name in methods), None)
+        return replaced is not None and all(map(does_nothing, (*method.body, *replaced.body)))
 
     def _unread(self, name: str, function: ast.FunctionDef, idle: Container[str]) -> set[str]:
         """The parameters that a function does without: of several functions of one name those that no call gives."""
@@ -192,7 +176,7 @@ class _Trim:
         return {arg for place, arg in unread if not given & {place, arg}} - _read_in(function)
 
     def _is_gone(self, call: ast.Call, key: int | str) -> bool:
-        gone = self.gone.get(_name(call.func), ())
+        gone = self.gone.get(name_of(call.func), ())
         return any(key in one for one in gone)
 
     def _is_idle_field(self, owner: str, place: int, name: str) -> bool:

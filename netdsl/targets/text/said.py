@@ -1,0 +1,83 @@
+"""What the text of a definition says to the rest of a module: the attributes it reads, its calls, what it hands on."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from functools import lru_cache
+
+from netdsl.targets.text.folded import only_computes, pairs_of
+from netdsl.targets.text.kernel_source import REMEMBERED, parsed, walk
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of something of that name. given: the values by their place or name; None of all that are not plain."""
+
+    name: str
+    given: tuple[tuple[int | str, str | None], ...]
+    is_open: bool  # `*` or `**` gives more
+    own: bool  # of a method of `self`, with values that only compute
+
+    def says(self, place: int, parameter: str) -> str | None:
+        """What it gives a parameter: nothing (None), a constant as text, or `?`."""
+        return next(((text or "?") for key, text in self.given if key in (place, parameter)), None)
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a text says: the attributes that it reads, its calls, and the attributes and names that it hands on without
+    a call."""
+
+    read: frozenset[str]
+    calls: tuple[Call, ...]
+    handed: frozenset[str]
+
+
+@lru_cache(REMEMBERED)
+def said_in(text: str, is_stage: bool) -> Said:
+    """is_stage: that `self.a = b.a` gives on what `b` has is no reason yet that anyone has it."""
+    read, handed, calls, called = set[str](), set[str](), list[Call](), set[ast.AST]()
+    given_on = _given_on(parsed(text)) if is_stage else set()
+    for node in walk(parsed(text)):
+        if isinstance(node, ast.Call):
+            called.add(node.func)
+            calls += [_call(node)] if isinstance(node.func, ast.Name | ast.Attribute) else []
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            read.add(node.value)
+        elif isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load):
+            if isinstance(node, ast.Attribute) and node not in given_on:
+                read.add(node.attr)
+            if node not in called:
+                handed.add(name_of(node))
+        elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Attribute):
+            read.add(node.target.attr)
+    return Said(frozenset(read), tuple(calls), frozenset(handed))
+
+
+def _given_on(tree: ast.AST) -> set[ast.AST]:
+    """The attributes in a text that are read to be attributes of the same name of `self`."""
+    pairs = [pair for node in walk(tree) if isinstance(node, ast.Assign) for pair in pairs_of(node)]
+    return {
+        value
+        for target, value in pairs
+        if isinstance(target, ast.Attribute)
+        and isinstance(value, ast.Attribute)
+        and target.attr == value.attr
+        and ast.unparse(target.value) == "self"
+        and only_computes(value)
+    }
+
+
+def _call(node: ast.Call) -> Call:
+    func = node.func
+    values: list[tuple[int | str, ast.expr]] = [*enumerate(node.args)]
+    values += [(word.arg or "", word.value) for word in node.keywords]
+    given = tuple((key, ast.dump(value) if isinstance(value, ast.Constant) else None) for key, value in values)
+    is_open = any(isinstance(value, ast.Starred) or key == "" for key, value in values)
+    is_own = isinstance(func, ast.Attribute) and isinstance(func.value, ast.Name) and func.value.id == "self"
+    return Call(name_of(func), given, is_open, is_own and all(only_computes(value) for _, value in values))
+
+
+def name_of(node: ast.expr) -> str:
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
