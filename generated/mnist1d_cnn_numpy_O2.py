@@ -355,7 +355,7 @@ class RowConv(ConvStage):
                 self.grad_rows += parts.sum(axis=0)
 
 
-def wide_rows(x, longest=2048):
+def wide_rows(x, longest=8192):
     """x (H, W, n, C) -> a view (H, W/k, k*n*C), k pixels as one: a loop over 100 numbers takes twice its time. Other
     arrays, and maps whose columns lie apart: (..., n*C)."""
     *space, n, channels = x.shape

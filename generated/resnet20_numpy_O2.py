@@ -689,7 +689,7 @@ class RowConv(ConvStage):
                 self.grad_rows += parts.sum(axis=0)
 
 
-def wide_rows(x, longest=2048):
+def wide_rows(x, longest=8192):
     """x (H, W, n, C) -> a view (H, W/k, k*n*C), k pixels as one: a loop over 100 numbers takes twice its time. Other
     arrays, and maps whose columns lie apart: (..., n*C)."""
     *space, n, channels = x.shape
@@ -821,6 +821,7 @@ class BatchNorm(Stage):
         self.name, self.eps, self.momentum, self.conv, self.ending = name, eps, momentum, sums, (relu, clip)
         self.channels = shape[0]
         self.reader = None
+        self.product = None  # a PointConv in front that knows the sums of dy * x without reading x
         self.gives = sums is None or w.splits  # else the convolution in front does the last walk
         if sums is not None and not self.gives:
             sums.work_for(self)
@@ -918,6 +919,8 @@ class BatchNorm(Stage):
         if self.reader is None:
             self.w.each(self.parts_of(dy), self.take_part, dy, self.x[b], guess)
         sums = take(self.taken[b])
+        if self.product is not None and self.product.multiplies:
+            sums[1] = self.product.take_products()
         sums[1] -= (self.mean - self.guesses[b][0]) * sums[0]
         sums[1] *= self.inv_std
         so_far[...] = sums if b == 0 else so_far + sums
@@ -939,12 +942,18 @@ class BatchNorm(Stage):
         """As `take_gradient`, of x (H, W, n, C) less the guess (1, C), if there is one."""
         b = self.w.block
         y, sums = self.y[b], self.taken[b][self.w.row]
+        multiplies = self.product is not None and self.product.multiplies
         for band in bands(dy, self.band, rows):
             stop_gradient(dy[band], y[band], self.mask[b], *self.ending)
+            if multiplies:
+                sums[0] += sums_by_channel(dy[band])
+                continue
             part = x[band]
             if guess is not None:
                 part = np.subtract(part, guess, out=self.part[b][: part.size].reshape(part.shape))
             sums += moments_by_channel(dy[band], part)
+        if self.product is not None and multiplies:
+            self.product.meet(dy, rows)
 
     def give_gradient(self, dy, rows):
         """Rows of dy (H, W, n, C), of which `take_gradient` took the sums, become dx."""
@@ -1446,9 +1455,15 @@ def stop_negative(dy, y, mask):
 
 
 class PointConv(ConvStage):
-    """A 1x1 convolution: one matrix product over the channels of every pixel, by bands that stay in the cache."""
+    """A 1x1 convolution: one matrix product over the channels of every pixel, by bands that stay in the cache.
 
-    band_numbers, least_pixels = 1 << 17, 192
+    With few channels and many filters, y is not read for the batch norm behind it. As y = x w, the sums over all pixels
+    are products of small matrices: that of y is (sum of x) w, that of y * y is w' (x' x) w on the diagonal, that of
+    dy * y is w' (x' dy). The batch norm gives a gradient f * dy + s * y + t, by channels; so the weights get
+    f * x' dy + s * (x' x) w + t * (sum of x), and dx is dy (f w)' + x (s w w') + t w'.
+    """
+
+    band_numbers, least_pixels = 1 << 18, 192
 
     def __init__(self, w, name, geometry, epilogue=Epilogue(), dx=True):
         self.prepare(w, name, geometry, epilogue, dx)
@@ -1456,6 +1471,7 @@ class PointConv(ConvStage):
         shape, filters, (ho, wo) = self.shape, self.filters, self.out_size
         self.y = w.outputs(lambda n: (ho, wo, n, filters))
         self.x = w.of_blocks()
+        self.squares, self.meetings = w.of_blocks(), w.of_blocks()  # None: y is read
         self.picked = w.zeros(lambda n: (ho, wo, n, shape[0]))
         if w.training:
             self.grad_rows = w.grads[name + ".weight"].reshape(shape[0], filters)
@@ -1478,8 +1494,33 @@ class PointConv(ConvStage):
         """Rows of x (Ho, Wo, n, C), and of another map or None, to those of y, band by band."""
         y, weight = self.y[self.w.block], self.weight.reshape(self.channels, -1)
         for band in self.bands_of(y, rows):
-            np.matmul(x[band].reshape(-1, self.channels), weight, out=y[band].reshape(-1, self.filters))
+            pixels = x[band].reshape(-1, self.channels)
+            np.matmul(pixels, weight, out=y[band].reshape(-1, self.filters))
             self.complete(y[band], None if plus is None else plus[band])
+
+    def work_for(self, norm):
+        """As every convolution does; and this one may know the sums."""
+        super().work_for(norm)
+        norm.product = None
+
+    @property
+    def multiplies(self):
+        """Whether this block's y is not read."""
+        return self.squares[self.w.block] is not None
+
+    def take_sums(self):
+        """The sums of y and of y * y of this block, (2, F)."""
+        return super().take_sums()
+
+    def meet(self, dy, rows):
+        """Rows of dy (H, W, n, F), in front of the batch norm, meet x."""
+        b = self.w.block
+        for band in self.bands_of(dy, rows):
+            self.meetings[b] += self.x[b][band].reshape(-1, self.channels).T @ dy[band].reshape(-1, self.filters)
+
+    def take_products(self):
+        """The sums of dy * y of this block, (F,)."""
+        return (self.weight.reshape(self.channels, -1) * self.meetings[self.w.block]).sum(axis=0)
 
     def bands_of(self, y, within=slice(None)):
         """Bands of rows of y (Ho, Wo, n, F), as many as stay in the cache and are a large product."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from netdsl.stages.can import Can
 from netdsl.stages.conv_stage import ConvStage
 from netdsl.stages.ending import Bounds, finish, stop_gradient
 from netdsl.stages.layout import inside
-from netdsl.stages.rows import bands, moments_by_channel, wide_rows
+from netdsl.stages.rows import bands, moments_by_channel, sums_by_channel, wide_rows
 from netdsl.stages.stage import Stage, Worker, take
 
 
@@ -87,6 +88,7 @@ class BatchNorm(Stage):
         self.name, self.eps, self.momentum, self.conv, self.ending = name, eps, momentum, sums, (relu, clip)
         self.channels = shape[0]
         self.reader: ConvStage | None = None
+        self.product: Any = None  # a PointConv in front that knows the sums of dy * x without reading x
         self.gives = sums is None or w.splits  # else the convolution in front does the last walk
         if sums is not None and not self.gives:
             sums.work_for(self)
@@ -188,6 +190,8 @@ class BatchNorm(Stage):
         if self.reader is None:
             self.w.each(self.parts_of(dy), self.take_part, dy, self.x[b], guess)
         sums = take(self.taken[b])
+        if self.product is not None and self.product.multiplies:
+            sums[1] = self.product.take_products()
         sums[1] -= (self.mean - self.guesses[b][0]) * sums[0]
         sums[1] *= self.inv_std
         so_far[...] = sums if b == 0 else so_far + sums
@@ -215,12 +219,18 @@ class BatchNorm(Stage):
         """As `take_gradient`, of x (H, W, n, C) less the guess (1, C), if there is one."""
         b = self.w.block
         y, sums = self.y[b], self.taken[b][self.w.row]
+        multiplies = self.product is not None and self.product.multiplies
         for band in bands(dy, self.band, rows):
             stop_gradient(dy[band], y[band], self.mask[b], *self.ending)
+            if multiplies:
+                sums[0] += sums_by_channel(dy[band])
+                continue
             part = x[band]
             if guess is not None:
                 part = np.subtract(part, guess, out=self.part[b][: part.size].reshape(part.shape))
             sums += moments_by_channel(dy[band], part)
+        if self.product is not None and multiplies:
+            self.product.meet(dy, rows)
 
     def give_gradient(self, dy: Array, rows: slice) -> None:
         """Rows of dy (H, W, n, C), of which `take_gradient` took the sums, become dx."""

@@ -26,7 +26,7 @@ class DepthConv(ConvStage):
 
     can = ConvStage.can.but(add_map=False, walk_for_norm=True)
 
-    band_numbers = 1 << 17
+    band_numbers = 1 << 18
 
     def __init__(
         self,

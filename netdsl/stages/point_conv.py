@@ -9,15 +9,22 @@ import numpy as np
 from netdsl.kernels.arrays import Array
 from netdsl.stages.conv_stage import ConvStage, read_by
 from netdsl.stages.convolution import ConvGeometry, Epilogue
+from netdsl.stages.rows import bands, moments_by_channel, sums_by_channel
 from netdsl.stages.stage import Worker
 
 
 class PointConv(ConvStage):
-    """A 1x1 convolution: one matrix product over the channels of every pixel, by bands that stay in the cache."""
+    """A 1x1 convolution: one matrix product over the channels of every pixel, by bands that stay in the cache.
+
+    With few channels and many filters, y is not read for the batch norm behind it. As y = x w, the sums over all pixels
+    are products of small matrices: that of y is (sum of x) w, that of y * y is w' (x' x) w on the diagonal, that of
+    dy * y is w' (x' dy). The batch norm gives a gradient f * dy + s * y + t, by channels; so the weights get
+    f * x' dy + s * (x' x) w + t * (sum of x), and dx is dy (f w)' + x (s w w') + t w'.
+    """
 
     can = ConvStage.can.but(walk_for_norm=True)
 
-    band_numbers, least_pixels = 1 << 17, 192
+    band_numbers, least_pixels = 1 << 18, 192
 
     def __init__(
         self,
@@ -35,6 +42,10 @@ class PointConv(ConvStage):
         self.x = w.of_blocks()
         self.picks = self.stride != (1, 1) or geometry.padded_size != shape[1:]
         self.front = None if self.picks else read_by(self, front)
+        is_plain = self.has_norm and not (w.splits or self.picks or self.ends or self.adds_bias)
+        pixels, squares = ho * wo * min(w.sizes), shape[0] ** 2
+        self.is_quick = is_plain and squares * (pixels + 4 * filters) < 15 * pixels * filters
+        self.squares, self.meetings = w.of_blocks(), w.of_blocks()  # None: y is read
         if self.picks:
             self.picked = w.zeros(lambda n: (ho, wo, n, shape[0]))
         if w.training:
@@ -55,6 +66,8 @@ class PointConv(ConvStage):
             x = self.picked[b]
         self.x[b] = x
         y = self.y[b]
+        if self.is_quick:
+            self.squares[b] = np.zeros((self.channels + 1, self.channels))
         self.w.each(self.w.cut(len(y), 2 * self.channels * y[0].size), self.forward_rows, x, plus)
         return y
 
@@ -64,8 +77,49 @@ class PointConv(ConvStage):
         for band in self.bands_of(y, rows):
             if self.front is not None:
                 self.front.fill(band)
-            np.matmul(x[band].reshape(-1, self.channels), weight, out=y[band].reshape(-1, self.filters))
-            self.complete(y[band], None if plus is None else plus[band])
+            pixels = x[band].reshape(-1, self.channels)
+            np.matmul(pixels, weight, out=y[band].reshape(-1, self.filters))
+            if self.is_quick:
+                self.squares[self.w.block][:-1] += pixels.T @ pixels
+                self.squares[self.w.block][-1] += sums_by_channel(pixels)
+            else:
+                self.complete(y[band], None if plus is None else plus[band])
+
+    def work_for(self, norm: Any) -> None:
+        """As every convolution does; and this one may know the sums."""
+        super().work_for(norm)
+        norm.product = self if self.is_quick else None
+
+    @property
+    def multiplies(self) -> bool:
+        """Whether this block's y is not read."""
+        return self.squares[self.w.block] is not None
+
+    def take_sums(self) -> Array:
+        """The sums of y and of y * y of this block, (2, F)."""
+        if not self.is_quick:
+            return super().take_sums()
+        b, weight = self.w.block, self.weight.reshape(self.channels, -1)
+        squares, self.meetings[b] = self.squares[b], np.zeros(weight.shape)
+        sums = np.stack([squares[-1] @ weight, (weight * (squares[:-1] @ weight)).sum(axis=0)])
+        rounding = ((squares[:-1] ** 2 @ weight**2) * weight**2).sum(axis=0) ** 0.5
+        of_mean = sums[0] ** 2 * self.filters / self.y[b].size
+        if (np.maximum(rounding / 100, of_mean / 5) > sums[1] - of_mean).any():  # little is left of large numbers
+            self.squares[b] = None
+            for band in bands(self.y[b]):
+                self.totals[b][0] += moments_by_channel(self.y[b][band], self.y[b][band])
+            return super().take_sums()
+        return sums
+
+    def meet(self, dy: Array, rows: slice) -> None:
+        """Rows of dy (H, W, n, F), in front of the batch norm, meet x."""
+        b = self.w.block
+        for band in self.bands_of(dy, rows):
+            self.meetings[b] += self.x[b][band].reshape(-1, self.channels).T @ dy[band].reshape(-1, self.filters)
+
+    def take_products(self) -> Array:
+        """The sums of dy * y of this block, (F,)."""
+        return (self.weight.reshape(self.channels, -1) * self.meetings[self.w.block]).sum(axis=0)
 
     def bands_of(self, y: Array, within: slice = slice(None)) -> list[slice]:
         """Bands of rows of y (Ho, Wo, n, F), as many as stay in the cache and are a large product."""
@@ -89,6 +143,8 @@ class PointConv(ConvStage):
         self.has_gradient = False
         if self.w.splits:
             self.backward_by_products(dy)
+        elif self.is_quick and self.multiplies:
+            self.backward_by_norm(dy, *self.behind.numbers[self.w.block])
         else:
             self.backward_by_bands(dy)
         return self.whole_dx(self.dx[self.w.block]) if self.has_dx else None
@@ -100,6 +156,22 @@ class PointConv(ConvStage):
         self.add_weight_gradient(self.x[b].reshape(-1, c), rows)
         if self.has_dx:
             self.w.multiply(rows, self.weight.reshape(c, -1).T, self.dx[b].reshape(-1, c))
+
+    def backward_by_norm(self, dy: Array, factor: Array, slope: Array, shift: Array) -> None:
+        """dy to dx and the gradient of the weights; both are given factor * dy + slope * y + shift by the batch norm."""
+        b, weight = self.w.block, self.weight.reshape(self.channels, -1)
+        squares, x = self.squares[b], self.x[b]
+        grad = self.meetings[b] * factor + squares[:-1] @ weight * slope + np.multiply.outer(squares[-1], shift)
+        self.add_gradient(self.name + ".weight", grad.reshape(self.w.grads[self.name + ".weight"].shape))
+        if not self.has_dx:
+            return
+        back, mixed, rest = np.ascontiguousarray((weight * factor).T), weight * slope @ weight.T, weight @ shift
+        for band in self.bands_of(dy):
+            dx = self.dx[b][band].reshape(-1, self.channels)
+            np.matmul(dy[band].reshape(-1, self.filters), back, out=dx)
+            dx += x[band].reshape(-1, self.channels) @ mixed + rest
+            if self.front is not None:
+                self.front.take_gradient(self.dx[b], band)
 
     def backward_by_bands(self, dy: Array) -> None:
         """dy to dx and the gradient of the weights, while they are in the cache."""

@@ -19,7 +19,7 @@ def bands(x: Array, numbers: int = 32768, within: slice = slice(None)) -> list[s
     return [slice(i, min(i + rows, end)) for i in range(begin, end, rows)]
 
 
-def wide_rows(x: Array, longest: int = 2048) -> Array:
+def wide_rows(x: Array, longest: int = 8192) -> Array:
     """x (H, W, n, C) -> a view (H, W/k, k*n*C), k pixels as one: a loop over 100 numbers takes twice its time. Other
     arrays, and maps whose columns lie apart: (..., n*C)."""
     *space, n, channels = x.shape

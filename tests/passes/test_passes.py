@@ -24,6 +24,7 @@ ELEMENTS = (
     "conv 4 k1 s2 p1",
     "conv 4 k3 s2 p1 g4 nobias",
     "conv 8 -> bn -> relu6 -> conv 8 k3 p1 g8 -> bn -> relu6 -> conv 4 -> bn",
+    "conv 24 nobias -> bn -> relu -> conv 4 k3 p1",
     "convt 4 k2 s2",
     "bn",
     "bn",

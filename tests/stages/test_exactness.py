@@ -133,6 +133,29 @@ def test_the_sums_of_a_convolution_forget_a_large_bias():
     model.close()
 
 
+@pytest.mark.parametrize("mean", [0, 3, 30])
+def test_sums_that_a_product_knows_without_reading_it_are_exact(mean):
+    """A 1x1 convolution of few channels does not read what it made for the batch norm behind it, unless it must."""
+    net = compile_text("input 4x16x12\nconv 24 nobias -> bn -> relu6 -> conv 3 k3 p1\ntrain { loss mse }")
+    rng = np.random.default_rng(3)
+    x, dy = rng.standard_normal((6, 4, 16, 12)) + mean, rng.standard_normal((6, 3, 16, 12))
+    space = {"__name__": "module"}
+    exec(compile(net.numpy_source(2), "module", "exec", dont_inherit=True), space)
+    right = net.build(seed=1, dtype="float64")
+    logits, (_, grads) = right.logits(x, training=True), right.backward(dy)
+    model = space["Model"](seed=1, workers=2)
+    for name, array in right.params.items():
+        model.params[name][...] = array
+    assert np.abs(model.logits(x.astype(np.float32), training=True) - logits).max() < 1e-6 * max(30, mean)
+    _, found = model.backward(dy.astype(np.float32))
+    for name in grads:  # the sum of x * dy is that much smaller than its parts
+        error = np.abs(found[name] - grads[name]).max() / np.abs(grads[name]).max()
+        assert error < 1e-6 * max(10, mean**2), f"{name}: {error}"
+    (worker,) = model.workers[1, 2].values()
+    assert worker.s.conv1.is_quick and worker.s.conv1.multiplies == (mean == 0)
+    model.close()
+
+
 def test_batch_norm_measures_parts_that_differ_as_one():
     """One worker's samples lie around 0, another's around 1,000: neither's own spread says anything of all."""
     net = compile_text("input 5x6x6\nbn\ntrain { loss mse }")
