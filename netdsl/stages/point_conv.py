@@ -158,7 +158,7 @@ class PointConv(ConvStage):
             self.w.multiply(rows, self.weight.reshape(c, -1).T, self.dx[b].reshape(-1, c))
 
     def backward_by_norm(self, dy: Array, factor: Array, slope: Array, shift: Array) -> None:
-        """dy to dx and the gradient of the weights; both are given factor * dy + slope * y + shift by the batch norm."""
+        """dy to dx and the gradient of the weights: the batch norm gives both factor * dy + slope * y + shift."""
         b, weight = self.w.block, self.weight.reshape(self.channels, -1)
         squares, x = self.squares[b], self.x[b]
         grad = self.meetings[b] * factor + squares[:-1] @ weight * slope + np.multiply.outer(squares[-1], shift)
