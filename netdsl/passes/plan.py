@@ -7,6 +7,7 @@ the plan is whole.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -114,9 +115,13 @@ class Plan:
         maker = self.maker(value)
         return self.graph.type_of(value) if maker is None else maker.node.type
 
+    def readers(self, value: int) -> Sequence[Planned]:
+        """The stages that read a value, a stage as often as it does."""
+        return self._readers.get(value, [])
+
     def only_reader(self, value: int) -> Planned | None:
         """The one stage that reads a value, once, if nothing else needs it."""
-        readers = self._readers.get(value, [])
+        readers = self.readers(value)
         return readers[0] if len(readers) == 1 and value not in self.outputs else None
 
     def with_stages(self, *changed: Planned) -> Plan:

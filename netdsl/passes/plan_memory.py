@@ -1,11 +1,13 @@
 """Which stages may hand on their numbers in the same memory: those whose numbers are never needed at the same time.
 
-At inference a stage hands on its output, in training its gradient by the input (outputs are kept there until the
-backward pass has read them). The worker makes each piece of memory as large as its largest user needs.
+At inference a stage hands on its output, in training its gradient by the input: outputs are kept there until the
+backward pass has read them. An output that this does not read is handed on in training, too. The worker makes each
+piece of memory as large as its largest user needs.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -18,8 +20,18 @@ Step = tuple[Planned, Sequence[int], Sequence[int], bool]
 def plan_memory(plan: Plan) -> Plan:
     """Give a number to the memory of every stage that makes arrays of its own. Right because no two values that are
     needed at the same time share a number; what a stage may give as a view of what it read counts as the same
-    memory."""
-    steps = list(_backward(plan) if plan.training else _forward(plan))
+    memory. The way there and the way back share numbers: what is handed on ends with either.
+
+    Among the numbers that are free a stage gets the one whose memory grows least for it.
+    """
+    sizes: dict[int, int] = {}
+    if plan.training:
+        return _numbered(_numbered(plan, list(_backward(plan)), sizes), list(_forgotten(plan)), sizes)
+    return _numbered(plan, list(_forward(plan)), sizes)
+
+
+def _numbered(plan: Plan, steps: Sequence[Step], sizes: dict[int, int]) -> Plan:
+    """The plan with numbers for what these steps make. sizes: how large the memory of each number is by now."""
     last = {value: i for i, (_, reads, _, _) in enumerate(steps) for value in reads}
     if not plan.training:
         last |= dict.fromkeys(plan.outputs, len(steps))
@@ -29,8 +41,10 @@ def plan_memory(plan: Plan) -> Plan:
         read = frozenset[int]().union(*(held.get(value, frozenset()) for value in reads))
         lies_in = read
         if own:
-            taken = read.union(*held.values())
-            number = next(n for n in range(len(steps) + 1) if n not in taken)
+            size = max((math.prod(plan.type_of(value).sizes) for value in makes), default=0)
+            free = [n for n in range(len(sizes) + 1) if n not in read.union(*held.values())]
+            number = min(free, key=lambda n: (max(size - sizes.get(n, 0), 0), n))
+            sizes[number] = max(size, sizes.get(number, 0))
             numbered.append(replace(stage, memory=number))
             lies_in = frozenset({number})
         for value in makes:
@@ -56,6 +70,25 @@ def _backward(plan: Plan) -> Iterator[Step]:
         makes = [value for value in stage.inputs if value in needed]
         reached.update(makes)
         yield stage, (stage.output,), makes, stage.can.has_own_gradient
+        if stage.can.copies_gradient:
+            yield stage, (stage.output,), [value for value in stage.inputs[1:2] if value in needed], True
+
+
+def _forgotten(plan: Plan) -> Iterator[Step]:
+    """The steps of the forward pass in training that make or read an output which is not read on the way back, neither
+    by the stage that makes it nor by those behind it."""
+    forgotten: set[int] = set()
+    for stage in plan.stages:
+        can = stage.can
+        own = can.has_own_output and can.forgets_output and not stage.epilogue.ends and stage.output not in plan.outputs
+        if own and all(reader.can.forgets_input and reader.can.has_own_output for reader in plan.readers(stage.output)):
+            forgotten.add(stage.output)
+        yield (
+            stage,
+            [value for value in stage.inputs if value in forgotten],
+            [value for value in (stage.output,) if value in forgotten],
+            stage.output in forgotten,
+        )
 
 
 def _works_in_place(stage: Planned) -> bool:

@@ -15,14 +15,14 @@ from netdsl.stages.stage import Stage, Worker
 class Add(Stage):
     """Adds up maps, tokens or vectors, and may end in a relu."""
 
-    can = Can(is_sum=True, end_in_relu=True, has_own_output=True)
+    can = Can(is_sum=True, end_in_relu=True, has_own_output=True, copies_gradient=True, forgets_input=True)
 
     def __init__(self, w: Worker, shape: Shape, relu: bool = False) -> None:
         self.start(w)
         self.relu = relu
         self.y = w.outputs(lambda n: inside(shape, n))
-        self.copy = w.arrays(lambda n: inside(shape, n)) if w.training and w.splits else []
         if w.training:
+            self.copy = w.gradients(lambda n: inside(shape, n))
             self.mask = w.masks(shape)
 
     def forward(self, *xs: Array) -> Array:
@@ -42,8 +42,7 @@ class Add(Stage):
 
     def backward(self, dy: Array) -> tuple[Array, ...]:
         """dy (..., C) -> dx for each input, each its own array."""
-        copies = [self.copy[self.w.block]] if self.copy else []
-        copies += [np.empty_like(dy) for _ in range(self.num_inputs - 1 - len(copies))]
+        copies = [self.copy[self.w.block], *(np.empty_like(dy) for _ in range(self.num_inputs - 2))]
         self.w.each(bands(dy), self.send, dy, *copies)
         return dy, *copies
 

@@ -17,7 +17,7 @@ class AveragePool(Stage):
     """Takes the mean of every window. Of how many numbers along one axis that is, divisors(size, kernel_size, stride,
     padding, nopad, ceil) says."""
 
-    can = Can(has_own_output=True, has_own_gradient=True)
+    can = Can(has_own_output=True, has_own_gradient=True, forgets_input=True)
 
     def __init__(
         self,

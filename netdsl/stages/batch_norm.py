@@ -69,6 +69,7 @@ class BatchNorm(Stage):
         is_named=True,
         waits=True,
         has_own_output=True,
+        forgets_output=True,
     )
 
     band = 1 << 16  # numbers that stay in the cache while several passes go over them
@@ -102,7 +103,7 @@ class BatchNorm(Stage):
         self.rows = w.of_blocks()
         self.taken = w.tallies((2, shape[0]))
         self.numbers, self.guesses = w.arrays(lambda n: (3, shape[0])), w.arrays(lambda n: (1, shape[0]))
-        self.y = w.arrays(lambda n: inside(shape, n))
+        self.y = w.gradients(lambda n: inside(shape, n))  # which backward has none of: it works in place
         self.part = w.scratch("band", lambda n: (max(self.band, n * int(np.prod(shape[2:])) * shape[0]),))
         self.mask = w.masks(shape)
         self.count = w.n * int(np.prod(shape[1:]))

@@ -29,7 +29,10 @@ class Can:
     factor and a summand for each channel. is_named: behind the worker its constructor takes the layer's name, under
     which its params are. waits: in training both of its passes are generators, which wait for the whole batch.
     has_own_output, has_own_gradient: what forward, backward gives is always an array of its own, made by `outputs`,
-    `gradients` of the worker; else it may be what it was given, or a view of it. is_local: every number of y comes from
+    `gradients` of the worker; else it may be what it was given, or a view of it. copies_gradient: backward gives its
+    first input what it is given, and the second a copy, made by `gradients`. forgets_input: backward reads nothing of
+    what forward was given. forgets_output: nor of what that gave, unless it ends in a relu or in a clip: made by
+    `gradients`, since backward works in place. is_local: every number of y comes from
     its own window alone; fast algorithms mix those of a tile. idles: when it gives x as it is, so that a plan leaves it
     out.
     """
@@ -55,6 +58,9 @@ class Can:
     waits: bool = False
     has_own_output: bool = False
     has_own_gradient: bool = False
+    copies_gradient: bool = False
+    forgets_input: bool = False
+    forgets_output: bool = False
     is_local: bool = True
     idles: Literal["never", "at inference", "always"] = "never"
 

@@ -11,7 +11,7 @@ from netdsl.stages.stage import Stage, Worker
 class Cat(Stage):
     """Puts the channels of maps, the features of tokens or vectors, behind each other. shapes: one of each input."""
 
-    can = Can(has_own_output=True, has_own_gradient=True)
+    can = Can(has_own_output=True, has_own_gradient=True, forgets_input=True)
 
     def __init__(self, w: Worker, *shapes: Shape) -> None:
         self.start(w)

@@ -11,7 +11,7 @@ from netdsl.stages.stage import Stage, Worker
 class Flatten(Stage):
     """(H, W, n, C) -> (n, C*H*W), PyTorch's order; so of a volume, whose rows lie as in an image."""
 
-    can = Can(has_own_output=True, has_own_gradient=True)
+    can = Can(has_own_output=True, has_own_gradient=True, forgets_input=True)
 
     def __init__(self, w: Worker, shape: Shape) -> None:
         self.start(w)

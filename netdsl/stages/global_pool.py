@@ -15,7 +15,7 @@ from netdsl.stages.stage import Stage, Worker
 class GlobalAverage(Stage):
     """Global average pooling, (H, W, n, C) -> (n, C)."""
 
-    can = Can(has_own_output=True, has_own_gradient=True)
+    can = Can(has_own_output=True, has_own_gradient=True, forgets_input=True)
 
     def __init__(self, w: Worker, shape: Shape) -> None:
         self.start(w)

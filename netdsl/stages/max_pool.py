@@ -30,6 +30,7 @@ class MaxPool(Stage):
         leave_out_dx=True,
         has_own_output=True,
         has_own_gradient=True,
+        forgets_input=True,
     )
 
     def __init__(

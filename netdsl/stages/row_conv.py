@@ -15,7 +15,7 @@ class RowConv(ConvStage):
     a window sees lie together, (H, Kw, C, Wo*n), so that what a row of y sees is a block of Kh such rows, and the
     rows of the matrix product need no further copies."""
 
-    can = ConvStage.can
+    can = ConvStage.can.but(forgets_input=True)
 
     def __init__(
         self,

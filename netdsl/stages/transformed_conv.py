@@ -14,7 +14,7 @@ class TransformedConv(ConvStage):
     """A convolution as y = ty'((tx x) . (tw w)): constant matrices take x and the weights to points; at each point a
     matrix product sums over the channels; the transpose of ty brings these back. The gradients go the same way."""
 
-    can = ConvStage.can.but(is_local=False)
+    can = ConvStage.can.but(is_local=False, forgets_input=True)
 
     tx: Separable
     tw: Array
