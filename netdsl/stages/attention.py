@@ -35,12 +35,13 @@ class Attention(ProductStage):
         self.inner_bias, self.outer_bias = w.params.get(name + ".in_proj_bias"), w.params.get(name + ".out_proj.bias")
         keep = w.arrays if w.training else lambda shape: w.scratch(("attention", shape(1)), shape, common=True)
         self.qkv, self.o = keep(lambda n: (n * t, 3 * d)), keep(lambda n: (n * t, d))
+        self.inv_sum = keep(lambda n: (n, heads, t))
         self.y = w.outputs(lambda n: (n, *shape))
         self.x = w.of_blocks()
         most = max(self.piece, t * t)
         self.laid = w.scratch("laid", lambda n: (n * t * d,))
         if w.training:
-            self.e, self.inv_sum = w.arrays(lambda n: (n, heads, t, t)), w.arrays(lambda n: (n, heads, t))
+            self.e = w.arrays(lambda n: (n, heads, t, t))
             self.ds = w.scratch("ds", lambda n: (min(n * heads * t * t, most),))
             self.do = w.scratch("do", lambda n: (n * t, d), common=True)
             self.dqkv = w.scratch("dqkv", lambda n: (n * t, 3 * d), common=True)
@@ -49,10 +50,11 @@ class Attention(ProductStage):
                 self.dx = w.gradients(lambda n: (n, *shape))
         else:
             self.e = w.scratch("e", lambda n: (min(n * heads * t * t, most),))
+        self.views = [[self.views_of(b, part) for part in self.parts(n)] for b, n in enumerate(w.sizes)]
 
-    def parts(self) -> list[Part]:
-        """Some samples with all heads, or some heads of one sample, at a time."""
-        n, count = self.w.sizes[self.w.block], max(1, self.piece // self.shape[0] ** 2)
+    def parts(self, n: int) -> list[Part]:
+        """Some samples of n with all heads, or some heads of one sample, at a time."""
+        count = max(1, self.piece // self.shape[0] ** 2)
         heads, samples = min(self.heads, count), max(1, count // self.heads)
         return [
             (slice(i, i + samples), slice(j, j + heads))
@@ -65,6 +67,17 @@ class Attention(ProductStage):
         t, d = self.shape
         return rows.reshape(-1, t, rows.shape[1] // d, self.heads, d // self.heads).transpose(2, 0, 3, 1, 4)
 
+    def views_of(self, b: int, part: Part) -> tuple[list[Array], list[Array]]:
+        """What `mix` and what `unmix` works on of a part of a block: views are made once."""
+        q, k, v, o = (array[part] for array in (*self.by_head(self.qkv[b]), *self.by_head(self.o[b])))
+        shape, laid = (*q.shape[:3], q.shape[2]), (*q.shape[:2], q.shape[3], q.shape[2])
+        e = self.e[b][part] if self.w.training else self.e[b][: math.prod(shape)].reshape(shape)
+        both = [q, k, v, e, self.inv_sum[b][part], self.laid[b][: q.size].reshape(laid)]
+        if not self.w.training:
+            return [*both, o], []
+        grads = [array[part] for array in (*self.by_head(self.dqkv[b]), *self.by_head(self.do[b]))]
+        return [*both, o], [*both, *grads, self.ds[b][: e.size].reshape(shape)]
+
     def forward(self, x: Array, plus: Array | None = None) -> Array:
         """x (n, T, D), plus (n, T, D) or None -> y (n, T, D)."""
         b, d = self.w.block, x.shape[-1]
@@ -72,7 +85,7 @@ class Attention(ProductStage):
         qkv = self.w.multiply(x.reshape(-1, d), self.inner, self.qkv[b])
         if self.inner_bias is not None:
             qkv += self.inner_bias
-        self.w.each(self.parts(), self.mix)
+        self.w.each(range(len(self.views[b])), self.mix)
         self.w.multiply(self.o[b], self.outer, y.reshape(-1, d))
         if self.outer_bias is not None:
             y += self.outer_bias
@@ -80,28 +93,22 @@ class Attention(ProductStage):
             y += plus
         return y
 
-    def mix(self, part: Part) -> None:
+    def mix(self, part: int) -> None:
         """q, k, v (n, heads, T, D/heads) of a part -> its o, so as well."""
-        b = self.w.block
-        q, k, v, o = (array[part] for array in (*self.by_head(self.qkv[b]), *self.by_head(self.o[b])))
-        shape = (*q.shape[:3], q.shape[2])
-        e = self.e[b][part] if self.w.training else self.e[b][: math.prod(shape)].reshape(shape)
-        k = self.transposed(k)
+        q, k, v, e, inv_sum, laid, o = self.views[self.w.block][part][0]
+        k = self.transposed(k, laid)
         np.exp(np.matmul(q, k, out=e), out=e)
         sums = self.row_sums(e)
         if not 1e-30 < sums.min() <= sums.max() < np.inf:  # a score is large, or all of a row are small
             np.matmul(q, k, out=e)
             e -= e.max(axis=3, keepdims=True)
             sums = self.row_sums(np.exp(e, out=e))
-        inv_sum = 1 / sums
+        np.reciprocal(sums, out=inv_sum)
         np.matmul(e, v, out=o)
         self.scale_rows(o, inv_sum)
-        if self.w.training:
-            self.inv_sum[b][part] = inv_sum
 
-    def transposed(self, k: Array) -> Array:
+    def transposed(self, k: Array, laid: Array) -> Array:
         """k (n, heads, T, D/heads) -> k^T / sqrt(D / heads), (n, heads, D/heads, T)."""
-        laid = self.laid[self.w.block][: k.size].reshape(*k.shape[:2], k.shape[3], k.shape[2])
         return np.multiply(k.swapaxes(2, 3), self.scale, out=laid)
 
     def row_sums(self, e: Array) -> Array:
@@ -119,7 +126,7 @@ class Attention(ProductStage):
         rows = dy.reshape(-1, d)
         self.add_weight_gradient(self.name + ".out_proj.weight", self.o[b], rows, self.outer_part)
         self.w.multiply(rows, self.outer.T, self.do[b])
-        self.w.each(self.parts(), self.unmix)
+        self.w.each(range(len(self.views[b])), self.unmix)
         dqkv = self.dqkv[b]
         self.add_weight_gradient(self.name + ".in_proj_weight", self.x[b].reshape(-1, d), dqkv, self.inner_part)
         if self.inner_bias is not None:
@@ -130,16 +137,13 @@ class Attention(ProductStage):
         self.w.multiply(dqkv, self.inner.T, self.dx[b].reshape(-1, d))
         return self.dx[b]
 
-    def unmix(self, part: Part) -> None:
+    def unmix(self, part: int) -> None:
         """The gradient do of a part -> its dq, dk and dv, by ds = e * (dp - rowsum(e * dp) / sum(e)), dp = do v^T /
         sum(e) / sqrt(D / heads)."""
-        b = self.w.block
-        q, k, v = (array[part] for array in self.by_head(self.qkv[b]))
-        do, dq, dk, dv = (array[part] for array in (*self.by_head(self.do[b]), *self.by_head(self.dqkv[b])))
-        e, inv_sum = self.e[b][part], self.inv_sum[b][part]
+        q, k, v, e, inv_sum, laid, dq, dk, dv, do, ds = self.views[self.w.block][part][1]
         self.scale_rows(do, inv_sum)
         np.matmul(e.swapaxes(2, 3), do, out=dv)
-        ds = np.matmul(do, self.transposed(v), out=self.ds[b][: e.size].reshape(e.shape))
+        np.matmul(do, self.transposed(v, laid), out=ds)
         ds -= (np.einsum("nhij,nhij->nhi", e, ds) * inv_sum)[..., None]
         ds *= e
         np.matmul(ds, k, out=dq)
