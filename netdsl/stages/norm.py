@@ -10,19 +10,20 @@ from netdsl.stages.stage import Stage, Worker
 
 
 class NormStage(Stage):
-    """y = weight * x_hat + bias, where the norm has them; keeps x_hat."""
+    """y = weight * x_hat + bias, where the norm has them; keeps x_hat in training, else it is made in y."""
 
     def prepare(self, w: Worker, name: str, shape: Shape, eps: float) -> None:
         self.start(w)
         self.name, self.shape, self.eps = name, shape, eps
         self.weight, self.bias = w.params.get(name + ".weight"), w.params.get(name + ".bias")
-        keep = w.arrays if w.training else lambda shape: w.scratch("x_hat", shape)
-        self.x_hat, self.y = keep(lambda n: inside(shape, n)), w.outputs(lambda n: inside(shape, n))
-        self.inv_std = w.of_blocks()
-        self.part = w.scratch("part", lambda n: (n * int(np.prod(shape)),))
+        self.y, self.inv_std = w.outputs(lambda n: inside(shape, n)), w.of_blocks()
+        self.x_hat = self.y
+        if w.training:
+            self.x_hat = w.arrays(lambda n: inside(shape, n))
+            self.part = w.scratch("part", lambda n: (n * int(np.prod(shape)),))
 
     def scaled(self, x_hat: Array, y: Array) -> None:
-        """x_hat (..., C) -> y (..., C), with weight and bias where there are any."""
+        """x_hat (..., C) -> y (..., C), with weight and bias where there are any; y may be x_hat."""
         if self.weight is None:
             y[...] = x_hat
         else:

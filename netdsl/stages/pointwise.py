@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from netdsl.kernels.arrays import Array, Grads, Saved, Shape
 from netdsl.stages.can import Can
 from netdsl.stages.conv_stage import ConvStage
 from netdsl.stages.layout import inside
-from netdsl.stages.rows import place_sums
+from netdsl.stages.rows import place_sums, repeated
 from netdsl.stages.stage import Stage, Worker
 
 
@@ -56,7 +54,7 @@ class Pointwise(Stage):
         """Some of the rows, piece by piece."""
         pieces, bias = self.pieces(x_rows[share], share.start), None
         if self.conv is not None:
-            bias = np.resize(self.conv.bias, x_rows[pieces[0]].shape)
+            bias = repeated(self.conv.bias, x_rows[pieces[0]].size).reshape(x_rows[pieces[0]].shape)
         for rows in pieces:
             part = x_rows[rows]
             if bias is not None:
