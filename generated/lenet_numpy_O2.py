@@ -60,10 +60,10 @@ class Lenet:
         s = Stages()
         s.input = Input(w, (1, 28, 28))
         # rows of windows: est. 89 us a sample of a step (patches: 487)
-        s.conv1 = RowConv(w.into(0), "conv1", ConvGeometry((1, 28, 28), 32, (5, 5), padding=((2, 2), (2, 2))))
+        s.conv1 = RowConv(w.into(0), "conv1", ConvGeometry((1, 28, 28), 32, (5, 5), padding=((2, 2), (2, 2))), epilogue=Epilogue(bias=False))
         s.pool1 = PairPool(w.into(1), (32, 28, 28), (2, 2), conv=s.conv1, relu=True)
         # Fourier, whole plane: est. 306 us a sample of a step (Fourier, 7x7 tiles: 445; Winograd along H, 5 rows: 493)
-        s.conv2 = FourierConv(w.into(0), "conv2", ConvGeometry((32, 14, 14), 64, (5, 5), padding=((2, 2), (2, 2))))
+        s.conv2 = FourierConv(w.into(0), "conv2", ConvGeometry((32, 14, 14), 64, (5, 5), padding=((2, 2), (2, 2))), epilogue=Epilogue(bias=False))
         s.pool2 = PairPool(w.into(1), (64, 14, 14), (2, 2), conv=s.conv2, relu=True)
         s.flatten1 = Flatten(w.into(0), (64, 7, 7))
         s.linear1 = Linear(w.into(1), "linear1", 128, relu=True)
@@ -145,13 +145,40 @@ def plane(space):
 class ConvStage(Stage):
     """A convolution of x (H, W, n, C) to y (Ho, Wo, n, F). dx: whether anything needs the gradient by x."""
 
-    def prepare(self, w, name, g):
+    def prepare(self, w, name, g, epilogue):
         self.start(w)
         self.name, self.shape, self.channels, self.filters = name, g.shape, g.shape[0], g.filters
         self.kernel_size, self.stride, self.padding, self.dilation = g.kernel_size, g.stride, g.padding, g.dilation
-        self.out_size = g.out_size
+        self.out_size, self.behind = g.out_size, None
         self.weight = w.params[name + ".weight"].reshape(*g.kernel_size, -1, g.filters)  # of a signal, too: K is Kx1
         self.bias = w.params.get(name + ".bias")
+        self.adds_bias, self.ending = epilogue.bias and self.bias is not None, (epilogue.relu, epilogue.clip)
+        self.ends = self.ending != (False, None)
+
+    def bias_gradient(self, dy):
+        """dy (Ho, Wo, n, F) becomes the gradient by the sums over windows, and the bias gets its own."""
+        if self.behind is not None or self.ends or self.adds_bias:
+            self.w.each(self.w.cut(len(dy), 60 * dy[0].size), self.gradient_of_rows, dy)
+
+    def gradient_of_rows(self, rows, dy):
+        """Rows of dy (Ho, Wo, n, F), band by band."""
+        for band in bands(dy, within=rows):
+            self.gradient_of_sums(dy, band)
+
+    def gradient_of_sums(self, dy, band):
+        """Rows of dy (Ho, Wo, n, F) become the gradient by the sums over windows: by what the batch norm behind was
+        given, then in front of what stands at the end."""
+        if self.behind is not None:
+            self.behind.give_gradient(dy, band)
+
+
+@dataclasses.dataclass(frozen=True)
+class Epilogue:
+    """What a convolution makes of its sums while they are in the cache: y = relu(sums * scale + bias + plus)."""
+
+    bias: bool = True  # whether it adds its own; else the next stage does
+    relu: bool = False
+    clip: tuple[float, float] | None = None  # between which two numbers y is kept
 
 
 class RowConv(ConvStage):
@@ -159,8 +186,8 @@ class RowConv(ConvStage):
     a window sees lie together, (H, Kw, C, Wo*n), so that what a row of y sees is a block of Kh such rows, and the
     rows of the matrix product need no further copies."""
 
-    def __init__(self, w, name, geometry):
-        self.prepare(w, name, geometry)
+    def __init__(self, w, name, geometry, epilogue=Epilogue()):
+        self.prepare(w, name, geometry, epilogue)
         shape, filters, (kh, kw) = self.shape, self.filters, self.kernel_size
         c, (ho, wo) = self.channels, self.out_size
         height, width = geometry.padded_size
@@ -206,6 +233,7 @@ class RowConv(ConvStage):
     def backward(self, dy):
         """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
         b = self.w.block
+        self.bias_gradient(dy)
         rows, windows = dy.reshape(len(dy), -1, self.filters), self.windows[b]
         for begin in range(0, len(dy), self.band):
             parts = self.parts[: len(dy) - begin]
@@ -214,6 +242,16 @@ class RowConv(ConvStage):
                 np.sum(parts, axis=0, out=self.grad_rows)
             else:
                 self.grad_rows += parts.sum(axis=0)
+
+
+def bands(x, numbers=32768, within=slice(None)):
+    """x (H, W, n, C) -> slices of its rows, of those `within` a slice, so that several passes over one of them stay in
+    the cache; of other arrays one of all."""
+    if x.ndim < 4:
+        return [within]
+    begin, end, _ = within.indices(len(x))
+    rows = max(1, numbers * len(x) // max(x.size, 1))
+    return [slice(i, min(i + rows, end)) for i in range(begin, end, rows)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -364,8 +402,8 @@ class FourierConv(TransformedConv):
     """A convolution with stride 1 by the Fourier transform of the whole plane. What lies at one point is 32 numbers
     longer: rows that are multiples of 4096 bytes apart share one place in the cache."""
 
-    def __init__(self, w, name, geometry):
-        self.prepare(w, name, geometry)
+    def __init__(self, w, name, geometry, epilogue=Epilogue()):
+        self.prepare(w, name, geometry, epilogue)
         before = tuple(side for side, _ in self.padding)
         self.tx, self.tw, self.ty = w.constants(fourier, self.shape[1:], self.out_size, self.kernel_size, before)
         c, f, points = self.channels, self.filters, self.tx.points
@@ -395,6 +433,7 @@ class FourierConv(TransformedConv):
     def backward(self, dy):
         """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
         b, c, f = self.w.block, self.channels, self.filters
+        self.bias_gradient(dy)
         u = self.u.reshape(-1, c, f)
         z = self.z[b][:, :-32]
         self.ty.to_points(dy.reshape(len(dy), -1), self.middle[b], z)

@@ -73,7 +73,7 @@ def _may_be_gone(node: ast.stmt) -> bool:
 def _may_end(others: Sequence[ast.stmt]) -> bool:
     """Whether statements can be gone: up to the end, or to a `return` of nothing."""
     for other in others:
-        if isinstance(other, ast.Return) and not gives(other):
+        if isinstance(other, ast.Return) and _may_give_nothing(other):
             return True
         if isinstance(other, ast.If) and any(branch and _returns(branch) for branch in (other.body, other.orelse)):
             return True
@@ -82,9 +82,15 @@ def _may_end(others: Sequence[ast.stmt]) -> bool:
     return True
 
 
+def _may_give_nothing(node: ast.Return) -> bool:
+    """Whether a `return` gives nothing, or does so where a choice in it is made: `return a if c else None`."""
+    choices = (node.value.body, node.value.orelse) if isinstance(node.value, ast.IfExp) else ()
+    return not gives(node) or any(not gives(ast.Return(one)) for one in choices)
+
+
 def _returns(branch: Sequence[ast.stmt]) -> bool:
     last = branch[-1]
-    return isinstance(last, ast.Return) and not gives(last) and _may_end(branch)
+    return isinstance(last, ast.Return) and _may_give_nothing(last) and _may_end(branch)
 
 
 def _flat(target: ast.expr) -> list[ast.expr]:
