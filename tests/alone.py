@@ -24,7 +24,7 @@ class Alone(FastNetwork):
         self.node, self.stage_call, self.dtype = net.graph.nodes[0], call, np.dtype(dtype)
         self.input_shape, self.logits_shape = net.graph.input_shape, net.graph.output_shape
         self.space, self.takes_map = net.graph.input_type.space, net.graph.input_type.is_map
-        self.gives_signal = True if net.graph.output_type.axes == 1 else None
+        self.gives_map = net.graph.output_type.is_map
         model = net.build(dtype=dtype)
         self.start(model.params, model.buffers, np.random.default_rng(0), 2)
 

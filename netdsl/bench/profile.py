@@ -118,7 +118,7 @@ def _measured(
     for step in range(WARM_UP):
         ready(step)()
     batch = len(given.x(0))
-    known = model.workers[0, model.active(batch)]
+    known = model.workers[0, model.team.active]
     (worker,) = [w for key, w in known.items() if key[:2] == (batch, kind == "train")]
     clock = _Clock(worker)
     steps = [_seconds(ready(step)) for step in range(WARM_UP, WARM_UP + STEPS)]

@@ -107,9 +107,9 @@ def _write(file: Path, known: Mapping[str, Mapping[str, str]]) -> None:
 class _Alone:
     """Stands in for a fast network: as much of one as a worker with one stage needs."""
 
-    def __init__(self, graph: Graph, node: Node, way: StageCall) -> None:
+    def __init__(self, graph: Graph, node: Node, way: StageCall, block: int) -> None:
         rng = np.random.default_rng(0)
-        self.dtype, self.num_workers = np.dtype(np.float32), 1
+        self.dtype, self.num_workers, self.block = np.dtype(np.float32), 1, block
         self.known_constants: dict[Any, Any] = {}
         self.stored_buffers: dict[str, Array] = {}
         self.io: dict[str, Array] = {}
@@ -117,20 +117,19 @@ class _Alone:
         for spec in node.params:
             shape = (*spec.shape[2:], *reversed(spec.shape[:2]))  # as targets/fast/storage.py has it
             self.stored[spec.full_name(node.name)] = rng.standard_normal(shape).astype(self.dtype)
-        self.stored_grads = [{name: np.zeros_like(array) for name, array in self.stored.items()}]
-        self.named_grads = self.stored_grads
+        self.stored_grads: Sequence[dict[str, Array]] = [
+            {name: np.zeros_like(array) for name, array in self.stored.items()}
+        ]
+        self.named_grads: Sequence[dict[str, Array]] = self.stored_grads
         self._shared: dict[Hashable, Array] = {}
         self._node, self._way = node, way
 
     def shared(self, key: Hashable, shape: Shape, dtype: Type | None = None) -> Array:
         return self._shared.setdefault(key, np.zeros(shape, self.dtype if dtype is None else dtype))
 
-    def shared_memory(self, key: Hashable, size: int) -> Array:
-        """Memory for what both plans derive from a layer's params; here there is one plan."""
-        return self.shared((key, size), (size,))
-
-    def wait(self, n: int) -> None:
-        """Nobody else works."""
+    def train_forward(self, s: Any, x: Array) -> Any:
+        """The output of the stage alone."""
+        return s.it.forward(x)
 
     def train_stages(self, w: Worker) -> Stages:
         stages = Stages()
@@ -139,7 +138,7 @@ class _Alone:
         vars(stages)["it"] = stage  # as an attribute, which is how a network has its stages
         return stages
 
-    infer_stages = train_stages
+    infer_stages, infer_forward = train_stages, train_forward
 
 
 def _fastest(graph: Graph, node: Node, ways: Sequence[StageCall], n: int, training: bool) -> StageCall:
@@ -161,7 +160,7 @@ def _fastest(graph: Graph, node: Node, ways: Sequence[StageCall], n: int, traini
 def _seconds(graph: Graph, node: Node, way: StageCall, x: np.ndarray, dy: np.ndarray, training: bool) -> float:
     """The processor time of a step with this stage, the best of a few."""
     n = x.shape[2]
-    stage: Any = Worker(_Alone(graph, node, way), 0, n, [slice(0, n)], training, False).s.it
+    stage: Any = Worker(_Alone(graph, node, way, n), 0, n, training, False).s.it
     best, started = float("inf"), time.perf_counter()
     stage.refresh()
     for _ in range(RUNS + 1):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable
 
 import numpy as np
@@ -24,14 +25,12 @@ class Buffers:
 
     def array(self, key: Hashable, shape: Shape) -> Array:
         """An array of that shape; what is in it at first is undefined."""
-        size = 1
-        for n in shape:
-            size *= n
+        size = math.prod(shape)
         if self.memory is None:
             self.sizes[key] = max(self.sizes.get(key, 0), size)
             return np.empty(shape, self.dtype)
-        start = self.places[key]
-        return self.memory[start : start + size].reshape(shape)
+        begin = self.places[key]
+        return self.memory[begin : begin + size].reshape(shape)
 
     def settle(self, make: Callable[[int], Array] | None = None) -> None:
         """Take the memory for all that was asked for, of so many numbers from `make` if there is one; from now on

@@ -49,7 +49,7 @@ class SignalConv(ConvStage):
         self.bands = [self.bands_of(points * d * n * (c + f) * w.dtype.itemsize) for n in w.sizes]
         most = {n: max(b.stop - b.start for b in bands) * d for n, bands in zip(w.sizes, self.bands, strict=True)}
         self.padded = w.frame(lambda n: (rows, n, c), ("signal", self.first, length))
-        self.u = w.transformed(name, (points, c * f))
+        self.u = w.shared(name, (points, c * f))
         self.y = w.outputs(lambda n: (tiles * tile * d, 1, n, f))
         # rows that are no multiple of 4096 bytes apart
         self.v = w.scratch("v", lambda n: (points, most[n] * n * c + 32))

@@ -18,8 +18,8 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from netdsl.kernels.arrays import Array, Shape, Type
-from netdsl.stages.buffers import Buffers
 from netdsl.stages.stage import HasWorkers, Worker, multiply
+from netdsl.stages.workers import Team
 
 
 class HasHelpers(HasWorkers, Protocol):
@@ -31,8 +31,7 @@ class HasHelpers(HasWorkers, Protocol):
     def memories(self) -> list[Array]:
         """What all workers see, in the order in which it was made."""
 
-    def meet(self, n: int) -> None:
-        """Wait for all others that have a part in a batch of n samples, or of a layer of it."""
+    team: Team
 
 
 class SplitWorker(Worker):
@@ -48,23 +47,17 @@ class SplitWorker(Worker):
     least: ClassVar[float] = 8e6  # operations that are worth sharing, about 100 us of products
     network: HasHelpers
 
-    def __init__(
-        self, network: HasHelpers, index: int, n: int, rows: Sequence[slice], training: bool, apart: bool
-    ) -> None:
+    def __init__(self, network: HasHelpers, index: int, n: int, training: bool, apart: bool) -> None:
         self.row = index
         self.task, self.is_sharing = memoryview(network.shared("task", (1 << 16,), np.uint8).data), index > 0
-        super().__init__(network, index, n, rows, training, apart)
+        super().__init__(network, index, n, training, apart)
         self.numbers = {id(stage): number for number, stage in enumerate([*self.stages, self])}
         self.memories = network.memories()
         begins = [(address_of(memory), number) for number, memory in enumerate(self.memories)]
         self.ranges = sorted((begin, begin + self.memories[number].nbytes, number) for begin, number in begins)
         self.begins = [begin for begin, *_ in self.ranges]
 
-    def own_buffers(self) -> Buffers:
-        """Where scratch lies."""
-        return Buffers(self.dtype)
-
-    def take_memory(self) -> None:
+    def settle(self) -> None:
         """Take the memory for scratch, and for all else that which every worker has."""
         key = "split", self.n, self.training, self.apart
         self.own.settle()
@@ -103,7 +96,7 @@ class SplitWorker(Worker):
             number = self.numbers[id(work.__self__)]  # type: ignore[attr-defined]
             self.post([number, work.__name__, self.block, [code_of(part) for part in parts], places])
             super().each(self.own_parts(parts), work, *given)
-            self.network.meet(self.n)
+            self.network.team.sync()
         finally:
             self.is_sharing = False
 
@@ -133,17 +126,17 @@ class SplitWorker(Worker):
             work = getattr([*self.stages, self][number], name)
             for part in self.own_parts(parts):
                 work(part_of(part), *given)
-            self.network.meet(self.n)
+            self.network.team.sync()
 
     def post(self, task: Any) -> None:
         """Give all helpers a task; None is the last."""
         text = json.dumps(task).encode()
         self.task[:4], self.task[4 : 4 + len(text)] = len(text).to_bytes(4, "little"), text
-        self.network.meet(self.n)
+        self.network.team.sync()
 
     def next_task(self) -> Any:
         """Wait for a task from worker 0."""
-        self.network.meet(self.n)
+        self.network.team.sync()
         return json.loads(bytes(self.task[4 : 4 + int.from_bytes(self.task[:4], "little")]))
 
     def place_of(self, x: Array) -> list[Any] | None:

@@ -7,6 +7,7 @@ pass over long rows, and every product with a constant matrix along H or W is on
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, ClassVar, Protocol
 
@@ -31,26 +32,23 @@ class HasWorkers(Protocol):
     dtype: np.dtype[Any]
     num_workers: int
     stored: dict[str, Array]
-    stored_grads: list[dict[str, Array]]
-    named_grads: list[dict[str, Array]]
+    stored_grads: Sequence[dict[str, Array]]
+    named_grads: Sequence[dict[str, Array]]
     stored_buffers: dict[str, Array]
     io: dict[str, Array]
     known_constants: dict[Any, Any]
+    block: int
 
     def shared(self, key: Hashable, shape: Shape, dtype: Type | None = None) -> Array:
         """An array that all workers see, made when the first one asks for it."""
 
-    def shared_memory(self, key: Hashable, size: int) -> Array:
-        """Memory that all workers see, and who else asks for the same key."""
+    @property
+    def train_stages(self) -> Callable[[Worker], Stages]:
+        """What a worker computes with, in training; `infer_stages`, if there is that, at inference."""
 
-    def wait(self, n: int) -> None:
-        """Wait for all other workers, if they have a part in a batch of n samples."""
-
-    def train_stages(self, w: Worker) -> Stages:
-        """What worker w computes with, in training."""
-
-    def infer_stages(self, w: Worker) -> Stages:
-        """What worker w computes with, at inference."""
+    @property
+    def train_forward(self) -> Callable[..., Any]:
+        """How a block goes through stages, in training; `infer_forward`, if there is that, at inference."""
 
 
 class Worker:
@@ -67,51 +65,46 @@ class Worker:
     s: Any
     stages: list[Stage]
     version: int | None
-    memory: int | None
-    given: int | None
+    handed_on: dict[int, int | None]
 
-    def __init__(
-        self, network: HasWorkers, index: int, n: int, rows: Sequence[slice], training: bool, apart: bool
-    ) -> None:
-        self.network, self.index, self.n, self.rows = network, index, n, rows
-        self.sizes, self.version = [part.stop - part.start for part in rows], None
-        self.training, self.apart, self.block = training, apart, 0
-        self.params, self.grads = network.stored, network.stored_grads[0 if self.splits else index]
+    def __init__(self, network: HasWorkers, index: int, n: int, training: bool, apart: bool) -> None:
+        self.network, self.index, self.n, self.training, self.apart = network, index, n, training, apart
         self.dtype, self.num_workers = network.dtype, network.num_workers if n >= network.num_workers else 1
+        begin, end = (0, n) if self.splits else self.part(n)
+        count = max(1, -(-(end - begin) // network.block))
+        cuts = [begin + i * (end - begin) // count for i in range(count + 1)]
+        self.rows = [slice(*both) for both in zip(cuts, cuts[1:], strict=False)]
+        self.sizes, self.block, self.version = [part.stop - part.start for part in self.rows], 0, None
+        self.params, self.grads = network.stored, network.stored_grads[0 if self.splits else index]
         self.buffers = Buffers(self.dtype)
-        self.own = self.own_buffers()
+        self.own = Buffers(self.dtype) if self.splits else self.buffers
         self.build()
-        self.take_memory()
+        self.settle()
         self.build()
 
     def build(self) -> None:
         """Make the stages: the first time they say how much memory they need, the second time they get it."""
-        self.count, self.stages, self.memory = 0, [], None
-        build = self.network.train_stages if self.training else self.network.infer_stages
-        self.s = build(self)
+        self.count, self.stages, self.handed_on = 0, [], {}
+        make, self.forward = self.network.train_stages, self.network.train_forward
+        if hasattr(self.network, "infer_stages"):
+            make = make if self.training else self.network.infer_stages
+        if hasattr(self.network, "infer_forward"):
+            self.forward = self.forward if self.training else self.network.infer_forward
+        self.s = make(self)
 
-    def own_buffers(self) -> Buffers:
-        """Where scratch lies."""
-        return self.buffers
-
-    def take_memory(self) -> None:
+    def settle(self) -> None:
         """Take the memory for all arrays, now that their sizes are known."""
         self.buffers.settle()
-
-    def release(self) -> None:
-        """Give the memory back at once: stages and worker refer to each other."""
-        self.s, self.stages, self.buffers = None, [], Buffers(self.dtype)
-        self.own = self.buffers
 
     def arrays(self, shape: Sizes) -> list[Array]:
         """An array for each block, shape(n) for its n samples, that keeps what is in it until the block ends."""
         self.count += 1
-        return self.by_block([(i if self.apart else 0, self.count) for i in range(len(self.sizes))], shape)
+        return self.by_block(self.count, shape, self.apart)
 
     def into(self, *memory: int | None) -> Worker:
         """This worker; what the next stage hands on goes into the memory of that number, which others use before and
         after it. A second number is that at inference; None: into one of its own."""
-        self.memory = memory[0 if self.training else -1]
+        self.handed_on[len(self.stages)] = memory[0 if self.training else -1]
         return self
 
     def outputs(self, shape: Sizes) -> list[Array]:
@@ -120,23 +113,19 @@ class Worker:
 
     def gradients(self, shape: Sizes) -> list[Array]:
         """An array for each block, for what a stage's backward gives, which is handed on."""
-        memory, self.given = self.given, None
-        if memory is None:
-            return self.arrays(shape)
-        return self.by_block([(memory, "handed on", i if self.apart else 0) for i in range(len(self.sizes))], shape)
+        memory = self.handed_on.pop(len(self.stages) - 1, None)
+        return self.arrays(shape) if memory is None else self.by_block((memory, "handed on"), shape, self.apart)
 
     def zeros(self, shape: Sizes) -> list[Array]:
         """An array for each block that starts as zeros; what is not written stays so."""
         self.count += 1
-        return self.cleared(
-            self.by_block([(i if self.apart else -n, self.count) for i, n in enumerate(self.sizes)], shape)
-        )
+        places = [(self.count, i if self.apart else -n) for i, n in enumerate(self.sizes)]
+        return self.cleared([self.buffers.array(place, shape(n)) for place, n in zip(places, self.sizes, strict=True)])
 
     def frame(self, shape: Sizes, inside: Hashable) -> list[Array]:
         """Scratch that starts as zeros, for stages that write to the same part of it: (first row, first column, rows,
         columns)."""
-        keys = [("frame", inside, shape(n)) for n in self.sizes]
-        return self.cleared(self.by_block(keys, shape))
+        return self.cleared([self.buffers.array(("frame", inside, shape(n)), shape(n)) for n in self.sizes])
 
     def cleared(self, arrays: list[Array]) -> list[Array]:
         """The arrays, set to zero."""
@@ -156,42 +145,35 @@ class Worker:
     def scratch(self, key: Hashable, shape: Sizes, common: bool = False) -> list[Array]:
         """An array for each block; whoever asks for the same key gets the same memory. common: what one part of `each`
         writes there others read later."""
-        return self.by_block([key] * len(self.sizes), shape, self.buffers if common else self.own)
+        return self.by_block(key, shape, buffers=self.own if self.splits and not common else self.buffers)
 
     def bits(self, shape: Sizes) -> list[Array]:
         """An array of booleans for each block, which keeps what is in it as `arrays` does."""
-        arrays = self.arrays(lambda n: (-(-int(np.prod(shape(n))) // self.dtype.itemsize),))
-        sizes = [(int(np.prod(shape(n))), shape(n)) for n in self.sizes]
-        return [a.view(np.bool_)[:size].reshape(s) for a, (size, s) in zip(arrays, sizes, strict=True)]
+        arrays = self.arrays(lambda n: (-(-math.prod(shape(n)) // self.dtype.itemsize),))
+        whole = [array.view(np.bool_)[: math.prod(shape(n))] for array, n in zip(arrays, self.sizes, strict=True)]
+        return [bits.reshape(shape(n)) for bits, n in zip(whole, self.sizes, strict=True)]
 
     def masks(self, shape: Shape) -> list[Array]:
         """A flat array of booleans for each block, which all stages share."""
-        size = int(np.prod(shape))
+        size = math.prod(shape)
         return [mask.view(np.bool_) for mask in self.scratch("mask", lambda n: (-(-n * size // self.dtype.itemsize),))]
 
-    def by_block(self, keys: Sequence[Hashable], shape: Sizes, buffers: Buffers | None = None) -> list[Array]:
-        """For each block the array of its key; blocks of one key and one size share it."""
-        made, buffers = {}, self.buffers if buffers is None else buffers
-        for key, n in zip(keys, self.sizes, strict=True):
-            if (key, n) not in made:
-                made[key, n] = buffers.array(key, shape(n))
-        return [made[key, n] for key, n in zip(keys, self.sizes, strict=True)]
+    def by_block(self, key: Hashable, shape: Sizes, apart: bool = False, buffers: Buffers | None = None) -> list[Array]:
+        """For each block an array of that key, one for all unless they are apart."""
+        places = [(key, i if apart else 0) for i in range(len(self.sizes))]
+        return [(buffers or self.buffers).array(p, shape(n)) for p, n in zip(places, self.sizes, strict=True)]
 
     def shared(self, key: Hashable, shape: Shape, dtype: Type | None = None) -> Array:
-        """An array that all workers see, of the network's dtype if there is none."""
+        """An array that all workers see, of the network's dtype if there is none. What stages derive from params lies
+        in the same memory in training and at inference: each writes anew what the other may have written over."""
         return self.network.shared((key, shape), shape, dtype)
-
-    def transformed(self, name: str, shape: Shape) -> Array:
-        """For transformed weights, which all workers see. Training and inference have theirs in the same memory: each
-        transforms anew what the other may have written over."""
-        return self.network.shared_memory(name, int(np.prod(shape))).reshape(shape)
 
     def constants(self, make: Callable[..., Any], *arguments: Hashable) -> Any:
         """What make(*arguments, dtype) gives, made once for all workers."""
-        known = self.network.known_constants
-        if (make, arguments) not in known:
-            known.setdefault((make, arguments), make(*arguments, self.dtype))
-        return known[make, arguments]
+        known, key = self.network.known_constants, (make, arguments)
+        if key not in known:
+            known.setdefault(key, make(*arguments, self.dtype))
+        return known[key]
 
     def add_named_gradient(self, name: str, grad: Array) -> None:
         """The gradient of a param in PyTorch's shape, by one block."""
@@ -243,7 +225,6 @@ class Stage:
     def start(self, w: Worker) -> None:
         """What every constructor begins with."""
         self.w = w
-        w.given, w.memory = w.memory, None  # what `into` says is for this stage alone
         w.stages.append(self)
 
     def refresh(self) -> None:

@@ -25,7 +25,7 @@ class TransformedConv(ConvStage):
         those stay in the cache."""
         w, c, f = self.w, self.channels, self.filters
         self.tw_t = np.ascontiguousarray(self.tw.T)
-        self.u = w.transformed(self.name, (points, c * f))
+        self.u = w.shared(self.name, (points, c * f))
         if w.training:
             most = w.cut(c, 2 * f * points * tiles)[0].stop
             self.channels_at_once = max(1, min(most, (1 << 20) // (points * f)))

@@ -92,7 +92,7 @@ class WinogradRows(ConvStage):
         self.taps = taps_by_rest(width, columns, step, left)
         self.tiles = tiles_along(tile, down, height, self.out_size[0], top, data, output)
         self.outputs = [self.for_all_taps(matrix) for *_, matrix in self.tiles]
-        self.u = w.transformed(name, (points, columns * c * f))
+        self.u = w.shared(name, (points, columns * c * f))
         self.factors = self.u.reshape(points, columns, c, f)
         self.y = w.outputs(lambda n: (*self.out_size, n, f))
         longest, widest = max(width, out_width), max(c, f)

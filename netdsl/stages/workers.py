@@ -37,6 +37,7 @@ class Team:
 
     def __init__(self, count: int) -> None:
         self.count, self.pid, self.work, self.why = count, os.getpid(), None, "they were closed"
+        self.active = count  # how many have a part in the call
         self.posted, self.failed, self.closing = [0], [0], [0]  # the last call, the last that failed, 0 or 1
         self.arrived, self.done = [0] * count, [0] * count  # of each worker: its turn in `sync`, its last call
         self.bells, self.busy = [held_lock() for _ in range(count)], threading.Lock()
@@ -62,8 +63,8 @@ class Team:
             self.close()
             raise
 
-    def call(self, order: Sequence[float] = ()) -> None:
-        """Every worker does its work on `order`; raises what one of them raised.
+    def call(self, order: Sequence[float] = (), is_alone: bool = False) -> None:
+        """Every worker does its work on `order`, or the first one alone; raises what one of them raised.
 
         After an error, Ctrl-C too, all others are let out of `sync` and awaited, and the next call finds them ready.
         """
@@ -72,8 +73,16 @@ class Team:
         if self.busy.locked():
             raise RuntimeError("the workers are at work: one call at a time")
         with self.busy:
+            self.active = 1 if is_alone else self.count
             if self.count == 1:
                 self.work(0, order)
+            elif is_alone:
+                threads = blas_threads(1)  # more would not share what is this small, but wait for it
+                try:
+                    self.work(0, order)
+                finally:
+                    if threads is not None:
+                        blas_threads(threads)
             elif self.pid != os.getpid():
                 raise RuntimeError("the workers serve the process that started them, not a fork of it")
             else:
@@ -82,6 +91,8 @@ class Team:
 
     def sync(self) -> None:
         """Wait until every worker has come to as many of these in this call as this one."""
+        if self.active == 1:
+            return
         me = self.numbers.get(threading.get_ident(), 0)
         turn = self.arrived[me] + 1
         self.tell(self.arrived, me, turn)

@@ -45,7 +45,7 @@ class OneStage(FastNetwork):
 
     def __init__(self, make, shape, out_shape, params, buffers, workers, block, dtype, waits=False):
         self.make, self.input_shape, self.logits_shape = make, shape, out_shape
-        self.block, self.waits, self.dtype = block, waits, np.dtype(dtype)
+        self.block, self.waits, self.dtype, self.gives_map = block, waits, np.dtype(dtype), len(out_shape) == 3
         self.start(params, buffers, np.random.default_rng(0), workers)
 
     def train_stages(self, w):

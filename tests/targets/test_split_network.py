@@ -41,7 +41,7 @@ def every_net_is_split(monkeypatch):
 def split_all(model):
     """Have the model's workers share all that they can. Returns a list of what, to which names come."""
     split = next(base for base in type(model).__mro__ if base.__name__ == SplitNetwork.__name__)
-    worker, shared = split.make_worker.__globals__["SplitWorker"], []
+    worker, shared = split.worker_for.__globals__["SplitWorker"], []
     post = worker.post
 
     def posted(self, task):
@@ -112,7 +112,7 @@ def test_an_error_of_a_helper_is_raised_and_the_next_batch_works(kind):
     net = compile_text("input 8\nlinear 16 -> relu -> linear 4")
     slow, fast = twins(net, workers=2, kind=kind)
     split_all(fast)
-    worker = type(fast.make_worker(0, 1, False, False))
+    worker = fast.worker_for(1)
     whole, x = worker.multiply_columns, batch(net, 1)[0]
 
     def multiply_columns(self, part, a, b, out):

@@ -22,12 +22,11 @@ from netdsl.layers.contract import StageCall
 from netdsl.passes.choose_algorithms import Choice, cheapest
 from netdsl.passes.make_plan import make_plan
 from netdsl.passes.plan import Plan, Planned
-from netdsl.passes.signals import is_signal
 from netdsl.passes.tile_batch import block_size
 from netdsl.stages.convolution import Epilogue
 from netdsl.stages.dropout import Factor
 from netdsl.stages.input import Input, NormalizedInput
-from netdsl.stages.stage import Stage, Stages
+from netdsl.stages.stage import Stage, Stages, Worker
 from netdsl.stages.textbook import Textbook
 from netdsl.targets.fast.description import class_methods, end_options
 from netdsl.targets.fast.dialect import DIALECT
@@ -36,6 +35,7 @@ from netdsl.targets.fast.named_network import NamedFastNetwork
 from netdsl.targets.fast.network import FastNetwork, fast
 from netdsl.targets.fast.parts import DrawingNetwork, SharingNetwork, WaitingNetwork, WeightedNetwork
 from netdsl.targets.fast.split_network import SplitNetwork
+from netdsl.targets.fast.storage import StoredNetwork
 from netdsl.targets.numpy.network import Network
 from netdsl.targets.text.answers import answer
 from netdsl.targets.text.emission import (
@@ -52,6 +52,7 @@ from netdsl.targets.text.known import UNKNOWN, Another, Known
 from netdsl.targets.text.named_answers import answer_by_name
 from netdsl.targets.text.numpy_demo import demo_lines, numpy_shares, share_kernels
 from netdsl.targets.text.numpy_module import spec_values
+from netdsl.targets.text.questions import Questions
 from netdsl.targets.text.reached import reached_texts
 from netdsl.targets.text.reading_order import reading_order
 from netdsl.targets.text.recipe_lines import recipe_kernels, weights_lines
@@ -81,10 +82,13 @@ def emit_fast(
     computed += [*recipe_kernels(recipe, True), *start_kernels(graph, recipe.init)]
     answers = answer if graph.is_plain else answer_by_name
     roots: list[Kernel] = [*computed, Stages, fast, *parts, *share_kernels(graph, recipe.loss), answers]
-    text_of, demo = _known_text(train, infer, parts), demo_lines(graph, recipe.loss, numpy_shares)
+    demo, own = demo_lines(graph, recipe.loss, numpy_shares), set[str]()
     for _ in range(2):  # once more without what stages do not read
         methods = class_methods(graph, recipe, (train, infer), until, samples)
-        kept = _trimmed_texts(roots, text_of, _names(graph, methods), methods, demo)
+        if own != _names(graph, methods):
+            own = _names(graph, methods)
+            text_of = _known_text(train, infer, parts, _questions(parts, own, graph.type_of(until).is_map))
+        kept = _trimmed_texts(roots, text_of, own, methods, demo)
         train, infer = (_as_read(plan, unread_settings(kept)) for plan in (train, infer))
         text_of = text_from(kept, text_of)
     constants, texts = reading_order(roots, text_of)
@@ -100,7 +104,7 @@ def emit_fast(
         output_shapes=output_shapes(graph),
         shares=[f"{value_text(pair)}," for pair in _shares(graph)],
         weights=weights_lines(recipe),
-        gives_signal=is_signal(graph.type_of(until)),
+        gives_map=graph.type_of(until).is_map,
         block=block_size(graph),
         draws=[
             f"{value_text((n.name, layer_of(n.op).forward, graph.input_shapes(n)[0], n.attrs['p']))}," for n in drawn
@@ -124,6 +128,19 @@ def _names(graph: Graph, methods: Sequence[Method]) -> set[str]:
     """The methods that the network itself has."""
     own = {"first_params", *(["first_buffers"] if graph.buffer_specs() else [])}
     return {*own, *(method.head.partition("(")[0] for method in methods)}
+
+
+def _questions(parts: Sequence[type], own: set[str], gives_map: bool) -> dict[type, Questions]:
+    """What is known of the network, in the text of the classes that ask. A network that splits has two kinds of
+    workers."""
+    methods = {*own, *(name for part in parts for base in part.__mro__ for name in vars(base))}
+    splits = {"self.splits": SplitNetwork in parts}
+    network = Questions(methods, {**splits, "self.gives_map": gives_map})
+    return {
+        StoredNetwork: network,
+        FastNetwork: network,
+        Worker: Questions(methods, {} if splits["self.splits"] else splits),
+    }
 
 
 def _words(methods: Sequence[Method], demo: Sequence[str]) -> set[str]:
@@ -160,7 +177,7 @@ def _lines(methods: Sequence[Method], demo: Sequence[str]) -> tuple[str, ...]:
     return (*defined, "\n".join(demo))
 
 
-def _known_text(train: Plan, infer: Plan, parts: Sequence[type]) -> TextOf:
+def _known_text(train: Plan, infer: Plan, parts: Sequence[type], asked: Mapping[type, Questions]) -> TextOf:
     """The text of stages without what none of the network's ever does, and of the runtime without what only parts do
     that the network does not need."""
     stages = [(stage, stage.call) for plan in (train, infer) for stage in plan.stages if stage.call is not None]
@@ -180,8 +197,8 @@ def _known_text(train: Plan, infer: Plan, parts: Sequence[type]) -> TextOf:
 
     def text_of(module: types.ModuleType, name: str) -> str | None:
         text, kernel = emitted_text(module, name), vars(module).get(name)
-        if text is not None and kernel is FastNetwork and DrawingNetwork not in parts:
-            return folded(text, lambda method, test: None, {"draw"})
+        if text is not None and isinstance(kernel, type) and kernel in asked:
+            return folded(text, asked[kernel].decide)
         if text is None or not isinstance(kernel, type) or not known.is_known(kernel):
             return text
         idle = {method for part in kernel.__mro__[:-1] for method in idle_methods(once(part) or "")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -27,22 +28,28 @@ class ForkedNetwork(FastNetwork):
         self.failures, self.seen = team.shared((1,), np.int64), 0  # of calls, and how many this process knows of
         return team
 
-    def prepare(self, n: int, y: Array | None = None) -> None:
-        """Have workers that can take n samples with targets like y (N, ...); the first batch does it, if nobody else.
+    def prepare(self, n: int, given: Mapping[str, Array]) -> None:
+        """Copy n samples to where the workers see them: workers that can take these, and targets like theirs. The first
+        batch starts them, if nobody else has.
 
         A fork is safe while there is no other thread.
         """
-        is_known = n in self.sizes or self.sharers(n) == self.active(n)
-        if is_known and n <= self.capacity and (y is None or self.fits(y)):
-            return
+        y = given.get("y")
+        is_known = n in self.sizes or not self.splits or n >= self.num_workers
+        if not is_known or n > self.capacity or (y is not None and not self.fits(y)):
+            self.sizes = self.sizes if is_known else (*self.sizes, n)
+            self.begin_anew(n, self.io.get("y") if y is None else y)
+        for name, array in given.items():
+            self.io[name][: len(array)] = array
+
+    def begin_anew(self, n: int, y: Array | None) -> None:
+        """Have workers that can take n samples with targets like y (N, ...)."""
         if self.capacity:
             self.team.close()
             self.team = self.make_team()
         self.capacity = max(n, self.capacity, 256)
-        self.sizes = self.sizes if is_known else (*self.sizes, n)
-        for name, shape in {**self.takes(), **self.gives()}.items():
+        for name, shape in {**self.takes, **self.gives}.items():
             self.io[name] = self.team.shared((self.capacity, *shape), self.dtype)
-        y = self.io.get("y") if y is None else y
         if y is not None:
             self.io["y"] = self.team.shared((self.capacity, *y.shape[1:]), y.dtype)
         self.forget_workers()
@@ -57,15 +64,11 @@ class ForkedNetwork(FastNetwork):
         known = self.io.get("y")
         return known is not None and (known.dtype, known.shape[1:]) == (y.dtype, y.shape[1:])
 
-    def show(self, name: str, array: Array) -> None:
-        """Show an array to the workers."""
-        self.io[name][: len(array)] = array
-
     def forget_workers(self) -> None:
         """Give the memory of this process's workers back."""
         for known in self.workers.values():
             for worker in known.values():
-                worker.release()
+                vars(worker).clear()
         self.workers = {}
 
     def run(self, command: int, n: int, lr: float = 0.0) -> None:

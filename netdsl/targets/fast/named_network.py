@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 from netdsl.kernels.arrays import Array, Shape
 from netdsl.stages.layout import to_textbook
@@ -16,32 +19,35 @@ class NamedFastNetwork(FastNetwork, NamedNetwork):
 
     output_shapes: dict[str, Shape]
 
-    def checked(self, x: Any) -> list[Array]:
-        """A tuple, a dict by names or the array of an only input -> the arrays in order, checked."""
-        return self.check_inputs(*self.in_order(x))
+    def start(
+        self, params: Mapping[str, Array], buffers: Mapping[str, Array], rng: np.random.Generator, workers: int | None
+    ) -> None:
+        """With places for the outputs."""
+        super().start(params, buffers, rng, workers)
+        self.gives |= {f"output {name}": shape for name, shape in self.output_shapes.items()}
 
-    def takes(self) -> dict[str, Shape]:
+    def named_inputs(self) -> dict[str, Shape]:
         """What the workers call each input -> its shape."""
         return {f"input {name}": shape for name, shape in self.input_shapes.items()}
 
-    def gives(self) -> dict[str, Shape]:
-        """What lies in `io`, the outputs too."""
-        return {**super().gives(), **{f"output {name}": shape for name, shape in self.output_shapes.items()}}
+    def checked(self, x: Any) -> dict[str, Array]:
+        """A tuple, a dict by names or the array of an only input -> the arrays in order, checked."""
+        return dict(zip(self.takes, self.check_inputs(*self.in_order(x)), strict=True))
 
-    def keep(self, made: Any, rows: slice) -> Array:
-        """Keep what a block gave, in order: what the loss reads, and the outputs if they have names."""
+    def without_outputs(self, made: Any, rows: slice) -> Any:
+        """What a block gave, in order -> what the loss reads; the outputs, if they have names, are kept."""
         z, *outputs = made if self.output_shapes else (made,)
         for name, y in zip(self.output_shapes, outputs, strict=True):
             place = self.io[f"output {name}"]
             place[rows] = to_textbook(y).reshape(-1, *place.shape[1:])
-        return super().keep(z, rows)
+        return z
 
     def logits_of(self, x: Any, training: bool) -> Array:
         """x of each input -> what the loss reads, (N, ...)."""
-        self.ask(self.checked(x), training)
-        return self.last_logits.copy()
+        n = self.ask(x, training)
+        return self.io["logits"][:n].copy()
 
     def outputs_of(self, x: Any, training: bool) -> dict[str, Array]:
         """x of each input -> {name: output (N, ...)}."""
-        self.ask(self.checked(x), training)
-        return {name: self.io[f"output {name}"][: self.last_size].copy() for name in self.output_shapes}
+        n = self.ask(x, training)
+        return {name: self.io[f"output {name}"][:n].copy() for name in self.output_shapes}

@@ -10,7 +10,7 @@ import numpy as np
 from netdsl.kernels.arrays import Array, Shape
 from netdsl.kernels.losses import total_weight
 from netdsl.stages.stage import Worker
-from netdsl.targets.fast.network import FastNetwork
+from netdsl.targets.fast.network import BACKWARD, LOGITS, OUTPUTS, FastNetwork
 
 Steps = Generator[None, None, Any]
 """What a block does, step by step: it yields where it waits for all other blocks and workers."""
@@ -24,28 +24,25 @@ class WaitingNetwork(FastNetwork):
         """What worker `index` needs; in training all its blocks are at work at a time."""
         return super().worker(index, n, training, training or apart)
 
-    def each_block(self, w: Worker, work: Callable[[Worker, slice], Steps]) -> None:
+    def each_block(self, w: Worker, command: int) -> None:
         """All blocks by turns, each up to where it waits; at inference one after the other."""
         if not w.training:
-            super().each_block(w, work)
+            super().each_block(w, command)
             return
-        steps, running = [work(w, rows) for rows in w.rows], True
+        steps, running = [self.steps_of(w, rows, command) for rows in w.rows], True
         while running:
             for block, step in enumerate(steps):
                 w.block = block
                 running = next(step, "ended") != "ended"
-            if running:
-                self.wait(w.n)
+            if running and w.num_workers > 1:
+                self.team.sync()
 
-    def logits_block(self, w: Worker, rows: slice) -> Steps:
-        return self.keep((yield from self.train_forward(w.s, *self.part_of(rows))), rows)
-
-    def backward_block(self, w: Worker, rows: slice) -> Steps:
-        yield from super().backward_block(w, rows) or ()
-
-    def train_block(self, w: Worker, rows: slice) -> Steps:
-        z = yield from self.logits_block(w, rows)
-        yield from self.train_backward(w.s, self.loss_gradient(w, rows, z)) or ()
+    def steps_of(self, w: Worker, rows: slice, command: int) -> Steps:
+        """What a block does in training."""
+        if command != BACKWARD:
+            self.keep((yield from w.forward(w.s, *(self.io[name][rows] for name in self.takes))), rows)
+        if command != LOGITS:
+            yield from self.train_backward(w.s, self.gradient(w, rows, command)) or ()
 
 
 class DrawingNetwork(FastNetwork):
@@ -53,19 +50,21 @@ class DrawingNetwork(FastNetwork):
 
     draws: Callable[[], tuple[tuple[Any, ...], ...]]
 
+    def start(
+        self, params: Mapping[str, Array], buffers: Mapping[str, Array], rng: np.random.Generator, workers: int | None
+    ) -> None:
+        """With places for the factors."""
+        super().start(params, buffers, rng, workers)
+        drawn = [(name, self.drawn(1, np.random.default_rng(0), *how)) for name, *how in self.draws()]
+        self.gives |= {f"factor {name}": factor.shape[1:] for name, factor in drawn}
+
     def draw(self, n: int) -> None:
         """The factors by which dropouts multiply n samples."""
-        for name, *how in self.draws():
-            self.show(f"factor {name}", self.drawn(n, self.rng, *how))
+        self.prepare(n, {f"factor {name}": self.drawn(n, self.rng, *how) for name, *how in self.draws()})
 
     def drawn(self, n: int, rng: np.random.Generator, kernel: Callable[..., Any], shape: Shape, p: float) -> Array:
         """The factors of one dropout."""
         return kernel(np.broadcast_to(np.ones((), self.dtype), (n, *shape)), p, True, rng)[1]
-
-    def gives(self) -> dict[str, Shape]:
-        """What lies in `io`, the factors too."""
-        drawn = [(name, self.drawn(1, np.random.default_rng(0), *how)) for name, *how in self.draws()]
-        return {**super().gives(), **{f"factor {name}": factor.shape[1:] for name, factor in drawn}}
 
 
 class SharingNetwork(FastNetwork):
@@ -77,32 +76,30 @@ class SharingNetwork(FastNetwork):
 
     shares: tuple[tuple[str, str], ...]
 
-    def store_params(self, params: Mapping[str, Array]) -> None:
-        """The params, and for those that are used again places for more gradients."""
-        super().store_params(params)
+    def store(self, params: Mapping[str, Array], buffers: Mapping[str, Array]) -> None:
+        """The params and buffers, by every name that a layer calls them, and places for more gradients."""
+        super().store(params, buffers)
         again = {name: params[owner] for name, owner in self.shares if owner in params}
         self.stored |= {name: self.stored[owner] for name, owner in self.shares if name in again}
-        beside = self.team.shared((self.num_workers, self.place(again)), self.dtype)
+        beside = self.team.shared((self.num_workers, self.place(again, 0)), self.dtype)
         for index, row in enumerate(beside):
             stored, named = self.views(row, again)
-            self.stored_grads[index] |= stored
-            self.named_grads[index] |= named
+            self.stored_grads[index].update(stored)
+            self.named_grads[index].update(named)
+        carried = {name: self.buffers[owner] for name, owner in self.shares if owner in buffers}
+        self.stored_buffers = {**self.buffers, **carried}
 
-    def store_buffers(self, buffers: Mapping[str, Array]) -> None:
-        """The buffers, by every name that a layer calls them."""
-        super().store_buffers(buffers)
-        again = {name: self.buffers[owner] for name, owner in self.shares if owner in buffers}
-        self.stored_buffers = {**self.buffers, **again}
-
-    def train_part(self, command: int, index: int, n: int, version: int) -> None:
+    def compute(self, command: int, index: int, n: int, version: int) -> None:
         """One worker's part, with the sums of what several layers give as gradients of one param. They begin at 0: the
         loss may not depend on the owner."""
         shared, grads = [pair for pair in self.shares if pair[1] in self.params], self.stored_grads[index]
-        for _, owner in shared:
-            grads[owner][...] = 0
-        super().train_part(command, index, n, version)
-        for name, owner in shared:
-            grads[owner] += grads[name]
+        if command != OUTPUTS:
+            for _, owner in shared:
+                grads[owner][...] = 0
+        super().compute(command, index, n, version)
+        if command != OUTPUTS:
+            for name, owner in shared:
+                grads[owner] += grads[name]
 
 
 class WeightedNetwork(FastNetwork):

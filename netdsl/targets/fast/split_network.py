@@ -3,9 +3,6 @@ copied into modules that compute enough for one sample."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 from netdsl.kernels.arrays import Array
 from netdsl.stages.split import SplitWorker
 from netdsl.stages.stage import Worker
@@ -16,26 +13,22 @@ class SplitNetwork(FastNetwork):
     """A network whose workers share the layers of a sample, and the optimizer's step, where samples are fewer than
     workers."""
 
-    def sharers(self, n: int) -> int:
-        """How many workers share what is not a sample's."""
-        return self.num_workers
+    splits = True
 
     def memories(self) -> list[Array]:
         """What all workers see, in the order in which it was made."""
         return [self.vector, self.gradients, *self.shared_arrays.values()]
 
-    def make_worker(self, index: int, n: int, training: bool, apart: bool) -> Worker:
-        """Worker `index` for a batch of n samples."""
-        if n >= self.num_workers:
-            return super().make_worker(index, n, training, apart)
-        return SplitWorker(self, index, n, self.blocks_of(0, n), training, apart)
+    def worker_for(self, n: int) -> type[Worker]:
+        """What works on n samples."""
+        return Worker if n >= self.num_workers else SplitWorker
 
-    def each_block(self, w: Worker, work: Callable[[Worker, slice], Any]) -> None:
+    def each_block(self, w: Worker, command: int) -> None:
         """All blocks by this worker, or by worker 0, which helpers help."""
         if not isinstance(w, SplitWorker):
-            super().each_block(w, work)
+            super().each_block(w, command)
         elif w.index:
             w.help()
         else:
-            super().each_block(w, work)
+            super().each_block(w, command)
             w.post(None)

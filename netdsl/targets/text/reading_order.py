@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import sys
-import types
 from collections.abc import Iterable, Iterator
 from functools import cache
 
@@ -61,12 +60,15 @@ class _Order:
             if is_kernel(used):
                 self.place(used)
             elif name.isupper() and used is not None:
-                self.constants[name] = _constant(module, name)
+                self.constants[name] = _constant(kernel, name)
 
 
-def _constant(module: types.ModuleType, name: str) -> str:
-    line = constant_text(module, name)
-    assert line is not None, f"{name} is no constant of {module.__name__}, which uses it"
+def _constant(kernel: Kernel, name: str) -> str:
+    """The line that gives a constant: that of the module of a definition, or of what a class extends."""
+    parts = kernel.__mro__ if isinstance(kernel, type) else (kernel,)
+    modules = dict.fromkeys(sys.modules[part.__module__] for part in parts if is_kernel(part))
+    line = next(filter(None, (constant_text(module, name) for module in modules)), None)
+    assert line is not None, f"{name} is no constant of {kernel.__module__}, which uses it"
     return line
 
 
