@@ -21,10 +21,10 @@ optimizer. Read on: the network and why it has its stages, these in the order of
 
 import ctypes
 import dataclasses
-import inspect
 import json
 import math
 import os
+import queue
 import sys
 import threading
 import weakref
@@ -1591,7 +1591,7 @@ class FastNetwork(StoredNetwork):
         """One step of the optimizer, in place."""
         for name, grad in grads.items():
             self.named_grads[0][name][...] = grad
-        self.prepare(1, {})
+        self.show(1, {})
         self.touch()
         self.run(UPDATE, 1, lr)  # the gradients are where those of one sample are
 
@@ -1614,7 +1614,7 @@ class FastNetwork(StoredNetwork):
             given["y"] = np.asarray(y)
             if given["y"].shape[:1] != (n,):
                 raise ValueError(f"{n} samples, but targets of the shape {given['y'].shape}")
-        self.prepare(n, given)
+        self.show(n, given)
         if command != OUTPUTS:
             self.touch()
             self.pending = n if command == LOGITS else None
@@ -1622,7 +1622,7 @@ class FastNetwork(StoredNetwork):
         self.run(command, n, lr)
         return n
 
-    def prepare(self, n, given):
+    def show(self, n, given):
         """Show n samples to the workers, with room for what they give; the first batch starts them."""
         if n > self.capacity:
             self.capacity = n
@@ -1868,22 +1868,19 @@ def find_arrays(archive):
 class Team:
     """`count` workers that do the same work at the same time, each its part of it: threads, and worker 0, who calls.
 
-    Who waits blocks on a lock, its bell, and is rung when a counter changes. Counters only grow, so that nothing of a
-    failed call need be taken back.
+    Each helper has a queue, from which it takes what it has to do. After an error, Ctrl-C too, all others are let out
+    of `sync` and awaited, and the next call finds them ready.
     """
 
-    no_error = None
+    work = None  # what `start` is given
+    is_cut = False  # whether helpers may be at work without a call
 
     def __init__(self, count):
-        self.count, self.pid, self.work, self.why = count, os.getpid(), None, "they were closed"
-        self.active = count  # how many have a part in the call
-        self.posted, self.failed, self.closing = [0], [0], [0]  # the last call, the last that failed, 0 or 1
-        self.arrived, self.done = [0] * count, [0] * count  # of each worker: its turn in `sync`, its last call
-        self.bells, self.busy = [held_lock() for _ in range(count)], threading.Lock()
-        self.order, self.errors = (), [None] * count
-        self.numbers = {}  # of threads, by what Python calls them
+        self.count, self.active, self.pid, self.why = count, count, os.getpid(), "they were closed"
+        self.barrier, self.busy = threading.Barrier(count), threading.Lock()
+        self.calls = [queue.SimpleQueue() for _ in range(1, count)]
         self.threads = []
-        self.end = weakref.finalize(self, end_threads, self.closing, self.bells, self.threads)  # at exit, too
+        self.close = weakref.finalize(self, end_threads, self.calls, self.threads)  # at exit, too
 
     def shared(self, shape, dtype):
         """-> zeros that every worker sees."""
@@ -1891,151 +1888,104 @@ class Team:
 
     def start(self, work):
         """Start the helpers. `work(index, order)` does one worker's part; `order` is what `call` is given."""
+        for calls in self.calls:
+            thread = threading.Thread(target=serve, args=(calls,), daemon=True)
+            thread.start()
+            self.threads.append(thread)
         self.work = work
-        for me in range(1, self.count):
-            given = weakref.ref(self), me, self.bells[me], self.closing
-            self.threads.append(threading.Thread(target=serve_calls, args=given, daemon=True))
-        try:
-            for thread in self.threads:
-                thread.start()
-        except BaseException:
-            self.close()
-            raise
 
     def call(self, order=(), is_alone=False):
-        """Every worker does its work on `order`, or the first one alone; raises what one of them raised.
-
-        After an error, Ctrl-C too, all others are let out of `sync` and awaited, and the next call finds them ready.
-        """
-        if self.closing[0]:
+        """Every worker does its work on `order`, or the first one alone; raises what one of them raised. BLAS has one
+        thread for each."""
+        if not self.close.alive:
             raise RuntimeError(f"the workers have ended: {self.why}")
         if self.busy.locked():
             raise RuntimeError("the workers are at work: one call at a time")
         with self.busy:
-            self.active = 1 if is_alone else self.count
-            if self.count == 1:
-                self.work(0, order)
-            elif is_alone:
-                threads = blas_threads(1)  # more would not share what is this small, but wait for it
-                try:
+            if self.is_cut:
+                self.settle()
+            self.active, threads = 1 if is_alone else self.count, None
+            try:
+                threads = blas_threads(1 if self.count > 1 else None)
+                if self.active == 1:
                     self.work(0, order)
-                finally:
-                    if threads is not None:
-                        blas_threads(threads)
-            elif self.pid != os.getpid():
-                raise RuntimeError("the workers serve the process that started them, not a fork of it")
-            else:
-                self.settle()  # a second Ctrl-C may have cut that short
-                self.lead(order)
+                elif self.pid != os.getpid():
+                    raise RuntimeError("the workers serve the process that started them, not a fork of it")
+                else:
+                    self.lead(order)
+            finally:
+                blas_threads(threads)
+
+    def lead(self, order):
+        """Worker 0's part of a call."""
+        self.barrier, self.is_cut = threading.Barrier(self.count), True
+        try:
+            ended = self.ask(lambda me: self.help(me, order))
+            self.work(0, order)
+            errors = [ended.get() for _ in self.calls]
+        except BaseException as error:
+            self.settle()
+            if not isinstance(error, threading.BrokenBarrierError):
+                raise
+            errors = [ended.get() for _ in self.calls]
+        self.is_cut = False
+        for failure in errors:
+            if failure is not None and not isinstance(failure, threading.BrokenBarrierError):
+                raise failure
+
+    def ask(self, do):
+        """Every helper will do(me) -> a queue in which it says what came of it."""
+        ended = queue.SimpleQueue()
+        for me, calls in enumerate(self.calls, 1):
+            calls.put(lambda me=me: ended.put(do(me)))  # type: ignore[misc]
+        return ended
+
+    def help(self, me, order):
+        """A helper's part of a call -> its error."""
+        try:
+            self.work(me, order)
+        except BaseException as error:
+            self.barrier.abort()
+            return error
+        return None
+
+    def settle(self):
+        """Let the helpers out of the last call and wait until they are; a second Ctrl-C may cut that short."""
+        self.barrier.abort()
+        ended = self.ask(lambda me: None)
+        for _ in self.calls:
+            ended.get()
+        self.is_cut = False
 
     def sync(self):
         """Wait until every worker has come to as many of these in this call as this one."""
-        if self.active == 1:
-            return
-        me = self.numbers.get(threading.get_ident(), 0)
-        turn = self.arrived[me] + 1
-        self.tell(self.arrived, me, turn)
-        self.wait(me, self.arrived, turn, turn >> 32)
-
-    def close(self):
-        """End the helpers; done also when the team is collected and when the interpreter exits."""
-        self.end()
-
-    def lead(self, order):
-        """Worker 0's part of a call, with one thread of BLAS for each worker."""
-        step, threads = self.posted[0] + 1, None
-        try:
-            threads = blas_threads(1)
-            if self.failed[0] == self.posted[0]:
-                self.errors[:] = [self.no_error] * self.count
-            self.order = order
-            self.arrived[0] = step << 32
-            self.tell(self.posted, 0, step)
-            self.work(0, order)
-            self.tell(self.done, 0, step)
-            self.wait(0, self.done, step, -1)
-        except threading.BrokenBarrierError:
-            self.settle()
-        except BaseException:
-            self.settle()
-            raise
-        finally:
-            if threads is not None:
-                blas_threads(threads)
-        if self.failed[0] == step or self.closing[0]:
-            self.raise_error()
-
-    def serve(self, me):
-        """A helper's part of a call, if there is a new one."""
-        step = self.posted[0]
-        if self.done[me] == step:
-            return
-        self.numbers[threading.get_ident()] = me
-        self.arrived[me] = step << 32
-        try:
-            self.work(me, self.order)
-        except threading.BrokenBarrierError:
-            pass
-        except BaseException as error:
-            self.fail(me, error, step)
-        self.tell(self.done, me, step)
-
-    def tell(self, counters, which, value):
-        """Set a counter and ring for all who may wait for it."""
-        counters[which] = value
-        for bell in self.bells:
-            ring(bell)
-
-    def wait(self, me, counters, target, step):
-        """Until all `counters` are at `target` or beyond; raises BrokenBarrierError once `step` has failed."""
-        while min(counters) < target:
-            if self.failed[0] == step or self.closing[0]:
-                raise threading.BrokenBarrierError
-            self.bells[me].acquire()
-
-    def fail(self, me, error, step):
-        """Keep a helper's error and let all others out of `sync`."""
-        self.errors[me] = error
-        self.tell(self.failed, 0, step)
-
-    def settle(self):
-        """Let the helpers out of the last call and wait until they are."""
-        step = self.posted[0]
-        if not self.closing[0] and min(self.done) < step:
-            self.done[0] = step
-            self.tell(self.failed, 0, step)
-            self.wait(0, self.done, step, -1)
-
-    def raise_error(self):
-        """Raise what the first helper in trouble met."""
-        raise next(filter(None, self.errors), RuntimeError(f"the workers have ended: {self.why}"))
+        if self.active > 1:
+            self.barrier.wait()
 
 
-def end_threads(closing, bells, threads):
+def end_threads(calls, threads):
     """End the helpers; those at work get a second."""
-    closing[0] = 1
-    for bell in bells:
-        ring(bell)
-    for thread in threads:
-        if thread.is_alive() and thread is not threading.current_thread():
-            thread.join(1)
+    for one in calls:
+        one.put(None)
+    for thread in {*threads} - {threading.current_thread()}:
+        thread.join(1)
 
 
-def ring(bell):
-    """Release a lock unless someone else just has."""
-    try:
-        bell.release()
-    except RuntimeError:
-        return
+def serve(calls):
+    """The life of a helper, which holds nothing between calls, so that the team can be collected."""
+    while (call := calls.get()) is not None:
+        call()
+        del call
 
 
 def blas_threads(count):
-    """Set how many threads the BLAS of numpy uses; returns how many it did, None where it cannot be asked (0.5 us)."""
+    """Set how many threads the BLAS of numpy uses; returns how many it did, None where it cannot be asked (0.5 us). Of
+    None it makes nothing."""
     known = vars(blas_threads)
     if "controls" not in known:
         known["controls"] = blas_controls()
     get, put = known["controls"]
-    if put is None:
+    if put is None or count is None:
         return None
     previous = get()
     put(count)
@@ -2055,38 +2005,18 @@ def blas_controls():
         except OSError:
             continue
         for get, put in [*names, ("MKL_Get_Max_Threads", "MKL_Set_Num_Threads")]:
-            try:
+            if hasattr(library, get):
                 return library[get], library[put]
-            except AttributeError:
-                continue
     return None, None
 
 
 def blas_libraries():
     """-> the paths of numpy's own library, which links a BLAS, and of those that its wheel brings along."""
     modules = "numpy._core._multiarray_umath", "numpy.core._multiarray_umath"  # numpy 2, numpy 1
-    own = [inspect.getfile(sys.modules[name]) for name in modules if name in sys.modules]
+    own = [str(sys.modules[name].__file__) for name in modules if name in sys.modules][:1]
     folder = os.path.join(os.path.dirname(os.path.dirname(np.__file__)), "numpy.libs")
-    brought = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-    return [*own, *(os.path.join(folder, name) for name in brought if "openblas" in name)]
-
-
-def held_lock():
-    """-> a lock that is taken."""
-    lock = threading.Lock()
-    lock.acquire()
-    return lock
-
-
-def serve_calls(team, me, bell, closing):
-    """The life of a helper. `team`: a weak reference, so that it can be collected between calls."""
-    while not closing[0]:
-        bell.acquire()
-        now = team()
-        if now is None:
-            return
-        now.serve(me)
-        del now
+    brought = [name for _, _, names in os.walk(folder) for name in sorted(names) if "openblas" in name]
+    return [*own, *(os.path.join(folder, name) for name in brought)]
 
 
 class Worker:
@@ -2278,7 +2208,7 @@ class DrawingNetwork(FastNetwork):
 
     def draw(self, n):
         """The factors by which dropouts multiply n samples."""
-        self.prepare(n, {f"factor {name}": self.drawn(n, self.rng, *how) for name, *how in self.draws()})
+        self.show(n, {f"factor {name}": self.drawn(n, self.rng, *how) for name, *how in self.draws()})
 
     def drawn(self, n, rng, kernel, shape, p):
         """The factors of one dropout."""

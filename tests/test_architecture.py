@@ -49,9 +49,9 @@ FOLDERS_ALONE = {"training"}  # hold folders, and no module
 MORE = {
     "kernels.weights": {"os", "zipfile"},
     "stages.split": {"bisect"},
-    "stages.blas": {"ctypes", "inspect", "os", "sys"},
+    "stages.blas": {"ctypes", "os", "sys"},
     "stages.forks": {"mmap", "os", "select", "signal", "sys", "threading", "time", "traceback", "weakref"},
-    "stages.workers": {"os", "threading", "weakref"},
+    "stages.workers": {"os", "queue", "threading", "weakref"},
 }
 """What kernels and stages use of the standard library beside what computes."""
 TYPES = {"__future__", "collections", "dataclasses", "typing"}  # for annotations, which are not emitted

@@ -95,8 +95,7 @@ def _peak() -> float:
     a = np.ones((_PEAK_SIZE, _PEAK_SIZE), np.float32)
     before = blas_threads(1)
     seconds = min(_seconds(lambda: a @ a) for _ in range(5))
-    if before is not None:
-        blas_threads(before)
+    blas_threads(before)
     return 2 * _PEAK_SIZE**3 / seconds / 1e9
 
 

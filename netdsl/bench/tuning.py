@@ -153,8 +153,7 @@ def _fastest(graph: Graph, node: Node, ways: Sequence[StageCall], n: int, traini
         seconds[0] *= IN_DOUBT
         return ways[int(np.argmin(seconds))]
     finally:
-        if before is not None:
-            blas_threads(before)
+        blas_threads(before)
 
 
 def _seconds(graph: Graph, node: Node, way: StageCall, x: np.ndarray, dy: np.ndarray, training: bool) -> float:

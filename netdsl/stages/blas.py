@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import inspect
 import os
 import sys
 from typing import Any
@@ -11,13 +10,14 @@ from typing import Any
 import numpy as np
 
 
-def blas_threads(count: int) -> int | None:
-    """Set how many threads the BLAS of numpy uses; returns how many it did, None where it cannot be asked (0.5 us)."""
+def blas_threads(count: int | None) -> int | None:
+    """Set how many threads the BLAS of numpy uses; returns how many it did, None where it cannot be asked (0.5 us). Of
+    None it makes nothing."""
     known = vars(blas_threads)
     if "controls" not in known:
         known["controls"] = blas_controls()
     get, put = known["controls"]
-    if put is None:
+    if put is None or count is None:
         return None
     previous = get()
     put(count)
@@ -37,17 +37,15 @@ def blas_controls() -> tuple[Any, Any]:
         except OSError:
             continue
         for get, put in [*names, ("MKL_Get_Max_Threads", "MKL_Set_Num_Threads")]:
-            try:
+            if hasattr(library, get):
                 return library[get], library[put]
-            except AttributeError:
-                continue
     return None, None
 
 
 def blas_libraries() -> list[str]:
     """-> the paths of numpy's own library, which links a BLAS, and of those that its wheel brings along."""
     modules = "numpy._core._multiarray_umath", "numpy.core._multiarray_umath"  # numpy 2, numpy 1
-    own = [inspect.getfile(sys.modules[name]) for name in modules if name in sys.modules]
+    own = [str(sys.modules[name].__file__) for name in modules if name in sys.modules][:1]
     folder = os.path.join(os.path.dirname(os.path.dirname(np.__file__)), "numpy.libs")
-    brought = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-    return [*own, *(os.path.join(folder, name) for name in brought if "openblas" in name)]
+    brought = [name for _, _, names in os.walk(folder) for name in sorted(names) if "openblas" in name]
+    return [*own, *(os.path.join(folder, name) for name in brought)]

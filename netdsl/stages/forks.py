@@ -16,14 +16,17 @@ import threading
 import time
 import traceback
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableSequence, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
 
 from netdsl.kernels.arrays import Array, Shape, Type
 from netdsl.stages.blas import blas_threads
-from netdsl.stages.workers import Counters, Team, held_lock, ring
+from netdsl.stages.workers import Team
+
+Counters = MutableSequence[int] | memoryview
+"""Whole numbers that only grow, so that nothing of a failed call need be taken back."""
 
 
 def auto_kind() -> str:
@@ -45,20 +48,18 @@ class ForkedTeam(Team):
     before the release and the acquire of a lock (`fence`) is seen before what comes after: both hold on x86 and on ARM.
     """
 
-    no_error = b""
-
     def __init__(self, count: int) -> None:
         super().__init__(count)
-        self.end.detach()
+        self.close.detach()
         words = memoryview(mmap.mmap(-1, 64 * (count + 1))).cast("q")  # a cache line for all, then one for each worker
-        self.posted, self.failed, self.closing = words[0:1], words[1:2], words[2:3]
+        self.posted, self.failed, self.closing = words[0:1], words[1:2], words[2:3]  # last call, last failed, 0 or 1
         self.arrived, self.done, self.asleep = words[8::8], words[9::8], words[10::8]  # asleep: 0 or 1
-        self.bells, self.lock, self.next_check = [], held_lock(), 0.0
+        self.me, self.lock, self.next_check = 0, threading.Lock(), 0.0
         self.order, self.errors = self.shared(8, np.float64), self.shared(count, "S16384")
         self.children: dict[int, int] = {}
         self.pipes: dict[int, tuple[int, int]] = {}
         counters = self.posted, self.failed, self.closing
-        self.end: Any = weakref.finalize(self, end_children, self.pid, counters, self.children, self.pipes)
+        self.close: Any = weakref.finalize(self, end_children, self.pid, counters, self.children, self.pipes)
 
     def shared(self, shape: int | Shape, dtype: Type) -> Array:
         """-> zeros that every worker sees, at the start of a page. Raises RuntimeError after `start`."""
@@ -82,14 +83,44 @@ class ForkedTeam(Team):
             self.close()
             raise
         finally:
-            if threads is not None:
-                blas_threads(threads)
+            blas_threads(threads)
 
     def lead(self, order: Any) -> None:
         """Worker 0's part of a call. A helper that has died is a RuntimeError and ends the team."""
         self.check(0)
+        self.settle()  # a second Ctrl-C may have cut that short
+        step = self.posted[0] + 1
+        if self.failed[0] == self.posted[0]:
+            self.errors[:] = b""
         self.order[: len(order)] = order
-        super().lead(self.order)
+        self.arrived[0] = step << 32
+        try:
+            self.tell(self.posted, 0, step)
+            self.work(0, self.order)
+            self.tell(self.done, 0, step)
+            self.wait(0, self.done, step, -1)
+        except threading.BrokenBarrierError:
+            self.settle()
+        except BaseException:
+            self.settle()
+            raise
+        if self.failed[0] == step or self.closing[0]:
+            self.raise_error()
+
+    def settle(self) -> None:
+        """Let the helpers out of the last call and wait until they are."""
+        step = self.posted[0]
+        if not self.closing[0] and any(done < step for done in self.done):
+            self.done[0] = step
+            self.tell(self.failed, 0, step)
+            self.wait(0, self.done, step, -1)
+
+    def sync(self) -> None:
+        """Wait until every worker has come to as many of these in this call as this one."""
+        if self.active > 1:
+            turn = self.arrived[self.me] + 1
+            self.tell(self.arrived, self.me, turn)
+            self.wait(self.me, self.arrived, turn, turn >> 32)
 
     def fork(self, me: int) -> None:
         """Start child `me`, which never comes back from here; signals wait until it has set what they do to it."""
@@ -104,6 +135,7 @@ class ForkedTeam(Team):
 
     def live(self, me: int, asking: Sequence[signal.Signals], before: Any) -> NoReturn:
         """The life of child `me`."""
+        self.me = me
         try:
             for number in asking:  # a whole group may get them: worker 0 decides, and may want to save first
                 signal.signal(number, signal.SIG_IGN)
@@ -119,10 +151,26 @@ class ForkedTeam(Team):
         finally:
             os._exit(1)
 
+    def serve(self, me: int) -> None:
+        """A child's part of a call."""
+        step = self.posted[0]
+        self.arrived[me] = step << 32
+        try:
+            self.work(me, self.order)
+        except threading.BrokenBarrierError:
+            pass
+        except BaseException as error:
+            self.errors[me] = error_text(error)
+            self.tell(self.failed, 0, step)
+        self.tell(self.done, me, step)
+
     def fence(self) -> None:
         """Loads and stores before this are seen before those after it (0.2 us); Ctrl-C may cut it in two."""
-        ring(self.lock)
         self.lock.acquire(blocking=False)
+        try:
+            self.lock.release()
+        except RuntimeError:  # Ctrl-C came between, and what handles it has released it
+            return
 
     def tell(self, counters: Counters, which: int, value: int) -> None:
         """Set a counter, and wake who sleeps until there is a call."""
@@ -186,10 +234,6 @@ class ForkedTeam(Team):
                 self.why = f"worker {child} of {self.count} {how}"
                 self.close()
                 raise RuntimeError(f"{self.why}; params and buffers may be half updated, and the other workers ended")
-
-    def fail(self, me: int, error: Any, step: int) -> None:
-        """Keep what a helper says of its error, and let all others out of `sync`."""
-        super().fail(me, error_text(error), step)
 
     def raise_error(self) -> NoReturn:
         """Raise what the first helper in trouble met, as the plain built-in error."""

@@ -119,7 +119,7 @@ def emit_fast(
 
 PUBLIC = (
     *("params", "buffers", "forward", "logits", "backward", "loss_and_gradients", "update", "train_step", "close"),
-    *("fit", "outputs", "predict", "score", "save", "load", "prepare"),
+    *("fit", "outputs", "predict", "score", "save", "load"),
 )
 """What users of an emitted network may call, whether the module does or not."""
 

@@ -28,7 +28,7 @@ class ForkedNetwork(FastNetwork):
         self.failures, self.seen = team.shared((1,), np.int64), 0  # of calls, and how many this process knows of
         return team
 
-    def prepare(self, n: int, given: Mapping[str, Array]) -> None:
+    def show(self, n: int, given: Mapping[str, Array]) -> None:
         """Copy n samples to where the workers see them: workers that can take these, and targets like theirs. The first
         batch starts them, if nobody else has.
 

@@ -35,10 +35,15 @@ class SharedSteps(Base):
                 raise ModelEnded(str(error), self.team.why) from error
             raise
 
+    def prepare(self, n: int, y: np.ndarray | None = None) -> None:
+        """Have room for n samples with targets like y, and all workers started; the first batch does it, if nobody
+        else."""
+        self.show(n, {} if y is None else {"y": y})
+
     @property
     def has_ended(self) -> bool:
         """Whether the workers were closed, or one of them died and ended them all."""
-        return bool(self.team.closing[0])
+        return not self.team.close.alive
 
     def learn(self, x: Batch, y: np.ndarray, lr: float) -> Step:
         """A whole step in one call, which leaves the params alone where a gradient is not finite."""

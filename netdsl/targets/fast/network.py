@@ -107,7 +107,7 @@ class FastNetwork(StoredNetwork):
         """One step of the optimizer, in place."""
         for name, grad in grads.items():
             self.named_grads[0][name][...] = grad
-        self.prepare(1, {})
+        self.show(1, {})
         self.touch()
         self.run(UPDATE, 1, lr)  # the gradients are where those of one sample are
 
@@ -130,7 +130,7 @@ class FastNetwork(StoredNetwork):
             given["y"] = np.asarray(y)
             if given["y"].shape[:1] != (n,):
                 raise ValueError(f"{n} samples, but targets of the shape {given['y'].shape}")
-        self.prepare(n, given)
+        self.show(n, given)
         if command != OUTPUTS:
             self.touch()
             self.pending = n if command == LOGITS else None
@@ -139,7 +139,7 @@ class FastNetwork(StoredNetwork):
         self.run(command, n, lr)
         return n
 
-    def prepare(self, n: int, given: Mapping[str, Array]) -> None:
+    def show(self, n: int, given: Mapping[str, Array]) -> None:
         """Show n samples to the workers, with room for what they give; the first batch starts them."""
         if n > self.capacity:
             self.capacity = n

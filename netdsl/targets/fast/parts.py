@@ -60,7 +60,7 @@ class DrawingNetwork(FastNetwork):
 
     def draw(self, n: int) -> None:
         """The factors by which dropouts multiply n samples."""
-        self.prepare(n, {f"factor {name}": self.drawn(n, self.rng, *how) for name, *how in self.draws()})
+        self.show(n, {f"factor {name}": self.drawn(n, self.rng, *how) for name, *how in self.draws()})
 
     def drawn(self, n: int, rng: np.random.Generator, kernel: Callable[..., Any], shape: Shape, p: float) -> Array:
         """The factors of one dropout."""
