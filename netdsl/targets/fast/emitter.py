@@ -82,15 +82,8 @@ def emit_fast(
     computed += [*recipe_kernels(recipe, True), *start_kernels(graph, recipe.init)]
     answers = answer if graph.is_plain else answer_by_name
     roots: list[Kernel] = [*computed, Stages, fast, *parts, *share_kernels(graph, recipe.loss), answers]
-    demo, own = demo_lines(graph, recipe.loss, numpy_shares), set[str]()
-    for _ in range(2):  # once more without what stages do not read
-        methods = class_methods(graph, recipe, (train, infer), until, samples)
-        if own != _names(graph, methods):
-            own = _names(graph, methods)
-            text_of = _known_text(train, infer, parts, _questions(parts, own, graph.type_of(until).is_map))
-        kept = _trimmed_texts(roots, text_of, own, methods, demo)
-        train, infer = (_as_read(plan, unread_settings(kept)) for plan in (train, infer))
-        text_of = text_from(kept, text_of)
+    demo = demo_lines(graph, recipe.loss, numpy_shares)
+    methods, text_of = _settled(graph, recipe, (train, infer), samples, parts, roots, demo)
     constants, texts = reading_order(roots, text_of)
     values = spec_values(graph, recipe, DIALECT, texts)
     return emit(
@@ -115,6 +108,28 @@ def emit_fast(
         workers="forked processes" if kind == "processes" else "threads",
         demo=demo,
     )
+
+
+def _settled(
+    graph: Graph,
+    recipe: Recipe,
+    plans: tuple[Plan, Plan],
+    samples: int,
+    parts: Sequence[type],
+    roots: Sequence[Kernel],
+    demo: Sequence[str],
+) -> tuple[list[Method], TextOf]:
+    """The methods of the network's class, and the text of all else; made twice, then without what stages do not read."""
+    until, own = logits_value(graph, recipe.loss), set[str]()
+    for _ in range(2):
+        methods = class_methods(graph, recipe, plans, until, samples)
+        if own != _names(graph, methods):
+            own = _names(graph, methods)
+            text_of = _known_text(*plans, parts, _questions(parts, own, graph.type_of(until).is_map))
+        kept = _trimmed_texts(roots, text_of, own, methods, demo)
+        train, infer = (_as_read(plan, unread_settings(kept)) for plan in plans)
+        plans, text_of = (train, infer), text_from(kept, text_of)
+    return methods, text_of
 
 
 PUBLIC = (
