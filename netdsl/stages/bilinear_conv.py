@@ -22,6 +22,8 @@ class BilinearConv(TransformedConv):
     tiles go through all three steps in bands, as many as stay in the cache.
     """
 
+    can = TransformedConv.can
+
     band_bytes = 1 << 20
 
     def __init__(

@@ -13,6 +13,8 @@ class FourierConv(TransformedConv):
     """A convolution with stride 1 by the Fourier transform of the whole plane. What lies at one point is 32 numbers
     longer: rows that are multiples of 4096 bytes apart share one place in the cache."""
 
+    can = TransformedConv.can
+
     def __init__(
         self,
         w: Worker,

@@ -14,8 +14,15 @@ from netdsl.stages.convolution import Epilogue
 from netdsl.stages.norm import NormStage
 from netdsl.stages.product import ProductStage
 from netdsl.stages.stage import Stage
+from netdsl.stages.transformed_conv import TransformedConv
 
-SHARED = {Stage, ConvStage, NormStage, ProductStage}  # what other stages begin with, no stages themselves
+SHARED = {
+    Stage,
+    ConvStage,
+    TransformedConv,
+    NormStage,
+    ProductStage,
+}  # what others begin with, no stages themselves
 OPTIONS = {
     "end_in_relu": "relu",
     "take_norm": "norm",
