@@ -9,7 +9,7 @@ import numpy as np
 from netdsl.kernels.arrays import Array, Shape
 from netdsl.stages.can import Can
 from netdsl.stages.product import ProductStage
-from netdsl.stages.rows import column_sums
+from netdsl.stages.rows import add_to_rows, column_sums
 from netdsl.stages.stage import Worker
 
 Part = tuple[slice, slice]
@@ -83,12 +83,10 @@ class Attention(ProductStage):
         b, d = self.w.block, x.shape[-1]
         self.x[b], y = x, self.y[b]
         qkv = self.w.multiply(x.reshape(-1, d), self.inner, self.qkv[b])
-        if self.inner_bias is not None:
-            qkv += self.inner_bias
+        add_to_rows(qkv, self.inner_bias)
         self.w.each(range(len(self.views[b])), self.mix)
         self.w.multiply(self.o[b], self.outer, y.reshape(-1, d))
-        if self.outer_bias is not None:
-            y += self.outer_bias
+        add_to_rows(y, self.outer_bias)
         if plus is not None:
             y += plus
         return y

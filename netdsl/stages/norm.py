@@ -6,6 +6,7 @@ import numpy as np
 
 from netdsl.kernels.arrays import Array, Shape
 from netdsl.stages.layout import inside
+from netdsl.stages.rows import add_to_rows, repeated_for
 from netdsl.stages.stage import Stage, Worker
 
 
@@ -27,9 +28,9 @@ class NormStage(Stage):
         if self.weight is None:
             y[...] = x_hat
         else:
-            np.multiply(x_hat, self.weight, out=y)
-        if self.bias is not None:
-            y += self.bias
+            weight = repeated_for(y, self.weight)
+            np.multiply(x_hat.reshape(-1, len(weight)), weight, out=y.reshape(-1, len(weight)))
+        add_to_rows(y, self.bias)
 
     def add_gradients(self, dweight: Array, dbias: Array) -> None:
         """The gradients of weight and bias, (C,) each, by one block."""

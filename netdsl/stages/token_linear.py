@@ -6,7 +6,7 @@ from netdsl.kernels.arrays import Array, Shape
 from netdsl.stages.can import Can
 from netdsl.stages.product import ProductStage
 from netdsl.stages.relu import relu
-from netdsl.stages.rows import column_sums
+from netdsl.stages.rows import add_to_rows, column_sums
 from netdsl.stages.stage import Worker
 
 
@@ -51,7 +51,7 @@ class TokenLinear(ProductStage):
         self.x[b], y = x, self.y[b]
         self.w.multiply(x.reshape(-1, x.shape[-1]), self.weight, y.reshape(-1, y.shape[-1]))
         if self.adds_bias:
-            y += self.bias
+            add_to_rows(y, self.bias)
         if plus is not None:
             y += plus
         return relu(y, y) if self.relu else y

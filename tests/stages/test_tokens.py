@@ -51,6 +51,12 @@ def test_workers_of_both_kinds_train_a_transformer_to_the_same_params(kind):
     fast.close()
 
 
+@pytest.mark.parametrize("width", [32, 33])
+def test_many_tokens_are_scaled_and_shifted_some_rows_at_a_time(width):
+    """More than 65,536 numbers, and rows that 32 divides, or nothing: what is added to each row is laid out for some."""
+    assert_twins(f"input 3x33x{width}\nconv 64 k1 -> tokens -> linear 64 -> ln -> map 33x{width} -> gap", samples=1)
+
+
 @pytest.mark.parametrize("piece", [1, 100, 300])
 def test_attention_may_be_worked_on_in_any_parts(piece, monkeypatch):
     """Tokens are 6, heads 4: one head at a time, some, all heads of a sample, or some samples."""
