@@ -166,64 +166,55 @@ class Resnet20:
         s = Stages()
         s.input = Input(w, (3, 32, 32))
         # rows of windows: est. 78 us a sample of a step (patches: 197)
-        s.conv1 = RowConv(w.into(6), "conv1", ConvGeometry((3, 32, 32), 16, (3, 3), padding=((1, 1), (1, 1))), epilogue=Epilogue(sums=True), dx=False)
+        s.conv1 = RowConv(w.into(4), "conv1", ConvGeometry((3, 32, 32), 16, (3, 3), padding=((1, 1), (1, 1))), epilogue=Epilogue(sums=True), dx=False)
         s.bn1 = BatchNorm(w, "bn1", (16, 32, 32), sums=s.conv1, relu=True)
         # Winograd along H, 8 rows: est. 242 us a sample of a step (Winograd, 4x4 tiles: 297)
-        s.layer1_0_conv1 = WinogradRows(w.into(8), "layer1.0.conv1", ConvGeometry((16, 32, 32), 16, (3, 3), padding=((1, 1), (1, 1))), 8, epilogue=Epilogue(sums=True))
+        s.layer1_0_conv1 = WinogradRows(w.into(3), "layer1.0.conv1", ConvGeometry((16, 32, 32), 16, (3, 3), padding=((1, 1), (1, 1))), 8, epilogue=Epilogue(sums=True))
         s.layer1_0_bn1 = BatchNorm(w, "layer1.0.bn1", (16, 32, 32), sums=s.layer1_0_conv1, relu=True)
-        s.layer1_0_conv2 = WinogradRows(w.into(6), "layer1.0.conv2", ConvGeometry((16, 32, 32), 16, (3, 3), padding=((1, 1), (1, 1))), 8, epilogue=Epilogue(sums=True))
-        s.layer1_0_bn2 = BatchNorm(w.into(0), "layer1.0.bn2", (16, 32, 32), sums=s.layer1_0_conv2)
-        s.layer1_0_add1 = Add(w.into(4), (16, 32, 32), relu=True)
-        s.layer1_1_conv1 = WinogradRows(w.into(5), "layer1.1.conv1", ConvGeometry((16, 32, 32), 16, (3, 3), padding=((1, 1), (1, 1))), 8, epilogue=Epilogue(sums=True))
+        s.layer1_0_conv2 = WinogradRows(w.into(4), "layer1.0.conv2", ConvGeometry((16, 32, 32), 16, (3, 3), padding=((1, 1), (1, 1))), 8, epilogue=Epilogue(sums=True))
+        s.layer1_0_bn2 = BatchNorm(w.into(3), "layer1.0.bn2", (16, 32, 32), sums=s.layer1_0_conv2, plus=True, relu=True)
+        s.layer1_1_conv1 = WinogradRows(w.into(2), "layer1.1.conv1", ConvGeometry((16, 32, 32), 16, (3, 3), padding=((1, 1), (1, 1))), 8, epilogue=Epilogue(sums=True))
         s.layer1_1_bn1 = BatchNorm(w, "layer1.1.bn1", (16, 32, 32), sums=s.layer1_1_conv1, relu=True)
-        s.layer1_1_conv2 = WinogradRows(w.into(4), "layer1.1.conv2", ConvGeometry((16, 32, 32), 16, (3, 3), padding=((1, 1), (1, 1))), 8, epilogue=Epilogue(sums=True))
-        s.layer1_1_bn2 = BatchNorm(w.into(0), "layer1.1.bn2", (16, 32, 32), sums=s.layer1_1_conv2)
-        s.layer1_1_add1 = Add(w.into(2), (16, 32, 32), relu=True)
-        s.layer1_2_conv1 = WinogradRows(w.into(3), "layer1.2.conv1", ConvGeometry((16, 32, 32), 16, (3, 3), padding=((1, 1), (1, 1))), 8, epilogue=Epilogue(sums=True))
+        s.layer1_1_conv2 = WinogradRows(w.into(3), "layer1.1.conv2", ConvGeometry((16, 32, 32), 16, (3, 3), padding=((1, 1), (1, 1))), 8, epilogue=Epilogue(sums=True))
+        s.layer1_1_bn2 = BatchNorm(w.into(2), "layer1.1.bn2", (16, 32, 32), sums=s.layer1_1_conv2, plus=True, relu=True)
+        s.layer1_2_conv1 = WinogradRows(w.into(1), "layer1.2.conv1", ConvGeometry((16, 32, 32), 16, (3, 3), padding=((1, 1), (1, 1))), 8, epilogue=Epilogue(sums=True))
         s.layer1_2_bn1 = BatchNorm(w, "layer1.2.bn1", (16, 32, 32), sums=s.layer1_2_conv1, relu=True)
         s.layer1_2_conv2 = WinogradRows(w.into(2), "layer1.2.conv2", ConvGeometry((16, 32, 32), 16, (3, 3), padding=((1, 1), (1, 1))), 8, epilogue=Epilogue(sums=True))
-        s.layer1_2_bn2 = BatchNorm(w.into(0), "layer1.2.bn2", (16, 32, 32), sums=s.layer1_2_conv2)
-        s.layer1_2_add1 = Add(w.into(1), (16, 32, 32), relu=True)
+        s.layer1_2_bn2 = BatchNorm(w.into(1), "layer1.2.bn2", (16, 32, 32), sums=s.layer1_2_conv2, plus=True, relu=True)
         # Winograd along H, 8 rows: est. 173 us a sample of a step (Winograd along H, 4 rows: 186; patches: 215)
         s.layer2_0_conv1 = WinogradRows(w.into(0), "layer2.0.conv1", ConvGeometry((16, 32, 32), 32, (3, 3), stride=(2, 2), padding=((1, 1), (1, 1))), 8, epilogue=Epilogue(sums=True))
         s.layer2_0_bn1 = BatchNorm(w, "layer2.0.bn1", (32, 16, 16), sums=s.layer2_0_conv1, relu=True)
         # Winograd along H, 8 rows: est. 154 us a sample of a step (Winograd, 4x4 tiles: 172)
-        s.layer2_0_conv2 = WinogradRows(w.into(4), "layer2.0.conv2", ConvGeometry((32, 16, 16), 32, (3, 3), padding=((1, 1), (1, 1))), 8, epilogue=Epilogue(sums=True))
+        s.layer2_0_conv2 = WinogradRows(w.into(3), "layer2.0.conv2", ConvGeometry((32, 16, 16), 32, (3, 3), padding=((1, 1), (1, 1))), 8, epilogue=Epilogue(sums=True))
         s.layer2_0_bn2 = BatchNorm(w.into(0), "layer2.0.bn2", (32, 16, 16), sums=s.layer2_0_conv2)
         # one product: est. 22 us a sample of a step (patches: 32)
-        s.layer2_0_downsample_0 = PointConv(w.into(7), "layer2.0.downsample.0", ConvGeometry((16, 32, 32), 32, (1, 1), stride=(2, 2)), epilogue=Epilogue(sums=True))
-        s.layer2_0_downsample_1 = BatchNorm(w.into(1), "layer2.0.downsample.1", (32, 16, 16), sums=s.layer2_0_downsample_0)
-        s.layer2_0_add1 = Add(w.into(4), (32, 16, 16), relu=True)
-        s.layer2_1_conv1 = WinogradRows(w.into(5), "layer2.1.conv1", ConvGeometry((32, 16, 16), 32, (3, 3), padding=((1, 1), (1, 1))), 8, epilogue=Epilogue(sums=True))
+        s.layer2_0_downsample_0 = PointConv(w.into(5), "layer2.0.downsample.0", ConvGeometry((16, 32, 32), 32, (1, 1), stride=(2, 2)), epilogue=Epilogue(sums=True))
+        s.layer2_0_downsample_1 = BatchNorm(w.into(3), "layer2.0.downsample.1", (32, 16, 16), sums=s.layer2_0_downsample_0, plus=True, relu=True)
+        s.layer2_1_conv1 = WinogradRows(w.into(2), "layer2.1.conv1", ConvGeometry((32, 16, 16), 32, (3, 3), padding=((1, 1), (1, 1))), 8, epilogue=Epilogue(sums=True))
         s.layer2_1_bn1 = BatchNorm(w, "layer2.1.bn1", (32, 16, 16), sums=s.layer2_1_conv1, relu=True)
-        s.layer2_1_conv2 = WinogradRows(w.into(4), "layer2.1.conv2", ConvGeometry((32, 16, 16), 32, (3, 3), padding=((1, 1), (1, 1))), 8, epilogue=Epilogue(sums=True))
-        s.layer2_1_bn2 = BatchNorm(w.into(0), "layer2.1.bn2", (32, 16, 16), sums=s.layer2_1_conv2)
-        s.layer2_1_add1 = Add(w.into(2), (32, 16, 16), relu=True)
-        s.layer2_2_conv1 = WinogradRows(w.into(3), "layer2.2.conv1", ConvGeometry((32, 16, 16), 32, (3, 3), padding=((1, 1), (1, 1))), 8, epilogue=Epilogue(sums=True))
+        s.layer2_1_conv2 = WinogradRows(w.into(3), "layer2.1.conv2", ConvGeometry((32, 16, 16), 32, (3, 3), padding=((1, 1), (1, 1))), 8, epilogue=Epilogue(sums=True))
+        s.layer2_1_bn2 = BatchNorm(w.into(2), "layer2.1.bn2", (32, 16, 16), sums=s.layer2_1_conv2, plus=True, relu=True)
+        s.layer2_2_conv1 = WinogradRows(w.into(1), "layer2.2.conv1", ConvGeometry((32, 16, 16), 32, (3, 3), padding=((1, 1), (1, 1))), 8, epilogue=Epilogue(sums=True))
         s.layer2_2_bn1 = BatchNorm(w, "layer2.2.bn1", (32, 16, 16), sums=s.layer2_2_conv1, relu=True)
         s.layer2_2_conv2 = WinogradRows(w.into(2), "layer2.2.conv2", ConvGeometry((32, 16, 16), 32, (3, 3), padding=((1, 1), (1, 1))), 8, epilogue=Epilogue(sums=True))
-        s.layer2_2_bn2 = BatchNorm(w.into(0), "layer2.2.bn2", (32, 16, 16), sums=s.layer2_2_conv2)
-        s.layer2_2_add1 = Add(w.into(1), (32, 16, 16), relu=True)
+        s.layer2_2_bn2 = BatchNorm(w.into(1), "layer2.2.bn2", (32, 16, 16), sums=s.layer2_2_conv2, plus=True, relu=True)
         # Winograd along H, 8 rows: est. 125 us a sample of a step (Winograd along H, 4 rows: 128; patches: 153)
         s.layer3_0_conv1 = WinogradRows(w.into(0), "layer3.0.conv1", ConvGeometry((32, 16, 16), 64, (3, 3), stride=(2, 2), padding=((1, 1), (1, 1))), 8, epilogue=Epilogue(sums=True))
         s.layer3_0_bn1 = BatchNorm(w, "layer3.0.bn1", (64, 8, 8), sums=s.layer3_0_conv1, relu=True)
         # Winograd, 4x4 tiles: est. 123 us a sample of a step (Winograd along H, 8 rows: 124)
-        s.layer3_0_conv2 = BilinearConv(w.into(4), "layer3.0.conv2", ConvGeometry((64, 8, 8), 64, (3, 3), padding=((1, 1), (1, 1))), winograd, 4, epilogue=Epilogue(sums=True))
+        s.layer3_0_conv2 = BilinearConv(w.into(3), "layer3.0.conv2", ConvGeometry((64, 8, 8), 64, (3, 3), padding=((1, 1), (1, 1))), winograd, 4, epilogue=Epilogue(sums=True))
         s.layer3_0_bn2 = BatchNorm(w.into(0), "layer3.0.bn2", (64, 8, 8), sums=s.layer3_0_conv2)
         # one product: est. 16 us a sample of a step (patches: 21)
-        s.layer3_0_downsample_0 = PointConv(w.into(6), "layer3.0.downsample.0", ConvGeometry((32, 16, 16), 64, (1, 1), stride=(2, 2)), epilogue=Epilogue(sums=True))
-        s.layer3_0_downsample_1 = BatchNorm(w.into(1), "layer3.0.downsample.1", (64, 8, 8), sums=s.layer3_0_downsample_0)
-        s.layer3_0_add1 = Add(w.into(4), (64, 8, 8), relu=True)
-        s.layer3_1_conv1 = BilinearConv(w.into(5), "layer3.1.conv1", ConvGeometry((64, 8, 8), 64, (3, 3), padding=((1, 1), (1, 1))), winograd, 4, epilogue=Epilogue(sums=True))
+        s.layer3_0_downsample_0 = PointConv(w.into(4), "layer3.0.downsample.0", ConvGeometry((32, 16, 16), 64, (1, 1), stride=(2, 2)), epilogue=Epilogue(sums=True))
+        s.layer3_0_downsample_1 = BatchNorm(w.into(3), "layer3.0.downsample.1", (64, 8, 8), sums=s.layer3_0_downsample_0, plus=True, relu=True)
+        s.layer3_1_conv1 = BilinearConv(w.into(2), "layer3.1.conv1", ConvGeometry((64, 8, 8), 64, (3, 3), padding=((1, 1), (1, 1))), winograd, 4, epilogue=Epilogue(sums=True))
         s.layer3_1_bn1 = BatchNorm(w, "layer3.1.bn1", (64, 8, 8), sums=s.layer3_1_conv1, relu=True)
-        s.layer3_1_conv2 = BilinearConv(w.into(4), "layer3.1.conv2", ConvGeometry((64, 8, 8), 64, (3, 3), padding=((1, 1), (1, 1))), winograd, 4, epilogue=Epilogue(sums=True))
-        s.layer3_1_bn2 = BatchNorm(w.into(0), "layer3.1.bn2", (64, 8, 8), sums=s.layer3_1_conv2)
-        s.layer3_1_add1 = Add(w.into(2), (64, 8, 8), relu=True)
-        s.layer3_2_conv1 = BilinearConv(w.into(3), "layer3.2.conv1", ConvGeometry((64, 8, 8), 64, (3, 3), padding=((1, 1), (1, 1))), winograd, 4, epilogue=Epilogue(sums=True))
+        s.layer3_1_conv2 = BilinearConv(w.into(3), "layer3.1.conv2", ConvGeometry((64, 8, 8), 64, (3, 3), padding=((1, 1), (1, 1))), winograd, 4, epilogue=Epilogue(sums=True))
+        s.layer3_1_bn2 = BatchNorm(w.into(2), "layer3.1.bn2", (64, 8, 8), sums=s.layer3_1_conv2, plus=True, relu=True)
+        s.layer3_2_conv1 = BilinearConv(w.into(0), "layer3.2.conv1", ConvGeometry((64, 8, 8), 64, (3, 3), padding=((1, 1), (1, 1))), winograd, 4, epilogue=Epilogue(sums=True))
         s.layer3_2_bn1 = BatchNorm(w, "layer3.2.bn1", (64, 8, 8), sums=s.layer3_2_conv1, relu=True)
         s.layer3_2_conv2 = BilinearConv(w.into(2), "layer3.2.conv2", ConvGeometry((64, 8, 8), 64, (3, 3), padding=((1, 1), (1, 1))), winograd, 4, epilogue=Epilogue(sums=True))
-        s.layer3_2_bn2 = BatchNorm(w.into(0), "layer3.2.bn2", (64, 8, 8), sums=s.layer3_2_conv2)
-        s.layer3_2_add1 = Add(w.into(0), (64, 8, 8), relu=True)
+        s.layer3_2_bn2 = BatchNorm(w.into(0), "layer3.2.bn2", (64, 8, 8), sums=s.layer3_2_conv2, plus=True, relu=True)
         s.gap1 = GlobalAverage(w.into(1), (64, 8, 8))
         s.fc = Linear(w.into(0), "fc", 10)
         return s
@@ -267,22 +258,19 @@ class Resnet20:
         y = s.layer1_0_conv1.forward(x)
         y = yield from s.layer1_0_bn1.forward(y)  # layer1.0.bn1 -> layer1.0.relu1
         y = s.layer1_0_conv2.forward(y)
-        y = yield from s.layer1_0_bn2.forward(y)
-        x = s.layer1_0_add1.forward(y, x)  # layer1.0.add1 -> layer1.0.relu2: (32, 32, n, 16)
+        x = yield from s.layer1_0_bn2.forward(y, x)  # layer1.0.bn2 -> layer1.0.add1 -> layer1.0.relu2: (32, 32, n, 16)
 
         # layer1.1: basic(c=16)
         y = s.layer1_1_conv1.forward(x)
         y = yield from s.layer1_1_bn1.forward(y)  # layer1.1.bn1 -> layer1.1.relu1
         y = s.layer1_1_conv2.forward(y)
-        y = yield from s.layer1_1_bn2.forward(y)
-        x = s.layer1_1_add1.forward(y, x)  # layer1.1.add1 -> layer1.1.relu2: (32, 32, n, 16)
+        x = yield from s.layer1_1_bn2.forward(y, x)  # layer1.1.bn2 -> layer1.1.add1 -> layer1.1.relu2: (32, 32, n, 16)
 
         # layer1.2: basic(c=16)
         y = s.layer1_2_conv1.forward(x)
         y = yield from s.layer1_2_bn1.forward(y)  # layer1.2.bn1 -> layer1.2.relu1
         y = s.layer1_2_conv2.forward(y)
-        y = yield from s.layer1_2_bn2.forward(y)
-        x = s.layer1_2_add1.forward(y, x)  # layer1.2.add1 -> layer1.2.relu2: (32, 32, n, 16)
+        x = yield from s.layer1_2_bn2.forward(y, x)  # layer1.2.bn2 -> layer1.2.add1 -> layer1.2.relu2: (32, 32, n, 16)
 
         # layer2.0: basic(c=32, s=2)
         y = s.layer2_0_conv1.forward(x)  # (16, 16, n, 32)
@@ -290,22 +278,19 @@ class Resnet20:
         y = s.layer2_0_conv2.forward(y)
         y = yield from s.layer2_0_bn2.forward(y)
         x = s.layer2_0_downsample_0.forward(x)  # (16, 16, n, 32)
-        x = yield from s.layer2_0_downsample_1.forward(x)
-        x = s.layer2_0_add1.forward(y, x)  # layer2.0.add1 -> layer2.0.relu2: (16, 16, n, 32)
+        x = yield from s.layer2_0_downsample_1.forward(x, y)  # layer2.0.downsample.1 -> layer2.0.add1 -> layer2.0.relu2: (16, 16, n, 32)
 
         # layer2.1: basic(c=32)
         y = s.layer2_1_conv1.forward(x)
         y = yield from s.layer2_1_bn1.forward(y)  # layer2.1.bn1 -> layer2.1.relu1
         y = s.layer2_1_conv2.forward(y)
-        y = yield from s.layer2_1_bn2.forward(y)
-        x = s.layer2_1_add1.forward(y, x)  # layer2.1.add1 -> layer2.1.relu2: (16, 16, n, 32)
+        x = yield from s.layer2_1_bn2.forward(y, x)  # layer2.1.bn2 -> layer2.1.add1 -> layer2.1.relu2: (16, 16, n, 32)
 
         # layer2.2: basic(c=32)
         y = s.layer2_2_conv1.forward(x)
         y = yield from s.layer2_2_bn1.forward(y)  # layer2.2.bn1 -> layer2.2.relu1
         y = s.layer2_2_conv2.forward(y)
-        y = yield from s.layer2_2_bn2.forward(y)
-        x = s.layer2_2_add1.forward(y, x)  # layer2.2.add1 -> layer2.2.relu2: (16, 16, n, 32)
+        x = yield from s.layer2_2_bn2.forward(y, x)  # layer2.2.bn2 -> layer2.2.add1 -> layer2.2.relu2: (16, 16, n, 32)
 
         # layer3.0: basic(c=64, s=2)
         y = s.layer3_0_conv1.forward(x)  # (8, 8, n, 64)
@@ -313,22 +298,19 @@ class Resnet20:
         y = s.layer3_0_conv2.forward(y)
         y = yield from s.layer3_0_bn2.forward(y)
         x = s.layer3_0_downsample_0.forward(x)  # (8, 8, n, 64)
-        x = yield from s.layer3_0_downsample_1.forward(x)
-        x = s.layer3_0_add1.forward(y, x)  # layer3.0.add1 -> layer3.0.relu2: (8, 8, n, 64)
+        x = yield from s.layer3_0_downsample_1.forward(x, y)  # layer3.0.downsample.1 -> layer3.0.add1 -> layer3.0.relu2: (8, 8, n, 64)
 
         # layer3.1: basic(c=64)
         y = s.layer3_1_conv1.forward(x)
         y = yield from s.layer3_1_bn1.forward(y)  # layer3.1.bn1 -> layer3.1.relu1
         y = s.layer3_1_conv2.forward(y)
-        y = yield from s.layer3_1_bn2.forward(y)
-        x = s.layer3_1_add1.forward(y, x)  # layer3.1.add1 -> layer3.1.relu2: (8, 8, n, 64)
+        x = yield from s.layer3_1_bn2.forward(y, x)  # layer3.1.bn2 -> layer3.1.add1 -> layer3.1.relu2: (8, 8, n, 64)
 
         # layer3.2: basic(c=64)
         y = s.layer3_2_conv1.forward(x)
         y = yield from s.layer3_2_bn1.forward(y)  # layer3.2.bn1 -> layer3.2.relu1
         y = s.layer3_2_conv2.forward(y)
-        y = yield from s.layer3_2_bn2.forward(y)
-        x = s.layer3_2_add1.forward(y, x)  # layer3.2.add1 -> layer3.2.relu2: (8, 8, n, 64)
+        x = yield from s.layer3_2_bn2.forward(y, x)  # layer3.2.bn2 -> layer3.2.add1 -> layer3.2.relu2: (8, 8, n, 64)
 
         # the network itself
         x = s.gap1.forward(x)  # (n, 64)
@@ -338,60 +320,51 @@ class Resnet20:
         """The gradient by what `train_forward` gave -> those of the params."""
         dy = s.fc.backward(dy)
         dy = s.gap1.backward(dy)
-        dy, dz = s.layer3_2_add1.backward(dy)
-        dy = yield from s.layer3_2_bn2.backward(dy)
+        dy, dz = yield from s.layer3_2_bn2.backward(dy)
         dy = s.layer3_2_conv2.backward(dy)
         dy = yield from s.layer3_2_bn1.backward(dy)
         dy = s.layer3_2_conv1.backward(dy)
         dz += dy
-        dy, dz = s.layer3_1_add1.backward(dz)
-        dy = yield from s.layer3_1_bn2.backward(dy)
+        dy, dz = yield from s.layer3_1_bn2.backward(dz)
         dy = s.layer3_1_conv2.backward(dy)
         dy = yield from s.layer3_1_bn1.backward(dy)
         dy = s.layer3_1_conv1.backward(dy)
         dz += dy
-        dy, dz = s.layer3_0_add1.backward(dz)
-        dz = yield from s.layer3_0_downsample_1.backward(dz)
-        dz = s.layer3_0_downsample_0.backward(dz)
-        dy = yield from s.layer3_0_bn2.backward(dy)
-        dy = s.layer3_0_conv2.backward(dy)
-        dy = yield from s.layer3_0_bn1.backward(dy)
-        dy = s.layer3_0_conv1.backward(dy)
-        dz += dy
-        dy, dz = s.layer2_2_add1.backward(dz)
-        dy = yield from s.layer2_2_bn2.backward(dy)
+        dy, dz = yield from s.layer3_0_downsample_1.backward(dz)
+        dy = s.layer3_0_downsample_0.backward(dy)
+        dz = yield from s.layer3_0_bn2.backward(dz)
+        dz = s.layer3_0_conv2.backward(dz)
+        dz = yield from s.layer3_0_bn1.backward(dz)
+        dz = s.layer3_0_conv1.backward(dz)
+        dy += dz
+        dy, dz = yield from s.layer2_2_bn2.backward(dy)
         dy = s.layer2_2_conv2.backward(dy)
         dy = yield from s.layer2_2_bn1.backward(dy)
         dy = s.layer2_2_conv1.backward(dy)
         dz += dy
-        dy, dz = s.layer2_1_add1.backward(dz)
-        dy = yield from s.layer2_1_bn2.backward(dy)
+        dy, dz = yield from s.layer2_1_bn2.backward(dz)
         dy = s.layer2_1_conv2.backward(dy)
         dy = yield from s.layer2_1_bn1.backward(dy)
         dy = s.layer2_1_conv1.backward(dy)
         dz += dy
-        dy, dz = s.layer2_0_add1.backward(dz)
-        dz = yield from s.layer2_0_downsample_1.backward(dz)
-        dz = s.layer2_0_downsample_0.backward(dz)
-        dy = yield from s.layer2_0_bn2.backward(dy)
-        dy = s.layer2_0_conv2.backward(dy)
-        dy = yield from s.layer2_0_bn1.backward(dy)
-        dy = s.layer2_0_conv1.backward(dy)
-        dz += dy
-        dy, dz = s.layer1_2_add1.backward(dz)
-        dy = yield from s.layer1_2_bn2.backward(dy)
+        dy, dz = yield from s.layer2_0_downsample_1.backward(dz)
+        dy = s.layer2_0_downsample_0.backward(dy)
+        dz = yield from s.layer2_0_bn2.backward(dz)
+        dz = s.layer2_0_conv2.backward(dz)
+        dz = yield from s.layer2_0_bn1.backward(dz)
+        dz = s.layer2_0_conv1.backward(dz)
+        dy += dz
+        dy, dz = yield from s.layer1_2_bn2.backward(dy)
         dy = s.layer1_2_conv2.backward(dy)
         dy = yield from s.layer1_2_bn1.backward(dy)
         dy = s.layer1_2_conv1.backward(dy)
         dz += dy
-        dy, dz = s.layer1_1_add1.backward(dz)
-        dy = yield from s.layer1_1_bn2.backward(dy)
+        dy, dz = yield from s.layer1_1_bn2.backward(dz)
         dy = s.layer1_1_conv2.backward(dy)
         dy = yield from s.layer1_1_bn1.backward(dy)
         dy = s.layer1_1_conv1.backward(dy)
         dz += dy
-        dy, dz = s.layer1_0_add1.backward(dz)
-        dy = yield from s.layer1_0_bn2.backward(dy)
+        dy, dz = yield from s.layer1_0_bn2.backward(dz)
         dy = s.layer1_0_conv2.backward(dy)
         dy = yield from s.layer1_0_bn1.backward(dy)
         dy = s.layer1_0_conv1.backward(dy)
@@ -802,8 +775,8 @@ class ConvGeometry:
 
 
 class BatchNorm(Stage):
-    """Normalises the whole batch over all workers (Ioffe & Szegedy 2015), in training only; may end in a relu or
-    between two bounds.
+    """Normalises the whole batch over all workers (Ioffe & Szegedy 2015), in training only; may add another map (plus),
+    and end in a relu or between two bounds.
 
     x is a map or a vector. Both passes need sums over the whole batch: they are generators that wait for them, between
     two walks over the map each. sums: the convolution that makes x; it does the first walk while it makes x, and the
@@ -815,8 +788,9 @@ class BatchNorm(Stage):
 
     band = 1 << 16  # numbers that stay in the cache while several passes go over them
 
-    def __init__(self, w, name, shape, eps=1e-5, momentum=0.1, sums=None, relu=False, clip=None):
+    def __init__(self, w, name, shape, eps=1e-5, momentum=0.1, sums=None, plus=False, relu=False, clip=None):
         self.start(w)
+        self.plus = plus
         self.name, self.eps, self.momentum, self.conv, self.ending = name, eps, momentum, sums, (relu, clip)
         self.channels = shape[0]
         self.reader = None
@@ -834,7 +808,9 @@ class BatchNorm(Stage):
         self.rows = w.of_blocks()
         self.taken = w.tallies((2, shape[0]))
         self.numbers, self.guesses = w.arrays(lambda n: (3, shape[0])), w.arrays(lambda n: (1, shape[0]))
-        self.y = w.gradients(lambda n: inside(shape, n))  # which backward has none of: it works in place
+        # Of the two the one that backward reads no more is handed on: y, or where it adds a map dx, which lies apart.
+        self.y = (w.arrays if plus else w.gradients)(lambda n: inside(shape, n))
+        self.dx = w.gradients(lambda n: inside(shape, n)) if plus else []
         self.part = w.scratch("band", lambda n: (max(self.band, n * int(np.prod(shape[2:])) * shape[0]),))
         self.mask = w.masks(shape)
         self.count = w.n * int(np.prod(shape[1:]))
@@ -863,8 +839,8 @@ class BatchNorm(Stage):
         moments[0], moments[2] = n, n * np.maximum(squares, 0, out=squares)
         np.add(mean, self.guesses[b][0], out=moments[1])
 
-    def forward(self, x):
-        """A generator: x (H, W, n, C) or (n, C) -> y of that shape."""
+    def forward(self, x, plus=None):
+        """A generator: x (H, W, n, C) or (n, C), and another of that shape if it adds one -> y of that shape."""
         b = self.w.block
         if self.count == 1:
             raise ValueError("batch norm needs more than one value for each channel in training: use a larger batch")
@@ -886,21 +862,21 @@ class BatchNorm(Stage):
         if self.bias is not None:
             numbers[1] += self.bias
         if self.reader is None:
-            self.w.each(self.parts_of(y), self.fill_part, given, numbers)
+            self.w.each(self.parts_of(y), self.fill_part, given, numbers, plus)
         else:
-            self.rows[b] = rows_for(given, y, numbers[:2])
+            self.rows[b] = rows_for(y, numbers[:2], given)
         return y
 
     def parts_of(self, x):
         """The rows of a map (H, W, n, C) that each worker has."""
         return self.w.cut(len(x), 80 * x[0].size) if x.ndim == 4 else [slice(None)]
 
-    def fill_part(self, part, x, numbers):
-        """A part of the rows of y, of x times the first of the numbers and the second."""
+    def fill_part(self, part, x, numbers, plus):
+        """A part of the rows of y: x times the first of the numbers, and the second, and another map."""
         y = self.y[self.w.block]
-        rows = rows_for(x, y, numbers[:2])
+        rows = rows_for(y, numbers[:2], x)
         for band in bands(y, self.band, part):
-            scale_rows(rows, band, self.ending)
+            scale_rows(rows, band, self.ending, plus)
 
     def fill(self, rows):
         """Rows of y."""
@@ -909,7 +885,8 @@ class BatchNorm(Stage):
             scale_rows(self.rows[b], band, self.ending)
 
     def backward(self, dy):
-        """A generator: dy (H, W, n, C) or (n, C) -> dx, in its place.
+        """A generator: dy (H, W, n, C) or (n, C) -> dx, in its place. If it adds another map, dx lies apart, and in the
+        place of dy is the gradient by that map.
 
         dx = inv_std * (g - mean(g) - x_hat * mean(g * x_hat)), g = dy * weight, means over the whole batch.
         """
@@ -931,11 +908,12 @@ class BatchNorm(Stage):
         factor = self.factor / -self.count
         slope = factor * self.inv_std * products
         numbers[0], numbers[1], numbers[2] = self.factor, slope, factor * dbias - slope * self.mean
+        dx = self.dx[b] if self.plus else dy
         if self.gives:
-            self.w.each(self.parts_of(dy), self.give_part, dy, self.x[b], numbers)
+            self.w.each(self.parts_of(dy), self.give_part, dx, dy, self.x[b], numbers)
         else:
-            self.rows_back = rows_for(self.x[b], dy, numbers)
-        return dy
+            self.rows_back = rows_for(dx, numbers, dy, self.x[b])
+        return (dx, dy) if self.plus else dx
 
     def take_part(self, rows, dy, x, guess):
         """As `take_gradient`, of x (H, W, n, C) less the guess (1, C), if there is one."""
@@ -946,6 +924,8 @@ class BatchNorm(Stage):
             stop_gradient(dy[band], y[band], self.mask[b], *self.ending)
             if multiplies:
                 sums[0] += sums_by_channel(dy[band])
+                if self.plus:
+                    self.dx[b][band] = dy[band]  # which the convolution in front reads as it is
                 continue
             part = x[band]
             if guess is not None:
@@ -954,21 +934,20 @@ class BatchNorm(Stage):
         if self.product is not None and multiplies:
             self.product.meet(dy, rows)
 
-    def give_gradient(self, dy, rows):
-        """Rows of dy (H, W, n, C), of which `take_gradient` took the sums, become dx."""
-        self.give_rows(rows, dy, self.rows_back)
+    def give_gradient(self, dx, rows):
+        """Rows of dx (H, W, n, C), of whose dy `take_gradient` took the sums."""
+        self.give_rows(rows, dx, self.rows_back)
 
-    def give_part(self, rows, dy, x, numbers):
+    def give_part(self, rows, dx, dy, x, numbers):
         """As `give_gradient`, by what it multiplies dy and x with and adds."""
-        self.give_rows(rows, dy, rows_for(x, dy, numbers))
+        self.give_rows(rows, dx, rows_for(dx, numbers, dy, x))
 
-    def give_rows(self, rows, dy, given):
-        x, wide, factor, slope, shift = given
-        for band in bands(dy, self.band, rows):
-            row = wide[band]
+    def give_rows(self, rows, dx, given):
+        wide, dy, x, factor, slope, shift = given
+        for band in bands(dx, self.band, rows):
+            row = np.multiply(dy[band], factor, out=wide[band])
             part = np.multiply(x[band], slope, out=self.part[self.w.block][: row.size].reshape(row.shape))
             part += shift
-            row *= factor
             row += part
 
 
@@ -983,19 +962,22 @@ def joined(moments):
     return np.stack([total, middle, (squares + n * (mean - middle) ** 2).sum(axis=0)])
 
 
-def rows_for(x, y, numbers):
-    """The wide rows of x and y (..., C), and each of the numbers (K, C) as long as those."""
+def rows_for(y, numbers, *xs):
+    """The wide rows of y (..., C) and of each x of that shape, and each of the numbers (K, C) as long as those."""
     rows = wide_rows(y)
     wide = np.empty((len(numbers), rows.shape[-1] // numbers.shape[1], numbers.shape[1]), y.dtype)
     wide[...] = numbers[:, None]
-    return wide_rows(x), rows, *wide.reshape(len(numbers), -1)
+    return rows, *(x.reshape(rows.shape) for x in xs), *wide.reshape(len(numbers), -1)
 
 
-def scale_rows(rows, band, ending):
-    """y = factor * x + shift in a band of `rows_for` x, y, factor and shift, and what stands at the end."""
-    x, y, factor, shift = rows
+def scale_rows(rows, band, ending, plus=None):
+    """y = factor * x + shift in a band of the rows of y, x, factor and shift, then another map, and what stands at
+    the end."""
+    y, x, factor, shift = rows
     part = np.multiply(x[band], factor, out=y[band])
     part += shift
+    if plus is not None:
+        part += plus[band].reshape(part.shape)
     finish(part, *ending)
 
 
@@ -1404,52 +1386,6 @@ class Strip:
         """From the points to the sums."""
         for given, factors, out in self.products:
             np.matmul(given, factors, out=out)
-
-
-class Add(Stage):
-    """Adds up maps, tokens or vectors, and may end in a relu."""
-
-    def __init__(self, w, shape, relu=False):
-        self.start(w)
-        self.relu = relu
-        self.y = w.outputs(lambda n: inside(shape, n))
-        if w.training:
-            self.copy = w.gradients(lambda n: inside(shape, n))
-            self.mask = w.masks(shape)
-
-    def forward(self, *xs):
-        """Each x (..., C) -> y (..., C), the sum of all, band by band."""
-        y, self.num_inputs = self.y[self.w.block], len(xs)
-        self.w.each(bands(y), self.add, *xs)
-        return y
-
-    def add(self, band, *xs):
-        """A band of y."""
-        part = self.y[self.w.block][band]
-        np.add(xs[0][band], xs[1][band], out=part)
-        for x in xs[2:]:
-            part += x[band]
-        relu(part, part)
-
-    def backward(self, dy):
-        """dy (..., C) -> dx for each input, each its own array."""
-        copies = [self.copy[self.w.block], *(np.empty_like(dy) for _ in range(self.num_inputs - 2))]
-        self.w.each(bands(dy), self.send, dy, *copies)
-        return dy, *copies
-
-    def send(self, band, dy, *copies):
-        """A band of dy, as it goes back, to the other inputs."""
-        part = dy[band]
-        stop_negative(part, self.y[self.w.block][band], self.mask[self.w.block])
-        for dx in copies:
-            dx[band] = part
-
-
-def stop_negative(dy, y, mask):
-    """The gradient of a relu that gave y (..., C) stops: dy stays where y is above 0. mask: scratch, flat."""
-    mask = mask[: y.size].reshape(y.shape)
-    np.greater(y, 0, out=mask)
-    np.multiply(dy, mask, out=dy)
 
 
 class PointConv(ConvStage):

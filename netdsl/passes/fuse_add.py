@@ -1,4 +1,4 @@
-"""A convolution adds what another branch gave, at inference."""
+"""What comes last before a sum adds what another branch gave."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from netdsl.passes.plan import Draft, Plan
 
 
 def fuse_add(plan: Plan) -> Plan:
-    """At inference the convolution that comes last before a sum of two adds what the other branch gave.
+    """The stage that comes last before a sum of two adds what the other branch gave: at inference a convolution, in
+    training a batch norm, too.
 
-    Right where nothing else reads that convolution, and it has no relu of its own.
+    Right where nothing else reads that stage, and it has no relu of its own.
     """
     draft, order = Draft(plan), {stage.node.name: i for i, stage in enumerate(plan.stages)}
 
@@ -22,16 +23,12 @@ def fuse_add(plan: Plan) -> Plan:
         if not add.can.is_sum or len(set(add.inputs)) != 2 or len(add.inputs) != 2:
             continue
         first, last = sorted(add.inputs, key=place)
-        conv = draft.maker(last)
-        if (
-            conv is None
-            or not conv.can.add_map
-            or conv.epilogue.plus
-            or conv.epilogue.ends
-            or draft.only_reader(last) is not add
-        ):
+        stage = draft.maker(last)
+        if stage is None or not (stage.can.add_both_ways if plan.training else stage.can.add_map):
             continue
-        fused = conv.ending(plus=True, relu=add.epilogue.relu)
-        fused = replace(fused, inputs=(*conv.inputs, first), output=add.output, names=(*conv.names, *add.names))
+        if stage.epilogue.plus or stage.epilogue.ends or draft.only_reader(last) is not add:
+            continue
+        fused = stage.ending(plus=True, relu=add.epilogue.relu)
+        fused = replace(fused, inputs=(*stage.inputs, first), output=add.output, names=(*stage.names, *add.names))
         draft.change(fused, gone=add)
     return draft.done()

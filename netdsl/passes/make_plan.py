@@ -29,6 +29,7 @@ TRAINING: tuple[Pass, ...] = (
     take_early,
     fuse_relu,
     fuse_clip,
+    fuse_add,
     move_bias,
     give_sums,
     walk_for_norm,

@@ -70,8 +70,9 @@ def _backward(plan: Plan) -> Iterator[Step]:
         makes = [value for value in stage.inputs if value in needed]
         reached.update(makes)
         yield stage, (stage.output,), makes, stage.can.has_own_gradient
-        if stage.can.copies_gradient:
-            yield stage, (stage.output,), [value for value in stage.inputs[1:2] if value in needed], True
+        if stage.can.copies_gradient or stage.epilogue.plus:
+            apart = stage.inputs[:1] if stage.epilogue.plus else stage.inputs[1:2]
+            yield stage, (stage.output,), [value for value in apart if value in needed], True
 
 
 def _forgotten(plan: Plan) -> Iterator[Step]:
@@ -80,8 +81,12 @@ def _forgotten(plan: Plan) -> Iterator[Step]:
     forgotten: set[int] = set()
     for stage in plan.stages:
         can = stage.can
-        own = can.has_own_output and can.forgets_output and not stage.epilogue.ends and stage.output not in plan.outputs
-        if own and all(reader.can.forgets_input and reader.can.has_own_output for reader in plan.readers(stage.output)):
+        own = can.has_own_output and can.forgets_output and not (stage.epilogue.ends or stage.epilogue.plus)
+        if (
+            own
+            and stage.output not in plan.outputs
+            and all(_forgets(r, stage.output) for r in plan.readers(stage.output))
+        ):
             forgotten.add(stage.output)
         yield (
             stage,
@@ -89,6 +94,13 @@ def _forgotten(plan: Plan) -> Iterator[Step]:
             [value for value in (stage.output,) if value in forgotten],
             stage.output in forgotten,
         )
+
+
+def _forgets(reader: Planned, value: int) -> bool:
+    """Whether what reads a value on the way there reads nothing of it on the way back, and makes none of it."""
+    return reader.can.has_own_output and (
+        reader.can.forgets_input or reader.epilogue.plus and value != reader.inputs[0]
+    )
 
 
 def _works_in_place(stage: Planned) -> bool:

@@ -14,6 +14,11 @@ def walk_for_norm(plan: Plan) -> Plan:
     draft = Draft(plan)
     for conv in plan.stages:
         norm = draft.maker(conv.inputs[0]) if conv.can.walk_for_norm else None
-        if norm is not None and norm.can.take_sums and draft.only_reader(norm.output) is conv:
+        if (
+            norm is not None
+            and norm.can.take_sums
+            and not norm.epilogue.plus
+            and draft.only_reader(norm.output) is conv
+        ):
             draft.change(replace(conv, front=norm.node.name))
     return draft.done()

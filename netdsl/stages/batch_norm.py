@@ -33,25 +33,26 @@ class FrozenNorm(Stage):
 
     def refresh(self) -> None:
         """Makes the factor and the summand of each channel."""
-        self.scale = 1 / np.sqrt(self.var + self.eps)
+        scale = 1 / np.sqrt(self.var + self.eps)
         if self.weight is not None:
-            self.scale *= self.weight
-        self.shift = -self.mean * self.scale
+            scale *= self.weight
+        shift = -self.mean * scale
         if self.bias is not None:
-            self.shift += self.bias
+            shift += self.bias
+        self.numbers = np.stack([scale, shift])
 
     def forward(self, x: Array) -> Array:
         """x (H, W, n, C) or (n, C) -> y of that shape."""
         y = self.y[self.w.block]
-        rows = rows_for(x, y, np.stack([self.scale, self.shift]))
+        rows = rows_for(y, self.numbers, x)
         for band in bands(y):
             scale_rows(rows, band, self.ending)
         return y
 
 
 class BatchNorm(Stage):
-    """Normalises the whole batch over all workers (Ioffe & Szegedy 2015), in training only; may end in a relu or
-    between two bounds.
+    """Normalises the whole batch over all workers (Ioffe & Szegedy 2015), in training only; may add another map (plus),
+    and end in a relu or between two bounds.
 
     x is a map or a vector. Both passes need sums over the whole batch: they are generators that wait for them, between
     two walks over the map each. sums: the convolution that makes x; it does the first walk while it makes x, and the
@@ -66,6 +67,7 @@ class BatchNorm(Stage):
         end_in_relu=True,
         end_in_clip=True,
         take_sums=True,
+        add_both_ways=True,
         is_named=True,
         waits=True,
         has_own_output=True,
@@ -82,10 +84,12 @@ class BatchNorm(Stage):
         eps: float = 1e-5,
         momentum: float = 0.1,
         sums: ConvStage | None = None,
+        plus: bool = False,
         relu: bool = False,
         clip: Bounds | None = None,
     ) -> None:
         self.start(w)
+        self.plus = plus
         self.name, self.eps, self.momentum, self.conv, self.ending = name, eps, momentum, sums, (relu, clip)
         self.channels = shape[0]
         self.reader: ConvStage | None = None
@@ -103,7 +107,9 @@ class BatchNorm(Stage):
         self.rows = w.of_blocks()
         self.taken = w.tallies((2, shape[0]))
         self.numbers, self.guesses = w.arrays(lambda n: (3, shape[0])), w.arrays(lambda n: (1, shape[0]))
-        self.y = w.gradients(lambda n: inside(shape, n))  # which backward has none of: it works in place
+        # Of the two the one that backward reads no more is handed on: y, or where it adds a map dx, which lies apart.
+        self.y = (w.arrays if plus else w.gradients)(lambda n: inside(shape, n))
+        self.dx = w.gradients(lambda n: inside(shape, n)) if plus else []
         self.part = w.scratch("band", lambda n: (max(self.band, n * int(np.prod(shape[2:])) * shape[0]),))
         self.mask = w.masks(shape)
         self.count = w.n * int(np.prod(shape[1:]))
@@ -136,8 +142,8 @@ class BatchNorm(Stage):
         moments[0], moments[2] = n, n * np.maximum(squares, 0, out=squares)
         np.add(mean, self.guesses[b][0], out=moments[1])
 
-    def forward(self, x: Array) -> Generator[None, None, Array]:
-        """A generator: x (H, W, n, C) or (n, C) -> y of that shape."""
+    def forward(self, x: Array, plus: Array | None = None) -> Generator[None, None, Array]:
+        """A generator: x (H, W, n, C) or (n, C), and another of that shape if it adds one -> y of that shape."""
         b = self.w.block
         if self.count == 1:
             raise ValueError("batch norm needs more than one value for each channel in training: use a larger batch")
@@ -159,21 +165,21 @@ class BatchNorm(Stage):
         if self.bias is not None:
             numbers[1] += self.bias
         if self.reader is None:
-            self.w.each(self.parts_of(y), self.fill_part, given, numbers)
+            self.w.each(self.parts_of(y), self.fill_part, given, numbers, plus)
         else:
-            self.rows[b] = rows_for(given, y, numbers[:2])
+            self.rows[b] = rows_for(y, numbers[:2], given)
         return y
 
     def parts_of(self, x: Array) -> list[slice]:
         """The rows of a map (H, W, n, C) that each worker has."""
         return self.w.cut(len(x), 80 * x[0].size) if x.ndim == 4 else [slice(None)]
 
-    def fill_part(self, part: slice, x: Array, numbers: Array) -> None:
-        """A part of the rows of y, of x times the first of the numbers and the second."""
+    def fill_part(self, part: slice, x: Array, numbers: Array, plus: Array | None) -> None:
+        """A part of the rows of y: x times the first of the numbers, and the second, and another map."""
         y = self.y[self.w.block]
-        rows = rows_for(x, y, numbers[:2])
+        rows = rows_for(y, numbers[:2], x)
         for band in bands(y, self.band, part):
-            scale_rows(rows, band, self.ending)
+            scale_rows(rows, band, self.ending, plus)
 
     def fill(self, rows: slice) -> None:
         """Rows of y."""
@@ -181,8 +187,9 @@ class BatchNorm(Stage):
         for band in bands(self.y[b], self.band, rows):
             scale_rows(self.rows[b], band, self.ending)
 
-    def backward(self, dy: Array) -> Generator[None, None, Array]:
-        """A generator: dy (H, W, n, C) or (n, C) -> dx, in its place.
+    def backward(self, dy: Array) -> Generator[None, None, Array | tuple[Array, Array]]:
+        """A generator: dy (H, W, n, C) or (n, C) -> dx, in its place. If it adds another map, dx lies apart, and in the
+        place of dy is the gradient by that map.
 
         dx = inv_std * (g - mean(g) - x_hat * mean(g * x_hat)), g = dy * weight, means over the whole batch.
         """
@@ -204,11 +211,12 @@ class BatchNorm(Stage):
         factor = self.factor / -self.count
         slope = factor * self.inv_std * products
         numbers[0], numbers[1], numbers[2] = self.factor, slope, factor * dbias - slope * self.mean
+        dx = self.dx[b] if self.plus else dy
         if self.gives:
-            self.w.each(self.parts_of(dy), self.give_part, dy, self.x[b], numbers)
+            self.w.each(self.parts_of(dy), self.give_part, dx, dy, self.x[b], numbers)
         else:
-            self.rows_back = rows_for(self.x[b], dy, numbers)
-        return dy
+            self.rows_back = rows_for(dx, numbers, dy, self.x[b])
+        return (dx, dy) if self.plus else dx
 
     def take_gradient(self, dy: Array, rows: slice) -> None:
         """Rows of dy (H, W, n, C) become the gradient in front of what stands at the end; sums it and its products with
@@ -225,6 +233,8 @@ class BatchNorm(Stage):
             stop_gradient(dy[band], y[band], self.mask[b], *self.ending)
             if multiplies:
                 sums[0] += sums_by_channel(dy[band])
+                if self.plus:
+                    self.dx[b][band] = dy[band]  # which the convolution in front reads as it is
                 continue
             part = x[band]
             if guess is not None:
@@ -233,37 +243,41 @@ class BatchNorm(Stage):
         if self.product is not None and multiplies:
             self.product.meet(dy, rows)
 
-    def give_gradient(self, dy: Array, rows: slice) -> None:
-        """Rows of dy (H, W, n, C), of which `take_gradient` took the sums, become dx."""
-        self.give_rows(rows, dy, self.rows_back)
+    def give_gradient(self, dx: Array, rows: slice) -> None:
+        """Rows of dx (H, W, n, C), of whose dy `take_gradient` took the sums."""
+        self.give_rows(rows, dx, self.rows_back)
 
-    def give_part(self, rows: slice, dy: Array, x: Array, numbers: Array) -> None:
+    def give_part(self, rows: slice, dx: Array, dy: Array, x: Array, numbers: Array) -> None:
         """As `give_gradient`, by what it multiplies dy and x with and adds."""
-        self.give_rows(rows, dy, rows_for(x, dy, numbers))
+        self.give_rows(rows, dx, rows_for(dx, numbers, dy, x))
 
-    def give_rows(self, rows: slice, dy: Array, given: tuple[Array, ...]) -> None:
-        x, wide, factor, slope, shift = given
-        for band in bands(dy, self.band, rows):
-            row = wide[band]
+    def give_rows(self, rows: slice, dx: Array, given: tuple[Array, ...]) -> None:
+        wide, dy, x, factor, slope, shift = given
+        for band in bands(dx, self.band, rows):
+            row = np.multiply(dy[band], factor, out=wide[band])
             part = np.multiply(x[band], slope, out=self.part[self.w.block][: row.size].reshape(row.shape))
             part += shift
-            row *= factor
             row += part
 
 
-def rows_for(x: Array, y: Array, numbers: Array) -> tuple[Array, ...]:
-    """The wide rows of x and y (..., C), and each of the numbers (K, C) as long as those."""
+def rows_for(y: Array, numbers: Array, *xs: Array) -> tuple[Array, ...]:
+    """The wide rows of y (..., C) and of each x of that shape, and each of the numbers (K, C) as long as those."""
     rows = wide_rows(y)
     wide = np.empty((len(numbers), rows.shape[-1] // numbers.shape[1], numbers.shape[1]), y.dtype)
     wide[...] = numbers[:, None]
-    return wide_rows(x), rows, *wide.reshape(len(numbers), -1)
+    return rows, *(x.reshape(rows.shape) for x in xs), *wide.reshape(len(numbers), -1)
 
 
-def scale_rows(rows: tuple[Array, ...], band: slice, ending: tuple[bool, Bounds | None]) -> None:
-    """y = factor * x + shift in a band of `rows_for` x, y, factor and shift, and what stands at the end."""
-    x, y, factor, shift = rows
+def scale_rows(
+    rows: tuple[Array, ...], band: slice, ending: tuple[bool, Bounds | None], plus: Array | None = None
+) -> None:
+    """y = factor * x + shift in a band of the rows of y, x, factor and shift, then another map, and what stands at
+    the end."""
+    y, x, factor, shift = rows
     part = np.multiply(x[band], factor, out=y[band])
     part += shift
+    if plus is not None:
+        part += plus[band].reshape(part.shape)
     finish(part, *ending)
 
 

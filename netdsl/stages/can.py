@@ -19,10 +19,10 @@ class Can:
     (relu): so, and a relu in front of it may come behind it as well. take_norm (norm): at inference, be a convolution
     whose weights and bias have a batch norm in them. add_bias (conv): add the bias of the convolution in front of it.
     leave_bias (bias): leave its own bias to the stage behind it. add_map (plus): at inference, add another map to y.
-    give_sums (sums): add up y and y * y for each channel. take_sums (sums): not do that itself, but ask the convolution
-    in front of it, which it is given. walk_for_norm (front): walk over its input for the batch norm which makes that,
-    too. leave_out_dx (dx): give no gradient by its input. work_in_place (copies): write y over x at inference, unless
-    it is told to copy.
+    add_both_ways (plus): in training, and give the gradient by that map behind the one by x. give_sums (sums): add up y
+    and y * y for each channel. take_sums (sums): not do that itself, but ask the convolution in front of it, which it
+    is given. walk_for_norm (front): walk over its input for the batch norm which makes that, too. leave_out_dx (dx):
+    give no gradient by its input. work_in_place (copies): write y over x at inference, unless it is told to copy.
 
     is_conv: it is a convolution. is_relu: max(x, 0) is all it does. is_clip: so is keeping x between two bounds, the
     last two of its arguments. is_sum: it adds up what it reads. frozen: the stage that computes it at inference, as a
@@ -44,6 +44,7 @@ class Can:
     add_bias: bool = False
     leave_bias: bool = False
     add_map: bool = False
+    add_both_ways: bool = False
     give_sums: bool = False
     take_sums: bool = False
     walk_for_norm: bool = False

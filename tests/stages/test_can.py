@@ -34,6 +34,7 @@ OPTIONS = {
     "end_in_clip": "clip",
     "take_sums": "sums",
     "walk_for_norm": "front",
+    "add_both_ways": "plus",
 }
 ENDS = {  # what is asked of a convolution by its epilogue
     "end_in_relu": "relu",
@@ -86,12 +87,13 @@ def test_options_are_off_by_default(kind):
         "adds_bias": True,
         "dx": True,
         "copies": False,
+        "plus": False,
     }
     assert {name: defaults[name] for name in off if name in defaults} == {n: off[n] for n in off if n in defaults}
 
 
 def test_another_map_is_an_argument_of_forward(kind):
-    assert kind.can.add_map == ("plus" in inspect.signature(kind.forward).parameters)
+    assert (kind.can.add_map or kind.can.add_both_ways) == ("plus" in inspect.signature(kind.forward).parameters)
 
 
 def test_what_waits_has_generators_for_both_passes(kind):

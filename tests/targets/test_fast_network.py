@@ -445,6 +445,11 @@ conv 4 k3 -> mul { id | id } -> relu -> cat { id | id } -> gap
 # a sum that is read twice
 input 4x6x6
 res { conv 4 k3 p1 } -> res { relu -> conv 4 k3 p1 } -> relu -> res { relu } -> gap
+# batch norms that add another map, or vector
+input 2x7x6
+conv 9 k3 p1 -> add { pool 3 s1 p1 -> bn | id } -> relu -> add { bn -> relu | conv 9 k3 p1 -> bn } -> add { id | bn }
+add { slice 0 3 | slice 6 9 -> bn | slice 3 6 } -> add { slice 0 2 | slice 1 3 -> bn } -> relu -> conv 3 k1
+flatten -> linear 6 -> add { bn -> relu | linear 6 -> bn } -> relu -> linear 3
 # branches
 input 8x6x6
 cat { conv 2 k1 | conv 3 k3 p1 | pool 3 s1 p1 | add { id | relu | bn } } -> relu -> gap

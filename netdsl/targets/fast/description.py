@@ -302,4 +302,5 @@ def _section_titles(plan: Plan) -> dict[int, str]:
 def end_options(stage: Planned, call: StageCall) -> dict[str, object]:
     """What is given by name: how the stage ends, and its own options."""
     end = stage.epilogue
-    return {"relu": end.relu, "clip": end.clip, "adds_bias": end.bias, "epilogue": end, **call.options}
+    given = {"plus": end.plus, "relu": end.relu, "clip": end.clip, "adds_bias": end.bias}
+    return {**given, "epilogue": end, **call.options}
