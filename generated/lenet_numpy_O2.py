@@ -15,10 +15,10 @@ optimizer. Read on: the network and why it has its stages, these in the order of
 
 import ctypes
 import dataclasses
-import inspect
 import json
 import math
 import os
+import queue
 import sys
 import threading
 import weakref
@@ -60,10 +60,10 @@ class Lenet:
         s = Stages()
         s.input = Input(w, (1, 28, 28))
         # rows of windows: est. 89 us a sample of a step (patches: 487)
-        s.conv1 = RowConv(w.into(0), "conv1", ConvGeometry((1, 28, 28), 32, (5, 5), padding=((2, 2), (2, 2))), epilogue=Epilogue(bias=False))
+        s.conv1 = RowConv(w.into(0), "conv1", ConvGeometry((1, 28, 28), 32, (5, 5), padding=((2, 2), (2, 2))))
         s.pool1 = PairPool(w.into(1), (32, 28, 28), (2, 2), conv=s.conv1, relu=True)
         # Fourier, whole plane: est. 306 us a sample of a step (Fourier, 7x7 tiles: 445; Winograd along H, 5 rows: 493)
-        s.conv2 = FourierConv(w.into(0), "conv2", ConvGeometry((32, 14, 14), 64, (5, 5), padding=((2, 2), (2, 2))), epilogue=Epilogue(bias=False))
+        s.conv2 = FourierConv(w.into(0), "conv2", ConvGeometry((32, 14, 14), 64, (5, 5), padding=((2, 2), (2, 2))))
         s.pool2 = PairPool(w.into(1), (64, 14, 14), (2, 2), conv=s.conv2, relu=True)
         s.flatten1 = Flatten(w.into(0), (64, 7, 7))
         s.linear1 = Linear(w.into(1), "linear1", 128, relu=True)
@@ -108,7 +108,6 @@ class Stage:
     def start(self, w):
         """What every constructor begins with."""
         self.w = w
-        w.given, w.memory = w.memory, None  # what `into` says is for this stage alone
         w.stages.append(self)
 
     def refresh(self):
@@ -145,40 +144,13 @@ def plane(space):
 class ConvStage(Stage):
     """A convolution of x (H, W, n, C) to y (Ho, Wo, n, F). dx: whether anything needs the gradient by x."""
 
-    def prepare(self, w, name, g, epilogue):
+    def prepare(self, w, name, g):
         self.start(w)
         self.name, self.shape, self.channels, self.filters = name, g.shape, g.shape[0], g.filters
         self.kernel_size, self.stride, self.padding, self.dilation = g.kernel_size, g.stride, g.padding, g.dilation
-        self.out_size, self.behind = g.out_size, None
+        self.out_size = g.out_size
         self.weight = w.params[name + ".weight"].reshape(*g.kernel_size, -1, g.filters)  # of a signal, too: K is Kx1
         self.bias = w.params.get(name + ".bias")
-        self.adds_bias, self.ending = epilogue.bias and self.bias is not None, (epilogue.relu, epilogue.clip)
-        self.ends = self.ending != (False, None)
-
-    def bias_gradient(self, dy):
-        """dy (Ho, Wo, n, F) becomes the gradient by the sums over windows, and the bias gets its own."""
-        if self.behind is not None or self.ends or self.adds_bias:
-            self.w.each(self.w.cut(len(dy), 60 * dy[0].size), self.gradient_of_rows, dy)
-
-    def gradient_of_rows(self, rows, dy):
-        """Rows of dy (Ho, Wo, n, F), band by band."""
-        for band in bands(dy, within=rows):
-            self.gradient_of_sums(dy, band)
-
-    def gradient_of_sums(self, dy, band):
-        """Rows of dy (Ho, Wo, n, F) become the gradient by the sums over windows: by what the batch norm behind was
-        given, then in front of what stands at the end."""
-        if self.behind is not None:
-            self.behind.give_gradient(dy, band)
-
-
-@dataclasses.dataclass(frozen=True)
-class Epilogue:
-    """What a convolution makes of its sums while they are in the cache: y = relu(sums * scale + bias + plus)."""
-
-    bias: bool = True  # whether it adds its own; else the next stage does
-    relu: bool = False
-    clip: tuple[float, float] | None = None  # between which two numbers y is kept
 
 
 class RowConv(ConvStage):
@@ -186,8 +158,8 @@ class RowConv(ConvStage):
     a window sees lie together, (H, Kw, C, Wo*n), so that what a row of y sees is a block of Kh such rows, and the
     rows of the matrix product need no further copies."""
 
-    def __init__(self, w, name, geometry, epilogue=Epilogue()):
-        self.prepare(w, name, geometry, epilogue)
+    def __init__(self, w, name, geometry):
+        self.prepare(w, name, geometry)
         shape, filters, (kh, kw) = self.shape, self.filters, self.kernel_size
         c, (ho, wo) = self.channels, self.out_size
         height, width = geometry.padded_size
@@ -202,7 +174,7 @@ class RowConv(ConvStage):
             self.band = min(ho, max(8, (1 << 15) // (self.rows_of_window * filters)))
             self.parts = w.scratch("dweight", lambda n: (self.band, self.rows_of_window, filters))[0]
 
-    def forward(self, x):
+    def forward(self, x, plus=None):
         """x (H, W, n, C) -> y (Ho, Wo, n, F)."""
         b = self.w.block
         y = self.y[b]
@@ -233,7 +205,6 @@ class RowConv(ConvStage):
     def backward(self, dy):
         """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
         b = self.w.block
-        self.bias_gradient(dy)
         rows, windows = dy.reshape(len(dy), -1, self.filters), self.windows[b]
         for begin in range(0, len(dy), self.band):
             parts = self.parts[: len(dy) - begin]
@@ -242,16 +213,6 @@ class RowConv(ConvStage):
                 np.sum(parts, axis=0, out=self.grad_rows)
             else:
                 self.grad_rows += parts.sum(axis=0)
-
-
-def bands(x, numbers=32768, within=slice(None)):
-    """x (H, W, n, C) -> slices of its rows, of those `within` a slice, so that several passes over one of them stay in
-    the cache; of other arrays one of all."""
-    if x.ndim < 4:
-        return [within]
-    begin, end, _ = within.indices(len(x))
-    rows = max(1, numbers * len(x) // max(x.size, 1))
-    return [slice(i, min(i + rows, end)) for i in range(begin, end, rows)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -369,7 +330,7 @@ class TransformedConv(ConvStage):
         those stay in the cache."""
         w, c, f = self.w, self.channels, self.filters
         self.tw_t = np.ascontiguousarray(self.tw.T)
-        self.u = w.transformed(self.name, (points, c * f))
+        self.u = w.shared(self.name, (points, c * f))
         if w.training:
             most = w.cut(c, 2 * f * points * tiles)[0].stop
             self.channels_at_once = max(1, min(most, (1 << 20) // (points * f)))
@@ -402,8 +363,8 @@ class FourierConv(TransformedConv):
     """A convolution with stride 1 by the Fourier transform of the whole plane. What lies at one point is 32 numbers
     longer: rows that are multiples of 4096 bytes apart share one place in the cache."""
 
-    def __init__(self, w, name, geometry, epilogue=Epilogue()):
-        self.prepare(w, name, geometry, epilogue)
+    def __init__(self, w, name, geometry):
+        self.prepare(w, name, geometry)
         before = tuple(side for side, _ in self.padding)
         self.tx, self.tw, self.ty = w.constants(fourier, self.shape[1:], self.out_size, self.kernel_size, before)
         c, f, points = self.channels, self.filters, self.tx.points
@@ -420,7 +381,7 @@ class FourierConv(TransformedConv):
             self.v = w.scratch("v", lambda n: (points, n * c + 32), common=True)
         self.make_room_for_weights(points, 1)
 
-    def forward(self, x):
+    def forward(self, x, plus=None):
         """x (H, W, n, C) -> y (Ho, Wo, n, F)."""
         b, c, f = self.w.block, self.channels, self.filters
         v, m, y = self.v[b][:, :-32], self.m[b][:, :-32], self.y[b]
@@ -433,7 +394,6 @@ class FourierConv(TransformedConv):
     def backward(self, dy):
         """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
         b, c, f = self.w.block, self.channels, self.filters
-        self.bias_gradient(dy)
         u = self.u.reshape(-1, c, f)
         z = self.z[b][:, :-32]
         self.ty.to_points(dy.reshape(len(dy), -1), self.middle[b], z)
@@ -727,46 +687,47 @@ class Network:
 
 class StoredNetwork(Network):
     """A network whose params are views of one vector, in which weights lie the other way round, (Kh, Kw, C, F) and
-    (D, F), and whose workers have a vector of gradients each."""
+    (D, F), and whose workers have a vector of gradients each.
+
+    At inference stages use what they derived from params earlier: transformed weights with a batch norm in them. Users
+    may write to params and buffers at any time, so workers add up their bytes, times odd numbers, modulo 2 ** 64: one
+    number that changes always shows, and several do but for one case in 2 ** 64.
+    """
 
     chunk = 32768  # so many numbers of the vector are worked on at a time
+    splits = False  # whether workers share the layers of a sample
 
-    def store_params(self, params):
-        """One vector for all of them, and one of gradients for each worker; each begins at a multiple of 64 bytes."""
+    def store(self, params, buffers):
+        """One vector for all of them, first the matrices, from which nothing is derived, and a vector of gradients for
+        each worker."""
+        matrices = {name: array for name, array in params.items() if array.ndim == 2}
         self.places = {}
-        self.size = self.place(params)
-        self.vector = self.team.shared((self.size,), self.dtype)
+        self.begin = self.place(matrices, 0)
+        self.size = self.place({name: array for name, array in params.items() if array.ndim != 2}, self.begin)
+        self.vector = self.team.shared((self.place(buffers, self.size),), self.dtype)
         self.gradients = self.team.shared((self.num_workers, self.size), self.dtype)
         self.stored, self.params = self.views(self.vector, params)
-        both = [self.views(row, params) for row in self.gradients]
-        self.stored_grads, self.named_grads = [stored for stored, _ in both], [named for _, named in both]
-        for name, array in params.items():
-            self.params[name][...] = array
+        self.stored_buffers, self.buffers = self.views(self.vector, buffers)
+        self.stored_grads, self.named_grads = zip(*(self.views(row, params) for row in self.gradients), strict=True)
+        for name, array in (self.params | self.buffers).items():
+            array[...] = params[name] if name in params else buffers[name]
+        self.sums, self.last_sum = self.team.shared((self.num_workers,), np.uint64), None
+        self.odd_numbers = np.random.default_rng(0).integers(1 << 63, size=self.chunk, dtype=np.uint64) * 2 + 1
+        self.shared_arrays, self.version = {}, 1
 
-    def place(self, arrays):
-        """Places for these arrays in a vector; returns how long it is."""
-        begin = 0
+    def place(self, arrays, begin):
+        """Places for these arrays in a vector, at multiples of 64 bytes; returns where they end."""
         for name, array in arrays.items():
             self.places[name] = (begin, begin + array.size)
             begin += -(-array.size // 16) * 16
         return begin
 
-    def store_buffers(self, buffers):
-        """One vector for all of them."""
-        self.carried = self.team.shared((sum(array.size for array in buffers.values()),), self.dtype)
-        self.buffers, begin = {}, 0
-        for name, array in buffers.items():
-            self.buffers[name] = self.carried[begin : begin + array.size].reshape(array.shape)
-            self.buffers[name][...] = array
-            begin += array.size
-        self.stored_buffers = self.buffers
-
-    def views(self, vector, params):
-        """Of one vector the params as they are stored, and in PyTorch's shapes."""
+    def views(self, vector, arrays):
+        """Of a vector the arrays as they are stored, and in PyTorch's shapes."""
         stored, named = {}, {}
-        for name, array in params.items():
+        for name, array in arrays.items():
             begin, end = self.places[name]
-            order = (*range(2, array.ndim), 1, 0) if array.ndim > 1 else tuple(range(array.ndim))
+            order = (*range(2, array.ndim), 1, 0) if array.ndim > 1 else range(array.ndim)
             stored[name] = vector[begin:end].reshape([array.shape[axis] for axis in order])
             named[name] = stored[name].transpose(np.argsort(order))
         return stored, named
@@ -775,69 +736,26 @@ class StoredNetwork(Network):
         """An array that all workers see, made when the first one asks for it; of two that do so at a time, one makes
         it for both."""
         if key not in self.shared_arrays:
-            self.shared_arrays.setdefault(key, self.team.shared(shape, self.dtype if dtype is None else dtype))
+            self.shared_arrays.setdefault(key, self.team.shared(shape, dtype or self.dtype))
         return self.shared_arrays[key]
 
-    def shared_memory(self, key, size):
-        """Memory for so many numbers that all workers see. Who asks for the same key gets the same, if it is large
-        enough."""
-        made = self.common_memory.setdefault(key, {})
-        large = next((made[many] for many in list(made) if many >= size), None)
-        return (made.setdefault(size, self.shared(("common", key, size), (size,))) if large is None else large)[:size]
-
-    def active(self, n):
-        """How many workers have a part in a batch of n samples: all, or the first, if there is not one for each."""
-        return self.num_workers if n >= self.num_workers else 1
-
-    def sharers(self, n):
-        """How many workers share what is not of one sample alone: as many as have a part in a batch of n samples."""
-        return self.active(n)
-
-    def watch(self, places):
-        """Prepare to see whether the params at these places or the buffers were written to, as users may at any time.
-
-        At inference stages use what they derived from them earlier: transformed weights with a batch norm in them.
-        `version` counts the changes that are known of, and every worker keeps the one it derived from. What was there
-        is known by sums, modulo 2 ** 64, of the numbers' bytes times odd numbers: one that changes always shows, and
-        several do but for one case in 2 ** 64.
-        """
-        runs = []
-        for begin, end in places:
-            if runs and begin - runs[-1][1] < 16:
-                begin = runs.pop()[0]
-            runs.append((begin, end))
-        self.watched, size = [], 2 * self.chunk
-        for array in (*(self.vector[begin:end] for begin, end in runs), self.carried):
-            self.watched += [array[i : i + size] for i in range(0, array.size, size)]
-        self.last_sums = self.team.shared((len(self.watched),), np.uint64)
-        self.odd_numbers = np.random.default_rng(0).integers(1 << 63, size=size, dtype=np.uint64) * 2 + 1
-        self.news = self.team.shared((self.num_workers,), self.dtype)
-        self.version, self.is_known = 1, True
+    def add_up(self, index):
+        """The bytes of one worker's part."""
+        self.sums[index] = 0
+        for begin in range(self.begin, len(self.vector), self.chunk)[index :: self.team.active]:
+            words = self.vector[begin : begin + self.chunk].view(np.uint64)
+            self.sums[index] += np.dot(words, self.odd_numbers[: len(words)])
 
     def touch(self):
-        """What inference derived is no longer right, or is overwritten."""
-        self.version, self.is_known = self.version + 1, True
+        """What workers derived is no longer right, or is overwritten: that of each has the version that it is from."""
+        self.version, self.last_sum = self.version + 1, None
 
-    def notice(self, index, n):
-        """Compare with what was there before: `news` says whether anything was written to. Each worker has a part."""
-        count, many = self.sharers(n), len(self.watched)
-        self.news[index] = 0
-        for i in range(index * many // count, (index + 1) * many // count):
-            now = self.sum_of_bytes(self.watched[i])
-            if now != self.last_sums[i]:
-                self.last_sums[i] = now
-                self.news[index] = 1
-
-    def sum_of_bytes(self, array):
-        """The bytes of a piece of a vector, 8 or 4 at a time, times odd numbers, added up modulo 2 ** 64."""
-        words = array.view(np.uint64 if array.nbytes % 8 == 0 else np.uint32)
-        return np.dot(words, self.odd_numbers[: len(words)])
-
-    def total_gradients(self, n):
-        """{param name: gradient} by n samples, summed over the workers in their order."""
-        for row in self.gradients[1 : self.active(n)]:
-            self.gradients[0] += row
-        return {name: self.named_grads[0][name].copy() for name in self.params}
+    def was_touched(self):
+        """Whether a user has written to params or buffers since this was asked last."""
+        last, self.last_sum = self.last_sum, self.sums[: self.team.active].sum()
+        is_new = last not in (None, self.last_sum)
+        self.version += is_new
+        return is_new
 
 
 class FastNetwork(StoredNetwork):
@@ -847,306 +765,212 @@ class FastNetwork(StoredNetwork):
     do not replace them.
     """
 
-    gives_signal = None  # whether the logits are a signal (C, L), which tokens have as many sizes as
+    gives_map = False
     worth_sharing = 1 << 18  # params: from so many on a step of the optimizer takes longer than to ask others for help
+
+    # what some networks have beside: the emitter knows which, and leaves the questions out
 
     def __init__(self, seed=0, dtype="float32", workers=None):
         """workers: how many share a batch; None: one for each core."""
         rng = np.random.default_rng(seed)
         self.dtype = np.dtype(dtype)
-        self.start(self.first_params(rng, dtype), self.first_buffers(dtype), rng, workers)
+        buffers = {}
+        self.start(self.first_params(rng, dtype), buffers, rng, workers)
 
     def start(self, params, buffers, rng, workers):
         """Store the params in one vector, shared by the workers. Raises ValueError if these cannot be made."""
         if workers is not None and workers < 1:
             raise ValueError(f"a network needs 1 worker or more, not {workers}")
-        self.rng = rng
-        self.num_workers = available_cores() if workers is None else workers
-        self.team = self.make_team()
-        self.shared_arrays, self.common_memory, self.known_constants, self.workers, self.io = {}, {}, {}, {}, {}
-        self.store_params(params)
-        self.store_buffers(buffers)
-        self.watch([self.places[name] for name in params if params[name].ndim != 2])
+        self.rng, self.num_workers = rng, available_cores() if workers is None else workers
+        self.team = Team(self.num_workers)
+        self.store(params, buffers)
         self.moments = self.team.shared((2, self.size), self.dtype)
-        self.norms = self.team.shared((self.num_workers,), np.float64)
-        self.losses = self.team.shared((self.num_workers,), np.float64)
-        self.capacity, self.steps, self.last_size, self.pending = 0, 0, 0, None
-        self.is_overwritten = False
-
-    def make_team(self):
-        """Who shares a batch."""
-        return Team(self.num_workers)
-
-    def first_buffers(self, dtype):
-        """What layers carry along, before training."""
-        return {}
-
-    def infer_stages(self, w):
-        """What worker w computes with at inference."""
-        return self.train_stages(w)
-
-    def infer_forward(self, s, *xs):
-        """One block at inference."""
-        return self.train_forward(s, *xs)
-
-    def worker(self, index, n, training, apart):
-        """What worker `index` needs for its part of a batch of n samples; the last six that were made are kept.
-
-        All workers make and forget theirs in the same order, so that they agree on what is new.
-        """
-        active = self.active(n)
-        known, key = self.workers.setdefault((index, active), {}), (n, training, apart)
-        if key not in known:
-            while len(known) >= 6:
-                known.pop(next(iter(known))).release()
-            known[key] = self.make_worker(index, n, training, apart)
-        return known[key]
-
-    def make_worker(self, index, n, training, apart):
-        """Worker `index` for a batch of n samples."""
-        active = self.active(n)
-        rows = self.blocks_of(index * n // active, (index + 1) * n // active)
-        return Worker(self, index, n, rows, training, apart)
-
-    def blocks_of(self, begin, end):
-        """The blocks of a worker's samples."""
-        count = max(1, -(-(end - begin) // self.block))
-        cuts = [begin + i * (end - begin) // count for i in range(count + 1)]
-        return [slice(a, b) for a, b in zip(cuts, cuts[1:], strict=False)]
+        self.norms, self.losses = self.team.shared((2, self.num_workers), np.float64)
+        self.takes = {"x": self.input_shape}
+        self.gives = {"logits": self.logits_shape, "dlogits": self.logits_shape}
+        self.known_constants, self.workers, self.io = {}, {}, {}
+        self.capacity, self.steps, self.pending = 0, 0, None
 
     def logits(self, x, training=False):
         """x (N, *input_shape) -> what the loss reads, (N, ...)."""
-        self.ask(self.checked(x), training)
-        return self.last_logits.copy()
+        n = self.ask(x, training)
+        return self.io["logits"][:n].copy()
 
     def backward(self, dy):
         """The gradient by the logits, for the last batch that `logits` saw in training -> None, {param name: gradient}.
 
         The gradient by the input is not computed here; a module of -O0 gives it.
         """
-        if len(dy) != self.pending:
-            raise ValueError(f"the last batch that `logits` saw in training has {self.pending} samples, not {len(dy)}")
-        self.io["dlogits"][: len(dy)] = dy
-        if self.is_overwritten:
-            self.touch()
-        self.run(BACKWARD, len(dy))
-        return None, self.total_gradients(len(dy))
+        n = len(dy)
+        if n != self.pending:
+            raise ValueError(f"the last batch that `logits` saw in training has {self.pending} samples, not {n}")
+        self.io["dlogits"][:n] = dy
+        self.touch()
+        self.run(BACKWARD, n)
+        return None, self.total_gradients(n)
 
     def loss_and_gradients(self, x, y):
         """x (N, *input_shape), targets y -> mean loss, {param name: gradient}, in training mode."""
-        self.call(GRADIENTS, self.checked(x), np.asarray(y))
-        return self.last_loss, self.total_gradients(self.last_size)
+        n = self.call(GRADIENTS, x, y)
+        return self.losses.sum(), self.total_gradients(n)
 
     def train_step(self, x, y, lr=None):
         """Forward, loss, backward and one step of the optimizer, in place; returns the loss.
 
         Where a gradient is not a finite number the params stay as they are, and the loss is NaN.
         """
-        xs, lr = self.checked(x), self.learning_rate if lr is None else lr
-        is_few = self.sharers(len(xs[0])) < self.num_workers and self.size >= self.worth_sharing
-        self.call(GRADIENTS if is_few else STEP, xs, np.asarray(y), lr)
-        if is_few:  # one worker had all samples; all have a part of the params
-            self.run(UPDATE, self.num_workers, lr)
-        return self.last_loss if self.counted() else np.nan
-
-    def counted(self):
-        """Count the step that was just made; False if it was not made, since a gradient is not finite."""
-        made = bool(np.isfinite(self.norms.sum()))
-        self.steps += made
-        return made
+        self.call(STEP, x, y, self.learning_rate if lr is None else lr)
+        return self.losses.sum() if np.isfinite(self.norms.sum()) else np.nan
 
     def update(self, grads, lr):
         """One step of the optimizer, in place."""
         for name, grad in grads.items():
             self.named_grads[0][name][...] = grad
-        self.prepare(self.num_workers)
+        self.show(1, {})
         self.touch()
-        self.run(UPDATE, self.num_workers, lr)
-        self.counted()
-
-    @property
-    def last_loss(self):
-        """The mean loss of the last batch with targets, also where a gradient was not finite."""
-        return self.losses.sum()
-
-    @property
-    def last_logits(self):
-        """What the loss read of the last batch, (N, ...); the next batch writes over it."""
-        return self.io["logits"][: self.last_size]
+        self.run(UPDATE, 1, lr)  # the gradients are where those of one sample are
 
     def close(self):
         """End the workers."""
         self.team.close()
 
-    def checked(self, x):
-        """x (N, *input_shape) -> the arrays of the inputs, of which there is one."""
-        return [self.check_input(x)]
+    def ask(self, x, training):
+        """Forward on x, the number of whose samples it returns; what comes out is in `io`."""
+        n = self.call(LOGITS if training else OUTPUTS, x)
+        if not training and self.was_touched():
+            self.run(OUTPUTS, n)
+        return n
 
-    def takes(self):
-        """What the workers call each input -> its shape."""
-        return {"x": self.input_shape}
-
-    def gives(self):
-        """What beside the inputs and targets lies in `io`, for all samples of a batch -> its shape."""
-        return {"logits": self.logits_shape, "dlogits": self.logits_shape}
-
-    def ask(self, xs, training):
-        """Forward on an array for each input; what comes out is in `io`."""
-        self.call(LOGITS if training else OUTPUTS, xs)
-        if not training:
-            n = self.last_size
-            if not self.is_known and self.news[: self.sharers(n)].any():
-                self.touch()
-                self.run(OUTPUTS, n)
-            self.is_known, self.is_overwritten = False, True
-
-    def call(self, command, xs, y=None, lr=0.0):
-        """Hand a batch to the workers, an array for each input, and wait for them."""
-        n = len(xs[0])
-        if y is not None and y.shape[:1] != (n,):
-            raise ValueError(f"{n} samples, but targets of the shape {y.shape}")
-        self.prepare(n, y)
-        self.last_size = n
-        for name, x in zip(self.takes(), xs, strict=True):
-            self.show(name, x)
+    def call(self, command, x, y=None, lr=0.0):
+        """Hand a batch to the workers and wait for them; returns how many samples it has."""
+        given = {"x": self.check_input(x)}
+        n = len(next(iter(given.values())))
         if y is not None:
-            self.show("y", y)
+            given["y"] = np.asarray(y)
+            if given["y"].shape[:1] != (n,):
+                raise ValueError(f"{n} samples, but targets of the shape {given['y'].shape}")
+        self.show(n, given)
         if command != OUTPUTS:
             self.touch()
-            self.pending, self.is_overwritten = n if command == LOGITS else None, False
+            self.pending = n if command == LOGITS else None
         self.run(command, n, lr)
+        return n
 
-    def prepare(self, n, y=None):
-        """Have room for n samples, and all workers started; the first batch does it, if nobody else."""
+    def show(self, n, given):
+        """Show n samples to the workers, with room for what they give; the first batch starts them."""
         if n > self.capacity:
             self.capacity = n
-            self.io |= {name: np.zeros((n, *shape), self.dtype) for name, shape in self.gives().items()}
+            self.io |= {name: np.zeros((n, *shape), self.dtype) for name, shape in self.gives.items()}
+        self.io |= given
         if self.team.work is None:
             self.team.start(self.work)
 
-    def show(self, name, array):
-        """Show an array to the workers."""
-        self.io[name] = array
-
     def run(self, command, n, lr=0.0):
-        """Every worker does its part of a command; of a batch with too few samples for all, the first does all."""
-        order = (command, n, lr, self.steps, self.version)
+        """Every worker does its part of a command; of a batch with too few samples for all, the first does all, but for
+        the optimizer's step if params are many."""
+        is_few = n < self.num_workers
+        if command == STEP and is_few and self.size >= self.worth_sharing:
+            self.run(GRADIENTS, n)
+            self.run(UPDATE, n, lr)
+            return
+        self.losses[:], self.norms[:] = self.losses if command == UPDATE else 0, 0
         try:
-            if self.sharers(n) == self.num_workers:
-                self.team.call(order)
-            else:
-                self.losses[:], self.norms[:] = 0, 0
-                threads = blas_threads(1)  # more would not share what is this small, but wait for it
-                try:
-                    self.work(0, order)
-                finally:
-                    if threads is not None:
-                        blas_threads(threads)
+            self.team.call((command, n, lr, self.steps, self.version), is_few and command != UPDATE)
         except BaseException:
             self.touch()
             self.workers, self.pending = {}, None  # some may have made theirs, others not
             raise
-
-    def meet(self, n):
-        """Wait for all others, if they share what is done for a batch of n samples."""
-        if self.sharers(n) > 1:
-            self.team.sync()
+        self.steps += command in (UPDATE, STEP) and bool(np.isfinite(self.norms.sum()))
 
     def work(self, index, order):
         """One worker's part of a command."""
         command, n, lr, steps, version = order
-        with np.errstate(all="ignore"):  # what is not finite shows in the loss and in `counted`
+        with np.errstate(all="ignore"):  # what is not finite shows in the loss and in `norms`
             if command == OUTPUTS:
-                self.infer_part(index, n, version)
-            elif command != UPDATE:
-                self.train_part(command, index, n, version)
+                self.add_up(index)
+            if command != UPDATE:
+                self.compute(command, index, n, version)
             if command in (UPDATE, STEP):
-                self.update_part(index, n, lr, steps, 1 if command == UPDATE else self.active(n))
+                self.update_part(index, n, lr, steps)
 
-    def infer_part(self, index, n, version):
-        """One worker's part of OUTPUTS. `ask` runs it again if somebody found news, which nobody waits for here."""
-        w = self.worker(index, n, False, False)
-        self.notice(index, n)
-        if w.version != version:
-            self.refresh(w, version)
-        self.each_block(w, self.infer_block)
-
-    def train_part(self, command, index, n, version):
-        """One worker's part of LOGITS, BACKWARD, or both and the loss between them."""
-        w = self.worker(index, n, True, command in (LOGITS, BACKWARD))
+    def compute(self, command, index, n, version):
+        """One worker's samples through the network, and back."""
+        w = self.worker(index, n, command != OUTPUTS, command in (LOGITS, BACKWARD))
         if command == BACKWARD and w.version is None:
             raise ValueError("what `logits` kept for `backward` is gone: too many batches of other sizes came between")
-        if command != BACKWARD or w.version != version:  # inference has its transformed weights in the same memory
-            self.refresh(w, version)
-        self.losses[index] = 0
-        self.each_block(w, {LOGITS: self.logits_block, BACKWARD: self.backward_block}.get(command, self.train_block))
+        if w.version != version:
+            for stage in w.stages:  # each worker makes a part of what they derive from params
+                stage.refresh()
+            w.version = version
+            self.team.sync()
+        self.each_block(w, command)
 
-    def each_block(self, w, work):
+    def worker(self, index, n, training, apart):
+        """What worker `index` needs for its part of a batch of n samples; the last six that were made are kept.
+
+        All workers make and forget theirs in the same order, so that they agree on what is new.
+        """
+        known, key = self.workers.setdefault((index, self.team.active), {}), (n, training, apart)
+        if key not in known:
+            while len(known) >= 6:
+                vars(known.pop(next(iter(known)))).clear()  # its memory, too: stages and worker refer to each other
+            made = Worker
+            known[key] = made(self, index, n, training, apart)
+        return known[key]
+
+    def each_block(self, w, command):
         """One block after the other."""
         for block, rows in enumerate(w.rows):
             w.block = block
-            work(w, rows)
-
-    def refresh(self, w, version):
-        """Make what the stages derive from the params; each worker makes a part."""
-        for stage in w.stages:
-            stage.refresh()
-        w.version = version
-        self.meet(w.n)
-
-    def part_of(self, rows):
-        """These rows of every input."""
-        return [self.io[name][rows] for name in self.takes()]
+            if command != BACKWARD:
+                self.keep(w.forward(w.s, *(self.io[name][rows] for name in self.takes)), rows)
+            if command not in (OUTPUTS, LOGITS):
+                self.train_backward(w.s, self.gradient(w, rows, command))
 
     def keep(self, made, rows):
-        """Keep what a block gave; returns what the loss reads."""
-        self.io["logits"][rows] = z = to_textbook(made).reshape(-1, *self.logits_shape)
-        return z
+        """Keep what the loss reads of a block."""
+        made = made
+        self.io["logits"][rows] = made
 
-    def infer_block(self, w, rows):
-        return self.keep(self.infer_forward(w.s, *self.part_of(rows)), rows)
+    def gradient(self, w, rows, command):
+        """The gradient by what the loss reads of a block, as the stages take it; the loss is added to this worker's."""
+        if command == BACKWARD:
+            dy = self.io["dlogits"][rows].copy()
+        else:
+            loss, dy = self.loss(self.io["logits"][rows], self.io["y"][rows])
+            share = len(dy) / w.n  # of the batch's mean loss
+            self.losses[w.index] += loss * share
+            dy = (dy * share).astype(self.dtype)
+        return dy
 
-    def logits_block(self, w, rows):
-        return self.keep(self.train_forward(w.s, *self.part_of(rows)), rows)
+    def filled(self, n):
+        """The gradients of those workers who had a part of n samples."""
+        return self.gradients[: 1 if n < self.num_workers else None]
 
-    def backward_block(self, w, rows):
-        return self.train_backward(w.s, from_textbook(self.io["dlogits"][rows].copy(), self.gives_signal))
+    def total_gradients(self, n):
+        """{param name: gradient} by the last n samples, summed over the workers in their order."""
+        for row in self.filled(n)[1:]:
+            self.gradients[0] += row
+        return {name: self.named_grads[0][name].copy() for name in self.params}
 
-    def train_block(self, w, rows):
-        return self.train_backward(w.s, self.loss_gradient(w, rows, self.logits_block(w, rows)))
-
-    def loss_gradient(self, w, rows, z):
-        """What the loss reads of a block -> its gradient, as the stages take it; the loss is added to this worker's."""
-        loss, dz = self.loss(z, self.io["y"][rows])
-        share = self.share(w, rows)
-        self.losses[w.index] += loss * share
-        return from_textbook((dz * share).astype(self.dtype), self.gives_signal)
-
-    def share(self, w, rows):
-        """By how much the mean loss of a block counts in that of the batch."""
-        return (rows.stop - rows.start) / w.n
-
-    def update_part(self, index, n, lr, steps, rows):
-        """One worker's part of the params: sum the gradients that lie in so many rows, see that all are finite, then
-        the optimizer's step."""
-        self.meet(n)
-        active, chunk = self.sharers(n), self.chunk
-        chunks = range(0, self.size, chunk)
-        own = chunks[index * len(chunks) // active : (index + 1) * len(chunks) // active]
+    def update_part(self, index, n, lr, steps):
+        """One worker's part of the params: sum the gradients, see that all are finite, then the optimizer's step."""
+        self.team.sync()
         params, grads, norm = {}, {}, 0.0
-        for begin in own:
-            params[begin] = self.vector[begin : begin + chunk]
-            grads[begin] = self.gradients[0, begin : begin + chunk]
-            for row in self.gradients[1:rows]:
-                grads[begin] += row[begin : begin + chunk]
+        state = {"step": steps}  # of its own: each step adds 1 to it
+        for begin in range(0, self.size, self.chunk)[index :: self.team.active]:
+            part = slice(begin, min(begin + self.chunk, self.size))
+            grads[begin], *others = self.filled(n)[:, part]
+            for row in others:
+                grads[begin] += row
             norm += float(np.dot(grads[begin], grads[begin]))
+            params[begin], state[begin] = self.vector[part], tuple(self.moments[:, part])
         if not np.isfinite(norm) and all(np.isfinite(grad).all() for grad in grads.values()):
             norm = 0.0  # only the squares overflow
         self.norms[index] = norm
-        self.meet(n)
-        if np.isfinite(self.norms[:active].sum()):
-            state = {begin: tuple(self.moments[:, begin : begin + chunk]) for begin in own}
-            self.optimize(params, grads, {**state, "step": steps}, lr)  # of its own: each step adds 1 to it
+        self.team.sync()
+        if np.isfinite(self.norms.sum()):
+            self.optimize(params, grads, state, lr)
 
 
 def write_weights(path, weights):
@@ -1278,21 +1102,19 @@ def find_arrays(archive):
 class Team:
     """`count` workers that do the same work at the same time, each its part of it: threads, and worker 0, who calls.
 
-    Who waits blocks on a lock, its bell, and is rung when a counter changes. Counters only grow, so that nothing of a
-    failed call need be taken back.
+    Each helper has a queue, from which it takes what it has to do. After an error, Ctrl-C too, all others are let out
+    of `sync` and awaited, and the next call finds them ready.
     """
 
-    no_error = None
+    work = None  # what `start` is given
+    is_cut = False  # whether helpers may be at work without a call
 
     def __init__(self, count):
-        self.count, self.pid, self.work, self.why = count, os.getpid(), None, "they were closed"
-        self.posted, self.failed, self.closing = [0], [0], [0]  # the last call, the last that failed, 0 or 1
-        self.arrived, self.done = [0] * count, [0] * count  # of each worker: its turn in `sync`, its last call
-        self.bells, self.busy = [held_lock() for _ in range(count)], threading.Lock()
-        self.order, self.errors = (), [None] * count
-        self.numbers = {}  # of threads, by what Python calls them
+        self.count, self.active, self.pid, self.why = count, count, os.getpid(), "they were closed"
+        self.barrier, self.busy = threading.Barrier(count), threading.Lock()
+        self.calls = [queue.SimpleQueue() for _ in range(1, count)]
         self.threads = []
-        self.end = weakref.finalize(self, end_threads, self.closing, self.bells, self.threads)  # at exit, too
+        self.close = weakref.finalize(self, end_threads, self.calls, self.threads)  # at exit, too
 
     def shared(self, shape, dtype):
         """-> zeros that every worker sees."""
@@ -1300,141 +1122,104 @@ class Team:
 
     def start(self, work):
         """Start the helpers. `work(index, order)` does one worker's part; `order` is what `call` is given."""
+        for calls in self.calls:
+            thread = threading.Thread(target=serve, args=(calls,), daemon=True)
+            thread.start()
+            self.threads.append(thread)
         self.work = work
-        for me in range(1, self.count):
-            given = weakref.ref(self), me, self.bells[me], self.closing
-            self.threads.append(threading.Thread(target=serve_calls, args=given, daemon=True))
-        try:
-            for thread in self.threads:
-                thread.start()
-        except BaseException:
-            self.close()
-            raise
 
-    def call(self, order=()):
-        """Every worker does its work on `order`; raises what one of them raised.
-
-        After an error, Ctrl-C too, all others are let out of `sync` and awaited, and the next call finds them ready.
-        """
-        if self.closing[0]:
+    def call(self, order=(), is_alone=False):
+        """Every worker does its work on `order`, or the first one alone; raises what one of them raised. BLAS has one
+        thread for each."""
+        if not self.close.alive:
             raise RuntimeError(f"the workers have ended: {self.why}")
         if self.busy.locked():
             raise RuntimeError("the workers are at work: one call at a time")
         with self.busy:
-            if self.count == 1:
-                self.work(0, order)
-            elif self.pid != os.getpid():
-                raise RuntimeError("the workers serve the process that started them, not a fork of it")
-            else:
-                self.settle()  # a second Ctrl-C may have cut that short
-                self.lead(order)
+            if self.is_cut:
+                self.settle()
+            self.active, threads = 1 if is_alone else self.count, None
+            try:
+                threads = blas_threads(1 if self.count > 1 else None)
+                if self.active == 1:
+                    self.work(0, order)
+                elif self.pid != os.getpid():
+                    raise RuntimeError("the workers serve the process that started them, not a fork of it")
+                else:
+                    self.lead(order)
+            finally:
+                blas_threads(threads)
+
+    def lead(self, order):
+        """Worker 0's part of a call."""
+        self.barrier, self.is_cut = threading.Barrier(self.count), True
+        try:
+            ended = self.ask(lambda me: self.help(me, order))
+            self.work(0, order)
+            errors = [ended.get() for _ in self.calls]
+        except BaseException as error:
+            self.settle()
+            if not isinstance(error, threading.BrokenBarrierError):
+                raise
+            errors = [ended.get() for _ in self.calls]
+        self.is_cut = False
+        for failure in errors:
+            if failure is not None and not isinstance(failure, threading.BrokenBarrierError):
+                raise failure
+
+    def ask(self, do):
+        """Every helper will do(me) -> a queue in which it says what came of it."""
+        ended = queue.SimpleQueue()
+        for me, calls in enumerate(self.calls, 1):
+            calls.put(lambda me=me: ended.put(do(me)))  # type: ignore[misc]
+        return ended
+
+    def help(self, me, order):
+        """A helper's part of a call -> its error."""
+        try:
+            self.work(me, order)
+        except BaseException as error:
+            self.barrier.abort()
+            return error
+        return None
+
+    def settle(self):
+        """Let the helpers out of the last call and wait until they are; a second Ctrl-C may cut that short."""
+        self.barrier.abort()
+        ended = self.ask(lambda me: None)
+        for _ in self.calls:
+            ended.get()
+        self.is_cut = False
 
     def sync(self):
         """Wait until every worker has come to as many of these in this call as this one."""
-        me = self.numbers.get(threading.get_ident(), 0)
-        turn = self.arrived[me] + 1
-        self.tell(self.arrived, me, turn)
-        self.wait(me, self.arrived, turn, turn >> 32)
-
-    def close(self):
-        """End the helpers; done also when the team is collected and when the interpreter exits."""
-        self.end()
-
-    def lead(self, order):
-        """Worker 0's part of a call, with one thread of BLAS for each worker."""
-        step, threads = self.posted[0] + 1, None
-        try:
-            threads = blas_threads(1)
-            if self.failed[0] == self.posted[0]:
-                self.errors[:] = [self.no_error] * self.count
-            self.order = order
-            self.arrived[0] = step << 32
-            self.tell(self.posted, 0, step)
-            self.work(0, order)
-            self.tell(self.done, 0, step)
-            self.wait(0, self.done, step, -1)
-        except threading.BrokenBarrierError:
-            self.settle()
-        except BaseException:
-            self.settle()
-            raise
-        finally:
-            if threads is not None:
-                blas_threads(threads)
-        if self.failed[0] == step or self.closing[0]:
-            self.raise_error()
-
-    def serve(self, me):
-        """A helper's part of a call, if there is a new one."""
-        step = self.posted[0]
-        if self.done[me] == step:
-            return
-        self.numbers[threading.get_ident()] = me
-        self.arrived[me] = step << 32
-        try:
-            self.work(me, self.order)
-        except threading.BrokenBarrierError:
-            pass
-        except BaseException as error:
-            self.fail(me, error, step)
-        self.tell(self.done, me, step)
-
-    def tell(self, counters, which, value):
-        """Set a counter and ring for all who may wait for it."""
-        counters[which] = value
-        for bell in self.bells:
-            ring(bell)
-
-    def wait(self, me, counters, target, step):
-        """Until all `counters` are at `target` or beyond; raises BrokenBarrierError once `step` has failed."""
-        while min(counters) < target:
-            if self.failed[0] == step or self.closing[0]:
-                raise threading.BrokenBarrierError
-            self.bells[me].acquire()
-
-    def fail(self, me, error, step):
-        """Keep a helper's error and let all others out of `sync`."""
-        self.errors[me] = error
-        self.tell(self.failed, 0, step)
-
-    def settle(self):
-        """Let the helpers out of the last call and wait until they are."""
-        step = self.posted[0]
-        if not self.closing[0] and min(self.done) < step:
-            self.done[0] = step
-            self.tell(self.failed, 0, step)
-            self.wait(0, self.done, step, -1)
-
-    def raise_error(self):
-        """Raise what the first helper in trouble met."""
-        raise next(filter(None, self.errors), RuntimeError(f"the workers have ended: {self.why}"))
+        if self.active > 1:
+            self.barrier.wait()
 
 
-def end_threads(closing, bells, threads):
+def end_threads(calls, threads):
     """End the helpers; those at work get a second."""
-    closing[0] = 1
-    for bell in bells:
-        ring(bell)
-    for thread in threads:
-        if thread.is_alive() and thread is not threading.current_thread():
-            thread.join(1)
+    for one in calls:
+        one.put(None)
+    for thread in {*threads} - {threading.current_thread()}:
+        thread.join(1)
 
 
-def ring(bell):
-    """Release a lock unless someone else just has."""
-    try:
-        bell.release()
-    except RuntimeError:
-        return
+def serve(calls):
+    """The life of a helper, which holds nothing between calls, so that the team can be collected."""
+    while (call := calls.get()) is not None:
+        call()
+        del call
 
 
 def blas_threads(count):
-    """Set how many threads the BLAS of numpy uses; returns how many it did, None where it cannot be asked (0.5 us)."""
+    """Set how many threads the BLAS of numpy uses; returns how many it did, None where it cannot be asked (0.5 us). Of
+    None it makes nothing."""
     known = vars(blas_threads)
     if "controls" not in known:
         known["controls"] = blas_controls()
     get, put = known["controls"]
-    if put is None:
+    if put is None or count is None:
         return None
     previous = get()
     put(count)
@@ -1454,38 +1239,18 @@ def blas_controls():
         except OSError:
             continue
         for get, put in [*names, ("MKL_Get_Max_Threads", "MKL_Set_Num_Threads")]:
-            try:
+            if hasattr(library, get):
                 return library[get], library[put]
-            except AttributeError:
-                continue
     return None, None
 
 
 def blas_libraries():
     """-> the paths of numpy's own library, which links a BLAS, and of those that its wheel brings along."""
     modules = "numpy._core._multiarray_umath", "numpy.core._multiarray_umath"  # numpy 2, numpy 1
-    own = [inspect.getfile(sys.modules[name]) for name in modules if name in sys.modules]
+    own = [str(sys.modules[name].__file__) for name in modules if name in sys.modules][:1]
     folder = os.path.join(os.path.dirname(os.path.dirname(np.__file__)), "numpy.libs")
-    brought = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-    return [*own, *(os.path.join(folder, name) for name in brought if "openblas" in name)]
-
-
-def held_lock():
-    """-> a lock that is taken."""
-    lock = threading.Lock()
-    lock.acquire()
-    return lock
-
-
-def serve_calls(team, me, bell, closing):
-    """The life of a helper. `team`: a weak reference, so that it can be collected between calls."""
-    while not closing[0]:
-        bell.acquire()
-        now = team()
-        if now is None:
-            return
-        now.serve(me)
-        del now
+    brought = [name for _, _, names in os.walk(folder) for name in sorted(names) if "openblas" in name]
+    return [*own, *(os.path.join(folder, name) for name in brought)]
 
 
 class Worker:
@@ -1500,46 +1265,40 @@ class Worker:
     splits = False  # whether others share what `each` is given
     row = 0
 
-    def __init__(self, network, index, n, rows, training, apart):
-        self.network, self.index, self.n, self.rows = network, index, n, rows
-        self.sizes, self.version = [part.stop - part.start for part in rows], None
-        self.training, self.apart, self.block = training, apart, 0
-        self.params, self.grads = network.stored, network.stored_grads[0 if self.splits else index]
+    def __init__(self, network, index, n, training, apart):
+        self.network, self.index, self.n, self.training, self.apart = network, index, n, training, apart
         self.dtype, self.num_workers = network.dtype, network.num_workers if n >= network.num_workers else 1
+        begin, end = self.part(n)
+        count = max(1, -(-(end - begin) // network.block))
+        cuts = [begin + i * (end - begin) // count for i in range(count + 1)]
+        self.rows = [slice(*both) for both in zip(cuts, cuts[1:], strict=False)]
+        self.sizes, self.block, self.version = [part.stop - part.start for part in self.rows], 0, None
+        self.params, self.grads = network.stored, network.stored_grads[index]
         self.buffers = Buffers(self.dtype)
-        self.own = self.own_buffers()
+        self.own = self.buffers
         self.build()
-        self.take_memory()
+        self.settle()
         self.build()
 
     def build(self):
         """Make the stages: the first time they say how much memory they need, the second time they get it."""
-        self.count, self.stages, self.memory = 0, [], None
-        build = self.network.train_stages if self.training else self.network.infer_stages
-        self.s = build(self)
+        self.count, self.stages, self.handed_on = 0, [], {}
+        make, self.forward = self.network.train_stages, self.network.train_forward
+        self.s = make(self)
 
-    def own_buffers(self):
-        """Where scratch lies."""
-        return self.buffers
-
-    def take_memory(self):
+    def settle(self):
         """Take the memory for all arrays, now that their sizes are known."""
         self.buffers.settle()
-
-    def release(self):
-        """Give the memory back at once: stages and worker refer to each other."""
-        self.s, self.stages, self.buffers = None, [], Buffers(self.dtype)
-        self.own = self.buffers
 
     def arrays(self, shape):
         """An array for each block, shape(n) for its n samples, that keeps what is in it until the block ends."""
         self.count += 1
-        return self.by_block([(i if self.apart else 0, self.count) for i in range(len(self.sizes))], shape)
+        return self.by_block(self.count, shape, self.apart)
 
     def into(self, *memory):
         """This worker; what the next stage hands on goes into the memory of that number, which others use before and
         after it. A second number is that at inference; None: into one of its own."""
-        self.memory = memory[0 if self.training else -1]
+        self.handed_on[len(self.stages)] = memory[0 if self.training else -1]
         return self
 
     def outputs(self, shape):
@@ -1548,16 +1307,13 @@ class Worker:
 
     def gradients(self, shape):
         """An array for each block, for what a stage's backward gives, which is handed on."""
-        memory, self.given = self.given, None
-        if memory is None:
-            return self.arrays(shape)
-        return self.by_block([(memory, "handed on", i if self.apart else 0) for i in range(len(self.sizes))], shape)
+        memory = self.handed_on.pop(len(self.stages) - 1, None)
+        return self.arrays(shape) if memory is None else self.by_block((memory, "handed on"), shape, self.apart)
 
     def frame(self, shape, inside):
         """Scratch that starts as zeros, for stages that write to the same part of it: (first row, first column, rows,
         columns)."""
-        keys = [("frame", inside, shape(n)) for n in self.sizes]
-        return self.cleared(self.by_block(keys, shape))
+        return self.cleared([self.buffers.array(("frame", inside, shape(n)), shape(n)) for n in self.sizes])
 
     def cleared(self, arrays):
         """The arrays, set to zero."""
@@ -1572,42 +1328,35 @@ class Worker:
     def scratch(self, key, shape, common=False):
         """An array for each block; whoever asks for the same key gets the same memory. common: what one part of `each`
         writes there others read later."""
-        return self.by_block([key] * len(self.sizes), shape, self.buffers if common else self.own)
+        return self.by_block(key, shape, buffers=self.buffers)
 
     def bits(self, shape):
         """An array of booleans for each block, which keeps what is in it as `arrays` does."""
-        arrays = self.arrays(lambda n: (-(-int(np.prod(shape(n))) // self.dtype.itemsize),))
-        sizes = [(int(np.prod(shape(n))), shape(n)) for n in self.sizes]
-        return [a.view(np.bool_)[:size].reshape(s) for a, (size, s) in zip(arrays, sizes, strict=True)]
+        arrays = self.arrays(lambda n: (-(-math.prod(shape(n)) // self.dtype.itemsize),))
+        whole = [array.view(np.bool_)[: math.prod(shape(n))] for array, n in zip(arrays, self.sizes, strict=True)]
+        return [bits.reshape(shape(n)) for bits, n in zip(whole, self.sizes, strict=True)]
 
     def masks(self, shape):
         """A flat array of booleans for each block, which all stages share."""
-        size = int(np.prod(shape))
+        size = math.prod(shape)
         return [mask.view(np.bool_) for mask in self.scratch("mask", lambda n: (-(-n * size // self.dtype.itemsize),))]
 
-    def by_block(self, keys, shape, buffers=None):
-        """For each block the array of its key; blocks of one key and one size share it."""
-        made, buffers = {}, self.buffers if buffers is None else buffers
-        for key, n in zip(keys, self.sizes, strict=True):
-            if (key, n) not in made:
-                made[key, n] = buffers.array(key, shape(n))
-        return [made[key, n] for key, n in zip(keys, self.sizes, strict=True)]
+    def by_block(self, key, shape, apart=False, buffers=None):
+        """For each block an array of that key, one for all unless they are apart."""
+        places = [(key, i if apart else 0) for i in range(len(self.sizes))]
+        return [(buffers or self.buffers).array(p, shape(n)) for p, n in zip(places, self.sizes, strict=True)]
 
     def shared(self, key, shape, dtype=None):
-        """An array that all workers see, of the network's dtype if there is none."""
+        """An array that all workers see, of the network's dtype if there is none. What stages derive from params lies
+        in the same memory in training and at inference: each writes anew what the other may have written over."""
         return self.network.shared((key, shape), shape, dtype)
-
-    def transformed(self, name, shape):
-        """For transformed weights, which all workers see. Training and inference have theirs in the same memory: each
-        transforms anew what the other may have written over."""
-        return self.network.shared_memory(name, int(np.prod(shape))).reshape(shape)
 
     def constants(self, make, *arguments):
         """What make(*arguments, dtype) gives, made once for all workers."""
-        known = self.network.known_constants
-        if (make, arguments) not in known:
-            known.setdefault((make, arguments), make(*arguments, self.dtype))
-        return known[make, arguments]
+        known, key = self.network.known_constants, (make, arguments)
+        if key not in known:
+            known.setdefault(key, make(*arguments, self.dtype))
+        return known[key]
 
     def part(self, size):
         """Begin and end of this worker's part of `size` things."""
@@ -1640,14 +1389,12 @@ class Buffers:
 
     def array(self, key, shape):
         """An array of that shape; what is in it at first is undefined."""
-        size = 1
-        for n in shape:
-            size *= n
+        size = math.prod(shape)
         if self.memory is None:
             self.sizes[key] = max(self.sizes.get(key, 0), size)
             return np.empty(shape, self.dtype)
-        start = self.places[key]
-        return self.memory[start : start + size].reshape(shape)
+        begin = self.places[key]
+        return self.memory[begin : begin + size].reshape(shape)
 
     def settle(self):
         """Take the memory for all that was asked for, of so many numbers from `make` if there is one; from now on
@@ -1666,30 +1413,9 @@ def multiply(a, b, out):
     return (np.dot if a.ndim == 2 and a.shape[1] == 1 else np.matmul)(a, b, out=out)
 
 
-def from_textbook(x, is_map=None):
-    """(n, C, *space) -> (H, W, n, C); tokens and vectors stay. is_map: None where it can be no signal, so that a map
-    has the most axes."""
-    if not (x.ndim >= 4 if is_map is None else is_map):
-        return x
-    return np.ascontiguousarray(x.reshape(*x.shape[:2], *plane(x.shape[2:])).transpose(2, 3, 0, 1))
-
-
-def is_map(shape):
-    """Whether a value of these sizes is a map, (C, H, W) or (C, D, H, W); signals are (C, L, 1) here."""
-    return len(shape) >= 3
-
-
 def available_cores():
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def to_textbook(x, space=()):
-    """(H, W, n, C) -> (n, C, H, W), or (n, C, *space); tokens and vectors stay."""
-    if x.ndim != 4:
-        return x
-    y = np.ascontiguousarray(x.transpose(2, 3, 0, 1))
-    return y.reshape(*y.shape[:2], *space) if space else y
 
 
 def softmax(x, axis):

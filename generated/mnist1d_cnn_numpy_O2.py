@@ -253,7 +253,7 @@ class ConvStage(Stage):
 
     def bias_gradient(self, dy):
         """dy (Ho, Wo, n, F) becomes the gradient by the sums over windows, and the bias gets its own."""
-        if self.behind is not None or self.ends or self.adds_bias:
+        if (self.has_norm and self.behind is not None) or self.ends or self.adds_bias:
             self.w.each(self.w.cut(len(dy), 60 * dy[0].size), self.gradient_of_rows, dy)
         self.add_bias_gradient()
 
@@ -266,7 +266,7 @@ class ConvStage(Stage):
         """Rows of dy (Ho, Wo, n, F) become the gradient by the sums over windows: by what the batch norm behind was
         given, then in front of what stands at the end."""
         rows, b = dy[band], self.w.block
-        if self.behind is not None:
+        if self.has_norm and self.behind is not None:
             self.behind.give_gradient(dy, band)
         if self.ends:
             stop_gradient(rows, self.y[b][: len(dy), : dy.shape[1]][band], self.mask[b], *self.ending)

@@ -119,7 +119,7 @@ def _settled(
     roots: Sequence[Kernel],
     demo: Sequence[str],
 ) -> tuple[list[Method], TextOf]:
-    """The methods of the network's class, and the text of all else; made twice, then without what stages do not read."""
+    """The methods of the network's class, and the text of all else; made again without what stages do not read."""
     until, own = logits_value(graph, recipe.loss), set[str]()
     for _ in range(2):
         methods = class_methods(graph, recipe, plans, until, samples)
