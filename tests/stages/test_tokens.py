@@ -53,7 +53,7 @@ def test_workers_of_both_kinds_train_a_transformer_to_the_same_params(kind):
 
 @pytest.mark.parametrize("width", [32, 33])
 def test_many_tokens_are_scaled_and_shifted_some_rows_at_a_time(width):
-    """Of more than 65,536 numbers: what is added to each row is laid out for 32 of them, or for one where 32 does not fit."""
+    """More than 65,536 numbers: what is added to each row is laid out for some rows where their number fits."""
     assert_twins(f"input 3x33x{width}\nconv 64 k1 -> tokens -> linear 64 -> ln -> map 33x{width} -> gap", samples=1)
 
 
