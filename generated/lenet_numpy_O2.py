@@ -548,8 +548,7 @@ class Linear(Stage):
         """x (n, D) -> y (n, F)."""
         self.x[self.w.block] = x
         y = self.w.multiply(x, self.weight, self.y[self.w.block])
-        if self.bias is not None:
-            y += self.bias
+        y += self.bias
         return relu(y, y) if self.relu else y
 
     def backward(self, dy):
@@ -561,8 +560,7 @@ class Linear(Stage):
         self.w.multiply(self.x[b].T, dy, grad if b == 0 else self.part)
         if b > 0:
             grad += self.part
-        if self.bias is not None:
-            self.add_gradient(self.name + ".bias", dy.sum(axis=0))
+        self.add_gradient(self.name + ".bias", dy.sum(axis=0))
         return self.w.multiply(dy, self.weight.T, self.dx[b])
 
 

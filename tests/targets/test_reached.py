@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 
 from netdsl.pipeline import compile_text
+from netdsl.stages.linear import Linear
 from netdsl.stages.pair_pool import PairPool
 from netdsl.targets.fast.emitter import PUBLIC
 from netdsl.targets.text.derived import is_derived
 from netdsl.targets.text.folded import folded, idle_methods
+from netdsl.targets.text.given import Another, Names, Working
 from netdsl.targets.text.kernel_source import emitted_text
-from netdsl.targets.text.known import UNKNOWN, Another, Known
+from netdsl.targets.text.known import UNKNOWN, Known
 from netdsl.targets.text.reached import reached_texts
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -121,6 +123,23 @@ def test_attributes_that_follow_from_the_arguments_are_known_and_others_are_not(
     assert decided(given, method="__init__", test="w.training") is None
 
 
+def test_what_only_happens_in_training_is_known_from_there():
+    names = Names(frozenset(["a.weight", "a.bias", "b.weight"]))
+    trains, infers = ({"w": Working(training, names), "filters": 3, "dx": True} for training in (True, False))
+
+    def decided(*calls, method, test):
+        return Known((Linear, call) for call in calls).decide(Linear, method, ast.parse(test, mode="eval").body)
+
+    calls = {**trains, "name": "a", "relu": False}, {**infers, "name": "a", "relu": True}
+    assert decided(*calls, method="backward", test="self.relu") is False
+    assert decided(*calls, method="forward", test="self.relu") is None
+    assert decided(*calls, method="forward", test="self.w.training") is None
+    assert decided(calls[1], method="forward", test="self.w.training") is False
+    assert decided(*calls, method="forward", test="self.bias is not None") is True
+    assert decided({**calls[0], "name": "b"}, method="forward", test="self.bias is not None") is False
+    assert decided(calls[0], {**calls[0], "name": "b"}, method="forward", test="self.bias is not None") is None
+
+
 class Watched:
     """What has attributes that others set, and that its own methods do."""
 
@@ -135,8 +154,8 @@ class Watched:
 
 
 def test_what_another_object_sets_and_what_changes_later_is_not_known(monkeypatch):
-    monkeypatch.setattr("netdsl.targets.text.known.is_kernel", lambda used: used is Watched)
-    monkeypatch.setattr("netdsl.targets.text.known.emitted_text", lambda module, name: own_text(name))
+    monkeypatch.setattr("netdsl.targets.text.methods.is_kernel", lambda used: used is Watched)
+    monkeypatch.setattr("netdsl.targets.text.methods.emitted_text", lambda module, name: own_text(name))
     known = Known([(Watched, {"shape": (8,), "follows": None}), (Watched, {"shape": (9,), "follows": UNKNOWN})])
 
     def decided(test, method="turn"):

@@ -47,8 +47,9 @@ from netdsl.targets.text.ends import (
     output_shapes,
 )
 from netdsl.targets.text.folded import folded, idle_methods
+from netdsl.targets.text.given import Another, Names, Working
 from netdsl.targets.text.kernel_source import Kernel, TextOf, emitted_text, imported_modules
-from netdsl.targets.text.known import UNKNOWN, Another, Known
+from netdsl.targets.text.known import UNKNOWN, Known
 from netdsl.targets.text.named_answers import answer_by_name
 from netdsl.targets.text.numpy_demo import demo_lines, numpy_shares, share_kernels
 from netdsl.targets.text.numpy_module import spec_values
@@ -197,7 +198,10 @@ def _known_text(train: Plan, infer: Plan, parts: Sequence[type], asked: Mapping[
     that the network does not need."""
     stages = [(stage, stage.call) for plan in (train, infer) for stage in plan.stages if stage.call is not None]
     unasked = {stage.node.name for stage in train.stages if stage.call is not None and "dx" in stage.call.options}
-    known = Known((call.kernel, _given(stage, call, stage.node.name in unasked)) for stage, call in stages)
+    params = Names(frozenset(p.full_name(node.name) for node in train.graph.nodes for p in node.params))
+    workers = {id(stage): Working(plan.training, params) for plan in (train, infer) for stage in plan.stages}
+    given = [_given(stage, call, stage.node.name in unasked) | {"w": workers[id(stage)]} for stage, call in stages]
+    known = Known((call.kernel, one) for (_, call), one in zip(stages, given, strict=True))
 
     @cache
     def once(kernel: type) -> str | None:
@@ -226,7 +230,7 @@ def _known_text(train: Plan, infer: Plan, parts: Sequence[type], asked: Mapping[
 def _given(stage: Planned, call: StageCall, unasked: bool) -> dict[str, object]:
     """What the constructor of a stage is given, by its parameters; nobody asks for dx at inference either."""
     parameters = inspect.signature(call.kernel).parameters
-    first = {"w": UNKNOWN, **({"name": UNKNOWN} if call.kernel.can.is_named else {})}
+    first: dict[str, object] = {"w": UNKNOWN, **({"name": stage.node.name} if call.kernel.can.is_named else {})}
     given = {
         name: parameter.default for name, parameter in parameters.items() if parameter.default is not parameter.empty
     }

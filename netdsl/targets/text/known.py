@@ -15,7 +15,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from typing import Any
 
-from netdsl.targets.text.kernel_source import emitted_text, is_kernel, walk
+from netdsl.targets.text.kernel_source import walk
+from netdsl.targets.text.methods import methods_of, only_for
 
 UNKNOWN: Any = object()
 REMEMBERED = 1 << 14  # nodes of syntax trees
@@ -24,16 +25,12 @@ Call = tuple[type, Mapping[str, object]]
 """A class, and what its constructor is given: of each parameter the value, or UNKNOWN."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Another:
-    """Another stage that a constructor is given: it is one, and that is all that is known of it."""
-
-
 class Known:
     """What a module's instances have in common. calls: all that make one of them."""
 
     def __init__(self, calls: Iterable[Call]) -> None:
         self._attributes: dict[type, dict[str, object]] = {}
+        self._trained: dict[type, dict[str, object]] = {}  # of those that train
         self._tests: dict[tuple[type, str, str], set[bool | None]] = {}
         calls = list(calls)
         modules = {part.__module__ for kernel, _ in calls for part in kernel.__mro__[:-1]}
@@ -41,14 +38,20 @@ class Known:
         for kernel, given in calls:
             made = _Instance(kernel)
             made.run("__init__", given)
+            trains = getattr(given.get("w"), "training", True)
             for part in kernel.__mro__[:-1]:
                 self._add(part, made)
+                for known in (self._attributes, self._trained)[: 1 + trains]:
+                    self._keep(known, part, made)
+        self._backward = only_for("backward", frozenset(part for kernel, _ in calls for part in kernel.__mro__[:-1]))
 
-    def _add(self, part: type, made: _Instance) -> None:
+    def _keep(self, attributes: dict[type, dict[str, object]], part: type, made: _Instance) -> None:
         changing = made.changing | self._foreign
         own = {name: value for name, value in made.attributes.items() if name not in changing}
-        known = self._attributes.get(part, own)
-        self._attributes[part] = {name: v for name, v in known.items() if _same(v, own.get(name, UNKNOWN))}
+        known = attributes.get(part, own)
+        attributes[part] = {name: v for name, v in known.items() if _same(v, own.get(name, UNKNOWN))}
+
+    def _add(self, part: type, made: _Instance) -> None:
         for (owner, method, test), outcome in made.tests.items():
             if owner is part:
                 self._tests.setdefault((owner, method, test), set()).update(outcome)
@@ -60,7 +63,8 @@ class Known:
             return next(iter(outcomes)) if len(outcomes) == 1 else None
         if owner not in self._attributes or method in _constructing(owner):
             return None
-        scope = _Scope(owner, _Attributes(self._attributes[owner]), {})
+        known = self._trained.get(owner, {}) if method in self._backward else self._attributes[owner]
+        scope = _Scope(owner, _Attributes(known), {})
         local = _locals(owner, method)
         for name, value in _given_once(owner, method):
             scope.known[name] = scope.best(value, local)
@@ -138,7 +142,7 @@ class _Instance:
         self.attributes: dict[str, object] = {}
         self.tests: dict[tuple[type, str, str], set[bool | None]] = {}
         later = [
-            m for part in kernel.__mro__[:-1] for m in _methods(part).values() if m.name not in _constructing(kernel)
+            m for part in kernel.__mro__[:-1] for m in methods_of(part).values() if m.name not in _constructing(kernel)
         ]
         self.changing = {name for method in later for name in _attributes_set(method)}
 
@@ -146,10 +150,10 @@ class _Instance:
         """Walk through a method. after: only classes behind it are looked through, as `super()` does."""
         line = self.kernel.__mro__[:-1]
         line = line[line.index(after) + 1 :] if after else line
-        owner = next((part for part in line if method in _methods(part)), None)
+        owner = next((part for part in line if method in methods_of(part)), None)
         if owner is None or depth > DEPTH:
             return
-        node = _methods(owner)[method]
+        node = methods_of(owner)[method]
         known = {arg.arg: UNKNOWN for arg in (*node.args.args, *node.args.kwonlyargs)} | dict(given)
         self._block(node.body, _Walk(owner, method, known, _stored(node), depth))
 
@@ -220,12 +224,12 @@ class _Instance:
         is_super = ast.unparse(node.func.value) == "super()"
         if not is_super and ast.unparse(node.func.value) != "self":
             return
-        owner = next((part for part in self.kernel.__mro__[:-1] if node.func.attr in _methods(part)), None)
+        owner = next((part for part in self.kernel.__mro__[:-1] if node.func.attr in methods_of(part)), None)
         if is_super:
             line = self.kernel.__mro__[self.kernel.__mro__.index(at.owner) + 1 : -1]
-            owner = next((part for part in line if node.func.attr in _methods(part)), None)
+            owner = next((part for part in line if node.func.attr in methods_of(part)), None)
         if owner is not None:
-            given = _bound(_methods(owner)[node.func.attr], node, at.scope(self.attributes), at.local)
+            given = _bound(methods_of(owner)[node.func.attr], node, at.scope(self.attributes), at.local)
             self.run(node.func.attr, given, at.owner if is_super else None, at.depth + 1)
 
     def _forget(self, nodes: Iterable[ast.stmt], at: _Walk) -> None:
@@ -267,20 +271,6 @@ def _bound(node: ast.FunctionDef, call: ast.Call, scope: _Scope, local: frozense
 
 
 @cache
-def _methods(owner: type) -> dict[str, ast.FunctionDef]:
-    """The methods of a class, from its text."""
-    if not is_kernel(owner):
-        return {}
-    text = emitted_text(sys.modules[owner.__module__], owner.__name__)
-    nodes = ast.parse(text).body if text is not None else []
-    return {part.name: part for node in nodes for part in _body(node) if isinstance(part, ast.FunctionDef)}
-
-
-def _body(node: ast.stmt) -> Sequence[ast.stmt]:
-    return node.body if isinstance(node, ast.ClassDef) else ()
-
-
-@cache
 def _set_elsewhere(module: str) -> frozenset[str]:
     """The attributes that anything in a module sets on other objects than `self`."""
     parts = list(walk(ast.parse(inspect.getsource(sys.modules[module]))))
@@ -295,7 +285,7 @@ def _constructing(kernel: type) -> frozenset[str]:
     while waiting:
         name = waiting.pop()
         for part in kernel.__mro__[:-1]:
-            node = _methods(part).get(name)
+            node = methods_of(part).get(name)
             for called in _statement_calls(node) if node is not None else ():
                 if called not in names:
                     names.add(called)
@@ -345,7 +335,7 @@ def _set_in(kernel: type, node: ast.AST) -> Iterator[str]:
     yield from _attributes_set(node)
     for name in _constructing(kernel):
         if any(isinstance(part, ast.Attribute) and part.attr == name for part in walk(node)):
-            methods = [_methods(part)[name] for part in kernel.__mro__[:-1] if name in _methods(part)]
+            methods = [methods_of(part)[name] for part in kernel.__mro__[:-1] if name in methods_of(part)]
             yield from (attribute for method in methods for attribute in _attributes_set(method))
 
 
@@ -374,7 +364,7 @@ def _stored(node: ast.AST) -> frozenset[str]:
 @cache
 def _given_once(owner: type, method: str) -> list[tuple[str, ast.expr]]:
     """The names that a method gives in one place, not in a branch or loop, and what."""
-    node = _methods(owner).get(method)
+    node = methods_of(owner).get(method)
     if node is None:
         return []
     stored = [part.id for part in walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)]
@@ -392,5 +382,5 @@ def _given_once(owner: type, method: str) -> list[tuple[str, ast.expr]]:
 
 @cache
 def _locals(owner: type, method: str) -> frozenset[str]:
-    node = _methods(owner).get(method)
+    node = methods_of(owner).get(method)
     return _stored(node) if node is not None else frozenset()
