@@ -128,8 +128,11 @@ def _settled(
             own = _names(graph, methods)
             text_of = _known_text(*plans, parts, _questions(parts, own, graph.type_of(until).is_map))
         kept = _trimmed_texts(roots, text_of, own, methods, demo)
-        train, infer = (_as_read(plan, unread_settings(kept)) for plan in plans)
-        plans, text_of = (train, infer), text_from(kept, text_of)
+        text_of, unread = text_from(kept, text_of), unread_settings(kept)
+        train, infer = (_as_read(plan, unread) for plan in plans)
+        if (train, infer) == plans:
+            break
+        plans = train, infer
     return methods, text_of
 
 

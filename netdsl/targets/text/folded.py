@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Container, Iterator, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from netdsl.targets.text.kernel_source import REMEMBERED, parsed, walk
 
@@ -20,7 +20,24 @@ def folded(text: str, decide: Decide, idle: Container[str] = (), unread: Unread 
     """The text of a class or function with no branch that is never taken, and nothing behind a return. idle: methods
     that do nothing, which nobody need call. Assignments that do nothing but give what is unread are left out."""
     text = _Choices(text, decide).written()
-    return _Blocks(text, decide, idle, unread).written()
+    return _Blocks(text, decide, idle, unread).written() if _is_folded(text, decide, idle, unread) else text
+
+
+def _is_folded(text: str, decide: Decide, idle: Container[str], unread: Unread) -> bool:
+    """Whether anything of a text changes."""
+    return any(
+        (isinstance(node, ast.If) and decide(method, node.test) is not None)
+        or (isinstance(node, ast.Assign) and _kept(node, partial(unread, method)) is not None)
+        or (isinstance(node, ast.Expr) and is_call_of_self(node) in idle)
+        for method, node in _statements(text)
+    )
+
+
+@lru_cache(REMEMBERED)
+def _statements(text: str) -> tuple[tuple[str, ast.stmt], ...]:
+    """The conditions, assignments and calls in a text, with the names of their functions."""
+    kinds = (ast.If, ast.Assign, ast.Expr)
+    return tuple((one.name, node) for one in _functions(parsed(text)) for node in walk(one) if isinstance(node, kinds))
 
 
 @lru_cache(REMEMBERED)
@@ -37,8 +54,8 @@ def does_nothing(node: ast.stmt) -> bool:
 
 
 @lru_cache(8 * REMEMBERED)
-def _has_choice(node: ast.AST) -> bool:
-    return any(isinstance(one, ast.IfExp) for one in walk(node))
+def _choices(node: ast.AST) -> tuple[ast.IfExp, ...]:
+    return tuple(one for one in walk(node) if isinstance(one, ast.IfExp))
 
 
 _PLAIN = ("len", "max", "min", "tuple", "list", "range", "zip", "map", "slice", "any", "all", "sum", "enumerate")
@@ -54,7 +71,12 @@ class _Choices:
             self.begins.append(self.begins[-1] + len(line) + 1)
 
     def written(self) -> str:
-        edits = [edit for node in _functions(self.tree) if _has_choice(node) for edit in self._edits(node, node.name)]
+        edits = [
+            edit
+            for node in _functions(self.tree)
+            if any(self.decide(node.name, one.test) is not None for one in _choices(node))
+            for edit in self._edits(node, node.name)
+        ]
         text = self.text
         for begin, end, new in sorted(edits, reverse=True):
             text = text[:begin] + new + text[end:]
@@ -177,6 +199,7 @@ class _Blocks:
         return len(node.orelse) == 1 and self.lines[node.orelse[0].lineno - 1].lstrip().startswith("elif")
 
 
+@lru_cache(8 * REMEMBERED)
 def is_call_of_self(node: ast.stmt) -> str:
     """`name` of a statement `self.name(x, self.y[i], ...)`, whose arguments do nothing but compute; else nothing."""
     call = node.value if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) else None

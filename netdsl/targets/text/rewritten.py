@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Container, Iterable, Mapping
+from functools import lru_cache
 
-from netdsl.targets.text.kernel_source import parsed, walk
+from netdsl.targets.text.kernel_source import REMEMBERED, parsed, walk
 from netdsl.targets.text.plain_text import header_without
 
 Edit = tuple[int, int, str]
@@ -36,6 +37,12 @@ def edited(text: str, edits: Iterable[Edit]) -> str:
     return text
 
 
+@lru_cache(REMEMBERED)
+def calls_in(text: str) -> tuple[ast.Call, ...]:
+    """The calls in a text, outer ones first."""
+    return tuple(node for node in walk(parsed(text)) if isinstance(node, ast.Call))
+
+
 def functions_in(node: ast.stmt) -> list[ast.FunctionDef]:
     """A function, or the methods of a class."""
     parts = node.body if isinstance(node, ast.ClassDef) else [node]
@@ -54,6 +61,7 @@ def without_statements(text: str, gone: Iterable[ast.stmt]) -> str:
     return "\n".join(lines)
 
 
+@lru_cache(REMEMBERED)
 def without_last_returns(text: str) -> str:
     """The functions in a text without a `return` of nothing at their end, where they never return anything else."""
     gone = []
@@ -79,8 +87,8 @@ def without_parameters(text: str, gone: Mapping[str, Container[str]]) -> str:
 def without_arguments(text: str, is_gone: Callable[[ast.Call, int | str], bool]) -> str:
     """Calls without the arguments, said by their place or name, that are gone. Those of several lines stay."""
     places, edits = Places(text), list[Edit]()
-    for call in walk(parsed(text)):  # outer ones first; what is in one that changes can wait for the next time
-        if not isinstance(call, ast.Call) or any(begin <= places.span(call)[0] < end for begin, end, _ in edits):
+    for call in calls_in(text):  # outer ones first; what is in one that changes can wait for the next time
+        if any(begin <= places.span(call)[0] < end for begin, end, _ in edits):
             continue
         given: list[tuple[int | str, ast.expr | ast.keyword]] = [*enumerate(call.args)]
         given += [(word.arg or "", word) for word in call.keywords]

@@ -106,7 +106,7 @@ class _Trim:
         calls = self.calls.get(name, []) if name else []
         if not calls or any(call.is_open for call in calls):
             return {}
-        stored = {part.id for part in walk(function) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)}
+        stored = _stored_in(function)
         return {
             arg: default
             for place, arg, default in _parameters(function)
@@ -192,6 +192,13 @@ def _parameters(function: ast.FunctionDef) -> list[tuple[int, str, ast.expr | No
     defaults = [*[None] * (len(arguments) - len(function.args.defaults)), *function.args.defaults]
     first = 1 if arguments[:1] == ["self"] else 0
     return [(i - first, *one) for i, one in enumerate(zip(arguments, defaults, strict=True)) if i >= first]
+
+
+@lru_cache(8 * REMEMBERED)
+def _stored_in(function: ast.FunctionDef) -> frozenset[str]:
+    """The names that the body of a function gives a value."""
+    names = [part for node in function.body for part in walk(node) if isinstance(part, ast.Name)]
+    return frozenset(part.id for part in names if isinstance(part.ctx, ast.Store))
 
 
 @lru_cache(8 * REMEMBERED)
