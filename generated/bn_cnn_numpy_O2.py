@@ -202,8 +202,7 @@ class BnCnn:
 
 class Stage:
     """What the stages of one worker have in common. A stage has forward and, in training, backward; `refresh` makes
-    what it derives from its params, before a batch.
-    """
+    what it derives from its params, before a batch."""
 
     def start(self, w):
         """What every constructor begins with."""
@@ -242,14 +241,15 @@ def plane(space):
 
 
 class ConvStage(Stage):
-    """A convolution of x (H, W, n, C) to y (Ho, Wo, n, F). dx: whether anything needs the gradient by x."""
+    """A convolution of x (H, W, n, C) to y (Ho, Wo, n, F)."""
 
     has_part = False
 
     def prepare(self, w, name, g, epilogue, dx):
         self.start(w)
-        self.name, self.shape, self.channels, self.filters, self.has_dx = name, g.shape, g.shape[0], g.filters, dx
-        self.kernel_size, self.stride, self.padding, self.dilation = g.kernel_size, g.stride, g.padding, g.dilation
+        self.name, self.shape, self.channels, self.filters = name, g.shape, g.shape[0], g.filters
+        self.has_dx = dx  # whether anything needs the gradient by x
+        self.kernel_size, self.stride, self.padding = g.kernel_size, g.stride, g.padding
         self.out_size, self.norm, self.has_norm, self.behind = g.out_size, epilogue.norm, epilogue.sums, None
         self.weight = w.params[name + ".weight"].reshape(*g.kernel_size, -1, g.filters)  # of a signal, too: K is Kx1
         self.bias = w.params.get(name + ".bias")
@@ -463,10 +463,8 @@ def finish(y, ends_in_relu, bounds):
 
 
 def relu(x, out):
-    """x (..., C) -> max(x, 0), written to `out`; both lie in one piece along samples and channels.
-
-    NumPy takes a third of the time for the maximum of two arrays that it takes for that of an array and a number.
-    """
+    """x (..., C) -> max(x, 0), written to `out`; both lie in one piece along samples and channels. NumPy takes a third
+    of the time for the maximum of two arrays that it takes for that of an array and a number."""
     rows, made = (array.reshape(*array.shape[:-2], -1) for array in (x, out))
     np.maximum(rows, np.zeros(rows.shape[-1], x.dtype), out=made)
     return out
@@ -1232,7 +1230,8 @@ def from_textbook(x, is_map=None):
 
 
 class Flatten(Stage):
-    """(H, W, n, C) -> (n, C*H*W), PyTorch's order; so of a volume, whose rows lie as in an image."""
+    """(H, W, n, C) -> (n, C*H*W), PyTorch's order, by way of rows that lie n * C + 16 numbers apart: n * C is often a
+    power of two, whose multiples share one place in the cache. Two copies take a third of the time of one."""
 
     def __init__(self, w, shape):
         self.start(w)
@@ -1243,11 +1242,7 @@ class Flatten(Stage):
             self.dx = w.gradients(lambda n: (height, width, n, c))
 
     def forward(self, x):
-        """x (H, W, n, C) -> y (n, C*H*W).
-
-        It goes by way of rows that lie n * C + 16 numbers apart: n * C is often a power of two, whose multiples share
-        one place in the cache. Two copies take a third of the time of one.
-        """
+        """x (H, W, n, C) -> y (n, C*H*W)."""
         y, apart = self.y[self.w.block], self.apart[self.w.block][:, :-16]
         apart[...] = x.reshape(len(apart), -1)
         y[...] = apart.T

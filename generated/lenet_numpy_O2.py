@@ -102,8 +102,7 @@ class Lenet:
 
 class Stage:
     """What the stages of one worker have in common. A stage has forward and, in training, backward; `refresh` makes
-    what it derives from its params, before a batch.
-    """
+    what it derives from its params, before a batch."""
 
     def start(self, w):
         """What every constructor begins with."""
@@ -142,12 +141,12 @@ def plane(space):
 
 
 class ConvStage(Stage):
-    """A convolution of x (H, W, n, C) to y (Ho, Wo, n, F). dx: whether anything needs the gradient by x."""
+    """A convolution of x (H, W, n, C) to y (Ho, Wo, n, F)."""
 
     def prepare(self, w, name, g):
         self.start(w)
         self.name, self.shape, self.channels, self.filters = name, g.shape, g.shape[0], g.filters
-        self.kernel_size, self.stride, self.padding, self.dilation = g.kernel_size, g.stride, g.padding, g.dilation
+        self.kernel_size, self.stride, self.padding = g.kernel_size, g.stride, g.padding
         self.out_size = g.out_size
         self.weight = w.params[name + ".weight"].reshape(*g.kernel_size, -1, g.filters)  # of a signal, too: K is Kx1
         self.bias = w.params.get(name + ".bias")
@@ -291,10 +290,8 @@ class PairPool(Stage):
 
 
 def relu(x, out):
-    """x (..., C) -> max(x, 0), written to `out`; both lie in one piece along samples and channels.
-
-    NumPy takes a third of the time for the maximum of two arrays that it takes for that of an array and a number.
-    """
+    """x (..., C) -> max(x, 0), written to `out`; both lie in one piece along samples and channels. NumPy takes a third
+    of the time for the maximum of two arrays that it takes for that of an array and a number."""
     rows, made = (array.reshape(*array.shape[:-2], -1) for array in (x, out))
     np.maximum(rows, np.zeros(rows.shape[-1], x.dtype), out=made)
     return out
@@ -503,7 +500,8 @@ def spectrum(length, places, inverse):
 
 
 class Flatten(Stage):
-    """(H, W, n, C) -> (n, C*H*W), PyTorch's order; so of a volume, whose rows lie as in an image."""
+    """(H, W, n, C) -> (n, C*H*W), PyTorch's order, by way of rows that lie n * C + 16 numbers apart: n * C is often a
+    power of two, whose multiples share one place in the cache. Two copies take a third of the time of one."""
 
     def __init__(self, w, shape):
         self.start(w)
@@ -514,11 +512,7 @@ class Flatten(Stage):
             self.dx = w.gradients(lambda n: (height, width, n, c))
 
     def forward(self, x):
-        """x (H, W, n, C) -> y (n, C*H*W).
-
-        It goes by way of rows that lie n * C + 16 numbers apart: n * C is often a power of two, whose multiples share
-        one place in the cache. Two copies take a third of the time of one.
-        """
+        """x (H, W, n, C) -> y (n, C*H*W)."""
         y, apart = self.y[self.w.block], self.apart[self.w.block][:, :-16]
         apart[...] = x.reshape(len(apart), -1)
         y[...] = apart.T

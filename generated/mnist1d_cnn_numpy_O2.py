@@ -142,8 +142,7 @@ class Mnist1dCnn:
 
 class Stage:
     """What the stages of one worker have in common. A stage has forward and, in training, backward; `refresh` makes
-    what it derives from its params, before a batch.
-    """
+    what it derives from its params, before a batch."""
 
     def start(self, w):
         """What every constructor begins with."""
@@ -182,7 +181,7 @@ def plane(space):
 
 
 class ConvStage(Stage):
-    """A convolution of x (H, W, n, C) to y (Ho, Wo, n, F). dx: whether anything needs the gradient by x."""
+    """A convolution of x (H, W, n, C) to y (Ho, Wo, n, F)."""
 
     has_part = False
 
@@ -399,10 +398,8 @@ def finish(y, ends_in_relu, bounds):
 
 
 def relu(x, out):
-    """x (..., C) -> max(x, 0), written to `out`; both lie in one piece along samples and channels.
-
-    NumPy takes a third of the time for the maximum of two arrays that it takes for that of an array and a number.
-    """
+    """x (..., C) -> max(x, 0), written to `out`; both lie in one piece along samples and channels. NumPy takes a third
+    of the time for the maximum of two arrays that it takes for that of an array and a number."""
     rows, made = (array.reshape(*array.shape[:-2], -1) for array in (x, out))
     np.maximum(rows, np.zeros(rows.shape[-1], x.dtype), out=made)
     return out

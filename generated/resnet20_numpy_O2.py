@@ -430,8 +430,7 @@ class Resnet20:
 
 class Stage:
     """What the stages of one worker have in common. A stage has forward and, in training, backward; `refresh` makes
-    what it derives from its params, before a batch.
-    """
+    what it derives from its params, before a batch."""
 
     def start(self, w):
         """What every constructor begins with."""
@@ -470,14 +469,15 @@ def plane(space):
 
 
 class ConvStage(Stage):
-    """A convolution of x (H, W, n, C) to y (Ho, Wo, n, F). dx: whether anything needs the gradient by x."""
+    """A convolution of x (H, W, n, C) to y (Ho, Wo, n, F)."""
 
     has_part = False
 
     def prepare(self, w, name, g, epilogue, dx):
         self.start(w)
-        self.name, self.shape, self.channels, self.filters, self.has_dx = name, g.shape, g.shape[0], g.filters, dx
-        self.kernel_size, self.stride, self.padding, self.dilation = g.kernel_size, g.stride, g.padding, g.dilation
+        self.name, self.shape, self.channels, self.filters = name, g.shape, g.shape[0], g.filters
+        self.has_dx = dx  # whether anything needs the gradient by x
+        self.kernel_size, self.stride, self.padding = g.kernel_size, g.stride, g.padding
         self.out_size, self.norm, self.has_norm, self.behind = g.out_size, epilogue.norm, epilogue.sums, None
         self.weight = w.params[name + ".weight"].reshape(*g.kernel_size, -1, g.filters)  # of a signal, too: K is Kx1
         self.bias = w.params.get(name + ".bias")
@@ -706,10 +706,8 @@ def finish(y, ends_in_relu, bounds):
 
 
 def relu(x, out):
-    """x (..., C) -> max(x, 0), written to `out`; both lie in one piece along samples and channels.
-
-    NumPy takes a third of the time for the maximum of two arrays that it takes for that of an array and a number.
-    """
+    """x (..., C) -> max(x, 0), written to `out`; both lie in one piece along samples and channels. NumPy takes a third
+    of the time for the maximum of two arrays that it takes for that of an array and a number."""
     rows, made = (array.reshape(*array.shape[:-2], -1) for array in (x, out))
     np.maximum(rows, np.zeros(rows.shape[-1], x.dtype), out=made)
     return out

@@ -16,7 +16,7 @@ from netdsl.stages.stage import Stage, Worker, take
 
 
 class ConvStage(Stage):
-    """A convolution of x (H, W, n, C) to y (Ho, Wo, n, F). dx: whether anything needs the gradient by x."""
+    """A convolution of x (H, W, n, C) to y (Ho, Wo, n, F)."""
 
     can = Can(
         end_in_relu=True,
@@ -55,7 +55,8 @@ class ConvStage(Stage):
         dx: bool,
     ) -> None:
         self.start(w)
-        self.name, self.shape, self.channels, self.filters, self.has_dx = name, g.shape, g.shape[0], g.filters, dx
+        self.name, self.shape, self.channels, self.filters = name, g.shape, g.shape[0], g.filters
+        self.has_dx = dx  # whether anything needs the gradient by x
         self.kernel_size, self.stride, self.padding, self.dilation = g.kernel_size, g.stride, g.padding, g.dilation
         self.out_size, self.norm, self.has_norm, self.behind = g.out_size, epilogue.norm, epilogue.sums, None
         self.weight = w.params[name + ".weight"].reshape(*g.kernel_size, -1, g.filters)  # of a signal, too: K is Kx1

@@ -9,7 +9,8 @@ from netdsl.stages.stage import Stage, Worker
 
 
 class Flatten(Stage):
-    """(H, W, n, C) -> (n, C*H*W), PyTorch's order; so of a volume, whose rows lie as in an image."""
+    """(H, W, n, C) -> (n, C*H*W), PyTorch's order, by way of rows that lie n * C + 16 numbers apart: n * C is often a
+    power of two, whose multiples share one place in the cache. Two copies take a third of the time of one."""
 
     can = Can(has_own_output=True, has_own_gradient=True, forgets_input=True)
 
@@ -22,11 +23,7 @@ class Flatten(Stage):
             self.dx = w.gradients(lambda n: (height, width, n, c))
 
     def forward(self, x: Array) -> Array:
-        """x (H, W, n, C) -> y (n, C*H*W).
-
-        It goes by way of rows that lie n * C + 16 numbers apart: n * C is often a power of two, whose multiples share
-        one place in the cache. Two copies take a third of the time of one.
-        """
+        """x (H, W, n, C) -> y (n, C*H*W)."""
         y, apart = self.y[self.w.block], self.apart[self.w.block][:, :-16]
         apart[...] = x.reshape(len(apart), -1)
         y[...] = apart.T

@@ -11,10 +11,8 @@ from netdsl.stages.stage import Stage, Worker
 
 
 def relu(x: Array, out: Array) -> Array:
-    """x (..., C) -> max(x, 0), written to `out`; both lie in one piece along samples and channels.
-
-    NumPy takes a third of the time for the maximum of two arrays that it takes for that of an array and a number.
-    """
+    """x (..., C) -> max(x, 0), written to `out`; both lie in one piece along samples and channels. NumPy takes a third
+    of the time for the maximum of two arrays that it takes for that of an array and a number."""
     rows, made = (array.reshape(*array.shape[:-2], -1) for array in (x, out))
     np.maximum(rows, np.zeros(rows.shape[-1], x.dtype), out=made)
     return out

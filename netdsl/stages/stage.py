@@ -217,8 +217,7 @@ def multiply(a: Array, b: Array, out: Array) -> Array:
 
 class Stage:
     """What the stages of one worker have in common. A stage has forward and, in training, backward; `refresh` makes
-    what it derives from its params, before a batch.
-    """
+    what it derives from its params, before a batch."""
 
     can: ClassVar[Can]
 

@@ -30,6 +30,7 @@ class Said:
     a call."""
 
     read: frozenset[str]
+    own: frozenset[str]  # read of `self`, where that is no stage
     calls: tuple[Call, ...]
     handed: frozenset[str]
 
@@ -37,7 +38,7 @@ class Said:
 @lru_cache(REMEMBERED)
 def said_in(text: str, is_stage: bool) -> Said:
     """is_stage: that `self.a = b.a` gives on what `b` has is no reason yet that anyone has it."""
-    read, handed, calls, called = set[str](), set[str](), list[Call](), set[ast.AST]()
+    read, own, handed, calls, called = set[str](), set[str](), set[str](), list[Call](), set[ast.AST]()
     given_on = _given_on(parsed(text)) if is_stage else set()
     for node in walk(parsed(text)):
         if isinstance(node, ast.Call):
@@ -47,12 +48,13 @@ def said_in(text: str, is_stage: bool) -> Said:
             read.add(node.value)
         elif isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load):
             if isinstance(node, ast.Attribute) and node not in given_on:
-                read.add(node.attr)
+                is_own = not is_stage and isinstance(node.value, ast.Name) and node.value.id == "self"
+                (own if is_own else read).add(node.attr)
             if node not in called:
                 handed.add(name_of(node))
         elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Attribute):
             read.add(node.target.attr)
-    return Said(frozenset(read), tuple(calls), frozenset(handed))
+    return Said(frozenset(read), frozenset(own), tuple(calls), frozenset(handed))
 
 
 def _given_on(tree: ast.AST) -> set[ast.AST]:

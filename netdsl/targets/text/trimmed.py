@@ -75,6 +75,7 @@ class _Trim:
         said += [said_in(text, False) for text in outside.others]
         self.outside = outside
         self.read = outside.kept.union(*(one.read for one in said))
+        self.own = frozenset[str]().union(*(one.own for one in said))
         self.handed = frozenset[str]().union(*(one.handed for one in said))
         self.calls: dict[str, list[Call]] = {}
         for call in (call for one in said for call in one.calls):
@@ -183,7 +184,9 @@ class _Trim:
         """Whether nobody reads or gives a field."""
         calls = self.calls.get(owner, [])
         is_made = calls and owner not in self.handed and not any(call.is_open for call in calls)
-        return bool(is_made) and name not in self.read and all(call.says(place, name) is None for call in calls)
+        return (
+            bool(is_made) and name not in self.read | self.own and all(call.says(place, name) is None for call in calls)
+        )
 
 
 def _parameters(function: ast.FunctionDef) -> list[tuple[int, str, ast.expr | None]]:
