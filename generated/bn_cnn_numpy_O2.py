@@ -258,10 +258,6 @@ class ConvStage(Stage):
         self.adds_bias, self.ending = epilogue.bias and self.bias is not None, (epilogue.relu, epilogue.clip)
         self.ends = self.ending != (False, None)
         self.has_epilogue = self.adds_bias or self.ends or epilogue.plus or self.has_norm
-        if self.ends and w.training:
-            self.mask = w.masks((g.filters, *self.out_size))
-        if self.adds_bias and w.training:
-            self.bias_sums = w.tallies((g.filters,))
         if self.has_norm:
             self.totals = w.tallies((2, g.filters))
 
@@ -318,7 +314,6 @@ class ConvStage(Stage):
         """dy (Ho, Wo, n, F) becomes the gradient by the sums over windows, and the bias gets its own."""
         if (self.has_norm and self.behind is not None) or self.ends or self.adds_bias:
             self.w.each(self.w.cut(len(dy), 60 * dy[0].size), self.gradient_of_rows, dy)
-        self.add_bias_gradient()
 
     def gradient_of_rows(self, rows, dy):
         """Rows of dy (Ho, Wo, n, F), band by band."""
@@ -328,18 +323,8 @@ class ConvStage(Stage):
     def gradient_of_sums(self, dy, band):
         """Rows of dy (Ho, Wo, n, F) become the gradient by the sums over windows: by what the batch norm behind was
         given, then in front of what stands at the end."""
-        rows, b = dy[band], self.w.block
         if self.has_norm and self.behind is not None:
             self.behind.give_gradient(dy, band)
-        if self.ends:
-            stop_gradient(rows, self.y[b][: len(dy), : dy.shape[1]][band], self.mask[b], *self.ending)
-        if self.adds_bias:
-            self.bias_sums[b][self.w.row] += sums_by_channel(rows)
-
-    def add_bias_gradient(self):
-        """The bias gets its gradient, the sums that `gradient_of_sums` took."""
-        if self.adds_bias:
-            self.add_gradient(self.name + ".bias", take(self.bias_sums[self.w.block]))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -470,30 +455,6 @@ def relu(x, out):
     return out
 
 
-def stop_gradient(dy, y, mask, ends_in_relu, bounds):
-    """The gradient dy by what `finish` gave, y (..., C), becomes that by what it was given: 0 where y is at a bound.
-    mask: scratch, flat."""
-    if not ends_in_relu and bounds is None:
-        return
-    low = 0 if bounds is None else bounds[0]
-    inside = np.greater(y, low, out=mask[: y.size].reshape(y.shape))
-    if bounds is not None:
-        inside &= y < bounds[1]
-    np.multiply(dy, inside, out=dy)
-
-
-def sums_by_channel(a, longest=1024):
-    """A band (..., C) that lies in the cache, summed over all but the channels -> (C,), in float64."""
-    pixels = beside(a, longest)
-    rows = a.reshape(-1, pixels * a.shape[-1])
-    return np.dot(np.ones(len(rows), a.dtype), rows).reshape(pixels, -1).sum(axis=0, dtype=np.float64)
-
-
-def beside(a, longest):
-    """How many of the pixels of a (..., C) are as good as one: a power of 2 that divides them."""
-    return math.gcd(a.size // a.shape[-1], 1 << max(1, longest // a.shape[-1]).bit_length() - 1)
-
-
 def moments_by_channel(a, b, longest=1024):
     """Bands a and b (..., C) that lie in the cache -> the sums of a and of a * b over all but the channels, (2, C), in
     float64."""
@@ -503,6 +464,11 @@ def moments_by_channel(a, b, longest=1024):
     sums[0] = np.dot(np.ones(len(a), a.dtype), a)
     sums[1] = np.einsum("ij,ij->j", a, b)
     return sums.reshape(2, pixels, -1).sum(axis=1, dtype=np.float64)
+
+
+def beside(a, longest):
+    """How many of the pixels of a (..., C) are as good as one: a power of 2 that divides them."""
+    return math.gcd(a.size // a.shape[-1], 1 << max(1, longest // a.shape[-1]).bit_length() - 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -610,11 +576,10 @@ class BatchNorm(Stage):
         if self.w.index == 0 and b == 0:
             self.running_mean += self.momentum * (self.mean - self.running_mean)
             self.running_var += self.momentum * (var * (self.count / (self.count - 1)) - self.running_var)
-        self.factor = self.inv_std if self.weight is None else self.weight * self.inv_std
+        self.factor = self.weight * self.inv_std
         numbers[0], self.taken[b][...] = self.factor, 0
         np.multiply(self.guesses[b][0] - self.mean, self.factor, out=numbers[1])
-        if self.bias is not None:
-            numbers[1] += self.bias
+        numbers[1] += self.bias
         if self.reader is None:
             self.w.each(self.parts_of(y), self.fill_part, given, numbers, plus)
         else:
@@ -652,9 +617,8 @@ class BatchNorm(Stage):
         sums[1] -= (self.mean - self.guesses[b][0]) * sums[0]
         sums[1] *= self.inv_std
         so_far[...] = sums if b == 0 else so_far + sums
-        if self.weight is not None:
-            self.add_gradient(self.name + ".bias", sums[0])
-            self.add_gradient(self.name + ".weight", sums[1])
+        self.add_gradient(self.name + ".bias", sums[0])
+        self.add_gradient(self.name + ".weight", sums[1])
         yield
         dbias, products = np.add.reduce(self.sums[: self.w.num_workers])
         factor = self.factor / -self.count
@@ -723,6 +687,18 @@ def scale_rows(rows, band, ending, plus=None):
     if plus is not None:
         part += plus[band].reshape(part.shape)
     finish(part, *ending)
+
+
+def stop_gradient(dy, y, mask, ends_in_relu, bounds):
+    """The gradient dy by what `finish` gave, y (..., C), becomes that by what it was given: 0 where y is at a bound.
+    mask: scratch, flat."""
+    if not ends_in_relu and bounds is None:
+        return
+    low = 0 if bounds is None else bounds[0]
+    inside = np.greater(y, low, out=mask[: y.size].reshape(y.shape))
+    if bounds is not None:
+        inside &= y < bounds[1]
+    np.multiply(dy, inside, out=dy)
 
 
 def inside(shape, n):
@@ -1175,8 +1151,6 @@ class PairPool(Stage):
         """dy (Ho, Wo, n, C) -> dx (H, W, n, C)."""
         b = self.w.block
         stop_negative(dy, self.y[b], self.mask[b])
-        if self.conv is not None:
-            self.add_gradient(self.conv.name + ".bias", place_sums(dy))
         dx, rows = self.dx[b].reshape(*self.size, -1), dy.reshape(*self.out_size, -1)
         given = [dx, *(made[b] for *_, made in self.steps[:-1])]
         for (first, second, later, _), made in reversed(list(zip(self.steps, given, strict=True))):
@@ -1193,13 +1167,6 @@ def stop_negative(dy, y, mask):
     np.multiply(dy, mask, out=dy)
 
 
-def place_sums(x):
-    """x (..., C) -> (C,), the sum over all places and samples: two products with ones are quicker than sums."""
-    rows = x.reshape(len(x), -1)
-    row = np.dot(np.ones(len(rows), x.dtype), rows).reshape(-1, x.shape[-1])
-    return np.dot(np.ones(len(row), x.dtype), row)
-
-
 class Factor(Stage):
     """Dropout: x times the factor (n, ...) that was drawn for the whole batch (`draws`); nothing at inference."""
 
@@ -1209,7 +1176,7 @@ class Factor(Stage):
 
     def forward(self, x):
         """x (..., C) -> y (..., C)."""
-        return x * self.factor(x) if self.w.training else x
+        return x * self.factor(x)
 
     def factor(self, x):
         """The factor of this block, as the numbers of x lie: for each number, each channel or each sample."""
@@ -1302,11 +1269,9 @@ class FrozenNorm(Stage):
     def refresh(self):
         """Makes the factor and the summand of each channel."""
         scale = 1 / np.sqrt(self.var + self.eps)
-        if self.weight is not None:
-            scale *= self.weight
+        scale *= self.weight
         shift = -self.mean * scale
-        if self.bias is not None:
-            shift += self.bias
+        shift += self.bias
         self.numbers = np.stack([scale, shift])
 
     def forward(self, x):
@@ -1365,8 +1330,7 @@ def check_labels(labels, num_classes):
 
 def adam_step(params, grads, state, lr=1e-3, betas=(0.9, 0.999), eps=1e-8):
     """Kingma & Ba 2015: m, v are running means of g and g*g, corrected for starting at zero;
-    param -= lr * m_hat / (sqrt(v_hat) + eps). weight_decay adds to g. Params are flat, and short enough for the cache.
-    """
+    param -= lr * m_hat / (sqrt(v_hat) + eps). Params are flat, and short enough for the cache."""
     step = state["step"] = state.get("step", 0) + 1
     correct1, correct2 = 1 - betas[0] ** step, (1 - betas[1] ** step) ** 0.5
     room = np.empty_like(max(params.values(), key=len, default=np.empty(0)))

@@ -589,8 +589,7 @@ def check_labels(labels, num_classes):
 
 def adam_step(params, grads, state, lr=1e-3, betas=(0.9, 0.999), eps=1e-8):
     """Kingma & Ba 2015: m, v are running means of g and g*g, corrected for starting at zero;
-    param -= lr * m_hat / (sqrt(v_hat) + eps). weight_decay adds to g. Params are flat, and short enough for the cache.
-    """
+    param -= lr * m_hat / (sqrt(v_hat) + eps). Params are flat, and short enough for the cache."""
     step = state["step"] = state.get("step", 0) + 1
     correct1, correct2 = 1 - betas[0] ** step, (1 - betas[1] ** step) ** 0.5
     room = np.empty_like(max(params.values(), key=len, default=np.empty(0)))

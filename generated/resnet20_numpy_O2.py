@@ -486,10 +486,6 @@ class ConvStage(Stage):
         self.adds_bias, self.ending = epilogue.bias and self.bias is not None, (epilogue.relu, epilogue.clip)
         self.ends = self.ending != (False, None)
         self.has_epilogue = self.adds_bias or self.ends or epilogue.plus or self.has_norm
-        if self.ends and w.training:
-            self.mask = w.masks((g.filters, *self.out_size))
-        if self.adds_bias and w.training:
-            self.bias_sums = w.tallies((g.filters,))
         if self.has_norm:
             self.totals = w.tallies((2, g.filters))
 
@@ -552,7 +548,6 @@ class ConvStage(Stage):
         """dy (Ho, Wo, n, F) becomes the gradient by the sums over windows, and the bias gets its own."""
         if (self.has_norm and self.behind is not None) or self.ends or self.adds_bias:
             self.w.each(self.w.cut(len(dy), 60 * dy[0].size), self.gradient_of_rows, dy)
-        self.add_bias_gradient()
 
     def gradient_of_rows(self, rows, dy):
         """Rows of dy (Ho, Wo, n, F), band by band."""
@@ -562,18 +557,8 @@ class ConvStage(Stage):
     def gradient_of_sums(self, dy, band):
         """Rows of dy (Ho, Wo, n, F) become the gradient by the sums over windows: by what the batch norm behind was
         given, then in front of what stands at the end."""
-        rows, b = dy[band], self.w.block
         if self.has_norm and self.behind is not None:
             self.behind.give_gradient(dy, band)
-        if self.ends:
-            stop_gradient(rows, self.y[b][: len(dy), : dy.shape[1]][band], self.mask[b], *self.ending)
-        if self.adds_bias:
-            self.bias_sums[b][self.w.row] += sums_by_channel(rows)
-
-    def add_bias_gradient(self):
-        """The bias gets its gradient, the sums that `gradient_of_sums` took."""
-        if self.adds_bias:
-            self.add_gradient(self.name + ".bias", take(self.bias_sums[self.w.block]))
 
     def add_weight_gradient(self, rows, dy):
         """rows (M, K), dy (M, F) -> the gradient of the weights (K, F) of this block, added to that of those before."""
@@ -713,30 +698,6 @@ def relu(x, out):
     return out
 
 
-def stop_gradient(dy, y, mask, ends_in_relu, bounds):
-    """The gradient dy by what `finish` gave, y (..., C), becomes that by what it was given: 0 where y is at a bound.
-    mask: scratch, flat."""
-    if not ends_in_relu and bounds is None:
-        return
-    low = 0 if bounds is None else bounds[0]
-    inside = np.greater(y, low, out=mask[: y.size].reshape(y.shape))
-    if bounds is not None:
-        inside &= y < bounds[1]
-    np.multiply(dy, inside, out=dy)
-
-
-def sums_by_channel(a, longest=1024):
-    """A band (..., C) that lies in the cache, summed over all but the channels -> (C,), in float64."""
-    pixels = beside(a, longest)
-    rows = a.reshape(-1, pixels * a.shape[-1])
-    return np.dot(np.ones(len(rows), a.dtype), rows).reshape(pixels, -1).sum(axis=0, dtype=np.float64)
-
-
-def beside(a, longest):
-    """How many of the pixels of a (..., C) are as good as one: a power of 2 that divides them."""
-    return math.gcd(a.size // a.shape[-1], 1 << max(1, longest // a.shape[-1]).bit_length() - 1)
-
-
 def moments_by_channel(a, b, longest=1024):
     """Bands a and b (..., C) that lie in the cache -> the sums of a and of a * b over all but the channels, (2, C), in
     float64."""
@@ -746,6 +707,11 @@ def moments_by_channel(a, b, longest=1024):
     sums[0] = np.dot(np.ones(len(a), a.dtype), a)
     sums[1] = np.einsum("ij,ij->j", a, b)
     return sums.reshape(2, pixels, -1).sum(axis=1, dtype=np.float64)
+
+
+def beside(a, longest):
+    """How many of the pixels of a (..., C) are as good as one: a power of 2 that divides them."""
+    return math.gcd(a.size // a.shape[-1], 1 << max(1, longest // a.shape[-1]).bit_length() - 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -854,11 +820,10 @@ class BatchNorm(Stage):
         if self.w.index == 0 and b == 0:
             self.running_mean += self.momentum * (self.mean - self.running_mean)
             self.running_var += self.momentum * (var * (self.count / (self.count - 1)) - self.running_var)
-        self.factor = self.inv_std if self.weight is None else self.weight * self.inv_std
+        self.factor = self.weight * self.inv_std
         numbers[0], self.taken[b][...] = self.factor, 0
         np.multiply(self.guesses[b][0] - self.mean, self.factor, out=numbers[1])
-        if self.bias is not None:
-            numbers[1] += self.bias
+        numbers[1] += self.bias
         if self.reader is None:
             self.w.each(self.parts_of(y), self.fill_part, given, numbers, plus)
         else:
@@ -898,9 +863,8 @@ class BatchNorm(Stage):
         sums[1] -= (self.mean - self.guesses[b][0]) * sums[0]
         sums[1] *= self.inv_std
         so_far[...] = sums if b == 0 else so_far + sums
-        if self.weight is not None:
-            self.add_gradient(self.name + ".bias", sums[0])
-            self.add_gradient(self.name + ".weight", sums[1])
+        self.add_gradient(self.name + ".bias", sums[0])
+        self.add_gradient(self.name + ".weight", sums[1])
         yield
         dbias, products = np.add.reduce(self.sums[: self.w.num_workers])
         factor = self.factor / -self.count
@@ -979,6 +943,18 @@ def scale_rows(rows, band, ending, plus=None):
     finish(part, *ending)
 
 
+def stop_gradient(dy, y, mask, ends_in_relu, bounds):
+    """The gradient dy by what `finish` gave, y (..., C), becomes that by what it was given: 0 where y is at a bound.
+    mask: scratch, flat."""
+    if not ends_in_relu and bounds is None:
+        return
+    low = 0 if bounds is None else bounds[0]
+    inside = np.greater(y, low, out=mask[: y.size].reshape(y.shape))
+    if bounds is not None:
+        inside &= y < bounds[1]
+    np.multiply(dy, inside, out=dy)
+
+
 def inside(shape, n):
     """The sizes of n samples as stages keep them: (H, W, n, C) of maps, else (n, *shape)."""
     return (*plane(shape[1:]), n, shape[0]) if is_map(shape) else (n, *shape)
@@ -987,6 +963,13 @@ def inside(shape, n):
 def is_map(shape):
     """Whether a value of these sizes is a map, (C, H, W) or (C, D, H, W); signals are (C, L, 1) here."""
     return len(shape) >= 3
+
+
+def sums_by_channel(a, longest=1024):
+    """A band (..., C) that lies in the cache, summed over all but the channels -> (C,), in float64."""
+    pixels = beside(a, longest)
+    rows = a.reshape(-1, pixels * a.shape[-1])
+    return np.dot(np.ones(len(rows), a.dtype), rows).reshape(pixels, -1).sum(axis=0, dtype=np.float64)
 
 
 class WinogradRows(ConvStage):
@@ -1497,7 +1480,6 @@ class PointConv(ConvStage):
             rows = dy[band].reshape(-1, self.filters)
             self.add_weight_gradient(x[band].reshape(-1, self.channels), rows)
             np.matmul(rows, back, out=self.dx[b][band].reshape(-1, self.channels))
-        self.add_bias_gradient()
 
     def whole_dx(self, dx):
         """The gradient by the pixels that are read, dx (Ho, Wo, n, C) -> that by all, (H, W, n, C)."""
@@ -1518,12 +1500,11 @@ class TransformedConv(ConvStage):
         w, c, f = self.w, self.channels, self.filters
         self.tw_t = np.ascontiguousarray(self.tw.T)
         self.u = w.shared(self.name, (points, c * f))
-        if w.training:
-            most = w.cut(c, 2 * f * points * tiles)[0].stop
-            self.channels_at_once = max(1, min(most, (1 << 20) // (points * f)))
-            self.du = w.scratch("du", lambda n: (points, self.channels_at_once * f))[0]
-            self.grad = w.grads[self.name + ".weight"].reshape(-1, c * f)
-            self.grad_part = w.scratch("dweight", lambda n: self.grad.shape)[0]
+        most = w.cut(c, 2 * f * points * tiles)[0].stop
+        self.channels_at_once = max(1, min(most, (1 << 20) // (points * f)))
+        self.du = w.scratch("du", lambda n: (points, self.channels_at_once * f))[0]
+        self.grad = w.grads[self.name + ".weight"].reshape(-1, c * f)
+        self.grad_part = w.scratch("dweight", lambda n: self.grad.shape)[0]
 
     def refresh(self):
         """Transform this worker's part of the weights."""
@@ -1576,16 +1557,13 @@ class BilinearConv(TransformedConv):
         before = tuple(side for side, _ in self.padding)
         whole = tuple((g - 1) * tile + k for g, k in zip(self.grid, (self.tx.height, self.tx.width), strict=True))
         self.padded = w.frame(lambda n: (*whole, n, c), (*before, *shape[1:]))
-        if w.training:
-            self.v = w.arrays(lambda n: (points, self.at_points(rows * n, c)))
-            self.z = w.scratch("z", lambda n: (points, self.at_points(rows * n, f)), common=True)
-            self.dv = w.scratch("v", lambda n: (points, self.at_points(at_work[n] * n, c)), common=True)
-            self.dy = []
-            self.dx = w.gradients(lambda n: (*whole, n, c))
-            columns_of_row = whole[1] if self.is_rowwise else columns * self.tx.width
-            self.dtiles = w.scratch("tiles", lambda n: (at_work[n] * self.tx.height * columns_of_row * n * c,))
-        else:
-            self.v = w.scratch("v", lambda n: (points, self.at_points(at_work[n] * n, c)), common=True)
+        self.v = w.arrays(lambda n: (points, self.at_points(rows * n, c)))
+        self.z = w.scratch("z", lambda n: (points, self.at_points(rows * n, f)), common=True)
+        self.dv = w.scratch("v", lambda n: (points, self.at_points(at_work[n] * n, c)), common=True)
+        self.dy = []
+        self.dx = w.gradients(lambda n: (*whole, n, c))
+        columns_of_row = whole[1] if self.is_rowwise else columns * self.tx.width
+        self.dtiles = w.scratch("tiles", lambda n: (at_work[n] * self.tx.height * columns_of_row * n * c,))
         self.m = w.scratch("m", lambda n: (points, self.at_points(at_work[n] * n, f)), common=True)
 
     def at_points(self, count, channels):
@@ -1609,7 +1587,7 @@ class BilinearConv(TransformedConv):
         padded[top : top + x.shape[0], left : left + x.shape[1]] = x
         for band in self.bands[b]:
             count = (band.stop - band.start) * self.grid[1]
-            first = band.start * self.grid[1] if self.w.training else 0
+            first = band.start * self.grid[1]
             v = self.v[b][:, first * n * c : (first + count) * n * c]
             m = self.m[b][:, : count * n * f]
             to_points(self.tx, self.tiles_of(padded, band), middle, v.reshape(-1, count, n * c))
@@ -1843,8 +1821,7 @@ class Linear(Stage):
         """x (n, D) -> y (n, F)."""
         self.x[self.w.block] = x
         y = self.w.multiply(x, self.weight, self.y[self.w.block])
-        if self.bias is not None:
-            y += self.bias
+        y += self.bias
         return y
 
     def backward(self, dy):
@@ -1854,8 +1831,7 @@ class Linear(Stage):
         self.w.multiply(self.x[b].T, dy, grad if b == 0 else self.part)
         if b > 0:
             grad += self.part
-        if self.bias is not None:
-            self.add_gradient(self.name + ".bias", dy.sum(axis=0))
+        self.add_gradient(self.name + ".bias", dy.sum(axis=0))
         return self.w.multiply(dy, self.weight.T, self.dx[b])
 
 

@@ -17,8 +17,7 @@ def adam_step(
     weight_decay: float = 0.0,
 ) -> None:
     """Kingma & Ba 2015: m, v are running means of g and g*g, corrected for starting at zero;
-    param -= lr * m_hat / (sqrt(v_hat) + eps). weight_decay adds to g. Params are flat, and short enough for the cache.
-    """
+    param -= lr * m_hat / (sqrt(v_hat) + eps). Params are flat, and short enough for the cache."""
     step = state["step"] = state.get("step", 0) + 1
     correct1, correct2 = 1 - betas[0] ** step, (1 - betas[1] ** step) ** 0.5
     room = np.empty_like(max(params.values(), key=len, default=np.empty(0)))
