@@ -1407,11 +1407,19 @@ class PointConv(ConvStage):
 
     def forward_rows(self, rows, x, plus):
         """Rows of x (Ho, Wo, n, C), and of another map or None, to those of y, band by band."""
-        y, weight = self.y[self.w.block], self.weight.reshape(self.channels, -1)
+        y = self.y[self.w.block]
         for band in self.bands_of(y, rows):
-            pixels = x[band].reshape(-1, self.channels)
-            np.matmul(pixels, weight, out=y[band].reshape(-1, self.filters))
-            self.complete(y[band], None if plus is None else plus[band])
+            self.make_rows(band, x, y[band], None if plus is None else plus[band])
+
+    def make_rows(self, rows, x, y, plus=None):
+        """Rows of the output, to y (rows, Wo, n, F), of x, or of what the convolution in front makes of x."""
+        self.make(x[rows], y, plus)
+
+    def make(self, x, y, plus):
+        """Rows of x (rows, Wo, n, C) to those of y."""
+        pixels = x.reshape(-1, self.channels)
+        np.matmul(pixels, self.weight.reshape(self.channels, -1), out=y.reshape(-1, self.filters))
+        self.complete(y, plus)
 
     def work_for(self, norm):
         """As every convolution does; and this one may know the sums."""

@@ -15,6 +15,7 @@ from netdsl.passes.fuse_relu import fuse_relu
 from netdsl.passes.give_sums import give_sums
 from netdsl.passes.leave_out_dx import leave_out_dx
 from netdsl.passes.leave_out_identity import leave_out_identity
+from netdsl.passes.lend_rows import lend_rows
 from netdsl.passes.move_bias import move_bias
 from netdsl.passes.plan import Plan, Planned, verify_plan
 from netdsl.passes.plan_memory import plan_memory
@@ -46,6 +47,7 @@ INFERENCE: tuple[Pass, ...] = (
     fuse_clip,
     fuse_add,
     move_bias,
+    lend_rows,
     copy_in_activations,
     plan_memory,
 )

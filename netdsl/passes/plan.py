@@ -28,7 +28,8 @@ class Planned:
     """One stage, called as its node: the values it reads, the one it makes, and the nodes it stands for.
 
     call: None is the textbook's kernel. conv: the name of the stage whose bias it adds. sums: that of the
-    stage which adds up for it what it reads. front: that of the batch norm for which it walks over what it reads.
+    stage which adds up for it what it reads. front: that of the batch norm for which it walks over what it reads,
+    or of the convolution that it asks for rows of that.
     memory: the number of the memory in which it hands on its numbers (plan_memory). epilogue: what it does at its end.
     """
 
@@ -150,6 +151,10 @@ class Draft:
         del self._makers[stage.output]
         for value in stage.inputs:
             self._readers[value] = [reader for reader in self._readers[value] if reader is not stage]
+
+    def now(self, stage: Planned) -> Planned:
+        """The stage of that name as it is now."""
+        return self._stages[stage.node.name]
 
     def maker(self, value: int) -> Planned | None:
         """The stage that makes a value now; None for the network's input."""

@@ -56,7 +56,7 @@ def _numbered(plan: Plan, steps: Sequence[Step], sizes: dict[int, int]) -> Plan:
 
 def _forward(plan: Plan) -> Iterator[Step]:
     for stage in plan.stages:
-        own = stage.can.has_own_output and not _works_in_place(stage)
+        own = stage.can.has_own_output and not _works_in_place(stage) and not stage.options.get("is_lent", False)
         yield stage, stage.inputs, (stage.output,), own
 
 

@@ -21,8 +21,9 @@ class Can:
     leave_bias (bias): leave its own bias to the stage behind it. add_map (plus): at inference, add another map to y.
     add_both_ways (plus): in training, and give the gradient by that map behind the one by x. give_sums (sums): add up y
     and y * y for each channel. take_sums (sums): not do that itself, but ask the convolution in front of it, which it
-    is given. walk_for_norm (front): walk over its input for the batch norm which makes that, too. leave_out_dx (dx):
-    give no gradient by its input. work_in_place (copies): write y over x at inference, unless it is told to copy.
+    is given. walk_for_norm (front): walk over its input for the batch norm which makes that, too. lend_rows (is_lent):
+    at inference, make its rows as the convolution behind needs them, whose `front` it is. leave_out_dx (dx): give no
+    gradient by its input. work_in_place (copies): write y over x at inference, unless it is told to copy.
 
     is_conv: it is a convolution. is_relu: max(x, 0) is all it does. is_clip: so is keeping x between two bounds, the
     last two of its arguments. is_sum: it adds up what it reads. frozen: the stage that computes it at inference, as a
@@ -48,6 +49,7 @@ class Can:
     give_sums: bool = False
     take_sums: bool = False
     walk_for_norm: bool = False
+    lend_rows: bool = False
     leave_out_dx: bool = False
     work_in_place: bool = False
     is_conv: bool = False

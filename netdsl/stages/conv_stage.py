@@ -168,7 +168,12 @@ class ConvStage(Stage):
 def read_by(conv: ConvStage, norm: Any) -> Any:
     """A batch norm, or None, that convolution `conv` alone reads -> the same, which leaves to `conv` what it does to
     its output: `fill` on the way there, `take_gradient` on the way back. None where workers share what each does."""
-    if norm is None or conv.w.splits:
+    if norm is None or conv.w.splits or not conv.w.training:
         return None
     norm.leave_to(conv)
     return norm
+
+
+def asked_by(conv: ConvStage, front: Any) -> Any:
+    """A convolution, or None, that `conv` alone reads at inference -> the same, which makes rows when it is asked."""
+    return None if conv.w.training else front

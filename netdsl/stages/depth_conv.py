@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import numpy as np
 
 from netdsl.kernels.arrays import Array
-from netdsl.stages.conv_stage import ConvStage, read_by
+from netdsl.stages.conv_stage import ConvStage, asked_by, read_by
 from netdsl.stages.convolution import ConvGeometry, Epilogue
 from netdsl.stages.layout import long_rows
 from netdsl.stages.stage import Worker, take
-from netdsl.stages.windows import Windows, add_up, windows_backward, windows_forward
+from netdsl.stages.windows import Part, Windows, add_up, windows_backward, windows_forward
 
 
 class DepthConv(ConvStage):
@@ -24,7 +24,7 @@ class DepthConv(ConvStage):
     in the cache.
     """
 
-    can = ConvStage.can.but(add_map=False, walk_for_norm=True)
+    can = ConvStage.can.but(add_map=False, walk_for_norm=True, lend_rows=True)
 
     band_numbers = 1 << 18
 
@@ -36,22 +36,36 @@ class DepthConv(ConvStage):
         epilogue: Epilogue = Epilogue(),
         dx: bool = True,
         front: Any = None,
+        is_lent: bool = False,
     ) -> None:
         self.prepare(w, name, geometry, epilogue, dx)
-        self.front = read_by(self, front)
+        self.front, self.maker = read_by(self, front), asked_by(self, front)
+        self.is_lent, self.held = is_lent, range(0)
+        self.level = 0 if self.maker is None else self.maker.level + 1
         shape, filters, kernel_size = self.shape, self.filters, self.kernel_size
         given = (shape[1:], self.out_size, kernel_size, self.stride, self.padding, self.dilation)
         self.times = filters // shape[0]
         self.windows = windows_forward(*given)
         numbers = [self.out_size[1] * n * filters for n in w.sizes]
+        if self.maker is not None:
+            numbers = [
+                max(count, self.stride[0] * shape[2] * n * shape[0]) for count, n in zip(numbers, w.sizes, strict=True)
+            ]
         most = [w.cut(self.out_size[0], 150 * count)[-1] for count in numbers]  # the last part is the longest
         rows = [min(max(2, self.band_numbers // n), m.stop - m.start) for n, m in zip(numbers, most, strict=True)]
+        self.rows_at_once = dict(zip(w.sizes, rows, strict=True))
         self.bands = [self.windows.by_bands(many) for many in rows]
         length = max(Windows.longest // filters, *w.sizes) * filters
         self.rows = w.scratch((name, "rows"), lambda n: (*kernel_size, length))[0]
-        self.y = w.outputs(lambda n: (*self.out_size, n, filters))
+        if not is_lent:
+            self.y = w.outputs(lambda n: (*self.out_size, n, filters))
+        if self.maker is not None:
+            self.ring = w.scratch(
+                ("rows", self.level), lambda n: (self.rows_for(self.rows_at_once[n]), shape[2], n, shape[0])
+            )
+        self.plans: dict[tuple[int, int], tuple[int, int, list[Part]]] = {}
         self.x = w.of_blocks()
-        self.known: dict[tuple[str, int], tuple[Any, list[Any]]] = {}
+        self.known: dict[tuple[Hashable, int], tuple[Any, list[Any]]] = {}
         if self.times > 1:
             self.wide = w.scratch("wide", lambda n: (*shape[1:], n, filters))
         if w.training:
@@ -69,9 +83,11 @@ class DepthConv(ConvStage):
     def forward(self, x: Array) -> Array:
         """x (H, W, n, C) -> y (Ho, Wo, n, F)."""
         b = self.w.block
+        if self.is_lent:
+            return x
         self.x[b], y = x, self.y[b]
-        if self.w.splits and self.times == 1:
-            self.w.each(range(len(self.bands[b])), self.forward_band, x)
+        if self.maker is not None or (self.w.splits and self.times == 1):
+            self.w.each(self.w.cut(len(y), 150 * y[0].size), self.forward_rows, x)
             return y
         if self.times > 1:
             self.fill(0, len(x))
@@ -85,18 +101,62 @@ class DepthConv(ConvStage):
         self.fill(filled, len(x))
         return y
 
-    def forward_band(self, i: int, x: Array) -> None:
-        """One band of y, by itself."""
-        y = self.y[self.w.block]
-        add_up(self.bound("forward", self.views, self.wide_rows(x), long_rows(y))[i])
-        begin, end = self.band_ends(self.w.block)[i : i + 2]
-        self.complete(y[begin:end])
+    def forward_rows(self, rows: slice, x: Array) -> None:
+        """Rows of y, band by band."""
+        self.restart()
+        y, count = self.y[self.w.block], self.rows_at_once[x.shape[2]]
+        for begin in range(rows.start, rows.stop, count):
+            band = slice(begin, min(begin + count, rows.stop))
+            self.make_rows(band, x, y[band])
+
+    def restart(self) -> None:
+        """Rows follow that may not continue those before."""
+        self.held = range(0)
+        if self.maker is not None:
+            self.maker.restart()
+
+    def make_rows(self, rows: slice, x: Array, y: Array) -> None:
+        """Rows of the output, to y (rows, Wo, n, F), of x, or of what the convolution in front makes of x: its rows are
+        made as they are needed, and the last of them are kept for the rows that follow."""
+        first, needed, parts = self.plan_of(rows.start, rows.stop)
+        x = x[first:] if self.maker is None else self.rows_in_front(first, needed, x)
+        key = rows.start, rows.stop
+        add_up(self.bound(key, lambda x, y: self.windows.views(x, self.rows, y, parts), long_rows(x), long_rows(y)))
+        self.complete(y)
+
+    def plan_of(self, begin: int, end: int) -> tuple[int, int, list[Part]]:
+        """Of rows begin..end-1 of the output the first row of x that they need, the one behind the last, and their
+        parts, as if both began there."""
+        if (begin, end) not in self.plans:
+            needed, parts = self.windows.band(begin, end)
+            first = min((top for (_, taps, top), _ in parts if taps.stop > taps.start), default=0)
+            here = [
+                ((slice(rows.start - begin, rows.stop - begin), taps, max(0, top - first)), columns)
+                for (rows, taps, top), columns in parts
+            ]
+            self.plans[begin, end] = first, max(first, needed), here
+        return self.plans[begin, end]
+
+    def rows_in_front(self, first: int, needed: int, x: Array) -> Array:
+        """Rows first..needed-1 of what the convolution in front makes of x."""
+        ring, held = self.ring[self.w.block], self.held
+        kept = max(0, held.stop - first)
+        if kept:
+            ring[:kept] = ring[first - held.start : held.stop - held.start]
+        if first + kept < needed:
+            self.maker.make_rows(slice(first + kept, needed), x, ring[kept : needed - first])
+        self.held = range(first, max(held.stop, needed))
+        return ring
+
+    def rows_for(self, count: int) -> int:
+        """How many rows of x so many rows of the output need."""
+        return min(self.shape[1], (count - 1) * self.stride[0] + (self.kernel_size[0] - 1) * self.dilation[0] + 1)
 
     def band_ends(self, b: int) -> list[int]:
         """Where the bands of y begin, and where the last one ends."""
         return [0, *(end for end, _, _ in self.bands[b])]
 
-    def bound(self, what: str, make: Callable[[Array, Array], list[Any]], x: Array, y: Array) -> list[Any]:
+    def bound(self, what: Hashable, make: Callable[[Array, Array], list[Any]], x: Array, y: Array) -> list[Any]:
         """The views of x and y that `make` makes, which stay the same while x and y lie where they lay."""
         key = x.__array_interface__["data"][0], y.__array_interface__["data"][0]
         known = self.known.get((what, self.w.block))

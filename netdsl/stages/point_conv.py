@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from netdsl.kernels.arrays import Array
-from netdsl.stages.conv_stage import ConvStage, read_by
+from netdsl.stages.conv_stage import ConvStage, asked_by, read_by
 from netdsl.stages.convolution import ConvGeometry, Epilogue
 from netdsl.stages.rows import bands, moments_by_channel, sums_by_channel
 from netdsl.stages.stage import Worker
@@ -22,7 +22,7 @@ class PointConv(ConvStage):
     f * x' dy + s * (x' x) w + t * (sum of x), and dx is dy (f w)' + x (s w w') + t w'.
     """
 
-    can = ConvStage.can.but(walk_for_norm=True)
+    can = ConvStage.can.but(walk_for_norm=True, lend_rows=True)
 
     band_numbers, least_pixels = 1 << 18, 192
 
@@ -34,18 +34,25 @@ class PointConv(ConvStage):
         epilogue: Epilogue = Epilogue(),
         dx: bool = True,
         front: Any = None,
+        is_lent: bool = False,
     ) -> None:
         self.prepare(w, name, geometry, epilogue, dx)
         self.share_weight()
         shape, filters, (ho, wo) = self.shape, self.filters, self.out_size
-        self.y = w.outputs(lambda n: (ho, wo, n, filters))
+        self.is_lent = is_lent
+        if not is_lent:
+            self.y = w.outputs(lambda n: (ho, wo, n, filters))
         self.x = w.of_blocks()
         self.picks = self.stride != (1, 1) or geometry.padded_size != shape[1:]
         self.front = None if self.picks else read_by(self, front)
+        self.maker: Any = None if self.picks else asked_by(self, front)
+        self.level = 0 if self.maker is None else self.maker.level + 1
         is_plain = self.has_norm and not (w.splits or self.picks or self.ends or self.adds_bias)
         pixels, squares = ho * wo * min(w.sizes), shape[0] ** 2
         self.is_quick = is_plain and squares * (pixels + 4 * filters) < 15 * pixels * filters
         self.squares, self.meetings = w.of_blocks(), w.of_blocks()  # None: y is read
+        if self.maker is not None:
+            self.given = w.scratch(("rows", self.level), lambda n: (self.maker.rows_at_once[n], wo, n, shape[0]))
         if self.picks:
             self.picked = w.zeros(lambda n: (ho, wo, n, shape[0]))
         if w.training:
@@ -60,6 +67,8 @@ class PointConv(ConvStage):
     def forward(self, x: Array, plus: Array | None = None) -> Array:
         """x (H, W, n, C) -> y (Ho, Wo, n, F)."""
         b = self.w.block
+        if self.is_lent:
+            return x
         if self.picks:
             inside, outside = self.places()
             self.picked[b][outside] = x[inside]
@@ -73,17 +82,39 @@ class PointConv(ConvStage):
 
     def forward_rows(self, rows: slice, x: Array, plus: Array | None) -> None:
         """Rows of x (Ho, Wo, n, C), and of another map or None, to those of y, band by band."""
-        y, weight = self.y[self.w.block], self.weight.reshape(self.channels, -1)
-        for band in self.bands_of(y, rows):
+        y = self.y[self.w.block]
+        self.restart()
+        for band in self.bands_of(y, rows) if self.maker is None else [rows]:
             if self.front is not None:
                 self.front.fill(band)
-            pixels = x[band].reshape(-1, self.channels)
-            np.matmul(pixels, weight, out=y[band].reshape(-1, self.filters))
-            if self.is_quick:
-                self.squares[self.w.block][:-1] += pixels.T @ pixels
-                self.squares[self.w.block][-1] += sums_by_channel(pixels)
-            else:
-                self.complete(y[band], None if plus is None else plus[band])
+            self.make_rows(band, x, y[band], None if plus is None else plus[band])
+
+    def restart(self) -> None:
+        """Rows follow that may not continue those before."""
+        if self.maker is not None:
+            self.maker.restart()
+
+    def make_rows(self, rows: slice, x: Array, y: Array, plus: Array | None = None) -> None:
+        """Rows of the output, to y (rows, Wo, n, F), of x, or of what the convolution in front makes of x."""
+        if self.maker is None:
+            self.make(x[rows], y, plus)
+            return
+        count = self.maker.rows_at_once[x.shape[2]]
+        for begin in range(rows.start, rows.stop, count):
+            end = min(begin + count, rows.stop)
+            given, part = self.given[self.w.block][: end - begin], slice(begin - rows.start, end - rows.start)
+            self.maker.make_rows(slice(begin, end), x, given)
+            self.make(given, y[part], None if plus is None else plus[part])
+
+    def make(self, x: Array, y: Array, plus: Array | None) -> None:
+        """Rows of x (rows, Wo, n, C) to those of y."""
+        b, pixels = self.w.block, x.reshape(-1, self.channels)
+        np.matmul(pixels, self.weight.reshape(self.channels, -1), out=y.reshape(-1, self.filters))
+        if self.is_quick:
+            self.squares[b][:-1] += pixels.T @ pixels
+            self.squares[b][-1] += sums_by_channel(pixels)
+        else:
+            self.complete(y, plus)
 
     def work_for(self, norm: Any) -> None:
         """As every convolution does; and this one may know the sums."""

@@ -82,16 +82,21 @@ class Windows:
         they need, and their parts for `combine`."""
         made = []
         for begin in range(0, self.count[0], rows):
-            end, needed, parts = min(self.count[0], begin + rows), 0, []
-            for (part, taps, top), columns in self.parts:
-                low, high = max(part.start, begin), min(part.stop, end)
-                if low < high:
-                    first = top + (low - part.start) * self.stride[0]
-                    parts.append(((slice(low, high), taps, first), columns))
-                    reach = (high - low - 1) * self.stride[0] + max(0, (taps.stop - taps.start - 1) * self.step[0])
-                    needed = max(needed, first + reach + 1 if taps.stop > taps.start else 0)
-            made.append((end, needed, parts))
+            end = min(self.count[0], begin + rows)
+            made.append((end, *self.band(begin, end)))
         return made
+
+    def band(self, begin: int, end: int) -> tuple[int, list[Part]]:
+        """Of rows begin..end-1 of the output how many rows of x they need, and their parts."""
+        needed, parts = 0, []
+        for (part, taps, top), columns in self.parts:
+            low, high = max(part.start, begin), min(part.stop, end)
+            if low < high:
+                first = top + (low - part.start) * self.stride[0]
+                parts.append(((slice(low, high), taps, first), columns))
+                reach = (high - low - 1) * self.stride[0] + max(0, (taps.stop - taps.start - 1) * self.step[0])
+                needed = max(needed, first + reach + 1 if taps.stop > taps.start else 0)
+        return needed, parts
 
     def combine(self, x: Array, weights: Array, y: Array) -> None:
         """x (H, W, L), weights (Kh, Kw, L or more) -> y (Ho, Wo, L), the sums over the taps of number times weight."""

@@ -35,6 +35,7 @@ OPTIONS = {
     "take_sums": "sums",
     "walk_for_norm": "front",
     "add_both_ways": "plus",
+    "lend_rows": "is_lent",
 }
 ENDS = {  # what is asked of a convolution by its epilogue
     "end_in_relu": "relu",
