@@ -906,7 +906,7 @@ def adam_step(params, grads, state, lr=1e-3, betas=(0.9, 0.999), eps=1e-8):
     room = np.empty_like(max(params.values(), key=len, default=np.empty(0)))
     for name, param in params.items():
         g = grads[name]
-        m, v = state.setdefault(name, (np.zeros_like(param), np.zeros_like(param)))
+        m, v = state.get(name) or state.setdefault(name, (np.zeros_like(param), np.zeros_like(param)))
         part = room[: len(param)]
         np.subtract(g, m, out=part)
         part *= 1 - betas[0]

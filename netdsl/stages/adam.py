@@ -23,7 +23,7 @@ def adam_step(
     room = np.empty_like(max(params.values(), key=len, default=np.empty(0)))
     for name, param in params.items():
         g = grads[name] + weight_decay * param if weight_decay else grads[name]
-        m, v = state.setdefault(name, (np.zeros_like(param), np.zeros_like(param)))
+        m, v = state.get(name) or state.setdefault(name, (np.zeros_like(param), np.zeros_like(param)))
         part = room[: len(param)]
         np.subtract(g, m, out=part)
         part *= 1 - betas[0]
