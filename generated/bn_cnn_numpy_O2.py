@@ -872,12 +872,15 @@ class WinogradRows(ConvStage):
                 strip.sums[-1].reshape(-1, self.filters)[...] = self.bias
         for frame in self.v[b]:
             frame.clear()
-        for (band, inputs, data, _), output in zip(self.tiles[group], self.outputs[group], strict=True):
+        tiles, begin = self.tiles[group], self.tiles[group][0][0].start
+        for (band, inputs, data, _), output in zip(tiles, self.outputs[group], strict=True):
             for strip in self.strips[b]:
                 strip.fill(data, rows[inputs])
                 strip.make()
                 along_h(output, strip.sums, out[band, strip.place])
-            self.complete(y[band], None if plus is None else plus[band], has_bias=True)
+            if band is tiles[-1][0] or out[begin : band.stop].size >= 1 << 16:  # several small ones at a time
+                done, begin = slice(begin, band.stop), band.stop
+                self.complete(y[done], None if plus is None else plus[done], has_bias=True)
 
     def backward(self, dy):
         """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
@@ -1081,7 +1084,7 @@ def along_h(matrix, x, out):
     """matrix (m, k) @ x (k, columns, Q) -> out (m, columns, Q); Q numbers lie together, columns may lie apart."""
     if matrix.size == 0:
         out[...] = 0
-    elif all(a.strides[1] == a.shape[2] * a.itemsize for a in (x, out)):
+    elif x.strides[1] == out.strides[1] == out.shape[2] * out.itemsize:
         product(matrix, x.reshape(len(x), -1), out.reshape(len(out), -1), 2048)
     else:
         np.matmul(matrix, x.swapaxes(0, 1), out=out.swapaxes(0, 1))

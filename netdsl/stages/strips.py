@@ -21,7 +21,7 @@ def along_h(matrix: Array, x: Array, out: Array) -> None:
     """matrix (m, k) @ x (k, columns, Q) -> out (m, columns, Q); Q numbers lie together, columns may lie apart."""
     if matrix.size == 0:
         out[...] = 0
-    elif all(a.strides[1] == a.shape[2] * a.itemsize for a in (x, out)):
+    elif x.strides[1] == out.strides[1] == out.shape[2] * out.itemsize:
         product(matrix, x.reshape(len(x), -1), out.reshape(len(out), -1), 2048)
     else:
         np.matmul(matrix, x.swapaxes(0, 1), out=out.swapaxes(0, 1))
