@@ -25,8 +25,14 @@ class Alone(FastNetwork):
         self.input_shape, self.logits_shape = net.graph.input_shape, net.graph.output_shape
         self.space, self.takes_map = net.graph.input_type.space, net.graph.input_type.is_map
         self.gives_map = net.graph.output_type.is_map
-        model = net.build(dtype=dtype)
-        self.start(model.params, model.buffers, np.random.default_rng(0), 2)
+        self.first = net.build(dtype=dtype)
+        super().__init__(0, dtype, 2)
+
+    def first_params(self, rng, dtype):
+        return self.first.params
+
+    def first_buffers(self, dtype):
+        return self.first.buffers
 
     def train_stages(self, w):
         s, call = Stages(), self.stage_call

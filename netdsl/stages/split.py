@@ -63,10 +63,6 @@ class SplitWorker(Worker):
         self.own.settle()
         self.buffers.settle(lambda size: self.network.shared(key, (size,)))
 
-    def cleared(self, arrays: list[Array]) -> list[Array]:
-        """The arrays, set to zero by worker 0 alone: a helper may come later."""
-        return arrays if self.index else super().cleared(arrays)
-
     def tallies(self, shape: Shape) -> list[Array]:
         """Zeros for each block in float64, a row for each worker."""
         size, doubles = self.network.num_workers * math.prod(shape), 8 // self.dtype.itemsize

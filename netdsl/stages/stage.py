@@ -63,6 +63,7 @@ class Worker:
     splits: ClassVar[bool] = False  # whether others share what `each` is given
     row = 0
     s: Any
+    settle: Callable[[], None]  # of workers that share parts
     stages: list[Stage]
     version: int | None
     handed_on: dict[int, int | None]
@@ -78,23 +79,16 @@ class Worker:
         self.params, self.grads = network.stored, network.stored_grads[0 if self.splits else index]
         self.buffers = Buffers(self.dtype)
         self.own = Buffers(self.dtype) if self.splits else self.buffers
-        self.build()
-        self.settle()
-        self.build()
-
-    def build(self) -> None:
-        """Make the stages: the first time they say how much memory they need, the second time they get it."""
-        self.count, self.stages, self.handed_on = 0, [], {}
-        make, self.forward = self.network.train_stages, self.network.train_forward
-        if hasattr(self.network, "infer_stages"):
-            make = make if self.training else self.network.infer_stages
-        if hasattr(self.network, "infer_forward"):
-            self.forward = self.forward if self.training else self.network.infer_forward
-        self.s = make(self)
-
-    def settle(self) -> None:
-        """Take the memory for all arrays, now that their sizes are known."""
-        self.buffers.settle()
+        make, self.forward = network.train_stages, network.train_forward
+        if hasattr(network, "infer_stages"):
+            make = make if training else network.infer_stages
+        if hasattr(network, "infer_forward"):
+            self.forward = self.forward if training else network.infer_forward
+        for _ in range(2):  # the first time stages say how much memory they need, the second time they get it
+            self.count, self.stages, self.handed_on = 0, [], {}
+            self.s = make(self)
+            if self.buffers.memory is None:
+                self.settle() if self.splits else self.buffers.settle()
 
     def arrays(self, shape: Sizes) -> list[Array]:
         """An array for each block, shape(n) for its n samples, that keeps what is in it until the block ends."""
@@ -119,17 +113,18 @@ class Worker:
     def zeros(self, shape: Sizes) -> list[Array]:
         """An array for each block that starts as zeros; what is not written stays so."""
         self.count += 1
-        places = [(self.count, i if self.apart else -n) for i, n in enumerate(self.sizes)]
-        return self.cleared([self.buffers.array(place, shape(n)) for place, n in zip(places, self.sizes, strict=True)])
+        return self.cleared([(self.count, i if self.apart else -n) for i, n in enumerate(self.sizes)], shape)
 
     def frame(self, shape: Sizes, inside: Hashable) -> list[Array]:
         """Scratch that starts as zeros, for stages that write to the same part of it: (first row, first column, rows,
         columns)."""
-        return self.cleared([self.buffers.array(("frame", inside, shape(n)), shape(n)) for n in self.sizes])
+        return self.cleared([("frame", inside, shape(n)) for n in self.sizes], shape)
 
-    def cleared(self, arrays: list[Array]) -> list[Array]:
-        """The arrays, set to zero."""
-        for array in arrays:
+    def cleared(self, keys: Sequence[Hashable], shape: Sizes) -> list[Array]:
+        """For each block the array of its key, set to zero; by worker 0 alone where others see it, and may come
+        later."""
+        arrays = [self.buffers.array(key, shape(n)) for key, n in zip(keys, self.sizes, strict=True)]
+        for array in arrays[:0] if self.splits and self.index else arrays:
             array[...] = 0
         return arrays
 

@@ -46,7 +46,14 @@ class OneStage(FastNetwork):
     def __init__(self, make, shape, out_shape, params, buffers, workers, block, dtype, waits=False):
         self.make, self.input_shape, self.logits_shape = make, shape, out_shape
         self.block, self.waits, self.dtype, self.gives_map = block, waits, np.dtype(dtype), len(out_shape) == 3
-        self.start(params, buffers, np.random.default_rng(0), workers)
+        self.first = params, buffers
+        super().__init__(0, dtype, workers)
+
+    def first_params(self, rng, dtype):
+        return self.first[0]
+
+    def first_buffers(self, dtype):
+        return self.first[1]
 
     def train_stages(self, w):
         s = Stages()

@@ -120,7 +120,7 @@ def _settled(
     roots: Sequence[Kernel],
     demo: Sequence[str],
 ) -> tuple[list[Method], TextOf]:
-    """The methods of the network's class, and the text of all else; made again without what stages do not read."""
+    """The methods of the network's class and the text of all else, made anew without what stages do not read."""
     until, own = logits_value(graph, recipe.loss), set[str]()
     for _ in range(2):
         methods = class_methods(graph, recipe, plans, until, samples)
@@ -155,11 +155,8 @@ def _questions(parts: Sequence[type], own: set[str], gives_map: bool) -> dict[ty
     methods = {*own, *(name for part in parts for base in part.__mro__ for name in vars(base))}
     splits = {"self.splits": SplitNetwork in parts}
     network = Questions(methods, {**splits, "self.gives_map": gives_map})
-    return {
-        StoredNetwork: network,
-        FastNetwork: network,
-        Worker: Questions(methods, {} if splits["self.splits"] else splits),
-    }
+    asking: dict[type, Questions] = dict.fromkeys((StoredNetwork, FastNetwork, WaitingNetwork, ForkedNetwork), network)
+    return {**asking, Worker: Questions(methods, {} if SplitNetwork in parts else splits)}
 
 
 def _words(methods: Sequence[Method], demo: Sequence[str]) -> set[str]:

@@ -48,7 +48,8 @@ class ForkedNetwork(FastNetwork):
             self.team.close()
             self.team = self.make_team()
         self.capacity = max(n, self.capacity, 256)
-        for name, shape in {**self.takes, **self.gives}.items():
+        takes = self.named_inputs() if hasattr(self, "named_inputs") else {"x": self.input_shape}
+        for name, shape in {**takes, **self.gives}.items():
             self.io[name] = self.team.shared((self.capacity, *shape), self.dtype)
         if y is not None:
             self.io["y"] = self.team.shared((self.capacity, *y.shape[1:]), y.dtype)

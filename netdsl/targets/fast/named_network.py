@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
-
-import numpy as np
 
 from netdsl.kernels.arrays import Array, Shape
 from netdsl.stages.layout import to_textbook
@@ -19,22 +16,24 @@ class NamedFastNetwork(FastNetwork, NamedNetwork):
 
     output_shapes: dict[str, Shape]
 
-    def start(
-        self, params: Mapping[str, Array], buffers: Mapping[str, Array], rng: np.random.Generator, workers: int | None
-    ) -> None:
-        """With places for the outputs."""
-        super().start(params, buffers, rng, workers)
+    def __init__(self, seed: int = 0, dtype: Any = "float32", workers: int | None = None) -> None:
+        """As every network, with places for the outputs."""
+        super().__init__(seed, dtype, workers)
         self.gives |= {f"output {name}": shape for name, shape in self.output_shapes.items()}
 
     def named_inputs(self) -> dict[str, Shape]:
         """What the workers call each input -> its shape."""
         return {f"input {name}": shape for name, shape in self.input_shapes.items()}
 
+    def inputs(self, rows: slice) -> list[Array]:
+        """These samples of every input."""
+        return [self.io[name][rows] for name in self.named_inputs()]
+
     def checked(self, x: Any) -> dict[str, Array]:
         """A tuple, a dict by names or the array of an only input -> the arrays in order, checked."""
-        return dict(zip(self.takes, self.check_inputs(*self.in_order(x)), strict=True))
+        return dict(zip(self.named_inputs(), self.check_inputs(*self.in_order(x)), strict=True))
 
-    def without_outputs(self, made: Any, rows: slice) -> Any:
+    def keep_outputs(self, made: Any, rows: slice) -> Any:
         """What a block gave, in order -> what the loss reads; the outputs, if they have names, are kept."""
         z, *outputs = made if self.output_shapes else (made,)
         for name, y in zip(self.output_shapes, outputs, strict=True):

@@ -39,7 +39,6 @@ class FastNetwork(StoredNetwork):
     train_backward: Callable[[Any, Array], Any]
     optimize: Callable[[Arrays, Arrays, State, float], None]
 
-    # what some networks have beside: the emitter knows which, and leaves the questions out
     first_buffers: Callable[[Any], Arrays]
     infer_stages: Callable[[Worker], Stages]
     infer_forward: Callable[..., Any]
@@ -50,24 +49,16 @@ class FastNetwork(StoredNetwork):
     pending: int | None
 
     def __init__(self, seed: int = 0, dtype: Any = "float32", workers: int | None = None) -> None:
-        """workers: how many share a batch; None: one for each core."""
-        rng = np.random.default_rng(seed)
-        self.dtype = np.dtype(dtype)
-        buffers = self.first_buffers(dtype) if hasattr(self, "first_buffers") else {}
-        self.start(self.first_params(rng, dtype), buffers, rng, workers)
-
-    def start(
-        self, params: Mapping[str, Array], buffers: Mapping[str, Array], rng: np.random.Generator, workers: int | None
-    ) -> None:
-        """Store the params in one vector, shared by the workers. Raises ValueError if these cannot be made."""
+        """workers: how many share a batch; None: one for each core. Raises ValueError if these cannot be made."""
         if workers is not None and workers < 1:
             raise ValueError(f"a network needs 1 worker or more, not {workers}")
-        self.rng, self.num_workers = rng, available_cores() if workers is None else workers
+        self.rng, self.dtype = np.random.default_rng(seed), np.dtype(dtype)
+        self.num_workers = available_cores() if workers is None else workers
         self.team = self.make_team() if hasattr(self, "make_team") else Team(self.num_workers)
-        self.store(params, buffers)
+        params = self.first_params(self.rng, dtype)
+        self.store(params, self.first_buffers(dtype) if hasattr(self, "first_buffers") else {})
         self.moments = self.team.shared((2, self.size), self.dtype)
         self.norms, self.losses = self.team.shared((2, self.num_workers), np.float64)
-        self.takes = self.named_inputs() if hasattr(self, "named_inputs") else {"x": self.input_shape}
         self.gives = {"logits": self.logits_shape, "dlogits": self.logits_shape}
         self.known_constants, self.workers, self.io = {}, {}, {}
         self.capacity, self.steps, self.pending = 0, 0, None
@@ -197,8 +188,10 @@ class FastNetwork(StoredNetwork):
         if key not in known:
             while len(known) >= 6:
                 vars(known.pop(next(iter(known)))).clear()  # its memory, too: stages and worker refer to each other
-            made = self.worker_for(n) if hasattr(self, "worker_for") else Worker
-            known[key] = made(self, index, n, training, apart)
+            if hasattr(self, "worker_for"):
+                known[key] = self.worker_for(n)(self, index, n, training, apart)
+            else:
+                known[key] = Worker(self, index, n, training, apart)
         return known[key]
 
     def each_block(self, w: Worker, command: int) -> None:
@@ -206,14 +199,12 @@ class FastNetwork(StoredNetwork):
         for block, rows in enumerate(w.rows):
             w.block = block
             if command != BACKWARD:
-                self.keep(w.forward(w.s, *(self.io[name][rows] for name in self.takes)), rows)
+                made = w.forward(w.s, *(self.inputs(rows) if hasattr(self, "inputs") else [self.io["x"][rows]]))
+                if hasattr(self, "keep_outputs"):
+                    made = self.keep_outputs(made, rows)
+                self.io["logits"][rows] = to_textbook(made).reshape(-1, *self.logits_shape) if self.gives_map else made
             if command not in (OUTPUTS, LOGITS):
                 self.train_backward(w.s, self.gradient(w, rows, command))
-
-    def keep(self, made: Any, rows: slice) -> None:
-        """Keep what the loss reads of a block."""
-        made = self.without_outputs(made, rows) if hasattr(self, "without_outputs") else made
-        self.io["logits"][rows] = to_textbook(made).reshape(-1, *self.logits_shape) if self.gives_map else made
 
     def gradient(self, w: Worker, rows: slice, command: int) -> Array:
         """The gradient by what the loss reads of a block, as the stages take it; the loss is added to this worker's."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from netdsl.kernels.arrays import Array, Shape
 from netdsl.kernels.losses import total_weight
+from netdsl.stages.layout import to_textbook
 from netdsl.stages.stage import Worker
 from netdsl.targets.fast.network import BACKWARD, LOGITS, OUTPUTS, FastNetwork
 
@@ -40,7 +41,11 @@ class WaitingNetwork(FastNetwork):
     def steps_of(self, w: Worker, rows: slice, command: int) -> Steps:
         """What a block does in training."""
         if command != BACKWARD:
-            self.keep((yield from w.forward(w.s, *(self.io[name][rows] for name in self.takes))), rows)
+            xs = self.inputs(rows) if hasattr(self, "inputs") else [self.io["x"][rows]]
+            made = yield from w.forward(w.s, *xs)
+            if hasattr(self, "keep_outputs"):
+                made = self.keep_outputs(made, rows)
+            self.io["logits"][rows] = to_textbook(made).reshape(-1, *self.logits_shape) if self.gives_map else made
         if command != LOGITS:
             yield from self.train_backward(w.s, self.gradient(w, rows, command)) or ()
 
@@ -50,11 +55,9 @@ class DrawingNetwork(FastNetwork):
 
     draws: Callable[[], tuple[tuple[Any, ...], ...]]
 
-    def start(
-        self, params: Mapping[str, Array], buffers: Mapping[str, Array], rng: np.random.Generator, workers: int | None
-    ) -> None:
-        """With places for the factors."""
-        super().start(params, buffers, rng, workers)
+    def __init__(self, seed: int = 0, dtype: Any = "float32", workers: int | None = None) -> None:
+        """As every network, with places for the factors."""
+        super().__init__(seed, dtype, workers)
         drawn = [(name, self.drawn(1, np.random.default_rng(0), *how)) for name, *how in self.draws()]
         self.gives |= {f"factor {name}": factor.shape[1:] for name, factor in drawn}
 
@@ -81,7 +84,7 @@ class SharingNetwork(FastNetwork):
         super().store(params, buffers)
         again = {name: params[owner] for name, owner in self.shares if owner in params}
         self.stored |= {name: self.stored[owner] for name, owner in self.shares if name in again}
-        beside = self.team.shared((self.num_workers, self.place(again, 0)), self.dtype)
+        beside = self.team.shared((self.num_workers, self.room(again.values())), self.dtype)
         for index, row in enumerate(beside):
             stored, named = self.views(row, again)
             self.stored_grads[index].update(stored)

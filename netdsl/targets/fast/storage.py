@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,6 @@ class StoredNetwork(Network):
     team: Team
     num_workers: int
     size: int
-    places: dict[str, tuple[int, int]]
     stored: dict[str, Array]
     stored_grads: Sequence[dict[str, Array]]
     named_grads: Sequence[dict[str, Array]]
@@ -37,36 +36,31 @@ class StoredNetwork(Network):
     def store(self, params: Mapping[str, Array], buffers: Mapping[str, Array]) -> None:
         """One vector for all of them, first the matrices, from which nothing is derived, and a vector of gradients for
         each worker."""
-        matrices = {name: array for name, array in params.items() if array.ndim == 2}
-        self.places = {}
-        self.begin = self.place(matrices, 0)
-        self.size = self.place({name: array for name, array in params.items() if array.ndim != 2}, self.begin)
-        self.vector = self.team.shared((self.place(buffers, self.size),), self.dtype)
+        self.begin = self.room(array for array in params.values() if array.ndim == 2)
+        self.size = self.room(params.values())
+        self.vector = self.team.shared((self.size + self.room(buffers.values()),), self.dtype)
         self.gradients = self.team.shared((self.num_workers, self.size), self.dtype)
         self.stored, self.params = self.views(self.vector, params)
-        self.stored_buffers, self.buffers = self.views(self.vector, buffers)
+        self.stored_buffers, self.buffers = self.views(self.vector[self.size :], buffers)
         self.stored_grads, self.named_grads = zip(*(self.views(row, params) for row in self.gradients), strict=True)
-        for name, array in (self.params | self.buffers).items():
-            array[...] = params[name] if name in params else buffers[name]
+        for name, array in (*params.items(), *buffers.items()):
+            (self.params if name in params else self.buffers)[name][...] = array
         self.sums, self.last_sum = self.team.shared((self.num_workers,), np.uint64), None
         self.odd_numbers = np.random.default_rng(0).integers(1 << 63, size=self.chunk, dtype=np.uint64) * 2 + 1
         self.shared_arrays, self.version = {}, 1
 
-    def place(self, arrays: Mapping[str, Array], begin: int) -> int:
-        """Places for these arrays in a vector, at multiples of 64 bytes; returns where they end."""
-        for name, array in arrays.items():
-            self.places[name] = (begin, begin + array.size)
-            begin += -(-array.size // 16) * 16
-        return begin
+    def room(self, arrays: Iterable[Array]) -> int:
+        """How many numbers of a vector they take, each at a multiple of 64 bytes."""
+        return sum(-(-array.size // 16) * 16 for array in arrays)
 
     def views(self, vector: Array, arrays: Mapping[str, Array]) -> tuple[dict[str, Array], dict[str, Array]]:
         """Of a vector the arrays as they are stored, and in PyTorch's shapes."""
-        stored, named = {}, {}
-        for name, array in arrays.items():
-            begin, end = self.places[name]
-            order = (*range(2, array.ndim), 1, 0) if array.ndim > 1 else range(array.ndim)
-            stored[name] = vector[begin:end].reshape([array.shape[axis] for axis in order])
-            named[name] = stored[name].transpose(np.argsort(order))
+        stored, named, begin = {}, dict(arrays), 0
+        for name, array in sorted(arrays.items(), key=lambda item: item[1].ndim != 2):
+            place = vector[begin : begin + array.size]
+            stored[name] = place.reshape((*array.shape[2:], *array.shape[1::-1]))
+            named[name] = np.moveaxis(stored[name], (-1, -2), (0, 1)) if array.ndim > 1 else stored[name]
+            begin += self.room([array])
         return stored, named
 
     def shared(self, key: Hashable, shape: Shape, dtype: Type | None = None) -> Array:
