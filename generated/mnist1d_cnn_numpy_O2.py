@@ -219,7 +219,7 @@ class ConvStage(Stage):
         self.fold()
         if self.norm is not None and self.has_part:
             weight, stored = (array.reshape(-1, self.filters) for array in (self.weight, self.stored))
-            begin, end = self.w.part(len(stored))
+            begin, end = self.w.part(len(stored)) if self.w.splits else (0, len(stored))
             np.multiply(stored[begin:end], self.scale, out=weight[begin:end])
         elif self.norm is not None:
             self.weight = self.stored * self.scale

@@ -93,16 +93,17 @@ class ConvStage(Stage):
         self.fold()
         if self.norm is not None and self.has_part:
             weight, stored = (array.reshape(-1, self.filters) for array in (self.weight, self.stored))
-            begin, end = self.w.part(len(stored))
+            begin, end = self.w.part(len(stored)) if self.w.splits else (0, len(stored))
             np.multiply(stored[begin:end], self.scale, out=weight[begin:end])
         elif self.norm is not None:
             self.weight = self.stored * self.scale
 
     def share_weight(self) -> None:
-        """Each worker makes a part of the weights that a batch norm is in, instead of all for itself."""
+        """The weights that a batch norm is in lie in memory that training has for other things; where workers share
+        layers, each makes a part of them."""
         self.has_part = True
         if self.norm is not None:
-            self.weight = self.w.shared((self.name, "weight"), self.stored.shape)
+            self.weight = self.w.arrays(lambda n: self.stored.shape)[0]
 
     def complete(self, y: Array, plus: Array | None = None, has_bias: bool = False) -> None:
         """To y (rows, Wo, n, F) come the bias, if it has none yet, another map, and what stands at the end; then its

@@ -67,6 +67,7 @@ class Worker:
     stages: list[Stage]
     version: int | None
     handed_on: dict[int, int | None]
+    zeroed: list[Array]
 
     def __init__(self, network: HasWorkers, index: int, n: int, training: bool, apart: bool) -> None:
         self.network, self.index, self.n, self.training, self.apart = network, index, n, training, apart
@@ -88,7 +89,10 @@ class Worker:
             self.count, self.stages, self.handed_on = 0, [], {}
             self.s = make(self)
             if self.buffers.memory is None:
-                self.settle() if self.splits else self.buffers.settle()
+                if hasattr(network, "give_memory"):
+                    network.give_memory(self)
+                else:
+                    self.settle() if self.splits else self.buffers.settle()
 
     def arrays(self, shape: Sizes) -> list[Array]:
         """An array for each block, shape(n) for its n samples, that keeps what is in it until the block ends."""
@@ -125,7 +129,10 @@ class Worker:
         later."""
         arrays = [self.buffers.array(key, shape(n)) for key, n in zip(keys, self.sizes, strict=True)]
         for array in arrays[:0] if self.splits and self.index else arrays:
-            array[...] = 0
+            if hasattr(self.network, "give_memory"):  # which does it whenever this worker's turn begins
+                vars(self).setdefault("zeroed", []).append(array)
+            else:
+                array[...] = 0
         return arrays
 
     def tallies(self, shape: Shape) -> list[Array]:

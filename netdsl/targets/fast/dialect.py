@@ -19,6 +19,7 @@ DIALECT = replace(
         "netdsl.targets.fast.named_network",
         "netdsl.targets.fast.parts",
         "netdsl.targets.fast.split_network",
+        "netdsl.targets.fast.large_network",
         "netdsl.targets.fast.forked_network",
     ),
     methods=TEXTBOOK.methods | {"train_forward", "infer_forward"},

@@ -31,6 +31,7 @@ from netdsl.stages.textbook import Textbook
 from netdsl.targets.fast.description import class_methods, end_options
 from netdsl.targets.fast.dialect import DIALECT
 from netdsl.targets.fast.forked_network import ForkedNetwork
+from netdsl.targets.fast.large_network import LargeNetwork
 from netdsl.targets.fast.named_network import NamedFastNetwork
 from netdsl.targets.fast.network import FastNetwork, fast
 from netdsl.targets.fast.parts import DrawingNetwork, SharingNetwork, WaitingNetwork, WeightedNetwork
@@ -60,6 +61,8 @@ from netdsl.targets.text.recipe_lines import recipe_kernels, weights_lines
 from netdsl.targets.text.starts import start_kernels
 from netdsl.targets.text.trimmed import Outside, text_from, trimmed, unread_settings
 
+WORTH_SAVING = 1 << 20
+"""Numbers that the layers make of a sample from which on training and inference have the same memory."""
 WORTH_SPLITTING = 1e8
 """MACs of a sample from which on its layers are shared: a smaller one is faster on one core."""
 
@@ -155,7 +158,9 @@ def _questions(parts: Sequence[type], own: set[str], gives_map: bool) -> dict[ty
     methods = {*own, *(name for part in parts for base in part.__mro__ for name in vars(base))}
     splits = {"self.splits": SplitNetwork in parts}
     network = Questions(methods, {**splits, "self.gives_map": gives_map})
-    asking: dict[type, Questions] = dict.fromkeys((StoredNetwork, FastNetwork, WaitingNetwork, ForkedNetwork), network)
+    asking: dict[type, Questions] = dict.fromkeys(
+        (StoredNetwork, FastNetwork, WaitingNetwork, ForkedNetwork, LargeNetwork), network
+    )
     return {**asking, Worker: Questions(methods, {} if SplitNetwork in parts else splits)}
 
 
@@ -253,6 +258,7 @@ def _parts(graph: Graph, recipe: Recipe, train: Plan, kind: str) -> list[type[Fa
     """What the network needs beside FastNetwork."""
     needed = {
         ForkedNetwork: kind == "processes",
+        LargeNetwork: sum(stage.node.type.size for stage in train.stages) >= WORTH_SAVING,
         NamedFastNetwork: not graph.is_plain,
         SplitNetwork: graph.num_macs >= WORTH_SPLITTING,
         SharingNetwork: bool(_shares(graph)),

@@ -44,7 +44,7 @@ class FastNetwork(StoredNetwork):
     infer_forward: Callable[..., Any]
 
     known_constants: dict[Any, Any]
-    workers: dict[tuple[int, int], dict[Hashable, Worker]]
+    workers: dict[Hashable, dict[Hashable, Worker]]
     io: dict[str, Array]
     pending: int | None
 

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
-_OF_NETWORKS = ("self", "network")
+_OF_NETWORKS = ("self", "network", "self.network")
 
 
 @dataclass(frozen=True)
