@@ -80,6 +80,7 @@ class Worker:
         self.params, self.grads = network.stored, network.stored_grads[0 if self.splits else index]
         self.buffers = Buffers(self.dtype)
         self.own = Buffers(self.dtype) if self.splits else self.buffers
+        self.shared = network.shared
         make, self.forward = network.train_stages, network.train_forward
         if hasattr(network, "infer_stages"):
             make = make if training else network.infer_stages
@@ -117,17 +118,16 @@ class Worker:
     def zeros(self, shape: Sizes) -> list[Array]:
         """An array for each block that starts as zeros; what is not written stays so."""
         self.count += 1
-        return self.cleared([(self.count, i if self.apart else -n) for i, n in enumerate(self.sizes)], shape)
+        keys = [(self.count, i if self.apart else -n) for i, n in enumerate(self.sizes)]
+        arrays = [self.buffers.array(key, shape(n)) for key, n in zip(keys, self.sizes, strict=True)]
+        for array in arrays[:0] if self.splits and self.index else arrays:
+            array[...] = 0
+        return arrays
 
     def frame(self, shape: Sizes, inside: Hashable) -> list[Array]:
         """Scratch that starts as zeros, for stages that write to the same part of it: (first row, first column, rows,
-        columns)."""
-        return self.cleared([("frame", inside, shape(n)) for n in self.sizes], shape)
-
-    def cleared(self, keys: Sequence[Hashable], shape: Sizes) -> list[Array]:
-        """For each block the array of its key, set to zero; by worker 0 alone where others see it, and may come
-        later."""
-        arrays = [self.buffers.array(key, shape(n)) for key, n in zip(keys, self.sizes, strict=True)]
+        columns). Where others see it, who may come later, worker 0 alone writes these."""
+        arrays = [self.buffers.array(("frame", inside, shape(n)), shape(n)) for n in self.sizes]
         for array in arrays[:0] if self.splits and self.index else arrays:
             if hasattr(self.network, "give_memory"):  # which does it whenever this worker's turn begins
                 vars(self).setdefault("zeroed", []).append(array)
@@ -162,13 +162,8 @@ class Worker:
 
     def by_block(self, key: Hashable, shape: Sizes, apart: bool = False, buffers: Buffers | None = None) -> list[Array]:
         """For each block an array of that key, one for all unless they are apart."""
-        places = [(key, i if apart else 0) for i in range(len(self.sizes))]
-        return [(buffers or self.buffers).array(p, shape(n)) for p, n in zip(places, self.sizes, strict=True)]
-
-    def shared(self, key: Hashable, shape: Shape, dtype: Type | None = None) -> Array:
-        """An array that all workers see, of the network's dtype if there is none. What stages derive from params lies
-        in the same memory in training and at inference: each writes anew what the other may have written over."""
-        return self.network.shared((key, shape), shape, dtype)
+        buffers = buffers or self.buffers
+        return [buffers.array((key, i if apart else 0), shape(n)) for i, n in enumerate(self.sizes)]
 
     def constants(self, make: Callable[..., Any], *arguments: Hashable) -> Any:
         """What make(*arguments, dtype) gives, made once for all workers."""

@@ -159,7 +159,7 @@ def _questions(parts: Sequence[type], own: set[str], gives_map: bool) -> dict[ty
     splits = {"self.splits": SplitNetwork in parts}
     network = Questions(methods, {**splits, "self.gives_map": gives_map})
     asking: dict[type, Questions] = dict.fromkeys(
-        (StoredNetwork, FastNetwork, WaitingNetwork, ForkedNetwork, LargeNetwork), network
+        (StoredNetwork, FastNetwork, WaitingNetwork, DrawingNetwork, ForkedNetwork, LargeNetwork), network
     )
     return {**asking, Worker: Questions(methods, {} if SplitNetwork in parts else splits)}
 

@@ -18,6 +18,7 @@ class ForkedNetwork(FastNetwork):
     copied there; a larger one, or targets of another kind, need new processes."""
 
     failures: Array
+    capacity = 0  # samples that there is memory for
     sizes: tuple[int, ...] = (1,)  # of batches that there is memory for, where workers share that of few samples
 
     def make_team(self) -> Team:
@@ -47,6 +48,7 @@ class ForkedNetwork(FastNetwork):
         if self.capacity:
             self.team.close()
             self.team = self.make_team()
+            self.close = self.team.close
         self.capacity = max(n, self.capacity, 256)
         takes = self.named_inputs() if hasattr(self, "named_inputs") else {"x": self.input_shape}
         for name, shape in {**takes, **self.gives}.items():

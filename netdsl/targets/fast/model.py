@@ -37,8 +37,9 @@ class SharedSteps(Base):
 
     def prepare(self, n: int, y: np.ndarray | None = None) -> None:
         """Have room for n samples with targets like y, and all workers started; the first batch does it, if nobody
-        else."""
-        self.show(n, {} if y is None else {"y": y})
+        else has."""
+        if hasattr(self, "show"):  # those of processes have to be told
+            self.show(n, {} if y is None else {"y": y})
 
     @property
     def has_ended(self) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 from netdsl.kernels.arrays import Array, Shape
 from netdsl.stages.layout import to_textbook
-from netdsl.targets.fast.network import FastNetwork
+from netdsl.targets.fast.network import LOGITS, OUTPUTS, FastNetwork
 from netdsl.targets.numpy.named_network import NamedNetwork
 
 
@@ -40,6 +40,13 @@ class NamedFastNetwork(FastNetwork, NamedNetwork):
             place = self.io[f"output {name}"]
             place[rows] = to_textbook(y).reshape(-1, *place.shape[1:])
         return z
+
+    def ask(self, x: Any, training: bool) -> int:
+        """Forward on x, the number of whose samples it returns; what comes out is in `io`."""
+        n = self.call(LOGITS if training else OUTPUTS, x)
+        if not training and self.was_touched():
+            self.run(OUTPUTS, n)
+        return n
 
     def logits_of(self, x: Any, training: bool) -> Array:
         """x of each input -> what the loss reads, (N, ...)."""

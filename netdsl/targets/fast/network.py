@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import numpy as np
@@ -60,12 +60,16 @@ class FastNetwork(StoredNetwork):
         self.moments = self.team.shared((2, self.size), self.dtype)
         self.norms, self.losses = self.team.shared((2, self.num_workers), np.float64)
         self.gives = {"logits": self.logits_shape, "dlogits": self.logits_shape}
-        self.known_constants, self.workers, self.io = {}, {}, {}
-        self.capacity, self.steps, self.pending = 0, 0, None
+        self.known_constants, self.workers, self.io = {}, {}, {"logits": np.zeros(0)}
+        self.steps, self.pending, self.close = 0, None, self.team.close
+        if not hasattr(self, "show"):
+            self.team.start(self.work)
 
     def logits(self, x: Any, training: bool = False) -> Array:
         """x (N, *input_shape) -> what the loss reads, (N, ...)."""
-        n = self.ask(x, training)
+        n = self.call(LOGITS if training else OUTPUTS, x)
+        if not training and self.was_touched():
+            self.run(OUTPUTS, n)
         return self.io["logits"][:n].copy()
 
     def backward(self, dy: Array) -> tuple[None, Grads]:
@@ -98,20 +102,10 @@ class FastNetwork(StoredNetwork):
         """One step of the optimizer, in place."""
         for name, grad in grads.items():
             self.named_grads[0][name][...] = grad
-        self.show(1, {})
+        if hasattr(self, "show"):
+            self.show(1, {})
         self.touch()
         self.run(UPDATE, 1, lr)  # the gradients are where those of one sample are
-
-    def close(self) -> None:
-        """End the workers."""
-        self.team.close()
-
-    def ask(self, x: Any, training: bool) -> int:
-        """Forward on x, the number of whose samples it returns; what comes out is in `io`."""
-        n = self.call(LOGITS if training else OUTPUTS, x)
-        if not training and self.was_touched():
-            self.run(OUTPUTS, n)
-        return n
 
     def call(self, command: int, x: Any, y: Array | None = None, lr: float = 0.0) -> int:
         """Hand a batch to the workers and wait for them; returns how many samples it has."""
@@ -121,7 +115,12 @@ class FastNetwork(StoredNetwork):
             given["y"] = np.asarray(y)
             if given["y"].shape[:1] != (n,):
                 raise ValueError(f"{n} samples, but targets of the shape {given['y'].shape}")
-        self.show(n, given)
+        if hasattr(self, "show"):
+            self.show(n, given)
+        else:
+            if n > len(self.io["logits"]):
+                self.io |= {name: np.zeros((n, *shape), self.dtype) for name, shape in self.gives.items()}
+            self.io |= given
         if command != OUTPUTS:
             self.touch()
             self.pending = n if command == LOGITS else None
@@ -129,15 +128,6 @@ class FastNetwork(StoredNetwork):
                 self.draw(n)
         self.run(command, n, lr)
         return n
-
-    def show(self, n: int, given: Mapping[str, Array]) -> None:
-        """Show n samples to the workers, with room for what they give; the first batch starts them."""
-        if n > self.capacity:
-            self.capacity = n
-            self.io |= {name: np.zeros((n, *shape), self.dtype) for name, shape in self.gives.items()}
-        self.io |= given
-        if self.team.work is None:
-            self.team.start(self.work)
 
     def run(self, command: int, n: int, lr: float = 0.0) -> None:
         """Every worker does its part of a command; of a batch with too few samples for all, the first does all, but for
@@ -217,13 +207,9 @@ class FastNetwork(StoredNetwork):
             dy = (dy * share).astype(self.dtype)
         return from_textbook(dy, True) if self.gives_map else dy
 
-    def filled(self, n: int) -> Array:
-        """The gradients of those workers who had a part of n samples."""
-        return self.gradients[: 1 if n < self.num_workers else None]
-
     def total_gradients(self, n: int) -> Grads:
         """{param name: gradient} by the last n samples, summed over the workers in their order."""
-        for row in self.filled(n)[1:]:
+        for row in self.gradients[1 : 1 if n < self.num_workers else None]:
             self.gradients[0] += row
         return {name: self.named_grads[0][name].copy() for name in self.params}
 
@@ -234,7 +220,7 @@ class FastNetwork(StoredNetwork):
         state: State = {"step": steps}  # of its own: each step adds 1 to it
         for begin in range(0, self.size, self.chunk)[index :: self.team.active]:
             part = slice(begin, min(begin + self.chunk, self.size))
-            grads[begin], *others = self.filled(n)[:, part]
+            grads[begin], *others = self.gradients[: 1 if n < self.num_workers else None, part]
             for row in others:
                 grads[begin] += row
             norm += float(np.dot(grads[begin], grads[begin]))

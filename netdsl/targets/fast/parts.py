@@ -63,7 +63,11 @@ class DrawingNetwork(FastNetwork):
 
     def draw(self, n: int) -> None:
         """The factors by which dropouts multiply n samples."""
-        self.show(n, {f"factor {name}": self.drawn(n, self.rng, *how) for name, *how in self.draws()})
+        drawn = {f"factor {name}": self.drawn(n, self.rng, *how) for name, *how in self.draws()}
+        if hasattr(self, "show"):
+            self.show(n, drawn)
+        else:
+            self.io |= drawn
 
     def drawn(self, n: int, rng: np.random.Generator, kernel: Callable[..., Any], shape: Shape, p: float) -> Array:
         """The factors of one dropout."""

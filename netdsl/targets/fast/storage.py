@@ -65,10 +65,10 @@ class StoredNetwork(Network):
 
     def shared(self, key: Hashable, shape: Shape, dtype: Type | None = None) -> Array:
         """An array that all workers see, made when the first one asks for it; of two that do so at a time, one makes
-        it for both."""
-        if key not in self.shared_arrays:
-            self.shared_arrays.setdefault(key, self.team.shared(shape, dtype or self.dtype))
-        return self.shared_arrays[key]
+        it for both. Training and inference write there what they derive from params, over what the other has."""
+        if (key, shape) not in self.shared_arrays:
+            self.shared_arrays.setdefault((key, shape), self.team.shared(shape, dtype or self.dtype))
+        return self.shared_arrays[key, shape]
 
     def add_up(self, index: int) -> None:
         """The bytes of one worker's part."""
