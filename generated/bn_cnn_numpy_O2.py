@@ -1435,44 +1435,39 @@ class StoredNetwork(Network):
     def store(self, params, buffers):
         """One vector for all of them, first the matrices, from which nothing is derived, and a vector of gradients for
         each worker."""
-        matrices = {name: array for name, array in params.items() if array.ndim == 2}
-        self.places = {}
-        self.begin = self.place(matrices, 0)
-        self.size = self.place({name: array for name, array in params.items() if array.ndim != 2}, self.begin)
-        self.vector = self.team.shared((self.place(buffers, self.size),), self.dtype)
+        self.begin = self.room(array for array in params.values() if array.ndim == 2)
+        self.size = self.room(params.values())
+        self.vector = self.team.shared((self.size + self.room(buffers.values()),), self.dtype)
         self.gradients = self.team.shared((self.num_workers, self.size), self.dtype)
         self.stored, self.params = self.views(self.vector, params)
-        self.stored_buffers, self.buffers = self.views(self.vector, buffers)
+        self.stored_buffers, self.buffers = self.views(self.vector[self.size :], buffers)
         self.stored_grads, self.named_grads = zip(*(self.views(row, params) for row in self.gradients), strict=True)
-        for name, array in (self.params | self.buffers).items():
-            array[...] = params[name] if name in params else buffers[name]
+        for name, array in (*params.items(), *buffers.items()):
+            (self.params if name in params else self.buffers)[name][...] = array
         self.sums, self.last_sum = self.team.shared((self.num_workers,), np.uint64), None
         self.odd_numbers = np.random.default_rng(0).integers(1 << 63, size=self.chunk, dtype=np.uint64) * 2 + 1
         self.shared_arrays, self.version = {}, 1
 
-    def place(self, arrays, begin):
-        """Places for these arrays in a vector, at multiples of 64 bytes; returns where they end."""
-        for name, array in arrays.items():
-            self.places[name] = (begin, begin + array.size)
-            begin += -(-array.size // 16) * 16
-        return begin
+    def room(self, arrays):
+        """How many numbers of a vector they take, each at a multiple of 64 bytes."""
+        return sum(-(-array.size // 16) * 16 for array in arrays)
 
     def views(self, vector, arrays):
         """Of a vector the arrays as they are stored, and in PyTorch's shapes."""
-        stored, named = {}, {}
-        for name, array in arrays.items():
-            begin, end = self.places[name]
-            order = (*range(2, array.ndim), 1, 0) if array.ndim > 1 else range(array.ndim)
-            stored[name] = vector[begin:end].reshape([array.shape[axis] for axis in order])
-            named[name] = stored[name].transpose(np.argsort(order))
+        stored, named, begin = {}, dict(arrays), 0
+        for name, array in sorted(arrays.items(), key=lambda item: item[1].ndim != 2):
+            place = vector[begin : begin + array.size]
+            stored[name] = place.reshape((*array.shape[2:], *array.shape[1::-1]))
+            named[name] = np.moveaxis(stored[name], (-1, -2), (0, 1)) if array.ndim > 1 else stored[name]
+            begin += self.room([array])
         return stored, named
 
     def shared(self, key, shape, dtype=None):
         """An array that all workers see, made when the first one asks for it; of two that do so at a time, one makes
-        it for both."""
-        if key not in self.shared_arrays:
-            self.shared_arrays.setdefault(key, self.team.shared(shape, dtype or self.dtype))
-        return self.shared_arrays[key]
+        it for both. Training and inference write there what they derive from params, over what the other has."""
+        if (key, shape) not in self.shared_arrays:
+            self.shared_arrays.setdefault((key, shape), self.team.shared(shape, dtype or self.dtype))
+        return self.shared_arrays[key, shape]
 
     def add_up(self, index):
         """The bytes of one worker's part."""
@@ -1503,32 +1498,28 @@ class FastNetwork(StoredNetwork):
     gives_map = False
     worth_sharing = 1 << 18  # params: from so many on a step of the optimizer takes longer than to ask others for help
 
-    # what some networks have beside: the emitter knows which, and leaves the questions out
-
     def __init__(self, seed=0, dtype="float32", workers=None):
-        """workers: how many share a batch; None: one for each core."""
-        rng = np.random.default_rng(seed)
-        self.dtype = np.dtype(dtype)
-        buffers = self.first_buffers(dtype)
-        self.start(self.first_params(rng, dtype), buffers, rng, workers)
-
-    def start(self, params, buffers, rng, workers):
-        """Store the params in one vector, shared by the workers. Raises ValueError if these cannot be made."""
+        """workers: how many share a batch; None: one for each core. Raises ValueError if these cannot be made."""
         if workers is not None and workers < 1:
             raise ValueError(f"a network needs 1 worker or more, not {workers}")
-        self.rng, self.num_workers = rng, available_cores() if workers is None else workers
+        self.rng, self.dtype = np.random.default_rng(seed), np.dtype(dtype)
+        self.num_workers = available_cores() if workers is None else workers
         self.team = Team(self.num_workers)
-        self.store(params, buffers)
+        params = self.first_params(self.rng, dtype)
+        self.store(params, self.first_buffers(dtype))
         self.moments = self.team.shared((2, self.size), self.dtype)
         self.norms, self.losses = self.team.shared((2, self.num_workers), np.float64)
-        self.takes = {"x": self.input_shape}
         self.gives = {"logits": self.logits_shape, "dlogits": self.logits_shape}
-        self.known_constants, self.workers, self.io = {}, {}, {}
-        self.capacity, self.steps, self.pending = 0, 0, None
+        self.known_constants, self.workers, self.io = {}, {}, {"logits": np.zeros(0)}
+        self.steps, self.pending, self.close = 0, None, self.team.close
+        if not hasattr(self, "show"):
+            self.team.start(self.work)
 
     def logits(self, x, training=False):
         """x (N, *input_shape) -> what the loss reads, (N, ...)."""
-        n = self.ask(x, training)
+        n = self.call(LOGITS if training else OUTPUTS, x)
+        if not training and self.was_touched():
+            self.run(OUTPUTS, n)
         return self.io["logits"][:n].copy()
 
     def backward(self, dy):
@@ -1561,20 +1552,8 @@ class FastNetwork(StoredNetwork):
         """One step of the optimizer, in place."""
         for name, grad in grads.items():
             self.named_grads[0][name][...] = grad
-        self.show(1, {})
         self.touch()
         self.run(UPDATE, 1, lr)  # the gradients are where those of one sample are
-
-    def close(self):
-        """End the workers."""
-        self.team.close()
-
-    def ask(self, x, training):
-        """Forward on x, the number of whose samples it returns; what comes out is in `io`."""
-        n = self.call(LOGITS if training else OUTPUTS, x)
-        if not training and self.was_touched():
-            self.run(OUTPUTS, n)
-        return n
 
     def call(self, command, x, y=None, lr=0.0):
         """Hand a batch to the workers and wait for them; returns how many samples it has."""
@@ -1584,22 +1563,15 @@ class FastNetwork(StoredNetwork):
             given["y"] = np.asarray(y)
             if given["y"].shape[:1] != (n,):
                 raise ValueError(f"{n} samples, but targets of the shape {given['y'].shape}")
-        self.show(n, given)
+        if n > len(self.io["logits"]):
+            self.io |= {name: np.zeros((n, *shape), self.dtype) for name, shape in self.gives.items()}
+        self.io |= given
         if command != OUTPUTS:
             self.touch()
             self.pending = n if command == LOGITS else None
             self.draw(n)
         self.run(command, n, lr)
         return n
-
-    def show(self, n, given):
-        """Show n samples to the workers, with room for what they give; the first batch starts them."""
-        if n > self.capacity:
-            self.capacity = n
-            self.io |= {name: np.zeros((n, *shape), self.dtype) for name, shape in self.gives.items()}
-        self.io |= given
-        if self.team.work is None:
-            self.team.start(self.work)
 
     def run(self, command, n, lr=0.0):
         """Every worker does its part of a command; of a batch with too few samples for all, the first does all, but for
@@ -1650,8 +1622,7 @@ class FastNetwork(StoredNetwork):
         if key not in known:
             while len(known) >= 6:
                 vars(known.pop(next(iter(known)))).clear()  # its memory, too: stages and worker refer to each other
-            made = Worker
-            known[key] = made(self, index, n, training, apart)
+            known[key] = Worker(self, index, n, training, apart)
         return known[key]
 
     def each_block(self, w, command):
@@ -1659,14 +1630,10 @@ class FastNetwork(StoredNetwork):
         for block, rows in enumerate(w.rows):
             w.block = block
             if command != BACKWARD:
-                self.keep(w.forward(w.s, *(self.io[name][rows] for name in self.takes)), rows)
+                made = w.forward(w.s, *([self.io["x"][rows]]))
+                self.io["logits"][rows] = made
             if command not in (OUTPUTS, LOGITS):
                 self.train_backward(w.s, self.gradient(w, rows, command))
-
-    def keep(self, made, rows):
-        """Keep what the loss reads of a block."""
-        made = made
-        self.io["logits"][rows] = made
 
     def gradient(self, w, rows, command):
         """The gradient by what the loss reads of a block, as the stages take it; the loss is added to this worker's."""
@@ -1679,13 +1646,9 @@ class FastNetwork(StoredNetwork):
             dy = (dy * share).astype(self.dtype)
         return dy
 
-    def filled(self, n):
-        """The gradients of those workers who had a part of n samples."""
-        return self.gradients[: 1 if n < self.num_workers else None]
-
     def total_gradients(self, n):
         """{param name: gradient} by the last n samples, summed over the workers in their order."""
-        for row in self.filled(n)[1:]:
+        for row in self.gradients[1 : 1 if n < self.num_workers else None]:
             self.gradients[0] += row
         return {name: self.named_grads[0][name].copy() for name in self.params}
 
@@ -1696,7 +1659,7 @@ class FastNetwork(StoredNetwork):
         state = {"step": steps}  # of its own: each step adds 1 to it
         for begin in range(0, self.size, self.chunk)[index :: self.team.active]:
             part = slice(begin, min(begin + self.chunk, self.size))
-            grads[begin], *others = self.filled(n)[:, part]
+            grads[begin], *others = self.gradients[: 1 if n < self.num_workers else None, part]
             for row in others:
                 grads[begin] += row
             norm += float(np.dot(grads[begin], grads[begin]))
@@ -1989,6 +1952,11 @@ def blas_libraries():
     return [*own, *(os.path.join(folder, name) for name in brought)]
 
 
+def available_cores():
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class Worker:
     """One worker's part of a network: its samples in blocks, the stages that work on them, and its gradients.
 
@@ -2012,21 +1980,15 @@ class Worker:
         self.params, self.grads = network.stored, network.stored_grads[index]
         self.buffers = Buffers(self.dtype)
         self.own = self.buffers
-        self.build()
-        self.settle()
-        self.build()
-
-    def build(self):
-        """Make the stages: the first time they say how much memory they need, the second time they get it."""
-        self.count, self.stages, self.handed_on = 0, [], {}
-        make, self.forward = self.network.train_stages, self.network.train_forward
-        make = make if self.training else self.network.infer_stages
-        self.forward = self.forward if self.training else self.network.infer_forward
-        self.s = make(self)
-
-    def settle(self):
-        """Take the memory for all arrays, now that their sizes are known."""
-        self.buffers.settle()
+        self.shared = network.shared
+        make, self.forward = network.train_stages, network.train_forward
+        make = make if training else network.infer_stages
+        self.forward = self.forward if training else network.infer_forward
+        for _ in range(2):  # the first time stages say how much memory they need, the second time they get it
+            self.count, self.stages, self.handed_on = 0, [], {}
+            self.s = make(self)
+            if self.buffers.memory is None:
+                self.buffers.settle()
 
     def arrays(self, shape):
         """An array for each block, shape(n) for its n samples, that keeps what is in it until the block ends."""
@@ -2051,16 +2013,16 @@ class Worker:
     def zeros(self, shape):
         """An array for each block that starts as zeros; what is not written stays so."""
         self.count += 1
-        places = [(self.count, i if self.apart else -n) for i, n in enumerate(self.sizes)]
-        return self.cleared([self.buffers.array(place, shape(n)) for place, n in zip(places, self.sizes, strict=True)])
+        keys = [(self.count, i if self.apart else -n) for i, n in enumerate(self.sizes)]
+        arrays = [self.buffers.array(key, shape(n)) for key, n in zip(keys, self.sizes, strict=True)]
+        for array in arrays:
+            array[...] = 0
+        return arrays
 
     def frame(self, shape, inside):
         """Scratch that starts as zeros, for stages that write to the same part of it: (first row, first column, rows,
-        columns)."""
-        return self.cleared([self.buffers.array(("frame", inside, shape(n)), shape(n)) for n in self.sizes])
-
-    def cleared(self, arrays):
-        """The arrays, set to zero."""
+        columns). Where others see it, who may come later, worker 0 alone writes these."""
+        arrays = [self.buffers.array(("frame", inside, shape(n)), shape(n)) for n in self.sizes]
         for array in arrays:
             array[...] = 0
         return arrays
@@ -2092,13 +2054,8 @@ class Worker:
 
     def by_block(self, key, shape, apart=False, buffers=None):
         """For each block an array of that key, one for all unless they are apart."""
-        places = [(key, i if apart else 0) for i in range(len(self.sizes))]
-        return [(buffers or self.buffers).array(p, shape(n)) for p, n in zip(places, self.sizes, strict=True)]
-
-    def shared(self, key, shape, dtype=None):
-        """An array that all workers see, of the network's dtype if there is none. What stages derive from params lies
-        in the same memory in training and at inference: each writes anew what the other may have written over."""
-        return self.network.shared((key, shape), shape, dtype)
+        buffers = buffers or self.buffers
+        return [buffers.array((key, i if apart else 0), shape(n)) for i, n in enumerate(self.sizes)]
 
     def constants(self, make, *arguments):
         """What make(*arguments, dtype) gives, made once for all workers."""
@@ -2162,23 +2119,19 @@ def multiply(a, b, out):
     return (np.dot if a.ndim == 2 and a.shape[1] == 1 else np.matmul)(a, b, out=out)
 
 
-def available_cores():
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 class DrawingNetwork(FastNetwork):
     """A network with dropouts, whose factors are drawn for the whole batch, before its workers begin."""
 
-    def start(self, params, buffers, rng, workers):
-        """With places for the factors."""
-        super().start(params, buffers, rng, workers)
+    def __init__(self, seed=0, dtype="float32", workers=None):
+        """As every network, with places for the factors."""
+        super().__init__(seed, dtype, workers)
         drawn = [(name, self.drawn(1, np.random.default_rng(0), *how)) for name, *how in self.draws()]
         self.gives |= {f"factor {name}": factor.shape[1:] for name, factor in drawn}
 
     def draw(self, n):
         """The factors by which dropouts multiply n samples."""
-        self.show(n, {f"factor {name}": self.drawn(n, self.rng, *how) for name, *how in self.draws()})
+        drawn = {f"factor {name}": self.drawn(n, self.rng, *how) for name, *how in self.draws()}
+        self.io |= drawn
 
     def drawn(self, n, rng, kernel, shape, p):
         """The factors of one dropout."""
@@ -2209,7 +2162,9 @@ class WaitingNetwork(FastNetwork):
     def steps_of(self, w, rows, command):
         """What a block does in training."""
         if command != BACKWARD:
-            self.keep((yield from w.forward(w.s, *(self.io[name][rows] for name in self.takes))), rows)
+            xs = [self.io["x"][rows]]
+            made = yield from w.forward(w.s, *xs)
+            self.io["logits"][rows] = made
         if command != LOGITS:
             yield from self.train_backward(w.s, self.gradient(w, rows, command)) or ()
 
