@@ -1411,10 +1411,7 @@ class Network:
         write_weights(path, {**self.params, **self.buffers})
 
     def load(self, path):
-        """Read what `save`, netdsl or PyTorch wrote; raises ValueError and changes nothing unless all of it is right.
-
-        What is right, and what is passed over, says `read_weights`.
-        """
+        """Read what `save`, netdsl or PyTorch wrote; what is not right changes nothing and raises (read_weights)."""
         expected = {**self.params, **self.buffers}
         for name, array in read_weights(path, expected).items():
             expected[name][...] = array
@@ -1495,7 +1492,7 @@ class FastNetwork(StoredNetwork):
     do not replace them.
     """
 
-    gives_map = False
+    gives_map = False  # whether the loss reads a map
     worth_sharing = 1 << 18  # params: from so many on a step of the optimizer takes longer than to ask others for help
 
     def __init__(self, seed=0, dtype="float32", workers=None):
@@ -1512,8 +1509,7 @@ class FastNetwork(StoredNetwork):
         self.gives = {"logits": self.logits_shape, "dlogits": self.logits_shape}
         self.known_constants, self.workers, self.io = {}, {}, {"logits": np.zeros(0)}
         self.steps, self.pending, self.close = 0, None, self.team.close
-        if not hasattr(self, "show"):
-            self.team.start(self.work)
+        self.team.start(self.work)
 
     def logits(self, x, training=False):
         """x (N, *input_shape) -> what the loss reads, (N, ...)."""
@@ -1630,7 +1626,7 @@ class FastNetwork(StoredNetwork):
         for block, rows in enumerate(w.rows):
             w.block = block
             if command != BACKWARD:
-                made = w.forward(w.s, *([self.io["x"][rows]]))
+                made = w.forward(w.s, self.io["x"][rows])
                 self.io["logits"][rows] = made
             if command not in (OUTPUTS, LOGITS):
                 self.train_backward(w.s, self.gradient(w, rows, command))
@@ -1684,9 +1680,8 @@ def write_weights(path, weights):
         end += array.nbytes
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
-    parts = [np.array([len(text)], "<u8").view(np.uint8), np.frombuffer(text, np.uint8)]
-    parts += [np.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in weights.values()]
-    np.concatenate(parts).tofile(path)
+    parts = [np.array([len(text)], "<u8"), np.frombuffer(text, np.uint8), *weights.values()]
+    np.concatenate([np.ascontiguousarray(part).reshape(-1).view(np.uint8) for part in parts]).tofile(path)
 
 
 def read_weights(path, expected):
@@ -1927,9 +1922,7 @@ def blas_threads(count):
 
 def blas_controls():
     """-> the functions that get and set the number of threads in the BLAS that numpy's own library links, or Nones.
-
-    Windows knows a function only by the file that defines it, so the libraries that come with numpy are asked as well.
-    """
+    Windows knows a function only by the file that defines it, so what numpy's wheel brings along is asked as well."""
     forms = [f"{front}openblas_%s_num_threads{end}" for front in ("scipy_", "") for end in ("64_", "")]
     names = [(form % "get", form % "set") for form in [*forms, "bli_thread_%s_num_threads"]]
     for path in blas_libraries():
@@ -2013,16 +2006,13 @@ class Worker:
     def zeros(self, shape):
         """An array for each block that starts as zeros; what is not written stays so."""
         self.count += 1
-        keys = [(self.count, i if self.apart else -n) for i, n in enumerate(self.sizes)]
-        arrays = [self.buffers.array(key, shape(n)) for key, n in zip(keys, self.sizes, strict=True)]
-        for array in arrays:
-            array[...] = 0
-        return arrays
+        return self.frame(shape, self.count, self.apart)
 
-    def frame(self, shape, inside):
+    def frame(self, shape, inside, apart=False):
         """Scratch that starts as zeros, for stages that write to the same part of it: (first row, first column, rows,
         columns). Where others see it, who may come later, worker 0 alone writes these."""
-        arrays = [self.buffers.array(("frame", inside, shape(n)), shape(n)) for n in self.sizes]
+        keys = [("frame", inside, i if apart else shape(n)) for i, n in enumerate(self.sizes)]
+        arrays = [self.buffers.array(key, shape(n)) for key, n in zip(keys, self.sizes, strict=True)]
         for array in arrays:
             array[...] = 0
         return arrays

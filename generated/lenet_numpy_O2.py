@@ -667,10 +667,7 @@ class Network:
         write_weights(path, {**self.params, **self.buffers})
 
     def load(self, path):
-        """Read what `save`, netdsl or PyTorch wrote; raises ValueError and changes nothing unless all of it is right.
-
-        What is right, and what is passed over, says `read_weights`.
-        """
+        """Read what `save`, netdsl or PyTorch wrote; what is not right changes nothing and raises (read_weights)."""
         expected = {**self.params, **self.buffers}
         for name, array in read_weights(path, expected).items():
             expected[name][...] = array
@@ -751,7 +748,7 @@ class FastNetwork(StoredNetwork):
     do not replace them.
     """
 
-    gives_map = False
+    gives_map = False  # whether the loss reads a map
     worth_sharing = 1 << 18  # params: from so many on a step of the optimizer takes longer than to ask others for help
 
     def __init__(self, seed=0, dtype="float32", workers=None):
@@ -768,8 +765,7 @@ class FastNetwork(StoredNetwork):
         self.gives = {"logits": self.logits_shape, "dlogits": self.logits_shape}
         self.known_constants, self.workers, self.io = {}, {}, {"logits": np.zeros(0)}
         self.steps, self.pending, self.close = 0, None, self.team.close
-        if not hasattr(self, "show"):
-            self.team.start(self.work)
+        self.team.start(self.work)
 
     def logits(self, x, training=False):
         """x (N, *input_shape) -> what the loss reads, (N, ...)."""
@@ -885,7 +881,7 @@ class FastNetwork(StoredNetwork):
         for block, rows in enumerate(w.rows):
             w.block = block
             if command != BACKWARD:
-                made = w.forward(w.s, *([self.io["x"][rows]]))
+                made = w.forward(w.s, self.io["x"][rows])
                 self.io["logits"][rows] = made
             if command not in (OUTPUTS, LOGITS):
                 self.train_backward(w.s, self.gradient(w, rows, command))
@@ -939,9 +935,8 @@ def write_weights(path, weights):
         end += array.nbytes
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
-    parts = [np.array([len(text)], "<u8").view(np.uint8), np.frombuffer(text, np.uint8)]
-    parts += [np.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in weights.values()]
-    np.concatenate(parts).tofile(path)
+    parts = [np.array([len(text)], "<u8"), np.frombuffer(text, np.uint8), *weights.values()]
+    np.concatenate([np.ascontiguousarray(part).reshape(-1).view(np.uint8) for part in parts]).tofile(path)
 
 
 def read_weights(path, expected):
@@ -1182,9 +1177,7 @@ def blas_threads(count):
 
 def blas_controls():
     """-> the functions that get and set the number of threads in the BLAS that numpy's own library links, or Nones.
-
-    Windows knows a function only by the file that defines it, so the libraries that come with numpy are asked as well.
-    """
+    Windows knows a function only by the file that defines it, so what numpy's wheel brings along is asked as well."""
     forms = [f"{front}openblas_%s_num_threads{end}" for front in ("scipy_", "") for end in ("64_", "")]
     names = [(form % "get", form % "set") for form in [*forms, "bli_thread_%s_num_threads"]]
     for path in blas_libraries():
@@ -1266,7 +1259,8 @@ class Worker:
     def frame(self, shape, inside):
         """Scratch that starts as zeros, for stages that write to the same part of it: (first row, first column, rows,
         columns). Where others see it, who may come later, worker 0 alone writes these."""
-        arrays = [self.buffers.array(("frame", inside, shape(n)), shape(n)) for n in self.sizes]
+        keys = [("frame", inside, shape(n)) for i, n in enumerate(self.sizes)]
+        arrays = [self.buffers.array(key, shape(n)) for key, n in zip(keys, self.sizes, strict=True)]
         for array in arrays:
             array[...] = 0
         return arrays

@@ -297,9 +297,8 @@ def write_weights(path, weights):
         end += array.nbytes
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
-    parts = [np.array([len(text)], "<u8").view(np.uint8), np.frombuffer(text, np.uint8)]
-    parts += [np.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in weights.values()]
-    np.concatenate(parts).tofile(path)
+    parts = [np.array([len(text)], "<u8"), np.frombuffer(text, np.uint8), *weights.values()]
+    np.concatenate([np.ascontiguousarray(part).reshape(-1).view(np.uint8) for part in parts]).tofile(path)
 
 
 def take_weights(file, held, expected):
@@ -468,10 +467,7 @@ class Network:
         write_weights(path, {**self.params, **self.buffers})
 
     def load(self, path):
-        """Read what `save`, netdsl or PyTorch wrote; raises ValueError and changes nothing unless all of it is right.
-
-        What is right, and what is passed over, says `read_weights`.
-        """
+        """Read what `save`, netdsl or PyTorch wrote; what is not right changes nothing and raises (read_weights)."""
         expected = {**self.params, **self.buffers}
         for name, array in read_weights(path, expected).items():
             expected[name][...] = array

@@ -138,6 +138,5 @@ def write_weights(path: str | os.PathLike[str], weights: Mapping[str, Any]) -> N
         end += array.nbytes
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
-    parts = [np.array([len(text)], "<u8").view(np.uint8), np.frombuffer(text, np.uint8)]
-    parts += [np.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in weights.values()]
-    np.concatenate(parts).tofile(path)
+    parts = [np.array([len(text)], "<u8"), np.frombuffer(text, np.uint8), *weights.values()]
+    np.concatenate([np.ascontiguousarray(part).reshape(-1).view(np.uint8) for part in parts]).tofile(path)

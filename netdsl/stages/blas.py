@@ -26,9 +26,7 @@ def blas_threads(count: int | None) -> int | None:
 
 def blas_controls() -> tuple[Any, Any]:
     """-> the functions that get and set the number of threads in the BLAS that numpy's own library links, or Nones.
-
-    Windows knows a function only by the file that defines it, so the libraries that come with numpy are asked as well.
-    """
+    Windows knows a function only by the file that defines it, so what numpy's wheel brings along is asked as well."""
     forms = [f"{front}openblas_%s_num_threads{end}" for front in ("scipy_", "") for end in ("64_", "")]
     names = [(form % "get", form % "set") for form in [*forms, "bli_thread_%s_num_threads"]]
     for path in blas_libraries():

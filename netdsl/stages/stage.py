@@ -118,16 +118,13 @@ class Worker:
     def zeros(self, shape: Sizes) -> list[Array]:
         """An array for each block that starts as zeros; what is not written stays so."""
         self.count += 1
-        keys = [(self.count, i if self.apart else -n) for i, n in enumerate(self.sizes)]
-        arrays = [self.buffers.array(key, shape(n)) for key, n in zip(keys, self.sizes, strict=True)]
-        for array in arrays[:0] if self.splits and self.index else arrays:
-            array[...] = 0
-        return arrays
+        return self.frame(shape, self.count, self.apart)
 
-    def frame(self, shape: Sizes, inside: Hashable) -> list[Array]:
+    def frame(self, shape: Sizes, inside: Hashable, apart: bool = False) -> list[Array]:
         """Scratch that starts as zeros, for stages that write to the same part of it: (first row, first column, rows,
         columns). Where others see it, who may come later, worker 0 alone writes these."""
-        arrays = [self.buffers.array(("frame", inside, shape(n)), shape(n)) for n in self.sizes]
+        keys = [("frame", inside, i if apart else shape(n)) for i, n in enumerate(self.sizes)]
+        arrays = [self.buffers.array(key, shape(n)) for key, n in zip(keys, self.sizes, strict=True)]
         for array in arrays[:0] if self.splits and self.index else arrays:
             if hasattr(self.network, "give_memory"):  # which does it whenever this worker's turn begins
                 vars(self).setdefault("zeroed", []).append(array)

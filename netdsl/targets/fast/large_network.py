@@ -74,9 +74,9 @@ class LargeNetwork(FastNetwork):
     def shared(self, key: Hashable, shape: Shape, dtype: Type | None = None) -> Array:
         """An array that all workers see; what a worker asks for in two shapes, in training and at inference, lies in
         the same memory if that is large enough."""
-        if not (isinstance(key, tuple) and key[-1] == shape):
+        if key == "task" or (isinstance(key, tuple) and key[0] == "split"):
             return super().shared(key, shape, dtype)
-        made, size = self.sizes_made.setdefault((*key[:-1], dtype), {}), math.prod(shape)
+        made, size = self.sizes_made.setdefault((key, dtype), {}), math.prod(shape)
         large = next((made[many] for many in list(made) if many >= size), None)
         if large is None:
             large = made.setdefault(size, super().shared(key, shape, dtype))

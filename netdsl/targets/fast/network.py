@@ -28,7 +28,7 @@ class FastNetwork(StoredNetwork):
     do not replace them.
     """
 
-    gives_map = False
+    gives_map = False  # whether the loss reads a map
     worth_sharing = 1 << 18  # params: from so many on a step of the optimizer takes longer than to ask others for help
     input_shape: Shape
     logits_shape: Shape
@@ -189,7 +189,10 @@ class FastNetwork(StoredNetwork):
         for block, rows in enumerate(w.rows):
             w.block = block
             if command != BACKWARD:
-                made = w.forward(w.s, *(self.inputs(rows) if hasattr(self, "inputs") else [self.io["x"][rows]]))
+                if hasattr(self, "inputs"):
+                    made = w.forward(w.s, *self.inputs(rows))
+                else:
+                    made = w.forward(w.s, self.io["x"][rows])
                 if hasattr(self, "keep_outputs"):
                     made = self.keep_outputs(made, rows)
                 self.io["logits"][rows] = to_textbook(made).reshape(-1, *self.logits_shape) if self.gives_map else made

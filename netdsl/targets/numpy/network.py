@@ -79,10 +79,7 @@ class Network:
         write_weights(path, {**self.params, **self.buffers})
 
     def load(self, path: str | os.PathLike[str]) -> None:
-        """Read what `save`, netdsl or PyTorch wrote; raises ValueError and changes nothing unless all of it is right.
-
-        What is right, and what is passed over, says `read_weights`.
-        """
+        """Read what `save`, netdsl or PyTorch wrote; what is not right changes nothing and raises (read_weights)."""
         expected = {**self.params, **self.buffers}
         for name, array in read_weights(path, expected).items():
             expected[name][...] = array

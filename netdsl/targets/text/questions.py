@@ -22,6 +22,9 @@ class Questions:
             parts = [self.decide(method, part) for part in test.values]
             decides = isinstance(test.op, ast.Or)
             return decides if decides in parts else None if None in parts else not decides
+        if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+            holds = self.decide(method, test.operand)
+            return None if holds is None else not holds
         if isinstance(test, ast.Call) and ast.unparse(test.func) == "hasattr":
             of, name = test.args
             assert ast.unparse(of) in _OF_NETWORKS and isinstance(name, ast.Constant), ast.unparse(test)
