@@ -61,7 +61,8 @@ class MaxPool(Stage):
             kind = np.dtype(np.uint8 if len(taps) < 256 else np.uint32)
             kept = w.bits(lambda n: (*self.out_size, n, c * kind.itemsize))
             self.winner = [bits.view(kind) for bits in kept]
-            self.place = w.scratch("place", lambda n: (math.prod(self.out_size) * n * c,))
+            share = w.dtype.itemsize // kind.itemsize or 1  # places in one number of the scratch
+            self.place = w.scratch("place", lambda n: (-(-math.prod(self.out_size) * n * c // share),))
             self.part = w.scratch("pool", lambda n: (math.prod(self.out_size) * n * c,))
             self.dx = w.gradients(lambda n: (*plane(self.size), n, c))
             self.mask = w.masks((c, *self.out_size))
