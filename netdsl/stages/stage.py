@@ -81,11 +81,11 @@ class Worker:
         self.buffers = Buffers(self.dtype)
         self.own = Buffers(self.dtype) if self.splits else self.buffers
         self.shared = network.shared
-        make, self.forward = network.train_stages, network.train_forward
+        make, self.compute = network.train_stages, network.train_forward
         if hasattr(network, "infer_stages"):
             make = make if training else network.infer_stages
         if hasattr(network, "infer_forward"):
-            self.forward = self.forward if training else network.infer_forward
+            self.compute = self.compute if training else network.infer_forward
         for _ in range(2):  # the first time stages say how much memory they need, the second time they get it
             self.count, self.stages, self.handed_on = 0, [], {}
             self.s = make(self)

@@ -171,12 +171,14 @@ def _words(methods: Sequence[Method], demo: Sequence[str]) -> set[str]:
 
 
 def _as_read(plan: Plan, unread: Mapping[Kernel, Container[str]]) -> Plan:
-    """A plan whose stages are told no epilogue, and not to leave out dx, where their constructors do not read it."""
+    """A plan whose stages are not told how they end, and to leave out dx, where their constructors do not read it."""
     stages = []
     for stage in plan.stages:
         gone = unread.get(stage.call.kernel, ()) if stage.call is not None else ()
         if "epilogue" in gone:
             stage = replace(stage, epilogue=Epilogue())
+        if "relu" in gone:
+            stage = replace(stage, epilogue=replace(stage.epilogue, relu=False))
         if "dx" in gone and stage.call is not None:
             options = {key: value for key, value in stage.call.options.items() if key != "dx"}
             stage = replace(stage, call=replace(stage.call, options=options))

@@ -190,9 +190,9 @@ class FastNetwork(StoredNetwork):
             w.block = block
             if command != BACKWARD:
                 if hasattr(self, "inputs"):
-                    made = w.forward(w.s, *self.inputs(rows))
+                    made = w.compute(w.s, *self.inputs(rows))
                 else:
-                    made = w.forward(w.s, self.io["x"][rows])
+                    made = w.compute(w.s, self.io["x"][rows])
                 if hasattr(self, "keep_outputs"):
                     made = self.keep_outputs(made, rows)
                 self.io["logits"][rows] = to_textbook(made).reshape(-1, *self.logits_shape) if self.gives_map else made

@@ -42,7 +42,7 @@ class WaitingNetwork(FastNetwork):
         """What a block does in training."""
         if command != BACKWARD:
             xs = self.inputs(rows) if hasattr(self, "inputs") else [self.io["x"][rows]]
-            made = yield from w.forward(w.s, *xs)
+            made = yield from w.compute(w.s, *xs)
             if hasattr(self, "keep_outputs"):
                 made = self.keep_outputs(made, rows)
             self.io["logits"][rows] = to_textbook(made).reshape(-1, *self.logits_shape) if self.gives_map else made

@@ -26,19 +26,21 @@ class Call:
 
 @dataclass(frozen=True)
 class Said:
-    """What a text says: the attributes that it reads, its calls, and the attributes and names that it hands on without
-    a call."""
+    """What a text says: the attributes that it reads, of `self` apart; its calls; and the attributes and names that it
+    hands on without a call, of `self` apart."""
 
     read: frozenset[str]
-    own: frozenset[str]  # read of `self`, where that is no stage
+    own: frozenset[str]
     calls: tuple[Call, ...]
     handed: frozenset[str]
+    given: frozenset[str]
 
 
 @lru_cache(REMEMBERED)
 def said_in(text: str, is_stage: bool) -> Said:
     """is_stage: that `self.a = b.a` gives on what `b` has is no reason yet that anyone has it."""
-    read, own, handed, calls, called = set[str](), set[str](), set[str](), list[Call](), set[ast.AST]()
+    read, own, handed, given = set[str](), set[str](), set[str](), set[str]()
+    calls, called = list[Call](), set[ast.AST]()
     given_on = _given_on(parsed(text)) if is_stage else set()
     for node in walk(parsed(text)):
         if isinstance(node, ast.Call):
@@ -47,14 +49,14 @@ def said_in(text: str, is_stage: bool) -> Said:
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             read.add(node.value)
         elif isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load):
+            is_own = isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self"
             if isinstance(node, ast.Attribute) and node not in given_on:
-                is_own = not is_stage and isinstance(node.value, ast.Name) and node.value.id == "self"
                 (own if is_own else read).add(node.attr)
             if node not in called:
-                handed.add(name_of(node))
+                (given if is_own else handed).add(name_of(node))
         elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Attribute):
             read.add(node.target.attr)
-    return Said(frozenset(read), frozenset(own), tuple(calls), frozenset(handed))
+    return Said(frozenset(read), frozenset(own), tuple(calls), frozenset(handed), frozenset(given))
 
 
 def _given_on(tree: ast.AST) -> set[ast.AST]:

@@ -71,15 +71,15 @@ class _Trim:
     """What is asked for in a module, where these are its texts."""
 
     def __init__(self, texts: Mapping[Kernel, str], outside: Outside) -> None:
-        said = [said_in(text, self._is_stage(kernel, outside)) for kernel, text in texts.items()]
-        said += [said_in(text, False) for text in outside.others]
-        self.outside = outside
+        told = {kernel: said_in(text, self._is_stage(kernel, outside)) for kernel, text in texts.items()}
+        said = [*told.values(), *(said_in(text, False) for text in outside.others)]
+        self.outside, self.told, self.texts = outside, told, texts
         self.read = outside.kept.union(*(one.read for one in said))
-        self.own = frozenset[str]().union(*(one.own for one in said))
         self.handed = frozenset[str]().union(*(one.handed for one in said))
         self.calls: dict[str, list[Call]] = {}
         for call in (call for one in said for call in one.calls):
             self.calls.setdefault(call.name, []).append(call)
+        self.lines: dict[Kernel, frozenset[Kernel]] = {}
         self.extended = {base for kernel in texts if isinstance(kernel, type) for base in kernel.__mro__[1:]}
         self.methods = {k: {one.name: one for one in functions_in(parsed(text).body[0])} for k, text in texts.items()}
         defined: dict[str, list[ast.FunctionDef]] = {}
@@ -100,7 +100,17 @@ class _Trim:
         """By what name a function is called; nothing where that is not known."""
         is_left = isinstance(kernel, type) and issubclass(kernel, self.outside.left)
         name = function.name if function.name != "__init__" or kernel in self.extended else kernel.__name__
-        return "" if name.startswith("__") or is_left or name in self.handed else name
+        is_handed = name in self.handed or any(name in self.told[one].given for one in self._related(kernel))
+        return "" if name.startswith("__") or is_left or is_handed else name
+
+    def _related(self, kernel: Kernel) -> frozenset[Kernel]:
+        """The definitions that an object of the class may be of, too."""
+        if kernel not in self.lines:
+            made = [one for one in self.texts if isinstance(one, type) and kernel in one.__mro__]
+            self.lines[kernel] = frozenset(base for one in made for base in one.__mro__ if base in self.texts) | {
+                kernel
+            }
+        return self.lines[kernel]
 
     def _idle(self, name: str, function: ast.FunctionDef) -> dict[str, ast.expr]:
         """The parameters of a function, which is called by that name, that are always their default."""
@@ -137,16 +147,18 @@ class _Trim:
         if isinstance(kernel, type) and issubclass(kernel, self.outside.left):
             return text
         if is_record(node):
-            return without_fields(text, lambda place, name: self._is_idle_field(kernel.__name__, place, name))
+            return without_fields(text, lambda place, name: self._is_idle_field(kernel, place, name))
         idle = {one.name: self._idle(self._called(kernel, one), one) for one in functions_in(node)}
         read = {one.name: _read_in(one) for one in functions_in(node)}
         gone = {one.name: self._unread(self._called(kernel, one), one, idle[one.name]) for one in functions_in(node)}
         is_stage = self._is_stage(kernel, self.outside)
 
+        everything = self._read_of(kernel)
+
         def is_unread(method: str, target: ast.expr) -> bool:
             if isinstance(target, ast.Name):
                 return target.id not in read[method]
-            return is_stage and ast.unparse(target) == f"self.{name_of(target)}" and name_of(target) not in self.read
+            return is_stage and ast.unparse(target) == f"self.{name_of(target)}" and name_of(target) not in everything
 
         text = without_statements(text, self._parts_for_nobody(kernel, node) if is_stage else ())
         text = without_arguments(without_parameters(text, gone), self._is_gone)
@@ -157,7 +169,8 @@ class _Trim:
         """Of a class the attributes that nobody reads, and the methods that do nothing, as the ones they replace."""
         parts = getattr(node, "body", ())
         given = [part for part in parts if isinstance(part, ast.Assign)]
-        unread = [part for part in given if self.read.isdisjoint(n.id for n in walk(part) if isinstance(n, ast.Name))]
+        everything = self._read_of(kernel)
+        unread = [part for part in given if everything.isdisjoint(n.id for n in walk(part) if isinstance(n, ast.Name))]
         return [
             *unread,
             *(part for part in parts if isinstance(part, ast.FunctionDef) and self._adds_nothing(kernel, part)),
@@ -180,13 +193,16 @@ class _Trim:
         gone = self.gone.get(name_of(call.func), ())
         return any(key in one for one in gone)
 
-    def _is_idle_field(self, owner: str, place: int, name: str) -> bool:
-        """Whether nobody reads or gives a field."""
-        calls = self.calls.get(owner, [])
-        is_made = calls and owner not in self.handed and not any(call.is_open for call in calls)
-        return (
-            bool(is_made) and name not in self.read | self.own and all(call.says(place, name) is None for call in calls)
-        )
+    def _read_of(self, kernel: Kernel) -> frozenset[str]:
+        """The attributes that are read of objects of a class, or may be."""
+        return self.read.union(*(self.told[one].own for one in self._related(kernel)))
+
+    def _is_idle_field(self, kernel: Kernel, place: int, name: str) -> bool:
+        """Whether nobody reads or gives a field of a record."""
+        calls = self.calls.get(kernel.__name__, [])
+        is_made = calls and kernel.__name__ not in self.handed and not any(call.is_open for call in calls)
+        is_idle = name not in self._read_of(kernel) and all(call.says(place, name) is None for call in calls)
+        return bool(is_made) and is_idle
 
 
 def _parameters(function: ast.FunctionDef) -> list[tuple[int, str, ast.expr | None]]:
