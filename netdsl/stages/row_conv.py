@@ -30,9 +30,11 @@ class RowConv(ConvStage):
         c, (ho, wo) = self.channels, self.out_size
         height, width = geometry.padded_size
         self.rows_of_window = kh * kw * c
-        self.padded = w.frame(lambda n: (height, c, width, n), ("rows", self.padding, shape))
+        (top, _), (left, _) = self.padding
+        inside = slice(top, top + shape[1]), slice(None), slice(left, left + shape[2])  # of (H, C, W, n) with zeros
+        padded = w.frame(lambda n: (height, c, width, n), ("rows", self.padding, shape))
         self.columns = w.arrays(lambda n: (height, kw, c, wo, n))
-        self.seen = [self.columns_of(padded) for padded in self.padded]
+        self.inside, self.seen = [one[inside] for one in padded], [self.columns_of(one) for one in padded]
         self.windows = [self.windows_of(columns) for columns in self.columns]
         self.y = w.outputs(lambda n: (ho, wo, n, filters))
         if w.training:
@@ -43,23 +45,19 @@ class RowConv(ConvStage):
                 self.dcolumns = w.scratch("dcolumns", lambda n: (height, kw, c, wo, n))
                 self.dwindows = w.scratch("dwindows", lambda n: (ho, kh, kw, c, wo, n))
                 self.dpadded = w.scratch("dpadded", lambda n: (height, c, width, n))
+                self.dinside = [one[inside] for one in self.dpadded]
                 self.dx = w.gradients(lambda n: (*shape[1:], n, c))
 
     def forward(self, x: Array, plus: Array | None = None) -> Array:
         """x (H, W, n, C) -> y (Ho, Wo, n, F)."""
         b = self.w.block
         y = self.y[b]
-        self.inside(self.padded[b])[...] = x.transpose(0, 3, 1, 2)
+        self.inside[b][...] = x.transpose(0, 3, 1, 2)
         self.columns[b][...] = self.seen[b]
         weight = self.weight.reshape(-1, self.filters)
         np.matmul(self.windows[b].swapaxes(1, 2), weight, out=y.reshape(len(y), -1, self.filters))
         self.complete(y, plus)
         return y
-
-    def inside(self, padded: Array) -> Array:
-        """(H, C, W, n) with zeros -> what lies between them."""
-        (top, _), (left, _) = self.padding
-        return padded[top : top + self.shape[1], :, left : left + self.shape[2]]
 
     def columns_of(self, padded: Array) -> Array:
         """What the columns of a window see of (H, C, W, n), a view (H, Kw, C, Wo, n)."""
@@ -98,5 +96,5 @@ class RowConv(ConvStage):
         seen = self.columns_of(dpadded)
         for v in range(self.kernel_size[1]):
             seen[:, v] += dcolumns[:, v]
-        dx[...] = self.inside(dpadded).transpose(0, 2, 3, 1)
+        dx[...] = self.dinside[b].transpose(0, 2, 3, 1)
         return dx
