@@ -61,10 +61,10 @@ class Lenet:
         s.input = Input(w, (1, 28, 28))
         # rows of windows: est. 89 us a sample of a step (patches: 487)
         s.conv1 = RowConv(w.into(0), "conv1", ConvGeometry((1, 28, 28), 32, (5, 5), padding=((2, 2), (2, 2))))
-        s.pool1 = PairPool(w.into(1), (32, 28, 28), (2, 2), conv=s.conv1, relu=True)
+        s.pool1 = PairPool(w.into(1), (32, 28, 28), (2, 2), conv=s.conv1)
         # Fourier, whole plane: est. 306 us a sample of a step (Fourier, 7x7 tiles: 445; Winograd along H, 5 rows: 493)
         s.conv2 = FourierConv(w.into(0), "conv2", ConvGeometry((32, 14, 14), 64, (5, 5), padding=((2, 2), (2, 2))))
-        s.pool2 = PairPool(w.into(1), (64, 14, 14), (2, 2), conv=s.conv2, relu=True)
+        s.pool2 = PairPool(w.into(1), (64, 14, 14), (2, 2), conv=s.conv2)
         s.flatten1 = Flatten(w.into(0), (64, 7, 7))
         s.linear1 = Linear(w.into(1), "linear1", 128, relu=True)
         s.linear2 = Linear(w.into(0), "linear2", 10)
@@ -163,9 +163,11 @@ class RowConv(ConvStage):
         c, (ho, wo) = self.channels, self.out_size
         height, width = geometry.padded_size
         self.rows_of_window = kh * kw * c
-        self.padded = w.frame(lambda n: (height, c, width, n), ("rows", self.padding, shape))
+        (top, _), (left, _) = self.padding
+        inside = slice(top, top + shape[1]), slice(None), slice(left, left + shape[2])  # of (H, C, W, n) with zeros
+        padded = w.frame(lambda n: (height, c, width, n), ("rows", self.padding, shape))
         self.columns = w.arrays(lambda n: (height, kw, c, wo, n))
-        self.seen = [self.columns_of(padded) for padded in self.padded]
+        self.inside, self.seen = [one[inside] for one in padded], [self.columns_of(one) for one in padded]
         self.windows = [self.windows_of(columns) for columns in self.columns]
         self.y = w.outputs(lambda n: (ho, wo, n, filters))
         if w.training:
@@ -173,20 +175,15 @@ class RowConv(ConvStage):
             self.band = min(ho, max(8, (1 << 15) // (self.rows_of_window * filters)))
             self.parts = w.scratch("dweight", lambda n: (self.band, self.rows_of_window, filters))[0]
 
-    def forward(self, x, plus=None):
+    def forward(self, x):
         """x (H, W, n, C) -> y (Ho, Wo, n, F)."""
         b = self.w.block
         y = self.y[b]
-        self.inside(self.padded[b])[...] = x.transpose(0, 3, 1, 2)
+        self.inside[b][...] = x.transpose(0, 3, 1, 2)
         self.columns[b][...] = self.seen[b]
         weight = self.weight.reshape(-1, self.filters)
         np.matmul(self.windows[b].swapaxes(1, 2), weight, out=y.reshape(len(y), -1, self.filters))
         return y
-
-    def inside(self, padded):
-        """(H, C, W, n) with zeros -> what lies between them."""
-        (top, _), (left, _) = self.padding
-        return padded[top : top + self.shape[1], :, left : left + self.shape[2]]
 
     def columns_of(self, padded):
         """What the columns of a window see of (H, C, W, n), a view (H, Kw, C, Wo, n)."""
@@ -245,9 +242,9 @@ class PairPool(Stage):
     the first maximum of its window.
     """
 
-    def __init__(self, w, shape, kernel_size, conv=None, relu=False):
+    def __init__(self, w, shape, kernel_size, conv=None):
         self.start(w)
-        self.conv, self.relu, c, self.size = conv, relu, shape[0], shape[1:]
+        self.conv, c, self.size = conv, shape[0], shape[1:]
         self.out_size = tuple(size // k for size, k in zip(self.size, kernel_size, strict=True))
         whole = tuple(k * size for size, k in zip(self.out_size, kernel_size, strict=True))
         size = list(whole)
@@ -289,19 +286,19 @@ class PairPool(Stage):
         return self.dx[b]
 
 
+def repeated(a, size):
+    """a (C,) -> (size,), again and again, in 1 us; np.resize takes 20 to 50."""
+    out = np.empty((size // len(a), len(a)), a.dtype)
+    out[...] = a
+    return out.reshape(-1)
+
+
 def relu(x, out):
     """x (..., C) -> max(x, 0), written to `out`; both lie in one piece along samples and channels. NumPy takes a third
     of the time for the maximum of two arrays that it takes for that of an array and a number."""
     rows, made = (array.reshape(*array.shape[:-2], -1) for array in (x, out))
     np.maximum(rows, np.zeros(rows.shape[-1], x.dtype), out=made)
     return out
-
-
-def repeated(a, size):
-    """a (C,) -> (size,), again and again, in 1 us; np.resize takes 20 to 50."""
-    out = np.empty((size // len(a), len(a)), a.dtype)
-    out[...] = a
-    return out.reshape(-1)
 
 
 def stop_negative(dy, y, mask):
@@ -378,7 +375,7 @@ class FourierConv(TransformedConv):
             self.v = w.scratch("v", lambda n: (points, n * c + 32), common=True)
         self.make_room_for_weights(points, 1)
 
-    def forward(self, x, plus=None):
+    def forward(self, x):
         """x (H, W, n, C) -> y (Ho, Wo, n, F)."""
         b, c, f = self.w.block, self.channels, self.filters
         v, m, y = self.v[b][:, :-32], self.m[b][:, :-32], self.y[b]
@@ -881,7 +878,7 @@ class FastNetwork(StoredNetwork):
         for block, rows in enumerate(w.rows):
             w.block = block
             if command != BACKWARD:
-                made = w.forward(w.s, self.io["x"][rows])
+                made = w.compute(w.s, self.io["x"][rows])
                 self.io["logits"][rows] = made
             if command not in (OUTPUTS, LOGITS):
                 self.train_backward(w.s, self.gradient(w, rows, command))
@@ -1229,7 +1226,7 @@ class Worker:
         self.buffers = Buffers(self.dtype)
         self.own = self.buffers
         self.shared = network.shared
-        make, self.forward = network.train_stages, network.train_forward
+        make, self.compute = network.train_stages, network.train_forward
         for _ in range(2):  # the first time stages say how much memory they need, the second time they get it
             self.count, self.stages, self.handed_on = 0, [], {}
             self.s = make(self)

@@ -285,9 +285,11 @@ class RowConv(ConvStage):
         c, (ho, wo) = self.channels, self.out_size
         height, width = geometry.padded_size
         self.rows_of_window = kh * kw * c
-        self.padded = w.frame(lambda n: (height, c, width, n), ("rows", self.padding, shape))
+        (top, _), (left, _) = self.padding
+        inside = slice(top, top + shape[1]), slice(None), slice(left, left + shape[2])  # of (H, C, W, n) with zeros
+        padded = w.frame(lambda n: (height, c, width, n), ("rows", self.padding, shape))
         self.columns = w.arrays(lambda n: (height, kw, c, wo, n))
-        self.seen = [self.columns_of(padded) for padded in self.padded]
+        self.inside, self.seen = [one[inside] for one in padded], [self.columns_of(one) for one in padded]
         self.windows = [self.windows_of(columns) for columns in self.columns]
         self.y = w.outputs(lambda n: (ho, wo, n, filters))
         if w.training:
@@ -299,17 +301,12 @@ class RowConv(ConvStage):
         """x (H, W, n, C) -> y (Ho, Wo, n, F)."""
         b = self.w.block
         y = self.y[b]
-        self.inside(self.padded[b])[...] = x.transpose(0, 3, 1, 2)
+        self.inside[b][...] = x.transpose(0, 3, 1, 2)
         self.columns[b][...] = self.seen[b]
         weight = self.weight.reshape(-1, self.filters)
         np.matmul(self.windows[b].swapaxes(1, 2), weight, out=y.reshape(len(y), -1, self.filters))
         self.complete(y, plus)
         return y
-
-    def inside(self, padded):
-        """(H, C, W, n) with zeros -> what lies between them."""
-        (top, _), (left, _) = self.padding
-        return padded[top : top + self.shape[1], :, left : left + self.shape[2]]
 
     def columns_of(self, padded):
         """What the columns of a window see of (H, C, W, n), a view (H, Kw, C, Wo, n)."""
@@ -463,7 +460,6 @@ class BatchNorm(Stage):
         self.numbers, self.guesses = w.arrays(lambda n: (3, shape[0])), w.arrays(lambda n: (1, shape[0]))
         # Of the two the one that backward reads no more is handed on: y, or where it adds a map dx, which lies apart.
         self.y = (w.gradients)(lambda n: inside(shape, n))
-        self.dx = []
         self.part = w.scratch("band", lambda n: (max(self.band, n * int(np.prod(shape[2:])) * shape[0]),))
         self.mask = w.masks(shape)
         self.count = w.n * int(np.prod(shape[1:]))
@@ -710,7 +706,7 @@ class SignalConv(ConvStage):
             np.matmul(self.data, tiles[band], out=points.swapaxes(0, 1))
             yield band, points
 
-    def forward(self, x, plus=None):
+    def forward(self, x):
         """x (L, 1, n, C) -> y (Lo, 1, n, F); at inference another map of that shape may be added."""
         b, c, f = self.w.block, self.channels, self.filters
         if self.w.training:
@@ -723,7 +719,7 @@ class SignalConv(ConvStage):
             np.matmul(v.reshape(len(v), -1, c), u, out=sums)
             np.matmul(self.output, sums.reshape(*v.shape[:2], -1).swapaxes(0, 1), out=tiles[band])
             rows = slice(band.start * step, min(band.stop * step, self.out_size[0]))
-            self.complete(y[rows], None if plus is None else plus[rows])
+            self.complete(y[rows], None)
         return y[: self.out_size[0]]
 
     def backward(self, dy):
@@ -1192,7 +1188,7 @@ class FastNetwork(StoredNetwork):
         for block, rows in enumerate(w.rows):
             w.block = block
             if command != BACKWARD:
-                made = w.forward(w.s, self.io["x"][rows])
+                made = w.compute(w.s, self.io["x"][rows])
                 self.io["logits"][rows] = made
             if command not in (OUTPUTS, LOGITS):
                 self.train_backward(w.s, self.gradient(w, rows, command))
@@ -1540,9 +1536,9 @@ class Worker:
         self.buffers = Buffers(self.dtype)
         self.own = self.buffers
         self.shared = network.shared
-        make, self.forward = network.train_stages, network.train_forward
+        make, self.compute = network.train_stages, network.train_forward
         make = make if training else network.infer_stages
-        self.forward = self.forward if training else network.infer_forward
+        self.compute = self.compute if training else network.infer_forward
         for _ in range(2):  # the first time stages say how much memory they need, the second time they get it
             self.count, self.stages, self.handed_on = 0, [], {}
             self.s = make(self)
@@ -1689,7 +1685,7 @@ class WaitingNetwork(FastNetwork):
         """What a block does in training."""
         if command != BACKWARD:
             xs = [self.io["x"][rows]]
-            made = yield from w.forward(w.s, *xs)
+            made = yield from w.compute(w.s, *xs)
             self.io["logits"][rows] = made
         if command != LOGITS:
             yield from self.train_backward(w.s, self.gradient(w, rows, command)) or ()

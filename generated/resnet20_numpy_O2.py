@@ -594,9 +594,11 @@ class RowConv(ConvStage):
         c, (ho, wo) = self.channels, self.out_size
         height, width = geometry.padded_size
         self.rows_of_window = kh * kw * c
-        self.padded = w.frame(lambda n: (height, c, width, n), ("rows", self.padding, shape))
+        (top, _), (left, _) = self.padding
+        inside = slice(top, top + shape[1]), slice(None), slice(left, left + shape[2])  # of (H, C, W, n) with zeros
+        padded = w.frame(lambda n: (height, c, width, n), ("rows", self.padding, shape))
         self.columns = w.arrays(lambda n: (height, kw, c, wo, n))
-        self.seen = [self.columns_of(padded) for padded in self.padded]
+        self.inside, self.seen = [one[inside] for one in padded], [self.columns_of(one) for one in padded]
         self.windows = [self.windows_of(columns) for columns in self.columns]
         self.y = w.outputs(lambda n: (ho, wo, n, filters))
         if w.training:
@@ -608,17 +610,12 @@ class RowConv(ConvStage):
         """x (H, W, n, C) -> y (Ho, Wo, n, F)."""
         b = self.w.block
         y = self.y[b]
-        self.inside(self.padded[b])[...] = x.transpose(0, 3, 1, 2)
+        self.inside[b][...] = x.transpose(0, 3, 1, 2)
         self.columns[b][...] = self.seen[b]
         weight = self.weight.reshape(-1, self.filters)
         np.matmul(self.windows[b].swapaxes(1, 2), weight, out=y.reshape(len(y), -1, self.filters))
         self.complete(y, plus)
         return y
-
-    def inside(self, padded):
-        """(H, C, W, n) with zeros -> what lies between them."""
-        (top, _), (left, _) = self.padding
-        return padded[top : top + self.shape[1], :, left : left + self.shape[2]]
 
     def columns_of(self, padded):
         """What the columns of a window see of (H, C, W, n), a view (H, Kw, C, Wo, n)."""
@@ -725,7 +722,6 @@ class ConvGeometry:
     stride: tuple[int, ...] = (1, 1)  # from one window to the next
     padding: tuple[tuple[int, int], ...] = ((0, 0), (0, 0))  # zeros before and behind x
     dilation: tuple[int, ...] = (1, 1)  # from tap to tap
-    groups: int = 1
 
     @property
     def padded_size(self):
@@ -1819,9 +1815,9 @@ class GlobalAverage(Stage):
 class Linear(Stage):
     """y = x weight + bias, then relu; weight is stored as (D, F)."""
 
-    def __init__(self, w, name, filters, relu=False, dx=True):
+    def __init__(self, w, name, filters, relu=False):
         self.start(w)
-        self.name, self.relu, self.has_dx = name, relu, dx
+        self.name, self.relu = name, relu
         self.weight, self.bias = w.params[name + ".weight"], w.params.get(name + ".bias")
         self.x = w.of_blocks()
         self.y = w.outputs(lambda n: (n, filters))
@@ -2158,7 +2154,7 @@ class FastNetwork(StoredNetwork):
         for block, rows in enumerate(w.rows):
             w.block = block
             if command != BACKWARD:
-                made = w.forward(w.s, self.io["x"][rows])
+                made = w.compute(w.s, self.io["x"][rows])
                 self.io["logits"][rows] = made
             if command not in (OUTPUTS, LOGITS):
                 self.train_backward(w.s, self.gradient(w, rows, command))
@@ -2506,9 +2502,9 @@ class Worker:
         self.buffers = Buffers(self.dtype)
         self.own = self.buffers
         self.shared = network.shared
-        make, self.forward = network.train_stages, network.train_forward
+        make, self.compute = network.train_stages, network.train_forward
         make = make if training else network.infer_stages
-        self.forward = self.forward if training else network.infer_forward
+        self.compute = self.compute if training else network.infer_forward
         for _ in range(2):  # the first time stages say how much memory they need, the second time they get it
             self.count, self.stages, self.handed_on = 0, [], {}
             self.s = make(self)
@@ -2660,7 +2656,7 @@ class WaitingNetwork(FastNetwork):
         """What a block does in training."""
         if command != BACKWARD:
             xs = [self.io["x"][rows]]
-            made = yield from w.forward(w.s, *xs)
+            made = yield from w.compute(w.s, *xs)
             self.io["logits"][rows] = made
         if command != LOGITS:
             yield from self.train_backward(w.s, self.gradient(w, rows, command)) or ()
