@@ -1118,7 +1118,7 @@ class PairPool(Stage):
         self.start(w)
         self.conv, self.relu, c, self.size = conv, relu, shape[0], shape[1:]
         self.out_size = tuple(size // k for size, k in zip(self.size, kernel_size, strict=True))
-        whole = tuple(k * size for size, k in zip(self.out_size, kernel_size, strict=True))
+        whole = tuple(size - size % k for size, k in zip(self.size, kernel_size, strict=True))
         self.whole, size = tuple(map(slice, whole)), list(whole)
         self.y = w.outputs(lambda n: (*plane(self.out_size), n, c))
         axes = [axis for axis, k in enumerate(kernel_size) if k == 2]

@@ -246,7 +246,7 @@ class PairPool(Stage):
         self.start(w)
         self.conv, c, self.size = conv, shape[0], shape[1:]
         self.out_size = tuple(size // k for size, k in zip(self.size, kernel_size, strict=True))
-        whole = tuple(k * size for size, k in zip(self.out_size, kernel_size, strict=True))
+        whole = tuple(size - size % k for size, k in zip(self.size, kernel_size, strict=True))
         size = list(whole)
         self.y = w.outputs(lambda n: (*plane(self.out_size), n, c))
         axes = [axis for axis, k in enumerate(kernel_size) if k == 2]
@@ -366,13 +366,11 @@ class FourierConv(TransformedConv):
         self.middle = w.scratch("middle", lambda n: (n * wide,))
         self.y = w.outputs(lambda n: (*self.out_size, n, f))
         self.m = w.scratch("m", lambda n: (points, n * f + 32), common=True)
+        self.dv = w.scratch("v", lambda n: (points, n * c + 32), common=True)
+        self.v = w.arrays(lambda n: (points, n * c + 32)) if w.training else self.dv
         if w.training:
-            self.v = w.arrays(lambda n: (points, n * c + 32))
             self.z = w.scratch("z", lambda n: (points, n * f + 32), common=True)
-            self.dv = w.scratch("v", lambda n: (points, n * c + 32), common=True)
             self.dx = w.gradients(lambda n: (*self.shape[1:], n, c))
-        else:
-            self.v = w.scratch("v", lambda n: (points, n * c + 32), common=True)
         self.make_room_for_weights(points, 1)
 
     def forward(self, x):

@@ -31,13 +31,11 @@ class FourierConv(TransformedConv):
         self.middle = w.scratch("middle", lambda n: (n * wide,))
         self.y = w.outputs(lambda n: (*self.out_size, n, f))
         self.m = w.scratch("m", lambda n: (points, n * f + 32), common=True)
+        self.dv = w.scratch("v", lambda n: (points, n * c + 32), common=True)
+        self.v = w.arrays(lambda n: (points, n * c + 32)) if w.training else self.dv
         if w.training:
-            self.v = w.arrays(lambda n: (points, n * c + 32))
             self.z = w.scratch("z", lambda n: (points, n * f + 32), common=True)
-            self.dv = w.scratch("v", lambda n: (points, n * c + 32), common=True)
             self.dx = w.gradients(lambda n: (*self.shape[1:], n, c))
-        else:
-            self.v = w.scratch("v", lambda n: (points, n * c + 32), common=True)
         self.make_room_for_weights(points, 1)
 
     def forward(self, x: Array, plus: Array | None = None) -> Array:
