@@ -313,7 +313,7 @@ class ConvStage(Stage):
     def bias_gradient(self, dy):
         """dy (Ho, Wo, n, F) becomes the gradient by the sums over windows, and the bias gets its own."""
         if (self.has_norm and self.behind is not None) or self.ends or self.adds_bias:
-            self.w.each(self.w.cut(len(dy), 60 * dy[0].size), self.gradient_of_rows, dy)
+            self.w.each(self.w.cut(len(dy)), self.gradient_of_rows, dy)
 
     def gradient_of_rows(self, rows, dy):
         """Rows of dy (Ho, Wo, n, F), band by band."""
@@ -583,7 +583,7 @@ class BatchNorm(Stage):
 
     def parts_of(self, x):
         """The rows of a map (H, W, n, C) that each worker has."""
-        return self.w.cut(len(x), 80 * x[0].size) if x.ndim == 4 else [slice(None)]
+        return self.w.cut(len(x)) if x.ndim == 4 else [slice(None)]
 
     def fill_part(self, part, x, numbers, plus):
         """A part of the rows of y: x times the first of the numbers, and the second, and another map."""
@@ -734,8 +734,7 @@ class WinogradRows(ConvStage):
         self.y = w.outputs(lambda n: (*self.out_size, n, f))
         longest, widest = max(width, out_width), max(c, f)
         numbers = max(self.strip_numbers, c * f)  # each strip reads all weights
-        operations = 2 * points * columns * c * f * out_width
-        self.groups = [w.cut(len(self.tiles), n * operations) for n in w.sizes]  # else groups meet two others
+        self.groups = [w.cut(len(self.tiles)) for n in w.sizes]  # else groups meet two others
         self.longest = {n: min(longest, max(1, numbers // (n * widest))) for n in w.sizes}
         self.sums = self.rows_at("sums", points * columns + 1, lambda n: self.longest[n] * n * widest)
         self.seen = [out_width + t.count - 1 if t.count else 0 for t in self.taps]
@@ -2022,8 +2021,7 @@ class Worker:
         return [None] * len(self.sizes)
 
     def scratch(self, key, shape, common=False):
-        """An array for each block; whoever asks for the same key gets the same memory. common: what one part of `each`
-        writes there others read later."""
+        """An array for each block; whoever asks for the same key gets the same memory."""
         return self.by_block(key, shape, buffers=self.buffers)
 
     def bits(self, shape):
@@ -2053,9 +2051,8 @@ class Worker:
         """Begin and end of this worker's part of `size` things."""
         return self.index * size // self.num_workers, (self.index + 1) * size // self.num_workers
 
-    def cut(self, length, operations):
-        """The parts that `each` is given of `length` rows with so many operations each: one, all rows. Operations are
-        those of products: a number that is read and written once takes as long as 20 or 30."""
+    def cut(self, length):
+        """The parts that `each` is given of `length` rows: one, all rows."""
         return [slice(0, length)]
 
     def each(self, parts, work, *given):

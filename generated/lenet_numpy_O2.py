@@ -319,14 +319,14 @@ class TransformedConv(ConvStage):
     """A convolution as y = ty'((tx x) . (tw w)): constant matrices take x and the weights to points; at each point a
     matrix product sums over the channels; the transpose of ty brings these back. The gradients go the same way."""
 
-    def make_room_for_weights(self, points, tiles):
+    def make_room_for_weights(self, points):
         """Arrays for the weights and for their gradient, (taps, C * F), made for some input channels at a time, so that
         those stay in the cache."""
         w, c, f = self.w, self.channels, self.filters
         self.tw_t = np.ascontiguousarray(self.tw.T)
         self.u = w.shared(self.name, (points, c * f))
         if w.training:
-            most = w.cut(c, 2 * f * points * tiles)[0].stop
+            most = w.cut(c)[0].stop
             self.channels_at_once = max(1, min(most, (1 << 20) // (points * f)))
             self.du = w.scratch("du", lambda n: (points, self.channels_at_once * f))[0]
             self.grad = w.grads[self.name + ".weight"].reshape(-1, c * f)
@@ -365,13 +365,13 @@ class FourierConv(TransformedConv):
         wide = max(tr.length * tr.width * maps for tr, maps in ((self.tx, c), (self.ty, f)))
         self.middle = w.scratch("middle", lambda n: (n * wide,))
         self.y = w.outputs(lambda n: (*self.out_size, n, f))
-        self.m = w.scratch("m", lambda n: (points, n * f + 32), common=True)
-        self.dv = w.scratch("v", lambda n: (points, n * c + 32), common=True)
+        self.m = w.scratch("m", lambda n: (points, n * f + 32))
+        self.dv = w.scratch("v", lambda n: (points, n * c + 32))
         self.v = w.arrays(lambda n: (points, n * c + 32)) if w.training else self.dv
         if w.training:
-            self.z = w.scratch("z", lambda n: (points, n * f + 32), common=True)
+            self.z = w.scratch("z", lambda n: (points, n * f + 32))
             self.dx = w.gradients(lambda n: (*self.shape[1:], n, c))
-        self.make_room_for_weights(points, 1)
+        self.make_room_for_weights(points)
 
     def forward(self, x):
         """x (H, W, n, C) -> y (Ho, Wo, n, F)."""
@@ -1264,9 +1264,8 @@ class Worker:
         """A place for each block, for what its forward pass keeps as it is."""
         return [None] * len(self.sizes)
 
-    def scratch(self, key, shape, common=False):
-        """An array for each block; whoever asks for the same key gets the same memory. common: what one part of `each`
-        writes there others read later."""
+    def scratch(self, key, shape):
+        """An array for each block; whoever asks for the same key gets the same memory."""
         return self.by_block(key, shape, buffers=self.buffers)
 
     def bits(self, shape):
@@ -1296,9 +1295,8 @@ class Worker:
         """Begin and end of this worker's part of `size` things."""
         return self.index * size // self.num_workers, (self.index + 1) * size // self.num_workers
 
-    def cut(self, length, operations):
-        """The parts that `each` is given of `length` rows with so many operations each: one, all rows. Operations are
-        those of products: a number that is read and written once takes as long as 20 or 30."""
+    def cut(self, length):
+        """The parts that `each` is given of `length` rows: one, all rows."""
         return [slice(0, length)]
 
     def each(self, parts, work, *given):

@@ -249,7 +249,7 @@ class ConvStage(Stage):
     def bias_gradient(self, dy):
         """dy (Ho, Wo, n, F) becomes the gradient by the sums over windows, and the bias gets its own."""
         if (self.has_norm and self.behind is not None) or self.ends or self.adds_bias:
-            self.w.each(self.w.cut(len(dy), 60 * dy[0].size), self.gradient_of_rows, dy)
+            self.w.each(self.w.cut(len(dy)), self.gradient_of_rows, dy)
 
     def gradient_of_rows(self, rows, dy):
         """Rows of dy (Ho, Wo, n, F), band by band."""
@@ -517,7 +517,7 @@ class BatchNorm(Stage):
 
     def parts_of(self, x):
         """The rows of a map (H, W, n, C) that each worker has."""
-        return self.w.cut(len(x), 80 * x[0].size) if x.ndim == 4 else [slice(None)]
+        return self.w.cut(len(x)) if x.ndim == 4 else [slice(None)]
 
     def fill_part(self, part, x, numbers, plus):
         """A part of the rows of y: x times the first of the numbers, and the second, and another map."""
@@ -1584,8 +1584,7 @@ class Worker:
         return [None] * len(self.sizes)
 
     def scratch(self, key, shape):
-        """An array for each block; whoever asks for the same key gets the same memory. common: what one part of `each`
-        writes there others read later."""
+        """An array for each block; whoever asks for the same key gets the same memory."""
         return self.by_block(key, shape, buffers=self.buffers)
 
     def masks(self, shape):
@@ -1609,9 +1608,8 @@ class Worker:
         """Begin and end of this worker's part of `size` things."""
         return self.index * size // self.num_workers, (self.index + 1) * size // self.num_workers
 
-    def cut(self, length, operations):
-        """The parts that `each` is given of `length` rows with so many operations each: one, all rows. Operations are
-        those of products: a number that is read and written once takes as long as 20 or 30."""
+    def cut(self, length):
+        """The parts that `each` is given of `length` rows: one, all rows."""
         return [slice(0, length)]
 
     def each(self, parts, work, *given):

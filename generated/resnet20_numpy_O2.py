@@ -548,7 +548,7 @@ class ConvStage(Stage):
     def bias_gradient(self, dy):
         """dy (Ho, Wo, n, F) becomes the gradient by the sums over windows, and the bias gets its own."""
         if (self.has_norm and self.behind is not None) or self.ends or self.adds_bias:
-            self.w.each(self.w.cut(len(dy), 60 * dy[0].size), self.gradient_of_rows, dy)
+            self.w.each(self.w.cut(len(dy)), self.gradient_of_rows, dy)
 
     def gradient_of_rows(self, rows, dy):
         """Rows of dy (Ho, Wo, n, F), band by band."""
@@ -829,7 +829,7 @@ class BatchNorm(Stage):
 
     def parts_of(self, x):
         """The rows of a map (H, W, n, C) that each worker has."""
-        return self.w.cut(len(x), 80 * x[0].size) if x.ndim == 4 else [slice(None)]
+        return self.w.cut(len(x)) if x.ndim == 4 else [slice(None)]
 
     def fill_part(self, part, x, numbers, plus):
         """A part of the rows of y: x times the first of the numbers, and the second, and another map."""
@@ -997,8 +997,7 @@ class WinogradRows(ConvStage):
         self.y = w.outputs(lambda n: (*self.out_size, n, f))
         longest, widest = max(width, out_width), max(c, f)
         numbers = max(self.strip_numbers, c * f)  # each strip reads all weights
-        operations = 2 * points * columns * c * f * out_width
-        self.groups = [w.cut(len(self.tiles), n * operations) for n in w.sizes]  # else groups meet two others
+        self.groups = [w.cut(len(self.tiles)) for n in w.sizes]  # else groups meet two others
         self.longest = {n: min(longest, max(1, numbers // (n * widest))) for n in w.sizes}
         self.sums = self.rows_at("sums", points * columns + 1, lambda n: self.longest[n] * n * widest)
         self.seen = [out_width + t.count - 1 if t.count else 0 for t in self.taps]
@@ -1402,7 +1401,7 @@ class PointConv(ConvStage):
         x = self.picked[b]
         self.x[b] = x
         y = self.y[b]
-        self.w.each(self.w.cut(len(y), 2 * self.channels * y[0].size), self.forward_rows, x, plus)
+        self.w.each(self.w.cut(len(y)), self.forward_rows, x, plus)
         return y
 
     def forward_rows(self, rows, x, plus):
@@ -1502,13 +1501,13 @@ class TransformedConv(ConvStage):
     """A convolution as y = ty'((tx x) . (tw w)): constant matrices take x and the weights to points; at each point a
     matrix product sums over the channels; the transpose of ty brings these back. The gradients go the same way."""
 
-    def make_room_for_weights(self, points, tiles):
+    def make_room_for_weights(self, points):
         """Arrays for the weights and for their gradient, (taps, C * F), made for some input channels at a time, so that
         those stay in the cache."""
         w, c, f = self.w, self.channels, self.filters
         self.tw_t = np.ascontiguousarray(self.tw.T)
         self.u = w.shared(self.name, (points, c * f))
-        most = w.cut(c, 2 * f * points * tiles)[0].stop
+        most = w.cut(c)[0].stop
         self.channels_at_once = max(1, min(most, (1 << 20) // (points * f)))
         self.du = w.scratch("du", lambda n: (points, self.channels_at_once * f))[0]
         self.grad = w.grads[self.name + ".weight"].reshape(-1, c * f)
@@ -1559,7 +1558,7 @@ class BilinearConv(TransformedConv):
 
         wide = columns * max(self.tx.length * self.tx.width * c, self.ty.length * self.ty.width * f)
         self.middle = w.scratch("middle", lambda n: (at_work[n] * n * wide,))
-        self.make_room_for_weights(points, rows * columns)
+        self.make_room_for_weights(points)
         size = tuple(g * tile for g in self.grid)
         self.y = w.outputs(lambda n: (*size, n, f))
         before = tuple(side for side, _ in self.padding)
@@ -2555,8 +2554,7 @@ class Worker:
         return [None] * len(self.sizes)
 
     def scratch(self, key, shape, common=False):
-        """An array for each block; whoever asks for the same key gets the same memory. common: what one part of `each`
-        writes there others read later."""
+        """An array for each block; whoever asks for the same key gets the same memory."""
         return self.by_block(key, shape, buffers=self.buffers)
 
     def masks(self, shape):
@@ -2580,9 +2578,8 @@ class Worker:
         """Begin and end of this worker's part of `size` things."""
         return self.index * size // self.num_workers, (self.index + 1) * size // self.num_workers
 
-    def cut(self, length, operations):
-        """The parts that `each` is given of `length` rows with so many operations each: one, all rows. Operations are
-        those of products: a number that is read and written once takes as long as 20 or 30."""
+    def cut(self, length):
+        """The parts that `each` is given of `length` rows: one, all rows."""
         return [slice(0, length)]
 
     def each(self, parts, work, *given):

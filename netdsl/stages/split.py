@@ -76,7 +76,8 @@ class SplitWorker(Worker):
 
     def cut(self, length: int, operations: float) -> list[slice]:
         """The parts that `each` is given of `length` rows with so many operations each: one for each worker, where
-        there is enough to do."""
+        there is enough to do. Operations are those of products: a number that is read and written once takes as long
+        as 20 or 30."""
         count = min(length, self.network.num_workers) if length * operations >= self.least else 1
         return [slice(i * length // count, (i + 1) * length // count) for i in range(count)]
 

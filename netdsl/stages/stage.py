@@ -142,9 +142,10 @@ class Worker:
         return [None] * len(self.sizes)
 
     def scratch(self, key: Hashable, shape: Sizes, common: bool = False) -> list[Array]:
-        """An array for each block; whoever asks for the same key gets the same memory. common: what one part of `each`
-        writes there others read later."""
-        return self.by_block(key, shape, buffers=self.own if self.splits and not common else self.buffers)
+        """An array for each block; whoever asks for the same key gets the same memory."""
+        if self.splits and not common:  # common: what one part of `each` writes there others read later
+            return self.by_block(key, shape, buffers=self.own)
+        return self.by_block(key, shape, buffers=self.buffers)
 
     def bits(self, shape: Sizes) -> list[Array]:
         """An array of booleans for each block, which keeps what is in it as `arrays` does."""
@@ -182,8 +183,7 @@ class Worker:
         return self.index * size // self.num_workers, (self.index + 1) * size // self.num_workers
 
     def cut(self, length: int, operations: float) -> list[slice]:
-        """The parts that `each` is given of `length` rows with so many operations each: one, all rows. Operations are
-        those of products: a number that is read and written once takes as long as 20 or 30."""
+        """The parts that `each` is given of `length` rows: one, all rows."""
         return [slice(0, length)]
 
     def each(self, parts: Sequence[Any], work: Callable[..., object], *given: Any) -> None:

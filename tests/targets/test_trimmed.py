@@ -123,6 +123,13 @@ def test_a_function_that_is_handed_on_keeps_its_parameters():
     assert after()["once"] == texts()["once"]
 
 
+@pytest.mark.parametrize("called, may_lose", [("self.f", True), ("self.w.f", True), ("np.load", False), ("f", False)])
+def test_methods_alone_may_lose_arguments(called, may_lose):
+    text = f"def g(self, x):\n    return {called}(x, False)"
+    assert is_derived(text.replace(", False", ""), text) is may_lose
+    assert not is_derived(text.replace(", False", ", True"), text)
+
+
 @pytest.mark.parametrize("name", NETS)
 def test_a_trimmed_module_computes_the_same_bytes(name, monkeypatch):
     short = emitted(name)

@@ -10,7 +10,7 @@ import ast
 from collections.abc import Sequence
 from functools import lru_cache
 
-from netdsl.targets.text.folded import is_call_of_self, pairs_of
+from netdsl.targets.text.folded import is_call_of_self, is_method, pairs_of
 from netdsl.targets.text.kernel_source import REMEMBERED, parsed
 from netdsl.targets.text.rewritten import gives
 
@@ -124,7 +124,7 @@ def _expression(node: object, other: object) -> bool:
     """Whether a node is another one in which choices (`a if c else b`) may be made."""
     if isinstance(other, ast.IfExp) and any(_expression(node, part) for part in (other.body, other.orelse)):
         return True
-    if isinstance(node, ast.Call) and isinstance(other, ast.Call) and _is_of_self(other.func):
+    if isinstance(node, ast.Call) and isinstance(other, ast.Call) and is_method(other.func):
         return _expression(node.func, other.func) and _given(node, other)
     if not isinstance(node, ast.AST) or not isinstance(other, ast.AST):
         return type(node) is type(other) and node == other

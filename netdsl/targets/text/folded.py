@@ -46,6 +46,11 @@ def idle_methods(text: str) -> frozenset[str]:
     return frozenset(node.name for node in _functions(parsed(text)) if all(map(does_nothing, node.body)))
 
 
+def is_method(called: ast.expr) -> bool:
+    """Whether what is called is a method of `self`, or of its worker, `w` or `self.w`."""
+    return isinstance(called, ast.Attribute) and ast.unparse(called.value) in ("self", "w", "self.w")
+
+
 def does_nothing(node: ast.stmt) -> bool:
     """Whether a statement is a docstring, `pass` or a bare `return`."""
     if isinstance(node, ast.Return):

@@ -6,7 +6,7 @@ import ast
 from dataclasses import dataclass
 from functools import lru_cache
 
-from netdsl.targets.text.folded import only_computes, pairs_of
+from netdsl.targets.text.folded import is_method, only_computes, pairs_of
 from netdsl.targets.text.kernel_source import REMEMBERED, parsed, walk
 
 
@@ -17,7 +17,7 @@ class Call:
     name: str
     given: tuple[tuple[int | str, str | None], ...]
     is_open: bool  # `*` or `**` gives more
-    own: bool  # of a method of `self`, with values that only compute
+    own: bool  # of a method of `self` or its worker, with values that only compute
 
     def says(self, place: int, parameter: str) -> str | None:
         """What it gives a parameter: nothing (None), a constant as text, or `?`."""
@@ -79,8 +79,7 @@ def _call(node: ast.Call) -> Call:
     values += [(word.arg or "", word.value) for word in node.keywords]
     given = tuple((key, ast.dump(value) if isinstance(value, ast.Constant) else None) for key, value in values)
     is_open = any(isinstance(value, ast.Starred) or key == "" for key, value in values)
-    is_own = isinstance(func, ast.Attribute) and isinstance(func.value, ast.Name) and func.value.id == "self"
-    return Call(name_of(func), given, is_open, is_own and all(only_computes(value) for _, value in values))
+    return Call(name_of(func), given, is_open, is_method(func) and all(only_computes(value) for _, value in values))
 
 
 def name_of(node: ast.expr) -> str:

@@ -128,7 +128,7 @@ class _Trim:
 
     def _gone(self, name: str, function: ast.FunctionDef) -> set[tuple[int, str]]:
         """The places and names of the parameters of a function that nothing in it reads, so that no call need give
-        them. Those that do give them are all of methods of `self`."""
+        them. Those that do give them are all of methods of `self` or of its worker."""
         calls, read = self.calls.get(name, []) if name else [], _read_in(function)
         if not calls or any(call.is_open for call in calls):
             return set()
