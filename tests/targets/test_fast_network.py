@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -288,6 +289,16 @@ def test_backward_is_for_the_batch_that_logits_saw():
         fast.forward(batch(net, size)[0])
         fast.logits(batch(net, size)[0], training=True)
     fast.close()
+
+
+def test_a_model_keeps_what_the_loss_read_and_the_loss_of_the_last_batch():
+    net = compile_text("input 1x6x6\nconv 3 k3 -> flatten -> linear 4\ntrain { opt sgd }")
+    with closing(net.numpy_model(level=2, workers=2, kind="threads")) as model:
+        x, y = np.random.default_rng(0).random((5, 1, 6, 6), np.float32), np.arange(5) % 4
+        assert model.train_step(x, y, 0.0) == model.last_loss
+        np.testing.assert_array_equal(model.last_logits, model.logits(x, training=True))
+        model.train_step(x[:3], y[:3], 0.0)
+        assert model.last_logits.shape == (3, 4)
 
 
 def test_fit_predict_score_outputs_save_and_load(tmp_path):

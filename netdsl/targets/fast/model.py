@@ -35,6 +35,11 @@ class SharedSteps(Base):
                 raise ModelEnded(str(error), self.team.why) from error
             raise
 
+    def call(self, *given: Any, **named: Any) -> int:
+        """Hand a batch to the workers; returns how many samples it has."""
+        self.last_size = super().call(*given, **named)
+        return self.last_size
+
     def prepare(self, n: int, y: np.ndarray | None = None) -> None:
         """Have room for n samples with targets like y, and all workers started; the first batch does it, if nobody
         else has."""
@@ -46,10 +51,20 @@ class SharedSteps(Base):
         """Whether the workers were closed, or one of them died and ended them all."""
         return not self.team.close.alive
 
+    @property
+    def last_logits(self) -> np.ndarray:
+        """What the loss read of the last batch, (N, ...); the next batch writes over it."""
+        return self.io["logits"][: self.last_size]
+
+    @property
+    def last_loss(self) -> float:
+        """The mean loss of the last batch with targets, also where a gradient was not finite."""
+        return self.losses.sum()
+
     def learn(self, x: Batch, y: np.ndarray, lr: float) -> Step:
         """A whole step in one call, which leaves the params alone where a gradient is not finite."""
         is_finite = bool(np.isfinite(self.train_step(x, y, lr)))
-        return Step(self.losses.sum(), self.io["logits"][: len(y)], is_finite)
+        return Step(self.last_loss, self.last_logits, is_finite)
 
     def state(self, names: tuple[str, ...]) -> dict[str, np.ndarray]:
         """`conv1.weight.exp_avg` -> the array that the optimizer keeps."""
