@@ -48,7 +48,7 @@ class HasWorkers(Protocol):
 
     @property
     def train_forward(self) -> Callable[..., Any]:
-        """How a block goes through stages, in training; `infer_forward`, if there is that, at inference."""
+        """How a block (N, ...) goes through stages in training; at inference by `infer_forward`, if there is that."""
 
 
 class Worker:
