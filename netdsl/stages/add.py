@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from netdsl.kernels.arrays import Array, Shape
@@ -23,7 +25,7 @@ class Add(Stage):
         self.y = w.outputs(lambda n: inside(shape, n))
         if w.training:
             self.copy = w.gradients(lambda n: inside(shape, n))
-            self.mask = w.masks(shape)
+            self.mask = w.scratch("mask", lambda n: (n * math.prod(shape),), np.bool_)
 
     def forward(self, *xs: Array) -> Array:
         """Each x (..., C) -> y (..., C), the sum of all, band by band."""

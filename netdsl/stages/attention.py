@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -37,7 +38,7 @@ class Attention(ProductStage):
         self.qkv, self.o = keep(lambda n: (n * t, 3 * d)), keep(lambda n: (n * t, d))
         self.inv_sum = keep(lambda n: (n, heads, t))
         self.y = w.outputs(lambda n: (n, *shape))
-        self.x = w.of_blocks()
+        self.x: list[Any] = [None] * len(w.sizes)
         most = max(self.piece, t * t)
         self.laid = w.scratch("laid", lambda n: (n * t * d,))
         if w.training:

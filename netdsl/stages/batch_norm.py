@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from typing import Any
 
@@ -102,16 +103,16 @@ class BatchNorm(Stage):
         self.weight, self.bias = w.params.get(name + ".weight"), w.params.get(name + ".bias")
         buffers = w.network.stored_buffers
         self.running_mean, self.running_var = buffers[name + ".running_mean"], buffers[name + ".running_var"]
-        self.x = w.of_blocks()
-        self.is_shifted = w.of_blocks()
-        self.rows = w.of_blocks()
+        self.x: list[Any] = [None] * len(w.sizes)
+        self.is_shifted: list[Any] = [None] * len(w.sizes)
+        self.rows: list[Any] = [None] * len(w.sizes)
         self.taken = w.tallies((2, shape[0]))
         self.numbers, self.guesses = w.arrays(lambda n: (3, shape[0])), w.arrays(lambda n: (1, shape[0]))
         # Of the two the one that backward reads no more is handed on: y, or where it adds a map dx, which lies apart.
         self.y = (w.arrays if plus else w.gradients)(lambda n: inside(shape, n))
         self.dx = w.gradients(lambda n: inside(shape, n)) if plus else []
         self.part = w.scratch("band", lambda n: (max(self.band, n * int(np.prod(shape[2:])) * shape[0]),))
-        self.mask = w.masks(shape)
+        self.mask = w.scratch("mask", lambda n: (n * math.prod(shape),), np.bool_)
         self.count = w.n * int(np.prod(shape[1:]))
 
     def leave_to(self, reader: ConvStage) -> None:

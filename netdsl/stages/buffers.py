@@ -23,14 +23,15 @@ class Buffers:
     def __init__(self, dtype: Type) -> None:
         self.dtype, self.sizes, self.places, self.memory = np.dtype(dtype), {}, {}, None
 
-    def array(self, key: Hashable, shape: Shape) -> Array:
+    def array(self, key: Hashable, shape: Shape, dtype: Type | None = None) -> Array:
         """An array of that shape; what is in it at first is undefined."""
-        size = math.prod(shape)
+        dtype = np.dtype(dtype or self.dtype)
+        size = -(-math.prod(shape) * dtype.itemsize // self.dtype.itemsize)
         if self.memory is None:
             self.sizes[key] = max(self.sizes.get(key, 0), size)
-            return np.empty(shape, self.dtype)
+            return np.empty(shape, dtype)
         begin = self.places[key]
-        return self.memory[begin : begin + size].reshape(shape)
+        return self.memory[begin : begin + size].view(dtype)[: math.prod(shape)].reshape(shape)
 
     def settle(self, make: Callable[[int], Array] | None = None) -> None:
         """Take the memory for all that was asked for, of so many numbers from `make` if there is one; from now on

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from netdsl.kernels.arrays import Array, Shape
@@ -22,7 +24,7 @@ class Clip(Pointwise):
         self, w: Worker, shape: Shape, low: float, high: float, conv: ConvStage | None = None, copies: bool = False
     ) -> None:
         super().__init__(w, shape, None, None, low, high, conv=conv, copies=copies)
-        self.mask = w.masks((2, *shape))
+        self.mask = w.scratch("mask", lambda n: (2 * n * math.prod(shape),), np.bool_)
 
     def forward(self, x: Array) -> Array:
         """x (..., C) -> y (..., C)."""

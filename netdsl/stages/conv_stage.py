@@ -3,6 +3,7 @@ volumes as (Kd, Kh, Kw, C, F)."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -67,7 +68,7 @@ class ConvStage(Stage):
         self.ends = self.ending != (False, None)
         self.has_epilogue = self.adds_bias or self.ends or epilogue.plus or self.has_norm
         if self.ends and w.training:
-            self.mask = w.masks((g.filters, *self.out_size))
+            self.mask = w.scratch("mask", lambda n: (n * g.filters * math.prod(self.out_size),), np.bool_)
         if self.adds_bias and w.training:
             self.bias_sums = w.tallies((g.filters,))
         if self.has_norm:

@@ -64,7 +64,7 @@ class DepthConv(ConvStage):
                 ("rows", self.level), lambda n: (self.rows_for(self.rows_at_once[n]), shape[2], n, shape[0])
             )
         self.plans: dict[tuple[int, int], tuple[int, int, list[Part]]] = {}
-        self.x = w.of_blocks()
+        self.x: list[Any] = [None] * len(w.sizes)
         self.known: dict[tuple[Hashable, int], tuple[Any, list[Any]]] = {}
         if self.times > 1:
             self.wide = w.scratch("wide", lambda n: (*shape[1:], n, filters))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -43,7 +44,7 @@ class GlobalMaximum(Stage):
 
     def __init__(self, w: Worker, shape: Shape) -> None:
         self.start(w)
-        self.winner = w.of_blocks()
+        self.winner: list[Any] = [None] * len(w.sizes)
         if w.training:
             self.dx = w.gradients(lambda n: inside(shape, n))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from netdsl.kernels.arrays import Array, Shape
@@ -46,7 +48,7 @@ class GroupedConv(ConvStage):
         self.padded = w.frame(
             lambda n: (height, width, n, c), (self.padding[0][0], self.padding[1][0], *self.shape[1:])
         )
-        self.x = w.of_blocks()
+        self.x: list[Any] = [None] * len(w.sizes)
         self.y = w.outputs(lambda n: (ho, wo, n, filters))
         if w.training:
             self.grad_dense = w.scratch("grad_dense", lambda n: (2, *self.dense.shape))[0]

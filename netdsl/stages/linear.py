@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from netdsl.kernels.arrays import Array
 from netdsl.stages.can import Can
 from netdsl.stages.relu import relu
@@ -17,7 +19,7 @@ class Linear(Stage):
         self.start(w)
         self.name, self.relu, self.has_dx = name, relu, dx
         self.weight, self.bias = w.params[name + ".weight"], w.params.get(name + ".bias")
-        self.x = w.of_blocks()
+        self.x: list[Any] = [None] * len(w.sizes)
         self.y = w.outputs(lambda n: (n, filters))
         if w.training:
             self.part = w.scratch("dweight", lambda n: self.weight.shape)[0]

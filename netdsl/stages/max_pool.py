@@ -59,13 +59,11 @@ class MaxPool(Stage):
         self.y = w.outputs(lambda n: (*plane(self.out_size), n, c))
         if w.training:
             kind = np.dtype(np.uint8 if len(taps) < 256 else np.uint32)
-            kept = w.bits(lambda n: (*self.out_size, n, c * kind.itemsize))
-            self.winner = [bits.view(kind) for bits in kept]
-            share = w.dtype.itemsize // kind.itemsize or 1  # places in one number of the scratch
-            self.place = w.scratch("place", lambda n: (-(-math.prod(self.out_size) * n * c // share),))
+            self.winner = w.arrays(lambda n: (*self.out_size, n, c), kind)
+            self.place = w.scratch("place", lambda n: (math.prod(self.out_size) * n * c,), kind)
             self.part = w.scratch("pool", lambda n: (math.prod(self.out_size) * n * c,))
             self.dx = w.gradients(lambda n: (*plane(self.size), n, c))
-            self.mask = w.masks((c, *self.out_size))
+            self.mask = w.scratch("mask", lambda n: (n * c * math.prod(self.out_size),), np.bool_)
 
     def forward(self, x: Array) -> Array:
         """x (H, W, n, C) -> y (Ho, Wo, n, C)."""
@@ -88,7 +86,7 @@ class MaxPool(Stage):
         """Where what is given at a tap is larger than the best until now, its number wins."""
         winner = self.winner[self.w.block][outputs]
         is_better = np.greater(given, best, out=self.mask[self.w.block][: best.size].reshape(best.shape))
-        place = self.place[self.w.block].view(winner.dtype)[: best.size].reshape(best.shape)
+        place = self.place[self.w.block][: best.size].reshape(best.shape)
         np.multiply(is_better.view(np.uint8), winner.dtype.type(number), out=place)
         np.maximum(winner, place, out=winner)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from netdsl.kernels.arrays import Array, Shape
@@ -22,7 +24,7 @@ class Mul(Stage):
         def whole(n: int) -> Shape:
             return np.broadcast_shapes(*(inside(shape, n) for shape in shapes))
 
-        self.xs = w.of_blocks()
+        self.xs: list[Any] = [None] * len(w.sizes)
         self.y = w.outputs(whole)
         if w.training:
             self.dx = [w.gradients(whole) for _ in shapes]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from netdsl.kernels.arrays import Array, Shape
@@ -17,7 +19,8 @@ class NormStage(Stage):
         self.start(w)
         self.name, self.shape, self.eps = name, shape, eps
         self.weight, self.bias = w.params.get(name + ".weight"), w.params.get(name + ".bias")
-        self.y, self.inv_std = w.outputs(lambda n: inside(shape, n)), w.of_blocks()
+        self.y = w.outputs(lambda n: inside(shape, n))
+        self.inv_std: list[Any] = [None] * len(w.sizes)
         self.x_hat = self.y
         if w.training:
             self.x_hat = w.arrays(lambda n: inside(shape, n))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -45,12 +46,12 @@ class PairPool(Stage):
         for axis in axes[::-1] if w.training else axes:  # at inference rows lie in one piece
             first, second = ((*[slice(None)] * axis, slice(i, None, 2)) for i in (0, 1))
             size[axis] //= 2
-            later = w.bits(lambda n: (*size, n * c)) if w.training else []
+            later = w.arrays(lambda n: (*size, n * c), np.bool_) if w.training else []
             made = w.scratch(("pool", axis), lambda n: (*size, n * c)) if len(self.steps) + 1 < len(axes) else []
             self.steps.append((first, second, later, made or [y.reshape(*size, -1) for y in self.y]))
         if w.training:
             self.dx = w.gradients(lambda n: (*plane(self.size), n, c))
-            self.mask = w.masks((c, *self.out_size))
+            self.mask = w.scratch("mask", lambda n: (n * c * math.prod(self.out_size),), np.bool_)
 
     def forward(self, x: Array) -> Array:
         """x (H, W, n, C) -> y (Ho, Wo, n, C)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -101,7 +102,7 @@ class PatchConv(ConvStage):
         f, back = self.filters, turned(geometry)
         self.patches = Patches(w, geometry, self.band_bytes, keeps=w.training)
         self.y = w.outputs(lambda n: (*plane(self.out_size), n, f))
-        self.x = w.of_blocks()
+        self.x: list[Any] = [None] * len(w.sizes)
         self.back: Patches | None = None
         if not w.training:
             return

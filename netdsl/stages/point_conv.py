@@ -42,7 +42,7 @@ class PointConv(ConvStage):
         self.is_lent = is_lent
         if not is_lent:
             self.y = w.outputs(lambda n: (ho, wo, n, filters))
-        self.x = w.of_blocks()
+        self.x: list[Any] = [None] * len(w.sizes)
         self.picks = self.stride != (1, 1) or geometry.padded_size != shape[1:]
         self.front = None if self.picks else read_by(self, front)
         self.maker: Any = None if self.picks else asked_by(self, front)
@@ -50,7 +50,8 @@ class PointConv(ConvStage):
         is_plain = self.has_norm and not (w.splits or self.picks or self.ends or self.adds_bias)
         pixels, squares = ho * wo * min(w.sizes), shape[0] ** 2
         self.is_quick = is_plain and squares * (pixels + 4 * filters) < 15 * pixels * filters
-        self.squares, self.meetings = w.of_blocks(), w.of_blocks()  # None: y is read
+        self.squares: list[Any] = [None] * len(w.sizes)  # None: y is read
+        self.meetings: list[Any] = [None] * len(w.sizes)
         if self.maker is not None:
             self.given = w.scratch(("rows", self.level), lambda n: (self.maker.rows_at_once[n], wo, n, shape[0]))
         if self.picks:

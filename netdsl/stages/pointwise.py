@@ -40,7 +40,7 @@ class Pointwise(Stage):
         self.in_place = not copies and not w.training
         if not self.in_place:
             self.y = w.outputs(lambda n: inside(shape, n))
-        self.saved = w.of_blocks()
+        self.saved: list[Any] = [None] * len(w.sizes)
 
     def forward(self, x: Array) -> Array:
         """x (..., C) -> y (..., C)."""

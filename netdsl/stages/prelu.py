@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from netdsl.kernels.arrays import Array, Shape
@@ -20,7 +22,7 @@ class Prelu(Stage):
         self.name, self.weight = name, w.params[name + ".weight"]
         self.y = w.outputs(lambda n: inside(shape, n))
         self.part = w.scratch("part", lambda n: (n * int(np.prod(shape)),))
-        self.x = w.of_blocks()
+        self.x: list[Any] = [None] * len(w.sizes)
 
     def forward(self, x: Array) -> Array:
         """x (..., C) -> y (..., C)."""

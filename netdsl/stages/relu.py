@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from netdsl.kernels.arrays import Array, Shape
@@ -34,7 +36,7 @@ class Relu(Stage):
         self.start(w)
         self.y = w.outputs(lambda n: inside(shape, n))
         if w.training:
-            self.mask = w.masks(shape)
+            self.mask = w.scratch("mask", lambda n: (n * math.prod(shape),), np.bool_)
 
     def forward(self, x: Array) -> Array:
         """x (..., C) -> y (..., C)."""

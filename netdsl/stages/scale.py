@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from netdsl.kernels.arrays import Array, Shape
@@ -18,7 +20,7 @@ class Scale(Stage):
     def __init__(self, w: Worker, name: str, shape: Shape) -> None:
         self.start(w)
         self.name, self.weight = name, w.params[name].reshape(-1)
-        self.x = w.of_blocks()
+        self.x: list[Any] = [None] * len(w.sizes)
         self.y = w.outputs(lambda n: inside(shape, n))
 
     def forward(self, x: Array) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -60,7 +61,7 @@ class SignalConv(ConvStage):
     def make_room_for_gradients(self, most: dict[int, int], rows: int) -> None:
         """Arrays for the backward pass. most: rows of a band by the number of samples; rows: of x with its padding."""
         w, c, f, whole = self.w, self.channels, self.filters, self.tiles * self.tile * self.dilation[0]
-        self.x = w.of_blocks()
+        self.x: list[Any] = [None] * len(w.sizes)
         self.dy = w.frame(lambda n: (whole, n, f), ("dy", self.out_size)) if whole != self.out_size[0] else []
         self.du = w.scratch("du", lambda n: (2, self.points, c, f))[0]
         if self.has_dx:

@@ -18,7 +18,8 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from netdsl.kernels.arrays import Array, Shape, Type
-from netdsl.stages.stage import HasWorkers, Worker, multiply
+from netdsl.stages.buffers import Buffers
+from netdsl.stages.stage import HasWorkers, Sizes, Worker
 from netdsl.stages.workers import Team
 
 
@@ -48,7 +49,7 @@ class SplitWorker(Worker):
     network: HasHelpers
 
     def __init__(self, network: HasHelpers, index: int, n: int, training: bool, apart: bool) -> None:
-        self.row = index
+        self.row, self.own = index, Buffers(network.dtype)
         self.task, self.is_sharing = memoryview(network.shared("task", (1 << 16,), np.uint8).data), index > 0
         super().__init__(network, index, n, training, apart)
         self.numbers = {id(stage): number for number, stage in enumerate([*self.stages, self])}
@@ -62,6 +63,14 @@ class SplitWorker(Worker):
         key = "split", self.n, self.training, self.apart
         self.own.settle()
         self.buffers.settle(lambda size: self.network.shared(key, (size,)))
+
+    def scratch(
+        self, key: Hashable, shape: Sizes, dtype: Type | None = None, apart: bool = False, common: bool = False
+    ) -> list[Array]:
+        """An array for each block, of this worker alone unless it is common."""
+        if common:
+            return super().scratch(key, shape, dtype, apart)
+        return [self.own.array(key, shape(n), dtype) for n in self.sizes]
 
     def tallies(self, shape: Shape) -> list[Array]:
         """Zeros for each block in float64, a row for each worker."""
@@ -106,7 +115,7 @@ class SplitWorker(Worker):
         return out
 
     def multiply_rows(self, part: slice, a: Array, b: Array, out: Array) -> None:
-        multiply(a[part], b[part] if b.ndim > 2 else b, out[part])
+        super().multiply(a[part], b[part] if b.ndim > 2 else b, out[part])
 
     def multiply_columns(self, part: slice, a: Array, b: Array, out: Array) -> None:
         np.matmul(a, b[:, part], out=out[:, part])

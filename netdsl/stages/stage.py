@@ -7,7 +7,6 @@ pass over long rows, and every product with a constant matrix along H or W is on
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, ClassVar, Protocol
 
@@ -79,7 +78,6 @@ class Worker:
         self.sizes, self.block, self.version = [part.stop - part.start for part in self.rows], 0, None
         self.params, self.grads = network.stored, network.stored_grads[0 if self.splits else index]
         self.buffers = Buffers(self.dtype)
-        self.own = Buffers(self.dtype) if self.splits else self.buffers
         self.shared = network.shared
         make, self.compute = network.train_stages, network.train_forward
         if hasattr(network, "infer_stages"):
@@ -95,10 +93,17 @@ class Worker:
                 else:
                     self.settle() if self.splits else self.buffers.settle()
 
-    def arrays(self, shape: Sizes) -> list[Array]:
+    def arrays(self, shape: Sizes, dtype: Type | None = None) -> list[Array]:
         """An array for each block, shape(n) for its n samples, that keeps what is in it until the block ends."""
         self.count += 1
-        return self.by_block(self.count, shape, self.apart)
+        return self.scratch(self.count, shape, dtype, self.apart, common=True)
+
+    def scratch(
+        self, key: Hashable, shape: Sizes, dtype: Type | None = None, apart: bool = False, common: bool = False
+    ) -> list[Array]:
+        """An array for each block; whoever asks for the same key gets the same memory, and so do blocks that are not
+        apart. common: what one part of `each` writes there others read later."""
+        return [self.buffers.array((key, i if apart else 0), shape(n), dtype) for i, n in enumerate(self.sizes)]
 
     def into(self, *memory: int | None) -> Worker:
         """This worker; what the next stage hands on goes into the memory of that number, which others use before and
@@ -113,7 +118,9 @@ class Worker:
     def gradients(self, shape: Sizes) -> list[Array]:
         """An array for each block, for what a stage's backward gives, which is handed on."""
         memory = self.handed_on.pop(len(self.stages) - 1, None)
-        return self.arrays(shape) if memory is None else self.by_block((memory, "handed on"), shape, self.apart)
+        if memory is None:
+            return self.arrays(shape)
+        return self.scratch((memory, "handed on"), shape, None, self.apart, common=True)
 
     def zeros(self, shape: Sizes) -> list[Array]:
         """An array for each block that starts as zeros; what is not written stays so."""
@@ -122,7 +129,7 @@ class Worker:
 
     def frame(self, shape: Sizes, inside: Hashable, apart: bool = False) -> list[Array]:
         """Scratch that starts as zeros, for stages that write to the same part of it: (first row, first column, rows,
-        columns). Where others see it, who may come later, worker 0 alone writes these."""
+        columns). Of workers that share layers the first writes these."""
         keys = [("frame", inside, i if apart else shape(n)) for i, n in enumerate(self.sizes)]
         arrays = [self.buffers.array(key, shape(n)) for key, n in zip(keys, self.sizes, strict=True)]
         for array in arrays[:0] if self.splits and self.index else arrays:
@@ -136,32 +143,6 @@ class Worker:
         """Zeros for each block in float64, (1, *shape), to which parts of `each` add sums: row `row` of as many as
         there are workers that share parts."""
         return [np.zeros((1, *shape)) for _ in self.sizes]
-
-    def of_blocks(self) -> list[Any]:
-        """A place for each block, for what its forward pass keeps as it is."""
-        return [None] * len(self.sizes)
-
-    def scratch(self, key: Hashable, shape: Sizes, common: bool = False) -> list[Array]:
-        """An array for each block; whoever asks for the same key gets the same memory."""
-        if self.splits and not common:  # common: what one part of `each` writes there others read later
-            return self.by_block(key, shape, buffers=self.own)
-        return self.by_block(key, shape, buffers=self.buffers)
-
-    def bits(self, shape: Sizes) -> list[Array]:
-        """An array of booleans for each block, which keeps what is in it as `arrays` does."""
-        arrays = self.arrays(lambda n: (-(-math.prod(shape(n)) // self.dtype.itemsize),))
-        whole = [array.view(np.bool_)[: math.prod(shape(n))] for array, n in zip(arrays, self.sizes, strict=True)]
-        return [bits.reshape(shape(n)) for bits, n in zip(whole, self.sizes, strict=True)]
-
-    def masks(self, shape: Shape) -> list[Array]:
-        """A flat array of booleans for each block, which all stages share."""
-        size = math.prod(shape)
-        return [mask.view(np.bool_) for mask in self.scratch("mask", lambda n: (-(-n * size // self.dtype.itemsize),))]
-
-    def by_block(self, key: Hashable, shape: Sizes, apart: bool = False, buffers: Buffers | None = None) -> list[Array]:
-        """For each block an array of that key, one for all unless they are apart."""
-        buffers = buffers or self.buffers
-        return [buffers.array((key, i if apart else 0), shape(n)) for i, n in enumerate(self.sizes)]
 
     def constants(self, make: Callable[..., Any], *arguments: Hashable) -> Any:
         """What make(*arguments, dtype) gives, made once for all workers."""
@@ -193,8 +174,8 @@ class Worker:
             work(part, *given)
 
     def multiply(self, a: Array, b: Array, out: Array) -> Array:
-        """np.matmul(a, b, out=out), whose rows, columns or matrices are shared as what `each` is given."""
-        return multiply(a, b, out)
+        """np.matmul(a, b, out=out); a column by a row through np.dot, which takes a quarter of the time."""
+        return (np.dot if a.ndim == 2 and a.shape[1] == 1 else np.matmul)(a, b, out=out)
 
 
 def take(tally: Array) -> Array:
@@ -202,11 +183,6 @@ def take(tally: Array) -> Array:
     sums: Array = np.add.reduce(tally)
     tally[...] = 0
     return sums
-
-
-def multiply(a: Array, b: Array, out: Array) -> Array:
-    """np.matmul(a, b, out=out); a column by a row through np.dot, which takes a quarter of the time."""
-    return (np.dot if a.ndim == 2 and a.shape[1] == 1 else np.matmul)(a, b, out=out)
 
 
 class Stage:

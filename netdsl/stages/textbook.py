@@ -33,7 +33,7 @@ class Textbook(Stage):
         self.start(w)
         self.spaces = spaces
         self.name, self.call, self.kernel = name, call, backward
-        self.saved = w.of_blocks()
+        self.saved: list[Any] = [None] * len(w.sizes)
 
     def forward(self, *xs: Array) -> Array:
         """Each x as stages see it, (H, W, n, C), (n, T, D) or (n, D) -> y, so as well."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from netdsl.kernels.arrays import Array, Shape
 from netdsl.stages.can import Can
 from netdsl.stages.product import ProductStage
@@ -38,7 +40,7 @@ class TokenLinear(ProductStage):
         self.name, self.relu, self.has_dx = name, relu, dx
         self.weight, self.bias = w.params[name + ".weight"], w.params.get(name + ".bias")
         self.adds_bias = adds_bias and self.bias is not None
-        self.x = w.of_blocks()
+        self.x: list[Any] = [None] * len(w.sizes)
         self.y = w.outputs(lambda n: (n, shape[0], filters))
         if w.training:
             self.part = self.of_block(self.weight)

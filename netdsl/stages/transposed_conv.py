@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -44,7 +45,7 @@ class TransposedConv(ConvStage):
         self.bands = [max(1, band_bytes * c // (width * n * self.weight.nbytes)) for n in w.sizes]
         rows = dict(zip(w.sizes, self.bands, strict=True))
         self.windows = w.scratch("patches", lambda n: (min(rows[n], height) * width * n * len(self.weight),))
-        self.x = w.of_blocks()
+        self.x: list[Any] = [None] * len(w.sizes)
         self.y = w.outputs(lambda n: (*self.whole, n, filters))
         if w.training:
             self.grad = w.grads[name + ".weight"].reshape(-1, c)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -49,7 +50,7 @@ class VolumeConv(ConvStage):
         )
         self.columns = w.scratch("columns", lambda n: (longest * n,))
         if w.training:
-            self.x = w.of_blocks()
+            self.x: list[Any] = [None] * len(w.sizes)
             self.grad = w.grads[name + ".weight"].reshape(*kernel_size, c, filters)
             self.parts = w.scratch("dweight", lambda n: (self.band + 1, taps * c, filters))[0]
         if w.training and dx:

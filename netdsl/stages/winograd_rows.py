@@ -14,6 +14,7 @@ and stride 2. Along W the columns are sorted by their number modulo the stride, 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -112,7 +113,7 @@ class WinogradRows(ConvStage):
         """Arrays and strips for the backward pass, of dy (Ho, Wo, n, F)."""
         w, c, f, (height, width) = self.w, self.channels, self.filters, self.shape[1:]
         (taps, columns), out_width = self.kernel_size, self.out_size[1]
-        self.x = w.of_blocks()
+        self.x: list[Any] = [None] * len(w.sizes)
         before = max(0, *(t.count - 1 - t.before for t in self.taps))
         seen = max(out_width, *(t.before + t.size for t in self.taps))
         rooms = self.rows_at("z", self.points, lambda n: (before + seen) * n * f)

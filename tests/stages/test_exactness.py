@@ -63,7 +63,7 @@ STAGED = [
 def worst_buffers(monkeypatch):
     """Buffers of stages that add in the worst order."""
     usual = Buffers.array
-    monkeypatch.setattr(Buffers, "array", lambda self, key, shape: worst(usual(self, key, shape)))
+    monkeypatch.setattr(Buffers, "array", lambda self, *given: worst(usual(self, *given)))
 
 
 def cases(name):

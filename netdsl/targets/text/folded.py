@@ -260,5 +260,5 @@ def only_computes(node: ast.expr) -> bool:
 
 def _is_plain_call(called: ast.expr) -> bool:
     if isinstance(called, ast.Attribute):
-        return called.attr in ("reshape", "transpose", "swapaxes", "get", "of_blocks")
+        return called.attr in ("reshape", "transpose", "swapaxes", "get")
     return isinstance(called, ast.Name) and called.id in _PLAIN
