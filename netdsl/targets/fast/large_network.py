@@ -82,7 +82,7 @@ class LargeNetwork(FastNetwork):
             large = made.setdefault(size, super().shared(key, shape, dtype))
         return large.reshape(-1)[:size].reshape(shape)
 
-    def give_memory(self, w: Worker) -> None:
+    def give_memory(self, w: Any) -> None:
         """Memory for a worker that is being made, of which the network sets to zero what has to be so."""
         w.zeroed = []
         w.buffers.settle(lambda size: self.memory_for(w, size, w.splits))
