@@ -29,6 +29,7 @@ from netdsl.pipeline import Net
 from netdsl.stages.blas import blas_threads
 from netdsl.stages.layout import plane
 from netdsl.stages.stage import Stages, Worker
+from netdsl.stages.workers import Team
 
 MOST_BYTES = 2**24  # of the file of answers
 RUNS, LONGEST = 5, 0.3  # of a way; seconds after which no further run is made
@@ -111,6 +112,7 @@ class _Alone:
         rng = np.random.default_rng(0)
         self.dtype, self.num_workers, self.block = np.dtype(np.float32), 1, block
         self.known_constants: dict[Any, Any] = {}
+        self.team = Team(1)
         self.stored_buffers: dict[str, Array] = {}
         self.io: dict[str, Array] = {}
         self.stored: dict[str, Array] = {}

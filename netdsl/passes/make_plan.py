@@ -19,6 +19,7 @@ from netdsl.passes.lend_rows import lend_rows
 from netdsl.passes.move_bias import move_bias
 from netdsl.passes.plan import Plan, Planned, verify_plan
 from netdsl.passes.plan_memory import plan_memory
+from netdsl.passes.share_gradients import share_gradients
 from netdsl.passes.signals import stage_calls
 from netdsl.passes.take_early import take_early
 from netdsl.passes.walk_for_norm import walk_for_norm
@@ -36,6 +37,7 @@ TRAINING: tuple[Pass, ...] = (
     walk_for_norm,
     copy_in_activations,
     leave_out_dx,
+    share_gradients,
     plan_memory,
 )
 INFERENCE: tuple[Pass, ...] = (
@@ -49,6 +51,7 @@ INFERENCE: tuple[Pass, ...] = (
     move_bias,
     lend_rows,
     copy_in_activations,
+    share_gradients,
     plan_memory,
 )
 

@@ -24,6 +24,7 @@ class Can:
     is given. walk_for_norm (front): walk over its input for the batch norm which makes that, too. lend_rows (is_lent):
     at inference, make its rows as the convolution behind needs them, whose `front` it is. leave_out_dx (dx): give no
     gradient by its input. work_in_place (copies): write y over x at inference, unless it is told to copy.
+    share_gradient (common): make a part of the gradient of its weights by all samples, of which workers then have one.
 
     is_conv: it is a convolution. is_relu: max(x, 0) is all it does. is_clip: so is keeping x between two bounds, the
     last two of its arguments. is_sum: it adds up what it reads. frozen: the stage that computes it at inference, as a
@@ -52,6 +53,7 @@ class Can:
     lend_rows: bool = False
     leave_out_dx: bool = False
     work_in_place: bool = False
+    share_gradient: bool = False
     is_conv: bool = False
     is_relu: bool = False
     is_clip: bool = False

@@ -15,6 +15,7 @@ import numpy as np
 from netdsl.kernels.arrays import Array, Shape, Type
 from netdsl.stages.buffers import Buffers
 from netdsl.stages.can import Can
+from netdsl.stages.workers import Team
 
 Sizes = Callable[[int], Shape]
 """How large an array for n samples is."""
@@ -25,7 +26,7 @@ class HasWorkers(Protocol):
 
     stored, stored_grads: name -> array as stages store it, the gradients of each worker. named_grads: the same
     gradients in PyTorch's shapes. stored_buffers: the buffers, by every name that a layer calls them. io: what they
-    are given of the whole batch.
+    are given of the whole batch. team: where workers wait for each other.
     """
 
     dtype: np.dtype[Any]
@@ -35,6 +36,7 @@ class HasWorkers(Protocol):
     named_grads: Sequence[dict[str, Array]]
     stored_buffers: dict[str, Array]
     io: dict[str, Array]
+    team: Team
     known_constants: dict[Any, Any]
     block: int
 

@@ -102,7 +102,7 @@ def test_no_pass_goes_without_work():
     net = compile_text(
         "input 4x8x8\nconv 4 k3 p1 -> bn -> relu -> dropout 0 -> id -> res { conv 4 k3 p1 -> bn } -> relu\n"
         "bn -> relu -> conv 4 k3 p1 -> gelu -> conv 4 -> bn -> relu6 -> conv 4 -> conv 4 k3 p1 g4 -> pool 2\n"
-        "res { gelu }\ntokens -> ln -> take 0\ntrain { loss mse }"
+        "res { gelu }\ntokens -> ln -> take 0 -> linear 300000\ntrain { loss mse }"
     )
     text = emit_fast(net.graph, net.recipe)
     with pytest.MonkeyPatch.context() as patch:

@@ -36,6 +36,7 @@ OPTIONS = {
     "walk_for_norm": "front",
     "add_both_ways": "plus",
     "lend_rows": "is_lent",
+    "share_gradient": "common",
 }
 ENDS = {  # what is asked of a convolution by its epilogue
     "end_in_relu": "relu",

@@ -20,6 +20,7 @@ DIALECT = replace(
         "netdsl.targets.fast.parts",
         "netdsl.targets.fast.split_network",
         "netdsl.targets.fast.large_network",
+        "netdsl.targets.fast.common_gradients",
         "netdsl.targets.fast.forked_network",
     ),
     methods=TEXTBOOK.methods | {"train_forward", "infer_forward"},

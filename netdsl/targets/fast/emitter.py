@@ -28,6 +28,7 @@ from netdsl.stages.dropout import Factor
 from netdsl.stages.input import Input, NormalizedInput
 from netdsl.stages.stage import Stage, Stages, Worker
 from netdsl.stages.textbook import Textbook
+from netdsl.targets.fast.common_gradients import CommonGradients
 from netdsl.targets.fast.description import class_methods, end_options
 from netdsl.targets.fast.dialect import DIALECT
 from netdsl.targets.fast.forked_network import ForkedNetwork
@@ -101,6 +102,7 @@ def emit_fast(
         output_shapes=output_shapes(graph),
         shares=[f"{value_text(pair)}," for pair in _shares(graph)],
         weights=weights_lines(recipe),
+        common=value_text(tuple(_common(train))),
         gives_map=graph.type_of(until).is_map,
         block=block_size(graph),
         draws=[
@@ -262,6 +264,7 @@ def _parts(graph: Graph, recipe: Recipe, train: Plan, kind: str) -> list[type[Fa
         ForkedNetwork: kind == "processes",
         LargeNetwork: sum(stage.node.type.size for stage in train.stages) >= WORTH_SAVING,
         NamedFastNetwork: not graph.is_plain,
+        CommonGradients: bool(_common(train)),
         SplitNetwork: graph.num_macs >= WORTH_SPLITTING,
         SharingNetwork: bool(_shares(graph)),
         DrawingNetwork: bool(_drawn(train)),
@@ -269,6 +272,11 @@ def _parts(graph: Graph, recipe: Recipe, train: Plan, kind: str) -> list[type[Fa
         WeightedNetwork: "weights" in recipe.loss_options,
     }
     return [part for part, is_needed in needed.items() if is_needed]
+
+
+def _common(train: Plan) -> list[str]:
+    """The layers of which workers have one gradient."""
+    return [stage.node.name for stage in train.stages if stage.options.get("common", False)]
 
 
 def _drawn(train: Plan) -> list[Node]:

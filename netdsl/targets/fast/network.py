@@ -42,6 +42,7 @@ class FastNetwork(StoredNetwork):
     first_buffers: Callable[[Any], Arrays]
     infer_stages: Callable[[Worker], Stages]
     infer_forward: Callable[..., Any]
+    rows_used: Callable[[int, list[Array]], list[Array]]
 
     known_constants: dict[Any, Any]
     workers: dict[Hashable, dict[Hashable, Worker]]
@@ -224,7 +225,7 @@ class FastNetwork(StoredNetwork):
         for begin in range(0, self.size, self.chunk)[index :: self.team.active]:
             part = slice(begin, min(begin + self.chunk, self.size))
             grads[begin], *others = self.gradients[: 1 if n < self.num_workers else None, part]
-            for row in others:
+            for row in self.rows_used(begin, others) if hasattr(self, "rows_used") else others:
                 grads[begin] += row
             norm += float(np.dot(grads[begin], grads[begin]))
             params[begin], state[begin] = self.vector[part], tuple(self.moments[:, part])

@@ -1,0 +1,17 @@
+"""Of which weights all workers have one gradient."""
+
+from __future__ import annotations
+
+from netdsl.passes.plan import Plan
+
+WORTH = 1 << 20
+"""Weights of a layer from which on a gradient of it for each worker takes more memory than its samples do."""
+
+
+def share_gradients(plan: Plan) -> Plan:
+    """The workers of a batch make one gradient of many weights, each a part of it by all samples, instead of one each
+    by its own. Right because a gradient is a sum over the samples. Layers that use the same param make one each."""
+    tied = {name for node in plan.graph.nodes if node.shares is not None for name in (node.name, node.shares)}
+    able = [stage for stage in plan.stages if stage.can.share_gradient and stage.node.name not in tied]
+    large = [stage for stage in able if max(param.size for param in stage.node.params) >= WORTH]
+    return plan.with_stages(*(stage.set(common=True) for stage in large))
