@@ -7,7 +7,7 @@ from typing import Any
 from netdsl.kernels.arrays import Array
 from netdsl.stages.can import Can
 from netdsl.stages.relu import relu
-from netdsl.stages.stage import Stage, Worker, multiply
+from netdsl.stages.stage import Stage, Worker
 
 
 class Linear(Stage):
@@ -69,4 +69,4 @@ class Linear(Stage):
         if w.block == len(w.rows) - 1:
             w.network.team.sync()
             part = slice(*w.part(len(self.weight)))
-            multiply(xs[:, part].T, dys, w.network.stored_grads[0][self.name + ".weight"][part])
+            w.multiply(xs[:, part].T, dys, w.network.stored_grads[0][self.name + ".weight"][part])
