@@ -254,12 +254,12 @@ class PairPool(Stage):
         for axis in axes[::-1] if w.training else axes:  # at inference rows lie in one piece
             first, second = ((*[slice(None)] * axis, slice(i, None, 2)) for i in (0, 1))
             size[axis] //= 2
-            later = w.bits(lambda n: (*size, n * c)) if w.training else []
+            later = w.arrays(lambda n: (*size, n * c), np.bool_) if w.training else []
             made = w.scratch(("pool", axis), lambda n: (*size, n * c)) if len(self.steps) + 1 < len(axes) else []
             self.steps.append((first, second, later, made or [y.reshape(*size, -1) for y in self.y]))
         if w.training:
             self.dx = w.gradients(lambda n: (*plane(self.size), n, c))
-            self.mask = w.masks((c, *self.out_size))
+            self.mask = w.scratch("mask", lambda n: (n * c * math.prod(self.out_size),), np.bool_)
 
     def forward(self, x):
         """x (H, W, n, C) -> y (Ho, Wo, n, C)."""
@@ -326,8 +326,7 @@ class TransformedConv(ConvStage):
         self.tw_t = np.ascontiguousarray(self.tw.T)
         self.u = w.shared(self.name, (points, c * f))
         if w.training:
-            most = w.cut(c)[0].stop
-            self.channels_at_once = max(1, min(most, (1 << 20) // (points * f)))
+            self.channels_at_once = max(1, min(c, (1 << 20) // (points * f)))
             self.du = w.scratch("du", lambda n: (points, self.channels_at_once * f))[0]
             self.grad = w.grads[self.name + ".weight"].reshape(-1, c * f)
             self.grad_part = w.scratch("dweight", lambda n: self.grad.shape)[0]
@@ -391,7 +390,8 @@ class FourierConv(TransformedConv):
         self.ty.to_points(dy.reshape(len(dy), -1), self.middle[b], z)
         z = z.reshape(len(u), -1, f)
         v = self.v[b][:, :-32].reshape(len(u), -1, c)
-        self.w.each(range(0, c, self.channels_at_once), self.channels_gradient, v, z)
+        for part in range(0, c, self.channels_at_once):
+            self.channels_gradient(part, v, z)
         dv, dx = self.dv[b][:, :-32], self.dx[b]
         self.w.multiply(z, u.swapaxes(1, 2), dv.reshape(len(u), -1, c))
         self.tx.from_points(dv, self.middle[b], dx.reshape(len(dx), -1))
@@ -527,7 +527,7 @@ class Linear(Stage):
         self.start(w)
         self.name, self.relu = name, relu
         self.weight, self.bias = w.params[name + ".weight"], w.params.get(name + ".bias")
-        self.x = w.of_blocks()
+        self.x = [None] * len(w.sizes)
         self.y = w.outputs(lambda n: (n, filters))
         if w.training:
             self.part = w.scratch("dweight", lambda n: self.weight.shape)[0]
@@ -678,7 +678,6 @@ class StoredNetwork(Network):
     """
 
     chunk = 32768  # so many numbers of the vector are worked on at a time
-    splits = False  # whether workers share the layers of a sample
 
     def store(self, params, buffers):
         """One vector for all of them, first the matrices, from which nothing is derived, and a vector of gradients for
@@ -687,11 +686,11 @@ class StoredNetwork(Network):
         self.size = self.room(params.values())
         self.vector = self.team.shared((self.size + self.room(buffers.values()),), self.dtype)
         self.gradients = self.team.shared((self.num_workers, self.size), self.dtype)
-        self.stored, self.params = self.views(self.vector, params)
-        self.stored_buffers, self.buffers = self.views(self.vector[self.size :], buffers)
+        self.stored, named = self.views(self.vector, {**params, **buffers})
         self.stored_grads, self.named_grads = zip(*(self.views(row, params) for row in self.gradients), strict=True)
         for name, array in (*params.items(), *buffers.items()):
-            (self.params if name in params else self.buffers)[name][...] = array
+            named[name][...] = array
+        self.params, self.buffers = ({name: named[name] for name in some} for some in (params, buffers))
         self.sums, self.last_sum = self.team.shared((self.num_workers,), np.uint64), None
         self.odd_numbers = np.random.default_rng(0).integers(1 << 63, size=self.chunk, dtype=np.uint64) * 2 + 1
         self.shared_arrays, self.version = {}, 1
@@ -743,7 +742,6 @@ class FastNetwork(StoredNetwork):
     do not replace them.
     """
 
-    gives_map = False  # whether the loss reads a map
     worth_sharing = 1 << 18  # params: from so many on a step of the optimizer takes longer than to ask others for help
 
     def __init__(self, seed=0, dtype="float32", workers=None):
@@ -805,7 +803,7 @@ class FastNetwork(StoredNetwork):
     def call(self, command, x, y=None, lr=0.0):
         """Hand a batch to the workers and wait for them; returns how many samples it has."""
         given = {"x": self.check_input(x)}
-        n = len(next(iter(given.values())))
+        n = len(given["x"])
         if y is not None:
             given["y"] = np.asarray(y)
             if given["y"].shape[:1] != (n,):
@@ -876,8 +874,8 @@ class FastNetwork(StoredNetwork):
         for block, rows in enumerate(w.rows):
             w.block = block
             if command != BACKWARD:
-                made = w.compute(w.s, self.io["x"][rows])
-                self.io["logits"][rows] = made
+                y = w.compute(w.s, self.io["x"][rows])
+                self.io["logits"][rows] = y
             if command not in (OUTPUTS, LOGITS):
                 self.train_backward(w.s, self.gradient(w, rows, command))
 
@@ -1209,9 +1207,6 @@ class Worker:
     turns; else one block ends before the next begins, and they share their memory. s: its stages, by name.
     """
 
-    splits = False  # whether others share what `each` is given
-    row = 0
-
     def __init__(self, network, index, n, training, apart):
         self.network, self.index, self.n, self.training, self.apart = network, index, n, training, apart
         self.dtype, self.num_workers = network.dtype, network.num_workers if n >= network.num_workers else 1
@@ -1222,7 +1217,6 @@ class Worker:
         self.sizes, self.block, self.version = [part.stop - part.start for part in self.rows], 0, None
         self.params, self.grads = network.stored, network.stored_grads[index]
         self.buffers = Buffers(self.dtype)
-        self.own = self.buffers
         self.shared = network.shared
         make, self.compute = network.train_stages, network.train_forward
         for _ in range(2):  # the first time stages say how much memory they need, the second time they get it
@@ -1231,10 +1225,14 @@ class Worker:
             if self.buffers.memory is None:
                 self.buffers.settle()
 
-    def arrays(self, shape):
+    def arrays(self, shape, dtype=None):
         """An array for each block, shape(n) for its n samples, that keeps what is in it until the block ends."""
         self.count += 1
-        return self.by_block(self.count, shape, self.apart)
+        return self.scratch(self.count, shape, dtype, self.apart)
+
+    def scratch(self, key, shape, dtype=None, apart=False):
+        """An array for each block; who asks for the same key gets the same memory, and so do blocks not apart."""
+        return [self.buffers.array((key, i if apart else 0), shape(n), dtype) for i, n in enumerate(self.sizes)]
 
     def into(self, *memory):
         """This worker; what the next stage hands on goes into the memory of that number, which others use before and
@@ -1249,40 +1247,17 @@ class Worker:
     def gradients(self, shape):
         """An array for each block, for what a stage's backward gives, which is handed on."""
         memory = self.handed_on.pop(len(self.stages) - 1, None)
-        return self.arrays(shape) if memory is None else self.by_block((memory, "handed on"), shape, self.apart)
+        if memory is None:
+            return self.arrays(shape)
+        return self.scratch((memory, "handed on"), shape, None, self.apart)
 
     def frame(self, shape, inside):
-        """Scratch that starts as zeros, for stages that write to the same part of it: (first row, first column, rows,
-        columns). Where others see it, who may come later, worker 0 alone writes these."""
-        keys = [("frame", inside, shape(n)) for i, n in enumerate(self.sizes)]
+        """Scratch that starts as zeros, for stages that write to the same part of it, said by `inside`."""
+        keys = [(inside, shape(n)) for i, n in enumerate(self.sizes)]
         arrays = [self.buffers.array(key, shape(n)) for key, n in zip(keys, self.sizes, strict=True)]
         for array in arrays:
             array[...] = 0
         return arrays
-
-    def of_blocks(self):
-        """A place for each block, for what its forward pass keeps as it is."""
-        return [None] * len(self.sizes)
-
-    def scratch(self, key, shape):
-        """An array for each block; whoever asks for the same key gets the same memory."""
-        return self.by_block(key, shape, buffers=self.buffers)
-
-    def bits(self, shape):
-        """An array of booleans for each block, which keeps what is in it as `arrays` does."""
-        arrays = self.arrays(lambda n: (-(-math.prod(shape(n)) // self.dtype.itemsize),))
-        whole = [array.view(np.bool_)[: math.prod(shape(n))] for array, n in zip(arrays, self.sizes, strict=True)]
-        return [bits.reshape(shape(n)) for bits, n in zip(whole, self.sizes, strict=True)]
-
-    def masks(self, shape):
-        """A flat array of booleans for each block, which all stages share."""
-        size = math.prod(shape)
-        return [mask.view(np.bool_) for mask in self.scratch("mask", lambda n: (-(-n * size // self.dtype.itemsize),))]
-
-    def by_block(self, key, shape, apart=False, buffers=None):
-        """For each block an array of that key, one for all unless they are apart."""
-        buffers = buffers or self.buffers
-        return [buffers.array((key, i if apart else 0), shape(n)) for i, n in enumerate(self.sizes)]
 
     def constants(self, make, *arguments):
         """What make(*arguments, dtype) gives, made once for all workers."""
@@ -1295,19 +1270,9 @@ class Worker:
         """Begin and end of this worker's part of `size` things."""
         return self.index * size // self.num_workers, (self.index + 1) * size // self.num_workers
 
-    def cut(self, length):
-        """The parts that `each` is given of `length` rows: one, all rows."""
-        return [slice(0, length)]
-
-    def each(self, parts, work, *given):
-        """work(part, *given) for every part; no part reads what another one writes. Where samples are fewer than
-        workers, these share the parts."""
-        for part in parts:
-            work(part, *given)
-
     def multiply(self, a, b, out):
-        """np.matmul(a, b, out=out), whose rows, columns or matrices are shared as what `each` is given."""
-        return multiply(a, b, out)
+        """np.matmul(a, b, out=out); a column by a row through np.dot, which takes a quarter of the time."""
+        return (np.dot if a.ndim == 2 and a.shape[1] == 1 else np.matmul)(a, b, out=out)
 
 
 class Buffers:
@@ -1319,18 +1284,18 @@ class Buffers:
     def __init__(self, dtype):
         self.dtype, self.sizes, self.places, self.memory = np.dtype(dtype), {}, {}, None
 
-    def array(self, key, shape):
+    def array(self, key, shape, dtype=None):
         """An array of that shape; what is in it at first is undefined."""
-        size = math.prod(shape)
+        dtype = np.dtype(dtype or self.dtype)
+        size = -(-math.prod(shape) * dtype.itemsize // self.dtype.itemsize)
         if self.memory is None:
             self.sizes[key] = max(self.sizes.get(key, 0), size)
-            return np.empty(shape, self.dtype)
+            return np.empty(shape, dtype)
         begin = self.places[key]
-        return self.memory[begin : begin + size].reshape(shape)
+        return self.memory[begin : begin + size].view(dtype)[: math.prod(shape)].reshape(shape)
 
     def settle(self):
-        """Take the memory for all that was asked for, of so many numbers from `make` if there is one; from now on
-        arrays are parts of it."""
+        """Take the memory for all that was asked for; from now on arrays are parts of it."""
         end = 0
         for key, size in self.sizes.items():
             self.places[key] = end
@@ -1338,11 +1303,6 @@ class Buffers:
             end += -(-size // 16) * 16 + 48
         memory = np.empty(end + 16, self.dtype)
         self.memory = memory[-memory.ctypes.data % 64 // self.dtype.itemsize :]
-
-
-def multiply(a, b, out):
-    """np.matmul(a, b, out=out); a column by a row through np.dot, which takes a quarter of the time."""
-    return (np.dot if a.ndim == 2 and a.shape[1] == 1 else np.matmul)(a, b, out=out)
 
 
 def softmax(x, axis):

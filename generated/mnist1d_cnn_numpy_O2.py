@@ -204,8 +204,8 @@ class ConvStage(Stage):
         if self.norm is None:
             return
         name, eps = self.norm
-        buffers, params = self.w.network.stored_buffers, self.w.params
-        mean, var = buffers[name + ".running_mean"], buffers[name + ".running_var"]
+        params = self.w.params
+        mean, var = params[name + ".running_mean"], params[name + ".running_var"]
         np.divide(1, np.sqrt(var + eps), out=self.scale)
         if name + ".weight" in params:
             self.scale *= params[name + ".weight"]
@@ -219,7 +219,7 @@ class ConvStage(Stage):
         self.fold()
         if self.norm is not None and self.has_part:
             weight, stored = (array.reshape(-1, self.filters) for array in (self.weight, self.stored))
-            begin, end = self.w.part(len(stored)) if self.w.splits else (0, len(stored))
+            begin, end = (0, len(stored))
             np.multiply(stored[begin:end], self.scale, out=weight[begin:end])
         elif self.norm is not None:
             self.weight = self.stored * self.scale
@@ -236,7 +236,7 @@ class ConvStage(Stage):
                 y[band] += plus[band]
             finish(rows[band], *self.ending)
             if self.has_norm:
-                self.totals[self.w.block][self.w.row] += moments_by_channel(y[band], y[band])
+                self.totals[self.w.block][0] += moments_by_channel(y[band], y[band])
 
     def work_for(self, norm):
         """The batch norm behind, which takes the sums, leaves to this stage to make dy."""
@@ -249,7 +249,7 @@ class ConvStage(Stage):
     def bias_gradient(self, dy):
         """dy (Ho, Wo, n, F) becomes the gradient by the sums over windows, and the bias gets its own."""
         if (self.has_norm and self.behind is not None) or self.ends or self.adds_bias:
-            self.w.each(self.w.cut(len(dy)), self.gradient_of_rows, dy)
+            self.gradient_of_rows(slice(0, len(dy)), dy)
 
     def gradient_of_rows(self, rows, dy):
         """Rows of dy (Ho, Wo, n, F), band by band."""
@@ -445,23 +445,20 @@ class BatchNorm(Stage):
         self.name, self.eps, self.momentum, self.conv, self.ending = name, eps, momentum, sums, (relu, clip)
         self.channels = shape[0]
         self.reader = None
-        self.gives = sums is None or w.splits  # else the convolution in front does the last walk
-        if sums is not None and not self.gives:
-            sums.work_for(self)
+        sums.work_for(self)
         self.moments = w.shared((name, "moments"), (w.network.num_workers, 3, shape[0]), np.float64)
         self.sums = w.shared((name, "sums"), (w.network.num_workers, 2, shape[0]), np.float64)
         self.weight, self.bias = w.params.get(name + ".weight"), w.params.get(name + ".bias")
-        buffers = w.network.stored_buffers
-        self.running_mean, self.running_var = buffers[name + ".running_mean"], buffers[name + ".running_var"]
-        self.x = w.of_blocks()
-        self.is_shifted = w.of_blocks()
-        self.rows = w.of_blocks()
+        self.running_mean, self.running_var = (w.params[f"{name}.running_{what}"] for what in ("mean", "var"))
+        self.x = [None] * len(w.sizes)
+        self.is_shifted = [None] * len(w.sizes)
+        self.rows = [None] * len(w.sizes)
         self.taken = w.tallies((2, shape[0]))
         self.numbers, self.guesses = w.arrays(lambda n: (3, shape[0])), w.arrays(lambda n: (1, shape[0]))
         # Of the two the one that backward reads no more is handed on: y, or where it adds a map dx, which lies apart.
         self.y = (w.gradients)(lambda n: inside(shape, n))
         self.part = w.scratch("band", lambda n: (max(self.band, n * int(np.prod(shape[2:])) * shape[0]),))
-        self.mask = w.masks(shape)
+        self.mask = w.scratch("mask", lambda n: (n * math.prod(shape),), np.bool_)
         self.count = w.n * int(np.prod(shape[1:]))
 
     def power_sums(self, x):
@@ -510,14 +507,15 @@ class BatchNorm(Stage):
         np.multiply(self.guesses[b][0] - self.mean, self.factor, out=numbers[1])
         numbers[1] += self.bias
         if self.reader is None:
-            self.w.each(self.parts_of(y), self.fill_part, given, numbers, plus)
+            for part in self.parts_of(y):
+                self.fill_part(part, given, numbers, plus)
         else:
             self.rows[b] = rows_for(y, numbers[:2], given)
         return y
 
     def parts_of(self, x):
         """The rows of a map (H, W, n, C) that each worker has."""
-        return self.w.cut(len(x)) if x.ndim == 4 else [slice(None)]
+        return [slice(0, len(x))] if x.ndim == 4 else [slice(None)]
 
     def fill_part(self, part, x, numbers, plus):
         """A part of the rows of y: x times the first of the numbers, and the second, and another map."""
@@ -535,7 +533,8 @@ class BatchNorm(Stage):
         b, numbers, so_far = self.w.block, self.numbers[self.w.block], self.sums[self.w.index]
         guess = self.guesses[b] if self.is_shifted[b] else None
         if self.reader is None:
-            self.w.each(self.parts_of(dy), self.take_part, dy, self.x[b], guess)
+            for part in self.parts_of(dy):
+                self.take_part(part, dy, self.x[b], guess)
         sums = take(self.taken[b])
         sums[1] -= (self.mean - self.guesses[b][0]) * sums[0]
         sums[1] *= self.inv_std
@@ -548,16 +547,13 @@ class BatchNorm(Stage):
         slope = factor * self.inv_std * products
         numbers[0], numbers[1], numbers[2] = self.factor, slope, factor * dbias - slope * self.mean
         dx = dy
-        if self.gives:
-            self.w.each(self.parts_of(dy), self.give_part, dx, dy, self.x[b], numbers)
-        else:
-            self.rows_back = rows_for(dx, numbers, dy, self.x[b])
+        self.rows_back = rows_for(dx, numbers, dy, self.x[b])
         return dx
 
     def take_part(self, rows, dy, x, guess):
         """As `take_gradient`, of x (H, W, n, C) less the guess (1, C), if there is one."""
         b = self.w.block
-        y, sums = self.y[b], self.taken[b][self.w.row]
+        y, sums = self.y[b], self.taken[b][0]
         for band in bands(dy, self.band, rows):
             stop_gradient(dy[band], y[band], self.mask[b], *self.ending)
             part = x[band]
@@ -568,10 +564,6 @@ class BatchNorm(Stage):
     def give_gradient(self, dx, rows):
         """Rows of dx (H, W, n, C), of whose dy `take_gradient` took the sums."""
         self.give_rows(rows, dx, self.rows_back)
-
-    def give_part(self, rows, dx, dy, x, numbers):
-        """As `give_gradient`, by what it multiplies dy and x with and adds."""
-        self.give_rows(rows, dx, rows_for(dx, numbers, dy, x))
 
     def give_rows(self, rows, dx, given):
         wide, dy, x, factor, slope, shift = given
@@ -670,7 +662,7 @@ class SignalConv(ConvStage):
     def make_room_for_gradients(self, most, rows):
         """Arrays for the backward pass. most: rows of a band by the number of samples; rows: of x with its padding."""
         w, c, f = self.w, self.channels, self.filters
-        self.x = w.of_blocks()
+        self.x = [None] * len(w.sizes)
         self.dy = []
         self.du = w.scratch("du", lambda n: (2, self.points, c, f))[0]
         self.dtiles = w.scratch("tiles", lambda n: (most[n] * self.data.shape[1] * n * c,))
@@ -841,7 +833,7 @@ class Linear(Stage):
         self.start(w)
         self.name, self.relu = name, relu
         self.weight, self.bias = w.params[name + ".weight"], w.params.get(name + ".bias")
-        self.x = w.of_blocks()
+        self.x = [None] * len(w.sizes)
         self.y = w.outputs(lambda n: (n, filters))
         if w.training:
             self.part = w.scratch("dweight", lambda n: self.weight.shape)[0]
@@ -990,7 +982,6 @@ class StoredNetwork(Network):
     """
 
     chunk = 32768  # so many numbers of the vector are worked on at a time
-    splits = False  # whether workers share the layers of a sample
 
     def store(self, params, buffers):
         """One vector for all of them, first the matrices, from which nothing is derived, and a vector of gradients for
@@ -999,11 +990,11 @@ class StoredNetwork(Network):
         self.size = self.room(params.values())
         self.vector = self.team.shared((self.size + self.room(buffers.values()),), self.dtype)
         self.gradients = self.team.shared((self.num_workers, self.size), self.dtype)
-        self.stored, self.params = self.views(self.vector, params)
-        self.stored_buffers, self.buffers = self.views(self.vector[self.size :], buffers)
+        self.stored, named = self.views(self.vector, {**params, **buffers})
         self.stored_grads, self.named_grads = zip(*(self.views(row, params) for row in self.gradients), strict=True)
         for name, array in (*params.items(), *buffers.items()):
-            (self.params if name in params else self.buffers)[name][...] = array
+            named[name][...] = array
+        self.params, self.buffers = ({name: named[name] for name in some} for some in (params, buffers))
         self.sums, self.last_sum = self.team.shared((self.num_workers,), np.uint64), None
         self.odd_numbers = np.random.default_rng(0).integers(1 << 63, size=self.chunk, dtype=np.uint64) * 2 + 1
         self.shared_arrays, self.version = {}, 1
@@ -1055,7 +1046,6 @@ class FastNetwork(StoredNetwork):
     do not replace them.
     """
 
-    gives_map = False  # whether the loss reads a map
     worth_sharing = 1 << 18  # params: from so many on a step of the optimizer takes longer than to ask others for help
 
     def __init__(self, seed=0, dtype="float32", workers=None):
@@ -1117,7 +1107,7 @@ class FastNetwork(StoredNetwork):
     def call(self, command, x, y=None, lr=0.0):
         """Hand a batch to the workers and wait for them; returns how many samples it has."""
         given = {"x": self.check_input(x)}
-        n = len(next(iter(given.values())))
+        n = len(given["x"])
         if y is not None:
             given["y"] = np.asarray(y)
             if given["y"].shape[:1] != (n,):
@@ -1188,8 +1178,8 @@ class FastNetwork(StoredNetwork):
         for block, rows in enumerate(w.rows):
             w.block = block
             if command != BACKWARD:
-                made = w.compute(w.s, self.io["x"][rows])
-                self.io["logits"][rows] = made
+                y = w.compute(w.s, self.io["x"][rows])
+                self.io["logits"][rows] = y
             if command not in (OUTPUTS, LOGITS):
                 self.train_backward(w.s, self.gradient(w, rows, command))
 
@@ -1521,9 +1511,6 @@ class Worker:
     turns; else one block ends before the next begins, and they share their memory. s: its stages, by name.
     """
 
-    splits = False  # whether others share what `each` is given
-    row = 0
-
     def __init__(self, network, index, n, training, apart):
         self.network, self.index, self.n, self.training, self.apart = network, index, n, training, apart
         self.dtype, self.num_workers = network.dtype, network.num_workers if n >= network.num_workers else 1
@@ -1534,7 +1521,6 @@ class Worker:
         self.sizes, self.block, self.version = [part.stop - part.start for part in self.rows], 0, None
         self.params, self.grads = network.stored, network.stored_grads[index]
         self.buffers = Buffers(self.dtype)
-        self.own = self.buffers
         self.shared = network.shared
         make, self.compute = network.train_stages, network.train_forward
         make = make if training else network.infer_stages
@@ -1545,10 +1531,14 @@ class Worker:
             if self.buffers.memory is None:
                 self.buffers.settle()
 
-    def arrays(self, shape):
+    def arrays(self, shape, dtype=None):
         """An array for each block, shape(n) for its n samples, that keeps what is in it until the block ends."""
         self.count += 1
-        return self.by_block(self.count, shape, self.apart)
+        return self.scratch(self.count, shape, dtype, self.apart)
+
+    def scratch(self, key, shape, dtype=None, apart=False):
+        """An array for each block; who asks for the same key gets the same memory, and so do blocks not apart."""
+        return [self.buffers.array((key, i if apart else 0), shape(n), dtype) for i, n in enumerate(self.sizes)]
 
     def into(self, *memory):
         """This worker; what the next stage hands on goes into the memory of that number, which others use before and
@@ -1563,12 +1553,13 @@ class Worker:
     def gradients(self, shape):
         """An array for each block, for what a stage's backward gives, which is handed on."""
         memory = self.handed_on.pop(len(self.stages) - 1, None)
-        return self.arrays(shape) if memory is None else self.by_block((memory, "handed on"), shape, self.apart)
+        if memory is None:
+            return self.arrays(shape)
+        return self.scratch((memory, "handed on"), shape, None, self.apart)
 
     def frame(self, shape, inside):
-        """Scratch that starts as zeros, for stages that write to the same part of it: (first row, first column, rows,
-        columns). Where others see it, who may come later, worker 0 alone writes these."""
-        keys = [("frame", inside, shape(n)) for i, n in enumerate(self.sizes)]
+        """Scratch that starts as zeros, for stages that write to the same part of it, said by `inside`."""
+        keys = [(inside, shape(n)) for i, n in enumerate(self.sizes)]
         arrays = [self.buffers.array(key, shape(n)) for key, n in zip(keys, self.sizes, strict=True)]
         for array in arrays:
             array[...] = 0
@@ -1578,24 +1569,6 @@ class Worker:
         """Zeros for each block in float64, (1, *shape), to which parts of `each` add sums: row `row` of as many as
         there are workers that share parts."""
         return [np.zeros((1, *shape)) for _ in self.sizes]
-
-    def of_blocks(self):
-        """A place for each block, for what its forward pass keeps as it is."""
-        return [None] * len(self.sizes)
-
-    def scratch(self, key, shape):
-        """An array for each block; whoever asks for the same key gets the same memory."""
-        return self.by_block(key, shape, buffers=self.buffers)
-
-    def masks(self, shape):
-        """A flat array of booleans for each block, which all stages share."""
-        size = math.prod(shape)
-        return [mask.view(np.bool_) for mask in self.scratch("mask", lambda n: (-(-n * size // self.dtype.itemsize),))]
-
-    def by_block(self, key, shape, apart=False, buffers=None):
-        """For each block an array of that key, one for all unless they are apart."""
-        buffers = buffers or self.buffers
-        return [buffers.array((key, i if apart else 0), shape(n)) for i, n in enumerate(self.sizes)]
 
     def constants(self, make, *arguments):
         """What make(*arguments, dtype) gives, made once for all workers."""
@@ -1608,19 +1581,9 @@ class Worker:
         """Begin and end of this worker's part of `size` things."""
         return self.index * size // self.num_workers, (self.index + 1) * size // self.num_workers
 
-    def cut(self, length):
-        """The parts that `each` is given of `length` rows: one, all rows."""
-        return [slice(0, length)]
-
-    def each(self, parts, work, *given):
-        """work(part, *given) for every part; no part reads what another one writes. Where samples are fewer than
-        workers, these share the parts."""
-        for part in parts:
-            work(part, *given)
-
     def multiply(self, a, b, out):
-        """np.matmul(a, b, out=out), whose rows, columns or matrices are shared as what `each` is given."""
-        return multiply(a, b, out)
+        """np.matmul(a, b, out=out); a column by a row through np.dot, which takes a quarter of the time."""
+        return (np.dot if a.ndim == 2 and a.shape[1] == 1 else np.matmul)(a, b, out=out)
 
 
 class Buffers:
@@ -1632,18 +1595,18 @@ class Buffers:
     def __init__(self, dtype):
         self.dtype, self.sizes, self.places, self.memory = np.dtype(dtype), {}, {}, None
 
-    def array(self, key, shape):
+    def array(self, key, shape, dtype=None):
         """An array of that shape; what is in it at first is undefined."""
-        size = math.prod(shape)
+        dtype = np.dtype(dtype or self.dtype)
+        size = -(-math.prod(shape) * dtype.itemsize // self.dtype.itemsize)
         if self.memory is None:
             self.sizes[key] = max(self.sizes.get(key, 0), size)
-            return np.empty(shape, self.dtype)
+            return np.empty(shape, dtype)
         begin = self.places[key]
-        return self.memory[begin : begin + size].reshape(shape)
+        return self.memory[begin : begin + size].view(dtype)[: math.prod(shape)].reshape(shape)
 
     def settle(self):
-        """Take the memory for all that was asked for, of so many numbers from `make` if there is one; from now on
-        arrays are parts of it."""
+        """Take the memory for all that was asked for; from now on arrays are parts of it."""
         end = 0
         for key, size in self.sizes.items():
             self.places[key] = end
@@ -1651,11 +1614,6 @@ class Buffers:
             end += -(-size // 16) * 16 + 48
         memory = np.empty(end + 16, self.dtype)
         self.memory = memory[-memory.ctypes.data % 64 // self.dtype.itemsize :]
-
-
-def multiply(a, b, out):
-    """np.matmul(a, b, out=out); a column by a row through np.dot, which takes a quarter of the time."""
-    return (np.dot if a.ndim == 2 and a.shape[1] == 1 else np.matmul)(a, b, out=out)
 
 
 class WaitingNetwork(FastNetwork):

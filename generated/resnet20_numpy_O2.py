@@ -494,8 +494,8 @@ class ConvStage(Stage):
         if self.norm is None:
             return
         name, eps = self.norm
-        buffers, params = self.w.network.stored_buffers, self.w.params
-        mean, var = buffers[name + ".running_mean"], buffers[name + ".running_var"]
+        params = self.w.params
+        mean, var = params[name + ".running_mean"], params[name + ".running_var"]
         np.divide(1, np.sqrt(var + eps), out=self.scale)
         if name + ".weight" in params:
             self.scale *= params[name + ".weight"]
@@ -509,7 +509,7 @@ class ConvStage(Stage):
         self.fold()
         if self.norm is not None and self.has_part:
             weight, stored = (array.reshape(-1, self.filters) for array in (self.weight, self.stored))
-            begin, end = self.w.part(len(stored)) if self.w.splits else (0, len(stored))
+            begin, end = (0, len(stored))
             np.multiply(stored[begin:end], self.scale, out=weight[begin:end])
         elif self.norm is not None:
             self.weight = self.stored * self.scale
@@ -535,7 +535,7 @@ class ConvStage(Stage):
                 y[band] += plus[band]
             finish(rows[band], *self.ending)
             if self.has_norm:
-                self.totals[self.w.block][self.w.row] += moments_by_channel(y[band], y[band])
+                self.totals[self.w.block][0] += moments_by_channel(y[band], y[band])
 
     def work_for(self, norm):
         """The batch norm behind, which takes the sums, leaves to this stage to make dy."""
@@ -548,7 +548,7 @@ class ConvStage(Stage):
     def bias_gradient(self, dy):
         """dy (Ho, Wo, n, F) becomes the gradient by the sums over windows, and the bias gets its own."""
         if (self.has_norm and self.behind is not None) or self.ends or self.adds_bias:
-            self.w.each(self.w.cut(len(dy)), self.gradient_of_rows, dy)
+            self.gradient_of_rows(slice(0, len(dy)), dy)
 
     def gradient_of_rows(self, rows, dy):
         """Rows of dy (Ho, Wo, n, F), band by band."""
@@ -756,24 +756,21 @@ class BatchNorm(Stage):
         self.channels = shape[0]
         self.reader = None
         self.product = None  # a PointConv in front that knows the sums of dy * x without reading x
-        self.gives = sums is None or w.splits  # else the convolution in front does the last walk
-        if sums is not None and not self.gives:
-            sums.work_for(self)
+        sums.work_for(self)
         self.moments = w.shared((name, "moments"), (w.network.num_workers, 3, shape[0]), np.float64)
         self.sums = w.shared((name, "sums"), (w.network.num_workers, 2, shape[0]), np.float64)
         self.weight, self.bias = w.params.get(name + ".weight"), w.params.get(name + ".bias")
-        buffers = w.network.stored_buffers
-        self.running_mean, self.running_var = buffers[name + ".running_mean"], buffers[name + ".running_var"]
-        self.x = w.of_blocks()
-        self.is_shifted = w.of_blocks()
-        self.rows = w.of_blocks()
+        self.running_mean, self.running_var = (w.params[f"{name}.running_{what}"] for what in ("mean", "var"))
+        self.x = [None] * len(w.sizes)
+        self.is_shifted = [None] * len(w.sizes)
+        self.rows = [None] * len(w.sizes)
         self.taken = w.tallies((2, shape[0]))
         self.numbers, self.guesses = w.arrays(lambda n: (3, shape[0])), w.arrays(lambda n: (1, shape[0]))
         # Of the two the one that backward reads no more is handed on: y, or where it adds a map dx, which lies apart.
         self.y = (w.arrays if plus else w.gradients)(lambda n: inside(shape, n))
         self.dx = w.gradients(lambda n: inside(shape, n)) if plus else []
         self.part = w.scratch("band", lambda n: (max(self.band, n * int(np.prod(shape[2:])) * shape[0]),))
-        self.mask = w.masks(shape)
+        self.mask = w.scratch("mask", lambda n: (n * math.prod(shape),), np.bool_)
         self.count = w.n * int(np.prod(shape[1:]))
 
     def power_sums(self, x):
@@ -822,14 +819,15 @@ class BatchNorm(Stage):
         np.multiply(self.guesses[b][0] - self.mean, self.factor, out=numbers[1])
         numbers[1] += self.bias
         if self.reader is None:
-            self.w.each(self.parts_of(y), self.fill_part, given, numbers, plus)
+            for part in self.parts_of(y):
+                self.fill_part(part, given, numbers, plus)
         else:
             self.rows[b] = rows_for(y, numbers[:2], given)
         return y
 
     def parts_of(self, x):
         """The rows of a map (H, W, n, C) that each worker has."""
-        return self.w.cut(len(x)) if x.ndim == 4 else [slice(None)]
+        return [slice(0, len(x))] if x.ndim == 4 else [slice(None)]
 
     def fill_part(self, part, x, numbers, plus):
         """A part of the rows of y: x times the first of the numbers, and the second, and another map."""
@@ -853,7 +851,8 @@ class BatchNorm(Stage):
         b, numbers, so_far = self.w.block, self.numbers[self.w.block], self.sums[self.w.index]
         guess = self.guesses[b] if self.is_shifted[b] else None
         if self.reader is None:
-            self.w.each(self.parts_of(dy), self.take_part, dy, self.x[b], guess)
+            for part in self.parts_of(dy):
+                self.take_part(part, dy, self.x[b], guess)
         sums = take(self.taken[b])
         if self.product is not None and self.product.multiplies:
             sums[1] = self.product.take_products()
@@ -868,16 +867,13 @@ class BatchNorm(Stage):
         slope = factor * self.inv_std * products
         numbers[0], numbers[1], numbers[2] = self.factor, slope, factor * dbias - slope * self.mean
         dx = self.dx[b] if self.plus else dy
-        if self.gives:
-            self.w.each(self.parts_of(dy), self.give_part, dx, dy, self.x[b], numbers)
-        else:
-            self.rows_back = rows_for(dx, numbers, dy, self.x[b])
+        self.rows_back = rows_for(dx, numbers, dy, self.x[b])
         return (dx, dy) if self.plus else dx
 
     def take_part(self, rows, dy, x, guess):
         """As `take_gradient`, of x (H, W, n, C) less the guess (1, C), if there is one."""
         b = self.w.block
-        y, sums = self.y[b], self.taken[b][self.w.row]
+        y, sums = self.y[b], self.taken[b][0]
         multiplies = self.product is not None and self.product.multiplies
         for band in bands(dy, self.band, rows):
             stop_gradient(dy[band], y[band], self.mask[b], *self.ending)
@@ -896,10 +892,6 @@ class BatchNorm(Stage):
     def give_gradient(self, dx, rows):
         """Rows of dx (H, W, n, C), of whose dy `take_gradient` took the sums."""
         self.give_rows(rows, dx, self.rows_back)
-
-    def give_part(self, rows, dx, dy, x, numbers):
-        """As `give_gradient`, by what it multiplies dy and x with and adds."""
-        self.give_rows(rows, dx, rows_for(dx, numbers, dy, x))
 
     def give_rows(self, rows, dx, given):
         wide, dy, x, factor, slope, shift = given
@@ -997,12 +989,12 @@ class WinogradRows(ConvStage):
         self.y = w.outputs(lambda n: (*self.out_size, n, f))
         longest, widest = max(width, out_width), max(c, f)
         numbers = max(self.strip_numbers, c * f)  # each strip reads all weights
-        self.groups = [w.cut(len(self.tiles)) for n in w.sizes]  # else groups meet two others
+        self.groups = [[slice(0, len(self.tiles))] for n in w.sizes]  # else groups meet two others
         self.longest = {n: min(longest, max(1, numbers // (n * widest))) for n in w.sizes}
         self.sums = self.rows_at("sums", points * columns + 1, lambda n: self.longest[n] * n * widest)
         self.seen = [out_width + t.count - 1 if t.count else 0 for t in self.taps]
         rooms = self.rows_at("v", points, lambda n: sum(self.seen) * n * c)
-        self.v = [self.frames_of(*each) for each in zip(rooms, w.sizes, strict=True)]
+        self.v = [self.frames_of(*both) for both in zip(rooms, w.sizes, strict=True)]
         self.strips = [self.strips_of(b) for b in range(len(w.sizes))]
         if w.training:
             self.prepare_backward()
@@ -1011,7 +1003,7 @@ class WinogradRows(ConvStage):
         """Arrays and strips for the backward pass, of dy (Ho, Wo, n, F)."""
         w, c, f, (height, width) = self.w, self.channels, self.filters, self.shape[1:]
         (taps, columns), out_width = self.kernel_size, self.out_size[1]
-        self.x = w.of_blocks()
+        self.x = [None] * len(w.sizes)
         before = max(0, *(t.count - 1 - t.before for t in self.taps))
         seen = max(out_width, *(t.before + t.size for t in self.taps))
         rooms = self.rows_at("z", self.points, lambda n: (before + seen) * n * f)
@@ -1022,8 +1014,8 @@ class WinogradRows(ConvStage):
         self.grad = w.grads[self.name + ".weight"].reshape(taps, columns, c * f)
         self.grad_part = w.scratch("dweight", lambda n: (taps, c * f))[0]
         more = max(map(len, self.groups)) - 1
-        self.more_grads = w.scratch("grads", lambda n: (more, taps, columns, c * f), common=True)
-        self.rims = w.scratch("rims", lambda n: (more, taps, width, n * c), common=True)
+        self.more_grads = w.scratch("grads", lambda n: (more, taps, columns, c * f))
+        self.rims = w.scratch("rims", lambda n: (more, taps, width, n * c))
         self.is_turned = self.has_dx and max(c, f) <= self.narrow
         self.factors_back = self.factors.swapaxes(2, 3)
         if self.is_turned:
@@ -1117,7 +1109,8 @@ class WinogradRows(ConvStage):
         rows = x.reshape(*x.shape[:2], -1)
         if self.w.training:
             self.x[self.w.block] = rows
-        self.w.each(self.groups[self.w.block], self.forward_tiles, rows, plus)
+        for part in self.groups[self.w.block]:
+            self.forward_tiles(part, rows, plus)
         return self.y[self.w.block]
 
     def forward_tiles(self, group, rows, plus):
@@ -1146,7 +1139,8 @@ class WinogradRows(ConvStage):
         if b == 0:
             self.grad[...] = 0
         dx, groups = self.dx[b].reshape(*self.shape[1:], -1), self.groups[b]
-        self.w.each(range(len(groups)), self.backward_tiles, dy.reshape(*dy.shape[:2], -1), self.x[b])
+        for part in range(len(groups)):
+            self.backward_tiles(part, dy.reshape(*dy.shape[:2], -1), self.x[b])
         for number, group in enumerate(groups[1:]):
             self.grad += self.more_grads[b][number]
             rim = slice(self.tiles[group.start][1].start, self.covered(group.start))
@@ -1384,13 +1378,14 @@ class PointConv(ConvStage):
         self.share_weight()
         shape, filters, (ho, wo) = self.shape, self.filters, self.out_size
         self.y = w.outputs(lambda n: (ho, wo, n, filters))
-        self.x = w.of_blocks()
-        self.squares, self.meetings = w.of_blocks(), w.of_blocks()  # None: y is read
+        self.x = [None] * len(w.sizes)
+        self.squares = [None] * len(w.sizes)  # None: y is read
+        self.meetings = [None] * len(w.sizes)
         self.picked = w.zeros(lambda n: (ho, wo, n, shape[0]))
         if w.training:
             self.grad_rows = w.grads[name + ".weight"].reshape(shape[0], filters)
             self.grad_part = w.scratch("dweight", lambda n: (shape[0], filters))[0]
-            self.dx = w.scratch("dx", lambda n: (ho, wo, n, shape[0]), common=True)
+            self.dx = w.scratch("dx", lambda n: (ho, wo, n, shape[0]))
             self.dx_whole = w.gradients(lambda n: (*shape[1:], n, shape[0]))
 
     def forward(self, x, plus=None):
@@ -1401,7 +1396,7 @@ class PointConv(ConvStage):
         x = self.picked[b]
         self.x[b] = x
         y = self.y[b]
-        self.w.each(self.w.cut(len(y)), self.forward_rows, x, plus)
+        self.forward_rows(slice(0, len(y)), x, plus)
         return y
 
     def forward_rows(self, rows, x, plus):
@@ -1464,18 +1459,8 @@ class PointConv(ConvStage):
     def backward(self, dy):
         """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
         self.has_gradient = False
-        if self.w.splits:
-            self.backward_by_products(dy)
-        else:
-            self.backward_by_bands(dy)
+        self.backward_by_bands(dy)
         return self.whole_dx(self.dx[self.w.block])
-
-    def backward_by_products(self, dy):
-        """dy to dx and the gradient of the weights, by products that workers share."""
-        b, rows, c = self.w.block, dy.reshape(-1, self.filters), self.channels
-        self.bias_gradient(dy)
-        self.add_weight_gradient(self.x[b].reshape(-1, c), rows)
-        self.w.multiply(rows, self.weight.reshape(c, -1).T, self.dx[b].reshape(-1, c))
 
     def backward_by_bands(self, dy):
         """dy to dx and the gradient of the weights, while they are in the cache."""
@@ -1507,8 +1492,7 @@ class TransformedConv(ConvStage):
         w, c, f = self.w, self.channels, self.filters
         self.tw_t = np.ascontiguousarray(self.tw.T)
         self.u = w.shared(self.name, (points, c * f))
-        most = w.cut(c)[0].stop
-        self.channels_at_once = max(1, min(most, (1 << 20) // (points * f)))
+        self.channels_at_once = max(1, min(c, (1 << 20) // (points * f)))
         self.du = w.scratch("du", lambda n: (points, self.channels_at_once * f))[0]
         self.grad = w.grads[self.name + ".weight"].reshape(-1, c * f)
         self.grad_part = w.scratch("dweight", lambda n: self.grad.shape)[0]
@@ -1565,13 +1549,13 @@ class BilinearConv(TransformedConv):
         whole = tuple((g - 1) * tile + k for g, k in zip(self.grid, (self.tx.height, self.tx.width), strict=True))
         self.padded = w.frame(lambda n: (*whole, n, c), (*before, *shape[1:]))
         self.v = w.arrays(lambda n: (points, self.at_points(rows * n, c)))
-        self.z = w.scratch("z", lambda n: (points, self.at_points(rows * n, f)), common=True)
-        self.dv = w.scratch("v", lambda n: (points, self.at_points(at_work[n] * n, c)), common=True)
+        self.z = w.scratch("z", lambda n: (points, self.at_points(rows * n, f)))
+        self.dv = w.scratch("v", lambda n: (points, self.at_points(at_work[n] * n, c)))
         self.dy = []
         self.dx = w.gradients(lambda n: (*whole, n, c))
         columns_of_row = whole[1] if self.is_rowwise else columns * self.tx.width
         self.dtiles = w.scratch("tiles", lambda n: (at_work[n] * self.tx.height * columns_of_row * n * c,))
-        self.m = w.scratch("m", lambda n: (points, self.at_points(at_work[n] * n, f)), common=True)
+        self.m = w.scratch("m", lambda n: (points, self.at_points(at_work[n] * n, f)))
 
     def at_points(self, count, channels):
         """How many numbers of so many rows of tiles lie at a point; rows are no multiple of 4096 bytes apart."""
@@ -1639,7 +1623,8 @@ class BilinearConv(TransformedConv):
             self.w.multiply(z.reshape(points, count * n, f), u, dv.reshape(points, count * n, c))
             self.add_dx(dv.reshape(points, count, n * c), band)
         v, z = self.v[b][:, :-32].reshape(points, -1, c), self.z[b][:, :-32].reshape(points, -1, f)
-        self.w.each(range(0, c, self.channels_at_once), self.channels_gradient, v, z)
+        for part in range(0, c, self.channels_at_once):
+            self.channels_gradient(part, v, z)
         (top, _), (left, _) = self.padding
         return self.dx[b][top : top + self.shape[1], left : left + self.shape[2]]
 
@@ -1818,7 +1803,7 @@ class Linear(Stage):
         self.start(w)
         self.name, self.relu = name, relu
         self.weight, self.bias = w.params[name + ".weight"], w.params.get(name + ".bias")
-        self.x = w.of_blocks()
+        self.x = [None] * len(w.sizes)
         self.y = w.outputs(lambda n: (n, filters))
         if w.training:
             self.part = w.scratch("dweight", lambda n: self.weight.shape)[0]
@@ -1955,7 +1940,6 @@ class StoredNetwork(Network):
     """
 
     chunk = 32768  # so many numbers of the vector are worked on at a time
-    splits = False  # whether workers share the layers of a sample
 
     def store(self, params, buffers):
         """One vector for all of them, first the matrices, from which nothing is derived, and a vector of gradients for
@@ -1964,11 +1948,11 @@ class StoredNetwork(Network):
         self.size = self.room(params.values())
         self.vector = self.team.shared((self.size + self.room(buffers.values()),), self.dtype)
         self.gradients = self.team.shared((self.num_workers, self.size), self.dtype)
-        self.stored, self.params = self.views(self.vector, params)
-        self.stored_buffers, self.buffers = self.views(self.vector[self.size :], buffers)
+        self.stored, named = self.views(self.vector, {**params, **buffers})
         self.stored_grads, self.named_grads = zip(*(self.views(row, params) for row in self.gradients), strict=True)
         for name, array in (*params.items(), *buffers.items()):
-            (self.params if name in params else self.buffers)[name][...] = array
+            named[name][...] = array
+        self.params, self.buffers = ({name: named[name] for name in some} for some in (params, buffers))
         self.sums, self.last_sum = self.team.shared((self.num_workers,), np.uint64), None
         self.odd_numbers = np.random.default_rng(0).integers(1 << 63, size=self.chunk, dtype=np.uint64) * 2 + 1
         self.shared_arrays, self.version = {}, 1
@@ -2020,7 +2004,6 @@ class FastNetwork(StoredNetwork):
     do not replace them.
     """
 
-    gives_map = False  # whether the loss reads a map
     worth_sharing = 1 << 18  # params: from so many on a step of the optimizer takes longer than to ask others for help
 
     def __init__(self, seed=0, dtype="float32", workers=None):
@@ -2082,7 +2065,7 @@ class FastNetwork(StoredNetwork):
     def call(self, command, x, y=None, lr=0.0):
         """Hand a batch to the workers and wait for them; returns how many samples it has."""
         given = {"x": self.check_input(x)}
-        n = len(next(iter(given.values())))
+        n = len(given["x"])
         if y is not None:
             given["y"] = np.asarray(y)
             if given["y"].shape[:1] != (n,):
@@ -2153,8 +2136,8 @@ class FastNetwork(StoredNetwork):
         for block, rows in enumerate(w.rows):
             w.block = block
             if command != BACKWARD:
-                made = w.compute(w.s, self.io["x"][rows])
-                self.io["logits"][rows] = made
+                y = w.compute(w.s, self.io["x"][rows])
+                self.io["logits"][rows] = y
             if command not in (OUTPUTS, LOGITS):
                 self.train_backward(w.s, self.gradient(w, rows, command))
 
@@ -2486,9 +2469,6 @@ class Worker:
     turns; else one block ends before the next begins, and they share their memory. s: its stages, by name.
     """
 
-    splits = False  # whether others share what `each` is given
-    row = 0
-
     def __init__(self, network, index, n, training, apart):
         self.network, self.index, self.n, self.training, self.apart = network, index, n, training, apart
         self.dtype, self.num_workers = network.dtype, network.num_workers if n >= network.num_workers else 1
@@ -2499,7 +2479,6 @@ class Worker:
         self.sizes, self.block, self.version = [part.stop - part.start for part in self.rows], 0, None
         self.params, self.grads = network.stored, network.stored_grads[index]
         self.buffers = Buffers(self.dtype)
-        self.own = self.buffers
         self.shared = network.shared
         make, self.compute = network.train_stages, network.train_forward
         make = make if training else network.infer_stages
@@ -2510,10 +2489,14 @@ class Worker:
             if self.buffers.memory is None:
                 self.buffers.settle()
 
-    def arrays(self, shape):
+    def arrays(self, shape, dtype=None):
         """An array for each block, shape(n) for its n samples, that keeps what is in it until the block ends."""
         self.count += 1
-        return self.by_block(self.count, shape, self.apart)
+        return self.scratch(self.count, shape, dtype, self.apart)
+
+    def scratch(self, key, shape, dtype=None, apart=False):
+        """An array for each block; who asks for the same key gets the same memory, and so do blocks not apart."""
+        return [self.buffers.array((key, i if apart else 0), shape(n), dtype) for i, n in enumerate(self.sizes)]
 
     def into(self, *memory):
         """This worker; what the next stage hands on goes into the memory of that number, which others use before and
@@ -2528,7 +2511,9 @@ class Worker:
     def gradients(self, shape):
         """An array for each block, for what a stage's backward gives, which is handed on."""
         memory = self.handed_on.pop(len(self.stages) - 1, None)
-        return self.arrays(shape) if memory is None else self.by_block((memory, "handed on"), shape, self.apart)
+        if memory is None:
+            return self.arrays(shape)
+        return self.scratch((memory, "handed on"), shape, None, self.apart)
 
     def zeros(self, shape):
         """An array for each block that starts as zeros; what is not written stays so."""
@@ -2536,9 +2521,8 @@ class Worker:
         return self.frame(shape, self.count, self.apart)
 
     def frame(self, shape, inside, apart=False):
-        """Scratch that starts as zeros, for stages that write to the same part of it: (first row, first column, rows,
-        columns). Where others see it, who may come later, worker 0 alone writes these."""
-        keys = [("frame", inside, i if apart else shape(n)) for i, n in enumerate(self.sizes)]
+        """Scratch that starts as zeros, for stages that write to the same part of it, said by `inside`."""
+        keys = [(inside, i if apart else shape(n)) for i, n in enumerate(self.sizes)]
         arrays = [self.buffers.array(key, shape(n)) for key, n in zip(keys, self.sizes, strict=True)]
         for array in arrays:
             array[...] = 0
@@ -2548,24 +2532,6 @@ class Worker:
         """Zeros for each block in float64, (1, *shape), to which parts of `each` add sums: row `row` of as many as
         there are workers that share parts."""
         return [np.zeros((1, *shape)) for _ in self.sizes]
-
-    def of_blocks(self):
-        """A place for each block, for what its forward pass keeps as it is."""
-        return [None] * len(self.sizes)
-
-    def scratch(self, key, shape, common=False):
-        """An array for each block; whoever asks for the same key gets the same memory."""
-        return self.by_block(key, shape, buffers=self.buffers)
-
-    def masks(self, shape):
-        """A flat array of booleans for each block, which all stages share."""
-        size = math.prod(shape)
-        return [mask.view(np.bool_) for mask in self.scratch("mask", lambda n: (-(-n * size // self.dtype.itemsize),))]
-
-    def by_block(self, key, shape, apart=False, buffers=None):
-        """For each block an array of that key, one for all unless they are apart."""
-        buffers = buffers or self.buffers
-        return [buffers.array((key, i if apart else 0), shape(n)) for i, n in enumerate(self.sizes)]
 
     def constants(self, make, *arguments):
         """What make(*arguments, dtype) gives, made once for all workers."""
@@ -2578,19 +2544,9 @@ class Worker:
         """Begin and end of this worker's part of `size` things."""
         return self.index * size // self.num_workers, (self.index + 1) * size // self.num_workers
 
-    def cut(self, length):
-        """The parts that `each` is given of `length` rows: one, all rows."""
-        return [slice(0, length)]
-
-    def each(self, parts, work, *given):
-        """work(part, *given) for every part; no part reads what another one writes. Where samples are fewer than
-        workers, these share the parts."""
-        for part in parts:
-            work(part, *given)
-
     def multiply(self, a, b, out):
-        """np.matmul(a, b, out=out), whose rows, columns or matrices are shared as what `each` is given."""
-        return multiply(a, b, out)
+        """np.matmul(a, b, out=out); a column by a row through np.dot, which takes a quarter of the time."""
+        return (np.dot if a.ndim == 2 and a.shape[1] == 1 else np.matmul)(a, b, out=out)
 
 
 class Buffers:
@@ -2602,18 +2558,18 @@ class Buffers:
     def __init__(self, dtype):
         self.dtype, self.sizes, self.places, self.memory = np.dtype(dtype), {}, {}, None
 
-    def array(self, key, shape):
+    def array(self, key, shape, dtype=None):
         """An array of that shape; what is in it at first is undefined."""
-        size = math.prod(shape)
+        dtype = np.dtype(dtype or self.dtype)
+        size = -(-math.prod(shape) * dtype.itemsize // self.dtype.itemsize)
         if self.memory is None:
             self.sizes[key] = max(self.sizes.get(key, 0), size)
-            return np.empty(shape, self.dtype)
+            return np.empty(shape, dtype)
         begin = self.places[key]
-        return self.memory[begin : begin + size].reshape(shape)
+        return self.memory[begin : begin + size].view(dtype)[: math.prod(shape)].reshape(shape)
 
     def settle(self):
-        """Take the memory for all that was asked for, of so many numbers from `make` if there is one; from now on
-        arrays are parts of it."""
+        """Take the memory for all that was asked for; from now on arrays are parts of it."""
         end = 0
         for key, size in self.sizes.items():
             self.places[key] = end
@@ -2621,11 +2577,6 @@ class Buffers:
             end += -(-size // 16) * 16 + 48
         memory = np.empty(end + 16, self.dtype)
         self.memory = memory[-memory.ctypes.data % 64 // self.dtype.itemsize :]
-
-
-def multiply(a, b, out):
-    """np.matmul(a, b, out=out); a column by a row through np.dot, which takes a quarter of the time."""
-    return (np.dot if a.ndim == 2 and a.shape[1] == 1 else np.matmul)(a, b, out=out)
 
 
 class WaitingNetwork(FastNetwork):

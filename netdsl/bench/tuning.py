@@ -113,7 +113,6 @@ class _Alone:
         self.dtype, self.num_workers, self.block = np.dtype(np.float32), 1, block
         self.known_constants: dict[Any, Any] = {}
         self.team = Team(1)
-        self.stored_buffers: dict[str, Array] = {}
         self.io: dict[str, Array] = {}
         self.stored: dict[str, Array] = {}
         for spec in node.params:

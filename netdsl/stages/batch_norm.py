@@ -29,7 +29,7 @@ class FrozenNorm(Stage):
         self.start(w)
         self.name, self.eps, self.ending = name, eps, (relu, clip)
         self.weight, self.bias = w.params.get(name + ".weight"), w.params.get(name + ".bias")
-        self.mean, self.var = (w.network.stored_buffers[f"{name}.running_{what}"] for what in ("mean", "var"))
+        self.mean, self.var = (w.params[f"{name}.running_{what}"] for what in ("mean", "var"))
         self.y = w.outputs(lambda n: inside(shape, n))
 
     def refresh(self) -> None:
@@ -101,8 +101,7 @@ class BatchNorm(Stage):
         self.moments = w.shared((name, "moments"), (w.network.num_workers, 3, shape[0]), np.float64)
         self.sums = w.shared((name, "sums"), (w.network.num_workers, 2, shape[0]), np.float64)
         self.weight, self.bias = w.params.get(name + ".weight"), w.params.get(name + ".bias")
-        buffers = w.network.stored_buffers
-        self.running_mean, self.running_var = buffers[name + ".running_mean"], buffers[name + ".running_var"]
+        self.running_mean, self.running_var = (w.params[f"{name}.running_{what}"] for what in ("mean", "var"))
         self.x: list[Any] = [None] * len(w.sizes)
         self.is_shifted: list[Any] = [None] * len(w.sizes)
         self.rows: list[Any] = [None] * len(w.sizes)

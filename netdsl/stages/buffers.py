@@ -34,8 +34,7 @@ class Buffers:
         return self.memory[begin : begin + size].view(dtype)[: math.prod(shape)].reshape(shape)
 
     def settle(self, make: Callable[[int], Array] | None = None) -> None:
-        """Take the memory for all that was asked for, of so many numbers from `make` if there is one; from now on
-        arrays are parts of it."""
+        """Take the memory for all that was asked for; from now on arrays are parts of it."""
         end = 0
         for key, size in self.sizes.items():
             self.places[key] = end

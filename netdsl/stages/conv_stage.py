@@ -79,8 +79,8 @@ class ConvStage(Stage):
         if self.norm is None:
             return
         name, eps = self.norm
-        buffers, params = self.w.network.stored_buffers, self.w.params
-        mean, var = buffers[name + ".running_mean"], buffers[name + ".running_var"]
+        params = self.w.params
+        mean, var = params[name + ".running_mean"], params[name + ".running_var"]
         np.divide(1, np.sqrt(var + eps), out=self.scale)
         if name + ".weight" in params:
             self.scale *= params[name + ".weight"]

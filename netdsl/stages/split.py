@@ -67,7 +67,8 @@ class SplitWorker(Worker):
     def scratch(
         self, key: Hashable, shape: Sizes, dtype: Type | None = None, apart: bool = False, common: bool = False
     ) -> list[Array]:
-        """An array for each block, of this worker alone unless it is common."""
+        """An array for each block. common: what one part of `each` writes there others read later; else it is of this
+        worker alone."""
         if common:
             return super().scratch(key, shape, dtype, apart)
         return [self.own.array(key, shape(n), dtype) for n in self.sizes]

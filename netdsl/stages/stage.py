@@ -24,9 +24,9 @@ Sizes = Callable[[int], Shape]
 class HasWorkers(Protocol):
     """What the workers of a network share, as far as stages see it (targets/fast/network.py).
 
-    stored, stored_grads: name -> array as stages store it, the gradients of each worker. named_grads: the same
-    gradients in PyTorch's shapes. stored_buffers: the buffers, by every name that a layer calls them. io: what they
-    are given of the whole batch. team: where workers wait for each other.
+    stored, stored_grads: name -> array as stages store it, params and buffers by every name that a layer calls them,
+    and the gradients of each worker. named_grads: the same gradients in PyTorch's shapes. io: what they are given of
+    the whole batch. team: where workers wait for each other.
     """
 
     dtype: np.dtype[Any]
@@ -34,7 +34,6 @@ class HasWorkers(Protocol):
     stored: dict[str, Array]
     stored_grads: Sequence[dict[str, Array]]
     named_grads: Sequence[dict[str, Array]]
-    stored_buffers: dict[str, Array]
     io: dict[str, Array]
     team: Team
     known_constants: dict[Any, Any]
@@ -65,6 +64,7 @@ class Worker:
     row = 0
     s: Any
     settle: Callable[[], None]  # of workers that share parts
+    own: Buffers  # of those, too
     stages: list[Stage]
     version: int | None
     handed_on: dict[int, int | None]
@@ -103,8 +103,7 @@ class Worker:
     def scratch(
         self, key: Hashable, shape: Sizes, dtype: Type | None = None, apart: bool = False, common: bool = False
     ) -> list[Array]:
-        """An array for each block; whoever asks for the same key gets the same memory, and so do blocks that are not
-        apart. common: what one part of `each` writes there others read later."""
+        """An array for each block; who asks for the same key gets the same memory, and so do blocks not apart."""
         return [self.buffers.array((key, i if apart else 0), shape(n), dtype) for i, n in enumerate(self.sizes)]
 
     def into(self, *memory: int | None) -> Worker:
@@ -130,9 +129,8 @@ class Worker:
         return self.frame(shape, self.count, self.apart)
 
     def frame(self, shape: Sizes, inside: Hashable, apart: bool = False) -> list[Array]:
-        """Scratch that starts as zeros, for stages that write to the same part of it: (first row, first column, rows,
-        columns). Of workers that share layers the first writes these."""
-        keys = [("frame", inside, i if apart else shape(n)) for i, n in enumerate(self.sizes)]
+        """Scratch that starts as zeros, for stages that write to the same part of it, said by `inside`."""
+        keys = [(inside, i if apart else shape(n)) for i, n in enumerate(self.sizes)]
         arrays = [self.buffers.array(key, shape(n)) for key, n in zip(keys, self.sizes, strict=True)]
         for array in arrays[:0] if self.splits and self.index else arrays:
             if hasattr(self.network, "give_memory"):  # which does it whenever this worker's turn begins

@@ -27,8 +27,7 @@ class TransformedConv(ConvStage):
         self.tw_t = np.ascontiguousarray(self.tw.T)
         self.u = w.shared(self.name, (points, c * f))
         if w.training:
-            most = w.cut(c, 2 * f * points * tiles)[0].stop
-            self.channels_at_once = max(1, min(most, (1 << 20) // (points * f)))
+            self.channels_at_once = max(1, min(w.cut(c, 2 * f * points * tiles)[0].stop, (1 << 20) // (points * f)))
             self.du = w.scratch("du", lambda n: (points, self.channels_at_once * f))[0]
             self.grad = w.grads[self.name + ".weight"].reshape(-1, c * f)
             self.grad_part = w.scratch("dweight", lambda n: self.grad.shape)[0]

@@ -104,7 +104,7 @@ class WinogradRows(ConvStage):
         self.sums = self.rows_at("sums", points * columns + 1, lambda n: self.longest[n] * n * widest)
         self.seen = [out_width + t.count - 1 if t.count else 0 for t in self.taps]
         rooms = self.rows_at("v", points, lambda n: sum(self.seen) * n * c)
-        self.v = [self.frames_of(*each) for each in zip(rooms, w.sizes, strict=True)]
+        self.v = [self.frames_of(*both) for both in zip(rooms, w.sizes, strict=True)]
         self.strips = [self.strips_of(b) for b in range(len(w.sizes))]
         if w.training:
             self.prepare_backward()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import inspect
 import re
@@ -39,6 +40,7 @@ from netdsl.targets.fast.parts import DrawingNetwork, SharingNetwork, WaitingNet
 from netdsl.targets.fast.split_network import SplitNetwork
 from netdsl.targets.fast.storage import StoredNetwork
 from netdsl.targets.numpy.network import Network
+from netdsl.targets.text.alone import alone, unshared
 from netdsl.targets.text.answers import answer
 from netdsl.targets.text.emission import (
     Method,
@@ -49,7 +51,7 @@ from netdsl.targets.text.ends import (
     output_shapes,
 )
 from netdsl.targets.text.folded import folded, idle_methods
-from netdsl.targets.text.given import Another, Names, Working
+from netdsl.targets.text.given import Another, Names, Working, WorkingAlone
 from netdsl.targets.text.kernel_source import Kernel, TextOf, emitted_text, imported_modules
 from netdsl.targets.text.known import UNKNOWN, Known
 from netdsl.targets.text.named_answers import answer_by_name
@@ -131,7 +133,7 @@ def _settled(
         methods = class_methods(graph, recipe, plans, until, samples)
         if own != _names(graph, methods):
             own = _names(graph, methods)
-            text_of = _known_text(*plans, parts, _questions(parts, own, graph.type_of(until).is_map))
+            text_of = _known_text(*plans, SplitNetwork in parts, _questions(parts, own, graph.type_of(until).is_map))
         kept = _trimmed_texts(roots, text_of, own, methods, demo)
         text_of, unread = text_from(kept, text_of), unread_settings(kept)
         train, infer = (_as_read(plan, unread) for plan in plans)
@@ -168,8 +170,9 @@ def _questions(parts: Sequence[type], own: set[str], gives_map: bool) -> dict[ty
 
 def _words(methods: Sequence[Method], demo: Sequence[str]) -> set[str]:
     """The words of what is written for this network alone."""
-    lines = [line for method in methods for line in (method.head, *method.lines)]
-    return {*PUBLIC, *(word for line in (*lines, *demo) for word in re.findall(r"(?<!\bnp\.)\b\w+", line))}
+    lines = [*demo, *(line for method in methods for line in (method.head, *method.lines))]
+    said = [line.partition("#")[0] for line in lines]
+    return {*PUBLIC, *(word for line in said for word in re.findall(r"(?<!\bnp\.)\b\w+", line))}
 
 
 def _as_read(plan: Plan, unread: Mapping[Kernel, Container[str]]) -> Plan:
@@ -202,20 +205,25 @@ def _lines(methods: Sequence[Method], demo: Sequence[str]) -> tuple[str, ...]:
     return (*defined, "\n".join(demo))
 
 
-def _known_text(train: Plan, infer: Plan, parts: Sequence[type], asked: Mapping[type, Questions]) -> TextOf:
+def _known_text(train: Plan, infer: Plan, splits: bool, asked: Mapping[type, Questions]) -> TextOf:
     """The text of stages without what none of the network's ever does, and of the runtime without what only parts do
-    that the network does not need."""
+    that the network does not need. splits: whether workers share the layers of a sample."""
     stages = [(stage, stage.call) for plan in (train, infer) for stage in plan.stages if stage.call is not None]
     unasked = {stage.node.name for stage in train.stages if stage.call is not None and "dx" in stage.call.options}
     params = Names(frozenset(p.full_name(node.name) for node in train.graph.nodes for p in node.params))
-    workers = {id(stage): Working(plan.training, params) for plan in (train, infer) for stage in plan.stages}
+    working = Working if splits else WorkingAlone
+    workers = {id(stage): working(plan.training, params) for plan in (train, infer) for stage in plan.stages}
     given = [_given(stage, call, stage.node.name in unasked) | {"w": workers[id(stage)]} for stage, call in stages]
     known = Known((call.kernel, one) for (_, call), one in zip(stages, given, strict=True))
+
+    def decide(kernel: type, method: str, test: ast.expr) -> bool | None:
+        outcome = known.decide(kernel, method, test)
+        return known.decide(kernel, method, unshared(test)) if outcome is None and not splits else outcome
 
     @cache
     def once(kernel: type) -> str | None:
         text = emitted_text(sys.modules[kernel.__module__], kernel.__name__)
-        return None if text is None else folded(text, partial(known.decide, kernel))
+        return None if text is None else folded(text, partial(decide, kernel))
 
     def is_idle(kernel: type, name: str) -> bool:
         """Whether the method does nothing in any stage of that class."""
@@ -225,13 +233,15 @@ def _known_text(train: Plan, infer: Plan, parts: Sequence[type], asked: Mapping[
 
     def text_of(module: types.ModuleType, name: str) -> str | None:
         text, kernel = emitted_text(module, name), vars(module).get(name)
-        if text is not None and isinstance(kernel, type) and kernel in asked:
-            return folded(text, asked[kernel].decide)
-        if text is None or not isinstance(kernel, type) or not known.is_known(kernel):
+        if text is None or not isinstance(kernel, type):
             return text
-        idle = {method for part in kernel.__mro__[:-1] for method in idle_methods(once(part) or "")}
-        idle = {method for method in idle if is_idle(kernel, method)}
-        return folded(text, partial(known.decide, kernel), idle)
+        if kernel in asked:
+            text = folded(text, asked[kernel].decide)
+        elif known.is_known(kernel):
+            idle = {method for part in kernel.__mro__[:-1] for method in idle_methods(once(part) or "")}
+            idle = {method for method in idle if is_idle(kernel, method)}
+            text = folded(text, partial(decide, kernel), idle)
+        return text if splits else alone(text)
 
     return text_of
 

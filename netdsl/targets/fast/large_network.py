@@ -28,8 +28,8 @@ class Room(dict):  # type: ignore[type-arg]
         """Give up the oldest workers, so many, and their memory: they and their stages refer to each other."""
         for key in list(self)[:count]:
             w = self.pop(key)
-            for each in (*w.stages, w):
-                vars(each).clear()
+            for one in (*w.stages, w):
+                vars(one).clear()
 
 
 class LargeNetwork(FastNetwork):

@@ -110,8 +110,12 @@ class FastNetwork(StoredNetwork):
 
     def call(self, command: int, x: Any, y: Array | None = None, lr: float = 0.0) -> int:
         """Hand a batch to the workers and wait for them; returns how many samples it has."""
-        given = self.checked(x) if hasattr(self, "checked") else {"x": self.check_input(x)}
-        n = len(next(iter(given.values())))
+        if hasattr(self, "checked"):
+            given = self.checked(x)
+            n = len(next(iter(given.values())))
+        else:
+            given = {"x": self.check_input(x)}
+            n = len(given["x"])
         if y is not None:
             given["y"] = np.asarray(y)
             if given["y"].shape[:1] != (n,):
@@ -190,13 +194,11 @@ class FastNetwork(StoredNetwork):
         for block, rows in enumerate(w.rows):
             w.block = block
             if command != BACKWARD:
-                if hasattr(self, "inputs"):
-                    made = w.compute(w.s, *self.inputs(rows))
+                if hasattr(self, "inputs") and hasattr(self, "keep_outputs"):
+                    y = self.keep_outputs(w.compute(w.s, *self.inputs(rows)), rows)
                 else:
-                    made = w.compute(w.s, self.io["x"][rows])
-                if hasattr(self, "keep_outputs"):
-                    made = self.keep_outputs(made, rows)
-                self.io["logits"][rows] = to_textbook(made).reshape(-1, *self.logits_shape) if self.gives_map else made
+                    y = w.compute(w.s, self.io["x"][rows])
+                self.io["logits"][rows] = to_textbook(y).reshape(-1, *self.logits_shape) if self.gives_map else y
             if command not in (OUTPUTS, LOGITS):
                 self.train_backward(w.s, self.gradient(w, rows, command))
 

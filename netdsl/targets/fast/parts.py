@@ -87,14 +87,12 @@ class SharingNetwork(FastNetwork):
         """The params and buffers, by every name that a layer calls them, and places for more gradients."""
         super().store(params, buffers)
         again = {name: params[owner] for name, owner in self.shares if owner in params}
-        self.stored |= {name: self.stored[owner] for name, owner in self.shares if name in again}
+        self.stored |= {name: self.stored[owner] for name, owner in self.shares}
         beside = self.team.shared((self.num_workers, self.room(again.values())), self.dtype)
         for index, row in enumerate(beside):
             stored, named = self.views(row, again)
             self.stored_grads[index].update(stored)
             self.named_grads[index].update(named)
-        carried = {name: self.buffers[owner] for name, owner in self.shares if owner in buffers}
-        self.stored_buffers = {**self.buffers, **carried}
 
     def compute(self, command: int, index: int, n: int, version: int) -> None:
         """One worker's part, with the sums of what several layers give as gradients of one param. They begin at 0: the

@@ -29,7 +29,6 @@ class StoredNetwork(Network):
     stored: dict[str, Array]
     stored_grads: Sequence[dict[str, Array]]
     named_grads: Sequence[dict[str, Array]]
-    stored_buffers: dict[str, Array]
     shared_arrays: dict[Hashable, Array]
     last_sum: Any
 
@@ -40,11 +39,11 @@ class StoredNetwork(Network):
         self.size = self.room(params.values())
         self.vector = self.team.shared((self.size + self.room(buffers.values()),), self.dtype)
         self.gradients = self.team.shared((self.num_workers, self.size), self.dtype)
-        self.stored, self.params = self.views(self.vector, params)
-        self.stored_buffers, self.buffers = self.views(self.vector[self.size :], buffers)
+        self.stored, named = self.views(self.vector, {**params, **buffers})
         self.stored_grads, self.named_grads = zip(*(self.views(row, params) for row in self.gradients), strict=True)
         for name, array in (*params.items(), *buffers.items()):
-            (self.params if name in params else self.buffers)[name][...] = array
+            named[name][...] = array
+        self.params, self.buffers = ({name: named[name] for name in some} for some in (params, buffers))
         self.sums, self.last_sum = self.team.shared((self.num_workers,), np.uint64), None
         self.odd_numbers = np.random.default_rng(0).integers(1 << 63, size=self.chunk, dtype=np.uint64) * 2 + 1
         self.shared_arrays, self.version = {}, 1

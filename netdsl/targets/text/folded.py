@@ -251,11 +251,11 @@ def _all_in(target: ast.expr, is_unread: Callable[[ast.expr], bool]) -> bool:
 
 @lru_cache(8 * REMEMBERED)
 def only_computes(node: ast.expr) -> bool:
-    """Whether an expression does nothing but compute its value."""
-    calls = [part for part in walk(node) if isinstance(part, ast.Call)]
-    return all(_is_plain_call(call.func) for call in calls) and not any(
-        isinstance(p, ast.NamedExpr) for p in walk(node)
-    )
+    """Whether an expression does nothing but compute its value. What a lambda does it does when it is called."""
+    later = {part for one in walk(node) if isinstance(one, ast.Lambda) for part in walk(one.body)}
+    now = [part for part in walk(node) if part not in later]
+    calls = [part for part in now if isinstance(part, ast.Call)]
+    return all(_is_plain_call(call.func) for call in calls) and not any(isinstance(p, ast.NamedExpr) for p in now)
 
 
 def _is_plain_call(called: ast.expr) -> bool:

@@ -5,6 +5,7 @@ text is read again, and whatever is not known is refused. Two kinds of code are 
 
 - Kernels, networks and helpers: a function or class at the top whose text is, byte for byte, one of netdsl's own, as
   `plain_text` leaves it.
+  In a fast network a part of that, too (`derived`), or of what it is where no workers share layers (`alone`).
 - What emitters write around them: the nodes of NODES, names that are bound in the module or stand in BUILTINS, and of
   modules and values the attributes that the emitters' own source says (`np.zeros`, `.mean`), read there by `words`.
 
@@ -23,6 +24,7 @@ from typing import Any
 
 from netdsl.ground.names import reserved
 from netdsl.targets.dialect import Dialect
+from netdsl.targets.text.alone import alone
 from netdsl.targets.text.derived import is_derived
 from netdsl.targets.text.kernel_source import imported_modules
 from netdsl.targets.text.plain_text import is_record
@@ -141,7 +143,9 @@ class _Module:
             return True
         module = holder(self.dialect, node.name, text)
         if module is None and self.dialect.has_stages:
-            module = origin(self.dialect, node.name, lambda whole: is_derived(text, whole))
+            module = origin(
+                self.dialect, node.name, lambda whole: is_derived(text, whole) or is_derived(text, alone(whole))
+            )
         if module is None:
             return False
         self.own.append(text)

@@ -32,3 +32,10 @@ class Working:
 
     training: bool
     params: Names
+
+
+@dataclasses.dataclass(frozen=True)
+class WorkingAlone(Working):
+    """One with which no others share the layers of a sample."""
+
+    splits: bool = False

@@ -50,14 +50,16 @@ def functions_in(node: ast.stmt) -> list[ast.FunctionDef]:
 
 
 def without_statements(text: str, gone: Iterable[ast.stmt]) -> str:
-    """A class without some of its methods or other statements, and without the empty lines in front of them."""
+    """A class without some of its methods or other statements, and without the empty lines in front of them, unless
+    what comes next needs these."""
     lines = text.split("\n")
     for node in sorted(gone, key=lambda node: node.lineno, reverse=True):
         first = min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", ()))])
         begin = first - 1
-        while begin > 1 and not lines[begin - 1].strip():
+        end = node.end_lineno or node.lineno
+        while begin > 1 and not lines[begin - 1].strip() and not "".join(lines[end : end + 1]).strip():
             begin -= 1
-        del lines[begin : node.end_lineno]
+        del lines[begin:end]
     return "\n".join(lines)
 
 

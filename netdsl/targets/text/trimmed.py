@@ -32,7 +32,7 @@ Reach = Callable[[TextOf], Mapping[Kernel, str]]
 @dataclass(frozen=True)
 class Outside:
     """What else a module is. others: its texts that are no kernels; kept: names that are called from outside. Heirs of
-    `left` stay as they are; heirs of `stages` have attributes for each other alone."""
+    `left` keep their methods as they are; heirs of `stages` have attributes for each other alone."""
 
     others: tuple[str, ...]
     kept: frozenset[str]
@@ -145,7 +145,7 @@ class _Trim:
         """The text of a definition without what nobody asks for."""
         (node,) = parsed(text).body
         if isinstance(kernel, type) and issubclass(kernel, self.outside.left):
-            return text
+            return without_statements(text, self._unread_in(kernel, node))
         if is_record(node):
             return without_fields(text, lambda place, name: self._is_idle_field(kernel, place, name))
         idle = {one.name: self._idle(self._called(kernel, one), one) for one in functions_in(node)}
@@ -160,21 +160,23 @@ class _Trim:
                 return target.id not in read[method]
             return is_stage and ast.unparse(target) == f"self.{name_of(target)}" and name_of(target) not in everything
 
-        text = without_statements(text, self._parts_for_nobody(kernel, node) if is_stage else ())
+        text = without_statements(
+            text, self._parts_for_nobody(kernel, node) if is_stage else self._unread_in(kernel, node)
+        )
         text = without_arguments(without_parameters(text, gone), self._is_gone)
         text = folded(text, lambda method, test: _truth(test, idle[method]), self.idle, is_unread)
         return without_last_returns(text)
 
     def _parts_for_nobody(self, kernel: Kernel, node: ast.stmt) -> list[ast.stmt]:
         """Of a class the attributes that nobody reads, and the methods that do nothing, as the ones they replace."""
-        parts = getattr(node, "body", ())
-        given = [part for part in parts if isinstance(part, ast.Assign)]
-        everything = self._read_of(kernel)
-        unread = [part for part in given if everything.isdisjoint(n.id for n in walk(part) if isinstance(n, ast.Name))]
-        return [
-            *unread,
-            *(part for part in parts if isinstance(part, ast.FunctionDef) and self._adds_nothing(kernel, part)),
-        ]
+        methods = [part for part in getattr(node, "body", ()) if isinstance(part, ast.FunctionDef)]
+        return [*self._unread_in(kernel, node), *(part for part in methods if self._adds_nothing(kernel, part))]
+
+    def _unread_in(self, kernel: Kernel, node: ast.stmt) -> list[ast.stmt]:
+        """Of a class the attributes that nobody reads."""
+        given = [part for part in node.body if isinstance(part, ast.Assign)] if isinstance(node, ast.ClassDef) else []
+        read = self._read_of(kernel)
+        return [part for part in given if read.isdisjoint(n.id for n in walk(part) if isinstance(n, ast.Name))]
 
     def _adds_nothing(self, kernel: Kernel, method: ast.FunctionDef) -> bool:
         line = [self.methods[base] for base in getattr(kernel, "__mro__", ())[1:] if base in self.methods]
@@ -194,8 +196,9 @@ class _Trim:
         return any(key in one for one in gone)
 
     def _read_of(self, kernel: Kernel) -> frozenset[str]:
-        """The attributes that are read of objects of a class, or may be."""
-        return self.read.union(*(self.told[one].own for one in self._related(kernel)))
+        """The attributes that are read of objects of a class, or may be; a network extends several parts."""
+        is_left = isinstance(kernel, type) and issubclass(kernel, self.outside.left)
+        return self.read.union(*(self.told[one].own for one in (self.told if is_left else self._related(kernel))))
 
     def _is_idle_field(self, kernel: Kernel, place: int, name: str) -> bool:
         """Whether nobody reads or gives a field of a record."""
