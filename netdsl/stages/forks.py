@@ -54,6 +54,7 @@ class ForkedTeam(Team):
         words = memoryview(mmap.mmap(-1, 64 * (count + 1))).cast("q")  # a cache line for all, then one for each worker
         self.posted, self.failed, self.closing = words[0:1], words[1:2], words[2:3]  # last call, last failed, 0 or 1
         self.arrived, self.done, self.asleep = words[8::8], words[9::8], words[10::8]  # asleep: 0 or 1
+        self.leader, self.number = words[8:9], words[3:4]
         self.me, self.lock, self.next_check = 0, threading.Lock(), 0.0
         self.order, self.errors = self.shared(8, np.float64), self.shared(count, "S16384")
         self.children: dict[int, int] = {}
@@ -121,6 +122,26 @@ class ForkedTeam(Team):
             turn = self.arrived[self.me] + 1
             self.tell(self.arrived, self.me, turn)
             self.wait(self.me, self.arrived, turn, turn >> 32)
+
+    def hand_over(self, number: int) -> None:
+        """Worker 0 gives all others a number."""
+        self.number[0] = number
+        self.tell(self.arrived, 0, self.arrived[0] + 1)
+
+    def receive(self, me: int) -> int:
+        """The next number that worker 0 gives."""
+        turn = self.arrived[me] + 1
+        self.wait(me, self.leader, turn, turn >> 32)
+        return self.number[0]
+
+    def report(self, me: int) -> None:
+        """A helper has done what the number stands for."""
+        self.tell(self.arrived, me, self.arrived[me] + 1)
+
+    def collect(self) -> None:
+        """Worker 0 waits until all others have."""
+        turn = self.arrived[0]
+        self.wait(0, self.arrived, turn, turn >> 32)
 
     def fork(self, me: int) -> None:
         """Start child `me`, which never comes back from here; signals wait until it has set what they do to it."""

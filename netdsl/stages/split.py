@@ -20,7 +20,22 @@ import numpy as np
 from netdsl.kernels.arrays import Array, Shape, Type
 from netdsl.stages.buffers import Buffers
 from netdsl.stages.stage import HasWorkers, Sizes, Worker
-from netdsl.stages.workers import Team
+
+
+class HandsOver(Protocol):
+    """A team whose worker 0 hands numbers over, and waits until the others have done what these stand for."""
+
+    def hand_over(self, number: int) -> None:
+        """Worker 0 gives all others a number."""
+
+    def receive(self, me: int) -> int:
+        """The next number that worker 0 gives."""
+
+    def report(self, me: int) -> None:
+        """A helper has done what the number stands for."""
+
+    def collect(self) -> None:
+        """Worker 0 waits until all others have."""
 
 
 class HasHelpers(HasWorkers, Protocol):
@@ -32,7 +47,9 @@ class HasHelpers(HasWorkers, Protocol):
     def memories(self) -> list[Array]:
         """What all workers see, in the order in which it was made."""
 
-    team: Team
+    @property
+    def helping(self) -> HandsOver:
+        """Its team."""
 
 
 class SplitWorker(Worker):
@@ -46,12 +63,16 @@ class SplitWorker(Worker):
 
     splits = True
     least: ClassVar[float] = 8e6  # operations that are worth sharing, about 100 us of products
+    most: ClassVar[int] = 4096  # tasks that are kept: a batch after the other needs the same
     network: HasHelpers
 
     def __init__(self, network: HasHelpers, index: int, n: int, training: bool, apart: bool) -> None:
         self.row, self.own = index, Buffers(network.dtype)
         self.task, self.is_sharing = memoryview(network.shared("task", (1 << 16,), np.uint8).data), index > 0
         super().__init__(network, index, n, training, apart)
+        self.tasks: list[tuple[Any, ...]] = []  # of a helper, those that worker 0 has numbered 1, 2, ...
+        self.known: dict[Hashable, int] = {}
+        self.held: dict[int, tuple[Array, Hashable]] = {}
         self.numbers = {id(stage): number for number, stage in enumerate([*self.stages, self])}
         self.memories = network.memories()
         begins = [(address_of(memory), number) for number, memory in enumerate(self.memories)]
@@ -94,18 +115,40 @@ class SplitWorker(Worker):
     def each(self, parts: Sequence[Any], work: Callable[..., object], *given: Any) -> None:
         """work(part, *given) for every part, a slice or a number, by all workers; work is a method of a stage, and what
         it is given are numbers, and arrays of this worker. Else, and within a part, worker 0 does all."""
-        places = [self.place_of(x) if isinstance(x, np.ndarray) else x for x in given]
-        if self.is_sharing or len(parts) < 2 or places.count(None) > sum(x is None for x in given):
+        number = None if self.is_sharing or len(parts) < 2 else self.number_of(parts, work, given)
+        if number is None:
             super().each(parts, work, *given)
             return
         self.is_sharing = True
         try:
-            number = self.numbers[id(work.__self__)]  # type: ignore[attr-defined]
-            self.post([number, work.__name__, self.block, [code_of(part) for part in parts], places])
+            self.network.helping.hand_over(number)
             super().each(self.own_parts(parts), work, *given)
-            self.network.team.sync()
+            self.network.helping.collect()
         finally:
             self.is_sharing = False
+
+    def number_of(self, parts: Sequence[Any], work: Callable[..., object], given: Sequence[Any]) -> int | None:
+        """The number of a task, which helpers know or can read about; None where they do not see what is given."""
+        key = work, self.block, str(parts), *[self.seen(x) if isinstance(x, np.ndarray) else x for x in given]
+        number = self.known.get(key)
+        if number is None:
+            places = [self.place_of(x) if isinstance(x, np.ndarray) else x for x in given]
+            if places.count(None) > sum(x is None for x in given):
+                return None
+            stage, number = self.numbers[id(work.__self__)], len(self.known) + 1  # type: ignore[attr-defined]
+            self.post([stage, work.__name__, self.block, [code_of(part) for part in parts], places])
+            if number <= self.most:
+                self.known[key] = number
+        return number
+
+    def seen(self, x: Array) -> Hashable:
+        """Where an array lies. It takes 2 us to ask NumPy for that, so the first arrays that come are held."""
+        held = self.held.get(id(x))
+        if held is None:
+            held = x, (address_of(x), x.shape, x.strides)
+            if len(self.held) < self.most:
+                self.held[id(x)] = held
+        return held[1]
 
     def multiply(self, a: Array, b: Array, out: Array) -> Array:
         """np.matmul(a, b, out=out) by all workers: some matrices each, or some rows, or columns if there are more."""
@@ -127,24 +170,29 @@ class SplitWorker(Worker):
 
     def help(self) -> None:
         """A helper's part while worker 0 runs the network."""
-        while (task := self.next_task()) is not None:
-            number, name, self.block, parts, places = task
-            given = [self.array_at(*place) if isinstance(place, list) else place for place in places]
-            work = getattr([*self.stages, self][number], name)
-            for part in self.own_parts(parts):
-                work(part_of(part), *given)
-            self.network.team.sync()
+        team = self.network.helping
+        while number := team.receive(self.index):
+            task = self.tasks[number - 1] if number <= len(self.tasks) else self.next_task()
+            work, self.block, parts, given = task
+            for part in parts:
+                work(part, *given)
+            team.report(self.index)
+        team.report(self.index)
 
     def post(self, task: Any) -> None:
-        """Give all helpers a task; None is the last."""
+        """Write what helpers need to know of a task."""
         text = json.dumps(task).encode()
         self.task[:4], self.task[4 : 4 + len(text)] = len(text).to_bytes(4, "little"), text
-        self.network.team.sync()
 
-    def next_task(self) -> Any:
-        """Wait for a task from worker 0."""
-        self.network.team.sync()
-        return json.loads(bytes(self.task[4 : 4 + int.from_bytes(self.task[:4], "little")]))
+    def next_task(self) -> tuple[Any, ...]:
+        """Read what worker 0 has written; keep it for the next time, if there is room."""
+        text = bytes(self.task[4 : 4 + int.from_bytes(self.task[:4], "little")])
+        number, name, block, codes, places = json.loads(text)
+        given = [self.array_at(*place) if isinstance(place, list) else place for place in places]
+        parts = [part_of(code) for code in self.own_parts(codes)]
+        task = getattr([*self.stages, self][number], name), block, parts, given
+        self.tasks += [task] if len(self.tasks) < self.most else []
+        return task
 
     def place_of(self, x: Array) -> list[Any] | None:
         """Which memory that all workers see an array lies in, and where; None where it does not."""

@@ -116,6 +116,43 @@ class Team:
             self.barrier.wait()
 
 
+class HelpingTeam(Team):
+    """A team of threads that take numbers from a queue each. The barrier of a call says which call a number is of."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(count)
+        self.given: list[queue.SimpleQueue[Any]] = [queue.SimpleQueue() for _ in range(1, count)]
+        self.done: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def hand_over(self, number: int) -> None:
+        """Worker 0 gives all others a number."""
+        for numbers in self.given:
+            numbers.put((self.barrier, number))
+
+    def receive(self, me: int) -> int:
+        """The next number that worker 0 gives; raises BrokenBarrierError once the call has failed."""
+        return self.next_of(self.given[me - 1])
+
+    def report(self, me: int) -> None:
+        """A helper has done what the number stands for."""
+        self.done.put((self.barrier, me))
+
+    def collect(self) -> None:
+        """Worker 0 waits until all others have; raises BrokenBarrierError once the call has failed."""
+        for _ in self.given:
+            self.next_of(self.done)
+
+    def next_of(self, numbers: queue.SimpleQueue[Any]) -> int:
+        while not self.barrier.broken:
+            try:
+                call, number = numbers.get(timeout=0.02)
+            except queue.Empty:
+                continue
+            if call is self.barrier:
+                return int(number)
+        raise threading.BrokenBarrierError
+
+
 def serve(calls: Calls) -> None:
     """The life of a helper, which holds nothing between calls, so that the team can be collected."""
     while (call := calls.get()) is not None:

@@ -42,10 +42,10 @@ def split_all(model):
     """Have the model's workers share all that they can. Returns a list of what, to which names come."""
     split = next(base for base in type(model).__mro__ if base.__name__ == SplitNetwork.__name__)
     worker, shared = split.worker_for.__globals__["SplitWorker"], []
-    post = worker.post
+    post = worker.post  # of each task once
 
     def posted(self, task):
-        shared.extend(task[1:2] if task else [])
+        shared.append(task[1])
         post(self, task)
 
     worker.least, worker.post = 1, posted
@@ -70,6 +70,23 @@ def test_every_number_is_that_of_the_textbook(name, workers, size, kind):
     near_all(fast.params, slow.params, 1e-6, "param")  # Adam divides by gradients that are rounding
     near_all(fast.buffers, slow.buffers, 1e-8, "buffer")
     assert len(set(shared)) > 2
+    fast.close()
+
+
+@pytest.mark.parametrize("most", [4096, 2])
+@pytest.mark.parametrize("kind", KINDS)
+def test_helpers_read_a_task_once_as_long_as_there_is_room(kind, most):
+    net = compile_text(MAP)
+    slow, fast = twins(net, workers=2, kind=kind)
+    written = split_all(fast)
+    type(fast).worker_for.__globals__["SplitWorker"].most = most
+    counts, (x, y) = [], batch(net, 1)
+    for _ in range(3):
+        near(fast.forward(x), slow.forward(x), 1e-8, "inference")
+        near_all(fast.loss_and_gradients(x, y)[1], slow.loss_and_gradients(x, y)[1], 1e-8, "gradient")
+        counts.append(len(written))
+    new = counts[2] - counts[1]
+    assert new == 0 if most > counts[0] else counts[0] - 2 * most <= new < counts[0]
     fast.close()
 
 

@@ -4,8 +4,9 @@ copied into modules that compute enough for one sample."""
 from __future__ import annotations
 
 from netdsl.kernels.arrays import Array
-from netdsl.stages.split import SplitWorker
+from netdsl.stages.split import HandsOver, SplitWorker
 from netdsl.stages.stage import Worker
+from netdsl.stages.workers import HelpingTeam, Team
 from netdsl.targets.fast.network import FastNetwork
 
 
@@ -14,6 +15,15 @@ class SplitNetwork(FastNetwork):
     workers."""
 
     splits = True
+
+    def make_team(self) -> Team:
+        """Who shares a batch: threads."""
+        return HelpingTeam(self.num_workers)
+
+    @property
+    def helping(self) -> HandsOver:
+        """Its team."""
+        return self.team  # type: ignore[return-value]
 
     def memories(self) -> list[Array]:
         """What all workers see, in the order in which it was made."""
@@ -31,4 +41,4 @@ class SplitNetwork(FastNetwork):
             w.help()
         else:
             super().each_block(w, command)
-            w.post(None)
+            self.helping.hand_over(0)
