@@ -42,7 +42,8 @@ def _numbered(plan: Plan, steps: Sequence[Step], sizes: dict[int, int]) -> Plan:
         lies_in = read
         if own:
             size = max((math.prod(plan.type_of(value).sizes) for value in makes), default=0)
-            free = [n for n in range(len(sizes) + 1) if n not in read.union(*held.values())]
+            taken = read.union(*held.values())
+            free = [n for n in range(len(sizes) + 1) if n not in taken]
             number = min(free, key=lambda n: (max(size - sizes.get(n, 0), 0), n))
             sizes[number] = max(size, sizes.get(number, 0))
             numbered.append(replace(stage, memory=number))

@@ -20,7 +20,9 @@ class Names:
         return Another() if name in self.names else None
 
     def __getitem__(self, name: str) -> Another:
-        return {name: Another() for name in self.names}[name]
+        if name not in self.names:
+            raise KeyError(name)
+        return Another()
 
     def __contains__(self, name: str) -> bool:
         return name in self.names
