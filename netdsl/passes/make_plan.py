@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from netdsl.analysis.loss import logits_layers, logits_value
 from netdsl.graph.ir import Graph
+from netdsl.graph.recipe import Recipe
 from netdsl.passes.choose_algorithms import Choice, cheapest
 from netdsl.passes.copy_in_activations import copy_in_activations
 from netdsl.passes.fold_norm import fold_norm
@@ -54,6 +56,12 @@ INFERENCE: tuple[Pass, ...] = (
     share_gradients,
     plan_memory,
 )
+
+
+def make_plans(graph: Graph, recipe: Recipe, choose: Choice = cheapest) -> tuple[Plan, Plan]:
+    """The stages up to what the loss reads: in training, at inference."""
+    until, count = logits_value(graph, recipe.loss), logits_layers(graph, recipe.loss)
+    return make_plan(graph, until, count, True, choose), make_plan(graph, until, count, False, choose)
 
 
 def make_plan(graph: Graph, until: int, count: int, training: bool, choose: Choice = cheapest) -> Plan:

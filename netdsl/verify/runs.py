@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -74,7 +74,11 @@ def rounded_network(net: Net, seed: int) -> LayerNetwork:
 
     Some deep networks amplify those a million times: there two right programs differ by that much.
     """
-    network = network_to_check(net, seed, "float64")
+    return with_rounding(network_to_check(net, seed, "float64"), seed)
+
+
+def with_rounding(network: LayerNetwork, seed: int) -> LayerNetwork:
+    """The network, with a rounding error on each weight."""
     rng = np.random.default_rng(seed)
     for array in network.params.values():
         scale = float(np.abs(array).max(initial=0.0)) or 1.0  # zeros too: a relu of exactly zero has two gradients
@@ -90,9 +94,8 @@ def before_training(net: Net, network: LayerNetwork, dtype: str) -> LayerNetwork
     return fresh
 
 
-def driven(network: LayerNetwork, x: Batch, y: np.ndarray) -> dict[str, np.ndarray]:
+def driven_numbers(grads: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Of every param which numbers have a gradient. That of a bias before a batch norm is zero but for rounding, out of
     which adam makes full steps: no two programs agree on those, and they change nothing."""
-    _, grads = network.loss_and_gradients(x, y)
-    largest = max((float(np.abs(grad).max()) for grad in grads.values()), default=0.0)
+    largest = max((float(np.abs(grad).max(initial=0.0)) for grad in grads.values()), default=0.0)
     return {name: np.abs(grad) > DRIVEN * largest for name, grad in grads.items()}

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from contextlib import closing
 from dataclasses import replace
 from importlib import import_module
 
@@ -10,10 +11,11 @@ import pytest
 
 from netdsl.cli import run
 from netdsl.pipeline import compile_file, compile_text
-from netdsl.verify.agreement import verify
+from netdsl.verify.agreement import on_good_batches, verify
 from netdsl.verify.batches import random_batch
-from netdsl.verify.checks import close
-from netdsl.verify.gradients import gradient_check, network_to_check
+from netdsl.verify.checks import Check, close
+from netdsl.verify.fast_steps import fast_steps
+from netdsl.verify.gradients import gradient_check, network_to_check, without_zeros
 
 
 def test_every_check_passes(small_spec):
@@ -129,8 +131,34 @@ def test_a_fast_module_that_learns_otherwise_is_found():
     failed = [check.name for check in verify(net).checks if not check.ok]
     assert failed == [
         f"module at -O2, 5 steps of adam, float64: {name}"
-        for name in ("losses", *(f"linear{i}.{p}" for i in (1, 2) for p in ("weight", "bias")))
+        for name in (f"linear{i}.{p}" for i in (1, 2) for p in ("weight", "bias"))
     ]
+
+
+def test_a_fast_module_whose_moments_are_wrong_is_found_at_a_later_step():
+    net = compile_text("input 4\nlinear 3 -> relu -> linear 2\n")
+    right = net.numpy_source(2)
+    net._texts["numpy", 2] = right.replace("0.999", "0.998")
+    assert net._texts["numpy", 2] != right
+    failed = {check.name for check in verify(net).checks if not check.ok}
+    assert failed and all(name.startswith("module at -O2, 5 steps of adam") for name in failed)
+
+
+def test_steps_out_of_rounding_do_not_make_right_programs_differ():
+    """A unit that is 0 for every sample has a gradient of exactly 0, and of 1e-17 by an algorithm that mixes numbers:
+    there adam takes it a full step up, and after two it is no longer 0."""
+    net = compile_text("input 4\nlinear 8 -> relu -> linear 2\ntrain { opt adam lr=0.1 eps=1e-20 }")
+    x, y = random_batch(net, 3, 0)
+    right = net.numpy_source(2)
+    net._texts["numpy", 2] = right.replace("g = grads[name]", "g = grads[name] - 1e-17")
+    assert net._texts["numpy", 2] != right
+    network = network_to_check(net, 0, "float64")
+    checks = list(fast_steps(net, x / 1000, y, 0))
+    assert len(checks) == 5 and all(check.ok for check in checks)
+    losses = [network.train_step(x / 1000, y) for _ in range(5)]
+    with closing(without_zeros(net.numpy_model(0, "float64", level=2, workers=1), 0)) as model:
+        assert abs(model.train_step(x / 1000, y) - losses[0]) < 1e-12  # the first step starts alike
+        assert abs([model.train_step(x / 1000, y) for _ in range(4)][-1] - losses[4]) > 1e-3
 
 
 def test_dropout_is_drawn_alike_in_the_fast_module():
@@ -138,6 +166,24 @@ def test_dropout_is_drawn_alike_in_the_fast_module():
         compile_text("input 3x8x8\nconv 4 k3 -> dropout2d 0.3 -> droppath 0.2 -> dropout 0.5\ngap -> linear 3\n")
     )
     assert report.ok, str(report)
+
+
+def test_a_flip_in_every_batch_is_no_failure_and_a_wrong_gradient_in_every_batch_is():
+    net = compile_text("input 4\nlinear 3")
+
+    def checks(spoilt):
+        seeds = []
+
+        def of_batch(net, x, y, seed, dtype, flips):
+            seeds.append(seed)
+            yield from (Check(name, 0.0, 0.0, 1e-4, name not in spoilt[len(seeds) - 1]) for name in "abc")
+
+        done = on_good_batches(of_batch, net, *random_batch(net, 2, 5), 5, "float32")
+        return [check.ok for check in done], seeds
+
+    assert checks(["", "", "", ""]) == ([True, True, True], [5])
+    assert checks(["ab", "bc", "a", ""]) == ([True, True, True], [5, 6, 7])
+    assert checks(["ab", "b", "bc", "ab"]) == ([True, False, True], [5, 6, 7, 8])
 
 
 def test_no_amount_of_rounding_lets_a_wrong_result_pass():

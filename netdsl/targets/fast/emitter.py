@@ -21,7 +21,7 @@ from netdsl.ground.symbols import value_text
 from netdsl.layers import layer_of
 from netdsl.layers.contract import StageCall
 from netdsl.passes.choose_algorithms import Choice, cheapest
-from netdsl.passes.make_plan import make_plan
+from netdsl.passes.make_plan import make_plans
 from netdsl.passes.plan import Plan, Planned
 from netdsl.passes.tile_batch import block_size
 from netdsl.stages.convolution import Epilogue
@@ -81,7 +81,7 @@ def emit_fast(
     """The text of `<name>_numpy.py` at -O2. choose: which of the ways to compute a layer is taken, where a worker has
     so many samples; kind: of workers, threads or processes."""
     until, count = logits_value(graph, recipe.loss), logits_layers(graph, recipe.loss)
-    train, infer = (make_plan(graph, until, count, training, choose) for training in (True, False))
+    train, infer = make_plans(graph, recipe, choose)
     drawn, parts = _drawn(train), _parts(graph, recipe, train, kind)
     computed: list[Kernel] = [*_kernels(train), *_kernels(infer), *(layer_of(node.op).forward for node in drawn)]
     if count < len(graph.nodes):
