@@ -1417,7 +1417,7 @@ class Team:
         """Every helper will do(me) -> a queue in which it says what came of it."""
         ended = queue.SimpleQueue()
         for me, calls in enumerate(self.calls, 1):
-            calls.put(lambda me=me: ended.put(do(me)))  # type: ignore[misc]
+            calls.put(lambda me=me: ended.put(do(me)))
         return ended
 
     def help(self, me, order):

@@ -138,6 +138,11 @@ def test_a_default_on_several_lines_is_refused():
         plain_text("def f(x: Shape = (\n    1,\n    2,\n)):\n    return x")
 
 
+def test_what_is_said_to_the_type_checker_goes():
+    text = "def f(x):\n    y = x  # as it is\n    return y.z  # type: ignore[attr-defined]  # the stubs lack it\n"
+    assert plain(text) == "def f(x):\n    y = x  # as it is\n    return y.z"
+
+
 def test_functions_in_functions_and_variables_lose_their_annotations():
     text = """
         def f(x: int) -> int:
@@ -204,7 +209,7 @@ def test_every_text_that_can_be_emitted_says_what_its_source_says():
         for name in known:
             text, emitted = known.written(name), kernel_source.emitted_text(module, name)
             assert ast.dump(ast.parse(emitted)) == ast.dump(Bare().visit(ast.parse(text))), name
-            kept = iter(body_lines(text))
+            kept = iter(line.partition("  # type: ignore")[0] for line in body_lines(text))
             assert all(line in kept for line in body_lines(emitted) if ": " not in line and " = " not in line), name
             assert max(map(len, emitted.split("\n"))) <= WIDTH
             count += 1

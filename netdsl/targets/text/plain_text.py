@@ -1,10 +1,10 @@
 """The text of a definition as it is emitted: without what only netdsl, its type checker and its passes read.
 
-Annotations go, also of a variable without a value, and what a class declares: `can = ...` (stages/can.py). An
-emitted module imports numpy alone, so that it has no names for types, and it is read for what it computes; so each
-kernel has one text, in modules of every level. All else stays as it stands, byte for byte: bodies, docstrings,
-comments, default values, and the fields of a dataclass, whose types name what Python has. A header that had annotations
-is laid out again, as the formatter would.
+Annotations go, also of a variable without a value, what a class declares: `can = ...` (stages/can.py), and comments to
+the type checker. An emitted module imports numpy alone, so that it has no names for types, and it is read for what it
+computes; so each kernel has one text, in modules of every level. All else stays as it stands, byte for byte: bodies,
+docstrings, other comments, default values, and the fields of a dataclass, whose types name what Python has. A header
+that had annotations is laid out again, as the formatter would.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 WIDTH = 120  # columns of a line
 _DECLARED = "can"
+_FOR_TOOLS = re.compile(rb"  # (type: ignore|noqa)[^\n]*")
 _HEADER_END = re.compile(rb"[\s,)]*:")
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Definition = ast.FunctionDef | ast.ClassDef
@@ -71,7 +72,7 @@ class Definitions:
         for edit in sorted(_edits(self._lines, self._nodes[name]), key=lambda edit: edit.begin):
             parts += [self._lines.between(begin, edit.begin), edit.new]
             begin = edit.end
-        return b"".join([*parts, self._lines.between(begin, end)]).decode()
+        return _FOR_TOOLS.sub(b"", b"".join([*parts, self._lines.between(begin, end)])).decode()
 
     def _place(self, name: str) -> tuple[int, int]:
         node = self._nodes[name]
