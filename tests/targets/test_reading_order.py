@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from netdsl.pipeline import compile_file
+from netdsl.pipeline import compile_file, compile_text
 from netdsl.stages.row_conv import RowConv
 from netdsl.targets.text.reading_order import reading_order
 
@@ -62,3 +62,16 @@ def test_a_constant_stands_once_at_the_top():
         constants = [line for line in lines if line.partition(" = ")[0].replace(", ", "").isupper()]
         assert len(constants) == len(set(constants)) >= 3
         assert lines.index(constants[-1]) < PAGE / 2
+
+
+def test_the_titles_of_sections_stand_where_their_stages_do():
+    """`take` goes before what is made token by token, from behind the section to the middle of it; the dropout that
+    would begin the head is none at inference."""
+    text = compile_text(
+        "input 3x8x8\nconv 8 k2 s2 -> tokens -> cls\nbody: { res { ln -> mha 2 } -> res { ln -> linear 8 -> gelu } }\n"
+        "ln -> take 0\nhead: { dropout -> linear 4 }\n"
+    ).numpy_source(2)
+    methods = {node.name: node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)}
+    for name in ("train_forward", "infer_forward"):
+        titles = re.findall(r"^ *# (.*)$", ast.get_source_segment(text, methods[name]), re.M)
+        assert titles == ["body", "the network itself", "head"], name

@@ -16,7 +16,7 @@ from netdsl.passes.signals import sizes_inside, stage_calls
 from netdsl.stages.layout import plane
 from netdsl.targets.fast.reasons import reason
 from netdsl.targets.text.arguments import argument_texts
-from netdsl.targets.text.emission import Method, batch_shape, constants_text, raw_doc, section_titles
+from netdsl.targets.text.emission import NO_SECTION, Method, batch_shape, constants_text, raw_doc, titles_of_nodes
 from netdsl.targets.text.ends import argument_names, gives_text, takes_text, tuple_text
 from netdsl.targets.text.gradients import Gradients
 from netdsl.targets.text.recipe_lines import loss_methods, optimizer_line
@@ -288,15 +288,14 @@ def _backward_lines(plan: Plan) -> list[str]:
 
 
 def _section_titles(plan: Plan) -> dict[int, str]:
-    """What the stages make that a block call or a labelled group begins with -> its title."""
-    titles = section_titles(plan.graph)
-    numbers = {node.name: number for number, node in enumerate(plan.graph.nodes)}
-    stage_titles = {}
-    for stage in plan.stages:
-        begun = [titles[numbers[name]] for name in stage.names if numbers[name] in titles]
-        if begun:
-            stage_titles[stage.output] = begun[-1]
-    return stage_titles
+    """What the stages make that a block call or a labelled group begins with -> its title. A stage of
+    none, which a pass moved to where it stands, begins none."""
+    title_of = dict(zip((node.name for node in plan.graph.nodes), titles_of_nodes(plan.graph), strict=True))
+    titles = [title_of[stage.names[-1]] for stage in plan.stages]
+    around = zip([NO_SECTION, *titles], titles, [*titles[1:], NO_SECTION], strict=False)
+    titles = [before if title == NO_SECTION and before == behind else title for before, title, behind in around]
+    begun = zip(plan.stages, titles, [NO_SECTION, *titles], strict=False)
+    return {stage.output: title for stage, title, before in begun if title != before}
 
 
 def end_options(stage: Planned, call: StageCall) -> dict[str, object]:

@@ -103,6 +103,10 @@ def _table_rows(graph: Graph) -> list[tuple[str, Shape, int]]:
 # -------------------------------------------------------------------------------------------- sections
 
 
+NO_SECTION = "the network itself"
+"""The title of what stands in no block call and in no labelled group."""
+
+
 def _sections(graph: Graph) -> list[Scope | None]:
     """For each node, the innermost block call around it, else the outermost labelled group; None if there is none."""
     sections: list[Scope | None] = [None] * len(graph.nodes)
@@ -120,12 +124,13 @@ def _sections(graph: Graph) -> list[Scope | None]:
 
 def section_titles(graph: Graph) -> dict[int, str]:
     """Where a section begins: the number of its first node -> `layer1.0: neck(64, s=2)`."""
-    sections = _sections(graph)
-    return {
-        i: _section_title(section)
-        for i, section in enumerate(sections)
-        if section is not (sections[i - 1] if i else None)
-    }
+    titles = titles_of_nodes(graph)
+    return {i: title for i, title in enumerate(titles) if title != (titles[i - 1] if i else NO_SECTION)}
+
+
+def titles_of_nodes(graph: Graph) -> list[str]:
+    """For each node the title of the section that it is in."""
+    return [_section_title(section) for section in _sections(graph)]
 
 
 def section_ends(graph: Graph) -> dict[int, str]:
@@ -140,7 +145,7 @@ def section_ends(graph: Graph) -> dict[int, str]:
 
 def _section_title(section: Scope | None) -> str:
     if section is None:
-        return "the network itself"
+        return NO_SECTION
     if section.call is None:
         return section.name
     given = [a for a in section.call.arguments if a.default is None or a.value != a.default]
