@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeVar
 
@@ -16,6 +17,7 @@ STEPS = (1e-5, 1e-6, 1e-4, 1e-7, 1e-8)
 DIRECTIONS = 3
 DIRECTION = 5  # purpose of a random stream; by that of the batch the direction would be x, which norms do not feel
 ROUNDED = 1e-4  # of the loss: TOLERANCE of it is how far its rounding reaches in a difference over the longest step
+LARGE = 2e6  # numbers of a network's params and outputs from which on its memory counts
 LARGE_WORK = 2e9  # MACs for one gradient check of each param; above it, of all together
 
 M = TypeVar("M", bound=Model)
@@ -41,7 +43,13 @@ class Found(NamedTuple):
 
 
 def network_to_check(net: Net, seed: int, dtype: str) -> LayerNetwork:
-    """The layer objects of that seed, with biases that are not zero."""
+    """The layer objects of that seed, with biases that are not zero.
+
+    Those of the check before may still be there, with all that they keep: a network and its layers refer to each other,
+    and Python looks for such circles only now and then.
+    """
+    if net.graph.num_params + sum(node.type.size for node in net.graph.nodes) > LARGE:
+        gc.collect()
     return without_zeros(net.build(seed, dtype), seed)
 
 
