@@ -1043,10 +1043,7 @@ def find_arrays(archive):
 
 class Team:
     """`count` workers that do the same work at the same time, each its part of it: threads, and worker 0, who calls.
-
-    Each helper has a queue, from which it takes what it has to do. After an error, Ctrl-C too, all others are let out
-    of `sync` and awaited, and the next call finds them ready.
-    """
+    After an error, Ctrl-C too, all others are let out of `sync` and awaited, and the next call finds them ready."""
 
     work = None  # what `start` is given
     is_cut = False  # whether helpers may be at work without a call
@@ -1054,7 +1051,7 @@ class Team:
     def __init__(self, count):
         self.count, self.active, self.pid, self.why = count, count, os.getpid(), "they were closed"
         self.barrier, self.busy = threading.Barrier(count), threading.Lock()
-        self.calls = [queue.SimpleQueue() for _ in range(1, count)]
+        self.calls = [queue.SimpleQueue() for _ in range(1, count)]  # what each helper is to do
         self.threads = []
         self.close = weakref.finalize(self, end_threads, self.calls, self.threads)  # at exit, too
 
@@ -1093,28 +1090,21 @@ class Team:
                 blas_threads(threads)
 
     def lead(self, order):
-        """Worker 0's part of a call."""
+        """Worker 0's part of a call, with all others'."""
+        ended = queue.SimpleQueue()
         self.barrier, self.is_cut = threading.Barrier(self.count), True
         try:
-            ended = self.ask(lambda me: self.help(me, order))
+            for me, calls in enumerate(self.calls, 1):
+                calls.put(lambda me=me: ended.put(self.help(me, order)))
             self.work(0, order)
             errors = [ended.get() for _ in self.calls]
         except BaseException as error:
             self.settle()
-            if not isinstance(error, threading.BrokenBarrierError):
-                raise
-            errors = [ended.get() for _ in self.calls]
+            errors = [error, *(ended.get() for _ in range(ended.qsize()))]
         self.is_cut = False
         for failure in errors:
             if failure is not None and not isinstance(failure, threading.BrokenBarrierError):
                 raise failure
-
-    def ask(self, do):
-        """Every helper will do(me) -> a queue in which it says what came of it."""
-        ended = queue.SimpleQueue()
-        for me, calls in enumerate(self.calls, 1):
-            calls.put(lambda me=me: ended.put(do(me)))
-        return ended
 
     def help(self, me, order):
         """A helper's part of a call -> its error."""
@@ -1128,7 +1118,9 @@ class Team:
     def settle(self):
         """Let the helpers out of the last call and wait until they are; a second Ctrl-C may cut that short."""
         self.barrier.abort()
-        ended = self.ask(lambda me: None)
+        ended = queue.SimpleQueue()
+        for calls in self.calls:
+            calls.put(lambda: ended.put(None))
         for _ in self.calls:
             ended.get()
         self.is_cut = False
@@ -1155,12 +1147,9 @@ def serve(calls):
 
 
 def blas_threads(count):
-    """Set how many threads the BLAS of numpy uses; returns how many it did, None where it cannot be asked (0.5 us). Of
-    None it makes nothing."""
+    """Set how many threads the BLAS of numpy uses; returns how many it did, None where it cannot be asked (0.5 us)."""
     known = vars(blas_threads)
-    if "controls" not in known:
-        known["controls"] = blas_controls()
-    get, put = known["controls"]
+    get, put = known.get("controls") or known.setdefault("controls", blas_controls())
     if put is None or count is None:
         return None
     previous = get()

@@ -11,12 +11,9 @@ import numpy as np
 
 
 def blas_threads(count: int | None) -> int | None:
-    """Set how many threads the BLAS of numpy uses; returns how many it did, None where it cannot be asked (0.5 us). Of
-    None it makes nothing."""
+    """Set how many threads the BLAS of numpy uses; returns how many it did, None where it cannot be asked (0.5 us)."""
     known = vars(blas_threads)
-    if "controls" not in known:
-        known["controls"] = blas_controls()
-    get, put = known["controls"]
+    get, put = known.get("controls") or known.setdefault("controls", blas_controls())
     if put is None or count is None:
         return None
     previous = get()

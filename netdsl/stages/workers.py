@@ -20,10 +20,7 @@ Calls = queue.SimpleQueue[Callable[[], object] | None]
 
 class Team:
     """`count` workers that do the same work at the same time, each its part of it: threads, and worker 0, who calls.
-
-    Each helper has a queue, from which it takes what it has to do. After an error, Ctrl-C too, all others are let out
-    of `sync` and awaited, and the next call finds them ready.
-    """
+    After an error, Ctrl-C too, all others are let out of `sync` and awaited, and the next call finds them ready."""
 
     work: Any = None  # what `start` is given
     is_cut = False  # whether helpers may be at work without a call
@@ -31,7 +28,7 @@ class Team:
     def __init__(self, count: int) -> None:
         self.count, self.active, self.pid, self.why = count, count, os.getpid(), "they were closed"
         self.barrier, self.busy = threading.Barrier(count), threading.Lock()
-        self.calls: list[Calls] = [queue.SimpleQueue() for _ in range(1, count)]
+        self.calls: list[Calls] = [queue.SimpleQueue() for _ in range(1, count)]  # what each helper is to do
         self.threads: list[threading.Thread] = []
         self.close: Any = weakref.finalize(self, end_threads, self.calls, self.threads)  # at exit, too
 
@@ -70,28 +67,21 @@ class Team:
                 blas_threads(threads)
 
     def lead(self, order: Any) -> None:
-        """Worker 0's part of a call."""
+        """Worker 0's part of a call, with all others'."""
+        ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.barrier, self.is_cut = threading.Barrier(self.count), True
         try:
-            ended = self.ask(lambda me: self.help(me, order))
+            for me, calls in enumerate(self.calls, 1):
+                calls.put(lambda me=me: ended.put(self.help(me, order)))  # type: ignore[misc]
             self.work(0, order)
             errors = [ended.get() for _ in self.calls]
         except BaseException as error:
             self.settle()
-            if not isinstance(error, threading.BrokenBarrierError):
-                raise
-            errors = [ended.get() for _ in self.calls]
+            errors = [error, *(ended.get() for _ in range(ended.qsize()))]
         self.is_cut = False
         for failure in errors:
             if failure is not None and not isinstance(failure, threading.BrokenBarrierError):
                 raise failure
-
-    def ask(self, do: Callable[[int], object]) -> queue.SimpleQueue[Any]:
-        """Every helper will do(me) -> a queue in which it says what came of it."""
-        ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        for me, calls in enumerate(self.calls, 1):
-            calls.put(lambda me=me: ended.put(do(me)))  # type: ignore[misc]
-        return ended
 
     def help(self, me: int, order: Any) -> BaseException | None:
         """A helper's part of a call -> its error."""
@@ -105,7 +95,9 @@ class Team:
     def settle(self) -> None:
         """Let the helpers out of the last call and wait until they are; a second Ctrl-C may cut that short."""
         self.barrier.abort()
-        ended = self.ask(lambda me: None)
+        ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        for calls in self.calls:
+            calls.put(lambda: ended.put(None))
         for _ in self.calls:
             ended.get()
         self.is_cut = False
