@@ -1934,9 +1934,9 @@ class StoredNetwork(Network):
     """A network whose params are views of one vector, in which weights lie the other way round, (Kh, Kw, C, F) and
     (D, F), and whose workers have a vector of gradients each.
 
-    At inference stages use what they derived from params earlier: transformed weights with a batch norm in them. Users
-    may write to params and buffers at any time, so workers add up their bytes, times odd numbers, modulo 2 ** 64: one
-    number that changes always shows, and several do but for one case in 2 ** 64.
+    At inference stages use what they derived from params earlier. Users may write to params and buffers at any time, so
+    workers add up their bytes, times odd numbers, modulo 2 ** 64: one number that changes always shows, and several do
+    but for one case in 2 ** 64.
     """
 
     chunk = 32768  # so many numbers of the vector are worked on at a time
@@ -1998,11 +1998,8 @@ class StoredNetwork(Network):
 
 
 class FastNetwork(StoredNetwork):
-    """A network whose batch is shared by workers, each with stages of its own.
-
-    params: name -> array of PyTorch's shape. They are views of one vector: write into them, `params[name][...] = new`,
-    do not replace them.
-    """
+    """A network whose batch is shared by workers, each with stages of its own. params: name -> array of PyTorch's
+    shape, a view of one vector: write into it, `params[name][...] = new`, do not replace it."""
 
     worth_sharing = 1 << 18  # params: from so many on a step of the optimizer takes longer than to ask others for help
 
@@ -2013,8 +2010,8 @@ class FastNetwork(StoredNetwork):
         self.rng, self.dtype = np.random.default_rng(seed), np.dtype(dtype)
         self.num_workers = available_cores() if workers is None else workers
         self.team = Team(self.num_workers)
-        params = self.first_params(self.rng, dtype)
-        self.store(params, self.first_buffers(dtype))
+        buffers = self.first_buffers(dtype)
+        self.store(self.first_params(self.rng, dtype), buffers)
         self.moments = self.team.shared((2, self.size), self.dtype)
         self.norms, self.losses = self.team.shared((2, self.num_workers), np.float64)
         self.gives = {"logits": self.logits_shape, "dlogits": self.logits_shape}
@@ -2030,10 +2027,8 @@ class FastNetwork(StoredNetwork):
         return self.io["logits"][:n].copy()
 
     def backward(self, dy):
-        """The gradient by the logits, for the last batch that `logits` saw in training -> None, {param name: gradient}.
-
-        The gradient by the input is not computed here; a module of -O0 gives it.
-        """
+        """The gradient by the logits of the last batch that `logits` saw in training -> None, where a module of -O0 has
+        that by the input, and {param name: gradient}."""
         n = len(dy)
         if n != self.pending:
             raise ValueError(f"the last batch that `logits` saw in training has {self.pending} samples, not {n}")
@@ -2048,10 +2043,8 @@ class FastNetwork(StoredNetwork):
         return self.losses.sum(), self.total_gradients(n)
 
     def train_step(self, x, y, lr=None):
-        """Forward, loss, backward and one step of the optimizer, in place; returns the loss.
-
-        Where a gradient is not a finite number the params stay as they are, and the loss is NaN.
-        """
+        """Forward, loss, backward and one step of the optimizer, in place; returns the loss. Where a gradient is not a
+        finite number the params stay as they are, and the loss is NaN."""
         self.call(STEP, x, y, self.learning_rate if lr is None else lr)
         return self.losses.sum() if np.isfinite(self.norms.sum()) else np.nan
 
@@ -2097,33 +2090,27 @@ class FastNetwork(StoredNetwork):
         self.steps += command in (UPDATE, STEP) and bool(np.isfinite(self.norms.sum()))
 
     def work(self, index, order):
-        """One worker's part of a command."""
+        """One worker's part of a command: its samples through the network, and back, and its part of the params."""
         command, n, lr, steps, version = order
         with np.errstate(all="ignore"):  # what is not finite shows in the loss and in `norms`
             if command == OUTPUTS:
                 self.add_up(index)
             if command != UPDATE:
-                self.compute(command, index, n, version)
+                w = self.worker(index, n, command != OUTPUTS, command in (LOGITS, BACKWARD))
+                if command == BACKWARD and w.version is None:
+                    raise ValueError("what `logits` kept for `backward` is gone: too many other sizes came between")
+                if w.version != version:
+                    for stage in w.stages:  # each worker makes a part of what they derive from params
+                        stage.refresh()
+                    w.version = version
+                    self.team.sync()
+                self.each_block(w, command)
             if command in (UPDATE, STEP):
                 self.update_part(index, n, lr, steps)
 
-    def compute(self, command, index, n, version):
-        """One worker's samples through the network, and back."""
-        w = self.worker(index, n, command != OUTPUTS, command in (LOGITS, BACKWARD))
-        if command == BACKWARD and w.version is None:
-            raise ValueError("what `logits` kept for `backward` is gone: too many batches of other sizes came between")
-        if w.version != version:
-            for stage in w.stages:  # each worker makes a part of what they derive from params
-                stage.refresh()
-            w.version = version
-            self.team.sync()
-        self.each_block(w, command)
-
     def worker(self, index, n, training, apart):
-        """What worker `index` needs for its part of a batch of n samples; the last six that were made are kept.
-
-        All workers make and forget theirs in the same order, so that they agree on what is new.
-        """
+        """What worker `index` needs for its part of a batch of n samples; the last six that were made are kept. All
+        workers make and forget theirs in the same order, so that they agree on what is new."""
         known, key = self.workers.setdefault((index, self.team.active), {}), (n, training, apart)
         if key not in known:
             while len(known) >= 6:

@@ -22,11 +22,8 @@ def fast(network: type, *parts: type) -> type:
 
 
 class FastNetwork(StoredNetwork):
-    """A network whose batch is shared by workers, each with stages of its own.
-
-    params: name -> array of PyTorch's shape. They are views of one vector: write into them, `params[name][...] = new`,
-    do not replace them.
-    """
+    """A network whose batch is shared by workers, each with stages of its own. params: name -> array of PyTorch's
+    shape, a view of one vector: write into it, `params[name][...] = new`, do not replace it."""
 
     gives_map = False  # whether the loss reads a map
     worth_sharing = 1 << 18  # params: from so many on a step of the optimizer takes longer than to ask others for help
@@ -56,8 +53,8 @@ class FastNetwork(StoredNetwork):
         self.rng, self.dtype = np.random.default_rng(seed), np.dtype(dtype)
         self.num_workers = available_cores() if workers is None else workers
         self.team = self.make_team() if hasattr(self, "make_team") else Team(self.num_workers)
-        params = self.first_params(self.rng, dtype)
-        self.store(params, self.first_buffers(dtype) if hasattr(self, "first_buffers") else {})
+        buffers = self.first_buffers(dtype) if hasattr(self, "first_buffers") else {}
+        self.store(self.first_params(self.rng, dtype), buffers)
         self.moments = self.team.shared((2, self.size), self.dtype)
         self.norms, self.losses = self.team.shared((2, self.num_workers), np.float64)
         self.gives = {"logits": self.logits_shape, "dlogits": self.logits_shape}
@@ -74,10 +71,8 @@ class FastNetwork(StoredNetwork):
         return self.io["logits"][:n].copy()
 
     def backward(self, dy: Array) -> tuple[None, Grads]:
-        """The gradient by the logits, for the last batch that `logits` saw in training -> None, {param name: gradient}.
-
-        The gradient by the input is not computed here; a module of -O0 gives it.
-        """
+        """The gradient by the logits of the last batch that `logits` saw in training -> None, where a module of -O0 has
+        that by the input, and {param name: gradient}."""
         n = len(dy)
         if n != self.pending:
             raise ValueError(f"the last batch that `logits` saw in training has {self.pending} samples, not {n}")
@@ -92,10 +87,8 @@ class FastNetwork(StoredNetwork):
         return self.losses.sum(), self.total_gradients(n)
 
     def train_step(self, x: Any, y: Array, lr: float | None = None) -> Number:
-        """Forward, loss, backward and one step of the optimizer, in place; returns the loss.
-
-        Where a gradient is not a finite number the params stay as they are, and the loss is NaN.
-        """
+        """Forward, loss, backward and one step of the optimizer, in place; returns the loss. Where a gradient is not a
+        finite number the params stay as they are, and the loss is NaN."""
         self.call(STEP, x, y, self.learning_rate if lr is None else lr)
         return self.losses.sum() if np.isfinite(self.norms.sum()) else np.nan
 
@@ -152,33 +145,27 @@ class FastNetwork(StoredNetwork):
         self.steps += command in (UPDATE, STEP) and bool(np.isfinite(self.norms.sum()))
 
     def work(self, index: int, order: Any) -> None:
-        """One worker's part of a command."""
+        """One worker's part of a command: its samples through the network, and back, and its part of the params."""
         command, n, lr, steps, version = order
         with np.errstate(all="ignore"):  # what is not finite shows in the loss and in `norms`
             if command == OUTPUTS:
                 self.add_up(index)
             if command != UPDATE:
-                self.compute(command, index, n, version)
+                w = self.worker(index, n, command != OUTPUTS, command in (LOGITS, BACKWARD))
+                if command == BACKWARD and w.version is None:
+                    raise ValueError("what `logits` kept for `backward` is gone: too many other sizes came between")
+                if w.version != version:
+                    for stage in w.stages:  # each worker makes a part of what they derive from params
+                        stage.refresh()
+                    w.version = version
+                    self.team.sync()
+                self.each_block(w, command)
             if command in (UPDATE, STEP):
                 self.update_part(index, n, lr, steps)
 
-    def compute(self, command: int, index: int, n: int, version: int) -> None:
-        """One worker's samples through the network, and back."""
-        w = self.worker(index, n, command != OUTPUTS, command in (LOGITS, BACKWARD))
-        if command == BACKWARD and w.version is None:
-            raise ValueError("what `logits` kept for `backward` is gone: too many batches of other sizes came between")
-        if w.version != version:
-            for stage in w.stages:  # each worker makes a part of what they derive from params
-                stage.refresh()
-            w.version = version
-            self.team.sync()
-        self.each_block(w, command)
-
     def worker(self, index: int, n: int, training: bool, apart: bool) -> Worker:
-        """What worker `index` needs for its part of a batch of n samples; the last six that were made are kept.
-
-        All workers make and forget theirs in the same order, so that they agree on what is new.
-        """
+        """What worker `index` needs for its part of a batch of n samples; the last six that were made are kept. All
+        workers make and forget theirs in the same order, so that they agree on what is new."""
         known, key = self.workers.setdefault((index, self.team.active), {}), (n, training, apart)
         if key not in known:
             while len(known) >= 6:

@@ -94,14 +94,14 @@ class SharingNetwork(FastNetwork):
             self.stored_grads[index].update(stored)
             self.named_grads[index].update(named)
 
-    def compute(self, command: int, index: int, n: int, version: int) -> None:
+    def each_block(self, w: Worker, command: int) -> None:
         """One worker's part, with the sums of what several layers give as gradients of one param. They begin at 0: the
         loss may not depend on the owner."""
-        shared, grads = [pair for pair in self.shares if pair[1] in self.params], self.stored_grads[index]
+        shared, grads = [pair for pair in self.shares if pair[1] in self.params], self.stored_grads[w.index]
         if command != OUTPUTS:
             for _, owner in shared:
                 grads[owner][...] = 0
-        super().compute(command, index, n, version)
+        super().each_block(w, command)
         if command != OUTPUTS:
             for name, owner in shared:
                 grads[owner] += grads[name]

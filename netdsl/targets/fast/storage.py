@@ -16,9 +16,9 @@ class StoredNetwork(Network):
     """A network whose params are views of one vector, in which weights lie the other way round, (Kh, Kw, C, F) and
     (D, F), and whose workers have a vector of gradients each.
 
-    At inference stages use what they derived from params earlier: transformed weights with a batch norm in them. Users
-    may write to params and buffers at any time, so workers add up their bytes, times odd numbers, modulo 2 ** 64: one
-    number that changes always shows, and several do but for one case in 2 ** 64.
+    At inference stages use what they derived from params earlier. Users may write to params and buffers at any time, so
+    workers add up their bytes, times odd numbers, modulo 2 ** 64: one number that changes always shows, and several do
+    but for one case in 2 ** 64.
     """
 
     chunk = 32768  # so many numbers of the vector are worked on at a time
