@@ -243,7 +243,7 @@ def plane(space):
 class ConvStage(Stage):
     """A convolution of x (H, W, n, C) to y (Ho, Wo, n, F)."""
 
-    has_part = False
+    room = None  # where weights lie that a batch norm is in, if not in new memory
 
     def prepare(self, w, name, g, epilogue, dx):
         self.start(w)
@@ -255,9 +255,10 @@ class ConvStage(Stage):
         self.bias = w.params.get(name + ".bias")
         if self.norm is not None:
             self.stored, self.scale, self.bias = self.weight, np.ones(g.filters, w.dtype), np.zeros(g.filters, w.dtype)
-        self.adds_bias, self.ending = epilogue.bias and self.bias is not None, (epilogue.relu, epilogue.clip)
-        self.ends = self.ending != (False, None)
-        self.has_epilogue = self.adds_bias or self.ends or epilogue.plus or self.has_norm
+        self.adds_bias = epilogue.bias and self.bias is not None
+        self.adds_map, self.ends_in_relu, self.bounds = epilogue.plus, epilogue.relu, epilogue.clip
+        self.ends = self.ends_in_relu or self.bounds is not None
+        self.has_epilogue = self.adds_bias or self.ends or self.adds_map or self.has_norm
         if self.has_norm:
             self.totals = w.tallies((2, g.filters))
 
@@ -277,16 +278,12 @@ class ConvStage(Stage):
             self.bias += params[name + ".bias"]
 
     def refresh(self):
-        """Makes the weights that this worker computes with, or its part of them."""
+        """Makes the weights that this worker computes with."""
         self.fold()
-        if self.norm is not None and self.has_part:
-            weight, stored = (array.reshape(-1, self.filters) for array in (self.weight, self.stored))
-            begin, end = (0, len(stored))
-            np.multiply(stored[begin:end], self.scale, out=weight[begin:end])
-        elif self.norm is not None:
-            self.weight = self.stored * self.scale
+        if self.norm is not None:
+            self.weight = np.multiply(self.stored, self.scale, out=self.room)
 
-    def complete(self, y, plus=None, has_bias=False):
+    def complete(self, y, has_bias=False):
         """To y (rows, Wo, n, F) come the bias, if it has none yet, another map, and what stands at the end; then its
         sums are taken."""
         if not self.has_epilogue:
@@ -296,9 +293,8 @@ class ConvStage(Stage):
         for band in bands(y, 1 << 16):
             if bias is not None:
                 rows[band] += bias
-            if plus is not None:
-                y[band] += plus[band]
-            finish(rows[band], *self.ending)
+            if self.ends_in_relu:
+                relu(rows[band], rows[band])
             if self.has_norm:
                 self.totals[self.w.block][0] += moments_by_channel(y[band], y[band])
 
@@ -324,7 +320,7 @@ class ConvStage(Stage):
         """Rows of dy (Ho, Wo, n, F) become the gradient by the sums over windows: by what the batch norm behind was
         given, then in front of what stands at the end."""
         if self.has_norm and self.behind is not None:
-            self.behind.give_gradient(dy, band)
+            self.behind.give_rows(band, dy, self.behind.rows_back)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -346,11 +342,9 @@ class RowConv(ConvStage):
 
     def __init__(self, w, name, geometry, epilogue=Epilogue(), dx=True):
         self.prepare(w, name, geometry, epilogue, dx)
-        shape, filters, (kh, kw) = self.shape, self.filters, self.kernel_size
-        c, (ho, wo) = self.channels, self.out_size
-        height, width = geometry.padded_size
+        c, filters, (ho, wo), (kh, kw) = self.channels, self.filters, self.out_size, self.kernel_size
+        shape, (height, width), (top, _), (left, _) = self.shape, geometry.padded_size, *self.padding
         self.rows_of_window = kh * kw * c
-        (top, _), (left, _) = self.padding
         inside = slice(top, top + shape[1]), slice(None), slice(left, left + shape[2])  # of (H, C, W, n) with zeros
         padded = w.frame(lambda n: (height, c, width, n), ("rows", self.padding, shape))
         self.columns = w.arrays(lambda n: (height, kw, c, wo, n))
@@ -362,15 +356,14 @@ class RowConv(ConvStage):
             self.band = min(ho, max(8, (1 << 15) // (self.rows_of_window * filters)))
             self.parts = w.scratch("dweight", lambda n: (self.band, self.rows_of_window, filters))[0]
 
-    def forward(self, x, plus=None):
+    def forward(self, x):
         """x (H, W, n, C) -> y (Ho, Wo, n, F)."""
-        b = self.w.block
-        y = self.y[b]
+        b, y = self.w.block, self.y[self.w.block]
         self.inside[b][...] = x.transpose(0, 3, 1, 2)
         self.columns[b][...] = self.seen[b]
         weight = self.weight.reshape(-1, self.filters)
         np.matmul(self.windows[b].swapaxes(1, 2), weight, out=y.reshape(len(y), -1, self.filters))
-        self.complete(y, plus)
+        self.complete(y)
         return y
 
     def columns_of(self, padded):
@@ -387,7 +380,7 @@ class RowConv(ConvStage):
         return np.lib.stride_tricks.as_strided(columns, shape, (row * self.stride[0], one, item))
 
     def backward(self, dy):
-        """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
+        """dy (Ho, Wo, n, F) -> dx (H, W, n, C) if anything needs it."""
         b = self.w.block
         self.bias_gradient(dy)
         rows, windows = dy.reshape(len(dy), -1, self.filters), self.windows[b]
@@ -435,13 +428,6 @@ def repeated(a, size):
     out = np.empty((size // len(a), len(a)), a.dtype)
     out[...] = a
     return out.reshape(-1)
-
-
-def finish(y, ends_in_relu, bounds):
-    """y (..., n, C) -> the same array, after its relu or between its bounds."""
-    if bounds is not None:
-        np.clip(y, *bounds, out=y)
-    return relu(y, y) if ends_in_relu else y
 
 
 def relu(x, out):
@@ -498,18 +484,14 @@ class BatchNorm(Stage):
     x is a map or a vector. Both passes need sums over the whole batch: they are generators that wait for them, between
     two walks over the map each. sums: the convolution that makes x; it does the first walk while it makes x, and the
     last as it needs dx. `reader`, if there is one, does those over y and dy.
-
-    Where the mean is large it is taken out before anything is summed: the digits that count would not outlive a sum
-    with it.
     """
 
     band = 1 << 16  # numbers that stay in the cache while several passes go over them
 
     def __init__(self, w, name, shape, eps=1e-5, momentum=0.1, sums=None, plus=False, relu=False, clip=None):
         self.start(w)
-        self.plus = plus
-        self.name, self.eps, self.momentum, self.conv, self.ending = name, eps, momentum, sums, (relu, clip)
-        self.channels = shape[0]
+        self.name, self.eps, self.momentum, self.channels = name, eps, momentum, shape[0]
+        self.conv, self.plus, self.relu, self.clip = sums, plus, relu, clip
         self.reader = None
         self.gives = sums is None or w.splits  # else the convolution in front does the last walk
         if sums is not None and not self.gives:
@@ -519,12 +501,11 @@ class BatchNorm(Stage):
         self.weight, self.bias = w.params.get(name + ".weight"), w.params.get(name + ".bias")
         self.running_mean, self.running_var = (w.params[f"{name}.running_{what}"] for what in ("mean", "var"))
         self.x = [None] * len(w.sizes)
-        self.is_shifted = [None] * len(w.sizes)
-        self.rows = [None] * len(w.sizes)
+        self.is_shifted, self.rows = self.x[:], self.x[:]
         self.taken = w.tallies((2, shape[0]))
         self.numbers, self.guesses = w.arrays(lambda n: (3, shape[0])), w.arrays(lambda n: (1, shape[0]))
         # Of the two the one that backward reads no more is handed on: y, or where it adds a map dx, which lies apart.
-        self.y = (w.gradients)(lambda n: inside(shape, n))
+        self.y = w.gradients(lambda n: inside(shape, n))
         self.part = w.scratch("band", lambda n: (max(self.band, n * int(np.prod(shape[2:])) * shape[0]),))
         self.mask = w.scratch("mask", lambda n: (n * math.prod(shape),), np.bool_)
         self.count = w.n * int(np.prod(shape[1:]))
@@ -538,11 +519,8 @@ class BatchNorm(Stage):
 
     def measure(self, x, y, moments):
         """x (..., C) of a block -> moments (3, C), how many numbers there are, their mean, and their squares around it;
-        keeps the guess that it took them around.
-
-        The guess is 0. But where the square of the mean is over ten times the variance, which would then be what is
-        left of two large sums, the guess is the mean, and y is x - guess.
-        """
+        keeps the guess that it took them around. The guess is 0. But where the square of the mean is over ten times the
+        variance, which would then be what is left of two large sums, the guess is the mean, and y is x - guess."""
         b, n = self.w.block, x.size // self.channels
         mean, squares = (self.power_sums(x) if self.conv is None else self.conv.take_sums()) / n
         self.is_shifted[b], self.guesses[b][...] = bool((11 * mean * mean > 10 * squares).any()), 0
@@ -553,7 +531,7 @@ class BatchNorm(Stage):
         moments[0], moments[2] = n, n * np.maximum(squares, 0, out=squares)
         np.add(mean, self.guesses[b][0], out=moments[1])
 
-    def forward(self, x, plus=None):
+    def forward(self, x):
         """A generator: x (H, W, n, C) or (n, C), and another of that shape if it adds one -> y of that shape."""
         b = self.w.block
         if self.count == 1:
@@ -576,7 +554,7 @@ class BatchNorm(Stage):
         numbers[1] += self.bias
         if self.reader is None:
             for part in self.parts_of(y):
-                self.fill_part(part, given, numbers, plus)
+                self.fill_part(part, given, numbers)
         else:
             self.rows[b] = rows_for(y, numbers[:2], given)
         return y
@@ -585,18 +563,17 @@ class BatchNorm(Stage):
         """The rows of a map (H, W, n, C) that each worker has."""
         return [slice(0, len(x))] if x.ndim == 4 else [slice(None)]
 
-    def fill_part(self, part, x, numbers, plus):
-        """A part of the rows of y: x times the first of the numbers, and the second, and another map."""
-        y = self.y[self.w.block]
-        rows = rows_for(y, numbers[:2], x)
-        for band in bands(y, self.band, part):
-            scale_rows(rows, band, self.ending, plus)
+    def fill_part(self, part, x, numbers):
+        """Rows of y: x times the first of the numbers, and the second, and another map."""
+        rows = rows_for(self.y[self.w.block], numbers[:2], x)
+        self.fill_rows(part, rows)
 
-    def fill(self, rows):
-        """Rows of y."""
-        b = self.w.block
-        for band in bands(self.y[b], self.band, rows):
-            scale_rows(self.rows[b], band, self.ending)
+    def fill_rows(self, rows, given):
+        """Rows of y, given what `rows_for` made of it, of x and of the numbers."""
+        for band in bands(self.y[self.w.block], self.band, rows):
+            part = scale_rows(given, band)
+            if self.relu:
+                relu(part, part)
 
     def backward(self, dy):
         """A generator: dy (H, W, n, C) or (n, C) -> dx, in its place. If it adds another map, dx lies apart, and in the
@@ -633,21 +610,19 @@ class BatchNorm(Stage):
         b = self.w.block
         y, sums = self.y[b], self.taken[b][0]
         for band in bands(dy, self.band, rows):
-            stop_gradient(dy[band], y[band], self.mask[b], *self.ending)
+            if self.relu:
+                stop_negative(dy[band], y[band], self.mask[b])
             part = x[band]
             if guess is not None:
                 part = np.subtract(part, guess, out=self.part[b][: part.size].reshape(part.shape))
             sums += moments_by_channel(dy[band], part)
 
-    def give_gradient(self, dx, rows):
-        """Rows of dx (H, W, n, C), of whose dy `take_gradient` took the sums."""
-        self.give_rows(rows, dx, self.rows_back)
-
     def give_part(self, rows, dx, dy, x, numbers):
-        """As `give_gradient`, by what it multiplies dy and x with and adds."""
+        """Rows of dx (H, W, n, C), by what it multiplies dy and x with and adds."""
         self.give_rows(rows, dx, rows_for(dx, numbers, dy, x))
 
     def give_rows(self, rows, dx, given):
+        """Rows of dx (H, W, n, C), given what `rows_for` made of it, of dy, of x and of the numbers."""
         wide, dy, x, factor, slope, shift = given
         for band in bands(dx, self.band, rows):
             row = np.multiply(dy[band], factor, out=wide[band])
@@ -675,27 +650,12 @@ def rows_for(y, numbers, *xs):
     return rows, *(x.reshape(rows.shape) for x in xs), *wide.reshape(len(numbers), -1)
 
 
-def scale_rows(rows, band, ending, plus=None):
-    """y = factor * x + shift in a band of the rows of y, x, factor and shift, then another map, and what stands at
-    the end."""
+def scale_rows(rows, band):
+    """y = factor * x + shift in a band of the rows of y, x, factor and shift -> that band of y."""
     y, x, factor, shift = rows
     part = np.multiply(x[band], factor, out=y[band])
     part += shift
-    if plus is not None:
-        part += plus[band].reshape(part.shape)
-    finish(part, *ending)
-
-
-def stop_gradient(dy, y, mask, ends_in_relu, bounds):
-    """The gradient dy by what `finish` gave, y (..., C), becomes that by what it was given: 0 where y is at a bound.
-    mask: scratch, flat."""
-    if not ends_in_relu and bounds is None:
-        return
-    low = 0 if bounds is None else bounds[0]
-    inside = np.greater(y, low, out=mask[: y.size].reshape(y.shape))
-    if bounds is not None:
-        inside &= y < bounds[1]
-    np.multiply(dy, inside, out=dy)
+    return part
 
 
 def inside(shape, n):
@@ -706,6 +666,13 @@ def inside(shape, n):
 def is_map(shape):
     """Whether a value of these sizes is a map, (C, H, W) or (C, D, H, W); signals are (C, L, 1) here."""
     return len(shape) >= 3
+
+
+def stop_negative(dy, y, mask):
+    """The gradient of a relu that gave y (..., C) stops: dy stays where y is above 0. mask: scratch, flat."""
+    mask = mask[: y.size].reshape(y.shape)
+    np.greater(y, 0, out=mask)
+    np.multiply(dy, mask, out=dy)
 
 
 class WinogradRows(ConvStage):
@@ -851,16 +818,16 @@ class WinogradRows(ConvStage):
             turned = self.weight.swapaxes(2, 3).reshape(self.kernel_size[0], -1)[:, begin:end]
             product(self.tw, turned, self.turned[:, begin:end])
 
-    def forward(self, x, plus=None):
+    def forward(self, x):
         """x (H, W, n, C) -> y (Ho, Wo, n, F)."""
         rows = x.reshape(*x.shape[:2], -1)
         if self.w.training:
             self.x[self.w.block] = rows
         for part in self.groups[self.w.block]:
-            self.forward_tiles(part, rows, plus)
+            self.forward_tiles(part, rows)
         return self.y[self.w.block]
 
-    def forward_tiles(self, group, rows, plus):
+    def forward_tiles(self, group, rows):
         """Some rows of tiles of x (H, W, n*C), and another map or None, to those of y."""
         b, y = self.w.block, self.y[self.w.block]
         out = y.reshape(*y.shape[:2], -1)
@@ -877,10 +844,10 @@ class WinogradRows(ConvStage):
                 along_h(output, strip.sums, out[band, strip.place])
             if band is tiles[-1][0] or out[begin : band.stop].size >= 1 << 16:  # several small ones at a time
                 done, begin = slice(begin, band.stop), band.stop
-                self.complete(y[done], None if plus is None else plus[done], has_bias=True)
+                self.complete(y[done], has_bias=True)
 
     def backward(self, dy):
-        """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
+        """dy (Ho, Wo, n, F) -> dx (H, W, n, C) if anything needs it."""
         b = self.w.block
         self.bias_gradient(dy)
         if b == 0:
@@ -1111,18 +1078,15 @@ class Strip:
 
 class PairPool(Stage):
     """Maximum pooling of x (H, W, n, C) by windows of 2, or 1 along some axes, that do not overlap; then + bias, then
-    relu: both keep the order, so they may wait for it. shape (C, *space) of x.
-
-    The axes are halved one after the other, and bits say of each pair whether the second is larger: so every dy goes to
-    the first maximum of its window.
-    """
+    relu: both keep the order, so they may wait for it. shape (C, *space) of x. The axes are halved one after the other,
+    and bits say of each pair whether the second is larger: so every dy goes to the first maximum of its window."""
 
     def __init__(self, w, shape, kernel_size, conv=None, relu=False):
         self.start(w)
         self.conv, self.relu, c, self.size = conv, relu, shape[0], shape[1:]
         self.out_size = tuple(size // k for size, k in zip(self.size, kernel_size, strict=True))
-        whole = tuple(size - size % k for size, k in zip(self.size, kernel_size, strict=True))
-        self.whole, size = tuple(map(slice, whole)), list(whole)
+        size = [n * k for n, k in zip(self.out_size, kernel_size, strict=True)]
+        self.is_odd, self.whole = tuple(size) != self.size, tuple(map(slice, size))
         self.y = w.outputs(lambda n: (*plane(self.out_size), n, c))
         axes = [axis for axis, k in enumerate(kernel_size) if k == 2]
         self.steps = []
@@ -1138,8 +1102,9 @@ class PairPool(Stage):
 
     def forward(self, x):
         """x (H, W, n, C) -> y (Ho, Wo, n, C)."""
-        b = self.w.block
-        y, rows = self.y[b], x.reshape(*self.size, -1)
+        b, y, rows = self.w.block, self.y[self.w.block], x.reshape(*self.size, -1)
+        if self.is_odd:
+            rows = rows[self.whole]
         for first, second, later, made in self.steps:
             if self.w.training:
                 np.greater(rows[second], rows[first], out=later[b])
@@ -1153,19 +1118,16 @@ class PairPool(Stage):
         b = self.w.block
         stop_negative(dy, self.y[b], self.mask[b])
         dx, rows = self.dx[b].reshape(*self.size, -1), dy.reshape(*self.out_size, -1)
+        if self.is_odd:
+            for axis, part in enumerate(self.whole):  # those that dx was handed to may have written behind it
+                dx[(*(slice(None),) * axis, slice(part.stop, None))] = 0
+            dx = dx[self.whole]
         given = [dx, *(made[b] for *_, made in self.steps[:-1])]
         for (first, second, later, _), made in reversed(list(zip(self.steps, given, strict=True))):
             np.multiply(rows, later[b], out=made[second])
             np.subtract(rows, made[second], out=made[first])
             rows = made
         return self.dx[b]
-
-
-def stop_negative(dy, y, mask):
-    """The gradient of a relu that gave y (..., C) stops: dy stays where y is above 0. mask: scratch, flat."""
-    mask = mask[: y.size].reshape(y.shape)
-    np.greater(y, 0, out=mask)
-    np.multiply(dy, mask, out=dy)
 
 
 class Factor(Stage):
@@ -1245,7 +1207,7 @@ class Linear(Stage):
         return y
 
     def backward(self, dy):
-        """dy (n, F) -> dx (n, D), None where nothing needs it."""
+        """dy (n, F) -> dx (n, D) if anything needs it."""
         b = self.w.block
         grad = self.w.grads[self.name + ".weight"]
         self.w.multiply(self.x[b].T, dy, grad if b == 0 else self.part)
@@ -1262,7 +1224,7 @@ class FrozenNorm(Stage):
 
     def __init__(self, w, name, shape, eps=1e-5, relu=False, clip=None):
         self.start(w)
-        self.name, self.eps, self.ending = name, eps, (relu, clip)
+        self.name, self.eps, self.relu, self.clip = name, eps, relu, clip
         self.weight, self.bias = w.params.get(name + ".weight"), w.params.get(name + ".bias")
         self.mean, self.var = (w.params[f"{name}.running_{what}"] for what in ("mean", "var"))
         self.y = w.outputs(lambda n: inside(shape, n))
@@ -1280,7 +1242,8 @@ class FrozenNorm(Stage):
         y = self.y[self.w.block]
         rows = rows_for(y, self.numbers, x)
         for band in bands(y):
-            scale_rows(rows, band, self.ending)
+            part = scale_rows(rows, band)
+            relu(part, part)
         return y
 
 
@@ -1417,12 +1380,9 @@ class Network:
 
 class StoredNetwork(Network):
     """A network whose params are views of one vector, in which weights lie the other way round, (Kh, Kw, C, F) and
-    (D, F), and whose workers have a vector of gradients each.
-
-    At inference stages use what they derived from params earlier. Users may write to params and buffers at any time, so
-    workers add up their bytes, times odd numbers, modulo 2 ** 64: one number that changes always shows, and several do
-    but for one case in 2 ** 64.
-    """
+    (D, F), and whose workers have a vector of gradients each. At inference stages use what they derived from params
+    earlier. Users may write to these at any time, so workers add up their bytes, times odd numbers, modulo 2 ** 64: one
+    number that changes always shows, and several do but for one case in 2 ** 64."""
 
     chunk = 32768  # so many numbers of the vector are worked on at a time
     splits = False  # whether workers share the layers of a sample
@@ -1458,8 +1418,8 @@ class StoredNetwork(Network):
         return stored, named
 
     def shared(self, key, shape, dtype=None):
-        """An array that all workers see, made when the first one asks for it; of two that do so at a time, one makes
-        it for both. Training and inference write there what they derive from params, over what the other has."""
+        """An array that all workers see, made when the first one asks for it, or one of two that do so at a time.
+        Training and inference write there what they derive from params, over what the other has."""
         if (key, shape) not in self.shared_arrays:
             self.shared_arrays.setdefault((key, shape), self.team.shared(shape, dtype or self.dtype))
         return self.shared_arrays[key, shape]
@@ -1927,9 +1887,8 @@ class Worker:
     """One worker's part of a network: its samples in blocks, the stages that work on them, and its gradients.
 
     n: the samples of the whole batch; rows: which of them each block has, a slice, and `sizes` how many; `block` is the
-    one at work. params and grads: name -> array as it is stored.
-    training: stages keep what their backward pass needs. apart: blocks keep it beside each other, since they take
-    turns; else one block ends before the next begins, and they share their memory. s: its stages, by name.
+    one at work. training: stages keep what their backward pass needs. apart: blocks keep it beside each other, since
+    they take turns; else one ends before the next begins, and they share memory. s: its stages, by name.
     """
 
     splits = False  # whether others share what `each` is given
@@ -2016,9 +1975,7 @@ class Worker:
 
 class Buffers:
     """Arrays that live as long as a worker, in one piece of memory (NumPy asks for huge pages for large pieces only).
-
-    Arrays of the same key share their memory. Sizes are learned by building everything twice.
-    """
+    Those of the same key share theirs. Sizes are learned by building everything twice."""
 
     def __init__(self, dtype):
         self.dtype, self.sizes, self.places, self.memory = np.dtype(dtype), {}, {}, None
@@ -2037,9 +1994,8 @@ class Buffers:
         """Take the memory for all that was asked for; from now on arrays are parts of it."""
         end = 0
         for key, size in self.sizes.items():
-            self.places[key] = end
             # 64 bytes apart, and not at multiples of 4096, which would share a cache set
-            end += -(-size // 16) * 16 + 48
+            self.places[key], end = end, end + -(-size // 16) * 16 + 48
         memory = np.empty(end + 16, self.dtype)
         self.memory = memory[-memory.ctypes.data % 64 // self.dtype.itemsize :]
 

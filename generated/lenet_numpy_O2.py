@@ -159,11 +159,9 @@ class RowConv(ConvStage):
 
     def __init__(self, w, name, geometry):
         self.prepare(w, name, geometry)
-        shape, filters, (kh, kw) = self.shape, self.filters, self.kernel_size
-        c, (ho, wo) = self.channels, self.out_size
-        height, width = geometry.padded_size
+        c, filters, (ho, wo), (kh, kw) = self.channels, self.filters, self.out_size, self.kernel_size
+        shape, (height, width), (top, _), (left, _) = self.shape, geometry.padded_size, *self.padding
         self.rows_of_window = kh * kw * c
-        (top, _), (left, _) = self.padding
         inside = slice(top, top + shape[1]), slice(None), slice(left, left + shape[2])  # of (H, C, W, n) with zeros
         padded = w.frame(lambda n: (height, c, width, n), ("rows", self.padding, shape))
         self.columns = w.arrays(lambda n: (height, kw, c, wo, n))
@@ -177,8 +175,7 @@ class RowConv(ConvStage):
 
     def forward(self, x):
         """x (H, W, n, C) -> y (Ho, Wo, n, F)."""
-        b = self.w.block
-        y = self.y[b]
+        b, y = self.w.block, self.y[self.w.block]
         self.inside[b][...] = x.transpose(0, 3, 1, 2)
         self.columns[b][...] = self.seen[b]
         weight = self.weight.reshape(-1, self.filters)
@@ -199,7 +196,7 @@ class RowConv(ConvStage):
         return np.lib.stride_tricks.as_strided(columns, shape, (row * self.stride[0], one, item))
 
     def backward(self, dy):
-        """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
+        """dy (Ho, Wo, n, F) -> dx (H, W, n, C) if anything needs it."""
         b = self.w.block
         rows, windows = dy.reshape(len(dy), -1, self.filters), self.windows[b]
         for begin in range(0, len(dy), self.band):
@@ -236,18 +233,15 @@ class ConvGeometry:
 
 class PairPool(Stage):
     """Maximum pooling of x (H, W, n, C) by windows of 2, or 1 along some axes, that do not overlap; then + bias, then
-    relu: both keep the order, so they may wait for it. shape (C, *space) of x.
-
-    The axes are halved one after the other, and bits say of each pair whether the second is larger: so every dy goes to
-    the first maximum of its window.
-    """
+    relu: both keep the order, so they may wait for it. shape (C, *space) of x. The axes are halved one after the other,
+    and bits say of each pair whether the second is larger: so every dy goes to the first maximum of its window."""
 
     def __init__(self, w, shape, kernel_size, conv=None):
         self.start(w)
         self.conv, c, self.size = conv, shape[0], shape[1:]
         self.out_size = tuple(size // k for size, k in zip(self.size, kernel_size, strict=True))
-        whole = tuple(size - size % k for size, k in zip(self.size, kernel_size, strict=True))
-        size = list(whole)
+        size = [n * k for n, k in zip(self.out_size, kernel_size, strict=True)]
+        self.is_odd, self.whole = tuple(size) != self.size, tuple(map(slice, size))
         self.y = w.outputs(lambda n: (*plane(self.out_size), n, c))
         axes = [axis for axis, k in enumerate(kernel_size) if k == 2]
         self.steps = []
@@ -263,8 +257,9 @@ class PairPool(Stage):
 
     def forward(self, x):
         """x (H, W, n, C) -> y (Ho, Wo, n, C)."""
-        b = self.w.block
-        y, rows = self.y[b], x.reshape(*self.size, -1)
+        b, y, rows = self.w.block, self.y[self.w.block], x.reshape(*self.size, -1)
+        if self.is_odd:
+            rows = rows[self.whole]
         for first, second, later, made in self.steps:
             if self.w.training:
                 np.greater(rows[second], rows[first], out=later[b])
@@ -278,6 +273,10 @@ class PairPool(Stage):
         stop_negative(dy, self.y[b], self.mask[b])
         self.add_gradient(self.conv.name + ".bias", place_sums(dy))
         dx, rows = self.dx[b].reshape(*self.size, -1), dy.reshape(*self.out_size, -1)
+        if self.is_odd:
+            for axis, part in enumerate(self.whole):  # those that dx was handed to may have written behind it
+                dx[(*(slice(None),) * axis, slice(part.stop, None))] = 0
+            dx = dx[self.whole]
         given = [dx, *(made[b] for *_, made in self.steps[:-1])]
         for (first, second, later, _), made in reversed(list(zip(self.steps, given, strict=True))):
             np.multiply(rows, later[b], out=made[second])
@@ -325,6 +324,7 @@ class TransformedConv(ConvStage):
         w, c, f = self.w, self.channels, self.filters
         self.tw_t = np.ascontiguousarray(self.tw.T)
         self.u = w.shared(self.name, (points, c * f))
+        self.factors = self.u.reshape(points, c, f)
         if w.training:
             self.channels_at_once = max(1, min(c, (1 << 20) // (points * f)))
             self.du = w.scratch("du", lambda n: (points, self.channels_at_once * f))[0]
@@ -374,25 +374,22 @@ class FourierConv(TransformedConv):
 
     def forward(self, x):
         """x (H, W, n, C) -> y (Ho, Wo, n, F)."""
-        b, c, f = self.w.block, self.channels, self.filters
-        v, m, y = self.v[b][:, :-32], self.m[b][:, :-32], self.y[b]
+        b, u, y = self.w.block, self.factors, self.y[self.w.block]
+        v, m = self.v[b][:, :-32], self.m[b][:, :-32]
         self.tx.to_points(x.reshape(len(x), -1), self.middle[b], v)
-        u = self.u.reshape(-1, c, f)
-        self.w.multiply(v.reshape(len(u), -1, c), u, m.reshape(len(u), -1, f))
+        self.w.multiply(v.reshape(len(u), -1, self.channels), u, m.reshape(len(u), -1, self.filters))
         self.ty.from_points(m, self.middle[b], y.reshape(len(y), -1))
         return y
 
     def backward(self, dy):
-        """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
-        b, c, f = self.w.block, self.channels, self.filters
-        u = self.u.reshape(-1, c, f)
-        z = self.z[b][:, :-32]
+        """dy (Ho, Wo, n, F) -> dx (H, W, n, C) if anything needs it."""
+        b, c, u = self.w.block, self.channels, self.factors
+        z, dv = self.z[b][:, :-32], self.dv[b][:, :-32]
         self.ty.to_points(dy.reshape(len(dy), -1), self.middle[b], z)
-        z = z.reshape(len(u), -1, f)
-        v = self.v[b][:, :-32].reshape(len(u), -1, c)
+        z, v = z.reshape(len(u), -1, self.filters), self.v[b][:, :-32].reshape(len(u), -1, c)
         for part in range(0, c, self.channels_at_once):
             self.channels_gradient(part, v, z)
-        dv, dx = self.dv[b][:, :-32], self.dx[b]
+        dx = self.dx[b]
         self.w.multiply(z, u.swapaxes(1, 2), dv.reshape(len(u), -1, c))
         self.tx.from_points(dv, self.middle[b], dx.reshape(len(dx), -1))
         return dx
@@ -446,11 +443,9 @@ def transform(lengths, places, gauss, dtype, inverse=False):
 
 
 class Separable:
-    """A linear map from a plane to points: `rows` along H, then along W.
-
-    rows (L, H): the first `alone` of them stand alone, the others are pairs (real, imaginary part).
-    real (A, W): what happens along W to a row that stands alone; pairs (B, 2*W): to a pair of rows, laid end to end.
-    """
+    """A linear map from a plane to points: along H by `rows` (L, H), of which the first `alone` stand alone, the others
+    are pairs (real, imaginary part); then along W by `real` (A, W) of a row that stands alone, by `pairs` (B, 2*W) of a
+    pair, laid end to end."""
 
     def __init__(self, rows, real, pairs, alone, dtype):
         self.rows, self.real, self.pairs = (np.ascontiguousarray(m, dtype) for m in (rows, real, pairs))
@@ -488,10 +483,9 @@ def spectrum(length, places, inverse):
     rows = [np.ones(len(places))] + [np.cos(np.pi * places)] * (length % 2 == 0)
     for k in range(1, (length + 1) // 2):
         rows += [np.cos(2 * np.pi * k / length * places), -np.sin(2 * np.pi * k / length * places)]
-    if not inverse:
-        return np.array(rows)
     alone = 2 - length % 2
-    return np.array(rows) * (np.array([1.0] * alone + [2.0] * (length - alone)) / length)[:, None]
+    times = np.array([1.0] * alone + [2.0] * (length - alone)) / length if inverse else np.ones(length)
+    return times[:, None] * np.array(rows)
 
 
 class Flatten(Stage):
@@ -541,7 +535,7 @@ class Linear(Stage):
         return relu(y, y) if self.relu else y
 
     def backward(self, dy):
-        """dy (n, F) -> dx (n, D), None where nothing needs it."""
+        """dy (n, F) -> dx (n, D) if anything needs it."""
         b = self.w.block
         if self.relu:
             dy *= self.y[b] > 0
@@ -670,12 +664,9 @@ class Network:
 
 class StoredNetwork(Network):
     """A network whose params are views of one vector, in which weights lie the other way round, (Kh, Kw, C, F) and
-    (D, F), and whose workers have a vector of gradients each.
-
-    At inference stages use what they derived from params earlier. Users may write to params and buffers at any time, so
-    workers add up their bytes, times odd numbers, modulo 2 ** 64: one number that changes always shows, and several do
-    but for one case in 2 ** 64.
-    """
+    (D, F), and whose workers have a vector of gradients each. At inference stages use what they derived from params
+    earlier. Users may write to these at any time, so workers add up their bytes, times odd numbers, modulo 2 ** 64: one
+    number that changes always shows, and several do but for one case in 2 ** 64."""
 
     chunk = 32768  # so many numbers of the vector are worked on at a time
 
@@ -710,8 +701,8 @@ class StoredNetwork(Network):
         return stored, named
 
     def shared(self, key, shape, dtype=None):
-        """An array that all workers see, made when the first one asks for it; of two that do so at a time, one makes
-        it for both. Training and inference write there what they derive from params, over what the other has."""
+        """An array that all workers see, made when the first one asks for it, or one of two that do so at a time.
+        Training and inference write there what they derive from params, over what the other has."""
         if (key, shape) not in self.shared_arrays:
             self.shared_arrays.setdefault((key, shape), self.team.shared(shape, dtype or self.dtype))
         return self.shared_arrays[key, shape]
@@ -1178,9 +1169,8 @@ class Worker:
     """One worker's part of a network: its samples in blocks, the stages that work on them, and its gradients.
 
     n: the samples of the whole batch; rows: which of them each block has, a slice, and `sizes` how many; `block` is the
-    one at work. params and grads: name -> array as it is stored.
-    training: stages keep what their backward pass needs. apart: blocks keep it beside each other, since they take
-    turns; else one block ends before the next begins, and they share their memory. s: its stages, by name.
+    one at work. training: stages keep what their backward pass needs. apart: blocks keep it beside each other, since
+    they take turns; else one ends before the next begins, and they share memory. s: its stages, by name.
     """
 
     def __init__(self, network, index, n, training, apart):
@@ -1253,9 +1243,7 @@ class Worker:
 
 class Buffers:
     """Arrays that live as long as a worker, in one piece of memory (NumPy asks for huge pages for large pieces only).
-
-    Arrays of the same key share their memory. Sizes are learned by building everything twice.
-    """
+    Those of the same key share theirs. Sizes are learned by building everything twice."""
 
     def __init__(self, dtype):
         self.dtype, self.sizes, self.places, self.memory = np.dtype(dtype), {}, {}, None
@@ -1274,9 +1262,8 @@ class Buffers:
         """Take the memory for all that was asked for; from now on arrays are parts of it."""
         end = 0
         for key, size in self.sizes.items():
-            self.places[key] = end
             # 64 bytes apart, and not at multiples of 4096, which would share a cache set
-            end += -(-size // 16) * 16 + 48
+            self.places[key], end = end, end + -(-size // 16) * 16 + 48
         memory = np.empty(end + 16, self.dtype)
         self.memory = memory[-memory.ctypes.data % 64 // self.dtype.itemsize :]
 

@@ -471,7 +471,7 @@ def plane(space):
 class ConvStage(Stage):
     """A convolution of x (H, W, n, C) to y (Ho, Wo, n, F)."""
 
-    has_part = False
+    room = None  # where weights lie that a batch norm is in, if not in new memory
 
     def prepare(self, w, name, g, epilogue, dx):
         self.start(w)
@@ -483,9 +483,10 @@ class ConvStage(Stage):
         self.bias = w.params.get(name + ".bias")
         if self.norm is not None:
             self.stored, self.scale, self.bias = self.weight, np.ones(g.filters, w.dtype), np.zeros(g.filters, w.dtype)
-        self.adds_bias, self.ending = epilogue.bias and self.bias is not None, (epilogue.relu, epilogue.clip)
-        self.ends = self.ending != (False, None)
-        self.has_epilogue = self.adds_bias or self.ends or epilogue.plus or self.has_norm
+        self.adds_bias = epilogue.bias and self.bias is not None
+        self.adds_map, self.ends_in_relu, self.bounds = epilogue.plus, epilogue.relu, epilogue.clip
+        self.ends = self.ends_in_relu or self.bounds is not None
+        self.has_epilogue = self.adds_bias or self.ends or self.adds_map or self.has_norm
         if self.has_norm:
             self.totals = w.tallies((2, g.filters))
 
@@ -505,21 +506,15 @@ class ConvStage(Stage):
             self.bias += params[name + ".bias"]
 
     def refresh(self):
-        """Makes the weights that this worker computes with, or its part of them."""
+        """Makes the weights that this worker computes with."""
         self.fold()
-        if self.norm is not None and self.has_part:
-            weight, stored = (array.reshape(-1, self.filters) for array in (self.weight, self.stored))
-            begin, end = (0, len(stored))
-            np.multiply(stored[begin:end], self.scale, out=weight[begin:end])
-        elif self.norm is not None:
-            self.weight = self.stored * self.scale
+        if self.norm is not None:
+            self.weight = np.multiply(self.stored, self.scale, out=self.room)
 
     def share_weight(self):
-        """The weights that a batch norm is in lie in memory that training has for other things; where workers share
-        layers, each makes a part of them."""
-        self.has_part = True
+        """Weights that a batch norm is in lie in memory that training has for other things."""
         if self.norm is not None:
-            self.weight = self.w.arrays(lambda n: self.stored.shape)[0]
+            self.room = self.weight = self.w.arrays(lambda n: self.stored.shape)[0]
 
     def complete(self, y, plus=None, has_bias=False):
         """To y (rows, Wo, n, F) come the bias, if it has none yet, another map, and what stands at the end; then its
@@ -531,9 +526,10 @@ class ConvStage(Stage):
         for band in bands(y, 1 << 16):
             if bias is not None:
                 rows[band] += bias
-            if plus is not None:
+            if self.adds_map:
                 y[band] += plus[band]
-            finish(rows[band], *self.ending)
+            if self.ends_in_relu:
+                relu(rows[band], rows[band])
             if self.has_norm:
                 self.totals[self.w.block][0] += moments_by_channel(y[band], y[band])
 
@@ -559,7 +555,7 @@ class ConvStage(Stage):
         """Rows of dy (Ho, Wo, n, F) become the gradient by the sums over windows: by what the batch norm behind was
         given, then in front of what stands at the end."""
         if self.has_norm and self.behind is not None:
-            self.behind.give_gradient(dy, band)
+            self.behind.give_rows(band, dy, self.behind.rows_back)
 
     def add_weight_gradient(self, rows, dy):
         """rows (M, K), dy (M, F) -> the gradient of the weights (K, F) of this block, added to that of those before."""
@@ -590,11 +586,9 @@ class RowConv(ConvStage):
 
     def __init__(self, w, name, geometry, epilogue=Epilogue(), dx=True):
         self.prepare(w, name, geometry, epilogue, dx)
-        shape, filters, (kh, kw) = self.shape, self.filters, self.kernel_size
-        c, (ho, wo) = self.channels, self.out_size
-        height, width = geometry.padded_size
+        c, filters, (ho, wo), (kh, kw) = self.channels, self.filters, self.out_size, self.kernel_size
+        shape, (height, width), (top, _), (left, _) = self.shape, geometry.padded_size, *self.padding
         self.rows_of_window = kh * kw * c
-        (top, _), (left, _) = self.padding
         inside = slice(top, top + shape[1]), slice(None), slice(left, left + shape[2])  # of (H, C, W, n) with zeros
         padded = w.frame(lambda n: (height, c, width, n), ("rows", self.padding, shape))
         self.columns = w.arrays(lambda n: (height, kw, c, wo, n))
@@ -608,8 +602,7 @@ class RowConv(ConvStage):
 
     def forward(self, x, plus=None):
         """x (H, W, n, C) -> y (Ho, Wo, n, F)."""
-        b = self.w.block
-        y = self.y[b]
+        b, y = self.w.block, self.y[self.w.block]
         self.inside[b][...] = x.transpose(0, 3, 1, 2)
         self.columns[b][...] = self.seen[b]
         weight = self.weight.reshape(-1, self.filters)
@@ -631,7 +624,7 @@ class RowConv(ConvStage):
         return np.lib.stride_tricks.as_strided(columns, shape, (row * self.stride[0], one, item))
 
     def backward(self, dy):
-        """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
+        """dy (Ho, Wo, n, F) -> dx (H, W, n, C) if anything needs it."""
         b = self.w.block
         self.bias_gradient(dy)
         rows, windows = dy.reshape(len(dy), -1, self.filters), self.windows[b]
@@ -679,13 +672,6 @@ def repeated(a, size):
     out = np.empty((size // len(a), len(a)), a.dtype)
     out[...] = a
     return out.reshape(-1)
-
-
-def finish(y, ends_in_relu, bounds):
-    """y (..., n, C) -> the same array, after its relu or between its bounds."""
-    if bounds is not None:
-        np.clip(y, *bounds, out=y)
-    return relu(y, y) if ends_in_relu else y
 
 
 def relu(x, out):
@@ -742,18 +728,14 @@ class BatchNorm(Stage):
     x is a map or a vector. Both passes need sums over the whole batch: they are generators that wait for them, between
     two walks over the map each. sums: the convolution that makes x; it does the first walk while it makes x, and the
     last as it needs dx. `reader`, if there is one, does those over y and dy.
-
-    Where the mean is large it is taken out before anything is summed: the digits that count would not outlive a sum
-    with it.
     """
 
     band = 1 << 16  # numbers that stay in the cache while several passes go over them
 
     def __init__(self, w, name, shape, eps=1e-5, momentum=0.1, sums=None, plus=False, relu=False, clip=None):
         self.start(w)
-        self.plus = plus
-        self.name, self.eps, self.momentum, self.conv, self.ending = name, eps, momentum, sums, (relu, clip)
-        self.channels = shape[0]
+        self.name, self.eps, self.momentum, self.channels = name, eps, momentum, shape[0]
+        self.conv, self.plus, self.relu, self.clip = sums, plus, relu, clip
         self.reader = None
         self.product = None  # a PointConv in front that knows the sums of dy * x without reading x
         sums.work_for(self)
@@ -762,13 +744,14 @@ class BatchNorm(Stage):
         self.weight, self.bias = w.params.get(name + ".weight"), w.params.get(name + ".bias")
         self.running_mean, self.running_var = (w.params[f"{name}.running_{what}"] for what in ("mean", "var"))
         self.x = [None] * len(w.sizes)
-        self.is_shifted = [None] * len(w.sizes)
-        self.rows = [None] * len(w.sizes)
+        self.is_shifted, self.rows = self.x[:], self.x[:]
         self.taken = w.tallies((2, shape[0]))
         self.numbers, self.guesses = w.arrays(lambda n: (3, shape[0])), w.arrays(lambda n: (1, shape[0]))
         # Of the two the one that backward reads no more is handed on: y, or where it adds a map dx, which lies apart.
-        self.y = (w.arrays if plus else w.gradients)(lambda n: inside(shape, n))
-        self.dx = w.gradients(lambda n: inside(shape, n)) if plus else []
+        if plus:
+            self.y, self.dx = w.arrays(lambda n: inside(shape, n)), w.gradients(lambda n: inside(shape, n))
+        else:
+            self.y = w.gradients(lambda n: inside(shape, n))
         self.part = w.scratch("band", lambda n: (max(self.band, n * int(np.prod(shape[2:])) * shape[0]),))
         self.mask = w.scratch("mask", lambda n: (n * math.prod(shape),), np.bool_)
         self.count = w.n * int(np.prod(shape[1:]))
@@ -782,11 +765,8 @@ class BatchNorm(Stage):
 
     def measure(self, x, y, moments):
         """x (..., C) of a block -> moments (3, C), how many numbers there are, their mean, and their squares around it;
-        keeps the guess that it took them around.
-
-        The guess is 0. But where the square of the mean is over ten times the variance, which would then be what is
-        left of two large sums, the guess is the mean, and y is x - guess.
-        """
+        keeps the guess that it took them around. The guess is 0. But where the square of the mean is over ten times the
+        variance, which would then be what is left of two large sums, the guess is the mean, and y is x - guess."""
         b, n = self.w.block, x.size // self.channels
         mean, squares = (self.conv.take_sums()) / n
         self.is_shifted[b], self.guesses[b][...] = bool((11 * mean * mean > 10 * squares).any()), 0
@@ -830,17 +810,18 @@ class BatchNorm(Stage):
         return [slice(0, len(x))] if x.ndim == 4 else [slice(None)]
 
     def fill_part(self, part, x, numbers, plus):
-        """A part of the rows of y: x times the first of the numbers, and the second, and another map."""
-        y = self.y[self.w.block]
-        rows = rows_for(y, numbers[:2], x)
-        for band in bands(y, self.band, part):
-            scale_rows(rows, band, self.ending, plus)
+        """Rows of y: x times the first of the numbers, and the second, and another map."""
+        rows = rows_for(self.y[self.w.block], numbers[:2], x)
+        self.fill_rows(part, rows, plus)
 
-    def fill(self, rows):
-        """Rows of y."""
-        b = self.w.block
-        for band in bands(self.y[b], self.band, rows):
-            scale_rows(self.rows[b], band, self.ending)
+    def fill_rows(self, rows, given, plus=None):
+        """Rows of y, given what `rows_for` made of it, of x and of the numbers."""
+        for band in bands(self.y[self.w.block], self.band, rows):
+            part = scale_rows(given, band)
+            if self.plus:
+                part += plus[band].reshape(part.shape)
+            if self.relu:
+                relu(part, part)
 
     def backward(self, dy):
         """A generator: dy (H, W, n, C) or (n, C) -> dx, in its place. If it adds another map, dx lies apart, and in the
@@ -876,7 +857,8 @@ class BatchNorm(Stage):
         y, sums = self.y[b], self.taken[b][0]
         multiplies = self.product is not None and self.product.multiplies
         for band in bands(dy, self.band, rows):
-            stop_gradient(dy[band], y[band], self.mask[b], *self.ending)
+            if self.relu:
+                stop_negative(dy[band], y[band], self.mask[b])
             if multiplies:
                 sums[0] += sums_by_channel(dy[band])
                 if self.plus:
@@ -889,11 +871,8 @@ class BatchNorm(Stage):
         if self.product is not None and multiplies:
             self.product.meet(dy, rows)
 
-    def give_gradient(self, dx, rows):
-        """Rows of dx (H, W, n, C), of whose dy `take_gradient` took the sums."""
-        self.give_rows(rows, dx, self.rows_back)
-
     def give_rows(self, rows, dx, given):
+        """Rows of dx (H, W, n, C), given what `rows_for` made of it, of dy, of x and of the numbers."""
         wide, dy, x, factor, slope, shift = given
         for band in bands(dx, self.band, rows):
             row = np.multiply(dy[band], factor, out=wide[band])
@@ -921,27 +900,26 @@ def rows_for(y, numbers, *xs):
     return rows, *(x.reshape(rows.shape) for x in xs), *wide.reshape(len(numbers), -1)
 
 
-def scale_rows(rows, band, ending, plus=None):
-    """y = factor * x + shift in a band of the rows of y, x, factor and shift, then another map, and what stands at
-    the end."""
+def scale_rows(rows, band):
+    """y = factor * x + shift in a band of the rows of y, x, factor and shift -> that band of y."""
     y, x, factor, shift = rows
     part = np.multiply(x[band], factor, out=y[band])
     part += shift
-    if plus is not None:
-        part += plus[band].reshape(part.shape)
-    finish(part, *ending)
+    return part
 
 
-def stop_gradient(dy, y, mask, ends_in_relu, bounds):
-    """The gradient dy by what `finish` gave, y (..., C), becomes that by what it was given: 0 where y is at a bound.
-    mask: scratch, flat."""
-    if not ends_in_relu and bounds is None:
-        return
-    low = 0 if bounds is None else bounds[0]
-    inside = np.greater(y, low, out=mask[: y.size].reshape(y.shape))
-    if bounds is not None:
-        inside &= y < bounds[1]
-    np.multiply(dy, inside, out=dy)
+def stop_negative(dy, y, mask):
+    """The gradient of a relu that gave y (..., C) stops: dy stays where y is above 0. mask: scratch, flat."""
+    mask = mask[: y.size].reshape(y.shape)
+    np.greater(y, 0, out=mask)
+    np.multiply(dy, mask, out=dy)
+
+
+def sums_by_channel(a, longest=1024):
+    """A band (..., C) that lies in the cache, summed over all but the channels -> (C,), in float64."""
+    pixels = beside(a, longest)
+    rows = a.reshape(-1, pixels * a.shape[-1])
+    return np.dot(np.ones(len(rows), a.dtype), rows).reshape(pixels, -1).sum(axis=0, dtype=np.float64)
 
 
 def inside(shape, n):
@@ -952,13 +930,6 @@ def inside(shape, n):
 def is_map(shape):
     """Whether a value of these sizes is a map, (C, H, W) or (C, D, H, W); signals are (C, L, 1) here."""
     return len(shape) >= 3
-
-
-def sums_by_channel(a, longest=1024):
-    """A band (..., C) that lies in the cache, summed over all but the channels -> (C,), in float64."""
-    pixels = beside(a, longest)
-    rows = a.reshape(-1, pixels * a.shape[-1])
-    return np.dot(np.ones(len(rows), a.dtype), rows).reshape(pixels, -1).sum(axis=0, dtype=np.float64)
 
 
 class WinogradRows(ConvStage):
@@ -1130,10 +1101,10 @@ class WinogradRows(ConvStage):
                 along_h(output, strip.sums, out[band, strip.place])
             if band is tiles[-1][0] or out[begin : band.stop].size >= 1 << 16:  # several small ones at a time
                 done, begin = slice(begin, band.stop), band.stop
-                self.complete(y[done], None if plus is None else plus[done], has_bias=True)
+                self.complete(y[done], plus[done] if self.adds_map else None, has_bias=True)
 
     def backward(self, dy):
-        """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
+        """dy (Ho, Wo, n, F) -> dx (H, W, n, C) if anything needs it."""
         b = self.w.block
         self.bias_gradient(dy)
         if b == 0:
@@ -1403,7 +1374,7 @@ class PointConv(ConvStage):
         """Rows of x (Ho, Wo, n, C), and of another map or None, to those of y, band by band."""
         y = self.y[self.w.block]
         for band in self.bands_of(y, rows):
-            self.make_rows(band, x, y[band], None if plus is None else plus[band])
+            self.make_rows(band, x, y[band], plus[band] if self.adds_map else None)
 
     def make_rows(self, rows, x, y, plus=None):
         """Rows of the output, to y (rows, Wo, n, F), of x, or of what the convolution in front makes of x."""
@@ -1457,7 +1428,7 @@ class PointConv(ConvStage):
         return tuple(inside), tuple(outside)
 
     def backward(self, dy):
-        """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
+        """dy (Ho, Wo, n, F) -> dx (H, W, n, C) if anything needs it."""
         self.has_gradient = False
         self.backward_by_bands(dy)
         return self.whole_dx(self.dx[self.w.block])
@@ -1492,6 +1463,7 @@ class TransformedConv(ConvStage):
         w, c, f = self.w, self.channels, self.filters
         self.tw_t = np.ascontiguousarray(self.tw.T)
         self.u = w.shared(self.name, (points, c * f))
+        self.factors = self.u.reshape(points, c, f)
         self.channels_at_once = max(1, min(c, (1 << 20) // (points * f)))
         self.du = w.scratch("du", lambda n: (points, self.channels_at_once * f))[0]
         self.grad = w.grads[self.name + ".weight"].reshape(-1, c * f)
@@ -1572,9 +1544,7 @@ class BilinearConv(TransformedConv):
         """x (H, W, n, C) -> y (Ho, Wo, n, F)."""
         b, n = self.w.block, x.shape[2]
         c, f, middle, y = self.channels, self.filters, self.middle[b], self.y[b]
-        u = self.u.reshape(-1, c, f)
-        (top, _), (left, _) = self.padding
-        padded = self.padded[b]
+        (top, _), (left, _), padded = *self.padding, self.padded[b]
         padded[top : top + x.shape[0], left : left + x.shape[1]] = x
         for band in self.bands[b]:
             count = (band.stop - band.start) * self.grid[1]
@@ -1582,10 +1552,10 @@ class BilinearConv(TransformedConv):
             v = self.v[b][:, first * n * c : (first + count) * n * c]
             m = self.m[b][:, : count * n * f]
             to_points(self.tx, self.tiles_of(padded, band), middle, v.reshape(-1, count, n * c))
-            self.w.multiply(v.reshape(-1, count * n, c), u, m.reshape(-1, count * n, f))
+            self.w.multiply(v.reshape(-1, count * n, c), self.factors, m.reshape(-1, count * n, f))
             from_points(self.ty, m.reshape(-1, count, n * f), middle, self.out_tiles(y, band))
             rows = slice(band.start * self.tile, min(band.stop * self.tile, self.out_size[0]))
-            self.complete(y[rows, : self.out_size[1]], None if plus is None else plus[rows])
+            self.complete(y[rows, : self.out_size[1]], None)
         return y[: self.out_size[0], : self.out_size[1]]
 
     def tiles_of(self, x, band):
@@ -1606,10 +1576,10 @@ class BilinearConv(TransformedConv):
         return part.reshape(-1, self.tile, self.grid[1], self.tile * y.shape[2] * y.shape[3]).transpose(0, 2, 1, 3)
 
     def backward(self, dy):
-        """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
+        """dy (Ho, Wo, n, F) -> dx (H, W, n, C) if anything needs it."""
         b, n = self.w.block, dy.shape[2]
         c, f, middle, points = self.channels, self.filters, self.middle[b], self.tx.points
-        u = self.u.reshape(points, c, f).transpose(0, 2, 1)
+        u = self.factors.swapaxes(1, 2)
         self.bias_gradient(dy)
         if self.dy:
             self.dy[b][: dy.shape[0], : dy.shape[1]] = dy
@@ -1739,11 +1709,9 @@ def winograd(tile, kernel_size, dtype):
 
 
 class Separable:
-    """A linear map from a plane to points: `rows` along H, then along W.
-
-    rows (L, H): the first `alone` of them stand alone, the others are pairs (real, imaginary part).
-    real (A, W): what happens along W to a row that stands alone; pairs (B, 2*W): to a pair of rows, laid end to end.
-    """
+    """A linear map from a plane to points: along H by `rows` (L, H), of which the first `alone` stand alone, the others
+    are pairs (real, imaginary part); then along W by `real` (A, W) of a row that stands alone, by `pairs` (B, 2*W) of a
+    pair, laid end to end."""
 
     def __init__(self, rows, real, pairs, alone, dtype):
         self.rows, self.real, self.pairs = (np.ascontiguousarray(m, dtype) for m in (rows, real, pairs))
@@ -1817,7 +1785,7 @@ class Linear(Stage):
         return y
 
     def backward(self, dy):
-        """dy (n, F) -> dx (n, D), None where nothing needs it."""
+        """dy (n, F) -> dx (n, D) if anything needs it."""
         b = self.w.block
         grad = self.w.grads[self.name + ".weight"]
         self.w.multiply(self.x[b].T, dy, grad if b == 0 else self.part)
@@ -1932,12 +1900,9 @@ class Network:
 
 class StoredNetwork(Network):
     """A network whose params are views of one vector, in which weights lie the other way round, (Kh, Kw, C, F) and
-    (D, F), and whose workers have a vector of gradients each.
-
-    At inference stages use what they derived from params earlier. Users may write to params and buffers at any time, so
-    workers add up their bytes, times odd numbers, modulo 2 ** 64: one number that changes always shows, and several do
-    but for one case in 2 ** 64.
-    """
+    (D, F), and whose workers have a vector of gradients each. At inference stages use what they derived from params
+    earlier. Users may write to these at any time, so workers add up their bytes, times odd numbers, modulo 2 ** 64: one
+    number that changes always shows, and several do but for one case in 2 ** 64."""
 
     chunk = 32768  # so many numbers of the vector are worked on at a time
 
@@ -1972,8 +1937,8 @@ class StoredNetwork(Network):
         return stored, named
 
     def shared(self, key, shape, dtype=None):
-        """An array that all workers see, made when the first one asks for it; of two that do so at a time, one makes
-        it for both. Training and inference write there what they derive from params, over what the other has."""
+        """An array that all workers see, made when the first one asks for it, or one of two that do so at a time.
+        Training and inference write there what they derive from params, over what the other has."""
         if (key, shape) not in self.shared_arrays:
             self.shared_arrays.setdefault((key, shape), self.team.shared(shape, dtype or self.dtype))
         return self.shared_arrays[key, shape]
@@ -2440,9 +2405,8 @@ class Worker:
     """One worker's part of a network: its samples in blocks, the stages that work on them, and its gradients.
 
     n: the samples of the whole batch; rows: which of them each block has, a slice, and `sizes` how many; `block` is the
-    one at work. params and grads: name -> array as it is stored.
-    training: stages keep what their backward pass needs. apart: blocks keep it beside each other, since they take
-    turns; else one block ends before the next begins, and they share their memory. s: its stages, by name.
+    one at work. training: stages keep what their backward pass needs. apart: blocks keep it beside each other, since
+    they take turns; else one ends before the next begins, and they share memory. s: its stages, by name.
     """
 
     def __init__(self, network, index, n, training, apart):
@@ -2527,9 +2491,7 @@ class Worker:
 
 class Buffers:
     """Arrays that live as long as a worker, in one piece of memory (NumPy asks for huge pages for large pieces only).
-
-    Arrays of the same key share their memory. Sizes are learned by building everything twice.
-    """
+    Those of the same key share theirs. Sizes are learned by building everything twice."""
 
     def __init__(self, dtype):
         self.dtype, self.sizes, self.places, self.memory = np.dtype(dtype), {}, {}, None
@@ -2548,9 +2510,8 @@ class Buffers:
         """Take the memory for all that was asked for; from now on arrays are parts of it."""
         end = 0
         for key, size in self.sizes.items():
-            self.places[key] = end
             # 64 bytes apart, and not at multiples of 4096, which would share a cache set
-            end += -(-size // 16) * 16 + 48
+            self.places[key], end = end, end + -(-size // 16) * 16 + 48
         memory = np.empty(end + 16, self.dtype)
         self.memory = memory[-memory.ctypes.data % 64 // self.dtype.itemsize :]
 

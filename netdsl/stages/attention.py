@@ -120,7 +120,7 @@ class Attention(ProductStage):
         np.multiply(lies, factor.swapaxes(1, 2)[..., None], out=lies)
 
     def backward(self, dy: Array) -> Array | None:
-        """dy (n, T, D) -> dx (n, T, D), None where nothing needs it."""
+        """dy (n, T, D) -> dx (n, T, D) if anything needs it."""
         b, d = self.w.block, dy.shape[-1]
         rows = dy.reshape(-1, d)
         self.add_weight_gradient(self.name + ".out_proj.weight", self.o[b], rows, self.outer_part)

@@ -11,8 +11,9 @@ import numpy as np
 from netdsl.kernels.arrays import Array, Shape
 from netdsl.stages.can import Can
 from netdsl.stages.conv_stage import ConvStage
-from netdsl.stages.ending import Bounds, finish, stop_gradient
+from netdsl.stages.ending import Bounds, stop_outside
 from netdsl.stages.layout import inside
+from netdsl.stages.relu import relu, stop_negative
 from netdsl.stages.rows import bands, moments_by_channel, sums_by_channel, wide_rows
 from netdsl.stages.stage import Stage, Worker, take
 
@@ -27,7 +28,7 @@ class FrozenNorm(Stage):
         self, w: Worker, name: str, shape: Shape, eps: float = 1e-5, relu: bool = False, clip: Bounds | None = None
     ) -> None:
         self.start(w)
-        self.name, self.eps, self.ending = name, eps, (relu, clip)
+        self.name, self.eps, self.relu, self.clip = name, eps, relu, clip
         self.weight, self.bias = w.params.get(name + ".weight"), w.params.get(name + ".bias")
         self.mean, self.var = (w.params[f"{name}.running_{what}"] for what in ("mean", "var"))
         self.y = w.outputs(lambda n: inside(shape, n))
@@ -47,7 +48,11 @@ class FrozenNorm(Stage):
         y = self.y[self.w.block]
         rows = rows_for(y, self.numbers, x)
         for band in bands(y):
-            scale_rows(rows, band, self.ending)
+            part = scale_rows(rows, band)
+            if self.clip is not None:
+                np.clip(part, *self.clip, out=part)
+            if self.relu:
+                relu(part, part)
         return y
 
 
@@ -58,9 +63,6 @@ class BatchNorm(Stage):
     x is a map or a vector. Both passes need sums over the whole batch: they are generators that wait for them, between
     two walks over the map each. sums: the convolution that makes x; it does the first walk while it makes x, and the
     last as it needs dx. `reader`, if there is one, does those over y and dy.
-
-    Where the mean is large it is taken out before anything is summed: the digits that count would not outlive a sum
-    with it.
     """
 
     can = Can(
@@ -76,6 +78,7 @@ class BatchNorm(Stage):
     )
 
     band = 1 << 16  # numbers that stay in the cache while several passes go over them
+    dx: list[Array]
 
     def __init__(
         self,
@@ -90,9 +93,8 @@ class BatchNorm(Stage):
         clip: Bounds | None = None,
     ) -> None:
         self.start(w)
-        self.plus = plus
-        self.name, self.eps, self.momentum, self.conv, self.ending = name, eps, momentum, sums, (relu, clip)
-        self.channels = shape[0]
+        self.name, self.eps, self.momentum, self.channels = name, eps, momentum, shape[0]
+        self.conv, self.plus, self.relu, self.clip = sums, plus, relu, clip
         self.reader: ConvStage | None = None
         self.product: Any = None  # a PointConv in front that knows the sums of dy * x without reading x
         self.gives = sums is None or w.splits  # else the convolution in front does the last walk
@@ -103,19 +105,20 @@ class BatchNorm(Stage):
         self.weight, self.bias = w.params.get(name + ".weight"), w.params.get(name + ".bias")
         self.running_mean, self.running_var = (w.params[f"{name}.running_{what}"] for what in ("mean", "var"))
         self.x: list[Any] = [None] * len(w.sizes)
-        self.is_shifted: list[Any] = [None] * len(w.sizes)
-        self.rows: list[Any] = [None] * len(w.sizes)
+        self.is_shifted, self.rows = self.x[:], self.x[:]
         self.taken = w.tallies((2, shape[0]))
         self.numbers, self.guesses = w.arrays(lambda n: (3, shape[0])), w.arrays(lambda n: (1, shape[0]))
         # Of the two the one that backward reads no more is handed on: y, or where it adds a map dx, which lies apart.
-        self.y = (w.arrays if plus else w.gradients)(lambda n: inside(shape, n))
-        self.dx = w.gradients(lambda n: inside(shape, n)) if plus else []
+        if plus:
+            self.y, self.dx = w.arrays(lambda n: inside(shape, n)), w.gradients(lambda n: inside(shape, n))
+        else:
+            self.y = w.gradients(lambda n: inside(shape, n))
         self.part = w.scratch("band", lambda n: (max(self.band, n * int(np.prod(shape[2:])) * shape[0]),))
         self.mask = w.scratch("mask", lambda n: (n * math.prod(shape),), np.bool_)
         self.count = w.n * int(np.prod(shape[1:]))
 
     def leave_to(self, reader: ConvStage) -> None:
-        """The convolution that alone reads y calls `fill` and `take_gradient`."""
+        """The convolution that alone reads y calls `fill_rows` and `take_gradient`."""
         self.reader = reader
 
     def power_sums(self, x: Array) -> Array:
@@ -127,11 +130,8 @@ class BatchNorm(Stage):
 
     def measure(self, x: Array, y: Array, moments: Array) -> None:
         """x (..., C) of a block -> moments (3, C), how many numbers there are, their mean, and their squares around it;
-        keeps the guess that it took them around.
-
-        The guess is 0. But where the square of the mean is over ten times the variance, which would then be what is
-        left of two large sums, the guess is the mean, and y is x - guess.
-        """
+        keeps the guess that it took them around. The guess is 0. But where the square of the mean is over ten times the
+        variance, which would then be what is left of two large sums, the guess is the mean, and y is x - guess."""
         b, n = self.w.block, x.size // self.channels
         mean, squares = (self.power_sums(x) if self.conv is None else self.conv.take_sums()) / n
         self.is_shifted[b], self.guesses[b][...] = bool((11 * mean * mean > 10 * squares).any()), 0
@@ -142,7 +142,7 @@ class BatchNorm(Stage):
         moments[0], moments[2] = n, n * np.maximum(squares, 0, out=squares)
         np.add(mean, self.guesses[b][0], out=moments[1])
 
-    def forward(self, x: Array, plus: Array | None = None) -> Generator[None, None, Array]:
+    def forward(self, x: Array, plus: Any = None) -> Generator[None, None, Array]:
         """A generator: x (H, W, n, C) or (n, C), and another of that shape if it adds one -> y of that shape."""
         b = self.w.block
         if self.count == 1:
@@ -174,18 +174,21 @@ class BatchNorm(Stage):
         """The rows of a map (H, W, n, C) that each worker has."""
         return self.w.cut(len(x), 80 * x[0].size) if x.ndim == 4 else [slice(None)]
 
-    def fill_part(self, part: slice, x: Array, numbers: Array, plus: Array | None) -> None:
-        """A part of the rows of y: x times the first of the numbers, and the second, and another map."""
-        y = self.y[self.w.block]
-        rows = rows_for(y, numbers[:2], x)
-        for band in bands(y, self.band, part):
-            scale_rows(rows, band, self.ending, plus)
+    def fill_part(self, part: slice, x: Array, numbers: Array, plus: Any) -> None:
+        """Rows of y: x times the first of the numbers, and the second, and another map."""
+        rows = rows_for(self.y[self.w.block], numbers[:2], x)
+        self.fill_rows(part, rows, plus)
 
-    def fill(self, rows: slice) -> None:
-        """Rows of y."""
-        b = self.w.block
-        for band in bands(self.y[b], self.band, rows):
-            scale_rows(self.rows[b], band, self.ending)
+    def fill_rows(self, rows: slice, given: tuple[Array, ...], plus: Any = None) -> None:
+        """Rows of y, given what `rows_for` made of it, of x and of the numbers."""
+        for band in bands(self.y[self.w.block], self.band, rows):
+            part = scale_rows(given, band)
+            if self.plus:
+                part += plus[band].reshape(part.shape)
+            if self.clip is not None:
+                np.clip(part, *self.clip, out=part)
+            if self.relu:
+                relu(part, part)
 
     def backward(self, dy: Array) -> Generator[None, None, Array | tuple[Array, Array]]:
         """A generator: dy (H, W, n, C) or (n, C) -> dx, in its place. If it adds another map, dx lies apart, and in the
@@ -230,7 +233,10 @@ class BatchNorm(Stage):
         y, sums = self.y[b], self.taken[b][self.w.row]
         multiplies = self.product is not None and self.product.multiplies
         for band in bands(dy, self.band, rows):
-            stop_gradient(dy[band], y[band], self.mask[b], *self.ending)
+            if self.clip is not None:
+                stop_outside(dy[band], y[band], self.mask[b], *self.clip)
+            elif self.relu:
+                stop_negative(dy[band], y[band], self.mask[b])
             if multiplies:
                 sums[0] += sums_by_channel(dy[band])
                 if self.plus:
@@ -243,15 +249,12 @@ class BatchNorm(Stage):
         if self.product is not None and multiplies:
             self.product.meet(dy, rows)
 
-    def give_gradient(self, dx: Array, rows: slice) -> None:
-        """Rows of dx (H, W, n, C), of whose dy `take_gradient` took the sums."""
-        self.give_rows(rows, dx, self.rows_back)
-
     def give_part(self, rows: slice, dx: Array, dy: Array, x: Array, numbers: Array) -> None:
-        """As `give_gradient`, by what it multiplies dy and x with and adds."""
+        """Rows of dx (H, W, n, C), by what it multiplies dy and x with and adds."""
         self.give_rows(rows, dx, rows_for(dx, numbers, dy, x))
 
     def give_rows(self, rows: slice, dx: Array, given: tuple[Array, ...]) -> None:
+        """Rows of dx (H, W, n, C), given what `rows_for` made of it, of dy, of x and of the numbers."""
         wide, dy, x, factor, slope, shift = given
         for band in bands(dx, self.band, rows):
             row = np.multiply(dy[band], factor, out=wide[band])
@@ -268,17 +271,12 @@ def rows_for(y: Array, numbers: Array, *xs: Array) -> tuple[Array, ...]:
     return rows, *(x.reshape(rows.shape) for x in xs), *wide.reshape(len(numbers), -1)
 
 
-def scale_rows(
-    rows: tuple[Array, ...], band: slice, ending: tuple[bool, Bounds | None], plus: Array | None = None
-) -> None:
-    """y = factor * x + shift in a band of the rows of y, x, factor and shift, then another map, and what stands at
-    the end."""
+def scale_rows(rows: tuple[Array, ...], band: slice) -> Array:
+    """y = factor * x + shift in a band of the rows of y, x, factor and shift -> that band of y."""
     y, x, factor, shift = rows
     part = np.multiply(x[band], factor, out=y[band])
     part += shift
-    if plus is not None:
-        part += plus[band].reshape(part.shape)
-    finish(part, *ending)
+    return part
 
 
 def joined(moments: Array) -> Array:

@@ -78,13 +78,11 @@ class BilinearConv(TransformedConv):
         count = min(count, max(1, rows * columns * n // 64))
         return [slice(i * rows // count, (i + 1) * rows // count) for i in range(count)]
 
-    def forward(self, x: Array, plus: Array | None = None) -> Array:
+    def forward(self, x: Array, plus: Any = None) -> Array:
         """x (H, W, n, C) -> y (Ho, Wo, n, F)."""
         b, n = self.w.block, x.shape[2]
         c, f, middle, y = self.channels, self.filters, self.middle[b], self.y[b]
-        u = self.u.reshape(-1, c, f)
-        (top, _), (left, _) = self.padding
-        padded = self.padded[b]
+        (top, _), (left, _), padded = *self.padding, self.padded[b]
         padded[top : top + x.shape[0], left : left + x.shape[1]] = x
         for band in self.bands[b]:
             count = (band.stop - band.start) * self.grid[1]
@@ -92,10 +90,10 @@ class BilinearConv(TransformedConv):
             v = self.v[b][:, first * n * c : (first + count) * n * c]
             m = self.m[b][:, : count * n * f]
             to_points(self.tx, self.tiles_of(padded, band), middle, v.reshape(-1, count, n * c))
-            self.w.multiply(v.reshape(-1, count * n, c), u, m.reshape(-1, count * n, f))
+            self.w.multiply(v.reshape(-1, count * n, c), self.factors, m.reshape(-1, count * n, f))
             from_points(self.ty, m.reshape(-1, count, n * f), middle, self.out_tiles(y, band))
             rows = slice(band.start * self.tile, min(band.stop * self.tile, self.out_size[0]))
-            self.complete(y[rows, : self.out_size[1]], None if plus is None else plus[rows])
+            self.complete(y[rows, : self.out_size[1]], plus[rows] if self.adds_map else None)
         return y[: self.out_size[0], : self.out_size[1]]
 
     def tiles_of(self, x: Array, band: slice) -> Array:
@@ -116,10 +114,10 @@ class BilinearConv(TransformedConv):
         return part.reshape(-1, self.tile, self.grid[1], self.tile * y.shape[2] * y.shape[3]).transpose(0, 2, 1, 3)
 
     def backward(self, dy: Array) -> Array | None:
-        """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
+        """dy (Ho, Wo, n, F) -> dx (H, W, n, C) if anything needs it."""
         b, n = self.w.block, dy.shape[2]
         c, f, middle, points = self.channels, self.filters, self.middle[b], self.tx.points
-        u = self.u.reshape(points, c, f).transpose(0, 2, 1)
+        u = self.factors.swapaxes(1, 2)
         self.bias_gradient(dy)
         if self.dy:
             self.dy[b][: dy.shape[0], : dy.shape[1]] = dy

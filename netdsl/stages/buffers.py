@@ -12,9 +12,7 @@ from netdsl.kernels.arrays import Array, Shape, Type
 
 class Buffers:
     """Arrays that live as long as a worker, in one piece of memory (NumPy asks for huge pages for large pieces only).
-
-    Arrays of the same key share their memory. Sizes are learned by building everything twice.
-    """
+    Those of the same key share theirs. Sizes are learned by building everything twice."""
 
     sizes: dict[Hashable, int]
     places: dict[Hashable, int]
@@ -37,8 +35,7 @@ class Buffers:
         """Take the memory for all that was asked for; from now on arrays are parts of it."""
         end = 0
         for key, size in self.sizes.items():
-            self.places[key] = end
             # 64 bytes apart, and not at multiples of 4096, which would share a cache set
-            end += -(-size // 16) * 16 + 48
+            self.places[key], end = end, end + -(-size // 16) * 16 + 48
         memory = np.empty(end + 16, self.dtype) if make is None else make(end + 16)
         self.memory = memory[-memory.ctypes.data % 64 // self.dtype.itemsize :]

@@ -11,7 +11,8 @@ import numpy as np
 from netdsl.kernels.arrays import Array, Param, Shape, Sides, Spatial
 from netdsl.stages.can import Can
 from netdsl.stages.convolution import ConvGeometry, Epilogue
-from netdsl.stages.ending import finish, stop_gradient
+from netdsl.stages.ending import stop_outside
+from netdsl.stages.relu import relu, stop_negative
 from netdsl.stages.rows import bands, moments_by_channel, repeated, sums_by_channel, wide_rows
 from netdsl.stages.stage import Stage, Worker, take
 
@@ -45,7 +46,7 @@ class ConvStage(Stage):
     grad_part: Array
     has_gradient: bool
     behind: Any
-    has_part = False
+    room: Array | None = None  # where weights lie that a batch norm is in, if not in new memory
 
     def prepare(
         self,
@@ -64,9 +65,10 @@ class ConvStage(Stage):
         self.bias = w.params.get(name + ".bias")
         if self.norm is not None:
             self.stored, self.scale, self.bias = self.weight, np.ones(g.filters, w.dtype), np.zeros(g.filters, w.dtype)
-        self.adds_bias, self.ending = epilogue.bias and self.bias is not None, (epilogue.relu, epilogue.clip)
-        self.ends = self.ending != (False, None)
-        self.has_epilogue = self.adds_bias or self.ends or epilogue.plus or self.has_norm
+        self.adds_bias = epilogue.bias and self.bias is not None
+        self.adds_map, self.ends_in_relu, self.bounds = epilogue.plus, epilogue.relu, epilogue.clip
+        self.ends = self.ends_in_relu or self.bounds is not None
+        self.has_epilogue = self.adds_bias or self.ends or self.adds_map or self.has_norm
         if self.ends and w.training:
             self.mask = w.scratch("mask", lambda n: (n * g.filters * math.prod(self.out_size),), np.bool_)
         if self.adds_bias and w.training:
@@ -90,23 +92,17 @@ class ConvStage(Stage):
             self.bias += params[name + ".bias"]
 
     def refresh(self) -> None:
-        """Makes the weights that this worker computes with, or its part of them."""
+        """Makes the weights that this worker computes with."""
         self.fold()
-        if self.norm is not None and self.has_part:
-            weight, stored = (array.reshape(-1, self.filters) for array in (self.weight, self.stored))
-            begin, end = self.w.part(len(stored)) if self.w.splits else (0, len(stored))
-            np.multiply(stored[begin:end], self.scale, out=weight[begin:end])
-        elif self.norm is not None:
-            self.weight = self.stored * self.scale
+        if self.norm is not None:
+            self.weight = np.multiply(self.stored, self.scale, out=self.room)
 
     def share_weight(self) -> None:
-        """The weights that a batch norm is in lie in memory that training has for other things; where workers share
-        layers, each makes a part of them."""
-        self.has_part = True
+        """Weights that a batch norm is in lie in memory that training has for other things."""
         if self.norm is not None:
-            self.weight = self.w.arrays(lambda n: self.stored.shape)[0]
+            self.room = self.weight = self.w.arrays(lambda n: self.stored.shape)[0]
 
-    def complete(self, y: Array, plus: Array | None = None, has_bias: bool = False) -> None:
+    def complete(self, y: Array, plus: Any = None, has_bias: bool = False) -> None:
         """To y (rows, Wo, n, F) come the bias, if it has none yet, another map, and what stands at the end; then its
         sums are taken."""
         if not self.has_epilogue:
@@ -116,9 +112,12 @@ class ConvStage(Stage):
         for band in bands(y, 1 << 16):
             if bias is not None:
                 rows[band] += bias
-            if plus is not None:
+            if self.adds_map:
                 y[band] += plus[band]
-            finish(rows[band], *self.ending)
+            if self.bounds is not None:
+                np.clip(rows[band], *self.bounds, out=rows[band])
+            if self.ends_in_relu:
+                relu(rows[band], rows[band])
             if self.has_norm:
                 self.totals[self.w.block][self.w.row] += moments_by_channel(y[band], y[band])
 
@@ -146,9 +145,11 @@ class ConvStage(Stage):
         given, then in front of what stands at the end."""
         rows, b = dy[band], self.w.block
         if self.has_norm and self.behind is not None:
-            self.behind.give_gradient(dy, band)
-        if self.ends:
-            stop_gradient(rows, self.y[b][: len(dy), : dy.shape[1]][band], self.mask[b], *self.ending)
+            self.behind.give_rows(band, dy, self.behind.rows_back)
+        if self.bounds is not None:
+            stop_outside(rows, self.y[b][: len(dy), : dy.shape[1]][band], self.mask[b], *self.bounds)
+        elif self.ends_in_relu:
+            stop_negative(rows, self.y[b][: len(dy), : dy.shape[1]][band], self.mask[b])
         if self.adds_bias:
             self.bias_sums[b][self.w.row] += sums_by_channel(rows)
 

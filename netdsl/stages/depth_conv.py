@@ -186,7 +186,7 @@ class DepthConv(ConvStage):
         """The batch norm in front has given its first `filled` rows; -> how many it has given when it gave what is
         needed."""
         if self.front is not None and filled < needed:
-            self.front.fill(slice(filled, needed))
+            self.front.fill_rows(slice(filled, needed), self.front.rows[self.w.block])
         return max(filled, needed)
 
     def wide_rows(self, x: Array) -> Array:
@@ -198,7 +198,7 @@ class DepthConv(ConvStage):
         return long_rows(wide)
 
     def backward(self, dy: Array) -> Array | None:
-        """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
+        """dy (Ho, Wo, n, F) -> dx (H, W, n, C) if anything needs it."""
         b = self.w.block
         grad = self.w.grads[self.name + ".weight"].reshape(*self.kernel_size, self.filters)
         if b == 0:

@@ -56,18 +56,15 @@ def spectrum(length: int, places: Array, inverse: bool) -> Array:
     rows = [np.ones(len(places))] + [np.cos(np.pi * places)] * (length % 2 == 0)
     for k in range(1, (length + 1) // 2):
         rows += [np.cos(2 * np.pi * k / length * places), -np.sin(2 * np.pi * k / length * places)]
-    if not inverse:
-        return np.array(rows)
     alone = 2 - length % 2
-    return np.array(rows) * (np.array([1.0] * alone + [2.0] * (length - alone)) / length)[:, None]
+    times = np.array([1.0] * alone + [2.0] * (length - alone)) / length if inverse else np.ones(length)
+    return times[:, None] * np.array(rows)
 
 
 class Separable:
-    """A linear map from a plane to points: `rows` along H, then along W.
-
-    rows (L, H): the first `alone` of them stand alone, the others are pairs (real, imaginary part).
-    real (A, W): what happens along W to a row that stands alone; pairs (B, 2*W): to a pair of rows, laid end to end.
-    """
+    """A linear map from a plane to points: along H by `rows` (L, H), of which the first `alone` stand alone, the others
+    are pairs (real, imaginary part); then along W by `real` (A, W) of a row that stands alone, by `pairs` (B, 2*W) of a
+    pair, laid end to end."""
 
     def __init__(self, rows: Array, real: Array, pairs: Array, alone: int, dtype: Type) -> None:
         self.rows, self.real, self.pairs = (np.ascontiguousarray(m, dtype) for m in (rows, real, pairs))

@@ -40,28 +40,25 @@ class FourierConv(TransformedConv):
 
     def forward(self, x: Array, plus: Array | None = None) -> Array:
         """x (H, W, n, C) -> y (Ho, Wo, n, F)."""
-        b, c, f = self.w.block, self.channels, self.filters
-        v, m, y = self.v[b][:, :-32], self.m[b][:, :-32], self.y[b]
+        b, u, y = self.w.block, self.factors, self.y[self.w.block]
+        v, m = self.v[b][:, :-32], self.m[b][:, :-32]
         self.tx.to_points(x.reshape(len(x), -1), self.middle[b], v)
-        u = self.u.reshape(-1, c, f)
-        self.w.multiply(v.reshape(len(u), -1, c), u, m.reshape(len(u), -1, f))
+        self.w.multiply(v.reshape(len(u), -1, self.channels), u, m.reshape(len(u), -1, self.filters))
         self.ty.from_points(m, self.middle[b], y.reshape(len(y), -1))
         self.complete(y, plus)
         return y
 
     def backward(self, dy: Array) -> Array | None:
-        """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
-        b, c, f = self.w.block, self.channels, self.filters
+        """dy (Ho, Wo, n, F) -> dx (H, W, n, C) if anything needs it."""
+        b, c, u = self.w.block, self.channels, self.factors
         self.bias_gradient(dy)
-        u = self.u.reshape(-1, c, f)
-        z = self.z[b][:, :-32]
+        z, dv = self.z[b][:, :-32], self.dv[b][:, :-32]
         self.ty.to_points(dy.reshape(len(dy), -1), self.middle[b], z)
-        z = z.reshape(len(u), -1, f)
-        v = self.v[b][:, :-32].reshape(len(u), -1, c)
+        z, v = z.reshape(len(u), -1, self.filters), self.v[b][:, :-32].reshape(len(u), -1, c)
         self.w.each(range(0, c, self.channels_at_once), self.channels_gradient, v, z)
         if not self.has_dx:
             return None
-        dv, dx = self.dv[b][:, :-32], self.dx[b]
+        dx = self.dx[b]
         self.w.multiply(z, u.swapaxes(1, 2), dv.reshape(len(u), -1, c))
         self.tx.from_points(dv, self.middle[b], dx.reshape(len(dx), -1))
         return dx

@@ -108,7 +108,7 @@ class GroupedConv(ConvStage):
         return self.patches[self.w.block][: int(np.prod(shape))].reshape(shape)
 
     def backward(self, dy: Array) -> Array | None:
-        """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
+        """dy (Ho, Wo, n, F) -> dx (H, W, n, C) if anything needs it."""
         b = self.w.block
         self.bias_gradient(dy)
         total, part = self.grad_dense

@@ -45,7 +45,7 @@ class Linear(Stage):
         return relu(y, y) if self.relu else y
 
     def backward(self, dy: Array) -> Array | None:
-        """dy (n, F) -> dx (n, D), None where nothing needs it."""
+        """dy (n, F) -> dx (n, D) if anything needs it."""
         b = self.w.block
         if self.relu:
             dy *= self.y[b] > 0

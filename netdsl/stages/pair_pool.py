@@ -18,11 +18,8 @@ from netdsl.stages.stage import Stage, Worker
 
 class PairPool(Stage):
     """Maximum pooling of x (H, W, n, C) by windows of 2, or 1 along some axes, that do not overlap; then + bias, then
-    relu: both keep the order, so they may wait for it. shape (C, *space) of x.
-
-    The axes are halved one after the other, and bits say of each pair whether the second is larger: so every dy goes to
-    the first maximum of its window.
-    """
+    relu: both keep the order, so they may wait for it. shape (C, *space) of x. The axes are halved one after the other,
+    and bits say of each pair whether the second is larger: so every dy goes to the first maximum of its window."""
 
     can = MaxPool.can
 
@@ -38,8 +35,8 @@ class PairPool(Stage):
         self.start(w)
         self.conv, self.relu, c, self.size = conv, relu, shape[0], shape[1:]
         self.out_size = tuple(size // k for size, k in zip(self.size, kernel_size, strict=True))
-        whole = tuple(size - size % k for size, k in zip(self.size, kernel_size, strict=True))
-        self.is_odd, self.whole, size = whole != self.size, tuple(map(slice, whole)), list(whole)
+        size = [n * k for n, k in zip(self.out_size, kernel_size, strict=True)]
+        self.is_odd, self.whole = tuple(size) != self.size, tuple(map(slice, size))
         self.y = w.outputs(lambda n: (*plane(self.out_size), n, c))
         axes = [axis for axis, k in enumerate(kernel_size) if k == 2]
         self.steps: list[tuple[Any, Any, list[Array], list[Array]]] = []
@@ -55,8 +52,7 @@ class PairPool(Stage):
 
     def forward(self, x: Array) -> Array:
         """x (H, W, n, C) -> y (Ho, Wo, n, C)."""
-        b = self.w.block
-        y, rows = self.y[b], x.reshape(*self.size, -1)
+        b, y, rows = self.w.block, self.y[self.w.block], x.reshape(*self.size, -1)
         if self.is_odd:
             rows = rows[self.whole]
         for first, second, later, made in self.steps:

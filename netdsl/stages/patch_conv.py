@@ -136,7 +136,7 @@ class PatchConv(ConvStage):
             np.matmul(patches.of(rows, seen), weight, out=y[rows].reshape(-1, y.shape[-1]))
 
     def backward(self, dy: Array) -> Array | None:
-        """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
+        """dy (Ho, Wo, n, F) -> dx (H, W, n, C) if anything needs it."""
         self.bias_gradient(dy)
         self.has_gradient = False
         if self.patches.keeps:

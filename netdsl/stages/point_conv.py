@@ -65,7 +65,7 @@ class PointConv(ConvStage):
             else:
                 self.dx = w.gradients(lambda n: (ho, wo, n, shape[0]))
 
-    def forward(self, x: Array, plus: Array | None = None) -> Array:
+    def forward(self, x: Array, plus: Any = None) -> Array:
         """x (H, W, n, C) -> y (Ho, Wo, n, F)."""
         b = self.w.block
         if self.is_lent:
@@ -81,21 +81,21 @@ class PointConv(ConvStage):
         self.w.each(self.w.cut(len(y), 2 * self.channels * y[0].size), self.forward_rows, x, plus)
         return y
 
-    def forward_rows(self, rows: slice, x: Array, plus: Array | None) -> None:
+    def forward_rows(self, rows: slice, x: Array, plus: Any) -> None:
         """Rows of x (Ho, Wo, n, C), and of another map or None, to those of y, band by band."""
         y = self.y[self.w.block]
         self.restart()
         for band in self.bands_of(y, rows) if self.maker is None else [rows]:
             if self.front is not None:
-                self.front.fill(band)
-            self.make_rows(band, x, y[band], None if plus is None else plus[band])
+                self.front.fill_rows(band, self.front.rows[self.w.block])
+            self.make_rows(band, x, y[band], plus[band] if self.adds_map else None)
 
     def restart(self) -> None:
         """Rows follow that may not continue those before."""
         if self.maker is not None:
             self.maker.restart()
 
-    def make_rows(self, rows: slice, x: Array, y: Array, plus: Array | None = None) -> None:
+    def make_rows(self, rows: slice, x: Array, y: Array, plus: Any = None) -> None:
         """Rows of the output, to y (rows, Wo, n, F), of x, or of what the convolution in front makes of x."""
         if self.maker is None:
             self.make(x[rows], y, plus)
@@ -105,9 +105,9 @@ class PointConv(ConvStage):
             end = min(begin + count, rows.stop)
             given, part = self.given[self.w.block][: end - begin], slice(begin - rows.start, end - rows.start)
             self.maker.make_rows(slice(begin, end), x, given)
-            self.make(given, y[part], None if plus is None else plus[part])
+            self.make(given, y[part], plus[part] if self.adds_map else None)
 
-    def make(self, x: Array, y: Array, plus: Array | None) -> None:
+    def make(self, x: Array, y: Array, plus: Any) -> None:
         """Rows of x (rows, Wo, n, C) to those of y."""
         b, pixels = self.w.block, x.reshape(-1, self.channels)
         np.matmul(pixels, self.weight.reshape(self.channels, -1), out=y.reshape(-1, self.filters))
@@ -171,7 +171,7 @@ class PointConv(ConvStage):
         return tuple(inside), tuple(outside)
 
     def backward(self, dy: Array) -> Array | None:
-        """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
+        """dy (Ho, Wo, n, F) -> dx (H, W, n, C) if anything needs it."""
         self.has_gradient = False
         if self.w.splits:
             self.backward_by_products(dy)

@@ -26,11 +26,9 @@ class RowConv(ConvStage):
         dx: bool = True,
     ) -> None:
         self.prepare(w, name, geometry, epilogue, dx)
-        shape, filters, (kh, kw) = self.shape, self.filters, self.kernel_size
-        c, (ho, wo) = self.channels, self.out_size
-        height, width = geometry.padded_size
+        c, filters, (ho, wo), (kh, kw) = self.channels, self.filters, self.out_size, self.kernel_size
+        shape, (height, width), (top, _), (left, _) = self.shape, geometry.padded_size, *self.padding
         self.rows_of_window = kh * kw * c
-        (top, _), (left, _) = self.padding
         inside = slice(top, top + shape[1]), slice(None), slice(left, left + shape[2])  # of (H, C, W, n) with zeros
         padded = w.frame(lambda n: (height, c, width, n), ("rows", self.padding, shape))
         self.columns = w.arrays(lambda n: (height, kw, c, wo, n))
@@ -50,8 +48,7 @@ class RowConv(ConvStage):
 
     def forward(self, x: Array, plus: Array | None = None) -> Array:
         """x (H, W, n, C) -> y (Ho, Wo, n, F)."""
-        b = self.w.block
-        y = self.y[b]
+        b, y = self.w.block, self.y[self.w.block]
         self.inside[b][...] = x.transpose(0, 3, 1, 2)
         self.columns[b][...] = self.seen[b]
         weight = self.weight.reshape(-1, self.filters)
@@ -73,7 +70,7 @@ class RowConv(ConvStage):
         return np.lib.stride_tricks.as_strided(columns, shape, (row * self.stride[0], one, item))
 
     def backward(self, dy: Array) -> Array | None:
-        """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
+        """dy (Ho, Wo, n, F) -> dx (H, W, n, C) if anything needs it."""
         b = self.w.block
         self.bias_gradient(dy)
         rows, windows = dy.reshape(len(dy), -1, self.filters), self.windows[b]

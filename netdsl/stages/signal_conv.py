@@ -98,7 +98,7 @@ class SignalConv(ConvStage):
             np.matmul(self.data, tiles[band], out=points.swapaxes(0, 1))
             yield band, points
 
-    def forward(self, x: Array, plus: Array | None = None) -> Array:
+    def forward(self, x: Array, plus: Any = None) -> Array:
         """x (L, 1, n, C) -> y (Lo, 1, n, F); at inference another map of that shape may be added."""
         b, c, f = self.w.block, self.channels, self.filters
         if self.w.training:
@@ -111,11 +111,11 @@ class SignalConv(ConvStage):
             np.matmul(v.reshape(len(v), -1, c), u, out=sums)
             np.matmul(self.output, sums.reshape(*v.shape[:2], -1).swapaxes(0, 1), out=tiles[band])
             rows = slice(band.start * step, min(band.stop * step, self.out_size[0]))
-            self.complete(y[rows], None if plus is None else plus[rows])
+            self.complete(y[rows], plus[rows] if self.adds_map else None)
         return y[: self.out_size[0]]
 
     def backward(self, dy: Array) -> Array | None:
-        """dy (Lo, 1, n, F) -> dx (L, 1, n, C), None where nothing needs it."""
+        """dy (Lo, 1, n, F) -> dx (L, 1, n, C) if anything needs it."""
         b, c, f = self.w.block, self.channels, self.filters
         self.bias_gradient(dy)
         if self.dy:

@@ -55,9 +55,8 @@ class Worker:
     """One worker's part of a network: its samples in blocks, the stages that work on them, and its gradients.
 
     n: the samples of the whole batch; rows: which of them each block has, a slice, and `sizes` how many; `block` is the
-    one at work. params and grads: name -> array as it is stored.
-    training: stages keep what their backward pass needs. apart: blocks keep it beside each other, since they take
-    turns; else one block ends before the next begins, and they share their memory. s: its stages, by name.
+    one at work. training: stages keep what their backward pass needs. apart: blocks keep it beside each other, since
+    they take turns; else one ends before the next begins, and they share memory. s: its stages, by name.
     """
 
     splits: ClassVar[bool] = False  # whether others share what `each` is given

@@ -59,7 +59,7 @@ class TokenLinear(ProductStage):
         return relu(y, y) if self.relu else y
 
     def backward(self, dy: Array) -> Array | None:
-        """dy (n, T, F) -> dx (n, T, D), None where nothing needs it."""
+        """dy (n, T, F) -> dx (n, T, D) if anything needs it."""
         b = self.w.block
         if self.relu:
             dy *= self.y[b] > 0

@@ -26,6 +26,7 @@ class TransformedConv(ConvStage):
         w, c, f = self.w, self.channels, self.filters
         self.tw_t = np.ascontiguousarray(self.tw.T)
         self.u = w.shared(self.name, (points, c * f))
+        self.factors = self.u.reshape(points, c, f)
         if w.training:
             self.channels_at_once = max(1, min(w.cut(c, 2 * f * points * tiles)[0].stop, (1 << 20) // (points * f)))
             self.du = w.scratch("du", lambda n: (points, self.channels_at_once * f))[0]

@@ -87,7 +87,7 @@ class TransposedConv(ConvStage):
         return y
 
     def backward(self, dy: Array) -> Array | None:
-        """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it: a convolution of dy."""
+        """dy (Ho, Wo, n, F) -> dx (H, W, n, C), a convolution of dy, if anything needs it."""
         b = self.w.block
         self.bias_gradient(dy)
         dy = unfolded(dy, self.out_size)

@@ -112,7 +112,7 @@ class VolumeConv(ConvStage):
         return y
 
     def backward(self, dy: Array) -> Array | None:
-        """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
+        """dy (Ho, Wo, n, F) -> dx (H, W, n, C) if anything needs it."""
         b = self.w.block
         self.bias_gradient(dy)
         self.weight_gradient(self.with_zeros(self.x[b], self.padded[b], self.shape[1:], self.padding), dy)

@@ -214,7 +214,7 @@ class WinogradRows(ConvStage):
             turned = self.weight.swapaxes(2, 3).reshape(self.kernel_size[0], -1)[:, begin:end]
             product(self.tw, turned, self.turned[:, begin:end])
 
-    def forward(self, x: Array, plus: Array | None = None) -> Array:
+    def forward(self, x: Array, plus: Any = None) -> Array:
         """x (H, W, n, C) -> y (Ho, Wo, n, F)."""
         rows = x.reshape(*x.shape[:2], -1)
         if self.w.training:
@@ -222,7 +222,7 @@ class WinogradRows(ConvStage):
         self.w.each(self.groups[self.w.block], self.forward_tiles, rows, plus)
         return self.y[self.w.block]
 
-    def forward_tiles(self, group: slice, rows: Array, plus: Array | None) -> None:
+    def forward_tiles(self, group: slice, rows: Array, plus: Any) -> None:
         """Some rows of tiles of x (H, W, n*C), and another map or None, to those of y."""
         b, y = self.w.block, self.y[self.w.block]
         out = y.reshape(*y.shape[:2], -1)
@@ -239,10 +239,10 @@ class WinogradRows(ConvStage):
                 along_h(output, strip.sums, out[band, strip.place])
             if band is tiles[-1][0] or out[begin : band.stop].size >= 1 << 16:  # several small ones at a time
                 done, begin = slice(begin, band.stop), band.stop
-                self.complete(y[done], None if plus is None else plus[done], has_bias=True)
+                self.complete(y[done], plus[done] if self.adds_map else None, has_bias=True)
 
     def backward(self, dy: Array) -> Array | None:
-        """dy (Ho, Wo, n, F) -> dx (H, W, n, C), None where nothing needs it."""
+        """dy (Ho, Wo, n, F) -> dx (H, W, n, C) if anything needs it."""
         b = self.w.block
         self.bias_gradient(dy)
         if b == 0:

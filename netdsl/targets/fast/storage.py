@@ -14,12 +14,9 @@ from netdsl.targets.numpy.network import Network
 
 class StoredNetwork(Network):
     """A network whose params are views of one vector, in which weights lie the other way round, (Kh, Kw, C, F) and
-    (D, F), and whose workers have a vector of gradients each.
-
-    At inference stages use what they derived from params earlier. Users may write to params and buffers at any time, so
-    workers add up their bytes, times odd numbers, modulo 2 ** 64: one number that changes always shows, and several do
-    but for one case in 2 ** 64.
-    """
+    (D, F), and whose workers have a vector of gradients each. At inference stages use what they derived from params
+    earlier. Users may write to these at any time, so workers add up their bytes, times odd numbers, modulo 2 ** 64: one
+    number that changes always shows, and several do but for one case in 2 ** 64."""
 
     chunk = 32768  # so many numbers of the vector are worked on at a time
     splits = False  # whether workers share the layers of a sample
@@ -63,8 +60,8 @@ class StoredNetwork(Network):
         return stored, named
 
     def shared(self, key: Hashable, shape: Shape, dtype: Type | None = None) -> Array:
-        """An array that all workers see, made when the first one asks for it; of two that do so at a time, one makes
-        it for both. Training and inference write there what they derive from params, over what the other has."""
+        """An array that all workers see, made when the first one asks for it, or one of two that do so at a time.
+        Training and inference write there what they derive from params, over what the other has."""
         if (key, shape) not in self.shared_arrays:
             self.shared_arrays.setdefault((key, shape), self.team.shared(shape, dtype or self.dtype))
         return self.shared_arrays[key, shape]
