@@ -132,7 +132,7 @@ class BnCnn:
         s.pool2 = PairPool(w.into(1), (64, 14, 14), (2, 2), conv=s.conv4, relu=True)
         s.flatten1 = Flatten(w.into(0), (64, 7, 7))
         s.linear1 = Linear(w.into(1), "linear1", 128)
-        s.bn5 = FrozenNorm(w.into(0), "bn5", (128,), relu=True)
+        s.bn5 = FrozenNorm(w.into(0), "bn5", (128,))
         s.linear2 = Linear(w.into(1), "linear2", 10)
         return s
 
@@ -368,29 +368,26 @@ class RowConv(ConvStage):
 
     def columns_of(self, padded):
         """What the columns of a window see of (H, C, W, n), a view (H, Kw, C, Wo, n)."""
-        row, channel, column, item = padded.strides
-        shape = (len(padded), self.kernel_size[1], self.channels, self.out_size[1], padded.shape[3])
-        strides = (row, column, channel, column * self.stride[1], item)
-        return np.lib.stride_tricks.as_strided(padded, shape, strides)
+        seen = np.lib.stride_tricks.sliding_window_view(padded, self.kernel_size[1], 2, writeable=True)
+        return seen.transpose(0, 4, 1, 2, 3)
 
     def windows_of(self, columns):
         """What each row of y sees, a view (Ho, Kh*Kw*C, Wo*n)."""
         row, _, one, _, item = columns.strides
         shape = (self.out_size[0], self.rows_of_window, columns.shape[3] * columns.shape[4])
-        return np.lib.stride_tricks.as_strided(columns, shape, (row * self.stride[0], one, item))
+        return np.lib.stride_tricks.as_strided(columns, shape, (row, one, item))
 
     def backward(self, dy):
         """dy (Ho, Wo, n, F) -> dx (H, W, n, C) if anything needs it."""
         b = self.w.block
         self.bias_gradient(dy)
         rows, windows = dy.reshape(len(dy), -1, self.filters), self.windows[b]
+        if b == 0:
+            self.grad_rows[...] = 0
         for begin in range(0, len(dy), self.band):
             parts = self.parts[: len(dy) - begin]
             np.matmul(windows[begin : begin + self.band], rows[begin : begin + self.band], out=parts)
-            if begin == 0 and b == 0:
-                np.sum(parts, axis=0, out=self.grad_rows)
-            else:
-                self.grad_rows += parts.sum(axis=0)
+            self.grad_rows += parts.sum(axis=0)
 
 
 def wide_rows(x, longest=8192):
@@ -463,7 +460,6 @@ class ConvGeometry:
     kernel_size: tuple[int, ...]
     stride: tuple[int, ...] = (1, 1)  # from one window to the next
     padding: tuple[tuple[int, int], ...] = ((0, 0), (0, 0))  # zeros before and behind x
-    dilation: tuple[int, ...] = (1, 1)  # from tap to tap
 
     @property
     def padded_size(self):
@@ -472,9 +468,8 @@ class ConvGeometry:
 
     @property
     def out_size(self):
-        """How many windows there are along each axis: floor((n - d * (k - 1) - 1) / s) + 1."""
-        axes = zip(self.padded_size, self.kernel_size, self.stride, self.dilation, strict=True)
-        return tuple((n - d * (k - 1) - 1) // s + 1 for n, k, s, d in axes)
+        """How many windows there are along each axis."""
+        return tuple(n - k + 1 for n, k in zip(self.padded_size, self.kernel_size, strict=True))
 
 
 class BatchNorm(Stage):
@@ -488,10 +483,10 @@ class BatchNorm(Stage):
 
     band = 1 << 16  # numbers that stay in the cache while several passes go over them
 
-    def __init__(self, w, name, shape, eps=1e-5, momentum=0.1, sums=None, plus=False, relu=False, clip=None):
+    def __init__(self, w, name, shape, eps=1e-5, momentum=0.1, sums=None, relu=False):
         self.start(w)
         self.name, self.eps, self.momentum, self.channels = name, eps, momentum, shape[0]
-        self.conv, self.plus, self.relu, self.clip = sums, plus, relu, clip
+        self.conv, self.ends_in_relu = sums, relu
         self.reader = None
         self.gives = sums is None or w.splits  # else the convolution in front does the last walk
         if sums is not None and not self.gives:
@@ -572,7 +567,7 @@ class BatchNorm(Stage):
         """Rows of y, given what `rows_for` made of it, of x and of the numbers."""
         for band in bands(self.y[self.w.block], self.band, rows):
             part = scale_rows(given, band)
-            if self.relu:
+            if self.ends_in_relu:
                 relu(part, part)
 
     def backward(self, dy):
@@ -610,7 +605,7 @@ class BatchNorm(Stage):
         b = self.w.block
         y, sums = self.y[b], self.taken[b][0]
         for band in bands(dy, self.band, rows):
-            if self.relu:
+            if self.ends_in_relu:
                 stop_negative(dy[band], y[band], self.mask[b])
             part = x[band]
             if guess is not None:
@@ -1222,9 +1217,9 @@ class FrozenNorm(Stage):
     """A batch norm at inference is y = scale * x + shift, by the statistics of the training; may end in a relu or
     between two bounds."""
 
-    def __init__(self, w, name, shape, eps=1e-5, relu=False, clip=None):
+    def __init__(self, w, name, shape, eps=1e-5):
         self.start(w)
-        self.name, self.eps, self.relu, self.clip = name, eps, relu, clip
+        self.name, self.eps = name, eps
         self.weight, self.bias = w.params.get(name + ".weight"), w.params.get(name + ".bias")
         self.mean, self.var = (w.params[f"{name}.running_{what}"] for what in ("mean", "var"))
         self.y = w.outputs(lambda n: inside(shape, n))

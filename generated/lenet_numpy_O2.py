@@ -146,7 +146,7 @@ class ConvStage(Stage):
     def prepare(self, w, name, g):
         self.start(w)
         self.name, self.shape, self.channels, self.filters = name, g.shape, g.shape[0], g.filters
-        self.kernel_size, self.stride, self.padding = g.kernel_size, g.stride, g.padding
+        self.kernel_size, self.padding = g.kernel_size, g.padding
         self.out_size = g.out_size
         self.weight = w.params[name + ".weight"].reshape(*g.kernel_size, -1, g.filters)  # of a signal, too: K is Kx1
         self.bias = w.params.get(name + ".bias")
@@ -184,28 +184,25 @@ class RowConv(ConvStage):
 
     def columns_of(self, padded):
         """What the columns of a window see of (H, C, W, n), a view (H, Kw, C, Wo, n)."""
-        row, channel, column, item = padded.strides
-        shape = (len(padded), self.kernel_size[1], self.channels, self.out_size[1], padded.shape[3])
-        strides = (row, column, channel, column * self.stride[1], item)
-        return np.lib.stride_tricks.as_strided(padded, shape, strides)
+        seen = np.lib.stride_tricks.sliding_window_view(padded, self.kernel_size[1], 2, writeable=True)
+        return seen.transpose(0, 4, 1, 2, 3)
 
     def windows_of(self, columns):
         """What each row of y sees, a view (Ho, Kh*Kw*C, Wo*n)."""
         row, _, one, _, item = columns.strides
         shape = (self.out_size[0], self.rows_of_window, columns.shape[3] * columns.shape[4])
-        return np.lib.stride_tricks.as_strided(columns, shape, (row * self.stride[0], one, item))
+        return np.lib.stride_tricks.as_strided(columns, shape, (row, one, item))
 
     def backward(self, dy):
         """dy (Ho, Wo, n, F) -> dx (H, W, n, C) if anything needs it."""
         b = self.w.block
         rows, windows = dy.reshape(len(dy), -1, self.filters), self.windows[b]
+        if b == 0:
+            self.grad_rows[...] = 0
         for begin in range(0, len(dy), self.band):
             parts = self.parts[: len(dy) - begin]
             np.matmul(windows[begin : begin + self.band], rows[begin : begin + self.band], out=parts)
-            if begin == 0 and b == 0:
-                np.sum(parts, axis=0, out=self.grad_rows)
-            else:
-                self.grad_rows += parts.sum(axis=0)
+            self.grad_rows += parts.sum(axis=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -215,9 +212,7 @@ class ConvGeometry:
     shape: tuple[int, ...]  # of x, (C, *space)
     filters: int
     kernel_size: tuple[int, ...]
-    stride: tuple[int, ...] = (1, 1)  # from one window to the next
     padding: tuple[tuple[int, int], ...] = ((0, 0), (0, 0))  # zeros before and behind x
-    dilation: tuple[int, ...] = (1, 1)  # from tap to tap
 
     @property
     def padded_size(self):
@@ -226,9 +221,8 @@ class ConvGeometry:
 
     @property
     def out_size(self):
-        """How many windows there are along each axis: floor((n - d * (k - 1) - 1) / s) + 1."""
-        axes = zip(self.padded_size, self.kernel_size, self.stride, self.dilation, strict=True)
-        return tuple((n - d * (k - 1) - 1) // s + 1 for n, k, s, d in axes)
+        """How many windows there are along each axis."""
+        return tuple(n - k + 1 for n, k in zip(self.padded_size, self.kernel_size, strict=True))
 
 
 class PairPool(Stage):
@@ -345,10 +339,8 @@ class TransformedConv(ConvStage):
         du = self.du[:, : part.shape[2] * f]
         np.matmul(part.swapaxes(1, 2), z, out=du.reshape(points, -1, f))
         place = slice(begin * f, (begin + part.shape[2]) * f)
-        if self.w.block == 0:
-            product(self.tw_t, du, self.grad[:, place])
-        else:
-            product(self.tw_t, du, self.grad_part[:, place])
+        product(self.tw_t, du, (self.grad if self.w.block == 0 else self.grad_part)[:, place])
+        if self.w.block > 0:
             self.grad[:, place] += self.grad_part[:, place]
 
 

@@ -77,13 +77,13 @@ class Mnist1dCnn:
         s.input = Input(w, (1, 40, 1))
         # rows of windows: est. 2.0 us a sample of a step (patches: 2.8)
         s.conv1 = RowConv(w.into(0), "conv1", ConvGeometry((1, 40, 1), 32, (5, 1), stride=(2, 1), padding=((2, 2), (0, 0))), epilogue=Epilogue(sums=True))
-        s.bn1 = BatchNorm(w, "bn1", (32, 20, 1), sums=s.conv1, relu=True)
+        s.bn1 = BatchNorm(w, "bn1", (32, 20, 1), sums=s.conv1)
         # Winograd, 5 numbers: est. 8.3 us a sample of a step (Winograd, 4 numbers: 9.4; patches: 11)
         s.conv2 = SignalConv(w.into(1), "conv2", ConvGeometry((32, 20, 1), 32, (5, 1), stride=(2, 1), padding=((2, 2), (0, 0))), 5, epilogue=Epilogue(sums=True))
-        s.bn2 = BatchNorm(w, "bn2", (32, 10, 1), sums=s.conv2, relu=True)
+        s.bn2 = BatchNorm(w, "bn2", (32, 10, 1), sums=s.conv2)
         # Winograd, 5 numbers: est. 5.9 us a sample of a step (Winograd, 3 numbers: 6.3; patches: 6.5)
         s.conv3 = SignalConv(w.into(0), "conv3", ConvGeometry((32, 10, 1), 32, (5, 1), stride=(2, 1), padding=((2, 2), (0, 0))), 5, epilogue=Epilogue(sums=True))
-        s.bn3 = BatchNorm(w, "bn3", (32, 5, 1), sums=s.conv3, relu=True)
+        s.bn3 = BatchNorm(w, "bn3", (32, 5, 1), sums=s.conv3)
         s.gap1 = GlobalAverage(w.into(1), (32, 5, 1))
         s.linear1 = Linear(w.into(0), "linear1", 10)
         return s
@@ -303,29 +303,27 @@ class RowConv(ConvStage):
 
     def columns_of(self, padded):
         """What the columns of a window see of (H, C, W, n), a view (H, Kw, C, Wo, n)."""
-        row, channel, column, item = padded.strides
-        shape = (len(padded), self.kernel_size[1], self.channels, self.out_size[1], padded.shape[3])
-        strides = (row, column, channel, column * self.stride[1], item)
-        return np.lib.stride_tricks.as_strided(padded, shape, strides)
+        seen = np.lib.stride_tricks.sliding_window_view(padded, self.kernel_size[1], 2, writeable=True)
+        return seen.transpose(0, 4, 1, 2, 3)
 
     def windows_of(self, columns):
         """What each row of y sees, a view (Ho, Kh*Kw*C, Wo*n)."""
         row, _, one, _, item = columns.strides
+        row *= self.stride[0]
         shape = (self.out_size[0], self.rows_of_window, columns.shape[3] * columns.shape[4])
-        return np.lib.stride_tricks.as_strided(columns, shape, (row * self.stride[0], one, item))
+        return np.lib.stride_tricks.as_strided(columns, shape, (row, one, item))
 
     def backward(self, dy):
         """dy (Ho, Wo, n, F) -> dx (H, W, n, C) if anything needs it."""
         b = self.w.block
         self.bias_gradient(dy)
         rows, windows = dy.reshape(len(dy), -1, self.filters), self.windows[b]
+        if b == 0:
+            self.grad_rows[...] = 0
         for begin in range(0, len(dy), self.band):
             parts = self.parts[: len(dy) - begin]
             np.matmul(windows[begin : begin + self.band], rows[begin : begin + self.band], out=parts)
-            if begin == 0 and b == 0:
-                np.sum(parts, axis=0, out=self.grad_rows)
-            else:
-                self.grad_rows += parts.sum(axis=0)
+            self.grad_rows += parts.sum(axis=0)
 
 
 def wide_rows(x, longest=8192):
@@ -407,7 +405,7 @@ class ConvGeometry:
 
     @property
     def out_size(self):
-        """How many windows there are along each axis: floor((n - d * (k - 1) - 1) / s) + 1."""
+        """How many windows there are along each axis."""
         axes = zip(self.padded_size, self.kernel_size, self.stride, self.dilation, strict=True)
         return tuple((n - d * (k - 1) - 1) // s + 1 for n, k, s, d in axes)
 
@@ -423,10 +421,10 @@ class BatchNorm(Stage):
 
     band = 1 << 16  # numbers that stay in the cache while several passes go over them
 
-    def __init__(self, w, name, shape, eps=1e-5, momentum=0.1, sums=None, relu=False, clip=None):
+    def __init__(self, w, name, shape, eps=1e-5, momentum=0.1, sums=None):
         self.start(w)
         self.name, self.eps, self.momentum, self.channels = name, eps, momentum, shape[0]
-        self.conv, self.relu, self.clip = sums, relu, clip
+        self.conv = sums
         self.reader = None
         sums.work_for(self)
         self.moments = w.shared((name, "moments"), (w.network.num_workers, 3, shape[0]), np.float64)

@@ -612,29 +612,26 @@ class RowConv(ConvStage):
 
     def columns_of(self, padded):
         """What the columns of a window see of (H, C, W, n), a view (H, Kw, C, Wo, n)."""
-        row, channel, column, item = padded.strides
-        shape = (len(padded), self.kernel_size[1], self.channels, self.out_size[1], padded.shape[3])
-        strides = (row, column, channel, column * self.stride[1], item)
-        return np.lib.stride_tricks.as_strided(padded, shape, strides)
+        seen = np.lib.stride_tricks.sliding_window_view(padded, self.kernel_size[1], 2, writeable=True)
+        return seen.transpose(0, 4, 1, 2, 3)
 
     def windows_of(self, columns):
         """What each row of y sees, a view (Ho, Kh*Kw*C, Wo*n)."""
         row, _, one, _, item = columns.strides
         shape = (self.out_size[0], self.rows_of_window, columns.shape[3] * columns.shape[4])
-        return np.lib.stride_tricks.as_strided(columns, shape, (row * self.stride[0], one, item))
+        return np.lib.stride_tricks.as_strided(columns, shape, (row, one, item))
 
     def backward(self, dy):
         """dy (Ho, Wo, n, F) -> dx (H, W, n, C) if anything needs it."""
         b = self.w.block
         self.bias_gradient(dy)
         rows, windows = dy.reshape(len(dy), -1, self.filters), self.windows[b]
+        if b == 0:
+            self.grad_rows[...] = 0
         for begin in range(0, len(dy), self.band):
             parts = self.parts[: len(dy) - begin]
             np.matmul(windows[begin : begin + self.band], rows[begin : begin + self.band], out=parts)
-            if begin == 0 and b == 0:
-                np.sum(parts, axis=0, out=self.grad_rows)
-            else:
-                self.grad_rows += parts.sum(axis=0)
+            self.grad_rows += parts.sum(axis=0)
 
 
 def wide_rows(x, longest=8192):
@@ -716,7 +713,7 @@ class ConvGeometry:
 
     @property
     def out_size(self):
-        """How many windows there are along each axis: floor((n - d * (k - 1) - 1) / s) + 1."""
+        """How many windows there are along each axis."""
         axes = zip(self.padded_size, self.kernel_size, self.stride, self.dilation, strict=True)
         return tuple((n - d * (k - 1) - 1) // s + 1 for n, k, s, d in axes)
 
@@ -732,10 +729,10 @@ class BatchNorm(Stage):
 
     band = 1 << 16  # numbers that stay in the cache while several passes go over them
 
-    def __init__(self, w, name, shape, eps=1e-5, momentum=0.1, sums=None, plus=False, relu=False, clip=None):
+    def __init__(self, w, name, shape, eps=1e-5, momentum=0.1, sums=None, plus=False, relu=False):
         self.start(w)
         self.name, self.eps, self.momentum, self.channels = name, eps, momentum, shape[0]
-        self.conv, self.plus, self.relu, self.clip = sums, plus, relu, clip
+        self.conv, self.adds_map, self.ends_in_relu = sums, plus, relu
         self.reader = None
         self.product = None  # a PointConv in front that knows the sums of dy * x without reading x
         sums.work_for(self)
@@ -818,9 +815,9 @@ class BatchNorm(Stage):
         """Rows of y, given what `rows_for` made of it, of x and of the numbers."""
         for band in bands(self.y[self.w.block], self.band, rows):
             part = scale_rows(given, band)
-            if self.plus:
+            if self.adds_map:
                 part += plus[band].reshape(part.shape)
-            if self.relu:
+            if self.ends_in_relu:
                 relu(part, part)
 
     def backward(self, dy):
@@ -847,9 +844,9 @@ class BatchNorm(Stage):
         factor = self.factor / -self.count
         slope = factor * self.inv_std * products
         numbers[0], numbers[1], numbers[2] = self.factor, slope, factor * dbias - slope * self.mean
-        dx = self.dx[b] if self.plus else dy
+        dx = self.dx[b] if self.adds_map else dy
         self.rows_back = rows_for(dx, numbers, dy, self.x[b])
-        return (dx, dy) if self.plus else dx
+        return (dx, dy) if self.adds_map else dx
 
     def take_part(self, rows, dy, x, guess):
         """As `take_gradient`, of x (H, W, n, C) less the guess (1, C), if there is one."""
@@ -857,11 +854,11 @@ class BatchNorm(Stage):
         y, sums = self.y[b], self.taken[b][0]
         multiplies = self.product is not None and self.product.multiplies
         for band in bands(dy, self.band, rows):
-            if self.relu:
+            if self.ends_in_relu:
                 stop_negative(dy[band], y[band], self.mask[b])
             if multiplies:
                 sums[0] += sums_by_channel(dy[band])
-                if self.plus:
+                if self.adds_map:
                     self.dx[b][band] = dy[band]  # which the convolution in front reads as it is
                 continue
             part = x[band]
@@ -1484,10 +1481,8 @@ class TransformedConv(ConvStage):
         du = self.du[:, : part.shape[2] * f]
         np.matmul(part.swapaxes(1, 2), z, out=du.reshape(points, -1, f))
         place = slice(begin * f, (begin + part.shape[2]) * f)
-        if self.w.block == 0:
-            product(self.tw_t, du, self.grad[:, place])
-        else:
-            product(self.tw_t, du, self.grad_part[:, place])
+        product(self.tw_t, du, (self.grad if self.w.block == 0 else self.grad_part)[:, place])
+        if self.w.block > 0:
             self.grad[:, place] += self.grad_part[:, place]
 
 

@@ -28,7 +28,7 @@ class FrozenNorm(Stage):
         self, w: Worker, name: str, shape: Shape, eps: float = 1e-5, relu: bool = False, clip: Bounds | None = None
     ) -> None:
         self.start(w)
-        self.name, self.eps, self.relu, self.clip = name, eps, relu, clip
+        self.name, self.eps, self.ends_in_relu, self.bounds = name, eps, relu, clip
         self.weight, self.bias = w.params.get(name + ".weight"), w.params.get(name + ".bias")
         self.mean, self.var = (w.params[f"{name}.running_{what}"] for what in ("mean", "var"))
         self.y = w.outputs(lambda n: inside(shape, n))
@@ -49,9 +49,9 @@ class FrozenNorm(Stage):
         rows = rows_for(y, self.numbers, x)
         for band in bands(y):
             part = scale_rows(rows, band)
-            if self.clip is not None:
-                np.clip(part, *self.clip, out=part)
-            if self.relu:
+            if self.bounds is not None:
+                np.clip(part, *self.bounds, out=part)
+            if self.ends_in_relu:
                 relu(part, part)
         return y
 
@@ -94,7 +94,7 @@ class BatchNorm(Stage):
     ) -> None:
         self.start(w)
         self.name, self.eps, self.momentum, self.channels = name, eps, momentum, shape[0]
-        self.conv, self.plus, self.relu, self.clip = sums, plus, relu, clip
+        self.conv, self.adds_map, self.ends_in_relu, self.bounds = sums, plus, relu, clip
         self.reader: ConvStage | None = None
         self.product: Any = None  # a PointConv in front that knows the sums of dy * x without reading x
         self.gives = sums is None or w.splits  # else the convolution in front does the last walk
@@ -183,11 +183,11 @@ class BatchNorm(Stage):
         """Rows of y, given what `rows_for` made of it, of x and of the numbers."""
         for band in bands(self.y[self.w.block], self.band, rows):
             part = scale_rows(given, band)
-            if self.plus:
+            if self.adds_map:
                 part += plus[band].reshape(part.shape)
-            if self.clip is not None:
-                np.clip(part, *self.clip, out=part)
-            if self.relu:
+            if self.bounds is not None:
+                np.clip(part, *self.bounds, out=part)
+            if self.ends_in_relu:
                 relu(part, part)
 
     def backward(self, dy: Array) -> Generator[None, None, Array | tuple[Array, Array]]:
@@ -214,12 +214,12 @@ class BatchNorm(Stage):
         factor = self.factor / -self.count
         slope = factor * self.inv_std * products
         numbers[0], numbers[1], numbers[2] = self.factor, slope, factor * dbias - slope * self.mean
-        dx = self.dx[b] if self.plus else dy
+        dx = self.dx[b] if self.adds_map else dy
         if self.gives:
             self.w.each(self.parts_of(dy), self.give_part, dx, dy, self.x[b], numbers)
         else:
             self.rows_back = rows_for(dx, numbers, dy, self.x[b])
-        return (dx, dy) if self.plus else dx
+        return (dx, dy) if self.adds_map else dx
 
     def take_gradient(self, dy: Array, rows: slice) -> None:
         """Rows of dy (H, W, n, C) become the gradient in front of what stands at the end; sums it and its products with
@@ -233,13 +233,13 @@ class BatchNorm(Stage):
         y, sums = self.y[b], self.taken[b][self.w.row]
         multiplies = self.product is not None and self.product.multiplies
         for band in bands(dy, self.band, rows):
-            if self.clip is not None:
-                stop_outside(dy[band], y[band], self.mask[b], *self.clip)
-            elif self.relu:
+            if self.bounds is not None:
+                stop_outside(dy[band], y[band], self.mask[b], *self.bounds)
+            elif self.ends_in_relu:
                 stop_negative(dy[band], y[band], self.mask[b])
             if multiplies:
                 sums[0] += sums_by_channel(dy[band])
-                if self.plus:
+                if self.adds_map:
                     self.dx[b][band] = dy[band]  # which the convolution in front reads as it is
                 continue
             part = x[band]

@@ -23,8 +23,15 @@ class ConvGeometry:
         return tuple(n + before + behind for n, (before, behind) in zip(self.shape[1:], self.padding, strict=True))
 
     @property
+    def has_steps(self) -> bool:
+        """Whether windows or taps do not lie side by side."""
+        return max(*self.stride, *self.dilation) > 1
+
+    @property
     def out_size(self) -> tuple[int, ...]:
-        """How many windows there are along each axis: floor((n - d * (k - 1) - 1) / s) + 1."""
+        """How many windows there are along each axis."""
+        if not self.has_steps:
+            return tuple(n - k + 1 for n, k in zip(self.padded_size, self.kernel_size, strict=True))
         axes = zip(self.padded_size, self.kernel_size, self.stride, self.dilation, strict=True)
         return tuple((n - d * (k - 1) - 1) // s + 1 for n, k, s, d in axes)
 

@@ -58,29 +58,30 @@ class RowConv(ConvStage):
 
     def columns_of(self, padded: Array) -> Array:
         """What the columns of a window see of (H, C, W, n), a view (H, Kw, C, Wo, n)."""
-        row, channel, column, item = padded.strides
-        shape = (len(padded), self.kernel_size[1], self.channels, self.out_size[1], padded.shape[3])
-        strides = (row, column, channel, column * self.stride[1], item)
-        return np.lib.stride_tricks.as_strided(padded, shape, strides)
+        seen = np.lib.stride_tricks.sliding_window_view(padded, self.kernel_size[1], 2, writeable=True)
+        if self.stride[1] > 1:
+            seen = seen[:, :, :: self.stride[1]]
+        return seen.transpose(0, 4, 1, 2, 3)
 
     def windows_of(self, columns: Array) -> Array:
         """What each row of y sees, a view (Ho, Kh*Kw*C, Wo*n)."""
         row, _, one, _, item = columns.strides
+        if self.stride[0] > 1:
+            row *= self.stride[0]
         shape = (self.out_size[0], self.rows_of_window, columns.shape[3] * columns.shape[4])
-        return np.lib.stride_tricks.as_strided(columns, shape, (row * self.stride[0], one, item))
+        return np.lib.stride_tricks.as_strided(columns, shape, (row, one, item))
 
     def backward(self, dy: Array) -> Array | None:
         """dy (Ho, Wo, n, F) -> dx (H, W, n, C) if anything needs it."""
         b = self.w.block
         self.bias_gradient(dy)
         rows, windows = dy.reshape(len(dy), -1, self.filters), self.windows[b]
+        if b == 0:
+            self.grad_rows[...] = 0
         for begin in range(0, len(dy), self.band):
             parts = self.parts[: len(dy) - begin]
             np.matmul(windows[begin : begin + self.band], rows[begin : begin + self.band], out=parts)
-            if begin == 0 and b == 0:
-                np.sum(parts, axis=0, out=self.grad_rows)
-            else:
-                self.grad_rows += parts.sum(axis=0)
+            self.grad_rows += parts.sum(axis=0)
         if not self.has_dx:
             return None
         dwindows, dcolumns, dpadded, dx = self.dwindows[b], self.dcolumns[b], self.dpadded[b], self.dx[b]

@@ -50,8 +50,6 @@ class TransformedConv(ConvStage):
         du = self.du[:, : part.shape[2] * f]
         np.matmul(part.swapaxes(1, 2), z, out=du.reshape(points, -1, f))
         place = slice(begin * f, (begin + part.shape[2]) * f)
-        if self.w.block == 0:
-            product(self.tw_t, du, self.grad[:, place])
-        else:
-            product(self.tw_t, du, self.grad_part[:, place])
+        product(self.tw_t, du, (self.grad if self.w.block == 0 else self.grad_part)[:, place])
+        if self.w.block > 0:
             self.grad[:, place] += self.grad_part[:, place]

@@ -24,7 +24,7 @@ from netdsl.passes.choose_algorithms import Choice, cheapest
 from netdsl.passes.make_plan import make_plans
 from netdsl.passes.plan import Plan, Planned
 from netdsl.passes.tile_batch import block_size
-from netdsl.stages.convolution import Epilogue
+from netdsl.stages.convolution import ConvGeometry, Epilogue
 from netdsl.stages.dropout import Factor
 from netdsl.stages.input import Input, NormalizedInput
 from netdsl.stages.stage import Stage, Stages, Worker
@@ -133,7 +133,8 @@ def _settled(
         methods = class_methods(graph, recipe, plans, until, samples)
         if own != _names(graph, methods):
             own = _names(graph, methods)
-            text_of = _known_text(*plans, SplitNetwork in parts, _questions(parts, own, graph.type_of(until).is_map))
+            asked = _questions(parts, own, graph.type_of(until).is_map) | _asked_of_windows(plans)
+            text_of = _known_text(*plans, SplitNetwork in parts, asked)
         kept = _trimmed_texts(roots, text_of, own, methods, demo)
         text_of, unread = text_from(kept, text_of), unread_settings(kept)
         train, infer = (_as_read(plan, unread) for plan in plans)
@@ -166,6 +167,14 @@ def _questions(parts: Sequence[type], own: set[str], gives_map: bool) -> dict[ty
         (StoredNetwork, FastNetwork, WaitingNetwork, DrawingNetwork, ForkedNetwork, LargeNetwork), network
     )
     return {**asking, Worker: Questions(methods, {} if SplitNetwork in parts else splits)}
+
+
+def _asked_of_windows(plans: Sequence[Plan]) -> dict[type, Questions]:
+    """What is known of the windows of convolutions."""
+    calls = [stage.call for plan in plans for stage in plan.stages if stage.call is not None]
+    windows = [one for call in calls for one in call.arguments if isinstance(one, ConvGeometry)]
+    has_steps = {one.has_steps for one in windows}
+    return {ConvGeometry: Questions((), {"self.has_steps": True in has_steps})}
 
 
 def _words(methods: Sequence[Method], demo: Sequence[str]) -> set[str]:

@@ -27,13 +27,14 @@ class Call:
 @dataclass(frozen=True)
 class Said:
     """What a text says: the attributes that it reads, of `self` apart; its calls; and the attributes and names that it
-    hands on without a call, of `self` apart."""
+    hands on without a call, of `self` apart. given_on: the attributes that it reads to be those of `self`."""
 
     read: frozenset[str]
     own: frozenset[str]
     calls: tuple[Call, ...]
     handed: frozenset[str]
     given: frozenset[str]
+    given_on: frozenset[str]
 
 
 @lru_cache(REMEMBERED)
@@ -41,7 +42,7 @@ def said_in(text: str, is_stage: bool) -> Said:
     """is_stage: that `self.a = b.a` gives on what `b` has is no reason yet that anyone has it."""
     read, own, handed, given = set[str](), set[str](), set[str](), set[str]()
     calls, called = list[Call](), set[ast.AST]()
-    given_on = _given_on(parsed(text)) if is_stage else set()
+    given_on = _given_on(parsed(text)) if is_stage else set[ast.expr]()
     for node in walk(parsed(text)):
         if isinstance(node, ast.Call):
             called.add(node.func)
@@ -56,10 +57,17 @@ def said_in(text: str, is_stage: bool) -> Said:
                 (given if is_own else handed).add(name_of(node))
         elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Attribute):
             read.add(node.target.attr)
-    return Said(frozenset(read), frozenset(own), tuple(calls), frozenset(handed), frozenset(given))
+    return Said(
+        frozenset(read),
+        frozenset(own),
+        tuple(calls),
+        frozenset(handed),
+        frozenset(given),
+        frozenset(map(name_of, given_on)),
+    )
 
 
-def _given_on(tree: ast.AST) -> set[ast.AST]:
+def _given_on(tree: ast.AST) -> set[ast.expr]:
     """The attributes in a text that are read to be attributes of the same name of `self`."""
     pairs = [pair for node in walk(tree) if isinstance(node, ast.Assign) for pair in pairs_of(node)]
     return {

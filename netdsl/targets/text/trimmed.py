@@ -81,6 +81,8 @@ class _Trim:
             self.calls.setdefault(call.name, []).append(call)
         self.lines: dict[Kernel, frozenset[Kernel]] = {}
         self.extended = {base for kernel in texts if isinstance(kernel, type) for base in kernel.__mro__[1:]}
+        needed = [one.given_on & told[other].own for kernel, one in told.items() for other in self._related(kernel)]
+        self.read = self.read.union(*needed)
         self.methods = {k: {one.name: one for one in functions_in(parsed(text).body[0])} for k, text in texts.items()}
         defined: dict[str, list[ast.FunctionDef]] = {}
         for kernel, methods in self.methods.items():
