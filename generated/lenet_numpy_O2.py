@@ -313,8 +313,7 @@ class TransformedConv(ConvStage):
     matrix product sums over the channels; the transpose of ty brings these back. The gradients go the same way."""
 
     def make_room_for_weights(self, points):
-        """Arrays for the weights and for their gradient, (taps, C * F), made for some input channels at a time, so that
-        those stay in the cache."""
+        """Arrays for the weights and their gradient, (taps, C * F), made for as many channels as stay in the cache."""
         w, c, f = self.w, self.channels, self.filters
         self.tw_t = np.ascontiguousarray(self.tw.T)
         self.u = w.shared(self.name, (points, c * f))
@@ -663,8 +662,7 @@ class StoredNetwork(Network):
     chunk = 32768  # so many numbers of the vector are worked on at a time
 
     def store(self, params, buffers):
-        """One vector for all of them, first the matrices, from which nothing is derived, and a vector of gradients for
-        each worker."""
+        """One vector for all of them, first the matrices, from which nothing is derived; gradients for each worker."""
         self.begin = self.room(array for array in params.values() if array.ndim == 2)
         self.size = self.room(params.values())
         self.vector = self.team.shared((self.size + self.room(buffers.values()),), self.dtype)
@@ -1038,8 +1036,7 @@ class Team:
         self.work = work
 
     def call(self, order=(), is_alone=False):
-        """Every worker does its work on `order`, or the first one alone; raises what one of them raised. BLAS has one
-        thread for each."""
+        """Every worker does its work on `order`, or the first one alone; raises what one of them raised."""
         if not self.close.alive:
             raise RuntimeError(f"the workers have ended: {self.why}")
         if self.busy.locked():
@@ -1049,7 +1046,7 @@ class Team:
                 self.settle()
             self.active, threads = 1 if is_alone else self.count, None
             try:
-                threads = blas_threads(1 if self.count > 1 else None)
+                threads = blas_threads(1 if self.count > 1 else None)  # of each worker
                 if self.active == 1:
                     self.work(0, order)
                 elif self.pid != os.getpid():

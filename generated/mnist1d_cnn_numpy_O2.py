@@ -951,8 +951,7 @@ class StoredNetwork(Network):
     chunk = 32768  # so many numbers of the vector are worked on at a time
 
     def store(self, params, buffers):
-        """One vector for all of them, first the matrices, from which nothing is derived, and a vector of gradients for
-        each worker."""
+        """One vector for all of them, first the matrices, from which nothing is derived; gradients for each worker."""
         self.begin = self.room(array for array in params.values() if array.ndim == 2)
         self.size = self.room(params.values())
         self.vector = self.team.shared((self.size + self.room(buffers.values()),), self.dtype)
@@ -1120,6 +1119,7 @@ class FastNetwork(StoredNetwork):
     def worker(self, index, n, training, apart):
         """What worker `index` needs for its part of a batch of n samples; the last six that were made are kept. All
         workers make and forget theirs in the same order, so that they agree on what is new."""
+        apart = apart or training  # all blocks are at work at a time
         known, key = self.workers.setdefault((index, self.team.active), {}), (n, training, apart)
         if key not in known:
             while len(known) >= 6:
@@ -1326,8 +1326,7 @@ class Team:
         self.work = work
 
     def call(self, order=(), is_alone=False):
-        """Every worker does its work on `order`, or the first one alone; raises what one of them raised. BLAS has one
-        thread for each."""
+        """Every worker does its work on `order`, or the first one alone; raises what one of them raised."""
         if not self.close.alive:
             raise RuntimeError(f"the workers have ended: {self.why}")
         if self.busy.locked():
@@ -1337,7 +1336,7 @@ class Team:
                 self.settle()
             self.active, threads = 1 if is_alone else self.count, None
             try:
-                threads = blas_threads(1 if self.count > 1 else None)
+                threads = blas_threads(1 if self.count > 1 else None)  # of each worker
                 if self.active == 1:
                     self.work(0, order)
                 elif self.pid != os.getpid():
@@ -1558,10 +1557,6 @@ class Buffers:
 class WaitingNetwork(FastNetwork):
     """A network of which the blocks wait for each other in training: a batch norm needs the whole batch. Both of its
     passes are generators, which yield where they wait."""
-
-    def worker(self, index, n, training, apart):
-        """What worker `index` needs; in training all its blocks are at work at a time."""
-        return super().worker(index, n, training, training or apart)
 
     def each_block(self, w, command):
         """All blocks by turns, each up to where it waits; at inference one after the other."""

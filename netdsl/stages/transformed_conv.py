@@ -21,8 +21,7 @@ class TransformedConv(ConvStage):
     ty: Separable
 
     def make_room_for_weights(self, points: int, tiles: int) -> None:
-        """Arrays for the weights and for their gradient, (taps, C * F), made for some input channels at a time, so that
-        those stay in the cache."""
+        """Arrays for the weights and their gradient, (taps, C * F), made for as many channels as stay in the cache."""
         w, c, f = self.w, self.channels, self.filters
         self.tw_t = np.ascontiguousarray(self.tw.T)
         self.u = w.shared(self.name, (points, c * f))

@@ -45,8 +45,7 @@ class Team:
         self.work = work
 
     def call(self, order: Sequence[float] = (), is_alone: bool = False) -> None:
-        """Every worker does its work on `order`, or the first one alone; raises what one of them raised. BLAS has one
-        thread for each."""
+        """Every worker does its work on `order`, or the first one alone; raises what one of them raised."""
         if not self.close.alive:
             raise RuntimeError(f"the workers have ended: {self.why}")
         if self.busy.locked():
@@ -56,7 +55,7 @@ class Team:
                 self.settle()
             self.active, threads = 1 if is_alone else self.count, None
             try:
-                threads = blas_threads(1 if self.count > 1 else None)
+                threads = blas_threads(1 if self.count > 1 else None)  # of each worker
                 if self.active == 1:
                     self.work(0, order)
                 elif self.pid != os.getpid():

@@ -14,6 +14,7 @@ from netdsl.targets.text.trimmed import Outside, trimmed
 
 NETS = {
     "pairs": "input 3x8x8\nconv 8 k3 same -> relu -> pool 2 -> conv 9 k5 same -> relu -> pool 2 -> flatten -> linear 3",
+    "strides that nobody gives and stages read": "input 8x16x16\nconv 8 k3 same -> relu -> gap -> linear 3",
     "residual": "input 9x6x6\nconv 9 k3 same -> bn -> add { conv 9 k3 same -> bn | id } -> relu -> gap -> linear 4",
     "depthwise": "input 8x7x7\nconv 8 k3 same g=8 -> bn -> relu6 -> conv 5 -> bn -> gap -> linear 3",
     "tokens": "input 6x8\nln -> mha 2 -> gelu -> linear 5 -> transpose -> flatten -> linear 3",

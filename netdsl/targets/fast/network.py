@@ -166,6 +166,8 @@ class FastNetwork(StoredNetwork):
     def worker(self, index: int, n: int, training: bool, apart: bool) -> Worker:
         """What worker `index` needs for its part of a batch of n samples; the last six that were made are kept. All
         workers make and forget theirs in the same order, so that they agree on what is new."""
+        if hasattr(self, "steps_of"):
+            apart = apart or training  # all blocks are at work at a time
         known, key = self.workers.setdefault((index, self.team.active), {}), (n, training, apart)
         if key not in known:
             while len(known) >= 6:

@@ -21,10 +21,6 @@ class WaitingNetwork(FastNetwork):
     """A network of which the blocks wait for each other in training: a batch norm needs the whole batch. Both of its
     passes are generators, which yield where they wait."""
 
-    def worker(self, index: int, n: int, training: bool, apart: bool) -> Worker:
-        """What worker `index` needs; in training all its blocks are at work at a time."""
-        return super().worker(index, n, training, training or apart)
-
     def each_block(self, w: Worker, command: int) -> None:
         """All blocks by turns, each up to where it waits; at inference one after the other."""
         if not w.training:

@@ -30,8 +30,7 @@ class StoredNetwork(Network):
     last_sum: Any
 
     def store(self, params: Mapping[str, Array], buffers: Mapping[str, Array]) -> None:
-        """One vector for all of them, first the matrices, from which nothing is derived, and a vector of gradients for
-        each worker."""
+        """One vector for all of them, first the matrices, from which nothing is derived; gradients for each worker."""
         self.begin = self.room(array for array in params.values() if array.ndim == 2)
         self.size = self.room(params.values())
         self.vector = self.team.shared((self.size + self.room(buffers.values()),), self.dtype)
