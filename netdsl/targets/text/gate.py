@@ -18,7 +18,8 @@ import ast
 import builtins
 import re
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cache, lru_cache
 from math import isfinite
 from typing import Any
 
@@ -26,7 +27,7 @@ from netdsl.ground.names import reserved
 from netdsl.targets.dialect import Dialect
 from netdsl.targets.text.alone import alone
 from netdsl.targets.text.derived import is_derived
-from netdsl.targets.text.kernel_source import imported_modules
+from netdsl.targets.text.kernel_source import REMEMBERED, children, imported_modules, parsed
 from netdsl.targets.text.plain_text import is_record
 from netdsl.targets.text.tree import (
     SCOPES,
@@ -62,20 +63,42 @@ def gate(text: str, dialect: Dialect) -> str:
     start = "\n".join(text.split("\n", 2)[:2])
     check(set(_CODING.findall(start)) <= {"utf-8"}, "an encoding that is not utf-8")
     try:
-        tree = ast.parse(text)
-        _Module(text, tree, dialect).check()
+        _Module(_statements(text), dialect).check()
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise AssertionError(f"the emitted text is no module: {str(error)[:200]}") from None
     return text
+
+
+Statement = tuple[ast.stmt, str]
+"""A statement at the top of a module, and its lines, those of decorators too."""
+
+
+def _statements(text: str) -> list[Statement]:
+    """The statements of a module. It is read in parts, at two empty lines each, since most definitions come again with
+    the next network: parts that are Python one by one are so together. If one is none, the module is read as a
+    whole."""
+    try:
+        return [one for part in text.split("\n\n\n") for one in _part(part)]
+    except SyntaxError:
+        return _part(text)
+
+
+def _part(text: str) -> list[Statement]:
+    lines = text.split("\n")
+    return [(node, "\n".join(lines[_first_line(node) - 1 : node.end_lineno])) for node in parsed(text).body]
+
+
+def _first_line(node: ast.stmt) -> int:
+    return min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", ()))])
 
 
 class _Module:
     """The check of one module. names: what its functions may read beside their own; bases: what a class may extend;
     scripts: what it may call when it is run."""
 
-    def __init__(self, text: str, tree: ast.Module, dialect: Dialect) -> None:
-        self.lines, self.tree, self.dialect = text.split("\n"), tree, dialect
-        imports = [ast.unparse(node) for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    def __init__(self, statements: Sequence[Statement], dialect: Dialect) -> None:
+        self.statements, self.dialect = statements, dialect
+        imports = [ast.unparse(node) for node, _ in statements if isinstance(node, ast.Import | ast.ImportFrom)]
         known = {**(dialect.kernel_imports or {}), **dialect.imports}
         for line in imports:
             check(line in known, f"the import `{line}`")
@@ -92,10 +115,10 @@ class _Module:
 
     def check(self) -> None:
         rest: list[ast.stmt] = []
-        for index, node in enumerate(self.tree.body):
+        for index, (node, text) in enumerate(self.statements):
             if isinstance(node, ast.FunctionDef | ast.ClassDef):
                 self.define(node.name)
-                if self.is_own(node):
+                if self.is_own(node, text):
                     continue
                 check(isinstance(node, ast.ClassDef), f"the function `{node.name}`, which is not netdsl's")
                 self.names.add(node.name)
@@ -106,7 +129,7 @@ class _Module:
                 continue
             elif isinstance(node, ast.Assign):
                 given = names_given(node)
-                own = has_constant(self.dialect, given[0], self.text_of(node))
+                own = has_constant(self.dialect, given[0], text)
                 for name in given:
                     self.define(name)
                     check(own or name in constants_of(self.dialect), f"the name `{name}` at its top")
@@ -128,24 +151,14 @@ class _Module:
         check(not taken and not name.startswith("_"), f"a second meaning of `{name}`")
         self.defined.add(name)
 
-    def text_of(self, node: ast.FunctionDef | ast.ClassDef | ast.Assign) -> str:
-        """Its lines, those of decorators too."""
-        first = min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", ()))])
-        return "\n".join(self.lines[first - 1 : node.end_lineno])
-
-    def is_own(self, node: ast.FunctionDef | ast.ClassDef) -> bool:
+    def is_own(self, node: ast.FunctionDef | ast.ClassDef, text: str) -> bool:
         """Whether it is netdsl's own, byte for byte; what only computes can be called, a network extended."""
         if node.decorator_list and not is_record(node):
             return False
-        text = self.text_of(node)
         if text in self.helpers:
             self.names.add(node.name)
             return True
-        module = holder(self.dialect, node.name, text)
-        if module is None and self.dialect.has_stages:
-            module = origin(
-                self.dialect, node.name, lambda whole: is_derived(text, whole) or is_derived(text, alone(whole))
-            )
+        module = _home(self.dialect, node.name, text)
         if module is None:
             return False
         self.own.append(text)
@@ -211,13 +224,14 @@ class _Module:
         plain = not (node.decorator_list or node.returns or a.vararg or a.kwarg or a.posonlyargs or a.kwonlyargs)
         check(known and plain, f"the method `{head}`")
         check(bool(a.args) and a.args[0].arg == "self", f"the method `{head}`")
-        check("self" not in bound(node.body), "another `self`")
+        given = bound(node.body)
+        check("self" not in given, "another `self`")
         takes = any(arg.arg == "s" for arg in a.args)
         self.has_stages = self.dialect.has_stages and (takes or makes_stages(node))
-        check(not (takes and self.has_stages and "s" in bound(node.body)), "another `s`")
+        check(not (takes and self.has_stages and "s" in given), "another `s`")
         for default in a.defaults:
             self.inside(default, frozenset())
-        scope = bound([*node.body, *a.args])
+        scope = given | bound(a.args)
         odd = [name for name in scope if name in self.roots or name.startswith("__")]
         check(not odd, f"another meaning of {odd}")
         for index, line in enumerate(node.body):
@@ -238,9 +252,8 @@ class _Module:
             rule(self, node, scope)
         if isinstance(node, ast.Attribute) and self.chain(node, scope):
             return
-        for child in ast.iter_child_nodes(node):
-            if not isinstance(child, ast.expr_context):
-                self.inside(child, scope)
+        for child in _below(node):
+            self.inside(child, scope)
 
     def chain(self, node: ast.Attribute, scope: frozenset[str]) -> bool:
         """`np.random.default_rng`, as the emitters write it; False for an attribute of a value."""
@@ -281,15 +294,10 @@ class _Module:
             number = isinstance(value, int) or (isinstance(value, float) and isfinite(value))
             check(value is None or value is ... or number, f"the constant {ast.unparse(node)[:80]}")
 
-    def joined(self, node: ast.JoinedStr, scope: frozenset[str]) -> None:
-        """Texts between values; `inside` goes on to the values alone."""
-        node.values = [part for part in node.values if not isinstance(part, ast.Constant)]
-
     def formatted(self, node: ast.FormattedValue, scope: frozenset[str]) -> None:
         form = node.format_spec
         check(form is None or bool(re.fullmatch(r"f'\.\df'", ast.unparse(form))), "a format")
         check(node.conversion == -1, "a conversion in a text")
-        node.format_spec = None
 
     def assign(self, node: ast.Assign, scope: frozenset[str]) -> None:
         check(len(node.targets) == 1, "two assignments in one")
@@ -313,7 +321,6 @@ _RULES: dict[type[ast.AST], Callable[[_Module, Any, frozenset[str]], None]] = {
     ast.Attribute: _Module.attribute,
     ast.Name: _Module.name,
     ast.Constant: _Module.constant,
-    ast.JoinedStr: _Module.joined,
     ast.FormattedValue: _Module.formatted,
     ast.Assign: _Module.assign,
     ast.AugAssign: _Module.aug_assign,
@@ -323,6 +330,23 @@ _RULES: dict[type[ast.AST], Callable[[_Module, Any, frozenset[str]], None]] = {
 }
 
 
+def _below(node: ast.AST) -> Sequence[ast.AST]:
+    """What is in a node, but the text between values, and the format of one, which `formatted` has checked."""
+    if isinstance(node, ast.JoinedStr):
+        return [part for part in node.values if not isinstance(part, ast.Constant)]
+    return [node.value] if isinstance(node, ast.FormattedValue) else children(node)
+
+
+@lru_cache(REMEMBERED)
+def _home(dialect: Dialect, name: str, text: str) -> types.ModuleType | None:
+    """The module of netdsl that has a definition; None where it is none of netdsl's."""
+    module = holder(dialect, name, text)
+    if module is not None or not dialect.has_stages:
+        return module
+    return origin(dialect, name, lambda whole: is_derived(text, whole) or is_derived(text, alone(whole)))
+
+
+@cache
 def _computes(module: types.ModuleType) -> bool:
     """Whether it imports what cannot reach a file or a process, and so none of its kernels can."""
     used = {value.__name__ for value in vars(module).values() if isinstance(value, types.ModuleType)}

@@ -59,6 +59,18 @@ def imported_modules(texts: Iterable[str]) -> list[str]:
     return sorted({name for text in texts for name in names_in(text)} & STANDARD)
 
 
+def children(node: ast.AST) -> list[ast.AST]:
+    """The nodes right below one, in their order, without contexts."""
+    nodes: list[ast.AST] = []
+    for field in node._fields:
+        value = getattr(node, field, None)
+        if isinstance(value, list):
+            nodes += [item for item in value if isinstance(item, ast.AST)]
+        elif isinstance(value, ast.AST) and field != "ctx":
+            nodes.append(value)
+    return nodes
+
+
 def walk(tree: ast.AST) -> Sequence[ast.AST]:
     """The nodes of a tree level by level, as ast.walk, but in a third of the time and without contexts. Definitions
     keep theirs, since they are asked for again and again; trees are read and never changed."""
@@ -67,13 +79,7 @@ def walk(tree: ast.AST) -> Sequence[ast.AST]:
         return known
     nodes = [tree]
     for node in nodes:
-        for field in node._fields:
-            value = getattr(node, field, None)
-            if isinstance(value, ast.AST):
-                if field != "ctx":
-                    nodes.append(value)
-            elif isinstance(value, list):
-                nodes += [item for item in value if isinstance(item, ast.AST)]
+        nodes += children(node)
     if isinstance(tree, ast.Module | ast.ClassDef | ast.FunctionDef):
         tree.nodes = nodes  # type: ignore[union-attr]
     return nodes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 
-from netdsl.targets.text.kernel_source import walk
+from netdsl.targets.text.kernel_source import children, walk
 
 SCOPES = (ast.Lambda, ast.DictComp, ast.GeneratorExp)
 
@@ -50,7 +50,7 @@ def bound(nodes: Iterable[ast.AST]) -> frozenset[str]:
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             names.add(node.id)
         elif not isinstance(node, SCOPES):
-            waiting += ast.iter_child_nodes(node)
+            waiting += children(node)
     return frozenset(names)
 
 
