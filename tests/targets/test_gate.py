@@ -411,6 +411,20 @@ def difference(text):
     return [line for line in text.split("\n") if line not in known]
 
 
+def test_an_annotation_which_python_would_compute_is_refused():
+    for target, text in MODULES.items():
+        begin = text.index("def forward(self, x") + len("def forward(self, x")
+        assert not refused(text, target)
+        assert refused(f"{text[:begin]}: open('a'){text[begin:]}", target), target
+
+
+def test_statements_that_reach_over_two_empty_lines_are_read_as_one():
+    doc, rest = MODULES["numpy"].split('"""', 2)[1:]
+    assert not refused(f'"""{doc}\n\n\nimport os\n\n\n"""{rest}', "numpy")
+    assert refused(f'"""{doc}"""\n\n\nimport os\n\n\n{rest}', "numpy")
+    assert refused(f"{MODULES['numpy']}\n\n\nelse:\n\n\n    x = 1", "numpy")
+
+
 def test_the_places_of_hostile_texts_take_what_is_harmless():
     """The places are ones where code would run: the same texts with harmless code in them pass."""
     for target, text in MODULES.items():

@@ -222,6 +222,7 @@ class _Module:
         known = node.name in self.dialect.methods or head in self.words.heads
         a = node.args
         plain = not (node.decorator_list or node.returns or a.vararg or a.kwarg or a.posonlyargs or a.kwonlyargs)
+        plain &= not any(arg.annotation for arg in a.args)
         check(known and plain, f"the method `{head}`")
         check(bool(a.args) and a.args[0].arg == "self", f"the method `{head}`")
         given = bound(node.body)
