@@ -50,11 +50,10 @@ def said_in(text: str, is_stage: bool) -> Said:
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             read.add(node.value)
         elif isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load):
-            is_own = isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self"
             if isinstance(node, ast.Attribute) and node not in given_on:
-                (own if is_own else read).add(node.attr)
+                (own if is_own(node) else read).add(node.attr)
             if node not in called:
-                (given if is_own else handed).add(name_of(node))
+                (given if is_own(node) else handed).add(name_of(node))
         elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Attribute):
             read.add(node.target.attr)
     return Said(
@@ -92,3 +91,21 @@ def _call(node: ast.Call) -> Call:
 
 def name_of(node: ast.expr) -> str:
     return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+
+
+def is_own(node: ast.AST) -> bool:
+    """Whether a node is an attribute of `self`."""
+    return isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self"
+
+
+@lru_cache(REMEMBERED)
+def called_in(text: str) -> tuple[str, ...]:
+    """The names of what a text calls, each once."""
+    return tuple(dict.fromkeys(name_of(node.func) for node in walk(parsed(text)) if isinstance(node, ast.Call)))
+
+
+@lru_cache(REMEMBERED)
+def own_given_in(text: str) -> frozenset[str]:
+    """The attributes that a text gives `self`."""
+    nodes = [node for node in walk(parsed(text)) if isinstance(node, ast.Attribute) and is_own(node)]
+    return frozenset(node.attr for node in nodes if isinstance(node.ctx, ast.Store))

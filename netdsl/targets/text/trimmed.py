@@ -23,7 +23,7 @@ from netdsl.targets.text.rewritten import (
     without_parameters,
     without_statements,
 )
-from netdsl.targets.text.said import Call, name_of, said_in
+from netdsl.targets.text.said import Call, called_in, is_own, name_of, own_given_in, said_in
 
 Reach = Callable[[TextOf], Mapping[Kernel, str]]
 """Gives the texts that a module reaches, of those that it is given."""
@@ -89,10 +89,10 @@ class _Trim:
             for one in methods.values():
                 defined.setdefault(self._called(kernel, one), []).append(one)
         self.gone = {name: self._gone(name, ones[0]) for name, ones in defined.items() if len(ones) == 1}
-        idle = {
-            name: all(map(does_nothing, (node for one in ones for node in one.body))) for name, ones in defined.items()
+        self.needless = {
+            name: frozenset(key for one in gone for key in one) for name, gone in self.gone.items() if gone
         }
-        self.idle = {name for name, is_idle in idle.items() if is_idle and name}
+        self.idle = frozenset(name for name, ones in defined.items() if name and all(map(_is_idle, ones)))
 
     @staticmethod
     def _is_stage(kernel: Kernel, outside: Outside) -> bool:
@@ -150,24 +150,21 @@ class _Trim:
             return without_statements(text, self._unread_in(kernel, node))
         if is_record(node):
             return without_fields(text, lambda place, name: self._is_idle_field(kernel, place, name))
-        idle = {one.name: self._idle(self._called(kernel, one), one) for one in functions_in(node)}
-        read = {one.name: _read_in(one) for one in functions_in(node)}
-        gone = {one.name: self._unread(self._called(kernel, one), one, idle[one.name]) for one in functions_in(node)}
         is_stage = self._is_stage(kernel, self.outside)
-
-        everything = self._read_of(kernel)
-
-        def is_unread(method: str, target: ast.expr) -> bool:
-            if isinstance(target, ast.Name):
-                return target.id not in read[method]
-            return is_stage and ast.unparse(target) == f"self.{name_of(target)}" and name_of(target) not in everything
-
-        text = without_statements(
-            text, self._parts_for_nobody(kernel, node) if is_stage else self._unread_in(kernel, node)
+        functions = [(one.name, self._called(kernel, one), one) for one in functions_in(node)]
+        idle = {name: frozenset(self._idle(called, one)) for name, called, one in functions}
+        gone = {name: frozenset(self._unread(called, one, idle[name])) for name, called, one in functions}
+        parts = self._parts_for_nobody(kernel, node) if is_stage else self._unread_in(kernel, node)
+        calls = called_in(text)
+        needless = _Needless(
+            frozenset(part.lineno for part in parts),
+            tuple((name, args) for name, args in idle.items() if args),
+            tuple((name, args) for name, args in gone.items() if args),
+            tuple((name, self.needless[name]) for name in calls if name in self.needless),
+            own_given_in(text) - self._read_of(kernel) if is_stage else frozenset(),
+            self.idle.intersection(calls),
         )
-        text = without_arguments(without_parameters(text, gone), self._is_gone)
-        text = folded(text, lambda method, test: _truth(test, idle[method]), self.idle, is_unread)
-        return without_last_returns(text)
+        return _without(text, needless)
 
     def _parts_for_nobody(self, kernel: Kernel, node: ast.stmt) -> list[ast.stmt]:
         """Of a class the attributes that nobody reads, and the methods that do nothing, as the ones they replace."""
@@ -193,10 +190,6 @@ class _Trim:
         unread = {(place, arg) for place, arg, _ in _parameters(function) if arg in idle} if name else set()
         return {arg for place, arg in unread if not given & {place, arg}} - _read_in(function)
 
-    def _is_gone(self, call: ast.Call, key: int | str) -> bool:
-        gone = self.gone.get(name_of(call.func), ())
-        return any(key in one for one in gone)
-
     def _read_of(self, kernel: Kernel) -> frozenset[str]:
         """The attributes that are read of objects of a class, or may be; a network extends several parts."""
         is_left = isinstance(kernel, type) and issubclass(kernel, self.outside.left)
@@ -210,6 +203,49 @@ class _Trim:
         return bool(is_made) and is_idle
 
 
+@dataclass(frozen=True)
+class _Needless:
+    """What the text of a definition does without. statements: those of a class, by their first lines; idle: by the name
+    of a function its parameters that are always their default, gone: those that no line reads; arguments: by the name
+    of what is called the places and names of what no call need give; unread: attributes of `self`; calls: methods that
+    do nothing."""
+
+    statements: frozenset[int]
+    idle: tuple[tuple[str, frozenset[str]], ...]
+    gone: tuple[tuple[str, frozenset[str]], ...]
+    arguments: tuple[tuple[str, frozenset[int | str]], ...]
+    unread: frozenset[str]
+    calls: frozenset[str]
+
+
+@lru_cache(2 * REMEMBERED)
+def _without(text: str, needless: _Needless) -> str:
+    """The text of a definition without all that: mostly the same as in a network before."""
+    (node,) = parsed(text).body
+    idle, gone, arguments = dict(needless.idle), dict(needless.gone), dict(needless.arguments)
+    read = {one.name: _read_in(one) for one in functions_in(node)}
+    known = {
+        one.name: {arg: default for _, arg, default in _parameters(one) if default and arg in idle.get(one.name, ())}
+        for one in functions_in(node)
+    }
+
+    def is_unread(method: str, target: ast.expr) -> bool:
+        if isinstance(target, ast.Name):
+            return target.id not in read[method]
+        return is_own(target) and name_of(target) in needless.unread
+
+    parts = [part for part in getattr(node, "body", ()) if part.lineno in needless.statements]
+    new = without_parameters(without_statements(text, parts), gone)
+    new = without_arguments(new, lambda call, key: key in arguments.get(name_of(call.func), ()))
+    new = folded(new, lambda method, test: _truth(test, known[method]), needless.calls, is_unread)
+    return without_last_returns(new)
+
+
+def _is_idle(function: ast.FunctionDef) -> bool:
+    return all(map(does_nothing, function.body))
+
+
+@lru_cache(8 * REMEMBERED)
 def _parameters(function: ast.FunctionDef) -> list[tuple[int, str, ast.expr | None]]:
     """(place, name, default) of each parameter but `self`."""
     arguments = [arg.arg for arg in function.args.args]
