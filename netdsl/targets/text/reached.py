@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from netdsl.targets.text.kernel_source import REMEMBERED, Kernel, TextOf, is_kernel, parsed, walk
-from netdsl.targets.text.rewritten import without_statements
+from netdsl.targets.text.rewritten import functions_in, without_statements
 
 
 def reached_texts(
@@ -41,17 +41,41 @@ class _Part:
     kept: set[str] = field(default_factory=set)
 
 
+@dataclass(frozen=True)
+class _Said:
+    """What a node says. names, and the kernels among them; words: attributes of objects, own: of `self`, asked: of
+    `super()`."""
+
+    names: frozenset[str]
+    kernels: tuple[Kernel, ...]
+    words: frozenset[str]
+    own: frozenset[str]
+    asked: frozenset[str]
+
+
 @lru_cache(8 * REMEMBERED)
-def _said(node: ast.AST) -> tuple[tuple[str | None, str], ...]:
-    """The attributes and names in a node: (what it is an attribute of, if that is a name or `super()`, else "";
-    None of a name, the word)."""
-    return tuple(
-        (ast.unparse(one.value) if isinstance(one.value, ast.Name) or _is_super(one.value) else "", one.attr)
-        if isinstance(one, ast.Attribute)
-        else (None, one.id)
-        for one in walk(node)
-        if isinstance(one, ast.Attribute | ast.Name)
+def _said(node: ast.AST, module: types.ModuleType) -> _Said:
+    """What a node says that stands in that module. An attribute of a module is none of an object."""
+    nodes = walk(node)
+    names = list(dict.fromkeys(one.id for one in nodes if isinstance(one, ast.Name)))
+    said = [(_root(one.value), one.attr) for one in nodes if isinstance(one, ast.Attribute)]
+    used = [vars(module).get(name) for name in names]
+    return _Said(
+        frozenset(names),
+        tuple(one for one in used if is_kernel(one)),
+        frozenset(word for root, word in said if root != "self" and not _is_module(vars(module).get(root))),
+        frozenset(word for root, word in said if root == "self"),
+        frozenset(word for root, word in said if root == "super()"),
     )
+
+
+def _is_module(value: object) -> bool:
+    return isinstance(value, types.ModuleType)
+
+
+def _root(node: ast.expr) -> str:
+    """The name of what has an attribute, or `super()`; nothing of all else."""
+    return "super()" if _is_super(node) else node.id if isinstance(node, ast.Name) else ""
 
 
 def _is_super(node: ast.expr) -> bool:
@@ -90,21 +114,15 @@ class _Reached:
 
     def say(self, kernel: Kernel, nodes: Iterable[ast.AST]) -> None:
         """What is said in a part of the definition is reached."""
-        module = vars(sys.modules[kernel.__module__])
-        for root, word in (one for part in nodes for one in _said(part)):
-            if root is None:
-                self.words.add(word)
-                self.made.add(word)
-                used = module.get(word)
-                if is_kernel(used):
-                    self.visit(used)
-                continue
-            if root == "self":
+        module = sys.modules[kernel.__module__]
+        for said in (_said(node, module) for node in nodes):
+            self.words |= said.names | said.words
+            self.made |= said.names
+            self.asked |= said.asked
+            for word in said.own:
                 self.own.setdefault(word, set()).add(kernel)
-            elif not isinstance(module.get(root), types.ModuleType):
-                self.words.add(word)
-            if root == "super()":
-                self.asked.add(word)
+            for used in said.kernels:
+                self.visit(used)
 
     def spread(self) -> None:
         """Reach what is named until there is no more."""
@@ -143,5 +161,9 @@ class _Reached:
     def text(self, kernel: Kernel) -> str:
         """The text of a definition without the methods that are not reached."""
         part = self.parts[kernel]
-        gone = [method for name, methods in part.methods.items() if name not in part.kept for method in methods]
-        return without_statements(part.text, gone)
+        return _without_methods(part.text, frozenset(name for name in part.methods if name not in part.kept))
+
+
+@lru_cache(REMEMBERED)
+def _without_methods(text: str, gone: frozenset[str]) -> str:
+    return without_statements(text, [one for one in functions_in(parsed(text).body[0]) if one.name in gone])
