@@ -48,6 +48,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import isqrt
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -190,7 +191,7 @@ class LayerDef:
     def attr(self, name: str) -> Attr:
         return next(attr for attr in self.attrs if attr.name == name)
 
-    @property
+    @cached_property
     def forward_names(self) -> tuple[str, ...]:
         """The names of forward's arguments after its inputs."""
         return tuple(inspect.signature(self.forward).parameters)[self.num_inputs or 1 :]

@@ -26,6 +26,8 @@ def direct(samples: int = SAMPLES) -> Choice:
 
 def chosen(answers: Mapping[str, str], samples: int = SAMPLES) -> Choice:
     """The way that was measured to be the fastest (bench.tuning), where there is an answer, else the cheapest."""
+    if not answers:
+        return lambda ways, training: cheapest(ways, training, samples)
 
     def choose(ways: Sequence[StageCall], training: bool) -> StageCall:
         close = worth_measuring(ways, training, samples)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-
 from netdsl.graph.ir import Graph, Node
 from netdsl.graph.ir import Input as NetworkInput
 from netdsl.graph.recipe import Recipe
@@ -15,7 +13,7 @@ from netdsl.passes.plan import Plan, Planned, needs_gradient
 from netdsl.passes.signals import sizes_inside, stage_calls
 from netdsl.stages.layout import plane
 from netdsl.targets.fast.reasons import reason
-from netdsl.targets.text.arguments import argument_texts
+from netdsl.targets.text.arguments import argument_texts, parameters_of
 from netdsl.targets.text.emission import NO_SECTION, Method, batch_shape, constants_text, raw_doc, titles_of_nodes
 from netdsl.targets.text.ends import argument_names, gives_text, takes_text, tuple_text
 from netdsl.targets.text.gradients import Gradients
@@ -192,7 +190,7 @@ def _textbook(graph: Graph, node: Node) -> str:
 
 def _constructor(stage: Planned, call: StageCall, members: dict[str, str], worker: str) -> str:
     """`PairPool(w, (32, 28, 28), (2, 2), conv=s.conv1, relu=True)`; what is the default is left out."""
-    parameters = inspect.signature(call.kernel).parameters
+    parameters = parameters_of(call.kernel)  # type: ignore[arg-type]
     parts = [worker, *([f'"{stage.node.name}"'] if call.kernel.can.is_named else [])]
     behind = list(parameters.values())[len(parts) :]
     given = list(call.arguments)

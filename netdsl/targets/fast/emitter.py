@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import inspect
 import re
 import sys
 import types
@@ -42,6 +41,7 @@ from netdsl.targets.fast.storage import StoredNetwork
 from netdsl.targets.numpy.network import Network
 from netdsl.targets.text.alone import alone, unshared
 from netdsl.targets.text.answers import answer
+from netdsl.targets.text.arguments import parameters_of
 from netdsl.targets.text.emission import (
     Method,
     emit,
@@ -257,7 +257,7 @@ def _known_text(train: Plan, infer: Plan, splits: bool, asked: Mapping[type, Que
 
 def _given(stage: Planned, call: StageCall, unasked: bool) -> dict[str, object]:
     """What the constructor of a stage is given, by its parameters; nobody asks for dx at inference either."""
-    parameters = inspect.signature(call.kernel).parameters
+    parameters = parameters_of(call.kernel)  # type: ignore[arg-type]
     first: dict[str, object] = {"w": UNKNOWN, **({"name": stage.node.name} if call.kernel.can.is_named else {})}
     given = {
         name: parameter.default for name, parameter in parameters.items() if parameter.default is not parameter.empty

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, Literal
 
 from netdsl.graph.ir import Node
@@ -34,7 +35,7 @@ def argument_texts(node: Node, words: Mapping[str, str]) -> list[str]:
 
     words: how a param and a buffer are read, `p` for `p["conv1.weight"]`, and how `training` and `rng` are given.
     """
-    defaults = {name: p.default for name, p in inspect.signature(layer_of(node.op).forward).parameters.items()}
+    defaults = {name: p.default for name, p in parameters_of(layer_of(node.op).forward).items()}
     texts = []
     for name, source in forward_arguments(node):
         if source in ("param", "buffer"):
@@ -48,6 +49,12 @@ def argument_texts(node: Node, words: Mapping[str, str]) -> list[str]:
         elif not _is_default(node.attrs[name], defaults[name]):
             texts.append(f"{name}={value_text(_plainly(node.attrs[name], defaults[name]))}")
     return texts
+
+
+@cache
+def parameters_of(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    """The parameters of a kernel, or of a stage's constructor, by their names."""
+    return inspect.signature(function).parameters
 
 
 def _plainly(value: Any, default: object) -> object:
