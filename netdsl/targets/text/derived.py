@@ -10,7 +10,7 @@ import ast
 from collections.abc import Sequence
 from functools import lru_cache
 
-from netdsl.targets.text.folded import is_call_of_self, is_method, pairs_of
+from netdsl.targets.text.folded import flat, is_call_of_self, is_method, pairs_of
 from netdsl.targets.text.kernel_source import REMEMBERED, parsed
 from netdsl.targets.text.rewritten import gives
 
@@ -66,7 +66,7 @@ def _assignment(node: ast.Assign, other: ast.Assign) -> bool:
 
 def _may_be_gone(node: ast.stmt) -> bool:
     """Whether a statement does no more than give names, or attributes of `self`, their values."""
-    targets = [part for one in node.targets for part in _flat(one)] if isinstance(node, ast.Assign) else []
+    targets = [part for one in node.targets for part in flat(one)] if isinstance(node, ast.Assign) else []
     return bool(targets) and all(isinstance(one, ast.Name) or _is_of_self(one) for one in targets)
 
 
@@ -91,10 +91,6 @@ def _may_give_nothing(node: ast.Return) -> bool:
 def _returns(branch: Sequence[ast.stmt]) -> bool:
     last = branch[-1]
     return isinstance(last, ast.Return) and _may_give_nothing(last) and _may_end(branch)
-
-
-def _flat(target: ast.expr) -> list[ast.expr]:
-    return [part for one in target.elts for part in _flat(one)] if isinstance(target, ast.Tuple) else [target]
 
 
 def _is_of_self(node: ast.expr) -> bool:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Container, Iterator, Sequence
-from functools import lru_cache, partial
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from functools import lru_cache
 
-from netdsl.targets.text.kernel_source import REMEMBERED, parsed, walk
+from netdsl.targets.text.kernel_source import REMEMBERED, children, parsed, walk
 
 Decide = Callable[[str, ast.expr], bool | None]
 """(method, condition) -> whether it holds; None where that is not known."""
@@ -19,25 +19,56 @@ Unread = Callable[[str, ast.expr], bool]
 def folded(text: str, decide: Decide, idle: Container[str] = (), unread: Unread = lambda method, target: False) -> str:
     """The text of a class or function with no branch that is never taken, and nothing behind a return. idle: methods
     that do nothing, which nobody need call. Assignments that do nothing but give what is unread are left out."""
-    text = _Choices(text, decide).written()
-    return _Blocks(text, decide, idle, unread).written() if _is_folded(text, decide, idle, unread) else text
-
-
-def _is_folded(text: str, decide: Decide, idle: Container[str], unread: Unread) -> bool:
-    """Whether anything of a text changes."""
-    return any(
-        (isinstance(node, ast.If) and decide(method, node.test) is not None)
-        or (isinstance(node, ast.Assign) and _kept(node, partial(unread, method)) is not None)
-        or (isinstance(node, ast.Expr) and is_call_of_self(node) in idle)
-        for method, node in _statements(text)
-    )
+    text = _chosen(text, tuple(decide(method, test) for method, test in _tests(text, ast.IfExp)))
+    outcomes = tuple(decide(method, test) for method, test in _tests(text, ast.If))
+    unread_ones = tuple(unread(method, target) for method, target in _targets(text))
+    return _written(text, outcomes, unread_ones, frozenset(name for name in _calls(text) if name in idle))
 
 
 @lru_cache(REMEMBERED)
-def _statements(text: str) -> tuple[tuple[str, ast.stmt], ...]:
-    """The conditions, assignments and calls in a text, with the names of their functions."""
-    kinds = (ast.If, ast.Assign, ast.Expr)
-    return tuple((one.name, node) for one in _functions(parsed(text)) for node in walk(one) if isinstance(node, kinds))
+def _chosen(text: str, outcomes: tuple[bool | None, ...]) -> str:
+    """The text where each `a if c else b` with an outcome is that value."""
+    known = _known(_tests(text, ast.IfExp), outcomes)
+    return _Choices(text, known).written() if known else text
+
+
+@lru_cache(REMEMBERED)
+def _written(text: str, outcomes: tuple[bool | None, ...], unread: tuple[bool, ...], idle: frozenset[str]) -> str:
+    """The text without the branches that are never taken, what is given to unread targets, and calls of idle methods:
+    mostly the same as in a network before."""
+    known = _known(_tests(text, ast.If), outcomes)
+    gone = {target for (_, target), is_unread in zip(_targets(text), unread, strict=True) if is_unread}
+    return _Blocks(text, known, idle, gone).written() if known or gone or idle else text
+
+
+def _known(tests: Sequence[tuple[str, ast.expr]], outcomes: Sequence[bool | None]) -> dict[ast.expr, bool]:
+    """The conditions that have an outcome, and which."""
+    return {test: outcome for (_, test), outcome in zip(tests, outcomes, strict=True) if outcome is not None}
+
+
+@lru_cache(2 * REMEMBERED)
+def _tests(text: str, kind: type[ast.If | ast.IfExp]) -> tuple[tuple[str, ast.expr], ...]:
+    """The conditions in the functions of a text, with the names of these."""
+    return tuple((one.name, node.test) for one in _functions(parsed(text)) for node in walk(one) if type(node) is kind)
+
+
+@lru_cache(REMEMBERED)
+def _targets(text: str) -> tuple[tuple[str, ast.expr], ...]:
+    """What the assignments in the functions of a text give a value, with the names of these."""
+    given = [(one.name, node) for one in _functions(parsed(text)) for node in walk(one) if isinstance(node, ast.Assign)]
+    return tuple((name, target) for name, node in given for one in node.targets for target in flat(one))
+
+
+@lru_cache(REMEMBERED)
+def _calls(text: str) -> tuple[str, ...]:
+    """The methods of `self` that the functions of a text call in statements which do nothing else."""
+    nodes = [node for one in _functions(parsed(text)) for node in walk(one) if isinstance(node, ast.Expr)]
+    return tuple(filter(None, map(is_call_of_self, nodes)))
+
+
+def flat(target: ast.expr) -> list[ast.expr]:
+    """The targets of an assignment one by one."""
+    return [part for one in target.elts for part in flat(one)] if isinstance(target, ast.Tuple) else [target]
 
 
 @lru_cache(REMEMBERED)
@@ -58,47 +89,37 @@ def does_nothing(node: ast.stmt) -> bool:
     return isinstance(node, ast.Pass) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
 
 
-@lru_cache(8 * REMEMBERED)
-def _choices(node: ast.AST) -> tuple[ast.IfExp, ...]:
-    return tuple(one for one in walk(node) if isinstance(one, ast.IfExp))
-
-
 _PLAIN = ("len", "max", "min", "tuple", "list", "range", "zip", "map", "slice", "any", "all", "sum", "enumerate")
 
 
 class _Choices:
-    """`a if c else b` in a text."""
+    """`a if c else b` in a text. known: the conditions that have an outcome."""
 
-    def __init__(self, text: str, decide: Decide) -> None:
-        self.text, self.decide, self.tree = text, decide, parsed(text)
+    def __init__(self, text: str, known: Mapping[ast.expr, bool]) -> None:
+        self.text, self.known, self.tree = text, known, parsed(text)
         self.begins = [0]
         for line in text.split("\n"):
             self.begins.append(self.begins[-1] + len(line) + 1)
 
     def written(self) -> str:
-        edits = [
-            edit
-            for node in _functions(self.tree)
-            if any(self.decide(node.name, one.test) is not None for one in _choices(node))
-            for edit in self._edits(node, node.name)
-        ]
+        edits = [edit for node in _functions(self.tree) for edit in self._edits(node)]
         text = self.text
         for begin, end, new in sorted(edits, reverse=True):
             text = text[:begin] + new + text[end:]
         return text
 
-    def _edits(self, node: ast.AST, method: str) -> Iterator[tuple[int, int, str]]:
-        if isinstance(node, ast.IfExp) and (outcome := self.decide(method, node.test)) is not None:
+    def _edits(self, node: ast.AST) -> Iterator[tuple[int, int, str]]:
+        if isinstance(node, ast.IfExp) and (outcome := self.known.get(node.test)) is not None:
             chosen = node.body if outcome else node.orelse
             begin, end = self._place(chosen)
-            inner = sorted(self._edits(chosen, method), reverse=True)
+            inner = sorted(self._edits(chosen), reverse=True)
             new = self.text[begin:end]
             for first, last, part in inner:
                 new = new[: first - begin] + part + new[last - begin :]
             yield (*self._place(node), new)
             return
-        for child in ast.iter_child_nodes(node):
-            yield from self._edits(child, method)
+        for child in children(node):
+            yield from self._edits(child)
 
     def _place(self, node: ast.expr) -> tuple[int, int]:
         end_line, end_column = node.end_lineno or node.lineno, node.end_col_offset or 0
@@ -106,17 +127,19 @@ class _Choices:
 
 
 class _Blocks:
-    """The statements of a text, line by line."""
+    """The statements of a text, line by line. known: conditions with an outcome; idle: methods that do nothing;
+    unread: targets of assignments."""
 
-    def __init__(self, text: str, decide: Decide, idle: Container[str], unread: Unread) -> None:
-        self.lines, self.decide, self.tree = text.split("\n"), decide, parsed(text)
-        self.idle, self.unread, self.method = idle, unread, ""
+    def __init__(
+        self, text: str, known: Mapping[ast.expr, bool], idle: Container[str], unread: Container[ast.expr]
+    ) -> None:
+        self.lines, self.known, self.tree = text.split("\n"), known, parsed(text)
+        self.idle, self.unread = idle, unread
 
     def written(self) -> str:
         lines: list[str] = []
         done = 0
         for node in _functions(self.tree):
-            self.method = node.name
             first = node.body[0].lineno - 1
             lines += self.lines[done:first]
             lines += self._block(node.body, first, 0) or [f"{' ' * node.body[0].col_offset}pass"]
@@ -137,7 +160,7 @@ class _Blocks:
 
     def _ends(self, node: ast.stmt) -> bool:
         """Whether nothing behind it is reached."""
-        if isinstance(node, ast.If) and (outcome := self.decide(self.method, node.test)) is not None:
+        if isinstance(node, ast.If) and (outcome := self.known.get(node.test)) is not None:
             return any(map(self._ends, node.body if outcome else node.orelse))
         return isinstance(node, ast.Return | ast.Raise)
 
@@ -146,7 +169,7 @@ class _Blocks:
             return self._branch(node, out, word)
         if is_call_of_self(node) in self.idle:
             return []
-        if (pairs := _kept(node, lambda target: self.unread(self.method, target))) is not None:
+        if (pairs := _kept(node, self.unread)) is not None:
             return [line[out:] for line in self._assignment(node, pairs)]
         if not isinstance(node, ast.For | ast.While | ast.With) or getattr(node, "orelse", None):
             return [line[out:] for line in self.lines[node.lineno - 1 : node.end_lineno]]
@@ -166,7 +189,7 @@ class _Blocks:
 
     def _branch(self, node: ast.If, out: int, word: str) -> list[str]:
         """word: `if`, or `elif` where one of several branches is written. A decided one behind it is its `else`."""
-        outcome = self.decide(self.method, node.test)
+        outcome = self.known.get(node.test)
         pad = " " * (node.col_offset - out)
         if outcome is None:
             first = node.body[0].lineno - 1
@@ -225,12 +248,12 @@ def _functions(tree: ast.Module) -> list[ast.FunctionDef]:
     return [part for part in parts if isinstance(part, ast.FunctionDef)]
 
 
-def _kept(node: ast.stmt, is_unread: Callable[[ast.expr], bool]) -> list[tuple[ast.expr, ast.expr]] | None:
+def _kept(node: ast.stmt, unread: Container[ast.expr]) -> list[tuple[ast.expr, ast.expr]] | None:
     """What is left of an assignment in one line, (target, value) of each; None where all is."""
     if not isinstance(node, ast.Assign) or len(node.targets) > 1 or node.end_lineno != node.lineno:
         return None
     pairs = pairs_of(node)
-    left = [(target, value) for target, value in pairs if not (_all_in(target, is_unread) and only_computes(value))]
+    left = [(target, value) for target, value in pairs if not (_all_in(target, unread) and only_computes(value))]
     return None if len(left) == len(pairs) else left
 
 
@@ -243,10 +266,8 @@ def pairs_of(node: ast.Assign) -> list[tuple[ast.expr, ast.expr]]:
     return list(zip(target.elts, value.elts, strict=True))  # type: ignore[attr-defined]
 
 
-def _all_in(target: ast.expr, is_unread: Callable[[ast.expr], bool]) -> bool:
-    if isinstance(target, ast.Tuple):
-        return all(_all_in(part, is_unread) for part in target.elts)
-    return not isinstance(target, ast.Starred) and is_unread(target)
+def _all_in(target: ast.expr, unread: Container[ast.expr]) -> bool:
+    return all(one in unread and not isinstance(one, ast.Starred) for one in flat(target))
 
 
 @lru_cache(8 * REMEMBERED)

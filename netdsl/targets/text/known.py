@@ -100,7 +100,7 @@ class _Scope:
         names = {**module, **self.known, "self": self.instance}
         try:
             value = eval(_code(node), names)  # netdsl's own text
-        except (AttributeError, NameError, TypeError, ValueError, KeyError, IndexError):
+        except (AttributeError, NameError, TypeError, ValueError, KeyError, IndexError, ArithmeticError):
             return UNKNOWN
         return value if _is_plain(value) else UNKNOWN
 
