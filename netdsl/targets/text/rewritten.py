@@ -49,6 +49,12 @@ def functions_in(node: ast.stmt) -> list[ast.FunctionDef]:
     return [part for part in parts if isinstance(part, ast.FunctionDef)]
 
 
+@lru_cache(REMEMBERED)
+def functions_of(text: str) -> Mapping[str, ast.FunctionDef]:
+    """The function of a text, or the methods of its class, by their names."""
+    return {one.name: one for one in functions_in(parsed(text).body[0])}
+
+
 def without_statements(text: str, gone: Iterable[ast.stmt]) -> str:
     """A class without some of its methods or other statements, and without the empty lines in front of them, unless
     what comes next needs these."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -12,26 +13,27 @@ from netdsl.targets.text.kernel_source import REMEMBERED, parsed, walk
 
 @dataclass(frozen=True)
 class Call:
-    """A call of something of that name. given: the values by their place or name; None of all that are not plain."""
+    """A call of something of that name. given: the constants by their place or name; `?` of all else."""
 
     name: str
-    given: tuple[tuple[int | str, str | None], ...]
+    given: Mapping[int | str, str]
     is_open: bool  # `*` or `**` gives more
     own: bool  # of a method of `self` or its worker, with values that only compute
 
     def says(self, place: int, parameter: str) -> str | None:
         """What it gives a parameter: nothing (None), a constant as text, or `?`."""
-        return next(((text or "?") for key, text in self.given if key in (place, parameter)), None)
+        return self.given.get(place) or self.given.get(parameter)
 
 
 @dataclass(frozen=True)
 class Said:
-    """What a text says: the attributes that it reads, of `self` apart; its calls; and the attributes and names that it
-    hands on without a call, of `self` apart. given_on: the attributes that it reads to be those of `self`."""
+    """What a text says: the attributes that it reads, of `self` apart; its calls by their names; and the attributes and
+    names that it hands on without a call, of `self` apart. given_on: the attributes that it reads to be those of
+    `self`."""
 
     read: frozenset[str]
     own: frozenset[str]
-    calls: tuple[Call, ...]
+    calls: Mapping[str, Sequence[Call]]
     handed: frozenset[str]
     given: frozenset[str]
     given_on: frozenset[str]
@@ -41,12 +43,13 @@ class Said:
 def said_in(text: str, is_stage: bool) -> Said:
     """is_stage: that `self.a = b.a` gives on what `b` has is no reason yet that anyone has it."""
     read, own, handed, given = set[str](), set[str](), set[str](), set[str]()
-    calls, called = list[Call](), set[ast.AST]()
+    calls, called = dict[str, list[Call]](), set[ast.AST]()
     given_on = _given_on(parsed(text)) if is_stage else set[ast.expr]()
     for node in walk(parsed(text)):
         if isinstance(node, ast.Call):
             called.add(node.func)
-            calls += [_call(node)] if isinstance(node.func, ast.Name | ast.Attribute) else []
+            if isinstance(node.func, ast.Name | ast.Attribute):
+                calls.setdefault(name_of(node.func), []).append(_call(node))
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             read.add(node.value)
         elif isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load):
@@ -59,7 +62,7 @@ def said_in(text: str, is_stage: bool) -> Said:
     return Said(
         frozenset(read),
         frozenset(own),
-        tuple(calls),
+        calls,
         frozenset(handed),
         frozenset(given),
         frozenset(map(name_of, given_on)),
@@ -84,7 +87,7 @@ def _call(node: ast.Call) -> Call:
     func = node.func
     values: list[tuple[int | str, ast.expr]] = [*enumerate(node.args)]
     values += [(word.arg or "", word.value) for word in node.keywords]
-    given = tuple((key, ast.dump(value) if isinstance(value, ast.Constant) else None) for key, value in values)
+    given = {key: ast.dump(value) if isinstance(value, ast.Constant) else "?" for key, value in values}
     is_open = any(isinstance(value, ast.Starred) or key == "" for key, value in values)
     return Call(name_of(func), given, is_open, is_method(func) and all(only_computes(value) for _, value in values))
 

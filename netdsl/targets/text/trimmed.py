@@ -8,7 +8,7 @@ this goes on until no text changes.
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -17,6 +17,7 @@ from netdsl.targets.text.kernel_source import REMEMBERED, Kernel, TextOf, parsed
 from netdsl.targets.text.plain_text import is_record
 from netdsl.targets.text.rewritten import (
     functions_in,
+    functions_of,
     without_arguments,
     without_fields,
     without_last_returns,
@@ -77,17 +78,19 @@ class _Trim:
         self.read = outside.kept.union(*(one.read for one in said))
         self.handed = frozenset[str]().union(*(one.handed for one in said))
         self.calls: dict[str, list[Call]] = {}
-        for call in (call for one in said for call in one.calls):
-            self.calls.setdefault(call.name, []).append(call)
+        for name, calls in (pair for one in said for pair in one.calls.items()):
+            self.calls.setdefault(name, []).extend(calls)
+        self.open = {name for name, calls in self.calls.items() if any(call.is_open for call in calls)}
         self.lines: dict[Kernel, frozenset[Kernel]] = {}
         self.extended = {base for kernel in texts if isinstance(kernel, type) for base in kernel.__mro__[1:]}
         needed = [one.given_on & told[other].own for kernel, one in told.items() for other in self._related(kernel)]
         self.read = self.read.union(*needed)
-        self.methods = {k: {one.name: one for one in functions_in(parsed(text).body[0])} for k, text in texts.items()}
+        self.methods = {kernel: functions_of(text) for kernel, text in texts.items()}
+        self.called = {kernel: self._called(kernel, methods) for kernel, methods in self.methods.items()}
         defined: dict[str, list[ast.FunctionDef]] = {}
-        for kernel, methods in self.methods.items():
-            for one in methods.values():
-                defined.setdefault(self._called(kernel, one), []).append(one)
+        for kernel, called in self.called.items():
+            for name, function in self.methods[kernel].items():
+                defined.setdefault(called[name], []).append(function)
         self.gone = {name: self._gone(name, ones[0]) for name, ones in defined.items() if len(ones) == 1}
         self.needless = {
             name: frozenset(key for one in gone for key in one) for name, gone in self.gone.items() if gone
@@ -98,12 +101,15 @@ class _Trim:
     def _is_stage(kernel: Kernel, outside: Outside) -> bool:
         return isinstance(kernel, type) and issubclass(kernel, outside.stages)
 
-    def _called(self, kernel: Kernel, function: ast.FunctionDef) -> str:
-        """By what name a function is called; nothing where that is not known."""
-        is_left = isinstance(kernel, type) and issubclass(kernel, self.outside.left)
-        name = function.name if function.name != "__init__" or kernel in self.extended else kernel.__name__
-        is_handed = name in self.handed or any(name in self.told[one].given for one in self._related(kernel))
-        return "" if name.startswith("__") or is_left or is_handed else name
+    def _called(self, kernel: Kernel, functions: Iterable[str]) -> dict[str, str]:
+        """By what names functions are called; nothing where that is not known."""
+        if isinstance(kernel, type) and issubclass(kernel, self.outside.left):
+            return dict.fromkeys(functions, "")
+        names = {
+            one: kernel.__name__ if one == "__init__" and kernel not in self.extended else one for one in functions
+        }
+        handed = self.handed.union(*(self.told[one].given for one in self._related(kernel)))
+        return {one: "" if name.startswith("__") or name in handed else name for one, name in names.items()}
 
     def _related(self, kernel: Kernel) -> frozenset[Kernel]:
         """The definitions that an object of the class may be of, too."""
@@ -114,34 +120,33 @@ class _Trim:
             }
         return self.lines[kernel]
 
-    def _idle(self, name: str, function: ast.FunctionDef) -> dict[str, ast.expr]:
+    def _idle(self, name: str, function: ast.FunctionDef) -> frozenset[str]:
         """The parameters of a function, which is called by that name, that are always their default."""
-        calls = self.calls.get(name, []) if name else []
-        if not calls or any(call.is_open for call in calls):
-            return {}
-        stored = _stored_in(function)
-        return {
-            arg: default
-            for place, arg, default in _parameters(function)
-            if default is not None
-            and arg not in stored
-            and all(call.says(place, arg) in (None, ast.dump(default)) for call in calls)
-        }
+        calls = self._calls_of(name)
+        if not calls:
+            return frozenset()
+        optional = [(place, arg, (None, default)) for place, arg, default in _optional(function)]
+        return frozenset(
+            arg for place, arg, default in optional if all(call.says(place, arg) in default for call in calls)
+        )
 
     def _gone(self, name: str, function: ast.FunctionDef) -> set[tuple[int, str]]:
         """The places and names of the parameters of a function that nothing in it reads, so that no call need give
         them. Those that do give them are all of methods of `self` or of its worker."""
-        calls, read = self.calls.get(name, []) if name else [], _read_in(function)
-        if not calls or any(call.is_open for call in calls):
+        calls, unused = self._calls_of(name), _unused(function)
+        if not calls or not unused:
             return set()
         idle = self._idle(name, function)
         return {
             (place, arg)
-            for place, arg, _ in _parameters(function)
-            if arg not in read
-            and (arg in idle or all(call.own for call in calls))
+            for place, arg in unused
+            if (arg in idle or all(call.own for call in calls))
             and all(call.own for call in calls if call.says(place, arg) is not None)
         }
+
+    def _calls_of(self, name: str) -> list[Call]:
+        """The calls of that name; none where it is not known what they give."""
+        return [] if not name or name in self.open else self.calls.get(name, [])
 
     def text(self, kernel: Kernel, text: str) -> str:
         """The text of a definition without what nobody asks for."""
@@ -151,9 +156,9 @@ class _Trim:
         if is_record(node):
             return without_fields(text, lambda place, name: self._is_idle_field(kernel, place, name))
         is_stage = self._is_stage(kernel, self.outside)
-        functions = [(one.name, self._called(kernel, one), one) for one in functions_in(node)]
-        idle = {name: frozenset(self._idle(called, one)) for name, called, one in functions}
-        gone = {name: frozenset(self._unread(called, one, idle[name])) for name, called, one in functions}
+        functions, called = self.methods[kernel], self.called[kernel]
+        idle = {name: self._idle(called[name], one) for name, one in functions.items()}
+        gone = {name: self._unread(called[name], one, idle[name]) for name, one in functions.items()}
         parts = self._parts_for_nobody(kernel, node) if is_stage else self._unread_in(kernel, node)
         calls = called_in(text)
         needless = _Needless(
@@ -174,7 +179,7 @@ class _Trim:
     def _unread_in(self, kernel: Kernel, node: ast.stmt) -> list[ast.stmt]:
         """Of a class the attributes that nobody reads."""
         given = [part for part in node.body if isinstance(part, ast.Assign)] if isinstance(node, ast.ClassDef) else []
-        read = self._read_of(kernel)
+        read = self._read_of(kernel) if given else frozenset()
         return [part for part in given if read.isdisjoint(n.id for n in walk(part) if isinstance(n, ast.Name))]
 
     def _adds_nothing(self, kernel: Kernel, method: ast.FunctionDef) -> bool:
@@ -182,13 +187,13 @@ class _Trim:
         replaced = next((methods[method.name] for methods in line if method.name in methods), None)
         return replaced is not None and all(map(does_nothing, (*method.body, *replaced.body)))
 
-    def _unread(self, name: str, function: ast.FunctionDef, idle: Container[str]) -> set[str]:
+    def _unread(self, name: str, function: ast.FunctionDef, idle: Container[str]) -> frozenset[str]:
         """The parameters that a function does without: of several functions of one name those that no call gives."""
         if name in self.gone:
-            return {arg for _, arg in self.gone[name]}
-        given = {key for call in self.calls.get(name, []) for key, _ in call.given}
-        unread = {(place, arg) for place, arg, _ in _parameters(function) if arg in idle} if name else set()
-        return {arg for place, arg in unread if not given & {place, arg}} - _read_in(function)
+            return frozenset(arg for _, arg in self.gone[name])
+        unread = {(place, arg) for place, arg in _unused(function) if arg in idle} if name else set()
+        given = {key for call in self.calls.get(name, []) for key in call.given} if unread else set()
+        return frozenset(arg for place, arg in unread if not given & {place, arg})
 
     def _read_of(self, kernel: Kernel) -> frozenset[str]:
         """The attributes that are read of objects of a class, or may be; a network extends several parts."""
@@ -252,6 +257,19 @@ def _parameters(function: ast.FunctionDef) -> list[tuple[int, str, ast.expr | No
     defaults = [*[None] * (len(arguments) - len(function.args.defaults)), *function.args.defaults]
     first = 1 if arguments[:1] == ["self"] else 0
     return [(i - first, *one) for i, one in enumerate(zip(arguments, defaults, strict=True)) if i >= first]
+
+
+@lru_cache(8 * REMEMBERED)
+def _optional(function: ast.FunctionDef) -> tuple[tuple[int, str, str], ...]:
+    """(place, name, default as a text) of each parameter that has one, and that the body gives no other value."""
+    given = [(place, arg, default) for place, arg, default in _parameters(function) if default is not None]
+    return tuple((place, arg, ast.dump(default)) for place, arg, default in given if arg not in _stored_in(function))
+
+
+@lru_cache(8 * REMEMBERED)
+def _unused(function: ast.FunctionDef) -> tuple[tuple[int, str], ...]:
+    """(place, name) of each parameter that the body does not read."""
+    return tuple((place, arg) for place, arg, _ in _parameters(function) if arg not in _read_in(function))
 
 
 @lru_cache(8 * REMEMBERED)
