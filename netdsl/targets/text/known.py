@@ -32,29 +32,22 @@ class Known:
         self._attributes: dict[type, dict[str, object]] = {}
         self._trained: dict[type, dict[str, object]] = {}  # of those that train
         self._tests: dict[tuple[type, str, str], set[bool | None]] = {}
+        self._scopes: dict[tuple[type, str], _Scope] = {}
         calls = list(calls)
         modules = {part.__module__ for kernel, _ in calls for part in kernel.__mro__[:-1]}
         self._foreign = {name for module in modules for name in _set_elsewhere(module)}
         for kernel, given in calls:
             made = _Instance(kernel)
             made.run("__init__", given)
+            for key, outcomes in made.tests.items():
+                self._tests.setdefault(key, set()).update(outcomes)
             trains = getattr(given.get("w"), "training", True)
-            for part in kernel.__mro__[:-1]:
-                self._add(part, made)
-                for known in (self._attributes, self._trained)[: 1 + trains]:
-                    self._keep(known, part, made)
+            changing = _changing(kernel) | self._foreign
+            own = {name: value for name, value in made.attributes.items() if name not in changing}
+            for known in (self._attributes, self._trained)[: 1 + trains]:
+                for part in kernel.__mro__[:-1]:
+                    known[part] = _alike(known.get(part, own), own)
         self._backward = only_for("backward", frozenset(part for kernel, _ in calls for part in kernel.__mro__[:-1]))
-
-    def _keep(self, attributes: dict[type, dict[str, object]], part: type, made: _Instance) -> None:
-        changing = made.changing | self._foreign
-        own = {name: value for name, value in made.attributes.items() if name not in changing}
-        known = attributes.get(part, own)
-        attributes[part] = {name: v for name, v in known.items() if _same(v, own.get(name, UNKNOWN))}
-
-    def _add(self, part: type, made: _Instance) -> None:
-        for (owner, method, test), outcome in made.tests.items():
-            if owner is part:
-                self._tests.setdefault((owner, method, test), set()).update(outcome)
 
     def decide(self, owner: type, method: str, test: ast.expr) -> bool | None:
         """Whether a condition in a method holds in all instances, or in none; None where that is not known."""
@@ -63,12 +56,17 @@ class Known:
             return next(iter(outcomes)) if len(outcomes) == 1 else None
         if owner not in self._attributes or method in _constructing(owner):
             return None
+        if (owner, method) not in self._scopes:
+            self._scopes[owner, method] = self._scope(owner, method)
+        return self._scopes[owner, method].truth(test, _locals(owner, method))
+
+    def _scope(self, owner: type, method: str) -> _Scope:
+        """Where the conditions of a method are computed."""
         known = self._trained.get(owner, {}) if method in self._backward else self._attributes[owner]
         scope = _Scope(owner, _Attributes(known), {})
-        local = _locals(owner, method)
         for name, value in _given_once(owner, method):
-            scope.known[name] = scope.best(value, local)
-        return scope.truth(test, local)
+            scope.known[name] = scope.best(value, _locals(owner, method))
+        return scope
 
     def is_known(self, owner: type) -> bool:
         return owner in self._attributes
@@ -81,8 +79,16 @@ def _same(a: object, b: object) -> bool:
 class _Attributes:
     """What `self` is known to have."""
 
+    __slots__ = ("_known",)
+
     def __init__(self, known: Mapping[str, object]) -> None:
-        vars(self).update({name: value for name, value in known.items() if value is not UNKNOWN})
+        self._known = known
+
+    def __getattr__(self, name: str) -> object:
+        value = self._known.get(name, UNKNOWN)
+        if value is UNKNOWN:
+            raise AttributeError(name)
+        return value
 
 
 class _Scope:
@@ -96,10 +102,14 @@ class _Scope:
         read = _read(node)
         if "np" in read or any(self.known.get(name, UNKNOWN) is UNKNOWN for name in read & local):
             return UNKNOWN  # text is laid out without numpy, which may not be at hand
-        module = vars(sys.modules[self.owner.__module__])
-        names = {**module, **self.known, "self": self.instance}
+        module, names, code = (
+            vars(sys.modules[self.owner.__module__]),
+            {**self.known, "self": self.instance},
+            _code(node),
+        )
+        is_flat = not any(isinstance(part, types.CodeType) for part in code.co_consts)  # code inside sees globals alone
         try:
-            value = eval(_code(node), names)  # netdsl's own text
+            value = eval(code, module, names) if is_flat else eval(code, {**module, **names})  # netdsl's own text
         except (AttributeError, NameError, TypeError, ValueError, KeyError, IndexError, ArithmeticError):
             return UNKNOWN
         return value if _is_plain(value) else UNKNOWN
@@ -141,10 +151,6 @@ class _Instance:
         self.kernel = kernel
         self.attributes: dict[str, object] = {}
         self.tests: dict[tuple[type, str, str], set[bool | None]] = {}
-        later = [
-            m for part in kernel.__mro__[:-1] for m in methods_of(part).values() if m.name not in _constructing(kernel)
-        ]
-        self.changing = {name for method in later for name in _attributes_set(method)}
 
     def run(self, method: str, given: Mapping[str, object], after: type | None = None, depth: int = 0) -> None:
         """Walk through a method. after: only classes behind it are looked through, as `super()` does."""
@@ -169,8 +175,9 @@ class _Instance:
             outside = _Scope(at.owner, scope.instance, {**at.known, **dict.fromkeys(_inner(node), UNKNOWN)})
             self._note(at, test, outside.truth(test, at.local))
         if isinstance(node, ast.Assign):
-            for target in node.targets:
-                self._assign_all(target, node.value, scope, at)
+            given = [one for target in node.targets for one in _pairs(target, node.value)]
+            for target, value in [(target, scope.best(value, at.local)) for target, value in given]:
+                self._assign(target, value, at)
         elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
             self._call(node.value, at)
         else:
@@ -195,16 +202,6 @@ class _Instance:
         self.attributes, at.known = _alike(one, other), _alike(names, more)
         return False
 
-    def _assign_all(self, target: ast.expr, value: ast.expr, scope: _Scope, at: _Walk) -> None:
-        """What is given, one by one where several are."""
-        both = isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple)
-        if both and len(target.elts) == len(value.elts):  # type: ignore[attr-defined]
-            given = [scope.best(one, at.local) for one in value.elts]  # type: ignore[attr-defined]
-            for part, one in zip(target.elts, given, strict=True):  # type: ignore[attr-defined]
-                self._assign(part, one, at)
-        else:
-            self._assign(target, scope.best(value, at.local), at)
-
     def _assign(self, target: ast.expr, value: Any, at: _Walk) -> None:
         if isinstance(target, ast.Tuple):
             parts = (
@@ -221,8 +218,8 @@ class _Instance:
         """Walk through `self.prepare(...)`, `super().__init__(...)`."""
         if not isinstance(node.func, ast.Attribute):
             return
-        is_super = ast.unparse(node.func.value) == "super()"
-        if not is_super and ast.unparse(node.func.value) != "self":
+        is_super = _said(node.func.value) == "super()"
+        if not is_super and _said(node.func.value) != "self":
             return
         owner = next((part for part in self.kernel.__mro__[:-1] if node.func.attr in methods_of(part)), None)
         if is_super:
@@ -237,6 +234,21 @@ class _Instance:
         for node in nodes:
             self.attributes |= dict.fromkeys(_set_by(self.kernel, node), UNKNOWN)
             at.known |= dict.fromkeys(_stored(node), UNKNOWN)
+
+
+@cache
+def _changing(kernel: type) -> frozenset[str]:
+    """The attributes that a method sets later."""
+    methods = [method for part in kernel.__mro__[:-1] for method in methods_of(part).values()]
+    later = [method for method in methods if method.name not in _constructing(kernel)]
+    return frozenset(name for method in later for name in _attributes_set(method))
+
+
+def _pairs(target: ast.expr, value: ast.expr) -> list[tuple[ast.expr, ast.expr]]:
+    """(target, value) of what is given, one by one where several are."""
+    if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple) and len(target.elts) == len(value.elts):
+        return list(zip(target.elts, value.elts, strict=True))
+    return [(target, value)]
 
 
 def _alike(one: Mapping[str, object], other: Mapping[str, object]) -> dict[str, object]:
@@ -372,11 +384,7 @@ def _given_once(owner: type, method: str) -> list[tuple[str, ast.expr]]:
     pairs: list[tuple[ast.expr, ast.expr]] = []
     for part in node.body:
         if isinstance(part, ast.Assign) and len(part.targets) == 1:
-            target, value = part.targets[0], part.value
-            both = (
-                isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple) and len(target.elts) == len(value.elts)
-            )
-            pairs += zip(target.elts, value.elts, strict=True) if both else [(target, value)]  # type: ignore[attr-defined]
+            pairs += _pairs(part.targets[0], part.value)
     return [(name.id, value) for name, value in pairs if isinstance(name, ast.Name) and stored.count(name.id) == 1]
 
 
