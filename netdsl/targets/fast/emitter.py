@@ -69,6 +69,9 @@ WORTH_SAVING = 1 << 20
 WORTH_SPLITTING = 1e8
 """MACs of a sample from which on its layers are shared: a smaller one is faster on one core."""
 
+ITS_NAME = "layer"
+"""What a layer is called while it is asked what is known of its stage, which does not depend on the name."""
+
 
 def emit_fast(
     graph: Graph,
@@ -217,13 +220,16 @@ def _lines(methods: Sequence[Method], demo: Sequence[str]) -> tuple[str, ...]:
 def _known_text(train: Plan, infer: Plan, splits: bool, asked: Mapping[type, Questions]) -> TextOf:
     """The text of stages without what none of the network's ever does, and of the runtime without what only parts do
     that the network does not need. splits: whether workers share the layers of a sample."""
-    stages = [(stage, stage.call) for plan in (train, infer) for stage in plan.stages if stage.call is not None]
+    calls = [(plan, stage, stage.call) for plan in (train, infer) for stage in plan.stages if stage.call is not None]
     unasked = {stage.node.name for stage in train.stages if stage.call is not None and "dx" in stage.call.options}
-    params = Names(frozenset(p.full_name(node.name) for node in train.graph.nodes for p in node.params))
+    params = {node.name: Names(frozenset(p.full_name(ITS_NAME) for p in node.params)) for node in train.graph.nodes}
     working = Working if splits else WorkingAlone
-    workers = {id(stage): working(plan.training, params) for plan in (train, infer) for stage in plan.stages}
-    given = [_given(stage, call, stage.node.name in unasked) | {"w": workers[id(stage)]} for stage, call in stages]
-    known = Known((call.kernel, one) for (_, call), one in zip(stages, given, strict=True))
+
+    def given(plan: Plan, stage: Planned, call: StageCall) -> dict[str, object]:
+        worker = working(plan.training, params.get(stage.node.name, Names(frozenset())))
+        return _given(stage, call, stage.node.name in unasked) | {"w": worker}
+
+    known = Known((call.kernel, given(plan, stage, call)) for plan, stage, call in calls)
 
     def decide(kernel: type, method: str, test: ast.expr) -> bool | None:
         outcome = known.decide(kernel, method, test)
@@ -236,7 +242,7 @@ def _known_text(train: Plan, infer: Plan, splits: bool, asked: Mapping[type, Que
 
     def is_idle(kernel: type, name: str) -> bool:
         """Whether the method does nothing in any stage of that class."""
-        made = {call.kernel for _, call in stages if issubclass(call.kernel, kernel)}
+        made = {call.kernel for _, _, call in calls if issubclass(call.kernel, kernel)}
         owners = [next(part for part in one.__mro__ if name in vars(part)) for one in made]
         return all(name in idle_methods(once(owner) or "") for owner in owners)
 
@@ -258,7 +264,7 @@ def _known_text(train: Plan, infer: Plan, splits: bool, asked: Mapping[type, Que
 def _given(stage: Planned, call: StageCall, unasked: bool) -> dict[str, object]:
     """What the constructor of a stage is given, by its parameters; nobody asks for dx at inference either."""
     parameters = parameters_of(call.kernel)  # type: ignore[arg-type]
-    first: dict[str, object] = {"w": UNKNOWN, **({"name": stage.node.name} if call.kernel.can.is_named else {})}
+    first: dict[str, object] = {"w": UNKNOWN, **({"name": ITS_NAME} if call.kernel.can.is_named else {})}
     given = {
         name: parameter.default for name, parameter in parameters.items() if parameter.default is not parameter.empty
     }

@@ -22,7 +22,7 @@ UNKNOWN: Any = object()
 REMEMBERED = 1 << 14  # nodes of syntax trees
 DEPTH = 8  # calls within calls that are followed
 Call = tuple[type, Mapping[str, object]]
-"""A class, and what its constructor is given: of each parameter the value, or UNKNOWN."""
+"""A class, and what its constructor is given: of each parameter the value, which has a hash, or UNKNOWN."""
 
 
 class Known:
@@ -36,18 +36,18 @@ class Known:
         calls = list(calls)
         modules = {part.__module__ for kernel, _ in calls for part in kernel.__mro__[:-1]}
         self._foreign = {name for module in modules for name in _set_elsewhere(module)}
-        for kernel, given in calls:
-            made = _Instance(kernel)
-            made.run("__init__", given)
-            for key, outcomes in made.tests.items():
-                self._tests.setdefault(key, set()).update(outcomes)
-            trains = getattr(given.get("w"), "training", True)
-            changing = _changing(kernel) | self._foreign
-            own = {name: value for name, value in made.attributes.items() if name not in changing}
-            for known in (self._attributes, self._trained)[: 1 + trains]:
-                for part in kernel.__mro__[:-1]:
-                    known[part] = _alike(known.get(part, own), own)
+        for made in dict.fromkeys(_made(kernel, _arguments(given)) for kernel, given in calls):
+            self._add(made)
         self._backward = only_for("backward", frozenset(part for kernel, _ in calls for part in kernel.__mro__[:-1]))
+
+    def _add(self, made: _Instance) -> None:
+        for key, outcomes in made.tests.items():
+            self._tests.setdefault(key, set()).update(outcomes)
+        changing = _changing(made.kernel) | self._foreign
+        own = {name: value for name, value in made.attributes.items() if name not in changing}
+        for known in (self._attributes, self._trained)[: 1 + made.trains]:
+            for part in made.kernel.__mro__[:-1]:
+                known[part] = _alike(known.get(part, own), own)
 
     def decide(self, owner: type, method: str, test: ast.expr) -> bool | None:
         """Whether a condition in a method holds in all instances, or in none; None where that is not known."""
@@ -147,8 +147,8 @@ def _is_plain(value: object) -> bool:
 class _Instance:
     """An instance as far as it is known while its constructor is walked through."""
 
-    def __init__(self, kernel: type) -> None:
-        self.kernel = kernel
+    def __init__(self, kernel: type, trains: bool) -> None:
+        self.kernel, self.trains = kernel, trains
         self.attributes: dict[str, object] = {}
         self.tests: dict[tuple[type, str, str], set[bool | None]] = {}
 
@@ -249,6 +249,23 @@ def _pairs(target: ast.expr, value: ast.expr) -> list[tuple[ast.expr, ast.expr]]
     if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple) and len(target.elts) == len(value.elts):
         return list(zip(target.elts, value.elts, strict=True))
     return [(target, value)]
+
+
+Arguments = tuple[tuple[str, type, object], ...]
+"""The names of parameters, the types of what they are given, since 1 is not True, and that."""
+
+
+def _arguments(given: Mapping[str, object]) -> Arguments:
+    return tuple((name, type(value), value) for name, value in given.items())
+
+
+@lru_cache(REMEMBERED)
+def _made(kernel: type, arguments: Arguments) -> _Instance:
+    """An instance whose constructor is given these. Most are made again, in the same network or the next."""
+    given = {name: value for name, _, value in arguments}
+    made = _Instance(kernel, getattr(given.get("w"), "training", True))
+    made.run("__init__", given)
+    return made
 
 
 def _alike(one: Mapping[str, object], other: Mapping[str, object]) -> dict[str, object]:
