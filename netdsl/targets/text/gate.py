@@ -44,12 +44,23 @@ from netdsl.targets.text.tree import (
 from netdsl.targets.text.words import constants_of, has_constant, holder, origin, roots, words_of
 
 BUILTINS = frozenset(["len", "print", "range", "reversed", "staticmethod", "super"])
-NODES = (
-    *(ast.arguments, ast.arg, ast.Return, ast.Assign, ast.AugAssign, ast.Expr),
-    *(ast.Attribute, ast.BinOp, ast.Call, ast.Constant, ast.Dict, ast.DictComp, ast.FormattedValue, ast.GeneratorExp),
-    *(ast.IfExp, ast.JoinedStr, ast.keyword, ast.Lambda, ast.List, ast.Name, ast.Slice, ast.Starred, ast.Subscript),
-    *(ast.Tuple, ast.UnaryOp, ast.YieldFrom, ast.comprehension, ast.Compare, ast.Eq),
-    *(ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow, ast.USub),
+NODES = frozenset(
+    (
+        *(ast.arguments, ast.arg, ast.Return, ast.Assign, ast.AugAssign, ast.Expr),
+        *(
+            ast.Attribute,
+            ast.BinOp,
+            ast.Call,
+            ast.Constant,
+            ast.Dict,
+            ast.DictComp,
+            ast.FormattedValue,
+            ast.GeneratorExp,
+        ),
+        *(ast.IfExp, ast.JoinedStr, ast.keyword, ast.Lambda, ast.List, ast.Name, ast.Slice, ast.Starred, ast.Subscript),
+        *(ast.Tuple, ast.UnaryOp, ast.YieldFrom, ast.comprehension, ast.Compare, ast.Eq),
+        *(ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow, ast.USub),
+    )
 )
 _TEXT = re.compile(r"[\n -~]*")
 _CODING = re.compile(r"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)", re.MULTILINE)
@@ -293,7 +304,7 @@ class _Module:
             check(bool(_PATH.fullmatch(value)), f"the text {value[:80]!r}")
         else:
             number = isinstance(value, int) or (isinstance(value, float) and isfinite(value))
-            check(value is None or value is ... or number, f"the constant {ast.unparse(node)[:80]}")
+            check(value is None or value is ... or number, f"a constant of type `{type(value).__name__}`")
 
     def formatted(self, node: ast.FormattedValue, scope: frozenset[str]) -> None:
         form = node.format_spec

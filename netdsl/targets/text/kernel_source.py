@@ -59,15 +59,20 @@ def imported_modules(texts: Iterable[str]) -> list[str]:
     return sorted({name for text in texts for name in names_in(text)} & STANDARD)
 
 
+_LEAVES = frozenset((ast.Name, ast.Constant))  # most nodes of a tree
+
+
 def children(node: ast.AST) -> list[ast.AST]:
     """The nodes right below one, in their order, without contexts."""
     nodes: list[ast.AST] = []
+    if type(node) in _LEAVES:
+        return nodes
     for field in node._fields:
         value = getattr(node, field, None)
-        if isinstance(value, list):
+        if isinstance(value, ast.AST):
+            nodes += [value] if field != "ctx" else []
+        elif isinstance(value, list):
             nodes += [item for item in value if isinstance(item, ast.AST)]
-        elif isinstance(value, ast.AST) and field != "ctx":
-            nodes.append(value)
     return nodes
 
 

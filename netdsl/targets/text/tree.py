@@ -73,8 +73,10 @@ def labels_in(tree: ast.AST) -> Iterator[str]:
             yield node.arg
 
 
+_STAGES = ("s = Stages()", "p, s = (self.params, Stages())")
+
+
 def makes_stages(node: ast.FunctionDef) -> bool:
     """Whether its only `s` is that of the first line, `s = Stages()`."""
     lines = node.body[1:] if is_doc(node.body[0]) else node.body
-    known = [ast.unparse(ast.parse(line)) for line in ("s = Stages()", "p, s = self.params, Stages()")]
-    return bool(lines) and "s" not in bound(lines[1:]) and ast.unparse(lines[0]) in known
+    return bool(lines) and ast.unparse(lines[0]) in _STAGES and "s" not in bound(lines[1:])
