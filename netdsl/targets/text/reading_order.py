@@ -7,7 +7,16 @@ import sys
 from collections.abc import Iterable, Iterator
 from functools import cache
 
-from netdsl.targets.text.kernel_source import Kernel, TextOf, constant_text, emitted_text, is_kernel, names_in, walk
+from netdsl.targets.text.kernel_source import (
+    Kernel,
+    TextOf,
+    constant_text,
+    emitted_text,
+    is_kernel,
+    names_in,
+    parsed,
+    walk,
+)
 
 
 def reading_order(roots: Iterable[Kernel], text_of: TextOf = emitted_text) -> tuple[list[str], list[str]]:
@@ -75,7 +84,7 @@ def _constant(kernel: Kernel, name: str) -> str:
 @cache
 def _needed(text: str) -> tuple[str, ...]:
     """The names that a definition needs while it is made: outside the bodies of functions."""
-    parts = [part for node in ast.parse(text).body for part in _outside(node)]
+    parts = [part for node in parsed(text).body for part in _outside(node)]
     return tuple(dict.fromkeys(node.id for part in parts for node in walk(part) if isinstance(node, ast.Name)))
 
 
