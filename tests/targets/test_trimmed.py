@@ -10,6 +10,7 @@ import pytest
 from netdsl.pipeline import compile_text
 from netdsl.targets.fast import emitter
 from netdsl.targets.text.derived import is_derived
+from netdsl.targets.text.said import said_by
 from netdsl.targets.text.trimmed import Outside, trimmed
 
 NETS = {
@@ -75,7 +76,8 @@ def after(*others):
     """The texts when nothing changes any more."""
     here, own = sys.modules[__name__], texts()
     kernels = {vars(here)[name]: name for name in own}
-    outside = Outside(others, frozenset(["run"]), Runs, Kept)
+    said = tuple(said_by(ast.parse(text)) for text in others)
+    outside = Outside(said, frozenset(["run"]), Runs, Kept)
     left = trimmed(
         lambda text_of: {k: text_of(here, name) for k, name in kernels.items()}, lambda m, name: own[name], outside
     )

@@ -61,6 +61,7 @@ from netdsl.targets.text.questions import Questions
 from netdsl.targets.text.reached import reached_texts
 from netdsl.targets.text.reading_order import reading_order
 from netdsl.targets.text.recipe_lines import recipe_kernels, weights_lines
+from netdsl.targets.text.said import Said, said_by
 from netdsl.targets.text.starts import start_kernels
 from netdsl.targets.text.trimmed import Outside, text_from, trimmed, unread_settings
 
@@ -207,14 +208,14 @@ def _trimmed_texts(
     roots: Sequence[Kernel], known: TextOf, own: set[str], methods: Sequence[Method], demo: Sequence[str]
 ) -> dict[Kernel, str]:
     """The text of what the module reaches, without what nothing in it asks for. own: methods of the network itself."""
-    words, outside = _words(methods, demo), Outside(_lines(methods, demo), frozenset({*PUBLIC, *own}), Network, Stage)
+    words, outside = _words(methods, demo), Outside(_said(methods, demo), frozenset({*PUBLIC, *own}), Network, Stage)
     return trimmed(lambda text_of: reached_texts(roots, words, text_of, Network, own), known, outside)
 
 
-def _lines(methods: Sequence[Method], demo: Sequence[str]) -> tuple[str, ...]:
-    """What is written for this network alone, as texts: its methods, and what it does when it is run."""
+def _said(methods: Sequence[Method], demo: Sequence[str]) -> tuple[Said, ...]:
+    """What is said by what is written for this network alone: its methods, and what it does when it is run."""
     defined = ["\n    ".join([f"def {method.head}:", *method.lines]) for method in methods]
-    return (*defined, "\n".join(demo))
+    return tuple(said_by(ast.parse(text)) for text in (*defined, "\n".join(demo)))
 
 
 def _known_text(train: Plan, infer: Plan, splits: bool, asked: Mapping[type, Questions]) -> TextOf:

@@ -227,11 +227,12 @@ class _Blocks:
         return len(node.orelse) == 1 and self.lines[node.orelse[0].lineno - 1].lstrip().startswith("elif")
 
 
-@lru_cache(8 * REMEMBERED)
 def is_call_of_self(node: ast.stmt) -> str:
     """`name` of a statement `self.name(x, self.y[i], ...)`, whose arguments do nothing but compute; else nothing."""
     call = node.value if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) else None
-    if call is None or not isinstance(call.func, ast.Attribute) or ast.unparse(call.func.value) != "self":
+    if call is None or not isinstance(call.func, ast.Attribute):
+        return ""
+    if not isinstance(call.func.value, ast.Name) or call.func.value.id != "self":
         return ""
     given = [*call.args, *(word.value for word in call.keywords)]
     return call.func.attr if all(map(only_computes, given)) else ""
@@ -270,9 +271,10 @@ def _all_in(target: ast.expr, unread: Container[ast.expr]) -> bool:
     return all(one in unread and not isinstance(one, ast.Starred) for one in flat(target))
 
 
-@lru_cache(8 * REMEMBERED)
 def only_computes(node: ast.expr) -> bool:
     """Whether an expression does nothing but compute its value. What a lambda does it does when it is called."""
+    if isinstance(node, ast.Name | ast.Constant):
+        return True
     later = {part for one in walk(node) if isinstance(one, ast.Lambda) for part in walk(one.body)}
     now = [part for part in walk(node) if part not in later]
     calls = [part for part in now if isinstance(part, ast.Call)]

@@ -41,7 +41,7 @@ from netdsl.targets.text.tree import (
     root_of,
     said,
 )
-from netdsl.targets.text.words import constants_of, has_constant, holder, origin, roots, words_of
+from netdsl.targets.text.words import constants_of, has_constant, holder, known_names, origin, roots, words_of
 
 BUILTINS = frozenset(["len", "print", "range", "reversed", "staticmethod", "super"])
 NODES = frozenset(
@@ -62,6 +62,7 @@ NODES = frozenset(
         *(ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow, ast.USub),
     )
 )
+_HEAD = re.compile(r"^(?:def|class) (\w+)", re.MULTILINE)
 _TEXT = re.compile(r"[\n -~]*")
 _CODING = re.compile(r"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)", re.MULTILINE)
 _PATH = re.compile(r"[\w.]*", re.ASCII)  # what a string may hold: the path of a layer or param, or a word
@@ -74,7 +75,7 @@ def gate(text: str, dialect: Dialect) -> str:
     start = "\n".join(text.split("\n", 2)[:2])
     check(set(_CODING.findall(start)) <= {"utf-8"}, "an encoding that is not utf-8")
     try:
-        _Module(_statements(text), dialect).check()
+        _Module(_statements(text, dialect), dialect).check()
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise AssertionError(f"the emitted text is no module: {str(error)[:200]}") from None
     return text
@@ -84,19 +85,21 @@ Statement = tuple[ast.stmt, str]
 """A statement at the top of a module, and its lines, those of decorators too."""
 
 
-def _statements(text: str) -> list[Statement]:
+def _statements(text: str, dialect: Dialect) -> list[Statement]:
     """The statements of a module. It is read in parts, at two empty lines each, since most definitions come again with
     the next network: parts that are Python one by one are so together. If one is none, the module is read as a
     whole."""
     try:
-        return [one for part in text.split("\n\n\n") for one in _part(part)]
+        return [one for part in text.split("\n\n\n") for one in _part(part, dialect)]
     except SyntaxError:
-        return _part(text)
+        return _part(text, dialect)
 
 
-def _part(text: str) -> list[Statement]:
-    lines = text.split("\n")
-    return [(node, "\n".join(lines[_first_line(node) - 1 : node.end_lineno])) for node in parsed(text).body]
+def _part(text: str, dialect: Dialect) -> list[Statement]:
+    """What has the name of one of netdsl's definitions is remembered; the network, which is large, is not."""
+    lines, head = text.split("\n"), _HEAD.search(text)
+    tree = parsed(text) if head and head[1] in known_names(dialect) else ast.parse(text)
+    return [(node, "\n".join(lines[_first_line(node) - 1 : node.end_lineno])) for node in tree.body]
 
 
 def _first_line(node: ast.stmt) -> int:

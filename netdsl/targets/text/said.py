@@ -41,11 +41,16 @@ class Said:
 
 @lru_cache(REMEMBERED)
 def said_in(text: str, is_stage: bool) -> Said:
+    """What the text of a definition says, which is remembered."""
+    return said_by(parsed(text), is_stage)
+
+
+def said_by(tree: ast.AST, is_stage: bool = False) -> Said:
     """is_stage: that `self.a = b.a` gives on what `b` has is no reason yet that anyone has it."""
     read, own, handed, given = set[str](), set[str](), set[str](), set[str]()
     calls, called = dict[str, list[Call]](), set[ast.AST]()
-    given_on = _given_on(parsed(text)) if is_stage else set[ast.expr]()
-    for node in walk(parsed(text)):
+    given_on = _given_on(tree) if is_stage else set[ast.expr]()
+    for node in walk(tree):
         if isinstance(node, ast.Call):
             called.add(node.func)
             if isinstance(node.func, ast.Name | ast.Attribute):

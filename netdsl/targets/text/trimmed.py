@@ -24,7 +24,7 @@ from netdsl.targets.text.rewritten import (
     without_parameters,
     without_statements,
 )
-from netdsl.targets.text.said import Call, called_in, is_own, name_of, own_given_in, said_in
+from netdsl.targets.text.said import Call, Said, called_in, is_own, name_of, own_given_in, said_in
 
 Reach = Callable[[TextOf], Mapping[Kernel, str]]
 """Gives the texts that a module reaches, of those that it is given."""
@@ -32,10 +32,10 @@ Reach = Callable[[TextOf], Mapping[Kernel, str]]
 
 @dataclass(frozen=True)
 class Outside:
-    """What else a module is. others: its texts that are no kernels; kept: names that are called from outside. Heirs of
-    `left` keep their methods as they are; heirs of `stages` have attributes for each other alone."""
+    """What else a module is. others: what those of its texts say that are no kernels; kept: names that are called from
+    outside. Heirs of `left` keep their methods as they are; heirs of `stages` have attributes for each other alone."""
 
-    others: tuple[str, ...]
+    others: tuple[Said, ...]
     kept: frozenset[str]
     left: type
     stages: type
@@ -73,7 +73,7 @@ class _Trim:
 
     def __init__(self, texts: Mapping[Kernel, str], outside: Outside) -> None:
         told = {kernel: said_in(text, self._is_stage(kernel, outside)) for kernel, text in texts.items()}
-        said = [*told.values(), *(said_in(text, False) for text in outside.others)]
+        said = [*told.values(), *outside.others]
         self.outside, self.told, self.texts = outside, told, texts
         self.read = outside.kept.union(*(one.read for one in said))
         self.handed = frozenset[str]().union(*(one.handed for one in said))

@@ -75,6 +75,14 @@ def holder(dialect: Dialect, name: str, text: str) -> types.ModuleType | None:
     return None
 
 
+@cache
+def known_names(dialect: Dialect) -> frozenset[str]:
+    """The names of what may be emitted as it is, or a part of it."""
+    layers = layer_table().values() if dialect.layers else ()
+    modules = {*_modules(dialect), *(import_module(layer.forward.__module__) for layer in layers)}
+    return frozenset(name for module in modules for name in vars(module))
+
+
 def origin(dialect: Dialect, name: str, is_it: Callable[[str], bool]) -> types.ModuleType | None:
     """The module that has a definition of that name whose text, as it is emitted, is it."""
     text_of = dialect.text_of or emitted_text
