@@ -15,11 +15,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from typing import Any
 
+from netdsl.targets.text.expressions import (
+    REMEMBERED,
+    attributes_set,
+    choices_in,
+    code_of,
+    names_inside,
+    names_read,
+    names_stored,
+    text_of,
+)
 from netdsl.targets.text.kernel_source import walk
 from netdsl.targets.text.methods import methods_of, only_for
 
 UNKNOWN: Any = object()
-REMEMBERED = 1 << 14  # nodes of syntax trees
 DEPTH = 8  # calls within calls that are followed
 Call = tuple[type, Mapping[str, object]]
 """A class, and what its constructor is given: of each parameter the value, which has a hash, or UNKNOWN."""
@@ -51,7 +60,7 @@ class Known:
 
     def decide(self, owner: type, method: str, test: ast.expr) -> bool | None:
         """Whether a condition in a method holds in all instances, or in none; None where that is not known."""
-        outcomes = self._tests.get((owner, method, _said(test)))
+        outcomes = self._tests.get((owner, method, text_of(test)))
         if outcomes is not None:
             return next(iter(outcomes)) if len(outcomes) == 1 else None
         if owner not in self._attributes or method in _constructing(owner):
@@ -99,13 +108,13 @@ class _Scope:
 
     def value(self, node: ast.expr, local: frozenset[str]) -> Any:
         """What an expression gives, a plain value, or UNKNOWN. local: the names that the method itself gives."""
-        read = _read(node)
+        read = names_read(node)
         if "np" in read or any(self.known.get(name, UNKNOWN) is UNKNOWN for name in read & local):
             return UNKNOWN  # text is laid out without numpy, which may not be at hand
         module, names, code = (
             vars(sys.modules[self.owner.__module__]),
             {**self.known, "self": self.instance},
-            _code(node),
+            code_of(node),
         )
         is_flat = not any(isinstance(part, types.CodeType) for part in code.co_consts)  # code inside sees globals alone
         try:
@@ -161,7 +170,7 @@ class _Instance:
             return
         node = methods_of(owner)[method]
         known = {arg.arg: UNKNOWN for arg in (*node.args.args, *node.args.kwonlyargs)} | dict(given)
-        self._block(node.body, _Walk(owner, method, known, _stored(node), depth))
+        self._block(node.body, _Walk(owner, method, known, names_stored(node), depth))
 
     def _block(self, body: Sequence[ast.stmt], at: _Walk) -> bool:
         """Statements, one after the other; whether one of them returns."""
@@ -171,8 +180,8 @@ class _Instance:
         if isinstance(node, ast.If):
             return self._branch(node, at)
         scope = at.scope(self.attributes)
-        for test in _choices(node):
-            outside = _Scope(at.owner, scope.instance, {**at.known, **dict.fromkeys(_inner(node), UNKNOWN)})
+        for test in choices_in(node):
+            outside = _Scope(at.owner, scope.instance, {**at.known, **dict.fromkeys(names_inside(node), UNKNOWN)})
             self._note(at, test, outside.truth(test, at.local))
         if isinstance(node, ast.Assign):
             given = [one for target in node.targets for one in _pairs(target, node.value)]
@@ -185,7 +194,7 @@ class _Instance:
         return isinstance(node, ast.Return | ast.Raise)
 
     def _note(self, at: _Walk, test: ast.expr, outcome: bool | None) -> None:
-        self.tests.setdefault((at.owner, at.method, _said(test)), set()).add(outcome)
+        self.tests.setdefault((at.owner, at.method, text_of(test)), set()).add(outcome)
 
     def _branch(self, node: ast.If, at: _Walk) -> bool:
         outcome = at.scope(self.attributes).truth(node.test, at.local)
@@ -218,8 +227,8 @@ class _Instance:
         """Walk through `self.prepare(...)`, `super().__init__(...)`."""
         if not isinstance(node.func, ast.Attribute):
             return
-        is_super = _said(node.func.value) == "super()"
-        if not is_super and _said(node.func.value) != "self":
+        is_super = text_of(node.func.value) == "super()"
+        if not is_super and text_of(node.func.value) != "self":
             return
         owner = next((part for part in self.kernel.__mro__[:-1] if node.func.attr in methods_of(part)), None)
         if is_super:
@@ -233,7 +242,7 @@ class _Instance:
         """What these statements may give is unknown."""
         for node in nodes:
             self.attributes |= dict.fromkeys(_set_by(self.kernel, node), UNKNOWN)
-            at.known |= dict.fromkeys(_stored(node), UNKNOWN)
+            at.known |= dict.fromkeys(names_stored(node), UNKNOWN)
 
 
 @cache
@@ -241,7 +250,7 @@ def _changing(kernel: type) -> frozenset[str]:
     """The attributes that a method sets later."""
     methods = [method for part in kernel.__mro__[:-1] for method in methods_of(part).values()]
     later = [method for method in methods if method.name not in _constructing(kernel)]
-    return frozenset(name for method in later for name in _attributes_set(method))
+    return frozenset(name for method in later for name in attributes_set(method))
 
 
 def _pairs(target: ast.expr, value: ast.expr) -> list[tuple[ast.expr, ast.expr]]:
@@ -331,63 +340,17 @@ def _statement_calls(node: ast.FunctionDef) -> Iterator[str]:
 
 
 @lru_cache(REMEMBERED)
-def _code(node: ast.expr) -> types.CodeType:
-    return compile(ast.Expression(node), "<known>", "eval")
-
-
-@lru_cache(REMEMBERED)
-def _said(node: ast.expr) -> str:
-    return ast.unparse(node)
-
-
-@lru_cache(REMEMBERED)
-def _read(node: ast.expr) -> frozenset[str]:
-    """The names that an expression reads, of those that it does not give itself."""
-    return frozenset(name.id for name in walk(node) if isinstance(name, ast.Name)) - _inner(node)
-
-
-@lru_cache(REMEMBERED)
-def _choices(node: ast.stmt) -> tuple[ast.expr, ...]:
-    """The conditions of `a if c else b` in a simple statement."""
-    if not isinstance(node, ast.Assign | ast.AugAssign | ast.Expr | ast.Return):
-        return ()
-    return tuple(part.test for part in walk(node) if isinstance(part, ast.IfExp))
-
-
-@lru_cache(REMEMBERED)
 def _set_by(kernel: type, node: ast.AST) -> tuple[str, ...]:
     """The attributes that a statement sets, and the methods that it calls."""
     return tuple(_set_in(kernel, node))
 
 
 def _set_in(kernel: type, node: ast.AST) -> Iterator[str]:
-    yield from _attributes_set(node)
+    yield from attributes_set(node)
     for name in _constructing(kernel):
         if any(isinstance(part, ast.Attribute) and part.attr == name for part in walk(node)):
             methods = [methods_of(part)[name] for part in kernel.__mro__[:-1] if name in methods_of(part)]
-            yield from (attribute for method in methods for attribute in _attributes_set(method))
-
-
-@lru_cache(REMEMBERED)
-def _inner(node: ast.AST) -> frozenset[str]:
-    """The names that comprehensions and lambdas in it give."""
-    scopes = [part for part in walk(node) if isinstance(part, ast.comprehension | ast.Lambda)]
-    return frozenset(
-        name for part in scopes for name in _stored(part.target if isinstance(part, ast.comprehension) else part.args)
-    )
-
-
-@lru_cache(REMEMBERED)
-def _attributes_set(node: ast.AST) -> tuple[str, ...]:
-    stored = [part for part in walk(node) if isinstance(part, ast.Attribute) and isinstance(part.ctx, ast.Store)]
-    return tuple(part.attr for part in stored if isinstance(part.value, ast.Name) and part.value.id == "self")
-
-
-@lru_cache(REMEMBERED)
-def _stored(node: ast.AST) -> frozenset[str]:
-    """The names that a statement or method gives, arguments too."""
-    names = {part.id for part in walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)}
-    return frozenset((names | {part.arg for part in walk(node) if isinstance(part, ast.arg)}) - {"self"})
+            yield from (attribute for method in methods for attribute in attributes_set(method))
 
 
 @cache
@@ -408,4 +371,4 @@ def _given_once(owner: type, method: str) -> list[tuple[str, ast.expr]]:
 @cache
 def _locals(owner: type, method: str) -> frozenset[str]:
     node = methods_of(owner).get(method)
-    return _stored(node) if node is not None else frozenset()
+    return names_stored(node) if node is not None else frozenset()
