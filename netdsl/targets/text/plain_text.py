@@ -38,10 +38,10 @@ class Definitions:
     text would not say what that makes of them; but not frozen dataclasses."""
 
     def __init__(self, text: str) -> None:
-        self._lines = _Lines(text)
-        defined = [node for node in ast.parse(text).body if isinstance(node, Definition)]
+        self._lines, body = _Lines(text), ast.parse(text).body
+        defined = [node for node in body if isinstance(node, Definition)]
         self._nodes = {node.name: node for node in defined if not node.decorator_list or is_record(node)}
-        assigned = [node for node in ast.parse(text).body if isinstance(node, ast.Assign)]
+        assigned = [node for node in body if isinstance(node, ast.Assign)]
         names = [
             (name.id, node) for node in assigned for name in ast.walk(node.targets[0]) if isinstance(name, ast.Name)
         ]

@@ -70,9 +70,14 @@ def holder(dialect: Dialect, name: str, text: str) -> types.ModuleType | None:
     layers = layer_table().values() if dialect.layers else ()
     text_of = dialect.text_of or emitted_text
     for module in (*_modules(dialect), *(import_module(layer.forward.__module__) for layer in layers)):
-        if name in vars(module) and text_of(module, name) == text:
+        if _is_at_home(module, name) and text_of(module, name) == text:
             return module
     return None
+
+
+def _is_at_home(module: types.ModuleType, name: str) -> bool:
+    """Whether a module may define that name: it has it, and not from another module."""
+    return name in vars(module) and getattr(vars(module)[name], "__module__", module.__name__) == module.__name__
 
 
 @cache
@@ -87,7 +92,7 @@ def origin(dialect: Dialect, name: str, is_it: Callable[[str], bool]) -> types.M
     """The module that has a definition of that name whose text, as it is emitted, is it."""
     text_of = dialect.text_of or emitted_text
     for module in _modules(dialect):
-        text = text_of(module, name) if name in vars(module) else None
+        text = text_of(module, name) if _is_at_home(module, name) else None
         if text is not None and is_it(text):
             return module
     return None
