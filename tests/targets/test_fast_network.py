@@ -652,11 +652,11 @@ def test_the_emitted_text_passes_the_gate_and_names_only_what_it_defines(name):
 
 def test_the_emitted_text_does_not_depend_on_the_hash_seed():
     command = "import netdsl; print(netdsl.load('specs/googlenet.net').numpy_source(2))"
-    texts = set()
-    for seed in ("0", "1", "77"):
+    here = compile_file(ROOT / "specs" / "googlenet.net").numpy_source(2)  # this process has a seed of its own
+    for seed in ("0", "77"):
         environment = {**os.environ, "PYTHONHASHSEED": seed}
-        texts.add(subprocess.check_output([sys.executable, "-c", command], cwd=ROOT, env=environment))
-    assert len(texts) == 1
+        there = subprocess.check_output([sys.executable, "-c", command], cwd=ROOT, env=environment, text=True)
+        assert there == f"{here}\n"
 
 
 def test_a_network_that_nobody_holds_ends_its_workers():
