@@ -1080,8 +1080,8 @@ class PairPool(Stage):
         self.start(w)
         self.conv, self.relu, c, self.size = conv, relu, shape[0], shape[1:]
         self.out_size = tuple(size // k for size, k in zip(self.size, kernel_size, strict=True))
-        size = [n * k for n, k in zip(self.out_size, kernel_size, strict=True)]
-        self.is_odd, self.whole = tuple(size) != self.size, tuple(map(slice, size))
+        whole = tuple(n * k for n, k in zip(self.out_size, kernel_size, strict=True))
+        self.whole, size = tuple(map(slice, whole)), list(whole)
         self.y = w.outputs(lambda n: (*plane(self.out_size), n, c))
         axes = [axis for axis, k in enumerate(kernel_size) if k == 2]
         self.steps = []
@@ -1098,8 +1098,6 @@ class PairPool(Stage):
     def forward(self, x):
         """x (H, W, n, C) -> y (Ho, Wo, n, C)."""
         b, y, rows = self.w.block, self.y[self.w.block], x.reshape(*self.size, -1)
-        if self.is_odd:
-            rows = rows[self.whole]
         for first, second, later, made in self.steps:
             if self.w.training:
                 np.greater(rows[second], rows[first], out=later[b])
@@ -1113,10 +1111,6 @@ class PairPool(Stage):
         b = self.w.block
         stop_negative(dy, self.y[b], self.mask[b])
         dx, rows = self.dx[b].reshape(*self.size, -1), dy.reshape(*self.out_size, -1)
-        if self.is_odd:
-            for axis, part in enumerate(self.whole):  # those that dx was handed to may have written behind it
-                dx[(*(slice(None),) * axis, slice(part.stop, None))] = 0
-            dx = dx[self.whole]
         given = [dx, *(made[b] for *_, made in self.steps[:-1])]
         for (first, second, later, _), made in reversed(list(zip(self.steps, given, strict=True))):
             np.multiply(rows, later[b], out=made[second])

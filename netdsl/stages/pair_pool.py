@@ -35,8 +35,8 @@ class PairPool(Stage):
         self.start(w)
         self.conv, self.relu, c, self.size = conv, relu, shape[0], shape[1:]
         self.out_size = tuple(size // k for size, k in zip(self.size, kernel_size, strict=True))
-        size = [n * k for n, k in zip(self.out_size, kernel_size, strict=True)]
-        self.is_odd, self.whole = tuple(size) != self.size, tuple(map(slice, size))
+        whole = tuple(n * k for n, k in zip(self.out_size, kernel_size, strict=True))
+        self.is_odd, self.whole, size = whole != self.size, tuple(map(slice, whole)), list(whole)
         self.y = w.outputs(lambda n: (*plane(self.out_size), n, c))
         axes = [axis for axis, k in enumerate(kernel_size) if k == 2]
         self.steps: list[tuple[Any, Any, list[Array], list[Array]]] = []
