@@ -1,6 +1,7 @@
 """The targets as a table: what each takes and declines, whose names they are, and who still knows one by its name."""
 
 import ast
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,8 +55,7 @@ def test_every_target_says_of_every_op_what_it_knows_or_why_not(target, capsys):
 
 
 def test_a_layer_that_pytorch_does_not_have_is_declined_by_its_target_alone():
-    lone = type(layer_table()["relu"])(**{**vars(layer_table()["relu"]), "name": "lone", "torch": None, "aliases": ()})
-    register(type(lone)(**{**vars(lone), "torch_call": None}))
+    register(replace(layer_table()["relu"], name="lone", torch=None, torch_call=None, aliases=()))
     try:
         net = compile_text("input 4\nlinear 3 -> lone -> linear 2", "net")
         assert "relu_forward" in net.numpy_source()
