@@ -158,9 +158,8 @@ def test_a_target_that_makes_models_trains(toy, spec, tmp_path, monkeypatch):
         model.params["linear1.bias"][...] = 5
         return model
 
-    runner = type(toy)(name="biased", describe="biased layers", rules=dict, model=biased)
     rules = {name: name for name in ("conv", "relu", "flatten", "linear")}
-    runner = type(toy)(**{**vars(runner), "rules": lambda: rules})
+    runner = type(toy)(name="biased", describe="biased layers", rules=lambda: rules, model=biased)
     register(runner)
     try:
         net = netdsl.compile_text("input 2\nlinear 4 -> relu -> linear 3\ntrain { data spiral, epochs 1 }")
