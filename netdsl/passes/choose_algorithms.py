@@ -10,7 +10,7 @@ from netdsl.layers.contract import StageCall
 Choice = Callable[[Sequence[StageCall], bool], StageCall]
 """choose(ways, training) -> one of the ways, of which there is one or more."""
 
-_CLOSE, _MOST = 1.3, 3  # ways whose estimates lie within this factor are measured; as many at most
+_CLOSE, _MOST = 1.3, 4  # ways whose estimates lie within this factor are measured; as many at most
 
 
 def cheapest(ways: Sequence[StageCall], training: bool, samples: int = SAMPLES) -> StageCall:

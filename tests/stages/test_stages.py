@@ -253,7 +253,16 @@ def named(value):
     return "-".join(getattr(part, "__name__", str(part)) for part in (value if isinstance(value, tuple) else (value,)))
 
 
-KINDS = [PatchConv, RowConv, FourierConv, (fourier_tiles, 6), (winograd, 4), (WinogradRows, 4), (WinogradRows, 8)]
+KINDS = [
+    PatchConv,
+    RowConv,
+    FourierConv,
+    (fourier_tiles, 6),
+    (winograd, 2),
+    (winograd, 4),
+    (WinogradRows, 4),
+    (WinogradRows, 8),
+]
 
 
 @pytest.mark.parametrize("kind", [*KINDS, PointConv], ids=named)
