@@ -21,9 +21,7 @@ from netdsl.verify.fast_steps import WORKERS, fast_steps
 from netdsl.verify.gradients import gradient_check, network_to_check, without_zeros
 from netdsl.verify.runs import STEPS, driven_numbers, numpy_run, other_result, other_steps, outputs_of
 
-WINOGRAD = (
-    1e-3  # rtol in float32 of a module at -O2 of which a stage mixes the numbers of a tile: that costs two digits
-)
+WINOGRAD = 1e-3  # rtol in float32 of a module at -O2 that mixes the numbers of tiles, which costs two digits
 FLIPS = 0.02  # of the norm of a gradient: what a few flips do to it in a deep network; a wrong one is off by more
 BATCHES = 4  # see on_good_batches
 

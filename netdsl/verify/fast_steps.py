@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from copy import deepcopy
-from dataclasses import replace
+from functools import cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -14,12 +14,11 @@ from netdsl.pipeline import Net
 from netdsl.targets.contract import Model
 from netdsl.targets.live.interpreter import LayerNetwork
 from netdsl.verify.batches import Batch, in_dtype, labels_in_dtype
-from netdsl.verify.checks import Arrays, Check, close, difference
+from netdsl.verify.checks import Arrays, Check, steps_compared
 from netdsl.verify.gradients import network_to_check, without_zeros
 from netdsl.verify.runs import STEPS, driven_numbers, with_rounding
 
 WORKERS = 2  # of the module at -O2, so that a batch is shared
-ATOL = 1e-8
 
 
 def fast_steps(net: Net, x: Batch, y: np.ndarray, seed: int) -> Iterator[Check]:
@@ -31,18 +30,19 @@ def fast_steps(net: Net, x: Batch, y: np.ndarray, seed: int) -> Iterator[Check]:
     """
     x, y = in_dtype(x, "float64"), labels_in_dtype(y, "float64")
     network = network_to_check(net, seed, "float64")
-    worst: dict[str, Check] = {}
+    title, worst = f"module at -O2, {STEPS} steps of {net.recipe.optimizer}", dict[str, Check]()
     with closing(net.numpy_model(seed, "float64", level=2, workers=WORKERS)) as model:
         without_zeros(model, seed).rng = np.random.default_rng(seed)
         for steps in range(STEPS):
             place = Place.of(model, net.recipe.state_names, steps)
-            loss = model.train_step(x, y)
-            for check in _step_compared(network, place, x, y, {"losses": np.asarray(loss), **model.params}):
+            computed = {"losses": np.asarray(model.train_step(x, y)), **model.params}
+            expected, driven = step_of(place.put(network), x, y)
+            other = partial(rounded_step, network, place, x, y)
+            for check in steps_compared(title, computed, expected, expected, cache(other), driven):
                 known = worst.setdefault(check.name, check)
                 if (not check.ok, check.max_rel) > (not known.ok, known.max_rel):
                     worst[check.name] = check
-    title = f"module at -O2, {STEPS} steps of {net.recipe.optimizer}, float64"
-    yield from (replace(check, name=f"{title}: {name}") for name, check in worst.items())
+    yield from worst.values()
 
 
 class Place(NamedTuple):
@@ -68,28 +68,17 @@ class Place(NamedTuple):
         return network
 
 
-def _step_compared(network: LayerNetwork, place: Place, x: Batch, y: np.ndarray, computed: Arrays) -> Iterator[Check]:
-    """The loss of one step, and of each param what it drove, beside those of layer objects which start at the place."""
-    expected, driven = step_of(place.put(network), x, y)
-    other: Arrays = {}
-    for name, array in expected.items():
-        numbers = driven[name]
-        if not numbers.any():
-            continue
-        check = close(name, computed[name][numbers], array[numbers], "float64", ATOL)
-        if not check.ok:
-            other = other or step_of(with_rounding(place.put(network), seed=0), x, y)[0]
-            own = difference(other[name][numbers], array[numbers])[0]
-            check = close(name, computed[name][numbers], array[numbers], "float64", ATOL, own)
-        yield check
-
-
 def step_of(network: LayerNetwork, x: Batch, y: np.ndarray) -> tuple[Arrays, Arrays]:
     """One step: its loss and the params after it, and of each which numbers it drove."""
     loss, grads = network.loss_and_gradients(x, y)
-    driven = {"losses": np.array(True), **driven_numbers(grads)}
+    driven = driven_numbers(grads)
     network.update(grads, network.learning_rate)
     return {"losses": np.asarray(loss), **copies(network.params)}, driven
+
+
+def rounded_step(network: LayerNetwork, place: Place, x: Batch, y: np.ndarray) -> Arrays:
+    """What a step from the place comes to with rounding errors on the weights."""
+    return step_of(with_rounding(place.put(network), seed=0), x, y)[0]
 
 
 def copies(arrays: Mapping[str, np.ndarray]) -> Arrays:

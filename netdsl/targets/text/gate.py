@@ -44,24 +44,14 @@ from netdsl.targets.text.tree import (
 from netdsl.targets.text.words import constants_of, has_constant, holder, known_names, origin, roots, words_of
 
 BUILTINS = frozenset(["len", "print", "range", "reversed", "staticmethod", "super"])
-NODES = frozenset(
-    (
-        *(ast.arguments, ast.arg, ast.Return, ast.Assign, ast.AugAssign, ast.Expr),
-        *(
-            ast.Attribute,
-            ast.BinOp,
-            ast.Call,
-            ast.Constant,
-            ast.Dict,
-            ast.DictComp,
-            ast.FormattedValue,
-            ast.GeneratorExp,
-        ),
-        *(ast.IfExp, ast.JoinedStr, ast.keyword, ast.Lambda, ast.List, ast.Name, ast.Slice, ast.Starred, ast.Subscript),
-        *(ast.Tuple, ast.UnaryOp, ast.YieldFrom, ast.comprehension, ast.Compare, ast.Eq),
-        *(ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow, ast.USub),
-    )
+_SAID = (
+    *(ast.arguments, ast.arg, ast.Return, ast.Assign, ast.AugAssign, ast.Expr, ast.Attribute, ast.BinOp, ast.Call),
+    *(ast.Constant, ast.Dict, ast.DictComp, ast.FormattedValue, ast.GeneratorExp, ast.IfExp, ast.JoinedStr),
+    *(ast.keyword, ast.Lambda, ast.List, ast.Name, ast.Slice, ast.Starred, ast.Subscript, ast.Tuple, ast.UnaryOp),
+    *(ast.YieldFrom, ast.comprehension, ast.Compare, ast.Eq),
+    *(ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow, ast.USub),
 )
+NODES = frozenset(_SAID)
 _HEAD = re.compile(r"^(?:def|class) (\w+)", re.MULTILINE)
 _TEXT = re.compile(r"[\n -~]*")
 _CODING = re.compile(r"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)", re.MULTILINE)
