@@ -40,6 +40,7 @@ def pytest_addoption(parser):
     parser.addoption(
         "--mutants", type=int, default=800, help="how many damaged files of weights and data of each kind to load"
     )
+    parser.addoption("--cupy", action="store_true", help="run modules for CuPy on a GPU, in place of the stand-in")
     parser.addoption("--hostile", type=int, default=1000, help="how many hostile texts the gate is given")
     parser.addoption("--trees", type=int, default=60, help="how many random trees of image folders to read")
     parser.addoption("--messy", type=int, help="how many untidy specs to format, instead of 40 and 300")
