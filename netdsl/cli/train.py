@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -283,8 +284,12 @@ def _say_start(session: Session, show: Display) -> None:
         click.echo(render_all(net.warnings, wants_color()), err=True)
     samples = f"{len(dataset.x_train)} + {len(dataset.x_test)} samples of {dataset.name}"
     samples += ", which are their own targets" if not dataset.classes and is_copy(dataset) else ""
-    shared = f", {session.ranks.count} processes" if session.ranks.are_many else ""
-    parts = f"{session.name}, {net.graph.num_params:_} params, {samples}, {_described(session.engine)}{shared}"
+    engine = session.engine
+    if session.ranks.are_many:
+        computes = f"{_described(engine)}, {session.ranks.count} processes"
+    else:
+        computes = _described(replace(engine, device=engine.device.alone))
+    parts = f"{session.name}, {net.graph.num_params:_} params, {samples}, {computes}"
     show.say(f"{session.run}: {parts}{', resumed' if session.is_resumed else ''}")
 
 

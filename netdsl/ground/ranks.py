@@ -47,8 +47,9 @@ class Ranks:
         """What `make` gives to the first process, for all; what it raises there is raised by all."""
         return make()
 
-    def check(self, device: str) -> None:
-        """Raises UserError where this process cannot compute on a device of that name beside the others."""
+    def check(self, device: str, is_sharded: bool) -> None:
+        """Raises UserError where this process cannot compute on a device of that name beside the others; is_sharded:
+        each keeps a part of the params."""
 
     def close(self) -> None:
         """Parts from the others, after a good end."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from netdsl.ground.ranks import ALONE as NO_OTHERS
@@ -53,6 +53,11 @@ class Device:
     is_channels_last: bool = False
     is_synced: bool = False
     is_sharded: bool = False
+
+    @property
+    def alone(self) -> Device:
+        """The same for one process, which has nobody to share with."""
+        return replace(self, is_synced=False, is_sharded=False)
 
     @property
     def described(self) -> list[str]:

@@ -498,6 +498,15 @@ def test_batch_norm_and_one_process_alone_are_told_of():
     assert "`--fsdp` is for several processes" in notes_on_ranks(plain, sharded, ALONE)[0]
 
 
+def test_one_process_alone_says_that_it_shares_nothing(tmp_path, capsys):
+    spec = tmp_path / "small.net"
+    spec.write_text("input 2\nlinear 3\ntrain { data spiral, epochs 1 }\n")
+    netdsl(["train", str(spec), *LINE, "--fsdp", "--sync-bn", "--out", str(tmp_path / "run")])
+    said = capsys.readouterr().err
+    assert "this one is alone, and does without" in said
+    assert "sharded" not in said and "batch norm of the whole batch" not in said
+
+
 @pytest.mark.parametrize(
     "name, gpus, here, expected",
     [
@@ -520,6 +529,16 @@ def test_each_process_has_a_gpu_of_its_own(monkeypatch, name, gpus, here, expect
             own_device(name, place)
     else:
         assert own_device(name, place) == expected
+
+
+def test_processes_that_share_a_gpu_cannot_part_the_params(monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    place = Place(1, 2, 1, 2, "localhost", 1, True)
+    with pytest.raises(UserError, match="on one GPU, where `--fsdp` cannot part anything"):
+        own_device("cuda:0", place, is_sharded=True)
+    assert own_device("cpu", place, is_sharded=True) == "cpu"
 
 
 def test_what_torchrun_hands_on_is_no_second_wish_of_the_user(capfd):

@@ -40,7 +40,7 @@ class RankedNetwork(TorchNetwork):
         self.ranks, place = workers.ranks, workers.ranks.place
         if workers.count is None:
             workers = replace(workers, count=max(1, available_cores() // place.local_count))
-        device = replace(workers.device, name=own_device(workers.device.name, place))
+        device = replace(workers.device, name=own_device(workers.device.name, place, workers.device.is_sharded))
         if device.name.startswith("cuda:"):
             torch.cuda.set_device(device.name)  # else each process would take memory of the first GPU, too
         super().__init__(net, seed, dtype, replace(workers, device=device))

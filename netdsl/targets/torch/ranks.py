@@ -141,9 +141,9 @@ class TorchRanks(Ranks):
         names = f"rank{'s' if len(gone) > 1 else ''} {', '.join(map(str, gone))}"
         return f"{names} of {self.count} {'have' if len(gone) > 1 else 'has'} ended" if gone else ""
 
-    def check(self, device: str) -> None:
-        """Raises UserError where this process cannot compute on a device of that name beside the others."""
-        own_device(device, self.place)
+    def check(self, device: str, is_sharded: bool) -> None:
+        """As in Ranks."""
+        own_device(device, self.place, is_sharded)
 
     def close(self) -> None:
         """Parts from the others: after a good end alone, since it may wait for them."""
@@ -194,9 +194,15 @@ def heard_of(ranks: TorchRanks) -> Iterator[None]:
         raise ModelEnded(text, f"{why}; this one is rank {ranks.rank}") from None
 
 
-def own_device(name: str, place: Place) -> str:
-    """The device of one process, a GPU of its own where there are any. Raises UserError where they are too few."""
+def own_device(name: str, place: Place, is_sharded: bool = False) -> str:
+    """The device of one process, a GPU of its own where there are any. Raises UserError where they are too few.
+
+    On one GPU several processes speak by gloo, which ends `fully_shard` there by a segmentation fault (PyTorch 2.11).
+    """
     gpus, here = torch.cuda.device_count(), place.local_count
+    if name.startswith("cuda:") and here > 1 and is_sharded:
+        text = f"`--device {name}` puts {here} processes on one GPU, where `--fsdp` cannot part anything"
+        raise UserError(text, help="`--device cuda` gives each of them its own")
     if name.startswith("cuda:") and gpus >= here > 1:
         text = f"`--device {name}` puts {here} processes on one GPU"
         raise UserError(text, help="`--device cuda` gives each of them its own")

@@ -153,7 +153,7 @@ def joined(path: Path, is_resumed: bool, data_dir: Path | None, ranks: Ranks) ->
         text = f"the data `{plain(run.data)}` is another here than where rank 0 reads it"
         raise UserError(text, help="all machines need the same data, under the same path")
     run.config.engine.check()
-    ranks.check(run.config.engine.device.name)
+    ranks.check(run.config.engine.device.name, run.config.engine.device.is_sharded)
     yield Session(run.config.spec, net, for_network(dataset, net), run.config.engine, path, is_resumed, ranks)
 
 
@@ -163,7 +163,7 @@ def _ready(engine: Engine, ranks: Ranks) -> Engine:
         text = f"{ranks.count} processes share a batch by PyTorch, not by `--backend {engine.backend}`"
         raise UserError(text, help="add `--backend torch`, or start one process without torchrun")
     engine.check()
-    ranks.check(engine.device.name)
+    ranks.check(engine.device.name, engine.device.is_sharded)
     return replace(engine, threads=available_cores()) if engine.has_workers and not engine.threads else engine
 
 
