@@ -59,6 +59,8 @@ class PointConv(ConvStage):
         if w.training:
             self.grad_rows = w.grads[name + ".weight"].reshape(shape[0], filters)
             self.grad_part = w.scratch("dweight", lambda n: (shape[0], filters))[0]
+            if w.splits:
+                self.dy_rows = w.scratch("dy", lambda n: (ho * wo * n, filters), common=True)
             if self.picks:
                 self.dx = w.scratch("dx", lambda n: (ho, wo, n, shape[0]), common=True)
                 self.dx_whole = w.gradients(lambda n: (*shape[1:], n, shape[0]))
@@ -182,8 +184,12 @@ class PointConv(ConvStage):
         return self.whole_dx(self.dx[self.w.block]) if self.has_dx else None
 
     def backward_by_products(self, dy: Array) -> None:
-        """dy to dx and the gradient of the weights, by products that workers share."""
-        b, rows, c = self.w.block, dy.reshape(-1, self.filters), self.channels
+        """dy to dx and the gradient of the weights, by products that workers share: of memory that all of them see,
+        which a copy of the inside of a larger map is not."""
+        b, c = self.w.block, self.channels
+        rows = dy.reshape(-1, self.filters) if dy.flags.c_contiguous else self.dy_rows[b]
+        if not dy.flags.c_contiguous:
+            rows.reshape(dy.shape)[...] = dy
         self.bias_gradient(dy)
         self.add_weight_gradient(self.x[b].reshape(-1, c), rows)
         if self.has_dx:

@@ -142,11 +142,12 @@ class SplitWorker(Worker):
         return number
 
     def seen(self, x: Array) -> Hashable:
-        """Where an array lies. It takes 2 us to ask NumPy for that, so the first arrays that come are held."""
+        """Where an array lies. It takes 2 us to ask NumPy for that, so the first arrays that come are held, but for
+        those that a stage makes anew each time, which would pile up."""
         held = self.held.get(id(x))
         if held is None:
             held = x, (address_of(x), x.shape, x.strides)
-            if len(self.held) < self.most:
+            if len(self.held) < self.most and self.place_of(x) is not None:
                 self.held[id(x)] = held
         return held[1]
 

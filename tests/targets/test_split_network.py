@@ -90,6 +90,36 @@ def test_helpers_read_a_task_once_as_long_as_there_is_room(kind, most):
     fast.close()
 
 
+BOTTLENECK = """
+input 8x12x12
+res { conv 4 k1 nobias -> bn -> relu -> conv 4 k3 p1 nobias -> bn -> relu -> conv 8 k1 nobias -> bn } -> relu
+conv 3 k1 -> gap -> flatten
+"""
+
+
+def test_what_workers_share_lies_where_all_see_it_and_nothing_piles_up():
+    """The gradient of the 3x3 convolution is the inside of a larger map."""
+    model = compile_text(BOTTLENECK).numpy_model(0, level=2, workers=2, kind="threads")
+    split_all(model)
+    split = next(base for base in type(model).__mro__ if base.__name__ == SplitNetwork.__name__)
+    worker, left, held = split.worker_for.__globals__["SplitWorker"], [], {}
+    number_of = worker.number_of
+
+    def numbered(self, parts, work, given):
+        number = number_of(self, parts, work, given)
+        left.extend([work.__name__] * (number is None))
+        held.update((id(x), self.place_of(x)) for x, _ in self.held.values())
+        number_of(self, parts, work, [np.zeros(3), *given])  # of a stage that makes an array anew
+        return number
+
+    worker.number_of = numbered
+    for step in range(4):
+        model.train_step(*batch(compile_text(BOTTLENECK), 1, step, "float32"))
+    assert not left and held
+    assert None not in held.values()  # of which each would be memory of its own
+    model.close()
+
+
 @pytest.mark.parametrize("workers", [2, 3])
 def test_threads_and_processes_give_the_same_bytes_each_time(workers):
     net, runs = compile_text(MAP), []
