@@ -34,6 +34,7 @@ from netdsl.stages.workers import Team
 MOST_BYTES = 2**24  # of the file of answers
 RUNS, LONGEST = 5, 0.3  # of a way; seconds after which no further run is made
 IN_DOUBT = 0.9  # what the time of the estimated best counts: another has to be clearly faster
+NEAR = 1.05  # times as long as the fastest, within which a way is taken that derives fewer MiB from the params
 
 
 def tune(graph: Graph, recipe: Recipe, samples: int, cache: Path | None = None) -> dict[str, str]:
@@ -122,11 +123,11 @@ class _Alone:
             {name: np.zeros_like(array) for name, array in self.stored.items()}
         ]
         self.named_grads: Sequence[dict[str, Array]] = self.stored_grads
-        self._shared: dict[Hashable, Array] = {}
+        self.known_shared: dict[Hashable, Array] = {}
         self._node, self._way = node, way
 
     def shared(self, key: Hashable, shape: Shape, dtype: Type | None = None) -> Array:
-        return self._shared.setdefault(key, np.zeros(shape, self.dtype if dtype is None else dtype))
+        return self.known_shared.setdefault(key, np.zeros(shape, self.dtype if dtype is None else dtype))
 
     def train_forward(self, s: Any, x: Array) -> Any:
         """The output of the stage alone."""
@@ -143,24 +144,33 @@ class _Alone:
 
 
 def _fastest(graph: Graph, node: Node, ways: Sequence[StageCall], n: int, training: bool) -> StageCall:
-    """The way that takes the least processor time for a block of n samples."""
+    """The way that takes the least processor time for a block of n samples, or about as little and less memory for
+    what it derives from the params, which a network holds of all its layers at a time."""
     given, made = graph.input_types(node)[0], node.type
     rng = np.random.default_rng(0)
     x = rng.standard_normal((*plane(given.space), n, given.channels), np.float32)
     dy = rng.standard_normal((*plane(made.space), n, made.channels), np.float32)
     before = blas_threads(1)
     try:
-        seconds = [_seconds(graph, node, way, x, dy, training) for way in ways]
-        seconds[0] *= IN_DOUBT
-        return ways[int(np.argmin(seconds))]
+        tried = [_tried(graph, node, way, x, dy, training) for way in ways]
     finally:
         blas_threads(before)
+    return ways[preferred([seconds for seconds, _ in tried], [derived for _, derived in tried])]
 
 
-def _seconds(graph: Graph, node: Node, way: StageCall, x: np.ndarray, dy: np.ndarray, training: bool) -> float:
-    """The processor time of a step with this stage, the best of a few."""
-    n = x.shape[2]
-    stage: Any = Worker(_Alone(graph, node, way, n), 0, n, training, False).s.it
+def preferred(seconds: Sequence[float], derived: Sequence[int]) -> int:
+    """Which way to take, of the times of all, the estimated best first, and the bytes that they derive from params."""
+    counted = [seconds[0] * IN_DOUBT, *seconds[1:]]
+    near = [i for i, time in enumerate(counted) if time <= NEAR * min(counted)]
+    return min(near, key=lambda i: (derived[i] >> 20, counted[i]))
+
+
+def _tried(
+    graph: Graph, node: Node, way: StageCall, x: np.ndarray, dy: np.ndarray, training: bool
+) -> tuple[float, int]:
+    """The processor time of a step with this stage, the best of a few, and the bytes that it derives from params."""
+    n, alone = x.shape[2], _Alone(graph, node, way, x.shape[2])
+    stage: Any = Worker(alone, 0, n, training, False).s.it
     best, started = float("inf"), time.perf_counter()
     stage.refresh()
     for _ in range(RUNS + 1):
@@ -173,4 +183,4 @@ def _seconds(graph: Graph, node: Node, way: StageCall, x: np.ndarray, dy: np.nda
         best = min(best, work_clock() - begin)
         if time.perf_counter() - started > LONGEST:
             break
-    return best
+    return best, sum(array.nbytes for array in alone.known_shared.values())

@@ -6,7 +6,7 @@ import os
 import pytest
 
 import netdsl
-from netdsl.bench.tuning import cache_file, tune
+from netdsl.bench.tuning import cache_file, preferred, tune
 
 SPEC = "input 8x14x14\nconv 16 k3 p1 -> relu -> pool 2\nconv 16 k5 p2 -> relu\nflatten -> linear 10\n"
 
@@ -110,3 +110,20 @@ def test_choices_change_the_module_and_only_by_rounding(net):
 def test_unknown_answers_are_left_alone(net):
     text = net.with_choices({"nonsense": "NoConv"}).numpy_source(2)
     assert text == net.numpy_source(2)
+
+
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize(
+    "seconds, derived, expected",
+    [
+        ([1.0, 0.95], [0, 0], 0),  # the estimated best, unless another is clearly faster
+        ([1.0, 0.85], [0, 0], 1),
+        ([2.0, 1.0, 1.04], [0, 27 * MIB, 16 * MIB], 2),  # about as fast, and less memory
+        ([2.0, 1.0, 1.06], [0, 27 * MIB, 16 * MIB], 1),
+        ([2.0, 1.0, 1.04], [0, MIB // 2, 0], 1),  # so little does not count
+    ],
+)
+def test_of_ways_that_are_about_as_fast_the_one_with_less_memory_is_taken(seconds, derived, expected):
+    assert preferred(seconds, derived) == expected
