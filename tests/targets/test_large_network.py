@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from fast_twins import KINDS, batch
+from fast_twins import KINDS, batch, needs_fork
 
 from netdsl.pipeline import compile_text
 from netdsl.targets.fast import emitter
@@ -74,6 +74,17 @@ def test_training_and_inference_lie_in_the_same_memory(large):
         room = fast.workers[index, 2, False]
         assert len({id(w.buffers.memory.base) for w in room.values()}) == 1
         assert len(room) == 3
+    fast.close()
+
+
+@needs_fork
+def test_freed_memory_is_given_back_before_workers_are_forked(large, monkeypatch):
+    fast, told = large.numpy_model(level=2, workers=2, kind="processes"), []
+    trim, start = type(fast).trim, fast.team.start
+    monkeypatch.setattr(type(fast), "trim", lambda self: told.append("trim") or trim(self))
+    monkeypatch.setattr(fast.team, "start", lambda work: told.append("fork") or start(work))
+    fast.train_step(*batch(large, 4, 0))
+    assert told == ["trim", "fork"]
     fast.close()
 
 

@@ -60,6 +60,8 @@ class ForkedNetwork(FastNetwork):
             for training, apart in ((False, False), (True, False), (True, True)):
                 self.worker(0, size, training, apart)  # asks for all shared arrays
             self.forget_workers()
+        if hasattr(self, "trim"):
+            self.trim()
         self.team.start(self.work)
 
     def fits(self, y: Array) -> bool:

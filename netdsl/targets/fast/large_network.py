@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
+import os
 from collections.abc import Hashable
 from typing import Any
 
@@ -43,6 +45,14 @@ class LargeNetwork(FastNetwork):
         """As every network, with places for memory."""
         super().__init__(seed, dtype, workers)
         self.rooms, self.sizes_made = {}, {}
+        self.trim()
+
+    def trim(self) -> None:
+        """Have the C library give freed memory back to the system: glibc keeps it where arrays have less than 32 MB, of
+        ResNet-50's first weights 100 MB, of which every worker that is forked would make a copy."""
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+        if trim:
+            trim(0)
 
     def worker(self, index: int, n: int, training: bool, apart: bool) -> Worker:
         """What worker `index` needs for its part of a batch of n samples; the last six that were made are kept.
