@@ -51,7 +51,7 @@ MORE = {
     "stages.split": {"bisect"},
     "stages.blas": {"ctypes", "os", "sys"},
     "stages.forks": {"mmap", "os", "select", "signal", "sys", "threading", "time", "traceback", "weakref"},
-    "stages.workers": {"os", "queue", "threading", "weakref"},
+    "stages.workers": {"ctypes", "os", "queue", "threading", "weakref"},
 }
 """What kernels and stages use of the standard library beside what computes."""
 TYPES = {"__future__", "collections", "dataclasses", "typing"}  # for annotations, which are not emitted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import queue
 import threading
@@ -162,3 +163,10 @@ def end_threads(calls: Sequence[Calls], threads: Sequence[threading.Thread]) -> 
 def available_cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def trim_heap() -> None:
+    """Have the C library give freed memory back to the system, if it can be asked: glibc keeps arrays below 32 MB."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    if trim:
+        trim(0)

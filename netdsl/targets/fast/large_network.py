@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
-import os
 from collections.abc import Hashable
 from typing import Any
 
@@ -12,6 +10,7 @@ import numpy as np
 
 from netdsl.kernels.arrays import Array, Shape, Type
 from netdsl.stages.stage import Worker
+from netdsl.stages.workers import trim_heap
 from netdsl.targets.fast.network import FastNetwork
 
 
@@ -48,11 +47,8 @@ class LargeNetwork(FastNetwork):
         self.trim()
 
     def trim(self) -> None:
-        """Have the C library give freed memory back to the system: glibc keeps it where arrays have less than 32 MB, of
-        ResNet-50's first weights 100 MB, of which every worker that is forked would make a copy."""
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
-        if trim:
-            trim(0)
+        """Give freed memory back, of ResNet-50's first weights 100 MB, which each forked worker would copy."""
+        trim_heap()
 
     def worker(self, index: int, n: int, training: bool, apart: bool) -> Worker:
         """What worker `index` needs for its part of a batch of n samples; the last six that were made are kept.
