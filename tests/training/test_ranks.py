@@ -487,6 +487,14 @@ def test_what_fails_because_another_process_ended_is_told_in_words(words):
         raise RuntimeError("something of its own")
 
 
+def test_a_process_whose_connections_are_closed_before_it_is_dead_is_waited_for():
+    rank, answers = Some(1, 3), ["", "", "rank 2 of 3 has ended"]
+    rank.ended = lambda: answers.pop(0)
+    with pytest.raises(ModelEnded) as met, heard_of(rank):
+        raise RuntimeError("Read error: Connection reset by peer")
+    assert met.value.why == "rank 2 of 3 has ended; this one is rank 1"
+
+
 def test_batch_norm_and_one_process_alone_are_told_of():
     net, plain = (compile_text(f"input 4\n{text}linear 2", "net") for text in ("bn -> ", ""))
     engine = Engine("torch", 0)

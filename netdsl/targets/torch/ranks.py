@@ -31,6 +31,7 @@ TIMEOUT = timedelta(minutes=30)
 """How long a process waits for another one, PyTorch's own bound: the first one may read data all this time. Where a
 process ends the others hear of it at once; this is for machines that are cut off."""
 BEGUN, STARTS = "netdsl/begun", "netdsl/starts"  # keys in the launcher's store, which lives as long as the launcher
+DYING = 1.0  # seconds: a process that is killed closes its connections before the system calls it dead
 SPEAKS_OF_OTHERS = ("gloo", "NCCL", "ProcessGroup", "onnection closed", "onnection reset", "Broken pipe", "imed out")
 
 
@@ -188,7 +189,9 @@ def heard_of(ranks: TorchRanks) -> Iterator[None]:
         text = str(error)
         if not isinstance(error, dist.DistError) and not any(word in text for word in SPEAKS_OF_OTHERS):
             raise
-        why = ranks.ended()
+        until = time.monotonic() + DYING
+        while not (why := ranks.ended()) and time.monotonic() < until:
+            time.sleep(DYING / 50)
         said = text.strip().splitlines()[0].rpartition("] ")[2][:120]
         why = why or f"another process has ended, or cannot be reached ({said})"
         raise ModelEnded(text, f"{why}; this one is rank {ranks.rank}") from None
