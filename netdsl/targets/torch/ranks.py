@@ -203,12 +203,12 @@ def own_device(name: str, place: Place, is_sharded: bool = False) -> str:
     On one GPU several processes speak by gloo, which ends `fully_shard` there by a segmentation fault (PyTorch 2.11).
     """
     gpus, here = torch.cuda.device_count(), place.local_count
-    if name.startswith("cuda:") and here > 1 and is_sharded:
-        text = f"`--device {name}` puts {here} processes on one GPU, where `--fsdp` cannot part anything"
-        raise UserError(text, help="`--device cuda` gives each of them its own")
     if name.startswith("cuda:") and gpus >= here > 1:
         text = f"`--device {name}` puts {here} processes on one GPU"
         raise UserError(text, help="`--device cuda` gives each of them its own")
+    if name.startswith("cuda:") and here > 1 and is_sharded:
+        text = f"`--device {name}` puts {here} processes on one GPU, where `--fsdp` cannot part anything"
+        raise UserError(text, help="leave out `--fsdp`, or `--device cpu`")
     if name not in ("auto", "cuda") or not gpus:
         return name
     if gpus < here:
