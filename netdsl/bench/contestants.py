@@ -147,13 +147,18 @@ class _Learning:
 class NumpyModule(_Learning):
     """The emitted NumPy module. At level 0 the threads are those of BLAS, which the environment sets."""
 
-    def __init__(self, job: Job) -> None:
-        super().__init__(job)
-        job.net.numpy_source(job.level)  # what writing it takes is not the network's memory
-
     def model_of(self, job: Job) -> Model:
         model: Model = job.net.numpy_model(level=job.level, workers=job.threads, kind=job.workers)
         return model
+
+
+def write_module(net: Net, level: int, workers: str) -> None:
+    """Write the text of the NumPy module, which goes with the net to the process that runs it: the syntax trees that
+    writing it leaves, 60 MB, are none of what the module takes. Raises UserError where there is none."""
+    from netdsl.stages.forks import auto_kind
+
+    kind = auto_kind() if workers == "auto" else workers
+    (net.with_workers(kind) if level else net).numpy_source(level)
 
 
 class Interpreter(_Learning):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import tempfile
 import time
@@ -16,10 +17,10 @@ from netdsl.analysis.batches import batch_mistake
 from netdsl.analysis.plain import require_plain
 from netdsl.bench import LIMIT
 from netdsl.bench.child import PHASES, Child, ContestantFailed, ContestantLeftOut
-from netdsl.bench.contestants import ENTRIES, Entry, Job, installed_version
+from netdsl.bench.contestants import ENTRIES, Entry, Job, installed_version, write_module
 from netdsl.bench.guard import Guard
 from netdsl.bench.machine import machine
-from netdsl.bench.report import TORCH_FORMATS, Report, Result
+from netdsl.bench.report import OURS, TORCH_FORMATS, Report, Result
 from netdsl.bench.subnormals import WORTH_SAYING
 from netdsl.graph.ir import Graph
 from netdsl.ground.diagnostics import UserError
@@ -164,7 +165,10 @@ class _Match:
 
     def start(self, entries: Iterable[Entry]) -> None:
         """All at once, since most of it is waiting for files."""
-        options = self.options
+        options, entries = self.options, tuple(entries)
+        if any(entry.name == OURS for entry in entries):
+            with contextlib.suppress(UserError):  # which its process raises, too
+                write_module(self.net, options.level, options.workers)
         for entry in entries:
             shared = options.batch, options.threads, options.level, options.workers
             job = Job(self.net, entry.factory, *shared, device=options.device, trains=options.trains)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import tempfile
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 from bench_contestants import planted
 
 from netdsl.bench import match, worker
-from netdsl.bench.contestants import ENTRIES, Interpreter, Job, NumpyModule
+from netdsl.bench.contestants import ENTRIES, Interpreter, Job, NumpyModule, write_module
 from netdsl.bench.match import Disagreement, Options, bench, difference, share
 from netdsl.bench.report import Report, Result
 from netdsl.bench.torch_contestants import TorchChannelsLast, TorchEager
@@ -107,6 +108,20 @@ def test_every_loss_and_shape_is_computed_alike(text, tmp_path):
         losses.append(np.array(own.losses(3)))
     for output, loss in zip(outputs, losses, strict=True):
         assert difference(output, outputs[0]) < 1e-5 and difference(loss, losses[0]) < 1e-4
+
+
+@pytest.mark.parametrize(("level", "workers"), [(0, "auto"), (2, "threads"), (2, "auto")])
+def test_the_process_of_the_module_does_not_write_it(level, workers, monkeypatch):
+    net = compile_text(TINY)
+    write_module(net, level, workers)
+    sent = pickle.loads(pickle.dumps(net))
+    for emitter in ("numpy.emitter.emit_numpy", "fast.emitter.emit_fast"):
+        monkeypatch.setattr(f"netdsl.targets.{emitter}", lambda *given: pytest.fail("written again"))
+    own = worker.Worker(Job(sent, f"{NumpyModule.__module__}:NumpyModule", 4, 1, level, workers))
+    own.base()
+    own.build()
+    assert own.output().shape == (4, 4)
+    own.contestant.model.close()
 
 
 def test_a_contestant_with_wrong_gradients_is_not_measured(monkeypatch):
