@@ -36,7 +36,7 @@ def _numbered(plan: Plan, steps: Sequence[Step], sizes: dict[int, int]) -> Plan:
     if not plan.training:
         last |= dict.fromkeys(plan.outputs, len(steps))
     held: dict[int, frozenset[int]] = {}  # value -> the memory that it may lie in
-    numbered = []
+    numbered, maker = [], dict[int, str]()
     for i, (stage, reads, makes, own) in enumerate(steps):
         read = frozenset[int]().union(*(held.get(value, frozenset()) for value in reads))
         lies_in = read
@@ -49,7 +49,8 @@ def _numbered(plan: Plan, steps: Sequence[Step], sizes: dict[int, int]) -> Plan:
             numbered.append(replace(stage, memory=number))
             lies_in = frozenset({number})
         for value in makes:
-            held[value] = held.get(value, frozenset()) | lies_in
+            if maker.setdefault(value, stage.node.name) == stage.node.name:  # what others give is added to it there
+                held[value] = held.get(value, frozenset()) | lies_in
         for value in [value for value in held if last.get(value, -1) <= i]:
             del held[value]
     return plan.with_stages(*numbered)
@@ -68,12 +69,13 @@ def _backward(plan: Plan) -> Iterator[Step]:
     for stage in reversed(plan.stages):
         if stage.output not in reached or stage.output not in needed:
             continue
-        makes = [value for value in stage.inputs if value in needed]
-        reached.update(makes)
+        reached.update(needed.intersection(stage.inputs))
+        apart = 0 if stage.epilogue.plus else 1 if stage.can.copies_gradient else None
+        makes = [value for i, value in enumerate(stage.inputs) if value in needed and i != apart]
         yield stage, (stage.output,), makes, stage.can.has_own_gradient
-        if stage.can.copies_gradient or stage.epilogue.plus:
-            apart = stage.inputs[:1] if stage.epilogue.plus else stage.inputs[1:2]
-            yield stage, (stage.output,), [value for value in apart if value in needed], True
+        if apart is not None:
+            makes = [value for value in stage.inputs[apart : apart + 1] if value in needed]
+            yield stage, (stage.output,), makes, True
 
 
 def _forgotten(plan: Plan) -> Iterator[Step]:

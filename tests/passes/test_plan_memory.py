@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from fast_twins import batch, near_all, twins
 
 from netdsl.pipeline import compile_text
 
@@ -43,6 +44,23 @@ def test_the_larger_of_two_values_gets_the_larger_memory():
     body = "conv 32 k3 p1 -> bn -> pool 2 -> conv 4 k3 p1 -> conv 4 k3 p1 -> conv 4 k3 p1"
     numbers = stages_in_memory(body)
     assert numbers["bn1"] == numbers["pool1"] != numbers["conv2"]  # 32 maps of 12x12 there and back, and of 6x6
+
+
+@pytest.mark.parametrize(
+    "block", ["res { ln -> mha 2 }\nres { ln -> linear 9 -> gelu -> linear 4 }", "res { rms -> linear 4 -> relu }"]
+)
+def test_a_deeper_network_of_sums_needs_no_more_memory(block):
+    counts = [len({*stages_in_memory("\n".join(["tokens", "linear 4", *[block] * n])).values()}) for n in (3, 9)]
+    assert counts[0] == counts[1] <= 6
+
+
+def test_a_sum_of_gradients_lies_where_the_first_of_them_lay():
+    body = "conv 4\nadd { id | conv 4 -> gelu | id }\nadd { id | conv 4 k3 p1 }\nmul { id | conv 4 } -> conv 4"
+    net = compile_text(f"input 3x7x6\n{body}\nflatten -> linear 3\ntrain {{ loss ce }}")
+    slow, fast = twins(net, workers=2)
+    x, y = batch(net, 5)
+    near_all(fast.loss_and_gradients(x, y)[1], slow.loss_and_gradients(x, y)[1], 1e-9, "gradients")
+    fast.close()
 
 
 @pytest.mark.parametrize("workers", [1, 2])
