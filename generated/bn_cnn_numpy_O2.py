@@ -720,7 +720,8 @@ class WinogradRows(ConvStage):
         self.dx = w.gradients(lambda n: (height, width, n, c))
         self.shared_rows = w.scratch("shared rows", lambda n: (taps * width * n * c,))
         self.du = w.scratch("du", lambda n: (self.points, c * f))[0]  # for one column of taps at a time
-        self.grad = w.grads[self.name + ".weight"].reshape(taps, columns, c * f)
+        own = w.grads[self.name + ".weight"]
+        self.grad = own.reshape(taps, columns, c * f)
         self.grad_part = w.scratch("dweight", lambda n: (taps, c * f))[0]
         more = max(map(len, self.groups)) - 1
         self.more_grads = w.scratch("grads", lambda n: (more, taps, columns, c * f))
@@ -845,7 +846,8 @@ class WinogradRows(ConvStage):
         """dy (Ho, Wo, n, F) -> dx (H, W, n, C) if anything needs it."""
         b = self.w.block
         self.bias_gradient(dy)
-        if b == 0:
+        self.has_gradient = b > 0
+        if not self.has_gradient:
             self.grad[...] = 0
         dx, groups = self.dx[b].reshape(*self.shape[1:], -1), self.groups[b]
         for part in range(len(groups)):
@@ -1885,7 +1887,7 @@ class Worker:
         self.network, self.index, self.n, self.training, self.apart = network, index, n, training, apart
         self.dtype, self.num_workers = network.dtype, network.num_workers if n >= network.num_workers else 1
         begin, end = self.part(n)
-        count = max(1, -(-(end - begin) // network.block))
+        count = max(1, min(-(-n // (self.num_workers * network.block)), end - begin))  # for all workers as many
         cuts = [begin + i * (end - begin) // count for i in range(count + 1)]
         self.rows = [slice(*both) for both in zip(cuts, cuts[1:], strict=False)]
         self.sizes, self.block, self.version = [part.stop - part.start for part in self.rows], 0, None

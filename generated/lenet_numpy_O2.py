@@ -316,7 +316,7 @@ class TransformedConv(ConvStage):
             self.channels_at_once = max(1, min(c, (1 << 20) // (points * f)))
             self.du = w.scratch("du", lambda n: (points, self.channels_at_once * f))[0]
             self.grad = w.grads[self.name + ".weight"].reshape(-1, c * f)
-            self.grad_part = w.scratch("dweight", lambda n: self.grad.shape)[0]
+            self.grad_part = w.scratch("dweight", lambda n: (len(self.grad), self.channels_at_once * f))[0]
 
     def refresh(self):
         """Transform this worker's part of the weights."""
@@ -325,16 +325,16 @@ class TransformedConv(ConvStage):
         weight = self.weight.reshape(-1, c * f)[:, begin:end]
         product(self.tw, weight, self.u[:, begin:end])
 
-    def channels_gradient(self, begin, v, z):
+    def channels_gradient(self, begin, is_first, v, z):
         """v (points, M, C), z (points, M, F) -> their products, back from the points, for some channels."""
         points, f = len(v), self.filters
         part = v[:, :, begin : begin + self.channels_at_once]
         du = self.du[:, : part.shape[2] * f]
         np.matmul(part.swapaxes(1, 2), z, out=du.reshape(points, -1, f))
-        place = slice(begin * f, (begin + part.shape[2]) * f)
-        product(self.tw_t, du, (self.grad if self.w.block == 0 else self.grad_part)[:, place])
-        if self.w.block > 0:
-            self.grad[:, place] += self.grad_part[:, place]
+        grad, more = self.grad[:, begin * f : (begin + part.shape[2]) * f], self.grad_part[:, : part.shape[2] * f]
+        product(self.tw_t, du, grad if is_first else more)
+        if not is_first:
+            grad += more
 
 
 class FourierConv(TransformedConv):
@@ -373,7 +373,7 @@ class FourierConv(TransformedConv):
         self.ty.to_points(dy.reshape(len(dy), -1), self.middle[b], z)
         z, v = z.reshape(len(u), -1, self.filters), self.v[b][:, :-32].reshape(len(u), -1, c)
         for part in range(0, c, self.channels_at_once):
-            self.channels_gradient(part, v, z)
+            self.channels_gradient(part, b == 0, v, z)
         dx = self.dx[b]
         self.w.multiply(z, u.swapaxes(1, 2), dv.reshape(len(u), -1, c))
         self.tx.from_points(dv, self.middle[b], dx.reshape(len(dx), -1))
@@ -1160,7 +1160,7 @@ class Worker:
         self.network, self.index, self.n, self.training, self.apart = network, index, n, training, apart
         self.dtype, self.num_workers = network.dtype, network.num_workers if n >= network.num_workers else 1
         begin, end = self.part(n)
-        count = max(1, -(-(end - begin) // network.block))
+        count = max(1, min(-(-n // (self.num_workers * network.block)), end - begin))  # for all workers as many
         cuts = [begin + i * (end - begin) // count for i in range(count + 1)]
         self.rows = [slice(*both) for both in zip(cuts, cuts[1:], strict=False)]
         self.sizes, self.block, self.version = [part.stop - part.start for part in self.rows], 0, None

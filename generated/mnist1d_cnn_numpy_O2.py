@@ -1456,7 +1456,7 @@ class Worker:
         self.network, self.index, self.n, self.training, self.apart = network, index, n, training, apart
         self.dtype, self.num_workers = network.dtype, network.num_workers if n >= network.num_workers else 1
         begin, end = self.part(n)
-        count = max(1, -(-(end - begin) // network.block))
+        count = max(1, min(-(-n // (self.num_workers * network.block)), end - begin))  # for all workers as many
         cuts = [begin + i * (end - begin) // count for i in range(count + 1)]
         self.rows = [slice(*both) for both in zip(cuts, cuts[1:], strict=False)]
         self.sizes, self.block, self.version = [part.stop - part.start for part in self.rows], 0, None

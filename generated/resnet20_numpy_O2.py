@@ -560,10 +560,10 @@ class ConvStage(Stage):
     def add_weight_gradient(self, rows, dy):
         """rows (M, K), dy (M, F) -> the gradient of the weights (K, F) of this block, added to that of those before."""
         grad = self.grad_rows
-        if self.w.block == 0 and not self.has_gradient:
-            self.w.multiply(rows.T, dy, grad)
-        else:
+        if self.has_gradient:
             grad += self.w.multiply(rows.T, dy, self.grad_part)
+        else:
+            self.w.multiply(rows.T, dy, grad)
         self.has_gradient = True
 
 
@@ -979,7 +979,8 @@ class WinogradRows(ConvStage):
         self.dx = w.gradients(lambda n: (height, width, n, c))
         self.shared_rows = w.scratch("shared rows", lambda n: (taps * width * n * c,))
         self.du = w.scratch("du", lambda n: (self.points, c * f))[0]  # for one column of taps at a time
-        self.grad = w.grads[self.name + ".weight"].reshape(taps, columns, c * f)
+        own = w.grads[self.name + ".weight"]
+        self.grad = own.reshape(taps, columns, c * f)
         self.grad_part = w.scratch("dweight", lambda n: (taps, c * f))[0]
         more = max(map(len, self.groups)) - 1
         self.more_grads = w.scratch("grads", lambda n: (more, taps, columns, c * f))
@@ -1104,7 +1105,8 @@ class WinogradRows(ConvStage):
         """dy (Ho, Wo, n, F) -> dx (H, W, n, C) if anything needs it."""
         b = self.w.block
         self.bias_gradient(dy)
-        if b == 0:
+        self.has_gradient = b > 0
+        if not self.has_gradient:
             self.grad[...] = 0
         dx, groups = self.dx[b].reshape(*self.shape[1:], -1), self.groups[b]
         for part in range(len(groups)):
@@ -1351,7 +1353,8 @@ class PointConv(ConvStage):
         self.meetings = [None] * len(w.sizes)
         self.picked = w.zeros(lambda n: (ho, wo, n, shape[0]))
         if w.training:
-            self.grad_rows = w.grads[name + ".weight"].reshape(shape[0], filters)
+            own = w.grads[name + ".weight"]
+            self.grad_rows = own.reshape(shape[0], filters)
             self.grad_part = w.scratch("dweight", lambda n: (shape[0], filters))[0]
             self.dx = w.scratch("dx", lambda n: (ho, wo, n, shape[0]))
             self.dx_whole = w.gradients(lambda n: (*shape[1:], n, shape[0]))
@@ -1426,7 +1429,7 @@ class PointConv(ConvStage):
 
     def backward(self, dy):
         """dy (Ho, Wo, n, F) -> dx (H, W, n, C) if anything needs it."""
-        self.has_gradient = False
+        self.has_gradient = self.w.block > 0
         self.backward_by_bands(dy)
         return self.whole_dx(self.dx[self.w.block])
 
@@ -1463,7 +1466,7 @@ class TransformedConv(ConvStage):
         self.channels_at_once = max(1, min(c, (1 << 20) // (points * f)))
         self.du = w.scratch("du", lambda n: (points, self.channels_at_once * f))[0]
         self.grad = w.grads[self.name + ".weight"].reshape(-1, c * f)
-        self.grad_part = w.scratch("dweight", lambda n: self.grad.shape)[0]
+        self.grad_part = w.scratch("dweight", lambda n: (len(self.grad), self.channels_at_once * f))[0]
 
     def refresh(self):
         """Transform this worker's part of the weights."""
@@ -1473,16 +1476,16 @@ class TransformedConv(ConvStage):
         weight = self.weight.reshape(-1, c * f)[:, begin:end]
         product(self.tw, weight, self.u[:, begin:end])
 
-    def channels_gradient(self, begin, v, z):
+    def channels_gradient(self, begin, is_first, v, z):
         """v (points, M, C), z (points, M, F) -> their products, back from the points, for some channels."""
         points, f = len(v), self.filters
         part = v[:, :, begin : begin + self.channels_at_once]
         du = self.du[:, : part.shape[2] * f]
         np.matmul(part.swapaxes(1, 2), z, out=du.reshape(points, -1, f))
-        place = slice(begin * f, (begin + part.shape[2]) * f)
-        product(self.tw_t, du, (self.grad if self.w.block == 0 else self.grad_part)[:, place])
-        if self.w.block > 0:
-            self.grad[:, place] += self.grad_part[:, place]
+        grad, more = self.grad[:, begin * f : (begin + part.shape[2]) * f], self.grad_part[:, : part.shape[2] * f]
+        product(self.tw_t, du, grad if is_first else more)
+        if not is_first:
+            grad += more
 
 
 class BilinearConv(TransformedConv):
@@ -1597,7 +1600,7 @@ class BilinearConv(TransformedConv):
             self.add_dx(dv.reshape(points, count, n * c), band)
         v, z = self.kept[b][:, :-32].reshape(points, -1, c), self.z[b][:, :-32].reshape(points, -1, f)
         for part in range(0, c, self.channels_at_once):
-            self.channels_gradient(part, v, z)
+            self.channels_gradient(part, b == 0, v, z)
         (top, _), (left, _) = self.padding
         return self.dx[b][top : top + self.shape[1], left : left + self.shape[2]]
 
@@ -2415,7 +2418,7 @@ class Worker:
         self.network, self.index, self.n, self.training, self.apart = network, index, n, training, apart
         self.dtype, self.num_workers = network.dtype, network.num_workers if n >= network.num_workers else 1
         begin, end = self.part(n)
-        count = max(1, -(-(end - begin) // network.block))
+        count = max(1, min(-(-n // (self.num_workers * network.block)), end - begin))  # for all workers as many
         cuts = [begin + i * (end - begin) // count for i in range(count + 1)]
         self.rows = [slice(*both) for both in zip(cuts, cuts[1:], strict=False)]
         self.sizes, self.block, self.version = [part.stop - part.start for part in self.rows], 0, None

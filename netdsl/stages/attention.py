@@ -23,12 +23,20 @@ class Attention(ProductStage):
     heads)), and e is larger than what is divided. k and v are laid transposed for products, divided by the root.
     """
 
-    can = Can(add_map=True, leave_out_dx=True, is_named=True, has_own_output=True, has_own_gradient=True)
+    can = Can(
+        add_map=True,
+        leave_out_dx=True,
+        share_gradient=True,
+        is_named=True,
+        has_own_output=True,
+        has_own_gradient=True,
+    )
 
     piece = 131072  # numbers of e that are worked on at a time: they stay in the cache
 
-    def __init__(self, w: Worker, name: str, shape: Shape, heads: int, dx: bool = True) -> None:
+    def __init__(self, w: Worker, name: str, shape: Shape, heads: int, dx: bool = True, common: bool = False) -> None:
         self.start(w)
+        self.common = common and not w.splits and w.num_workers > 1
         self.name, self.shape, self.heads, self.has_dx = name, shape, heads, dx
         t, d = shape
         self.scale, self.ones = (d // heads) ** -0.5, np.ones(t, w.dtype)

@@ -36,8 +36,9 @@ class BilinearConv(TransformedConv):
         tile: int,
         epilogue: Epilogue = Epilogue(),
         dx: bool = True,
+        common: bool = False,
     ) -> None:
-        self.prepare(w, name, geometry, epilogue, dx)
+        self.prepare(w, name, geometry, epilogue, dx, common)
         shape, kernel_size = self.shape, self.kernel_size
         assert tile >= max(kernel_size) - 1, f"tiles of {tile} meet more than their neighbours"
         self.tile = tile
@@ -140,7 +141,10 @@ class BilinearConv(TransformedConv):
                 self.w.multiply(z.reshape(points, count * n, f), u, dv.reshape(points, count * n, c))
                 self.add_dx(dv.reshape(points, count, n * c), band)
         v, z = self.kept[b][:, :-32].reshape(points, -1, c), self.z[b][:, :-32].reshape(points, -1, f)
-        self.w.each(range(0, c, self.channels_at_once), self.channels_gradient, v, z)
+        if self.common:
+            self.w.in_turns(range(0, c, self.channels_at_once), self.channels_gradient, v, z)
+        else:
+            self.w.each(range(0, c, self.channels_at_once), self.channels_gradient, b == 0, v, z)
         if not self.has_dx:
             return None
         (top, _), (left, _) = self.padding

@@ -24,19 +24,19 @@ class Can:
     is given. walk_for_norm (front): walk over its input for the batch norm which makes that, too. lend_rows (is_lent):
     at inference, make its rows as the convolution behind needs them, whose `front` it is. leave_out_dx (dx): give no
     gradient by its input. work_in_place (copies): write y over x at inference, unless it is told to copy.
-    share_gradient (common): make a part of the gradient of its weights by all samples, of which workers then have one.
+    share_gradient (common): make the gradient of its weights in one place with all other workers, in turns.
 
-    is_conv: it is a convolution. is_relu: max(x, 0) is all it does. is_clip: so is keeping x between two bounds, the
-    last two of its arguments. is_sum: it adds up what it reads. frozen: the stage that computes it at inference, as a
-    factor and a summand for each channel. is_named: behind the worker its constructor takes the layer's name, under
-    which its params are. waits: in training both of its passes are generators, which wait for the whole batch.
-    has_own_output, has_own_gradient: what forward, backward gives is always an array of its own, made by `outputs`,
-    `gradients` of the worker; else it may be what it was given, or a view of it. copies_gradient: backward gives its
-    first input what it is given, and the second a copy, made by `gradients`. forgets_input: backward reads nothing of
-    what forward was given. forgets_output: nor of what that gave, unless it ends in a relu or in a clip: made by
-    `gradients`, since backward works in place. is_local: every number of y comes from
-    its own window alone; fast algorithms mix those of a tile. idles: when it gives x as it is, so that a plan leaves it
-    out.
+    shows_samples: for that workers show each other their samples. is_conv: it is a convolution. is_relu: max(x, 0) is
+    all it does. is_clip: so is keeping x between two bounds, the last two of its arguments. is_sum: it adds up what it
+    reads. frozen: the stage that computes it at inference, as a factor and a summand for each channel. is_named: behind
+    the worker its constructor takes the layer's name, under which its params are. waits: in training both of its passes
+    are generators, which wait for the whole batch. has_own_output, has_own_gradient: what forward, backward gives is
+    always an array of its own, made by `outputs`, `gradients` of the worker; else it may be what it was given, or a
+    view of it. copies_gradient: backward gives its first input what it is given, and the second a copy, made by
+    `gradients`. forgets_input: backward reads nothing of what forward was given. forgets_output: nor of what that gave,
+    unless it ends in a relu or in a clip: made by `gradients`, since backward works in place. is_local: every number of
+    y comes from its own window alone; fast algorithms mix those of a tile. idles: when it gives x as it is, so that a
+    plan leaves it out.
     """
 
     end_in_relu: bool = False
@@ -54,6 +54,7 @@ class Can:
     leave_out_dx: bool = False
     work_in_place: bool = False
     share_gradient: bool = False
+    shows_samples: bool = False
     is_conv: bool = False
     is_relu: bool = False
     is_clip: bool = False

@@ -42,6 +42,8 @@ class ConvStage(Stage):
     out_size: Shape
     y: list[Array]
     bias: Param
+    common: bool
+    own_grad: Array
     grad_rows: Array
     grad_part: Array
     has_gradient: bool
@@ -55,8 +57,10 @@ class ConvStage(Stage):
         g: ConvGeometry,
         epilogue: Epilogue,
         dx: bool,
+        common: bool = False,
     ) -> None:
         self.start(w)
+        self.common = common and not w.splits and w.num_workers > 1
         self.name, self.shape, self.channels, self.filters = name, g.shape, g.shape[0], g.filters
         self.has_dx = dx  # whether anything needs the gradient by x
         self.kernel_size, self.stride, self.padding, self.dilation = g.kernel_size, g.stride, g.padding, g.dilation
@@ -158,13 +162,28 @@ class ConvStage(Stage):
         if self.adds_bias:
             self.add_gradient(self.name + ".bias", take(self.bias_sums[self.w.block]))
 
+    def scratch_for_gradient(self) -> Array:
+        """Where this worker makes the gradient of the weights by a block, if that is common to all workers."""
+        self.own_grad = self.w.scratch("own gradient", lambda n: self.weight.shape)[0]
+        return self.own_grad
+
+    def hand_in(self) -> None:
+        """The gradient that this worker has made becomes part of the common one."""
+        size = self.weight.size
+        self.w.in_turns(self.w.equal_parts(size), self.hand_in_part, self.w.grads[self.name + ".weight"].reshape(size))
+
+    def hand_in_part(self, part: slice, is_first: bool, grad: Array) -> None:
+        """Some numbers of it, to those of grad."""
+        own = self.own_grad.reshape(-1)[part]
+        grad[part] = own if is_first else grad[part] + own
+
     def add_weight_gradient(self, rows: Array, dy: Array) -> None:
         """rows (M, K), dy (M, F) -> the gradient of the weights (K, F) of this block, added to that of those before."""
         grad = self.grad_rows
-        if self.w.block == 0 and not self.has_gradient:
-            self.w.multiply(rows.T, dy, grad)
-        else:
+        if self.has_gradient:
             grad += self.w.multiply(rows.T, dy, self.grad_part)
+        else:
+            self.w.multiply(rows.T, dy, grad)
         self.has_gradient = True
 
 

@@ -22,8 +22,9 @@ class FourierConv(TransformedConv):
         geometry: ConvGeometry,
         epilogue: Epilogue = Epilogue(),
         dx: bool = True,
+        common: bool = False,
     ) -> None:
-        self.prepare(w, name, geometry, epilogue, dx)
+        self.prepare(w, name, geometry, epilogue, dx, common)
         before = tuple(side for side, _ in self.padding)
         self.tx, self.tw, self.ty = w.constants(fourier, self.shape[1:], self.out_size, self.kernel_size, before)
         c, f, points = self.channels, self.filters, self.tx.points
@@ -55,7 +56,10 @@ class FourierConv(TransformedConv):
         z, dv = self.z[b][:, :-32], self.dv[b][:, :-32]
         self.ty.to_points(dy.reshape(len(dy), -1), self.middle[b], z)
         z, v = z.reshape(len(u), -1, self.filters), self.v[b][:, :-32].reshape(len(u), -1, c)
-        self.w.each(range(0, c, self.channels_at_once), self.channels_gradient, v, z)
+        if self.common:
+            self.w.in_turns(range(0, c, self.channels_at_once), self.channels_gradient, v, z)
+        else:
+            self.w.each(range(0, c, self.channels_at_once), self.channels_gradient, b == 0, v, z)
         if not self.has_dx:
             return None
         dx = self.dx[b]

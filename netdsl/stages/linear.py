@@ -17,6 +17,7 @@ class Linear(Stage):
         end_in_relu=True,
         leave_out_dx=True,
         share_gradient=True,
+        shows_samples=True,
         is_named=True,
         has_own_output=True,
         has_own_gradient=True,

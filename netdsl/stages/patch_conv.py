@@ -85,7 +85,7 @@ class PatchConv(ConvStage):
     band alone is kept. With stride 1 the gradient by x is a convolution, too: of dy, by the weights turned round. Of a
     volume a band is of one slice of the output."""
 
-    can = ConvStage.can
+    can = ConvStage.can.but(share_gradient=True)
 
     band_bytes = 1 << 20
 
@@ -96,8 +96,9 @@ class PatchConv(ConvStage):
         geometry: ConvGeometry,
         epilogue: Epilogue = Epilogue(),
         dx: bool = True,
+        common: bool = False,
     ) -> None:
-        self.prepare(w, name, geometry, epilogue, dx)
+        self.prepare(w, name, geometry, epilogue, dx, common)
         self.share_weight()
         f, back = self.filters, turned(geometry)
         self.patches = Patches(w, geometry, self.band_bytes, keeps=w.training)
@@ -106,7 +107,8 @@ class PatchConv(ConvStage):
         self.back: Patches | None = None
         if not w.training:
             return
-        self.grad_rows = w.grads[name + ".weight"].reshape(-1, f)
+        own = self.scratch_for_gradient() if self.common else w.grads[name + ".weight"]
+        self.grad_rows = own.reshape(-1, f)
         self.grad_part = w.scratch("dweight", lambda n: self.grad_rows.shape)[0]
         if dx and back:
             self.back = Patches(w, back, self.band_bytes)
@@ -138,7 +140,7 @@ class PatchConv(ConvStage):
     def backward(self, dy: Array) -> Array | None:
         """dy (Ho, Wo, n, F) -> dx (H, W, n, C) if anything needs it."""
         self.bias_gradient(dy)
-        self.has_gradient = False
+        self.has_gradient = False if self.common else self.w.block > 0
         if self.patches.keeps:
             kept = self.patches.patches[self.w.block]
             self.add_weight_gradient(kept.reshape(-1, self.patches.size), dy.reshape(-1, self.filters))
@@ -146,6 +148,8 @@ class PatchConv(ConvStage):
             self.patches.pad(self.x[self.w.block])
             for rows, seen in self.patches.bands_of(self.x[self.w.block]):
                 self.add_weight_gradient(self.patches.of(rows, seen), dy[rows].reshape(-1, self.filters))
+        if self.common:
+            self.hand_in()
         return self.input_gradient(dy) if self.has_dx else None
 
     def input_gradient(self, dy: Array) -> Array:

@@ -22,7 +22,7 @@ class PointConv(ConvStage):
     f * x' dy + s * (x' x) w + t * (sum of x), and dx is dy (f w)' + x (s w w') + t w'.
     """
 
-    can = ConvStage.can.but(walk_for_norm=True, lend_rows=True)
+    can = ConvStage.can.but(walk_for_norm=True, lend_rows=True, share_gradient=True)
 
     band_numbers, least_pixels = 1 << 18, 192
 
@@ -35,8 +35,9 @@ class PointConv(ConvStage):
         dx: bool = True,
         front: Any = None,
         is_lent: bool = False,
+        common: bool = False,
     ) -> None:
-        self.prepare(w, name, geometry, epilogue, dx)
+        self.prepare(w, name, geometry, epilogue, dx, common)
         self.share_weight()
         shape, filters, (ho, wo) = self.shape, self.filters, self.out_size
         self.is_lent = is_lent
@@ -57,7 +58,8 @@ class PointConv(ConvStage):
         if self.picks:
             self.picked = w.zeros(lambda n: (ho, wo, n, shape[0]))
         if w.training:
-            self.grad_rows = w.grads[name + ".weight"].reshape(shape[0], filters)
+            own = self.scratch_for_gradient() if self.common else w.grads[name + ".weight"]
+            self.grad_rows = own.reshape(shape[0], filters)
             self.grad_part = w.scratch("dweight", lambda n: (shape[0], filters))[0]
             if w.splits:
                 self.dy_rows = w.scratch("dy", lambda n: (ho * wo * n, filters), common=True)
@@ -174,13 +176,15 @@ class PointConv(ConvStage):
 
     def backward(self, dy: Array) -> Array | None:
         """dy (Ho, Wo, n, F) -> dx (H, W, n, C) if anything needs it."""
-        self.has_gradient = False
+        self.has_gradient = False if self.common else self.w.block > 0
         if self.w.splits:
             self.backward_by_products(dy)
         elif self.is_quick and self.multiplies:
             self.backward_by_norm(dy, *self.behind.numbers[self.w.block])
         else:
             self.backward_by_bands(dy)
+        if self.common:
+            self.hand_in()
         return self.whole_dx(self.dx[self.w.block]) if self.has_dx else None
 
     def backward_by_products(self, dy: Array) -> None:
@@ -200,7 +204,7 @@ class PointConv(ConvStage):
         b, weight = self.w.block, self.weight.reshape(self.channels, -1)
         squares, x = self.squares[b], self.x[b]
         grad = self.meetings[b] * factor + squares[:-1] @ weight * slope + np.multiply.outer(squares[-1], shift)
-        self.add_gradient(self.name + ".weight", grad.reshape(self.w.grads[self.name + ".weight"].shape))
+        self.grad_rows[...] = self.grad_rows + grad if self.has_gradient else grad
         if not self.has_dx:
             return
         back, mixed, rest = np.ascontiguousarray((weight * factor).T), weight * slope @ weight.T, weight @ shift

@@ -9,15 +9,26 @@ from netdsl.stages.stage import Stage
 class ProductStage(Stage):
     """What stages share that multiply the rows of vectors or tokens by weights, stored as (D, F)."""
 
+    common: bool
+
     def of_block(self, weight: Array) -> Array:
-        """Scratch for the gradient of a weight by one block."""
-        return self.w.scratch("dweight", lambda n: weight.shape)[0]
+        """Scratch for what comes second to the gradient of a weight."""
+        count = self.w.num_workers if self.common else 1
+        return self.w.scratch("dweight", lambda n: (-(-len(weight) // count), weight.shape[1]))[0]
 
     def add_weight_gradient(self, name: str, x: Array, dy: Array, part: Array) -> None:
         """x (rows, D), dy (rows, F) -> the gradient x^T dy of the weights of that name, added to that of the blocks
         before; part: what `of_block` gave."""
         grad = self.w.grads[name]
-        if self.w.block == 0:
+        if self.common:
+            self.w.in_turns(self.w.equal_parts(len(grad)), self.add_rows, grad, x, dy, part)
+        else:
+            self.add_rows(slice(None), self.w.block == 0, grad, x, dy, part)
+
+    def add_rows(self, rows: slice, is_first: bool, grad: Array, x: Array, dy: Array, part: Array) -> None:
+        """Some rows of the gradient."""
+        grad, x = grad[rows], x[:, rows]
+        if is_first:
             self.w.multiply(x.T, dy, grad)
         else:
-            grad += self.w.multiply(x.T, dy, part)
+            grad += self.w.multiply(x.T, dy, part[: len(grad)])

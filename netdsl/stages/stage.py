@@ -73,7 +73,7 @@ class Worker:
         self.network, self.index, self.n, self.training, self.apart = network, index, n, training, apart
         self.dtype, self.num_workers = network.dtype, network.num_workers if n >= network.num_workers else 1
         begin, end = (0, n) if self.splits else self.part(n)
-        count = max(1, -(-(end - begin) // network.block))
+        count = max(1, min(-(-n // (self.num_workers * network.block)), end - begin))  # for all workers as many
         cuts = [begin + i * (end - begin) // count for i in range(count + 1)]
         self.rows = [slice(*both) for both in zip(cuts, cuts[1:], strict=False)]
         self.sizes, self.block, self.version = [part.stop - part.start for part in self.rows], 0, None
@@ -171,6 +171,21 @@ class Worker:
         workers, these share the parts."""
         for part in parts:
             work(part, *given)
+
+    def equal_parts(self, length: int) -> list[slice]:
+        """`length` rows in as many parts as there are workers."""
+        count = self.num_workers
+        return [slice(i * length // count, (i + 1) * length // count) for i in range(count)]
+
+    def in_turns(self, parts: Sequence[Any], work: Callable[..., object], *given: Any) -> None:
+        """work(part, is_first, *given) for every part, by all workers, to add to what they have in common: never two to
+        the same part at a time, and always in the same order. is_first: nobody has for this batch."""
+        equal = self.equal_parts(len(parts))
+        for turn in range(self.num_workers):
+            if turn or self.block:
+                self.network.team.sync()
+            for part in parts[equal[(self.index + turn) % self.num_workers]]:
+                work(part, turn == self.block == 0, *given)
 
     def multiply(self, a: Array, b: Array, out: Array) -> Array:
         """np.matmul(a, b, out=out); a column by a row through np.dot, which takes a quarter of the time."""

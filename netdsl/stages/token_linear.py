@@ -21,6 +21,7 @@ class TokenLinear(ProductStage):
         leave_bias=True,
         add_map=True,
         leave_out_dx=True,
+        share_gradient=True,
         is_named=True,
         has_own_output=True,
         has_own_gradient=True,
@@ -35,8 +36,10 @@ class TokenLinear(ProductStage):
         relu: bool = False,
         adds_bias: bool = True,
         dx: bool = True,
+        common: bool = False,
     ) -> None:
         self.start(w)
+        self.common = common and not w.splits and w.num_workers > 1
         self.name, self.relu, self.has_dx = name, relu, dx
         self.weight, self.bias = w.params[name + ".weight"], w.params.get(name + ".bias")
         self.adds_bias = adds_bias and self.bias is not None

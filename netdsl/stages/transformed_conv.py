@@ -14,7 +14,7 @@ class TransformedConv(ConvStage):
     """A convolution as y = ty'((tx x) . (tw w)): constant matrices take x and the weights to points; at each point a
     matrix product sums over the channels; the transpose of ty brings these back. The gradients go the same way."""
 
-    can = ConvStage.can.but(is_local=False, forgets_input=True)
+    can = ConvStage.can.but(is_local=False, share_gradient=True, forgets_input=True)
 
     tx: Separable
     tw: Array
@@ -28,9 +28,11 @@ class TransformedConv(ConvStage):
         self.factors = self.u.reshape(points, c, f)
         if w.training:
             self.channels_at_once = max(1, min(w.cut(c, 2 * f * points * tiles)[0].stop, (1 << 20) // (points * f)))
+            if self.common:
+                self.channels_at_once = min(self.channels_at_once, -(-c // w.num_workers))
             self.du = w.scratch("du", lambda n: (points, self.channels_at_once * f))[0]
             self.grad = w.grads[self.name + ".weight"].reshape(-1, c * f)
-            self.grad_part = w.scratch("dweight", lambda n: self.grad.shape)[0]
+            self.grad_part = w.scratch("dweight", lambda n: (len(self.grad), self.channels_at_once * f))[0]
 
     def refresh(self) -> None:
         """Transform this worker's part of the weights."""
@@ -42,13 +44,13 @@ class TransformedConv(ConvStage):
             weight = weight * np.resize(self.scale, c * f)[begin:end]
         product(self.tw, weight, self.u[:, begin:end])
 
-    def channels_gradient(self, begin: int, v: Array, z: Array) -> None:
+    def channels_gradient(self, begin: int, is_first: bool, v: Array, z: Array) -> None:
         """v (points, M, C), z (points, M, F) -> their products, back from the points, for some channels."""
         points, f = len(v), self.filters
         part = v[:, :, begin : begin + self.channels_at_once]
         du = self.du[:, : part.shape[2] * f]
         np.matmul(part.swapaxes(1, 2), z, out=du.reshape(points, -1, f))
-        place = slice(begin * f, (begin + part.shape[2]) * f)
-        product(self.tw_t, du, (self.grad if self.w.block == 0 else self.grad_part)[:, place])
-        if self.w.block > 0:
-            self.grad[:, place] += self.grad_part[:, place]
+        grad, more = self.grad[:, begin * f : (begin + part.shape[2]) * f], self.grad_part[:, : part.shape[2] * f]
+        product(self.tw_t, du, grad if is_first else more)
+        if not is_first:
+            grad += more

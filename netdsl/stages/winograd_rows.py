@@ -70,7 +70,7 @@ class WinogradRows(ConvStage):
     the other way in the backward pass. That transforms the input once more: it takes no longer than to keep all of it.
     """
 
-    can = ConvStage.can.but(is_local=False)
+    can = ConvStage.can.but(is_local=False, share_gradient=True)
 
     strip_numbers = 1 << 13
     narrow = 64  # channels: of so few BLAS takes up to twice the time for a product with a transposed matrix
@@ -83,8 +83,9 @@ class WinogradRows(ConvStage):
         tile: int,
         epilogue: Epilogue = Epilogue(),
         dx: bool = True,
+        common: bool = False,
     ) -> None:
-        self.prepare(w, name, geometry, epilogue, dx)
+        self.prepare(w, name, geometry, epilogue, dx, common)
         (c, height, width), f, (taps, columns) = self.shape, self.filters, self.kernel_size
         (top, _), (left, _), out_width, (down, step) = *self.padding, self.out_size[1], self.stride
         data, self.tw, output = w.constants(strided_toom_cook, tile, taps, down)
@@ -121,7 +122,8 @@ class WinogradRows(ConvStage):
         self.dx = w.gradients(lambda n: (height, width, n, c))
         self.shared_rows = w.scratch("shared rows", lambda n: (taps * width * n * c,))
         self.du = w.scratch("du", lambda n: (self.points, c * f))[0]  # for one column of taps at a time
-        self.grad = w.grads[self.name + ".weight"].reshape(taps, columns, c * f)
+        own = self.scratch_for_gradient() if self.common else w.grads[self.name + ".weight"]
+        self.grad = own.reshape(taps, columns, c * f)
         self.grad_part = w.scratch("dweight", lambda n: (taps, c * f))[0]
         more = max(map(len, self.groups)) - 1
         self.more_grads = w.scratch("grads", lambda n: (more, taps, columns, c * f), common=True)
@@ -245,7 +247,8 @@ class WinogradRows(ConvStage):
         """dy (Ho, Wo, n, F) -> dx (H, W, n, C) if anything needs it."""
         b = self.w.block
         self.bias_gradient(dy)
-        if b == 0:
+        self.has_gradient = False if self.common else b > 0
+        if not self.has_gradient:
             self.grad[...] = 0
         dx, groups = self.dx[b].reshape(*self.shape[1:], -1), self.groups[b]
         self.w.each(range(len(groups)), self.backward_tiles, dy.reshape(*dy.shape[:2], -1), self.x[b])
@@ -254,6 +257,8 @@ class WinogradRows(ConvStage):
             if self.has_dx:
                 rim = slice(self.tiles[group.start][1].start, self.covered(group.start))
                 dx[rim] += self.rims[b][number, : rim.stop - rim.start]
+        if self.common:
+            self.hand_in()
         if not self.has_dx:
             return None
         dx[self.covered(len(self.tiles)) :] = 0

@@ -35,5 +35,14 @@ def test_layers_that_use_the_same_weights_have_gradients_of_their_own():
     assert common(net) == ["last"]
 
 
-def test_a_layer_of_tokens_makes_one_for_each_worker():
-    assert common(compile_text("input 4x6x6\ntokens -> linear 80")) == []
+def test_convolutions_and_layers_of_tokens_have_one_too():
+    assert common(compile_text("input 16x6x6\nconv 32 k3 -> relu -> tokens -> linear 80 -> mha 4")) == [
+        "conv1",
+        "linear1",
+        "mha1",
+    ]
+
+
+def test_blocks_of_one_sample_make_one_for_each_worker(monkeypatch):
+    monkeypatch.setattr(passes, "block_size", lambda graph: 1)
+    assert common(compile_text("input 16x6x6\nconv 32 k3 -> relu")) == []

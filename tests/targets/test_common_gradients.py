@@ -1,11 +1,17 @@
 """Workers that have one gradient of a large weight, each of which makes a part of it."""
 
+import pkgutil
+from importlib import import_module
+
 import numpy as np
 import pytest
 from fast_twins import KINDS, batch, near, near_all, twins
 
-from netdsl.passes import share_gradients
+from netdsl.passes import choose_algorithms, share_gradients
 from netdsl.pipeline import compile_text
+from netdsl.stages.can import Can
+from netdsl.stages.conv_stage import ConvStage
+from netdsl.stages.transformed_conv import TransformedConv
 from netdsl.targets.fast import emitter
 
 NET = """
@@ -17,6 +23,15 @@ train {{
 }}
 """
 SIZES = (4, 1, 5, 2, 7)
+LAYERS = {  # a stage -> layers by which it is tried
+    "BilinearConv": ("conv 16 k3 p1", "conv 16 k3 p1 nobias -> bn"),
+    "FourierConv": ("conv 16 k5 p2",),
+    "WinogradRows": ("conv 16 k3 p1 -> relu", "conv 16 k3 p1 s2"),
+    "PatchConv": ("conv 16 k3 p1 d2", "conv 16 k3 s3 -> bn"),
+    "PointConv": ("conv 16", "conv 16 s2", "conv 64 nobias -> bn", "bn -> relu -> conv 16 -> bn -> relu6"),
+    "TokenLinear": ("tokens -> linear 6 -> gelu",),
+    "Attention": ("tokens -> mha 2",),
+}
 
 
 @pytest.fixture
@@ -99,3 +114,45 @@ def test_a_small_network_says_nothing_of_it(net):
     assert "CommonGradients" in net.numpy_source(2)
     text = compile_text("input 8\nlinear 6 -> relu -> linear 4\n").numpy_source(2)
     assert "self.common" not in text and "make_part" not in text and "rows_used" not in text
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+@pytest.mark.parametrize(("stage", "layers"), [(stage, layers) for stage in LAYERS for layers in LAYERS[stage]])
+def test_every_stage_makes_it_with_others(stage, layers, workers, monkeypatch):
+    monkeypatch.setattr(share_gradients, "WORTH", 8)
+    ways = choose_algorithms.cheapest
+
+    def cheapest(given, *options):
+        return ways([way for way in given if way.kernel.__name__ == stage] or given, *options)
+
+    monkeypatch.setattr(choose_algorithms, "cheapest", cheapest)
+    net = compile_text(f"input 2x9x8\nconv 16 k3 p1 -> relu -> {layers} -> flatten -> linear 3")
+    source = net.numpy_source(2)
+    assert f"class {stage}" in source and "in_turns" in source
+    slow, fast = twins(net, workers=workers, block=2)
+    for number, size in enumerate((5, 7, 2, 1, 9)):
+        x, y = batch(net, size, number)
+        near_all(fast.loss_and_gradients(x, y)[1], slow.loss_and_gradients(x, y)[1], 1e-9, f"gradients of {size}")
+        dy = np.random.default_rng(number).standard_normal((size, 3))
+        for model in (slow, fast):
+            model.logits(x, training=True)
+        near_all(fast.backward(dy.copy())[1], slow.backward(dy.copy())[1], 1e-9, f"gradients apart of {size}")
+    for name in fast.common:
+        fast.stored_grads[0][name][...] = np.nan  # what nobody writes would stay
+    near_all(fast.loss_and_gradients(x, y)[1], slow.loss_and_gradients(x, y)[1], 1e-9, "gradients after others")
+    fast.close()
+
+
+def test_every_stage_that_can_is_tried():
+    from netdsl import stages
+
+    assert {kind.__name__ for kind in kinds_of(stages) if kind.can.share_gradient} == {*LAYERS, "Linear"}
+
+
+def kinds_of(package):
+    """The stages of a package that say what they can do."""
+    for module in pkgutil.iter_modules(package.__path__):
+        for value in vars(import_module(f"{package.__name__}.{module.name}")).values():
+            own = isinstance(value, type) and value.__module__.endswith(f".{module.name}")
+            if own and isinstance(vars(value).get("can"), Can) and value not in (ConvStage, TransformedConv):
+                yield value

@@ -9,19 +9,24 @@ from netdsl.targets.fast.network import FastNetwork
 
 
 class CommonGradients(FastNetwork):
-    """A network with linear layers whose workers each make a part of the weight's gradient by all samples of a batch,
-    in the first worker's vector. Nobody writes or reads that part of other vectors, so that it takes no memory.
+    """A network whose workers make the gradient of large weights together, in the first worker's vector. Nobody writes
+    or reads that part of other vectors, so that it takes no memory.
 
-    common: the names of these layers.
+    common: the names of these weights. shown: the linear layers of which each worker makes a part by all samples of a
+    batch; of the others workers add to the gradient in turns.
     """
 
     common: tuple[str, ...]
+    shown: tuple[str, ...] = ()
 
     def __init__(self, seed: int = 0, dtype: Any = "float32", workers: int | None = None) -> None:
         """As every network, with places where workers show each other their samples of these layers."""
         super().__init__(seed, dtype, workers)
-        self.whole = {begin for name in self.common for begin in self.chunks_in(self.stored[name + ".weight"])}
+        self.whole = {begin for name in self.common for begin in self.chunks_in(self.stored[name])}
         for name in self.common:
+            for grads in self.stored_grads[1:]:
+                grads[name] = self.stored_grads[0][name]
+        for name in self.shown:
             weight = self.stored[name + ".weight"]
             self.gives |= {f"x {name}": weight.shape[:1], f"dy {name}": weight.shape[1:]}
 

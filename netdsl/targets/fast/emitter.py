@@ -108,7 +108,8 @@ def emit_fast(
         output_shapes=output_shapes(graph),
         shares=[f"{value_text(pair)}," for pair in _shares(graph)],
         weights=weights_lines(recipe),
-        common=value_text(tuple(_common(train))),
+        common=value_text(_common(train)),
+        shown=value_text(_shown(train)),
         gives_map=graph.type_of(until).is_map,
         block=block_size(graph),
         draws=[
@@ -300,9 +301,16 @@ def _parts(graph: Graph, recipe: Recipe, train: Plan, kind: str) -> list[type[Fa
     return [part for part, is_needed in needed.items() if is_needed]
 
 
-def _common(train: Plan) -> list[str]:
-    """The layers of which workers have one gradient."""
-    return [stage.node.name for stage in train.stages if stage.options.get("common", False)]
+def _common(train: Plan) -> tuple[str, ...]:
+    """The weights of which workers have one gradient."""
+    nodes = [stage.node for stage in train.stages if stage.options.get("common", False)]
+    return tuple(p.full_name(node.name) for node in nodes for p in node.params if len(p.shape) > 1)
+
+
+def _shown(train: Plan) -> tuple[str, ...]:
+    """The layers whose samples workers show each other for that."""
+    common = [stage for stage in train.stages if stage.options.get("common", False)]
+    return tuple(stage.node.name for stage in common if stage.can.shows_samples)
 
 
 def _drawn(train: Plan) -> list[Node]:
