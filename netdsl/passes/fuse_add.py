@@ -11,7 +11,7 @@ def fuse_add(plan: Plan) -> Plan:
     """The stage that comes last before a sum of two adds what the other branch gave: at inference a convolution, in
     training a batch norm, too.
 
-    Right where nothing else reads that stage, and it has no relu of its own.
+    Right where nothing else reads that stage, and it has no relu of its own but can have that of the sum.
     """
     draft, order = Draft(plan), {stage.node.name: i for i, stage in enumerate(plan.stages)}
 
@@ -27,6 +27,8 @@ def fuse_add(plan: Plan) -> Plan:
         if stage is None or not (stage.can.add_both_ways if plan.training else stage.can.add_map):
             continue
         if stage.epilogue.plus or stage.epilogue.ends or draft.only_reader(last) is not add:
+            continue
+        if add.epilogue.relu and not stage.can.end_in_relu:
             continue
         fused = stage.ending(plus=True, relu=add.epilogue.relu)
         fused = replace(fused, inputs=(*stage.inputs, first), output=add.output, names=(*stage.names, *add.names))

@@ -193,6 +193,16 @@ def verify_plan(plan: Plan) -> Plan:
         asked = ("adds the bias of", stage.conv), ("needs the sums of", stage.sums), ("walks for", stage.front)
         for what, other in asked:
             assert not other or other in stages, f"{stage.node.name} {what} {other}, which is not there"
+        can, end = stage.can, stage.epilogue
+        ends = (
+            ("a relu", end.relu, can.end_in_relu or can.is_relu),
+            ("bounds", end.clip is not None, can.end_in_clip),
+            ("another map", end.plus, can.add_both_ways if plan.training else can.add_map or can.add_both_ways),
+            ("a norm", end.norm is not None, can.take_norm),
+            ("sums", end.sums, can.give_sums),
+        )
+        for what, is_asked, is_able in ends:
+            assert is_able or not is_asked, f"{stage.node.name} is given {what} at its end, which it cannot have"
         made.add(stage.output)
         nodes.update(stage.names)
         stages.add(stage.node.name)

@@ -125,3 +125,17 @@ def test_at_inference_residuals_are_added_by_the_branch_and_biases_by_the_activa
     assert [stage.node.op for stage in stages if stage.can.is_sum] == []
     assert [len(stage.inputs) for stage in stages if stage.node.op == "mha"] == [2, 2]
     assert [stage.conv for stage in stages if stage.node.op == "gelu"] == ["layer1.linear1", "layer2.linear1"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "res { ln -> mha 2 } -> relu",
+        "res { ln -> linear 4 } -> relu",
+        "res { linear 4 -> mha 2 -> relu6 } -> relu",
+        "add { mha 2 | linear 4 } -> relu -> mha 2",
+    ],
+)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_relu_behind_a_sum_is_not_lost(body, workers):
+    assert_twins(f"input 4x3x3\ntokens\n{body}\nflatten -> linear 3", workers=workers)
