@@ -24,6 +24,8 @@ class Can:
     is given. walk_for_norm (front): walk over its input for the batch norm which makes that, too. lend_rows (is_lent):
     at inference, make its rows as the convolution behind needs them, whose `front` it is. leave_out_dx (dx): give no
     gradient by its input. work_in_place (copies): write y over x at inference, unless it is told to copy.
+    train_in_place (in_place): do so in training, if it is told to. spares_output: backward reads nothing of what
+    forward gave, unless that ends in a relu, and what is behind may write over it.
     share_gradient (common): make the gradient of its weights in one place with all other workers, in turns.
 
     shows_samples: for that workers show each other their samples. is_conv: it is a convolution. is_relu: max(x, 0) is
@@ -53,6 +55,8 @@ class Can:
     lend_rows: bool = False
     leave_out_dx: bool = False
     work_in_place: bool = False
+    train_in_place: bool = False
+    spares_output: bool = False
     share_gradient: bool = False
     shows_samples: bool = False
     is_conv: bool = False

@@ -18,11 +18,14 @@ from netdsl.stages.stage import Worker
 class Gelu(Pointwise):
     """y = x * Phi(x), and dx = dy * (Phi(x) + x * exp(-x*x/2) / sqrt(2 pi)); the factor is kept."""
 
-    can = Can(add_bias=True, work_in_place=True, has_own_output=True)
+    can = Can(add_bias=True, work_in_place=True, train_in_place=True, has_own_output=True)
 
     piece = 49152
 
-    def __init__(self, w: Worker, shape: Shape, conv: ConvStage | None = None, copies: bool = False) -> None:
+    def __init__(
+        self, w: Worker, shape: Shape, conv: ConvStage | None = None, copies: bool = False, in_place: bool = False
+    ) -> None:
+        self.trains_in_place = in_place
         super().__init__(w, shape, None, None, conv=conv, copies=copies)
         self.factor = w.arrays(lambda n: inside(shape, n)) if w.training else []
         most = max(self.piece, inside(shape, 1)[-1])  # a row at least

@@ -23,6 +23,7 @@ class Pointwise(Stage):
     kernels: Any
     can = Can(add_bias=True, work_in_place=True, has_own_output=True)
 
+    trains_in_place = False
     piece = 16384  # numbers that are worked on at a time; a kernel makes several arrays of that size
 
     def __init__(
@@ -37,7 +38,7 @@ class Pointwise(Stage):
     ) -> None:
         self.start(w)
         self.kernels, self.arguments, self.conv = (forward, backward), arguments, conv
-        self.in_place = not copies and not w.training
+        self.in_place = self.trains_in_place if w.training else not copies
         if not self.in_place:
             self.y = w.outputs(lambda n: inside(shape, n))
         self.saved: list[Any] = [None] * len(w.sizes)

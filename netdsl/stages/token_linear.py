@@ -22,6 +22,7 @@ class TokenLinear(ProductStage):
         add_map=True,
         leave_out_dx=True,
         share_gradient=True,
+        spares_output=True,
         is_named=True,
         has_own_output=True,
         has_own_gradient=True,

@@ -30,6 +30,7 @@ OPTIONS = {
     "leave_bias": "adds_bias",
     "leave_out_dx": "dx",
     "work_in_place": "copies",
+    "train_in_place": "in_place",
     "is_named": "name",
     "end_in_clip": "clip",
     "take_sums": "sums",
@@ -89,6 +90,7 @@ def test_options_are_off_by_default(kind):
         "adds_bias": True,
         "dx": True,
         "copies": False,
+        "in_place": False,
         "plus": False,
     }
     assert {name: defaults[name] for name in off if name in defaults} == {n: off[n] for n in off if n in defaults}
