@@ -9,7 +9,7 @@ from netdsl.passes.plan import Draft, Plan
 
 def fuse_add(plan: Plan) -> Plan:
     """The stage that comes last before a sum of two adds what the other branch gave: at inference a convolution, in
-    training a batch norm, too.
+    training a batch norm, and what makes tokens.
 
     Right where nothing else reads that stage, and it has no relu of its own but can have that of the sum.
     """

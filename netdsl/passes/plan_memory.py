@@ -72,7 +72,7 @@ def _backward(plan: Plan) -> Iterator[Step]:
         reached.update(needed.intersection(stage.inputs))
         apart = 0 if stage.epilogue.plus else 1 if stage.can.copies_gradient else None
         makes = [value for i, value in enumerate(stage.inputs) if value in needed and i != apart]
-        yield stage, (stage.output,), makes, stage.can.has_own_gradient
+        yield stage, (stage.output,), makes, stage.can.has_own_gradient and not stage.epilogue.plus
         if apart is not None:
             makes = [value for value in stage.inputs[apart : apart + 1] if value in needed]
             yield stage, (stage.output,), makes, True

@@ -25,6 +25,7 @@ class Attention(ProductStage):
 
     can = Can(
         add_map=True,
+        add_both_ways=True,
         leave_out_dx=True,
         share_gradient=True,
         is_named=True,
@@ -34,10 +35,12 @@ class Attention(ProductStage):
 
     piece = 131072  # numbers of e that are worked on at a time: they stay in the cache
 
-    def __init__(self, w: Worker, name: str, shape: Shape, heads: int, dx: bool = True, common: bool = False) -> None:
+    def __init__(
+        self, w: Worker, name: str, shape: Shape, heads: int, dx: bool = True, common: bool = False, plus: bool = False
+    ) -> None:
         self.start(w)
         self.common = common and not w.splits and w.num_workers > 1
-        self.name, self.shape, self.heads, self.has_dx = name, shape, heads, dx
+        self.name, self.shape, self.heads, self.has_dx, self.adds_map = name, shape, heads, dx, plus
         t, d = shape
         self.scale, self.ones = (d // heads) ** -0.5, np.ones(t, w.dtype)
         self.inner, self.outer = w.params[name + ".in_proj_weight"], w.params[name + ".out_proj.weight"]
@@ -127,8 +130,8 @@ class Attention(ProductStage):
         lies = o.swapaxes(1, 2)
         np.multiply(lies, factor.swapaxes(1, 2)[..., None], out=lies)
 
-    def backward(self, dy: Array) -> Array | None:
-        """dy (n, T, D) -> dx (n, T, D) if anything needs it."""
+    def backward(self, dy: Array) -> Any:
+        """dy (n, T, D) -> dx (n, T, D) if anything needs it; and with plus the gradient by that, in the place of dy."""
         b, d = self.w.block, dy.shape[-1]
         rows = dy.reshape(-1, d)
         self.add_weight_gradient(self.name + ".out_proj.weight", self.o[b], rows, self.outer_part)
@@ -139,10 +142,10 @@ class Attention(ProductStage):
         if self.inner_bias is not None:
             self.add_gradient(self.name + ".out_proj.bias", column_sums(rows, d))
             self.add_gradient(self.name + ".in_proj_bias", column_sums(dqkv, 3 * d))
-        if not self.has_dx:
-            return None
-        self.w.multiply(dqkv, self.inner.T, self.dx[b].reshape(-1, d))
-        return self.dx[b]
+        dx = self.dx[b] if self.has_dx else None
+        if dx is not None:
+            self.w.multiply(dqkv, self.inner.T, dx.reshape(-1, d))
+        return (dx, dy) if self.adds_map else dx
 
     def unmix(self, part: int) -> None:
         """The gradient do of a part -> its dq, dk and dv, by ds = e * (dp - rowsum(e * dp) / sum(e)), dp = do v^T /

@@ -20,6 +20,7 @@ class TokenLinear(ProductStage):
         end_in_relu=True,
         leave_bias=True,
         add_map=True,
+        add_both_ways=True,
         leave_out_dx=True,
         share_gradient=True,
         spares_output=True,
@@ -38,10 +39,11 @@ class TokenLinear(ProductStage):
         adds_bias: bool = True,
         dx: bool = True,
         common: bool = False,
+        plus: bool = False,
     ) -> None:
         self.start(w)
         self.common = common and not w.splits and w.num_workers > 1
-        self.name, self.relu, self.has_dx = name, relu, dx
+        self.name, self.relu, self.has_dx, self.adds_map = name, relu, dx, plus
         self.weight, self.bias = w.params[name + ".weight"], w.params.get(name + ".bias")
         self.adds_bias = adds_bias and self.bias is not None
         self.x: list[Any] = [None] * len(w.sizes)
@@ -62,8 +64,8 @@ class TokenLinear(ProductStage):
             y += plus
         return relu(y, y) if self.relu else y
 
-    def backward(self, dy: Array) -> Array | None:
-        """dy (n, T, F) -> dx (n, T, D) if anything needs it."""
+    def backward(self, dy: Array) -> Any:
+        """dy (n, T, F) -> dx (n, T, D) if anything needs it; and with plus the gradient by that, in the place of dy."""
         b = self.w.block
         if self.relu:
             dy *= self.y[b] > 0
@@ -71,8 +73,7 @@ class TokenLinear(ProductStage):
         self.add_weight_gradient(self.name + ".weight", x.reshape(-1, x.shape[-1]), rows, self.part)
         if self.adds_bias:
             self.add_gradient(self.name + ".bias", column_sums(rows, dy.shape[-1]))
-        if not self.has_dx:
-            return None
-        dx = self.dx[b]
-        self.w.multiply(rows, self.weight.T, dx.reshape(-1, dx.shape[-1]))
-        return dx
+        dx = self.dx[b] if self.has_dx else None
+        if dx is not None:
+            self.w.multiply(rows, self.weight.T, dx.reshape(-1, dx.shape[-1]))
+        return (dx, dy) if self.adds_map else dx
