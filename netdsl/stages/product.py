@@ -11,17 +11,21 @@ class ProductStage(Stage):
 
     common: bool
 
+    def parts_of(self, weight: Array) -> list[slice]:
+        """Rows of a weight, of whose gradient workers make a part at a time."""
+        return self.w.equal_parts(len(weight), -(-weight.size // (self.w.num_workers << 19)))
+
     def of_block(self, weight: Array) -> Array:
         """Scratch for what comes second to the gradient of a weight."""
-        count = self.w.num_workers if self.common else 1
-        return self.w.scratch("dweight", lambda n: (-(-len(weight) // count), weight.shape[1]))[0]
+        rows = max(part.stop - part.start for part in self.parts_of(weight)) if self.common else len(weight)
+        return self.w.scratch("dweight", lambda n: (rows, weight.shape[1]))[0]
 
     def add_weight_gradient(self, name: str, x: Array, dy: Array, part: Array) -> None:
         """x (rows, D), dy (rows, F) -> the gradient x^T dy of the weights of that name, added to that of the blocks
         before; part: what `of_block` gave."""
         grad = self.w.grads[name]
         if self.common:
-            self.w.in_turns(self.w.equal_parts(len(grad)), self.add_rows, grad, x, dy, part)
+            self.w.in_turns(self.parts_of(grad), self.add_rows, grad, x, dy, part)
         else:
             self.add_rows(slice(None), self.w.block == 0, grad, x, dy, part)
 

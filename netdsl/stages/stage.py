@@ -172,9 +172,9 @@ class Worker:
         for part in parts:
             work(part, *given)
 
-    def equal_parts(self, length: int) -> list[slice]:
-        """`length` rows in as many parts as there are workers."""
-        count = self.num_workers
+    def equal_parts(self, length: int, times: int = 1) -> list[slice]:
+        """`length` rows in as many parts as there are workers, or some times as many."""
+        count = times * self.num_workers
         return [slice(i * length // count, (i + 1) * length // count) for i in range(count)]
 
     def in_turns(self, parts: Sequence[Any], work: Callable[..., object], *given: Any) -> None:
