@@ -56,7 +56,7 @@ reshape 4 -> linear 3; flatten -> linear 6; tokens; tokens -> cls -> pos -> res 
 tokens -> take 0; tokens -> cls -> take 0; pool 1; pool 2 s1
 conv in.c*2 k1 -> shuffle 2; conv in.c*2 k3 p1; conv in.c k3 p1 g=in.c; conv 4 k=in.h; convt 3 k2 s2; up 2
 conv 4 k=in.w; conv 3 k3 p2x0 -> relu -> crop p=2x0; pad 1 -> pool 2; pool in.space; reshape 6x4 map
-tokens -> transpose -> linear 3 -> transpose; tokens -> map
+tokens -> transpose -> linear 3 -> transpose; tokens -> map; tokens -> res { mha 1 } -> relu
 transpose -> linear 4 -> transpose; map; map 2x2
 """.replace("\n", "; ")
     .strip("; ")

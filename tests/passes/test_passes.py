@@ -39,6 +39,8 @@ ELEMENTS = (
     "res { conv in.c k3 p1 -> bn -> relu -> conv in.c k3 p1 } -> relu",
     "add { conv 4 | conv 4 k3 p1 -> bn }",
     "cat { id | conv 2 -> relu }",
+    "tokens -> res { ln -> mha 1 } -> relu -> map",
+    "tokens -> linear 4 -> gelu -> res { linear 4 } -> relu -> map",
 )
 NEEDED = (freeze_norm,)  # without it a batch norm would want the whole batch at inference
 OPTIONAL = [each for each in dict.fromkeys(TRAINING + INFERENCE) if each not in NEEDED]
