@@ -10,7 +10,7 @@ import numpy as np
 from netdsl.kernels.arrays import Array, Shape
 from netdsl.stages.can import Can
 from netdsl.stages.product import ProductStage
-from netdsl.stages.rows import add_to_rows, column_sums
+from netdsl.stages.rows import column_sums
 from netdsl.stages.stage import Worker
 
 Part = tuple[slice, slice]
@@ -66,8 +66,10 @@ class Attention(ProductStage):
 
     def parts(self, n: int) -> list[Part]:
         """Some samples of n with all heads, or some heads of one sample, at a time."""
-        count = max(1, self.piece // self.shape[0] ** 2)
-        heads, samples = min(self.heads, count), max(1, count // self.heads)
+        (t, d), w = self.shape, self.w
+        count = max(1, self.piece // t**2)
+        heads = min(count, w.cut(self.heads, 4 * n * t * t * (d // self.heads + 8))[0].stop)
+        samples = max(1, count // self.heads)
         return [
             (slice(i, i + samples), slice(j, j + heads))
             for i in range(0, n, samples)
@@ -92,16 +94,23 @@ class Attention(ProductStage):
 
     def forward(self, x: Array, plus: Array | None = None) -> Array:
         """x (n, T, D), plus (n, T, D) or None -> y (n, T, D)."""
-        b, d = self.w.block, x.shape[-1]
-        self.x[b], y = x, self.y[b]
-        qkv = self.w.multiply(x.reshape(-1, d), self.inner, self.qkv[b])
-        add_to_rows(qkv, self.inner_bias)
+        b, rows = self.w.block, x.size // x.shape[2]
+        self.x[b] = x
+        self.multiply_first(x, self.inner, self.qkv[b])
+        self.w.each(self.w.cut(rows, 2 * self.inner.size), self.enter, x)
         self.w.each(range(len(self.views[b])), self.mix)
-        self.w.multiply(self.o[b], self.outer, y.reshape(-1, d))
-        add_to_rows(y, self.outer_bias)
-        if plus is not None:
-            y += plus
-        return y
+        self.multiply_first(self.o[b], self.outer, self.y[b])
+        self.w.each(self.w.cut(rows, 2 * self.outer.size), self.leave, plus)
+        return self.y[b]
+
+    def enter(self, part: slice, x: Array) -> None:
+        """Some of the n*T rows of x to those of q, k and v."""
+        self.multiply_rows(part, x, self.inner, self.inner_bias, None, self.qkv[self.w.block])
+
+    def leave(self, part: slice, plus: Array | None) -> None:
+        """Some of the n*T rows of o, and of another map or None, to those of y."""
+        b = self.w.block
+        self.multiply_rows(part, self.o[b], self.outer, self.outer_bias, plus, self.y[b])
 
     def mix(self, part: int) -> None:
         """q, k, v (n, heads, T, D/heads) of a part -> its o, so as well."""

@@ -29,13 +29,12 @@ class LayerNorm(NormStage):
 
     def forward(self, x: Array) -> Array:
         """x (..., C) -> y (..., C)."""
-        rows = x.reshape(-1, x.shape[-1])
-        self.w.each(self.w.cut(len(rows), 200 * rows.shape[1]), self.forward_rows, rows)
+        self.w.each(self.w.cut(x.size // x.shape[-1], 200 * x.shape[-1]), self.forward_rows, x)
         return self.y[self.w.block]
 
     def forward_rows(self, part: slice, x: Array) -> None:
-        """Some rows of x (rows, C)."""
-        b = self.w.block
+        """Some rows of x (..., C)."""
+        b, x = self.w.block, x.reshape(-1, x.shape[-1])
         hat, y = self.x_hat[b].reshape(x.shape)[part], self.y[b].reshape(x.shape)[part]
         np.subtract(x[part], np.dot(x[part], self.center)[:, None], out=hat)
         var = np.einsum("ij,ij->i", hat, hat) / x.shape[1]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from netdsl.kernels.arrays import Array, Grads, Saved, Shape
 from netdsl.stages.can import Can
 from netdsl.stages.conv_stage import ConvStage
@@ -46,13 +48,14 @@ class Pointwise(Stage):
     def forward(self, x: Array) -> Array:
         """x (..., C) -> y (..., C)."""
         self.saved[self.w.block] = []
-        x_rows = x.reshape(-1, x.shape[-1])  # a copy where x is a part of a larger map
-        y_rows = x_rows if self.in_place else self.y[self.w.block].reshape(x_rows.shape)
-        self.w.each(self.rows_of_workers(x_rows), self.forward_rows, x_rows, y_rows)
-        return y_rows.reshape(x.shape)
+        x = np.ascontiguousarray(x)  # a copy where x is a part of a larger map
+        y = x if self.in_place else self.y[self.w.block]
+        self.w.each(self.rows_of_workers(x), self.forward_rows, x, y)
+        return y
 
-    def forward_rows(self, share: slice, x_rows: Array, y_rows: Array) -> None:
-        """Some of the rows, piece by piece."""
+    def forward_rows(self, share: slice, x: Array, y: Array) -> None:
+        """Some of the rows of x (..., C) to those of y, piece by piece."""
+        x_rows, y_rows = (array.reshape(-1, array.shape[-1]) for array in (x, y))
         pieces, bias = self.pieces(x_rows[share], share.start), None
         if self.conv is not None:
             bias = repeated(self.conv.bias, x_rows[pieces[0]].size).reshape(x_rows[pieces[0]].shape)
@@ -62,10 +65,10 @@ class Pointwise(Stage):
                 part += bias[: len(part)]
             self.compute(part, y_rows[rows], rows)
 
-    def rows_of_workers(self, rows: Array) -> list[slice]:
-        """The parts of rows (M, C) that workers share. What a kernel gives to keep is kept where it is made."""
+    def rows_of_workers(self, x: Array) -> list[slice]:
+        """The rows of x (..., C) in parts that workers share. What a kernel gives to keep is kept where it is made."""
         shares = type(self).compute is not Pointwise.compute or not self.w.training
-        return self.w.cut(len(rows), 300 * rows.shape[1] if shares else 0)
+        return self.w.cut(x.size // x.shape[-1], 300 * x.shape[-1] if shares else 0)
 
     def compute(self, x: Array, y: Array, rows: slice) -> None:
         """x (rows, C) -> y, so as well; it may be x."""

@@ -23,7 +23,10 @@ from netdsl.stages.stage import HasWorkers, Sizes, Worker
 
 
 class HandsOver(Protocol):
-    """A team whose worker 0 hands numbers over, and waits until the others have done what these stand for."""
+    """A team whose worker 0 hands numbers over, and waits until the others have done what these stand for. least:
+    operations that are worth it."""
+
+    least: ClassVar[float]
 
     def hand_over(self, number: int) -> None:
         """Worker 0 gives all others a number."""
@@ -62,17 +65,17 @@ class SplitWorker(Worker):
     """
 
     splits = True
-    least: ClassVar[float] = 8e6  # operations that are worth sharing, about 100 us of products
     most: ClassVar[int] = 4096  # tasks that are kept: a batch after the other needs the same
     network: HasHelpers
 
     def __init__(self, network: HasHelpers, index: int, n: int, training: bool, apart: bool) -> None:
-        self.row, self.own = index, Buffers(network.dtype)
+        self.row, self.own, self.least = index, Buffers(network.dtype), network.helping.least
+        self.cuts: dict[tuple[int, int], list[slice]] = {}
         self.task, self.is_sharing = memoryview(network.shared("task", (1 << 16,), np.uint8).data), index > 0
         super().__init__(network, index, n, training, apart)
         self.tasks: list[tuple[Any, ...]] = []  # of a helper, those that worker 0 has numbered 1, 2, ...
         self.known: dict[Hashable, int] = {}
-        self.held: dict[int, tuple[Array, Hashable]] = {}
+        self.quick: dict[Hashable, tuple[int, Any]] = {}
         self.numbers = {id(stage): number for number, stage in enumerate([*self.stages, self])}
         self.memories = network.memories()
         begins = [(address_of(memory), number) for number, memory in enumerate(self.memories)]
@@ -110,12 +113,18 @@ class SplitWorker(Worker):
         there is enough to do. Operations are those of products: a number that is read and written once takes as long
         as 20 or 30."""
         count = min(length, self.network.num_workers) if length * operations >= self.least else 1
-        return [slice(i * length // count, (i + 1) * length // count) for i in range(count)]
+        if (length, count) not in self.cuts:
+            self.cuts[length, count] = [slice(i * length // count, (i + 1) * length // count) for i in range(count)]
+        return self.cuts[length, count]
 
     def each(self, parts: Sequence[Any], work: Callable[..., object], *given: Any) -> None:
         """work(part, *given) for every part, a slice or a number, by all workers; work is a method of a stage, and what
         it is given are numbers, and arrays of this worker. Else, and within a part, worker 0 does all."""
-        number = None if self.is_sharing or len(parts) < 2 else self.number_of(parts, work, given)
+        if self.is_sharing or len(parts) < 2:
+            super().each(parts, work, *given)
+            return
+        same = work, self.block, parts if isinstance(parts, range) else id(parts), *map(id, given)
+        number = self.quick[same][0] if same in self.quick else self.number_of(parts, work, given, same)
         if number is None:
             super().each(parts, work, *given)
             return
@@ -127,9 +136,14 @@ class SplitWorker(Worker):
         finally:
             self.is_sharing = False
 
-    def number_of(self, parts: Sequence[Any], work: Callable[..., object], given: Sequence[Any]) -> int | None:
-        """The number of a task, which helpers know or can read about; None where they do not see what is given."""
-        key = work, self.block, str(parts), *[self.seen(x) if isinstance(x, np.ndarray) else x for x in given]
+    def number_of(
+        self, parts: Sequence[Any], work: Callable[..., object], given: Sequence[Any], same: Hashable
+    ) -> int | None:
+        """The number of a task, which helpers know or can read about; None where they do not see what is given. It
+        takes 2 us to ask NumPy where an array lies, so the first objects of a task are held, and known again by
+        `same`; those that a stage makes anew each time would pile up."""
+        arrays = [spot_of(x) if isinstance(x, np.ndarray) else x for x in given]
+        key = work, self.block, str(parts), *arrays
         number = self.known.get(key)
         if number is None:
             places = [self.place_of(x) if isinstance(x, np.ndarray) else x for x in given]
@@ -138,18 +152,8 @@ class SplitWorker(Worker):
             stage, number = self.numbers[id(work.__self__)], len(self.known) + 1  # type: ignore[attr-defined]
             self.post([stage, work.__name__, self.block, [code_of(part) for part in parts], places])
             if number <= self.most:
-                self.known[key] = number
+                self.known[key], self.quick[same] = number, (number, (parts, given))
         return number
-
-    def seen(self, x: Array) -> Hashable:
-        """Where an array lies. It takes 2 us to ask NumPy for that, so the first arrays that come are held, but for
-        those that a stage makes anew each time, which would pile up."""
-        held = self.held.get(id(x))
-        if held is None:
-            held = x, (address_of(x), x.shape, x.strides)
-            if len(self.held) < self.most and self.place_of(x) is not None:
-                self.held[id(x)] = held
-        return held[1]
 
     def multiply(self, a: Array, b: Array, out: Array) -> Array:
         """np.matmul(a, b, out=out) by all workers: some matrices each, or some rows, or columns if there are more."""
@@ -207,6 +211,11 @@ class SplitWorker(Worker):
         if number >= len(self.memories):
             self.memories = self.network.memories()
         return np.ndarray(shape, dtype, self.memories[number], begin, strides)
+
+
+def spot_of(x: Array) -> Hashable:
+    """Where an array lies, and how."""
+    return address_of(x), x.shape, x.strides
 
 
 def address_of(x: Array) -> int:

@@ -8,7 +8,7 @@ from netdsl.kernels.arrays import Array, Shape
 from netdsl.stages.can import Can
 from netdsl.stages.product import ProductStage
 from netdsl.stages.relu import relu
-from netdsl.stages.rows import add_to_rows, column_sums
+from netdsl.stages.rows import column_sums
 from netdsl.stages.stage import Worker
 
 
@@ -57,12 +57,16 @@ class TokenLinear(ProductStage):
         """x (n, T, D), plus (n, T, F) or None -> y (n, T, F)."""
         b = self.w.block
         self.x[b], y = x, self.y[b]
-        self.w.multiply(x.reshape(-1, x.shape[-1]), self.weight, y.reshape(-1, y.shape[-1]))
-        if self.adds_bias:
-            add_to_rows(y, self.bias)
-        if plus is not None:
-            y += plus
-        return relu(y, y) if self.relu else y
+        self.multiply_first(x, self.weight, y)
+        self.w.each(self.w.cut(y.size // y.shape[2], 2 * self.weight.size), self.forward_rows, x, plus)
+        return y
+
+    def forward_rows(self, part: slice, x: Array, plus: Array | None) -> None:
+        """Some of the n*T rows of x, and of another map or None, to those of y."""
+        bias = self.bias if self.adds_bias else None
+        y = self.multiply_rows(part, x, self.weight, bias, plus, self.y[self.w.block])
+        if self.relu:
+            relu(y, y)
 
     def backward(self, dy: Array) -> Any:
         """dy (n, T, F) -> dx (n, T, D) if anything needs it; and with plus the gradient by that, in the place of dy."""

@@ -48,7 +48,7 @@ def split_all(model):
         shared.append(task[1])
         post(self, task)
 
-    worker.least, worker.post = 1, posted
+    type(model.team).least, worker.post = 1, posted
     return shared
 
 
@@ -71,6 +71,29 @@ def test_every_number_is_that_of_the_textbook(name, workers, size, kind):
     near_all(fast.buffers, slow.buffers, 1e-8, "buffer")
     assert len(set(shared)) > 2
     fast.close()
+
+
+@pytest.mark.parametrize("many", [0, 1 << 18])
+def test_rows_of_tokens_are_shared_or_where_weights_are_many_columns_of_products(many, monkeypatch):
+    net = compile_text(TOKENS)
+    slow, fast = twins(net, workers=2, kind="threads")
+    shared = split_all(fast)
+    split = next(base for base in type(fast).__mro__ if base.__name__ == SplitNetwork.__name__)
+    monkeypatch.setattr(split.worker_for.__globals__["ProductStage"], "many", many)
+    x, _ = batch(net, 1)
+    near(fast.forward(x), slow.forward(x), 1e-8, "inference")
+    assert {"enter", "mix", "leave"} <= set(shared)
+    fast.close()
+
+
+def test_networks_of_tokens_are_split_earlier_between_processes(monkeypatch):
+    monkeypatch.setattr(emitter, "WORTH_SPLITTING", 1e8)
+    monkeypatch.setattr(emitter, "WORTH_SPLITTING_TOKENS", 1000)
+    nets = {name: compile_text(NETS[name]) for name in ("map", "tokens")}
+    pairs = [(name, kind) for name in nets for kind in ("threads", "processes")]
+    texts = [emitter.emit_fast(nets[name].graph, nets[name].recipe, kind=kind) for name, kind in pairs]
+    split = [pair for pair, text in zip(pairs, texts, strict=True) if "class SplitWorker" in text]
+    assert split == [("tokens", "processes")]
 
 
 @pytest.mark.parametrize("most", [4096, 2])
@@ -105,11 +128,12 @@ def test_what_workers_share_lies_where_all_see_it_and_nothing_piles_up():
     worker, left, held = split.worker_for.__globals__["SplitWorker"], [], {}
     number_of = worker.number_of
 
-    def numbered(self, parts, work, given):
-        number = number_of(self, parts, work, given)
+    def numbered(self, parts, work, given, same):
+        number = number_of(self, parts, work, given, same)
         left.extend([work.__name__] * (number is None))
-        held.update((id(x), self.place_of(x)) for x, _ in self.held.values())
-        number_of(self, parts, work, [np.zeros(3), *given])  # of a stage that makes an array anew
+        arrays = [x for _, (_, given) in self.quick.values() for x in given if isinstance(x, np.ndarray)]
+        held.update((id(x), self.place_of(x)) for x in arrays)
+        number_of(self, parts, work, [np.zeros(3), *given], same)  # of a stage that makes an array anew
         return number
 
     worker.number_of = numbered

@@ -69,6 +69,9 @@ WORTH_SAVING = 1 << 20
 """Numbers that the layers make of a sample from which on training and inference have the same memory."""
 WORTH_SPLITTING = 1e8
 """MACs of a sample from which on its layers are shared: a smaller one is faster on one core."""
+WORTH_SPLITTING_TOKENS = 3e7
+"""The same of layers of tokens alone, where workers are processes: few are small, and none multiplies less than its
+MACs, as convolutions do."""
 
 ITS_NAME = "layer"
 """What a layer is called while it is asked what is known of its stage, which does not depend on the name."""
@@ -292,13 +295,18 @@ def _parts(graph: Graph, recipe: Recipe, train: Plan, kind: str) -> list[type[Fa
         LargeNetwork: sum(stage.node.type.size for stage in train.stages) >= WORTH_SAVING,
         NamedFastNetwork: not graph.is_plain,
         CommonGradients: bool(_common(train)),
-        SplitNetwork: graph.num_macs >= WORTH_SPLITTING,
+        SplitNetwork: graph.num_macs >= WORTH_SPLITTING
+        or (kind == "processes" and _macs_of_tokens(graph) >= WORTH_SPLITTING_TOKENS),
         SharingNetwork: bool(_shares(graph)),
         DrawingNetwork: bool(_drawn(train)),
         WaitingNetwork: train.waits,
         WeightedNetwork: "weights" in recipe.loss_options,
     }
     return [part for part, is_needed in needed.items() if is_needed]
+
+
+def _macs_of_tokens(graph: Graph) -> int:
+    return sum(node.macs for node in graph.nodes if node.type.is_tokens)
 
 
 def _common(train: Plan) -> tuple[str, ...]:
