@@ -27,7 +27,7 @@ class Patches:
         (*slices, ho, wo), at_tap = g.out_size, (*g.kernel_size, g.shape[0])
         rows = {n: min(ho, max(1, band_bytes // (wo * n * self.size * w.dtype.itemsize))) for n in w.sizes}
         self.keeps = keeps and not slices and min(rows.values()) == ho
-        self.rows = [min(rows[n], w.cut(ho, 2 * wo * n * self.size * g.filters)[0].stop) for n in w.sizes]
+        self.rows = [rows[n] for n in w.sizes]
         if self.keeps:
             self.patches = w.arrays(lambda n: (ho, wo, n, *at_tap))
         else:
@@ -37,6 +37,25 @@ class Patches:
             place = (*(before for before, _ in g.padding), *g.shape[1:])
             self.padded = w.frame(lambda n: (*g.padded_size, n, g.shape[0]), place)
             self.seen = [self.bands(padded, rows) for padded, rows in zip(self.padded, self.rows, strict=True)]
+
+    def share_rows(self) -> None:
+        """Have bands that workers share."""
+        self.rows = [self.shared_rows(n, rows) for n, rows in zip(self.w.sizes, self.rows, strict=True)]
+        self.seen = [self.bands(padded, rows) for padded, rows in zip(self.padded, self.rows, strict=False)]
+
+    def shared_rows(self, n: int, most: int) -> int:
+        """How many rows of n samples a band has, `most` or fewer, so that workers have as many bands."""
+        if self.goes_by_filters(n):
+            return most
+        (*_, ho, wo), g = self.g.out_size, self.g
+        longest = self.w.cut(ho, 2 * wo * n * self.size * g.filters)[-1]
+        count = longest.stop - longest.start
+        return -(-count // -(-count // most))
+
+    def goes_by_filters(self, n: int) -> bool:
+        """Whether workers share the filters rather than the rows of n samples: few rows, for which each would read all
+        weights."""
+        return 4 * n * math.prod(self.g.out_size) < self.g.filters
 
     def bands(self, x: Array, rows: int) -> Bands:
         """x with its zeros (*size, n, C) -> what the rows of the output see of it."""
@@ -102,6 +121,8 @@ class PatchConv(ConvStage):
         self.share_weight()
         f, back = self.filters, turned(geometry)
         self.patches = Patches(w, geometry, self.band_bytes, keeps=w.training)
+        if w.splits:
+            self.patches.share_rows()
         self.y = w.outputs(lambda n: (*plane(self.out_size), n, f))
         self.x: list[Any] = [None] * len(w.sizes)
         self.back: Patches | None = None
@@ -112,6 +133,8 @@ class PatchConv(ConvStage):
         self.grad_part = w.scratch("dweight", lambda n: self.grad_rows.shape)[0]
         if dx and back:
             self.back = Patches(w, back, self.band_bytes)
+            if w.splits:
+                self.back.share_rows()
             self.turned = w.scratch("turned", lambda n: (*self.kernel_size, f, self.channels), common=True)[0]
         self.size = geometry.shape[1:] if self.back else geometry.padded_size
         if dx:
@@ -129,6 +152,10 @@ class PatchConv(ConvStage):
         """x (H, W, n, C), weight (*kernel, C, F) -> y (Ho, Wo, n, F), one product for each band of patches."""
         patches.pad(x)
         count, weight = len(patches.bands_of(x)), weight.reshape(patches.size, -1)
+        if self.w.splits and patches.goes_by_filters(x.shape[-2]):
+            parts = self.w.cut(weight.shape[1], 2 * weight.shape[0] * y.size / y.shape[-1])
+            self.w.each(parts, self.product_filters, x, weight, y, patches is self.back)
+            return
         parts = self.w.cut(count, 2 * weight.size * y.size / y.shape[-1] / count)
         self.w.each(parts, self.product_bands, x, weight, y, patches is self.back)
 
@@ -136,6 +163,12 @@ class PatchConv(ConvStage):
         patches = self.back if is_back and self.back else self.patches
         for rows, seen in patches.bands_of(x)[part]:
             np.matmul(patches.of(rows, seen), weight, out=y[rows].reshape(-1, y.shape[-1]))
+
+    def product_filters(self, part: slice, x: Array, weight: Array, y: Array, is_back: bool) -> None:
+        """Some filters of y; each worker makes all patches."""
+        patches = self.back if is_back and self.back else self.patches
+        for rows, seen in patches.bands_of(x):
+            np.matmul(patches.of(rows, seen), weight[:, part], out=y[rows].reshape(-1, y.shape[-1])[:, part])
 
     def backward(self, dy: Array) -> Array | None:
         """dy (Ho, Wo, n, F) -> dx (H, W, n, C) if anything needs it."""

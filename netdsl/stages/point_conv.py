@@ -82,8 +82,17 @@ class PointConv(ConvStage):
         y = self.y[b]
         if self.is_quick:
             self.squares[b] = np.zeros((self.channels + 1, self.channels))
+        if self.w.splits and self.maker is None and 4 * y.size < self.filters**2:
+            self.forward_by_filters(x, y)
+            self.complete(y, plus)
+            return y
         self.w.each(self.w.cut(len(y), 2 * self.channels * y[0].size), self.forward_rows, x, plus)
         return y
+
+    def forward_by_filters(self, x: Array, y: Array) -> None:
+        """x (Ho, Wo, n, C) to y, of few pixels and many filters: of rows each worker would read all weights."""
+        weight = self.weight.reshape(self.channels, -1)
+        self.w.multiply(x.reshape(-1, self.channels), weight, y.reshape(-1, self.filters))
 
     def forward_rows(self, rows: slice, x: Array, plus: Any) -> None:
         """Rows of x (Ho, Wo, n, C), and of another map or None, to those of y, band by band."""

@@ -52,7 +52,7 @@ class RowConv(ConvStage):
         self.inside[b][...] = x.transpose(0, 3, 1, 2)
         self.columns[b][...] = self.seen[b]
         weight = self.weight.reshape(-1, self.filters)
-        np.matmul(self.windows[b].swapaxes(1, 2), weight, out=y.reshape(len(y), -1, self.filters))
+        self.w.multiply(self.windows[b].swapaxes(1, 2), weight, y.reshape(len(y), -1, self.filters))
         self.complete(y, plus)
         return y
 

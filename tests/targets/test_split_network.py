@@ -30,7 +30,12 @@ input 3x16x16
 conv 12 k4 s4 -> tokens -> cls -> pos
 res { ln -> mha 3 } -> res { ln -> linear 24 -> gelu -> linear 12 } -> ln -> take 0 -> linear 4
 """
-NETS = {"map": MAP, "signal": SIGNAL, "volume": VOLUME, "tokens": TOKENS}
+DEEP = """
+input 3x4x5
+conv 200 k3 p1 nobias -> bn -> relu -> res { conv 200 k3 p1 -> relu } -> conv 240 k1 nobias -> bn -> relu
+res { conv 240 k1 } -> relu -> conv 200 k3 s2 p1 -> relu -> gap -> linear 4
+"""
+NETS = {"map": MAP, "deep": DEEP, "signal": SIGNAL, "volume": VOLUME, "tokens": TOKENS}
 
 
 @pytest.fixture(autouse=True)
