@@ -117,8 +117,8 @@ def _measured(
     for step in range(WARM_UP):
         ready(step)()
     batch = len(given.x(0))
-    known = model.workers[0, model.team.active]
-    (worker,) = [w for key, w in known.items() if key[:2] == (batch, kind == "train")]
+    workers = [w for known in model.workers.values() for w in known.values()]
+    (worker,) = [w for w in workers if (w.index, w.n, w.training) == (0, batch, kind == "train")]
     clock = _Clock(worker)
     steps = [_seconds(ready(step)) for step in range(WARM_UP, WARM_UP + STEPS)]
     clock.stop()

@@ -8,6 +8,7 @@ import netdsl
 from netdsl.bench.profile import profile
 from netdsl.bench.samples import Samples
 from netdsl.cli import run
+from netdsl.targets.fast import emitter
 
 SPEC = "input 8x12x12\nconv 8 k3 p1 nobias -> bn -> relu -> pool 2\nflatten -> linear 10\n"
 
@@ -31,6 +32,16 @@ def test_a_batch_that_cannot_be_trained_on_is_inferred_alone():
     net = netdsl.compile_text("input 4\nlinear 3 -> bn -> linear 2\n")
     assert [found.kind for found in profile(net, Samples(net, 1), 1)] == ["inference"]
     assert [found.kind for found in profile(net, Samples(net, 2), 1)] == ["train", "inference"]
+
+
+@pytest.mark.parametrize("batch", [1, 5])
+@pytest.mark.parametrize(("saving", "splitting"), [(0, 1e8), (1 << 20, 1), (0, 1)])
+def test_networks_that_save_memory_or_share_layers_are_timed(saving, splitting, batch, monkeypatch):
+    monkeypatch.setattr(emitter, "WORTH_SAVING", saving)
+    monkeypatch.setattr(emitter, "WORTH_SPLITTING", splitting)
+    net = netdsl.compile_text(SPEC.replace("linear 10", "linear 900 -> linear 900"))
+    for found in profile(net, Samples(net, batch), 2):
+        assert {row.stage for row in found.rows} >= {"conv1", "linear2"}
 
 
 @pytest.mark.slow("the profile of a network, by the command")

@@ -312,7 +312,7 @@ def _macs_of_tokens(graph: Graph) -> int:
 def _common(train: Plan) -> tuple[str, ...]:
     """The weights of which workers have one gradient."""
     nodes = [stage.node for stage in train.stages if stage.options.get("common", False)]
-    return tuple(p.full_name(node.name) for node in nodes for p in node.params if len(p.shape) > 1)
+    return tuple(p.full_name(node.name) for node in nodes for p in node.params if p.name.endswith("weight"))
 
 
 def _shown(train: Plan) -> tuple[str, ...]:
