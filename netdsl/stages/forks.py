@@ -48,8 +48,6 @@ class ForkedTeam(Team):
     before the release and the acquire of a lock (`fence`) is seen before what comes after: both hold on x86 and on ARM.
     """
 
-    least = 1e6  # operations that are worth handing over, about 12 us of products
-
     def __init__(self, count: int) -> None:
         super().__init__(count)
         self.close.detach()

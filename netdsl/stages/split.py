@@ -23,10 +23,7 @@ from netdsl.stages.stage import HasWorkers, Sizes, Worker
 
 
 class HandsOver(Protocol):
-    """A team whose worker 0 hands numbers over, and waits until the others have done what these stand for. least:
-    operations that are worth it."""
-
-    least: ClassVar[float]
+    """A team whose worker 0 hands numbers over, and waits until the others have done what these stand for."""
 
     def hand_over(self, number: int) -> None:
         """Worker 0 gives all others a number."""
@@ -42,7 +39,10 @@ class HandsOver(Protocol):
 
 
 class HasHelpers(HasWorkers, Protocol):
-    """What a network is to its workers where they share layers."""
+    """What a network is to its workers where they share layers. least: operations that are worth it; the same between
+    threads and processes, since what each gives to a sum goes by that."""
+
+    least: float
 
     def shared(self, key: Hashable, shape: Shape, dtype: Type | None = None) -> Array:
         """An array that all workers see, made when the first one asks for it."""
@@ -69,7 +69,7 @@ class SplitWorker(Worker):
     network: HasHelpers
 
     def __init__(self, network: HasHelpers, index: int, n: int, training: bool, apart: bool) -> None:
-        self.row, self.own, self.least = index, Buffers(network.dtype), network.helping.least
+        self.row, self.own, self.least = index, Buffers(network.dtype), network.least
         self.cuts: dict[tuple[int, int], list[slice]] = {}
         self.task, self.is_sharing = memoryview(network.shared("task", (1 << 16,), np.uint8).data), index > 0
         super().__init__(network, index, n, training, apart)

@@ -111,8 +111,6 @@ class Team:
 class HelpingTeam(Team):
     """A team of threads that take numbers from a queue each. The barrier of a call says which call a number is of."""
 
-    least = 8e6  # operations that are worth handing over, about 100 us of products
-
     def __init__(self, count: int) -> None:
         super().__init__(count)
         self.given: list[queue.SimpleQueue[Any]] = [queue.SimpleQueue() for _ in range(1, count)]

@@ -53,7 +53,7 @@ def split_all(model):
         shared.append(task[1])
         post(self, task)
 
-    type(model.team).least, worker.post = 1, posted
+    type(model).least, worker.post = 1, posted
     return shared
 
 
@@ -208,3 +208,18 @@ def test_a_small_network_is_not_split(monkeypatch):
     monkeypatch.undo()
     net = compile_text(MAP)
     assert "SplitNetwork" not in net.text("numpy", 2)
+
+
+@needs_fork
+def test_layers_of_a_middle_size_give_the_same_bytes_between_threads_and_processes(monkeypatch):
+    monkeypatch.setattr(emitter, "WORTH_SPLITTING", 0)
+    body = "2 * { conv 32 k3 p1 nobias -> bn -> relu }\nconv 48 k3 s2 p1 -> relu -> conv 64 -> bn -> gelu"
+    net = compile_text(f"input 16x28x28\n{body}\ngap -> linear 5")
+    bytes_of = []
+    for kind in ("threads", "processes"):
+        model = net.numpy_model(level=2, workers=2, kind=kind, seed=0)
+        for step in range(3):
+            model.train_step(*batch(net, 1, step, "float32"))
+        bytes_of.append({name: array.tobytes() for name, array in {**model.params, **model.buffers}.items()})
+        model.close()
+    assert bytes_of[0] == bytes_of[1]

@@ -113,6 +113,7 @@ def emit_fast(
         weights=weights_lines(recipe),
         common=value_text(_common(train)),
         shown=value_text(_shown(train)),
+        least="1e6" if _splits_tokens(graph, kind) else "",
         gives_map=graph.type_of(until).is_map,
         block=block_size(graph),
         draws=[
@@ -295,8 +296,7 @@ def _parts(graph: Graph, recipe: Recipe, train: Plan, kind: str) -> list[type[Fa
         LargeNetwork: sum(stage.node.type.size for stage in train.stages) >= WORTH_SAVING,
         NamedFastNetwork: not graph.is_plain,
         CommonGradients: bool(_common(train)),
-        SplitNetwork: graph.num_macs >= WORTH_SPLITTING
-        or (kind == "processes" and _macs_of_tokens(graph) >= WORTH_SPLITTING_TOKENS),
+        SplitNetwork: graph.num_macs >= WORTH_SPLITTING or _splits_tokens(graph, kind),
         SharingNetwork: bool(_shares(graph)),
         DrawingNetwork: bool(_drawn(train)),
         WaitingNetwork: train.waits,
@@ -305,8 +305,10 @@ def _parts(graph: Graph, recipe: Recipe, train: Plan, kind: str) -> list[type[Fa
     return [part for part, is_needed in needed.items() if is_needed]
 
 
-def _macs_of_tokens(graph: Graph) -> int:
-    return sum(node.macs for node in graph.nodes if node.type.is_tokens)
+def _splits_tokens(graph: Graph, kind: str) -> bool:
+    """Whether the layers of a network that is small otherwise are shared for the sake of its tokens."""
+    of_tokens = sum(node.macs for node in graph.nodes if node.type.is_tokens)
+    return kind == "processes" and of_tokens >= WORTH_SPLITTING_TOKENS and graph.num_macs < WORTH_SPLITTING
 
 
 def _common(train: Plan) -> tuple[str, ...]:

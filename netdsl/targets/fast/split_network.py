@@ -15,6 +15,7 @@ class SplitNetwork(FastNetwork):
     workers."""
 
     splits = True
+    least: float = 8e6  # operations that are worth sharing, about 100 us of products
 
     def make_team(self) -> Team:
         """Who shares a batch: threads."""
