@@ -62,7 +62,7 @@ class BilinearConv(TransformedConv):
             self.kept = w.scratch("v", lambda n: (points, self.at_points(rows * n, c)), common=True)
             self.z = w.scratch("z", lambda n: (points, self.at_points(rows * n, f)), common=True)
             self.dv = w.scratch("m", lambda n: (points, self.at_points(at_work[n] * n, c)), common=True)
-            self.dy = w.frame(lambda n: (*size, n, f), (0, 0, *self.out_size)) if size != self.out_size else []
+            self.dy = w.frame(lambda n: (*size, n, f), ("dy", *self.out_size)) if size != self.out_size else []
             self.dx = w.gradients(lambda n: (*whole, n, c))
             columns_of_row = whole[1] if self.is_rowwise else columns * self.tx.width
             self.dtiles = w.scratch("tiles", lambda n: (at_work[n] * self.tx.height * columns_of_row * n * c,))
