@@ -197,7 +197,7 @@ def verify_plan(plan: Plan) -> Plan:
         ends = (
             ("a relu", end.relu, can.end_in_relu or can.is_relu),
             ("bounds", end.clip is not None, can.end_in_clip),
-            ("another map", end.plus, can.add_both_ways if plan.training else can.add_map or can.add_both_ways),
+            ("another map", end.plus, can.add_both_ways if plan.training else can.add_map),
             ("a norm", end.norm is not None, can.take_norm),
             ("sums", end.sums, can.give_sums),
         )

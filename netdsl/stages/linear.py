@@ -70,4 +70,4 @@ class Linear(Stage):
         if w.block == len(w.rows) - 1:
             w.network.team.sync()
             part = slice(*w.part(len(self.weight)))
-            w.multiply(xs[:, part].T, dys, w.network.stored_grads[0][self.name + ".weight"][part])
+            w.multiply(xs[:, part].T, dys, w.grads[self.name + ".weight"][part])
