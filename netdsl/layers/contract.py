@@ -32,6 +32,10 @@ image and a volume where it goes through `x.space`. `attrs` is a dict of attr na
     cancels_bias: a bias in the layer before it does nothing; is_linear: two in a row can do no more than one
     norms_batch: in training its statistics are those of the batch, one value of a channel has none
     by_token: it makes each token by itself, as it makes a vector
+    go_on(x, ..., state) -> (y, state)   a kernel: the next tokens (N, S, D) of sequences, at inference, as forward
+                                         makes them of all; it finds its other arguments as forward does. state: what
+                                         it gave for the tokens before these, None at the beginning. Optional; None of
+                                         a layer whose tokens need those behind them. One that is `by_token` needs none
     stages(attrs, *inputs) -> tuple of StageCall     what computes the layer fast, each in its way; optional. It imports
                                          the stages itself: only a fast network needs them. A signal comes to it as an
                                          image one number wide (passes/signals.py)
@@ -182,6 +186,7 @@ class LayerDef:
     idle: Mapping[str, float] | None = None
     norms_batch: bool = False
     by_token: bool = False
+    go_on: Callable[..., Any] | None = None
     stages: Callable[..., tuple[StageCall, ...]] | None = None
 
     def is_idle(self, attrs: Attrs) -> bool:
