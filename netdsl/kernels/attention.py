@@ -1,18 +1,13 @@
-"""Attention with what a decoder asks of it: no token reads what is behind it, groups of heads share keys and values, and
-queries and keys are turned by their positions. The layer `mha` has the kernels that are made of these."""
+"""Attention with what a decoder asks of it: no token reads what is behind it, groups of heads share keys and values,
+and queries and keys are turned by their positions. The layer `mha` has kernels that are made of these."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from netdsl.kernels.arrays import Array, Grads, Param, Saved, Tokens, Type
+from netdsl.kernels.arrays import Array, Grads, Param, Saved, Tokens
+from netdsl.kernels.positions import rotary_table
 from netdsl.kernels.stable import softmax
-
-
-def rotary_table(begin: int, end: int, size: int, base: float, dtype: Type) -> Array:
-    """The cosine and the sine of t * base^(-2i / size), t from begin to end - 1, i below size / 2: (2, T, size / 2)."""
-    angles = np.arange(begin, end)[:, None] * base ** -(np.arange(0, size, 2) / size)
-    return np.stack([np.cos(angles), np.sin(angles)]).astype(dtype)
 
 
 def turned(x: Array, table: Array) -> Array:
@@ -76,8 +71,8 @@ def attend(
     """x (N, T, D) -> y (N, T, D), softmax(q k^T / sqrt(D / heads)) v of each head, times the output matrix (Vaswani et
     al. 2017, eq. 1; Ainslie et al. 2023 where kv is below heads).
 
-    base: of the angles by which q and k are turned; None: not at all. factor: (N, heads, T, T), by which the weights are
-    multiplied behind the softmax, or None.
+    base: of the angles by which q and k are turned; None: not at all. factor: (N, heads, T, T), by which the weights
+    are multiplied behind the softmax, or None.
     """
     n, t, d = x.shape
     q, k, v = queries_keys_values(x, weight, bias, heads, kv)
@@ -85,9 +80,8 @@ def attend(
     if table is not None:
         q, k = turned(q, table), turned(k, table)
     weights = attention_weights(q, k, causal)  # (N, kv, heads/kv, T, T)
-    if factor is not None:
-        factor = factor.reshape(weights.shape)
-    mixed, y = mixed_values(weights if factor is None else weights * factor, v, out_weight, out_bias)
+    used = weights if factor is None else weights * factor.reshape(weights.shape)
+    mixed, y = mixed_values(used, v, out_weight, out_bias)
     return y, (x, q, k, v, weights, mixed, weight, out_weight, bias is not None, table, factor)
 
 
@@ -101,7 +95,8 @@ def attention_backward(dy: Tokens, saved: Saved) -> tuple[Tokens, Grads]:
     dweights = np.matmul(dmixed, v.swapaxes(3, 4))
     used = weights
     if factor is not None:
-        used, dweights = weights * factor, dweights * factor
+        by_group = factor.reshape(weights.shape)
+        used, dweights = weights * by_group, dweights * by_group
     dscores = weights * (dweights - (dweights * weights).sum(axis=4, keepdims=True))
     dq = np.matmul(dscores, k) * size**-0.5
     dk = np.matmul(dscores.swapaxes(3, 4), q).sum(axis=2, keepdims=True) * size**-0.5

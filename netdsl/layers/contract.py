@@ -50,7 +50,7 @@ training. What it computes with sizes stands in a kernel that takes no array: on
 A layer whose forward takes `rng` saves the factor that it multiplied x by (so that a comparison can reuse the draw).
 Where it draws for something else than x it says so:
 
-    draws(attrs, *inputs) -> (forward, shape, p)     the dropout's kernel, and the shape for a sample of what it is given
+    draws(attrs, *inputs) -> (forward, shape, p)     a dropout's kernel, and what shape for a sample it is given
     factor_of(saved) -> factor           what of that which forward saved is the factor; None out of training
     torch_draws: the member of the PyTorch module that draws: an `nn.Dropout`
 """

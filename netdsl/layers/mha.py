@@ -17,9 +17,9 @@ from netdsl.kernels.attention import (
     attention_weights,
     mixed_values,
     queries_keys_values,
-    rotary_table,
     turned,
 )
+from netdsl.kernels.positions import rotary_table
 from netdsl.kernels.stable import softmax
 from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, StageCall, call_text, plural, require_tokens
 from netdsl.layers.dropout import dropout_forward
@@ -61,8 +61,8 @@ def mha_params(attrs: Attrs, x: Tensor) -> tuple[ParamSpec, ...]:
 
 
 def mha_macs(attrs: Attrs, x: Tensor) -> int:
-    """3 * T * D^2 for queries, keys, values, of which those of keys and values are fewer with `kv`, T * D^2 for the
-    output, 2 * T^2 * D for scores and mixing, where `causal` T * (T + 1) * D: what a token does not read is no score."""
+    """3 * T * D^2 for queries, keys, values (fewer heads of keys and values make less), T * D^2 for the output, 2 * T^2
+    * D for scores and mixing; where it is causal T * (T + 1) * D, since what a token does not read is no score."""
     t, d = x.length, x.channels
     joint = d + 2 * int(attrs["kv"]) * (d // int(attrs["heads"]))
     return t * d * (joint + d) + (t * (t + 1) if attrs["causal"] else 2 * t * t) * d
@@ -144,7 +144,7 @@ def attention_dropout_forward(
     rope: bool = False,
     base: float = 10000.0,
 ) -> tuple[Tokens, Saved]:
-    """As `attention_forward`; in training a dropout behind the softmax: the weights (N, heads, T, T) times its factor."""
+    """As `attention_forward`; in training a dropout follows the softmax: weights (N, heads, T, T) times its factor."""
     n, t, _ = x.shape
     _, factor = dropout_forward(np.ones((n, heads, t, t), x.dtype), dropout, training, rng)
     angles = base if rope else None
