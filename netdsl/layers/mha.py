@@ -260,7 +260,10 @@ def mha_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
     from netdsl.stages.attention import Attention
 
     if not _is_plain(attrs):
-        return ()
+        from netdsl.stages.causal_attention import CausalAttention
+
+        base, drops = attrs["base"] if attrs["rope"] else None, attrs["dropout"] > 0
+        return (StageCall(CausalAttention, (x.sizes, attrs["heads"], attrs["kv"], attrs["causal"], base, drops)),)
 
     return (StageCall(Attention, (x.sizes, attrs["heads"])),)
 
