@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from netdsl.kernels.arrays import Array, Shape
+from netdsl.kernels.arrays import Array, Shape, Type
 from netdsl.kernels.positions import rotary_table
 from netdsl.stages.attention import AttentionStage, Part
 from netdsl.stages.stage import Worker
@@ -23,7 +23,7 @@ class CausalAttention(AttentionStage):
     whose rows (T * group) are those of one product. q and k are turned where they lie, if there is a base.
     """
 
-    least, most = 32, 16  # tokens that are worked on at a time, and how many times there are such
+    least, most = 32, 16  # tokens that are worked on at a time, and into how many such parts all are cut
 
     def __init__(
         self,
@@ -43,13 +43,14 @@ class CausalAttention(AttentionStage):
         self.kv, self.group, self.size = kv, heads // kv, d // heads
         self.causal, self.turns, self.drops, self.shares = causal, base is not None, drops and w.training, kv < heads
         self.prepare(w, name, shape, heads, d + 2 * kv * self.size, dx, common, plus)
-        self.step = max(self.least, -(-t // self.most)) if causal else t
+        count = max(1, min(self.most, t // self.least)) if causal else 1
+        self.step = -(-t // count)
         self.blocks = [(i, min(i + self.step, t)) for i in range(0, t, self.step)]
         if self.causal:
-            self.seen = np.tri(min(self.step, t), dtype=w.dtype)[:, None]  # (token, 1, token)
+            self.seen = np.tri(self.step, dtype=w.dtype)[:, None]  # (token, 1, token)
         if self.turns:
-            self.cos, self.sin = w.constants(rotary_table, 0, t, self.size, base)[:, :, None]
-        rows = self.group * min(self.step, t) * t
+            self.cos, self.sin = w.constants(angles_of_heads, t, heads, self.size, base)
+        rows = self.group * self.step * t
         self.part = w.scratch("e", lambda n: (min(n * kv * rows, max(self.piece, rows)),))
         self.queries, self.rows = (w.scratch(("queries", i), lambda n: (n * t * d,)) for i in range(2))
         if w.training:
@@ -105,8 +106,8 @@ class CausalAttention(AttentionStage):
         """q, k and v of a part -> its o."""
         places, q, k, v, e, used, inv_sum, laid, queries, rows, o = self.views[self.w.block][part][0]
         if self.turns:
-            self.turn(q, self.sin)
-            self.turn(k, self.sin)
+            self.turn(q, rows, np.add)
+            self.turn(k, rows, np.add)
         keys, q = self.transposed(k[:, :, :, 0], laid), self.folded(q, queries)
         for i, (begin, end) in enumerate(self.blocks):
             own = slice(begin * self.group, end * self.group)
@@ -114,7 +115,8 @@ class CausalAttention(AttentionStage):
             np.reciprocal(sums, out=inv_sum[:, :, own])
             if self.drops:
                 np.multiply(self.by_token(e[i]), self.factor(places, begin, end), out=self.by_token(used[i]))
-            mixed = np.matmul(used[i] if self.drops else e[i], v[:, :, :end], out=rows[:, :, own])
+            weights = used[i] if self.drops else e[i]
+            mixed = np.matmul(weights, v[:, :, :end], out=rows[:, :, own])
             np.multiply(self.by_token(mixed), self.by_token(inv_sum[:, :, own, None]), out=o[:, :, begin:end])
 
     def exponentials(self, q: Array, k: Array, e: Array, begin: int) -> Array:
@@ -133,16 +135,17 @@ class CausalAttention(AttentionStage):
             sums = self.row_sums(np.exp(e, out=e))
         return sums
 
-    def turn(self, x: Array, sin: Array) -> None:
+    def turn(self, x: Array, rows: Array, add: np.ufunc) -> None:
         """x (n, kv, T, group, size), in place: features i and i + size / 2 of each token, as a point of the plane, by
-        the angle of these sines (T, 1, size / 2)."""
-        half = self.size // 2
-        a, b = x[..., :half], x[..., half:]
-        across = a * sin
-        a *= self.cos
-        a -= b * sin
-        b *= self.cos
-        b += across
+        its angle, or by the negative one where what is to be added is subtracted. rows: scratch. All heads of a token
+        lie beside each other: a pass over them is one over long rows."""
+        lies = x.swapaxes(1, 2)
+        n, t, kv, group, size = lies.shape
+        flat, count = lies.reshape(n, t, -1), kv * group
+        across = rows.reshape(-1)[: flat.size].reshape(n, t, count, 2, size // 2)
+        np.multiply(flat.reshape(across.shape)[:, :, :, ::-1], self.sin[:, :count], out=across)
+        flat *= self.cos[:, : count * size]
+        add(flat, across.reshape(flat.shape), out=flat)
 
     def folded(self, x: Array, rows: Array) -> Array:
         """x (n, kv, T, group, size) -> (n, kv, T * group, size): a copy where several heads share those of k and v."""
@@ -177,7 +180,8 @@ class CausalAttention(AttentionStage):
                 factor, by_token = self.factor(places, begin, end), self.by_token(ds)
                 by_token *= factor
                 np.multiply(self.by_token(e), factor, out=self.by_token(used[i]))
-            self.add_keys((used[i] if self.drops else e), drows[:, :, own], dv, more)
+            weights = used[i] if self.drops else e
+            self.add_keys(weights, drows[:, :, own], dv, more)
             ds -= (np.einsum("nhij,nhij->nhi", e, ds) * inv_sum[:, :, own])[..., None]
             ds *= e
             np.matmul(ds, k[:, :, :end], out=dq_rows[:, :, own])
@@ -185,8 +189,8 @@ class CausalAttention(AttentionStage):
         if self.shares:
             dq[...] = self.by_token(dq_rows)
         if self.turns:
-            self.turn(dq, -self.sin)
-            self.turn(dk, -self.sin)
+            self.turn(dq, rows, np.subtract)
+            self.turn(dk, rows, np.subtract)
 
     def add_keys(self, e: Array, x: Array, dk: Array, more: Array) -> None:
         """e (n, kv, rows, S), x (n, kv, rows, size): e^T x comes to the first S tokens of dk (n, kv, T, 1, size)."""
@@ -196,3 +200,10 @@ class CausalAttention(AttentionStage):
             np.matmul(e.swapaxes(2, 3), x, out=own)
         else:
             own += np.matmul(e.swapaxes(2, 3), x, out=more[:, :, :end])
+
+
+def angles_of_heads(t: int, heads: int, size: int, base: float, dtype: Type) -> tuple[Array, Array]:
+    """For every head the cosines (T, heads * size) by which its features are multiplied, and the sines (T, heads, 2,
+    size / 2) by which those are that come from the other half."""
+    cos, sin = rotary_table(0, t, size, base, dtype)
+    return np.tile(cos, 2 * heads), np.tile(np.stack([-sin, sin], axis=1)[:, None], (1, heads, 1, 1))

@@ -73,8 +73,8 @@ class SwiGLU(ProductStage):
             self.compute(g[i : i + step], u[i : i + step], y[i : i + step])
 
     def compute(self, g: Array, u: Array, y: Array) -> None:
-        """g and u (rows, F) -> y. In training u becomes silu(g), by which dy makes du, and g what makes dg of it: u * (s
-        + silu(g) * (1 - s)), s = sigmoid(g)."""
+        """g and u (rows, F) -> y. In training u becomes silu(g), by which dy makes du, and g what makes dg of it: u *
+        (s + silu(g) * (1 - s)), s = sigmoid(g)."""
         s, silu = (array[: g.size].reshape(g.shape) for array in self.scratch)
         np.negative(g, out=s)
         np.exp(s, out=s)
