@@ -56,6 +56,15 @@ def mixed_values(weights: Array, v: Array, weight: Array, bias: Param) -> tuple[
     return mixed, y if bias is None else y + bias
 
 
+def dropped_weights(weights: Array, p: float, training: bool, rng: np.random.Generator) -> tuple[Array, Param]:
+    """weights (N, heads, T, T) -> in training weights * factor, factor = 0 with probability p, else 1 / (1 - p); and
+    the factor."""
+    if not training:
+        return weights, None
+    factor = ((rng.random(weights.shape, np.float32) >= p) / (1 - p)).astype(weights.dtype)
+    return weights * factor, factor
+
+
 def attend(
     x: Tokens,
     weight: Array,
@@ -86,8 +95,8 @@ def attend(
 
 
 def attention_backward(dy: Tokens, saved: Saved) -> tuple[Tokens, Grads]:
-    """Back through the output matrix, the mixing, the softmax (ds = w * (dw - sum(dw * w)), which is 0 where w is), the
-    turning, and the input matrix; what several heads of q read of one k and v adds up."""
+    """dy (N, T, D) -> dx (N, T, D): back through the output matrix, the mixing, the softmax (ds = w * (dw - sum(dw *
+    w)), which is 0 where w is), the turning, and the input matrix; what several heads read of k and v adds up."""
     x, q, k, v, weights, mixed, in_proj_weight, out_proj_weight, has_bias, table, factor = saved
     n, t, d = x.shape
     kv, size = q.shape[1], q.shape[-1]

@@ -29,7 +29,8 @@ def gelu_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
 
 
 def gelu_tanh_forward(x: Array) -> tuple[Array, Saved]:
-    """y = x * (1 + t) / 2, t = tanh(sqrt(2 / pi) * (x + 0.044715 * x^3)) (Hendrycks & Gimpel 2016, section 2)."""
+    """x of any shape -> y = x * (1 + t) / 2, t = tanh(sqrt(2 / pi) * (x + 0.044715 * x^3)) (Hendrycks & Gimpel 2016,
+    section 2)."""
     bounded = np.clip(x, -40, 40)  # beyond, t is +-1, and the cube may overflow
     square = bounded * bounded
     t = np.tanh((2 / math.pi) ** 0.5 * bounded * (1 + 0.044715 * square))
@@ -37,7 +38,7 @@ def gelu_tanh_forward(x: Array) -> tuple[Array, Saved]:
 
 
 def gelu_tanh_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
-    """dx = dy * (1 + t + x * (1 - t*t) * sqrt(2 / pi) * (1 + 3 * 0.044715 * x*x)) / 2."""
+    """dy of any shape -> dx = dy * (1 + t + x * (1 - t*t) * sqrt(2 / pi) * (1 + 3 * 0.044715 * x*x)) / 2."""
     x, square, t = saved
     slope = (2 / math.pi) ** 0.5 * (1 + 3 * 0.044715 * square)
     return dy * (0.5 * (1 + t + x * (1 - t * t) * slope)), {}

@@ -15,6 +15,7 @@ from netdsl.kernels.attention import (
     attend,
     attention_backward,
     attention_weights,
+    dropped_weights,
     mixed_values,
     queries_keys_values,
     turned,
@@ -22,7 +23,6 @@ from netdsl.kernels.attention import (
 from netdsl.kernels.positions import rotary_table
 from netdsl.kernels.stable import softmax
 from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, StageCall, call_text, plural, require_tokens
-from netdsl.layers.dropout import dropout_forward
 from netdsl.layers.rules.places import everywhere
 
 BASE = 10000.0
@@ -36,7 +36,7 @@ def mha_shape(attrs: Attrs, x: Tensor) -> Tensor:
         message = f"{heads} heads do not divide {x.channels} features"
         raise SpecProblem("N203", message, "heads", "the heads", help=(f"use a divisor of {x.channels}",))
     if heads % kv:
-        message = f"{plural(kv, 'head')} of keys and values cannot be shared by {plural(heads, 'head')} of queries"
+        message = f"{plural(kv, 'head')} of keys and values cannot serve {plural(heads, 'head')} of queries"
         raise SpecProblem("N203", message, "kv", "the heads of keys", help=(f"use a divisor of {heads}",))
     if attrs["rope"] and x.channels // heads % 2:
         message = f"`rope` turns features in pairs, but a head has {x.channels // heads}"
@@ -123,8 +123,9 @@ def attention_forward(
     rope: bool = False,
     base: float = 10000.0,
 ) -> tuple[Tokens, Saved]:
-    """`attend`: causal, a token reads itself and those before it; `kv` heads of keys and values, each for heads / kv
-    heads of queries (Ainslie et al. 2023); rope, queries and keys turned by their positions (Su et al. 2021)."""
+    """x (N, T, D) -> y (N, T, D), as without these words, but causal: a token reads itself and those before it; `kv`
+    heads of keys and values, each for heads / kv heads of queries (Ainslie et al. 2023); rope: queries and keys turned
+    by their positions (Su et al. 2021), features i and i + half of a head together, as in Hugging Face's Llama."""
     angles = base if rope else None
     return attend(x, in_proj_weight, in_proj_bias, out_proj_weight, out_proj_bias, heads, kv, causal, angles, None)
 
@@ -146,7 +147,7 @@ def attention_dropout_forward(
 ) -> tuple[Tokens, Saved]:
     """As `attention_forward`; in training a dropout follows the softmax: weights (N, heads, T, T) times its factor."""
     n, t, _ = x.shape
-    _, factor = dropout_forward(np.ones((n, heads, t, t), x.dtype), dropout, training, rng)
+    _, factor = dropped_weights(np.ones((n, heads, t, t), x.dtype), dropout, training, rng)
     angles = base if rope else None
     return attend(x, in_proj_weight, in_proj_bias, out_proj_weight, out_proj_bias, heads, kv, causal, angles, factor)
 
@@ -304,7 +305,7 @@ DROPPING = replace(
     WITH_WORDS,
     forward=attention_dropout_forward,
     when=lambda attrs: attrs["dropout"] > 0,
-    draws=lambda attrs, x: (dropout_forward, (attrs["heads"], x.length, x.length), attrs["dropout"]),
+    draws=lambda attrs, x: (dropped_weights, (attrs["heads"], x.length, x.length), attrs["dropout"]),
     factor_of=lambda saved: saved[-1],
     torch_draws="dropout",
 )

@@ -30,14 +30,14 @@ def pos_backward(dy: Tokens, saved: Saved) -> tuple[Tokens, Grads]:
 
 
 def pos_sincos_forward(x: Tokens) -> tuple[Tokens, Saved]:
-    """y = x + p, x (N, T, D): p[t, 2i] = sin(t / 10000^(2i / D)), p[t, 2i + 1] the cosine (Vaswani et al. 2017, section
-    3.5)."""
+    """x (N, T, D) -> y = x + p, p[t, 2i] = sin(t / 10000^(2i / D)), p[t, 2i + 1] the cosine (Vaswani et al. 2017,
+    section 3.5)."""
     _, t, d = x.shape
     return x + sincos_table(0, t, d, x.dtype), None
 
 
 def pos_sincos_backward(dy: Tokens, saved: Saved) -> tuple[Tokens, Grads]:
-    """dx = dy."""
+    """dy (N, T, D) -> dx = dy."""
     return dy, {}
 
 

@@ -38,7 +38,8 @@ def swiglu_forward(x: Array, gate_weight: Array, up_weight: Array) -> tuple[Arra
 
 
 def swiglu_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
-    """dup = dy * silu(g), dgate = dy * up * s * (1 + g * (1 - s)), s = sigmoid(g); and back through both products."""
+    """dy (N, ..., F) -> dx (N, ..., D), by dup = dy * silu(g), dgate = dy * up * s * (1 + g * (1 - s)), s =
+    sigmoid(g)."""
     x, gate, up, s, gate_weight, up_weight = saved
     dup, dgate = dy * (gate * s), dy * up * s * (1 + gate * (1 - s))
     rows, dup_rows, dgate_rows = (array.reshape(-1, array.shape[-1]) for array in (x, dup, dgate))

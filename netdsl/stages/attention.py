@@ -22,16 +22,6 @@ class AttentionStage(ProductStage):
     softmax of q k^T / sqrt(D / heads), part by part of samples and heads, and y = o outer + bias (Vaswani et al. 2017,
     eq. 1)."""
 
-    can = Can(
-        add_map=True,
-        add_both_ways=True,
-        leave_out_dx=True,
-        share_gradient=True,
-        is_named=True,
-        has_own_output=True,
-        has_own_gradient=True,
-    )
-
     piece = 131072  # numbers of scores that are worked on at a time: they stay in the cache
     views: list[list[tuple[list[Any], list[Any]]]]
     mix: Callable[[int], None]  # q, k and v of a part -> its o
@@ -113,6 +103,16 @@ class Attention(AttentionStage):
     P is never made: o is e v / sum(e), e = exp(q k^T / sqrt(D / heads)), and e is larger than what is divided. k and v
     are laid transposed for products, divided by the root.
     """
+
+    can = Can(
+        add_map=True,
+        add_both_ways=True,
+        leave_out_dx=True,
+        share_gradient=True,
+        is_named=True,
+        has_own_output=True,
+        has_own_gradient=True,
+    )
 
     def __init__(
         self, w: Worker, name: str, shape: Shape, heads: int, dx: bool = True, common: bool = False, plus: bool = False

@@ -10,7 +10,7 @@ import numpy as np
 
 from netdsl.kernels.arrays import Array, Shape, Type
 from netdsl.kernels.positions import rotary_table
-from netdsl.stages.attention import AttentionStage, Part
+from netdsl.stages.attention import Attention, AttentionStage, Part
 from netdsl.stages.stage import Worker
 
 
@@ -22,6 +22,8 @@ class CausalAttention(AttentionStage):
     few do not read is multiplied by 0 behind exp. Of `kv` heads of k and v each is there for a group of heads of q,
     whose rows (T * group) are those of one product. q and k are turned where they lie, if there is a base.
     """
+
+    can = Attention.can
 
     least, most = 32, 16  # tokens that are worked on at a time, and into how many such parts all are cut
 

@@ -58,6 +58,8 @@ class TanhGelu(Gelu):
     """y = x * t / 2, t = 1 + tanh(a * x * (1 + b * x*x)), a = sqrt(2 / pi), b = 0.044715, and dx = dy * (t + x * t *
     (2 - t) * a * (1 + 3 * b * x*x)) / 2; the factor is kept."""
 
+    can = Gelu.can
+
     def compute(self, x: Array, y: Array, rows: slice) -> None:
         """x (rows, C) -> y, so as well; it may be x."""
         a = (2 / math.pi) ** 0.5
