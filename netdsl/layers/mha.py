@@ -40,7 +40,9 @@ def mha_shape(attrs: Attrs, x: Tensor) -> Tensor:
         raise SpecProblem("N203", message, "kv", "the heads of keys", help=(f"use a divisor of {heads}",))
     if attrs["rope"] and x.channels // heads % 2:
         message = f"`rope` turns features in pairs, but a head has {x.channels // heads}"
-        raise SpecProblem("N203", message, "rope", help=("use fewer heads, or heads of an even size",))
+        raise SpecProblem(
+            "N203", message, "rope", help=(f"{plural(heads, 'head')} need a multiple of {2 * heads} features",)
+        )
     if attrs["base"] != BASE and not attrs["rope"]:
         raise SpecProblem("N313", "`base` is for `rope` alone", "base", help=(f"write `rope base={attrs['base']:g}`",))
     return x

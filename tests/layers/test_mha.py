@@ -143,7 +143,7 @@ def test_without_words_the_kernels_are_the_plain_ones():
 
 
 def test_scores_that_causal_tokens_have_none_of_do_not_count():
-    """q, k, v: T * (D * D + 2 * D * kv * D / heads), the output T * D * D, then D for each score and for each mixing."""
+    """q, k, v: T * (D * D + 2 * D * kv * D / heads), the output T * D * D; D for each score, and for each mixing."""
     net = lambda words: compile_text(f"input 7x8\nmha 4 {words}").graph.num_macs  # noqa: E731
     assert net("") == 7 * 4 * 64 + 2 * 49 * 8
     assert net("causal") == 7 * 4 * 64 + 2 * 28 * 8
@@ -156,7 +156,12 @@ def test_scores_that_causal_tokens_have_none_of_do_not_count():
         ("mha 3", "N203", "3 heads do not divide 8 features", "use a divisor of 8"),
         ("mha 4 kv=3", "N203", "3 heads of keys and values cannot serve 4 heads of queries", "use a divisor of 4"),
         ("mha 2 kv=4", "N203", "4 heads of keys and values cannot serve 2 heads of queries", "use a divisor of 2"),
-        ("mha 8 rope", "N203", "`rope` turns features in pairs, but a head has 1", "use fewer heads"),
+        (
+            "mha 8 rope",
+            "N203",
+            "`rope` turns features in pairs, but a head has 1",
+            "8 heads need a multiple of 16 features",
+        ),
         ("mha 4 base=500", "N313", "`base` is for `rope` alone", "write `rope base=500`"),
         ("mha 4 dropout=1", "N304", "must be below 1", ""),
         ("mha 4 kv=0", "N304", "must be at least 1", ""),
