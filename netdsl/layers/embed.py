@@ -56,6 +56,5 @@ LAYER = LayerDef(
     torch=lambda attrs, x: call_text("nn.Embedding", x.limit, attrs["features"]),
     known_as=("embedding", "wte", "lookup", "tokenembedding"),
     takes_ids=True,
-    by_token=True,
     stages=embed_stages,
 )
