@@ -153,7 +153,8 @@ def turned(x: Array, table: np.ndarray) -> Array:
 
 
 def positions(own: Own, x: Array) -> Array:
-    return x + (sincos_table(0, *x.shape[1:], np.dtype(np.float32)) if own.attrs["sincos"] else own.params["weight"])
+    _, t, d = x.shape
+    return x + (sincos_table(0, t, d, np.dtype(np.float32)) if own.attrs["sincos"] else own.params["weight"])
 
 
 def swiglu(own: Own, x: Array) -> Array:
