@@ -43,6 +43,7 @@ LINES = {
     "pool": "pool 3",
     "scale": "scale 0.5",
     "shuffle": "shuffle 2",
+    "swiglu": "swiglu 5",
     "slice": "slice 1 3",
     "take": "take 2",
     "up": "up 2",
