@@ -36,6 +36,10 @@ image and a volume where it goes through `x.space`. `attrs` is a dict of attr na
                                          makes them of all; it finds its other arguments as forward does. state: what
                                          it gave for the tokens before these, None at the beginning. Optional; None of
                                          a layer whose tokens need those behind them. One that is `by_token` needs none
+    goes_on(attrs) -> bool               whether it can with these attrs: not where its tokens need those behind them
+    draws(attrs, *inputs) -> (kernel, sizes, p) or None     what it draws in training: the factor of kernel(x, p, True,
+                                         rng) -> (y, factor), of an x (N, *sizes); None: nothing. Optional: a layer
+                                         whose forward takes `rng` is such a kernel itself, with its attr `p`
     stages(attrs, *inputs) -> tuple of StageCall     what computes the layer fast, each in its way; optional. It imports
                                          the stages itself: only a fast network needs them. A signal comes to it as an
                                          image one number wide (passes/signals.py)
@@ -44,7 +48,8 @@ A kernel is an undecorated module-level `def` that names only numpy, math, built
 its text is copied into emitted modules (targets/text/kernel_source.py). Buffers are updated in place by forward, in
 training. What it computes with sizes stands in a kernel that takes no array: on a GPU that is left to NumPy
 (targets/cupy/spelling.py).
-A layer whose forward takes `rng` saves the factor that it multiplied x by (so that a comparison can reuse the draw).
+A layer whose forward takes `rng` saves the factor that it drew, alone or as the last of a tuple, None where it drew none
+(so that a comparison can reuse the draw).
 """
 
 from __future__ import annotations
@@ -57,7 +62,7 @@ from math import isqrt
 from typing import TYPE_CHECKING, Any, Literal
 
 from netdsl.graph.ir import ParamSpec
-from netdsl.graph.types import Tensor
+from netdsl.graph.types import Sizes, Tensor
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.ground.symbols import is_all, value_text
 
@@ -117,6 +122,9 @@ def axes_of(x: Tensor | None) -> int:
     return x.axes if x is not None and x.is_map else 2
 
 
+Draw = tuple[Callable[..., Any], Sizes, float]
+"""What draws a factor, the sizes of a sample of what it is given, and the share of numbers that it drops."""
+
 Cost = Callable[[int, bool], float]
 
 
@@ -153,6 +161,11 @@ def _no_macs(attrs: Attrs, *inputs: Tensor) -> int:
     return 0
 
 
+def always(attrs: Attrs) -> bool:
+    """Whatever the attrs are."""
+    return True
+
+
 def same_shape(attrs: Attrs, x: Tensor) -> Tensor:
     """The type of x."""
     return x
@@ -187,6 +200,8 @@ class LayerDef:
     norms_batch: bool = False
     by_token: bool = False
     go_on: Callable[..., Any] | None = None
+    goes_on: Callable[[Attrs], bool] = always
+    draws: Callable[..., Draw | None] | None = None
     stages: Callable[..., tuple[StageCall, ...]] | None = None
 
     def is_idle(self, attrs: Attrs) -> bool:
@@ -203,8 +218,19 @@ class LayerDef:
 
     @property
     def is_random(self) -> bool:
-        """True if forward draws random numbers in training."""
+        """True if forward may draw random numbers in training."""
         return "rng" in self.forward_names
+
+    def drawn(self, attrs: Attrs, *inputs: Tensor) -> Draw | None:
+        """What it draws in training; None: nothing."""
+        if not self.is_random:
+            return None
+        return self.draws(attrs, *inputs) if self.draws is not None else (self.forward, inputs[0].sizes, attrs["p"])
+
+    @staticmethod
+    def factor_of(saved: Any) -> Any:
+        """The factor that forward drew, of what it saved; None where it drew none."""
+        return saved[-1] if isinstance(saved, tuple) else saved
 
 
 # -------------------------------------------------------------------------------------------- helps for shape rules

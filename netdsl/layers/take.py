@@ -8,21 +8,22 @@ from netdsl.graph.types import Tensor, vector
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.ground.symbols import value_text
 from netdsl.kernels.arrays import Array, Grads, Saved, Tokens, Vectors
-from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, StageCall, require_tokens
+from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, StageCall, plural, require_tokens
 from netdsl.layers.rules.places import everywhere
 
 
 def take_shape(attrs: Attrs, x: Tensor) -> Tensor:
     """(T, D) -> (D,)."""
     require_tokens(x, "`take`")
-    if attrs["index"] >= x.length:
-        message = f"token {attrs['index']} is outside the {x.length} tokens, which count from 0"
-        raise SpecProblem("N304", message, "index", help=(f"use {x.length - 1} or less",))
+    index = attrs["index"]
+    if not -x.length <= index < x.length:
+        message = f"token {index} is outside the {plural(x.length, 'token')}, which count from 0, or from the end as -1"
+        raise SpecProblem("N304", message, "index", help=("`take -1` takes the last one" if index > 0 else "`take 0` takes the first one",))
     return vector(x.channels)
 
 
 def take_forward(x: Array, index: int) -> tuple[Array, Saved]:
-    """x (N, T, D) -> y (N, D)."""
+    """x (N, T, D) -> y (N, D); -1 is the last token."""
     return x[:, index], (x.shape, index)
 
 
@@ -42,8 +43,8 @@ def take_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
 
 LAYER = LayerDef(
     name="take",
-    summary="token I, counted from 0",
-    attrs=(Attr("index", "int", REQUIRED, positional=True, minimum=0, label="the number of the token"),),
+    summary="token I, counted from 0, or from the end as -1",
+    attrs=(Attr("index", "int", REQUIRED, positional=True, label="the number of the token"),),
     shape=take_shape,
     forward=take_forward,
     backward=take_backward,

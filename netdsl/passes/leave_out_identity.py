@@ -16,7 +16,7 @@ def leave_out_identity(plan: Plan) -> Plan:
     where all are 0.
     """
     idle = ("always",) if plan.training else ("always", "at inference")
-    drawn = [stage for stage in plan.stages if layer_of(stage.node.op).is_random]
+    drawn = [stage for stage in plan.stages if layer_of(stage.node.op).drawn(stage.node.attrs, *map(plan.type_of, stage.inputs))]
     names = {stage.node.name for stage in drawn} if all(_is_idle(stage) for stage in drawn) else set()
     given: dict[int, int] = {}
     stages = []

@@ -18,13 +18,12 @@ from netdsl.graph.recipe import Recipe
 from netdsl.ground.samples import SAMPLES
 from netdsl.ground.symbols import value_text
 from netdsl.layers import layer_of
-from netdsl.layers.contract import StageCall
+from netdsl.layers.contract import Draw, StageCall
 from netdsl.passes.choose_algorithms import Choice, cheapest
 from netdsl.passes.make_plan import make_plans
 from netdsl.passes.plan import Plan, Planned
 from netdsl.passes.tile_batch import block_size
 from netdsl.stages.convolution import ConvGeometry, Epilogue
-from netdsl.stages.dropout import Factor
 from netdsl.stages.input import Input, NormalizedInput
 from netdsl.stages.stage import Stage, Stages, Worker
 from netdsl.stages.textbook import Textbook
@@ -90,7 +89,7 @@ def emit_fast(
     until, count = logits_value(graph, recipe.loss), logits_layers(graph, recipe.loss)
     train, infer = make_plans(graph, recipe, choose)
     drawn, parts = _drawn(train), _parts(graph, recipe, train, kind)
-    computed: list[Kernel] = [*_kernels(train), *_kernels(infer), *(layer_of(node.op).forward for node in drawn)]
+    computed: list[Kernel] = [*_kernels(train), *_kernels(infer), *(kernel for _, (kernel, *_) in drawn)]
     if count < len(graph.nodes):
         computed.append(layer_of(graph.nodes[count].op).forward)
     computed += [*recipe_kernels(recipe, True), *start_kernels(graph, recipe.init)]
@@ -116,9 +115,7 @@ def emit_fast(
         least="1e6" if _splits_tokens(graph, kind) else "",
         gives_map=graph.type_of(until).is_map,
         block=block_size(graph),
-        draws=[
-            f"{value_text((n.name, layer_of(n.op).forward, graph.input_shapes(n)[0], n.attrs['p']))}," for n in drawn
-        ],
+        draws=[f"{value_text((name, *how))}," for name, how in drawn],
         methods=methods,
         texts=texts,
         parts=", ".join(["", *(part.__name__ for part in parts)]),
@@ -323,9 +320,11 @@ def _shown(train: Plan) -> tuple[str, ...]:
     return tuple(stage.node.name for stage in common if stage.can.shows_samples)
 
 
-def _drawn(train: Plan) -> list[Node]:
-    """The dropouts."""
-    return [stage.node for stage in train.stages if stage.call is not None and stage.call.kernel is Factor]
+def _drawn(train: Plan) -> list[tuple[str, Draw]]:
+    """The layers that draw factors, and how."""
+    nodes = [stage.node for stage in train.stages]
+    drawn = [(node.name, layer_of(node.op).drawn(node.attrs, *train.graph.input_types(node))) for node in nodes]
+    return [(name, how) for name, how in drawn if how is not None]
 
 
 def _shares(graph: Graph) -> list[tuple[str, str]]:

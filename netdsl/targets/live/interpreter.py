@@ -16,7 +16,7 @@ import numpy as np
 from netdsl.analysis.loss import logits_layers, logits_value
 from netdsl.analysis.summary import Summary, with_picture
 from netdsl.graph.ir import Graph, Node, ParamSpec
-from netdsl.graph.recipe import SCHEMES, Recipe, loss_kernel, optimizer_step
+from netdsl.graph.recipe import Recipe, loss_kernel, optimizer_step
 from netdsl.graph.types import Tensor
 from netdsl.ground.markup import heading, paragraph
 from netdsl.kernels.initial import normal
@@ -26,6 +26,7 @@ from netdsl.targets.numpy.model import StepByStep, input_names
 from netdsl.targets.numpy.named_network import NamedNetwork
 from netdsl.targets.numpy.network import Network
 from netdsl.targets.text.arguments import forward_arguments
+from netdsl.targets.text.starts import with_fans
 
 
 class Layer:
@@ -232,8 +233,7 @@ def layer_network(graph: Graph, recipe: Recipe, seed: int = 0, dtype: type = np.
 
 def initial_array(spec: ParamSpec, scheme: str, rng: np.random.Generator, dtype: np.dtype[Any]) -> np.ndarray:
     """A param or buffer as it starts; weights and biases follow `scheme`."""
-    weight, bias = SCHEMES[scheme].weight, SCHEMES[scheme].bias
-    start = {"weight": weight, "bias": bias}.get(str(spec.init))
+    start = with_fans(scheme).get(spec.init)
     if start is not None:
         return start(rng, spec.shape, spec.fan_in, spec.fan_out, dtype)
     if spec.init == "normal":

@@ -21,6 +21,9 @@ def forward_arguments(node: Node) -> list[tuple[str, Source]]:
     for name in layer_of(node.op).forward_names:
         if name in ("training", "rng"):
             arguments.append((name, name))  # type: ignore[arg-type]
+        elif takes_all(layer_of(node.op).forward, name):
+            named = layer_of(node.op).forward_names
+            arguments += [(p.argument, "param") for p in node.params if p.argument not in named]
         elif name in params:
             arguments.append((name, "param"))
         elif name in buffers:
@@ -41,7 +44,8 @@ def argument_texts(node: Node, words: Mapping[str, str]) -> list[str]:
         if source in ("param", "buffer"):
             specs = node.params if source == "param" else node.buffers
             spec = next(spec for spec in specs if spec.argument == name)
-            texts.append(f'{words[source]}["{spec.full_name(node.owner)}"]')
+            by_name = "" if name in defaults else f"{name}="
+            texts.append(f'{by_name}{words[source]}["{spec.full_name(node.owner)}"]')
         elif source == "absent":
             texts.append("None")
         elif source != "attr":
@@ -49,6 +53,11 @@ def argument_texts(node: Node, words: Mapping[str, str]) -> list[str]:
         elif not _is_default(node.attrs[name], defaults[name]):
             texts.append(f"{name}={value_text(_plainly(node.attrs[name], defaults[name]))}")
     return texts
+
+
+def takes_all(kernel: Callable[..., Any], name: str) -> bool:
+    """Whether an argument of a kernel is `**params`."""
+    return parameters_of(kernel)[name].kind is inspect.Parameter.VAR_KEYWORD
 
 
 @cache
