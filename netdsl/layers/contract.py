@@ -48,8 +48,8 @@ A kernel is an undecorated module-level `def` that names only numpy, math, built
 its text is copied into emitted modules (targets/text/kernel_source.py). Buffers are updated in place by forward, in
 training. What it computes with sizes stands in a kernel that takes no array: on a GPU that is left to NumPy
 (targets/cupy/spelling.py).
-A layer whose forward takes `rng` saves the factor that it drew, alone or as the last of a tuple, None where it drew none
-(so that a comparison can reuse the draw).
+A layer whose forward takes `rng` saves the factor that it drew, alone or as the last of a tuple, None where it drew
+none (so that a comparison can reuse the draw).
 """
 
 from __future__ import annotations

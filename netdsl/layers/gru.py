@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from netdsl.graph.types import Tensor
 from netdsl.kernels.arrays import Array, Grads, Param, Saved, Tokens
 from netdsl.kernels.recurrent import (
     recurrent_backward,
@@ -13,7 +14,7 @@ from netdsl.kernels.recurrent import (
     with_biases,
 )
 from netdsl.kernels.stable import sigmoid
-from netdsl.layers.contract import LayerDef
+from netdsl.layers.contract import Attrs, LayerDef, StageCall
 from netdsl.layers.lstm import (
     ATTRS,
     drawn_between,
@@ -23,6 +24,7 @@ from netdsl.layers.lstm import (
     recurrent_macs,
     recurrent_params,
     recurrent_shape,
+    recurrent_stages,
     recurrent_text,
 )
 from netdsl.layers.rules.places import everywhere
@@ -100,6 +102,12 @@ def gru_go_on(x: Array, state: Saved, layers: int = 1, **params: Array) -> tuple
     return recurrent_go_on(x, gru_steps, layers, state, params)
 
 
+def gru_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
+    from netdsl.stages.gru import Gru
+
+    return recurrent_stages(Gru, attrs, x)
+
+
 LAYER = LayerDef(
     name="gru",
     summary="gated recurrent units of H features, step by step",
@@ -115,5 +123,6 @@ LAYER = LayerDef(
     draws=recurrent_draws,
     go_on=gru_go_on,
     goes_on=one_direction,
+    stages=gru_stages,
     known_as=("grucell", "gatedrecurrentunit", "bigru"),
 )

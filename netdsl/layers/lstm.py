@@ -4,7 +4,7 @@ params of PyTorch's nn.LSTM, nn.GRU and nn.RNN."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,9 +14,12 @@ from netdsl.ground.diagnostics import SpecProblem
 from netdsl.kernels.arrays import Array, Grads, Param, Saved, Tokens
 from netdsl.kernels.recurrent import recurrent_backward, recurrent_forward, recurrent_go_on, weight_grads, with_biases
 from netdsl.kernels.stable import sigmoid
-from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, call_text, require_tokens
+from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, StageCall, call_text, require_tokens
 from netdsl.layers.dropout import dropout_forward
 from netdsl.layers.rules.places import everywhere
+
+if TYPE_CHECKING:
+    from netdsl.stages.stage import Stage
 
 ATTRS = (
     Attr("hidden", "int", REQUIRED, spellings=("hidden_size", "units"), positional=True, minimum=1, label="its size"),
@@ -99,6 +102,12 @@ def recurrent_draws(attrs: Attrs, x: Tensor) -> tuple[Callable[..., Any], Sizes,
     return dropout_forward, (attrs["layers"] - 1, x.length, attrs["hidden"] * sides_of(attrs)), attrs["dropout"]
 
 
+def recurrent_stages(stage: type[Stage], attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
+    """The call of a stage of several layers."""
+    drops = attrs["dropout"] > 0
+    return (StageCall(stage, (x.sizes, attrs["hidden"], attrs["layers"], attrs["bi"], drops)),)
+
+
 def drawn_between(
     x: Array, weight: Array, layers: int, sides: int, dropout: float, training: bool, rng: np.random.Generator
 ) -> Param:
@@ -118,7 +127,8 @@ def one_direction(attrs: Attrs) -> bool:
 def lstm_steps(
     x: Array, state: Saved, weight_ih: Array, weight_hh: Array, bias_ih: Param, bias_hh: Param
 ) -> tuple[Array, Saved, Saved]:
-    """x (N, T, D) -> y (N, T, H), weight_ih (4H, D), weight_hh (4H, H), biases (4H,) or None; state (h, c), each (N, H).
+    """x (N, T, D) -> y (N, T, H), weight_ih (4H, D), weight_hh (4H, H), biases (4H,) or None;
+    state (h, c), each (N, H).
 
     i, f, g, o = sigmoid, sigmoid, tanh, sigmoid of x weight_ih^T + h weight_hh^T + biases, c = f * c + i * g,
     h = o * tanh(c) (Hochreiter & Schmidhuber 1997, Gers et al. 2000; the order of the gates is nn.LSTM's).
@@ -187,6 +197,12 @@ def lstm_go_on(x: Array, state: Saved, layers: int = 1, **params: Array) -> tupl
     return recurrent_go_on(x, lstm_steps, layers, state, params)
 
 
+def lstm_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
+    from netdsl.stages.lstm import Lstm
+
+    return recurrent_stages(Lstm, attrs, x)
+
+
 LAYER = LayerDef(
     name="lstm",
     summary="long short-term memory of H features, step by step",
@@ -202,5 +218,6 @@ LAYER = LayerDef(
     draws=recurrent_draws,
     go_on=lstm_go_on,
     goes_on=one_direction,
+    stages=lstm_stages,
     known_as=("lstmcell", "longshorttermmemory", "bilstm"),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from netdsl.graph.types import Tensor
 from netdsl.kernels.arrays import Array, Grads, Param, Saved, Tokens
 from netdsl.kernels.recurrent import (
     recurrent_backward,
@@ -12,7 +13,7 @@ from netdsl.kernels.recurrent import (
     weight_grads,
     with_biases,
 )
-from netdsl.layers.contract import Attr, LayerDef
+from netdsl.layers.contract import Attr, Attrs, LayerDef, StageCall
 from netdsl.layers.lstm import (
     ATTRS,
     drawn_between,
@@ -22,6 +23,7 @@ from netdsl.layers.lstm import (
     recurrent_macs,
     recurrent_params,
     recurrent_shape,
+    recurrent_stages,
     recurrent_text,
 )
 from netdsl.layers.rules.places import everywhere
@@ -92,6 +94,12 @@ def rnn_go_on(x: Array, state: Saved, layers: int = 1, relu: bool = False, **par
     return recurrent_go_on(x, relu_steps if relu else rnn_steps, layers, state, params)
 
 
+def rnn_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
+    from netdsl.stages.rnn import ReluRnn, Rnn
+
+    return recurrent_stages(ReluRnn if attrs["relu"] else Rnn, attrs, x)
+
+
 LAYER = LayerDef(
     name="rnn",
     summary="a plain recurrent layer of H features, step by step",
@@ -107,5 +115,6 @@ LAYER = LayerDef(
     draws=recurrent_draws,
     go_on=rnn_go_on,
     goes_on=one_direction,
+    stages=rnn_stages,
     known_as=("rnncell", "simplernn", "recurrent", "elman"),
 )

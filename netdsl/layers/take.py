@@ -18,7 +18,8 @@ def take_shape(attrs: Attrs, x: Tensor) -> Tensor:
     index = attrs["index"]
     if not -x.length <= index < x.length:
         message = f"token {index} is outside the {plural(x.length, 'token')}, which count from 0, or from the end as -1"
-        raise SpecProblem("N304", message, "index", help=("`take -1` takes the last one" if index > 0 else "`take 0` takes the first one",))
+        nearest = f"use {x.length - 1} or less" if index > 0 else f"use {-x.length} or more"
+        raise SpecProblem("N304", message, "index", help=(nearest,))
     return vector(x.channels)
 
 

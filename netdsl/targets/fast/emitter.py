@@ -13,7 +13,7 @@ from functools import cache, partial
 from typing import Any
 
 from netdsl.analysis.loss import logits_layers, logits_value
-from netdsl.graph.ir import Graph, Node
+from netdsl.graph.ir import Graph
 from netdsl.graph.recipe import Recipe
 from netdsl.ground.samples import SAMPLES
 from netdsl.ground.symbols import value_text

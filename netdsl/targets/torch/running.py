@@ -148,6 +148,8 @@ class DrawnRecurrent(Drawn):
 
 def _in_place_of(module: nn.Module) -> Drawn:
     """What computes the same as a random module of PyTorch's, with factors that somebody else draws."""
+    if isinstance(module, Drawn):  # it is that already
+        return module
     return DrawnRecurrent(module) if isinstance(module, nn.RNNBase) else Drawn()
 
 
