@@ -45,7 +45,7 @@ def recurrent_backward(
 ) -> tuple[Tokens, Grads]:
     """Back through the layers, the last one first; the input of two directions gets the sum of their gradients."""
     kept, sides, factor = saved
-    grads = {}
+    grads: Grads = {}
     for layer in reversed(range(len(kept) // sides)):
         if factor is not None and layer < len(kept) // sides - 1:
             dy = dy * factor[:, layer]

@@ -24,11 +24,11 @@ class GruCell(Cell):
         super().__init__(stage, layer, side, width)
         self.outer_bias = np.zeros(self.hidden, self.w.dtype)
 
-    def lay_bias(self) -> None:
+    def lay_bias(self, bias_ih: Array, bias_hh: Array) -> None:
         """That of b goes with the state, and both others with the input."""
-        super().lay_bias()
-        self.bias[0] = self.gate(self.bias_ih, 2)
-        np.multiply(self.gate(self.bias_hh, 2), 0.5, out=self.outer_bias)
+        super().lay_bias(bias_ih, bias_hh)
+        self.bias[0] = self.gate(bias_ih, 2)
+        np.multiply(self.gate(bias_hh, 2), 0.5, out=self.outer_bias)
 
     def step(self, t: int, products: Array, before: Array, h: Array) -> None:
         """One step: products (3, n, H), what the state gives to r, z and n -> h."""

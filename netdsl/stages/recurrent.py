@@ -16,10 +16,10 @@ from netdsl.stages.rows import add_to_rows, column_sums
 from netdsl.stages.stage import Stage, Worker
 
 
-def panel_width(n: int, hidden: int, most: int = 1 << 19, least: int = 32) -> int:
+def panel_width(n: int, hidden: int, most: int, least: int = 32) -> int:
     """How many columns of a weight (H, H) lie together for a product with n rows. OpenBLAS lays a weight anew at every
     call, but not for a product of less than about a million multiplications, and NumPy loops over such. Where even few
-    columns are more, all H."""
+    columns are more than `most` multiplications, all H."""
     widths = [width for width in range(hidden, 0, -1) if hidden % width == 0 and width >= min(least, hidden)]
     return next((width for width in widths if n * hidden * width <= most), hidden)
 
@@ -55,6 +55,7 @@ class Cell:
     inner: tuple[tuple[int, float], ...] = ((0, 1.0),)
     outer: tuple[tuple[int, float], ...] = ((0, 1.0),)
     scale = 1.0  # h is what is kept of it times this
+    most = 1 << 19  # multiplications of a product with a panel
     piece = 40960  # numbers of a gate whose factors are made at a time for the backward pass: they stay in the cache
 
     def __init__(self, stage: Recurrent, layer: int, side: int, width: int = 0) -> None:
@@ -62,11 +63,11 @@ class Cell:
         end = f"_l{layer}_reverse" if side else f"_l{layer}"
         self.names = [f"{stage.name}.{name}{end}" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
         self.weight_ih, self.weight_hh = w.params[self.names[0]], w.params[self.names[1]]
-        self.bias_ih, self.bias_hh = w.params.get(self.names[2]), w.params.get(self.names[3])
+        self.bias_ih = w.params.get(self.names[2])
         self.is_back, self.given_scale = bool(side), self.scale if layer else 1.0
         self.hidden, self.length = len(self.weight_hh), stage.shape[0]
         t, h, d = self.length, self.hidden, len(self.weight_ih)
-        self.width = width or panel_width(max(w.sizes), h)
+        self.width = width or panel_width(max(w.sizes), h, self.most)
         lies = (len(self.outer), h // self.width, h, self.width)
         self.inner_weight = np.empty((len(self.inner), d, h), w.dtype)
         self.outer_panels, self.back_panels = np.empty(lies, w.dtype), np.empty(lies, w.dtype)
@@ -99,12 +100,12 @@ class Cell:
             laid_in_panels(weight * (factor * self.scale), self.outer_panels[row])
             laid_in_panels(weight.T, self.back_panels[row])
         if self.bias_ih is not None:
-            self.lay_bias()
+            self.lay_bias(self.bias_ih, self.w.params[self.names[3]])
 
-    def lay_bias(self) -> None:
+    def lay_bias(self, bias_ih: Array, bias_hh: Array) -> None:
         """What is added to the rows made from the input: both biases."""
         for row, (number, factor) in enumerate(self.inner):
-            both = self.gate(self.bias_ih, number) + self.gate(self.bias_hh, number)
+            both = self.gate(bias_ih, number) + self.gate(bias_hh, number)
             np.multiply(both, factor, out=self.bias[row])
 
     def panels(self, products: Array) -> Array:
@@ -144,9 +145,7 @@ class Cell:
         self.begin_back()
         is_carried = False
         for t, count in self.pieces(self.steps[b]):
-            factors = self.factors[b][:, : count * dh[0].size].reshape(
-                -1, count, *dh.shape[1:]
-            )  # (rows + 2, count, n, H)
+            factors = self.factors[b][:, : count * dh[0].size].reshape(-1, count, *dh[0].shape)
             self.make_factors(t, count, slab[:, t : t + count], factors)
             for i in range(count) if self.is_back else reversed(range(count)):
                 d = dh[t + i]
