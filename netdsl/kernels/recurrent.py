@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from netdsl.kernels.arrays import Array, Grads, Param, Saved, Tokens
+from netdsl.kernels.dropping import dropout_forward
 
 Steps = Callable[..., tuple[Array, Saved, Saved]]
 
@@ -20,6 +21,17 @@ def cell_weights(params: Mapping[str, Array], layer: int, side: int) -> dict[str
     """The weights of one layer in one direction, forwards or backwards, by their names without `_l0_reverse`."""
     end = f"_l{layer}_reverse" if side else f"_l{layer}"
     return {name: params.get(name + end) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")}
+
+
+def drawn_between(
+    x: Array, weight: Array, layers: int, sides: int, dropout: float, training: bool, rng: np.random.Generator
+) -> Param:
+    """x (N, T, D), weight (G*H, H) -> the factor (N, layers - 1, T, sides * H) that drops numbers between layers, as
+    `dropout` draws it; None where there is none."""
+    if not training or dropout == 0:
+        return None
+    shape = len(x), layers - 1, x.shape[1], sides * weight.shape[1]
+    return dropout_forward(np.ones(shape, x.dtype), dropout, True, rng)[1]
 
 
 def recurrent_forward(
@@ -53,10 +65,10 @@ def recurrent_backward(
         for side in range(sides):
             size = dy.shape[2] // sides
             own = dy[:, :, side * size : (side + 1) * size]
-            dx, found = steps_backward(own[:, ::-1] if side else own, kept[layer * sides + side])
+            dx, made = steps_backward(own[:, ::-1] if side else own, kept[layer * sides + side])
             dxs.append(dx[:, ::-1] if side else dx)
             end = f"_l{layer}_reverse" if side else f"_l{layer}"
-            grads |= {name + end: grad for name, grad in found.items()}
+            grads |= {name + end: grad for name, grad in made.items()}
         dy = dxs[0] + dxs[1] if sides == 2 else dxs[0]
     return dy, grads
 

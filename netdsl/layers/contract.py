@@ -37,9 +37,6 @@ image and a volume where it goes through `x.space`. `attrs` is a dict of attr na
                                          it gave for the tokens before these, None at the beginning. Optional; None of
                                          a layer whose tokens need those behind them. One that is `by_token` needs none
     goes_on(attrs) -> bool               whether it can with these attrs: not where its tokens need those behind them
-    draws(attrs, *inputs) -> (kernel, sizes, p) or None     what it draws in training: the factor of kernel(x, p, True,
-                                         rng) -> (y, factor), of an x (N, *sizes); None: nothing. Optional: a layer
-                                         whose forward takes `rng` is such a kernel itself, with its attr `p`
     stages(attrs, *inputs) -> tuple of StageCall     what computes the layer fast, each in its way; optional. It imports
                                          the stages itself: only a fast network needs them. A signal comes to it as an
                                          image one number wide (passes/signals.py)
@@ -48,8 +45,12 @@ A kernel is an undecorated module-level `def` that names only numpy, math, built
 its text is copied into emitted modules (targets/text/kernel_source.py). Buffers are updated in place by forward, in
 training. What it computes with sizes stands in a kernel that takes no array: on a GPU that is left to NumPy
 (targets/cupy/spelling.py).
-A layer whose forward takes `rng` saves the factor that it drew, alone or as the last of a tuple, None where it drew
-none (so that a comparison can reuse the draw).
+A layer whose forward takes `rng` saves the factor that it multiplied x by (so that a comparison can reuse the draw).
+Where it draws for something else than x, or draws nothing with some attrs, it says so:
+
+    draws(attrs, *inputs) -> (forward, sizes, p)     a dropout's kernel, and what sizes a sample has that it is given;
+                                                     None: nothing is drawn
+    factor_of(saved) -> factor           what of that which forward saved is the factor; None out of training
 """
 
 from __future__ import annotations
@@ -161,6 +162,11 @@ def _no_macs(attrs: Attrs, *inputs: Tensor) -> int:
     return 0
 
 
+def _saved_alone(saved: Any) -> Any:
+    """The factor, where it is all that forward saved."""
+    return saved
+
+
 def always(attrs: Attrs) -> bool:
     """Whatever the attrs are."""
     return True
@@ -202,6 +208,7 @@ class LayerDef:
     go_on: Callable[..., Any] | None = None
     goes_on: Callable[[Attrs], bool] = always
     draws: Callable[..., Draw | None] | None = None
+    factor_of: Callable[[Any], Any] = _saved_alone
     stages: Callable[..., tuple[StageCall, ...]] | None = None
 
     def is_idle(self, attrs: Attrs) -> bool:
@@ -226,11 +233,6 @@ class LayerDef:
         if not self.is_random:
             return None
         return self.draws(attrs, *inputs) if self.draws is not None else (self.forward, inputs[0].sizes, attrs["p"])
-
-    @staticmethod
-    def factor_of(saved: Any) -> Any:
-        """The factor that forward drew, of what it saved; None where it drew none."""
-        return saved[-1] if isinstance(saved, tuple) else saved
 
 
 # -------------------------------------------------------------------------------------------- helps for shape rules

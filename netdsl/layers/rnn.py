@@ -7,6 +7,7 @@ import numpy as np
 from netdsl.graph.types import Tensor
 from netdsl.kernels.arrays import Array, Grads, Param, Saved, Tokens
 from netdsl.kernels.recurrent import (
+    drawn_between,
     recurrent_backward,
     recurrent_forward,
     recurrent_go_on,
@@ -14,9 +15,8 @@ from netdsl.kernels.recurrent import (
     with_biases,
 )
 from netdsl.layers.contract import Attr, Attrs, LayerDef, StageCall
-from netdsl.layers.lstm import (
+from netdsl.layers.families.recurrent import (
     ATTRS,
-    drawn_between,
     one_direction,
     recurrent_call,
     recurrent_draws,
@@ -113,6 +113,7 @@ LAYER = LayerDef(
     torch=lambda attrs, x: recurrent_text("nn.RNN", attrs, x),
     torch_call=recurrent_call,
     draws=recurrent_draws,
+    factor_of=lambda saved: saved[-1],
     go_on=rnn_go_on,
     goes_on=one_direction,
     stages=rnn_stages,

@@ -24,7 +24,7 @@ def take_shape(attrs: Attrs, x: Tensor) -> Tensor:
 
 
 def take_forward(x: Array, index: int) -> tuple[Array, Saved]:
-    """x (N, T, D) -> y (N, D); -1 is the last token."""
+    """x (N, T, D) -> y (N, D)."""
     return x[:, index], (x.shape, index)
 
 

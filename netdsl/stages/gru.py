@@ -25,7 +25,7 @@ class GruCell(Cell):
         self.outer_bias = np.zeros(self.hidden, self.w.dtype)
 
     def lay_bias(self, bias_ih: Array, bias_hh: Array) -> None:
-        """That of b goes with the state, and both others with the input."""
+        """The bias of b goes with the state, both others with the input."""
         super().lay_bias(bias_ih, bias_hh)
         self.bias[0] = self.gate(bias_ih, 2)
         np.multiply(self.gate(bias_hh, 2), 0.5, out=self.outer_bias)
