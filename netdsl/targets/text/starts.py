@@ -8,14 +8,14 @@ from typing import Any
 from netdsl.graph.ir import Graph, ParamSpec
 from netdsl.graph.recipe import SCHEMES
 from netdsl.ground.symbols import value_text
-from netdsl.kernels.initial import normal, torch_uniform
+from netdsl.kernels.initial import embedding, normal, torch_uniform
 from netdsl.targets.dialect import Dialect
 
 
 def start_kernels(graph: Graph, scheme: str) -> list[Callable[..., Any]]:
     """The kernels that draw the first params."""
     kinds = {spec.init for _, spec in graph.param_specs()}
-    starts = (*with_fans(scheme).items(), ("normal", normal))
+    starts = (*with_fans(scheme).items(), ("normal", normal), ("embedding", embedding))
     return list(dict.fromkeys(start for kind, start in starts if kind in kinds and start is not None))
 
 
@@ -36,8 +36,8 @@ def _start(spec: ParamSpec, scheme: str) -> str:
         return f"{start.__name__}(rng, {value_text(spec.shape)}, {spec.fan_in}, {spec.fan_out}, dtype)"
     size, *more = spec.shape
     shape = value_text(spec.shape if more else size)
-    if spec.init == "normal":
-        return f"normal(rng, {shape}, dtype)"
+    if spec.init in ("normal", "embedding"):
+        return f"{spec.init}(rng, {shape}, dtype)"
     if spec.init in ("zeros", "bias"):
         return f"np.zeros({shape}, dtype)"
     return f"np.ones({shape}, dtype)" if spec.init == "ones" else f"np.full({shape}, {value_text(spec.init)}, dtype)"
