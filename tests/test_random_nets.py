@@ -52,7 +52,7 @@ gelu -> cat { id | conv 2 k1 -> silu | add { id | tanh } } -> slice 1 5 -> res {
 mul { id | cat { gap | gmp } -> linear 4 -> hardsigmoid } -> mul { id | conv 1 k1 -> sigmoid } -> id -> tokens -> cls
 pos -> res { ln -> mha 2 } -> transpose -> tanh -> transpose -> map -> tokens -> softmax
 flatten -> linear 24 -> reshape 6x2x2 -> flatten -> fc 12 -> dropout 0.1
-reshape 3x4 -> take 1 -> logsoftmax
+reshape 3x4 -> lstm 4 layers=2 dropout=0.3 -> gru 3 bi -> rnn 4 layers=2 -> take -2 -> logsoftmax
 train { loss mse }
 """
 

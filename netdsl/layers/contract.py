@@ -32,6 +32,8 @@ image and a volume where it goes through `x.space`. `attrs` is a dict of attr na
     cancels_bias: a bias in the layer before it does nothing; is_linear: two in a row can do no more than one
     norms_batch: in training its statistics are those of the batch, one value of a channel has none
     by_token: it makes each token by itself, as it makes a vector
+    by_step: it makes a token from what it made of those before, one step after the other: the more samples a step has,
+    the better
     takes_ids: it takes whole numbers of a vocabulary, with which no other layer can compute
     ties: the op of another layer whose params it uses, which a label names (`unembed @words`). Its attrs are `classes`
     and `features`, the sizes of that layer's weight; in torch_call {self} is that layer's member
@@ -208,6 +210,7 @@ class LayerDef:
     idle: Mapping[str, float] | None = None
     norms_batch: bool = False
     by_token: bool = False
+    by_step: bool = False
     takes_ids: bool = False
     ties: str = ""
     go_on: Callable[..., Any] | None = None

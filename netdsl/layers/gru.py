@@ -122,6 +122,7 @@ LAYER = LayerDef(
     torch_call=recurrent_call,
     draws=recurrent_draws,
     factor_of=lambda saved: saved[-1],
+    by_step=True,
     go_on=gru_go_on,
     goes_on=one_direction,
     stages=gru_stages,

@@ -114,6 +114,7 @@ LAYER = LayerDef(
     torch_call=recurrent_call,
     draws=recurrent_draws,
     factor_of=lambda saved: saved[-1],
+    by_step=True,
     go_on=rnn_go_on,
     goes_on=one_direction,
     stages=rnn_stages,
