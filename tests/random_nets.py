@@ -62,6 +62,8 @@ transpose -> linear 4 -> transpose; map; map 2x2
 linear 4 -> mha 2 causal; linear 8 -> mha 4 kv=2 causal rope; linear 6 -> mha 3 kv=1 dropout=0.3; pos sincos; gelu tanh
 res { rms -> mha 1 causal rope }; res { ln -> mha 1 causal dropout=0.2 }; res { swiglu 6 -> linear in.c nobias }
 unembed @words; linear 4 -> unembed @words; unembed @words -> linear 3
+lstm 3; tokens -> gru 4 -> take -1; take -2; lstm 2 layers=2 dropout=0.5 -> take -1; gru 3 bi; rnn 3 relu -> take -1
+tokens -> res { gru in.c layers=2 dropout=0.25 }; tokens -> lstm 3 bi nobias; tokens -> rnn 4 layers=3 bi dropout=0.1
 """.replace("\n", "; ")
     .strip("; ")
     .split("; ")

@@ -15,7 +15,7 @@ import numpy as np
 from netdsl.analysis.loss import judges_tokens, logits_layers, logits_value, loss_of
 from netdsl.analysis.summary import Summary, with_picture
 from netdsl.graph.ir import Graph, Node, ParamSpec
-from netdsl.graph.recipe import SCHEMES, Recipe, optimizer_step
+from netdsl.graph.recipe import Recipe, optimizer_step
 from netdsl.ground.markup import heading, paragraph
 from netdsl.kernels.ids import check_ids
 from netdsl.kernels.initial import embedding, normal
@@ -25,6 +25,7 @@ from netdsl.targets.numpy.model import StepByStep, input_names
 from netdsl.targets.numpy.named_network import NamedNetwork
 from netdsl.targets.numpy.network import Network
 from netdsl.targets.text.arguments import forward_arguments
+from netdsl.targets.text.starts import with_fans
 
 
 class Layer:
@@ -230,8 +231,7 @@ def layer_network(graph: Graph, recipe: Recipe, seed: int = 0, dtype: type = np.
 
 def initial_array(spec: ParamSpec, scheme: str, rng: np.random.Generator, dtype: np.dtype[Any]) -> np.ndarray:
     """A param or buffer as it starts; weights and biases follow `scheme`."""
-    weight, bias = SCHEMES[scheme].weight, SCHEMES[scheme].bias
-    start = {"weight": weight, "bias": bias}.get(str(spec.init))
+    start = with_fans(scheme).get(spec.init)
     if start is not None:
         return start(rng, spec.shape, spec.fan_in, spec.fan_out, dtype)
     if spec.init in ("normal", "embedding"):

@@ -8,16 +8,20 @@ from typing import Any
 from netdsl.graph.ir import Graph, ParamSpec
 from netdsl.graph.recipe import SCHEMES
 from netdsl.ground.symbols import value_text
-from netdsl.kernels.initial import embedding, normal
+from netdsl.kernels.initial import embedding, normal, torch_uniform
 from netdsl.targets.dialect import Dialect
 
 
 def start_kernels(graph: Graph, scheme: str) -> list[Callable[..., Any]]:
     """The kernels that draw the first params."""
     kinds = {spec.init for _, spec in graph.param_specs()}
-    weight, bias = SCHEMES[scheme].weight, SCHEMES[scheme].bias
-    starts = (("weight", weight), ("bias", bias), ("normal", normal), ("embedding", embedding))
-    return [start for kind, start in starts if kind in kinds and start is not None]
+    starts = (*with_fans(scheme).items(), ("normal", normal), ("embedding", embedding))
+    return list(dict.fromkeys(start for kind, start in starts if kind in kinds and start is not None))
+
+
+def with_fans(scheme: str) -> dict[str | float, Callable[..., Any] | None]:
+    """A ParamSpec's init -> what draws it by its fans; None: nothing is drawn."""
+    return {"weight": SCHEMES[scheme].weight, "bias": SCHEMES[scheme].bias, "torch": torch_uniform}
 
 
 def dictionary(specs: list[tuple[str, ParamSpec]], scheme: str, dialect: Dialect) -> dict[str, object]:
@@ -27,8 +31,7 @@ def dictionary(specs: list[tuple[str, ParamSpec]], scheme: str, dialect: Dialect
 
 
 def _start(spec: ParamSpec, scheme: str) -> str:
-    weight, bias = SCHEMES[scheme].weight, SCHEMES[scheme].bias
-    start = {"weight": weight, "bias": bias}.get(str(spec.init))
+    start = with_fans(scheme).get(spec.init)
     if start is not None:
         return f"{start.__name__}(rng, {value_text(spec.shape)}, {spec.fan_in}, {spec.fan_out}, dtype)"
     size, *more = spec.shape
