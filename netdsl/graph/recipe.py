@@ -98,9 +98,10 @@ LOSSES: Mapping[str, Loss] = {
 
 @dataclass(frozen=True)
 class Optimizer:
-    """A kernel, its default learning rate, the options a spec may give: spelling -> (argument, kind), and PyTorch's
-    names of its class and of the arrays that it keeps for each param, in the kernel's order. is_fused: PyTorch has it
-    in one kernel on every device that netdsl takes."""
+    """A kernel, its default learning rate, the options a spec may give: spelling -> (argument, kind), where `decay` is
+    the recipe's own and no argument, and PyTorch's names of its class and of the arrays that it keeps for each param,
+    in the kernel's order. is_fused: PyTorch has it in one kernel on every device that netdsl takes. decay: the weight
+    decay where a spec says none."""
 
     step: Callable[..., None]
     lr: float
@@ -108,9 +109,13 @@ class Optimizer:
     torch: str
     state: tuple[str, ...]
     is_fused: bool = False
+    decay: float = 0.0
 
 
-_DECAY = {"wd": ("weight_decay", "number")}
+DECAYS: Mapping[str, str] = {"all": "every param", "matrices": "params of two axes or more"}
+"""What `decay` of an optimizer says -> which params its weight decay shrinks."""
+
+_DECAY = {"wd": ("weight_decay", "number"), "decay": ("decay", "decayed")}
 _MOMENTUM = {"momentum": ("momentum", "fraction")}
 _EPS = {"eps": ("eps", "positive")}
 _SGD = {**_MOMENTUM, "nesterov": ("nesterov", "word"), **_DECAY}
@@ -120,7 +125,7 @@ OPTIMIZERS: Mapping[str, Optimizer] = {
         optimizers.sgd_step, 1e-2, {**_MOMENTUM, "nesterov": ("nesterov", "word"), **_DECAY}, "SGD", (), True
     ),
     "adam": Optimizer(optimizers.adam_step, 1e-3, _ADAM, "Adam", ("exp_avg", "exp_avg_sq"), True),
-    "adamw": Optimizer(optimizers.adamw_step, 1e-3, _ADAM, "AdamW", ("exp_avg", "exp_avg_sq"), True),
+    "adamw": Optimizer(optimizers.adamw_step, 1e-3, _ADAM, "AdamW", ("exp_avg", "exp_avg_sq"), True, 1e-2),
     "rmsprop": Optimizer(
         optimizers.rmsprop_step,
         1e-2,
@@ -235,10 +240,10 @@ class Recipe:
     """Everything the train block says.
 
     data_options: any of DATA_OPTIONS. options: the optimizer's keyword arguments with `lr` among them; loss_options,
-    schedule_options: those of the loss and the schedule. augment: name of a change -> how much. clip: the largest norm
-    of all gradients together; ema: the decay of the running mean of the weights; patience: epochs without a better one
-    before training stops; fit: how images come to the size of the input; None: not done. monitor: one of MONITORS, the
-    measure of validation data by which one epoch is better than another.
+    schedule_options: those of the loss and the schedule. decay: one of DECAYS. augment: name of a change -> how much.
+    clip: the largest norm of all gradients together; ema: the decay of the running mean of the weights; patience:
+    epochs without a better one before training stops; fit: how images come to the size of the input; None: not done.
+    monitor: one of MONITORS, the measure of validation data by which one epoch is better than another.
     """
 
     data: str = "mnist-mini"
@@ -260,6 +265,7 @@ class Recipe:
     fit: str | None = None
     monitor: str = "val_loss"
     data_options: Options = field(default_factory=dict)
+    decay: str = "all"
 
     def learning_rate(self, step: int, steps_an_epoch: int) -> float:
         """The learning rate of the step after `step` others, counted over the whole run."""
@@ -299,6 +305,8 @@ def optimizer_step(recipe: Recipe) -> Step:
     """step(params, grads, state, lr) with the recipe's other options bound; where the recipe clips, so does it."""
     options = {key: value for key, value in recipe.options.items() if key != "lr"}
     step, clip = partial(OPTIMIZERS[recipe.optimizer].step, **options), recipe.clip
+    if recipe.decay == "matrices":
+        step = partial(optimizers.decaying_matrices, OPTIMIZERS[recipe.optimizer].step, **options)
     if clip is None:
         return step
     return lambda params, grads, state, lr: step(params, optimizers.clipped(grads, clip), state, lr)

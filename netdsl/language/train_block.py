@@ -71,10 +71,15 @@ def _optimizer(entry: ast.Entry) -> Fields:
     kinds = {key: {"lr": "positive"} | {k: kind for k, (_, kind) in o.options.items()} for key, o in OPTIMIZERS.items()}
     arguments = {"lr": "lr"} | {key: argument for key, (argument, _) in OPTIMIZERS[name].options.items()}
     given = read_options(entry.settings[1:], name, kinds)
+    decay = str(given.pop("decay", "all"))
     options = {"lr": OPTIMIZERS[name].lr} | {arguments[key]: value for key, value in given.items()}
+    if decay != "all":
+        options = {"weight_decay": OPTIMIZERS[name].decay} | options
+        if not options["weight_decay"]:
+            raise Mistake(f"`decay={decay}` needs a weight decay above 0", f"write `wd=0.1 decay={decay}`")
     if options.get("nesterov") and not options.get("momentum"):
         raise Mistake("`nesterov` needs a momentum above 0", "add `momentum=0.9`")
-    return {"optimizer": name, "options": options}
+    return {"optimizer": name, "options": options, "decay": decay}
 
 
 def _schedule(entry: ast.Entry) -> Fields:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from netdsl.graph.recipe import LOSSES, SCHEMES
+from netdsl.graph.recipe import DECAYS, LOSSES, SCHEMES
 from netdsl.graph.schedules import SCHEDULES
 from netdsl.ground.diagnostics import Edit, did_you_mean
 from netdsl.ground.source import Span
@@ -156,6 +156,13 @@ def _text(value: object, what: str) -> str:
     return value
 
 
+def _decayed(value: object, what: str) -> str:
+    if isinstance(value, str):
+        return word(value, DECAYS, "params to decay")
+    known = " or ".join(f"`{name}`" for name in DECAYS)
+    raise Mistake(f"`{what}` takes {known}, not `{_shown(value)}`", f"how much params decay says `wd={_shown(value)}`")
+
+
 KINDS: Mapping[str, Callable[[object, str], object]] = {
     "number": _number,
     "fraction": _within(lambda v: 0 <= v < 1, "at least 0 and below 1"),
@@ -173,6 +180,7 @@ KINDS: Mapping[str, Callable[[object, str], object]] = {
     "pair": _pair,
     "weights": _weights,
     "rising": _rising,
+    "decayed": _decayed,
 }
 """Kind of a value -> what checks one. A `word` has none."""
 

@@ -43,7 +43,7 @@ _TOPICS = {
     ),
     "The train block": (
         *("train", "data", "val", "loss", "opt", "schedule", "epochs", "batch", "seed", "init", "augment", "clip"),
-        *("ema", "stop", "lr", "wd", "momentum", "warmup", "patience"),
+        *("ema", "stop", "lr", "wd", "decay", "momentum", "warmup", "patience"),
         *DATA_OPTIONS,
         *DATASETS,
         *(*OPTIMIZERS, *LOSSES, *SCHEDULES, *AUGMENTATIONS),

@@ -23,6 +23,9 @@ MADE = [
     ("loss nll balanced", "loss_options", {"balanced": True}),
     ("opt adagrad", "options", {"lr": 1e-2}),
     ("opt adagrad lr=0.1 wd=1e-4 eps=1e-8", "options", {"lr": 0.1, "weight_decay": 1e-4, "eps": 1e-8}),
+    ("opt adamw wd=0.1 decay=matrices", "decay", "matrices"),
+    ("opt adamw decay=matrices", "options", {"lr": 1e-3, "weight_decay": 1e-2}),
+    ("opt sgd wd=0.1 decay=all", "decay", "all"),
     ("schedule step every=10", "schedule_options", {"every": 10.0}),
     (
         "schedule step at=(30, 60) gamma=0.2 warmup=0.5",
@@ -101,6 +104,9 @@ def test_none_switches_off():
         ("opt", "", "--opt: `opt` takes the name of an optimizer", 'write `--opt "adam lr=1e-3"`'),
         ("opt", "sgd lr=", "--opt: the line ends too early", "a value must follow `=`"),
         ("opt", "adam, epochs 3", "--opt: a comma begins another entry, `epochs`", "its own option"),
+        ("opt", "adamw decay=0.1", "--opt: `decay` takes `all` or `matrices`, not `0.1`", "`wd=0.1`"),
+        ("opt", "adamw decay=matrixes", "--opt: unknown params to decay `matrixes`", "did you mean `matrices`?"),
+        ("opt", "sgd decay=matrices", "--opt: `decay=matrices` needs a weight decay above 0", "wd=0.1 decay=matrices"),
         ("opt", "none", "--opt: unknown optimizer `none`", "known"),
         ("clip", "-1", "--clip: unexpected `-`", ""),
         ("clip", "0", "--clip: `clip` must be above 0, not 0", ""),
@@ -136,7 +142,7 @@ def test_any_text_is_a_recipe_or_refused(key, text):
         assert error.message.startswith(f"--{key}: ") and error.message.isprintable()
     else:
         names = {name for name, value in vars(Recipe()).items() if getattr(changed, name) != value}
-        assert names <= {key, FIELDS.get(key), f"{key}_options", "options" if key == "opt" else key}
+        assert names <= {key, FIELDS.get(key), f"{key}_options", *(("options", "decay") if key == "opt" else ())}
 
 
 def test_texts_that_do_not_fit_each_other_are_refused():
@@ -184,6 +190,12 @@ def test_the_optimizers_state_has_pytorchs_names(text):
     optimizer.step()
     arrays = [name for name, value in optimizer.state[param].items() if name != "step" and value is not None]
     assert sorted(recipe.state_names) == sorted(arrays)
+
+
+@pytest.mark.parametrize("entry", [entry for entry, *_ in MADE])
+def test_a_config_reads_what_an_entry_made(entry):
+    recipe = compile_text(f"{NET}train {{ {entry} }}").recipe
+    assert recipe_of(json.loads(json.dumps(asdict(recipe)))) == recipe
 
 
 SIGNAL = "input 3x16 map\nconv 4 k3 -> flatten -> linear 2\n"

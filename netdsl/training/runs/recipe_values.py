@@ -55,7 +55,11 @@ def _entries(values: Mapping[str, object]) -> list[ast.Entry]:
             given = _options(options, rest.pop(options, {}))
             if key == "opt" and "lr" not in given:
                 raise ValueError("`options` has no `lr`")
-            entries.append(_entry(key, _value(name, rest.pop(name)), *_settings(given, _spellings(values, key))))
+            settings = _settings(given, _spellings(values, key))
+            if key == "opt":
+                settings += _settings({k: rest.pop(k) for k in ("decay",) if rest.get(k, "all") != "all"}, {})
+                rest.pop("decay", None)
+            entries.append(_entry(key, _value(name, rest.pop(name)), *settings))
         elif options in rest:
             raise ValueError(f"`recipe` has `{options}`, but no `{name}`")
     augment = _options("augment", rest.pop("augment", {}))
