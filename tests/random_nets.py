@@ -177,7 +177,7 @@ def labelled(element, number):
     return element.replace("GROUP", f"group{number}").replace("SKIP", f"skip{number}")
 
 
-RECIPES = ["", ", opt adamw wd=0.3 decay=matrices", ", opt sgd lr=1e-3 wd=0.2 decay=matrices, clip 0.5"]
+RECIPES = ["", ", init gpt, opt adamw wd=0.3 decay=matrices", ", opt sgd lr=1e-3 wd=0.2 decay=matrices, clip 0.5"]
 
 
 def whole(head, body, recipe=""):

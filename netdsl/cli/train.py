@@ -99,7 +99,7 @@ WITH_A_BACKEND = ("level", "workers", "threads")  # and these with `--backend`: 
     help="Share of the training data to choose the best epoch by; by default as in the spec.",
 )
 @click.option(
-    "--init", type=click.Choice(["he", "xavier", "torch"]), help="How weights start; by default as in the spec."
+    "--init", type=click.Choice(["he", "xavier", "torch", "gpt"]), help="How weights start; by default as in the spec."
 )
 @click.option(
     "--seed",

@@ -139,17 +139,31 @@ OPTIMIZERS: Mapping[str, Optimizer] = {
 
 @dataclass(frozen=True)
 class Scheme:
-    """How a weight and how a bias starts (None: zeros); what other systems call it."""
+    """How a weight and how a bias starts (None: zeros), and an embedding; what other systems call it.
+
+    end: how a weight starts that a residual branch ends in (None: as others). takes_fans: whether those of weights and
+    biases are given how many numbers go in and come out.
+    """
 
     weight: Callable[..., Array]
     bias: Callable[..., Array] | None = None
     known_as: tuple[str, ...] = ()
+    embedding: Callable[..., Array] = initial.embedding
+    end: Callable[..., Array] | None = None
+    takes_fans: bool = True
 
 
 SCHEMES: Mapping[str, Scheme] = {
     "he": Scheme(initial.he, known_as=("kaiming", "henormal", "heuniform", "kaimingnormal", "kaiminguniform")),
     "xavier": Scheme(initial.xavier, known_as=("glorot", "glorotuniform", "xavieruniform", "xaviernormal")),
     "torch": Scheme(initial.torch_uniform, initial.torch_uniform),
+    "gpt": Scheme(
+        initial.normal,
+        known_as=("gpt2", "nanogpt", "normal", "truncnormal"),
+        embedding=initial.normal,
+        end=initial.residual_end,
+        takes_fans=False,
+    ),
 }
 
 DATA_OPTIONS: Mapping[str, str] = {
