@@ -284,7 +284,8 @@ class Recipe:
     def learning_rate(self, step: int, steps_an_epoch: int) -> float:
         """The learning rate of the step after `step` others, counted over the whole run."""
         lr: float = self.options["lr"]
-        return lr * rate_factor(self.schedule, self.schedule_options, step, self.epochs, steps_an_epoch)
+        steps = self.epochs * steps_an_epoch
+        return lr * rate_factor(self.schedule, self.schedule_options, step, steps, steps_an_epoch)
 
     @property
     def state_names(self) -> tuple[str, ...]:

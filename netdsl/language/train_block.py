@@ -191,6 +191,7 @@ def _unknown_entry(entry: ast.Entry) -> Diagnostic:
         option = (
             own if own and entry.key not in (*AUGMENTATIONS, "patience", "every", "at", "gamma", "end") else entry.key
         )
+        options += "steps" if option == "warmup" and options.isdigit() and re.search("steps|iters", entry.key) else ""
         hint = f"it is an option: `{owners[0]} {option}{'=' if options else ''}{options}`"
     return Diagnostic("N501", f"unknown entry `{entry.key}` in the train block", entry.key_span, help=(hint,), fix=fix)
 

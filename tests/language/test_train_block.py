@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netdsl.graph.recipe import Recipe, resolved_weights
+from netdsl.graph.schedules import Steps
 from netdsl.ground.diagnostics import SpecError, UserError
 from netdsl.ground.source import Source
 from netdsl.language.syntax.printer import format_source
@@ -34,6 +35,9 @@ MADE = [
     ),
     ("schedule step at=3", "schedule_options", {"at": (3.0,)}),
     ("schedule cosine end=0.01 warmup=2", "schedule_options", {"end": 0.01, "warmup": 2.0}),
+    ("schedule cosine warmup=100steps end=0.1", "schedule_options", {"warmup": Steps(100), "end": 0.1}),
+    ("schedule step every=1_000steps", "schedule_options", {"every": Steps(1000)}),
+    ("schedule step at=(10steps, 2000steps)", "schedule_options", {"at": (Steps(10), Steps(2000))}),
     ("schedule onecycle up=0.3 div=25 final=1e4", "schedule_options", {"up": 0.3, "div": 25.0, "final": 1e4}),
     (
         "augment shift=2 rotate=10 flip crop=4 cutout=7 mixup=0.2",
@@ -112,6 +116,15 @@ def test_none_switches_off():
         ("clip", "0", "--clip: `clip` must be above 0, not 0", ""),
         ("loss", "ce weights=(1, x)", "--loss: unexpected `x`", ""),
         ("schedule", "step", "--schedule: `step` needs `every` or `at`", "every=10"),
+        ("schedule", "const warmup=100 steps", "--schedule: so many steps are one word", "write `warmup=100steps`"),
+        ("schedule", "step at=(1, 2) steps", "--schedule: so many steps are one word", "`at=(1steps, 2steps)`"),
+        ("schedule", "const warmup=0steps", "--schedule: `warmup` must be above 0, not 0steps", ""),
+        ("schedule", "const warmup=1.5steps", "--schedule: unexpected `1", ""),
+        ("schedule", "step at=(1, 20steps)", "--schedule: `at` takes epochs or steps, not both", ""),
+        ("schedule", "step at=(2steps, 1steps)", "--schedule: `at` takes epochs above 0 that rise", "3000steps"),
+        ("schedule", "cosine warmup_steps=100", "--schedule: `cosine` has no option `warmup_steps`", "`warmup`"),
+        ("opt", "adam lr=10steps", "--opt: `lr` takes a number, not `10steps`", ""),
+        ("batch", "10steps", "--batch: `batch` must be a whole number of at least 1, not `10steps`", ""),
         ("augment", "mixup=0.2 mixup=0.3", "--augment: `mixup` is given twice", ""),
         ("monitor", "val_acuracy", "--monitor: unknown measure `val_acuracy`", "did you mean `val_accuracy`?"),
         ("stop", "5", "--stop: `stop` takes `patience`", "write `--patience 5`"),

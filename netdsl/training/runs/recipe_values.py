@@ -7,6 +7,7 @@ from dataclasses import fields
 
 from netdsl.graph.misfits import misfits
 from netdsl.graph.recipe import OPTIMIZERS, Recipe
+from netdsl.graph.schedules import Steps
 from netdsl.ground.source import Source, Span
 from netdsl.language.syntax import ast
 from netdsl.language.train_block import ENTRIES
@@ -103,10 +104,17 @@ def _settings(options: Mapping[str, object], spellings: Mapping[str, str]) -> li
 def _value(name: str, value: object) -> ast.Value:
     """A word, a number or numbers. A path is one in quotes."""
     if isinstance(value, list):
-        return ast.Value(_NOWHERE, tuple(_number(name, part) for part in value))
+        return ast.Value(_NOWHERE, tuple(_length(name, part) for part in value))
     if isinstance(value, str):
         return ast.Value(_NOWHERE, value, name == "data")
-    return ast.Value(_NOWHERE, _number(name, value))
+    return ast.Value(_NOWHERE, _length(name, value))
+
+
+def _length(name: str, value: object) -> int | float | Steps:
+    """A number, or how many steps, which is an object."""
+    if isinstance(value, dict) and list(value) == ["count"] and isinstance(value["count"], int):
+        return Steps(int(_number(name, value["count"])))
+    return _number(name, value)
 
 
 def _number(name: str, value: object) -> int | float:
