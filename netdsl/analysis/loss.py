@@ -1,7 +1,12 @@
 """Which value the loss reads."""
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 from netdsl.graph.ir import Graph
-from netdsl.graph.recipe import LOSSES
+from netdsl.graph.recipe import LOSSES, Recipe, loss_kernel
+from netdsl.kernels.losses import of_tokens
 
 
 def logits_value(graph: Graph, loss: str) -> int:
@@ -30,3 +35,15 @@ def gives_probabilities(graph: Graph) -> bool:
     """True if the network's last layer gives a probability for each class, as a loss of labels contains it."""
     labelled = (name for name, loss in LOSSES.items() if loss.targets == "labels")
     return any(logits_value(graph, name) != graph.judged_value for name in labelled)
+
+
+def judges_tokens(graph: Graph, loss: str) -> bool:
+    """Whether the loss takes a label for each of several tokens, whose classes are last, (N, T, K)."""
+    return LOSSES[loss].targets == "labels" and graph.type_of(logits_value(graph, loss)).is_tokens
+
+
+def loss_of(graph: Graph, recipe: Recipe) -> Callable[..., Any]:
+    """What the loss reads and targets -> the mean loss, the gradient by what it reads."""
+    kernel, options = loss_kernel(recipe)
+    kernel = partial(kernel, **options) if options else kernel
+    return partial(of_tokens, kernel) if judges_tokens(graph, recipe.loss) else kernel

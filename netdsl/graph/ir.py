@@ -60,7 +60,8 @@ class Node:
 
     type: what it gives. written: attrs, types of the inputs and own type once more, with the expressions of the block
     around it (ground.symbols), for emitters that write a block as a class; the same numbers.
-    shares: the full name of an earlier node whose params and buffers it uses; `params` and `buffers` say which.
+    shares: the full name of an earlier node whose params and buffers it uses, as a layer of the same op does or one
+    that is tied to that op; `params` and `buffers` say which.
     """
 
     name: str
@@ -108,7 +109,7 @@ class Argument:
 @dataclass(frozen=True)
 class Call:
     """A block call. type: what arrives, in the caller's terms; channels: what the block's own terms call its channels
-    (of a map) or features; decisions: for each of its `if`s what holds, and what does not."""
+    (of a map) or features, "" of ids, which have none; decisions: for each of its `if`s what holds, and what not."""
 
     block: str
     arguments: tuple[Argument, ...]
@@ -365,7 +366,7 @@ def _verify_ends(graph: Graph) -> None:
 def _verify_shared(node: Node, owner: Node | None) -> None:
     """A node uses the params of an earlier one, which are its own there, and just such ones as it would have."""
     assert owner is not None and owner.shares is None, f"{node.name} shares with {node.shares}, which owns nothing yet"
-    assert (node.op, dict(node.attrs)) == (owner.op, dict(owner.attrs)), f"{node.name} is not as {owner.name}"
+    assert node.op != owner.op or dict(node.attrs) == dict(owner.attrs), f"{node.name} is not as {owner.name}"
     for own, others in ((node.params, owner.params), (node.buffers, owner.buffers)):
         assert [(s.name, s.shape) for s in own] == [(s.name, s.shape) for s in others], f"{node.name}, {owner.name}"
 

@@ -69,7 +69,7 @@ def _data_misfits(recipe: Recipe, given: Tensor) -> Iterator[Misfit]:
 def _loss_misfits(recipe: Recipe, made: Tensor) -> Iterator[Misfit]:
     if recipe.targets != "labels":
         return
-    classes, weights = made.sizes[0], recipe.loss_options.get("weights")
+    classes, weights = made.channels, recipe.loss_options.get("weights")
     if classes < 2:
         text = f"the loss `{recipe.loss}` needs at least 2 classes, but the output is {made.show()}"
         yield Misfit(

@@ -139,7 +139,10 @@ class Tensor(Sized):
         return show_sizes(self.sizes)
 
     def show_type(self) -> str:
-        """`1x28x28`, `9x128 map`, as `input` has it: with the word where the sizes alone would mean something else."""
+        """`1x28x28`, `9x128 map`, `64 of 65`, as `input` has it: with what says what the sizes mean, where alone they
+        would mean something else."""
+        if self.is_ids:
+            return f"{self.show()} of {self.limit}"
         return self.show() if from_sizes(self.sizes).layout == self.layout else f"{self.show()} {self.layout}"
 
     def with_channels(self, channels: int) -> Tensor:
@@ -186,7 +189,10 @@ def ids(length: int, limit: int) -> Tensor:
     return Tensor("ids", (length,), "whole", limit)
 
 
-def from_sizes(sizes: Sizes, is_map: bool = False) -> Tensor:
-    """What the language means by sizes: `10` a vector, `16x64` tokens, `3x32x32` a map; with is_map, `9x128` too."""
+def from_sizes(sizes: Sizes, is_map: bool = False, limit: int | None = None) -> Tensor:
+    """What the language means by sizes: `10` a vector, `16x64` tokens, `3x32x32` a map; with is_map, `9x128` too; with
+    a limit `64` are ids."""
+    if limit is not None:
+        return ids(sizes[0], limit)
     layouts: dict[int, Layout] = {1: "vector", 2: "tokens"}
     return Tensor("map" if is_map else layouts.get(len(sizes), "map"), sizes)

@@ -1,6 +1,11 @@
-"""Losses with their gradients. Each takes what the network gives (N, K, ...) and targets, and means over the batch."""
+"""Losses with their gradients. Each takes what the network gives (N, K, ...) and targets, and means over the batch.
+
+Of tokens (N, T, K), whose classes are last, each is a sample: `of_tokens`.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 
@@ -26,6 +31,14 @@ def cross_entropy(logits: Array, labels: Array) -> tuple[Number, Array]:
     log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     wanted = onehot(labels, log_p)
     return -log_p[wanted].mean(), (np.exp(log_p) - wanted) / labels.size
+
+
+def of_tokens(loss: Callable[..., tuple[Number, Array]], logits: Array, labels: Array) -> tuple[Number, Array]:
+    """logits (N, T, K), labels (N, T) -> mean loss over all tokens, dlogits; loss: of rows (N, K) and labels (N,)."""
+    if labels.shape != logits.shape[:2]:
+        raise ValueError(f"labels of the shape {labels.shape} for outputs of the shape {logits.shape}")
+    value, drows = loss(logits.reshape(-1, logits.shape[2]), labels.reshape(-1))
+    return value, drows.reshape(logits.shape)
 
 
 def nll(log_p: Array, labels: Array) -> tuple[Number, Array]:

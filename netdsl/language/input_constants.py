@@ -17,6 +17,11 @@ SMALLEST, LARGEST = 2.0**-126, 2.0**127  # what float32 holds in full, and twice
 def input_constants(statement: ast.Input, reports: Reports) -> Constants:
     """The mean and std of an input, ((), ()) where it has none or they are wrong, which is reported."""
     given: dict[str, ast.Constants] = {}
+    if statement.limit is not None:
+        for constants in statement.constants:
+            message = f"whole numbers of a vocabulary have no `{constants.name}`"
+            reports.error("N320", message, constants.span, "remove it: a number says which row `embed` takes")
+        return (), ()
     right, takes = True, from_sizes(statement.shape, statement.is_map)
     for constants in statement.constants:
         right &= _is_new(constants, given, reports) and _fits(constants, takes, reports)

@@ -32,6 +32,9 @@ image and a volume where it goes through `x.space`. `attrs` is a dict of attr na
     cancels_bias: a bias in the layer before it does nothing; is_linear: two in a row can do no more than one
     norms_batch: in training its statistics are those of the batch, one value of a channel has none
     by_token: it makes each token by itself, as it makes a vector
+    takes_ids: it takes whole numbers of a vocabulary, with which no other layer can compute
+    ties: the op of another layer whose params it uses, which a label names (`unembed @words`). Its attrs are `classes`
+    and `features`, the sizes of that layer's weight; in torch_call {self} is that layer's member
     go_on(x, ..., state) -> (y, state)   a kernel: the next tokens (N, S, D) of sequences, at inference, as forward
                                          makes them of all; it finds its other arguments as forward does. state: what
                                          it gave for the tokens before these, None at the beginning. Optional; None of
@@ -186,6 +189,8 @@ class LayerDef:
     idle: Mapping[str, float] | None = None
     norms_batch: bool = False
     by_token: bool = False
+    takes_ids: bool = False
+    ties: str = ""
     go_on: Callable[..., Any] | None = None
     stages: Callable[..., tuple[StageCall, ...]] | None = None
 
@@ -246,6 +251,14 @@ def refuse_map(x: Tensor, what: str, help: str) -> None:
     if x.is_map:
         of_steps = "`tokens` before it makes a sequence, whose steps it takes one by one"
         raise _needs(x, what, "a vector", (help, of_steps) if x.axes == 1 else (help,))
+
+
+def refuse_ids(layer: LayerDef, inputs: tuple[Tensor, ...]) -> None:
+    """Complain where whole numbers of a vocabulary arrive at a layer that computes with what arrives."""
+    for x in inputs if not layer.takes_ids else ():
+        if x.is_ids:
+            message = f"`{layer.name}` computes with numbers, but {x.show_type()} arrive ({x.noun})"
+            raise SpecProblem("N202", message, help=("put `embed 64` before it: a vector of 64 features for each",))
 
 
 def _needs(

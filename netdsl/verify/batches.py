@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from netdsl.analysis.loss import judges_tokens
 from netdsl.graph.ir import Input
 from netdsl.kernels.normalization import constant
 from netdsl.pipeline import Net
@@ -20,8 +21,8 @@ def each(x: Batch) -> tuple[np.ndarray, ...]:
 
 
 def in_dtype(x: Batch, dtype: str) -> Any:
-    """The batch with every array in that dtype."""
-    return tuple(array.astype(dtype) for array in x) if isinstance(x, tuple) else x.astype(dtype)
+    """The batch with every array in that dtype; whole numbers stay what they are."""
+    return tuple(labels_in_dtype(array, dtype) for array in x) if isinstance(x, tuple) else labels_in_dtype(x, dtype)
 
 
 def labels_in_dtype(y: np.ndarray, dtype: str) -> np.ndarray:
@@ -46,11 +47,16 @@ def random_targets(net: Net, batch: int, rng: np.random.Generator) -> np.ndarray
     if net.recipe.takes_probabilities:
         mixed = rng.dirichlet(np.ones(shape[0]), (batch, *shape[1:]))
         return np.ascontiguousarray(np.moveaxis(mixed, -1, 1)).astype(np.float32)
-    return rng.integers(0, shape[0], (batch, *shape[1:]))
+    classes, *places = shape
+    if judges_tokens(net.graph, net.recipe.loss):
+        *places, classes = shape
+    return rng.integers(0, classes, (batch, *places))
 
 
 def random_input(given: Input, batch: int, rng: np.random.Generator) -> np.ndarray:
-    """(batch, *shape), spread as the data are of which its mean and std are taken."""
+    """(batch, *shape), spread as the data are of which its mean and std are taken; numbers of a vocabulary."""
+    if given.type.is_ids:
+        return rng.integers(0, given.type.limit, (batch, *given.type.sizes))
     x = rng.standard_normal((batch, *given.type.sizes)).astype(np.float32)
     if not given.mean:
         return x

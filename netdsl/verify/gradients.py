@@ -98,10 +98,12 @@ def gradient_check(
     value, dlogits = network.loss(network.logits(*xs, training=True), y)
     dx, grads = network.backward(dlogits)
     dxs = dx if isinstance(dx, tuple) else (dx,)
-    largest, size = max(float(np.linalg.norm(g)) for g in (*dxs, *grads.values())), abs(float(value))
-    floor = max(1e-3 * largest, ROUNDED * size, 1e-15)
     names = (f"the input {given.name}".rstrip() for given in net.graph.inputs)
-    pairs = dict(zip(names, zip(xs, dxs, strict=True), strict=True))
+    inputs = zip(names, zip(xs, dxs, strict=True), strict=True)
+    pairs = {name: pair for name, pair in inputs if pair[1] is not None}  # whole numbers do not move
+    largest = max(float(np.linalg.norm(g)) for g in (*(g for _, g in pairs.values()), *grads.values()))
+    size = abs(float(value))
+    floor = max(1e-3 * largest, ROUNDED * size, 1e-15)
     pairs |= {name: (network.params[name], grads[name]) for name in network.params}
     one_by_one = net.graph.num_macs * len(pairs) < LARGE_WORK
     groups = {name: [pair] for name, pair in pairs.items()} if one_by_one else {"the network": list(pairs.values())}

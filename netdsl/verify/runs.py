@@ -40,10 +40,11 @@ def outputs_of(made: Any) -> Iterator[tuple[str, Any]]:
 
 
 def input_gradients(dx: Any, names: Iterable[str]) -> dict[str, Any]:
-    """`gradient of the input` -> the gradient; with names where there is one for each input."""
+    """`gradient of the input` -> the gradient; with names where there is one for each input. Ids have none."""
     if not isinstance(dx, tuple):
-        return {"gradient of the input": dx}
-    return {f"gradient of the input {name}": one for name, one in zip(names, dx, strict=True)}
+        return {} if dx is None else {"gradient of the input": dx}
+    named = zip(names, dx, strict=True)
+    return {f"gradient of the input {name}": one for name, one in named if one is not None}
 
 
 def after_steps(network: Model, x: Batch, y: np.ndarray, seed: int) -> Arrays:

@@ -27,14 +27,22 @@ def torch_run(net: Net, network: LayerNetwork, x: Batch, y: np.ndarray, seed: in
     with torch.no_grad():
         tensors = dict(outputs_of(module.eval()(*map(torch.from_numpy, each(x)))))
     same_draws(module, network)
-    inputs = [torch.from_numpy(array).requires_grad_() for array in each(x)]
+    arrays = [torch.from_numpy(array) for array in each(x)]
+    inputs = [array.requires_grad_() if array.is_floating_point() else array for array in arrays]
     logits = torch_logits(net, module.train(), inputs)
     loss = torch_loss(net, logits, y)
     loss.backward()
     tensors |= {"output, training": logits, "loss": loss}
-    dxs = tuple(torch.zeros_like(given) if given.grad is None else given.grad for given in inputs)
+    dxs = tuple(_gradient(given) for given in inputs)
     tensors |= input_gradients(dxs if net.graph.takes_names else dxs[0], [given.name for given in net.graph.inputs])
     for name, param in module.named_parameters():  # None: the loss does not depend on it
         tensors[f"gradient of {name}"] = torch.zeros_like(param) if param.grad is None else param.grad
     tensors |= {f"buffer {name}": module.get_buffer(name) for name in network.buffers}
     return {name: tensor.detach().numpy() for name, tensor in tensors.items()}
+
+
+def _gradient(given: torch.Tensor) -> torch.Tensor | None:
+    """The gradient by an input, zeros where nothing depends on it; whole numbers have none."""
+    if not given.is_floating_point():
+        return None
+    return torch.zeros_like(given) if given.grad is None else given.grad

@@ -56,7 +56,7 @@ def test_tokens_have_one_number_for_each_feature():
         ("input 2 mean -1e39 std 1", "-1e39", "a `mean` must be within float32, not -1e+39", ""),
         ("input 2 mean 1e400 std 1", "1e400", "a number too large for floating point", ""),
         ("input 2 maen 1 std 1", "maen", "unexpected `maen`", "did you mean `mean`?"),
-        ("input 2 foo 1 std 1", "foo", "unexpected `foo`", "expected `map` or `mean` or `std` or a new line"),
+        ("input 2 foo 1 std 1", "foo", "unexpected `foo`", "expected `map` or `mean` or `of` or `std` or a new line"),
         ("input 2 mean --1 std 1", "-", "unexpected `-`", "expected a value"),
         ("input 2 mean x std 1", "x", "unexpected `x`", "expected a value"),
         ("input 2 mean nan std 1", "nan", "unexpected `nan`", "expected a value"),

@@ -68,7 +68,9 @@ def enter(work: Work, syntax: ast.Call, label: str | None, here: Place, flow: Fl
 
 def _entry(block: Block, syntax: ast.Call, bound: Arguments, path: str, here: Place, flow: Flow) -> Entry:
     meant, call = dict(bound.in_callers_terms), None
-    if flow.type is not None:
+    if flow.type is not None and flow.type.is_ids:
+        call = Call(syntax.name, bound.arguments, flow.type, "")
+    elif flow.type is not None:
         channels = _channels_name(flow.type, meant)
         meant[channels] = flow.type.channels
         call = Call(syntax.name, bound.arguments, flow.type, channels)

@@ -48,7 +48,7 @@ def flow_at(work: Work, ref: ast.Ref, here: Place, flow: Flow) -> Flow:
     if ref.path == "in":
         arriving = here.frame.arriving
         return arriving.unknown() if flow.type is None else arriving
-    output = _labelled(work, ref, here)
+    output = labelled(work, ref, here)
     return flow.unknown() if output is None else Flow(output.value, output.type)
 
 
@@ -56,12 +56,12 @@ def labelled_type(work: Work, ref: ast.Ref, here: Place) -> Tensor | None:
     """The type of what `@name` means, as a setting of a layer; None after a mistake."""
     if ref.path == "in":
         return here.frame.arriving.type
-    output = _labelled(work, ref, here)
+    output = labelled(work, ref, here)
     return None if output is None else output.type
 
 
-def _labelled(work: Work, ref: ast.Ref, here: Place) -> Output | None:
-    """The output that has the label; None after a complaint."""
+def labelled(work: Work, ref: ast.Ref, here: Place) -> Output | None:
+    """The output that `@name` means; None after a complaint."""
     labels = here.frame.labels
     outputs = labels.find(ref.path, here.scope)
     if len(outputs) == 1:

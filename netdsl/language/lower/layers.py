@@ -15,11 +15,12 @@ from netdsl.language.attributes import bind
 from netdsl.language.lower import labels
 from netdsl.language.lower.flow import Flow, Place
 from netdsl.language.lower.histories import origin, report_problem, shown
+from netdsl.language.lower.ties import tied
 from netdsl.language.lower.work import Work
 from netdsl.language.syntax import ast
 from netdsl.language.unknown_names import unknown_layer
 from netdsl.layers import find_layer, layer_of
-from netdsl.layers.contract import LayerDef
+from netdsl.layers.contract import LayerDef, refuse_ids
 
 MAX_BYTES = 2**63 - 1
 
@@ -33,15 +34,22 @@ def apply_layer(work: Work, syntax: ast.Layer, label: str | None, here: Place, f
         return flow.unknown()
     if layer.name == "id" and label is None and not syntax.args and here.depth and not here.scope.numbered:
         return flow  # in a branch it stands for the input itself
-    bound = bind(layer, syntax, here.names, flow.type, partial(labels.labelled_type, work, here=here))
-    work.reports.add(*bound.diagnostics)
+    owner, spans = None, dict[str, Span]()
+    attrs: Mapping[str, object] | None = None
+    if layer.ties:
+        owner = tied(work, syntax, layer, here)
+        attrs = None if owner is None else dict(zip(("classes", "features"), owner.params[0].shape, strict=True))
+    else:
+        bound = bind(layer, syntax, here.names, flow.type, partial(labels.labelled_type, work, here=here))
+        work.reports.add(*bound.diagnostics)
+        attrs, spans = bound.attrs, bound.spans
     name = label if label is not None else counted_name(work, layer.name, syntax.name_span, here)
-    if bound.attrs is None or flow.type is None or work.expansion.is_over:
+    if attrs is None or flow.type is None or work.expansion.is_over:
         return flow.unknown()
     try:
-        node, made = _node(work, layer, bound.attrs, here.scope.full(name), (flow,), (flow.type,), syntax.span)
+        node, made = _node(work, layer, attrs, here.scope.full(name), (flow,), (flow.type,), syntax.span, owner)
     except SpecProblem as problem:
-        span = bound.spans.get(problem.attr or "")
+        span = spans.get(problem.attr or "")
         report_problem(work, problem, span, syntax.name_span, (origin(work, flow),), here, flow)
         return flow.unknown()
     return _add(work, node, made, here, flow)
@@ -82,12 +90,14 @@ def _node(
     flows: Sequence[Flow],
     types: Sequence[Tensor],
     span: Span,
+    owner: Node | None = None,
 ) -> tuple[Node, Tensor]:
     """The node of that full name that the layer's rules make, and its type, which may hold symbols.
 
-    types: those of the flows. Raises SpecProblem.
+    types: those of the flows; owner: the node whose params it uses. Raises SpecProblem.
     """
     given = tuple(types)
+    refuse_ids(layer, given)
     attrs = dict(layer.resolve(attrs, *given) if layer.resolve else attrs)
     plain_made, made = _with_few_symbols(layer.shape(attrs, *given))
     symbolic = is_symbolic(tuple(attrs.values())) or is_symbolic(given)
@@ -104,6 +114,7 @@ def _node(
         layer.macs(plain, *inputs),
         span,
         (attrs, given, made),
+        None if owner is None else owner.name,
     )
     return node, made
 
@@ -147,4 +158,4 @@ def _with_few_symbols(tensor: Tensor) -> tuple[Tensor, Tensor]:
     """The tensor without symbols, and with those of channels and features; heights, widths and numbers of tokens have
     none."""
     plain: Tensor = plain_value(tensor)
-    return plain, plain if plain is tensor else plain.with_channels(tensor.channels)
+    return plain, plain if plain is tensor or plain.is_ids else plain.with_channels(tensor.channels)

@@ -93,6 +93,8 @@ def _take_input(work: Work, statement: ast.Input) -> bool:
         work.reports.error("N105", "a network has one `input`", statement.span, notes=notes)
         return False
     declared.input_span = statement.span
+    if statement.limit is not None and not _are_ids(work, statement):
+        return False
     if len(statement.shape) > 1 + MOST_AXES:
         message = f"an input has one to four sizes, not {len(statement.shape)}"
         help_text = "the batch is not written: a colour image is `3x32x32`, a volume of one channel `1x16x64x64`"
@@ -108,7 +110,21 @@ def _take_input(work: Work, statement: ast.Input) -> bool:
         return False
     if work.expansion.has_layers or not work.complete:
         return False
-    declared.input_type = from_sizes(statement.shape, statement.is_map)
+    declared.input_type = from_sizes(statement.shape, statement.is_map, statement.limit)
+    return True
+
+
+def _are_ids(work: Work, statement: ast.Input) -> bool:
+    """Whether an input that says how many numbers there are can be so many of them in a row."""
+    limit = statement.limit or 0
+    if len(statement.shape) > 1 or statement.is_map:
+        help_text = f"write `input 64 of {max(limit, 1)}` for 64 in a row"
+        work.reports.error("N202", "whole numbers stand in a row, which has one size", statement.span, help_text)
+        return False
+    if not 1 <= limit < 2**31:
+        message = f"there must be from 1 to {2**31 - 1:_} numbers, not {limit:_}"
+        work.reports.error("N304", message, statement.span, "`input 64 of 65` takes numbers from 0 to 64")
+        return False
     return True
 
 

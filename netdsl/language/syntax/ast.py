@@ -179,10 +179,12 @@ class Constants(Syntax):
 
 
 class Input(Syntax):
-    """`input 1x28x28 mean 0.1307 std 0.3081`, `input 9x128 map` (`is_map`); the span holds the sizes and the word."""
+    """`input 1x28x28 mean 0.1307 std 0.3081`, `input 9x128 map` (`is_map`), `input 64 of 65` (`limit`); the span holds
+    the sizes and what says what they are."""
 
     shape: tuple[int, ...]
     is_map: bool = False
+    limit: int | None = None
     constants: tuple[Constants, ...] = ()
 
 

@@ -59,7 +59,7 @@ def syntax_help(span: Span, expected: set[str], what: dict[str, str]) -> Help:
         if help_text:
             return help_text, edit
     names = sorted({what[name] for name in expected if name in what})
-    return (f"expected {' or '.join(names)}" if 0 < len(names) <= 4 else "", None)
+    return (f"expected {' or '.join(names)}" if 0 < len(names) <= 5 else "", None)
 
 
 def _around(span: Span) -> tuple[str, str, int]:
@@ -239,7 +239,7 @@ def _of_input_word(span: Span) -> Help:
     word = re.match(r"[A-Za-z_]\w*", rest)
     if word is None or not re.match(r"\s*input\s+\d", before):
         return NO_HELP
-    sure = correction(word[0], ("map", "mean", "std"))
+    sure = correction(word[0], ("map", "of", "mean", "std"))
     if sure is None or sure == word[0]:
         return NO_HELP
     return f"did you mean `{sure}`?", _edit(span, span.start, span.start + word.end(), sure)

@@ -116,6 +116,7 @@ _EXPECTED = {
     "COMMA": "`,`",
     "COLON": "`:`",
     "MAP": "`map`",
+    "_OF": "`of`",
     "MEAN": "`mean`",
     "STD": "`std`",
 }
@@ -208,16 +209,18 @@ class _Builder:
         return ast.Program(self._span(children), _without_tokens(children))
 
     def input(self, children: list[Any]) -> ast.Input:
-        token, word, *constants = children
-        if token.kind == "SIZE":
-            sizes = self._sizes(token)
-        else:
-            size = self._number(token)
-            if not isinstance(size, int):
-                self.diagnostics.append(Diagnostic("N303", "an input size is a whole number", token.span))
-                size = 1
-            sizes = (size,)
-        return ast.Input(self._span([token, word]), sizes, word is not None, tuple(constants))
+        token, word, limit, *constants = children
+        sizes = self._sizes(token) if token.kind == "SIZE" else (self._whole(token, "an input size"),)
+        below = None if limit is None else self._whole(limit, "how many numbers there are")
+        return ast.Input(self._span([token, word, limit]), sizes, word is not None, below, tuple(constants))
+
+    def _whole(self, token: Token, what: str) -> int:
+        """The whole number that a token is; 1, and a complaint, where it is none."""
+        number = self._number(token)
+        if isinstance(number, int):
+            return number
+        self.diagnostics.append(Diagnostic("N303", f"{what} is a whole number", token.span))
+        return 1
 
     def constants(self, children: list[Any]) -> ast.Constants:
         return ast.Constants(self._span(children), children[0].text, _without_tokens(children))

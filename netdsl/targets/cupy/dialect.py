@@ -11,7 +11,7 @@ DIALECT = replace(
     TEXTBOOK,
     imports={"import cupy as cp": "cp", **TEXTBOOK.imports},
     writers=(*TEXTBOOK.writers, "netdsl.targets.cupy.emitter"),
-    networks=("netdsl.targets.cupy.network", "netdsl.targets.cupy.named_network"),
+    networks=tuple(f"netdsl.targets.cupy.{name}" for name in ("network", "named_network", "token_network")),
     text_of=cupy_text,
     line_of=cupy_line,
 )

@@ -7,6 +7,7 @@ from netdsl.graph.recipe import Recipe
 from netdsl.targets.cupy.dialect import DIALECT
 from netdsl.targets.cupy.named_network import NamedNetwork
 from netdsl.targets.cupy.network import Network
+from netdsl.targets.cupy.token_network import TokenNetwork
 from netdsl.targets.numpy.emitter import Textbook, emit_textbook
 from netdsl.targets.text.numpy_demo import shares_text
 
@@ -23,6 +24,7 @@ CUPY = Textbook(
     " --target cupy",
     "cupy and a GPU",
     Network,
+    TokenNetwork,
     NamedNetwork,
     notes=(
         "",

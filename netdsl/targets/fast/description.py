@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from netdsl.analysis.loss import judges_tokens
 from netdsl.graph.ir import Graph, Node
 from netdsl.graph.ir import Input as NetworkInput
 from netdsl.graph.recipe import Recipe
@@ -18,6 +19,7 @@ from netdsl.targets.text.emission import NO_SECTION, Method, batch_shape, consta
 from netdsl.targets.text.ends import argument_names, gives_text, takes_text, tuple_text
 from netdsl.targets.text.gradients import Gradients
 from netdsl.targets.text.recipe_lines import loss_methods, shared_optimizer_lines
+from netdsl.targets.text.sequences import sequence_methods
 from netdsl.targets.text.variables import names, variables
 
 
@@ -60,7 +62,9 @@ def class_methods(graph: Graph, recipe: Recipe, plans: tuple[Plan, Plan], until:
     ]
     gone = {"infer_stages": is_one, "infer_forward": forward == at_inference}  # then those of training do
     written = [method for method in written if not gone.get(method[0].partition("(")[0], False)]
-    return [*loss_methods(recipe, always=True), *(Method(head, doc, tuple(lines)) for head, doc, lines in written)]
+    losses = loss_methods(recipe, always=True, of_rows=judges_tokens(graph, recipe.loss))
+    own = sequence_methods(graph)
+    return [*losses, *own, *(Method(head, doc, tuple(lines)) for head, doc, lines in written)]
 
 
 def _logits_line(graph: Graph) -> str:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
-from netdsl.analysis.loss import logits_layers, logits_value
+from netdsl.analysis.loss import judges_tokens, logits_layers, logits_value
 from netdsl.graph.ir import Graph, Node
 from netdsl.graph.recipe import Recipe
 from netdsl.ground.samples import SAMPLES
@@ -39,6 +39,7 @@ from netdsl.targets.fast.parts import DecayingMatrices, DrawingNetwork, SharingN
 from netdsl.targets.fast.split_network import SplitNetwork
 from netdsl.targets.fast.storage import StoredNetwork
 from netdsl.targets.numpy.network import Network
+from netdsl.targets.numpy.token_network import TokenNetwork
 from netdsl.targets.text.alone import alone, unshared
 from netdsl.targets.text.answers import answer
 from netdsl.targets.text.arguments import parameters_of
@@ -62,6 +63,7 @@ from netdsl.targets.text.reached import reached_texts
 from netdsl.targets.text.reading_order import reading_order
 from netdsl.targets.text.recipe_lines import recipe_kernels, weights_lines
 from netdsl.targets.text.said import Said, said_by
+from netdsl.targets.text.sequences import sequence_kernels
 from netdsl.targets.text.starts import start_kernels
 from netdsl.targets.text.trimmed import Outside, text_from, trimmed, unread_settings
 
@@ -93,7 +95,7 @@ def emit_fast(
     computed: list[Kernel] = [*_kernels(train), *_kernels(infer), *(layer_of(node.op).forward for node in drawn)]
     if count < len(graph.nodes):
         computed.append(layer_of(graph.nodes[count].op).forward)
-    computed += [*recipe_kernels(recipe, True), *start_kernels(graph, recipe.init)]
+    computed += [*sequence_kernels(graph), *recipe_kernels(recipe, True), *start_kernels(graph, recipe.init)]
     answers = answer if graph.is_plain else answer_by_name
     roots: list[Kernel] = [*computed, Stages, fast, *parts, *share_kernels(graph, recipe.loss), answers]
     demo = demo_lines(graph, recipe.loss, numpy_shares)
@@ -295,6 +297,7 @@ def _parts(graph: Graph, recipe: Recipe, train: Plan, kind: str) -> list[type[Fa
         ForkedNetwork: kind == "processes",
         LargeNetwork: sum(stage.node.type.size for stage in train.stages) >= WORTH_SAVING,
         NamedFastNetwork: not graph.is_plain,
+        TokenNetwork: graph.is_plain and judges_tokens(graph, recipe.loss),
         CommonGradients: bool(_common(train)),
         SplitNetwork: graph.num_macs >= WORTH_SPLITTING or _splits_tokens(graph, kind),
         SharingNetwork: bool(_shares(graph)),

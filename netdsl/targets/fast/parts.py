@@ -111,7 +111,8 @@ class WeightedNetwork(FastNetwork):
 
     def share(self, w: Worker, rows: slice) -> float:
         """By how much the mean loss of a block counts in that of the batch."""
-        y, weights, classes = self.io["y"][: w.n], self.class_weights, self.logits_shape[0]
+        y, weights = self.io["y"][: w.n], self.class_weights
+        classes = len(weights)
         return total_weight(y[rows], weights, classes) / total_weight(y, weights, classes)
 
 

@@ -8,18 +8,17 @@ model.layers[0].output      # what the first layer made of it
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
 
-from netdsl.analysis.loss import logits_layers, logits_value
+from netdsl.analysis.loss import judges_tokens, logits_layers, logits_value, loss_of
 from netdsl.analysis.starts import Start, buffer_starts, param_starts
 from netdsl.analysis.summary import Summary, with_picture
 from netdsl.graph.ir import Graph, Node, ParamSpec
-from netdsl.graph.recipe import Recipe, loss_kernel, optimizer_step
-from netdsl.graph.types import Tensor
+from netdsl.graph.recipe import Recipe, optimizer_step
 from netdsl.ground.markup import heading, paragraph
+from netdsl.kernels.ids import check_ids
 from netdsl.kernels.normalization import normalize, normalize_backward
 from netdsl.layers import layer_of
 from netdsl.targets.numpy.model import StepByStep, input_names
@@ -80,8 +79,7 @@ class LayerNetwork(StepByStep, Network):
 
     def __init__(self, graph: Graph, recipe: Recipe, seed: int = 0, dtype: type = np.float32) -> None:
         rng = np.random.default_rng(seed)
-        kernel, options = loss_kernel(recipe)
-        self.graph, self.loss = graph, partial(kernel, **options) if options else kernel
+        self.graph, self.recipe, self.loss = graph, recipe, loss_of(graph, recipe)
         self.dtype = np.dtype(dtype)
         starts = param_starts(graph, recipe.init)
         self.params = {name: initial_array(spec, start, rng, self.dtype) for name, spec, start in starts}
@@ -118,9 +116,9 @@ class LayerNetwork(StepByStep, Network):
             values.append(layer.forward(*(values[i] for i in layer.node.inputs), training=training))
         return values
 
-    def _gradients(self, dlogits: np.ndarray) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
-        """The gradient by what `logits` gave -> dx of each input, {param name: gradient}; zeros where the loss does not
-        depend on one. The gradients by a param that several layers use add up."""
+    def _gradients(self, dlogits: np.ndarray) -> tuple[list[Any], dict[str, np.ndarray]]:
+        """The gradient by what `logits` gave -> dx of each input, None of ids, {param name: gradient}; zeros where the
+        loss does not depend on one. The gradients by a param that several layers use add up."""
         dvalues: dict[int, np.ndarray] = {self._logits: dlogits}
         grads: dict[str, np.ndarray] = {}
         for index in reversed(range(self._count)):
@@ -134,8 +132,11 @@ class LayerNetwork(StepByStep, Network):
             for spec in layer.node.params:
                 name, grad = spec.full_name(layer.node.owner), layer.grads[spec.name]
                 grads[name] = grads[name] + grad if name in grads else grad
-        dxs = []
+        dxs: list[Any] = []
         for value, given in enumerate(self.graph.inputs):
+            if given.type.is_ids:
+                dxs.append(None)
+                continue
             dx = dvalues[value] if value in dvalues else np.zeros((len(dlogits), *given.type.sizes), self.dtype)
             dxs.append(normalize_backward(dx, given.std, given.type.channel_axis) if given.std else dx)
         named = self.params.items()
@@ -162,11 +163,18 @@ class PlainLayerNetwork(LayerNetwork):
     def check_input(self, x: np.ndarray) -> np.ndarray:
         """x (N, *input_shape) -> the same in the network's dtype, ids as they are. Raises ValueError."""
         given = self.graph.input_type
-        return checked_ids(x, given, "the network") if given.is_ids else super().check_input(x)
+        return check_ids(x, given.length, given.limit) if given.is_ids else super().check_input(x)
 
     def logits(self, x: np.ndarray, training: bool = False) -> np.ndarray:
         """x (N, *input_shape) -> what the loss reads: the output, or what enters a softmax that it contains."""
         return self._values([self.first_value(x)], self._count, training)[self._logits]
+
+    def predict(self, x: np.ndarray, batch: int = 256) -> np.ndarray:
+        """x (N, *input_shape) -> the class with the largest logit, (N, ...); of tokens the classes are last."""
+        if not judges_tokens(self.graph, self.recipe.loss):
+            return super().predict(x, batch)
+        x = self.check_input(x)
+        return np.concatenate([self.logits(x[i : i + batch]).argmax(axis=2) for i in range(0, len(x), batch)])
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
         """x (N, *input_shape) -> the network's output."""
@@ -175,8 +183,8 @@ class PlainLayerNetwork(LayerNetwork):
             logits if self._count == len(self.layers) else self.layers[self._count].forward(logits, training=training)
         )
 
-    def backward(self, dlogits: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """The gradient by what `logits` gave -> dx, {param name: gradient}, for the batch that went forward last."""
+    def backward(self, dlogits: np.ndarray) -> tuple[Any, dict[str, np.ndarray]]:
+        """The gradient by what `logits` gave -> dx, None of ids, {param name: gradient}, for the last batch."""
         (dx,), grads = self._gradients(dlogits)
         return dx, grads
 
@@ -192,7 +200,7 @@ class NamedLayerNetwork(NamedNetwork, LayerNetwork):
         """x (N, *shape) of the input of that name -> the same in the network's dtype, ids as they are. Raises
         ValueError."""
         given = next(one.type for one in self.graph.inputs if one.name in (name, ""))
-        return checked_ids(x, given, f"the input {name}") if given.is_ids else super().check_named(name, x)
+        return check_ids(x, given.length, given.limit) if given.is_ids else super().check_named(name, x)
 
     def _run(self, given: Sequence[np.ndarray], training: bool) -> list[np.ndarray]:
         return self._values(self._normalized(self.check_inputs(*given)), self._count, training)
@@ -214,16 +222,6 @@ class NamedLayerNetwork(NamedNetwork, LayerNetwork):
         only input without a name dx itself."""
         dxs, grads = self._gradients(dlogits)
         return tuple(dxs) if self.graph.takes_names else dxs[0], grads
-
-
-def checked_ids(x: np.ndarray, given: Tensor, what: str) -> np.ndarray:
-    """x (N, T), whole numbers from 0 to limit - 1 -> the same as int64. Raises ValueError."""
-    x = np.asarray(x)
-    if x.dtype.kind not in "iu" or x.shape[1:] != given.sizes or not len(x):
-        raise ValueError(f"{what} takes whole numbers (N, {given.length}), not {x.dtype} of {x.shape}")
-    if x.min() < 0 or x.max() >= given.limit:
-        raise ValueError(f"{what} takes numbers from 0 to {given.limit - 1}, not {x.min()} to {x.max()}")
-    return x.astype(np.int64)
 
 
 def layer_network(graph: Graph, recipe: Recipe, seed: int = 0, dtype: type = np.float32) -> LayerNetwork:

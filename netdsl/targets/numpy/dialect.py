@@ -11,6 +11,7 @@ SHARED = (
     "netdsl.targets.text.gradients",
     "netdsl.targets.text.numpy_demo",
     "netdsl.targets.text.recipe_lines",
+    "netdsl.targets.text.sequences",
     "netdsl.targets.text.starts",
 )
 """What writes in NumPy for every target of it."""
@@ -23,7 +24,7 @@ DIALECT = Dialect(
     writers=("netdsl.targets.numpy.emitter", *SHARED),
     kernels=("netdsl.kernels",),
     layers=True,
-    networks=("netdsl.targets.numpy.network", "netdsl.targets.numpy.named_network"),
+    networks=tuple(f"netdsl.targets.numpy.{name}" for name in ("network", "named_network", "token_network")),
     methods=frozenset(["forward", "logits", "all_outputs"]),
     scripts=("netdsl.targets.text.answers", "netdsl.targets.text.named_answers"),
 )

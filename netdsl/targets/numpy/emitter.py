@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from netdsl.analysis.loss import logits_layers, logits_value
+from netdsl.analysis.loss import judges_tokens, logits_layers, logits_value
 from netdsl.graph.ir import Graph, Node
 from netdsl.graph.recipe import Recipe
 from netdsl.ground.symbols import value_text
@@ -14,6 +14,7 @@ from netdsl.targets.dialect import Dialect
 from netdsl.targets.numpy.dialect import DIALECT
 from netdsl.targets.numpy.named_network import NamedNetwork
 from netdsl.targets.numpy.network import Network
+from netdsl.targets.numpy.token_network import TokenNetwork
 from netdsl.targets.text.arguments import argument_texts, forward_arguments
 from netdsl.targets.text.emission import (
     Method,
@@ -39,6 +40,7 @@ from netdsl.targets.text.gradients import Gradients
 from netdsl.targets.text.numpy_demo import Shares, numpy_shares, share_kernels
 from netdsl.targets.text.numpy_module import module_values
 from netdsl.targets.text.recipe_lines import loss_methods, optimizer_line, recipe_kernels
+from netdsl.targets.text.sequences import sequence_kernels, sequence_methods
 from netdsl.targets.text.variables import variables
 
 
@@ -48,7 +50,7 @@ class Textbook:
 
     dialect: what it is made of, and how it writes a line that says `np.zeros`. library, options, needs: what its title
     says: computed `in NumPy`, by `netdsl compile -O0`, with `numpy and nothing else`. notes: more lines of its
-    docstring. network, named_network: the classes that it extends. shares: how it writes probabilities.
+    docstring. network, token_network, named_network: the classes that it extends. shares: how it writes probabilities.
     """
 
     dialect: Dialect
@@ -56,12 +58,13 @@ class Textbook:
     options: str
     needs: str
     network: type
+    token_network: type
     named_network: type
     notes: tuple[str, ...] = ()
     shares: Shares = numpy_shares
 
 
-NUMPY = Textbook(DIALECT, "NumPy", " -O0", "numpy and nothing else", Network, NamedNetwork)
+NUMPY = Textbook(DIALECT, "NumPy", " -O0", "numpy and nothing else", Network, TokenNetwork, NamedNetwork)
 
 
 def emit_numpy(graph: Graph, recipe: Recipe) -> str:
@@ -74,8 +77,9 @@ def emit_textbook(graph: Graph, recipe: Recipe, book: Textbook) -> str:
     layers = [layer_of(node.op) for node in graph.nodes]
     roots = [kernel for layer in layers for kernel in (layer.forward, layer.backward)]
     roots += [normalize, normalize_backward] if graph.normalizes else []
-    roots += [*recipe_kernels(recipe), *share_kernels(graph, recipe.loss)]
+    roots += [*sequence_kernels(graph), *recipe_kernels(recipe), *share_kernels(graph, recipe.loss)]
     bases = [book.network] if graph.is_plain else [book.network, book.named_network]
+    bases += [book.token_network] if graph.is_plain and judges_tokens(graph, recipe.loss) else []
     values = module_values(graph, recipe, book.dialect, roots, bases, book.shares)
     return emit(
         book.dialect,
@@ -122,7 +126,9 @@ def _methods(graph: Graph, recipe: Recipe) -> list[Method]:
     dx = "(dx of each input)" if graph.takes_names else "dx"
     doc = f"The gradient by the logits -> {dx}, {{param name: gradient}}, for the last batch."
     backward = Method("backward(self, dy)", doc, tuple(_backward_lines(graph, until)))
-    return [*loss_methods(recipe), *forward, backward, _update_method(recipe)]
+    losses = loss_methods(recipe, of_rows=judges_tokens(graph, recipe.loss))
+    own = sequence_methods(graph)
+    return [*losses, *forward, backward, _update_method(recipe), *own]
 
 
 def _all_lines(graph: Graph, count: int, results: list[int]) -> tuple[str, ...]:

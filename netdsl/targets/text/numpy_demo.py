@@ -6,9 +6,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from netdsl.analysis.loss import logits_value
+from netdsl.analysis.loss import judges_tokens, logits_value
 from netdsl.graph.ir import Graph
 from netdsl.graph.recipe import LOSSES
+from netdsl.graph.types import Tensor
 from netdsl.ground.symbols import value_text
 from netdsl.kernels.stable import sigmoid, softmax
 from netdsl.targets.text.ends import tuple_text
@@ -79,16 +80,19 @@ def _size(graph: Graph) -> tuple[int, int]:
 
 
 def _data_lines(graph: Graph, loss: str, samples: int) -> list[str]:
-    """x and y: numbers for an output of numbers, truths, else labels, in patterns where an array gives one of them."""
+    """x and y: numbers for an output of numbers, truths, else labels, in patterns where an array gives one of them, and
+    of tokens the numbers themselves, where there are as many of them as classes."""
     classes, *rest = shape = graph.shape_of(graph.judged_value)
     targets = LOSSES[loss].targets
+    if judges_tokens(graph, loss):
+        *rest, classes = shape
     given = f"x = {_drawn_inputs(graph, samples)}"
     if targets != "labels":
         drawn = "standard_normal(({}))" if targets == "numbers" else "integers(0, 2, ({}))"
         return [f"y = rng.{drawn.format(', '.join(map(str, (samples, *shape))))}.astype(np.float32)", given]
     if rest:
         return [f"y = rng.integers(0, {classes}, ({samples}, {', '.join(map(str, rest))}))", given]
-    if not graph.is_plain:
+    if not graph.is_plain or graph.input_type.is_ids:
         return [f"y = rng.integers(0, {classes}, {samples})", given]
     patterns = min(classes, samples, max(2, 2**24 // graph.input_type.size))
     return [
@@ -100,8 +104,14 @@ def _data_lines(graph: Graph, loss: str, samples: int) -> list[str]:
 
 def _drawn_inputs(graph: Graph, samples: int) -> str:
     """Random numbers for every input."""
-    drawn = "rng.standard_normal(({}, *{})).astype(np.float32)"
     if graph.is_plain:
-        return drawn.format(samples, "INPUT_SHAPE")
-    names = [value_text(given.name or "x") for given in graph.inputs]
-    return tuple_text([drawn.format(samples, f"INPUT_SHAPES[{name}]") for name in names])
+        return _drawn(graph.input_type, samples, "INPUT_SHAPE")
+    named = [(given.type, value_text(given.name or "x")) for given in graph.inputs]
+    return tuple_text([_drawn(x, samples, f"INPUT_SHAPES[{name}]") for x, name in named])
+
+
+def _drawn(x: Tensor, samples: int, shape: str) -> str:
+    """Random numbers for an input."""
+    if x.is_ids:
+        return f"rng.integers(0, {x.limit}, ({samples}, *{shape}))"
+    return f"rng.standard_normal(({samples}, *{shape})).astype(np.float32)"

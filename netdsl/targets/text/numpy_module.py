@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from netdsl.analysis.loss import judges_tokens
 from netdsl.analysis.starts import buffer_starts, param_starts
 from netdsl.graph.ir import Graph
 from netdsl.graph.recipe import Recipe
@@ -41,7 +42,7 @@ def module_values(
         "kernels": kernels,
         "network": network,
         "base": bases[-1].__name__,
-        "loss": loss_lines(recipe),
+        "loss": loss_lines(recipe, judges_tokens(graph, recipe.loss)),
         "answers": answering,
         "demo": demo_lines(graph, recipe.loss, shares),
     }

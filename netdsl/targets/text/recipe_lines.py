@@ -29,10 +29,10 @@ def recipe_kernels(recipe: Recipe, shared: bool = False) -> list[Callable[..., A
     return [loss_kernel(recipe)[0], _IN_PLACE.get(step, step) if shared else step, *grouping, *clipping]
 
 
-def loss_lines(recipe: Recipe) -> list[str]:
+def loss_lines(recipe: Recipe, of_rows: bool = False) -> list[str]:
     """The lines of the class for its loss: the kernel, or the weights that `loss_methods` reads."""
     kernel, options = loss_kernel(recipe)
-    return weights_lines(recipe) if options else [f"loss = staticmethod({kernel.__name__})"]
+    return weights_lines(recipe) if options or of_rows else [f"loss = staticmethod({kernel.__name__})"]
 
 
 def weights_lines(recipe: Recipe) -> list[str]:
@@ -41,12 +41,17 @@ def weights_lines(recipe: Recipe) -> list[str]:
     return _tuple_lines("class_weights", options["weights"]) if "weights" in options else []
 
 
-def loss_methods(recipe: Recipe, always: bool = False) -> list[Method]:
-    """`loss`, where its kernel takes options, or always."""
+def loss_methods(recipe: Recipe, always: bool = False, of_rows: bool = False) -> list[Method]:
+    """`loss`, where its kernel takes options, or always. of_rows: each token (N, T, K) is a sample of the kernel's."""
     kernel, options = loss_kernel(recipe)
-    if not options and not always:
+    if not options and not always and not of_rows:
         return []
     given = [_option(key, value, "self.class_weights" if key == "weights" else "") for key, value in options.items()]
+    if of_rows:
+        rows = ["logits.reshape(-1, logits.shape[2])", "target.reshape(-1)"]
+        call = f"loss, dlogits = {kernel.__name__}({', '.join([*rows, *given])})"
+        doc = "Logits (N, T, K) and labels (N, T) -> mean loss over all tokens, dlogits."
+        return [Method("loss(self, logits, target)", doc, (call, "return loss, dlogits.reshape(logits.shape)"))]
     what = "labels or probabilities" if LOSSES[recipe.loss].can_mix else "labels"
     line = f"return {kernel.__name__}({', '.join(['logits', 'target', *given])})"
     return [Method("loss(self, logits, target)", f"Logits and {what} -> mean loss, dlogits.", (line,))]

@@ -34,7 +34,8 @@ class Layers:
         """While the class of this scope is written, its block's names are known."""
         outer = self.known
         if scope.call is not None:
-            self.known = (scope.call.channels, *(argument.name for argument in scope.call.arguments))
+            names = (scope.call.channels, *(argument.name for argument in scope.call.arguments))
+            self.known = tuple(filter(None, names))
         yield
         self.known = outer
 

@@ -98,7 +98,7 @@ class TorchNetwork(Network):
         (tensors, logits), self._saved = self._saved, None
         self.optimizer.zero_grad()
         logits.backward(torch.from_numpy(np.ascontiguousarray(dlogits)).to(logits))
-        dxs = tuple(_array(torch.zeros_like(x) if x.grad is None else x.grad) for x in tensors)
+        dxs = tuple(_gradient(x) for x in tensors)
         grads = {name: _array(grad) for name, grad in zip(self._arrays.param_names, self._gradients(), strict=True)}
         return dxs if self.net.graph.takes_names else dxs[0], grads
 
@@ -295,6 +295,13 @@ def new_optimizer(net: Compiled, module: nn.Module) -> torch.optim.Optimizer:
         param_groups(recipe, module), **recipe.options, **({"fused": True} if is_fused else {})
     )
     return made
+
+
+def _gradient(x: torch.Tensor) -> np.ndarray | None:
+    """The gradient by an input, zeros where nothing depends on it; whole numbers have none."""
+    if not x.is_floating_point():
+        return None
+    return _array(torch.zeros_like(x) if x.grad is None else x.grad)
 
 
 def _array(tensor: torch.Tensor) -> np.ndarray:

@@ -118,7 +118,9 @@ class Modules:
         if scope.call is None:  # a group inside a block passes the names on
             return {name: (meant.get(name, Symbol(0, name)), None) for name in self.layers.known}
         call = scope.call
-        asked: dict[str, tuple[object, object]] = {call.channels: (substitute(call.type.channels, meant), None)}
+        asked: dict[str, tuple[object, object]] = {}
+        if call.channels:
+            asked[call.channels] = (substitute(call.type.channels, meant), None)
         for argument in call.arguments:
             asked[argument.name] = (substitute(argument.value, meant), argument.default)
         return asked
@@ -167,6 +169,8 @@ class Modules:
     def arriving(self, scope: Scope, value: int) -> Tensor:
         """The type of a value from outside, in the terms of the block whose inside or part `scope` is."""
         tensor = self.graph.type_of(value)
+        if tensor.is_ids:
+            return tensor
         if scope.call is not None:
             return tensor.with_channels(symbol(tensor.channels, scope.call.channels))
         for child in scope.children:
@@ -197,10 +201,13 @@ class Modules:
         template, name = template or "{self}({x})", self.layers.own_name(node, members.labels)
         members.kept |= kept
         if self.layers.is_member(node):
-            made = self.layers.constructor(node)
-            assert made is not None, f"{node.op} has params, but no constructor"
-            members.lines += member_lines(name, [made]) if node.shares is None else []
-            own = attribute(name, made) if node.shares is None else self.scopes.reference(scope, node.shares)
+            if node.shares is None:
+                made = self.layers.constructor(node)
+                assert made is not None, f"{node.op} has params, but no constructor"
+                members.lines += member_lines(name, [made])
+                own = attribute(name, made)
+            else:
+                own = self.scopes.reference(scope, node.shares)
             template = template.replace("{self}", own)
         keeps = self.layers.keeps_shape(node)
         comment = self.layers.comment(self.layers.written(node)[2])

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from netdsl.analysis.loss import judges_tokens
 from netdsl.graph.ir import Graph, Node
 from netdsl.graph.recipe import LOSSES, Recipe
 from netdsl.layers import layer_of
@@ -86,6 +87,8 @@ def torch_loss(net: Compiled, logits: torch.Tensor, y: np.ndarray) -> torch.Tens
     target = torch.from_numpy(y).to(logits.device)
     if target.is_floating_point():  # else PyTorch smooths labels in the target's own dtype
         target = target.to(logits.dtype)
+    if judges_tokens(net.graph, net.recipe.loss):
+        logits, target = logits.flatten(0, 1), target.flatten()
     return getattr(F, LOSSES[net.recipe.loss].torch)(logits, target, **options)
 
 

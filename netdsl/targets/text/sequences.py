@@ -1,0 +1,35 @@
+"""How an emitted network checks the numbers of a vocabulary that it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from netdsl.graph.ir import Graph
+from netdsl.ground.symbols import value_text
+from netdsl.kernels.ids import check_ids
+from netdsl.targets.text.emission import Method
+
+
+def sequence_kernels(graph: Graph) -> list[Callable[..., Any]]:
+    """The kernels that `sequence_methods` call."""
+    return [check_ids] if any(given.type.is_ids for given in graph.inputs) else []
+
+
+def sequence_methods(graph: Graph) -> list[Method]:
+    """What stands in place of the check of other inputs."""
+    if not sequence_kernels(graph):
+        return []
+    if graph.is_plain:
+        x = graph.input_type
+        doc = f"x (N, {x.length}), whole numbers from 0 to {x.limit - 1} -> the same as int64."
+        line = f"return check_ids(x, {x.length}, {x.limit})"
+        return [Method("check_input(self, x)", f"{doc} Raises ValueError.", (line,))]
+    lines = []
+    for given in [one for one in graph.inputs if one.type.is_ids]:
+        lines += [
+            f"if name == {value_text(given.name or 'x')}:",
+            f"    return check_ids(x, {given.type.length}, {given.type.limit})",
+        ]
+    doc = "x (N, *shape) of the input of that name -> the same in the network's dtype, ids as int64."
+    return [Method("check_named(self, name, x)", doc, (*lines, "return NamedNetwork.check_named(self, name, x)"))]
