@@ -249,6 +249,10 @@ MONITORS: Mapping[str, bool] = {
 """What may choose the best epoch -> whether more of it is better."""
 
 
+ROWS = 10
+"""Rows of the history of a run that is counted in steps, where its spec does not say after how many there is one."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """Everything the train block says.
@@ -258,6 +262,8 @@ class Recipe:
     clip: the largest norm of all gradients together; ema: the decay of the running mean of the weights; patience:
     epochs without a better one before training stops; fit: how images come to the size of the input; None: not done.
     monitor: one of MONITORS, the measure of validation data by which one epoch is better than another.
+    steps: how long the run is in steps of the optimizer, in place of epochs; every: after how many of them it is
+    measured and saved, as it is after each epoch else; None: a tenth of them.
     """
 
     data: str = "mnist-mini"
@@ -280,12 +286,19 @@ class Recipe:
     monitor: str = "val_loss"
     data_options: Options = field(default_factory=dict)
     decay: str = "all"
+    steps: int | None = None
+    every: int | None = None
 
     def learning_rate(self, step: int, steps_an_epoch: int) -> float:
         """The learning rate of the step after `step` others, counted over the whole run."""
         lr: float = self.options["lr"]
-        steps = self.epochs * steps_an_epoch
+        steps = self.epochs * steps_an_epoch if self.steps is None else self.steps
         return lr * rate_factor(self.schedule, self.schedule_options, step, steps, steps_an_epoch)
+
+    @property
+    def steps_a_row(self) -> int | None:
+        """After how many steps there is a row of the history, in a run that is counted in steps."""
+        return None if self.steps is None else self.every or -(-self.steps // ROWS)
 
     @property
     def state_names(self) -> tuple[str, ...]:

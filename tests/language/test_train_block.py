@@ -143,7 +143,7 @@ def test_a_wrong_text_is_refused_in_one_line_that_names_the_flag(key, text, mess
     assert "\n" not in caught.value.message + caught.value.help
 
 
-FIELDS = {"opt": "optimizer", "stop": "patience"}
+FIELDS = {"opt": "optimizer", "stop": "patience", "steps": "every"}
 
 
 @settings(max_examples=150, deadline=None)

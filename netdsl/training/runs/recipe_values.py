@@ -65,10 +65,17 @@ def _entries(values: Mapping[str, object]) -> list[ast.Entry]:
             raise ValueError(f"`recipe` has `{options}`, but no `{name}`")
     augment = _options("augment", rest.pop("augment", {}))
     entries += [_entry("augment", *_settings(augment, {}))] if augment else []
+    steps, every = rest.pop("steps", None), rest.pop("every", None)
     patience = rest.pop("patience", None)
     entries += [_entry("stop", *_settings({"patience": patience}, {}))] if patience is not None else []
     optional = {f.name for f in fields(Recipe) if f.default is None}
-    return entries + [_entry(key, _value(key, v)) for key, v in rest.items() if v is not None or key not in optional]
+    entries += [_entry(key, _value(key, v)) for key, v in rest.items() if v is not None or key not in optional]
+    if steps is None and every is not None:
+        raise ValueError("`recipe` has `every`, but no `steps`")
+    if steps is not None:  # behind `epochs`, which are those of a run that is counted in them
+        options_given = _settings({} if every is None else {"every": every}, {})
+        entries.append(_entry("steps", _value("steps", steps), *options_given))
+    return entries
 
 
 def _entry(key: str, *settings: ast.Value | ast.Keyed) -> ast.Entry:
