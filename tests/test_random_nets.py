@@ -57,7 +57,14 @@ train { loss mse }
 """
 
 
-def test_every_layer_in_one_network():
+OF_A_VOCABULARY = """
+input 6 of 9
+words: embed 4 -> ln -> linear 4 -> unembed @words
+train { loss ce }
+"""
+
+
+def test_every_layer_in_two_networks():
     pytest.importorskip("torch")
-    net = check(EVERY_LAYER, 3, 0)
-    assert {node.op for node in net.graph.nodes} == set(layer_table())
+    nets = check(EVERY_LAYER, 3, 0), check(OF_A_VOCABULARY, 3, 0)
+    assert {node.op for net in nets for node in net.graph.nodes} == set(layer_table())

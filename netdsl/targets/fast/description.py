@@ -18,8 +18,8 @@ from netdsl.targets.text.arguments import argument_texts, parameters_of
 from netdsl.targets.text.emission import NO_SECTION, Method, batch_shape, constants_text, raw_doc, titles_of_nodes
 from netdsl.targets.text.ends import argument_names, gives_text, takes_text, tuple_text
 from netdsl.targets.text.gradients import Gradients
-from netdsl.targets.text.recipe_lines import loss_methods, shared_optimizer_lines
-from netdsl.targets.text.sequences import sequence_methods
+from netdsl.targets.text.recipe_lines import loss_methods, shared_optimizer_lines, weight_methods
+from netdsl.targets.text.sequences import dtype_methods, sequence_methods
 from netdsl.targets.text.variables import names, variables
 
 
@@ -63,7 +63,8 @@ def class_methods(graph: Graph, recipe: Recipe, plans: tuple[Plan, Plan], until:
     gone = {"infer_stages": is_one, "infer_forward": forward == at_inference}  # then those of training do
     written = [method for method in written if not gone.get(method[0].partition("(")[0], False)]
     losses = loss_methods(recipe, always=True, of_rows=judges_tokens(graph, recipe.loss))
-    own = sequence_methods(graph)
+    weights = weight_methods(recipe, graph.type_of(until).channels)
+    own = [*weights, *sequence_methods(graph), *dtype_methods(graph)]
     return [*losses, *own, *(Method(head, doc, tuple(lines)) for head, doc, lines in written)]
 
 

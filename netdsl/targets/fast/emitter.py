@@ -14,9 +14,10 @@ from typing import Any
 
 from netdsl.analysis.loss import judges_tokens, logits_layers, logits_value
 from netdsl.graph.ir import Graph, Node
-from netdsl.graph.recipe import Recipe
+from netdsl.graph.recipe import Recipe, weighs_labels
 from netdsl.ground.samples import SAMPLES
 from netdsl.ground.symbols import value_text
+from netdsl.kernels.losses import total_weight
 from netdsl.layers import layer_of
 from netdsl.layers.contract import StageCall
 from netdsl.passes.choose_algorithms import Choice, cheapest
@@ -95,6 +96,7 @@ def emit_fast(
     computed: list[Kernel] = [*_kernels(train), *_kernels(infer), *(layer_of(node.op).forward for node in drawn)]
     if count < len(graph.nodes):
         computed.append(layer_of(graph.nodes[count].op).forward)
+    computed += [total_weight] if weighs_labels(recipe) else []
     computed += [*sequence_kernels(graph), *recipe_kernels(recipe, True), *start_kernels(graph, recipe.init)]
     answers = answer if graph.is_plain else answer_by_name
     roots: list[Kernel] = [*computed, Stages, fast, *parts, *share_kernels(graph, recipe.loss), answers]
@@ -303,7 +305,7 @@ def _parts(graph: Graph, recipe: Recipe, train: Plan, kind: str) -> list[type[Fa
         SharingNetwork: bool(_shares(graph)),
         DrawingNetwork: bool(_drawn(train)),
         WaitingNetwork: train.waits,
-        WeightedNetwork: "weights" in recipe.loss_options,
+        WeightedNetwork: weighs_labels(recipe),
         DecayingMatrices: recipe.decay == "matrices",
     }
     return [part for part, is_needed in needed.items() if is_needed]

@@ -84,7 +84,11 @@ def torch_loss(net: Compiled, logits: torch.Tensor, y: np.ndarray) -> torch.Tens
         options["label_smoothing"] = given["smooth"]
     if "weights" in given:
         options["weight"] = torch.tensor(given["weights"], dtype=logits.dtype, device=logits.device)
+    if "ignore" in given:
+        options["ignore_index"] = given["ignore"]
     target = torch.from_numpy(y).to(logits.device)
+    if (target == given.get("ignore", -1)).all():  # PyTorch's mean of none is no number
+        return (0 * logits).sum()
     if target.is_floating_point():  # else PyTorch smooths labels in the target's own dtype
         target = target.to(logits.dtype)
     if judges_tokens(net.graph, net.recipe.loss):
