@@ -35,7 +35,7 @@ from netdsl.targets.fast.forked_network import ForkedNetwork
 from netdsl.targets.fast.large_network import LargeNetwork
 from netdsl.targets.fast.named_network import NamedFastNetwork
 from netdsl.targets.fast.network import FastNetwork, fast
-from netdsl.targets.fast.parts import DrawingNetwork, SharingNetwork, WaitingNetwork, WeightedNetwork
+from netdsl.targets.fast.parts import DecayingMatrices, DrawingNetwork, SharingNetwork, WaitingNetwork, WeightedNetwork
 from netdsl.targets.fast.split_network import SplitNetwork
 from netdsl.targets.fast.storage import StoredNetwork
 from netdsl.targets.numpy.network import Network
@@ -303,6 +303,7 @@ def _parts(graph: Graph, recipe: Recipe, train: Plan, kind: str) -> list[type[Fa
         DrawingNetwork: bool(_drawn(train)),
         WaitingNetwork: train.waits,
         WeightedNetwork: weighs_labels(recipe),
+        DecayingMatrices: recipe.decay == "matrices",
     }
     return [part for part, is_needed in needed.items() if is_needed]
 
