@@ -25,7 +25,6 @@ from netdsl.targets.numpy.model import StepByStep, input_names
 from netdsl.targets.numpy.named_network import NamedNetwork
 from netdsl.targets.numpy.network import Network
 from netdsl.targets.text.arguments import forward_arguments
-from netdsl.targets.text.starts import with_fans
 
 
 class Layer:
