@@ -51,6 +51,7 @@ _NOT_WRITTEN = frozenset(
         "num_channels",
         "name",
     ]
+    + ["input_size", "return_sequences", "return_state"]
     + ["dim", "axis", "inplace", "data_format", "embed_dim", "device", "dtype", "batch_first", "start_dim", "end_dim"]
 )
 _WORDS = {
@@ -62,6 +63,8 @@ _WORDS = {
     ("ceil_mode", True): "ceil",
     ("count_include_pad", False): "nopad",
     ("padding", "same"): "same",
+    ("bidirectional", True): "bi",
+    ("nonlinearity", "relu"): "relu",
     ("is_causal", True): "causal",
     ("approximate", "tanh"): "tanh",
     ("mode", "nearest"): "nearest",
@@ -71,7 +74,7 @@ _WORDS = {
     ("interpolation", "nearest"): "nearest",
     ("interpolation", "bilinear"): "bilinear",
 }
-_NOTHING = (("padding", "valid"), ("activation", None), ("activation", "linear"))
+_NOTHING = (("padding", "valid"), ("nonlinearity", "tanh"), ("activation", None), ("activation", "linear"))
 
 
 class _Untold(Exception):
@@ -204,7 +207,7 @@ def _by_position(
         return {}
     if name.lower().startswith("cropping"):  # whose numbers are what goes on each side
         raise _Untold
-    makes = first.name in ("filters", "features")
+    makes = first.name in ("filters", "features", "hidden")
     least = 3 if any(attr.flag == "k" for attr in layer.attrs) and "kernel_size" not in given else 2
     if makes and len(values) >= least and (name[:1].isupper() or values[0] == channels or least == 2):
         values = values[1:]

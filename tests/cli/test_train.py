@@ -119,6 +119,9 @@ def test_flags_win_over_the_train_block(call, here):
         "patience": None,
         "fit": None,
         "monitor": "val_loss",
+        "decay": "all",
+        "steps": None,
+        "every": None,
     }
     assert (config["limit"], config["threads"], config["backend"], config["level"]) == (50, 1, "interp", 0)
 

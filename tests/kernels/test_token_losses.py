@@ -9,9 +9,13 @@ from netdsl.pipeline import compile_text
 SPEC = "input 6x4\nlinear 5{last}\ntrain {{ loss {loss} }}"
 
 
-@pytest.mark.parametrize(
-    "loss", ["ce", "nll", "ce smooth=0.1", "ce weights=(1, 2, 1, 3, 0.5)", "nll weights=(1, 2, 1, 3, 1)"]
-)
+LOSSES = [
+    *("ce", "nll", "ce smooth=0.1", "ce weights=(1, 2, 1, 3, 0.5)", "nll weights=(1, 2, 1, 3, 1)"),
+    *("ce ignore=2", "nll ignore=0", "ce smooth=0.1 ignore=4", "ce ignore=1 weights=(1, 2, 1, 3, 0.5)"),
+]
+
+
+@pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_the_loss_of_tokens_is_pytorchs(loss, dtype):
     torch = pytest.importorskip("torch")
@@ -34,10 +38,12 @@ def test_the_loss_of_tokens_is_pytorchs(loss, dtype):
         model.close() if hasattr(model, "close") else None
 
 
-def test_the_parts_of_a_batch_weigh_as_their_labels_do():
-    net = compile_text("input 6x4\nlinear 5\ntrain { loss ce weights=(1, 9, 1, 3, 0.5) }")
+@pytest.mark.parametrize("options", ["weights=(1, 9, 1, 3, 0.5)", "ignore=1", "ignore=3 weights=(1, 9, 1, 3, 0.5)"])
+def test_the_parts_of_a_batch_weigh_as_their_labels_do(options):
+    net = compile_text(f"input 6x4\nlinear 5\ntrain {{ loss ce {options} }}")
     rng = np.random.default_rng(1)
     x, y = rng.standard_normal((7, 6, 4)), rng.integers(0, 5, (7, 6))
+    y[:2] = 1  # a block, of which nothing counts where 1 is ignored
     slow, fast = net.numpy_model(dtype="float64"), net.numpy_model(dtype="float64", level=2, workers=2)
     fast.block = 2
     for name, array in slow.params.items():
@@ -65,3 +71,25 @@ def test_a_network_predicts_a_class_for_each_token(level):
     labels[0, 0] = (labels[0, 0] + 1) % 3
     assert model.score(x, labels) == pytest.approx(1 - 1 / labels.size)
     model.close() if level else None
+
+
+@pytest.mark.parametrize("loss", ["ce", "nll"])
+def test_where_nothing_counts_the_loss_is_nothing(loss):
+    torch = pytest.importorskip("torch")
+    running = pytest.importorskip("netdsl.targets.torch.running")
+    net = compile_text(f"input 6x4\nlinear 5 -> logsoftmax\ntrain {{ loss {loss} ignore=3 }}")
+    labels, logits = np.full((2, 6), 3), np.random.default_rng(0).standard_normal((2, 6, 5))
+    for model in (net.build(dtype="float64"), net.numpy_model(dtype="float64", level=2, workers=2)):
+        value, gradient = model.loss(logits, labels)
+        assert value == 0 and not gradient.any() and gradient.shape == logits.shape
+    assert model.train_step(np.ones((2, 6, 4)), labels) == 0
+    model.close()
+    assert running.torch_loss(net, torch.from_numpy(logits), labels).item() == 0
+
+
+def test_labels_beside_the_ignored_one_are_looked_at():
+    net = compile_text("input 2x4\nlinear 3\ntrain { loss ce ignore=9 }")
+    logits = np.zeros((1, 2, 3))
+    assert net.build().loss(logits, np.array([[9, 1]]))[0] == pytest.approx(np.log(3))
+    with pytest.raises(ValueError, match="labels must lie in 0 to 2"):
+        net.build().loss(logits, np.array([[8, 1]]))

@@ -57,6 +57,7 @@ STAGED = [
     name
     for name, layer in layer_table().items()
     if layer.stages is not None and layer.num_inputs == 1 and not layer.is_random
+    if not layer.takes_ids and not layer.ties  # sums of rows as they are, and what `linear` does
 ]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from netdsl.analysis.loss import judges_tokens
+from netdsl.analysis.starts import buffer_starts, param_starts
 from netdsl.graph.ir import Graph
 from netdsl.graph.recipe import Recipe
 from netdsl.ground.names import class_name
@@ -58,8 +59,8 @@ def spec_values(graph: Graph, recipe: Recipe, dialect: Dialect, texts: Sequence[
         "class_name": _class_name(graph, texts),
         "shapes": shapes_text(graph),
         "learning_rate": value_text(recipe.options["lr"]),
-        "params": dictionary(graph.param_specs(), recipe.init, dialect),
-        "buffers": dictionary(graph.buffer_specs(), recipe.init, dialect),
+        "params": dictionary(param_starts(graph, recipe.init), dialect),
+        "buffers": dictionary(buffer_starts(graph), dialect),
     }
 
 

@@ -22,7 +22,7 @@ from netdsl.targets.numpy.named_network import NamedNetwork
 from netdsl.targets.numpy.network import Network
 from netdsl.targets.torch.arrays import DeviceMeans, HostArrays
 from netdsl.targets.torch.devices import autocast, chosen_device, memory_format, settings
-from netdsl.targets.torch.running import Draws, logits_of, module_of, torch_clip, torch_loss
+from netdsl.targets.torch.running import Draws, logits_of, module_of, param_groups, torch_clip, torch_loss
 from netdsl.targets.torch.scale import SCALE, LossScale
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ class TorchNetwork(Network):
 
     def _gradients(self) -> list[torch.Tensor]:
         """The gradient of each param; zeros where the loss does not depend on it, as in NumPy."""
-        params = self.optimizer.param_groups[0]["params"]
+        params: list[Any] = list(self.module.parameters())
         for param in params:
             if param.grad is None:
                 param.grad = torch.zeros_like(param)
@@ -292,7 +292,7 @@ def new_optimizer(net: Compiled, module: nn.Module) -> torch.optim.Optimizer:
         raise UserError(text, help="add a layer that has some, as `linear`; `--backend numpy` does without")
     is_fused = OPTIMIZERS[recipe.optimizer].is_fused and all(type(param.data) is torch.Tensor for param in params)
     made: torch.optim.Optimizer = getattr(torch.optim, OPTIMIZERS[recipe.optimizer].torch)(
-        params, **recipe.options, **({"fused": True} if is_fused else {})
+        param_groups(recipe, module), **recipe.options, **({"fused": True} if is_fused else {})
     )
     return made
 

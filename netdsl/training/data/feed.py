@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -29,10 +29,11 @@ WHOLE = slice(None)
 
 @dataclass(frozen=True)
 class Batch:
-    """Step `step` of an epoch, counted from 1: x (n, *input_shape) as the network is fed, targets y (n, ...), and which
-    of the training samples they were made of. part: which of the batch's samples x and y are, where several processes
-    share it; rows has all of them."""
+    """Step `step` of epoch `epoch`, both counted from 1: x (n, *input_shape) as the network is fed, targets y (n, ...),
+    and which of the training samples they were made of. part: which of the batch's samples x and y are, where several
+    processes share it; rows has all of them."""
 
+    epoch: int
     step: int
     rows: np.ndarray
     x: np.ndarray
@@ -61,10 +62,11 @@ class Feed:
         """The batch of one step, all of it."""
         return self._whole(epoch, step, self._pieces(epoch)[step - 1])
 
-    def epoch(self, epoch: int, done: int = 0) -> Iterator[Batch]:
-        """The batches after the first `done`. With augmentation, and of samples that are read when they are asked for,
-        the next ones are made, by another thread, while the network learns from the one before."""
-        pieces = list(enumerate(self._pieces(epoch), start=1))[done:]
+    def epoch(self, epoch: int, done: int = 0, last: int | None = None) -> Generator[Batch, None, None]:
+        """The batches after the first `done`, up to the step `last` (None: all). With augmentation, and of samples that
+        are read when they are asked for, the next ones are made, by another thread, while the network learns from the
+        one before."""
+        pieces = list(enumerate(self._pieces(epoch), start=1))[done:last]
         ahead = self._ahead()
         if not ahead or not pieces:
             yield from (self._made(epoch, step, rows) for step, rows in pieces)
@@ -101,13 +103,13 @@ class Feed:
     def _whole(self, epoch: int, step: int, rows: np.ndarray) -> Batch:
         x, y = self.data.x_train[rows], self.data.y_train[rows]
         if self.augmentation is None:
-            return Batch(step, rows, self.data.normalized(x), y)
+            return Batch(epoch, step, rows, self.data.normalized(x), y)
         if self.moves_targets:
             y = self.augmentation.maps(y, rows, epoch, self.data.input_type.axes)
         x = self.data.normalized(self.augmentation.images(x, rows, epoch))
         if self.augmentation.mixes:
             x, y = self.augmentation.mixed(x, y, self._outputs(), epoch, step)
-        return Batch(step, rows, x, y)
+        return Batch(epoch, step, rows, x, y)
 
     def _outputs(self) -> int:
         """How many outputs a mixture of labels has: one of two classes that are told apart by `bce`."""
