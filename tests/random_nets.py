@@ -18,6 +18,7 @@ INPUTS += ["3x8x8 mean (0.5, -1, 0.1) std (0.5, 2, 1)", "2x5x7 mean 0.1307 std 0
 INPUTS += ["7 mean -1 std 3", "5x8 mean 1 std 0.5"]
 INPUTS += ["1x1 map", "1x2 map", "2x9 map", "3x16 map", "4x7 map", "6x13 map", "2x9 map mean (0.5, -1) std (0.5, 2)"]
 INPUTS += ["1x1x1x1", "1x2x1x3", "2x3x5x4", "3x4x4x4", "4x2x5x3", "6x3x2x7", "2x3x5x4 mean 0.1 std 2"]
+INPUTS += ["6 of 7\nwords: embed 4", "1 of 1\nwords: embed 2", "9 of 600\nwords: embed 6"]
 HEADER = """\
 block mix(c, k=1) { cat { conv c k=k same | id } -> bn -> relu }
 block squeeze(r) { mul { id | gap -> linear max(1, in.c//r) -> relu -> linear in.c*r -> slice 0 in.c//r -> sigmoid } }
@@ -60,6 +61,9 @@ tokens -> transpose -> linear 3 -> transpose; tokens -> map; tokens -> res { mha
 transpose -> linear 4 -> transpose; map; map 2x2
 lstm 3; tokens -> gru 4 -> take -1; take -2; lstm 2 layers=2 dropout=0.5 -> take -1; gru 3 bi; rnn 3 relu -> take -1
 tokens -> res { gru in.c layers=2 dropout=0.25 }; tokens -> lstm 3 bi nobias; tokens -> rnn 4 layers=3 bi dropout=0.1
+linear 4 -> mha 2 causal; linear 8 -> mha 4 kv=2 causal rope; linear 6 -> mha 3 kv=1 dropout=0.3; pos sincos; gelu tanh
+res { rms -> mha 1 causal rope }; res { ln -> mha 1 causal dropout=0.2 }; res { swiglu 6 -> linear in.c nobias }
+unembed @words; linear 4 -> unembed @words; unembed @words -> linear 3
 """.replace("\n", "; ")
     .strip("; ")
     .split("; ")
@@ -184,4 +188,5 @@ def whole(head, body):
     called = set(re.findall(r"\b(\w+)\(", head + body))
     use = "" if called.isdisjoint(OF_STD) else "use std\n"
     blocks = "".join(f"{line}\n" for name, line in BLOCKS_BY_NAME.items() if name in called)
-    return f"{use}{blocks}{head}{body}train {{ loss mse }}\n"
+    loss = "ce" if " of " in head.partition("\n")[0] and head.startswith("input") else "mse"
+    return f"{use}{blocks}{head}{body}train {{ loss {loss} }}\n"

@@ -14,8 +14,7 @@ from torch import nn
 from netdsl.analysis.loss import judges_tokens
 from netdsl.graph.ir import Graph, Node
 from netdsl.graph.recipe import LOSSES
-from netdsl.layers import layer_of
-from netdsl.layers.contract import Draw
+from netdsl.layers import layer_at
 from netdsl.targets.torch.sharing import module_path, sharing
 
 if TYPE_CHECKING:
@@ -85,7 +84,11 @@ def torch_loss(net: Compiled, logits: torch.Tensor, y: np.ndarray) -> torch.Tens
         options["label_smoothing"] = given["smooth"]
     if "weights" in given:
         options["weight"] = torch.tensor(given["weights"], dtype=logits.dtype, device=logits.device)
+    if "ignore" in given:
+        options["ignore_index"] = given["ignore"]
     target = torch.from_numpy(y).to(logits.device)
+    if (target == given.get("ignore", -1)).all():  # PyTorch's mean of none is no number
+        return (0 * logits).sum()
     if target.is_floating_point():  # else PyTorch smooths labels in the target's own dtype
         target = target.to(logits.dtype)
     if judges_tokens(net.graph, net.recipe.loss):
@@ -162,8 +165,8 @@ class Draws:
 
     def __init__(self, module: nn.Module, graph: Graph) -> None:
         shared = sharing(graph)
-        self.draws = {node.name: _drawn(graph, node) for node in graph.nodes}
-        self.paths = {node.name: module_path(graph, node, shared) for node in graph.nodes if self.draws[node.name]}
+        self.graph, self.nodes = graph, [node for node in graph.nodes if _is_drawn(node)]
+        self.paths = {node.name: _drawing_member(module_path(graph, node, shared), node) for node in self.nodes}
         self.modules = {path: _in_place_of(module.get_submodule(path)) for path in self.paths.values()}
         for path, drawn in self.modules.items():
             drawn.train(module.get_submodule(path).training)
@@ -180,11 +183,10 @@ class Draws:
         """Factors for n samples, layer by layer in the order of the graph, as layer objects draw them; those of `rows`
         are kept."""
         factors = {}
-        for name, how in self.draws.items():
-            if how is not None:
-                kernel, sizes, p = how
-                x = np.broadcast_to(np.ones((), dtype), (n, *sizes))
-                factors[name] = kernel(x, p, True, rng)[1][rows]
+        for node in self.nodes:
+            forward, shape, p = layer_at(node).drawn(node.attrs, *self.graph.input_types(node))
+            x = np.broadcast_to(np.ones((), dtype), (n, *shape))
+            factors[node.name] = forward(x, p, True, rng)[1][rows]
         self.set(factors, device)
 
     def set(self, factors: Mapping[str, np.ndarray], device: torch.device | None = None) -> None:
@@ -196,7 +198,12 @@ class Draws:
             self.modules[path].factors.append(factor if device is None else factor.to(device))
 
 
-def _drawn(graph: Graph, node: Node) -> Draw | None:
-    """What a layer draws, unless the module leaves it out."""
-    definition = layer_of(node.op)
-    return None if definition.is_idle(node.attrs) else definition.drawn(node.attrs, *graph.input_types(node))
+def _is_drawn(node: Node) -> bool:
+    definition = layer_at(node)
+    return definition.is_random and not definition.is_idle(node.attrs)
+
+
+def _drawing_member(path: str, node: Node) -> str:
+    """The full name of the module that draws for a node."""
+    member = layer_at(node).torch_draws
+    return f"{path}.{member}" if member else path
