@@ -35,12 +35,7 @@ from netdsl.layers.rules.places import everywhere
 def gru_steps(
     x: Array, state: Saved, weight_ih: Array, weight_hh: Array, bias_ih: Param, bias_hh: Param
 ) -> tuple[Array, Saved, Saved]:
-    """x (N, T, D) -> y (N, T, H), weight_ih (3H, D), weight_hh (3H, H), biases (3H,) or None; state h (N, H).
-
-    With a = x weight_ih^T + bias_ih and b = h weight_hh^T + bias_hh in three parts: r, z = sigmoid(a + b),
-    n = tanh(a + r * b), h = (1 - z) * n + z * h (Cho et al. 2014; the reset gate stands behind the product, as in
-    nn.GRU).
-    """
+    """x (N, T, D) -> y (N, T, H), weight_ih (3H, D), weight_hh (3H, H), biases (3H,) or None; state: h (N, H)."""
     n, t, _ = x.shape
     size = weight_hh.shape[1]
     inner = with_biases(x, weight_ih, bias_ih).reshape(n, t, 3, size)
@@ -80,7 +75,12 @@ def gru_steps_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
 
 
 def gru_forward(x: Array, layers: int = 1, bi: bool = False, **params: Array) -> tuple[Array, Saved]:
-    """x (N, T, D) -> y (N, T, H), or (N, T, 2H) with `bi`; params by nn.GRU's names."""
+    """x (N, T, D) -> y (N, T, H), or (N, T, 2H) with `bi`; params by nn.GRU's names. At each step of a layer, with
+    a = x weight_ih^T + bias_ih and b = h weight_hh^T + bias_hh in three parts,
+
+    r, z = sigmoid(a + b), n = tanh(a + r * b), and y = h = (1 - z) * n + z * h (Cho et al. 2014; the reset gate stands
+    behind the product, as in nn.GRU); h begins at 0.
+    """
     return recurrent_forward(x, gru_steps, layers, 2 if bi else 1, None, params)
 
 

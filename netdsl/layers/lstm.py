@@ -35,12 +35,7 @@ from netdsl.layers.rules.places import everywhere
 def lstm_steps(
     x: Array, state: Saved, weight_ih: Array, weight_hh: Array, bias_ih: Param, bias_hh: Param
 ) -> tuple[Array, Saved, Saved]:
-    """x (N, T, D) -> y (N, T, H), weight_ih (4H, D), weight_hh (4H, H), biases (4H,) or None;
-    state (h, c), each (N, H).
-
-    i, f, g, o = sigmoid, sigmoid, tanh, sigmoid of x weight_ih^T + h weight_hh^T + biases, c = f * c + i * g,
-    h = o * tanh(c) (Hochreiter & Schmidhuber 1997, Gers et al. 2000; the order of the gates is nn.LSTM's).
-    """
+    """x (N, T, D) -> y (N, T, H), weight_ih (4H, D), weight_hh (4H, H), biases (4H,) or None; state: h, c (N, H)."""
     n, t, _ = x.shape
     size = weight_hh.shape[1]
     inner = with_biases(x, weight_ih, None if bias_ih is None else bias_ih + bias_hh)
@@ -81,7 +76,11 @@ def lstm_steps_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
 
 
 def lstm_forward(x: Array, layers: int = 1, bi: bool = False, **params: Array) -> tuple[Array, Saved]:
-    """x (N, T, D) -> y (N, T, H), or (N, T, 2H) with `bi`; params by nn.LSTM's names."""
+    """x (N, T, D) -> y (N, T, H), or (N, T, 2H) with `bi`; params by nn.LSTM's names. At each step of a layer
+
+    i, f, g, o = sigmoid, sigmoid, tanh, sigmoid of x weight_ih^T + bias_ih + h weight_hh^T + bias_hh,
+    c = f * c + i * g, and y = h = o * tanh(c) (Hochreiter & Schmidhuber 1997, Gers et al. 2000); h and c begin at 0.
+    """
     return recurrent_forward(x, lstm_steps, layers, 2 if bi else 1, None, params)
 
 

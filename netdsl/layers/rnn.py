@@ -34,10 +34,7 @@ from netdsl.layers.rules.places import everywhere
 def rnn_steps(
     x: Array, state: Saved, weight_ih: Array, weight_hh: Array, bias_ih: Param, bias_hh: Param, relu: bool = False
 ) -> tuple[Array, Saved, Saved]:
-    """x (N, T, D) -> y (N, T, H), weight_ih (H, D), weight_hh (H, H), biases (H,) or None; state h (N, H).
-
-    h = tanh(x weight_ih^T + h weight_hh^T + biases), or max(0, ...) (Elman 1990; nn.RNN).
-    """
+    """x (N, T, D) -> y (N, T, H), weight_ih (H, D), weight_hh (H, H), biases (H,) or None; state: h (N, H)."""
     n, t, _ = x.shape
     size = weight_hh.shape[1]
     inner = with_biases(x, weight_ih, None if bias_ih is None else bias_ih + bias_hh)
@@ -73,7 +70,11 @@ def rnn_steps_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
 def rnn_forward(
     x: Array, layers: int = 1, bi: bool = False, relu: bool = False, **params: Array
 ) -> tuple[Array, Saved]:
-    """x (N, T, D) -> y (N, T, H), or (N, T, 2H) with `bi`; params by nn.RNN's names."""
+    """x (N, T, D) -> y (N, T, H), or (N, T, 2H) with `bi`; params by nn.RNN's names. At each step of a layer
+
+    y = h = tanh(x weight_ih^T + bias_ih + h weight_hh^T + bias_hh), or max(0, ...) with `relu` (Elman 1990); h begins
+    at 0.
+    """
     return recurrent_forward(x, relu_steps if relu else rnn_steps, layers, 2 if bi else 1, None, params)
 
 

@@ -1,8 +1,10 @@
 """lstm, gru and rnn: the counts of published networks, PyTorch's names and first weights, and the same tokens from all
 at once as from some at a time."""
 
+import everywhere
 import numpy as np
 import pytest
+from graphs import GraphBuilder
 
 from netdsl.graph.recipe import SCHEMES
 from netdsl.layers import layer_at, layer_of
@@ -145,3 +147,15 @@ def test_one_layer_has_nothing_to_draw():
         assert not layer_at(node).is_random
         node = compile_text(f"input 6x4\n{op} 5 layers=2 dropout=0.1").graph.nodes[0]
         assert layer_at(node).is_random
+
+
+@pytest.mark.parametrize("op", GATES)
+def test_two_inputs_may_go_through_one_recurrent_layer(op):
+    """Its gradients add up, and each call has a factor of its own."""
+    b = GraphBuilder()
+    left, right = b.input("left", "5x4"), b.input("right", "5x4")
+    text = f"body: {{ {op} 3 layers=2 dropout=0.4 bi }}"
+    first = b.put(text, left)
+    both = b.merge("cat", first, b.put(text, right, shares="body"))
+    net = b.net(_=b.put("take -1 -> linear 2", both))
+    assert everywhere.check(net, 4, 0, True, text) is not None
