@@ -14,13 +14,14 @@ from typing import Any
 
 from netdsl.analysis.loss import judges_tokens, logits_layers, logits_value
 from netdsl.analysis.writing import can_write
-from netdsl.graph.ir import Graph
+from netdsl.graph.ir import Graph, Node
 from netdsl.graph.recipe import Recipe, weighs_labels
+from netdsl.graph.types import Sizes
 from netdsl.ground.samples import SAMPLES
 from netdsl.ground.symbols import value_text
 from netdsl.kernels.losses import total_weight
 from netdsl.layers import layer_at
-from netdsl.layers.contract import Draw, StageCall
+from netdsl.layers.contract import StageCall
 from netdsl.passes.choose_algorithms import Choice, cheapest
 from netdsl.passes.make_plan import make_plans
 from netdsl.passes.plan import Plan, Planned
@@ -95,7 +96,7 @@ def emit_fast(
     until, count = logits_value(graph, recipe.loss), logits_layers(graph, recipe.loss)
     train, infer = make_plans(graph, recipe, choose)
     drawn, parts = _drawn(train), _parts(graph, recipe, train, kind)
-    computed: list[Kernel] = [*_kernels(train), *_kernels(infer), *(kernel for _, (kernel, *_) in drawn)]
+    computed: list[Kernel] = [*_kernels(train), *_kernels(infer), *(_drawn_by(graph, node)[0] for node in drawn)]
     if count < len(graph.nodes):
         computed.append(layer_at(graph.nodes[count]).forward)
     computed += writing_kernels(graph, recipe.loss)
@@ -123,7 +124,7 @@ def emit_fast(
         least="1e6" if _splits_tokens(graph, kind) else "",
         gives_map=graph.type_of(until).is_map,
         block=block_size(graph),
-        draws=[f"{value_text((name, *how))}," for name, how in drawn],
+        draws=[f"{value_text((node.name, *_drawn_by(graph, node)))}," for node in drawn],
         methods=methods,
         texts=texts,
         parts=", ".join(["", *(part.__name__ for part in parts)]),
@@ -331,11 +332,14 @@ def _shown(train: Plan) -> tuple[str, ...]:
     return tuple(stage.node.name for stage in common if stage.can.shows_samples)
 
 
-def _drawn(train: Plan) -> list[tuple[str, Draw]]:
-    """The layers that draw factors, and how."""
-    nodes = [stage.node for stage in train.stages]
-    drawn = [(node.name, layer_at(node).drawn(node.attrs, *train.graph.input_types(node))) for node in nodes]
-    return [(name, how) for name, how in drawn if how is not None]
+def _drawn(train: Plan) -> list[Node]:
+    """The dropouts, and what else draws a factor."""
+    return [stage.node for stage in train.stages if stage.call is not None and layer_at(stage.node).is_random]
+
+
+def _drawn_by(graph: Graph, node: Node) -> tuple[Kernel, Sizes, float]:
+    """What draws the factor of a node: the forward of a dropout, the shape of what it is given, and its probability."""
+    return layer_at(node).drawn(node.attrs, *graph.input_types(node))
 
 
 def _shares(graph: Graph) -> list[tuple[str, str]]:
