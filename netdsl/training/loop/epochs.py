@@ -24,7 +24,7 @@ from netdsl.training.data.dataset import Dataset
 from netdsl.training.data.feed import Batch, Feed, check_batches
 from netdsl.training.data.normalization import for_network
 from netdsl.training.data.stored import Samples, chosen
-from netdsl.training.loop.failures import all_finite, copy_of, sentence, step_failure
+from netdsl.training.loop.failures import all_finite, bad_layer, copy_of, sentence, step_failure
 from netdsl.training.loop.shares import parts_of
 from netdsl.training.loop.watch import Interrupted, Progress, Result, Watch
 from netdsl.training.runs.average import WeightAverage
@@ -83,6 +83,7 @@ class _Trainer:
         self.net, self.data, self.recipe, self.folder, self.watch = net, dataset, net.recipe, run, watch
         self.task, self.measured = task_of(net, dataset), measured_together(net)
         self.ranks, self.wishes = ranks, Wishes()
+        self.amount_of, self.gathered = weighing(net), Gathered()
         self.feed = Feed(dataset, net.recipe, parts_of(ranks, net, engine))
         self.course = course_of(net.recipe, self.feed.steps)
         self.model = new_model(net, engine, ranks)
@@ -95,7 +96,7 @@ class _Trainer:
     def run(self, resume: bool) -> Result:
         start = self.saved_at = self.watch.clock()
         targets = self.feed.batch(1, 1).y[:1]
-        self.model.prepare(max(self.measured, *self.feed.sizes), targets)  # before anything else starts threads
+        self.model.prepare(max(self.measured, self.feed.most), targets)  # before anything else starts threads
         if resume:
             self._resume()
         while not self._is_over():
@@ -196,8 +197,9 @@ class _Trainer:
         for stretch in self.course.stretches(self.done + self.position.step, until):
             with closing(self.feed.epoch(*stretch)) as batches:
                 for batch in batches:
-                    self._step(batch)
                     here += len(batch.rows)
+                    if not self._step(batch):
+                        continue  # more of the step's samples are to come
                     done = self._progress(start, here, count)
                     self.watch.on_progress(done)
                     self._pause()
@@ -280,20 +282,54 @@ class _Trainer:
 
     # ---------------------------------------------------------------------------------------------- a step
 
-    def _step(self, batch: Batch) -> None:
-        """Learns from one batch."""
+    def _step(self, batch: Batch) -> bool:
+        """Learns from one batch -> whether it was the last one of its step."""
         at = self.position
         # a stream a step, not one that goes on: a run that is resumed in the middle of an epoch draws the same numbers
         self.model.rng, lr = np.random.default_rng(self._noise(batch)), self._learning_rate(self.done + at.step)
         with np.errstate(all="ignore"):  # what overflows is reported below
-            step, right = self._learned(batch, lr)
+            is_alone = batch.is_first and batch.is_last
+            step, right = self._learned(batch, lr) if is_alone else self._gathered(batch, lr)
         if not step.is_finite:
             raise self._failure(batch, "a gradient" if np.isfinite(step.loss) else "the loss")
+        if not batch.is_last:
+            return False
         if self.average:
             self.average.update()
-        count = len(batch.rows)
+        count = batch.whole
         total = at.loss + float(step.loss) * count
         self.position = replace(at, step=at.step + 1, samples=at.samples + count, loss=total, right=at.right + right)
+        return True
+
+    def _gathered(self, batch: Batch, lr: float) -> tuple[Step, int]:
+        """Gathers the gradient of one of a step's batches, and makes the step after the last -> the step, with the mean
+        loss of all of them, and how many of all samples or pixels were classified correctly."""
+        amount = self._amount(batch)
+        expected = batch.whole * max(1, math.prod(batch.y.shape[1:])) if self.amount_of is not len else batch.whole
+        before = Gathered() if batch.is_first else self.gathered
+        if self.ranks.are_many:
+            share = Share(batch.part, len(batch.rows), lambda logits: self._told(logits, batch))
+            model = cast(SharedModel, self.model)
+            step, told = model.gather_share(batch.x, batch.y, amount / expected, batch.is_first, share)
+            right, self.wishes = int(told[0]), Wishes(bool(told[1]), bool(told[2]))
+        else:
+            step = self.model.gather(batch.x, batch.y, amount / expected, batch.is_first)
+            right = self._right(step.logits, batch.y)
+        done = self.gathered = Gathered(
+            before.amount + amount, before.loss + float(step.loss) * amount, before.right + right
+        )
+        if not batch.is_last or not step.is_finite:
+            return step, done.right
+        is_finite = self.model.apply(lr, expected / (done.amount or expected))
+        return Step(done.loss / (done.amount or 1.0), step.logits, is_finite), done.right
+
+    def _amount(self, batch: Batch) -> float:
+        """By how much a batch counts in the mean loss of its step."""
+        if self.amount_of is len:
+            return len(batch.rows)
+        own = self.amount_of(batch.y)
+        is_parted = self.ranks.are_many and batch.part != slice(0, len(batch.rows))
+        return self.ranks.total([own])[0] if is_parted else own
 
     def _learned(self, batch: Batch, lr: float) -> tuple[Step, int]:
         """Learns from one batch -> the step, and how many samples or pixels were classified correctly."""
@@ -321,7 +357,7 @@ class _Trainer:
 
     def _noise(self, batch: Batch) -> list[int]:
         """The key of the stream that feeds this step's dropout."""
-        return [self.recipe.seed, NOISE, batch.epoch, batch.step]
+        return [self.recipe.seed, NOISE, batch.epoch, batch.number]
 
     def when(self, epoch: int | None = None, step: int | None = None) -> str:
         """Where training stands: in the running epoch, or after one that is over, which is after that many steps."""
@@ -332,11 +368,22 @@ class _Trainer:
     def _failure(self, batch: Batch, what: str, is_over: bool = False) -> Exception:
         made, key, writes = self.done + self.position.step, self._noise(batch), self.ranks.is_first
         if self.ranks.are_many:
-            batch = self.feed.batch(batch.epoch, batch.step)
+            batch = self.feed.numbered(batch.epoch, batch.number)
+        if what == "a gradient" and not batch.is_first:
+            batch = self._first_bad(batch)
+            key = self._noise(batch)
         when = self.when(self.position.epoch, made) if is_over else self.when()
         when += f", step {batch.step}" if not is_over and not self.course.in_steps else ""
         failure = step_failure(self.net, self.model, self.folder, batch, what, when, key, writes)
         return self._told_once(failure)
+
+    def _first_bad(self, batch: Batch) -> Batch:
+        """Of the batches of a step, the last of which is given, the first in which some layer is not finite."""
+        first = (batch.step - 1) * self.recipe.accumulate + 1
+        for other in (self.feed.numbered(batch.epoch, number) for number in range(first, batch.number)):
+            if bad_layer(copy_of(self.net, self.model), other.x, other.y, self._noise(other)) is not None:
+                return other
+        return batch
 
     def _told_once(self, failure: TrainingFailed) -> Exception:
         """The failure that all processes come to, which the first one tells."""
@@ -349,6 +396,15 @@ class Wishes:
 
     stop: bool = False
     save: bool = False
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What the batches of a step came to so far: by how much they count, and sums over their samples."""
+
+    amount: float = 0.0
+    loss: float = 0.0
+    right: int = 0
 
 
 class _Stop(Exception):
