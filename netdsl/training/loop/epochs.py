@@ -11,20 +11,21 @@ import math
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from netdsl.ground.diagnostics import TrainingFailed
 from netdsl.ground.files import write_atomic
 from netdsl.ground.ranks import ALONE, Ranks, SaidElsewhere
-from netdsl.targets.contract import ModelEnded, Share, SharedModel, Step
+from netdsl.targets.contract import ModelEnded, Step
 from netdsl.targets.live.interpreter import first_nonfinite
 from netdsl.training.data.dataset import Dataset
 from netdsl.training.data.feed import Batch, Feed, check_batches
 from netdsl.training.data.normalization import for_network
 from netdsl.training.data.stored import Samples, chosen
 from netdsl.training.loop.failures import all_finite, bad_layer, copy_of, sentence, step_failure
+from netdsl.training.loop.learning import Learning
 from netdsl.training.loop.shares import parts_of
 from netdsl.training.loop.watch import Interrupted, Progress, Result, Watch
 from netdsl.training.runs.average import WeightAverage
@@ -83,10 +84,10 @@ class _Trainer:
         self.net, self.data, self.recipe, self.folder, self.watch = net, dataset, net.recipe, run, watch
         self.task, self.measured = task_of(net, dataset), measured_together(net)
         self.ranks, self.wishes = ranks, Wishes()
-        self.amount_of, self.gathered = weighing(net), Gathered()
         self.feed = Feed(dataset, net.recipe, parts_of(ranks, net, engine))
         self.course = course_of(net.recipe, self.feed.steps)
         self.model = new_model(net, engine, ranks)
+        self.learning = Learning(net, self.model, ranks)
         self.average = WeightAverage(self.model, self.recipe.ema) if self.recipe.ema else None
         self.position, self.save_seconds = Position(), 0.0
         self.history: list[Epoch] = []
@@ -288,8 +289,7 @@ class _Trainer:
         # a stream a step, not one that goes on: a run that is resumed in the middle of an epoch draws the same numbers
         self.model.rng, lr = np.random.default_rng(self._noise(batch)), self._learning_rate(self.done + at.step)
         with np.errstate(all="ignore"):  # what overflows is reported below
-            is_alone = batch.is_first and batch.is_last
-            step, right = self._learned(batch, lr) if is_alone else self._gathered(batch, lr)
+            step, right = self._learned(batch, lr)
         if not step.is_finite:
             raise self._failure(batch, "a gradient" if np.isfinite(step.loss) else "the loss")
         if not batch.is_last:
@@ -301,43 +301,12 @@ class _Trainer:
         self.position = replace(at, step=at.step + 1, samples=at.samples + count, loss=total, right=at.right + right)
         return True
 
-    def _gathered(self, batch: Batch, lr: float) -> tuple[Step, int]:
-        """Gathers the gradient of one of a step's batches, and makes the step after the last -> the step, with the mean
-        loss of all of them, and how many of all samples or pixels were classified correctly."""
-        amount = self._amount(batch)
-        expected = batch.whole * max(1, math.prod(batch.y.shape[1:])) if self.amount_of is not len else batch.whole
-        before = Gathered() if batch.is_first else self.gathered
-        if self.ranks.are_many:
-            share = Share(batch.part, len(batch.rows), lambda logits: self._told(logits, batch))
-            model = cast(SharedModel, self.model)
-            step, told = model.gather_share(batch.x, batch.y, amount / expected, batch.is_first, share)
-            right, self.wishes = int(told[0]), Wishes(bool(told[1]), bool(told[2]))
-        else:
-            step = self.model.gather(batch.x, batch.y, amount / expected, batch.is_first)
-            right = self._right(step.logits, batch.y)
-        done = self.gathered = Gathered(
-            before.amount + amount, before.loss + float(step.loss) * amount, before.right + right
-        )
-        if not batch.is_last or not step.is_finite:
-            return step, done.right
-        is_finite = self.model.apply(lr, expected / (done.amount or expected))
-        return Step(done.loss / (done.amount or 1.0), step.logits, is_finite), done.right
-
-    def _amount(self, batch: Batch) -> float:
-        """By how much a batch counts in the mean loss of its step."""
-        if self.amount_of is len:
-            return len(batch.rows)
-        own = self.amount_of(batch.y)
-        is_parted = self.ranks.are_many and batch.part != slice(0, len(batch.rows))
-        return self.ranks.total([own])[0] if is_parted else own
-
     def _learned(self, batch: Batch, lr: float) -> tuple[Step, int]:
-        """Learns from one batch -> the step, and how many samples or pixels were classified correctly."""
+        """Learns from one batch -> the step, and how many samples or pixels of it were classified correctly so far."""
         if not self.ranks.are_many:
-            step = self.model.learn(batch.x, batch.y, lr)
-            return step, self._right(step.logits, batch.y)
-        share = Share(batch.part, len(batch.rows), lambda logits: self._told(logits, batch))
-        step, (right, stop, save) = cast(SharedModel, self.model).learn_share(batch.x, batch.y, lr, share)
+            step, (right,) = self.learning.learn(batch, lr, lambda logits: (self._right(logits, batch.y),))
+            return step, int(right)
+        step, (right, stop, save) = self.learning.learn(batch, lr, lambda logits: self._told(logits, batch))
         self.wishes = Wishes(bool(stop), bool(save))
         return step, int(right)
 
@@ -396,15 +365,6 @@ class Wishes:
 
     stop: bool = False
     save: bool = False
-
-
-@dataclass(frozen=True)
-class Gathered:
-    """What the batches of a step came to so far: by how much they count, and sums over their samples."""
-
-    amount: float = 0.0
-    loss: float = 0.0
-    right: int = 0
 
 
 class _Stop(Exception):
