@@ -9,7 +9,7 @@ from netdsl.analysis.residuals import residual_ends
 from netdsl.graph.ir import Graph, ParamSpec
 from netdsl.graph.recipe import SCHEMES
 from netdsl.kernels.arrays import Array
-from netdsl.kernels.initial import normal
+from netdsl.kernels.initial import normal, torch_uniform
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,8 @@ def buffer_starts(graph: Graph) -> list[tuple[str, ParamSpec, Start]]:
 
 def _start(spec: ParamSpec, scheme: str) -> Start:
     starts, fans = SCHEMES[scheme], (spec.fan_in, spec.fan_out)
+    if spec.init == "torch":
+        return Start(torch_uniform, fans)
     kernels = {"weight": starts.weight, "bias": starts.bias, "normal": normal, "embedding": starts.embedding}
     kernel = kernels.get(str(spec.init))
     if kernel is None:

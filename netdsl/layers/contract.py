@@ -32,6 +32,8 @@ image and a volume where it goes through `x.space`. `attrs` is a dict of attr na
     cancels_bias: a bias in the layer before it does nothing; is_linear: two in a row can do no more than one
     norms_batch: in training its statistics are those of the batch, one value of a channel has none
     by_token: it makes each token by itself, as it makes a vector
+    by_step: it makes a token from what it made of those before, one step after the other: the more samples a step has,
+    the better
     takes_ids: it takes whole numbers of a vocabulary, with which no other layer can compute
     ties: the op of another layer whose params it uses, which a label names (`unembed @words`). Its attrs are `classes`
     and `features`, the sizes of that layer's weight; in torch_call {self} is that layer's member
@@ -39,6 +41,9 @@ image and a volume where it goes through `x.space`. `attrs` is a dict of attr na
                                          makes them of all; it finds its other arguments as forward does. state: what
                                          it gave for the tokens before these, None at the beginning. Optional; None of
                                          a layer whose tokens need those behind them. One that is `by_token` needs none
+    goes_on(attrs) -> bool               whether it can with these attrs: not where its tokens need those behind them
+    variants: the layer with other kernels, for attrs by which it computes something else (`gelu tanh`): a tuple of
+    LayerDef, of which the first whose `when(attrs)` holds stands in its place (`of`); all else is as the layer's own
     stages(attrs, *inputs) -> tuple of StageCall     what computes the layer fast, each in its way; optional. It imports
                                          the stages itself: only a fast network needs them. A signal comes to it as an
                                          image one number wide (passes/signals.py)
@@ -48,6 +53,12 @@ its text is copied into emitted modules (targets/text/kernel_source.py). Buffers
 training. What it computes with sizes stands in a kernel that takes no array: on a GPU that is left to NumPy
 (targets/cupy/spelling.py).
 A layer whose forward takes `rng` saves the factor that it multiplied x by (so that a comparison can reuse the draw).
+Where it draws for something else than x, or draws nothing with some attrs, it says so:
+
+    draws(attrs, *inputs) -> (forward, sizes, p)     a dropout's kernel, and what sizes a sample has that it is given;
+                                                     None: nothing is drawn
+    factor_of(saved) -> factor           what of that which forward saved is the factor; None out of training
+    torch_draws: the member of the PyTorch module that draws: an `nn.Dropout`
 """
 
 from __future__ import annotations
@@ -60,7 +71,7 @@ from math import isqrt
 from typing import TYPE_CHECKING, Any, Literal
 
 from netdsl.graph.ir import ParamSpec
-from netdsl.graph.types import Tensor
+from netdsl.graph.types import Sizes, Tensor
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.ground.symbols import is_all, value_text
 
@@ -120,6 +131,9 @@ def axes_of(x: Tensor | None) -> int:
     return x.axes if x is not None and x.is_map else 2
 
 
+Draw = tuple[Callable[..., Any], Sizes, float]
+"""What draws a factor, the sizes of a sample of what it is given, and the share of numbers that it drops."""
+
 Cost = Callable[[int, bool], float]
 
 
@@ -156,6 +170,16 @@ def _no_macs(attrs: Attrs, *inputs: Tensor) -> int:
     return 0
 
 
+def _saved_alone(saved: Any) -> Any:
+    """The factor, where it is all that forward saved."""
+    return saved
+
+
+def always(attrs: Attrs) -> bool:
+    """Whatever the attrs are."""
+    return True
+
+
 def same_shape(attrs: Attrs, x: Tensor) -> Tensor:
     """The type of x."""
     return x
@@ -189,14 +213,25 @@ class LayerDef:
     idle: Mapping[str, float] | None = None
     norms_batch: bool = False
     by_token: bool = False
+    by_step: bool = False
     takes_ids: bool = False
     ties: str = ""
     go_on: Callable[..., Any] | None = None
+    goes_on: Callable[[Attrs], bool] = always
+    variants: tuple[LayerDef, ...] = ()
+    when: Callable[[Attrs], bool] = always
+    draws: Callable[..., Draw | None] | None = None
+    factor_of: Callable[[Any], Any] = _saved_alone
+    torch_draws: str = ""
     stages: Callable[..., tuple[StageCall, ...]] | None = None
 
     def is_idle(self, attrs: Attrs) -> bool:
         """Whether it gives its input as it is."""
         return self.idle is not None and all(is_all(attrs[name], number) for name, number in self.idle.items())
+
+    def of(self, attrs: Attrs) -> LayerDef:
+        """The layer with the kernels that it has with these attrs."""
+        return next((variant for variant in self.variants if variant.when(attrs)), self)
 
     def attr(self, name: str) -> Attr:
         return next(attr for attr in self.attrs if attr.name == name)
@@ -206,10 +241,22 @@ class LayerDef:
         """The names of forward's arguments after its inputs."""
         return tuple(inspect.signature(self.forward).parameters)[self.num_inputs or 1 :]
 
+    @cached_property
+    def go_on_names(self) -> tuple[str, ...]:
+        """The names of go_on's arguments between its input and its state."""
+        assert self.go_on is not None, self.name
+        return tuple(name for name in tuple(inspect.signature(self.go_on).parameters)[1:] if name != "state")
+
     @property
     def is_random(self) -> bool:
-        """True if forward draws random numbers in training."""
+        """True if forward may draw random numbers in training."""
         return "rng" in self.forward_names
+
+    def drawn(self, attrs: Attrs, *inputs: Tensor) -> Draw | None:
+        """What it draws in training; None: nothing."""
+        if not self.is_random:
+            return None
+        return self.draws(attrs, *inputs) if self.draws is not None else (self.forward, inputs[0].sizes, attrs["p"])
 
 
 # -------------------------------------------------------------------------------------------- helps for shape rules

@@ -107,7 +107,8 @@ def _layer_page(layer: LayerDef, word: str) -> str:
     else:
         parts += [_attributes(layer)] if layer.attrs else [] if word in MERGES else ["It has no attributes."]
     parts += [f"Shape:\n\n{_indented(layer.shape)}"]
-    parts += [f"Formula:\n\n{_indented(layer.forward)}"] if layer.forward.__doc__ else []
+    forwards = dict.fromkeys(one.forward for one in (layer, *layer.variants) if one.forward.__doc__)
+    parts += [f"{'Or' if i else 'Formula'}:\n\n{_indented(forward)}" for i, forward in enumerate(forwards)]
     parts += [f"Example, which gives {node.type.show_type()}{_counts(node)}:\n\n```net\n{net.source.text}```"]
     parts += [f"In PyTorch:\n\n    {_torch(layer, node, inputs)}"]
     return "\n\n".join(parts) + "\n"

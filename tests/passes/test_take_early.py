@@ -50,7 +50,7 @@ BY_TOKEN = [name for name, layer in layer_table().items() if layer.by_token and 
 
 @pytest.mark.parametrize("name", BY_TOKEN)
 def test_layers_by_token_make_a_token_as_a_vector(name):
-    line = {"linear": "linear 7", "add": "add { id | id }"}.get(name, name)
+    line = {"linear": "linear 7", "swiglu": "swiglu 7", "add": "add { id | id }"}.get(name, name)
     of_tokens, of_vectors = (compile_text(f"input {shape}\n{line}").build(dtype="float64") for shape in ("5x6", "6"))
     for param, array in of_vectors.params.items():
         array[...] = of_tokens.params[param]

@@ -8,7 +8,7 @@ from netdsl.graph.ir import Input as NetworkInput
 from netdsl.graph.recipe import Recipe
 from netdsl.graph.types import Tensor
 from netdsl.ground.symbols import value_text
-from netdsl.layers import layer_of
+from netdsl.layers import layer_at
 from netdsl.layers.contract import StageCall
 from netdsl.passes.plan import Plan, Planned, needs_gradient
 from netdsl.passes.signals import sizes_inside, stage_calls
@@ -83,7 +83,7 @@ def _output_line(graph: Graph, until: int) -> str:
     last = graph.maker_of(graph.output)
     assert last is not None, graph.name
     arguments = ", ".join([f"self.logits({given}, training)", *_arguments(last)])
-    return f"return {layer_of(last.op).forward.__name__}({arguments})[0]"
+    return f"return {layer_at(last).forward.__name__}({arguments})[0]"
 
 
 def _optimizer_lines(recipe: Recipe) -> list[str]:
@@ -185,7 +185,7 @@ def _reason(stage: Planned, graph: Graph, samples: int) -> str:
 
 def _textbook(graph: Graph, node: Node) -> str:
     """`Textbook(w, "lrn1", lambda x: lrn_forward(x, 5), lrn_backward)`; with the spaces of what is no image."""
-    layer = layer_of(node.op)
+    layer = layer_at(node)
     inputs = "*xs" if len(node.inputs) > 1 else "x"
     call = f"lambda {inputs}: {layer.forward.__name__}({', '.join([inputs, *_arguments(node)])})"
     types = (*graph.input_types(node), node.type)

@@ -14,7 +14,8 @@ from torch import nn
 from netdsl.analysis.loss import judges_tokens
 from netdsl.graph.ir import Graph, Node
 from netdsl.graph.recipe import LOSSES, Recipe
-from netdsl.layers import layer_of
+from netdsl.layers import layer_at
+from netdsl.layers.contract import Draw
 from netdsl.targets.torch.sharing import module_path, sharing
 
 if TYPE_CHECKING:
@@ -120,13 +121,53 @@ class Drawn(nn.Module):
         self.factors: list[torch.Tensor] = []
         self.calls = 0
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if not self.training:
-            return x
+    def factor(self, x: torch.Tensor) -> torch.Tensor:
+        """The factor of this call."""
         factor = self.factors[self.calls % len(self.factors)]
         if len(self.factors) > 1:  # one module called several times, where layers share their params
             self.calls += 1
-        return x * factor.to(x.dtype)
+        return factor.to(x.dtype)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return x * self.factor(x) if self.training else x
+
+
+class DrawnRecurrent(Drawn):
+    """An nn.LSTM, nn.GRU or nn.RNN with its params under their names, whose layers but the last are multiplied by the
+    factor (N, layers - 1, T, sides * H) of this call."""
+
+    def __init__(self, module: nn.RNNBase) -> None:
+        super().__init__()
+        self.module, self.sides = [module], 1 + module.bidirectional  # in a list: its params have their names here
+        for name, param in module.named_parameters():
+            self.register_parameter(name, param)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        (module,) = self.module
+        factor = self.factor(x) if self.training else None
+        for layer in range(module.num_layers):
+            x = self.one_layer(module, x, layer)
+            if factor is not None and layer < module.num_layers - 1:
+                x = x * factor[:, layer]
+        return x, None
+
+    def one_layer(self, module: nn.RNNBase, x: torch.Tensor, layer: int) -> torch.Tensor:
+        """One layer in its directions, from zeros, by PyTorch's own function."""
+        ends = [f"_l{layer}{side}" for side in ("", "_reverse")[: self.sides]]
+        kinds = ("weight_ih", "weight_hh", *(("bias_ih", "bias_hh") if module.bias else ()))
+        weights = [self.get_parameter(kind + end) for end in ends for kind in kinds]
+        h = x.new_zeros(self.sides, len(x), module.hidden_size)
+        state: Any = (h, h) if isinstance(module, nn.LSTM) else h
+        run = getattr(torch, module.mode.lower())  # torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu
+        made: torch.Tensor = run(x, state, weights, module.bias, 1, 0.0, self.training, self.sides == 2, True)[0]
+        return made
+
+
+def _in_place_of(module: nn.Module) -> Drawn:
+    """What computes the same as a random module of PyTorch's, with factors that somebody else draws."""
+    if isinstance(module, Drawn):  # it is that already
+        return module
+    return DrawnRecurrent(module) if isinstance(module, nn.RNNBase) else Drawn()
 
 
 class Draws:
@@ -135,9 +176,10 @@ class Draws:
 
     def __init__(self, module: nn.Module, graph: Graph) -> None:
         shared = sharing(graph)
-        self.graph, self.nodes = graph, [node for node in graph.nodes if _is_drawn(node)]
-        self.paths = {node.name: module_path(graph, node, shared) for node in self.nodes}
-        self.modules = {path: Drawn() for path in self.paths.values()}
+        self.draws = {node.name: _drawn(graph, node) for node in graph.nodes}
+        drawing = [node for node in graph.nodes if self.draws[node.name]]
+        self.paths = {node.name: _drawing_member(module_path(graph, node, shared), node) for node in drawing}
+        self.modules = {path: _in_place_of(module.get_submodule(path)) for path in self.paths.values()}
         for path, drawn in self.modules.items():
             drawn.train(module.get_submodule(path).training)
             module.set_submodule(path, drawn)
@@ -153,9 +195,11 @@ class Draws:
         """Factors for n samples, layer by layer in the order of the graph, as layer objects draw them; those of `rows`
         are kept."""
         factors = {}
-        for node in self.nodes:
-            x = np.broadcast_to(np.ones((), dtype), (n, *self.graph.input_shapes(node)[0]))
-            factors[node.name] = layer_of(node.op).forward(x, node.attrs["p"], True, rng)[1][rows]
+        for name, how in self.draws.items():
+            if how is not None:
+                kernel, sizes, p = how
+                x = np.broadcast_to(np.ones((), dtype), (n, *sizes))
+                factors[name] = kernel(x, p, True, rng)[1][rows]
         self.set(factors, device)
 
     def set(self, factors: Mapping[str, np.ndarray], device: torch.device | None = None) -> None:
@@ -167,6 +211,13 @@ class Draws:
             self.modules[path].factors.append(factor if device is None else factor.to(device))
 
 
-def _is_drawn(node: Node) -> bool:
-    definition = layer_of(node.op)
-    return definition.is_random and not definition.is_idle(node.attrs)
+def _drawn(graph: Graph, node: Node) -> Draw | None:
+    """What a layer draws, unless the module leaves it out."""
+    definition = layer_at(node)
+    return None if definition.is_idle(node.attrs) else definition.drawn(node.attrs, *graph.input_types(node))
+
+
+def _drawing_member(path: str, node: Node) -> str:
+    """The full name of the module that draws for a node."""
+    member = layer_at(node).torch_draws
+    return f"{path}.{member}" if member else path
