@@ -106,7 +106,7 @@ def shards(ranks, folder):
 
     told = {}
     for sharded.UNIT in (2**18, 1):
-        for case in ("plain", "bn", "dropout"):
+        for case in ("plain", "bn", "dropout", "accumulated"):
             told[f"{case}, units of {sharded.UNIT}"] = apart(case, ranks, is_sharded=True, is_synced=case == "bn")
     return told
 
