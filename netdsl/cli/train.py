@@ -79,6 +79,9 @@ WITH_A_BACKEND = ("level", "workers", "threads")  # and these with `--backend`: 
     help="Steps of the optimizer, in place of epochs: 2000, '2000 every=250'; by default as in the spec.",
 )
 @click.option("--batch", type=click.IntRange(1), help="Samples a step; by default as in the spec.")
+@click.option(
+    "--accumulate", type=click.IntRange(1), help="Batches whose samples one step has; by default as in the spec."
+)
 @click.option("--lr", type=click.FloatRange(0, min_open=True), help="Learning rate; by default as in the spec.")
 @click.option(
     "--opt", metavar="TEXT", help="As after `opt` in a spec: adam, 'sgd lr=0.1 momentum=0.9'; by default as there."

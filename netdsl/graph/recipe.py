@@ -262,9 +262,10 @@ class Recipe:
     schedule_options: those of the loss and the schedule. decay: one of DECAYS. augment: name of a change -> how much.
     clip: the largest norm of all gradients together; ema: the decay of the running mean of the weights; patience:
     epochs without a better one before training stops; fit: how images come to the size of the input; None: not done.
-    monitor: one of MONITORS, the measure of validation data by which one epoch is better than another.
-    steps: how long the run is in steps of the optimizer, in place of epochs; every: after how many of them it is
-    measured and saved, as it is after each epoch else; None: a tenth of them.
+    monitor: one of MONITORS, the measure of validation data by which one epoch is better than another. steps: how long
+    the run is in steps of the optimizer, in place of epochs; every: after how many of them it is measured and saved, as
+    it is after each epoch else; None: a tenth of them. accumulate: of how many batches, one after the other, a step has
+    the samples.
     """
 
     data: str = "mnist-mini"
@@ -289,6 +290,7 @@ class Recipe:
     decay: str = "all"
     steps: int | None = None
     every: int | None = None
+    accumulate: int = 1
 
     def learning_rate(self, step: int, steps_an_epoch: int) -> float:
         """The learning rate of the step after `step` others, counted over the whole run."""

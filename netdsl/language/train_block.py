@@ -137,6 +137,7 @@ ENTRIES: Mapping[str, Callable[[ast.Entry], Fields]] = {
     "epochs": _epochs,
     "steps": _steps,
     "batch": _one("batch", lambda value, what: whole(value, 1, f"`{what}`")),
+    "accumulate": _one("accumulate", lambda value, what: whole(value, 1, f"`{what}`")),
     "seed": _one("seed", lambda value, what: whole(value, 0, f"`{what}`")),
     "init": _one("init", lambda value, what: word(value, SCHEMES, "initialisation")),
     "augment": _augment,
