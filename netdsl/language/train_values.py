@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from netdsl.graph.recipe import LOSSES, SCHEMES
+from netdsl.graph.recipe import LOSSES, SCHEMES, TEXT_UNITS
 from netdsl.graph.schedules import SCHEDULES
 from netdsl.ground.diagnostics import Edit, did_you_mean
 from netdsl.ground.source import Span
@@ -170,6 +170,7 @@ KINDS: Mapping[str, Callable[[object, str], object]] = {
     "degrees": _within(lambda v: 0 < v <= 180, "above 0 and at most 180"),
     "whole": lambda value, what: whole(value, 1, f"`{what}`"),
     "text": _text,
+    "unit": lambda value, what: word(value, dict.fromkeys(TEXT_UNITS), "unit of a text"),
     "pair": _pair,
     "weights": _weights,
     "rising": _rising,

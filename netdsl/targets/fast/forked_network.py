@@ -53,6 +53,9 @@ class ForkedNetwork(FastNetwork):
         takes = self.named_inputs() if hasattr(self, "named_inputs") else {"x": self.input_shape}
         for name, shape in {**takes, **self.gives}.items():
             self.io[name] = self.team.shared((self.capacity, *shape), self.dtype)
+        if hasattr(self, "whole_inputs"):
+            for name in self.whole_inputs():
+                self.io[name] = self.team.shared((self.capacity, *takes[name]), np.int64)
         if y is not None:
             self.io["y"] = self.team.shared((self.capacity, *y.shape[1:]), y.dtype)
         self.forget_workers()

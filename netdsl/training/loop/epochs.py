@@ -34,7 +34,6 @@ from netdsl.training.runs.folder import result_path
 from netdsl.training.runs.history import Epoch, History, read_history, with_times, write_history
 from netdsl.training.runs.state import Position, load_youngest, save_state
 from netdsl.training.scores.evaluation import Scores, class_weights, evaluate, fitted, measured_together, task_of
-from netdsl.training.scores.measures import chosen_classes
 
 if TYPE_CHECKING:
     from netdsl.pipeline import Net
@@ -290,8 +289,7 @@ class _Trainer:
         return self._right(logits, batch.y) if counts else 0, wishes.stop, wishes.save
 
     def _right(self, logits: np.ndarray, y: np.ndarray) -> int:
-        classes = len(self.task.classes)
-        return int(np.count_nonzero(chosen_classes(logits, classes) == _labels(y))) if classes else 0
+        return int(np.count_nonzero(self.task.chosen(logits) == _labels(y))) if self.task.classes else 0
 
     def _learning_rate(self, step: int) -> float:
         """The learning rate of a step of the running epoch."""
