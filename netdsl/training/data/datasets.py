@@ -169,9 +169,11 @@ def _split(name: str, parts: Parts, want: Wanted, limit: int | None, rng: np.ran
         x["train"], y["train"] = joined([x["train"], x["val"]]), joined([y["train"], y["val"]])
     arrays = x["train"], y["train"], x["test"], y["test"]
     units = None if held or units is None else units[:limit]
-    layout = want.layout_of(x["train"].shape[1:])
+    layout = "ids" if parts.limit else want.layout_of(x["train"].shape[1:])
     data = Dataset(name, *arrays, parts.classes, (), (), held=held, is_own=True, bits=parts.bits, notes=notes)
-    data = replace(data, layout=layout, rate=parts.rate, units=units)
+    data = replace(data, layout=layout, rate=parts.rate, units=units, limit=parts.limit)
+    if data.has_ids:  # nothing normalises them
+        return replace(data, mean=(0.0,), std=(1.0,))
     return data if want.has_constants else _measured(data, want)
 
 

@@ -16,6 +16,7 @@ from netdsl.graph.types import Tensor, show_sizes
 from netdsl.ground.diagnostics import UserError, plain
 from netdsl.ground.reading import reading, shown
 from netdsl.training.data.arrays import shaped
+from netdsl.training.data.id_arrays import id_rows
 from netdsl.training.data.images import fitted_bytes
 from netdsl.training.data.npz import npz_names, read_npz
 from netdsl.training.data.signal_tables import are_samples, read_windows
@@ -39,8 +40,8 @@ INPUTS = (
 
 
 def read_samples(path: Path, want: Wanted) -> tuple[np.ndarray, list[int], tuple[str, ...]]:
-    """-> x (N, *sizes) uint8 or float32 as the network takes it, the rows of the file that they stand in or begin with,
-    and notes on what was left out or moved; images come to its size by `want.fit`.
+    """-> x (N, *sizes) uint8, float32 or whole numbers as the network takes it, the rows of the file that they stand in
+    or begin with, and notes on what was left out or moved; images come to its size by `want.fit`.
 
     Raises UserError.
     """
@@ -62,6 +63,8 @@ def _samples(path: Path, takes: Tensor, fit: str | None) -> tuple[np.ndarray, tu
             x = np.array(np.load(path, mmap_mode="r", allow_pickle=False))
     else:
         x, notes = _from_table(path, takes.size)
+    if takes.is_ids and x.size:
+        return np.asarray(id_rows(path, "x", x[None] if x.shape == shape else x, takes)), notes
     if x.dtype.kind not in "iufb" or not x.size:
         what = f"dtype {x.dtype}" if x.size else "no samples"
         raise UserError(f"{shown(path)} has {what}, expected numbers of N x {show_sizes(shape)}")
