@@ -98,4 +98,4 @@ def id_parts(
         raise UserError(f"{shown(path)} has no labels `y`", help="add `y.npy`, the number that follows each row")
     last = read_targets(path, inputs, ends, want)
     text = f"{shown(path)} has no labels `y`: the label of a row is its last number"
-    return Parts(rows, {part: y for part, y in last.parts.items()}, last.classes, (*notes, text), limit=takes.limit)
+    return Parts(rows, last.parts, last.classes, (*notes, text), limit=takes.limit)
