@@ -24,7 +24,8 @@ def assert_twins(text, samples=5, workers=1, block=None, tolerance=1e-10):
         for name, array in given.items():
             array += 0.1 * rng.random(array.shape)
             found[name][...] = array
-    x = rng.standard_normal((samples, *net.graph.input_shape))
+    x, given = rng.standard_normal((samples, *net.graph.input_shape)), net.graph.input_type
+    x = rng.integers(0, given.limit, x.shape) if given.is_ids else x
     assert_near(fast.logits(x), slow.logits(x), tolerance, "inference")
     slow.rng, fast.rng = (np.random.default_rng(1) for _ in range(2))
     y, found = (model.logits(x, training=True) for model in (slow, fast))

@@ -18,6 +18,7 @@ INPUTS += ["3x8x8 mean (0.5, -1, 0.1) std (0.5, 2, 1)", "2x5x7 mean 0.1307 std 0
 INPUTS += ["7 mean -1 std 3", "5x8 mean 1 std 0.5"]
 INPUTS += ["1x1 map", "1x2 map", "2x9 map", "3x16 map", "4x7 map", "6x13 map", "2x9 map mean (0.5, -1) std (0.5, 2)"]
 INPUTS += ["1x1x1x1", "1x2x1x3", "2x3x5x4", "3x4x4x4", "4x2x5x3", "6x3x2x7", "2x3x5x4 mean 0.1 std 2"]
+INPUTS += ["6 of 7\nwords: embed 4", "1 of 1\nwords: embed 2", "9 of 600\nwords: embed 6"]
 HEADER = """\
 block mix(c, k=1) { cat { conv c k=k same | id } -> bn -> relu }
 block squeeze(r) { mul { id | gap -> linear max(1, in.c//r) -> relu -> linear in.c*r -> slice 0 in.c//r -> sigmoid } }
@@ -58,6 +59,9 @@ conv in.c*2 k1 -> shuffle 2; conv in.c*2 k3 p1; conv in.c k3 p1 g=in.c; conv 4 k
 conv 4 k=in.w; conv 3 k3 p2x0 -> relu -> crop p=2x0; pad 1 -> pool 2; pool in.space; reshape 6x4 map
 tokens -> transpose -> linear 3 -> transpose; tokens -> map; tokens -> res { mha 1 } -> relu
 transpose -> linear 4 -> transpose; map; map 2x2
+linear 4 -> mha 2 causal; linear 8 -> mha 4 kv=2 causal rope; linear 6 -> mha 3 kv=1 dropout=0.3; pos sincos; gelu tanh
+res { rms -> mha 1 causal rope }; res { ln -> mha 1 causal dropout=0.2 }; res { swiglu 6 -> linear in.c nobias }
+unembed @words; linear 4 -> unembed @words; unembed @words -> linear 3
 """.replace("\n", "; ")
     .strip("; ")
     .split("; ")
@@ -182,4 +186,5 @@ def whole(head, body):
     called = set(re.findall(r"\b(\w+)\(", head + body))
     use = "" if called.isdisjoint(OF_STD) else "use std\n"
     blocks = "".join(f"{line}\n" for name, line in BLOCKS_BY_NAME.items() if name in called)
-    return f"{use}{blocks}{head}{body}train {{ loss mse }}\n"
+    loss = "ce" if " of " in head.partition("\n")[0] and head.startswith("input") else "mse"
+    return f"{use}{blocks}{head}{body}train {{ loss {loss} }}\n"

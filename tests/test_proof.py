@@ -14,10 +14,10 @@ from hypothesis import given, strategies
 from random_nets import specs
 
 from netdsl.ground.diagnostics import UserError
-from netdsl.layers import layer_table
+from netdsl.layers import layer_of, layer_table
 from netdsl.pipeline import check_text, compile_text
 from netdsl.verify.agreement import verify
-from netdsl.verify.batches import random_batch
+from netdsl.verify.batches import labels_in_dtype, random_batch
 from netdsl.verify.gradients import gradient_check, network_to_check
 
 NORMAL, VERIFIED = 8, 3  # networks to plant faults in, and to verify, which takes some seconds each
@@ -105,7 +105,7 @@ def gradients(network, x, y, seed):
     network.rng = np.random.default_rng(seed)
     _, dlogits = network.loss(network.logits(x, training=True), y)
     dx, grads = network.backward(dlogits)
-    return [dx, *grads.values()]
+    return [*([] if dx is None else [dx]), *grads.values()]
 
 
 def is_felt(right, wrong):
@@ -118,7 +118,7 @@ def is_felt(right, wrong):
 def check_planted(text, seed, seen, most):
     """Up to `most` faults, one at a time: a layer gives a wrong gradient by an input or by a param."""
     net = compile_text(text)
-    x, y = (array.astype(np.float64) for array in random_batch(net, 4, seed))
+    x, y = (labels_in_dtype(array, "float64") for array in random_batch(net, 4, seed))
     right = gradients(network_to_check(net, seed, "float64"), x, y, seed)
     if not all(np.linalg.norm(gradient) < STEEP for gradient in right):
         seen["too steep"] += 1
@@ -134,6 +134,7 @@ def check_planted(text, seed, seen, most):
         (index, what)
         for index, node in enumerate(net.graph.nodes)
         for what in (*range(len(node.inputs)), *(param.name for param in node.params))
+        if what != 0 or not layer_of(node.op).takes_ids
     ]
     for place in rng.permutation(len(places))[:most]:
         index, what = places[place]
@@ -179,6 +180,10 @@ def small_networks(name, layer):
         net, _ = check_text(text)
         if net:
             yield text
+    if layer.takes_ids:
+        yield f"input 5 of 7\n{name} 3 -> linear 4\ntrain {{ loss ce }}"
+    if layer.ties:
+        yield f"input 5 of 7\nit: {layer.ties} 3 -> scale 0.9 -> {name} @it\ntrain {{ loss ce }}"
 
 
 @pytest.mark.parametrize("name", layer_table())

@@ -50,14 +50,22 @@ avgpool 2 p1 nopad -> rms -> prelu channelwise -> dropout2d 0.3 -> droppath 0.2 
 skip: conv 8 -> shuffle 2 -> relu6 -> pixelshuffle 2 -> softplus -> upsample 2 bilinear -> adaptive 6x8 -> crop 5x7
 gelu -> cat { id | conv 2 k1 -> silu | add { id | tanh } } -> slice 1 5 -> res { conv in.c k3 p1 -> hardswish }
 mul { id | cat { gap | gmp } -> linear 4 -> hardsigmoid } -> mul { id | conv 1 k1 -> sigmoid } -> id -> tokens -> cls
+pos sincos -> res { rms -> mha 2 causal kv=1 rope dropout=0.2 } -> gelu tanh
 pos -> res { ln -> mha 2 } -> transpose -> tanh -> transpose -> map -> tokens -> softmax
-flatten -> linear 24 -> reshape 6x2x2 -> flatten -> fc 12 -> dropout 0.1
+flatten -> linear 24 -> reshape 6x2x2 -> flatten -> fc 12 -> swiglu 12 -> dropout 0.1
 reshape 3x4 -> take 1 -> logsoftmax
 train { loss mse }
 """
 
 
-def test_every_layer_in_one_network():
+OF_A_VOCABULARY = """
+input 6 of 9
+words: embed 4 -> ln -> linear 4 -> unembed @words
+train { loss ce }
+"""
+
+
+def test_every_layer_in_two_networks():
     pytest.importorskip("torch")
-    net = check(EVERY_LAYER, 3, 0)
-    assert {node.op for node in net.graph.nodes} == set(layer_table())
+    nets = check(EVERY_LAYER, 3, 0), check(OF_A_VOCABULARY, 3, 0)
+    assert {node.op for net in nets for node in net.graph.nodes} == set(layer_table())

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from netdsl.kernels.positions import rotary_table, sincos_table
 from netdsl.kernels.resample import averaging_matrix
 from netdsl.layers.avgpool import divisors
 
@@ -127,24 +128,47 @@ def adaptive_pool(own: Own, x: Array) -> Array:
 
 
 def attention(own: Own, x: Array) -> Array:
-    (n, t, d), heads, params = x.shape, own.attrs["heads"], own.params
+    (n, t, d), attrs, params = x.shape, own.attrs, own.params
+    heads, kv = attrs["heads"], attrs["kv"]
     qkv = x @ params["in_proj_weight"].T
     if "in_proj_bias" in params:
         qkv = qkv + params["in_proj_bias"]
-    q, k, v = qkv.reshape(n, t, 3, heads, d // heads).transpose(2, 0, 3, 1, 4)
-    weights = jax.nn.softmax(q @ k.swapaxes(2, 3) * (d // heads) ** -0.5, 3)
-    y = (weights @ v).transpose(0, 2, 1, 3).reshape(n, t, d) @ params["out_proj_weight"].T
+    parts = jnp.split(qkv, (d, d + kv * d // heads), axis=2)
+    q, k, v = (part.reshape(n, t, -1, d // heads).swapaxes(1, 2) for part in parts)
+    if attrs["rope"]:
+        table = rotary_table(0, t, d // heads, attrs["base"], np.dtype(np.float32))
+        q, k = turned(q, table), turned(k, table)
+    k, v = (part.repeat(heads // kv, axis=1) for part in (k, v))
+    scores = q @ k.swapaxes(2, 3) * (d // heads) ** -0.5
+    if attrs["causal"]:
+        scores = jnp.where(np.tri(t, dtype=bool), scores, -jnp.inf)
+    weights = dropped(lambda x: x.shape, "dropout")(own, jax.nn.softmax(scores, 3))
+    y = (weights @ v).swapaxes(1, 2).reshape(n, t, d) @ params["out_proj_weight"].T
     return y + params["out_proj_bias"] if "out_proj_bias" in params else y
 
 
-def dropped(shape: Callable[[Array], tuple[int, ...]]) -> Callable[[Own, Array], Array]:
-    """Dropout that draws a factor for each place of that shape."""
+def turned(x: Array, table: np.ndarray) -> Array:
+    (cos, sin), (a, b) = table, jnp.split(x, 2, axis=-1)
+    return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1)
+
+
+def positions(own: Own, x: Array) -> Array:
+    _, t, d = x.shape
+    return x + (sincos_table(0, t, d, np.dtype(np.float32)) if own.attrs["sincos"] else own.params["weight"])
+
+
+def swiglu(own: Own, x: Array) -> Array:
+    return jax.nn.silu(x @ own.params["gate_weight"].T) * (x @ own.params["up_weight"].T)
+
+
+def dropped(shape: Callable[[Array], tuple[int, ...]], attr: str = "p") -> Callable[[Own, Array], Array]:
+    """Dropout that draws a factor for each place of that shape; attr: what has its probability."""
 
     def drop(own: Own, x: Array) -> Array:
-        if not own.training:
+        if not own.training or not own.attrs[attr]:
             return x
-        keeps = jax.random.bernoulli(own.key, 1 - own.attrs["p"], shape(x))
-        return jnp.where(keeps, x / (1 - own.attrs["p"]), 0)
+        keeps = jax.random.bernoulli(own.key, 1 - own.attrs[attr], shape(x))
+        return jnp.where(keeps, x / (1 - own.attrs[attr]), 0)
 
     return drop
 
@@ -186,7 +210,7 @@ LAYERS: Mapping[str, Callable[..., Array]] = {
     "elu": lambda own, x: jax.nn.elu(x, own.attrs["alpha"]),
     "flatten": lambda own, x: x.reshape(len(x), -1),
     "gap": lambda own, x: x.mean(tuple(range(2, x.ndim))),
-    "gelu": lambda own, x: jax.nn.gelu(x, approximate=False),
+    "gelu": lambda own, x: jax.nn.gelu(x, approximate=own.attrs["tanh"]),
     "gmp": lambda own, x: x.max(tuple(range(2, x.ndim))),
     "gn": group_norm,
     "hardsigmoid": pointwise(jax.nn.hard_sigmoid),
@@ -203,7 +227,7 @@ LAYERS: Mapping[str, Callable[..., Array]] = {
     "mul": product,
     "pad": lambda own, x: jnp.pad(x, _sides(own)),
     "pool": max_pool,
-    "pos": lambda own, x: x + own.params["weight"],
+    "pos": positions,
     "prelu": prelu,
     "relu": pointwise(jax.nn.relu),
     "relu6": pointwise(jax.nn.relu6),
@@ -216,6 +240,7 @@ LAYERS: Mapping[str, Callable[..., Array]] = {
     "softmax": lambda own, x: jax.nn.softmax(x, own.attrs["axis"]),
     "softplus": pointwise(jax.nn.softplus),
     "take": lambda own, x: x[:, own.attrs["index"]],
+    "swiglu": swiglu,
     "tanh": pointwise(jnp.tanh),
     "tokens": lambda own, x: x.reshape(*x.shape[:2], -1).swapaxes(1, 2),
     "transpose": lambda own, x: x.swapaxes(1, 2),

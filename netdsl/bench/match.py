@@ -25,7 +25,7 @@ from netdsl.bench.subnormals import WORTH_SAYING
 from netdsl.graph.ir import Graph
 from netdsl.ground.diagnostics import UserError
 from netdsl.ground.system.machine import busy_seconds
-from netdsl.layers import layer_of
+from netdsl.layers import layer_at
 from netdsl.pipeline import Net
 from netdsl.stages.workers import available_cores
 from netdsl.targets.contract import Device
@@ -188,7 +188,7 @@ class _Match:
         self._do("load", path)
         tolerance, of_losses = self.options.tolerances
         self._compare("output", "outputs", "agreement", tolerance)
-        if not any(layer_of(node.op).is_random for node in self.net.graph.nodes):  # the second loss tells of gradients
+        if not any(layer_at(node).is_random for node in self.net.graph.nodes):  # the second loss tells of gradients
             self._compare("losses", "losses before and after a step", "loss_agreement", of_losses, LOSS_STEPS)
 
     def measure(self) -> None:

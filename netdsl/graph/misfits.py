@@ -83,6 +83,9 @@ def _loss_misfits(recipe: Recipe, made: Tensor) -> Iterator[Misfit]:
             text,
             "give the last layer one output for each class, or use `loss bce` for yes and no, `loss mse` for numbers",
         )
+    elif recipe.loss_options.get("ignore", 0) >= classes and made.is_vector:
+        text = f"`ignore={recipe.loss_options['ignore']}` is none of the {classes} classes, which count from 0"
+        yield Misfit("loss", text, "leave it out, or name a class")
     elif weights is not None and len(weights) != classes:
         text = f"the loss has {len(weights)} weights, but the output is {made.show()} ({classes} classes)"
         yield Misfit("loss", text, "give one weight for each class, or `balanced`")

@@ -19,6 +19,7 @@ from netdsl.ground.catalog import CATALOG
 from netdsl.ground.diagnostics import UserError
 from netdsl.kernels import initial, losses, optimizers
 from netdsl.kernels.arrays import Array, Arrays, Number, State
+from netdsl.kernels.losses import total_weight
 
 Options = Mapping[str, Any]
 """Keyword arguments of a kernel, of the types that it takes."""
@@ -56,7 +57,7 @@ class Loss:
     known_as: tuple[str, ...] = ()
 
 
-_WEIGHTS = {"weights": "weights", "balanced": "word"}
+_WEIGHTS = {"weights": "weights", "balanced": "word", "ignore": "label"}
 LOSSES: Mapping[str, Loss] = {
     "ce": Loss(
         losses.cross_entropy,
@@ -319,6 +320,7 @@ def resolved_weights(recipe: Recipe, labels: np.ndarray, classes: int) -> Recipe
     """
     if "balanced" not in recipe.loss_options:
         return recipe
+    labels = labels[labels != recipe.loss_options.get("ignore", -1)]
     counts = np.bincount(labels.ravel(), minlength=classes)
     if not counts.all():
         text = f"`loss {recipe.loss} balanced` finds no training sample of class {int(np.argmin(counts))}"
@@ -326,3 +328,13 @@ def resolved_weights(recipe: Recipe, labels: np.ndarray, classes: int) -> Recipe
     weights = tuple(float(weight) for weight in labels.size / (classes * counts))
     rest = {key: value for key, value in recipe.loss_options.items() if key != "balanced"}
     return replace(recipe, loss_options={**rest, "weights": weights})
+
+
+def weighs_labels(recipe: Recipe) -> bool:
+    """Whether some labels count more than others, or not at all."""
+    return "weights" in recipe.loss_options or "ignore" in recipe.loss_options
+
+
+def label_weight(recipe: Recipe, labels: np.ndarray, classes: int) -> float:
+    """By how much labels (N, ...), or probabilities (N, K, ...), count together in a mean of the recipe's loss."""
+    return total_weight(labels, recipe.loss_options.get("weights"), classes, recipe.loss_options.get("ignore"))

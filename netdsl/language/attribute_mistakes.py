@@ -78,7 +78,7 @@ def too_many(
     hints, fix = [], None
     size = _size_text(value)
     first = written.get(layer.attrs[0].name) if layer.attrs else None
-    arrives = None if given is None else given.channels
+    arrives = None if given is None or given.is_ids else given.channels
     if isinstance(value, int) and layer.attrs and layer.attrs[0].name in ("filters", "features") and first == arrives:
         hints = [f"the size of the input is not written: `{layer.name} {value}`"]
     elif flags and size is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import pkgutil
 from importlib import import_module
 
+from netdsl.graph.ir import Node
 from netdsl.layers.contract import LayerDef
 
 _FILES = frozenset(module.name for module in pkgutil.iter_modules(__path__) if not module.ispkg) - {"contract"}
@@ -42,6 +43,11 @@ def layer_of(op: str) -> LayerDef:
     if op not in _TABLE:
         _TABLE[op] = import_module(f"{__name__}.{op}").LAYER
     return _TABLE[op]
+
+
+def layer_at(node: Node) -> LayerDef:
+    """The layer type of a node, with the kernels that it has with the node's attrs."""
+    return layer_of(node.op).of(node.attrs)
 
 
 def in_other_systems() -> dict[str, str]:

@@ -39,6 +39,9 @@ image and a volume where it goes through `x.space`. `attrs` is a dict of attr na
                                          makes them of all; it finds its other arguments as forward does. state: what
                                          it gave for the tokens before these, None at the beginning. Optional; None of
                                          a layer whose tokens need those behind them. One that is `by_token` needs none
+    goes_on(attrs) -> bool               whether it can, with these attrs
+    variants: the layer with other kernels, for attrs by which it computes something else (`gelu tanh`): a tuple of
+    LayerDef, of which the first whose `when(attrs)` holds stands in its place (`of`); all else is as the layer's own
     stages(attrs, *inputs) -> tuple of StageCall     what computes the layer fast, each in its way; optional. It imports
                                          the stages itself: only a fast network needs them. A signal comes to it as an
                                          image one number wide (passes/signals.py)
@@ -48,6 +51,11 @@ its text is copied into emitted modules (targets/text/kernel_source.py). Buffers
 training. What it computes with sizes stands in a kernel that takes no array: on a GPU that is left to NumPy
 (targets/cupy/spelling.py).
 A layer whose forward takes `rng` saves the factor that it multiplied x by (so that a comparison can reuse the draw).
+Where it draws for something else than x it says so:
+
+    draws(attrs, *inputs) -> (forward, shape, p)     a dropout's kernel, and what shape for a sample it is given
+    factor_of(saved) -> factor           what of that which forward saved is the factor; None out of training
+    torch_draws: the member of the PyTorch module that draws: an `nn.Dropout`
 """
 
 from __future__ import annotations
@@ -60,7 +68,7 @@ from math import isqrt
 from typing import TYPE_CHECKING, Any, Literal
 
 from netdsl.graph.ir import ParamSpec
-from netdsl.graph.types import Tensor
+from netdsl.graph.types import Sizes, Tensor
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.ground.symbols import is_all, value_text
 
@@ -156,6 +164,16 @@ def _no_macs(attrs: Attrs, *inputs: Tensor) -> int:
     return 0
 
 
+def always(attrs: Attrs) -> bool:
+    """Of what holds with any attrs."""
+    return True
+
+
+def _saved_alone(saved: Any) -> Any:
+    """The factor, where it is all that forward saved."""
+    return saved
+
+
 def same_shape(attrs: Attrs, x: Tensor) -> Tensor:
     """The type of x."""
     return x
@@ -192,11 +210,26 @@ class LayerDef:
     takes_ids: bool = False
     ties: str = ""
     go_on: Callable[..., Any] | None = None
+    goes_on: Callable[[Attrs], bool] = always
+    variants: tuple[LayerDef, ...] = ()
+    when: Callable[[Attrs], bool] = always
+    draws: Callable[..., tuple[Callable[..., Any], Sizes, float]] | None = None
+    factor_of: Callable[[Any], Any] = _saved_alone
+    torch_draws: str = ""
     stages: Callable[..., tuple[StageCall, ...]] | None = None
 
     def is_idle(self, attrs: Attrs) -> bool:
         """Whether it gives its input as it is."""
         return self.idle is not None and all(is_all(attrs[name], number) for name, number in self.idle.items())
+
+    def of(self, attrs: Attrs) -> LayerDef:
+        """The layer with the kernels that it has with these attrs."""
+        return next((variant for variant in self.variants if variant.when(attrs)), self)
+
+    def drawn(self, attrs: Attrs, *inputs: Tensor) -> tuple[Callable[..., Any], Sizes, float]:
+        """What draws a factor in training: a dropout's forward, the shape for a sample of what that is given, and its
+        probability."""
+        return self.draws(attrs, *inputs) if self.draws is not None else (self.forward, inputs[0].sizes, attrs["p"])
 
     def attr(self, name: str) -> Attr:
         return next(attr for attr in self.attrs if attr.name == name)

@@ -31,7 +31,7 @@ def embed_forward(x: Array, weight: Array) -> tuple[Array, Saved]:
 
 
 def embed_backward(dy: Tokens, saved: Saved) -> tuple[None, Grads]:
-    """dweight adds up dy for each number; numbers of a vocabulary have no gradient."""
+    """dy (N, T, D) -> dweight (V, D), the sum of dy for each number; numbers themselves have no gradient."""
     x, shape = saved
     dweight = np.zeros(shape, dy.dtype)
     np.add.at(dweight, x, dy)
@@ -56,6 +56,5 @@ LAYER = LayerDef(
     torch=lambda attrs, x: call_text("nn.Embedding", x.limit, attrs["features"]),
     known_as=("embedding", "wte", "lookup", "tokenembedding"),
     takes_ids=True,
-    by_token=True,
     stages=embed_stages,
 )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
 from netdsl.graph.types import Tensor
 from netdsl.kernels.arrays import Array, Grads, Saved
 from netdsl.kernels.stable import erf
-from netdsl.layers.contract import Attrs, LayerDef, StageCall
+from netdsl.layers.contract import Attr, Attrs, LayerDef, StageCall, call_text
 from netdsl.layers.rules.places import same_place
 
 
@@ -27,19 +28,38 @@ def gelu_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     return dy * (phi + x * density), {}
 
 
+def gelu_tanh_forward(x: Array) -> tuple[Array, Saved]:
+    """x of any shape -> y = x * (1 + t) / 2, t = tanh(sqrt(2 / pi) * (x + 0.044715 * x^3)) (Hendrycks & Gimpel 2016,
+    section 2)."""
+    bounded = np.clip(x, -40, 40)  # beyond, t is +-1, and the cube may overflow
+    square = bounded * bounded
+    t = np.tanh((2 / math.pi) ** 0.5 * bounded * (1 + 0.044715 * square))
+    return 0.5 * x * (1 + t), (bounded, square, t)
+
+
+def gelu_tanh_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
+    """dy of any shape -> dx = dy * (1 + t + x * (1 - t*t) * sqrt(2 / pi) * (1 + 3 * 0.044715 * x*x)) / 2."""
+    x, square, t = saved
+    slope = (2 / math.pi) ** 0.5 * (1 + 3 * 0.044715 * square)
+    return dy * (0.5 * (1 + t + x * (1 - t * t) * slope)), {}
+
+
 def gelu_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
-    from netdsl.stages.gelu import Gelu
+    from netdsl.stages.gelu import Gelu, TanhGelu
 
-    return (StageCall(Gelu, (x.sizes,)),)
+    return (StageCall(TanhGelu if attrs["tanh"] else Gelu, (x.sizes,)),)
 
 
-LAYER = LayerDef(
+EXACT = LayerDef(
     name="gelu",
     summary="x times the normal distribution function",
+    attrs=(Attr("tanh", "word"),),
     forward=gelu_forward,
     backward=gelu_backward,
     reads=same_place,
-    torch=lambda attrs, x: "nn.GELU()",
+    torch=lambda attrs, x: call_text("nn.GELU", **({"approximate": "tanh"} if attrs["tanh"] else {})),
     stages=gelu_stages,
     by_token=True,
 )
+BY_TANH = replace(EXACT, forward=gelu_tanh_forward, backward=gelu_tanh_backward, when=lambda attrs: bool(attrs["tanh"]))
+LAYER = replace(EXACT, variants=(BY_TANH,))

@@ -31,7 +31,7 @@ def unembed_forward(x: Array, weight: Array) -> tuple[Array, Saved]:
 
 
 def unembed_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
-    """dx = dy weight; dweight = dy^T x over all tokens, which is added to what `embed` gives."""
+    """dy (N, ..., V) -> dx (N, ..., D) = dy weight; dweight = dy^T x over all tokens, added to what `embed` gives."""
     x, weight = saved
     rows = dy.reshape(-1, dy.shape[-1])
     return np.matmul(dy, weight), {"weight": np.matmul(rows.T, x.reshape(-1, x.shape[-1]))}

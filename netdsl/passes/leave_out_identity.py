@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from netdsl.layers import layer_of
+from netdsl.layers import layer_at
 from netdsl.passes.plan import Plan, Planned
 
 
@@ -16,7 +16,7 @@ def leave_out_identity(plan: Plan) -> Plan:
     where all are 0.
     """
     idle = ("always",) if plan.training else ("always", "at inference")
-    drawn = [stage for stage in plan.stages if layer_of(stage.node.op).is_random]
+    drawn = [stage for stage in plan.stages if layer_at(stage.node).is_random]
     names = {stage.node.name for stage in drawn} if all(_is_idle(stage) for stage in drawn) else set()
     given: dict[int, int] = {}
     stages = []
@@ -30,4 +30,4 @@ def leave_out_identity(plan: Plan) -> Plan:
 
 
 def _is_idle(stage: Planned) -> bool:
-    return layer_of(stage.node.op).is_idle(stage.node.attrs)
+    return layer_at(stage.node).is_idle(stage.node.attrs)

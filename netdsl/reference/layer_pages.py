@@ -17,7 +17,7 @@ from netdsl.layers import find_layer, layer_table
 from netdsl.layers.contract import REQUIRED, Attr, LayerDef
 from netdsl.pipeline import Net, check_text
 
-_INPUTS = ("8x8x8", "4x8", "32")
+_INPUTS = ("8x8x8", "4x8", "32", "4 of 8")
 _VALUES = ("", "2", "8", "0", "0 2", "2x4x4")
 _TOPICS = {
     "Text": ("input", "comment", "signal", "image", "volume", "->", "sizes"),
@@ -87,9 +87,13 @@ def _layer_page(layer: LayerDef, word: str) -> str:
     inputs = net.graph.input_types(node)
     also = sorted({*layer.aliases, layer.name} - {word, "add" if word == "res" else word})
     parts = [f"# {word}: {layer.summary}" + (f" (also written `{'`, `'.join(also)}`)" if also else "")]
-    parts += [_attributes(layer)] if layer.attrs else [] if word in MERGES else ["It has no attributes."]
+    if layer.ties:
+        parts.append(f"It takes the label of an `{layer.ties}`, whose weights it uses.")
+    else:
+        parts += [_attributes(layer)] if layer.attrs else [] if word in MERGES else ["It has no attributes."]
     parts += [f"Shape:\n\n{_indented(layer.shape)}"]
-    parts += [f"Formula:\n\n{_indented(layer.forward)}"] if layer.forward.__doc__ else []
+    forwards = dict.fromkeys(one.forward for one in (layer, *layer.variants) if one.forward.__doc__)
+    parts += [f"{'Or' if i else 'Formula'}:\n\n{_indented(forward)}" for i, forward in enumerate(forwards)]
     parts += [f"Example, which gives {node.type.show_type()}{_counts(node)}:\n\n```net\n{net.source.text}```"]
     parts += [f"In PyTorch:\n\n    {_torch(layer, node, inputs)}"]
     return "\n\n".join(parts) + "\n"
@@ -148,6 +152,8 @@ def example(layer: LayerDef, word: str) -> tuple[str, Net]:
         statement = f"{word} {values}".strip()
         if layer.num_inputs is None:
             statement = f"{word} {{ relu }}" if word == "res" else f"{word} {{ id | relu }}"
+        if layer.ties:
+            statement = f"it: {layer.ties} 8\n{word} @it"
         net, _ = check_text(f"input {shape}\n{statement}\n", "example.net")
         if net is not None and net.graph.nodes:
             return statement, net

@@ -10,8 +10,8 @@ from netdsl.stages.stage import Stage, Worker
 
 
 class Embed(Stage):
-    """y = the rows of weight for the numbers x; weight is stored as (D, V). Of a small table all rows are laid one
-    behind the other, of a large one those that are asked for are gathered."""
+    """y = the rows of weight for the numbers x; weight is stored as (D, V). In training all rows of a small table are
+    laid one behind the other; else, and at inference, where nothing is derived from matrices, they are gathered."""
 
     can = Can(is_named=True, has_own_output=True)
 
@@ -22,7 +22,7 @@ class Embed(Stage):
         self.start(w)
         self.name, self.limit = name, limit
         self.rows = w.params[name + ".weight"].T
-        self.is_small = limit * features <= self.small
+        self.is_small = w.training and limit * features <= self.small
         if self.is_small:
             self.laid = w.shared((name, "rows"), (limit, features))
         self.x: list[Array] = [np.zeros(0)] * len(w.sizes)

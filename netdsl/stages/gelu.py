@@ -54,6 +54,37 @@ class Gelu(Pointwise):
         dy[part] *= self.factor[self.w.block].reshape(dy.shape)[part]
 
 
+class TanhGelu(Gelu):
+    """y = x * t / 2, t = 1 + tanh(a * x * (1 + b * x*x)), a = sqrt(2 / pi), b = 0.044715, and dx = dy * (t + x * t *
+    (2 - t) * a * (1 + 3 * b * x*x)) / 2; the factor is kept."""
+
+    can = Gelu.can
+
+    def compute(self, x: Array, y: Array, rows: slice) -> None:
+        """x (rows, C) -> y, so as well; it may be x."""
+        a = (2 / math.pi) ** 0.5
+        square, t, product = (array[: x.size].reshape(x.shape) for array in self.parts)
+        np.square(x, out=square)
+        np.minimum(square, 1600, out=square)  # beyond, t is 0 or 2, and what follows might overflow
+        np.multiply(square, 0.044715 * a, out=t)
+        t += a
+        t *= x
+        np.tanh(t, out=t)
+        t += 1
+        if not self.w.training:
+            t *= 0.5
+            np.multiply(t, x, out=y)
+            return
+        square *= 3 * 0.044715 * a
+        square += a
+        np.subtract(2, t, out=product)
+        square *= product
+        t *= 0.5
+        np.multiply(t, x, out=y)
+        square *= y
+        np.add(square, t, out=self.factor[self.w.block].reshape(-1, x.shape[1])[rows])
+
+
 def normal_distribution(x: Array, square: Array, phi: Array, part: Array) -> None:
     """x and x*x, of any shape -> Phi(x) = (1 + erf(x / sqrt(2))) / 2 = t*t * (3 - t) / 4, t = 1 + tanh(x * p(x*x)).
     part: scratch.

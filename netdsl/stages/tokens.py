@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from netdsl.kernels.arrays import Array, Shape
+from netdsl.kernels.positions import sincos_table
 from netdsl.stages.can import Can
 from netdsl.stages.stage import Stage, Worker
 
@@ -59,6 +60,25 @@ class Positions(Stage):
         """dy (n, T, D) -> dx, the same."""
         sums = np.dot(np.ones(len(dy), dy.dtype), dy.reshape(len(dy), -1))
         self.add_gradient(self.name, sums.reshape(self.weight.shape).T[..., None])
+        return dy
+
+
+class SinePositions(Stage):
+    """y = x + weight, sines and cosines for each of the T positions (Vaswani et al. 2017, section 3.5)."""
+
+    can = Can(has_own_output=True)
+
+    def __init__(self, w: Worker, shape: Shape) -> None:
+        self.start(w)
+        self.weight = w.constants(sincos_table, 0, *shape)
+        self.y = w.outputs(lambda n: (n, *shape))
+
+    def forward(self, x: Array) -> Array:
+        """x (n, T, D) -> y (n, T, D)."""
+        return np.add(x, self.weight, out=self.y[self.w.block])
+
+    def backward(self, dy: Array) -> Array:
+        """dy (n, T, D) -> dx, the same."""
         return dy
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from netdsl.layers import layer_at
 from netdsl.pipeline import Net
 from netdsl.targets.live.interpreter import LayerNetwork
 from netdsl.targets.torch.running import Draws, torch_logits, torch_loss, torch_model
@@ -16,7 +17,8 @@ def same_draws(module: torch.nn.Module, network: LayerNetwork) -> None:
     """Replace each random layer of the module by a product with the factor that `network` drew last; of one that is
     called several times by those of its calls, in order."""
     draws = Draws(module, network.graph)
-    drawn = {layer.name: layer.saved for layer in network.layers if layer.name in draws.paths}
+    random = [layer for layer in network.layers if layer.name in draws.paths]
+    drawn = {layer.name: layer_at(layer.node).factor_of(layer.saved) for layer in random}
     if all(factor is not None for factor in drawn.values()):  # None: out of training
         draws.set({name: np.asarray(factor) for name, factor in drawn.items()})
 

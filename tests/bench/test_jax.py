@@ -37,6 +37,10 @@ conv 8 k4 s4 -> tokens -> cls -> pos -> mha 2 -> ln -> gelu -> linear 8 -> rms -
 linear 4 -> softmax
 train { loss ce smooth=0.1, opt adamw wd=0.1, clip 0.5 }
 """,
+    "decoder": """input 6x8
+pos sincos -> mha 4 kv=2 causal rope -> gelu tanh -> swiglu 12 -> linear 8 -> mha 2 kv=1 nobias -> take 5 -> linear 3
+train { opt sgd }
+""",
     "numbers": "input 4\nlinear 5 -> sigmoid -> linear 2\ntrain { loss mse, opt sgd momentum=0.9 nesterov wd=0.01 }\n",
     "truth": "input 4\nlinear 3 -> sigmoid\ntrain { loss bce, opt rmsprop wd=0.01 }\n",
     "places": "input 2x4x4\nconv 3 k3 p1 -> id -> hardswish -> softmax\ntrain { opt adagrad }\n",
@@ -63,7 +67,7 @@ def both(text, path, batch=4):
     return made
 
 
-QUICK = ("branches", "vectors", "truth")
+QUICK = ("branches", "vectors", "truth", "decoder")
 SLOW = [pytest.param(name, marks=pytest.mark.slow("what JAX computes")) for name in NETS if name not in QUICK]
 
 

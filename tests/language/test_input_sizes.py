@@ -53,7 +53,7 @@ def test_map_is_a_free_name_elsewhere():
     [
         ("input 64 map", "64 map", "a map has channels and one to three axes of space", "write `input 1x64 map` for"),
         ("input 1x2x3x4x5", "1x2x3x4x5", "an input has one to four sizes, not 5", "the batch is not written"),
-        ("input 9x128 map map", "map", "unexpected `map`", "expected `mean` or `std` or a new line"),
+        ("input 9x128 map map", "map", "unexpected `map`", "expected `mean` or `of` or `std` or a new line"),
         ("input map 9x128", "map", "unexpected `map`", ""),
     ],
 )

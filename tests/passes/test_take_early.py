@@ -45,15 +45,19 @@ def test_a_token_that_something_else_reads_is_taken_where_it_was():
     assert ops == ["conv", "tokens", "cls", "gelu", "take", "take", "cat", "linear"]
 
 
-BY_TOKEN = [name for name, layer in layer_table().items() if layer.by_token]
+BY_TOKEN = [name for name, layer in layer_table().items() if layer.by_token and not layer.ties]
 
 
 @pytest.mark.parametrize("name", BY_TOKEN)
 def test_layers_by_token_make_a_token_as_a_vector(name):
-    line = {"linear": "linear 7", "add": "add { id | id }"}.get(name, name)
+    line = {"linear": "linear 7", "swiglu": "swiglu 7", "add": "add { id | id }"}.get(name, name)
     of_tokens, of_vectors = (compile_text(f"input {shape}\n{line}").build(dtype="float64") for shape in ("5x6", "6"))
     for param, array in of_vectors.params.items():
         array[...] = of_tokens.params[param]
     x = np.random.default_rng(0).standard_normal((4, 5, 6))
     y = of_tokens.logits(x)
     np.testing.assert_allclose(of_vectors.logits(x.reshape(-1, 6)).reshape(y.shape), y, rtol=1e-12)
+
+
+def test_a_token_is_taken_before_it_is_compared_with_the_vocabulary():
+    assert_twins("input 5 of 9\nwords: embed 6 -> ln -> unembed @words -> take 2", workers=2, block=2)

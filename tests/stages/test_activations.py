@@ -58,6 +58,8 @@ def is_pointwise(layer):
     needs_more = layer.resolve is not None or any(attr.default is REQUIRED for attr in layer.attrs)
     if layer.stages is None or layer.num_inputs != 1 or needs_more:
         return False
+    if layer.ties:
+        return False
     calls = layer.stages({attr.name: attr.default for attr in layer.attrs}, map_of(4, 1, 1))
     return any(issubclass(call.kernel, (Pointwise, Relu, Prelu)) for call in calls)
 

@@ -8,6 +8,7 @@ from importlib import import_module
 import pytest
 
 from netdsl import stages
+from netdsl.stages.attention import AttentionStage
 from netdsl.stages.can import Can
 from netdsl.stages.conv_stage import ConvStage
 from netdsl.stages.convolution import Epilogue
@@ -22,6 +23,7 @@ SHARED = {
     TransformedConv,
     NormStage,
     ProductStage,
+    AttentionStage,
 }  # what others begin with, no stages themselves
 OPTIONS = {
     "end_in_relu": "relu",

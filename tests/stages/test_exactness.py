@@ -43,6 +43,7 @@ LINES = {
     "pool": "pool 3",
     "scale": "scale 0.5",
     "shuffle": "shuffle 2",
+    "swiglu": "swiglu 5",
     "slice": "slice 1 3",
     "take": "take 2",
     "up": "up 2",
@@ -56,6 +57,7 @@ STAGED = [
     name
     for name, layer in layer_table().items()
     if layer.stages is not None and layer.num_inputs == 1 and not layer.is_random
+    if not layer.takes_ids and not layer.ties  # sums of rows as they are, and what `linear` does
 ]
 
 

@@ -83,10 +83,10 @@ def test_a_table_of_rows_learns(network):
 @pytest.mark.parametrize(
     ("x", "message"),
     [
-        (np.zeros((2, 5)), r"takes whole numbers \(N, 5\), not float64 of \(2, 5\)"),
-        (np.zeros((2, 4), int), r"takes whole numbers \(N, 5\), not int64 of \(2, 4\)"),
-        (np.full((2, 5), 300), "takes numbers from 0 to 299, not 300 to 300"),
-        (np.full((1, 5), -1), "takes numbers from 0 to 299, not -1 to -1"),
+        (np.zeros((2, 5)), r"takes whole numbers \(N, 5\), not float64 of the shape \(2, 5\)"),
+        (np.zeros((2, 4), int), r"takes whole numbers \(N, 5\), not int64 of the shape \(2, 4\)"),
+        (np.full((2, 5), 300), "takes numbers from 0 to 299, these are 300 to 300"),
+        (np.full((1, 5), -1), "takes numbers from 0 to 299, these are -1 to -1"),
     ],
 )
 def test_what_is_no_id_is_refused_in_words(network, x, message):

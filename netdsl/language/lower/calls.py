@@ -47,7 +47,7 @@ def enter(work: Work, syntax: ast.Call, label: str | None, here: Place, flow: Fl
     blocks = here.frame.file.blocks
     block = blocks.get(syntax.name)
     if block is None:
-        hint, fix = unknown_block(syntax, blocks, None if flow.type is None else flow.type.channels)
+        hint, fix = unknown_block(syntax, blocks, None if flow.type is None or flow.type.is_ids else flow.type.channels)
         work.reports.error("N315", f"unknown block `{syntax.name}`", syntax.name_span, hint, fix=fix)
         return flow.unknown()
     block.is_called = True

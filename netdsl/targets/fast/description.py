@@ -8,7 +8,7 @@ from netdsl.graph.ir import Input as NetworkInput
 from netdsl.graph.recipe import Recipe
 from netdsl.graph.types import Tensor
 from netdsl.ground.symbols import value_text
-from netdsl.layers import layer_of
+from netdsl.layers import layer_at
 from netdsl.layers.contract import StageCall
 from netdsl.passes.plan import Plan, Planned, needs_gradient
 from netdsl.passes.signals import sizes_inside, stage_calls
@@ -18,8 +18,8 @@ from netdsl.targets.text.arguments import argument_texts, parameters_of
 from netdsl.targets.text.emission import NO_SECTION, Method, batch_shape, constants_text, raw_doc, titles_of_nodes
 from netdsl.targets.text.ends import argument_names, gives_text, takes_text, tuple_text
 from netdsl.targets.text.gradients import Gradients
-from netdsl.targets.text.recipe_lines import loss_methods, optimizer_line
-from netdsl.targets.text.sequences import sequence_methods
+from netdsl.targets.text.recipe_lines import loss_methods, optimizer_line, weight_methods
+from netdsl.targets.text.sequences import dtype_methods, sequence_methods
 from netdsl.targets.text.variables import names, variables
 
 
@@ -63,7 +63,8 @@ def class_methods(graph: Graph, recipe: Recipe, plans: tuple[Plan, Plan], until:
     gone = {"infer_stages": is_one, "infer_forward": forward == at_inference}  # then those of training do
     written = [method for method in written if not gone.get(method[0].partition("(")[0], False)]
     losses = loss_methods(recipe, always=True, of_rows=judges_tokens(graph, recipe.loss))
-    own = sequence_methods(graph)
+    weights = weight_methods(recipe, graph.type_of(until).channels)
+    own = [*weights, *sequence_methods(graph), *dtype_methods(graph)]
     return [*losses, *own, *(Method(head, doc, tuple(lines)) for head, doc, lines in written)]
 
 
@@ -82,7 +83,7 @@ def _output_line(graph: Graph, until: int) -> str:
     last = graph.maker_of(graph.output)
     assert last is not None, graph.name
     arguments = ", ".join([f"self.logits({given}, training)", *_arguments(last)])
-    return f"return {layer_of(last.op).forward.__name__}({arguments})[0]"
+    return f"return {layer_at(last).forward.__name__}({arguments})[0]"
 
 
 def _optimizer_lines(recipe: Recipe) -> list[str]:
@@ -184,7 +185,7 @@ def _reason(stage: Planned, graph: Graph, samples: int) -> str:
 
 def _textbook(graph: Graph, node: Node) -> str:
     """`Textbook(w, "lrn1", lambda x: lrn_forward(x, 5), lrn_backward)`; with the spaces of what is no image."""
-    layer = layer_of(node.op)
+    layer = layer_at(node)
     inputs = "*xs" if len(node.inputs) > 1 else "x"
     call = f"lambda {inputs}: {layer.forward.__name__}({', '.join([inputs, *_arguments(node)])})"
     types = (*graph.input_types(node), node.type)

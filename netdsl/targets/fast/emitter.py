@@ -14,17 +14,18 @@ from typing import Any
 
 from netdsl.analysis.loss import judges_tokens, logits_layers, logits_value
 from netdsl.graph.ir import Graph, Node
-from netdsl.graph.recipe import Recipe
+from netdsl.graph.recipe import Recipe, weighs_labels
+from netdsl.graph.types import Sizes
 from netdsl.ground.samples import SAMPLES
 from netdsl.ground.symbols import value_text
-from netdsl.layers import layer_of
+from netdsl.kernels.losses import total_weight
+from netdsl.layers import layer_at
 from netdsl.layers.contract import StageCall
 from netdsl.passes.choose_algorithms import Choice, cheapest
 from netdsl.passes.make_plan import make_plans
 from netdsl.passes.plan import Plan, Planned
 from netdsl.passes.tile_batch import block_size
 from netdsl.stages.convolution import ConvGeometry, Epilogue
-from netdsl.stages.dropout import Factor
 from netdsl.stages.input import Input, NormalizedInput
 from netdsl.stages.stage import Stage, Stages, Worker
 from netdsl.stages.textbook import Textbook
@@ -92,9 +93,10 @@ def emit_fast(
     until, count = logits_value(graph, recipe.loss), logits_layers(graph, recipe.loss)
     train, infer = make_plans(graph, recipe, choose)
     drawn, parts = _drawn(train), _parts(graph, recipe, train, kind)
-    computed: list[Kernel] = [*_kernels(train), *_kernels(infer), *(layer_of(node.op).forward for node in drawn)]
+    computed: list[Kernel] = [*_kernels(train), *_kernels(infer), *(_drawn_by(graph, node)[0] for node in drawn)]
     if count < len(graph.nodes):
-        computed.append(layer_of(graph.nodes[count].op).forward)
+        computed.append(layer_at(graph.nodes[count]).forward)
+    computed += [total_weight] if weighs_labels(recipe) else []
     computed += [*sequence_kernels(graph), *recipe_kernels(recipe, True), *start_kernels(graph, recipe.init)]
     answers = answer if graph.is_plain else answer_by_name
     roots: list[Kernel] = [*computed, Stages, fast, *parts, *share_kernels(graph, recipe.loss), answers]
@@ -118,9 +120,7 @@ def emit_fast(
         least="1e6" if _splits_tokens(graph, kind) else "",
         gives_map=graph.type_of(until).is_map,
         block=block_size(graph),
-        draws=[
-            f"{value_text((n.name, layer_of(n.op).forward, graph.input_shapes(n)[0], n.attrs['p']))}," for n in drawn
-        ],
+        draws=[f"{value_text((node.name, *_drawn_by(graph, node)))}," for node in drawn],
         methods=methods,
         texts=texts,
         parts=", ".join(["", *(part.__name__ for part in parts)]),
@@ -304,7 +304,7 @@ def _parts(graph: Graph, recipe: Recipe, train: Plan, kind: str) -> list[type[Fa
         SharingNetwork: bool(_shares(graph)),
         DrawingNetwork: bool(_drawn(train)),
         WaitingNetwork: train.waits,
-        WeightedNetwork: "weights" in recipe.loss_options,
+        WeightedNetwork: weighs_labels(recipe),
     }
     return [part for part, is_needed in needed.items() if is_needed]
 
@@ -328,8 +328,13 @@ def _shown(train: Plan) -> tuple[str, ...]:
 
 
 def _drawn(train: Plan) -> list[Node]:
-    """The dropouts."""
-    return [stage.node for stage in train.stages if stage.call is not None and stage.call.kernel is Factor]
+    """The dropouts, and what else draws a factor."""
+    return [stage.node for stage in train.stages if stage.call is not None and layer_at(stage.node).is_random]
+
+
+def _drawn_by(graph: Graph, node: Node) -> tuple[Kernel, Sizes, float]:
+    """What draws the factor of a node: the forward of a dropout, the shape of what it is given, and its probability."""
+    return layer_at(node).drawn(node.attrs, *graph.input_types(node))
 
 
 def _shares(graph: Graph) -> list[tuple[str, str]]:
@@ -344,7 +349,7 @@ def _kernels(plan: Plan) -> list[Callable[..., Any] | type]:
         if stage.call is not None:
             kernels += [stage.call.kernel, *_functions(stage.call.arguments)]
         else:
-            layer = layer_of(stage.node.op)
+            layer = layer_at(stage.node)
             kernels += [Textbook, layer.forward, layer.backward]
     return kernels
 

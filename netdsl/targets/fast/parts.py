@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from netdsl.kernels.arrays import Array, Shape
-from netdsl.kernels.losses import total_weight
 from netdsl.stages.layout import to_textbook
 from netdsl.stages.stage import Worker
 from netdsl.targets.fast.network import BACKWARD, LOGITS, OUTPUTS, FastNetwork
@@ -106,10 +105,9 @@ class SharingNetwork(FastNetwork):
 class WeightedNetwork(FastNetwork):
     """A block's share of the mean loss goes by the weights of its labels, not by how many they are."""
 
-    class_weights: tuple[float, ...]
+    weight_of: Callable[[Array], float]
 
     def share(self, w: Worker, rows: slice) -> float:
         """By how much the mean loss of a block counts in that of the batch."""
-        y, weights = self.io["y"][: w.n], self.class_weights
-        classes = len(weights)
-        return total_weight(y[rows], weights, classes) / total_weight(y, weights, classes)
+        y = self.io["y"][: w.n]
+        return self.weight_of(y[rows]) / (self.weight_of(y) or 1.0)

@@ -20,7 +20,7 @@ from netdsl.ground.markup import heading, paragraph
 from netdsl.kernels.ids import check_ids
 from netdsl.kernels.initial import embedding, normal
 from netdsl.kernels.normalization import normalize, normalize_backward
-from netdsl.layers import layer_of
+from netdsl.layers import layer_at
 from netdsl.targets.numpy.model import StepByStep, input_names
 from netdsl.targets.numpy.named_network import NamedNetwork
 from netdsl.targets.numpy.network import Network
@@ -36,7 +36,7 @@ class Layer:
     def __init__(self, node: Node, network: LayerNetwork) -> None:
         self.node, self.name, self.op = node, node.name, node.op
         self._network = network
-        self._definition = layer_of(node.op)
+        self._definition = layer_at(node)
         self._arguments = forward_arguments(node)
         self.grads: dict[str, np.ndarray] = {}
         self.inputs: tuple[np.ndarray, ...] = ()

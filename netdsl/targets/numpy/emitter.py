@@ -9,7 +9,7 @@ from netdsl.graph.ir import Graph, Node
 from netdsl.graph.recipe import Recipe
 from netdsl.ground.symbols import value_text
 from netdsl.kernels.normalization import normalize, normalize_backward
-from netdsl.layers import layer_of
+from netdsl.layers import layer_at
 from netdsl.targets.dialect import Dialect
 from netdsl.targets.numpy.dialect import DIALECT
 from netdsl.targets.numpy.named_network import NamedNetwork
@@ -74,7 +74,7 @@ def emit_numpy(graph: Graph, recipe: Recipe) -> str:
 
 def emit_textbook(graph: Graph, recipe: Recipe, book: Textbook) -> str:
     """The text of a textbook module."""
-    layers = [layer_of(node.op) for node in graph.nodes]
+    layers = [layer_at(node) for node in graph.nodes]
     roots = [kernel for layer in layers for kernel in (layer.forward, layer.backward)]
     roots += [normalize, normalize_backward] if graph.normalizes else []
     roots += [*sequence_kernels(graph), *recipe_kernels(recipe), *share_kernels(graph, recipe.loss)]
@@ -176,7 +176,7 @@ def _forward_line(graph: Graph, node: Node, target: str, inputs: list[str]) -> s
     """`x, saved["conv1"] = conv_forward(x, ...)`."""
     words = {"param": "p", "buffer": "b", "training": "training=training", "rng": "rng=self.rng"}
     arguments = ", ".join([*inputs, *argument_texts(node, words)])
-    line = f'{target}, saved["{node.name}"] = {layer_of(node.op).forward.__name__}({arguments})'
+    line = f'{target}, saved["{node.name}"] = {layer_at(node).forward.__name__}({arguments})'
     changes = len(inputs) > 1 or node.shape != graph.input_shapes(node)[0]
     return f"{line}  # {batch_shape(node.shape)}" if changes else line
 
@@ -228,7 +228,7 @@ def _backward_node(graph: Graph, node: Node, dy: str, gradients: Gradients, reac
         sums.append(f'{grads} = {{name: g + more[name] for name, g in grads.pop("{node.owner}").items()}}')
     reached.add(node.owner)
     target = targets[0] if len(targets) == 1 else f"({', '.join(targets)})"
-    line = f'{target}, {own} = {layer_of(node.op).backward.__name__}({dy}, saved["{node.name}"])'
+    line = f'{target}, {own} = {layer_at(node).backward.__name__}({dy}, saved["{node.name}"])'
     shape = graph.input_shapes(node)[0]
     changes = len(targets) == 1 and shape != node.shape
     return [f"{line}  # {batch_shape(shape)}" if changes else line, *sums]

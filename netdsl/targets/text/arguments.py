@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from netdsl.graph.ir import Node
 from netdsl.ground.symbols import is_all, value_text
-from netdsl.layers import layer_of
+from netdsl.layers import layer_at
 
 Source = Literal["param", "buffer", "absent", "attr", "training", "rng"]
 
@@ -18,7 +18,7 @@ def forward_arguments(node: Node) -> list[tuple[str, Source]]:
     """(name, where its value comes from) for each argument after the inputs; `absent` is passed as None."""
     params, buffers = {p.argument for p in node.params}, {b.argument for b in node.buffers}
     arguments: list[tuple[str, Source]] = []
-    for name in layer_of(node.op).forward_names:
+    for name in layer_at(node).forward_names:
         if name in ("training", "rng"):
             arguments.append((name, name))  # type: ignore[arg-type]
         elif name in params:
@@ -35,7 +35,7 @@ def argument_texts(node: Node, words: Mapping[str, str]) -> list[str]:
 
     words: how a param and a buffer are read, `p` for `p["conv1.weight"]`, and how `training` and `rng` are given.
     """
-    defaults = {name: p.default for name, p in parameters_of(layer_of(node.op).forward).items()}
+    defaults = {name: p.default for name, p in parameters_of(layer_at(node).forward).items()}
     texts = []
     for name, source in forward_arguments(node):
         if source in ("param", "buffer"):

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Callable
 from typing import Any
 
-from netdsl.graph.recipe import LOSSES, OPTIMIZERS, Recipe, loss_kernel
+from netdsl.graph.recipe import LOSSES, OPTIMIZERS, Recipe, loss_kernel, weighs_labels
 from netdsl.ground.symbols import value_text, word_text
 from netdsl.kernels import optimizers
 from netdsl.kernels.optimizers import clip_factor, clipped, norm_of, scaled
@@ -38,6 +38,16 @@ def weights_lines(recipe: Recipe) -> list[str]:
     """The lines of the class for the weights of the classes, which `loss_methods` reads."""
     _, options = loss_kernel(recipe)
     return _tuple_lines("class_weights", options["weights"]) if "weights" in options else []
+
+
+def weight_methods(recipe: Recipe, classes: int) -> list[Method]:
+    """How a fast network weighs the labels of a block."""
+    if not weighs_labels(recipe):
+        return []
+    weights = "self.class_weights" if "weights" in recipe.loss_options else "None"
+    ignore = [_option("ignore", recipe.loss_options["ignore"])] if "ignore" in recipe.loss_options else []
+    line = f"return total_weight({', '.join(['y', weights, str(classes), *ignore])})"
+    return [Method("weight_of(self, y)", "By how much labels count together in the mean loss.", (line,))]
 
 
 def loss_methods(recipe: Recipe, always: bool = False, of_rows: bool = False) -> list[Method]:

@@ -16,6 +16,15 @@ def sequence_kernels(graph: Graph) -> list[Callable[..., Any]]:
     return [check_ids] if any(given.type.is_ids for given in graph.inputs) else []
 
 
+def dtype_methods(graph: Graph) -> list[Method]:
+    """What the inputs of a fast network are that are not of its dtype."""
+    named = [f"input {given.name or 'x'}" if not graph.is_plain else "x" for given in graph.inputs if given.type.is_ids]
+    if not named:
+        return []
+    whole = ", ".join(f"{value_text(name)}: np.int64" for name in named)
+    return [Method("input_dtypes(self)", "What the workers call an input -> what it is.", (f"return {{{whole}}}",))]
+
+
 def sequence_methods(graph: Graph) -> list[Method]:
     """What stands in place of the check of other inputs."""
     if not sequence_kernels(graph):

@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from netdsl.kernels.losses import total_weight
+from netdsl.graph.recipe import label_weight, weighs_labels
 from netdsl.stages.workers import available_cores
 from netdsl.targets.contract import Compiled, Share, Step, Workers
 from netdsl.targets.torch.model import TorchNetwork
@@ -82,22 +82,23 @@ class RankedNetwork(TorchNetwork):
     def _own_share(self, loss: torch.Tensor, y: np.ndarray) -> torch.Tensor:
         """PyTorch's mean of gradients counts each process once, not each sample: its loss is scaled accordingly."""
         part, whole = self._weight
-        return loss if part * self.ranks.count == whole else loss * (part * self.ranks.count / whole)
+        return loss if part * self.ranks.count == whole else loss * (part * self.ranks.count / (whole or 1))
 
     def _of_all(self, loss: torch.Tensor, logits: torch.Tensor, y: np.ndarray) -> torch.Tensor:
         part, whole = self._weight
         told = self._share.tell(logits.detach().cpu().numpy())
-        self._told = self.ranks.total([loss.item() * part / whole, *told])
+        self._told = self.ranks.total([loss.item() * part / (whole or 1), *told])
         return torch.tensor(self._told[0], dtype=torch.float64, device=loss.device)
 
     def _weights(self, y: np.ndarray) -> tuple[float, float]:
         """By how much this process's samples count in the mean, and by how much those of all processes do."""
-        share, weights = self._share, self.net.recipe.loss_options.get("weights")
+        share, recipe = self._share, self.net.recipe
         if share.is_whole:
             return 1, self.ranks.count
-        if weights is None or not np.issubdtype(y.dtype, np.integer):
+        if not weighs_labels(recipe) or not np.issubdtype(y.dtype, np.integer):
             return len(y), share.count
-        part = total_weight(y, weights, len(weights))
+        graph = self.net.graph
+        part = label_weight(recipe, y, graph.type_of(graph.judged_value).channels)
         return part, self.ranks.total([part])[0]
 
     # ---------------------------------------------------------------------------------------------- what it computes

@@ -14,7 +14,7 @@ from torch import nn
 from netdsl.analysis.loss import judges_tokens
 from netdsl.graph.ir import Graph, Node
 from netdsl.graph.recipe import LOSSES
-from netdsl.layers import layer_of
+from netdsl.layers import layer_at
 from netdsl.targets.torch.sharing import module_path, sharing
 
 if TYPE_CHECKING:
@@ -84,7 +84,11 @@ def torch_loss(net: Compiled, logits: torch.Tensor, y: np.ndarray) -> torch.Tens
         options["label_smoothing"] = given["smooth"]
     if "weights" in given:
         options["weight"] = torch.tensor(given["weights"], dtype=logits.dtype, device=logits.device)
+    if "ignore" in given:
+        options["ignore_index"] = given["ignore"]
     target = torch.from_numpy(y).to(logits.device)
+    if (target == given.get("ignore", -1)).all():  # PyTorch's mean of none is no number
+        return (0 * logits).sum()
     if target.is_floating_point():  # else PyTorch smooths labels in the target's own dtype
         target = target.to(logits.dtype)
     if judges_tokens(net.graph, net.recipe.loss):
@@ -122,7 +126,7 @@ class Draws:
     def __init__(self, module: nn.Module, graph: Graph) -> None:
         shared = sharing(graph)
         self.graph, self.nodes = graph, [node for node in graph.nodes if _is_drawn(node)]
-        self.paths = {node.name: module_path(graph, node, shared) for node in self.nodes}
+        self.paths = {node.name: _drawing_member(module_path(graph, node, shared), node) for node in self.nodes}
         self.modules = {path: Drawn() for path in self.paths.values()}
         for path, drawn in self.modules.items():
             drawn.train(module.get_submodule(path).training)
@@ -140,8 +144,9 @@ class Draws:
         are kept."""
         factors = {}
         for node in self.nodes:
-            x = np.broadcast_to(np.ones((), dtype), (n, *self.graph.input_shapes(node)[0]))
-            factors[node.name] = layer_of(node.op).forward(x, node.attrs["p"], True, rng)[1][rows]
+            forward, shape, p = layer_at(node).drawn(node.attrs, *self.graph.input_types(node))
+            x = np.broadcast_to(np.ones((), dtype), (n, *shape))
+            factors[node.name] = forward(x, p, True, rng)[1][rows]
         self.set(factors, device)
 
     def set(self, factors: Mapping[str, np.ndarray], device: torch.device | None = None) -> None:
@@ -154,5 +159,11 @@ class Draws:
 
 
 def _is_drawn(node: Node) -> bool:
-    definition = layer_of(node.op)
+    definition = layer_at(node)
     return definition.is_random and not definition.is_idle(node.attrs)
+
+
+def _drawing_member(path: str, node: Node) -> str:
+    """The full name of the module that draws for a node."""
+    member = layer_at(node).torch_draws
+    return f"{path}.{member}" if member else path

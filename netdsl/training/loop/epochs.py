@@ -33,7 +33,7 @@ from netdsl.training.runs.engine import Engine, engine_threads, new_model
 from netdsl.training.runs.folder import result_path
 from netdsl.training.runs.history import Epoch, History, read_history, with_times, write_history
 from netdsl.training.runs.state import Position, load_youngest, save_state
-from netdsl.training.scores.evaluation import Scores, class_weights, evaluate, fitted, measured_together, task_of
+from netdsl.training.scores.evaluation import Scores, evaluate, fitted, measured_together, task_of, weighing
 
 if TYPE_CHECKING:
     from netdsl.pipeline import Net
@@ -246,7 +246,7 @@ class _Trainer:
         """The scores on one part of the data; None where it is empty. Raises TrainingFailed."""
         if not len(x):
             return None
-        weights = class_weights(self.net)
+        weights = weighing(self.net)
         scores = evaluate(self.model, self.data, x, y, self.task, weights, self._check_stop, self.measured)
         if not np.isfinite(scores.loss):
             layer = first_nonfinite(copy_of(self.net, self.model), self.data.normalized(x[:256]), False)

@@ -21,10 +21,10 @@ from netdsl.training.scores.evaluation import (
     Scores,
     as_trained,
     check_fits,
-    class_weights,
     evaluate,
     measured_together,
     task_of,
+    weighing,
 )
 from netdsl.training.scores.fitting import adapted
 from netdsl.training.scores.task import Task
@@ -89,8 +89,8 @@ def open_run(
 def score_run(view: RunView, model: Answering | None = None) -> Scores:
     """The scores of the run's weights on its test data. model: what answers in place of the run's own."""
     data = view.dataset
-    weights, together = class_weights(view.net), measured_together(view.net)
-    return evaluate(model or view.model, data, data.x_test, data.y_test, view.task, weights, batch=together)
+    weigh, together = weighing(view.net), measured_together(view.net)
+    return evaluate(model or view.model, data, data.x_test, data.y_test, view.task, weigh, batch=together)
 
 
 def is_other_data(run: Run, dataset: Dataset) -> bool:

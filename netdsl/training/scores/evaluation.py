@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from netdsl.analysis.loss import gives_probabilities
-from netdsl.graph.recipe import resolved_weights
+from netdsl.graph.recipe import label_weight, resolved_weights, weighs_labels
 from netdsl.graph.types import show_sizes
 from netdsl.ground.diagnostics import UserError, plain
-from netdsl.kernels.losses import total_weight
 from netdsl.kernels.stable import sigmoid
 from netdsl.training.data.dataset import Dataset
 from netdsl.training.data.stored import Samples, bounds, in_batches
@@ -74,14 +73,14 @@ def evaluate(
     x: Samples,
     y: Samples,
     task: Task,
-    weights: tuple[float, ...] | None = None,
+    weigh: Callable[[np.ndarray], float] = len,
     before_batch: Callable[[], None] = lambda: None,
     batch: int = BATCH,
 ) -> Scores:
     """x (N, *input_shape) as stored in the dataset, y (N, ...) -> the scores of the model out of training mode.
 
-    The class is the largest of the logits; a softmax behind them would not change which one it is. weights: those of
-    the classes in the model's loss, see class_weights. before_batch is called before each batch of `batch` samples;
+    The class is the largest of the logits; a softmax behind them would not change which one it is. weigh: by how
+    much targets count in the mean loss, see weighing. before_batch is called before each batch of `batch` samples;
     what it raises ends the evaluation.
     """
     total, amount, tally = 0.0, 0.0, task.tally()
@@ -90,20 +89,22 @@ def evaluate(
             before_batch()
             with np.errstate(all="ignore"):
                 outputs = model.logits(dataset.normalized(part))
-                share = len(target) if weights is None else total_weight(target, weights, len(weights))
+                share = weigh(target)
                 total, amount = total + float(model.loss(outputs, target)[0]) * share, amount + share
                 tally.add(outputs, target)
     roc = tally.roc()
     with np.errstate(all="ignore"):
         values = tally.values(roc) | of_loss(total / amount)
     confusion = getattr(tally, "confusion", None)
-    return Scores(total / amount, len(x), confusion, {m.name: values[m.name] for m in task.measures}, roc)
+    return Scores(total / (amount or 1.0), len(x), confusion, {m.name: values[m.name] for m in task.measures}, roc)
 
 
-def class_weights(net: Net) -> tuple[float, ...] | None:
-    """By how much each class counts in the net's loss; None where all count the same."""
-    weights: tuple[float, ...] | None = net.recipe.loss_options.get("weights")
-    return weights
+def weighing(net: Net) -> Callable[[np.ndarray], float]:
+    """What tells by how much targets (N, ...) count together in the mean of the net's loss."""
+    if not weighs_labels(net.recipe):
+        return len
+    classes = net.graph.type_of(net.graph.judged_value).channels
+    return lambda target: label_weight(net.recipe, target, classes)
 
 
 def predictions(net: Net, model: Answering, x: np.ndarray) -> np.ndarray:
