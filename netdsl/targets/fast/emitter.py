@@ -64,7 +64,7 @@ from netdsl.targets.text.reached import reached_texts
 from netdsl.targets.text.reading_order import reading_order
 from netdsl.targets.text.recipe_lines import recipe_kernels, weights_lines
 from netdsl.targets.text.said import Said, said_by
-from netdsl.targets.text.sequences import sequence_kernels, shared_ids_methods
+from netdsl.targets.text.sequences import sequence_kernels
 from netdsl.targets.text.starts import start_kernels
 from netdsl.targets.text.trimmed import Outside, text_from, trimmed, unread_settings
 
@@ -142,7 +142,6 @@ def _settled(
     until, own = logits_value(graph, recipe.loss), set[str]()
     for _ in range(2):
         methods = class_methods(graph, recipe, plans, until, samples)
-        methods += shared_ids_methods(graph) if ForkedNetwork in parts else []
         if own != _names(graph, methods):
             own = _names(graph, methods)
             asked = _questions(parts, own, graph.type_of(until).is_map) | _asked_of_windows(plans)

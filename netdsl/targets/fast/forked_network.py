@@ -52,15 +52,8 @@ class ForkedNetwork(FastNetwork):
         self.capacity = max(n, self.capacity, 256)
         takes = self.named_inputs() if hasattr(self, "named_inputs") else {"x": self.input_shape}
         for name, shape in {**takes, **self.gives}.items():
-<<<<<<< HEAD
-            self.io[name] = self.team.shared((self.capacity, *shape), self.dtype)
-        if hasattr(self, "whole_inputs"):
-            for name in self.whole_inputs():
-                self.io[name] = self.team.shared((self.capacity, *takes[name]), np.int64)
-=======
             dtype = self.input_dtypes().get(name, self.dtype) if hasattr(self, "input_dtypes") else self.dtype
             self.io[name] = self.team.shared((self.capacity, *shape), dtype)
->>>>>>> main
         if y is not None:
             self.io["y"] = self.team.shared((self.capacity, *y.shape[1:]), y.dtype)
         self.forget_workers()

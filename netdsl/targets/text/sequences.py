@@ -42,13 +42,3 @@ def sequence_methods(graph: Graph) -> list[Method]:
         ]
     doc = "x (N, *shape) of the input of that name -> the same in the network's dtype, ids as int64."
     return [Method("check_named(self, name, x)", doc, (*lines, "return NamedNetwork.check_named(self, name, x)"))]
-
-
-def shared_ids_methods(graph: Graph) -> list[Method]:
-    """What says to a network whose workers are processes where whole numbers come in."""
-    names = [f"input {given.name or 'x'}" for given in graph.inputs if given.type.is_ids]
-    if not names:
-        return []
-    names = ["x"] if graph.is_plain else names
-    doc = "What workers call the inputs that are whole numbers."
-    return [Method("whole_inputs(self)", doc, (f"return {value_text(tuple(names))}",))]

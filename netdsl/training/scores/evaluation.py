@@ -58,7 +58,8 @@ class Scores:
 def task_of(net: Net, dataset: Dataset) -> Task:
     """What the net learns from the dataset, which fits it."""
     copies = not dataset.classes and is_copy(dataset)
-    return decided_task(net.recipe.loss, net.graph.input_type, net.graph.output_type, dataset.classes, copies)
+    task = decided_task(net.recipe.loss, net.graph.input_type, net.graph.output_type, dataset.classes, copies)
+    return replace(task, ignored=net.recipe.loss_options.get("ignore"))
 
 
 def measured_together(net: Net) -> int:
@@ -94,7 +95,7 @@ def evaluate(
                 tally.add(outputs, target)
     roc = tally.roc()
     with np.errstate(all="ignore"):
-        values = tally.values(roc) | of_loss(total / amount)
+        values = tally.values(roc) | of_loss(total / (amount or 1.0))
     confusion = getattr(tally, "confusion", None)
     return Scores(total / (amount or 1.0), len(x), confusion, {m.name: values[m.name] for m in task.measures}, roc)
 

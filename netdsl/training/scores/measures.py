@@ -171,22 +171,24 @@ class ClassTally:
 
 
 class TokenTally:
-    """How many of the labels (N, T) of tokens are right; of a large vocabulary nothing else is kept."""
+    """How many of the labels (N, T) of tokens are right; of a large vocabulary nothing else is kept. ignored: a label
+    that does not count."""
 
-    def __init__(self) -> None:
-        self.right = self.count = 0
+    def __init__(self, ignored: int | None = None) -> None:
+        self.ignored, self.right, self.count = ignored, 0, 0
 
     def add(self, outputs: np.ndarray, labels: np.ndarray) -> None:
         """Counts a batch: outputs (N, T, K) are logits, labels (N, T)."""
-        self.right += int(np.count_nonzero(outputs.argmax(axis=2) == labels))
-        self.count += labels.size
+        counts = labels != self.ignored if self.ignored is not None else np.ones(labels.shape, bool)
+        self.right += int(np.count_nonzero((outputs.argmax(axis=2) == labels) & counts))
+        self.count += int(np.count_nonzero(counts))
 
     def roc(self) -> None:
         """Tokens have no ROC curve."""
 
     def values(self, roc: Roc | None = None) -> dict[str, float | None]:
         """The accuracy; what follows from the mean loss is `of_loss`."""
-        return {"accuracy": self.right / self.count}
+        return {"accuracy": self.right / self.count if self.count else None}
 
 
 def of_loss(loss: float) -> dict[str, float | None]:

@@ -43,6 +43,7 @@ class Task:
     measures: those of an evaluation, the one that says most first. tracked: names of those that every epoch takes of
     the validation data. plots: kinds of pictures of the test data. what: the kind in words. place: what a class of
     masks belongs to, and what a token is. writes: whether what is learned is the next one of the tokens that are given.
+    ignored: the label of tokens that do not count.
     """
 
     kind: str
@@ -54,6 +55,7 @@ class Task:
     plots: tuple[str, ...]
     place: str = "pixel"
     writes: bool = False
+    ignored: int | None = None
 
     @property
     def counts(self) -> str:
@@ -87,7 +89,7 @@ class Task:
     def tally(self) -> ClassTally | TokenTally | NumberTally:
         """What counts an evaluation."""
         if self.kind == "tokens":
-            return TokenTally()
+            return TokenTally(self.ignored)
         if self.classes:
             return ClassTally(len(self.classes), self.kind == "binary", TOP_5 in self.measures)
         return NumberTally(LOSSES[self.loss].targets == "truth")
