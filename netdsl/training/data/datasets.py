@@ -117,7 +117,7 @@ def _own_parts(name: str, want: Wanted) -> Parts:
     if name.lower().endswith(".npz"):
         return npz_parts(Path(name), want)
     if name.lower().endswith(TABLES):
-        return (signal_table_parts if want.takes_signals else table_parts)(Path(name), want)
+        return (signal_table_parts if want.takes_series else table_parts)(Path(name), want)
     if os.path.isdir(name):
         return _folder_parts(Path(name), want)
     if name.lower().endswith(PARQUET) and os.path.isfile(name):

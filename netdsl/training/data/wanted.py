@@ -60,6 +60,17 @@ class Wanted:
         """Whether the network takes maps of one axis of space."""
         return self.takes is not None and self.takes.axes == 1
 
+    @property
+    def takes_series(self) -> bool:
+        """Whether the network takes rows that follow each other: signals (C, L), or tokens (T, D)."""
+        return self.takes_signals or (self.takes is not None and self.takes.is_tokens)
+
+    @property
+    def steps(self) -> int:
+        """How many rows that follow each other it takes."""
+        assert self.takes is not None and self.takes_series, repr(self.takes)
+        return self.takes.length if self.takes.is_tokens else self.takes.space[0]
+
     def unused(self, what: str, *used: str) -> tuple[str, ...]:
         """A note on the options of `data` that this kind of data has no use for; what: the data, in words."""
         names = ", ".join(f"`{name}`" for name in self.options if name not in used)
