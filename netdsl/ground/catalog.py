@@ -78,6 +78,11 @@ class NamedData:
         return bool(self.downloads)
 
     @property
+    def is_packed(self) -> bool:
+        """Whether a file of the package has it."""
+        return self.reader == "package" or (self.is_text and not self.has_files)
+
+    @property
     def is_text(self) -> bool:
         """Whether it is a text, whose classes are its characters."""
         return self.reader == "text"
