@@ -173,8 +173,14 @@ DATA_OPTIONS: Mapping[str, str] = {
     "window": "whole",
     "stride": "whole",
     "rate": "whole",
+    "columns": "text",
+    "text": "unit",
 }
-"""Option of `data` -> the kind of its value. `label` is for tables, the others are for signals."""
+"""Option of `data` -> the kind of its value. `label` and `columns` are for tables, `text` says of what units a text is,
+the others are for signals and series."""
+
+TEXT_UNITS = ("characters", "bytes")
+"""What the numbers of a text stand for."""
 
 AUGMENTATIONS: Mapping[str, str] = {
     "shift": "whole",
@@ -243,6 +249,7 @@ MONITORS: Mapping[str, bool] = {
     "val_f1": True,
     "val_auc": True,
     "val_miou": True,
+    "val_perplexity": False,
     "val_mae": False,
     "val_rmse": False,
     "val_r2": True,
@@ -262,9 +269,10 @@ class Recipe:
     schedule_options: those of the loss and the schedule. decay: one of DECAYS. augment: name of a change -> how much.
     clip: the largest norm of all gradients together; ema: the decay of the running mean of the weights; patience:
     epochs without a better one before training stops; fit: how images come to the size of the input; None: not done.
-    monitor: one of MONITORS, the measure of validation data by which one epoch is better than another.
-    steps: how long the run is in steps of the optimizer, in place of epochs; every: after how many of them it is
-    measured and saved, as it is after each epoch else; None: a tenth of them.
+    monitor: one of MONITORS, the measure of validation data by which one epoch is better than another. steps: how long
+    the run is in steps of the optimizer, in place of epochs; every: after how many of them it is measured and saved, as
+    it is after each epoch else; None: a tenth of them. accumulate: of how many batches, one after the other, a step has
+    the samples.
     """
 
     data: str = "mnist-mini"
@@ -289,6 +297,7 @@ class Recipe:
     decay: str = "all"
     steps: int | None = None
     every: int | None = None
+    accumulate: int = 1
 
     def learning_rate(self, step: int, steps_an_epoch: int) -> float:
         """The learning rate of the step after `step` others, counted over the whole run."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from netdsl.graph.recipe import DECAYS, LOSSES, SCHEMES
+from netdsl.graph.recipe import DECAYS, LOSSES, SCHEMES, TEXT_UNITS
 from netdsl.graph.schedules import SCHEDULES, Length, Steps
 from netdsl.ground.diagnostics import Edit, did_you_mean
 from netdsl.ground.source import Span
@@ -65,6 +65,9 @@ _ELSEWHERE = {
     **dict.fromkeys(("numepochs", "nepochs", "maxepochs"), "epochs"),
     **dict.fromkeys(("maxsteps", "maxiters", "numsteps", "nsteps", "trainsteps", "totalsteps"), "steps"),
     **dict.fromkeys(("iterations", "iters", "maxiterations", "numiterations", "niters", "trainiters"), "steps"),
+    **dict.fromkeys(("gradientaccumulationsteps", "gradaccumsteps", "accumsteps", "accumulationsteps"), "accumulate"),
+    **dict.fromkeys(("gradientaccumulation", "gradaccum", "accum", "accumulation"), "accumulate"),
+    **dict.fromkeys(("accumulategradbatches", "accumulategradients", "microbatches"), "accumulate"),
     **dict.fromkeys(("evalinterval", "evaliters", "evalsteps", "evalevery", "interval"), "every"),
     **dict.fromkeys(("earlystopping", "earlystop"), "stop"),
     **dict.fromkeys(("initialization", "initialisation", "weightinit"), "init"),
@@ -197,6 +200,7 @@ KINDS: Mapping[str, Callable[[object, str], object]] = {
     "label": lambda value, what: whole(value, 0, f"`{what}`"),
     "whole": lambda value, what: whole(value, 1, f"`{what}`"),
     "text": _text,
+    "unit": lambda value, what: word(value, dict.fromkeys(TEXT_UNITS), "unit of a text"),
     "pair": _pair,
     "weights": _weights,
     "rising": _rising,

@@ -52,6 +52,7 @@ _TOPICS = {
             "epochs",
             "steps",
             "batch",
+            "accumulate",
             "seed",
             "init",
             "augment",

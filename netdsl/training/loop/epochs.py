@@ -11,20 +11,21 @@ import math
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from netdsl.ground.diagnostics import TrainingFailed
 from netdsl.ground.files import write_atomic
 from netdsl.ground.ranks import ALONE, Ranks, SaidElsewhere
-from netdsl.targets.contract import ModelEnded, Share, SharedModel, Step
+from netdsl.targets.contract import ModelEnded, Step
 from netdsl.targets.live.interpreter import first_nonfinite
 from netdsl.training.data.dataset import Dataset
 from netdsl.training.data.feed import Batch, Feed, check_batches
 from netdsl.training.data.normalization import for_network
 from netdsl.training.data.stored import Samples, chosen
-from netdsl.training.loop.failures import all_finite, copy_of, sentence, step_failure
+from netdsl.training.loop.failures import all_finite, bad_layer, copy_of, sentence, step_failure
+from netdsl.training.loop.learning import Learning
 from netdsl.training.loop.shares import parts_of
 from netdsl.training.loop.watch import Interrupted, Progress, Result, Watch
 from netdsl.training.runs.average import WeightAverage
@@ -35,7 +36,6 @@ from netdsl.training.runs.folder import result_path
 from netdsl.training.runs.history import Epoch, History, read_history, with_times, write_history
 from netdsl.training.runs.state import Position, load_youngest, save_state
 from netdsl.training.scores.evaluation import Scores, evaluate, fitted, measured_together, task_of, weighing
-from netdsl.training.scores.measures import chosen_classes
 
 if TYPE_CHECKING:
     from netdsl.pipeline import Net
@@ -86,6 +86,7 @@ class _Trainer:
         self.feed = Feed(dataset, net.recipe, parts_of(ranks, net, engine))
         self.course = course_of(net.recipe, self.feed.steps)
         self.model = new_model(net, engine, ranks)
+        self.learning = Learning(net, self.model, ranks)
         self.average = WeightAverage(self.model, self.recipe.ema) if self.recipe.ema else None
         self.position, self.save_seconds = Position(), 0.0
         self.history: list[Epoch] = []
@@ -95,7 +96,7 @@ class _Trainer:
     def run(self, resume: bool) -> Result:
         start = self.saved_at = self.watch.clock()
         targets = self.feed.batch(1, 1).y[:1]
-        self.model.prepare(max(self.measured, *self.feed.sizes), targets)  # before anything else starts threads
+        self.model.prepare(max(self.measured, self.feed.most), targets)  # before anything else starts threads
         if resume:
             self._resume()
         while not self._is_over():
@@ -196,8 +197,9 @@ class _Trainer:
         for stretch in self.course.stretches(self.done + self.position.step, until):
             with closing(self.feed.epoch(*stretch)) as batches:
                 for batch in batches:
-                    self._step(batch)
                     here += len(batch.rows)
+                    if not self._step(batch):
+                        continue  # more of the step's samples are to come
                     done = self._progress(start, here, count)
                     self.watch.on_progress(done)
                     self._pause()
@@ -280,8 +282,8 @@ class _Trainer:
 
     # ---------------------------------------------------------------------------------------------- a step
 
-    def _step(self, batch: Batch) -> None:
-        """Learns from one batch."""
+    def _step(self, batch: Batch) -> bool:
+        """Learns from one batch -> whether it was the last one of its step."""
         at = self.position
         # a stream a step, not one that goes on: a run that is resumed in the middle of an epoch draws the same numbers
         self.model.rng, lr = np.random.default_rng(self._noise(batch)), self._learning_rate(self.done + at.step)
@@ -289,19 +291,21 @@ class _Trainer:
             step, right = self._learned(batch, lr)
         if not step.is_finite:
             raise self._failure(batch, "a gradient" if np.isfinite(step.loss) else "the loss")
+        if not batch.is_last:
+            return False
         if self.average:
             self.average.update()
-        count = len(batch.rows)
+        count = batch.whole
         total = at.loss + float(step.loss) * count
         self.position = replace(at, step=at.step + 1, samples=at.samples + count, loss=total, right=at.right + right)
+        return True
 
     def _learned(self, batch: Batch, lr: float) -> tuple[Step, int]:
-        """Learns from one batch -> the step, and how many samples or pixels were classified correctly."""
+        """Learns from one batch -> the step, and how many samples or pixels of it were classified correctly so far."""
         if not self.ranks.are_many:
-            step = self.model.learn(batch.x, batch.y, lr)
-            return step, self._right(step.logits, batch.y)
-        share = Share(batch.part, len(batch.rows), lambda logits: self._told(logits, batch))
-        step, (right, stop, save) = cast(SharedModel, self.model).learn_share(batch.x, batch.y, lr, share)
+            step, (right,) = self.learning.learn(batch, lr, lambda logits: (self._right(logits, batch.y),))
+            return step, int(right)
+        step, (right, stop, save) = self.learning.learn(batch, lr, lambda logits: self._told(logits, batch))
         self.wishes = Wishes(bool(stop), bool(save))
         return step, int(right)
 
@@ -312,8 +316,7 @@ class _Trainer:
         return self._right(logits, batch.y) if counts else 0, wishes.stop, wishes.save
 
     def _right(self, logits: np.ndarray, y: np.ndarray) -> int:
-        classes = len(self.task.classes)
-        return int(np.count_nonzero(chosen_classes(logits, classes) == _labels(y))) if classes else 0
+        return int(np.count_nonzero(self.task.chosen(logits) == _labels(y))) if self.task.classes else 0
 
     def _learning_rate(self, done: int) -> float:
         """The learning rate of the step after so many."""
@@ -321,7 +324,7 @@ class _Trainer:
 
     def _noise(self, batch: Batch) -> list[int]:
         """The key of the stream that feeds this step's dropout."""
-        return [self.recipe.seed, NOISE, batch.epoch, batch.step]
+        return [self.recipe.seed, NOISE, batch.epoch, batch.number]
 
     def when(self, epoch: int | None = None, step: int | None = None) -> str:
         """Where training stands: in the running epoch, or after one that is over, which is after that many steps."""
@@ -332,11 +335,22 @@ class _Trainer:
     def _failure(self, batch: Batch, what: str, is_over: bool = False) -> Exception:
         made, key, writes = self.done + self.position.step, self._noise(batch), self.ranks.is_first
         if self.ranks.are_many:
-            batch = self.feed.batch(batch.epoch, batch.step)
+            batch = self.feed.numbered(batch.epoch, batch.number)
+        if what == "a gradient" and not batch.is_first:
+            batch = self._first_bad(batch)
+            key = self._noise(batch)
         when = self.when(self.position.epoch, made) if is_over else self.when()
         when += f", step {batch.step}" if not is_over and not self.course.in_steps else ""
         failure = step_failure(self.net, self.model, self.folder, batch, what, when, key, writes)
         return self._told_once(failure)
+
+    def _first_bad(self, batch: Batch) -> Batch:
+        """Of the batches of a step, the last of which is given, the first in which some layer is not finite."""
+        first = (batch.step - 1) * self.recipe.accumulate + 1
+        for other in (self.feed.numbered(batch.epoch, number) for number in range(first, batch.number)):
+            if bad_layer(copy_of(self.net, self.model), other.x, other.y, self._noise(other)) is not None:
+                return other
+        return batch
 
     def _told_once(self, failure: TrainingFailed) -> Exception:
         """The failure that all processes come to, which the first one tells."""
