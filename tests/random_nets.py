@@ -165,7 +165,7 @@ def specs(draw):
             head, body = f"block own{number}(a, b=2) {{\n{block}}}\n{head}", body + first
             for call in others:
                 body = _kept(head, body, body + call)
-    return whole(head, body or "relu\n")
+    return whole(head, body or "relu\n", draw(st.sampled_from(RECIPES)))
 
 
 def _kept(head, body, longer):
@@ -183,10 +183,13 @@ def labelled(element, number):
     return element.replace("GROUP", f"group{number}").replace("SKIP", f"skip{number}")
 
 
-def whole(head, body):
+RECIPES = ["", ", init gpt, opt adamw wd=0.3 decay=matrices", ", opt sgd lr=1e-3 wd=0.2 decay=matrices, clip 0.5"]
+
+
+def whole(head, body, recipe=""):
     """With those blocks that are called: to parse them all takes longer than the rest."""
     called = set(re.findall(r"\b(\w+)\(", head + body))
     use = "" if called.isdisjoint(OF_STD) else "use std\n"
     blocks = "".join(f"{line}\n" for name, line in BLOCKS_BY_NAME.items() if name in called)
     loss = "ce" if " of " in head.partition("\n")[0] and head.startswith("input") else "mse"
-    return f"{use}{blocks}{head}{body}train {{ loss {loss} }}\n"
+    return f"{use}{blocks}{head}{body}train {{ loss {loss}{recipe} }}\n"

@@ -32,7 +32,10 @@ _RENAMED: Mapping[str, tuple[str, ...]] = {
     "scale_factor": ("factor",),
     "upscale_factor": ("factor",),
     "num_groups": ("groups",),
-    "num_heads": ("heads",),
+    **dict.fromkeys(("num_heads", "n_head", "n_heads"), ("heads",)),
+    **dict.fromkeys(("num_kv_heads", "n_kv_heads", "num_key_value_heads"), ("kv",)),
+    **dict.fromkeys(("dropout_p", "attn_dropout", "attention_dropout"), ("dropout",)),
+    **dict.fromkeys(("theta", "rope_theta"), ("base",)),
     "epsilon": ("eps",),
     "output_size": ("size",),
     **dict.fromkeys(_OUTPUTS, ("filters", "features")),
@@ -62,6 +65,8 @@ _WORDS = {
     ("padding", "same"): "same",
     ("bidirectional", True): "bi",
     ("nonlinearity", "relu"): "relu",
+    ("is_causal", True): "causal",
+    ("approximate", "tanh"): "tanh",
     ("mode", "nearest"): "nearest",
     ("mode", "linear"): "linear",
     ("mode", "bilinear"): "bilinear",
@@ -208,6 +213,8 @@ def _by_position(
         values = values[1:]
     elif first.name == "groups":
         values = values[:1]
+    elif first.name == "heads":  # PyTorch has the features first, Keras those of a head behind
+        numbers, values = numbers[:1], values[1:] if name == "MultiheadAttention" else values
     if len(values) > len(numbers):
         raise _Untold
     return {attr.name: value for attr, value in zip(numbers, values, strict=False)}

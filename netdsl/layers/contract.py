@@ -42,7 +42,7 @@ image and a volume where it goes through `x.space`. `attrs` is a dict of attr na
                                          makes them of all; it finds its other arguments as forward does. state: what
                                          it gave for the tokens before these, None at the beginning. Optional; None of
                                          a layer whose tokens need those behind them. One that is `by_token` needs none
-    goes_on(attrs) -> bool               whether it can, with these attrs
+    goes_on(attrs) -> bool               whether it can with these attrs: not where its tokens need those behind them
     variants: the layer with other kernels, for attrs by which it computes something else (`gelu tanh`): a tuple of
     LayerDef, of which the first whose `when(attrs)` holds stands in its place (`of`); all else is as the layer's own
     stages(attrs, *inputs) -> tuple of StageCall     what computes the layer fast, each in its way; optional. It imports
@@ -243,6 +243,12 @@ class LayerDef:
         """The names of forward's arguments after its inputs."""
         return tuple(inspect.signature(self.forward).parameters)[self.num_inputs or 1 :]
 
+    @cached_property
+    def go_on_names(self) -> tuple[str, ...]:
+        """The names of go_on's arguments between its input and its state."""
+        assert self.go_on is not None, self.name
+        return tuple(name for name in tuple(inspect.signature(self.go_on).parameters)[1:] if name != "state")
+
     @property
     def is_random(self) -> bool:
         """True if forward draws random numbers in training."""
@@ -386,15 +392,3 @@ def pointwise_stages(
         return (StageCall(Pointwise, (x.sizes, forward, backward, *(attrs[name] for name in names))),)
 
     return stages
-
-
-def straight(name: str) -> tuple[str, ...]:
-    """The texts of the classes that stand for PyTorch's of that name, `BatchNorm2d`, and for that of volumes, and have
-    a right gradient; that of signals has one."""
-    text = f'''class {name}(nn.{name}):
-    """PyTorch 2.13 computes a wrong gradient of a batch of one where the one it is given lies transposed; on its way
-    through a flat view that is laid straight."""
-
-    def forward(self, x):
-        return super().forward(x).flatten(1).view_as(x)'''
-    return text, text.replace("2d", "3d")

@@ -13,7 +13,7 @@ from torch import nn
 
 from netdsl.analysis.loss import judges_tokens
 from netdsl.graph.ir import Graph, Node
-from netdsl.graph.recipe import LOSSES
+from netdsl.graph.recipe import LOSSES, Recipe
 from netdsl.layers import layer_at
 from netdsl.targets.torch.sharing import module_path, sharing
 
@@ -94,6 +94,16 @@ def torch_loss(net: Compiled, logits: torch.Tensor, y: np.ndarray) -> torch.Tens
     if judges_tokens(net.graph, net.recipe.loss):
         logits, target = logits.flatten(0, 1), target.flatten()
     return getattr(F, LOSSES[net.recipe.loss].torch)(logits, target, **options)
+
+
+def param_groups(recipe: Recipe, module: nn.Module) -> list[Any]:
+    """What PyTorch's optimizers are given: the params, in two groups where some of them do not decay."""
+    params = list(module.parameters())
+    if recipe.decay == "all":
+        return params
+    groups = {is_matrix: [param for param in params if (param.dim() > 1) == is_matrix] for is_matrix in (True, False)}
+    made: list[dict[str, Any]] = [{"params": groups[True]}, {"params": groups[False], "weight_decay": 0.0}]
+    return [group for group in made if group["params"]]
 
 
 def torch_clip(net: Compiled, module: nn.Module) -> None:
