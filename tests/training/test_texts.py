@@ -28,14 +28,12 @@ from netdsl.training.scores.evaluation import fitted
 
 VERSE = "To be, or not to be, that is the question:\nWhether 'tis nobler in the mind to suffer\n" * 12
 CHARACTERS = tuple(sorted(set(VERSE)))
+COUNT = len(CHARACTERS)
 SPEC = f"""input 8 of {COUNT}
 words: embed 6 -> pos -> res {{ ln -> linear 6 }} -> dropout 0.1 -> ln
 unembed @words
 train {{ epochs 3, batch 16, opt adamw lr=0.01, seed 3 }}
 """
-
-
-COUNT = len(CHARACTERS)
 
 
 def want(length=8, limit=COUNT, val=0.1, **more):
