@@ -32,9 +32,10 @@ def train(
     result.history  # shows itself in a notebook
     result.run      # the folder, for netdsl.open_run and the commands
 
-    settings, which win over the spec: data, val, epochs, batch, seed, init, lr; and opt, schedule, loss, augment, clip,
-    ema, stop, fit, monitor, written as in a train block. limit: use only the first samples. watch.on_note is told what
-    was changed in the data on reading. engine: what computes, by default the fast NumPy module:
+    settings, which win over the spec: data, val, epochs, batch, accumulate, seed, init, lr; and opt, schedule, loss,
+    augment, clip, ema, stop, fit, monitor, steps, written as in a train block. limit: use only the first samples.
+    watch.on_note is told what was changed in the data on reading. engine: what computes, by default the fast NumPy
+    module:
 
     netdsl.train(net, engine=netdsl.Engine("torch", device=netdsl.Device("cpu", amp="bfloat16")))
 

@@ -59,6 +59,8 @@ conv in.c*2 k1 -> shuffle 2; conv in.c*2 k3 p1; conv in.c k3 p1 g=in.c; conv 4 k
 conv 4 k=in.w; conv 3 k3 p2x0 -> relu -> crop p=2x0; pad 1 -> pool 2; pool in.space; reshape 6x4 map
 tokens -> transpose -> linear 3 -> transpose; tokens -> map; tokens -> res { mha 1 } -> relu
 transpose -> linear 4 -> transpose; map; map 2x2
+lstm 3; tokens -> gru 4 -> take -1; take -2; lstm 2 layers=2 dropout=0.5 -> take -1; gru 3 bi; rnn 3 relu -> take -1
+tokens -> res { gru in.c layers=2 dropout=0.25 }; tokens -> lstm 3 bi nobias; tokens -> rnn 4 layers=3 bi dropout=0.1
 linear 4 -> mha 2 causal; linear 8 -> mha 4 kv=2 causal rope; linear 6 -> mha 3 kv=1 dropout=0.3; pos sincos; gelu tanh
 res { rms -> mha 1 causal rope }; res { ln -> mha 1 causal dropout=0.2 }; res { swiglu 6 -> linear in.c nobias }
 unembed @words; linear 4 -> unembed @words; unembed @words -> linear 3
@@ -163,7 +165,7 @@ def specs(draw):
             head, body = f"block own{number}(a, b=2) {{\n{block}}}\n{head}", body + first
             for call in others:
                 body = _kept(head, body, body + call)
-    return whole(head, body or "relu\n")
+    return whole(head, body or "relu\n", draw(st.sampled_from(RECIPES)))
 
 
 def _kept(head, body, longer):
@@ -181,10 +183,13 @@ def labelled(element, number):
     return element.replace("GROUP", f"group{number}").replace("SKIP", f"skip{number}")
 
 
-def whole(head, body):
+RECIPES = ["", ", init gpt, opt adamw wd=0.3 decay=matrices", ", opt sgd lr=1e-3 wd=0.2 decay=matrices, clip 0.5"]
+
+
+def whole(head, body, recipe=""):
     """With those blocks that are called: to parse them all takes longer than the rest."""
     called = set(re.findall(r"\b(\w+)\(", head + body))
     use = "" if called.isdisjoint(OF_STD) else "use std\n"
     blocks = "".join(f"{line}\n" for name, line in BLOCKS_BY_NAME.items() if name in called)
     loss = "ce" if " of " in head.partition("\n")[0] and head.startswith("input") else "mse"
-    return f"{use}{blocks}{head}{body}train {{ loss {loss} }}\n"
+    return f"{use}{blocks}{head}{body}train {{ loss {loss}{recipe} }}\n"

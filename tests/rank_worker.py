@@ -17,10 +17,11 @@ import numpy as np
 from netdsl.ground.diagnostics import TrainingFailed, UserError
 from netdsl.ground.ranks import ALONE, SaidElsewhere
 from netdsl.pipeline import compile_text
-from netdsl.targets.contract import Device, Share, Workers
+from netdsl.targets.contract import Device, Workers
 from netdsl.targets.torch.ranks import TorchRanks, place_in
 from netdsl.training.data.datasets import load_dataset
 from netdsl.training.data.feed import Feed
+from netdsl.training.loop.learning import Learning
 from netdsl.training.loop.session import joined, started
 from netdsl.training.loop.shares import parts_of
 from netdsl.training.loop.together import together
@@ -40,6 +41,8 @@ CASES = {
     "augmented": ("plain", "augment shift=2 rotate=10 cutout=4"),
     "mixed": ("plain", "augment shift=1 mixup=0.4"),
     "weighted": ("plain", "loss ce weights=(1,2,3,4,5,6,7,8,9,10) smooth=0.1"),
+    "accumulated": ("dropout", "batch 8, accumulate 3, clip 0.5, opt adamw decay=matrices"),
+    "weighed and accumulated": ("plain", "batch 8, accumulate 3, loss ce weights=(1,2,3,4,5,6,7,8,9,10)"),
     "too small": ("bn", "batch 3"),  # too few for two batch norms: each process computes all of it
 }
 SPEC = """input 1x28x28
@@ -62,16 +65,15 @@ def learned(net, dtype, ranks, device, steps):
     data, engine = load_dataset("mnist-mini", None, LIMIT), Engine("torch", 0, device=device)
     feed = Feed(data, net.recipe, parts_of(ranks, net, engine))
     model = net.model("torch", seed=1, dtype=dtype, workers=Workers(1, "threads", device, ranks))
-    losses = []
+    losses, learning = [], Learning(net, model, ranks)
     for epoch in range(1, 1 + -(-steps // feed.steps)):
         for batch in feed.epoch(epoch):
-            model.rng = np.random.default_rng([3, epoch, batch.step])
-            if ranks.are_many:
-                share = Share(batch.part, len(batch.rows), lambda logits: [len(logits)])
-                made, (told,) = model.learn_share(batch.x, batch.y, 0.01, share)
-                assert told == len(batch.rows) * (ranks.count if share.is_whole else 1)
-            else:
-                made = model.learn(batch.x, batch.y, 0.01)
+            model.rng = np.random.default_rng([3, epoch, batch.number])
+            made, (told,) = learning.learn(batch, 0.01, lambda logits: [len(logits)])
+            if not batch.is_last:
+                continue
+            is_whole = batch.part == slice(0, len(batch.rows))
+            assert told == batch.whole * (ranks.count if is_whole else 1)
             losses.append(made.loss)
             if len(losses) == steps:
                 break
@@ -104,7 +106,7 @@ def shards(ranks, folder):
 
     told = {}
     for sharded.UNIT in (2**18, 1):
-        for case in ("plain", "bn", "dropout"):
+        for case in ("plain", "bn", "dropout", "accumulated"):
             told[f"{case}, units of {sharded.UNIT}"] = apart(case, ranks, is_sharded=True, is_synced=case == "bn")
     return told
 

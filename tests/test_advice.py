@@ -58,6 +58,15 @@ MENDED = [
     ],
     # PyTorch and Keras
     *[
+        (f"input 5x28\n{text}\n", f"input 5x28\n{layer}\n")
+        for text, layer in (
+            ("nn.LSTM(28, 128, num_layers=2, batch_first=True, bidirectional=True)", "lstm 128 layers=2 bi"),
+            ("nn.GRU(28, 64, 2, dropout=0.1, bias=False)", "gru 64 layers=2 dropout=0.1 nobias"),
+            ("nn.RNN(28, 64, nonlinearity='relu')", "rnn 64 relu"),
+            ("layers.SimpleRNN(64, return_sequences=True)", "rnn 64"),
+        )
+    ],
+    *[
         (H + f"{text}{T}", H + f"{layer}{T}")
         for text, layer in (
             ("Conv2d(1, 32, 3)", "conv 32 k3"),
@@ -290,6 +299,13 @@ FOLLOWED = [
     ("input 6\nslice 2 2\n", "use 3 or more", "input 6\nslice 2 3\n"),
     ("input 6\nslice 2 9\n", "use 6 or less", "input 6\nslice 2 6\n"),
     ("input 4x6\ntake 4\n", "use 3 or less", "input 4x6\ntake 3\n"),
+    ("input 4x6\ntake -5\n", "use -4 or more", "input 4x6\ntake -4\n"),
+    ("input 4x6\nlstm 3 dropout=0.2\n", "write `layers=2`", "input 4x6\nlstm 3 layers=2 dropout=0.2\n"),
+    ("input 4x6\ngru 3 dropout=0.2\n", "`dropout 0.2` behind", "input 4x6\ngru 3 -> dropout 0.2\n"),
+    ("input 1x40 map\nlstm 8\n", "`tokens` before it makes", "input 1x40 map\ntokens -> lstm 8\n"),
+    ("input 3x4x4\ngru 8\n", "`tokens` before it makes", "input 3x4x4\ntokens -> gru 8\n"),
+    ("input 8\nrnn 2\n", "`reshape 1x8`", "input 8\nreshape 1x8 -> rnn 2\n"),
+    ("input 4x6\nlstm\n", "for example `lstm 32`", "input 4x6\nlstm 32\n"),
     ("input 4x6\nmha 4\n", "use a divisor of 6", "input 4x6\nmha 3\n"),
     ("input 6\nlinear\n", "for example `linear 32`", "input 6\nlinear 32\n"),
     ("input 6\nslice\n", "for example `slice 0 2`", "input 6\nslice 0 2\n"),

@@ -15,6 +15,7 @@ FLOORS = (
     "graph",
     "layers.rules",
     "layers.contract",
+    "layers.families",
     "layers",
     "language",
     "analysis",

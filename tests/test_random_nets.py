@@ -53,7 +53,7 @@ mul { id | cat { gap | gmp } -> linear 4 -> hardsigmoid } -> mul { id | conv 1 k
 pos sincos -> res { rms -> mha 2 causal kv=1 rope dropout=0.2 } -> gelu tanh
 pos -> res { ln -> mha 2 } -> transpose -> tanh -> transpose -> map -> tokens -> softmax
 flatten -> linear 24 -> reshape 6x2x2 -> flatten -> fc 12 -> swiglu 12 -> dropout 0.1
-reshape 3x4 -> take 1 -> logsoftmax
+reshape 3x4 -> lstm 4 layers=2 dropout=0.3 -> gru 3 bi -> rnn 4 layers=2 -> take -2 -> logsoftmax
 train { loss mse }
 """
 

@@ -87,7 +87,7 @@ def _shares(graph: Graph) -> Iterator[Diagnostic]:
     others = sum(bool(node.num_params) for node in graph.nodes) > 1
     for node in graph.nodes:
         own = node.num_params
-        if total >= LARGE and others and own > LARGEST_SHARE * total:
+        if total >= LARGE and others and own > LARGEST_SHARE * total and not layer_of(node.op).by_step:
             message = f"this layer holds {own / total:.0%} of all params: {own:_} of {total:_}"
             yield _warning("N607", message, node.span, "make its input smaller, for example with `gap` or `pool`")
 

@@ -105,9 +105,10 @@ def updated(
     new, kept = {}, {}
     for name, grad in clipped(recipe, grads).items():
         param = params[name]
-        grad = grad + decay * param if decay and not is_apart else grad
+        shrinks = decay if recipe.decay == "all" or jnp.ndim(param) > 1 else 0.0
+        grad = grad + shrinks * param if shrinks and not is_apart else grad
         lost, *kept[name] = OPTIMIZERS[recipe.optimizer][0](grad, step, *moments[name], **options)
-        new[name] = param * (1 - options["lr"] * decay * is_apart) - lost
+        new[name] = param * (1 - options["lr"] * shrinks * is_apart) - lost
     return new, {name: tuple(arrays) for name, arrays in kept.items()}
 
 

@@ -19,7 +19,7 @@ from netdsl.kernels.weights import read_weights
 from netdsl.pipeline import run_module
 from netdsl.targets.contract import Device
 from netdsl.targets.torch.devices import autocast, chosen_device, memory_format, settings
-from netdsl.targets.torch.running import torch_clip, torch_loss
+from netdsl.targets.torch.running import param_groups, torch_clip, torch_loss
 from netdsl.verify.batches import random_batch
 
 
@@ -40,7 +40,7 @@ class TorchEager:
         self.module.to(memory_format=self._format)
         recipe = self.net.recipe
         optimizer = getattr(torch.optim, OPTIMIZERS[recipe.optimizer].torch)
-        self.optimizer = optimizer(self.module.parameters(), **recipe.options)
+        self.optimizer = optimizer(param_groups(recipe, self.module), **recipe.options)
 
     @property
     def _format(self) -> torch.memory_format:

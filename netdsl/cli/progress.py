@@ -21,7 +21,7 @@ REFRESH = 0.2  # seconds
 
 @dataclass(frozen=True)
 class Display:
-    """What is told of a training of so many epochs: nothing if it is quiet, else to people on stderr.
+    """What is told of a training of so many epochs, or steps: nothing if it is quiet, else to people on stderr.
 
     as_json: each finished epoch is a line of JSON on stdout.
     """
@@ -71,7 +71,7 @@ class Display:
         console = Console(stderr=True, highlight=False)
         columns = (TextColumn("{task.description}"), BarColumn(bar_width=None), TextColumn("{task.fields[state]}"))
         with Bar(*columns, console=console, transient=True, auto_refresh=False, expand=True) as bar:
-            task = bar.add_task(f"epoch 1/{self.epochs}", total=None, state="")
+            task = bar.add_task("", total=None, state="")
             next_drawing = 0.0
 
             def show(event: Progress | Epoch) -> None:
@@ -84,7 +84,7 @@ class Display:
                 next_drawing = time.monotonic() + REFRESH
                 bar.update(
                     task,
-                    description=f"epoch {event.epoch}/{event.epochs}",
+                    description=description(event),
                     total=event.samples_in_all,
                     completed=event.samples,
                     state=state_line(event),
@@ -94,9 +94,17 @@ class Display:
             yield show
 
 
+def description(event: Progress) -> str:
+    """What the bar stands for: `epoch 2/5`, `step 250/2000`."""
+    if event.steps is None:
+        return f"epoch {event.epoch}/{event.epochs}"
+    return f"step {event.steps[0]}/{event.steps[1]}"
+
+
 def epoch_line(row: Epoch, epochs: int) -> str:
-    """One finished epoch in words."""
-    parts = [f"epoch {row.epoch:{len(str(epochs))}}/{epochs}", f"loss {row.train_loss:.4f}"]
+    """One finished epoch in words, of so many epochs, or steps."""
+    unit, number = row.place.split()
+    parts = [f"{unit} {number:>{len(str(epochs))}}/{epochs}", f"loss {row.train_loss:.4f}"]
     parts += [f"accuracy {row.train_accuracy:.2%}"] if row.train_accuracy is not None else []
     parts += [f"val loss {row.val_loss:.4f}"] if row.val_loss is not None else []
     parts += [f"val {title} {shown}" for title, shown in validated(row)]

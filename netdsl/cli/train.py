@@ -38,7 +38,16 @@ if TYPE_CHECKING:
 Flags = dict[str, Any]
 """Options by name, of the types that click makes of them; None where one is not given."""
 
-OF_A_RESUMED_RUN = ("spec", "resume", "epochs", "save_every", "plots", "as_json", "quiet")  # options it may have
+OF_A_RESUMED_RUN = (
+    "spec",
+    "resume",
+    "epochs",
+    "steps",
+    "save_every",
+    "plots",
+    "as_json",
+    "quiet",
+)  # options it may have
 WITH_A_BACKEND = ("level", "workers", "threads")  # and these with `--backend`: another one may go on with it
 
 
@@ -49,7 +58,8 @@ WITH_A_BACKEND = ("level", "workers", "threads")  # and these with `--backend`: 
     is_flag=False,
     flag_value="",
     metavar="[RUN]",
-    help="Go on with RUN, by default the last one of SPEC, as if it had never stopped; with --epochs also further.",
+    help="Go on with RUN, by default the last one of SPEC, as if it had never stopped; with --epochs or --steps also "
+    "further.",
 )
 @click.option(
     "--data",
@@ -63,7 +73,15 @@ WITH_A_BACKEND = ("level", "workers", "threads")  # and these with `--backend`: 
     help="Bring images to the input's size: resize, crop or pad, or none; by default as in the spec.",
 )
 @click.option("--epochs", type=click.IntRange(1), help="Times through the training data; by default as in the spec.")
+@click.option(
+    "--steps",
+    metavar="TEXT",
+    help="Steps of the optimizer, in place of epochs: 2000, '2000 every=250'; by default as in the spec.",
+)
 @click.option("--batch", type=click.IntRange(1), help="Samples a step; by default as in the spec.")
+@click.option(
+    "--accumulate", type=click.IntRange(1), help="Batches whose samples one step has; by default as in the spec."
+)
 @click.option("--lr", type=click.FloatRange(0, min_open=True), help="Learning rate; by default as in the spec.")
 @click.option(
     "--opt", metavar="TEXT", help="As after `opt` in a spec: adam, 'sgd lr=0.1 momentum=0.9'; by default as there."
@@ -99,7 +117,7 @@ WITH_A_BACKEND = ("level", "workers", "threads")  # and these with `--backend`: 
     help="Share of the training data to choose the best epoch by; by default as in the spec.",
 )
 @click.option(
-    "--init", type=click.Choice(["he", "xavier", "torch"]), help="How weights start; by default as in the spec."
+    "--init", type=click.Choice(["he", "xavier", "torch", "gpt"]), help="How weights start; by default as in the spec."
 )
 @click.option(
     "--seed",
@@ -173,7 +191,7 @@ def command(
         on_note = _ignore if silent else say
         opened = _opened(context, spec, resume, flags, on_note, ranks)
         with opened() if ranks is ALONE else opened_together(ranks, opened, on_note) as session:
-            show = Display(session.net.recipe.epochs, silent, as_json and ranks.is_first)
+            show = Display(session.net.recipe.steps or session.net.recipe.epochs, silent, as_json and ranks.is_first)
             result = _trained(session, show, save_every)
             ranks.close()  # what follows is the first one's alone
             if ranks.is_first:
@@ -200,7 +218,8 @@ def _opened(
     """What opens a new run of a spec, or one to go on with."""
     if resume is not None:
         _check_resumed(context)
-        return lambda: _resumed(spec, resume, flags["epochs"], engine_flags(flags), ranks)
+        steps = None if flags["steps"] is None else _whole_steps(flags["steps"])
+        return lambda: _resumed(spec, resume, flags["epochs"], engine_flags(flags), ranks, steps)
     if spec is None:
         raise click.UsageError("Missing argument 'SPEC' (or `--resume RUN`).")
     return lambda: _started(spec, flags, on_note, ranks)
@@ -239,13 +258,20 @@ def _check_resumed(context: click.Context) -> None:
     if given:
         flag = f"--{given[0].replace('_', '-')}" if given[0] != "level" else "-O"
         raise click.UsageError(
-            f"`{flag}` cannot change a run that is resumed; only `--epochs` can, to make it longer, and "
+            f"`{flag}` cannot change a run that is resumed; only `--epochs` or `--steps` can, to make it longer, and "
             "`--backend` with what goes with it, to compute it in another way"
         )
 
 
+def _whole_steps(text: str) -> int:
+    """What `--steps` says of a run that is resumed, whose rows stay where they are."""
+    if not (text.isascii() and text.isdigit() and int(text[:18])):
+        raise click.BadParameter(f"{text!r} is not a whole number of at least 1.", param_hint="--steps")
+    return int(text[:18])
+
+
 def _resumed(
-    spec: Path | None, resume: str, epochs: int | None, engine: Flags, ranks: Ranks
+    spec: Path | None, resume: str, epochs: int | None, engine: Flags, ranks: Ranks, steps: int | None = None
 ) -> AbstractContextManager[Session]:
     """A run to go on with: the one named, or the last one of the spec."""
     from netdsl.cli import say
@@ -263,7 +289,7 @@ def _resumed(
         raise click.UsageError("`--resume` needs a SPEC or a RUN to go on with, as in `--resume runs/lenet-1`.")
     if spec is not None:
         check_unchanged(spec, path)
-    return resumed(path, data_dir(), epochs, say, lambda own: _engine(own, engine), ranks)
+    return resumed(path, data_dir(), epochs, say, lambda own: _engine(own, engine), ranks, steps)
 
 
 def _engine(engine: Engine, given: Flags) -> Engine:
@@ -353,4 +379,4 @@ def _draw(session: Session, result: Result, show: Display) -> None:
 def _say_score(result: Result, show: Display) -> None:
     leading = result.task.leading
     score = f"{leading.title} {leading.shown(result.scores.values[leading.name])}"
-    show.say(f"test {score}, weights of epoch {result.epoch}, {result.seconds:.1f} s")
+    show.say(f"test {score}, weights of {result.used.place}, {result.seconds:.1f} s")

@@ -28,9 +28,10 @@ def show_shape(shape: Shape) -> str:
 class ParamSpec:
     """A tensor of a layer: PyTorch's name and shape, and how it starts.
 
-    init: `weight` and `bias` follow the spec's scheme (he, xavier, torch) with the fans given; `zeros`, `ones` and a
-    number are what they say; `normal` is the normal distribution with the standard deviation 0.02, `embedding` that
-    with 1.
+    init: `weight` and `bias` follow the spec's scheme (he, xavier, torch, gpt) with the fans given; `torch` is
+    PyTorch's own start, uniform within 1 / sqrt(fan_in), whatever the scheme; `zeros`, `ones` and a number are what
+    they say; `normal` is the normal distribution with the standard deviation 0.02, `embedding` that with 1, or what the
+    scheme says.
     name: may hold a dot (`out_proj.weight`); "" is a tensor that has the layer's own name, a bare nn.Parameter.
     """
 

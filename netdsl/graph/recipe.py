@@ -99,9 +99,10 @@ LOSSES: Mapping[str, Loss] = {
 
 @dataclass(frozen=True)
 class Optimizer:
-    """A kernel, its default learning rate, the options a spec may give: spelling -> (argument, kind), and PyTorch's
-    names of its class and of the arrays that it keeps for each param, in the kernel's order. is_fused: PyTorch has it
-    in one kernel on every device that netdsl takes."""
+    """A kernel, its default learning rate, the options a spec may give: spelling -> (argument, kind), where `decay` is
+    the recipe's own and no argument, and PyTorch's names of its class and of the arrays that it keeps for each param,
+    in the kernel's order. is_fused: PyTorch has it in one kernel on every device that netdsl takes. decay: the weight
+    decay where a spec says none."""
 
     step: Callable[..., None]
     lr: float
@@ -109,9 +110,13 @@ class Optimizer:
     torch: str
     state: tuple[str, ...]
     is_fused: bool = False
+    decay: float = 0.0
 
 
-_DECAY = {"wd": ("weight_decay", "number")}
+DECAYS: Mapping[str, str] = {"all": "every param", "matrices": "params of two axes or more"}
+"""What `decay` of an optimizer says -> which params its weight decay shrinks."""
+
+_DECAY = {"wd": ("weight_decay", "number"), "decay": ("decay", "decayed")}
 _MOMENTUM = {"momentum": ("momentum", "fraction")}
 _EPS = {"eps": ("eps", "positive")}
 _SGD = {**_MOMENTUM, "nesterov": ("nesterov", "word"), **_DECAY}
@@ -121,7 +126,7 @@ OPTIMIZERS: Mapping[str, Optimizer] = {
         optimizers.sgd_step, 1e-2, {**_MOMENTUM, "nesterov": ("nesterov", "word"), **_DECAY}, "SGD", (), True
     ),
     "adam": Optimizer(optimizers.adam_step, 1e-3, _ADAM, "Adam", ("exp_avg", "exp_avg_sq"), True),
-    "adamw": Optimizer(optimizers.adamw_step, 1e-3, _ADAM, "AdamW", ("exp_avg", "exp_avg_sq"), True),
+    "adamw": Optimizer(optimizers.adamw_step, 1e-3, _ADAM, "AdamW", ("exp_avg", "exp_avg_sq"), True, 1e-2),
     "rmsprop": Optimizer(
         optimizers.rmsprop_step,
         1e-2,
@@ -135,17 +140,31 @@ OPTIMIZERS: Mapping[str, Optimizer] = {
 
 @dataclass(frozen=True)
 class Scheme:
-    """How a weight and how a bias starts (None: zeros); what other systems call it."""
+    """How a weight and how a bias starts (None: zeros), and an embedding; what other systems call it.
+
+    end: how a weight starts that a residual branch ends in (None: as others). takes_fans: whether those of weights and
+    biases are given how many numbers go in and come out.
+    """
 
     weight: Callable[..., Array]
     bias: Callable[..., Array] | None = None
     known_as: tuple[str, ...] = ()
+    embedding: Callable[..., Array] = initial.embedding
+    end: Callable[..., Array] | None = None
+    takes_fans: bool = True
 
 
 SCHEMES: Mapping[str, Scheme] = {
     "he": Scheme(initial.he, known_as=("kaiming", "henormal", "heuniform", "kaimingnormal", "kaiminguniform")),
     "xavier": Scheme(initial.xavier, known_as=("glorot", "glorotuniform", "xavieruniform", "xaviernormal")),
     "torch": Scheme(initial.torch_uniform, initial.torch_uniform),
+    "gpt": Scheme(
+        initial.normal,
+        known_as=("gpt2", "nanogpt", "normal", "truncnormal"),
+        embedding=initial.normal,
+        end=initial.residual_end,
+        takes_fans=False,
+    ),
 }
 
 DATA_OPTIONS: Mapping[str, str] = {
@@ -238,15 +257,22 @@ MONITORS: Mapping[str, bool] = {
 """What may choose the best epoch -> whether more of it is better."""
 
 
+ROWS = 10
+"""Rows of the history of a run that is counted in steps, where its spec does not say after how many there is one."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """Everything the train block says.
 
     data_options: any of DATA_OPTIONS. options: the optimizer's keyword arguments with `lr` among them; loss_options,
-    schedule_options: those of the loss and the schedule. augment: name of a change -> how much. clip: the largest norm
-    of all gradients together; ema: the decay of the running mean of the weights; patience: epochs without a better one
-    before training stops; fit: how images come to the size of the input; None: not done. monitor: one of MONITORS, the
-    measure of validation data by which one epoch is better than another.
+    schedule_options: those of the loss and the schedule. decay: one of DECAYS. augment: name of a change -> how much.
+    clip: the largest norm of all gradients together; ema: the decay of the running mean of the weights; patience:
+    epochs without a better one before training stops; fit: how images come to the size of the input; None: not done.
+    monitor: one of MONITORS, the measure of validation data by which one epoch is better than another. steps: how long
+    the run is in steps of the optimizer, in place of epochs; every: after how many of them it is measured and saved, as
+    it is after each epoch else; None: a tenth of them. accumulate: of how many batches, one after the other, a step has
+    the samples.
     """
 
     data: str = "mnist-mini"
@@ -268,11 +294,21 @@ class Recipe:
     fit: str | None = None
     monitor: str = "val_loss"
     data_options: Options = field(default_factory=dict)
+    decay: str = "all"
+    steps: int | None = None
+    every: int | None = None
+    accumulate: int = 1
 
     def learning_rate(self, step: int, steps_an_epoch: int) -> float:
         """The learning rate of the step after `step` others, counted over the whole run."""
         lr: float = self.options["lr"]
-        return lr * rate_factor(self.schedule, self.schedule_options, step, self.epochs, steps_an_epoch)
+        steps = self.epochs * steps_an_epoch if self.steps is None else self.steps
+        return lr * rate_factor(self.schedule, self.schedule_options, step, steps, steps_an_epoch)
+
+    @property
+    def steps_a_row(self) -> int | None:
+        """After how many steps there is a row of the history, in a run that is counted in steps."""
+        return None if self.steps is None else self.every or -(-self.steps // ROWS)
 
     @property
     def state_names(self) -> tuple[str, ...]:
@@ -307,6 +343,8 @@ def optimizer_step(recipe: Recipe) -> Step:
     """step(params, grads, state, lr) with the recipe's other options bound; where the recipe clips, so does it."""
     options = {key: value for key, value in recipe.options.items() if key != "lr"}
     step, clip = partial(OPTIMIZERS[recipe.optimizer].step, **options), recipe.clip
+    if recipe.decay == "matrices":
+        step = partial(optimizers.decaying_matrices, OPTIMIZERS[recipe.optimizer].step, **options)
     if clip is None:
         return step
     return lambda params, grads, state, lr: step(params, optimizers.clipped(grads, clip), state, lr)

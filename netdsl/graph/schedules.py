@@ -16,6 +16,20 @@ WARM_START = 0.01  # of the learning rate, as in torchvision's reference recipes
 _MOST = 2**53  # steps: whole numbers are exact in floating point up to here
 
 
+@dataclass(frozen=True)
+class Steps:
+    """A length in steps of the optimizer, where others are in epochs: `100steps`."""
+
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.count}steps"
+
+
+Length = float | Steps
+"""Epochs, or steps."""
+
+
 def constant(step: int, steps: int, steps_an_epoch: int) -> float:
     """The learning rate stays."""
     return 1.0
@@ -25,14 +39,14 @@ def stepped(
     step: int,
     steps: int,
     steps_an_epoch: int,
-    every: float | None = None,
-    at: tuple[float, ...] = (),
+    every: Length | None = None,
+    at: tuple[Length, ...] = (),
     gamma: float = 0.1,
 ) -> float:
-    """gamma to the power of how often `every` epochs have gone by (StepLR), or how many of `at` (MultiStepLR)."""
+    """gamma to the power of how often `every` has gone by (StepLR), or how many of `at` (MultiStepLR)."""
     if every is not None:
         return gamma ** (step // max(1, whole_steps(every, steps_an_epoch)))
-    return gamma ** bisect_right([whole_steps(epoch, steps_an_epoch) for epoch in at], step)
+    return gamma ** bisect_right([whole_steps(length, steps_an_epoch) for length in at], step)
 
 
 def cosine(step: int, steps: int, steps_an_epoch: int, end: float = 0.0) -> float:
@@ -55,9 +69,9 @@ def _half_cosine(start: float, end: float, done: float) -> float:
     return end + (start - end) / 2 * (1 + math.cos(math.pi * done))
 
 
-def whole_steps(epochs: float, steps_an_epoch: int) -> int:
-    """The steps of so many epochs, rounded."""
-    return round(min(epochs * steps_an_epoch, _MOST))
+def whole_steps(length: Length, steps_an_epoch: int) -> int:
+    """The steps of a length, rounded."""
+    return length.count if isinstance(length, Steps) else round(min(length * steps_an_epoch, _MOST))
 
 
 @dataclass(frozen=True)
@@ -99,8 +113,8 @@ SCHEDULES: Mapping[str, Schedule] = {
 }
 
 
-def rate_factor(schedule: str, options: Mapping[str, Any], step: int, epochs: int, steps_an_epoch: int) -> float:
-    """The factor of the learning rate after `step` steps of the whole run.
+def rate_factor(schedule: str, options: Mapping[str, Any], step: int, steps: int, steps_an_epoch: int) -> float:
+    """The factor of the learning rate after `step` steps of the whole run, which has `steps`.
 
     A warm-up of W steps rises by a line from WARM_START to 1, and the schedule begins behind it, with W steps less:
     SequentialLR([LinearLR(start_factor=0.01, total_iters=W), schedule], milestones=[W]).
@@ -109,5 +123,4 @@ def rate_factor(schedule: str, options: Mapping[str, Any], step: int, epochs: in
     if step < warm:
         return WARM_START + (1 - WARM_START) * step / warm
     rest = {key: value for key, value in options.items() if key != "warmup"}
-    steps = max(1, epochs * steps_an_epoch - warm)
-    return SCHEDULES[schedule].factor(step - warm, steps, steps_an_epoch, **rest)
+    return SCHEDULES[schedule].factor(step - warm, max(1, steps - warm), steps_an_epoch, **rest)

@@ -32,3 +32,9 @@ def embedding(rng: np.random.Generator, shape: Shape, dtype: Type) -> Array:
 def normal(rng: np.random.Generator, shape: Shape, dtype: Type) -> Array:
     """Normal with standard deviation 0.02, for learned positions (Dosovitskiy et al. 2021)."""
     return (0.02 * rng.standard_normal(shape)).astype(dtype)
+
+
+def residual_end(rng: np.random.Generator, shape: Shape, branches: int, dtype: Type) -> Array:
+    """Normal with standard deviation 0.02 / sqrt(branches), so that all of them add up to one (Radford et al. 2019,
+    section 2.3)."""
+    return (0.02 / branches**0.5 * rng.standard_normal(shape)).astype(dtype)

@@ -6,7 +6,8 @@ The update rules and their defaults are torch.optim's.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 
@@ -108,6 +109,28 @@ def adagrad_step(
         total, *_ = state.setdefault(name, (np.zeros_like(param),))
         total += g * g
         param -= lr * g / (np.sqrt(total) + eps)
+
+
+def decaying_matrices(
+    step: Callable[..., None],
+    params: Arrays,
+    grads: Arrays,
+    state: State,
+    lr: float,
+    weight_decay: float,
+    **options: Any,
+) -> None:
+    """One step of an optimizer in two groups: matrices decay; what has one axis, biases and norms, does not, as in GPTs
+    (Radford et al. 2018, section 4.1). Params of any shape."""
+    vectors, others = {name: param for name, param in params.items() if param.ndim < 2}, dict(state)
+    step(matrices(params), grads, state, lr, weight_decay=weight_decay, **options)
+    step(vectors, grads, others, lr, weight_decay=0.0, **options)
+    state.update(others)  # both have counted the step
+
+
+def matrices(params: Arrays) -> Arrays:
+    """The params of two axes or more: weights, embeddings and positions."""
+    return {name: param for name, param in params.items() if param.ndim > 1}
 
 
 def clipped(grads: Arrays, largest: float) -> Arrays:

@@ -32,7 +32,10 @@ _RENAMED: Mapping[str, tuple[str, ...]] = {
     "scale_factor": ("factor",),
     "upscale_factor": ("factor",),
     "num_groups": ("groups",),
-    "num_heads": ("heads",),
+    **dict.fromkeys(("num_heads", "n_head", "n_heads"), ("heads",)),
+    **dict.fromkeys(("num_kv_heads", "n_kv_heads", "num_key_value_heads"), ("kv",)),
+    **dict.fromkeys(("dropout_p", "attn_dropout", "attention_dropout"), ("dropout",)),
+    **dict.fromkeys(("theta", "rope_theta"), ("base",)),
     "epsilon": ("eps",),
     "output_size": ("size",),
     **dict.fromkeys(_OUTPUTS, ("filters", "features")),
@@ -48,6 +51,7 @@ _NOT_WRITTEN = frozenset(
         "num_channels",
         "name",
     ]
+    + ["input_size", "return_sequences", "return_state"]
     + ["dim", "axis", "inplace", "data_format", "embed_dim", "device", "dtype", "batch_first", "start_dim", "end_dim"]
 )
 _WORDS = {
@@ -59,6 +63,10 @@ _WORDS = {
     ("ceil_mode", True): "ceil",
     ("count_include_pad", False): "nopad",
     ("padding", "same"): "same",
+    ("bidirectional", True): "bi",
+    ("nonlinearity", "relu"): "relu",
+    ("is_causal", True): "causal",
+    ("approximate", "tanh"): "tanh",
     ("mode", "nearest"): "nearest",
     ("mode", "linear"): "linear",
     ("mode", "bilinear"): "bilinear",
@@ -66,7 +74,7 @@ _WORDS = {
     ("interpolation", "nearest"): "nearest",
     ("interpolation", "bilinear"): "bilinear",
 }
-_NOTHING = (("padding", "valid"), ("activation", None), ("activation", "linear"))
+_NOTHING = (("padding", "valid"), ("nonlinearity", "tanh"), ("activation", None), ("activation", "linear"))
 
 
 class _Untold(Exception):
@@ -199,12 +207,14 @@ def _by_position(
         return {}
     if name.lower().startswith("cropping"):  # whose numbers are what goes on each side
         raise _Untold
-    makes = first.name in ("filters", "features")
+    makes = first.name in ("filters", "features", "hidden")
     least = 3 if any(attr.flag == "k" for attr in layer.attrs) and "kernel_size" not in given else 2
     if makes and len(values) >= least and (name[:1].isupper() or values[0] == channels or least == 2):
         values = values[1:]
     elif first.name == "groups":
         values = values[:1]
+    elif first.name == "heads":  # PyTorch has the features first, Keras those of a head behind
+        numbers, values = numbers[:1], values[1:] if name == "MultiheadAttention" else values
     if len(values) > len(numbers):
         raise _Untold
     return {attr.name: value for attr, value in zip(numbers, values, strict=False)}

@@ -24,6 +24,7 @@ from netdsl.graph.recipe import (
     TEXT_UNITS,
     Recipe,
 )
+from netdsl.graph.schedules import Steps
 from netdsl.ground.diagnostics import Diagnostic, Edit, UserError, plain
 from netdsl.ground.source import Source
 from netdsl.language.syntax import ast
@@ -85,10 +86,15 @@ def _optimizer(entry: ast.Entry) -> Fields:
     kinds = {key: {"lr": "positive"} | {k: kind for k, (_, kind) in o.options.items()} for key, o in OPTIMIZERS.items()}
     arguments = {"lr": "lr"} | {key: argument for key, (argument, _) in OPTIMIZERS[name].options.items()}
     given = read_options(entry.settings[1:], name, kinds)
+    decay = str(given.pop("decay", "all"))
     options = {"lr": OPTIMIZERS[name].lr} | {arguments[key]: value for key, value in given.items()}
+    if decay != "all":
+        options = {"weight_decay": OPTIMIZERS[name].decay} | options
+        if not options["weight_decay"]:
+            raise Mistake(f"`decay={decay}` needs a weight decay above 0", f"write `wd=0.1 decay={decay}`")
     if options.get("nesterov") and not options.get("momentum"):
         raise Mistake("`nesterov` needs a momentum above 0", "add `momentum=0.9`")
-    return {"optimizer": name, "options": options}
+    return {"optimizer": name, "options": options, "decay": decay}
 
 
 def _schedule(entry: ast.Entry) -> Fields:
@@ -109,6 +115,22 @@ def _augment(entry: ast.Entry) -> Fields:
     return {"augment": read_options(entry.settings, "augment", {"augment": AUGMENTATIONS})}
 
 
+def _epochs(entry: ast.Entry) -> Fields:
+    return {"epochs": whole(single(entry), 1, "`epochs`"), "steps": None, "every": None}
+
+
+def _steps(entry: ast.Entry) -> Fields:
+    """How many steps, and after how many of them there is a row of the history."""
+    first, *settings = entry.settings or (None,)
+    if not isinstance(first, ast.Value):
+        raise Mistake("`steps` takes how many there are", "write `steps 2000`, or `steps 2000 every=250`")
+    steps = whole(first.value.count if isinstance(first.value, Steps) else first.value, 1, "`steps`")
+    every = read_options(tuple(settings), "steps", {"steps": STEPS_OPTIONS}).get("every")
+    if isinstance(every, int) and every > steps:
+        raise Mistake(f"`every={every}` is more than all of the {steps} steps", f"use `every={steps}` or less")
+    return {"steps": steps, "every": every}
+
+
 def _stop(entry: ast.Entry) -> Fields:
     if not entry.settings or not isinstance(entry.settings[0], ast.Keyed):
         raise Mistake("`stop` takes `patience`, in epochs", "write `stop patience=5`")
@@ -126,8 +148,10 @@ ENTRIES: Mapping[str, Callable[[ast.Entry], Fields]] = {
     "loss": _loss,
     "opt": _optimizer,
     "schedule": _schedule,
-    "epochs": _one("epochs", lambda value, what: whole(value, 1, f"`{what}`")),
+    "epochs": _epochs,
+    "steps": _steps,
     "batch": _one("batch", lambda value, what: whole(value, 1, f"`{what}`")),
+    "accumulate": _one("accumulate", lambda value, what: whole(value, 1, f"`{what}`")),
     "seed": _one("seed", lambda value, what: whole(value, 0, f"`{what}`")),
     "init": _one("init", lambda value, what: word(value, SCHEMES, "initialisation")),
     "augment": _augment,
@@ -138,6 +162,12 @@ ENTRIES: Mapping[str, Callable[[ast.Entry], Fields]] = {
     "monitor": _one("monitor", lambda value, what: word(value, MONITORS, "measure")),
 }
 """Key of an entry -> what makes fields of a Recipe of it."""
+
+EXCLUDES: Mapping[str, str] = {"epochs": "steps", "steps": "epochs"}
+"""Key -> that of the entry beside which it cannot stand."""
+
+STEPS_OPTIONS: Mapping[str, str] = {"every": "whole"}
+"""Option of `steps` -> the kind of its value."""
 
 OFF: Mapping[str, str] = {"augment": "augment", "clip": "clip", "ema": "ema", "stop": "patience", "fit": "fit"}
 """Key -> the field that the text `none` puts back; an entry that a spec can only leave out."""
@@ -151,6 +181,11 @@ def lower_train(block: ast.Train) -> tuple[Recipe, list[Diagnostic]]:
     for entry in block.entries:
         if entry.key not in ENTRIES:
             diagnostics.append(_unknown_entry(entry))
+        elif (other := EXCLUDES.get(entry.key)) in seen:
+            text = f"`{entry.key}` and `{other}` both say how long the run is"
+            note = f"the other one is on line {seen[other].span.line}"
+            help = "leave one of the two out: an epoch goes once through the training data"
+            diagnostics.append(Diagnostic("N502", text, entry.key_span, notes=(note,), help=(help,)))
         elif entry.key in seen:
             note = f"the first one is on line {seen[entry.key].span.line}"
             diagnostics.append(Diagnostic("N502", f"`{entry.key}` is given twice", entry.key_span, notes=(note,)))
@@ -179,6 +214,7 @@ def _unknown_entry(entry: ast.Entry) -> Diagnostic:
     owners = [
         example
         for example, options in (
+            ("steps 2000", STEPS_OPTIONS if re.search("eval|interval", entry.key) else {}),
             _example(OPTIMIZERS, "opt adam", "lr"),
             _example(OPTIMIZERS, "opt sgd"),
             _example(LOSSES, "loss ce"),
@@ -195,11 +231,12 @@ def _unknown_entry(entry: ast.Entry) -> Diagnostic:
     elif owners:
         options = " ".join(setting.span.text for setting in entry.settings)
         own = guessed(
-            entry.key, ("lr", "wd", "smooth", *(k for o in OPTIMIZERS.values() for k in o.options), "warmup")
+            entry.key, ("lr", "wd", "smooth", *(k for o in OPTIMIZERS.values() for k in o.options), "warmup", "every")
         )[0]
         option = (
             own if own and entry.key not in (*AUGMENTATIONS, "patience", "every", "at", "gamma", "end") else entry.key
         )
+        options += "steps" if option == "warmup" and options.isdigit() and re.search("steps|iters", entry.key) else ""
         hint = f"it is an option: `{owners[0]} {option}{'=' if options else ''}{options}`"
     return Diagnostic("N501", f"unknown entry `{entry.key}` in the train block", entry.key_span, help=(hint,), fix=fix)
 

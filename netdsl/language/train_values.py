@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from netdsl.graph.recipe import LOSSES, SCHEMES, TEXT_UNITS
-from netdsl.graph.schedules import SCHEDULES
+from netdsl.graph.recipe import DECAYS, LOSSES, SCHEMES, TEXT_UNITS
+from netdsl.graph.schedules import SCHEDULES, Length, Steps
 from netdsl.ground.diagnostics import Edit, did_you_mean
 from netdsl.ground.source import Span
 from netdsl.ground.spelling import correction
@@ -53,6 +53,8 @@ _ELSEWHERE = {
     **dict.fromkeys(("etamin", "minlr"), "end"),
     **dict.fromkeys(("milestones",), "at"),
     **dict.fromkeys(("stepsize",), "every"),
+    **dict.fromkeys(("warmupsteps", "warmupiters", "numwarmupsteps", "warmupepochs", "warmupratio"), "warmup"),
+    **dict.fromkeys(("lrdecay", "decaylr", "lrdecayiters", "lrdecaysteps"), "schedule"),
     **dict.fromkeys(("pctstart",), "up"),
     **dict.fromkeys(("optimizer", "optim", "optimiser"), "opt"),
     **dict.fromkeys(("batchsize", "bs"), "batch"),
@@ -60,7 +62,13 @@ _ELSEWHERE = {
     **dict.fromkeys(("criterion", "lossfunction"), "loss"),
     **dict.fromkeys(("scheduler", "lrscheduler", "lrschedule"), "schedule"),
     **dict.fromkeys(("valsplit", "validationsplit", "validation", "valfraction"), "val"),
-    **dict.fromkeys(("numepochs", "nepochs", "maxepochs", "iterations"), "epochs"),
+    **dict.fromkeys(("numepochs", "nepochs", "maxepochs"), "epochs"),
+    **dict.fromkeys(("maxsteps", "maxiters", "numsteps", "nsteps", "trainsteps", "totalsteps"), "steps"),
+    **dict.fromkeys(("iterations", "iters", "maxiterations", "numiterations", "niters", "trainiters"), "steps"),
+    **dict.fromkeys(("gradientaccumulationsteps", "gradaccumsteps", "accumsteps", "accumulationsteps"), "accumulate"),
+    **dict.fromkeys(("gradientaccumulation", "gradaccum", "accum", "accumulation"), "accumulate"),
+    **dict.fromkeys(("accumulategradbatches", "accumulategradients", "microbatches"), "accumulate"),
+    **dict.fromkeys(("evalinterval", "evaliters", "evalsteps", "evalevery", "interval"), "every"),
     **dict.fromkeys(("earlystopping", "earlystop"), "stop"),
     **dict.fromkeys(("initialization", "initialisation", "weightinit"), "init"),
     **dict.fromkeys(("gradclip", "clipgrad", "clipnorm", "gradientclipping"), "clip"),
@@ -144,11 +152,24 @@ def _weights(value: object, what: str) -> tuple[float, ...]:
     return weights
 
 
-def _rising(value: object, what: str) -> tuple[float, ...]:
-    epochs = _numbers(value if isinstance(value, tuple) else (_number(value, what),), what, 1, "(30, 60)")
-    if epochs[0] <= 0 or any(a >= b for a, b in zip(epochs, epochs[1:], strict=False)):
-        raise Mistake(f"`{what}` takes epochs above 0 that rise, not `{_shown(value)}`", f"write `{what}=(30, 60)`")
-    return epochs
+def _length(value: object, what: str) -> Length:
+    """So many epochs, which may be a fraction, or steps."""
+    if isinstance(value, Steps):
+        if not value.count:
+            raise Mistake(f"`{what}` must be above 0, not {value}")
+        return value
+    return _within(lambda v: v > 0, "above 0")(value, what)
+
+
+def _rising(value: object, what: str) -> tuple[Length, ...]:
+    lengths = value if isinstance(value, tuple) else (_length(value, what),)
+    numbers = [length.count if isinstance(length, Steps) else float(length) for length in lengths]
+    if len({isinstance(length, Steps) for length in lengths}) > 1:
+        raise Mistake(f"`{what}` takes epochs or steps, not both as in `{_shown(value)}`")
+    if numbers[0] <= 0 or any(a >= b for a, b in zip(numbers, numbers[1:], strict=False)):
+        text = f"`{what}` takes epochs above 0 that rise, not `{_shown(value)}`"
+        raise Mistake(text, f"write `{what}=(30, 60)`, or in steps `{what}=(3000steps, 6000steps)`")
+    return tuple(length if isinstance(length, Steps) else float(length) for length in lengths)
 
 
 def _text(value: object, what: str) -> str:
@@ -157,12 +178,19 @@ def _text(value: object, what: str) -> str:
     return value
 
 
+def _decayed(value: object, what: str) -> str:
+    if isinstance(value, str):
+        return word(value, DECAYS, "params to decay")
+    known = " or ".join(f"`{name}`" for name in DECAYS)
+    raise Mistake(f"`{what}` takes {known}, not `{_shown(value)}`", f"how much params decay says `wd={_shown(value)}`")
+
+
 KINDS: Mapping[str, Callable[[object, str], object]] = {
     "number": _number,
     "fraction": _within(lambda v: 0 <= v < 1, "at least 0 and below 1"),
     "share": _within(lambda v: 0 < v < 1, "above 0 and below 1"),
     "positive": _within(lambda v: v > 0, "above 0"),
-    "epochs": _within(lambda v: v > 0, "above 0"),
+    "epochs": _length,
     "factor": _within(lambda v: v >= 1, "at least 1"),
     "half": _within(lambda v: 0 < v <= 0.5, "above 0 and at most 0.5"),
     "chance": _within(lambda v: 0 < v <= 1, "above 0 and at most 1"),
@@ -176,6 +204,7 @@ KINDS: Mapping[str, Callable[[object, str], object]] = {
     "pair": _pair,
     "weights": _weights,
     "rising": _rising,
+    "decayed": _decayed,
 }
 """Kind of a value -> what checks one. A `word` has none."""
 
@@ -200,9 +229,11 @@ def read_options(
     """`momentum=0.9 nesterov` -> {"momentum": 0.9, "nesterov": True}; table: owner -> spelling -> kind."""
     known = table[owner]
     read: dict[str, object] = {}
-    for setting, following in zip(settings, (*settings[1:], None), strict=False):
+    for before, setting, following in zip((None, *settings), settings, (*settings[1:], None), strict=False):
         value = setting.value.value if isinstance(setting, ast.Keyed) else True
         key = setting.key if isinstance(setting, ast.Keyed) else _shown(setting.value)
+        if key == "steps" and isinstance(before, ast.Keyed) and known.get(before.key) in ("epochs", "rising"):
+            raise _of_two_words(before, setting)
         if key not in known:
             raise _foreign(key, owner, table, setting)
         if isinstance(setting, ast.Keyed) == (known[key] == "word"):
@@ -223,6 +254,16 @@ def _with_or_without(key: str, is_word: bool, setting: ast.Syntax, following: as
         text = f"write `{key}={following.span.text}`"
         return Mistake(f"`{key}` needs a value behind `=`", text, fix=Edit(between, "="))
     return Mistake(f"`{key}` needs a value: `{key}=...`")
+
+
+def _of_two_words(before: ast.Keyed, steps: ast.Syntax) -> Mistake:
+    """About `warmup=100 steps`, where a length in steps is one word."""
+    value = before.value.value
+    numbers = value if isinstance(value, tuple) else (value,)
+    counts = tuple(f"{int(number)}steps" for number in numbers if isinstance(number, int | float))
+    written = f"{before.key}={_shown(counts) if isinstance(value, tuple) else ''.join(counts)}"
+    fix = Edit(before.span.to(steps.span), written)
+    return Mistake("so many steps are one word, without a space", f"write `{written}`", fix=fix)
 
 
 def _foreign(key: str, owner: str, table: Mapping[str, Mapping[str, str]], setting: ast.Syntax) -> Mistake:

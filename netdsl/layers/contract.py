@@ -12,6 +12,7 @@ image and a volume where it goes through `x.space`. `attrs` is a dict of attr na
                                          the layer's params, buffers and attrs, `training` (bool) and `rng`
                                          (numpy.random.Generator). A param that this node does not have is None;
                                          a dot in a param's name is `_` here, and the param named "" is `weight`.
+                                         `**params` gets all that no argument is called after, where there may be many.
                                          A default for an attr is left out of emitted calls, so give the usual ones.
     backward(dy, saved) -> (dx, grads)   a kernel: the exact adjoint; grads is a dict param name -> gradient. A layer of
                                          several inputs takes them as `*inputs` (num_inputs None) and returns a tuple
@@ -32,6 +33,8 @@ image and a volume where it goes through `x.space`. `attrs` is a dict of attr na
     cancels_bias: a bias in the layer before it does nothing; is_linear: two in a row can do no more than one
     norms_batch: in training its statistics are those of the batch, one value of a channel has none
     by_token: it makes each token by itself, as it makes a vector
+    by_step: it makes a token from what it made of those before, one step after the other: the more samples a step has,
+    the better
     takes_ids: it takes whole numbers of a vocabulary, with which no other layer can compute
     ties: the op of another layer whose params it uses, which a label names (`unembed @words`). Its attrs are `classes`
     and `features`, the sizes of that layer's weight; in torch_call {self} is that layer's member
@@ -39,7 +42,7 @@ image and a volume where it goes through `x.space`. `attrs` is a dict of attr na
                                          makes them of all; it finds its other arguments as forward does. state: what
                                          it gave for the tokens before these, None at the beginning. Optional; None of
                                          a layer whose tokens need those behind them. One that is `by_token` needs none
-    goes_on(attrs) -> bool               whether it can, with these attrs
+    goes_on(attrs) -> bool               whether it can with these attrs: not where its tokens need those behind them
     variants: the layer with other kernels, for attrs by which it computes something else (`gelu tanh`): a tuple of
     LayerDef, of which the first whose `when(attrs)` holds stands in its place (`of`); all else is as the layer's own
     stages(attrs, *inputs) -> tuple of StageCall     what computes the layer fast, each in its way; optional. It imports
@@ -68,7 +71,7 @@ from math import isqrt
 from typing import TYPE_CHECKING, Any, Literal
 
 from netdsl.graph.ir import ParamSpec
-from netdsl.graph.types import Sizes, Tensor
+from netdsl.graph.types import Tensor
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.ground.symbols import is_all, value_text
 
@@ -207,13 +210,14 @@ class LayerDef:
     idle: Mapping[str, float] | None = None
     norms_batch: bool = False
     by_token: bool = False
+    by_step: bool = False
     takes_ids: bool = False
     ties: str = ""
     go_on: Callable[..., Any] | None = None
     goes_on: Callable[[Attrs], bool] = always
     variants: tuple[LayerDef, ...] = ()
     when: Callable[[Attrs], bool] = always
-    draws: Callable[..., tuple[Callable[..., Any], Sizes, float]] | None = None
+    draws: Callable[..., Draw | None] | None = None
     factor_of: Callable[[Any], Any] = _saved_alone
     torch_draws: str = ""
     stages: Callable[..., tuple[StageCall, ...]] | None = None
@@ -226,11 +230,6 @@ class LayerDef:
         """The layer with the kernels that it has with these attrs."""
         return next((variant for variant in self.variants if variant.when(attrs)), self)
 
-    def drawn(self, attrs: Attrs, *inputs: Tensor) -> tuple[Callable[..., Any], Sizes, float]:
-        """What draws a factor in training: a dropout's forward, the shape for a sample of what that is given, and its
-        probability."""
-        return self.draws(attrs, *inputs) if self.draws is not None else (self.forward, inputs[0].sizes, attrs["p"])
-
     def attr(self, name: str) -> Attr:
         return next(attr for attr in self.attrs if attr.name == name)
 
@@ -238,6 +237,12 @@ class LayerDef:
     def forward_names(self) -> tuple[str, ...]:
         """The names of forward's arguments after its inputs."""
         return tuple(inspect.signature(self.forward).parameters)[self.num_inputs or 1 :]
+
+    @cached_property
+    def go_on_names(self) -> tuple[str, ...]:
+        """The names of go_on's arguments between its input and its state."""
+        assert self.go_on is not None, self.name
+        return tuple(name for name in tuple(inspect.signature(self.go_on).parameters)[1:] if name != "state")
 
     @property
     def is_random(self) -> bool:
@@ -382,15 +387,3 @@ def pointwise_stages(
         return (StageCall(Pointwise, (x.sizes, forward, backward, *(attrs[name] for name in names))),)
 
     return stages
-
-
-def straight(name: str) -> tuple[str, ...]:
-    """The texts of the classes that stand for PyTorch's of that name, `BatchNorm2d`, and for that of volumes, and have
-    a right gradient; that of signals has one."""
-    text = f'''class {name}(nn.{name}):
-    """PyTorch 2.13 computes a wrong gradient of a batch of one where the one it is given lies transposed; on its way
-    through a flat view that is laid straight."""
-
-    def forward(self, x):
-        return super().forward(x).flatten(1).view_as(x)'''
-    return text, text.replace("2d", "3d")

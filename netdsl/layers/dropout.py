@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from netdsl.graph.types import Tensor
 from netdsl.kernels.arrays import Array, Grads, Saved
+from netdsl.kernels.dropping import dropout_forward
 from netdsl.layers.contract import Attr, Attrs, LayerDef, StageCall, call_text
 from netdsl.layers.rules.places import same_place
-
-
-def dropout_forward(x: Array, p: float, training: bool, rng: np.random.Generator) -> tuple[Array, Saved]:
-    """In training y = x * factor, factor = 0 with probability p, else 1 / (1 - p) (Srivastava et al. 2014)."""
-    if not training:
-        return x, None
-    factor = ((rng.random(x.shape, np.float32) >= p) / (1 - p)).astype(x.dtype)
-    return x * factor, factor
 
 
 def dropout_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:

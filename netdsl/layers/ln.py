@@ -12,8 +12,10 @@ from netdsl.layers.rules.places import same_place
 
 
 def ln_params(attrs: Attrs, x: Tensor) -> tuple[ParamSpec, ...]:
-    size = (x.channels,)
-    return () if attrs["noaffine"] else (ParamSpec("weight", size, "ones"), ParamSpec("bias", size, "zeros"))
+    if attrs["noaffine"]:
+        return ()
+    weight, bias = ParamSpec("weight", (x.channels,), "ones"), ParamSpec("bias", (x.channels,), "zeros")
+    return (weight,) if attrs["nobias"] else (weight, bias)
 
 
 def ln_forward(x: Array, weight: Param, bias: Param, eps: float = 1e-5, axis: int = 1) -> tuple[Array, Saved]:
@@ -25,26 +27,33 @@ def ln_forward(x: Array, weight: Param, bias: Param, eps: float = 1e-5, axis: in
     mean = x.mean(axis=axis, keepdims=True)
     inv_std = 1 / np.sqrt(((x - mean) ** 2).mean(axis=axis, keepdims=True) + eps)
     x_hat = (x - mean) * inv_std
-    y = x_hat if weight is None else weight.reshape(shape) * x_hat + bias.reshape(shape)
-    return y, (x_hat, inv_std, weight, axis, shape)
+    y = x_hat if weight is None else weight.reshape(shape) * x_hat
+    if bias is not None:
+        y = y + bias.reshape(shape)
+    return y, (x_hat, inv_std, weight, bias is not None, axis, shape)
 
 
 def ln_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     """dx = inv_std * (g - mean(g) - x_hat * mean(g * x_hat)), g = dy * weight."""
-    x_hat, inv_std, weight, axis, shape = saved
+    x_hat, inv_std, weight, has_bias, axis, shape = saved
     g = dy if weight is None else dy * weight.reshape(shape)
     means = [part.mean(axis=axis, keepdims=True) for part in (g, g * x_hat)]
     dx = inv_std * (g - means[0] - x_hat * means[1])
     if weight is None:
         return dx, {}
     others = tuple(a for a in range(dy.ndim) if a != axis)
-    return dx, {"weight": (dy * x_hat).sum(axis=others), "bias": dy.sum(axis=others)}
+    grads = {"weight": (dy * x_hat).sum(axis=others)}
+    if has_bias:
+        grads["bias"] = dy.sum(axis=others)
+    return dx, grads
 
 
 def ln_torch(attrs: Attrs, x: Tensor) -> str:
     options = {} if attrs["eps"] == 1e-5 else {"eps": attrs["eps"]}
     if attrs["noaffine"]:
         options["elementwise_affine"] = False
+    elif attrs["nobias"]:
+        options["bias"] = False
     return call_text("nn.LayerNorm", x.channels, **options)
 
 
@@ -57,7 +66,7 @@ def ln_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
 LAYER = LayerDef(
     name="ln",
     summary="layer normalisation over the channels or features",
-    attrs=(Attr("eps", "float", 1e-5, above=0), Attr("noaffine", "word")),
+    attrs=(Attr("eps", "float", 1e-5, above=0), Attr("noaffine", "word"), Attr("nobias", "word")),
     resolve=features_axis,
     params=ln_params,
     forward=ln_forward,

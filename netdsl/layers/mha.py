@@ -147,7 +147,8 @@ def attention_dropout_forward(
     rope: bool = False,
     base: float = 10000.0,
 ) -> tuple[Tokens, Saved]:
-    """As `attention_forward`; in training a dropout follows the softmax: weights (N, heads, T, T) times its factor."""
+    """x (N, T, D) -> y (N, T, D), as `attention_forward`, but in training a dropout follows the softmax: the weights
+    (N, heads, T, T) are multiplied by its factor."""
     n, t, _ = x.shape
     _, factor = dropped_weights(np.ones((n, heads, t, t), x.dtype), dropout, training, rng)
     angles = base if rope else None
@@ -162,9 +163,9 @@ def attention_go_on(
     out_proj_bias: Param,
     heads: int,
     kv: int,
-    rope: bool,
-    base: float,
     state: Saved,
+    rope: bool = False,
+    base: float = 10000.0,
 ) -> tuple[Tokens, Saved]:
     """x (N, S, D), the next tokens of causal attention -> y (N, S, D), and the keys and values of all tokens so far,
     (N, kv, 1, T, D/heads), which are the state: those that come later read them."""
@@ -301,7 +302,7 @@ WITH_WORDS = replace(
     PLAIN,
     forward=attention_forward,
     backward=attention_backward,
-    when=lambda attrs: not _is_plain(attrs),
+    when=lambda attrs: not _is_plain(attrs) and not attrs["dropout"],
 )
 DROPPING = replace(
     WITH_WORDS,
@@ -311,4 +312,4 @@ DROPPING = replace(
     factor_of=lambda saved: saved[-1],
     torch_draws="dropout",
 )
-LAYER = replace(PLAIN, variants=(DROPPING, WITH_WORDS))
+LAYER = replace(PLAIN, variants=(WITH_WORDS, DROPPING))

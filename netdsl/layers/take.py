@@ -8,16 +8,18 @@ from netdsl.graph.types import Tensor, vector
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.ground.symbols import value_text
 from netdsl.kernels.arrays import Array, Grads, Saved, Tokens, Vectors
-from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, StageCall, require_tokens
+from netdsl.layers.contract import REQUIRED, Attr, Attrs, LayerDef, StageCall, plural, require_tokens
 from netdsl.layers.rules.places import everywhere
 
 
 def take_shape(attrs: Attrs, x: Tensor) -> Tensor:
     """(T, D) -> (D,)."""
     require_tokens(x, "`take`")
-    if attrs["index"] >= x.length:
-        message = f"token {attrs['index']} is outside the {x.length} tokens, which count from 0"
-        raise SpecProblem("N304", message, "index", help=(f"use {x.length - 1} or less",))
+    index = attrs["index"]
+    if not -x.length <= index < x.length:
+        message = f"token {index} is outside the {plural(x.length, 'token')}, which count from 0, or from the end as -1"
+        nearest = f"use {x.length - 1} or less" if index > 0 else f"use {-x.length} or more"
+        raise SpecProblem("N304", message, "index", help=(nearest,))
     return vector(x.channels)
 
 
@@ -42,8 +44,8 @@ def take_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
 
 LAYER = LayerDef(
     name="take",
-    summary="token I, counted from 0",
-    attrs=(Attr("index", "int", REQUIRED, positional=True, minimum=0, label="the number of the token"),),
+    summary="token I, counted from 0, or from the end as -1",
+    attrs=(Attr("index", "int", REQUIRED, positional=True, label="the number of the token"),),
     shape=take_shape,
     forward=take_forward,
     backward=take_backward,

@@ -248,6 +248,16 @@ class Model(Protocol):
         """As train_step, but where a number is not finite nothing is changed."""
         ...
 
+    def gather(self, x: Batch, y: np.ndarray, share: float, is_first: bool) -> Step:
+        """Forward, loss and backward of some of the samples of a step, whose gradients count by `share`; nothing else
+        is changed. is_first: of the step's batches. The step is finite where the loss is."""
+        ...
+
+    def apply(self, lr: float, factor: float) -> bool:
+        """A step of the optimizer by the sum of what was gathered, times the factor -> whether all gradients are
+        finite; where one is not, nothing is changed."""
+        ...
+
     def prepare(self, n: int, y: np.ndarray | None = None) -> None:
         """Have room for n samples with targets like y (N, ...), and have all workers started."""
         ...
@@ -304,4 +314,10 @@ class SharedModel(Model, Protocol):
     def learn_share(self, x: Batch, y: np.ndarray, lr: float, share: Share) -> tuple[Step, list[float]]:
         """As `learn` from the samples of all processes, of which x and y are this one's -> the step with the mean loss
         of the batch and the logits of these samples, and the sums over all processes of what `tell` gave."""
+        ...
+
+    def gather_share(
+        self, x: Batch, y: np.ndarray, weight: float, is_first: bool, share: Share
+    ) -> tuple[Step, list[float]]:
+        """As `gather` from the samples of all processes, which count by `weight` -> as `learn_share`."""
         ...

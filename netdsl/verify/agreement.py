@@ -171,13 +171,14 @@ def optimizer_steps(net: Net, x: Batch, y: np.ndarray, seed: int) -> Iterator[Ch
     """The losses of five steps of the spec's optimizer, and every param after them, in float64."""
     import torch
 
-    from netdsl.targets.torch.running import torch_clip, torch_logits, torch_loss, torch_model
+    from netdsl.targets.torch.running import param_groups, torch_clip, torch_logits, torch_loss, torch_model
     from netdsl.verify.torch_runs import same_draws
 
     x, y = in_dtype(x, "float64"), labels_in_dtype(y, "float64")
     network = network_to_check(net, seed, "float64")
     module = torch_model(net, network).train()
-    optimizer = getattr(torch.optim, OPTIMIZERS[net.recipe.optimizer].torch)(module.parameters(), **net.recipe.options)
+    made = getattr(torch.optim, OPTIMIZERS[net.recipe.optimizer].torch)
+    optimizer = made(param_groups(net.recipe, module), **net.recipe.options)
     network.rng = np.random.default_rng(seed)
     followed = driven_numbers(network_to_check(net, seed, "float64").loss_and_gradients(x, y)[1])
     losses: list[tuple[float, float]] = []

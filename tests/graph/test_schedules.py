@@ -13,12 +13,17 @@ from netdsl.language.train_block import with_entries
 LR = 0.3
 
 
+def in_steps(length, an_epoch):
+    """Those of `100steps`, or of so many epochs."""
+    return int(length.removesuffix("steps")) if isinstance(length, str) else round(length * an_epoch)
+
+
 def pytorch(schedule, options, epochs, an_epoch):
     """Every step's rate, from the schedulers that grammars/README.md names."""
     torch = pytest.importorskip("torch")
     from torch.optim import lr_scheduler as lr
 
-    warm, steps = round(options.get("warmup", 0) * an_epoch), epochs * an_epoch
+    warm, steps = in_steps(options.get("warmup", 0), an_epoch), epochs * an_epoch
     rest = max(1, steps - warm)
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=LR)
     if schedule == "const":
@@ -29,9 +34,9 @@ def pytorch(schedule, options, epochs, an_epoch):
         cycle = {"pct_start": options["up"], "div_factor": options["div"], "final_div_factor": options["final"]}
         made = lr.OneCycleLR(optimizer, LR, total_steps=steps, cycle_momentum=False, **cycle)
     elif "every" in options:
-        made = lr.StepLR(optimizer, max(1, round(options["every"] * an_epoch)), options["gamma"])
+        made = lr.StepLR(optimizer, max(1, in_steps(options["every"], an_epoch)), options["gamma"])
     else:
-        made = lr.MultiStepLR(optimizer, [round(epoch * an_epoch) for epoch in options["at"]], options["gamma"])
+        made = lr.MultiStepLR(optimizer, [in_steps(length, an_epoch) for length in options["at"]], options["gamma"])
     if warm:
         rise = lr.LinearLR(optimizer, start_factor=0.01, total_iters=warm)
         with warnings.catch_warnings():
@@ -70,6 +75,10 @@ def check(schedule, options, epochs, an_epoch):
         ("step", {"at": (5,), "gamma": 0.5, "warmup": 0.5}),
         ("cosine", {}),
         ("cosine", {"end": 0.1, "warmup": 2}),
+        ("cosine", {"end": 0.1, "warmup": "130steps"}),
+        ("const", {"warmup": "1steps"}),
+        ("step", {"every": "250steps", "gamma": 0.5, "warmup": "77steps"}),
+        ("step", {"at": ("100steps", "101steps", "9000steps"), "gamma": 0.1}),
         ("onecycle", {"up": 0.3, "div": 25.0, "final": 10000.0}),
         ("onecycle", {"up": 0.0, "div": 2.0, "final": 1.0}),
     ],
@@ -80,7 +89,7 @@ def test_a_thousand_steps_are_pytorchs(schedule, options):
 
 
 ANY = {
-    "warmup": st.sampled_from([None, 0.3, 1, 2.5]),
+    "warmup": st.sampled_from([None, 0.3, 1, 2.5, "3steps", "40steps"]),
     "const": st.fixed_dictionaries({}),
     "cosine": st.fixed_dictionaries({"end": st.floats(0, 0.99).map(lambda v: round(v, 3))}),
     "step": st.fixed_dictionaries({"every": st.sampled_from([0.1, 0.7, 1, 2]), "gamma": st.sampled_from([0.1, 0.5])})

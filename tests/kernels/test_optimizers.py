@@ -12,6 +12,8 @@ TEXTS = [
     *("adam", "adam wd=0.1", "adam betas=(0.5, 0.9) eps=1e-3", "adamw", "adamw wd=0.3 betas=(0, 0.5) eps=1e-4"),
     *("rmsprop", "rmsprop alpha=0.5 eps=1e-3 wd=0.1", "rmsprop momentum=0.9", "rmsprop momentum=0.9 wd=0.1"),
     *("adagrad", "adagrad lr=0.1 wd=0.1", "adagrad eps=1e-3"),
+    *("adamw decay=matrices", "adam wd=0.1 decay=matrices", "sgd momentum=0.9 wd=0.1 decay=matrices"),
+    *("sgd wd=0.1 decay=matrices", "rmsprop momentum=0.9 wd=0.1 decay=matrices", "adagrad wd=0.1 decay=matrices"),
 ]
 SHAPES = {"weight": (4, 3, 2, 2), "bias": (4,)}
 
@@ -30,7 +32,10 @@ def test_a_hundred_steps_are_pytorchs(text, clip):
     rng = np.random.default_rng(99)
     params = {name: rng.standard_normal(shape) for name, shape in SHAPES.items()}
     tensors = {name: torch.tensor(array, requires_grad=True) for name, array in params.items()}
-    optimizer = getattr(torch.optim, OPTIMIZERS[recipe.optimizer].torch)(tensors.values(), **recipe.options)
+    groups = [{"params": [tensors["weight"]]}, {"params": [tensors["bias"]]}]
+    if recipe.decay == "matrices":
+        groups[1]["weight_decay"] = 0.0
+    optimizer = getattr(torch.optim, OPTIMIZERS[recipe.optimizer].torch)(groups, **recipe.options)
     step, state = optimizer_step(recipe), {}
     for number in range(100):
         grads = gradients(number)

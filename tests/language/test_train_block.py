@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netdsl.graph.recipe import Recipe, resolved_weights
+from netdsl.graph.schedules import Steps
 from netdsl.ground.diagnostics import SpecError, UserError
 from netdsl.ground.source import Source
 from netdsl.language.syntax.printer import format_source
@@ -23,6 +24,9 @@ MADE = [
     ("loss nll balanced", "loss_options", {"balanced": True}),
     ("opt adagrad", "options", {"lr": 1e-2}),
     ("opt adagrad lr=0.1 wd=1e-4 eps=1e-8", "options", {"lr": 0.1, "weight_decay": 1e-4, "eps": 1e-8}),
+    ("opt adamw wd=0.1 decay=matrices", "decay", "matrices"),
+    ("opt adamw decay=matrices", "options", {"lr": 1e-3, "weight_decay": 1e-2}),
+    ("opt sgd wd=0.1 decay=all", "decay", "all"),
     ("schedule step every=10", "schedule_options", {"every": 10.0}),
     (
         "schedule step at=(30, 60) gamma=0.2 warmup=0.5",
@@ -31,6 +35,9 @@ MADE = [
     ),
     ("schedule step at=3", "schedule_options", {"at": (3.0,)}),
     ("schedule cosine end=0.01 warmup=2", "schedule_options", {"end": 0.01, "warmup": 2.0}),
+    ("schedule cosine warmup=100steps end=0.1", "schedule_options", {"warmup": Steps(100), "end": 0.1}),
+    ("schedule step every=1_000steps", "schedule_options", {"every": Steps(1000)}),
+    ("schedule step at=(10steps, 2000steps)", "schedule_options", {"at": (Steps(10), Steps(2000))}),
     ("schedule onecycle up=0.3 div=25 final=1e4", "schedule_options", {"up": 0.3, "div": 25.0, "final": 1e4}),
     (
         "augment shift=2 rotate=10 flip crop=4 cutout=7 mixup=0.2",
@@ -101,11 +108,23 @@ def test_none_switches_off():
         ("opt", "", "--opt: `opt` takes the name of an optimizer", 'write `--opt "adam lr=1e-3"`'),
         ("opt", "sgd lr=", "--opt: the line ends too early", "a value must follow `=`"),
         ("opt", "adam, epochs 3", "--opt: a comma begins another entry, `epochs`", "its own option"),
+        ("opt", "adamw decay=0.1", "--opt: `decay` takes `all` or `matrices`, not `0.1`", "`wd=0.1`"),
+        ("opt", "adamw decay=matrixes", "--opt: unknown params to decay `matrixes`", "did you mean `matrices`?"),
+        ("opt", "sgd decay=matrices", "--opt: `decay=matrices` needs a weight decay above 0", "wd=0.1 decay=matrices"),
         ("opt", "none", "--opt: unknown optimizer `none`", "known"),
         ("clip", "-1", "--clip: unexpected `-`", ""),
         ("clip", "0", "--clip: `clip` must be above 0, not 0", ""),
         ("loss", "ce weights=(1, x)", "--loss: unexpected `x`", ""),
         ("schedule", "step", "--schedule: `step` needs `every` or `at`", "every=10"),
+        ("schedule", "const warmup=100 steps", "--schedule: so many steps are one word", "write `warmup=100steps`"),
+        ("schedule", "step at=(1, 2) steps", "--schedule: so many steps are one word", "`at=(1steps, 2steps)`"),
+        ("schedule", "const warmup=0steps", "--schedule: `warmup` must be above 0, not 0steps", ""),
+        ("schedule", "const warmup=1.5steps", "--schedule: unexpected `1", ""),
+        ("schedule", "step at=(1, 20steps)", "--schedule: `at` takes epochs or steps, not both", ""),
+        ("schedule", "step at=(2steps, 1steps)", "--schedule: `at` takes epochs above 0 that rise", "3000steps"),
+        ("schedule", "cosine warmup_steps=100", "--schedule: `cosine` has no option `warmup_steps`", "`warmup`"),
+        ("opt", "adam lr=10steps", "--opt: `lr` takes a number, not `10steps`", ""),
+        ("batch", "10steps", "--batch: `batch` must be a whole number of at least 1, not `10steps`", ""),
         ("augment", "mixup=0.2 mixup=0.3", "--augment: `mixup` is given twice", ""),
         ("monitor", "val_acuracy", "--monitor: unknown measure `val_acuracy`", "did you mean `val_accuracy`?"),
         ("stop", "5", "--stop: `stop` takes `patience`", "write `--patience 5`"),
@@ -124,7 +143,7 @@ def test_a_wrong_text_is_refused_in_one_line_that_names_the_flag(key, text, mess
     assert "\n" not in caught.value.message + caught.value.help
 
 
-FIELDS = {"opt": "optimizer", "stop": "patience"}
+FIELDS = {"opt": "optimizer", "stop": "patience", "steps": "every"}
 
 
 @settings(max_examples=150, deadline=None)
@@ -136,7 +155,7 @@ def test_any_text_is_a_recipe_or_refused(key, text):
         assert error.message.startswith(f"--{key}: ") and error.message.isprintable()
     else:
         names = {name for name, value in vars(Recipe()).items() if getattr(changed, name) != value}
-        assert names <= {key, FIELDS.get(key), f"{key}_options", "options" if key == "opt" else key}
+        assert names <= {key, FIELDS.get(key), f"{key}_options", *(("options", "decay") if key == "opt" else ())}
 
 
 def test_texts_that_do_not_fit_each_other_are_refused():
@@ -184,6 +203,12 @@ def test_the_optimizers_state_has_pytorchs_names(text):
     optimizer.step()
     arrays = [name for name, value in optimizer.state[param].items() if name != "step" and value is not None]
     assert sorted(recipe.state_names) == sorted(arrays)
+
+
+@pytest.mark.parametrize("entry", [entry for entry, *_ in MADE])
+def test_a_config_reads_what_an_entry_made(entry):
+    recipe = compile_text(f"{NET}train {{ {entry} }}").recipe
+    assert recipe_of(json.loads(json.dumps(asdict(recipe)))) == recipe
 
 
 SIGNAL = "input 3x16 map\nconv 4 k3 -> flatten -> linear 2\n"

@@ -20,6 +20,8 @@ TRAINS = [
     f"{WEIGHTED}, augment mixup=0.2, opt adagrad, clip 0.01",
     "augment mixup=0.2, opt sgd lr=0.1 momentum=0.9",
     "loss mse, augment mixup=0.2, opt rmsprop momentum=0.5, clip 1",
+    "opt adamw wd=0.3 decay=matrices, clip 0.5",
+    "opt sgd lr=0.1 momentum=0.9 wd=0.2 decay=matrices",
 ]
 
 
@@ -72,6 +74,41 @@ def test_the_rows_of_moments_are_the_optimizers_state_in_the_order_of_its_names(
         _, named = fast.views(fast.moments[row], fast.params)
         near_all(named, {name: slow.optimizer_state[name][row] for name in slow.params}, 1e-8, "state of")
     fast.close()
+
+
+TOKENS = "input 5x8\npos -> res { ln -> mha 2 } -> linear 6 -> gelu -> flatten -> linear 3\n"
+
+
+@pytest.mark.parametrize("chunk", [64, 100, 1 << 15])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_params_of_one_axis_do_not_decay_wherever_the_chunks_end(chunk, workers):
+    net = compile_text(f"{TOKENS}train {{ opt sgd lr=0.5 wd=0.5 decay=matrices }}")
+    slow, fast = twins(net, workers=workers)
+    fast.chunk = chunk
+    zeros = {name: np.zeros_like(array) for name, array in slow.params.items()}
+    before = {name: array.copy() for name, array in fast.params.items()}
+    fast.update(zeros, 0.5)
+    slow.update(zeros, 0.5)
+    for name, array in fast.params.items():
+        np.testing.assert_allclose(array, before[name] * (0.75 if array.ndim > 1 else 1), rtol=1e-15, err_msg=name)
+    near_all(fast.params, slow.params, 1e-15, "param")
+    assert list(fast.params) == list(slow.params)
+    fast.close()
+
+
+def test_pytorchs_optimizer_has_a_group_that_does_not_decay():
+    pytest.importorskip("torch")
+    from netdsl.targets.torch.model import new_optimizer
+    from netdsl.targets.torch.running import torch_model
+
+    net = compile_text(f"{TOKENS}train {{ opt adamw decay=matrices }}")
+    groups = new_optimizer(net, torch_model(net, net.build())).param_groups
+    assert [(group["weight_decay"], {param.dim() > 1 for param in group["params"]}) for group in groups] == [
+        (1e-2, {True}),
+        (0.0, {False}),
+    ]
+    biases = compile_text("input 4\nln\ntrain { loss mse, opt adamw decay=matrices }")
+    assert len(new_optimizer(biases, torch_model(biases, biases.build())).param_groups) == 1
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -132,5 +169,5 @@ def test_a_spec_that_uses_nothing_of_it_emits_nothing_of_it():
     for level, line in ((0, "loss = staticmethod(cross_entropy)"), (2, "return cross_entropy(logits, target)")):
         text = compile_text(NET).numpy_source(level)
         assert line in text
-        for word in ("class_weights", "soft_cross_entropy", "clip_factor", "WeightedNetwork"):
+        for word in ("class_weights", "def matrices", "parted", "soft_cross_entropy", "clip_factor", "WeightedNetwork"):
             assert word not in text

@@ -176,7 +176,7 @@ def test_two_processes_compute_what_one_does(two, case):
 def test_params_that_are_divided_learn_the_same(two):
     _, told = two
     for one in told:
-        assert len(one["shards"]) == 6
+        assert len(one["shards"]) == 8
         assert all(difference < 1e-12 for difference in one["shards"].values())
 
 

@@ -52,6 +52,8 @@ def test_every_check_passes(small_spec):
         "loss mse, augment mixup=0.2, clip 0.1",
         "init torch",
         "init xavier",
+        "init gpt, opt adamw wd=0.3 decay=matrices, clip 0.1",
+        "opt rmsprop wd=0.3 momentum=0.5 decay=matrices",
     ],
 )
 def test_every_loss_optimizer_and_start_passes(train):

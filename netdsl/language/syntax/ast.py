@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from netdsl.graph.schedules import Steps as Steps
 from netdsl.ground.source import Span
 from netdsl.language.syntax.frozen import Frozen
 
@@ -192,9 +193,10 @@ class Expect(Syntax):
 
 
 class Value(Syntax):
-    """A value of the train block: a word, a number, a quoted string (`quoted`), or several numbers in parentheses."""
+    """A value of the train block: a word, a number, `100steps`, a quoted string (`quoted`), or several numbers in
+    parentheses."""
 
-    value: str | int | float | tuple[int | float, ...]
+    value: str | int | float | Steps | tuple[int | float | Steps, ...]
     quoted: bool = False
 
 

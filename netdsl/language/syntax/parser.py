@@ -109,6 +109,7 @@ _EXPECTED = {
     "RPAR": "`)`",
     "NUMBER": "a value",
     "SIZE": "a value",
+    "STEPS": "a value",
     "WORD": "a word",
     "EQUAL": "`=`",
     "STAR": "`*`",
@@ -194,6 +195,12 @@ class _Builder:
             self.diagnostics.append(Diagnostic("N104", "a number too large for floating point", span))
             return 1.0
         return value
+
+    def _length(self, token: Token) -> int | float | ast.Steps:
+        """A number, or how many steps."""
+        if token.kind == "STEPS":
+            return ast.Steps(self._integer(token.text.removesuffix("steps"), token.span))
+        return self._number(token)
 
     def _sizes(self, token: Token) -> tuple[int, ...]:
         return tuple(self._integer(part, token.span) for part in token.text.split("x"))
@@ -356,10 +363,10 @@ class _Builder:
 
     def value(self, children: list[Any]) -> ast.Value:
         token = children[0]
-        if token.kind == "NUMBER":
-            return ast.Value(token.span, self._number(token))
+        if token.kind in ("NUMBER", "STEPS"):
+            return ast.Value(token.span, self._length(token))
         quoted = token.kind == "STRING"
         return ast.Value(token.span, token.text[1:-1] if quoted else token.text, quoted)
 
     def values(self, children: list[Any]) -> ast.Value:
-        return ast.Value(self._span(children), tuple(self._number(token) for token in children))
+        return ast.Value(self._span(children), tuple(self._length(token) for token in children))

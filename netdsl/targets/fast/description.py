@@ -18,9 +18,10 @@ from netdsl.targets.text.arguments import argument_texts, parameters_of
 from netdsl.targets.text.emission import NO_SECTION, Method, batch_shape, constants_text, raw_doc, titles_of_nodes
 from netdsl.targets.text.ends import argument_names, gives_text, takes_text, tuple_text
 from netdsl.targets.text.gradients import Gradients
-from netdsl.targets.text.recipe_lines import loss_methods, optimizer_line, weight_methods
+from netdsl.targets.text.recipe_lines import loss_methods, shared_optimizer_lines, weight_methods
 from netdsl.targets.text.sequences import dtype_methods, sequence_methods
 from netdsl.targets.text.variables import names, variables
+from netdsl.targets.text.writing import writing_methods
 
 
 def class_methods(graph: Graph, recipe: Recipe, plans: tuple[Plan, Plan], until: int, samples: int) -> list[Method]:
@@ -64,7 +65,7 @@ def class_methods(graph: Graph, recipe: Recipe, plans: tuple[Plan, Plan], until:
     written = [method for method in written if not gone.get(method[0].partition("(")[0], False)]
     losses = loss_methods(recipe, always=True, of_rows=judges_tokens(graph, recipe.loss))
     weights = weight_methods(recipe, graph.type_of(until).channels)
-    own = [*weights, *sequence_methods(graph), *dtype_methods(graph)]
+    own = [*weights, *sequence_methods(graph), *dtype_methods(graph), *writing_methods(graph, recipe.loss)]
     return [*losses, *own, *(Method(head, doc, tuple(lines)) for head, doc, lines in written)]
 
 
@@ -88,14 +89,14 @@ def _output_line(graph: Graph, until: int) -> str:
 
 def _optimizer_lines(recipe: Recipe) -> list[str]:
     """Each worker has a part of the params, and the squares of the gradients' norm of its part in `norms`."""
-    step = optimizer_line(recipe, "params", "state")
+    steps = shared_optimizer_lines(recipe)
     if recipe.clip is None:
-        return [step]
+        return steps
     return [
         "# a worker's part of `norms` is 0, too, where its squares overflow",
         "norm = self.norms.sum() ** 0.5 if self.norms.all() else norm_of([self.gradients[0]])",
         f"grads = scaled(grads, clip_factor(norm, {value_text(recipe.clip)}))",
-        step,
+        *steps,
     ]
 
 

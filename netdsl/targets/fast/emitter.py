@@ -13,6 +13,7 @@ from functools import cache, partial
 from typing import Any
 
 from netdsl.analysis.loss import judges_tokens, logits_layers, logits_value
+from netdsl.analysis.writing import can_write
 from netdsl.graph.ir import Graph, Node
 from netdsl.graph.recipe import Recipe, weighs_labels
 from netdsl.graph.types import Sizes
@@ -36,11 +37,12 @@ from netdsl.targets.fast.forked_network import ForkedNetwork
 from netdsl.targets.fast.large_network import LargeNetwork
 from netdsl.targets.fast.named_network import NamedFastNetwork
 from netdsl.targets.fast.network import FastNetwork, fast
-from netdsl.targets.fast.parts import DrawingNetwork, SharingNetwork, WaitingNetwork, WeightedNetwork
+from netdsl.targets.fast.parts import DecayingMatrices, DrawingNetwork, SharingNetwork, WaitingNetwork, WeightedNetwork
 from netdsl.targets.fast.split_network import SplitNetwork
 from netdsl.targets.fast.storage import StoredNetwork
 from netdsl.targets.numpy.network import Network
 from netdsl.targets.numpy.token_network import TokenNetwork
+from netdsl.targets.numpy.writing_network import WritingNetwork
 from netdsl.targets.text.alone import alone, unshared
 from netdsl.targets.text.answers import answer
 from netdsl.targets.text.arguments import parameters_of
@@ -67,6 +69,7 @@ from netdsl.targets.text.said import Said, said_by
 from netdsl.targets.text.sequences import sequence_kernels
 from netdsl.targets.text.starts import start_kernels
 from netdsl.targets.text.trimmed import Outside, text_from, trimmed, unread_settings
+from netdsl.targets.text.writing import window_lines, writing_kernels
 
 WORTH_SAVING = 1 << 20
 """Numbers that the layers make of a sample from which on training and inference have the same memory."""
@@ -96,6 +99,7 @@ def emit_fast(
     computed: list[Kernel] = [*_kernels(train), *_kernels(infer), *(_drawn_by(graph, node)[0] for node in drawn)]
     if count < len(graph.nodes):
         computed.append(layer_at(graph.nodes[count]).forward)
+    computed += writing_kernels(graph, recipe.loss)
     computed += [total_weight] if weighs_labels(recipe) else []
     computed += [*sequence_kernels(graph), *recipe_kernels(recipe, True), *start_kernels(graph, recipe.init)]
     answers = answer if graph.is_plain else answer_by_name
@@ -114,7 +118,7 @@ def emit_fast(
         logits_shape=value_text(graph.shape_of(until)),
         output_shapes=output_shapes(graph),
         shares=[f"{value_text(pair)}," for pair in _shares(graph)],
-        weights=weights_lines(recipe),
+        weights=[*window_lines(graph, recipe.loss), *weights_lines(recipe)],
         common=value_text(_common(train)),
         shown=value_text(_shown(train)),
         least="1e6" if _splits_tokens(graph, kind) else "",
@@ -157,7 +161,7 @@ def _settled(
 
 PUBLIC = (
     *("params", "buffers", "forward", "logits", "backward", "loss_and_gradients", "update", "train_step", "close"),
-    *("fit", "outputs", "predict", "score", "save", "load"),
+    *("fit", "outputs", "predict", "score", "save", "load", "generate"),
 )
 """What users of an emitted network may call, whether the module does or not."""
 
@@ -297,13 +301,15 @@ def _parts(graph: Graph, recipe: Recipe, train: Plan, kind: str) -> list[type[Fa
         ForkedNetwork: kind == "processes",
         LargeNetwork: sum(stage.node.type.size for stage in train.stages) >= WORTH_SAVING,
         NamedFastNetwork: not graph.is_plain,
-        TokenNetwork: graph.is_plain and judges_tokens(graph, recipe.loss),
+        TokenNetwork: graph.is_plain and judges_tokens(graph, recipe.loss) and not can_write(graph, recipe.loss),
+        WritingNetwork: can_write(graph, recipe.loss),
         CommonGradients: bool(_common(train)),
         SplitNetwork: graph.num_macs >= WORTH_SPLITTING or _splits_tokens(graph, kind),
         SharingNetwork: bool(_shares(graph)),
         DrawingNetwork: bool(_drawn(train)),
         WaitingNetwork: train.waits,
         WeightedNetwork: weighs_labels(recipe),
+        DecayingMatrices: recipe.decay == "matrices",
     }
     return [part for part, is_needed in needed.items() if is_needed]
 

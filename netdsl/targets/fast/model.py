@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from netdsl.kernels.optimizers import scaled
 from netdsl.stages.forks import auto_kind
 from netdsl.targets.contract import Compiled, Model, ModelEnded, Step, Workers
-from netdsl.targets.numpy.model import mixed
+from netdsl.targets.numpy.model import mixed, with_more
 
 if TYPE_CHECKING:
     from netdsl.targets.contract import Arrays, Batch
@@ -22,6 +23,8 @@ class SharedSteps(Base):
 
     It is mixed with a class that has the methods of targets/fast/network.py.
     """
+
+    gathered: dict[str, np.ndarray]
 
     # it adds the squares of gradients up before it looks at them
     overflows_sooner = "at -O2, whose sums overflow sooner; at -O0 it is one (`-O 0` or a smaller lr may help)"
@@ -65,6 +68,18 @@ class SharedSteps(Base):
         """A whole step in one call, which leaves the params alone where a gradient is not finite."""
         is_finite = bool(np.isfinite(self.train_step(x, y, lr)))
         return Step(self.last_loss, self.last_logits, is_finite)
+
+    def gather(self, x: Batch, y: np.ndarray, share: float, is_first: bool) -> Step:
+        """So much of the gradients by these samples is added to those that wait for a step."""
+        loss, grads = self.loss_and_gradients(x, y)
+        self.gathered = with_more({} if is_first else self.gathered, grads, share)
+        return Step(loss, self.last_logits, bool(np.isfinite(loss)))
+
+    def apply(self, lr: float, factor: float) -> bool:
+        """A step of the optimizer by the gradients that wait; the workers look whether all are finite."""
+        grads, self.gathered = scaled(self.gathered, factor), {}
+        self.update(dict(grads), lr)
+        return bool(np.isfinite(self.norms.sum()))
 
     def state(self, names: tuple[str, ...]) -> dict[str, np.ndarray]:
         """`conv1.weight.exp_avg` -> the array that the optimizer keeps."""

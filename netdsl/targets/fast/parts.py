@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from netdsl.kernels.arrays import Array, Shape
+from netdsl.kernels.arrays import Array, Arrays, Shape, State
+from netdsl.kernels.optimizers import matrices
 from netdsl.stages.layout import to_textbook
 from netdsl.stages.stage import Worker
 from netdsl.targets.fast.network import BACKWARD, LOGITS, OUTPUTS, FastNetwork
@@ -111,3 +112,29 @@ class WeightedNetwork(FastNetwork):
         """By how much the mean loss of a block counts in that of the batch."""
         y = self.io["y"][: w.n]
         return self.weight_of(y[rows]) / (self.weight_of(y) or 1.0)
+
+
+class DecayingMatrices(FastNetwork):
+    """A network of which params of two axes or more decay, and others do not. They lie first in the vector."""
+
+    def store(self, params: Mapping[str, Array], buffers: Mapping[str, Array]) -> None:
+        """The params and buffers, and where in the vector those that decay end."""
+        super().store(params, buffers)
+        self.decayed = self.room(matrices(dict(params)).values())
+
+    def views(self, vector: Array, arrays: Mapping[str, Array]) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Of a vector the arrays as they are stored, and in PyTorch's shapes."""
+        stored, named = super().views(vector, {**matrices(dict(arrays)), **arrays})
+        return stored, {name: named[name] for name in arrays}
+
+    def parted(self, params: Arrays, grads: Arrays, state: State) -> tuple[tuple[Arrays, Arrays, State], ...]:
+        """A worker's chunks, by where they begin, (n,) each -> those that decay, and the others. The chunk with the end
+        of those that decay is cut there."""
+        groups: tuple[Any, ...] = tuple(({}, {}, {"step": state["step"]}) for _ in range(2))
+        for begin, param in params.items():
+            end = min(max(self.decayed - begin, 0), len(param))
+            for group, part in zip(groups, (slice(end), slice(end, len(param))), strict=True):
+                if part.stop > (part.start or 0):
+                    group[0][begin], group[1][begin] = param[part], grads[begin][part]
+                    group[2][begin] = tuple(kept[part] for kept in state[begin])
+        return groups

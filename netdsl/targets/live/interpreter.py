@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from netdsl.analysis.loss import judges_tokens, logits_layers, logits_value, loss_of
+from netdsl.analysis.starts import Start, buffer_starts, param_starts
 from netdsl.analysis.summary import Summary, with_picture
 from netdsl.graph.ir import Graph, Node, ParamSpec
-from netdsl.graph.recipe import SCHEMES, Recipe, optimizer_step
+from netdsl.graph.recipe import Recipe, optimizer_step
 from netdsl.ground.markup import heading, paragraph
 from netdsl.kernels.ids import check_ids
-from netdsl.kernels.initial import embedding, normal
 from netdsl.kernels.normalization import normalize, normalize_backward
 from netdsl.layers import layer_at
 from netdsl.targets.numpy.model import StepByStep, input_names
@@ -81,8 +81,9 @@ class LayerNetwork(StepByStep, Network):
         rng = np.random.default_rng(seed)
         self.graph, self.recipe, self.loss = graph, recipe, loss_of(graph, recipe)
         self.dtype = np.dtype(dtype)
-        self.params = {name: initial_array(spec, recipe.init, rng, self.dtype) for name, spec in graph.param_specs()}
-        self.buffers = {name: initial_array(spec, recipe.init, rng, self.dtype) for name, spec in graph.buffer_specs()}
+        starts = param_starts(graph, recipe.init)
+        self.params = {name: initial_array(spec, start, rng, self.dtype) for name, spec, start in starts}
+        self.buffers = {name: initial_array(spec, start, rng, self.dtype) for name, spec, start in buffer_starts(graph)}
         self.rng = rng
         self.layers = [Layer(node, self) for node in graph.nodes]
         self.learning_rate = recipe.options["lr"]
@@ -228,16 +229,11 @@ def layer_network(graph: Graph, recipe: Recipe, seed: int = 0, dtype: type = np.
     return (PlainLayerNetwork if graph.is_plain else NamedLayerNetwork)(graph, recipe, seed, dtype)
 
 
-def initial_array(spec: ParamSpec, scheme: str, rng: np.random.Generator, dtype: np.dtype[Any]) -> np.ndarray:
-    """A param or buffer as it starts; weights and biases follow `scheme`."""
-    weight, bias = SCHEMES[scheme].weight, SCHEMES[scheme].bias
-    start = {"weight": weight, "bias": bias}.get(str(spec.init))
-    if start is not None:
-        return start(rng, spec.shape, spec.fan_in, spec.fan_out, dtype)
-    if spec.init in ("normal", "embedding"):
-        return (normal if spec.init == "normal" else embedding)(rng, spec.shape, dtype)
-    number = {"zeros": 0.0, "bias": 0.0, "ones": 1.0}[spec.init] if isinstance(spec.init, str) else spec.init
-    return np.full(spec.shape, number, dtype)
+def initial_array(spec: ParamSpec, start: Start, rng: np.random.Generator, dtype: np.dtype[Any]) -> np.ndarray:
+    """A param or buffer as it starts."""
+    if start.kernel is None:
+        return np.full(spec.shape, start.value, dtype)
+    return start.kernel(rng, spec.shape, *start.numbers, dtype)
 
 
 def first_nonfinite(network: LayerNetwork, x: np.ndarray, training: bool = True) -> str | None:

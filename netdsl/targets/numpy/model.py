@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from netdsl.kernels.optimizers import scaled
 from netdsl.targets.contract import Compiled, Model, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from netdsl.graph.ir import Graph
     from netdsl.targets.contract import Arrays, Batch
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
         loss: Any
         backward: Callable[..., tuple[Any, dict[str, np.ndarray]]]
         update: Callable[..., None]
+        gathered: dict[str, np.ndarray]
 else:
     Base = object
 
@@ -48,6 +50,21 @@ class StepByStep(Base):
             self.update(grads, lr)
         return Step(loss, logits, is_finite)
 
+    def gather(self, x: Batch, y: np.ndarray, share: float, is_first: bool) -> Step:
+        """Forward, loss and backward; so much of the gradients is added to those that wait for a step."""
+        logits = self.logits(*(x if isinstance(x, tuple) else (x,)), training=True)
+        loss, dlogits = self.loss(logits, y)
+        self.gathered = with_more({} if is_first else self.gathered, self.backward(dlogits)[1], share)
+        return Step(loss, logits, bool(np.isfinite(loss)))
+
+    def apply(self, lr: float, factor: float) -> bool:
+        """A step of the optimizer by the gradients that wait, where all are finite."""
+        grads, self.gathered = scaled(self.gathered, factor), {}
+        is_finite = all(np.isfinite(grad).all() for grad in grads.values())
+        if is_finite:
+            self.update(grads, lr)
+        return is_finite
+
     def prepare(self, n: int, y: np.ndarray | None = None) -> None:
         """There is nothing to prepare."""
 
@@ -70,6 +87,14 @@ class StepByStep(Base):
 
     def close(self) -> None:
         """There are no workers to end."""
+
+
+def with_more(gathered: dict[str, np.ndarray], grads: Mapping[str, np.ndarray], share: float) -> dict[str, np.ndarray]:
+    """Gradients with so much of others added to them, in place; where there are none yet, that much of the others."""
+    more = {name: grad * share for name, grad in grads.items()}
+    for name, grad in gathered.items():
+        grad += more[name]
+    return gathered or more
 
 
 def input_names(graph: Graph) -> tuple[str, ...]:

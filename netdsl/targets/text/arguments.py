@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any, Literal
 
@@ -16,11 +16,18 @@ Source = Literal["param", "buffer", "absent", "attr", "training", "rng"]
 
 def forward_arguments(node: Node) -> list[tuple[str, Source]]:
     """(name, where its value comes from) for each argument after the inputs; `absent` is passed as None."""
+    return _arguments(node, layer_at(node).forward, layer_at(node).forward_names)
+
+
+def _arguments(node: Node, kernel: Callable[..., Any], names: Sequence[str]) -> list[tuple[str, Source]]:
+    """The same of any kernel, for the arguments of these names."""
     params, buffers = {p.argument for p in node.params}, {b.argument for b in node.buffers}
     arguments: list[tuple[str, Source]] = []
-    for name in layer_at(node).forward_names:
+    for name in names:
         if name in ("training", "rng"):
             arguments.append((name, name))  # type: ignore[arg-type]
+        elif takes_all(kernel, name):
+            arguments += [(p.argument, "param") for p in node.params if p.argument not in names]
         elif name in params:
             arguments.append((name, "param"))
         elif name in buffers:
@@ -35,13 +42,27 @@ def argument_texts(node: Node, words: Mapping[str, str]) -> list[str]:
 
     words: how a param and a buffer are read, `p` for `p["conv1.weight"]`, and how `training` and `rng` are given.
     """
-    defaults = {name: p.default for name, p in parameters_of(layer_at(node).forward).items()}
+    return _texts(node, layer_at(node).forward, forward_arguments(node), words)
+
+
+def go_on_texts(node: Node, words: Mapping[str, str]) -> list[str]:
+    """The same for the kernel that goes on with a sequence, but for its state."""
+    layer = layer_at(node)
+    assert layer.go_on is not None, node.op
+    return _texts(node, layer.go_on, _arguments(node, layer.go_on, layer.go_on_names), words)
+
+
+def _texts(
+    node: Node, kernel: Callable[..., Any], arguments: Sequence[tuple[str, Source]], words: Mapping[str, str]
+) -> list[str]:
+    defaults = {name: p.default for name, p in parameters_of(kernel).items()}
     texts = []
-    for name, source in forward_arguments(node):
+    for name, source in arguments:
         if source in ("param", "buffer"):
             specs = node.params if source == "param" else node.buffers
             spec = next(spec for spec in specs if spec.argument == name)
-            texts.append(f'{words[source]}["{spec.full_name(node.owner)}"]')
+            by_name = "" if name in defaults else f"{name}="
+            texts.append(f'{by_name}{words[source]}["{spec.full_name(node.owner)}"]')
         elif source == "absent":
             texts.append("None")
         elif source != "attr":
@@ -49,6 +70,11 @@ def argument_texts(node: Node, words: Mapping[str, str]) -> list[str]:
         elif not _is_default(node.attrs[name], defaults[name]):
             texts.append(f"{name}={value_text(_plainly(node.attrs[name], defaults[name]))}")
     return texts
+
+
+def takes_all(kernel: Callable[..., Any], name: str) -> bool:
+    """Whether an argument of a kernel is `**params`."""
+    return parameters_of(kernel)[name].kind is inspect.Parameter.VAR_KEYWORD
 
 
 @cache

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from netdsl.analysis.loss import judges_tokens
+from netdsl.analysis.starts import buffer_starts, param_starts
 from netdsl.graph.ir import Graph
 from netdsl.graph.recipe import Recipe
 from netdsl.ground.names import class_name
@@ -19,6 +20,7 @@ from netdsl.targets.text.named_answers import answer_by_name
 from netdsl.targets.text.numpy_demo import Shares, demo_lines, numpy_shares
 from netdsl.targets.text.recipe_lines import loss_lines
 from netdsl.targets.text.starts import dictionary, start_kernels
+from netdsl.targets.text.writing import window_lines
 
 
 def module_values(
@@ -41,7 +43,7 @@ def module_values(
         "kernels": kernels,
         "network": network,
         "base": bases[-1].__name__,
-        "loss": loss_lines(recipe, judges_tokens(graph, recipe.loss)),
+        "loss": [*window_lines(graph, recipe.loss), *loss_lines(recipe, judges_tokens(graph, recipe.loss))],
         "answers": answering,
         "demo": demo_lines(graph, recipe.loss, shares),
     }
@@ -58,8 +60,8 @@ def spec_values(graph: Graph, recipe: Recipe, dialect: Dialect, texts: Sequence[
         "class_name": _class_name(graph, texts),
         "shapes": shapes_text(graph),
         "learning_rate": value_text(recipe.options["lr"]),
-        "params": dictionary(graph.param_specs(), recipe.init, dialect),
-        "buffers": dictionary(graph.buffer_specs(), recipe.init, dialect),
+        "params": dictionary(param_starts(graph, recipe.init), dialect),
+        "buffers": dictionary(buffer_starts(graph), dialect),
     }
 
 

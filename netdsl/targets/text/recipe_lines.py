@@ -6,10 +6,10 @@ import textwrap
 from collections.abc import Callable
 from typing import Any
 
-from netdsl.graph.recipe import LOSSES, OPTIMIZERS, Recipe, loss_kernel, weighs_labels
+from netdsl.graph.recipe import LOSSES, OPTIMIZERS, Options, Recipe, loss_kernel, weighs_labels
 from netdsl.ground.symbols import value_text, word_text
 from netdsl.kernels import optimizers
-from netdsl.kernels.optimizers import clip_factor, clipped, norm_of, scaled
+from netdsl.kernels.optimizers import clip_factor, clipped, decaying_matrices, norm_of, scaled
 from netdsl.stages import adam
 from netdsl.targets.text.emission import Method
 
@@ -25,7 +25,8 @@ def recipe_kernels(recipe: Recipe, shared: bool = False) -> list[Callable[..., A
     """The kernels of loss, optimizer and clipping; shared: of a network whose workers have a part of the gradients."""
     clipping = [] if recipe.clip is None else [norm_of, clip_factor, scaled] if shared else [clipped]
     step = OPTIMIZERS[recipe.optimizer].step
-    return [loss_kernel(recipe)[0], _IN_PLACE.get(step, step) if shared else step, *clipping]
+    grouping = [decaying_matrices] if recipe.decay == "matrices" and not shared else []
+    return [loss_kernel(recipe)[0], _IN_PLACE.get(step, step) if shared else step, *grouping, *clipping]
 
 
 def loss_lines(recipe: Recipe, of_rows: bool = False) -> list[str]:
@@ -76,9 +77,28 @@ def _tuple_lines(name: str, values: tuple[float, ...]) -> list[str]:
 
 def optimizer_line(recipe: Recipe, params: str, state: str) -> str:
     """The call of the optimizer's kernel, with the options of the recipe."""
-    options = [_option(key, value) for key, value in recipe.options.items() if key != "lr"]
     step = OPTIMIZERS[recipe.optimizer].step.__name__
-    return f"{step}({', '.join([params, 'grads', state, 'lr', *options])})"
+    given = [params, "grads", state, "lr", *_options(recipe.options)]
+    if recipe.decay == "matrices":
+        return f"{decaying_matrices.__name__}({', '.join([step, *given])})"
+    return f"{step}({', '.join(given)})"
+
+
+def shared_optimizer_lines(recipe: Recipe) -> list[str]:
+    """The calls of the optimizer's kernel for a worker's part of the params, in two groups where some do not decay."""
+    if recipe.decay == "all":
+        return [optimizer_line(recipe, "params", "state")]
+    step = OPTIMIZERS[recipe.optimizer].step.__name__
+    calls = [
+        f"{step}({', '.join([f'*{group}', 'lr', *_options({**recipe.options, **changed})])})"
+        for group, changed in (("decayed", {}), ("others", {"weight_decay": 0.0}))
+    ]
+    return ["decayed, others = self.parted(params, grads, state)", *calls]
+
+
+def _options(options: Options) -> list[str]:
+    """The options of the optimizer's kernel, but for the learning rate."""
+    return [_option(key, value) for key, value in options.items() if key != "lr"]
 
 
 def _option(key: str, value: object, instead: str = "") -> str:

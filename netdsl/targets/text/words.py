@@ -67,9 +67,8 @@ def constants_of(dialect: Dialect) -> frozenset[str]:
 
 def holder(dialect: Dialect, name: str, text: str) -> types.ModuleType | None:
     """The module that has a definition of that name which is emitted as these very bytes."""
-    layers = layer_table().values() if dialect.layers else ()
     text_of = dialect.text_of or emitted_text
-    for module in (*_modules(dialect), *(import_module(layer.forward.__module__) for layer in layers)):
+    for module in (*_modules(dialect), *_layer_modules(dialect)):
         if _is_at_home(module, name) and text_of(module, name) == text:
             return module
     return None
@@ -83,15 +82,14 @@ def _is_at_home(module: types.ModuleType, name: str) -> bool:
 @cache
 def known_names(dialect: Dialect) -> frozenset[str]:
     """The names of what may be emitted as it is, or a part of it."""
-    layers = layer_table().values() if dialect.layers else ()
-    modules = {*_modules(dialect), *(import_module(layer.forward.__module__) for layer in layers)}
+    modules = {*_modules(dialect), *_layer_modules(dialect)}
     return frozenset(name for module in modules for name in vars(module))
 
 
 def origin(dialect: Dialect, name: str, is_it: Callable[[str], bool]) -> types.ModuleType | None:
     """The module that has a definition of that name whose text, as it is emitted, is it."""
     text_of = dialect.text_of or emitted_text
-    for module in _modules(dialect):
+    for module in (*_modules(dialect), *_layer_modules(dialect)):
         text = text_of(module, name) if _is_at_home(module, name) else None
         if text is not None and is_it(text):
             return module
@@ -105,13 +103,20 @@ def has_constant(dialect: Dialect, name: str, text: str) -> bool:
 
 @cache
 def _modules(dialect: Dialect) -> tuple[types.ModuleType, ...]:
-    """The modules whose definitions may stand in an emitted module, but those of layers."""
+    """The modules whose definitions may stand in an emitted module, but for those of layers."""
     modules = []
     for name in (*dialect.kernels, *dialect.networks, *dialect.scripts):
         module = import_module(name)
         inside = [f"{name}.{part.name}" for part in iter_modules(getattr(module, "__path__", ()))]
         modules += [import_module(part) for part in inside] or [module]
     return tuple(modules)
+
+
+def _layer_modules(dialect: Dialect) -> list[types.ModuleType]:
+    """The modules of the layers' kernels, where those may stand in an emitted module."""
+    layers = layer_table().values() if dialect.layers else ()
+    names = [kernel.__module__ for layer in layers for kernel in (layer.forward, layer.backward)]
+    return [import_module(name) for name in dict.fromkeys(names)]
 
 
 def _strings(code: types.CodeType, doc: str | None) -> Iterator[str]:

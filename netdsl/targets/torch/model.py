@@ -22,7 +22,7 @@ from netdsl.targets.numpy.named_network import NamedNetwork
 from netdsl.targets.numpy.network import Network
 from netdsl.targets.torch.arrays import DeviceMeans, HostArrays
 from netdsl.targets.torch.devices import autocast, chosen_device, memory_format, settings
-from netdsl.targets.torch.running import Draws, logits_of, module_of, torch_clip, torch_loss
+from netdsl.targets.torch.running import Draws, logits_of, module_of, param_groups, torch_clip, torch_loss
 from netdsl.targets.torch.scale import SCALE, LossScale
 
 if TYPE_CHECKING:
@@ -119,17 +119,42 @@ class TorchNetwork(Network):
 
     def _stepped(self, x: Batch, y: np.ndarray, lr: float, is_sure: bool) -> Step:
         """A step of the optimizer; one that is not sure is left out where a number is not finite."""
-        logits = self._logits(self._tensors(self._given(x)), True)
-        loss = torch_loss(self.net, logits, np.ascontiguousarray(y))
-        self.optimizer.zero_grad()
-        self._scaled(self._own_share(loss, y)).backward()
-        loss = self._of_all(loss, logits, y)
+        loss, logits = self._gone_back(x, y)
         is_finite = self._is_finite(loss, is_sure)
         if is_finite:
             self._update(lr)
         if self.scale is not None:  # a step that is left out is none that failed
             is_finite = self.scale.follows(is_finite, loss)
         return Step(loss.item(), _array(logits), is_finite)
+
+    def _gone_back(
+        self, x: Batch, y: np.ndarray, share: float = 1.0, is_first: bool = True
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Forward, loss and backward, whose gradients, by `share`, are added to what params have unless it is the first
+        of a step -> the mean loss, logits."""
+        logits = self._logits(self._tensors(self._given(x)), True)
+        loss = torch_loss(self.net, logits, np.ascontiguousarray(y))
+        if is_first:
+            self.optimizer.zero_grad()
+        own = self._own_share(loss, y)
+        self._scaled(own if share == 1 else own * share).backward()
+        return self._of_all(loss, logits, y), logits
+
+    def gather(self, x: Batch, y: np.ndarray, share: float, is_first: bool) -> Step:
+        """The gradients by these samples, by `share`, are added to what params have, unless it is the first batch."""
+        loss, logits = self._gone_back(x, y, share, is_first)
+        return Step(loss.item(), _array(logits), bool(torch.isfinite(loss)))
+
+    def apply(self, lr: float, factor: float) -> bool:
+        """A step of the optimizer by the gradients that the params have, where all are finite."""
+        if factor != 1:
+            for grad in self._gradients():
+                grad.mul_(factor)
+        finite = torch.ones((), device=self.device)  # the losses were
+        is_finite = self._is_finite(finite, is_sure=False)
+        if is_finite:
+            self._update(lr)
+        return is_finite if self.scale is None else self.scale.follows(is_finite, finite)
 
     def _own_share(self, loss: torch.Tensor, y: np.ndarray) -> torch.Tensor:
         """What goes backward: the mean loss of a batch, or of the part of it that this process has, scaled."""
@@ -167,7 +192,7 @@ class TorchNetwork(Network):
 
     def _gradients(self) -> list[torch.Tensor]:
         """The gradient of each param; zeros where the loss does not depend on it, as in NumPy."""
-        params = self.optimizer.param_groups[0]["params"]
+        params: list[Any] = list(self.module.parameters())
         for param in params:
             if param.grad is None:
                 param.grad = torch.zeros_like(param)
@@ -292,7 +317,7 @@ def new_optimizer(net: Compiled, module: nn.Module) -> torch.optim.Optimizer:
         raise UserError(text, help="add a layer that has some, as `linear`; `--backend numpy` does without")
     is_fused = OPTIMIZERS[recipe.optimizer].is_fused and all(type(param.data) is torch.Tensor for param in params)
     made: torch.optim.Optimizer = getattr(torch.optim, OPTIMIZERS[recipe.optimizer].torch)(
-        params, **recipe.options, **({"fused": True} if is_fused else {})
+        param_groups(recipe, module), **recipe.options, **({"fused": True} if is_fused else {})
     )
     return made
 

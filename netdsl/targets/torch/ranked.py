@@ -66,13 +66,31 @@ class RankedNetwork(TorchNetwork):
 
     def learn_share(self, x: Batch, y: np.ndarray, lr: float, share: Share) -> tuple[Step, list[float]]:
         """A step from the samples of all processes, of which x and y are this one's, see `SharedModel`."""
+        self._take_share(y, share)
+        with heard_of(self.ranks):
+            step = self.learn(x, y, lr)
+        return step, self._told[1:]
+
+    def gather_share(
+        self, x: Batch, y: np.ndarray, weight: float, is_first: bool, share: Share
+    ) -> tuple[Step, list[float]]:
+        """Gradients by some of the samples of a step, see `SharedModel`."""
+        self._take_share(y, share)
+        with heard_of(self.ranks):
+            step = self.gather(x, y, weight, is_first)
+        return step, self._told[1:]
+
+    def apply(self, lr: float, factor: float) -> bool:
+        """A step of the optimizer by what was gathered, the same in all processes."""
+        with heard_of(self.ranks):
+            return super().apply(lr, factor)
+
+    def _take_share(self, y: np.ndarray, share: Share) -> None:
+        """Which of a batch's samples come next."""
         self._share = share
         self._weight = self._weights(y)
         for norm in self._norms:
             norm.is_shared = not share.is_whole
-        with heard_of(self.ranks):
-            step = self.learn(x, y, lr)
-        return step, self._told[1:]
 
     def _draw(self, n: int) -> None:
         # those of the whole batch, of which others are other processes'

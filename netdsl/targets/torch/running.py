@@ -13,7 +13,7 @@ from torch import nn
 
 from netdsl.analysis.loss import judges_tokens
 from netdsl.graph.ir import Graph, Node
-from netdsl.graph.recipe import LOSSES
+from netdsl.graph.recipe import LOSSES, Recipe
 from netdsl.layers import layer_at
 from netdsl.targets.torch.sharing import module_path, sharing
 
@@ -96,6 +96,16 @@ def torch_loss(net: Compiled, logits: torch.Tensor, y: np.ndarray) -> torch.Tens
     return getattr(F, LOSSES[net.recipe.loss].torch)(logits, target, **options)
 
 
+def param_groups(recipe: Recipe, module: nn.Module) -> list[Any]:
+    """What PyTorch's optimizers are given: the params, in two groups where some of them do not decay."""
+    params = list(module.parameters())
+    if recipe.decay == "all":
+        return params
+    groups = {is_matrix: [param for param in params if (param.dim() > 1) == is_matrix] for is_matrix in (True, False)}
+    made: list[dict[str, Any]] = [{"params": groups[True]}, {"params": groups[False], "weight_decay": 0.0}]
+    return [group for group in made if group["params"]]
+
+
 def torch_clip(net: Compiled, module: nn.Module) -> None:
     """Shrink the module's gradients as the recipe says, which may be not at all."""
     if net.recipe.clip is not None:
@@ -110,13 +120,53 @@ class Drawn(nn.Module):
         self.factors: list[torch.Tensor] = []
         self.calls = 0
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if not self.training:
-            return x
+    def factor(self, x: torch.Tensor) -> torch.Tensor:
+        """The factor of this call."""
         factor = self.factors[self.calls % len(self.factors)]
         if len(self.factors) > 1:  # one module called several times, where layers share their params
             self.calls += 1
-        return x * factor.to(x.dtype)
+        return factor.to(x.dtype)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return x * self.factor(x) if self.training else x
+
+
+class DrawnRecurrent(Drawn):
+    """An nn.LSTM, nn.GRU or nn.RNN with its params under their names, whose layers but the last are multiplied by the
+    factor (N, layers - 1, T, sides * H) of this call."""
+
+    def __init__(self, module: nn.RNNBase) -> None:
+        super().__init__()
+        self.module, self.sides = [module], 1 + module.bidirectional  # in a list: its params have their names here
+        for name, param in module.named_parameters():
+            self.register_parameter(name, param)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        (module,) = self.module
+        factor = self.factor(x) if self.training else None
+        for layer in range(module.num_layers):
+            x = self.one_layer(module, x, layer)
+            if factor is not None and layer < module.num_layers - 1:
+                x = x * factor[:, layer]
+        return x, None
+
+    def one_layer(self, module: nn.RNNBase, x: torch.Tensor, layer: int) -> torch.Tensor:
+        """One layer in its directions, from zeros, by PyTorch's own function."""
+        ends = [f"_l{layer}{side}" for side in ("", "_reverse")[: self.sides]]
+        kinds = ("weight_ih", "weight_hh", *(("bias_ih", "bias_hh") if module.bias else ()))
+        weights = [self.get_parameter(kind + end) for end in ends for kind in kinds]
+        h = x.new_zeros(self.sides, len(x), module.hidden_size)
+        state: Any = (h, h) if isinstance(module, nn.LSTM) else h
+        run = getattr(torch, module.mode.lower())  # torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu
+        made: torch.Tensor = run(x, state, weights, module.bias, 1, 0.0, self.training, self.sides == 2, True)[0]
+        return made
+
+
+def _in_place_of(module: nn.Module) -> Drawn:
+    """What computes the same as a random module of PyTorch's, with factors that somebody else draws."""
+    if isinstance(module, Drawn):  # it is that already
+        return module
+    return DrawnRecurrent(module) if isinstance(module, nn.RNNBase) else Drawn()
 
 
 class Draws:
@@ -127,7 +177,7 @@ class Draws:
         shared = sharing(graph)
         self.graph, self.nodes = graph, [node for node in graph.nodes if _is_drawn(node)]
         self.paths = {node.name: _drawing_member(module_path(graph, node, shared), node) for node in self.nodes}
-        self.modules = {path: Drawn() for path in self.paths.values()}
+        self.modules = {path: _in_place_of(module.get_submodule(path)) for path in self.paths.values()}
         for path, drawn in self.modules.items():
             drawn.train(module.get_submodule(path).training)
             module.set_submodule(path, drawn)

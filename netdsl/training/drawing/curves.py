@@ -1,4 +1,4 @@
-"""`curves`: loss, measures and learning rate over the epochs."""
+"""`curves`: loss, measures and learning rate over the epochs, or the steps of a run that is counted in these."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def draw_curves(column: Columns, best: int | None = None, loss: str = "") -> Fig
         unit, scale = (" (%)", 100) if measure.is_share else ("", 1)
         _pair(axes, column, measure.name, f"{measure.title}{unit}", best, scale)
     rates = _known(column, "lr")
-    panels[-1].plot(_known(column, "epoch"), rates, color=GREEN, **_marks(column, "^", "-"))
+    panels[-1].plot(_along(column)[1], rates, color=GREEN, **_marks(column, "^", "-"))
     panels[-1].set_ylabel("learning rate")
     panels[-1].set_ylim(-0.03 * max(rates), 1.06 * max(rates) or 1)
     for axes in panels:
@@ -62,6 +62,12 @@ def _known(column: Columns, name: str) -> list[float]:
     return [value for value in column(name) if value is not None]
 
 
+def _along(column: Columns) -> tuple[str, list[float]]:
+    """What the rows of a history are counted in, epochs or steps, and where they lie along it."""
+    steps = _known(column, "step")
+    return ("step", steps) if steps else ("epoch", _known(column, "epoch"))
+
+
 def _pair(axes: Axes, column: Columns, measure: str, label: str, best: int | None, scale: float = 1) -> None:
     """Training and validation in one panel."""
     values = []
@@ -71,14 +77,16 @@ def _pair(axes: Axes, column: Columns, measure: str, label: str, best: int | Non
     ):
         y = scale * np.array(column(f"{part}_{measure}"), float)
         if not np.isnan(y).all():
-            axes.plot(_known(column, "epoch"), y, color=color, label=name, **_marks(column, mark, dash))
+            axes.plot(_along(column)[1], y, color=color, label=name, **_marks(column, mark, dash))
             values.append(y[np.isfinite(y)])
     axes.set_ylabel(label)
     if best is not None:
-        axes.axvline(best, color=GREY, linewidth=0.8, linestyle=":", zorder=0)
-        y = scale * np.array(column(f"val_{measure}"), float)[list(column("epoch")).index(best)]
-        axes.plot([best], [y], "*", color=VERMILLION, markersize=9, markeredgecolor=INK,
-                  markeredgewidth=0.5, linestyle="none", label=f"best epoch ({best})", zorder=3)  # fmt: skip
+        unit, along = _along(column)
+        index = list(column("epoch")).index(best)
+        axes.axvline(along[index], color=GREY, linewidth=0.8, linestyle=":", zorder=0)
+        y = scale * np.array(column(f"val_{measure}"), float)[index]
+        axes.plot([along[index]], [y], "*", color=VERMILLION, markersize=9, markeredgecolor=INK,
+                  markeredgewidth=0.5, linestyle="none", label=f"best {unit} ({along[index]})", zorder=3)  # fmt: skip
     every = np.concatenate(values) if values else np.array([])
     if measure == "loss" and every.size and every.min() > 0 and every.max() > WIDE * every.min():
         plain_log(axes)
@@ -89,11 +97,11 @@ def _marks(column: Columns, mark: str, dash: object) -> dict[str, Any]:
 
 
 def _finish(axes: Axes, column: Columns) -> None:
-    axes.set_xlabel("epoch")
+    unit, along = _along(column)
+    axes.set_xlabel(unit)
     axes.grid(axis="y")
     axes.set_axisbelow(True)
-    epochs = _known(column, "epoch")
-    first, last = epochs[0], epochs[-1]
+    first, last = along[0], along[-1]
     margin = 0.04 * (last - first) or 0.5
     axes.set_xlim(first - margin, last + margin)
     whole_ticks(axes)

@@ -8,27 +8,29 @@ from __future__ import annotations
 
 import json
 import math
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from netdsl.ground.diagnostics import TrainingFailed
 from netdsl.ground.files import write_atomic
 from netdsl.ground.ranks import ALONE, Ranks, SaidElsewhere
-from netdsl.targets.contract import ModelEnded, Share, SharedModel, Step
+from netdsl.targets.contract import ModelEnded, Step
 from netdsl.targets.live.interpreter import first_nonfinite
 from netdsl.training.data.dataset import Dataset
 from netdsl.training.data.feed import Batch, Feed, check_batches
 from netdsl.training.data.normalization import for_network
 from netdsl.training.data.stored import Samples, chosen
-from netdsl.training.loop.failures import all_finite, copy_of, sentence, step_failure
+from netdsl.training.loop.failures import all_finite, bad_layer, copy_of, sentence, step_failure
+from netdsl.training.loop.learning import Learning
 from netdsl.training.loop.shares import parts_of
 from netdsl.training.loop.watch import Interrupted, Progress, Result, Watch
 from netdsl.training.runs.average import WeightAverage
 from netdsl.training.runs.checkpoint import checkpoint_path, load_checkpoint, rename_copy, save_checkpoint, weights_of
+from netdsl.training.runs.course import course_of
 from netdsl.training.runs.engine import Engine, engine_threads, new_model
 from netdsl.training.runs.folder import result_path
 from netdsl.training.runs.history import Epoch, History, read_history, with_times, write_history
@@ -69,7 +71,7 @@ def train(
         try:
             return trainer.run(resume)
         except ModelEnded as ended:
-            raise TrainingFailed(f"training failed in epoch {trainer.position.epoch}: {ended.why}") from None
+            raise TrainingFailed(f"training failed {trainer.when()}: {ended.why}") from None
         finally:
             trainer.model.close()
 
@@ -82,7 +84,9 @@ class _Trainer:
         self.task, self.measured = task_of(net, dataset), measured_together(net)
         self.ranks, self.wishes = ranks, Wishes()
         self.feed = Feed(dataset, net.recipe, parts_of(ranks, net, engine))
+        self.course = course_of(net.recipe, self.feed.steps)
         self.model = new_model(net, engine, ranks)
+        self.learning = Learning(net, self.model, ranks)
         self.average = WeightAverage(self.model, self.recipe.ema) if self.recipe.ema else None
         self.position, self.save_seconds = Position(), 0.0
         self.history: list[Epoch] = []
@@ -92,7 +96,7 @@ class _Trainer:
     def run(self, resume: bool) -> Result:
         start = self.saved_at = self.watch.clock()
         targets = self.feed.batch(1, 1).y[:1]
-        self.model.prepare(max(self.measured, *self.feed.sizes), targets)  # before anything else starts threads
+        self.model.prepare(max(self.measured, self.feed.most), targets)  # before anything else starts threads
         if resume:
             self._resume()
         while not self._is_over():
@@ -120,15 +124,20 @@ class _Trainer:
         return History(tuple(self.history), self.recipe.monitor)
 
     def _is_over(self) -> bool:
-        """All epochs are done, or the best one is `patience` epochs ago."""
+        """All steps are made, or the best epoch is `patience` epochs ago."""
         waited = self.history[-1].epoch - self.best.epoch if self.best else 0
         is_tired = self.recipe.patience is not None and waited >= self.recipe.patience
-        return len(self.history) >= self.recipe.epochs or is_tired
+        return self.done >= self.course.steps or is_tired
+
+    @property
+    def done(self) -> int:
+        """How many steps are made up to the last row of the history."""
+        return self.course.done(self.history)
 
     def _resume(self) -> None:
         """Goes on from the youngest checkpoint that can be read; from the beginning where there is none yet."""
-        steps, on_note = self.feed.steps, self.watch.on_note
-        loaded = load_youngest(self.folder, self.model, self.recipe, self.average, steps, on_note, self.ranks)
+        course, on_note = self.course, self.watch.on_note
+        loaded = load_youngest(self.folder, self.model, self.recipe, self.average, course, on_note, self.ranks)
         if loaded is None:
             return
         self.position, self.history = loaded.position, loaded.history
@@ -150,7 +159,8 @@ class _Trainer:
 
     def _epoch(self) -> None:
         """The steps of the running epoch that are not made yet, what they came to, and the checkpoint."""
-        done, epoch = self._steps(), self.position.epoch
+        until = max(self.course.next_row(self.done), self.done + self.position.step)
+        done, epoch = self._steps(until), self.position.epoch
         x, y = (chosen(part, self.feed.val_rows) for part in (self.data.x_train, self.data.y_train))
         try:
             with self.average.in_place_of_weights(self.model) if self.average else nullcontext():
@@ -158,10 +168,10 @@ class _Trainer:
         except _Stop:
             raise self._saved_and_stopped() from None
         speed = done.samples_here / max(done.seconds, 1e-9)
-        lr = self._learning_rate(self.feed.steps)
+        lr, step = self._learning_rate(until - 1), until if self.course.in_steps else None
         val_loss, val_accuracy = (val.loss, val.accuracy) if val else (None, None)
         row = Epoch(
-            epoch, done.loss, done.accuracy, val_loss, val_accuracy, lr, done.seconds, speed, self._tracked(val)
+            epoch, done.loss, done.accuracy, val_loss, val_accuracy, lr, done.seconds, speed, self._tracked(val), step
         )
         self.history.append(row)
         self.position = Position(epoch + 1)
@@ -180,24 +190,38 @@ class _Trainer:
             return {}
         return {f"val_{name}": val.values[name] for name in self.task.tracked if name != "accuracy"}
 
-    def _steps(self) -> Progress:
-        start, here = self.watch.clock(), 0
-        done = self._progress(start, here)
-        for batch in self.feed.epoch(self.position.epoch, self.position.step):
-            self._step(batch)
-            here += len(batch.rows)
-            done = self._progress(start, here)
-            self.watch.on_progress(done)
-            self._pause()
+    def _steps(self, until: int) -> Progress:
+        """Makes the steps up to `until`, counted over the whole run."""
+        start, here, count = self.watch.clock(), 0, self._samples(until)
+        done = self._progress(start, here, count)
+        for stretch in self.course.stretches(self.done + self.position.step, until):
+            with closing(self.feed.epoch(*stretch)) as batches:
+                for batch in batches:
+                    here += len(batch.rows)
+                    if not self._step(batch):
+                        continue  # more of the step's samples are to come
+                    done = self._progress(start, here, count)
+                    self.watch.on_progress(done)
+                    self._pause()
         self._check_weights()
         return done
 
-    def _progress(self, start: float, here: int) -> Progress:
+    def _samples(self, until: int) -> int:
+        """How many samples the steps of the running epoch have, which ends with `until`."""
+        return sum(sum(self.feed.sizes[first:last]) for _, first, last in self.course.stretches(self.done, until))
+
+    def _progress(self, start: float, here: int, count: int) -> Progress:
         at = self.position
         places = math.prod(self.data.y_train.shape[1:])
         accuracy = at.right / max(at.samples * places, 1) if self.task.classes else None
         loss, seconds = at.loss / max(at.samples, 1), self.watch.clock() - start
-        return Progress(at.epoch, self.recipe.epochs, at.samples, self.feed.samples, loss, accuracy, seconds, here)
+        steps = (self.done + at.step, self.course.steps) if self.course.in_steps else None
+        return Progress(at.epoch, self._epochs(), at.samples, count, loss, accuracy, seconds, here, steps)
+
+    def _epochs(self) -> int:
+        """How many rows the history will have."""
+        to_come = self.course.steps // self.course.every - self.done // self.course.every
+        return len(self.history) + to_come + (self.course.steps % self.course.every > 0)
 
     def _pause(self) -> None:
         """After a step: stop if that is wanted, and save if it is time."""
@@ -222,14 +246,16 @@ class _Trainer:
     def _check_weights(self) -> None:
         """No checkpoint has a number that is not finite. Raises TrainingFailed."""
         if any(self.ranks.total([not all_finite(*weights_of(self.model).values())])):
-            at = self.position
-            batch = self.feed.batch(at.epoch, at.step)
-            raise self._failure(batch, "a param or buffer", is_over=at.step == self.feed.steps)
+            made = self.done + self.position.step
+            batch = self.feed.batch(*self.course.place(max(made - 1, 0)))
+            raise self._failure(batch, "a param or buffer", is_over=made == self.course.next_row(self.done))
 
     def _saved_and_stopped(self) -> Interrupted:
         self._check_weights()
         self._save()
         at = self.position
+        if self.course.in_steps:
+            return Interrupted(f"stopped after step {self.done + at.step} of {self.course.steps}")
         return Interrupted(f"stopped in epoch {at.epoch} after step {at.step} of {self.feed.steps}")
 
     def _save(self) -> None:
@@ -250,35 +276,36 @@ class _Trainer:
         scores = evaluate(self.model, self.data, x, y, self.task, weights, self._check_stop, self.measured)
         if not np.isfinite(scores.loss):
             layer = first_nonfinite(copy_of(self.net, self.model), self.data.normalized(x[:256]), False)
-            raise self._told_once(
-                TrainingFailed(sentence(f"after epoch {len(self.history) or 1}", f"the {part} loss", layer))
-            )
+            when = self.when(len(self.history) or 1, self.course.next_row(self.done) if part != "test" else self.done)
+            raise self._told_once(TrainingFailed(sentence(when, f"the {part} loss", layer)))
         return scores
 
     # ---------------------------------------------------------------------------------------------- a step
 
-    def _step(self, batch: Batch) -> None:
-        """Learns from one batch."""
+    def _step(self, batch: Batch) -> bool:
+        """Learns from one batch -> whether it was the last one of its step."""
         at = self.position
         # a stream a step, not one that goes on: a run that is resumed in the middle of an epoch draws the same numbers
-        self.model.rng, lr = np.random.default_rng(self._noise(batch.step)), self._learning_rate(batch.step)
+        self.model.rng, lr = np.random.default_rng(self._noise(batch)), self._learning_rate(self.done + at.step)
         with np.errstate(all="ignore"):  # what overflows is reported below
             step, right = self._learned(batch, lr)
         if not step.is_finite:
             raise self._failure(batch, "a gradient" if np.isfinite(step.loss) else "the loss")
+        if not batch.is_last:
+            return False
         if self.average:
             self.average.update()
-        count = len(batch.rows)
+        count = batch.whole
         total = at.loss + float(step.loss) * count
-        self.position = replace(at, step=batch.step, samples=at.samples + count, loss=total, right=at.right + right)
+        self.position = replace(at, step=at.step + 1, samples=at.samples + count, loss=total, right=at.right + right)
+        return True
 
     def _learned(self, batch: Batch, lr: float) -> tuple[Step, int]:
-        """Learns from one batch -> the step, and how many samples or pixels were classified correctly."""
+        """Learns from one batch -> the step, and how many samples or pixels of it were classified correctly so far."""
         if not self.ranks.are_many:
-            step = self.model.learn(batch.x, batch.y, lr)
-            return step, self._right(step.logits, batch.y)
-        share = Share(batch.part, len(batch.rows), lambda logits: self._told(logits, batch))
-        step, (right, stop, save) = cast(SharedModel, self.model).learn_share(batch.x, batch.y, lr, share)
+            step, (right,) = self.learning.learn(batch, lr, lambda logits: (self._right(logits, batch.y),))
+            return step, int(right)
+        step, (right, stop, save) = self.learning.learn(batch, lr, lambda logits: self._told(logits, batch))
         self.wishes = Wishes(bool(stop), bool(save))
         return step, int(right)
 
@@ -291,21 +318,39 @@ class _Trainer:
     def _right(self, logits: np.ndarray, y: np.ndarray) -> int:
         return int(np.count_nonzero(self.task.chosen(logits) == _labels(y))) if self.task.classes else 0
 
-    def _learning_rate(self, step: int) -> float:
-        """The learning rate of a step of the running epoch."""
-        done = (self.position.epoch - 1) * self.feed.steps + step - 1
+    def _learning_rate(self, done: int) -> float:
+        """The learning rate of the step after so many."""
         return self.recipe.learning_rate(done, self.feed.steps)
 
-    def _noise(self, step: int) -> list[int]:
+    def _noise(self, batch: Batch) -> list[int]:
         """The key of the stream that feeds this step's dropout."""
-        return [self.recipe.seed, NOISE, self.position.epoch, step]
+        return [self.recipe.seed, NOISE, batch.epoch, batch.number]
+
+    def when(self, epoch: int | None = None, step: int | None = None) -> str:
+        """Where training stands: in the running epoch, or after one that is over, which is after that many steps."""
+        if self.course.in_steps:
+            return f"in step {self.done + self.position.step + 1}" if step is None else f"after step {step}"
+        return f"in epoch {self.position.epoch}" if epoch is None else f"after epoch {epoch}"
 
     def _failure(self, batch: Batch, what: str, is_over: bool = False) -> Exception:
-        epoch, key, writes = self.position.epoch, self._noise(batch.step), self.ranks.is_first
+        made, key, writes = self.done + self.position.step, self._noise(batch), self.ranks.is_first
         if self.ranks.are_many:
-            batch = self.feed.batch(epoch, batch.step)
-        failure = step_failure(self.net, self.model, self.folder, batch, what, epoch, key, is_over, writes)
+            batch = self.feed.numbered(batch.epoch, batch.number)
+        if what == "a gradient" and not batch.is_first:
+            batch = self._first_bad(batch)
+            key = self._noise(batch)
+        when = self.when(self.position.epoch, made) if is_over else self.when()
+        when += f", step {batch.step}" if not is_over and not self.course.in_steps else ""
+        failure = step_failure(self.net, self.model, self.folder, batch, what, when, key, writes)
         return self._told_once(failure)
+
+    def _first_bad(self, batch: Batch) -> Batch:
+        """Of the batches of a step, the last of which is given, the first in which some layer is not finite."""
+        first = (batch.step - 1) * self.recipe.accumulate + 1
+        for other in (self.feed.numbered(batch.epoch, number) for number in range(first, batch.number)):
+            if bad_layer(copy_of(self.net, self.model), other.x, other.y, self._noise(other)) is not None:
+                return other
+        return batch
 
     def _told_once(self, failure: TrainingFailed) -> Exception:
         """The failure that all processes come to, which the first one tells."""

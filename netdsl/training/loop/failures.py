@@ -24,13 +24,12 @@ def all_finite(*arrays: np.ndarray) -> bool:
 
 
 def step_failure(
-    net: Net, model: Model, run: Path, batch: Batch, what: str, epoch: int, key: list[int], is_over: bool, writes: bool
+    net: Net, model: Model, run: Path, batch: Batch, what: str, when: str, key: list[int], writes: bool
 ) -> TrainingFailed:
     """Repeats a step with layer objects, to name the layer, and writes failure.json, if this process writes.
 
-    what: what is not finite, "the loss"; key: the stream that fed its dropout; is_over: after the epoch's last step.
+    what: what is not finite, "the loss"; when: "in epoch 1, step 3"; key: the stream that fed its dropout.
     """
-    when = f"after epoch {epoch}" if is_over else f"in epoch {epoch}, step {batch.step}"
     network = copy_of(net, model)
     layer = bad_layer(network, batch.x, batch.y, key)
     with np.errstate(all="ignore"):
@@ -38,7 +37,7 @@ def step_failure(
     text = sentence(when, what, layer)
     if layer is None and model.overflows_sooner and np.isfinite(loss):
         text = f"training failed {when}: {what} is not a finite number {model.overflows_sooner}"
-    values = {"epoch": epoch, "step": batch.step, "what": what, "layer": layer, "samples": batch.rows.tolist()}
+    values = {"epoch": batch.epoch, "step": batch.step, "what": what, "layer": layer, "samples": batch.rows.tolist()}
     if writes:
         write_atomic(run / "failure.json", json.dumps(values) + "\n")
     return TrainingFailed(f"{text}; the batch's samples are listed in {run / 'failure.json'}")

@@ -34,7 +34,18 @@ from netdsl.training.scores.fitting import adapted
 if TYPE_CHECKING:
     from netdsl.training.data.dataset import Dataset
 
-ENTRIES = ("opt", "schedule", "loss", "augment", "clip", "ema", "stop", "fit", "monitor")  # as in a train block
+ENTRIES = (
+    "opt",
+    "schedule",
+    "loss",
+    "augment",
+    "clip",
+    "ema",
+    "stop",
+    "fit",
+    "monitor",
+    "steps",
+)  # as in a train block
 
 
 @dataclass(frozen=True)
@@ -95,8 +106,9 @@ def resumed(
     on_note: Callable[[str], None] = lambda _: None,
     change: Callable[[Engine], Engine] = lambda engine: engine,
     ranks: Ranks = ALONE,
+    steps: int | None = None,
 ) -> Iterator[Session]:
-    """A run to go on with, up to so many epochs (None: its own).
+    """A run to go on with, up to so many epochs, or steps where it is counted in these (None: its own).
 
     on_note is told what may keep it from the bytes of a run that was never stopped. change: its engine -> the one that
     goes on with it. ranks: this process is the first of them.
@@ -113,9 +125,10 @@ def resumed(
             )
             raise UserError(text, help="bring it back as it was, or begin another run")
         engine = _ready(change(run.config.engine), ranks)
-        run = with_engine(extended(run, epochs), engine)
-        if epochs is not None and SCHEDULES[run.config.recipe.schedule].by_length:
-            on_note(f"the schedule `{run.config.recipe.schedule}` is that of {epochs} epochs from here on")
+        run = with_engine(extended(run, epochs, steps), engine)
+        if (epochs or steps) is not None and SCHEDULES[run.config.recipe.schedule].by_length:
+            length = f"{epochs} epochs" if steps is None else f"{steps} steps"
+            on_note(f"the schedule `{run.config.recipe.schedule}` is that of {length} from here on")
         for other in what_changed(path, ranks.count, engine.target.needs):
             on_note(f"{plain(other)}: the weights may differ in their last bits from those of a run without a stop")
         net = net.with_recipe(run.config.recipe)
@@ -180,7 +193,11 @@ def with_settings(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
     """The recipe with what is not None of the settings, as the command line has them: fields, `lr`, and the ENTRIES as
     text. Raises UserError."""
     given = {name: value for name, value in settings.items() if value is not None}
-    entries = {name: str(given.pop(name)) for name in ENTRIES if name in given}
+    if "epochs" in given and "steps" in given:
+        raise UserError("`epochs` and `steps` both say how long the run is", help="leave one of the two out")
+    if "epochs" in given:
+        given |= {"steps": None, "every": None}
+    entries = {name: str(given.pop(name)) for name in ENTRIES if given.get(name) is not None}
     lr = given.pop("lr", None)
     data = given.pop("data", None)
     recipe = with_entries(replace(recipe, **given), entries)

@@ -16,7 +16,8 @@ from netdsl.training.scores.task import Task
 class Progress:
     """Where an epoch stands: means over its samples so far; accuracy 0 to 1 of samples or pixels, None of numbers.
 
-    seconds: of those samples that this process has trained on, `samples_here`.
+    seconds: of those samples that this process has trained on, `samples_here`. steps: where a run that is
+    counted in steps stands in all, and how many it has; there an epoch is what comes before a row of its history.
     """
 
     epoch: int
@@ -27,12 +28,13 @@ class Progress:
     accuracy: float | None
     seconds: float
     samples_here: int = 0
+    steps: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
 class Result:
     """What a training run of so many epochs came to: `used` is the epoch whose weights were tested, with these scores;
-    shares are 0 to 1."""
+    shares are 0 to 1. In a run that is counted in steps epochs are the rows of its history."""
 
     task: Task
     used: Epoch
@@ -68,7 +70,7 @@ class Result:
             f"val_{name}": self.used.value(f"val_{name}"),
             **tested,
             "test_loss": self.scores.loss,
-            "epochs": self.epochs,
+            **({"epochs": self.epochs} if self.used.step is None else {"steps": self.history[-1].step}),
             "seconds": round(self.seconds, 3),
             "run": str(self.run),
         }

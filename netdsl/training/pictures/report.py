@@ -33,6 +33,7 @@ from netdsl.training.pictures.report_tables import (
 )
 
 if TYPE_CHECKING:
+    from netdsl.training.runs.history import History
     from netdsl.training.runs.views import RunView
     from netdsl.training.scores.evaluation import Scores
 
@@ -152,10 +153,16 @@ def _tiles(view: RunView, scores: Scores) -> list[tuple[str, str]]:
     times = [seconds for seconds in history.column("seconds") if seconds is not None]
     measures = [measure for measure in view.task.measures if scores.values.get(measure.name) is not None]
     tiles = [(f"test {measure.title}", measure.shown(scores.values[measure.name])) for measure in measures]
-    tiles += [("test loss", f"{scores.loss:.4g}"), ("epochs", str(len(history)))]
+    tiles += [("test loss", f"{scores.loss:.4g}"), _length(history)]
     tiles += [("time in training steps", duration(sum(times)))] if times else []
     tiles += [("samples a second", f"{median(speeds):,.0f}")] if speeds else []
     return [*tiles, ("params", f"{view.net.graph.num_params:,}")]
+
+
+def _length(history: History) -> tuple[str, str]:
+    """How long the run was: its epochs, or its steps where it is counted in these."""
+    steps = history[-1].step if len(history) else None
+    return ("epochs", str(len(history))) if steps is None else ("steps", f"{steps:,}")
 
 
 def _verdict(view: RunView, scores: Scores) -> str:
@@ -221,9 +228,10 @@ def _lines(text: str) -> str:
 def _commands(view: RunView) -> list[tuple[str, str]]:
     """What to type next, and what it does."""
     run = shlex.quote(plain(str(view.run.path)))
-    more = view.run.config.recipe.epochs * 2
+    recipe = view.run.config.recipe
+    unit, more = ("epochs", 2 * recipe.epochs) if recipe.steps is None else ("steps", 2 * recipe.steps)
     next_steps = [
-        (f"netdsl train --resume {run} --epochs {more}", "go on, to twice as many epochs"),
+        (f"netdsl train --resume {run} --{unit} {more}", f"go on, to twice as many {unit}"),
         (f"netdsl eval {run}", "measure it again; with --data on other data"),
     ]
     takes = view.net.graph.input_type

@@ -46,7 +46,7 @@ def epoch_table(history: History) -> Table:
     """A row an epoch."""
     names = history.columns
     rows = [cells(row, names) for row in history]
-    return Table("Epochs", titles(names), rows, frozenset(range(len(names))))
+    return Table("Epochs" if history[0].step is None else "Steps", titles(names), rows, frozenset(range(len(names))))
 
 
 def class_table(confusion: np.ndarray, names: Sequence[str], counts: str = "samples") -> Table:

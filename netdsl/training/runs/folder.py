@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netdsl.graph.types import show_sizes
 from netdsl.ground.diagnostics import UserError
@@ -246,29 +246,41 @@ def result_path(run: Path) -> Path:
     return run / "result.json"
 
 
-def _epochs_done(run: Path) -> int:
+def _done(run: Path, unit: str) -> int:
+    """How many epochs or steps a run has behind it."""
     try:
         result = read_json(result_path(run))
-        done = result["epochs"] if isinstance(result, dict) else None
+        done = result[unit] if isinstance(result, dict) else None
         if isinstance(done, int) and 0 <= done < 2**53:
             return int(done)
     except (OSError, ValueError, KeyError, TypeError):  # it is not over
         pass
-    return len(read_history(run))
+    history = read_history(run)
+    return len(history) if unit == "epochs" or not history else history[-1].step or 0
 
 
-def extended(run: Run, epochs: int | None) -> Run:
-    """The run to go on with, up to so many epochs (None: its own). Raises UserError where it is over by then."""
-    recipe, done = run.config.recipe, _epochs_done(run.path)
-    if epochs is not None and epochs < done:
-        text = f"the run {shown(run.path)} has {done} epochs behind it, more than {epochs}"
-        raise UserError(text, help=f"use `--epochs {done + recipe.epochs}`, or another run")
-    if result_path(run.path).exists() and (epochs is None or epochs <= recipe.epochs):
-        text = f"the run {shown(run.path)} is over after {done} epochs"
-        raise UserError(text, help=f"`--epochs {done + recipe.epochs}` makes it longer")
-    if epochs is None or epochs == recipe.epochs:
+def extended(run: Run, epochs: int | None, steps: int | None = None) -> Run:
+    """The run to go on with, up to so many epochs, or steps where it is counted in these (None: its own). Raises
+    UserError where it is over by then."""
+    recipe = run.config.recipe
+    unit, other = ("epochs", "steps") if recipe.steps is None else ("steps", "epochs")
+    length, until, wrong = (recipe.steps or recipe.epochs), *((epochs, steps) if unit == "epochs" else (steps, epochs))
+    done = _done(run.path, unit)
+    if wrong is not None:
+        text = f"the run {shown(run.path)} is counted in {unit}, not in {other}"
+        raise UserError(text, help=f"`--{unit} {done + length}` makes it longer")
+    if until is not None and until < done:
+        text = f"the run {shown(run.path)} has {done} {unit} behind it, more than {until}"
+        raise UserError(text, help=f"use `--{unit} {done + length}`, or another run")
+    if result_path(run.path).exists() and (until is None or until <= length):
+        text = f"the run {shown(run.path)} is over after {done} {unit}"
+        raise UserError(text, help=f"`--{unit} {done + length}` makes it longer")
+    if until is None or until == length:
         return run
-    longer = replace(run, config=replace(run.config, recipe=replace(recipe, epochs=epochs)))
+    changed: dict[str, Any] = (
+        {"epochs": until} if unit == "epochs" else {"steps": until, "every": min(recipe.steps_a_row or 1, until)}
+    )
+    longer = replace(run, config=replace(run.config, recipe=replace(recipe, **changed)))
     write_config(run.path, longer.config)
     result_path(run.path).unlink(missing_ok=True)
     return longer

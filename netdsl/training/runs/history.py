@@ -25,6 +25,7 @@ class Epoch:
 
     lr: that of its last step; seconds: of its steps; both times only count what was done since the last resume. more:
     further measures of the validation data by column, {"val_miou": 0.8}. What the task does not have is None.
+    step: in a run that is counted in steps, how many were made by then; its rows are numbered as epochs are.
     """
 
     epoch: int
@@ -36,6 +37,12 @@ class Epoch:
     seconds: float | None
     samples_per_second: float | None
     more: Mapping[str, float | None] = field(default_factory=dict)
+    step: int | None = None
+
+    @property
+    def place(self) -> str:
+        """`epoch 3`, `step 600`."""
+        return f"epoch {self.epoch}" if self.step is None else f"step {self.step}"
 
     def value(self, column: str) -> int | float | None:
         """What stands in that column; None where it was not measured."""
@@ -52,7 +59,7 @@ TIMES = ("seconds", "samples_per_second")  # the columns that no two runs share
 MORE = tuple(f"val_{name}" for name in MEASURES if f"val_{name}" not in COLUMNS)  # that `more` may hold
 NEEDED = ("epoch", "train_loss", "lr")
 MOST = 1e100  # of a measure: no float32 is as large
-ORDER = (*COLUMNS[:5], *MORE, *COLUMNS[5:])
+ORDER = ("epoch", "step", *COLUMNS[1:5], *MORE, *COLUMNS[5:-1])
 
 
 def columns(rows: Iterable[Epoch]) -> tuple[str, ...]:
@@ -190,7 +197,8 @@ def _epoch(number: int, head: list[str], row: list[str]) -> Epoch:
         raise ValueError(f"expected epoch {number}, not `{row[0][:20]}`")
     known: dict[str, Any] = {name: values.get(name) for name in COLUMNS}  # `_measured` gives a number of NEEDED
     more = {name: values[name] for name in MORE if name in values}
-    return Epoch(**{**known, "epoch": number}, more=more)
+    step = None if known["step"] is None else int(known["step"])
+    return Epoch(**{**known, "epoch": number, "step": step}, more=more)
 
 
 def _measured(number: int, name: str, text: str) -> float | None:

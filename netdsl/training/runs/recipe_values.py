@@ -7,6 +7,7 @@ from dataclasses import fields
 
 from netdsl.graph.misfits import misfits
 from netdsl.graph.recipe import OPTIMIZERS, Recipe
+from netdsl.graph.schedules import Steps
 from netdsl.ground.source import Source, Span
 from netdsl.language.syntax import ast
 from netdsl.language.train_block import ENTRIES
@@ -55,15 +56,26 @@ def _entries(values: Mapping[str, object]) -> list[ast.Entry]:
             given = _options(options, rest.pop(options, {}))
             if key == "opt" and "lr" not in given:
                 raise ValueError("`options` has no `lr`")
-            entries.append(_entry(key, _value(name, rest.pop(name)), *_settings(given, _spellings(values, key))))
+            settings = _settings(given, _spellings(values, key))
+            if key == "opt":
+                settings += _settings({k: rest.pop(k) for k in ("decay",) if rest.get(k, "all") != "all"}, {})
+                rest.pop("decay", None)
+            entries.append(_entry(key, _value(name, rest.pop(name)), *settings))
         elif options in rest:
             raise ValueError(f"`recipe` has `{options}`, but no `{name}`")
     augment = _options("augment", rest.pop("augment", {}))
     entries += [_entry("augment", *_settings(augment, {}))] if augment else []
+    steps, every = rest.pop("steps", None), rest.pop("every", None)
     patience = rest.pop("patience", None)
     entries += [_entry("stop", *_settings({"patience": patience}, {}))] if patience is not None else []
     optional = {f.name for f in fields(Recipe) if f.default is None}
-    return entries + [_entry(key, _value(key, v)) for key, v in rest.items() if v is not None or key not in optional]
+    entries += [_entry(key, _value(key, v)) for key, v in rest.items() if v is not None or key not in optional]
+    if steps is None and every is not None:
+        raise ValueError("`recipe` has `every`, but no `steps`")
+    if steps is not None:  # behind `epochs`, which are those of a run that is counted in them
+        options_given = _settings({} if every is None else {"every": every}, {})
+        entries.append(_entry("steps", _value("steps", steps), *options_given))
+    return entries
 
 
 def _entry(key: str, *settings: ast.Value | ast.Keyed) -> ast.Entry:
@@ -99,10 +111,17 @@ def _settings(options: Mapping[str, object], spellings: Mapping[str, str]) -> li
 def _value(name: str, value: object) -> ast.Value:
     """A word, a number or numbers. A path is one in quotes."""
     if isinstance(value, list):
-        return ast.Value(_NOWHERE, tuple(_number(name, part) for part in value))
+        return ast.Value(_NOWHERE, tuple(_length(name, part) for part in value))
     if isinstance(value, str):
         return ast.Value(_NOWHERE, value, name == "data")
-    return ast.Value(_NOWHERE, _number(name, value))
+    return ast.Value(_NOWHERE, _length(name, value))
+
+
+def _length(name: str, value: object) -> int | float | Steps:
+    """A number, or how many steps, which is an object."""
+    if isinstance(value, dict) and list(value) == ["count"] and isinstance(value["count"], int):
+        return Steps(int(_number(name, value["count"])))
+    return _number(name, value)
 
 
 def _number(name: str, value: object) -> int | float:

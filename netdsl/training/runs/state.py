@@ -27,16 +27,20 @@ from netdsl.training.runs.checkpoint import (
     save_checkpoint,
     weights_of,
 )
+from netdsl.training.runs.course import Course
 from netdsl.training.runs.history import COLUMNS, TIMES, Epoch
 
 OPTIMIZER, LEARNED = f"{PRIVATE}optimizer.", f"{PRIVATE}learned."
+UNSAID: tuple[tuple[str, object], ...] = (("more", {}), ("step", None))
+"""What a row of a checkpoint leaves out."""
 OF_SOME = (f"{OPTIMIZER}scale",)
 """What only some models keep: another one goes on without it."""
 
 
 @dataclass(frozen=True)
 class Position:
-    """The running epoch, counted from 1, how many of its steps are made, and sums over their samples.
+    """The running epoch, counted from 1, how many of its steps are made, and sums over their samples. In a run that is
+    counted in steps it stands for those up to the next row of the history.
 
     loss: of each sample's loss; right: of the samples, or pixels, that were classified correctly.
     """
@@ -65,7 +69,8 @@ def save_state(
     if not is_written:
         return
     rows = [
-        {name: value for name, value in asdict(row).items() if name not in TIMES and value != {}} for row in history
+        {name: value for name, value in asdict(row).items() if name not in TIMES and (name, value) not in UNSAID}
+        for row in history
     ]
     info = {"format": 1, "position": _stored(position), "history": rows, "epoch": len(rows)}
     save_checkpoint(path, arrays, info)
@@ -96,10 +101,10 @@ def read_state(run: Path, which: str, expected: Mapping[str, np.ndarray]) -> Sta
     return State(which, arrays, position, history)
 
 
-def take_state(state: State, model: Model, recipe: Recipe, average: WeightAverage | None, steps_an_epoch: int) -> None:
+def take_state(state: State, model: Model, recipe: Recipe, average: WeightAverage | None, course: Course) -> None:
     """Puts a checkpoint's arrays into the model, its optimizer and the average."""
-    # as Adam counts them, over all epochs
-    arrays, steps = state.arrays, (state.position.epoch - 1) * steps_an_epoch + state.position.step
+    # as Adam counts them, over the whole run
+    arrays, steps = state.arrays, course.done(state.history) + state.position.step
     for name, array in weights_of(model).items():
         array[...] = arrays[f"{LEARNED}{name}" if average else name]
     kept = {name.removeprefix(OPTIMIZER): array for name, array in arrays.items() if name.startswith(OPTIMIZER)}
@@ -128,7 +133,7 @@ def load_youngest(
     model: Model,
     recipe: Recipe,
     average: WeightAverage | None,
-    steps_an_epoch: int,
+    course: Course,
     on_note: Callable[[str], None],
     ranks: Ranks = ALONE,
 ) -> State | None:
@@ -140,7 +145,7 @@ def load_youngest(
     expected = _arrays(model, recipe, average)
     state = ranks.shared(lambda: _youngest(run, expected, on_note))
     if state is not None:
-        take_state(state, model, recipe, average, steps_an_epoch)
+        take_state(state, model, recipe, average, course)
     return state
 
 

@@ -1,0 +1,1 @@
+"""What several layers say alike, that are ways to do the same."""
