@@ -71,7 +71,7 @@ from math import isqrt
 from typing import TYPE_CHECKING, Any, Literal
 
 from netdsl.graph.ir import ParamSpec
-from netdsl.graph.types import Tensor
+from netdsl.graph.types import Sizes, Tensor
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.ground.symbols import is_all, value_text
 
@@ -217,7 +217,7 @@ class LayerDef:
     goes_on: Callable[[Attrs], bool] = always
     variants: tuple[LayerDef, ...] = ()
     when: Callable[[Attrs], bool] = always
-    draws: Callable[..., Draw | None] | None = None
+    draws: Callable[..., tuple[Callable[..., Any], Sizes, float]] | None = None
     factor_of: Callable[[Any], Any] = _saved_alone
     torch_draws: str = ""
     stages: Callable[..., tuple[StageCall, ...]] | None = None
@@ -229,6 +229,11 @@ class LayerDef:
     def of(self, attrs: Attrs) -> LayerDef:
         """The layer with the kernels that it has with these attrs."""
         return next((variant for variant in self.variants if variant.when(attrs)), self)
+
+    def drawn(self, attrs: Attrs, *inputs: Tensor) -> tuple[Callable[..., Any], Sizes, float]:
+        """What draws a factor in training: a dropout's forward, the shape for a sample of what that is given, and its
+        probability."""
+        return self.draws(attrs, *inputs) if self.draws is not None else (self.forward, inputs[0].sizes, attrs["p"])
 
     def attr(self, name: str) -> Attr:
         return next(attr for attr in self.attrs if attr.name == name)

@@ -200,7 +200,7 @@ def feed(path, seed=3, **recipe):
 def test_every_epoch_begins_its_windows_elsewhere_and_the_same_one_at_the_same_place(text):
     path = text(VERSE)
     one = feed(path)
-    offsets = [one._windows(epoch)[0].parts[0].offset for epoch in range(1, 60)]
+    offsets = [one._placed(epoch)[0].parts[0].offset for epoch in range(1, 60)]
     assert len(set(offsets[:3])) > 1 and set(offsets) == set(range(one.data.x_train.spare + 1))
     for a, b in zip(feed(path).epoch(2), feed(path).epoch(2), strict=True):
         assert np.array_equal(a.x, b.x) and np.array_equal(a.y, b.y)

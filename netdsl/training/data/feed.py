@@ -54,9 +54,9 @@ class Feed:
     """The training samples in shuffled batches, augmented where the recipe says so.
 
     An epoch has `steps`, each of one batch, or of as many as the recipe accumulates; `sizes` is how many samples each
-    step has, `most` the largest batch. Its order comes from the stream [seed, 1, epoch], and where the windows of a text
-    begin from [seed, 1, epoch, 1]. part(n) -> which of the n samples of a batch are made: the order and all that is
-    drawn are those of whole batches.
+    step has, `most` the largest batch. Its order comes from the stream [seed, 1, epoch], and where the windows of a
+    text begin from [seed, 1, epoch, 1]. part(n) -> which of the n samples of a batch are made: the order and all that
+    is drawn are those of whole batches.
     """
 
     def __init__(self, dataset: Dataset, recipe: Recipe, part: Callable[[int], slice] = lambda _: WHOLE) -> None:
@@ -119,14 +119,6 @@ class Feed:
             return replace(batch, x=batch.x[part], y=batch.y[part], part=part)
         return replace(self._whole(epoch, number, rows[part]), rows=rows, part=part)
 
-    def _windows(self, epoch: int) -> tuple[Samples, Samples]:
-        """x and y of the training samples as that epoch has them: the windows of a text begin anew in each of them."""
-        x, y = self.data.x_train, self.data.y_train
-        if not isinstance(x, Stored) or not isinstance(y, Stored) or not x.spare:
-            return x, y
-        offset = int(np.random.default_rng([self.recipe.seed, SHUFFLE, epoch, OFFSET]).integers(x.spare + 1))
-        return x.moved(offset), y.moved(offset)
-
     def _whole(self, epoch: int, number: int, rows: np.ndarray) -> Batch:
         x, y = self._samples(epoch, number, rows)
         several = self.recipe.accumulate
@@ -134,9 +126,17 @@ class Feed:
         is_last = place == several - 1 or number == self.count
         return Batch(epoch, before + 1, rows, x, y, WHOLE, number, place == 0, is_last, self.sizes[before])
 
+    def _placed(self, epoch: int) -> tuple[Samples, Samples]:
+        """x and y of the training samples as that epoch has them: the windows of a text begin anew in each of them."""
+        x, y = self.data.x_train, self.data.y_train
+        if not isinstance(x, Stored) or not isinstance(y, Stored) or not x.spare:
+            return x, y
+        offset = int(np.random.default_rng([self.recipe.seed, SHUFFLE, epoch, OFFSET]).integers(x.spare + 1))
+        return x.moved(offset), y.moved(offset)
+
     def _samples(self, epoch: int, number: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """x and y of these rows, as a batch of that number has them."""
-        x, y = (samples[rows] for samples in self._windows(epoch))
+        x, y = (samples[rows] for samples in self._placed(epoch))
         if self.augmentation is None:
             return self.data.normalized(x), y
         if self.moves_targets:
