@@ -1,4 +1,4 @@
-"""GPT-2: its params by the names of Hugging Face's checkpoint, of which specs/gpt2.json has the table, and its formulas.
+"""GPT-2: its params by the names of Hugging Face's checkpoint, as specs/gpt2.json has them, and its formulas.
 
 The network that they are compared with is written here from GPT-2's own code (Radford et al. 2019): Conv1D with
 matrices (in, out), layer norms in front, the tanh approximation of GELU, and logits by the embedding.
