@@ -8,6 +8,7 @@ from fast_twins import KINDS, assert_twins, batch, near, near_all, twins
 from netdsl.passes.make_plan import make_plan
 from netdsl.pipeline import compile_text
 from netdsl.stages.recurrent import Cell, panel_width
+from netdsl.targets.fast.emitter import WORTH_SPLITTING
 
 KINDS_OF_CELLS = ["lstm", "gru", "rnn", "rnn relu"]
 SETTINGS = ["", "nobias", "layers=2", "layers=3 nobias", "bi", "bi layers=2 dropout=0.4", "layers=3 dropout=0.25"]
@@ -72,6 +73,35 @@ def test_workers_of_both_kinds_train_to_the_same_params(cell, kind):
         x, y = batch(compile_text(text), 5, step)
         near(fast.train_step(x, y), slow.train_step(x, y), 1e-8, "loss")
     near_all(fast.params, slow.params, 1e-7, "param")
+    fast.close()
+
+
+@pytest.mark.parametrize("cell", KINDS_OF_CELLS)
+def test_all_memory_is_asked_for_before_the_first_batch(cell, monkeypatch):
+    """What is asked for later has no place of its own."""
+    net = compile_text(f"input 5x4\nlinear 4 -> {line(cell, 6, 'layers=2 bi dropout=0.3')} -> flatten -> linear 3")
+    fast = net.numpy_model(dtype="float64", level=2, workers=1)
+    x, y = batch(net, 4)
+    fast.train_step(x, y)
+    fast.forward(x)
+    buffers = fast.train_stages.__globals__["Buffers"]
+    monkeypatch.setattr(buffers, "array", lambda *_: pytest.fail("memory is asked for while it computes"))
+    fast.train_step(x, y)
+    fast.forward(x)
+    fast.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_workers_that_share_the_layers_of_one_sample_agree(kind):
+    """More than 1e8 multiplications a sample: with fewer samples than workers these share products."""
+    net = compile_text("input 40x64\nlinear 64 -> lstm 512 layers=2 -> gru 64 bi -> take -1 -> linear 3")
+    assert net.graph.num_macs > WORTH_SPLITTING
+    slow, fast = twins(net, workers=2, block=16, kind=kind)
+    x, y = batch(net, 1)
+    near(fast.forward(x), slow.forward(x), 1e-10, "inference")
+    (loss, grads), (computed, others) = (model.loss_and_gradients(x, y) for model in (slow, fast))
+    near(computed, loss, 1e-10, "loss")
+    near_all(others, grads, 1e-10, "gradient of")
     fast.close()
 
 
