@@ -6,6 +6,7 @@ import pytest
 from fast_twins import KINDS, assert_twins, batch, near, near_all, twins
 
 from netdsl.passes.make_plan import make_plan
+from netdsl.passes.tile_batch import block_size
 from netdsl.pipeline import compile_text
 from netdsl.stages.recurrent import Cell, panel_width
 from netdsl.targets.fast.emitter import WORTH_SPLITTING
@@ -115,6 +116,13 @@ def test_a_layer_that_is_used_twice_has_one_gradient():
 )
 def test_products_are_as_small_as_openblas_takes_without_laying_the_weight(n, hidden, width):
     assert panel_width(n, hidden, Cell.most) == width
+
+
+@pytest.mark.parametrize("cell", KINDS_OF_CELLS)
+def test_a_worker_takes_more_samples_at_a_time_where_layers_go_step_by_step(cell):
+    size = lambda body: block_size(compile_text(f"input {body}").graph)  # noqa: E731
+    assert size(f"7x5\n{line(cell, 6, '')}") == 128 and size("7x5\nlinear 6") == 32
+    assert size(f"4096x5\n{line(cell, 512, '')}") == 8  # 64 MiB of the largest value
 
 
 def test_panels_divide_any_size():
