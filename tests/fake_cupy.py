@@ -193,7 +193,7 @@ def function(name):
     return call
 
 
-MAKES = ("arange", "empty", "eye", "full", "identity", "issubdtype", "linspace", "ones", "result_type", "zeros")
+MAKES = ("arange", "empty", "eye", "full", "identity", "issubdtype", "linspace", "ones", "result_type", "tri", "zeros")
 """Functions that take no array."""
 
 

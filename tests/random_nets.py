@@ -59,11 +59,11 @@ conv in.c*2 k1 -> shuffle 2; conv in.c*2 k3 p1; conv in.c k3 p1 g=in.c; conv 4 k
 conv 4 k=in.w; conv 3 k3 p2x0 -> relu -> crop p=2x0; pad 1 -> pool 2; pool in.space; reshape 6x4 map
 tokens -> transpose -> linear 3 -> transpose; tokens -> map; tokens -> res { mha 1 } -> relu
 transpose -> linear 4 -> transpose; map; map 2x2
+lstm 3; tokens -> gru 4 -> take -1; take -2; lstm 2 layers=2 dropout=0.5 -> take -1; gru 3 bi; rnn 3 relu -> take -1
+tokens -> res { gru in.c layers=2 dropout=0.25 }; tokens -> lstm 3 bi nobias; tokens -> rnn 4 layers=3 bi dropout=0.1
 linear 4 -> mha 2 causal; linear 8 -> mha 4 kv=2 causal rope; linear 6 -> mha 3 kv=1 dropout=0.3; pos sincos; gelu tanh
 res { rms -> mha 1 causal rope }; res { ln -> mha 1 causal dropout=0.2 }; res { swiglu 6 -> linear in.c nobias }
 unembed @words; linear 4 -> unembed @words; unembed @words -> linear 3
-lstm 3; tokens -> gru 4 -> take -1; take -2; lstm 2 layers=2 dropout=0.5 -> take -1; gru 3 bi; rnn 3 relu -> take -1
-tokens -> res { gru in.c layers=2 dropout=0.25 }; tokens -> lstm 3 bi nobias; tokens -> rnn 4 layers=3 bi dropout=0.1
 """.replace("\n", "; ")
     .strip("; ")
     .split("; ")

@@ -16,7 +16,8 @@ ELSEWHERE = {
     "download": "fetch",
     "get": "fetch",
     "ls": "list",
-    "show": "list",
+    "info": "show",
+    "head": "show",
     "check": "verify",
     "where": "path",
     "extract": "unpack",
@@ -42,7 +43,7 @@ class _Subcommands(click.Group):
 
 @click.group(cls=_Subcommands, no_args_is_help=True)
 def command() -> None:
-    """List, fetch, verify and find the data sets that have names; unpack your own.
+    """List, show, fetch, verify and find the data sets that have names; unpack your own.
 
     Files are looked for in the folder NETDSL_DATA_DIR, then where torchvision (./data, ~/data) and Keras
     (~/.keras/datasets) keep theirs, then in netdsl's cache (NETDSL_CACHE_DIR, or the system's place for caches), where
@@ -51,6 +52,7 @@ def command() -> None:
     \b
     Examples:
       netdsl data list
+      netdsl data show classics
       netdsl data fetch fashion-mnist
       netdsl data fetch mnist cifar10 --to ~/data
       netdsl data verify cifar10
@@ -78,6 +80,57 @@ def list_command(as_json: bool) -> None:
         return
     rows = [("data", "samples", "shape", "classes", "where"), *map(_row, SETS)]
     click.echo("\n".join(table_lines(rows, left=len(rows[0]), is_ruled=True)))
+
+
+@command.command()
+@click.argument("name", metavar="NAME|FILE.txt")
+@click.option("--chars", type=click.IntRange(1), default=300, help="Characters of a text to print; by default 300.")
+def show(name: str, chars: int) -> None:
+    """Tell what a data set holds: of a text its size, its characters and how it begins.
+
+    NAME is one that `netdsl data list` has, or a text in a file.
+
+    \b
+    Examples:
+      netdsl data show tinyshakespeare
+      netdsl data show diary.txt --chars 1000
+    """
+    from netdsl.ground.catalog import CATALOG
+
+    is_known = name in CATALOG or not Path(name).is_file()
+    data = _named(name) if is_known else None
+    if data is None or data.is_text:
+        click.echo("\n".join(_text_lines(name, data, chars)))
+        return
+    click.echo(f"{data.name}: {data.train:,} samples to learn from, {data.test:,} to test, {_shape(data)} each")
+    click.echo(f"{len(data.classes)} classes: {', '.join(data.classes)}")
+    click.echo(f"from {data.source}")
+
+
+def _text_lines(name: str, data: NamedData | None, chars: int) -> list[str]:
+    """What is said of a text of the catalog, or in a file of that name."""
+    from netdsl.ground.diagnostics import plain
+    from netdsl.ground.reading import reading, shown
+    from netdsl.training.data.built_in import named_text
+    from netdsl.training.data.places import data_dir
+    from netdsl.training.data.texts import read_text
+
+    if data is not None:
+        text = named_text(name, data_dir())
+    else:
+        with reading(Path(name)):
+            raw = Path(name).read_bytes()
+        text = read_text(shown(name), raw)
+    known = " ".join({"\n": "newline", " ": "space"}.get(c, plain(c)) for c in text.vocabulary)
+    counts = f"{len(text.ids):,} characters, {len(text.vocabulary)} different ones"
+    lines = [
+        f"{plain(name)}: {counts}",
+        f"its vocabulary: {known}",
+        f"an input of 64 of them: `input 64 of {len(text.vocabulary)}`",
+    ]
+    lines += [f"from {data.source}"] if data is not None else []
+    passage = text.passage(0, chars)
+    return [*lines, *text.notes, "", *(plain(line.expandtabs(4)) for line in passage.split("\n"))]
 
 
 @command.command()
@@ -146,7 +199,7 @@ def path(name: str) -> None:
     from netdsl.training.data.places import data_dir, package_file, readable_place, roots
 
     data = _named(name)
-    if data.reader == "package":
+    if data.is_packed:
         click.echo(package_file(name))
         return
     if not data.has_files:
@@ -213,13 +266,17 @@ def _row(data: NamedData) -> tuple[str, ...]:
     from netdsl.training.data.missing import megabytes
 
     place = _place(data)
-    where = "in netdsl" if data.reader == "package" else "computed"
+    where = "in netdsl" if data.is_packed else "computed"
     if place is not None:
         where = plain(str(place.path)) + ("" if place.is_whole(data) else ", a part")
     elif data.has_files:
         where = f"not here; {megabytes(data.download_bytes)} to fetch"
-    shape = "x".join(map(str, data.shape))
-    return data.name, f"{data.train:,} + {data.test:,}", shape, str(len(data.classes)), where
+    return data.name, f"{data.train:,} + {data.test:,}", _shape(data), str(len(data.classes)), where
+
+
+def _shape(data: NamedData) -> str:
+    """`1x28x28` of a sample; a text has characters."""
+    return "x".join(map(str, data.shape)) or "characters"
 
 
 def _as_dict(data: NamedData) -> dict[str, object]:

@@ -38,6 +38,9 @@ def command(
     class and its mean; numbers MAE, RMSE and R2. In `confusion`, row r column c counts the samples, or pixels, of class
     r that were taken for class c.
 
+    Texts and tokens have perplexity, bits and the accuracy of a token. Of the run's own text the validation part is
+    measured, of another one, --data FILE.txt, all of it; its characters must be those that the network knows.
+
     \b
     Examples:
       netdsl eval runs/lenet-1
@@ -96,7 +99,8 @@ def _as_text(scores: Scores, task: Task, dataset: Dataset, which: str) -> str:
     from netdsl.ground.diagnostics import plain
 
     measures = [f", {measure.title} {measure.shown(scores.values[measure.name])}" for measure in task.measures]
-    samples = f"{scores.samples} test samples of {plain(dataset.name)}"
+    what = f"windows of {dataset.written.partition(' ')[0]} {task.place}s" if task.writes else "test samples"
+    samples = f"{scores.samples} {what} of {plain(dataset.name)}"
     lines = [f"{samples}, {which}: loss {scores.loss:.4f}{''.join(measures)}"]
     names = [plain(str(row["class"])) for row in _per_class(scores, task)]
     tables = [_class_table(scores, task, names), _confusion_table(scores, names)] if names else []

@@ -103,7 +103,7 @@ def _opened(run: Path, checkpoint: str | None, flags: dict[str, Any]) -> Iterato
 
     change = partial(changed_engine, given=engine_flags(flags))
     with open_run(run, data_dir(), checkpoint, on_note=say, change=change) as view:
-        if note := font_note(view.dataset.classes):
+        if note := font_note(view.task.drawn_classes):
             say(f"note: {note}")
         yield view
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 BATCH = 256  # images or recordings that are read at once
 MAX_SHOWN = 24  # samples in the picture of `--plot`
 MAX_NUMBERS = 8  # in a line of text
+MAX_TOKENS = 64  # classes of tokens in one
 
 
 @click.command()
@@ -61,6 +62,7 @@ def command(
     """Say what each sample in the FILEs is, with the network of the folder RUN: classes, masks or numbers.
 
     A FILE is an image, a .wav or a folder of such, an .npz with `x`, an .npy, or a .csv with a row a sample or a step.
+    Of tokens it says the class of each. It takes no text: `netdsl eval` measures one, `netdsl sample` goes on with one.
     Images and recordings come to the size and rate that the network takes as in training (else images are resized). A
     picture of black on white is inverted for digits of white on black, which is said. --out writes, and prints nothing.
 
@@ -163,6 +165,7 @@ def _parts(
     from netdsl.training.data.samples import SUFFIXES, read_samples
     from netdsl.training.data.wanted import Wanted
 
+    _check_no_text(files, takes)
     every = [file for path in files for file in _files(path, takes)]
     is_table = [file.suffix.lower() in SUFFIXES for file in every]
     _check_single([file for file, table in zip(every, is_table, strict=True) if not table], takes)
@@ -219,6 +222,18 @@ def _check_single(files: Sequence[Path], takes: Tensor) -> None:
         kind = "no recording and no table" if takes.axes == 1 else "no table"
         text = f"`{plain(str(wrong[0]))}` is {kind} of numbers, but the network takes {takes.show()}"
         raise UserError(text, help=f"give a file that ends in {', '.join(ends)}")
+
+
+def _check_no_text(files: Sequence[Path], takes: Tensor) -> None:
+    """Raises UserError for a text: what a network says of each of its characters is no answer that anybody reads."""
+    from netdsl.ground.diagnostics import UserError, plain
+    from netdsl.training.data.samples import SUFFIXES
+
+    text = next((file for file in files if takes.is_ids and file.suffix.lower() not in SUFFIXES), None)
+    if text is not None:
+        name = plain(str(text))
+        help_text = f"`netdsl sample RUN` goes on with a text, `netdsl eval RUN --data 'text \"{name}\"'` measures one"
+        raise UserError(f"`predict` takes arrays of whole numbers, and `{name}` is none", help=help_text)
 
 
 def _files(path: Path, takes: Tensor) -> list[Path]:
@@ -307,7 +322,7 @@ def read_pixels(files: Sequence[Path], config: RunConfig, invert: bool | None) -
 
 
 def _line(source: Source, answer: np.ndarray, task: Task, top: int, as_json: bool) -> str:
-    """The line about one sample: probabilities (K,), a mask (*space), or numbers."""
+    """The line about one sample: probabilities (K,), a mask (*space), classes of tokens (T,), or numbers."""
     import json
 
     from netdsl.ground.diagnostics import plain
@@ -327,7 +342,15 @@ def _best(answer: np.ndarray, task: Task, top: int) -> list[tuple[str, float]]:
     return [(name, share) for name, share in best if share] if task.kind == "masks" else best
 
 
+def _names_of(answer: np.ndarray, task: Task) -> list[str]:
+    """The class (T,) of each token by its name."""
+    return [task.classes[k] if k < len(task.classes) else str(k) for k in answer.tolist()]
+
+
 def _in_words(answer: np.ndarray, task: Task, top: int) -> str:
+    if task.kind == "tokens":
+        names = _names_of(answer, task)
+        return " ".join(names[:MAX_TOKENS]) + (f" ... ({len(names)} {task.counts})" if len(names) > MAX_TOKENS else "")
     if task.classes:
         of = f" of the {task.counts}" if task.kind == "masks" else ""
         return ", ".join(f"{name} {share:.1%}" for name, share in _best(answer, task, top)) + of
@@ -339,6 +362,8 @@ def _in_words(answer: np.ndarray, task: Task, top: int) -> str:
 def _in_json(answer: np.ndarray, task: Task, top: int) -> dict[str, object]:
     if not task.classes:
         return {"values": answer.tolist()}
+    if task.kind == "tokens":
+        return {task.counts: _names_of(answer, task)}
     best = _best(answer, task, top)
     if task.kind == "masks":
         return {task.counts: dict(best), "mask": answer.tolist()}

@@ -308,7 +308,8 @@ def _say_start(session: Session, show: Display) -> None:
     net, dataset = session.net, session.dataset
     if net.warnings and not session.is_resumed and session.ranks.is_first:
         click.echo(render_all(net.warnings, wants_color()), err=True)
-    samples = f"{len(dataset.x_train)} + {len(dataset.x_test)} samples of {dataset.name}"
+    counted = dataset.counted or f"{len(dataset.x_train)} + {len(dataset.x_test)} samples"
+    samples = f"{counted} of {dataset.name}"
     samples += ", which are their own targets" if not dataset.classes and is_copy(dataset) else ""
     engine = session.engine
     if session.ranks.are_many:
@@ -370,7 +371,7 @@ def _draw(session: Session, result: Result, show: Display) -> None:
 
     with open_run(session.run, data_dir()) as view:
         *_, report = draw_all(view, result.scores)
-        if note := font_note(view.dataset.classes):
+        if note := font_note(view.task.drawn_classes):
             say(f"note: {note}")
     show.say(f"plots in {session.run / 'plots'}, report: {report}")
 

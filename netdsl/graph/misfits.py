@@ -10,6 +10,7 @@ from netdsl.graph.recipe import AUGMENTED_AXES, LOSSES, MIXES, OF_COLOURS, Recip
 from netdsl.graph.types import Tensor, show_sizes
 
 SMALLER_THAN_THE_MAP = ("shift", "crop", "blur", "cutout", "mask")
+OF_ANY_INPUT = ("label", "columns", "text")  # options of data, the last of which has a rule of its own
 COLOURS = 3  # channels of an image in colours
 LIKE = {
     ("crop", 1): "shift",
@@ -57,12 +58,17 @@ def misfits(recipe: Recipe, given: Tensor | None = None, made: Tensor | None = N
 
 def _data_misfits(recipe: Recipe, given: Tensor) -> Iterator[Misfit]:
     """What the options of `data` ask for and the input is not."""
-    for name in (name for name in recipe.data_options if name != "label" and given.axes != 1):
+    if "text" in recipe.data_options and not given.is_ids:
+        text = f"a text is for an input of whole numbers, but the input is {given.show_type()}"
+        yield Misfit("data", text, "begin the spec with `input 64 of 65`, for 64 characters of 65 different ones")
+    is_series = given.axes == 1 or given.is_tokens
+    for name in (name for name in recipe.data_options if name not in OF_ANY_INPUT and not is_series):
         text = f"`{name}` is for data of signals, but the input is {given.show()}"
         yield Misfit("data", text, f"leave `{name}` out, or begin with an input of a signal, as `input 9x128 map`")
     window = recipe.data_options.get("window")
-    if window is not None and given.axes == 1 and (window,) != given.space:
-        text = f"`window={window}` does not fit the input {given.show()}, which takes {given.space[0]} steps"
+    steps = given.length if given.is_tokens else given.space[0] if given.axes == 1 else None
+    if window is not None and steps not in (None, window):
+        text = f"`window={window}` does not fit the input {given.show()}, which takes {steps} steps"
         yield Misfit("data", text, "leave `window` out: the input says how long a window is")
 
 
@@ -87,10 +93,14 @@ def _loss_misfits(recipe: Recipe, made: Tensor) -> Iterator[Misfit]:
 
 def _augment_misfits(recipe: Recipe, given: Tensor) -> Iterator[Misfit]:
     """What changes maps of other axes or channels, or moves them by more than they have."""
+    for name in (name for name in recipe.augment if given.is_ids and name not in AUGMENTED_AXES):
+        text = f"`{name}` mixes samples, but the input {given.show_type()} is whole numbers, which do not mix"
+        yield Misfit("augment", text, f"leave `{name}` out")
     for name in (name for name in recipe.augment if name in AUGMENTED_AXES):
         amount = recipe.augment[name]
         if given.axes not in AUGMENTED_AXES[name]:
-            text = f"`{name}` changes {_changed_by(name)}, but the input is {given.show()}"
+            shown = given.show_type() if given.is_ids else given.show()
+            text = f"`{name}` changes {_changed_by(name)}, but the input is {shown}"
             yield Misfit("augment", text, _instead_of(name, amount, given))
         elif name in OF_COLOURS and given.channels != COLOURS:
             text = f"`{name}` changes colours (3 x H x W), but the input is {given.show()}"

@@ -173,8 +173,14 @@ DATA_OPTIONS: Mapping[str, str] = {
     "window": "whole",
     "stride": "whole",
     "rate": "whole",
+    "columns": "text",
+    "text": "unit",
 }
-"""Option of `data` -> the kind of its value. `label` is for tables, the others are for signals."""
+"""Option of `data` -> the kind of its value. `label` and `columns` are for tables, `text` says of what units a text is,
+the others are for signals and series."""
+
+TEXT_UNITS = ("characters", "bytes")
+"""What the numbers of a text stand for."""
 
 AUGMENTATIONS: Mapping[str, str] = {
     "shift": "whole",
@@ -243,6 +249,7 @@ MONITORS: Mapping[str, bool] = {
     "val_f1": True,
     "val_auc": True,
     "val_miou": True,
+    "val_perplexity": False,
     "val_mae": False,
     "val_rmse": False,
     "val_r2": True,

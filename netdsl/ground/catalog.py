@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-Reader = Literal["package", "computed", "idx", "cifar"]
+Reader = Literal["package", "computed", "idx", "cifar", "text"]
 """How samples come: with netdsl, by a formula, or from files of a format."""
 
 
@@ -46,12 +46,12 @@ class Download:
 class NamedData:
     """A data set of a name.
 
-    train, test: how many samples. shape: of one. mean, std: of the training samples, of bytes as 0 to 1. source: whose
-    it is, and under which licence. mirrors: addresses that the names of downloads are put behind, in the order they are
-    tried. needs: groups of files, of each of which there must be one to read it at all. folders: where they lie below
-    NETDSL_DATA_DIR and, but for "", below the folders that torchvision is given. keras: a folder, npz: a file, in that
-    of Keras' data. pickles: folders that hold it in pickles. label_bytes: before the pixels of a record of CIFAR, the
-    last of which counts.
+    train, test: how many samples, of a text how many characters. shape: of one, () of characters. mean, std: of the
+    training samples, of bytes as 0 to 1. source: whose it is, and under which licence. mirrors: addresses that the
+    names of downloads are put behind, in the order they are tried. needs: groups of files, of each of which there must
+    be one to read it at all. folders: where they lie below NETDSL_DATA_DIR and, but for "", below the folders that
+    torchvision is given. keras: a folder, npz: a file, in that of Keras' data. pickles: folders that hold it in
+    pickles. label_bytes: before the pixels of a record of CIFAR, the last of which counts.
     """
 
     name: str
@@ -76,6 +76,16 @@ class NamedData:
     def has_files(self) -> bool:
         """Whether it is read from files that do not come with netdsl."""
         return bool(self.downloads)
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether a file of the package has it."""
+        return self.reader == "package" or (self.is_text and not self.has_files)
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it is a text, whose classes are its characters."""
+        return self.reader == "text"
 
     @property
     def members(self) -> tuple[Member, ...]:
@@ -115,6 +125,9 @@ wolf woman worm
 FINE_THINGS = tuple(_FINE_THINGS.split())
 """CIFAR-100's fine labels in the order of its `fine_label_names.txt`."""
 
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+CAPITALS = LETTERS.upper()
+
 LECUN = "Y. LeCun, C. Cortes and C. Burges, CC BY-SA 3.0"
 KRIZHEVSKY = "A. Krizhevsky 2009, Learning multiple layers of features from tiny images; no licence is stated"
 
@@ -131,6 +144,11 @@ def _idx(*packed: tuple[int, str], unpacked: tuple[str, ...] = ("", "", "", ""))
     """The four files, of which each was packed by itself."""
     files = zip(IDX.items(), packed, unpacked, strict=True)
     return tuple(Download(f"{n}.gz", size, sha, (Member(n, raw, own),)) for (n, raw), (size, sha), own in files)
+
+
+def _text(name: str, size: int, sha256: str) -> tuple[Download, ...]:
+    """A text in one file, which is served as it is read."""
+    return (Download(name, size, sha256, (Member(name, size, sha256),)),)
 
 
 def _binary(sizes: int, **hashes: str) -> tuple[Member, ...]:
@@ -259,6 +277,34 @@ SETS: tuple[NamedData, ...] = (
     ),
     NamedData(
         "mnist1d", 4_000, 1_000, (1, 40), DIGITS, (0.0,), (1.0,), "S. Greydanus and D. Kobak, Apache 2.0", "computed"
+    ),
+    NamedData(
+        *("classics", 649_711, 72_191, (), tuple("\n !'(),-.:;?" + CAPITALS + LETTERS), (0.0,), (1.0,)),
+        *("J. Milton, W. Shakespeare and L. Carroll, public domain", "text"),
+    ),
+    NamedData(
+        *("tinyshakespeare", 1_003_854, 111_540, (), tuple("\n !$&',-.3:;?" + CAPITALS + LETTERS), (0.0,), (1.0,)),
+        *("William Shakespeare, public domain; the selection is A. Karpathy's of char-rnn", "text"),
+        downloads=_text(
+            *("input.txt", 1_115_394, "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"),
+        ),
+        mirrors=(
+            "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/",
+            "https://cdn.jsdelivr.net/gh/karpathy/char-rnn@master/data/tinyshakespeare/",
+        ),
+        needs=(("input.txt",),),
+        folders=("tinyshakespeare",),
+    ),
+    NamedData(
+        *("names", 205_330, 22_815, (), tuple("\n" + LETTERS), (0.0,), (1.0,)),
+        *("first names of the United States, Social Security Administration; of A. Karpathy's makemore, MIT", "text"),
+        downloads=_text("names.txt", 228_145, "0a30b5557f192f32ab962680889aac5f6fda0f4cecf40a6d0b5694f58ea8cc4d"),
+        mirrors=(
+            "https://raw.githubusercontent.com/karpathy/makemore/master/",
+            "https://cdn.jsdelivr.net/gh/karpathy/makemore@master/",
+        ),
+        needs=(("names.txt",),),
+        folders=("names",),
     ),
 )
 CATALOG: Mapping[str, NamedData] = {data.name: data for data in SETS}

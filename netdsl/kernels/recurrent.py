@@ -27,8 +27,8 @@ def drawn_between(
     x: Array, weight: Array, layers: int, sides: int, dropout: float, training: bool, rng: np.random.Generator
 ) -> Param:
     """x (N, T, D), weight (G*H, H) -> the factor (N, layers - 1, T, sides * H) that drops numbers between layers, as
-    `dropout` draws it; None where there is none."""
-    if not training or dropout == 0:
+    `dropout` draws it; None out of training."""
+    if not training:
         return None
     shape = len(x), layers - 1, x.shape[1], sides * weight.shape[1]
     return dropout_forward(np.ones(shape, x.dtype), dropout, True, rng)[1]

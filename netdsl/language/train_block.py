@@ -21,6 +21,7 @@ from netdsl.graph.recipe import (
     OPTIMIZERS,
     SCHEDULES,
     SCHEMES,
+    TEXT_UNITS,
     Recipe,
 )
 from netdsl.graph.schedules import Steps
@@ -39,6 +40,8 @@ MAX_TEXT = 10_000  # characters of an entry given as text
 def _data(entry: ast.Entry) -> Fields:
     """A built-in name, or a path in quotes with its options."""
     first, *settings = entry.settings or (None,)
+    if isinstance(first, ast.Value) and not first.quoted and first.value == "text":
+        return _text(settings)
     if not isinstance(first, ast.Value) or any(isinstance(s, ast.Value) for s in settings):
         raise Mistake("`data` takes one name or path, and options as `stride=64`")
     value = first.value
@@ -57,6 +60,17 @@ def _data(entry: ast.Entry) -> Fields:
         known,
         fix=Edit(first.span, guess) if guess and sure else None,
     )
+
+
+def _text(settings: list[ast.Value | ast.Keyed]) -> Fields:
+    """A text in a file, and the unit that its numbers stand for: `text "a.txt"`, `text "a.txt" bytes`."""
+    path, *more = settings or (None,)
+    if not isinstance(path, ast.Value) or not path.quoted or not path.value:
+        raise Mistake("`data text` takes a path in quotes", 'write `data text "input.txt"`')
+    if len(more) > 1 or any(isinstance(setting, ast.Keyed) for setting in more):
+        raise Mistake("`data text` takes a path, and `bytes` or nothing", f"write `data text {path.span.text} bytes`")
+    (unit,) = [setting.value for setting in more if isinstance(setting, ast.Value)] or ["characters"]
+    return {"data": str(path.value), "data_options": {"text": KINDS["unit"](unit, "text")}}
 
 
 def _loss(entry: ast.Entry) -> Fields:
@@ -246,11 +260,15 @@ def with_entries(recipe: Recipe, texts: Mapping[str, str]) -> Recipe:
 
 
 _BEHIND_DATA = re.compile(rf'(?:\s+(?:{"|".join(DATA_OPTIONS)})=(?:"[^"]*"|\S+))+\s*$')
+_TEXT = re.compile(rf'\s*text\s+(?:"(?P<quoted>[^"]+)"|(?P<path>\S.*?))(?:\s+(?P<unit>{"|".join(TEXT_UNITS)}))?\s*')
 
 
 def with_data(recipe: Recipe, text: str) -> Recipe:
     """The recipe with other data, as the command line names them: a name or a path as it is, and options behind it,
-    `har.csv stride=64`. Raises UserError."""
+    `har.csv stride=64`; `text` in front of it, and `bytes` behind it. Raises UserError."""
+    if as_text := _TEXT.fullmatch(text):
+        path = as_text["quoted"] or as_text["path"]
+        return replace(recipe, data=path, data_options={"text": as_text["unit"] or "characters"})
     options = _BEHIND_DATA.search(text)
     if options is None:
         return replace(recipe, data=text, data_options={})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from netdsl.graph.recipe import DECAYS, LOSSES, SCHEMES
+from netdsl.graph.recipe import DECAYS, LOSSES, SCHEMES, TEXT_UNITS
 from netdsl.graph.schedules import SCHEDULES, Length, Steps
 from netdsl.ground.diagnostics import Edit, did_you_mean
 from netdsl.ground.source import Span
@@ -200,6 +200,7 @@ KINDS: Mapping[str, Callable[[object, str], object]] = {
     "label": lambda value, what: whole(value, 0, f"`{what}`"),
     "whole": lambda value, what: whole(value, 1, f"`{what}`"),
     "text": _text,
+    "unit": lambda value, what: word(value, dict.fromkeys(TEXT_UNITS), "unit of a text"),
     "pair": _pair,
     "weights": _weights,
     "rising": _rising,

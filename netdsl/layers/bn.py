@@ -7,8 +7,9 @@ import numpy as np
 from netdsl.graph.ir import ParamSpec
 from netdsl.graph.types import Tensor
 from netdsl.kernels.arrays import Array, Grads, Param, Saved
-from netdsl.layers.contract import Attr, Attrs, LayerDef, StageCall, call_text, for_axes, refuse_tokens, straight
+from netdsl.layers.contract import Attr, Attrs, LayerDef, StageCall, call_text, for_axes, refuse_tokens
 from netdsl.layers.rules.places import same_place
+from netdsl.layers.rules.straight import straight
 
 
 def bn_shape(attrs: Attrs, x: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ image and a volume where it goes through `x.space`. `attrs` is a dict of attr na
                                          the layer's params, buffers and attrs, `training` (bool) and `rng`
                                          (numpy.random.Generator). A param that this node does not have is None;
                                          a dot in a param's name is `_` here, and the param named "" is `weight`.
+                                         `**params` gets all that no argument is called after, where there may be many.
                                          A default for an attr is left out of emitted calls, so give the usual ones.
     backward(dy, saved) -> (dx, grads)   a kernel: the exact adjoint; grads is a dict param name -> gradient. A layer of
                                          several inputs takes them as `*inputs` (num_inputs None) and returns a tuple
@@ -53,10 +54,9 @@ its text is copied into emitted modules (targets/text/kernel_source.py). Buffers
 training. What it computes with sizes stands in a kernel that takes no array: on a GPU that is left to NumPy
 (targets/cupy/spelling.py).
 A layer whose forward takes `rng` saves the factor that it multiplied x by (so that a comparison can reuse the draw).
-Where it draws for something else than x, or draws nothing with some attrs, it says so:
+Where it draws for something else than x it says so:
 
-    draws(attrs, *inputs) -> (forward, sizes, p)     a dropout's kernel, and what sizes a sample has that it is given;
-                                                     None: nothing is drawn
+    draws(attrs, *inputs) -> (forward, shape, p)     a dropout's kernel, and what shape for a sample it is given
     factor_of(saved) -> factor           what of that which forward saved is the factor; None out of training
     torch_draws: the member of the PyTorch module that draws: an `nn.Dropout`
 """
@@ -131,9 +131,6 @@ def axes_of(x: Tensor | None) -> int:
     return x.axes if x is not None and x.is_map else 2
 
 
-Draw = tuple[Callable[..., Any], Sizes, float]
-"""What draws a factor, the sizes of a sample of what it is given, and the share of numbers that it drops."""
-
 Cost = Callable[[int, bool], float]
 
 
@@ -170,14 +167,14 @@ def _no_macs(attrs: Attrs, *inputs: Tensor) -> int:
     return 0
 
 
+def always(attrs: Attrs) -> bool:
+    """Of what holds with any attrs."""
+    return True
+
+
 def _saved_alone(saved: Any) -> Any:
     """The factor, where it is all that forward saved."""
     return saved
-
-
-def always(attrs: Attrs) -> bool:
-    """Whatever the attrs are."""
-    return True
 
 
 def same_shape(attrs: Attrs, x: Tensor) -> Tensor:
@@ -220,7 +217,7 @@ class LayerDef:
     goes_on: Callable[[Attrs], bool] = always
     variants: tuple[LayerDef, ...] = ()
     when: Callable[[Attrs], bool] = always
-    draws: Callable[..., Draw | None] | None = None
+    draws: Callable[..., tuple[Callable[..., Any], Sizes, float]] | None = None
     factor_of: Callable[[Any], Any] = _saved_alone
     torch_draws: str = ""
     stages: Callable[..., tuple[StageCall, ...]] | None = None
@@ -232,6 +229,11 @@ class LayerDef:
     def of(self, attrs: Attrs) -> LayerDef:
         """The layer with the kernels that it has with these attrs."""
         return next((variant for variant in self.variants if variant.when(attrs)), self)
+
+    def drawn(self, attrs: Attrs, *inputs: Tensor) -> tuple[Callable[..., Any], Sizes, float]:
+        """What draws a factor in training: a dropout's forward, the shape for a sample of what that is given, and its
+        probability."""
+        return self.draws(attrs, *inputs) if self.draws is not None else (self.forward, inputs[0].sizes, attrs["p"])
 
     def attr(self, name: str) -> Attr:
         return next(attr for attr in self.attrs if attr.name == name)
@@ -249,14 +251,8 @@ class LayerDef:
 
     @property
     def is_random(self) -> bool:
-        """True if forward may draw random numbers in training."""
+        """True if forward draws random numbers in training."""
         return "rng" in self.forward_names
-
-    def drawn(self, attrs: Attrs, *inputs: Tensor) -> Draw | None:
-        """What it draws in training; None: nothing."""
-        if not self.is_random:
-            return None
-        return self.draws(attrs, *inputs) if self.draws is not None else (self.forward, inputs[0].sizes, attrs["p"])
 
 
 # -------------------------------------------------------------------------------------------- helps for shape rules
@@ -396,15 +392,3 @@ def pointwise_stages(
         return (StageCall(Pointwise, (x.sizes, forward, backward, *(attrs[name] for name in names))),)
 
     return stages
-
-
-def straight(name: str) -> tuple[str, ...]:
-    """The texts of the classes that stand for PyTorch's of that name, `BatchNorm2d`, and for that of volumes, and have
-    a right gradient; that of signals has one."""
-    text = f'''class {name}(nn.{name}):
-    """PyTorch 2.13 computes a wrong gradient of a batch of one where the one it is given lies transposed; on its way
-    through a flat view that is laid straight."""
-
-    def forward(self, x):
-        return super().forward(x).flatten(1).view_as(x)'''
-    return text, text.replace("2d", "3d")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from netdsl.graph.types import Tensor
@@ -33,12 +35,7 @@ from netdsl.layers.rules.places import everywhere
 def gru_steps(
     x: Array, state: Saved, weight_ih: Array, weight_hh: Array, bias_ih: Param, bias_hh: Param
 ) -> tuple[Array, Saved, Saved]:
-    """x (N, T, D) -> y (N, T, H), weight_ih (3H, D), weight_hh (3H, H), biases (3H,) or None; state h (N, H).
-
-    With a = x weight_ih^T + bias_ih and b = h weight_hh^T + bias_hh in three parts: r, z = sigmoid(a + b),
-    n = tanh(a + r * b), h = (1 - z) * n + z * h (Cho et al. 2014; the reset gate stands behind the product, as in
-    nn.GRU).
-    """
+    """x (N, T, D) -> y (N, T, H), weight_ih (3H, D), weight_hh (3H, H), biases (3H,) or None; state: h (N, H)."""
     n, t, _ = x.shape
     size = weight_hh.shape[1]
     inner = with_biases(x, weight_ih, bias_ih).reshape(n, t, 3, size)
@@ -77,7 +74,17 @@ def gru_steps_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     return np.matmul(da, weight_ih), weight_grads(x, begun, da, db, has_bias)
 
 
-def gru_forward(
+def gru_forward(x: Array, layers: int = 1, bi: bool = False, **params: Array) -> tuple[Array, Saved]:
+    """x (N, T, D) -> y (N, T, H), or (N, T, 2H) with `bi`; params by nn.GRU's names. At each step of a layer, with
+    a = x weight_ih^T + bias_ih and b = h weight_hh^T + bias_hh in three parts,
+
+    r, z = sigmoid(a + b), n = tanh(a + r * b), and y = h = (1 - z) * n + z * h (Cho et al. 2014; the reset gate stands
+    behind the product, as in nn.GRU); h begins at 0.
+    """
+    return recurrent_forward(x, gru_steps, layers, 2 if bi else 1, None, params)
+
+
+def gru_dropout_forward(
     x: Array,
     training: bool,
     rng: np.random.Generator,
@@ -86,7 +93,7 @@ def gru_forward(
     dropout: float = 0.0,
     **params: Array,
 ) -> tuple[Array, Saved]:
-    """x (N, T, D) -> y (N, T, H), or (N, T, 2H) with `bi`; params by nn.GRU's names."""
+    """As `gru_forward`; in training a dropout stands behind each layer but the last."""
     sides = 2 if bi else 1
     factor = drawn_between(x, params["weight_hh_l0"], layers, sides, dropout, training, rng)
     return recurrent_forward(x, gru_steps, layers, sides, factor, params)
@@ -108,7 +115,7 @@ def gru_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
     return recurrent_stages(Gru, attrs, x)
 
 
-LAYER = LayerDef(
+PLAIN = LayerDef(
     name="gru",
     summary="gated recurrent units of H features, step by step",
     attrs=ATTRS,
@@ -120,11 +127,17 @@ LAYER = LayerDef(
     reads=everywhere,
     torch=lambda attrs, x: recurrent_text("nn.GRU", attrs, x),
     torch_call=recurrent_call,
-    draws=recurrent_draws,
-    factor_of=lambda saved: saved[-1],
     by_step=True,
     go_on=gru_go_on,
     goes_on=one_direction,
     stages=gru_stages,
     known_as=("grucell", "gatedrecurrentunit", "bigru"),
 )
+DROPPING = replace(
+    PLAIN,
+    forward=gru_dropout_forward,
+    when=lambda attrs: attrs["dropout"] > 0,
+    draws=recurrent_draws,
+    factor_of=lambda saved: saved[-1],
+)
+LAYER = replace(PLAIN, variants=(DROPPING,))

@@ -7,8 +7,9 @@ from netdsl.graph.types import Tensor
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.kernels.arrays import Array, Grads, Param, Saved
 from netdsl.kernels.group_norms import groups_backward, groups_forward
-from netdsl.layers.contract import Attr, Attrs, LayerDef, StageCall, call_text, for_axes, require_map, straight
+from netdsl.layers.contract import Attr, Attrs, LayerDef, StageCall, call_text, for_axes, require_map
 from netdsl.layers.rules.places import everywhere
+from netdsl.layers.rules.straight import straight
 
 
 def inorm_shape(attrs: Attrs, x: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from netdsl.graph.types import Tensor
@@ -33,12 +35,7 @@ from netdsl.layers.rules.places import everywhere
 def lstm_steps(
     x: Array, state: Saved, weight_ih: Array, weight_hh: Array, bias_ih: Param, bias_hh: Param
 ) -> tuple[Array, Saved, Saved]:
-    """x (N, T, D) -> y (N, T, H), weight_ih (4H, D), weight_hh (4H, H), biases (4H,) or None;
-    state (h, c), each (N, H).
-
-    i, f, g, o = sigmoid, sigmoid, tanh, sigmoid of x weight_ih^T + h weight_hh^T + biases, c = f * c + i * g,
-    h = o * tanh(c) (Hochreiter & Schmidhuber 1997, Gers et al. 2000; the order of the gates is nn.LSTM's).
-    """
+    """x (N, T, D) -> y (N, T, H), weight_ih (4H, D), weight_hh (4H, H), biases (4H,) or None; state: h, c (N, H)."""
     n, t, _ = x.shape
     size = weight_hh.shape[1]
     inner = with_biases(x, weight_ih, None if bias_ih is None else bias_ih + bias_hh)
@@ -78,7 +75,16 @@ def lstm_steps_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
     return np.matmul(dz, weight_ih), weight_grads(x, begun[0], dz, dz, has_bias)
 
 
-def lstm_forward(
+def lstm_forward(x: Array, layers: int = 1, bi: bool = False, **params: Array) -> tuple[Array, Saved]:
+    """x (N, T, D) -> y (N, T, H), or (N, T, 2H) with `bi`; params by nn.LSTM's names. At each step of a layer
+
+    i, f, g, o = sigmoid, sigmoid, tanh, sigmoid of x weight_ih^T + bias_ih + h weight_hh^T + bias_hh,
+    c = f * c + i * g, and y = h = o * tanh(c) (Hochreiter & Schmidhuber 1997, Gers et al. 2000); h and c begin at 0.
+    """
+    return recurrent_forward(x, lstm_steps, layers, 2 if bi else 1, None, params)
+
+
+def lstm_dropout_forward(
     x: Array,
     training: bool,
     rng: np.random.Generator,
@@ -87,7 +93,7 @@ def lstm_forward(
     dropout: float = 0.0,
     **params: Array,
 ) -> tuple[Array, Saved]:
-    """x (N, T, D) -> y (N, T, H), or (N, T, 2H) with `bi`; params by nn.LSTM's names."""
+    """As `lstm_forward`; in training a dropout stands behind each layer but the last."""
     sides = 2 if bi else 1
     factor = drawn_between(x, params["weight_hh_l0"], layers, sides, dropout, training, rng)
     return recurrent_forward(x, lstm_steps, layers, sides, factor, params)
@@ -109,7 +115,7 @@ def lstm_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
     return recurrent_stages(Lstm, attrs, x)
 
 
-LAYER = LayerDef(
+PLAIN = LayerDef(
     name="lstm",
     summary="long short-term memory of H features, step by step",
     attrs=ATTRS,
@@ -121,11 +127,17 @@ LAYER = LayerDef(
     reads=everywhere,
     torch=lambda attrs, x: recurrent_text("nn.LSTM", attrs, x),
     torch_call=recurrent_call,
-    draws=recurrent_draws,
-    factor_of=lambda saved: saved[-1],
     by_step=True,
     go_on=lstm_go_on,
     goes_on=one_direction,
     stages=lstm_stages,
     known_as=("lstmcell", "longshorttermmemory", "bilstm"),
 )
+DROPPING = replace(
+    PLAIN,
+    forward=lstm_dropout_forward,
+    when=lambda attrs: attrs["dropout"] > 0,
+    draws=recurrent_draws,
+    factor_of=lambda saved: saved[-1],
+)
+LAYER = replace(PLAIN, variants=(DROPPING,))

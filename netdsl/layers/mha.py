@@ -163,9 +163,9 @@ def attention_go_on(
     out_proj_bias: Param,
     heads: int,
     kv: int,
-    rope: bool,
-    base: float,
     state: Saved,
+    rope: bool = False,
+    base: float = 10000.0,
 ) -> tuple[Tokens, Saved]:
     """x (N, S, D), the next tokens of causal attention -> y (N, S, D), and the keys and values of all tokens so far,
     (N, kv, 1, T, D/heads), which are the state: those that come later read them."""

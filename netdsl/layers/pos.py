@@ -41,7 +41,7 @@ def pos_sincos_backward(dy: Tokens, saved: Saved) -> tuple[Tokens, Grads]:
     return dy, {}
 
 
-def pos_go_on(x: Tokens, weight: Param, sincos: bool, state: int | None) -> tuple[Tokens, int]:
+def pos_go_on(x: Tokens, weight: Param, state: int | None, sincos: bool = False) -> tuple[Tokens, int]:
     """x (N, S, D), the next tokens -> y (N, S, D), and how many there are so far. Raises ValueError where these are
     more than positions were learned."""
     begin = 0 if state is None else state

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from netdsl.graph.types import Tensor
@@ -32,10 +34,7 @@ from netdsl.layers.rules.places import everywhere
 def rnn_steps(
     x: Array, state: Saved, weight_ih: Array, weight_hh: Array, bias_ih: Param, bias_hh: Param, relu: bool = False
 ) -> tuple[Array, Saved, Saved]:
-    """x (N, T, D) -> y (N, T, H), weight_ih (H, D), weight_hh (H, H), biases (H,) or None; state h (N, H).
-
-    h = tanh(x weight_ih^T + h weight_hh^T + biases), or max(0, ...) (Elman 1990; nn.RNN).
-    """
+    """x (N, T, D) -> y (N, T, H), weight_ih (H, D), weight_hh (H, H), biases (H,) or None; state: h (N, H)."""
     n, t, _ = x.shape
     size = weight_hh.shape[1]
     inner = with_biases(x, weight_ih, None if bias_ih is None else bias_ih + bias_hh)
@@ -69,16 +68,27 @@ def rnn_steps_backward(dy: Array, saved: Saved) -> tuple[Array, Grads]:
 
 
 def rnn_forward(
+    x: Array, layers: int = 1, bi: bool = False, relu: bool = False, **params: Array
+) -> tuple[Array, Saved]:
+    """x (N, T, D) -> y (N, T, H), or (N, T, 2H) with `bi`; params by nn.RNN's names. At each step of a layer
+
+    y = h = tanh(x weight_ih^T + bias_ih + h weight_hh^T + bias_hh), or max(0, ...) with `relu` (Elman 1990); h begins
+    at 0.
+    """
+    return recurrent_forward(x, relu_steps if relu else rnn_steps, layers, 2 if bi else 1, None, params)
+
+
+def rnn_dropout_forward(
     x: Array,
     training: bool,
     rng: np.random.Generator,
     layers: int = 1,
     bi: bool = False,
-    dropout: float = 0.0,
     relu: bool = False,
+    dropout: float = 0.0,
     **params: Array,
 ) -> tuple[Array, Saved]:
-    """x (N, T, D) -> y (N, T, H), or (N, T, 2H) with `bi`; params by nn.RNN's names."""
+    """As `rnn_forward`; in training a dropout stands behind each layer but the last."""
     sides = 2 if bi else 1
     factor = drawn_between(x, params["weight_hh_l0"], layers, sides, dropout, training, rng)
     return recurrent_forward(x, relu_steps if relu else rnn_steps, layers, sides, factor, params)
@@ -100,7 +110,7 @@ def rnn_stages(attrs: Attrs, x: Tensor) -> tuple[StageCall, ...]:
     return recurrent_stages(ReluRnn if attrs["relu"] else Rnn, attrs, x)
 
 
-LAYER = LayerDef(
+PLAIN = LayerDef(
     name="rnn",
     summary="a plain recurrent layer of H features, step by step",
     attrs=(*ATTRS, Attr("relu", "word")),
@@ -112,11 +122,17 @@ LAYER = LayerDef(
     reads=everywhere,
     torch=lambda attrs, x: recurrent_text("nn.RNN", attrs, x),
     torch_call=recurrent_call,
-    draws=recurrent_draws,
-    factor_of=lambda saved: saved[-1],
     by_step=True,
     go_on=rnn_go_on,
     goes_on=one_direction,
     stages=rnn_stages,
     known_as=("rnncell", "simplernn", "recurrent", "elman"),
 )
+DROPPING = replace(
+    PLAIN,
+    forward=rnn_dropout_forward,
+    when=lambda attrs: attrs["dropout"] > 0,
+    draws=recurrent_draws,
+    factor_of=lambda saved: saved[-1],
+)
+LAYER = replace(PLAIN, variants=(DROPPING,))

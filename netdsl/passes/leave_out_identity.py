@@ -16,7 +16,7 @@ def leave_out_identity(plan: Plan) -> Plan:
     where all are 0.
     """
     idle = ("always",) if plan.training else ("always", "at inference")
-    drawn = [stage for stage in plan.stages if _draws(plan, stage)]
+    drawn = [stage for stage in plan.stages if layer_at(stage.node).is_random]
     names = {stage.node.name for stage in drawn} if all(_is_idle(stage) for stage in drawn) else set()
     given: dict[int, int] = {}
     stages = []
@@ -31,7 +31,3 @@ def leave_out_identity(plan: Plan) -> Plan:
 
 def _is_idle(stage: Planned) -> bool:
     return layer_at(stage.node).is_idle(stage.node.attrs)
-
-
-def _draws(plan: Plan, stage: Planned) -> bool:
-    return layer_at(stage.node).drawn(stage.node.attrs, *map(plan.type_of, stage.inputs)) is not None

@@ -58,7 +58,7 @@ def _between(plan: Plan, take: Planned) -> list[Planned]:
     for stage in reversed(plan.stages[: plan.stages.index(take)]):
         if stage.output in plan.outputs or not names.issuperset(readers.get(stage.output, ["nothing"])):
             continue
-        if not layer_of(stage.node.op).by_token:
+        if not layer_of(stage.node.op).by_token or layer_of(stage.node.op).takes_ids:
             break
         names.add(stage.node.name)
         between.insert(0, stage)

@@ -283,8 +283,8 @@ class Recurrent(Stage):
             for cell in cells:
                 cell.forward(given)
             if self.drops and layer < len(self.given):
-                np.multiply(h[1:-1], self.factor(layer), out=self.given[layer][b])
-        return np.multiply(h[1:-1].swapaxes(0, 1), cells[0].scale, out=self.y[b])
+                np.multiply(h[1:-1], self.drop_factor(layer), out=self.given[layer][b])
+        return np.multiply(h[1:-1].swapaxes(0, 1), self.cells[-1][0].scale, out=self.y[b])
 
     def input_of(self, layer: int) -> Array:
         """What a layer is given, (T, n, D)."""
@@ -293,7 +293,7 @@ class Recurrent(Stage):
             return self.x[b]
         return self.given[layer - 1][b] if self.drops else self.h[layer - 1][b][1:-1]
 
-    def factor(self, layer: int) -> Array:
+    def drop_factor(self, layer: int) -> Array:
         """What the output of a layer is multiplied by, (T, n, sides * H)."""
         drawn = self.w.network.io[f"factor {self.name}"][self.w.rows[self.w.block]]
         return drawn[:, layer].swapaxes(0, 1)
@@ -303,7 +303,7 @@ class Recurrent(Stage):
         b, dh = self.w.block, self.by_time(dy)
         for layer in reversed(range(len(self.cells))):
             if self.drops and layer < len(self.given):
-                dh *= self.factor(layer)
+                dh *= self.drop_factor(layer)
             x, is_needed = self.input_of(layer), layer > 0 or self.has_dx
             dx = self.dh[layer % 2][b][: x.size].reshape(x.shape) if is_needed else None
             for side, cell in enumerate(self.cells[layer]):

@@ -31,6 +31,8 @@ LAYERS = {  # a stage -> layers by which it is tried
     "PointConv": ("conv 16", "conv 16 s2", "conv 64 nobias -> bn", "bn -> relu -> conv 16 -> bn -> relu6"),
     "TokenLinear": ("tokens -> linear 6 -> gelu",),
     "Attention": ("tokens -> mha 2",),
+    "CausalAttention": ("tokens -> mha 2 causal", "tokens -> res { mha 4 kv=2 causal rope }"),
+    "SwiGLU": ("tokens -> swiglu 6 -> gelu", "tokens -> take 3 -> swiglu 40"),
 }
 
 

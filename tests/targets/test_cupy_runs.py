@@ -21,7 +21,7 @@ from layer_lines import lines, spread
 
 from netdsl.graph.recipe import LOSSES, OPTIMIZERS
 from netdsl.ground.diagnostics import SpecError
-from netdsl.layers import layer_of, layer_table
+from netdsl.layers import layer_at, layer_of, layer_table
 from netdsl.pipeline import compile_file, compile_text, run_module
 from netdsl.targets.cupy.spelling import cupy_text
 from netdsl.targets.text.arguments import forward_arguments
@@ -182,11 +182,13 @@ def networks(layer, combined):
 @in_part("combined", 4, 60, "layers for CuPy with many combinations of their attributes")
 @pytest.mark.parametrize("name", SINGLE)
 def test_a_layer_computes_as_in_numpy_over_every_attribute(name, combined, cupy):
-    layer = layer_of(name)
-    forward, backward = kernels_of(layer, cupy)
-    count = 0
-    for line, shape, net in networks(layer, combined):
+    kernels, count = {}, 0
+    for line, shape, net in networks(layer_of(name), combined):
         (node,), network = net.graph.nodes, net.build(seed=0)
+        layer = layer_at(node)
+        if layer.forward not in kernels:
+            kernels[layer.forward] = kernels_of(layer, cupy)
+        forward, backward = kernels[layer.forward]
         x = spread(np.random.default_rng(0), (3, *net.graph.input_shape), "float32")
         for training in (True, False):
             given = {"param": network.layers[0].params, "buffer": network.layers[0].buffers}

@@ -112,7 +112,8 @@ def names_of(text, root):
 def test_kernels_ask_numpy_for_sizes_alone():
     """In a kernel that takes arrays, `np` is one of the few functions that are given sizes."""
     asked = set()
-    for layer in layer_table().values():
+    layers = [one for layer in layer_table().values() for one in (layer, *layer.variants)]
+    for layer in layers:
         for kernel in (layer.forward, layer.backward):
             asked |= names_of(cupy_text(sys.modules[kernel.__module__], kernel.__name__), "np")
     assert asked <= HOST

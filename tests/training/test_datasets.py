@@ -58,7 +58,7 @@ def test_odd_names_are_unknown_data(name):
 
 
 def test_a_file_that_is_no_npz_is_not_data(tmp_path):
-    for name, help in (("a.txt", "known are"), ("a.npy", "np.savez(file, x=..., y=...)"), ("a.zip", "unpack it")):
+    for name, help in (("a.dat", "known are"), ("a.npy", "np.savez(file, x=..., y=...)"), ("a.zip", "unpack it")):
         (tmp_path / name).write_text("1,2\n")
         assert help in refuses("it is no `.npz`, `.csv` or `.parquet` file and no folder", load, tmp_path / name).help
 

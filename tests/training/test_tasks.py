@@ -8,7 +8,7 @@ import pytest
 from sklearn import metrics
 
 from netdsl.graph.recipe import MONITORS
-from netdsl.graph.types import from_sizes
+from netdsl.graph.types import from_sizes, ids, tokens
 from netdsl.ground.diagnostics import UserError
 from netdsl.pipeline import compile_text
 from netdsl.training.data.dataset import Dataset
@@ -264,6 +264,9 @@ def test_every_monitor_is_a_column_that_some_task_has_and_better_is_the_same_eve
         ("mse", (1,), ""),
     ):
         task = decided_task(loss, from_sizes(takes), from_sizes(gives), tuple(classes))
+        by_name = {f"val_{measure.name}": measure.is_better_higher for measure in task.measures}
+        ways |= {name: by_name[name] for name in task.monitors if name != "val_loss"}
+    for task in (decided_task("ce", ids(8, 3), tokens(8, 3), tuple("abc")),):
         by_name = {f"val_{measure.name}": measure.is_better_higher for measure in task.measures}
         ways |= {name: by_name[name] for name in task.monitors if name != "val_loss"}
     assert ways == MONITORS and set(MONITORS) <= set(ORDER)

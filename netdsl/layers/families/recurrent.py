@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netdsl.graph.ir import ParamSpec
 from netdsl.graph.types import Sizes, Tensor
 from netdsl.ground.diagnostics import SpecProblem
 from netdsl.kernels.dropping import dropout_forward
-from netdsl.layers.contract import REQUIRED, Attr, Attrs, Draw, StageCall, call_text, require_tokens
+from netdsl.layers.contract import REQUIRED, Attr, Attrs, StageCall, call_text, require_tokens
 
 if TYPE_CHECKING:
     from netdsl.stages.stage import Stage
@@ -88,10 +88,8 @@ def recurrent_call(attrs: Attrs, x: Tensor) -> str:
     return "{self}({x})[0]"
 
 
-def recurrent_draws(attrs: Attrs, x: Tensor) -> Draw | None:
+def recurrent_draws(attrs: Attrs, x: Tensor) -> tuple[Callable[..., Any], Sizes, float]:
     """What drops numbers between the layers, for all of them at once (layers/contract.py)."""
-    if attrs["dropout"] == 0:
-        return None
     return dropout_forward, (attrs["layers"] - 1, x.length, attrs["hidden"] * sides_of(attrs)), attrs["dropout"]
 
 

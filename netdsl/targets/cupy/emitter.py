@@ -25,6 +25,7 @@ CUPY = Textbook(
     "cupy and a GPU",
     Network,
     TokenNetwork,
+    None,
     NamedNetwork,
     notes=(
         "",

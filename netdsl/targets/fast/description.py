@@ -21,6 +21,7 @@ from netdsl.targets.text.gradients import Gradients
 from netdsl.targets.text.recipe_lines import loss_methods, shared_optimizer_lines, weight_methods
 from netdsl.targets.text.sequences import dtype_methods, sequence_methods
 from netdsl.targets.text.variables import names, variables
+from netdsl.targets.text.writing import writing_methods
 
 
 def class_methods(graph: Graph, recipe: Recipe, plans: tuple[Plan, Plan], until: int, samples: int) -> list[Method]:
@@ -64,7 +65,7 @@ def class_methods(graph: Graph, recipe: Recipe, plans: tuple[Plan, Plan], until:
     written = [method for method in written if not gone.get(method[0].partition("(")[0], False)]
     losses = loss_methods(recipe, always=True, of_rows=judges_tokens(graph, recipe.loss))
     weights = weight_methods(recipe, graph.type_of(until).channels)
-    own = [*weights, *sequence_methods(graph), *dtype_methods(graph)]
+    own = [*weights, *sequence_methods(graph), *dtype_methods(graph), *writing_methods(graph, recipe.loss)]
     return [*losses, *own, *(Method(head, doc, tuple(lines)) for head, doc, lines in written)]
 
 

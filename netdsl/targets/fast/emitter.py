@@ -13,13 +13,15 @@ from functools import cache, partial
 from typing import Any
 
 from netdsl.analysis.loss import judges_tokens, logits_layers, logits_value
-from netdsl.graph.ir import Graph
+from netdsl.analysis.writing import can_write
+from netdsl.graph.ir import Graph, Node
 from netdsl.graph.recipe import Recipe, weighs_labels
+from netdsl.graph.types import Sizes
 from netdsl.ground.samples import SAMPLES
 from netdsl.ground.symbols import value_text
 from netdsl.kernels.losses import total_weight
 from netdsl.layers import layer_at
-from netdsl.layers.contract import Draw, StageCall
+from netdsl.layers.contract import StageCall
 from netdsl.passes.choose_algorithms import Choice, cheapest
 from netdsl.passes.make_plan import make_plans
 from netdsl.passes.plan import Plan, Planned
@@ -40,6 +42,7 @@ from netdsl.targets.fast.split_network import SplitNetwork
 from netdsl.targets.fast.storage import StoredNetwork
 from netdsl.targets.numpy.network import Network
 from netdsl.targets.numpy.token_network import TokenNetwork
+from netdsl.targets.numpy.writing_network import WritingNetwork
 from netdsl.targets.text.alone import alone, unshared
 from netdsl.targets.text.answers import answer
 from netdsl.targets.text.arguments import parameters_of
@@ -66,6 +69,7 @@ from netdsl.targets.text.said import Said, said_by
 from netdsl.targets.text.sequences import sequence_kernels
 from netdsl.targets.text.starts import start_kernels
 from netdsl.targets.text.trimmed import Outside, text_from, trimmed, unread_settings
+from netdsl.targets.text.writing import window_lines, writing_kernels
 
 WORTH_SAVING = 1 << 20
 """Numbers that the layers make of a sample from which on training and inference have the same memory."""
@@ -92,9 +96,10 @@ def emit_fast(
     until, count = logits_value(graph, recipe.loss), logits_layers(graph, recipe.loss)
     train, infer = make_plans(graph, recipe, choose)
     drawn, parts = _drawn(train), _parts(graph, recipe, train, kind)
-    computed: list[Kernel] = [*_kernels(train), *_kernels(infer), *(kernel for _, (kernel, *_) in drawn)]
+    computed: list[Kernel] = [*_kernels(train), *_kernels(infer), *(_drawn_by(graph, node)[0] for node in drawn)]
     if count < len(graph.nodes):
         computed.append(layer_at(graph.nodes[count]).forward)
+    computed += writing_kernels(graph, recipe.loss)
     computed += [total_weight] if weighs_labels(recipe) else []
     computed += [*sequence_kernels(graph), *recipe_kernels(recipe, True), *start_kernels(graph, recipe.init)]
     answers = answer if graph.is_plain else answer_by_name
@@ -113,13 +118,13 @@ def emit_fast(
         logits_shape=value_text(graph.shape_of(until)),
         output_shapes=output_shapes(graph),
         shares=[f"{value_text(pair)}," for pair in _shares(graph)],
-        weights=weights_lines(recipe),
+        weights=[*window_lines(graph, recipe.loss), *weights_lines(recipe)],
         common=value_text(_common(train)),
         shown=value_text(_shown(train)),
         least="1e6" if _splits_tokens(graph, kind) else "",
         gives_map=graph.type_of(until).is_map,
         block=block_size(graph),
-        draws=[f"{value_text((name, *how))}," for name, how in drawn],
+        draws=[f"{value_text((node.name, *_drawn_by(graph, node)))}," for node in drawn],
         methods=methods,
         texts=texts,
         parts=", ".join(["", *(part.__name__ for part in parts)]),
@@ -156,7 +161,7 @@ def _settled(
 
 PUBLIC = (
     *("params", "buffers", "forward", "logits", "backward", "loss_and_gradients", "update", "train_step", "close"),
-    *("fit", "outputs", "predict", "score", "save", "load"),
+    *("fit", "outputs", "predict", "score", "save", "load", "generate"),
 )
 """What users of an emitted network may call, whether the module does or not."""
 
@@ -296,7 +301,8 @@ def _parts(graph: Graph, recipe: Recipe, train: Plan, kind: str) -> list[type[Fa
         ForkedNetwork: kind == "processes",
         LargeNetwork: sum(stage.node.type.size for stage in train.stages) >= WORTH_SAVING,
         NamedFastNetwork: not graph.is_plain,
-        TokenNetwork: graph.is_plain and judges_tokens(graph, recipe.loss),
+        TokenNetwork: graph.is_plain and judges_tokens(graph, recipe.loss) and not can_write(graph, recipe.loss),
+        WritingNetwork: can_write(graph, recipe.loss),
         CommonGradients: bool(_common(train)),
         SplitNetwork: graph.num_macs >= WORTH_SPLITTING or _splits_tokens(graph, kind),
         SharingNetwork: bool(_shares(graph)),
@@ -326,11 +332,14 @@ def _shown(train: Plan) -> tuple[str, ...]:
     return tuple(stage.node.name for stage in common if stage.can.shows_samples)
 
 
-def _drawn(train: Plan) -> list[tuple[str, Draw]]:
-    """The layers that draw factors, and how."""
-    nodes = [stage.node for stage in train.stages]
-    drawn = [(node.name, layer_at(node).drawn(node.attrs, *train.graph.input_types(node))) for node in nodes]
-    return [(name, how) for name, how in drawn if how is not None]
+def _drawn(train: Plan) -> list[Node]:
+    """The dropouts, and what else draws a factor."""
+    return [stage.node for stage in train.stages if stage.call is not None and layer_at(stage.node).is_random]
+
+
+def _drawn_by(graph: Graph, node: Node) -> tuple[Kernel, Sizes, float]:
+    """What draws the factor of a node: the forward of a dropout, the shape of what it is given, and its probability."""
+    return layer_at(node).drawn(node.attrs, *graph.input_types(node))
 
 
 def _shares(graph: Graph) -> list[tuple[str, str]]:

@@ -13,6 +13,7 @@ SHARED = (
     "netdsl.targets.text.recipe_lines",
     "netdsl.targets.text.sequences",
     "netdsl.targets.text.starts",
+    "netdsl.targets.text.writing",
 )
 """What writes in NumPy for every target of it."""
 
@@ -24,7 +25,9 @@ DIALECT = Dialect(
     writers=("netdsl.targets.numpy.emitter", *SHARED),
     kernels=("netdsl.kernels",),
     layers=True,
-    networks=tuple(f"netdsl.targets.numpy.{name}" for name in ("network", "named_network", "token_network")),
+    networks=tuple(
+        f"netdsl.targets.numpy.{name}" for name in ("network", "named_network", "token_network", "writing_network")
+    ),
     methods=frozenset(["forward", "logits", "all_outputs"]),
     scripts=("netdsl.targets.text.answers", "netdsl.targets.text.named_answers"),
 )

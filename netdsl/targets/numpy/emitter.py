@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from netdsl.analysis.loss import judges_tokens, logits_layers, logits_value
+from netdsl.analysis.writing import can_write
 from netdsl.graph.ir import Graph, Node
 from netdsl.graph.recipe import Recipe
 from netdsl.ground.symbols import value_text
@@ -15,6 +16,7 @@ from netdsl.targets.numpy.dialect import DIALECT
 from netdsl.targets.numpy.named_network import NamedNetwork
 from netdsl.targets.numpy.network import Network
 from netdsl.targets.numpy.token_network import TokenNetwork
+from netdsl.targets.numpy.writing_network import WritingNetwork
 from netdsl.targets.text.arguments import argument_texts, forward_arguments
 from netdsl.targets.text.emission import (
     Method,
@@ -42,6 +44,7 @@ from netdsl.targets.text.numpy_module import module_values
 from netdsl.targets.text.recipe_lines import loss_methods, optimizer_line, recipe_kernels
 from netdsl.targets.text.sequences import sequence_kernels, sequence_methods
 from netdsl.targets.text.variables import variables
+from netdsl.targets.text.writing import writing_kernels, writing_methods
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,8 @@ class Textbook:
 
     dialect: what it is made of, and how it writes a line that says `np.zeros`. library, options, needs: what its title
     says: computed `in NumPy`, by `netdsl compile -O0`, with `numpy and nothing else`. notes: more lines of its
-    docstring. network, token_network, named_network: the classes that it extends. shares: how it writes probabilities.
+    docstring. network, token_network, writing_network, named_network: the classes that it extends. shares: how it
+    writes probabilities.
     """
 
     dialect: Dialect
@@ -59,12 +63,14 @@ class Textbook:
     needs: str
     network: type
     token_network: type
+    writing_network: type | None
     named_network: type
     notes: tuple[str, ...] = ()
     shares: Shares = numpy_shares
 
 
-NUMPY = Textbook(DIALECT, "NumPy", " -O0", "numpy and nothing else", Network, TokenNetwork, NamedNetwork)
+CLASSES = Network, TokenNetwork, WritingNetwork, NamedNetwork
+NUMPY = Textbook(DIALECT, "NumPy", " -O0", "numpy and nothing else", *CLASSES)
 
 
 def emit_numpy(graph: Graph, recipe: Recipe) -> str:
@@ -80,6 +86,11 @@ def emit_textbook(graph: Graph, recipe: Recipe, book: Textbook) -> str:
     roots += [*sequence_kernels(graph), *recipe_kernels(recipe), *share_kernels(graph, recipe.loss)]
     bases = [book.network] if graph.is_plain else [book.network, book.named_network]
     bases += [book.token_network] if graph.is_plain and judges_tokens(graph, recipe.loss) else []
+    writes = book.writing_network is not None and can_write(graph, recipe.loss)
+    if writes and book.writing_network is not None:
+        bases.append(book.writing_network)
+        roots += writing_kernels(graph, recipe.loss)
+    writing = writing_methods(graph, recipe.loss) if writes else []
     values = module_values(graph, recipe, book.dialect, roots, bases, book.shares)
     return emit(
         book.dialect,
@@ -87,7 +98,7 @@ def emit_textbook(graph: Graph, recipe: Recipe, book: Textbook) -> str:
         title=f"{title(graph, values['class_name'], book.library, book.options)}; needs {book.needs}.",
         notes=book.notes,
         libraries=sorted(book.dialect.imports),
-        methods=[_written(method, book.dialect) for method in _methods(graph, recipe)],
+        methods=[_written(method, book.dialect) for method in [*_methods(graph, recipe), *writing]],
     )
 
 

@@ -20,6 +20,7 @@ from netdsl.targets.text.named_answers import answer_by_name
 from netdsl.targets.text.numpy_demo import Shares, demo_lines, numpy_shares
 from netdsl.targets.text.recipe_lines import loss_lines
 from netdsl.targets.text.starts import dictionary, start_kernels
+from netdsl.targets.text.writing import window_lines
 
 
 def module_values(
@@ -42,7 +43,7 @@ def module_values(
         "kernels": kernels,
         "network": network,
         "base": bases[-1].__name__,
-        "loss": loss_lines(recipe, judges_tokens(graph, recipe.loss)),
+        "loss": [*window_lines(graph, recipe.loss), *loss_lines(recipe, judges_tokens(graph, recipe.loss))],
         "answers": answering,
         "demo": demo_lines(graph, recipe.loss, shares),
     }

@@ -89,7 +89,7 @@ def known_names(dialect: Dialect) -> frozenset[str]:
 def origin(dialect: Dialect, name: str, is_it: Callable[[str], bool]) -> types.ModuleType | None:
     """The module that has a definition of that name whose text, as it is emitted, is it."""
     text_of = dialect.text_of or emitted_text
-    for module in _modules(dialect):
+    for module in (*_modules(dialect), *_layer_modules(dialect)):
         text = text_of(module, name) if _is_at_home(module, name) else None
         if text is not None and is_it(text):
             return module
@@ -103,7 +103,7 @@ def has_constant(dialect: Dialect, name: str, text: str) -> bool:
 
 @cache
 def _modules(dialect: Dialect) -> tuple[types.ModuleType, ...]:
-    """The modules whose definitions may stand in an emitted module, but those of layers."""
+    """The modules whose definitions may stand in an emitted module, but for those of layers."""
     modules = []
     for name in (*dialect.kernels, *dialect.networks, *dialect.scripts):
         module = import_module(name)

@@ -15,7 +15,6 @@ from netdsl.analysis.loss import judges_tokens
 from netdsl.graph.ir import Graph, Node
 from netdsl.graph.recipe import LOSSES, Recipe
 from netdsl.layers import layer_at
-from netdsl.layers.contract import Draw
 from netdsl.targets.torch.sharing import module_path, sharing
 
 if TYPE_CHECKING:
@@ -176,9 +175,8 @@ class Draws:
 
     def __init__(self, module: nn.Module, graph: Graph) -> None:
         shared = sharing(graph)
-        self.draws = {node.name: _drawn(graph, node) for node in graph.nodes}
-        drawing = [node for node in graph.nodes if self.draws[node.name]]
-        self.paths = {node.name: _drawing_member(module_path(graph, node, shared), node) for node in drawing}
+        self.graph, self.nodes = graph, [node for node in graph.nodes if _is_drawn(node)]
+        self.paths = {node.name: _drawing_member(module_path(graph, node, shared), node) for node in self.nodes}
         self.modules = {path: _in_place_of(module.get_submodule(path)) for path in self.paths.values()}
         for path, drawn in self.modules.items():
             drawn.train(module.get_submodule(path).training)
@@ -195,11 +193,10 @@ class Draws:
         """Factors for n samples, layer by layer in the order of the graph, as layer objects draw them; those of `rows`
         are kept."""
         factors = {}
-        for name, how in self.draws.items():
-            if how is not None:
-                kernel, sizes, p = how
-                x = np.broadcast_to(np.ones((), dtype), (n, *sizes))
-                factors[name] = kernel(x, p, True, rng)[1][rows]
+        for node in self.nodes:
+            forward, shape, p = layer_at(node).drawn(node.attrs, *self.graph.input_types(node))
+            x = np.broadcast_to(np.ones((), dtype), (n, *shape))
+            factors[node.name] = forward(x, p, True, rng)[1][rows]
         self.set(factors, device)
 
     def set(self, factors: Mapping[str, np.ndarray], device: torch.device | None = None) -> None:
@@ -211,10 +208,9 @@ class Draws:
             self.modules[path].factors.append(factor if device is None else factor.to(device))
 
 
-def _drawn(graph: Graph, node: Node) -> Draw | None:
-    """What a layer draws, unless the module leaves it out."""
+def _is_drawn(node: Node) -> bool:
     definition = layer_at(node)
-    return None if definition.is_idle(node.attrs) else definition.drawn(node.attrs, *graph.input_types(node))
+    return definition.is_random and not definition.is_idle(node.attrs)
 
 
 def _drawing_member(path: str, node: Node) -> str:

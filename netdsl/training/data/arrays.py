@@ -10,6 +10,7 @@ import numpy as np
 from netdsl.graph.types import Tensor, show_sizes
 from netdsl.ground.diagnostics import UserError, plain
 from netdsl.ground.reading import shown
+from netdsl.training.data.id_arrays import id_parts
 from netdsl.training.data.labels import Arrays, Targets, finite, read_targets, words_in
 from netdsl.training.data.listing import subfolders
 from netdsl.training.data.npy import npy_names, read_npy, stored_npy
@@ -79,6 +80,8 @@ def named_parts(
     x: Mapping[str, Samples] = {part: arrays[name] for part, name in inputs.items()}
     y = {part: np.asarray(arrays[name]) for part, name in targets.items()}
     _check_lengths(path, inputs, targets, x, y)
+    if want.takes is not None and want.takes.is_ids:
+        return id_parts(path, inputs, x, read_targets(path, targets, y, want) if targets else None, want)
     x, notes = shaped(path, inputs, x, want)
     notes = (*notes, *want.unused("arrays"))
     if not targets and want.needs_labels:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -11,19 +14,23 @@ import numpy as np
 
 from netdsl.ground.catalog import CATALOG, NamedData, Reader
 from netdsl.ground.diagnostics import UserError
-from netdsl.ground.reading import shown
+from netdsl.ground.reading import reading, shown
 from netdsl.training.data.dataset import Dataset
 from netdsl.training.data.idx import read_cifar, read_idx
 from netdsl.training.data.labels import check_labels
-from netdsl.training.data.missing import MINI_HELP, missing_files
+from netdsl.training.data.missing import MINI_HELP, TEXT_HELP, missing_files
 from netdsl.training.data.mnist1d import TRAIN as MNIST1D_TRAIN
 from netdsl.training.data.mnist1d import mnist1d
 from netdsl.training.data.npz import read_npz
 from netdsl.training.data.places import Place, package_file, readable_place, roots
 from netdsl.training.data.shapes import TRAIN as SHAPES_TRAIN
 from netdsl.training.data.shapes import shapes
+from netdsl.training.data.texts import Text, read_text, text_dataset
+from netdsl.training.data.wanted import Wanted
 
 SPIRAL_TRAIN, SPIRAL_TEST, SPIRAL_NOISE = 1500, 300, 0.2  # points, points, radians
+
+MOST_OF_TEXT = 4  # times the size of a published text, that another one of its name may have
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 """x_train, y_train, x_test, y_test as in a `Dataset`."""
@@ -66,13 +73,58 @@ def _npz_arrays(path: Path) -> Arrays:
 
 def _of_files(name: str, data_dir: Path | None) -> Dataset:
     """A set from the first place that has files enough. Raises UserError where there is none."""
-    if data_dir is not None and not os.path.isdir(data_dir):
-        raise UserError(f"NETDSL_DATA_DIR is {shown(data_dir)}, which is not a folder", help=MINI_HELP)
     data, where = CATALOG[name], roots(data_dir)
+    _check_folder(data, data_dir)
     place = readable_place(data, where)
     if place is None:
         raise missing_files(data, where)
     return _dataset(name, *READERS[data.reader](data, place))
+
+
+def _check_folder(data: NamedData, data_dir: Path | None) -> None:
+    if data_dir is not None and not os.path.isdir(data_dir):
+        text = f"NETDSL_DATA_DIR is {shown(data_dir)}, which is not a folder"
+        raise UserError(text, help=TEXT_HELP if data.is_text else MINI_HELP)
+
+
+def named_text(name: str, data_dir: Path | None, names: tuple[str, ...] = ()) -> Text:
+    """The text of that name, from the package or the first place that has it. names: the vocabulary of a run.
+
+    A note says where it is not the published one. Raises UserError.
+    """
+    data, where = CATALOG[name], roots(data_dir)
+    if not data.has_files:
+        path = package_file(name)
+        return read_text(f"`{name}`", _unpacked(path, MOST_OF_TEXT * (data.train + data.test)), names=names)
+    _check_folder(data, data_dir)
+    (member,), place = data.members, readable_place(data, where)
+    if place is None:
+        raise missing_files(data, where)
+    path = place.files[member.name]
+    raw = _unpacked(path, MOST_OF_TEXT * member.size)
+    text = read_text(shown(path), raw, names=names)
+    if hashlib.sha256(raw).hexdigest() == member.sha256:
+        return text
+    note = f"{shown(path)} is not the `{name}` that was published ({len(raw):,} bytes, that one has {member.size:,})"
+    return replace(text, notes=(*text.notes, note))
+
+
+def _unpacked(path: Path, most: int) -> bytes:
+    """The bytes of a file, of a `.gz` those that it unpacks to. Raises UserError where they are more than `most`."""
+    with reading(path):
+        with open(path, "rb") as file:
+            is_zipped = file.read(2) == b"\x1f\x8b"
+        with gzip.open(path) if is_zipped else open(path, "rb") as file:
+            raw = file.read(most + 1)
+    if len(raw) > most:
+        raise UserError(f"{shown(path)} has more than {most} bytes", help='name a text of your own: `data text "..."`')
+    return raw
+
+
+def text_set(name: str, data_dir: Path | None, want: Wanted | None = None, limit: int | None = None) -> Dataset:
+    """The text of that name in windows of the network's length. Raises UserError."""
+    want = want or Wanted()
+    return text_dataset(name, named_text(name, data_dir, want.names), want, limit)
 
 
 def _from_idx(data: NamedData, place: Place) -> Arrays:
@@ -137,9 +189,10 @@ READERS: Mapping[Reader, Callable[[NamedData, Place], Arrays]] = {"idx": _from_i
 
 LOADERS: Mapping[str, Callable[[Path | None], Dataset]] = {
     "mnist-mini": _mnist_mini,
-    **{name: partial(_of_files, name) for name, data in CATALOG.items() if data.has_files},
+    **{name: partial(_of_files, name) for name, data in CATALOG.items() if data.reader in READERS},
     "spiral": _spiral,
     "shapes": _shapes,
     "mnist1d": _mnist1d,
+    **{name: partial(text_set, name) for name, data in CATALOG.items() if data.is_text},
 }
 """What makes each of `recipe.DATASETS`."""

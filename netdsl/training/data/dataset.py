@@ -21,16 +21,19 @@ MAX_MEASURED = MAX_BYTES  # of the samples that the statistics are of; of more s
 
 @dataclass(frozen=True)
 class Dataset:
-    """x (N, *input_shape) uint8 or float32; y int64 labels (N,) or masks (N, *space) with `classes`, or float32 targets
-    (N, ...) without. What does not fit into memory is read when it is asked for, see `Stored`: x, and y that copies it.
+    """x (N, *input_shape) uint8 or float32; y int64 labels (N,), masks (N, *space) or labels of tokens (N, T) with
+    `classes`, or float32 targets (N, ...) without. What does not fit into memory is read when it is asked for, see
+    `Stored`: x, and y that copies it.
 
-    `mean` and `std` have one entry per index of x's axis 1, or one in all; those of uint8 data are of x / 255. held:
-    so many samples at the end of the training arrays are the validation part that the data brought. is_own: neither
-    built in nor made by the caller: its classes are split alike. bits: how many of their bits 16-bit images use, None
-    without such. notes: what was changed on reading, in words. is_fed_raw: the network normalises by itself
-    (netdsl.training.data.normalization). layout: what a sample is to the network that it was read for, a signal (C, L)
-    or tokens (T, D); None: what plain sizes say. rate: of recordings, numbers a second; None of others.
-    units: of each training sample the number of the recording that it is a window of, which parts do not tear apart.
+    `mean` and `std` have one entry per index of x's axis 1, or one in all; those of uint8 data are of x / 255. held: so
+    many samples at the end of the training arrays are the validation part that the data brought. is_own: neither built
+    in nor made by the caller: its classes are split alike. bits: how many of their bits 16-bit images use, None without
+    such. notes: what was changed on reading, in words. is_fed_raw: the network normalises by itself
+    (netdsl.training.data.normalization). layout: what a sample is to the network that it was read for, a signal (C, L),
+    tokens (T, D) or ids (T,), int64; None: what plain sizes say. limit: of ids, all of which are below it. counted: how
+    much there is to learn from and to test, in words, where that is not told in samples. rate: of recordings, numbers a
+    second; None of others. units: of each training sample the number of the recording that it is a window of, which
+    parts do not tear apart.
     """
 
     name: str
@@ -49,6 +52,8 @@ class Dataset:
     layout: Layout | None = None
     rate: int | None = None
     units: np.ndarray | None = None
+    limit: int = 0
+    counted: str = ""
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -58,17 +63,29 @@ class Dataset:
     @property
     def input_type(self) -> Tensor:
         """What one sample is."""
+        if self.has_ids:
+            return from_sizes(self.input_shape, limit=self.limit)
         return Tensor(self.layout, self.input_shape) if self.layout else from_sizes(self.input_shape)
 
     @property
     def written(self) -> str:
         """The shape of one sample as the sizes of an `input` are written."""
-        return show_sizes(self.input_shape) + (" map" if self.layout == "map" and len(self.input_shape) == 2 else "")
+        return self.input_type.show_type() if self.layout in ("map", "ids") else show_sizes(self.input_shape)
+
+    @property
+    def has_ids(self) -> bool:
+        """Whether samples are whole numbers of a vocabulary, which nothing normalises or moves."""
+        return self.layout == "ids"
 
     @property
     def has_masks(self) -> bool:
         """Whether a sample has a class for each of its places."""
-        return bool(self.classes) and self.y_train.ndim > 1
+        return bool(self.classes) and self.y_train.ndim > 1 and not self.has_token_labels
+
+    @property
+    def has_token_labels(self) -> bool:
+        """Whether a sample of tokens or ids has a class for each of them."""
+        return bool(self.classes) and self.y_train.ndim > 1 and self.layout in ("tokens", "ids")
 
     @property
     def target_space(self) -> tuple[int, ...]:
@@ -104,7 +121,10 @@ class Dataset:
         return digest.hexdigest()
 
     def normalized(self, x: np.ndarray) -> np.ndarray:
-        """x (N, *input_shape) -> float32 of the same shape, as the network is fed: raw if it normalises by itself."""
+        """x (N, *input_shape) -> float32 of the same shape, as the network is fed: raw if it normalises by itself; ids
+        as they are."""
+        if self.has_ids:
+            return x
         return raw(x) if self.is_fed_raw else normalize(x, self.mean, self.std)
 
 

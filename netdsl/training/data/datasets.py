@@ -12,11 +12,12 @@ import numpy as np
 
 from netdsl.graph.recipe import DATA_OPTIONS, DATASETS
 from netdsl.graph.types import show_sizes
+from netdsl.ground.catalog import CATALOG
 from netdsl.ground.diagnostics import UserError, did_you_mean, plain
 from netdsl.ground.reading import shown
 from netdsl.ground.system.disk import name_in_letters, name_on_disk
 from netdsl.training.data.arrays import holds_arrays, npy_parts, npz_parts
-from netdsl.training.data.built_in import built_in
+from netdsl.training.data.built_in import built_in, text_set
 from netdsl.training.data.dataset import Dataset, most_measured, statistics
 from netdsl.training.data.folders import class_folders
 from netdsl.training.data.idx_sets import holds_idx, idx_parts, is_idx
@@ -35,6 +36,7 @@ from netdsl.training.data.splits import split_units, stratified
 from netdsl.training.data.stored import Samples, Stored, chosen, each, first, joined
 from netdsl.training.data.tables import SUFFIXES as TABLES
 from netdsl.training.data.tables import table_parts
+from netdsl.training.data.texts import is_text, text_file
 from netdsl.training.data.wanted import Wanted
 from netdsl.training.data.wavs import SUFFIXES as WAVS
 
@@ -54,9 +56,13 @@ def load_dataset(
     if seed < 0:
         raise UserError(f"the seed is {seed}, expected 0 or more")
     want = want or Wanted()
+    if name in CATALOG and CATALOG[name].is_text:
+        return text_set(name, data_dir, want, limit)
     if name in DATASETS:
         data = _fitted(_limited(built_in(name, data_dir), limit), want)
         return replace(data, layout=data.layout or want.layout_of(data.input_shape))
+    if is_text(name, want):
+        return text_file(_path(name), want, limit)
     name, rng = name_on_disk(name), np.random.default_rng(seed)
     return _split(_own_name(name), _fitted_parts(name, _own_parts(name, want), want), want, limit, rng)
 
@@ -95,16 +101,23 @@ def _fitted_parts(name: str, parts: Parts, want: Wanted) -> Parts:
     return replace(parts, x=images, y=y, notes=(*parts.notes, note))
 
 
-def _own_parts(name: str, want: Wanted) -> Parts:
-    """What the file or folder of that name holds."""
+def _path(name: str) -> Path:
+    """The path that a user gives by this name."""
+    name = name_on_disk(name)
     try:
         name_in_letters(name).encode()
     except UnicodeEncodeError:
         raise UserError(f"the name of the data {shown(name)} is not UTF-8", help="rename it") from None
+    return Path(name)
+
+
+def _own_parts(name: str, want: Wanted) -> Parts:
+    """What the file or folder of that name holds."""
+    _path(name)
     if name.lower().endswith(".npz"):
         return npz_parts(Path(name), want)
     if name.lower().endswith(TABLES):
-        return (signal_table_parts if want.takes_signals else table_parts)(Path(name), want)
+        return (signal_table_parts if want.takes_series else table_parts)(Path(name), want)
     if os.path.isdir(name):
         return _folder_parts(Path(name), want)
     if name.lower().endswith(PARQUET) and os.path.isfile(name):
@@ -156,9 +169,11 @@ def _split(name: str, parts: Parts, want: Wanted, limit: int | None, rng: np.ran
         x["train"], y["train"] = joined([x["train"], x["val"]]), joined([y["train"], y["val"]])
     arrays = x["train"], y["train"], x["test"], y["test"]
     units = None if held or units is None else units[:limit]
-    layout = want.layout_of(x["train"].shape[1:])
+    layout = "ids" if parts.limit else want.layout_of(x["train"].shape[1:])
     data = Dataset(name, *arrays, parts.classes, (), (), held=held, is_own=True, bits=parts.bits, notes=notes)
-    data = replace(data, layout=layout, rate=parts.rate, units=units)
+    data = replace(data, layout=layout, rate=parts.rate, units=units, limit=parts.limit)
+    if data.has_ids:  # nothing normalises them
+        return replace(data, mean=(0.0,), std=(1.0,))
     return data if want.has_constants else _measured(data, want)
 
 
@@ -192,7 +207,7 @@ def _test_rows(
 
 
 def _unknown_data(name: str) -> UserError:
-    own = "a `.npz`, `.csv` or `.parquet` file and a folder of images or `.npy` files"
+    own = "a `.npz`, `.csv` or `.parquet` file, `text` and a path, and a folder of images or `.npy` files"
     known = f"known are {', '.join(f'`{n}`' for n in DATASETS)}, {own}"
     if os.path.exists(name):
         return UserError(

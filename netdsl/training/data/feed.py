@@ -16,12 +16,13 @@ from netdsl.graph.types import show_sizes
 from netdsl.ground.diagnostics import UserError
 from netdsl.training.data.augment import Augmentation
 from netdsl.training.data.dataset import Dataset
-from netdsl.training.data.stored import Stored
+from netdsl.training.data.stored import Samples, Stored
 
 if TYPE_CHECKING:
     from netdsl.pipeline import Net
 
 SHUFFLE = 1  # purpose of a random stream
+OFFSET = 1  # and behind the epoch that of where its windows begin
 AHEAD = 2  # batches that are read before they are needed, where samples are not in memory
 
 WHOLE = slice(None)
@@ -53,8 +54,9 @@ class Feed:
     """The training samples in shuffled batches, augmented where the recipe says so.
 
     An epoch has `steps`, each of one batch, or of as many as the recipe accumulates; `sizes` is how many samples each
-    step has, `most` the largest batch. Its order comes from the stream [seed, 1, epoch]. part(n) -> which of the n
-    samples of a batch are made: the order and all that is drawn are those of whole batches.
+    step has, `most` the largest batch. Its order comes from the stream [seed, 1, epoch], and where the windows of a
+    text begin from [seed, 1, epoch, 1]. part(n) -> which of the n samples of a batch are made: the order and all that
+    is drawn are those of whole batches.
     """
 
     def __init__(self, dataset: Dataset, recipe: Recipe, part: Callable[[int], slice] = lambda _: WHOLE) -> None:
@@ -103,8 +105,8 @@ class Feed:
 
     def _ahead(self) -> int:
         """How many batches are made before they are needed; more would only take memory."""
-        is_stored = isinstance(self.data.x_train, Stored)
-        return AHEAD if is_stored else int(self.augmentation is not None)
+        is_slow = isinstance(self.data.x_train, Stored) and not self.data.x_train.is_ready
+        return AHEAD if is_slow else int(self.augmentation is not None)
 
     def _pieces(self, epoch: int) -> list[np.ndarray]:
         order = np.random.default_rng([self.recipe.seed, SHUFFLE, epoch]).permutation(self.rows)
@@ -124,9 +126,17 @@ class Feed:
         is_last = place == several - 1 or number == self.count
         return Batch(epoch, before + 1, rows, x, y, WHOLE, number, place == 0, is_last, self.sizes[before])
 
+    def _placed(self, epoch: int) -> tuple[Samples, Samples]:
+        """x and y of the training samples as that epoch has them: the windows of a text begin anew in each of them."""
+        x, y = self.data.x_train, self.data.y_train
+        if not isinstance(x, Stored) or not isinstance(y, Stored) or not x.spare:
+            return x, y
+        offset = int(np.random.default_rng([self.recipe.seed, SHUFFLE, epoch, OFFSET]).integers(x.spare + 1))
+        return x.moved(offset), y.moved(offset)
+
     def _samples(self, epoch: int, number: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """x and y of these rows, as a batch of that number has them."""
-        x, y = self.data.x_train[rows], self.data.y_train[rows]
+        x, y = (samples[rows] for samples in self._placed(epoch))
         if self.augmentation is None:
             return self.data.normalized(x), y
         if self.moves_targets:

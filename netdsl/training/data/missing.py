@@ -8,6 +8,7 @@ from netdsl.ground.reading import shown
 from netdsl.training.data.places import Roots, pickled_place, places
 
 MINI_HELP = "or use `--data mnist-mini`"
+TEXT_HELP = "or use `--data classics`"
 
 
 def missing_files(data: NamedData, where: Roots) -> UserError:
@@ -22,7 +23,8 @@ def files_in_words(data: NamedData) -> str:
     ends = ["" if len(group) == 1 else f" to `{data.on_disk(group[-1])}`" for group in groups]
     *most, last = [f"`{name}`{end}" for name, end in zip(names, ends, strict=True)]
     is_zipped = data.on_disk(data.members[0].name) != data.members[0].name
-    return f"{', '.join(most)} and {last} (or {'without' if is_zipped else 'with'} .gz)"
+    both = f"{', '.join(most)} and {last}" if most else last
+    return f"{both} (or {'without' if is_zipped else 'with'} .gz)"
 
 
 def megabytes(count: int) -> str:
@@ -46,4 +48,4 @@ def _help(data: NamedData, where: Roots) -> str:
     below = "" if "" in data.folders else f" in a folder `{data.folders[0]}`"
     own = f"set NETDSL_DATA_DIR to a folder with {files_in_words(data)}{below}"
     fetch = f"`netdsl data fetch {data.name}` downloads it ({megabytes(data.download_bytes)})"
-    return f"{fetch}; or {own}; {MINI_HELP}"
+    return f"{fetch}; or {own}; {TEXT_HELP if data.is_text else MINI_HELP}"

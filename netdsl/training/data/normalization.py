@@ -63,5 +63,8 @@ def for_network(dataset: Dataset, net: Net) -> Dataset:
 
 
 def as_fed(x: np.ndarray, net: Net, mean: tuple[float, ...], std: tuple[float, ...]) -> np.ndarray:
-    """x (N, *input_shape) as stored -> float32 as the net of a run is fed, whose config.json has this mean and std."""
+    """x (N, *input_shape) as stored -> float32 as the net of a run is fed, whose config.json has this mean and std; ids
+    as they are."""
+    if net.graph.input_type.is_ids:
+        return x
     return raw(x) if net.graph.mean else normalize(x, mean, std)

@@ -28,7 +28,8 @@ class Parts:
 
     notes: what was changed on reading, in words. bits: how many 16-bit images use, None without such.
     are_sorted: by class, so that the first ones are not like the others. rate: of recordings, numbers a second.
-    units: of each training sample the number of what must not be torn apart between parts; None: each is one.
+    units: of each training sample the number of what must not be torn apart between parts; None: each is one. limit: of
+    samples that are whole numbers of a vocabulary, all of which are below it; 0: they are others.
     """
 
     x: Mapping[str, Samples]
@@ -39,3 +40,4 @@ class Parts:
     are_sorted: bool = False
     rate: int | None = None
     units: np.ndarray | None = None
+    limit: int = 0

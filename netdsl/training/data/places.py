@@ -52,7 +52,8 @@ def data_dir() -> Path | None:
 
 def package_file(name: str) -> Path:
     """The file of a set that comes with netdsl."""
-    return Path(__file__).with_name(f"{name.replace('-', '_')}.npz")
+    names = (f"{name.replace('-', '_')}{suffix}" for suffix in (".npz", f".txt{ZIPPED}"))
+    return next(path for path in map(Path(__file__).with_name, names) if path.is_file())
 
 
 def roots(given: Path | None) -> Roots:

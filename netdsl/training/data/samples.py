@@ -16,10 +16,11 @@ from netdsl.graph.types import Tensor, show_sizes
 from netdsl.ground.diagnostics import UserError, plain
 from netdsl.ground.reading import reading, shown
 from netdsl.training.data.arrays import shaped
+from netdsl.training.data.id_arrays import id_rows
 from netdsl.training.data.images import fitted_bytes
 from netdsl.training.data.npz import npz_names, read_npz
 from netdsl.training.data.signal_tables import are_samples, read_windows
-from netdsl.training.data.tables import DELIMITERS, MAX_BYTES, is_header
+from netdsl.training.data.tables import DELIMITERS, MAX_BYTES, is_header, named_columns
 from netdsl.training.data.tables import SUFFIXES as TABLES
 from netdsl.training.data.tables import TARGETS as NAMES
 from netdsl.training.data.wanted import Wanted
@@ -39,20 +40,20 @@ INPUTS = (
 
 
 def read_samples(path: Path, want: Wanted) -> tuple[np.ndarray, list[int], tuple[str, ...]]:
-    """-> x (N, *sizes) uint8 or float32 as the network takes it, the rows of the file that they stand in or begin with,
-    and notes on what was left out or moved; images come to its size by `want.fit`.
+    """-> x (N, *sizes) uint8, float32 or whole numbers as the network takes it, the rows of the file that they stand in
+    or begin with, and notes on what was left out or moved; images come to its size by `want.fit`.
 
     Raises UserError.
     """
     assert want.takes is not None
     takes, fit = want.takes, want.fit
-    if path.suffix.lower() in TABLES and takes.axes == 1 and not are_samples(path, want):
+    if path.suffix.lower() in TABLES and want.takes_series and not are_samples(path, want):
         return read_windows(path, want)
-    x, notes = _samples(path, takes, fit)
+    x, notes = _samples(path, takes, fit, want)
     return x, list(range(len(x))), notes
 
 
-def _samples(path: Path, takes: Tensor, fit: str | None) -> tuple[np.ndarray, tuple[str, ...]]:
+def _samples(path: Path, takes: Tensor, fit: str | None, want: Wanted) -> tuple[np.ndarray, tuple[str, ...]]:
     suffix, shape = path.suffix.lower(), takes.sizes
     notes: tuple[str, ...] = ()
     if suffix == ".npz":
@@ -61,7 +62,9 @@ def _samples(path: Path, takes: Tensor, fit: str | None) -> tuple[np.ndarray, tu
         with reading(path):
             x = np.array(np.load(path, mmap_mode="r", allow_pickle=False))
     else:
-        x, notes = _from_table(path, takes.size)
+        x, notes = _from_table(path, takes.size, want)
+    if takes.is_ids and x.size:
+        return np.asarray(id_rows(path, "x", x[None] if x.shape == shape else x, takes)), notes
     if x.dtype.kind not in "iufb" or not x.size:
         what = f"dtype {x.dtype}" if x.size else "no samples"
         raise UserError(f"{shown(path)} has {what}, expected numbers of N x {show_sizes(shape)}")
@@ -90,12 +93,12 @@ def _from_npz(path: Path) -> np.ndarray:
     return read_npz(path, (name,))[name]
 
 
-def _from_table(path: Path, count: int) -> tuple[np.ndarray, tuple[str, ...]]:
+def _from_table(path: Path, count: int, want: Wanted) -> tuple[np.ndarray, tuple[str, ...]]:
     """The rows of a table with `count` inputs; further columns are left out: targets by their name, else the last."""
     head, rows = _cells(path)
     width = len(rows[0])
-    keep, gone = list(range(width)), []
-    if width > count and head and head[0].strip() in ("", "index"):
+    keep, gone = list(named_columns(path, [name.strip() for name in head], want)) or list(range(width)), []
+    if len(keep) > count and head and head[0].strip() in ("", "index"):
         keep.remove(0)
     if len(keep) == count + 1:
         named = [i for i in keep if i < len(head) and head[i].strip().lower() in NAMES]

@@ -23,10 +23,15 @@ Change = Callable[[np.ndarray], np.ndarray]
 
 
 class Stored(ABC):
-    """Samples `shape` = (N, *sample_shape) of one dtype somewhere else than in memory."""
+    """Samples `shape` = (N, *sample_shape) of one dtype somewhere else than in memory, or made of what is there.
+
+    is_ready: whether to read them takes no time. spare: by how many places they may begin later, see `moved`.
+    """
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    is_ready: bool = False
+    spare: int = 0
 
     @abstractmethod
     def read(self, rows: np.ndarray) -> np.ndarray:
@@ -36,6 +41,10 @@ class Stored(ABC):
     def marks(self) -> Iterator[bytes | memoryview]:
         """What these samples are told from others by, for a digest: all their bytes, or those of evenly spaced ones
         where all would be more than MAX_BYTES."""
+
+    def moved(self, offset: int) -> Stored:
+        """The samples that begin so many places later, 0 to `spare`; those that are what they are do not move."""
+        return self
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -76,7 +85,7 @@ class _Chosen(Stored):
     """Some rows of others."""
 
     def __init__(self, base: Stored, rows: np.ndarray) -> None:
-        self.base, self.rows = base, rows
+        self.base, self.rows, self.is_ready = base, rows, base.is_ready
         self.shape, self.dtype = (len(rows), *base.shape[1:]), base.dtype
 
     def read(self, rows: np.ndarray) -> np.ndarray:
@@ -109,6 +118,11 @@ class _Joined(Stored):
         self.parts = parts
         self.starts = np.cumsum([0, *map(len, parts)])
         self.shape, self.dtype = (int(self.starts[-1]), *parts[0].shape[1:]), parts[0].dtype
+        stored = [part for part in parts if isinstance(part, Stored)]
+        self.is_ready, self.spare = all(part.is_ready for part in stored), max(part.spare for part in stored)
+
+    def moved(self, offset: int) -> Stored:
+        return _Joined([part.moved(offset) if isinstance(part, Stored) else part for part in self.parts])
 
     def read(self, rows: np.ndarray) -> np.ndarray:
         x = np.empty((len(rows), *self.shape[1:]), self.dtype)
@@ -155,11 +169,11 @@ def pieces(x: Samples, most: int = PIECE) -> Iterator[np.ndarray]:
 
 
 def in_batches(x: Samples, size: int) -> Generator[np.ndarray, None, None]:
-    """x[:size], x[size : 2 * size] and so on. Of what is stored the next one is read, by another thread, while the
+    """x[:size], x[size : 2 * size] and so on. Of what takes time to read the next one is, by another thread, while the
     caller works with the one before; not before the caller has worked with the first, since that may begin processes,
     which have no threads of others."""
     starts = range(0, len(x), size)
-    if not isinstance(x, Stored) or len(starts) < 2:
+    if not isinstance(x, Stored) or x.is_ready or len(starts) < 2:
         yield from (x[start : start + size] for start in starts)
         return
     yield x[:size]

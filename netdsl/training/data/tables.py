@@ -36,23 +36,26 @@ Row = tuple[int, list[str]]  # the line of the file that it ends on, counted fro
 @dataclass(frozen=True)
 class Roles:
     """What the columns of a table are, by their places from 0: numbers, but for the target (None: there is none), the
-    names of groups of rows, and what is not used. notes: what was chosen, in words."""
+    names of groups of rows, and what is not used. notes: what was chosen, in words. numbers: those in their order,
+    where they were named; the target may be among them."""
 
     target: int | None = None
     groups: tuple[int, ...] = ()
     unused: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
+    numbers: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class Table:
     """The rows of a table: x (N, D) float32, y (N,) words, whole numbers or floats, None without a target; of each row
-    the names of its groups; and notes."""
+    the names of its groups; and notes. gives_target: the name of the target where x has it, too."""
 
     x: np.ndarray
     y: np.ndarray | None
     groups: Sequence[tuple[str, ...]]
     notes: tuple[str, ...]
+    gives_target: str = ""
 
 
 Chooser = Callable[[list[str], int], Roles]
@@ -69,19 +72,49 @@ def table_parts(path: Path, want: Wanted) -> Parts:
     table = read_table(path, lambda header, width: _roles(path, header, width, want), want.label)
     x, y, notes = table.x, table.y, table.notes
     assert y is not None, path
+    refuse_target(path, table)
     samples, more = shaped(path, {"train": "x"}, {"train": x}, want)
     targets = read_targets(path, {"train": "y"}, {"train": y}, want)
-    unused = want.unused("tables with a row a sample", "label")
+    unused = want.unused("tables with a row a sample", "label", "columns")
     return Parts(samples, targets.parts, targets.classes, (*notes, *more, *targets.notes, *unused))
 
 
 def _roles(path: Path, header: list[str], width: int, want: Wanted) -> Roles:
-    target = target_column(path, header, want.label)
+    target, numbers = target_column(path, header, want.label), named_columns(path, header, want)
+    if numbers and target is None:
+        text = f"{shown(path)} has no column called `label` or `target`"
+        raise UserError(text, help="name the one of the targets: `label=...` behind the path")
     if target is not None:
-        return Roles(target)
+        return Roles(target, unused=_others(width, numbers, target), numbers=numbers)
     names = "a column called `label` or `target` would be taken"
     text = f"the targets of {shown(path)} are its last column, {column_text(header, width - 1)}: {names}"
     return Roles(width - 1, notes=(text,))
+
+
+def _others(width: int, numbers: Sequence[int], target: int | None) -> tuple[int, ...]:
+    """The columns that nobody named, where some are."""
+    return tuple(i for i in range(width) if numbers and i not in numbers and i != target)
+
+
+def refuse_target(path: Path, table: Table) -> None:
+    """Raises UserError where the target of a row is one of its own numbers."""
+    if table.gives_target:
+        text = f"the column `{plain(table.gives_target)}` of {shown(path)} is the label, and one of `columns`, too"
+        help_text = "leave it out of `columns`; a series, `input 24x3`, then learns the label of the next row"
+        raise UserError(text, help=help_text)
+
+
+def named_columns(path: Path, header: Sequence[str], want: Wanted) -> tuple[int, ...]:
+    """The places of the columns that `columns="a, b"` names, in its order; none where it is not there. Raises
+    UserError."""
+    names = [name.strip() for name in want.options.get("columns", "").split(",")]
+    if "columns" not in want.options:
+        return ()
+    twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
+    if twice is not None or not all(names):
+        what = f"names `{plain(twice)}` twice" if twice else "has a name without a letter"
+        raise UserError(f"`columns` {what}", help='write them between commas: `columns="temp, hour"`')
+    return tuple(named_column(path, header, name) for name in names)
 
 
 def target_column(path: Path, header: Sequence[str], label: str | None) -> int | None:
@@ -146,10 +179,12 @@ def _read(path: Path, file: TextIO, choose: Chooser, label: str | None) -> Table
             kept = [reader.values(*row) for row in itertools.chain([first], rows)]
     x, roles, notes = np.stack([numbers for numbers, _, _ in kept]), reader.roles, reader.roles.notes
     y = None if roles.target is None else _typed([target for _, target, _ in kept])
-    counts = header and header[0] == "" and x.shape[1] > 1 and 0 in reader.numbers
+    counts = header and header[0] == "" and x.shape[1] > 1 and 0 in reader.numbers and not roles.numbers
     if counts and np.array_equal(x[:, 0], np.arange(len(x))):
         x, notes = x[:, 1:], (*notes, f"the first column of {shown(path)} counts the rows: not used")
-    return Table(x, y, [groups for _, _, groups in kept], notes)
+    is_given = bool(header) and roles.target is not None and roles.target in roles.numbers
+    gives = header[roles.target] if is_given and header and roles.target is not None else ""
+    return Table(x, y, [groups for _, _, groups in kept], notes, gives)
 
 
 @contextmanager
@@ -213,7 +248,7 @@ class _Reader:
         self.path, self.header, self.width, self.roles = path, header, width, roles
         self.has_decimal_commas = has_decimal_commas
         others = {roles.target, *roles.groups, *roles.unused}
-        self.numbers = [i for i in range(width) if i not in others]
+        self.numbers = list(roles.numbers) or [i for i in range(width) if i not in others]
 
     def values(self, line: int, cells: list[str]) -> tuple[np.ndarray, str, tuple[str, ...]]:
         """-> the numbers (D,) float32 of a row, its target as it stands there, and its groups. Raises UserError."""

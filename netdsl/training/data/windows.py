@@ -87,6 +87,12 @@ def _sums(steps: np.ndarray, length: int) -> np.ndarray:
     return totals
 
 
+def last_labels_of(recordings: Sequence[Recording], length: int, stride: int) -> np.ndarray:
+    """-> the targets (N,) of the windows: that of the last step of each."""
+    ys = [recording.y for recording in recordings if recording.y is not None and len(recording.x) >= length]
+    return np.concatenate([y[length - 1 :: stride] for y in ys])
+
+
 def dense_labels_of(recordings: Sequence[Recording], length: int, stride: int) -> np.ndarray:
     """-> the targets (N, length) of the windows' steps."""
     ys = [recording.y for recording in recordings if recording.y is not None and len(recording.x) >= length]

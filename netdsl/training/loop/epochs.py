@@ -36,7 +36,6 @@ from netdsl.training.runs.folder import result_path
 from netdsl.training.runs.history import Epoch, History, read_history, with_times, write_history
 from netdsl.training.runs.state import Position, load_youngest, save_state
 from netdsl.training.scores.evaluation import Scores, evaluate, fitted, measured_together, task_of, weighing
-from netdsl.training.scores.measures import chosen_classes
 
 if TYPE_CHECKING:
     from netdsl.pipeline import Net
@@ -317,8 +316,7 @@ class _Trainer:
         return self._right(logits, batch.y) if counts else 0, wishes.stop, wishes.save
 
     def _right(self, logits: np.ndarray, y: np.ndarray) -> int:
-        classes = len(self.task.classes)
-        return int(np.count_nonzero(chosen_classes(logits, classes) == _labels(y))) if classes else 0
+        return int(np.count_nonzero(self.task.chosen(logits) == _labels(y))) if self.task.classes else 0
 
     def _learning_rate(self, done: int) -> float:
         """The learning rate of the step after so many."""

@@ -26,7 +26,7 @@ Source = tuple[str, int | None]  # a file, and the row in it where it holds seve
 def check_out(out: Path, task: Task, gives: Tensor) -> None:
     """Raises UserError unless the answers of this task fit the file `out`, or the folder where it has no suffix."""
     suffix = out.suffix.lower()
-    numbers = prod(gives.space) if task.kind == "masks" else gives.size
+    numbers = prod(gives.space) if task.kind == "masks" else gives.length if task.kind == "tokens" else gives.size
     if suffix == ".csv" and (numbers > MAX_COLUMNS or (task.kind == "masks" and gives.axes > 1)):
         what = "masks" if task.kind == "masks" else f"{gives.size:,} numbers a sample"
         folder = "`--out FOLDER` or " if _are_pictures(task, gives) else ""
@@ -47,8 +47,8 @@ def _are_pictures(task: Task, gives: Tensor) -> bool:
 
 
 def write_answers(out: Path, task: Task, sources: Sequence[Source], answers: np.ndarray) -> None:
-    """Writes the answers of all samples: probabilities (N, K), masks (N, *space) or numbers (N, ...). Raises
-    OSError."""
+    """Writes the answers of all samples: probabilities (N, K), masks (N, *space), classes of tokens (N, T) or numbers
+    (N, ...). Raises OSError."""
     suffix = out.suffix.lower()
     out.parent.mkdir(parents=True, exist_ok=True)
     if suffix == ".csv":
@@ -56,7 +56,7 @@ def write_answers(out: Path, task: Task, sources: Sequence[Source], answers: np.
     elif suffix == ".npy":
         write_atomic(out, _bytes(np.save, answers))
     elif suffix == ".npz":
-        name = "masks" if task.kind == "masks" else "probabilities" if task.classes else "predicted"
+        name = task.kind if task.kind in ("masks", "tokens") else "probabilities" if task.classes else "predicted"
         arrays = {name: answers, "files": np.array([_written(file) for file, _ in sources])}
         arrays["rows"] = np.array([-1 if row is None else row for _, row in sources])
         if task.classes:
@@ -68,16 +68,16 @@ def write_answers(out: Path, task: Task, sources: Sequence[Source], answers: np.
 
 def table_of(task: Task, sources: Sequence[Source], answers: np.ndarray) -> str:
     """A csv with a row a sample: file, row, and the class with the probability of each, or the numbers; of the masks of
-    signals the class of each step."""
+    signals the class of each step, and of tokens that of each."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     flat = answers.reshape(len(answers), -1)
-    says_one = bool(task.classes) and task.kind != "masks"
+    says_one = bool(task.classes) and task.kind not in ("masks", "tokens")
     writer.writerow(["file", "row", *(["class"] if says_one else []), *_columns(task, flat.shape[1])])
     for (file, row), values in zip(sources, flat, strict=True):
         said = [task.classes[int(values.argmax())]] if says_one else []
-        if task.kind == "masks":
-            cells = [task.classes[k] for k in values.tolist()]
+        if task.kind in ("masks", "tokens"):
+            cells = [task.classes[k] if k < len(task.classes) else str(k) for k in values.tolist()]
         else:
             cells = [f"{value:.7g}" for value in values.tolist()]
         writer.writerow([_written(file), "" if row is None else row, *said, *cells])
@@ -86,7 +86,7 @@ def table_of(task: Task, sources: Sequence[Source], answers: np.ndarray) -> str:
 
 def _columns(task: Task, count: int) -> tuple[str, ...]:
     """The names of the columns of the answers."""
-    if task.kind == "masks":
+    if task.kind in ("masks", "tokens"):
         return tuple(f"{task.place}_{k}" for k in range(count))
     return task.classes or (("output",) if count == 1 else tuple(f"output_{k}" for k in range(count)))
 

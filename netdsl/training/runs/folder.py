@@ -178,14 +178,14 @@ def _loaded(run: Run, there: Sequence[str], model: Model, on_note: Callable[[str
 
 def _check_agrees(run: Run, net: Net) -> None:
     """Raises UserError where config.json speaks of another network than model.net."""
-    config, shape = run.config, net.graph.input_shape
+    config, shape, gives = run.config, net.graph.input_shape, net.graph.output_type
     wants = 1 if config.recipe.targets == "truth" else len(config.classes)
     if config.input_shape != shape:
         what = f"samples of {show_sizes(config.input_shape)}, `model.net` of {show_sizes(shape)}"
     elif len(config.mean) not in (1, shape[0]):
         what = f"{len(config.mean)} means, `model.net` an input of {show_sizes(shape)}"
-    elif config.classes and net.graph.output_shape[0] != wants:
-        what = f"{len(config.classes)} classes, `model.net` an output of {show_sizes(net.graph.output_shape)}"
+    elif config.classes and (gives.channels < wants if gives.is_tokens else gives.sizes[0] != wants):
+        what = f"{len(config.classes)} classes, `model.net` an output of {gives.show()}"
     else:
         return
     raise UserError(f"{shown(run.path)} is damaged: `config.json` has {what}", help="train again")

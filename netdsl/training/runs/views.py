@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from netdsl.ground.diagnostics import plain
+from netdsl.language.train_block import with_data
 from netdsl.training.data.dataset import Dataset
 from netdsl.training.data.datasets import load_dataset
 from netdsl.training.data.normalization import for_network
@@ -102,6 +103,12 @@ def run_data(run: Run, net: Net, data_dir: Path | None, data: str | None = None,
     config = run.config
     known = wanted_by(config.recipe, net.graph.input_type, net.graph.output_type)
     want = replace(known, names=config.classes, bits=config.bits, rate=config.rate or known.rate, has_constants=True)
-    dataset = load_dataset(data or run.data, data_dir, limit if limit or data else config.limit, want=want)
+    name = run.data
+    if data is not None:
+        other = with_data(config.recipe, data)
+        name, want = other.data, replace(want, options={**want.options, **other.data_options})
+        if net.graph.input_type.is_ids:  # nothing of another text was learned
+            want = replace(want, val=0.0)
+    dataset = load_dataset(name, data_dir, limit if limit or data else config.limit, want=want)
     dataset = adapted(net, dataset)
     return as_trained(dataset, config.classes, config.mean, config.std)

@@ -17,8 +17,14 @@ from netdsl.ground.diagnostics import UserError, plain
 from netdsl.kernels.stable import sigmoid
 from netdsl.training.data.dataset import Dataset
 from netdsl.training.data.stored import Samples, bounds, in_batches
-from netdsl.training.scores.fitting import check_masks, check_monitor, is_copy
-from netdsl.training.scores.measures import Roc, chosen_classes
+from netdsl.training.scores.fitting import (
+    check_ids_fit,
+    check_masks,
+    check_monitor,
+    check_token_labels,
+    is_copy,
+)
+from netdsl.training.scores.measures import Roc, of_loss
 from netdsl.training.scores.task import Task, decided_task
 
 if TYPE_CHECKING:
@@ -32,7 +38,8 @@ VALUES = 2**26
 @dataclass(frozen=True)
 class Scores:
     """The mean loss, the measures of the task by name (None where one is not defined), and of classes confusion (K, K):
-    how often class `row` was taken for class `column`, counted in samples or pixels; of two classes the ROC curve."""
+    how often class `row` was taken for class `column`, counted in samples or pixels, of tokens not; of two classes the
+    ROC curve."""
 
     loss: float
     samples: int
@@ -42,14 +49,17 @@ class Scores:
 
     @property
     def accuracy(self) -> float | None:
-        """The share of samples or pixels that were classified correctly, 0 to 1; None of numbers."""
-        return None if self.confusion is None else int(np.trace(self.confusion)) / int(self.confusion.sum())
+        """The share of samples, pixels or tokens that were classified correctly, 0 to 1; None of numbers."""
+        if self.confusion is None:
+            return self.values.get("accuracy")
+        return int(np.trace(self.confusion)) / int(self.confusion.sum())
 
 
 def task_of(net: Net, dataset: Dataset) -> Task:
     """What the net learns from the dataset, which fits it."""
     copies = not dataset.classes and is_copy(dataset)
-    return decided_task(net.recipe.loss, net.graph.input_type, net.graph.output_type, dataset.classes, copies)
+    task = decided_task(net.recipe.loss, net.graph.input_type, net.graph.output_type, dataset.classes, copies)
+    return replace(task, ignored=net.recipe.loss_options.get("ignore"))
 
 
 def measured_together(net: Net) -> int:
@@ -85,7 +95,7 @@ def evaluate(
                 tally.add(outputs, target)
     roc = tally.roc()
     with np.errstate(all="ignore"):
-        values = tally.values(roc)
+        values = tally.values(roc) | of_loss(total / (amount or 1.0))
     confusion = getattr(tally, "confusion", None)
     return Scores(total / (amount or 1.0), len(x), confusion, {m.name: values[m.name] for m in task.measures}, roc)
 
@@ -127,14 +137,14 @@ def probabilities(net: Net, model: Answering, x: np.ndarray) -> np.ndarray:
 
 
 def answers_of(net: Net, model: Answering, task: Task, x: np.ndarray) -> Iterator[np.ndarray]:
-    """x (N, *input_shape) as the net is fed -> for each sample the probabilities (K,), the mask (H, W), or the numbers
-    that the net gives."""
+    """x (N, *input_shape) as the net is fed -> for each sample the probabilities (K,), the mask (H, W), the class
+    of each token (T,), or the numbers that the net gives."""
     size = measured_together(net)
     for start in range(0, len(x), size):
         part = x[start : start + size]
         with np.errstate(all="ignore"):
-            if task.kind == "masks":
-                yield from chosen_classes(model.logits(part), len(task.classes))
+            if task.kind in ("masks", "tokens"):
+                yield from task.chosen(model.logits(part))
             else:
                 yield from (probabilities if task.classes else predictions)(net, model, part)
 
@@ -148,12 +158,14 @@ def fitted(net: Net, dataset: Dataset) -> Net:
     if "balanced" not in net.recipe.loss_options:
         return net
     rows, _ = dataset.parts(net.recipe.val, net.recipe.seed)
-    return net.with_recipe(resolved_weights(net.recipe, dataset.y_train[rows], len(dataset.classes)))
+    count = net.graph.output_type.channels if dataset.has_token_labels else len(dataset.classes)
+    return net.with_recipe(resolved_weights(net.recipe, dataset.y_train[rows], count))
 
 
 def check_fits(net: Net, dataset: Dataset) -> None:
     """Raises UserError unless the net takes the dataset's samples and gives what its targets need."""
     takes, gives, name = net.graph.input_shape, net.graph.output_shape, dataset.name
+    check_ids_fit(net, dataset)
     if takes != dataset.input_shape:
         size = show_sizes(dataset.input_shape)
         text = f"the samples of `{name}` are {size}, but `{net.name}` takes {show_sizes(takes)}"
@@ -163,6 +175,9 @@ def check_fits(net: Net, dataset: Dataset) -> None:
         return
     if dataset.has_masks:
         check_masks(net, dataset)
+        return
+    if dataset.has_token_labels or net.graph.output_type.is_tokens:
+        check_token_labels(net, dataset)
         return
     count = len(dataset.classes)
     if net.recipe.targets == "truth" and count != 2:
@@ -203,7 +218,7 @@ def as_trained(dataset: Dataset, classes: tuple[str, ...], mean: tuple[float, ..
         known = ", ".join(plain(name) for name in classes[:10])
         text = f"`{dataset.name}` has the class `{plain(unknown[0])}`, which the network does not know"
         raise UserError(text, help=f"it knows {known}")
-    if classes:
+    if classes and classes != dataset.classes:
         places = np.array([classes.index(name) for name in dataset.classes])
         dataset = replace(dataset, y_train=places[dataset.y_train], y_test=places[dataset.y_test])
     return replace(dataset, classes=classes, mean=mean, std=std)

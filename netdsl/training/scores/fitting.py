@@ -83,6 +83,40 @@ def check_masks(net: Net, dataset: Dataset) -> None:
         raise UserError(text, help=hint)
 
 
+def check_ids_fit(net: Net, dataset: Dataset) -> None:
+    """Raises UserError where only one of the two is of whole numbers of a vocabulary, or the data have more of them."""
+    takes, name = net.graph.input_type, dataset.name
+    if takes.is_ids and not dataset.has_ids:
+        text = f"`{net.name}` takes whole numbers, {takes.show_type()}, but the samples of `{name}` are none"
+        raise UserError(text, help=f"choose a text, or begin the spec with `input {dataset.written}`")
+    if dataset.has_ids and not takes.is_ids:
+        text = f"the samples of `{name}` are {dataset.written}, whole numbers"
+        text = f"{text}, but `{net.name}` takes {takes.show_type()}"
+        raise UserError(text, help=f"begin the spec with `input {dataset.written}` and `embed`, or choose other data")
+    if dataset.has_ids and dataset.limit > takes.limit:
+        text = (
+            f"the numbers of `{name}` go up to {dataset.limit - 1}, but `{net.name}` takes {takes.limit} different ones"
+        )
+        raise UserError(text, help=f"begin the spec with `input {takes.length} of {dataset.limit}`")
+
+
+def check_token_labels(net: Net, dataset: Dataset) -> None:
+    """Raises UserError unless the net gives what labels (N, T) need: as many tokens, with a feature for each class; it
+    may have more of these where they are numbers of a vocabulary."""
+    gives, name, count, loss = net.graph.output_type, dataset.name, len(dataset.classes), net.recipe.loss
+    if not dataset.has_token_labels:
+        text = f"`{name}` has one class for each sample, but `{net.name}` gives {gives.show()}, tokens"
+        raise UserError(text, help=f"end the spec with `take -1 -> linear {count}`, or choose other data")
+    if net.recipe.targets != "labels":
+        text = f"`{name}` has a class for each token, which the loss `{loss}` cannot take"
+        raise UserError(text, help="use `--loss ce`")
+    length = dataset.y_train.shape[1]
+    if gives.is_tokens and gives.length == length and gives.channels >= count:
+        return
+    text = f"`{name}` has labels for {length} tokens, of {count} classes, for which `{loss}` needs {length}x{count}"
+    raise UserError(f"{text}, but `{net.name}` gives {gives.show()}", help=f"end the spec with `linear {count}`")
+
+
 def check_monitor(recipe: Recipe, task: Task) -> None:
     """Raises UserError where the recipe's best epoch is chosen by what the task does not measure."""
     if recipe.monitor not in task.monitors:

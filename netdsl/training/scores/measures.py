@@ -6,6 +6,7 @@ and sums alone, but for the ranks of two classes, for which it keeps one number 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -14,6 +15,7 @@ import numpy as np
 from netdsl.kernels.stable import sigmoid
 
 TOP = 5
+MOST_LOSS = 200.0  # whose perplexity is still a number: 7e86
 
 
 @dataclass(frozen=True)
@@ -40,18 +42,25 @@ TOP_5 = Measure("top5", f"top-{TOP} accuracy")
 PRECISION, RECALL, F1 = Measure("precision", "precision"), Measure("recall", "recall"), Measure("f1", "F1")
 AUC = Measure("auc", "AUC", is_share=False, in_line=True)
 MIOU = Measure("miou", "mean IoU", in_line=True)
+PERPLEXITY = Measure("perplexity", "perplexity", is_share=False, is_better_higher=False, in_line=True)
+BITS = Measure("bits", "bits per token", is_share=False, is_better_higher=False)
 MAE = Measure("mae", "MAE", is_share=False, is_better_higher=False, in_line=True)
 RMSE = Measure("rmse", "RMSE", is_share=False, is_better_higher=False)
 R2 = Measure("r2", "R\N{SUPERSCRIPT TWO}", is_share=False, in_line=True)
 
 MEASURES: Mapping[str, Measure] = {
-    m.name: m for m in (ACCURACY, F1, TOP_5, PRECISION, RECALL, AUC, MIOU, MAE, RMSE, R2)
+    m.name: m for m in (ACCURACY, F1, TOP_5, PRECISION, RECALL, AUC, MIOU, PERPLEXITY, BITS, MAE, RMSE, R2)
 }
 
 
 def place_accuracy(place: str) -> Measure:
     """The accuracy where each place has a class: `pixel accuracy`."""
     return replace(ACCURACY, title=f"{place} accuracy")
+
+
+def bits_per(unit: str) -> Measure:
+    """The bits that each unit takes: `bits per character`."""
+    return replace(BITS, title=f"bits per {unit}")
 
 
 def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -159,6 +168,33 @@ class ClassTally:
                 values["f1"] = float(2 * hits / (said + true)) if said + true else 0.0
                 values["auc"] = roc.area if roc else None
         return values
+
+
+class TokenTally:
+    """How many of the labels (N, T) of tokens are right; of a large vocabulary nothing else is kept. ignored: a label
+    that does not count."""
+
+    def __init__(self, ignored: int | None = None) -> None:
+        self.ignored, self.right, self.count = ignored, 0, 0
+
+    def add(self, outputs: np.ndarray, labels: np.ndarray) -> None:
+        """Counts a batch: outputs (N, T, K) are logits, labels (N, T)."""
+        counts = labels != self.ignored if self.ignored is not None else np.ones(labels.shape, bool)
+        self.right += int(np.count_nonzero((outputs.argmax(axis=2) == labels) & counts))
+        self.count += int(np.count_nonzero(counts))
+
+    def roc(self) -> None:
+        """Tokens have no ROC curve."""
+
+    def values(self, roc: Roc | None = None) -> dict[str, float | None]:
+        """The accuracy; what follows from the mean loss is `of_loss`."""
+        return {"accuracy": self.right / self.count if self.count else None}
+
+
+def of_loss(loss: float) -> dict[str, float | None]:
+    """The mean loss of a token, in nats -> its perplexity, exp(loss), and the bits that it takes, loss / ln 2; None
+    where the first is past all bounds."""
+    return {"perplexity": math.exp(loss) if loss < MOST_LOSS else None, "bits": loss / math.log(2)}
 
 
 class NumberTally:

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from netdsl.graph.recipe import LOSSES
 from netdsl.graph.types import Tensor
+from netdsl.training.data.texts import BYTE_NAMES
 from netdsl.training.scores.measures import (
     ACCURACY,
     AUC,
@@ -16,6 +19,7 @@ from netdsl.training.scores.measures import (
     MACRO_F1,
     MAE,
     MIOU,
+    PERPLEXITY,
     PRECISION,
     R2,
     RECALL,
@@ -25,17 +29,21 @@ from netdsl.training.scores.measures import (
     ClassTally,
     Measure,
     NumberTally,
+    TokenTally,
+    bits_per,
+    chosen_classes,
     place_accuracy,
 )
 
 
 @dataclass(frozen=True)
 class Task:
-    """One of the kinds `labels`, `binary`, `masks`, `regression` and `reconstruction`.
+    """One of the kinds `labels`, `binary`, `masks`, `tokens`, `regression` and `reconstruction`.
 
     measures: those of an evaluation, the one that says most first. tracked: names of those that every epoch takes of
     the validation data. plots: kinds of pictures of the test data. what: the kind in words. place: what a class of
-    masks belongs to.
+    masks belongs to, and what a token is. writes: whether what is learned is the next one of the tokens that are given.
+    ignored: the label of tokens that do not count.
     """
 
     kind: str
@@ -46,11 +54,13 @@ class Task:
     tracked: tuple[str, ...]
     plots: tuple[str, ...]
     place: str = "pixel"
+    writes: bool = False
+    ignored: int | None = None
 
     @property
     def counts(self) -> str:
-        """What is right or wrong, in plural: samples, or the places of masks."""
-        return f"{self.place}s" if self.kind == "masks" else "samples"
+        """What is right or wrong, in plural: samples, the places of masks, or tokens."""
+        return f"{self.place}s" if self.kind in ("masks", "tokens") else "samples"
 
     @property
     def leading(self) -> Measure:
@@ -67,8 +77,19 @@ class Task:
         """What may choose the best epoch: names of columns."""
         return ("val_loss", *(f"val_{name}" for name in self.tracked))
 
-    def tally(self) -> ClassTally | NumberTally:
+    @property
+    def drawn_classes(self) -> tuple[str, ...]:
+        """The classes whose names stand in pictures."""
+        return () if self.kind == "tokens" else self.classes
+
+    def chosen(self, logits: np.ndarray) -> np.ndarray:
+        """logits (N, K, ...), of tokens (N, T, K) -> the class of the largest one, (N, ...)."""
+        return logits.argmax(axis=2) if self.kind == "tokens" else chosen_classes(logits, len(self.classes))
+
+    def tally(self) -> ClassTally | TokenTally | NumberTally:
         """What counts an evaluation."""
+        if self.kind == "tokens":
+            return TokenTally(self.ignored)
         if self.classes:
             return ClassTally(len(self.classes), self.kind == "binary", TOP_5 in self.measures)
         return NumberTally(LOSSES[self.loss].targets == "truth")
@@ -79,6 +100,8 @@ def decided_task(loss: str, takes: Tensor, gives: Tensor, classes: tuple[str, ..
 
     copies: whether the targets are the inputs; maps that become maps of their size are a reconstruction anyway.
     """
+    if classes and gives.is_tokens:
+        return _of_tokens(loss, takes, gives, classes)
     if classes and not gives.is_vector:
         return Task(
             "masks", f"a class for each {gives.place}", classes, loss, (MIOU, place_accuracy(gives.place)),
@@ -99,3 +122,15 @@ def decided_task(loss: str, takes: Tensor, gives: Tensor, classes: tuple[str, ..
         made = {1: "a signal", 2: "an image", 3: "a volume"}.get(gives.axes, "numbers")
         return Task("reconstruction", "its input again" if copies else made, (), loss, *numbers, plots)
     return Task("regression", "numbers", (), loss, *numbers, ("regression",))
+
+
+def _of_tokens(loss: str, takes: Tensor, gives: Tensor, classes: tuple[str, ...]) -> Task:
+    """A class for each token: the next one, where the classes are those of the ids that are given."""
+    writes = takes.is_ids and gives.channels == takes.limit
+    are_characters = all(len(name) == 1 for name in classes) and not all(name.isdecimal() for name in classes)
+    unit = "byte" if classes == BYTE_NAMES else "character" if writes and are_characters else "token"
+    measures = (PERPLEXITY, bits_per(unit), place_accuracy(unit))
+    if not writes:
+        measures = (place_accuracy(unit), PERPLEXITY, bits_per(unit))
+    what = f"the next {unit}" if writes else f"a class for each {unit}"
+    return Task("tokens", what, classes, loss, measures, ("accuracy", "perplexity"), (), unit, writes)
