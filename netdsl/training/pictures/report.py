@@ -167,7 +167,8 @@ def _length(history: History) -> tuple[str, str]:
 
 def _verdict(view: RunView, scores: Scores) -> str:
     """The result in a sentence."""
-    weights = {"best": "of the best epoch", "last": "of the last epoch"}.get(view.which, f"of `{plain(view.which)}`")
+    unit = "epoch" if view.run.config.recipe.steps is None else "step"
+    weights = f"of the {view.which} {unit}" if view.which in ("best", "last") else f"of `{plain(view.which)}`"
     samples = f"{scores.samples:,} test {'sample' if scores.samples == 1 else 'samples'}"
     task, leading = view.task, view.task.leading
     if scores.confusion is None:
