@@ -60,9 +60,11 @@ def decoded(ids: np.ndarray, vocabulary: tuple[str, ...]) -> str:
 
 
 def is_text(name: str, want: Wanted) -> bool:
-    """Whether data of that name are a text: the options say so, or the name does and the network takes ids."""
-    takes_ids = want.takes is None or want.takes.is_ids
-    return "text" in want.options or (takes_ids and name.lower().endswith(SUFFIXES) and not os.path.isdir(name))
+    """Whether data of that name are a text: the options say so, or the name does and the network takes ids. A `.npz` is
+    none, whatever the options of the run say that it is given to."""
+    takes_ids, lower = want.takes is None or want.takes.is_ids, name.lower()
+    is_named = takes_ids and lower.endswith(SUFFIXES) and not os.path.isdir(name)
+    return is_named or ("text" in want.options and not lower.endswith(".npz"))
 
 
 def text_file(path: Path, want: Wanted, limit: int | None = None) -> Dataset:
