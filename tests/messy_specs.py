@@ -207,7 +207,7 @@ class Hand:
         def setting():
             key = [self.choose.choice(("lr", "wd-x", "let")), OPTIONAL, "=", OPTIONAL] if self.often(2) else []
             values = self.parentheses("(", [["0.9"], ["0.999"]], ")")
-            return key + self.choose.choice((["1e-3"], ["mnist-mini"], ['"a # b"'], ["if"], values))
+            return key + self.choose.choice((["1e-3"], ["1_0steps"], ["mnist-mini"], ['"a # b"'], ["if"], values))
 
         def entry():
             key = self.choose.choice(("data", "opt", "for-x", "else"))

@@ -81,6 +81,7 @@ def test_an_entry_is_the_same_in_a_spec_and_as_text(entry, name, value):
 
 def test_a_train_block_with_everything_is_printed_in_canonical_form():
     chosen = {entry.partition(" ")[0]: entry for entry, *_ in reversed(MADE)}
+    chosen |= {"steps": "steps 2000 every=250", "schedule": "schedule step at=(100steps, 2_000steps) warmup=50steps"}
     entries = "".join(f"  {entry}\n" for entry in chosen.values())
     canonical = f"{NET}train {{\n{entries}}}\n"
     untidy = canonical.replace("=", " = ").replace(", ", " ,").replace("(", "( ").replace("  ", " ")

@@ -16,10 +16,11 @@ from netdsl.pipeline import compile_text
 from netdsl.training.loop.epochs import train
 from netdsl.training.loop.session import with_settings
 from netdsl.training.loop.watch import Interrupted, Progress, Watch
-from netdsl.training.runs.checkpoint import checkpoint_path
+from netdsl.training.runs.checkpoint import checkpoint_path, read_checkpoint, save_checkpoint
 from netdsl.training.runs.course import Course, course_of
 from netdsl.training.runs.folder import new_run
 from netdsl.training.runs.history import Epoch, read_history
+from netdsl.training.runs.state import read_state
 
 NET = "input 3x8x8\ngap -> linear 3\n"
 SPEC = "input 2\nlinear 8 -> relu -> linear 3\ntrain { data spiral, steps 20 every=8, batch 32, opt adam lr=0.01 }\n"
@@ -204,3 +205,27 @@ def test_steps_and_epochs_on_the_command_line(here, capsys):
     assert netdsl(["train", "tiny.net", "--epochs", "2", "--steps", "5"]) == 2
     assert netdsl(["train", "tiny.net", "--steps", "5 every=6"]) == 2
     assert "--steps: `every=6` is more than all of the 5 steps" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("step", ["0", "-3", "2.5", "x"])
+def test_a_history_with_other_steps_is_damaged(here, capsys, step):
+    assert netdsl(["train", "tiny.net", "-q", "--no-plots", "--limit", "200", "--out", "r"]) == 0
+    file = here / "r/metrics.csv"
+    file.write_text(file.read_text().replace("\n2,16,", f"\n2,{step},"))
+    capsys.readouterr()
+    assert netdsl(["plot", "r", "curves"]) == 2
+    assert "`step` of epoch 2 is" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("step", [0, -3, 2.5, "x", True])
+def test_a_checkpoint_with_other_steps_is_damaged(tmp_path, step):
+    run, net = new_run("tiny", tmp_path / "run"), net_of(steps=6, every=2)
+    with pytest.raises(Interrupted):
+        train(net, DATA, ENGINES["interp"], run, stop_after(3))
+    last = checkpoint_path(run, "last")
+    arrays = load_file(last)
+    _, info = read_checkpoint(last, arrays, True)
+    info["history"][0]["step"] = step
+    save_checkpoint(last, arrays, info)
+    with pytest.raises(UserError, match="holds weights, but not where training stood"):
+        read_state(run, "last", arrays)

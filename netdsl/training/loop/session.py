@@ -34,18 +34,8 @@ from netdsl.training.scores.fitting import adapted
 if TYPE_CHECKING:
     from netdsl.training.data.dataset import Dataset
 
-ENTRIES = (
-    "opt",
-    "schedule",
-    "loss",
-    "augment",
-    "clip",
-    "ema",
-    "stop",
-    "fit",
-    "monitor",
-    "steps",
-)  # as in a train block
+ENTRIES = ("opt", "schedule", "loss", "augment", "clip", "ema", "stop", "fit", "monitor", "steps")
+"""What settings say as a train block does."""
 
 
 @dataclass(frozen=True)

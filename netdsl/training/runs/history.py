@@ -198,6 +198,8 @@ def _epoch(number: int, head: list[str], row: list[str]) -> Epoch:
     known: dict[str, Any] = {name: values.get(name) for name in COLUMNS}  # `_measured` gives a number of NEEDED
     more = {name: values[name] for name in MORE if name in values}
     step = None if known["step"] is None else int(known["step"])
+    if step is not None and (step < 1 or step != known["step"]):
+        raise ValueError(f"`step` of epoch {number} is {known['step']:g}, no number of steps")
     return Epoch(**{**known, "epoch": number, "step": step}, more=more)
 
 

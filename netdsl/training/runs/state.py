@@ -96,6 +96,8 @@ def read_state(run: Path, which: str, expected: Mapping[str, np.ndarray]) -> Sta
             Epoch(**{name: row.get(name) for name in COLUMNS}, more=dict(row.get("more", {})))
             for row in info["history"]
         ]
+        if not all(row.step is None or (type(row.step) is int and row.step > 0) for row in history):
+            raise ValueError("a row of the history has no number of steps")
     except (KeyError, TypeError, AttributeError, ValueError):
         raise UserError(f"{shown(path)} holds weights, but not where training stood") from None
     return State(which, arrays, position, history)
