@@ -73,11 +73,11 @@ def text_file(path: Path, want: Wanted, limit: int | None = None) -> Dataset:
         if (size := os.path.getsize(path)) > MAX_BYTES:
             raise UserError(f"{shown(path)} has {size} bytes, the limit is {MAX_BYTES}")
         raw = path.read_bytes()
-        text = read_text(shown(path), raw, want.options.get("text") == "bytes", want.names)
+        text = text_of(shown(path), raw, want.options.get("text") == "bytes", want.names)
     return text_dataset(plain(path.name), text, want, limit, want.unused("texts", "text"))
 
 
-def read_text(where: str, raw: bytes, are_bytes: bool = False, names: tuple[str, ...] = ()) -> Text:
+def text_of(where: str, raw: bytes, are_bytes: bool = False, names: tuple[str, ...] = ()) -> Text:
     """The bytes of a text as whole numbers; where: what it is called in a message.
 
     Characters are those of UTF-8, or of UTF-16 where its mark stands first; lines that end with CR LF end with LF. The
