@@ -114,14 +114,14 @@ def test_the_vocabulary_of_a_run_numbers_another_text():
 def test_unknown_characters_are_named_and_counted():
     match, raw = "`a.txt` has 4 characters that the network does not know", "aéa\x07ééb".encode()
     error = refuses(match, text_of, "`a.txt`", raw, False, ("a", "b"))
-    assert "`é` (3 times), `\\x07` (1 times)" in error.message
+    assert "`é` (3 times), `\\x07` (once)" in error.message
     many = "".join(map(chr, range(0x4E00, 0x4E00 + 20)))
     assert "and 12 others" in refuses("20 characters", text_of, "`a`", many.encode(), False, ("a",)).message
 
 
 def test_what_is_no_text_is_said_with_its_place():
     assert "bytes`" in refuses("is not UTF-8: byte 4, on line 2, is 0xff", text_of, "`a`", b"abc\n\xff").help
-    assert "bytes`" in refuses("the character NUL 2 times", text_of, "`a`", b"a\0b\0").help
+    assert "bytes`" in refuses("the character NUL, 2 of them", text_of, "`a`", b"a\0b\0").help
     assert "bytes`" in refuses("not UTF-8: byte 1, on line 1, is 0xe2", text_of, "`a`", b"a\xe2\x82").help
     refuses("begins as UTF-16 and is none", text_of, "`a`", b"\xff\xfea")
     refuses("is empty$", text_of, "`a`", b"")

@@ -94,7 +94,7 @@ def text_of(where: str, raw: bytes, are_bytes: bool = False, names: tuple[str, .
         counts += np.bincount(points, minlength=POINTS)
     used = np.flatnonzero(counts)
     if counts[0]:
-        raise UserError(f"{where} has the character NUL {counts[0]} times: it is no text", help=_bytes_help(where))
+        raise UserError(f"{where} has the character NUL, {counts[0]:,} of them: it is no text", help=_bytes_help(where))
     if not names and len(used) > MAX_VOCABULARY:
         raise UserError(f"{where} has {len(used)} different characters, the limit is {MAX_VOCABULARY}")
     vocabulary = names or tuple(map(chr, used.tolist()))
@@ -160,7 +160,8 @@ def _check_known(where: str, counts: np.ndarray, used: np.ndarray, codes: np.nda
     if not unknown.size:
         return
     most = unknown[np.argsort(-counts[unknown], kind="stable")][:MAX_NAMED]
-    some = ", ".join(f"`{plain(chr(k))}` ({counts[k]:,} times)" for k in most.tolist())
+    times = {k: f"{counts[k]:,} times" if counts[k] > 1 else "once" for k in most.tolist()}
+    some = ", ".join(f"`{plain(chr(k))}` ({often})" for k, often in times.items())
     more = f" and {len(unknown) - len(most)} others" if len(unknown) > len(most) else ""
     total = int(counts[unknown].sum())
     text = f"{where} has {total:,} {'character' if total == 1 else 'characters'} that the network does not know"
