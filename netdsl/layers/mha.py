@@ -213,6 +213,8 @@ WITH_DROPOUT = '''class SelfAttentionWithDropout(SelfAttention):
         self.dropout = nn.Dropout(dropout)
 
     def mix(self, q, k, v):
+        if not self.training:
+            return super().mix(q, k, v)
         k, v = (part.repeat_interleave(self.heads // self.kv, dim=1) for part in (k, v))
         scores = q @ k.transpose(2, 3) * self.size**-0.5
         if self.causal:
