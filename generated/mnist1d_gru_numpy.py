@@ -34,23 +34,6 @@ def tokens_backward(dy, saved):
     return dy.transpose(0, 2, 1).reshape(saved), {}
 
 
-def dropout_forward(x, p, training, rng):
-    """In training y = x * factor, factor = 0 with probability p, else 1 / (1 - p) (Srivastava et al. 2014)."""
-    if not training:
-        return x, None
-    factor = ((rng.random(x.shape, np.float32) >= p) / (1 - p)).astype(x.dtype)
-    return x * factor, factor
-
-
-def drawn_between(x, weight, layers, sides, dropout, training, rng):
-    """x (N, T, D), weight (G*H, H) -> the factor (N, layers - 1, T, sides * H) that drops numbers between layers, as
-    `dropout` draws it; None where there is none."""
-    if not training or dropout == 0:
-        return None
-    shape = len(x), layers - 1, x.shape[1], sides * weight.shape[1]
-    return dropout_forward(np.ones(shape, x.dtype), dropout, True, rng)[1]
-
-
 def cell_weights(params, layer, side):
     """The weights of one layer in one direction, forwards or backwards, by their names without `_l0_reverse`."""
     end = f"_l{layer}_reverse" if side else f"_l{layer}"
@@ -86,12 +69,7 @@ def sigmoid(x):
 
 
 def gru_steps(x, state, weight_ih, weight_hh, bias_ih, bias_hh):
-    """x (N, T, D) -> y (N, T, H), weight_ih (3H, D), weight_hh (3H, H), biases (3H,) or None; state h (N, H).
-
-    With a = x weight_ih^T + bias_ih and b = h weight_hh^T + bias_hh in three parts: r, z = sigmoid(a + b),
-    n = tanh(a + r * b), h = (1 - z) * n + z * h (Cho et al. 2014; the reset gate stands behind the product, as in
-    nn.GRU).
-    """
+    """x (N, T, D) -> y (N, T, H), weight_ih (3H, D), weight_hh (3H, H), biases (3H,) or None; state: h (N, H)."""
     n, t, _ = x.shape
     size = weight_hh.shape[1]
     inner = with_biases(x, weight_ih, bias_ih).reshape(n, t, 3, size)
@@ -111,15 +89,19 @@ def gru_steps(x, state, weight_ih, weight_hh, bias_ih, bias_hh):
     return y, (x, gates, begun, weight_ih, weight_hh, bias_ih is not None), h
 
 
-def gru_forward(x, training, rng, layers=1, bi=False, dropout=0.0, **params):
-    """x (N, T, D) -> y (N, T, H), or (N, T, 2H) with `bi`; params by nn.GRU's names."""
-    sides = 2 if bi else 1
-    factor = drawn_between(x, params["weight_hh_l0"], layers, sides, dropout, training, rng)
-    return recurrent_forward(x, gru_steps, layers, sides, factor, params)
+def gru_forward(x, layers=1, bi=False, **params):
+    """x (N, T, D) -> y (N, T, H), or (N, T, 2H) with `bi`; params by nn.GRU's names. At each step of a layer, with
+    a = x weight_ih^T + bias_ih and b = h weight_hh^T + bias_hh in three parts,
+
+    r, z = sigmoid(a + b), n = tanh(a + r * b), and y = h = (1 - z) * n + z * h (Cho et al. 2014; the reset gate stands
+    behind the product, as in nn.GRU); h begins at 0.
+    """
+    return recurrent_forward(x, gru_steps, layers, 2 if bi else 1, None, params)
 
 
 def recurrent_backward(dy, saved, steps_backward):
-    """Back through the layers, the last one first; the input of two directions gets the sum of their gradients."""
+    """dy (N, T, sides * H) -> dx (N, T, D), back through the layers, the last one first; what two directions read gets
+    the sum of their gradients."""
     kept, sides, factor = saved
     grads = {}
     for layer in reversed(range(len(kept) // sides)):
@@ -170,7 +152,7 @@ def gru_steps_backward(dy, saved):
 
 
 def gru_backward(dy, saved):
-    """Back through the layers, and in each through the steps."""
+    """dy (N, T, H), or (N, T, 2H) -> dx (N, T, D): back through the layers, and in each through the steps."""
     return recurrent_backward(dy, saved, gru_steps_backward)
 
 
@@ -507,7 +489,7 @@ class Mnist1dGru(Network):
         x = self.check_input(x)
         p, saved = self.params, self.saved
         x, saved["tokens1"] = tokens_forward(x)  # (N, 40, 1)
-        x, saved["gru1"] = gru_forward(x, training=training, rng=self.rng, layers=2, weight_ih_l0=p["gru1.weight_ih_l0"], weight_hh_l0=p["gru1.weight_hh_l0"], bias_ih_l0=p["gru1.bias_ih_l0"], bias_hh_l0=p["gru1.bias_hh_l0"], weight_ih_l1=p["gru1.weight_ih_l1"], weight_hh_l1=p["gru1.weight_hh_l1"], bias_ih_l1=p["gru1.bias_ih_l1"], bias_hh_l1=p["gru1.bias_hh_l1"])  # (N, 40, 64)
+        x, saved["gru1"] = gru_forward(x, layers=2, weight_ih_l0=p["gru1.weight_ih_l0"], weight_hh_l0=p["gru1.weight_hh_l0"], bias_ih_l0=p["gru1.bias_ih_l0"], bias_hh_l0=p["gru1.bias_hh_l0"], weight_ih_l1=p["gru1.weight_ih_l1"], weight_hh_l1=p["gru1.weight_hh_l1"], bias_ih_l1=p["gru1.bias_ih_l1"], bias_hh_l1=p["gru1.bias_hh_l1"])  # (N, 40, 64)
         x, saved["take1"] = take_forward(x, index=-1)  # (N, 64)
         x, saved["linear1"] = linear_forward(x, p["linear1.weight"], p["linear1.bias"])  # (N, 10)
         return x

@@ -205,7 +205,7 @@ class Recurrent(Stage):
             h[0], h[-1] = 0, 0
             for cell in cells:
                 cell.forward(given)
-        return np.multiply(h[1:-1].swapaxes(0, 1), cells[0].scale, out=self.y[b])
+        return np.multiply(h[1:-1].swapaxes(0, 1), self.cells[-1][0].scale, out=self.y[b])
 
     def input_of(self, layer):
         """What a layer is given, (T, n, D)."""
@@ -213,11 +213,6 @@ class Recurrent(Stage):
         if layer == 0:
             return self.x[b]
         return self.h[layer - 1][b][1:-1]
-
-    def factor(self, layer):
-        """What the output of a layer is multiplied by, (T, n, sides * H)."""
-        drawn = self.w.network.io[f"factor {self.name}"][self.w.rows[self.w.block]]
-        return drawn[:, layer].swapaxes(0, 1)
 
     def backward(self, dy):
         """dy (n, T, H) or (n, T, 2H) -> dx (n, T, D) if anything needs it."""

@@ -20,7 +20,7 @@ MAX_CONFUSED, MAX_NAME = 20, 10  # classes in a table of confusion, characters o
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--data", help="Other data than the run's; its test part is used; by default the run's.")
+@click.option("--data", help="Other data than the run's, as for `train`; its test part is used; by default the run's.")
 @click.option("--checkpoint", type=click.Choice(["best", "last", "prev"]), help="By default the best, if there is one.")
 @click.option("--limit", type=click.IntRange(1), help="Use only the first samples; by default as in training.")
 @flips_option()
@@ -46,6 +46,7 @@ def command(
       netdsl eval runs/lenet-1
       netdsl eval runs/lenet-1 --data mnist --json
       netdsl eval runs/resnet20-1 --flips
+      netdsl eval runs/char_gpt-1 --data "text diary.txt"
     """
     import json
 

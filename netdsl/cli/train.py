@@ -63,9 +63,9 @@ WITH_A_BACKEND = ("level", "workers", "threads")  # and these with `--backend`: 
 )
 @click.option(
     "--data",
-    help=f"{', '.join(CATALOG)}, a .npz, .csv or .parquet, IDX files, a folder of images, recordings, .npy or "
-    ".parquet files, or what `datasets` saved, with options behind it as in 'har.csv stride=64'; by default as in the "
-    "spec.",
+    help=f"{', '.join(CATALOG)}, 'text FILE', a .npz, .csv or .parquet, IDX files, a folder of images, recordings, "
+    ".npy or .parquet files, or what `datasets` saved, with options behind it as in 'har.csv stride=64'; by default "
+    "as in the spec.",
 )
 @click.option(
     "--fit",

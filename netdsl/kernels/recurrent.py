@@ -55,7 +55,8 @@ def recurrent_forward(
 def recurrent_backward(
     dy: Tokens, saved: Saved, steps_backward: Callable[[Array, Saved], tuple[Array, Grads]]
 ) -> tuple[Tokens, Grads]:
-    """Back through the layers, the last one first; the input of two directions gets the sum of their gradients."""
+    """dy (N, T, sides * H) -> dx (N, T, D), back through the layers, the last one first; what two directions read gets
+    the sum of their gradients."""
     kept, sides, factor = saved
     grads: Grads = {}
     for layer in reversed(range(len(kept) // sides)):

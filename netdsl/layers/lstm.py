@@ -93,14 +93,15 @@ def lstm_dropout_forward(
     dropout: float = 0.0,
     **params: Array,
 ) -> tuple[Array, Saved]:
-    """As `lstm_forward`; in training a dropout stands behind each layer but the last."""
+    """x (N, T, D) -> y (N, T, H), or (N, T, 2H): `lstm_forward`, and in training a dropout behind each layer but the
+    last."""
     sides = 2 if bi else 1
     factor = drawn_between(x, params["weight_hh_l0"], layers, sides, dropout, training, rng)
     return recurrent_forward(x, lstm_steps, layers, sides, factor, params)
 
 
 def lstm_backward(dy: Tokens, saved: Saved) -> tuple[Tokens, Grads]:
-    """Back through the layers, and in each through the steps."""
+    """dy (N, T, H), or (N, T, 2H) -> dx (N, T, D): back through the layers, and in each through the steps."""
     return recurrent_backward(dy, saved, lstm_steps_backward)
 
 

@@ -125,9 +125,10 @@ def attention_forward(
     rope: bool = False,
     base: float = 10000.0,
 ) -> tuple[Tokens, Saved]:
-    """x (N, T, D) -> y (N, T, D), as without these words, but causal: a token reads itself and those before it; `kv`
-    heads of keys and values, each for heads / kv heads of queries (Ainslie et al. 2023); rope: queries and keys turned
-    by their positions (Su et al. 2021), features i and i + half of a head together, as in Hugging Face's Llama."""
+    """x (N, T, D) -> y (N, T, D), self-attention (`attend`). causal: a token reads itself and those before it; kv:
+    heads of keys and values, each for heads / kv heads of queries (Ainslie et al. 2023); rope: queries and keys are
+    turned by their positions (Su et al. 2021), features i and i + half of a head together, as in Hugging Face's
+    Llama."""
     angles = base if rope else None
     return attend(x, in_proj_weight, in_proj_bias, out_proj_weight, out_proj_bias, heads, kv, causal, angles, None)
 

@@ -51,7 +51,7 @@ def rnn_steps(
 def relu_steps(
     x: Array, state: Saved, weight_ih: Array, weight_hh: Array, bias_ih: Param, bias_hh: Param
 ) -> tuple[Array, Saved, Saved]:
-    """`rnn_steps` with max(0, ...)."""
+    """x (N, T, D) -> y (N, T, H): `rnn_steps` with max(0, ...)."""
     return rnn_steps(x, state, weight_ih, weight_hh, bias_ih, bias_hh, True)
 
 
@@ -88,14 +88,15 @@ def rnn_dropout_forward(
     dropout: float = 0.0,
     **params: Array,
 ) -> tuple[Array, Saved]:
-    """As `rnn_forward`; in training a dropout stands behind each layer but the last."""
+    """x (N, T, D) -> y (N, T, H), or (N, T, 2H): `rnn_forward`, and in training a dropout behind each layer but the
+    last."""
     sides = 2 if bi else 1
     factor = drawn_between(x, params["weight_hh_l0"], layers, sides, dropout, training, rng)
     return recurrent_forward(x, relu_steps if relu else rnn_steps, layers, sides, factor, params)
 
 
 def rnn_backward(dy: Tokens, saved: Saved) -> tuple[Tokens, Grads]:
-    """Back through the layers, and in each through the steps."""
+    """dy (N, T, H), or (N, T, 2H) -> dx (N, T, D): back through the layers, and in each through the steps."""
     return recurrent_backward(dy, saved, rnn_steps_backward)
 
 

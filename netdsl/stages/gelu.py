@@ -55,34 +55,31 @@ class Gelu(Pointwise):
 
 
 class TanhGelu(Gelu):
-    """y = x * t / 2, t = 1 + tanh(a * x * (1 + b * x*x)), a = sqrt(2 / pi), b = 0.044715, and dx = dy * (t + x * t *
-    (2 - t) * a * (1 + 3 * b * x*x)) / 2; the factor is kept."""
+    """y = x * phi, phi = (1 + tanh(u)) / 2 = 1 / (1 + exp(-2u)), u = a * x * (1 + b * x*x), a = sqrt(2 / pi), b =
+    0.044715, and dx = dy * (phi + 2 * x * phi * (1 - phi) * a * (1 + 3 * b * x*x)); the factor is kept."""
 
     can = Gelu.can
 
     def compute(self, x: Array, y: Array, rows: slice) -> None:
         """x (rows, C) -> y, so as well; it may be x."""
-        a = (2 / math.pi) ** 0.5
-        square, t, product = (array[: x.size].reshape(x.shape) for array in self.parts)
+        a, b = 2 * (2 / math.pi) ** 0.5, 0.044715
+        square, phi, part = (array[: x.size].reshape(x.shape) for array in self.parts)
         np.square(x, out=square)
-        np.minimum(square, 1600, out=square)  # beyond, t is 0 or 2, and what follows might overflow
-        np.multiply(square, 0.044715 * a, out=t)
-        t += a
-        t *= x
-        np.tanh(t, out=t)
-        t += 1
-        if not self.w.training:
-            t *= 0.5
-            np.multiply(t, x, out=y)
-            return
-        square *= 3 * 0.044715 * a
-        square += a
-        np.subtract(2, t, out=product)
-        square *= product
-        t *= 0.5
-        np.multiply(t, x, out=y)
-        square *= y
-        np.add(square, t, out=self.factor[self.w.block].reshape(-1, x.shape[1])[rows])
+        np.minimum(square, 1600, out=square)  # beyond, phi is 0 or 1, and what follows might overflow
+        np.multiply(square, -a * b, out=phi)
+        phi -= a
+        phi *= x
+        np.exp(phi, out=phi)
+        phi += 1
+        np.reciprocal(phi, out=phi)
+        np.multiply(phi, x, out=y)
+        if self.w.training:
+            square *= 3 * a * b
+            square += a
+            square *= y
+            np.subtract(1, phi, out=part)
+            square *= part
+            np.add(square, phi, out=self.factor[self.w.block].reshape(-1, x.shape[1])[rows])
 
 
 def normal_distribution(x: Array, square: Array, phi: Array, part: Array) -> None:

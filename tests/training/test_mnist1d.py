@@ -40,6 +40,13 @@ def test_the_data_set_is_balanced_and_the_same_for_every_seed():
     assert np.array_equal(data.normalized(data.x_test), data.x_test)
 
 
+@pytest.mark.slow("mnist1d_gru, trained to the end")
+def test_the_recurrent_network_of_the_specs_is_right_in_94_of_100(tmp_path):
+    net = compile_file(ROOT / "specs" / "mnist1d_gru.net")
+    result = train(net, load_dataset("mnist1d", None), Engine("numpy", 2, "auto", None), new_run("gru", tmp_path))
+    assert result.test_accuracy >= 0.94
+
+
 @pytest.mark.slow("mnist1d_cnn, trained to the end")
 def test_the_network_of_the_specs_is_right_in_94_of_100(tmp_path):
     """As the authors' CNN is; nine runs of ours were right in 95.6 to 96.7 of 100."""

@@ -34,7 +34,7 @@ _TOKEN = re.compile(
     |(?P<arrow>->)
     |(?P<ref>@[A-Za-z0-9_.]+)
     |(?P<size>in\.[a-z]+)
-    |(?P<number>\d[\d_]*steps(?!\w)|\d+(?:x\d+)+|\d[\d_]*(?:\.\d+)?(?:[eE][-+]?\d+)?)
+    |(?P<number>\d+(?:x\d+)+|\d[\d_]*steps(?!\w)|\d[\d_]*(?:\.\d+)?(?:[eE][-+]?\d+)?)
     |(?P<name>[A-Za-z_][A-Za-z0-9_]*)
     |(?P<sign>\.\.|==|!=|<=|>=|//|[-+*/%<>=(){}\[\],|])
     |(?P<space>[ \t]+)""",

@@ -37,7 +37,7 @@ class WritingNetwork(TokenNetwork):
         all is computed again for each number, and the numbers are the same.
         """
         prompt = np.asarray(prompt)
-        texts = prompt.reshape(-1, prompt.shape[-1])
+        texts = np.atleast_2d(prompt)
         numbers = self.continued(texts, temperature, top_k, np.random.default_rng(seed), cache)
         made = np.zeros((len(texts), n), np.int64)
         for i, drawn in zip(range(n), numbers, strict=False):

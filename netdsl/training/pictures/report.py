@@ -169,8 +169,14 @@ def _verdict(view: RunView, scores: Scores) -> str:
     """The result in a sentence."""
     unit = "epoch" if view.run.config.recipe.steps is None else "step"
     weights = f"of the {view.which} {unit}" if view.which in ("best", "last") else f"of `{plain(view.which)}`"
-    samples = f"{scores.samples:,} test {'sample' if scores.samples == 1 else 'samples'}"
-    task, leading = view.task, view.task.leading
+    task = view.task
+    noun = (
+        f"window{'s' * (scores.samples != 1)} of {view.net.graph.input_type.length} {task.place}s"
+        if task.writes
+        else ""
+    )
+    samples = f"{scores.samples:,} test {noun or ('sample' if scores.samples == 1 else 'samples')}"
+    leading = task.leading
     if scores.confusion is None:
         value = scores.values.get(leading.name)
         said = f", the {leading.title} {leading.shown(value)}" if value is not None else ""
@@ -240,5 +246,6 @@ def _commands(view: RunView) -> list[tuple[str, str]]:
     if takes.is_map:
         table = ("FILE", f"let it predict {'a wav or ' if takes.axes == 1 else ''}the samples of a csv, npz or npy")
     what = ("IMAGE...", "let it look at pictures") if takes.is_image else table
-    next_steps.append((f"netdsl predict {run} {what[0]}", what[1]))
+    predict = (f"netdsl predict {run} {what[0]}", what[1])
+    next_steps.append((f"netdsl sample {run}", "let it write") if view.task.writes else predict)
     return [*next_steps, (f"netdsl plot {run}", "draw the figures of this page as files")]
