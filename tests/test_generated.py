@@ -14,7 +14,7 @@ from netdsl.targets.torch.running import torch_model
 
 ROOT = Path(__file__).resolve().parents[1]
 GENERATED = ROOT / "generated"
-FAST = ("lenet", "bn_cnn", "resnet20", "mnist1d_cnn", "mnist1d_gru")  # shown at -O2, too
+FAST = ("lenet", "bn_cnn", "resnet20", "mnist1d_cnn", "mnist1d_gru", "char_gpt")  # shown at -O2, too
 FOR_CUPY = ("lenet", "resnet20")  # shown for CuPy, too
 
 

@@ -1,6 +1,7 @@
 """Attention with the words of decoders: what a token may read, which heads share keys, how positions turn queries, how
 tokens go on; and what is said where these do not fit."""
 
+import inspect
 import itertools
 
 import numpy as np
@@ -28,8 +29,8 @@ def go_on(model, name, x, state):
     node = model.layer(name).node
     layer = layer_of(node.op)
     arguments = {p.argument: model.params[p.full_name(name)] for p in node.params} | dict(node.attrs)
-    asked = list(layer.go_on.__code__.co_varnames[1 : layer.go_on.__code__.co_argcount - 1])
-    return layer.go_on(x, *(arguments.get(name) for name in asked), state)
+    asked = [argument for argument in inspect.signature(layer.go_on).parameters if argument not in ("x", "state")]
+    return layer.go_on(x, state=state, **{argument: arguments.get(argument) for argument in asked})
 
 
 @pytest.mark.parametrize("words", [*WORDS, "causal dropout=0.5"])

@@ -169,14 +169,13 @@ def _verdict(view: RunView, scores: Scores) -> str:
     """The result in a sentence."""
     unit = "epoch" if view.run.config.recipe.steps is None else "step"
     weights = f"of the {view.which} {unit}" if view.which in ("best", "last") else f"of `{plain(view.which)}`"
-    task = view.task
+    task, leading = view.task, view.task.leading
     noun = (
         f"window{'s' * (scores.samples != 1)} of {view.net.graph.input_type.length} {task.place}s"
         if task.writes
         else ""
     )
     samples = f"{scores.samples:,} test {noun or ('sample' if scores.samples == 1 else 'samples')}"
-    leading = task.leading
     if scores.confusion is None:
         value = scores.values.get(leading.name)
         said = f", the {leading.title} {leading.shown(value)}" if value is not None else ""
