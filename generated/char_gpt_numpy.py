@@ -135,7 +135,7 @@ def rotary_table(begin, end, size, base, dtype):
     return np.stack([np.cos(angles), np.sin(angles)]).astype(dtype)
 
 
-def turned(x, table):
+def rotated(x, table):
     """x (..., T, D), table (2, T, D/2) -> features i and i + D/2 of token t, as a point of the plane, turned by the
     angle of t and i (Su et al. 2021, eq. 34; the pairs as in Hugging Face's LlamaAttention and in GPT-NeoX)."""
     cos, sin = table
@@ -155,7 +155,7 @@ def attend(x, weight, bias, out_weight, out_bias, heads, kv, causal, base, facto
     q, k, v = queries_keys_values(x, weight, bias, heads, kv)
     table = None if base is None else rotary_table(0, t, d // heads, base, x.dtype)
     if table is not None:
-        q, k = turned(q, table), turned(k, table)
+        q, k = rotated(q, table), rotated(k, table)
     weights = attention_weights(q, k, causal)  # (N, kv, heads/kv, T, T)
     used = weights if factor is None else weights * factor.reshape(weights.shape)
     mixed, y = mixed_values(used, v, out_weight, out_bias)
@@ -173,9 +173,9 @@ def attention_forward(
     return attend(x, in_proj_weight, in_proj_bias, out_proj_weight, out_proj_bias, heads, kv, causal, angles, None)
 
 
-def turned_back(dy, table):
-    """dy (..., T, D), table (2, T, D/2) -> dx of `turned`: it turns by the negative angles."""
-    return turned(dy, table * np.array([1, -1], table.dtype)[:, None, None])
+def rotated_back(dy, table):
+    """dy (..., T, D), table (2, T, D/2) -> dx of `rotated`: it turns by the negative angles."""
+    return rotated(dy, table * np.array([1, -1], table.dtype)[:, None, None])
 
 
 def attention_backward(dy, saved):
@@ -195,7 +195,7 @@ def attention_backward(dy, saved):
     dk = np.matmul(dscores.swapaxes(3, 4), q).sum(axis=2, keepdims=True) * size**-0.5
     dv = np.matmul(used.swapaxes(3, 4), dmixed).sum(axis=2, keepdims=True)
     if table is not None:
-        dq, dk = turned_back(dq, table), turned_back(dk, table)
+        dq, dk = rotated_back(dq, table), rotated_back(dk, table)
     parts = [part.transpose(0, 3, 1, 2, 4).reshape(n * t, -1) for part in (dq, dk, dv)]
     dqkv, rows = np.concatenate(parts, axis=1), dy.reshape(n * t, d)
     grads = {
@@ -415,7 +415,7 @@ def attention_go_on(
     begin = 0 if state is None else state[0].shape[3]
     if rope:
         table = rotary_table(begin, begin + x.shape[1], q.shape[-1], base, x.dtype)
-        q, k = turned(q, table), turned(k, table)
+        q, k = rotated(q, table), rotated(k, table)
     if state is not None:
         k, v = np.concatenate([state[0], k], axis=3), np.concatenate([state[1], v], axis=3)
     _, y = mixed_values(attention_weights(q, k, True), v, out_proj_weight, out_proj_bias)

@@ -95,10 +95,6 @@ class CharGpt:
         """x (N, 64), whole numbers from 0 to 64 -> the same as int64. Raises ValueError."""
         return check_ids(x, 64, 65)
 
-    def input_dtypes(self):
-        """What the workers call an input -> what it is."""
-        return {"x": np.int64}
-
     def next_logits(self, x, states):
         """The next numbers x (N, S) of texts, and what layers kept of those before -> logits of what follows each."""
         x, p = check_ids(x, x.shape[1], 65), self.params
@@ -342,26 +338,6 @@ class Stage:
             self.w.grads[name] += value
 
 
-class Input(Stage):
-    """The network's input, a map (n, C, *space) -> (H, W, n, C)."""
-
-    def __init__(self, w, shape):
-        self.start(w)
-        self.y = w.arrays(lambda n: (*plane(shape[1:]), n, shape[0]))
-
-    def forward(self, x):
-        """x (n, C, *space) -> y (H, W, n, C)."""
-        y = self.y[self.w.block]
-        y[...] = x.reshape(*x.shape[:2], *y.shape[:2]).transpose(2, 3, 0, 1)
-        return y
-
-
-def plane(space):
-    """The height and width of a map as it lies: (L,) -> (L, 1), (H, W) as it is, (D, H, W) -> (D*H, W)."""
-    *rows, width = space if len(space) > 1 else (*space, 1)
-    return math.prod(rows), width
-
-
 class Embed(Stage):
     """y = the rows of weight for the numbers x; weight is stored as (D, V). In training all rows of a small table are
     laid one behind the other; else, and at inference, where nothing is derived from matrices, they are gathered."""
@@ -550,6 +526,12 @@ def inside(shape, n):
 def is_map(shape):
     """Whether a value of these sizes is a map, (C, H, W) or (C, D, H, W); signals are (C, L, 1) here."""
     return len(shape) >= 3
+
+
+def plane(space):
+    """The height and width of a map as it lies: (L,) -> (L, 1), (H, W) as it is, (D, H, W) -> (D*H, W)."""
+    *rows, width = space if len(space) > 1 else (*space, 1)
+    return math.prod(rows), width
 
 
 def is_felt(left, var):

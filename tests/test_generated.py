@@ -11,6 +11,7 @@ from conftest import SMALL
 
 from netdsl.pipeline import compile_file, run_module
 from netdsl.targets.torch.running import torch_model
+from netdsl.verify.batches import in_dtype, random_input
 
 ROOT = Path(__file__).resolve().parents[1]
 GENERATED = ROOT / "generated"
@@ -89,7 +90,8 @@ def test_the_torch_module_gives_what_the_numpy_module_gives(small_spec):
     names = [name for name in other.state_dict() if not name.endswith("num_batches_tracked")]
     assert sorted(names) == sorted(weights)
     assert [name for name, _ in other.named_parameters()] == list(model.params)
-    x = np.random.default_rng(0).standard_normal((4, *numpy_module.INPUT_SHAPE))
+    x = random_input(compile_file(small_spec).graph.input, 4, np.random.default_rng(0))
+    x = in_dtype(x, "float64")
     with torch.no_grad():
         expected = other(torch.from_numpy(x)).numpy()
     np.testing.assert_allclose(model.forward(x), expected, rtol=1e-8, atol=1e-12)
