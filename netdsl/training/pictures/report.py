@@ -62,13 +62,17 @@ CAPTIONS = {
     ),
     "filters": ("Learned filters", "The weights of the first layer, each scaled on its own."),
     "features": ("Feature maps", "What the first layers make of one test sample."),
+    "attention": (
+        "Attention",
+        "How much each token reads of each other one, by layers and heads; what a causal layer cannot read is empty.",
+    ),
     "statistics": ("Activations and gradients", "How large they are, layer by layer, over one batch."),
     "receptive": ("Receptive field", "The part of the input that one value of a layer can depend on."),
 }
 IN_SECTIONS = {
     "training": ("curves",),
     "test": OF_TASKS,
-    "inside": ("saliency", "filters", "features", "statistics", "receptive"),
+    "inside": ("saliency", "filters", "features", "attention", "statistics", "receptive"),
 }
 
 
