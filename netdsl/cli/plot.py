@@ -153,5 +153,7 @@ def _check_options(kinds: tuple[str, ...], about: Mapping[str, object]) -> None:
         raise UserError("`--image` and `--sample` exclude each other", help="leave out one")
     for name in given:
         if kinds and not set(SUBJECT[name]) & set(kinds):
-            text = f"`--{name}` changes nothing here: it is for {' and '.join(f'`{kind}`' for kind in SUBJECT[name])}"
+            *others, last = (f"`{kind}`" for kind in SUBJECT[name])
+            those = f"{', '.join(others)} and {last}" if others else last
+            text = f"`--{name}` changes nothing here: it is for {those}"
             raise UserError(text, help=f"leave it out, or add `{SUBJECT[name][0]}`")

@@ -7,13 +7,11 @@ from xml.etree import ElementTree
 import matplotlib
 import numpy as np
 import pytest
-from figures import ROWS, overhang, words
+from figures import NAMES, overhang, view_of, words
 from PIL import Image
 
 from netdsl.graph.types import map_of, vector
 from netdsl.ground.diagnostics import UserError
-from netdsl.pipeline import compile_text
-from netdsl.training.data.dataset import Dataset
 from netdsl.training.drawing.style import short_names, style, text
 from netdsl.training.pictures.kinds import (
     KINDS,
@@ -27,30 +25,9 @@ from netdsl.training.pictures.kinds import (
     svg_text,
 )
 from netdsl.training.runs.history import Epoch, History
-from netdsl.training.runs.views import RunView
 from netdsl.training.scores.task import decided_task
 
 IMAGES = "input 3x10x8\nconv 6 k3 p1 -> bn -> relu -> pool 2 -> conv 4 k3 -> relu -> flatten -> linear {classes}"
-NAMES = (
-    "$x_1^{2}$",
-    "\\frac{",
-    "a\nb\x1b[31m",
-    "\N{CAT FACE} \u732b",
-    "a very long name of a class that goes on",
-    "<b>&\"'-->",
-)
-
-
-def view_of(text, classes=NAMES, samples=30, rows=ROWS):
-    net, rng = compile_text(text.format(classes=len(classes))), np.random.default_rng(0)
-    shape = net.graph.input_shape
-    x = rng.integers(0, 256, (samples, *shape), np.uint8) if len(shape) == 3 else rng.normal(size=(samples, *shape))
-    gives = net.graph.output_shape
-    y = rng.integers(0, len(classes), (samples, *gives[1:])) if classes else rng.normal(size=(samples, *gives))
-    x, y = x if x.dtype == np.uint8 else x.astype(np.float32), y if classes else y.astype(np.float32)
-    return RunView(
-        None, net, net.build(seed=1), Dataset("drawn", x, y, x, y, classes, (0.5,), (0.25,)), History(rows), "last"
-    )
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +41,8 @@ def view_for(kind, view):
         return view_of("input 4\nlinear {classes}", NAMES[3:5])
     if kind == "masks":
         return view_of("input 3x10x8\nconv {classes} k3 p1")
+    if kind == "attention":
+        return view_of("input 1x8x8\nconv 8 k2 s2 -> tokens -> mha 2 -> take 0 -> linear {classes}")
     if kind == "augmentation":
         return view_of(f"{IMAGES}\ntrain {{{{ augment flip hue=0.1 }}}}")
     if kind in ("regression", "reconstructions"):
@@ -198,7 +177,7 @@ def test_right_and_wrong_are_told_by_more_than_colour(view):
 
 
 def test_a_run_gets_the_kinds_that_make_sense_for_it(view):
-    others = ("roc", "masks", "regression", "reconstructions", "augmentation")  # of others
+    others = ("roc", "masks", "regression", "reconstructions", "attention", "augmentation")  # of others
     assert fitting_kinds(view) == tuple(kind for kind in KINDS if kind not in others)
     points = view_of("input 4\nlinear 8 -> relu -> linear 2", ("a", "b"))
     assert fitting_kinds(points) == ("curves", "confusion", "roc", "statistics")

@@ -18,6 +18,7 @@ from netdsl.training.drawing.style import (
     PAGE,
     SEQUENTIAL,
     SMALL,
+    UNKNOWN,
     Box,
     add_colorbar,
     add_rectangle,
@@ -146,11 +147,18 @@ def _of_text(view: RunView, words: str) -> Subject:
 
 
 def _letters(ids: np.ndarray, names: tuple[str, ...]) -> tuple[str, ...]:
-    """What stands at an axis for each of these ids: a character, of a byte that is no letter two hexadecimal digits."""
+    """What stands at an axis for each of these ids."""
+    return tuple(_letter(k, names) for k in ids.tolist())
+
+
+def _letter(k: int, names: tuple[str, ...]) -> str:
+    """A character, of a byte that is no letter two hexadecimal digits."""
+    character = chr(k) if names == BYTE_NAMES else names[k]
+    if character in SHOWN_AS:
+        return SHOWN_AS[character]
     if names == BYTE_NAMES:
-        bytes_shown = (SHOWN_AS.get(chr(k), names[k] if 32 <= k < 127 else f"{k:02x}") for k in ids.tolist())
-        return tuple(bytes_shown)
-    return tuple(SHOWN_AS.get(names[k]) or text(names[k], 4) for k in ids.tolist())
+        return names[k] if 32 <= k < 127 else f"{k:02x}"
+    return text(character) if character.isprintable() else UNKNOWN
 
 
 # ------------------------------------------------------------------------------------------------ the picture
