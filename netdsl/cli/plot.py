@@ -95,15 +95,14 @@ def command(
     """
     from netdsl.training.pictures.gallery import draw_all
 
-    about = {"image": image, "sample": sample, "layer": layer, "text": text}
+    about: dict[str, Any] = {"image": image, "sample": sample, "layer": layer, "text": text}
     _check_options(kinds, about)
     is_all = not kinds and {*about.values(), checkpoint, out} == {None} and form == "both"
     with _opened(run, checkpoint, flags) as view:
         if is_all:
             _echo(draw_all(view))
         else:
-            drawn = _drawn(view, kinds, image, sample=sample or 0, layer=layer, text=text)
-            _save(drawn, out or run / "plots", form)
+            _save(_drawn(view, kinds, about), out or run / "plots", form)
 
 
 @contextmanager
@@ -121,13 +120,14 @@ def _opened(run: Path, checkpoint: str | None, flags: dict[str, Any]) -> Iterato
         yield view
 
 
-def _drawn(view: RunView, kinds: tuple[str, ...], image: Path | None, **options: Any) -> Iterator[tuple[str, Figure]]:
-    """The kinds by name, or the usual ones, with their pictures."""
+def _drawn(view: RunView, kinds: tuple[str, ...], about: Mapping[str, Any]) -> Iterator[tuple[str, Figure]]:
+    """The kinds by name, or the usual ones, with their pictures; about: what they are to show, by option."""
     from netdsl.cli.predict import first_sample
     from netdsl.training.pictures.kinds import figures, usual_kinds
 
-    sample = image and first_sample(image, view.net.graph.input_type, view.run.config)
-    return figures(view, dict.fromkeys(kinds) or usual_kinds(view), image=sample, **options)
+    image = about["image"] and first_sample(about["image"], view.net.graph.input_type, view.run.config)
+    options = {**about, "image": image, "sample": about["sample"] or 0}
+    return figures(view, dict.fromkeys(kinds) or usual_kinds(view), **options)
 
 
 def _save(drawn: Iterable[tuple[str, Figure]], folder: Path, form: str) -> None:
