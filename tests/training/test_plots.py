@@ -1,5 +1,6 @@
 """The pictures of a run: which fit, that they are drawn, and what is in the files."""
 
+import itertools
 import re
 from dataclasses import replace
 from xml.etree import ElementTree
@@ -229,6 +230,24 @@ def test_curves_of_one_epoch_without_validation_and_of_losses_far_apart_are_draw
     for rows in (one, far, (replace(far[0], train_loss=float("inf")), *far[1:])):
         figure = draw("curves", replace(view, history=History(rows)))
         assert overhang(figure) < 0.01
+
+
+@pytest.mark.parametrize("last", [300, 2000, 25_000, 1_000_000])
+def test_the_numbers_of_steps_do_not_touch(view, last):
+    tracked = {"val_perplexity": 3.0}
+    rows = [
+        replace(row, step=last * row.epoch // 4, more=tracked, train_accuracy=0.5, val_accuracy=0.5) for row in ROWS
+    ]
+    figure = draw("curves", replace(view, history=History(tuple(rows))))
+    with style():
+        figure.draw_without_rendering()
+    panels = [axes for axes in figure.axes if axes.get_xlabel() == "step"]
+    assert len(panels) == 4
+    for axes in panels:
+        low, high = axes.get_xlim()
+        shown = [label for label in axes.get_xticklabels() if low <= label.get_position()[0] <= high]
+        boxes = [label.get_window_extent() for label in shown]
+        assert len(boxes) >= 2 and all(one.x1 < other.x0 for one, other in itertools.pairwise(boxes))
 
 
 def test_images_without_a_label_are_neither_right_nor_wrong():

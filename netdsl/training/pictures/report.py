@@ -44,7 +44,7 @@ WIDE = 400.0  # CSS pixels: a figure that is wider gets a row of its own
 CAPTIONS = {
     "curves": (
         "Learning curves",
-        "Loss, measures and learning rate of each epoch; training data, and data it did not learn from.",
+        "Loss, measures and learning rate while it learned; training data, and data it did not learn from.",
     ),
     "roc": ("ROC curve", "Both shares while the threshold falls; the dotted line is guessing."),
     "masks": ("Masks", "Test samples with the lowest IoU, and those with the highest."),

@@ -49,7 +49,7 @@ def layer_table(summary: Summary) -> Table:
 
 def epoch_table(history: History) -> Table:
     """A row an epoch."""
-    names = history.columns
+    names = history.shown_columns
     rows = [cells(row, names) for row in history]
     return Table("Epochs" if history[0].step is None else "Steps", titles(names), rows, frozenset(range(len(names))))
 
