@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import matplotlib
 import numpy as np
 import pytest
-from figures import NAMES, overhang, view_of, words
+from figures import NAMES, ROWS, overhang, view_of, words
 from PIL import Image
 
 from netdsl.graph.types import map_of, vector
