@@ -18,7 +18,7 @@ from netdsl.kernels.attention import (
     dropped_weights,
     mixed_values,
     queries_keys_values,
-    turned,
+    rotated,
 )
 from netdsl.kernels.positions import rotary_table
 from netdsl.kernels.stable import softmax
@@ -174,7 +174,7 @@ def attention_go_on(
     begin = 0 if state is None else state[0].shape[3]
     if rope:
         table = rotary_table(begin, begin + x.shape[1], q.shape[-1], base, x.dtype)
-        q, k = turned(q, table), turned(k, table)
+        q, k = rotated(q, table), rotated(k, table)
     if state is not None:
         k, v = np.concatenate([state[0], k], axis=3), np.concatenate([state[1], v], axis=3)
     _, y = mixed_values(attention_weights(q, k, True), v, out_proj_weight, out_proj_bias)
@@ -213,6 +213,8 @@ WITH_DROPOUT = '''class SelfAttentionWithDropout(SelfAttention):
         self.dropout = nn.Dropout(dropout)
 
     def mix(self, q, k, v):
+        if not self.training:
+            return super().mix(q, k, v)
         k, v = (part.repeat_interleave(self.heads // self.kv, dim=1) for part in (k, v))
         scores = q @ k.transpose(2, 3) * self.size**-0.5
         if self.causal:

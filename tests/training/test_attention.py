@@ -12,7 +12,7 @@ from netdsl.ground.diagnostics import UserError
 from netdsl.layers import layer_at
 from netdsl.pipeline import compile_text
 from netdsl.training.data.dataset import Dataset
-from netdsl.training.data.texts import read_text, text_dataset
+from netdsl.training.data.texts import text_dataset, text_of
 from netdsl.training.data.wanted import Wanted
 from netdsl.training.drawing.style import UNKNOWN, png_bytes
 from netdsl.training.pictures.attention import (
@@ -37,7 +37,7 @@ VARIANTS = ["4", "4 causal", "4 kv=2 causal", "4 kv=1", "4 causal rope", "4 caus
 def text_view(mha="2 causal", length=32, layers=2, are_bytes=False, content=VERSE):
     spec = GPT.format(mha=mha, length=length, layers=layers)
     net = compile_text(spec.replace("40", "256") if are_bytes else spec, "verse")
-    text = read_text("verse", content.encode(), are_bytes)
+    text = text_of("verse", content.encode(), are_bytes)
     data = text_dataset("verse", text, Wanted(takes=net.graph.input_type, val=net.recipe.val))
     return RunView(None, net, net.build(seed=1), data, History(ROWS), "last")
 

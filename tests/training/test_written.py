@@ -10,7 +10,7 @@ from small_runs import DATA, ENGINES, kept, net_of, stop_after
 
 from netdsl.pipeline import compile_text
 from netdsl.training.data.dataset import Dataset
-from netdsl.training.data.texts import BYTE_NAMES, read_text, text_dataset
+from netdsl.training.data.texts import BYTE_NAMES, text_dataset, text_of
 from netdsl.training.data.wanted import Wanted
 from netdsl.training.loop import epochs
 from netdsl.training.loop.epochs import train
@@ -35,7 +35,7 @@ train { EPOCHS, batch 8, opt adam lr=0.02, val 0.2 }
 
 def net_and_data(epochs="epochs 2", spec=SPEC, are_bytes=False):
     net = compile_text(spec.replace("EPOCHS", epochs), "verse")
-    text = read_text("verse", VERSE.encode(), are_bytes)
+    text = text_of("verse", VERSE.encode(), are_bytes)
     return net, text_dataset("verse", text, Wanted(takes=net.graph.input_type, val=net.recipe.val))
 
 

@@ -106,5 +106,6 @@ def _finish(axes: Axes, column: Columns) -> None:
     first, last = along[0], along[-1]
     margin = 0.04 * (last - first) or 0.5
     axes.set_xlim(first - margin, last + margin)
-    room = axes.get_position().width * PAGE / (text_width(f"{last:.0f}", 7) + BETWEEN)
+    digits = min(4, len(f"{last:.0f}"))  # larger numbers stand in thousands
+    room = axes.get_position().width * PAGE / (text_width("0" * digits, 7) + BETWEEN)
     whole_ticks(axes, int(np.clip(room, 2, 6)))

@@ -12,7 +12,7 @@ from netdsl.analysis.writing import goes_on, why_not
 from netdsl.ground.diagnostics import UserError
 from netdsl.ground.symbols import plain_value
 from netdsl.layers import layer_at
-from netdsl.training.data.texts import BYTE_NAMES, read_text
+from netdsl.training.data.texts import BYTE_NAMES, text_of
 from netdsl.training.drawing.style import (
     COLUMN,
     PAGE,
@@ -134,7 +134,7 @@ def _of_text(view: RunView, words: str) -> Subject:
     names, graph = view.dataset.classes, view.net.graph
     if not words:
         raise UserError("the text is empty", help="give a character at least, or leave `--text` out")
-    ids, length = read_text("the text", words.encode(), names=names).ids, graph.input_type.length
+    ids, length = text_of("the text", words.encode(), names=names).ids, graph.input_type.length
     if len(ids) < length and (reason := why_not(graph, view.net.recipe.loss)):
         unit = view.task.place
         raise UserError(

@@ -14,7 +14,7 @@ import numpy as np
 from netdsl.analysis.writing import why_not
 from netdsl.ground.diagnostics import UserError
 from netdsl.ground.reading import shown
-from netdsl.training.data.texts import BYTE_NAMES, read_text
+from netdsl.training.data.texts import BYTE_NAMES, text_of
 from netdsl.training.runs.checkpoint import weights_of
 from netdsl.training.runs.engine import Engine, new_model
 from netdsl.training.runs.folder import load_run, read_run
@@ -59,7 +59,7 @@ def _start(names: tuple[str, ...]) -> str:
 
 
 def _ids(prompt: str, names: tuple[str, ...]) -> np.ndarray:
-    return read_text("the prompt", prompt.encode(), names=names).ids.astype(np.int64)
+    return text_of("the prompt", prompt.encode(), names=names).ids.astype(np.int64)
 
 
 class Writer:
