@@ -162,7 +162,7 @@ def test_a_text_run_shows_what_it_wrote_and_what_its_tokens_read(here, call):
     code, out, err = call("plot", "run", "attention", "--text", "the night", "--format", "svg", "--out", "maps")
     assert (code, out, err) == (0, "maps/attention.svg\n", "")
     for line, message in (
-        (("attention", "--text", "no!"), "the text has 1 character that the network does not know: `!` (1 times)"),
+        (("attention", "--text", "no!"), "the text has 1 character that the network does not know: `!` (once)"),
         (("curves", "--text", "a"), "`--text` changes nothing here: it is for `attention`"),
         (("curves", "--sample", "1"), "`--sample` changes nothing here: it is for `features`, `receptive`"),
         (("attention", "--layer", "mha1"), "`--layer` changes nothing here: it is for `features` and `receptive`"),

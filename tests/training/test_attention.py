@@ -208,7 +208,7 @@ def test_of_very_many_tokens_the_first_are_drawn():
     ("mha", "text", "message"),
     [
         ("2 causal", "", "the text is empty"),
-        ("2 causal", "to be?", "the text has 1 character that the network does not know: `?` (1 times)"),
+        ("2 causal", "to be?", "the text has 1 character that the network does not know: `?` (once)"),
         ("2", "to be", "the text has 5 characters, the network takes 32: a token of `mha1` (mha) may depend on"),
     ],
 )
