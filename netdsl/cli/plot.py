@@ -70,7 +70,7 @@ def command(
     Without KIND and options report.html is written as well; `netdsl train` ends with that.
 
     \b
-    curves       loss, accuracy and learning rate over the epochs
+    curves       loss, accuracy and learning rate over the epochs or steps
     confusion    which classes are taken for which
     roc          of two classes both shares over all thresholds
     masks        input, true and predicted classes of its places, worst and best
